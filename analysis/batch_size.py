@@ -1,0 +1,324 @@
+"""The price of a batch size: steps against examples at fixed losses, the critical batch, the gradient noise scale.
+
+From Kaplan et al. (2020) secs. 5.1-5.2 and McCandlish et al. (2018). B and E are in tokens (McCandlish's formulas hold
+in sequences as well; the two differ by n_ctx), S in updates, losses in nats per token.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from analysis.frontier import LEVEL
+from analysis.table import Table
+from scaling.errors import InputError
+
+Array = NDArray[np.float64]
+
+
+# --- the trade of steps for examples
+
+
+@dataclasses.dataclass(frozen=True)
+class Hyperbola:
+    """(S/S_min - 1)(E/E_min - 1) = 1 with E = B S: Kaplan et al. (2020) eq. 5.1. One per target loss."""
+
+    S_min: float  # updates
+    E_min: float  # tokens
+
+    @property
+    def B_crit(self) -> float:
+        """E_min / S_min, in tokens: (5.2). There S = 2 S_min and E = 2 E_min."""
+        return self.E_min / self.S_min
+
+    def steps(self, B: ArrayLike) -> Array:
+        """Updates that a batch of B tokens needs for this loss."""
+        return self.S_min + self.E_min / np.asarray(B, float)
+
+    def examples(self, B: ArrayLike) -> Array:
+        """Tokens that a batch of B tokens needs for this loss."""
+        return self.E_min + self.S_min * np.asarray(B, float)
+
+
+def steps_to_minimum(S: ArrayLike, B: ArrayLike, B_crit: ArrayLike) -> Array:
+    """S_min, the updates a batch far above B_crit would need where a batch B took S: Kaplan et al. (2020) eq. 5.4."""
+    return np.asarray(S, float) / (1 + np.asarray(B_crit, float) / np.asarray(B, float))
+
+
+def compute_to_minimum(C: ArrayLike, B: ArrayLike, B_crit: ArrayLike) -> Array:
+    """C_min, the FLOP a batch far below B_crit would need where a batch B took C: Kaplan et al. (2020) eq. 5.5."""
+    return np.asarray(C, float) / (1 + np.asarray(B, float) / np.asarray(B_crit, float))
+
+
+def with_minima(table: Table, B_crit: Callable[[Array], Array]) -> Table:
+    """The table with columns batch_crit, steps_min and flops_min, each row at the B_crit of its own loss.
+
+    Args:
+        table: columns batch_tokens, loss, and steps or flops or both.
+        B_crit: B_crit(L) in tokens, say a fitted `KaplanBCrit`.
+    """
+    B, loss = table.positive("batch_tokens", "loss")
+    critical = np.asarray(B_crit(loss), float)
+    columns = {"batch_crit": critical}
+    if "steps" in table:
+        columns["steps_min"] = steps_to_minimum(table.positive("steps")[0], B, critical)
+    if "flops" in table:
+        columns["flops_min"] = compute_to_minimum(table.positive("flops")[0], B, critical)
+    return table.with_columns(**columns)
+
+
+@dataclasses.dataclass(frozen=True)
+class Tradeoff:
+    """Runs of several batch sizes that reached one loss, and the hyperbola through them.
+
+    `interval` is the LEVEL interval of B_crit from the scatter of ln S about the hyperbola; (nan, nan) with two
+    batches. `warnings` say why B_crit may mean little, such as batches that all lie on one side of it.
+    """
+
+    loss: float
+    batch: Array  # tokens, rising
+    steps: Array  # updates
+    curve: Hyperbola
+    sigma_ln_B_crit: float
+    interval: tuple[float, float]
+    warnings: tuple[str, ...]
+
+
+def steps_to_loss(table: Table, losses: ArrayLike) -> tuple[Array, Array]:
+    """When each batch size first reached each loss.
+
+    The held-out loss is taken as the lowest so far and interpolated in ln S, ln L between recorded steps. Of several
+    runs with one batch (other learning rates, seeds) the fastest counts, since (5.1) is about well-tuned training.
+
+    Args:
+        table: one row per (run, step): columns run, batch_tokens, steps (so far) and loss. Runs of one model only.
+        losses: targets, shape (n_losses,).
+
+    Returns:
+        batches rising, shape (n_batches,), and updates, shape (n_losses, n_batches), nan where a loss was not reached
+        or was below the first recorded loss already.
+
+    Raises:
+        InputError: a column is missing or not positive, or the table holds models of several sizes.
+    """
+    batch, step, loss = table.positive("batch_tokens", "steps", "loss")
+    run = table["run"]
+    if table.has("params") and len(sizes := np.unique(table["params"])) > 1:
+        raise InputError(f"{len(sizes)} model sizes in one table: keep one, steps to a loss depend on the size")
+    targets = np.log(np.asarray(losses, float))
+    batches = np.unique(batch)
+    steps = np.full((len(targets), len(batches)), np.nan)
+    for name in np.unique(run):
+        rows = np.flatnonzero(run == name)
+        rows = rows[np.argsort(step[rows])]
+        low = np.minimum.accumulate(np.log(loss[rows]))
+        # np.interp wants rising abscissae: the lowest loss so far, negated; of a plateau its first step.
+        first = np.concatenate(([True], np.diff(low) < 0))
+        when = np.interp(-targets, -low[first], np.log(step[rows][first]), left=np.nan, right=np.nan)
+        k = int(np.searchsorted(batches, batch[rows[0]]))
+        steps[:, k] = np.fmin(steps[:, k], np.exp(when))
+    return batches, steps
+
+
+def fit_hyperbola(batch: ArrayLike, steps: ArrayLike, loss: float = np.nan) -> Tradeoff:
+    """Least squares in ln S of S = S_min + E_min/B, both constants above 0: (5.1) solved for S.
+
+    The residual in ln E at given B is the same, so neither axis is preferred.
+
+    Args:
+        batch: tokens, shape (n,), at least two different values.
+        steps: updates to the loss, shape (n,).
+        loss: the target, to be kept with the result.
+
+    Raises:
+        InputError: fewer than two batch sizes, or a value is not positive.
+    """
+    batch, steps = np.asarray(batch, float), np.asarray(steps, float)
+    if not (np.all(np.isfinite(steps) & (steps > 0)) and np.all(np.isfinite(batch) & (batch > 0))):
+        raise InputError(f"loss {loss:g}: batches {batch} and steps {steps}, wanted numbers above 0")
+    order = np.argsort(batch)
+    batch, steps = batch[order], steps[order]
+    if len(np.unique(batch)) < 2:
+        raise InputError(f"loss {loss:g}: {len(np.unique(batch))} batch sizes reached it, wanted at least 2")
+
+    def shape(ln_B_crit: float) -> Array:
+        """ln of 1 + B_crit/B; the level ln S_min is linear, so only B_crit is searched for."""
+        return np.log1p(np.exp(ln_B_crit) / batch)
+
+    def cost(ln_B_crit: float) -> float:
+        rest = np.log(steps) - shape(ln_B_crit)
+        return float(np.sum((rest - rest.mean()) ** 2))
+
+    # Beyond these ends the curve is flat in S or in E to 1e-4: B_crit is only bounded from one side.
+    ends = np.log(batch[0]) - np.log(1e4), np.log(batch[-1]) + np.log(1e4)
+    grid = np.linspace(*ends, 400)
+    i = int(np.argmin([cost(g) for g in grid]))
+    low, high = grid[max(i - 1, 0)], grid[min(i + 1, len(grid) - 1)]
+    for _ in range(80):
+        third = (high - low) / 3
+        low, high = (low, high - third) if cost(low + third) < cost(high - third) else (low + third, high)
+    best = (low + high) / 2
+    ln_S_min = float(np.mean(np.log(steps) - shape(best)))
+    curve = Hyperbola(float(np.exp(ln_S_min)), float(np.exp(ln_S_min + best)))
+    warnings = []
+    if best < np.log(batch[0]) or best > np.log(batch[-1]):
+        side = "below" if best < np.log(batch[0]) else "above"
+        wanted = "smaller" if side == "below" else "larger"
+        warnings.append(f"B_crit = {np.exp(best):.3g} lies {side} all batches tried: train with {wanted} ones")
+    freedom = len(batch) - 2
+    slope = np.exp(best) / (batch + np.exp(best))  # d ln S / d ln B_crit
+    spread = float(np.sum((slope - slope.mean()) ** 2))
+    sigma = np.sqrt(cost(best) / freedom / spread) if freedom > 0 and spread > 0 else np.nan
+    if freedom > 0:
+        from scipy.stats import t
+
+        reach = t.ppf((1 + LEVEL) / 2, freedom) * sigma
+    else:
+        reach = np.nan
+    interval = float(np.exp(best - reach)), float(np.exp(best + reach))
+    return Tradeoff(float(loss), batch, steps, curve, float(sigma), interval, tuple(warnings))
+
+
+def tradeoffs(table: Table, losses: ArrayLike) -> tuple[Tradeoff, ...]:
+    """The hyperbola at each loss that at least three batch sizes reached; other losses are left out.
+
+    Args and errors as for `steps_to_loss`.
+
+    Raises:
+        InputError: no loss was reached by three batch sizes.
+    """
+    batches, steps = steps_to_loss(table, losses)
+    found = []
+    for loss, row in zip(np.asarray(losses, float), steps, strict=True):
+        reached = np.isfinite(row)
+        if reached.sum() >= 3:
+            found.append(fit_hyperbola(batches[reached], row[reached], float(loss)))
+    if not found:
+        raise InputError(
+            f"none of {np.size(losses)} losses was reached by 3 of {len(batches)} batch sizes: ask for higher losses"
+        )
+    return tuple(found)
+
+
+def critical_batches(found: Sequence[Tradeoff]) -> dict[str, Array]:
+    """Columns loss and batch_crit (tokens) for fitting B_crit(L), eq. 1.4, without the losses whose B_crit is only
+    bounded.
+    """
+    kept = [t for t in found if not t.warnings]
+    if not kept:
+        raise InputError(
+            f"at none of {len(found)} losses does B_crit lie among the batches tried: train with other batches"
+        )
+    return {"loss": np.array([t.loss for t in kept]), "batch_crit": np.array([t.curve.B_crit for t in kept])}
+
+
+# --- gradient noise scale
+
+
+def noise_estimates(small: ArrayLike, big: ArrayLike, B_small: float, B_big: float) -> tuple[Array, Array]:
+    """tr(Sigma) and |G|^2 from the squared norms of one gradient at two batch sizes: McCandlish et al. (2018) appendix
+    A.1.
+
+    Each is unbiased, step by step, and |G|^2 may come out negative. Their ratio is biased: average both over steps,
+    then divide (`noise_scale`).
+
+    Args:
+        small: |G_small|^2, any shape: squared norm of a gradient over B_small; with data parallelism the mean over
+            devices.
+        big: |G_big|^2, same shape: squared norm of the gradient over B_big.
+        B_small, B_big: batch sizes in one unit; the trace is per such unit.
+
+    Raises:
+        InputError: B_big is not above B_small.
+    """
+    if not B_big > B_small > 0:
+        raise InputError(f"batches {B_small:g} and {B_big:g}: the second must be larger, both above 0")
+    small, big = np.asarray(small, float), np.asarray(big, float)
+    trace = (small - big) / (1 / B_small - 1 / B_big)
+    square = (B_big * big - B_small * small) / (B_big - B_small)
+    return trace, square
+
+
+@dataclasses.dataclass(frozen=True)
+class NoiseScale:
+    """B_simple = tr(Sigma) / |G|^2 and its LEVEL interval, in the unit of the batches; the upper end may be
+    infinite.
+    """
+
+    trace: float
+    square: float
+    B_simple: float
+    interval: tuple[float, float]
+
+
+def noise_scale(trace: ArrayLike, square: ArrayLike) -> NoiseScale:
+    """The ratio of two means, with Fieller's interval (steps taken as independent).
+
+    Args:
+        trace, square: per-step estimates of `noise_estimates`, shape (n_steps,), over a stretch where both change
+        little.
+
+    Raises:
+        InputError: fewer than two steps, or the mean |G|^2 is not above 0: more steps are needed.
+    """
+    trace, square = np.asarray(trace, float), np.asarray(square, float)
+    n = len(trace)
+    if n < 2:
+        raise InputError(f"{n} step: a noise scale needs at least 2")
+    S, G = float(trace.mean()), float(square.mean())
+    if G <= 0:
+        raise InputError(
+            f"mean |G|^2 estimate {G:.3g} over {n} steps is not above 0: average more steps or use a larger big batch"
+        )
+    from scipy.stats import t
+
+    (v_S, c), (_, v_G) = np.cov(trace, square) / n
+    q = t.ppf((1 + LEVEL) / 2, n - 1) ** 2
+    # All r with (S - r G)^2 <= q var(S - r G): a quadratic in r.
+    a, b, k = G**2 - q * v_G, S * G - q * c, S**2 - q * v_S
+    root = np.sqrt(max(b**2 - a * k, 0.0))
+    interval = ((b - root) / a, (b + root) / a) if a > 0 else (0.0, np.inf)
+    return NoiseScale(S, G, S / G, (float(max(interval[0], 0.0)), float(interval[1])))
+
+
+def smoothed_noise_scale(trace: ArrayLike, square: ArrayLike, decay: float = 0.99) -> Array:
+    """B_simple along a run: both estimates averaged exponentially, corrected for their start, then divided.
+
+    Args:
+        trace, square: per-step estimates, shape (n_steps,).
+        decay: weight of the past per step.
+
+    Returns:
+        shape (n_steps,), nan where the mean |G|^2 is not above 0.
+    """
+    trace, square = np.asarray(trace, float), np.asarray(square, float)
+    means, S, G = np.empty((2, len(trace))), 0.0, 0.0
+    for i, (s, g) in enumerate(zip(trace, square, strict=True)):
+        S, G = decay * S + (1 - decay) * s, decay * G + (1 - decay) * g
+        means[:, i] = S, G  # the correction 1 / (1 - decay^i) cancels in the ratio
+    return np.where(means[1] > 0, means[0] / np.where(means[1] > 0, means[1], 1.0), np.nan)
+
+
+def noise_scale_over_loss(loss: ArrayLike, trace: ArrayLike, square: ArrayLike, n_bins: int = 20) -> dict[str, Array]:
+    """B_simple in bins of ln loss, as columns loss, batch_crit, low and high: McCandlish's stand-in for B_crit(L).
+
+    Args:
+        loss, trace, square: per step, shape (n_steps,).
+        n_bins: bins of equal width in ln loss; bins with fewer than two steps or a mean |G|^2 not above 0 are left out.
+
+    Raises:
+        InputError: no bin is left.
+    """
+    loss, trace, square = (np.asarray(v, float) for v in (loss, trace, square))
+    edges = np.linspace(np.log(loss).min(), np.log(loss).max(), n_bins + 1)[1:-1]
+    which = np.digitize(np.log(loss), edges)
+    rows = []
+    for k in range(n_bins):
+        inside = which == k
+        if inside.sum() >= 2 and square[inside].mean() > 0 and trace[inside].mean() > 0:
+            one = noise_scale(trace[inside], square[inside])
+            rows.append((float(np.exp(np.log(loss[inside]).mean())), one.B_simple, *one.interval))
+    if not rows:
+        raise InputError(f"no noise scale in any of {n_bins} bins of the loss: average more steps per bin")
+    return dict(zip(("loss", "batch_crit", "low", "high"), np.array(rows).T, strict=True))

@@ -1,0 +1,275 @@
+"""IsoFLOP profiles, approach 2 of Hoffmann et al. (2022): several sizes at each budget, the best one of each, a line
+through them.
+
+Losses in nats per token, C in FLOP, N in parameters as the table counts them, D in tokens.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.frontier import (
+    DRAWS,
+    FLOP_PER_PARAM_TOKEN,
+    Allocation,
+    Array,
+    Minimum,
+    Optimum,
+    Surface,
+    allocation,
+    few_draws,
+    optimum,
+    power_laws,
+)
+from analysis.table import Table
+from scaling.errors import InputError
+
+SAME_BUDGET = 0.1  # runs whose C differ by less belong to one IsoFLOP profile: Porian et al. (2024)
+AKIMA_POINTS = 25  # per interval between neighbouring sizes: Porian et al. (2024)
+WINDOW = 4.0  # a parabola sees the sizes within this factor of the best one: a compromise of noise and bias
+NEAREST = 5  # sizes it sees at least, where there are so many
+WIDE = 100.0  # largest over smallest size of a profile
+OFF_CENTRE = 0.5  # of the half width of the grid in ln N
+
+
+@dataclasses.dataclass(frozen=True)
+class Profile:
+    """The runs of one budget: sizes rising, one loss each. x is ln N, y ln loss, t ln D."""
+
+    flops: float
+    x: Array
+    y: Array
+    t: Array
+
+
+def profiles(table: Table) -> tuple[tuple[Profile, ...], tuple[str, ...]]:
+    """Sorts runs into IsoFLOP profiles: (profiles by rising budget, warnings).
+
+    Runs whose C differ by less than SAME_BUDGET from the next share a budget. At one budget and size, seeds are
+    averaged, and of several learning rates the best one stays.
+
+    Args:
+        table: columns params, flops, tokens, loss; seed and learning_rate where known.
+    """
+    params, flops, loss = table.positive("params", "flops", "loss")
+    (tokens,) = table.positive("tokens")
+    # An unknown setting compares as one value, not as NaN, which equals nothing.
+    rate, seeds = (np.nan_to_num(table[c]) if c in table else np.zeros(len(params)) for c in ("learning_rate", "seed"))
+    order = np.argsort(flops, kind="stable")
+    budget = np.empty(len(flops), int)
+    budget[order] = np.concatenate(([0], np.cumsum(np.diff(np.log(flops[order])) > np.log1p(SAME_BUDGET))))
+    found, repeats, spread = [], 0, 0.0
+    for k in range(budget.max() + 1):
+        rows = np.flatnonzero(budget == k)
+        C = float(np.exp(np.log(flops[rows]).mean()))
+        spread = max(spread, flops[rows].max() / flops[rows].min() - 1)
+        N = np.unique(params[rows])
+        y = np.empty(len(N))
+        for i, n in enumerate(N):
+            same = rows[params[rows] == n]
+            settings = [same[rate[same] == r] for r in np.unique(rate[same])]
+            # Rows that share a seed too are repeats of one run: the lowest, as for untold settings.
+            means = [np.mean([np.log(loss[s[seeds[s] == q]]).min() for q in np.unique(seeds[s])]) for s in settings]
+            y[i] = min(means)
+            repeats += len(same) > 1
+        t = np.array([np.log(tokens[rows][params[rows] == n]).mean() for n in N])
+        found.append(Profile(C, np.log(N), y, t))
+    warnings = []
+    if repeats:
+        warnings.append(
+            f"{repeats} points are several runs of one size and budget: seeds were averaged, of other settings "
+            "the best was kept"
+        )
+    if spread > SAME_BUDGET:
+        warnings.append(
+            f"budgets run into each other: C differs by up to {spread:.0%} within one profile; choose clear budgets"
+        )
+    return tuple(found), tuple(warnings)
+
+
+def akima_minima(x: Array, y: Array) -> tuple[Array, Array, NDArray[np.str_]]:
+    """Lowest points of Akima's interpolant of y over x, on AKIMA_POINTS points per interval, for many y at once.
+
+    Args:
+        x: rising, shape (n,), n >= 3.
+        y: shape (n, draws).
+
+    Returns:
+        x and y of each minimum and its status (see `Minimum`), shape (draws,).
+    """
+    from scipy.interpolate import Akima1DInterpolator
+
+    grid = np.linspace(x[0], x[-1], AKIMA_POINTS * (len(x) - 1))
+    z = Akima1DInterpolator(x, y)(grid)  # grid draw
+    i = np.argmin(z, axis=0)
+    status = np.where(i == 0, "at the smallest size", np.where(i == len(grid) - 1, "at the largest size", "interior"))
+    return grid[i], z[i, np.arange(z.shape[1])], status
+
+
+def parabola_minima(x: Array, y: Array, window: float = WINDOW) -> tuple[Array, Array, NDArray[np.str_]]:
+    """Vertices of parabolas in x through the points within ln(window) of the lowest one; as `akima_minima`.
+
+    At least the NEAREST points take part. A parabola that opens downwards is "a maximum", a vertex outside the sizes
+    "at the smallest size" or "at the largest size".
+    """
+    centre = x[np.argmin(y, axis=0)]  # draw
+    u = x[:, None] - centre  # n draw
+    near = np.abs(u) <= np.maximum(np.log(window), np.sort(np.abs(u), axis=0)[:NEAREST][-1]) * (1 + 1e-12)
+    basis = np.stack([np.ones_like(u), u, u**2], axis=-1)  # n draw 3
+    gram = np.einsum("ndi,nd,ndj->dij", basis, near.astype(float), basis)
+    c0, c1, c2 = np.linalg.solve(gram, np.einsum("ndi,nd->di", basis, near * y)[..., None])[..., 0].T
+    bends = c2 > 0
+    # A downward parabola has no minimum: its vertex is reported as nan.
+    vertex = np.where(bends, -c1 / (2 * np.where(bends, c2, 1.0)), np.nan)
+    at = centre + vertex
+    status = np.where(
+        ~bends,
+        "a maximum",
+        np.where(at <= x[0], "at the smallest size", np.where(at >= x[-1], "at the largest size", "interior")),
+    )
+    return at, c0 + c1 * vertex / 2, status
+
+
+METHODS = {"akima": akima_minima, "parabola": parabola_minima}
+
+
+def isoflop(
+    table: Table, *, method: str = "parabola", sigma: float | None = None, draws: int = DRAWS, seed: int = 0
+) -> Allocation:
+    """Approach 2 of Hoffmann et al. (2022): the best size at each budget, then a line through ln N_opt over ln C.
+
+    The interval draws the losses of all runs again with noise `sigma` in ln loss, finds all minima again and fits the
+    line again; a budget whose minimum lies at an edge in a draw is missing from that draw's line, and one that does so
+    in over half of them from the result's.
+
+    Args:
+        table: columns as for `profiles`.
+        method: "parabola" (Hoffmann et al. 2022; averages noise, biased where the profile is no parabola) or "akima"
+            (Porian et al. 2024; follows every run: with 9 sizes and 0.2 % noise its interval is 7 times as wide).
+        sigma: standard deviation of ln loss between seeds; None takes what a smooth profile leaves (`profile_scatter`).
+
+    Raises:
+        InputError: bad columns, an unknown method, or fewer than two budgets with an interior minimum.
+    """
+    if method not in METHODS:
+        raise InputError(f"method '{method}': choose {' or '.join(METHODS)}")
+    found, warnings = profiles(table)
+    warnings = list(warnings)
+    minima = [_minimum(p, method) for p in found]
+    if sigma is None:
+        sigma = profile_scatter(found)
+        warnings.append(
+            f"no seed noise given: intervals use the scatter about smooth profiles, {sigma:.2%} of the loss"
+            if np.isfinite(sigma)
+            else "no intervals: no seed noise given and too few sizes per budget to see the scatter"
+        )
+    rng = np.random.default_rng(seed)
+    n_draws = draws if np.isfinite(sigma) else 0
+    ln_N, ln_D, good = (np.empty((len(found), n_draws)) for _ in range(3))  # budget draw
+    for k, profile in enumerate(found):
+        if len(profile.x) < 3 or not n_draws:
+            good[k] = False
+            continue
+        at, _, status = METHODS[method](
+            profile.x, profile.y[:, None] + sigma * rng.standard_normal((len(profile.x), n_draws))
+        )
+        good[k], ln_N[k] = status == "interior", at
+        ln_D[k] = np.interp(at, profile.x, profile.t)
+    if n_draws:
+        for k, m in enumerate(minima):
+            if m.interior and good[k].mean() < 0.5:
+                minima[k] = dataclasses.replace(m, status="lost in the noise")
+    kept = [k for k, m in enumerate(minima) if m.interior]
+    warnings += _profile_warnings(minima, method)
+    if len(kept) < 2:
+        seen = "; ".join(f"{m.flops:.3g} FLOP: {m.status}, {m.n_sizes} sizes" for m in minima)
+        raise InputError(
+            f"{len(kept)} budgets with a minimum between their sizes, wanted at least 2 ({seen}); add sizes or budgets"
+        )
+    points = tuple(Optimum(*(getattr(minima[k], f.name) for f in dataclasses.fields(Optimum))) for k in kept)
+    C = np.array([p.flops for p in points])
+    C_1 = float(np.exp(np.log(C).mean()))
+    redrawn = []
+    for d in range(n_draws):
+        use = good[kept, d].astype(bool)
+        if use.sum() >= 2:
+            redrawn.append(power_laws(C[use], np.exp(ln_N[kept, d][use]), np.exp(ln_D[kept, d][use]), C_1))
+    warnings += few_draws(redrawn, n_draws, "two interior minima")
+    return allocation(f"isoflop, {method}", C_1, points, tuple(minima), redrawn, warnings)
+
+
+def _minimum(profile: Profile, method: str) -> Minimum:
+    x, n = profile.x, len(profile.x)
+    if n < 3:
+        return Minimum(profile.flops, np.nan, np.nan, np.nan, "too few sizes", n, float(np.exp(x[-1] - x[0])), np.nan)
+    (at,), (low,), (status,) = METHODS[method](x, profile.y[:, None])
+    return Minimum(
+        flops=profile.flops,
+        params=float(np.exp(at)),
+        tokens=float(np.exp(np.interp(at, x, profile.t))),
+        loss=float(np.exp(low)),
+        status=str(status),
+        n_sizes=n,
+        span=float(np.exp(x[-1] - x[0])),
+        offset=float((2 * at - x[0] - x[-1]) / (x[-1] - x[0])),
+    )
+
+
+def profile_scatter(found: Sequence[Profile]) -> float:
+    """Standard deviation of ln loss about smooth profiles, pooled over budgets; nan where no profile has four sizes.
+
+    Each contrast of five neighbouring sizes that no cubic in ln N can feed (four sizes and parabolas, where there are
+    no more) has the variance of one loss when its weights have length 1: what a smooth profile leaves is noise.
+    """
+    squares = []
+    for p in found:
+        near = np.abs(p.x - p.x[np.argmin(p.y)]) <= np.log(WIDE) / 2 + 1e-9
+        x, y = p.x[near], p.y[near]
+        n = min(5, len(x))
+        if n < 4:
+            continue
+        for k in range(len(x) - n + 1):
+            u = x[k : k + n] - x[k : k + n].mean()
+            contrast = np.linalg.svd(np.vander(u, n - 1).T)[2][-1]  # orthogonal to all lower powers
+            squares.append(float(contrast @ y[k : k + n]) ** 2)
+    return float(np.sqrt(np.mean(squares))) if squares else np.nan
+
+
+def _profile_warnings(minima: Sequence[Minimum], method: str) -> list[str]:
+    warnings = [f"budget {m.flops:.3g} FLOP left out: {m.status}, {m.n_sizes} sizes" for m in minima if not m.interior]
+    off = [m for m in minima if m.interior and abs(m.offset) > OFF_CENTRE]
+    if off:
+        side = "smaller" if np.mean([m.offset for m in off]) < 0 else "larger"
+        warnings.append(
+            f"{len(off)} of {len(minima)} profiles are off centre, which biases the exponent: train {side} sizes too"
+        )
+    wide = [m for m in minima if m.interior and m.span > WIDE]
+    if wide and method == "parabola":
+        warnings.append(
+            f"{len(wide)} of {len(minima)} profiles span over {WIDE:g}x in N; their parabolas see only the sizes "
+            f"within {WINDOW:g}x of the best"
+        )
+    drift = np.ptp([m.offset for m in minima if m.interior]) if any(m.interior for m in minima) else 0.0
+    if drift > OFF_CENTRE and method == "parabola":
+        warnings.append("the minimum wanders across the grid from budget to budget: grid_bias says what that does")
+    return warnings
+
+
+def grid_bias(table: Table, surface: Surface, *, method: str = "parabola") -> tuple[float, float]:
+    """What the method makes of a known surface on this table's grid, without noise: (exponent a found, exponent a of
+    the surface).
+
+    The difference is the bias of the grid and the method alone (Czech et al., arXiv 2603.22339: wide or off-centre
+    grids, alpha unlike beta).
+
+    Args:
+        surface: L(N, D), say a fitted law.
+    """
+    params, flops = table.positive("params", "flops")
+    loss = surface(params, flops / (FLOP_PER_PARAM_TOKEN * params))
+    clean = Table.from_columns({"params": params, "flops": flops, "loss": loss})
+    found = isoflop(clean, method=method, sigma=0.0, draws=0)
+    best = optimum(surface, np.array([p.flops for p in found.points]))
+    return found.a, float(np.polyfit(np.log(best.flops), np.log(best.params), 1)[0])

@@ -1,0 +1,184 @@
+"""What leaving the compute-optimal run costs: another size, a model that will be served, data that run out.
+
+N as the fitted law counts it, D in tokens, C in FLOP, losses in nats per token.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from analysis import frontier
+from analysis.frontier import FLOP_PER_PARAM_TOKEN, Array, Optimum, golden_section
+from analysis.laws import Chinchilla, Muennighoff, lifetime_flops
+from scaling.errors import InputError
+
+MUENNIGHOFF_R_D, MUENNIGHOFF_R_N = 15.387756, 5.309743  # as published; their own runs identify them weakly
+
+
+def tokens_for(law: Callable[..., Any], N: ArrayLike, loss: ArrayLike) -> Array:
+    """The fewest tokens with which size N reaches a loss; infinite where it never does. Any law that falls with D."""
+    N, loss = np.broadcast_arrays(np.asarray(N, float), np.asarray(loss, float))
+    if isinstance(law, Chinchilla):
+        room = loss - law.E - law.A * N**-law.alpha
+        D = (law.B / np.where(room > 0, room, 1.0)) ** (1 / law.beta)
+        return np.where(room > 0, D, np.inf)
+    low, high = np.zeros(N.shape), np.full(N.shape, np.log(1e30))
+    never = np.asarray(law(N, np.exp(high))) > loss
+    for _ in range(200):
+        middle = (low + high) / 2
+        short = np.asarray(law(N, np.exp(middle))) > loss
+        low, high = np.where(short, middle, low), np.where(short, high, middle)
+    return np.where(never, np.inf, np.exp(high))
+
+
+def compute_for(law: Callable[..., Any], loss: float) -> Optimum:
+    """The cheapest training that reaches a loss.
+
+    Raises:
+        InputError: no compute up to 1e40 FLOP reaches it.
+    """
+    low, high = np.log(1e6), np.log(1e40)
+    if float(frontier.best(law, np.exp(high)).loss) > loss:
+        raise InputError(f"loss {loss:g}: this law does not reach it with any compute; ask for a higher loss")
+    for _ in range(200):
+        middle = (low + high) / 2
+        short = float(frontier.best(law, np.exp(middle)).loss) > loss
+        low, high = (middle, high) if short else (low, middle)
+    return frontier.best(law, np.exp(high))
+
+
+def price_of_size(law: Callable[..., Any], C: float, ratios: ArrayLike) -> Array:
+    """Excess compute, relative, that sizes of `ratios` times the best one need for the best one's loss; infinite where
+    they never reach it.
+
+    Kaplan's closed form of the same is `KaplanPath.excess_compute` (B.16).
+    """
+    best = frontier.best(law, C)
+    N = np.asarray(ratios, float) * best.params
+    return N * tokens_for(law, N, best.loss) / (best.params * best.tokens) - 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Served:
+    """A model that is trained once and then reads and writes `inference_tokens`, against the model that is cheapest to
+    train to the same loss.
+    """
+
+    params: float
+    tokens: float
+    loss: float
+    inference_tokens: float
+    cost: float  # FLOP of training and inference; inference in the FLOP that training could have used instead
+    cheapest_to_train: Optimum
+    cost_of_cheapest_to_train: float
+
+    @property
+    def saving(self) -> float:
+        """Share of the lifetime cost that is saved."""
+        return 1 - self.cost / self.cost_of_cheapest_to_train
+
+
+def with_inference(
+    law: Callable[..., Any], loss: float, inference_tokens: float, *, utilisation_ratio: float = 1.0
+) -> Served:
+    """The size with the least lifetime cost 6 N D + 2 N D_inf at a given loss: Sardana et al. (2024) eq. 3, by search
+    over N.
+
+    Args:
+        law: L(N, D).
+        loss: the quality wanted, say what a training budget alone would reach.
+        inference_tokens: tokens read and written in the model's life.
+        utilisation_ratio: utilisation of training over that of inference; their money form (eq. 6) has 40-60 % over
+            about 1 %.
+    """
+    if inference_tokens < 0 or not utilisation_ratio > 0:
+        raise InputError(
+            f"inference tokens {inference_tokens:g}, utilisation ratio {utilisation_ratio:g}: wanted numbers above 0"
+        )
+    cheapest = compute_for(law, loss)
+    served = inference_tokens * utilisation_ratio
+
+    def cost(x: Array) -> Array:
+        return lifetime_flops(np.exp(x), tokens_for(law, np.exp(x), loss), served)
+
+    # Serving only ever favours a smaller model; below a thousandth of the size no law here reaches the loss.
+    top = np.log(float(cheapest.params))
+    grid = np.linspace(top - np.log(1e3), top, 400)
+    i = int(np.argmin(cost(grid)))
+    x = golden_section(cost, grid[max(i - 1, 0)], grid[min(i + 1, len(grid) - 1)])
+    N = float(np.exp(x))
+    return Served(
+        params=N,
+        tokens=float(tokens_for(law, N, loss)),
+        loss=float(loss),
+        inference_tokens=float(inference_tokens),
+        cost=float(cost(x)),
+        cheapest_to_train=cheapest,
+        cost_of_cheapest_to_train=float(cost(np.asarray(top))),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Repeated:
+    """The best training on U unique tokens, and the loss that the same compute would reach on fresh ones."""
+
+    best: Optimum
+    unique_tokens: float
+    fresh: Optimum
+
+    @property
+    def epochs(self) -> float:
+        return float(self.best.tokens) / self.unique_tokens
+
+
+def fresh_data(law: Muennighoff) -> Chinchilla:
+    """The law without repetition: its limit of as many unique tokens as are processed."""
+    return Chinchilla(law.E, law.A, law.B, law.alpha, law.beta)
+
+
+def with_unique_tokens(law: Muennighoff | Chinchilla, C: float, unique_tokens: float) -> Repeated:
+    """The best N and D for C FLOP when only U unique tokens exist: Muennighoff et al. (2023), by search over N.
+
+    Args:
+        law: their law, or Chinchilla's, which then borrows R_D* = 15.4 and R_N* = 5.3 from the paper.
+        C: FLOP.
+        unique_tokens: U; where the best run needs fewer, nothing is repeated.
+    """
+    if not unique_tokens > 0:
+        raise InputError(f"{unique_tokens:g} unique tokens: wanted a number above 0")
+    if isinstance(law, Chinchilla):
+        law = Muennighoff(**dataclasses.asdict(law), R_D=MUENNIGHOFF_R_D, R_N=MUENNIGHOFF_R_N)
+
+    def surface(N: Array, D: Array) -> Array:
+        return law(N, D, np.minimum(unique_tokens, D))
+
+    return Repeated(frontier.optimum(surface, C), float(unique_tokens), frontier.best(fresh_data(law), C))
+
+
+@dataclasses.dataclass(frozen=True)
+class Overtrained:
+    """A run of given size: its tokens and loss, and the cheapest way to that loss."""
+
+    params: float
+    tokens: float
+    loss: float
+    cheapest: Optimum
+
+    @property
+    def excess(self) -> float:
+        """Compute spent beyond the cheapest way to the same loss, relative to it."""
+        return FLOP_PER_PARAM_TOKEN * self.params * self.tokens / float(self.cheapest.flops) - 1
+
+
+def overtrained(law: Callable[..., Any], N: float, C: float) -> Overtrained:
+    """What a model of size N reaches with C FLOP, and what choosing N costs."""
+    D = C / (FLOP_PER_PARAM_TOKEN * N)
+    if not D >= 1:
+        raise InputError(
+            f"{N:.3g} parameters leave {D:.2g} tokens of {C:.3g} FLOP: choose a smaller model or a larger budget"
+        )
+    loss = float(law(N, D))
+    return Overtrained(float(N), D, loss, compute_for(law, loss))

@@ -1,0 +1,147 @@
+"""What a scaling law leaves open: the shape of N parameters, the batch, the learning rate.
+
+Published rules belong to their authors' data, optimiser and schedule; a rule from one's own sweep (`rate_rule`) goes
+before them.
+"""
+
+import dataclasses
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from analysis.frontier import Array
+from analysis.isoflop import parabola_minima
+from analysis.table import Table
+from scaling.errors import InputError
+
+ASPECT = (
+    80.0  # d_model / n_layer: 50 to 100 is best in Kaplan et al. (2020) Fig. 5, about 100 in Henighan et al. (2020)
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """A standard Transformer: d_attn = d_model, d_ff = 4 d_model, so N = 12 n_layer d_model^2 without embeddings."""
+
+    d_model: int
+    n_layer: int
+    n_head: int
+    rows: int = 0  # embedding rows that N counts
+
+    @property
+    def d_ff(self) -> int:
+        return 4 * self.d_model
+
+    @property
+    def params(self) -> int:
+        return 12 * self.n_layer * self.d_model**2 + self.rows * self.d_model
+
+
+def shape_for(N: float, *, aspect: float = ASPECT, rows: int = 0) -> Shape:
+    """The standard shape nearest to N parameters.
+
+    Widths are multiples of 16 below 256 (heads of 16), of 64 below 1024 (heads of 64), of 128 below 4096 and of 512
+    above (heads of 128). Size counts four times as much as aspect, whose minimum is flat: Kaplan et al. (2020) Fig. 5.
+
+    Args:
+        N: parameters, with `rows` embedding rows counted in.
+        aspect: d_model / n_layer wanted; 50 to 100 is best in Kaplan et al. (2020), about 100 in Henighan et al.
+            (2020).
+        rows: n_vocab (+ n_ctx) where N counts embeddings, 0 where it does not.
+
+    Raises:
+        InputError: N is below the smallest shape.
+    """
+
+    def miss(shape: Shape) -> float:
+        return 4 * abs(math.log(shape.params / N)) + abs(math.log(shape.d_model / shape.n_layer / aspect))
+
+    shapes = []
+    for n_layer in range(1, 513):
+        # d of 12 l d^2 + rows d = N
+        d = (-rows + math.sqrt(rows**2 + 48 * n_layer * N)) / (24 * n_layer)
+        head, step = (16, 16) if d < 256 else (64, 64) if d < 1024 else (128, 128 if d < 4096 else 512)
+        shapes += [
+            Shape(width, n_layer, width // head, rows)
+            for width in (math.floor(d / step) * step, math.ceil(d / step) * step)
+            if width > 0
+        ]
+    best = min(shapes, key=miss)
+    if abs(math.log(best.params / N)) > math.log(1.5):
+        raise InputError(f"{N:.3g} parameters: no standard shape within a factor of 1.5; the nearest has {best.params}")
+    return best
+
+
+def kaplan_learning_rate(N: ArrayLike) -> Array:
+    """0.003239 - 0.0001395 ln N, non-embedding N: Kaplan et al. (2020) eq. D.1, not trusted above 1e10."""
+    return 0.003239 - 0.0001395 * np.log(np.asarray(N, float))
+
+
+def published_learning_rates(N: float, D: float, C: float) -> dict[str, float]:
+    """Peak learning rates of Adam by published rules; each belongs to its authors' batch, schedule and
+    initialisation.
+    """
+    rates = {
+        "DeepSeek (2024) eq. 1, by C": 0.3118 * C**-0.1250,
+        "Step Law (2025), by N and D": 1.79 * N**-0.713 * D**0.307,
+    }
+    if N < 1e10:
+        rates["Kaplan (2020) eq. D.1, by N"] = float(kaplan_learning_rate(N))
+    return rates
+
+
+def published_batches(D: float, C: float, loss: float) -> dict[str, float]:
+    """Batches in tokens by published rules."""
+    return {
+        "DeepSeek (2024), by C": 0.2920 * C**0.3271,
+        "Step Law (2025), by D": 0.58 * D**0.571,
+        "Kaplan (2020) B_crit, by loss": 2.1e8 / loss ** (1 / 0.21),
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class RateRule:
+    """ln(learning rate) = ln(rate_1) + slope ln(N / N_1), through the best rate of each size of one's own sweep."""
+
+    rate_1: float
+    N_1: float
+    slope: float
+    sizes: tuple[float, ...]
+    warnings: tuple[str, ...]
+
+    def __call__(self, N: ArrayLike) -> Array:
+        return self.rate_1 * (np.asarray(N, float) / self.N_1) ** self.slope
+
+
+def rate_rule(table: Table) -> RateRule:
+    """The best learning rate as a power of N, from parabolas of ln loss over ln rate at each size.
+
+    Args:
+        table: columns params, learning_rate, loss; at least three rates at each of two sizes. Runs should differ in
+            nothing else.
+
+    Raises:
+        InputError: fewer than two sizes have a best rate between others.
+    """
+    N, rate = table.positive("params", "learning_rate")
+    loss = table["loss"]  # NaN for a run that diverged
+    best, warnings = {}, []
+    for n in np.unique(N):
+        same = (N == n) & np.isfinite(loss)
+        rates = np.unique(rate[same])
+        if len(rates) < 3:
+            continue
+        y = np.array([np.log(loss[same & (rate == r)]).mean() for r in rates])
+        (at,), _, (status,) = parabola_minima(np.log(rates), y[:, None])
+        if status == "interior":
+            best[float(n)] = float(at)
+        else:
+            warnings.append(f"N = {n:.3g}: {status.replace('size', 'learning rate')}; sweep wider there")
+    if len(best) < 2:
+        raise InputError(
+            f"{len(best)} sizes with a best learning rate between others, wanted at least 2; sweep more or wider"
+        )
+    x = np.log(list(best))
+    slope, level = np.polyfit(x - x.mean(), list(best.values()), 1)
+    return RateRule(float(np.exp(level)), float(np.exp(x.mean())), float(slope), tuple(best), tuple(warnings))

@@ -1,0 +1,301 @@
+"""Robust least squares for many problems at once: one compiled Levenberg-Marquardt step over lanes of (start, data set).
+
+A lane holds one start for one set of rows and weights. Starts, bootstrap draws and profile points are all lanes, so a law
+is compiled once per table. Lanes that have converged are refilled from the queue: no lane waits for the slowest.
+
+The objective is sum_i w_i rho(r_i), r the residual of the logarithm (or of the value) of the law. Sums, never means: a mean of
+Huber terms is small enough to meet an optimiser's tolerance anywhere (Besiroglu et al. 2024).
+"""
+
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.laws import Law
+
+Array = NDArray[np.float64]
+State = tuple[Any, ...]
+
+ITERATIONS = 200  # per lane
+PER_CALL = 6  # between two looks at which lanes are done
+LANE_ELEMENTS = 2**14  # lanes x rows of one call: the working set stays in the second-level cache
+DECREASE = 1e-13  # a lane is done when a step would lower the objective by less than this share of it
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """How far a law is from the data: rho of the residuals, in the logarithm of the target or in the target itself.
+
+    "huber": r^2 / 2 up to delta, then delta (|r| - delta / 2). "squared": r^2 / 2. "asymmetric": Huber's, `asymmetry` times as heavy
+    where the law lies above the run, so that badly tuned runs do not lift it.
+    """
+
+    kind: Literal["huber", "squared", "asymmetric"] = "huber"
+    delta: float = 1e-3
+    log: bool = True
+    asymmetry: float = 10.0
+
+    def terms(self, r: Any, xp: Any = np) -> tuple[Any, Any, Any, Any]:
+        """rho(r), its first and second derivative, and the weight rho'(r) / r of iterated reweighting."""
+        if self.kind == "squared":
+            one = xp.ones_like(r)
+            return 0.5 * r * r, r, one, one
+        a = xp.abs(r)
+        inside = a <= self.delta
+        rho = xp.where(inside, 0.5 * r * r, self.delta * (a - 0.5 * self.delta))
+        psi = xp.clip(r, -self.delta, self.delta)
+        slope = xp.where(inside, 1.0, 0.0)
+        weight = xp.where(inside, 1.0, self.delta / xp.maximum(a, 1e-300))
+        if self.kind == "asymmetric":
+            heavy = xp.where(r > 0, self.asymmetry, 1.0)
+            return heavy * rho, heavy * psi, heavy * slope, heavy * weight
+        return rho, psi, slope, weight
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Problem:
+    """A law, its objective and the data.
+
+    Attributes:
+        x: columns that the law takes, f64 (n,) each.
+        y: target, in the logarithm where the objective is, f64 (m, n) for m data sets.
+        weights: f64 (m, n), 0 where a row does not count.
+    """
+
+    law: type[Law]
+    objective: Objective
+    x: tuple[Array, ...]
+    y: Array
+    weights: Array
+
+    def with_data(self, y: Array | None = None, weights: Array | None = None) -> "Problem":
+        y = self.y if y is None else np.atleast_2d(y)
+        weights = self.weights if weights is None else np.atleast_2d(weights)
+        m = max(len(y), len(weights))
+        return dataclasses.replace(
+            self, y=np.broadcast_to(y, (m, y.shape[1])), weights=np.broadcast_to(weights, (m, y.shape[1]))
+        )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Solutions:
+    """Where the lanes ended; all arrays have one entry per lane."""
+
+    theta: Array  # (s, p), in fit coordinates
+    value: Array  # (s,), inf where the start itself had no finite objective
+    gradient: Array  # (s, p), of the summed objective
+    converged: NDArray[np.bool_]  # (s,)
+    iterations: NDArray[np.int64]  # (s,)
+
+
+@contextlib.contextmanager
+def double_precision() -> Iterator[None]:
+    """float64 on the CPU inside, whatever the trainer uses outside."""
+    import jax
+
+    with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):
+        yield
+
+
+def to_constants(law: type[Law], theta: Array) -> Array:
+    """Constants from fit coordinates, (..., p): scales and floors are fitted as logarithms."""
+    log = np.array([c.log for c in law.constants()])
+    with np.errstate(over="ignore"):
+        return np.where(log, np.exp(np.where(log, theta, 0.0)), theta)
+
+
+def to_theta(law: type[Law], constants: Array) -> Array:
+    """Fit coordinates from constants, (..., p)."""
+    log = np.array([c.log for c in law.constants()])
+    return np.where(log, np.log(np.where(log, constants, 1.0)), constants)
+
+
+def predict(law: type[Law], theta: Array, x: tuple[Array, ...], log: bool) -> Array:
+    """The law, or its logarithm, at the rows: theta (..., p) and columns (n,) give (..., n)."""
+    constants = to_constants(law, np.asarray(theta, np.float64))
+    with np.errstate(all="ignore"):
+        value = np.asarray(law(*(constants[..., k, None] for k in range(constants.shape[-1])))(*x), np.float64)
+        value = np.broadcast_to(value, (*constants.shape[:-1], len(x[0])))
+        return np.log(value) if log else value
+
+
+def jacobian(law: type[Law], theta: Array, x: tuple[Array, ...], log: bool) -> Array:
+    """Slopes of `predict` in the fit coordinates by central differences (exact to 1e-9), (..., n, p)."""
+    theta = np.asarray(theta, np.float64)
+    step = 1e-5 * np.maximum(1.0, np.abs(theta))
+    columns = []
+    for k in range(theta.shape[-1]):
+        h = np.zeros_like(theta)
+        h[..., k] = step[..., k]
+        difference = predict(law, theta + h, x, log) - predict(law, theta - h, x, log)
+        columns.append(difference / (2 * step[..., k, None]))
+    return np.stack(columns, -1)
+
+
+def solve(
+    problem: Problem,
+    theta0: Array,
+    free: Array | None = None,
+    data: NDArray[np.int64] | None = None,
+    lanes: int | None = None,
+) -> Solutions:
+    """The minimum that each start leads to.
+
+    Args:
+        theta0: starts in fit coordinates, (s, p).
+        free: bool (p,) or (s, p), False for a constant that stays as the start has it; all free by default.
+        data: which of the problem's data sets a start is for, (s,); the first by default.
+        lanes: how many run side by side; by default as many as the cache holds.
+    """
+    theta0 = np.asarray(theta0, np.float64)
+    s, p = theta0.shape
+    n = len(problem.x[0])
+    padded = _padded(n)
+    lanes = lanes or int(np.clip(LANE_ELEMENTS // padded, 8, 128))
+    pad = ((0, 0), (0, padded - n))
+    x = tuple(np.pad(column, pad[1], mode="edge") for column in problem.x)
+    y = np.pad(problem.y, pad, mode="edge")
+    weights = np.pad(problem.weights, pad)
+    free = np.broadcast_to(np.ones(p, bool) if free is None else free, (s, p))
+    data = np.zeros(s, np.int64) if data is None else data
+
+    out = Solutions(theta0.copy(), np.full(s, np.inf), np.zeros((s, p)), np.zeros(s, bool), np.zeros(s, np.int64))
+    with double_precision():
+        advance = _program(problem.law, problem.objective)
+        _run_queue(advance, out, free, data, x, y, weights, lanes)
+    return out
+
+
+def _run_queue(
+    advance: Callable[..., State],
+    out: Solutions,
+    free: NDArray[np.bool_],
+    data: NDArray[np.int64],
+    x: tuple[Array, ...],
+    y: Array,
+    weights: Array,
+    lanes: int,
+) -> None:
+    """Feeds starts to lanes until all are done; writes into `out`."""
+    s, p = out.theta.shape
+    who = np.full(lanes, -1)  # the start in each lane
+    lane_free, lane_y, lane_w = np.ones((lanes, p), bool), np.zeros((lanes, y.shape[1])), np.zeros((lanes, y.shape[1]))
+    state = [
+        np.zeros((lanes, p)),  # theta
+        np.full(lanes, np.inf),  # value
+        np.zeros((lanes, p)),  # gradient
+        np.zeros((lanes, p, p)),  # curvature by rho''
+        np.zeros((lanes, p, p)),  # curvature by rho'/r: never too small
+        np.ones(lanes),  # damping
+        np.zeros(lanes, np.int64),  # iterations
+        np.ones(lanes, bool),  # done
+        np.zeros(lanes, bool),  # converged
+    ]
+    queued = 0
+    while True:
+        empty = np.flatnonzero(who < 0)[: s - queued]
+        if empty.size:
+            new = np.arange(queued, queued + empty.size)
+            queued += empty.size
+            who[empty] = new
+            lane_free[empty], lane_y[empty], lane_w[empty] = free[new], y[data[new]], weights[data[new]]
+            for part, fill in zip(state, (out.theta[new], np.inf, 0.0, 0.0, 0.0, 1.0, 0, False, False), strict=True):
+                part[empty] = fill
+        busy = who >= 0
+        if not busy.any():
+            return
+        state = [np.array(part) for part in advance(tuple(state), lane_free, x, lane_y, lane_w)]
+        finished = np.flatnonzero(busy & (state[7] | (state[6] >= ITERATIONS)))
+        starts = who[finished]
+        out.theta[starts], out.value[starts], out.gradient[starts] = (part[finished] for part in state[:3])
+        out.iterations[starts], out.converged[starts] = state[6][finished], state[8][finished]
+        state[7][finished] = True
+        who[finished] = -1
+
+
+def _padded(n: int) -> int:
+    """Rows rounded up to a power of two or three quarters of one, so that tables of similar length share a program."""
+    full = max(16, 1 << (n - 1).bit_length())
+    return 3 * full // 4 if n <= 3 * full // 4 else full
+
+
+@functools.cache
+def _program(law: type[Law], objective: Objective) -> Callable[..., State]:
+    """The compiled step for all lanes: `PER_CALL` iterations, fewer if all are done before."""
+    import jax
+    import jax.numpy as jnp
+
+    log = jnp.array([c.log for c in law.constants()])
+    p = len(log)
+
+    def transformed(theta: Any, x: Any) -> Any:
+        constants = jnp.where(log, jnp.exp(jnp.where(log, theta, 0.0)), theta)
+        value = law(*(constants[k] for k in range(p)))(*x)
+        return jnp.log(value) if objective.log else value
+
+    def evaluate(theta: Any, free: Any, x: Any, y: Any, w: Any) -> tuple[Any, ...]:
+        value, push = jax.linearize(lambda t: jnp.broadcast_to(transformed(t, x), y.shape), theta)
+        J = jax.vmap(push)(jnp.eye(p)) * free[:, None]  # p n
+        rho, psi, slope, weight = objective.terms(value - y, jnp)
+        return jnp.sum(w * rho), J @ (w * psi), (J * (w * slope)) @ J.T, (J * (w * weight)) @ J.T
+
+    def newton_step(value: Any, g: Any, H: Any, D: Any, damping: Any, free: Any) -> tuple[Any, ...]:
+        # Damped by the curvature of iterated reweighting, which spans what rho'' misses where all residuals are large.
+        scale = jnp.diagonal(D)
+        A = H + damping * (D + 0.1 * jnp.diag(scale)) + jnp.diag(1e-14 * scale + ~free)
+        step, definite = eliminate(A, -g)
+        return (
+            jnp.where(jnp.isfinite(value), step, 0.0),
+            definite | ~jnp.isfinite(value),
+            -(g @ step + 0.5 * step @ H @ step),
+        )
+
+    def eliminate(A: Any, b: Any) -> tuple[Any, Any]:
+        """Gauss-Jordan on a small positive matrix; a LAPACK call per lane would cost more than the rows do."""
+        M = jnp.concatenate([A, b[:, None]], 1)
+        definite = jnp.array(True)
+        for j in range(p):
+            definite &= M[j, j] > 1e-14 * A[j, j]
+            row = M[j] / jnp.where(M[j, j] > 0, M[j, j], 1.0)
+            M = (M - jnp.outer(M[:, j], row)).at[j].set(row)
+        return M[:, p], definite
+
+    def iterate(state: State, free: Any, x: Any, y: Any, w: Any) -> State:
+        theta, value, g, H, D, damping, count, done, converged = state
+        step, definite, decrease = jax.vmap(newton_step)(value, g, H, D, damping, free)
+        new = jax.vmap(evaluate, in_axes=(0, 0, None, 0, 0))(theta + step, free, x, y, w)
+        fresh = ~jnp.isfinite(value)
+        better = definite & (new[0] <= value) & jnp.isfinite(new[0]) & jnp.all(jnp.isfinite(new[1]), -1) & ~done
+        gain = (value - new[0]) / jnp.maximum(decrease, 1e-300)
+        eased = jnp.where(gain > 0.7, 0.1 * damping, jnp.where(gain > 0.2, 0.5 * damping, 2 * damping))
+        eased = jnp.where(eased < 1e-8, 0.0, eased)
+        damping = jnp.where(fresh, damping, jnp.where(better, eased, jnp.maximum(6 * damping, 1e-3)))
+        small = ~fresh & definite & (damping < 1e-2) & (decrease <= DECREASE * value + 1e-30)
+
+        def keep(a: Any, b: Any) -> Any:
+            return jnp.where(better.reshape((-1,) + (1,) * (a.ndim - 1)), a, b)
+
+        return (
+            keep(theta + step, theta),
+            *(keep(a, b) for a, b in zip(new, (value, g, H, D), strict=True)),
+            damping,
+            count + ~done,
+            done | small | (damping > 1e9) | (fresh & ~better),
+            converged | (small & ~done),
+        )
+
+    def advance(state: State, free: Any, x: Any, y: Any, w: Any) -> State:
+        def more(carry: tuple[Any, State]) -> Any:
+            return (carry[0] < PER_CALL) & jnp.any(~carry[1][7])
+
+        def body(carry: tuple[Any, State]) -> tuple[Any, State]:
+            return carry[0] + 1, iterate(carry[1], free, x, y, w)
+
+        return jax.lax.while_loop(more, body, (0, state))[1]
+
+    return jax.jit(advance)

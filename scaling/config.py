@@ -1,0 +1,300 @@
+"""What a run and a study are: frozen dataclasses with every default written once, their checks, and a run's identity.
+
+Configs are plain values: they go to JSON and back unchanged, and `identity` hashes what the result of a run depends on.
+Nothing here imports JAX, so a study can be read, listed and checked in milliseconds.
+"""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import math
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, TypeVar
+
+from scaling.errors import InputError
+
+T = TypeVar("T")
+
+SEMANTICS = 1  # raised when a default or the meaning of a field changes, so that no run aliases an older one
+
+
+def _positive(config: Any, *names: str, prefix: str = "") -> None:
+    for name in names:
+        if not getattr(config, name) > 0:
+            label = prefix or ("model" if type(config).__name__ == "ModelConfig" else "")
+            raise InputError(f"{label + '.' if label else ''}{name}={getattr(config, name)} must be positive")
+
+
+def _one_of(config: Any, name: str, prefix: str = "") -> None:
+    choices = typing.get_args(typing.get_type_hints(type(config))[name])
+    if getattr(config, name) not in choices:
+        label = f"{prefix}.{name}" if prefix else name
+        raise InputError(f"{label}={getattr(config, name)!r}: wanted one of {', '.join(choices)}")
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """One rung of the ladder: a decoder-only Transformer as in Kaplan et al. (2020) section 2.1."""
+
+    d_model: int
+    n_layer: int
+    n_head: int
+    d_attn: int  # width of queries, keys and values over all heads; free of d_model
+    d_ff: int
+    n_vocab: int = 512
+    n_ctx: int = 64
+    dropout: float = 0.0
+
+    def __post_init__(self):
+        _positive(self, "d_model", "n_layer", "n_head", "d_attn", "d_ff", "n_vocab", "n_ctx")
+        if self.d_attn % self.n_head:
+            raise InputError(f"model.n_head={self.n_head} does not divide model.d_attn={self.d_attn}; choose a divisor")
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"model.dropout={self.dropout} is not a probability below 1; use 0 to 0.5")
+
+    @property
+    def N(self) -> int:
+        """Non-embedding parameters, Kaplan et al. (2020) eq. 2.1."""
+        return 2 * self.d_model * self.n_layer * (2 * self.d_attn + self.d_ff)
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """Where the tokens come from. A run's identity holds the tokens themselves, not these names."""
+
+    source: str = "python"  # python | text:GLOB | tfds:NAME | synthetic:..., see docs/data.md
+    tokenizer: str = "bpe"  # learnt from the source | bytes | path of a SentencePiece model; its size is model.n_vocab
+    validation: str = ""  # a source of its own for held-out text; empty: about 3 % of `source`, kept apart
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimConfig:
+    """How the loss goes down."""
+
+    learning_rate: float = 1e-3  # peak
+    optimizer: Literal["adam", "adamw"] = "adam"
+    schedule: Literal["cosine", "constant"] = "cosine"  # after the warm-up; cosine ends at zero with the last step
+    warmup: float = 0.05  # share of the steps
+    weight_decay: float = 0.0  # adamw only, on matrices; decoupled, multiplied by the learning rate
+    b1: float = 0.9
+    b2: float = 0.99  # 0.95 is too low at small batches: Porian et al. (2024)
+    eps: float = 1e-8
+    clip: float = 1.0  # global gradient norm
+
+    def __post_init__(self):
+        _one_of(self, "optimizer", "optim")
+        _one_of(self, "schedule", "optim")
+        _positive(self, "learning_rate", "eps", "clip", prefix="optim")
+        if not 0 <= self.warmup < 1:
+            raise InputError(f"optim.warmup={self.warmup} is a share of the steps; use 0 to 0.99, such as 0.05")
+        for name in ("b1", "b2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"optim.{name}={getattr(self, name)} must lie in [0, 1)")
+        if self.weight_decay < 0 or (self.weight_decay and self.optimizer == "adam"):
+            raise InputError(
+                f"optim.weight_decay={self.weight_decay} with optimizer={self.optimizer}; "
+                "use a value >= 0 with --set optim.optimizer=adamw, or 0 with adam"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalConfig:
+    """The held-out loss: on the same windows for every run, before the first step and after S/2^(j/k), j = 0, 1, ..."""
+
+    windows: int = 256  # of n_ctx tokens each
+    per_octave: int = 2  # k: evaluations per doubling of the tokens seen
+    octaves: int = 7  # how far back from the last step
+
+    def __post_init__(self):
+        _positive(self, "windows", "per_octave", "octaves", prefix="eval")
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """One training of one model."""
+
+    model: ModelConfig
+    tokens: int  # D processed
+    unique_tokens: int | None = None  # D available; None: as many as are processed (one epoch)
+    batch: int = 16  # sequences of n_ctx tokens
+    seed: int = 0  # initialisation, order of the examples, dropout
+    dtype: Literal["float32", "bfloat16"] = "float32"  # of the computation; parameters and loss are float32
+    data: DataConfig = DataConfig()
+    optim: OptimConfig = OptimConfig()
+    eval: EvalConfig = EvalConfig()
+
+    def __post_init__(self):
+        _one_of(self, "dtype")
+        _positive(self, "tokens", "batch")
+        if self.seed < 0:
+            raise InputError(f"seed={self.seed} is negative; use 0 or more")
+        for name, value, unit, why in (
+            ("tokens", self.tokens, self.batch_tokens, "a whole number of steps of batch x n_ctx tokens"),
+            ("unique_tokens", self.U, self.model.n_ctx, "a whole number of windows of n_ctx tokens"),
+        ):
+            if value <= 0 or value % unit:
+                nearest = max(1, round(value / unit)) * unit
+                raise InputError(f"{name}={value} is not {why} ({unit}); the nearest is {nearest}")
+        if self.U > self.tokens:
+            raise InputError(
+                f"unique_tokens={self.U} exceeds tokens={self.tokens}: the run never sees them all; "
+                "use unique_tokens=none for one epoch"
+            )
+        if self.data.tokenizer == "bytes" and self.model.n_vocab != 257:
+            raise InputError(
+                f"model.n_vocab={self.model.n_vocab}, but data.tokenizer=bytes has 257 tokens: "
+                "256 bytes and a separator; use --set model.n_vocab=257"
+            )
+
+    @property
+    def U(self) -> int:
+        """Unique tokens available, the D of Kaplan's L(N, D)."""
+        return self.tokens if self.unique_tokens is None else self.unique_tokens
+
+    @property
+    def batch_tokens(self) -> int:
+        """B, tokens per update."""
+        return self.batch * self.model.n_ctx
+
+    @property
+    def steps(self) -> int:
+        """S, parameter updates."""
+        return self.tokens // self.batch_tokens
+
+    @property
+    def warmup_steps(self) -> int:
+        return math.ceil(self.optim.warmup * self.steps)
+
+    @property
+    def eval_steps(self) -> tuple[int, ...]:
+        """Updates after which the held-out loss is measured: 0 and log-spaced ones that include S/2 and S."""
+        back = (
+            self.steps * 2 ** (-j / self.eval.per_octave) for j in range(self.eval.octaves * self.eval.per_octave + 1)
+        )
+        return tuple(sorted({0} | {round(step) for step in back if step >= 1}))
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """The runs that answer one question."""
+
+    name: str
+    question: str
+    runs: tuple[RunConfig, ...]
+
+    def __post_init__(self):
+        if not self.runs:
+            raise InputError(f"study {self.name!r} has no runs")
+
+
+def identity(run: RunConfig, tokens_id: str) -> str:
+    """A run's id: a hash of everything its result depends on.
+
+    `tokens_id` stands for the data (source and tokenizer): the same tokens under another path are the same run.
+    """
+    fields = to_dict(run) | {"unique_tokens": run.U}
+    del fields["data"]
+    text = json.dumps([SEMANTICS, tokens_id, fields], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def program(run: RunConfig) -> RunConfig:
+    """`run` with all that is an array in its program set to one value: runs of equal programs can be one pack."""
+    return dataclasses.replace(
+        run,
+        seed=0,
+        tokens=run.batch_tokens,
+        unique_tokens=None,
+        data=DataConfig(),
+        optim=dataclasses.replace(run.optim, learning_rate=1.0, schedule="constant", warmup=0.0),
+    )
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """The config as plain JSON values."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(kind: type[T], values: Mapping[str, Any]) -> T:
+    """The inverse of `to_dict`; refuses fields that `kind` does not have."""
+    hints = typing.get_type_hints(kind)
+    fields = {field.name for field in dataclasses.fields(typing.cast(Any, kind))}
+    for name in values:
+        if name not in fields:
+            raise InputError(f"{kind.__name__} has no field {name!r}{_nearest(name, fields)}")
+    return kind(
+        **{
+            name: from_dict(hints[name], value) if dataclasses.is_dataclass(hints[name]) else value
+            for name, value in values.items()
+        }
+    )
+
+
+def keys(kind: type = RunConfig, prefix: str = "") -> dict[str, Any]:
+    """Every key that `--set` knows, dotted, with its type."""
+    found: dict[str, Any] = {}
+    for name, hint in typing.get_type_hints(kind).items():
+        if dataclasses.is_dataclass(hint):
+            found |= keys(typing.cast(type, hint), f"{prefix}{name}.")
+        else:
+            found[prefix + name] = hint
+    return found
+
+
+def override(run: RunConfig, settings: Mapping[str, str]) -> RunConfig:
+    """`run` with dotted keys set from text, all at once: settings which need each other can be given together."""
+    values = to_dict(run)
+    for key, text in settings.items():
+        *path, name = key.split(".")
+        inner = values
+        for part in path:
+            inner = inner[part]
+        inner[name] = parse(key, text, known_key(key, keys()))
+    return from_dict(RunConfig, values)
+
+
+def known_key(key: str, known: Mapping[str, T]) -> T:
+    """known[key]; an unknown key is refused and the nearest known one named."""
+    if key not in known:
+        raise InputError(f"unknown key {key!r}{_nearest(key, known)}; known: {', '.join(known)}")
+    return known[key]
+
+
+def parse(key: str, text: str, hint: Any) -> Any:
+    """The value that `text` means for a field of type `hint`: int, float, str, bool, a Literal, or `int | None`."""
+    if typing.get_origin(hint) is Literal:
+        if text not in typing.get_args(hint):
+            raise InputError(f"{key}={text}: wanted one of {', '.join(map(str, typing.get_args(hint)))}")
+        return text
+    if isinstance(hint, types.UnionType):
+        if text == "none":
+            return None
+        hint = next(kind for kind in typing.get_args(hint) if kind is not type(None))
+    try:
+        if hint is bool:
+            return {"true": True, "false": False}[text.lower()]
+        if hint is int:
+            value = float(text)  # so that 1e6 is an int as people write it
+            if value != int(value):
+                raise ValueError
+            return int(text) if text.lstrip("+-").isdigit() else int(value)
+        if hint is float:
+            value = float(text)
+            if not math.isfinite(value):
+                raise ValueError
+            return value
+    except (ValueError, KeyError, OverflowError):
+        wanted = {int: "a whole number", float: "a number", bool: "true or false"}[hint]
+        raise InputError(f"{key}={text}: wanted {wanted}") from None
+    return text
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    known = list(known)
+    close = (
+        difflib.get_close_matches(name, known, 1, 0.5) or [key for key in known if key.rsplit(".", 1)[-1] == name][:1]
+    )
+    return f"; did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,495 @@
+"""Packed tokens on disk: one long stream for training, one for validation, and a manifest that says what they are.
+
+A stream is every document of its split in the order of the index, each ended by a separator. Exactly D unique tokens
+are its first D tokens: nested for growing D, the same on every machine. Only as much is encoded as was asked for;
+asking for more later extends the files and leaves what is there untouched.
+
+Encoding is a sort that does not fit in memory: each part of the corpus is encoded by itself into runs sorted by key (in
+parallel; finished parts survive an interruption), then the runs are merged block by block, and each finished block is
+appended and entered in the manifest in one stroke.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import itertools
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from scaling.data import disk
+from scaling.data.batches import validation_span
+from scaling.data.corpora import Corpus, Part, open_corpus
+from scaling.data.index import Index, by_part, open_index, summarise, texts
+from scaling.data.tokenizer import Tokenizer, bytes_tokenizer, train_bpe
+from scaling.errors import InputError
+
+PACKING = 1  # raised when the way from documents to a stream changes
+SAMPLE = 2**22  # bytes of text from which a vocabulary is learnt
+RUN = 2**24  # tokens that a process holds before it writes them down
+BLOCK = 2**26  # bytes of text that are merged at a time
+RUN_ARRAYS = ("keys", "ends", "tokens")  # of documents in order of key: keys, ends in tokens, and the tokens
+FEW_PARTS = 64  # from which no more than a sample is wanted: read by this process
+IN_PROCESS = 2**24  # bytes of text below which starting processes takes longer than the work
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenSet:
+    """Prepared tokens. Read-only, and cheap: the streams are mapped from the disk.
+
+    Attributes:
+        folder: where they lie.
+        manifest: what they are, plain JSON: `id`, source, fingerprints, tokenizer, and for "train" and "validation"
+            each tokens, documents, bytes, bytes per token, hashes of the blocks, and what the whole corpus holds.
+    """
+
+    folder: Path
+    manifest: dict
+
+    @property
+    def id(self) -> str:
+        """Names the streams: a hash of the documents, the tokenizer and the packing; not of how much is prepared."""
+        return self.manifest["id"]
+
+    @property
+    def n_vocab(self) -> int:
+        return self.manifest["n_vocab"]
+
+    @functools.cached_property
+    def train(self) -> np.ndarray:
+        """The training stream so far, u16 or u32 (n,)."""
+        return self._stream("train")
+
+    @functools.cached_property
+    def validation(self) -> np.ndarray:
+        """The validation stream so far, u16 or u32 (n,); take windows by `batches.validation_windows`."""
+        return self._stream("validation")
+
+    @functools.cached_property
+    def tokenizer(self) -> Tokenizer:
+        return Tokenizer((self.folder / "tokenizer.model").read_bytes())
+
+    @functools.cached_property
+    def token_bytes(self) -> np.ndarray:
+        """Bytes of text that each id stands for, i64 (n_vocab,); 0 for the separator."""
+        return np.load(self.folder / "token_bytes.npy")
+
+    def bytes_of(self, tokens: np.ndarray) -> int:
+        """Bytes of text that some tokens stand for: bits per byte are nats per token * tokens / bytes / ln 2."""
+        return int(self.token_bytes[np.asarray(tokens)].sum())
+
+    def validation_bytes(self, n_tokens: int) -> int:
+        """Bytes of text in the first `n_tokens` tokens of the validation stream."""
+        return self.bytes_of(self.validation[:n_tokens])
+
+    def verify(self) -> None:
+        """Read everything and compare with the hashes in the manifest.
+
+        Raises:
+            InputError: a block differs.
+        """
+        for split in ("train", "validation"):
+            start = 0
+            for n, block in enumerate(self.manifest[split]["blocks"]):
+                stop = start + block["tokens"]
+                if hashlib.sha256(self._stream(split)[start:stop].tobytes()).hexdigest() != block["sha256"]:
+                    raise InputError(
+                        f"{self.folder}: block {n} of {split} is not what was written; delete the folder, prepare again"
+                    )
+                start = stop
+
+    def _stream(self, split: str) -> np.ndarray:
+        path, n = self.folder / f"{split}.bin", self.manifest[split]["tokens"]
+        dtype = np.dtype(self.manifest["dtype"])
+        if not n:
+            return np.zeros(0, dtype)
+        if not path.exists() or path.stat().st_size < n * dtype.itemsize:
+            raise InputError(f"{path} is missing or cut short; delete {self.folder} and prepare again")
+        return np.memmap(path, dtype, "r", shape=(n,))
+
+
+def open_tokens(folder: Path) -> TokenSet:
+    """What `prepare` left in a folder; takes milliseconds.
+
+    Raises:
+        InputError: there are no prepared tokens.
+    """
+    try:
+        manifest = json.loads((Path(folder) / "manifest.json").read_text())
+    except FileNotFoundError:
+        raise InputError(f"{folder} holds no prepared tokens; make them with: scaling corpus prepare") from None
+    if manifest.get("format") != PACKING:
+        raise InputError(
+            f"{folder} has tokens of format {manifest.get('format')}, this version reads {PACKING}; prepare them again"
+        )
+    return TokenSet(Path(folder), manifest)
+
+
+def prepare(
+    source: str,
+    tokenizer: str,
+    n_vocab: int,
+    *,
+    train_tokens: int,
+    validation_tokens: int,
+    validation_source: str = "",
+    cache: Path,
+    workers: int = 0,
+    say: Callable[[str], None],
+) -> TokenSet:
+    """Tokens for training on the first `train_tokens` and evaluating on `validation_tokens`: from the cache, or made.
+
+    The streams hold at least one token more than asked for, since the last one is only predicted. For evaluation
+    as much is prepared as `batches.validation_windows` may spread its windows over.
+
+    Args:
+        source: a corpus, see `corpora`.
+        tokenizer: "bpe" (trained on a sample of `source`), "bytes", or the path of a SentencePiece model.
+        n_vocab: of the vocabulary; 257 for bytes, and what a given model has.
+        validation_source: another corpus to evaluate on; empty for about 3 % of `source`, which is never trained on.
+        cache: folder; may be shared by processes, of which one prepares while the others wait.
+        workers: processes; 0 for one per core, where there is enough to do.
+        say: gets a line about each stage.
+
+    Raises:
+        InputError: unreadable text, too little of it, a full disk.
+    """
+    cache = Path(cache)
+    with disk.room(cache):
+        maker = _Maker(source, validation_source, cache, workers or disk.cores(), say)
+        coder = maker.tokenizer(tokenizer, n_vocab)
+        return maker.extend(coder, train_tokens, validation_tokens)
+
+
+def describe(tokens: TokenSet) -> str:
+    """What a person wants to know about prepared tokens, as `scaling corpus show` prints it."""
+    m = tokens.manifest
+    lines = [
+        f"{m['source']}  ({tokens.id})",
+        f"  folder      {tokens.folder}",
+        f"  tokenizer   {m['tokenizer']['kind']}, {m['n_vocab']} tokens ({m['tokenizer']['hash'][:12]})",
+    ]
+    for split in ("train", "validation"):
+        part = m[split]
+        lines.append(
+            f"  {split:<11} {part['tokens']:,} tokens of {part['documents']:,} documents, "
+            f"{disk.size(part['bytes'])}, {part['bytes_per_token']:.3f} bytes per token; "
+            + (
+                "all there is"
+                if part["documents"] == part["documents_in_corpus"]
+                else f"of {part['documents_in_corpus']:,} documents, {disk.size(part['bytes_in_corpus'])}: "
+                f"about {part['tokens_in_corpus']:.3g} tokens"
+            )
+        )
+    if m["validation_source"]:
+        lines.append(f"  validation from {m['validation_source']}")
+    for name, summary in m["corpora"].items():
+        lines.append(
+            f"  left out of {name}: {summary['duplicates']:,} duplicates, "
+            f"{summary['near_duplicates']:,} near-duplicates, {summary['empty']:,} empty"
+            + (f" ({', '.join(summary['empty_names'][:3])}, ...)" if summary["empty"] else "")
+        )
+    if m["entropy_rate"] is not None:
+        lines.append(
+            f"  entropy     {m['entropy_rate']:.6f} nats per byte: no model's loss can be below "
+            f"{m['entropy_rate'] * m['validation']['bytes_per_token']:.4f} nats per token"
+        )
+    return "\n".join(lines)
+
+
+@dataclasses.dataclass
+class _Maker:
+    """One call of `prepare`."""
+
+    source: str
+    validation_source: str
+    cache: Path
+    workers: int
+    say: Callable[[str], None]
+    _parts: dict[str, list[Part]] = dataclasses.field(default_factory=dict)
+
+    @functools.cached_property
+    def corpora(self) -> dict[str, Corpus]:
+        return {source: open_corpus(source) for source in (self.source, self.validation_source) if source}
+
+    @functools.cached_property
+    def indices(self) -> dict[str, Index]:
+        return {
+            source: open_index(corpus, self.cache, self.workers, self.say) for source, corpus in self.corpora.items()
+        }
+
+    def parts(self, source: str) -> list[Part]:
+        if source not in self._parts:
+            self._parts[source] = self.corpora[source].parts()
+        return self._parts[source]
+
+    def rows(self, split: str) -> np.ndarray:
+        """The documents of a split, in stream order. A validation source is evaluated on, and never trained on."""
+        if not self.validation_source:
+            return self.indices[self.source].rows(split)
+        return self._all_rows[split]
+
+    @functools.cached_property
+    def _all_rows(self) -> dict[str, np.ndarray]:
+        def both(source: str) -> np.ndarray:
+            index = self.indices[source]
+            rows = np.concatenate([index.rows("train"), index.rows("validation")])
+            return rows[np.argsort(rows["key"])]
+
+        validation, train = both(self.validation_source), both(self.source)
+        return {"train": train[~np.isin(train["key"], validation["key"])], "validation": validation}
+
+    def tokenizer(self, kind: str, n_vocab: int) -> Tokenizer:
+        """The tokenizer asked for; BPE is trained on the first documents of the training stream, once."""
+        if kind == "bytes":
+            tokenizer = bytes_tokenizer()
+        elif kind != "bpe":
+            tokenizer = Tokenizer.load(Path(kind).expanduser())
+        else:
+            rows = self._sample_rows
+            name = hashlib.sha256(rows["key"].tobytes() + f" {PACKING} {n_vocab}".encode()).hexdigest()[:16]
+            folder = self.cache / "tokenizers" / name
+            path = folder / "tokenizer.model"
+            if not path.exists():
+                with disk.locked(folder, self.say):
+                    if not path.exists():
+                        self.say(f"learning a vocabulary of {n_vocab} from {disk.size(rows['size'].sum())}")
+                        model = train_bpe(self._sample, n_vocab).model
+                        disk.write(path, lambda file: file.write(model))
+            tokenizer = Tokenizer(path.read_bytes())
+        if tokenizer.n_vocab != n_vocab:
+            raise InputError(
+                f"n_vocab={n_vocab}, but the tokenizer {kind} has {tokenizer.n_vocab} tokens; "
+                f"use n_vocab={tokenizer.n_vocab}"
+            )
+        return tokenizer
+
+    def extend(self, tokenizer: Tokenizer, train_tokens: int, validation_tokens: int) -> TokenSet:
+        """The token set, with at least as many tokens as asked for."""
+        prints = {split: self._described[split]["fingerprint"] for split in ("train", "validation")}
+        identity = json.dumps([PACKING, prints["train"], prints["validation"], tokenizer.hash])
+        name = hashlib.sha256(identity.encode()).hexdigest()[:16]
+        folder = self.cache / "tokens" / name
+        wanted = {
+            "train": (train_tokens, train_tokens),
+            "validation": (validation_tokens, validation_span(validation_tokens)),
+        }
+        if not (folder / "manifest.json").exists() or not _enough(open_tokens(folder), wanted):
+            with disk.locked(folder, self.say):
+                if not (folder / "manifest.json").exists():
+                    self._begin(folder, name, tokenizer)
+                for split, (_, n_tokens) in wanted.items():
+                    self._extend(folder, split, n_tokens + 1, tokenizer)
+                for work in folder.glob("work-*"):  # of a call that was interrupted, and had asked for more
+                    shutil.rmtree(work)
+        tokens = open_tokens(folder)
+        for split, (n_tokens, _) in wanted.items():
+            has = tokens.manifest[split]["tokens"]
+            if has < n_tokens + 1:
+                raise InputError(self._too_small(split, n_tokens, has))
+        return tokens
+
+    @functools.cached_property
+    def _described(self) -> dict[str, dict]:
+        if not self.validation_source:
+            return self.indices[self.source].summary
+        return {split: summarise(rows) for split, rows in self._all_rows.items()}
+
+    @property
+    def _sample_rows(self) -> np.ndarray:
+        rows = self.rows("train")
+        if not len(rows):
+            raise InputError(
+                f"{self.source} has no text to train on that is not held out too; give another or more text"
+            )
+        ends = np.cumsum(rows["size"][: SAMPLE // 16], dtype=np.int64)
+        return np.array(rows[: max(1, np.searchsorted(ends, SAMPLE))])
+
+    @functools.cached_property
+    def _sample(self) -> list[str]:
+        parts = self.parts(self.source)
+        tasks = [(parts[part], rows) for part, rows in by_part(self._sample_rows)]
+        workers = self.workers if len(tasks) > FEW_PARTS else 1
+        found = disk.run(_texts_of, tasks, [1] * len(tasks), workers, "sampling", self.say)
+        return list(itertools.chain.from_iterable(found))
+
+    def _begin(self, folder: Path, name: str, tokenizer: Tokenizer) -> None:
+        """An empty token set."""
+        disk.write(folder / "tokenizer.model", lambda file: file.write(tokenizer.model))
+        disk.write(folder / "token_bytes.npy", lambda file: np.save(file, tokenizer.n_bytes))
+        kind = "bytes" if tokenizer.is_bytes else "bpe"
+        manifest = {
+            "format": PACKING,
+            "id": name,
+            "source": self.source,
+            "validation_source": self.validation_source,
+            "n_vocab": tokenizer.n_vocab,
+            "dtype": np.dtype(tokenizer.dtype).name,
+            "tokenizer": {"kind": kind, "hash": tokenizer.hash, "eos": tokenizer.eos},
+            "entropy_rate": self.corpora[self.validation_source or self.source].entropy_rate,
+            "corpora": {
+                source: {k: v for k, v in index.summary.items() if k not in ("train", "validation")}
+                for source, index in self.indices.items()
+            },
+        } | {
+            split: {
+                "tokens": 0,
+                "documents": 0,
+                "bytes": 0,
+                "bytes_per_token": 0.0,
+                "fingerprint": described["fingerprint"],
+                "documents_in_corpus": described["documents"],
+                "bytes_in_corpus": described["bytes"],
+                "tokens_in_corpus": 0,
+                "blocks": [],
+            }
+            for split, described in ((split, self._described[split]) for split in ("train", "validation"))
+        }
+        _write_manifest(folder, manifest)
+
+    def _extend(self, folder: Path, split: str, target: int, tokenizer: Tokenizer) -> None:
+        """Append documents to a stream until it has `target` tokens, or there are no more documents."""
+        rows = self.rows(split)
+        while True:
+            part = open_tokens(folder).manifest[split]
+            if part["tokens"] >= target or part["documents"] == len(rows):
+                return
+            rate = part["bytes_per_token"] if part["tokens"] else self._rate(tokenizer)
+            start = part["documents"]
+            n_bytes = (target - part["tokens"]) * rate * 1.02 + 2**16
+            ends = np.cumsum(rows["size"][start:], dtype=np.int64)
+            stop = min(start + int(np.searchsorted(ends, n_bytes)) + 1, len(rows))
+            expected = int(2 * np.dtype(tokenizer.dtype).itemsize * ends[stop - start - 1] / rate)  # runs and stream
+            if expected > shutil.disk_usage(folder).free:
+                raise disk.no_room(folder, expected)
+            self._encode(folder, split, rows, start, stop, tokenizer)
+
+    def _rate(self, tokenizer: Tokenizer) -> float:
+        """Bytes per token, on a little text."""
+        ends = np.cumsum([len(text.encode()) for text in self._sample])
+        n = min(int(np.searchsorted(ends, SAMPLE // 8)) + 1, len(ends))
+        return float(ends[n - 1]) / sum(map(len, tokenizer.encode_batch(self._sample[:n])))
+
+    def _encode(self, folder: Path, split: str, rows: np.ndarray, start: int, stop: int, tokenizer: Tokenizer) -> None:
+        """Append the documents rows[start:stop], or a little fewer if that was begun and not finished."""
+        source = self.validation_source if split == "validation" and self.validation_source else self.source
+        # The runs in a work folder hold the documents from where the stream ends, or before, to the number in its name.
+        prefix = f"work-{split}-{self.indices[source].folder.name}-"
+        begun = [int(work.name.removeprefix(prefix)) for work in folder.glob(f"{prefix}*")]
+        stop = max((end for end in begun if start < end <= stop), default=stop)
+        work = folder / f"{prefix}{stop}"
+        work.mkdir(exist_ok=True)
+        rows = np.array(rows[start:stop])
+        parts = self.parts(source)
+        self.say(f"encoding {disk.size(rows['size'].sum(dtype=np.int64))} for {split}")
+        try:
+            chosen = by_part(rows)
+            tasks = [(work, n, parts[n], some, tokenizer) for n, some in chosen if not (work / f"{n}.done").exists()]
+            weights = [int(some["size"].sum(dtype=np.int64)) for _, _, _, some, _ in tasks]
+            workers = self.workers if sum(weights) > IN_PROCESS else 1
+            disk.run(_encode_part, tasks, weights, workers, f"encoding {split}", self.say)
+            _merge(folder, split, rows, work, np.dtype(tokenizer.dtype))
+        except OSError as error:
+            if error.errno in disk.NO_ROOM:
+                shutil.rmtree(work, ignore_errors=True)
+            raise
+        shutil.rmtree(work)
+
+    def _too_small(self, split: str, n_tokens: int, has: int) -> str:
+        if split == "train":
+            return (
+                f"{self.source} has {max(has - 1, 0)} tokens to train on, {n_tokens} were asked for; "
+                "ask for fewer or give more text"
+            )
+        if self.validation_source:
+            return f"{self.validation_source} has {max(has - 1, 0)} tokens, {n_tokens} were asked for; ask for fewer"
+        return (
+            f"the held-out 3 % of {self.source} have {max(has - 1, 0)} tokens, {n_tokens} were asked for; "
+            "ask for fewer, give more text, or name a corpus of its own for validation"
+        )
+
+
+def _enough(tokens: TokenSet, wanted: dict[str, tuple[int, int]]) -> bool:
+    return all(
+        tokens.manifest[split]["tokens"] > n_tokens
+        or tokens.manifest[split]["documents"] == tokens.manifest[split]["documents_in_corpus"]
+        for split, (_, n_tokens) in wanted.items()
+    )
+
+
+def _write_manifest(folder: Path, manifest: dict) -> None:
+    disk.write(folder / "manifest.json", lambda file: file.write(json.dumps(manifest, indent=1).encode()))
+
+
+def _texts_of(task: tuple[Part, np.ndarray]) -> list[str]:
+    return list(texts(*task))
+
+
+def _encode_part(task: tuple[Path, int, Part, np.ndarray, Tokenizer]) -> None:
+    """Encode some documents of one part into runs sorted by key: WORK/<part>-<run>.{keys,ends,tokens}.npy."""
+    work, n, part, rows, tokenizer = task
+    for unfinished in work.glob(f"{n}-*"):
+        unfinished.unlink()
+    documents: list[np.ndarray] = []
+    held = first = run = 0
+    for i, text in enumerate(texts(part, rows), 1):
+        documents += tokenizer.encode_batch([text])
+        held += len(documents[-1])
+        if held >= RUN or i == len(rows):
+            keys = rows["key"][first:i]
+            order = np.argsort(keys)
+            ends = np.cumsum([len(documents[j]) for j in order], dtype=np.int64)
+            tokens = np.concatenate([documents[j] for j in order])
+            for name, array in zip(RUN_ARRAYS, (keys[order], ends, tokens), strict=True):
+                disk.write(work / f"{n}-{run}.{name}.npy", lambda file, array=array: np.save(file, array))
+            documents, held, first, run = [], 0, i, run + 1
+    disk.write(work / f"{n}.done", lambda file: file.write(b""))
+
+
+def _merge(folder: Path, split: str, rows: np.ndarray, work: Path, dtype: np.dtype) -> None:
+    """Append the documents of all runs to the stream in the order of `rows`, block by block."""
+    runs = [
+        tuple(np.load(str(path).replace(".keys.", f".{name}."), mmap_mode="r").view(np.ndarray) for name in RUN_ARRAYS)
+        for path in sorted(work.glob("*.keys.npy"))
+    ]
+    blocks = np.cumsum(rows["size"], dtype=np.int64) // BLOCK
+    for some in np.split(rows, np.flatnonzero(np.diff(blocks)) + 1):
+        low, high = some["key"][0], some["key"][-1]
+        keys, documents = [], []
+        for run_keys, ends, tokens in runs:
+            first, last = np.searchsorted(run_keys, low), np.searchsorted(run_keys, high, side="right")
+            if first < last:
+                start = ends[first - 1] if first else 0
+                keys.append(run_keys[first:last])
+                documents += np.split(tokens[start : ends[last - 1]], ends[first : last - 1] - start)
+        order = np.argsort(np.concatenate(keys))
+        assert len(order) == len(some)
+        _append(folder, split, some, np.concatenate([documents[i] for i in order]).astype(dtype, copy=False))
+
+
+def _append(folder: Path, split: str, rows: np.ndarray, tokens: np.ndarray) -> None:
+    """Add a block to a stream: first the tokens, then the manifest, so that a crash between leaves the old state."""
+    manifest = open_tokens(folder).manifest
+    part = manifest[split]
+    path = folder / f"{split}.bin"
+    path.touch()
+    with open(path, "r+b") as file:
+        file.truncate(part["tokens"] * tokens.itemsize)  # what a crash may have left
+        try:
+            file.seek(0, 2)
+            file.write(tokens.data)
+            disk.sync(file)
+        except OSError:
+            file.truncate(part["tokens"] * tokens.itemsize)
+            raise
+    part["tokens"] += len(tokens)
+    part["documents"] += len(rows)
+    part["bytes"] += int(rows["size"].sum(dtype=np.int64))
+    part["bytes_per_token"] = part["bytes"] / part["tokens"]
+    part["tokens_in_corpus"] = round(part["bytes_in_corpus"] / part["bytes_per_token"])
+    digest = hashlib.sha256(tokens.data).hexdigest()
+    part["blocks"].append({"tokens": len(tokens), "documents": len(rows), "sha256": digest})
+    _write_manifest(folder, manifest)

@@ -1,0 +1,32 @@
+"""Where things lie on a user's machine, and how a file is replaced."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+
+def cache() -> Path:
+    """Packed tokens, tokenizers and compiled programs: $SCALING_CACHE, else the user's cache folder."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("SCALING_CACHE") or Path(home) / "scaling")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replaces `path` in one step, so that a reader or a crash finds the old or the new text, never half of one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with new.open("w") as file:
+            json.dump(value, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(new, path)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def saved_steps(pack: Path) -> list[int]:
+    """The updates after which a pack has a checkpoint, by the names of their folders alone."""
+    root = pack / "checkpoints"
+    return sorted(int(path.name) for path in root.iterdir() if path.name.isdigit()) if root.is_dir() else []

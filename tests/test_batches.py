@@ -1,0 +1,120 @@
+"""Example i is a pure function of (seed, i); the held-out windows are the same for every run."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scaling.data.batches import SPAN, Batches, mix, permute, validation_span, validation_windows
+from scaling.errors import InputError
+
+
+def stream(n: int) -> np.ndarray:
+    return np.arange(n, dtype=np.uint32)
+
+
+@given(st.integers(1, 3000), st.integers(0, 2**64 - 1))
+def test_every_key_gives_a_permutation(n, key):
+    x = np.arange(n, dtype=np.uint64)
+    np.testing.assert_array_equal(np.sort(permute(x, n, np.array([key], np.uint64))), x)
+
+
+@given(st.integers(2**33, 2**60), st.lists(st.integers(0, 2**33 - 1), min_size=2, unique=True))
+def test_positions_stay_apart_in_domains_too_large_to_list(n, positions):
+    y = permute(np.array(positions, np.uint64), n, np.array([1], np.uint64))
+    assert len(np.unique(y)) == len(positions)
+    assert (y < n).all()
+
+
+@pytest.mark.parametrize("n", [4, 7, 60])
+def test_every_place_is_equally_likely_for_every_window(n):
+    keys = mix(np.arange(4000, dtype=np.uint64))
+    counts = np.stack(
+        [np.bincount(permute(np.full(4000, i, np.uint64), n, keys).astype(int), minlength=n) for i in range(n)]
+    )
+    chi2 = ((counts - 4000 / n) ** 2 / (4000 / n)).sum(axis=1) / (n - 1)
+    assert chi2.max() < 1 + 6 * np.sqrt(2 / (n - 1))  # six standard deviations of chi-square per degree of freedom
+
+
+def test_every_epoch_predicts_every_unique_token_once():
+    batches = Batches(stream(1000), n_ctx=8, unique_tokens=640, seed=3)
+    assert batches.n_windows == 80
+    for epoch in range(3):
+        examples = batches.examples(epoch * 80, 80)
+        assert examples.shape == (80, 9)
+        assert examples.dtype == np.int32
+        np.testing.assert_array_equal(np.sort(examples[:, 1:].ravel()), np.arange(1, 641))
+        np.testing.assert_array_equal(examples[:, 0] % 8, 0)
+        np.testing.assert_array_equal(np.diff(examples, axis=1), 1)
+
+
+@given(st.integers(0, 10_000), st.integers(1, 60), st.integers(1, 59))
+def test_an_example_does_not_depend_on_how_it_is_asked_for(start, count, cut):
+    batches = Batches(stream(500), n_ctx=4, unique_tokens=52, seed=1)
+    together = batches.examples(start, count)
+    cut = min(cut, count)
+    apart = np.concatenate([batches.examples(start, cut), batches.examples(start + cut, count - cut)])
+    np.testing.assert_array_equal(together, apart)
+
+
+def test_epochs_and_seeds_have_orders_of_their_own():
+    order = [
+        Batches(stream(4001), n_ctx=4, unique_tokens=4000, seed=seed).examples(epoch * 1000, 1000)[:, 0]
+        for seed in (0, 1)
+        for epoch in (0, 1)
+    ]
+    for i in range(4):
+        for j in range(i):
+            assert np.mean(order[i] == order[j]) < 0.01
+
+
+def test_the_order_is_that_of_every_other_machine():
+    batches = Batches(stream(101), n_ctx=10, unique_tokens=100, seed=7)
+    assert (batches.examples(0, 10)[:, 0] // 10).tolist() == [8, 9, 2, 3, 6, 7, 5, 1, 0, 4]
+    assert (batches.examples(10**12, 10)[:, 0] // 10).tolist() == [4, 7, 2, 3, 0, 6, 5, 9, 1, 8]
+
+
+def test_more_tokens_behind_the_unique_ones_change_nothing():
+    short, long = (Batches(stream(n), n_ctx=8, unique_tokens=64, seed=0).examples(0, 20) for n in (65, 10_000))
+    np.testing.assert_array_equal(short, long)
+
+
+@pytest.mark.parametrize(
+    ("n", "U", "message"),
+    [
+        (100, 60, "the nearest is 64"),
+        (100, 0, "the nearest is 8"),
+        (64, 64, "needs 65 tokens, the training stream has 64"),
+    ],
+)
+def test_impossible_numbers_of_unique_tokens_are_refused(n, U, message):
+    with pytest.raises(InputError, match=message):
+        Batches(stream(n), n_ctx=8, unique_tokens=U, seed=0)
+
+
+@given(st.integers(1, 40), st.integers(1, 60), st.integers(0, 5000))
+def test_held_out_windows_do_not_overlap_and_span_the_stream(n_ctx, n_windows, surplus):
+    n = n_ctx * n_windows + 1 + surplus
+    windows = validation_windows(stream(n), n_ctx, n_windows)
+    assert windows.shape == (n_windows, n_ctx + 1)
+    starts = windows[:, 0]
+    assert starts[0] == 0
+    assert (np.diff(starts) >= n_ctx).all()
+    assert windows[-1, -1] < n
+    # The gaps between windows, and the one after the last, differ by one window at most.
+    gaps = np.diff([*starts // n_ctx, (n - 1) // n_ctx])
+    assert gaps.max() - gaps.min() <= 1
+
+
+def test_held_out_windows_stay_when_the_stream_grows():
+    long = stream(SPAN * 3)
+    for n_windows in (10, SPAN // 8 // 2):
+        need = validation_span(8 * n_windows)
+        np.testing.assert_array_equal(
+            validation_windows(long[: need + 1], 8, n_windows), validation_windows(long, 8, n_windows)
+        )
+
+
+def test_a_validation_stream_that_is_too_short_is_refused():
+    with pytest.raises(InputError, match="5 held-out windows of 8 tokens need 41 tokens, the validation stream has 40"):
+        validation_windows(stream(40), 8, 5)

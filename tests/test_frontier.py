@@ -1,0 +1,124 @@
+"""Allocation of compute: known optima come back, published exponents are met, useless grids are refused."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from analysis import frontier
+from analysis.laws import Chinchilla, KaplanND
+from analysis.table import Table
+from scaling.errors import InputError
+
+REFIT = Chinchilla(E=1.8172, A=482.01, B=2085.43, alpha=0.3478, beta=0.3658)  # Besiroglu et al. (2024)
+
+
+def exponent(law):
+    return law.beta / (law.alpha + law.beta)
+
+
+def chinchilla(constants, suffix=""):
+    return Chinchilla(**{name: constants[name + suffix]["value"] for name in ("E", "A", "B", "alpha", "beta")})
+
+
+BUDGETS = np.geomspace(1e18, 1e20, 6)
+
+
+def test_the_lower_envelope_keeps_only_points_nothing_cheaper_beats():
+    x, loss = np.array([3.0, 1.0, 2.0, 4.0, 2.0]), np.array([2.5, 3.0, 3.5, 2.0, 2.9])
+    assert frontier.lower_envelope(x, loss).tolist() == [1, 4, 0, 3]
+
+
+@pytest.mark.parametrize("rows", [[0, 1], [1, 0]])
+def test_equal_points_enter_the_lower_envelope_once(rows):
+    assert len(frontier.lower_envelope(np.array([1.0, 1.0])[rows], np.array([2.0, 2.0]))) == 1
+
+
+# --- approach 3
+
+
+@pytest.mark.parametrize(("suffix", "ratio"), [("", 92.6), ("_unrounded", 58.9)])
+def test_tokens_per_parameter_of_hoffmanns_constants_at_gophers_budget(papers, suffix, ratio):
+    best = frontier.chinchilla_optimum(chinchilla(papers["hoffmann2022"], suffix), 5.76e23)
+    assert best.tokens_per_param == pytest.approx(ratio, abs=0.05)
+
+
+def test_tokens_per_parameter_of_the_refit_at_gophers_budget(papers):
+    c = papers["besiroglu2024"]["global_optimum_240pts"]["value"]
+    law = Chinchilla(**{name: c[name] for name in ("E", "A", "B", "alpha", "beta")})
+    assert frontier.chinchilla_optimum(law, 5.76e23).tokens_per_param == pytest.approx(17.9, abs=0.05)
+
+
+def test_search_finds_the_closed_form():
+    C = np.geomspace(1e12, 1e26, 15)
+    exact, found = frontier.chinchilla_optimum(REFIT, C), frontier.optimum(REFIT, C)
+    np.testing.assert_allclose(found.params, exact.params, rtol=1e-6)
+    np.testing.assert_allclose(found.loss, exact.loss, rtol=1e-12)
+    np.testing.assert_allclose(6 * found.params * found.tokens, C, rtol=1e-12)
+
+
+def test_hoffmanns_table_of_approach_3_follows_from_equation_4(papers):
+    law = chinchilla(papers["hoffmann2022"], "_unrounded")
+    for N, flops, tokens in ((1e9, 1.62e20, 27.1e9), (67e9, 1.71e24, 4.1e12), (1e12, 5.65e26, 94.1e12)):
+        best = frontier.chinchilla_optimum(law, flops)
+        # The released digits are those of another run of the same fit.
+        assert best.params == pytest.approx(N, rel=0.08)
+        assert best.tokens == pytest.approx(tokens, rel=0.08)
+
+
+def test_a_law_of_unique_tokens_says_nothing_about_compute():
+    with pytest.raises(InputError, match="kaplan-nd is a law of params, unique_tokens"):
+        frontier.best(KaplanND(8.8e13, 5.4e13, 0.076, 0.095), 1e20)
+
+
+def test_a_surface_that_only_falls_with_N_has_no_optimum():
+    with pytest.raises(InputError, match="no best size"):
+        frontier.optimum(lambda N, D: N**-0.1 + 0 * D, 1e20)
+
+
+def test_the_surface_gives_its_own_exponents_and_an_interval_from_its_draws():
+    rng = np.random.default_rng(0)
+    drawn = [dataclasses.replace(REFIT, alpha=0.3478 + 0.01 * rng.standard_normal()) for _ in range(200)]
+    found = frontier.surface(REFIT, BUDGETS, drawn=drawn)
+    assert found.a == pytest.approx(exponent(REFIT), abs=1e-9)
+    assert found.a + found.b == pytest.approx(1)
+    low, high = found.a_interval
+    np.testing.assert_allclose([low, high], np.percentile([exponent(law) for law in drawn], [2.5, 97.5]), rtol=1e-6)
+    at, (below, above) = found.params(1e21), found.params_band(1e21)
+    assert below < at < above
+
+
+# --- approach 1
+
+
+def curves(law, sizes, noise=0.0, schedule="constant"):
+    rows = []
+    rng = np.random.default_rng(1)
+    for i, N in enumerate(sizes):
+        for C in np.geomspace(6 * N * 2 * N, 6 * N * 200 * N, 60):
+            loss = law(N, C / 6 / N) * np.exp(noise * rng.standard_normal())
+            rows.append({"run": f"r{i}", "params": N, "flops": C, "loss": loss, "schedule": schedule})
+    return Table.from_rows(rows)
+
+
+def test_the_envelope_of_learning_curves_finds_the_exponent():
+    found = frontier.envelope(curves(REFIT, np.geomspace(1e7, 1e10, 16)), draws=100)
+    assert found.a == pytest.approx(exponent(REFIT), abs=0.02)
+    low, high = found.a_interval
+    assert low < found.a < high
+
+
+def test_the_envelope_leaves_out_what_the_smallest_and_largest_size_win():
+    sizes = np.geomspace(1e7, 1e9, 6)
+    found = frontier.envelope(curves(REFIT, sizes), draws=0)
+    assert {float(p.params) for p in found.points} == set(sizes[1:-1].tolist())
+
+
+def test_an_envelope_through_the_middle_of_decaying_runs_is_warned_about():
+    table = curves(REFIT, np.geomspace(1e7, 1e9, 6), schedule="cosine")
+    assert any("runs of that length would end lower" in w for w in frontier.envelope(table, draws=0).warnings)
+
+
+def test_two_sizes_make_no_envelope():
+    with pytest.raises(InputError, match="at least 3"):
+        frontier.envelope(curves(REFIT, [1e7, 1e8]))
