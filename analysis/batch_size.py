@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from analysis.frontier import LEVEL
+from analysis.frontier import LEVEL, golden_section
 from analysis.table import Table
 from scaling.errors import InputError
 
@@ -142,24 +142,20 @@ def fit_hyperbola(batch: ArrayLike, steps: ArrayLike, loss: float = np.nan) -> T
     if len(np.unique(batch)) < 2:
         raise InputError(f"loss {loss:g}: {len(np.unique(batch))} batch sizes reached it, wanted at least 2")
 
-    def shape(ln_B_crit: float) -> Array:
-        """ln of 1 + B_crit/B; the level ln S_min is linear, so only B_crit is searched for."""
-        return np.log1p(np.exp(ln_B_crit) / batch)
+    def rest(ln_B_crit: Array) -> Array:
+        """ln S less ln(1 + B_crit/B), by batch (last axis): the level ln S_min is linear, so only B_crit is searched
+        for.
+        """
+        return np.log(steps) - np.log1p(np.exp(ln_B_crit)[..., None] / batch)
 
-    def cost(ln_B_crit: float) -> float:
-        rest = np.log(steps) - shape(ln_B_crit)
-        return float(np.sum((rest - rest.mean()) ** 2))
+    def cost(ln_B_crit: Array) -> Array:
+        return np.var(rest(ln_B_crit), axis=-1) * len(batch)
 
     # Beyond these ends the curve is flat in S or in E to 1e-4: B_crit is only bounded from one side.
-    ends = np.log(batch[0]) - np.log(1e4), np.log(batch[-1]) + np.log(1e4)
-    grid = np.linspace(*ends, 400)
-    i = int(np.argmin([cost(g) for g in grid]))
-    low, high = grid[max(i - 1, 0)], grid[min(i + 1, len(grid) - 1)]
-    for _ in range(80):
-        third = (high - low) / 3
-        low, high = (low, high - third) if cost(low + third) < cost(high - third) else (low + third, high)
-    best = (low + high) / 2
-    ln_S_min = float(np.mean(np.log(steps) - shape(best)))
+    grid = np.linspace(np.log(batch[0] / 1e4), np.log(batch[-1] * 1e4), 400)
+    i = int(np.argmin(cost(grid)))
+    best = float(golden_section(cost, grid[max(i - 1, 0)], grid[min(i + 1, len(grid) - 1)]))
+    ln_S_min = float(rest(np.asarray(best)).mean())
     curve = Hyperbola(float(np.exp(ln_S_min)), float(np.exp(ln_S_min + best)))
     warnings = []
     if best < np.log(batch[0]) or best > np.log(batch[-1]):
@@ -169,7 +165,7 @@ def fit_hyperbola(batch: ArrayLike, steps: ArrayLike, loss: float = np.nan) -> T
     freedom = len(batch) - 2
     slope = np.exp(best) / (batch + np.exp(best))  # d ln S / d ln B_crit
     spread = float(np.sum((slope - slope.mean()) ** 2))
-    sigma = np.sqrt(cost(best) / freedom / spread) if freedom > 0 and spread > 0 else np.nan
+    sigma = np.sqrt(float(cost(np.asarray(best))) / freedom / spread) if freedom > 0 and spread > 0 else np.nan
     if freedom > 0:
         from scipy.stats import t
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from analysis.fit import Fit, fit
-from analysis.frontier import percentile_interval
+from analysis.frontier import finished
+from analysis.intervals import t_quantile
 from analysis.laws import Law
 from analysis.prices import compute_for
 from analysis.table import Table
@@ -37,59 +38,71 @@ class Comparison:
     B: Fit
     notes: tuple[str, ...]
 
-    def text(self) -> str:
-        lines = [
-            f"loss {g.loss:.4f}: B saves a factor {g.value:.3f} ({g.low:.3f} to {g.high:.3f}) in compute"
-            for g in self.gains
-        ]
+    @property
+    def verdict(self) -> str:
         last = self.gains[-1]
-        verdict = "B is better" if last.low > 1 else "A is better" if last.high < 1 else "no difference is shown"
-        return "\n".join(
-            [
-                *lines,
-                f"At the lowest loss both reach, {verdict} ({self.A.level:.0%} interval).",
-                *(f"Note: {n}" for n in self.notes),
-            ]
-        )
+        return "B is better" if last.low > 1 else "A is better" if last.high < 1 else "no difference is shown"
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "gains": [dataclasses.asdict(gain) for gain in self.gains],
+            "level": self.A.level,
+            "verdict": self.verdict,
+            "A": self.A.to_dict(),
+            "B": self.B.to_dict(),
+            "notes": list(self.notes),
+        }
+
+    def text(self) -> str:
+        lines = [f"Compute that A needs over what B needs, by {self.A.law.name} ({self.A.level:.0%} intervals)"]
+        lines += [f"  loss {g.loss:.4f}   {g.value:.3f}  ({g.low:.3f} to {g.high:.3f})" for g in self.gains]
+        lines.append(f"At the lowest loss that both reach, {self.verdict}.")
+        return "\n".join([*lines, *(f"Note: {note}" for note in self.notes)])
 
 
-def compare(
-    A: Table, B: Table, *, law: type[Law] | str = "kaplan-c", n_losses: int = 3, bootstrap: int = 400, seed: int = 0
-) -> Comparison:
-    """How much compute ladder B saves against ladder A, by the law fitted to each; intervals from bootstraps of the
-    runs of both.
+def compare(A: Table, B: Table, *, law: type[Law] | str = "kaplan-c", n_losses: int = 3) -> Comparison:
+    """The compute-equivalent gain of ladder B over ladder A.
+
+    The law is fitted to each by least squares in ln L. The interval of the ratio of computes is Student's t in its
+    logarithm, the variances of the two fits added and their degrees of freedom joined as Welch does.
 
     Args:
         A, B: ladders, one row per run, counted and evaluated alike.
-        law: a law of compute (kaplan-c, henighan-c), fitted to each ladder's envelope, or of (params, tokens), whose
-            optimum is taken.
-        n_losses: losses at which to compare, over the range that both ladders reach.
+        law: of compute (kaplan-c, henighan-c), fitted to each ladder's envelope, or of (params, tokens), whose optimum
+            is taken.
+        n_losses: losses at which to compare, evenly spread over the range that both ladders reach.
 
     Raises:
         InputError: the ladders share no losses.
     """
-    fits = [fit(law, table, loss="squared", bootstrap=bootstrap, seed=seed + i) for i, table in enumerate((A, B))]
-    seen = [np.asarray(table.positive(f.target)[0], float) for table, f in zip((A, B), fits, strict=True)]
+    A, B = finished(A), finished(B)
+    fits = fit(law, A, loss="squared"), fit(law, B, loss="squared")
+    seen = [table.positive(f.target)[0] for table, f in zip((A, B), fits, strict=True)]
     high, low = min(s.max() for s in seen), max(s.min() for s in seen)
     if low > high:
         raise InputError(
-            f"the ladders share no losses: one ends at {low:.4g}, the other begins at {high:.4g}; train them further"
+            f"the ladders share no losses: one ends at {low:.4g}, the other begins at {high:.4g}; extend one"
         )
-    gains = []
-    for loss in np.geomspace(high, low, n_losses):
-        value = _compute_of(fits[0].law, loss) / _compute_of(fits[1].law, loss)
-        draws = [[_compute_of(type(f.law)(*c), loss) for c in f.draws] for f in fits]
-        n = min(map(len, draws))
-        ratio = np.array(draws[0][:n]) / np.array(draws[1][:n])
-        low_end, high_end = percentile_interval(ratio[np.isfinite(ratio)])
-        gains.append(Gain(float(loss), float(value), low_end, high_end))
+    losses = np.geomspace(high, low, n_losses)
+    parts = [f.derived(lambda one: np.array([compute_at(one, loss) for loss in losses]), log=True) for f in fits]
+    centre = np.log(parts[0].value / parts[1].value)
+    variances = [
+        (np.log(part.high / part.value) / t_quantile(f.level, np.asarray(f.degrees))) ** 2
+        for part, f in zip(parts, fits, strict=True)
+    ]
+    total = variances[0] + variances[1]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        degrees = total**2 / sum(v**2 / f.degrees for v, f in zip(variances, fits, strict=True))
+    half = t_quantile(fits[0].level, np.nan_to_num(np.asarray(degrees), nan=1.0)) * np.sqrt(total)
+    gains = tuple(
+        Gain(*map(float, row)) for row in zip(losses, *np.exp([centre, centre - half, centre + half]), strict=True)
+    )
     notes = [f"{name}: {f.status}, {f.why}" for name, f in zip("AB", fits, strict=True) if f.status != "converged"]
-    notes += _unlike(A, B)
-    return Comparison(tuple(gains), fits[0], fits[1], tuple(notes))
+    return Comparison(gains, *fits, notes=(*notes, *_unlike(A, B)))
 
 
-def _compute_of(law: Any, loss: float) -> float:
-    """C at which a law reaches a loss: of compute by bisection, of (params, tokens) at its optimum; nan where it never
+def compute_at(law: Any, loss: float) -> float:
+    """The C at which a law reaches a loss: of compute itself, or of (params, tokens) at its optimum; nan where it never
     does.
     """
     if law.inputs != ("flops",):
@@ -100,10 +113,10 @@ def _compute_of(law: Any, loss: float) -> float:
     low, high = math.log(1e3), math.log(1e40)
     if float(law(math.exp(high))) > loss:
         return math.nan
-    for _ in range(100):
+    for _ in range(60):
         middle = (low + high) / 2
         low, high = (middle, high) if float(law(math.exp(middle))) > loss else (low, middle)
-    return math.exp(high)
+    return math.exp((low + high) / 2)
 
 
 def _unlike(A: Table, B: Table) -> list[str]:

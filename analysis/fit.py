@@ -1,7 +1,7 @@
 """Estimation: a law and a table of runs to a `Fit`, one engine for every law.
 
-Residuals are taken in the logarithm of the loss, weighed by Huber's function, and summed; many starts go down at once in
-float64 with exact gradients (`analysis.solver`). A fit that means nothing raises `FitError`; a doubtful one says why in words.
+Residuals are taken in the logarithm of the loss, weighed by Huber's function, and summed; many starts go down at once
+in float64 with exact gradients (`analysis.solver`). A useless fit raises `FitError`, a doubtful one says why.
 """
 
 import dataclasses
@@ -18,14 +18,18 @@ from scipy import special
 from analysis import intervals, solver
 from analysis.intervals import Spread
 from analysis.laws import Law, law_by_name
+from analysis.replicates import same_settings
+from analysis.rows import FitError, Rows, admitted, held_out_rows, select_rows
 from analysis.solver import Array, Objective, Problem
+from analysis.starts import starts_of
 from analysis.table import Excluded, Table
 from scaling.errors import InputError
 
 STARTS = 128  # spread over the law's ranges
 SAME = 1e-6  # relative difference of objectives below which two starts ended in one optimum
 RIVAL = 0.1  # of the rise that bounds a 95 % interval: an optimum this near is as good as the best
-CHECKED_DRAWS = 50  # bootstrap draws that are refitted from all starts as well
+CHECKED_DRAWS = 50  # bootstrap draws that are refitted from all over the ranges as well
+CHECKED_STARTS = 32
 PROPORTIONAL = 0.1  # scatter of ln D around its line in ln N below which a law cannot tell N from D
 FLAT = 1e-9  # smallest eigenvalue of the scaled curvature below which a direction is flat
 NOISELESS = 1e-9  # scatter of ln(loss) below which the data were computed, not measured
@@ -33,9 +37,19 @@ GONE = 1e-4  # share of every prediction below which a term of the law has left 
 
 Interval = tuple[float, float]
 
-
-class FitError(ValueError):
-    """The runs cannot tell the constants of this law."""
+_PLAIN = (  # fields that JSON holds as they are
+    "status",
+    "why",
+    "objective",
+    "gradient_norm",
+    "starts",
+    "share_at_optimum",
+    "interval_kind",
+    "level",
+    "degrees",
+    "n_runs",
+    "without_rule",
+)
 
 
 class Prediction(NamedTuple):
@@ -81,7 +95,7 @@ class Fit:
 
     Attributes:
         law: the law; call it with columns in the order of `law.inputs`.
-        status: "converged", "at a bound", "flat direction", "starts disagree" or "not converged"; `why` says it in a sentence.
+        status, why: "converged", "at a bound", "flat direction", "starts disagree" or "not converged", and a sentence.
         objective: summed over rows, weights of mean 1.
         gradient_norm: largest slope of the objective in a fit coordinate, in units of the objective.
         starts, share_at_optimum: how many starts were tried, and which share reached this optimum.
@@ -168,13 +182,13 @@ class Fit:
         centre = solver.predict(type(self.law), self.theta, flat, log)
         J = solver.jacobian(type(self.law), self.theta, flat, log)  # n p
         variance = np.einsum("np,pq,nq->n", J, self.covariance, J) + (self.residuals.sigma**2 if run else 0.0)
-        half = intervals.t_quantile(self.level, np.float64(self.degrees)) * np.sqrt(np.maximum(variance, 0))
+        half = intervals.t_quantile(self.level, np.array(self.degrees)) * np.sqrt(np.maximum(variance, 0))
         with np.errstate(over="ignore"):
             parts = (np.exp(part) if log else part for part in (centre, centre - half, centre + half))
             return Prediction(*(part.reshape(x[0].shape)[()] for part in parts))
 
     def derived(self, quantity: Callable[[Any], Any], *, log: bool = False) -> Prediction:
-        """A quantity that follows from the constants, say `lambda law: law.beta / (law.alpha + law.beta)`, with interval.
+        """A quantity that follows from the constants, say `lambda law: law.alpha / law.beta`, with its interval.
 
         Args:
             quantity: of a law whose constants are floats.
@@ -193,7 +207,7 @@ class Fit:
             h[k] = 1e-5 * max(1.0, abs(theta[k]))
             slopes.append((at(theta + h) - at(theta - h)) / (2 * h[k]))
         g = np.stack(slopes, -1)
-        half = intervals.t_quantile(self.level, np.float64(self.degrees)) * np.sqrt(
+        half = intervals.t_quantile(self.level, np.array(self.degrees)) * np.sqrt(
             np.einsum("...p,pq,...q->...", g, self.covariance, g)
         )
         parts = (centre, centre - half, centre + half)
@@ -283,18 +297,14 @@ class Fit:
             held_out=HeldOut(**{**held, "rows": tuple(held["rows"])}) if held else None,
             lack_of_fit=LackOfFit(lack["F"], lack["p"], tuple(lack["degrees"])) if lack else None,
             draws=np.array(d["draws"], float).reshape(-1, len(log)),
-            **{
-                name: d[name]
-                for name in (
-                    "status why objective gradient_norm starts share_at_optimum interval_kind level degrees n_runs without_rule"
-                ).split()
-            },
+            **{name: d[name] for name in _PLAIN},
         )
 
     def summary(self) -> str:
         """The fit as text for a person."""
         units = {c.name: c.unit for c in self.law.constants()}
-        lines = [f"{self.law.name}: {type(self.law).__doc__.splitlines()[0]} ({self.law.source})".replace(": (", " (")]
+        formula = (type(self.law).__doc__ or "").split(":")[0].splitlines()[0]
+        lines = [f"{self.law.name}: {formula} ({self.law.source})"]
         lines.append(f"{self.n_runs} runs; {self.status}: {self.why}")
         for name, value in self.constants.items():
             low, high = self.intervals[name]
@@ -304,17 +314,18 @@ class Fit:
         rule = kind.kind if kind.kind == "squared" else f"{kind.kind}, delta {kind.delta:g}"
         lines.append(f"objective {self.objective:.9g} ({rule}, {'log ' if kind.log else ''}{self.target}, summed)")
         lines.append(
-            f"residuals rms {_share(r.rms, kind.log)}; worst {', '.join(f'{n} {_share(v, kind.log)}' for n, v in r.largest)}"
+            f"residuals rms {_share(r.rms, kind.log)}; "
+            f"worst {', '.join(f'{name} {_share(v, kind.log)}' for name, v in r.largest)}"
         )
         if self.held_out:
             h = self.held_out
             lines.append(
-                f"held out ({h.rule}, {len(h.rows)} runs): off by {h.rms:.2%} rms, {h.mean:+.2%} mean, {h.worst:.2%} worst"
+                f"held out ({h.rule}, {len(h.rows)} runs): "
+                f"off by {h.rms:.2%} rms, {h.mean:+.2%} mean, {h.worst:.2%} worst"
             )
         if self.lack_of_fit:
-            lines.append(
-                f"lack of fit against replicates: F{self.lack_of_fit.degrees} = {self.lack_of_fit.F:.2f}, p = {self.lack_of_fit.p:.2g}"
-            )
+            t = self.lack_of_fit
+            lines.append(f"lack of fit against replicates: F{t.degrees} = {t.F:.2f}, p = {t.p:.2g}")
         lines += [f"left out: {len(e.rows)} ({e.reason})" for e in self.excluded]
         lines += [f"note: {note}" for note in self.notes]
         return "\n".join(lines)
@@ -346,12 +357,12 @@ def fit(
         law: a law class or its name.
         table: runs; a mapping of columns becomes a `Table`.
         target: column to fit, the law's own by default.
-        loss: "huber" (delta in log loss), "squared", or "asymmetric" (runs above the curve weigh less than runs below it).
+        loss: "huber" (delta in log loss), "squared", or "asymmetric" (runs above the curve weigh less than others).
         log: residuals in the logarithm of the target.
         drop_worst: leave out this many runs with the largest targets (and show the constants with them).
-        weights: one positive number per row of `table`, or "replicates": from the spread of runs that differ in their seed alone.
-        hold_out: runs kept out of the fit and foretold: "params" for the largest size (or another column), "params>1e9" for a rule,
-            or a bool per row of `table`.
+        weights: one positive number per row of `table`, or "replicates": from the spread of runs that differ in seed.
+        hold_out: runs kept out of the fit and foretold: "params" for the largest size (or another column), "params>1e9"
+            for a rule, or a bool per row of `table`.
         fixed: constants that are known.
         bootstrap: number of refits to resampled runs.
         clusters: column whose equal values mark rows of one run, which are resampled together.
@@ -360,19 +371,20 @@ def fit(
 
     Raises:
         InputError: a column, a cell or an argument that cannot be used.
-        FitError: too few runs, an input that does not vary, an exponent that is not positive, no start that leads anywhere.
+        FitError: too few runs, an input that does not vary, an exponent not above 0, no start that leads anywhere.
     """
     law = law_by_name(law) if isinstance(law, str) else law
     table = table if isinstance(table, Table) else Table.from_columns({k: np.asarray(v) for k, v in table.items()})
     fixed = dict(fixed or {})
     objective = Objective(loss, float(delta), log, float(asymmetry))
     _check_arguments(law, fixed, objective, drop_worst, bootstrap, level)
-    rows = _select(law, table, target, objective, drop_worst, weights, hold_out, every_run, clusters)
+    rows = select_rows(law, table, target, objective, drop_worst, weights, hold_out, every_run, clusters)
     problem = rows.problem(law, objective)
     free = np.array([c.name not in fixed for c in law.constants()])
     notes = [*rows.notes, *_check_design(law, rows, free)]
 
-    theta0 = _starts(problem, starts, fixed)
+    theta0 = starts_of(problem, starts, fixed)
+    spread_out = theta0 if isinstance(starts, int) else starts_of(problem, STARTS, fixed)
     best = _descend(problem, theta0, free, rows.clusters)
     low, high = _linear_interval(best, free, level)
     # A profile walks far from the optimum; where it finds a lower objective, the descent starts again from there.
@@ -394,7 +406,7 @@ def fit(
         if len(counts) < bootstrap:
             notes.append(f"{bootstrap - len(counts)} of {bootstrap} bootstrap draws held too few different runs")
         draws = intervals.bootstrap(problem, np.vstack([best.theta, *best.others]), best.spread, free, counts, seed)
-        notes += _check_draws(problem, draws, counts, theta0, free)
+        notes += _check_draws(problem, draws, counts, spread_out, free)
         percentile = _named(law, *intervals.percentile(draws, level))
 
     estimate = law(*(float(c) for c in solver.to_constants(law, best.theta)))
@@ -403,7 +415,7 @@ def fit(
     _check_estimate(law, estimate, free, named)
     sigma = best.sigma(problem)
     if sigma > NOISELESS:
-        notes += _check_floor(problem, best, theta0, free)
+        notes += _check_floor(problem, best, spread_out, free)
     return Fit(
         law=estimate,
         target=rows.target,
@@ -426,33 +438,11 @@ def fit(
         fixed=tuple(fixed),
         excluded=rows.table.excluded,
         notes=tuple(dict.fromkeys(notes)),
-        without_rule=_with_all(law, objective, rows, theta0, best, free) if drop_worst else {},
+        without_rule=_with_all(law, objective, rows, spread_out, best, free) if drop_worst else {},
         held_out=_held_out(estimate, rows, objective),
         lack_of_fit=_lack_of_fit(problem, best, rows, free),
         draws=solver.to_constants(law, draws),
     )
-
-
-# --- Which rows
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Rows:
-    """The runs that a fit is about."""
-
-    table: Table
-    target: str
-    y: Array  # of the target, as measured
-    weights: Array  # mean 1
-    clusters: NDArray[np.int64] | None
-    held: Table | None
-    rule: str
-    worst: Table | None  # `table` with the rows of drop_worst
-    notes: tuple[str, ...]
-
-    def problem(self, law: type[Law], objective: Objective) -> Problem:
-        y = np.log(self.y) if objective.log else self.y
-        return Problem(law, objective, self.table.positive(*law.inputs), y[None], self.weights[None])
 
 
 def _check_arguments(
@@ -481,106 +471,7 @@ def _check_arguments(
         raise InputError(f"level {level}; wanted a share between 0 and 1, such as 0.95")
 
 
-def select(law: type[Law], table: Table) -> Table:
-    """The rows that the law is about. The others are in `excluded`; what could not be checked is in `notes`."""
-    for k in range(len(law.admits(table))):
-        rule = law.admits(table)[k]
-        if rule.unchecked:
-            table = table.with_notes(f"not checked: {rule.unchecked}")
-        table = table.where(rule.keep, rule.reason)
-        if not len(table):
-            raise FitError(f"{law.name} is not identified: no run is left ({rule.reason})")
-    return table
-
-
-def _select(
-    law: type[Law],
-    table: Table,
-    target: str | None,
-    objective: Objective,
-    drop_worst: int,
-    weights: ArrayLike | str | None,
-    hold_out: ArrayLike | str | None,
-    every_run: bool,
-    clusters: str | None,
-) -> _Rows:
-    table = table.with_columns(_weight=_weights(weights, table), _held=_held(hold_out, table).astype(float))
-    if not every_run:
-        table = select(law, table)
-    name = target or law.target
-    if target is None and not table.has(name) and law.fallback and table.has(law.fallback):
-        table = table.with_notes(f"no column {law.target}: {law.fallback} taken in its place")
-        name = law.fallback
-    (y,) = table.positive(name) if objective.log else (_finite_column(table, name),)
-    table.positive(*law.inputs)
-    held = table["_held"] > 0
-    rule = hold_out if isinstance(hold_out, str) else "chosen rows"
-    held_table = table.where(held, "fitted") if held.any() else None
-    if held_table is not None:
-        table = table.where(~held, f"held out ({rule})")
-        y = table[name]
-    worst = None
-    if drop_worst:
-        if drop_worst >= len(table):
-            raise InputError(f"drop_worst {drop_worst} of {len(table)} runs; wanted fewer")
-        worst = table
-        keep = np.ones(len(table), bool)
-        keep[np.argsort(y, kind="stable")[-drop_worst:]] = False
-        table = table.where(keep, f"among the {drop_worst} largest {name} (drop_worst)")
-    w = table["_weight"]
-    index = None
-    if clusters is not None:
-        index = np.unique(table[clusters], return_inverse=True)[1]
-    return _Rows(table, name, table[name], w / w.mean(), index, held_table, str(rule), worst, table.notes)
-
-
-def _finite_column(table: Table, name: str) -> Array:
-    column = table[name]
-    bad = np.flatnonzero(~np.isfinite(column)) if column.dtype.kind == "f" else np.array([0])
-    if bad.size:
-        found = column[bad[0]]
-        raise InputError(f"{table.source}, {table.label(int(bad[0]))}, column {name}: found {found}, wanted a number")
-    return column
-
-
-def _weights(weights: ArrayLike | str | None, table: Table) -> Array:
-    if weights is None:
-        return np.ones(len(table))
-    if isinstance(weights, str):
-        if weights != "replicates":
-            raise InputError(f'weights {weights!r}; wanted "replicates" or one number per row')
-        found = replicates(table)
-        if found is None:
-            raise InputError(f"{table.source}: no two runs differ in their seed alone; weights need a number per row")
-        return 1 / found.per_row(table) ** 2
-    w = np.asarray(weights, np.float64)
-    if w.shape != (len(table),) or not np.all(np.isfinite(w) & (w > 0)):
-        raise InputError(f"weights of shape {w.shape}; wanted {len(table)} numbers above 0, one per row")
-    return w
-
-
-def _held(rule: ArrayLike | str | None, table: Table) -> NDArray[np.bool_]:
-    """Which rows are held out."""
-    if rule is None:
-        return np.zeros(len(table), bool)
-    if isinstance(rule, str):
-        name, above, bound = rule.partition(">")
-        column = table[name.strip()]
-        if not above:
-            return column >= np.nanmax(column) * (1 - 1e-9)
-        try:
-            return column > float(bound)
-        except ValueError:
-            raise InputError(f'hold_out {rule!r}; wanted a column, or a rule like "params>1e9"') from None
-    mask = np.asarray(rule)
-    if mask.shape != (len(table),) or mask.dtype != bool:
-        raise InputError(
-            f"hold_out of shape {mask.shape}; wanted a column, a rule, or {len(table)} times true or false"
-        )
-    return mask
-
-
-def _check_design(law: type[Law], rows: _Rows, free: NDArray[np.bool_]) -> list[str]:
+def _check_design(law: type[Law], rows: Rows, free: NDArray[np.bool_]) -> list[str]:
     """Whether runs like these can tell the constants at all, whatever was measured."""
     n, q = len(rows.table), int(free.sum())
     if n <= q:
@@ -630,16 +521,17 @@ class _Optimum:
 
 
 def _descend(problem: Problem, theta0: Array, free: NDArray[np.bool_], clusters: NDArray[np.int64] | None) -> _Optimum:
-    found = solver.solve(problem, theta0, free)
+    found = solver.solve(problem, theta0, free, tolerance=solver.CLOSE)
     if not np.isfinite(found.value).any():
         raise FitError(
             f"{problem.law.name}: no start gives a finite prediction; are the columns in the units of docs/table.md?"
         )
     order = np.argsort(found.value)
     best = int(order[0])
-    value = found.value[best]
+    exact = solver.solve(problem, found.theta[[best]], free)
+    value = exact.value[0]
     same = found.value <= value * (1 + SAME) + 1e-24
-    spread = intervals.spread(problem, found.theta[best][None], free, clusters)
+    spread = intervals.spread(problem, exact.theta, free, clusters)
     error = np.sqrt(np.diagonal(spread.covariance[0]))[free]
     # As good as the best: inside a tenth of the rise that bounds a 95 % interval, yet elsewhere by over half an error.
     near = value + RIVAL * 0.5 * float(
@@ -649,7 +541,7 @@ def _descend(problem: Problem, theta0: Array, free: NDArray[np.bool_], clusters:
     for i in order[1:]:
         if not found.value[i] <= max(near, 1.05 * value) or len(others) == 2:
             break
-        # Two places are two optima when they lie over half a standard error apart (and are not one place but for rounding).
+        # Two places are two optima when they lie over half a standard error apart, and not by rounding alone.
         apart = all(
             np.any(np.abs(found.theta[i] - found.theta[j])[free] > 0.5 * error + 1e-6 * np.abs(found.theta[j][free]))
             for j in (best, *others)
@@ -657,85 +549,15 @@ def _descend(problem: Problem, theta0: Array, free: NDArray[np.bool_], clusters:
         if found.converged[i] and apart:
             others.append(int(i))
     return _Optimum(
-        found.theta[best],
+        exact.theta[0],
         value,
-        found.gradient[best],
-        bool(found.converged[best]),
+        exact.gradient[0],
+        bool(exact.converged[0]),
         float(same.mean()),
         found.theta[others],
         found.value[others],
         spread,
     )
-
-
-def _starts(problem: Problem, starts: ArrayLike | int, fixed: dict[str, float]) -> Array:
-    """Starts in fit coordinates, (s, p); constants in which the law is linear are solved for."""
-    law = problem.law
-    constants = law.constants()
-    if not isinstance(starts, int):
-        given = np.asarray(starts, np.float64)
-        if given.ndim != 2 or given.shape[1] != len(constants) or not np.all(np.isfinite(given)):
-            raise InputError(
-                f"starts of shape {given.shape}; wanted (starts, {len(constants)}) numbers, one per constant"
-            )
-        values = given.copy()
-    else:
-        if starts < 1:
-            raise InputError(f"starts {starts}; wanted at least 1")
-        # A low-discrepancy sequence: multiples of the powers of the root of z ** (p + 1) = z + 1, modulo 1.
-        root = 2.0
-        for _ in range(40):
-            root = (1 + root) ** (1 / (len(constants) + 1))
-        unit = (0.5 + np.arange(starts)[:, None] / root ** np.arange(1, len(constants) + 1)) % 1
-        values = np.empty_like(unit)
-        for k, c in enumerate(constants):
-            a, b = c.start
-            values[:, k] = a * (b / a) ** unit[:, k] if c.log else a + (b - a) * unit[:, k]
-    for k, c in enumerate(constants):
-        if c.name in fixed:
-            values[:, k] = fixed[c.name]
-    if isinstance(starts, int):
-        values = _solve_linear(problem, values, fixed)
-    return solver.to_theta(law, values)
-
-
-def _solve_linear(problem: Problem, values: Array, fixed: dict[str, float]) -> Array:
-    """Starts (s, p) with the law's linear constants at their least-squares values given the others."""
-    law = problem.law
-    index = [k for k, c in enumerate(law.constants()) if c.name in law.linear and c.name not in fixed]
-    if not index:
-        return values
-    rows = np.unique(np.linspace(0, len(problem.x[0]) - 1, 512).astype(int))  # enough for a start
-    x = tuple(column[rows] for column in problem.x)
-    y = problem.y[0, rows]
-    if problem.objective.log and not law.linear_in_log:
-        y = np.exp(y)
-    elif law.linear_in_log and not problem.objective.log:
-        y = np.log(y)
-
-    def at(linear: dict[int, float]) -> Array:
-        constants = [values[:, k, None] for k in range(values.shape[1])]
-        for k in index:
-            constants[k] = np.full_like(constants[k], linear.get(k, 0.0))
-        with np.errstate(all="ignore"):
-            out = np.broadcast_to(law(*constants)(*x), (len(values), len(rows)))
-            return np.log(out) if law.linear_in_log else out
-
-    origin = at({})
-    basis = np.stack([at({k: 1.0}) - origin for k in index], -1)  # s n k
-    scale = np.ones_like(y) if law.linear_in_log else 1 / np.abs(y)
-    A, b = basis * scale[:, None], (y - origin) * scale
-    usable = np.isfinite(A).all((1, 2)) & np.isfinite(b).all(1)
-    size = np.linalg.norm(A, axis=1, keepdims=True)
-    size = np.where(size > 0, size, 1.0)
-    solved = values.copy()
-    solution = np.einsum("skn,sn->sk", np.linalg.pinv((A / size)[usable], rcond=1e-10), b[usable]) / size[usable, 0]
-    for j, k in enumerate(index):
-        if law.constants()[k].log:
-            typical = np.abs(y).mean() / np.maximum(np.abs(basis[usable, :, j]).mean(1), 1e-300)
-            solution[:, j] = np.maximum(solution[:, j], 1e-3 * typical)
-        solved[usable, k] = solution[:, j]
-    return solved
 
 
 # --- What the estimate is worth
@@ -809,12 +631,14 @@ def _check_estimate(law: type[Law], estimate: Law, free: NDArray[np.bool_], name
 def _check_draws(
     problem: Problem, draws: Array, counts: NDArray[np.int64], theta0: Array, free: NDArray[np.bool_]
 ) -> list[str]:
-    """Refits some draws from all starts: were the few starts of each draw enough?"""
+    """Refits some draws from starts all over the ranges: were the few starts of each draw enough?"""
     checked = min(CHECKED_DRAWS, len(draws) // 20)
     if not checked:
         return []
     resampled = problem.with_data(weights=counts[:checked] * problem.weights[0])
-    again = solver.solve(resampled, np.tile(theta0, (checked, 1)), free, np.repeat(np.arange(checked), len(theta0)))
+    theta0 = theta0[:CHECKED_STARTS]
+    lanes = np.repeat(np.arange(checked), len(theta0))
+    again = solver.solve(resampled, np.tile(theta0, (checked, 1)), free, lanes, tolerance=solver.CLOSE)
     lowest = again.value.reshape(checked, -1).min(1)
     r = solver.predict(problem.law, draws[:checked], problem.x, problem.objective.log) - problem.y
     kept = (resampled.weights * problem.objective.terms(r)[0]).sum(-1)
@@ -822,13 +646,13 @@ def _check_draws(
     if not missed:
         return []
     return [
-        f"in {missed} of {checked} bootstrap draws refitted from all {len(theta0)} starts a better optimum turned up: "
+        f"in {missed} of {checked} bootstrap draws refitted from {len(theta0)} starts a better optimum turned up: "
         "the bootstrap understates the spread"
     ]
 
 
 def _check_floor(problem: Problem, best: _Optimum, theta0: Array, free: NDArray[np.bool_]) -> list[str]:
-    """How much the forecast hangs on the irreducible loss: the fit again without one, both ten times beyond the runs."""
+    """How much a forecast ten times beyond the runs hangs on the irreducible loss: the fit again without one."""
     law = problem.law
     far = tuple(np.array([10 * column.max()]) for column in problem.x)
     notes = []
@@ -852,8 +676,8 @@ def _check_floor(problem: Problem, best: _Optimum, theta0: Array, free: NDArray[
         )
         if abs(none / with_ - 1) > 0.01:
             notes.append(
-                f"at ten times the largest {' and '.join(law.inputs)} the forecast is {with_:.4g} with {c.name} free and "
-                f"{none:.4g} with {c.name} = 0, {verdict}"
+                f"at ten times the largest {' and '.join(law.inputs)} the forecast is {with_:.4g} with {c.name} free "
+                f"and {none:.4g} with {c.name} = 0, {verdict}"
             )
     return notes
 
@@ -865,7 +689,7 @@ def _residuals(problem: Problem, best: _Optimum, table: Table, sigma: float) -> 
 
 
 def _with_all(
-    law: type[Law], objective: Objective, rows: _Rows, theta0: Array, best: _Optimum, free: NDArray[np.bool_]
+    law: type[Law], objective: Objective, rows: Rows, theta0: Array, best: _Optimum, free: NDArray[np.bool_]
 ) -> dict[str, float]:
     """The constants with the rows of drop_worst left in."""
     assert rows.worst is not None
@@ -876,7 +700,7 @@ def _with_all(
     return {c.name: float(v) for c, v in zip(law.constants(), values, strict=True)}
 
 
-def _held_out(law: Law, rows: _Rows, objective: Objective) -> HeldOut | None:
+def _held_out(law: Law, rows: Rows, objective: Objective) -> HeldOut | None:
     if rows.held is None:
         return None
     predicted = np.asarray(law(*rows.held.positive(*law.inputs)))
@@ -885,64 +709,11 @@ def _held_out(law: Law, rows: _Rows, objective: Objective) -> HeldOut | None:
     return HeldOut(rows.rule, labels, float(r.mean()), math.sqrt(float(np.mean(r**2))), float(np.max(np.abs(r))))
 
 
-# --- Seed noise
-
-
-OUTCOMES = ("run", "seed", "status", "loss", "loss_min", "loss_half", "tokens_at_min", "bits_per_byte")
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Replicates:
-    """Seed noise: the spread of ln(loss) among runs that are equal in everything but their seed."""
-
-    sigma: float  # pooled
-    degrees: int
-    groups: tuple[tuple[tuple[str, ...], float], ...]  # rows and their standard deviation
-    slope: float  # of ln(sigma) in ln(params), 0 unless three sizes or more are replicated
-    centre: float  # ln(params) at which sigma is the pooled one
-
-    def per_row(self, table: Table) -> Array:
-        if not self.slope:
-            return np.full(len(table), self.sigma)
-        return self.sigma * np.exp(self.slope * (np.log(table["params"]) - self.centre))
-
-
-def _same_settings(table: Table) -> NDArray[np.int64]:
-    """Group index per row: equal in every setting that the table states."""
-    from analysis.table import NUMBER_COLUMNS, TEXT_COLUMNS
-
-    names = [name for name in (*NUMBER_COLUMNS, *TEXT_COLUMNS) if name in table and name not in OUTCOMES]
-    keys = list(zip(*(table[name].tolist() for name in names), strict=True)) if names else [()] * len(table)
-    index: dict[str, int] = {}
-    return np.array([index.setdefault(repr(key), len(index)) for key in keys])
-
-
-def replicates(table: Table, target: str = "loss") -> Replicates | None:
-    """Seed noise measured from replicates, None where no two runs differ in their seed alone."""
-    table = table.where(np.isfinite(table[target]) & (table[target] > 0), f"no {target}")
-    group, y = _same_settings(table), np.log(table[target])
-    groups, squares, degrees, sizes, spreads = [], 0.0, 0, [], []
-    for g in np.unique(group):
-        i = np.flatnonzero(group == g)
-        if len(i) < 2:
-            continue
-        s = float(np.std(y[i], ddof=1))
-        groups.append((tuple(table.label(int(k)) for k in i), s))
-        squares, degrees = squares + (len(i) - 1) * s * s, degrees + len(i) - 1
-        if table.has("params") and s > 0:
-            sizes += [math.log(table["params"][i[0]])] * (len(i) - 1)
-            spreads += [math.log(s)] * (len(i) - 1)
-    if not degrees:
+def _lack_of_fit(problem: Problem, best: _Optimum, rows: Rows, free: NDArray[np.bool_]) -> LackOfFit | None:
+    if not rows.table.has("seed"):
         return None
-    slope = float(np.polyfit(sizes, spreads, 1)[0]) if len(set(sizes)) > 2 else 0.0
-    return Replicates(
-        math.sqrt(squares / degrees), degrees, tuple(groups), slope, float(np.mean(sizes)) if sizes else 0.0
-    )
-
-
-def _lack_of_fit(problem: Problem, best: _Optimum, rows: _Rows, free: NDArray[np.bool_]) -> LackOfFit | None:
     r = solver.predict(problem.law, best.theta, problem.x, problem.objective.log) - problem.y[0]
-    group, w = _same_settings(rows.table), problem.weights[0]
+    group, w = same_settings(rows.table), problem.weights[0]
     pure, degrees = 0.0, 0
     for g in np.unique(group):
         i = group == g
@@ -973,7 +744,7 @@ class Score:
 def compare_laws(
     laws: Sequence[type[Law] | str], table: Table, hold_out: ArrayLike | str | None = None, **options: Any
 ) -> list[Score]:
-    """Scores of several forms on one set of runs: those that all of the laws are about. Best held-out error (or AICc) first.
+    """Scores of several forms on the runs that all of them are about, best held-out error (or AICc) first.
 
     Raises:
         InputError: the laws do not predict the same column.
@@ -982,10 +753,10 @@ def compare_laws(
     targets = {law.target for law in classes}
     if len(targets) > 1 and "target" not in options:
         raise InputError(f"the laws predict {', '.join(sorted(targets))}; compare laws of one column, or give target=")
-    held = _held(hold_out, table)
+    held = held_out_rows(hold_out, table)
     table = table.with_columns(_held_out=held.astype(float))
     for law in classes:
-        table = select(law, table)
+        table = admitted(law, table)
     held = table["_held_out"] > 0
     scores = []
     for law in classes:

@@ -60,7 +60,7 @@ def forecast(fit: Fit, **inputs: float) -> Forecast:
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     told = {name: float(x) for name, x in inputs.items()}
     return Forecast(
-        now, fit.law.name, fit.target, told, float(value), float(low), float(high), fit.level, fit.to_dict()
+        now, fit.law.name, fit.target, told, float(value), float(low), float(high), fit.level, plain(fit.to_dict())
     )
 
 
@@ -90,8 +90,9 @@ def score(path: str | Path, measured: float) -> Score:
         raise InputError(f"measured {measured:g}: wanted a number above 0")
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
+        found |= {"low": 0.0 if found["low"] is None else found["low"], "high": found["high"] or math.inf}
         return Score(Forecast(**found), float(measured))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; wanted a forecast that --store wrote") from error
-    except (json.JSONDecodeError, TypeError) as error:
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not a forecast ({error}); wanted a file that --store wrote") from error

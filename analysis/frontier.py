@@ -106,6 +106,20 @@ class Allocation:
         low, high = np.percentile(ln_N, _percents(), axis=0) if len(ln_N) else np.full((2, np.size(x)), np.nan)
         return np.exp(low).reshape(np.shape(x)), np.exp(high).reshape(np.shape(x))
 
+    def text(self) -> str:
+        """The allocation as a person reads it."""
+
+        def between(ends: tuple[float, float]) -> str:
+            return f" ({LEVEL:.0%}: {ends[0]:.3f} to {ends[1]:.3f})" if np.isfinite(ends[0]) else ""
+
+        lines = [
+            f"{self.method}, {len(self.points)} points",
+            f"  N = {self.N_1:.3g} (C / {self.C_1:.3g}) ^ {self.a:.3f}{between(self.a_interval)}",
+            f"  D = {self.D_1:.3g} (C / {self.C_1:.3g}) ^ {self.b:.3f}{between(self.b_interval)}",
+        ]
+        lines += [f"  {m.flops:9.3g} FLOP: N {m.params:.3g}, loss {m.loss:.4f}" for m in self.minima if m.interior]
+        return "\n".join([*lines, *(f"Note: {warning}" for warning in self.warnings)])
+
 
 def _percents() -> tuple[float, float]:
     return 50 * (1 - LEVEL), 50 * (1 + LEVEL)
@@ -118,6 +132,11 @@ def percentile_interval(draws: ArrayLike) -> tuple[float, float]:
         return np.nan, np.nan
     low, high = np.percentile(draws, _percents())
     return float(low), float(high)
+
+
+def finished(table: Table) -> Table:
+    """The runs that ended well, where the table says which did."""
+    return table.where(table["status"] == "done", "diverged or unfinished") if "status" in table else table
 
 
 # --- lower envelope
@@ -136,7 +155,9 @@ def lower_envelope(x: ArrayLike, loss: ArrayLike) -> NDArray[np.intp]:
 # --- approach 1: the envelope over learning curves
 
 
-def envelope(table: Table, *, n_budgets: int = 1500, draws: int = DRAWS, seed: int = 0) -> Allocation:
+def envelope(
+    table: Table, *, compute: str = "flops", n_budgets: int = 1500, draws: int = DRAWS, seed: int = 0
+) -> Allocation:
     """Approach 1 of Hoffmann et al. (2022): at each budget, the run whose learning curve is lowest there.
 
     Budgets won by the smallest or the largest size of the table are left out: nobody tried a smaller or a larger one
@@ -144,11 +165,14 @@ def envelope(table: Table, *, n_budgets: int = 1500, draws: int = DRAWS, seed: i
 
     Args:
         table: one row per (run, step): columns run, params, flops (spent so far) and loss; schedule, where known.
+        compute: "flops", or "flops_min" for Kaplan's C_min (`analysis.batch_size.with_minima`), whose tokens are those
+            of batches far below B_crit.
 
     Raises:
         InputError: a column is missing or not positive, or fewer than two sizes remain on the envelope.
     """
-    params, flops, loss = table.positive("params", "flops", "loss")
+    table = finished(table)
+    params, flops, loss = table.positive("params", compute, "loss")
     run = np.unique(table["run"], return_inverse=True)[1]
     C = np.geomspace(flops.min(), flops.max(), n_budgets)
     n_runs = run.max() + 1
@@ -211,28 +235,27 @@ def chinchilla_optimum(law: Chinchilla, C: ArrayLike) -> Optimum:
     return Optimum(C, N, D, law(N, D))
 
 
-def optimum(surface: Surface, C: ArrayLike, *, tokens: Callable[[Array, Array], Array] | None = None) -> Optimum:
-    """The optimum of any surface L(N, D) at each C, by search over ln N: a grid, then golden sections.
+def optimum(surface: Surface, C: ArrayLike) -> Optimum:
+    """The optimum of any surface L(N, D) at each C = 6 N D, by search over ln N: a grid, then golden sections.
 
     Args:
         surface: L(N, D), elementwise on arrays.
         C: FLOP, any shape.
-        tokens: D(N, C), the tokens that C pays for; C / 6 N by default. Negative or nan where N alone costs too much.
 
     Raises:
         InputError: the loss has no minimum between one parameter and one token.
     """
     C = np.asarray(C, float)
-    pay = tokens or (lambda N, C: C / (FLOP_PER_PARAM_TOKEN * N))
+    ND = C / FLOP_PER_PARAM_TOKEN
 
     def loss(x: Array) -> Array:
         N = np.exp(x)
-        D = pay(N, C)
+        # Laws of a user's own may overflow far from any model; such sizes are no candidates.
         with np.errstate(all="ignore"):
-            L = np.asarray(surface(N, np.where(D > 0, D, 1.0)), float)
-        return np.where((D > 0) & np.isfinite(L), L, np.inf)
+            L = np.asarray(surface(N, ND / N), float)
+        return np.where(np.isfinite(L), L, np.inf)
 
-    top = np.log(C / FLOP_PER_PARAM_TOKEN)  # one token
+    top = np.log(ND)  # one token
     n_grid = 256
     grid = np.linspace(0, 1, n_grid).reshape(-1, *[1] * C.ndim) * top
     i = np.argmin(loss(grid), axis=0)
@@ -244,7 +267,7 @@ def optimum(surface: Surface, C: ArrayLike, *, tokens: Callable[[Array, Array], 
     low, high = (np.take_along_axis(grid, np.asarray(i)[None] + step, axis=0)[0] for step in (-1, 1))
     x = golden_section(loss, low, high)
     N = np.exp(x)
-    return Optimum(C, N, pay(N, C), loss(x))
+    return Optimum(C, N, ND / N, loss(x))
 
 
 def golden_section(f: Callable[[Array], Array], low: Array, high: Array) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from analysis.solver import Array, Objective, Problem, jacobian, predict, solve
+from analysis.solver import CLOSE, Array, Objective, Problem, jacobian, predict, solve
 
 ROUNDS = 40  # of bracketing and false position per end of a profile interval
 EXACT = 2e-3  # an end is found when its statistic is within this share of the quantile
@@ -23,8 +23,8 @@ class Spread:
 
     Attributes:
         covariance: of the fit coordinates, (m, p, p), zero for fixed constants.
-        scale: kappa, (m, p): with a constant held at its true value, 2 (rise of the objective) / kappa is F(1, degrees). For least
-            squares it is s^2; for the other losses the constant's variance times the curvature of its profile.
+        scale: kappa, (m, p): with a constant held at its true value 2 (rise of the objective) / kappa is F(1, degrees).
+            s^2 for least squares, otherwise the constant's variance times the curvature of its profile.
         degrees: rows minus constants estimated, or clusters minus them, (m,).
     """
 
@@ -43,10 +43,10 @@ def spread(
 ) -> Spread:
     """Scale and covariance at the optima theta (m, p) of the problem's m data sets.
 
-    Least squares takes the scatter to be the same for all runs: s^2 (J' W J)^-1, exact for few runs with Gaussian noise. A robust
-    loss is for scatter that is not so: H^-1 M H^-1 with M the sum of squared scores, and H the curvature averaged over the residuals'
-    own density, because Huber's function at delta = 1e-3 is nearly a modulus, whose curvature at single residuals means nothing.
-    With `clusters` (an index per row) M sums the scores of each cluster first, whose rows may depend on one another.
+    Least squares takes the scatter to be the same for all runs: s^2 (J' W J)^-1, right for few runs and Gaussian noise.
+    A robust loss is for scatter that is not: H^-1 M H^-1, M the sum of squared scores, H the curvature averaged over
+    the density of the residuals, since Huber's function at delta = 1e-3 is nearly a modulus. With `clusters` (an index per
+    row) M sums the scores of a cluster first: its rows may depend on one another.
     """
     m, p = theta.shape
     J = jacobian(problem.law, theta, problem.x, problem.objective.log)[..., free]  # m n q
@@ -65,7 +65,8 @@ def spread(
         if clusters is not None:
             groups = int(clusters.max()) + 1
             summed = np.zeros((m, groups, q))
-            np.add.at(summed, (slice(None), clusters), score)
+            for g in range(groups):
+                summed[:, g] = score[:, clusters == g].sum(1)
             score, few = summed, np.full(m, groups / max(groups - 1, 1))
             degrees = np.full(m, max(groups - q, 1), float)
         small = curvature @ np.einsum("mgi,m,mgj->mij", score, few, score) @ curvature
@@ -90,8 +91,8 @@ def _slope(objective: Objective, r: Array, n: Array, q: int) -> Array:
 
 
 def _inverse(A: Array) -> Array:
-    """Inverse of positive semi-definite matrices (m, q, q), scaled to unit diagonal; infinite variances where singular."""
-    size = np.sqrt(np.maximum(np.einsum("mii->mi", A), 1e-300))
+    """Inverse of positive semi-definite matrices (m, q, q), huge but finite in the directions where one is singular."""
+    size = np.sqrt(np.maximum(np.einsum("mii->mi", A), 1e-100))
     scaled = A / (size[:, :, None] * size[:, None, :])
     values, vectors = np.linalg.eigh(scaled)
     inverse = np.einsum("mik,mk,mjk->mij", vectors, 1 / np.maximum(values, 1e-15), vectors)
@@ -116,7 +117,7 @@ def profile(
 
     Returns:
         low, high: (m, p), infinite where the objective never rises so far.
-        lowest: (m, p + 1) the best fit met on the way, last entry its objective: below `value` if the optimum was only local.
+        lowest: (m, p + 1) the best fit met on the way, its objective last: below `value` if the optimum was only local.
     """
     m, p = theta.shape
     quantile = t_quantile(level, spread.degrees)
@@ -147,7 +148,7 @@ def profile(
             break
         start = at[open_] + path[open_] * (side * (trial - at_distance))[open_, None]
         start[np.arange(open_.size), k[open_]] = (theta[i, k] + side * trial)[open_]
-        found = solve(problem, start, held[open_], i[open_], lanes)
+        found = solve(problem, start, held[open_], i[open_], CLOSE, lanes)
         rise = 2 * (found.value - value[i[open_]])
         z = np.sqrt(np.maximum(rise, 0) / spread.scale[i[open_], k[open_]]) / quantile[i[open_]] - 1
         z = np.where(np.isfinite(found.value), z, np.inf)
@@ -166,7 +167,7 @@ def profile(
         result[np.isnan(result) & tight] = outer[np.isnan(result) & tight]
         lost = np.isnan(result) & ~np.isfinite(outer) & (inner >= limit)
         result[lost] = np.inf
-        # The statistic is nearly linear in the distance: extrapolate (at most fivefold), then false position in the bracket.
+        # The statistic is nearly linear in the distance: extrapolate, at most fivefold, then false position.
         with np.errstate(all="ignore"):
             further = inner * np.clip(1.05 / np.maximum(inner_z + 1, 1e-3), 1.2, 5.0)
             between = inner - inner_z * (outer - inner) / (outer_z - inner_z)
@@ -194,7 +195,7 @@ def resample(
 def bootstrap(
     problem: Problem, optima: Array, spread: Spread, free: NDArray[np.bool_], counts: NDArray[np.int64], seed: int
 ) -> Array:
-    """Refits the one data set of the problem to resampled rows, each draw from every optimum given and one off the best.
+    """Refits the problem's one data set to resampled rows, each draw from all optima given and from near the best.
 
     Args:
         optima: (k, p), the best first; the further start is off it by twice its covariance.
@@ -210,7 +211,7 @@ def bootstrap(
     starts = np.concatenate([np.broadcast_to(optima, (m, *optima.shape)), optima[0] + jitter], 1)  # m s p
     per_draw = starts.shape[1]
     resampled = problem.with_data(weights=counts * problem.weights[0])
-    found = solve(resampled, starts.reshape(-1, p), free, np.repeat(np.arange(m), per_draw))
+    found = solve(resampled, starts.reshape(-1, p), free, np.repeat(np.arange(m), per_draw), CLOSE)
     best = found.value.reshape(m, per_draw).argmin(1)
     return found.theta.reshape(m, per_draw, p)[np.arange(m), best]
 

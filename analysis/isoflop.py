@@ -1,5 +1,4 @@
-"""IsoFLOP profiles, approach 2 of Hoffmann et al. (2022): several sizes at each budget, the best one of each, a line
-through them.
+"""IsoFLOP profiles, approach 2 of Hoffmann et al. (2022): the best size at each budget, and a line through them.
 
 Losses in nats per token, C in FLOP, N in parameters as the table counts them, D in tokens.
 """
@@ -20,6 +19,7 @@ from analysis.frontier import (
     Surface,
     allocation,
     few_draws,
+    finished,
     optimum,
     power_laws,
 )
@@ -53,6 +53,7 @@ def profiles(table: Table) -> tuple[tuple[Profile, ...], tuple[str, ...]]:
     Args:
         table: columns params, flops, tokens, loss; seed and learning_rate where known.
     """
+    table = finished(table)
     params, flops, loss = table.positive("params", "flops", "loss")
     (tokens,) = table.positive("tokens")
     # An unknown setting compares as one value, not as NaN, which equals nothing.
@@ -261,7 +262,7 @@ def grid_bias(table: Table, surface: Surface, *, method: str = "parabola") -> tu
     """What the method makes of a known surface on this table's grid, without noise: (exponent a found, exponent a of
     the surface).
 
-    The difference is the bias of the grid and the method alone (Czech et al., arXiv 2603.22339: wide or off-centre
+    The difference is the bias of the grid and the method alone (arXiv 2603.22339: wide or off-centre
     grids, alpha unlike beta).
 
     Args:

@@ -1,8 +1,6 @@
-"""Kaplan et al. (2020) beyond their laws: the compute-efficient path of appendix B, and what follows from the laws
-together.
+"""The compute-efficient path of Kaplan et al. (2020) appendix B, and what follows from their laws together.
 
-And the arithmetic that turns Hoffmann's exponent into Kaplan's by counting parameters as Kaplan did: Pearce & Song
-(2024).
+And the arithmetic that turns Hoffmann's exponent into Kaplan's by counting parameters as he did: Pearce & Song (2024).
 """
 
 import dataclasses

@@ -1,16 +1,17 @@
 # ruff: noqa: RUF009  (`constant` and its kin return dataclass fields)
 """The published laws: one frozen dataclass each, its constants as fields, its formula as `__call__`.
 
-N parameters (non-embedding unless a table says otherwise), D tokens, C FLOP, S updates, B tokens per batch, L nats per token.
-A formula works on floats, NumPy arrays and JAX arrays alike. What a constant is called follows the paper that named it.
+N parameters (non-embedding unless a table says otherwise), D tokens, C FLOP, S updates, B tokens per batch, L nats per
+token. A formula works on floats, NumPy arrays and JAX arrays alike. Constants are named as in the paper.
 
-Two different D are never mixed: `unique_tokens` is the data available (Kaplan's, repeated and early stopped), `tokens` the
-data processed (Chinchilla's, in at most one epoch with the decay matched to the run). A law names its columns and, in
-`admits`, the runs that it is about.
+Two different D are never mixed: `unique_tokens` is the data available (Kaplan's, repeated and early stopped), `tokens`
+the data processed (Chinchilla's, in at most one epoch with the decay matched to the run). A law names its columns and,
+in `admits`, the runs that it is about.
 """
 
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -21,7 +22,7 @@ from scaling.errors import InputError
 Scalar = Any  # float, or an array that broadcasts against the columns
 Values = Any  # float, np.ndarray or jax.Array
 
-# A run counts as converged when the last doubling of its tokens lowered the loss by less than this share of it: the size of
+# A run counts as converged when the last doubling of its tokens lowered the loss by less than this share of it: about
 # the seed noise in Kaplan et al. (2020) sec. 4.2.
 CONVERGED = 0.02
 
@@ -48,7 +49,7 @@ class Rule(NamedTuple):
 
 
 def constant(unit: str, start: tuple[float, float], kind: str = "scale") -> Any:
-    """A field of a law: the constant's unit, the range of its starts, and what kind of number it is (`Constant.kind`)."""
+    """A field of a law: the constant's unit, the range of its starts, and its `Constant.kind`."""
     return dataclasses.field(metadata={"unit": unit, "start": start, "kind": kind})
 
 
@@ -64,7 +65,7 @@ def floor() -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Law:
-    """What every law tells of itself. A law of one's own needs `name`, `inputs`, fields by `constant`, and `__call__`."""
+    """What every law tells of itself. One's own needs `name`, `inputs`, fields by `constant`, and `__call__`."""
 
     name: ClassVar[str]
     inputs: ClassVar[tuple[str, ...]]  # columns, in the order in which `__call__` takes them
@@ -74,8 +75,7 @@ class Law:
     linear: ClassVar[tuple[str, ...]] = ()  # constants in which the law, or its logarithm, is linear given the others
     linear_in_log: ClassVar[bool] = False
 
-    def __call__(self, *columns: Values) -> Values:
-        raise NotImplementedError
+    __call__: ClassVar[Callable[..., Values]]  # the formula, on the columns of `inputs`
 
     @classmethod
     def constants(cls) -> tuple[Constant, ...]:
@@ -266,7 +266,7 @@ class KaplanBCrit(Law):
 
 @dataclasses.dataclass(frozen=True)
 class KaplanStop(Law):
-    """S_stop = S_c / gap ** (1 / alpha_S), gap = L(N, D) - L(N, infinity): a lower bound on the step of early stopping."""
+    """S_stop = S_c / gap ** (1 / alpha_S), gap = L(N, D) - L(N, infinity): early stopping comes no sooner."""
 
     S_c: Scalar = constant("updates", (1e1, 1e6))
     alpha_S: Scalar = exponent((0.3, 1.2))
@@ -386,7 +386,7 @@ class HenighanC(Law):
 
 @dataclasses.dataclass(frozen=True)
 class Chinchilla(Law):
-    """L(N, D) = E + A / N ** alpha + B / D ** beta, D tokens processed in at most one epoch, decay matched to the run."""
+    """L(N, D) = E + A / N ** alpha + B / D ** beta, D tokens processed, at most once, the decay matched to the run."""
 
     E: Scalar = floor()
     A: Scalar = constant("nats/token", (1.0, 1e6))
@@ -411,8 +411,8 @@ class Chinchilla(Law):
 class Muennighoff(Law):
     """Chinchilla's law with the effective data and parameters of repeated epochs.
 
-    D' = U + U R_D (1 - exp(-r_D / R_D)), r_D = D / U - 1, for U unique tokens; N' alike from U_N = min(N, N_opt(U)), N_opt(U)
-    the compute-optimal size for U tokens under the same constants.
+    D' = U + U R_D (1 - exp(-r_D / R_D)), r_D = D / U - 1, for U unique tokens; N' alike from U_N = min(N, N_opt(U)),
+    N_opt(U) the compute-optimal size for U tokens under the same constants.
     """
 
     E: Scalar = floor()
@@ -429,7 +429,7 @@ class Muennighoff(Law):
 
     def __call__(self, N: Values, D: Values, U: Values) -> Values:
         xp = namespace(self.E, self.A, self.B, self.alpha, self.beta, self.R_D, self.R_N, N, D, U)
-        # N_opt = G (C / 6) ** a and D_opt = (C / 6) ** b / G, so the size that goes with U tokens is G (U G) ** (a / b).
+        # N_opt = G (C / 6) ** a and D_opt = (C / 6) ** b / G, so the size for U tokens is G (U G) ** (a / b).
         G = power(self.alpha * self.A / (self.beta * self.B), 1 / (self.alpha + self.beta))
         U_N = xp.minimum(N, G * power(U * G, self.beta / self.alpha))
         D_eff = U * (1 + self.R_D * -xp.expm1(-xp.maximum(D / U - 1, 0.0) / self.R_D))
@@ -439,7 +439,7 @@ class Muennighoff(Law):
 
 @dataclasses.dataclass(frozen=True)
 class Gadre(Law):
-    """L(C, M) = E + (a M ** eta + b M ** -eta) C ** -eta, C = 6 N D, M = D / N: one exponent for parameters and data."""
+    """L(C, M) = E + (a M ** eta + b M ** -eta) C ** -eta, C = 6 N D, M = D / N: one exponent for both."""
 
     E: Scalar = floor()
     a: Scalar = constant("nats/token", (1.0, 1e5))
@@ -476,7 +476,7 @@ class GadreError(Law):
 
 @dataclasses.dataclass(frozen=True)
 class Clark(Law):
-    """log10 L = a log10 N + b log10 E' + c log10 N log10 E' + d: dense size N, experts E' saturating between two counts.
+    """log10 L = a log10 N + b log10 E' + c log10 N log10 E' + d: N parameters used per token, E experts saturating.
 
     1 / E' = 1 / (E - 1 + 1 / (1 / E_start - 1 / E_max)) + 1 / E_max.
     """

@@ -1,5 +1,4 @@
-"""From a fitted law and a budget to the next model: N, D, B, S, shape, learning rate, loss, and the price of being
-wrong.
+"""From a fitted law and a budget to the next model, its expected loss and the price of being wrong.
 
 N as the fitted law counts it, D in tokens, C in FLOP, losses in nats per token.
 """
@@ -53,8 +52,7 @@ UTILISATION = 0.4  # of the peak, in training
 PRICED = (0.5, 2.0)  # times the best size
 FARTHEST = 100.0  # times the compute of the largest run: beyond it a plan is called a guess
 
-# The constants that every plan is held against; full digits, since rounding alone turns 58.9 tokens per parameter into
-# 92.6.
+# What every plan is held against. Full digits: rounding alone turns 58.9 tokens per parameter into 92.6.
 HOFFMANN = Chinchilla(
     E=math.exp(0.5267228), A=math.exp(6.0073404), B=math.exp(6.0179186), alpha=0.33917084, beta=0.2849083
 )
@@ -81,8 +79,14 @@ class Budget:
         return self.flops / self.flops_per_hour
 
     @classmethod
-    def of_flops(cls, flops: float) -> "Budget":
-        return cls(float(flops), f"{flops:.3g} FLOP = {flops / PF_DAY:.3g} PF-days")
+    def of_flops(cls, flops: float, hardware: str | None = None, utilisation: float = UTILISATION) -> "Budget":
+        """A budget in FLOP, and the hours it takes where the hardware is named."""
+        told = f"{flops:.3g} FLOP = {flops / PF_DAY:.3g} PF-days"
+        if hardware is None:
+            return cls(float(flops), told)
+        rate = _rate(hardware, utilisation)
+        hours = f"{flops / rate:.4g} h of {hardware} at {utilisation:.0%} of its peak"
+        return cls(float(flops), f"{told} = {hours}", rate)
 
     @classmethod
     def of_hardware(cls, name: str, hours: float, utilisation: float = UTILISATION) -> "Budget":
@@ -98,13 +102,12 @@ class Budget:
             raise InputError(f"price of {price:g} per chip and hour: wanted a number above 0")
         rate = _rate(name, utilisation)
         hours = money / (price * chips(name)[1])
-        told = f"{rate * hours:.3g} FLOP, {money:g} at {price:g} per chip-hour: {name} at {utilisation:.0%} of its peak"
-        return cls(rate * hours, told, rate)
+        bought = f"{hours:.4g} h of {name} at {utilisation:.0%}"
+        return cls(rate * hours, f"{rate * hours:.3g} FLOP, {money:g} at {price:g} per chip-hour: {bought}", rate)
 
 
 def chips(name: str) -> tuple[str, int]:
-    """The kind and number of chips in a slice: v5p-128 is 64 chips (TPU v4 and v5p count cores), v5e-256 is 256, h100-8
-    is 8.
+    """The kind and number of chips in a slice: v5p-128 has 64 (TPU v4 and v5p count cores), v5e-256 has 256.
 
     Raises:
         InputError: an unknown chip, or no number of them.
@@ -179,7 +182,7 @@ def route(law: Law, B_crit: KaplanBCrit | None = None) -> Route:
         InputError: L(N, S_min) without B_crit(L), or a law that says nothing of compute.
     """
     if isinstance(law, KaplanNS):
-        if not isinstance(B_crit, KaplanBCrit):
+        if B_crit is None:
             raise InputError("kaplan-ns spends no compute by itself: give a fit of kaplan-bcrit beside it")
         return KaplanRoute(KaplanPath(law.alpha_N, law.N_c, law.alpha_S, law.S_c, B_crit.alpha_B, B_crit.B_star))
     if isinstance(law, Muennighoff):
@@ -252,12 +255,12 @@ class Plan:
             ends = self.intervals[name]
             return f"  ({self.level:.0%}: {told(ends[0])} to {told(ends[1])})" if all(map(math.isfinite, ends)) else ""
 
-        hours = f", {self.budget.hours:.4g} h" if math.isfinite(self.budget.hours) else ""
+        ratio = self.tokens / self.params
         lines = [
-            f"Budget     {self.budget.told}{hours}",
+            f"Budget     {self.budget.told}",
             f"Law        {self.law}",
             f"N          {count(self.params)} parameters{between('params', count)}, growing as C^{self.a:.3f}",
-            f"D          {count(self.tokens)} tokens{between('tokens', count)}, {self.tokens / self.params:.3g} per parameter",
+            f"D          {count(self.tokens)} tokens{between('tokens', count)}, {ratio:.3g} per parameter",
             f"Loss       {self.loss:.4f} nats/token{between('loss', '{:.4f}'.format)}",
             f"Batch      {count(self.batch)} tokens, {count(self.steps)} steps",
             *(f"             {count(B)} by {name}" for name, B in self.batches.items()),
@@ -273,13 +276,14 @@ class Plan:
             lines.append(f"             {ratio:g} x N: {told}")
         if v := self.served:
             lines += [
-                f"Served     {count(v.inference_tokens)} tokens of inference: {count(v.params)} on {count(v.tokens)} tokens",
+                f"Served     {count(v.inference_tokens)} tokens of inference: {count(v.params)} on {count(v.tokens)}",
                 f"             reaches {v.loss:.4f} and saves {v.saving:.1%} of {v.cost_of_cheapest_to_train:.3g} FLOP",
             ]
         if r := self.repeated:
             b = r.best
             lines += [
-                f"Repeated   {count(r.unique_tokens)} unique tokens: {count(b.params)} on {count(b.tokens)}, {r.epochs:.3g} epochs",
+                f"Repeated   {count(r.unique_tokens)} unique tokens: {count(b.params)} on {count(b.tokens)}, "
+                f"{r.epochs:.3g} epochs",
                 f"             reaches {float(b.loss):.4f}, against {float(r.fresh.loss):.4f} with fresh tokens",
             ]
         if o := self.overtrained:
@@ -291,8 +295,8 @@ class Plan:
         for r in self.rivals:
             note = f" ({r.note})" if r.note else ""
             lines.append(
-                f"             {r.name}: {count(r.params)} on {count(r.tokens)}, {r.tokens / r.params:.3g} per parameter; "
-                f"loss {r.loss:.4f} by this fit{note}"
+                f"             {r.name}: {count(r.params)} on {count(r.tokens)}, {r.tokens / r.params:.3g} per "
+                f"parameter; loss {r.loss:.4f} by this fit{note}"
             )
         return "\n".join([*lines, *(f"Note: {note}" for note in self.notes)])
 
@@ -328,19 +332,17 @@ def plan(
     """
     budget = budget if isinstance(budget, Budget) else Budget.of_flops(budget)
     C, law = budget.flops, fit.law
-    own_B = B_crit.law if B_crit else None
+    own_B = _critical(B_crit)
     way = route(law, own_B)
-    for given, what, laws in (
-        (inference_tokens, "inference", (Chinchilla, Muennighoff)),
-        (unique_tokens, "repeated data", (Chinchilla, Muennighoff)),
-    ):
-        if given and not isinstance(law, laws):
-            raise InputError(f"{law.name} says nothing of {what}: fit chinchilla or muennighoff")
+    if inference_tokens and not isinstance(way, SurfaceRoute):
+        raise InputError(f"{law.name} says nothing of inference: fit a law of params, tokens, such as chinchilla")
+    if unique_tokens and not isinstance(law, Chinchilla | Muennighoff):
+        raise InputError(f"{law.name} says nothing of repeated data: fit chinchilla or muennighoff")
     best = way.best(C)
     N, D, L = float(best.params), float(best.tokens), float(best.loss)
     intervals, notes = _intervals(fit, B_crit, C)
     notes += _extrapolation(fit, C)
-    if isinstance(own_B, KaplanBCrit):
+    if own_B:
         batches = {"your B_crit(L); twice the least steps, twice the least tokens": float(own_B(L))}
     else:
         batches = published_batches(D, C, L)
@@ -352,6 +354,7 @@ def plan(
     except InputError as error:
         shape = None
         notes.append(f"no shape: {error}")
+    doubt = [] if fit.status == "converged" else [f"the fit is doubtful, {fit.status}: {fit.why}"]
     batch = next(iter(batches.values()))
     own_rate = {"your sweep": float(rates(N))} if rates else {}
     surface = way.law if isinstance(way, SurfaceRoute) else None
@@ -370,31 +373,39 @@ def plan(
         shape=shape,
         learning_rates={**own_rate, **published_learning_rates(N, D, C)},
         price=dict(zip(PRICED, map(float, way.excess(C, PRICED)), strict=True)),
-        rivals=rivals(C, way, embedding_rows),
+        rivals=rivals(C, way),
         served=with_inference(surface, L, inference_tokens) if surface and inference_tokens else None,
         repeated=with_unique_tokens(law, C, unique_tokens)
         if unique_tokens and isinstance(law, Chinchilla | Muennighoff)
         else None,
         overtrained=way.given(params, C) if params else None,
-        notes=(*notes, *(f"of the fit: {note}" for note in fit.notes)),
+        notes=(*notes, *doubt, *(f"of the fit: {note}" for note in fit.notes)),
     )
 
 
-def rivals(C: float, way: Route, embedding_rows: int = 0) -> tuple[Rival, ...]:
-    """What Kaplan's and Hoffmann's constants, and the refit of the latter, say of a budget.
+def _critical(fit: Fit | None) -> KaplanBCrit | None:
+    if fit is None:
+        return None
+    if not isinstance(fit.law, KaplanBCrit):
+        raise InputError(f"B_crit is a fit of {fit.law.name}; wanted one of kaplan-bcrit")
+    return fit.law
+
+
+def rivals(C: float, way: Route) -> tuple[Rival, ...]:
+    """What published constants say of a budget: Kaplan's, Hoffmann's and their refit, DeepSeek's.
 
     Args:
         C: FLOP.
-        way: by which their choices are judged, as they stand.
-        embedding_rows: above 0 where one's own N counts embeddings, as Hoffmann's does and Kaplan's does not.
+        way: by which their choices are judged, as they stand, whatever N it counts.
     """
-    small = "his N leaves out embeddings" if embedding_rows else ""
-    large = "" if embedding_rows else "their N counts embeddings"
+    small, large = "N without embeddings", "N with embeddings"
     # At the batch B_crit, C = 2 C_min: Kaplan et al. (2020) eqs. 5.5 and 6.1, Table 6.
     sizes = [("Kaplan (2020)", 1.3e9 * (C / 2 / PF_DAY) ** 0.73, small)]
     sizes.append(("Hoffmann (2022), 20 tokens per parameter", math.sqrt(C / (20 * FLOP_PER_PARAM_TOKEN)), large))
     sizes.append(("Hoffmann (2022), approach 3", float(frontier.chinchilla_optimum(HOFFMANN, C).params), large))
     sizes.append(("Besiroglu (2024), its refit", float(frontier.chinchilla_optimum(BESIROGLU, C).params), large))
+    # M_opt = 0.1715 C^0.5243 FLOP per token, attention included: Bi et al. (2024) eq. 4.
+    sizes.append(("DeepSeek (2024), their own data", 0.1715 * C**0.5243 / FLOP_PER_PARAM_TOKEN, "FLOP per token / 6"))
     return tuple(Rival(name, N, C / (FLOP_PER_PARAM_TOKEN * N), way.loss(N, C), note) for name, N, note in sizes)
 
 
@@ -407,7 +418,7 @@ def _intervals(fit: Fit, B_crit: Fit | None, C: float) -> tuple[dict[str, tuple[
     """Intervals of N, D, L and a: the whole chain for each bootstrap draw, or by the covariance where there are
     none.
     """
-    own_B = B_crit.law if B_crit else None
+    own_B = _critical(B_crit)
 
     def chosen(way: Route) -> Array:
         best = way.best(C)
@@ -416,7 +427,7 @@ def _intervals(fit: Fit, B_crit: Fit | None, C: float) -> tuple[dict[str, tuple[
     notes = []
     if len(fit.draws):
         laws = [type(fit.law)(*constants) for constants in fit.draws]
-        critical = [type(B_crit.law)(*constants) for constants in B_crit.draws] if B_crit and len(B_crit.draws) else []
+        critical = [KaplanBCrit(*constants) for constants in B_crit.draws] if B_crit else []
         rows = []
         for i, law in enumerate(laws):
             try:

@@ -27,7 +27,7 @@ def tokens_for(law: Callable[..., Any], N: ArrayLike, loss: ArrayLike) -> Array:
         return np.where(room > 0, D, np.inf)
     low, high = np.zeros(N.shape), np.full(N.shape, np.log(1e30))
     never = np.asarray(law(N, np.exp(high))) > loss
-    for _ in range(200):
+    for _ in range(60):
         middle = (low + high) / 2
         short = np.asarray(law(N, np.exp(middle))) > loss
         low, high = np.where(short, middle, low), np.where(short, high, middle)
@@ -43,7 +43,7 @@ def compute_for(law: Callable[..., Any], loss: float) -> Optimum:
     low, high = np.log(1e6), np.log(1e40)
     if float(frontier.best(law, np.exp(high)).loss) > loss:
         raise InputError(f"loss {loss:g}: this law does not reach it with any compute; ask for a higher loss")
-    for _ in range(200):
+    for _ in range(60):
         middle = (low + high) / 2
         short = float(frontier.best(law, np.exp(middle)).loss) > loss
         low, high = (middle, high) if short else (low, middle)

@@ -15,9 +15,8 @@ from analysis.isoflop import parabola_minima
 from analysis.table import Table
 from scaling.errors import InputError
 
-ASPECT = (
-    80.0  # d_model / n_layer: 50 to 100 is best in Kaplan et al. (2020) Fig. 5, about 100 in Henighan et al. (2020)
-)
+# d_model / n_layer: 50 to 100 is best in Kaplan et al. (2020) Fig. 5, about 100 in Henighan et al. (2020).
+ASPECT = 80.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,13 +40,13 @@ class Shape:
 def shape_for(N: float, *, aspect: float = ASPECT, rows: int = 0) -> Shape:
     """The standard shape nearest to N parameters.
 
-    Widths are multiples of 16 below 256 (heads of 16), of 64 below 1024 (heads of 64), of 128 below 4096 and of 512
-    above (heads of 128). Size counts four times as much as aspect, whose minimum is flat: Kaplan et al. (2020) Fig. 5.
+    Widths are multiples of 16 below 256 (heads of 16), of 64 below 1024 (heads of 64), of 128 below 2048, 256
+    below 4096 and 512 above (heads of 128). Size counts four times as much as aspect, whose minimum is flat: Kaplan et
+    al. (2020) Fig. 5.
 
     Args:
         N: parameters, with `rows` embedding rows counted in.
-        aspect: d_model / n_layer wanted; 50 to 100 is best in Kaplan et al. (2020), about 100 in Henighan et al.
-            (2020).
+        aspect: d_model / n_layer wanted.
         rows: n_vocab (+ n_ctx) where N counts embeddings, 0 where it does not.
 
     Raises:
@@ -61,7 +60,9 @@ def shape_for(N: float, *, aspect: float = ASPECT, rows: int = 0) -> Shape:
     for n_layer in range(1, 513):
         # d of 12 l d^2 + rows d = N
         d = (-rows + math.sqrt(rows**2 + 48 * n_layer * N)) / (24 * n_layer)
-        head, step = (16, 16) if d < 256 else (64, 64) if d < 1024 else (128, 128 if d < 4096 else 512)
+        head, step = (
+            (16, 16) if d < 256 else (64, 64) if d < 1024 else (128, 128 if d < 2048 else 256 if d < 4096 else 512)
+        )
         shapes += [
             Shape(width, n_layer, width // head, rows)
             for width in (math.floor(d / step) * step, math.ceil(d / step) * step)

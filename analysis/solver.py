@@ -1,10 +1,10 @@
-"""Robust least squares for many problems at once: one compiled Levenberg-Marquardt step over lanes of (start, data set).
+"""Robust least squares for many problems at once: a compiled Levenberg-Marquardt step over lanes of (start, data set).
 
-A lane holds one start for one set of rows and weights. Starts, bootstrap draws and profile points are all lanes, so a law
-is compiled once per table. Lanes that have converged are refilled from the queue: no lane waits for the slowest.
+A lane holds one start for one set of rows and weights. Starts, bootstrap draws and profile points are all lanes, so a
+law is compiled once per table. Lanes that have converged are refilled from the queue: none waits for the slowest.
 
-The objective is sum_i w_i rho(r_i), r the residual of the logarithm (or of the value) of the law. Sums, never means: a mean of
-Huber terms is small enough to meet an optimiser's tolerance anywhere (Besiroglu et al. 2024).
+The objective is sum_i w_i rho(r_i), r the residual of the logarithm (or of the value) of the law. Sums, never means: a
+mean of Huber terms is small enough to meet an optimiser's tolerance anywhere (Besiroglu et al. 2024).
 """
 
 import contextlib
@@ -24,15 +24,16 @@ State = tuple[Any, ...]
 ITERATIONS = 200  # per lane
 PER_CALL = 6  # between two looks at which lanes are done
 LANE_ELEMENTS = 2**14  # lanes x rows of one call: the working set stays in the second-level cache
-DECREASE = 1e-13  # a lane is done when a step would lower the objective by less than this share of it
+EXACT = 1e-13  # a lane is done when a step would lower the objective by less than this share of it
+CLOSE = 1e-8  # enough to tell optima apart, and for a bootstrap draw: 1e-4 of a standard error
 
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
     """How far a law is from the data: rho of the residuals, in the logarithm of the target or in the target itself.
 
-    "huber": r^2 / 2 up to delta, then delta (|r| - delta / 2). "squared": r^2 / 2. "asymmetric": Huber's, `asymmetry` times as heavy
-    where the law lies above the run, so that badly tuned runs do not lift it.
+    "huber": r^2 / 2 up to delta, then delta (|r| - delta / 2). "squared": r^2 / 2. "asymmetric": Huber's, `asymmetry`
+    times as heavy where the law lies above the run, so that badly tuned runs do not lift it.
     """
 
     kind: Literal["huber", "squared", "asymmetric"] = "huber"
@@ -140,8 +141,9 @@ def jacobian(law: type[Law], theta: Array, x: tuple[Array, ...], log: bool) -> A
 def solve(
     problem: Problem,
     theta0: Array,
-    free: Array | None = None,
+    free: NDArray[np.bool_] | None = None,
     data: NDArray[np.int64] | None = None,
+    tolerance: float = EXACT,
     lanes: int | None = None,
 ) -> Solutions:
     """The minimum that each start leads to.
@@ -150,6 +152,7 @@ def solve(
         theta0: starts in fit coordinates, (s, p).
         free: bool (p,) or (s, p), False for a constant that stays as the start has it; all free by default.
         data: which of the problem's data sets a start is for, (s,); the first by default.
+        tolerance: a lane is done when a step would lower its objective by less than this share of it.
         lanes: how many run side by side; by default as many as the cache holds.
     """
     theta0 = np.asarray(theta0, np.float64)
@@ -167,7 +170,7 @@ def solve(
     out = Solutions(theta0.copy(), np.full(s, np.inf), np.zeros((s, p)), np.zeros(s, bool), np.zeros(s, np.int64))
     with double_precision():
         advance = _program(problem.law, problem.objective)
-        _run_queue(advance, out, free, data, x, y, weights, lanes)
+        _run_queue(advance, out, free, data, x, y, weights, tolerance, lanes)
     return out
 
 
@@ -179,6 +182,7 @@ def _run_queue(
     x: tuple[Array, ...],
     y: Array,
     weights: Array,
+    tolerance: float,
     lanes: int,
 ) -> None:
     """Feeds starts to lanes until all are done; writes into `out`."""
@@ -209,7 +213,7 @@ def _run_queue(
         busy = who >= 0
         if not busy.any():
             return
-        state = [np.array(part) for part in advance(tuple(state), lane_free, x, lane_y, lane_w)]
+        state = [np.array(part) for part in advance(tuple(state), lane_free, x, lane_y, lane_w, tolerance)]
         finished = np.flatnonzero(busy & (state[7] | (state[6] >= ITERATIONS)))
         starts = who[finished]
         out.theta[starts], out.value[starts], out.gradient[starts] = (part[finished] for part in state[:3])
@@ -220,8 +224,8 @@ def _run_queue(
 
 def _padded(n: int) -> int:
     """Rows rounded up to a power of two or three quarters of one, so that tables of similar length share a program."""
-    full = max(16, 1 << (n - 1).bit_length())
-    return 3 * full // 4 if n <= 3 * full // 4 else full
+    full = max(32, 1 << (n - 1).bit_length())
+    return 3 * full // 4 if 32 < n <= 3 * full // 4 else full
 
 
 @functools.cache
@@ -247,7 +251,11 @@ def _program(law: type[Law], objective: Objective) -> Callable[..., State]:
     def newton_step(value: Any, g: Any, H: Any, D: Any, damping: Any, free: Any) -> tuple[Any, ...]:
         # Damped by the curvature of iterated reweighting, which spans what rho'' misses where all residuals are large.
         scale = jnp.diagonal(D)
-        A = H + damping * (D + 0.1 * jnp.diag(scale)) + jnp.diag(1e-14 * scale + ~free)
+        A = (
+            H
+            + damping * (D + 0.001 * jnp.diag(scale) + 1e-9 * jnp.max(scale) * jnp.eye(p))
+            + jnp.diag(1e-14 * scale + ~free)
+        )
         step, definite = eliminate(A, -g)
         return (
             jnp.where(jnp.isfinite(value), step, 0.0),
@@ -257,15 +265,18 @@ def _program(law: type[Law], objective: Objective) -> Callable[..., State]:
 
     def eliminate(A: Any, b: Any) -> tuple[Any, Any]:
         """Gauss-Jordan on a small positive matrix; a LAPACK call per lane would cost more than the rows do."""
-        M = jnp.concatenate([A, b[:, None]], 1)
-        definite = jnp.array(True)
-        for j in range(p):
-            definite &= M[j, j] > 1e-14 * A[j, j]
-            row = M[j] / jnp.where(M[j, j] > 0, M[j, j], 1.0)
-            M = (M - jnp.outer(M[:, j], row)).at[j].set(row)
+
+        def sweep(j: Any, carry: tuple[Any, Any]) -> tuple[Any, Any]:
+            M, definite = carry
+            pivot = M[j, j]
+            row = M[j] / jnp.where(pivot > 0, pivot, 1.0)
+            M = jnp.where((jnp.arange(p) == j)[:, None], row, M - jnp.outer(M[:, j], row))
+            return M, definite & (pivot > 1e-14 * A[j, j])
+
+        M, definite = jax.lax.fori_loop(0, p, sweep, (jnp.concatenate([A, b[:, None]], 1), jnp.array(True)))
         return M[:, p], definite
 
-    def iterate(state: State, free: Any, x: Any, y: Any, w: Any) -> State:
+    def iterate(state: State, free: Any, x: Any, y: Any, w: Any, tolerance: Any) -> State:
         theta, value, g, H, D, damping, count, done, converged = state
         step, definite, decrease = jax.vmap(newton_step)(value, g, H, D, damping, free)
         new = jax.vmap(evaluate, in_axes=(0, 0, None, 0, 0))(theta + step, free, x, y, w)
@@ -275,7 +286,7 @@ def _program(law: type[Law], objective: Objective) -> Callable[..., State]:
         eased = jnp.where(gain > 0.7, 0.1 * damping, jnp.where(gain > 0.2, 0.5 * damping, 2 * damping))
         eased = jnp.where(eased < 1e-8, 0.0, eased)
         damping = jnp.where(fresh, damping, jnp.where(better, eased, jnp.maximum(6 * damping, 1e-3)))
-        small = ~fresh & definite & (damping < 1e-2) & (decrease <= DECREASE * value + 1e-30)
+        small = ~fresh & definite & (damping < 1e-2) & (decrease <= tolerance * value + 1e-30)
 
         def keep(a: Any, b: Any) -> Any:
             return jnp.where(better.reshape((-1,) + (1,) * (a.ndim - 1)), a, b)
@@ -289,12 +300,12 @@ def _program(law: type[Law], objective: Objective) -> Callable[..., State]:
             converged | (small & ~done),
         )
 
-    def advance(state: State, free: Any, x: Any, y: Any, w: Any) -> State:
+    def advance(state: State, free: Any, x: Any, y: Any, w: Any, tolerance: Any) -> State:
         def more(carry: tuple[Any, State]) -> Any:
             return (carry[0] < PER_CALL) & jnp.any(~carry[1][7])
 
         def body(carry: tuple[Any, State]) -> tuple[Any, State]:
-            return carry[0] + 1, iterate(carry[1], free, x, y, w)
+            return carry[0] + 1, iterate(carry[1], free, x, y, w, tolerance)
 
         return jax.lax.while_loop(more, body, (0, state))[1]
 

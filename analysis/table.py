@@ -7,12 +7,13 @@ import csv
 import dataclasses
 import difflib
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from scaling import counts
 from scaling.errors import InputError
 
 TEXT_COLUMNS = ("run", "status", "schedule")
@@ -216,9 +217,116 @@ def load(path: str | Path, columns: Mapping[str, str] | None = None) -> Table:
     return Table.from_columns(_renamed(raw, columns or {}, path.name), path.name)
 
 
-def read_study(path: Path) -> Table:
-    """The runs recorded in the folder of a study."""
-    raise InputError(f"{path}: a folder without a study; wanted one that `scaling study run` has written")
+def read_study(path: str | Path) -> Table:
+    """The runs recorded in the folder of a study, one row each; columns are described in docs/table.md.
+
+    Raises:
+        InputError: not the folder of a study, or no run has a record yet.
+    """
+    return _study_table(path, _run_row)
+
+
+def read_curves(path: str | Path) -> Table:
+    """The held-out loss of a study's runs along training: one row per run and evaluation after the first update.
+
+    Columns run, params, step, tokens (seen so far), flops, loss, train_loss (mean since the evaluation before).
+    """
+    return _study_table(path, _curve_rows)
+
+
+def read_positions(path: str | Path) -> Table:
+    """The last held-out loss by position in the context: columns run, params, position (from 1), loss."""
+    return _study_table(path, _position_rows)
+
+
+def _study_table(path: str | Path, rows_of: Callable[..., Iterator[dict[str, Any]]]) -> Table:
+    from scaling import record, study  # Orbax: a second that a table from a file need not wait for
+
+    whole = study.read(Path(path))
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for pack in whole.packs:
+        history = record.read_history(whole.pack_folder(pack))
+        if history is None or not len(history["eval_step"]):
+            continue
+        diverged = record.diverged(history)
+        for r, run in enumerate(pack.runs):
+            rows[run.id] = list(rows_of(run, r, history, bool(diverged[r])))
+    found = [row for id in whole.runs for row in rows.get(id, [])]
+    if not found:
+        raise InputError(f"{path}: no run has a record yet; continue with scaling study run")
+    table = Table.from_rows(found, source=str(path))
+    waiting = [id for id in whole.runs if id not in rows]
+    return table.with_notes(f"{len(waiting)} runs of the study have no record yet") if waiting else table
+
+
+def _run_row(run: Any, r: int, history: Mapping[str, np.ndarray], diverged: bool) -> Iterator[dict[str, Any]]:
+    config, model = run.config, run.config.model
+    step = history["eval_step"]
+    loss = history["eval_loss"][:, r].mean(-1, dtype=np.float64)  # e
+    finite = np.where(np.isfinite(loss), loss, np.inf)
+    done = len(history["train_loss"])
+    tokens = done * config.batch_tokens
+    half = np.flatnonzero(step == round(done / 2))
+    per_token = counts.flops_per_token(model)
+    yield {
+        "run": run.id,
+        "status": "diverged" if diverged else "done" if history["finished"] else "running",
+        **counts.params(model),
+        "tokens": tokens,
+        "unique_tokens": config.U,
+        "epochs": tokens / config.U,
+        "batch_tokens": config.batch_tokens,
+        "steps": done,
+        **{name: tokens * flops for name, flops in per_token.items()},
+        "loss": loss[-1],
+        "loss_min": finite.min(),
+        "tokens_at_min": step[finite.argmin()] * config.batch_tokens,
+        "loss_half": loss[half[0]] if half.size else math.nan,
+        "loss_initial": loss[0],
+        "bits_per_byte": loss[-1] / math.log(2) / run.bytes_per_token,
+        "train_loss": history["train_loss"][-max(1, done // 20) :, r].mean(dtype=np.float64) if done else math.nan,
+        "learning_rate": config.optim.learning_rate,
+        "schedule": config.optim.schedule,
+        "warmup": config.optim.warmup,
+        "optimizer": config.optim.optimizer,
+        "weight_decay": config.optim.weight_decay,
+        "seed": config.seed,
+        **{
+            name: getattr(model, name)
+            for name in ("d_model", "n_layer", "n_head", "d_attn", "d_ff", "n_ctx", "n_vocab")
+        },
+        "dropout": model.dropout,
+        "dtype": config.dtype,
+        "data": config.data.source,
+        "tokens_id": run.tokens_id,
+        "bytes_per_token": run.bytes_per_token,
+        "loss_floor": run.entropy_rate * run.bytes_per_token if run.entropy_rate else math.nan,
+        "seconds": history["seconds"],
+    }
+
+
+def _curve_rows(run: Any, r: int, history: Mapping[str, np.ndarray], diverged: bool) -> Iterator[dict[str, Any]]:
+    flops = counts.flops_per_token(run.config.model)["flops"]
+    before = 0
+    for step, loss in zip(history["eval_step"], history["eval_loss"][:, r].mean(-1, dtype=np.float64), strict=True):
+        if step == 0:
+            continue
+        tokens = step * run.config.batch_tokens
+        yield {
+            "run": run.id,
+            "params": run.config.model.N,
+            "step": step,
+            "tokens": tokens,
+            "flops": flops * tokens,
+            "loss": loss,
+            "train_loss": history["train_loss"][before:step, r].mean(dtype=np.float64),
+        }
+        before = step
+
+
+def _position_rows(run: Any, r: int, history: Mapping[str, np.ndarray], diverged: bool) -> Iterator[dict[str, Any]]:
+    for t, loss in enumerate(history["eval_loss"][-1, r]):
+        yield {"run": run.id, "params": run.config.model.N, "position": t + 1, "loss": loss}
 
 
 def _read_csv(path: Path) -> dict[str, list[str]]:

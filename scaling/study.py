@@ -117,7 +117,9 @@ def load(name: str, settings: Mapping[str, str]) -> Study:
     known = parameters | config.keys()
     for key in settings:
         config.known_key(key, known)
-    study: Study = make(**{key: config.parse(key, text, known[key]) for key, text in settings.items() if key in parameters})
+    study: Study = make(
+        **{key: config.parse(key, text, known[key]) for key, text in settings.items() if key in parameters}
+    )
     on_runs = {key: text for key, text in settings.items() if key not in parameters}
     return dataclasses.replace(study, runs=tuple(config.override(run, on_runs) for run in study.runs))
 

@@ -44,7 +44,7 @@ def train(
       runs: equal up to seed, learning rate, schedule and unique tokens.
       train_tokens, validation_tokens: the packed streams.
       progress: called with the number of updates done.
-      should_stop: asked between dispatches; when true, the pack is saved and left.
+      should_stop: asked between dispatches; when true, the pack is saved (once it has begun) and left.
 
     Returns:
       The history; its `finished` tells whether updates are left.
@@ -82,7 +82,7 @@ def train(
             alive = done == 0 or bool(np.isfinite(history["train_loss"][-1]).any())
             history["finished"] = np.asarray(done >= first.steps or not alive)
             leaving = bool(history["finished"]) or should_stop()
-            if leaving or time.monotonic() - saved > SAVE_EVERY:
+            if done and (leaving or time.monotonic() - saved > SAVE_EVERY):
                 history["seconds"] = np.asarray(spent + time.monotonic() - began)
                 kept.save(done, state, history)
                 saved = time.monotonic()

@@ -5,6 +5,7 @@ import pytest
 
 from analysis import batch_size
 from analysis.batch_size import Hyperbola
+from analysis.fit import fit
 from analysis.laws import KaplanBCrit
 from analysis.table import Table
 from scaling.errors import InputError
@@ -95,6 +96,14 @@ def test_learning_curves_at_several_batches_give_the_critical_batch_as_a_functio
     assert [t.loss for t in found] == targets
     columns = batch_size.critical_batches(found)
     np.testing.assert_allclose(columns["batch_crit"], law(np.array(targets)), rtol=2e-3)
+
+
+def test_batch_runs_lead_to_a_fitted_law_of_the_critical_batch():
+    law = KaplanBCrit(2.1e8, 0.21)
+    columns = batch_size.critical_batches(batch_size.tradeoffs(runs_of(law), np.geomspace(5.5, 2.9, 12)))
+    found = fit("kaplan-bcrit", columns, loss="squared")
+    assert found.constants["alpha_B"] == pytest.approx(0.21, rel=5e-3)
+    assert found.law(3.5) == pytest.approx(float(law(3.5)), rel=5e-3)
 
 
 def test_a_loss_that_is_never_reached_is_left_out_and_no_loss_at_all_an_error():

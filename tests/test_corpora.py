@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
-import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +18,10 @@ from scaling.errors import InputError
 
 ROWS = [{"text": f"document {i}\nwith ünïcode", "id": f"d{i}"} for i in range(50)]
 LINES = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
+
+
+def zstd(data: bytes) -> bytes:
+    return pyarrow.compress(data, "zstd", asbytes=True)
 
 
 def documents(source: str) -> list[Document]:
@@ -39,7 +42,7 @@ def write_rows(path, rows=ROWS):
         lines = gzip.compress(lines)
     elif path.name.endswith(".zst"):
         half = len(lines) // 2  # two frames, as appending writers leave them
-        lines = zstandard.compress(lines[:half]) + zstandard.compress(lines[half:])
+        lines = zstd(lines[:half]) + zstd(lines[half:])
     elif path.name.endswith(".parquet"):
         pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path, row_group_size=7)
         return
@@ -162,7 +165,7 @@ def test_the_signature_changes_with_the_files(tmp_path):
         ("a.jsonl.gz", LINES, "a.jsonl.gz: damaged or cut short (Not a gzipped file"),
         ("a.txt.gz", gzip.compress(LINES)[:60] + b"x" * 100, "a.txt.gz: damaged or cut short"),
         ("a.jsonl.zst", LINES, "a.jsonl.zst: damaged or cut short"),
-        ("a.jsonl.zst", zstandard.compress(LINES)[:-20], "a.jsonl.zst: damaged or cut short"),
+        ("a.jsonl.zst", zstd(LINES)[:-20], "a.jsonl.zst: damaged or cut short"),
         ("a.parquet", LINES, "a.parquet: not a readable Parquet file"),
         ("a.csv", b"text", "a.csv: cannot read this kind of file; wanted .txt, .txt.gz, .md, .jsonl"),
     ],
@@ -234,14 +237,14 @@ def test_the_standard_library_leaves_out_its_tests_and_tables():
 
 @pytest.mark.parametrize("order", [0, 1, 3])
 def test_the_generated_language_has_the_entropy_it_states(order):
-    language = Language(order=order, symbols=16, zipf=1.0, seed=5, bytes=400_000, document=1000)
+    language = Language(order=order, symbols=8, zipf=1.0, seed=5, bytes=400_000, document=1000)
     text = "".join(language.texts(range(400)))
     ids = np.frombuffer(text.encode(), np.uint8).reshape(400, 1000)
     codes = np.unique(ids, return_inverse=True)[1].reshape(ids.shape)
     context = np.zeros((400, 1000 - order), np.int64)
     for k in range(order):
-        context = context * 16 + codes[:, k : 1000 - order + k]
-    counts = np.zeros((16**order, 16))
+        context = context * 8 + codes[:, k : 1000 - order + k]
+    counts = np.zeros((8**order, 8))
     np.add.at(counts, (context.ravel(), codes[:, order:].ravel()), 1)
     # The plug-in conditional entropy with the Miller-Madow correction for its bias.
     rows = counts.sum(axis=1, keepdims=True)
@@ -277,7 +280,7 @@ def test_a_generated_document_depends_on_its_number_alone():
     assert list(language.texts([3])) == [together[3]]
     assert list(language.texts([41, 7])) == [together[41], together[7]]
     assert len(set(together)) == 50
-    assert together[0] == GOLDEN
+    assert together[0][:30] == '"3oIQjDBUeTe6w0sdPMVZj6dbjHXdN'
 
 
 def test_a_generated_corpus_has_the_size_asked_for():

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from analysis import frontier
-from analysis.laws import Chinchilla, KaplanND
+from analysis.batch_size import with_minima
+from analysis.laws import Chinchilla, KaplanBCrit, KaplanND
 from analysis.table import Table
 from scaling.errors import InputError
 
@@ -112,6 +113,27 @@ def test_the_envelope_leaves_out_what_the_smallest_and_largest_size_win():
     sizes = np.geomspace(1e7, 1e9, 6)
     found = frontier.envelope(curves(REFIT, sizes), draws=0)
     assert {float(p.params) for p in found.points} == set(sizes[1:-1].tolist())
+
+
+def test_the_envelope_follows_kaplans_adjusted_compute_where_asked():
+    table = curves(REFIT, np.geomspace(1e7, 1e10, 16)).with_columns(batch_tokens=np.full(16 * 60, 5e5))
+    adjusted = with_minima(table, lambda loss: 5e5 * np.ones_like(loss))
+    plain, least = (frontier.envelope(adjusted, compute=c, draws=0) for c in ("flops", "flops_min"))
+    assert least.a == pytest.approx(plain.a, abs=1e-6)
+    assert least.params(1e19) == pytest.approx(plain.params(2e19))
+
+
+def test_kaplans_learning_curves_give_the_sizes_of_his_figure_14(papers):
+    """Figure 4 right, its S_min turned into C_min with the paper's B_crit(L), against 1.3e9 C_min^0.73."""
+    digitised = papers["kaplan2020_digitised"]
+    B_crit = KaplanBCrit(papers["kaplan2020"]["B_star"]["value"], papers["kaplan2020"]["alpha_B"]["value"])
+    points = [(float(N), S, L) for N, curve in digitised["fig4_learning_curves"]["value"].items() for S, L in curve]
+    N, S_min, loss = np.array(points).T
+    C_min = 6 * N * S_min * B_crit(loss)
+    table = Table.from_columns({"run": [f"{n:g}" for n in N], "params": N, "flops_min": C_min, "loss": loss})
+    found = frontier.envelope(table, compute="flops_min", draws=0)
+    C = np.geomspace(1e-4, 0.2, 9)  # PF-days
+    np.testing.assert_allclose(found.params(C * frontier.PF_DAY) / (1.3e9 * C**0.73), 1, atol=0.25)
 
 
 def test_an_envelope_through_the_middle_of_decaying_runs_is_warned_about():

@@ -81,6 +81,7 @@ def test_a_minimum_at_the_edge_is_flagged_and_left_out():
     assert [m.status for m in found.minima if not m.interior] == ["at the largest size"]
     assert len(found.points) == len(BUDGETS)
     assert any("1e+21" in w and "largest size" in w for w in found.warnings)
+    assert "1e+21 FLOP left out: at the largest size" in found.text()
 
 
 def test_losses_that_bend_the_wrong_way_are_refused():

@@ -16,7 +16,10 @@ from scaling.errors import InputError
 
 ROUNDS = 8  # of the Feistel network: with random rounds, four look random from both sides (Luby & Rackoff 1988)
 INCREMENT = np.uint64(0x9E3779B97F4A7C15)
-ROUND_KEYS = np.arange(1, ROUNDS + 1, dtype=np.uint64) * np.uint64(0xD1342543DE82EF95)  # far apart: rounds must differ
+ROUND_KEYS = np.arange(1, ROUNDS + 1, dtype=np.uint64) * np.uint64(0xD1342543DE82EF95)
+ROUND_KEYS = ROUND_KEYS[:, None]  # (ROUNDS, 1), far apart: rounds must differ
+FACTOR, FACTOR_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+HALF = np.uint64(32)
 SPAN = 2**20  # tokens of the validation stream over which the held-out windows are spread, at least
 
 
@@ -108,18 +111,18 @@ def permute(x: np.ndarray, n: int, key: np.ndarray) -> np.ndarray:
     a = math.isqrt(n - 1) + 1  # smallest a with a * a >= n
     b = -(-n // a)
     a, b = np.uint64(a), np.uint64(b)
-    key = np.broadcast_to(key, x.shape)
+    key = np.broadcast_to(key, x.shape) + ROUND_KEYS  # (ROUNDS, k)
     left, right = np.divmod(x, b)
     outside = np.arange(len(x))
     out = np.empty_like(x)
     while outside.size:
         for i in range(0, ROUNDS, 2):
-            left = (left + _scramble(right + (key + ROUND_KEYS[i])) % a) % a
-            right = (right + _scramble(left + (key + ROUND_KEYS[i + 1])) % b) % b
+            left = (left + _scramble(right + key[i])) % a
+            right = (right + _scramble(left + key[i + 1])) % b
         y = left * b + right
         out[outside] = y
         again = y >= np.uint64(n)
-        outside, key, left, right = outside[again], key[again], left[again], right[again]
+        outside, key, left, right = outside[again], key[:, again], left[again], right[again]
     return out
 
 
@@ -129,16 +132,18 @@ def mix(x: np.ndarray) -> np.ndarray:
     Arithmetic is modulo 2 ** 64, which NumPy does silently on arrays; x has at least one dimension.
     """
     x = x + INCREMENT
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    x = (x ^ (x >> np.uint64(30))) * FACTOR
+    x = (x ^ (x >> np.uint64(27))) * FACTOR_2
     return x ^ (x >> np.uint64(31))
 
 
 def _scramble(x: np.ndarray) -> np.ndarray:
-    """Like `mix` with fewer steps, which many rounds make up for; below 2 ** 32, where division is faster."""
-    x = x * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(32))) * np.uint64(0x94D049BB133111EB)
-    return x >> np.uint64(32)
+    """Like `mix` with fewer steps, which many rounds make up for; below 2 ** 32. Overwrites x."""
+    x *= FACTOR
+    x ^= x >> HALF
+    x *= FACTOR_2
+    x >>= HALF
+    return x
 
 
 def _windows(tokens: np.ndarray, n_ctx: int, starts: np.ndarray) -> np.ndarray:

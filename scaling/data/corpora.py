@@ -287,10 +287,10 @@ class JsonLines:
     def documents(self, keep: Collection[int] | None) -> Iterator[tuple[int, Document]]:
         k = 0
         with _reader(self.path) as file:
+            offset = 0
             if self.start:
                 file.seek(self.start - 1)
-                file.readline()  # belongs to the range before
-            offset = file.tell()
+                offset = self.start - 1 + len(file.readline())  # that line belongs to the range before
             while self.stop is None or offset < self.stop:
                 line = file.readline()
                 if not line:
@@ -337,7 +337,7 @@ def _row_groups(path: str, size: int) -> Iterator[tuple[File, int]]:
 
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
-            schema, groups = file.schema_arrow, file.num_row_groups
+            schema, groups = file.schema_arrow, file.num_row_groups if file.metadata.num_rows else 0
     except pyarrow.ArrowException as error:
         raise InputError(f"{path}: not a readable Parquet file ({first_line(error)}); write it again") from None
     if "text" not in schema.names:
@@ -390,19 +390,18 @@ def _reader(path: str) -> Iterator[BinaryIO]:
             with gzip.open(path, "rb") as file:
                 yield cast(BinaryIO, file)
         elif path.endswith(".zst"):
-            import zstandard
+            import pyarrow
 
-            damage = (zstandard.ZstdError,)
-            with open(path, "rb") as packed:
-                unpacked = zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True)
-                yield cast(BinaryIO, io.BufferedReader(unpacked, BLOCK))
+            damage = (OSError,)
+            with pyarrow.input_stream(path, compression="zstd") as file:  # unlike zstandard, it notices a cut end
+                yield cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, file), BLOCK))
         else:
             with open(path, "rb") as file:
                 yield file
-    except damage as error:
-        raise InputError(f"{path}: damaged or cut short ({first_line(error)}); unpack or fetch it again") from None
     except (PermissionError, FileNotFoundError) as error:
         raise InputError(f"{path}: {error.strerror}; make it readable or leave it out") from None
+    except damage as error:
+        raise InputError(f"{path}: damaged or cut short ({first_line(error)}); fetch or pack it again") from None
 
 
 def _decode(path: str, file: BinaryIO) -> Iterator[str]:
@@ -456,7 +455,7 @@ def _gather(files: Sequence[tuple[File, int]]) -> list[Part]:
     parts: list[list[File]] = []
     room = 0
     for file, size in files:
-        if size > room:
+        if not parts or size > room:
             parts.append([])
             room = PART
         parts[-1].append(file)

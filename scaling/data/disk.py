@@ -20,7 +20,7 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 Say = Callable[[str], None]
 
-NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS)
+NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 PROGRESS = 10.0  # seconds between two lines about a long stage
 
@@ -30,18 +30,25 @@ def write(path: Path, save: Callable[[Any], object]) -> None:
 
     Args:
         path: the file.
-        save: gets the open binary file.
+        save: gets something with a `write` for bytes.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with open(unfinished, "wb") as file:
-            save(file)
+            save(_Writer(file))
             sync(file)
         os.replace(unfinished, path)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
+
+
+class _Writer:
+    """A file that hides its descriptor: NumPy's own writing does not say that a full disk was the reason to stop."""
+
+    def __init__(self, file: Any):
+        self.write, self.flush = file.write, file.flush
 
 
 def sync(file: Any) -> None:

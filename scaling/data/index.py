@@ -29,6 +29,9 @@ BAND = 4  # documents that agree in BAND values side by side are compared
 SHINGLE = 16  # bytes, from the start of each word
 SIMILAR = 0.7  # estimated Jaccard similarity from which on two documents are near-duplicates
 
+SCAN = np.dtype([*ROW.descr, ("group", "<u8")])
+SCAN_WITH_SKETCH = np.dtype([*SCAN.descr, ("sketch", "<u4", (N_HASH,))])
+
 
 @dataclasses.dataclass(frozen=True)
 class Index:
@@ -66,25 +69,22 @@ def open_index(corpus: Corpus, cache: Path, workers: int, say: disk.Say) -> Inde
 def _build(corpus: Corpus, folder: Path, workers: int, say: disk.Say) -> None:
     parts = corpus.parts()
     work = folder / "parts"
-    files = [work / f"{n}.npz" for n in range(len(parts))]
+    files = [work / f"{n}.npy" for n in range(len(parts))]
     todo = [n for n, file in enumerate(files) if not file.exists()]
     say(f"reading {corpus.source}: {len(parts)} parts" + (f", {len(todo)} to go" if len(todo) < len(parts) else ""))
     tasks = [(parts[n], files[n], corpus.drops_near_duplicates) for n in todo]
     disk.run(_scan, tasks, [1] * len(tasks), workers, f"reading {corpus.source}", say)
 
-    rows, groups, sketches, empty = [], [], [], []
-    for n, file in enumerate(files):
-        with np.load(file) as part:
-            rows.append(part["rows"])
-            rows[-1]["part"] = n
-            groups.append(part["groups"])
-            sketches.append(part["sketches"])
-            empty += json.loads(part["empty"].tobytes())
-    rows, groups, sketches = np.concatenate(rows), np.concatenate(groups), np.concatenate(sketches)
+    empty = [name for file in files for name in json.loads(file.with_suffix(".json").read_text())]
+    scans = [np.load(file) for file in files]
+    for n, scan in enumerate(scans):
+        scan["part"] = n
+    rows = np.concatenate(scans)
     if not len(rows):
         found = f"{len(empty)} empty, such as {empty[0]}" if empty else "no document at all"
         raise InputError(f"{corpus.source} holds no text ({found}); give at least one document that is not empty")
 
+    groups = rows["group"]
     held_out = groups < np.uint64(HELD_OUT * 2**64)
     if not held_out.any() and groups.min() < groups.max():  # few groups: the first by hash
         held_out = groups == groups.min()
@@ -95,7 +95,7 @@ def _build(corpus: Corpus, folder: Path, workers: int, say: disk.Say) -> None:
     order = order[np.concatenate([[True], keys[1:] != keys[:-1]])]
     n_distinct = len(order)
     if corpus.drops_near_duplicates:
-        order = order[_dissimilar(sketches[order])]
+        order = order[_dissimilar(rows["sketch"][order])]
 
     summary: dict = {
         "documents": len(rows),
@@ -105,7 +105,7 @@ def _build(corpus: Corpus, folder: Path, workers: int, say: disk.Say) -> None:
         "empty_names": empty[:20],
     }
     for split, mask in (("validation", held_out[order]), ("train", ~held_out[order])):
-        chosen = rows[order[mask]]
+        chosen = rows[list(ROW.names or ())][order[mask]].astype(ROW)
         disk.write(folder / f"{split}.npy", lambda file, chosen=chosen: np.save(file, chosen))
         summary[split] = summarise(chosen)
     disk.write(folder / "summary.json", lambda file: file.write(json.dumps(summary, indent=1).encode()))
@@ -129,23 +129,17 @@ def key(text: bytes) -> int:
 def _scan(task: tuple[Part, Path, bool]) -> None:
     """Read one part, write what the index needs to know of it."""
     part, path, with_sketch = task
-    rows, groups, sketches, empty = [], [], [], []
+    rows, empty = [], []
     for place, document in read(part):
         text = document.text.encode()
-        if not text:
+        if text:
+            group = key(document.group.encode("utf-8", "surrogateescape"))
+            rows.append((key(text), place, 0, len(text), group, *([sketch(text)] if with_sketch else [])))
+        else:
             empty.append(document.id)
-            continue
-        rows.append((key(text), place, 0, len(text)))
-        groups.append(key(document.group.encode("utf-8", "surrogateescape")))
-        if with_sketch:
-            sketches.append(sketch(text))
-    arrays = {
-        "rows": np.array(rows, ROW),
-        "groups": np.array(groups, np.uint64),
-        "sketches": np.array(sketches, np.uint32).reshape(len(sketches), N_HASH),
-        "empty": np.frombuffer(json.dumps(empty).encode(), np.uint8),
-    }
-    disk.write(path, lambda file: np.savez(file, **arrays))
+    scan = np.array(rows, SCAN_WITH_SKETCH if with_sketch else SCAN)
+    disk.write(path.with_suffix(".json"), lambda file: file.write(json.dumps(empty).encode()))
+    disk.write(path, lambda file: np.save(file, scan))
 
 
 # Near-duplicates: Broder (1997), On the resemblance and containment of documents.
@@ -159,7 +153,7 @@ def sketch(text: bytes) -> np.ndarray:
     """MinHash of a text's shingles, u32 (N_HASH,): two sketches agree in about the Jaccard similarity of the sets."""
     padded = np.frombuffer(text + b" " * SHINGLE, np.uint8)
     space = padded <= 32
-    starts = np.flatnonzero(~space[: len(text)] & np.concatenate([[True], space[: len(text) - 1]]))
+    starts = np.flatnonzero(~space & np.concatenate([[True], space[:-1]]))
     windows = np.lib.stride_tricks.sliding_window_view(padded, SHINGLE)[starts].view("<u8")  # (n, 2)
     hashes = windows[:, 0] * np.uint64(0x9E3779B97F4A7C15) ^ windows[:, 1] * np.uint64(0xD1342543DE82EF95)
     hashes = ((hashes ^ hashes >> np.uint64(29)) * np.uint64(0xBF58476D1CE4E5B9) >> np.uint64(32)).astype(np.uint32)

@@ -18,12 +18,12 @@ from collections.abc import Collection, Iterator
 
 import numpy as np
 
-from scaling.data.batches import mix
 from scaling.data.corpora import PART, Document, File, Part
 from scaling.errors import InputError
 
 ALPHABET = (string.ascii_letters + string.digits + string.punctuation).encode()  # one byte per symbol, none a space
 TABLES = 2**16  # permutations; more contexts than that share them, which leaves the entropy as it is
+HASH = np.uint64(0x9E3779B97F4A7C15)
 MAX_ORDER = 8
 DEFAULTS = "order=2,symbols=64,zipf=1.2,seed=0,bytes=20e6,document=4096"
 
@@ -68,7 +68,7 @@ class Language:
     def _tables(self) -> tuple[np.ndarray, np.ndarray]:
         """The permutations, u8 (TABLES, symbols), and the length of context after each symbol, i64 (symbols,)."""
         rng = np.random.Generator(np.random.PCG64(self.seed))
-        tables = np.tile(np.arange(self.symbols, dtype=np.uint8), (TABLES if self.order else 1, 1))
+        tables = np.tile(np.arange(self.symbols, dtype=np.uint8), (TABLES, 1))
         length = rng.permutation(np.arange(self.symbols) % (self.order + 1))
         return rng.permuted(tables, axis=1), length
 
@@ -76,18 +76,19 @@ class Language:
         """The text that ranks spell: i64 (documents, positions) -> u8, symbol numbers of the same shape."""
         tables, length = self._tables
         # Contexts by length: history[n] is a number that holds the last n symbols (all that came before the start: 0).
-        base = np.uint64(len(ALPHABET) + 1)
+        base, lengths, one = np.uint64(len(ALPHABET) + 1), np.uint64(MAX_ORDER + 1), np.uint64(1)
         history = np.zeros((self.order + 1, len(ranks)), np.uint64)
         last = np.zeros(len(ranks), np.int64)
         every = np.arange(len(ranks))
         out = np.empty(ranks.T.shape, np.uint8)
         for t, rank in enumerate(np.ascontiguousarray(ranks.T)):
             n = length[last]
-            context = mix(history[n, every] * np.uint64(MAX_ORDER + 1) + n.astype(np.uint64)) % np.uint64(len(tables))
+            # Multiplicative hashing: the upper 16 bits choose one of TABLES.
+            context = (history[n, every] * lengths + n.astype(np.uint64) + one) * HASH >> np.uint64(48)
             out[t] = tables[context, rank]
             last = out[t].astype(np.int64)
             for k in range(self.order, 0, -1):
-                history[k] = history[k - 1] * base + out[t] + np.uint64(1)
+                history[k] = history[k - 1] * base + out[t] + one
         return np.ascontiguousarray(out.T)
 
     def texts(self, numbers: Collection[int]) -> Iterator[str]:

@@ -31,8 +31,8 @@ PACKING = 1  # raised when the way from documents to a stream changes
 SAMPLE = 2**22  # bytes of text from which a vocabulary is learnt
 RUN = 2**24  # tokens that a process holds before it writes them down
 BLOCK = 2**26  # bytes of text that are merged at a time
-RUN_ARRAYS = ("keys", "ends", "tokens")  # of documents in order of key: keys, ends in tokens, and the tokens
 FEW_PARTS = 64  # from which no more than a sample is wanted: read by this process
+RUN_ROW = np.dtype([("key", "<u8"), ("length", "<u4")])  # of a document in a run; length in tokens
 IN_PROCESS = 2**24  # bytes of text below which starting processes takes longer than the work
 
 
@@ -368,7 +368,10 @@ class _Maker:
             self._encode(folder, split, rows, start, stop, tokenizer)
 
     def _rate(self, tokenizer: Tokenizer) -> float:
-        """Bytes per token, on a little text."""
+        """Bytes per token, measured on a little text unless it is known."""
+        if tokenizer.is_bytes:
+            train = self._described["train"]
+            return train["bytes"] / (train["bytes"] + train["documents"])
         ends = np.cumsum([len(text.encode()) for text in self._sample])
         n = min(int(np.searchsorted(ends, SAMPLE // 8)) + 1, len(ends))
         return float(ends[n - 1]) / sum(map(len, tokenizer.encode_batch(self._sample[:n])))
@@ -429,7 +432,7 @@ def _texts_of(task: tuple[Part, np.ndarray]) -> list[str]:
 
 
 def _encode_part(task: tuple[Path, int, Part, np.ndarray, Tokenizer]) -> None:
-    """Encode some documents of one part into runs sorted by key: WORK/<part>-<run>.{keys,ends,tokens}.npy."""
+    """Encode some documents of one part into runs sorted by key: WORK/<part>-<run>.npy and .bin."""
     work, n, part, rows, tokenizer = task
     for unfinished in work.glob(f"{n}-*"):
         unfinished.unlink()
@@ -441,33 +444,33 @@ def _encode_part(task: tuple[Path, int, Part, np.ndarray, Tokenizer]) -> None:
         if held >= RUN or i == len(rows):
             keys = rows["key"][first:i]
             order = np.argsort(keys)
-            ends = np.cumsum([len(documents[j]) for j in order], dtype=np.int64)
+            lengths = [len(documents[j]) for j in order]
+            table = np.array(list(zip(keys[order], lengths, strict=True)), RUN_ROW)
             tokens = np.concatenate([documents[j] for j in order])
-            for name, array in zip(RUN_ARRAYS, (keys[order], ends, tokens), strict=True):
-                disk.write(work / f"{n}-{run}.{name}.npy", lambda file, array=array: np.save(file, array))
+            disk.write(work / f"{n}-{run}.bin", lambda file, tokens=tokens: file.write(tokens.data))
+            disk.write(work / f"{n}-{run}.npy", lambda file, table=table: np.save(file, table))
             documents, held, first, run = [], 0, i, run + 1
     disk.write(work / f"{n}.done", lambda file: file.write(b""))
 
 
 def _merge(folder: Path, split: str, rows: np.ndarray, work: Path, dtype: np.dtype) -> None:
     """Append the documents of all runs to the stream in the order of `rows`, block by block."""
-    runs = [
-        tuple(np.load(str(path).replace(".keys.", f".{name}."), mmap_mode="r").view(np.ndarray) for name in RUN_ARRAYS)
-        for path in sorted(work.glob("*.keys.npy"))
-    ]
+    runs = [(path.with_suffix(".bin"), np.load(path)) for path in work.glob("*.npy")]
     blocks = np.cumsum(rows["size"], dtype=np.int64) // BLOCK
     for some in np.split(rows, np.flatnonzero(np.diff(blocks)) + 1):
         low, high = some["key"][0], some["key"][-1]
         keys, documents = [], []
-        for run_keys, ends, tokens in runs:
-            first, last = np.searchsorted(run_keys, low), np.searchsorted(run_keys, high, side="right")
+        for path, table in runs:
+            first, last = np.searchsorted(table["key"], low), np.searchsorted(table["key"], high, side="right")
             if first < last:
-                start = ends[first - 1] if first else 0
-                keys.append(run_keys[first:last])
-                documents += np.split(tokens[start : ends[last - 1]], ends[first : last - 1] - start)
+                skipped = table["length"][:first].sum(dtype=np.int64)
+                ends = np.cumsum(table["length"][first:last], dtype=np.int64)
+                tokens = np.fromfile(path, dtype, ends[-1], offset=skipped * dtype.itemsize)
+                keys.append(table["key"][first:last])
+                documents += np.split(tokens, ends[:-1])
         order = np.argsort(np.concatenate(keys))
         assert len(order) == len(some)
-        _append(folder, split, some, np.concatenate([documents[i] for i in order]).astype(dtype, copy=False))
+        _append(folder, split, some, np.concatenate([documents[i] for i in order]))
 
 
 def _append(folder: Path, split: str, rows: np.ndarray, tokens: np.ndarray) -> None:

@@ -1,0 +1,68 @@
+"""How numbers are written for a reader: counts with k, M and B, powers of ten, constants to the digits they deserve."""
+
+import math
+
+SUFFIXES = ("", "k", "M", "B", "T")
+SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+DECADES = 3.0  # ends of an interval further apart than this ratio are written to digits of their own
+
+
+def short(x: float) -> str:
+    """A count to three digits: 1536 is 1.54k, 131072 is 131k, 1e9 is 1B."""
+    if not math.isfinite(x):
+        return "–"
+    x = float(f"{x:.3g}")
+    k = min(max(math.floor(math.log10(abs(x))) // 3, 0), len(SUFFIXES) - 1) if x else 0
+    return f"{x / 1000**k:.4g}{SUFFIXES[k]}"
+
+
+def ten(x: float, digits: int = 2) -> str:
+    """As a power of ten: 8.8e13 is 8.8×10¹³, 1e12 is 10¹²."""
+    mantissa, exponent = f"{x:.{digits - 1}e}".split("e")
+    power = f"10{str(int(exponent)).translate(SUPERSCRIPT)}"
+    return power if float(mantissa) == 1 else f"{mantissa}×{power}"
+
+
+def plain(x: float, digits: int = 3) -> str:
+    """To so many significant digits, as a power of ten only where the number is very large or small."""
+    if math.isinf(x):
+        return "∞" if x > 0 else "−∞"
+    if math.isnan(x):
+        return "–"
+    if x == 0:
+        return "0"
+    if not 1e-3 <= abs(x) < 1e5:
+        return ten(x, digits)
+    return f"{x:.{max(digits - 1 - math.floor(math.log10(abs(x))), 0)}f}"
+
+
+def constant(value: float, low: float, high: float) -> tuple[str, str]:
+    """A constant to the digits that its interval supports, and the interval: ("0.354", "0.345 to 0.363")."""
+    width = (high - low) / 2
+    even = math.isfinite(width) and width > 0 and (low <= 0 or high / low < DECADES)
+    if not even:
+        return plain(value), f"{plain(low)} to {plain(high)}"
+    exponent = math.floor(math.log10(width))
+    digits = -exponent + (
+        width / 10**exponent < 3
+    )  # decimals that show one digit of the half width, two if it begins low
+    if max(abs(low), abs(high)) >= 1e5 or digits > 6:
+        top = math.floor(math.log10(max(abs(low), abs(high), abs(value))))
+        figures = max(2, top + digits + 1)
+        return ten(value, figures), f"{ten(low, figures)} to {ten(high, figures)}"
+    decimals = max(digits, 0)
+    return f"{value:.{decimals}f}", f"{low:.{decimals}f} to {high:.{decimals}f}"
+
+
+def percent(share: float, *, sign: bool = False) -> str:
+    """A share to two digits: 0.00312 is 0.31 %, 0.124 is 12 %."""
+    if not math.isfinite(share):
+        return "–"
+    size = abs(100 * share)
+    decimals = 0 if size >= 9.95 else 1 if size >= 0.995 else 2
+    return f"{100 * share:{'+' if sign else ''}.{decimals}f} %"
+
+
+def plural(n: int, one: str, more: str) -> str:
+    """`one` for a single thing, `more` for any other number of them."""
+    return one if n == 1 else more

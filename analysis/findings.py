@@ -1,0 +1,506 @@
+"""What the runs of a study say, worked out once: the laws that they identify and the checks on which these rest.
+
+The page (`analysis.report`), the end of a study and its JSON all show one `Findings`. Losses are in nats per token, N
+in non-embedding parameters, D in tokens, C in FLOP.
+"""
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from analysis import digits, laws
+from analysis.checks import (
+    LEVEL,
+    Doubling,
+    Noise,
+    RateCheck,
+    last_doublings,
+    mean_loss,
+    own_rates,
+    rate_checks,
+    seed_noise,
+    settings,
+)
+from analysis.fit import Fit, fit
+from analysis.frontier import lower_envelope
+from analysis.laws import Law
+from analysis.rows import FitError, admitted
+from analysis.table import Excluded, Table
+from scaling.errors import InputError
+
+DOUBLING = 0.01  # a quantity is ample where its last doubling lowered the loss by less than this share
+DRAWS = 200  # bootstrap refits: the secondary interval
+LEAST = 3  # sizes or data sets that a law of one variable is fitted to
+
+TITLES = {
+    laws.Chinchilla: "L(N, D), Chinchilla's form",
+    laws.KaplanND: "L(N, D), Kaplan's form",
+    laws.KaplanN: "L(N)",
+    laws.KaplanD: "L(D)",
+    laws.KaplanC: "L(C)",
+}
+
+
+EXPONENTS = ("alpha", "beta", "alpha_N", "alpha_D", "alpha_C")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Foretold:
+    """Runs kept out of a fit, and what the law fitted to the others says of them; arrays of one entry per run.
+
+    `low` and `high` bound a single run: the law's own uncertainty and the scatter of runs around it.
+    """
+
+    rule: str
+    params: np.ndarray
+    tokens: np.ndarray
+    measured: np.ndarray
+    predicted: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+    @property
+    def off(self) -> np.ndarray:
+        """predicted / measured - 1."""
+        return self.predicted / self.measured - 1
+
+    @property
+    def rms(self) -> float:
+        return math.sqrt(float(np.mean(self.off**2)))
+
+    @property
+    def mean(self) -> float:
+        return float(self.off.mean())
+
+    def sentence(self) -> str:
+        n, inside = len(self.off), int(((self.low <= self.measured) & (self.measured <= self.high)).sum())
+        losses = digits.plural(n, "loss", "losses")
+        return (
+            f"Fitted without {self.rule}, it foretells the {n} {losses} there with an error of "
+            f"{digits.percent(self.rms)} rms ({digits.percent(self.mean, sign=True)} on average; {inside} of {n} "
+            f"inside the {digits.percent(LEVEL)} interval)."
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        columns = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "rule"}
+        return {
+            "rule": self.rule,
+            "rms": self.rms,
+            "mean": self.mean,
+            **{name: [float(v) for v in column] for name, column in columns.items()},
+        }
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Finding:
+    """One law: its constants from the runs that it is about, or the sentence why these runs do not identify it.
+
+    `evidence` says why the law may be fitted to these rows; `table` holds them.
+    """
+
+    law: type[Law]
+    fit: Fit | None
+    why: str = ""
+    evidence: str = ""
+    table: Table | None = None
+    foretold: Foretold | None = None
+
+    @property
+    def title(self) -> str:
+        return TITLES[self.law]
+
+    @property
+    def sound(self) -> bool:
+        return self.fit is not None and self.fit.status == "converged"
+
+    def sentence(self) -> str:
+        """The law in one sentence."""
+        if self.fit is None:
+            return f"{self.title} is not identified: {self.why}."
+        if not self.sound:
+            return f"{self.title}: the constants are doubtful ({self.fit.status}: {self.fit.why})."
+        exponents = ", ".join(f"{name} {interval}" for name, _, interval in constants(self.fit) if name in EXPONENTS)
+        rows = "points of the envelope" if self.law is laws.KaplanC else "runs"
+        return (
+            f"{self.title}: L = {formula(self.fit)}, from {self.fit.n_runs} {rows}; "
+            f"{digits.percent(LEVEL)} intervals {exponents}."
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "title": self.title,
+            "law": self.law.name,
+            "identified": self.sound,
+            "sentence": self.sentence(),
+            "why": self.why,
+            "evidence": self.evidence,
+            "fit": self.fit.to_dict() if self.fit else None,
+            "runs": self.table["run"].tolist() if self.table is not None and "run" in self.table else [],
+            "foretold": self.foretold.to_dict() if self.foretold else None,
+        }
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Findings:
+    """What the runs of a study say.
+
+    Attributes:
+        everything: the table as it was given.
+        table: the runs that the laws may use: finished, at the study's own rates.
+        laws: one Finding per law, in the order of TITLES.
+        envelope: the points of (C, loss) that L(C) was fitted to.
+        warnings: what a reader must know before trusting the rest.
+    """
+
+    everything: Table
+    table: Table
+    laws: tuple[Finding, ...]
+    noise: Noise | None
+    rate_rule: str
+    rates: tuple[RateCheck, ...]
+    untried: tuple[str, ...]
+    doublings: tuple[Doubling, ...]
+    excluded: tuple[Excluded, ...]
+    envelope: Table | None
+    warnings: tuple[str, ...]
+
+    def law(self, law: type[Law]) -> Finding:
+        return next(finding for finding in self.laws if finding.law is law)
+
+    @property
+    def surface(self) -> Finding | None:
+        """The law of N and D that the figures show: Chinchilla's form where there is one, else Kaplan's."""
+        found = [f for f in self.laws if f.fit is not None and len(f.law.inputs) == 2]
+        return next((f for f in found if f.sound), found[0] if found else None)
+
+    def noise_sentence(self) -> str:
+        return (
+            self.noise.sentence() if self.noise else "Seed noise is not known: no two runs differ in their seed alone."
+        )
+
+    def overview(self) -> str:
+        table = self.table
+        parts = [f"{len(self.everything)} runs", f"N {_range(table, 'params')}", f"D {_range(table, 'tokens')} tokens"]
+        if len(table):
+            i = int(np.nanargmin(table["loss"]))
+            bits = f", {table['bits_per_byte'][i]:.3f} bits per byte" if table.has("bits_per_byte") else ""
+            parts.append(f"lowest loss {table['loss'][i]:.4f} nats per token{bits}")
+        return "; ".join(parts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "source": self.everything.source,
+            "overview": self.overview(),
+            "runs": len(self.everything),
+            "fitted_runs": len(self.table),
+            "laws": [finding.to_dict() for finding in self.laws],
+            "seed_noise": dataclasses.asdict(self.noise) if self.noise else None,
+            "rate_rule": self.rate_rule,
+            "rate_checks": [dataclasses.asdict(check) for check in self.rates],
+            "rates_not_tried": list(self.untried),
+            "doublings": [dataclasses.asdict(d) for d in self.doublings],
+            "excluded": [{"runs": list(e.rows), "reason": e.reason} for e in self.excluded],
+            "warnings": list(self.warnings),
+            "notes": list(self.everything.notes),
+        }
+
+    def to_json(self) -> str:
+        """JSON text; what is not a finite number becomes null."""
+        return json.dumps(_finite(self.to_dict()), indent=1, allow_nan=False)
+
+    def text(self) -> str:
+        """The findings for a terminal."""
+        lines = [self.overview(), ""]
+        for finding in self.laws:
+            lines.append(finding.sentence())
+            if finding.fit and finding.foretold:
+                lines.append(f"    {finding.foretold.sentence()}")
+        lines += ["", self.noise_sentence()]
+        lines += [f"Warning: {warning}" for warning in self.warnings]
+        lines += [f"Left out: {len(e.rows)} ({e.reason})" for e in self.excluded]
+        lines += [f"Note: {note}" for note in self.everything.notes]
+        return "\n".join(lines)
+
+
+def find(table: Table, curves: Table | None = None, *, draws: int = DRAWS) -> Findings:
+    """What the runs of a table say.
+
+    Args:
+        table: one row per run: params, tokens, loss; the laws that need other columns are not identified without them.
+        curves: losses along training, as `analysis.table.read_curves` gives them; without them L(C) sees ends alone.
+        draws: bootstrap refits per law.
+
+    Raises:
+        InputError: a column that everything needs is missing or holds something else than numbers.
+    """
+    own, rule = own_rates(table)
+    fitted = _finished(table.where(own, "trained at another learning rate than the study's own, to check it"))
+    if len(fitted):
+        fitted.positive("params", "tokens", "loss")
+    doublings = tuple(last_doublings(fitted))
+    envelope = compute_envelope(fitted, curves) if len(fitted) else None
+    found = (
+        _fitted(laws.Chinchilla, fitted, draws),
+        _fitted(laws.KaplanND, fitted, draws),
+        _law_of_size(fitted, doublings, draws),
+        _law_of_data(fitted, draws),
+        _law_of_compute(fitted, envelope, draws),
+    )
+    noise = seed_noise(_finished(table))
+    rates, untried = rate_checks(table, own)
+    return Findings(
+        everything=table,
+        table=fitted,
+        laws=found,
+        noise=noise,
+        rate_rule=rule,
+        rates=tuple(rates),
+        untried=tuple(untried),
+        doublings=doublings,
+        excluded=tuple(e for e in fitted.excluded if e.rows),
+        envelope=envelope,
+        warnings=tuple(_warnings(rates, untried)),
+    )
+
+
+# --- words for laws
+
+
+def constants(found: Fit) -> Iterator[tuple[str, str, str]]:
+    """(name, value, interval) of each constant, to the digits that the interval supports."""
+    for name, value in found.constants.items():
+        yield (name, *digits.constant(value, *found.intervals[name]))
+
+
+def formula(found: Fit) -> str:
+    """The law with its numbers; exponents follow a caret."""
+    c = {name: value for name, value, _ in constants(found)}
+    match found.law:
+        case laws.Chinchilla():
+            return f"{c['E']} + {c['A']} / N^{c['alpha']} + {c['B']} / D^{c['beta']}"
+        case laws.KaplanND():
+            ratio = f"{found.law.alpha_N / found.law.alpha_D:.3g}"
+            return f"[({c['N_c']} / N)^{ratio} + {c['D_c']} / D]^{c['alpha_D']}"
+        case laws.KaplanN():
+            return f"({c['N_c']} / N)^{c['alpha_N']}"
+        case laws.KaplanD():
+            return f"({c['D_c']} / D)^{c['alpha_D']}"
+        case laws.KaplanC():
+            return f"({c['C_c']} / C)^{c['alpha_C']}"
+    raise AssertionError(found.law)
+
+
+def _range(table: Table, name: str) -> str:
+    column = table[name]
+    return f"{digits.short(np.nanmin(column))} to {digits.short(np.nanmax(column))}" if len(column) else "–"
+
+
+# --- which runs
+
+
+def _finished(table: Table) -> Table:
+    if "status" not in table:
+        return table
+    status = table["status"]
+    table = table.where(status != "diverged", "diverged: its loss was not a number, or ended above where it began")
+    return table.where(table["status"] == "done", "not finished yet")
+
+
+# --- laws
+
+
+def _fitted(
+    law: type[Law], table: Table, draws: int, *, evidence: str = "", hold: str = "params", **options: Any
+) -> Finding:
+    """The law on the rows of `table` that it is about (on all of them with every_run=True)."""
+    missing = [name for name in law.inputs if not table.has(name)]
+    if missing:
+        return Finding(law, None, f"the table has no column {' and '.join(missing)}")
+    try:
+        rows = table if options.get("every_run") else admitted(law, table)
+        found = fit(law, table, loss="squared", level=LEVEL, bootstrap=draws, **options)
+    except (FitError, InputError) as error:
+        return Finding(law, None, _reason(law, str(error)), evidence)
+    return Finding(law, found, "", evidence, rows, _foretold(law, rows, found, hold, options))
+
+
+def _foretold(law: type[Law], rows: Table, found: Fit, hold: str, options: dict[str, Any]) -> Foretold | None:
+    """The law fitted without the largest `hold`, held against the runs that have it; None where too few remain."""
+    largest = rows[hold] >= rows[hold].max() * (1 - 1e-9)
+    if len(np.unique(rows[hold])) < LEAST + 1:
+        return None
+    try:
+        smaller = fit(law, rows, loss="squared", level=LEVEL, hold_out=largest, **{**options, "every_run": True})
+    except (FitError, InputError):
+        return None
+    held = rows.where(largest, "fitted")
+    said = smaller.band(*(held[name] for name in law.inputs), run=True)
+    size = digits.short(float(held[hold][0]))
+    rule = f"the largest size (N = {size})" if hold == "params" else f"the largest data set ({size} tokens)"
+    return Foretold(
+        rule, held["params"], held["tokens"], held[found.target], *(np.asarray(part, float) for part in said)
+    )
+
+
+def _reason(law: type[Law], message: str) -> str:
+    """Why a fit was refused, without the law's name that the sentence begins with already."""
+    return message.removeprefix(f"{law.name}: ").removeprefix(f"{law.name} is not identified: ").rstrip(".")
+
+
+def _law_of_size(table: Table, doublings: Sequence[Doubling], draws: int) -> Finding:
+    """L(N): the runs with the most data of each size at which doubling D hardly changes the loss any more."""
+    law = laws.KaplanN
+    known = [d for d in doublings if math.isfinite(d.change)]
+    if not known:
+        return Finding(
+            law, None, "no size was trained on two amounts of data, so nothing shows that its data were ample"
+        )
+    ample = [d for d in known if d.change < DOUBLING]
+    span = f"lowered the loss by {digits.percent(min(d.change for d in known))}"
+    if len(known) > 1:
+        worst = max(known, key=lambda d: d.change)
+        span += f" to {digits.percent(worst.change)} (most at N = {digits.short(worst.params)})"
+    if len(ample) < LEAST:
+        return Finding(
+            law,
+            None,
+            f"the last doubling of D {span}; wanted under {digits.percent(DOUBLING)} at {LEAST} sizes or more, "
+            f"found {len(ample)}",
+        )
+    keep = np.zeros(len(table), bool)
+    for d in ample:
+        keep |= (table["params"] == d.params) & (table["tokens"] == d.tokens)
+    evidence = (
+        f"At these {len(ample)} sizes the last doubling of D lowered the loss by at most "
+        f"{digits.percent(max(d.change for d in ample))}."
+    )
+    rows = table.where(keep, "not the most data of its size, or data that were not ample")
+    return _fitted(law, rows, draws, evidence=evidence, every_run=True)
+
+
+def _law_of_data(table: Table, draws: int) -> Finding:
+    """L(D): the best size for each number of unique tokens, where a larger one would hardly do better."""
+    law = laws.KaplanD
+    if not (table.has("unique_tokens") and table.has("params")):
+        return Finding(law, None, "the table has no column unique_tokens")
+    try:
+        early, best = admitted(laws.KaplanND, table), admitted(law, table)
+    except FitError as error:
+        return Finding(law, None, _reason(laws.KaplanND, _reason(law, str(error))))
+    target = law.target if early.has(law.target) else law.fallback
+    keep, changes = np.zeros(len(best), bool), []
+    for D in np.unique(best["unique_tokens"]):
+        rows = best["unique_tokens"] == D
+        size = best["params"][rows][0]
+        rivals = early.where(early["unique_tokens"] == D, "other data")
+        smaller = rivals["params"][rivals["params"] < size]
+        if (rivals["params"] > size).any():
+            change = 0.0  # a larger size was no better
+        elif len(smaller):
+            next_ = smaller.max()
+            ratio = mean_loss(best[target][rows]) / mean_loss(rivals[target][rivals["params"] == next_])
+            change = 1 - ratio ** (math.log(2) / math.log(size / next_))
+        else:
+            continue
+        changes.append(change)
+        keep |= rows & (change < DOUBLING)
+    sets, ample = len(np.unique(best["unique_tokens"])), sum(change < DOUBLING for change in changes)
+    if sets < LEAST:
+        return Finding(
+            law,
+            None,
+            f"the runs that went on until their held-out loss stopped falling cover {sets} "
+            f"{digits.plural(sets, 'data set', 'data sets')}; wanted {LEAST} or more",
+        )
+    if ample < LEAST:
+        return Finding(
+            law,
+            None,
+            f"a larger model would still do better on {sets - ample} of {sets} data sets: the last doubling of N "
+            f"lowered the loss by up to {digits.percent(max(changes, default=math.nan))}; wanted under "
+            f"{digits.percent(DOUBLING)} on {LEAST} or more",
+        )
+    evidence = f"On these {ample} data sets doubling N lowers the loss by under {digits.percent(DOUBLING)}."
+    rows = best.where(keep, "a larger model would still do better on these data")
+    return _fitted(law, rows, draws, evidence=evidence, hold="unique_tokens", every_run=True)
+
+
+def compute_envelope(table: Table, curves: Table | None = None) -> Table | None:
+    """The lowest loss reached with C FLOP: columns run, params, tokens, flops, loss, one row per point.
+
+    The envelope is that of all recorded losses along the runs, averaged over the seeds of a setting first: the lowest
+    of several seeds would be luck. Of a run whose learning rate decays only the end is a point: a run of the length
+    that it had before would have ended lower. Compute below the end of every run is left out.
+    """
+    if not table.has("flops"):
+        return None
+    cell = settings(table, "learning_rate")
+    constant = np.isin(table["schedule"], ("constant", "const")) if "schedule" in table else np.zeros(len(table), bool)
+    least = table["flops"].min() * (1 - 1e-9)
+    rows: list[dict[str, Any]] = []
+    kept: list[bool] = []
+    for k in np.unique(cell):
+        members = np.flatnonzero(cell == k)
+        i, end = int(members[0]), float(table["tokens"][members].min())
+        names = table["run"][members] if "run" in table else members.astype(str)
+        points = {(end, float(table["flops"][i])): table["loss"][members].tolist()}
+        if curves is not None:
+            for j in np.flatnonzero(np.isin(curves["run"], names) & (curves["tokens"] < end)):
+                points.setdefault((float(curves["tokens"][j]), float(curves["flops"][j])), []).append(curves["loss"][j])
+        for (D, C), losses in points.items():
+            if least <= C and len(losses) == len(members) and np.all(np.isfinite(losses)):
+                loss = mean_loss(np.array(losses))
+                rows.append({"run": names[0], "params": table["params"][i], "tokens": D, "flops": C, "loss": loss})
+                kept.append(D == end or bool(constant[i]))
+    chosen = [rows[i] for i in lower_envelope([r["flops"] for r in rows], [r["loss"] for r in rows]) if kept[i]]
+    return dataclasses.replace(Table.from_rows(chosen, table.source), notes=()) if chosen else None
+
+
+def _law_of_compute(table: Table, envelope: Table | None, draws: int) -> Finding:
+    """L(C) through the envelope. Several points of one run, at a constant learning rate, are resampled together."""
+    law = laws.KaplanC
+    if envelope is None:
+        return Finding(law, None, "the table has no column flops")
+    runs = len(np.unique(envelope["run"]))
+    if runs < LEAST:
+        return Finding(
+            law, None, f"{runs} {digits.plural(runs, 'run makes', 'runs make')} up the envelope; wanted {LEAST} or more"
+        )
+    edge = int((envelope["params"] == table["params"].max()).sum())
+    evidence = (
+        f"The envelope has {len(envelope)} points from {runs} runs; {edge} {digits.plural(edge, 'belongs', 'belong')} "
+        "to the largest size, where nobody tried a larger one."
+    )
+    options: dict[str, Any] = {"clusters": "run"} if runs < len(envelope) else {}
+    return _fitted(law, envelope, draws, evidence=evidence, every_run=True, **options)
+
+
+# --- what to be told
+
+
+def _warnings(rates: Sequence[RateCheck], untried: Sequence[str]) -> Iterator[str]:
+    for check in rates:
+        best = check.best
+        if best:
+            yield (
+                f"At N = {digits.short(check.params)}, D = {digits.short(check.tokens)} the learning rate "
+                f"{best.rate:.3g} gives a loss {digits.percent(-best.change)} lower than the study's own "
+                f"{check.rate:.3g}: the laws describe badly tuned runs there, and their exponents may be off."
+            )
+    yield from untried
+
+
+def _finite(value: Any) -> Any:
+    """The same with null for what JSON cannot say, and plain numbers for NumPy's."""
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, np.integer | np.bool_):
+        return value.item()
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    return [_finite(v) for v in value] if isinstance(value, list | tuple) else value

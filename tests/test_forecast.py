@@ -1,0 +1,65 @@
+"""Forecasts are written once, before the run, and scored after it."""
+
+import json
+
+import numpy as np
+import pytest
+
+from analysis import forecast
+from analysis.fit import fit
+from scaling.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    N = np.geomspace(1e5, 1e8, 10)
+    noise = np.exp(0.004 * np.random.default_rng(0).standard_normal(10))
+    return fit("kaplan-n", {"params": N, "loss": (8.8e13 / N) ** 0.076 * noise}, loss="squared")
+
+
+def test_a_forecast_comes_back_from_its_file_and_is_scored(fitted, tmp_path):
+    path = tmp_path / "forecast.json"
+    made = forecast.forecast(fitted, params=1e9)
+    forecast.store(made, path)
+    hit, miss = forecast.score(path, made.value * 1.001), forecast.score(path, made.value * 1.1)
+    assert hit.forecast == made
+    assert hit.inside
+    assert hit.error == pytest.approx(1 / 1.001 - 1)
+    assert not miss.inside
+    assert "outside the 95% interval" in miss.text()
+    assert made.made[:10] in miss.text()
+
+
+def test_a_forecast_is_of_a_single_run_and_wider_than_the_mean(fitted):
+    made, mean = forecast.forecast(fitted, params=1e9), fitted.predict(params=1e9)
+    assert made.low < mean.low < made.value < mean.high < made.high
+
+
+def test_a_forecast_keeps_the_whole_fit(fitted, tmp_path):
+    forecast.store(forecast.forecast(fitted, params=1e9), tmp_path / "f.json")
+    kept = json.loads((tmp_path / "f.json").read_text())
+    assert kept["fit"]["alpha_N"] == pytest.approx(fitted.law.alpha_N)
+    assert kept["inputs"] == {"params": 1e9}
+
+
+def test_a_forecast_is_never_rewritten(fitted, tmp_path):
+    path = tmp_path / "f.json"
+    forecast.store(forecast.forecast(fitted, params=1e9), path)
+    before = path.read_text()
+    with pytest.raises(InputError, match="forecasts are not rewritten"):
+        forecast.store(forecast.forecast(fitted, params=1e10), path)
+    assert path.read_text() == before
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"made": "2026"}'])
+def test_a_file_that_is_no_forecast_is_refused(text, tmp_path):
+    (tmp_path / "f.json").write_text(text)
+    with pytest.raises(InputError, match="not a forecast"):
+        forecast.score(tmp_path / "f.json", 3.0)
+
+
+def test_a_missing_file_and_an_impossible_loss_are_refused(tmp_path):
+    with pytest.raises(InputError, match="No such file"):
+        forecast.score(tmp_path / "none.json", 3.0)
+    with pytest.raises(InputError, match="wanted a number above 0"):
+        forecast.score(tmp_path / "none.json", float("nan"))
