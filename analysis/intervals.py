@@ -53,7 +53,7 @@ def spread(
     J = np.nan_to_num(J, nan=0.0, posinf=0.0, neginf=0.0)
     w = problem.weights
     r = np.where(w > 0, predict(problem.law, theta, problem.x, problem.objective.log) - problem.y, 0.0)
-    _, psi, _, _ = problem.objective.terms(r)
+    _, psi = problem.objective.terms(r)
     n, q = (w > 0).sum(-1), int(free.sum())
     degrees = np.maximum(n - q, 1).astype(float)
     curvature = _inverse(np.einsum("mni,mn,mnj->mij", J, w * _slope(problem.objective, r, n, q), J))

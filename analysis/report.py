@@ -1,8 +1,8 @@
 """The page of a study: one self-contained HTML file with its figures inside, and the data of the figures beside it.
 
-    DIR/report/index.html                       opens from disk, fetches nothing
+    DIR/report/index.html                         opens from disk, fetches nothing
     DIR/report/runs.csv curves.csv positions.csv  what the figures show, at full precision
-    DIR/report/findings.json                    every number of the page, with covariances and bootstrap draws
+    DIR/report/findings.json                      every number of the page, with covariances and bootstrap draws
 
 Whatever comes from data is escaped: text is `str`, and only what this module made itself is `Markup`.
 """
@@ -19,24 +19,23 @@ import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 
 from analysis import digits, findings, laws, plots
-from analysis.checks import DOUBLINGS_AMPLE, LEVEL, RATE, settings
-from analysis.findings import Finding, Findings
+from analysis.checks import LEVEL, RATE
+from analysis.findings import DOUBLING, Finding, Findings
 from analysis.laws import Law
 from analysis.plots import Shades
 from analysis.table import Table, read_curves, read_positions, read_study
 
-PACKAGES = ("scaling", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy", "sentencepiece",
-            "matplotlib")  # fmt: skip
+PACKAGES = ("scaling", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy", "matplotlib")
 
-# As printed, beside ours; Kaplan's C_c in FLOP (1.6e7 PF-days), Hoffmann's constants with the digits of their source.
-KAPLAN, HOFFMANN, BESIROGLU = "Kaplan et al. 2020", "Hoffmann et al. 2022", "Besiroglu et al. 2024"
-PUBLISHED: dict[type[Law], dict[str, dict[str, str]]] = {
+# As printed. Kaplan's C_c is 1.6e7 PF-days; Hoffmann's constants have the digits of their source.
+KAPLAN, HOFFMANN, BESIROGLU = "Kaplan et al. (2020)", "Hoffmann et al. (2022)", "Besiroglu et al. (2024)"
+PUBLISHED: Mapping[type[Law], Mapping[str, Mapping[str, str]]] = {
     laws.Chinchilla: {
         HOFFMANN: {"E": "1.6934", "A": "406.4", "B": "410.7", "alpha": "0.3392", "beta": "0.2849"},
         BESIROGLU: {
@@ -52,3 +51,526 @@ PUBLISHED: dict[type[Law], dict[str, dict[str, str]]] = {
     laws.KaplanD: {KAPLAN: {"D_c": "5.4×10¹³", "alpha_D": "0.095"}},
     laws.KaplanC: {KAPLAN: {"C_c": "1.4×10²⁷", "alpha_C": "0.057"}},
 }
+
+
+class Markup(str):
+    """HTML of our own making; every other string is escaped where it enters the page."""
+
+
+def write(folder: Path) -> Path:
+    """Makes the page of the study in `folder`; an older page is replaced.
+
+    Returns:
+        DIR/report/index.html.
+
+    Raises:
+        InputError: not the folder of a study, or no run has a record yet.
+    """
+    table, curves, positions = read_study(folder), read_curves(folder), read_positions(folder)
+    said = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    found = findings.find(table, curves)
+    out = folder / "report"
+    out.mkdir(exist_ok=True)
+    for name, rows in (("runs", table), ("curves", curves), ("positions", positions)):
+        rows.to_csv(out / f"{name}.csv")
+    (out / "findings.json").write_text(found.to_json() + "\n", encoding="utf-8")
+    text = page(found, curves, positions, name=said["name"], question=said["question"])
+    path = out / "index.html"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def page(found: Findings, curves: Table | None, positions: Table | None, *, name: str, question: str) -> str:
+    """The page as HTML text.
+
+    Args:
+        found: what the runs say.
+        curves, positions: as `read_curves` and `read_positions` give them; their figures are left out without them.
+        name, question: of the study.
+    """
+    shades = Shades.of(found.everything)
+    sections = [
+        ("laws", "What the runs say", _laws(found)),
+        ("curves", "Learning curves", _curves(found, curves, shades)),
+        ("loss", "Loss against N and D", _surfaces(found, shades)),
+        ("constants", "Constants beside the papers'", _constants(found)),
+        ("checks", "Checks", _checks(found)),
+        ("positions", "Loss by position", _positions(found, positions, shades)),
+        ("runs", "Runs", _runs(found, shades)),
+        ("excluded", "Left out", _excluded(found)),
+        ("conventions", "Conventions", _conventions(found)),
+        ("origin", "Where this page comes from", _origin(found)),
+    ]
+    sections = [(id, title, content) for id, title, content in sections if content]
+    css = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
+    links = Markup(" ".join(_tag("a", title, href=f"#{id}") for id, title, _ in sections))
+    body = [
+        _tag("h1", name),
+        _tag("p", question, class_="lede"),
+        _facts(found),
+        _tag("nav", links),
+        *(_tag("section", Markup(_tag("h2", title) + content), id=id) for id, title, content in sections),
+    ]
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"{_tag('title', f'{name}: scaling laws')}\n<style>\n{css}</style>\n</head>\n<body>\n"
+        + "\n".join(body)
+        + "\n</body>\n</html>\n"
+    )
+
+
+# --- sections
+
+
+def _facts(found: Findings) -> Markup:
+    table, everything = found.table, found.everything
+
+    def between(column: str) -> str:
+        low, high = np.nanmin(everything[column]), np.nanmax(everything[column])
+        return digits.short(low) if low == high else f"{digits.short(low)} – {digits.short(high)}"
+
+    def values(column: str, what: str) -> str:
+        n = len(np.unique(everything[column]))
+        return f"{n} {digits.plural(n, what, f'{what}s')}"
+
+    facts = [
+        ("Runs", str(len(everything)), f"{len(table)} for the laws"),
+        ("Parameters N", between("params"), f"{values('params', 'size')}, non-embedding"),
+        ("Tokens D", between("tokens"), values("tokens", "length")),
+    ]
+    if len(table):
+        i = int(np.nanargmin(table["loss"]))
+        bits = f"nats per token; {table['bits_per_byte'][i]:.3f} bits per byte" if table.has("bits_per_byte") else ""
+        facts.append(("Lowest loss", f"{table['loss'][i]:.4f}", bits or "nats per token"))
+    if found.noise:
+        facts.append(("Seed noise", digits.percent(found.noise.sigma), f"{found.noise.nats:.2g} nats per token"))
+    if found.surface and found.surface.foretold:
+        facts.append(
+            ("Forecast error", digits.percent(found.surface.foretold.rms), "largest size from the smaller ones")
+        )
+    cells = (_tag("div", Markup(_tag("dt", a) + _tag("dd", Markup(_text(b) + _tag("small", c))))) for a, b, c in facts)
+    return _tag("dl", Markup("".join(cells)), class_="facts")
+
+
+def _laws(found: Findings) -> Markup:
+    parts = [_tag("p", warning, class_="warning") for warning in found.warnings]
+    for finding in found.laws:
+        fit = finding.fit
+        if fit is None:
+            inside = _tag("p", f"Not identified: {finding.why}.", class_="missing")
+        elif not finding.sound:
+            inside = _tag("p", f"Doubtful: {fit.status} ({fit.why}).", class_="missing")
+        else:
+            inside = _tag("p", Markup(f"L = {_mathematics(findings.formula(fit))}"), class_="formula")
+            intervals = (f"{n} {i}" for n, _, i in findings.constants(fit) if n in findings.EXPONENTS)
+            text = f"{digits.percent(LEVEL)} intervals: {', '.join(intervals)}. From {fit.n_runs} {_rows_of(finding)}."
+            inside += _tag("p", _mathematics(text))
+            if finding.foretold:
+                inside += _tag("p", finding.foretold.sentence())
+        if fit and finding.evidence:
+            inside += _tag("p", finding.evidence, class_="evidence")
+        parts.append(
+            _tag(
+                "div",
+                Markup(_tag("h3", finding.title) + _tag("div", Markup(inside))),
+                class_="law",
+                id=finding.law.name,
+            )
+        )
+    return Markup("".join(parts))
+
+
+def _curves(found: Findings, curves: Table | None, shades: Shades) -> Markup:
+    if curves is None:
+        return Markup("")
+    shown = _only(curves, found.table)
+    if not len(shown):
+        return Markup("")
+    compute = found.law(laws.KaplanC)
+    fit = compute.fit if compute.sound else None
+    return _figure(
+        plots.learning_curves(shown, ends=found.envelope, fit=fit, shades=shades),
+        "curves",
+        "Held-out loss along training, one line per run, a dot at its end. At the right the lower envelope of all curves"
+        + (", and L(C) fitted to the marked ends of runs with its 95 % band." if fit else "."),
+    )
+
+
+def _surfaces(found: Findings, shades: Shades) -> Markup:
+    parts: list[str] = []
+    for finding in found.laws:
+        if finding.fit is None or finding.table is None or len(finding.law.inputs) != 2:
+            continue
+        data = "tokens processed" if finding.law is laws.Chinchilla else "unique tokens, trained until the loss turned"
+        sigma = found.noise.sigma if found.noise else None
+        parts += [
+            _tag("h3", finding.title),
+            _figure(
+                plots.against_size_and_data(finding.fit, finding.table, shades=shades),
+                f"{finding.law.name}-loss",
+                f"Dots are runs, lines the fitted law with the 95 % band of its mean. D: {data}.",
+            ),
+            _figure(
+                plots.residuals(finding.fit, finding.table, sigma=sigma, shades=shades),
+                f"{finding.law.name}-residuals",
+                f"Residuals, rms {digits.percent(finding.fit.residuals.rms)}"
+                + (", with two standard deviations of the seed noise shaded." if sigma else "."),
+            ),
+        ]
+    single = [
+        _figure(
+            plots.against_one(finding.fit, finding.table, shades=shades),
+            f"{finding.law.name}-loss",
+            f"{finding.title} with its 95 % band. {finding.evidence}",
+            "half",
+        )
+        for finding in found.laws
+        if finding.sound and finding.fit and finding.table and finding.law in (laws.KaplanN, laws.KaplanD)
+    ]
+    if single:
+        parts += [_tag("h3", "One quantity at a time"), _tag("div", Markup("".join(single)), class_="pair")]
+    return Markup("".join(parts))
+
+
+def _constants(found: Findings) -> Markup:
+    head = ("Constant", "This study", f"{digits.percent(LEVEL)} interval", "Bootstrap", KAPLAN, HOFFMANN, BESIROGLU)
+    rows: list[tuple[str, ...] | str] = []
+    for finding in found.laws:
+        fit = finding.fit
+        state = "not identified" if fit is None else "" if finding.sound else f"doubtful: {fit.status}"
+        rows.append(f"{finding.title}, {finding.law.source}{f': {state}' if state else ''}")
+        ours = {n: (v, i) for n, v, i in findings.constants(fit)} if fit else {}
+        for c in finding.law.constants():
+            value, interval = ours.get(c.name, ("–", "–"))
+            drawn = (
+                digits.constant(fit.constants[c.name], *fit.percentile[c.name])[1] if fit and fit.percentile else "–"
+            )
+            papers = (PUBLISHED[finding.law].get(paper, {}).get(c.name, "–") for paper in head[4:])
+            rows.append((_symbol(c.name, c.unit), value, interval, drawn, *papers))
+    table = _table(head, rows, text=1)
+    notes = [
+        f"Intervals are profile likelihood at {digits.percent(LEVEL)}; beside them bootstrap percentiles of "
+        f"{findings.DRAWS} refits to resampled runs, which cover less than they say where runs are few. The fits are "
+        "least squares in the logarithm of the loss.",
+        "Exponents are pure numbers and may be compared between studies, with care: they depend on the range of sizes, "
+        "on which parameters count, and on how well each size was tuned. N_c, D_c, C_c, A, B and E may not: they say "
+        "at which size a loss per token is reached, and a token is another piece of another text in every study. "
+        "Kaplan's laws have no irreducible loss, so their exponents are far smaller than those beside an E.",
+    ]
+    parts = [Markup('<div class="scroll">'), table, Markup("</div>"), *(_tag("p", _mathematics(n)) for n in notes)]
+    parts += [_entropy(found)]
+    remarks = [
+        f"{finding.title}: {note}."
+        for finding in found.laws
+        if finding.fit
+        for note in finding.fit.notes
+        if note not in found.everything.notes
+    ]
+    if remarks:
+        parts += [_tag("h3", "Remarks of the fits"), _list(remarks)]
+    return Markup("".join(parts))
+
+
+def _entropy(found: Findings) -> Markup:
+    """The source's own entropy beside E, where it is known."""
+    if not found.everything.has("loss_floor"):
+        return Markup("")
+    floor = float(np.nanmin(found.everything["loss_floor"]))
+    text = f"The entropy of this source is known: {floor:.4f} nats per token, below which no model can get."
+    chinchilla = found.law(laws.Chinchilla)
+    if chinchilla.sound and chinchilla.fit:
+        low, high = chinchilla.fit.intervals["E"]
+        text += f" The interval of E {'contains' if low <= floor <= high else 'misses'} it."
+    return _tag("p", text)
+
+
+def _checks(found: Findings) -> Markup:
+    parts = [_tag("h3", "Seed noise"), _tag("p", found.noise_sentence())]
+    if found.noise:
+        rows = [
+            (f"{g.params:,.0f}", digits.short(g.tokens), str(len(g.losses)), f"{np.mean(g.losses):.4f}",
+             f"{min(g.losses):.4f} to {max(g.losses):.4f}", digits.percent(g.sigma))
+            for g in found.noise.groups
+        ]  # fmt: skip
+        parts.append(_table(("N", "D", "Seeds", "Mean loss", "Range", "Standard deviation"), rows))
+    parts += [_tag("h3", "Learning rate"), _tag("p", found.rate_rule)]
+    if found.rates:
+        rows = [
+            (f"{check.params:,.0f}", digits.short(check.tokens), f"{check.rate:.3g}", f"{check.loss:.4f}",
+             f"{trial.rate:.3g}", f"{trial.loss:.4f}" if math.isfinite(trial.loss) else "diverged",
+             digits.percent(trial.change, sign=True))
+            for check in found.rates
+            for trial in check.trials
+        ]  # fmt: skip
+        parts.append(_table(("N", "D", "Own rate", "Loss", "Other rate", "Loss", "Change"), rows))
+        good = not any(check.best for check in found.rates)
+        if good:
+            parts.append(_tag("p", f"No other rate that was tried lowers the loss by over {digits.percent(RATE)}."))
+    parts += [_tag("p", sentence) for sentence in found.untried]
+    parts.append(_tag("h3", "Are the data ample?"))
+    rows = [
+        (f"{d.params:,.0f}", digits.short(d.tokens), f"{d.loss:.4f}", digits.percent(d.change), d.basis)
+        for d in found.doublings
+    ]
+    text = (
+        f"L(N) is about runs that more data would hardly improve: the last doubling of D lowered their loss by under "
+        f"{digits.percent(DOUBLING)}."
+    )
+    parts += [_tag("p", text), _table(("N", "Largest D", "Loss", "Last doubling took off", "Seen from"), rows)]
+    for finding in found.laws:
+        if finding.foretold and len(finding.law.inputs) == 2:
+            f = finding.foretold
+            parts += [
+                _tag("h3", f"Forecast of the largest models: {finding.title}"),
+                _tag("p", f.sentence()),
+                _figure(
+                    plots.held_out(f.measured, f.predicted, f.low, f.high, f.tokens),
+                    f"{finding.law.name}-held-out",
+                    "Bars: 95 % interval of a single run, from the law's own uncertainty and the scatter of runs.",
+                ),
+            ]
+    return Markup("".join(parts))
+
+
+def _positions(found: Findings, positions: Table | None, shades: Shades) -> Markup:
+    if positions is None or not len(found.table):
+        return Markup("")
+    table = found.table
+    longest = np.zeros(len(table), bool)
+    for size in np.unique(table["params"]):
+        here = table["params"] == size
+        longest |= here & (table["unique_tokens"] >= table["unique_tokens"][here].max())
+    shown = _only(positions, table.where(longest, "fewer tokens"))
+    if not len(shown):
+        return Markup("")
+    caption = "Held-out loss at each position of the context, for the runs of each size with the most unique tokens."
+    return _figure(plots.positions(shown, shades=shades), "positions", caption, "half")
+
+
+def _runs(found: Findings, shades: Shades) -> Markup:
+    table = found.everything
+    used = set(found.table["run"].tolist()) if "run" in found.table else set()
+    head = ("Run", "", ("N", "parameters"), ("Shape", "width × layers"), ("D", "tokens"), ("Unique D", "tokens"),
+            ("B", "tokens"), ("Rate", "peak"), "Seed", ("Loss", "nats/token"), ("Loss", "bits/byte"), ("C", "FLOP"),
+            ("Time", "s"))  # fmt: skip
+    names = [n for n in ("params", "tokens", "unique_tokens", "learning_rate", "seed") if n in table]
+    order = np.lexsort([table[name] for name in reversed(names)])
+
+    def cell(i: int, column: str, form: str) -> str:
+        value = float(table[column][i]) if column in table else math.nan
+        return format(value, form) if math.isfinite(value) else "–"
+
+    rows, classes = [], []
+    for i in (int(i) for i in order):
+        run = str(table["run"][i]) if "run" in table else str(table.rows[i])
+        status = str(table["status"][i]) if "status" in table else "done"
+        dot = f'<span class="dot" style="background:{to_hex(shades(float(table["params"][i])))}"></span>'
+        classes.append("" if run in used else "out")
+        rows.append(
+            (
+                run,
+                "" if run in used else "other rate" if status == "done" else status,
+                Markup(dot + cell(i, "params", ",.0f")),
+                f"{cell(i, 'd_model', '.0f')} × {cell(i, 'n_layer', '.0f')}",
+                digits.short(float(table["tokens"][i])),
+                digits.short(float(table["unique_tokens"][i])) if "unique_tokens" in table else "–",
+                cell(i, "batch_tokens", ",.0f"),
+                cell(i, "learning_rate", ".3g"),
+                cell(i, "seed", ".0f"),
+                cell(i, "loss", ".4f"),
+                cell(i, "bits_per_byte", ".4f"),
+                digits.ten(float(table["flops"][i]), 3) if "flops" in table else "–",
+                cell(i, "seconds", ",.0f"),
+            )
+        )
+    lead = _tag("p", Markup(f"The same with every column, at full precision: {_links()}."))
+    body = _table(head, rows, text=2, classes=classes, id_column=True)
+    return Markup(lead + f'<div class="scroll">{body}</div>')
+
+
+def _excluded(found: Findings) -> Markup:
+    reasons = [(e.reason, e.rows) for e in found.excluded]
+    reasons += [
+        (f"for {finding.title} alone: {e.reason}", e.rows)
+        for finding in found.laws
+        if finding.fit
+        for e in finding.fit.excluded
+        if e not in found.excluded
+    ]
+    items = [Markup(f"{_text(reason)}: {len(rows)} {digits.plural(len(rows), 'run', 'runs')}"
+                    f' <span class="soft">({_text(", ".join(map(_id, rows)))})</span>') for reason, rows in reasons]  # fmt: skip
+    items += [Markup(_text(note)) for note in found.everything.notes]
+    if not items:
+        return _tag("p", "No run was left out.")
+    return _list(items)
+
+
+def _conventions(found: Findings) -> Markup:
+    table = found.everything
+    pairs = [
+        ("N", "Parameters of the attention and feed-forward matrices, without embeddings, biases and norms: Kaplan et "
+              "al. (2020) eq. 2.1. Counts with the output projection, with embeddings, and of everything allocated are "
+              "the columns params_head, params_embed and params_total of runs.csv."),
+        ("D", "Tokens processed in training for Chinchilla's form, in at most one epoch with the learning rate decayed "
+              "over exactly that run; unique tokens for Kaplan's L(D) and L(N, D), repeated until the held-out loss "
+              "turned."),
+        ("C", "6ND FLOP: a multiply-add counts 2, the backward pass twice the forward, the attention square and the "
+              "logits not at all. Other counts are the columns flops_attention, flops_head and flops_total."),
+        ("L", "Mean cross-entropy of held-out tokens in nats per token, on the same windows for every run, averaged over "
+              "the context. Laws of unique tokens take the lowest loss along the run, the others the last one."),
+    ]  # fmt: skip
+    if table.has("bytes_per_token"):
+        sizes = np.unique(table["bytes_per_token"])
+        bytes_ = " and ".join(f"{size:.4g}" for size in sizes)
+        pairs.append(("Bits per byte", f"L / (ln 2 · bytes per token); a held-out token has {bytes_} bytes here."))
+    if table.has("n_ctx") and table.has("n_vocab"):
+        contexts, vocabularies = (", ".join(f"{v:,.0f}" for v in np.unique(table[n])) for n in ("n_ctx", "n_vocab"))
+        pairs.append(("Context, vocabulary", f"{contexts} tokens; {vocabularies} different ones"))
+    if table.has("data"):
+        pairs.append(("Text", ", ".join(dict.fromkeys(table["data"].tolist()))))
+    if table.has("optimizer"):
+        ways = {
+            f"{o}, {s}, warm-up {w:.3g} of the updates"
+            for o, s, w in zip(table["optimizer"], table["schedule"], table["warmup"], strict=True)
+        }
+        pairs.append(("Optimiser", "; ".join(sorted(ways))))
+    pairs.append(
+        (
+            "Entropy floor",
+            "known for this source, see the constants" if table.has("loss_floor") else "not known for text",
+        )
+    )
+    return _pairs(pairs)
+
+
+def _origin(found: Findings) -> Markup:
+    spent = float(np.nansum(found.everything["seconds"])) if "seconds" in found.everything else math.nan
+    command = [Path(sys.argv[0]).name, *sys.argv[1:]] if Path(sys.argv[0]).name == "scaling" else ["scaling", "report"]
+    pairs: list[tuple[str, str]] = [
+        ("Study", found.everything.source),
+        ("Made", f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC by {shlex.join(command)}"),
+        ("Made on", machine()),
+        ("Versions", ", ".join(f"{name} {version}" for name, version in versions())),
+    ]
+    if math.isfinite(spent):
+        pairs.append(("Training", f"{spent / 60:,.1f} minutes, all runs added up"))
+    return Markup(_pairs(pairs) + _tag("p", Markup(f"Data of this page: {_links()}.")))
+
+
+# --- where and with what
+
+
+def machine() -> str:
+    """CPU model, cores available, memory."""
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        names = re.findall(r"^model name\s*:\s*(.+)$", info.read_text(encoding="utf-8", errors="replace"), re.M)
+        model = names[0].strip() if names else model
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    parts = [model, f"{cores} {digits.plural(cores, 'core', 'cores')}"]
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        parts.append(f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.1f} GiB of memory")
+    return ", ".join([*parts, platform.system()])
+
+
+def versions() -> Iterator[tuple[str, str]]:
+    """Python and the packages that the numbers depend on."""
+    yield "Python", platform.python_version()
+    for name in PACKAGES:
+        try:
+            yield name, importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+
+
+# --- pieces of HTML
+
+
+def _text(value: str) -> Markup:
+    """Escaped, unless it is our own HTML already."""
+    return value if isinstance(value, Markup) else Markup(html.escape(str(value)))
+
+
+def _tag(name: str, content: str, *, class_: str = "", id: str = "", href: str = "") -> Markup:
+    given = (("class", class_), ("id", id), ("href", href))
+    attributes = "".join(f' {key}="{html.escape(value)}"' for key, value in given if value)
+    return Markup(f"<{name}{attributes}>{_text(content)}</{name}>")
+
+
+def _list(items: Iterable[str]) -> Markup:
+    return _tag("ul", Markup("".join(_tag("li", item) for item in items)))
+
+
+def _pairs(pairs: Iterable[tuple[str, str]]) -> Markup:
+    return _tag("dl", Markup("".join(_tag("dt", a) + _tag("dd", b) for a, b in pairs)), class_="pairs")
+
+
+def _table(
+    head: Sequence[str | tuple[str, str]],
+    rows: Sequence[Sequence[str] | str],
+    *,
+    text: int = 0,
+    classes: Sequence[str] = (),
+    id_column: bool = False,
+) -> Markup:
+    """A table; a row that is one string heads a group. The first `text` columns are set flush left."""
+    last = len(head) - 1
+
+    def align(k: int) -> str:
+        wordy = text == 0 and k == last and any(re.search("[a-z]{5}", row[k]) for row in rows)
+        return "text" if k < text or wordy else ""
+
+    heads = "".join(
+        _tag("th", h if isinstance(h, str) else Markup(_text(h[0]) + _tag("small", h[1])), class_=align(k))
+        for k, h in enumerate(head)
+    )
+    lines = []
+    for r, row in enumerate(rows):
+        if isinstance(row, str):
+            lines.append(f'<tr><th class="group" colspan="{len(head)}">{_text(row)}</th></tr>')
+            continue
+        cells = "".join(
+            _tag("td", c, class_=" ".join(filter(None, (align(k), "id" if id_column and k == 0 else ""))))
+            for k, c in enumerate(row)
+        )
+        lines.append(_tag("tr", Markup(cells), class_=classes[r] if classes else ""))
+    return Markup(f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table>")
+
+
+def _figure(figure: Figure, id: str, caption: str, class_: str = "") -> Markup:
+    drawing = plots.svg(figure, id).replace("<svg", f'<svg role="img" aria-label="{html.escape(caption)}"', 1)
+    return _tag("figure", Markup(drawing + _tag("figcaption", caption)), class_=class_, id=f"figure-{id}")
+
+
+def _links() -> Markup:
+    names = ("runs.csv", "curves.csv", "positions.csv", "findings.json")
+    return Markup(", ".join(_tag("a", name, href=name) for name in names))
+
+
+def _mathematics(text: str) -> Markup:
+    """Escaped text with Greek exponents, subscripts and superscripts."""
+    text = html.escape(text)
+    text = re.sub(r"\^(-?[\d.]+)", r"<sup>\1</sup>", text)
+    text = re.sub(r"\b(alpha|beta|[NDC])(?:_(\w))\b", r"\1<sub>\2</sub>", text)
+    return Markup(re.sub(r"\balpha", "α", re.sub(r"\bbeta", "β", text)))
+
+
+def _symbol(name: str, unit: str) -> Markup:
+    return Markup(_mathematics(name) + (f' <span class="soft">{_text(unit)}</span>' if unit else ""))
+
+
+def _rows_of(finding: Finding) -> str:
+    return "points of the envelope" if finding.law is laws.KaplanC else "runs"
+
+
+def _id(row: str) -> str:
+    """The run's id out of "row 7 (run ID)"."""
+    found = re.fullmatch(r"row \d+ \(run (.+)\)", row)
+    return found[1] if found else row
+
+
+def _only(rows: Table, runs: Table) -> Table:
+    """The rows that belong to these runs."""
+    return rows.where(np.isin(rows["run"], runs["run"]), "of a run that was left out")

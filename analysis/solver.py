@@ -24,7 +24,7 @@ State = tuple[Any, ...]
 ITERATIONS = 200  # per lane
 PER_CALL = 6  # between two looks at which lanes are done
 LANE_ELEMENTS = 2**14  # lanes x rows of one call: the working set stays in the second-level cache
-EXACT = 1e-13  # a lane is done when a step would lower the objective by less than this share of it
+EXACT = 1e-15  # a lane is done when a step would lower the objective by less than this share of it
 CLOSE = 1e-8  # enough to tell optima apart, and for a bootstrap draw: 1e-4 of a standard error
 
 
@@ -41,21 +41,23 @@ class Objective:
     log: bool = True
     asymmetry: float = 10.0
 
-    def terms(self, r: Any, xp: Any = np) -> tuple[Any, Any, Any, Any]:
-        """rho(r), its first and second derivative, and the weight rho'(r) / r of iterated reweighting."""
-        if self.kind == "squared":
-            one = xp.ones_like(r)
-            return 0.5 * r * r, r, one, one
-        a = xp.abs(r)
-        inside = a <= self.delta
-        rho = xp.where(inside, 0.5 * r * r, self.delta * (a - 0.5 * self.delta))
-        psi = xp.clip(r, -self.delta, self.delta)
-        slope = xp.where(inside, 1.0, 0.0)
-        weight = xp.where(inside, 1.0, self.delta / xp.maximum(a, 1e-300))
-        if self.kind == "asymmetric":
-            heavy = xp.where(r > 0, self.asymmetry, 1.0)
-            return heavy * rho, heavy * psi, heavy * slope, heavy * weight
-        return rho, psi, slope, weight
+    def shape(self) -> tuple[float, float]:
+        """Huber's delta and the weight of positive residuals: all three kinds are one function with two numbers."""
+        return (1e150 if self.kind == "squared" else self.delta), (self.asymmetry if self.kind == "asymmetric" else 1.0)
+
+    def terms(self, r: Array) -> tuple[Array, Array]:
+        """rho(r) and its derivative psi(r)."""
+        return _rho(r, *self.shape(), np)[:2]
+
+
+def _rho(r: Any, delta: Any, asymmetry: Any, xp: Any) -> tuple[Any, Any, Any, Any]:
+    """rho(r), its first and second derivative, and the weight rho'(r) / r of iterated reweighting."""
+    a = xp.abs(r)
+    inside = a <= delta
+    rho = xp.where(inside, 0.5 * a * a, delta * (a - 0.5 * delta))
+    weight = xp.where(inside, 1.0, delta / xp.maximum(a, 1e-300))
+    heavy = xp.where(r > 0, asymmetry, 1.0)
+    return heavy * rho, heavy * xp.clip(r, -delta, delta), heavy * inside, heavy * weight
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -169,8 +171,8 @@ def solve(
 
     out = Solutions(theta0.copy(), np.full(s, np.inf), np.zeros((s, p)), np.zeros(s, bool), np.zeros(s, np.int64))
     with double_precision():
-        advance = _program(problem.law, problem.objective)
-        _run_queue(advance, out, free, data, x, y, weights, tolerance, lanes)
+        advance = _program(problem.law, problem.objective.log)
+        _run_queue(advance, out, free, data, x, y, weights, (tolerance, *problem.objective.shape()), lanes)
     return out
 
 
@@ -182,7 +184,7 @@ def _run_queue(
     x: tuple[Array, ...],
     y: Array,
     weights: Array,
-    tolerance: float,
+    settings: tuple[float, float, float],
     lanes: int,
 ) -> None:
     """Feeds starts to lanes until all are done; writes into `out`."""
@@ -213,7 +215,7 @@ def _run_queue(
         busy = who >= 0
         if not busy.any():
             return
-        state = [np.array(part) for part in advance(tuple(state), lane_free, x, lane_y, lane_w, tolerance)]
+        state = [np.array(part) for part in advance(tuple(state), lane_free, x, lane_y, lane_w, settings)]
         finished = np.flatnonzero(busy & (state[7] | (state[6] >= ITERATIONS)))
         starts = who[finished]
         out.theta[starts], out.value[starts], out.gradient[starts] = (part[finished] for part in state[:3])
@@ -229,7 +231,7 @@ def _padded(n: int) -> int:
 
 
 @functools.cache
-def _program(law: type[Law], objective: Objective) -> Callable[..., State]:
+def _program(law: type[Law], log_target: bool) -> Callable[..., State]:
     """The compiled step for all lanes: `PER_CALL` iterations, fewer if all are done before."""
     import jax
     import jax.numpy as jnp
@@ -240,12 +242,12 @@ def _program(law: type[Law], objective: Objective) -> Callable[..., State]:
     def transformed(theta: Any, x: Any) -> Any:
         constants = jnp.where(log, jnp.exp(jnp.where(log, theta, 0.0)), theta)
         value = law(*(constants[k] for k in range(p)))(*x)
-        return jnp.log(value) if objective.log else value
+        return jnp.log(value) if log_target else value
 
-    def evaluate(theta: Any, free: Any, x: Any, y: Any, w: Any) -> tuple[Any, ...]:
+    def evaluate(theta: Any, free: Any, x: Any, y: Any, w: Any, shape: Any) -> tuple[Any, ...]:
         value, push = jax.linearize(lambda t: jnp.broadcast_to(transformed(t, x), y.shape), theta)
         J = jax.vmap(push)(jnp.eye(p)) * free[:, None]  # p n
-        rho, psi, slope, weight = objective.terms(value - y, jnp)
+        rho, psi, slope, weight = _rho(value - y, *shape, jnp)
         return jnp.sum(w * rho), J @ (w * psi), (J * (w * slope)) @ J.T, (J * (w * weight)) @ J.T
 
     def newton_step(value: Any, g: Any, H: Any, D: Any, damping: Any, free: Any) -> tuple[Any, ...]:
@@ -276,17 +278,17 @@ def _program(law: type[Law], objective: Objective) -> Callable[..., State]:
         M, definite = jax.lax.fori_loop(0, p, sweep, (jnp.concatenate([A, b[:, None]], 1), jnp.array(True)))
         return M[:, p], definite
 
-    def iterate(state: State, free: Any, x: Any, y: Any, w: Any, tolerance: Any) -> State:
+    def iterate(state: State, free: Any, x: Any, y: Any, w: Any, settings: Any) -> State:
         theta, value, g, H, D, damping, count, done, converged = state
         step, definite, decrease = jax.vmap(newton_step)(value, g, H, D, damping, free)
-        new = jax.vmap(evaluate, in_axes=(0, 0, None, 0, 0))(theta + step, free, x, y, w)
+        new = jax.vmap(evaluate, in_axes=(0, 0, None, 0, 0, None))(theta + step, free, x, y, w, settings[1:])
         fresh = ~jnp.isfinite(value)
         better = definite & (new[0] <= value) & jnp.isfinite(new[0]) & jnp.all(jnp.isfinite(new[1]), -1) & ~done
         gain = (value - new[0]) / jnp.maximum(decrease, 1e-300)
         eased = jnp.where(gain > 0.7, 0.1 * damping, jnp.where(gain > 0.2, 0.5 * damping, 2 * damping))
         eased = jnp.where(eased < 1e-8, 0.0, eased)
         damping = jnp.where(fresh, damping, jnp.where(better, eased, jnp.maximum(6 * damping, 1e-3)))
-        small = ~fresh & definite & (damping < 1e-2) & (decrease <= tolerance * value + 1e-30)
+        small = ~fresh & definite & (damping < 1e-2) & (decrease <= settings[0] * value + 1e-30)
 
         def keep(a: Any, b: Any) -> Any:
             return jnp.where(better.reshape((-1,) + (1,) * (a.ndim - 1)), a, b)
@@ -300,12 +302,12 @@ def _program(law: type[Law], objective: Objective) -> Callable[..., State]:
             converged | (small & ~done),
         )
 
-    def advance(state: State, free: Any, x: Any, y: Any, w: Any, tolerance: Any) -> State:
+    def advance(state: State, free: Any, x: Any, y: Any, w: Any, settings: Any) -> State:
         def more(carry: tuple[Any, State]) -> Any:
             return (carry[0] < PER_CALL) & jnp.any(~carry[1][7])
 
         def body(carry: tuple[Any, State]) -> tuple[Any, State]:
-            return carry[0] + 1, iterate(carry[1], free, x, y, w, tolerance)
+            return carry[0] + 1, iterate(carry[1], free, x, y, w, settings)
 
         return jax.lax.while_loop(more, body, (0, state))[1]
 

@@ -160,6 +160,16 @@ class Table:
             excluded=(*self.excluded, left_out),
         )
 
+    def matching(self, name: str, value: str) -> "Table":
+        """The rows with this value, a number or a text as it is written, in a column."""
+        column = self[name]
+        number = _number(value)
+        keep = column == (number if column.dtype.kind == "f" and number is not None else value)
+        if not np.any(keep):
+            there = ", ".join(dict.fromkeys(_cell(cell) for cell in column[:1000]))[:200]
+            raise InputError(f"{self.source}: no row has {name}={value}; its values are {there}")
+        return self.where(keep, f"{name} is not {value}")
+
     def with_columns(self, **columns: np.ndarray) -> "Table":
         """The same rows with columns added or replaced."""
         added = {name: _column(name, values, self.source) for name, values in columns.items()}

@@ -1,9 +1,9 @@
-"""The sweep behind configs/rates.py: each size of the quickstart at several learning rates."""
+"""The sweep behind configs/rates.py: sizes at several learning rates."""
 
 from scaling.config import EvalConfig, OptimConfig, RunConfig, Study
 from scaling.ladder import ladder
 
-from configs.quickstart import BATCH, D_HEAD, SHAPES
+SHAPES = ((8, 2), (16, 2), (24, 2), (32, 2), (48, 2), (64, 2), (96, 2))
 
 
 def study(D: int = 2**18, lowest: float = 2e-3, n_rates: int = 6, n_sizes: int = 7) -> Study:
@@ -12,11 +12,11 @@ def study(D: int = 2**18, lowest: float = 2e-3, n_rates: int = 6, n_sizes: int =
         RunConfig(
             model,
             tokens=D,
-            batch=BATCH,
+            batch=4,
             optim=OptimConfig(learning_rate=lowest * 2**k),
             eval=EvalConfig(per_octave=1, octaves=5),
         )
-        for model in ladder(SHAPES[:n_sizes], d_head=D_HEAD)
+        for model in ladder(SHAPES[:n_sizes], d_head=8)
         for k in range(n_rates)
     )
     return Study("learning-rate", "Which learning rate suits which size?", runs)

@@ -3,8 +3,9 @@
 Four groups of runs, each a training of one model:
 
 - the grid: every size at every D, one epoch, the cosine matched to the run: L(N, D) of Hoffmann et al. (2022);
-- repeated data: few unique tokens, seen until the held-out loss stops falling: L(N, D) of Kaplan et al. (2020);
-- replicates: the grid's corners with other seeds, for the seed noise;
+- repeated data: few unique tokens, seen again and again at a constant rate until the held-out loss stops falling:
+  L(N, D) of Kaplan et al. (2020);
+- replicates: corners of the grid with other seeds, for the seed noise;
 - half and double the learning rate at the smallest and the largest size, for the warning that a rate was not its best.
 """
 
@@ -13,23 +14,56 @@ import itertools
 
 from configs.rates import learning_rate
 from scaling import counts
-from scaling.config import DataConfig, EvalConfig, OptimConfig, RunConfig, Study
+from scaling.config import DataConfig, EvalConfig, ModelConfig, OptimConfig, RunConfig, Study
 from scaling.errors import InputError
 from scaling.ladder import ladder
 
-SHAPES = ((8, 2), (16, 2), (24, 2), (32, 2), (48, 2), (64, 2), (96, 2), (128, 2), (128, 4), (192, 4), (256, 4))
-D_HEAD = 8
-BATCH = 4  # sequences of 64 tokens: the critical batch of such losses is small, and steps are what short runs lack
-SMALLEST = 6  # sizes; fewer make no law
+SHAPES = ((8, 2), (16, 2), (24, 2), (40, 2), (64, 2), (88, 2), (128, 2), (128, 4), (192, 4), (256, 4), (384, 4))
+FIRST_D = 2**17  # tokens
+BATCH = 4  # sequences of 64 tokens: short runs lack updates more than they gain from large batches
+SPEED = 2 * 30e9  # FLOP/s of two cores of an AMD EPYC of 2023, small models' overheads counted as FLOP
 
 
 def study(minutes: float = 5, data: str = "python") -> Study:
-    """As many of the largest sizes, tokens and seeds as fit into `minutes` on two cores."""
-    for n_sizes, octaves, seeds in sorted(
-        itertools.product(range(SMALLEST, len(SHAPES) + 1), (4, 5, 6, 7), (2, 3, 4)), key=lambda choice: _rank(*choice)
-    ):
-        runs = _runs(n_sizes, octaves, seeds, data)
-        if _minutes(runs) <= minutes:
-            return Study("quickstart", "How does the loss depend on model size N and data D?", runs)
-    least = _minutes(_runs(SMALLEST, 4, 2, data))
-    raise InputError(f"minutes={minutes} is too short for {SMALLEST} sizes; use at least {least:.0f}")
+    """The most sizes, doublings of D and seeds that `minutes` allow: 6, 4 and 2 at 5 minutes."""
+    fitting = None
+    for level in itertools.count():
+        runs = _runs(n_sizes=6 + level, n_data=4 + level // 2, n_seeds=2 + level // 2, data=data)
+        if _minutes(runs) > minutes:
+            break
+        fitting = runs
+    if fitting is None:
+        raise InputError(f"minutes={minutes:g} is too short; use at least {_minutes(_runs(6, 4, 2, data)):.1f}")
+    return Study("quickstart", "How does the loss depend on model size N and data D?", fitting)
+
+
+def _runs(n_sizes: int, n_data: int, n_seeds: int, data: str) -> tuple[RunConfig, ...]:
+    models = ladder(SHAPES[:n_sizes], d_head=8)
+    Ds = [FIRST_D * 2**k for k in range(n_data)]
+    source = DataConfig(source=data)
+
+    def once(model: ModelConfig, D: int, seed: int = 0, factor: float = 1.0) -> RunConfig:
+        rate = OptimConfig(learning_rate=factor * learning_rate(model.N))
+        return RunConfig(model, tokens=D, batch=BATCH, seed=seed, data=source, optim=rate, eval=EvalConfig(windows=128))
+
+    def again(model: ModelConfig, U: int) -> RunConfig:
+        rate = OptimConfig(learning_rate=learning_rate(model.N), schedule="constant")
+        return dataclasses.replace(once(model, REPEATED_TOKENS), unique_tokens=U, optim=rate)
+
+    ends = (models[0], models[-1])
+    return (
+        *(once(model, D) for model in models for D in Ds),
+        *(again(model, U) for model in models[:-1] for U in REPEATED),
+        *(once(model, D, seed=seed) for model in ends for D in (Ds[0], Ds[-2]) for seed in range(1, n_seeds)),
+        *(once(model, Ds[1], factor=factor) for model in ends for factor in (0.5, 2.0)),
+    )
+
+
+REPEATED = (2**12, 2**14, 2**16)  # unique tokens
+REPEATED_TOKENS = 2**18  # processed
+
+
+def _minutes(runs: tuple[RunConfig, ...]) -> float:
+    """About how long the runs take, with half a minute for text, programs and the page."""
+    flops = sum(run.tokens * (counts.flops_per_token(run.model)["flops_total"] + 1e5) for run in runs)
+    return 0.5 + 0.1 * len({run.model for run in runs}) + flops / SPEED / 60

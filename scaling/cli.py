@@ -20,7 +20,9 @@ QUICKSTART = "configs.quickstart"
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs one command and exits the process."""
     signal.signal(signal.SIGTERM, _interrupt)
-    args = parser().parse_args(argv)
+    args, args.inputs = parser().parse_known_args(argv)  # scaling predict takes the columns of its law
+    if args.inputs and args.run is not _predict:
+        parser().error(f"unrecognized arguments: {' '.join(args.inputs)}")
     try:
         code = args.run(args)
     except InputError as error:
@@ -149,7 +151,7 @@ def parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="COLUMN=VALUE",
-        help="only rows with this value, such as dataset=c4 or params<1e9",
+        help="only rows with this value, such as dataset=c4",
     )
     fit.add_argument("--target", help="column to fit (the law's own)")
     fit.add_argument(
@@ -179,12 +181,53 @@ def parser() -> argparse.ArgumentParser:
         verbs,
         "predict",
         _predict,
-        "what a fitted law says of a model",
-        "scaling predict fit.json --params 1e9 --tokens 2e10",
+        "what a fitted law says of a model, or how a stored forecast fared",
+        "scaling predict fit.json --params 1e9 --tokens 2e10 --store forecast.json",
     )
-    predict.add_argument("fit", type=Path, help="a file from scaling fit --out")
+    predict.add_argument("fit", type=Path, help="a file from scaling fit --out, or from --store with --measured")
+    predict.add_argument(
+        "--store", type=Path, metavar="FILE", help="keep the forecast of the run, dated, before it starts"
+    )
+    predict.add_argument("--measured", type=float, metavar="LOSS", help="what the run gave: scores a stored forecast")
     predict.add_argument("--json", action="store_true")
-    predict.add_argument("inputs", nargs=argparse.REMAINDER, help="--COLUMN VALUE for each input of the law")
+
+    plan = _verb(
+        verbs,
+        "plan",
+        _plan,
+        "from a fitted law and a budget to the next model",
+        "scaling plan fit.json --hardware v5p-128 --hours 72",
+    )
+    plan.add_argument("fit", type=Path, help="a file from scaling fit --out")
+    plan.add_argument("--flops", type=float, metavar="C", help="the budget in FLOP")
+    plan.add_argument("--hardware", metavar="NAME", help="such as v5p-128, v5e-256, h100-8; with --hours or --money")
+    plan.add_argument("--hours", type=float)
+    plan.add_argument("--money", type=float)
+    plan.add_argument("--price", type=float, help="of a chip and hour")
+    plan.add_argument("--utilisation", type=float, default=0.4, help="share of the peak (0.4)")
+    plan.add_argument(
+        "--inference-tokens", type=float, metavar="D", help="that the model will read and write in its life"
+    )
+    plan.add_argument("--unique-tokens", type=float, metavar="U", help="that there are")
+    plan.add_argument("--params", type=float, metavar="N", help="a size that is given: the price of training it")
+    plan.add_argument("--batch-fit", type=Path, metavar="FIT", help="a fit of kaplan-bcrit to your own runs")
+    plan.add_argument("--store", type=Path, metavar="FILE", help="keep the forecast of the planned run, dated")
+    plan.add_argument("--json", action="store_true")
+
+    compare = _verb(
+        verbs,
+        "compare",
+        _compare,
+        "two ladders, as compute-equivalent gain with an interval",
+        "scaling compare studies/baseline studies/change",
+    )
+    compare.add_argument("a", type=Path, help="folder of a study, .csv or .parquet")
+    compare.add_argument("b", type=Path)
+    compare.add_argument("--law", default="kaplan-c", help="by which to compare (kaplan-c)")
+    compare.add_argument(
+        "--columns", nargs="+", default=[], metavar="NAME=COLUMN", help="which column is which, in both"
+    )
+    compare.add_argument("--json", action="store_true")
 
     report = _verb(
         verbs,
@@ -398,7 +441,10 @@ def _fit(args: argparse.Namespace) -> int:
     from analysis import fit, laws, table
 
     if args.list:
-        print(laws.describe())
+        for law in laws.LAWS:
+            print(
+                f"{law.name:16} {law.target} from {', '.join(law.inputs)}\n{'':16} {law.__doc__}\n{'':16} {law.source}"
+            )
         return 0
     if not args.law or not args.table:
         raise InputError(
@@ -406,8 +452,8 @@ def _fit(args: argparse.Namespace) -> int:
         )
     law = laws.law_by_name(args.law)
     rows = table.load(args.table, _pairs(args.columns, "--columns"))
-    for rule in args.where:
-        rows = rows.matching(rule)
+    for column, value in _pairs(args.where, "--where").items():
+        rows = rows.matching(column, value)
     found = fit.fit(
         law,
         rows,
@@ -437,35 +483,106 @@ def _fit(args: argparse.Namespace) -> int:
     return 0
 
 
-def _predict(args: argparse.Namespace) -> int:
+def _read_fit(path: Path) -> Any:
     from analysis.fit import Fit
 
-    if not args.fit.exists():
-        raise InputError(f"{args.fit}: no such file; make it with scaling fit LAW TABLE --out {args.fit}")
-    found = Fit.from_json(args.fit)
+    if not path.exists():
+        raise InputError(f"{path}: no such file; make it with scaling fit LAW TABLE --out {path}")
+    return Fit.from_json(path)
+
+
+def _predict(args: argparse.Namespace) -> int:
+    from analysis import forecast
+
+    if args.measured is not None:
+        if args.inputs:
+            raise InputError(f"--measured scores the forecast in {args.fit}; leave out {' '.join(args.inputs)}")
+        score = forecast.score(args.fit, args.measured)
+        print(score.text())
+        return 0
+    found = _read_fit(args.fit)
     inputs = _inputs(args.inputs, found.law.inputs)
-    if not inputs.keys() >= set(found.law.inputs):
-        missing = " ".join(f"--{name} VALUE" for name in found.law.inputs if name not in inputs)
+    missing = " ".join(f"--{name} VALUE" for name in found.law.inputs if name not in inputs)
+    if missing:
         raise InputError(f"{found.law.name} wants {missing}")
+    if args.store:
+        forecast.store(forecast.forecast(found, **inputs), args.store)
     value, low, high = (float(x) for x in found.predict(**inputs))
     if args.json:
         _print_json({"target": found.target, **inputs, "value": value, "low": low, "high": high, "level": found.level})
     else:
         at = ", ".join(f"{name} {value:.4g}" for name, value in inputs.items())
         print(f"{found.target} {value:.4f}, {found.level:.0%} interval {low:.4f} to {high:.4f}, at {at}")
+    if args.store:
+        _say(f"written: {args.store}")
     return 0
 
 
 def _inputs(words: Sequence[str], known: Sequence[str]) -> dict[str, float]:
+    """--params 1e9 --tokens=2e10 as {"params": 1e9, "tokens": 2e10}; only columns that the law knows."""
     from scaling.config import known_key, parse
 
-    inputs = {}
     words = [part for word in words for part in word.split("=", 1)]
-    for flag, text in zip(words[::2], [*words[1::2], ""][: len(words[::2])], strict=True):
+    if len(words) % 2:
+        raise InputError(f"{words[-1]}: wanted --COLUMN VALUE pairs; the law's columns are {', '.join(known)}")
+    inputs = {}
+    for flag, text in zip(words[::2], words[1::2], strict=True):
         name = flag.removeprefix("--").replace("-", "_")
         known_key(name, dict.fromkeys(known))
         inputs[name] = parse(flag, text, float)
     return inputs
+
+
+def _plan(args: argparse.Namespace) -> int:
+    from analysis import forecast, plan
+
+    found = _read_fit(args.fit)
+    if (args.flops is None) + (args.hours is None) + (args.money is None) != 2:
+        raise InputError(
+            "wanted one budget: --flops C, --hardware NAME --hours H, or --hardware NAME --money M --price P"
+        )
+    if args.flops is not None:
+        budget = plan.Budget.of_flops(args.flops, args.hardware, args.utilisation)
+    elif args.hardware is None:
+        raise InputError("--hours and --money need --hardware NAME, such as v5p-128 or h100-8")
+    elif args.hours is not None:
+        budget = plan.Budget.of_hardware(args.hardware, args.hours, args.utilisation)
+    elif args.price is None:
+        raise InputError("--money needs --price, of one chip and hour")
+    else:
+        budget = plan.Budget.of_money(args.money, args.hardware, args.price, args.utilisation)
+    made = plan.plan(
+        found,
+        budget,
+        B_crit=_read_fit(args.batch_fit) if args.batch_fit else None,
+        inference_tokens=args.inference_tokens,
+        unique_tokens=args.unique_tokens,
+        params=args.params,
+    )
+    if args.json:
+        _print_json(made.to_dict())
+    else:
+        print(made.text())
+    if args.store:
+        if found.law.inputs != ("params", "tokens"):
+            raise InputError(
+                f"--store keeps a forecast of params and tokens; {found.law.name} takes {found.law.inputs}"
+            )
+        forecast.store(forecast.forecast(found, params=made.params, tokens=made.tokens), args.store)
+        _say(f"written: {args.store}")
+    return 0
+
+
+def _compare(args: argparse.Namespace) -> int:
+    from analysis import compare, table
+
+    columns = _pairs(args.columns, "--columns")
+    found = compare.compare(table.load(args.a, columns), table.load(args.b, columns), law=args.law)
+    if args.json:
+        _print_json(found.to_dict())
+    else:
+        print(found.text())
+    return 0
 
 
 def _report(args: argparse.Namespace) -> int:
