@@ -174,16 +174,18 @@ def rate_checks(table: Table, own: Mask) -> tuple[list[RateCheck], list[str]]:
             )
         )
     checks.sort(key=lambda c: (c.params, c.tokens))
-    untried = []
-    sizes = np.unique(table["params"])
+    sizes, missing = np.unique(table["params"]), {}
     for name, size in (("smallest", sizes[0]), ("largest", sizes[-1])):
-        tried = {round(math.log2(t.rate / c.rate)) for c in checks if c.params == size for t in c.trials}
-        missing = [word for step, word in ((-1, "half"), (1, "double")) if not any(np.sign(t) == step for t in tried)]
-        if missing:
-            untried.append(
-                f"At the {name} size (N = {digits.short(size)}) {' and '.join(missing)} the learning rate "
-                f"{digits.plural(len(missing), 'was', 'were')} not tried."
-            )
+        steps = [t.rate / c.rate for c in checks if c.params == size for t in c.trials]
+        there = {"half": any(step < 1 for step in steps), "double": any(step > 1 for step in steps)}
+        lacks = [word for word, tried in there.items() if not tried]
+        if lacks:
+            missing.setdefault(" and ".join(lacks), []).append(f"{name} size (N = {digits.short(size)})")
+    untried = [
+        f"{what.capitalize()} the learning rate {'were' if ' and ' in what else 'was'} not tried at the "
+        f"{' and the '.join(where)}: whether the rates suit the sizes is not known."
+        for what, where in missing.items()
+    ]
     return checks, untried
 
 

@@ -39,7 +39,7 @@ def plain(x: float, digits: int = 3) -> str:
 def constant(value: float, low: float, high: float) -> tuple[str, str]:
     """A constant to the digits that its interval supports, and the interval: ("0.354", "0.345 to 0.363")."""
     width = (high - low) / 2
-    even = math.isfinite(width) and width > 0 and (low <= 0 or high / low < DECADES)
+    even = math.isfinite(width) and width > 0 and (low < 0 or low * DECADES > high)
     if not even:
         return plain(value), f"{plain(low)} to {plain(high)}"
     exponent = math.floor(math.log10(width))
@@ -60,7 +60,7 @@ def percent(share: float, *, sign: bool = False) -> str:
         return "–"
     size = abs(100 * share)
     decimals = 0 if size >= 9.95 else 1 if size >= 0.995 else 2
-    return f"{100 * share:{'+' if sign else ''}.{decimals}f} %"
+    return f"{100 * share:{'+' if sign else ''}.{decimals}f} %".replace("-", "−")
 
 
 def plural(n: int, one: str, more: str) -> str:

@@ -52,12 +52,13 @@ EXPONENTS = ("alpha", "beta", "alpha_N", "alpha_D", "alpha_C")
 class Foretold:
     """Runs kept out of a fit, and what the law fitted to the others says of them; arrays of one entry per run.
 
-    `low` and `high` bound a single run: the law's own uncertainty and the scatter of runs around it.
+    `D` is in the tokens that the law is about; `low` and `high` bound a single run: the law's own uncertainty and the
+    scatter of runs around it.
     """
 
     rule: str
-    params: np.ndarray
-    tokens: np.ndarray
+    N: np.ndarray
+    D: np.ndarray
     measured: np.ndarray
     predicted: np.ndarray
     low: np.ndarray
@@ -326,7 +327,10 @@ def _fitted(
         found = fit(law, table, loss="squared", level=LEVEL, bootstrap=draws, **options)
     except (FitError, InputError) as error:
         return Finding(law, None, _reason(law, str(error)), evidence)
-    return Finding(law, found, "", evidence, rows, _foretold(law, rows, found, hold, options))
+    finding = Finding(law, found, "", evidence, rows)
+    if not finding.sound:
+        return finding
+    return dataclasses.replace(finding, foretold=_foretold(law, rows, found, hold, options))
 
 
 def _foretold(law: type[Law], rows: Table, found: Fit, hold: str, options: dict[str, Any]) -> Foretold | None:
@@ -338,13 +342,11 @@ def _foretold(law: type[Law], rows: Table, found: Fit, hold: str, options: dict[
         smaller = fit(law, rows, loss="squared", level=LEVEL, hold_out=largest, **{**options, "every_run": True})
     except (FitError, InputError):
         return None
-    held = rows.where(largest, "fitted")
+    held, data = rows.where(largest, "fitted"), next((name for name in law.inputs if "tokens" in name), "tokens")
     said = smaller.band(*(held[name] for name in law.inputs), run=True)
     size = digits.short(float(held[hold][0]))
     rule = f"the largest size (N = {size})" if hold == "params" else f"the largest data set ({size} tokens)"
-    return Foretold(
-        rule, held["params"], held["tokens"], held[found.target], *(np.asarray(part, float) for part in said)
-    )
+    return Foretold(rule, held["params"], held[data], held[found.target], *(np.asarray(part, float) for part in said))
 
 
 def _reason(law: type[Law], message: str) -> str:

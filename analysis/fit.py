@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Generic, Literal, NamedTuple, Self, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -36,6 +36,7 @@ NOISELESS = 1e-9  # scatter of ln(loss) below which the data were computed, not 
 GONE = 1e-4  # share of every prediction below which a term of the law has left the fit
 
 Interval = tuple[float, float]
+L = TypeVar("L", bound=Law)
 
 _PLAIN = (  # fields that JSON holds as they are
     "status",
@@ -90,7 +91,7 @@ class LackOfFit:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Fit:
+class Fit(Generic[L]):
     """A law with its constants estimated, and how far they can be trusted.
 
     Attributes:
@@ -108,7 +109,7 @@ class Fit:
         draws: constants of each bootstrap refit, (draws, p).
     """
 
-    law: Law
+    law: L
     target: str
     objective_kind: Objective
     status: str
@@ -272,7 +273,7 @@ class Fit:
 
     @classmethod
     def _from_dict(cls, d: dict[str, Any], law: type[Law] | None) -> Self:
-        law = law or law_by_name(d["law"])
+        law = cast(type[L], law or law_by_name(d["law"]))
         log = {c.name: c.log for c in law.constants()}
 
         def interval(ends: Sequence[float | None], name: str) -> Interval:
@@ -332,7 +333,7 @@ class Fit:
 
 
 def fit(
-    law: type[Law] | str,
+    law: type[L] | str,
     table: Table | Mapping[str, ArrayLike],
     *,
     target: str | None = None,
@@ -350,7 +351,7 @@ def fit(
     starts: ArrayLike | int = STARTS,
     every_run: bool = False,
     seed: int = 0,
-) -> Fit:
+) -> Fit[L]:
     """Estimates the constants of a law from the runs that it is about.
 
     Args:
@@ -373,7 +374,7 @@ def fit(
         InputError: a column, a cell or an argument that cannot be used.
         FitError: too few runs, an input that does not vary, an exponent not above 0, no start that leads anywhere.
     """
-    law = law_by_name(law) if isinstance(law, str) else law
+    law = cast(type[L], law_by_name(law) if isinstance(law, str) else law)
     table = table if isinstance(table, Table) else Table.from_columns({k: np.asarray(v) for k, v in table.items()})
     fixed = dict(fixed or {})
     objective = Objective(loss, float(delta), log, float(asymmetry))

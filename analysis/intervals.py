@@ -45,8 +45,8 @@ def spread(
 
     Least squares takes the scatter to be the same for all runs: s^2 (J' W J)^-1, right for few runs and Gaussian noise.
     A robust loss is for scatter that is not: H^-1 M H^-1, M the sum of squared scores, H the curvature averaged over
-    the density of the residuals, since Huber's function at delta = 1e-3 is nearly a modulus. With `clusters` (an index per
-    row) M sums the scores of a cluster first: its rows may depend on one another.
+    the density of the residuals, since Huber's function at delta = 1e-3 is nearly a modulus. With `clusters` (an index
+    per row) M sums the scores of a cluster first: its rows may depend on one another.
     """
     m, p = theta.shape
     J = jacobian(problem.law, theta, problem.x, problem.objective.log)[..., free]  # m n q
@@ -56,7 +56,8 @@ def spread(
     _, psi = problem.objective.terms(r)
     n, q = (w > 0).sum(-1), int(free.sum())
     degrees = np.maximum(n - q, 1).astype(float)
-    curvature = _inverse(np.einsum("mni,mn,mnj->mij", J, w * _slope(problem.objective, r, n, q), J))
+    slope = _slope(problem.objective, r, n, q)
+    curvature = _inverse(np.einsum("mni,mn,mnj->mij", J, w * slope, J))
     if problem.objective.kind == "squared" and clusters is None:
         small = ((w * psi**2).sum(-1) / degrees)[:, None, None] * curvature
     else:
@@ -70,6 +71,13 @@ def spread(
             score, few = summed, np.full(m, groups / max(groups - 1, 1))
             degrees = np.full(m, max(groups - q, 1), float)
         small = curvature @ np.einsum("mgi,m,mgj->mij", score, few, score) @ curvature
+        if clusters is None:
+            # Squared scores miss what a run of much leverage hides, which tells with few runs: no less than if all
+            # runs scattered alike.
+            alike = (w * psi**2).sum(-1) / degrees / np.maximum((w * slope).sum(-1) / w.sum(-1), 1e-300)
+            own = np.einsum("mii->mi", small)
+            stretch = np.sqrt(np.maximum(alike[:, None] * np.einsum("mii->mi", curvature) / np.maximum(own, 1e-300), 1))
+            small = small * stretch[:, :, None] * stretch[:, None, :]
     covariance = np.zeros((m, p, p))
     covariance[np.ix_(np.arange(m), free, free)] = small
     scale = np.ones((m, p))

@@ -33,6 +33,7 @@ FAINT = "#dfe3ea"
 MAP = "viridis"  # readable by colour-blind people, lightness falls along it
 LIGHTEST, DARKEST = 0.86, 0.02  # part of the map in use: its last yellow is too light on paper
 NAMED = 9  # sizes that a legend names; of more, the ends and some between
+FACTORS = ((1, 2, 5), (1, 3), (1,))  # round numbers: these times a power of ten
 STYLE: dict[Any, Any] = {
     "font.family": ["DejaVu Sans"],
     "font.size": 8.5,
@@ -159,34 +160,41 @@ def learning_curves(
         return figure
 
 
-def against_size_and_data(fit: Fit, table: Table, *, shades: Shades | None = None) -> Figure:
-    """A law of N and D over its runs: against N with a line per D, against D with a line per N, each with its band.
+def against_size_and_data(
+    table: Table, fit: Fit | None = None, *, column: str = "tokens", shades: Shades | None = None
+) -> Figure:
+    """Losses against N with a line per D, against D with a line per N: the law with its band, or lines that join runs.
 
     Args:
-        fit: a law of (params, tokens) or (params, unique_tokens).
-        table: the runs it was fitted to.
+        table: the runs, those a law was fitted to if one is given.
+        fit: a law of params and `column`.
+        column: which D, "tokens" or "unique_tokens".
     """
     shades = shades or Shades.of(table)
-    N, data = table["params"], fit.law.inputs[1]
-    D, L = table[data], table[fit.target]
+    N, D, L = table["params"], table[column], table[fit.target if fit else "loss"]
+    line_N, line_D = (np.geomspace(x.min() / 1.2, x.max() * 1.2, 80) for x in (N, D))
+    shown, ends = [L], []
     with matplotlib.rc_context(STYLE):
         figure, (left, right) = _panels(2)
-        line_N, line_D = (np.geomspace(x.min() / 1.2, x.max() * 1.2, 80) for x in (N, D))
-        ends = []
-        lengths = _some(np.unique(D))
-        for one in lengths:
-            said = _line(left, line_N, fit, [line_N, np.full_like(line_N, one)], GREY)
-            ends.append((float(said[-1]), digits.short(one)))
+        for length in _some(np.unique(D)):
+            x, y = (
+                (line_N, _line(left, line_N, fit, [line_N, np.full_like(line_N, length)], GREY))
+                if fit
+                else _joined(left, N[D == length], L[D == length], GREY)
+            )
+            ends.append((float(x[-1]), float(y[-1]), digits.short(length)))
+            shown.append(y)
         for size in np.unique(N):
-            colour = shades(size)
-            _line(right, line_D, fit, [np.full_like(line_D, size), line_D], colour)
-            rows = N == size
+            rows, colour = N == size, shades(size)
+            if fit:
+                shown.append(_line(right, line_D, fit, [np.full_like(line_D, size), line_D], colour))
+            else:
+                _joined(right, D[rows], L[rows], colour)
             for axes, x in ((left, N), (right, D)):
                 axes.plot(x[rows], L[rows], "o", color=colour, ms=4.2, mec="white", mew=0.5, ls="", zorder=5)
-        everything = np.concatenate([L, fit.band(N.min() / 1.2, D.min() / 1.2).value.reshape(1)])
-        for axes, column in ((left, "params"), (right, data)):
-            _log_axes(axes, column, table[column], everything)
-        _end_labels(left, line_N[-1], ends, "D =")
+        for axes, name in ((left, "params"), (right, column)):
+            _log_axes(axes, name, table[name], np.concatenate(shown))
+        _end_labels(left, ends, "D =")
         left.set_title("Against N, one line per D")
         right.set_title("Against D, one line per N")
         left.set_ylabel(LOSS)
@@ -242,14 +250,22 @@ def residuals(fit: Fit, table: Table, *, sigma: float | None = None, shades: Sha
         return figure
 
 
-def held_out(measured: ArrayLike, predicted: ArrayLike, low: ArrayLike, high: ArrayLike, tokens: ArrayLike) -> Figure:
+def held_out(
+    measured: ArrayLike,
+    predicted: ArrayLike,
+    low: ArrayLike,
+    high: ArrayLike,
+    data: ArrayLike,
+    *,
+    column: str = "tokens",
+) -> Figure:
     """Losses of runs that a fit had not seen: against what it foretold, and the error in percent against D.
 
     Args:
         measured, predicted, low, high: nats per token, shape (n,); the ends bound a single run.
-        tokens: D of each run.
+        data: D of each run, of the kind that `column` names.
     """
-    y, x, a, b, D = (np.asarray(v, float) for v in (measured, predicted, low, high, tokens))
+    y, x, a, b, D = (np.asarray(v, float) for v in (measured, predicted, low, high, data))
     marks = {"fmt": "o", "color": INK, "ms": 4.5, "mec": "white", "mew": 0.5, "ecolor": GREY, "elinewidth": 0.9}
     with matplotlib.rc_context(STYLE):
         figure, (left, right) = _panels(2, height=3.4, legend=False)
@@ -269,7 +285,7 @@ def held_out(measured: ArrayLike, predicted: ArrayLike, low: ArrayLike, high: Ar
         right.set_xscale("log")
         _log_axis(right.xaxis, D)
         _percent_axis(right, max(float(np.max(np.abs(off))), float(np.max(np.abs([off - bars[0], off + bars[1]])))))
-        right.set(xlim=_margins(D, 1.25), xlabel=LABELS["tokens"])
+        right.set(xlim=_margins(D, 1.25), xlabel=LABELS[column])
         right.set_title("Foretold above the measured")
         return figure
 
@@ -336,6 +352,14 @@ def _line(
     return said.value
 
 
+def _joined(axes: Axes, x: Array, y: Array, colour: Any) -> tuple[Array, Array]:
+    """A thin line through the mean of the points at each x; its points."""
+    at = np.unique(x)
+    means = np.array([np.exp(np.log(y[x == v]).mean()) for v in at])
+    axes.plot(at, means, color=colour, lw=0.8, zorder=3)
+    return at, means
+
+
 def _log_axes(axes: Axes, column: str, x: ArrayLike, losses: ArrayLike) -> None:
     """Logarithmic axes of losses over `column`, with plain numbers."""
     axes.set_xscale("log")
@@ -343,34 +367,44 @@ def _log_axes(axes: Axes, column: str, x: ArrayLike, losses: ArrayLike) -> None:
     low, high = _finite_range(losses)
     axes.set_ylim(low / (high / low) ** 0.05, high * (high / low) ** 0.05)
     _log_axis(axes.yaxis, [*np.geomspace(low, high, 9)], digits.plain)
-    _log_axis(axes.xaxis, x, digits.ten if column == "flops" else digits.short)
+    if column == "flops":
+        wide = np.ptp(np.log10(x)) > 2
+        _log_axis(axes.xaxis, np.geomspace(*_finite_range(x), 9), digits.ten, ((1,),) if wide else FACTORS)
+    else:
+        _log_axis(axes.xaxis, x)
     axes.set_xlabel(LABELS[column])
 
 
-def _log_axis(axis: Any, values: ArrayLike, write: Callable[[float], str] = digits.short) -> None:
-    """Ticks on a logarithmic axis that a person would have chosen: the values themselves where these are few."""
+def _log_axis(
+    axis: Any,
+    values: ArrayLike,
+    write: Callable[[float], str] = digits.short,
+    factors: Sequence[tuple[int, ...]] = FACTORS,
+) -> None:
+    """Ticks on a logarithmic axis that a person would have chosen."""
     axis.set_minor_locator(ticker.NullLocator())
-    axis.set_major_locator(ticker.FixedLocator(ticks(values)))
+    axis.set_major_locator(ticker.FixedLocator(ticks(values, factors)))
     axis.set_major_formatter(ticker.FuncFormatter(lambda v, _: _trimmed(write(v))))
 
 
-def ticks(values: ArrayLike) -> list[float]:
+def ticks(values: ArrayLike, factors: Sequence[tuple[int, ...]] = FACTORS) -> list[float]:
     """At most eight ticks for a logarithmic axis: the values themselves where few and well apart, else round numbers.
 
     Args:
         values: what the axis shows, above 0.
+        factors: by what powers of ten may be multiplied, the densest choice first.
     """
-    low, high = _finite_range(values)
-    decades = math.log10(high / low)
     own = np.unique(np.asarray(values, float)[np.isfinite(values)])
-    if 2 <= len(own) <= 8 and np.min(np.diff(np.log10(own))) > 0.115 * decades:
+    if len(own) == 1:
+        return own.tolist()
+    low, high = float(own[0]), float(own[-1])
+    decades = math.log10(high / low)
+    if len(own) <= 8 and np.min(np.diff(np.log10(own))) > 0.115 * decades:
         return own.tolist()
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     if decades > 0.7:
-        for factors in ((1, 2, 5), (1, 3), (1,)):
-            inside = [v for p in powers for f in factors if low <= (v := f * 10.0**p) <= high]
-            if len(inside) <= 8:
-                return inside
+        rounds = ([v for p in powers for f in choice if low <= (v := f * 10.0**p) <= high] for choice in factors)
+        inside = min(rounds, key=lambda choice: (len(choice) > 8, -len(choice)))
         return inside[:: math.ceil(len(inside) / 8)]
     least = (high - low) / 7
     power = 10.0 ** math.floor(math.log10(least))
@@ -397,7 +431,9 @@ def _margins(values: ArrayLike, factor: float) -> tuple[float, float]:
 def _percent_axis(axes: Axes, reach: float) -> None:
     axes.set_ylim(-1.15 * reach, 1.15 * reach)
     axes.yaxis.set_major_locator(ticker.MaxNLocator(6))
-    axes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda y, _: f"{y:+.3g} %" if abs(y) > 1e-9 else "0"))
+    axes.yaxis.set_major_formatter(
+        ticker.FuncFormatter(lambda y, _: f"{y:+.3g} %".replace("-", "−") if abs(y) > 1e-9 else "0")
+    )
 
 
 def _some(values: Array) -> Array:
@@ -423,22 +459,21 @@ def _size_legend(figure: Figure, N: Array, shades: Shades) -> None:
     )
 
 
-def _end_labels(axes: Axes, x: float, ends: Sequence[tuple[float, str]], head: str) -> None:
-    """Names lines at their right ends, moved apart where they would overlap."""
+def _end_labels(axes: Axes, ends: Sequence[tuple[float, float, str]], head: str) -> None:
+    """Names lines at their right ends (x, y), moved apart where they would overlap."""
     low, high = (math.log(v) for v in axes.get_ylim())
     height = axes.get_window_extent().height / axes.figure.dpi * 72  # points
     apart = 9.5 / height * (high - low)
     places: list[float] = []
-    ordered = sorted(ends)
-    for value, _ in ordered:
-        places.append(max(math.log(value), places[-1] + apart) if places else math.log(value))
+    ordered = sorted(ends, key=lambda end: end[1])
+    for _, y, _ in ordered:
+        places.append(max(math.log(y), places[-1] + apart) if places else math.log(y))
     shift = max(0.0, places[-1] - high)
-    for (value, name), place in zip(ordered, places, strict=True):
-        text = f"{head} {name}" if (value, name) == ordered[-1] else name
+    for (x, y, name), place in zip(ordered, places, strict=True):
         axes.annotate(
-            text,
+            f"{head} {name}" if y == ordered[-1][1] else name,
             (x, math.exp(place - shift)),
-            xytext=(3, 0),
+            xytext=(6, 0),
             textcoords="offset points",
             va="center",
             fontsize=7.5,

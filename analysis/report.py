@@ -34,7 +34,7 @@ from analysis.table import Table, read_curves, read_positions, read_study
 PACKAGES = ("scaling", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy", "matplotlib")
 
 # As printed. Kaplan's C_c is 1.6e7 PF-days; Hoffmann's constants have the digits of their source.
-KAPLAN, HOFFMANN, BESIROGLU = "Kaplan et al. (2020)", "Hoffmann et al. (2022)", "Besiroglu et al. (2024)"
+PAPERS = KAPLAN, HOFFMANN, BESIROGLU = "Kaplan et al. (2020)", "Hoffmann et al. (2022)", "Besiroglu et al. (2024)"
 PUBLISHED: Mapping[type[Law], Mapping[str, Mapping[str, str]]] = {
     laws.Chinchilla: {
         HOFFMANN: {"E": "1.6934", "A": "406.4", "B": "410.7", "alpha": "0.3392", "beta": "0.2849"},
@@ -49,7 +49,7 @@ PUBLISHED: Mapping[type[Law], Mapping[str, Mapping[str, str]]] = {
     laws.KaplanND: {KAPLAN: {"N_c": "6.4×10¹³", "D_c": "1.8×10¹³", "alpha_N": "0.076", "alpha_D": "0.103"}},
     laws.KaplanN: {KAPLAN: {"N_c": "8.8×10¹³", "alpha_N": "0.076"}},
     laws.KaplanD: {KAPLAN: {"D_c": "5.4×10¹³", "alpha_D": "0.095"}},
-    laws.KaplanC: {KAPLAN: {"C_c": "1.4×10²⁷", "alpha_C": "0.057"}},
+    laws.KaplanC: {KAPLAN: {"C_c": "1.38×10²⁷", "alpha_C": "0.057"}},
 }
 
 
@@ -154,13 +154,15 @@ def _facts(found: Findings) -> Markup:
 
 
 def _laws(found: Findings) -> Markup:
-    parts = [_tag("p", warning, class_="warning") for warning in found.warnings]
+    parts = []
+    if found.warnings:
+        parts.append(_tag("div", Markup("".join(_tag("p", w) for w in found.warnings)), class_="warning"))
     for finding in found.laws:
         fit = finding.fit
         if fit is None:
             inside = _tag("p", f"Not identified: {finding.why}.", class_="missing")
         elif not finding.sound:
-            inside = _tag("p", f"Doubtful: {fit.status} ({fit.why}).", class_="missing")
+            inside = _tag("p", _mathematics(f"Doubtful: {fit.status} ({fit.why})."), class_="missing")
         else:
             inside = _tag("p", Markup(f"L = {_mathematics(findings.formula(fit))}"), class_="formula")
             intervals = (f"{n} {i}" for n, _, i in findings.constants(fit) if n in findings.EXPONENTS)
@@ -192,29 +194,34 @@ def _curves(found: Findings, curves: Table | None, shades: Shades) -> Markup:
     return _figure(
         plots.learning_curves(shown, ends=found.envelope, fit=fit, shades=shades),
         "curves",
-        "Held-out loss along training, one line per run, a dot at its end. At the right the lower envelope of all curves"
+        "Held-out loss along training, one line per run, a dot at its end. At the right the lower envelope of all runs"
         + (", and L(C) fitted to the marked ends of runs with its 95 % band." if fit else "."),
     )
 
 
 def _surfaces(found: Findings, shades: Shades) -> Markup:
     parts: list[str] = []
-    for finding in found.laws:
-        if finding.fit is None or finding.table is None or len(finding.law.inputs) != 2:
-            continue
-        data = "tokens processed" if finding.law is laws.Chinchilla else "unique tokens, trained until the loss turned"
+    shown = [f for f in found.laws if f.sound and len(f.law.inputs) == 2]
+    if not shown and len(found.table) > 1:
+        caption = "Dots are runs, joined by lines: these runs identify no law of N and D."
+        parts.append(_figure(plots.against_size_and_data(found.table, shades=shades), "loss", caption))
+    for finding in shown:
+        fit, rows, column = finding.fit, finding.table, finding.law.inputs[1]
+        assert fit is not None
+        assert rows is not None
+        data = "tokens processed" if column == "tokens" else "unique tokens, repeated until the held-out loss turned"
         sigma = found.noise.sigma if found.noise else None
         parts += [
             _tag("h3", finding.title),
             _figure(
-                plots.against_size_and_data(finding.fit, finding.table, shades=shades),
+                plots.against_size_and_data(rows, fit, column=column, shades=shades),
                 f"{finding.law.name}-loss",
                 f"Dots are runs, lines the fitted law with the 95 % band of its mean. D: {data}.",
             ),
             _figure(
-                plots.residuals(finding.fit, finding.table, sigma=sigma, shades=shades),
+                plots.residuals(fit, rows, sigma=sigma, shades=shades),
                 f"{finding.law.name}-residuals",
-                f"Residuals, rms {digits.percent(finding.fit.residuals.rms)}"
+                f"Residuals, rms {digits.percent(fit.residuals.rms)}"
                 + (", with two standard deviations of the seed noise shaded." if sigma else "."),
             ),
         ]
@@ -234,21 +241,20 @@ def _surfaces(found: Findings, shades: Shades) -> Markup:
 
 
 def _constants(found: Findings) -> Markup:
-    head = ("Constant", "This study", f"{digits.percent(LEVEL)} interval", "Bootstrap", KAPLAN, HOFFMANN, BESIROGLU)
+    interval_ = f"{digits.percent(LEVEL)} interval"
+    head = (
+        "Constant", "This study", (interval_, "profile likelihood"), (interval_, "bootstrap"),
+        *((paper.partition(" ")[0], paper[-5:-1]) for paper in PAPERS),
+    )  # fmt: skip
     rows: list[tuple[str, ...] | str] = []
     for finding in found.laws:
         fit = finding.fit
-        state = "not identified" if fit is None else "" if finding.sound else f"doubtful: {fit.status}"
-        rows.append(f"{finding.title}, {finding.law.source}{f': {state}' if state else ''}")
-        ours = {n: (v, i) for n, v, i in findings.constants(fit)} if fit else {}
+        state = ": not identified" if fit is None else "" if finding.sound else f": doubtful, {fit.status}"
+        rows.append(f"{finding.title}, {finding.law.source}{state}")
         for c in finding.law.constants():
-            value, interval = ours.get(c.name, ("–", "–"))
-            drawn = (
-                digits.constant(fit.constants[c.name], *fit.percentile[c.name])[1] if fit and fit.percentile else "–"
-            )
-            papers = (PUBLISHED[finding.law].get(paper, {}).get(c.name, "–") for paper in head[4:])
-            rows.append((_symbol(c.name, c.unit), value, interval, drawn, *papers))
-    table = _table(head, rows, text=1)
+            papers = (_printed(PUBLISHED[finding.law].get(paper, {}).get(c.name, "–")) for paper in PAPERS)
+            rows.append((_symbol(c.name, c.unit), *_estimate(finding, c.name), *papers))
+    table = _table(head, rows, text=1, wide=True)
     notes = [
         f"Intervals are profile likelihood at {digits.percent(LEVEL)}; beside them bootstrap percentiles of "
         f"{findings.DRAWS} refits to resampled runs, which cover less than they say where runs are few. The fits are "
@@ -270,6 +276,18 @@ def _constants(found: Findings) -> Markup:
     if remarks:
         parts += [_tag("h3", "Remarks of the fits"), _list(remarks)]
     return Markup("".join(parts))
+
+
+def _estimate(finding: Finding, name: str) -> Iterator[str]:
+    """A constant, its interval and its bootstrap interval; in grey where doubtful."""
+    fit = finding.fit
+    if fit is None:
+        yield from ("–", "–", "–")
+        return
+    value, interval = digits.constant(fit.constants[name], *fit.intervals[name])
+    drawn = digits.constant(fit.constants[name], *fit.percentile[name])[1] if fit.percentile else "–"
+    for text in (value, interval, drawn):
+        yield text if finding.sound else _tag("span", text, class_="doubtful")
 
 
 def _entropy(found: Findings) -> Markup:
@@ -325,7 +343,7 @@ def _checks(found: Findings) -> Markup:
                 _tag("h3", f"Forecast of the largest models: {finding.title}"),
                 _tag("p", f.sentence()),
                 _figure(
-                    plots.held_out(f.measured, f.predicted, f.low, f.high, f.tokens),
+                    plots.held_out(f.measured, f.predicted, f.low, f.high, f.D, column=finding.law.inputs[1]),
                     f"{finding.law.name}-held-out",
                     "Bars: 95 % interval of a single run, from the law's own uncertainty and the scatter of runs.",
                 ),
@@ -385,25 +403,22 @@ def _runs(found: Findings, shades: Shades) -> Markup:
             )
         )
     lead = _tag("p", Markup(f"The same with every column, at full precision: {_links()}."))
-    body = _table(head, rows, text=2, classes=classes, id_column=True)
+    body = _table(head, rows, text=2, classes=classes, wide=True)
     return Markup(lead + f'<div class="scroll">{body}</div>')
 
 
 def _excluded(found: Findings) -> Markup:
-    reasons = [(e.reason, e.rows) for e in found.excluded]
-    reasons += [
-        (f"for {finding.title} alone: {e.reason}", e.rows)
-        for finding in found.laws
-        if finding.fit
-        for e in finding.fit.excluded
-        if e not in found.excluded
-    ]
-    items = [Markup(f"{_text(reason)}: {len(rows)} {digits.plural(len(rows), 'run', 'runs')}"
-                    f' <span class="soft">({_text(", ".join(map(_id, rows)))})</span>') for reason, rows in reasons]  # fmt: skip
+    items = []
+    for e in found.excluded:
+        ids = _tag("span", f"({', '.join(map(_id, e.rows))})", class_="soft")
+        items.append(Markup(f"{_count(len(e.rows))}: {_text(e.reason)} {ids}"))
+    for finding in found.laws:
+        own = [e for e in finding.fit.excluded if e not in found.excluded] if finding.fit else []
+        items += [_text(f"{_count(len(e.rows))} for {finding.title} alone: {e.reason}") for e in own]
     items += [Markup(_text(note)) for note in found.everything.notes]
     if not items:
         return _tag("p", "No run was left out.")
-    return _list(items)
+    return Markup(_list(items) + _tag("p", "Which runs each law was fitted to is in findings.json."))
 
 
 def _conventions(found: Findings) -> Markup:
@@ -417,8 +432,8 @@ def _conventions(found: Findings) -> Markup:
               "turned."),
         ("C", "6ND FLOP: a multiply-add counts 2, the backward pass twice the forward, the attention square and the "
               "logits not at all. Other counts are the columns flops_attention, flops_head and flops_total."),
-        ("L", "Mean cross-entropy of held-out tokens in nats per token, on the same windows for every run, averaged over "
-              "the context. Laws of unique tokens take the lowest loss along the run, the others the last one."),
+        ("L", "Mean cross-entropy of held-out tokens in nats per token, on the same windows for every run, averaged "
+              "over the context. Laws of unique tokens take the lowest loss along the run, the others the last one."),
     ]  # fmt: skip
     if table.has("bytes_per_token"):
         sizes = np.unique(table["bytes_per_token"])
@@ -513,9 +528,12 @@ def _table(
     *,
     text: int = 0,
     classes: Sequence[str] = (),
-    id_column: bool = False,
+    wide: bool = False,
 ) -> Markup:
-    """A table; a row that is one string heads a group. The first `text` columns are set flush left."""
+    """A table; a row that is one string heads a group. The first `text` columns are set flush left.
+
+    A wide one fills the page.
+    """
     last = len(head) - 1
 
     def align(k: int) -> str:
@@ -532,11 +550,12 @@ def _table(
             lines.append(f'<tr><th class="group" colspan="{len(head)}">{_text(row)}</th></tr>')
             continue
         cells = "".join(
-            _tag("td", c, class_=" ".join(filter(None, (align(k), "id" if id_column and k == 0 else ""))))
+            _tag("td", c, class_=" ".join(filter(None, (align(k), "id" if classes and k == 0 else ""))))
             for k, c in enumerate(row)
         )
         lines.append(_tag("tr", Markup(cells), class_=classes[r] if classes else ""))
-    return Markup(f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table>")
+    inside = f"<thead><tr>{heads}</tr></thead><tbody>{''.join(lines)}</tbody>"
+    return _tag("table", Markup(inside), class_="wide" if wide else "")
 
 
 def _figure(figure: Figure, id: str, caption: str, class_: str = "") -> Markup:
@@ -557,12 +576,22 @@ def _mathematics(text: str) -> Markup:
     return Markup(re.sub(r"\balpha", "α", re.sub(r"\bbeta", "β", text)))
 
 
+def _printed(value: str) -> Markup:
+    """A published value, its interval below it in small."""
+    number, _, interval = value.partition(" (")
+    return Markup(_text(number) + (_tag("small", interval.rstrip(")")) if interval else ""))
+
+
 def _symbol(name: str, unit: str) -> Markup:
     return Markup(_mathematics(name) + (f' <span class="soft">{_text(unit)}</span>' if unit else ""))
 
 
 def _rows_of(finding: Finding) -> str:
     return "points of the envelope" if finding.law is laws.KaplanC else "runs"
+
+
+def _count(runs: int) -> str:
+    return f"{runs} {digits.plural(runs, 'run', 'runs')}"
 
 
 def _id(row: str) -> str:

@@ -55,7 +55,7 @@ def _rho(r: Any, delta: Any, asymmetry: Any, xp: Any) -> tuple[Any, Any, Any, An
     a = xp.abs(r)
     inside = a <= delta
     rho = xp.where(inside, 0.5 * a * a, delta * (a - 0.5 * delta))
-    weight = xp.where(inside, 1.0, delta / xp.maximum(a, 1e-300))
+    weight = xp.where(inside, 1.0, delta / xp.maximum(a, 1e-150))
     heavy = xp.where(r > 0, asymmetry, 1.0)
     return heavy * rho, heavy * xp.clip(r, -delta, delta), heavy * inside, heavy * weight
 
@@ -247,7 +247,8 @@ def _program(law: type[Law], log_target: bool) -> Callable[..., State]:
     def evaluate(theta: Any, free: Any, x: Any, y: Any, w: Any, shape: Any) -> tuple[Any, ...]:
         value, push = jax.linearize(lambda t: jnp.broadcast_to(transformed(t, x), y.shape), theta)
         J = jax.vmap(push)(jnp.eye(p)) * free[:, None]  # p n
-        rho, psi, slope, weight = _rho(value - y, *shape, jnp)
+        delta, asymmetry = shape
+        rho, psi, slope, weight = _rho(value - y, delta, asymmetry, jnp)
         return jnp.sum(w * rho), J @ (w * psi), (J * (w * slope)) @ J.T, (J * (w * weight)) @ J.T
 
     def newton_step(value: Any, g: Any, H: Any, D: Any, damping: Any, free: Any) -> tuple[Any, ...]:

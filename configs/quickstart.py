@@ -14,53 +14,52 @@ import itertools
 
 from configs.rates import learning_rate
 from scaling import counts
-from scaling.config import DataConfig, EvalConfig, ModelConfig, OptimConfig, RunConfig, Study
+from scaling.config import EvalConfig, ModelConfig, OptimConfig, RunConfig, Study
 from scaling.errors import InputError
 from scaling.ladder import ladder
 
-SHAPES = ((8, 2), (16, 2), (24, 2), (40, 2), (64, 2), (88, 2), (128, 2), (128, 4), (192, 4), (256, 4), (384, 4))
-FIRST_D = 2**17  # tokens
+SHAPES = ((8, 2), (16, 2), (24, 2), (40, 2), (64, 2), (80, 2), (128, 2), (128, 4), (192, 4), (256, 4), (384, 4))
+EPOCHS = 16  # of the repeated data: the held-out loss of all but the smallest models has then turned
 BATCH = 4  # sequences of 64 tokens: short runs lack updates more than they gain from large batches
 SPEED = 2 * 30e9  # FLOP/s of two cores of an AMD EPYC of 2023, small models' overheads counted as FLOP
 
 
-def study(minutes: float = 5, data: str = "python") -> Study:
-    """The most sizes, doublings of D and seeds that `minutes` allow: 6, 4 and 2 at 5 minutes."""
+def study(minutes: float = 5, D: int = 2**17) -> Study:
+    """As many sizes, doublings of D and seeds as `minutes` allow, at least 6, 4 and 2.
+
+    Args:
+      D: the smallest of the grid's numbers of tokens; the largest is at least 8 D, which the text must hold.
+    """
     fitting = None
     for level in itertools.count():
-        runs = _runs(n_sizes=6 + level, n_data=4 + level // 2, n_seeds=2 + level // 2, data=data)
+        runs = _runs(D, n_sizes=6 + level, n_data=4 + level // 3, n_seeds=2 + level // 2)
         if _minutes(runs) > minutes:
             break
         fitting = runs
     if fitting is None:
-        raise InputError(f"minutes={minutes:g} is too short; use at least {_minutes(_runs(6, 4, 2, data)):.1f}")
+        raise InputError(f"minutes={minutes:g} is too short; use at least {_minutes(_runs(D, 6, 4, 2)):.1f}")
     return Study("quickstart", "How does the loss depend on model size N and data D?", fitting)
 
 
-def _runs(n_sizes: int, n_data: int, n_seeds: int, data: str) -> tuple[RunConfig, ...]:
+def _runs(D: int, n_sizes: int, n_data: int, n_seeds: int) -> tuple[RunConfig, ...]:
     models = ladder(SHAPES[:n_sizes], d_head=8)
-    Ds = [FIRST_D * 2**k for k in range(n_data)]
-    source = DataConfig(source=data)
+    Ds = [D * 2**k for k in range(n_data)]
 
-    def once(model: ModelConfig, D: int, seed: int = 0, factor: float = 1.0) -> RunConfig:
+    def once(model: ModelConfig, tokens: int, seed: int = 0, factor: float = 1.0) -> RunConfig:
         rate = OptimConfig(learning_rate=factor * learning_rate(model.N))
-        return RunConfig(model, tokens=D, batch=BATCH, seed=seed, data=source, optim=rate, eval=EvalConfig(windows=128))
+        return RunConfig(model, tokens=tokens, batch=BATCH, seed=seed, optim=rate, eval=EvalConfig(windows=128))
 
     def again(model: ModelConfig, U: int) -> RunConfig:
         rate = OptimConfig(learning_rate=learning_rate(model.N), schedule="constant")
-        return dataclasses.replace(once(model, REPEATED_TOKENS), unique_tokens=U, optim=rate)
+        return dataclasses.replace(once(model, EPOCHS * U), unique_tokens=U, optim=rate)
 
     ends = (models[0], models[-1])
     return (
-        *(once(model, D) for model in models for D in Ds),
-        *(again(model, U) for model in models[:-1] for U in REPEATED),
-        *(once(model, D, seed=seed) for model in ends for D in (Ds[0], Ds[-2]) for seed in range(1, n_seeds)),
+        *(once(model, tokens) for model in models for tokens in Ds),
+        *(again(model, D // few) for model in models[:-2] for few in (8, 4, 2)),
+        *(once(model, tokens, seed=seed) for model in ends for tokens in (Ds[0], Ds[-2]) for seed in range(1, n_seeds)),
         *(once(model, Ds[1], factor=factor) for model in ends for factor in (0.5, 2.0)),
     )
-
-
-REPEATED = (2**12, 2**14, 2**16)  # unique tokens
-REPEATED_TOKENS = 2**18  # processed
 
 
 def _minutes(runs: tuple[RunConfig, ...]) -> float:

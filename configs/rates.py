@@ -7,4 +7,4 @@ def learning_rate(N: int) -> float:
     A power law drawn through the optima of the sweep in results/learning_rate (configs/learning_rate.py), where every
     size loses less than 1 % at half and at double this rate.
     """
-    return 0.0105 * (N / 20_000) ** -0.5
+    return 0.0105 * (N / 20_000) ** -0.4

@@ -21,6 +21,23 @@ T = TypeVar("T")
 SEMANTICS = 1  # raised when a default or the meaning of a field changes, so that no run aliases an older one
 
 
+def _plain(config: Any, prefix: str = "") -> None:
+    """Makes numbers of fields plain: NumPy's, or 1e6 and 1 where 1_000_000 and 1.0 are meant, are the same run."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        kind = int if field.type in (int, int | None) else float if field.type is float else None
+        if kind is None or value is None or type(value) is kind:
+            continue
+        try:
+            plain = kind(value)
+            if plain != value or isinstance(value, str):
+                raise ValueError
+        except (TypeError, ValueError, OverflowError):
+            wanted = "a whole number" if kind is int else "a number"
+            raise InputError(f"{prefix}{field.name}={value!r}: wanted {wanted}") from None
+        object.__setattr__(config, field.name, plain)
+
+
 def _positive(config: Any, *names: str, prefix: str = "") -> None:
     for name in names:
         if not getattr(config, name) > 0:
@@ -49,6 +66,7 @@ class ModelConfig:
     dropout: float = 0.0
 
     def __post_init__(self):
+        _plain(self, "model.")
         _positive(self, "d_model", "n_layer", "n_head", "d_attn", "d_ff", "n_vocab", "n_ctx")
         if self.d_attn % self.n_head:
             raise InputError(f"model.n_head={self.n_head} does not divide model.d_attn={self.d_attn}; choose a divisor")
@@ -85,6 +103,7 @@ class OptimConfig:
     clip: float = 1.0  # global gradient norm
 
     def __post_init__(self):
+        _plain(self, "optim.")
         _one_of(self, "optimizer", "optim")
         _one_of(self, "schedule", "optim")
         _positive(self, "learning_rate", "eps", "clip", prefix="optim")
@@ -109,6 +128,7 @@ class EvalConfig:
     octaves: int = 7  # how far back from the last step
 
     def __post_init__(self):
+        _plain(self, "eval.")
         _positive(self, "windows", "per_octave", "octaves", prefix="eval")
 
 
@@ -127,10 +147,11 @@ class RunConfig:
     eval: EvalConfig = EvalConfig()
 
     def __post_init__(self):
+        _plain(self)
         _one_of(self, "dtype")
         _positive(self, "tokens", "batch")
-        if self.seed < 0:
-            raise InputError(f"seed={self.seed} is negative; use 0 or more")
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"seed={self.seed} must lie between 0 and {2**32 - 1}")
         for name, value, unit, why in (
             ("tokens", self.tokens, self.batch_tokens, "a whole number of steps of batch x n_ctx tokens"),
             ("unique_tokens", self.U, self.model.n_ctx, "a whole number of windows of n_ctx tokens"),

@@ -8,10 +8,17 @@ curve with no gap and no repeat, and `analysis` reads it without the parameters:
     eval_loss               f32 e r t    held-out loss at each position, nats per token
     seconds                 f64          wall-clock time spent training, all sessions together
     finished                bool         no update is left to do
+
+Orbax notices a checkpoint that is cut short, but not a flipped bit, and complains about damage in many tracebacks. So each
+committed checkpoint gets checksums.json, the CRC of its files, and is compared with it before Orbax sees it.
 """
 
+import json
 import logging
+import os
+import shutil
 import warnings
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,9 +31,10 @@ from scaling import folders
 History = dict[str, np.ndarray]
 
 KEEP = 2  # checkpoints: the newest, and the one to fall back on
+SEAL = "checksums.json"
 UNREADABLE = (ValueError, OSError, KeyError, TypeError)  # what Orbax and TensorStore raise for a damaged checkpoint
 
-logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax narrates every save
+logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax narrates every save; what fails is raised as well
 
 
 def start(n_run: int, n_ctx: int) -> History:
@@ -45,8 +53,9 @@ class Record:
     """The checkpoints of one pack, newest last."""
 
     def __init__(self, folder: Path):
+        self.folder = folder.absolute()
         self.checkpointer = ocp.training.Checkpointer(
-            str(folder.absolute() / "checkpoints"),
+            str(self.folder / "checkpoints"),
             preservation_policy=ocp.training.preservation_policies.LatestN(KEEP),  # pyright: ignore[reportArgumentType]
             cleanup_tmp_directories=True,
         )
@@ -56,11 +65,13 @@ class Record:
         if any(there.step == step for there in self.checkpointer.checkpoints):
             return
         self.checkpointer.save_checkpointables(step, {"state": state, "history": history}, force=True)
+        seal(self.folder / "checkpoints" / str(step))
 
     def restore(self, abstract_state: Any, say: Callable[[str], None]) -> tuple[int, Any, History] | None:
-        """(step, state, history) of the newest readable checkpoint; unreadable newer ones are named and removed."""
+        """(step, state, history) of the newest readable checkpoint; unreadable newer ones are named and set aside."""
         for there in reversed(self.checkpointer.checkpoints):
             try:
+                check(self.folder / "checkpoints" / str(there.step))
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
                     found = self.checkpointer.load_checkpointables(
@@ -69,8 +80,16 @@ class Record:
                 return there.step, found["state"], _as_history(found["history"])
             except UNREADABLE as error:
                 say(f"checkpoint of step {there.step} is unreadable, using the one before ({_first_line(error)})")
-                self.checkpointer.delete(there.step)
+                self._set_aside(there.step)
         return None
+
+    def _set_aside(self, step: int) -> None:
+        """Moved, not deleted: what cannot be read today may be readable by another version."""
+        aside = self.folder / "unreadable" / str(step)
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.parent.mkdir(exist_ok=True)
+        os.replace(self.folder / "checkpoints" / str(step), aside)
+        self.checkpointer.reload()
 
     def close(self) -> None:
         self.checkpointer.close()
@@ -79,12 +98,41 @@ class Record:
 def read_history(folder: Path) -> History | None:
     """The newest readable history of a pack, without its parameters; None before the first checkpoint."""
     for step in reversed(folders.saved_steps(folder)):
-        checkpoint = str(folder.absolute() / "checkpoints" / str(step))
+        checkpoint = folder.absolute() / "checkpoints" / str(step)
         try:
-            return _as_history(ocp.load_checkpointables(checkpoint, {"history": None})["history"])
+            check(checkpoint, "history/")
+            return _as_history(ocp.load_checkpointables(str(checkpoint), {"history": None})["history"])
         except UNREADABLE:
             continue
     return None
+
+
+def seal(checkpoint: Path) -> None:
+    """Writes down what the files of a committed checkpoint hold."""
+    files = {path.relative_to(checkpoint).as_posix(): _crc(path) for path in checkpoint.rglob("*") if path.is_file()}
+    folders.write_json(checkpoint / SEAL, files)
+
+
+def check(checkpoint: Path, part: str = "") -> None:
+    """Compares the files whose names begin with `part` with the seal; after a crash just before it there may be none.
+
+    Raises:
+      ValueError: a file is missing or not what was written.
+    """
+    path = checkpoint / SEAL
+    if not path.exists():
+        return
+    for name, crc in json.loads(path.read_bytes()).items():
+        if name.startswith(part) and (not (checkpoint / name).exists() or _crc(checkpoint / name) != crc):
+            raise ValueError(f"{name} is not what was written")
+
+
+def _crc(path: Path) -> int:
+    crc = 0
+    with path.open("rb") as file:
+        while block := file.read(2**24):
+            crc = zlib.crc32(block, crc)
+    return crc
 
 
 def _as_history(tree: Any) -> History:
@@ -96,7 +144,13 @@ def _first_line(error: BaseException) -> str:
 
 
 def diverged(history: History) -> np.ndarray:
-    """Which runs ended with a loss that is not a number, or above the one they started with. -> bool r"""
-    loss = history["eval_loss"].mean(-1)  # e r
-    bad = ~np.isfinite(history["train_loss"]).all(0)
-    return bad | ~(loss[-1] <= loss[0]) if len(loss) > 1 else bad
+    """Which runs diverged: a loss that is not a number, or training that ended above the loss it started from. -> bool r
+
+    The training loss decides: a model that has learnt its few tokens by heart may end with a held-out loss above the
+    first one, which is over-fitting and a result.
+    """
+    train_loss = history["train_loss"]  # s r
+    if not len(train_loss):
+        return np.zeros(train_loss.shape[1], bool)
+    last = train_loss[-max(1, len(train_loss) // 20) :].mean(0)
+    return ~np.isfinite(train_loss).all(0) | ~(last <= history["eval_loss"][0].mean(-1))

@@ -1,0 +1,249 @@
+"""Configs: checks, JSON and back, overrides, and what a run's identity depends on."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scaling import config
+from scaling.config import DataConfig, EvalConfig, ModelConfig, OptimConfig, RunConfig, Study, identity, program
+from scaling.errors import InputError
+from scaling.ladder import transformer
+
+MODEL = ModelConfig(d_model=16, n_layer=2, n_head=2, d_attn=16, d_ff=64)
+RUN = RunConfig(MODEL, tokens=2**16)
+FULL = RunConfig(
+    dataclasses.replace(MODEL, n_vocab=257, n_ctx=32, dropout=0.1),
+    tokens=2**17,
+    unique_tokens=2**12,
+    batch=8,
+    seed=7,
+    dtype="bfloat16",
+    data=DataConfig("text:*.txt", "bytes", "python"),
+    optim=OptimConfig(3e-4, "adamw", "constant", 0.1, 0.01, 0.8, 0.95, 1e-7, 0.5),
+    eval=EvalConfig(32, 3, 4),
+)
+
+# Another value for every field of a run, apart from those that only say where its tokens lie.
+CHANGES = {
+    "model.d_model": "24",
+    "model.n_layer": "3",
+    "model.n_head": "4",
+    "model.d_attn": "32",
+    "model.d_ff": "65",
+    "model.n_vocab": "513",
+    "model.n_ctx": "32",
+    "model.dropout": "0.1",
+    "tokens": str(2**17),
+    "unique_tokens": str(2**15),
+    "batch": "8",
+    "seed": "1",
+    "dtype": "bfloat16",
+    "optim.learning_rate": "2e-3",
+    "optim.optimizer": "adamw",
+    "optim.schedule": "constant",
+    "optim.warmup": "0.1",
+    "optim.weight_decay": "0.1",
+    "optim.b1": "0.8",
+    "optim.b2": "0.999",
+    "optim.eps": "1e-9",
+    "optim.clip": "2",
+    "eval.windows": "64",
+    "eval.per_octave": "1",
+    "eval.octaves": "3",
+}
+
+
+def one_line(error: pytest.ExceptionInfo[InputError]) -> str:
+    text = str(error.value)
+    assert text.strip()
+    assert "\n" not in text
+    return text
+
+
+def test_a_config_survives_json():
+    for run in (RUN, FULL):
+        assert config.from_dict(RunConfig, json.loads(json.dumps(config.to_dict(run)))) == run
+
+
+def test_the_changes_cover_every_field():
+    assert CHANGES.keys() | {"data.source", "data.tokenizer", "data.validation"} == config.keys().keys()
+
+
+@pytest.mark.parametrize("key", CHANGES)
+def test_identity_depends_on_every_field_that_the_result_depends_on(key):
+    base = config.override(RUN, {"optim.optimizer": "adamw"}) if key == "optim.weight_decay" else RUN
+    changed = config.override(base, {key: CHANGES[key]})
+    assert changed != base
+    assert identity(changed, "t") != identity(base, "t")
+
+
+def test_identity_depends_on_the_tokens_and_not_on_where_they_lie():
+    moved = dataclasses.replace(RUN, data=DataConfig("text:elsewhere/*.txt", "bpe", "text:other"))
+    assert identity(moved, "t") == identity(RUN, "t")
+    assert identity(RUN, "u") != identity(RUN, "t")
+
+
+def test_one_epoch_said_in_two_ways_is_one_run():
+    assert identity(dataclasses.replace(RUN, unique_tokens=RUN.tokens), "t") == identity(RUN, "t")
+
+
+def test_numbers_of_other_types_are_the_same_run():
+    other = RunConfig(
+        dataclasses.replace(MODEL, d_model=np.int64(16), dropout=0),
+        tokens=65536.0,  # pyright: ignore[reportArgumentType]
+        optim=OptimConfig(learning_rate=np.float64(1e-3), clip=1),
+    )
+    assert other == RUN
+    assert identity(other, "t") == identity(RUN, "t")
+    assert type(other.tokens) is int
+
+
+def test_identities_stay_as_they_are():
+    """When this fails, a default or a field's meaning has changed: raise SEMANTICS and renew the ids here."""
+    assert config.SEMANTICS == 1
+    assert identity(RUN, "t") == "439df221dc0b"
+    assert identity(FULL, "t") == "d6ec1a40556d"
+
+
+def test_runs_of_one_program_differ_only_in_what_is_an_array():
+    same = ("tokens", "unique_tokens", "seed", "optim.learning_rate", "optim.schedule", "optim.warmup")
+    for key, text in CHANGES.items():
+        base = config.override(RUN, {"optim.optimizer": "adamw"}) if key == "optim.weight_decay" else RUN
+        changed = config.override(base, {key: text})
+        assert (program(changed) == program(base)) == (key in same), key
+
+
+@given(st.integers(1, 5000), st.integers(1, 4), st.integers(1, 9))
+def test_evaluations_include_the_start_the_middle_and_the_end(steps, per_octave, octaves):
+    run = dataclasses.replace(
+        RUN, tokens=steps * RUN.batch_tokens, eval=EvalConfig(per_octave=per_octave, octaves=octaves)
+    )
+    assert run.steps == steps
+    assert run.eval_steps == tuple(sorted(set(run.eval_steps)))
+    assert run.eval_steps[0] == 0
+    assert run.eval_steps[-1] == steps
+    if steps > 1:
+        assert round(steps / 2) in run.eval_steps
+    assert len(run.eval_steps) <= per_octave * octaves + 2
+
+
+def test_evaluations_are_spaced_evenly_in_the_logarithm_of_the_steps():
+    run = dataclasses.replace(RUN, tokens=4096 * RUN.batch_tokens, eval=EvalConfig(per_octave=1, octaves=3))
+    assert run.eval_steps == (0, 512, 1024, 2048, 4096)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: dataclasses.replace(MODEL, d_model=0), "model.d_model=0 must be positive"),
+        (lambda: dataclasses.replace(MODEL, n_head=3), "model.n_head=3 does not divide model.d_attn=16"),
+        (lambda: dataclasses.replace(MODEL, dropout=1.0), "model.dropout=1.0"),
+        (lambda: dataclasses.replace(MODEL, d_ff=1.5), "model.d_ff=1.5: wanted a whole number"),
+        (lambda: OptimConfig(learning_rate=0), "optim.learning_rate=0.0 must be positive"),
+        (lambda: OptimConfig(learning_rate=float("nan")), "optim.learning_rate=nan must be positive"),
+        (lambda: OptimConfig(learning_rate="fast"), "optim.learning_rate='fast': wanted a number"),
+        (lambda: OptimConfig(warmup=1.0), "optim.warmup=1.0 is a share of the steps"),
+        (lambda: OptimConfig(b2=1.0), "optim.b2=1.0 must lie in"),
+        (lambda: OptimConfig(weight_decay=0.1), "use a value >= 0 with --set optim.optimizer=adamw"),
+        (lambda: OptimConfig(optimizer="sgd"), "optim.optimizer='sgd': wanted one of adam, adamw"),
+        (lambda: EvalConfig(windows=0), "eval.windows=0 must be positive"),
+        (lambda: dataclasses.replace(RUN, tokens=1000), "tokens=1000 is not a whole number of steps .* nearest is 1024"),
+        (lambda: dataclasses.replace(RUN, tokens=-1024), "tokens=-1024 must be positive"),
+        (lambda: dataclasses.replace(RUN, unique_tokens=100), "unique_tokens=100 .* the nearest is 128"),
+        (lambda: dataclasses.replace(RUN, unique_tokens=2**20), "unique_tokens=1048576 exceeds tokens=65536"),
+        (lambda: dataclasses.replace(RUN, batch=0), "batch=0 must be positive"),
+        (lambda: dataclasses.replace(RUN, seed=-1), "seed=-1 must lie between 0 and"),
+        (lambda: dataclasses.replace(RUN, seed=2**32), "seed=4294967296 must lie between 0 and"),
+        (lambda: dataclasses.replace(RUN, dtype="float16"), "dtype='float16': wanted one of float32, bfloat16"),
+        (lambda: dataclasses.replace(RUN, data=DataConfig(tokenizer="bytes")), "--set model.n_vocab=257"),
+        (lambda: Study("empty", "?", ()), "study 'empty' has no runs"),
+        (lambda: config.from_dict(RunConfig, {"token": 1}), "RunConfig has no field 'token'; did you mean 'tokens'"),
+    ],
+)
+def test_values_that_cannot_be_used_are_refused_in_one_line(make, message):
+    with pytest.raises(InputError, match=message) as error:
+        make()
+    one_line(error)
+
+
+def test_the_nearest_number_of_tokens_that_is_named_is_accepted():
+    for tokens in (1, 1000, 65_000, 10**9 + 7):
+        with pytest.raises(InputError) as error:
+            dataclasses.replace(RUN, tokens=tokens)
+        nearest = int(one_line(error).rsplit(" ", 1)[1])
+        assert dataclasses.replace(RUN, tokens=nearest).steps >= 1
+
+
+@pytest.mark.parametrize(
+    ("key", "nearest"),
+    [
+        ("model.d_modle", "model.d_model"),
+        ("learning_rate", "optim.learning_rate"),
+        ("optim.lr", "optim."),
+        ("n_ctx", "model.n_ctx"),
+        ("token", "tokens"),
+        ("model", "model."),
+    ],
+)
+def test_an_unknown_key_names_the_nearest(key, nearest):
+    with pytest.raises(InputError, match=f"unknown key '{key}'") as error:
+        config.override(RUN, {key: "1"})
+    assert nearest in one_line(error)
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "message"),
+    [
+        ("tokens", "many", "tokens=many: wanted a whole number"),
+        ("tokens", "1.5", "tokens=1.5: wanted a whole number"),
+        ("tokens", "inf", "tokens=inf: wanted a whole number"),
+        ("tokens", "", "tokens=: wanted a whole number"),
+        ("unique_tokens", "all", "unique_tokens=all: wanted a whole number"),
+        ("optim.learning_rate", "1e-3x", "optim.learning_rate=1e-3x: wanted a number"),
+        ("optim.learning_rate", "nan", "optim.learning_rate=nan: wanted a number"),
+        ("dtype", "half", "dtype=half: wanted one of float32, bfloat16"),
+    ],
+)
+def test_an_override_that_cannot_be_read_is_refused_in_one_line(key, text, message):
+    with pytest.raises(InputError, match=message) as error:
+        config.override(RUN, {key: text})
+    one_line(error)
+
+
+def test_overrides_read_numbers_as_people_write_them():
+    run = config.override(RUN, {"tokens": "65.536e3", "unique_tokens": "none", "optim.learning_rate": "1"})
+    assert run.tokens == 2**16
+    assert run.unique_tokens is None
+    assert run.optim.learning_rate == 1.0
+    assert config.override(RUN, {"unique_tokens": "1024"}).U == 1024
+    assert config.parse("n", str(2**60 + 1), int) == 2**60 + 1  # no detour over a float
+
+
+def test_overrides_that_need_each_other_can_be_given_together():
+    both = config.override(RUN, {"data.tokenizer": "bytes", "model.n_vocab": "257"})
+    assert both.model.n_vocab == 257
+    with pytest.raises(InputError):
+        config.override(RUN, {"data.tokenizer": "bytes"})
+
+
+@given(st.sampled_from(sorted(CHANGES)), st.text(max_size=12))
+def test_no_text_makes_an_override_end_in_anything_but_one_line(key, text):
+    try:
+        config.override(RUN, {key: text})
+    except InputError as error:
+        assert "\n" not in str(error) or "\n" in text
+
+
+def test_a_config_is_read_without_jax():
+    code = "import sys; from scaling import config, counts, ladder; assert not {'jax', 'numpy'} & sys.modules.keys()"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_ladder_and_the_model_agree_on_the_standard_shape():
+    assert transformer(16, 2, d_head=8) == MODEL

@@ -1,0 +1,223 @@
+"""The model, against an independent float64 reference and against what a language model must not do.
+
+A fresh model has layers that add nothing, so most claims are about weights with noise on all of them.
+"""
+
+import dataclasses
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from scaling.config import ModelConfig
+from scaling.ladder import ladder
+from scaling.models import transformer
+
+MODEL = ModelConfig(d_model=12, n_layer=2, n_head=3, d_attn=6, d_ff=20, n_vocab=31, n_ctx=10)
+TOKENS = np.random.default_rng(0).integers(0, MODEL.n_vocab, (3, MODEL.n_ctx))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def init(model: ModelConfig, seed: int = 0) -> transformer.Params:
+    return transformer.init(model, jax.random.key(seed))
+
+
+@functools.partial(jax.jit, static_argnums=0, static_argnames="dtype")
+def apply(model: ModelConfig, params: transformer.Params, tokens, dropout_key=None, dtype="float32") -> jax.Array:
+    return transformer.apply(model, params, tokens, dtype=dtype, dropout_key=dropout_key)
+
+
+def noisy(model: ModelConfig, scale: float = 0.3) -> transformer.Params:
+    """Weights none of which is zero or one by construction."""
+    params = init(model, 1)
+    rng = np.random.default_rng(2)
+    return {name: leaf + scale * rng.normal(size=leaf.shape).astype(np.float32) for name, leaf in params.items()}
+
+
+PARAMS = noisy(MODEL)
+
+
+def reference(model: ModelConfig, params, tokens) -> np.ndarray:
+    """Logits b t v in float64, one sequence, head and position at a time, from the module's docstrings alone."""
+    w = {name: np.asarray(leaf, np.float64) for name, leaf in params.items()}
+    k = model.d_attn // model.n_head
+
+    def layer_norm(x, gain, bias):
+        return (x - x.mean()) / np.sqrt(x.var() + 1e-5) * gain + bias
+
+    def gelu(x):
+        return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+    logits = np.zeros((*tokens.shape, model.n_vocab))
+    for b, sequence in enumerate(tokens):
+        x = np.array([math.sqrt(model.d_model) * w["w_embed"][v] + w["w_pos"][t] for t, v in enumerate(sequence)])
+        for l in range(model.n_layer):
+            y = np.array([layer_norm(row, w["g_attn"][l], w["b_attn"][l]) for row in x])
+            q, key, value = (y @ w["w_qkv"][l, i] + w["b_qkv"][l, i] for i in range(3))
+            mixed = np.zeros((len(x), model.d_attn))
+            for head in range(model.n_head):
+                part = slice(head * k, (head + 1) * k)
+                for t in range(len(x)):
+                    scores = np.array([q[t, part] @ key[s, part] for s in range(t + 1)]) / math.sqrt(k)
+                    weights = np.exp(scores - scores.max())
+                    mixed[t, part] = weights / weights.sum() @ value[: t + 1, part]
+            x = x + mixed @ w["w_out"][l] + w["b_out"][l]
+            y = np.array([layer_norm(row, w["g_ff"][l], w["b_ff"][l]) for row in x])
+            x = x + gelu(y @ w["w_up"][l] + w["b_up"][l]) @ w["w_down"][l] + w["b_down"][l]
+        logits[b] = np.array([layer_norm(row, w["g_final"], w["b_final"]) for row in x]) @ w["w_embed"].T
+    return logits
+
+
+def loss_of(logits, tokens) -> float:
+    """Mean cross-entropy of tokens[:, 1:], nats, float64."""
+    logits = np.asarray(logits, np.float64)[:, :-1]
+    top = logits.max(-1, keepdims=True)
+    log_z = np.log(np.exp(logits - top).sum(-1)) + top[..., 0]
+    return float((log_z - np.take_along_axis(logits, tokens[:, 1:, None], -1)[..., 0]).mean())
+
+
+def test_the_forward_pass_is_that_of_a_float64_reference():
+    np.testing.assert_allclose(
+        apply(MODEL, PARAMS, TOKENS), reference(MODEL, PARAMS, TOKENS), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_gradients_are_those_of_finite_differences_of_the_reference():
+    def loss(params):
+        logits = apply(MODEL, params, TOKENS)[:, :-1]
+        log_p = jax.nn.log_softmax(logits)
+        return -jnp.take_along_axis(log_p, TOKENS[:, 1:, None], -1).mean()
+
+    grads = jax.grad(loss)(PARAMS)
+    rng = np.random.default_rng(3)
+    for name, leaf in PARAMS.items():
+        direction = rng.normal(size=leaf.shape)
+        direction /= np.linalg.norm(direction)
+        h = 1e-4
+        ahead, behind = (
+            loss_of(reference(MODEL, PARAMS | {name: np.asarray(leaf, np.float64) + s * direction}, TOKENS), TOKENS)
+            for s in (h, -h)
+        )
+        slope = float((np.asarray(grads[name], np.float64) * direction).sum())
+        assert slope == pytest.approx((ahead - behind) / (2 * h), rel=2e-3, abs=1e-5), name
+
+
+def test_no_token_sees_the_future_and_each_sees_all_of_its_past():
+    before = np.asarray(apply(MODEL, PARAMS, TOKENS))
+    for t in range(MODEL.n_ctx):
+        changed = TOKENS.copy()
+        changed[:, t] = (changed[:, t] + 1) % MODEL.n_vocab
+        after = np.asarray(apply(MODEL, PARAMS, changed))
+        np.testing.assert_array_equal(after[:, :t], before[:, :t])
+        assert (np.abs(after - before)[:, t:].max(-1) > 1e-4).all()
+
+
+def test_sequences_of_a_batch_do_not_see_each_other():
+    together = np.asarray(apply(MODEL, PARAMS, TOKENS))
+    for b, sequence in enumerate(TOKENS):
+        np.testing.assert_allclose(
+            apply(MODEL, PARAMS, sequence[None])[0], together[b], rtol=1e-5, atol=1e-5
+        )
+
+
+def test_a_shorter_context_gives_the_same_logits():
+    np.testing.assert_allclose(
+        apply(MODEL, PARAMS, TOKENS[:, :4]),
+        apply(MODEL, PARAMS, TOKENS)[:, :4],
+        rtol=1e-5,
+        atol=1e-5,
+    )
+
+
+def test_positions_matter():
+    same_token = np.full((1, MODEL.n_ctx), 5)
+    logits = np.asarray(apply(MODEL, PARAMS, same_token))[0]
+    assert (np.abs(np.diff(logits, axis=0)).max(-1) > 1e-3).all()
+    without = PARAMS | {"w_pos": jnp.zeros_like(PARAMS["w_pos"])}
+    logits = np.asarray(apply(MODEL, without, same_token))[0]
+    np.testing.assert_allclose(logits, np.broadcast_to(logits[:1], logits.shape), rtol=1e-4, atol=1e-4)
+
+
+def test_the_first_loss_is_log_n_vocab_at_every_rung():
+    for model in ladder(((8, 1), (96, 2)), n_vocab=512, n_ctx=32, d_head=8):
+        tokens = np.random.default_rng(4).integers(0, model.n_vocab, (8, model.n_ctx))
+        loss = loss_of(apply(model, init(model), tokens), tokens)
+        assert loss == pytest.approx(math.log(model.n_vocab), abs=0.05), model
+
+
+def test_layers_begin_as_the_identity_and_every_weight_but_those_behind_them_learns():
+    params = init(MODEL)
+    deeper = dataclasses.replace(MODEL, n_layer=5)
+    np.testing.assert_array_equal(
+        apply(MODEL, params, TOKENS),
+        apply(deeper, init(deeper), TOKENS),
+    )
+    grads = jax.grad(lambda p: apply(MODEL, p, TOKENS)[..., 0].sum())(params)
+    assert all(float(jnp.abs(grads[name]).max()) > 0 for name in ("w_out", "w_down", "w_embed", "w_pos"))
+
+
+def test_seeds_give_other_weights_and_the_same_seed_the_same():
+    a, b, c = (init(MODEL, seed) for seed in (0, 0, 1))
+    for name, random in (("w_embed", True), ("w_qkv", True), ("w_up", True), ("w_out", False)):
+        np.testing.assert_array_equal(a[name], b[name])
+        assert bool((a[name] != c[name]).any()) == random
+    assert not (np.asarray(a["w_qkv"][0]) == np.asarray(a["w_qkv"][1])).any()  # nor are layers alike
+
+
+def test_a_rolled_loop_over_layers_gives_what_the_unrolled_one_gives(monkeypatch):
+    unrolled = apply(MODEL, PARAMS, TOKENS)
+    monkeypatch.setattr(jax, "default_backend", lambda: "an accelerator")
+    rolled = apply(MODEL, PARAMS, TOKENS)
+    np.testing.assert_allclose(rolled, unrolled, rtol=1e-5, atol=1e-5)
+
+
+def test_bfloat16_computes_nearly_what_float32_does():
+    exact = apply(MODEL, PARAMS, TOKENS)
+    rough = apply(MODEL, PARAMS, TOKENS, dtype="bfloat16")
+    assert rough.dtype == jnp.bfloat16
+    assert loss_of(rough.astype(jnp.float32), TOKENS) == pytest.approx(loss_of(exact, TOKENS), rel=0.02)
+    assert np.corrcoef(np.ravel(rough.astype(jnp.float32)), np.ravel(exact))[0, 1] > 0.999
+
+
+# Dropout
+
+DROPPING = dataclasses.replace(MODEL, dropout=0.25)
+
+
+def test_dropout_is_off_without_a_key_and_at_rate_zero():
+    off = apply(MODEL, PARAMS, TOKENS)
+    np.testing.assert_array_equal(apply(DROPPING, PARAMS, TOKENS), off)
+    np.testing.assert_array_equal(apply(MODEL, PARAMS, TOKENS, dropout_key=jax.random.key(0)), off)
+
+
+def test_dropout_is_a_function_of_its_key():
+    a, b, c = (apply(DROPPING, PARAMS, TOKENS, dropout_key=jax.random.key(seed)) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(a, b)
+    assert float(jnp.abs(a - c).max()) > 0.1
+
+
+def test_dropout_drops_its_share_of_each_branch():
+    """With zero weights each branch adds its bias, which the mask then shows, one coordinate at a time."""
+    d, rate = 64, 0.3
+    model = ModelConfig(d, n_layer=2, n_head=1, d_attn=1, d_ff=1, n_vocab=d, n_ctx=16, dropout=rate)
+    bare = jax.tree.map(jnp.zeros_like, jax.eval_shape(lambda: transformer.init(model, jax.random.key(0))))
+    bare |= {"w_embed": jnp.eye(d), "g_final": jnp.ones(d)}  # logits are the normed stream
+    tokens = np.zeros((64, 16), int)
+    odd = jnp.arange(d) % 2 * 1.0  # added to every second coordinate
+
+    def kept(name: str, added: list[float]) -> np.ndarray:
+        """Where an odd coordinate has something, against an even one that never has. -> b t d/2-1"""
+        stream = apply(model, bare | {name: jnp.array(added)[:, None] * odd}, tokens, jax.random.key(7))
+        return np.asarray(stream[..., 3::2] > stream[..., 2:3])
+
+    masks = [kept(name, added) for name in ("b_out", "b_down") for added in ([1, 0], [0, 1])]
+    for mask in masks:
+        assert mask.mean() == pytest.approx(1 - rate, abs=5 * math.sqrt(rate * (1 - rate) / mask.size))
+        assert 0 < mask[0, 0].mean() < 1  # neither whole positions
+        assert 0 < mask[:, 0, 0].mean() < 1  # nor whole coordinates
+    either = kept("b_out", [1, 1])  # layers have masks of their own: both drop a coordinate with rate squared
+    np.testing.assert_array_equal(either, masks[0] | masks[1])
+    assert either.mean() == pytest.approx(1 - rate**2, abs=5 * rate / math.sqrt(either.size))
