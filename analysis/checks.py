@@ -96,11 +96,12 @@ class RateCheck:
 
 @dataclasses.dataclass(frozen=True)
 class Doubling:
-    """What the last doubling of D did at one size: `change` is the share of the loss that it took off."""
+    """What the last doubling of the unique tokens did at one size: `change` is the share of the loss it took off."""
 
     params: float
-    tokens: float
-    loss: float
+    unique_tokens: float  # the most at this size
+    tokens: float  # processed by the longest run on them
+    loss: float  # its lowest along the run
     change: float  # nan where nothing tells
     basis: str
 
@@ -217,6 +218,7 @@ def seed_noise(table: Table) -> Noise | None:
     cell, groups = settings(table, "learning_rate"), []
     for k in np.unique(cell):
         rows = np.flatnonzero(cell == k)
+        rows = rows[np.unique(table["seed"][rows], return_index=True)[1]]  # one run per seed
         if len(rows) > 1:
             losses = table["loss"][rows]
             spread = float(np.std(np.log(losses), ddof=1))
@@ -238,26 +240,31 @@ def seed_noise(table: Table) -> Noise | None:
 
 
 def last_doublings(table: Table) -> Iterator[Doubling]:
-    """What the last doubling of D did at each size: from runs of two lengths in one epoch, else from within one run.
+    """What the last doubling of the unique tokens did at each size.
 
-    The second says more than it should where the learning rate decays, so it errs on the safe side.
+    Held against each other are the longest runs on the two largest data sets of a size, by the lowest loss along the
+    run: one that repeats its data too often ends higher than it could have been stopped. A size with a single data set
+    is judged by the second half of its run, if that saw its data once: where the learning rate decays this half does
+    more than a doubling of D would, so the verdict errs on the safe side.
     """
     if not len(table):
         return
-    once = table["epochs"] <= ONE_EPOCH if "epochs" in table else np.ones(len(table), bool)
+    unique = table["unique_tokens"] if "unique_tokens" in table else table["tokens"]
+    loss = table["loss_min"] if table.has("loss_min") else table["loss"]
     for size in np.unique(table["params"]):
         here = table["params"] == size
-        lengths = np.unique(table["tokens"][here & once])
-        if len(lengths) > 1:
-            before, after = (mean_loss(table["loss"][here & once & (table["tokens"] == D)]) for D in lengths[-2:])
-            per_doubling = math.log(2) / math.log(lengths[-1] / lengths[-2])
-            change = 1 - (after / before) ** per_doubling
-            basis = f"runs of {digits.short(lengths[-2])} and {digits.short(lengths[-1])} tokens"
-            yield Doubling(float(size), float(lengths[-1]), after, change, basis)
-            continue
-        longest = here & (table["tokens"] == table["tokens"][here].max())
-        end = mean_loss(table["loss"][longest])
-        known = table.has("loss_half") and bool(np.all(np.isfinite(table["loss_half"][longest])))
-        change = 1 - end / mean_loss(table["loss_half"][longest]) if known else math.nan
-        basis = "second half of its longest run" if known else "one length only"
-        yield Doubling(float(size), float(table["tokens"][longest][0]), end, change, basis)
+        longest = []
+        for U in np.unique(unique[here])[-2:]:
+            rows = here & (unique == U)
+            longest.append(rows & (table["tokens"] == table["tokens"][rows].max()))
+        last = longest[-1]
+        U, D, end = float(unique[last][0]), float(table["tokens"][last][0]), mean_loss(loss[last])
+        change, basis = math.nan, "one data set only"
+        if len(longest) > 1:
+            before = float(unique[longest[0]][0])
+            change = 1 - (end / mean_loss(loss[longest[0]])) ** (math.log(2) / math.log(U / before))
+            basis = f"runs on {digits.short(before)} and {digits.short(U)} unique tokens"
+        elif table.has("loss_half") and np.all(np.isfinite(table["loss_half"][last])) and D <= ONE_EPOCH * U:
+            change = 1 - mean_loss(table["loss"][last]) / mean_loss(table["loss_half"][last])
+            basis = "second half of its run"
+        yield Doubling(float(size), U, D, end, change, basis)

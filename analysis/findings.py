@@ -15,6 +15,7 @@ import numpy as np
 from analysis import digits, laws
 from analysis.checks import (
     LEVEL,
+    ONE_EPOCH,
     Doubling,
     Noise,
     RateCheck,
@@ -376,13 +377,15 @@ def _law_of_size(table: Table, doublings: Sequence[Doubling], draws: int) -> Fin
         )
     keep = np.zeros(len(table), bool)
     for d in ample:
-        keep |= (table["params"] == d.params) & (table["tokens"] == d.tokens)
+        most = table["unique_tokens"] == d.unique_tokens if "unique_tokens" in table else np.ones(len(table), bool)
+        keep |= (table["params"] == d.params) & (table["tokens"] == d.tokens) & most
     evidence = (
         f"At these {len(ample)} sizes the last doubling of D lowered the loss by at most "
         f"{digits.percent(max(d.change for d in ample))}."
     )
     rows = table.where(keep, "not the most data of its size, or data that were not ample")
-    return _fitted(law, rows, draws, evidence=evidence, every_run=True)
+    target = "loss_min" if rows.has("loss_min") else "loss"
+    return _fitted(law, rows, draws, evidence=evidence, every_run=True, target=target)
 
 
 def _law_of_data(table: Table, draws: int) -> Finding:
@@ -437,10 +440,15 @@ def compute_envelope(table: Table, curves: Table | None = None) -> Table | None:
 
     The envelope is that of all recorded losses along the runs, averaged over the seeds of a setting first: the lowest
     of several seeds would be luck. Of a run whose learning rate decays only the end is a point: a run of the length
-    that it had before would have ended lower. Compute below the end of every run is left out.
+    that it had before would have ended lower. Compute below the end of every run is left out, and so are runs that
+    repeat their data: L(C) is about data that do not limit.
     """
     if not table.has("flops"):
         return None
+    if table.has("epochs"):
+        table = table.where(table["epochs"] <= ONE_EPOCH, "repeats its data")
+        if not len(table):
+            return None
     cell = settings(table, "learning_rate")
     constant = np.isin(table["schedule"], ("constant", "const")) if "schedule" in table else np.zeros(len(table), bool)
     least = table["flops"].min() * (1 - 1e-9)
@@ -467,7 +475,7 @@ def _law_of_compute(table: Table, envelope: Table | None, draws: int) -> Finding
     """L(C) through the envelope. Several points of one run, at a constant learning rate, are resampled together."""
     law = laws.KaplanC
     if envelope is None:
-        return Finding(law, None, "the table has no column flops")
+        return Finding(law, None, "no run saw its data just once" if table.has("flops") else "there is no column flops")
     runs = len(np.unique(envelope["run"]))
     if runs < LEAST:
         return Finding(

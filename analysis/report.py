@@ -328,12 +328,12 @@ def _checks(found: Findings) -> Markup:
     parts += [_tag("p", sentence) for sentence in found.untried]
     parts.append(_tag("h3", "Are the data ample?"))
     rows = [
-        (f"{d.params:,.0f}", digits.short(d.tokens), f"{d.loss:.4f}", digits.percent(d.change), d.basis)
+        (f"{d.params:,.0f}", digits.short(d.unique_tokens), f"{d.loss:.4f}", digits.percent(d.change), d.basis)
         for d in found.doublings
     ]
     text = (
-        f"L(N) is about runs that more data would hardly improve: the last doubling of D lowered their loss by under "
-        f"{digits.percent(DOUBLING)}."
+        "L(N) is about runs that more data would hardly improve: at each of its sizes the last doubling of the unique "
+        f"tokens D lowered the loss by under {digits.percent(DOUBLING)}."
     )
     parts += [_tag("p", text), _table(("N", "Largest D", "Loss", "Last doubling took off", "Seen from"), rows)]
     for finding in found.laws:

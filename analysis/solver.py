@@ -23,7 +23,9 @@ State = tuple[Any, ...]
 
 ITERATIONS = 200  # per lane
 PER_CALL = 6  # between two looks at which lanes are done
-LANE_ELEMENTS = 2**14  # lanes x rows of one call: the working set stays in the second-level cache
+BLOCK = 1024  # rows summed at a time, so that the working set stays in the second-level cache
+LANE_ELEMENTS = 2**14  # lanes x rows of one block
+CALL_ELEMENTS = 2**19  # lanes x rows of one call
 EXACT = 1e-15  # a lane is done when a step would lower the objective by less than this share of it
 CLOSE = 1e-8  # enough to tell optima apart, and for a bootstrap draw: 1e-4 of a standard error
 
@@ -161,7 +163,7 @@ def solve(
     s, p = theta0.shape
     n = len(problem.x[0])
     padded = _padded(n)
-    lanes = lanes or int(np.clip(LANE_ELEMENTS // padded, 8, 128))
+    lanes = lanes or int(np.clip(min(LANE_ELEMENTS // min(padded, BLOCK), CALL_ELEMENTS // padded), 1, 128))
     pad = ((0, 0), (0, padded - n))
     x = tuple(np.pad(column, pad[1], mode="edge") for column in problem.x)
     y = np.pad(problem.y, pad, mode="edge")
@@ -244,12 +246,24 @@ def _program(law: type[Law], log_target: bool) -> Callable[..., State]:
         value = law(*(constants[k] for k in range(p)))(*x)
         return jnp.log(value) if log_target else value
 
-    def evaluate(theta: Any, free: Any, x: Any, y: Any, w: Any, shape: Any) -> tuple[Any, ...]:
+    def block_sums(theta: Any, free: Any, x: Any, y: Any, w: Any, shape: Any) -> tuple[Any, ...]:
         value, push = jax.linearize(lambda t: jnp.broadcast_to(transformed(t, x), y.shape), theta)
         J = jax.vmap(push)(jnp.eye(p)) * free[:, None]  # p n
         delta, asymmetry = shape
         rho, psi, slope, weight = _rho(value - y, delta, asymmetry, jnp)
         return jnp.sum(w * rho), J @ (w * psi), (J * (w * slope)) @ J.T, (J * (w * weight)) @ J.T
+
+    def evaluate(theta: Any, free: Any, x: Any, y: Any, w: Any, shape: Any) -> tuple[Any, ...]:
+        """The objective, its gradient, and the curvature by rho'' and by rho' / r."""
+        if len(y) <= 2 * BLOCK:
+            return block_sums(theta, free, x, y, w, shape)
+
+        def add(sums: Any, rows: Any) -> tuple[Any, None]:
+            return jax.tree.map(jnp.add, sums, block_sums(theta, free, *rows, shape)), None
+
+        zeros = jnp.zeros(()), jnp.zeros(p), jnp.zeros((p, p)), jnp.zeros((p, p))
+        rows = jax.tree.map(lambda column: column.reshape(-1, BLOCK), (x, y, w))
+        return jax.lax.scan(add, zeros, rows)[0]
 
     def newton_step(value: Any, g: Any, H: Any, D: Any, damping: Any, free: Any) -> tuple[Any, ...]:
         # Damped by the curvature of iterated reweighting, which spans what rho'' misses where all residuals are large.

@@ -3,8 +3,8 @@
     python benchmarks/fit_speed.py RUNS.csv [--out results/fit_speed.md]
 
 RUNS.csv has the columns "Model Size", "Training FLOP" and "loss" (the 245 runs read off Hoffmann et al. Fig. 4). The
-SciPy version does as the replication's notebook does: L-BFGS-B with finite differences from each start, BFGS with the exact
-gradient from one vector for each bootstrap draw. It does a share of the job, stated in the output, scaled up.
+SciPy version does as the replication's notebook does: L-BFGS-B with finite differences from each start, BFGS with the
+exact gradient from one vector for each bootstrap draw. It does a share of the job, stated in the output, scaled up.
 """
 
 import argparse

@@ -33,6 +33,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     except BrokenPipeError:  # the reader of our output, such as head, has left
         sys.stderr.close()
         code = 0
+    except OSError as error:  # a full disk, a folder that may not be written to
+        sys.exit(_usage_error(f"{error.filename or 'writing'}: {error.strerror or error}"))
     sys.exit(code)
 
 
@@ -40,7 +42,7 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def _usage_error(error: Exception) -> int:
+def _usage_error(error: Exception | str) -> int:
     print(f"scaling: {error}", file=sys.stderr)
     return 2
 
@@ -320,10 +322,9 @@ def _run_study(config: str, settings: dict[str, str], out: Path, args: argparse.
                 f"{out}: {n_open} of {len(whole.runs)} runs to train on {layout.workers} {layout.device} workers{each}"
             )
         outcome = workers.run(whole, say=_say)
-        if outcome.left:
+        if outcome.left or outcome.failed:
             _say(f"{out}: {outcome.finished} of {len(whole.runs)} runs done, the rest saved; the same command goes on")
-            return outcome.exit_code
-        if outcome.finished:
+        if outcome.finished and not outcome.interrupted:
             _write_report(out)
     return outcome.exit_code
 

@@ -144,7 +144,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def diverged(history: History) -> np.ndarray:
-    """Which runs diverged: a loss that is not a number, or training that ended above the loss it started from. -> bool r
+    """Which runs diverged: a loss that is not a number, or one that ended above where it started. -> bool r
 
     The training loss decides: a model that has learnt its few tokens by heart may end with a held-out loss above the
     first one, which is over-fitting and a result.

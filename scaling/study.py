@@ -117,9 +117,11 @@ def load(name: str, settings: Mapping[str, str]) -> Study:
     known = parameters | config.keys()
     for key in settings:
         config.known_key(key, known)
-    study: Study = make(
+    study: Any = make(
         **{key: config.parse(key, text, known[key]) for key, text in settings.items() if key in parameters}
     )
+    if not isinstance(study, Study):
+        raise InputError(f"study() in {name} returned {type(study).__name__}; wanted a scaling.config.Study")
     on_runs = {key: text for key, text in settings.items() if key not in parameters}
     return dataclasses.replace(study, runs=tuple(config.override(run, on_runs) for run in study.runs))
 

@@ -4,6 +4,7 @@ It reads a pack's id per line from standard input and writes one JSON object per
 ends, because the coordinator is done or gone, it saves what it is doing and leaves: no pack is trained unwatched.
 """
 
+import errno
 import fcntl
 import json
 import math
@@ -17,6 +18,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 REPORT_EVERY = 0.25  # seconds
 
 
@@ -44,8 +46,11 @@ def main() -> None:
         pack = planned[id]
         try:
             _train(whole, pack, train.train, leave)
-        except Exception:  # whatever went wrong with this pack must not take the others along
+        except Exception as failure:  # whatever went wrong with this pack must not take the others along
             error = traceback.format_exc()
+            if getattr(failure, "errno", None) in NO_ROOM or "No space left" in error:
+                _write(event="full")
+                continue
             path = whole.pack_folder(pack) / "error.txt"
             try:
                 path.write_text(error)

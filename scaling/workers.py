@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from scaling import config, study
+from scaling.errors import InputError
 from scaling.study import Pack, StudyFolder
 
 ATTEMPTS = 2  # at a pack whose worker died
@@ -24,6 +25,8 @@ class Worker:
     """A process and the pack that it trains."""
 
     process: subprocess.Popen
+    core: int
+    ready: bool = False
     pack: Pack | None = None
     programs: set = dataclasses.field(default_factory=set)  # that it has compiled
 
@@ -36,43 +39,54 @@ class Outcome:
     diverged: int
     failed: int
     left: int  # interrupted and saved, or never begun
+    interrupted: bool
 
     @property
     def exit_code(self) -> int:
         """0 done, 3 a run diverged or failed and the rest finished, 42 interrupted and saved."""
-        return 42 if self.left else 3 if self.diverged or self.failed else 0
+        return 42 if self.interrupted else 3 if self.diverged or self.failed or self.left else 0
 
 
 def run(whole: StudyFolder, *, say: Callable[[str], None]) -> Outcome:
     """Trains every pack that has updates left; the caller holds the study's lock.
 
     Ctrl-C or SIGTERM (as KeyboardInterrupt) saves and leaves.
+
+    Raises:
+        InputError: the disk is full; what was saved before stays.
     """
     waiting = whole.open_packs
     events: queue.Queue[tuple[Worker, dict[str, Any] | None]] = queue.Queue()
-    workers = [_start(whole, core, events) for core in range(min(whole.layout.workers, len(waiting)))]
+    cores = study.cores()
+    workers = [_start(whole, cores[i % len(cores)], events) for i in range(min(whole.layout.workers, len(waiting)))]
     attempts: collections.Counter[str] = collections.Counter()
     failed: dict[str, str] = {}
     bar = Bar(whole)
-    interrupted = False
+    interrupted = full = False
     try:
         while workers:
             try:
                 worker, event = events.get()
                 if event is None:
                     workers.remove(worker)
-                    code = worker.process.wait()
-                    if worker.pack and not interrupted:
+                    how = _how(worker.process.wait())
+                    if interrupted or full:
+                        continue
+                    if not worker.ready:
+                        bar.say(say, f"a worker ended with {how} before it could begin; its own words are above")
+                    elif worker.pack:
                         pack = worker.pack
-                        bar.say(say, f"a worker ended with {_how(code)} while it trained pack {pack.id}")
+                        bar.say(say, f"a worker ended with {how} while it trained pack {pack.id}")
                         attempts[pack.id] += 1
                         if attempts[pack.id] < ATTEMPTS:
                             waiting.insert(0, pack)
-                            workers.append(_start(whole, len(workers), events))
+                            workers.append(_start(whole, worker.core, events))
                         else:
-                            failed[pack.id] = _how(code)
+                            failed[pack.id] = how
                     continue
                 match event.pop("event"):
+                    case "ready":
+                        worker.ready = True
                     case "progress":
                         bar.at(event["pack"], event["done"])
                         continue
@@ -83,11 +97,13 @@ def run(whole: StudyFolder, *, say: Callable[[str], None]) -> Outcome:
                         failed[event["pack"]] = event["error"]
                         where = f"; the whole story is in {event['where']}" if event["where"] else ""
                         bar.say(say, f"pack {event['pack']} failed: {event['error']}{where}")
+                    case "full":
+                        full = True
                     case "done":
                         bar.finish(event["pack"])
                         for id in event["diverged"]:
                             bar.say(say, f"run {id} diverged: its loss is not a number, or above where it started")
-                worker.pack = None if interrupted else _next(waiting, worker, workers)
+                worker.pack = None if interrupted or full else _next(waiting, worker, workers)
                 if worker.pack:
                     worker.programs.add(_program(worker.pack))
                     _tell(worker, worker.pack.id)
@@ -104,18 +120,19 @@ def run(whole: StudyFolder, *, say: Callable[[str], None]) -> Outcome:
         bar.end()
         for worker in workers:
             worker.process.kill()
-    return _outcome(whole, failed)
+    if full:
+        raise InputError(f"no room left on the disk of {whole.path}; free some, then the same command goes on")
+    return _outcome(whole, failed, interrupted)
 
 
-def _start(whole: StudyFolder, index: int, events: queue.Queue) -> Worker:
-    cores = study.cores()
+def _start(whole: StudyFolder, core: int, events: queue.Queue) -> Worker:
     process = subprocess.Popen(
-        [sys.executable, "-m", "scaling.worker", str(whole.path), whole.layout.device, str(cores[index % len(cores)])],
+        [sys.executable, "-m", "scaling.worker", str(whole.path), whole.layout.device, str(core)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
-    worker = Worker(process)
+    worker = Worker(process, core)
 
     def listen() -> None:
         assert process.stdout is not None
@@ -158,11 +175,11 @@ def _how(code: int) -> str:
     return f"signal {-code} (9: killed, perhaps for lack of memory)" if code < 0 else f"exit code {code}"
 
 
-def _outcome(whole: StudyFolder, failed: dict[str, str]) -> Outcome:
+def _outcome(whole: StudyFolder, failed: dict[str, str], interrupted: bool) -> Outcome:
     counts = collections.Counter(state for _, state, _, _ in study.status(whole))
     lost = sum(run.id in whole.runs for pack in whole.packs if pack.id in failed for run in pack.runs)
     left = len(whole.runs) - counts["done"] - counts["diverged"] - lost
-    return Outcome(counts["done"], counts["diverged"], lost, left)
+    return Outcome(counts["done"], counts["diverged"], lost, left, interrupted)
 
 
 class Bar:

@@ -1,9 +1,14 @@
 """What several test files share."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from scaling.config import EvalConfig, OptimConfig, RunConfig
+from scaling.ladder import transformer
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
@@ -21,3 +26,32 @@ def shared() -> Path:
 def papers() -> dict:
     """Published constants: {paper: {constant: {value, units, equation, ...}}}."""
     return json.loads((ROOT / "tests" / "reference_constants.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory) -> Iterator[Path]:
+    """A cache folder of this session: tokens and compiled programs are made once, and the user's are left alone."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SCALING_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def tiny() -> RunConfig:
+    """A run of 24 updates that takes a moment, and whose program is compiled once for all tests that vary its arrays."""
+    return RunConfig(
+        transformer(8, 1, d_head=4, n_vocab=32, n_ctx=16),
+        tokens=24 * 4 * 16,
+        batch=4,
+        optim=OptimConfig(learning_rate=1e-2, warmup=0.1),
+        eval=EvalConfig(windows=8, per_octave=1, octaves=2),
+    )
+
+
+@pytest.fixture(scope="session")
+def stream() -> np.ndarray:
+    """Tokens with something to learn: each is often the one before it, plus three."""
+    rng = np.random.default_rng(0)
+    steps = np.where(rng.random(20_000) < 0.7, 3, rng.integers(0, 32, 20_000))
+    return (np.cumsum(steps) % 32).astype(np.uint16)

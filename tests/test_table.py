@@ -1,5 +1,8 @@
 """Tables: somebody else's files become columns, and what is wrong with them is said in one line."""
 
+import doctest
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -143,3 +146,9 @@ def test_the_reference_tables_load_whole(shared):
     }
     for (path, params), rows in sizes.items():
         assert len(load(runs / path, {"params": params})) == rows
+
+
+def test_the_documentation_runs_as_printed():
+    results = doctest.testfile(str(Path(__file__).parents[1] / "docs" / "table.md"), module_relative=False)
+    assert results.failed == 0
+    assert results.attempted > 3

@@ -20,12 +20,15 @@ MODEL = ModelConfig(d_model=12, n_layer=2, n_head=3, d_attn=6, d_ff=20, n_vocab=
 TOKENS = np.random.default_rng(0).integers(0, MODEL.n_vocab, (3, MODEL.n_ctx))
 
 
-@functools.partial(jax.jit, static_argnums=0)
+QUICK = {"xla_backend_optimization_level": 0}  # programs that run once
+
+
+@functools.partial(jax.jit, static_argnums=0, compiler_options=QUICK)
 def init(model: ModelConfig, seed: int = 0) -> transformer.Params:
     return transformer.init(model, jax.random.key(seed))
 
 
-@functools.partial(jax.jit, static_argnums=0, static_argnames="dtype")
+@functools.partial(jax.jit, static_argnums=0, static_argnames="dtype", compiler_options=QUICK)
 def apply(model: ModelConfig, params: transformer.Params, tokens, dropout_key=None, dtype="float32") -> jax.Array:
     return transformer.apply(model, params, tokens, dtype=dtype, dropout_key=dropout_key)
 
@@ -87,11 +90,11 @@ def test_the_forward_pass_is_that_of_a_float64_reference():
 
 def test_gradients_are_those_of_finite_differences_of_the_reference():
     def loss(params):
-        logits = apply(MODEL, params, TOKENS)[:, :-1]
+        logits = transformer.apply(MODEL, params, TOKENS)[:, :-1]
         log_p = jax.nn.log_softmax(logits)
         return -jnp.take_along_axis(log_p, TOKENS[:, 1:, None], -1).mean()
 
-    grads = jax.grad(loss)(PARAMS)
+    grads = jax.jit(jax.grad(loss), compiler_options=QUICK)(PARAMS)
     rng = np.random.default_rng(3)
     for name, leaf in PARAMS.items():
         direction = rng.normal(size=leaf.shape)
@@ -142,20 +145,22 @@ def test_positions_matter():
 
 
 def test_the_first_loss_is_log_n_vocab_at_every_rung():
-    for model in ladder(((8, 1), (96, 2)), n_vocab=512, n_ctx=32, d_head=8):
+    for model in ladder(((8, 1), (96, 1), (768, 1)), n_vocab=512, n_ctx=8, d_head=8):
         tokens = np.random.default_rng(4).integers(0, model.n_vocab, (8, model.n_ctx))
         loss = loss_of(apply(model, init(model), tokens), tokens)
-        assert loss == pytest.approx(math.log(model.n_vocab), abs=0.05), model
+        assert loss == pytest.approx(math.log(model.n_vocab), abs=0.1), model
 
 
-def test_layers_begin_as_the_identity_and_every_weight_but_those_behind_them_learns():
+def test_layers_begin_as_the_identity_and_can_leave_it():
     params = init(MODEL)
-    deeper = dataclasses.replace(MODEL, n_layer=5)
+    deeper = dataclasses.replace(MODEL, n_layer=3)
     np.testing.assert_array_equal(
         apply(MODEL, params, TOKENS),
         apply(deeper, init(deeper), TOKENS),
     )
-    grads = jax.grad(lambda p: apply(MODEL, p, TOKENS)[..., 0].sum())(params)
+    grads = jax.jit(
+        jax.grad(lambda p: transformer.apply(MODEL, p, TOKENS)[..., 0].sum()), compiler_options=QUICK
+    )(params)
     assert all(float(jnp.abs(grads[name]).max()) > 0 for name in ("w_out", "w_down", "w_embed", "w_pos"))
 
 

@@ -5,9 +5,10 @@ folder knows the module system behind it. The layers' weights are stacked (l fir
 how far the loop over layers is unrolled is the backend's matter.
 
 Initialisation: the two matrices of a layer that write to the residual stream are zero, so that each layer begins as
-the identity; the others are normal with variance 1/fan_in; embeddings are normal with standard deviation 0.02, which
-makes the first loss ln n_vocab, and tokens enter the stream times sqrt(d_model) (Vaswani et al. 2017, section 3.4),
-which keeps them audible in it; biases 0, norm gains 1. Kaplan et al. (2020) do not state theirs. This one makes
+the identity; the others are normal with variance 1/fan_in; embeddings are normal with standard deviation 0.02, or 2/d
+in models wider than 100, since the first logit of the token just read is d times it; so the first loss is ln n_vocab.
+Positions have 0.02; tokens enter the stream times sqrt(d_model) (Vaswani et al. 2017, section 3.4), which keeps them
+audible in it; biases 0, norm gains 1. Kaplan et al. (2020) do not state theirs. This one makes
 the loss of short runs lower, and less dependent on the learning rate, than residual matrices of variance 1/fan_in.
 """
 
@@ -44,7 +45,7 @@ class Transformer(nn.Module):
         def ones(name, *shape):
             return self.param(name, nn.initializers.ones, shape, jnp.float32)
 
-        w_embed = normal("w_embed", (m.n_vocab, d), EMBED_STD)
+        w_embed = normal("w_embed", (m.n_vocab, d), min(EMBED_STD, 2 / d))
         w_pos = normal("w_pos", (m.n_ctx, d), EMBED_STD)
         layers = {
             "g_attn": ones("g_attn", n_layer, d),

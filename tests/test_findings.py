@@ -1,0 +1,258 @@
+"""What a study says: laws, noise, learning rates, ample data, forecasts, and what is left out."""
+
+import json
+import math
+
+import known_runs
+import numpy as np
+import pytest
+from known_runs import LENGTHS, RATE, REPEATED, SHAPES, SURFACE, run
+
+from analysis import checks, digits, findings, laws
+from analysis.findings import Finding, Findings
+from analysis.fit import Fit
+from analysis.table import Table
+
+DRAWS = 40  # of the bootstrap: enough to see that it is there
+
+
+def N(shape: tuple[int, int]) -> int:
+    return 12 * shape[1] * shape[0] ** 2
+
+
+def fitted(finding: Finding) -> tuple[Fit, Table]:
+    """The fit and its rows, which must be there."""
+    assert finding.fit is not None, finding.why
+    assert finding.table is not None
+    return finding.fit, finding.table
+
+
+def corner_checks(better: float = 1.02) -> list[dict]:
+    """Half and double the rate at both ends of the ladder, their losses off by the factor `better`."""
+    return [
+        run(shape, LENGTHS[-1], better * float(SURFACE(N(shape), LENGTHS[-1])), learning_rate=factor * RATE)
+        for shape in (SHAPES[0], SHAPES[-1])
+        for factor in (0.5, 2.0)
+    ]
+
+
+@pytest.fixture(scope="module")
+def whole() -> Findings:
+    """A study with everything: a grid, repeated data, rate checks, replicates, a run that diverged, one unfinished."""
+    rng = np.random.default_rng(5)
+    rows = [*known_runs.grid(), *known_runs.repeated(), *corner_checks()]
+    for shape in (SHAPES[0], SHAPES[-1]):
+        loss = float(SURFACE(N(shape), LENGTHS[-1]))
+        rows += [run(shape, LENGTHS[-1], loss * np.exp(0.003 * rng.normal()), seed=seed) for seed in (1, 2, 3)]
+    rows.append(run(SHAPES[2], LENGTHS[0], math.nan, status="diverged", seed=7, run="lost"))
+    rows.append(run(SHAPES[3], LENGTHS[0], 4.0, status="running", seed=8, run="late"))
+    table = known_runs.table(rows)
+    return findings.find(table, known_runs.curves(table.where(table["status"] == "done", "")), draws=DRAWS)
+
+
+@pytest.mark.parametrize("truth", [SURFACE, REPEATED])
+def test_the_constants_that_made_the_losses_are_found(whole, truth):
+    finding = whole.law(type(truth))
+    assert finding.sound
+    for name, (low, high) in finding.fit.intervals.items():
+        width = high - low
+        assert low - width / 2 < getattr(truth, name) < high + width / 2, name
+    assert finding.fit.percentile
+
+
+def test_each_law_uses_the_runs_that_it_is_about(whole):
+    assert set(whole.law(laws.Chinchilla).table["epochs"]) == {1.0}
+    assert min(whole.law(laws.KaplanND).table["epochs"]) > 1
+    assert set(whole.envelope["tokens"]) <= set(map(float, LENGTHS))
+
+
+def test_runs_that_only_try_another_rate_do_not_move_a_law():
+    with_, without = (
+        findings.find(known_runs.table(rows), draws=0)
+        for rows in ([*known_runs.grid(), *corner_checks(better=0.9)], known_runs.grid())
+    )
+    a, b = (fitted(found.law(laws.Chinchilla))[0].constants for found in (with_, without))
+    assert a == pytest.approx(b, rel=1e-9)
+    assert sum(len(e.rows) for e in with_.excluded) == 4
+    assert not without.excluded
+
+
+def test_a_rate_becomes_the_own_one_without_a_look_at_its_loss():
+    table = known_runs.table([*known_runs.grid(), *corner_checks()])
+    own, rule = checks.own_rates(table)
+    assert set(table["learning_rate"][own]) == {RATE}
+    upside_down, _ = checks.own_rates(table.with_columns(loss=1 / table["loss"]))
+    assert np.array_equal(own, upside_down)
+    assert "without a look at the losses" in rule
+
+
+def test_of_rates_tried_equally_often_the_middle_one_is_the_own():
+    rates = (1e-3, 3e-3, 9e-3)
+    table = known_runs.table([run(shape, 2**17, 4.0, learning_rate=r) for shape in SHAPES for r in rates])
+    own, _ = checks.own_rates(table)
+    assert set(table["learning_rate"][own]) == {3e-3}
+
+
+@pytest.mark.parametrize(("better", "warned"), [(0.98, True), (0.995, False), (1.02, False)])
+def test_a_rate_that_is_over_one_percent_better_is_warned_about(better, warned):
+    found = findings.find(known_runs.table([*known_runs.grid(noise=1e-6), *corner_checks(better)]), draws=0)
+    assert len(found.rates) == 2
+    assert bool(found.warnings) == warned
+    if warned:
+        assert "2.0 % lower" in found.warnings[0]
+        assert {warning.partition(",")[0] for warning in found.warnings} == {"At N = 1.54k", "At N = 197k"}
+
+
+def test_rates_that_were_not_tried_are_named():
+    found = findings.find(known_runs.table([*known_runs.grid(), *corner_checks()[:2], corner_checks()[2]]), draws=0)
+    (sentence,) = found.untried
+    assert sentence.startswith("Double the learning rate was not tried at the largest size (N = 197k)")
+
+
+def test_a_rate_that_diverged_is_no_better():
+    rows = [*known_runs.grid(), *corner_checks()]
+    rows[-1] |= {"loss": math.nan, "status": "diverged"}
+    found = findings.find(known_runs.table(rows), draws=0)
+    assert not found.warnings
+    assert math.isnan(found.rates[-1].trials[-1].loss)
+
+
+def test_seed_noise_is_the_scatter_among_seeds():
+    rng = np.random.default_rng(0)
+    rows = [run(shape, 2**18, 4.0 * np.exp(0.004 * rng.normal()), seed=s) for shape in SHAPES[:4] for s in range(12)]
+    noise = checks.seed_noise(known_runs.table(rows))
+    assert noise is not None
+    assert noise.degrees == 44
+    assert noise.low < 0.004 < noise.high
+    assert noise.nats == pytest.approx(4.0 * noise.sigma, rel=0.01)
+
+
+def test_runs_of_one_seed_say_nothing_of_its_noise():
+    twice = [run(SHAPES[0], 2**18, loss, seconds=seconds) for loss, seconds in ((4.0, 1.0), (4.1, 2.0))]
+    warmups = [run(SHAPES[1], 2**18, loss, warmup=w, seed=s) for s, (loss, w) in enumerate(((4.0, 0.05), (4.2, 0.1)))]
+    assert checks.seed_noise(known_runs.table([*twice, *warmups])) is None
+    assert "not known" in findings.find(known_runs.table(known_runs.grid()), draws=0).noise_sentence()
+
+
+def test_the_envelope_takes_the_mean_of_the_seeds_not_the_luckiest():
+    rows = known_runs.grid(noise=0.0)
+    lucky = [run(SHAPES[0], LENGTHS[0], factor * rows[0]["loss"], seed=s) for s, factor in ((1, 0.9), (2, 1.05))]
+    envelope = findings.compute_envelope(known_runs.table([*rows, *lucky]))
+    assert envelope is not None
+    assert envelope["loss"][0] == pytest.approx(rows[0]["loss"] * (0.9 * 1.05) ** (1 / 3), rel=1e-12)
+
+
+def test_the_envelope_is_below_all_curves_where_it_has_points():
+    table = known_runs.table(known_runs.grid())
+    curves = known_runs.curves(table)
+    envelope = findings.compute_envelope(table, curves)
+    assert envelope is not None
+    for C, L in zip(envelope["flops"], envelope["loss"], strict=True):
+        assert L <= curves["loss"][curves["flops"] <= C * (1 + 1e-9)].min() * (1 + 1e-12)
+
+
+def test_size_alone_is_no_law_while_more_data_still_help(whole):
+    finding = whole.law(laws.KaplanN)
+    assert finding.fit is None
+    assert "the last doubling of D lowered the loss by" in finding.why
+
+
+def test_size_alone_is_a_law_where_data_are_ample():
+    rows = [
+        run(shape, D, (1e12 / N(shape)) ** 0.08 * (1 + 1e3 / D) * np.exp(1e-4 * k))
+        for k, shape in enumerate(SHAPES)
+        for D in (2**19, 2**20)
+    ]
+    finding = findings.find(known_runs.table(rows), draws=0).law(laws.KaplanN)
+    assert finding.sound
+    fit, table = fitted(finding)
+    assert fit.constants["alpha_N"] == pytest.approx(0.08, rel=0.02)
+    assert set(table["tokens"]) == {float(2**20)}
+    assert "the last doubling of D lowered the loss by at most" in finding.evidence
+
+
+def test_a_loss_that_stops_falling_for_want_of_data_does_not_show_ample_data():
+    rows = [run(shape, 2**20, 4.0, unique_tokens=2**13, loss_half=3.9, tokens_at_min=2**18) for shape in SHAPES]
+    assert all(math.isnan(d.change) for d in checks.last_doublings(known_runs.table(rows)))
+    assert findings.find(known_runs.table(rows), draws=0).law(laws.KaplanN).fit is None
+
+
+def test_data_alone_are_a_law_where_a_larger_model_is_no_better():
+    rows = []
+    for U in (2**12, 2**13, 2**14, 2**15):
+        for shape in SHAPES[:3]:
+            low = (1e8 / U) ** 0.15 * (1 + 20 / N(shape)) * (1 + 1e-4 * U % 7e-4)
+            rows.append(run(shape, 2**19, 1.02 * low, unique_tokens=U, loss_min=low, tokens_at_min=2**18))
+    finding = findings.find(known_runs.table(rows), draws=0).law(laws.KaplanD)
+    assert finding.sound
+    fit, table = fitted(finding)
+    assert fit.constants["alpha_D"] == pytest.approx(0.15, rel=0.02)
+    assert len(table) == 4
+
+
+def test_the_largest_size_is_foretold_from_the_smaller_ones(whole):
+    foretold = whole.law(laws.Chinchilla).foretold
+    assert set(foretold.N) == {float(N(SHAPES[-1]))}
+    assert len(foretold.off) == len(LENGTHS) + 3
+    assert foretold.rms < 0.01
+    assert np.all(foretold.low < foretold.predicted)
+    assert np.all(foretold.predicted < foretold.high)
+    np.testing.assert_allclose(foretold.predicted, SURFACE(foretold.N, foretold.D), rtol=0.01)
+
+
+def test_what_is_left_out_is_listed_with_its_reason(whole):
+    left = {row: e.reason for e in whole.excluded for row in e.rows}
+    assert any("diverged" in reason for row, reason in left.items() if "lost" in row)
+    assert any("not finished" in reason for row, reason in left.items() if "late" in row)
+    assert sum("learning rate" in reason for reason in left.values()) == 4
+    assert len(whole.table) + len(left) == len(whole.everything)
+
+
+def test_the_findings_are_plain_json(whole):
+    said = json.loads(whole.to_json(), parse_constant=pytest.fail)
+    assert said["laws"][0]["law"] == "chinchilla"
+    assert said["laws"][0]["fit"]["alpha"] == whole.law(laws.Chinchilla).fit.law.alpha
+    assert said["seed_noise"]["degrees"] == 6
+
+
+def test_the_text_says_each_law_in_a_sentence(whole):
+    text = whole.text()
+    for title in findings.TITLES.values():
+        assert title in text
+    assert "Another seed changes the loss by" in text
+    assert "nan" not in text
+
+
+def test_somebody_elses_table_of_three_columns_is_enough():
+    rows = known_runs.grid()
+    table = Table.from_rows([{name: row[name] for name in ("params", "tokens", "loss")} for row in rows])
+    found = findings.find(table, draws=0)
+    assert found.law(laws.Chinchilla).sound
+    assert found.law(laws.KaplanND).why == "the table has no column unique_tokens"
+
+
+def test_a_study_without_a_finished_run_says_so():
+    found = findings.find(known_runs.table([row | {"status": "running"} for row in known_runs.grid()]), draws=0)
+    assert not any(finding.fit for finding in found.laws)
+    assert "24 runs" in found.text()
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "said"),
+    [
+        (0.35432, 0.3448, 0.3633, ("0.354", "0.345 to 0.363")),
+        (0.35432, 0.353, 0.3561, ("0.3543", "0.3530 to 0.3561")),
+        (61.72, 58.1, 65.6, ("62", "58 to 66")),
+        (1.234e13, 1.1e13, 1.4e13, ("1.23×10¹³", "1.10×10¹³ to 1.40×10¹³")),
+        (2e10, 2e9, 2e11, ("2.00×10¹⁰", "2.00×10⁹ to 2.00×10¹¹")),
+        (1e-10, 0.0, 6e-4, ("10⁻¹⁰", "0 to 6.00×10⁻⁴")),
+        (5.0, 0.1, math.inf, ("5.00", "0.100 to ∞")),
+    ],
+)
+def test_constants_are_written_to_the_digits_of_their_interval(value, low, high, said):
+    assert digits.constant(value, low, high) == said
+
+
+@pytest.mark.parametrize(("x", "said"), [(999, "999"), (999.9, "1k"), (1536, "1.54k"), (2**20, "1.05M"), (1e9, "1B")])
+def test_counts_are_short(x, said):
+    assert digits.short(x) == said

@@ -1,0 +1,119 @@
+"""Schedules and optimisers against float64 NumPy."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from scaling import optim
+from scaling.config import ModelConfig, OptimConfig, RunConfig
+
+MODEL = ModelConfig(d_model=4, n_layer=1, n_head=1, d_attn=4, d_ff=8, n_vocab=8, n_ctx=4)
+STEPS = 40
+RUN = RunConfig(MODEL, tokens=STEPS * 16 * 4, optim=OptimConfig(learning_rate=3e-3, warmup=0.2))
+
+SHAPES = {"w_up": (2, 4, 3), "w_embed": (5, 4), "w_pos": (3, 4), "g_ff": (2, 4), "b_up": (2, 3)}
+
+
+def rate(run: RunConfig, step: int) -> float:
+    """The schedule, written down once more."""
+    warmup = run.warmup_steps
+    if step < warmup:
+        return run.optim.learning_rate * (step + 1) / warmup
+    if run.optim.schedule == "constant":
+        return run.optim.learning_rate
+    return run.optim.learning_rate * 0.5 * (1 + np.cos(np.pi * (step - warmup) / (run.steps - warmup)))
+
+
+def adam(config: OptimConfig, params, gradients, rates):
+    """Parameters after each update, float64."""
+    w = {name: np.asarray(leaf, np.float64) for name, leaf in params.items()}
+    m = {name: np.zeros_like(leaf) for name, leaf in w.items()}
+    v = {name: np.zeros_like(leaf) for name, leaf in w.items()}
+    for t, (grads, peak) in enumerate(zip(gradients, rates, strict=True), start=1):
+        length = np.sqrt(sum((g.astype(np.float64) ** 2).sum() for g in grads.values()))
+        for name, gradient in grads.items():
+            g = gradient.astype(np.float64) * min(1, config.clip / length)
+            m[name] = config.b1 * m[name] + (1 - config.b1) * g
+            v[name] = config.b2 * v[name] + (1 - config.b2) * g**2
+            update = (m[name] / (1 - config.b1**t)) / (np.sqrt(v[name] / (1 - config.b2**t)) + config.eps)
+            decay = config.weight_decay if name in ("w_up", "w_embed") else 0.0
+            w[name] = w[name] - peak * (update + decay * w[name])
+        yield {name: leaf.copy() for name, leaf in w.items()}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        OptimConfig(),
+        OptimConfig(clip=0.1, b1=0.8, b2=0.95, eps=1e-3),
+        OptimConfig(optimizer="adamw", weight_decay=0.3),
+    ],
+    ids=["adam", "clipped", "adamw"],
+)
+def test_updates_are_those_of_a_float64_adam(config):
+    rng = np.random.default_rng(0)
+    params = {name: rng.normal(size=shape).astype(np.float32) for name, shape in SHAPES.items()}
+    # Lengths around the clip, so that some updates are clipped and some are not.
+    gradients = [
+        {name: rng.normal(size=shape).astype(np.float32) * 0.02 * 4**k for name, shape in SHAPES.items()}
+        for k in (2, 0, 1, 3, -3, 2)
+    ]
+    run = dataclasses.replace(RUN, optim=config)
+    rates = [rate(run, step) for step in range(len(gradients))]
+    tx = optim.optimizer(config)
+    found, state = {name: jnp.asarray(leaf) for name, leaf in params.items()}, tx.init(params)
+    for step, wanted in enumerate(adam(config, params, gradients, rates)):
+        updates, state = tx.update(gradients[step], state, found)
+        found = jax.tree.map(lambda p, u, r=rates[step]: p - r * u, found, updates)
+        for name in SHAPES:
+            np.testing.assert_allclose(found[name], wanted[name], rtol=2e-6, atol=2e-7, err_msg=f"{name}, {step}")
+
+
+def test_decay_shrinks_matrices_and_embeddings_and_nothing_else():
+    params = {name: jnp.ones(shape) for name, shape in SHAPES.items()}
+    tx = optim.optimizer(OptimConfig(optimizer="adamw", weight_decay=0.5))
+    updates, _ = tx.update(jax.tree.map(jnp.zeros_like, params), tx.init(params), params)
+    shrunk = {name for name, update in updates.items() if float(jnp.abs(update).max()) > 0}
+    assert shrunk == {"w_up", "w_embed"}
+    np.testing.assert_allclose(updates["w_up"], 0.5)
+
+
+def test_the_gradient_is_clipped_by_the_norm_of_all_leaves_together():
+    grads = {"w_up": jnp.full((2, 2), 3.0), "b_up": jnp.full((4,), 4.0)}  # norm 10
+    clipped, _ = optax.clip_by_global_norm(1.0).update(grads, optax.EmptyState())
+    first = optim.optimizer(OptimConfig(clip=1.0))
+    _, state = first.update(grads, first.init(grads), grads)
+    mu = optax.tree.get(state, "mu")
+    for name in grads:
+        np.testing.assert_allclose(mu[name], 0.1 * clipped[name], rtol=1e-6)
+    assert float(optax.tree.norm(clipped)) == pytest.approx(1, rel=1e-6)
+
+
+RUNS = (
+    RUN,
+    dataclasses.replace(RUN, optim=dataclasses.replace(RUN.optim, learning_rate=1.0, schedule="constant")),
+    dataclasses.replace(RUN, optim=dataclasses.replace(RUN.optim, warmup=0.0)),
+    dataclasses.replace(RUN, optim=dataclasses.replace(RUN.optim, warmup=0.99)),
+    dataclasses.replace(RUN, tokens=RUN.batch_tokens),
+)
+
+
+def test_each_run_of_a_pack_has_the_schedule_of_its_own_config():
+    schedule = optim.Schedule.of(RUNS)
+    found = np.array(jax.vmap(lambda s: jax.vmap(s)(jnp.arange(STEPS)))(schedule))  # r s
+    for rates, run in zip(found, RUNS, strict=True):
+        wanted = [rate(run, step) for step in range(run.steps)]
+        np.testing.assert_allclose(rates[: run.steps], wanted, rtol=1e-5, atol=1e-6 * run.optim.learning_rate)
+
+
+def test_the_warm_up_rises_to_the_peak_and_the_cosine_ends_near_zero():
+    found = np.array(jax.vmap(lambda s: jax.vmap(s)(jnp.arange(STEPS)))(optim.Schedule.of((RUN,))))[0]
+    assert RUN.warmup_steps == 8
+    np.testing.assert_allclose(found[:8], 3e-3 * np.arange(1, 9) / 8, rtol=1e-6)
+    assert (np.diff(found[8:]) < 0).all()
+    assert found[8] == pytest.approx(3e-3)
+    assert 0 < found[-1] < 0.01 * 3e-3

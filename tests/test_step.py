@@ -1,0 +1,127 @@
+"""One update and one evaluation."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from scaling import optim, step
+from scaling.config import RunConfig, program
+from scaling.data.batches import Batches
+from scaling.step import Hyper, TrainState
+
+
+QUICK = {"xla_backend_optimization_level": 0}  # programs that run once
+
+
+def quick(function):
+    return jax.jit(function, compiler_options=QUICK)
+
+
+def one(tree):
+    """The first run of a pack."""
+    return jax.tree.map(lambda leaf: leaf[0], tree)
+
+
+@pytest.fixture(scope="module")
+def update(tiny):
+    return quick(lambda hyper, state, tokens: step.train_step(tiny, hyper, state, tokens))
+
+
+@pytest.fixture(scope="module")
+def begun(tiny) -> TrainState:
+    return quick(lambda hyper: step.init_state(tiny, hyper))(one(Hyper.of((tiny,))))
+
+
+def examples(run: RunConfig, stream: np.ndarray, n: int) -> np.ndarray:
+    batches = Batches(stream, run.model.n_ctx, run.U, run.seed)
+    return batches.examples(0, n * run.batch).reshape(n, run.batch, -1)
+
+
+def test_an_update_follows_the_gradient_of_the_mean_loss_at_the_rate_of_its_step(tiny, stream, update, begun):
+    hyper = one(Hyper.of((tiny,)))
+    loss_and_grads = quick(jax.value_and_grad(lambda p, tokens: step.token_losses(tiny, p, tokens).mean()))
+    adam = quick(optim.optimizer(tiny.optim).update)
+    state = begun
+    for tokens in examples(tiny, stream, 4):
+        loss, grads = loss_and_grads(state.params, tokens)
+        updates, _ = adam(grads, state.opt_state, state.params)
+        new, metrics = update(hyper, state, tokens)
+        rate = float(hyper.schedule(state.step))
+        assert float(metrics["train_loss"]) == pytest.approx(float(loss), rel=1e-5)
+        norm = np.sqrt(sum(float((np.asarray(g, np.float64) ** 2).sum()) for g in jax.tree.leaves(grads)))
+        assert float(metrics["grad_norm"]) == pytest.approx(norm, rel=1e-4)
+        for name, p in state.params.items():
+            # Adam divides by the root of the second moment, which magnifies rounding where the gradient is nearly zero.
+            np.testing.assert_allclose(new.params[name], p - rate * updates[name], rtol=1e-4, atol=0.05 * rate)
+        assert int(new.step) == int(state.step) + 1
+        state = new
+
+
+def test_the_loss_is_that_of_the_next_token(tiny, stream, begun):
+    tokens = examples(tiny, stream, 1)[0]
+    token_losses = quick(lambda p, tokens: step.token_losses(tiny, p, tokens))
+    losses = np.asarray(token_losses(begun.params, tokens))
+    assert losses.shape == (tiny.batch, tiny.model.n_ctx)
+    other = tokens.copy()
+    other[:, -1] = (other[:, -1] + 1) % 32  # the last token is only predicted
+    changed = np.asarray(token_losses(begun.params, other)) != losses
+    assert not changed[:, :-1].any()
+    assert changed[:, -1].all()
+
+
+def test_the_state_is_arrays_only_with_float32_weights(tiny):
+    state = jax.eval_shape(
+        lambda: step.init_state(dataclasses.replace(tiny, dtype="bfloat16"), one(Hyper.of((tiny,))))
+    )
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(state.params))
+    assert {leaf.dtype for leaf in jax.tree.leaves(state)} == {jnp.dtype("float32"), jnp.dtype("int32")}
+
+
+def test_a_dispatch_of_many_updates_does_the_first_n_of_them(tiny, stream, update, begun):
+    hyper = one(Hyper.of((tiny,)))
+    tokens = examples(tiny, stream, 5)
+    many = quick(lambda hyper, state, tokens, n: step.train_steps(tiny, hyper, state, tokens, n))
+    for n in (0, 3, 5):
+        state = begun
+        losses = []
+        for batch in tokens[:n]:
+            state, metrics = update(hyper, state, batch)
+            losses.append(float(metrics["train_loss"]))
+        found, metrics = many(hyper, begun, tokens, n)
+        assert int(found.step) == n
+        np.testing.assert_allclose(metrics["train_loss"], losses + [0] * (5 - n), rtol=1e-5)
+    assert many._cache_size() == 1  # n is traced
+
+
+def test_the_held_out_loss_is_the_mean_over_windows_however_they_are_grouped(tiny, stream, begun):
+    windows = stream[: 12 * 17].reshape(12, 17).astype(np.int32)
+    whole = np.asarray(quick(lambda p, w: step.token_losses(tiny, p, w))(begun.params, windows)).mean(0)
+    for groups in (1, 4):
+        found = quick(lambda p, w: step.eval_step(tiny, p, w))(
+            begun.params, windows.reshape(groups, 12 // groups, 17)
+        )
+        assert found.shape == (16,)
+        np.testing.assert_allclose(found, whole, rtol=1e-5)
+
+
+def test_dropout_is_a_function_of_seed_and_step_and_off_in_evaluation(tiny, stream, begun):
+    run = dataclasses.replace(tiny, model=dataclasses.replace(tiny.model, dropout=0.5))
+    tokens = examples(tiny, stream, 1)[0]
+    drop = quick(lambda hyper, state: step.train_step(run, hyper, state, tokens)[1]["train_loss"])
+    a, b = (one(Hyper.of((dataclasses.replace(run, seed=seed),))) for seed in (0, 1))
+    later = begun.replace(step=begun.step + 1)
+    assert drop(a, begun) == drop(a, begun)
+    assert len({float(x) for x in (drop(a, begun), drop(b, begun), drop(a, later))}) == 3
+    windows = stream[: 4 * 17].reshape(1, 4, 17).astype(np.int32)
+    on, off = (quick(lambda p, w, r=r: step.eval_step(r, p, w))(begun.params, windows) for r in (run, tiny))
+    np.testing.assert_array_equal(on, off)
+
+
+def test_seeds_are_arrays_of_a_program(tiny):
+    runs = tuple(dataclasses.replace(tiny, seed=seed) for seed in (0, 1, 2**32 - 1))
+    assert len({program(run) for run in runs}) == 1
+    embeddings = quick(jax.vmap(lambda hyper: step.init_state(tiny, hyper).params["w_embed"]))(Hyper.of(runs))
+    assert len({leaf.tobytes() for leaf in np.asarray(embeddings)}) == 3
