@@ -1,9 +1,9 @@
-# make quickstart | test | test-slow | check; everything lives in .venv, made on first use.
+# make quickstart | test | test-slow | check | calibration; everything lives in .venv, made on first use.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: quickstart test test-slow check format lock clean
+.PHONY: quickstart test test-slow check format calibration lock clean
 
 quickstart: $(READY)
 	$(BIN)/scaling quickstart
@@ -22,6 +22,9 @@ check: $(READY)
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+calibration: $(READY)
+	$(BIN)/python benchmarks/calibration.py
 
 # The lock holds hashes and names no index. Modules are byte-compiled: importing jax takes three times as long otherwise.
 $(READY): requirements.lock pyproject.toml

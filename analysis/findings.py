@@ -7,6 +7,7 @@ in non-embedding parameters, D in tokens, C in FLOP.
 import dataclasses
 import json
 import math
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -35,6 +36,8 @@ from scaling.errors import InputError
 
 DOUBLING = 0.01  # a quantity is ample where its last doubling lowered the loss by less than this share
 DRAWS = 200  # bootstrap refits: the secondary interval
+MISFIT = 0.01  # p below which the scatter around a law is more than that among seeds
+WIDTH = 110  # of a terminal line
 LEAST = 3  # sizes or data sets that a law of one variable is fitted to
 
 TITLES = {
@@ -44,9 +47,7 @@ TITLES = {
     laws.KaplanD: "L(D)",
     laws.KaplanC: "L(C)",
 }
-
-
-EXPONENTS = ("alpha", "beta", "alpha_N", "alpha_D", "alpha_C")
+EXPONENTS = ("alpha", "beta", "alpha_N", "alpha_D", "alpha_C")  # constants that a sentence gives an interval for
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -132,6 +133,21 @@ class Finding:
             f"{digits.percent(LEVEL)} intervals {exponents}."
         )
 
+    def forecast(self) -> str:
+        """How well the smaller runs foretell the largest; empty where that was not tried."""
+        return self.foretold.sentence() if self.foretold else ""
+
+    def misfit(self) -> str:
+        """That the law misses the runs by more than their seeds scatter; empty where nothing shows it."""
+        test = self.fit.lack_of_fit if self.fit else None
+        if self.fit is None or test is None or test.p > MISFIT:
+            return ""
+        return (
+            f"It misses the runs by {digits.percent(self.fit.residuals.rms)} rms, more than their seeds scatter "
+            f"(F({test.degrees[0]}, {test.degrees[1]}) = {test.F:.3g}, p = {digits.plain(test.p, 2)}): the form, or "
+            "the tuning of some sizes, is not right to within the noise."
+        )
+
     def to_dict(self) -> dict[str, Any]:
         return {
             "title": self.title,
@@ -140,6 +156,7 @@ class Finding:
             "sentence": self.sentence(),
             "why": self.why,
             "evidence": self.evidence,
+            "misfit": self.misfit(),
             "fit": self.fit.to_dict() if self.fit else None,
             "runs": self.table["run"].tolist() if self.table is not None and "run" in self.table else [],
             "foretold": self.foretold.to_dict() if self.foretold else None,
@@ -175,9 +192,8 @@ class Findings:
 
     @property
     def surface(self) -> Finding | None:
-        """The law of N and D that the figures show: Chinchilla's form where there is one, else Kaplan's."""
-        found = [f for f in self.laws if f.fit is not None and len(f.law.inputs) == 2]
-        return next((f for f in found if f.sound), found[0] if found else None)
+        """The law of N and D: Chinchilla's form where these runs identify it, else Kaplan's, else None."""
+        return next((f for f in self.laws if f.sound and len(f.law.inputs) == 2), None)
 
     def noise_sentence(self) -> str:
         return (
@@ -194,8 +210,8 @@ class Findings:
         return "; ".join(parts)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {
+        """Plain values for JSON; what is not a finite number is None."""
+        said = {
             "source": self.everything.source,
             "overview": self.overview(),
             "runs": len(self.everything),
@@ -210,23 +226,25 @@ class Findings:
             "warnings": list(self.warnings),
             "notes": list(self.everything.notes),
         }
+        return _finite(said)
 
     def to_json(self) -> str:
-        """JSON text; what is not a finite number becomes null."""
-        return json.dumps(_finite(self.to_dict()), indent=1, allow_nan=False)
+        return json.dumps(self.to_dict(), indent=1, allow_nan=False)
 
     def text(self) -> str:
         """The findings for a terminal."""
         lines = [self.overview(), ""]
         for finding in self.laws:
             lines.append(finding.sentence())
-            if finding.fit and finding.foretold:
-                lines.append(f"    {finding.foretold.sentence()}")
+            if finding.sound:
+                lines += [f"    {line}" for line in (finding.misfit(), finding.forecast()) if line]
         lines += ["", self.noise_sentence()]
         lines += [f"Warning: {warning}" for warning in self.warnings]
         lines += [f"Left out: {len(e.rows)} ({e.reason})" for e in self.excluded]
         lines += [f"Note: {note}" for note in self.everything.notes]
-        return "\n".join(lines)
+        return "\n".join(
+            textwrap.fill(line, WIDTH, subsequent_indent=" " * (4 + 4 * line.startswith(" "))) for line in lines
+        )
 
 
 def find(table: Table, curves: Table | None = None, *, draws: int = DRAWS) -> Findings:
@@ -346,7 +364,7 @@ def _foretold(law: type[Law], rows: Table, found: Fit, hold: str, options: dict[
     held, data = rows.where(largest, "fitted"), next((name for name in law.inputs if "tokens" in name), "tokens")
     said = smaller.band(*(held[name] for name in law.inputs), run=True)
     size = digits.short(float(held[hold][0]))
-    rule = f"the largest size (N = {size})" if hold == "params" else f"the largest data set ({size} tokens)"
+    rule = f"its largest size (N = {size})" if hold == "params" else f"its largest data set ({size} tokens)"
     return Foretold(rule, held["params"], held[data], held[found.target], *(np.asarray(part, float) for part in said))
 
 
@@ -482,10 +500,12 @@ def _law_of_compute(table: Table, envelope: Table | None, draws: int) -> Finding
             law, None, f"{runs} {digits.plural(runs, 'run makes', 'runs make')} up the envelope; wanted {LEAST} or more"
         )
     edge = int((envelope["params"] == table["params"].max()).sum())
-    evidence = (
-        f"The envelope has {len(envelope)} points from {runs} runs; {edge} {digits.plural(edge, 'belongs', 'belong')} "
-        "to the largest size, where nobody tried a larger one."
-    )
+    evidence = ""
+    if edge:
+        evidence = (
+            f"{edge} of the {len(envelope)} points of the envelope {digits.plural(edge, 'is', 'are')} of the largest "
+            "size: a larger one might do better there."
+        )
     options: dict[str, Any] = {"clusters": "run"} if runs < len(envelope) else {}
     return _fitted(law, envelope, draws, evidence=evidence, every_run=True, **options)
 

@@ -310,6 +310,9 @@ class Fit(Generic[L]):
         for name, value in self.constants.items():
             low, high = self.intervals[name]
             ends = "fixed" if name in self.fixed else f"{self.level:.0%} {_digits(low)} to {_digits(high)}"
+            if name in self.percentile and name not in self.fixed:
+                low, high = self.percentile[name]
+                ends += f" (percentiles of {len(self.draws)} refits {_digits(low)} to {_digits(high)})"
             lines.append(f"  {name:<8} {_digits(value):>12} {units[name]:<12} {ends}")
         r, kind = self.residuals, self.objective_kind
         rule = kind.kind if kind.kind == "squared" else f"{kind.kind}, delta {kind.delta:g}"
@@ -328,6 +331,9 @@ class Fit(Generic[L]):
             t = self.lack_of_fit
             lines.append(f"lack of fit against replicates: F{t.degrees} = {t.F:.2f}, p = {t.p:.2g}")
         lines += [f"left out: {len(e.rows)} ({e.reason})" for e in self.excluded]
+        if self.without_rule:
+            values = ", ".join(f"{name} {_digits(value)}" for name, value in self.without_rule.items())
+            lines.append(f"with drop_worst left in: {values}")
         lines += [f"note: {note}" for note in self.notes]
         return "\n".join(lines)
 
@@ -393,7 +399,7 @@ def fit(
         if best.sigma(problem) < NOISELESS:
             break
         low_, high_, lowest = intervals.profile(problem, best.theta[None], best.value[None], best.spread, free, level)
-        if lowest[0, -1] >= best.value * (1 - SAME):
+        if lowest[0, -1] >= best.value * (1 - SAME) or not _sensible(law, lowest[:, :-1], free)[0]:
             low, high = np.where(free, low_[0], best.theta), np.where(free, high_[0], best.theta)
             break
         best = _descend(problem, np.vstack([lowest[:, :-1], theta0]), free, rows.clusters)
@@ -413,7 +419,7 @@ def fit(
     estimate = law(*(float(c) for c in solver.to_constants(law, best.theta)))
     named = _named(law, low, high)
     status, why = _status(problem, best, free, named)
-    _check_estimate(law, estimate, free, named)
+    _check_estimate(law, estimate, free, named, notes)
     sigma = best.sigma(problem)
     if sigma > NOISELESS:
         notes += _check_floor(problem, best, spread_out, free)
@@ -528,26 +534,34 @@ def _descend(problem: Problem, theta0: Array, free: NDArray[np.bool_], clusters:
             f"{problem.law.name}: no start gives a finite prediction; are the columns in the units of docs/table.md?"
         )
     order = np.argsort(found.value)
-    best = int(order[0])
-    exact = solver.solve(problem, found.theta[[best]], free)
+
+    def look(i: int) -> tuple[int, solver.Solutions, Spread, float]:
+        exact = solver.solve(problem, found.theta[[i]], free)
+        spread = intervals.spread(problem, exact.theta, free, clusters)
+        # As good as another: inside a tenth of the rise that bounds a 95 % interval.
+        rise = 0.5 * np.median(spread.scale[0][free]) * intervals.t_quantile(0.95, spread.degrees)[0] ** 2
+        return i, exact, spread, RIVAL * float(rise)
+
+    best, exact, spread, rise = look(int(order[0]))
+    sensible = _sensible(problem.law, found.theta, free) & np.isfinite(found.value)
+    if not sensible[best] and sensible.any():
+        # A law with an exponent below 0 is no law: an optimum as good with all of them above 0 goes before.
+        other = look(int(order[sensible[order]][0]))
+        if other[1].value[0] - other[3] <= exact.value[0]:
+            best, exact, spread, rise = other
     value = exact.value[0]
-    same = found.value <= value * (1 + SAME) + 1e-24
-    spread = intervals.spread(problem, exact.theta, free, clusters)
+    same = np.abs(found.value - value) <= SAME * value + 1e-24
     error = np.sqrt(np.diagonal(spread.covariance[0]))[free]
-    # As good as the best: inside a tenth of the rise that bounds a 95 % interval, yet elsewhere by over half an error.
-    near = value + RIVAL * 0.5 * float(
-        np.median(spread.scale[0][free]) * intervals.t_quantile(0.95, spread.degrees)[0] ** 2
-    )
     others: list[int] = []
-    for i in order[1:]:
-        if not found.value[i] <= max(near, 1.05 * value) or len(others) == 2:
+    for i in order[order != best]:
+        if not found.value[i] <= max(value + rise, 1.05 * value) or len(others) == 2:
             break
         # Two places are two optima when they lie over half a standard error apart, and not by rounding alone.
         apart = all(
             np.any(np.abs(found.theta[i] - found.theta[j])[free] > 0.5 * error + 1e-6 * np.abs(found.theta[j][free]))
             for j in (best, *others)
         )
-        if found.converged[i] and apart:
+        if found.converged[i] and (sensible[i] or not sensible[best]) and apart:
             others.append(int(i))
     return _Optimum(
         exact.theta[0],
@@ -559,6 +573,12 @@ def _descend(problem: Problem, theta0: Array, free: NDArray[np.bool_], clusters:
         found.value[others],
         spread,
     )
+
+
+def _sensible(law: type[Law], theta: Array, free: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which of the optima (s, p) have all exponents above 0."""
+    exponents = np.array([c.kind == "exponent" for c in law.constants()]) & free
+    return np.all(theta[:, exponents] > 0, axis=1)
 
 
 # --- What the estimate is worth
@@ -618,14 +638,19 @@ def _rival(best: _Optimum) -> float:
     return float(best.value + RIVAL * rise)
 
 
-def _check_estimate(law: type[Law], estimate: Law, free: NDArray[np.bool_], named: dict[str, Interval]) -> None:
+def _check_estimate(
+    law: type[Law], estimate: Law, free: NDArray[np.bool_], named: dict[str, Interval], notes: list[str]
+) -> None:
     for c, f in zip(law.constants(), free, strict=True):
         value = getattr(estimate, c.name)
         if f and c.kind == "exponent" and not value > 0:
             low, high = named[c.name]
+            why = next(
+                (note for note in notes if "cannot be told apart" in note), "look at the table, or fit another form"
+            )
             raise FitError(
                 f"{law.name}: the exponent {c.name} came out at {value:.3g} ({low:.3g} to {high:.3g}), not above 0: "
-                "these runs do not follow the law; look at the table, or fit another form"
+                f"these runs do not show the law; {why}"
             )
 
 

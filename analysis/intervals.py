@@ -14,6 +14,7 @@ from analysis.solver import CLOSE, Array, Objective, Problem, jacobian, predict,
 
 ROUNDS = 40  # of bracketing and false position per end of a profile interval
 EXACT = 2e-3  # an end is found when its statistic is within this share of the quantile
+IDLE = 1e-9  # slope of all predictions, against the steepest constant, below which a constant affects nothing
 FAR = 40.0  # in ln(constant): a scale that may shrink or grow by this much is not bounded
 
 
@@ -22,7 +23,7 @@ class Spread:
     """What the residuals at the optimum say of the scatter; arrays have one entry per data set.
 
     Attributes:
-        covariance: of the fit coordinates, (m, p, p), zero for fixed constants.
+        covariance: of the fit coordinates, (m, p, p), zero for constants that are fixed or affect no prediction.
         scale: kappa, (m, p): with a constant held at its true value 2 (rise of the objective) / kappa is F(1, degrees).
             s^2 for least squares, otherwise the constant's variance times the curvature of its profile.
         degrees: rows minus constants estimated, or clusters minus them, (m,).
@@ -51,15 +52,18 @@ def spread(
     m, p = theta.shape
     J = jacobian(problem.law, theta, problem.x, problem.objective.log)[..., free]  # m n q
     J = np.nan_to_num(J, nan=0.0, posinf=0.0, neginf=0.0)
+    steepest = np.abs(J).max(1)  # m q
+    idle = steepest < IDLE * steepest.max(-1, keepdims=True)
+    J = np.where(idle[:, None], 0.0, J)
     w = problem.weights
     r = np.where(w > 0, predict(problem.law, theta, problem.x, problem.objective.log) - problem.y, 0.0)
     _, psi = problem.objective.terms(r)
     n, q = (w > 0).sum(-1), int(free.sum())
     degrees = np.maximum(n - q, 1).astype(float)
     slope = _slope(problem.objective, r, n, q)
-    curvature = _inverse(np.einsum("mni,mn,mnj->mij", J, w * slope, J))
+    curvature = _inverse(np.einsum("mni,mn,mnj->mij", J, w * slope, J) + idle[:, None] * np.eye(q))
     if problem.objective.kind == "squared" and clusters is None:
-        small = ((w * psi**2).sum(-1) / degrees)[:, None, None] * curvature
+        small = ((w * psi**2).sum(-1) / degrees)[:, None, None] * np.where(idle[:, None], 0.0, curvature)
     else:
         score = J * (w * psi)[..., None]  # m n q
         few = n / degrees
@@ -76,12 +80,14 @@ def spread(
             # runs scattered alike.
             alike = (w * psi**2).sum(-1) / degrees / np.maximum((w * slope).sum(-1) / w.sum(-1), 1e-300)
             own = np.einsum("mii->mi", small)
-            stretch = np.sqrt(np.maximum(alike[:, None] * np.einsum("mii->mi", curvature) / np.maximum(own, 1e-300), 1))
+            ratio = alike[:, None] * np.einsum("mii->mi", curvature) / np.where(own > 0, own, np.inf)
+            stretch = np.sqrt(np.maximum(ratio, 1))
             small = small * stretch[:, :, None] * stretch[:, None, :]
     covariance = np.zeros((m, p, p))
     covariance[np.ix_(np.arange(m), free, free)] = small
     scale = np.ones((m, p))
-    scale[:, free] = np.einsum("mii->mi", small) / np.einsum("mii->mi", curvature)
+    kappa = np.where(idle, np.nan, np.einsum("mii->mi", small) / np.einsum("mii->mi", curvature))
+    scale[:, free] = np.where(idle, np.nanmedian(kappa, -1, keepdims=True), kappa)
     return Spread(covariance, scale, degrees)
 
 
@@ -136,15 +142,14 @@ def profile(
     error = np.where(np.isfinite(error) & (error > 0), error, 1.0)
     # Where the covariance blows up the objective bends long before one standard error: start nearer.
     step = np.minimum(quantile[i] * error, np.where(log, 3.0, np.maximum(np.abs(theta[i, k]), 0.1)))
-    path = spread.covariance[i, :, k] / spread.covariance[i, k, k][:, None]
-    path = np.where(np.isfinite(path), path, 0.0)
+    variance = spread.covariance[i, k, k][:, None]
+    path = spread.covariance[i, :, k] / np.where(variance > 0, variance, np.inf)
     path[np.arange(len(i)), k] = 1.0
     limit = np.where(log, FAR, np.maximum(1e3 * step, 1e2 * np.abs(theta[i, k])))
 
     inner, inner_z = np.zeros(len(i)), np.full(len(i), -1.0)  # distance from the optimum, statistic / quantile - 1
     outer, outer_z = np.full(len(i), np.inf), np.full(len(i), np.nan)
-    at = theta[i].copy()  # where the last refit of the lane ended
-    at_distance = np.zeros(len(i))
+    inner_theta, outer_theta = theta[i].copy(), theta[i].copy()  # where the refits at these distances ended
     trial = step.copy()
     result = np.full(len(i), np.nan)
     lowest = np.column_stack([theta, value])
@@ -154,21 +159,31 @@ def profile(
         open_ = np.flatnonzero(np.isnan(result))
         if not open_.size:
             break
-        start = at[open_] + path[open_] * (side * (trial - at_distance))[open_, None]
-        start[np.arange(open_.size), k[open_]] = (theta[i, k] + side * trial)[open_]
-        found = solve(problem, start, held[open_], i[open_], CLOSE, lanes)
-        rise = 2 * (found.value - value[i[open_]])
+        # From the solutions on both sides: one may sit in a valley (a floor at zero, say) that the other avoids.
+        bracketed = np.isfinite(outer[open_])
+        near = open_[bracketed]
+        reach = (side * (trial - inner))[open_, None]
+        start = inner_theta[open_] + path[open_] * reach
+        start = np.concatenate([start, outer_theta[near]])
+        lane_of = np.concatenate([np.arange(open_.size), np.flatnonzero(bracketed)])
+        start[np.arange(len(start)), k[open_][lane_of]] = (theta[i, k] + side * trial)[open_][lane_of]
+        found = solve(problem, start, held[open_][lane_of], i[open_][lane_of], CLOSE, lanes)
+        value_, theta_ = found.value[: open_.size].copy(), found.theta[: open_.size].copy()
+        other = np.full(open_.size, np.inf)
+        other[bracketed] = found.value[open_.size :]
+        lower = other < value_
+        value_[lower] = other[lower]
+        theta_[lower] = found.theta[open_.size :][lower[bracketed]]
+        rise = 2 * (value_ - value[i[open_]])
         z = np.sqrt(np.maximum(rise, 0) / spread.scale[i[open_], k[open_]]) / quantile[i[open_]] - 1
-        z = np.where(np.isfinite(found.value), z, np.inf)
-        for lane_, solution, objective in zip(open_, found.theta, found.value, strict=True):
+        z = np.where(np.isfinite(value_), z, np.inf)
+        for lane_, solution, objective in zip(open_, theta_, value_, strict=True):
             if objective < lowest[i[lane_], -1]:
                 lowest[i[lane_]] = [*solution, objective]
         below = z < 0
         lo, hi = open_[below], open_[~below]
-        inner[lo], inner_z[lo] = trial[lo], z[below]
-        outer[hi], outer_z[hi] = trial[hi], z[~below]
-        ok = np.isfinite(found.value)
-        at[open_[ok]], at_distance[open_[ok]] = found.theta[ok], trial[open_[ok]]
+        inner[lo], inner_z[lo], inner_theta[lo] = trial[lo], z[below], theta_[below]
+        outer[hi], outer_z[hi], outer_theta[hi] = trial[hi], z[~below], theta_[~below]
         close = open_[np.abs(z) < EXACT]
         result[close] = trial[close]
         tight = np.isfinite(outer) & (outer - inner < 1e-9 * (1 + outer))

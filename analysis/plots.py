@@ -32,6 +32,7 @@ GREY = "#7b8494"
 FAINT = "#dfe3ea"
 MAP = "viridis"  # readable by colour-blind people, lightness falls along it
 LIGHTEST, DARKEST = 0.86, 0.02  # part of the map in use: its last yellow is too light on paper
+PER_OCTAVE = 2  # points of a loss by position: single positions scatter with the text
 NAMED = 9  # sizes that a legend names; of more, the ends and some between
 FACTORS = ((1, 2, 5), (1, 3), (1,))  # round numbers: these times a power of ten
 STYLE: dict[Any, Any] = {
@@ -269,9 +270,8 @@ def held_out(
     marks = {"fmt": "o", "color": INK, "ms": 4.5, "mec": "white", "mew": 0.5, "ecolor": GREY, "elinewidth": 0.9}
     with matplotlib.rc_context(STYLE):
         figure, (left, right) = _panels(2, height=3.4, legend=False)
-        seen = np.concatenate([x, y])
-        room = (seen.max() / seen.min()) ** 0.08 * 1.002
-        ends = _margins(seen, room)
+        seen = np.concatenate([x, y, a, b])
+        ends = _margins(seen, (seen.max() / seen.min()) ** 0.05)
         left.plot(ends, ends, color=GREY, lw=0.9, dashes=(4, 2))
         left.errorbar(x, y, xerr=np.maximum([x - a, b - x], 0), capsize=2, **marks)
         for axis in (left.xaxis, left.yaxis):
@@ -294,17 +294,20 @@ def positions(table: Table, *, shades: Shades | None = None) -> Figure:
     """Held-out loss by position in the context, one line per size.
 
     Args:
-        table: params, position (from 1), loss; several runs of a size are averaged.
+        table: params, position (from 1), loss; runs of a size are averaged, and so are positions of half an octave.
     """
     shades = shades or Shades.of(table)
     with matplotlib.rc_context(STYLE):
         figure, (axes,) = _panels(1)
+        bins = np.floor(PER_OCTAVE * np.log2(table["position"]))
         means = []
         for size in np.unique(table["params"]):
-            here = table["params"] == size
-            at = np.unique(table["position"][here])
-            loss = np.array([table["loss"][here & (table["position"] == t)].mean() for t in at])
-            axes.plot(at, loss, color=shades(size), lw=1.1)
+            here = [(table["params"] == size) & (bins == b) for b in np.unique(bins)]
+            at, loss = (
+                np.array([column[rows].mean() for rows in here if rows.any()])
+                for column in (np.log(table["position"]), table["loss"])
+            )
+            axes.plot(np.exp(at), loss, color=shades(size), lw=1.1)
             means.append(loss)
         axes.set_title("Along the context")
         _log_axes(axes, "position", table["position"], np.concatenate(means))

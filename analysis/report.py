@@ -57,11 +57,11 @@ class Markup(str):
     """HTML of our own making; every other string is escaped where it enters the page."""
 
 
-def write(folder: Path) -> Path:
+def write(folder: Path) -> tuple[Path, Findings]:
     """Makes the page of the study in `folder`; an older page is replaced.
 
     Returns:
-        DIR/report/index.html.
+        DIR/report/index.html, and the findings that it shows.
 
     Raises:
         InputError: not the folder of a study, or no run has a record yet.
@@ -77,7 +77,7 @@ def write(folder: Path) -> Path:
     text = page(found, curves, positions, name=said["name"], question=said["question"])
     path = out / "index.html"
     path.write_text(text, encoding="utf-8")
-    return path
+    return path, found
 
 
 def page(found: Findings, curves: Table | None, positions: Table | None, *, name: str, question: str) -> str:
@@ -168,8 +168,7 @@ def _laws(found: Findings) -> Markup:
             intervals = (f"{n} {i}" for n, _, i in findings.constants(fit) if n in findings.EXPONENTS)
             text = f"{digits.percent(LEVEL)} intervals: {', '.join(intervals)}. From {fit.n_runs} {_rows_of(finding)}."
             inside += _tag("p", _mathematics(text))
-            if finding.foretold:
-                inside += _tag("p", finding.foretold.sentence())
+            inside += "".join(_tag("p", line) for line in (finding.misfit(), finding.forecast()) if line)
         if fit and finding.evidence:
             inside += _tag("p", finding.evidence, class_="evidence")
         parts.append(
@@ -258,7 +257,7 @@ def _constants(found: Findings) -> Markup:
     notes = [
         f"Intervals are profile likelihood at {digits.percent(LEVEL)}; beside them bootstrap percentiles of "
         f"{findings.DRAWS} refits to resampled runs, which cover less than they say where runs are few. The fits are "
-        "least squares in the logarithm of the loss.",
+        "least squares in the logarithm of the loss, with E free.",
         "Exponents are pure numbers and may be compared between studies, with care: they depend on the range of sizes, "
         "on which parameters count, and on how well each size was tuned. N_c, D_c, C_c, A, B and E may not: they say "
         "at which size a loss per token is reached, and a token is another piece of another text in every study. "
@@ -362,7 +361,10 @@ def _positions(found: Findings, positions: Table | None, shades: Shades) -> Mark
     shown = _only(positions, table.where(longest, "fewer tokens"))
     if not len(shown):
         return Markup("")
-    caption = "Held-out loss at each position of the context, for the runs of each size with the most unique tokens."
+    caption = (
+        "Held-out loss by position in the context, averaged over half octaves, for the runs of each size with the most "
+        "unique tokens."
+    )
     return _figure(plots.positions(shown, shades=shades), "positions", caption, "half")
 
 

@@ -259,7 +259,8 @@ def _program(law: type[Law], log_target: bool) -> Callable[..., State]:
             return block_sums(theta, free, x, y, w, shape)
 
         def add(sums: Any, rows: Any) -> tuple[Any, None]:
-            return jax.tree.map(jnp.add, sums, block_sums(theta, free, *rows, shape)), None
+            columns, targets, weights = rows
+            return jax.tree.map(jnp.add, sums, block_sums(theta, free, columns, targets, weights, shape)), None
 
         zeros = jnp.zeros(()), jnp.zeros(p), jnp.zeros((p, p)), jnp.zeros((p, p))
         rows = jax.tree.map(lambda column: column.reshape(-1, BLOCK), (x, y, w))

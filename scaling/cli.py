@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from scaling import folders
 from scaling.errors import InputError
 
 QUICKSTART = "configs.quickstart"
@@ -20,6 +21,7 @@ QUICKSTART = "configs.quickstart"
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs one command and exits the process."""
     signal.signal(signal.SIGTERM, _interrupt)
+    folders.keep_programs()
     args, args.inputs = parser().parse_known_args(argv)  # scaling predict takes the columns of its law
     if args.inputs and args.run is not _predict:
         parser().error(f"unrecognized arguments: {' '.join(args.inputs)}")
@@ -358,7 +360,6 @@ def _corpus_show(args: argparse.Namespace) -> int:
 
 
 def _tokens(args: argparse.Namespace) -> Any:
-    from scaling import folders
     from scaling.data import tokens
 
     return tokens.prepare(
@@ -472,9 +473,7 @@ def _fit(args: argparse.Namespace) -> int:
     if args.out:
         found.to_json(args.out)
     if args.plot:
-        from analysis import plots
-
-        plots.save(plots.fit(found, fit.select(law, rows)), args.plot)
+        _plot(found, rows, args.plot)
     if args.json:
         _print_json(found.to_dict())
     else:
@@ -482,6 +481,23 @@ def _fit(args: argparse.Namespace) -> int:
     for path in filter(None, (args.out, args.plot)):
         _say(f"written: {path}")
     return 0
+
+
+def _plot(found: Any, rows: Any, path: Path) -> None:
+    from analysis import plots
+    from analysis.rows import admitted
+
+    if path.suffix not in (".svg", ".png", ".pdf"):
+        raise InputError(f"--plot {path}: wanted a name that ends in .svg, .png or .pdf")
+    law = found.law
+    runs = admitted(type(law), rows)
+    if len(law.inputs) == 1:
+        figure = plots.against_one(found, runs)
+    elif law.inputs[0] == "params" and len(law.inputs) == 2:
+        figure = plots.against_size_and_data(runs, found, column=law.inputs[1])
+    else:
+        raise InputError(f"--plot: no figure for a law of {', '.join(law.inputs)}; one of params and another is drawn")
+    figure.savefig(path)
 
 
 def _read_fit(path: Path) -> Any:
@@ -594,3 +610,7 @@ def _report(args: argparse.Namespace) -> int:
     else:
         _write_report(args.dir)
     return 0
+
+
+if __name__ == "__main__":
+    main()

@@ -12,6 +12,12 @@ def cache() -> Path:
     return Path(os.environ.get("SCALING_CACHE") or Path(home) / "scaling")
 
 
+def keep_programs() -> None:
+    """Has JAX keep every compiled program in the cache folder; to be called before JAX is imported."""
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache() / "compiled"))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+
+
 def write_json(path: Path, value: Any) -> None:
     """Replaces `path` in one step, so that a reader or a crash finds the old or the new text, never half of one."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -113,10 +113,14 @@ def load(name: str, settings: Mapping[str, str]) -> Study:
     if not callable(make):
         raise InputError(f"{name} has no function named study; see configs/quickstart.py for one")
     hints = inspect.get_annotations(make, eval_str=True)
-    parameters = {key: hints.get(key, str) for key in inspect.signature(make).parameters}
+    signature = inspect.signature(make).parameters
+    parameters = {key: hints.get(key, str) for key in signature}
     known = parameters | config.keys()
     for key in settings:
         config.known_key(key, known)
+    for key, parameter in signature.items():
+        if parameter.default is parameter.empty and key not in settings:
+            raise InputError(f"study() in {name} has no default for {key}; give one with --set {key}=VALUE")
     study: Any = make(
         **{key: config.parse(key, text, known[key]) for key, text in settings.items() if key in parameters}
     )
@@ -135,8 +139,14 @@ def _module(name: str) -> Any:
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        try:
+            spec.loader.exec_module(module)
+        except SyntaxError as error:
+            where = f", line {error.lineno}" if error.lineno else ""
+            raise InputError(f"{name} is not a Python file: {error.msg}{where}") from None
         return module
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise InputError(f"no config {name!r}; give a path such as configs/quickstart.py or a dotted name")
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -200,6 +210,9 @@ def _bytes_per_token(stream: tokens.TokenSet, run: RunConfig) -> float:
 def _layout(pack: int, workers: int, before: Layout | None) -> Layout:
     if before and not pack and not workers:
         return before
+    for option, value in (("--pack", pack), ("--workers", workers)):
+        if value < 0:
+            raise InputError(f"{option} {value} is negative; use 0 for what suits this machine")
     device = before.device if before else _device()
     available = len(cores())
     if workers > available and device == "cpu":
@@ -245,9 +258,19 @@ def read(folder: Path) -> StudyFolder:
         raise InputError(
             f"{folder} is not a study: it has no study.json; make one with scaling study run CONFIG --out {folder}"
         )
-    values = json.loads(path.read_text())
-    if values["format"] != FORMAT:
-        raise InputError(f"{path} has format {values['format']}, this version reads {FORMAT}; use a new --out folder")
+    try:
+        values = json.loads(path.read_bytes())
+        found = values["format"]
+        if found == FORMAT:
+            return _from_json(folder, values)
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path} is damaged ({type(error).__name__}: {error}); scaling study run CONFIG with a new --out folder makes another"
+        ) from None
+    raise InputError(f"{path} has format {found}, this version reads {FORMAT}; use a new --out folder")
+
+
+def _from_json(folder: Path, values: dict[str, Any]) -> StudyFolder:
     packs = tuple(
         Pack(
             pack["id"],

@@ -18,6 +18,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from scaling import folders
+
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 REPORT_EVERY = 0.25  # seconds
 
@@ -33,12 +35,11 @@ def main() -> None:
     packs: queue.Queue[str | None] = queue.Queue()
     threading.Thread(target=_listen, args=(packs, leave), daemon=True).start()
 
+    folders.keep_programs()
     import jax
 
-    from scaling import folders, study, train
+    from scaling import study, train
 
-    jax.config.update("jax_compilation_cache_dir", str(folders.cache() / "compiled"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     _write(event="ready", versions=_versions(jax))
     whole = study.read(folder)
     planned = {pack.id: pack for pack in whole.all_packs}
@@ -62,7 +63,7 @@ def main() -> None:
 
 
 def _train(whole: Any, pack: Any, train: Any, leave: threading.Event) -> None:
-    from scaling import folders, record
+    from scaling import record
     from scaling.data import tokens
 
     folder = whole.pack_folder(pack)

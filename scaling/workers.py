@@ -6,11 +6,12 @@ import dataclasses
 import json
 import queue
 import shutil
+import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from scaling import config, study
@@ -50,39 +51,51 @@ class Outcome:
 def run(whole: StudyFolder, *, say: Callable[[str], None]) -> Outcome:
     """Trains every pack that has updates left; the caller holds the study's lock.
 
-    Ctrl-C or SIGTERM (as KeyboardInterrupt) saves and leaves.
+    Ctrl-C or SIGTERM saves and leaves; a second one gives up at once (KeyboardInterrupt).
 
     Raises:
         InputError: the disk is full; what was saved before stays.
     """
     waiting = whole.open_packs
-    events: queue.Queue[tuple[Worker, dict[str, Any] | None]] = queue.Queue()
+    events: queue.SimpleQueue[tuple[Worker | None, dict[str, Any] | None]] = queue.SimpleQueue()
     cores = study.cores()
-    workers = [_start(whole, cores[i % len(cores)], events) for i in range(min(whole.layout.workers, len(waiting)))]
+    workers: list[Worker] = []
     attempts: collections.Counter[str] = collections.Counter()
     failed: dict[str, str] = {}
     bar = Bar(whole)
     interrupted = full = False
     try:
-        while workers:
-            try:
+        with _signals_to(events):
+            for i in range(min(whole.layout.workers, len(waiting))):
+                workers.append(_start(whole, cores[i % len(cores)], events))
+            while workers:
                 worker, event = events.get()
+                if worker is None:  # a signal
+                    if interrupted:
+                        raise KeyboardInterrupt
+                    interrupted = True
+                    bar.say(say, "stopping: each worker saves what it has (again to give up at once)")
+                    for each in workers:
+                        _close(each)
+                    continue
                 if event is None:
                     workers.remove(worker)
+                    _close(worker)
                     how = _how(worker.process.wait())
                     if interrupted or full:
                         continue
                     if not worker.ready:
                         bar.say(say, f"a worker ended with {how} before it could begin; its own words are above")
-                    elif worker.pack:
-                        pack = worker.pack
-                        bar.say(say, f"a worker ended with {how} while it trained pack {pack.id}")
-                        attempts[pack.id] += 1
-                        if attempts[pack.id] < ATTEMPTS:
-                            waiting.insert(0, pack)
-                            workers.append(_start(whole, worker.core, events))
+                        continue
+                    if worker.pack:
+                        bar.say(say, f"a worker ended with {how} while it trained pack {worker.pack.id}")
+                        attempts[worker.pack.id] += 1
+                        if attempts[worker.pack.id] < ATTEMPTS:
+                            waiting.insert(0, worker.pack)
                         else:
-                            failed[pack.id] = how
+                            failed[worker.pack.id] = how
+                    if waiting:
+                        workers.append(_start(whole, worker.core, events))
                     continue
                 match event.pop("event"):
                     case "ready":
@@ -92,6 +105,12 @@ def run(whole: StudyFolder, *, say: Callable[[str], None]) -> Outcome:
                         continue
                     case "say":
                         bar.say(say, event["text"])
+                        continue
+                    case "left":  # because of us, or somebody told this worker alone to end
+                        if worker.pack and not interrupted:
+                            waiting.insert(0, worker.pack)
+                        worker.pack = None
+                        _close(worker)
                         continue
                     case "failed":
                         failed[event["pack"]] = event["error"]
@@ -109,35 +128,48 @@ def run(whole: StudyFolder, *, say: Callable[[str], None]) -> Outcome:
                     _tell(worker, worker.pack.id)
                 else:
                     _close(worker)
-            except KeyboardInterrupt:
-                if interrupted:
-                    raise
-                interrupted = True
-                bar.say(say, "stopping: each worker saves what it has (again to give up at once)")
-                for worker in workers:
-                    _close(worker)
     finally:
         bar.end()
         for worker in workers:
             worker.process.kill()
+            worker.process.wait()
     if full:
         raise InputError(f"no room left on the disk of {whole.path}; free some, then the same command goes on")
     return _outcome(whole, failed, interrupted)
 
 
-def _start(whole: StudyFolder, core: int, events: queue.Queue) -> Worker:
+@contextlib.contextmanager
+def _signals_to(events: queue.SimpleQueue) -> Iterator[None]:
+    """SIGINT and SIGTERM become events while this lasts: an exception might be raised between any two lines."""
+    if threading.current_thread() is not threading.main_thread():  # only there Python lets us
+        yield
+        return
+    handlers = {
+        number: signal.signal(number, lambda *_: events.put((None, None))) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _start(whole: StudyFolder, core: int, events: queue.SimpleQueue) -> Worker:
     process = subprocess.Popen(
         [sys.executable, "-m", "scaling.worker", str(whole.path), whole.layout.device, str(core)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        process_group=0,  # the terminal's Ctrl-C is for us
     )
     worker = Worker(process, core)
 
     def listen() -> None:
         assert process.stdout is not None
-        for line in process.stdout:
-            events.put((worker, json.loads(line)))
+        with process.stdout as lines:
+            for line in lines:
+                with contextlib.suppress(ValueError):  # a line cut short by a kill
+                    events.put((worker, json.loads(line)))
         events.put((worker, None))
 
     threading.Thread(target=listen, daemon=True).start()

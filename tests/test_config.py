@@ -153,7 +153,10 @@ def test_evaluations_are_spaced_evenly_in_the_logarithm_of_the_steps():
         (lambda: OptimConfig(weight_decay=0.1), "use a value >= 0 with --set optim.optimizer=adamw"),
         (lambda: OptimConfig(optimizer="sgd"), "optim.optimizer='sgd': wanted one of adam, adamw"),
         (lambda: EvalConfig(windows=0), "eval.windows=0 must be positive"),
-        (lambda: dataclasses.replace(RUN, tokens=1000), "tokens=1000 is not a whole number of steps .* nearest is 1024"),
+        (
+            lambda: dataclasses.replace(RUN, tokens=1000),
+            "tokens=1000 is not a whole number of steps .* nearest is 1024",
+        ),
         (lambda: dataclasses.replace(RUN, tokens=-1024), "tokens=-1024 must be positive"),
         (lambda: dataclasses.replace(RUN, unique_tokens=100), "unique_tokens=100 .* the nearest is 128"),
         (lambda: dataclasses.replace(RUN, unique_tokens=2**20), "unique_tokens=1048576 exceeds tokens=65536"),

@@ -94,7 +94,9 @@ def test_the_chinchilla_count_reproduces_all_50_rows_of_table_A9(papers):
     assert len(rows) == 50
     for millions, d_model, d_ff, d_head, n_head, n_layer in rows:
         shape = ModelConfig(d_model, n_layer, n_head, d_head * n_head, d_ff, n_vocab=32_000)
-        assert counts.chinchilla_params(shape) / 1e6 == pytest.approx(millions, rel=0.00805), millions  # the smallest is rounded most
+        assert counts.chinchilla_params(shape) / 1e6 == pytest.approx(millions, rel=0.00805), (
+            millions
+        )  # the smallest is rounded most
 
 
 def test_the_chinchilla_flop_ratios_of_table_A4_come_out_without_the_vocabulary_only(papers):

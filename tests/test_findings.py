@@ -200,6 +200,19 @@ def test_the_largest_size_is_foretold_from_the_smaller_ones(whole):
     np.testing.assert_allclose(foretold.predicted, SURFACE(foretold.N, foretold.D), rtol=0.01)
 
 
+def test_a_law_that_misses_by_more_than_the_seeds_scatter_says_so(whole):
+    assert whole.law(laws.Chinchilla).misfit() == ""
+    rows = [
+        run(shape, D, float(SURFACE(N(shape), D)) * (1.02 if shape == SHAPES[2] else 1) * (1 + 1e-3 * seed), seed=seed)
+        for shape in SHAPES
+        for D in LENGTHS
+        for seed in (0, 1)
+    ]
+    assert (
+        "more than their seeds scatter" in findings.find(known_runs.table(rows), draws=0).law(laws.Chinchilla).misfit()
+    )
+
+
 def test_what_is_left_out_is_listed_with_its_reason(whole):
     left = {row: e.reason for e in whole.excluded for row in e.rows}
     assert any("diverged" in reason for row, reason in left.items() if "lost" in row)
@@ -244,9 +257,9 @@ def test_a_study_without_a_finished_run_says_so():
         (0.35432, 0.353, 0.3561, ("0.3543", "0.3530 to 0.3561")),
         (61.72, 58.1, 65.6, ("62", "58 to 66")),
         (1.234e13, 1.1e13, 1.4e13, ("1.23×10¹³", "1.10×10¹³ to 1.40×10¹³")),
-        (2e10, 2e9, 2e11, ("2.00×10¹⁰", "2.00×10⁹ to 2.00×10¹¹")),
-        (1e-10, 0.0, 6e-4, ("10⁻¹⁰", "0 to 6.00×10⁻⁴")),
-        (5.0, 0.1, math.inf, ("5.00", "0.100 to ∞")),
+        (2e10, 2e9, 2e11, ("2.00×10¹⁰", "2.0×10⁹ to 2.0×10¹¹")),
+        (1e-10, 0.0, 6e-4, ("10⁻¹⁰", "0 to 6.0×10⁻⁴")),
+        (5.0, 0.1, math.inf, ("5.00", "0.10 to ∞")),
     ],
 )
 def test_constants_are_written_to_the_digits_of_their_interval(value, low, high, said):

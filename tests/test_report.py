@@ -117,6 +117,16 @@ def test_the_page_says_what_a_careful_reader_asks_for(page, text):
     assert text in page
 
 
+def test_a_study_that_has_only_begun_has_a_page():
+    table = known_runs.table([row | {"status": "running"} for row in known_runs.grid()])
+    page = report.page(
+        findings.find(table), known_runs.curves(table), known_runs.positions(table), name="a", question="b"
+    )
+    read(page)
+    assert "not finished yet" in page
+    assert "<figure" not in page
+
+
 def test_published_constants_are_those_of_the_papers(papers):
     def value(paper: str, name: str) -> float:
         return papers[paper][name]["value"]
@@ -176,7 +186,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SCALING_CACHE", str(tmp_path_factory.mktemp("cache")))
         made_up_study(folder)
-    return report.write(folder)
+    path, found = report.write(folder)
+    assert found.law(laws.Chinchilla).sound
+    return path
 
 
 def test_a_study_becomes_a_page_with_its_data_beside_it(written):
@@ -197,6 +209,15 @@ def test_the_data_beside_the_page_give_the_same_laws(written):
         assert said["laws"][0]["fit"][name] == pytest.approx(value, rel=1e-6)
 
 
+def test_the_documented_example_runs(written, tmp_path, monkeypatch, capsys):
+    text = (Path(__file__).parents[1] / "docs" / "report.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.S)
+    monkeypatch.chdir(tmp_path)
+    exec(code.replace("DIR", str(written.parents[1])), {})
+    assert "L(N, D), Chinchilla's form: L = " in capsys.readouterr().out
+    assert (tmp_path / "loss.pdf").stat().st_size > 5_000
+
+
 def test_a_folder_that_is_no_study_is_refused_in_one_line(tmp_path):
     with pytest.raises(InputError, match="is not a study"):
         report.write(tmp_path)
@@ -208,7 +229,8 @@ def test_a_browser_without_a_network_shows_the_whole_page(written, tmp_path):
     if browser is None:
         pytest.skip("no chromium: the page was not opened in a browser")
     quiet = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-             "--disable-component-update", "--disable-sync", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")  # fmt: skip
+             "--disable-component-update", "--disable-sync",
+             "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")  # fmt: skip
 
     def chromium(address: str, *arguments: str) -> str:
         command = [browser, *quiet, f"--user-data-dir={tmp_path / 'profile'}", *arguments, address]
@@ -248,9 +270,11 @@ def requests_to(folder: Path) -> Iterator[tuple[str, list[str]]]:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}", requested
-        server.shutdown()
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", requested
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def read_loosely(text: str) -> Reader:

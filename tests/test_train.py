@@ -119,25 +119,28 @@ def test_a_pack_ends_early_when_all_its_runs_are_lost(pair, stream, tmp_path):
     assert_same(go(rates(pair[0], 1e30, 1e30), stream, tmp_path), history)
 
 
-def test_a_loss_above_its_start_counts_as_diverged():
-    history = record.start(3, 2) | {
-        "train_loss": np.ones((4, 3), np.float32),
-        "eval_loss": np.array([[[4, 4], [4, 4], [4, 4]], [[9, 9], [3, 4], [4, 4]], [[3, 3], [5, 4], [4, 4]]], float),
+def test_a_loss_that_ends_above_its_start_counts_as_diverged():
+    """By the training loss over the last twentieth of the updates; the held-out loss may rise where a model over-fits."""
+    n = 100
+    history = record.start(4, 2) | {
+        "train_loss": np.tile(np.linspace(4, 3, n, dtype=np.float32)[:, None], 4),
+        "eval_loss": np.full((3, 4, 2), 4.0, np.float32),
     }
-    assert record.diverged(history).tolist() == [False, True, False]
-    history["train_loss"][2, 0] = np.inf
-    assert record.diverged(history).tolist() == [True, True, False]
-    history["eval_loss"][-1, 2, 0] = np.nan
-    assert record.diverged(history).tolist() == [True, True, True]
+    history["train_loss"][-5:, 1] = 4.1
+    history["train_loss"][50, 2] = 100  # a spike that it recovers from
+    history["eval_loss"][-1, 3] = 9
+    assert record.diverged(history).tolist() == [False, True, False, False]
+    history["train_loss"][7, 0] = np.inf
+    assert record.diverged(history).tolist() == [True, True, False, False]
+    assert not record.diverged(record.start(4, 2)).any()
 
 
 def test_the_number_of_updates_per_dispatch_changes_nothing(pair, stream, whole, tmp_path, monkeypatch):
+    """Up to rounding: it is another program. That it does not matter where a dispatch ends is a claim of test_step."""
     monkeypatch.setattr(train, "CHUNK", 1)
-    folder, history = whole
-    assert_same(go(pair, stream, tmp_path), history)
-    found, wanted = (jax.tree.leaves(saved(pair, where)[1]) for where in (tmp_path, folder))
-    for a, b in zip(found, wanted, strict=True):
-        np.testing.assert_array_equal(a, b)
+    history = go(pair, stream, tmp_path)
+    for name in ("train_loss", "grad_norm", "eval_loss"):
+        np.testing.assert_allclose(history[name], whole[1][name], rtol=1e-5)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -147,14 +150,9 @@ def test_a_run_interrupted_anywhere_is_the_run_uninterrupted(seed, pair, stream,
     rng = random.Random(seed)
     if seed % 2:
         monkeypatch.setattr(train, "SAVE_EVERY", 0.0)
-    sessions = 0
-    while True:
-        history = go(pair, stream, tmp_path, should_stop=lambda: rng.random() < 0.4)
-        sessions += 1
-        if history["finished"]:
-            break
-        assert sessions < 100
-    assert sessions > 1
+    history = go(pair, stream, tmp_path, should_stop=lambda: rng.random() < 0.6)
+    while not history["finished"]:
+        history = go(pair, stream, tmp_path, should_stop=lambda: rng.random() < 0.6)
     assert_same(history, wanted)
     assert_same(record.read_history(tmp_path) or {}, wanted)
     found, uninterrupted = saved(pair, tmp_path), saved(pair, folder)

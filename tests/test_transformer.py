@@ -83,9 +83,7 @@ def loss_of(logits, tokens) -> float:
 
 
 def test_the_forward_pass_is_that_of_a_float64_reference():
-    np.testing.assert_allclose(
-        apply(MODEL, PARAMS, TOKENS), reference(MODEL, PARAMS, TOKENS), rtol=1e-4, atol=1e-4
-    )
+    np.testing.assert_allclose(apply(MODEL, PARAMS, TOKENS), reference(MODEL, PARAMS, TOKENS), rtol=1e-4, atol=1e-4)
 
 
 def test_gradients_are_those_of_finite_differences_of_the_reference():
@@ -121,9 +119,7 @@ def test_no_token_sees_the_future_and_each_sees_all_of_its_past():
 def test_sequences_of_a_batch_do_not_see_each_other():
     together = np.asarray(apply(MODEL, PARAMS, TOKENS))
     for b, sequence in enumerate(TOKENS):
-        np.testing.assert_allclose(
-            apply(MODEL, PARAMS, sequence[None])[0], together[b], rtol=1e-5, atol=1e-5
-        )
+        np.testing.assert_allclose(apply(MODEL, PARAMS, sequence[None])[0], together[b], rtol=1e-5, atol=1e-5)
 
 
 def test_a_shorter_context_gives_the_same_logits():
@@ -158,9 +154,9 @@ def test_layers_begin_as_the_identity_and_can_leave_it():
         apply(MODEL, params, TOKENS),
         apply(deeper, init(deeper), TOKENS),
     )
-    grads = jax.jit(
-        jax.grad(lambda p: transformer.apply(MODEL, p, TOKENS)[..., 0].sum()), compiler_options=QUICK
-    )(params)
+    grads = jax.jit(jax.grad(lambda p: transformer.apply(MODEL, p, TOKENS)[..., 0].sum()), compiler_options=QUICK)(
+        params
+    )
     assert all(float(jnp.abs(grads[name]).max()) > 0 for name in ("w_out", "w_down", "w_embed", "w_pos"))
 
 

@@ -1,0 +1,174 @@
+"""Checkpoints: exact, committed together, and never read wrongly however they are damaged."""
+
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from scaling import folders, record
+from scaling.record import History, Record
+
+
+def state_of(step: int) -> dict:
+    """Leaves of several sizes, so that Orbax stores some in line and some in files of their own."""
+    rng = np.random.default_rng(step)
+    return {
+        "step": jnp.full(2, step, jnp.int32),
+        "params": {"w": jnp.asarray(rng.normal(size=(2, 60, 50)), jnp.float32), "b": jnp.asarray(rng.normal(size=3))},
+    }
+
+
+def history_of(step: int) -> History:
+    rng = np.random.default_rng(step)
+    return {
+        "train_loss": rng.normal(size=(step, 2)).astype(np.float32),
+        "grad_norm": np.where(rng.random((step, 2)) < 0.1, np.nan, 1).astype(np.float32),
+        "eval_step": np.arange(step, dtype=np.int64) + 2**40,
+        "eval_loss": rng.normal(size=(step, 2, 40)).astype(np.float32),
+        "seconds": np.asarray(1 / 3 + step),
+        "finished": np.asarray(step == 30),
+    }
+
+
+ABSTRACT = jax.eval_shape(lambda: state_of(10))
+
+
+def assert_same(found, wanted) -> None:
+    assert jax.tree.structure(found) == jax.tree.structure(wanted)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+        assert np.asarray(a).dtype == np.asarray(b).dtype
+        np.testing.assert_array_equal(a, b)
+
+
+def restored(folder: Path, say: Callable[[str], None] = pytest.fail):
+    kept = Record(folder)
+    try:
+        return kept.restore(ABSTRACT, say)
+    finally:
+        kept.close()
+
+
+@pytest.fixture(scope="module")
+def pack(tmp_path_factory) -> Path:
+    """Checkpoints after 10, 20 and 30 updates, of which the last two are kept."""
+    folder = tmp_path_factory.mktemp("pack")
+    kept = Record(folder)
+    for step in (10, 20, 30):
+        kept.save(step, state_of(step), history_of(step))
+    kept.close()
+    return folder
+
+
+def files(folder: Path) -> list[Path]:
+    newest = folder / "checkpoints" / "30"
+    return sorted(path.relative_to(folder) for path in newest.rglob("*") if path.is_file())
+
+
+def test_nothing_is_there_before_the_first_checkpoint(tmp_path):
+    assert restored(tmp_path) is None
+    assert record.read_history(tmp_path) is None
+    assert record.read_history(tmp_path / "absent") is None
+
+
+def test_state_and_history_come_back_bit_for_bit(pack):
+    assert_same(restored(pack), (30, state_of(30), history_of(30)))
+    history = record.read_history(pack)
+    assert_same(history, history_of(30))
+    assert history is not None
+    assert {type(values) for values in history.values()} == {np.ndarray}
+
+
+def test_two_checkpoints_are_kept(pack):
+    assert folders.saved_steps(pack) == [20, 30]
+
+
+def test_a_step_already_there_is_kept(tmp_path):
+    kept = Record(tmp_path)
+    kept.save(10, state_of(10), history_of(10))
+    kept.save(10, state_of(20), history_of(20))
+    kept.close()
+    assert_same(restored(tmp_path), (10, state_of(10), history_of(10)))
+
+
+DAMAGES: dict[str, Callable[[Path, random.Random], object]] = {
+    "truncated": lambda path, rng: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "emptied": lambda path, rng: path.write_bytes(b""),
+    "removed": lambda path, rng: path.unlink(),
+    "garbled": lambda path, rng: path.write_bytes(rng.randbytes(path.stat().st_size)),
+    "one bit": lambda path, rng: flip(path, rng),
+}
+
+
+def flip(path: Path, rng: random.Random) -> None:
+    content = bytearray(path.read_bytes())
+    content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_to_any_file_of_the_newest_falls_back_to_the_one_before(damage, pack, tmp_path, capfd):
+    rng = random.Random(0)
+    for number, file in enumerate(files(pack)):
+        copy = tmp_path / str(number)
+        shutil.copytree(pack, copy)
+        DAMAGES[damage](copy / file, rng)
+        newest = (30, state_of(30), history_of(30))
+        unnoticed = damage == "removed" and file.name == record.SEAL  # as after a crash before it was written
+        if file.name != record.SEAL:  # else either is right
+            assert_same(record.read_history(copy), history_of(20 if file.parts[2] == "history" else 30))
+        said: list[str] = []
+        found = restored(copy, said.append)
+        if unnoticed:
+            assert_same(found, newest)
+            assert not said
+            continue
+        assert_same(found, (20, state_of(20), history_of(20)))
+        (line,) = said
+        assert line.startswith("checkpoint of step 30 is unreadable, using the one before (")
+        assert "\n" not in line
+        assert folders.saved_steps(copy) == [20]
+        assert (copy / "unreadable" / "30").is_dir()  # set aside, not destroyed
+        shutil.rmtree(copy)
+    captured = capfd.readouterr()
+    assert captured.out == captured.err == ""  # one line to `say`, and no tracebacks of Orbax beside it
+
+
+def test_when_no_checkpoint_is_readable_the_pack_begins_again(pack, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(pack, copy)
+    for step in (20, 30):
+        (copy / "checkpoints" / str(step) / "history" / "_METADATA").write_bytes(b"")
+    said: list[str] = []
+    assert restored(copy, said.append) is None
+    assert [line.split(" is")[0] for line in said] == ["checkpoint of step 30", "checkpoint of step 20"]
+    assert record.read_history(copy) is None
+
+
+def test_a_pack_goes_on_saving_after_a_damaged_checkpoint(pack, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(pack, copy)
+    (copy / "checkpoints" / "30" / "state" / "_METADATA").unlink()
+    kept = Record(copy)
+    assert kept.restore(ABSTRACT, lambda line: None) is not None
+    for step in (25, 30):
+        kept.save(step, state_of(step), history_of(step))
+    kept.close()
+    assert folders.saved_steps(copy) == [25, 30]
+    assert_same(restored(copy), (30, state_of(30), history_of(30)))
+
+
+def test_an_unfinished_save_is_not_a_checkpoint(pack, tmp_path):
+    """What a kill in the middle of a save leaves: a folder with a temporary name."""
+    copy = tmp_path / "copy"
+    shutil.copytree(pack, copy)
+    unfinished = copy / "checkpoints" / "40.orbax-checkpoint-tmp"
+    shutil.copytree(copy / "checkpoints" / "30", unfinished)
+    assert folders.saved_steps(copy) == [20, 30]
+    assert_same(record.read_history(copy), history_of(30))
+    assert_same(restored(copy), (30, state_of(30), history_of(30)))
+    assert not unfinished.exists()

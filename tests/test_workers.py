@@ -1,0 +1,301 @@
+"""Studies trained by real processes that are killed, stopped, doubled, and run out of room."""
+
+import csv
+import io
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from analysis import table
+from scaling import folders, study
+
+CONFIG = """
+from scaling.config import DataConfig, EvalConfig, OptimConfig, RunConfig, Study
+from scaling.ladder import transformer
+
+DATA = DataConfig("synthetic:order=1,symbols=8,bytes=1e6", "bytes")
+
+def study(n: int = 3, steps: int = 3000, worst: float = 1e-2):
+    return Study("small", "Does it hold together?", tuple(
+        RunConfig(
+            transformer(d_model, 1, d_head=8, n_vocab=257, n_ctx=16), tokens=64 * steps, batch=4, seed=seed, data=DATA,
+            optim=OptimConfig(learning_rate=worst if seed == n - 1 else 1e-2), eval=EvalConfig(windows=8),
+        )
+        for d_model in (8, 16) for seed in range(n)
+    ))
+"""
+
+# What `scaling study run` does, without the page at its end.
+RUN = """
+import sys
+from pathlib import Path
+from scaling import cli, study, workers
+
+def run(config, out, *settings):
+    with study.lock(Path(out), cli._say):
+        wanted = study.load(config, dict(item.split("=") for item in settings))
+        whole = study.prepare(wanted, Path(out), workers=2, say=cli._say)
+        sys.exit(workers.run(whole, say=cli._say).exit_code)
+
+run(*sys.argv[1:])
+"""
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory, cache) -> Path:
+    path = tmp_path_factory.mktemp("config") / "small.py"
+    path.write_text(CONFIG)
+    return path
+
+
+def start(config: Path, out: Path, *settings: str, **options) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", RUN, str(config), str(out), *settings]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **options)
+
+
+def finish(process: subprocess.Popen[str], timeout: float = 240) -> tuple[int, str]:
+    """(exit code, what was said)"""
+    _, said = process.communicate(timeout=timeout)
+    assert "Traceback" not in said, said
+    return process.returncode, said
+
+
+def go(*args, **options) -> tuple[int, str]:
+    return finish(start(*args, **options))
+
+
+def children(process: subprocess.Popen) -> list[int]:
+    path = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    return [int(pid) for pid in path.read_text().split()]
+
+
+def trained(out: Path) -> str:
+    """The exported table but for the time it took."""
+    text = out / "table.csv"
+    table.read_study(out).to_csv(text)
+    rows = list(csv.DictReader(io.StringIO(text.read_text())))
+    assert {row["status"] for row in rows} <= {"done", "diverged"}
+    return "\n".join(str({name: cell for name, cell in row.items() if name != "seconds"}) for row in rows)
+
+
+def wait_for(condition, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(config, tmp_path_factory) -> str:
+    out = tmp_path_factory.mktemp("uninterrupted")
+    code, said = go(config, out)
+    assert code == 0, said
+    return trained(out)
+
+
+@pytest.mark.slow
+def test_a_finished_study_is_found_finished_without_a_worker(config, uninterrupted, tmp_path):
+    assert go(config, tmp_path)[0] == 0
+    assert trained(tmp_path) == uninterrupted
+    began = time.monotonic()
+    process = start(config, tmp_path)
+    assert finish(process) == (0, "")
+    assert time.monotonic() - began < 20
+    assert trained(tmp_path) == uninterrupted
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="finds workers in /proc")
+@pytest.mark.parametrize("seed", range(2))
+def test_a_study_killed_and_stopped_at_random_moments_ends_with_the_same_table(seed, config, uninterrupted, tmp_path):
+    rng = random.Random(seed)
+    ends = []
+    for _ in range(6):
+        process = start(config, tmp_path)
+        wait_for(lambda p=process: p.poll() is not None or len(children(p)) == 2)
+        time.sleep(rng.uniform(0, 8))
+        if process.poll() is None:
+            if rng.random() < 0.6:
+                for pid in [process.pid, *children(process)]:  # coordinator and workers, within a moment
+                    os.kill(pid, signal.SIGKILL)
+            else:
+                process.send_signal(rng.choice([signal.SIGINT, signal.SIGTERM]))
+        ends.append(finish(process)[0])
+    assert set(ends) <= {-9, 42, 0}
+    code, said = go(config, tmp_path)
+    assert code == 0, (ends, said)
+    assert trained(tmp_path) == uninterrupted, ends
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="finds workers in /proc")
+def test_a_killed_worker_is_replaced_and_said_so(config, uninterrupted, tmp_path):
+    process = start(config, tmp_path)
+    wait_for(lambda: any((tmp_path / "packs").glob("*/lock")))  # one of them trains
+    time.sleep(1)
+    os.kill(children(process)[0], signal.SIGKILL)
+    code, said = finish(process)
+    assert code == 0
+    assert said.count("a worker ended with signal 9") == 1
+    assert trained(tmp_path) == uninterrupted
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="finds workers in /proc")
+def test_a_coordinator_killed_alone_leaves_no_worker_behind(config, uninterrupted, tmp_path):
+    process = start(config, tmp_path)
+    wait_for(lambda: any((tmp_path / "packs").glob("*/lock")))
+    left = children(process)
+    process.kill()
+    finish(process)
+    code, _ = go(config, tmp_path)
+    assert code == 0
+    assert trained(tmp_path) == uninterrupted
+    assert not any(Path(f"/proc/{pid}").exists() for pid in left)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+@pytest.mark.parametrize("after", ["at once", "while training"])
+def test_stopping_saves_says_so_and_goes_on_later(number, after, config, uninterrupted, tmp_path):
+    process = start(config, tmp_path, process_group=0)
+    wait_for((tmp_path / "study.json").exists)
+    if after == "while training":
+        wait_for(lambda: any((tmp_path / "packs").glob("*/lock")))
+        time.sleep(1.5)
+    else:
+        time.sleep(0.3)
+    os.killpg(process.pid, number)
+    code, said = finish(process, timeout=60)
+    assert code == 42
+    assert "stopping: each worker saves what it has" in said
+    assert len(said.splitlines()) == 1 + said.count("packed")
+    assert go(config, tmp_path)[0] == 0
+    assert trained(tmp_path) == uninterrupted
+
+
+@pytest.mark.slow
+def test_two_runs_of_one_study_at_once_train_nothing_twice(config, uninterrupted, tmp_path):
+    first = start(config, tmp_path)
+    wait_for((tmp_path / "study.json").exists)
+    second = start(config, tmp_path)
+    code, _ = finish(first)
+    ended = time.time()
+    assert code == 0
+    code, said = finish(second)
+    assert code == 0
+    assert said.count("\n") == 1
+    assert f"{tmp_path} is being run by process {first.pid}; waiting for it to end" in said
+    assert max(path.stat().st_mtime for path in (tmp_path / "packs").rglob("*")) <= ended
+    assert trained(tmp_path) == uninterrupted
+
+
+@pytest.mark.slow
+def test_a_diverged_run_is_told_and_the_others_finish(config, tmp_path):
+    code, said = go(config, tmp_path, "steps=200", "worst=1e30")
+    assert code == 3
+    states = [state for _, state, _, _ in study.status(study.read(tmp_path))]
+    assert states == ["done", "done", "diverged"] * 2
+    assert said.count("diverged: its loss is not a number") == 2
+    assert go(config, tmp_path, "steps=200", "worst=1e30") == (3, "")  # it stays so, and is not trained again
+
+
+@pytest.mark.slow
+def test_a_worker_that_cannot_begin_ends_the_study_and_not_as_interrupted(config, tmp_path):
+    process = start(config, tmp_path, env={**os.environ, "XLA_FLAGS": "--xla_no_such_flag=1"})
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 3
+    assert "before it could begin" in said
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of its own with hardly any room."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(disk)]
+    if os.geteuid() or not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("cannot mount a small file system (needs root): a full disk not tested")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_one_line_and_goes_on_when_there_is_room(config, uninterrupted, small_disk):
+    command = [sys.executable, "-m", "scaling.cli", "study", "run", str(config), "--out", str(small_disk / "study")]
+    full = subprocess.run([*command, "--workers", "2"], capture_output=True, text=True, timeout=240)
+    said = full.stderr.splitlines()
+    assert full.returncode == 2, full.stderr
+    assert said[-1].startswith("scaling: no room left on the disk of"), full.stderr
+    assert len(said) == 2, full.stderr  # what it sets out to do, and why it ended
+    subprocess.run(["mount", "-o", "remount,size=50m", str(small_disk)], check=True)
+    assert go(config, small_disk / "study")[0] == 0
+    assert trained(small_disk / "study") == uninterrupted
+
+
+PACK = """
+import json, sys
+import numpy as np
+from pathlib import Path
+from scaling import train
+from scaling.config import RunConfig, from_dict
+
+train.SAVE_EVERY = 0.0
+run = from_dict(RunConfig, json.loads(sys.argv[1]))
+stream = np.load(sys.argv[2])
+train.train([run], stream[:15_000], stream[15_000:], Path(sys.argv[3]), say=lambda line: sys.exit(line))
+"""
+
+
+@pytest.mark.slow
+def test_a_pack_killed_while_it_saves_goes_on_from_the_save_before(tiny, stream, tmp_path, cache):
+    """Checkpoints after every dispatch, so that most kills strike in the middle of one."""
+    import dataclasses
+    import json
+
+    import numpy as np
+
+    from scaling import config as configs
+    from scaling import record
+
+    run = dataclasses.replace(tiny, tokens=40 * 16 * tiny.batch_tokens, unique_tokens=2**13)
+    np.save(tmp_path / "stream.npy", stream)
+    environment = {
+        **os.environ,
+        "JAX_COMPILATION_CACHE_DIR": str(folders.cache() / "compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+
+    def session(name: str) -> subprocess.Popen[str]:
+        arguments = [json.dumps(configs.to_dict(run)), str(tmp_path / "stream.npy"), str(tmp_path / name)]
+        return subprocess.Popen(
+            [sys.executable, "-c", PACK, *arguments], stderr=subprocess.PIPE, text=True, env=environment
+        )
+
+    assert finish(session("whole")) == (0, "")
+    rng = random.Random(0)
+    kills = 0
+    while True:
+        process = session("killed")
+        saved = folders.saved_steps(tmp_path / "killed")
+        wait_for(lambda p=process, s=saved: p.poll() is not None or folders.saved_steps(tmp_path / "killed") != s)
+        time.sleep(rng.uniform(0, 1.5))
+        process.kill()
+        code, said = finish(process)
+        assert said == ""
+        if code == 0:
+            break
+        kills += 1
+    assert kills >= 2
+    whole, killed = (record.read_history(tmp_path / name) for name in ("whole", "killed"))
+    assert whole is not None
+    assert killed is not None
+    for name in whole.keys() - {"seconds"}:
+        np.testing.assert_array_equal(killed[name], whole[name], err_msg=name)
