@@ -277,7 +277,10 @@ def _layout(verb: argparse.ArgumentParser) -> None:
 def _count(text: str) -> int:
     from scaling.config import parse
 
-    return parse("value", text, int)
+    try:
+        return parse("value", text, int)
+    except InputError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, such as 1000000 or 1e6") from None
 
 
 def _pairs(items: Sequence[str], what: str) -> dict[str, str]:

@@ -1,7 +1,9 @@
 """Studies trained by real processes that are killed, stopped, doubled, and run out of room."""
 
 import csv
+import dataclasses
 import io
+import json
 import os
 import random
 import shutil
@@ -11,10 +13,12 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from analysis import table
-from scaling import folders, study
+from scaling import folders, record, study
+from scaling.config import to_dict
 
 CONFIG = """
 from scaling.config import DataConfig, EvalConfig, OptimConfig, RunConfig, Study
@@ -257,27 +261,12 @@ train.train([run], stream[:15_000], stream[15_000:], Path(sys.argv[3]), say=lamb
 @pytest.mark.slow
 def test_a_pack_killed_while_it_saves_goes_on_from_the_save_before(tiny, stream, tmp_path, cache):
     """Checkpoints after every dispatch, so that most kills strike in the middle of one."""
-    import dataclasses
-    import json
-
-    import numpy as np
-
-    from scaling import config as configs
-    from scaling import record
-
     run = dataclasses.replace(tiny, tokens=40 * 16 * tiny.batch_tokens, unique_tokens=2**13)
     np.save(tmp_path / "stream.npy", stream)
-    environment = {
-        **os.environ,
-        "JAX_COMPILATION_CACHE_DIR": str(folders.cache() / "compiled"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
 
     def session(name: str) -> subprocess.Popen[str]:
-        arguments = [json.dumps(configs.to_dict(run)), str(tmp_path / "stream.npy"), str(tmp_path / name)]
-        return subprocess.Popen(
-            [sys.executable, "-c", PACK, *arguments], stderr=subprocess.PIPE, text=True, env=environment
-        )
+        arguments = [json.dumps(to_dict(run)), str(tmp_path / "stream.npy"), str(tmp_path / name)]
+        return subprocess.Popen([sys.executable, "-c", PACK, *arguments], stderr=subprocess.PIPE, text=True)
 
     assert finish(session("whole")) == (0, "")
     rng = random.Random(0)
