@@ -344,7 +344,7 @@ def _fitted(
     try:
         rows = table if options.get("every_run") else admitted(law, table)
         found = fit(law, table, loss="squared", level=LEVEL, bootstrap=draws, **options)
-    except (FitError, InputError) as error:
+    except InputError as error:
         return Finding(law, None, _reason(law, str(error)), evidence)
     finding = Finding(law, found, "", evidence, rows)
     if not finding.sound:
@@ -359,7 +359,7 @@ def _foretold(law: type[Law], rows: Table, found: Fit, hold: str, options: dict[
         return None
     try:
         smaller = fit(law, rows, loss="squared", level=LEVEL, hold_out=largest, **{**options, "every_run": True})
-    except (FitError, InputError):
+    except InputError:
         return None
     held, data = rows.where(largest, "fitted"), next((name for name in law.inputs if "tokens" in name), "tokens")
     said = smaller.band(*(held[name] for name in law.inputs), run=True)

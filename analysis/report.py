@@ -77,6 +77,7 @@ def write(folder: Path) -> tuple[Path, Findings]:
     text = page(found, curves, positions, name=said["name"], question=said["question"])
     path = out / "index.html"
     path.write_text(text, encoding="utf-8")
+    (out / "findings.txt").write_text(found.text() + "\n", encoding="utf-8")
     return path, found
 
 

@@ -12,7 +12,7 @@ from analysis.table import Table
 from scaling.errors import InputError
 
 
-class FitError(ValueError):
+class FitError(InputError):
     """The runs cannot tell the constants of this law."""
 
 

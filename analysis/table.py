@@ -16,7 +16,7 @@ import numpy as np
 from scaling import counts
 from scaling.errors import InputError
 
-TEXT_COLUMNS = ("run", "status", "schedule")
+TEXT_COLUMNS = ("run", "status", "schedule", "optimizer", "dtype", "tokens_id")
 NUMBER_COLUMNS = (
     "params",
     "params_total",
@@ -35,6 +35,8 @@ NUMBER_COLUMNS = (
     "tokens_at_min",
     "bits_per_byte",
     "learning_rate",
+    "warmup",
+    "weight_decay",
     "seed",
     "d_model",
     "n_layer",

@@ -6,6 +6,7 @@ Exit codes: 0 done, 2 something typed or supplied cannot be used, 3 a run diverg
 
 import argparse
 import json
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -330,16 +331,26 @@ def _run_study(config: str, settings: dict[str, str], out: Path, args: argparse.
         if outcome.left or outcome.failed:
             _say(f"{out}: {outcome.finished} of {len(whole.runs)} runs done, the rest saved; the same command goes on")
         if outcome.finished and not outcome.interrupted:
-            _write_report(out)
+            _write_report(out, only_if_older_than=[out / "study.json", *out.glob("packs/*/done.json")])
     return outcome.exit_code
 
 
-def _write_report(folder: Path) -> None:
-    from analysis import report
+def _analysis() -> None:
+    """Fits run on the CPU: an accelerator would only cost them its start."""
+    os.environ["JAX_PLATFORMS"] = "cpu"
 
-    page, findings = report.write(folder)
-    print(findings.text())
-    print(f"\nThe page: {page}")
+
+def _write_report(folder: Path, only_if_older_than: Sequence[Path] = ()) -> None:
+    """Makes the page and prints what it says; a page that is newer than all of these files is not made again."""
+    text = folder / "report" / "findings.txt"
+    newest = max((path.stat().st_mtime_ns for path in only_if_older_than), default=None)
+    if newest is None or not text.exists() or text.stat().st_mtime_ns < newest:
+        _analysis()
+        from analysis import report
+
+        report.write(folder)
+    print(text.read_text())
+    print(f"The page: {folder / 'report' / 'index.html'}")
 
 
 def _corpus_prepare(args: argparse.Namespace) -> int:
@@ -443,6 +454,7 @@ def _study_export(args: argparse.Namespace) -> int:
 
 
 def _fit(args: argparse.Namespace) -> int:
+    _analysis()
     from analysis import fit, laws, table
 
     if args.list:
@@ -512,6 +524,7 @@ def _read_fit(path: Path) -> Any:
 
 
 def _predict(args: argparse.Namespace) -> int:
+    _analysis()
     from analysis import forecast
 
     if args.measured is not None:
@@ -554,6 +567,7 @@ def _inputs(words: Sequence[str], known: Sequence[str]) -> dict[str, float]:
 
 
 def _plan(args: argparse.Namespace) -> int:
+    _analysis()
     from analysis import forecast, plan
 
     found = _read_fit(args.fit)
@@ -594,6 +608,7 @@ def _plan(args: argparse.Namespace) -> int:
 
 
 def _compare(args: argparse.Namespace) -> int:
+    _analysis()
     from analysis import compare, table
 
     columns = _pairs(args.columns, "--columns")
@@ -607,6 +622,7 @@ def _compare(args: argparse.Namespace) -> int:
 
 def _report(args: argparse.Namespace) -> int:
     if args.json:
+        _analysis()
         from analysis import report
 
         _print_json(report.write(args.dir)[1].to_dict())

@@ -9,8 +9,8 @@ curve with no gap and no repeat, and `analysis` reads it without the parameters:
     seconds                 f64          wall-clock time spent training, all sessions together
     finished                bool         no update is left to do
 
-Orbax notices a checkpoint that is cut short, but not a flipped bit, and complains about damage in many tracebacks. So each
-committed checkpoint gets checksums.json, the CRC of its files, and is compared with it before Orbax sees it.
+Orbax notices a checkpoint that is cut short, but not a flipped bit, and complains about damage in many tracebacks. So
+each committed checkpoint gets checksums.json, the CRC of its files, and is compared with it before Orbax sees it.
 """
 
 import json

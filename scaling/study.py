@@ -183,7 +183,8 @@ def prepare(study: Study, folder: Path, *, pack: int = 0, workers: int = 0, say:
         runs=tuple(planned),
         all_packs=(*known, *_packs([run for run in planned.values() if run.id not in begun], layout.runs_per_pack)),
     )
-    _write(result)
+    if result != found:
+        _write(result)
     return result
 
 
@@ -265,7 +266,7 @@ def read(folder: Path) -> StudyFolder:
             return _from_json(folder, values)
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{path} is damaged ({type(error).__name__}: {error}); scaling study run CONFIG with a new --out folder makes another"
+            f"{path} is damaged ({type(error).__name__}: {error}); use a new --out folder or put back a copy"
         ) from None
     raise InputError(f"{path} has format {found}, this version reads {FORMAT}; use a new --out folder")
 

@@ -41,7 +41,7 @@ def cache(tmp_path_factory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def tiny() -> RunConfig:
-    """A run of 24 updates that takes a moment, and whose program is compiled once for all tests that vary its arrays."""
+    """A run of 24 updates that takes a moment; tests that vary the arrays of its program share that."""
     return RunConfig(
         transformer(8, 1, d_head=4, n_vocab=32, n_ctx=16),
         tokens=24 * 4 * 16,

@@ -46,10 +46,8 @@ def run(capsys):
 
     def command(*words: str | Path) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as end:
-            try:
-                cli.main([str(word) for word in words])
-            finally:
-                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            cli.main([str(word) for word in words])
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         out, err = capsys.readouterr()
         return int(end.value.code or 0), out, err
 
@@ -233,12 +231,11 @@ def test_the_command_is_installed(mine):
 
 def test_a_reader_that_leaves_is_no_error(mine):
     command = Path(sys.executable).with_name("scaling")
-    shown = subprocess.Popen(
-        [command, "study", "show", mine, "--set", "n=20000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert shown.stdout is not None
-    assert shown.stderr is not None
-    shown.stdout.readline()
-    shown.stdout.close()
-    assert shown.stderr.read() == ""
-    assert shown.wait() == 0
+    words = [command, "study", "show", mine, "--set", "n=5000"]  # more lines than a pipe holds
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as shown:
+        assert shown.stdout is not None
+        assert shown.stderr is not None
+        shown.stdout.readline()
+        shown.stdout.close()
+        assert shown.stderr.read() == ""
+    assert shown.returncode == 0

@@ -238,7 +238,12 @@ def test_a_lock_ends_with_its_process_and_is_free_again(tmp_path):
     for _ in range(2):
         with study.lock(tmp_path, pytest.fail):
             assert (tmp_path / "lock").read_text() == str(os.getpid())
-    killed = "import os, pathlib, sys\nfrom scaling import study\nwith study.lock(pathlib.Path(sys.argv[1]), print):\n os._exit(9)"
+    killed = """
+import os, pathlib, sys
+from scaling import study
+with study.lock(pathlib.Path(sys.argv[1]), print):
+    os._exit(9)
+"""
     assert subprocess.run([sys.executable, "-c", killed, str(tmp_path)]).returncode == 9
     with study.lock(tmp_path, pytest.fail):
         pass

@@ -120,7 +120,7 @@ def test_a_pack_ends_early_when_all_its_runs_are_lost(pair, stream, tmp_path):
 
 
 def test_a_loss_that_ends_above_its_start_counts_as_diverged():
-    """By the training loss over the last twentieth of the updates; the held-out loss may rise where a model over-fits."""
+    """By the training loss of the last twentieth of the updates; a held-out loss may rise where a model over-fits."""
     n = 100
     history = record.start(4, 2) | {
         "train_loss": np.tile(np.linspace(4, 3, n, dtype=np.float32)[:, None], 4),
@@ -199,7 +199,7 @@ def test_a_run_shorter_than_a_dispatch_and_a_run_of_one_update_end(tiny, stream,
 
 
 def test_repeated_tokens_are_learnt_by_heart(tiny, stream, tmp_path):
-    """D processed and D available are two things: with 4 windows the training loss falls, the held-out loss does not."""
+    """D processed and D available are two things: four windows again and again are learnt, the language is not."""
     few = rates(tiny, 1e-2, 1e-2)[1:]
     few = [dataclasses.replace(run, tokens=8 * tiny.tokens, unique_tokens=64) for run in few]
     history = go(few, stream, tmp_path)

@@ -6,6 +6,7 @@ A fresh model has layers that add nothing, so most claims are about weights with
 import dataclasses
 import functools
 import math
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -88,7 +89,7 @@ def test_the_forward_pass_is_that_of_a_float64_reference():
 
 def test_gradients_are_those_of_finite_differences_of_the_reference():
     def loss(params):
-        logits = transformer.apply(MODEL, params, TOKENS)[:, :-1]
+        logits = transformer.apply(MODEL, params, jnp.asarray(TOKENS))[:, :-1]
         log_p = jax.nn.log_softmax(logits)
         return -jnp.take_along_axis(log_p, TOKENS[:, 1:, None], -1).mean()
 
@@ -154,9 +155,11 @@ def test_layers_begin_as_the_identity_and_can_leave_it():
         apply(MODEL, params, TOKENS),
         apply(deeper, init(deeper), TOKENS),
     )
-    grads = jax.jit(jax.grad(lambda p: transformer.apply(MODEL, p, TOKENS)[..., 0].sum()), compiler_options=QUICK)(
-        params
-    )
+
+    def total(params):
+        return transformer.apply(MODEL, params, jnp.asarray(TOKENS))[..., 0].sum()
+
+    grads = jax.jit(jax.grad(total), compiler_options=QUICK)(params)
     assert all(float(jnp.abs(grads[name]).max()) > 0 for name in ("w_out", "w_down", "w_embed", "w_pos"))
 
 
@@ -209,7 +212,7 @@ def test_dropout_drops_its_share_of_each_branch():
     tokens = np.zeros((64, 16), int)
     odd = jnp.arange(d) % 2 * 1.0  # added to every second coordinate
 
-    def kept(name: str, added: list[float]) -> np.ndarray:
+    def kept(name: str, added: Sequence[float]) -> np.ndarray:
         """Where an odd coordinate has something, against an even one that never has. -> b t d/2-1"""
         stream = apply(model, bare | {name: jnp.array(added)[:, None] * odd}, tokens, jax.random.key(7))
         return np.asarray(stream[..., 3::2] > stream[..., 2:3])

@@ -202,6 +202,25 @@ def test_two_runs_of_one_study_at_once_train_nothing_twice(config, uninterrupted
 
 
 @pytest.mark.slow
+def test_the_command_trains_exports_and_ends_with_a_page(config, uninterrupted, tmp_path):
+    def command(*words: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "scaling.cli", *words], capture_output=True, text=True, timeout=240
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    out, csv_file, parquet = str(tmp_path / "out"), tmp_path / "runs.csv", tmp_path / "runs.parquet"
+    page = Path(command("study", "run", str(config), "--out", out, "--workers", "2").split("The page: ")[1].strip())
+    assert page.read_text().startswith("<!doctype html>")
+    assert trained(tmp_path / "out") == uninterrupted
+    assert {row["state"] for row in json.loads(command("study", "status", out, "--json"))} == {"done"}
+    command("study", "export", out, "--csv", str(csv_file), "--parquet", str(parquet))
+    for exported in (table.load(csv_file), table.load(parquet)):
+        np.testing.assert_array_equal(exported["loss"], table.read_study(out)["loss"])
+
+
+@pytest.mark.slow
 def test_a_diverged_run_is_told_and_the_others_finish(config, tmp_path):
     code, said = go(config, tmp_path, "steps=200", "worst=1e30")
     assert code == 3
