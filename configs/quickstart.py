@@ -10,7 +10,6 @@ Four groups of runs, each a training of one model:
 """
 
 import dataclasses
-import itertools
 
 from configs.rates import learning_rate
 from scaling import counts
@@ -31,7 +30,7 @@ def study(minutes: float = 5, D: int = 2**17) -> Study:
       D: the smallest of the grid's numbers of tokens; the largest is at least 8 D, which the text must hold.
     """
     fitting = None
-    for level in itertools.count():
+    for level in range(len(SHAPES) - 5):
         runs = _runs(D, n_sizes=6 + level, n_data=4 + level // 3, n_seeds=2 + level // 2)
         if _minutes(runs) > minutes:
             break
