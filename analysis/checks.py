@@ -74,7 +74,7 @@ class Trial:
 
     rate: float
     loss: float  # nan where the run diverged
-    change: float  # loss / loss at the study's own rate - 1, over the seeds that both have
+    change: float  # loss / loss at the study's own rate - 1, over the seeds that both have; nan where one diverged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,12 +84,19 @@ class RateCheck:
     params: float
     tokens: float
     rate: float  # the study's own
-    loss: float
+    loss: float  # nan where a run diverged
     trials: tuple[Trial, ...]
 
     @property
+    def diverged(self) -> bool:
+        """Whether a run diverged at the study's own rate."""
+        return not math.isfinite(self.loss)
+
+    @property
     def best(self) -> Trial | None:
-        """The rate that would have been better by over RATE, or None."""
+        """The rate that would have been better by over RATE, or None; any that did not diverge beats one that did."""
+        if self.diverged:
+            return min((t for t in self.trials if math.isfinite(t.loss)), key=lambda t: t.loss, default=None)
         better = [t for t in self.trials if t.change < -RATE]
         return min(better, key=lambda t: t.change) if better else None
 
@@ -150,15 +157,19 @@ def own_rates(table: Table) -> tuple[Mask, str]:
 
 
 def rate_checks(table: Table, own: Mask) -> tuple[list[RateCheck], list[str]]:
-    """Settings at which other rates than the study's own were tried, and sizes at which none was, in words."""
+    """Settings at which other rates than the study's own were tried, and sizes at which none was, in words.
+
+    A run that is not finished has shown nothing yet: it counts as not tried.
+    """
     checks: list[RateCheck] = []
     if not (table.has("learning_rate") and table.has("params")):
         return checks, ["The table has no column learning_rate: whether the rates suit the sizes cannot be checked."]
     rate, cell, loss = table["learning_rate"], settings(table), np.where(_bad(table), np.nan, table["loss"])
+    ended = table["status"] != "running" if "status" in table else np.ones(len(table), bool)
     for k in np.unique(cell):
-        rows = cell == k
+        rows = (cell == k) & ended
         mine = rows & own
-        if not (rows & ~own).any():
+        if not (mine.any() and (rows & ~own).any()):
             continue
         trials = []
         for r in np.unique(rate[rows & ~own]):

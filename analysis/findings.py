@@ -38,6 +38,7 @@ DOUBLING = 0.01  # a quantity is ample where its last doubling lowered the loss 
 DRAWS = 200  # bootstrap refits: the secondary interval
 MISFIT = 0.01  # p below which the scatter around a law is more than that among seeds
 WIDTH = 110  # of a terminal line
+NONE_LEFT = "no run is left: each at the study's own rates diverged, or is not finished"
 LEAST = 3  # sizes or data sets that a law of one variable is fitted to
 
 TITLES = {
@@ -264,13 +265,16 @@ def find(table: Table, curves: Table | None = None, *, draws: int = DRAWS) -> Fi
         fitted.positive("params", "tokens", "loss")
     doublings = tuple(last_doublings(fitted))
     envelope = compute_envelope(fitted, curves) if len(fitted) else None
-    found = (
-        _fitted(laws.Chinchilla, fitted, draws),
-        _fitted(laws.KaplanND, fitted, draws),
-        _law_of_size(fitted, doublings, draws),
-        _law_of_data(fitted, draws),
-        _law_of_compute(fitted, envelope, draws),
-    )
+    if len(fitted):
+        found = (
+            _fitted(laws.Chinchilla, fitted, draws),
+            _fitted(laws.KaplanND, fitted, draws),
+            _law_of_size(fitted, doublings, draws),
+            _law_of_data(fitted, draws),
+            _law_of_compute(fitted, envelope, draws),
+        )
+    else:
+        found = tuple(Finding(law, None, NONE_LEFT) for law in TITLES)
     noise = seed_noise(_finished(table))
     rates, untried = rate_checks(table, own)
     return Findings(
@@ -364,8 +368,9 @@ def _foretold(law: type[Law], rows: Table, found: Fit, hold: str, options: dict[
     held, data = rows.where(largest, "fitted"), next((name for name in law.inputs if "tokens" in name), "tokens")
     said = smaller.band(*(held[name] for name in law.inputs), run=True)
     size = digits.short(float(held[hold][0]))
-    rule = f"its largest size (N = {size})" if hold == "params" else f"its largest data set ({size} tokens)"
-    return Foretold(rule, held["params"], held[data], held[found.target], *(np.asarray(part, float) for part in said))
+    what = f"size among its rows (N = {size})" if hold == "params" else f"data set among its rows ({size} tokens)"
+    bounds = (np.asarray(part, float) for part in said)
+    return Foretold(f"the largest {what}", held["params"], held[data], held[found.target], *bounds)
 
 
 def _reason(law: type[Law], message: str) -> str:
@@ -515,10 +520,15 @@ def _law_of_compute(table: Table, envelope: Table | None, draws: int) -> Finding
 
 def _warnings(rates: Sequence[RateCheck], untried: Sequence[str]) -> Iterator[str]:
     for check in rates:
-        best = check.best
-        if best:
+        best, where = check.best, f"At N = {digits.short(check.params)}, D = {digits.short(check.tokens)}"
+        if check.diverged:
+            others = (
+                f"{best.rate:.3g} reaches a loss of {best.loss:.4f} there" if best else "so did all others tried there"
+            )
+            yield f"{where} training diverged at the study's own rate {check.rate:.3g}; {others}."
+        elif best:
             yield (
-                f"At N = {digits.short(check.params)}, D = {digits.short(check.tokens)} the learning rate "
+                f"{where} the learning rate "
                 f"{best.rate:.3g} gives a loss {digits.percent(-best.change)} lower than the study's own "
                 f"{check.rate:.3g}: the laws describe badly tuned runs there, and their exponents may be off."
             )

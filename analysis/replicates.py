@@ -9,7 +9,11 @@ from numpy.typing import NDArray
 from analysis.solver import Array
 from analysis.table import NUMBER_COLUMNS, TEXT_COLUMNS, Table
 
-OUTCOMES = ("run", "seed", "status", "loss", "loss_min", "loss_half", "tokens_at_min", "bits_per_byte")
+SETTINGS = (*NUMBER_COLUMNS, *TEXT_COLUMNS, "warmup", "weight_decay", "optimizer", "dtype", "tokens_id")
+OUTCOMES = (
+    *("run", "seed", "status", "loss", "loss_min", "loss_half", "tokens_at_min", "bits_per_byte"),
+    *("batch_crit", "steps_min", "flops_min"),  # follow from the loss
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -30,7 +34,7 @@ class Replicates:
 
 def same_settings(table: Table) -> NDArray[np.int64]:
     """Group index per row: equal in every setting that the table states."""
-    names = [name for name in (*NUMBER_COLUMNS, *TEXT_COLUMNS) if name in table and name not in OUTCOMES]
+    names = [name for name in SETTINGS if name in table and name not in OUTCOMES]
     keys = list(zip(*(table[name].tolist() for name in names), strict=True)) if names else [()] * len(table)
     index: dict[str, int] = {}
     return np.array([index.setdefault(repr(key), len(index)) for key in keys])
@@ -41,6 +45,8 @@ def replicates(table: Table, target: str = "loss") -> Replicates | None:
     if not table.has("seed"):
         return None
     table = table.where(np.isfinite(table[target]) & (table[target] > 0), f"no {target}")
+    if table.has("status"):
+        table = table.where(table["status"] == "done", "diverged or unfinished")
     group, y = same_settings(table), np.log(table[target])
     groups, squares, degrees, sizes, spreads = [], 0.0, 0, [], []
     for g in np.unique(group):

@@ -9,11 +9,8 @@ Whatever comes from data is escaped: text is `str`, and only what this module ma
 
 import datetime
 import html
-import importlib.metadata
 import json
 import math
-import os
-import platform
 import re
 import shlex
 import sys
@@ -29,9 +26,8 @@ from analysis.checks import LEVEL, RATE
 from analysis.findings import DOUBLING, Finding, Findings
 from analysis.laws import Law
 from analysis.plots import Shades
-from analysis.table import Table, read_curves, read_positions, read_study
-
-PACKAGES = ("scaling", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy", "matplotlib")
+from analysis.table import Origin, Table, read_curves, read_origins, read_positions, read_study
+from scaling import machine
 
 # As printed. Kaplan's C_c is 1.6e7 PF-days; Hoffmann's constants have the digits of their source.
 PAPERS = KAPLAN, HOFFMANN, BESIROGLU = "Kaplan et al. (2020)", "Hoffmann et al. (2022)", "Besiroglu et al. (2024)"
@@ -74,20 +70,30 @@ def write(folder: Path) -> tuple[Path, Findings]:
     for name, rows in (("runs", table), ("curves", curves), ("positions", positions)):
         rows.to_csv(out / f"{name}.csv")
     (out / "findings.json").write_text(found.to_json() + "\n", encoding="utf-8")
-    text = page(found, curves, positions, name=said["name"], question=said["question"])
+    origins = read_origins(folder)
+    text = page(found, curves, positions, name=said["name"], question=said["question"], origins=origins)
     path = out / "index.html"
     path.write_text(text, encoding="utf-8")
     (out / "findings.txt").write_text(found.text() + "\n", encoding="utf-8")
     return path, found
 
 
-def page(found: Findings, curves: Table | None, positions: Table | None, *, name: str, question: str) -> str:
+def page(
+    found: Findings,
+    curves: Table | None,
+    positions: Table | None,
+    *,
+    name: str,
+    question: str,
+    origins: Sequence[Origin] = (),
+) -> str:
     """The page as HTML text.
 
     Args:
         found: what the runs say.
         curves, positions: as `read_curves` and `read_positions` give them; their figures are left out without them.
         name, question: of the study.
+        origins: where and with what it was trained, as far as its records tell.
     """
     shades = Shades.of(found.everything)
     sections = [
@@ -100,7 +106,7 @@ def page(found: Findings, curves: Table | None, positions: Table | None, *, name
         ("runs", "Runs", _runs(found, shades)),
         ("excluded", "Left out", _excluded(found)),
         ("conventions", "Conventions", _conventions(found)),
-        ("origin", "Where this page comes from", _origin(found)),
+        ("origin", "Where this page comes from", _origin(found, origins)),
     ]
     sections = [(id, title, content) for id, title, content in sections if content]
     css = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
@@ -315,16 +321,18 @@ def _checks(found: Findings) -> Markup:
     parts += [_tag("h3", "Learning rate"), _tag("p", found.rate_rule)]
     if found.rates:
         rows = [
-            (f"{check.params:,.0f}", digits.short(check.tokens), f"{check.rate:.3g}", f"{check.loss:.4f}",
+            (f"{check.params:,.0f}", digits.short(check.tokens), f"{check.rate:.3g}",
+             "diverged" if check.diverged else f"{check.loss:.4f}",
              f"{trial.rate:.3g}", f"{trial.loss:.4f}" if math.isfinite(trial.loss) else "diverged",
-             digits.percent(trial.change, sign=True))
+             digits.percent(trial.change, sign=True) if math.isfinite(trial.change) else "–")
             for check in found.rates
             for trial in check.trials
         ]  # fmt: skip
         parts.append(_table(("N", "D", "Own rate", "Loss", "Other rate", "Loss", "Change"), rows))
-        good = not any(check.best for check in found.rates)
-        if good:
-            parts.append(_tag("p", f"No other rate that was tried lowers the loss by over {digits.percent(RATE)}."))
+        if not any(check.diverged or check.best for check in found.rates):
+            lost = not all(math.isfinite(trial.change) for check in found.rates for trial in check.trials)
+            tried = "No other rate that was tried" + (" without diverging" if lost else "")
+            parts.append(_tag("p", f"{tried} lowers the loss by over {digits.percent(RATE)}."))
     parts += [_tag("p", sentence) for sentence in found.untried]
     parts.append(_tag("h3", "Are the data ample?"))
     rows = [
@@ -332,8 +340,9 @@ def _checks(found: Findings) -> Markup:
         for d in found.doublings
     ]
     text = (
-        "L(N) is about runs that more data would hardly improve: at each of its sizes the last doubling of the unique "
-        f"tokens D lowered the loss by under {digits.percent(DOUBLING)}."
+        "L(N) is about runs that more data would hardly improve. It takes a size only if there the last doubling of "
+        f"the unique tokens D lowered the loss by under {digits.percent(DOUBLING)}, and needs {findings.LEAST} such "
+        "sizes."
     )
     parts += [_tag("p", text), _table(("N", "Largest D", "Loss", "Last doubling took off", "Seen from"), rows)]
     for finding in found.laws:
@@ -462,45 +471,24 @@ def _conventions(found: Findings) -> Markup:
     return _pairs(pairs)
 
 
-def _origin(found: Findings) -> Markup:
+def _origin(found: Findings, origins: Sequence[Origin]) -> Markup:
     spent = float(np.nansum(found.everything["seconds"])) if "seconds" in found.everything else math.nan
     command = [Path(sys.argv[0]).name, *sys.argv[1:]] if Path(sys.argv[0]).name == "scaling" else ["scaling", "report"]
     pairs: list[tuple[str, str]] = [
         ("Study", found.everything.source),
         ("Made", f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC by {shlex.join(command)}"),
-        ("Made on", machine()),
-        ("Versions", ", ".join(f"{name} {version}" for name, version in versions())),
+        ("Page made on", machine.describe()),
+        ("Page made with", _versions(machine.versions())),
     ]
+    pairs += [("Trained on", where) for where in dict.fromkeys(o.machine for o in origins if o.machine)]
+    pairs += [("Trained with", what) for what in dict.fromkeys(_versions(o.versions) for o in origins if o.versions)]
     if math.isfinite(spent):
         pairs.append(("Training", f"{spent / 60:,.1f} minutes, all runs added up"))
     return Markup(_pairs(pairs) + _tag("p", Markup(f"Data of this page: {_links()}.")))
 
 
-# --- where and with what
-
-
-def machine() -> str:
-    """CPU model, cores available, memory."""
-    model = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        names = re.findall(r"^model name\s*:\s*(.+)$", info.read_text(encoding="utf-8", errors="replace"), re.M)
-        model = names[0].strip() if names else model
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    parts = [model, f"{cores} {digits.plural(cores, 'core', 'cores')}"]
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        parts.append(f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.1f} GiB of memory")
-    return ", ".join([*parts, platform.system()])
-
-
-def versions() -> Iterator[tuple[str, str]]:
-    """Python and the packages that the numbers depend on."""
-    yield "Python", platform.python_version()
-    for name in PACKAGES:
-        try:
-            yield name, importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
+def _versions(versions: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
 # --- pieces of HTML

@@ -16,7 +16,7 @@ import numpy as np
 from scaling import counts
 from scaling.errors import InputError
 
-TEXT_COLUMNS = ("run", "status", "schedule", "optimizer", "dtype", "tokens_id")
+TEXT_COLUMNS = ("run", "status", "schedule")
 NUMBER_COLUMNS = (
     "params",
     "params_total",
@@ -35,8 +35,6 @@ NUMBER_COLUMNS = (
     "tokens_at_min",
     "bits_per_byte",
     "learning_rate",
-    "warmup",
-    "weight_decay",
     "seed",
     "d_model",
     "n_layer",
@@ -198,7 +196,7 @@ class Table:
         pyarrow.parquet.write_table(pyarrow.table(arrays), path)
 
     def _missing(self, name: str) -> str:
-        names = list(self.columns)
+        names = [column for column in self.columns if not column.startswith("_")]  # those are a fit's own
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
         example = near[0] if near else names[0]
         return f'{self.source}: no column {name}; found {", ".join(names)}; say which one it is: {name}="{example}"'
@@ -251,6 +249,27 @@ def read_positions(path: str | Path) -> Table:
     return _study_table(path, _position_rows)
 
 
+class Origin(NamedTuple):
+    """Where and with what packs were trained; each empty where their records do not tell."""
+
+    machine: str
+    versions: Mapping[str, str]  # package to version
+
+
+def read_origins(path: str | Path) -> tuple[Origin, ...]:
+    """The different origins of a study's finished packs, in their order; () where no record tells."""
+    from scaling import study
+
+    whole = study.read(Path(path))
+    found: list[Origin] = []
+    for pack in whole.packs:
+        done = whole.done(pack) or {}
+        origin = Origin(done.get("machine", ""), done.get("versions", {}))
+        if any(origin) and origin not in found:
+            found.append(origin)
+    return tuple(found)
+
+
 def _study_table(path: str | Path, rows_of: Callable[..., Iterator[dict[str, Any]]]) -> Table:
     from scaling import record, study  # Orbax: a second that a table from a file need not wait for
 
@@ -260,7 +279,8 @@ def _study_table(path: str | Path, rows_of: Callable[..., Iterator[dict[str, Any
         history = record.read_history(whole.pack_folder(pack))
         if history is None or not len(history["eval_step"]):
             continue
-        diverged = record.diverged(history)
+        # Before the end a loss above the first one may still fall: only one that is not a number is lost already.
+        diverged = record.diverged(history) if history["finished"] else _not_finite(history)
         for r, run in enumerate(pack.runs):
             rows[run.id] = list(rows_of(run, r, history, bool(diverged[r])))
     found = [row for id in whole.runs for row in rows.get(id, [])]
@@ -269,6 +289,12 @@ def _study_table(path: str | Path, rows_of: Callable[..., Iterator[dict[str, Any
     table = Table.from_rows(found, source=str(path))
     waiting = [id for id in whole.runs if id not in rows]
     return table.with_notes(f"{len(waiting)} runs of the study have no record yet") if waiting else table
+
+
+def _not_finite(history: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Which runs had a loss that is not a finite number. -> bool r"""
+    finite = np.isfinite(history["train_loss"]).all(0) & np.isfinite(history["eval_loss"]).all((0, 2))
+    return ~finite
 
 
 def _run_row(run: Any, r: int, history: Mapping[str, np.ndarray], diverged: bool) -> Iterator[dict[str, Any]]:
@@ -313,7 +339,7 @@ def _run_row(run: Any, r: int, history: Mapping[str, np.ndarray], diverged: bool
         "tokens_id": run.tokens_id,
         "bytes_per_token": run.bytes_per_token,
         "loss_floor": run.entropy_rate * run.bytes_per_token if run.entropy_rate else math.nan,
-        "seconds": history["seconds"],
+        "seconds": history["seconds"] / history["eval_loss"].shape[1],  # the pack's time, shared by its runs
     }
 
 

@@ -17,26 +17,30 @@ from scaling.config import EvalConfig, ModelConfig, OptimConfig, RunConfig, Stud
 from scaling.errors import InputError
 from scaling.ladder import ladder
 
+FIRST_D = 2**17  # tokens
 SHAPES = ((8, 2), (16, 2), (24, 2), (40, 2), (64, 2), (80, 2), (128, 2), (128, 4), (192, 4), (256, 4), (384, 4))
 EPOCHS = 16  # of the repeated data: the held-out loss of all but the smallest models has then turned
 BATCH = 4  # sequences of 64 tokens: short runs lack updates more than they gain from large batches
 SPEED = 2 * 30e9  # FLOP/s of two cores of an AMD EPYC of 2023, small models' overheads counted as FLOP
 
 
-def study(minutes: float = 5, D: int = 2**17) -> Study:
-    """As many sizes, doublings of D and seeds as `minutes` allow, at least 6, 4 and 2.
+def study(minutes: float = 5, D: int = FIRST_D) -> Study:
+    """As many sizes, doublings of D and seeds as `minutes` (up to about 160) allow, at least 6, 4 and 2.
 
     Args:
-      D: the smallest of the grid's numbers of tokens; the largest is at least 8 D, which the text must hold.
+      D: the smallest of the grid's numbers of tokens. The largest is 8 D, so that a small text can be taken as it is:
+        only with the default do more minutes also add doublings.
     """
+    if D < 512 or D % 512:
+        raise InputError(f"D={D} is not a positive multiple of 512; the nearest is {max(1, round(D / 512)) * 512}")
     fitting = None
     for level in range(len(SHAPES) - 5):
-        runs = _runs(D, n_sizes=6 + level, n_data=4 + level // 3, n_seeds=2 + level // 2)
+        runs = _runs(D, n_sizes=6 + level, n_data=4 + (level // 3 if D == FIRST_D else 0), n_seeds=2 + level // 2)
         if _minutes(runs) > minutes:
             break
         fitting = runs
     if fitting is None:
-        raise InputError(f"minutes={minutes:g} is too short; use at least {_minutes(_runs(D, 6, 4, 2)):.1f}")
+        raise InputError(f"minutes={minutes:g} is too short; use at least {_minutes(_runs(D, 6, 4, 2)):.2g}")
     return Study("quickstart", "How does the loss depend on model size N and data D?", fitting)
 
 

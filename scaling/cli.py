@@ -5,7 +5,10 @@ Exit codes: 0 done, 2 something typed or supplied cannot be used, 3 a run diverg
 """
 
 import argparse
+import dataclasses
+import hashlib
 import json
+import math
 import os
 import signal
 import sys
@@ -37,7 +40,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.stderr.close()
         code = 0
     except OSError as error:  # a full disk, a folder that may not be written to
-        sys.exit(_usage_error(f"{error.filename or 'writing'}: {error.strerror or error}"))
+        sys.exit(
+            _usage_error(f"{error.filename or 'writing'}: {error.strerror or error}; choose another file or folder")
+        )
     sys.exit(code)
 
 
@@ -279,9 +284,12 @@ def _count(text: str) -> int:
     from scaling.config import parse
 
     try:
-        return parse("value", text, int)
+        value = parse("value", text, int)
     except InputError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, such as 1000000 or 1e6") from None
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0, such as 1000000 or 1e6")
+    return value
 
 
 def _pairs(items: Sequence[str], what: str) -> dict[str, str]:
@@ -295,7 +303,16 @@ def _pairs(items: Sequence[str], what: str) -> dict[str, str]:
 
 
 def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=1))
+    """Infinite and missing numbers become null, as JSON has no word for them."""
+    print(json.dumps(_plain(value), indent=1, allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def _quickstart(args: argparse.Namespace) -> int:
@@ -303,7 +320,8 @@ def _quickstart(args: argparse.Namespace) -> int:
     name = "quickstart"
     if args.data is not None:
         settings["data.source"] = args.data
-        name += "-" + "".join(c if c.isalnum() else "-" for c in args.data).strip("-")[:40]
+        words = "".join(c if c.isalnum() else "-" for c in args.data).strip("-")[-30:]
+        name += f"-{words}-{hashlib.sha256(args.data.encode()).hexdigest()[:4]}"  # other sources, other folders
     out = args.out or Path("studies") / name
     return _run_study(QUICKSTART, settings | _pairs(args.set, "--set"), out, args)
 
@@ -315,6 +333,8 @@ def _study_run(args: argparse.Namespace) -> int:
 def _run_study(config: str, settings: dict[str, str], out: Path, args: argparse.Namespace) -> int:
     from scaling import study, workers
 
+    if not out.name:
+        raise InputError(f"--out '{out}': wanted a folder of its own, such as studies/mine")
     wanted = study.load(config, settings)
     with study.lock(out, _say):
         whole = study.prepare(wanted, out, pack=args.pack, workers=args.workers, say=_say)
@@ -330,7 +350,7 @@ def _run_study(config: str, settings: dict[str, str], out: Path, args: argparse.
         outcome = workers.run(whole, say=_say)
         if outcome.left or outcome.failed:
             _say(f"{out}: {outcome.finished} of {len(whole.runs)} runs done, the rest saved; the same command goes on")
-        if outcome.finished and not outcome.interrupted:
+        if outcome.finished + outcome.diverged and not outcome.interrupted:
             _write_report(out, only_if_older_than=[out / "study.json", *out.glob("packs/*/done.json")])
     return outcome.exit_code
 
@@ -342,15 +362,15 @@ def _analysis() -> None:
 
 def _write_report(folder: Path, only_if_older_than: Sequence[Path] = ()) -> None:
     """Makes the page and prints what it says; a page that is newer than all of these files is not made again."""
-    text = folder / "report" / "findings.txt"
+    text, page = folder / "report" / "findings.txt", folder / "report" / "index.html"
     newest = max((path.stat().st_mtime_ns for path in only_if_older_than), default=None)
-    if newest is None or not text.exists() or text.stat().st_mtime_ns < newest:
+    if newest is None or not (text.exists() and page.exists()) or text.stat().st_mtime_ns < newest:
         _analysis()
         from analysis import report
 
         report.write(folder)
     print(text.read_text())
-    print(f"The page: {folder / 'report' / 'index.html'}")
+    print(f"The page: {page}")
 
 
 def _corpus_prepare(args: argparse.Namespace) -> int:
@@ -456,6 +476,7 @@ def _study_export(args: argparse.Namespace) -> int:
 def _fit(args: argparse.Namespace) -> int:
     _analysis()
     from analysis import fit, laws, table
+    from scaling.config import parse
 
     if args.list:
         for law in laws.LAWS:
@@ -480,7 +501,7 @@ def _fit(args: argparse.Namespace) -> int:
         log=not args.linear,
         drop_worst=args.drop_worst,
         hold_out=args.hold_out,
-        fixed={name: float(value) for name, value in _pairs(args.fix, "--fix").items()},
+        fixed={name: parse(f"--fix {name}", value, float) for name, value in _pairs(args.fix, "--fix").items()},
         level=args.level,
         bootstrap=args.bootstrap,
         every_run=args.every_run,
@@ -531,7 +552,10 @@ def _predict(args: argparse.Namespace) -> int:
         if args.inputs:
             raise InputError(f"--measured scores the forecast in {args.fit}; leave out {' '.join(args.inputs)}")
         score = forecast.score(args.fit, args.measured)
-        print(score.text())
+        if args.json:
+            _print_json(dataclasses.asdict(score) | {"error": score.error, "inside": score.inside})
+        else:
+            print(score.text())
         return 0
     found = _read_fit(args.fit)
     inputs = _inputs(args.inputs, found.law.inputs)
@@ -540,6 +564,8 @@ def _predict(args: argparse.Namespace) -> int:
         raise InputError(f"{found.law.name} wants {missing}")
     if args.store:
         forecast.store(forecast.forecast(found, **inputs), args.store)
+    if found.status != "converged":
+        _say(f"the fit is doubtful, {found.status}: {found.why}")
     value, low, high = (float(x) for x in found.predict(**inputs))
     if args.json:
         _print_json({"target": found.target, **inputs, "value": value, "low": low, "high": high, "level": found.level})

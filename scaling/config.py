@@ -87,6 +87,11 @@ class DataConfig:
     tokenizer: str = "bpe"  # learnt from the source | bytes | path of a SentencePiece model; its size is model.n_vocab
     validation: str = ""  # a source of its own for held-out text; empty: about 3 % of `source`, kept apart
 
+    def __post_init__(self):
+        for name in ("source", "tokenizer"):
+            if not getattr(self, name):
+                raise InputError(f"data.{name} is empty; leave it out for the default, or see docs/data.md")
+
 
 @dataclasses.dataclass(frozen=True)
 class OptimConfig:

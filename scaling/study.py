@@ -91,9 +91,17 @@ class StudyFolder:
         return self.path / "packs" / pack.id
 
     def done(self, pack: Pack) -> dict[str, Any] | None:
-        """What the finished pack left in done.json, or None."""
-        path = self.pack_folder(pack) / "done.json"
-        return json.loads(path.read_text()) if path.exists() else None
+        """What the finished pack left in done.json; None without it, or damaged: a worker then writes it again."""
+        try:
+            return json.loads((self.pack_folder(pack) / "done.json").read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            return None
+
+    def share_done(self, pack: Pack) -> float:
+        """Of the pack's updates, those done or saved."""
+        if self.done(pack):
+            return 1.0
+        return max(folders.saved_steps(self.pack_folder(pack)), default=0) / pack.steps
 
     @property
     def open_packs(self) -> list[Pack]:
@@ -141,6 +149,8 @@ def _module(name: str) -> Any:
         module = importlib.util.module_from_spec(spec)
         try:
             spec.loader.exec_module(module)
+        except ImportError as error:
+            raise InputError(f"{name} imports what is not there: {error}") from None
         except SyntaxError as error:
             where = f", line {error.lineno}" if error.lineno else ""
             raise InputError(f"{name} is not a Python file: {error.msg}{where}") from None
@@ -172,6 +182,8 @@ def prepare(study: Study, folder: Path, *, pack: int = 0, workers: int = 0, say:
         stream = ready[run.data, run.model.n_vocab]
         id = config.identity(run, stream.id)
         planned[id] = PlannedRun(id, run, stream.id, _bytes_per_token(stream, run), stream.manifest.get("entropy_rate"))
+    if len(planned) < len(study.runs):
+        say(f"{len(study.runs) - len(planned)} of {len(study.runs)} runs are equal to others, and trained once")
     known = found.all_packs if found else ()
     begun = {run.id for pack in known for run in pack.runs}  # a run stays in the pack in which it was begun
     result = StudyFolder(

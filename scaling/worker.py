@@ -18,7 +18,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from scaling import folders
+from scaling import folders, machine
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 REPORT_EVERY = 0.25  # seconds
@@ -40,7 +40,8 @@ def main() -> None:
 
     from scaling import study, train
 
-    _write(event="ready", versions=_versions(jax))
+    jax.devices()  # what keeps the device from starting is better known before a pack is begun
+    _write(event="ready")
     whole = study.read(folder)
     planned = {pack.id: pack for pack in whole.all_packs}
     while (id := packs.get()) is not None:
@@ -101,6 +102,8 @@ def _train(whole: Any, pack: Any, train: Any, leave: threading.Event) -> None:
                 "seconds": float(history["seconds"]),
                 "status": ["diverged" if bad else "done" for bad in diverged],
                 "loss": loss,
+                "machine": machine.describe(),
+                "versions": machine.versions(),
             },
         )
         lost = [run.id for run, bad in zip(pack.runs, diverged, strict=True) if bad]
@@ -114,12 +117,6 @@ def _one_core(core: int) -> None:
     flags = "--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=1"  # 1: a third less time to compile
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
     os.environ["JAX_PLATFORMS"] = "cpu"
-
-
-def _versions(jax: Any) -> dict[str, str]:
-    import platform
-
-    return {"python": platform.python_version(), "jax": jax.__version__, "device": jax.devices()[0].device_kind}
 
 
 def _listen(packs: queue.Queue, leave: threading.Event) -> None:

@@ -18,6 +18,7 @@ from scaling import config, study
 from scaling.errors import InputError
 from scaling.study import Pack, StudyFolder
 
+ONE_SIGNAL = 2.0  # seconds within which signals are one: `timeout` and some schedulers send theirs twice
 ATTEMPTS = 2  # at a pack whose worker died
 
 
@@ -63,7 +64,7 @@ def run(whole: StudyFolder, *, say: Callable[[str], None]) -> Outcome:
     attempts: collections.Counter[str] = collections.Counter()
     failed: dict[str, str] = {}
     bar = Bar(whole)
-    interrupted = full = False
+    interrupted, full = 0.0, False  # when, and whether
     try:
         with _signals_to(events):
             for i in range(min(whole.layout.workers, len(waiting))):
@@ -71,9 +72,11 @@ def run(whole: StudyFolder, *, say: Callable[[str], None]) -> Outcome:
             while workers:
                 worker, event = events.get()
                 if worker is None:  # a signal
+                    if interrupted and time.monotonic() - interrupted < ONE_SIGNAL:
+                        continue
                     if interrupted:
                         raise KeyboardInterrupt
-                    interrupted = True
+                    interrupted = time.monotonic()
                     bar.say(say, "stopping: each worker saves what it has (again to give up at once)")
                     for each in workers:
                         _close(each)
@@ -135,7 +138,7 @@ def run(whole: StudyFolder, *, say: Callable[[str], None]) -> Outcome:
             worker.process.wait()
     if full:
         raise InputError(f"no room left on the disk of {whole.path}; free some, then the same command goes on")
-    return _outcome(whole, failed, interrupted)
+    return _outcome(whole, failed, bool(interrupted))
 
 
 @contextlib.contextmanager
@@ -221,7 +224,7 @@ class Bar:
         self.cost = {pack.id: pack.cost for pack in whole.packs}
         self.steps = {pack.id: pack.steps for pack in whole.packs}
         self.runs = {pack.id: len(pack.runs) for pack in whole.packs}
-        self.done = {pack.id: 1.0 if whole.done(pack) else 0.0 for pack in whole.packs}
+        self.done = {pack.id: whole.share_done(pack) for pack in whole.packs}
         self.began, self.before = time.monotonic(), self._share()
         self.live = sys.stderr.isatty()
         self.drawn = 0.0

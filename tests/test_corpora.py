@@ -57,7 +57,7 @@ def test_rows_are_documents_with_their_ids(tmp_path, name):
     write_rows(tmp_path / name)
     found = documents(f"text:{tmp_path / name}")
     assert [(d.text, d.id) for d in found] == [(row["text"], row["id"]) for row in ROWS]
-    assert len({d.group for d in found}) == 50
+    assert {d.group for d in found} == {""}
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.parquet"])
@@ -72,16 +72,17 @@ def test_a_short_file_is_one_document_byte_for_byte(tmp_path, name):
     data = text.encode()
     (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
     (document,) = documents(f"text:{tmp_path / name}")
-    assert document == Document(str(tmp_path / name), text, str(tmp_path / name))
+    assert document == Document(str(tmp_path / name), text, "")
 
 
-def test_a_long_file_is_cut_at_paragraphs_into_groups_of_their_own(tmp_path):
+def test_a_long_file_is_cut_at_paragraphs_into_pieces_that_stand_alone(tmp_path):
     text = "".join(f"Paragraph {i}. " + "Ä sentence. " * (i % 90) + "\n\n" for i in range(1500))
     (tmp_path / "book.txt").write_text(text)
     pieces = documents(f"text:{tmp_path}/*.txt")
     assert "".join(piece.text for piece in pieces) == text
     assert all(len(piece.text) <= PIECE and piece.text.endswith("\n\n") for piece in pieces)
-    assert len({piece.group for piece in pieces}) == len(pieces) > 20
+    assert {piece.group for piece in pieces} == {""}
+    assert len(pieces) > 20
 
 
 @given(st.lists(st.text(st.sampled_from("ab \n"), max_size=50).map(lambda text: text * 700), max_size=12))

@@ -194,7 +194,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_study_becomes_a_page_with_its_data_beside_it(written):
     assert written.name == "index.html"
     names = {path.name for path in written.parent.iterdir()}
-    assert names == {"index.html", "runs.csv", "curves.csv", "positions.csv", "findings.json"}
+    assert names == {"index.html", "runs.csv", "curves.csv", "positions.csv", "findings.json", "findings.txt"}
     page = written.read_text(encoding="utf-8")
     assert "What does size buy?" in page
     assert "The entropy of this source is known" in page

@@ -144,6 +144,12 @@ def test_names_of_files_cuts_and_processes_do_not_matter(corpus, tmp_path, monke
     other.verify()
 
 
+def test_the_same_files_in_another_folder_are_the_same_tokens(corpus, prepared, tmp_path):
+    folder = Path(corpus[0].removeprefix("text:")).parent
+    shutil.copytree(folder, tmp_path / "moved")
+    assert make(f"text:{tmp_path}/moved/*.jsonl", tmp_path / "cache").id == prepared.id
+
+
 def test_two_processes_make_what_one_makes(corpus, tmp_path, monkeypatch):
     monkeypatch.setattr(tokens, "IN_PROCESS", 0)
     one = make(corpus[0], tmp_path / "one")

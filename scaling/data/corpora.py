@@ -34,13 +34,17 @@ from scaling.errors import InputError
 PIECE = 2**14  # characters: longer text and Python files are cut, at the end of a paragraph where there is one
 BLOCK = 2**20  # bytes read at once
 PART = 2**22  # bytes on disk that one part should hold, and at which plain .jsonl files are cut
+LOOK = 10_000  # files of a folder that are looked at to say how its text is named
 SUFFIXES = (".txt", ".txt.gz", ".md", ".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
 STDLIB_WITHOUT = {"test", "tests", "idle_test", "encodings", "idlelib", "lib2to3", "site-packages", "dist-packages"}
 USAGE = "python, python:stdlib, text:GLOB, tfds:NAME or synthetic:KEY=VALUE,..."
 
 
 class Document(NamedTuple):
-    """Text with a name, and the group that a split into training and validation must not tear apart."""
+    """Text with a name, and the group that a split into training and validation must not tear apart; "": itself alone.
+
+    A document that stands alone is split by its text, so that the same files in another folder give the same tokens.
+    """
 
     id: str
     text: str
@@ -102,7 +106,7 @@ def open_corpus(source: str) -> Corpus:
 
             return SyntheticCorpus(source)
     if os.path.exists(os.path.expanduser(source)):
-        hint = f"{source.rstrip('/')}/**/*.txt" if os.path.isdir(os.path.expanduser(source)) else source
+        hint = _inside(source) if os.path.isdir(os.path.expanduser(source)) else source
         raise InputError(f"unknown source {source!r}; for files on disk write text:{hint}")
     raise InputError(f"unknown source {source!r}; wanted {USAGE}")
 
@@ -227,20 +231,41 @@ class TextCorpus:
 
     @functools.cached_property
     def _paths(self) -> list[str]:
-        patterns = [pattern.strip() for pattern in self.source.removeprefix("text:").split(",")]
+        whole = self.source.removeprefix("text:").strip()
+        # A comma may belong to a name.
+        is_one = os.path.exists(os.path.expanduser(whole)) or _matches(whole)
+        patterns = [whole] if is_one else [pattern.strip() for pattern in whole.split(",")]
         paths: set[str] = set()
         for pattern in patterns:
-            found = {path for path in glob.glob(os.path.expanduser(pattern), recursive=True) if os.path.isfile(path)}
+            found = _matches(pattern)
+            if not found and os.path.isdir(os.path.expanduser(pattern)):
+                raise InputError(f"text:{pattern} is a folder; for the files in it write 'text:{_inside(pattern)}'")
             if not found:
                 raise InputError(
-                    f"text:{pattern} matches no file; in quotes, so that the shell leaves it alone: "
-                    "'text:folder/**/*.txt'"
+                    f"text:{pattern} matches no file; give a file or, in quotes, a pattern: 'text:folder/**/*.txt'"
+                    + (" (a [ in a name is written [[])" if "[" in pattern else "")
                 )
             paths |= found
         for path in sorted(paths):
             if not path.endswith(SUFFIXES):
                 raise InputError(f"{path}: cannot read this kind of file; wanted {', '.join(SUFFIXES)}")
         return sorted(paths)
+
+
+def _matches(pattern: str) -> set[str]:
+    """The file of that name, whatever characters are in it; else the files that match the pattern."""
+    pattern = os.path.expanduser(pattern)
+    if os.path.isfile(pattern):
+        return {pattern}
+    return {path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path)}
+
+
+def _inside(folder: str) -> str:
+    """Patterns, joined by commas, for the files in a folder that can be read; for .txt if there are none."""
+    folder = glob.escape(folder.rstrip("/")).replace(",", "?")
+    names = list(itertools.islice(glob.iglob(f"{os.path.expanduser(folder)}/**/*", recursive=True), LOOK))
+    suffixes = [suffix for suffix in SUFFIXES if any(name.endswith(suffix) for name in names)]
+    return ",".join(f"{folder}/**/*{suffix}" for suffix in suffixes or [".txt"])
 
 
 def _open_file(path: str) -> Iterator[tuple[File, int]]:
@@ -259,7 +284,7 @@ def _open_file(path: str) -> Iterator[tuple[File, int]]:
 
 @dataclasses.dataclass(frozen=True)
 class TextFile:
-    """A document, or several if it is long: each piece is then a group of its own, so that one book can be split."""
+    """A document, or several if it is long: each piece is then split by itself, so that one book can be split."""
 
     path: str
 
@@ -269,11 +294,11 @@ class TextFile:
             first, second = next(pieces, ""), next(pieces, None)
             if second is None:
                 if keep is None or 0 in keep:
-                    yield 0, Document(self.path, first, self.path)
+                    yield 0, Document(self.path, first, "")
                 return
             for k, piece in enumerate(itertools.chain([first, second], pieces)):
                 if keep is None or k in keep:
-                    yield k, Document(f"{self.path}#{k}", piece, f"{self.path}#{k}")
+                    yield k, Document(f"{self.path}#{k}", piece, "")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -301,7 +326,7 @@ class JsonLines:
                     k += 1
                 offset += len(line)
         if not k and not self.start:
-            yield 0, Document(self.path, "", self.path)
+            yield 0, Document(self.path, "", "")
 
     def _document(self, line: bytes, k: int, offset: int) -> Document:
         try:
@@ -319,7 +344,7 @@ class JsonLines:
         if not isinstance(row["text"], str):
             raise InputError(f"{self._where(offset)}: field 'text' holds {row['text']!r:.40}; wanted a string")
         name = str(row.get("id", f"{self.path}#{self.start}.{k}"))
-        return Document(name, _without_surrogates(row["text"]), name)
+        return Document(name, _without_surrogates(row["text"]), "")
 
     def _where(self, offset: int) -> str:
         """File and line number of an offset; reads the file again, as only errors need it."""
@@ -363,7 +388,7 @@ class ParquetGroup:
         import pyarrow.parquet
 
         if self.group is None:
-            yield 0, Document(self.path, "", self.path)
+            yield 0, Document(self.path, "", "")
             return
         k = 0
         columns = ["text", "id"] if self.has_id else ["text"]
@@ -374,7 +399,7 @@ class ParquetGroup:
                 for i in range(len(texts)):
                     if keep is None or k in keep:
                         name = str(ids[i].as_py()) if ids is not None else f"{self.path}#{self.group}.{k}"
-                        yield k, Document(name, texts[i].as_py() or "", name)
+                        yield k, Document(name, texts[i].as_py() or "", "")
                     k += 1
 
 

@@ -22,6 +22,7 @@ Say = Callable[[str], None]
 
 NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+ELSEWHERE = "set SCALING_CACHE to a folder you may write to"
 PROGRESS = 10.0  # seconds between two lines about a long stage
 
 
@@ -72,16 +73,20 @@ def locked(folder: Path, say: Say) -> Iterator[None]:
 
 @contextlib.contextmanager
 def room(folder: Path) -> Iterator[None]:
-    """Turns a full disk, or one that must not be written to, into one line."""
+    """Makes the cache folder; turns a full disk, or one that must not be written to, into one line."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise InputError(f"no room left for {folder}; {ELSEWHERE}") from None
+        raise InputError(f"{folder}: cannot be made ({error.strerror}); {ELSEWHERE}") from None
     try:
         yield
     except OSError as error:
         if error.errno in NO_ROOM:
             raise no_room(folder) from None
         if error.errno in NO_ACCESS:
-            raise InputError(
-                f"{error.filename}: {error.strerror}; choose a cache folder that you can write to"
-            ) from None
+            raise InputError(f"{error.filename}: {error.strerror}; {ELSEWHERE}") from None
         raise
 
 

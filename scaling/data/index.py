@@ -20,7 +20,7 @@ from scaling.data import disk
 from scaling.data.corpora import PART, PIECE, Corpus, Part, read
 from scaling.errors import InputError
 
-RULES = 1  # raised when the order, the split or the rule for duplicates changes
+RULES = 2  # raised when the order, the split or the rule for duplicates changes
 HELD_OUT = 0.03  # share of the groups that the validation split gets, by hash
 ROW = np.dtype([("key", "<u8"), ("place", "<u8"), ("part", "<u4"), ("size", "<u4")])  # size in bytes of UTF-8
 
@@ -133,7 +133,7 @@ def _scan(task: tuple[Part, Path, bool]) -> None:
     for place, document in read(part):
         text = document.text.encode()
         if text:
-            group = key(document.group.encode("utf-8", "surrogateescape"))
+            group = key(document.group.encode("utf-8", "surrogateescape") or b"alone:" + text)
             rows.append((key(text), place, 0, len(text), group, *([sketch(text)] if with_sketch else [])))
         else:
             empty.append(document.id)

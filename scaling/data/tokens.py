@@ -155,9 +155,12 @@ def prepare(
         say: gets a line about each stage.
 
     Raises:
-        InputError: unreadable text, too little of it, a full disk.
+        InputError: unreadable text, too little of it, no tokens asked for, a full disk, a cache that cannot be made.
     """
     cache = Path(cache)
+    for name, n_tokens in (("train_tokens", train_tokens), ("validation_tokens", validation_tokens)):
+        if n_tokens < 1:
+            raise InputError(f"{name}={n_tokens}: wanted at least 1")
     with disk.room(cache):
         maker = _Maker(source, validation_source, cache, workers or disk.cores(), say)
         coder = maker.tokenizer(tokenizer, n_vocab)
@@ -213,7 +216,10 @@ class _Maker:
 
     @functools.cached_property
     def corpora(self) -> dict[str, Corpus]:
-        return {source: open_corpus(source) for source in (self.source, self.validation_source) if source}
+        corpora = {self.source: open_corpus(self.source)}
+        if self.validation_source:
+            corpora[self.validation_source] = open_corpus(self.validation_source)
+        return corpora
 
     @functools.cached_property
     def indices(self) -> dict[str, Index]:
@@ -406,12 +412,16 @@ class _Maker:
             return (
                 f"{self.source} has {max(has - 1, 0)} tokens to train on, {n_tokens} were asked for; "
                 "ask for fewer or give more text"
-            )
+            ) + (f" (quickstart: --set D={D})" if (D := (has - 1) // QUICKSTART_SPAN // 512 * 512) > 0 else "")
         if self.validation_source:
-            return f"{self.validation_source} has {max(has - 1, 0)} tokens, {n_tokens} were asked for; ask for fewer"
+            return (
+                f"{self.validation_source} has {max(has - 1, 0)} tokens, {n_tokens} were asked for; ask for fewer "
+                "(--set eval.windows=N) or give more text"
+            )
         return (
             f"the held-out 3 % of {self.source} have {max(has - 1, 0)} tokens, {n_tokens} were asked for; "
-            "ask for fewer, give more text, or name a corpus of its own for validation"
+            "ask for fewer, give more text, or name a corpus of its own for validation "
+            "(--set data.validation=SOURCE or eval.windows=N)"
         )
 
 
