@@ -324,7 +324,7 @@ def _checks(found: Findings) -> Markup:
             (f"{check.params:,.0f}", digits.short(check.tokens), f"{check.rate:.3g}",
              "diverged" if check.diverged else f"{check.loss:.4f}",
              f"{trial.rate:.3g}", f"{trial.loss:.4f}" if math.isfinite(trial.loss) else "diverged",
-             digits.percent(trial.change, sign=True) if math.isfinite(trial.change) else "–")
+             digits.percent(trial.change, sign=True))
             for check in found.rates
             for trial in check.trials
         ]  # fmt: skip

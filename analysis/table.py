@@ -293,8 +293,8 @@ def _study_table(path: str | Path, rows_of: Callable[..., Iterator[dict[str, Any
 
 def _not_finite(history: Mapping[str, np.ndarray]) -> np.ndarray:
     """Which runs had a loss that is not a finite number. -> bool r"""
-    finite = np.isfinite(history["train_loss"]).all(0) & np.isfinite(history["eval_loss"]).all((0, 2))
-    return ~finite
+    train_loss, eval_loss = history["train_loss"], history["eval_loss"]  # s r, e r t
+    return np.asarray(~(np.isfinite(train_loss).all(0) & np.isfinite(eval_loss).all((0, 2))))
 
 
 def _run_row(run: Any, r: int, history: Mapping[str, np.ndarray], diverged: bool) -> Iterator[dict[str, Any]]:

@@ -52,7 +52,7 @@ def main() -> None:
             error = traceback.format_exc()
             if getattr(failure, "errno", None) in NO_ROOM or "No space left" in error:
                 _write(event="full")
-                continue
+                os._exit(1)  # an orderly end would have Orbax go on trying to write, and complain
             path = whole.pack_folder(pack) / "error.txt"
             try:
                 path.write_text(error)

@@ -203,6 +203,35 @@ def test_a_path_without_its_kind_is_shown_the_way(tmp_path):
     assert f"write text:{tmp_path}/a.txt" in complaint(f"{tmp_path}/a.txt")
 
 
+def test_a_folder_is_answered_with_the_pattern_for_its_files(tmp_path):
+    folder = tmp_path / "a, [b]"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "notes.csv").touch()
+    assert complaint(f"text:{folder}").endswith("/**/*.txt'")
+    (folder / "deep" / "a.md").write_text("a")
+    (folder / "b.txt.gz").write_bytes(gzip.compress(b"b"))
+    message = complaint(f"text:{folder}/")
+    assert "is a folder; for the files in it write 'text:" in message
+    assert {d.text for d in documents(message.split("'")[1])} == {"a", "b"}
+
+
+@pytest.mark.parametrize("name", ["a[1].txt", "a]b[.txt", "a,b.txt", "a, b.txt", "what?*.txt"])
+def test_a_file_is_taken_whatever_its_name(tmp_path, name):
+    for other in ("a1.txt", "b.txt", "whatever.txt"):
+        (tmp_path / other).write_text("another")
+    (tmp_path / name).write_text("this one")
+    assert [d.text for d in documents(f"text:{tmp_path}/{name}")] == ["this one"]
+
+
+def test_a_pattern_may_hold_a_comma(tmp_path):
+    (tmp_path / "a,b").mkdir()
+    (tmp_path / "a,b" / "c.txt").write_text("c")
+    (tmp_path / "d[1].txt").write_text("d")
+    assert [d.text for d in documents(f"text:{tmp_path}/a,b/*.txt")] == ["c"]
+    assert {d.text for d in documents(f"text:{tmp_path}/a?b/*.txt,{tmp_path}/d[1].txt")} == {"c", "d"}
+    assert "(a [ in a name is written [[])" in complaint(f"text:{tmp_path}/e[1].txt")
+
+
 # Python sources
 
 

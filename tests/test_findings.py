@@ -117,6 +117,40 @@ def test_a_rate_that_diverged_is_no_better():
     assert math.isnan(found.rates[-1].trials[-1].loss)
 
 
+def test_an_own_rate_that_diverged_is_warned_about_and_the_best_of_the_others_named():
+    rows = [*known_runs.grid(), *corner_checks()]
+    own = next(row for row in rows if (row["d_model"], row["n_layer"]) == SHAPES[-1] and row["tokens"] == LENGTHS[-1])
+    own |= {"loss": math.nan, "status": "diverged"}
+    rows[-2]["loss"] = 3.0
+    found = findings.find(known_runs.table(rows), draws=0)
+    assert found.rates[-1].best is found.rates[-1].trials[0]
+    (warning,) = found.warnings
+    assert warning == (
+        "At N = 197k, D = 1.05M training diverged at the study's own rate 0.01; 0.005 reaches a loss of 3.0000 there."
+    )
+    for row in rows[-2:]:
+        row |= {"loss": math.nan, "status": "diverged"}
+    (warning,) = findings.find(known_runs.table(rows), draws=0).warnings
+    assert warning.endswith("diverged at the study's own rate 0.01; so did all others tried there.")
+
+
+def test_a_run_that_is_not_finished_says_nothing_of_its_rate():
+    rows = [*known_runs.grid(), *corner_checks(better=0.9)]
+    largest = [row for row in rows if (row["d_model"], row["n_layer"]) == SHAPES[-1] and row["tokens"] == LENGTHS[-1]]
+    largest[0]["status"] = "running"
+    found = findings.find(known_runs.table(rows), draws=0)
+    assert [check.params for check in found.rates] == [N(SHAPES[0])]
+    assert not any("diverged" in warning for warning in found.warnings)
+
+
+def test_a_study_whose_runs_all_diverged_says_that_none_is_left():
+    rows = [row | {"status": "diverged", "loss": math.nan} for row in known_runs.grid()]
+    found = findings.find(known_runs.table(rows), draws=0)
+    for finding in found.laws:
+        assert "is not identified: no run is left" in finding.sentence()
+    assert "no column" not in found.text()
+
+
 def test_seed_noise_is_the_scatter_among_seeds():
     rng = np.random.default_rng(0)
     rows = [run(shape, 2**18, 4.0 * np.exp(0.004 * rng.normal()), seed=s) for shape in SHAPES[:4] for s in range(12)]
@@ -194,6 +228,7 @@ def test_the_largest_size_is_foretold_from_the_smaller_ones(whole):
     foretold = whole.law(laws.Chinchilla).foretold
     assert set(foretold.N) == {float(N(SHAPES[-1]))}
     assert len(foretold.off) == len(LENGTHS) + 3
+    assert foretold.sentence().startswith("Fitted without the largest size among its rows (N = 197k), it foretells")
     assert foretold.rms < 0.01
     assert np.all(foretold.low < foretold.predicted)
     assert np.all(foretold.predicted < foretold.high)

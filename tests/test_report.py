@@ -19,7 +19,7 @@ from known_runs import SURFACE
 from matplotlib import image
 
 from analysis import findings, laws, report
-from analysis.table import load
+from analysis.table import Origin, load, read_origins, read_study
 from scaling import record, study
 from scaling.config import DataConfig, EvalConfig, RunConfig, Study
 from scaling.counts import PF_DAY
@@ -110,7 +110,7 @@ def test_the_page_has_all_its_figures(page):
 @pytest.mark.parametrize(
     "text",
     ["Seed noise", "bits per byte", "Learning rate", "profile likelihood", "Exponents are pure numbers", "runs.csv",
-     "not identified", "GiB of memory", "jax 0.", "Python 3.", "UTC", "Kaplan et al. (2020) eq. 2.1",
+     "not identified", "GiB of memory", "jax 0.", "python 3.", "UTC", "Kaplan et al. (2020) eq. 2.1",
      "trained at another learning rate", "color-scheme: light", "@media print", "other rate"],
 )  # fmt: skip
 def test_the_page_says_what_a_careful_reader_asks_for(page, text):
@@ -125,6 +125,32 @@ def test_a_study_that_has_only_begun_has_a_page():
     read(page)
     assert "not finished yet" in page
     assert "<figure" not in page
+
+
+@pytest.mark.parametrize(
+    ("rate", "said"),
+    [
+        (known_runs.RATE, "diverged at the study&#x27;s own rate 0.01; 0.02 reaches a loss of 9.0000"),
+        (2e-2, "No other rate that was tried without diverging lowers"),
+    ],
+)
+def test_the_page_does_not_praise_a_rate_that_diverged(rate, said):
+    rows = [*known_runs.grid(), known_runs.run((8, 2), 2**20, 9.0, learning_rate=2e-2)]
+    for row in rows:
+        if (row["d_model"], row["tokens"], row["learning_rate"]) == (8, 2**20, rate):
+            row |= {"loss": np.nan, "status": "diverged"}
+    page = report.page(findings.find(known_runs.table(rows), draws=0), None, None, name="a", question="b")
+    assert "<td>diverged</td>" in page
+    assert "<td>nan</td>" not in page
+    assert said in page
+    assert page.count("No other rate") == said.count("No other rate")
+
+
+def test_a_study_whose_runs_all_diverged_has_a_page():
+    rows = [row | {"status": "diverged", "loss": np.nan} for row in known_runs.grid()]
+    page = report.page(findings.find(known_runs.table(rows), draws=0), None, None, name="a", question="b")
+    read(page)
+    assert "Not identified: no run is left" in page
 
 
 def test_published_constants_are_those_of_the_papers(papers):
@@ -180,12 +206,44 @@ def made_up_study(folder: Path) -> None:
         kept.close()
 
 
+def test_runs_of_a_pack_share_its_time_and_diverge_early_only_by_a_loss_that_is_no_number(tmp_path, monkeypatch):
+    monkeypatch.setenv("SCALING_CACHE", str(tmp_path / "cache"))
+    (model,) = ladder(((8, 1),), d_head=8, n_vocab=257)
+    data = DataConfig("synthetic:bytes=2e5", "bytes")
+    runs = tuple(RunConfig(model, tokens=2**14, data=data, eval=EvalConfig(windows=4), seed=s) for s in range(4))
+    planned = study.prepare(Study("pack", "?", runs), tmp_path / "study", pack=4, workers=1, say=lambda line: None)
+    (pack,) = planned.packs
+    train_loss = np.full((5, 4), 9.0, np.float32)  # above the first held-out loss, as early steps can be
+    train_loss[3, 1] = np.nan
+    eval_loss = np.full((1, 4, model.n_ctx), 5.0, np.float32)
+    eval_loss[0, 2, 0] = np.inf
+    history = record.start(4, model.n_ctx) | {
+        "train_loss": train_loss,
+        "grad_norm": np.ones((5, 4), np.float32),
+        "eval_step": np.array([0]),
+        "eval_loss": eval_loss,
+        "seconds": np.asarray(10.0),
+    }
+    kept = record.Record(planned.pack_folder(pack))
+    kept.save(5, {"weights": np.zeros(1)}, history)
+    kept.close()
+    table = read_study(tmp_path / "study")
+    assert table["status"].tolist() == ["running", "diverged", "diverged", "running"]
+    assert table["seconds"].tolist() == [2.5] * 4
+
+
+TRAINED = {"machine": "Abacus <9000>", "versions": {"python": "3.99", "jax": "0.99"}}
+
+
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("study")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SCALING_CACHE", str(tmp_path_factory.mktemp("cache")))
         made_up_study(folder)
+    made = study.read(folder)
+    for pack, left in zip(made.packs, ({}, TRAINED, TRAINED, {"machine": "a second one"}), strict=False):
+        (made.pack_folder(pack) / "done.json").write_text(json.dumps(left | {"steps": 1}))
     path, found = report.write(folder)
     assert found.law(laws.Chinchilla).sound
     return path
@@ -199,6 +257,14 @@ def test_a_study_becomes_a_page_with_its_data_beside_it(written):
     assert "What does size buy?" in page
     assert "The entropy of this source is known" in page
     assert read(page).references.count("runs.csv") == 2
+
+
+def test_the_page_tells_where_and_with_what_the_study_was_trained(written):
+    assert read_origins(written.parents[1]) == (Origin(**TRAINED), Origin("a second one", {}))
+    page = written.read_text(encoding="utf-8")
+    assert "<dt>Trained on</dt><dd>Abacus &lt;9000&gt;</dd><dt>Trained on</dt><dd>a second one</dd>" in page
+    assert "<dt>Trained with</dt><dd>python 3.99, jax 0.99</dd>" in page
+    assert "<dt>Page made on</dt>" in page
 
 
 def test_the_data_beside_the_page_give_the_same_laws(written):

@@ -265,8 +265,34 @@ def test_too_little_text_is_refused_with_what_there_is(corpus, tmp_path):
         make(corpus[0], tmp_path, train=10_000_000)
     has = int(str(error.value).split(" has ")[1].split()[0])
     assert len(make(corpus[0], tmp_path, train=has).train) == has + 1
-    with pytest.raises(InputError, match="the held-out 3 % of"):
+    D = int(str(error.value).split("(quickstart: --set D=")[1].removesuffix(")"))
+    assert D % 512 == 0
+    assert 8 * D <= has < 8 * (D + 512)
+    with pytest.raises(InputError, match=r"the held-out 3 % of .*--set data.validation=SOURCE or eval.windows=N"):
         make(corpus[0], tmp_path, validation=1_000_000)
+    with pytest.raises(InputError, match=r"has \d+ tokens, .*--set eval.windows=N"):
+        make(corpus[0], tmp_path, validation=1_000_000, validation_source="synthetic:bytes=1e5")
+
+
+def test_a_text_too_small_for_any_quickstart_is_not_sent_there(tmp_path):
+    write_texts(tmp_path / "texts", 5)
+    with pytest.raises(InputError, match=r"ask for fewer or give more text$"):
+        make(f"text:{tmp_path}/texts/*", tmp_path, tokenizer="bytes", n_vocab=257, train=10**6, validation=1)
+
+
+@pytest.mark.parametrize("value", [0, -1])
+def test_no_tokens_at_all_cannot_be_asked_for(corpus, tmp_path, value):
+    with pytest.raises(InputError, match=f"^train_tokens={value}: wanted at least 1$"):
+        make(corpus[0], tmp_path, train=value)
+    with pytest.raises(InputError, match=f"^validation_tokens={value}: wanted at least 1$"):
+        make(corpus[0], tmp_path, validation=value)
+
+
+def test_an_empty_source_is_an_unknown_one(tmp_path):
+    with pytest.raises(InputError, match="unknown source ''; wanted python"):
+        make("", tmp_path)
+    with pytest.raises(InputError, match="unknown source ''; wanted python"):
+        make("", tmp_path, validation_source="synthetic:bytes=1e5")
 
 
 def test_a_single_document_leaves_nothing_to_evaluate_on(tmp_path):
@@ -444,8 +470,21 @@ def test_a_disk_known_to_be_too_small_is_refused_before_the_work(corpus, tmp_pat
 
 def test_a_folder_that_cannot_be_written_to_is_named(corpus, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="choose a cache folder"):
-        make(corpus[0], tmp_path / "file" / "cache")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere" / "cache")
+    folders = [tmp_path / "file" / "cache", tmp_path / "file", tmp_path / "dangling"]
+    if Path("/proc/self").exists():  # where no folder can be made, whoever asks
+        folders.append(Path("/proc/nowhere/cache"))
+    for folder in folders:
+        with pytest.raises(InputError, match=r"; set SCALING_CACHE to a folder you may write to$") as error:
+            make(corpus[0], folder)
+        assert str(error.value).startswith(f"{folder}: cannot be made (")
+        assert "\n" not in str(error.value)
+
+
+def test_a_file_in_the_way_inside_the_cache_ends_in_one_line(corpus, tmp_path):
+    (tmp_path / "tokenizers").touch()
+    with pytest.raises(InputError, match=r"tokenizers.*; set SCALING_CACHE to a folder you may write to$"):
+        make(corpus[0], tmp_path)
 
 
 def test_the_quickstart_corpus_is_ready_in_seconds(tmp_path):

@@ -409,10 +409,11 @@ class _Maker:
 
     def _too_small(self, split: str, n_tokens: int, has: int) -> str:
         if split == "train":
+            D = max(has - 1, 0) // 8 // 512 * 512  # configs.quickstart trains on up to 8 D, and D is a multiple of 512
             return (
                 f"{self.source} has {max(has - 1, 0)} tokens to train on, {n_tokens} were asked for; "
-                "ask for fewer or give more text"
-            ) + (f" (quickstart: --set D={D})" if (D := (has - 1) // QUICKSTART_SPAN // 512 * 512) > 0 else "")
+                "ask for fewer or give more text" + (f" (quickstart: --set D={D})" if D else "")
+            )
         if self.validation_source:
             return (
                 f"{self.validation_source} has {max(has - 1, 0)} tokens, {n_tokens} were asked for; ask for fewer "
