@@ -1,7 +1,7 @@
 """Makes .venv from requirements.lock, with uv where it is there, else venv and pip. Of two at once the second waits.
 
-Modules are byte-compiled: importing jax takes three times as long otherwise. In plain Python, so that any version can say
-what it lacks.
+Modules are byte-compiled: importing jax takes three times as long otherwise. In plain Python, so that an old one can
+say what it lacks.
 """
 
 import fcntl

@@ -13,6 +13,7 @@ Orbax notices a checkpoint that is cut short, but not a flipped bit, and complai
 each committed checkpoint gets checksums.json, the CRC of its files, and is compared with it before Orbax sees it.
 """
 
+import errno
 import json
 import logging
 import os
@@ -23,6 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
@@ -30,6 +32,7 @@ from scaling import folders
 
 History = dict[str, np.ndarray]
 
+OVERHEAD = 2**18  # bytes of a checkpoint's own files, generously
 KEEP = 2  # checkpoints: the newest, and the one to fall back on
 SEAL = "checksums.json"
 UNREADABLE = (ValueError, OSError, KeyError, TypeError)  # what Orbax and TensorStore raise for a damaged checkpoint
@@ -64,6 +67,10 @@ class Record:
         """Commits both together; returns when they are on disk. A step already there is kept."""
         if any(there.step == step for there in self.checkpointer.checkpoints):
             return
+        leaves = [*jax.tree.leaves(state), *history.values()]
+        if shutil.disk_usage(self.folder).free < sum(leaf.nbytes for leaf in leaves) + OVERHEAD:
+            # Asked before, because Orbax tells of a disk that fills up under its hands in many tracebacks.
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder))
         self.checkpointer.save_checkpointables(step, {"state": state, "history": history}, force=True)
         seal(self.folder / "checkpoints" / str(step))
 

@@ -30,6 +30,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the coordinator hears Ctrl-C and ends our input
     leave = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: leave.set())
+    origin = {"machine": machine.describe(), "versions": machine.versions()}  # before we see but one core
     if device == "cpu":
         _one_core(core)
     packs: queue.Queue[str | None] = queue.Queue()
@@ -47,7 +48,7 @@ def main() -> None:
     while (id := packs.get()) is not None:
         pack = planned[id]
         try:
-            _train(whole, pack, train.train, leave)
+            _train(whole, pack, train.train, leave, origin)
         except Exception as failure:  # whatever went wrong with this pack must not take the others along
             error = traceback.format_exc()
             if getattr(failure, "errno", None) in NO_ROOM or "No space left" in error:
@@ -63,7 +64,7 @@ def main() -> None:
             break
 
 
-def _train(whole: Any, pack: Any, train: Any, leave: threading.Event) -> None:
+def _train(whole: Any, pack: Any, train: Any, leave: threading.Event, origin: dict[str, Any]) -> None:
     from scaling import record
     from scaling.data import tokens
 
@@ -102,8 +103,7 @@ def _train(whole: Any, pack: Any, train: Any, leave: threading.Event) -> None:
                 "seconds": float(history["seconds"]),
                 "status": ["diverged" if bad else "done" for bad in diverged],
                 "loss": loss,
-                "machine": machine.describe(),
-                "versions": machine.versions(),
+                **origin,
             },
         )
         lost = [run.id for run, bad in zip(pack.runs, diverged, strict=True) if bad]
