@@ -8,8 +8,8 @@ Initialisation: the two matrices of a layer that write to the residual stream ar
 the identity; the others are normal with variance 1/fan_in; embeddings are normal with standard deviation 0.02, or 2/d
 in models wider than 100, since the first logit of the token just read is d times it; so the first loss is ln n_vocab.
 Positions have 0.02; tokens enter the stream times sqrt(d_model) (Vaswani et al. 2017, section 3.4), which keeps them
-audible in it; biases 0, norm gains 1. Kaplan et al. (2020) do not state theirs. This one makes
-the loss of short runs lower, and less dependent on the learning rate, than residual matrices of variance 1/fan_in.
+audible in it; biases 0, norm gains 1. Kaplan et al. (2020) do not state theirs. This one makes the loss of short runs
+lower, and less dependent on the learning rate, than residual matrices of variance 1/fan_in.
 """
 
 import math
