@@ -40,13 +40,14 @@ def study(n: int = 3, steps: int = 3000, worst: float = 1e-2):
 RUN = """
 import sys
 from pathlib import Path
-from scaling import cli, study, workers
+from scaling import study, workers
+from scaling.commands import arguments
 
 def run(config, out, *settings):
-    with study.lock(Path(out), cli._say):
+    with study.lock(Path(out), arguments.say):
         wanted = study.load(config, dict(item.split("=") for item in settings))
-        whole = study.prepare(wanted, Path(out), workers=2, say=cli._say)
-        sys.exit(workers.run(whole, say=cli._say).exit_code)
+        whole = study.prepare(wanted, Path(out), workers=2, say=arguments.say)
+        sys.exit(workers.run(whole, say=arguments.say).exit_code)
 
 run(*sys.argv[1:])
 """

@@ -1,0 +1,84 @@
+"""What the verbs share: how a verb is declared, KEY=VALUE words, what goes to standard output and to standard error."""
+
+import argparse
+import json
+import math
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from scaling.errors import InputError
+
+
+class Parser(argparse.ArgumentParser):
+    """Errors in one line."""
+
+    def error(self, message: str):
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def verb(verbs: Any, name: str, run: Any, text: str, example: str) -> argparse.ArgumentParser:
+    verb = verbs.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", epilog=f"example: {example}")
+    verb.set_defaults(run=run)
+    return verb
+
+
+def settings(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a parameter of the study, or a field of every run such as model.n_ctx=256",
+    )
+
+
+def layout(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--workers", type=int, default=0, help="processes (one per core on a CPU)")
+    verb.add_argument("--pack", type=int, default=0, help="runs trained as one program (1 on a CPU)")
+
+
+def count(text: str) -> int:
+    from scaling.config import parse
+
+    try:
+        value = parse("value", text, int)
+    except InputError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0, such as 1000000 or 1e6")
+    return value
+
+
+def pairs(items: Sequence[str], what: str) -> dict[str, str]:
+    pairs = {}
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not equals or not key:
+            raise InputError(f"{what} {item!r}: wanted KEY=VALUE")
+        pairs[key] = value
+    return pairs
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def print_json(value: Any) -> None:
+    """Infinite and missing numbers become null, as JSON has no word for them."""
+    print(json.dumps(_plain(value), indent=1, allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def fits_on_the_cpu() -> None:
+    """Fits run on the CPU: an accelerator would only cost them its start."""
+    os.environ["JAX_PLATFORMS"] = "cpu"
