@@ -6,15 +6,18 @@ in sequences as well; the two differ by n_ctx), S in updates, losses in nats per
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from analysis.frontier import LEVEL, golden_section
+from analysis.frontier import LEVEL, golden_section, learning_curves
 from analysis.table import Table
 from scaling.errors import InputError
 
 Array = NDArray[np.float64]
+
+N_LOSSES = 8  # of a curve: neighbouring ones say the same
 
 
 # --- the trade of steps for examples
@@ -54,15 +57,18 @@ def compute_to_minimum(C: ArrayLike, B: ArrayLike, B_crit: ArrayLike) -> Array:
 def with_minima(table: Table, B_crit: Callable[[Array], Array]) -> Table:
     """The table with columns batch_crit, steps_min and flops_min, each row at the B_crit of its own loss.
 
+    Rows without a loss, of runs that diverged, are left out.
+
     Args:
-        table: columns batch_tokens, loss, and steps or flops or both.
+        table: runs, or learning curves: columns batch_tokens, loss, and step, steps or flops (all so far).
         B_crit: B_crit(L) in tokens, say a fitted `KaplanBCrit`.
     """
+    table = table.where(np.isfinite(table["loss"]), "no loss there: the run diverged")
     B, loss = table.positive("batch_tokens", "loss")
     critical = np.asarray(B_crit(loss), float)
     columns = {"batch_crit": critical}
-    if "steps" in table:
-        columns["steps_min"] = steps_to_minimum(table.positive("steps")[0], B, critical)
+    if "step" in table or "steps" in table:
+        columns["steps_min"] = steps_to_minimum(table.updates(), B, critical)
     if "flops" in table:
         columns["flops_min"] = compute_to_minimum(table.positive("flops")[0], B, critical)
     return table.with_columns(**columns)
@@ -92,7 +98,8 @@ def steps_to_loss(table: Table, losses: ArrayLike) -> tuple[Array, Array]:
     runs with one batch (other learning rates, seeds) the fastest counts, since (5.1) is about well-tuned training.
 
     Args:
-        table: one row per (run, step): columns run, batch_tokens, steps (so far) and loss. Runs of one model only.
+        table: learning curves, one row per (run, step): columns run, batch_tokens, loss and step, or steps (so far).
+            Runs of one model only. Rows without a loss and runs that diverged are left out.
         losses: targets, shape (n_losses,).
 
     Returns:
@@ -102,7 +109,8 @@ def steps_to_loss(table: Table, losses: ArrayLike) -> tuple[Array, Array]:
     Raises:
         InputError: a column is missing or not positive, or the table holds models of several sizes.
     """
-    batch, step, loss = table.positive("batch_tokens", "steps", "loss")
+    table = learning_curves(table)
+    (batch, loss), step = table.positive("batch_tokens", "loss"), table.updates()
     run = table["run"]
     if table.has("params") and len(sizes := np.unique(table["params"])) > 1:
         raise InputError(f"{len(sizes)} model sizes in one table: keep one, steps to a loss depend on the size")
@@ -198,15 +206,84 @@ def tradeoffs(table: Table, losses: ArrayLike) -> tuple[Tradeoff, ...]:
 
 
 def critical_batches(found: Sequence[Tradeoff]) -> dict[str, Array]:
-    """Columns loss and batch_crit (tokens) for fitting B_crit(L), eq. 1.4, without the losses whose B_crit is only
-    bounded.
+    """Columns loss, batch_crit, low and high (tokens) for fitting B_crit(L), eq. 1.4, without the losses whose B_crit
+    is only bounded.
     """
     kept = [t for t in found if not t.warnings]
     if not kept:
         raise InputError(
             f"at none of {len(found)} losses does B_crit lie among the batches tried: train with other batches"
         )
-    return {"loss": np.array([t.loss for t in kept]), "batch_crit": np.array([t.curve.B_crit for t in kept])}
+    rows = [(t.loss, t.curve.B_crit, *t.interval) for t in kept]
+    return dict(zip(("loss", "batch_crit", "low", "high"), np.array(rows).T, strict=True))
+
+
+class Critical(NamedTuple):
+    """The critical batch along learning curves.
+
+    `table` has columns loss, batch_crit, low, high and, where known, params: what `fit("kaplan-bcrit", table)` takes.
+    """
+
+    table: Table
+    tradeoffs: tuple[Tradeoff, ...]
+    notes: tuple[str, ...]
+
+
+def critical(curves: Table, losses: ArrayLike | None = None) -> Critical:
+    """B_crit(L) of learning curves at several batch sizes, each model size by itself.
+
+    Args:
+        curves: as for `steps_to_loss`, of any number of model sizes.
+        losses: at which to measure; None takes N_LOSSES that at least three batches, and half of them, reached.
+
+    Raises:
+        InputError: no size has three batches that reached one loss, or B_crit lies outside the batches at all of them.
+    """
+    curves = learning_curves(curves)
+    sizes = np.unique(curves.positive("params")[0]) if curves.has("params") else np.array([np.nan])
+    found: list[Tradeoff] = []
+    of_size: list[float] = []
+    notes = [f"{len(e.rows)} rows of the curves left out: {e.reason}" for e in curves.excluded]
+    for N in sizes:
+        own = curves.where(curves["params"] == N, "another size") if np.isfinite(N) else curves
+        name = f"N = {N:.6g}: " if np.isfinite(N) else ""
+        try:
+            here = tradeoffs(own, _common_losses(own) if losses is None else losses)
+        except InputError as error:
+            notes.append(f"{name}left out, {error}")
+            continue
+        found += here
+        of_size += [float(N)] * len(here)
+    if not found:
+        raise InputError(f"{curves.source}: no size was trained at 3 batch sizes that reached one loss; {notes[-1]}")
+    columns = critical_batches(found)
+    bounded = [t for t in found if t.warnings]
+    if bounded:
+        notes.append(
+            f"{len(bounded)} of {len(found)} losses left out, where B_crit is only bounded: {bounded[0].warnings[0]}"
+        )
+    if curves.has("schedule") and not set(curves["schedule"]) <= {"constant", "const"}:
+        notes.append(
+            "the learning rate decays along these runs: a run that was meant to end at a loss would need fewer updates"
+        )
+    notes.append("losses along the same runs are not independent: the interval of a fit through them is too narrow")
+    if np.isfinite(sizes).all():
+        columns["params"] = np.array([N for N, t in zip(of_size, found, strict=True) if not t.warnings])
+    table = Table.from_columns(columns, f"critical batches of {curves.source}").with_notes(*notes)
+    return Critical(table, tuple(found), tuple(notes))
+
+
+def _common_losses(curves: Table) -> Array:
+    """N_LOSSES losses that at least three batch sizes, and half of them, reached."""
+    (loss,) = curves.positive("loss")
+    grid = np.geomspace(loss.max(), loss.min(), 50 * N_LOSSES)
+    batches, steps = steps_to_loss(curves, grid)
+    reached = np.flatnonzero(np.isfinite(steps).sum(1) >= max(3, len(batches) / 2))
+    if not reached.size:
+        raise InputError(
+            f"no loss was reached by 3 of {len(batches)} batch sizes: train longer, or at more batch sizes"
+        )
+    return grid[np.unique(np.linspace(reached[0], reached[-1], N_LOSSES).round().astype(int))]
 
 
 # --- gradient noise scale

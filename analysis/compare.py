@@ -2,35 +2,63 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from analysis.fit import Fit, fit
-from analysis.frontier import finished
+from analysis.columns import COLUMNS
+from analysis.estimate import Fit
+from analysis.fit import fit
+from analysis.frontier import finished, lower_envelope
 from analysis.intervals import t_quantile
+from analysis.jsonable import jsonable
 from analysis.laws import Law
 from analysis.prices import compute_for
+from analysis.rows import FitError
 from analysis.table import Table
 from scaling.errors import InputError
+
+SIZES, PLACES = 3, 8  # a grid has at least so many sizes, and so many different pairs of N and D
+SCATTER = 0.1  # of ln D about its line in ln N; below it, D follows N
+NEAR = 0.1  # loss above the lowest one at no more compute, relative: runs beyond say little of the optimum
+APART = 1.25  # factor beyond its interval at which the runs themselves contradict a gain
+LIKE = 2.0  # ratio below which the ends of two ladders are alike
+
+STRAIGHT = (
+    "kaplan-c takes the lower envelope of each ladder for a straight line in logarithms: it assumes sizes that suit "
+    "their compute, one batch size, and like ranges of compute"
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Gain:
-    """Compute that ladder A needs over what B needs for one loss, with its interval."""
+    """Compute that ladder A needs over what B needs for one loss, with its interval.
+
+    Where a law does not come down to the loss, `value` is nan and `unreached` names its ladder, "A", "B" or "A and B".
+    `by_runs` is the same read off the lower envelopes of the runs themselves, without a law or an interval; nan where
+    one of them has none there.
+    """
 
     loss: float
     value: float
     low: float
     high: float
+    by_runs: float = math.nan
+    unreached: str = ""
+
+    @property
+    def contradicted(self) -> bool:
+        """The runs themselves say something else: the law does not describe these ladders."""
+        return bool(self.by_runs > self.high * APART or self.by_runs < self.low / APART)
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
     """Compute-equivalent gain of ladder B over ladder A along the losses that both reach, highest loss first.
 
-    Above 1, B is the better recipe: A would need `value` times its compute. `gains[-1]` is at the lowest loss both
-    reached, the end that matters for larger runs.
+    Above 1, B is the better recipe: A would need `value` times its compute. `last` is at the lowest loss that both
+    ladders and both laws reach, the end that matters for larger runs.
     """
 
     gains: tuple[Gain, ...]
@@ -39,66 +67,121 @@ class Comparison:
     notes: tuple[str, ...]
 
     @property
+    def last(self) -> Gain | None:
+        return next((gain for gain in reversed(self.gains) if not gain.unreached), None)
+
+    @property
     def verdict(self) -> str:
-        last = self.gains[-1]
+        last = self.last
+        if last is None:
+            return "cannot be told"
+        if last.contradicted:
+            return "cannot be told: the law and the runs themselves disagree"
         return "B is better" if last.low > 1 else "A is better" if last.high < 1 else "no difference is shown"
 
     def to_dict(self) -> dict[str, Any]:
-        return {
-            "gains": [dataclasses.asdict(gain) for gain in self.gains],
-            "level": self.A.level,
-            "verdict": self.verdict,
-            "A": self.A.to_dict(),
-            "B": self.B.to_dict(),
-            "notes": list(self.notes),
-        }
+        return jsonable(
+            {
+                "gains": [dataclasses.asdict(gain) for gain in self.gains],
+                "level": self.A.level,
+                "law": self.A.law.name,
+                "target": self.A.target,
+                "verdict": self.verdict,
+                "A": self.A.to_dict(),
+                "B": self.B.to_dict(),
+                "notes": list(self.notes),
+            }
+        )
 
     def text(self) -> str:
-        lines = [f"Compute that A needs over what B needs, by {self.A.law.name} ({self.A.level:.0%} intervals)"]
-        lines += [f"  loss {g.loss:.4f}   {g.value:.3f}  ({g.low:.3f} to {g.high:.3f})" for g in self.gains]
-        lines.append(f"At the lowest loss that both reach, {self.verdict}.")
+        """The comparison as a person reads it."""
+        target, last = self.A.target, self.last
+        lines = [
+            f"Compute that A needs for every FLOP of B, by {self.A.law.name} ({100 * self.A.level:.4g}% intervals)"
+        ]
+        for g in self.gains:
+            told = f"{g.value:.3g}  ({g.low:.3g} to {g.high:.3g})"
+            if g.unreached:
+                told = f"beyond what the law of {g.unreached} reaches"
+            elif not math.isfinite(g.high):
+                told = f"{g.value:.3g}  (no interval: too near the floor of the law)"
+            runs = f"; {g.by_runs:.3g} by the runs themselves" if math.isfinite(g.by_runs) else ""
+            lines.append(f"  {target} {g.loss:.4f} {COLUMNS.get(target, '')}   {told}{runs}")
+        if last is None:
+            lines.append(
+                "Which is better cannot be told: the fitted laws end above the losses that both ladders reach."
+            )
+        else:
+            where = "" if last is self.gains[-1] else " and both laws"
+            lines.append(f"At the lowest {target} that both ladders{where} reach, {last.loss:.4f}, {self.verdict}.")
         return "\n".join([*lines, *(f"Note: {note}" for note in self.notes)])
 
 
-def compare(A: Table, B: Table, *, law: type[Law] | str = "kaplan-c", n_losses: int = 3) -> Comparison:
+def compare(A: Table, B: Table, *, law: type[Law] | str | None = None, n_losses: int = 3) -> Comparison:
     """The compute-equivalent gain of ladder B over ladder A.
 
-    The law is fitted to each by least squares in ln L. The interval of the ratio of computes is Student's t in its
-    logarithm, the variances of the two fits added and their degrees of freedom joined as Welch does.
+    The law is fitted to each by least squares of the logarithm. The interval of the ratio of computes is Student's t in
+    its logarithm, the variances of the two fits added and their degrees of freedom joined as Welch does.
 
     Args:
-        A, B: ladders, one row per run, counted and evaluated alike.
-        law: of compute (kaplan-c, henighan-c), fitted to each ladder's envelope, or of (params, tokens), whose optimum
-            is taken.
+        A, B: ladders, one row per run, counted and evaluated alike. Ladders with different tokenizers are compared in
+            bits per byte where both have them.
+        law: of (params, tokens), whose optimum is taken, or of compute (kaplan-c, henighan-c), fitted to each ladder's
+            envelope. None takes chinchilla where both ladders identify it, else kaplan-c.
         n_losses: losses at which to compare, evenly spread over the range that both ladders reach.
 
     Raises:
-        InputError: the ladders share no losses.
+        InputError: the ladders share no losses, or the law cannot be fitted.
     """
-    A, B = finished(A), finished(B)
-    fits = fit(law, A, loss="squared"), fit(law, B, loss="squared")
-    seen = [table.positive(f.target)[0] for table, f in zip((A, B), fits, strict=True)]
+    column, notes = _target(A, B)
+    ladders = tuple(_near(finished(table), column) for table in (A, B))
+    seen = [table.positive(column)[0] for table in ladders]
     high, low = min(s.max() for s in seen), max(s.min() for s in seen)
     if low > high:
         raise InputError(
             f"the ladders share no losses: one ends at {low:.4g}, the other begins at {high:.4g}; extend one"
         )
-    losses = np.geomspace(high, low, n_losses)
-    parts = [f.derived(lambda one: np.array([compute_at(one, loss) for loss in losses]), log=True) for f in fits]
-    centre = np.log(parts[0].value / parts[1].value)
+    ladders = tuple(_between(table, column, low, high) for table in ladders)
+    fits, chosen = _fits(law, ladders, column)
+    gains = tuple(
+        dataclasses.replace(gain_at(fits, float(loss)), by_runs=_by_runs(ladders, column, float(loss)))
+        for loss in np.geomspace(high, low, n_losses)
+    )
+    left_out = _left_out((A, B), ladders)
+    return Comparison(gains, *fits, notes=(*notes, *chosen, *_doubts(fits), *left_out, *_unlike(A, B)))
+
+
+def gain_at(fits: tuple[Fit, Fit], loss: float) -> Gain:
+    """The gain at one loss by two fits of one law, with its interval."""
+    reached = [compute_at(f.law, loss) for f in fits]
+    unreached = " and ".join(name for name, C in zip("AB", reached, strict=True) if not math.isfinite(C))
+    if unreached:
+        return Gain(loss, math.nan, math.nan, math.nan, unreached=unreached)
+    parts = [f.derived(lambda one: np.asarray(compute_at(one, loss)), log=True) for f in fits]
     variances = [
         (np.log(part.high / part.value) / t_quantile(f.level, np.asarray(f.degrees))) ** 2
         for part, f in zip(parts, fits, strict=True)
     ]
-    total = variances[0] + variances[1]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        degrees = total**2 / sum(v**2 / f.degrees for v, f in zip(variances, fits, strict=True))
-    half = t_quantile(fits[0].level, np.nan_to_num(np.asarray(degrees), nan=1.0)) * np.sqrt(total)
-    gains = tuple(
-        Gain(*map(float, row)) for row in zip(losses, *np.exp([centre, centre - half, centre + half]), strict=True)
-    )
-    notes = [f"{name}: {f.status}, {f.why}" for name, f in zip("AB", fits, strict=True) if f.status != "converged"]
-    return Comparison(gains, *fits, notes=(*notes, *_unlike(A, B)))
+    value, total = float(parts[0].value / parts[1].value), float(sum(variances))
+    if not math.isfinite(total):
+        return Gain(loss, value, 0.0, math.inf)
+    if total == 0:  # computed, not measured
+        return Gain(loss, value, value, value)
+    degrees = total**2 / sum(v**2 / f.degrees for v, f in zip(variances, fits, strict=True))
+    half = float(t_quantile(fits[0].level, np.asarray(degrees))) * math.sqrt(total)
+    return Gain(loss, value, value * math.exp(-half), value * math.exp(half))
+
+
+def _by_runs(ladders: Sequence[Table], column: str, loss: float) -> float:
+    """The ratio of computes at a loss, each interpolated along the lower envelope of its ladder."""
+    computes = []
+    for table in ladders:
+        C, seen = table["flops"], table[column]
+        edge = lower_envelope(C, seen)[::-1]  # by rising loss
+        inside = seen[edge[0]] <= loss <= seen[edge[-1]]
+        at = np.interp(math.log(loss), np.log(seen[edge]), np.log(C[edge]))
+        computes.append(math.exp(at) if inside else math.nan)
+    return computes[0] / computes[1]
 
 
 def compute_at(law: Any, loss: float) -> float:
@@ -119,13 +202,103 @@ def compute_at(law: Any, loss: float) -> float:
     return math.exp((low + high) / 2)
 
 
+# --- which law, and in what unit
+
+
+def _fits(law: type[Law] | str | None, ladders: Sequence[Table], column: str) -> tuple[tuple[Fit, Fit], list[str]]:
+    """The law fitted to both ladders, and notes on its choice."""
+
+    def both(law: type[Law] | str) -> tuple[Fit, Fit]:
+        A, B = (fit(law, table, loss="squared", target=column) for table in ladders)
+        return A, B
+
+    if law is not None:
+        fits = both(law)
+        return fits, _straight(fits) if fits[0].law.name == "kaplan-c" else []
+    why = next((f"{name} {told}" for name, table in zip("AB", ladders, strict=True) if (told := _no_grid(table))), "")
+    if not why:
+        try:
+            fits = both("chinchilla")
+            why = next((f"{n}: {f.why}" for n, f in zip("AB", fits, strict=True) if f.status != "converged"), "")
+            if not why:
+                return fits, []
+        except FitError as error:
+            why = str(error)
+    fits = both("kaplan-c")
+    return fits, [f"not compared by chinchilla, which is sharper: {why}", *_straight(fits)]
+
+
+def _near(table: Table, column: str) -> Table:
+    """The runs within NEAR of the lowest loss that their ladder reaches with no more compute.
+
+    Far from the best sizes the form of a law fails first, and what it says of the optimum would pay for that.
+    """
+    C, loss = table.positive("flops", column)
+    lowest = np.array([loss[C <= c].min() for c in C])
+    return table.where(loss <= (1 + NEAR) * lowest, "far above the lowest loss at no more compute")
+
+
+def _between(table: Table, column: str, low: float, high: float) -> Table:
+    """The runs in the range of losses that both ladders reach, so that a law errs alike in both."""
+    loss = table[column]
+    keep = (loss <= (1 + NEAR) * high) & (loss >= low / (1 + NEAR))
+    return table.where(keep, "outside the losses that both ladders reach")
+
+
+def _left_out(whole: Sequence[Table], used: Sequence[Table]) -> list[str]:
+    lost = [
+        f"{len(a) - len(b)} of {len(a)} runs of {name}"
+        for name, a, b in zip("AB", whole, used, strict=True)
+        if len(a) > len(b)
+    ]
+    why = f"unfinished, over {NEAR:.0%} above the lowest loss at no more compute, or outside the losses that both reach"
+    return [f"left out: {' and '.join(lost)} ({why})"] if lost else []
+
+
+def _doubts(fits: Sequence[Fit]) -> list[str]:
+    return [f"{name}: {f.status}, {f.why}" for name, f in zip("AB", fits, strict=True) if f.status != "converged"]
+
+
+def _no_grid(table: Table) -> str:
+    """Why a ladder cannot tell what N does from what D does; empty where it may."""
+    if not (table.has("params") and table.has("tokens")):
+        return "has no columns params and tokens"
+    N, D = np.log(table.positive("params", "tokens"))
+    sizes, places = len(np.unique(N)), len(np.unique(np.round([N, D], 6), axis=1).T)
+    if sizes < SIZES or places < PLACES:
+        return f"has {sizes} sizes and {places} different pairs of N and D, wanted {SIZES} and {PLACES}"
+    scatter = float(np.std(D - np.polyval(np.polyfit(N, D, 1), N)))
+    return "" if scatter >= SCATTER else "has tokens that follow its sizes: vary D at fixed N"
+
+
+def _straight(fits: Sequence[Fit]) -> list[str]:
+    """What a comparison of straight lines assumes, and where these ladders do not keep to it."""
+    (low_A, high_A), (low_B, high_B) = (f.ranges["flops"] for f in fits)
+    alike = all(1 / LIKE <= ratio <= LIKE for ratio in (low_A / low_B, high_A / high_B))
+    ends = f"A from {low_A:.2g} to {high_A:.2g} FLOP, B from {low_B:.2g} to {high_B:.2g}"
+    unlike = f"these ranges differ ({ends}), so the gain is biased where the losses bend towards a floor"
+    return [STRAIGHT] if alike else [STRAIGHT, unlike]
+
+
+def _target(A: Table, B: Table) -> tuple[str, list[str]]:
+    """The column to compare in: the loss, or bits per byte where the tokenizers differ."""
+    if not any(_differ(A, B, column) for column in ("n_vocab", "bytes_per_token")):
+        return "loss", []
+    if A.has("bits_per_byte") and B.has("bits_per_byte"):
+        return "bits_per_byte", ["the ladders have different tokenizers: compared in bits per byte"]
+    return "loss", [
+        "the ladders have different vocabularies, so their losses per token do not compare: use bits per byte"
+    ]
+
+
+def _differ(A: Table, B: Table, column: str) -> bool:
+    return A.has(column) and B.has(column) and set(A[column]) != set(B[column])
+
+
 def _unlike(A: Table, B: Table) -> list[str]:
-    """What differs between the tables that would make their losses or FLOP incomparable."""
-    notes = []
-    for column, what in (
-        ("n_vocab", "vocabularies, so their losses per token do not compare: use bits per byte"),
-        ("n_ctx", "contexts"),
-    ):
-        if column in A and column in B and set(A[column]) != set(B[column]):
-            notes.append(f"the ladders have different {what}")
-    return notes
+    """What else differs between the tables that would make their losses or FLOP incomparable."""
+    unlike = (
+        ("n_ctx", "the ladders have different contexts, and tokens late in a long one are easier"),
+        ("data", "the ladders have different data: losses compare only on the same held-out text"),
+    )
+    return [told for column, told in unlike if _differ(A, B, column)]

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis import digits, laws
+from analysis import answers, digits, laws
+from analysis.answers import Answers
 from analysis.checks import (
     LEVEL,
     ONE_EPOCH,
@@ -27,8 +28,10 @@ from analysis.checks import (
     seed_noise,
     settings,
 )
-from analysis.fit import Fit, fit
+from analysis.estimate import Fit
+from analysis.fit import fit
 from analysis.frontier import lower_envelope
+from analysis.jsonable import jsonable
 from analysis.laws import Law
 from analysis.rows import FitError, admitted
 from analysis.table import Excluded, Table
@@ -38,6 +41,7 @@ DOUBLING = 0.01  # a quantity is ample where its last doubling lowered the loss 
 DRAWS = 200  # bootstrap refits: the secondary interval
 MISFIT = 0.01  # p below which the scatter around a law is more than that among seeds
 WIDTH = 110  # of a terminal line
+VARIED = "The learning rate is what these runs vary."
 NONE_LEFT = "no run is left: each at the study's own rates diverged, or is not finished"
 LEAST = 3  # sizes or data sets that a law of one variable is fitted to
 
@@ -173,6 +177,7 @@ class Findings:
         table: the runs that the laws may use: finished, at the study's own rates.
         laws: one Finding per law, in the order of TITLES.
         envelope: the points of (C, loss) that L(C) was fitted to.
+        answers: what the kinds of study that these runs are say, besides the laws.
         warnings: what a reader must know before trusting the rest.
     """
 
@@ -186,6 +191,7 @@ class Findings:
     doublings: tuple[Doubling, ...]
     excluded: tuple[Excluded, ...]
     envelope: Table | None
+    answers: Answers
     warnings: tuple[str, ...]
 
     def law(self, law: type[Law]) -> Finding:
@@ -217,6 +223,7 @@ class Findings:
             "overview": self.overview(),
             "runs": len(self.everything),
             "fitted_runs": len(self.table),
+            **self.answers.to_dict(),
             "laws": [finding.to_dict() for finding in self.laws],
             "seed_noise": dataclasses.asdict(self.noise) if self.noise else None,
             "rate_rule": self.rate_rule,
@@ -227,7 +234,7 @@ class Findings:
             "warnings": list(self.warnings),
             "notes": list(self.everything.notes),
         }
-        return _finite(said)
+        return jsonable(said)
 
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), indent=1, allow_nan=False)
@@ -235,7 +242,10 @@ class Findings:
     def text(self) -> str:
         """The findings for a terminal."""
         lines = [self.overview(), ""]
-        for finding in self.laws:
+        lines += [*self.answers.sentences()]
+        if self.answers.no_laws:
+            lines.append(f"No laws: {self.answers.no_laws}.")
+        for finding in () if self.answers.no_laws else self.laws:
             lines.append(finding.sentence())
             if finding.sound:
                 lines += [f"    {line}" for line in (finding.misfit(), finding.forecast()) if line]
@@ -253,19 +263,24 @@ def find(table: Table, curves: Table | None = None, *, draws: int = DRAWS) -> Fi
 
     Args:
         table: one row per run: params, tokens, loss; the laws that need other columns are not identified without them.
-        curves: losses along training, as `analysis.table.read_curves` gives them; without them L(C) sees ends alone.
+        curves: losses along training, as `analysis.records.read` gives them; without them L(C) sees ends alone.
         draws: bootstrap refits per law.
 
     Raises:
         InputError: a column that everything needs is missing or holds something else than numbers.
     """
-    own, rule = own_rates(table)
+    swept = answers.sweep(table)
+    own, rule = (np.ones(len(table), bool), VARIED) if swept else own_rates(table)
     fitted = _finished(table.where(own, "trained at another learning rate than the study's own, to check it"))
     if len(fitted):
         fitted.positive("params", "tokens", "loss")
+    noise = seed_noise(_finished(table))
+    said = Answers(tuning=swept) if swept else answers.find(fitted, sigma=noise.sigma if noise else None)
     doublings = tuple(last_doublings(fitted))
     envelope = compute_envelope(fitted, curves) if len(fitted) else None
-    if len(fitted):
+    if said.no_laws:
+        found = tuple(Finding(law, None, said.no_laws) for law in TITLES)
+    elif len(fitted):
         found = (
             _fitted(laws.Chinchilla, fitted, draws),
             _fitted(laws.KaplanND, fitted, draws),
@@ -275,8 +290,7 @@ def find(table: Table, curves: Table | None = None, *, draws: int = DRAWS) -> Fi
         )
     else:
         found = tuple(Finding(law, None, NONE_LEFT) for law in TITLES)
-    noise = seed_noise(_finished(table))
-    rates, untried = rate_checks(table, own)
+    rates, untried = ([], []) if swept else rate_checks(table, own)
     return Findings(
         everything=table,
         table=fitted,
@@ -288,6 +302,7 @@ def find(table: Table, curves: Table | None = None, *, draws: int = DRAWS) -> Fi
         doublings=doublings,
         excluded=tuple(e for e in fitted.excluded if e.rows),
         envelope=envelope,
+        answers=said,
         warnings=tuple(_warnings(rates, untried)),
     )
 
@@ -321,7 +336,10 @@ def formula(found: Fit) -> str:
 
 def _range(table: Table, name: str) -> str:
     column = table[name]
-    return f"{digits.short(np.nanmin(column))} to {digits.short(np.nanmax(column))}" if len(column) else "–"
+    if not len(column):
+        return "–"
+    low, high = digits.short(np.nanmin(column)), digits.short(np.nanmax(column))
+    return low if low == high else f"{low} to {high}"
 
 
 # --- which runs
@@ -533,14 +551,3 @@ def _warnings(rates: Sequence[RateCheck], untried: Sequence[str]) -> Iterator[st
                 f"{check.rate:.3g}: the laws describe badly tuned runs there, and their exponents may be off."
             )
     yield from untried
-
-
-def _finite(value: Any) -> Any:
-    """The same with null for what JSON cannot say, and plain numbers for NumPy's."""
-    if isinstance(value, float | np.floating):
-        return float(value) if math.isfinite(value) else None
-    if isinstance(value, np.integer | np.bool_):
-        return value.item()
-    if isinstance(value, dict):
-        return {k: _finite(v) for k, v in value.items()}
-    return [_finite(v) for v in value] if isinstance(value, list | tuple) else value

@@ -8,14 +8,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from analysis.fit import Fit
-from analysis.plan import count, plain
+from analysis.columns import COLUMNS
+from analysis.digits import short
+from analysis.estimate import Fit
+from analysis.jsonable import jsonable
+from analysis.reach import beyond, doubt
 from scaling.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
 class Forecast:
-    """A prediction written down before the run: what was expected, by which fit, and when."""
+    """A prediction written down before the run: what was expected, by which fit, and when.
+
+    `low` and `high` bound a single run, `law_low` and `law_high` the mean of such runs; 0 and inf where the fit is too
+    doubtful to bound anything there.
+    """
 
     made: str  # ISO 8601, UTC
     law: str
@@ -24,8 +31,26 @@ class Forecast:
     value: float
     low: float
     high: float
+    law_low: float
+    law_high: float
     level: float
+    warnings: tuple[str, ...]
     fit: Mapping[str, Any]  # `Fit.to_dict()`
+
+    def to_dict(self) -> dict[str, Any]:
+        return jsonable(dataclasses.asdict(self))
+
+    def text(self) -> str:
+        """The prediction as a person reads it, its doubts first."""
+        unit = COLUMNS.get(self.target, "")
+        lines = [f"Warning: {warning}" for warning in self.warnings]
+        lines.append(f"{self.target} {self.value:.4f} {unit}".rstrip() + f" at {_at(self.inputs)}, by {self.law}")
+        if math.isfinite(self.high):
+            lines += [
+                f"{100 * self.level:.4g}% interval of the law   {self.law_low:.4f} to {self.law_high:.4f}",
+                f"{100 * self.level:.4g}% interval of one run   {self.low:.4f} to {self.high:.4f}",
+            ]
+        return "\n".join(lines)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,24 +69,50 @@ class Score:
     def inside(self) -> bool:
         return self.forecast.low <= self.measured <= self.forecast.high
 
+    def to_dict(self) -> dict[str, Any]:
+        return jsonable(dataclasses.asdict(self) | {"error": self.error, "inside": self.inside})
+
     def text(self) -> str:
         f = self.forecast
-        hit = "inside" if self.inside else "outside"
-        at = ", ".join(f"{name} {count(value)}" for name, value in f.inputs.items())
-        return (
-            f"{f.target} at {at}: {f.value:.4f} ({f.low:.4f} to {f.high:.4f}) foretold on {f.made[:10]} by {f.law}, "
-            f"{self.measured:.4f} measured: off by {self.error:+.2%}, {hit} the {f.level:.0%} interval of a run"
+        verdict = f"{'inside' if self.inside else 'outside'} the {100 * f.level:.4g}% interval of one run"
+        ends = f" ({f.low:.4f} to {f.high:.4f})" if math.isfinite(f.high) else ""
+        return "\n".join(
+            [
+                f"Foretold   {f.value:.4f}{ends} on {f.made[:10]}, {f.target} at {_at(f.inputs)}, by {f.law}",
+                f"Measured   {self.measured:.4f}",
+                f"Off by     {self.error:+.2%}, {verdict if ends else 'no interval was foretold'}",
+            ]
         )
 
 
 def forecast(fit: Fit, **inputs: float) -> Forecast:
-    """The prediction of a single run (its own scatter included), as `fit.predict(run=True, ...)`, dated now."""
-    value, low, high = fit.predict(run=True, **inputs)
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    """The prediction at the columns of the law, dated now.
+
+    A doubtful fit bounds nothing beyond its runs: several sets of constants suit the runs and part ways outside them.
+    """
     told = {name: float(x) for name, x in inputs.items()}
+    mean, run = fit.predict(**told), fit.predict(run=True, **told)  # type: ignore[arg-type]  # told holds columns only
+    doubtful, outside = doubt(fit), beyond(fit, told)
+    warnings = [doubtful] if doubtful else []
+    bounds = tuple(map(float, (run.low, run.high, mean.low, mean.high)))
+    if doubtful and outside:
+        bounds = 0.0, math.inf, 0.0, math.inf
+        warnings.append("no interval is given: other constants that suit the runs part ways beyond them")
     return Forecast(
-        now, fit.law.name, fit.target, told, float(value), float(low), float(high), fit.level, plain(fit.to_dict())
+        datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        fit.law.name,
+        fit.target,
+        told,
+        float(mean.value),
+        *bounds,
+        level=fit.level,
+        warnings=(*warnings, *outside),
+        fit=jsonable(fit.to_dict()),
     )
+
+
+def _at(inputs: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {short(value)}" for name, value in inputs.items())
 
 
 def store(forecast: Forecast, path: str | Path) -> None:
@@ -70,7 +121,7 @@ def store(forecast: Forecast, path: str | Path) -> None:
     Raises:
         InputError: the file is there already.
     """
-    text = json.dumps(plain(dataclasses.asdict(forecast)), indent=1, allow_nan=False)
+    text = json.dumps(forecast.to_dict(), indent=1, allow_nan=False)
     try:
         with Path(path).open("x", encoding="utf-8") as file:
             file.write(text + "\n")
@@ -90,7 +141,9 @@ def score(path: str | Path, measured: float) -> Score:
         raise InputError(f"measured {measured:g}: wanted a number above 0")
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
-        found |= {"low": 0.0 if found["low"] is None else found["low"], "high": found["high"] or math.inf}
+        for low, high in (("low", "high"), ("law_low", "law_high")):
+            found |= {low: found[low] or 0.0, high: math.inf if found[high] is None else found[high]}
+        found["warnings"] = tuple(found["warnings"])
         return Score(Forecast(**found), float(measured))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; wanted a forecast that --store wrote") from error

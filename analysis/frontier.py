@@ -1,17 +1,20 @@
 """Where the compute should go: the model size N and tokens D that give the lowest loss for C FLOP.
 
-Hoffmann et al. (2022) find N_opt(C) in three ways: from the envelope of learning curves (`envelope`), from IsoFLOP
-profiles (`analysis.isoflop`) and from a fitted surface L(N, D) (`surface`). Kaplan's way is `analysis.kaplan_path`.
+Hoffmann et al. (2022) find N_opt(C) in three ways: from the envelope of learning curves (`analysis.envelope`), from
+IsoFLOP profiles (`analysis.isoflop`) and from a fitted surface L(N, D) (`surface`). `analysis.allocation` chooses among
+them. Kaplan's way is `analysis.kaplan_path`.
 
 Losses are in nats per token, C in FLOP, N in parameters as the table or the law counts them, D in tokens.
 """
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from analysis.admission import ONE_EPOCH
 from analysis.laws import Chinchilla, Law
 from analysis.table import Table
 from scaling.errors import InputError
@@ -20,7 +23,6 @@ PF_DAY = 8.64e19  # FLOP
 FLOP_PER_PARAM_TOKEN = 6.0  # forward 2, backward 4: Kaplan et al. (2020) sec. 2.1
 DRAWS = 1000  # of the whole chain, per interval
 LEVEL = 0.95
-LAST_PART = 0.85  # of a run: Hoffmann et al. (2022) find all envelope points of matched cosines beyond it
 
 Array = NDArray[np.float64]
 Surface = Callable[[Array, Array], Array]
@@ -69,7 +71,8 @@ class Allocation:
     """N_opt(C) = N_1 (C / C_1)^a and D_opt(C) = D_1 (C / C_1)^b through the optima in `points`.
 
     C_1 is the geometric middle of the budgets. `draws`: (n_draws, 4), rows (ln N_1, a, ln D_1, b) of the whole chain
-    made again; no rows when no interval was asked for. Each interval is the percentile interval of the draws, at LEVEL.
+    made again; no rows when no interval was asked for. Each interval is the percentile interval of the draws, at
+    `level`. `budgets` are those that `text` and `to_dict` tell N and D of.
     """
 
     method: str
@@ -82,14 +85,16 @@ class Allocation:
     minima: tuple[Minimum, ...]
     draws: Array
     warnings: tuple[str, ...]
+    level: float = LEVEL
+    budgets: tuple[float, ...] = ()
 
     @property
     def a_interval(self) -> tuple[float, float]:
-        return percentile_interval(self.draws[:, 1])
+        return percentile_interval(self.draws[:, 1], self.level)
 
     @property
     def b_interval(self) -> tuple[float, float]:
-        return percentile_interval(self.draws[:, 3])
+        return percentile_interval(self.draws[:, 3], self.level)
 
     def params(self, C: ArrayLike) -> Array:
         """N_opt at C FLOP."""
@@ -101,42 +106,111 @@ class Allocation:
 
     def params_band(self, C: ArrayLike) -> tuple[Array, Array]:
         """Lower and upper end of the interval of N_opt at C FLOP."""
+        return self._band(self.draws[:, :2], C)
+
+    def tokens_band(self, C: ArrayLike) -> tuple[Array, Array]:
+        """Lower and upper end of the interval of D_opt at C FLOP."""
+        return self._band(self.draws[:, 2:], C)
+
+    def _band(self, lines: Array, C: ArrayLike) -> tuple[Array, Array]:
+        """The interval at C of lines drawn as (level at C_1, slope), both in logarithms: (n_draws, 2)."""
         x = np.log(np.asarray(C, float) / self.C_1)
-        ln_N = self.draws[:, 0, None] + self.draws[:, 1, None] * np.atleast_1d(x)  # draw c
-        low, high = np.percentile(ln_N, _percents(), axis=0) if len(ln_N) else np.full((2, np.size(x)), np.nan)
+        values = lines[:, 0, None] + lines[:, 1, None] * np.atleast_1d(x)  # draw c
+        percents = 50 * (1 - self.level), 50 * (1 + self.level)
+        low, high = np.percentile(values, percents, axis=0) if len(values) else np.full((2, np.size(x)), np.nan)
         return np.exp(low).reshape(np.shape(x)), np.exp(high).reshape(np.shape(x))
 
     def text(self) -> str:
         """The allocation as a person reads it."""
 
-        def between(ends: tuple[float, float]) -> str:
-            return f" ({LEVEL:.0%}: {ends[0]:.3f} to {ends[1]:.3f})" if np.isfinite(ends[0]) else ""
+        def between(ends: tuple[float, float], form: str) -> str:
+            return f" ({100 * self.level:.4g} %: {ends[0]:{form}} to {ends[1]:{form}})" if np.isfinite(ends[0]) else ""
 
+        C = [p.flops for p in self.points]
         lines = [
-            f"{self.method}, {len(self.points)} points",
-            f"  N = {self.N_1:.3g} (C / {self.C_1:.3g}) ^ {self.a:.3f}{between(self.a_interval)}",
-            f"  D = {self.D_1:.3g} (C / {self.C_1:.3g}) ^ {self.b:.3f}{between(self.b_interval)}",
+            f"{self.method}: {len(self.points)} points from {min(C):.3g} to {max(C):.3g} FLOP",
+            f"  best N = {self.N_1:.3g} (C / {self.C_1:.3g} FLOP) ^ {self.a:.3f}{between(self.a_interval, '.3f')}",
+            f"  best D = {self.D_1:.3g} (C / {self.C_1:.3g} FLOP) ^ {self.b:.3f}{between(self.b_interval, '.3f')}",
         ]
-        lines += [f"  {m.flops:9.3g} FLOP: N {m.params:.3g}, loss {m.loss:.4f}" for m in self.minima if m.interior]
+        for m in self.minima:
+            if m.interior:
+                lines.append(f"  minimum at {m.flops:.3g} FLOP: N {m.params:.3g}, D {m.tokens:.3g}, loss {m.loss:.4f}")
+        for C in self.budgets:
+            (n_low, n_high), (d_low, d_high) = self.params_band(C), self.tokens_band(C)
+            N, D = self.params(C), self.tokens(C)
+            lines += [
+                f"  at {C:.3g} FLOP: {D / N:.3g} tokens per parameter",
+                f"    N {N:.3g}{between((float(n_low), float(n_high)), '.3g')}",
+                f"    D {D:.3g}{between((float(d_low), float(d_high)), '.3g')}",
+            ]
         return "\n".join([*lines, *(f"Note: {warning}" for warning in self.warnings)])
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as JSON takes them; None where there is no interval."""
 
-def _percents() -> tuple[float, float]:
-    return 50 * (1 - LEVEL), 50 * (1 + LEVEL)
+        def ends(interval: tuple[Any, Any]) -> list[float] | None:
+            return [float(end) for end in interval] if np.isfinite(interval[0]) else None
+
+        return {
+            "method": self.method,
+            **{name: getattr(self, name) for name in ("C_1", "N_1", "a", "D_1", "b", "level")},
+            "a_interval": ends(self.a_interval),
+            "b_interval": ends(self.b_interval),
+            "budgets": [
+                {
+                    "flops": C,
+                    "params": float(self.params(C)),
+                    "params_interval": ends(self.params_band(C)),
+                    "tokens": float(self.tokens(C)),
+                    "tokens_interval": ends(self.tokens_band(C)),
+                }
+                for C in self.budgets
+            ],
+            "points": [{name: float(value) for name, value in dataclasses.asdict(p).items()} for p in self.points],
+            "minima": [{name: _plain(value) for name, value in dataclasses.asdict(m).items()} for m in self.minima],
+            "n_draws": len(self.draws),
+            "notes": list(self.warnings),
+        }
 
 
-def percentile_interval(draws: ArrayLike) -> tuple[float, float]:
-    """The middle LEVEL of the draws; (nan, nan) where there are none."""
+def _plain(value: Any) -> Any:
+    """A number that JSON can hold; None for NaN."""
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def percentile_interval(draws: ArrayLike, level: float = LEVEL) -> tuple[float, float]:
+    """The middle `level` of the draws; (nan, nan) where there are none."""
     draws = np.asarray(draws, float)
     if not len(draws):
         return np.nan, np.nan
-    low, high = np.percentile(draws, _percents())
+    low, high = np.percentile(draws, (50 * (1 - level), 50 * (1 + level)))
     return float(low), float(high)
 
 
 def finished(table: Table) -> Table:
     """The runs that ended well, where the table says which did."""
     return table.where(table["status"] == "done", "diverged or unfinished") if "status" in table else table
+
+
+def learning_curves(table: Table) -> Table:
+    """The rows of learning curves that say what training reaches; the others are remembered with their reason.
+
+    Raises:
+        InputError: no column run or loss, or no row is left.
+    """
+    if "run" not in table:
+        raise InputError(
+            f"{table.source}: no column run; learning curves are wanted, several rows per run (of a study: "
+            "scaling study export DIR --curves --csv FILE, or analysis.records.read(DIR).curves in Python)"
+        )
+    table = finished(table)
+    table = table.where(np.isfinite(table["loss"]), "no loss there: the run diverged")
+    if table.has("epochs"):
+        table = table.where(~(table["epochs"] > ONE_EPOCH), "repeats its data")
+    if not len(table):
+        reasons = "; ".join(e.reason for e in table.excluded)
+        raise InputError(f"{table.source}: no row of a learning curve is left ({reasons})")
+    return table
 
 
 # --- lower envelope
@@ -150,77 +224,6 @@ def lower_envelope(x: ArrayLike, loss: ArrayLike) -> NDArray[np.intp]:
     order = np.lexsort((loss, x))
     best = np.minimum.accumulate(np.concatenate(([np.inf], loss[order])))
     return order[loss[order] < best[:-1]]
-
-
-# --- approach 1: the envelope over learning curves
-
-
-def envelope(
-    table: Table, *, compute: str = "flops", n_budgets: int = 1500, draws: int = DRAWS, seed: int = 0
-) -> Allocation:
-    """Approach 1 of Hoffmann et al. (2022): at each budget, the run whose learning curve is lowest there.
-
-    Budgets won by the smallest or the largest size of the table are left out: nobody tried a smaller or a larger one
-    there. The interval resamples runs and repeats everything.
-
-    Args:
-        table: one row per (run, step): columns run, params, flops (spent so far) and loss; schedule, where known.
-        compute: "flops", or "flops_min" for Kaplan's C_min (`analysis.batch_size.with_minima`), whose tokens are those
-            of batches far below B_crit.
-
-    Raises:
-        InputError: a column is missing or not positive, or fewer than two sizes remain on the envelope.
-    """
-    table = finished(table)
-    params, flops, loss = table.positive("params", compute, "loss")
-    run = np.unique(table["run"], return_inverse=True)[1]
-    C = np.geomspace(flops.min(), flops.max(), n_budgets)
-    n_runs = run.max() + 1
-    N = np.empty(n_runs)
-    end = np.empty(n_runs)
-    curves = np.full((n_runs, n_budgets), np.inf)  # run budget
-    for r in range(n_runs):
-        rows = np.flatnonzero(run == r)
-        rows = rows[np.argsort(flops[rows])]
-        N[r], end[r] = params[rows[0]], flops[rows[-1]]
-        inside = (flops[rows[0]] <= C) & (end[r] >= C)
-        curves[r, inside] = np.interp(np.log(C[inside]), np.log(flops[rows]), np.log(loss[rows]))
-    if len(set(N)) < 3:
-        raise InputError(
-            f"{len(set(N))} model sizes: the envelope needs at least 3, so that one lies between two others"
-        )
-
-    def through(chosen: NDArray[np.intp]) -> tuple[Array, Array, Array, Array]:
-        """C, N, ln loss and the share of the run that is over, along the envelope of the chosen runs."""
-        best = chosen[np.argmin(curves[chosen], axis=0)]  # budget
-        low = curves[best, np.arange(n_budgets)]
-        kept = np.isfinite(low) & (N[best] > N[chosen].min()) & (N[best] < N[chosen].max())
-        return C[kept], N[best[kept]], low[kept], C[kept] / end[best[kept]]
-
-    C_env, N_env, ln_L, share = through(np.arange(n_runs))
-    if len(set(N_env)) < 2:
-        raise InputError(
-            f"{len(set(N_env))} sizes lie on the envelope between the smallest and the largest one, wanted 2: add sizes"
-        )
-    C_1 = float(np.exp(np.log(C_env).mean()))
-    rng = np.random.default_rng(seed)
-    redrawn = []
-    for _ in range(draws):
-        C_d, N_d, *_ = through(np.unique(rng.integers(n_runs, size=n_runs)))
-        if len(set(N_d)) >= 2:
-            redrawn.append(power_laws(C_d, N_d, C_d / (FLOP_PER_PARAM_TOKEN * N_d), C_1))
-    warnings = [*few_draws(redrawn, draws, "two sizes between the smallest and the largest on the envelope")]
-    early = float(np.mean(share < LAST_PART))
-    constant = "schedule" in table and set(table["schedule"]) <= {"constant", "const"}
-    if early > 0.1 and not constant:
-        warnings.append(
-            f"{early:.0%} of the envelope lies before {LAST_PART:.0%} of its run: where the learning rate decays, "
-            "runs of that length would end lower"
-        )
-    points = tuple(
-        Optimum(*p) for p in zip(C_env, N_env, C_env / (FLOP_PER_PARAM_TOKEN * N_env), np.exp(ln_L), strict=True)
-    )
-    return allocation("envelope", C_1, points, (), redrawn, warnings)
 
 
 # --- approach 3: a fitted surface
@@ -299,13 +302,14 @@ def best(law: Surface, C: ArrayLike) -> Optimum:
     return chinchilla_optimum(law, C) if isinstance(law, Chinchilla) else optimum(law, C)
 
 
-def surface(law: Surface, C: ArrayLike, *, drawn: Sequence[Surface] = ()) -> Allocation:
+def surface(law: Surface, C: ArrayLike, *, drawn: Sequence[Surface] = (), level: float = LEVEL) -> Allocation:
     """Approach 3 of Hoffmann et al. (2022): N_opt(C) and D_opt(C) of a fitted surface.
 
     Args:
         law: L(N, D) with D the tokens processed in at most one epoch.
         C: budgets in FLOP between which the straight lines are drawn; exact for the Chinchilla form.
         drawn: the law fitted to each bootstrap draw, for intervals.
+        level: of the intervals.
     """
     C = np.atleast_1d(np.asarray(C, float))
     if len(C) < 2:
@@ -321,7 +325,7 @@ def surface(law: Surface, C: ArrayLike, *, drawn: Sequence[Surface] = ()) -> All
         if np.all(np.isfinite(o.params)):
             redrawn.append(power_laws(C, o.params, o.tokens, C_1))
     points = tuple(Optimum(*p) for p in zip(found.flops, found.params, found.tokens, found.loss, strict=True))
-    return allocation("surface", C_1, points, (), redrawn, few_draws(redrawn, len(drawn), "an optimum"))
+    return allocation("surface", C_1, points, (), redrawn, few_draws(redrawn, len(drawn), "an optimum"), level)
 
 
 def power_laws(C: Array, N: Array, D: Array, C_1: float) -> tuple[float, float, float, float]:
@@ -343,10 +347,11 @@ def allocation(
     minima: tuple[Minimum, ...],
     redrawn: Sequence[tuple[float, float, float, float]],
     warnings: Sequence[str],
+    level: float,
 ) -> Allocation:
     C, N, D = (np.array([getattr(p, name) for p in points]) for name in ("flops", "params", "tokens"))
     ln_N, a, ln_D, b = power_laws(C, N, D, C_1)
     draws = np.array(redrawn, float).reshape(-1, 4)
     return Allocation(
-        method, C_1, float(np.exp(ln_N)), a, float(np.exp(ln_D)), b, points, minima, draws, tuple(warnings)
+        method, C_1, float(np.exp(ln_N)), a, float(np.exp(ln_D)), b, points, minima, draws, tuple(warnings), level
     )

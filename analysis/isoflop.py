@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from analysis.frontier import (
     DRAWS,
     FLOP_PER_PARAM_TOKEN,
+    LEVEL,
     Allocation,
     Array,
     Minimum,
@@ -36,12 +37,17 @@ OFF_CENTRE = 0.5  # of the half width of the grid in ln N
 
 @dataclasses.dataclass(frozen=True)
 class Profile:
-    """The runs of one budget: sizes rising, one loss each. x is ln N, y ln loss, t ln D."""
+    """The runs of one budget: sizes rising, one loss each. x is ln N, y ln loss, t ln D.
+
+    `spread` is how much larger than its smallest C the largest one is, relative.
+    """
 
     flops: float
     x: Array
     y: Array
     t: Array
+    n_runs: int
+    spread: float
 
 
 def profiles(table: Table) -> tuple[tuple[Profile, ...], tuple[str, ...]]:
@@ -61,11 +67,10 @@ def profiles(table: Table) -> tuple[tuple[Profile, ...], tuple[str, ...]]:
     order = np.argsort(flops, kind="stable")
     budget = np.empty(len(flops), int)
     budget[order] = np.concatenate(([0], np.cumsum(np.diff(np.log(flops[order])) > np.log1p(SAME_BUDGET))))
-    found, repeats, spread = [], 0, 0.0
+    found, repeats = [], 0
     for k in range(budget.max() + 1):
         rows = np.flatnonzero(budget == k)
         C = float(np.exp(np.log(flops[rows]).mean()))
-        spread = max(spread, flops[rows].max() / flops[rows].min() - 1)
         N = np.unique(params[rows])
         y = np.empty(len(N))
         for i, n in enumerate(N):
@@ -76,13 +81,14 @@ def profiles(table: Table) -> tuple[tuple[Profile, ...], tuple[str, ...]]:
             y[i] = min(means)
             repeats += len(same) > 1
         t = np.array([np.log(tokens[rows][params[rows] == n]).mean() for n in N])
-        found.append(Profile(C, np.log(N), y, t))
+        found.append(Profile(C, np.log(N), y, t, len(rows), float(flops[rows].max() / flops[rows].min() - 1)))
     warnings = []
     if repeats:
         warnings.append(
             f"{repeats} points are several runs of one size and budget: seeds were averaged, of other settings "
             "the best was kept"
         )
+    spread = max(p.spread for p in found)
     if spread > SAME_BUDGET:
         warnings.append(
             f"budgets run into each other: C differs by up to {spread:.0%} within one profile; choose clear budgets"
@@ -137,7 +143,13 @@ METHODS = {"akima": akima_minima, "parabola": parabola_minima}
 
 
 def isoflop(
-    table: Table, *, method: str = "parabola", sigma: float | None = None, draws: int = DRAWS, seed: int = 0
+    table: Table,
+    *,
+    method: str = "parabola",
+    sigma: float | None = None,
+    draws: int = DRAWS,
+    seed: int = 0,
+    level: float = LEVEL,
 ) -> Allocation:
     """Approach 2 of Hoffmann et al. (2022): the best size at each budget, then a line through ln N_opt over ln C.
 
@@ -150,6 +162,8 @@ def isoflop(
         method: "parabola" (Hoffmann et al. 2022; averages noise, biased where the profile is no parabola) or "akima"
             (Porian et al. 2024; follows every run: with 9 sizes and 0.2 % noise its interval is 7 times as wide).
         sigma: standard deviation of ln loss between seeds; None takes what a smooth profile leaves (`profile_scatter`).
+        draws, seed: of the whole chain; the draws are the same for the same seed.
+        level: of the intervals.
 
     Raises:
         InputError: bad columns, an unknown method, or fewer than two budgets with an interior minimum.
@@ -198,7 +212,7 @@ def isoflop(
         if use.sum() >= 2:
             redrawn.append(power_laws(C[use], np.exp(ln_N[kept, d][use]), np.exp(ln_D[kept, d][use]), C_1))
     warnings += few_draws(redrawn, n_draws, "two interior minima")
-    return allocation(f"isoflop, {method}", C_1, points, tuple(minima), redrawn, warnings)
+    return allocation(f"isoflop, {method}", C_1, points, tuple(minima), redrawn, warnings, level)
 
 
 def _minimum(profile: Profile, method: str) -> Minimum:

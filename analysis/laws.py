@@ -6,25 +6,45 @@ token. A formula works on floats, NumPy arrays and JAX arrays alike. Constants a
 
 Two different D are never mixed: `unique_tokens` is the data available (Kaplan's, repeated and early stopped), `tokens`
 the data processed (Chinchilla's, in at most one epoch with the decay matched to the run). A law names its columns and,
-in `admits`, the runs that it is about.
+in `about`, the runs that it is about (`analysis.admission`). `describe` says all of it in words.
 """
 
 import dataclasses
+import difflib
+import inspect
 import math
+import textwrap
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from analysis.admission import (
+    AMPLE,
+    BEST_FOR_C,
+    BEST_FOR_C_MIN,
+    CONVERGED_RUNS,
+    DECAYED,
+    DEEP,
+    FINISHED,
+    LARGE_ENOUGH,
+    LOWEST,
+    MOST_DATA,
+    ONE_BATCH,
+    ONE_LENGTH,
+    ONE_MODEL,
+    ONE_PASS,
+    STOPPED_EARLY,
+    WARM,
+    Admission,
+    Rule,
+)
+from analysis.columns import COLUMNS
 from analysis.table import Table
 from scaling.errors import InputError
 
 Scalar = Any  # float, or an array that broadcasts against the columns
 Values = Any  # float, np.ndarray or jax.Array
-
-# A run counts as converged when the last doubling of its tokens lowered the loss by less than this share of it: about
-# the seed noise in Kaplan et al. (2020) sec. 4.2.
-CONVERGED = 0.02
 
 
 class Constant(NamedTuple):
@@ -38,14 +58,6 @@ class Constant(NamedTuple):
     @property
     def log(self) -> bool:
         return self.kind in ("scale", "floor")
-
-
-class Rule(NamedTuple):
-    """Which runs a law is about."""
-
-    keep: np.ndarray  # bool, one per row
-    reason: str  # why the other rows are left out
-    unchecked: str = ""  # what could not be checked for want of a column
 
 
 def constant(unit: str, start: tuple[float, float], kind: str = "scale") -> Any:
@@ -65,7 +77,10 @@ def floor() -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Law:
-    """What every law tells of itself. One's own needs `name`, `inputs`, fields by `constant`, and `__call__`."""
+    """What every law tells of itself. One's own needs `name`, `inputs`, fields by `constant`, and `__call__`.
+
+    Its docstring is the formula, as `describe` shows it.
+    """
 
     name: ClassVar[str]
     inputs: ClassVar[tuple[str, ...]]  # columns, in the order in which `__call__` takes them
@@ -74,6 +89,7 @@ class Law:
     source: ClassVar[str] = "user's own"
     linear: ClassVar[tuple[str, ...]] = ()  # constants in which the law, or its logarithm, is linear given the others
     linear_in_log: ClassVar[bool] = False
+    about: ClassVar[tuple[Admission, ...]] = (FINISHED,)  # the runs it is about; each rule sees what the last one left
 
     __call__: ClassVar[Callable[..., Values]]  # the formula, on the columns of `inputs`
 
@@ -83,7 +99,8 @@ class Law:
 
     @classmethod
     def admits(cls, table: Table) -> list[Rule]:
-        return [_done(table)]
+        """What each rule of `about` says of the rows."""
+        return [admission.rule(table) for admission in cls.about]
 
 
 def namespace(*values: Values) -> Any:
@@ -113,13 +130,10 @@ class KaplanN(Law):
     name = "kaplan-n"
     inputs = ("params",)
     source = "Kaplan et al. (2020) eq. 1.1"
+    about = (FINISHED, DEEP, AMPLE, MOST_DATA, CONVERGED_RUNS)
 
     def __call__(self, N: Values) -> Values:
         return power(self.N_c / N, self.alpha_N)
-
-    @classmethod
-    def admits(cls, table: Table) -> list[Rule]:
-        return [_done(table), _most_data_of_its_size(table), _converged(table)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,13 +148,10 @@ class KaplanD(Law):
     target = "loss_min"
     fallback = "loss"
     source = "Kaplan et al. (2020) eq. 1.2"
+    about = (FINISHED, STOPPED_EARLY, LARGE_ENOUGH)
 
     def __call__(self, D: Values) -> Values:
         return power(self.D_c / D, self.alpha_D)
-
-    @classmethod
-    def admits(cls, table: Table) -> list[Rule]:
-        return [_done(table), _stopped_early(table), _best_size_for_its_data(table)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,13 +164,10 @@ class KaplanC(Law):
     name = "kaplan-c"
     inputs = ("flops",)
     source = "Kaplan et al. (2020) eq. 3.3"
+    about = (FINISHED, DEEP, AMPLE, ONE_BATCH, BEST_FOR_C)
 
     def __call__(self, C: Values) -> Values:
         return power(self.C_c / C, self.alpha_C)
-
-    @classmethod
-    def admits(cls, table: Table) -> list[Rule]:
-        return [_done(table), _on_the_envelope(table, "flops")]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,13 +180,10 @@ class KaplanCMin(Law):
     name = "kaplan-cmin"
     inputs = ("flops_min",)
     source = "Kaplan et al. (2020) eq. 1.3"
+    about = (FINISHED, DEEP, AMPLE, BEST_FOR_C_MIN)
 
     def __call__(self, C_min: Values) -> Values:
         return power(self.C_c / C_min, self.alpha_C)
-
-    @classmethod
-    def admits(cls, table: Table) -> list[Rule]:
-        return [_done(table), _on_the_envelope(table, "flops_min")]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,6 +200,7 @@ class KaplanND(Law):
     target = "loss_min"
     fallback = "loss"
     source = "Kaplan et al. (2020) eq. 1.5"
+    about = (FINISHED, STOPPED_EARLY)
 
     def __call__(self, N: Values, D: Values) -> Values:
         return power(power(self.N_c / N, self.alpha_N / self.alpha_D) + self.D_c / D, self.alpha_D)
@@ -202,10 +208,6 @@ class KaplanND(Law):
     def excess(self, N: Values, D: Values) -> Values:
         """L(N, D) / L(N, infinity) - 1, eq. 4.3."""
         return power(1 + power(N / self.N_c, self.alpha_N / self.alpha_D) * self.D_c / D, self.alpha_D) - 1
-
-    @classmethod
-    def admits(cls, table: Table) -> list[Rule]:
-        return [_done(table), _stopped_early(table)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,6 +225,7 @@ class KaplanExcess(Law):
     inputs = ("params", "unique_tokens")
     target = "excess"
     source = "Kaplan et al. (2020) eq. 4.3"
+    about = (FINISHED, STOPPED_EARLY)
 
     def __call__(self, N: Values, D: Values) -> Values:
         return power(1 + self.K * power(N, self.ratio) / D, self.alpha_D) - 1
@@ -243,6 +246,7 @@ class KaplanNS(Law):
     name = "kaplan-ns"
     inputs = ("params", "steps_min")
     source = "Kaplan et al. (2020) eq. 1.6"
+    about = (FINISHED, AMPLE, WARM)
 
     def __call__(self, N: Values, S_min: Values) -> Values:
         return power(self.N_c / N, self.alpha_N) + power(self.S_c / S_min, self.alpha_S)
@@ -266,7 +270,10 @@ class KaplanBCrit(Law):
 
 @dataclasses.dataclass(frozen=True)
 class KaplanStop(Law):
-    """S_stop = S_c / gap ** (1 / alpha_S), gap = L(N, D) - L(N, infinity): early stopping comes no sooner."""
+    """S_stop = S_c / gap ** (1 / alpha_S), gap = L(N, D) - L(N, infinity): a lower bound of early stopping.
+
+    Fit it with loss="asymmetric", which keeps the law below the runs; the paper takes both constants from L(N, S_min).
+    """
 
     S_c: Scalar = constant("updates", (1e1, 1e6))
     alpha_S: Scalar = exponent((0.3, 1.2))
@@ -275,6 +282,7 @@ class KaplanStop(Law):
     inputs = ("loss_gap",)
     target = "steps_stop"
     source = "Kaplan et al. (2020) eq. 5.7"
+    about = (FINISHED, LOWEST)
 
     def __call__(self, gap: Values) -> Values:
         return self.S_c / power(gap, 1 / self.alpha_S)
@@ -291,6 +299,7 @@ class KaplanPosition(Law):
     name = "kaplan-position"
     inputs = ("position",)
     source = "Kaplan et al. (2020) Fig. 20"
+    about = (FINISHED, ONE_MODEL)
     linear = ("a", "b")
 
     def __call__(self, T: Values) -> Values:
@@ -307,13 +316,10 @@ class KaplanLogN(Law):
     name = "kaplan-log-n"
     inputs = ("params",)
     source = "Kaplan et al. (2020) Fig. 23"
+    about = KaplanN.about
 
     def __call__(self, N: Values) -> Values:
         return self.slope * namespace(self.N_c, N).log(self.N_c / N)
-
-    @classmethod
-    def admits(cls, table: Table) -> list[Rule]:
-        return KaplanN.admits(table)
 
 
 # --- Henighan et al. (2020), arXiv 2010.14701: a power law with a floor
@@ -330,13 +336,10 @@ class HenighanN(Law):
     name = "henighan-n"
     inputs = ("params",)
     source = "Henighan et al. (2020) eq. 1.1"
+    about = KaplanN.about
 
     def __call__(self, N: Values) -> Values:
         return self.L_inf + power(self.N_0 / N, self.alpha)
-
-    @classmethod
-    def admits(cls, table: Table) -> list[Rule]:
-        return KaplanN.admits(table)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -352,13 +355,10 @@ class HenighanD(Law):
     target = "loss_min"
     fallback = "loss"
     source = "Henighan et al. (2020) eq. 1.1"
+    about = KaplanD.about
 
     def __call__(self, D: Values) -> Values:
         return self.L_inf + power(self.D_0 / D, self.alpha)
-
-    @classmethod
-    def admits(cls, table: Table) -> list[Rule]:
-        return KaplanD.admits(table)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -372,13 +372,10 @@ class HenighanC(Law):
     name = "henighan-c"
     inputs = ("flops",)
     source = "Henighan et al. (2020) eq. 1.1"
+    about = KaplanC.about
 
     def __call__(self, C: Values) -> Values:
         return self.L_inf + power(self.C_0 / C, self.alpha)
-
-    @classmethod
-    def admits(cls, table: Table) -> list[Rule]:
-        return KaplanC.admits(table)
 
 
 # --- Hoffmann et al. (2022), arXiv 2203.15556, and what was built on it
@@ -397,14 +394,11 @@ class Chinchilla(Law):
     name = "chinchilla"
     inputs = ("params", "tokens")
     source = "Hoffmann et al. (2022) eq. 2"
+    about = (FINISHED, ONE_PASS, DECAYED)
     linear = ("E", "A", "B")
 
     def __call__(self, N: Values, D: Values) -> Values:
         return self.E + self.A * power(N, -self.alpha) + self.B * power(D, -self.beta)
-
-    @classmethod
-    def admits(cls, table: Table) -> list[Rule]:
-        return [_done(table), _one_epoch(table), _decayed(table)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -425,7 +419,8 @@ class Muennighoff(Law):
 
     name = "muennighoff"
     inputs = ("params", "tokens", "unique_tokens")
-    source = "Muennighoff et al. (2023) sec. 3"
+    source = "Muennighoff et al. (2023) eqs. 5 and 6, fitted as in eqs. 16 and 17"
+    about = (FINISHED, DECAYED)
 
     def __call__(self, N: Values, D: Values, U: Values) -> Values:
         xp = namespace(self.E, self.A, self.B, self.alpha, self.beta, self.R_D, self.R_N, N, D, U)
@@ -449,6 +444,7 @@ class Gadre(Law):
     name = "gadre"
     inputs = ("params", "tokens")
     source = "Gadre et al. (2024) eq. 4"
+    about = (FINISHED, ONE_PASS, DECAYED)
     linear = ("E", "a", "b")
 
     def __call__(self, N: Values, D: Values) -> Values:
@@ -490,7 +486,8 @@ class Clark(Law):
 
     name = "clark"
     inputs = ("params", "experts")
-    source = "Clark et al. (2022) eq. 9"
+    source = "Clark et al. (2022) eq. 1, with its saturating expert count; logarithms to base 10"
+    about = (FINISHED, ONE_LENGTH)
     linear = ("a", "b", "c", "d")
     linear_in_log = True
 
@@ -537,102 +534,32 @@ def law_by_name(name: str) -> type[Law]:
     for law in LAWS:
         if law.name == name:
             return law
-    raise InputError(f"no law is called {name!r}; there are {', '.join(law.name for law in LAWS)}")
+    names = [law.name for law in LAWS]
+    near = difflib.get_close_matches(name, names, n=1)
+    meant = f" (did you mean {near[0]}?)" if near else ""
+    raise InputError(f"no law is called {name!r}{meant}; there are {', '.join(names)}")
 
 
-# --- The runs that a law is about
+def describe(law: type[Law]) -> str:
+    """A law in words, over several lines: formula, columns and constants with their units, runs it admits, source."""
 
+    def with_unit(name: str, unit: str) -> str:
+        return f"{name} ({unit})" if unit else name
 
-def _all(table: Table) -> np.ndarray:
-    return np.ones(len(table), bool)
-
-
-def _done(table: Table) -> Rule:
-    if not table.has("status"):
-        return Rule(_all(table), "")
-    return Rule(table["status"] == "done", "diverged or unfinished")
-
-
-def _one_epoch(table: Table) -> Rule:
-    if not table.has("epochs"):
-        return Rule(_all(table), "", "that every run saw its data at most once (no column epochs or unique_tokens)")
-    return Rule(~(table["epochs"] > 1.001), "more than one epoch: its data are repeated")
-
-
-def _decayed(table: Table) -> Rule:
-    if not table.has("schedule"):
-        return Rule(_all(table), "", "that the learning rate decayed over exactly each run (no column schedule)")
-    return Rule(~np.isin(table["schedule"], ("constant", "const")), "learning rate not decayed at the end of the run")
-
-
-def _last_doubling(table: Table) -> np.ndarray:
-    """Share of the loss that the last doubling of tokens took off, NaN where it is not known."""
-    if not table.has("loss_half"):
-        return np.full(len(table), np.nan)
-    return table["loss_half"] / table["loss"] - 1
-
-
-def _stopped_early(table: Table) -> Rule:
-    """Trained until the held-out loss stopped falling: its minimum lies before the end, or it had become flat."""
-    turned = np.zeros(len(table), bool)
-    known = table.has("loss_half")
-    if table.has("tokens_at_min") and table.has("tokens"):
-        turned, known = table["tokens_at_min"] < table["tokens"], True
-    if not known:
-        return Rule(
-            _all(table),
-            "",
-            "that every run went on until its held-out loss stopped falling (no column tokens_at_min or loss_half)",
-        )
-    return Rule(
-        turned | (_last_doubling(table) < CONVERGED),
-        "stopped while its held-out loss was still falling by over 2 % per doubling",
-    )
-
-
-def _converged(table: Table) -> Rule:
-    if not table.has("loss_half"):
-        return Rule(_all(table), "", "that doubling the data would hardly change the losses (no column loss_half)")
-    return Rule(
-        _last_doubling(table) < CONVERGED, "not converged: the last doubling of its tokens changed the loss by over 2 %"
-    )
-
-
-def _most_data_of_its_size(table: Table) -> Rule:
-    """Of each size, the runs with the most unique tokens, and of these the longest."""
-    keep = _all(table)
-    if not table.has("params"):
-        return Rule(keep, "")
-    for name in ("unique_tokens", "tokens"):
-        if table.has(name):
-            for size in np.unique(table["params"]):
-                same = keep & (table["params"] == size)
-                if same.any():
-                    keep &= ~same | (table[name] >= np.nanmax(table[name][same]) * (1 - 1e-9))
-    return Rule(keep, "a run of the same size saw more data")
-
-
-def _best_size_for_its_data(table: Table) -> Rule:
-    """At each D, the runs of the size with the lowest mean loss: that size does not limit."""
-    if not (table.has("params") and table.has("unique_tokens")):
-        return Rule(_all(table), "", "that the model was large enough for each data set (no column params)")
-    loss = table["loss_min" if table.has("loss_min") else "loss"]
-    keep = np.zeros(len(table), bool)
-    for tokens in np.unique(table["unique_tokens"]):
-        same = table["unique_tokens"] == tokens
-        sizes = np.unique(table["params"][same])
-        means = [np.nanmean(loss[same & (table["params"] == size)]) for size in sizes]
-        keep |= same & (table["params"] == sizes[int(np.nanargmin(means))])
-    return Rule(keep, "another size reached a lower loss on the same data")
-
-
-def _on_the_envelope(table: Table, compute: str) -> Rule:
-    """Runs that no run with as little compute beats."""
-    if not (table.has(compute) and table.has("loss")):
-        return Rule(_all(table), "")
-    C, L = table[compute], table["loss"]
-    order = np.lexsort((L, C))
-    best = np.minimum.accumulate(np.where(np.isfinite(L[order]), L[order], np.inf))
-    keep = np.zeros(len(table), bool)
-    keep[order] = L[order] <= best
-    return Rule(keep, "another run reached a lower loss with no more compute")
+    letters = list(inspect.signature(law.__call__).parameters)[1:]  # as the formula has them; without self
+    target = with_unit(law.target, COLUMNS.get(law.target, ""))
+    parts = {
+        "predicts": target + (f"; {law.fallback} where a table has none" if law.fallback else ""),
+        "from": ", ".join(
+            f"{letter} = {with_unit(name, COLUMNS.get(name, ''))}"
+            for letter, name in zip(letters, law.inputs, strict=True)
+        ),
+        "constants": ", ".join(with_unit(c.name, c.unit) for c in law.constants()),
+        "runs that": "; ".join(admission.runs for admission in law.about),
+        "source": law.source,
+    }
+    formula = " ".join(inspect.cleandoc(law.__doc__ or "").split())
+    lines = [law.name, textwrap.fill(formula, 100, initial_indent="  ", subsequent_indent="  ")]
+    for name, text in parts.items():
+        lines.append(textwrap.fill(text, 100, initial_indent=f"  {name:<11}", subsequent_indent=" " * 13))
+    return "\n".join(lines)

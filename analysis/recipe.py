@@ -92,13 +92,15 @@ def published_learning_rates(N: float, D: float, C: float) -> dict[str, float]:
     return rates
 
 
-def published_batches(D: float, C: float, loss: float) -> dict[str, float]:
-    """Batches in tokens by published rules."""
-    return {
+def published_batches(D: float, C: float, loss: float | None) -> dict[str, float]:
+    """Batches in tokens by published rules; Kaplan's only where the loss is known in nats per token."""
+    batches = {
         "DeepSeek (2024), by C": 0.2920 * C**0.3271,
         "Step Law (2025), by D": 0.58 * D**0.571,
-        "Kaplan (2020) B_crit, by loss": 2.1e8 / loss ** (1 / 0.21),
     }
+    if loss is not None:
+        batches["Kaplan (2020) B_crit, by loss"] = 2.1e8 / loss ** (1 / 0.21)
+    return batches
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,25 +8,25 @@ Whatever comes from data is escaped: text is `str`, and only what this module ma
 """
 
 import datetime
-import html
 import json
 import math
 import re
 import shlex
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
 
-from analysis import digits, findings, laws, plots
+from analysis import answer_sections, digits, findings, laws, markup, plots, records
+from analysis.canvas import Shades
 from analysis.checks import LEVEL, RATE
 from analysis.findings import DOUBLING, Finding, Findings
 from analysis.laws import Law
-from analysis.plots import Shades
-from analysis.table import Origin, Table, read_curves, read_origins, read_positions, read_study
+from analysis.markup import Markup, tag
+from analysis.records import Origin
+from analysis.table import Table
 from scaling import machine
 
 # As printed. Kaplan's C_c is 1.6e7 PF-days; Hoffmann's constants have the digits of their source.
@@ -49,10 +49,6 @@ PUBLISHED: Mapping[type[Law], Mapping[str, Mapping[str, str]]] = {
 }
 
 
-class Markup(str):
-    """HTML of our own making; every other string is escaped where it enters the page."""
-
-
 def write(folder: Path) -> tuple[Path, Findings]:
     """Makes the page of the study in `folder`; an older page is replaced.
 
@@ -62,16 +58,15 @@ def write(folder: Path) -> tuple[Path, Findings]:
     Raises:
         InputError: not the folder of a study, or no run has a record yet.
     """
-    table, curves, positions = read_study(folder), read_curves(folder), read_positions(folder)
+    read = records.read(folder)
     said = json.loads((folder / "study.json").read_text(encoding="utf-8"))
-    found = findings.find(table, curves)
+    found = findings.find(read.runs, read.curves)
     out = folder / "report"
     out.mkdir(exist_ok=True)
-    for name, rows in (("runs", table), ("curves", curves), ("positions", positions)):
+    for name, rows in (("runs", read.runs), ("curves", read.curves), ("positions", read.positions)):
         rows.to_csv(out / f"{name}.csv")
     (out / "findings.json").write_text(found.to_json() + "\n", encoding="utf-8")
-    origins = read_origins(folder)
-    text = page(found, curves, positions, name=said["name"], question=said["question"], origins=origins)
+    text = page(found, read.curves, read.positions, name=said["name"], question=said["question"], origins=read.origins)
     path = out / "index.html"
     path.write_text(text, encoding="utf-8")
     (out / "findings.txt").write_text(found.text() + "\n", encoding="utf-8")
@@ -91,12 +86,13 @@ def page(
 
     Args:
         found: what the runs say.
-        curves, positions: as `read_curves` and `read_positions` give them; their figures are left out without them.
+        curves, positions: of `analysis.records.Records`; their figures are left out without them.
         name, question: of the study.
         origins: where and with what it was trained, as far as its records tell.
     """
     shades = Shades.of(found.everything)
     sections = [
+        ("answers", "What this study asked", answer_sections.content(found, curves)),
         ("laws", "What the runs say", _laws(found)),
         ("curves", "Learning curves", _curves(found, curves, shades)),
         ("loss", "Loss against N and D", _surfaces(found, shades)),
@@ -110,18 +106,18 @@ def page(
     ]
     sections = [(id, title, content) for id, title, content in sections if content]
     css = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
-    links = Markup(" ".join(_tag("a", title, href=f"#{id}") for id, title, _ in sections))
+    links = Markup(" ".join(tag("a", title, href=f"#{id}") for id, title, _ in sections))
     body = [
-        _tag("h1", name),
-        _tag("p", question, class_="lede"),
+        tag("h1", name),
+        tag("p", question, class_="lede"),
         _facts(found),
-        _tag("nav", links),
-        *(_tag("section", Markup(_tag("h2", title) + content), id=id) for id, title, content in sections),
+        tag("nav", links),
+        *(tag("section", Markup(tag("h2", title) + content), id=id) for id, title, content in sections),
     ]
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"{_tag('title', f'{name}: scaling laws')}\n<style>\n{css}</style>\n</head>\n<body>\n"
+        f"{tag('title', f'{name}: scaling laws')}\n<style>\n{css}</style>\n</head>\n<body>\n"
         + "\n".join(body)
         + "\n</body>\n</html>\n"
     )
@@ -156,32 +152,36 @@ def _facts(found: Findings) -> Markup:
         facts.append(
             ("Forecast error", digits.percent(found.surface.foretold.rms), "largest size from the smaller ones")
         )
-    cells = (_tag("div", Markup(_tag("dt", a) + _tag("dd", Markup(_text(b) + _tag("small", c))))) for a, b, c in facts)
-    return _tag("dl", Markup("".join(cells)), class_="facts")
+    cells = (
+        tag("div", Markup(tag("dt", a) + tag("dd", Markup(markup.escaped(b) + tag("small", c))))) for a, b, c in facts
+    )
+    return tag("dl", Markup("".join(cells)), class_="facts")
 
 
 def _laws(found: Findings) -> Markup:
     parts = []
     if found.warnings:
-        parts.append(_tag("div", Markup("".join(_tag("p", w) for w in found.warnings)), class_="warning"))
+        parts.append(tag("div", Markup("".join(tag("p", w) for w in found.warnings)), class_="warning"))
+    if found.answers.no_laws:
+        return Markup("".join([*parts, tag("p", f"No laws of size and data: {found.answers.no_laws}.")]))
     for finding in found.laws:
         fit = finding.fit
         if fit is None:
-            inside = _tag("p", f"Not identified: {finding.why}.", class_="missing")
+            inside = tag("p", f"Not identified: {finding.why}.", class_="missing")
         elif not finding.sound:
-            inside = _tag("p", _mathematics(f"Doubtful: {fit.status} ({fit.why})."), class_="missing")
+            inside = tag("p", markup.mathematics(f"Doubtful: {fit.status} ({fit.why})."), class_="missing")
         else:
-            inside = _tag("p", Markup(f"L = {_mathematics(findings.formula(fit))}"), class_="formula")
+            inside = tag("p", Markup(f"L = {markup.mathematics(findings.formula(fit))}"), class_="formula")
             intervals = (f"{n} {i}" for n, _, i in findings.constants(fit) if n in findings.EXPONENTS)
             text = f"{digits.percent(LEVEL)} intervals: {', '.join(intervals)}. From {fit.n_runs} {_rows_of(finding)}."
-            inside += _tag("p", _mathematics(text))
-            inside += "".join(_tag("p", line) for line in (finding.misfit(), finding.forecast()) if line)
+            inside += tag("p", markup.mathematics(text))
+            inside += "".join(tag("p", line) for line in (finding.misfit(), finding.forecast()) if line)
         if fit and finding.evidence:
-            inside += _tag("p", finding.evidence, class_="evidence")
+            inside += tag("p", finding.evidence, class_="evidence")
         parts.append(
-            _tag(
+            tag(
                 "div",
-                Markup(_tag("h3", finding.title) + _tag("div", Markup(inside))),
+                Markup(tag("h3", finding.title) + tag("div", Markup(inside))),
                 class_="law",
                 id=finding.law.name,
             )
@@ -197,7 +197,7 @@ def _curves(found: Findings, curves: Table | None, shades: Shades) -> Markup:
         return Markup("")
     compute = found.law(laws.KaplanC)
     fit = compute.fit if compute.sound else None
-    return _figure(
+    return markup.figure(
         plots.learning_curves(shown, ends=found.envelope, fit=fit, shades=shades),
         "curves",
         "Held-out loss along training, one line per run, a dot at its end. At the right the lower envelope of all runs"
@@ -208,9 +208,11 @@ def _curves(found: Findings, curves: Table | None, shades: Shades) -> Markup:
 def _surfaces(found: Findings, shades: Shades) -> Markup:
     parts: list[str] = []
     shown = [f for f in found.laws if f.sound and len(f.law.inputs) == 2]
+    if found.answers.no_laws or (found.answers.profiles and not shown):
+        return Markup("")
     if not shown and len(found.table) > 1:
         caption = "Dots are runs, joined by lines: these runs identify no law of N and D."
-        parts.append(_figure(plots.against_size_and_data(found.table, shades=shades), "loss", caption))
+        parts.append(markup.figure(plots.against_size_and_data(found.table, shades=shades), "loss", caption))
     for finding in shown:
         fit, rows, column = finding.fit, finding.table, finding.law.inputs[1]
         assert fit is not None
@@ -218,13 +220,13 @@ def _surfaces(found: Findings, shades: Shades) -> Markup:
         data = "tokens processed" if column == "tokens" else "unique tokens, repeated until the held-out loss turned"
         sigma = found.noise.sigma if found.noise else None
         parts += [
-            _tag("h3", finding.title),
-            _figure(
+            tag("h3", finding.title),
+            markup.figure(
                 plots.against_size_and_data(rows, fit, column=column, shades=shades),
                 f"{finding.law.name}-loss",
                 f"Dots are runs, lines the fitted law with the 95 % band of its mean. D: {data}.",
             ),
-            _figure(
+            markup.figure(
                 plots.residuals(fit, rows, sigma=sigma, shades=shades),
                 f"{finding.law.name}-residuals",
                 f"Residuals, rms {digits.percent(fit.residuals.rms)}"
@@ -232,7 +234,7 @@ def _surfaces(found: Findings, shades: Shades) -> Markup:
             ),
         ]
     single = [
-        _figure(
+        markup.figure(
             plots.against_one(finding.fit, finding.table, shades=shades),
             f"{finding.law.name}-loss",
             f"{finding.title} with its 95 % band. {finding.evidence}",
@@ -242,11 +244,13 @@ def _surfaces(found: Findings, shades: Shades) -> Markup:
         if finding.sound and finding.fit and finding.table and finding.law in (laws.KaplanN, laws.KaplanD)
     ]
     if single:
-        parts += [_tag("h3", "One quantity at a time"), _tag("div", Markup("".join(single)), class_="pair")]
+        parts += [tag("h3", "One quantity at a time"), tag("div", Markup("".join(single)), class_="pair")]
     return Markup("".join(parts))
 
 
 def _constants(found: Findings) -> Markup:
+    if found.answers.no_laws:
+        return Markup("")
     interval_ = f"{digits.percent(LEVEL)} interval"
     head = (
         "Constant", "This study", (interval_, "profile likelihood"), (interval_, "bootstrap"),
@@ -260,7 +264,7 @@ def _constants(found: Findings) -> Markup:
         for c in finding.law.constants():
             papers = (_printed(PUBLISHED[finding.law].get(paper, {}).get(c.name, "–")) for paper in PAPERS)
             rows.append((_symbol(c.name, c.unit), *_estimate(finding, c.name), *papers))
-    table = _table(head, rows, text=1, wide=True)
+    table = markup.table(head, rows, text=1, wide=True)
     notes = [
         f"Intervals are profile likelihood at {digits.percent(LEVEL)}; beside them bootstrap percentiles of "
         f"{findings.DRAWS} refits to resampled runs, which cover less than they say where runs are few. The fits are "
@@ -270,7 +274,12 @@ def _constants(found: Findings) -> Markup:
         "at which size a loss per token is reached, and a token is another piece of another text in every study. "
         "Kaplan's laws have no irreducible loss, so their exponents are far smaller than those beside an E.",
     ]
-    parts = [Markup('<div class="scroll">'), table, Markup("</div>"), *(_tag("p", _mathematics(n)) for n in notes)]
+    parts = [
+        Markup('<div class="scroll">'),
+        table,
+        Markup("</div>"),
+        *(tag("p", markup.mathematics(n)) for n in notes),
+    ]
     parts += [_entropy(found)]
     remarks = [
         f"{finding.title}: {note}."
@@ -280,7 +289,7 @@ def _constants(found: Findings) -> Markup:
         if note not in found.everything.notes
     ]
     if remarks:
-        parts += [_tag("h3", "Remarks of the fits"), _list(remarks)]
+        parts += [tag("h3", "Remarks of the fits"), markup.bullets(remarks)]
     return Markup("".join(parts))
 
 
@@ -293,7 +302,7 @@ def _estimate(finding: Finding, name: str) -> Iterator[str]:
     value, interval = digits.constant(fit.constants[name], *fit.intervals[name])
     drawn = digits.constant(fit.constants[name], *fit.percentile[name])[1] if fit.percentile else "–"
     for text in (value, interval, drawn):
-        yield text if finding.sound else _tag("span", text, class_="doubtful")
+        yield text if finding.sound else tag("span", text, class_="doubtful")
 
 
 def _entropy(found: Findings) -> Markup:
@@ -306,19 +315,19 @@ def _entropy(found: Findings) -> Markup:
     if chinchilla.sound and chinchilla.fit:
         low, high = chinchilla.fit.intervals["E"]
         text += f" The interval of E {'contains' if low <= floor <= high else 'misses'} it."
-    return _tag("p", text)
+    return tag("p", text)
 
 
 def _checks(found: Findings) -> Markup:
-    parts = [_tag("h3", "Seed noise"), _tag("p", found.noise_sentence())]
+    parts = [tag("h3", "Seed noise"), tag("p", found.noise_sentence())]
     if found.noise:
         rows = [
             (f"{g.params:,.0f}", digits.short(g.tokens), str(len(g.losses)), f"{np.mean(g.losses):.4f}",
              f"{min(g.losses):.4f} to {max(g.losses):.4f}", digits.percent(g.sigma))
             for g in found.noise.groups
         ]  # fmt: skip
-        parts.append(_table(("N", "D", "Seeds", "Mean loss", "Range", "Standard deviation"), rows))
-    parts += [_tag("h3", "Learning rate"), _tag("p", found.rate_rule)]
+        parts.append(markup.table(("N", "D", "Seeds", "Mean loss", "Range", "Standard deviation"), rows))
+    parts += [tag("h3", "Learning rate"), tag("p", found.rate_rule)]
     if found.rates:
         rows = [
             (f"{check.params:,.0f}", digits.short(check.tokens), f"{check.rate:.3g}",
@@ -328,13 +337,15 @@ def _checks(found: Findings) -> Markup:
             for check in found.rates
             for trial in check.trials
         ]  # fmt: skip
-        parts.append(_table(("N", "D", "Own rate", "Loss", "Other rate", "Loss", "Change"), rows))
+        parts.append(markup.table(("N", "D", "Own rate", "Loss", "Other rate", "Loss", "Change"), rows))
         if not any(check.diverged or check.best for check in found.rates):
             lost = not all(math.isfinite(trial.change) for check in found.rates for trial in check.trials)
             tried = "No other rate that was tried" + (" without diverging" if lost else "")
-            parts.append(_tag("p", f"{tried} lowers the loss by over {digits.percent(RATE)}."))
-    parts += [_tag("p", sentence) for sentence in found.untried]
-    parts.append(_tag("h3", "Are the data ample?"))
+            parts.append(tag("p", f"{tried} lowers the loss by over {digits.percent(RATE)}."))
+    parts += [tag("p", sentence) for sentence in found.untried]
+    if found.answers.no_laws:
+        return Markup("".join(parts))
+    parts.append(tag("h3", "Are the data ample?"))
     rows = [
         (f"{d.params:,.0f}", digits.short(d.unique_tokens), f"{d.loss:.4f}", digits.percent(d.change), d.basis)
         for d in found.doublings
@@ -344,14 +355,17 @@ def _checks(found: Findings) -> Markup:
         f"the unique tokens D lowered the loss by under {digits.percent(DOUBLING)}, and needs {findings.LEAST} such "
         "sizes."
     )
-    parts += [_tag("p", text), _table(("N", "Largest D", "Loss", "Last doubling took off", "Seen from"), rows)]
+    parts += [
+        tag("p", text),
+        markup.table(("N", "Largest D", "Loss", "Last doubling took off", "Seen from"), rows),
+    ]
     for finding in found.laws:
         if finding.foretold and len(finding.law.inputs) == 2:
             f = finding.foretold
             parts += [
-                _tag("h3", f"Forecast of the largest models: {finding.title}"),
-                _tag("p", f.sentence()),
-                _figure(
+                tag("h3", f"Forecast of the largest models: {finding.title}"),
+                tag("p", f.sentence()),
+                markup.figure(
                     plots.held_out(f.measured, f.predicted, f.low, f.high, f.D, column=finding.law.inputs[1]),
                     f"{finding.law.name}-held-out",
                     "Bars: 95 % interval of a single run, from the law's own uncertainty and the scatter of runs.",
@@ -375,7 +389,7 @@ def _positions(found: Findings, positions: Table | None, shades: Shades) -> Mark
         "Held-out loss by position in the context, averaged over half octaves, for the runs of each size with the most "
         "unique tokens."
     )
-    return _figure(plots.positions(shown, shades=shades), "positions", caption, "half")
+    return markup.figure(plots.positions(shown, shades=shades), "positions", caption, "half")
 
 
 def _runs(found: Findings, shades: Shades) -> Markup:
@@ -414,23 +428,23 @@ def _runs(found: Findings, shades: Shades) -> Markup:
                 cell(i, "seconds", ",.0f"),
             )
         )
-    lead = _tag("p", Markup(f"The same with every column, at full precision: {_links()}."))
-    body = _table(head, rows, text=2, classes=classes, wide=True)
+    lead = tag("p", Markup(f"The same with every column, at full precision: {_links()}."))
+    body = markup.table(head, rows, text=2, classes=classes, wide=True)
     return Markup(lead + f'<div class="scroll">{body}</div>')
 
 
 def _excluded(found: Findings) -> Markup:
     items = []
     for e in found.excluded:
-        ids = _tag("span", f"({', '.join(map(_id, e.rows))})", class_="soft")
-        items.append(Markup(f"{_count(len(e.rows))}: {_text(e.reason)} {ids}"))
+        ids = tag("span", f"({', '.join(map(_id, e.rows))})", class_="soft")
+        items.append(Markup(f"{_count(len(e.rows))}: {markup.escaped(e.reason)} {ids}"))
     for finding in found.laws:
         own = [e for e in finding.fit.excluded if e not in found.excluded] if finding.fit else []
-        items += [_text(f"{_count(len(e.rows))} for {finding.title} alone: {e.reason}") for e in own]
-    items += [Markup(_text(note)) for note in found.everything.notes]
+        items += [markup.escaped(f"{_count(len(e.rows))} for {finding.title} alone: {e.reason}") for e in own]
+    items += [Markup(markup.escaped(note)) for note in found.everything.notes]
     if not items:
-        return _tag("p", "No run was left out.")
-    return Markup(_list(items) + _tag("p", "Which runs each law was fitted to is in findings.json."))
+        return tag("p", "No run was left out.")
+    return Markup(markup.bullets(items) + tag("p", "Which runs each law was fitted to is in findings.json."))
 
 
 def _conventions(found: Findings) -> Markup:
@@ -468,7 +482,7 @@ def _conventions(found: Findings) -> Markup:
             "known for this source, see the constants" if table.has("loss_floor") else "not known for text",
         )
     )
-    return _pairs(pairs)
+    return markup.pairs(pairs)
 
 
 def _origin(found: Findings, origins: Sequence[Origin]) -> Markup:
@@ -484,97 +498,29 @@ def _origin(found: Findings, origins: Sequence[Origin]) -> Markup:
     pairs += [("Trained with", what) for what in dict.fromkeys(_versions(o.versions) for o in origins if o.versions)]
     if math.isfinite(spent):
         pairs.append(("Training", f"{spent / 60:,.1f} minutes, all runs added up"))
-    return Markup(_pairs(pairs) + _tag("p", Markup(f"Data of this page: {_links()}.")))
+    return Markup(markup.pairs(pairs) + tag("p", Markup(f"Data of this page: {_links()}.")))
 
 
 def _versions(versions: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
-# --- pieces of HTML
-
-
-def _text(value: str) -> Markup:
-    """Escaped, unless it is our own HTML already."""
-    return value if isinstance(value, Markup) else Markup(html.escape(str(value)))
-
-
-def _tag(name: str, content: str, *, class_: str = "", id: str = "", href: str = "") -> Markup:
-    given = (("class", class_), ("id", id), ("href", href))
-    attributes = "".join(f' {key}="{html.escape(value)}"' for key, value in given if value)
-    return Markup(f"<{name}{attributes}>{_text(content)}</{name}>")
-
-
-def _list(items: Iterable[str]) -> Markup:
-    return _tag("ul", Markup("".join(_tag("li", item) for item in items)))
-
-
-def _pairs(pairs: Iterable[tuple[str, str]]) -> Markup:
-    return _tag("dl", Markup("".join(_tag("dt", a) + _tag("dd", b) for a, b in pairs)), class_="pairs")
-
-
-def _table(
-    head: Sequence[str | tuple[str, str]],
-    rows: Sequence[Sequence[str] | str],
-    *,
-    text: int = 0,
-    classes: Sequence[str] = (),
-    wide: bool = False,
-) -> Markup:
-    """A table; a row that is one string heads a group. The first `text` columns are set flush left.
-
-    A wide one fills the page.
-    """
-    last = len(head) - 1
-
-    def align(k: int) -> str:
-        wordy = text == 0 and k == last and any(re.search("[a-z]{5}", row[k]) for row in rows)
-        return "text" if k < text or wordy else ""
-
-    heads = "".join(
-        _tag("th", h if isinstance(h, str) else Markup(_text(h[0]) + _tag("small", h[1])), class_=align(k))
-        for k, h in enumerate(head)
-    )
-    lines = []
-    for r, row in enumerate(rows):
-        if isinstance(row, str):
-            lines.append(f'<tr><th class="group" colspan="{len(head)}">{_text(row)}</th></tr>')
-            continue
-        cells = "".join(
-            _tag("td", c, class_=" ".join(filter(None, (align(k), "id" if classes and k == 0 else ""))))
-            for k, c in enumerate(row)
-        )
-        lines.append(_tag("tr", Markup(cells), class_=classes[r] if classes else ""))
-    inside = f"<thead><tr>{heads}</tr></thead><tbody>{''.join(lines)}</tbody>"
-    return _tag("table", Markup(inside), class_="wide" if wide else "")
-
-
-def _figure(figure: Figure, id: str, caption: str, class_: str = "") -> Markup:
-    drawing = plots.svg(figure, id).replace("<svg", f'<svg role="img" aria-label="{html.escape(caption)}"', 1)
-    return _tag("figure", Markup(drawing + _tag("figcaption", caption)), class_=class_, id=f"figure-{id}")
+# --- pieces
 
 
 def _links() -> Markup:
     names = ("runs.csv", "curves.csv", "positions.csv", "findings.json")
-    return Markup(", ".join(_tag("a", name, href=name) for name in names))
-
-
-def _mathematics(text: str) -> Markup:
-    """Escaped text with Greek exponents, subscripts and superscripts."""
-    text = html.escape(text)
-    text = re.sub(r"\^(-?[\d.]+)", r"<sup>\1</sup>", text)
-    text = re.sub(r"\b(alpha|beta|[NDC])(?:_(\w))\b", r"\1<sub>\2</sub>", text)
-    return Markup(re.sub(r"\balpha", "α", re.sub(r"\bbeta", "β", text)))
+    return Markup(", ".join(tag("a", name, href=name) for name in names))
 
 
 def _printed(value: str) -> Markup:
     """A published value, its interval below it in small."""
     number, _, interval = value.partition(" (")
-    return Markup(_text(number) + (_tag("small", interval.rstrip(")")) if interval else ""))
+    return Markup(markup.escaped(number) + (tag("small", interval.rstrip(")")) if interval else ""))
 
 
 def _symbol(name: str, unit: str) -> Markup:
-    return Markup(_mathematics(name) + (f' <span class="soft">{_text(unit)}</span>' if unit else ""))
+    return Markup(markup.mathematics(name) + (f' <span class="soft">{markup.escaped(unit)}</span>' if unit else ""))
 
 
 def _rows_of(finding: Finding) -> str:

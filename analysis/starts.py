@@ -39,6 +39,13 @@ def starts_of(problem: Problem, starts: ArrayLike | int, fixed: dict[str, float]
     return solver.to_theta(law, values)
 
 
+def some_of(theta0: Array, most: int) -> Array:
+    """So many of the starts (s, p) at most, taken by chance, always the same: a grid's first ones lie in a corner."""
+    if len(theta0) <= most:
+        return theta0
+    return theta0[np.sort(np.random.default_rng(0).choice(len(theta0), most, replace=False))]
+
+
 def _solve_linear(problem: Problem, values: Array, fixed: dict[str, float]) -> Array:
     """Starts (s, p) with the law's linear constants at their least-squares values given the others."""
     law = problem.law

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis import intervals, solver
+from analysis import descent, intervals, solver
 from analysis.laws import Chinchilla, KaplanN, KaplanND, KaplanNS, Law
 from analysis.solver import Array, Objective, Problem
 from analysis.starts import starts_of
@@ -63,11 +63,17 @@ def ladder(ranges: dict[str, tuple[float, float]], n: int) -> tuple[Array, ...]:
     return tuple(column.ravel() for column in mesh)
 
 
-def estimate(problem: Problem) -> tuple[Array, Array]:
-    """Best optimum of each of the problem's data sets, as `analysis.fit` finds it."""
+def descents(problem: Problem, starts: Array) -> solver.Solutions:
+    """From all starts for each of the problem's data sets, those of the first data set first."""
     m = len(problem.y)
-    starts = starts_of(dataclasses.replace(problem, y=problem.y[:1]), STARTS, {})
-    found = solver.solve(problem, np.tile(starts, (m, 1)), data=np.repeat(np.arange(m), STARTS), lanes=LANES)
+    data = np.repeat(np.arange(m), len(starts))
+    return solver.solve(problem, np.tile(starts, (m, 1)), data=data, tolerance=solver.CLOSE, lanes=LANES)
+
+
+def estimate(problem: Problem) -> tuple[Array, Array]:
+    """Best optimum of each of the problem's data sets, as a fit finds it."""
+    m = len(problem.y)
+    found = descents(problem, starts_of(dataclasses.replace(problem, y=problem.y[:1]), STARTS, {}))
     best = found.value.reshape(m, STARTS).argmin(1)
     return found.theta.reshape(m, STARTS, -1)[np.arange(m), best], found.value.reshape(m, STARTS)[np.arange(m), best]
 
@@ -88,21 +94,22 @@ def profiles(
     return low, high, theta, np.isin(np.arange(len(theta)), again)
 
 
-def percentiles(problem: Problem, theta: Array, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Percentile intervals of each data set, (m, p) each."""
+def percentiles(problem: Problem, starts: Array, seed: int) -> tuple[Array, Array]:
+    """Percentile intervals of each data set as a fit gives them, (m, p) each: its optima, its jitter, its choice."""
     m, n = problem.y.shape
-    p = theta.shape[1]
+    p = starts.shape[1]
+    free = np.ones(p, bool)
     low, high = np.empty((m, p)), np.empty((m, p))
-    part = 25  # data sets at a time
-    for i in range(0, m, part):
-        sets = np.arange(i, min(i + part, m))
-        counts = intervals.resample(rng, n, DRAWS * len(sets)).reshape(len(sets), DRAWS, n)
-        counts[(counts > 0).sum(-1) <= p] = 1  # a draw of too few different runs tells nothing: the runs themselves
-        data = np.repeat(sets, DRAWS)
-        drawn = problem.with_data(problem.y[data], counts.reshape(-1, n).astype(float))
-        found = solver.solve(drawn, theta[data], data=np.arange(len(data)), tolerance=solver.CLOSE, lanes=LANES)
-        ends = np.percentile(found.theta.reshape(len(sets), DRAWS, p), [2.5, 97.5], axis=1)
-        low[sets], high[sets] = ends
+    found = descents(problem, starts)
+    for i in range(m):
+        one = problem.with_data(problem.y[i], problem.weights[i])
+        lanes = slice(i * len(starts), (i + 1) * len(starts))
+        mine = solver.Solutions(*(getattr(found, f.name)[lanes] for f in dataclasses.fields(found)))
+        best = descent.best_of(one, mine, free)
+        counts = intervals.resample(np.random.default_rng([seed, i]), n, DRAWS)
+        counts = counts[(counts > 0).sum(-1) > p]
+        draws = intervals.bootstrap(one, np.vstack([best.theta, *best.others]), best.spread, free, counts, seed)
+        low[i], high[i] = intervals.percentile(draws, LEVEL)
     return low, high
 
 
@@ -129,7 +136,8 @@ def calibrate(law: Law, x: tuple[Array, ...], noise: float, loss: str, replicate
     forecast = float((miss <= half).mean())
 
     some = problem.with_data(y[:bootstrapped], problem.weights[:bootstrapped])
-    low_, high_ = percentiles(some, theta[:bootstrapped], rng)
+    starts = starts_of(dataclasses.replace(problem, y=y[:1]), STARTS, {})
+    low_, high_ = percentiles(some, starts, seed=n)
     percentile = ((low_ <= truth) & (truth <= high_)).mean(0)
     case = (kind.name, n, noise, loss)
     names = [c.name for c in kind.constants()]

@@ -11,7 +11,7 @@ import json
 import math
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 from scaling.errors import InputError
@@ -19,6 +19,8 @@ from scaling.errors import InputError
 T = TypeVar("T")
 
 SEMANTICS = 1  # raised when a default or the meaning of a field changes, so that no run aliases an older one
+# Fields that came after SEMANTICS was set. At their defaults they say nothing new, and identities leave them out.
+ADDED = ("optim.decay", "optim.warmup_tokens", "eval.noise", "eval.transfer", "eval.train_windows")
 
 
 def _plain(config: Any, prefix: str = "") -> None:
@@ -99,13 +101,15 @@ class OptimConfig:
 
     learning_rate: float = 1e-3  # peak
     optimizer: Literal["adam", "adamw"] = "adam"
-    schedule: Literal["cosine", "constant"] = "cosine"  # after the warm-up; cosine ends at zero with the last step
+    schedule: Literal["cosine", "constant", "linear", "wsd"] = "cosine"  # after the warm-up, see scaling.optim
     warmup: float = 0.05  # share of the steps
     weight_decay: float = 0.0  # adamw only, on matrices; decoupled, multiplied by the learning rate
     b1: float = 0.9
     b2: float = 0.99  # 0.95 is too low at small batches: Porian et al. (2024)
     eps: float = 1e-8
     clip: float = 1.0  # global gradient norm
+    decay: float = 0.2  # wsd only: share of the steps in the cooldown that ends the run
+    warmup_tokens: int | None = None  # in place of the share, so that runs of several lengths warm up alike
 
     def __post_init__(self):
         _plain(self, "optim.")
@@ -114,6 +118,17 @@ class OptimConfig:
         _positive(self, "learning_rate", "eps", "clip", prefix="optim")
         if not 0 <= self.warmup < 1:
             raise InputError(f"optim.warmup={self.warmup} is a share of the steps; use 0 to 0.99, such as 0.05")
+        if self.warmup_tokens is not None and self.warmup_tokens < 0:
+            raise InputError(
+                f"optim.warmup_tokens={self.warmup_tokens} is negative; use 0 or more, or none for a share"
+            )
+        if not 0 < self.decay <= 1:
+            raise InputError(f"optim.decay={self.decay} is a share of the steps; use 0.01 to 1, such as 0.2")
+        if self.schedule != "wsd" and self.decay != type(self).decay:
+            raise InputError(
+                f"optim.decay={self.decay} with optim.schedule={self.schedule}; only wsd has a cooldown of its own: "
+                "use --set optim.schedule=wsd, or leave optim.decay out"
+            )
         for name in ("b1", "b2"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"optim.{name}={getattr(self, name)} must lie in [0, 1)")
@@ -126,15 +141,27 @@ class OptimConfig:
 
 @dataclasses.dataclass(frozen=True)
 class EvalConfig:
-    """The held-out loss: on the same windows for every run, before the first step and after S/2^(j/k), j = 0, 1, ..."""
+    """What is measured on the way: before the first step and after S/2^(j/k), j = 0, 1, ... updates.
+
+    The held-out loss always, on the same windows for every run; the others where they are asked for.
+    """
 
     windows: int = 256  # of n_ctx tokens each
     per_octave: int = 2  # k: evaluations per doubling of the tokens seen
     octaves: int = 7  # how far back from the last step
+    noise: int = 0  # batches over which the gradient noise is measured each time
+    transfer: tuple[str, ...] = ()  # other sources of held-out windows, read with the run's tokenizer
+    train_windows: int = 0  # of the run's own first examples, whose loss is measured as the held-out one is
 
     def __post_init__(self):
         _plain(self, "eval.")
         _positive(self, "windows", "per_octave", "octaves", prefix="eval")
+        for name in ("noise", "train_windows"):
+            if getattr(self, name) < 0:
+                raise InputError(f"eval.{name}={getattr(self, name)} is negative; use 0 for none")
+        object.__setattr__(self, "transfer", tuple(self.transfer))  # a list after JSON
+        if len(set(self.transfer)) < len(self.transfer):
+            raise InputError(f"eval.transfer={','.join(self.transfer)} names a source twice; name each once")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,7 +170,9 @@ class RunConfig:
 
     model: ModelConfig
     tokens: int  # D processed
-    unique_tokens: int | None = None  # D available; None: as many as are processed (one epoch)
+    # Examples are windows of the stream's first unique_tokens, each seen once per epoch; None: as many as `tokens`.
+    # Where it exceeds `tokens`, the run sees so many of them once: thus runs of several lengths share their examples.
+    unique_tokens: int | None = None
     batch: int = 16  # sequences of n_ctx tokens
     seed: int = 0  # initialisation, order of the examples, dropout
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the computation; parameters and loss are float32
@@ -159,15 +188,23 @@ class RunConfig:
             raise InputError(f"seed={self.seed} must lie between 0 and {2**32 - 1}")
         for name, value, unit, why in (
             ("tokens", self.tokens, self.batch_tokens, "a whole number of steps of batch x n_ctx tokens"),
-            ("unique_tokens", self.U, self.model.n_ctx, "a whole number of windows of n_ctx tokens"),
+            ("unique_tokens", self.pool, self.model.n_ctx, "a whole number of windows of n_ctx tokens"),
         ):
             if value <= 0 or value % unit:
                 nearest = max(1, round(value / unit)) * unit
                 raise InputError(f"{name}={value} is not {why} ({unit}); the nearest is {nearest}")
-        if self.U > self.tokens:
+        if self.optim.schedule == "wsd" and self.warmup_steps + self.decay_steps > self.steps:
             raise InputError(
-                f"unique_tokens={self.U} exceeds tokens={self.tokens}: the run never sees them all; "
-                "use unique_tokens=none for one epoch"
+                f"the warm-up of {self.warmup_steps} updates and the cooldown of {self.decay_steps} do not fit into "
+                f"tokens={self.tokens}, {self.steps} updates; use more tokens, or a smaller optim.decay or warm-up"
+            )
+        if self.warmup_steps > self.steps:
+            raise InputError(
+                f"optim.warmup_tokens={self.optim.warmup_tokens} exceeds tokens={self.tokens}; use a part of them"
+            )
+        if self.eval.noise and len(self.noise_batches) < 2:
+            raise InputError(
+                f"eval.noise={self.eval.noise} with batch={self.batch}: it compares halves; use an even batch"
             )
         if self.data.tokenizer == "bytes" and self.model.n_vocab != 257:
             raise InputError(
@@ -176,9 +213,14 @@ class RunConfig:
             )
 
     @property
-    def U(self) -> int:
-        """Unique tokens available, the D of Kaplan's L(N, D)."""
+    def pool(self) -> int:
+        """Tokens of the stream from which the examples are drawn."""
         return self.tokens if self.unique_tokens is None else self.unique_tokens
+
+    @property
+    def U(self) -> int:
+        """Unique tokens available to the run, the D of Kaplan's L(N, D)."""
+        return min(self.pool, self.tokens)
 
     @property
     def batch_tokens(self) -> int:
@@ -192,7 +234,19 @@ class RunConfig:
 
     @property
     def warmup_steps(self) -> int:
+        if self.optim.warmup_tokens is not None:
+            return math.ceil(self.optim.warmup_tokens / self.batch_tokens)
         return math.ceil(self.optim.warmup * self.steps)
+
+    @property
+    def decay_steps(self) -> int:
+        """Updates of the cooldown, at the end of a run of schedule wsd."""
+        return math.ceil(self.optim.decay * self.steps) if self.optim.schedule == "wsd" else 0
+
+    @property
+    def noise_batches(self) -> tuple[int, ...]:
+        """Batches, in sequences, at which the gradient's norm is measured: halves down to an eighth of the whole."""
+        return tuple(self.batch // parts for parts in (8, 4, 2, 1) if self.batch % parts == 0)
 
     @property
     def eval_steps(self) -> tuple[int, ...]:
@@ -201,6 +255,9 @@ class RunConfig:
             self.steps * 2 ** (-j / self.eval.per_octave) for j in range(self.eval.octaves * self.eval.per_octave + 1)
         )
         return tuple(sorted({0} | {round(step) for step in back if step >= 1}))
+
+
+_SECTIONS = {"optim": OptimConfig, "eval": EvalConfig}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -216,26 +273,48 @@ class Study:
             raise InputError(f"study {self.name!r} has no runs")
 
 
-def identity(run: RunConfig, tokens_id: str) -> str:
+def identity(run: RunConfig, tokens_id: str, transfer_ids: Sequence[str] = ()) -> str:
     """A run's id: a hash of everything its result depends on.
 
     `tokens_id` stands for the data (source and tokenizer): the same tokens under another path are the same run.
+    `transfer_ids` do so for the sources in `eval.transfer`; without them their names are taken.
     """
-    fields = to_dict(run) | {"unique_tokens": run.U}
+    fields: dict[str, Any] = to_dict(run) | {"unique_tokens": run.pool}
     del fields["data"]
+    if transfer_ids:
+        fields["eval"]["transfer"] = list(transfer_ids)
+    if run.optim.warmup_tokens is not None:
+        fields["optim"]["warmup"] = OptimConfig.warmup  # not looked at
+    for key in ADDED:
+        section, name = key.split(".")
+        if getattr(getattr(run, section), name) == getattr(_SECTIONS[section], name):
+            del fields[section][name]
     text = json.dumps([SEMANTICS, tokens_id, fields], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def program(run: RunConfig) -> RunConfig:
-    """`run` with all that is an array in its program set to one value: runs of equal programs can be one pack."""
+    """`run` with all that is an array in its program set to one value: runs of equal programs can be one pack.
+
+    Adam is AdamW whose decay is zero.
+    """
     return dataclasses.replace(
         run,
         seed=0,
         tokens=run.batch_tokens,
         unique_tokens=None,
         data=DataConfig(),
-        optim=dataclasses.replace(run.optim, learning_rate=1.0, schedule="constant", warmup=0.0),
+        optim=dataclasses.replace(
+            run.optim,
+            learning_rate=1.0,
+            optimizer="adamw",
+            schedule="constant",
+            warmup=0.0,
+            weight_decay=0.0,
+            decay=OptimConfig.decay,
+            warmup_tokens=None,
+        ),
+        eval=dataclasses.replace(run.eval, per_octave=1, octaves=1),
     )
 
 
@@ -290,7 +369,12 @@ def known_key(key: str, known: Mapping[str, T]) -> T:
 
 
 def parse(key: str, text: str, hint: Any) -> Any:
-    """The value that `text` means for a field of type `hint`: int, float, str, bool, a Literal, or `int | None`."""
+    """The value that `text` means for a field of type `hint`.
+
+    One of int, float, str, bool, a Literal, `int | None`, or `tuple[str, ...]`: names with commas between them.
+    """
+    if typing.get_origin(hint) is tuple:
+        return tuple(part.strip() for part in text.split(",")) if text not in ("", "none") else ()
     if typing.get_origin(hint) is Literal:
         if text not in typing.get_args(hint):
             raise InputError(f"{key}={text}: wanted one of {', '.join(map(str, typing.get_args(hint)))}")

@@ -19,12 +19,17 @@ def keep_programs() -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Replaces `path` in one step, so that a reader or a crash finds the old or the new text, never half of one."""
+    """`write`, of a value as JSON."""
+    write(path, json.dumps(value, indent=1).encode())
+
+
+def write(path: Path, content: bytes) -> None:
+    """Replaces `path` in one step, so that a reader or a crash finds the old or the new, never half of one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with new.open("w") as file:
-            json.dump(value, file, indent=1)
+        with new.open("wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(new, path)

@@ -1,9 +1,12 @@
-"""Model sizes from one rule."""
+"""Model sizes from one rule, and shapes of one size."""
 
+import math
 from collections.abc import Sequence
 
 from scaling.config import ModelConfig
 from scaling.errors import InputError
+
+TOLERANCE = 0.01  # of N, among shapes that are to be of one size
 
 
 def transformer(d_model: int, n_layer: int, d_head: int = 16, **fields) -> ModelConfig:
@@ -22,3 +25,28 @@ def transformer(d_model: int, n_layer: int, d_head: int = 16, **fields) -> Model
 def ladder(shapes: Sequence[tuple[int, int]], **fields) -> tuple[ModelConfig, ...]:
     """Standard shapes (d_model, n_layer) in order of N."""
     return tuple(sorted((transformer(d_model, n_layer, **fields) for d_model, n_layer in shapes), key=lambda m: m.N))
+
+
+def matched(N: int, n_layer: int, *, ff_ratio: float = 4.0, d_head: int = 16, **fields) -> ModelConfig:
+    """A shape of N non-embedding parameters within TOLERANCE: `n_layer` deep, d_ff near ff_ratio * d_model.
+
+    d_attn = d_model. The width is a multiple of `d_head`, the one whose d_ff comes nearest to the ratio; d_ff takes up
+    what the steps of the width leave, so that shapes of very different ratios have nearly the same N. `fields` are
+    those of ModelConfig.
+
+    Raises:
+        InputError: no such shape, for the model would be narrower than a head, or too small for N to be met.
+    """
+
+    def ff(width: int) -> int:
+        return round(N / (2 * n_layer * width)) - 2 * width  # N = 2 d_model n_layer (2 d_attn + d_ff)
+
+    widest = int((N / (4 * n_layer)) ** 0.5) // d_head * d_head
+    widths = [width for width in range(d_head, widest + 1, d_head) if ff(width) > 0]
+    if not widths:
+        raise InputError(f"{N} parameters in {n_layer} layers are narrower than a head of {d_head}; use fewer layers")
+    d_model = min(widths, key=lambda width: abs(math.log(ff(width) / (ff_ratio * width))))
+    model = ModelConfig(d_model, n_layer, d_model // d_head, d_model, ff(d_model), **fields)
+    if abs(model.N / N - 1) > TOLERANCE:
+        raise InputError(f"{N} parameters in {n_layer} layers: the nearest has {model.N}; use fewer layers")
+    return model

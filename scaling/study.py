@@ -1,33 +1,37 @@
-"""A study on disk: expand its config, pack its runs, train them on workers, resume, tell how far it is.
+"""A study on disk: expand its config, pack its runs, read and write study.json, read what its packs have come to.
 
     DIR/study.json              the study, its layout, its packs and their runs, written before the first step
-    DIR/packs/ID/checkpoints    what the pack leaves behind (scaling.record)
-    DIR/packs/ID/done.json      written after the last checkpoint: what `status` shows
-    DIR/lock                    held by the process that runs the study
+    DIR/packs/ID/claim-N        who trains the pack, or did (scaling.claims)
+    DIR/packs/ID/N/checkpoints  what the pack leaves behind (scaling.record)
+    DIR/packs/ID/N/history.npz  the history of a finished pack by itself
+    DIR/packs/ID/N/done.json    written last: what `status` shows, and the checksum of history.npz
+    DIR/packs/ID/N/failed.json  how often the pack failed, and of what
+    DIR/planning                held by the process that writes study.json
 
 Nothing here imports JAX: the workers do.
 """
 
 import contextlib
 import dataclasses
-import fcntl
+import functools
 import hashlib
-import importlib
-import importlib.util
-import inspect
+import io
 import json
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from scaling import config, counts, folders
+import numpy as np
+
+from scaling import calibration, claims, config, folders, layout, shards
 from scaling.config import DataConfig, RunConfig, Study
 from scaling.data import batches, tokens
 from scaling.errors import InputError
+from scaling.layout import Layout
 
 FORMAT = 1
-ACCELERATED_PACK = 16  # runs trained as one program where small models leave the device idle
+ATTEMPTS = 2  # at a pack that fails, before it is left alone
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +43,7 @@ class PlannedRun:
     tokens_id: str
     bytes_per_token: float  # of the held-out windows
     entropy_rate: float | None  # nats per byte, where the source knows it
+    transfer_ids: tuple[str, ...] = ()  # of the tokens of `eval.transfer`, in its order
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,24 +54,21 @@ class Pack:
     runs: tuple[PlannedRun, ...]
 
     @property
-    def cost(self) -> float:
-        """Relative time to train it: matrix products, and a part that small models pay for each token all the same."""
-        return sum(
-            run.config.tokens * (counts.flops_per_token(run.config.model)["flops_total"] + 1e5) for run in self.runs
-        )
+    def configs(self) -> tuple[RunConfig, ...]:
+        return tuple(run.config for run in self.runs)
 
     @property
     def steps(self) -> int:
-        return self.runs[0].config.steps
+        """Updates of its longest run."""
+        return max(run.config.steps for run in self.runs)
 
 
 @dataclasses.dataclass(frozen=True)
-class Layout:
-    """How a study is spread over this machine."""
+class Asked:
+    """What the config's function `more` answered, once the runs were done."""
 
-    device: str  # cpu | gpu | tpu
-    runs_per_pack: int
-    workers: int
+    of: str  # a hash of those runs
+    runs: tuple[RunConfig, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,124 +82,213 @@ class StudyFolder:
     tokens: dict[str, str]  # id -> folder of packed tokens
     runs: tuple[str, ...]  # ids that the study consists of now, in its order
     all_packs: tuple[Pack, ...]  # with those of an earlier form of the study: kept, not shown
+    asked: Asked | None = None
 
     @property
     def packs(self) -> list[Pack]:
-        """The packs that hold runs of the study as it is now."""
+        """The packs that hold runs of the study as it is now, but those whose runs are all done in other packs."""
         wanted = set(self.runs)
-        return [pack for pack in self.all_packs if any(run.id in wanted for run in pack.runs)]
+        of: dict[str, list[Pack]] = {}
+        for pack in self.all_packs:
+            for run in pack.runs:
+                if run.id in wanted:
+                    of.setdefault(run.id, []).append(pack)
+        twice = {pack.id for packs in of.values() if len(packs) > 1 for pack in packs}
+        done = {pack.id for packs in of.values() for pack in packs if pack.id in twice and self.done(pack)}
+        there = {run for run, packs in of.items() if any(pack.id in done for pack in packs)}
+        found = {
+            pack.id: pack
+            for run, packs in of.items()
+            for pack in packs
+            if pack.id not in twice or pack.id in done or any(r.id in wanted - there for r in pack.runs)
+        }
+        return list(found.values())
+
+    def part(self, part: int, of: int) -> list[Pack]:
+        """The packs of one part; one made before the study was divided belongs to the part of its first run."""
+        wanted = set(self.runs)
+        mine = [next(run.config for run in pack.runs if run.id in wanted) for pack in self.packs]
+        parts = shards.parts([run.config for p in self.packs for run in p.runs if run.id in wanted], of)
+        return [pack for pack, run in zip(self.packs, mine, strict=True) if parts[run] == part]
+
+    def claims(self, pack: Pack) -> Path:
+        """Where it is settled who trains the pack."""
+        return self.path / "packs" / pack.id
 
     def pack_folder(self, pack: Pack) -> Path:
-        return self.path / "packs" / pack.id
+        """Where the newest that the pack has left lies."""
+        return claims.data(self.claims(pack))
 
     def done(self, pack: Pack) -> dict[str, Any] | None:
         """What the finished pack left in done.json; None without it, or damaged: a worker then writes it again."""
-        try:
-            return json.loads((self.pack_folder(pack) / "done.json").read_text())
-        except (FileNotFoundError, json.JSONDecodeError):
-            return None
+        return _read(self.pack_folder(pack) / "done.json")
 
-    def share_done(self, pack: Pack) -> float:
-        """Of the pack's updates, those done or saved."""
-        if self.done(pack):
-            return 1.0
-        return max(folders.saved_steps(self.pack_folder(pack)), default=0) / pack.steps
+    def failed(self, pack: Pack) -> dict[str, Any]:
+        """How often the pack failed (`attempts`) and of what (`error`)."""
+        return _read(self.pack_folder(pack) / "failed.json") or {"attempts": 0, "error": ""}
+
+    def quarantined(self, pack: Pack) -> bool:
+        """Whether it failed too often to be tried again unasked."""
+        return self.failed(pack)["attempts"] >= ATTEMPTS
 
     @property
     def open_packs(self) -> list[Pack]:
         """Packs with updates left, the costliest first."""
-        return sorted((pack for pack in self.packs if self.done(pack) is None), key=lambda pack: -pack.cost)
+        costs = calibration.kept(self.layout.device)
+        return sorted((pack for pack in self.packs if self.done(pack) is None), key=lambda p: -costs.pack(p.configs))
 
 
-def load(name: str, settings: Mapping[str, str]) -> Study:
-    """The study that a config file makes, with settings applied.
-
-    Args:
-      name: a path to a Python file or a dotted module name; either has a function `study`. The file is a program: run
-        only those you trust.
-      settings: keys are parameters of that function, or dotted fields of RunConfig, set on every run.
-    """
-    make: Any = getattr(_module(name), "study", None)
-    if not callable(make):
-        raise InputError(f"{name} has no function named study; see configs/quickstart.py for one")
-    hints = inspect.get_annotations(make, eval_str=True)
-    signature = inspect.signature(make).parameters
-    parameters = {key: hints.get(key, str) for key in signature}
-    known = parameters | config.keys()
-    for key in settings:
-        config.known_key(key, known)
-    for key, parameter in signature.items():
-        if parameter.default is parameter.empty and key not in settings:
-            raise InputError(f"study() in {name} has no default for {key}; give one with --set {key}=VALUE")
-    study: Any = make(
-        **{key: config.parse(key, text, known[key]) for key, text in settings.items() if key in parameters}
-    )
-    if not isinstance(study, Study):
-        raise InputError(f"study() in {name} returned {type(study).__name__}; wanted a scaling.config.Study")
-    on_runs = {key: text for key, text in settings.items() if key not in parameters}
-    return dataclasses.replace(study, runs=tuple(config.override(run, on_runs) for run in study.runs))
-
-
-def _module(name: str) -> Any:
-    path = Path(name)
-    if path.suffix == ".py":
-        if not path.exists():
-            raise InputError(f"no config file {name}; the ready-made ones are in configs/")
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        try:
-            spec.loader.exec_module(module)
-        except ImportError as error:
-            raise InputError(f"{name} imports what is not there: {error}") from None
-        except SyntaxError as error:
-            where = f", line {error.lineno}" if error.lineno else ""
-            raise InputError(f"{name} is not a Python file: {error.msg}{where}") from None
-        return module
-    if not all(part.isidentifier() for part in name.split(".")):
-        raise InputError(f"no config {name!r}; give a path such as configs/quickstart.py or a dotted name")
+def _read(path: Path) -> dict[str, Any] | None:
     try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise
-        raise InputError(f"no config {name!r}; give a path such as configs/quickstart.py or a dotted name") from None
+        return json.loads(path.read_bytes())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
 
 
-def prepare(study: Study, folder: Path, *, pack: int = 0, workers: int = 0, say: Callable[[str], None]) -> StudyFolder:
+def history(whole: StudyFolder, pack: Pack) -> dict[str, np.ndarray] | None:
+    """All that was measured of a pack's runs so far (`scaling.record` says what); None before the first checkpoint.
+
+    A finished pack has it in one small file; where that is not there, or not what was written, its checkpoint tells.
+    """
+    folder = whole.pack_folder(pack)
+    done = whole.done(pack)
+    if done and "history" in done:
+        with contextlib.suppress(OSError, ValueError):
+            return unpacked((folder / "history.npz").read_bytes(), done["history"])
+    from scaling import record  # Orbax, which takes a second
+
+    return record.read_history(folder)
+
+
+def unpacked(file: bytes, sha256: str) -> dict[str, np.ndarray]:
+    """The arrays in the bytes of a history.npz.
+
+    Raises:
+        ValueError: these are not the bytes that were written.
+    """
+    if hashlib.sha256(file).hexdigest() != sha256:
+        raise ValueError("it is not what was written")
+    with np.load(io.BytesIO(file), allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def keep_history(folder: Path, found: Mapping[str, np.ndarray]) -> str:
+    """Writes history.npz; its checksum."""
+    file = io.BytesIO()
+    np.savez(file, **found)  # pyright: ignore[reportArgumentType]
+    folders.write(folder / "history.npz", file.getvalue())
+    return hashlib.sha256(file.getvalue()).hexdigest()
+
+
+def prepare(
+    study: Study,
+    folder: Path,
+    *,
+    pack: int = 0,
+    workers: int = 0,
+    shards_of: int = 1,
+    say: Callable[[str], None],
+) -> StudyFolder:
     """Makes the tokens, the packs and study.json, or finds them as they are; trains nothing.
 
     Args:
-      pack: runs per pack; 0: what suits the device (and, for a study already there, what it was made with).
+      pack: runs per pack at most; 0: what suits the device (and, for a study already there, what it was made with).
       workers: processes; 0: one per core on a CPU, one on an accelerator.
+      shards_of: into how many parts the study is divided: no pack has runs of two.
+
+    Raises:
+      InputError: tokens cannot be made, the text has changed, memory or disk do not suffice.
     """
+    there = folder.exists()
+    try:
+        with claims.held(folder / "planning", say, str(folder)):
+            return _prepared(study, folder, pack, workers, shards_of, say)
+    except BaseException:
+        if not there and {path.name for path in folder.glob("*")} <= {"planning"}:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _prepared(
+    study: Study, folder: Path, pack: int, workers: int, shards_of: int, say: Callable[[str], None]
+) -> StudyFolder:
     found = read(folder) if (folder / "study.json").exists() else None
-    layout = _layout(pack, workers, found.layout if found else None)
-    ready = {
-        data: _tokens(data, study.runs, say) for data in dict.fromkeys((r.data, r.model.n_vocab) for r in study.runs)
+    costs = calibration.kept(found.layout.device if found else layout.device())
+    chosen = layout.choose(
+        pack, workers, found.layout if found else None, lambda _: max(costs.lanes(run) for run in study.runs)
+    )
+    asked = found.asked if found and found.asked and found.asked.of == asked_of(study.runs) else None
+    runs = (*study.runs, *(asked.runs if asked else ()))
+    ready = {data: _tokens(data, runs, say) for data in dict.fromkeys((r.data, r.model.n_vocab) for r in runs)}
+    transfer = {
+        (run.data, run.model.n_vocab, name): _transfer_tokens(name, ready[run.data, run.model.n_vocab], runs, say)
+        for run in runs
+        for name in run.eval.transfer
     }
+    if found:
+        _unchanged(found, {data: stream.id for data, stream in ready.items()})
     planned: dict[str, PlannedRun] = {}
-    for run in study.runs:
+    for run in runs:
         stream = ready[run.data, run.model.n_vocab]
-        id = config.identity(run, stream.id)
-        planned[id] = PlannedRun(id, run, stream.id, _bytes_per_token(stream, run), stream.manifest.get("entropy_rate"))
-    if len(planned) < len(study.runs):
-        say(f"{len(study.runs) - len(planned)} of {len(study.runs)} runs are equal to others, and trained once")
+        ids = tuple(transfer[run.data, run.model.n_vocab, name].id for name in run.eval.transfer)
+        id = config.identity(run, stream.id, ids)
+        rate = stream.manifest.get("entropy_rate")
+        planned[id] = PlannedRun(id, run, stream.id, _bytes_per_token(stream, run), rate, ids)
+    if len(planned) < len(runs):
+        say(f"{len(runs) - len(planned)} of {len(runs)} runs are equal to others, and trained once")
     known = found.all_packs if found else ()
+    if found and (dropped := len(set(found.runs) - planned.keys())):
+        say(f"{folder}: {dropped} runs are no longer of this study; what they left is kept, and not shown")
     begun = {run.id for pack in known for run in pack.runs}  # a run stays in the pack in which it was begun
+    new = [run for run in planned.values() if run.id not in begun]
+    part = shards.parts([run.config for run in planned.values()], shards_of)
+    grouped = layout.packed(
+        new,
+        lambda run: run.config,
+        lambda run: (run.tokens_id, run.transfer_ids, part[run.config]),
+        lambda run: pack or min(chosen.runs_per_pack, costs.lanes(run)),
+    )
+    streams = (*ready.values(), *transfer.values())
     result = StudyFolder(
         path=folder,
         name=study.name,
         question=study.question,
-        layout=layout,
-        tokens={stream.id: str(stream.folder) for stream in ready.values()},
+        layout=chosen,
+        tokens={**(found.tokens if found else {}), **{stream.id: str(stream.folder) for stream in streams}},
         runs=tuple(planned),
-        all_packs=(*known, *_packs([run for run in planned.values() if run.id not in begun], layout.runs_per_pack)),
+        all_packs=(*known, *(Pack(layout.pack_id(r.id for r in group), tuple(group)) for group in grouped)),
+        asked=asked,
     )
+    _fits(result, costs)
     if result != found:
-        _write(result)
+        write(result)
     return result
+
+
+def answer(folder: Path, runs: Sequence[RunConfig], more: Sequence[RunConfig], say: Callable[[str], None]) -> None:
+    """Writes down which runs the config of `runs` added to them; the first answer counts."""
+    with claims.held(folder / "planning", say, str(folder)):
+        whole = read(folder)
+        if whole.asked is None or whole.asked.of != asked_of(runs):
+            write(dataclasses.replace(whole, asked=Asked(asked_of(runs), tuple(more))))
+
+
+def asked_of(runs: Sequence[RunConfig]) -> str:
+    """What `Asked.of` is for these runs of a config."""
+    return hashlib.sha256(json.dumps([config.to_dict(run) for run in runs], sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _unchanged(found: StudyFolder, now: Mapping[tuple[DataConfig, int], str]) -> None:
+    """Refuses a text that is no longer the one that runs of this study read: under its name they would be others."""
+    wanted = set(found.runs)
+    for pack in found.all_packs:
+        for run in pack.runs:
+            id = now.get((run.config.data, run.config.model.n_vocab), run.tokens_id)
+            if id != run.tokens_id and run.id in wanted:
+                raise InputError(
+                    f"{run.config.data.source} is not the text it was when {found.path} was begun (tokens "
+                    f"{run.tokens_id}, now {id}); put the old text back, or use a new --out folder"
+                )
 
 
 def _tokens(data: tuple[DataConfig, int], runs: Sequence[RunConfig], say: Callable[[str], None]) -> tokens.TokenSet:
@@ -207,7 +298,7 @@ def _tokens(data: tuple[DataConfig, int], runs: Sequence[RunConfig], say: Callab
         source.source,
         source.tokenizer,
         n_vocab,
-        train_tokens=max(run.U for run in users),
+        train_tokens=max(run.pool for run in users),
         validation_tokens=max(run.model.n_ctx * run.eval.windows for run in users),
         validation_source=source.validation,
         cache=folders.cache(),
@@ -215,53 +306,38 @@ def _tokens(data: tuple[DataConfig, int], runs: Sequence[RunConfig], say: Callab
     )
 
 
-def _bytes_per_token(stream: tokens.TokenSet, run: RunConfig) -> float:
-    windows = batches.validation_windows(stream.validation, run.model.n_ctx, run.eval.windows)
-    return stream.bytes_of(windows[:, 1:]) / windows[:, 1:].size
-
-
-def _layout(pack: int, workers: int, before: Layout | None) -> Layout:
-    if before and not pack and not workers:
-        return before
-    for option, value in (("--pack", pack), ("--workers", workers)):
-        if value < 0:
-            raise InputError(f"{option} {value} is negative; use 0 for what suits this machine")
-    device = before.device if before else _device()
-    available = len(cores())
-    if workers > available and device == "cpu":
-        raise InputError(f"--workers {workers}, but this machine has {available} cores; use at most {available}")
-    return Layout(
-        device=device,
-        runs_per_pack=pack or (before.runs_per_pack if before else 1 if device == "cpu" else ACCELERATED_PACK),
-        workers=workers or (before.workers if before else available if device == "cpu" else 1),
+def _transfer_tokens(
+    name: str, stream: tokens.TokenSet, runs: Sequence[RunConfig], say: Callable[[str], None]
+) -> tokens.TokenSet:
+    """Held-out text of another source in the tokens of `stream`."""
+    kind = stream.manifest["tokenizer"]["kind"]
+    return tokens.prepare(
+        name,
+        "bytes" if kind == "bytes" else str(stream.folder / "tokenizer.model"),
+        stream.n_vocab,
+        train_tokens=1,
+        validation_tokens=max(run.model.n_ctx * run.eval.windows for run in runs if name in run.eval.transfer),
+        cache=folders.cache(),
+        say=say,
     )
 
 
-def cores() -> list[int]:
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+def _bytes_per_token(stream: tokens.TokenSet, run: RunConfig) -> float:
+    return _window_bytes(stream.folder, run.model.n_ctx, run.eval.windows)
 
 
-def _device() -> str:
-    """The kind of device that JAX will find, without the second that importing it takes."""
-    if os.environ.get("JAX_PLATFORMS"):
-        first = os.environ["JAX_PLATFORMS"].split(",")[0]
-        return "gpu" if first == "cuda" else first
-    if importlib.util.find_spec("libtpu") and any((*Path("/dev").glob("accel*"), *Path("/dev/vfio").glob("[0-9]*"))):
-        return "tpu"
-    if Path("/dev/nvidia0").exists() and any(importlib.util.find_spec(f"jax_cuda{n}_plugin") for n in (12, 13)):
-        return "gpu"
-    return "cpu"
+@functools.lru_cache(maxsize=64)
+def _window_bytes(folder: Path, n_ctx: int, n_windows: int) -> float:
+    stream = tokens.open_tokens(folder)
+    windows = batches.validation_windows(stream.validation, n_ctx, n_windows)
+    return stream.bytes_of(windows[:, 1:]) / windows[:, 1:].size
 
 
-def _packs(runs: Sequence[PlannedRun], size: int) -> list[Pack]:
-    """Runs of one program, length and data together, `size` at a time, in the order given."""
-    groups: dict[Any, list[PlannedRun]] = {}
-    for run in runs:
-        groups.setdefault((config.program(run.config), run.config.eval_steps, run.tokens_id), []).append(run)
-    chunks = [group[i : i + size] for group in groups.values() for i in range(0, len(group), size)]
-    return [
-        Pack(hashlib.sha256(" ".join(r.id for r in chunk).encode()).hexdigest()[:12], tuple(chunk)) for chunk in chunks
-    ]
+def _fits(whole: StudyFolder, costs: calibration.Costs) -> None:
+    """Refuses what neither the memory nor the disk can hold."""
+    work = [pack.configs for pack in whole.packs if not whole.done(pack)]
+    if work:
+        calibration.check(work, whole.layout, costs, whole.path)
 
 
 def read(folder: Path) -> StudyFolder:
@@ -284,13 +360,8 @@ def read(folder: Path) -> StudyFolder:
 
 
 def _from_json(folder: Path, values: dict[str, Any]) -> StudyFolder:
-    packs = tuple(
-        Pack(
-            pack["id"],
-            tuple(PlannedRun(**run | {"config": config.from_dict(RunConfig, run["config"])}) for run in pack["runs"]),
-        )
-        for pack in values["packs"]
-    )
+    packs = tuple(Pack(pack["id"], tuple(planned_run(run) for run in pack["runs"])) for pack in values["packs"])
+    asked = values.get("asked")
     return StudyFolder(
         path=folder,
         name=values["name"],
@@ -299,10 +370,18 @@ def _from_json(folder: Path, values: dict[str, Any]) -> StudyFolder:
         tokens=values["tokens"],
         runs=tuple(values["runs"]),
         all_packs=packs,
+        asked=Asked(asked["of"], tuple(config.from_dict(RunConfig, run) for run in asked["runs"])) if asked else None,
     )
 
 
-def _write(study: StudyFolder) -> None:
+def planned_run(values: Mapping[str, Any]) -> PlannedRun:
+    """The inverse of `dataclasses.asdict`."""
+    made = {"config": config.from_dict(RunConfig, values["config"])}
+    return PlannedRun(**{**values, **made, "transfer_ids": tuple(values.get("transfer_ids", ()))})
+
+
+def write(study: StudyFolder) -> None:
+    """Replaces study.json; for the holder of the study's planning claim."""
     folders.write_json(
         study.path / "study.json",
         {
@@ -313,43 +392,6 @@ def _write(study: StudyFolder) -> None:
             "tokens": study.tokens,
             "runs": study.runs,
             "packs": [dataclasses.asdict(pack) for pack in study.all_packs],
+            "asked": dataclasses.asdict(study.asked) if study.asked else None,
         },
     )
-
-
-def status(study: StudyFolder) -> list[tuple[PlannedRun, str, int, float | None]]:
-    """(run, state, updates saved, last held-out loss) of each run: done, diverged, begun, waiting or failed."""
-    rows = {}
-    for pack in study.packs:
-        done = study.done(pack)
-        saved = folders.saved_steps(study.pack_folder(pack))
-        failed = (study.pack_folder(pack) / "error.txt").exists()
-        for r, run in enumerate(pack.runs):
-            if done:
-                rows[run.id] = (run, done["status"][r], done["steps"], done["loss"][r])
-            else:
-                rows[run.id] = (
-                    run,
-                    "failed" if failed else "begun" if saved else "waiting",
-                    max(saved, default=0),
-                    None,
-                )
-    return [rows[id] for id in study.runs]
-
-
-@contextlib.contextmanager
-def lock(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Held while a process runs the study; a second one says so and waits. Ends with its process, however that ends."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            owner = file.read().strip() or "?"
-            say(f"{folder} is being run by process {owner}; waiting for it to end (Ctrl-C leaves it alone)")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield

@@ -1,31 +1,40 @@
 """The loop: one pack from its first step to its last."""
 
+import dataclasses
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from scaling import record, step
-from scaling.config import RunConfig, program
-from scaling.data.batches import Batches, validation_windows
+from scaling import measure, packs, record, step
+from scaling.config import EvalConfig, RunConfig, program
+from scaling.data.batches import Batches
 
 SAVE_EVERY = 20.0  # seconds between checkpoints: what a crash may cost
 CHUNK = 16  # updates per dispatch
-EVAL_TOKENS = 2048  # per group of an evaluation, to bound its memory
+
+
+class Functions(NamedTuple):
+    """The jitted functions of a program; traced once per process and number of lanes, compiled once per machine."""
+
+    init: Any
+    update: Any
 
 
 @functools.cache
-def compiled(run: RunConfig) -> tuple[Any, Any, Any]:
-    """The jitted (init, train, evaluate) of a program; traced once per process, compiled once per machine."""
-    init = jax.jit(step.over_runs(step.init_state, run, (0,)))
-    train = jax.jit(step.over_runs(step.train_steps, run, (0, 0, 1, None)), donate_argnums=1)
-    evaluate = jax.jit(step.over_runs(step.eval_step, run, (0, None)))
-    return init, train, evaluate
+def compiled(run: RunConfig) -> Functions:
+    """The functions of `config.program(run)`, which are the same whatever it measures on the way."""
+    if run != (key := dataclasses.replace(program(run), eval=EvalConfig())):
+        return compiled(key)
+    return Functions(
+        init=jax.jit(step.over_runs(step.init_state, run, (0,))),
+        update=jax.jit(step.over_runs(step.train_steps, run, (0, 0, 1, None)), donate_argnums=1),
+    )
 
 
 def train(
@@ -34,6 +43,7 @@ def train(
     validation_tokens: np.ndarray,
     folder: Path,
     *,
+    transfer_tokens: Mapping[str, np.ndarray] = MappingProxyType({}),
     say: Callable[[str], None] = print,
     progress: Callable[[int], None] = lambda done: None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -41,72 +51,118 @@ def train(
     """Trains the runs of one pack as one program, from the newest checkpoint in `folder` on, or from the start.
 
     Args:
-      runs: equal up to seed, learning rate, schedule and unique tokens.
+      runs: of one program (`config.program`).
       train_tokens, validation_tokens: the packed streams.
-      progress: called with the number of updates done.
+      transfer_tokens: the streams of the sources in `eval.transfer`, by their names there.
+      progress: called with the number of updates done, of the longest run.
       should_stop: asked between dispatches; when true, the pack is saved (once it has begun) and left.
 
     Returns:
       The history; its `finished` tells whether updates are left.
     """
     runs = tuple(runs)
-    first = runs[0]
-    assert all(program(run) == program(first) and run.eval_steps == first.eval_steps for run in runs)
-    init, update, evaluate = compiled(program(first))
-    hyper = step.Hyper.of(runs)
-    order = [Batches(train_tokens, run.model.n_ctx, run.U, run.seed) for run in runs]
-    windows = _grouped(validation_windows(validation_tokens, first.model.n_ctx, first.eval.windows))
+    assert len({program(run) for run in runs}) == 1
+    functions = compiled(runs[0])
+    plan = packs.segments(runs)
+    last = plan[-1].end
+    stops = sorted({at for run in runs for at in run.eval_steps} | {segment.end for segment in plan})
+    examples = [Batches(train_tokens, run.model.n_ctx, run.pool, run.seed) for run in runs]
+    measured = measure.Measurements(runs, examples, validation_tokens, transfer_tokens)
 
     kept = record.Record(folder)
     try:
-        restored = kept.restore(jax.eval_shape(init, hyper), say)
-        done, state, history = restored or (0, init(hyper), record.start(len(runs), first.model.n_ctx))
-        if history["finished"]:
-            return history
+        restored = kept.restore(lambda done: abstract_state(runs, packs.at(plan, done)), say)
+        if restored and restored[2]["finished"]:
+            return restored[2]
+        segment = packs.at(plan, restored[0] if restored else 0)
+        hyper = hyper_of(runs, segment)
+        done, state, history = restored or (0, functions.init(hyper), measured.start())
+        curve = record.Curve(history)
+        measured_at = max(history["eval_step"], default=-1)
         began = saved = time.monotonic()
         spent = float(history["seconds"])
         progress(done)
-
-        def chunk(done: int) -> tuple[int, np.ndarray]:
-            """How many updates the next dispatch does, and their tokens: k r b t+1."""
-            n = min(CHUNK, next(at for at in (*first.eval_steps, first.steps) if at > done) - done)
-            tokens = np.zeros((CHUNK, len(runs), first.batch, first.model.n_ctx + 1), np.int32)
-            for r, batches in enumerate(order):
-                tokens[:n, r] = batches.examples(done * first.batch, n * first.batch).reshape(n, first.batch, -1)
-            return n, tokens
-
-        ready = chunk(done) if done < first.steps else None
+        ready = _chunk(runs, examples, plan, stops, done)
         while True:
-            if done in first.eval_steps and done not in history["eval_step"]:
-                history = _append(history, eval_step=[done], eval_loss=[evaluate(state.params, windows)])
-            alive = done == 0 or bool(np.isfinite(history["train_loss"][-1]).any())
-            history["finished"] = np.asarray(done >= first.steps or not alive)
-            leaving = bool(history["finished"]) or should_stop()
-            if done and (leaving or time.monotonic() - saved > SAVE_EVERY):
-                history["seconds"] = np.asarray(spent + time.monotonic() - began)
-                kept.save(done, state, history)
+            if done > measured_at and (rows := measured.rows(segment, done, state.params)):
+                measured_at = done
+                ended = [r for r, run in enumerate(runs) if run.steps == done]
+                curve.replace("window_loss", ended, rows.pop("window_loss")[0, ended])
+                curve.append(eval_step=np.array([done]), **rows)
+            alive = done == 0 or np.isfinite(curve.last("train_loss")).any()
+            finished = done >= last or not alive
+            leaving = finished or should_stop()
+            if leaving or (done and time.monotonic() - saved > SAVE_EVERY):
+                curve.set(
+                    steps=np.array([min(done, run.steps) for run in runs]),
+                    updates_trained=np.array(packs.trained(runs, done)),
+                    seconds=np.asarray(spent + time.monotonic() - began),
+                    finished=np.asarray(finished),
+                )
+                if done:
+                    kept.save(done, state, curve.history())
                 saved = time.monotonic()
             if leaving:
-                return history
-            assert ready is not None
-            n, tokens = ready
-            state, metrics = update(hyper, state, tokens, n)
+                return curve.history()
+            following, n, tokens = ready
+            if following != segment:
+                segment, hyper = following, hyper_of(runs, following)
+                state = step.take(state, np.array([lane.parent for lane in segment.lanes]))
+            state, metrics = functions.update(hyper, state, tokens, n)
             done += n
-            ready = chunk(done) if done < first.steps else None  # while the device works
-            history = _append(history, **{name: np.asarray(values)[:, :n].T for name, values in metrics.items()})
+            if done < last:
+                ready = _chunk(runs, examples, plan, stops, done)  # while the device works
+            curve.append(
+                **{name: _by_run(np.asarray(rows)[:, :n].T, segment, len(runs)) for name, rows in metrics.items()}
+            )
             progress(done)
     finally:
         kept.close()
 
 
-def _append(history: record.History, **new: Any) -> record.History:
-    return history | {
-        name: np.concatenate([history[name], np.asarray(values, history[name].dtype)]) for name, values in new.items()
-    }
+def compile_ahead(runs: Sequence[RunConfig]) -> None:
+    """Compiles what training these runs will need, into the machine's cache of programs; nothing is trained.
+
+    For another thread or process than the one that trains: XLA compiles without Python's lock.
+    """
+    runs = tuple(runs)
+    first, functions = runs[0], compiled(runs[0])
+    for segment in {len(segment.lanes): segment for segment in packs.segments(runs)}.values():
+        hyper, state = hyper_of(runs, segment), abstract_state(runs, segment)
+        tokens = (CHUNK, len(segment.lanes), first.batch, first.model.n_ctx + 1)
+        functions.update.lower(hyper, state, jax.ShapeDtypeStruct(tokens, np.int32), 1).compile()
+    functions.init.lower(hyper_of(runs, packs.segments(runs)[0])).compile()
 
 
-def _grouped(windows: np.ndarray) -> jax.Array:
-    """w t+1 -> g b t+1, in the largest equal groups of at most EVAL_TOKENS tokens."""
-    n, width = windows.shape
-    size = next(size for size in range(min(n, max(1, EVAL_TOKENS // width)), 0, -1) if n % size == 0)
-    return jnp.asarray(windows.reshape(n // size, size, width), jnp.int32)
+def hyper_of(runs: Sequence[RunConfig], segment: packs.Segment) -> step.Hyper:
+    return step.Hyper.of(tuple(runs[lane.like] for lane in segment.lanes))
+
+
+def abstract_state(runs: Sequence[RunConfig], segment: packs.Segment) -> Any:
+    """The shapes of the state of a segment's lanes."""
+    return jax.eval_shape(compiled(runs[0]).init, hyper_of(runs, segment))
+
+
+def _chunk(
+    runs: Sequence[RunConfig],
+    examples: Sequence[Batches],
+    plan: Sequence[packs.Segment],
+    stops: Sequence[int],
+    done: int,
+) -> tuple[packs.Segment, int, np.ndarray]:
+    """The segment of the next dispatch, how many updates it does, and their tokens: i32 k lanes b t+1."""
+    batch, n_ctx = runs[0].batch, runs[0].model.n_ctx
+    segment = packs.at(plan, done + 1)
+    n = min(CHUNK, next(stop for stop in stops if stop > done) - done)
+    tokens = np.zeros((CHUNK, len(segment.lanes), batch, n_ctx + 1), np.int32)
+    for i, lane in enumerate(segment.lanes):
+        tokens[:n, i] = examples[lane.like].examples(done * batch, n * batch).reshape(n, batch, -1)
+    return segment, n, tokens
+
+
+def _by_run(rows: np.ndarray, segment: packs.Segment, n_run: int) -> np.ndarray:
+    """Rows of lanes as rows of runs, NaN for those that are not trained. n lanes -> f32 n r"""
+    found = np.full((len(rows), n_run), np.nan, np.float32)
+    for i, lane in enumerate(segment.lanes):
+        found[:, lane.runs] = rows[:, i, None]
+    return found

@@ -1,11 +1,12 @@
 """A process that trains packs, one after the other, as `scaling.workers` hands them out.
 
-It reads a pack's id per line from standard input and writes one JSON object per line to standard output. When the input
-ends, because the coordinator is done or gone, it saves what it is doing and leaves: no pack is trained unwatched.
+It reads a line per pack from standard input, {"pack": id, "next": id of the one that will probably follow}, and writes
+one JSON object per line to standard output. When the input ends, because the coordinator is done or gone, it saves what
+it is doing and leaves: no pack is trained unwatched. It trains only what it has claimed (scaling.claims).
 """
 
 import errno
-import fcntl
+import functools
 import json
 import math
 import os
@@ -18,10 +19,12 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from scaling import folders, machine
+from scaling import claims, folders, layout, machine
+from scaling.errors import InputError
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 REPORT_EVERY = 0.25  # seconds
+CONFIRM_EVERY = 1.0  # seconds
 
 
 def main() -> None:
@@ -31,99 +34,176 @@ def main() -> None:
     leave = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: leave.set())
     origin = {"machine": machine.describe(), "versions": machine.versions()}  # before we see but one core
-    if device == "cpu":
-        _one_core(core)
-    packs: queue.Queue[str | None] = queue.Queue()
-    threading.Thread(target=_listen, args=(packs, leave), daemon=True).start()
+    layout.pin(device, core)
+    asked: queue.Queue[dict[str, str] | None] = queue.Queue()
+    threading.Thread(target=_listen, args=(asked, leave), daemon=True).start()
 
     folders.keep_programs()
     import jax
 
-    from scaling import study, train
+    from scaling import study
 
     jax.devices()  # what keeps the device from starting is better known before a pack is begun
     _write(event="ready")
     whole = study.read(folder)
     planned = {pack.id: pack for pack in whole.all_packs}
-    while (id := packs.get()) is not None:
-        pack = planned[id]
+    while (task := asked.get()) is not None:
+        pack = planned[task["pack"]]
         try:
-            _train(whole, pack, train.train, leave, origin)
-        except Exception as failure:  # whatever went wrong with this pack must not take the others along
-            error = traceback.format_exc()
-            if getattr(failure, "errno", None) in NO_ROOM or "No space left" in error:
-                _write(event="full")
-                os._exit(1)  # an orderly end would have Orbax go on trying to write, and complain
-            path = whole.pack_folder(pack) / "error.txt"
-            try:
-                path.write_text(error)
-            except OSError:
-                path = None
-            _write(event="failed", pack=id, error=error.strip().splitlines()[-1], where=str(path or ""))
+            with _claimed(whole, pack) as claim:
+                _train(whole, pack, claim, planned.get(task.get("next", "")), device, leave, origin)
+        except _Taken as taken:
+            _write(event="taken", pack=pack.id, by=str(taken))
+        except claims.Lost as lost:
+            _write(event="taken", pack=pack.id, by="somebody else")
+            _write(event="say", text=f"pack {pack.id}: {lost}")
         if leave.is_set():
             break
 
 
-def _train(whole: Any, pack: Any, train: Any, leave: threading.Event, origin: dict[str, Any]) -> None:
-    from scaling import record
-    from scaling.data import tokens
+class _Taken(Exception):
+    """Somebody else trains the pack, or has."""
 
-    folder = whole.pack_folder(pack)
-    folder.mkdir(parents=True, exist_ok=True)
-    stream = tokens.open_tokens(Path(whole.tokens[pack.runs[0].tokens_id]))
+
+def _claimed(whole: Any, pack: Any) -> claims.Claim:
+    root = whole.claims(pack)
+    claim = claims.take(root)
+    if claim is None:
+        raise _Taken(str(claims.holder(root)))
+    if whole.done(pack):
+        claim.release()
+        raise _Taken("")
+    return claim
+
+
+def _train(
+    whole: Any,
+    pack: Any,
+    claim: claims.Claim,
+    following: Any,
+    device: str,
+    leave: threading.Event,
+    origin: dict[str, Any],
+) -> None:
+    """Trains a pack that is ours.
+
+    Raises:
+        claims.Lost: it no longer is, and nothing more was written.
+    """
+    from scaling import record, study, train
+
     told = 0.0
+    claim.first = claim.done = max(folders.saved_steps(claim.folder), default=0)
 
     def progress(done: int) -> None:
         nonlocal told
+        claim.confirm(CONFIRM_EVERY)  # before what follows an update: a checkpoint
+        claim.done = done
         if time.monotonic() - told > REPORT_EVERY:
             told = time.monotonic()
             _write(event="progress", pack=pack.id, done=done)
 
-    with (folder / "lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # a worker whose coordinator was killed may still be saving this pack
-        history: record.History = train(
-            [run.config for run in pack.runs],
+    def should_stop() -> bool:
+        claim.confirm(CONFIRM_EVERY)
+        return leave.is_set()
+
+    try:
+        stream, transfer = _tokens(whole, pack)
+    except InputError as error:
+        _write(event="unusable", pack=pack.id, error=str(error))
+        return
+    try:
+        if following and device != "cpu":  # a pinned worker would only take turns with itself
+            threading.Thread(target=train.compile_ahead, args=(following.configs,), daemon=True).start()
+        history = train.train(
+            pack.configs,
             stream.train,
             stream.validation,
-            folder,
+            claim.folder,
+            transfer_tokens=transfer,
             say=lambda text: _write(event="say", text=f"pack {pack.id}: {text}"),
             progress=progress,
-            should_stop=leave.is_set,
+            should_stop=should_stop,
         )
-        if not history["finished"]:
-            _write(event="left", pack=pack.id, done=len(history["train_loss"]))
-            return
-        (folder / "error.txt").unlink(missing_ok=True)
-        diverged = record.diverged(history)
-        loss = [float(x) if math.isfinite(x) else None for x in history["eval_loss"][-1].mean(-1)]
-        folders.write_json(
-            folder / "done.json",
-            {
-                "steps": len(history["train_loss"]),
-                "seconds": float(history["seconds"]),
-                "status": ["diverged" if bad else "done" for bad in diverged],
-                "loss": loss,
-                **origin,
-            },
-        )
-        lost = [run.id for run, bad in zip(pack.runs, diverged, strict=True) if bad]
-        _write(event="done", pack=pack.id, diverged=lost)
+    except claims.Lost:
+        raise
+    except Exception as failure:  # whatever went wrong with this pack must not take the others along
+        claim.confirm()  # a folder that was taken from under us fails in many ways
+        error = traceback.format_exc()
+        if getattr(failure, "errno", None) in NO_ROOM or "No space left" in error:
+            _write(event="full")
+            claim.release()
+            os._exit(1)  # an orderly end would have Orbax go on trying to write, and complain
+        path = claim.folder / "error.txt"
+        path.write_text(error)
+        failed(claim.folder, whole.failed(pack)["attempts"], error.strip().splitlines()[-1])
+        _write(event="failed", pack=pack.id, error=error.strip().splitlines()[-1], where=str(path))
+        return
+    if not history["finished"]:
+        _write(event="left", pack=pack.id, done=len(history["train_loss"]))
+        return
+    claim.confirm()
+    (claim.folder / "error.txt").unlink(missing_ok=True)
+    diverged = record.diverged(history)
+    folders.write_json(
+        claim.folder / "done.json",
+        {
+            "steps": [int(n) for n in record.steps(history)],
+            "seconds": float(history["seconds"]),
+            "status": ["diverged" if bad else "done" for bad in diverged],
+            "loss": _last_losses(pack, history),
+            "history": study.keep_history(claim.folder, history),
+            **origin,
+        },
+    )
+    lost = [run.id for run, bad in zip(pack.runs, diverged, strict=True) if bad]
+    _write(event="done", pack=pack.id, diverged=lost)
 
 
-def _one_core(core: int) -> None:
-    """One pinned, single-threaded worker per core trains small models twice as fast as one process over all cores."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {core})
-    flags = "--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=1"  # 1: a third less time to compile
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
-    os.environ["JAX_PLATFORMS"] = "cpu"
+def failed(folder: Path, before: int, error: str) -> None:
+    """Writes down that a pack failed once more; for its holder."""
+    folders.write_json(folder / "failed.json", {"attempts": before + 1, "error": error[:500]})
 
 
-def _listen(packs: queue.Queue, leave: threading.Event) -> None:
+def _last_losses(pack: Any, history: Any) -> list[float | None]:
+    """The last held-out loss of each run of a pack, nats per token; None where it is not a number."""
+    loss = history["eval_loss"].mean(-1)  # e r
+    found: list[float | None] = []
+    for r, run in enumerate(pack.runs):
+        own = [e for e, step in enumerate(history["eval_step"]) if step in run.config.eval_steps]
+        last = float(loss[own[-1], r]) if own else math.nan
+        found.append(last if math.isfinite(last) else None)
+    return found
+
+
+def _tokens(whole: Any, pack: Any) -> tuple[Any, dict[str, Any]]:
+    """The tokens of a pack and those of its transfer sources, looked through for what was not written.
+
+    Raises:
+        InputError: they are missing, or not those that the study was planned with.
+    """
+    first = pack.runs[0]
+    own = _stream(Path(whole.tokens[first.tokens_id]), first.tokens_id, max(run.config.pool for run in pack.runs) + 1)
+    names = zip(first.config.eval.transfer, first.transfer_ids, strict=True)
+    return own, {name: _stream(Path(whole.tokens[id]), id, 0).validation for name, id in names}
+
+
+@functools.cache
+def _stream(folder: Path, id: str, train_tokens: int) -> Any:
+    from scaling.data import tokens
+
+    found = tokens.open_tokens(folder)
+    if found.id != id:
+        raise InputError(f"{folder} holds the tokens {found.id}, the study was made with {id}; prepare those again")
+    found.verify(train_tokens)
+    return found
+
+
+def _listen(asked: queue.Queue, leave: threading.Event) -> None:
     for line in sys.stdin:
-        packs.put(line.strip())
+        asked.put(json.loads(line))
     leave.set()
-    packs.put(None)
+    asked.put(None)
 
 
 def _write(**message: Any) -> None:

@@ -1,25 +1,29 @@
-"""Running a study: worker processes, which pack goes to which, and what the person at the terminal sees."""
+"""Running a study: worker processes, and which pack goes to which; several such may work at one study.
+
+What somebody else has claimed, here or on another machine, is left to him and looked at again every TICK seconds: it
+may be done, or its holder may have gone.
+"""
 
 import collections
 import contextlib
 import dataclasses
 import json
 import queue
-import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from scaling import config, study
+from scaling import claims, config, layout, status, worker
+from scaling.bar import Bar
 from scaling.errors import InputError
-from scaling.study import Pack, StudyFolder
+from scaling.study import ATTEMPTS, Pack, StudyFolder
 
 ONE_SIGNAL = 2.0  # seconds within which signals are one: `timeout` and some schedulers send theirs twice
-ATTEMPTS = 2  # at a pack whose worker died
+TICK = 1.0  # seconds between looks at what others do
 
 
 @dataclasses.dataclass
@@ -27,8 +31,8 @@ class Worker:
     """A process and the pack that it trains."""
 
     process: subprocess.Popen
-    core: int
     ready: bool = False
+    closed: bool = False
     pack: Pack | None = None
     programs: set = dataclasses.field(default_factory=set)  # that it has compiled
 
@@ -49,96 +53,204 @@ class Outcome:
         return 42 if self.interrupted else 3 if self.diverged or self.failed or self.left else 0
 
 
-def run(whole: StudyFolder, *, say: Callable[[str], None]) -> Outcome:
-    """Trains every pack that has updates left; the caller holds the study's lock.
+def run(
+    whole: StudyFolder,
+    *,
+    packs: Sequence[Pack] | None = None,
+    retry: bool = False,
+    shared: bool = False,
+    say: Callable[[str], None],
+) -> Outcome:
+    """Trains every pack that has updates left.
 
     Ctrl-C or SIGTERM saves and leaves; a second one gives up at once (KeyboardInterrupt).
 
+    Args:
+      packs: only these; None for all.
+      retry: try again what is quarantined.
+      shared: start as many workers as planned even where others of this study have the cores.
+
     Raises:
-        InputError: the disk is full; what was saved before stays.
+        InputError: the disk is full, or the tokens are not those of the study; what was saved before stays.
     """
-    waiting = whole.open_packs
-    events: queue.SimpleQueue[tuple[Worker | None, dict[str, Any] | None]] = queue.SimpleQueue()
-    cores = study.cores()
-    workers: list[Worker] = []
-    attempts: collections.Counter[str] = collections.Counter()
-    failed: dict[str, str] = {}
-    bar = Bar(whole)
-    interrupted, full = 0.0, False  # when, and whether
-    try:
-        with _signals_to(events):
-            for i in range(min(whole.layout.workers, len(waiting))):
-                workers.append(_start(whole, cores[i % len(cores)], events))
-            while workers:
-                worker, event = events.get()
-                if worker is None:  # a signal
-                    if interrupted and time.monotonic() - interrupted < ONE_SIGNAL:
-                        continue
-                    if interrupted:
-                        raise KeyboardInterrupt
-                    interrupted = time.monotonic()
-                    bar.say(say, "stopping: each worker saves what it has (again to give up at once)")
-                    for each in workers:
-                        _close(each)
-                    continue
-                if event is None:
-                    workers.remove(worker)
-                    _close(worker)
-                    how = _how(worker.process.wait())
-                    if interrupted or full:
-                        continue
-                    if not worker.ready:
-                        bar.say(say, f"a worker ended with {how} before it could begin; its own words are above")
-                        continue
-                    if worker.pack:
-                        bar.say(say, f"a worker ended with {how} while it trained pack {worker.pack.id}")
-                        attempts[worker.pack.id] += 1
-                        if attempts[worker.pack.id] < ATTEMPTS:
-                            waiting.insert(0, worker.pack)
-                        else:
-                            failed[worker.pack.id] = how
-                    if waiting:
-                        workers.append(_start(whole, worker.core, events))
-                    continue
-                match event.pop("event"):
-                    case "ready":
-                        worker.ready = True
-                    case "progress":
-                        bar.at(event["pack"], event["done"])
-                        continue
-                    case "say":
-                        bar.say(say, event["text"])
-                        continue
-                    case "left":  # because of us, or somebody told this worker alone to end
-                        if worker.pack and not interrupted:
-                            waiting.insert(0, worker.pack)
-                        worker.pack = None
-                        _close(worker)
-                        continue
-                    case "failed":
-                        failed[event["pack"]] = event["error"]
-                        where = f"; the whole story is in {event['where']}" if event["where"] else ""
-                        bar.say(say, f"pack {event['pack']} failed: {event['error']}{where}")
-                    case "full":
-                        full = True
-                    case "done":
-                        bar.finish(event["pack"])
-                        for id in event["diverged"]:
-                            bar.say(say, f"run {id} diverged: its loss is not a number, or above where it started")
-                worker.pack = None if interrupted or full else _next(waiting, worker, workers)
-                if worker.pack:
-                    worker.programs.add(_program(worker.pack))
-                    _tell(worker, worker.pack.id)
-                else:
-                    _close(worker)
-    finally:
-        bar.end()
-        for worker in workers:
-            worker.process.kill()
-            worker.process.wait()
-    if full:
-        raise InputError(f"no room left on the disk of {whole.path}; free some, then the same command goes on")
-    return _outcome(whole, failed, bool(interrupted))
+    crew = Crew(whole, whole.packs if packs is None else packs, retry, shared, say)
+    crew.work()
+    return crew.outcome()
+
+
+class Crew:
+    """The workers of one `scaling study run` and what is left for them."""
+
+    def __init__(
+        self, whole: StudyFolder, packs: Sequence[Pack], retry: bool, shared: bool, say: Callable[[str], None]
+    ):
+        self.whole, self.packs, self.retry, self.shared = whole, packs, retry, shared
+        mine = {pack.id for pack in packs}
+        self.waiting = [pack for pack in whole.open_packs if pack.id in mine and (retry or not whole.quarantined(pack))]
+        self.held: dict[str, Pack] = {}  # by others
+        self.tries = collections.Counter({pack.id: 0 if retry else _attempts(whole, pack) for pack in self.waiting})
+        self.workers: list[Worker] = []
+        self.events: queue.SimpleQueue[tuple[Worker | None, dict[str, Any] | None]] = queue.SimpleQueue()
+        self.bar = Bar(whole, packs)
+        self.say = lambda text: self.bar.say(say, text)
+        self.interrupted = self.ticked = 0.0  # when
+        self.ending = ""  # why no pack is handed out any more
+        self.broken = self.told = (
+            False  # whether no worker can begin; whether waiting for a core, or for others, was told
+        )
+
+    def work(self) -> None:
+        try:
+            with _signals_to(self.events):
+                self._tick()
+                while self.workers or (self._left() and not self.ending and not self.broken):
+                    with contextlib.suppress(queue.Empty):
+                        self._handle(*self.events.get(timeout=TICK))
+                    if time.monotonic() - self.ticked > TICK:
+                        self._tick()
+        finally:
+            self.bar.end()
+            for each in self.workers:
+                each.process.kill()
+                each.process.wait()
+        if self.ending and not self.interrupted:
+            raise InputError(self.ending)
+
+    def outcome(self) -> Outcome:
+        states = [row.state for row in status.of(self.whole).runs if row.pack in {pack.id for pack in self.packs}]
+        found = collections.Counter(states)
+        lost = found["failed"] + found["quarantined"]
+        left = len(states) - found["done"] - found["diverged"] - lost
+        return Outcome(found["done"], found["diverged"], lost, left, bool(self.interrupted))
+
+    def _left(self) -> bool:
+        return bool(self.waiting or self.held)
+
+    def _handle(self, each: Worker | None, event: dict[str, Any] | None) -> None:
+        if each is None:
+            self._signal()
+            return
+        if event is None:
+            self._ended(each)
+            return
+        match event.pop("event"):
+            case "ready":
+                each.ready = True
+            case "progress":
+                self.bar.at(event["pack"], event["done"])
+                return
+            case "say":
+                self.say(event["text"])
+                return
+            case "left":  # because of us, or somebody told this worker alone to end
+                if each.pack and not self.ending:
+                    self.waiting.insert(0, each.pack)
+                each.pack = None
+                _close(each)
+                return
+            case "taken":
+                assert each.pack
+                self.held[each.pack.id] = each.pack
+            case "failed":
+                where = f"; the whole story is in {event['where']}"
+                self._failed(each.pack, f"{event['error']}{where}")
+            case "full":
+                self.ending = f"no room left on the disk of {self.whole.path}; free some, then the same command goes on"
+            case "unusable":
+                self.ending = event["error"]
+            case "done":
+                self.bar.finish(event["pack"])
+                for id in event["diverged"]:
+                    self.say(f"run {id} diverged: its loss is not a number, or above where it started")
+        each.pack = None
+        self._hand_out()
+
+    def _signal(self) -> None:
+        if self.interrupted and time.monotonic() - self.interrupted < ONE_SIGNAL:
+            return
+        if self.interrupted:
+            raise KeyboardInterrupt
+        self.interrupted = time.monotonic()
+        self.ending = "stopped"
+        self.say("stopping: each worker saves what it has (again to give up at once)")
+        for each in self.workers:
+            _close(each)
+
+    def _ended(self, each: Worker) -> None:
+        self.workers.remove(each)
+        _close(each)
+        how = _how(each.process.wait())
+        if self.ending:
+            return
+        if not each.ready:
+            self.say(f"a worker ended with {how} before it could begin; its own words are above")
+            self.broken = True
+        elif each.pack:
+            self.say(f"a worker ended with {how} while it trained pack {each.pack.id}")
+            with contextlib.suppress(OSError):
+                _write_failure(self.whole, each.pack, how)
+            self._failed(each.pack, how)
+        self._tick()
+
+    def _failed(self, pack: Pack | None, error: str) -> None:
+        """A pack that fails is tried once more, at the end; then it is left alone until somebody asks for it."""
+        assert pack
+        self.tries[pack.id] += 1
+        if self.tries[pack.id] < ATTEMPTS:
+            self.waiting.append(pack)
+            self.say(f"pack {pack.id} failed and is tried once more: {error}")
+        else:
+            self.say(f"pack {pack.id} failed again and is left out from now on (--retry tries it): {error}")
+
+    def _tick(self) -> None:
+        """Looks at what others hold, starts workers where there is work and room, hands out packs."""
+        self.ticked = time.monotonic()
+        for pack in list(self.held.values()):
+            who = claims.holder(self.whole.claims(pack))
+            if self.whole.done(pack):
+                self.bar.finish(pack.id)
+                del self.held[pack.id]
+            elif who is None or who.open():
+                del self.held[pack.id]
+                if self.retry or not self.whole.quarantined(pack):
+                    self.waiting.append(pack)
+            else:
+                self.bar.at(pack.id, who.done)
+        busy = sum(each.pack is None and not each.closed for each in self.workers)
+        while not self.ending and not self.broken and len(self.workers) < self.whole.layout.workers:
+            if len(self.waiting) <= busy:
+                break
+            place = layout.place(self.whole.layout.device, self.whole.path, len(self.workers), shared=self.shared)
+            if place is None:
+                if not self.workers and not self.told:
+                    self.told = True
+                    self.say(f"the cores of this machine are at work on {self.whole.path} already; waiting for one")
+                break
+            self.workers.append(_start(self.whole, place, self.events))
+            busy += 1
+        self._hand_out()
+
+    def _hand_out(self) -> None:
+        """A pack for each worker that has none; where none is left, here or with others, workers end."""
+        for each in self.workers:
+            if each.pack or not each.ready or each.closed:
+                continue
+            if self.ending or not self._left():
+                _close(each)
+                continue
+            each.pack = self._next(each)
+            if each.pack:
+                each.programs.add(_program(each.pack))
+                following = self.waiting[0].id if self.waiting else ""
+                _tell(each, json.dumps({"pack": each.pack.id, "next": following}))
+
+    def _next(self, each: Worker) -> Pack | None:
+        """The costliest pack, but rather one whose program no other worker is the first to compile."""
+        if not self.waiting:
+            return None
+        others = set().union(*(other.programs for other in self.workers if other is not each)) - each.programs
+        best = next((i for i, pack in enumerate(self.waiting) if _program(pack) not in others), 0)
+        return self.waiting.pop(best)
 
 
 @contextlib.contextmanager
@@ -157,116 +269,59 @@ def _signals_to(events: queue.SimpleQueue) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _start(whole: StudyFolder, core: int, events: queue.SimpleQueue) -> Worker:
+def _start(whole: StudyFolder, place: layout.Place, events: queue.SimpleQueue) -> Worker:
     process = subprocess.Popen(
-        [sys.executable, "-m", "scaling.worker", str(whole.path), whole.layout.device, str(core)],
+        [sys.executable, "-m", "scaling.worker", str(whole.path), whole.layout.device, str(place.core)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         process_group=0,  # the terminal's Ctrl-C is for us
+        pass_fds=place.files,
     )
-    worker = Worker(process, core)
+    place.close()
+    each = Worker(process)
 
     def listen() -> None:
         assert process.stdout is not None
         with process.stdout as lines:
             for line in lines:
                 with contextlib.suppress(ValueError):  # a line cut short by a kill
-                    events.put((worker, json.loads(line)))
-        events.put((worker, None))
+                    events.put((each, json.loads(line)))
+        events.put((each, None))
 
     threading.Thread(target=listen, daemon=True).start()
-    return worker
+    return each
 
 
-def _next(waiting: list[Pack], worker: Worker, workers: list[Worker]) -> Pack | None:
-    """The costliest pack, but rather one whose program no other worker is the first to compile."""
-    if not waiting:
-        return None
-    others = set().union(*(other.programs for other in workers if other is not worker)) - worker.programs
-    best = next((pack for pack in waiting if _program(pack) not in others), waiting[0])
-    waiting.remove(best)
-    return best
+def _attempts(whole: StudyFolder, pack: Pack) -> int:
+    return whole.failed(pack)["attempts"]
+
+
+def _write_failure(whole: StudyFolder, pack: Pack, how: str) -> None:
+    """For a worker that can no longer do it; not for a pack that somebody else has taken up."""
+    claim = claims.take(whole.claims(pack))
+    if claim:
+        with claim:
+            worker.failed(claim.folder, _attempts(whole, pack), f"its worker ended with {how}")
 
 
 def _program(pack: Pack) -> Any:
     return config.program(pack.runs[0].config)
 
 
-def _tell(worker: Worker, line: str) -> None:
-    assert worker.process.stdin is not None
+def _tell(each: Worker, line: str) -> None:
+    assert each.process.stdin is not None
     with contextlib.suppress(BrokenPipeError):  # it died: the end of its output tells
-        worker.process.stdin.write(line + "\n")
-        worker.process.stdin.flush()
+        each.process.stdin.write(line + "\n")
+        each.process.stdin.flush()
 
 
-def _close(worker: Worker) -> None:
-    assert worker.process.stdin is not None
+def _close(each: Worker) -> None:
+    each.closed = True
+    assert each.process.stdin is not None
     with contextlib.suppress(BrokenPipeError):
-        worker.process.stdin.close()
+        each.process.stdin.close()
 
 
 def _how(code: int) -> str:
     return f"signal {-code} (9: killed, perhaps for lack of memory)" if code < 0 else f"exit code {code}"
-
-
-def _outcome(whole: StudyFolder, failed: dict[str, str], interrupted: bool) -> Outcome:
-    counts = collections.Counter(state for _, state, _, _ in study.status(whole))
-    lost = sum(run.id in whole.runs for pack in whole.packs if pack.id in failed for run in pack.runs)
-    left = len(whole.runs) - counts["done"] - counts["diverged"] - lost
-    return Outcome(counts["done"], counts["diverged"], lost, left, interrupted)
-
-
-class Bar:
-    """One line with the share of the work done and the time left; silent when standard error is not a terminal."""
-
-    def __init__(self, whole: StudyFolder):
-        self.cost = {pack.id: pack.cost for pack in whole.packs}
-        self.steps = {pack.id: pack.steps for pack in whole.packs}
-        self.runs = {pack.id: len(pack.runs) for pack in whole.packs}
-        self.done = {pack.id: whole.share_done(pack) for pack in whole.packs}
-        self.began, self.before = time.monotonic(), self._share()
-        self.live = sys.stderr.isatty()
-        self.drawn = 0.0
-
-    def at(self, pack: str, step: int) -> None:
-        self.done[pack] = step / self.steps[pack]
-        self.draw()
-
-    def finish(self, pack: str) -> None:
-        self.done[pack] = 1.0
-        self.draw(force=True)
-
-    def _share(self) -> float:
-        return sum(self.cost[id] * done for id, done in self.done.items()) / sum(self.cost.values())
-
-    def draw(self, force: bool = False) -> None:
-        if not self.live or (not force and time.monotonic() - self.drawn < 0.1):
-            return
-        self.drawn = time.monotonic()
-        share = self._share()
-        rate = (share - self.before) / (self.drawn - self.began + 1e-9)
-        left = f"{_clock((1 - share) / rate)} left" if share > self.before + 0.005 else ""
-        runs = sum(self.runs[id] for id, done in self.done.items() if done == 1)
-        filled = int(24 * share)
-        line = f"[{'#' * filled}{'.' * (24 - filled)}] {share:4.0%}  {runs}/{sum(self.runs.values())} runs  {left}"
-        sys.stderr.write("\r" + line[: shutil.get_terminal_size().columns - 1].ljust(70))
-        sys.stderr.flush()
-
-    def say(self, say: Callable[[str], None], text: str) -> None:
-        """A line of its own above the bar."""
-        if self.live:
-            sys.stderr.write("\r\033[K")
-            sys.stderr.flush()
-        say(text)
-
-    def end(self) -> None:
-        if self.live and self.drawn:
-            sys.stderr.write("\r\033[K")
-            sys.stderr.flush()
-
-
-def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -1,9 +1,12 @@
 """Comparing two ladders gives the factor of compute between them, with an interval that covers."""
 
+import dataclasses
+import json
+
 import numpy as np
 import pytest
 
-from analysis.compare import compare
+from analysis.compare import compare, gain_at
 from analysis.laws import Chinchilla
 from analysis.table import Table
 from scaling.errors import InputError
@@ -24,7 +27,8 @@ def test_a_ladder_that_needs_a_third_less_compute_is_seen():
 def test_the_interval_of_the_gain_covers():
     hits = 0
     for seed in range(60):
-        last = compare(ladder(1.0, 0.004, seed), ladder(1.3, 0.004, 1000 + seed)).gains[-1]
+        last = compare(ladder(1.0, 0.004, seed), ladder(1.3, 0.004, 1000 + seed)).last
+        assert last is not None
         hits += last.low <= 1.3 <= last.high
     assert hits >= 51  # 3 standard errors of a binomial with p = 0.95 below 57, and a little
 
@@ -66,6 +70,93 @@ def test_ladders_that_share_no_losses_cannot_be_compared():
 def test_different_vocabularies_are_warned_about():
     A, B = ladder(1.0, 0.004, 1, n_vocab=[1000] * 8), ladder(1.3, 0.004, 2, n_vocab=[32000] * 8)
     assert "use bits per byte" in compare(A, B).notes[0]
+
+
+def test_different_tokenizers_are_compared_in_bits_per_byte():
+    # The same text, a token of B holding twice the bytes: twice the nats per token, the same bits per byte.
+    A = ladder(1.0, 0.0, 0, n_vocab=[1000] * 8)
+    B = ladder(1.3, 0.0, 0, n_vocab=[32000] * 8)
+    A = A.with_columns(bits_per_byte=A["loss"] / np.log(2) / 2)
+    B = B.with_columns(bits_per_byte=B["loss"] / np.log(2) / 2, loss=2 * B["loss"])
+    found = compare(A, B)
+    assert found.A.target == found.B.target == "bits_per_byte"
+    assert [g.value for g in found.gains] == pytest.approx([1.3] * 3)
+    assert "bits_per_byte" in found.text()
+    assert "bits/byte" in found.text()
+
+
+# --- grids
+
+
+def grid(gain=1.0, noise=0.003, seed=0, decades=2.0, floor=1.8):
+    """Runs of a recipe that needs 1 / gain of the compute: N and D count for sqrt(gain) as much each."""
+    law = Chinchilla(floor, 480.0, 2100.0, 0.35, 0.37)
+    sizes, lengths = np.geomspace(1e7, 10 ** (7 + decades), 6), np.geomspace(3e8, 3 * 10 ** (8 + decades), 6)
+    N, D = (x.ravel() for x in np.meshgrid(sizes, lengths))
+    wobble = np.exp(noise * np.random.default_rng(seed).standard_normal(36))
+    return Table.from_columns({"params": N, "tokens": D, "loss": law(N * gain**0.5, D * gain**0.5) * wobble})
+
+
+def test_grids_are_compared_by_their_surfaces():
+    found = compare(grid(), grid(1.3, seed=1))
+    assert found.A.law.name == "chinchilla"
+    assert found.verdict == "B is better"
+    assert found.last is not None
+    assert found.last.low < 1.3 < found.last.high
+    assert found.last.by_runs == pytest.approx(1.3, rel=0.25)
+
+
+def test_a_ladder_that_goes_farther_gains_nothing_by_it():
+    by_surface = compare(grid(), grid(seed=1, decades=3.0)).last
+    assert by_surface is not None
+    assert by_surface.low < 1 < by_surface.high
+    straight = compare(grid(), grid(seed=1, decades=3.0), law="kaplan-c")
+    assert any("these ranges differ" in note for note in straight.notes)
+
+
+def test_ladders_whose_tokens_follow_their_sizes_are_compared_as_straight_lines_and_told_so():
+    N = np.geomspace(1e7, 1e9, 9)
+    law = Chinchilla(0.01, 30.0, 60.0, 0.1, 0.1)
+    A, B = (Table.from_columns({"params": N, "tokens": 20 * N, "loss": law(N, 20 * N) * s}) for s in (1.0, 0.99))
+    found = compare(A, B)
+    assert found.A.law.name == "kaplan-c"
+    assert "has tokens that follow its sizes: vary D at fixed N" in found.notes[0]
+    assert "kaplan-c takes the lower envelope of each ladder for a straight line" in found.notes[1]
+
+
+def test_a_loss_below_the_fitted_floor_is_said_in_words():
+    found = compare(grid(noise=0.0), grid(1.3, noise=0.0))
+    low = dataclasses.replace(found.gains[-1], value=np.nan, low=np.nan, high=np.nan, unreached="A")
+    cut = dataclasses.replace(found, gains=(*found.gains[:-1], low))
+    assert "beyond what the law of A reaches" in cut.text()
+    assert cut.last == found.gains[-2]
+    assert "that both ladders and both laws reach" in cut.text()
+    none = dataclasses.replace(found, gains=(low,))
+    assert none.verdict == "cannot be told"
+    assert "nan" not in none.text() + cut.text()
+    assert json.loads(json.dumps(none.to_dict(), allow_nan=False))["gains"][0]["value"] is None
+
+
+def test_a_fit_whose_floor_lies_above_the_lowest_loss_gives_no_number_there():
+    whole = grid(noise=0.0)
+    found = compare(whole, whole)
+    gain = gain_at((found.A, found.B), 1.7)
+    assert gain.unreached == "A and B"
+    assert np.isnan(gain.value)
+
+
+def test_a_law_that_the_runs_contradict_gives_no_verdict():
+    found = compare(grid(noise=0.0), grid(1.3, noise=0.0))
+    odd = dataclasses.replace(found.gains[-1], low=0.4, value=0.5, high=0.6, by_runs=1.3)
+    cut = dataclasses.replace(found, gains=(odd,))
+    assert odd.contradicted
+    assert "the law and the runs themselves disagree" in cut.text()
+
+
+def test_runs_far_from_the_best_sizes_are_left_out_and_counted():
+    found = compare(grid(decades=3.0), grid(1.3, seed=1, decades=3.0))
+    assert any("over 10% above the lowest loss at no more compute" in note for note in found.notes)
+    assert found.A.n_runs < 36
 
 
 def test_a_diverged_run_is_left_out():

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import subprocess
 import sys
@@ -28,6 +29,12 @@ FULL = RunConfig(
     data=DataConfig("text:*.txt", "bytes", "python"),
     optim=OptimConfig(3e-4, "adamw", "constant", 0.1, 0.01, 0.8, 0.95, 1e-7, 0.5),
     eval=EvalConfig(32, 3, 4),
+)
+BRANCH = dataclasses.replace(
+    RUN,
+    unique_tokens=2**20,
+    optim=OptimConfig(schedule="wsd", decay=0.3, warmup_tokens=4096),
+    eval=EvalConfig(noise=2, transfer=("text:*.md", "bytes"), train_windows=4),
 )
 
 # Another value for every field of a run, apart from those that only say where its tokens lie.
@@ -57,7 +64,15 @@ CHANGES = {
     "eval.windows": "64",
     "eval.per_octave": "1",
     "eval.octaves": "3",
+    "optim.decay": "0.1",
+    "optim.warmup_tokens": "2048",
+    "eval.noise": "1",
+    "eval.transfer": "text:a.md,bytes of b",
+    "eval.train_windows": "8",
 }
+
+# What must be set before a field can have another value.
+NEEDS = {"optim.weight_decay": {"optim.optimizer": "adamw"}, "optim.decay": {"optim.schedule": "wsd"}}
 
 
 def one_line(error: pytest.ExceptionInfo[InputError]) -> str:
@@ -68,7 +83,7 @@ def one_line(error: pytest.ExceptionInfo[InputError]) -> str:
 
 
 def test_a_config_survives_json():
-    for run in (RUN, FULL):
+    for run in (RUN, FULL, BRANCH):
         assert config.from_dict(RunConfig, json.loads(json.dumps(config.to_dict(run)))) == run
 
 
@@ -78,7 +93,7 @@ def test_the_changes_cover_every_field():
 
 @pytest.mark.parametrize("key", CHANGES)
 def test_identity_depends_on_every_field_that_the_result_depends_on(key):
-    base = config.override(RUN, {"optim.optimizer": "adamw"}) if key == "optim.weight_decay" else RUN
+    base = config.override(RUN, NEEDS.get(key, {}))
     changed = config.override(base, {key: CHANGES[key]})
     assert changed != base
     assert identity(changed, "t") != identity(base, "t")
@@ -92,6 +107,34 @@ def test_identity_depends_on_the_tokens_and_not_on_where_they_lie():
 
 def test_one_epoch_said_in_two_ways_is_one_run():
     assert identity(dataclasses.replace(RUN, unique_tokens=RUN.tokens), "t") == identity(RUN, "t")
+
+
+def test_a_warm_up_in_tokens_is_one_run_whatever_share_stands_beside_it():
+    run, other = (dataclasses.replace(BRANCH, optim=dataclasses.replace(BRANCH.optim, warmup=w)) for w in (0.05, 0.5))
+    assert run.warmup_steps == other.warmup_steps == 4
+    assert identity(run, "t") == identity(other, "t")
+
+
+def test_identity_depends_on_the_tokens_of_transfer_sources_where_they_are_given():
+    renamed = dataclasses.replace(BRANCH, eval=dataclasses.replace(BRANCH.eval, transfer=("text:b/*.md", "bytes")))
+    assert identity(renamed, "t") != identity(BRANCH, "t")
+    assert identity(renamed, "t", ("u", "v")) == identity(BRANCH, "t", ("u", "v"))
+    assert identity(BRANCH, "t", ("u", "w")) != identity(BRANCH, "t", ("u", "v"))
+
+
+def test_a_run_may_draw_its_examples_from_more_tokens_than_it_sees():
+    assert (BRANCH.pool, BRANCH.U, BRANCH.tokens) == (2**20, 2**16, 2**16)
+    assert (FULL.pool, FULL.U, FULL.tokens) == (2**12, 2**12, 2**17)
+    assert identity(BRANCH, "t") != identity(dataclasses.replace(BRANCH, unique_tokens=2**19), "t")
+
+
+@given(st.integers(1, 96))
+def test_the_gradient_noise_is_measured_at_batches_that_halve(batch):
+    sizes = dataclasses.replace(RUN, batch=batch, tokens=batch * 64).noise_batches
+    assert sizes[-1] == batch
+    assert len(sizes) <= 4
+    assert all(2 * small == large for small, large in itertools.pairwise(sizes))
+    assert len(sizes) == 4 or sizes[0] % 2
 
 
 def test_numbers_of_other_types_are_the_same_run():
@@ -110,12 +153,14 @@ def test_identities_stay_as_they_are():
     assert config.SEMANTICS == 1
     assert identity(RUN, "t") == "439df221dc0b"
     assert identity(FULL, "t") == "d6ec1a40556d"
+    assert identity(BRANCH, "t") == "55d632759edd"
 
 
 def test_runs_of_one_program_differ_only_in_what_is_an_array():
-    same = ("tokens", "unique_tokens", "seed", "optim.learning_rate", "optim.schedule", "optim.warmup")
+    optim = ("learning_rate", "optimizer", "schedule", "warmup", "warmup_tokens", "decay", "weight_decay")
+    same = ("tokens", "unique_tokens", "seed", *(f"optim.{name}" for name in optim), "eval.per_octave", "eval.octaves")
     for key, text in CHANGES.items():
-        base = config.override(RUN, {"optim.optimizer": "adamw"}) if key == "optim.weight_decay" else RUN
+        base = config.override(RUN, NEEDS.get(key, {}))
         changed = config.override(base, {key: text})
         assert (program(changed) == program(base)) == (key in same), key
 
@@ -166,7 +211,20 @@ def test_evaluations_are_spaced_evenly_in_the_logarithm_of_the_steps():
         ),
         (lambda: dataclasses.replace(RUN, tokens=-1024), "tokens=-1024 must be positive"),
         (lambda: dataclasses.replace(RUN, unique_tokens=100), "unique_tokens=100 .* the nearest is 128"),
-        (lambda: dataclasses.replace(RUN, unique_tokens=2**20), "unique_tokens=1048576 exceeds tokens=65536"),
+        (lambda: OptimConfig(decay=0.1), "optim.decay=0.1 with optim.schedule=cosine; only wsd"),
+        (lambda: OptimConfig(schedule="wsd", decay=0.0), "optim.decay=0.0 is a share"),
+        (lambda: OptimConfig(warmup_tokens=-1), "optim.warmup_tokens=-1 is negative"),
+        (
+            lambda: dataclasses.replace(RUN, optim=OptimConfig(schedule="wsd", warmup=0.9)),
+            "warm-up of 58 updates and the cooldown of 13 do not fit into tokens=65536, 64 updates",
+        ),
+        (
+            lambda: dataclasses.replace(RUN, optim=OptimConfig(warmup_tokens=2**20)),
+            "optim.warmup_tokens=1048576 exceeds tokens=65536",
+        ),
+        (lambda: EvalConfig(noise=-1), "eval.noise=-1 is negative"),
+        (lambda: EvalConfig(transfer=("a", "b", "a")), "eval.transfer=a,b,a names a source twice"),
+        (lambda: dataclasses.replace(RUN, batch=1, eval=EvalConfig(noise=1)), "eval.noise=1 with batch=1"),
         (lambda: dataclasses.replace(RUN, batch=0), "batch=0 must be positive"),
         (lambda: dataclasses.replace(RUN, seed=-1), "seed=-1 must lie between 0 and"),
         (lambda: dataclasses.replace(RUN, seed=2**32), "seed=4294967296 must lie between 0 and"),
@@ -233,6 +291,11 @@ def test_overrides_read_numbers_as_people_write_them():
     assert run.optim.learning_rate == 1.0
     assert config.override(RUN, {"unique_tokens": "1024"}).U == 1024
     assert config.parse("n", str(2**60 + 1), int) == 2**60 + 1  # no detour over a float
+
+
+def test_overrides_read_names_between_commas():
+    assert config.override(RUN, {"eval.transfer": "text:a.md, python"}).eval.transfer == ("text:a.md", "python")
+    assert config.override(BRANCH, {"eval.transfer": "none"}).eval.transfer == ()
 
 
 def test_overrides_that_need_each_other_can_be_given_together():

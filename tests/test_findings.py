@@ -9,8 +9,8 @@ import pytest
 from known_runs import LENGTHS, RATE, REPEATED, SHAPES, SURFACE, run
 
 from analysis import checks, digits, findings, laws
+from analysis.estimate import Fit
 from analysis.findings import Finding, Findings
-from analysis.fit import Fit
 from analysis.table import Table
 
 DRAWS = 40  # of the bootstrap: enough to see that it is there

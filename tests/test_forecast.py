@@ -1,5 +1,6 @@
 """Forecasts are written once, before the run, and scored after it."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -26,13 +27,34 @@ def test_a_forecast_comes_back_from_its_file_and_is_scored(fitted, tmp_path):
     assert hit.inside
     assert hit.error == pytest.approx(1 / 1.001 - 1)
     assert not miss.inside
-    assert "outside the 95% interval" in miss.text()
+    assert "outside the 95% interval of one run" in miss.text()
     assert made.made[:10] in miss.text()
 
 
 def test_a_forecast_is_of_a_single_run_and_wider_than_the_mean(fitted):
     made, mean = forecast.forecast(fitted, params=1e9), fitted.predict(params=1e9)
     assert made.low < mean.low < made.value < mean.high < made.high
+    assert (made.law_low, made.law_high) == (float(mean.low), float(mean.high))
+
+
+def test_a_forecast_beyond_the_runs_says_by_what_factor(fitted):
+    assert forecast.forecast(fitted, params=1e7).warnings == ()
+    assert forecast.forecast(fitted, params=3e8).warnings == ("N = 300M is 3 times the largest fitted, 100M",)
+    far = forecast.forecast(fitted, params=1e10)
+    assert far.warnings == ("N = 10B is 100 times the largest fitted, 100M", "that far beyond the runs it is a guess")
+    assert forecast.forecast(fitted, params=1e4).warnings[0] == "N = 10k is 10 times below the smallest fitted, 100k"
+
+
+def test_a_doubtful_fit_bounds_nothing_beyond_its_runs(fitted, tmp_path):
+    doubtful = dataclasses.replace(fitted, status="flat direction", why="N_c and alpha_N go together")
+    inside, beyond = forecast.forecast(doubtful, params=1e7), forecast.forecast(doubtful, params=1e9)
+    assert "the fit is doubtful, flat direction" in inside.warnings[0]
+    assert "interval of one run" in inside.text()
+    assert "interval of one run" not in beyond.text()
+    forecast.store(beyond, tmp_path / "f.json")
+    score = forecast.score(tmp_path / "f.json", 3.0)
+    assert score.forecast == beyond
+    assert "no interval was foretold" in score.text()
 
 
 def test_a_forecast_keeps_the_whole_fit(fitted, tmp_path):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from analysis import frontier
+from analysis.envelope import envelope
 from analysis.batch_size import with_minima
 from analysis.laws import Chinchilla, KaplanBCrit, KaplanND
 from analysis.table import Table
@@ -103,7 +104,7 @@ def curves(law, sizes, noise=0.0, schedule="constant"):
 
 
 def test_the_envelope_of_learning_curves_finds_the_exponent():
-    found = frontier.envelope(curves(REFIT, np.geomspace(1e7, 1e10, 16)), draws=100)
+    found = envelope(curves(REFIT, np.geomspace(1e7, 1e10, 16)), draws=100)
     assert found.a == pytest.approx(exponent(REFIT), abs=0.02)
     low, high = found.a_interval
     assert low < found.a < high
@@ -111,14 +112,14 @@ def test_the_envelope_of_learning_curves_finds_the_exponent():
 
 def test_the_envelope_leaves_out_what_the_smallest_and_largest_size_win():
     sizes = np.geomspace(1e7, 1e9, 6)
-    found = frontier.envelope(curves(REFIT, sizes), draws=0)
+    found = envelope(curves(REFIT, sizes), draws=0)
     assert {float(p.params) for p in found.points} == set(sizes[1:-1].tolist())
 
 
 def test_the_envelope_follows_kaplans_adjusted_compute_where_asked():
     table = curves(REFIT, np.geomspace(1e7, 1e10, 16)).with_columns(batch_tokens=np.full(16 * 60, 5e5))
     adjusted = with_minima(table, lambda loss: 5e5 * np.ones_like(loss))
-    plain, least = (frontier.envelope(adjusted, compute=c, draws=0) for c in ("flops", "flops_min"))
+    plain, least = (envelope(adjusted, compute=c, draws=0) for c in ("flops", "flops_min"))
     assert least.a == pytest.approx(plain.a, abs=1e-6)
     assert least.params(1e19) == pytest.approx(plain.params(2e19))
 
@@ -131,16 +132,16 @@ def test_kaplans_learning_curves_give_the_sizes_of_his_figure_14(papers):
     N, S_min, loss = np.array(points).T
     C_min = 6 * N * S_min * B_crit(loss)
     table = Table.from_columns({"run": [f"{n:g}" for n in N], "params": N, "flops_min": C_min, "loss": loss})
-    found = frontier.envelope(table, compute="flops_min", draws=0)
+    found = envelope(table, compute="flops_min", draws=0)
     C = np.geomspace(1e-4, 0.2, 9)  # PF-days
     np.testing.assert_allclose(found.params(C * frontier.PF_DAY) / (1.3e9 * C**0.73), 1, atol=0.25)
 
 
 def test_an_envelope_through_the_middle_of_decaying_runs_is_warned_about():
     table = curves(REFIT, np.geomspace(1e7, 1e9, 6), schedule="cosine")
-    assert any("runs of that length would end lower" in w for w in frontier.envelope(table, draws=0).warnings)
+    assert any("runs of that length would end lower" in w for w in envelope(table, draws=0).warnings)
 
 
 def test_two_sizes_make_no_envelope():
     with pytest.raises(InputError, match="at least 3"):
-        frontier.envelope(curves(REFIT, [1e7, 1e8]))
+        envelope(curves(REFIT, [1e7, 1e8]))

@@ -1,11 +1,14 @@
 """The formulas against the papers' own numbers, and the runs that each law is about."""
 
+import dataclasses
 import math
 
 import jax
 import numpy as np
 import pytest
 
+from analysis.columns import COLUMNS
+from analysis.fit import fit
 from analysis.laws import (
     LAWS,
     Chinchilla,
@@ -20,7 +23,12 @@ from analysis.laws import (
     KaplanN,
     KaplanND,
     KaplanNS,
+    KaplanPosition,
+    KaplanStop,
+    Law,
     Muennighoff,
+    constant,
+    describe,
     law_by_name,
     lifetime_flops,
     power,
@@ -56,6 +64,35 @@ def test_a_law_says_what_it_is(law):
     assert law.target not in law.inputs
     assert {c.kind for c in law.constants()} <= {"scale", "floor", "exponent", "number"}
     assert set(law.linear) <= {c.name for c in law.constants()}
+
+
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.name)
+def test_a_law_describes_its_formula_its_columns_with_units_its_runs_and_its_source(law):
+    text = describe(law)
+    assert text.splitlines()[0] == law.name
+    assert law.source in " ".join(text.split())
+    for name in (*law.inputs, law.target):
+        assert f"{name} ({COLUMNS[name]})" in text
+    assert all(c.name in text for c in law.constants())
+    for admission in law.about:
+        assert " ".join(admission.runs.split()) in " ".join(text.split())
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_a_law_of_ones_own_describes_itself_too():
+    @dataclasses.dataclass(frozen=True)
+    class Mine(Law):
+        """y = 1 / x."""
+
+        k: float = constant("", (0.1, 1.0))
+        name = "mine"
+        inputs = ("depth",)
+
+        def __call__(self, x):
+            return self.k / x
+
+    assert "x = depth" in describe(Mine)
+    assert "user's own" in describe(Mine)
 
 
 @pytest.mark.parametrize("law", [law for law in LAWS if law.linear], ids=lambda law: law.name)
@@ -123,6 +160,19 @@ def test_repetition_is_worth_less_than_fresh_data_and_one_epoch_is_chinchilla(pa
     assert law(0.10e10, 1e10, 1e10) > plain(0.10e10, 1e10)
 
 
+def test_the_best_size_for_unique_tokens_is_muennighoffs(papers):
+    """Check 14: U_N / U_D = 0.05099 under the published constants, whose exponents are equal."""
+    m = {name: papers["muennighoff2023"][name]["value"] for name in ("E", "A", "B", "alpha", "beta")}
+    G = (m["A"] / m["B"]) ** (1 / (2 * m["alpha"]))
+    assert G**2 == pytest.approx(0.05099, abs=5e-6)
+    law = Muennighoff(**m, R_D=15.387756, R_N=5.309743)
+    U = 1e10
+    # Up to that size every parameter counts in full, and beyond it less: the slope breaks there.
+    below, above = (law(f * G**2 * U, U, U) - Chinchilla(**m)(f * G**2 * U, U) for f in (0.999, 1.2))
+    assert below == pytest.approx(0, abs=1e-12)
+    assert above > 1e-5
+
+
 def test_gadre_is_chinchilla_with_one_exponent():
     eta = 0.136
     one = Gadre(E=1.84, a=212.0, b=367.0, eta=eta)
@@ -148,7 +198,9 @@ def test_serving_costs_a_third_of_training_per_token():
 
 
 def test_an_unknown_law_names_the_known_ones():
-    with pytest.raises(InputError, match=r"no law is called 'chinchila'; there are kaplan-n, .*chinchilla"):
+    with pytest.raises(
+        InputError, match=r"called 'chinchila' \(did you mean chinchilla\?\); there are kaplan-n"
+    ):
         law_by_name("chinchila")
 
 
@@ -215,3 +267,97 @@ def test_the_data_law_wants_the_size_that_does_not_limit():
 def test_the_compute_law_wants_runs_that_no_cheaper_run_beats():
     rows = {"flops": np.array([1e18, 1e17, 1e19, 1e18]), "loss": np.array([3.5, 4.0, 3.6, 3.7])}
     assert kept(KaplanC, **rows) == [0, 1]
+
+
+def test_one_layer_repeated_data_and_a_second_batch_size_are_not_what_the_compute_law_is_about():
+    rows = {
+        "params": np.array([1e6, 1e6, 1e6, 1e6, 1e6]),
+        "flops": np.array([1e17, 1e18, 1e19, 1e20, 1e21]),
+        "loss": np.array([4.0, 3.5, 3.2, 3.0, 2.9]),
+        "n_layer": np.array([1, 2, 2, 2, 2]),
+        "batch_tokens": np.array([2.0, 2.0, 2.0, 2.0, 4.0]) * 1e5,
+        "epochs": np.array([1.0, 1.0, 3.0, 3.0, 1.0]),
+        "train_loss": np.array([4.0, 3.5, 3.0, 2.99, 2.9]),
+    }
+    table = admitted(KaplanC, Table.from_columns(rows))
+    assert (table.rows - 1).tolist() == [1, 3]
+    reasons = " ".join(e.reason for e in table.excluded)
+    assert "a single layer" in reasons
+    assert "over-fitted" in reasons
+    assert "another batch size than 200000, which most runs have" in reasons
+
+
+def test_repeated_data_without_a_training_loss_are_not_ample():
+    rows = {"params": N, "steps_min": np.full(5, 1e4), "loss": np.linspace(4, 3, 5), "epochs": np.arange(1.0, 6.0)}
+    assert kept(KaplanNS, **rows) == [0]
+
+
+def test_the_steps_law_begins_after_the_warm_up():
+    rows = {
+        "params": np.full(4, 1e6),
+        "step": np.array([50.0, 100.0, 101.0, 1000.0]),
+        "steps": np.full(4, 1000.0),
+        "steps_min": np.array([40.0, 80.0, 81.0, 800.0]),
+        "loss": np.linspace(4, 3, 4),
+    }
+    assert kept(KaplanNS, **rows, warmup=np.full(4, 0.1)) == [2, 3]
+    assert kept(KaplanNS, **rows, warmup=np.full(4, 60.0)) == [1, 2, 3]  # a number of updates
+    table = admitted(KaplanNS, Table.from_columns(rows | {"warmup": np.array(["long"] * 4)}))
+    assert len(table) == 4
+    assert any("warm-up" in note for note in table.notes)
+
+
+def test_gadres_law_wants_one_epoch_and_a_decayed_rate():
+    rows = {
+        "params": np.full(3, 1e6),
+        "tokens": np.array([1e8, 2e8, 1e8]),
+        "unique_tokens": np.full(3, 1e8),
+        "schedule": np.array(["cosine", "cosine", "constant"]),
+        "loss": np.linspace(4, 3, 3),
+    }
+    assert kept(Gadre, **rows) == [0]
+
+
+def test_the_routed_law_is_at_one_number_of_tokens_and_the_position_law_of_one_model():
+    rows = {
+        "params": N,
+        "experts": np.full(5, 8.0),
+        "loss": np.linspace(4, 3, 5),
+        "tokens": [1e11, 1e11, 2e11, 1e11, 3e11],
+    }
+    assert kept(Clark, **rows) == [0, 1, 3]
+    rows = {"params": [1e6, 1e6, 1e7, 1e7], "position": [1, 2, 1, 2], "loss": [4.0, 3.0, 3.5, 2.5]}
+    assert kept(KaplanPosition, **rows) == [2, 3]
+
+
+def test_what_a_law_could_not_check_for_want_of_a_column_is_one_note_each():
+    table = Table.from_columns({"params": N, "flops": 6e9 * N, "loss": np.linspace(4, 3, 5)})
+    notes = [note for note in admitted(KaplanC, table).notes if "not checked" in note]
+    assert len(notes) == 3
+    for word in ("n_layer", "train_loss", "batch_tokens"):
+        assert any(word in note for note in notes), word
+
+
+def test_the_early_stopping_law_is_a_bound_that_an_asymmetric_fit_keeps_below_the_runs():
+    truth, rng = KaplanStop(2100.0, 0.76), np.random.default_rng(0)
+    gap = np.geomspace(0.02, 0.5, 40)
+    table = Table.from_columns({"loss_gap": gap, "steps_stop": truth(gap) * np.exp(np.abs(rng.normal(0, 0.3, 40)))})
+    assert "a lower bound" in " ".join(describe(KaplanStop).split())
+    assert any("lower bound" in note for note in admitted(KaplanStop, table).notes)
+    plain = fit("kaplan-stop", table)
+    bound = fit("kaplan-stop", table, loss="asymmetric", asymmetry=1000.0)
+    below = [float(np.mean(found.law(gap) <= table["steps_stop"])) for found in (plain, bound)]
+    assert below[0] < 0.8
+    assert below[1] > 0.9
+    assert bound.law(0.1) == pytest.approx(truth(0.1), rel=0.1)
+
+
+# --- The rest of the list of ready-made checks
+
+
+def test_deepseeks_best_size_and_tokens_use_up_the_compute(papers):
+    """Check 14: M_opt D_opt = C for any C."""
+    c = {name: entry["value"] for name, entry in papers["bi2024_deepseek"].items()}
+    C = np.geomspace(1e17, 1e24, 5)
+    M, D = c["M_coeff"] * C ** c["M_exponent"], c["D_coeff"] * C ** c["D_exponent"]
+    np.testing.assert_allclose(M * D / C, 1.0, atol=5e-4)

@@ -8,13 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import optimize
 
 from analysis import frontier
-from analysis import plan as planning
 from analysis.fit import fit
 from analysis.laws import Chinchilla, Gadre, KaplanBCrit, KaplanNS, Muennighoff
-from analysis.plan import Budget, plan
+from analysis.plan import plan
+from analysis.published import BESIROGLU, BESIROGLU_OPTIMUM, HOFFMANN
 from analysis.recipe import RateRule
+from analysis.routes import route
+from analysis.rungs import LENGTHS
 from analysis.table import Table, load
 from scaling.errors import InputError
 
@@ -31,46 +34,6 @@ def runs(noise=0.003, seed=0):
 @pytest.fixture(scope="module")
 def fitted():
     return fit("chinchilla", runs(), loss="squared", bootstrap=100)
-
-
-# --- budgets
-
-
-def test_a_budget_of_hardware_is_chips_times_hours_times_utilisation():
-    budget = Budget.of_hardware("v5p-128", hours=10, utilisation=0.5)
-    assert budget.flops == pytest.approx(64 * 459e12 * 36_000 * 0.5)
-    assert budget.hours == pytest.approx(10)
-
-
-def test_a_budget_of_money_buys_hours():
-    budget = Budget.of_money(800.0, "h100-8", price=2.5, utilisation=0.4)
-    assert budget.hours == pytest.approx(40)
-    assert budget.flops == pytest.approx(8 * 989e12 * 40 * 3600 * 0.4)
-
-
-def test_a_budget_of_flops_tells_the_hours_of_named_hardware():
-    assert Budget.of_flops(1e21, "v5e-256").hours == pytest.approx(1e21 / (256 * 197e12 * 0.4 * 3600))
-    assert math.isnan(Budget.of_flops(1e21).hours)
-
-
-@pytest.mark.parametrize(
-    ("name", "found"),
-    [("v5p-128", ("v5p", 64)), ("v4-8", ("v4", 4)), ("v5e-256", ("v5e", 256)), ("H100-8", ("h100", 8))],
-)
-def test_slices_are_named_by_cores_or_chips_as_their_maker_does(name, found):
-    assert planning.chips(name) == found
-
-
-@pytest.mark.parametrize("name", ["v5p", "v9-8", "h100-0", "h100-many", "-8"])
-def test_unknown_hardware_is_named_in_the_error(name):
-    with pytest.raises(InputError, match=f"hardware '{name}'"):
-        planning.chips(name)
-
-
-@pytest.mark.parametrize("flops", [0.0, -1.0, math.nan, math.inf])
-def test_a_budget_must_be_a_positive_number(flops):
-    with pytest.raises(InputError, match="wanted a number above 0"):
-        Budget.of_flops(flops)
 
 
 # --- the plan
@@ -116,17 +79,18 @@ def test_kaplan_and_hoffmann_always_stand_beside_the_plan(fitted):
     assert ratio["DeepSeek (2024), their own data"] == pytest.approx(
         5.8316 * 6 / 0.1715 * 5.76e23 ** (0.4757 - 0.5243), rel=1e-3
     )
-    assert ratio["Besiroglu (2024), its refit"] == pytest.approx(17.9, abs=0.05)
+    assert ratio["Besiroglu's data, exact optimum"] == pytest.approx(17.9, abs=0.05)
     assert all(r.loss >= plan(fitted, 1e21).loss for r in by_name.values())
 
 
 def test_constants_kept_at_full_precision_are_the_papers(papers):
     for law, constants in (
         (
-            planning.HOFFMANN,
+            HOFFMANN,
             {n: papers["hoffmann2022"][f"{n}_unrounded"]["value"] for n in ("E", "A", "B", "alpha", "beta")},
         ),
-        (planning.BESIROGLU, papers["besiroglu2024"]["global_optimum_240pts"]["value"]),
+        (BESIROGLU, {n: papers["besiroglu2024"][n]["value"] for n in ("E", "A", "B", "alpha", "beta")}),
+        (BESIROGLU_OPTIMUM, papers["besiroglu2024"]["global_optimum_240pts"]["value"]),
     ):
         for name in ("E", "A", "B", "alpha", "beta"):
             assert getattr(law, name) == pytest.approx(constants[name], rel=1e-4)
@@ -142,13 +106,22 @@ def test_inference_data_and_size_add_their_answers(fitted):
     assert found.overtrained.excess > 0
     assert any("borrowed" in note for note in found.notes)
     text = found.text()
-    for word in ("Served", "Repeated", "Given N", "Others would say", "Note: "):
+    for word in ("Served", "Repeated", "Given N", "Ladder", "Others", "Note: "):
         assert word in text
 
 
-def test_a_plan_far_beyond_the_runs_is_called_a_guess(fitted):
-    assert any("times 6 N D of the largest" in note and "guess" in note for note in plan(fitted, 1e26).notes)
-    assert not any("largest N and D" in note for note in plan(fitted, 1e20).notes)
+def test_a_plan_far_beyond_the_runs_says_of_which_column_and_is_called_a_guess(fitted):
+    largest = fitted.ranges["params"][1]
+    found = plan(fitted, 1e26)
+    assert any(f"{found.params / largest:.3g} times the largest fitted, 10B" in told for told in found.warnings)
+    assert any(told.startswith("D = ") for told in found.warnings)
+    assert "it is a guess" in found.warnings[-1]
+    assert found.text().startswith("Warning: N = ")
+    assert plan(fitted, 1e20).warnings == ()
+
+
+def test_a_size_below_the_runs_is_told_too(fitted):
+    assert "times below the smallest fitted, 10M" in plan(fitted, 1e15).warnings[0]
 
 
 def test_ones_own_batch_and_rates_go_first(fitted):
@@ -160,9 +133,57 @@ def test_ones_own_batch_and_rates_go_first(fitted):
     assert next(iter(found.learning_rates)) == "your sweep"
 
 
-def test_a_doubtful_fit_makes_a_plan_that_says_so(fitted):
-    doubtful = dataclasses.replace(fitted, status="flat direction", why="A and alpha go together")
-    assert any("doubtful, flat direction: A and alpha" in note for note in plan(doubtful, 1e21).notes)
+@pytest.mark.parametrize("status", ["at a bound", "flat direction", "starts disagree", "not converged"])
+def test_a_doubtful_fit_makes_a_plan_that_says_so_first_and_gives_no_intervals(fitted, status):
+    doubtful = dataclasses.replace(fitted, status=status, why="A and alpha go together")
+    found = plan(doubtful, 1e21)
+    assert found.text().startswith(f"Warning: the fit is doubtful, {status}: A and alpha go together")
+    assert all(math.isnan(end) for ends in found.intervals.values() for end in ends)
+    assert "interval " not in found.text().replace("no intervals", "")
+    assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["intervals"]["params"] == [None, None]
+
+
+@pytest.mark.parametrize("argument", ["inference_tokens", "unique_tokens", "params", "aspect"])
+@pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf])
+def test_zero_is_a_value_and_refused(fitted, argument, value):
+    with pytest.raises(InputError, match="wanted a number above 0"):
+        plan(fitted, 1e21, **{argument: value})
+
+
+def test_negative_embeddings_are_refused(fitted):
+    with pytest.raises(InputError, match="-1 embedding rows"):
+        plan(fitted, 1e21, embedding_rows=-1)
+
+
+def test_aspect_and_embeddings_change_the_shapes(fitted):
+    deep, wide = (plan(fitted, 1e21, aspect=aspect).shape for aspect in (40.0, 160.0))
+    assert deep is not None
+    assert wide is not None
+    assert deep.d_model / deep.n_layer < wide.d_model / wide.n_layer
+    counted = plan(fitted, 1e21, embedding_rows=32_000)
+    assert counted.shape is not None
+    assert counted.shape.params == pytest.approx(counted.params, rel=0.1)
+    assert (
+        counted.shape.params - 12 * counted.shape.n_layer * counted.shape.d_model**2 == 32_000 * counted.shape.d_model
+    )
+
+
+def test_the_ladder_spans_two_decades_and_holds_the_sizes_that_the_law_would_choose(fitted):
+    found = plan(fitted, 1e22)
+    sizes = [rung.shape.params for rung in found.ladder]
+    assert 6 <= len(sizes) <= 8
+    assert sizes[-1] / sizes[0] == pytest.approx(100, rel=0.3)
+    assert sizes[-1] < found.params / 5
+    for rung in found.ladder:
+        own = frontier.best(fitted.law, 6 * rung.shape.params * rung.tokens)
+        assert float(own.params) == pytest.approx(rung.shape.params, rel=1e-6)
+        cost = sum(6 * rung.shape.params * rung.tokens * length for length in LENGTHS)
+        assert rung.share == pytest.approx(cost / 1e22)
+    assert sum(rung.share for rung in found.ladder) < 0.1
+
+
+def test_sizes_too_small_for_a_standard_shape_are_left_out_of_the_ladder(fitted):
+    assert 0 < len(plan(fitted, 1e13).ladder) < 7
 
 
 def test_any_law_of_params_and_tokens_can_be_planned_with():
@@ -196,6 +217,69 @@ def test_a_law_of_early_stopped_runs_names_no_size_either(papers):
     law = fit("kaplan-nd", {"params": N, "unique_tokens": D, "loss": L}, loss="squared")
     with pytest.raises(InputError, match="kaplan-nd is a law of params, unique_tokens"):
         plan(law, 1e20)
+
+
+# --- against minimisers that know nothing of closed forms
+
+
+def minimum(f, low, high):
+    """The place and value of the lowest f over ln N."""
+    found = optimize.minimize_scalar(
+        f, bounds=(math.log(low), math.log(high)), method="bounded", options={"xatol": 1e-9}
+    )
+    return math.exp(found.x), float(found.fun)
+
+
+@pytest.mark.parametrize("C", [1e18, 1e21, 1e24])
+def test_the_plan_is_where_a_direct_search_ends(fitted, C):
+    N, loss = minimum(lambda x: float(fitted.law(math.exp(x), C / 6 / math.exp(x))), 1e5, 1e13)
+    found = plan(fitted, C)
+    assert found.params == pytest.approx(N, rel=1e-4)
+    assert found.loss == pytest.approx(loss, rel=1e-9)
+
+
+def test_the_price_of_a_wrong_size_is_what_a_direct_search_finds(fitted):
+    found = plan(fitted, 1e21)
+    for ratio, excess in found.price.items():
+        N = ratio * found.params
+        D = optimize.brentq(lambda D: float(fitted.law(N, D)) - found.loss, 1e6, 1e16)  # noqa: B023
+        assert 6 * N * D / 1e21 - 1 == pytest.approx(excess, rel=1e-6)
+
+
+def test_the_served_model_is_where_a_direct_search_ends(fitted):
+    served = plan(fitted, 1e22, inference_tokens=1e13).served
+    assert served is not None
+
+    def cost(x):
+        N = math.exp(x)
+        D = optimize.brentq(lambda D: float(fitted.law(N, D)) - served.loss, 1e6, 1e25)
+        return 6 * N * D + 2 * N * 1e13
+
+    N, least = minimum(cost, served.params / 3, served.params * 2)
+    assert served.params == pytest.approx(N, rel=1e-3)
+    assert served.cost == pytest.approx(least, rel=1e-6)
+
+
+def test_limited_data_are_split_where_a_direct_search_ends(fitted):
+    repeated = plan(fitted, 1e22, unique_tokens=1e10).repeated
+    assert repeated is not None
+    law = Muennighoff(**dataclasses.asdict(fitted.law), R_D=15.387756, R_N=5.309743)
+    N, loss = minimum(lambda x: float(law(math.exp(x), 1e22 / 6 / math.exp(x), 1e10)), 1e8, 1e11)
+    assert float(repeated.best.params) == pytest.approx(N, rel=1e-3)
+    assert float(repeated.best.loss) == pytest.approx(loss, rel=1e-8)
+
+
+# --- what a forecast of the plan takes
+
+
+def test_a_plan_holds_the_columns_of_its_law(fitted, kaplan):
+    found = plan(fitted, 1e21)
+    assert found.inputs == {"params": found.params, "tokens": found.tokens}
+    ns, critical = kaplan
+    found = plan(ns, 1e18, B_crit=critical)
+    assert set(found.inputs) == {"params", "steps_min"}
+    assert float(ns.law(*found.inputs.values())) == pytest.approx(found.loss, rel=1e-9)
+    assert route(ns.law, critical.law).loss(found.params, 1e18) == pytest.approx(found.loss, rel=1e-9)
 
 
 # --- Kaplan's path
@@ -260,6 +344,7 @@ def test_muennighoffs_law_plans_with_its_own_decay():
         float(law(found.repeated.best.params, found.repeated.best.tokens, 5e9)), rel=0.01
     )
     assert not any("borrowed" in note for note in found.notes)
+    assert found.inputs["unique_tokens"] == pytest.approx(min(5e9, found.tokens))
 
 
 def test_chinchillas_runs_plan_gopher_at_18_tokens_per_parameter(shared):

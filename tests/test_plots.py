@@ -12,9 +12,10 @@ from matplotlib.colors import rgb_to_hsv, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
-from analysis import digits, plots
-from analysis.fit import Fit, fit
-from analysis.plots import Shades
+from analysis import canvas, digits, plots
+from analysis.canvas import Shades
+from analysis.estimate import Fit
+from analysis.fit import fit
 from analysis.table import Table
 
 
@@ -70,9 +71,9 @@ def test_every_axis_has_a_name_and_a_unit(figures):
 
 
 def test_the_same_figure_is_the_same_text_with_its_own_ids(runs, surface):
-    first, second = (plots.svg(plots.against_size_and_data(runs, surface), "a") for _ in range(2))
+    first, second = (canvas.svg(plots.against_size_and_data(runs, surface), "a") for _ in range(2))
     assert first == second
-    other = plots.svg(plots.against_size_and_data(runs, surface), "b")
+    other = canvas.svg(plots.against_size_and_data(runs, surface), "b")
     ids = [set(part.split('"')[0] for part in text.split(' id="')[1:]) for text in (first, other)]
     assert ids[0]
     assert not ids[0] & ids[1]
@@ -87,15 +88,15 @@ def test_no_figure_needs_pyplot():
 
 @given(st.floats(1e-3, 1e20), st.floats(1.001, 1e12))
 def test_ticks_are_few_and_inside(low, ratio):
-    at = plots.ticks([low * ratio**k for k in np.linspace(0, 1, 9)])
+    at = canvas.ticks([low * ratio**k for k in np.linspace(0, 1, 9)])
     assert 1 <= len(at) <= 9
     assert min(at) >= low * (1 - 1e-9)
     assert max(at) <= low * ratio * (1 + 1e-9)
 
 
 def test_few_values_are_their_own_ticks():
-    assert plots.ticks([2**17, 2**18, 2**19, 2**20, 2**20]) == [2**17, 2**18, 2**19, 2**20]
-    assert plots.ticks([64.0]) == [64.0]
+    assert canvas.ticks([2**17, 2**18, 2**19, 2**20, 2**20]) == [2**17, 2**18, 2**19, 2**20]
+    assert canvas.ticks([64.0]) == [64.0]
 
 
 def test_labels_of_lines_that_end_together_do_not_overlap(runs):

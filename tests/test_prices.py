@@ -7,7 +7,7 @@ import pytest
 
 from analysis import frontier, prices
 from analysis.laws import Chinchilla, Gadre, Muennighoff
-from analysis.plan import HOFFMANN
+from analysis.published import HOFFMANN
 from scaling.errors import InputError
 
 LAW = Chinchilla(E=1.81722, A=477.83, B=2143.42, alpha=0.34731, beta=0.36717)

@@ -35,7 +35,8 @@ def history_of(step: int) -> History:
     }
 
 
-ABSTRACT = jax.eval_shape(lambda: state_of(10))
+def abstract(step: int):
+    return jax.eval_shape(lambda: state_of(step))
 
 
 def assert_same(found, wanted) -> None:
@@ -48,7 +49,7 @@ def assert_same(found, wanted) -> None:
 def restored(folder: Path, say: Callable[[str], None] = pytest.fail):
     kept = Record(folder)
     try:
-        return kept.restore(ABSTRACT, say)
+        return kept.restore(abstract, say)
     finally:
         kept.close()
 
@@ -154,7 +155,7 @@ def test_a_pack_goes_on_saving_after_a_damaged_checkpoint(pack, tmp_path):
     shutil.copytree(pack, copy)
     (copy / "checkpoints" / "30" / "state" / "_METADATA").unlink()
     kept = Record(copy)
-    assert kept.restore(ABSTRACT, lambda line: None) is not None
+    assert kept.restore(abstract, lambda line: None) is not None
     for step in (25, 30):
         kept.save(step, state_of(step), history_of(step))
     kept.close()

@@ -18,8 +18,9 @@ import pytest
 from known_runs import SURFACE
 from matplotlib import image
 
-from analysis import findings, laws, report
-from analysis.table import Origin, load, read_origins, read_study
+from analysis import findings, laws, records, report
+from analysis.records import Origin
+from analysis.table import load
 from scaling import record, study
 from scaling.config import DataConfig, EvalConfig, RunConfig, Study
 from scaling.counts import PF_DAY
@@ -227,7 +228,7 @@ def test_runs_of_a_pack_share_its_time_and_diverge_early_only_by_a_loss_that_is_
     kept = record.Record(planned.pack_folder(pack))
     kept.save(5, {"weights": np.zeros(1)}, history)
     kept.close()
-    table = read_study(tmp_path / "study")
+    table = records.read(tmp_path / "study").runs
     assert table["status"].tolist() == ["running", "diverged", "diverged", "running"]
     assert table["seconds"].tolist() == [2.5] * 4
 
@@ -260,7 +261,7 @@ def test_a_study_becomes_a_page_with_its_data_beside_it(written):
 
 
 def test_the_page_tells_where_and_with_what_the_study_was_trained(written):
-    assert read_origins(written.parents[1]) == (Origin(**TRAINED), Origin("a second one", {}))
+    assert records.read(written.parents[1]).origins == (Origin(**TRAINED), Origin("a second one", {}))
     page = written.read_text(encoding="utf-8")
     assert "<dt>Trained on</dt><dd>Abacus &lt;9000&gt;</dd><dt>Trained on</dt><dd>a second one</dd>" in page
     assert "<dt>Trained with</dt><dd>python 3.99, jax 0.99</dd>" in page

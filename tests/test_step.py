@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from analysis.batch_size import noise_estimates
 from scaling import optim, step
 from scaling.config import RunConfig, program
 from scaling.data.batches import Batches
@@ -98,11 +99,12 @@ def test_a_dispatch_of_many_updates_does_the_first_n_of_them(tiny, stream, updat
 
 def test_the_held_out_loss_is_the_mean_over_windows_however_they_are_grouped(tiny, stream, begun):
     windows = stream[: 12 * 17].reshape(12, 17).astype(np.int32)
-    whole = np.asarray(quick(lambda p, w: step.token_losses(tiny, p, w))(begun.params, windows)).mean(0)
+    whole = np.asarray(quick(lambda p, w: step.token_losses(tiny, p, w))(begun.params, windows))
     for groups in (1, 4):
         found = quick(lambda p, w: step.eval_step(tiny, p, w))(begun.params, windows.reshape(groups, 12 // groups, 17))
-        assert found.shape == (16,)
-        np.testing.assert_allclose(found, whole, rtol=1e-5)
+        assert found["positions"].shape == (16,)
+        np.testing.assert_allclose(found["positions"], whole.mean(0), rtol=1e-5)
+        np.testing.assert_allclose(found["windows"], whole.mean(1), rtol=1e-5)
 
 
 def test_dropout_is_a_function_of_seed_and_step_and_off_in_evaluation(tiny, stream, begun):
@@ -115,7 +117,7 @@ def test_dropout_is_a_function_of_seed_and_step_and_off_in_evaluation(tiny, stre
     assert len({float(x) for x in (drop(a, begun), drop(b, begun), drop(a, later))}) == 3
     windows = stream[: 4 * 17].reshape(1, 4, 17).astype(np.int32)
     on, off = (quick(lambda p, w, r=r: step.eval_step(r, p, w))(begun.params, windows) for r in (run, tiny))
-    np.testing.assert_array_equal(on, off)
+    np.testing.assert_array_equal(on["windows"], off["windows"])
 
 
 def test_seeds_are_arrays_of_a_program(tiny):
@@ -123,3 +125,41 @@ def test_seeds_are_arrays_of_a_program(tiny):
     assert len({program(run) for run in runs}) == 1
     embeddings = quick(jax.vmap(lambda hyper: step.init_state(tiny, hyper).params["w_embed"]))(Hyper.of(runs))
     assert len({leaf.tobytes() for leaf in np.asarray(embeddings)}) == 3
+
+
+def test_the_gradient_noise_is_that_of_per_example_gradients(tiny, stream, begun):
+    """Against squared norms of means of per-example gradients, in float64: each level, averaged over three batches."""
+    run = dataclasses.replace(tiny, batch=8, tokens=8 * 16)
+    assert run.noise_batches == (1, 2, 4, 8)
+    tokens = examples(run, stream, 1).reshape(1, 8, -1)
+    tokens = np.concatenate([tokens, np.roll(tokens, 5, axis=2), np.roll(tokens, 9, axis=2)])  # k b t+1
+    found = np.asarray(quick(lambda p, t: step.noise_step(run, p, t))(begun.params, tokens))
+    gradient = jax.grad(lambda p, one: step.token_losses(tiny, p, one[None]).mean())
+    each = quick(jax.vmap(gradient, (None, 0)))(begun.params, tokens.reshape(24, -1))
+    vectors = np.concatenate([np.asarray(leaf, np.float64).reshape(24, -1) for leaf in jax.tree.leaves(each)], 1)
+    wanted = [(vectors.reshape(-1, size, vectors.shape[1]).mean(1) ** 2).sum(1).mean() for size in (1, 2, 4, 8)]
+    np.testing.assert_allclose(found, wanted, rtol=1e-4)
+
+
+def test_the_noise_scale_from_halves_of_batches_is_that_of_the_examples(tiny, stream, begun):
+    """tr(Sigma) and |G|^2 over a population of 128 windows, from batches of 8 drawn from it and their eighths.
+
+    Batches are drawn with replacement, so that the estimators of McCandlish et al. (2018) appendix A.1 are unbiased.
+    """
+    run = dataclasses.replace(tiny, batch=8, tokens=8 * 16)
+    population = examples(dataclasses.replace(tiny, batch=128, tokens=128 * 16), stream, 1)[0]  # w t+1
+    gradient = jax.grad(lambda p, one: step.token_losses(tiny, p, one[None]).mean())
+    each = quick(jax.vmap(gradient, (None, 0)))(begun.params, population)
+    vectors = np.concatenate([np.asarray(leaf, np.float64).reshape(128, -1) for leaf in jax.tree.leaves(each)], 1)
+    square = (vectors.mean(0) ** 2).sum()
+    trace = vectors.var(0).sum()
+
+    batches = population[np.random.default_rng(0).integers(0, 128, (40, 50, 8))]
+    measure = quick(lambda p, t: jax.lax.map(lambda batch: step.noise_step(run, p, batch[None]), t))
+    found = np.concatenate([np.asarray(measure(begun.params, some)) for some in batches])  # 2000 levels
+    for small in range(3):
+        traces, squares = noise_estimates(found[:, small], found[:, 3], run.noise_batches[small], 8)
+        for estimates, truth in ((traces, trace), (squares, square)):
+            error = estimates.std() / np.sqrt(len(estimates))
+            assert abs(estimates.mean() - truth) < 4 * error
+            assert error < 0.1 * truth

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analysis.columns import COLUMNS
+from analysis.fit import fit
 from analysis.table import Table, load
 from scaling.errors import InputError
 
@@ -88,7 +90,14 @@ def test_rows_from_mappings_have_empty_cells_for_missing_keys():
         ("params,loss\n1e6,4\n2e6\n", {}, "row 2: 1 cells under 2"),
         ("params,loss,loss\n1e6,4,4\n", {}, "'loss' is there twice"),
         ("size,loss\n1e6,4\n", {"params": "Size"}, "nearest is 'size'"),
-        ("params,tokens,loss\n1e9,20,2.5\n2e9,40,2.3\n", {}, 'looks like billions; say tokens="1e9*tokens"'),
+        (
+            "params,loss\n1e6,4\n2,000,000,3\n",
+            {},
+            "row 2: 4 cells under 2 column names; wanted as many; a comma inside",
+        ),
+        ('params,loss\n1e6,4\n"2,000,000",3\n', {}, "found '2,000,000', wanted a number without separators, 2000000"),
+        ("params,loss\n1e6,4\n2 000 000,3\n", {}, "found '2 000 000', wanted a number without separators, 2000000"),
+        ("params;loss\n1e6;4\n", {}, "cells are separated by ';'"),
     ],
 )
 def test_an_unusable_file_ends_in_one_line(csv, text, columns, words):
@@ -96,6 +105,96 @@ def test_an_unusable_file_ends_in_one_line(csv, text, columns, words):
         load(csv(text), columns)
     assert words in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeffparams,loss\n1000000,4.5\n2000000,4.2\n",
+        "params,loss\r\n1000000,4.5\r\n2000000,4.2\r\n",
+        "\ufeffparams,loss\r\n1000000,4.5\r\n\r\n2000000,4.2",
+        " params , loss \n 1000000 , 4.5 \n2e6,4.2\n",
+    ],
+)
+def test_byte_order_marks_line_ends_and_spaces_change_nothing(tmp_path, text):
+    (tmp_path / "runs.csv").write_bytes(text.encode())
+    table = load(tmp_path / "runs.csv")
+    assert list(table) == ["params", "loss"]
+    assert table["params"].tolist() == [1e6, 2e6]
+    assert table["loss"].tolist() == [4.5, 4.2]
+
+
+N = np.array([7e7, 1.6e8, 4.1e8])
+D = 20 * N
+C = 6 * N * D
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"params": N, "tokens": D / 1e9}, 'column tokens: found .*looks like billions; say tokens="1e9\\*tokens"'),
+        ({"params": N, "tokens": D / 1e6}, 'column tokens: found .*looks like millions; say tokens="1e6\\*tokens"'),
+        ({"params": N, "unique_tokens": D / 1e9}, 'column unique_tokens: .*say unique_tokens="1e9\\*unique_tokens"'),
+        (
+            {"params": N / 1e9, "tokens": D / 1e9},
+            'row 3, column params: found 0.41.*"1e9\\*params" tokens="1e9\\*tokens"',
+        ),
+        ({"params": N / 1e9, "tokens": D}, 'row 3, column params: found 0.41.*say params="1e9\\*params"'),
+        ({"params": N / 1e6, "tokens": D}, 'column params: found 410 .*looks like millions; say params="1e6\\*params"'),
+        ({"params": N / 1e9}, "looks like billions or millions"),
+        ({"params": [70.5, 160.2, 410.0]}, "looks like billions or millions"),
+        (
+            {"params": N, "tokens": D / 1e9, "flops": C},
+            'column flops: found .*but 6 params tokens.*tokens="1e9\\*tokens"',
+        ),
+        ({"params": N / 1e6, "tokens": D / 1e6, "flops": C}, 'say params="1e6\\*params" tokens="1e6\\*tokens"'),
+        ({"params": N, "tokens": D, "flops": C / 8.64e19}, 'looks like PF-days; say flops="8.64e19\\*flops"'),
+        ({"params": N, "flops": C / 8.64e19}, 'looks like PF-days; say flops="8.64e19\\*flops"'),
+        ({"flops": C / 8.64e19}, 'looks like PF-days .*say flops="8.64e19\\*flops"'),
+        ({"params": N, "tokens": D, "flops": C / 1e18}, 'looks like 1e18 FLOP; say flops="1e18\\*flops"'),
+        (
+            {"params": N, "tokens": D, "flops": C * [1, 1, 100]},
+            "row 3, column flops: found 4.034e.20, but 6 params tokens",
+        ),
+        ({"params": N, "tokens": D, "flops": C * 1e9}, "one of the three is off by a factor of about 1e.09"),
+    ],
+)
+def test_units_that_cannot_be_right_end_in_one_line_with_row_column_value_and_remedy(columns, words):
+    with pytest.raises(InputError, match=words) as error:
+        Table.from_columns({**columns, "loss": [4.0, 3.5, 3.2]})
+    assert "\n" not in str(error.value)
+    assert "row " in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"params": [768.0, 1.5e9], "tokens": [1.3e11, 1.3e11]},  # Kaplan's smallest and largest model
+        {"params": [768.0, 3072.0], "tokens": [2.0**11, 2.0**12]},  # a test on a laptop
+        {"params": [1.5e9, 7e8], "unique_tokens": [2.2e7, 2.2e7]},  # Kaplan's smallest data set
+        {"params": [2e4, 1e6], "tokens": [1e8, 1e8], "flops": [2e4 * 6e8 * 66, 1e6 * 6e8 * 8]},  # C with logits
+        {"params": [1e11, 2e11], "experts": [256.0, 256.0], "tokens": [1e11, 1e11], "flops": [6e20, 1.2e21]},
+        {"params": [np.nan, -1.0, 0.0, 1e8], "tokens": [1e9, np.inf, -1.0, 1e9], "flops": [0.0, np.nan, 1.0, 6e17]},
+    ],
+)
+def test_honest_tables_are_not_refused(columns):
+    assert len(Table.from_columns({**columns, "loss": np.linspace(4, 3, len(columns["params"]))}))
+
+
+def test_compute_that_counts_more_than_6_N_D_is_a_note():
+    table = Table.from_columns({"params": N, "tokens": D, "flops": C * [1, 2, 5], "loss": [4.0, 3.5, 3.2]})
+    assert "flops and 6 params tokens differ by up to 5 times (row 3)" in table.notes[0]
+
+
+def test_one_row_and_rows_without_a_number_end_in_one_line_when_a_law_is_fitted():
+    for rows, words in (
+        ({"params": [1e8], "loss": [3.0]}, "1 run"),
+        ({"params": N, "loss": [4.0, -3.5, 3.2]}, "row 2, column loss: found -3.5, wanted a number above 0"),
+        ({"params": N, "loss": [4.0, np.nan, 3.2]}, "row 2, column loss: found an empty cell or NaN"),
+    ):
+        with pytest.raises(InputError, match=words) as error:
+            fit("kaplan-n", Table.from_columns(rows))
+        assert "\n" not in str(error.value)
 
 
 def test_a_binary_file_ends_in_one_line(tmp_path):
@@ -120,15 +219,39 @@ def test_a_cell_no_logarithm_can_take_is_named(csv, value, found):
         table.positive("loss")
 
 
-def test_a_missing_column_names_what_is_there(csv):
-    with pytest.raises(InputError, match='no column params; found parms, loss; say which one it is: params="parms"'):
-        load(csv("parms,loss\n1e6,4\n2e6,3\n"))["params"]
+@pytest.mark.parametrize(
+    ("there", "wanted", "near"),
+    [
+        ("parms", "params", "parms"),
+        ("Model Size", "params", "'Model Size'"),
+        ("n_params", "params", "n_params"),
+        ("Training FLOP", "flops", "'Training FLOP'"),
+        ("D", "tokens", "D"),
+        ("val_loss", "loss", "val_loss"),
+    ],
+)
+def test_a_missing_column_names_the_nearest_and_how_to_say_it(there, wanted, near):
+    table = Table.from_columns({there: [1e6, 2e6], "note": ["a", "b"]})
+    with pytest.raises(InputError) as error:
+        table[wanted]
+    said = str(error.value)
+    assert f"no column {wanted}, nearest is {there!r}" in said
+    assert f"--columns {wanted}={near}, " in said
+    assert f'load(path, {{"{wanted}": "{there}"}})' in said
+    assert f"found {there}, note" in said
+
+
+def test_a_missing_column_that_nothing_resembles_lists_what_is_there():
+    with pytest.raises(InputError, match="no column experts; say which one it is with --columns experts=NAME"):
+        Table.from_columns({"params": [1e6, 2e6], "loss": [4.0, 3.0]})["experts"]
 
 
 def test_text_where_numbers_are_needed_is_named():
-    table = Table.from_columns({"experts": ["many", "few"], "loss": [3.0, 2.0]})
-    with pytest.raises(InputError, match="column experts: holds text"):
-        table.positive("experts")
+    table = Table.from_columns({"depth": ["many", "few"], "loss": [3.0, 2.0]})
+    with pytest.raises(InputError, match="column depth: holds text"):
+        table.positive("depth")
+    with pytest.raises(InputError, match="row 1, column experts: found 'many', wanted a number like 1.5e9"):
+        Table.from_columns({"experts": ["many", "few"], "loss": [3.0, 2.0]})
 
 
 def test_columns_of_unequal_length_are_refused():
@@ -146,6 +269,22 @@ def test_the_reference_tables_load_whole(shared):
     }
     for (path, params), rows in sizes.items():
         assert len(load(runs / path, {"params": params})) == rows
+
+
+def test_a_curve_may_have_a_run_on_many_rows_and_rows_that_differ_in_a_zeros_sign_are_equal():
+    table = Table.from_columns(
+        {"run": ["a", "a", "a"], "step": [1, 2, 2], "loss": [4.0, 3.0, 3.0], "x": [1.0, 0.0, -0.0]}
+    )
+    assert table.notes == ()
+    assert table.excluded[0].rows == ("row 3 (run a)",)
+    assert table.updates().tolist() == [1, 2]
+
+
+def test_every_column_is_in_the_documentation_with_its_unit():
+    page = (Path(__file__).parents[1] / "docs" / "table.md").read_text()
+    for name, unit in COLUMNS.items():
+        (row,) = [line for line in page.splitlines() if line.startswith("| `") and f"`{name}`" in line.split("|")[1]]
+        assert row.split("|")[2].strip() == unit, name
 
 
 def test_the_documentation_runs_as_printed():

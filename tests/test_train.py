@@ -9,9 +9,10 @@ import jax
 import numpy as np
 import pytest
 
-from scaling import record, step, train
-from scaling.config import RunConfig, program
+from scaling import packs, record, step, train
+from scaling.config import EvalConfig, RunConfig
 from scaling.data.batches import Batches
+from scaling.errors import InputError
 
 
 def rates(run: RunConfig, *learning_rates: float, **fields) -> list[RunConfig]:
@@ -41,9 +42,9 @@ def go(runs, stream, folder, **options) -> record.History:
 
 def saved(runs, folder: Path):
     """(step, state, history) of the newest checkpoint."""
-    init, _, _ = train.compiled(program(runs[0]))
+    plan = packs.segments(runs)
     kept = record.Record(folder)
-    found = kept.restore(jax.eval_shape(init, step.Hyper.of(tuple(runs))), pytest.fail)
+    found = kept.restore(lambda done: train.abstract_state(runs, packs.at(plan, done)), pytest.fail)
     kept.close()
     assert found is not None
     return found
@@ -92,8 +93,7 @@ def test_runs_see_the_examples_of_their_own_seed_in_order(pair, stream, tmp_path
     """The losses before the first update moves anything are those of examples 0, 1, ... of each run's order."""
     still = rates(pair[0], 1e-30, 1e-30)
     history = go(still, stream, tmp_path)
-    init, _, _ = train.compiled(program(pair[0]))
-    params = init(step.Hyper.of(tuple(still))).params
+    params = train.compiled(pair[0]).init(step.Hyper.of(tuple(still))).params
     losses = jax.jit(jax.vmap(lambda p, t: step.token_losses(pair[0], p, t).mean()))
     orders = [Batches(stream[:15_000], 16, run.U, run.seed) for run in still]
     for s in (0, 1, 23):
@@ -204,3 +204,111 @@ def test_repeated_tokens_are_learnt_by_heart(tiny, stream, tmp_path):
     few = [dataclasses.replace(run, tokens=8 * tiny.tokens, unique_tokens=64) for run in few]
     history = go(few, stream, tmp_path)
     assert history["train_loss"][-1, 0] < 0.8 * history["eval_loss"][-1, 0].mean()
+
+
+def wsd(run: RunConfig, steps: int, decay: float) -> RunConfig:
+    optim = dataclasses.replace(run.optim, schedule="wsd", decay=decay, warmup_tokens=2 * run.batch_tokens)
+    return dataclasses.replace(run, tokens=steps * run.batch_tokens, unique_tokens=30 * run.batch_tokens, optim=optim)
+
+
+@pytest.fixture(scope="module")
+def several(tiny) -> list[RunConfig]:
+    """Runs of one program in a pack of three, two and one lanes: two branches of a trunk, and two runs of their own."""
+    adamw = dataclasses.replace(tiny.optim, optimizer="adamw", weight_decay=0.3, schedule="linear")
+    return [
+        wsd(tiny, 12, 0.25),  # cools down after 9 updates
+        dataclasses.replace(tiny, tokens=6 * tiny.batch_tokens, seed=5, eval=EvalConfig(8, 2, 1)),
+        wsd(tiny, 24, 0.25),  # after 18
+        dataclasses.replace(tiny, tokens=16 * tiny.batch_tokens, seed=6, optim=adamw),
+    ]
+
+
+@pytest.fixture(scope="module")
+def together(several, stream, tmp_path_factory) -> tuple[Path, record.History]:
+    folder = tmp_path_factory.mktemp("several")
+    return folder, go(several, stream, folder)
+
+
+def test_runs_of_several_lengths_have_the_results_of_runs_trained_alone(several, stream, together, tmp_path):
+    _, history = together
+    assert history["finished"]
+    assert history["steps"].tolist() == [12, 6, 24, 16]
+    assert history["updates_trained"].tolist() == [4.5 + 3, 6, 4.5 + 15, 16]  # nine were those of two
+    assert history["train_loss"].shape == history["grad_norm"].shape == (24, 4)
+    assert not record.diverged(history).any()
+    for r, run in enumerate(several):
+        alone = go([run], stream, tmp_path / str(r))
+        assert alone.keys() == history.keys()
+        for name in ("train_loss", "grad_norm"):
+            np.testing.assert_allclose(history[name][: run.steps, r], alone[name][:, 0], rtol=1e-4, err_msg=name)
+            assert np.isnan(history[name][run.steps :, r]).all()
+        own = np.isin(history["eval_step"], run.eval_steps)
+        assert history["eval_step"][own].tolist() == alone["eval_step"].tolist() == list(run.eval_steps)
+        np.testing.assert_allclose(history["eval_loss"][own, r], alone["eval_loss"][:, 0], rtol=1e-3)
+        assert np.isnan(history["eval_loss"][~own, r]).all()
+        np.testing.assert_allclose(history["window_loss"][r], alone["window_loss"][0], rtol=1e-3)
+        assert history["window_loss"][r].mean() == pytest.approx(history["eval_loss"][own, r][-1].mean(), rel=1e-5)
+
+
+def test_branches_are_one_run_up_to_the_cooldown_and_two_after_it(together):
+    _, history = together
+    short, long = history["train_loss"][:12, 0], history["train_loss"][:12, 2]
+    np.testing.assert_array_equal(short[:11], long[:11])  # the rate of update 10 is that of the trunk still
+    assert short[11] != long[11]
+
+
+def test_a_pack_interrupted_at_every_dispatch_and_before_a_seal_is_the_pack_uninterrupted(
+    several, stream, together, tmp_path
+):
+    """Sessions of one dispatch each, so that every fork and every shrinking is just before or just after a restart."""
+    folder, wanted = together
+    session = 0
+    history = record.start(4, 16)
+    while not history["finished"]:
+        asked = iter((False,))
+        history = go(several, stream, tmp_path, should_stop=lambda asked=asked: next(asked, True))
+        session += 1
+        (tmp_path / "checkpoints" / str(len(history["train_loss"])) / record.SEAL).unlink()
+    assert session >= len(packs.segments(several))
+    assert_same(history, wanted)
+    assert_same(record.read_history(tmp_path) or {}, wanted)
+    for a, b in zip(*(jax.tree.leaves(saved(several, where)[1]) for where in (tmp_path, folder)), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_branch_that_becomes_nan_leaves_its_pack_mates_alone(several, stream, together, tmp_path):
+    _, behaved = together
+    lost = dataclasses.replace(several[3], optim=dataclasses.replace(several[3].optim, learning_rate=1e30))
+    history = go([*several[:3], lost], stream, tmp_path)
+    assert record.diverged(history).tolist() == [False, False, False, True]
+    assert history["steps"].tolist() == behaved["steps"].tolist()
+    for name in ("train_loss", "grad_norm", "eval_loss"):
+        np.testing.assert_array_equal(history[name][:, :3], behaved[name][:, :3], err_msg=name)
+    np.testing.assert_array_equal(history["window_loss"][:3], behaved["window_loss"][:3])
+
+
+def test_what_else_is_measured_changes_no_bit_of_the_training(pair, stream, whole, tmp_path):
+    other = np.random.default_rng(1).integers(0, 32, 2_000).astype(np.uint16)
+    asked = EvalConfig(8, 1, 2, noise=2, transfer=("noise", "same"), train_windows=4)
+    runs = [dataclasses.replace(run, eval=asked) for run in pair]
+    streams = {"same": stream[15_000:], "noise": other}
+    asked_twice = iter((False, False))
+    go(runs, stream, tmp_path, transfer_tokens=streams, should_stop=lambda: next(asked_twice, True))
+    history = go(runs, stream, tmp_path, transfer_tokens=streams)
+    extra = {"noise_sq", "transfer_loss", "train_eval_loss"}
+    assert_same({name: history[name] for name in history.keys() - extra}, whole[1])
+    assert history["noise_sq"].shape == (4, 2, 3)  # batches of 1, 2 and 4 sequences
+    assert (np.diff(history["noise_sq"], axis=2) < 0).all()
+    assert history["transfer_loss"].shape == (4, 2, 2)
+    np.testing.assert_allclose(history["transfer_loss"][:, :, 1], history["eval_loss"].mean(-1), rtol=1e-5)
+    assert (history["transfer_loss"][-1, :, 0] > history["transfer_loss"][-1, :, 1]).all()  # it is not like that text
+    with pytest.raises(InputError, match=r"eval\.transfer=same has no tokens here; there are noise"):
+        go(runs, stream, tmp_path / "none", transfer_tokens={"noise": other})
+
+
+def test_the_loss_on_training_windows_is_that_of_the_first_examples(pair, stream, tmp_path):
+    still = rates(pair[0], 1e-30, 1e-30)
+    history = go(
+        [dataclasses.replace(run, eval=EvalConfig(8, 1, 2, train_windows=4)) for run in still], stream, tmp_path
+    )
+    np.testing.assert_allclose(history["train_eval_loss"], np.tile(history["train_loss"][0], (4, 1)), rtol=1e-5)

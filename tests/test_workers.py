@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis import table
+from analysis import records, table
 from scaling import folders, record, study
 from scaling.config import to_dict
 
@@ -84,7 +84,7 @@ def children(process: subprocess.Popen) -> list[int]:
 def trained(out: Path) -> str:
     """The exported table but for the time it took."""
     text = out / "table.csv"
-    table.read_study(out).to_csv(text)
+    records.read(out).runs.to_csv(text)
     rows = list(csv.DictReader(io.StringIO(text.read_text())))
     assert {row["status"] for row in rows} <= {"done", "diverged"}
     return "\n".join(str({name: cell for name, cell in row.items() if name != "seconds"}) for row in rows)
@@ -218,7 +218,7 @@ def test_the_command_trains_exports_and_ends_with_a_page(config, uninterrupted, 
     assert {row["state"] for row in json.loads(command("study", "status", out, "--json"))} == {"done"}
     command("study", "export", out, "--csv", str(csv_file), "--parquet", str(parquet))
     for exported in (table.load(csv_file), table.load(parquet)):
-        np.testing.assert_array_equal(exported["loss"], table.read_study(out)["loss"])
+        np.testing.assert_array_equal(exported["loss"], records.read(out).runs["loss"])
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""scaling fit, predict, plan and compare: what runs say."""
+"""scaling fit, allocate and compare: what a table of runs says."""
 
 import argparse
 import dataclasses
@@ -9,93 +9,36 @@ from typing import Any
 from scaling.commands import arguments
 from scaling.errors import InputError
 
+TABLE = "folder of a study, .csv or .parquet"
+
 
 def add(verbs: Any) -> None:
-    fit = arguments.verb(
+    _add_fit(verbs)
+    allocate = arguments.verb(
         verbs,
-        "fit",
-        _fit,
-        "fit a law to a table of runs",
-        'scaling fit chinchilla runs.csv --columns params="Model Size" flops="Training FLOP" --drop-worst 5',
+        "allocate",
+        _allocate,
+        "how compute is best split into parameters and tokens, with intervals",
+        "scaling allocate studies/isoflop --approach isoflop --budgets 1e21 1e22",
     )
-    fit.add_argument("law", nargs="?", help="its name; see --list")
-    fit.add_argument("table", nargs="?", type=Path, help="folder of a study, .csv or .parquet")
-    fit.add_argument("--list", action="store_true", help="the laws, their columns and the runs they admit")
-    fit.add_argument(
-        "--columns",
-        nargs="+",
-        default=[],
-        metavar="NAME=COLUMN",
-        help="which column is which; tokens=1e9*D where the file counts in billions",
+    allocate.add_argument("table", type=Path, help=TABLE)
+    allocate.add_argument(
+        "--approach",
+        choices=["auto", "envelope", "isoflop", "surface"],
+        default="auto",
+        help="lower envelope of learning curves, sizes at fixed budgets, or a fitted law (what suits the table)",
     )
-    fit.add_argument(
-        "--where",
-        nargs="+",
-        default=[],
-        metavar="COLUMN=VALUE",
-        help="only rows with this value, such as dataset=c4",
+    allocate.add_argument(
+        "--method", choices=["parabola", "akima"], default="parabola", help="of the minimum at each budget (isoflop)"
     )
-    fit.add_argument("--target", help="column to fit (the law's own)")
-    fit.add_argument(
-        "--loss", choices=["huber", "squared", "asymmetric"], default="huber", help="of the residual in log loss"
+    allocate.add_argument(
+        "--sigma", type=float, metavar="SHARE", help="seed noise of ln loss, for the intervals of isoflop (measured)"
     )
-    fit.add_argument("--delta", type=float, default=1e-3, help="where Huber turns linear")
-    fit.add_argument("--linear", action="store_true", help="residuals of the loss itself, not of its logarithm")
-    fit.add_argument(
-        "--drop-worst", type=int, default=0, metavar="K", help="leave out the K largest losses; shown with and without"
-    )
-    fit.add_argument(
-        "--hold-out",
-        metavar="RULE",
-        help="predict instead of fit these rows, such as params or flops (their largest value)",
-    )
-    fit.add_argument("--fix", nargs="+", default=[], metavar="CONSTANT=VALUE", help="hold constants at a value")
-    fit.add_argument("--level", type=float, default=0.95, help="of the intervals")
-    fit.add_argument(
-        "--bootstrap", type=int, default=0, metavar="DRAWS", help="percentile intervals beside the primary ones"
-    )
-    fit.add_argument("--every-run", action="store_true", help="also the runs that the law is not about")
-    fit.add_argument("--out", type=Path, metavar="FILE", help="keep the fit, for scaling predict and scaling plan")
-    fit.add_argument("--plot", type=Path, metavar="FILE", help=".svg, .png or .pdf")
-    fit.add_argument("--json", action="store_true")
-
-    predict = arguments.verb(
-        verbs,
-        "predict",
-        _predict,
-        "what a fitted law says of a model, or how a stored forecast fared",
-        "scaling predict fit.json --params 1e9 --tokens 2e10 --store forecast.json",
-    )
-    predict.set_defaults(takes_columns=True)  # --params 1e9: the columns of its law
-    predict.add_argument("fit", type=Path, help="a file from scaling fit --out, or from --store with --measured")
-    predict.add_argument(
-        "--store", type=Path, metavar="FILE", help="keep the forecast of the run, dated, before it starts"
-    )
-    predict.add_argument("--measured", type=float, metavar="LOSS", help="what the run gave: scores a stored forecast")
-    predict.add_argument("--json", action="store_true")
-
-    plan = arguments.verb(
-        verbs,
-        "plan",
-        _plan,
-        "from a fitted law and a budget to the next model",
-        "scaling plan fit.json --hardware v5p-128 --hours 72",
-    )
-    plan.add_argument("fit", type=Path, help="a file from scaling fit --out")
-    plan.add_argument("--flops", type=float, metavar="C", help="the budget in FLOP")
-    plan.add_argument("--hardware", metavar="NAME", help="such as v5p-128, v5e-256, h100-8; with --hours or --money")
-    plan.add_argument("--hours", type=float)
-    plan.add_argument("--money", type=float)
-    plan.add_argument("--price", type=float, help="of a chip and hour")
-    plan.add_argument("--utilisation", type=float, default=0.4, help="share of the peak (0.4)")
-    plan.add_argument(
-        "--inference-tokens", type=float, metavar="D", help="that the model will read and write in its life"
-    )
-    plan.add_argument("--unique-tokens", type=float, metavar="U", help="that there are")
-    plan.add_argument("--params", type=float, metavar="N", help="a size that is given: the price of training it")
-    plan.add_argument("--batch-fit", type=Path, metavar="FIT", help="a fit of kaplan-bcrit to your own runs")
-    plan.add_argument("--store", type=Path, metavar="FILE", help="keep the forecast of the planned run, dated")
-    plan.add_argument("--json", action="store_true")
+    allocate.add_argument("--law", default="chinchilla", help="that is fitted (surface)")
+    allocate.add_argument("--budgets", nargs="+", type=float, metavar="C", help="FLOP to tell N and D at")
+    allocate.add_argument("--level", type=float, default=0.95, help="of the intervals")
+    _rows(allocate)
+    allocate.add_argument("--json", action="store_true")
 
     compare = arguments.verb(
         verbs,
@@ -104,185 +47,221 @@ def add(verbs: Any) -> None:
         "two ladders, as compute-equivalent gain with an interval",
         "scaling compare studies/baseline studies/change",
     )
-    compare.add_argument("a", type=Path, help="folder of a study, .csv or .parquet")
-    compare.add_argument("b", type=Path)
-    compare.add_argument("--law", default="kaplan-c", help="by which to compare (kaplan-c)")
-    compare.add_argument(
-        "--columns", nargs="+", default=[], metavar="NAME=COLUMN", help="which column is which, in both"
-    )
+    compare.add_argument("a", type=Path, help=TABLE)
+    compare.add_argument("b", type=Path, help="the same; may be the same file with another --where-b")
+    compare.add_argument("--law", help="by which to compare (chinchilla where both ladders allow it, else kaplan-c)")
+    _rows(compare)
+    for side in "ab":
+        compare.add_argument(
+            f"--where-{side}", nargs="+", default=[], metavar="COLUMN=VALUE", help=f"the same for {side.upper()} alone"
+        )
     compare.add_argument("--json", action="store_true")
+
+
+def _add_fit(verbs: Any) -> None:
+    fit = arguments.verb(
+        verbs,
+        "fit",
+        _fit,
+        "fit a law to a table of runs",
+        'scaling fit chinchilla runs.csv --columns params="Model Size" flops="Training FLOP" --drop-worst 5',
+    )
+    fit.add_argument("law", nargs="?", help="its name; see --list")
+    fit.add_argument("table", nargs="?", type=Path, help=TABLE)
+    fit.add_argument("--list", action="store_true", help="the laws, their columns and the runs they admit")
+    _rows(fit)
+    fit.add_argument("--target", metavar="COLUMN", help="column to fit (the law's own)")
+    fit.add_argument(
+        "--loss", choices=["huber", "squared", "asymmetric"], default="huber", help="of the residual in log loss"
+    )
+    fit.add_argument("--delta", type=float, default=1e-3, help="where Huber turns linear (0.001)")
+    fit.add_argument(
+        "--asymmetry", type=float, default=10.0, help="how much more a run below the curve weighs, for asymmetric (10)"
+    )
+    fit.add_argument("--linear", action="store_true", help="residuals of the loss itself, not of its logarithm")
+    fit.add_argument(
+        "--drop-worst", type=int, default=0, metavar="K", help="leave out the K largest losses; shown with and without"
+    )
+    fit.add_argument(
+        "--hold-out",
+        metavar="RULE",
+        help="predict these rows instead of fitting them: params (its largest value), 'params>1e9', or dataset=c4",
+    )
+    fit.add_argument(
+        "--weights", choices=["replicates"], help="weigh runs by the noise that runs differing in seed alone show"
+    )
+    fit.add_argument("--fix", nargs="+", default=[], metavar="CONSTANT=VALUE", help="hold constants at a value")
+    fit.add_argument("--level", type=float, default=0.95, help="of the intervals (0.95)")
+    fit.add_argument(
+        "--bootstrap", type=int, default=0, metavar="DRAWS", help="percentile intervals beside the primary ones"
+    )
+    fit.add_argument(
+        "--clusters", metavar="COLUMN", help="rows with one value here are one run, such as its checkpoints"
+    )
+    fit.add_argument("--every-run", action="store_true", help="also the runs that the law is not about")
+    fit.add_argument(
+        "--against", nargs="+", default=[], metavar="LAW", help="other forms on the same runs, scored beside this one"
+    )
+    fit.add_argument("--out", type=Path, metavar="FILE", help="keep the fit, for scaling predict and scaling plan")
+    fit.add_argument("--plot", type=Path, metavar="FILE", help=".svg, .png or .pdf")
+    fit.add_argument("--json", action="store_true")
+
+
+def _rows(verb: argparse.ArgumentParser) -> None:
+    """Options that say how a table is read."""
+    verb.add_argument(
+        "--columns",
+        nargs="+",
+        default=[],
+        metavar="NAME=COLUMN",
+        help="which column is which; tokens=1e9*D where the file counts in billions",
+    )
+    verb.add_argument(
+        "--where",
+        nargs="+",
+        default=[],
+        metavar="COLUMN=VALUE",
+        help="only rows with this value, such as dataset=c4",
+    )
+
+
+def _table(path: Path, columns: Sequence[str], where: Sequence[str], *, curves: bool = False) -> Any:
+    """The rows asked for; `curves`: the learning curves, where the path is the folder of a study."""
+    from analysis import table
+
+    if curves and path.is_dir():
+        from analysis import records
+
+        if columns:
+            raise InputError(f"--columns renames the columns of a file; those of the study {path} have their names")
+        rows = records.read(path).curves
+    else:
+        rows = table.load(path, arguments.pairs(columns, "--columns"))
+    for column, value in arguments.pairs(where, "--where").items():
+        rows = rows.matching(column, value)
+    return rows
 
 
 def _fit(args: argparse.Namespace) -> int:
     arguments.fits_on_the_cpu()
-    from analysis import fit, laws, table
+    from analysis import fit, laws
     from scaling.config import parse
 
     if args.list:
-        for law in laws.LAWS:
-            print(
-                f"{law.name:16} {law.target} from {', '.join(law.inputs)}\n{'':16} {law.__doc__}\n{'':16} {law.source}"
-            )
+        _list(laws, args.json)
         return 0
     if not args.law or not args.table:
         raise InputError(
             "wanted a law and a table, such as: scaling fit chinchilla runs.csv; scaling fit --list names the laws"
         )
+    if args.plot and args.plot.suffix not in (".svg", ".png", ".pdf"):
+        raise InputError(f"--plot {args.plot}: wanted a name that ends in .svg, .png or .pdf")
     law = laws.law_by_name(args.law)
-    rows = table.load(args.table, arguments.pairs(args.columns, "--columns"))
-    for column, value in arguments.pairs(args.where, "--where").items():
-        rows = rows.matching(column, value)
+    rivals = [laws.law_by_name(name) for name in args.against]
+    rows = _table(args.table, args.columns, args.where)
+    options = {
+        "target": args.target,
+        "loss": args.loss,
+        "delta": args.delta,
+        "asymmetry": args.asymmetry,
+        "log": not args.linear,
+        "drop_worst": args.drop_worst,
+        "weights": args.weights,
+        "level": args.level,
+        "clusters": args.clusters,
+    }
     found = fit.fit(
         law,
         rows,
-        target=args.target,
-        loss=args.loss,
-        delta=args.delta,
-        log=not args.linear,
-        drop_worst=args.drop_worst,
         hold_out=args.hold_out,
         fixed={
             name: parse(f"--fix {name}", value, float) for name, value in arguments.pairs(args.fix, "--fix").items()
         },
-        level=args.level,
         bootstrap=args.bootstrap,
         every_run=args.every_run,
+        **options,
     )
+    scores = _scores([law, *rivals], rows, args.hold_out, options) if rivals else []
     if args.out:
         found.to_json(args.out)
     if args.plot:
-        _plot(found, rows, args.plot)
+        from analysis import fit_figure
+
+        fit_figure.draw(found, rows).savefig(args.plot, dpi=200)
     if args.json:
-        arguments.print_json(found.to_dict())
+        arguments.print_json(found.to_dict() | ({"against": [dataclasses.asdict(s) for s in scores]} if scores else {}))
     else:
-        print(found.summary())
+        print("\n".join([found.summary(), *_told(scores, bool(args.hold_out))]))
     for path in filter(None, (args.out, args.plot)):
         arguments.say(f"written: {path}")
     return 0
 
 
-def _plot(found: Any, rows: Any, path: Path) -> None:
-    from analysis import plots
-    from analysis.rows import admitted
-
-    if path.suffix not in (".svg", ".png", ".pdf"):
-        raise InputError(f"--plot {path}: wanted a name that ends in .svg, .png or .pdf")
-    law = found.law
-    runs = admitted(type(law), rows)
-    if len(law.inputs) == 1:
-        figure = plots.against_one(found, runs)
-    elif law.inputs[0] == "params" and len(law.inputs) == 2:
-        figure = plots.against_size_and_data(runs, found, column=law.inputs[1])
-    else:
-        raise InputError(f"--plot: no figure for a law of {', '.join(law.inputs)}; one of params and another is drawn")
-    figure.savefig(path)
-
-
-def _read_fit(path: Path) -> Any:
-    from analysis.fit import Fit
-
-    if not path.exists():
-        raise InputError(f"{path}: no such file; make it with scaling fit LAW TABLE --out {path}")
-    return Fit.from_json(path)
-
-
-def _predict(args: argparse.Namespace) -> int:
-    arguments.fits_on_the_cpu()
-    from analysis import forecast
-
-    if args.measured is not None:
-        if args.inputs:
-            raise InputError(f"--measured scores the forecast in {args.fit}; leave out {' '.join(args.inputs)}")
-        score = forecast.score(args.fit, args.measured)
-        if args.json:
-            arguments.print_json(dataclasses.asdict(score) | {"error": score.error, "inside": score.inside})
-        else:
-            print(score.text())
-        return 0
-    found = _read_fit(args.fit)
-    inputs = _inputs(args.inputs, found.law.inputs)
-    missing = " ".join(f"--{name} VALUE" for name in found.law.inputs if name not in inputs)
-    if missing:
-        raise InputError(f"{found.law.name} wants {missing}")
-    if args.store:
-        forecast.store(forecast.forecast(found, **inputs), args.store)
-    if found.status != "converged":
-        arguments.say(f"the fit is doubtful, {found.status}: {found.why}")
-    value, low, high = (float(x) for x in found.predict(**inputs))
-    if args.json:
+def _list(laws: Any, as_json: bool) -> None:
+    if as_json:
         arguments.print_json(
-            {"target": found.target, **inputs, "value": value, "low": low, "high": high, "level": found.level}
+            [
+                {"name": law.name, "target": law.target, "inputs": law.inputs, "source": law.source}
+                | {"constants": {c.name: c.unit for c in law.constants()}, "text": laws.describe(law)}
+                for law in laws.LAWS
+            ]
         )
     else:
-        at = ", ".join(f"{name} {value:.4g}" for name, value in inputs.items())
-        print(f"{found.target} {value:.4f}, {found.level:.0%} interval {low:.4f} to {high:.4f}, at {at}")
-    if args.store:
-        arguments.say(f"written: {args.store}")
-    return 0
+        print("\n\n".join(laws.describe(law) for law in laws.LAWS))
 
 
-def _inputs(words: Sequence[str], known: Sequence[str]) -> dict[str, float]:
-    """--params 1e9 --tokens=2e10 as {"params": 1e9, "tokens": 2e10}; only columns that the law knows."""
-    from scaling.config import known_key, parse
+def _scores(forms: Sequence[Any], rows: Any, hold_out: str | None, options: dict[str, Any]) -> list[Any]:
+    from analysis.forms import compare_laws
 
-    words = [part for word in words for part in word.split("=", 1)]
-    if len(words) % 2:
-        raise InputError(f"{words[-1]}: wanted --COLUMN VALUE pairs; the law's columns are {', '.join(known)}")
-    inputs = {}
-    for flag, text in zip(words[::2], words[1::2], strict=True):
-        name = flag.removeprefix("--").replace("-", "_")
-        known_key(name, dict.fromkeys(known))
-        inputs[name] = parse(flag, text, float)
-    return inputs
+    given = {name: value for name, value in options.items() if value is not None}
+    return compare_laws(forms, rows, hold_out, **given)
 
 
-def _plan(args: argparse.Namespace) -> int:
+def _told(scores: Sequence[Any], held_out: bool) -> list[str]:
+    """The scores of several forms as lines of text, the best first."""
+    if not scores:
+        return []
+    by = "by their error on the runs held out" if held_out else "by AICc; the difference of 10 is strong evidence"
+    lines = [f"forms on the runs that all of them are about, best first, {by}:"]
+    least = min(score.aicc for score in scores)
+    for s in scores:
+        foretold = f", held out {s.held_out:.2%}" if held_out else ""
+        lines.append(
+            f"  {s.law:<16} {s.constants} constants, residual {s.rms:.2%}, AICc {s.aicc - least:+.1f}{foretold}"
+        )
+    return lines
+
+
+def _allocate(args: argparse.Namespace) -> int:
     arguments.fits_on_the_cpu()
-    from analysis import forecast, plan
+    from analysis import allocation
 
-    found = _read_fit(args.fit)
-    if (args.flops is None) + (args.hours is None) + (args.money is None) != 2:
-        raise InputError(
-            "wanted one budget: --flops C, --hardware NAME --hours H, or --hardware NAME --money M --price P"
-        )
-    if args.flops is not None:
-        budget = plan.Budget.of_flops(args.flops, args.hardware, args.utilisation)
-    elif args.hardware is None:
-        raise InputError("--hours and --money need --hardware NAME, such as v5p-128 or h100-8")
-    elif args.hours is not None:
-        budget = plan.Budget.of_hardware(args.hardware, args.hours, args.utilisation)
-    elif args.price is None:
-        raise InputError("--money needs --price, of one chip and hour")
-    else:
-        budget = plan.Budget.of_money(args.money, args.hardware, args.price, args.utilisation)
-    made = plan.plan(
-        found,
-        budget,
-        B_crit=_read_fit(args.batch_fit) if args.batch_fit else None,
-        inference_tokens=args.inference_tokens,
-        unique_tokens=args.unique_tokens,
-        params=args.params,
+    rows = _table(args.table, args.columns, args.where, curves=args.approach == "envelope")
+    found = allocation.allocate(
+        rows,
+        args.approach,
+        method=args.method,
+        sigma=args.sigma,
+        level=args.level,
+        budgets=args.budgets,
+        law=args.law,
     )
     if args.json:
-        arguments.print_json(made.to_dict())
+        arguments.print_json(found.to_dict())
     else:
-        print(made.text())
-    if args.store:
-        if found.law.inputs != ("params", "tokens"):
-            raise InputError(
-                f"--store keeps a forecast of params and tokens; {found.law.name} takes {found.law.inputs}"
-            )
-        forecast.store(forecast.forecast(found, params=made.params, tokens=made.tokens), args.store)
-        arguments.say(f"written: {args.store}")
+        print(found.text())
     return 0
 
 
 def _compare(args: argparse.Namespace) -> int:
     arguments.fits_on_the_cpu()
-    from analysis import compare, table
+    from analysis import compare
 
-    columns = arguments.pairs(args.columns, "--columns")
-    found = compare.compare(table.load(args.a, columns), table.load(args.b, columns), law=args.law)
+    A = _table(args.a, args.columns, [*args.where, *args.where_a])
+    B = _table(args.b, args.columns, [*args.where, *args.where_b])
+    if args.a == args.b and args.where_a == args.where_b:
+        raise InputError(f"{args.a} held against itself; give --where-a and --where-b to choose different rows")
+    found = compare.compare(A, B, law=args.law)
     if args.json:
         arguments.print_json(found.to_dict())
     else:

@@ -2,6 +2,8 @@
 
 import argparse
 import hashlib
+import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,8 @@ from scaling.commands import arguments
 from scaling.errors import InputError
 
 QUICKSTART = "configs.quickstart"
+FEW = 60  # runs that are listed one by one
+WATCH = 2.0  # seconds between two looks
 
 
 def add(verbs: Any) -> None:
@@ -31,13 +35,13 @@ def add(verbs: Any) -> None:
     arguments.layout(quick)
 
     study = verbs.add_parser("study", help="runs that answer one question").add_subparsers(
-        metavar="show|run|status|export", required=True
+        metavar="show|run|status|export|import", required=True
     )
     show = arguments.verb(
         study,
         "show",
         _study_show,
-        "the runs of a config, without training",
+        "the runs of a config and what they will cost, without training",
         "scaling study show configs/quickstart.py --set minutes=20",
     )
     run = arguments.verb(
@@ -52,8 +56,13 @@ def add(verbs: Any) -> None:
             "config", help="a Python file with a function study() -> Study, run as a program, or a dotted name"
         )
         arguments.settings(verb)
+    arguments.layout(show)
     show.add_argument("--json", action="store_true")
+    show.add_argument("--keys", action="store_true", help="what --set knows, instead of the runs")
+    show.add_argument("--calibrate", action="store_true", help="measure the programs here first, once per machine")
     run.add_argument("--out", type=Path, required=True, help="folder of the study")
+    run.add_argument("--shard", metavar="3/16", help="train the third of sixteen parts, of about equal cost")
+    run.add_argument("--retry", action="store_true", help="try again what failed twice")
     arguments.layout(run)
     state = arguments.verb(
         study, "status", _study_status, "how far the runs are", "scaling study status studies/quickstart"
@@ -62,12 +71,23 @@ def add(verbs: Any) -> None:
         study,
         "export",
         _study_export,
-        "the table of runs as CSV or Parquet",
+        "the table of runs as CSV or Parquet, or finished runs for another machine",
         "scaling study export studies/quickstart --csv runs.csv",
     )
-    for verb in (state, export):
+    take = arguments.verb(
+        study,
+        "import",
+        _study_import,
+        "take in finished runs that another machine exported",
+        "scaling study import studies/quickstart runs.tar",
+    )
+    for verb in (state, export, take):
         verb.add_argument("dir", type=Path, help="folder of the study")
     state.add_argument("--json", action="store_true")
+    state.add_argument("--watch", action="store_true", help="show it again every few seconds until all is done")
+    state.add_argument("--runs", action="store_true", help="a line per run, however many there are")
+    take.add_argument("file", type=Path, help="what study export --records wrote")
+    export.add_argument("--records", type=Path, metavar="FILE.tar|FOLDER", help="finished runs, for study import")
     export.add_argument("--csv", type=Path, metavar="FILE")
     export.add_argument("--parquet", type=Path, metavar="FILE")
     export.add_argument("--curves", action="store_true", help="one row per run and evaluation instead of one per run")
@@ -99,30 +119,63 @@ def _study_run(args: argparse.Namespace) -> int:
 
 
 def _run_study(config: str, settings: dict[str, str], out: Path, args: argparse.Namespace) -> int:
-    from scaling import study, workers
+    from scaling import question, shards, study, workers
 
     if not out.name:
         raise InputError(f"--out '{out}': wanted a folder of its own, such as studies/mine")
-    wanted = study.load(config, settings)
-    with study.lock(out, arguments.say):
-        whole = study.prepare(wanted, out, pack=args.pack, workers=args.workers, say=arguments.say)
-        n_open = sum(run.id in whole.runs for pack in whole.open_packs for run in pack.runs)
-        if not n_open:
-            arguments.say(f"{out}: all {len(whole.runs)} runs are there")
-        else:
-            layout = whole.layout
-            each = f", {layout.runs_per_pack} to a program" if layout.runs_per_pack > 1 else ""
-            arguments.say(
-                f"{out}: {n_open} of {len(whole.runs)} runs to train on {layout.workers} {layout.device} workers{each}"
-            )
-        outcome = workers.run(whole, say=arguments.say)
+    shard = vars(args).get("shard")
+    part, parts = shards.parse(shard) if shard else (1, 1)
+    wanted = question.load(config, settings)
+    ask = question.more(config, settings)
+    while True:
+        whole = study.prepare(wanted, out, pack=args.pack, workers=args.workers, shards_of=parts, say=arguments.say)
+        packs = whole.part(part, parts)
+        _say_what_is_open(whole, packs, shard)
+        outcome = workers.run(
+            whole, packs=packs, retry=vars(args).get("retry", False), shared=bool(args.workers), say=arguments.say
+        )
         if outcome.left or outcome.failed:
+            done = outcome.finished + outcome.diverged
             arguments.say(
-                f"{out}: {outcome.finished} of {len(whole.runs)} runs done, the rest saved; the same command goes on"
+                f"{out}: {done} of {done + outcome.left + outcome.failed} runs done; the same command goes on"
             )
-        if outcome.finished + outcome.diverged and not outcome.interrupted:
-            _write_report(out, only_if_older_than=[out / "study.json", *out.glob("packs/*/done.json")])
+            break
+        if ask is None or whole.asked or parts > 1 or not _ask(ask, whole, wanted):
+            break
+    if outcome.finished + outcome.diverged and not outcome.interrupted and parts == 1:
+        _write_report(out, only_if_older_than=[out / "study.json", *out.glob("packs/*/*/done.json")])
     return outcome.exit_code
+
+
+def _say_what_is_open(whole: Any, packs: Sequence[Any], shard: str | None) -> None:
+    of = f" in part {shard}" if shard else ""
+    wanted = set(whole.runs)
+    n_all = sum(run.id in wanted for pack in packs for run in pack.runs)
+    left = [pack for pack in packs if not whole.done(pack)]
+    n_left = sum(run.id in wanted for pack in left for run in pack.runs)
+    if not n_left:
+        arguments.say(f"{whole.path}: all {n_all} runs{of} are there")
+        return
+    most = max(len(pack.runs) for pack in left)
+    each = f", up to {most} to a program" if most > 1 else ""
+    spread = f"{whole.layout.workers} {whole.layout.device} workers{each}"
+    arguments.say(f"{whole.path}: {n_left} of {n_all} runs{of} to train on {spread}")
+    given_up = [pack for pack in left if whole.quarantined(pack)]
+    if given_up:
+        arguments.say(f"{whole.path}: {len(given_up)} packs failed twice and are left out; --retry tries them again")
+
+
+def _ask(ask: Any, whole: Any, wanted: Any) -> bool:
+    """Asks the config for more runs, now that all are done, and writes its answer down; whether there are any."""
+    from scaling import study
+
+    arguments.fits_on_the_cpu()
+    from analysis import table
+
+    runs = ask(table.load(whole.path))
+    arguments.say(f"{whole.path}: the config adds {len(runs)} runs" if runs else f"{whole.path}: no run is added")
+    study.answer(whole.path, wanted.runs, runs, arguments.say)
+    return bool(runs)
 
 
 def _write_report(folder: Path, only_if_older_than: Sequence[Path] = ()) -> None:
@@ -139,9 +192,13 @@ def _write_report(folder: Path, only_if_older_than: Sequence[Path] = ()) -> None
 
 
 def _study_show(args: argparse.Namespace) -> int:
-    from scaling import config, counts, study
+    from scaling import config, counts, question
 
-    found = study.load(args.config, arguments.pairs(args.set, "--set"))
+    if args.keys:
+        for key, hint in question.keys(args.config).items():
+            print(f"{key:24} {getattr(hint, '__name__', None) or str(hint).replace('typing.', '')}")
+        return 0
+    found = question.load(args.config, arguments.pairs(args.set, "--set"))
     if args.json:
         arguments.print_json(config.to_dict(found))
         return 0
@@ -156,46 +213,118 @@ def _study_show(args: argparse.Namespace) -> int:
         print(form.format(*sizes, f"{o.learning_rate:.3g}", o.schedule, run.seed, shape))
     total = sum(counts.flops_per_token(run.model)["flops"] * run.tokens for run in found.runs)
     print(f"\n{len(found.runs)} runs, {sum(run.tokens for run in found.runs):,} tokens, {total:.3g} FLOP in all")
+    _show_costs(found.runs, args)
     return 0
 
 
-def _study_status(args: argparse.Namespace) -> int:
-    from scaling import study
+def _show_costs(runs: Sequence[Any], args: argparse.Namespace) -> None:
+    """Time, memory and disk, as far as they are known; refuses what cannot fit."""
+    from scaling import bar, calibration, config, layout
 
-    rows = study.status(study.read(args.dir))
+    costs = calibration.kept(layout.device())
+    spread = layout.choose(args.pack, args.workers, None, lambda _: max(costs.lanes(run) for run in runs))
+    if args.calibrate:
+        costs = calibration.calibrate(runs, costs, spread.workers, arguments.say)
+    size = args.pack or 0
+    work = layout.packed(runs, lambda run: run, lambda run: run.data, lambda run: size or costs.lanes(run))
+    calibration.check(work, spread, costs, Path())
+    programs = {config.program(run) for run in runs}
+    known = sum(costs.knows(program) for program in programs)
+    how = (
+        f"{known} of {len(programs)} programs measured here, the others by rule"
+        if known
+        else "by rule, nothing was measured here: within a factor of 3; --calibrate measures"
+    )
+    seconds, memory = costs.makespan(work, spread.workers), costs.memory(work) * spread.workers
+    print(
+        f"about {bar.clock(seconds)} on {spread.workers} {spread.device} workers in {len(work)} packs, "
+        f"{memory / 2**30:.1f} GiB of memory, {sum(map(calibration.disk, work)) / 1e6:,.0f} MB of disk\n({how})"
+    )
+
+
+def _study_status(args: argparse.Namespace) -> int:
+    from scaling import status, study
+
     if args.json:
         arguments.print_json(
             [
                 {
-                    "run": run.id,
-                    "params": run.config.model.N,
-                    "tokens": run.config.tokens,
-                    "state": state,
-                    "steps": steps,
-                    "of": run.config.steps,
-                    "loss": loss,
+                    "run": row.run.id,
+                    "params": row.run.config.model.N,
+                    "tokens": row.run.config.tokens,
+                    "state": row.state,
+                    "steps": row.steps,
+                    "of": row.run.config.steps,
+                    "loss": row.loss,
+                    "pack": row.pack,
                 }
-                for run, state, steps, loss in rows
+                for row in status.of(study.read(args.dir)).runs
             ]
         )
         return 0
-    form = "{:12} {:>12} {:>12} {:>9} {:>19} {:>7}"
-    print(form.format("run", "N", "tokens", "state", "saved at", "loss"))
-    for run, state, steps, loss in rows:
-        saved = f"{steps:,} of {run.config.steps:,}"
-        shown = "" if loss is None else f"{loss:.4f}"
-        print(form.format(run.id, f"{run.config.model.N:,}", f"{run.config.tokens:,}", state, saved, shown))
-    done = sum(state in ("done", "diverged") for _, state, _, _ in rows)
-    print(f"\n{done} of {len(rows)} runs finished")
+    while True:
+        whole = study.read(args.dir)
+        now = status.of(whole)
+        if args.watch and sys.stdout.isatty():
+            print("\033[2J\033[H", end="")
+        print("\n".join(_glance(whole, now, args.runs or (not args.watch and len(now.runs) <= FEW))), flush=True)
+        over = all(each.state in ("done", "quarantined") for each in now.packs)
+        if not args.watch or over:
+            return 0
+        time.sleep(WATCH)
+
+
+def _glance(whole: Any, now: Any, each_run: bool) -> list[str]:
+    """The lines of `study status`."""
+    from scaling import bar
+
+    lines = []
+    if each_run:
+        form = "{:12} {:>12} {:>12} {:>11} {:>19} {:>7}"
+        lines.append(form.format("run", "N", "tokens", "state", "at update", "loss"))
+        for row in now.runs:
+            at, loss = f"{row.steps:,} of {row.run.config.steps:,}", "" if row.loss is None else f"{row.loss:.4f}"
+            sizes = (f"{row.run.config.model.N:,}", f"{row.run.config.tokens:,}")
+            lines.append(form.format(row.run.id, *sizes, row.state, at, loss))
+        lines.append("")
+    for each in now.packs:
+        if each.state == "running":
+            at = f"{each.steps:,} of {each.pack.steps:,} updates"
+            lines.append(f"pack {each.pack.id}: {len(each.pack.runs)} runs, {at}, by {each.holder}")
+        elif each.error:
+            lines.append(f"pack {each.pack.id}: {each.state}, {each.error}")
+    counts = now.counts
+    finished = counts.get("done", 0) + counts.get("diverged", 0)
+    states = ", ".join(f"{n} {state}" for state, n in counts.items())
+    left = f", about {bar.clock(now.left)} left" if now.left else ""
+    lines.append(f"{finished} of {len(now.runs)} runs finished ({states}); {now.share:.0%} of the updates{left}")
+    if "quarantined" in counts:
+        lines.append("what failed twice is tried again by scaling study run ... --retry")
+    return lines
+
+
+def _study_import(args: argparse.Namespace) -> int:
+    from scaling import exchange
+
+    n = exchange.read(args.dir, args.file, arguments.say)
+    print(f"{args.dir}: {n} runs taken in from {args.file}")
     return 0
 
 
 def _study_export(args: argparse.Namespace) -> int:
-    from analysis import table
+    if args.records:
+        from scaling import exchange, study
 
+        n = exchange.write(study.read(args.dir), args.records)
+        print(f"{args.records}: {n} runs")
     if not args.csv and not args.parquet:
-        raise InputError("nothing to write: give --csv FILE or --parquet FILE")
-    rows = table.read_curves(args.dir) if args.curves else table.read_study(args.dir)
+        if args.records:
+            return 0
+        raise InputError("nothing to write: give --csv FILE, --parquet FILE or --records FILE.tar")
+    from analysis import records
+
+    read = records.read(args.dir)
+    rows = read.curves if args.curves else read.runs
     for path, write in ((args.csv, rows.to_csv), (args.parquet, rows.to_parquet)):
         if path:
             write(path)

@@ -1,0 +1,112 @@
+"""N_opt(C) and D_opt(C) of a table of runs by whichever of Hoffmann's three approaches suits it.
+
+from analysis import allocation, records, table
+allocation.allocate(table.load("runs.csv"), budgets=[1e21])               # IsoFLOP profiles, or a fitted surface
+allocation.allocate(records.read("studies/mine").curves, "envelope")      # learning curves
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from analysis import frontier
+from analysis.envelope import envelope
+from analysis.fit import fit
+from analysis.frontier import LEVEL, Allocation
+from analysis.isoflop import SAME_BUDGET, isoflop, profiles
+from analysis.laws import law_by_name
+from analysis.table import Table
+from scaling.errors import InputError
+
+APPROACHES = ("auto", "envelope", "isoflop", "surface")
+FIT_DRAWS = 200  # refits of the surface: each is a search from several starts
+SIZES, BUDGETS, SHARE = 5, 3, 0.8  # a table is a set of IsoFLOP profiles: sizes per budget, budgets, of all its rows
+MIXED = 10  # values of a text column that divide a table into settings; more are names or remarks
+BEYOND = 10.0  # times the largest budget: farther out a line through the optima is a guess
+
+
+def allocate(
+    table: Table,
+    approach: str = "auto",
+    *,
+    method: str = "parabola",
+    sigma: float | None = None,
+    level: float = LEVEL,
+    budgets: Sequence[float] | None = None,
+    law: str = "chinchilla",
+) -> Allocation:
+    """How C FLOP are best split into N and D, with intervals that make the whole chain again.
+
+    Args:
+        table: one row per run (params, flops or tokens, loss), or learning curves (several rows per run).
+        approach: "envelope" of learning curves, "isoflop" profiles, "surface" L(N, D), or "auto": the first where a run
+            has several rows, the second where most runs lie on a few clear budgets, else the third.
+        method: of the minima of IsoFLOP profiles, "parabola" or "akima".
+        sigma: seed noise of ln loss for IsoFLOP intervals; None reads it off the profiles.
+        level: of the intervals.
+        budgets: FLOP at which N and D are told as well; None leaves these out.
+        law: the surface, a law of params and tokens.
+
+    Raises:
+        InputError: an unknown approach, columns that it lacks, or runs that identify no optimum.
+    """
+    if approach not in APPROACHES:
+        raise InputError(f"approach {approach!r}: choose {', '.join(APPROACHES)}")
+    if not 0 < level < 1:
+        raise InputError(f"level {level:g}: wanted a number between 0 and 1, such as 0.95")
+    asked = tuple(float(C) for C in budgets or ())
+    for C in asked:
+        if not (np.isfinite(C) and C > 0):
+            raise InputError(f"budget {C:g}: wanted FLOP above 0, such as 1e21")
+    chosen, why = suited(table) if approach == "auto" else (approach, "")
+    if chosen == "envelope":
+        found = envelope(table, level=level)
+    elif chosen == "isoflop":
+        found = isoflop(table, method=method, sigma=sigma, level=level)
+    else:
+        found = _surface(table, law, level)
+    notes = [*([why] if why else []), *_mixed(table)]
+    last = max(p.flops for p in found.points)
+    if asked and max(asked) > BEYOND * last:
+        notes.append(f"{max(asked):.3g} FLOP is {max(asked) / last:.3g} times the largest compute here: a guess")
+    return replace(found, budgets=asked, warnings=(*notes, *found.warnings))
+
+
+def suited(table: Table) -> tuple[str, str]:
+    """The approach for a table, and a sentence that says why."""
+    runs = len(np.unique(table["run"])) if table.has("run") else len(table)
+    if table.has("step") or runs < len(table):
+        return "envelope", f"envelope chosen: {len(table)} rows along {runs} runs"
+    if table.has("params") and table.has("flops") and table.has("tokens"):
+        found, _ = profiles(table)
+        clear = [p for p in found if len(p.x) >= SIZES and p.spread <= SAME_BUDGET]
+        if len(clear) >= BUDGETS and sum(p.n_runs for p in clear) >= SHARE * sum(p.n_runs for p in found):
+            return "isoflop", f"isoflop chosen: {len(clear)} budgets with {SIZES} sizes or more"
+    return "surface", "surface chosen: the runs lie on no clear budgets"
+
+
+def _mixed(table: Table) -> list[str]:
+    """A note where rows differ in a text: another data set or recipe has another law."""
+    several = []
+    for name, values in table.items():
+        if values.dtype.kind == "U" and name not in ("run", "status"):
+            there = len(set(values) - {""})
+            if 1 < there <= MIXED:
+                several.append(f"{there} values of {name}")
+    return [f"the rows mix {', '.join(several)}: choose one of each with --where"] if several else []
+
+
+def _surface(table: Table, law: str, level: float) -> Allocation:
+    kind = law_by_name(law)
+    if kind.inputs != ("params", "tokens"):
+        raise InputError(f"law {law}: a law of {', '.join(kind.inputs)}; wanted one of params, tokens, as chinchilla")
+    found = fit(kind, table, bootstrap=FIT_DRAWS, level=level)
+    C = table["flops"][np.isfinite(table["flops"]) & (table["flops"] > 0)]
+    made = frontier.surface(
+        found.law, np.geomspace(C.min(), C.max(), 9), drawn=[kind(*draw) for draw in found.draws], level=level
+    )
+    notes = [f"left out: {len(e.rows)} rows, {e.reason}" for e in found.excluded]
+    if found.status != "converged":
+        notes.append(f"the surface is doubtful, {found.status}: {found.why}")
+    return replace(made, method=f"surface, {law}", warnings=(*made.warnings, *notes, *found.notes))

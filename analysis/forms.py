@@ -1,0 +1,123 @@
+"""Which form: several laws on the same runs, by what they foretell and by an information criterion."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import special
+
+from analysis.fit import fit
+from analysis.laws import Law, law_by_name
+from analysis.rows import admitted, held_out_rows, weights_of
+from analysis.solver import Array, Objective
+from analysis.table import Table
+from scaling.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """How well a form does on the same runs as its rivals: smaller is better."""
+
+    law: str
+    constants: int
+    aicc: float  # -2 ln(likelihood) + 2 k + the correction for few runs; k counts the scale of the noise
+    rms: float  # residual of the fit
+    held_out: float  # rms error on the runs held out, NaN without any
+
+
+def compare_laws(
+    laws: Sequence[type[Law] | str],
+    table: Table,
+    hold_out: ArrayLike | str | None = None,
+    *,
+    weights: ArrayLike | str | None = None,
+    **options: Any,
+) -> list[Score]:
+    """Scores of several forms on the runs that all of them are about, best held-out error (or AICc) first.
+
+    The likelihood is the one whose maximum the fit is: Gaussian for least squares, Gaussian in the middle with
+    exponential tails for Huber's function, and so with a shorter tail on one side for the asymmetric loss.
+
+    Args:
+        weights: as for `analysis.fit.fit`, one per row of `table` or "replicates".
+        options: as for `analysis.fit.fit`.
+
+    Raises:
+        InputError: the laws do not predict the same column, or one of them cannot be fitted to these runs.
+    """
+    classes = [law_by_name(law) if isinstance(law, str) else law for law in laws]
+    targets = {_target(law, table) for law in classes}
+    if len(targets) > 1 and "target" not in options:
+        raise InputError(f"the laws predict {', '.join(sorted(targets))}; compare laws of one column, or give target=")
+    target = options.setdefault("target", targets.pop())
+    held = held_out_rows(hold_out, table).astype(float)
+    table = table.with_columns(_held_out=held, _own_weight=weights_of(weights, table, target))
+    for law in classes:
+        table = admitted(law, table)
+    held = table["_held_out"] > 0
+    if hold_out is not None and not held.any():
+        raise InputError(f"hold_out: none of its rows is among the {len(table)} runs that all of the laws are about")
+    scores = []
+    for law in classes:
+        found = fit(
+            law,
+            table,
+            hold_out=held if held.any() else None,
+            weights=table["_own_weight"],
+            every_run=True,
+            **options,
+        )
+        n, k = found.n_runs, len(found.constants) - len(found.fixed) + 1
+        order = np.argsort(table[target][~held], kind="stable")[: found.n_runs]  # without those of drop_worst
+        fitted = table["_own_weight"][~held][order]
+        correction = 2 * k * (k + 1) / (n - k - 1) if n > k + 1 else math.inf
+        aicc = deviance(found.objective_kind, found.objective, fitted / fitted.mean()) + 2 * k + correction
+        error = found.held_out.rms if found.held_out else math.nan
+        scores.append(Score(law.name, k - 1, aicc, found.residuals.rms, error))
+    return sorted(scores, key=lambda s: s.held_out if held.any() else s.aicc)
+
+
+def deviance(objective: Objective, value: float, weights: Array) -> float:
+    """-2 ln of the largest likelihood that an objective's minimum allows.
+
+    A residual r of weight w has the density exp(-w rho(r) / tau) / Z(tau / w); tau is chosen best, by bisection of the
+    slope in ln(tau). For least squares it is 2 value / n, the variance.
+
+    Args:
+        value: the summed objective at the optimum.
+        weights: of the rows fitted, (n,).
+    """
+    n = len(weights)
+    value = max(value, 1e-300)
+    low, high = math.log(value / n) - 8, math.log(value / n) + 8
+    delta, asymmetry = objective.shape()
+
+    def at(log_tau: float) -> float:
+        tau = math.exp(log_tau)
+        return float(2 * np.log(_normaliser(tau / weights, delta, asymmetry)).sum() + 2 * value / tau)
+
+    for _ in range(100):
+        third = (high - low) / 3
+        if at(low + third) < at(high - third):
+            high -= third
+        else:
+            low += third
+    return at((low + high) / 2)
+
+
+def _normaliser(tau: Array, delta: float, asymmetry: float) -> Array:
+    """Z(tau), the integral of exp(-rho(r) / tau) over all residuals."""
+
+    def half(t: Array) -> Array:
+        middle = np.sqrt(np.pi * t / 2) * special.erf(delta / np.sqrt(2 * t))
+        with np.errstate(over="ignore"):
+            return middle + t / delta * np.exp(-(delta**2) / (2 * t))
+
+    return half(tau) + half(tau / asymmetry)
+
+
+def _target(law: type[Law], table: Table) -> str:
+    return law.fallback if not table.has(law.target) and law.fallback and table.has(law.fallback) else law.target

@@ -1,0 +1,206 @@
+"""The records of a study as tables: its runs, their learning curves and their losses by position, in one reading."""
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from analysis.table import Table
+from scaling import counts, record, study
+from scaling.errors import InputError
+from scaling.record import History
+from scaling.study import Pack, PlannedRun
+
+
+class Origin(NamedTuple):
+    """Where and with what packs were trained; each empty where their records do not tell."""
+
+    machine: str
+    versions: Mapping[str, str]  # package to version
+
+
+@dataclasses.dataclass(frozen=True)
+class Records:
+    """What the packs of a study left behind. Columns are described in docs/table.md.
+
+    Attributes:
+        runs: one row per run.
+        curves: one row per run and evaluation after the first update. `step`, `tokens`, `epochs` and `flops` are those
+            so far, `steps` and `unique_tokens` those of the run, `train_loss` the mean since the evaluation before.
+        positions: the last held-out loss of each run by position in the context, from 1.
+        origins: the different machines and versions that trained them, in the order of the packs.
+    """
+
+    runs: Table
+    curves: Table
+    positions: Table
+    origins: tuple[Origin, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Run:
+    """A run, and what of the history of its pack is its own."""
+
+    plan: PlannedRun
+    status: str
+    train_loss: np.ndarray  # s
+    eval_step: np.ndarray  # e
+    eval_loss: np.ndarray  # e t
+    seconds: float
+
+    @property
+    def loss(self) -> np.ndarray:
+        """The held-out loss at each evaluation. e"""
+        return self.eval_loss.mean(-1, dtype=np.float64)
+
+
+def _runs_of(pack: Pack, history: History) -> Iterator[_Run]:
+    """The runs of a pack. They may differ in length: rows after a run's end, and evaluations of others, are not its."""
+    steps, lost = record.steps(history), record.diverged(history)
+    work = history.get("updates_trained", steps).astype(np.float64)
+    share = work / work.sum() if work.sum() else np.full(len(work), 1 / len(work))
+    for r, run in enumerate(pack.runs):
+        own = np.isin(history["eval_step"], run.config.eval_steps) & (history["eval_step"] <= steps[r])
+        train_loss, eval_loss = history["train_loss"][: steps[r], r], history["eval_loss"][own, r]
+        if history["finished"] or steps[r] == run.config.steps:
+            status = "diverged" if lost[r] else "done"
+        else:
+            # Before the end a loss above the first may still fall: only one that is not a number is lost already.
+            status = "running" if np.isfinite(train_loss).all() and np.isfinite(eval_loss).all() else "diverged"
+        yield _Run(run, status, train_loss, history["eval_step"][own], eval_loss, float(history["seconds"] * share[r]))
+
+
+def read(path: str | Path) -> Records:
+    """The records of the study in a folder; the history of each pack is read once.
+
+    Raises:
+        InputError: not the folder of a study, or no run has a record yet.
+    """
+    whole = study.read(Path(path))
+    found: dict[str, _Run] = {}
+    origins: list[Origin] = []
+    for pack in whole.packs:
+        history = record.read_history(whole.pack_folder(pack))
+        if history is not None and len(history["eval_step"]):
+            found |= {run.plan.id: run for run in _runs_of(pack, history)}
+        done = whole.done(pack) or {}
+        origin = Origin(done.get("machine", ""), done.get("versions", {}))
+        if any(origin) and origin not in origins:
+            origins.append(origin)
+    runs = [found[id] for id in whole.runs if id in found]
+    if not runs:
+        raise InputError(f"{path}: no run has a record yet; continue with scaling study run")
+    waiting = len(whole.runs) - len(runs)
+    notes = (f"{waiting} runs of the study have no record yet",) if waiting else ()
+    curves = _joined([_curve(run) for run in runs])
+    return Records(
+        Table.from_rows([_row(run) for run in runs], str(path)).with_notes(*notes),
+        # Before the first update no run has a curve, which is no mistake in a table.
+        Table.from_columns(curves, str(path)).with_notes(*notes) if len(curves["step"]) else _empty(curves, str(path)),
+        Table.from_columns(_joined([_positions(run) for run in runs]), str(path)).with_notes(*notes),
+        tuple(origins),
+    )
+
+
+def _empty(columns: dict[str, np.ndarray], source: str) -> Table:
+    return Table(columns, np.arange(0), source)
+
+
+def _joined(parts: list[dict[str, Any]]) -> dict[str, np.ndarray]:
+    """Columns of many runs under one another; what is not an array is that of all rows of its run."""
+    lengths = [next(len(values) for values in part.values() if isinstance(values, np.ndarray)) for part in parts]
+    return {
+        name: np.concatenate([np.broadcast_to(part[name], n) for part, n in zip(parts, lengths, strict=True)])
+        for name in parts[0]
+    }
+
+
+def _row(run: _Run) -> dict[str, Any]:
+    config, model = run.plan.config, run.plan.config.model
+    step, loss = run.eval_step, run.loss
+    finite = np.where(np.isfinite(loss), loss, np.inf)
+    done = len(run.train_loss)
+    tokens = done * config.batch_tokens
+    half = np.flatnonzero(step == round(done / 2))
+    per_token = counts.flops_per_token(model)
+    bytes_per_token, entropy_rate = run.plan.bytes_per_token, run.plan.entropy_rate
+    last = run.train_loss[-max(1, done // 20) :]
+    warmup_tokens = config.optim.warmup_tokens
+    return {
+        "run": run.plan.id,
+        "status": run.status,
+        **counts.params(model),
+        "tokens": tokens,
+        "unique_tokens": config.U,
+        "epochs": tokens / config.U,
+        "batch_tokens": config.batch_tokens,
+        "steps": done,
+        **{name: tokens * flops for name, flops in per_token.items()},
+        "loss": loss[-1],
+        "loss_min": finite.min(),
+        "tokens_at_min": step[finite.argmin()] * config.batch_tokens,
+        "loss_half": loss[half[0]] if half.size else math.nan,
+        "loss_initial": loss[0],
+        "bits_per_byte": loss[-1] / math.log(2) / bytes_per_token,
+        "train_loss": last.mean(dtype=np.float64) if done else math.nan,
+        "learning_rate": config.optim.learning_rate,
+        "schedule": config.optim.schedule,
+        "warmup": config.optim.warmup if warmup_tokens is None else config.warmup_steps / config.steps,
+        "optimizer": config.optim.optimizer,
+        "weight_decay": config.optim.weight_decay,
+        "seed": config.seed,
+        **{
+            name: getattr(model, name)
+            for name in ("d_model", "n_layer", "n_head", "d_attn", "d_ff", "n_ctx", "n_vocab")
+        },
+        "dropout": model.dropout,
+        "dtype": config.dtype,
+        "data": config.data.source,
+        "tokens_id": run.plan.tokens_id,
+        "bytes_per_token": bytes_per_token,
+        "loss_floor": entropy_rate * bytes_per_token if entropy_rate else math.nan,
+        "seconds": run.seconds,
+    }
+
+
+def _curve(run: _Run) -> dict[str, Any]:
+    config = run.plan.config
+    later = run.eval_step > 0
+    ends = run.eval_step[later]
+    tokens = ends * config.batch_tokens
+    # Sums up to each evaluation; a loss that is not a number spoils the later ones, of a run that is lost anyway.
+    total = np.concatenate(([0.0], np.cumsum(run.train_loss, dtype=np.float64)))
+    since = np.concatenate(([0], ends[:-1]))
+    return {
+        "run": run.plan.id,
+        "status": run.status,
+        "params": config.model.N,
+        "n_layer": config.model.n_layer,
+        "step": ends,
+        "steps": config.steps,
+        "tokens": tokens,
+        "unique_tokens": config.U,
+        "epochs": tokens / config.U,
+        "batch_tokens": config.batch_tokens,
+        "flops": tokens * counts.flops_per_token(config.model)["flops"],
+        "loss": run.loss[later],
+        "train_loss": (total[ends] - total[since]) / (ends - since),
+        "learning_rate": config.optim.learning_rate,
+        "schedule": config.optim.schedule,
+        "warmup": config.warmup_steps / config.steps,
+        "seed": config.seed,
+    }
+
+
+def _positions(run: _Run) -> dict[str, Any]:
+    loss = run.eval_loss[-1].astype(np.float64)  # t
+    return {
+        "run": run.plan.id,
+        "status": run.status,
+        "params": run.plan.config.model.N,
+        "position": np.arange(1, len(loss) + 1),
+        "loss": loss,
+    }

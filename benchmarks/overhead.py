@@ -1,0 +1,129 @@
+"""What share of a pack's time passes outside the device's programs, and what share in checkpoints.
+
+    python -m benchmarks.overhead [--seconds 65] [--n-ctx 64] [--batch 16]
+
+One run of N = 12,288 (d_model 32, one layer) is trained by the trainer itself, on one pinned thread as a worker of a
+study has it, for about a minute after a first one that compiles its programs. The device is busy from the dispatch of a
+program, or the end of the one before, until its results are there; the rest is overhead, of which checkpoints are
+measured apart. Then the same updates are asked to measure other things as well, on the same windows of time.
+"""
+
+import argparse
+import dataclasses
+import os
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+
+class Busy:
+    """Adds up the time in which at least one dispatched program has not returned its results."""
+
+    def __init__(self):
+        self.seconds, self.until = 0.0, 0.0
+        self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+
+    def watch(self, function: Any) -> Any:
+        """`function`, a jitted one, watched."""
+
+        def watched(*arguments: Any) -> Any:
+            began = time.perf_counter()
+            results = function(*arguments)
+            leaves = results[1] if isinstance(results, tuple) else results  # the state is given away to the next one
+            thread = threading.Thread(target=self._wait, args=(began, leaves))
+            thread.start()
+            self._threads.append(thread)
+            return results
+
+        return watched
+
+    def _wait(self, began: float, results: Any) -> None:
+        import jax
+
+        jax.block_until_ready(results)
+        ended = time.perf_counter()
+        with self._lock:
+            self.seconds += max(0.0, ended - max(began, self.until))
+            self.until = max(self.until, ended)
+
+    def total(self) -> float:
+        for thread in self._threads:
+            thread.join()
+        return self.seconds
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--seconds", type=float, default=65)
+    options.add_argument("--n-ctx", type=int, default=64)
+    options.add_argument("--batch", type=int, default=16)
+    args = options.parse_args()
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=1"
+    os.environ["JAX_PLATFORMS"] = "cpu"
+
+    import numpy as np
+
+    from scaling import measure, record, train
+    from scaling.config import EvalConfig, RunConfig
+    from scaling.ladder import transformer
+
+    model = transformer(32, 1, d_head=8, n_ctx=args.n_ctx)
+    stream = np.random.default_rng(0).integers(0, model.n_vocab, 2**20).astype(np.uint16)
+
+    def run_of(steps: int, eval: EvalConfig) -> RunConfig:
+        batch_tokens = args.batch * args.n_ctx
+        return RunConfig(model, steps * batch_tokens, 2**19, batch=args.batch, eval=eval)
+
+    def go(steps: int, eval: EvalConfig) -> tuple[float, float, float]:
+        """Seconds in all, with a busy device, and in checkpoints."""
+        busy, saving = Busy(), [0.0]
+        functions, measuring, save = train.compiled, measure.compiled, record.Record.save
+
+        def watched_save(self: record.Record, *arguments: Any) -> None:
+            began = time.perf_counter()
+            save(self, *arguments)
+            saving[0] += time.perf_counter() - began
+
+        run = run_of(steps, eval)
+        plain, plain_measuring = functions(run), measuring(run)
+        train.compiled = lambda run: plain._replace(update=busy.watch(plain.update))
+        measure.compiled = lambda run: measure.Functions(*map(busy.watch, plain_measuring))
+        record.Record.save = watched_save
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                began = time.perf_counter()
+                tokens = {"same": stream[2**19 :]}
+                train.train([run], stream[: 2**19 + 1], stream[2**19 :], Path(folder), transfer_tokens=tokens)
+                whole = time.perf_counter() - began
+        finally:
+            train.compiled, measure.compiled, record.Record.save = functions, measuring, save
+        return whole, busy.total(), saving[0]
+
+    plain = EvalConfig()
+    go(64, plain)
+    seconds, _, saved = go(256, plain)
+    steps = max(256, int(256 * args.seconds / max(seconds - saved, 0.1)))
+    form = "{:34} {:>8} {:>14} {:>16} {:>12}"
+    print(f"N = {model.N:,}, {steps:,} updates of {args.batch} x {args.n_ctx} tokens")
+    print(form.format("measured on the way", "seconds", "outside, %", "checkpoints, %", "of plain, %"))
+    base = 0.0
+    for name, eval in {
+        "held-out loss": plain,
+        "and the noise, 4 batches": dataclasses.replace(plain, noise=4),
+        "and another source": dataclasses.replace(plain, transfer=("same",)),
+        "and 32 windows of the training text": dataclasses.replace(plain, train_windows=32),
+    }.items():
+        go(64, eval)  # compiles
+        whole, busy, saved = go(steps, eval)
+        base = base or busy
+        shares = [f"{100 * share:.2f}" for share in ((whole - busy) / whole, saved / whole, busy / base)]
+        print(form.format(name, f"{whole:.1f}", *shares), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""Several D from one run: a trunk at a constant rate with a cooldown branch for each length, beside a cosine for each.
+
+    scaling study run configs/cooldown.py --out studies/cooldown
+
+Warm-up, constant, then down to zero over the last fifth of each run (Haegele et al. 2024). Runs that share the trunk
+are trained once up to where their cooldowns begin, so the longest run pays for nearly all of the others; each is a run
+of its own in the table. A cosine matched to each length is what this must be held against.
+"""
+
+from configs.rates import learning_rate
+from scaling.config import EvalConfig, OptimConfig, RunConfig, Study
+from scaling.ladder import ladder
+
+SHAPES = ((16, 2), (32, 2), (64, 2))
+DECAY = 0.2  # share of each run: about where Haegele et al. find no more gain
+WARMUP = 2**13  # tokens, the same for all lengths: they share it
+
+
+def study(D: int = 2**17, n_data: int = 4, n_sizes: int = 3, factor: float = 0.7) -> Study:
+    """Lengths D, 2 D, 4 D, ... of each size, by cooldown and by cosine.
+
+    Args:
+      factor: the constant rate as a share of the cosine's peak.
+    """
+    lengths = [D * 2**k for k in range(n_data)]
+    evaluate = EvalConfig(windows=512, per_octave=4, octaves=6)
+    runs = []
+    for model in ladder(SHAPES[:n_sizes], d_head=8):
+        trunk = OptimConfig(
+            learning_rate=factor * learning_rate(model.N, lengths[-1]),
+            schedule="wsd",
+            warmup=0.0,
+            warmup_tokens=WARMUP,
+            decay=DECAY,
+        )
+        for tokens in lengths:
+            cosine = OptimConfig(learning_rate=learning_rate(model.N, tokens))
+            runs += [
+                # The pool of the longest: windows come in the same order, whatever the length.
+                RunConfig(model, tokens=tokens, unique_tokens=lengths[-1], batch=4, optim=trunk, eval=evaluate),
+                RunConfig(model, tokens=tokens, batch=4, optim=cosine, eval=evaluate),
+            ]
+    return Study("cooldown", "Does one trunk with cooldowns serve for several lengths?", tuple(runs))

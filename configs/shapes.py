@@ -1,0 +1,45 @@
+"""Shapes of one size: what the loss owes to d_ff / d_model, d_model / n_layer and the heads, N held fixed.
+
+    scaling study run configs/shapes.py --out studies/shapes
+
+After Kaplan et al. (2020) Fig. 5. N agrees within 1 %; seeds of every shape give the noise that a difference must
+exceed.
+"""
+
+from configs.rates import learning_rate
+from scaling.config import EvalConfig, ModelConfig, OptimConfig, RunConfig, Study
+from scaling.ladder import matched
+
+FF_RATIOS = (0.5, 1, 2, 8, 16, 32)  # 4 is the base
+LAYERS = (1, 3, 4, 6, 8, 12)  # 2 is the base
+HEADS = (4, 16, 32, 64)  # width of a head; 8 is the base
+BASE_LAYERS, BASE_HEAD = 2, 8
+
+
+def study(N: int = 98304, D: int = 2**18, n_seeds: int = 2) -> Study:
+    """One change at a time from a base of 2 layers, d_ff = 4 d_model and heads of width 8."""
+    runs = tuple(
+        RunConfig(
+            model,
+            tokens=D,
+            batch=4,
+            seed=seed,
+            optim=OptimConfig(learning_rate=learning_rate(N, D)),
+            eval=EvalConfig(windows=512, per_octave=1, octaves=4),
+        )
+        for model in shapes(N)
+        for seed in range(n_seeds)
+    )
+    return Study("shapes", "What does the loss owe to the shape, at one N?", runs)
+
+
+def shapes(N: int) -> tuple[ModelConfig, ...]:
+    """The base first, then the shapes that differ from it in one ratio; equal ones once."""
+    base = matched(N, BASE_LAYERS, d_head=BASE_HEAD)
+    found = (
+        base,
+        *(matched(N, BASE_LAYERS, ff_ratio=ratio, d_head=BASE_HEAD) for ratio in FF_RATIOS),
+        *(matched(N, n_layer, d_head=BASE_HEAD) for n_layer in LAYERS),
+        *(matched(N, BASE_LAYERS, d_head=d_head) for d_head in HEADS if base.d_model % d_head == 0),
+    )
+    return tuple(dict.fromkeys(found))

@@ -1,0 +1,35 @@
+"""The seam to `scaling compile`: does the study's program compile for the slice, and fit into its memory?"""
+
+import importlib.util
+import subprocess
+import sys
+
+from launch.request import Request
+from scaling.errors import InputError
+
+
+def check(request: Request) -> str:
+    """Compiles the study for the slice that was asked for, where this machine can -> one line on what was found.
+
+    Raises:
+      InputError: it does not fit.
+    """
+    if request.accelerator.chip.kind != "tpu":
+        return "not compiled ahead: that is for TPU slices"
+    if importlib.util.find_spec("scaling.compile") is None:
+        return "not compiled ahead: this version has no scaling compile"
+    if importlib.util.find_spec("libtpu") is None:
+        return "not compiled ahead: libtpu is not installed here (pip install libtpu)"
+    words = [sys.executable, "-m", "scaling.cli", "compile", request.config]
+    words.append(f"--topology={request.accelerator.name}")
+    if request.slices > 1:
+        words.append(f"--slices={request.slices}")
+    if request.mesh:
+        words.append("--mesh=" + ",".join(f"{axis}={size}" for axis, size in request.mesh))
+    if request.settings:
+        words += ["--set", *(f"{key}={value}" for key, value in request.settings)]
+    done = subprocess.run(words, capture_output=True, text=True)
+    last = (done.stderr.strip().splitlines() or ["no word of why"])[-1]
+    if done.returncode:
+        raise InputError(f"does not compile for {request.accelerator.name}: {last.removeprefix('scaling: ')}")
+    return f"compiles for {request.accelerator.name}"

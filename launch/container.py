@@ -1,0 +1,44 @@
+"""The image on a plain virtual machine: shell that unpacks the config and runs one task in Docker."""
+
+from collections.abc import Mapping
+
+from launch.request import Request, Shell, quoted, study_words
+
+INSIDE = "/study"  # where the container finds the config
+
+
+def unpack(request: Request) -> list[str]:
+    """Lines that write the config file, as it was when it was checked, into $folder."""
+    if request.config_file is None:
+        return []
+    lines = request.config_text.removesuffix("\n").split("\n")
+    end = "END_OF_CONFIG"
+    while end in lines:
+        end += "_"
+    return [f"cat > \"$folder/config.py\" <<'{end}'", *lines, end]
+
+
+def run(request: Request, part: int, *, sudo: bool = False, processes: Mapping[str, str] | None = None) -> str:
+    """One line of shell that runs the task in the foreground and ends with its exit code; $folder has the config.
+
+    The container shares the host's network, where JAX finds the other hosts and the machine's own credentials, and has
+    30 s to save in when the machine is told to stop.
+    """
+    gpus = ["--gpus", "all"] if request.accelerator.chip.kind == "gpu" else []
+    docker = [
+        *(["sudo"] if sudo else []),
+        *("docker", "run", "--rm", "--init", "--name", "scaling", "--privileged", "--network=host", "--ipc=host"),
+        *("--stop-timeout", "30", *gpus, "--volume", Shell(f'"$folder":{INSIDE}')),
+    ]
+    if request.data:
+        docker += ["--env", f"SCALING_CACHE={request.data}"]
+    config = f"{INSIDE}/config.py" if request.config_file else request.config
+    return quoted([*docker, request.image, *study_words(request, "scaling", config, str(part), processes)])
+
+
+def registry_login(request: Request, *, sudo: bool = False) -> list[str]:
+    """Lets Docker use the machine's account where the image lies in Google's Artifact Registry."""
+    host = request.image.partition("/")[0]
+    if not host.endswith(".pkg.dev"):
+        return []
+    return [quoted([*(["sudo"] if sudo else []), "gcloud", "auth", "configure-docker", host, "--quiet"])]

@@ -1,0 +1,239 @@
+"""Kubernetes, GKE's above all: each part of a study is one JobSet, queued by Kueue where a queue is named.
+
+A JobSet has one Job per slice and one pod per host. A part is a JobSet of its own because GKE joins the slices of one
+JobSet into one multi-slice program, and because the parts may then start, fail and be queued each by itself. Evicted
+pods (condition DisruptionTarget) and pods that saved and left (exit code 42) restart the JobSet for free; whatever else
+fails is counted against `restarts`.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from launch import manifest
+from launch.request import Request, in_bucket, options, study_words, word
+from scaling.errors import InputError
+
+CLIENT = "kubectl"
+NOTES = ()
+TPU = {  # the node label of each generation
+    "v4": "tpu-v4-podslice",
+    "v5e": "tpu-v5-lite-podslice",
+    "v5p": "tpu-v5p-slice",
+    "v6e": "tpu-v6e-slice",
+    "tpu7x": "tpu7x",
+}
+GPU = {
+    "v100": "nvidia-tesla-v100",
+    "l4": "nvidia-l4",
+    "a100": "nvidia-a100-80gb",
+    "h100": "nvidia-h100-80gb",
+    "h200": "nvidia-h200-141gb",
+    "b200": "nvidia-b200",
+}
+PORT = 8482  # of the coordinator, where JAX does not find it by itself
+GRACE = 300  # seconds to save in; Spot nodes give 30 at most
+CONFIG = "/study/config.py"  # where the pod finds the config file
+JOB = "host"  # the replicated job's name
+DAY = 86400
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What differs from cluster to cluster."""
+
+    namespace: str = "default"
+    queue: str = ""  # Kueue's LocalQueue; empty: not queued
+    priority: str = ""  # PriorityClass
+    service_account: str = ""  # of Kubernetes, with access to the bucket
+    restarts: int = 5  # after failures that are nobody's preemption
+    cpus: int = 8  # per pod, on CPUs only
+
+
+def check(request: Request) -> None:
+    chosen = options(Options, request, "gke")
+    for key in ("namespace", "queue", "priority", "service_account"):
+        word(key, getattr(chosen, key), r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+    for key, least in (("restarts", 0), ("cpus", 1)):
+        if getattr(chosen, key) < least:
+            raise InputError(f"{key}={getattr(chosen, key)}: wanted {least} or more")
+    if not request.image:
+        raise InputError("no image: pods need one with this program, as docs/launch/gke.md builds it; --image NAME")
+    for what, path in (("output", request.out), ("data", request.data)):
+        if path and not in_bucket(path):
+            raise InputError(f"{what} {path}: a pod's own disk is gone with the pod; use gs://bucket/folder")
+
+
+def files(request: Request) -> dict[str, str]:
+    """One manifest per part."""
+    return {f"{request.part_name(part)}.yaml": _manifest(request, part) for part in request.parts}
+
+
+def _manifest(request: Request, part: int) -> str:
+    documents = [_config_map(request, part), job_set(request, part)]
+    return manifest.dump(document for document in documents if document)
+
+
+def _metadata(request: Request, part: int, chosen: Options) -> dict[str, Any]:
+    return {
+        "name": request.part_name(part),
+        "namespace": chosen.namespace,
+        "labels": {"app.kubernetes.io/name": "scaling", "app.kubernetes.io/part-of": request.name},
+    }
+
+
+def _config_map(request: Request, part: int) -> dict[str, Any] | None:
+    """The config file, as it was when it was checked."""
+    if request.config_file is None:
+        return None
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": _metadata(request, part, options(Options, request, "gke")),
+        "immutable": True,
+        "data": {Path(CONFIG).name: request.config_text},
+    }
+
+
+def job_set(request: Request, part: int) -> dict[str, Any]:
+    """The JobSet of one part, as jobset.x-k8s.io/v1alpha2 wants it."""
+    chosen = options(Options, request, "gke")
+    accelerator = request.accelerator
+    metadata = _metadata(request, part, chosen)
+    if chosen.queue:
+        metadata["labels"] |= {"kueue.x-k8s.io/queue-name": chosen.queue}
+    if accelerator.chip.kind == "tpu" and accelerator.hosts > 1:  # a slice is one node pool, and one job has it alone
+        metadata["annotations"] = {"alpha.jobset.sigs.k8s.io/exclusive-topology": "cloud.google.com/gke-nodepool"}
+    disturbed = {"type": "DisruptionTarget", "status": "True"}
+    job: dict[str, Any] = {
+        "completionMode": "Indexed",
+        "parallelism": accelerator.hosts,
+        "completions": accelerator.hosts,
+        "backoffLimit": 0,
+        "podFailurePolicy": {
+            "rules": [
+                {"action": "FailJob", "onPodConditions": [disturbed]},
+                {"action": "FailJob", "onExitCodes": {"containerName": JOB, "operator": "In", "values": [42]}},
+            ]
+        },
+        "template": {
+            "metadata": {"labels": {"app.kubernetes.io/part-of": request.name}},
+            "spec": _pod(request, part, chosen),
+        },
+    }
+    if request.seconds:
+        job["activeDeadlineSeconds"] = request.seconds
+    preempted = {
+        "name": "preempted",
+        "action": "RestartJobSetAndIgnoreMaxRestarts",
+        "onJobFailureReasons": ["PodFailurePolicy"],
+    }
+    out_of_time = {"name": "outOfTime", "action": "FailJobSet", "onJobFailureReasons": ["DeadlineExceeded"]}
+    return {
+        "apiVersion": "jobset.x-k8s.io/v1alpha2",
+        "kind": "JobSet",
+        "metadata": metadata,
+        "spec": {
+            "failurePolicy": {
+                "maxRestarts": chosen.restarts,
+                "rules": [preempted, *([out_of_time] if request.seconds else [])],
+            },
+            "ttlSecondsAfterFinished": 7 * DAY,
+            "replicatedJobs": [{"name": JOB, "replicas": request.slices, "template": {"spec": job}}],
+        },
+    }
+
+
+def _pod(request: Request, part: int, chosen: Options) -> dict[str, Any]:
+    accelerator = request.accelerator
+    chip = accelerator.chip
+    nodes: dict[str, str] = {}
+    tolerations: list[dict[str, str]] = []
+    limits: dict[str, str] = {}
+    if chip.kind == "tpu":
+        nodes = {
+            "cloud.google.com/gke-tpu-accelerator": TPU[chip.name],
+            "cloud.google.com/gke-tpu-topology": accelerator.shape,
+        }
+        limits = {"google.com/tpu": str(accelerator.per_host)}
+        tolerations = [{"key": "google.com/tpu", "operator": "Exists", "effect": "NoSchedule"}]
+    elif chip.kind == "gpu":
+        nodes = {"cloud.google.com/gke-accelerator": GPU[chip.name]}
+        limits = {"nvidia.com/gpu": str(accelerator.per_host)}
+        tolerations = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+    else:
+        limits = {"cpu": str(chosen.cpus)}
+    if request.spot:
+        nodes["cloud.google.com/gke-spot"] = "true"
+        spot = {"key": "cloud.google.com/gke-spot", "operator": "Equal", "value": "true", "effect": "NoSchedule"}
+        tolerations.append(spot)
+    volumes: list[dict[str, Any]] = [{"name": "memory", "emptyDir": {"medium": "Memory"}}]
+    mounts: list[dict[str, Any]] = [{"name": "memory", "mountPath": "/dev/shm"}]
+    if request.config_file:
+        volumes.append({"name": "config", "configMap": {"name": request.part_name(part)}})
+        mounts.append({"name": "config", "mountPath": str(Path(CONFIG).parent), "readOnly": True})
+    pod: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "terminationGracePeriodSeconds": GRACE,
+        "nodeSelector": nodes,
+        "tolerations": tolerations,
+        "containers": [
+            {
+                "name": JOB,
+                "image": request.image,
+                "command": _command(request, part),
+                "env": _env(request),
+                "resources": {"limits": limits},
+                "volumeMounts": mounts,
+            }
+        ],
+        "volumes": volumes,
+    }
+    if request.slices > 1:  # slices talk to each other over the hosts' own network
+        pod |= {"hostNetwork": True, "dnsPolicy": "ClusterFirstWithHostNet"}
+    if chosen.service_account:
+        pod["serviceAccountName"] = chosen.service_account
+    if chosen.priority:
+        pod["priorityClassName"] = chosen.priority
+    return pod
+
+
+def _env(request: Request) -> list[dict[str, str]]:
+    env = {"PYTHONUNBUFFERED": "1"}
+    if request.data:
+        env["SCALING_CACHE"] = _literal(request.data)
+    return [{"name": key, "value": value} for key, value in env.items()]
+
+
+def _command(request: Request, part: int) -> list[str]:
+    """The container's command. No shell reads it; Kubernetes itself expands $(NAME), and `$$` is how it reads one $."""
+    processes: dict[str, str] = {}
+    if request.hosts > 1:
+        processes = {"--distributed": "auto"}
+        if request.accelerator.chip.kind != "tpu":  # GKE tells TPU pods of one another, other pods are told here
+            name = request.part_name(part)
+            processes = {
+                "--distributed": f"{name}-{JOB}-0-0.{name}:{PORT}",
+                "--processes": str(request.hosts),
+                "--process-id": _Reference("$(JOB_COMPLETION_INDEX)"),
+            }
+    config = CONFIG if request.config_file else request.config
+    words = study_words(request, "scaling", config, str(part), processes)
+    return [str(each) if isinstance(each, _Reference) else _literal(each) for each in words]
+
+
+class _Reference(str):
+    """Text in which Kubernetes is to put a variable's value."""
+
+
+def _literal(text: str) -> str:
+    return text.replace("$", "$$")
+
+
+def commands(request: Request, folder: Path) -> list[list[str]]:
+    return [["kubectl", "apply", f"--filename={folder / name}"] for name in files(request)]
+
+
+def watch(request: Request) -> str:
+    namespace = options(Options, request, "gke").namespace
+    return f"kubectl get jobsets --namespace {namespace} --selector app.kubernetes.io/part-of={request.name}"

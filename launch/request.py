@@ -1,0 +1,212 @@
+"""What to launch where: a checked request, and the words of the command that each task runs."""
+
+import dataclasses
+import re
+import shlex
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from scaling import config
+from scaling.chips import Accelerator
+from scaling.errors import InputError
+
+T = TypeVar("T")
+
+AXES = ("run", "data", "fsdp", "tensor")
+TASKS = 1000  # more parts than that no study has runs for, and few schedulers take
+NAME = r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?"  # a DNS label, short enough for the suffixes that Kubernetes adds
+BUCKET = r"gs://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9](/[^/]+)*/?"
+IMAGE = r"[a-z0-9][\w.\-/:@]*"
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """A study, cut into `tasks` parts that know nothing of one another; each part has `slices` accelerators.
+
+    A part on several hosts is one process per host, joined by jax.distributed.
+    """
+
+    config: str  # a Python file, or a dotted name that the machine has installed
+    accelerator: Accelerator
+    out: str  # folder of the study: an absolute path, or gs://bucket/folder
+    tasks: int = 1
+    slices: int = 1
+    settings: tuple[tuple[str, str], ...] = ()  # of the study, as in --set
+    mesh: tuple[tuple[str, int], ...] = ()  # axis and size; none: as the trainer chooses
+    data: str = ""  # the cache folder with prepared tokens
+    image: str = ""
+    spot: bool = False
+    seconds: int = 0  # time limit; 0: the platform's
+    name: str = "study"
+    options: tuple[tuple[str, str], ...] = ()  # of the platform
+
+    def __post_init__(self):
+        if not re.fullmatch(NAME, self.name):
+            raise InputError(
+                f"name {self.name!r}: wanted a letter, then at most 39 letters, digits and dashes, as in kaplan-size"
+            )
+        if not 1 <= self.tasks <= TASKS:
+            raise InputError(f"{self.tasks} tasks: wanted 1 to {TASKS}")
+        if self.slices < 1:
+            raise InputError(f"{self.slices} slices: wanted 1 or more")
+        if self.slices > 1 and self.accelerator.chip.kind != "tpu":
+            raise InputError(
+                f"{self.slices} slices of {self.accelerator.name}: only TPUs come in slices; ask for more chips"
+            )
+        for what, text in (
+            ("config", self.config),
+            ("output", self.out),
+            ("data", self.data),
+            *(("setting", f"{key}={value}") for key, value in self.settings),
+        ):
+            if not text.isprintable():
+                raise InputError(f"{what} {text!r} holds a line break or another control character; leave it out")
+        if self.image and not re.fullmatch(IMAGE, self.image):
+            raise InputError(f"image {self.image!r}: wanted a name such as europe-docker.pkg.dev/project/scaling/tpu:1")
+        for what, text in (("output", self.out), ("data", self.data)):
+            _location(what, text)
+        self._check_mesh()
+
+    def _check_mesh(self) -> None:
+        product = 1
+        for axis, size in self.mesh:
+            if axis not in AXES:
+                raise InputError(f"mesh axis {axis!r}: wanted {', '.join(AXES)}, as in data=4,fsdp=8")
+            if size < 1:
+                raise InputError(f"mesh {axis}={size}: wanted 1 or more")
+            product *= size
+        if self.mesh and self.accelerator.chip.kind != "cpu" and product != self.chips:
+            told = " x ".join(str(size) for _, size in self.mesh)
+            raise InputError(
+                f"mesh {told} = {product} devices, but {self.slices} x {self.accelerator.name} has {self.chips} chips; "
+                "make the axes multiply to that"
+            )
+
+    @property
+    def chips(self) -> int:
+        """Of one task."""
+        return self.accelerator.chips * self.slices
+
+    @property
+    def hosts(self) -> int:
+        """Of one task; each is one process."""
+        return self.accelerator.hosts * self.slices
+
+    @property
+    def parts(self) -> range:
+        return range(1, self.tasks + 1)
+
+    def part_name(self, part: int) -> str:
+        return self.name if self.tasks == 1 else f"{self.name}-{part:0{len(str(self.tasks))}}"
+
+    @property
+    def config_file(self) -> Path | None:
+        """The config, where it is a file of the person's and not a module that comes with the program."""
+        return Path(self.config).absolute() if self.config.endswith(".py") else None
+
+    @property
+    def config_text(self) -> str:
+        """What the config file says now: it travels with the job, so that what runs is what was checked."""
+        assert self.config_file is not None
+        try:
+            return self.config_file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"config {self.config} cannot be read as text: {error}") from None
+
+
+def _location(what: str, text: str) -> None:
+    if not text:
+        if what == "output":
+            raise InputError("output is empty: wanted a folder, or gs://bucket/folder")
+        return
+    scheme = re.match(r"([a-zA-Z][a-zA-Z0-9+.-]*):", text)
+    if scheme and scheme[1] != "gs":
+        raise InputError(f"{what} {text!r}: wanted a folder, or gs://bucket/folder")
+    if scheme and not re.fullmatch(BUCKET, text):
+        raise InputError(f"{what} {text!r}: wanted a bucket and a folder in it, as in gs://my-bucket/kaplan")
+    if not scheme and not text.startswith("/"):
+        raise InputError(f"{what} {text!r}: wanted an absolute path, or gs://bucket/folder")
+
+
+def in_bucket(location: str) -> bool:
+    return location.startswith("gs://")
+
+
+def parse_mesh(text: str) -> tuple[tuple[str, int], ...]:
+    """data=4,fsdp=8 as pairs."""
+    pairs = []
+    for item in filter(None, text.split(",")):
+        axis, _, size = item.partition("=")
+        if not re.fullmatch(r"\d{1,6}", size):
+            raise InputError(f"mesh {text!r}: wanted axes and sizes, as in data=4,fsdp=8")
+        if axis in dict(pairs):
+            raise InputError(f"mesh {text!r} names {axis} twice")
+        pairs.append((axis, int(size)))
+    return tuple(pairs)
+
+
+def parse_time(text: str) -> int:
+    """Seconds in 90m, 12h or 2d."""
+    found = re.fullmatch(r"(\d{1,6}(?:\.\d{1,3})?)([smhd])", text)
+    seconds = round(float(found[1]) * UNITS[found[2]]) if found else 0
+    if seconds < 1:
+        raise InputError(f"time {text!r}: wanted a number and a unit, as in 90m, 12h or 2d")
+    return seconds
+
+
+def options(kind: type[T], request: Request, target: str) -> T:
+    """The platform's own options (`--with KEY=VALUE`) as `kind` has them.
+
+    Raises:
+      InputError: a key that the platform does not have, a value of another type, one with control characters.
+    """
+    hints = typing.get_type_hints(kind)
+    values: dict[str, Any] = {}
+    for key, text in request.options:
+        if key not in hints:
+            raise InputError(f"{target} knows no option {key!r}; it has {', '.join(hints)}")
+        if not text.isprintable():
+            raise InputError(f"{target}'s option {key}={text!r} holds a control character; leave it out")
+        values[key] = config.parse(key, text, hints[key])
+    return kind(**values)
+
+
+def word(key: str, value: str, pattern: str = r"[\w][\w.:/@,=+\-]*") -> None:
+    """Raises InputError where an option is not one plain word, as names on a platform are."""
+    if value and not re.fullmatch(pattern, value):
+        raise InputError(f"{key}={value!r}: wanted one plain word, without spaces or quotes")
+
+
+class Shell(str):
+    """Text that the shell is to expand as it stands, among words that it must not touch."""
+
+
+def quoted(words: Sequence[str]) -> str:
+    """The words as one line of shell; all but `Shell` come out of it unchanged."""
+    return " ".join(each if isinstance(each, Shell) else shlex.quote(each) for each in words)
+
+
+def study_words(
+    request: Request, program: str, config: str, part: str, processes: Mapping[str, str] | None = None
+) -> list[str]:
+    """The command of one task.
+
+    Args:
+      program: `scaling`, or its path.
+      config: where the config lies on the machine that runs it.
+      part: which part of the study, counted from 1; may be `Shell` or another platform's reference.
+      processes: what follows `--distributed` and its kin where the task has several hosts, by option.
+    """
+    words = [program, "study", "run", config, f"--out={request.out}"]
+    if request.tasks > 1:
+        words += ["--shard", type(part)(f"{part}/{request.tasks}")]
+    if request.mesh:
+        words += ["--mesh", ",".join(f"{axis}={size}" for axis, size in request.mesh)]
+    for option, value in (processes or {}).items():
+        words += [option, value]
+    if request.settings:
+        words += ["--set", *(f"{key}={value}" for key, value in request.settings)]
+    return words

@@ -1,0 +1,69 @@
+"""What the person at the terminal sees while a study runs: one line with the share of the work done and the time left."""
+
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+from scaling import calibration, status
+from scaling.study import Pack, StudyFolder
+
+
+class Bar:
+    """One line with the share of the work done and the time left; silent when standard error is not a terminal."""
+
+    def __init__(self, whole: StudyFolder, packs: Sequence[Pack]):
+        now = status.of(whole)
+        mine = {pack.id: pack for pack in packs}
+        costs = calibration.kept(whole.layout.device)
+        self.cost = {id: costs.pack(pack.configs) for id, pack in mine.items()}
+        self.steps = {id: pack.steps for id, pack in mine.items()}
+        self.runs = {id: len(pack.runs) for id, pack in mine.items()}
+        self.done = {each.pack.id: each.steps / each.pack.steps for each in now.packs if each.pack.id in mine}
+        self.foretold = now.left
+        self.began, self.before = time.monotonic(), self._share()
+        self.live = sys.stderr.isatty()
+        self.drawn = 0.0
+
+    def at(self, pack: str, step: int) -> None:
+        self.done[pack] = step / self.steps[pack]
+        self.draw()
+
+    def finish(self, pack: str) -> None:
+        self.done[pack] = 1.0
+        self.draw(force=True)
+
+    def _share(self) -> float:
+        return sum(self.cost[id] * done for id, done in self.done.items()) / sum(self.cost.values())
+
+    def draw(self, force: bool = False) -> None:
+        if not self.live or (not force and time.monotonic() - self.drawn < 0.1):
+            return
+        self.drawn = time.monotonic()
+        share = self._share()
+        rate = (share - self.before) / (self.drawn - self.began + 1e-9)
+        known = share > self.before + 0.02
+        left = (1 - share) / rate if known else max(0.0, self.foretold - (self.drawn - self.began))
+        runs = sum(self.runs[id] for id, done in self.done.items() if done == 1)
+        filled = int(24 * share)
+        line = f"[{'#' * filled}{'.' * (24 - filled)}] {share:4.0%}  {runs}/{sum(self.runs.values())} runs  {clock(left)} left"
+        sys.stderr.write("\r" + line[: shutil.get_terminal_size().columns - 1].ljust(70))
+        sys.stderr.flush()
+
+    def say(self, say: Callable[[str], None], text: str) -> None:
+        """A line of its own above the bar."""
+        if self.live:
+            sys.stderr.write("\r\033[K")
+            sys.stderr.flush()
+        say(text)
+
+    def end(self) -> None:
+        if self.live and self.drawn:
+            sys.stderr.write("\r\033[K")
+            sys.stderr.flush()
+
+
+def clock(seconds: float) -> str:
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

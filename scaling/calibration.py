@@ -1,0 +1,306 @@
+"""What runs cost: seconds and bytes, by measurements kept for this machine, and by rule where there are none.
+
+A pack costs its updates, its evaluations and a moment of its own; a worker costs its start, and each program that it
+meets the tracing and loading of what was compiled, or compiling. `scaling study show --calibrate` measures the programs
+of a study (scaling.timing) and keeps what it finds in the cache folder, where every later study looks.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import heapq
+import json
+import math
+import os
+import queue
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from scaling import config, counts, folders, layout, machine, packs
+from scaling.config import RunConfig
+from scaling.errors import InputError
+
+# One core of an AMD EPYC of 2023, or a large accelerator: what `Costs` says of programs until they are measured.
+SPEED = {"cpu": 30e9}  # FLOP/s of matrix products, the rest of a model counted as OVERHEAD
+ACCELERATED = 20e12
+OVERHEAD = 1e5  # FLOP per token
+DISPATCH = {"cpu": 1e-4}  # seconds of an update beside its products
+ACCELERATED_DISPATCH = 2e-4  # and per layer
+START = 3.0  # seconds of a worker before its first pack
+BASE = 0.6e9  # bytes of a process that holds JAX
+SAVING = 0.1  # seconds of a checkpoint
+SAVED = 20.0  # seconds between them
+KEPT = 2  # checkpoints on the disk
+LARGEST = 0.3  # seconds of an update above which a program is not measured: large products follow the rule
+MEASURED = 6  # programs measured in one go, spread over the sizes
+LANES = (4, 16, 64)  # tried on accelerators; on a CPU eight lanes of N = 1,536 take longer than eight runs
+
+
+@dataclasses.dataclass(frozen=True)
+class Timing:
+    """What one program costs with so many lanes."""
+
+    update: float  # seconds of one update of all lanes
+    evaluation: float  # seconds
+    begin: float  # seconds that a pack takes beside updates and evaluations: first arrays, last checkpoint
+    compile: float  # seconds, where nothing is cached
+    load: float  # seconds, of a program compiled before on this machine
+    memory: float  # bytes: of the process, or of the accelerator
+
+    def __mul__(self, ratio: "Timing") -> "Timing":
+        return Timing(*(a * b for a, b in zip(dataclasses.astuple(self), dataclasses.astuple(ratio), strict=True)))
+
+    def __truediv__(self, by: "Timing") -> "Timing":
+        pairs = zip(dataclasses.astuple(self), dataclasses.astuple(by), strict=True)
+        return Timing(*(max(a, 1e-9) / max(b, 1e-9) for a, b in pairs))
+
+
+def foretold(run: RunConfig, lanes: int, device: str) -> Timing:
+    """By rule, from the model's shape alone."""
+    model, wanted = run.model, run.eval
+    flops = counts.flops_per_token(model)["flops_total"]
+    speed = SPEED.get(device, ACCELERATED)
+    dispatch = DISPATCH.get(device, ACCELERATED_DISPATCH * (1 + model.n_layer))
+    update = lanes * run.batch_tokens * (flops + OVERHEAD) / speed + dispatch
+    windows = wanted.windows * (1 + len(wanted.transfer)) + wanted.train_windows
+    forward = lanes * windows * model.n_ctx * (flops + OVERHEAD) / 3 / speed
+    wide = model.n_layer * (14 * model.d_model + 3 * model.d_attn + 2 * model.d_ff + 2 * model.n_head * model.n_ctx)
+    held = 5 * counts.params(model)["params_total"] + run.batch_tokens * (wide + 3 * model.n_vocab)
+    return Timing(
+        update=update,
+        evaluation=forward + wanted.noise * 2 * update,
+        begin=0.3,
+        compile=6.0 + 1.0 * model.n_layer,
+        load=1.2 + 0.2 * model.n_layer,
+        memory=BASE + 4.0 * lanes * held,
+    )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Costs:
+    """What is known of a machine."""
+
+    device: str
+    start: float = START  # seconds of a worker before its first pack
+    measured: Mapping[str, tuple[RunConfig, int, Timing]] = dataclasses.field(default_factory=dict)
+
+    def knows(self, run: RunConfig, lanes: int = 1) -> bool:
+        return key(config.program(run), lanes) in self.measured
+
+    def timing(self, run: RunConfig, lanes: int) -> Timing:
+        """As measured; else by rule, corrected as the measured programs that are nearest in size want it."""
+        return self._timing(config.program(run), lanes)
+
+    @functools.lru_cache(maxsize=4096)  # noqa: B019
+    # A process has few of these, and to its end.
+    def _timing(self, program: RunConfig, lanes: int) -> Timing:
+        if exact := self.measured.get(key(program, lanes)):
+            return exact[2]
+        rule = foretold(program, lanes, self.device)
+        near = []
+        for other, n, found in self.measured.values():
+            theirs = foretold(other, n, self.device)
+            away = abs(math.log(rule.update / theirs.update)) + abs(math.log(n / lanes))
+            near.append((away, dataclasses.astuple(found / theirs)))
+        near = sorted(near)[:2]
+        if not near:
+            return rule
+        weights = [1 / (away + 0.1) for away, _ in near]
+        logs = [
+            sum(w * math.log(ratio[i]) for w, (_, ratio) in zip(weights, near, strict=True)) / sum(weights)
+            for i in range(len(near[0][1]))
+        ]
+        return rule * Timing(*map(math.exp, logs))
+
+    def pack(self, runs: Sequence[RunConfig]) -> float:
+        """Seconds of a pack in a worker that has its program."""
+        if len(runs) == 1:  # most are, on a CPU
+            return self._alone(runs[0])
+        busy = 0.0
+        for segment in packs.segments(runs):
+            busy += (segment.end - segment.begin) * self.timing(runs[0], len(segment.lanes)).update
+        measured = sorted({at for run in runs for at in run.eval_steps})
+        timing = self.timing(runs[0], len(packs.segments(runs)[0].lanes))
+        busy += timing.begin + len(measured) * timing.evaluation
+        return busy + busy / SAVED * SAVING
+
+    def _alone(self, run: RunConfig) -> float:
+        timing = self.timing(run, 1)
+        busy = timing.begin + run.steps * timing.update + len(run.eval_steps) * timing.evaluation
+        return busy + busy / SAVED * SAVING
+
+    def lanes(self, run: RunConfig) -> int:
+        """How many runs of its program side by side are trained fastest."""
+        program = config.program(run)
+        tried = {n: found.update / n for other, n, found in self.measured.values() if other == program}
+        if len(tried) < 2:
+            return 1 if self.device == "cpu" else layout.ACCELERATED_PACK
+        return min((n for n in tried if tried[n] <= 1.1 * min(tried.values())), default=1)
+
+    def makespan(self, work: Sequence[Sequence[RunConfig]], workers: int) -> float:
+        """Seconds until the last pack is done: the costliest first, each to the worker that is free first.
+
+        Like `workers.Crew` does it, a worker rather takes a pack whose program no other has.
+        """
+        order = sorted(work, key=lambda runs: -self.pack(runs))
+        programs = {id(runs): config.program(runs[0]) for runs in order}
+        free = [(self.start, worker) for worker in range(max(1, min(workers, len(work))))]
+        has: list[set[RunConfig]] = [set() for _ in free]
+        compiled: dict[RunConfig, float] = {}
+        while order:
+            at, worker = heapq.heappop(free)
+            others = set().union(*(has[other] for other in range(len(has)) if other != worker)) - has[worker]
+            runs = order.pop(next((i for i, runs in enumerate(order) if programs[id(runs)] not in others), 0))
+            program = programs[id(runs)]
+            if program not in has[worker]:
+                has[worker].add(program)
+                timing = self.timing(program, len(packs.segments(runs)[0].lanes))
+                cached = self.knows(program) or compiled.get(program, math.inf) <= at
+                at += timing.load if cached else timing.compile
+                compiled.setdefault(program, at)
+            heapq.heappush(free, (at + self.pack(runs), worker))
+        return max(at for at, _ in free)
+
+    def memory(self, work: Sequence[Sequence[RunConfig]]) -> float:
+        """Bytes of the largest worker."""
+        return max(self.timing(runs[0], max(len(s.lanes) for s in packs.segments(runs))).memory for runs in work)
+
+
+def seconds(runs: Sequence[RunConfig], workers: int = 2) -> float:
+    """How long runs take on so many cores of the machine of the rule, one run a pack: the same everywhere."""
+    groups = layout.together(runs, lambda run: run)
+    return Costs("cpu").makespan(groups, workers)
+
+
+def disk(runs: Sequence[RunConfig]) -> float:
+    """Bytes that the checkpoints and the history of a pack take on the disk."""
+    state = sum(12 * counts.params(run.model)["params_total"] for run in runs)
+    rows = sum(8 * run.steps + 4 * len(run.eval_steps) * run.model.n_ctx for run in runs)
+    return KEPT * (state + rows + 2**16) + rows
+
+
+def check(work: Sequence[Sequence[RunConfig]], spread: layout.Layout, costs: Costs, folder: Path) -> None:
+    """Refuses what cannot fit.
+
+    Raises:
+        InputError: more memory than this machine has, or more disk than is free.
+    """
+    wanted, there = costs.memory(work) * spread.workers, _memory()
+    if spread.device == "cpu" and wanted > there:
+        raise InputError(
+            f"{spread.workers} workers would need about {wanted / 2**30:.1f} GiB of memory, this machine has "
+            f"{there / 2**30:.1f}; use fewer --workers, a smaller --pack or a smaller batch"
+        )
+    wanted = sum(map(disk, work))
+    free = shutil.disk_usage(next(path for path in (folder, *folder.absolute().parents) if path.exists())).free
+    if wanted > free:
+        raise InputError(
+            f"{folder} would need about {wanted / 1e9:.2g} GB of disk, {free / 1e9:.2g} GB are free; "
+            "free some, or use another --out folder"
+        )
+
+
+def _memory() -> float:
+    """Bytes of this machine."""
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    return math.inf
+
+
+def key(program: RunConfig, lanes: int) -> str:
+    return hashlib.sha256(json.dumps([config.to_dict(program), lanes]).encode()).hexdigest()[:16]
+
+
+def kept(device: str) -> Costs:
+    """What was measured on this machine with these versions so far."""
+    try:
+        values = json.loads(_path(device).read_bytes())
+        found = {
+            name: (config.from_dict(RunConfig, one["run"]), one["lanes"], Timing(**one["timing"]))
+            for name, one in values["programs"].items()
+        }
+        return Costs(device, values["start"], found)
+    except (FileNotFoundError, KeyError, TypeError, ValueError):  # none, or of another version
+        return Costs(device)
+
+
+def keep(costs: Costs) -> None:
+    programs = {
+        name: {"run": config.to_dict(run), "lanes": lanes, "timing": dataclasses.asdict(timing)}
+        for name, (run, lanes, timing) in costs.measured.items()
+    }
+    folders.write_json(_path(costs.device), {"start": costs.start, "programs": programs})
+
+
+def _path(device: str) -> Path:
+    """Per machine and versions: either changes what a program costs."""
+    where = json.dumps([device, machine.describe(), machine.versions()], sort_keys=True)
+    return folders.cache() / "calibration" / f"{hashlib.sha256(where.encode()).hexdigest()[:16]}.json"
+
+
+def calibrate(runs: Sequence[RunConfig], costs: Costs, workers: int, say: Callable[[str], None]) -> Costs:
+    """Measures the programs of these runs that are not known yet, at most MEASURED of them, and keeps what it finds."""
+    wanted = _wanted(runs, costs)
+    if not wanted:
+        return costs
+    say(f"measuring {len(wanted)} of the study's programs")
+    began = time.monotonic()
+    tasks: queue.SimpleQueue[tuple[RunConfig, int]] = queue.SimpleQueue()
+    for task in wanted:
+        tasks.put(task)
+    found: dict[str, tuple[RunConfig, int, Timing]] = {}
+    starts: list[float] = []
+    threads = [
+        threading.Thread(target=_worker, args=(costs.device, core, tasks, found, starts))
+        for core in layout.cores()[: min(workers, len(wanted))]
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if not found:
+        raise InputError("no program could be measured here; its process says why above")
+    result = Costs(costs.device, sum(starts) / len(starts), {**costs.measured, **found})
+    keep(result)
+    say(f"measured in {time.monotonic() - began:.0f} s, and kept in {_path(costs.device)}")
+    return result
+
+
+def _wanted(runs: Sequence[RunConfig], costs: Costs) -> list[tuple[RunConfig, int]]:
+    """Programs with lanes, the cheapest first: evenly spread over those not known, of what fits into some seconds."""
+    programs = sorted(dict.fromkeys(map(config.program, runs)), key=lambda program: costs.timing(program, 1).update)
+    brief = [program for program in programs if costs.timing(program, 1).update <= LARGEST] or programs[:1]
+    unknown = [program for program in brief if not costs.knows(program)]
+    n = min(MEASURED, len(unknown))
+    spread = [unknown[round(i * (len(unknown) - 1) / max(1, n - 1))] for i in range(n)]
+    wanted = [(program, 1) for program in dict.fromkeys(spread)]
+    return wanted if costs.device == "cpu" else [*wanted, *((spread[0], lanes) for lanes in LANES if spread)]
+
+
+def _worker(device: str, core: int, tasks: Any, found: dict, starts: list[float]) -> None:
+    """Has one process measure, until there is nothing left."""
+    began = time.monotonic()
+    command = [sys.executable, "-m", "scaling.timing", device, str(core)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        if not process.stdout.readline():
+            return
+        starts.append(time.monotonic() - began)
+        while True:
+            try:
+                program, lanes = tasks.get_nowait()
+            except queue.Empty:
+                break
+            process.stdin.write(json.dumps({"run": config.to_dict(program), "lanes": lanes}) + "\n")
+            process.stdin.flush()
+            if not (line := process.stdout.readline()):
+                return
+            found[key(program, lanes)] = (program, lanes, Timing(**json.loads(line)))
+        process.stdin.close()

@@ -1,0 +1,153 @@
+"""Chips and how they come: peak, memory, hosts, and the slices that exist.
+
+Peaks are dense bfloat16 FLOP/s per chip and memory is bytes per chip, from the makers' data sheets. A TPU v5p-512 has
+256 chips: slices of v4, v5p and tpu7x are named by cores, two to a chip.
+"""
+
+import dataclasses
+import math
+import re
+from typing import Literal
+
+from scaling.errors import InputError
+
+GiB = 2**30
+
+
+@dataclasses.dataclass(frozen=True)
+class Chip:
+    """One kind of chip."""
+
+    name: str
+    kind: Literal["tpu", "gpu", "cpu"]
+    peak: float  # dense bfloat16 FLOP/s; nan where it is anybody's guess
+    hbm: float  # bytes; nan likewise
+    host: int  # chips on a host: of a slice over several hosts, of a usual server
+    cores: int = 1  # per chip, as the names of slices count them
+    alone: tuple[int, ...] = ()  # sizes of slices that are one host
+    largest: tuple[int, ...] = ()  # the whole pod
+
+
+CHIPS = {
+    chip.name: chip
+    for chip in (
+        Chip("v4", "tpu", 275e12, 32 * GiB, 4, 2, (4,), (12, 16, 16)),
+        Chip("v5e", "tpu", 197e12, 16 * GiB, 4, 1, (1, 4, 8), (16, 16)),
+        Chip("v5p", "tpu", 459e12, 95 * GiB, 4, 2, (4,), (16, 16, 24)),
+        Chip("v6e", "tpu", 918e12, 32 * GiB, 4, 1, (1, 4, 8), (16, 16)),
+        Chip("tpu7x", "tpu", 2307e12, 192 * GiB, 4, 2, (4,), (16, 24, 24)),
+        Chip("v100", "gpu", 125e12, 32 * GiB, 8),  # in float16: it has no bfloat16
+        Chip("l4", "gpu", 121e12, 24 * GiB, 8),
+        Chip("a100", "gpu", 312e12, 80 * GiB, 8),
+        Chip("h100", "gpu", 989e12, 80 * GiB, 8),
+        Chip("h200", "gpu", 989e12, 141 * GiB, 8),
+        Chip("b200", "gpu", 2250e12, 180 * GiB, 8),
+        Chip("cpu", "cpu", math.nan, math.nan, 1),
+    )
+}
+FLAT = ((1, 1), (2, 2), (2, 4), (4, 4), (4, 8), (8, 8), (8, 16), (16, 16))  # slices of v5e and v6e
+SMALL_CUBES = ((2, 2, 1), (2, 2, 2), (2, 2, 4), (2, 4, 4))  # larger ones are made of cubes of 4 x 4 x 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Accelerator:
+    """What one task runs on: a TPU slice, or GPUs or CPUs on one or more hosts."""
+
+    chip: Chip
+    topology: tuple[int, ...]  # of a slice; of GPUs and CPUs their number
+    per_host: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.chip.name}:{self.shape}"
+
+    @property
+    def shape(self) -> str:
+        """The topology as everybody writes it: 4x4."""
+        return "x".join(map(str, self.topology))
+
+    @property
+    def chips(self) -> int:
+        return math.prod(self.topology)
+
+    @property
+    def hosts(self) -> int:
+        return self.chips // self.per_host
+
+
+def accelerator(text: str, per_host: int | None = None) -> Accelerator:
+    """What `v5e:4x4`, `v5p:4x8x8`, `h100:8`, `cpu` or `cpu:2` mean; of GPUs and CPUs the number.
+
+    Args:
+      per_host: GPUs of a host, where they are not 8.
+
+    Raises:
+      InputError: an unknown chip, a slice that does not exist, hosts that are not full.
+    """
+    name, colon, size = text.lower().partition(":")
+    if name not in CHIPS:
+        raise InputError(f"accelerator {text!r}: {_way_out(name)}")
+    chip = CHIPS[name]
+    if chip.kind == "tpu":
+        return _slice(text, chip, size)
+    if not colon:
+        size = "1"
+    if not re.fullmatch(r"[1-9]\d{0,5}", size):
+        raise InputError(f"accelerator {text!r}: wanted a number of chips, such as {name}:{chip.host}")
+    count, full = int(size), per_host or chip.host
+    if count > full and count % full:
+        raise InputError(
+            f"accelerator {text!r}: {count} chips do not fill hosts of {full}; take {full * (count // full)} or "
+            f"{full * (count // full + 1)}"
+        )
+    return Accelerator(chip, (count,), min(count, full))
+
+
+def _way_out(name: str) -> str:
+    known = ", ".join(CHIPS)
+    cores = re.fullmatch(r"(v4|v5p|v5litepod|v5e|v6e|tpu7x)-(\d{1,6})", name)
+    if cores is None:
+        return f"no chip {name!r}; wanted one of {known}, then its topology or number: v5e:4x4, h100:8, cpu"
+    chip = CHIPS[{"v5litepod": "v5e"}.get(cores[1], cores[1])]
+    chips = int(cores[2]) // chip.cores
+    fitting = [shape for shape in slices(chip) if math.prod(shape) == chips]
+    if not fitting:
+        return f"no slice of {chip.name} has {chips} chips; wanted its topology, such as {chip.name}:{_example(chip)}"
+    found = " or ".join(f"{chip.name}:{'x'.join(map(str, shape))}" for shape in fitting[:3])
+    return f"wanted the topology, here {found}"
+
+
+def slices(chip: Chip) -> list[tuple[int, ...]]:
+    """The topologies in which a TPU comes, the smallest first."""
+    if len(chip.largest) == 2:
+        return list(FLAT)
+    x, y, z = chip.largest
+    cubes = [(a, b, c) for a in range(4, x + 1, 4) for b in range(a, y + 1, 4) for c in range(b, z + 1, 4)]
+    return [*SMALL_CUBES, *sorted(cubes, key=math.prod)]
+
+
+def _slice(text: str, chip: Chip, size: str) -> Accelerator:
+    known = slices(chip)
+    if not re.fullmatch(r"\d{1,3}(x\d{1,3}){1,2}", size):
+        raise InputError(
+            f"accelerator {text!r}: wanted {chip.name} and its topology, such as {chip.name}:{_example(chip)}"
+        )
+    topology = tuple(map(int, size.split("x")))
+    if topology not in known:
+        rank = len(chip.largest)
+        near = sorted(known, key=lambda shape: abs(math.log(math.prod(shape) / (math.prod(topology) or 1))))[:3]
+        if len(topology) != rank:
+            why = f"{chip.name} has {rank} dimensions"
+        elif tuple(sorted(topology)) in known:
+            why = "dimensions grow from left to right"
+            near = [tuple(sorted(topology))]
+        else:
+            why = f"no such slice of {chip.name}"
+        shapes = ", ".join("x".join(map(str, shape)) for shape in near)
+        raise InputError(f"accelerator {text!r}: {why}; near it: {shapes}")
+    chips = math.prod(topology)
+    return Accelerator(chip, topology, chips if chips in chip.alone else chip.host)
+
+
+def _example(chip: Chip) -> str:
+    return "4x4" if len(chip.largest) == 2 else "4x4x4"

@@ -1,0 +1,147 @@
+"""scaling launch: a study onto a cluster, a cloud or several processes, by the platform's own scheduler."""
+
+import argparse
+import re
+from pathlib import Path
+from typing import Any
+
+from scaling.commands import arguments
+from scaling.errors import InputError
+
+
+def add(verbs: Any) -> None:
+    verb = arguments.verb(
+        verbs,
+        "launch",
+        _launch,
+        "a study onto a TPU pod, a GPU cluster or a cloud; --dry-run shows files, command and cost",
+        "scaling launch configs/quickstart.py --on slurm --accelerator h100:1 --tasks 8 --out /shared/mine --dry-run",
+    )
+    verb.add_argument("config", help="as in scaling study run")
+    verb.add_argument("--on", required=True, metavar="PLATFORM", help="slurm, gke, local, tpu-vm or skypilot")
+    verb.add_argument(
+        "--accelerator", required=True, metavar="CHIPS", help="of each task: v5e:4x4, v5p:4x8x8, h100:8, cpu, cpu:2"
+    )
+    verb.add_argument(
+        "--out", required=True, help="folder of the study, one that all hosts reach; or gs://bucket/folder"
+    )
+    verb.add_argument(
+        "--tasks", type=arguments.count, default=1, help="parts of the study, each on chips of its own (1)"
+    )
+    verb.add_argument("--slices", type=arguments.count, default=1, help="TPU slices that one task spans (1)")
+    verb.add_argument("--mesh", default="", metavar="AXES", help="as in data=4,fsdp=8; over all chips of a task")
+    verb.add_argument(
+        "--data", default="", metavar="PLACE", help="cache folder with prepared tokens, or gs://bucket/it"
+    )
+    verb.add_argument("--image", default="", help="container image with this program, see Dockerfile")
+    verb.add_argument("--spot", action="store_true", help="cheaper chips that may be taken away at any time")
+    verb.add_argument("--time", default="", metavar="LIMIT", help="as in 90m, 12h, 2d")
+    verb.add_argument("--name", help="of the job (the config's)")
+    verb.add_argument("--gpus-per-host", type=arguments.count, help="where a server does not have 8")
+    verb.add_argument(
+        "--with",
+        dest="options",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="the platform's own options, such as partition=gpu, queue=team, zone=us-central2-b",
+    )
+    arguments.settings(verb)
+    verb.add_argument("--dry-run", action="store_true", help="shows files, command and cost; asks and starts nothing")
+    verb.add_argument("--files", type=Path, metavar="DIR", help="where the files go (launches/NAME)")
+    verb.add_argument("--mfu", type=float, help="share of the peak to assume for the hours (0.4)")
+    verb.add_argument("--measured", type=Path, metavar="STUDY", help="a finished study on such a task, for the hours")
+    verb.add_argument("--prices", type=Path, metavar="FILE", help="TOML with prices per chip and hour")
+
+
+def _launch(args: argparse.Namespace) -> int:
+    from launch import compiled, cost, submit, targets
+    from scaling import question
+
+    if args.on not in targets.TARGETS:
+        raise InputError(f"--on {args.on}: wanted one of {', '.join(targets.TARGETS)}")
+    request = _request(args)
+    target = targets.TARGETS[args.on]
+    wanted = question.load(args.config, dict(request.settings))
+    targets.check(request, wanted, args.on)
+    if args.measured and args.mfu is not None:
+        raise InputError("--mfu and --measured: the hours come from one of them; leave the other out")
+    if args.measured:
+        speed = cost.measured(args.measured, request)
+    else:
+        speed = cost.assumed(request, cost.ASSUMED if args.mfu is None else args.mfu)
+    prices = cost.read_prices(args.prices) if args.prices else None
+    expected = cost.estimate(request, wanted, speed, prices)
+    if not args.dry_run:
+        submit.check_client(target.CLIENT)
+        submit.check_buckets(request)
+    notes = [compiled.check(request), *target.NOTES]
+    files = target.files(request)
+    folder = (args.files or Path("launches") / request.name).absolute()
+    commands = target.commands(request, folder)
+    if not args.dry_run or args.files:
+        submit.write(files, folder)
+    if args.dry_run:
+        _show(files, folder, commands)
+    _tell(request, expected, notes, to=print if args.dry_run else arguments.say)
+    if args.dry_run:
+        return 0
+    if args.on == "local":
+        submit.become(commands[-1], arguments.say)
+    submit.run(commands, arguments.say)
+    arguments.say(f"submitted; how far it is: {target.watch(request)}")
+    return 0
+
+
+def _request(args: argparse.Namespace) -> Any:
+    from launch.request import Request, in_bucket, parse_mesh, parse_time
+    from scaling import chips
+
+    def place(text: str) -> str:
+        return (
+            text if not text or in_bucket(text) or re.match(r"\w+:", text) else str(Path(text).expanduser().absolute())
+        )
+
+    stem = Path(args.config).stem if args.config.endswith(".py") else args.config.rpartition(".")[2]
+    return Request(
+        config=args.config,
+        accelerator=chips.accelerator(args.accelerator, args.gpus_per_host),
+        out=place(args.out),
+        tasks=args.tasks,
+        slices=args.slices,
+        settings=tuple(arguments.pairs(args.set, "--set").items()),
+        mesh=parse_mesh(args.mesh),
+        data=place(args.data),
+        image=args.image,
+        spot=args.spot,
+        seconds=parse_time(args.time) if args.time else 0,
+        name=args.name or re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-0123456789")[:40].rstrip("-") or "study",
+        options=tuple(arguments.pairs(args.options, "--with").items()),
+    )
+
+
+def _show(files: dict[str, str], folder: Path, commands: list[list[str]]) -> None:
+    """The first file in full: those of the other parts differ from it in their number alone."""
+    from launch.request import quoted
+
+    name, text = next(iter(files.items()))
+    print(f"# ---- {folder / name}\n{text}")
+    if len(files) > 1:
+        print(f"# ---- and {len(files) - 1} more like it, to {list(files)[-1]}\n")
+    for words in commands[:3]:
+        print(f"$ {quoted(words)}")
+    if len(commands) > 3:
+        print(f"... and {len(commands) - 3} more like it")
+    print()
+
+
+def _tell(request: Any, expected: Any, notes: list[str], to: Any) -> None:
+    tasks = f"{request.tasks} tasks, each with " if request.tasks > 1 else ""
+    slices = f"{request.slices} x " if request.slices > 1 else ""
+    chips = "chip" if request.chips == 1 else "chips"
+    hosts = "host" if request.hosts == 1 else "hosts"
+    size = f"{request.chips} {chips}, {request.hosts} {hosts}"
+    to(f"{request.name}: {tasks}{slices}{request.accelerator.name} ({size})")
+    for line in (*expected.lines(), *notes):
+        to(line)

@@ -1,0 +1,166 @@
+"""scaling predict and plan: what a fitted law says of models that are not trained yet."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from scaling.commands import arguments
+from scaling.errors import InputError
+
+
+def add(verbs: Any) -> None:
+    predict = arguments.verb(
+        verbs,
+        "predict",
+        _predict,
+        "what a fitted law says of a model, or how a stored forecast fared",
+        "scaling predict fit.json --params 1e9 --tokens 2e10 --store forecast.json",
+    )
+    predict.set_defaults(takes_columns=True)  # --params 1e9: the columns of its law
+    predict.add_argument("fit", type=Path, help="a file from scaling fit --out, or from --store with --measured")
+    predict.add_argument(
+        "--store", type=Path, metavar="FILE", help="keep the forecast of the run, dated, before it starts"
+    )
+    predict.add_argument("--measured", type=float, metavar="LOSS", help="what the run gave: scores a stored forecast")
+    predict.add_argument("--json", action="store_true")
+
+    plan = arguments.verb(
+        verbs,
+        "plan",
+        _plan,
+        "from a fitted law and a budget to the next model",
+        "scaling plan fit.json --hardware v5p-128 --hours 72",
+    )
+    plan.add_argument("fit", type=Path, help="a file from scaling fit --out")
+    plan.add_argument("--flops", type=float, metavar="C", help="the budget in FLOP")
+    plan.add_argument("--hardware", metavar="NAME", help="such as v5p-128, v5e-256, h100-8; with --hours or --money")
+    plan.add_argument("--hours", type=float)
+    plan.add_argument("--money", type=float)
+    plan.add_argument("--price", type=float, help="of a chip and hour")
+    plan.add_argument("--utilisation", type=float, default=0.4, help="share of the peak (0.4)")
+    plan.add_argument(
+        "--inference-tokens", type=float, metavar="D", help="that the model will read and write in its life"
+    )
+    plan.add_argument("--unique-tokens", type=float, metavar="U", help="that there are")
+    plan.add_argument("--params", type=float, metavar="N", help="a size that is given: the price of training it")
+    plan.add_argument("--aspect", type=float, metavar="RATIO", help="d_model / n_layer of the shapes (80)")
+    plan.add_argument(
+        "--embeddings",
+        type=int,
+        default=0,
+        metavar="ROWS",
+        help="n_vocab (+ n_ctx), where the N of the fit counts them",
+    )
+    plan.add_argument("--rates", type=Path, metavar="TABLE", help="your sweep of learning rates: a study or a file")
+    plan.add_argument("--batch-fit", type=Path, metavar="FIT", help="a fit of kaplan-bcrit to your own runs")
+    plan.add_argument(
+        "--store", type=Path, metavar="FILE", help="keep the forecast of the run with this N and D, dated"
+    )
+    plan.add_argument("--json", action="store_true")
+
+
+def _read_fit(path: Path) -> Any:
+    from analysis.estimate import Fit
+
+    if not path.exists():
+        raise InputError(f"{path}: no such file; make it with scaling fit LAW TABLE --out {path}")
+    return Fit.from_json(path)
+
+
+def _predict(args: argparse.Namespace) -> int:
+    arguments.fits_on_the_cpu()
+    from analysis import forecast
+
+    if args.measured is not None:
+        if args.inputs or args.store:
+            more = " ".join([*args.inputs, *(["--store"] if args.store else [])])
+            raise InputError(f"--measured scores the forecast in {args.fit}; leave out {more}")
+        score = forecast.score(args.fit, args.measured)
+        if args.json:
+            arguments.print_json(score.to_dict())
+        else:
+            print(score.text())
+        return 0
+    found = _read_fit(args.fit)
+    inputs = _inputs(args.inputs, found.law.inputs)
+    missing = " ".join(f"--{name} VALUE" for name in found.law.inputs if name not in inputs)
+    if missing:
+        raise InputError(f"{found.law.name} wants {missing}")
+    made = forecast.forecast(found, **inputs)
+    if args.store:
+        forecast.store(made, args.store)
+    if args.json:
+        arguments.print_json(made.to_dict())
+    else:
+        print(made.text())
+    if args.store:
+        arguments.say(f"written: {args.store}")
+    return 0
+
+
+def _inputs(words: Sequence[str], known: Sequence[str]) -> dict[str, float]:
+    """--params 1e9 --tokens=2e10 as {"params": 1e9, "tokens": 2e10}; only columns that the law knows."""
+    from scaling.config import known_key, parse
+
+    words = [part for word in words for part in word.split("=", 1)]
+    if len(words) % 2:
+        raise InputError(f"{words[-1]}: wanted --COLUMN VALUE pairs; the law's columns are {', '.join(known)}")
+    inputs = {}
+    for flag, text in zip(words[::2], words[1::2], strict=True):
+        name = flag.removeprefix("--").replace("-", "_")
+        known_key(name, dict.fromkeys(known))
+        inputs[name] = parse(flag, text, float)
+    return inputs
+
+
+def _plan(args: argparse.Namespace) -> int:
+    arguments.fits_on_the_cpu()
+    from analysis import forecast, plan, recipe, table
+
+    found = _read_fit(args.fit)
+    made = plan.plan(
+        found,
+        _budget(args),
+        B_crit=_read_fit(args.batch_fit) if args.batch_fit else None,
+        rates=recipe.rate_rule(table.load(args.rates)) if args.rates else None,
+        aspect=recipe.ASPECT if args.aspect is None else args.aspect,
+        embedding_rows=args.embeddings,
+        inference_tokens=args.inference_tokens,
+        unique_tokens=args.unique_tokens,
+        params=args.params,
+    )
+    if args.store:
+        if "unique_tokens" not in made.inputs and args.unique_tokens is not None and args.unique_tokens < made.tokens:
+            raise InputError(
+                f"--store: {found.law.name} foretells no run that repeats its data; fit muennighoff, or store the "
+                "forecast of a run with scaling predict"
+            )
+        forecast.store(forecast.forecast(found, **made.inputs), args.store)
+    if args.json:
+        arguments.print_json(made.to_dict())
+    else:
+        print(made.text())
+    if args.store:
+        arguments.say(f"written: {args.store}")
+    return 0
+
+
+def _budget(args: argparse.Namespace) -> Any:
+    from analysis.budget import Budget
+
+    if (args.flops is None) + (args.hours is None) + (args.money is None) != 2:
+        raise InputError(
+            "wanted one budget: --flops C, --hardware NAME --hours H, or --hardware NAME --money M --price P"
+        )
+    if args.price is not None and args.money is None:
+        raise InputError("--price belongs to --money; leave it out")
+    if args.flops is not None:
+        return Budget.of_flops(args.flops, args.hardware, args.utilisation)
+    if args.hardware is None:
+        raise InputError("--hours and --money need --hardware NAME, such as v5p-128 or h100-8")
+    if args.hours is not None:
+        return Budget.of_hardware(args.hardware, args.hours, args.utilisation)
+    if args.price is None:
+        raise InputError("--money needs --price, of one chip and hour")
+    return Budget.of_money(args.money, args.hardware, args.price, args.utilisation)

@@ -1,0 +1,131 @@
+"""What is measured of the runs of a pack between two updates, each on its own evaluation steps."""
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scaling import packs, record, step
+from scaling.config import EvalConfig, RunConfig, program
+from scaling.data.batches import Batches, validation_windows
+from scaling.errors import InputError
+
+EVAL_TOKENS = 2048  # per group of an evaluation, to bound its memory
+
+
+class Functions(NamedTuple):
+    """The jitted measurements of a program; lanes first in all that they take and return."""
+
+    loss: Any  # on windows that all lanes share
+    own_loss: Any  # on windows of each lane
+    noise: Any
+
+
+@functools.cache
+def compiled(run: RunConfig) -> Functions:
+    """The functions of `config.program(run)`, which are the same whatever of them is asked for."""
+    if run != (key := dataclasses.replace(program(run), eval=EvalConfig())):
+        return compiled(key)
+    return Functions(
+        loss=jax.jit(step.over_runs(step.eval_step, run, (0, None))),
+        own_loss=jax.jit(step.over_runs(step.eval_step, run, (0, 0))),
+        noise=jax.jit(step.over_runs(step.noise_step, run, (0, 0))),
+    )
+
+
+class Measurements:
+    """The windows of a pack, and the rows of its history that they give."""
+
+    def __init__(
+        self,
+        runs: Sequence[RunConfig],
+        examples: Sequence[Batches],
+        validation_tokens: np.ndarray,
+        transfer_tokens: Mapping[str, np.ndarray],
+    ):
+        """
+        Args:
+          runs: of one program.
+          examples: of each run.
+
+        Raises:
+          InputError: a source of `eval.transfer` has no tokens here, or a stream is too short.
+        """
+        self.functions, self.runs, self.examples = compiled(runs[0]), runs, examples
+        self.first = runs[0]
+        model, wanted = self.first.model, self.first.eval
+        for name in wanted.transfer:
+            if name not in transfer_tokens:
+                raise InputError(
+                    f"eval.transfer={name} has no tokens here; there are {', '.join(transfer_tokens) or 'none'}"
+                )
+
+        def windows(tokens: np.ndarray) -> jax.Array:
+            return jnp.asarray(grouped(validation_windows(tokens, model.n_ctx, wanted.windows)))
+
+        self.windows = windows(validation_tokens)
+        self.transfer = [windows(transfer_tokens[name]) for name in wanted.transfer]
+
+    def start(self) -> record.History:
+        """The history before the first measurement."""
+        wanted = self.first.eval
+        return record.start(
+            len(self.runs),
+            self.first.model.n_ctx,
+            windows=wanted.windows,
+            noise=len(self.first.noise_batches) if wanted.noise else 0,
+            transfer=len(wanted.transfer),
+            train=wanted.train_windows > 0,
+        )
+
+    def rows(self, segment: packs.Segment, done: int, params: Any) -> dict[str, np.ndarray]:
+        """One row for each kind of measurement after `done` updates, run first; none where no run is due.
+
+        Only the lanes of runs that are due are computed, filled up to a power of two. params: lanes first.
+        """
+        due = {r for r, run in enumerate(self.runs) if done in run.eval_steps}
+        lanes = [i for i, lane in enumerate(segment.lanes) if due & set(lane.runs)]
+        if not lanes:
+            return {}
+        size = packs.lanes_for(len(lanes), len(segment.lanes))
+        if size < len(segment.lanes):
+            lanes += [lanes[0]] * (size - len(lanes))
+            params = step.take(params, np.array(lanes))
+        else:
+            lanes = list(range(size))
+        order = [self.examples[segment.lanes[i].like] for i in lanes]
+
+        def by_run(values: Any) -> np.ndarray:
+            """Values of the computed lanes, one row: 1 r ..., NaN for runs that are not due."""
+            values = np.asarray(values)
+            row = np.full((1, len(self.runs), *values.shape[1:]), np.nan, np.float32)
+            for i, value in reversed(list(zip(lanes, values, strict=True))):
+                row[0, [r for r in segment.lanes[i].runs if r in due]] = value
+            return row
+
+        batch, wanted = self.first.batch, self.first.eval
+        loss = self.functions.loss(params, self.windows)
+        found = {"eval_loss": by_run(loss["positions"]), "window_loss": by_run(loss["windows"])}
+        if self.transfer:
+            each = [self.functions.loss(params, windows)["positions"].mean(-1) for windows in self.transfer]
+            found["transfer_loss"] = by_run(np.stack(each, 1))
+        if wanted.noise:
+            tokens = [one.examples(done * batch, wanted.noise * batch) for one in order]
+            found["noise_sq"] = by_run(
+                self.functions.noise(params, np.stack(tokens).reshape(len(lanes), wanted.noise, batch, -1))
+            )
+        if wanted.train_windows:
+            own = np.stack([grouped(one.examples(0, wanted.train_windows)) for one in order])
+            found["train_eval_loss"] = by_run(self.functions.own_loss(params, own)["positions"].mean(-1))
+        return found
+
+
+def grouped(windows: np.ndarray) -> np.ndarray:
+    """w t+1 -> g b t+1, in the largest equal groups of at most EVAL_TOKENS tokens."""
+    n, width = windows.shape
+    size = next(size for size in range(min(n, max(1, EVAL_TOKENS // width)), 0, -1) if n % size == 0)
+    return windows.reshape(n // size, size, width)

@@ -1,0 +1,135 @@
+"""A study from a config: a Python file, or a module by its dotted name, with a function `study`.
+
+Whatever its code raises ends in one line that says where.
+"""
+
+import contextlib
+import dataclasses
+import importlib
+import importlib.util
+import inspect
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from scaling import config
+from scaling.config import RunConfig, Study
+from scaling.errors import InputError
+
+
+def load(name: str, settings: Mapping[str, str]) -> Study:
+    """The study that a config file makes, with settings applied.
+
+    Args:
+      name: a path to a Python file or a dotted module name; either has a function `study`. The file is a program: run
+        only those you trust.
+      settings: keys are parameters of that function, or dotted fields of RunConfig, set on every run.
+    """
+    make = _function(name)
+    parameters = _parameters(make)
+    known = keys(name)
+    for key in settings:
+        try:
+            config.known_key(key, known)
+        except InputError as error:
+            said = str(error).partition("; known:")[0]
+            raise InputError(f"{said}; scaling study show {name} --keys lists all") from None
+    for key, parameter in inspect.signature(make).parameters.items():
+        if parameter.default is parameter.empty and key not in settings:
+            raise InputError(f"study() in {name} has no default for {key}; give one with --set {key}=VALUE")
+    given = {key: config.parse(key, text, known[key]) for key, text in settings.items() if key in parameters}
+    with _plainly(name):
+        study = make(**given)
+    if not isinstance(study, Study):
+        raise InputError(f"study() in {name} returned {type(study).__name__}; wanted a scaling.config.Study")
+    return dataclasses.replace(study, runs=_overridden(study.runs, settings, parameters))
+
+
+def keys(name: str) -> dict[str, Any]:
+    """Every key that a config's settings may have, with its type: the parameters of its function first."""
+    return _parameters(_function(name)) | config.keys()
+
+
+def more(name: str, settings: Mapping[str, str]) -> Callable[[Any], tuple[RunConfig, ...]] | None:
+    """The config's function `more`, which is asked once for further runs when all are done; None if it has none.
+
+    Returns:
+      table (analysis.table.Table) -> runs, with the settings applied as `load` does.
+    """
+    ask: Any = getattr(_module(name), "more", None)
+    if not callable(ask):
+        return None
+    parameters = _parameters(_function(name))
+    given = {key: config.parse(key, text, parameters[key]) for key, text in settings.items() if key in parameters}
+
+    def asked(table: Any) -> tuple[RunConfig, ...]:
+        with _plainly(name):
+            runs = tuple(ask(table, **given))
+        if not all(isinstance(run, RunConfig) for run in runs):
+            raise InputError(f"more() in {name} returned something else than scaling.config.RunConfig")
+        return _overridden(runs, settings, parameters)
+
+    return asked
+
+
+def _function(name: str) -> Any:
+    make = getattr(_module(name), "study", None)
+    if not callable(make):
+        raise InputError(f"{name} has no function named study; see configs/quickstart.py for one")
+    return make
+
+
+def _parameters(make: Any) -> dict[str, Any]:
+    hints = inspect.get_annotations(make, eval_str=True)
+    return {key: hints.get(key, str) for key in inspect.signature(make).parameters}
+
+
+def _overridden(
+    runs: Sequence[RunConfig], settings: Mapping[str, str], parameters: Mapping[str, Any]
+) -> tuple[RunConfig, ...]:
+    on_runs = {key: text for key, text in settings.items() if key not in parameters}
+    return tuple(config.override(run, on_runs) for run in runs)
+
+
+@contextlib.contextmanager
+def _plainly(name: str) -> Iterator[None]:
+    """What the code of a config raises, in one line that says where."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # a config is somebody's program: anything may happen in it
+        frames = traceback.extract_tb(error.__traceback__)
+        stem = Path(name).stem if name.endswith(".py") else name.rpartition(".")[2]
+        at = next((frame for frame in reversed(frames) if Path(frame.filename).stem == stem), frames[-1])
+        said = (str(error).splitlines() or [""])[0]
+        raise InputError(f"{at.filename}:{at.lineno}: {type(error).__name__}: {said}") from None
+
+
+def _module(name: str) -> Any:
+    path = Path(name)
+    if path.suffix == ".py":
+        if not path.exists():
+            raise InputError(f"no config file {name}; the ready-made ones are in configs/")
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        with _plainly(name):
+            try:
+                spec.loader.exec_module(module)
+            except ImportError as error:
+                raise InputError(f"{name} imports what is not there: {error}") from None
+            except SyntaxError as error:
+                where = f", line {error.lineno}" if error.lineno else ""
+                raise InputError(f"{name} is not a Python file: {error.msg}{where}") from None
+        return module
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise InputError(f"no config {name!r}; give a path such as configs/quickstart.py or a dotted name")
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise
+        raise InputError(f"no config {name!r}; give a path such as configs/quickstart.py or a dotted name") from None

@@ -1,0 +1,50 @@
+"""Runs drawn from laws whose constants are known."""
+
+import numpy as np
+
+from analysis.laws import Law
+
+TRUTH = {
+    "kaplan-n": (8.8e13, 0.076),
+    "kaplan-d": (5.4e13, 0.095),
+    "kaplan-c": (1.4e27, 0.057),
+    "kaplan-cmin": (2.7e28, 0.050),
+    "kaplan-nd": (6.4e13, 1.8e13, 0.076, 0.103),
+    "kaplan-excess": (1e3, 0.738, 0.103),
+    "kaplan-ns": (6.5e13, 0.077, 2.1e3, 0.76),
+    "kaplan-bcrit": (2.1e8, 0.21),
+    "kaplan-stop": (2.1e3, 0.76),
+    "kaplan-position": (2.4, 5.1, 0.61),
+    "kaplan-log-n": (0.25, 7.1e12),
+    "henighan-n": (2.2, 63.0, 0.13),
+    "henighan-d": (1.7, 1e9, 0.3),
+    "henighan-c": (2.21, 3.1e11, 0.1),
+    "chinchilla": (1.69, 406.4, 410.7, 0.34, 0.28),
+    "muennighoff": (1.87, 521.0, 1488.0, 0.35, 0.36, 15.4, 5.3),
+    "gadre": (1.84, 212.0, 367.0, 0.136),
+    "gadre-error": (0.857, 2.21, 0.715),
+    "clark": (-0.082, -0.108, 0.009, 1.104, 1.847, 314.478),
+}
+RANGES = {
+    "params": np.geomspace(1e6, 1e10, 6),
+    "tokens": np.geomspace(1e8, 1e12, 6),
+    "unique_tokens": np.geomspace(1e8, 1e12, 6),
+    "flops": np.geomspace(1e15, 1e22, 9),
+    "flops_min": np.geomspace(1e15, 1e22, 9),
+    "steps_min": np.geomspace(1e3, 1e6, 6),
+    "loss": np.linspace(2, 6, 9),
+    "loss_gap": np.geomspace(0.01, 1, 9),
+    "position": np.geomspace(1, 1024, 11),
+    "experts": np.geomspace(2, 512, 9),
+}
+
+
+def grid(law: type[Law]) -> dict[str, np.ndarray]:
+    """Every combination of the law's inputs."""
+    mesh = np.meshgrid(*(RANGES[name] for name in law.inputs), indexing="ij")
+    return {name: column.ravel() for name, column in zip(law.inputs, mesh, strict=True)}
+
+
+def noisy(law: Law, columns: dict[str, np.ndarray], sigma: float, seed: int = 0) -> dict[str, np.ndarray]:
+    y = law(*columns.values())
+    return {**columns, law.target: y * np.exp(sigma * np.random.default_rng(seed).normal(size=len(y)))}

@@ -1,0 +1,118 @@
+"""One question, three approaches: how C is best split into N and D, from whatever table there is."""
+
+import json
+
+import numpy as np
+import pytest
+
+from analysis.allocation import allocate
+from analysis.laws import Chinchilla
+from analysis.table import Table, load
+from scaling.errors import InputError
+
+LAW = Chinchilla(E=1.8172, A=482.01, B=2085.43, alpha=0.3478, beta=0.3658)  # Besiroglu et al. (2024)
+EXPONENT = LAW.beta / (LAW.alpha + LAW.beta)
+
+
+def noisy(loss, share=0.003, seed=0):
+    return loss * np.exp(share * np.random.default_rng(seed).standard_normal(len(loss)))
+
+
+@pytest.fixture(scope="module")
+def tables() -> dict[str, Table]:
+    """Runs of one law, as each approach wants them."""
+    N, D = (x.ravel() for x in np.meshgrid(np.geomspace(1e7, 3e9, 7), np.geomspace(1e9, 3e10, 5)))
+    C = np.repeat(np.geomspace(1e18, 1e20, 5), 9)
+    sizes = 9e8 * (C / 1e20) ** 0.5 * np.tile(np.geomspace(1 / 6, 6, 9), 5)
+    curves = [
+        {"run": f"run{i}", "params": size, "flops": c, "loss": float(LAW(size, c / 6 / size)), "schedule": "constant"}
+        for i, size in enumerate(np.geomspace(1e7, 1e10, 12))
+        for c in np.geomspace(12, 1200, 60) * size**2
+    ]
+    return {
+        "surface": Table.from_columns({"params": N, "tokens": D, "loss": noisy(LAW(N, D))}),
+        "isoflop": Table.from_columns({"params": sizes, "flops": C, "loss": noisy(LAW(sizes, C / 6 / sizes))}),
+        "envelope": Table.from_rows(curves),
+    }
+
+
+@pytest.mark.parametrize("approach", ["surface", "isoflop", "envelope"])
+def test_the_approach_that_suits_a_table_is_chosen_and_finds_its_exponent(tables, approach):
+    found = allocate(tables[approach], budgets=[1e21])
+    assert found.method.startswith(approach)
+    assert found.warnings[0].startswith(f"{approach} chosen: ")
+    assert found.a == pytest.approx(EXPONENT, abs=0.05)
+    low, high = found.a_interval
+    assert low < EXPONENT < high
+    assert found.a + found.b == pytest.approx(1, abs=0.02)
+    assert "tokens per parameter" in found.text()
+    assert f"{found.a:.3f} (95 %: {low:.3f} to {high:.3f})" in found.text()
+
+
+@pytest.mark.parametrize("approach", ["surface", "isoflop", "envelope"])
+def test_an_allocation_is_plain_json(tables, approach):
+    found = allocate(tables[approach], approach, budgets=[1e19, 1e21])
+    said = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert said["a"] == found.a
+    assert said["a_interval"] == list(found.a_interval)
+    assert [one["flops"] for one in said["budgets"]] == [1e19, 1e21]
+    low, high = said["budgets"][0]["tokens_interval"]
+    assert low < said["budgets"][0]["tokens"] < high
+    assert len(said["points"]) == len(found.points)
+
+
+def test_a_wider_level_gives_a_wider_interval(tables):
+    narrow, wide = (allocate(tables["isoflop"], level=level).a_interval for level in (0.5, 0.99))
+    assert wide[0] < narrow[0] < narrow[1] < wide[1]
+
+
+def test_a_budget_far_beyond_the_runs_is_called_a_guess(tables):
+    assert any("a guess" in note for note in allocate(tables["isoflop"], budgets=[1e25]).warnings)
+    assert not any("a guess" in note for note in allocate(tables["isoflop"], budgets=[2e20]).warnings)
+
+
+def test_mixed_settings_are_told(tables):
+    halves = tables["isoflop"].with_columns(dataset=np.array(["a", "b"] * 22 + ["a"]))
+    assert any("mix 2 values of dataset: choose one of each with --where" in note for note in allocate(halves).warnings)
+
+
+def test_besiroglus_runs_give_their_exponent_and_tokens_per_parameter(shared):
+    path = shared / "reference_runs" / "besiroglu2024_chinchilla" / "svg_extracted_data.csv"
+    table = load(path, {"params": "Model Size", "flops": "Training FLOP"})
+    keep = np.ones(len(table), bool)
+    keep[np.argsort(table["loss"])[-5:]] = False
+    found = allocate(table.where(keep, "the five largest losses"), budgets=[5.76e23])
+    assert found.method == "surface, chinchilla"
+    assert found.a == pytest.approx(0.5139, abs=1e-3)  # 0.36717 / (0.34731 + 0.36717)
+    low, high = found.a_interval
+    assert 0.45 < low < 0.5 < high < 0.58
+    assert found.tokens(5.76e23) / found.params(5.76e23) == pytest.approx(17.9, abs=0.05)
+    assert any("5 rows, the five largest losses" in note for note in found.warnings)
+
+
+def test_porians_tuned_runs_give_his_exponent(shared):
+    table = load(shared / "reference_runs" / "porian2024_isoflop" / "isoflop_points.csv", {"params": "n_params"})
+    assert any("mix" in note for note in allocate(table, "isoflop").warnings)
+    for name, value in {"dataset": "rw", "hparams": "tuned", "param_count": "standard", "loss_kind": "val"}.items():
+        table = table.matching(name, value)
+    found = allocate(table, method="akima", sigma=0.002)
+    assert found.method == "isoflop, akima"
+    assert found.a == pytest.approx(0.497, abs=0.005)
+    assert found.a_interval[0] < 0.497 < found.a_interval[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"approach": "magic"}, "approach 'magic': choose auto, envelope, isoflop, surface"),
+        ({"level": 95}, "level 95: wanted a number between 0 and 1"),
+        ({"budgets": [0.0]}, "budget 0: wanted FLOP above 0"),
+        ({"approach": "surface", "law": "kaplan-nd"}, "a law of params, unique_tokens; wanted one of params, tokens"),
+        ({"approach": "isoflop", "method": "spline"}, "method 'spline': choose akima or parabola"),
+        ({"approach": "envelope"}, "no column run; learning curves are wanted"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(tables, options, words):
+    with pytest.raises(InputError, match=words) as error:
+        allocate(tables["isoflop"], **options)
+    assert "\n" not in str(error.value)

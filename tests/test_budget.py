@@ -1,0 +1,72 @@
+"""Budgets in every currency, and the names of hardware."""
+
+import math
+
+import pytest
+
+from analysis.budget import CORES_PER_CHIP, PEAK, Budget, chips
+from scaling.errors import InputError
+
+
+def test_a_budget_of_hardware_is_chips_times_hours_times_utilisation():
+    budget = Budget.of_hardware("v5p-128", hours=10, utilisation=0.5)
+    assert budget.flops == pytest.approx(64 * 459e12 * 36_000 * 0.5)
+    assert budget.hours == pytest.approx(10)
+
+
+def test_a_budget_of_money_buys_hours():
+    budget = Budget.of_money(800.0, "h100-8", price=2.5, utilisation=0.4)
+    assert budget.hours == pytest.approx(40)
+    assert budget.flops == pytest.approx(8 * 989e12 * 40 * 3600 * 0.4)
+
+
+def test_a_budget_of_flops_tells_the_hours_of_named_hardware():
+    assert Budget.of_flops(1e21, "v5e-256").hours == pytest.approx(1e21 / (256 * 197e12 * 0.4 * 3600))
+    assert math.isnan(Budget.of_flops(1e21).hours)
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("v5p-128", ("v5p", 64)),
+        ("v4-8", ("v4", 4)),
+        ("v5e-256", ("v5e", 256)),
+        ("H100-8", ("h100", 8)),
+        ("v5litepod-16", ("v5litepod", 16)),
+        ("tpu7x-16", ("tpu7x", 8)),
+    ],
+)
+def test_slices_are_named_by_cores_or_chips_as_their_maker_does(name, found):
+    assert chips(name) == found
+
+
+@pytest.mark.parametrize("name", ["v5p", "v9-8", "h100-0", "h100-many", "-8"])
+def test_unknown_hardware_is_named_in_the_error(name):
+    with pytest.raises(InputError, match=f"hardware '{name}'"):
+        chips(name)
+
+
+@pytest.mark.parametrize("flops", [0.0, -1.0, math.nan, math.inf])
+def test_a_budget_must_be_a_positive_number(flops):
+    with pytest.raises(InputError, match="wanted a number above 0"):
+        Budget.of_flops(flops)
+
+
+@pytest.mark.parametrize("value", [0.0, -2.0, math.nan, math.inf])
+def test_hours_money_and_price_must_be_positive_numbers(value):
+    for make in (
+        lambda: Budget.of_hardware("h100-8", value),
+        lambda: Budget.of_money(value, "h100-8", 2.0),
+        lambda: Budget.of_money(100.0, "h100-8", value),
+    ):
+        with pytest.raises(InputError, match="wanted a number above 0"):
+            make()
+
+
+def test_every_chip_named_by_cores_has_a_peak():
+    assert set(CORES_PER_CHIP) <= set(PEAK)
+
+
+def test_a_budget_says_where_it_comes_from():
+    assert "64 chips" in Budget.of_hardware("v5p-128", 10).told
+    assert "100 at 2.5 per chip-hour: 5 h" in Budget.of_money(100.0, "h100-8", 2.5).told

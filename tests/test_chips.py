@@ -1,0 +1,78 @@
+"""Chips, slices and hosts, as their makers list them; what does not exist is one line with the way out."""
+
+import pytest
+
+from scaling import chips
+from scaling.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "hosts"),
+    [
+        ("v5e:1x1", 1, 1),
+        ("v5e:2x4", 8, 1),
+        ("v5e:4x4", 16, 4),
+        ("v5e:16x16", 256, 64),
+        ("v6e:2x2", 4, 1),
+        ("v4:2x2x1", 4, 1),
+        ("v4:2x2x4", 16, 4),
+        ("v5p:4x8x8", 256, 64),
+        ("tpu7x:2x2x1", 4, 1),
+        ("V5P:8x8x8", 512, 128),
+        ("h100:1", 1, 1),
+        ("h100:8", 8, 1),
+        ("h100:16", 16, 2),
+        ("cpu", 1, 1),
+        ("cpu:3", 3, 3),
+    ],
+)
+def test_an_accelerator_has_these_chips_on_these_hosts(text, count, hosts):
+    found = chips.accelerator(text)
+    assert (found.chips, found.hosts) == (count, hosts)
+    assert found.chips == found.hosts * found.per_host
+    assert chips.accelerator(found.name) == found
+
+
+def test_gpus_of_a_host_can_be_other_than_eight():
+    assert chips.accelerator("a100:16", per_host=4).hosts == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("h1000:8", "no chip 'h1000'; wanted one of v4, v5e"),
+        ("", "no chip ''"),
+        ("v5e", "its topology, such as v5e:4x4"),
+        ("v5e:16", "its topology, such as v5e:4x4"),
+        ("v5e:3x4", "no such slice of v5e; near it: 4x4"),
+        ("v5e:0x4", "no such slice"),
+        ("v5e:4x4x4", "v5e has 2 dimensions"),
+        ("v5p:4x4", "v5p has 3 dimensions"),
+        ("v5p:8x4x4", "dimensions grow from left to right; near it: 4x4x8"),
+        ("v5p:32x32x32", "no such slice of v5p"),
+        ("v5p-512", "wanted the topology, here v5p:4x4x16 or v5p:4x8x8"),
+        ("v5litepod-16", "here v5e:4x4"),
+        ("v6e-7", "no slice of v6e has 7 chips"),
+        ("h100:0", "wanted a number of chips, such as h100:8"),
+        ("h100:-8", "wanted a number"),
+        ("h100:12", "do not fill hosts of 8; take 8 or 16"),
+    ],
+)
+def test_what_does_not_exist_is_one_line_with_the_way_out(text, said):
+    with pytest.raises(InputError, match="accelerator") as error:
+        chips.accelerator(text)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("chip", [chip for chip in chips.CHIPS.values() if chip.kind == "tpu"], ids=lambda chip: chip.name)
+def test_every_slice_that_is_listed_is_understood_and_fills_its_hosts(chip):
+    for shape in chips.slices(chip):
+        found = chips.accelerator(f"{chip.name}:{'x'.join(map(str, shape))}")
+        assert found.chips == found.hosts * found.per_host
+        assert found.hosts == 1 or found.per_host == 4
+
+
+def test_the_largest_slices_are_those_of_the_data_sheets():
+    largest = {name: chips.slices(chips.CHIPS[name])[-1] for name in ("v4", "v5e", "v5p", "v6e")}
+    assert largest == {"v4": (12, 16, 16), "v5e": (16, 16), "v5p": (16, 16, 24), "v6e": (16, 16)}

@@ -1,0 +1,140 @@
+"""Doubt: fits that mean nothing are refused, doubtful ones say why."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from drawn import TRUTH, grid, noisy
+
+from analysis import doubts, intervals
+from analysis.descent import descend
+from analysis.fit import fit
+from analysis.laws import Chinchilla, HenighanN, KaplanN, Law, constant
+from analysis.rows import FitError
+from analysis.solver import Objective, Problem
+from analysis.starts import starts_of
+
+
+def test_one_row_cannot_be_fitted():
+    with pytest.raises(FitError, match="1 runs for 2 constants; wanted at least 3"):
+        fit(KaplanN, {"params": [1e6], "loss": [4.0]})
+
+
+def test_an_input_that_does_not_vary_cannot_be_fitted():
+    with pytest.raises(FitError, match="params is 1e\\+06 in all 6 runs"):
+        fit(Chinchilla, {"params": np.full(6, 1e6), "tokens": np.geomspace(1e8, 1e9, 6), "loss": np.linspace(4, 3, 6)})
+
+
+def test_a_loss_that_rises_with_size_is_no_law():
+    with pytest.raises(FitError, match="exponent alpha_N came out at"):
+        fit(KaplanN, {"params": np.geomspace(1e5, 1e9, 8), "loss": np.linspace(3, 4, 8)})
+
+
+def test_tokens_in_proportion_to_parameters_cannot_tell_alpha_from_beta():
+    N = np.geomspace(1e7, 1e10, 12)
+    table = noisy(Chinchilla(*TRUTH["chinchilla"]), {"params": N, "tokens": 20 * N}, 0.005)
+    found = fit("chinchilla", table, loss="squared")
+    assert any(
+        "tokens follows params" in note and "alpha and beta cannot be told apart" in note for note in found.notes
+    )
+    assert found.status != "converged"
+
+
+def test_a_floor_that_leaves_the_fit_is_at_a_bound():
+    table = noisy(KaplanN(8.8e13, 0.15), {"params": np.geomspace(1e5, 1e7, 12)}, 1e-4, seed=2)
+    table["loss"] = table["loss"] * (1 - 0.002 * np.linspace(-1, 1, 12) ** 2)  # bent the wrong way for a floor
+    found = fit(HenighanN, table, loss="squared")
+    assert found.status == "at a bound"
+    assert "L_inf has no effect" in found.why
+
+
+def test_two_optima_that_fit_alike_are_both_named():
+    @dataclasses.dataclass(frozen=True)
+    class Folded(Law):
+        """L = A (a - 1) ** 2, which two values of a satisfy."""
+
+        a: float = constant("", (-3.0, 5.0), "number")
+        name = "folded"
+        inputs = ("n_layer",)
+
+        def __call__(self, n_layer):
+            return n_layer * (self.a - 1) ** 2
+
+    N = np.linspace(1, 2, 9)
+    found = fit(Folded, noisy(Folded(3.0), {"n_layer": N}, 0.01), loss="squared")
+    assert found.status == "starts disagree"
+    assert "another optimum fits as well" in found.why
+
+
+def checkpoints(groups: int, rows: int = 10) -> dict[str, np.ndarray]:
+    """Rows of a few runs each, which share their run's offset."""
+    rng = np.random.default_rng(3)
+    run = np.repeat(np.arange(groups), rows)
+    N = np.repeat(np.geomspace(1e5, 1e9, groups), rows) * np.tile(np.geomspace(1, 2, rows), groups)
+    offset = 0.01 * rng.normal(size=groups)[run] + 0.0005 * rng.normal(size=groups * rows)
+    return {"params": N, "loss": KaplanN(8.8e13, 0.076)(N) * np.exp(offset), "group": run.astype(float)}
+
+
+def test_two_runs_with_many_checkpoints_cannot_tell_two_constants():
+    with pytest.raises(FitError, match="2 clusters for 2 constants, however many rows; wanted at least 3, better 6"):
+        fit(KaplanN, checkpoints(2), clusters="group", every_run=True)
+
+
+def test_few_clusters_are_said_to_be_few():
+    few, many = (fit(KaplanN, checkpoints(k), clusters="group", every_run=True, loss="squared") for k in (4, 7))
+    assert any("4 clusters for 2 constants" in note for note in few.notes)
+    assert not any("clusters" in note for note in many.notes)
+
+
+def test_losses_that_are_all_equal_are_refused():
+    with pytest.raises(FitError, match="loss is 3 in all 8 runs; wanted losses that differ"):
+        fit(KaplanN, {"params": np.geomspace(1e5, 1e9, 8), "loss": np.full(8, 3.0)})
+
+
+def test_a_constant_that_runs_leave_open_is_called_weakly_identified():
+    truth = HenighanN(2.0, 1e5, 0.3)
+    narrow = noisy(truth, {"params": np.geomspace(1e6, 1e7, 12)}, 0.01)
+    wide = noisy(truth, {"params": np.geomspace(1e4, 1e12, 40)}, 0.001)
+    assert any("alpha is weakly identified: 95% from" in note for note in fit(HenighanN, narrow, loss="squared").notes)
+    assert not any("weakly" in note for note in fit(HenighanN, wide, loss="squared").notes)
+
+
+def test_a_scale_that_follows_from_the_exponent_is_not_called_weakly_identified():
+    found = fit(KaplanN, noisy(KaplanN(8.8e13, 0.076), {"params": np.geomspace(1e5, 1e9, 12)}, 0.01), loss="squared")
+    low, high = found.intervals["N_c"]
+    assert high / low > doubts.WEAK
+    assert not any("weakly" in note for note in found.notes)
+
+
+def test_draws_are_checked_from_all_over_the_ranges_and_better_optima_are_taken_along():
+    """A draw kept at a bad optimum is found out, and the better one is handed back."""
+    columns = grid(Chinchilla)
+    table = noisy(Chinchilla(*TRUTH["chinchilla"]), columns, 0.01)
+    x, y = (columns["params"], columns["tokens"]), np.log(table["loss"])[None]
+    problem = Problem(Chinchilla, Objective("squared"), x, y, np.ones((1, 36)))
+    counts = intervals.resample(np.random.default_rng(0), 36, 40)
+    free, starts = np.ones(5, bool), starts_of(problem, 128, {})
+    best = descend(problem, starts, free)
+    good = intervals.bootstrap(problem, best.theta[None], best.spread, free, counts, 0)
+    none, said = doubts.better_optima(problem, good, counts, starts, free)
+    assert (len(none), said) == (0, "0 of 2 draws refitted from 128 starts")
+    bad = good.copy()
+    bad[1] += [1.0, 0, 0, 0, 0]
+    better, said = doubts.better_optima(problem, bad, counts, starts, free)
+    assert said.startswith("1 of 2")
+    np.testing.assert_allclose(better[0], good[1], rtol=1e-3)
+
+
+def test_a_bootstrap_without_a_usable_draw_is_a_note_not_a_crash():
+    N = np.geomspace(1e5, 1e9, 6)
+    table = noisy(HenighanN(1.5, 1e7, 0.3), {"params": np.append(N[:3], N[3])}, 0.001)
+    found = fit(HenighanN, table, loss="squared", bootstrap=1, seed=2)
+    assert found.percentile == {}
+    assert any("none of 1 bootstrap draws held more than 3 different runs" in note for note in found.notes)
+    assert "percentiles" not in "\n".join(found.summary().splitlines()[:6])
+
+
+def test_too_few_draws_for_the_level_are_said_to_be_too_few():
+    table = noisy(KaplanN(8.8e13, 0.076), {"params": np.geomspace(1e5, 1e9, 12)}, 0.01)
+    assert any("wanted 40 or more" in note for note in fit(KaplanN, table, bootstrap=10).notes)
+    assert not any("wanted 40" in note for note in fit(KaplanN, table, bootstrap=60).notes)

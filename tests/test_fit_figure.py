@@ -1,0 +1,96 @@
+"""The figure of a fit shows the law, its band and every run, marked by what became of it."""
+
+import io
+
+import numpy as np
+import pytest
+from matplotlib.collections import PathCollection
+
+from analysis import fit_figure
+from analysis.fit import fit
+from analysis.laws import LAWS, Chinchilla, HenighanN, Muennighoff, law_by_name
+from analysis.table import Table
+
+
+def surface(noise=0.003):
+    N, D = (x.ravel() for x in np.meshgrid(np.geomspace(1e7, 1e9, 5), np.geomspace(1e9, 1e11, 5)))
+    loss = Chinchilla(1.8, 480.0, 2100.0, 0.35, 0.37)(N, D) * np.exp(noise * np.random.default_rng(0).normal(size=25))
+    return Table.from_columns({"params": N, "tokens": D, "loss": loss})
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return fit("chinchilla", surface(), loss="squared", hold_out="params", drop_worst=2)
+
+
+def points(axes):
+    """How many runs a panel shows, by marker group in the order fitted, held out, left out."""
+    return [len(c.get_offsets()) for c in axes.collections if isinstance(c, PathCollection)]
+
+
+def test_every_run_is_shown_and_marked_by_what_became_of_it(fitted):
+    figure = fit_figure.draw(fitted, surface())
+    assert points(figure.axes[0]) == points(figure.axes[1]) == [18, 5, 2]
+    legend = figure.axes[0].get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["fitted, 18", "held out, 5", "left out, 2"]
+
+
+def test_axes_have_names_and_units(fitted):
+    left, right, bar = fit_figure.draw(fitted, surface()).axes
+    assert left.get_xlabel() == right.get_xlabel() == "D, tokens"
+    assert left.get_ylabel() == "loss, nats/token"
+    assert bar.get_ylabel() == "N, parameters"
+
+
+def test_a_law_of_two_columns_has_a_curve_for_each_size(fitted):
+    lines = [line for line in fit_figure.draw(fitted, surface()).axes[0].get_lines() if len(line.get_xdata()) > 2]
+    assert len(lines) == 5
+    x, y = (np.asarray(v, float) for v in lines[0].get_data())
+    np.testing.assert_allclose(y, fitted.law(1e7, x), rtol=1e-9)
+
+
+def test_what_the_law_leaves_of_a_run_is_in_percent(fitted):
+    table = surface()
+    right = fit_figure.draw(fitted, table).axes[1]
+    shown = np.concatenate([c.get_offsets()[:, 1] for c in right.collections if isinstance(c, PathCollection)])
+    off = 100 * (table["loss"] / fitted.law(table["params"], table["tokens"]) - 1)
+    kept = np.sort(np.clip(off, *right.get_ylim()))
+    np.testing.assert_allclose(np.sort(np.asarray(shown, float)), kept, atol=1e-9)
+
+
+def test_a_law_of_one_column_is_a_curve_over_its_runs():
+    N = np.geomspace(1e5, 1e9, 9)
+    table = Table.from_columns({"params": N, "loss": HenighanN(1.5, 1e8, 0.2)(N) * np.exp(0.002 * np.cos(9 * N))})
+    left = fit_figure.draw(fit("henighan-n", table, loss="squared"), table).axes[0]
+    assert points(left)[0] == 9
+    assert left.get_xlabel() == "N, parameters"
+    assert len(left.collections) >= 2  # a band beside the runs
+
+
+def test_a_law_of_three_columns_is_measured_against_predicted():
+    rng = np.random.default_rng(5)
+    law = Muennighoff(1.87, 520.0, 1490.0, 0.3527, 0.3527, R_D=15.4, R_N=5.3)
+    N, D, U = (x.ravel() for x in np.meshgrid(np.geomspace(1e7, 5e9, 5), np.geomspace(1e9, 1e11, 5), [1e8, 1e10]))
+    U = np.minimum(U, D)
+    loss = law(N, D, U) * np.exp(0.003 * rng.standard_normal(len(N)))
+    table = Table.from_columns({"params": N, "tokens": D, "unique_tokens": U, "loss": loss})
+    base = {"E": 1.87, "A": 520.0, "B": 1490.0, "alpha": 0.3527, "beta": 0.3527}
+    figure = fit_figure.draw(fit("muennighoff", table, loss="squared", fixed=base), table)
+    assert figure.axes[0].get_xlabel() == "predicted loss, nats/token"
+    assert figure.axes[0].get_ylabel() == "measured loss, nats/token"
+
+
+@pytest.mark.parametrize("law", [law.name for law in LAWS])
+def test_every_column_of_every_law_has_a_label(law):
+    for column in (*law_by_name(law).inputs, law_by_name(law).target):
+        assert fit_figure.label(column)
+
+
+def test_the_same_fit_gives_the_same_picture(fitted):
+    def picture():
+        buffer = io.BytesIO()
+        fit_figure.draw(fitted, surface()).savefig(buffer, format="png", dpi=40)
+        return buffer.getvalue()
+
+    assert picture() == picture()

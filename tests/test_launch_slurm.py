@@ -1,0 +1,124 @@
+"""Generated batch scripts on a real Slurm cluster of two nodes: arrays, TERM, requeueing, two processes of one run."""
+
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import slurm_cluster
+
+from launch import slurm, submit
+from launch.request import Request
+from scaling import chips
+
+pytestmark = pytest.mark.slow
+
+# Says what it was called with, and on TERM takes its time to save and leaves with 42; called again it is done.
+STAND_IN = """\
+#!{python}
+import json, os, pathlib, signal, sys, time
+out = next(word.partition("=")[2] for word in sys.argv if word.startswith("--out="))
+part = sys.argv[sys.argv.index("--shard") + 1].replace("/", "-of-") if "--shard" in sys.argv else "1"
+here = pathlib.Path(out) / part
+here.mkdir(parents=True, exist_ok=True)
+calls = len(list(here.glob("call-*")))
+def leave(*_):
+    time.sleep(1)
+    (here / "saved").touch()
+    sys.exit(42)
+signal.signal(signal.SIGTERM, leave)
+(here / f"call-{{calls}}").write_text(json.dumps(sys.argv[1:]))
+while not (pathlib.Path(out) / "go").exists() and not (here / "saved").exists():
+    time.sleep(0.1)
+(here / "done").touch()
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    if reason := slurm_cluster.missing():
+        pytest.skip(reason)
+    folder = Path(tempfile.mkdtemp(prefix="slurm-"))
+    try:
+        with slurm_cluster.cluster(folder):
+            yield
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def shared_disk() -> Iterator[Path]:
+    """A folder that Slurm's nodes have in common: not under /tmp."""
+    folder = Path(tempfile.mkdtemp(prefix="scaling-test-", dir=Path.home()))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def stand_in(shared_disk) -> Path:
+    program = shared_disk / "my programs" / "stand-in"  # a blank in its own name would confuse Slurm's proctrack
+    program.parent.mkdir()
+    program.write_text(STAND_IN.format(python=sys.executable))
+    program.chmod(0o755)
+    return program
+
+
+def launched(request: Request, folder: Path) -> None:
+    """Through the same functions as `scaling launch --on slurm`."""
+    slurm.check(request)
+    submit.check_client(slurm.CLIENT)
+    submit.write(slurm.files(request), folder / "files")
+    submit.run(slurm.commands(request, folder / "files"), print)
+
+
+def over(name: str) -> bool:
+    return not slurm_cluster.jobs(name)
+
+
+def hurried(name: str) -> bool:
+    """Slurm holds a requeued job for two minutes, from when its last process has gone; nobody waits for that here."""
+    waiting = [job for job, state in slurm_cluster.jobs(name).items() if state == "PENDING"]
+    for job in waiting:
+        slurm_cluster.command("scontrol", "update", f"jobid={job}", "starttime=now")
+        time.sleep(2)
+    return not waiting
+
+
+def request(program: Path, out: Path, **fields) -> Request:
+    return Request(
+        "configs.quickstart", chips.accelerator(fields.pop("on", "cpu")), str(out), name=fields.pop("name"), **fields,
+        options=(("program", str(program)), ("cpus", "1")),
+    )
+
+
+def test_an_element_told_to_stop_saves_comes_back_and_finishes_while_the_others_go_on(cluster, shared_disk, stand_in):
+    out = shared_disk / "my $tudy 'out' 100%"
+    launched(request(stand_in, out, name="array", tasks=3, seconds=1200), shared_disk)
+    begun = [out / f"{i}-of-3" / "call-0" for i in (1, 2, 3)]
+    slurm_cluster.wait_for(lambda: all(file.exists() for file in begun), "three elements that run")
+    [second] = [job for job in slurm_cluster.jobs("array") if job.endswith("_2")]
+    slurm_cluster.command("scancel", "--signal=TERM", second)
+    slurm_cluster.wait_for(lambda: slurm_cluster.jobs("array").get(second) == "PENDING", "requeued element")
+    assert slurm_cluster.jobs("array")[second.replace("_2", "_3")] == "RUNNING"
+    slurm_cluster.wait_for(lambda: hurried("array"), "start of the requeued element")
+    slurm_cluster.wait_for((out / "2-of-3" / "call-1").exists, "second try")
+    (out / "go").touch()
+    slurm_cluster.wait_for(lambda: over("array"), "end of the array")
+    assert sorted(file.name for file in (out / "2-of-3").iterdir()) == ["call-0", "call-1", "done", "saved"]
+    assert all((out / f"{i}-of-3" / "done").exists() for i in (1, 2, 3))
+    assert all(not (out / f"{i}-of-3" / "call-1").exists() for i in (1, 3))
+    assert len(list((out / "logs").iterdir())) == 3
+
+
+def test_a_cancelled_job_saves_and_stays_away(cluster, shared_disk, stand_in):
+    launched(request(stand_in, shared_disk / "out", name="cancelled"), shared_disk)
+    slurm_cluster.wait_for((shared_disk / "out/1/call-0").exists, "job that runs")
+    slurm_cluster.command("scancel", "--name=cancelled")
+    slurm_cluster.wait_for(lambda: over("cancelled"), "end of the job")
+    assert (shared_disk / "out/1/saved").exists()
+    time.sleep(2)
+    assert over("cancelled")

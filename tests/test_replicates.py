@@ -1,0 +1,77 @@
+"""Seed noise: measured from runs that differ in their seed alone."""
+
+import numpy as np
+import pytest
+
+from analysis.fit import fit
+from analysis.laws import HenighanN, KaplanN
+from analysis.replicates import replicates
+from analysis.table import Table
+
+
+def test_seed_noise_is_measured_and_the_wrong_form_fails_against_it():
+    rng = np.random.default_rng(1)
+    N = np.repeat(np.geomspace(1e5, 1e9, 8), 3)
+    y = (1.5 + KaplanN(1e9, 0.4)(N)) * np.exp(0.003 * rng.normal(size=24))
+    table = Table.from_columns({"params": N, "seed": np.tile([0.0, 1.0, 2.0], 8), "loss": y})
+    noise = replicates(table)
+    assert noise is not None
+    assert noise.degrees == 16
+    assert noise.sigma == pytest.approx(0.003, rel=0.4)
+    right, wrong = (fit(law, table, loss="squared").lack_of_fit for law in (HenighanN, KaplanN))
+    assert right is not None
+    assert wrong is not None
+    assert right.p > 0.01
+    assert wrong.p < 1e-6
+    weighted = fit(HenighanN, table, loss="squared", weights="replicates")
+    assert weighted.law.L_inf == pytest.approx(1.5, abs=0.05)
+
+
+def seeded(sigma: np.ndarray | float, seeds: int, seed: int = 0, **settings: np.ndarray) -> Table:
+    """L(N) on six sizes, each with so many seeds; sigma may differ from size to size."""
+    sizes = np.geomspace(1e5, 1e9, 6)
+    N = np.repeat(sizes, seeds)
+    noise = np.repeat(np.broadcast_to(sigma, 6), seeds) * np.random.default_rng(seed).normal(size=len(N))
+    loss = KaplanN(8.8e13, 0.076)(N) * np.exp(noise)
+    return Table.from_columns({"params": N, "seed": np.tile(np.arange(float(seeds)), 6), "loss": loss, **settings})
+
+
+def test_runs_of_different_experiments_are_no_replicates():
+    """Any column may tell two experiments apart, known here or not."""
+    for name, values in {
+        "dataset": np.tile(["c4", "rpj"], 6),
+        "experts": np.tile([1.0, 8.0], 6),
+        "d_attn": np.tile([64.0, 128.0], 6),
+        "rotary": np.tile(["yes", "no"], 6),
+    }.items():
+        assert replicates(seeded(0.01, 2, **{name: values})) is None, name
+
+
+def test_what_came_of_a_run_does_not_make_it_another_experiment():
+    rng = np.random.default_rng(1)
+    outcomes = {
+        name: rng.uniform(2, 3, 12) for name in ("train_loss", "loss_initial", "seconds", "bits_per_byte", "error")
+    }
+    noise = replicates(seeded(0.01, 2, run=np.array([f"r{i}" for i in range(12)]), **outcomes))
+    assert noise is not None
+    assert noise.degrees == 6
+
+
+def test_noise_that_differs_with_size_is_believed_only_where_it_is_significant():
+    steep = 0.01 * np.geomspace(1, 0.05, 6)
+    assert replicates(seeded(steep, 6)).slope == pytest.approx(-0.325, abs=0.1)
+    equal = [replicates(seeded(0.01, 3, seed)).slope for seed in range(200)]
+    assert np.mean(np.array(equal) != 0) == pytest.approx(0.05, abs=0.05)
+    assert replicates(seeded(steep, 2)).slope == 0, "six degrees of freedom are too few to believe a slope"
+
+
+def test_weights_from_replicates_keep_the_intervals_honest():
+    """Coverage of alpha_N with equal noise and three seeds a size: weights that are noise would cost some of it."""
+    truth = KaplanN(8.8e13, 0.076)
+    covered = 0
+    for seed in range(100):
+        low, high = fit(
+            truth.__class__, seeded(0.01, 3, seed), loss="squared", weights="replicates", starts=4
+        ).intervals["alpha_N"]
+        covered += low <= truth.alpha_N <= high
+    assert covered >= 88  # 95 less three standard errors

@@ -1,0 +1,273 @@
+"""scaling fit, allocate, compare, predict and plan, as somebody types them: text, JSON, files, errors of one line."""
+
+import csv
+import json
+import re
+import signal
+
+import numpy as np
+import pytest
+
+from analysis.laws import Chinchilla, KaplanBCrit, KaplanNS
+from scaling import cli
+
+pytestmark = pytest.mark.usefixtures("cache")
+TRUE = Chinchilla(E=1.817, A=477.8, B=2143.0, alpha=0.3473, beta=0.3672)
+
+
+def write(path, columns):
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+    return path
+
+
+def grid(path, gain=1.0, seed=0):
+    N, D = (x.ravel() for x in np.meshgrid(np.geomspace(1e7, 1e9, 6), np.geomspace(3e8, 3e10, 6)))
+    noise = np.exp(0.003 * np.random.default_rng(seed).standard_normal(36))
+    loss = TRUE(N * gain**0.5, D * gain**0.5) * noise
+    return write(path, {"size": N, "tokens": D, "loss": loss, "text": ["a", "b"] * 18, "pair": np.repeat(range(18), 2)})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tables")
+    grid(folder / "a.csv")
+    grid(folder / "b.csv", gain=1.3, seed=1)
+    rng = np.random.default_rng(3)
+    N, S = (x.ravel() for x in np.meshgrid(np.geomspace(1e6, 1e9, 6), np.geomspace(1e3, 1e5, 6)))
+    loss = KaplanNS(6.5e13, 0.077, 1.05e3, 0.76)(N, S) * np.exp(0.003 * rng.standard_normal(36))
+    write(folder / "ns.csv", {"params": N, "steps_min": S, "loss": loss})
+    L = np.linspace(2.5, 6.0, 12)
+    B = KaplanBCrit(2.1e8, 0.21)(L) * np.exp(0.1 * rng.standard_normal(12))
+    write(folder / "batch.csv", {"loss": L, "batch_crit": B})
+    size, rate = (x.ravel() for x in np.meshgrid([1e5, 1e6, 1e7], np.geomspace(1e-3, 1e-1, 7)))
+    bowl = 3.0 * np.exp(0.02 * np.log(rate / (0.01 * (size / 1e6) ** -0.3)) ** 2)
+    write(folder / "rates.csv", {"params": size, "learning_rate": rate, "loss": bowl})
+    for law, table, extra in (
+        ("chinchilla", "a", ["--columns", "params=size"]),
+        ("kaplan-ns", "ns", []),
+        ("kaplan-bcrit", "batch", []),
+    ):
+        with pytest.raises(SystemExit) as end:
+            cli.main(["fit", law, f"{folder}/{table}.csv", *extra, "--out", f"{folder}/{law}.json"])
+        assert not end.value.code
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    return folder
+
+
+@pytest.fixture
+def run(capsys, folder):
+    """Runs a command whose FOLDER is the folder of tables -> (exit code, standard output, standard error)."""
+
+    def command(words):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            cli.main(words.replace("FOLDER", str(folder)).split())
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        return int(end.value.code or 0), *capsys.readouterr()
+
+    return command
+
+
+FIT = "fit chinchilla FOLDER/a.csv --columns params=size"
+
+
+def test_the_json_of_a_fit_holds_its_constants_and_what_they_are_worth(run):
+    code, out, _ = run(f"{FIT} --json")
+    assert code == 0
+    found = json.loads(out)
+    assert {"E", "A", "B", "alpha", "beta", "objective", "intervals", "status"} <= set(found)
+    assert found["alpha"] == pytest.approx(0.3473, abs=0.03)
+    assert found["status"] == "converged"
+
+
+def test_the_list_describes_every_law(run):
+    from analysis.laws import LAWS
+
+    code, out, _ = run("fit --list")
+    assert code == 0
+    for law in LAWS:
+        assert law.name in out
+        assert law.source in " ".join(out.split())
+    code, out, _ = run("fit --list --json")
+    assert [law["name"] for law in json.loads(out)] == [law.name for law in LAWS]
+
+
+def test_rows_are_held_out_by_value(run):
+    code, out, _ = run(f"{FIT} --hold-out text=b --json")
+    assert code == 0
+    assert len(json.loads(out)["held_out"]["rows"]) == 18
+
+
+def test_rows_of_one_run_are_clustered(run):
+    code, out, _ = run(f"{FIT} --clusters pair --json")
+    assert code == 0
+    assert json.loads(out)["degrees"] == 13  # 18 clusters, 5 constants
+
+
+def test_the_asymmetry_is_the_fits(run):
+    code, out, _ = run(f"{FIT} --loss asymmetric --asymmetry 4 --json")
+    assert code == 0
+    assert json.loads(out)["objective_kind"]["asymmetry"] == 4
+
+
+def test_forms_are_scored_beside_the_law(run):
+    code, out, _ = run(f"{FIT} --loss squared --against gadre --hold-out params")
+    assert code == 0
+    lines = out.splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith("forms on the runs"))
+    assert {line.split()[0] for line in lines[at + 1 :]} == {"chinchilla", "gadre"}
+    code, out, _ = run(f"{FIT} --against gadre --json")
+    assert {score["law"] for score in json.loads(out)["against"]} == {"chinchilla", "gadre"}
+
+
+def test_a_plot_is_written(run, tmp_path):
+    code, _, err = run(f"{FIT} --plot {tmp_path}/fit.png")
+    assert code == 0
+    assert (tmp_path / "fit.png").read_bytes().startswith(b"\x89PNG")
+    assert f"written: {tmp_path}/fit.png" in err
+
+
+def test_compute_is_allocated_by_a_surface(run):
+    code, out, _ = run("allocate FOLDER/a.csv --columns params=size --approach surface --budgets 1e21 --json")
+    assert code == 0
+    assert json.loads(out)["a"] == pytest.approx(0.514, abs=0.03)
+    code, out, _ = run("allocate FOLDER/a.csv --columns params=size --approach surface --budgets 1e21")
+    assert "at 1e+21 FLOP" in out
+
+
+def test_two_ladders_are_compared(run):
+    code, out, _ = run("compare FOLDER/a.csv FOLDER/b.csv --columns params=size")
+    assert code == 0
+    assert "B is better" in out
+    code, out, _ = run("compare FOLDER/a.csv FOLDER/b.csv --columns params=size --json")
+    assert json.loads(out)["law"] == "chinchilla"
+
+
+def test_parts_of_one_table_are_compared(run):
+    code, out, _ = run(
+        "compare FOLDER/a.csv FOLDER/a.csv --columns params=size --where-a text=a --where-b text=b --json"
+    )
+    assert code == 0
+    assert json.loads(out)["verdict"]
+
+
+def test_a_prediction_is_stored_before_and_scored_after(run, tmp_path):
+    words = f"predict FOLDER/chinchilla.json --params 1e9 --tokens=2e10 --store {tmp_path}/f.json"
+    code, out, err = run(words)
+    assert code == 0
+    assert "interval of one run" in out
+    assert "written" in err
+    code, out, _ = run(f"predict {tmp_path}/f.json --measured 2.9 --json")
+    score = json.loads(out)
+    assert score["inside"] is False
+    assert score["forecast"]["made"]
+    code, out, _ = run(f"predict {tmp_path}/f.json --measured 2.9")
+    assert "outside the 95% interval of one run" in out
+    code, out, err = run(words)
+    assert (code, out) == (2, "")
+    assert "forecasts are not rewritten" in err
+
+
+def test_a_prediction_beyond_the_runs_says_so_first(run):
+    code, out, _ = run("predict FOLDER/chinchilla.json --params 1e11 --tokens 2e12")
+    assert code == 0
+    assert out.startswith("Warning: N = 100B is 100 times the largest fitted, 1B")
+
+
+def test_a_plan_takes_every_currency(run):
+    for budget in ("--flops 1e21", "--hardware v5p-128 --hours 72", "--hardware h100-8 --money 1e4 --price 2.5"):
+        code, out, _ = run(f"plan FOLDER/chinchilla.json {budget}")
+        assert code == 0
+        for word in (
+            "Budget",
+            "Loss",
+            "Shape",
+            "Batch",
+            "Peak rate",
+            "Ladder",
+            "Wrong size",
+            "Kaplan (2020)",
+            "Hoffmann",
+        ):
+            assert word in out
+        assert max(map(len, out.splitlines())) < 160
+
+
+def test_a_plan_uses_ones_own_rates_shapes_and_batches(run):
+    code, out, _ = run(
+        "plan FOLDER/chinchilla.json --flops 1e20 --rates FOLDER/rates.csv --aspect 40 --embeddings 32000 "
+        "--batch-fit FOLDER/kaplan-bcrit.json --json"
+    )
+    assert code == 0
+    found = json.loads(out)
+    assert next(iter(found["learning_rates"])) == "your sweep"
+    assert found["shape"]["rows"] == 32000
+    assert next(iter(found["batches"])).startswith("your B_crit(L)")
+
+
+def test_a_plan_by_kaplans_law_is_stored_with_its_own_columns(run, tmp_path):
+    code, _, _ = run(
+        f"plan FOLDER/kaplan-ns.json --batch-fit FOLDER/kaplan-bcrit.json --flops 1e18 --store {tmp_path}/f.json"
+    )
+    assert code == 0
+    stored = json.loads((tmp_path / "f.json").read_text())
+    assert set(stored["inputs"]) == {"params", "steps_min"}
+
+
+WRONG = {
+    "no budget": "plan FOLDER/chinchilla.json",
+    "two budgets": "plan FOLDER/chinchilla.json --flops 1e21 --hardware h100-8 --hours 3",
+    "hours without hardware": "plan FOLDER/chinchilla.json --hours 3",
+    "money without a price": "plan FOLDER/chinchilla.json --hardware h100-8 --money 100",
+    "a price without money": "plan FOLDER/chinchilla.json --flops 1e21 --price 3",
+    "no hours at all": "plan FOLDER/chinchilla.json --hardware h100-8 --hours 0",
+    "unknown hardware": "plan FOLDER/chinchilla.json --hardware h900-8 --hours 3",
+    "no inference": "plan FOLDER/chinchilla.json --flops 1e21 --inference-tokens 0",
+    "no data": "plan FOLDER/chinchilla.json --flops 1e21 --unique-tokens 0",
+    "no size": "plan FOLDER/chinchilla.json --flops 1e21 --params 0",
+    "no aspect": "plan FOLDER/chinchilla.json --flops 1e21 --aspect 0",
+    "a plan that repeats its data": "plan FOLDER/chinchilla.json --flops 1e21 --unique-tokens 1e6 --store x",
+    "kaplan-ns without a batch": "plan FOLDER/kaplan-ns.json --flops 1e18",
+    "a law without sizes": "plan FOLDER/kaplan-bcrit.json --flops 1e18",
+    "a sweep that is none": "plan FOLDER/chinchilla.json --flops 1e21 --rates FOLDER/a.csv",
+    "a column that the law lacks": "predict FOLDER/chinchilla.json --params 1e9 --tokens 1e10 --seeds 3",
+    "a missing column": "predict FOLDER/chinchilla.json --params 1e9",
+    "a negative size": "predict FOLDER/chinchilla.json --params -1e9 --tokens 1e10",
+    "a measurement that is none": "predict FOLDER/chinchilla.json --measured 3",
+    "a measurement beside inputs": "predict FOLDER/chinchilla.json --measured 3 --params 1e9",
+    "a picture of an unknown kind": f"{FIT} --plot x.gif",
+    "an unknown rival": f"{FIT} --against chinchila",
+    "an unknown cluster": f"{FIT} --clusters runs",
+    "an unknown row": f"{FIT} --where text=c",
+    "an unknown held-out row": f"{FIT} --hold-out text=c",
+    "a table against itself": "compare FOLDER/a.csv FOLDER/a.csv --columns params=size",
+    "columns of a study's own": "allocate FOLDER --approach envelope --columns params=size",
+    "no replicates": f"{FIT} --weights replicates",
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_what_cannot_be_used_ends_in_one_line_and_exit_code_2(what, run):
+    code, out, err = run(WRONG[what])
+    assert code == 2
+    assert out == ""
+    assert err.startswith("scaling")
+    assert err.count("\n") == 1
+
+
+def test_other_groups_tables_are_fitted_planned_and_allocated(run, shared, tmp_path):
+    runs = shared / "reference_runs"
+    gadre = f"{runs}/gadre2024_overtraining/runs.csv --columns loss=loss_c4_val --where dataset=rpj"
+    porian = f"{runs}/porian2024_isoflop/isoflop_points.csv --columns params=n_params --where dataset=rw hparams=tuned"
+    for words in (
+        f"fit gadre {gadre} --hold-out params>1e9 --out {tmp_path}/gadre.json --plot {tmp_path}/gadre.svg",
+        f"plan {tmp_path}/gadre.json --flops 1e22 --inference-tokens 1e12",
+        f"predict {tmp_path}/gadre.json --params 7e9 --tokens 1.4e11",
+        f"allocate {porian} decay=const param_count=standard loss_kind=val",
+    ):
+        code, out, _ = run(words)
+        assert code == 0
+        assert not re.search(r"\bnan\b", out, re.IGNORECASE)
