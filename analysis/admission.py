@@ -41,7 +41,11 @@ def everything(table: Table, unchecked: str = "") -> Rule:
 def finished(table: Table) -> Rule:
     if not table.has("status"):
         return everything(table)
-    return Rule(table["status"] == "done", "diverged or unfinished")
+    done = table["status"] == "done"
+    others = ", ".join(sorted(set(table["status"]) - {"done", "diverged", "running", ""})[:3])
+    if others and not done.any():
+        return Rule(done, f'its status is {others}; wanted "done" for the runs that ended well, or no column status')
+    return Rule(done, "diverged or unfinished")
 
 
 def one_epoch(table: Table) -> Rule:
@@ -62,7 +66,7 @@ def ample_data(table: Table) -> Rule:
     The gap between the two overstates over-fitting (Kaplan et al. 2020 Fig. 16), so the rule errs on the safe side.
     """
     once = table["epochs"] <= ONE_EPOCH if table.has("epochs") else np.zeros(len(table), bool)
-    if table.has("train_loss"):
+    if table.has("train_loss") and table.has("loss"):
         known = np.isfinite(table["train_loss"])
         return Rule(
             once | ~known | (table["loss"] < (1 + CONVERGED) * table["train_loss"]),
@@ -114,7 +118,7 @@ def two_layers(table: Table) -> Rule:
 
 def after_warmup(table: Table) -> Rule:
     """`warmup` is a share of the run's updates below 1, a number of updates from 1 on."""
-    step = table.updates() if table.has("step") or table.has("steps") else None
+    step = table.get("step", table.get("steps"))
     if step is None or not table.has("warmup") or table["warmup"].dtype.kind != "f":
         return everything(table, "that every row lies after its run's warm-up (no column warmup, or none of updates)")
     warmup = table["warmup"]

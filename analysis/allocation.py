@@ -16,6 +16,7 @@ from analysis.fit import fit
 from analysis.frontier import LEVEL, Allocation
 from analysis.isoflop import SAME_BUDGET, isoflop, profiles
 from analysis.laws import law_by_name
+from analysis.rows import admitted
 from analysis.table import Table
 from scaling.errors import InputError
 
@@ -102,7 +103,7 @@ def _surface(table: Table, law: str, level: float) -> Allocation:
     if kind.inputs != ("params", "tokens"):
         raise InputError(f"law {law}: a law of {', '.join(kind.inputs)}; wanted one of params, tokens, as chinchilla")
     found = fit(kind, table, bootstrap=FIT_DRAWS, level=level)
-    C = table["flops"][np.isfinite(table["flops"]) & (table["flops"] > 0)]
+    (C,) = admitted(kind, table).positive("flops")
     made = frontier.surface(
         found.law, np.geomspace(C.min(), C.max(), 9), drawn=[kind(*draw) for draw in found.draws], level=level
     )

@@ -35,8 +35,9 @@ def _tuning(found: Tuning) -> Iterator[str]:
     warnings = "".join(tag("p", f"{w[0].upper()}{w[1:]}.") for w in found.warnings())
     if warnings:
         yield tag("div", Markup(warnings), class_="warning")
-    said = found.law.sentence() if found.law else f"No law of rates: {found.why}."
-    yield tag("p", markup.mathematics(said), class_="formula" if found.law else "")
+    first, *more = found.law_lines()
+    yield tag("p", markup.mathematics(first), class_="formula" if found.law else "")
+    yield from _paragraphs(iter(more))
     if found.law and found.law.scatter:
         yield tag("p", f"Best rates scatter about it by {digits.percent(found.law.scatter)} beyond their own errors.")
     if math.isfinite(found.sigma):

@@ -73,7 +73,9 @@ class Answers:
     def sentences(self) -> Iterator[str]:
         """What they say, for the terminal."""
         if self.tuning:
-            yield f"Best learning rates: {self.tuning.law.sentence() if self.tuning.law else self.tuning.why + '.'}"
+            first, *more = self.tuning.law_lines()
+            yield f"Best learning rates: {first}"
+            yield from more
             yield from (f"Warning: {warning}." for warning in self.tuning.warnings())
         for kind in (self.profiles, self.shapes, self.cooldowns):
             if kind:

@@ -244,9 +244,13 @@ def critical(curves: Table, losses: ArrayLike | None = None) -> Critical:
     found: list[Tradeoff] = []
     of_size: list[float] = []
     notes = [f"{len(e.rows)} rows of the curves left out: {e.reason}" for e in curves.excluded]
+    few = []
     for N in sizes:
         own = curves.where(curves["params"] == N, "another size") if np.isfinite(N) else curves
         name = f"N = {N:.6g}: " if np.isfinite(N) else ""
+        if len(np.unique(own.positive("batch_tokens")[0])) < 3:
+            few.append(f"{N:.6g}")
+            continue
         try:
             here = tradeoffs(own, _common_losses(own) if losses is None else losses)
         except InputError as error:
@@ -254,8 +258,11 @@ def critical(curves: Table, losses: ArrayLike | None = None) -> Critical:
             continue
         found += here
         of_size += [float(N)] * len(here)
+    if few and len(few) < len(sizes):
+        notes.append(f"sizes with fewer than 3 batch sizes left out: N = {', '.join(few)}")
     if not found:
-        raise InputError(f"{curves.source}: no size was trained at 3 batch sizes that reached one loss; {notes[-1]}")
+        why = f"{len(few)} of {len(sizes)} sizes have fewer than 3 batch sizes" if few else notes[-1]
+        raise InputError(f"{curves.source}: no size was trained at 3 batch sizes that reached one loss; {why}")
     columns = critical_batches(found)
     bounded = [t for t in found if t.warnings]
     if bounded:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping
 
 from analysis.frontier import PF_DAY
 from scaling.errors import InputError
@@ -23,7 +24,7 @@ PEAK = {
     "h200": 989e12,
     "b200": 2250e12,
 }
-CORES_PER_CHIP = dict.fromkeys(("v2", "v3", "v4", "v5p", "tpu7x"), 2)  # named by cores: v5p-128 has 64 chips
+CORES_PER_CHIP: Mapping[str, int] = dict.fromkeys(("v2", "v3", "v4", "v5p", "tpu7x"), 2)  # v5p-128 has 64 chips
 UTILISATION = 0.4  # of the peak, in training
 
 

@@ -13,7 +13,7 @@ from analysis.fit import fit
 from analysis.frontier import finished, lower_envelope
 from analysis.intervals import t_quantile
 from analysis.jsonable import jsonable
-from analysis.laws import Law
+from analysis.laws import Law, law_by_name
 from analysis.prices import compute_for
 from analysis.rows import FitError
 from analysis.table import Table
@@ -213,7 +213,13 @@ def _fits(law: type[Law] | str | None, ladders: Sequence[Table], column: str) ->
         return A, B
 
     if law is not None:
-        fits = both(law)
+        chosen = law_by_name(law) if isinstance(law, str) else law
+        if chosen.inputs not in (("flops",), ("params", "tokens")):
+            raise InputError(
+                f"{chosen.name} is a law of {', '.join(chosen.inputs)}; compared are laws of params, tokens or of flops, "
+                "such as chinchilla or kaplan-c"
+            )
+        fits = both(chosen)
         return fits, _straight(fits) if fits[0].law.name == "kaplan-c" else []
     why = next((f"{name} {told}" for name, table in zip("AB", ladders, strict=True) if (told := _no_grid(table))), "")
     if not why:

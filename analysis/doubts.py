@@ -19,7 +19,7 @@ from analysis.solver import Array, Problem
 from analysis.starts import some_of
 
 CHECKED_DRAWS = 50  # bootstrap draws that are refitted from all over the ranges as well
-CHECKED_STARTS = 128  # per such draw: all that a fit has by default
+CHECKED_STARTS = 64  # per such draw
 BETTER = 1e-4  # share by which a refit must be lower to count as another optimum
 PROPORTIONAL = 0.1  # scatter of ln D around its line in ln N below which a law cannot tell N from D
 FLAT = 1e-9  # smallest eigenvalue of the scaled curvature below which a direction is flat
@@ -230,7 +230,7 @@ def check_floor(problem: Problem, best: Optimum, theta0: Array, free: NDArray[np
 def better_optima(
     problem: Problem, draws: Array, counts: NDArray[np.int64], theta0: Array, free: NDArray[np.bool_]
 ) -> tuple[Array, str]:
-    """Refits some draws from the starts of the fit itself: were the few starts of each draw enough?
+    """Refits some draws from starts all over the ranges: were the few starts of each draw enough?
 
     Of more than `CHECKED_STARTS` starts so many are taken, by chance.
 

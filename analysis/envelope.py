@@ -57,11 +57,15 @@ def envelope(
     n_runs = run.max() + 1
     N = np.empty(n_runs)
     end = np.empty(n_runs)
+    per_token = np.empty(n_runs)  # FLOP
     curves = np.full((n_runs, n_budgets), np.inf)  # run budget
     for r in range(n_runs):
         rows = np.flatnonzero(run == r)
         rows = rows[np.argsort(flops[rows])]
         N[r], end[r] = params[rows[0]], flops[rows[-1]]
+        # The compute of a table may count more than 6 N per token; C_min has no tokens but those of 6 N D.
+        counted = compute == "flops" and table.has("tokens")
+        per_token[r] = np.median(flops[rows] / table["tokens"][rows]) if counted else FLOP_PER_PARAM_TOKEN * N[r]
         inside = (flops[rows[0]] <= C) & (end[r] >= C)
         curves[r, inside] = np.interp(np.log(C[inside]), np.log(flops[rows]), np.log(loss[rows]))
     if len(set(N)) < 3:
@@ -69,14 +73,15 @@ def envelope(
             f"{len(set(N))} model sizes: the envelope needs at least 3, so that one lies between two others"
         )
 
-    def through(chosen: NDArray[np.intp]) -> tuple[Array, Array, Array, Array]:
-        """C, N, ln loss and the share of the run that is over, along the envelope of the chosen runs."""
+    def through(chosen: NDArray[np.intp]) -> tuple[Array, Array, Array, Array, Array]:
+        """C, N, D, ln loss and the share of the run that is over, along the envelope of the chosen runs."""
         best = chosen[np.argmin(curves[chosen], axis=0)]  # budget
         low = curves[best, np.arange(n_budgets)]
         kept = np.isfinite(low) & (N[best] > N[chosen].min()) & (N[best] < N[chosen].max())
-        return C[kept], N[best[kept]], low[kept], C[kept] / end[best[kept]]
+        won = best[kept]
+        return C[kept], N[won], C[kept] / per_token[won], low[kept], C[kept] / end[won]
 
-    C_env, N_env, ln_L, share = through(np.arange(n_runs))
+    C_env, N_env, D_env, ln_L, share = through(np.arange(n_runs))
     if len(set(N_env)) < 2:
         raise InputError(
             f"{len(set(N_env))} sizes lie on the envelope between the smallest and the largest one, wanted 2: add sizes"
@@ -85,9 +90,9 @@ def envelope(
     rng = np.random.default_rng(seed)
     redrawn = []
     for _ in range(draws):
-        C_d, N_d, *_ = through(np.unique(rng.integers(n_runs, size=n_runs)))
+        C_d, N_d, D_d, *_ = through(np.unique(rng.integers(n_runs, size=n_runs)))
         if len(set(N_d)) >= 2:
-            redrawn.append(power_laws(C_d, N_d, C_d / (FLOP_PER_PARAM_TOKEN * N_d), C_1))
+            redrawn.append(power_laws(C_d, N_d, D_d, C_1))
     warnings = [f"{len(e.rows)} rows left out: {e.reason}" for e in table.excluded]
     warnings += [*few_draws(redrawn, draws, "two sizes between the smallest and the largest on the envelope")]
     early = float(np.mean(share < LAST_PART))
@@ -97,7 +102,5 @@ def envelope(
             f"{early:.0%} of the envelope lies before {LAST_PART:.0%} of its run: where the learning rate decays, "
             "runs of that length would end lower"
         )
-    points = tuple(
-        Optimum(*p) for p in zip(C_env, N_env, C_env / (FLOP_PER_PARAM_TOKEN * N_env), np.exp(ln_L), strict=True)
-    )
+    points = tuple(Optimum(*p) for p in zip(C_env, N_env, D_env, np.exp(ln_L), strict=True))
     return allocation("envelope", C_1, points, (), redrawn, warnings, level)

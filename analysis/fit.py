@@ -84,19 +84,20 @@ def fit(
     notes = [*rows.notes, *doubts.check_design(law, rows, free)]
 
     theta0 = starts_of(problem, starts, fixed)
+    spread_out = theta0 if len(theta0) <= STARTS else starts_of(problem, STARTS, fixed)
     best, low, high, kind = _estimate(problem, theta0, free, rows.clusters, level)
-    draws, said = _bootstrap(problem, best, free, bootstrap, rows.clusters, theta0, level, seed)
+    draws, said = _bootstrap(problem, best, free, bootstrap, rows.clusters, spread_out, level, seed)
     estimate = law(*(float(c) for c in solver.to_constants(law, best.theta)))
     named = _named(law, low, high)
     status, why = doubts.status(problem, best, free, named)
     doubts.check_exponents(law, estimate, free, named, notes)
     sigma = best.sigma(problem)
     percentile = _named(law, *intervals.percentile(draws, level)) if len(draws) else {}
-    with_rows = _left_in(law, objective, rows, theta0, best, free)
+    with_rows = _left_in(law, objective, rows, spread_out, best, free)
     if sigma > doubts.NOISELESS:
         notes += doubts.weakly_identified(law, best, free, named, percentile, level)
         notes += doubts.check_rules(with_rows, named, estimate)
-        notes += doubts.check_floor(problem, best, theta0, free)
+        notes += doubts.check_floor(problem, best, spread_out, free)
     return Fit(
         law=estimate,
         target=rows.target,

@@ -97,7 +97,7 @@ def draw(fit: Fit, table: Table) -> Figure:
             f"{fit.law.name}, {band}" if len(runs.columns) < 3 else f"{fit.law.name}, measured and predicted"
         )
         right.axhline(0, color=canvas.INK, lw=0.8, zorder=1)
-        right.yaxis.set_major_formatter(ticker.FuncFormatter(lambda y, _: f"{y:+.3g} %" if y else "0"))
+        right.yaxis.set_major_formatter(ticker.FuncFormatter(lambda y, _: f"{y:+.3g} %".replace("-", "−") if y else "0"))
         right.set_title("Measured above the law")
         if np.any((off < low) | (off > high)):
             right.set_title("Measured above the law; left-out runs beyond stand at the edge")

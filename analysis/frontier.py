@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from analysis.admission import ONE_EPOCH
+from analysis import admission
 from analysis.laws import Chinchilla, Law
 from analysis.table import Table
 from scaling.errors import InputError
@@ -189,7 +189,8 @@ def percentile_interval(draws: ArrayLike, level: float = LEVEL) -> tuple[float, 
 
 def finished(table: Table) -> Table:
     """The runs that ended well, where the table says which did."""
-    return table.where(table["status"] == "done", "diverged or unfinished") if "status" in table else table
+    rule = admission.finished(table)
+    return table.where(rule.keep, rule.reason)
 
 
 def learning_curves(table: Table) -> Table:
@@ -206,7 +207,7 @@ def learning_curves(table: Table) -> Table:
     table = finished(table)
     table = table.where(np.isfinite(table["loss"]), "no loss there: the run diverged")
     if table.has("epochs"):
-        table = table.where(~(table["epochs"] > ONE_EPOCH), "repeats its data")
+        table = table.where(~(table["epochs"] > admission.ONE_EPOCH), "repeats its data")
     if not len(table):
         reasons = "; ".join(e.reason for e in table.excluded)
         raise InputError(f"{table.source}: no row of a learning curve is left ({reasons})")

@@ -83,7 +83,7 @@ def read(path: str | Path) -> Records:
     found: dict[str, _Run] = {}
     origins: list[Origin] = []
     for pack in whole.packs:
-        history = record.read_history(whole.pack_folder(pack))
+        history = study.history(whole, pack)
         if history is not None and len(history["eval_step"]):
             found |= {run.plan.id: run for run in _runs_of(pack, history)}
         done = whole.done(pack) or {}

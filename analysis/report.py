@@ -138,7 +138,7 @@ def _facts(found: Findings) -> Markup:
         return f"{n} {digits.plural(n, what, f'{what}s')}"
 
     facts = [
-        ("Runs", str(len(everything)), f"{len(table)} for the laws"),
+        ("Runs", str(len(everything)), f"{len(table)} {'finished' if found.answers.no_laws else 'for the laws'}"),
         ("Parameters N", between("params"), f"{values('params', 'size')}, non-embedding"),
         ("Tokens D", between("tokens"), values("tokens", "length")),
     ]

@@ -35,6 +35,7 @@ NEAREST = 4  # rates it sees at least, where there are so many: three fix it and
 LEVEL = 0.95
 WRONG = (0.5, 1.0, 2.0)  # times the rule's rate: where the cost of being wrong is shown
 
+NAMES = {"rate": "rate there", "n": "exponent of N", "d": "exponent of D", "b": "exponent of B"}
 INTERIOR, FLAT, MAXIMUM, FEW, BESIDE = "interior", "flat", "a maximum", "too few rates", "beside divergence"
 
 
@@ -107,16 +108,22 @@ class RateFit:
     degrees: int
     bowls: int
 
-    def sentence(self) -> str:
+    @property
+    def formula(self) -> str:
+        """The law with its numbers; exponents follow a caret."""
         parts = [digits.plain(self.law.rate)]
         for name, letter in (("n", "N"), ("d", "D"), ("b", "B")):
             if name in self.intervals:
                 value, _ = digits.constant(getattr(self.law, name), *self.intervals[name])
                 parts.append(f"({letter} / {digits.short(getattr(self.law, f'{letter}_1'))})^{value}")
+        return f"LR = {' '.join(parts)}"
+
+    def sentence(self) -> str:
         ends = "; ".join(
-            f"{name} {digits.constant(getattr(self.law, name), *ends)[1]}" for name, ends in self.intervals.items()
+            f"{NAMES[name]} {digits.constant(getattr(self.law, name), *ends)[1]}"
+            for name, ends in self.intervals.items()
         )
-        return f"LR = {' '.join(parts)}, from {self.bowls} bowls; {digits.percent(LEVEL)} intervals: {ends}."
+        return f"{digits.percent(LEVEL)} intervals: {ends}; from {self.bowls} bowls."
 
 
 class Cost(NamedTuple):
@@ -189,6 +196,10 @@ class Tuning:
             if there:
                 yield f"{text} at {_places(there)}: the law leaves these out"
 
+    def law_lines(self) -> tuple[str, ...]:
+        """The law and its intervals, or why there is none."""
+        return (self.law.formula, self.law.sentence()) if self.law else (f"No law of rates: {self.why}.",)
+
     def text(self) -> str:
         """The tuning for a terminal."""
         form = "{:>8} {:>8} {:>7} {:>10} {:>20} {:>8} {:>9} {:>9} {:>9}  {}"
@@ -202,7 +213,7 @@ class Tuning:
             lines.append(form.format(*size, digits.plain(b.best), ends, f"{b.loss:.4f}", *paid, note).rstrip())
         if math.isfinite(self.sigma):
             lines += ["", f"Scatter of single runs about the bowls: {digits.percent(self.sigma)} of the loss."]
-        lines += ["", self.law.sentence() if self.law else f"No law of rates: {self.why}."]
+        lines += ["", *(self.law_lines())]
         for b in self.batches:
             ends = f" ({_end(b.low)} to {_end(b.high)})" if b.interior else f", {b.status}"
             where = f"N = {digits.short(b.params)}, D = {digits.short(b.tokens)}"

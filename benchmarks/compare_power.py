@@ -50,6 +50,7 @@ def main(draws: int) -> None:
                             )
                         )
                 covered, found, bias, half = np.mean(rows, axis=0)
+                bias, half = np.expm1([bias, half])
                 name = law or "default"
                 print(
                     f"{name:<12}{extents:<9}{noise:>7.1%}{gain:>6}{covered:>9.3f}{found:>7.2f}{bias:>+8.1%}{half:>12.1%}",

@@ -3,56 +3,65 @@
     python -m benchmarks.overhead [--seconds 65] [--n-ctx 64] [--batch 16]
 
 One run of N = 12,288 (d_model 32, one layer) is trained by the trainer itself, on one pinned thread as a worker of a
-study has it, for about a minute after a first one that compiles its programs. The device is busy from the dispatch of a
-program, or the end of the one before, until its results are there; the rest is overhead, of which checkpoints are
-measured apart. Then the same updates are asked to measure other things as well, on the same windows of time.
+study has it, for about a minute after a first one that compiles its programs. A program's time is from its call until
+the trainer has its results; the rest is overhead, of which checkpoints are given apart. Then the same updates are done
+with other things measured as well.
 """
 
 import argparse
 import dataclasses
 import os
 import tempfile
-import threading
 import time
 from pathlib import Path
 from typing import Any
 
 
 class Busy:
-    """Adds up the time in which at least one dispatched program has not returned its results."""
+    """Adds up the time from the call of a jitted function until the trainer has its results."""
 
     def __init__(self):
-        self.seconds, self.until = 0.0, 0.0
-        self._lock = threading.Lock()
-        self._threads: list[threading.Thread] = []
+        self.seconds, self._began = 0.0, 0.0
 
-    def watch(self, function: Any) -> Any:
-        """`function`, a jitted one, watched."""
+    def update(self, function: Any) -> Any:
+        """Training updates, watched: the trainer goes on with other things before it asks for the metrics."""
 
         def watched(*arguments: Any) -> Any:
-            began = time.perf_counter()
+            self._began = time.perf_counter()
+            state, metrics = function(*arguments)
+            names = list(metrics)
+            return state, {name: Asked(metrics[name], self._over if name == names[0] else None) for name in names}
+
+        return watched
+
+    def measurement(self, function: Any) -> Any:
+        """A measurement, watched: its results are asked for at once."""
+
+        def watched(*arguments: Any) -> Any:
+            self._began = time.perf_counter()
             results = function(*arguments)
-            leaves = results[1] if isinstance(results, tuple) else results  # the state is given away to the next one
-            thread = threading.Thread(target=self._wait, args=(began, leaves))
-            thread.start()
-            self._threads.append(thread)
+            for leaf in results.values() if isinstance(results, dict) else [results]:
+                leaf.block_until_ready()
+            self._over()
             return results
 
         return watched
 
-    def _wait(self, began: float, results: Any) -> None:
-        import jax
+    def _over(self) -> None:
+        self.seconds += time.perf_counter() - self._began
 
-        jax.block_until_ready(results)
-        ended = time.perf_counter()
-        with self._lock:
-            self.seconds += max(0.0, ended - max(began, self.until))
-            self.until = max(self.until, ended)
 
-    def total(self) -> float:
-        for thread in self._threads:
-            thread.join()
-        return self.seconds
+class Asked:
+    """An array that tells when somebody has got its values."""
+
+    def __init__(self, array: Any, tell: Any):
+        self.array, self.tell = array, tell
+
+    def __array__(self, *arguments: Any, **options: Any) -> Any:
+        values = self.array.__array__(*arguments, **options)
+        if self.tell:
+            self.tell()
+        return values
 
 
 def main() -> None:
@@ -91,8 +100,8 @@ def main() -> None:
 
         run = run_of(steps, eval)
         plain, plain_measuring = functions(run), measuring(run)
-        train.compiled = lambda run: plain._replace(update=busy.watch(plain.update))
-        measure.compiled = lambda run: measure.Functions(*map(busy.watch, plain_measuring))
+        train.compiled = lambda run: plain._replace(update=busy.update(plain.update))
+        measure.compiled = lambda run: measure.Functions(*map(busy.measurement, plain_measuring))
         record.Record.save = watched_save
         try:
             with tempfile.TemporaryDirectory() as folder:
@@ -102,7 +111,7 @@ def main() -> None:
                 whole = time.perf_counter() - began
         finally:
             train.compiled, measure.compiled, record.Record.save = functions, measuring, save
-        return whole, busy.total(), saving[0]
+        return whole, busy.seconds, saving[0]
 
     plain = EvalConfig()
     go(64, plain)

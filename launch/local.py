@@ -83,11 +83,7 @@ def _starts(request: Request) -> list[str]:
 
 WAIT = """\
 again=0
-stop() {
-  again=1
-  kill -TERM "${pids[@]}" 2>/dev/null
-}
-trap stop TERM INT HUP
+trap 'again=1; kill -TERM "${pids[@]}" 2>/dev/null' TERM INT HUP
 worst=0
 for pid in "${pids[@]}"; do
   code=127

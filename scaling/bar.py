@@ -1,4 +1,4 @@
-"""What the person at the terminal sees while a study runs: one line with the share of the work done and the time left."""
+"""What the person at the terminal sees while a study runs: a line with the share done and the time left."""
 
 import shutil
 import sys
@@ -46,7 +46,8 @@ class Bar:
         left = (1 - share) / rate if known else max(0.0, self.foretold - (self.drawn - self.began))
         runs = sum(self.runs[id] for id, done in self.done.items() if done == 1)
         filled = int(24 * share)
-        line = f"[{'#' * filled}{'.' * (24 - filled)}] {share:4.0%}  {runs}/{sum(self.runs.values())} runs  {clock(left)} left"
+        line = f"[{'#' * filled}{'.' * (24 - filled)}] {share:4.0%}  {runs}/{sum(self.runs.values())} runs  "
+        line += f"{clock(left)} left"
         sys.stderr.write("\r" + line[: shutil.get_terminal_size().columns - 1].ljust(70))
         sys.stderr.flush()
 

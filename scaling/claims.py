@@ -6,8 +6,8 @@
 A claim is made by creating the file of the next number, which succeeds once (O_EXCL). It is open to others when it was
 given back, when its process is known to be gone, or when its heart has not beaten for LEASE seconds by the disk's
 clock. The number is a fencing token: whoever takes over first renames the older claim's folder to his own number, so
-what a holder does that slept beyond its lease, in the middle of a write say, finds no folder, or ends in one that nobody
-reads. It also looks before it writes (`confirm`), to leave early. Claim files stay, so a number never comes twice.
+what a holder writes that slept beyond its lease, in the middle of a save say, finds no folder, or ends in one that is
+never read. It also looks before it writes (`confirm`), to leave early. Claim files stay, so a number never comes twice.
 """
 
 import contextlib
@@ -173,8 +173,12 @@ class Claim:
 
     def _live(self) -> None:
         while not self._ended.wait(self._every):
-            with contextlib.suppress(OSError):  # a full or absent disk: the next beat may get through
-                self._say()
+            self.beat()
+
+    def beat(self) -> None:
+        """Tells that we live, and how far we are; otherwise done every BEAT seconds."""
+        with contextlib.suppress(OSError):  # a full or absent disk: the next beat may get through
+            self._say()
 
     def _say(self, free: bool = False) -> None:
         said = {

@@ -3,9 +3,9 @@
     manifest.json   the study's name and question, and of each pack its runs with their configs, and its done.json
     ID.npz          the history of pack ID, without parameters
 
-In a folder or a tar file. What comes in is checked before anything is written: names and sizes, checksums, that each run
-has the identity that its config gives, and that each history has the shape that its configs give. Nothing is unpickled,
-and no name in a file decides where something is written.
+In a folder or a tar file. What comes in is checked before anything is written: names and sizes, checksums, that each
+run has the identity that its config gives, and that each history has the shape that its configs give. Nothing is
+unpickled, and no name in a file decides where something is written.
 """
 
 import dataclasses

@@ -16,6 +16,7 @@ from scaling.config import EvalConfig, RunConfig, program
 from scaling.data.batches import Batches
 
 SAVE_EVERY = 20.0  # seconds between checkpoints: what a crash may cost
+SAVE_SHARE = 0.02  # of the time at most is spent in them, so where saving is slow they are further apart
 CHUNK = 16  # updates per dispatch
 
 
@@ -80,6 +81,7 @@ def train(
         curve = record.Curve(history)
         measured_at = max(history["eval_step"], default=-1)
         began = saved = time.monotonic()
+        pause = SAVE_EVERY
         spent = float(history["seconds"])
         progress(done)
         ready = _chunk(runs, examples, plan, stops, done)
@@ -92,7 +94,7 @@ def train(
             alive = done == 0 or np.isfinite(curve.last("train_loss")).any()
             finished = done >= last or not alive
             leaving = finished or should_stop()
-            if leaving or (done and time.monotonic() - saved > SAVE_EVERY):
+            if leaving or (done and time.monotonic() - saved > pause):
                 curve.set(
                     steps=np.array([min(done, run.steps) for run in runs]),
                     updates_trained=np.array(packs.trained(runs, done)),
@@ -100,8 +102,10 @@ def train(
                     finished=np.asarray(finished),
                 )
                 if done:
+                    saving = time.monotonic()
                     kept.save(done, state, curve.history())
-                saved = time.monotonic()
+                    saved = time.monotonic()
+                    pause = max(SAVE_EVERY, (saved - saving) / SAVE_SHARE)
             if leaving:
                 return curve.history()
             following, n, tokens = ready

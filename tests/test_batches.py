@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaling.data.batches import SPAN, Batches, mix, permute, validation_span, validation_windows
+from scaling.data.batches import SPAN, Batches, mix, permute, validation_documents, validation_span, validation_windows
 from scaling.errors import InputError
 
 
@@ -118,3 +118,14 @@ def test_held_out_windows_stay_when_the_stream_grows():
 def test_a_validation_stream_that_is_too_short_is_refused():
     with pytest.raises(InputError, match="5 held-out windows of 8 tokens need 41 tokens, the validation stream has 40"):
         validation_windows(stream(40), 8, 5)
+
+
+def test_each_held_out_window_knows_the_document_it_begins_in():
+    rng = np.random.default_rng(0)
+    tokens = rng.integers(0, 40, 5_000)  # 7 ends a document
+    windows = validation_windows(tokens, 16, 50)
+    found = validation_documents(tokens, 16, 50, separator=7)
+    document = np.cumsum(np.concatenate(([0], tokens[:-1] == 7)))  # of each token; a separator belongs to what it ends
+    starts = [next(i for i in range(5_000) if (tokens[i : i + 17] == window).all()) for window in windows]
+    np.testing.assert_array_equal(found, document[starts])
+    assert len(set(found)) > 20

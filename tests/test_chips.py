@@ -65,7 +65,9 @@ def test_what_does_not_exist_is_one_line_with_the_way_out(text, said):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("chip", [chip for chip in chips.CHIPS.values() if chip.kind == "tpu"], ids=lambda chip: chip.name)
+@pytest.mark.parametrize(
+    "chip", [chip for chip in chips.CHIPS.values() if chip.kind == "tpu"], ids=lambda chip: chip.name
+)
 def test_every_slice_that_is_listed_is_understood_and_fills_its_hosts(chip):
     for shape in chips.slices(chip):
         found = chips.accelerator(f"{chip.name}:{'x'.join(map(str, shape))}")

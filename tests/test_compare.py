@@ -67,6 +67,11 @@ def test_ladders_that_share_no_losses_cannot_be_compared():
         compare(low, high)
 
 
+def test_a_law_that_says_nothing_of_compute_is_refused():
+    with pytest.raises(InputError, match="kaplan-n is a law of params; compared are laws"):
+        compare(ladder(1.0, 0.0, 0), ladder(1.5, 0.0, 0), law="kaplan-n")
+
+
 def test_different_vocabularies_are_warned_about():
     A, B = ladder(1.0, 0.004, 1, n_vocab=[1000] * 8), ladder(1.3, 0.004, 2, n_vocab=[32000] * 8)
     assert "use bits per byte" in compare(A, B).notes[0]

@@ -70,10 +70,12 @@ def test_besiroglus_optimum_is_reached(besiroglu_fit, papers):
 
 
 def test_the_outlier_rule_is_shown_with_and_without(besiroglu_fit, besiroglu):
-    assert besiroglu_fit.without_rule["beta"] == pytest.approx(0.45305, abs=1e-4)
-    assert besiroglu_fit.excluded[-1].reason == "among the 5 largest loss (drop_worst)"
+    rule = "among the 5 largest loss (drop_worst)"
+    assert besiroglu_fit.without_rule[rule]["beta"] == pytest.approx(0.45305, abs=1e-4)
+    assert besiroglu_fit.excluded[-1].reason == rule
     assert len(besiroglu_fit.excluded[-1].rows) == 5
     assert fit("chinchilla", besiroglu).law.beta == pytest.approx(0.45305, abs=1e-4)
+    assert any("leaving rows out matters" in note and "beta 0.4530" in note for note in besiroglu_fit.notes)
 
 
 def test_besiroglus_standard_errors_are_reached(besiroglu_fit, papers):
@@ -91,28 +93,45 @@ def test_besiroglus_standard_errors_are_reached(besiroglu_fit, papers):
 
 
 def test_published_objectives_are_recomputed(besiroglu, papers):
-    h = papers["hoffmann2022"]
+    """Summed Huber objectives on the 240 points: Hoffmann et al.'s constants unrounded and rounded, and the refit's."""
+    h, b = papers["hoffmann2022"], papers["besiroglu2024"]
     table = besiroglu.where(besiroglu["loss"] < np.sort(besiroglu["loss"])[-5], "largest")
-    objective = Objective()
-    for suffix, published in (("_unrounded", 0.00123116), ("", 0.00412101)):
-        law = Chinchilla(*(h[name + suffix]["value"] for name in ("E", "A", "B", "alpha", "beta")))
-        r = np.log(law(*table.positive("params", "tokens")) / table["loss"])
-        assert objective.terms(r)[0].sum() == pytest.approx(published, rel=2e-3)
+    objective, names = Objective(), ("E", "A", "B", "alpha", "beta")
+    published = [
+        ([h[name + "_unrounded"]["value"] for name in names], 0.00123116),
+        ([h[name]["value"] for name in names], 0.00412101),
+        ([b[name]["value"] for name in names], 0.00102284),
+    ]
+    for constants, value in published:
+        r = np.log(Chinchilla(*constants)(*table.positive("params", "tokens")) / table["loss"])
+        assert objective.terms(r)[0].sum() == pytest.approx(value, rel=2e-3)
 
 
-def test_muennighoffs_optimum_is_passed_and_its_decay_called_unidentified(shared, papers):
-    path = shared / "reference_runs" / "muennighoff2023_data_constrained" / "runs.csv"
-    table = load(path, {"params": "n_params"})
-    table = table.where(table["in_published_fit"] == 1, "taken out by the authors")
+@pytest.fixture(scope="module")
+def muennighoff(shared):
+    table = load(shared / "reference_runs" / "muennighoff2023_data_constrained" / "runs.csv", {"params": "n_params"})
+    return table.where(table["in_published_fit"] == 1, "taken out by the authors")
+
+
+def test_muennighoffs_optimum_is_passed_and_its_decay_called_unidentified(muennighoff, papers):
     m = papers["muennighoff2023"]
     base = {"alpha": m["alpha"]["value"], "beta": m["beta"]["value"]}
     base |= {name.upper(): math.exp(m[name]["value"]) for name in ("a", "b", "e")}
-    found = fit("muennighoff", table, fixed=base)
+    found = fit("muennighoff", muennighoff, fixed=base)
     assert found.objective <= 0.0158075
     assert found.status == "flat direction"
     assert "R_D not identified" in found.why
     low, high = found.intervals["R_D"]
     assert low < 15.4 < 47 < high == math.inf
+    assert any("R_D is weakly identified: 95% from 5." in note and "to inf" in note for note in found.notes)
+
+
+def test_with_all_constants_free_muennighoffs_decay_is_called_weakly_identified_too(muennighoff):
+    found = fit("muennighoff", muennighoff)
+    assert found.objective <= 0.0158075
+    assert found.status == "at a bound"
+    assert any("R_D is weakly identified" in note for note in found.notes)
+    assert any("leaving rows out matters" in note and "R_D" in note for note in found.notes)
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,28 @@ def test_the_envelope_of_learning_curves_finds_the_exponent():
     assert low < found.a < high
 
 
+def test_the_tokens_of_an_envelope_are_those_of_its_runs_where_the_compute_counts_more_than_6_N_D():
+    plain = curves(REFIT, np.geomspace(1e7, 1e10, 12))
+    logits = plain.with_columns(tokens=plain["flops"] / (6 * plain["params"]), flops=1.5 * plain["flops"])
+    found, more = (envelope(table, draws=0) for table in (plain, logits))
+    assert more.tokens(1.5e19) == pytest.approx(found.tokens(1e19), rel=1e-6)
+    assert more.params(1.5e19) == pytest.approx(found.params(1e19), rel=1e-6)
+
+
+def test_the_envelope_leaves_out_repeated_data_and_runs_that_diverged():
+    table = curves(REFIT, np.geomspace(1e7, 1e10, 12))
+    lost, repeated = table["run"] == "r5", table["run"] == "r6"
+    spoilt = table.with_columns(
+        loss=np.where(lost, np.nan, np.where(repeated, 1.0, table["loss"])), epochs=np.where(repeated, 4.0, 1.0)
+    )
+    found, without = envelope(spoilt, draws=0), envelope(table.where(~(lost | repeated), "spoilt"), draws=0)
+    assert found.a == without.a
+    assert [w for w in found.warnings if "left out" in w] == [
+        "60 rows left out: no loss there: the run diverged",
+        "60 rows left out: repeats its data",
+    ]
+
+
 def test_the_envelope_leaves_out_what_the_smallest_and_largest_size_win():
     sizes = np.geomspace(1e7, 1e9, 6)
     found = envelope(curves(REFIT, sizes), draws=0)

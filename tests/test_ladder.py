@@ -1,11 +1,14 @@
-"""Sizes from one rule."""
+"""Sizes from one rule, shapes of one size, and the ready-made studies that use them."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from configs import cooldown, isoflop, shapes
+from scaling import packs
 from scaling.errors import InputError
-from scaling.ladder import ladder, transformer
+from scaling.ladder import ladder, matched, transformer
 
 
 @given(st.integers(1, 64), st.integers(1, 12), st.integers(1, 64))
@@ -32,3 +35,54 @@ def test_a_ladder_rises_in_N_and_shares_its_fields():
     sizes = [rung.N for rung in rungs]
     assert sizes == sorted(sizes)
     assert {(rung.n_vocab, rung.n_ctx, rung.dropout) for rung in rungs} == {(257, 32, 0.1)}
+
+
+@given(st.integers(20_000, 10_000_000), st.integers(1, 8), st.floats(0.5, 32), st.sampled_from([4, 8, 16]))
+def test_matched_shapes_have_the_same_N_within_one_percent_or_are_refused(N, n_layer, ff_ratio, d_head):
+    if 4 * n_layer * d_head**2 >= N:  # a width of one head leaves nothing for d_ff
+        with pytest.raises(InputError, match="use fewer layers"):
+            matched(N, n_layer, ff_ratio=ff_ratio, d_head=d_head)
+        return
+    shape = matched(N, n_layer, ff_ratio=ff_ratio, d_head=d_head)
+    assert abs(shape.N / N - 1) <= 0.01
+    assert shape.n_layer == n_layer
+    assert shape.d_attn == shape.d_model == d_head * shape.n_head
+    assert shape.N == 2 * shape.d_model * n_layer * (2 * shape.d_attn + shape.d_ff)
+
+
+def test_matched_shapes_keep_to_the_ratio_as_far_as_whole_heads_allow():
+    assert matched(98_304, 2, d_head=8) == transformer(64, 2, d_head=8)
+    ratios = [(shape.d_ff / shape.d_model) / wanted for wanted in (1, 2, 4, 8, 16, 32)
+              for shape in [matched(1_000_000, 2, ff_ratio=wanted, d_head=4)]]  # fmt: skip
+    assert max(ratios) < 1.15
+    assert min(ratios) > 0.85
+
+
+def test_the_shapes_of_the_ready_made_study_differ_from_its_base_in_one_ratio():
+    base, *others = shapes.shapes(98_304)
+    assert len(others) == len(set(others)) == 16
+    for shape in others:
+        assert abs(shape.N / base.N - 1) < 0.01
+        same_head = shape.d_attn / shape.n_head == base.d_attn / base.n_head
+        same_depth = shape.n_layer == base.n_layer
+        same_widths = (shape.d_model, shape.d_ff) == (base.d_model, base.d_ff)
+        assert [same_head, same_depth, same_widths].count(True) == (2 if same_depth else 1)
+
+
+def test_the_budgets_of_the_ready_made_isoflop_study_are_clear_and_its_grids_centred():
+    runs = isoflop.study().runs
+    C = np.array([6 * run.model.N * run.tokens for run in runs]).reshape(3, 7)
+    N = np.array([run.model.N for run in runs]).reshape(3, 7)
+    assert np.all(C.max(1) / C.min(1) < 1.01)
+    np.testing.assert_allclose(C.mean(1), [2e10, 6e10, 1.8e11], rtol=0.01)
+    for sizes, budget in zip(N, C.mean(1), strict=True):
+        assert np.sqrt(sizes[0] * sizes[-1]) == pytest.approx(isoflop.expected_optimum(budget), rel=0.02)
+        assert sizes[-1] / sizes[0] == pytest.approx(16, rel=0.02)
+
+
+def test_the_branches_of_the_ready_made_cooldown_study_share_their_trunks():
+    runs = cooldown.study().runs
+    trunks = {packs.trunk(run) for run in runs if run.optim.schedule == "wsd"}
+    assert None not in trunks
+    assert len(trunks) == 3
+    assert {packs.trunk(run) for run in runs if run.optim.schedule == "cosine"} == {None}

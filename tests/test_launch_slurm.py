@@ -1,6 +1,5 @@
 """Generated batch scripts on a real Slurm cluster of two nodes: arrays, TERM, requeueing, two processes of one run."""
 
-import os
 import shutil
 import sys
 import tempfile
@@ -90,7 +89,11 @@ def hurried(name: str) -> bool:
 
 def request(program: Path, out: Path, **fields) -> Request:
     return Request(
-        "configs.quickstart", chips.accelerator(fields.pop("on", "cpu")), str(out), name=fields.pop("name"), **fields,
+        "configs.quickstart",
+        chips.accelerator(fields.pop("on", "cpu")),
+        str(out),
+        name=fields.pop("name"),
+        **fields,
         options=(("program", str(program)), ("cpus", "1")),
     )
 

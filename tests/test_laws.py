@@ -198,9 +198,7 @@ def test_serving_costs_a_third_of_training_per_token():
 
 
 def test_an_unknown_law_names_the_known_ones():
-    with pytest.raises(
-        InputError, match=r"called 'chinchila' \(did you mean chinchilla\?\); there are kaplan-n"
-    ):
+    with pytest.raises(InputError, match=r"called 'chinchila' \(did you mean chinchilla\?\); there are kaplan-n"):
         law_by_name("chinchila")
 
 
@@ -361,3 +359,9 @@ def test_deepseeks_best_size_and_tokens_use_up_the_compute(papers):
     C = np.geomspace(1e17, 1e24, 5)
     M, D = c["M_coeff"] * C ** c["M_exponent"], c["D_coeff"] * C ** c["D_exponent"]
     np.testing.assert_allclose(M * D / C, 1.0, atol=5e-4)
+
+
+def test_a_status_in_other_words_is_told():
+    table = Table.from_columns({"params": N, "loss": np.linspace(4, 3, 5), "status": ["completed"] * 5})
+    with pytest.raises(FitError, match=r'no run is left \(its status is completed; wanted "done"'):
+        admitted(KaplanN, table)

@@ -1,4 +1,4 @@
-"""A study on disk: stable identities and packs, its file, its lock."""
+"""A study on disk: stable identities and packs, its file, what it refuses."""
 
 import dataclasses
 import json
@@ -7,9 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from scaling import study
+from scaling import calibration, claims, layout, question, status, study
 from scaling.config import DataConfig, EvalConfig, OptimConfig, RunConfig, Study
 from scaling.errors import InputError
 from scaling.ladder import transformer
@@ -63,11 +64,18 @@ def test_planning_again_changes_nothing(tmp_path):
     assert (tmp_path / "study.json").read_bytes() == before
 
 
-def test_a_pack_holds_runs_of_one_program_length_and_data(tmp_path):
+def test_a_pack_holds_runs_of_one_program_and_data_the_longest_first(tmp_path):
     whole = prepare(tmp_path, *RUNS, pack=16)
     packs = [[run.config for run in pack.runs] for pack in whole.packs]
-    assert packs == [[RUNS[0], RUNS[1], RUNS[2]], [RUNS[3]], [RUNS[4], RUNS[5]]]
-    assert [len(pack.runs) for pack in prepare(tmp_path / "two", *RUNS, pack=2).packs] == [2, 1, 1, 2]
+    assert packs == [[RUNS[3], RUNS[0], RUNS[1], RUNS[2]], [RUNS[4], RUNS[5]]]
+    assert [len(pack.runs) for pack in prepare(tmp_path / "two", *RUNS, pack=2).packs] == [2, 2, 2]
+
+
+def test_runs_that_share_a_trunk_are_one_pack_whatever_its_size(tmp_path):
+    optim = OptimConfig(schedule="wsd", warmup_tokens=64)
+    branches = [dataclasses.replace(a_run(steps=n), optim=optim, unique_tokens=64 * 32) for n in (8, 16, 32)]
+    packs = prepare(tmp_path, RUNS[0], *branches, RUNS[1], pack=1).packs
+    assert [[run.config.steps for run in pack.runs] for pack in packs] == [[8, 16, 32], [4], [4]]
 
 
 def test_runs_keep_their_pack_when_others_come_and_go(tmp_path):
@@ -78,7 +86,7 @@ def test_runs_keep_their_pack_when_others_come_and_go(tmp_path):
     assert len(changed.runs) == 3
     assert layout_of(changed).items() >= before.items()
     assert {run.config for pack in changed.packs for run in pack.runs} >= {new, *RUNS[1:3]}
-    assert [row[0].config for row in study.status(changed)] == [new, *RUNS[1:3]]  # only those of the study now
+    assert [row.run.config for row in status.of(changed).runs] == [new, *RUNS[1:3]]  # only those of the study now
     again = prepare(tmp_path, *RUNS)
     assert again.runs == whole.runs
     assert layout_of(again).items() >= before.items()
@@ -96,8 +104,8 @@ def test_a_layout_once_chosen_is_reused(tmp_path):
 
 def test_without_an_accelerator_there_is_a_worker_per_core_and_a_run_per_program(tmp_path, monkeypatch):
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
-    layout = prepare(tmp_path, *RUNS).layout
-    assert (layout.device, layout.runs_per_pack, layout.workers) == ("cpu", 1, len(study.cores()))
+    made = prepare(tmp_path, *RUNS).layout
+    assert (made.device, made.runs_per_pack, made.workers, made.threads) == ("cpu", 1, len(layout.cores()), 1)
 
 
 @pytest.mark.parametrize("options", [{"workers": 10_000}, {"workers": -1}, {"pack": -1}])
@@ -110,23 +118,38 @@ def test_impossible_layouts_are_refused(options, tmp_path, monkeypatch):
 
 def test_status_tells_what_each_run_has_come_to(tmp_path):
     whole = prepare(tmp_path, *RUNS, pack=1)
-    assert {state for _, state, _, _ in study.status(whole)} == {"waiting"}
-    done, begun, failed, *_ = (whole.pack_folder(pack) for pack in whole.packs)
-    done.mkdir(parents=True)
-    (done / "done.json").write_text(json.dumps({"steps": 4, "seconds": 1, "status": ["diverged"], "loss": [None]}))
-    (begun / "checkpoints" / "3").mkdir(parents=True)
-    (begun / "checkpoints" / "4.orbax-checkpoint-tmp").mkdir()
-    failed.mkdir(parents=True)
-    (failed / "error.txt").write_text("what happened")
-    assert [(state, at) for _, state, at, _ in study.status(whole)] == [
+    assert status.of(whole).counts == {"waiting": 6}
+    done, begun, failed, given_up, running, _ = whole.packs
+    states = {
+        done: {"done.json": {"steps": [4], "seconds": 1, "status": ["diverged"], "loss": [None]}},
+        failed: {"failed.json": {"attempts": 1, "error": "what happened"}},
+        given_up: {"failed.json": {"attempts": 2, "error": "it again"}},
+    }
+    for pack, files in states.items():
+        with claims.take(whole.claims(pack)) or pytest.fail("not taken") as claim:
+            for name, values in files.items():
+                (claim.folder / name).write_text(json.dumps(values))
+    (whole.pack_folder(begun) / "checkpoints" / "3").mkdir(parents=True)
+    (whole.pack_folder(begun) / "checkpoints" / "4.orbax-checkpoint-tmp").mkdir()
+    with claims.take(whole.claims(running)) or pytest.fail("not taken") as claim:
+        claim.done = 2
+        claim.beat()
+        now = status.of(whole)
+    state = {row.pack: (row.state, row.steps) for row in now.runs}
+    assert [state[pack.id] for pack in whole.packs] == [
         ("diverged", 4),
-        ("begun", 3),
+        ("saved", 3),
         ("failed", 0),
-        *[("waiting", 0)] * 3,
+        ("quarantined", 0),
+        ("running", 2),
+        ("waiting", 0),
     ]
+    assert [each.holder.pid for each in now.packs if each.holder] == [os.getpid()]
+    assert 0 < now.left < 600
     assert len(whole.open_packs) == 5
-    costs = [pack.cost for pack in whole.open_packs]
-    assert costs == sorted(costs, reverse=True)
+    costs = calibration.kept("cpu")
+    seconds = [costs.pack(pack.configs) for pack in whole.open_packs]
+    assert seconds == sorted(seconds, reverse=True)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +189,7 @@ def study(n: int = 2, D: int = 1024, name: str = "mine"):
 def test_a_config_file_takes_its_parameters_and_fields_of_its_runs(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(CONFIG)
-    found = study.load(str(path), {"n": "3", "D": "2048", "optim.learning_rate": "0.5", "model.dropout": "0.1"})
+    found = question.load(str(path), {"n": "3", "D": "2048", "optim.learning_rate": "0.5", "model.dropout": "0.1"})
     assert [run.seed for run in found.runs] == [0, 1, 2]
     assert {(run.tokens, run.optim.learning_rate, run.model.dropout) for run in found.runs} == {(2048, 0.5, 0.1)}
 
@@ -193,60 +216,141 @@ def test_configs_that_cannot_be_used_are_refused_in_one_line(text, settings, mes
     if text is not None:
         path.write_text(text)
     with pytest.raises(InputError, match=message) as error:
-        study.load(str(path), settings)
+        question.load(str(path), settings)
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("name", ["configs.quikstart", "nowhere", "configs/quickstart", "", ".", "a..b", ".quickstart"])
 def test_a_name_that_is_no_config_is_refused_in_one_line(name):
     with pytest.raises(InputError, match="no config") as error:
-        study.load(name, {})
+        question.load(name, {})
     assert "\n" not in str(error.value)
 
 
 def test_a_binary_file_is_refused_in_one_line(tmp_path):
     (tmp_path / "mine.py").write_bytes(os.urandom(2000))
     with pytest.raises(InputError, match=r"mine\.py"):
-        study.load(str(tmp_path / "mine.py"), {})
+        question.load(str(tmp_path / "mine.py"), {})
 
 
 @pytest.mark.parametrize("name", ["configs.quickstart", "configs.learning_rate"])
 def test_the_configs_that_come_with_the_project_load(name):
-    assert study.load(name, {}).runs
+    assert question.load(name, {}).runs
 
 
-# The lock
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("1 / 0", r"mine\.py:1: ZeroDivisionError: division by zero"),
+        ("def study():\n    return [][3]", r"mine\.py:2: IndexError: list index out of range"),
+        ("def study():\n    raise ValueError('first\\nsecond')", r"mine\.py:2: ValueError: first$"),
+        ("import nowhere_at_all", r"mine\.py imports what is not there: No module named 'nowhere_at_all'"),
+        ("def study():\n    import json\n    json.loads('{')", r"mine\.py:3: JSONDecodeError"),
+    ],
+)
+def test_a_config_whose_code_raises_is_one_line_that_says_where(code, message, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(code)
+    with pytest.raises(InputError, match=message) as error:
+        question.load(str(path), {})
+    assert "\n" not in str(error.value)
 
 
-def test_a_second_process_says_so_and_waits_for_the_first(tmp_path):
-    code = """
-import sys, pathlib
-from scaling import study
-with study.lock(pathlib.Path(sys.argv[1]), lambda line: print(line, flush=True)):
-    print("mine", flush=True)
-"""
-    with study.lock(tmp_path, pytest.fail):
-        second = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
-        assert second.stdout is not None
-        line = second.stdout.readline()
-        assert f"{tmp_path} is being run by process {os.getpid()}; waiting" in line
-    assert second.communicate(timeout=60)[0] == "mine\n"
-    assert second.returncode == 0
+def test_an_unknown_key_names_the_nearest_and_not_all(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(CONFIG)
+    with pytest.raises(InputError, match="did you mean 'model.d_model'") as error:
+        question.load(str(path), {"model.d_modle": "3"})
+    assert len(str(error.value)) < 200
+    assert list(question.keys(str(path)))[:3] == ["n", "D", "name"]
 
 
-def test_a_lock_ends_with_its_process_and_is_free_again(tmp_path):
-    for _ in range(2):
-        with study.lock(tmp_path, pytest.fail):
-            assert (tmp_path / "lock").read_text() == str(os.getpid())
-    killed = """
-import os, pathlib, sys
-from scaling import study
-with study.lock(pathlib.Path(sys.argv[1]), print):
-    os._exit(9)
-"""
-    assert subprocess.run([sys.executable, "-c", killed, str(tmp_path)]).returncode == 9
-    with study.lock(tmp_path, pytest.fail):
-        pass
+# What has changed under a study
+
+
+def test_a_text_that_changed_is_refused_in_one_line_and_harms_nothing(tmp_path):
+    text = tmp_path / "text.txt"
+    words = [f"{i} {i * i}" for i in range(30_000)]
+    text.write_text("\n\n".join(words))
+    data = DataConfig(f"text:{text}", "bytes", validation="synthetic:order=1,symbols=8,bytes=1e6")
+    run = dataclasses.replace(RUNS[0], data=data)
+    prepare(tmp_path / "study", run)
+    before = (tmp_path / "study" / "study.json").read_bytes()
+    text.write_text("\n\n".join(reversed(words[:-1])))
+    with pytest.raises(InputError, match="is not the text it was") as error:
+        prepare(tmp_path / "study", run)
+    assert "\n" not in str(error.value)
+    assert (tmp_path / "study" / "study.json").read_bytes() == before
+
+
+def test_runs_that_a_config_no_longer_has_are_kept_and_said(tmp_path):
+    prepare(tmp_path, *RUNS)
+    said: list[str] = []
+    changed = study.prepare(a_study(*RUNS[:2]), tmp_path, say=said.append)
+    assert [line.split(": ")[1] for line in said] == [
+        "4 runs are no longer of this study; what they left is kept, and not shown"
+    ]
+    assert (len(changed.packs), len(changed.all_packs)) == (2, 6)
+
+
+def test_a_failed_preparation_leaves_no_folder(tmp_path):
+    with pytest.raises(InputError):
+        prepare(tmp_path / "new", dataclasses.replace(RUNS[0], data=DataConfig("text:nowhere/*.txt", "bytes")))
+    assert not (tmp_path / "new").exists()
+
+
+def test_what_neither_memory_nor_disk_can_hold_is_refused_in_one_line(tmp_path):
+    large = transformer(16_384, 96, d_head=128, n_vocab=257, n_ctx=16)
+    with pytest.raises(InputError, match="GiB of memory, this machine has") as error:
+        prepare(tmp_path, a_run(large))
+    assert "\n" not in str(error.value)
+    with pytest.raises(InputError, match="GB of disk, .* GB are free"):
+        calibration.check([[a_run(large)]], layout.Layout("gpu", 1, 1), calibration.Costs("gpu"), tmp_path)
+
+
+# More runs, asked for once
+
+
+def test_the_answer_of_more_is_kept_for_the_runs_it_was_given_for(tmp_path):
+    base, added = RUNS[:2], (a_run(seed=9),)
+    prepare(tmp_path, *base)
+    study.answer(tmp_path, base, added, pytest.fail)
+    study.answer(tmp_path, base, (), pytest.fail)  # the second to finish, who asks as well
+    whole = prepare(tmp_path, *base)
+    assert [run.config for pack in whole.packs for run in pack.runs] == [*base, *added]
+    assert study.read(tmp_path).asked == study.Asked(study.asked_of(base), added)
+    other = prepare(tmp_path, *RUNS[:3])
+    assert other.asked is None
+    assert len(other.runs) == 3
+
+
+# The history
+
+
+def test_the_compact_history_is_the_checkpoint_s_and_damage_sends_one_back_to_it(tiny, stream, tmp_path):
+    from scaling import record, train
+
+    whole = prepare(tmp_path, RUNS[0])
+    (pack,) = whole.packs
+    with claims.take(whole.claims(pack)) or pytest.fail("not taken") as claim:
+        assert study.history(whole, pack) is None
+        trained = train.train([tiny], stream[:15_000], stream[15_000:], claim.folder, say=pytest.fail)
+        sha256 = study.keep_history(claim.folder, trained)
+        (claim.folder / "done.json").write_text(json.dumps({"history": sha256}))
+    checkpoint = record.read_history(claim.folder)
+    assert checkpoint
+
+    def same(found) -> bool:
+        return found.keys() == checkpoint.keys() and all(
+            np.array_equal(found[name], checkpoint[name], equal_nan=True) for name in found
+        )
+
+    file = claim.folder / "history.npz"
+    assert same(study.history(whole, pack))
+    whole_file = file.read_bytes()
+    for damaged in (whole_file[:-9], b"", whole_file.replace(b"eval", b"evil")):
+        file.write_bytes(damaged)
+        assert same(study.history(whole, pack))
 
 
 def test_a_study_is_read_and_planned_without_jax():

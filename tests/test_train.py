@@ -40,6 +40,11 @@ def go(runs, stream, folder, **options) -> record.History:
     return train.train(runs, stream[:15_000], stream[15_000:], folder, **options)
 
 
+def save_always(monkeypatch) -> None:
+    monkeypatch.setattr(train, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(train, "SAVE_SHARE", math.inf)
+
+
 def saved(runs, folder: Path):
     """(step, state, history) of the newest checkpoint."""
     plan = packs.segments(runs)
@@ -149,7 +154,7 @@ def test_a_run_interrupted_anywhere_is_the_run_uninterrupted(seed, pair, stream,
     folder, wanted = whole
     rng = random.Random(seed)
     if seed % 2:
-        monkeypatch.setattr(train, "SAVE_EVERY", 0.0)
+        save_always(monkeypatch)
     history = go(pair, stream, tmp_path, should_stop=lambda: rng.random() < 0.6)
     while not history["finished"]:
         history = go(pair, stream, tmp_path, should_stop=lambda: rng.random() < 0.6)
@@ -170,7 +175,7 @@ def test_leaving_before_the_first_update_leaves_nothing_behind_and_begins_again(
 
 
 def test_a_pack_continues_from_the_checkpoint_before_a_damaged_one(pair, stream, whole, tmp_path, monkeypatch):
-    monkeypatch.setattr(train, "SAVE_EVERY", 0.0)
+    save_always(monkeypatch)
     go(pair, stream, tmp_path)
     newest = tmp_path / "checkpoints" / "24"
     part = max((newest / "state").rglob("*"), key=lambda path: path.stat().st_size if path.is_file() else 0)

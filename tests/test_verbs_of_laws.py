@@ -123,6 +123,26 @@ def test_forms_are_scored_beside_the_law(run):
     assert {score["law"] for score in json.loads(out)["against"]} == {"chinchilla", "gadre"}
 
 
+def test_critical_batches_come_from_learning_curves_and_give_the_least_steps(run, tmp_path):
+    from analysis.batch_size import Hyperbola
+
+    rows, law = [], KaplanBCrit(2.1e8, 0.21)
+    for B in (2**18, 2**20, 2**22, 2**24):
+        for L in np.geomspace(4.5, 2.6, 12):
+            S_min = (30.0 / (L - 1.5)) ** 3
+            curve = Hyperbola(S_min, S_min * float(law(L)))
+            rows.append((f"b{B}", 1e8, B, float(curve.steps(B)), L))
+    columns = dict(zip(("run", "params", "batch_tokens", "step", "loss"), zip(*rows, strict=True), strict=True))
+    curves = write(tmp_path / "curves.csv", columns)
+    code, out, _ = run(f"fit kaplan-bcrit {curves} --out {tmp_path}/b.json --json")
+    assert code == 0
+    assert json.loads(out)["alpha_B"] == pytest.approx(0.21, abs=0.02)
+    code, _, err = run(f"fit kaplan-ns {curves} --batch-fit {tmp_path}/b.json")
+    assert "params is 1e+08 in all" in err  # steps_min is there; one size is no ladder
+    code, _, err = run(f"fit kaplan-ns {curves} --batch-fit FOLDER/chinchilla.json")
+    assert "wanted one of kaplan-bcrit" in err
+
+
 def test_a_plot_is_written(run, tmp_path):
     code, _, err = run(f"{FIT} --plot {tmp_path}/fit.png")
     assert code == 0

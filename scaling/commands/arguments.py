@@ -6,6 +6,7 @@ import math
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from scaling.errors import InputError
@@ -60,6 +61,15 @@ def pairs(items: Sequence[str], what: str) -> dict[str, str]:
             raise InputError(f"{what} {item!r}: wanted KEY=VALUE")
         pairs[key] = value
     return pairs
+
+
+def read_fit(path: Path) -> Any:
+    """A fit that was kept in a file."""
+    from analysis.estimate import Fit
+
+    if not path.exists():
+        raise InputError(f"{path}: no such file; make it with scaling fit LAW TABLE --out {path}")
+    return Fit.from_json(path)
 
 
 def say(text: str) -> None:

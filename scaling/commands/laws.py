@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,12 @@ def _add_fit(verbs: Any) -> None:
     fit.add_argument(
         "--clusters", metavar="COLUMN", help="rows with one value here are one run, such as its checkpoints"
     )
+    fit.add_argument(
+        "--batch-fit",
+        type=Path,
+        metavar="FIT",
+        help="a fit of kaplan-bcrit: gives the columns steps_min and flops_min of kaplan-ns and kaplan-cmin",
+    )
     fit.add_argument("--every-run", action="store_true", help="also the runs that the law is not about")
     fit.add_argument(
         "--against", nargs="+", default=[], metavar="LAW", help="other forms on the same runs, scored beside this one"
@@ -158,7 +165,7 @@ def _fit(args: argparse.Namespace) -> int:
         raise InputError(f"--plot {args.plot}: wanted a name that ends in .svg, .png or .pdf")
     law = laws.law_by_name(args.law)
     rivals = [laws.law_by_name(name) for name in args.against]
-    rows = _table(args.table, args.columns, args.where)
+    rows = _minima(law, _table(args.table, args.columns, args.where, curves=law.name == "kaplan-bcrit"), args.batch_fit)
     options = {
         "target": args.target,
         "loss": args.loss,
@@ -197,6 +204,20 @@ def _fit(args: argparse.Namespace) -> int:
     return 0
 
 
+def _minima(law: Any, rows: Any, batch_fit: Path | None) -> Any:
+    """The rows with what a law needs of the critical batch: B_crit of learning curves, or S_min and C_min of runs."""
+    from analysis import batch_size
+
+    if law.name == "kaplan-bcrit" and not rows.has("batch_crit"):
+        return batch_size.critical(rows).table
+    if batch_fit is None:
+        return rows
+    critical = arguments.read_fit(batch_fit)
+    if critical.law.name != "kaplan-bcrit":
+        raise InputError(f"{batch_fit} is a fit of {critical.law.name}; wanted one of kaplan-bcrit")
+    return batch_size.with_minima(rows, critical.law)
+
+
 def _list(laws: Any, as_json: bool) -> None:
     if as_json:
         arguments.print_json(
@@ -221,14 +242,13 @@ def _told(scores: Sequence[Any], held_out: bool) -> list[str]:
     """The scores of several forms as lines of text, the best first."""
     if not scores:
         return []
-    by = "by their error on the runs held out" if held_out else "by AICc; the difference of 10 is strong evidence"
-    lines = [f"forms on the runs that all of them are about, best first, {by}:"]
+    by = "their error on the runs held out" if held_out else "AICc (a difference of 10 is strong evidence)"
+    lines = [f"forms on the runs that all of them are about, best first by {by}:"]
     least = min(score.aicc for score in scores)
     for s in scores:
         foretold = f", held out {s.held_out:.2%}" if held_out else ""
-        lines.append(
-            f"  {s.law:<16} {s.constants} constants, residual {s.rms:.2%}, AICc {s.aicc - least:+.1f}{foretold}"
-        )
+        aicc = f"AICc {s.aicc - least:+.1f}" if math.isfinite(s.aicc) else "too few runs for AICc"
+        lines.append(f"  {s.law:<16} {s.constants} constants, residual {s.rms:.2%}, {aicc}{foretold}")
     return lines
 
 

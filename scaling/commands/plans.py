@@ -60,14 +60,6 @@ def add(verbs: Any) -> None:
     plan.add_argument("--json", action="store_true")
 
 
-def _read_fit(path: Path) -> Any:
-    from analysis.estimate import Fit
-
-    if not path.exists():
-        raise InputError(f"{path}: no such file; make it with scaling fit LAW TABLE --out {path}")
-    return Fit.from_json(path)
-
-
 def _predict(args: argparse.Namespace) -> int:
     arguments.fits_on_the_cpu()
     from analysis import forecast
@@ -82,7 +74,7 @@ def _predict(args: argparse.Namespace) -> int:
         else:
             print(score.text())
         return 0
-    found = _read_fit(args.fit)
+    found = arguments.read_fit(args.fit)
     inputs = _inputs(args.inputs, found.law.inputs)
     missing = " ".join(f"--{name} VALUE" for name in found.law.inputs if name not in inputs)
     if missing:
@@ -91,7 +83,7 @@ def _predict(args: argparse.Namespace) -> int:
     if args.store:
         forecast.store(made, args.store)
     if args.json:
-        arguments.print_json(made.to_dict())
+        arguments.print_json({name: value for name, value in made.to_dict().items() if name != "fit"})
     else:
         print(made.text())
     if args.store:
@@ -118,11 +110,11 @@ def _plan(args: argparse.Namespace) -> int:
     arguments.fits_on_the_cpu()
     from analysis import forecast, plan, recipe, table
 
-    found = _read_fit(args.fit)
+    found = arguments.read_fit(args.fit)
     made = plan.plan(
         found,
         _budget(args),
-        B_crit=_read_fit(args.batch_fit) if args.batch_fit else None,
+        B_crit=arguments.read_fit(args.batch_fit) if args.batch_fit else None,
         rates=recipe.rate_rule(table.load(args.rates)) if args.rates else None,
         aspect=recipe.ASPECT if args.aspect is None else args.aspect,
         embedding_rows=args.embeddings,

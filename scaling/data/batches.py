@@ -86,15 +86,30 @@ def validation_windows(tokens: np.ndarray, n_ctx: int, n_windows: int) -> np.nda
     Raises:
         InputError: the stream is too short.
     """
-    span = min(len(tokens) - 1, validation_span(n_ctx * n_windows))
+    return _windows(tokens, n_ctx, _validation_starts(len(tokens), n_ctx, n_windows))
+
+
+def validation_documents(tokens: np.ndarray, n_ctx: int, n_windows: int, separator: int) -> np.ndarray:
+    """Which document of the stream each held-out window begins in, i64 (n_windows,), from 0.
+
+    Args:
+        tokens, n_ctx, n_windows: those of `validation_windows`, with its errors.
+        separator: the token that ends each document.
+    """
+    starts = _validation_starts(len(tokens), n_ctx, n_windows)
+    ends = np.flatnonzero(np.asarray(tokens[: starts[-1]]) == separator)
+    return np.searchsorted(ends, starts)
+
+
+def _validation_starts(n_tokens: int, n_ctx: int, n_windows: int) -> np.ndarray:
+    span = min(n_tokens - 1, validation_span(n_ctx * n_windows))
     if span < n_ctx * n_windows:
         raise InputError(
             f"{n_windows} held-out windows of {n_ctx} tokens need {n_ctx * n_windows + 1} tokens, "
-            f"the validation stream has {len(tokens)}; use fewer windows or a validation source with more text"
+            f"the validation stream has {n_tokens}; use fewer windows or a validation source with more text"
         )
     # In whole windows, so that neighbouring starts are at least n_ctx apart after rounding.
-    starts = np.arange(n_windows) * (span // n_ctx) // n_windows * n_ctx
-    return _windows(tokens, n_ctx, starts)
+    return np.arange(n_windows) * (span // n_ctx) // n_windows * n_ctx
 
 
 def permute(x: np.ndarray, n: int, key: np.ndarray) -> np.ndarray:
