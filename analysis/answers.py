@@ -103,7 +103,9 @@ def find(table: Table, *, sigma: float | None = None) -> Answers:
 
 def sweep(table: Table) -> Tuning | None:
     """The best learning rates, where most runs are of settings that were trained at RATES of them or more."""
-    if not (table.has("learning_rate") and table.has("params") and table.has("tokens") and len(table)):
+    if "status" in table:
+        table = table.where(table["status"] != "running", "not finished yet")
+    if not (len(table) and table.has("learning_rate") and table.has("params") and table.has("tokens")):
         return None
     cell = settings(table)
     keep = np.zeros(len(table), bool)

@@ -9,6 +9,7 @@ import io
 import math
 import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -22,6 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from analysis import digits
 from analysis.estimate import Fit
 from analysis.table import Table
+from scaling.errors import InputError
 
 Array = NDArray[np.float64]
 Colour = tuple[float, float, float, float]
@@ -108,6 +110,21 @@ def svg(figure: Figure, prefix: str) -> str:
     text = re.sub(r'\bid="', f'id="{prefix}-', text)
     text = re.sub(r"url\(#", f"url(#{prefix}-", text)
     return re.sub(r'href="#', f'href="#{prefix}-', text)
+
+
+def save(figure: Figure, path: str | Path) -> None:
+    """The figure as a file of the kind that its name ends in, on white; text stays text in SVG.
+
+    Raises:
+        InputError: Matplotlib writes no such kind of file.
+    """
+    with matplotlib.rc_context(STYLE):
+        try:
+            figure.savefig(
+                path, facecolor="white", dpi=150, metadata={"Date": None} if str(path).endswith("svg") else None
+            )
+        except ValueError:
+            raise InputError(f"{path}: no kind of picture is known by that ending; use .svg, .png or .pdf") from None
 
 
 def panels(n: int, *, height: float = WIDE[1], rows: int = 1, legend: bool = True) -> tuple[Figure, Sequence[Any]]:

@@ -23,6 +23,7 @@ SIZES, PLACES = 3, 8  # a grid has at least so many sizes, and so many different
 SCATTER = 0.1  # of ln D about its line in ln N; below it, D follows N
 NEAR = 0.1  # loss above the lowest one at no more compute, relative: runs beyond say little of the optimum
 APART = 1.25  # factor beyond its interval at which the runs themselves contradict a gain
+WIDEST = math.log(1e4)  # of a gain: an interval that reaches farther bounds nothing
 LIKE = 2.0  # ratio below which the ends of two ladders are alike
 
 STRAIGHT = (
@@ -75,6 +76,9 @@ class Comparison:
         last = self.last
         if last is None:
             return "cannot be told"
+        doubtful = [name for name, f in (("A", self.A), ("B", self.B)) if f.status != "converged"]
+        if doubtful:
+            return f"cannot be told: the fit of {' and '.join(doubtful)} is doubtful"
         if last.contradicted:
             return "cannot be told: the law and the runs themselves disagree"
         return "B is better" if last.low > 1 else "A is better" if last.high < 1 else "no difference is shown"
@@ -104,7 +108,7 @@ class Comparison:
             if g.unreached:
                 told = f"beyond what the law of {g.unreached} reaches"
             elif not math.isfinite(g.high):
-                told = f"{g.value:.3g}  (no interval: too near the floor of the law)"
+                told = f"{g.value:.3g}  (no interval: the fits do not bound it)"
             runs = f"; {g.by_runs:.3g} by the runs themselves" if math.isfinite(g.by_runs) else ""
             lines.append(f"  {target} {g.loss:.4f} {COLUMNS.get(target, '')}   {told}{runs}")
         if last is None:
@@ -157,11 +161,12 @@ def gain_at(fits: tuple[Fit, Fit], loss: float) -> Gain:
     unreached = " and ".join(name for name, C in zip("AB", reached, strict=True) if not math.isfinite(C))
     if unreached:
         return Gain(loss, math.nan, math.nan, math.nan, unreached=unreached)
-    parts = [f.derived(lambda one: np.asarray(compute_at(one, loss)), log=True) for f in fits]
-    variances = [
-        (np.log(part.high / part.value) / t_quantile(f.level, np.asarray(f.degrees))) ** 2
-        for part, f in zip(parts, fits, strict=True)
-    ]
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # at the floor; told below
+        parts = [f.derived(lambda one: np.asarray(compute_at(one, loss)), log=True) for f in fits]
+        variances = [
+            (np.log(part.high / part.value) / t_quantile(f.level, np.asarray(f.degrees))) ** 2
+            for part, f in zip(parts, fits, strict=True)
+        ]
     value, total = float(parts[0].value / parts[1].value), float(sum(variances))
     if not math.isfinite(total):
         return Gain(loss, value, 0.0, math.inf)
@@ -169,6 +174,8 @@ def gain_at(fits: tuple[Fit, Fit], loss: float) -> Gain:
         return Gain(loss, value, value, value)
     degrees = total**2 / sum(v**2 / f.degrees for v, f in zip(variances, fits, strict=True))
     half = float(t_quantile(fits[0].level, np.asarray(degrees))) * math.sqrt(total)
+    if half > WIDEST:
+        return Gain(loss, value, 0.0, math.inf)
     return Gain(loss, value, value * math.exp(-half), value * math.exp(half))
 
 
@@ -216,8 +223,8 @@ def _fits(law: type[Law] | str | None, ladders: Sequence[Table], column: str) ->
         chosen = law_by_name(law) if isinstance(law, str) else law
         if chosen.inputs not in (("flops",), ("params", "tokens")):
             raise InputError(
-                f"{chosen.name} is a law of {', '.join(chosen.inputs)}; compared are laws of params, tokens or of flops, "
-                "such as chinchilla or kaplan-c"
+                f"{chosen.name} is a law of {', '.join(chosen.inputs)}; compared are laws of params, tokens or of "
+                "flops, such as chinchilla or kaplan-c"
             )
         fits = both(chosen)
         return fits, _straight(fits) if fits[0].law.name == "kaplan-c" else []
@@ -272,7 +279,7 @@ def _no_grid(table: Table) -> str:
     N, D = np.log(table.positive("params", "tokens"))
     sizes, places = len(np.unique(N)), len(np.unique(np.round([N, D], 6), axis=1).T)
     if sizes < SIZES or places < PLACES:
-        return f"has {sizes} sizes and {places} different pairs of N and D, wanted {SIZES} and {PLACES}"
+        return f"has {sizes} sizes and {places} different pairs of N and D, wanted at least {SIZES} and {PLACES}"
     scatter = float(np.std(D - np.polyval(np.polyfit(N, D, 1), N)))
     return "" if scatter >= SCATTER else "has tokens that follow its sizes: vary D at fixed N"
 

@@ -48,8 +48,8 @@ class Cooldowns:
     """All trunks of a table.
 
     Attributes:
-        trained: tokens trained for the branches, each stretch of a trunk once; NaN where the table does not say.
-        apart: tokens that their lengths add up to.
+        trained: FLOP computed for the branches, each stretch of a trunk once; NaN where the table does not say.
+        apart: FLOP that the branches would cost one by one.
     """
 
     trunks: tuple[Trunk, ...]
@@ -67,15 +67,14 @@ class Cooldowns:
         trunks = digits.plural(len(self.trunks), "trunk", "trunks")
         text = f"{branches} lengths are cooldown branches of {len(self.trunks)} {trunks}"
         if math.isfinite(self.trained):
-            saved = 1 - self.trained / self.apart
             text += (
-                f": {digits.short(self.trained)} tokens were trained for lengths that add up to "
-                f"{digits.short(self.apart)}, {digits.percent(saved)} fewer"
+                f": {digits.ten(self.trained)} FLOP in place of {digits.ten(self.apart)} for the lengths one by one, "
+                f"{digits.percent(1 - self.trained / self.apart)} less"
             )
         yield text + "."
         changes = self.changes
         if len(changes):
-            error = f" +/- {digits.percent(float(np.std(changes, ddof=1)) / math.sqrt(len(changes)))}"
+            error = f" ± {digits.percent(float(np.std(changes, ddof=1)) / math.sqrt(len(changes)))}"
             yield (
                 f"They end {digits.percent(abs(float(changes.mean())))}{error if len(changes) > 1 else ''} "
                 f"{'above' if changes.mean() > 0 else 'below'} runs that decayed over exactly their length (mean of "
@@ -93,8 +92,8 @@ def find(table: Table) -> Cooldowns | None:
     """The trunks with two branches or more among finished runs; None without any.
 
     Args:
-        table: columns run, params, tokens, schedule, loss; steps_trained where known: updates that were done for a run
-            alone, those of a trunk counted with one of its branches.
+        table: columns run, params, tokens, schedule, loss; flops, and flops_trained where known: what was computed for
+            a run, of a trunk that it shares a part.
     """
     if not len(table) or not all(table.has(name) for name in ("params", "tokens", "schedule", "loss")):
         return None
@@ -115,11 +114,11 @@ def find(table: Table) -> Cooldowns | None:
         trunks.append(Trunk(float(table["params"][rows[0]]), seed, branches))
     if not trunks:
         return None
-    trained = math.nan
-    if table.has("steps_trained") and table.has("batch_tokens"):
-        trained = float((table["steps_trained"][members] * table["batch_tokens"][members]).sum())
+    trained, apart = (
+        float(table[name][members].sum()) if table.has(name) else math.nan for name in ("flops_trained", "flops")
+    )
     trunks.sort(key=lambda t: (t.params, t.seed))
-    return Cooldowns(tuple(trunks), trained, float(table["tokens"][members].sum()))
+    return Cooldowns(tuple(trunks), trained, apart)
 
 
 def _branch(table: Table, i: int) -> Branch:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from analysis import answers, digits, laws
+from analysis.admission import CONVERGED
 from analysis.answers import Answers
 from analysis.checks import (
     LEVEL,
@@ -37,7 +38,7 @@ from analysis.rows import FitError, admitted
 from analysis.table import Excluded, Table
 from scaling.errors import InputError
 
-DOUBLING = 0.01  # a quantity is ample where its last doubling lowered the loss by less than this share
+DOUBLING = CONVERGED  # a quantity is ample where its last doubling lowered the loss by less than this share
 DRAWS = 200  # bootstrap refits: the secondary interval
 MISFIT = 0.01  # p below which the scatter around a law is more than that among seeds
 WIDTH = 110  # of a terminal line

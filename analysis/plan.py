@@ -156,9 +156,14 @@ def plan(
     except InputError as error:
         shape = None
         notes.append(f"no shape: {error}")
+    surface = way.law if isinstance(way, SurfaceRoute) else None
+    served = with_inference(surface, L, inference_tokens) if surface and inference_tokens is not None else None
+    given = way.given(params, C) if params is not None else None
+    for what, run in (("served", served), ("given N", given)):
+        if run:
+            notes += [f"{what}: {told}" for told in beyond(fit, {"params": run.params, "tokens": run.tokens})]
     batch = next(iter(batches.values()))
     own_rate = {"your sweep": float(rates(N))} if rates else {}
-    surface = way.law if isinstance(way, SurfaceRoute) else None
     return Plan(
         budget=budget,
         law=f"{law.name}, {law.source}; {fit.n_runs} runs, {fit.status}",
@@ -177,11 +182,11 @@ def plan(
         ladder=rungs(way, C, N, aspect=aspect, rows=embedding_rows),
         price=dict(zip(PRICED, map(float, way.excess(C, PRICED)), strict=True)),
         rivals=rivals(C, way),
-        served=with_inference(surface, L, inference_tokens) if surface and inference_tokens is not None else None,
+        served=served,
         repeated=with_unique_tokens(law, C, unique_tokens)
         if unique_tokens is not None and isinstance(law, Chinchilla | Muennighoff)
         else None,
-        overtrained=way.given(params, C) if params is not None else None,
+        overtrained=given,
         inputs=inputs,
         warnings=tuple(warnings),
         notes=(*notes, *(f"of the fit: {note}" for note in fit.notes)),

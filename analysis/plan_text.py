@@ -64,7 +64,7 @@ def _ladder(plan: "Plan") -> Iterator[tuple[str, str]]:
     for rung in plan.ladder:
         s = rung.shape
         shape = f"d_model {s.d_model}, n_layer {s.n_layer}, n_head {s.n_head}"
-        yield "", f"N {short(s.params)}, D {short(rung.tokens)}: {shape}; {rung.share:.2g} of the budget"
+        yield "", f"N {short(s.params)}, D {short(rung.tokens)}: {shape}; {100 * rung.share:.2g}% of the budget"
 
 
 def _prices(plan: "Plan") -> Iterator[tuple[str, str]]:

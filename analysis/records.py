@@ -8,11 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from analysis.batch_size import noise_estimates
 from analysis.table import Table
 from scaling import counts, record, study
 from scaling.errors import InputError
 from scaling.record import History
 from scaling.study import Pack, PlannedRun
+
+OTHERS = ("noise_sq", "transfer_loss", "train_eval_loss")  # of a history, measured where a config asks for them
 
 
 class Origin(NamedTuple):
@@ -50,6 +53,8 @@ class _Run:
     eval_step: np.ndarray  # e
     eval_loss: np.ndarray  # e t
     seconds: float
+    updates_trained: float  # computed for it: of a trunk that several runs share, a part
+    others: Mapping[str, np.ndarray]  # what else was measured, by its name in the history. e ...
 
     @property
     def loss(self) -> np.ndarray:
@@ -70,7 +75,9 @@ def _runs_of(pack: Pack, history: History) -> Iterator[_Run]:
         else:
             # Before the end a loss above the first may still fall: only one that is not a number is lost already.
             status = "running" if np.isfinite(train_loss).all() and np.isfinite(eval_loss).all() else "diverged"
-        yield _Run(run, status, train_loss, history["eval_step"][own], eval_loss, float(history["seconds"] * share[r]))
+        others = {name: history[name][own, r] for name in OTHERS if name in history}
+        seconds = float(history["seconds"] * share[r])
+        yield _Run(run, status, train_loss, history["eval_step"][own], eval_loss, seconds, float(work[r]), others)
 
 
 def read(path: str | Path) -> Records:
@@ -113,8 +120,10 @@ def _joined(parts: list[dict[str, Any]]) -> dict[str, np.ndarray]:
     """Columns of many runs under one another; what is not an array is that of all rows of its run."""
     lengths = [next(len(values) for values in part.values() if isinstance(values, np.ndarray)) for part in parts]
     return {
-        name: np.concatenate([np.broadcast_to(part[name], n) for part, n in zip(parts, lengths, strict=True)])
-        for name in parts[0]
+        name: np.concatenate(
+            [np.broadcast_to(part.get(name, math.nan), n) for part, n in zip(parts, lengths, strict=True)]
+        )
+        for name in dict.fromkeys(name for part in parts for name in part)
     }
 
 
@@ -129,6 +138,7 @@ def _row(run: _Run) -> dict[str, Any]:
     bytes_per_token, entropy_rate = run.plan.bytes_per_token, run.plan.entropy_rate
     last = run.train_loss[-max(1, done // 20) :]
     warmup_tokens = config.optim.warmup_tokens
+    transfer = run.others["transfer_loss"][-1] if config.eval.transfer else ()
     return {
         "run": run.plan.id,
         "status": run.status,
@@ -139,6 +149,7 @@ def _row(run: _Run) -> dict[str, Any]:
         "batch_tokens": config.batch_tokens,
         "steps": done,
         **{name: tokens * flops for name, flops in per_token.items()},
+        "flops_trained": run.updates_trained * config.batch_tokens * per_token["flops"],
         "loss": loss[-1],
         "loss_min": finite.min(),
         "tokens_at_min": step[finite.argmin()] * config.batch_tokens,
@@ -146,6 +157,8 @@ def _row(run: _Run) -> dict[str, Any]:
         "loss_initial": loss[0],
         "bits_per_byte": loss[-1] / math.log(2) / bytes_per_token,
         "train_loss": last.mean(dtype=np.float64) if done else math.nan,
+        **{f"loss_on_{name}": float(loss) for name, loss in zip(config.eval.transfer, transfer, strict=True)},
+        **({"loss_on_train": float(run.others["train_eval_loss"][-1])} if "train_eval_loss" in run.others else {}),
         "learning_rate": config.optim.learning_rate,
         "schedule": config.optim.schedule,
         "warmup": config.optim.warmup if warmup_tokens is None else config.warmup_steps / config.steps,
@@ -192,7 +205,19 @@ def _curve(run: _Run) -> dict[str, Any]:
         "schedule": config.optim.schedule,
         "warmup": config.warmup_steps / config.steps,
         "seed": config.seed,
+        **(_noise(run, later) if "noise_sq" in run.others else {}),
     }
+
+
+def _noise(run: _Run, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """tr(Sigma), per token, and |G|^2 of the gradient at the evaluations `rows`, from the finest parts of the batch and
+    the whole: as `batch_size.noise_scale` wants them.
+    """
+    config = run.plan.config
+    squares = run.others["noise_sq"][rows].astype(np.float64)  # e levels
+    small, big = (batch * config.model.n_ctx for batch in (config.noise_batches[0], config.batch))
+    trace, square = noise_estimates(squares[:, 0], squares[:, -1], small, big)
+    return {"noise_trace": trace, "grad_square": square}
 
 
 def _positions(run: _Run) -> dict[str, Any]:

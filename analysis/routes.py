@@ -18,6 +18,8 @@ from analysis.laws import KaplanBCrit, KaplanNS, Law, Muennighoff
 from analysis.prices import Overtrained, fresh_data, overtrained, price_of_size
 from scaling.errors import InputError
 
+FEWEST_TOKENS = 0.1  # per parameter, of a run worth training
+
 
 @dataclasses.dataclass(frozen=True)
 class SurfaceRoute:
@@ -98,9 +100,16 @@ def exponent(way: Route, C: float) -> float:
 
 
 def best_for_size(way: Route, N: float, C: float) -> Optimum:
-    """The run for which N is the best size, cheaper than C FLOP, whose best size is larger: by bisection."""
-    low, high = math.log(C) - math.log(1e12), math.log(C)
+    """The run for which N is the best size, cheaper than C FLOP, whose best size is larger: by bisection.
+
+    Raises:
+        InputError: N is the best size nowhere from C down to a ten-millionth of it, or only with hardly any tokens.
+    """
+    low, high = math.log(C) - math.log(1e7), math.log(C)
     for _ in range(36):
         middle = (low + high) / 2
         low, high = (middle, high) if float(way.best(math.exp(middle)).params) < N else (low, middle)
-    return way.best(math.exp((low + high) / 2))
+    found = way.best(math.exp((low + high) / 2))
+    if abs(math.log(float(found.params) / N)) > 1e-3 or found.tokens < FEWEST_TOKENS * N:
+        raise InputError(f"{N:.3g} parameters are the best size at no compute below {C:.3g} FLOP")
+    return found

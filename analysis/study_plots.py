@@ -36,7 +36,7 @@ from analysis.frontier import Allocation
 from analysis.isoflop import Profile
 from analysis.shapes import Shapes
 from analysis.table import Table
-from analysis.tuning import Bowl, Tuning
+from analysis.tuning import Bowl, RateFit, Tuning
 
 HIGHEST = 0.12  # of ln(loss) above the lowest: what is farther up, at rates that nearly diverge, is left off the axes
 TALL = 5.2  # inches, of profiles: their bends are small beside what separates them
@@ -47,21 +47,22 @@ def learning_rates(found: Tuning, *, shades: Shades | None = None) -> Figure:
 
     A curve is the bowl inside its window; a filled mark is its bottom with the interval, a cross a rate that diverged.
     """
-    sizes = np.array([b.params for b in found.bowls])
+    bowls = [b for b in found.bowls if np.isfinite(b.losses).any()]
+    sizes = np.array([b.params for b in bowls])
     shades = shades or Shades(float(sizes.min()), float(sizes.max()))
-    lengths = some(np.unique([b.tokens for b in found.bowls]), 3).tolist()
+    lengths = some(np.unique([b.tokens for b in bowls]), 3).tolist()
     with rc_context(STYLE):
         n = len(lengths) + 1
         figure, grid = panels(n, height=TALL if n < 4 else WIDE[1], rows=1 if n < 4 else 2)
         for axes, D in zip(grid, lengths, strict=False):
-            _bowls(axes, [b for b in found.bowls if b.tokens == D], shades)
+            _bowls(axes, [b for b in bowls if b.tokens == D], shades)
             axes.set_title(f"D = {digits.short(D)} tokens")
         low = min(axes.get_xlim()[0] for axes in grid[:-1])
         high = max(axes.get_xlim()[1] for axes in grid[:-1])
         for axes in grid[:-1]:
             axes.set_xlim(low, high)
             axes.set_ylabel(LOSS)
-        _best_rates(grid[-1], found, lengths, shades)
+        _best_rates(grid[-1], bowls, found.law, lengths, shades)
         size_legend(figure, sizes, shades)
         return figure
 
@@ -89,28 +90,29 @@ def _bowls(axes: Axes, bowls: Sequence[Bowl], shades: Shades) -> None:
     log_axes(axes, "learning_rate", [rate for b in bowls for rate in b.tried], np.concatenate(shown))
 
 
-def _best_rates(axes: Axes, found: Tuning, lengths: Sequence[float], shades: Shades) -> None:
+def _best_rates(
+    axes: Axes, bowls: Sequence[Bowl], fit: RateFit | None, lengths: Sequence[float], shades: Shades
+) -> None:
     """Best rate against N: a mark per length, a line of the law for each."""
-    N = np.array([b.params for b in found.bowls])
+    N = np.array([b.params for b in bowls])
     marks = ("o", "s", "^")
     line = np.geomspace(N.min() / 1.4, N.max() * 1.4, 30)
-    ends = [b.best for b in found.bowls]
+    ends = [b.best for b in bowls]
     for k, D in enumerate(lengths):
-        bowls = [b for b in found.bowls if b.tokens == D]
         apart = 1.06 ** (k - (len(lengths) - 1) / 2)  # so that bars of several lengths stand beside one another
-        for b in bowls:
+        for b in (b for b in bowls if b.tokens == D):
             colour = shades(b.params)
             if b.interior:
                 axes.plot([b.params * apart] * 2, [b.low, b.high], color=colour, lw=1.2)
                 ends += [b.low, b.high]
             face = colour if b.interior else "white"
             axes.plot(b.params * apart, b.best, marks[k], color=colour, mfc=face, ms=5, mew=1.0, zorder=5)
-        if found.law:
+        if fit:
             dashes = ((), (4, 2), (1.5, 1.5))[k]
-            law = [found.law.law(size, D) for size in line.tolist()]
+            law = [fit.law(size, D) for size in line.tolist()]
             axes.plot(line, law, color=INK, lw=1.0, dashes=dashes or (None, None), zorder=3)
     handles = [
-        Line2D([], [], color=GREY, marker=marks[k], ms=4.5, lw=1.0 if found.law else 0,
+        Line2D([], [], color=GREY, marker=marks[k], ms=4.5, lw=1.0 if fit else 0,
                dashes=((), (4, 2), (1.5, 1.5))[k] or (None, None), label=f"D = {digits.short(D)}")
         for k, D in enumerate(lengths)
     ]  # fmt: skip

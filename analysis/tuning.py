@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 from analysis import digits
+from analysis.checks import settings
 from analysis.intervals import t_quantile
 from analysis.jsonable import jsonable
 from analysis.table import Table
@@ -144,6 +145,7 @@ class Tuning:
         degrees: of sigma.
         law: None where the bowls identify none; `why` says it.
         batches: bowls over the batch, each of the losses at the best rates.
+        mixed: sizes, lengths and batches at which runs of one rate differ in more than their seed.
     """
 
     bowls: tuple[Bowl, ...]
@@ -152,6 +154,7 @@ class Tuning:
     law: RateFit | None
     why: str
     batches: tuple[Bowl, ...] = ()
+    mixed: int = 0
 
     @property
     def edges(self) -> tuple[Bowl, ...]:
@@ -179,6 +182,11 @@ class Tuning:
         return -math.log(a.loss / b.loss) / math.log(a.tokens / b.tokens)
 
     def warnings(self) -> Iterator[str]:
+        if self.mixed:
+            yield (
+                f"runs of one size, length, batch and rate differ in more than their seed at {self.mixed} of the bowls: "
+                "a bowl through several settings says nothing of either"
+            )
         for end in ("lowest", "highest"):
             there = [b for b in self.edges if b.status == f"at the {end}"]
             if there:
@@ -260,15 +268,19 @@ def tune(table: Table, *, sigma: float | None = None) -> Tuning:
     Raises:
         InputError: a column is missing, or nowhere were three rates tried.
     """
+    if sigma is not None and not 0 < sigma < 1:
+        raise InputError(f"sigma={sigma:g}: wanted the seed noise as a share of the loss, such as 0.003")
     table = _ended(table)
     params, tokens, rate = table.positive("params", "tokens", "learning_rate")
     batch = table["batch_tokens"] if table.has("batch_tokens") else np.full(len(table), np.nan)
     loss = _losses(table)
-    drafts = []
+    cell = settings(table)
+    drafts, mixed = [], 0
     for N, D, B in dict.fromkeys(zip(params, tokens, np.nan_to_num(batch), strict=True)):
         rows = (params == N) & (tokens == D) & (np.nan_to_num(batch) == B)
         if len(np.unique(rate[rows])) >= NEAREST - 1:
-            drafts.append((N, D, B or math.nan, _draft(np.log(rate[rows]), np.log(loss[rows]))))
+            drafts.append((float(N), float(D), float(B) or math.nan, _draft(np.log(rate[rows]), np.log(loss[rows]))))
+            mixed += len(np.unique(cell[rows])) > 1
     if not drafts:
         raise InputError(
             f"{table.source}: no size was trained at {NEAREST - 1} learning rates; "
@@ -278,7 +290,7 @@ def tune(table: Table, *, sigma: float | None = None) -> Tuning:
     noise = _noise([d for *_, d in drafts], sigma)
     bowls = tuple(_bowl(N, D, B, draft, noise) for N, D, B, draft in drafts)
     law, why = _law(bowls)
-    return Tuning(bowls, noise.sigma, noise.degrees, law, why, tuple(_batches(bowls, noise)))
+    return Tuning(bowls, noise.sigma, noise.degrees, law, why, tuple(_batches(bowls, noise)), mixed)
 
 
 # --- one bowl

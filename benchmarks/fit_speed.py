@@ -40,6 +40,7 @@ DRAWS = 4000
 SCIPY_STARTS, SCIPY_DRAWS = 90, 40  # measured, of 4,500 and 4,000
 SAME = 1e-6  # relative difference of objectives within which a start has ended at the optimum
 DELTA = 1e-3
+LIBRARIES = ("jax", "numpy", "scipy")
 HOFFMANN = (0.5267228, 6.0073404, 6.0179186, 0.33917084, 0.2849083)  # e, a, b, alpha, beta: where bootstraps begin
 
 
@@ -109,10 +110,18 @@ def by_lbfgs(start: np.ndarray, columns: Columns) -> float:
 def by_least_squares(start: np.ndarray, columns: Columns) -> float:
     from scipy.optimize import least_squares
 
-    tolerances = {"ftol": 1e-12, "xtol": 1e-12, "gtol": 1e-12}
     try:
         x = least_squares(
-            residuals, start, slopes, args=columns, loss="huber", f_scale=DELTA, x_scale="jac", **tolerances
+            residuals,
+            start,
+            slopes,  # pyright: ignore[reportArgumentType] - a function, though a stub wants its name
+            args=columns,
+            loss="huber",
+            f_scale=DELTA,
+            x_scale="jac",
+            ftol=1e-12,
+            xtol=1e-12,
+            gtol=1e-12,
         ).x
     except (ValueError, np.linalg.LinAlgError):  # the residuals of some starts are not finite
         return np.inf
@@ -213,10 +222,10 @@ def main() -> None:
     lines = [
         "# How long a fit takes",
         "",
-        f"`python benchmarks/fit_speed.py RUNS.csv`, {datetime.date.today()}, one core of {platform.machine()}, Python",
-        f"{platform.python_version()}, jax {version('jax')}, numpy {version('numpy')}, scipy {version('scipy')}; best of",
-        f"three, load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores. On a busy machine the clock counts the",
-        "others too: processor seconds compare.",
+        f"`python benchmarks/fit_speed.py RUNS.csv`, {datetime.date.today()}, one core of {platform.machine()},",
+        f"Python {platform.python_version()}, {', '.join(f'{name} {version(name)}' for name in LIBRARIES)}; best of",
+        f"three, load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores. On a busy machine the clock counts",
+        "the others too, and even processor seconds grow.",
         "",
         "Besiroglu's table (245 runs, the 5 worst dropped), 4,500 starts and 4,000 bootstrap refits:",
         "",
@@ -232,10 +241,10 @@ def main() -> None:
             for way in ways
         ),
         "",
-        f"SciPy was measured on {SCIPY_STARTS} of the 4,500 starts and {SCIPY_DRAWS} of the 4,000 draws and scaled. A",
-        f"start is at the optimum when its objective is within {SAME:g} of the lowest, relatively. Like for like: exact",
-        "slopes, tolerances of 1e-15 of the objective (L-BFGS-B) and 1e-12 (least_squares, Huber's loss), draws from the",
-        "optimum of all runs.",
+        f"SciPy was measured on {SCIPY_STARTS} of the 4,500 starts and {SCIPY_DRAWS} of the 4,000 draws and scaled.",
+        f"A start is at the optimum when its objective is within {SAME:g} of the lowest, relatively. Like for like:",
+        "exact slopes, tolerances of 1e-15 of the objective (L-BFGS-B) and 1e-12 (least_squares, Huber's loss),",
+        "draws from the optimum of all runs.",
         "",
         f"A fit from the defaults in a new process: {once[0]:.1f} s ({once[1]:.1f} s of the processor). Warm, with 200",
         f"bootstrap refits: {warm[0]:.2f} s ({warm[1]:.2f}).",

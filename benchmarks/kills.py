@@ -28,7 +28,7 @@ from scaling.ladder import transformer
 
 DATA = DataConfig("synthetic:order=1,symbols=8,bytes=1e6", "bytes")
 
-def study(n: int = 20, steps: int = 6000) -> Study:
+def study(n: int = 20, steps: int = 3000) -> Study:
     return Study("kills", "Does it hold together?", tuple(
         RunConfig(
             transformer(d_model, 1, d_head=8, n_vocab=257, n_ctx=16), tokens=64 * steps, batch=4, seed=seed, data=DATA,
@@ -115,8 +115,10 @@ def main() -> None:
                             break
                 if process.wait() == 0:
                     break
-            if tables(out) != wanted:
-                sys.exit(f"the table of study {studies} differs from the undisturbed one, after {dict(kills)}")
+            found = tables(out)
+            for got, expected in zip(found, wanted, strict=True):
+                if got != expected:
+                    sys.exit(f"after {dict(kills)} study {studies} says\n{got}\nundisturbed\n{expected}")
             same += 1
     kinds = ", ".join(f"{n} times {kind}" for kind, n in sorted(kills.items()))
     lines = [

@@ -9,7 +9,6 @@ best one lies at that end.
 
 import dataclasses
 import math
-from collections.abc import Mapping
 from typing import Any
 
 from scaling import rates
@@ -55,18 +54,18 @@ def study(
     return Study("learning-rate", "Which learning rate suits which size and length?", runs)
 
 
-def more(table: Mapping[str, Any], **settings: Any) -> tuple[RunConfig, ...]:
+def more(table: Any, **settings: Any) -> tuple[RunConfig, ...]:
     """Runs at two more rates wherever the lowest loss lies at an end of the grid; asked once, when all runs are done.
 
     Args:
-      table: the study's runs: columns params, tokens, batch_tokens, learning_rate, seed, loss (NaN if it diverged).
+      table: the study's runs, an `analysis.table.Table`.
       settings: as given to `study`.
     """
-    columns = ("params", "tokens", "batch_tokens", "learning_rate", "seed", "loss")
+    columns = ("params", "tokens", "batch_tokens", "learning_rate", "loss")
     status = table["status"] if "status" in table else ["done"] * len(table["loss"])
     found: dict[tuple[float, ...], dict[float, list[float]]] = {}
     for row, state in zip(zip(*(table[name] for name in columns), strict=True), status, strict=True):
-        params, tokens, batch, rate, _, loss = map(float, row)
+        params, tokens, batch, rate, loss = map(float, row)
         losses = found.setdefault((params, tokens, batch), {}).setdefault(rate, [])
         losses.append(math.log(loss) if state == "done" and loss > 0 else math.nan)
     added: dict[RunConfig, None] = {}

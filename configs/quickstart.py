@@ -12,7 +12,7 @@ Four groups of runs, each a training of one model:
 import dataclasses
 
 from configs.rates import learning_rate
-from scaling import counts
+from scaling import calibration
 from scaling.config import EvalConfig, ModelConfig, OptimConfig, RunConfig, Study
 from scaling.errors import InputError
 from scaling.ladder import ladder
@@ -21,11 +21,12 @@ FIRST_D = 2**17  # tokens
 SHAPES = ((8, 2), (16, 2), (24, 2), (40, 2), (64, 2), (80, 2), (128, 2), (128, 4), (192, 4), (256, 4), (384, 4))
 EPOCHS = 16  # of the repeated data: the held-out loss of all but the smallest models has then turned
 BATCH = 4  # sequences of 64 tokens: short runs lack updates more than they gain from large batches
-SPEED = 2 * 30e9  # FLOP/s of two cores of an AMD EPYC of 2023, small models' overheads counted as FLOP
+AROUND = 0.5  # minutes for the text before and the page after
+LEVELS = 30  # ever more sizes, doublings and seeds; the last would take years
 
 
 def study(minutes: float = 5, D: int = FIRST_D) -> Study:
-    """As many sizes, doublings of D and seeds as `minutes` (up to about 160) allow, at least 6, 4 and 2.
+    """As many sizes, doublings of D and seeds as `minutes` allow, at least 6, 4 and 2.
 
     Args:
       D: the smallest of the grid's numbers of tokens. The largest is 8 D, so that a small text can be taken as it is:
@@ -34,8 +35,9 @@ def study(minutes: float = 5, D: int = FIRST_D) -> Study:
     if D < 512 or D % 512:
         raise InputError(f"D={D} is not a positive multiple of 512; the nearest is {max(1, round(D / 512)) * 512}")
     fitting = None
-    for level in range(len(SHAPES) - 5):
-        runs = _runs(D, n_sizes=6 + level, n_data=4 + (level // 3 if D == FIRST_D else 0), n_seeds=2 + level // 2)
+    for level in range(LEVELS):
+        n_sizes = min(6 + level, len(SHAPES))
+        runs = _runs(D, n_sizes=n_sizes, n_data=4 + (level // 3 if D == FIRST_D else 0), n_seeds=2 + level // 2)
         if _minutes(runs) > minutes:
             break
         fitting = runs
@@ -66,6 +68,5 @@ def _runs(D: int, n_sizes: int, n_data: int, n_seeds: int) -> tuple[RunConfig, .
 
 
 def _minutes(runs: tuple[RunConfig, ...]) -> float:
-    """About how long the runs take, with half a minute for text, programs and the page."""
-    flops = sum(run.tokens * (counts.flops_per_token(run.model)["flops_total"] + 1e5) for run in runs)
-    return 0.5 + 0.1 * len({run.model for run in runs}) + flops / SPEED / 60
+    """About how long the runs take on two cores that have compiled none of their programs yet."""
+    return AROUND + calibration.seconds(runs) / 60

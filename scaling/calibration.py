@@ -290,9 +290,9 @@ def _worker(device: str, core: int, tasks: Any, found: dict, starts: list[float]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        if not process.stdout.readline():
+        if not (line := process.stdout.readline()):
             return
-        starts.append(time.monotonic() - began)
+        starts.append(json.loads(line)["start"] if device == "cpu" else time.monotonic() - began)
         while True:
             try:
                 program, lanes = tasks.get_nowait()

@@ -38,6 +38,9 @@ def matched(N: int, n_layer: int, *, ff_ratio: float = 4.0, d_head: int = 16, **
         InputError: no such shape, for the model would be narrower than a head, or too small for N to be met.
     """
 
+    if min(N, n_layer, ff_ratio, d_head) <= 0:
+        raise InputError(f"N={N}, n_layer={n_layer}, ff_ratio={ff_ratio} and d_head={d_head} must all be above 0")
+
     def ff(width: int) -> int:
         return round(N / (2 * n_layer * width)) - 2 * width  # N = 2 d_model n_layer (2 d_attn + d_ff)
 

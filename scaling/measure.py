@@ -56,7 +56,7 @@ class Measurements:
           InputError: a source of `eval.transfer` has no tokens here, or a stream is too short.
         """
         self.functions, self.runs, self.examples = compiled(runs[0]), runs, examples
-        self.first = runs[0]
+        self.first, self.steps = runs[0], [frozenset(run.eval_steps) for run in runs]
         model, wanted = self.first.model, self.first.eval
         for name in wanted.transfer:
             if name not in transfer_tokens:
@@ -87,7 +87,7 @@ class Measurements:
 
         Only the lanes of runs that are due are computed, filled up to a power of two. params: lanes first.
         """
-        due = {r for r, run in enumerate(self.runs) if done in run.eval_steps}
+        due = {r for r, steps in enumerate(self.steps) if done in steps}
         lanes = [i for i, lane in enumerate(segment.lanes) if due & set(lane.runs)]
         if not lanes:
             return {}
@@ -103,7 +103,7 @@ class Measurements:
             """Values of the computed lanes, one row: 1 r ..., NaN for runs that are not due."""
             values = np.asarray(values)
             row = np.full((1, len(self.runs), *values.shape[1:]), np.nan, np.float32)
-            for i, value in reversed(list(zip(lanes, values, strict=True))):
+            for i, value in zip(lanes, values, strict=True):
                 row[0, [r for r in segment.lanes[i].runs if r in due]] = value
             return row
 
@@ -122,6 +122,12 @@ class Measurements:
             own = np.stack([grouped(one.examples(0, wanted.train_windows)) for one in order])
             found["train_eval_loss"] = by_run(self.functions.own_loss(params, own)["positions"].mean(-1))
         return found
+
+
+def compile_ahead(run: RunConfig, params: Any) -> None:
+    """Compiles the measurement of the held-out loss. params: shapes, lanes first."""
+    windows = grouped(np.zeros((run.eval.windows, run.model.n_ctx + 1), np.int32))
+    compiled(run).loss.lower(params, jax.ShapeDtypeStruct(windows.shape, windows.dtype)).compile()
 
 
 def grouped(windows: np.ndarray) -> np.ndarray:

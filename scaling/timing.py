@@ -34,7 +34,7 @@ def main() -> None:
     from scaling import train
 
     jax.devices()
-    print(json.dumps({"ready": True}), flush=True)
+    print(json.dumps({"start": time.process_time()}), flush=True)
     for line in sys.stdin:
         asked = json.loads(line)
         run = config.from_dict(RunConfig, asked["run"])

@@ -135,6 +135,7 @@ def compile_ahead(runs: Sequence[RunConfig]) -> None:
         hyper, state = hyper_of(runs, segment), abstract_state(runs, segment)
         tokens = (CHUNK, len(segment.lanes), first.batch, first.model.n_ctx + 1)
         functions.update.lower(hyper, state, jax.ShapeDtypeStruct(tokens, np.int32), 1).compile()
+        measure.compile_ahead(first, state.params)
     functions.init.lower(hyper_of(runs, packs.segments(runs)[0])).compile()
 
 

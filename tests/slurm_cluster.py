@@ -113,6 +113,7 @@ def cluster(folder: Path) -> Iterator[None]:
         logs = "\n".join(f"{log.name}:\n{log.read_text()[-2000:]}" for log in sorted(folder.glob("*.log")))
         raise AssertionError(f"{error}\n{logs}") from None
     finally:
+        _cancel_all()
         for process in reversed(started):
             process.send_signal(signal.SIGTERM)
         for process in reversed(started):
@@ -124,6 +125,17 @@ def cluster(folder: Path) -> Iterator[None]:
         os.environ.pop("SLURM_CONF")
         if before is not None:
             os.environ["SLURM_CONF"] = before
+
+
+def _cancel_all() -> None:
+    """So that no job outlives the cluster: what is still there is told to stop, and later killed."""
+    for words in (["--user=root"], ["--user=root", "--signal=KILL", "--full"]):
+        subprocess.run(["scancel", *words], capture_output=True, timeout=30)
+        end = time.monotonic() + 15
+        while time.monotonic() < end:
+            if not subprocess.run(["squeue", "--noheader"], capture_output=True, text=True, timeout=30).stdout.strip():
+                return
+            time.sleep(0.5)
 
 
 _MUNGE = {"key-file": "key", "socket": "socket", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}

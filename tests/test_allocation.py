@@ -2,6 +2,7 @@
 
 import json
 
+import known_runs
 import numpy as np
 import pytest
 
@@ -74,6 +75,16 @@ def test_a_budget_far_beyond_the_runs_is_called_a_guess(tables):
 def test_mixed_settings_are_told(tables):
     halves = tables["isoflop"].with_columns(dataset=np.array(["a", "b"] * 22 + ["a"]))
     assert any("mix 2 values of dataset: choose one of each with --where" in note for note in allocate(halves).warnings)
+
+
+def test_the_runs_of_a_study_are_split_by_their_surface():
+    diverged = known_runs.run((64, 4), 2**26, np.nan, status="diverged")
+    found = allocate(known_runs.table([*known_runs.grid(), diverged]))
+    assert found.method == "surface, chinchilla"
+    low, high = found.a_interval
+    assert low < known_runs.SURFACE.beta / (known_runs.SURFACE.alpha + known_runs.SURFACE.beta) < high
+    assert max(p.flops for p in found.points) < diverged["flops"] / 10
+    assert any("diverged" in note for note in found.warnings)
 
 
 def test_besiroglus_runs_give_their_exponent_and_tokens_per_parameter(shared):

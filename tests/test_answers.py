@@ -64,8 +64,15 @@ def branched(change: float = 0.003) -> Table:
         for D in (2**17, 2**18, 2**19):
             loss = float(SURFACE(12 * 2 * shape[0] ** 2, D))
             rows += [
-                run(shape, D, loss * math.exp(change), schedule="wsd", warmup=2**13 / D, steps_trained=D / 1024 / 2),
-                run(shape, D, loss, steps_trained=D / 1024),
+                run(
+                    shape,
+                    D,
+                    loss * math.exp(change),
+                    schedule="wsd",
+                    warmup=2**13 / D,
+                    flops_trained=144 * shape[0] ** 2 * D / 2,
+                ),
+                run(shape, D, loss, flops_trained=144 * shape[0] ** 2 * D),
             ]
     return known_runs.table(rows)
 
@@ -100,6 +107,13 @@ def test_a_sweep_of_rates_asks_for_no_law_of_size_and_warns_of_no_rate(found):
     assert "LR = " in swept.text()
 
 
+def test_a_sweep_that_has_only_begun_is_no_sweep_yet():
+    table = sweep()
+    begun = table.with_columns(status=np.where(table["learning_rate"] > 0.01, "running", "done"))
+    assert answers.sweep(begun) is None
+    assert answers.sweep(table.with_columns(status=np.full(len(table), "running"))) is None
+
+
 def test_the_best_sizes_of_known_profiles_are_found(found):
     low, high = found["profiles"].answers.profiles.allocation.a_interval
     budgets = np.array([1e10, 1e11])
@@ -123,14 +137,13 @@ def test_the_shape_that_made_the_losses_is_the_base_and_its_ratios_the_best():
 
 
 def test_seeds_alone_exceed_the_noise_of_shapes_as_often_as_it_says():
-    inside = []
-    for seed in range(60):
+    inside, table = [], shaped(seeds=2)
+    for seed in range(200):
         rng = np.random.default_rng(seed)
-        table = shaped(seeds=2)
         found = shapes.find(table.with_columns(loss=3.5 * np.exp(0.003 * rng.normal(size=len(table)))))
         assert found is not None
         inside += [abs(c) < found.half(k) for p in found.panels for c, k in zip(p.change, p.seeds, strict=True) if c]
-    assert 0.92 < np.mean(inside) < 0.98
+    assert 0.93 < np.mean(inside) < 0.97
 
 
 def test_without_seeds_the_noise_of_shapes_is_said_to_be_unknown():
@@ -146,7 +159,7 @@ def test_branches_are_held_against_runs_of_their_own_length_and_the_saving_is_to
     assert [t.params for t in found.trunks] == [6144, 24576]
     np.testing.assert_allclose(found.changes, math.expm1(0.003), rtol=1e-9)
     text = " ".join(found.sentences())
-    assert "50 % fewer" in text
+    assert "50 % less" in text
     assert "They end 0.30 %" in text
     alone = branched().where(branched()["schedule"] == "wsd", "cosine")
     bare = cooldowns.find(alone)

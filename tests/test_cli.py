@@ -198,9 +198,9 @@ def test_settings_can_be_given_together_or_one_by_one(mine, run):
 
 
 def test_the_status_of_a_study_is_a_table_and_json(mine, run, tmp_path):
-    from scaling import study
+    from scaling import question, study
 
-    study.prepare(study.load(str(mine), {}), tmp_path / "out", say=lambda line: None)
+    study.prepare(question.load(str(mine), {}), tmp_path / "out", say=lambda line: None)
     code, out, _ = run("study", "status", tmp_path / "out", "--json")
     assert code == 0
     rows = json.loads(out)

@@ -150,12 +150,26 @@ def test_a_fit_whose_floor_lies_above_the_lowest_loss_gives_no_number_there():
     assert np.isnan(gain.value)
 
 
+def test_a_gain_that_nothing_bounds_is_said_in_words():
+    found = compare(grid(), grid(1.3, seed=1))
+    vague = dataclasses.replace(found.A, covariance=1e6 * found.A.covariance)
+    gain = gain_at((vague, found.B), found.gains[1].loss)
+    assert (gain.low, gain.high) == (0.0, np.inf)
+    assert "the fits do not bound it" in dataclasses.replace(found, gains=(gain,)).text()
+
+
 def test_a_law_that_the_runs_contradict_gives_no_verdict():
     found = compare(grid(noise=0.0), grid(1.3, noise=0.0))
     odd = dataclasses.replace(found.gains[-1], low=0.4, value=0.5, high=0.6, by_runs=1.3)
     cut = dataclasses.replace(found, gains=(odd,))
     assert odd.contradicted
     assert "the law and the runs themselves disagree" in cut.text()
+
+
+def test_a_doubtful_fit_gives_no_verdict():
+    found = compare(grid(noise=0.0), grid(1.3, noise=0.0))
+    cut = dataclasses.replace(found, B=dataclasses.replace(found.B, status="flat direction"))
+    assert "cannot be told: the fit of B is doubtful" in cut.text()
 
 
 def test_runs_far_from_the_best_sizes_are_left_out_and_counted():

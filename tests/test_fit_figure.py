@@ -1,5 +1,6 @@
 """The figure of a fit shows the law, its band and every run, marked by what became of it."""
 
+import dataclasses
 import io
 
 import numpy as np
@@ -57,6 +58,13 @@ def test_what_the_law_leaves_of_a_run_is_in_percent(fitted):
     off = 100 * (table["loss"] / fitted.law(table["params"], table["tokens"]) - 1)
     kept = np.sort(np.clip(off, *right.get_ylim()))
     np.testing.assert_allclose(np.sort(np.asarray(shown, float)), kept, atol=1e-9)
+
+
+def test_a_doubtful_fit_has_no_band(fitted):
+    doubtful = dataclasses.replace(fitted, status="flat direction")
+    with_, without = (fit_figure.draw(f, surface()).axes[0] for f in (fitted, doubtful))
+    assert len(with_.collections) - len(without.collections) == 5
+    assert without.get_title(loc="left") == "chinchilla, no band: flat direction"
 
 
 def test_a_law_of_one_column_is_a_curve_over_its_runs():

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from analysis import frontier
-from analysis.envelope import envelope
 from analysis.batch_size import with_minima
+from analysis.envelope import envelope
 from analysis.laws import Chinchilla, KaplanBCrit, KaplanND
 from analysis.table import Table
 from scaling.errors import InputError

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import stat
 import subprocess
@@ -492,6 +493,24 @@ def test_a_dry_run_shows_files_command_and_cost_and_writes_nothing(target, launc
     assert f"$ {targets.TARGETS[target].CLIENT} " in out
     assert "in total" in out
     assert [path.name for path in tmp_path.iterdir()] == ["mine.py"]
+
+
+PAGES = sorted((Path(__file__).parents[1] / "docs" / "launch").glob("*.md"))
+SHOWN = [
+    shlex.split(line)[2:]
+    for page in PAGES
+    for line in page.read_text().splitlines()
+    if line.startswith("    scaling launch")
+]
+
+
+@pytest.mark.parametrize("words", SHOWN, ids=lambda words: f"{words[2]}, {words[4]}")
+def test_the_commands_of_the_manual_can_be_typed(words, capsys, monkeypatch, cache):
+    monkeypatch.chdir(Path(__file__).parents[1])
+    with pytest.raises(SystemExit) as end:
+        cli.main(["launch", *words, "--dry-run"])
+    assert end.value.code in (0, None)
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("target", [target for target in TARGETS if target != "local"])

@@ -1,6 +1,7 @@
 """Generated batch scripts on a real Slurm cluster of two nodes: arrays, TERM, requeueing, two processes of one run."""
 
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -12,7 +13,7 @@ import slurm_cluster
 
 from launch import slurm, submit
 from launch.request import Request
-from scaling import chips
+from scaling import chips, study
 
 pytestmark = pytest.mark.slow
 
@@ -89,7 +90,7 @@ def hurried(name: str) -> bool:
 
 def request(program: Path, out: Path, **fields) -> Request:
     return Request(
-        "configs.quickstart",
+        fields.pop("config", "configs.quickstart"),
         chips.accelerator(fields.pop("on", "cpu")),
         str(out),
         name=fields.pop("name"),
@@ -125,3 +126,62 @@ def test_a_cancelled_job_saves_and_stays_away(cluster, shared_disk, stand_in):
     assert (shared_disk / "out/1/saved").exists()
     time.sleep(2)
     assert over("cancelled")
+
+
+CONFIG = """
+import dataclasses
+from scaling.config import *
+from scaling.ladder import transformer
+def study():
+    data = DataConfig("synthetic:order=1,symbols=8,bytes=3e6", "bytes")
+    model = transformer(32, 2, d_head=8, n_vocab=257, n_ctx=64)
+    one = RunConfig(model, tokens=2**20, batch=16, data=data, eval=EvalConfig(windows=16))
+    return Study("mine", "?", tuple(dataclasses.replace(one, seed=seed) for seed in range(4)))
+"""
+
+
+def losses(folder: Path) -> dict[str, float]:
+    """Run -> last held-out loss, of those that are done."""
+    whole = study.read(folder)
+    ended = [(pack, done) for pack in whole.packs if (done := whole.done(pack))]
+    return {run.id: loss for pack, done in ended for run, loss in zip(pack.runs, done["loss"], strict=True)}
+
+
+def test_an_array_that_was_interrupted_leaves_the_runs_that_this_machine_leaves(cluster, shared_disk, monkeypatch):
+    config, here, there = shared_disk / "mine.py", shared_disk / "here", shared_disk / "there"
+    config.write_text(CONFIG)
+    monkeypatch.setenv("SCALING_CACHE", str(shared_disk / "cache"))
+    (shared_disk / "cache").mkdir()
+    program = Path(sys.executable).with_name("scaling")
+    wish = request(program, there, name="real", tasks=2, config=str(config), data=str(shared_disk / "cache"))
+    launched(wish, shared_disk)
+    slurm_cluster.wait_for((there / "study.json").exists, "study that has begun")
+    time.sleep(8)  # within the first runs, which take longer
+    [second] = [job for job in slurm_cluster.jobs("real") if job.endswith("_2")]
+    slurm_cluster.command("scancel", "--signal=TERM", second)
+    slurm_cluster.wait_for(lambda: slurm_cluster.jobs("real").get(second) == "PENDING", "requeued element")
+    slurm_cluster.wait_for(lambda: hurried("real"), "start of the requeued element")
+    slurm_cluster.wait_for(lambda: over("real"), "end of the array", 300)
+    for part in ("1/2", "2/2"):
+        subprocess.run([program, "study", "run", config, "--out", here, "--shard", part], check=True)
+    assert losses(there) == pytest.approx(losses(here), abs=1e-5)
+    assert len(losses(there)) == 4
+
+
+def test_a_run_on_two_nodes_is_the_run_on_one(cluster, shared_disk, monkeypatch):
+    program = Path(sys.executable).with_name("scaling")
+    known = subprocess.run([program, "study", "run", "--help"], capture_output=True, text=True).stdout
+    if "--distributed" not in known:
+        pytest.skip("scaling study run has no --distributed yet")
+    config, here, there = shared_disk / "mine.py", shared_disk / "here", shared_disk / "there"
+    config.write_text(CONFIG.replace("2**20", "2**16").replace("range(4)", "range(1)"))
+    monkeypatch.setenv("SCALING_CACHE", str(shared_disk / "cache"))
+    (shared_disk / "cache").mkdir()
+    subprocess.run([program, "study", "run", config, "--out", here], check=True)
+    mesh = (("data", 2),)
+    wish = request(
+        program, there, on="cpu:2", name="two", config=str(config), mesh=mesh, data=str(shared_disk / "cache")
+    )
+    launched(wish, shared_disk)
+    slurm_cluster.wait_for(lambda: over("two"), "end of the job", 300)
+    assert losses(there) == pytest.approx(losses(here), abs=1e-4)

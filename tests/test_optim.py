@@ -24,8 +24,14 @@ def rate(run: RunConfig, step: int) -> float:
     warmup = run.warmup_steps
     if step < warmup:
         return run.optim.learning_rate * (step + 1) / warmup
+    left = run.steps - step
     if run.optim.schedule == "constant":
         return run.optim.learning_rate
+    if run.optim.schedule == "linear":
+        return run.optim.learning_rate * left / (run.steps - warmup)
+    if run.optim.schedule == "wsd":
+        cooldown = np.ceil(run.optim.decay * run.steps)
+        return run.optim.learning_rate * (1 - np.sqrt(max(0, 1 - left / cooldown)))
     return run.optim.learning_rate * 0.5 * (1 + np.cos(np.pi * (step - warmup) / (run.steps - warmup)))
 
 
@@ -99,6 +105,10 @@ RUNS = (
     dataclasses.replace(RUN, optim=dataclasses.replace(RUN.optim, warmup=0.0)),
     dataclasses.replace(RUN, optim=dataclasses.replace(RUN.optim, warmup=0.99)),
     dataclasses.replace(RUN, tokens=RUN.batch_tokens),
+    dataclasses.replace(RUN, optim=OptimConfig(schedule="linear", warmup_tokens=5 * RUN.batch_tokens)),
+    dataclasses.replace(RUN, optim=OptimConfig(schedule="wsd", warmup_tokens=5 * RUN.batch_tokens)),
+    dataclasses.replace(RUN, optim=OptimConfig(schedule="wsd", warmup=0.0, decay=1.0)),
+    dataclasses.replace(RUN, optim=OptimConfig(schedule="wsd", warmup_tokens=1, decay=0.01)),
 )
 
 
@@ -108,6 +118,16 @@ def test_each_run_of_a_pack_has_the_schedule_of_its_own_config():
     for rates, run in zip(found, RUNS, strict=True):
         wanted = [rate(run, step) for step in range(run.steps)]
         np.testing.assert_allclose(rates[: run.steps], wanted, rtol=1e-5, atol=1e-6 * run.optim.learning_rate)
+
+
+def test_branches_have_the_rates_of_their_trunk_to_the_last_bit():
+    """Else a run on a trunk would not be the run that is trained alone."""
+    cooling = OptimConfig(learning_rate=3e-3, schedule="wsd", warmup_tokens=5 * RUN.batch_tokens)
+    runs = tuple(dataclasses.replace(RUN, tokens=n * RUN.batch_tokens, optim=cooling) for n in (20, 40, 97))
+    found = np.array(jax.vmap(lambda s: jax.vmap(s)(jnp.arange(STEPS)))(optim.Schedule.of(runs)))  # r s
+    for rates, run in zip(found, runs, strict=True):
+        shared = min(run.steps - run.decay_steps, STEPS)
+        np.testing.assert_array_equal(rates[:shared], found[-1, :shared])
 
 
 def test_the_warm_up_rises_to_the_peak_and_the_cosine_ends_near_zero():

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analysis import records
 from analysis.paired import clustered, paired
 from scaling import record, study, train
 from scaling.config import DataConfig, EvalConfig, OptimConfig, RunConfig, Study
@@ -44,6 +45,9 @@ def test_windows_of_one_document_are_not_taken_for_independent():
         clustered(values, np.zeros(200))
 
 
+OTHER = "synthetic:order=1,symbols=8,bytes=5e5"
+
+
 @pytest.fixture(scope="module")
 def trained(cache, tmp_path_factory) -> study.StudyFolder:
     """Two tiny runs of one program, one of them with a learning rate that learns nothing."""
@@ -59,14 +63,21 @@ def trained(cache, tmp_path_factory) -> study.StudyFolder:
             batch=4,
             data=DataConfig(f"text:{folder}/train*.txt", "bytes", f"text:{folder}/held*.txt"),
             optim=OptimConfig(rate),
-            eval=EvalConfig(windows=64, per_octave=1, octaves=1),
+            eval=EvalConfig(64, per_octave=1, octaves=1, noise=2, transfer=(OTHER,), train_windows=8),
         )
         for rate in (1e-2, 1e-9)
     ]
     whole = study.prepare(Study("paired", "?", tuple(rates)), folder / "study", say=lambda text: None)
-    stream = tokens.open_tokens(Path(next(iter(whole.tokens.values()))))
     for pack in whole.packs:
-        train.train([one.config for one in pack.runs], stream.train, stream.validation, whole.pack_folder(pack))
+        of_run = pack.runs[0]
+        stream, other = (tokens.open_tokens(Path(whole.tokens[id])) for id in (of_run.tokens_id, *of_run.transfer_ids))
+        train.train(
+            [one.config for one in pack.runs],
+            stream.train,
+            stream.validation,
+            whole.pack_folder(pack),
+            transfer_tokens={OTHER: other.validation},
+        )
     return whole
 
 
@@ -86,3 +97,22 @@ def test_the_difference_is_that_of_the_final_losses(trained):
     assert paired(trained.path, better, better).interval == (0, 0)
     with pytest.raises(InputError, match="no run 'other'"):
         paired(trained.path, better, "other")
+
+
+def test_what_was_measured_on_the_way_is_in_the_tables(trained):
+    found = records.read(trained.path)
+    runs, curves = found.runs, found.curves
+    learnt, still = runs.matching("run", trained.runs[0]), runs.matching("run", trained.runs[1])
+    first = still["loss_initial"][0]
+    for name in (f"loss_on_{OTHER}", "loss_on_train"):
+        assert still[name][0] == pytest.approx(first, abs=0.1)  # about ln n_vocab on any text
+    assert learnt["loss_on_train"][0] < first - 1
+    assert learnt[f"loss_on_{OTHER}"][0] > learnt["loss"][0]  # of that text it has seen nothing
+    np.testing.assert_array_equal(runs["flops_trained"], runs["flops"])  # no other run shared the work
+    later = curves["step"] == 40
+    assert (curves["noise_trace"][later] > 0).all()
+    history = record.read_history(trained.pack_folder(trained.packs[0]))
+    assert history is not None
+    small, whole = history["noise_sq"][-1, 0, [0, -1]].astype(float)  # parts of one sequence, and the batch of four
+    assert curves["noise_trace"][later][0] == pytest.approx((small - whole) / (1 / 16 - 1 / 64))
+    assert curves["grad_square"][later][0] == pytest.approx((64 * whole - 16 * small) / 48)

@@ -120,6 +120,12 @@ def test_a_plan_far_beyond_the_runs_says_of_which_column_and_is_called_a_guess(f
     assert plan(fitted, 1e20).warnings == ()
 
 
+def test_other_answers_beyond_the_runs_are_told_too(fitted):
+    notes = plan(fitted, 1e21, params=1e8, inference_tokens=1e13).notes
+    assert any(note.startswith("given N: D = 1.67T is 16.7 times the largest fitted") for note in notes)
+    assert any(note.startswith("served: D = ") for note in notes)
+
+
 def test_a_size_below_the_runs_is_told_too(fitted):
     assert "times below the smallest fitted, 10M" in plan(fitted, 1e15).warnings[0]
 
@@ -180,6 +186,13 @@ def test_the_ladder_spans_two_decades_and_holds_the_sizes_that_the_law_would_cho
         cost = sum(6 * rung.shape.params * rung.tokens * length for length in LENGTHS)
         assert rung.share == pytest.approx(cost / 1e22)
     assert sum(rung.share for rung in found.ladder) < 0.1
+
+
+def test_a_law_whose_best_size_hardly_grows_has_no_ladder(fitted):
+    flat = dataclasses.replace(
+        fitted, law=Chinchilla(E=1e-7, A=46.0, B=3.55, alpha=0.52, beta=0.0106), draws=np.zeros((0, 5))
+    )
+    assert plan(flat, 1e15).ladder == ()
 
 
 def test_sizes_too_small_for_a_standard_shape_are_left_out_of_the_ladder(fitted):

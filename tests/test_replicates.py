@@ -27,13 +27,15 @@ def test_seed_noise_is_measured_and_the_wrong_form_fails_against_it():
     assert weighted.law.L_inf == pytest.approx(1.5, abs=0.05)
 
 
-def seeded(sigma: np.ndarray | float, seeds: int, seed: int = 0, **settings: np.ndarray) -> Table:
+def seeded(sigma: np.ndarray | float, seeds: int, seed: int = 0, columns: dict | None = None) -> Table:
     """L(N) on six sizes, each with so many seeds; sigma may differ from size to size."""
     sizes = np.geomspace(1e5, 1e9, 6)
     N = np.repeat(sizes, seeds)
     noise = np.repeat(np.broadcast_to(sigma, 6), seeds) * np.random.default_rng(seed).normal(size=len(N))
     loss = KaplanN(8.8e13, 0.076)(N) * np.exp(noise)
-    return Table.from_columns({"params": N, "seed": np.tile(np.arange(float(seeds)), 6), "loss": loss, **settings})
+    return Table.from_columns(
+        {"params": N, "seed": np.tile(np.arange(float(seeds)), 6), "loss": loss, **(columns or {})}
+    )
 
 
 def test_runs_of_different_experiments_are_no_replicates():
@@ -44,7 +46,7 @@ def test_runs_of_different_experiments_are_no_replicates():
         "d_attn": np.tile([64.0, 128.0], 6),
         "rotary": np.tile(["yes", "no"], 6),
     }.items():
-        assert replicates(seeded(0.01, 2, **{name: values})) is None, name
+        assert replicates(seeded(0.01, 2, columns={name: values})) is None, name
 
 
 def test_what_came_of_a_run_does_not_make_it_another_experiment():
@@ -52,17 +54,23 @@ def test_what_came_of_a_run_does_not_make_it_another_experiment():
     outcomes = {
         name: rng.uniform(2, 3, 12) for name in ("train_loss", "loss_initial", "seconds", "bits_per_byte", "error")
     }
-    noise = replicates(seeded(0.01, 2, run=np.array([f"r{i}" for i in range(12)]), **outcomes))
+    noise = replicates(seeded(0.01, 2, columns={"run": [f"r{i}" for i in range(12)], **outcomes}))
     assert noise is not None
     assert noise.degrees == 6
 
 
+def slope(table: Table) -> float:
+    noise = replicates(table)
+    assert noise is not None
+    return noise.slope
+
+
 def test_noise_that_differs_with_size_is_believed_only_where_it_is_significant():
     steep = 0.01 * np.geomspace(1, 0.05, 6)
-    assert replicates(seeded(steep, 6)).slope == pytest.approx(-0.325, abs=0.1)
-    equal = [replicates(seeded(0.01, 3, seed)).slope for seed in range(200)]
-    assert np.mean(np.array(equal) != 0) == pytest.approx(0.05, abs=0.05)
-    assert replicates(seeded(steep, 2)).slope == 0, "six degrees of freedom are too few to believe a slope"
+    assert slope(seeded(steep, 6)) == pytest.approx(-0.325, abs=0.1)
+    believed = np.mean([slope(seeded(0.01, 3, seed)) != 0 for seed in range(200)])
+    assert believed == pytest.approx(0.05, abs=0.05)
+    assert slope(seeded(steep, 2)) == 0, "six degrees of freedom are too few to believe a slope"
 
 
 def test_weights_from_replicates_keep_the_intervals_honest():

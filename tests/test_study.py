@@ -259,7 +259,7 @@ def test_a_config_whose_code_raises_is_one_line_that_says_where(code, message, t
 def test_an_unknown_key_names_the_nearest_and_not_all(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(CONFIG)
-    with pytest.raises(InputError, match="did you mean 'model.d_model'") as error:
+    with pytest.raises(InputError, match=r"did you mean 'model\.d_model'") as error:
         question.load(str(path), {"model.d_modle": "3"})
     assert len(str(error.value)) < 200
     assert list(question.keys(str(path)))[:3] == ["n", "D", "name"]
@@ -304,7 +304,7 @@ def test_what_neither_memory_nor_disk_can_hold_is_refused_in_one_line(tmp_path):
     with pytest.raises(InputError, match="GiB of memory, this machine has") as error:
         prepare(tmp_path, a_run(large))
     assert "\n" not in str(error.value)
-    with pytest.raises(InputError, match="GB of disk, .* GB are free"):
+    with pytest.raises(InputError, match=r"GB of disk, .* GB are free"):
         calibration.check([[a_run(large)]], layout.Layout("gpu", 1, 1), calibration.Costs("gpu"), tmp_path)
 
 

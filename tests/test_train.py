@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from scaling import packs, record, step, train
+from scaling import measure, packs, record, step, train
 from scaling.config import EvalConfig, RunConfig
 from scaling.data.batches import Batches
 from scaling.errors import InputError
@@ -317,3 +317,20 @@ def test_the_loss_on_training_windows_is_that_of_the_first_examples(pair, stream
         [dataclasses.replace(run, eval=EvalConfig(8, 1, 2, train_windows=4)) for run in still], stream, tmp_path
     )
     np.testing.assert_allclose(history["train_eval_loss"], np.tile(history["train_loss"][0], (4, 1)), rtol=1e-5)
+
+
+def test_nothing_that_was_compiled_ahead_is_compiled_again(tiny):
+    run = dataclasses.replace(tiny, model=dataclasses.replace(tiny.model, d_ff=20))  # nobody else's program
+    train.compile_ahead([run])
+    compiled: list[str] = []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, duration_secs, **kwargs: compiled.append(event) if "backend_compile" in event else None
+    )
+    hyper = train.hyper_of([run], packs.segments([run])[0])
+    functions, windows = train.compiled(run), np.zeros((1, 8, 17), np.int32)
+    state = functions.init(hyper)
+    state, _ = functions.update(hyper, state, np.zeros((train.CHUNK, 1, 4, 17), np.int32), 3)
+    measure.compiled(run).loss(state.params, windows)
+    assert not compiled
+    jax.jit(lambda x: x + 1)(jax.numpy.ones(7))
+    assert compiled

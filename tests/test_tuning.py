@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis import tuning
+from analysis import study_plots, tuning
 from analysis.table import Table
 from analysis.tuning import tune
 from configs import learning_rate as sweep
@@ -135,6 +135,23 @@ def test_too_few_rates_to_bend_are_said():
     assert found.law is None
     with pytest.raises(InputError, match="no size was trained at 3 learning rates"):
         tune(losses(grid=GRID[:2]))
+
+
+def test_settings_that_are_mixed_at_one_rate_are_warned_about():
+    table = losses(seeds=2)
+    found = tune(table.with_columns(weight_decay=0.1 * table["seed"]))
+    assert found.mixed == len(found.bowls)
+    assert "differ in more than their seed" in next(found.warnings())
+    assert not tune(table).mixed
+
+
+def test_a_size_at_which_every_rate_diverged_has_no_say_and_a_figure_all_the_same():
+    table = losses()
+    lost = table["params"] == SIZES[0]
+    found = tune(changed(table, loss=np.where(lost, np.nan, table["loss"]), status=np.where(lost, "diverged", "done")))
+    assert [b.status for b in found.bowls if b.params == SIZES[0]] == ["too few rates"] * 2
+    assert found.law is not None
+    assert study_plots.learning_rates(found).axes
 
 
 def test_seeds_narrow_the_interval():

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from analysis import records, table
-from scaling import folders, record, study
+from scaling import claims, folders, question, record, status, study
 from scaling.config import to_dict
 
 CONFIG = """
@@ -40,14 +40,14 @@ def study(n: int = 3, steps: int = 3000, worst: float = 1e-2):
 RUN = """
 import sys
 from pathlib import Path
-from scaling import study, workers
+from scaling import question, study, workers
 from scaling.commands import arguments
 
 def run(config, out, *settings):
-    with study.lock(Path(out), arguments.say):
-        wanted = study.load(config, dict(item.split("=") for item in settings))
-        whole = study.prepare(wanted, Path(out), workers=2, say=arguments.say)
-        sys.exit(workers.run(whole, say=arguments.say).exit_code)
+    retry = "--retry" in settings
+    wanted = question.load(config, dict(item.split("=") for item in settings if item != "--retry"))
+    whole = study.prepare(wanted, Path(out), workers=2, say=arguments.say)
+    sys.exit(workers.run(whole, retry=retry, shared=True, say=arguments.say).exit_code)
 
 run(*sys.argv[1:])
 """
@@ -143,7 +143,7 @@ def test_a_study_killed_and_stopped_at_random_moments_ends_with_the_same_table(s
 @pytest.mark.skipif(sys.platform != "linux", reason="finds workers in /proc")
 def test_a_killed_worker_is_replaced_and_said_so(config, uninterrupted, tmp_path):
     process = start(config, tmp_path)
-    wait_for(lambda: any((tmp_path / "packs").glob("*/lock")))  # one of them trains
+    wait_for(lambda: any((tmp_path / "packs").glob("*/claim-*")))  # one of them trains
     time.sleep(1)
     os.kill(children(process)[0], signal.SIGKILL)
     code, said = finish(process)
@@ -156,7 +156,7 @@ def test_a_killed_worker_is_replaced_and_said_so(config, uninterrupted, tmp_path
 @pytest.mark.skipif(sys.platform != "linux", reason="finds workers in /proc")
 def test_a_coordinator_killed_alone_leaves_no_worker_behind(config, uninterrupted, tmp_path):
     process = start(config, tmp_path)
-    wait_for(lambda: any((tmp_path / "packs").glob("*/lock")))
+    wait_for(lambda: any((tmp_path / "packs").glob("*/claim-*")))
     left = children(process)
     process.kill()
     finish(process)
@@ -173,7 +173,7 @@ def test_stopping_saves_says_so_and_goes_on_later(number, after, config, uninter
     process = start(config, tmp_path, process_group=0)
     wait_for((tmp_path / "study.json").exists)
     if after == "while training":
-        wait_for(lambda: any((tmp_path / "packs").glob("*/lock")))
+        wait_for(lambda: any((tmp_path / "packs").glob("*/claim-*")))
         time.sleep(1.5)
     else:
         time.sleep(0.3)
@@ -187,19 +187,92 @@ def test_stopping_saves_says_so_and_goes_on_later(number, after, config, uninter
 
 
 @pytest.mark.slow
-def test_two_runs_of_one_study_at_once_train_nothing_twice(config, uninterrupted, tmp_path):
+def test_two_runs_of_one_study_at_once_share_it_and_train_nothing_twice(config, uninterrupted, tmp_path):
     first = start(config, tmp_path)
     wait_for((tmp_path / "study.json").exists)
     second = start(config, tmp_path)
-    code, _ = finish(first)
-    ended = time.time()
-    assert code == 0
-    code, said = finish(second)
-    assert code == 0
-    assert said.count("\n") == 1
-    assert f"{tmp_path} is being run by process {first.pid}; waiting for it to end" in said
-    assert max(path.stat().st_mtime for path in (tmp_path / "packs").rglob("*")) <= ended
+    assert [finish(each) for each in (first, second)] == [(0, ""), (0, "")]
     assert trained(tmp_path) == uninterrupted
+    packs = study.read(tmp_path).packs
+    assert all(claims.holder(tmp_path / "packs" / pack.id).number == 1 for pack in packs)  # pyright: ignore
+    pids = {claims.holder(tmp_path / "packs" / pack.id).pid for pack in packs}  # pyright: ignore
+    assert len(pids) > 2  # workers of both
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="finds workers in /proc")
+def test_a_worker_frozen_beyond_its_lease_loses_its_pack_and_writes_nothing(config, uninterrupted, tmp_path):
+    """Two invocations; of one, a worker sleeps over a minute, and the other takes its pack up."""
+    first = start(config, tmp_path, "steps=3000")
+    wait_for(lambda: any((tmp_path / "packs").glob("*/claim-*")))
+    (held, *_) = (path.parent for path in (tmp_path / "packs").glob("*/claim-*"))
+    holder = claims.holder(held)
+    assert holder
+    os.kill(holder.pid, signal.SIGSTOP)
+    second = start(config, tmp_path, "steps=3000")
+    try:
+        wait_for(lambda: any(held.glob("*/done.json")), 200)
+    finally:
+        os.kill(holder.pid, signal.SIGCONT)
+    assert finish(second)[0] == 0
+    code, said = finish(first)
+    assert code == 0
+    assert said.count("was taken over") == 1
+    assert trained(tmp_path) == uninterrupted
+    again = claims.holder(held)
+    assert again
+    assert again.number == 2
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="finds workers in /proc")
+def test_what_fails_twice_is_left_alone_until_somebody_asks_for_it(config, uninterrupted, tmp_path):
+    whole = study.prepare(question.load(str(config), {}), tmp_path, workers=2, say=pytest.fail)
+    bad = whole.packs[0]
+    blocked = tmp_path / "packs" / bad.id / "000001" / "checkpoints"
+    blocked.parent.mkdir(parents=True)
+    blocked.write_text("a file where a folder should be")
+    code, said = go(config, tmp_path)
+    assert code == 3
+    assert said.count("failed and is tried once more") == said.count("failed again and is left out") == 1
+    assert status.of(study.read(tmp_path)).counts == {"done": 5, "quarantined": 1}
+    assert go(config, tmp_path) == (3, "")
+    next((tmp_path / "packs" / bad.id).glob("*/checkpoints")).unlink()
+    assert go(config, tmp_path, "--retry") == (0, "")
+    assert trained(tmp_path) == uninterrupted
+
+
+@pytest.mark.slow
+def test_tokens_that_are_not_those_of_the_study_end_it_in_one_line(config, tmp_path, cache):
+    whole = study.prepare(question.load(str(config), {}), tmp_path / "out", workers=2, say=pytest.fail)
+    (folder,) = (Path(path) for path in whole.tokens.values())
+    stream = folder / "train.bin"
+    right = stream.read_bytes()
+    try:
+        stream.write_bytes(right[:100] + bytes([right[100] ^ 1]) + right[101:])
+        command = [sys.executable, "-m", "scaling.cli", "study", "run", str(config), "--out", str(tmp_path / "out")]
+        done = subprocess.run([*command, "--workers", "2"], capture_output=True, text=True, timeout=240)
+    finally:
+        stream.write_bytes(right)
+    assert done.returncode == 2
+    assert "is not what was written; delete the folder, prepare again" in done.stderr.splitlines()[-1]
+    assert status.of(whole).counts == {"waiting": 6}
+
+
+@pytest.mark.slow
+def test_shards_of_a_study_in_folders_of_their_own_come_together(config, uninterrupted, tmp_path):
+    def command(*words: object) -> None:
+        done = subprocess.run([sys.executable, "-m", "scaling.cli", "study", *map(str, words)], capture_output=True)
+        assert done.returncode == 0, done.stderr
+
+    for part in (1, 2):
+        out = tmp_path / str(part)
+        command("run", config, "--out", out, "--shard", f"{part}/2", "--workers", 2)
+        assert 0 < status.of(study.read(out)).counts["done"] < 6
+        command("export", out, "--records", tmp_path / f"{part}.tar")
+        command("import", tmp_path / "whole", tmp_path / f"{part}.tar")
+    assert go(config, tmp_path / "whole") == (0, "")
+    assert trained(tmp_path / "whole") == uninterrupted
 
 
 @pytest.mark.slow
@@ -225,7 +298,7 @@ def test_the_command_trains_exports_and_ends_with_a_page(config, uninterrupted, 
 def test_a_diverged_run_is_told_and_the_others_finish(config, tmp_path):
     code, said = go(config, tmp_path, "steps=200", "worst=1e30")
     assert code == 3
-    states = [state for _, state, _, _ in study.status(study.read(tmp_path))]
+    states = [row.state for row in status.of(study.read(tmp_path)).runs]
     assert states == ["done", "done", "diverged"] * 2
     assert said.count("diverged: its loss is not a number") == 2
     assert go(config, tmp_path, "steps=200", "worst=1e30") == (3, "")  # it stays so, and is not trained again
@@ -271,7 +344,7 @@ from pathlib import Path
 from scaling import train
 from scaling.config import RunConfig, from_dict
 
-train.SAVE_EVERY = 0.0
+train.SAVE_EVERY, train.SAVE_SHARE = 0.0, float("inf")
 run = from_dict(RunConfig, json.loads(sys.argv[1]))
 stream = np.load(sys.argv[2])
 train.train([run], stream[:15_000], stream[15_000:], Path(sys.argv[3]), say=lambda line: sys.exit(line))

@@ -53,9 +53,14 @@ def add(verbs: Any) -> None:
     compare.add_argument("--law", help="by which to compare (chinchilla where both ladders allow it, else kaplan-c)")
     _rows(compare)
     for side in "ab":
-        compare.add_argument(
-            f"--where-{side}", nargs="+", default=[], metavar="COLUMN=VALUE", help=f"the same for {side.upper()} alone"
-        )
+        for option, metavar in (("columns", "NAME=COLUMN"), ("where", "COLUMN=VALUE")):
+            compare.add_argument(
+                f"--{option}-{side}",
+                nargs="+",
+                default=[],
+                metavar=metavar,
+                help=f"--{option} for {side.upper()} alone",
+            )
     compare.add_argument("--json", action="store_true")
 
 
@@ -277,9 +282,9 @@ def _compare(args: argparse.Namespace) -> int:
     arguments.fits_on_the_cpu()
     from analysis import compare
 
-    A = _table(args.a, args.columns, [*args.where, *args.where_a])
-    B = _table(args.b, args.columns, [*args.where, *args.where_b])
-    if args.a == args.b and args.where_a == args.where_b:
+    A = _table(args.a, [*args.columns, *args.columns_a], [*args.where, *args.where_a])
+    B = _table(args.b, [*args.columns, *args.columns_b], [*args.where, *args.where_b])
+    if args.a == args.b and (args.where_a, args.columns_a) == (args.where_b, args.columns_b):
         raise InputError(f"{args.a} held against itself; give --where-a and --where-b to choose different rows")
     found = compare.compare(A, B, law=args.law)
     if args.json:

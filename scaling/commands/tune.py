@@ -26,7 +26,7 @@ def add(verbs: Any) -> None:
 
 
 def _tune(args: argparse.Namespace) -> int:
-    from analysis import study_plots, tuning
+    from analysis import canvas, study_plots, tuning
     from analysis.table import load
 
     table = load(args.table, arguments.pairs(args.columns, "--columns"))
@@ -34,7 +34,7 @@ def _tune(args: argparse.Namespace) -> int:
     if args.out:
         found.to_json(args.out)
     if args.plot:
-        study_plots.learning_rates(found).savefig(args.plot)
+        canvas.save(study_plots.learning_rates(found), args.plot)
     if args.json:
         arguments.print_json(found.to_dict())
     else:

@@ -2,7 +2,8 @@
 
 The face is functional: `init(model, rng) -> params` and `apply(model, params, tokens) -> logits`. Nothing outside this
 folder knows the module system behind it. The layers' weights are stacked (l first), so 2 and 48 layers compile alike;
-how far the loop over layers is unrolled is the backend's matter.
+how far the loop over layers is unrolled is the backend's matter. The gain and bias of a LayerNorm are weights of their
+own, but they meet the matrix that follows before the activations do: the same function in fewer passes over these.
 
 Initialisation: the two matrices of a layer that write to the residual stream are zero, so that each layer begins as
 the identity; the others are normal with variance 1/fan_in; embeddings are normal with standard deviation 0.02, or 2/d
@@ -13,14 +14,19 @@ lower, and less dependent on the learning rate, than residual matrices of varian
 """
 
 import math
+from typing import Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 
 from scaling.config import ModelConfig
+from scaling.models.attention import Choice, Implementation, attend, choose
+from scaling.models.pieces import dense, fold, standardize
 
 Params = dict[str, jax.Array]
+Remat = Literal["none", "matmuls", "layers"]
 
 EMBED_STD = 0.02
 
@@ -30,6 +36,8 @@ class Transformer(nn.Module):
 
     model: ModelConfig
     dtype: jnp.dtype = jnp.dtype("float32")
+    attention: Implementation = "xla"
+    remat: Remat = "none"
 
     @nn.compact
     def __call__(self, tokens, dropout_key=None):
@@ -74,34 +82,35 @@ class Transformer(nn.Module):
 
         def block(x, layer):
             i, w = layer
-            w = jax.tree.map(lambda leaf: leaf.astype(self.dtype), w)
-            y = attend(norm(x, w["g_attn"], w["b_attn"]), w["w_qkv"], w["b_qkv"], w["w_out"], m.n_head) + w["b_out"]
-            x = x + drop(y, i, 1)
-            y = nn.gelu(norm(x, w["g_ff"], w["b_ff"]) @ w["w_up"] + w["b_up"]) @ w["w_down"] + w["b_down"]
-            return x + drop(y, i, 2), None
+            shape = x.shape
+            x = x.reshape(-1, d)  # n d: one matrix product for all positions
+            qkv = w["w_qkv"].swapaxes(0, 1).reshape(d, 3 * hk), w["b_qkv"].reshape(3 * hk)
+            qkv = saved(dense(standardize(x), *folded(w["g_attn"], w["b_attn"], *qkv)))
+            q, k, v = qkv.reshape(*shape[:2], 3, m.n_head, -1).transpose(2, 0, 1, 3, 4)  # b t h k each
+            y = saved(attend(q, k, v, self.attention).reshape(-1, hk))
+            y = dense(y, w["w_out"].astype(self.dtype), w["b_out"].astype(self.dtype))
+            x = saved(x + drop(y.reshape(shape), i, 1).reshape(x.shape))
+            y = saved(dense(standardize(x), *folded(w["g_ff"], w["b_ff"], w["w_up"], w["b_up"])))
+            y = dense(nn.gelu(y), w["w_down"].astype(self.dtype), w["b_down"].astype(self.dtype))
+            return x.reshape(shape) + drop(y.reshape(shape), i, 2), None
 
-        w_embed = w_embed.astype(self.dtype)
-        x = math.sqrt(d) * jnp.take(w_embed, tokens, axis=0) + w_pos[: tokens.shape[1]].astype(self.dtype)  # b t d
-        x = drop(x, n_layer, 0)
+        def folded(*gain_bias_w_b):
+            """`fold` in float32, then rounded."""
+            return (leaf.astype(self.dtype) for leaf in fold(*gain_bias_w_b))
+
+        def saved(x):
+            """What rematerialisation of the rest begins from."""
+            return checkpoint_name(x, "matmul")
+
         unroll = n_layer if jax.default_backend() == "cpu" else 1  # a rolled loop costs a quarter of the speed on CPU
+        if self.remat != "none":
+            keep = jax.checkpoint_policies.save_only_these_names("matmul") if self.remat == "matmuls" else None
+            block = jax.checkpoint(block, policy=keep, prevent_cse=unroll > 1)
+        x = math.sqrt(d) * jnp.take(w_embed.astype(self.dtype), tokens, axis=0)  # b t d
+        x = drop(x + w_pos[: tokens.shape[1]].astype(self.dtype), n_layer, 0)
         x, _ = jax.lax.scan(block, x, (jnp.arange(n_layer), layers), unroll=unroll)
-        return norm(x, g_final, b_final) @ w_embed.T  # b t v
-
-
-def norm(x, gain, bias):
-    """LayerNorm over d, in float32 whatever the dtype of x. x: b t d."""
-    y = x.astype(jnp.float32)
-    y = y - y.mean(-1, keepdims=True)
-    y = y * jax.lax.rsqrt((y * y).mean(-1, keepdims=True) + 1e-5)
-    return (y * gain + bias).astype(x.dtype)
-
-
-def attend(x, w_qkv, b_qkv, w_out, n_head):
-    """Causal self-attention. x: b t d, w_qkv: 3 d hk, b_qkv: 3 hk, w_out: hk d -> b t d."""
-    qkv = jnp.einsum("btd,cdm->cbtm", x, w_qkv) + b_qkv[:, None, None]
-    q, k, v = (y.reshape(*y.shape[:2], n_head, -1) for y in qkv)  # b t h k
-    y = jax.nn.dot_product_attention(q, k, v, is_causal=True)  # b t h k
-    return y.reshape(*y.shape[:2], -1) @ w_out
+        w, b = folded(g_final, b_final, w_embed.T, jnp.zeros(m.n_vocab))
+        return standardize(x), w.T, b
 
 
 def init(model: ModelConfig, rng: jax.Array) -> Params:
@@ -110,11 +119,44 @@ def init(model: ModelConfig, rng: jax.Array) -> Params:
     return Transformer(model).init(rng, tokens)["params"]  # pyright: ignore[reportReturnType]
 
 
-def apply(model: ModelConfig, params: Params, tokens: jax.Array, *, dtype="float32", dropout_key=None) -> jax.Array:
+def features(
+    model: ModelConfig,
+    params: Params,
+    tokens: jax.Array,
+    *,
+    dtype="float32",
+    dropout_key: jax.Array | None = None,
+    remat: Remat = "none",
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The (x, w, b) of the logits x w^T + b: b t d, v d and v. Arguments as in `apply`."""
+    choice = attention(model, dtype)
+    module = Transformer(model, jnp.dtype(dtype), choice.implementation, remat)
+    return module.apply({"params": params}, tokens, dropout_key)  # pyright: ignore[reportReturnType]
+
+
+def apply(
+    model: ModelConfig,
+    params: Params,
+    tokens: jax.Array,
+    *,
+    dtype="float32",
+    dropout_key: jax.Array | None = None,
+    remat: Remat = "none",
+) -> jax.Array:
     """Logits of the next token. tokens: i32 b t, t <= n_ctx -> b t v.
 
     Args:
-      dtype: of the computation. LayerNorm computes in float32.
+      dtype: of the computation. LayerNorm and softmax compute in float32.
       dropout_key: dropout is off without it.
+      remat: what the backward pass computes again instead of finding it in memory: nothing; all but the "matmuls",
+        whose results are kept (about 7 d_model values per position and layer with d_attn = d_model and
+        d_ff = 4 d_model); or whole "layers", of which the input is kept.
     """
-    return Transformer(model, jnp.dtype(dtype)).apply({"params": params}, tokens, dropout_key)  # pyright: ignore[reportReturnType]
+    x, w, b = features(model, params, tokens, dtype=dtype, dropout_key=dropout_key, remat=remat)
+    return x @ w.T + b
+
+
+def attention(model: ModelConfig, dtype="float32") -> Choice:
+    """Which attention a program of this model uses on this machine, and why."""
+    width = model.d_attn // model.n_head
+    return choose(jax.default_backend(), str(jnp.dtype(dtype)), model.n_ctx, width, devices=jax.device_count())

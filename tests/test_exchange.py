@@ -1,0 +1,171 @@
+"""Finished runs move between studies as they are, and nothing else comes in with them."""
+
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scaling import claims, exchange, folders, status, study
+from scaling.config import DataConfig, EvalConfig, RunConfig, Study
+from scaling.errors import InputError
+from scaling.ladder import transformer
+from scaling.study import StudyFolder
+
+pytestmark = pytest.mark.usefixtures("cache")
+
+DATA = DataConfig("synthetic:order=1,symbols=8,bytes=1e6", "bytes")
+MODEL = transformer(8, 1, d_head=8, n_vocab=257, n_ctx=16)
+RUNS = tuple(
+    RunConfig(MODEL, tokens=4 * 64, batch=4, seed=seed, data=DATA, eval=EvalConfig(windows=8)) for seed in range(4)
+)
+
+
+def planned(folder: Path, *runs: RunConfig, pack: int = 1, name: str = "mine") -> StudyFolder:
+    return study.prepare(Study(name, "?", runs), folder, pack=pack, workers=1, say=lambda line: None)
+
+
+def finish(whole: StudyFolder, n: int) -> None:
+    """Gives the first n packs the record of a training that did not take place."""
+    for p, pack in enumerate(whole.packs[:n]):
+        n_run, at = len(pack.runs), np.array(pack.configs[0].eval_steps)
+        history = {
+            "train_loss": np.full((4, n_run), 3.0 + p, np.float32),
+            "grad_norm": np.ones((4, n_run), np.float32),
+            "steps": np.full(n_run, 4),
+            "eval_step": at,
+            "eval_loss": np.full((len(at), n_run, 16), 3.0 + p, np.float32),
+            "seconds": np.float64(1),
+            "finished": np.bool_(True),
+        }
+        with claims.take(whole.claims(pack)) or pytest.fail("not taken") as claim:
+            sha256 = study.keep_history(claim.folder, history)
+            told = {"steps": [4] * n_run, "seconds": 1.0, "status": ["done"] * n_run, "loss": [3.0 + p] * n_run}
+            folders.write_json(claim.folder / "done.json", {**told, "history": sha256})
+
+
+def losses(whole: StudyFolder) -> list[float | None]:
+    return [row.loss for row in status.of(whole).runs]
+
+
+@pytest.fixture
+def there(tmp_path) -> StudyFolder:
+    whole = planned(tmp_path / "there", *RUNS)
+    finish(whole, 3)
+    return whole
+
+
+def take(folder: Path, file: Path) -> int:
+    return exchange.read(folder, file, pytest.fail)
+
+
+@pytest.mark.parametrize("name", ["runs.tar", "runs.tar.gz", "runs"])
+def test_finished_runs_count_as_done_where_they_are_taken_in(name, there, tmp_path):
+    assert exchange.write(there, tmp_path / name) == 3
+    here = planned(tmp_path / "here", *RUNS)
+    finish(here, 1)
+    assert take(here.path, tmp_path / name) == 2
+    here = study.read(here.path)
+    assert losses(here) == [3.0, 4.0, 5.0, None]
+    assert [pack.runs[0].config for pack in here.open_packs] == [RUNS[3]]
+    assert take(here.path, tmp_path / name) == 0
+    for pack in there.packs[:3]:
+        there_, here_ = study.history(there, pack), study.history(here, pack)
+        assert there_
+        assert here_
+        assert all(np.array_equal(there_[name], here_[name]) for name in there_)
+    assert planned(here.path, *RUNS).runs == here.runs  # the config goes on with them
+
+
+def test_a_study_is_made_where_there_was_none(there, tmp_path):
+    exchange.write(there, tmp_path / "runs.tar")
+    assert take(tmp_path / "new", tmp_path / "runs.tar") == 3
+    assert losses(study.read(tmp_path / "new")) == [3.0, 4.0, 5.0]
+    assert losses(planned(tmp_path / "new", *RUNS)) == [3.0, 4.0, 5.0, None]
+
+
+def test_a_waiting_pack_gives_up_the_runs_that_come_in(there, tmp_path):
+    exchange.write(there, tmp_path / "runs.tar")
+    here = planned(tmp_path / "here", *RUNS, pack=4)
+    assert take(here.path, tmp_path / "runs.tar") == 3
+    here = study.read(here.path)
+    assert losses(here) == [3.0, 4.0, 5.0, None]
+    assert [[run.config for run in pack.runs] for pack in here.open_packs] == [[RUNS[3]]]
+
+
+def test_the_same_runs_give_the_same_bytes(there, tmp_path):
+    for name in ("a.tar", "b.tar"):
+        exchange.write(there, tmp_path / name)
+    assert (tmp_path / "a.tar").read_bytes() == (tmp_path / "b.tar").read_bytes()
+
+
+def edited(change, there: StudyFolder, folder: Path) -> Path:
+    """An export with its manifest changed."""
+    exchange.write(there, folder / "edited")
+    path = folder / "edited" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    change(manifest)
+    path.write_text(json.dumps(manifest))
+    return folder / "edited"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m["packs"][0]["runs"][0]["config"].update(seed=77), "is not the run of its config"),
+        (lambda m: m["packs"][0]["runs"][0].update(id="0" * 12), "is not the run of its config"),
+        (lambda m: m["packs"][0]["done"].update(history="0" * 64), "it is not what was written"),
+        (lambda m: m["packs"][0]["done"].update(status=["splendid"]), "has a status that does not exist"),
+        (lambda m: m["packs"][0].update(id="../../../../x"), "x.npz"),
+        (lambda m: m["packs"].pop(), "is of no pack"),
+        (lambda m: m.pop("packs"), "'packs'"),
+        (lambda m: m.update(format=2), "has format 2, this version reads 1"),
+        (lambda m: m.update(name="theirs"), "is of study 'theirs'"),
+        (lambda m: m["packs"][0]["runs"][0]["config"].update(colour="red"), "has no field 'colour'"),
+    ],
+)
+def test_an_edited_or_foreign_file_is_refused_in_one_line_and_nothing_changes(change, message, there, tmp_path):
+    here = planned(tmp_path / "here", *RUNS)
+    before = (here.path / "study.json").read_bytes()
+    with pytest.raises(InputError, match=message) as error:
+        take(here.path, edited(change, there, tmp_path))
+    assert "\n" not in str(error.value)
+    assert (here.path / "study.json").read_bytes() == before
+    assert losses(here) == [None] * 4
+
+
+@pytest.mark.parametrize("kind", ["outside", "absolute", "link", "device", "pickle", "cut short", "text", "empty"])
+def test_a_file_that_means_harm_is_refused_in_one_line(kind, there, tmp_path):
+    path = tmp_path / "runs.tar"
+    exchange.write(there, path)
+    with tarfile.open(path, "a") as archive:
+        member = tarfile.TarInfo({"outside": "../../harm", "absolute": "/tmp/harm"}.get(kind, "manifest.json"))
+        if kind in ("link", "device"):
+            member.type = tarfile.SYMTYPE if kind == "link" else tarfile.CHRTYPE
+            member.linkname = "/etc/passwd"
+        if kind in ("outside", "absolute", "link", "device"):
+            archive.addfile(member, io.BytesIO())
+        if kind == "pickle":
+            file = io.BytesIO()
+            np.save(file, np.array([object()], dtype=object), allow_pickle=True)
+            member = tarfile.TarInfo("0" * 12 + ".npz")
+            member.size = len(file.getvalue())
+            archive.addfile(member, io.BytesIO(file.getvalue()))
+    if kind == "cut short":
+        path.write_bytes(path.read_bytes()[:3000])
+    if kind in ("text", "empty"):
+        path.write_text("hello" * (kind == "text"))
+    with pytest.raises(InputError, match=r"runs\.tar") as error:
+        take(tmp_path / "here", path)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "here").exists()
+    assert not (tmp_path.parent / "harm").exists()
+
+
+def test_nothing_finished_and_nothing_there_are_said(tmp_path):
+    with pytest.raises(InputError, match="no pack is finished"):
+        exchange.write(planned(tmp_path / "none", *RUNS), tmp_path / "runs.tar")
+    with pytest.raises(InputError, match="no such file or folder"):
+        take(tmp_path / "none", tmp_path / "absent.tar")
