@@ -246,7 +246,8 @@ def better_optima(
     lowest = value.argmin(1)
     r = solver.predict(problem.law, draws[:checked], problem.x, problem.objective.log) - problem.y
     kept = (resampled.weights * problem.objective.terms(r)[0]).sum(-1)
-    lower = 1 - value[np.arange(checked), lowest] / np.where(kept > 0, kept, np.inf)
+    measured = kept > problem.y.shape[1] * NOISELESS**2  # else rounding decides
+    lower = np.where(measured, 1 - value[np.arange(checked), lowest] / np.where(measured, kept, 1.0), 0.0)
     missed = np.flatnonzero(lower > BETTER)
     theta = again.theta.reshape(checked, len(theta0), -1)[np.arange(checked), lowest]
     said = f"{len(missed)} of {checked} draws refitted from {len(theta0)} starts"

@@ -31,7 +31,6 @@ _PLAIN = (  # fields that JSON holds as they are
     "level",
     "degrees",
     "n_runs",
-    "without_rule",
 )
 
 
@@ -280,6 +279,10 @@ class Fit(Generic[L]):
             fixed=tuple(d["fixed"]),
             excluded=tuple(Excluded(tuple(e["rows"]), e["reason"]) for e in d["excluded"]),
             notes=tuple(d["notes"]),
+            without_rule={
+                reason: {name: math.inf if value is None else value for name, value in constants.items()}
+                for reason, constants in d["without_rule"].items()
+            },
             held_out=HeldOut(**{**held, "rows": tuple(held["rows"])}) if held else None,
             lack_of_fit=LackOfFit(lack["F"], lack["p"], tuple(lack["degrees"])) if lack else None,
             draws=np.array(d["draws"], float).reshape(-1, len(log)),

@@ -52,8 +52,8 @@ def paired(path: str | Path, run_a: str, run_b: str) -> Difference:
         history = study.history(whole, pack)
         if history is None or r >= len(loss := history.get("window_loss", ())) or not np.isfinite(loss[r]).all():
             raise InputError(
-                f"{path}: run {id} has no loss for each window, which runs leave at their end; finish it with "
-                "scaling study run"
+                f"{path}: run {id} has no loss for each window: it is not done, or was trained by a version that kept "
+                "none; finish it with scaling study run, or train it in a new folder"
             )
         losses.append(loss[r].astype(np.float64))
         plans.append(pack.runs[r])

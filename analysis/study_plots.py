@@ -152,7 +152,7 @@ def isoflop(profiles: Sequence[Profile], found: Allocation | None, *, shades: Sh
             right.fill_between(C, low, high, color=INK, alpha=0.13, lw=0)
             right.plot(C, found.params(C), color=INK, lw=1.2)
             for p in found.points:
-                right.plot(p.flops, p.params, "D", color=shades(p.flops), ms=6.5, mec="white", mew=1.0, zorder=5)
+                right.plot(p.flops, p.params, "D", color=shades(float(p.flops)), ms=6.5, mec="white", mew=1.0, zorder=5)
             best = [p.params for p in found.points]
             log_axes(right, "flops", budgets, best)
             log_y(right, [*best, *low, *high], digits.short)

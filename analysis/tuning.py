@@ -184,8 +184,8 @@ class Tuning:
     def warnings(self) -> Iterator[str]:
         if self.mixed:
             yield (
-                f"runs of one size, length, batch and rate differ in more than their seed at {self.mixed} of the bowls: "
-                "a bowl through several settings says nothing of either"
+                f"runs of one size, length, batch and rate differ in more than their seed at {self.mixed} "
+                f"{digits.plural(self.mixed, 'bowl', 'bowls')}: a bowl through several settings says nothing of either"
             )
         for end in ("lowest", "highest"):
             there = [b for b in self.edges if b.status == f"at the {end}"]

@@ -5,7 +5,7 @@
 One run of N = 12,288 (d_model 32, one layer) is trained by the trainer itself, on one pinned thread as a worker of a
 study has it, for about a minute after a first one that compiles its programs. A program's time is from its call until
 the trainer has its results; the rest is overhead, of which checkpoints are given apart. Then the same updates are done
-with other things measured as well.
+with other things measured as well; the last column compares their processor time, which a busy machine disturbs less.
 """
 
 import argparse
@@ -88,14 +88,14 @@ def main() -> None:
         batch_tokens = args.batch * args.n_ctx
         return RunConfig(model, steps * batch_tokens, 2**19, batch=args.batch, eval=eval)
 
-    def go(steps: int, eval: EvalConfig) -> tuple[float, float, float]:
-        """Seconds in all, with a busy device, and in checkpoints."""
+    def go(steps: int, eval: EvalConfig) -> tuple[float, float, float, float]:
+        """Seconds in all, in programs, in checkpoints, and of processor time."""
         busy, saving = Busy(), [0.0]
         functions, measuring, save = train.compiled, measure.compiled, record.Record.save
 
-        def watched_save(self: record.Record, *arguments: Any) -> None:
+        def watched_save(self: record.Record, step: int, state: Any, history: record.History) -> None:
             began = time.perf_counter()
-            save(self, *arguments)
+            save(self, step, state, history)
             saving[0] += time.perf_counter() - began
 
         run = run_of(steps, eval)
@@ -105,21 +105,21 @@ def main() -> None:
         record.Record.save = watched_save
         try:
             with tempfile.TemporaryDirectory() as folder:
-                began = time.perf_counter()
+                began, worked = time.perf_counter(), time.process_time()
                 tokens = {"same": stream[2**19 :]}
                 train.train([run], stream[: 2**19 + 1], stream[2**19 :], Path(folder), transfer_tokens=tokens)
-                whole = time.perf_counter() - began
+                whole, work = time.perf_counter() - began, time.process_time() - worked
         finally:
             train.compiled, measure.compiled, record.Record.save = functions, measuring, save
-        return whole, busy.seconds, saving[0]
+        return whole, busy.seconds, saving[0], work
 
     plain = EvalConfig()
     go(64, plain)
-    seconds, _, saved = go(256, plain)
+    seconds, _, saved, _ = go(256, plain)
     steps = max(256, int(256 * args.seconds / max(seconds - saved, 0.1)))
     form = "{:34} {:>8} {:>14} {:>16} {:>12}"
     print(f"N = {model.N:,}, {steps:,} updates of {args.batch} x {args.n_ctx} tokens")
-    print(form.format("measured on the way", "seconds", "outside, %", "checkpoints, %", "of plain, %"))
+    print(form.format("measured on the way", "seconds", "outside, %", "checkpoints, %", "processor, %"))
     base = 0.0
     for name, eval in {
         "held-out loss": plain,
@@ -128,9 +128,9 @@ def main() -> None:
         "and 32 windows of the training text": dataclasses.replace(plain, train_windows=32),
     }.items():
         go(64, eval)  # compiles
-        whole, busy, saved = go(steps, eval)
-        base = base or busy
-        shares = [f"{100 * share:.2f}" for share in ((whole - busy) / whole, saved / whole, busy / base)]
+        whole, busy, saved, work = go(steps, eval)
+        base = base or work
+        shares = [f"{100 * share:.2f}" for share in ((whole - busy) / whole, saved / whole, work / base)]
         print(form.format(name, f"{whole:.1f}", *shares), flush=True)
 
 

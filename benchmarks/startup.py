@@ -30,7 +30,7 @@ def until_saved(folder: Path, seed: int) -> float:
     began = time.monotonic()
     command = ["study", "run", str(folder / "startup.py"), "--out", str(out), "--set", f"seed={seed}"]
     process = subprocess.Popen([sys.executable, "-m", "scaling.cli", *command], stderr=subprocess.DEVNULL)
-    while not any(path.name.isdigit() for path in out.glob("packs/*/checkpoints/*")):
+    while not any(path.name.isdigit() for path in out.glob("packs/*/*/checkpoints/*")):
         assert process.poll() is None, "the study ended before its first checkpoint"
         time.sleep(0.01)
     seconds = time.monotonic() - began

@@ -4,6 +4,8 @@ Every choice that PyTorch leaves open is an argument, so that the benchmark can 
 PyTorch only: it runs in an environment of its own.
 """
 
+# pyright: reportMissingImports=false
+
 import math
 
 import torch

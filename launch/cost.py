@@ -96,10 +96,11 @@ class Prices:
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """Per pack and in total; the wall-clock hours are those of the longest part."""
+    """Per pack and in total."""
 
     packs: tuple[Pack, ...]
-    wall_hours: float
+    tasks: int
+    wall_hours: float  # of the longest part
     chips: int  # of one task
     speed: Speed
     price: float  # per chip and hour; nan where no list was given
@@ -110,8 +111,13 @@ class Cost:
         return sum(pack.flops for pack in self.packs)
 
     @property
+    def hours(self) -> float:
+        """Of one task, if it did everything."""
+        return sum(pack.hours for pack in self.packs)
+
+    @property
     def chip_hours(self) -> float:
-        return self.chips * sum(pack.hours for pack in self.packs)
+        return self.chips * self.hours
 
     def lines(self) -> list[str]:
         """A table for the terminal."""
@@ -128,7 +134,9 @@ class Cost:
             chip_hours = pack.hours * self.chips
             lines.append(row(f"{pack.params:,}", pack.runs, pack.tokens, pack.flops, pack.hours, chip_hours))
         runs, tokens = sum(pack.runs for pack in self.packs), sum(pack.tokens for pack in self.packs)
-        lines.append(row("in total", runs, tokens, self.flops, self.wall_hours, self.chip_hours))
+        lines.append(row("in total", runs, tokens, self.flops, self.hours, self.chip_hours))
+        if self.tasks > 1:
+            lines.append(f"the longest of {self.tasks} parts takes {_short(self.wall_hours)} hours")
         lines.append(f"{self.speed.told}; start-up, compilation and waiting in the queue come on top")
         if "assumed" in self.speed.told and any(pack.params < SMALL for pack in self.packs):
             lines.append(
@@ -154,6 +162,7 @@ def estimate(request: Request, wanted: Study, speed: Speed, prices: Prices | Non
     price = _price(prices, request) if prices else math.nan
     return Cost(
         packs=tuple(sorted(packs, key=lambda pack: pack.flops)),
+        tasks=request.tasks,
         wall_hours=max(each),
         chips=request.chips,
         speed=speed,

@@ -25,10 +25,8 @@ def check_buckets(request: Request) -> None:
     """
     if not shutil.which("gcloud"):
         return
-    for location in {request.out, request.data}:
-        if not in_bucket(location):
-            continue
-        bucket = "/".join(location.split("/")[:3])
+    places = [place for place in (request.out, request.data) if in_bucket(place)]
+    for bucket in dict.fromkeys("/".join(place.split("/")[:3]) for place in places):
         done = subprocess.run(["gcloud", "storage", "buckets", "describe", bucket], capture_output=True, text=True)
         if done.returncode:
             why = (done.stderr.strip().splitlines() or ["no word of why"])[0]
@@ -52,7 +50,8 @@ def run(commands: Sequence[Sequence[str]], say: Callable[[str], None]) -> None:
         say(f"$ {quoted(words)}")
         code = subprocess.run(words).returncode
         if code:
-            rest = f"; {len(commands) - i - 1} commands after it were not run" if i + 1 < len(commands) else ""
+            left = len(commands) - i - 1
+            rest = f"; not run after it: {left} of {len(commands)} commands" if left else ""
             raise InputError(f"{words[0]} ended with exit code {code}, its words are above{rest}")
 
 

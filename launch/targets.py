@@ -1,5 +1,6 @@
 """The platforms, and the checks that all of them share: everything that can be known before anything is written."""
 
+import math
 from pathlib import Path
 from typing import Protocol
 
@@ -50,17 +51,13 @@ def check(request: Request, study: Study, target: str) -> None:
       InputError: one line with the value found, the value wanted and the way out.
     """
     TARGETS[target].check(request)
-    if request.config_file and not request.config_file.is_file():
-        raise InputError(f"no config file {request.config}; give a path such as configs/quickstart.py")
     if request.tasks > len(study.runs):
         raise InputError(f"{request.tasks} tasks for {len(study.runs)} runs; use --tasks {len(study.runs)} at most")
     for run in study.runs:
-        run_axes = {axis: size for axis, size in request.mesh if axis in ("data", "fsdp")}
-        split = 1
-        for size in run_axes.values():
-            split *= size
+        over = [(axis, size) for axis, size in request.mesh if axis in ("data", "fsdp")]
+        split = math.prod(size for _, size in over)
         if run.batch % split:
-            told = " x ".join(f"{axis}={size}" for axis, size in run_axes.items())
+            told = " x ".join(f"{axis}={size}" for axis, size in over)
             raise InputError(f"a batch of {run.batch} sequences does not split over {told}; use a multiple of {split}")
     _check_data(request, study, target)
 

@@ -65,7 +65,8 @@ def more(name: str, settings: Mapping[str, str]) -> Callable[[Any], tuple[RunCon
 
     def asked(table: Any) -> tuple[RunConfig, ...]:
         with _plainly(name):
-            runs: tuple[Any, ...] = tuple(ask(table, **given))
+            found: Any = ask(table, **given)
+        runs = tuple(found)
         if not all(isinstance(run, RunConfig) for run in runs):
             raise InputError(f"more() in {name} returned something else than scaling.config.RunConfig")
         return _overridden(runs, settings, parameters)

@@ -117,7 +117,7 @@ def test_draws_are_checked_from_all_over_the_ranges_and_better_optima_are_taken_
     best = descend(problem, starts, free)
     good = intervals.bootstrap(problem, best.theta[None], best.spread, free, counts, 0)
     none, said = doubts.better_optima(problem, good, counts, starts, free)
-    assert (len(none), said) == (0, "0 of 2 draws refitted from 128 starts")
+    assert (len(none), said) == (0, "0 of 2 draws refitted from 64 starts")
     bad = good.copy()
     bad[1] += [1.0, 0, 0, 0, 0]
     better, said = doubts.better_optima(problem, bad, counts, starts, free)

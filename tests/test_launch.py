@@ -151,7 +151,7 @@ def expanded(word: str, env: dict[str, str]) -> str:
     return re.sub(r"\$\$|\$\(([^)]*)\)", lambda m: "$" if m[0] == "$$" else env.get(m[1], m[0]), word)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(out=buckets, data=buckets, given=pairs, name=names)
 def test_kubernetes_hands_over_exactly_the_words_of_the_request(out, data, given, name):
     wish = request("h100:16", out, image=IMAGE, settings=given, data=data, name=name)
@@ -198,7 +198,7 @@ def ran(script: str, stubs: Path, folder: Path, **env: str) -> list[list[str]]:
     return sorted(file.read_bytes().decode().split("\0")[:-1] for file in notes.iterdir())
 
 
-FEW = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FEW = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @FEW
@@ -548,7 +548,7 @@ def test_a_clients_own_words_reach_the_person(launch, monkeypatch, tmp_path):
     code, _, err = launch("--on", "gke", *TARGETS["gke"])
     assert code == 2
     assert "Error from server (Forbidden)" in err
-    assert "scaling: kubectl ended with exit code 1, its words are above; 1 commands after it were not run" in err
+    assert "scaling: kubectl ended with exit code 1, its words are above; not run after it: 1 of 2 commands" in err
 
 
 def test_a_missing_bucket_is_one_line_before_anything_is_written(launch, monkeypatch, tmp_path):
@@ -558,6 +558,25 @@ def test_a_missing_bucket_is_one_line_before_anything_is_written(launch, monkeyp
     code, _, err = launch("--on", "gke", *TARGETS["gke"])
     assert (code, err) == (2, "scaling: bucket gs://my-bucket: ERROR: gs://my-bucket not found: 404.\n")
     assert not (tmp_path / "launches").exists()
+
+
+def test_on_this_machine_the_exit_code_is_the_studys_own(launch, tmp_path):
+    client(tmp_path, "stub", "exit 42")
+    words = [
+        "launch",
+        "mine.py",
+        "--on",
+        "local",
+        "--accelerator",
+        "cpu",
+        "--out",
+        "x",
+        "--with",
+        f"program={tmp_path}/stub",
+    ]
+    done = subprocess.run([sys.executable, "-m", "scaling.cli", *words], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 42, done.stderr
+    assert (tmp_path / "launches" / "mine" / "run.sh").exists()
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,7 @@ def study():
 """
 
 
+@pytest.mark.slow
 def test_a_study_that_was_trained_tells_the_hours_of_the_next(cache, tmp_path, monkeypatch, capsys):
     (tmp_path / "mine.py").write_text(CONFIG)
     monkeypatch.chdir(tmp_path)

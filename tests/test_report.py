@@ -103,6 +103,7 @@ def test_the_page_has_all_its_figures(page):
     figures = re.findall(r'<figure[^>]* id="figure-([\w-]+)"', page)
     assert figures == [
         *("curves", "chinchilla-loss", "chinchilla-residuals", "kaplan-nd-loss", "kaplan-nd-residuals"),
+        "kaplan-d-loss",
         *("chinchilla-held-out", "kaplan-nd-held-out", "positions"),
     ]
     assert page.count("<svg") == len(figures)

@@ -178,6 +178,44 @@ def test_a_rolled_loop_over_layers_gives_what_the_unrolled_one_gives(monkeypatch
     np.testing.assert_allclose(rolled, unrolled, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("rolled", [False, True])
+def test_rematerialisation_changes_what_is_kept_and_not_the_gradients(monkeypatch, rolled):
+    if rolled:
+        monkeypatch.setattr(jax, "default_backend", lambda: "an accelerator")
+
+    def total(params, remat):
+        return (transformer.apply(MODEL, params, jnp.asarray(TOKENS), remat=remat) ** 2).mean()
+
+    def gradients(remat):
+        return jax.jit(jax.grad(functools.partial(total, remat=remat)), compiler_options=QUICK)(PARAMS)
+
+    def kept(remat) -> int:
+        """Numbers that the forward pass leaves to the backward one."""
+        _, backward = jax.eval_shape(lambda params: jax.vjp(functools.partial(total, remat=remat), params), PARAMS)
+        return sum(leaf.size for leaf in jax.tree.leaves(backward))
+
+    wanted = gradients("none")
+    for remat in ("matmuls", "layers"):
+        found = gradients(remat)
+        for name in PARAMS:
+            np.testing.assert_allclose(found[name], wanted[name], rtol=1e-4, atol=1e-6, err_msg=name)
+    assert kept("layers") < kept("matmuls") < kept("none")
+
+
+def test_initialisation_is_one_program_that_can_be_spread_over_devices():
+    """Its arrays exist where and as they are wanted, and never a second time: no weight is an input of it."""
+    shapes = jax.eval_shape(lambda: transformer.init(MODEL, jax.random.key(0)))
+    place = jax.sharding.NamedSharding(jax.make_mesh((1,), ("fsdp",)), jax.sharding.PartitionSpec("fsdp"))
+    placed = jax.jit(
+        lambda seed: transformer.init(MODEL, jax.random.key(seed)),
+        out_shardings={name: place for name in shapes},
+        compiler_options=QUICK,
+    )(0)
+    for name, leaf in init(MODEL).items():
+        assert placed[name].sharding == place
+        np.testing.assert_array_equal(placed[name], leaf)
+
+
 def test_bfloat16_computes_nearly_what_float32_does():
     exact = apply(MODEL, PARAMS, TOKENS)
     rough = apply(MODEL, PARAMS, TOKENS, dtype="bfloat16")

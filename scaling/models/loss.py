@@ -102,7 +102,7 @@ def _joined(x, b):
     return pieces.reshape(b, -1, *x.shape[2:])
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=0)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _in_chunks(chunks, x, w, b, targets):
     return _in_chunks_forward(chunks, x, w, b, targets)[0]
 

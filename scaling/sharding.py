@@ -1,0 +1,258 @@
+"""How a pack lies on many devices: a mesh of the axes run, data, fsdp and tensor, and one rule per weight.
+
+    run      the runs of a pack, side by side
+    data     sequences of a batch; every device has the whole model
+    fsdp     sequences as well, and a share of every matrix, gathered when it is used (Rajbhandari et al. 2020, ZeRO-3)
+    tensor   heads, the feed-forward's width and the vocabulary (Shoeybi et al. 2019, arXiv 1909.08053)
+
+The model knows nothing of this: `AXES` names the dimensions of each weight, `SPREAD` says which of them the mesh cuts.
+The axes are `AxisType.Auto`: the compiler finds the communication. A function whose `mesh` is None is that of one
+device, untouched.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import mesh_utils
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from scaling.config import RunConfig
+from scaling.errors import InputError
+
+NAMES = ("run", "data", "fsdp", "tensor")  # the neighbours on the network last: they talk most
+BATCH = ("data", "fsdp")  # what the sequences of a batch are spread over
+
+# The dimensions of each weight: l layer, c query key value, d d_model, hk d_attn, f d_ff, v vocabulary, t position.
+AXES = {
+    "w_embed": "v d",
+    "w_pos": "t d",
+    "g_attn": "l d",
+    "b_attn": "l d",
+    "w_qkv": "l c d hk",
+    "b_qkv": "l c hk",
+    "w_out": "l hk d",
+    "b_out": "l d",
+    "g_ff": "l d",
+    "b_ff": "l d",
+    "w_up": "l d f",
+    "b_up": "l f",
+    "w_down": "l f d",
+    "b_down": "l d",
+    "g_final": "d",
+    "b_final": "d",
+}
+SPREAD = {"d": "fsdp", "hk": "tensor", "f": "tensor", "v": "tensor"}  # of vectors, d is not: gathering it costs more
+
+
+def axes(name: str) -> tuple[str, ...]:
+    """The dimensions of a weight.
+
+    Raises:
+      ValueError: no rule covers it.
+    """
+    if name not in AXES:
+        raise ValueError(f"weight {name!r} has no rule; name its dimensions in scaling.sharding.AXES")
+    return tuple(AXES[name].split())
+
+
+def stacked(name: str) -> bool:
+    """Whether the weight has one entry per layer."""
+    return axes(name)[0] == "l"
+
+
+def parse(text: str) -> dict[str, int]:
+    """The sizes that `data=2,fsdp=4` means, all four axes.
+
+    Raises:
+      InputError: an unknown axis, or a size that is none.
+    """
+    found = dict.fromkeys(NAMES, 1)
+    for part in text.split(","):
+        name, _, size = part.strip().partition("=")
+        if name not in found or not re.fullmatch(r"[1-9]\d{0,5}", size):
+            raise InputError(f"--mesh {text!r}: wanted sizes of {', '.join(NAMES)}, such as data=2,fsdp=4")
+        found[name] = int(size)
+    return found
+
+
+def make(sizes: Mapping[str, int], devices: Sequence[Any] | None = None) -> Mesh:
+    """The mesh of these sizes (axes left out are 1) over all `devices`; None: all that JAX has.
+
+    Devices of several slices, which are connected by a slower network: `data` runs across them, else `run`, else
+    `fsdp`.
+
+    Raises:
+      InputError: the sizes do not make up the number of devices, or no axis divides by the slices.
+    """
+    devices = list(jax.devices() if devices is None else devices)
+    shape = tuple(sizes.get(name, 1) for name in NAMES)
+    typed = show(sizes)
+    if math.prod(shape) != len(devices):
+        raise InputError(
+            f"--mesh {typed} is for {math.prod(shape)} devices, and there are {len(devices)}; "
+            f"use sizes whose product is {len(devices)}, such as fsdp={len(devices)}"
+        )
+    slices = len({getattr(device, "slice_index", 0) for device in devices})
+    if slices == 1:
+        return jax.make_mesh(shape, NAMES, axis_types=(AxisType.Auto,) * len(NAMES), devices=devices)
+    across = next((name for name in ("data", "run", "fsdp") if sizes.get(name, 1) % slices == 0), None)
+    if across is None:
+        raise InputError(
+            f"--mesh {typed} over {slices} slices: data, run or fsdp must be a multiple of {slices}, "
+            f"such as data={slices},fsdp={len(devices) // slices}"
+        )
+    outer = tuple(slices if name == across else 1 for name in NAMES)
+    inner = tuple(size // n for size, n in zip(shape, outer, strict=True))
+    grid = mesh_utils.create_hybrid_device_mesh(inner, outer, devices, allow_split_physical_axes=True)
+    return Mesh(grid, NAMES, axis_types=(AxisType.Auto,) * len(NAMES))
+
+
+def show(sizes: Mapping[str, int]) -> str:
+    """`data=2,fsdp=4`: the axes that are not 1."""
+    return ",".join(f"{name}={sizes[name]}" for name in NAMES if sizes.get(name, 1) > 1) or "data=1"
+
+
+def check(runs: Sequence[RunConfig], sizes: Mapping[str, int]) -> None:
+    """Raises InputError where a mesh of these sizes does not divide a pack of `runs`: one line."""
+    m, batch = runs[0].model, math.prod(sizes.get(name, 1) for name in BATCH)
+    fields = [
+        ("fsdp", "model.d_model", m.d_model),
+        ("tensor", "model.n_head", m.n_head),
+        ("tensor", "model.d_ff", m.d_ff),
+        ("tensor", "model.n_vocab", m.n_vocab),
+        ("run", "the number of runs in a pack", len(runs)),
+    ]
+    for axis, field, size in fields:
+        n = sizes.get(axis, 1)
+        if size % n:
+            raise InputError(
+                f"{field}={size} does not divide over {axis}={n}; the nearest that does is "
+                f"{max(1, round(size / n)) * n}, or choose another --mesh"
+            )
+    if runs[0].batch % batch:
+        raise InputError(
+            f"batch={runs[0].batch} sequences do not divide over data x fsdp = {batch}; use a multiple of {batch}, "
+            "or another --mesh"
+        )
+
+
+def specs(tree: Any, sizes: Mapping[str, int], like: Mapping[str, Any]) -> Any:
+    """The PartitionSpec of each leaf of a state, parameters or gradients, lanes first (r ...).
+
+    Args:
+      sizes: of the mesh.
+      like: name of each weight -> something with its shape, r first. A leaf below a weight's name that has the weight's
+        shape lies as the weight does; Adafactor's statistics, which lack one of its dimensions, along those that
+        remain; whatever else is small, and on every device.
+    """
+
+    def spec(path: tuple[Any, ...], leaf: Any) -> PartitionSpec:
+        names = [key.key for key in path if isinstance(key, jax.tree_util.DictKey)]
+        name = next((name for name in reversed(names) if name in like), None)
+        lanes = _lanes(leaf.shape[0], sizes) if leaf.shape else None
+        if name is None:
+            return PartitionSpec(lanes) if lanes else PartitionSpec()
+        cut = _cut(name)
+        shape = tuple(like[name].shape[1:])
+        statistic = next((key.name for key in path if getattr(key, "name", "") in ("v_row", "v_col")), "")
+        found = tuple(leaf.shape[1:])
+        if found == shape:
+            return PartitionSpec(lanes, *cut)
+        for gone in _reduced(statistic, shape, stacked(name)):
+            if found == shape[:gone] + shape[gone + 1 :]:
+                return PartitionSpec(lanes, *cut[:gone], *cut[gone + 1 :])
+        return PartitionSpec(lanes)
+
+    return jax.tree_util.tree_map_with_path(spec, tree)
+
+
+def _cut(name: str) -> tuple[str | None, ...]:
+    """The mesh axis of each dimension of a weight."""
+    matrix = name.startswith("w_")
+    return tuple(SPREAD.get(axis) if matrix or axis != "d" else None for axis in axes(name))
+
+
+def _reduced(statistic: str, shape: tuple[int, ...], layered: bool) -> list[int]:
+    """The dimension that Adafactor has averaged away: of a row statistic the largest, of a column's the second."""
+    first = 1 if layered else 0
+    order = [first + int(i) for i in np.argsort(shape[first:])]
+    return {"v_row": order[-1:], "v_col": order[-2:-1]}.get(statistic, [])
+
+
+def _lanes(n: int, sizes: Mapping[str, int]) -> str | None:
+    """Lanes are spread over `run` while there are enough of them; later every device of that axis has all."""
+    return "run" if n % sizes.get("run", 1) == 0 else None
+
+
+def lanes_axis(mesh: Mesh | None, n: int) -> str | None:
+    """What `jax.vmap` over n lanes is told of the axis."""
+    return "run" if mesh is None else _lanes(n, mesh.shape)
+
+
+def shardings(tree: Any, mesh: Mesh, like: Mapping[str, Any]) -> Any:
+    """As `specs`, on this mesh."""
+    return jax.tree.map(
+        lambda spec: NamedSharding(mesh, spec),
+        specs(tree, mesh.shape, like),
+        is_leaf=lambda leaf: isinstance(leaf, PartitionSpec),
+    )
+
+
+def constrain(tree: Any, mesh: Mesh | None, like: Mapping[str, Any]) -> Any:
+    """Inside a jitted function: has the leaves of a state lie as the rules say."""
+    return tree if mesh is None else jax.lax.with_sharding_constraint(tree, shardings(tree, mesh, like))
+
+
+def everywhere(tree: Any, mesh: Mesh | None) -> Any:
+    """Inside a jitted function: has every device, and so every host, know the leaves."""
+    return tree if mesh is None else jax.lax.with_sharding_constraint(tree, NamedSharding(mesh, PartitionSpec()))
+
+
+def over_batch(x: jax.Array, mesh: Mesh | None) -> jax.Array:
+    """Inside a jitted function of one run: activations stay with their sequences. x: b ..."""
+    if mesh is None or x.shape[0] % math.prod(mesh.shape[name] for name in BATCH):
+        return x
+    return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, PartitionSpec(BATCH)))
+
+
+def batch_spec(shape: Sequence[int], sizes: Mapping[str, int]) -> PartitionSpec:
+    """Of tokens k lanes b t+1. Sequences that do not divide are on every device."""
+    n = math.prod(sizes.get(name, 1) for name in BATCH)
+    return PartitionSpec(None, _lanes(shape[1], sizes), BATCH if shape[2] % n == 0 else None)
+
+
+def put(values: Any, mesh: Mesh | None, spec: PartitionSpec | None = None) -> Any:
+    """Host arrays, the same on all hosts, onto the mesh; each host hands over what its devices hold of them."""
+    if mesh is None:
+        return values
+    sharding = NamedSharding(mesh, spec or PartitionSpec())
+
+    def one(value: Any) -> jax.Array:
+        value = np.asarray(value)
+        return jax.make_array_from_callback(value.shape, sharding, lambda index: value[index])
+
+    return jax.tree.map(one, values)
+
+
+def put_rows(
+    shape: tuple[int, ...], dtype: Any, mesh: Mesh, rows: Callable[[int, range, range], np.ndarray]
+) -> jax.Array:
+    """Tokens k lanes b t+1 of which each host makes only the rows that its devices hold.
+
+    Args:
+      rows: (k, lanes, sequences of the batch) -> k lanes b t+1.
+    """
+    sharding = NamedSharding(mesh, batch_spec(shape, mesh.shape))
+    made: dict[tuple[range, range], np.ndarray] = {}
+
+    def part(index: tuple[slice, ...]) -> np.ndarray:
+        lanes, sequences = (range(*index[axis].indices(shape[axis])) for axis in (1, 2))
+        if (lanes, sequences) not in made:
+            made[lanes, sequences] = rows(shape[0], lanes, sequences).astype(dtype, copy=False)
+        return made[lanes, sequences]
+
+    return jax.make_array_from_callback(shape, sharding, part)

@@ -1,0 +1,125 @@
+"""What a study will cost: the rule, measurements kept per machine, and how they come together."""
+
+import dataclasses
+import math
+
+import pytest
+
+from configs import quickstart
+from scaling import calibration, config, packs
+from scaling.calibration import Costs, Timing
+from scaling.config import EvalConfig, OptimConfig, RunConfig
+from scaling.ladder import ladder, transformer
+
+SMALL, LARGE = (
+    RunConfig(model, tokens=1024 * 256, batch=4, eval=EvalConfig(windows=128))
+    for model in ladder([(16, 2), (64, 2)], d_head=8)
+)
+FOUND = Timing(update=0.01, evaluation=0.1, begin=0.2, compile=8.0, load=2.0, memory=1e9)
+
+
+def measured(*what: tuple[RunConfig, int, Timing], device: str = "cpu") -> Costs:
+    found = {calibration.key(config.program(run), lanes): (config.program(run), lanes, t) for run, lanes, t in what}
+    return Costs(device, 3.0, found)
+
+
+def test_a_measured_program_costs_what_was_measured():
+    costs = measured((SMALL, 1, FOUND))
+    busy = 0.2 + 1024 * 0.01 + len(SMALL.eval_steps) * 0.1
+    assert costs.pack([SMALL]) == pytest.approx(busy * (1 + calibration.SAVING / calibration.SAVED))
+    assert costs.makespan([[SMALL]], 1) == pytest.approx(3.0 + 2.0 + costs.pack([SMALL]))
+    assert costs.knows(dataclasses.replace(SMALL, seed=7, tokens=512))
+    assert not costs.knows(LARGE)
+
+
+def test_what_was_not_measured_follows_the_rule_as_its_neighbours_correct_it():
+    rule = calibration.foretold(SMALL, 1, "cpu")
+    twice = dataclasses.replace(rule, update=2 * rule.update, compile=0.5 * rule.compile)
+    other = measured((SMALL, 1, twice)).timing(LARGE, 1)
+    plain = calibration.foretold(LARGE, 1, "cpu")
+    assert other.update == pytest.approx(2 * plain.update)
+    assert other.compile == pytest.approx(0.5 * plain.compile)
+    assert other.evaluation == pytest.approx(plain.evaluation)
+
+
+def test_two_workers_take_half_as_long_when_there_is_enough_to_share():
+    runs = [[dataclasses.replace(SMALL, seed=seed)] for seed in range(64)]
+    costs = measured((SMALL, 1, FOUND))
+    one, two = (costs.makespan(runs, workers) - 5.0 for workers in (1, 2))  # without start and load
+    assert one == pytest.approx(2 * two)
+    assert two == pytest.approx(32 * costs.pack(runs[0]))
+
+
+def test_a_trunk_that_is_shared_is_paid_once():
+    optim = OptimConfig(schedule="wsd", warmup_tokens=256 * 50)
+    runs = [dataclasses.replace(SMALL, tokens=256 * n, unique_tokens=2**20, optim=optim) for n in (500, 1000, 2000)]
+    costs = measured(*((SMALL, lanes, dataclasses.replace(FOUND, evaluation=0.0)) for lanes in (1, 2, 4)))
+    together, apart = costs.pack(runs), sum(costs.pack([run]) for run in runs)
+    assert packs.updates(runs) < sum(run.steps for run in runs)
+    assert together < 0.75 * apart
+
+
+def test_lanes_are_those_that_were_measured_to_pay():
+    def of(updates: dict[int, float], device: str) -> int:
+        timings = ((SMALL, n, dataclasses.replace(FOUND, update=seconds)) for n, seconds in updates.items())
+        return measured(*timings, device=device).lanes(SMALL)
+
+    assert of({}, "cpu") == 1
+    assert of({1: 0.01, 8: 0.09}, "cpu") == 1
+    assert of({1: 0.01, 8: 0.04}, "cpu") == 8
+    assert of({}, "gpu") == 16
+    assert of({1: 0.01, 4: 0.01, 16: 0.012, 64: 0.048}, "gpu") == 16
+
+
+def test_what_was_measured_is_kept_for_this_machine_and_these_versions(tmp_path, monkeypatch):
+    monkeypatch.setenv("SCALING_CACHE", str(tmp_path))
+    costs = measured((SMALL, 1, FOUND))
+    calibration.keep(costs)
+    again = calibration.kept("cpu")
+    assert (again.start, again.measured) == (costs.start, costs.measured)
+    assert not calibration.kept("gpu").measured
+    monkeypatch.setattr(calibration.machine, "versions", lambda: {"jax": "another"})
+    assert not calibration.kept("cpu").measured
+
+
+def test_a_damaged_or_older_file_is_as_good_as_none(tmp_path, monkeypatch):
+    monkeypatch.setenv("SCALING_CACHE", str(tmp_path))
+    calibration.keep(measured((SMALL, 1, FOUND)))
+    (path,) = (tmp_path / "calibration").iterdir()
+    for text in ("", "{", "[]", '{"start": 1, "programs": {"a": {"run": {}, "lanes": 1, "timing": {}}}}'):
+        path.write_text(text)
+        assert not calibration.kept("cpu").measured
+
+
+def test_the_disk_that_is_foretold_is_about_what_a_checkpoint_takes(tiny, stream, tmp_path):
+    from scaling import train
+
+    run = dataclasses.replace(tiny, model=transformer(64, 2, d_head=8, n_vocab=32, n_ctx=16))
+    train.train([run], stream[:15_000], stream[15_000:], tmp_path, say=pytest.fail)
+    took = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
+    assert took < calibration.disk([run]) < 4 * took  # room for the second checkpoint
+
+
+def test_the_quickstart_takes_what_it_is_given_and_grows_with_it():
+    sizes = []
+    for minutes in (5, 20, 160, 400, 1500):
+        runs = quickstart.study(minutes).runs
+        sizes.append(sum(run.tokens for run in runs))
+        assert calibration.seconds(runs) / 60 < minutes
+    assert sizes == sorted(set(sizes))
+
+
+def test_many_large_models_at_few_tokens_cost_their_compiling():
+    runs = [dataclasses.replace(LARGE, tokens=256, model=transformer(d, 4, d_head=8)) for d in range(64, 144, 8)]
+    assert calibration.seconds(runs) > 10 * 6 / 2  # ten programs on two workers
+    assert math.isfinite(calibration.seconds(runs))
+
+
+@pytest.mark.slow
+def test_measuring_tells_the_order_of_what_programs_cost(cache):
+    costs = calibration.calibrate([SMALL, LARGE], Costs("cpu"), 1, lambda line: None)
+    small, large = costs.timing(SMALL, 1), costs.timing(LARGE, 1)
+    assert 0 < small.update < large.update < 1
+    assert small.load < small.compile
+    assert calibration.kept("cpu").knows(LARGE)
+    assert calibration.calibrate([SMALL, LARGE], costs, 1, pytest.fail) is costs  # nothing is measured twice
