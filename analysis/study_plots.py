@@ -185,7 +185,7 @@ def cooldowns(found: Cooldowns, curves: Table, *, shades: Shades | None = None) 
                 left.plot(curves["tokens"][rows], curves["loss"][rows], color=colour, lw=1.0)
                 left.plot(branch.tokens, branch.loss, "o", color=colour, ms=5, mec="white", mew=0.6, zorder=5)
                 if np.isfinite(branch.other):
-                    left.plot(branch.tokens, branch.other, "_", color=INK, ms=9, mew=1.4, zorder=6)
+                    left.plot(branch.tokens, branch.other, "_", color=colour, ms=11, mew=1.8, zorder=6)
                 shown += [*curves["loss"][rows], branch.loss]
                 D.append(branch.tokens)
         first = min(D) / 8
@@ -197,7 +197,7 @@ def cooldowns(found: Cooldowns, curves: Table, *, shades: Shades | None = None) 
         handles = [Line2D([], [], color=GREY, marker="o", ms=5, lw=1.0, label="trunk, and end of a branch")]
         if compared:
             handles.append(
-                Line2D([], [], color=INK, marker="_", ms=9, mew=1.4, lw=0, label="decayed over its own length")
+                Line2D([], [], color=GREY, marker="_", ms=11, mew=1.8, lw=0, label="decayed over its own length")
             )
             right = grid[1]
             right.axhline(0, color=INK, lw=0.8)

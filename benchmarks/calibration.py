@@ -155,7 +155,7 @@ def report(rows: list[Row], args: argparse.Namespace, seconds: float) -> str:
     lines = [
         "# How often the intervals hold the truth",
         "",
-        f"`{command(args)}`, {datetime.date.today()}, {seconds / 60:.1f} minutes on one core, {machine()}.",
+        f"`{command(args)}`, {datetime.date.today()}, {seconds / 60:.1f} minutes of one processor, {machine()}.",
         "",
         f"{args.replicates} ladders per line ({args.bootstrapped} for the percentile bootstrap of {DRAWS} draws),",
         "drawn from the published constants with Gaussian noise in the logarithm of the loss. Nominal 95 %; three",
@@ -206,7 +206,7 @@ def main() -> None:
                     print(f"{time.time() - began:5.0f} s {law.name} {n} {noise:.1%} {loss}:", file=sys.stderr, end=" ")
                     print(", ".join(f"{r.constant} {r.profile:.3f}/{r.percentile:.3f}" for r in last), file=sys.stderr)
     args.out.mkdir(exist_ok=True)
-    (args.out / "calibration.md").write_text(report(rows, args, time.time() - began), encoding="utf-8")
+    (args.out / "calibration.md").write_text(report(rows, args, time.process_time()), encoding="utf-8")
     facts = {
         "command": command(args),
         "date": str(datetime.date.today()),

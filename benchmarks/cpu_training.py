@@ -1,6 +1,6 @@
 """Tokens per second of training a small GPT on two cores, against PyTorch eager on the same model in the same minutes.
 
-    python -m benchmarks.cpu_training --torch PYTHON [--rounds 15] [--updates 8]
+    python -m benchmarks.cpu_training --torch PYTHON [--layouts threads pinned pair] [--rounds 15] [--updates 8]
 
 PYTHON is an interpreter that has PyTorch, in an environment of its own. Ours is the program that studies run: a pack of
 one run, many updates per dispatch. PyTorch's model and update are in `benchmarks/torch_gpt.py`; it tries its fused and
@@ -16,11 +16,12 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 BATCH, N_CTX, N_VOCAB, N_LAYER, N_HEAD = 16, 128, 512, 4, 4
 WIDTHS = (64, 128)
+LAYOUTS = {"threads": "one process, two threads", "pinned": "one pinned process", "pair": "two pinned processes"}
 
 
 def ours(d_model: int) -> Callable[[int], None]:
@@ -121,11 +122,13 @@ class Team:
             worker.wait()
 
 
-def compare(torch_python: str, rounds: int, updates: int) -> list[dict]:
-    rows = []
-    cores = sorted(os.sched_getaffinity(0))[:2]
+def compare(torch_python: str, layouts: list[str], rounds: int, updates: int) -> Iterator[dict]:
+    """The rows of the table, each as soon as it is measured."""
+    cores = sorted(os.sched_getaffinity(0))
+    places = {"threads": (None,), "pinned": (cores[-1],), "pair": (*cores[:2],)}
     for d_model in WIDTHS:
-        for layout, placed in (("one process, two threads", (None,)), ("two pinned processes", tuple(cores))):
+        for layout in layouts:
+            placed = places[layout]
             teams = [Team("ours", sys.executable, d_model, placed), Team("PyTorch", torch_python, d_model, placed)]
             found = []
             for i in range(rounds):
@@ -135,23 +138,22 @@ def compare(torch_python: str, rounds: int, updates: int) -> list[dict]:
             for team in teams:
                 team.close()
             for kind, name in enumerate(("by the clock", "per processor second")):
-                rows.append(
-                    {
-                        "d_model": d_model,
-                        "layout": layout,
-                        "tokens": name,
-                        "ours": statistics.median(one[kind] for one, _ in found),
-                        "pytorch": statistics.median(two[kind] for _, two in found),
-                        "ratio": statistics.median(one[kind] / two[kind] for one, two in found),
-                        "quartiles": statistics.quantiles(one[kind] / two[kind] for one, two in found)[::2],
-                    }
-                )
-    return rows
+                ratios = [one[kind] / two[kind] for one, two in found]
+                yield {
+                    "d_model": d_model,
+                    "layout": LAYOUTS[layout],
+                    "tokens": name,
+                    "ours": statistics.median(one[kind] for one, _ in found),
+                    "pytorch": statistics.median(two[kind] for _, two in found),
+                    "ratio": statistics.median(ratios),
+                    "quartiles": statistics.quantiles(ratios)[::2],
+                }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--torch", help="an interpreter that has PyTorch")
+    parser.add_argument("--layouts", nargs="+", choices=LAYOUTS, default=list(LAYOUTS))
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--updates", type=int, default=8, help="per turn, at most 16")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
@@ -164,11 +166,12 @@ def main() -> None:
         parser.error(f"--torch {arguments.torch}: wanted the path of a Python that has PyTorch")
     print("| d_model | layout | tokens | ours | PyTorch | ours / PyTorch (quartiles) |")
     print("| --- | --- | --- | --- | --- | --- |")
-    for row in compare(arguments.torch, arguments.rounds, arguments.updates):
+    for row in compare(arguments.torch, arguments.layouts, arguments.rounds, arguments.updates):
         low, high = row["quartiles"]
         print(
             f"| {row['d_model']} | {row['layout']} | {row['tokens']} | {row['ours']:,.0f} | {row['pytorch']:,.0f} "
-            f"| {row['ratio']:.2f} ({low:.2f} to {high:.2f}) |"
+            f"| {row['ratio']:.2f} ({low:.2f} to {high:.2f}) |",
+            flush=True,
         )
     return None
 

@@ -149,27 +149,32 @@ class Costs:
         Like `workers.Crew` does it, a worker rather takes a pack whose program no other has.
         """
         order = sorted(work, key=lambda runs: -self.pack(runs))
-        programs = {id(runs): config.program(runs[0]) for runs in order}
+        forms = {id(runs): _forms(runs) for runs in order}
         free = [(self.start, worker) for worker in range(max(1, min(workers, len(work))))]
-        has: list[set[RunConfig]] = [set() for _ in free]
-        compiled: dict[RunConfig, float] = {}
+        has: list[set[tuple[RunConfig, int]]] = [set() for _ in free]
+        compiled: dict[tuple[RunConfig, int], float] = {}
         while order:
             at, worker = heapq.heappop(free)
             others = set().union(*(has[other] for other in range(len(has)) if other != worker)) - has[worker]
-            runs = order.pop(next((i for i, runs in enumerate(order) if programs[id(runs)] not in others), 0))
-            program = programs[id(runs)]
-            if program not in has[worker]:
-                has[worker].add(program)
-                timing = self.timing(program, len(packs.segments(runs)[0].lanes))
-                cached = self.knows(program) or compiled.get(program, math.inf) <= at
+            runs = order.pop(next((i for i, runs in enumerate(order) if not forms[id(runs)] & others), 0))
+            for form in forms[id(runs)] - has[worker]:
+                has[worker].add(form)
+                timing = self.timing(*form)
+                cached = self.knows(*form) or compiled.get(form, math.inf) <= at
                 at += timing.load if cached else timing.compile
-                compiled.setdefault(program, at)
+                compiled.setdefault(form, at)
             heapq.heappush(free, (at + self.pack(runs), worker))
         return max(at for at, _ in free)
 
     def memory(self, work: Sequence[Sequence[RunConfig]]) -> float:
         """Bytes of the largest worker."""
         return max(self.timing(runs[0], max(len(s.lanes) for s in packs.segments(runs))).memory for runs in work)
+
+
+def _forms(runs: Sequence[RunConfig]) -> set[tuple[RunConfig, int]]:
+    """The program of a pack with each number of lanes that it has in turn: each is compiled by itself."""
+    lanes = {1} if len(runs) == 1 else {len(segment.lanes) for segment in packs.segments(runs)}
+    return {(config.program(runs[0]), n) for n in lanes}
 
 
 def seconds(runs: Sequence[RunConfig], workers: int = 2) -> float:

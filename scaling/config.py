@@ -20,7 +20,15 @@ T = TypeVar("T")
 
 SEMANTICS = 1  # raised when a default or the meaning of a field changes, so that no run aliases an older one
 # Fields that came after SEMANTICS was set. At their defaults they say nothing new, and identities leave them out.
-ADDED = ("optim.decay", "optim.warmup_tokens", "eval.noise", "eval.transfer", "eval.train_windows")
+ADDED = (
+    "optim.decay",
+    "optim.warmup_tokens",
+    "eval.noise",
+    "eval.transfer",
+    "eval.train_windows",
+    "accumulate",
+    "remat",
+)
 
 
 def _plain(config: Any, prefix: str = "") -> None:
@@ -100,10 +108,10 @@ class OptimConfig:
     """How the loss goes down."""
 
     learning_rate: float = 1e-3  # peak
-    optimizer: Literal["adam", "adamw"] = "adam"
+    optimizer: Literal["adam", "adamw", "adafactor"] = "adam"  # adafactor: little memory, see scaling.optim
     schedule: Literal["cosine", "constant", "linear", "wsd"] = "cosine"  # after the warm-up, see scaling.optim
     warmup: float = 0.05  # share of the steps
-    weight_decay: float = 0.0  # adamw only, on matrices; decoupled, multiplied by the learning rate
+    weight_decay: float = 0.0  # not with adam, on matrices; decoupled, multiplied by the learning rate
     b1: float = 0.9
     b2: float = 0.99  # 0.95 is too low at small batches: Porian et al. (2024)
     eps: float = 1e-8
@@ -137,6 +145,10 @@ class OptimConfig:
                 f"optim.weight_decay={self.weight_decay} with optimizer={self.optimizer}; "
                 "use a value >= 0 with --set optim.optimizer=adamw, or 0 with adam"
             )
+        if self.optimizer == "adafactor":
+            for name in ("b1", "b2", "eps"):
+                if getattr(self, name) != getattr(type(self), name):
+                    raise InputError(f"optim.{name}={getattr(self, name)} with optimizer=adafactor, which has none")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,6 +188,8 @@ class RunConfig:
     batch: int = 16  # sequences of n_ctx tokens
     seed: int = 0  # initialisation, order of the examples, dropout
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the computation; parameters and loss are float32
+    accumulate: int = 1  # parts of a batch, one after the other, where the whole does not fit into memory
+    remat: Literal["none", "matmuls", "layers"] = "none"  # what is computed twice to save memory: transformer.apply
     data: DataConfig = DataConfig()
     optim: OptimConfig = OptimConfig()
     eval: EvalConfig = EvalConfig()
@@ -183,7 +197,12 @@ class RunConfig:
     def __post_init__(self):
         _plain(self)
         _one_of(self, "dtype")
-        _positive(self, "tokens", "batch")
+        _one_of(self, "remat")
+        _positive(self, "tokens", "batch", "accumulate")
+        if self.batch % self.accumulate:
+            raise InputError(
+                f"accumulate={self.accumulate} does not divide batch={self.batch}; use a divisor, or 1 for the whole"
+            )
         if not 0 <= self.seed < 2**32:
             raise InputError(f"seed={self.seed} must lie between 0 and {2**32 - 1}")
         for name, value, unit, why in (
@@ -286,9 +305,10 @@ def identity(run: RunConfig, tokens_id: str, transfer_ids: Sequence[str] = ()) -
     if run.optim.warmup_tokens is not None:
         fields["optim"]["warmup"] = OptimConfig.warmup  # not looked at
     for key in ADDED:
-        section, name = key.split(".")
-        if getattr(getattr(run, section), name) == getattr(_SECTIONS[section], name):
-            del fields[section][name]
+        section, _, name = key.rpartition(".")
+        holder, default = (getattr(run, section), _SECTIONS[section]) if section else (run, RunConfig)
+        if getattr(holder, name) == getattr(default, name):
+            del (fields[section] if section else fields)[name]
     text = json.dumps([SEMANTICS, tokens_id, fields], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -307,7 +327,7 @@ def program(run: RunConfig) -> RunConfig:
         optim=dataclasses.replace(
             run.optim,
             learning_rate=1.0,
-            optimizer="adamw",
+            optimizer="adamw" if run.optim.optimizer == "adam" else run.optim.optimizer,
             schedule="constant",
             warmup=0.0,
             weight_decay=0.0,

@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, PartitionSpec
 
-from scaling import packs, record, step
+from scaling import packs, record, sharding, step
 from scaling.config import EvalConfig, RunConfig, program
 from scaling.data.batches import Batches, validation_windows
 from scaling.errors import InputError
 
-EVAL_TOKENS = 2048  # per group of an evaluation, to bound its memory
+EVAL_TOKENS = 2048  # per group of an evaluation and device, to bound its memory
 
 
 class Functions(NamedTuple):
@@ -25,15 +26,21 @@ class Functions(NamedTuple):
     noise: Any
 
 
-@functools.cache
-def compiled(run: RunConfig) -> Functions:
+def compiled(run: RunConfig, mesh: Mesh | None = None) -> Functions:
     """The functions of `config.program(run)`, which are the same whatever of them is asked for."""
-    if run != (key := dataclasses.replace(program(run), eval=EvalConfig())):
-        return compiled(key)
+    return _compiled(dataclasses.replace(program(run), eval=EvalConfig()), mesh)
+
+
+@functools.cache
+def _compiled(run: RunConfig, mesh: Mesh | None) -> Functions:
+    def jitted(function, axes):
+        function = step.over_runs(function, run, axes, mesh)
+        return jax.jit(lambda *args: sharding.everywhere(function(*args), mesh))
+
     return Functions(
-        loss=jax.jit(step.over_runs(step.eval_step, run, (0, None))),
-        own_loss=jax.jit(step.over_runs(step.eval_step, run, (0, 0))),
-        noise=jax.jit(step.over_runs(step.noise_step, run, (0, 0))),
+        loss=jitted(step.eval_step, (0, None)),
+        own_loss=jitted(step.eval_step, (0, 0)),
+        noise=jitted(step.noise_step, (0, 0)),
     )
 
 
@@ -46,6 +53,7 @@ class Measurements:
         examples: Sequence[Batches],
         validation_tokens: np.ndarray,
         transfer_tokens: Mapping[str, np.ndarray],
+        mesh: Mesh | None = None,
     ):
         """
         Args:
@@ -55,7 +63,7 @@ class Measurements:
         Raises:
           InputError: a source of `eval.transfer` has no tokens here, or a stream is too short.
         """
-        self.functions, self.runs, self.examples = compiled(runs[0]), runs, examples
+        self.functions, self.runs, self.examples, self.mesh = compiled(runs[0], mesh), runs, examples, mesh
         self.first, self.steps = runs[0], [frozenset(run.eval_steps) for run in runs]
         model, wanted = self.first.model, self.first.eval
         for name in wanted.transfer:
@@ -65,10 +73,16 @@ class Measurements:
                 )
 
         def windows(tokens: np.ndarray) -> jax.Array:
-            return jnp.asarray(grouped(validation_windows(tokens, model.n_ctx, wanted.windows)))
+            return self._put(grouped(validation_windows(tokens, model.n_ctx, wanted.windows), mesh))
 
         self.windows = windows(validation_tokens)
         self.transfer = [windows(transfer_tokens[name]) for name in wanted.transfer]
+
+    def _put(self, tokens: np.ndarray) -> Any:
+        """Windows ... b t+1 onto the devices, where they divide over them."""
+        spread = self.mesh and tokens.shape[-2] % sharding.sequences(self.mesh.shape) == 0
+        spec = PartitionSpec(*[None] * (tokens.ndim - 2), sharding.BATCH) if spread else None
+        return jnp.asarray(tokens) if self.mesh is None else sharding.put(tokens, self.mesh, spec)
 
     def start(self) -> record.History:
         """The history before the first measurement."""
@@ -94,7 +108,7 @@ class Measurements:
         size = packs.lanes_for(len(lanes), len(segment.lanes))
         if size < len(segment.lanes):
             lanes += [lanes[0]] * (size - len(lanes))
-            params = step.take(params, np.array(lanes))
+            params = step.take(params, np.array(lanes), self.mesh)
         else:
             lanes = list(range(size))
         order = [self.examples[segment.lanes[i].like] for i in lanes]
@@ -111,16 +125,17 @@ class Measurements:
         loss = self.functions.loss(params, self.windows)
         found = {"eval_loss": by_run(loss["positions"]), "window_loss": by_run(loss["windows"])}
         if self.transfer:
-            each = [self.functions.loss(params, windows)["positions"].mean(-1) for windows in self.transfer]
+            each = [np.asarray(self.functions.loss(params, w)["positions"]).mean(-1) for w in self.transfer]
             found["transfer_loss"] = by_run(np.stack(each, 1))
         if wanted.noise:
             tokens = [one.examples(done * batch, wanted.noise * batch) for one in order]
             found["noise_sq"] = by_run(
-                self.functions.noise(params, np.stack(tokens).reshape(len(lanes), wanted.noise, batch, -1))
+                self.functions.noise(params, self._put(np.stack(tokens).reshape(len(lanes), wanted.noise, batch, -1)))
             )
         if wanted.train_windows:
-            own = np.stack([grouped(one.examples(0, wanted.train_windows)) for one in order])
-            found["train_eval_loss"] = by_run(self.functions.own_loss(params, own)["positions"].mean(-1))
+            own = np.stack([grouped(one.examples(0, wanted.train_windows), self.mesh) for one in order])
+            loss = self.functions.own_loss(params, self._put(own))
+            found["train_eval_loss"] = by_run(np.asarray(loss["positions"]).mean(-1))
         return found
 
 
@@ -130,8 +145,10 @@ def compile_ahead(run: RunConfig, params: Any) -> None:
     compiled(run).loss.lower(params, jax.ShapeDtypeStruct(windows.shape, windows.dtype)).compile()
 
 
-def grouped(windows: np.ndarray) -> np.ndarray:
-    """w t+1 -> g b t+1, in the largest equal groups of at most EVAL_TOKENS tokens."""
+def grouped(windows: np.ndarray, mesh: Mesh | None = None) -> np.ndarray:
+    """w t+1 -> g b t+1, in the largest equal groups of at most EVAL_TOKENS tokens on a device."""
     n, width = windows.shape
-    size = next(size for size in range(min(n, max(1, EVAL_TOKENS // width)), 0, -1) if n % size == 0)
+    parts = sharding.sequences(mesh.shape) if mesh and n % sharding.sequences(mesh.shape) == 0 else 1
+    most = min(n // parts, max(1, EVAL_TOKENS // width))
+    size = parts * next(size for size in range(most, 0, -1) if n // parts % size == 0)
     return windows.reshape(n // size, size, width)

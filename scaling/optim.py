@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from scaling import sharding
 from scaling.config import OptimConfig, RunConfig
 
 SHAPES = ("constant", "cosine", "linear", "wsd")  # of the rate after the warm-up, by their number
@@ -51,10 +52,38 @@ class Schedule:
 
 
 def optimizer(config: OptimConfig) -> optax.GradientTransformation:
-    """Gradients to updates of unit learning rate: clipping by global norm, Adam."""
+    """Gradients to updates of unit learning rate: clipping by global norm, then Adam or Adafactor."""
+    if config.optimizer == "adafactor":
+        return optax.chain(optax.clip_by_global_norm(config.clip), adafactor())
     return optax.chain(
         optax.clip_by_global_norm(config.clip), optax.scale_by_adam(b1=config.b1, b2=config.b2, eps=config.eps)
     )
+
+
+def adafactor() -> optax.GradientTransformation:
+    """Adafactor without momentum: Shazeer and Stern (2018), arXiv 1804.04235, algorithms 4 and 5.
+
+    A matrix keeps the means of its squared gradient over rows and over columns in place of one number per weight. Its
+    updates have a root mean square of at most 1 and are not scaled by the weights, so that a learning rate means what
+    it does for Adam. Both depend on what counts as one matrix, so each layer of a stacked weight is one by itself.
+    """
+    one = optax.chain(optax.scale_by_factored_rms(), optax.clip_by_block_rms(1.0))
+
+    def parts(tree):
+        layers = {name: leaf for name, leaf in tree.items() if sharding.stacked(name)}
+        return layers, {name: leaf for name, leaf in tree.items() if name not in layers}
+
+    def init(params):
+        layers, rest = parts(params)
+        return jax.vmap(one.init)(layers), one.init(rest)
+
+    def update(grads, state, params):
+        (layers, rest), (layer_params, rest_params) = parts(grads), parts(params)
+        layers, layer_state = jax.vmap(one.update)(layers, state[0], layer_params)
+        rest, rest_state = one.update(rest, state[1], rest_params)
+        return layers | rest, (layer_state, rest_state)
+
+    return optax.GradientTransformation(init, update)
 
 
 def descend(params, updates, rate: jax.Array, weight_decay: jax.Array):

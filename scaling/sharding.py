@@ -118,7 +118,7 @@ def show(sizes: Mapping[str, int]) -> str:
 
 def check(runs: Sequence[RunConfig], sizes: Mapping[str, int]) -> None:
     """Raises InputError where a mesh of these sizes does not divide a pack of `runs`: one line."""
-    m, batch = runs[0].model, math.prod(sizes.get(name, 1) for name in BATCH)
+    m, parts = runs[0].model, sequences(sizes)
     fields = [
         ("fsdp", "model.d_model", m.d_model),
         ("tensor", "model.n_head", m.n_head),
@@ -133,39 +133,40 @@ def check(runs: Sequence[RunConfig], sizes: Mapping[str, int]) -> None:
                 f"{field}={size} does not divide over {axis}={n}; the nearest that does is "
                 f"{max(1, round(size / n)) * n}, or choose another --mesh"
             )
-    if runs[0].batch % batch:
+    if runs[0].batch % parts:
         raise InputError(
-            f"batch={runs[0].batch} sequences do not divide over data x fsdp = {batch}; use a multiple of {batch}, "
+            f"batch={runs[0].batch} sequences do not divide over data x fsdp = {parts}; use a multiple of {parts}, "
             "or another --mesh"
         )
 
 
-def specs(tree: Any, sizes: Mapping[str, int], like: Mapping[str, Any]) -> Any:
-    """The PartitionSpec of each leaf of a state, parameters or gradients, lanes first (r ...).
+def specs(tree: Any, sizes: Mapping[str, int], like: Mapping[str, Any], *, lanes: bool) -> Any:
+    """The PartitionSpec of each leaf of a state, parameters or gradients.
 
     Args:
       sizes: of the mesh.
-      like: name of each weight -> something with its shape, r first. A leaf below a weight's name that has the weight's
-        shape lies as the weight does; Adafactor's statistics, which lack one of its dimensions, along those that
-        remain; whatever else is small, and on every device.
+      like: name of each weight -> something with its shape. A leaf below a weight's name that has the weight's shape
+        lies as the weight does; Adafactor's statistics, which lack one of its dimensions, along those that remain;
+        whatever else is small, and on every device.
+      lanes: whether all shapes have the lanes of a pack first.
     """
+    first = 1 if lanes else 0
 
     def spec(path: tuple[Any, ...], leaf: Any) -> PartitionSpec:
+        run = (_lanes(leaf.shape[0], sizes),) if lanes else ()
+        found = tuple(leaf.shape[first:])
         names = [key.key for key in path if isinstance(key, jax.tree_util.DictKey)]
         name = next((name for name in reversed(names) if name in like), None)
-        lanes = _lanes(leaf.shape[0], sizes) if leaf.shape else None
         if name is None:
-            return PartitionSpec(lanes) if lanes else PartitionSpec()
-        cut = _cut(name)
-        shape = tuple(like[name].shape[1:])
-        statistic = next((key.name for key in path if getattr(key, "name", "") in ("v_row", "v_col")), "")
-        found = tuple(leaf.shape[1:])
+            return PartitionSpec(*run)
+        cut, shape = _cut(name), tuple(like[name].shape[first:])
         if found == shape:
-            return PartitionSpec(lanes, *cut)
+            return PartitionSpec(*run, *cut)
+        statistic = next((key.name for key in path if getattr(key, "name", "") in ("v_row", "v_col")), "")
         for gone in _reduced(statistic, shape, stacked(name)):
             if found == shape[:gone] + shape[gone + 1 :]:
-                return PartitionSpec(lanes, *cut[:gone], *cut[gone + 1 :])
-        return PartitionSpec(lanes)
+                return PartitionSpec(*run, *cut[:gone], *cut[gone + 1 :])
+        return PartitionSpec(*run)
 
     return jax.tree_util.tree_map_with_path(spec, tree)
 
@@ -193,18 +194,18 @@ def lanes_axis(mesh: Mesh | None, n: int) -> str | None:
     return "run" if mesh is None else _lanes(n, mesh.shape)
 
 
-def shardings(tree: Any, mesh: Mesh, like: Mapping[str, Any]) -> Any:
+def shardings(tree: Any, mesh: Mesh, like: Mapping[str, Any], *, lanes: bool) -> Any:
     """As `specs`, on this mesh."""
     return jax.tree.map(
         lambda spec: NamedSharding(mesh, spec),
-        specs(tree, mesh.shape, like),
+        specs(tree, mesh.shape, like, lanes=lanes),
         is_leaf=lambda leaf: isinstance(leaf, PartitionSpec),
     )
 
 
-def constrain(tree: Any, mesh: Mesh | None, like: Mapping[str, Any]) -> Any:
-    """Inside a jitted function: has the leaves of a state lie as the rules say."""
-    return tree if mesh is None else jax.lax.with_sharding_constraint(tree, shardings(tree, mesh, like))
+def constrain(tree: Any, mesh: Mesh | None, like: Mapping[str, Any], *, lanes: bool = False) -> Any:
+    """Inside a jitted function: has the leaves of a state lie as the rules say. Arguments as of `specs`."""
+    return tree if mesh is None else jax.lax.with_sharding_constraint(tree, shardings(tree, mesh, like, lanes=lanes))
 
 
 def everywhere(tree: Any, mesh: Mesh | None) -> Any:
@@ -214,15 +215,29 @@ def everywhere(tree: Any, mesh: Mesh | None) -> Any:
 
 def over_batch(x: jax.Array, mesh: Mesh | None) -> jax.Array:
     """Inside a jitted function of one run: activations stay with their sequences. x: b ..."""
-    if mesh is None or x.shape[0] % math.prod(mesh.shape[name] for name in BATCH):
+    if mesh is None or x.shape[0] % sequences(mesh.shape):
         return x
     return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, PartitionSpec(BATCH)))
 
 
+def sequences(sizes: Mapping[str, int]) -> int:
+    """Over how many parts a batch is spread."""
+    return math.prod(sizes.get(name, 1) for name in BATCH)
+
+
+def per_run(mesh: Mesh | None) -> int:
+    """Devices that work on one run."""
+    return 1 if mesh is None else mesh.size // mesh.shape["run"]
+
+
+def platform(mesh: Mesh | None) -> str:
+    """For what a program is compiled: "cpu", "gpu" or "tpu"."""
+    return jax.default_backend() if mesh is None else mesh.devices.flat[0].platform
+
+
 def batch_spec(shape: Sequence[int], sizes: Mapping[str, int]) -> PartitionSpec:
     """Of tokens k lanes b t+1. Sequences that do not divide are on every device."""
-    n = math.prod(sizes.get(name, 1) for name in BATCH)
-    return PartitionSpec(None, _lanes(shape[1], sizes), BATCH if shape[2] % n == 0 else None)
+    return PartitionSpec(None, _lanes(shape[1], sizes), BATCH if shape[2] % sequences(sizes) == 0 else None)
 
 
 def put(values: Any, mesh: Mesh | None, spec: PartitionSpec | None = None) -> Any:
@@ -250,9 +265,9 @@ def put_rows(
     made: dict[tuple[range, range], np.ndarray] = {}
 
     def part(index: tuple[slice, ...]) -> np.ndarray:
-        lanes, sequences = (range(*index[axis].indices(shape[axis])) for axis in (1, 2))
-        if (lanes, sequences) not in made:
-            made[lanes, sequences] = rows(shape[0], lanes, sequences).astype(dtype, copy=False)
-        return made[lanes, sequences]
+        held = range(*index[1].indices(shape[1])), range(*index[2].indices(shape[2]))
+        if held not in made:
+            made[held] = rows(shape[0], *held).astype(dtype, copy=False)
+        return made[held]
 
     return jax.make_array_from_callback(shape, sharding, part)

@@ -1,4 +1,7 @@
-"""The pure functions of training: one update and one evaluation of one run."""
+"""The pure functions of training: one update and one evaluation of one run.
+
+Where they are given a mesh, they say how weights and batches lie on it (scaling.sharding); the mathematics is the same.
+"""
 
 import functools
 
@@ -6,8 +9,9 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
 
-from scaling import optim
+from scaling import optim, sharding
 from scaling.config import RunConfig
 from scaling.models import loss, transformer
 
@@ -39,33 +43,54 @@ class Hyper:
         )
 
 
-def token_losses(run: RunConfig, params, tokens, dropout_key=None):
+def token_losses(run: RunConfig, params, tokens, dropout_key=None, mesh: Mesh | None = None):
     """Cross-entropy of each next token, nats. tokens: i32 b t+1 -> f32 b t."""
-    return loss.token_losses(run.model, params, tokens, dtype=run.dtype, dropout_key=dropout_key)
+    return loss.token_losses(
+        run.model, params, tokens, dtype=run.dtype, dropout_key=dropout_key, remat=run.remat, mesh=mesh
+    )
 
 
-def init_state(run: RunConfig, hyper: Hyper) -> TrainState:
+def init_state(run: RunConfig, hyper: Hyper, mesh: Mesh | None = None) -> TrainState:
     params = transformer.init(run.model, jax.random.key(hyper.seed))
-    return TrainState(jnp.int32(0), params, optim.optimizer(run.optim).init(params))
+    state = TrainState(jnp.int32(0), params, optim.optimizer(run.optim).init(params))
+    return sharding.constrain(state, mesh, params)
 
 
-def train_step(run: RunConfig, hyper: Hyper, state: TrainState, tokens) -> tuple[TrainState, dict[str, jax.Array]]:
+def train_step(
+    run: RunConfig, hyper: Hyper, state: TrainState, tokens, mesh: Mesh | None = None
+) -> tuple[TrainState, dict[str, jax.Array]]:
     """One update. tokens: i32 b t+1. Dropout's mask is a function of (seed, step), so nothing else needs saving."""
     key = (
         jax.random.fold_in(jax.random.fold_in(jax.random.key(hyper.seed), 1), state.step) if run.model.dropout else None
     )
-
-    def mean_loss(params):
-        return token_losses(run, params, tokens, key).mean()
-
-    train_loss, grads = jax.value_and_grad(mean_loss)(state.params)
+    train_loss, grads = _loss_and_gradients(run, state.params, tokens, key, mesh)
+    grads = sharding.constrain(grads, mesh, state.params)
     updates, opt_state = optim.optimizer(run.optim).update(grads, state.opt_state, state.params)
     params = optim.descend(state.params, updates, hyper.schedule(state.step), hyper.weight_decay)
     metrics = {"train_loss": train_loss, "grad_norm": optax.tree.norm(grads)}
-    return TrainState(state.step + 1, params, opt_state), metrics
+    return sharding.constrain(TrainState(state.step + 1, params, opt_state), mesh, params), metrics
 
 
-def train_steps(run: RunConfig, hyper: Hyper, state: TrainState, tokens, n) -> tuple[TrainState, dict[str, jax.Array]]:
+def _loss_and_gradients(run: RunConfig, params, tokens, key, mesh: Mesh | None):
+    """Of the mean loss over the batch, in `run.accumulate` parts one after the other. tokens: b t+1."""
+    gradient = jax.value_and_grad(lambda params, *part: token_losses(run, params, *part, mesh).mean())
+    if run.accumulate == 1:
+        return gradient(params, tokens, key)
+
+    def add(sums, part):
+        i, tokens = part
+        found = gradient(params, tokens, None if key is None else jax.random.fold_in(key, i))
+        return jax.tree.map(lambda a, b: a + b / run.accumulate, sums, found), None
+
+    # Every n-th sequence is a part, so that each has its share on every device over which the batch is spread.
+    parts = tokens.reshape(-1, run.accumulate, tokens.shape[-1]).swapaxes(0, 1)
+    zeros = jnp.float32(0), sharding.constrain(jax.tree.map(jnp.zeros_like, params), mesh, params)
+    return jax.lax.scan(add, zeros, (jnp.arange(run.accumulate), parts))[0]
+
+
+def train_steps(
+    run: RunConfig, hyper: Hyper, state: TrainState, tokens, n, mesh: Mesh | None = None
+) -> tuple[TrainState, dict[str, jax.Array]]:
     """The first `n` of k updates in one dispatch. tokens: i32 k b t+1; metrics: k each, the last k - n of them zero.
 
     `n` is traced: chunks that end early, before an evaluation say, run the same program.
@@ -74,34 +99,34 @@ def train_steps(run: RunConfig, hyper: Hyper, state: TrainState, tokens, n) -> t
 
     def body(i, carry):
         state, metrics = carry
-        state, now = train_step(run, hyper, state, tokens[i])
+        state, now = train_step(run, hyper, state, tokens[i], mesh)
         return state, {name: metrics[name].at[i].set(now[name]) for name in metrics}
 
     return jax.lax.fori_loop(0, n, body, (state, metrics))
 
 
-def eval_step(run: RunConfig, params, windows) -> dict[str, jax.Array]:
+def eval_step(run: RunConfig, params, windows, mesh: Mesh | None = None) -> dict[str, jax.Array]:
     """Loss without dropout, nats per token: by position, f32 t, and by window, f32 w.
 
     windows: i32 g b t+1, g groups evaluated in turn, w = g b windows in all.
     """
 
     def group(tokens):
-        losses = token_losses(run, params, tokens)  # b t
+        losses = token_losses(run, params, tokens, mesh=mesh)  # b t
         return losses.mean(0), losses.mean(1)
 
     positions, each = jax.lax.map(group, windows)
     return {"positions": positions.mean(0), "windows": each.reshape(-1)}
 
 
-def noise_step(run: RunConfig, params, tokens) -> jax.Array:
+def noise_step(run: RunConfig, params, tokens, mesh: Mesh | None = None) -> jax.Array:
     """Mean squared norm of the loss's gradient at each of `run.noise_batches`, without dropout. -> f32 levels
 
     tokens: i32 k b t+1, k batches. A batch's gradients are those of its smallest parts, averaged pairwise up to the
     whole, so |g|^2 at all sizes costs one backward pass over the batch: McCandlish et al. (2018) appendix A.1.
     """
     parts = run.batch // run.noise_batches[0]
-    gradient = jax.grad(lambda params, tokens: token_losses(run, params, tokens).mean())
+    gradient = jax.grad(lambda params, tokens: token_losses(run, params, tokens, mesh=mesh).mean())
 
     def squares(batch):
         grads = jax.lax.map(functools.partial(gradient, params), batch.reshape(parts, -1, batch.shape[-1]))
@@ -115,12 +140,22 @@ def noise_step(run: RunConfig, params, tokens) -> jax.Array:
     return jax.lax.map(squares, tokens).mean(0)
 
 
-def over_runs(function, run: RunConfig, axes):
-    """`function(run, ...)` for all runs of a pack at once: vmapped over the leading axis (r) where `axes` has 0."""
-    return jax.vmap(functools.partial(function, run), in_axes=axes, spmd_axis_name="run")
+def over_runs(function, run: RunConfig, axes, mesh: Mesh | None = None):
+    """`function(run, ...)` for all runs of a pack at once: vmapped over the leading axis (r) where `axes` has 0.
+
+    On a mesh it is spread over the axis `run`. The first argument has the lanes of the pack.
+    """
+    function = functools.partial(function, run, mesh=mesh)
+
+    def pack(first, *more):
+        lanes = jax.tree.leaves(first)[0].shape[0]
+        return jax.vmap(function, in_axes=axes, spmd_axis_name=sharding.lanes_axis(mesh, lanes))(first, *more)
+
+    return pack
 
 
-@jax.jit
-def take(tree, lanes):
-    """The lanes of a state, parameters or the like, in another order and number. lanes: i32 of the new number."""
-    return jax.tree.map(lambda leaf: leaf[lanes], tree)
+@functools.partial(jax.jit, static_argnames="mesh")
+def take(tree, lanes, mesh: Mesh | None = None):
+    """The lanes of a state or of parameters, in another order and number. lanes: i32 of the new number."""
+    taken = jax.tree.map(lambda leaf: leaf[lanes], tree)
+    return sharding.constrain(taken, mesh, taken.params if isinstance(taken, TrainState) else taken, lanes=True)

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
-from scaling import measure, packs, record, step
+from scaling import measure, packs, record, sharding, step
 from scaling.config import EvalConfig, RunConfig, program
 from scaling.data.batches import Batches
 
@@ -27,14 +28,21 @@ class Functions(NamedTuple):
     update: Any
 
 
-@functools.cache
-def compiled(run: RunConfig) -> Functions:
+def compiled(run: RunConfig, mesh: Mesh | None = None) -> Functions:
     """The functions of `config.program(run)`, which are the same whatever it measures on the way."""
-    if run != (key := dataclasses.replace(program(run), eval=EvalConfig())):
-        return compiled(key)
+    return _compiled(dataclasses.replace(program(run), eval=EvalConfig()), mesh)
+
+
+@functools.cache
+def _compiled(run: RunConfig, mesh: Mesh | None) -> Functions:
+    train_steps = step.over_runs(step.train_steps, run, (0, 0, 1, None), mesh)
+
+    def update(hyper, state, tokens, n):
+        state, metrics = train_steps(hyper, state, tokens, n)
+        return state, sharding.everywhere(metrics, mesh)
+
     return Functions(
-        init=jax.jit(step.over_runs(step.init_state, run, (0,))),
-        update=jax.jit(step.over_runs(step.train_steps, run, (0, 0, 1, None)), donate_argnums=1),
+        init=jax.jit(step.over_runs(step.init_state, run, (0,), mesh)), update=jax.jit(update, donate_argnums=1)
     )
 
 
@@ -45,6 +53,7 @@ def train(
     folder: Path,
     *,
     transfer_tokens: Mapping[str, np.ndarray] = MappingProxyType({}),
+    mesh: Mesh | None = None,
     say: Callable[[str], None] = print,
     progress: Callable[[int], None] = lambda done: None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -55,28 +64,34 @@ def train(
       runs: of one program (`config.program`).
       train_tokens, validation_tokens: the packed streams.
       transfer_tokens: the streams of the sources in `eval.transfer`, by their names there.
+      mesh: the devices to use together (scaling.sharding); None: one.
       progress: called with the number of updates done, of the longest run.
       should_stop: asked between dispatches; when true, the pack is saved (once it has begun) and left.
 
     Returns:
       The history; its `finished` tells whether updates are left.
+
+    Raises:
+      InputError: the mesh does not divide the pack.
     """
     runs = tuple(runs)
     assert len({program(run) for run in runs}) == 1
-    functions = compiled(runs[0])
+    if mesh:
+        sharding.check(runs, mesh.shape)
+    functions = compiled(runs[0], mesh)
     plan = packs.segments(runs)
     last = plan[-1].end
     stops = sorted({at for run in runs for at in run.eval_steps} | {segment.end for segment in plan})
     examples = [Batches(train_tokens, run.model.n_ctx, run.pool, run.seed) for run in runs]
-    measured = measure.Measurements(runs, examples, validation_tokens, transfer_tokens)
+    measured = measure.Measurements(runs, examples, validation_tokens, transfer_tokens, mesh)
 
     kept = record.Record(folder)
     try:
-        restored = kept.restore(lambda done: abstract_state(runs, packs.at(plan, done)), say)
+        restored = kept.restore(lambda done: abstract_state(runs, packs.at(plan, done), mesh), say)
         if restored and restored[2]["finished"]:
             return restored[2]
         segment = packs.at(plan, restored[0] if restored else 0)
-        hyper = hyper_of(runs, segment)
+        hyper = sharding.put(hyper_of(runs, segment), mesh)
         done, state, history = restored or (0, functions.init(hyper), measured.start())
         curve = record.Curve(history)
         measured_at = max(history["eval_step"], default=-1)
@@ -84,7 +99,7 @@ def train(
         pause = SAVE_EVERY
         spent = float(history["seconds"])
         progress(done)
-        ready = _chunk(runs, examples, plan, stops, done)
+        ready = _chunk(runs, examples, plan, stops, done, mesh)
         while True:
             if done > measured_at and (rows := measured.rows(segment, done, state.params)):
                 measured_at = done
@@ -110,12 +125,12 @@ def train(
                 return curve.history()
             following, n, tokens = ready
             if following != segment:
-                segment, hyper = following, hyper_of(runs, following)
-                state = step.take(state, np.array([lane.parent for lane in segment.lanes]))
+                segment, hyper = following, sharding.put(hyper_of(runs, following), mesh)
+                state = step.take(state, np.array([lane.parent for lane in segment.lanes]), mesh)
             state, metrics = functions.update(hyper, state, tokens, n)
             done += n
             if done < last:
-                ready = _chunk(runs, examples, plan, stops, done)  # while the device works
+                ready = _chunk(runs, examples, plan, stops, done, mesh)  # while the device works
             curve.append(
                 **{name: _by_run(np.asarray(rows)[:, :n].T, segment, len(runs)) for name, rows in metrics.items()}
             )
@@ -143,9 +158,16 @@ def hyper_of(runs: Sequence[RunConfig], segment: packs.Segment) -> step.Hyper:
     return step.Hyper.of(tuple(runs[lane.like] for lane in segment.lanes))
 
 
-def abstract_state(runs: Sequence[RunConfig], segment: packs.Segment) -> Any:
-    """The shapes of the state of a segment's lanes."""
-    return jax.eval_shape(compiled(runs[0]).init, hyper_of(runs, segment))
+def abstract_state(runs: Sequence[RunConfig], segment: packs.Segment, mesh: Mesh | None = None) -> Any:
+    """The shapes of the state of a segment's lanes, and on a mesh how they lie there."""
+    shapes = jax.eval_shape(compiled(runs[0], mesh).init, hyper_of(runs, segment))
+    if mesh is None:
+        return shapes
+    return jax.tree.map(
+        lambda leaf, lies: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=lies),
+        shapes,
+        sharding.shardings(shapes, mesh, shapes.params, lanes=True),
+    )
 
 
 def _chunk(
@@ -154,15 +176,29 @@ def _chunk(
     plan: Sequence[packs.Segment],
     stops: Sequence[int],
     done: int,
-) -> tuple[packs.Segment, int, np.ndarray]:
+    mesh: Mesh | None,
+) -> tuple[packs.Segment, int, Any]:
     """The segment of the next dispatch, how many updates it does, and their tokens: i32 k lanes b t+1."""
     batch, n_ctx = runs[0].batch, runs[0].model.n_ctx
     segment = packs.at(plan, done + 1)
     n = min(CHUNK, next(stop for stop in stops if stop > done) - done)
-    tokens = np.zeros((CHUNK, len(segment.lanes), batch, n_ctx + 1), np.int32)
-    for i, lane in enumerate(segment.lanes):
-        tokens[:n, i] = examples[lane.like].examples(done * batch, n * batch).reshape(n, batch, -1)
-    return segment, n, tokens
+
+    def rows(k: int, lanes: range, sequences: range) -> np.ndarray:
+        """Of the batches of some lanes these sequences."""
+        tokens = np.zeros((k, len(lanes), len(sequences), n_ctx + 1), np.int32)
+        for at, i in enumerate(lanes):
+            order = examples[segment.lanes[i].like]
+            if len(sequences) == batch:
+                tokens[:n, at] = order.examples(done * batch, n * batch).reshape(n, batch, -1)
+            else:
+                for j in range(n):
+                    tokens[j, at] = order.examples((done + j) * batch + sequences.start, len(sequences))
+        return tokens
+
+    shape = (CHUNK, len(segment.lanes), batch, n_ctx + 1)
+    if mesh is None:
+        return segment, n, rows(CHUNK, range(shape[1]), range(batch))
+    return segment, n, sharding.put_rows(shape, np.int32, mesh, rows)
 
 
 def _by_run(rows: np.ndarray, segment: packs.Segment, n_run: int) -> np.ndarray:

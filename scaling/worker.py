@@ -67,10 +67,12 @@ class _Taken(Exception):
 
 def _claimed(whole: Any, pack: Any) -> claims.Claim:
     root = whole.claims(pack)
+    if whole.done(pack):
+        raise _Taken("")
     claim = claims.take(root)
     if claim is None:
         raise _Taken(str(claims.holder(root)))
-    if whole.done(pack):
+    if whole.done(pack):  # a moment ago
         claim.release()
         raise _Taken("")
     return claim

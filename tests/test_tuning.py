@@ -1,7 +1,10 @@
 """The best learning rate: bowls, their intervals, the law through them, what being wrong costs."""
 
+import dataclasses
 import json
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -239,6 +242,18 @@ def test_the_sweep_asks_for_more_rates_only_where_the_best_lies_at_an_end():
         if row["params"] == small and row["learning_rate"] > 0.015:
             row |= {"status": "diverged", "loss": math.nan}
     assert sweep.more(Table.from_rows(rows), **asked) == ()
+
+
+def test_the_documented_example_runs_and_the_projects_law_is_its_result(tmp_path, monkeypatch, capsys):
+    root = Path(__file__).parents[1]
+    (code,) = re.findall(r"```python\n(.*?)```", (root / "docs" / "tuning.md").read_text(encoding="utf-8"), re.S)
+    monkeypatch.chdir(tmp_path)
+    exec(code.replace("results/", f"{root}/results/"), {})
+    assert capsys.readouterr().out == (root / "results" / "learning_rate" / "tuning.txt").read_text(encoding="utf-8")
+    assert (tmp_path / "rates.pdf").stat().st_size > 5_000
+    made, kept = RateLaw.from_json(tmp_path / "rates.json"), RateLaw.from_json(root / "configs" / "rates.json")
+    for name, value in dataclasses.asdict(kept).items():
+        assert getattr(made, name) == pytest.approx(value, rel=1e-9), name
 
 
 def test_the_projects_own_rates_are_inside_what_was_swept():

@@ -4,11 +4,13 @@ import functools
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
 from scaling.config import ModelConfig
 from scaling.models import transformer
 from scaling.models.pieces import weight_gradient
 from scaling.models.transformer import Params, Remat
+from scaling.sharding import per_run
 
 LOGITS = 2**26  # elements at a time on one device, a quarter of a gigabyte in float32
 
@@ -21,16 +23,17 @@ def token_losses(
     dtype="float32",
     dropout_key: jax.Array | None = None,
     remat: Remat = "none",
-    devices: int = 1,
+    mesh: Mesh | None = None,
 ) -> jax.Array:
     """Cross-entropy of each next token, nats. tokens: i32 b t+1 -> f32 b t.
 
     Args:
-      dtype, dropout_key, remat: as in `transformer.apply`. The loss is float32.
-      devices: that share the logits; each holds about `LOGITS` of them at a time.
+      dtype, dropout_key, remat, mesh: as in `transformer.apply`. The loss is float32.
     """
-    x, w, b = transformer.features(model, params, tokens[:, :-1], dtype=dtype, dropout_key=dropout_key, remat=remat)
-    return cross_entropy(x, w, b, tokens[:, 1:], limit=LOGITS * devices)
+    x, w, b = transformer.features(
+        model, params, tokens[:, :-1], dtype=dtype, dropout_key=dropout_key, remat=remat, mesh=mesh
+    )
+    return cross_entropy(x, w, b, tokens[:, 1:], limit=LOGITS * per_run(mesh))
 
 
 def cross_entropy(x: jax.Array, w: jax.Array, b: jax.Array, targets: jax.Array, *, limit: int = LOGITS) -> jax.Array:

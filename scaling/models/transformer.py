@@ -20,10 +20,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
+from jax.sharding import Mesh
 
 from scaling.config import ModelConfig
 from scaling.models.attention import Choice, Implementation, attend, choose
 from scaling.models.pieces import dense, fold, standardize
+from scaling.sharding import over_batch, per_run, platform
 
 Params = dict[str, jax.Array]
 Remat = Literal["none", "matmuls", "layers"]
@@ -38,6 +40,7 @@ class Transformer(nn.Module):
     dtype: jnp.dtype = jnp.dtype("float32")
     attention: Implementation = "xla"
     remat: Remat = "none"
+    mesh: Mesh | None = None
 
     @nn.compact
     def __call__(self, tokens, dropout_key=None):
@@ -92,7 +95,7 @@ class Transformer(nn.Module):
             x = saved(x + drop(y.reshape(shape), i, 1).reshape(x.shape))
             y = saved(dense(standardize(x), *folded(w["g_ff"], w["b_ff"], w["w_up"], w["b_up"])))
             y = dense(nn.gelu(y), w["w_down"].astype(self.dtype), w["b_down"].astype(self.dtype))
-            return x.reshape(shape) + drop(y.reshape(shape), i, 2), None
+            return over_batch(x.reshape(shape) + drop(y.reshape(shape), i, 2), self.mesh), None
 
         def folded(*gain_bias_w_b):
             """`fold` in float32, then rounded."""
@@ -102,12 +105,12 @@ class Transformer(nn.Module):
             """What rematerialisation of the rest begins from."""
             return checkpoint_name(x, "matmul")
 
-        unroll = n_layer if jax.default_backend() == "cpu" else 1  # a rolled loop costs a quarter of the speed on CPU
+        unroll = n_layer if platform(self.mesh) == "cpu" else 1  # a rolled loop costs a quarter of the speed on CPU
         if self.remat != "none":
             keep = jax.checkpoint_policies.save_only_these_names("matmul") if self.remat == "matmuls" else None
             block = jax.checkpoint(block, policy=keep, prevent_cse=unroll > 1)
         x = math.sqrt(d) * jnp.take(w_embed.astype(self.dtype), tokens, axis=0)  # b t d
-        x = drop(x + w_pos[: tokens.shape[1]].astype(self.dtype), n_layer, 0)
+        x = over_batch(drop(x + w_pos[: tokens.shape[1]].astype(self.dtype), n_layer, 0), self.mesh)
         x, _ = jax.lax.scan(block, x, (jnp.arange(n_layer), layers), unroll=unroll)
         w, b = folded(g_final, b_final, w_embed.T, jnp.zeros(m.n_vocab))
         return standardize(x), w.T, b
@@ -127,10 +130,11 @@ def features(
     dtype="float32",
     dropout_key: jax.Array | None = None,
     remat: Remat = "none",
+    mesh: Mesh | None = None,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The (x, w, b) of the logits x w^T + b: b t d, v d and v. Arguments as in `apply`."""
-    choice = attention(model, dtype)
-    module = Transformer(model, jnp.dtype(dtype), choice.implementation, remat)
+    choice = attention(model, dtype, mesh)
+    module = Transformer(model, jnp.dtype(dtype), choice.implementation, remat, mesh)
     return module.apply({"params": params}, tokens, dropout_key)  # pyright: ignore[reportReturnType]
 
 
@@ -142,6 +146,7 @@ def apply(
     dtype="float32",
     dropout_key: jax.Array | None = None,
     remat: Remat = "none",
+    mesh: Mesh | None = None,
 ) -> jax.Array:
     """Logits of the next token. tokens: i32 b t, t <= n_ctx -> b t v.
 
@@ -151,12 +156,13 @@ def apply(
       remat: what the backward pass computes again instead of finding it in memory: nothing; all but the "matmuls",
         whose results are kept (about 7 d_model values per position and layer with d_attn = d_model and
         d_ff = 4 d_model); or whole "layers", of which the input is kept.
+      mesh: over which the program is partitioned.
     """
-    x, w, b = features(model, params, tokens, dtype=dtype, dropout_key=dropout_key, remat=remat)
+    x, w, b = features(model, params, tokens, dtype=dtype, dropout_key=dropout_key, remat=remat, mesh=mesh)
     return x @ w.T + b
 
 
-def attention(model: ModelConfig, dtype="float32") -> Choice:
-    """Which attention a program of this model uses on this machine, and why."""
+def attention(model: ModelConfig, dtype="float32", mesh: Mesh | None = None) -> Choice:
+    """Which attention a program of this model uses on this machine, or on the devices of a mesh, and why."""
     width = model.d_attn // model.n_head
-    return choose(jax.default_backend(), str(jnp.dtype(dtype)), model.n_ctx, width, devices=jax.device_count())
+    return choose(platform(mesh), str(jnp.dtype(dtype)), model.n_ctx, width, devices=per_run(mesh))

@@ -1,0 +1,56 @@
+"""Trains one pack on the mesh given in each argument, `one` for a single device, and prints the losses as JSON."""
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from scaling import sharding, train
+from scaling.config import EvalConfig, OptimConfig, RunConfig
+from scaling.ladder import transformer
+
+STEPS = 50
+MODEL = transformer(32, 2, d_head=4, n_vocab=64, n_ctx=16)
+
+
+def runs(n: int, **fields) -> tuple[RunConfig, ...]:
+    return tuple(
+        RunConfig(
+            MODEL,
+            tokens=STEPS * 8 * 16,
+            batch=8,
+            seed=seed,
+            optim=OptimConfig(learning_rate=3e-3, warmup=0.1),
+            eval=EvalConfig(windows=16, per_octave=1, octaves=1),
+            **fields,
+        )
+        for seed in range(n)
+    )
+
+
+def stream() -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return (np.cumsum(np.where(rng.random(20_000) < 0.7, 3, rng.integers(0, 64, 20_000))) % 64).astype(np.uint16)
+
+
+def main() -> None:
+    found = {}
+    tokens = stream()
+    for text in sys.argv[2:]:
+        mesh = None
+        if text != "one":
+            import jax
+
+            sizes = sharding.parse(text)
+            mesh = sharding.make(sizes, jax.devices()[: int(np.prod(list(sizes.values())))])
+        with tempfile.TemporaryDirectory() as folder:
+            history = train.train(runs(int(sys.argv[1])), tokens[:15_000], tokens[15_000:], Path(folder), mesh=mesh)
+        found[text] = {name: history[name].tolist() for name in ("train_loss", "grad_norm")}
+        found[text]["eval_loss"] = history["eval_loss"].mean(-1).tolist()
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
