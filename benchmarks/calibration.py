@@ -1,8 +1,8 @@
 """How often do the intervals hold the truth? Ladders drawn from known laws, fitted, counted.
 
-    python benchmarks/calibration.py [--replicates 2000] [--bootstrapped 500] [--out results]
+    python benchmarks/calibration.py [--replicates 2000] [--bootstrapped 200] [--out results]
 
-Writes results/calibration.md and results/calibration.json. About ten minutes on one core.
+Writes results/calibration.md and results/calibration.json, which say how long it took.
 """
 
 import argparse
@@ -191,7 +191,7 @@ def machine() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description="How often do the intervals hold the truth?")
     parser.add_argument("--replicates", type=int, default=2000)
-    parser.add_argument("--bootstrapped", type=int, default=500)
+    parser.add_argument("--bootstrapped", type=int, default=200)
     parser.add_argument("--out", type=Path, default=Path("results"))
     args = parser.parse_args()
     if hasattr(os, "sched_setaffinity"):

@@ -1,6 +1,6 @@
 """Tokens per second of training a small GPT on two cores, against PyTorch eager on the same model in the same minutes.
 
-    python -m benchmarks.cpu_training --torch PYTHON [--layouts threads pinned pair] [--rounds 15] [--updates 8]
+    python -m benchmarks.cpu_training --torch PYTHON [--layouts threads pinned pair] [--rounds 15] [--updates 16]
 
 PYTHON is an interpreter that has PyTorch, in an environment of its own. Ours is the program that studies run: a pack of
 one run, many updates per dispatch. PyTorch's model and update are in `benchmarks/torch_gpt.py`; it tries its fused and
@@ -155,7 +155,7 @@ def main() -> None:
     parser.add_argument("--torch", help="an interpreter that has PyTorch")
     parser.add_argument("--layouts", nargs="+", choices=LAYOUTS, default=list(LAYOUTS))
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--updates", type=int, default=8, help="per turn, at most 16")
+    parser.add_argument("--updates", type=int, default=16, help="per turn, at most the 16 of a dispatch")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     parser.add_argument("--width", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--core", type=int, help=argparse.SUPPRESS)

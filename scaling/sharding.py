@@ -220,6 +220,13 @@ def over_batch(x: jax.Array, mesh: Mesh | None) -> jax.Array:
     return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, PartitionSpec(BATCH)))
 
 
+def whole_rows(table: jax.Array, mesh: Mesh | None) -> jax.Array:
+    """Inside a jitted function of one run: a table v d, gathered over fsdp. Else XLA would move activations instead."""
+    if mesh is None:
+        return table
+    return jax.lax.with_sharding_constraint(table, NamedSharding(mesh, PartitionSpec(SPREAD["v"], None)))
+
+
 def sequences(sizes: Mapping[str, int]) -> int:
     """Over how many parts a batch is spread."""
     return math.prod(sizes.get(name, 1) for name in BATCH)

@@ -198,7 +198,7 @@ def test_two_runs_of_one_study_at_once_share_it_and_train_nothing_twice(config, 
         said = [json.loads(claim.read_text()) for claim in pack.glob("claim-*")]
         (trainer,) = [each["pid"] for each in said if each["done"]]  # one claim of each pack trained it
         workers.append(trainer)
-    assert len(set(workers)) > 2  # they are of both
+    assert len(set(workers)) >= 2
 
 
 @pytest.mark.slow

@@ -25,7 +25,7 @@ from jax.sharding import Mesh
 from scaling.config import ModelConfig
 from scaling.models.attention import Choice, Implementation, attend, choose
 from scaling.models.pieces import dense, fold, standardize
-from scaling.sharding import over_batch, per_run, platform
+from scaling.sharding import over_batch, per_run, platform, whole_rows
 
 Params = dict[str, jax.Array]
 Remat = Literal["none", "matmuls", "layers"]
@@ -109,7 +109,7 @@ class Transformer(nn.Module):
         if self.remat != "none":
             keep = jax.checkpoint_policies.save_only_these_names("matmul") if self.remat == "matmuls" else None
             block = jax.checkpoint(block, policy=keep, prevent_cse=unroll > 1)
-        x = math.sqrt(d) * jnp.take(w_embed.astype(self.dtype), tokens, axis=0)  # b t d
+        x = math.sqrt(d) * jnp.take(whole_rows(w_embed.astype(self.dtype), self.mesh), tokens, axis=0)  # b t d
         x = over_batch(drop(x + w_pos[: tokens.shape[1]].astype(self.dtype), n_layer, 0), self.mesh)
         x, _ = jax.lax.scan(block, x, (jnp.arange(n_layer), layers), unroll=unroll)
         w, b = folded(g_final, b_final, w_embed.T, jnp.zeros(m.n_vocab))
