@@ -36,6 +36,7 @@ def allocate(
     level: float = LEVEL,
     budgets: Sequence[float] | None = None,
     law: str = "chinchilla",
+    drop_worst: int = 0,
 ) -> Allocation:
     """How C FLOP are best split into N and D, with intervals that make the whole chain again.
 
@@ -48,6 +49,7 @@ def allocate(
         level: of the intervals.
         budgets: FLOP at which N and D are told as well; None leaves these out.
         law: the surface, a law of params and tokens.
+        drop_worst: leave out this many runs with the largest losses; learning curves have no such runs.
 
     Raises:
         InputError: an unknown approach, columns that it lacks, or runs that identify no optimum.
@@ -60,14 +62,21 @@ def allocate(
     for C in asked:
         if not (np.isfinite(C) and C > 0):
             raise InputError(f"budget {C:g}: wanted FLOP above 0, such as 1e21")
+    if drop_worst < 0:
+        raise InputError(f"drop_worst {drop_worst}: wanted 0 or more")
     chosen, why = suited(table) if approach == "auto" else (approach, "")
+    notes = [*([why] if why else []), *_mixed(table)]
     if chosen == "envelope":
+        if drop_worst:
+            raise InputError(f"drop_worst {drop_worst}: of runs, not of learning curves; leave it out")
         found = envelope(table, level=level)
     elif chosen == "isoflop":
-        found = isoflop(table, method=method, sigma=sigma, level=level)
+        if drop_worst:
+            notes.append(f"left out: the {drop_worst} largest losses (drop_worst)")
+        rows = _without_worst(frontier.finished(table), drop_worst)
+        found = isoflop(rows, method=method, sigma=sigma, level=level)
     else:
-        found = _surface(table, law, level)
-    notes = [*([why] if why else []), *_mixed(table)]
+        found = _surface(table, law, level, drop_worst)
     last = max(p.flops for p in found.points)
     if asked and max(asked) > BEYOND * last:
         notes.append(f"{max(asked):.3g} FLOP is {max(asked) / last:.3g} times the largest compute here: a guess")
@@ -87,6 +96,14 @@ def suited(table: Table) -> tuple[str, str]:
     return "surface", "surface chosen: the runs lie on no clear budgets"
 
 
+def _without_worst(table: Table, k: int) -> Table:
+    if k >= len(table):
+        raise InputError(f"drop_worst {k} of {len(table)} runs; wanted fewer")
+    keep = np.ones(len(table), bool)
+    keep[np.argsort(table["loss"], kind="stable")[len(table) - k :]] = False
+    return table.where(keep, f"among the {k} largest losses (drop_worst)")
+
+
 def _mixed(table: Table) -> list[str]:
     """A note where rows differ in a text: another data set or recipe has another law."""
     several = []
@@ -98,12 +115,13 @@ def _mixed(table: Table) -> list[str]:
     return [f"the rows mix {', '.join(several)}: choose one of each with --where"] if several else []
 
 
-def _surface(table: Table, law: str, level: float) -> Allocation:
+def _surface(table: Table, law: str, level: float, drop_worst: int) -> Allocation:
     kind = law_by_name(law)
     if kind.inputs != ("params", "tokens"):
         raise InputError(f"law {law}: a law of {', '.join(kind.inputs)}; wanted one of params, tokens, as chinchilla")
-    found = fit(kind, table, bootstrap=FIT_DRAWS, level=level)
-    (C,) = admitted(kind, table).positive("flops")
+    rows = _without_worst(admitted(kind, table), drop_worst)
+    found = fit(kind, rows, bootstrap=FIT_DRAWS, level=level)
+    (C,) = rows.positive("flops")
     made = frontier.surface(
         found.law, np.geomspace(C.min(), C.max(), 9), drawn=[kind(*draw) for draw in found.draws], level=level
     )

@@ -5,13 +5,14 @@ from collections.abc import Iterator
 
 from analysis import digits, markup, study_plots
 from analysis.answers import Profiles
+from analysis.bowls import Bowl
 from analysis.checks import LEVEL
 from analysis.cooldowns import Cooldowns
 from analysis.findings import Findings
 from analysis.markup import Markup, tag
 from analysis.shapes import Shapes
 from analysis.table import Table
-from analysis.tuning import Bowl, Tuning
+from analysis.tuning import Tuning
 
 
 def content(found: Findings, curves: Table | None) -> Markup:

@@ -2,29 +2,11 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
 
 from analysis.frontier import PF_DAY
+from scaling.chips import CHIPS, OTHER_NAMES, Chip
 from scaling.errors import InputError
 
-# Dense bfloat16 FLOP per second and chip, from the makers' data sheets (float16 for v100).
-PEAK = {
-    "v2": 45e12,
-    "v3": 123e12,
-    "v4": 275e12,
-    "v5e": 197e12,
-    "v5litepod": 197e12,  # v5e, as its accelerator type is written
-    "v5p": 459e12,
-    "v6e": 918e12,
-    "tpu7x": 2307e12,
-    "v100": 125e12,
-    "l4": 121e12,
-    "a100": 312e12,
-    "h100": 989e12,
-    "h200": 989e12,
-    "b200": 2250e12,
-}
-CORES_PER_CHIP: Mapping[str, int] = dict.fromkeys(("v2", "v3", "v4", "v5p", "tpu7x"), 2)  # v5p-128 has 64 chips
 UTILISATION = 0.4  # of the peak, in training
 
 
@@ -73,26 +55,30 @@ class Budget:
         return cls(rate * hours, f"{rate * hours:.3g} FLOP, {money:g} at {price:g} per chip-hour: {bought}", rate)
 
 
-def chips(name: str) -> tuple[str, int]:
+def chips(name: str) -> tuple[Chip, int]:
     """The kind and number of chips in a slice: v5p-128 has 64 (it is named by its cores), v5e-256 has 256.
 
     Raises:
-        InputError: an unknown chip, or no number of them.
+        InputError: an unknown chip or one without a peak, or not a whole number of them.
     """
     kind, _, number = name.lower().rpartition("-")
-    if kind not in PEAK or not number.isdecimal() or not int(number):
+    chip = CHIPS.get(OTHER_NAMES.get(kind, kind))
+    if chip is None or math.isnan(chip.peak) or not number.isdecimal() or not int(number):
+        known = ", ".join(name for name, chip in CHIPS.items() if not math.isnan(chip.peak))
+        raise InputError(f"hardware '{name}': wanted a chip and a count like v5p-128 or h100-8; chips: {known}")
+    if int(number) % chip.cores:
         raise InputError(
-            f"hardware '{name}': wanted a chip and a count like v5p-128 or h100-8; chips: {', '.join(PEAK)}"
+            f"hardware '{name}': {chip.name} is named by cores, {chip.cores} to a chip; wanted an even count"
         )
-    return kind, max(int(number) // CORES_PER_CHIP.get(kind, 1), 1)
+    return chip, int(number) // chip.cores
 
 
 def _rate(name: str, utilisation: float) -> float:
     """FLOP per hour."""
     if not 0 < utilisation <= 1:
         raise InputError(f"utilisation {utilisation:g}: wanted a share between 0 and 1, such as {UTILISATION:g}")
-    kind, number = chips(name)
-    return PEAK[kind] * number * 3600 * utilisation
+    chip, number = chips(name)
+    return chip.peak * number * 3600 * utilisation
 
 
 def _slice(name: str, utilisation: float) -> str:

@@ -13,7 +13,8 @@ from analysis.fit import fit
 from analysis.frontier import finished, lower_envelope
 from analysis.intervals import t_quantile
 from analysis.jsonable import jsonable
-from analysis.laws import Law, law_by_name
+from analysis.law import Law
+from analysis.laws import law_by_name
 from analysis.prices import compute_for
 from analysis.rows import FitError
 from analysis.table import Table

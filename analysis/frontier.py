@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from analysis import admission
-from analysis.laws import Chinchilla, Law
+from analysis.law import Law
+from analysis.laws import Chinchilla
 from analysis.table import Table
 from scaling.errors import InputError
 

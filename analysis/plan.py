@@ -16,10 +16,11 @@ from analysis.estimate import Fit
 from analysis.frontier import Array
 from analysis.jsonable import jsonable
 from analysis.laws import Chinchilla, KaplanBCrit, KaplanNS, Muennighoff
+from analysis.own_rates import OwnRates
 from analysis.prices import Overtrained, Repeated, Served, with_inference, with_unique_tokens
 from analysis.published import Rival, rivals
 from analysis.reach import beyond, doubt
-from analysis.recipe import ASPECT, RateRule, Shape, published_batches, published_learning_rates, shape_for
+from analysis.recipe import ASPECT, Shape, published_batches, published_learning_rates, shape_for
 from analysis.routes import Route, SurfaceRoute, exponent, route
 from analysis.rungs import Rung, rungs
 from scaling.errors import InputError
@@ -86,7 +87,7 @@ def plan(
     budget: Budget | float,
     *,
     B_crit: Fit | None = None,
-    rates: RateRule | None = None,
+    rates: OwnRates | None = None,
     aspect: float = ASPECT,
     embedding_rows: int = 0,
     inference_tokens: float | None = None,
@@ -100,7 +101,7 @@ def plan(
             along his path with the batch at B_crit.
         budget: a `Budget`, or FLOP.
         B_crit: fit of B_crit(L) to one's own runs; without it the batch is a published rule's.
-        rates: rule from one's own sweep (`rate_rule`); without it only published rules are listed.
+        rates: law of one's own sweep (`own_rates.read`); without it only published rules are listed.
         aspect: d_model / n_layer of the shapes.
         embedding_rows: n_vocab (+ n_ctx) where the law's N counts embeddings, so that the shapes do too.
         inference_tokens: tokens the model will read and write: the lifetime answer is added.
@@ -147,8 +148,6 @@ def plan(
         notes.append("no B_crit(L) of yours: batches are published rules, found on other data")
     if rates is None:
         notes.append("no sweep of yours: learning rates are published rules, for other batches and initialisations")
-    else:
-        notes += [f"of your sweep: {warning}" for warning in rates.warnings]
     if unique_tokens is not None and isinstance(law, Chinchilla):
         notes.append("repetition by Muennighoff's R_D* = 15.4, R_N* = 5.3, borrowed; their runs identify them weakly")
     try:
@@ -163,7 +162,12 @@ def plan(
         if run:
             notes += [f"{what}: {told}" for told in beyond(fit, {"params": run.params, "tokens": run.tokens})]
     batch = next(iter(batches.values()))
-    own_rate = {"your sweep": float(rates(N))} if rates else {}
+    own_rate = {}
+    if rates:  # its N counts no embeddings
+        body = N - embedding_rows * shape.d_model if shape else N
+        own_rate = {"your sweep": rates.law(body, D, batch)}
+        far = rates.beyond(body, D, batch)
+        notes += [f"of your sweep: {told}" for told in (*([far] if far else []), *rates.warnings)]
     return Plan(
         budget=budget,
         law=f"{law.name}, {law.source}; {fit.n_runs} runs, {fit.status}",

@@ -1,6 +1,6 @@
 """What a scaling law leaves open: the shape of N parameters, the batch, the learning rate.
 
-Published rules belong to their authors' data, optimiser and schedule; a rule from one's own sweep (`rate_rule`) goes
+Published rules belong to their authors' data, optimiser and schedule; the law of one's own sweep (`own_rates`) goes
 before them.
 """
 
@@ -11,8 +11,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from analysis.frontier import Array
-from analysis.isoflop import parabola_minima
-from analysis.table import Table
 from scaling.errors import InputError
 
 # d_model / n_layer: 50 to 100 is best in Kaplan et al. (2020) Fig. 5, about 100 in Henighan et al. (2020).
@@ -101,50 +99,3 @@ def published_batches(D: float, C: float, loss: float | None) -> dict[str, float
     if loss is not None:
         batches["Kaplan (2020) B_crit, by loss"] = 2.1e8 / loss ** (1 / 0.21)
     return batches
-
-
-@dataclasses.dataclass(frozen=True)
-class RateRule:
-    """ln(learning rate) = ln(rate_1) + slope ln(N / N_1), through the best rate of each size of one's own sweep."""
-
-    rate_1: float
-    N_1: float
-    slope: float
-    sizes: tuple[float, ...]
-    warnings: tuple[str, ...]
-
-    def __call__(self, N: ArrayLike) -> Array:
-        return self.rate_1 * (np.asarray(N, float) / self.N_1) ** self.slope
-
-
-def rate_rule(table: Table) -> RateRule:
-    """The best learning rate as a power of N, from parabolas of ln loss over ln rate at each size.
-
-    Args:
-        table: columns params, learning_rate, loss; at least three rates at each of two sizes. Runs should differ in
-            nothing else.
-
-    Raises:
-        InputError: fewer than two sizes have a best rate between others.
-    """
-    N, rate = table.positive("params", "learning_rate")
-    loss = table["loss"]  # NaN for a run that diverged
-    best, warnings = {}, []
-    for n in np.unique(N):
-        same = (N == n) & np.isfinite(loss)
-        rates = np.unique(rate[same])
-        if len(rates) < 3:
-            continue
-        y = np.array([np.log(loss[same & (rate == r)]).mean() for r in rates])
-        (at,), _, (status,) = parabola_minima(np.log(rates), y[:, None])
-        if status == "interior":
-            best[float(n)] = float(at)
-        else:
-            warnings.append(f"N = {n:.3g}: {status.replace('size', 'learning rate')}; sweep wider there")
-    if len(best) < 2:
-        raise InputError(
-            f"{len(best)} sizes with a best learning rate between others, wanted at least 2; sweep more or wider"
-        )
-    x = np.log(list(best))
-    slope, level = np.polyfit(x - x.mean(), list(best.values()), 1)
-    return RateRule(float(np.exp(level)), float(np.exp(x.mean())), float(slope), tuple(best), tuple(warnings))

@@ -7,27 +7,23 @@
 Whatever comes from data is escaped: text is `str`, and only what this module made itself is `Markup`.
 """
 
-import datetime
 import json
 import math
-import re
-import shlex
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.colors import to_hex
 
-from analysis import answer_sections, digits, findings, laws, markup, plots, records
+from analysis import answer_sections, digits, findings, laws, markup, plots, records, report_runs
 from analysis.canvas import Shades
 from analysis.checks import LEVEL, RATE
-from analysis.findings import DOUBLING, Finding, Findings
-from analysis.laws import Law
+from analysis.finding import EXPONENTS, Finding, constants, formula
+from analysis.findings import Findings
+from analysis.law import Law
 from analysis.markup import Markup, tag
 from analysis.records import Origin
+from analysis.study_laws import DOUBLING, LEAST
 from analysis.table import Table
-from scaling import machine
 
 # As printed. Kaplan's C_c is 1.6e7 PF-days; Hoffmann's constants have the digits of their source.
 PAPERS = KAPLAN, HOFFMANN, BESIROGLU = "Kaplan et al. (2020)", "Hoffmann et al. (2022)", "Besiroglu et al. (2024)"
@@ -99,10 +95,10 @@ def page(
         ("constants", "Constants beside the papers'", _constants(found)),
         ("checks", "Checks", _checks(found)),
         ("positions", "Loss by position", _positions(found, positions, shades)),
-        ("runs", "Runs", _runs(found, shades)),
-        ("excluded", "Left out", _excluded(found)),
-        ("conventions", "Conventions", _conventions(found)),
-        ("origin", "Where this page comes from", _origin(found, origins)),
+        ("runs", "Runs", report_runs.runs(found, shades)),
+        ("excluded", "Left out", report_runs.excluded(found)),
+        ("conventions", "Conventions", report_runs.conventions(found)),
+        ("origin", "Where this page comes from", report_runs.origin(found, origins)),
     ]
     sections = [(id, title, content) for id, title, content in sections if content]
     css = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
@@ -171,8 +167,8 @@ def _laws(found: Findings) -> Markup:
         elif not finding.sound:
             inside = tag("p", markup.mathematics(f"Doubtful: {fit.status} ({fit.why})."), class_="missing")
         else:
-            inside = tag("p", Markup(f"L = {markup.mathematics(findings.formula(fit))}"), class_="formula")
-            intervals = (f"{n} {i}" for n, _, i in findings.constants(fit) if n in findings.EXPONENTS)
+            inside = tag("p", Markup(f"L = {markup.mathematics(formula(fit))}"), class_="formula")
+            intervals = (f"{n} {i}" for n, _, i in constants(fit) if n in EXPONENTS)
             text = f"{digits.percent(LEVEL)} intervals: {', '.join(intervals)}. From {fit.n_runs} {_rows_of(finding)}."
             inside += tag("p", markup.mathematics(text))
             inside += "".join(tag("p", line) for line in (finding.misfit(), finding.forecast()) if line)
@@ -352,7 +348,7 @@ def _checks(found: Findings) -> Markup:
     ]
     text = (
         "L(N) is about runs that more data would hardly improve. It takes a size only if there the last doubling of "
-        f"the unique tokens D lowered the loss by under {digits.percent(DOUBLING)}, and needs {findings.LEAST} such "
+        f"the unique tokens D lowered the loss by under {digits.percent(DOUBLING)}, and needs {LEAST} such "
         "sizes."
     )
     parts += [
@@ -392,125 +388,7 @@ def _positions(found: Findings, positions: Table | None, shades: Shades) -> Mark
     return markup.figure(plots.positions(shown, shades=shades), "positions", caption, "half")
 
 
-def _runs(found: Findings, shades: Shades) -> Markup:
-    table = found.everything
-    used = set(found.table["run"].tolist()) if "run" in found.table else set()
-    head = ("Run", "", ("N", "parameters"), ("Shape", "width × layers"), ("D", "tokens"), ("Unique D", "tokens"),
-            ("B", "tokens"), ("Rate", "peak"), "Seed", ("Loss", "nats/token"), ("Loss", "bits/byte"), ("C", "FLOP"),
-            ("Time", "s"))  # fmt: skip
-    names = [n for n in ("params", "tokens", "unique_tokens", "learning_rate", "seed") if n in table]
-    order = np.lexsort([table[name] for name in reversed(names)])
-
-    def cell(i: int, column: str, form: str) -> str:
-        value = float(table[column][i]) if column in table else math.nan
-        return format(value, form) if math.isfinite(value) else "–"
-
-    rows, classes = [], []
-    for i in (int(i) for i in order):
-        run = str(table["run"][i]) if "run" in table else str(table.rows[i])
-        status = str(table["status"][i]) if "status" in table else "done"
-        dot = f'<span class="dot" style="background:{to_hex(shades(float(table["params"][i])))}"></span>'
-        classes.append("" if run in used else "out")
-        rows.append(
-            (
-                run,
-                "" if run in used else "other rate" if status == "done" else status,
-                Markup(dot + cell(i, "params", ",.0f")),
-                f"{cell(i, 'd_model', '.0f')} × {cell(i, 'n_layer', '.0f')}",
-                digits.short(float(table["tokens"][i])),
-                digits.short(float(table["unique_tokens"][i])) if "unique_tokens" in table else "–",
-                cell(i, "batch_tokens", ",.0f"),
-                cell(i, "learning_rate", ".3g"),
-                cell(i, "seed", ".0f"),
-                cell(i, "loss", ".4f"),
-                cell(i, "bits_per_byte", ".4f"),
-                digits.ten(float(table["flops"][i]), 3) if "flops" in table else "–",
-                cell(i, "seconds", ",.0f"),
-            )
-        )
-    lead = tag("p", Markup(f"The same with every column, at full precision: {_links()}."))
-    body = markup.table(head, rows, text=2, classes=classes, wide=True)
-    return Markup(lead + f'<div class="scroll">{body}</div>')
-
-
-def _excluded(found: Findings) -> Markup:
-    items = []
-    for e in found.excluded:
-        ids = tag("span", f"({', '.join(map(_id, e.rows))})", class_="soft")
-        items.append(Markup(f"{_count(len(e.rows))}: {markup.escaped(e.reason)} {ids}"))
-    for finding in found.laws:
-        own = [e for e in finding.fit.excluded if e not in found.excluded] if finding.fit else []
-        items += [markup.escaped(f"{_count(len(e.rows))} for {finding.title} alone: {e.reason}") for e in own]
-    items += [Markup(markup.escaped(note)) for note in found.everything.notes]
-    if not items:
-        return tag("p", "No run was left out.")
-    return Markup(markup.bullets(items) + tag("p", "Which runs each law was fitted to is in findings.json."))
-
-
-def _conventions(found: Findings) -> Markup:
-    table = found.everything
-    pairs = [
-        ("N", "Parameters of the attention and feed-forward matrices, without embeddings, biases and norms: Kaplan et "
-              "al. (2020) eq. 2.1. Counts with the output projection, with embeddings, and of everything allocated are "
-              "the columns params_head, params_embed and params_total of runs.csv."),
-        ("D", "Tokens processed in training for Chinchilla's form, in at most one epoch with the learning rate decayed "
-              "over exactly that run; unique tokens for Kaplan's L(D) and L(N, D), repeated until the held-out loss "
-              "turned."),
-        ("C", "6ND FLOP: a multiply-add counts 2, the backward pass twice the forward, the attention square and the "
-              "logits not at all. Other counts are the columns flops_attention, flops_head and flops_total."),
-        ("L", "Mean cross-entropy of held-out tokens in nats per token, on the same windows for every run, averaged "
-              "over the context. Laws of unique tokens take the lowest loss along the run, the others the last one."),
-    ]  # fmt: skip
-    if table.has("bytes_per_token"):
-        sizes = np.unique(table["bytes_per_token"])
-        bytes_ = " and ".join(f"{size:.4g}" for size in sizes)
-        pairs.append(("Bits per byte", f"L / (ln 2 · bytes per token); a held-out token has {bytes_} bytes here."))
-    if table.has("n_ctx") and table.has("n_vocab"):
-        contexts, vocabularies = (", ".join(f"{v:,.0f}" for v in np.unique(table[n])) for n in ("n_ctx", "n_vocab"))
-        pairs.append(("Context, vocabulary", f"{contexts} tokens; {vocabularies} different ones"))
-    if table.has("data"):
-        pairs.append(("Text", ", ".join(dict.fromkeys(table["data"].tolist()))))
-    if table.has("optimizer"):
-        ways = {
-            f"{o}, {s}, warm-up {w:.3g} of the updates"
-            for o, s, w in zip(table["optimizer"], table["schedule"], table["warmup"], strict=True)
-        }
-        pairs.append(("Optimiser", "; ".join(sorted(ways))))
-    pairs.append(
-        (
-            "Entropy floor",
-            "known for this source, see the constants" if table.has("loss_floor") else "not known for text",
-        )
-    )
-    return markup.pairs(pairs)
-
-
-def _origin(found: Findings, origins: Sequence[Origin]) -> Markup:
-    spent = float(np.nansum(found.everything["seconds"])) if "seconds" in found.everything else math.nan
-    command = [Path(sys.argv[0]).name, *sys.argv[1:]] if Path(sys.argv[0]).name == "scaling" else ["scaling", "report"]
-    pairs: list[tuple[str, str]] = [
-        ("Study", found.everything.source),
-        ("Made", f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC by {shlex.join(command)}"),
-        ("Page made on", machine.describe()),
-        ("Page made with", _versions(machine.versions())),
-    ]
-    pairs += [("Trained on", where) for where in dict.fromkeys(o.machine for o in origins if o.machine)]
-    pairs += [("Trained with", what) for what in dict.fromkeys(_versions(o.versions) for o in origins if o.versions)]
-    if math.isfinite(spent):
-        pairs.append(("Training", f"{spent / 60:,.1f} minutes, all runs added up"))
-    return Markup(markup.pairs(pairs) + tag("p", Markup(f"Data of this page: {_links()}.")))
-
-
-def _versions(versions: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} {version}" for name, version in versions.items())
-
-
 # --- pieces
-
-
-def _links() -> Markup:
-    names = ("runs.csv", "curves.csv", "positions.csv", "findings.json")
-    return Markup(", ".join(tag("a", name, href=name) for name in names))
 
 
 def _printed(value: str) -> Markup:
@@ -525,16 +403,6 @@ def _symbol(name: str, unit: str) -> Markup:
 
 def _rows_of(finding: Finding) -> str:
     return "points of the envelope" if finding.law is laws.KaplanC else "runs"
-
-
-def _count(runs: int) -> str:
-    return f"{runs} {digits.plural(runs, 'run', 'runs')}"
-
-
-def _id(row: str) -> str:
-    """The run's id out of "row 7 (run ID)"."""
-    found = re.fullmatch(r"row \d+ \(run (.+)\)", row)
-    return found[1] if found else row
 
 
 def _only(rows: Table, runs: Table) -> Table:

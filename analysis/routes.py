@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike
 from analysis import frontier
 from analysis.frontier import FLOP_PER_PARAM_TOKEN, Array, Optimum
 from analysis.kaplan_path import KaplanPath
-from analysis.laws import KaplanBCrit, KaplanNS, Law, Muennighoff
+from analysis.law import Law
+from analysis.laws import KaplanBCrit, KaplanNS, Muennighoff
 from analysis.prices import Overtrained, fresh_data, overtrained, price_of_size
 from scaling.errors import InputError
 

@@ -29,8 +29,8 @@ LANE_ELEMENTS = 2**14  # lanes x rows of one block
 CALL_ELEMENTS = 2**19  # lanes x rows of one call
 EXACT = 1e-15  # a lane is done when a step would lower the objective by less than this share of it
 CLOSE = 1e-8  # enough to tell optima apart, and for a bootstrap draw: 1e-4 of a standard error
-# XLA's newer emitters take twice as long to compile this program and run it no faster.
-COMPILER_OPTIONS = {"xla_cpu_use_fusion_emitters": False}
+# XLA's newer emitters take twice as long to compile this program and run it no faster. Later versions have no others.
+OLD_EMITTERS = {"xla_cpu_use_fusion_emitters": False}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -237,6 +237,18 @@ def _padded(n: int) -> int:
 
 
 @functools.cache
+def _compiler_options() -> dict[str, bool]:
+    """What of `OLD_EMITTERS` this version of XLA knows."""
+    import jax
+
+    try:
+        jax.jit(lambda x: x, compiler_options=OLD_EMITTERS).lower(0.0).compile()
+    except jax.errors.JaxRuntimeError:  # no such option
+        return {}
+    return OLD_EMITTERS
+
+
+@functools.cache
 def _program(law: type[Law], log_target: bool) -> Callable[..., State]:
     """The compiled descent of all lanes: iterations until fewer than a given number of them are left to go on."""
     import jax
@@ -329,4 +341,4 @@ def _program(law: type[Law], log_target: bool) -> Callable[..., State]:
             lambda state: jnp.sum(~state[7]) >= fewest, lambda state: iterate(state, free, x, y, w, settings), state
         )
 
-    return jax.jit(advance, compiler_options=COMPILER_OPTIONS)
+    return jax.jit(advance, compiler_options=_compiler_options())

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis import digits
+from analysis.bowls import Bowl
 from analysis.canvas import (
     FAINT,
     GREY,
@@ -34,9 +35,10 @@ from analysis.canvas import (
 from analysis.cooldowns import Cooldowns
 from analysis.frontier import Allocation
 from analysis.isoflop import Profile
+from analysis.rate_law import RateFit
 from analysis.shapes import Shapes
 from analysis.table import Table
-from analysis.tuning import Bowl, RateFit, Tuning
+from analysis.tuning import Tuning
 
 HIGHEST = 0.12  # of ln(loss) above the lowest: what is farther up, at rates that nearly diverge, is left off the axes
 TALL = 5.2  # inches, of profiles: their bends are small beside what separates them

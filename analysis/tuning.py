@@ -1,10 +1,6 @@
 """The best learning rate from runs at several: a bowl per size, length and batch, and LR(N, D, B) through the bottoms.
 
-Over ln(rate), ln(loss) is close to a parabola near its lowest point, with one side steeper than the other and a cliff
-where training begins to diverge. So each bowl is a parabola through the runs near the lowest, with a skew u^3 that all
-bowls share: one bowl is too few runs to tell it, and a parabola alone puts the bottom beside the truth. The interval of
-the bottom is the profile-likelihood one: all rates at which the slope is not significantly different from 0 (for a
-parabola Fieller's), without an end where the runs do not show a bend at all. Losses are in nats per token, N in
+`analysis.bowls` finds a bottom and its interval, `analysis.rate_law` the law. Losses are in nats per token, N in
 non-embedding parameters, D and B in tokens.
 """
 
@@ -16,115 +12,29 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import optimize
 
-from analysis import digits
+from analysis import digits, rate_law
+from analysis.bowls import (
+    BESIDE,
+    FEW,
+    FLAT,
+    LEVEL,
+    MAXIMUM,
+    NEAREST,
+    Array,
+    Bowl,
+    Noise,
+    bottom,
+    common_noise,
+    parabola,
+)
 from analysis.checks import settings
-from analysis.intervals import t_quantile
 from analysis.jsonable import jsonable
+from analysis.rate_law import RateFit
 from analysis.table import Table
 from scaling.errors import InputError
-from scaling.rates import RateLaw, edge
 
-Array = NDArray[np.float64]
-
-WINDOW = 4.0  # a parabola sees the rates within this factor of the best one ...
-LIFT = 0.05  # ... whose ln(loss) is less than this above the lowest
-SKEWED = 4  # degrees of freedom that the bowls leave together before they are asked for their skew
-NEAREST = 4  # rates it sees at least, where there are so many: three fix it and leave nothing to judge it by
-LEVEL = 0.95
 WRONG = (0.5, 1.0, 2.0)  # times the rule's rate: where the cost of being wrong is shown
-
-NAMES = {"rate": "rate there", "n": "exponent of N", "d": "exponent of D", "b": "exponent of B"}
-INTERIOR, FLAT, MAXIMUM, FEW, BESIDE = "interior", "flat", "a maximum", "too few rates", "beside divergence"
-
-
-@dataclasses.dataclass(frozen=True)
-class Bowl:
-    """Losses over the learning rate (or the batch) at one size and length, and the bottom of the parabola through them.
-
-    Attributes:
-        batch_tokens: NaN where it is the batch that was tried.
-        tried: rates, rising; `losses` at them, means of ln(loss) over seeds taken back, NaN where a run diverged.
-        window: the lowest and the highest of those that the parabola was drawn through.
-        status: "interior"; "at the lowest" or "at the highest" of what was tried; "beside divergence": the lowest loss
-            is next to a rate that diverged, and the parabola has its bottom there or beyond; "flat": no bend is seen
-            through the noise; "a maximum"; "too few rates".
-        best, low, high: the bottom and its interval, 0 to infinity where the runs do not bound it. Where the status is
-            not "interior" or "flat", `best` is the one of the lowest loss.
-        loss: at the bottom.
-        curvature, skew: c and s of ln(loss) = ln(loss at the bottom) + c u^2 + s u^3, u = ln(rate / best).
-        error: standard error of ln(best).
-        shared: the part of it that comes from the skew, with its sign: it moves all bowls together.
-    """
-
-    params: float
-    tokens: float
-    batch_tokens: float
-    tried: tuple[float, ...]
-    losses: tuple[float, ...]
-    window: tuple[float, float]
-    status: str
-    best: float
-    low: float
-    high: float
-    loss: float
-    curvature: float
-    skew: float
-    error: float
-    shared: float
-
-    @property
-    def interior(self) -> bool:
-        return self.status == INTERIOR
-
-    def excess(self, rate: float) -> float:
-        """Loss at this rate as a share above the bottom; NaN beyond what was tried or beside what diverged.
-
-        From the parabola inside its window, from straight lines between the measured ln(loss) outside it.
-        """
-        if self.status in (INTERIOR, FLAT) and self.window[0] <= rate <= self.window[1]:
-            u = math.log(rate / self.best)
-            return math.expm1(self.curvature * u**2 + self.skew * u**3)
-        if not self.tried[0] <= rate <= self.tried[-1]:
-            return math.nan
-        line = np.interp(math.log(rate), np.log(self.tried), np.log(self.losses))
-        return math.expm1(float(line) - math.log(self.loss))
-
-
-@dataclasses.dataclass(frozen=True)
-class RateFit:
-    """LR(N, D, B) through the bottoms of bowls, with intervals of its constants.
-
-    Attributes:
-        intervals: of rate (at N_1, D_1, B_1) and of the exponents that the bowls identify.
-        scatter: standard deviation of ln(best rate) about the law beyond the errors of the bowls.
-        degrees: bowls minus constants.
-    """
-
-    law: RateLaw
-    intervals: dict[str, tuple[float, float]]
-    scatter: float
-    degrees: int
-    bowls: int
-
-    @property
-    def formula(self) -> str:
-        """The law with its numbers; exponents follow a caret."""
-        parts = [digits.plain(self.law.rate)]
-        for name, letter in (("n", "N"), ("d", "D"), ("b", "B")):
-            if name in self.intervals:
-                value, _ = digits.constant(getattr(self.law, name), *self.intervals[name])
-                parts.append(f"({letter} / {digits.short(getattr(self.law, f'{letter}_1'))})^{value}")
-        return f"LR = {' '.join(parts)}"
-
-    def sentence(self) -> str:
-        ends = "; ".join(
-            f"{NAMES[name]} {digits.constant(getattr(self.law, name), *ends)[1]}"
-            for name, ends in self.intervals.items()
-        )
-        return f"{digits.percent(LEVEL)} intervals: {ends}; from {self.bowls} bowls."
 
 
 class Cost(NamedTuple):
@@ -279,7 +189,7 @@ def tune(table: Table, *, sigma: float | None = None) -> Tuning:
     for N, D, B in dict.fromkeys(zip(params, tokens, np.nan_to_num(batch), strict=True)):
         rows = (params == N) & (tokens == D) & (np.nan_to_num(batch) == B)
         if len(np.unique(rate[rows])) >= NEAREST - 1:
-            drafts.append((float(N), float(D), float(B) or math.nan, _draft(np.log(rate[rows]), np.log(loss[rows]))))
+            drafts.append((float(N), float(D), float(B) or math.nan, parabola(np.log(rate[rows]), np.log(loss[rows]))))
             mixed += len(np.unique(cell[rows])) > 1
     if not drafts:
         raise InputError(
@@ -287,209 +197,19 @@ def tune(table: Table, *, sigma: float | None = None) -> Tuning:
             "scaling study run configs/learning_rate.py makes such runs"
         )
     drafts.sort(key=lambda d: d[:3])
-    noise = _noise([d for *_, d in drafts], sigma)
-    bowls = tuple(_bowl(N, D, B, draft, noise) for N, D, B, draft in drafts)
-    law, why = _law(bowls)
+    noise = common_noise([d for *_, d in drafts], sigma)
+    bowls = tuple(bottom(N, D, B, draft, noise) for N, D, B, draft in drafts)
+    law, why = rate_law.through(bowls)
     return Tuning(bowls, noise.sigma, noise.degrees, law, why, tuple(_batches(bowls, noise)), mixed)
 
 
-# --- one bowl
-
-
-class _Draft(NamedTuple):
-    """A parabola y = c_0 + c_1 u + c_2 u^2, u = x - centre, before noise and skew are known."""
-
-    x: Array  # all rates tried, ln, rising
-    y: Array  # mean ln(loss) at each, nan where a run diverged
-    centre: float
-    window: tuple[float, float]  # ln
-    c: Array  # 3, nan where fewer than three rates are left
-    inverse: Array  # 3 3, of the normal equations: the covariance of c over sigma^2
-    cube: Array  # 3, the parabola through u^3
-    rest: tuple[Array, Array]  # what the parabolas leave of y and of u^3, one entry per run each
-    degrees: int
-
-
-class _Noise(NamedTuple):
-    """What all bowls share: the scatter of a run about them, and their skew with its standard error."""
-
-    sigma: float
-    degrees: float
-    skew: float
-    skew_error: float
-
-
-def _draft(x: Array, y: Array) -> _Draft:
-    """The parabola through the runs near the lowest. x, y: ln(rate) and ln(loss) of each run, NaN if it diverged."""
-    at = np.unique(x)
-    mean = np.array([y[x == v].mean() for v in at])  # nan if one of the seeds diverged
-    finite = np.isfinite(mean)
-    if finite.sum() < 3:
-        unknown, none = np.full(3, np.nan), np.zeros(0)
-        return _Draft(
-            at, mean, math.nan, (math.nan, math.nan), unknown, np.full((3, 3), np.nan), unknown, (none, none), 0
-        )
-    lowest = int(np.nanargmin(mean))
-    centre = float(at[lowest])
-    near = finite & (np.abs(at - centre) <= math.log(WINDOW) * (1 + 1e-9)) & (mean <= mean[lowest] + LIFT)
-    if near.sum() < NEAREST:
-        away = np.where(finite, np.abs(at - centre), np.inf)
-        near = finite & (away <= np.sort(away)[min(NEAREST, finite.sum()) - 1] + 1e-9)
-    runs = np.isin(x, at[near])
-    u = x[runs] - centre
-    basis = np.vander(u, 3, increasing=True)
-    inverse = np.asarray(np.linalg.inv(basis.T @ basis), np.float64)
-    c, cube = inverse @ basis.T @ y[runs], inverse @ basis.T @ u**3
-    window = (float(at[near][0]), float(at[near][-1]))
-    return _Draft(at, mean, centre, window, c, inverse, cube, (y[runs] - basis @ c, u**3 - basis @ cube), len(u) - 3)
-
-
-def _noise(drafts: Sequence[_Draft], sigma: float | None) -> _Noise:
-    """Scatter and skew from what the parabolas leave, all bowls together; a scatter that is known is taken as it is."""
-    bent = [d for d in drafts if d.c[2] > 0]
-    degrees = sum(d.degrees for d in bent)
-    y, cube = (np.concatenate([np.zeros(0), *(d.rest[k] for d in bent)]) for k in (0, 1))
-    skew, weight = 0.0, float(cube @ cube)
-    if degrees >= SKEWED and weight > 0:
-        skew, degrees = float(cube @ y) / weight, degrees - 1
-        y = y - skew * cube
-    if sigma is None:
-        sigma, known = (math.sqrt(float(y @ y) / degrees) if degrees else math.nan), float(degrees)
-    else:
-        known = math.inf
-    return _Noise(sigma, known, skew, sigma / math.sqrt(weight) if skew else 0.0)
-
-
-def _bowl(N: float, D: float, B: float, draft: _Draft, noise: _Noise) -> Bowl:
-    tried, losses = tuple(np.exp(draft.x).tolist()), tuple(np.exp(draft.y).tolist())
-    window = (math.exp(draft.window[0]), math.exp(draft.window[1]))
-    lowest = int(np.nanargmin(draft.y)) if np.isfinite(draft.y).any() else 0
-
-    def doubtful(status: str) -> Bowl:
-        ends = (0.0, math.inf)
-        bottom = (losses[lowest], *(math.nan,) * 4)
-        return Bowl(N, D, B, tried, losses, window, status, tried[lowest], *ends, *bottom)
-
-    end = edge(tried, losses)
-    if end:
-        return doubtful(f"at the {end}")
-    if not math.isfinite(draft.c[2]):
-        return doubtful(FEW)
-    s = noise.skew
-    c = draft.c - s * draft.cube
-    root = c[1] ** 2 if not s else c[2] ** 2 - 3 * s * c[1]  # of the slope c_1 + 2 c_2 v + 3 s v^2
-    if c[2] <= 0 or root < 0:
-        return doubtful(MAXIMUM)
-    v = -c[1] / (c[2] + math.sqrt(c[2] ** 2 - 3 * s * c[1]))
-    diverged = draft.x[(~np.isfinite(draft.y)) & (draft.x > draft.x[lowest])]
-    ceiling = float(diverged.min()) if len(diverged) else math.inf  # the best rate is below
-    if not draft.x[0] < draft.centre + v < min(ceiling, float(draft.x[-1])):
-        return doubtful(BESIDE if len(diverged) else f"at the {'lowest' if v < 0 else 'highest'}")
-    # The slope at v is a sum of c_1, c_2 and the skew, whose errors go together.
-    u, V = noise.skew_error**2, draft.inverse * noise.sigma**2
-    joint = np.block([[V + u * np.outer(draft.cube, draft.cube), -u * draft.cube[:, None]], [-u * draft.cube, u]])
-    low, high = _flat_slopes(np.append(c, s), joint, float(v), draft, noise.degrees)
-    curvature = c[2] + 3 * s * v
-    slope = np.array([0.0, 1.0, 2 * v, 3 * v**2])
-    shared = -noise.skew_error * float(slope @ np.append(-draft.cube, 1.0)) / (2 * curvature)
-    error = math.sqrt(max(float(slope @ joint @ slope), 0.0)) / (2 * curvature)
-    bottom = c[0] + c[1] * v + c[2] * v**2 + s * v**3
-    return Bowl(
-        *(N, D, B, tried, losses, window),
-        status=INTERIOR if (math.isfinite(low) and math.isfinite(high)) or not math.isfinite(noise.sigma) else FLAT,
-        best=math.exp(draft.centre + v),
-        low=math.exp(draft.centre + low),
-        high=min(math.exp(draft.centre + high), math.exp(ceiling)),
-        loss=math.exp(bottom),
-        curvature=float(curvature),
-        skew=s,
-        error=error,
-        shared=shared,
-    )
-
-
-def _flat_slopes(c: Array, V: Array, v: float, draft: _Draft, degrees: float) -> tuple[float, float]:
-    """The v around the bottom at which the slope is not significantly different from 0; an end may be infinite.
-
-    Looked for as far from the runs as these reach: beyond that a cubic says nothing.
-    """
-    if not np.isfinite(V).all():
-        return -math.inf, math.inf
-    t = float(t_quantile(LEVEL, np.array(float(min(degrees, 1e9)))))
-    reach = draft.x[-1] - draft.x[0]
-
-    def doubt(w: Array) -> Array:
-        g = np.stack([np.zeros_like(w), np.ones_like(w), 2 * w, 3 * w**2])  # 4 w
-        return (c @ g) ** 2 - t**2 * np.einsum("iw,ij,jw->w", g, V, g)
-
-    ends = []
-    for side in (-1, 1):
-        steps = v + side * np.linspace(0, reach, 400)
-        out = np.flatnonzero(doubt(steps) > 0)
-        ends.append(float(steps[out[0]]) if len(out) else side * math.inf)
-    return ends[0], ends[1]
-
-
-# --- the law
-
-
-def _law(bowls: Sequence[Bowl]) -> tuple[RateFit | None, str]:
-    """ln(best rate) on ln N, ln D and ln B, weighed by the errors of the bowls and the scatter about the law."""
-    kept = [b for b in bowls if b.interior and math.isfinite(b.error)]
-    names = [
-        name
-        for name, column in (("n", "params"), ("d", "tokens"), ("b", "batch_tokens"))
-        if len({getattr(b, column) for b in kept if math.isfinite(getattr(b, column))}) > 1
-    ]
-    if len(kept) < 3 or not names:
-        what = digits.plural(len(kept), "bowl has", "bowls have")
-        return None, f"{len(kept)} {what} a bottom between the rates tried; wanted 3 or more, of different sizes"
-    columns = {"n": "params", "d": "tokens", "b": "batch_tokens"}
-    logs = {name: np.log([getattr(b, column) for b in kept]) for name, column in columns.items()}
-    middle = {name: float(values.mean()) for name, values in logs.items()}
-    X = np.column_stack([np.ones(len(kept)), *(logs[name] - middle[name] for name in names)])
-    degrees = len(kept) - X.shape[1]
-    scaled = X / np.linalg.norm(X, axis=0)
-    if degrees < 1 or np.linalg.svd(scaled, compute_uv=False)[-1] < 1e-2:
-        return None, f"{len(kept)} bowls do not tell the {X.shape[1]} constants apart; add sizes or lengths"
-    y = np.log([b.best for b in kept])
-    error, shared = (np.array([getattr(b, name) for b in kept]) for name in ("error", "shared"))
-    own = np.maximum(error**2 - shared**2, 0.0)
-
-    def solve(tau: float) -> tuple[Array, Array, float]:
-        w = 1 / np.maximum(own + tau**2, 1e-18)
-        covariance = np.linalg.inv((X.T * w) @ X)
-        beta = covariance @ (X.T * w) @ y
-        moved = covariance @ (X.T * w) @ shared
-        return beta, covariance + np.outer(moved, moved), float(np.sum(w * (y - X @ beta) ** 2))
-
-    # Paule & Mandel (1982): the scatter that makes the weighted squares what their degrees of freedom expect.
-    tau = 0.0
-    if solve(0.0)[2] > degrees:
-        root: Any = optimize.brentq(lambda s: solve(s)[2] - degrees, 0.0, 10 * float(np.ptp(y)) + 1.0)
-        tau = float(root)
-    beta, covariance, _ = solve(tau)
-    half = float(t_quantile(LEVEL, np.array(float(degrees)))) * np.sqrt(np.diag(covariance))
-    exponents = dict(zip(names, beta[1:].tolist(), strict=True))
-    law = RateLaw(
-        rate=math.exp(beta[0]),
-        N_1=math.exp(middle["n"]),
-        D_1=math.exp(middle["d"]),
-        B_1=math.exp(middle["b"]) if math.isfinite(middle["b"]) else 1.0,
-        **({"n": 0.0} | exponents),
-    )
-    intervals = {"rate": (math.exp(beta[0] - half[0]), math.exp(beta[0] + half[0]))}
-    intervals |= {name: (beta[k] - half[k], beta[k] + half[k]) for k, name in enumerate(names, 1)}
-    return RateFit(law, {k: (float(a), float(b)) for k, (a, b) in intervals.items()}, tau, degrees, len(kept)), ""
-
-
-def _batches(bowls: Sequence[Bowl], noise: _Noise) -> Iterator[Bowl]:
+def _batches(bowls: Sequence[Bowl], noise: Noise) -> Iterator[Bowl]:
     """Bowls over the batch: of each size and length tried at three batches or more, the losses at their best rates."""
     for N, D in dict.fromkeys((b.params, b.tokens) for b in bowls):
         same = [b for b in bowls if (b.params, b.tokens) == (N, D) and math.isfinite(b.batch_tokens)]
         if len(same) >= NEAREST - 1:
-            draft = _draft(np.log([b.batch_tokens for b in same]), np.log([b.loss for b in same]))
-            yield _bowl(N, D, math.nan, draft, noise._replace(skew=0.0, skew_error=0.0))  # that of rates is another
+            draft = parabola(np.log([b.batch_tokens for b in same]), np.log([b.loss for b in same]))
+            yield bottom(N, D, math.nan, draft, noise._replace(skew=0.0, skew_error=0.0))  # that of rates is another
 
 
 # --- words and rows

@@ -45,6 +45,7 @@ CHIPS = {
         Chip("cpu", "cpu", math.nan, math.nan, 1),
     )
 }
+OTHER_NAMES = {"v5litepod": "v5e"}  # as accelerator types are written
 FLAT = ((1, 1), (2, 2), (2, 4), (4, 4), (4, 8), (8, 8), (8, 16), (16, 16))  # slices of v5e and v6e
 SMALL_CUBES = ((2, 2, 1), (2, 2, 2), (2, 2, 4), (2, 4, 4))  # larger ones are made of cubes of 4 x 4 x 4
 
@@ -108,7 +109,7 @@ def _way_out(name: str) -> str:
     cores = re.fullmatch(r"(v4|v5p|v5litepod|v5e|v6e|tpu7x)-(\d{1,6})", name)
     if cores is None:
         return f"no chip {name!r}; wanted one of {known}, then its topology or number: v5e:4x4, h100:8, cpu"
-    chip = CHIPS[{"v5litepod": "v5e"}.get(cores[1], cores[1])]
+    chip = CHIPS[OTHER_NAMES.get(cores[1], cores[1])]
     chips = int(cores[2]) // chip.cores
     fitting = [shape for shape in slices(chip) if math.prod(shape) == chips]
     if not fitting:

@@ -43,7 +43,6 @@ class Holder:
     pid: int
     began: float  # seconds since 1970 by the holder's clock
     done: int  # updates, as of the last heartbeat
-    first: int  # updates that were there when it began
     age: float  # seconds since the last heartbeat by the clock of the disk
     gone: bool  # a process of this machine that has ended
 
@@ -73,7 +72,6 @@ def holder(folder: Path) -> Holder | None:
         pid=said.get("pid", 0),
         began=said.get("began", 0.0),
         done=said.get("done", 0),
-        first=said.get("first", 0),
         age=age,
         gone=bool(said) and said["place"] == _place() and _started(said["pid"]) != said["started"],
     )
@@ -113,7 +111,7 @@ class Claim:
     def __init__(self, folder: Path, number: int, file: int, beat: float):
         self.root, self.number, self.file = folder, number, file
         self.folder = folder / f"{number:06}"
-        self.done = self.first = 0
+        self.done = 0
         self.began = time.time()
         self._every, self._ended, self._write = beat, threading.Event(), threading.Lock()
         self._looked = 0.0
@@ -187,7 +185,6 @@ class Claim:
             "place": _place(),
             "started": _started(os.getpid()),
             "began": self.began,
-            "first": self.first,
             "done": self.done,
             "free": free,
         }

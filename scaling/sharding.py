@@ -133,9 +133,11 @@ def check(runs: Sequence[RunConfig], sizes: Mapping[str, int]) -> None:
                 f"{field}={size} does not divide over {axis}={n}; the nearest that does is "
                 f"{max(1, round(size / n)) * n}, or choose another --mesh"
             )
-    if runs[0].batch % parts:
+    whole, n = runs[0].batch, runs[0].accumulate
+    if whole // n % parts:
+        part = f" in accumulate={n} parts" if n > 1 else ""
         raise InputError(
-            f"batch={runs[0].batch} sequences do not divide over data x fsdp = {parts}; use a multiple of {parts}, "
+            f"batch={whole} sequences{part} do not divide over data x fsdp = {parts}; use a multiple of {parts * n}, "
             "or another --mesh"
         )
 

@@ -38,19 +38,18 @@ def main() -> None:
     for line in sys.stdin:
         asked = json.loads(line)
         run = config.from_dict(RunConfig, asked["run"])
-        print(json.dumps(_measured(run, asked["lanes"], train)), flush=True)
+        print(json.dumps(_measured(run, asked["lanes"], train.train)), flush=True)
 
 
-def _measured(run: RunConfig, lanes: int, train: Any) -> dict[str, float]:
+def _measured(run: RunConfig, lanes: int, train: Callable[..., Any]) -> dict[str, float]:
     import jax
 
-    cold, _ = _training(run, lanes, SHORT, train.train)
-    warm, marks = _training(run, lanes, SHORT, train.train)
+    cold, _ = _training(run, lanes, SHORT, train)
+    warm, marks = _training(run, lanes, SHORT, train)
     short = marks[SHORT] - marks[SHORT // 2]  # an evaluation and half of the updates
     half = int(min(128, max(8, LONG / short * SHORT)))
     jax.clear_caches()
-    train.compiled.cache_clear()
-    loaded, marks = _training(run, lanes, 2 * half, train.train)
+    loaded, marks = _training(run, lanes, 2 * half, train)
     update = max(1e-6, (marks[2 * half] - marks[half] - short) / (half - SHORT // 2))
     evaluation = max(0.0, short - SHORT // 2 * update)
     begin = max(0.0, warm - SHORT * update - 3 * evaluation)

@@ -57,6 +57,10 @@ def main() -> None:
         except claims.Lost as lost:
             _write(event="taken", pack=pack.id, by="somebody else")
             _write(event="say", text=f"pack {pack.id}: {lost}")
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            _full()
         if leave.is_set():
             break
 
@@ -95,7 +99,7 @@ def _train(
     from scaling import record, study, train
 
     told = 0.0
-    claim.first = claim.done = max(folders.saved_steps(claim.folder), default=0)
+    claim.done = max(folders.saved_steps(claim.folder), default=0)
 
     def progress(done: int) -> None:
         nonlocal told
@@ -133,9 +137,8 @@ def _train(
         claim.confirm()  # a folder that was taken from under us fails in many ways
         error = traceback.format_exc()
         if getattr(failure, "errno", None) in NO_ROOM or "No space left" in error:
-            _write(event="full")
             claim.release()
-            os._exit(1)  # an orderly end would have Orbax go on trying to write, and complain
+            _full()
         path = claim.folder / "error.txt"
         path.write_text(error)
         failed(claim.folder, whole.failed(pack)["attempts"], error.strip().splitlines()[-1])
@@ -160,6 +163,11 @@ def _train(
     )
     lost = [run.id for run, bad in zip(pack.runs, diverged, strict=True) if bad]
     _write(event="done", pack=pack.id, diverged=lost)
+
+
+def _full() -> None:
+    _write(event="full")
+    os._exit(1)  # an orderly end would have Orbax go on trying to write, and complain
 
 
 def failed(folder: Path, before: int, error: str) -> None:

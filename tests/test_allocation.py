@@ -87,18 +87,13 @@ def test_the_runs_of_a_study_are_split_by_their_surface():
     assert any("diverged" in note for note in found.warnings)
 
 
-def test_besiroglus_runs_give_their_exponent_and_tokens_per_parameter(shared):
-    path = shared / "reference_runs" / "besiroglu2024_chinchilla" / "svg_extracted_data.csv"
-    table = load(path, {"params": "Model Size", "flops": "Training FLOP"})
-    keep = np.ones(len(table), bool)
-    keep[np.argsort(table["loss"])[-5:]] = False
-    found = allocate(table.where(keep, "the five largest losses"), budgets=[5.76e23])
-    assert found.method == "surface, chinchilla"
-    assert found.a == pytest.approx(0.5139, abs=1e-3)  # 0.36717 / (0.34731 + 0.36717)
-    low, high = found.a_interval
-    assert 0.45 < low < 0.5 < high < 0.58
-    assert found.tokens(5.76e23) / found.params(5.76e23) == pytest.approx(17.9, abs=0.05)
-    assert any("5 rows, the five largest losses" in note for note in found.warnings)
+def test_the_largest_losses_are_left_out_and_that_is_told(tables):
+    whole = tables["isoflop"]
+    spoilt = whole.with_columns(loss=np.where(np.arange(len(whole)) == 20, 9.0, whole["loss"]))
+    found, clean = allocate(spoilt, sigma=0.003, drop_worst=1), allocate(whole, sigma=0.003)
+    assert "left out: the 1 largest losses (drop_worst)" in found.warnings
+    assert found.a == pytest.approx(clean.a, abs=0.02)
+    assert len(found.points) == len(clean.points)
 
 
 def test_porians_tuned_runs_give_his_exponent(shared):
@@ -120,6 +115,9 @@ def test_porians_tuned_runs_give_his_exponent(shared):
         ({"budgets": [0.0]}, "budget 0: wanted FLOP above 0"),
         ({"approach": "surface", "law": "kaplan-nd"}, "a law of params, unique_tokens; wanted one of params, tokens"),
         ({"approach": "isoflop", "method": "spline"}, "method 'spline': choose akima or parabola"),
+        ({"drop_worst": -1}, "drop_worst -1: wanted 0 or more"),
+        ({"drop_worst": 45}, "drop_worst 45 of 45 runs; wanted fewer"),
+        ({"approach": "envelope", "drop_worst": 1}, "of runs, not of learning curves"),
         ({"approach": "envelope"}, "no column run; learning curves are wanted"),
     ],
 )

@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from analysis.budget import CORES_PER_CHIP, PEAK, Budget, chips
+from analysis.budget import Budget, chips
+from scaling.chips import CHIPS
 from scaling.errors import InputError
 
 
@@ -32,15 +33,16 @@ def test_a_budget_of_flops_tells_the_hours_of_named_hardware():
         ("v4-8", ("v4", 4)),
         ("v5e-256", ("v5e", 256)),
         ("H100-8", ("h100", 8)),
-        ("v5litepod-16", ("v5litepod", 16)),
+        ("v5litepod-16", ("v5e", 16)),
         ("tpu7x-16", ("tpu7x", 8)),
     ],
 )
 def test_slices_are_named_by_cores_or_chips_as_their_maker_does(name, found):
-    assert chips(name) == found
+    chip, number = chips(name)
+    assert (chip.name, number) == found
 
 
-@pytest.mark.parametrize("name", ["v5p", "v9-8", "h100-0", "h100-many", "-8"])
+@pytest.mark.parametrize("name", ["v5p", "v9-8", "h100-0", "h100-many", "-8", "cpu-8", "v5p-7"])
 def test_unknown_hardware_is_named_in_the_error(name):
     with pytest.raises(InputError, match=f"hardware '{name}'"):
         chips(name)
@@ -63,8 +65,10 @@ def test_hours_money_and_price_must_be_positive_numbers(value):
             make()
 
 
-def test_every_chip_named_by_cores_has_a_peak():
-    assert set(CORES_PER_CHIP) <= set(PEAK)
+def test_every_accelerator_has_a_budget():
+    for chip in CHIPS.values():
+        if chip.kind != "cpu":
+            assert Budget.of_hardware(f"{chip.name}-8", 1.0, 1.0).flops == 8 / chip.cores * chip.peak * 3600
 
 
 def test_a_budget_says_where_it_comes_from():

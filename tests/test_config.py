@@ -69,6 +69,8 @@ CHANGES = {
     "eval.noise": "1",
     "eval.transfer": "text:a.md,bytes of b",
     "eval.train_windows": "8",
+    "accumulate": "2",
+    "remat": "layers",
 }
 
 # What must be set before a field can have another value.

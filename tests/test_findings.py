@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from known_runs import LENGTHS, RATE, REPEATED, SHAPES, SURFACE, run
 
-from analysis import checks, digits, findings, laws
+from analysis import checks, digits, findings, laws, study_laws
 from analysis.estimate import Fit
-from analysis.findings import Finding, Findings
+from analysis.finding import TITLES, Finding
+from analysis.findings import Findings
 from analysis.table import Table
 
 DRAWS = 40  # of the bootstrap: enough to see that it is there
@@ -171,7 +172,7 @@ def test_runs_of_one_seed_say_nothing_of_its_noise():
 def test_the_envelope_takes_the_mean_of_the_seeds_not_the_luckiest():
     rows = known_runs.grid(noise=0.0)
     lucky = [run(SHAPES[0], LENGTHS[0], factor * rows[0]["loss"], seed=s) for s, factor in ((1, 0.9), (2, 1.05))]
-    envelope = findings.compute_envelope(known_runs.table([*rows, *lucky]))
+    envelope = study_laws.compute_envelope(known_runs.table([*rows, *lucky]))
     assert envelope is not None
     assert envelope["loss"][0] == pytest.approx(rows[0]["loss"] * (0.9 * 1.05) ** (1 / 3), rel=1e-12)
 
@@ -179,7 +180,7 @@ def test_the_envelope_takes_the_mean_of_the_seeds_not_the_luckiest():
 def test_the_envelope_is_below_all_curves_where_it_has_points():
     table = known_runs.table(known_runs.grid())
     curves = known_runs.curves(table)
-    envelope = findings.compute_envelope(table, curves)
+    envelope = study_laws.compute_envelope(table, curves)
     assert envelope is not None
     for C, L in zip(envelope["flops"], envelope["loss"], strict=True):
         assert L <= curves["loss"][curves["flops"] <= C * (1 + 1e-9)].min() * (1 + 1e-12)
@@ -265,7 +266,7 @@ def test_the_findings_are_plain_json(whole):
 
 def test_the_text_says_each_law_in_a_sentence(whole):
     text = whole.text()
-    for title in findings.TITLES.values():
+    for title in TITLES.values():
         assert title in text
     assert "Another seed changes the loss by" in text
     assert "nan" not in text

@@ -81,6 +81,46 @@ def test_updates_are_those_of_a_float64_adam(config):
             np.testing.assert_allclose(found[name], wanted[name], rtol=2e-6, atol=2e-7, err_msg=f"{name}, {step}")
 
 
+def test_adafactor_of_stacked_layers_is_that_of_each_layer_alone():
+    """Against Optax's on a tree without stacks, the gradient clipped over all layers first."""
+    rng = np.random.default_rng(0)
+    shapes = {
+        "w_up": (3, 128, 130),
+        "w_qkv": (3, 3, 128, 128),
+        "b_up": (3, 130),
+        "w_embed": (140, 128),
+        "g_final": (8,),
+    }
+    draw = lambda scale: {name: np.float32(scale * rng.normal(size=shape)) for name, shape in shapes.items()}  # noqa: E731
+    apart = lambda tree: {  # noqa: E731
+        (name, i): leaf
+        for name, leaves in tree.items()
+        for i, leaf in enumerate(leaves if name in ("w_up", "w_qkv", "b_up") else [leaves])
+    }
+    params = draw(1)
+    params["w_up"][1] *= 5  # layers of other sizes: together they would share one root mean square
+    ours = optim.optimizer(OptimConfig(optimizer="adafactor", clip=0.5))
+    theirs = optax.chain(
+        optax.clip_by_global_norm(0.5), optax.adafactor(multiply_by_parameter_scale=False), optax.scale(-1)
+    )
+    state, alone = ours.init(params), theirs.init(apart(params))
+    for scale in (1e-3, 0.1, 1.0):
+        grads = draw(scale)
+        grads["w_up"][2] *= 10
+        updates, state = ours.update(grads, state, params)
+        wanted, alone = theirs.update(apart(grads), alone, apart(params))
+        found = apart(updates)
+        for name, update in wanted.items():
+            np.testing.assert_allclose(found[name], update, rtol=2e-5, atol=1e-6, err_msg=str(name))
+            assert np.sqrt((np.asarray(update) ** 2).mean()) < 1 + 1e-5
+
+
+def test_adafactor_keeps_little_of_a_matrix():
+    params = {"w_up": np.zeros((4, 256, 512), np.float32)}
+    state = optim.optimizer(OptimConfig(optimizer="adafactor")).init(params)
+    assert sum(leaf.size for leaf in jax.tree.leaves(state)) < 4 * (256 + 512) + 20
+
+
 def test_decay_shrinks_matrices_and_embeddings_and_nothing_else():
     params = {name: jnp.ones(shape) for name, shape in SHAPES.items()}
     found = optim.descend(params, jax.tree.map(jnp.zeros_like, params), jnp.float32(0.1), jnp.float32(0.5))

@@ -13,13 +13,14 @@ from scipy import optimize
 from analysis import frontier
 from analysis.fit import fit
 from analysis.laws import Chinchilla, Gadre, KaplanBCrit, KaplanNS, Muennighoff
+from analysis.own_rates import OwnRates
 from analysis.plan import plan
 from analysis.published import BESIROGLU, BESIROGLU_OPTIMUM, HOFFMANN
-from analysis.recipe import RateRule
 from analysis.routes import route
 from analysis.rungs import LENGTHS
 from analysis.table import Table, load
 from scaling.errors import InputError
+from scaling.rates import RateLaw
 
 DOCS = Path(__file__).parents[1] / "docs"
 TRUE = Chinchilla(E=1.81722, A=477.83, B=2143.42, alpha=0.34731, beta=0.36717)
@@ -134,9 +135,21 @@ def test_ones_own_batch_and_rates_go_first(fitted):
     L = np.linspace(2.0, 6.0, 12)
     noise = np.exp(0.05 * np.random.default_rng(1).standard_normal(12))
     critical = fit("kaplan-bcrit", {"loss": L, "batch_crit": KaplanBCrit(2.1e8, 0.21)(L) * noise}, loss="squared")
-    found = plan(fitted, 1e21, B_crit=critical, rates=RateRule(1e-3, 1e8, -0.2, (1e7, 1e9), ()))
+    law = RateLaw(1e-3, 1e8, 1e10, 1e6, n=-0.3, d=-0.1, b=0.5)
+    found = plan(fitted, 1e21, B_crit=critical, rates=OwnRates(law, {"params": (1e7, 1e8)}, ("too short",)))
     assert found.batch == pytest.approx(float(critical.law(found.loss)))
     assert next(iter(found.learning_rates)) == "your sweep"
+    assert found.learning_rates["your sweep"] == pytest.approx(law(found.params, found.tokens, found.batch))
+    assert "of your sweep: too short" in found.notes
+    told = f"of your sweep: N is {found.params / 1e8:.2g} times the largest swept, 100M; its rate is a guess"
+    assert told in found.notes
+
+
+def test_the_rate_of_a_plan_is_that_of_its_size_without_embeddings(fitted):
+    law = RateLaw(1e-3, 1e8, 1e10, 1e6, n=-0.3)
+    found = plan(fitted, 1e21, rates=OwnRates(law, {}), embedding_rows=32_000)
+    assert found.shape is not None
+    assert found.learning_rates["your sweep"] == pytest.approx(law(found.params - 32_000 * found.shape.d_model))
 
 
 @pytest.mark.parametrize("status", ["at a bound", "flat direction", "starts disagree", "not converged"])

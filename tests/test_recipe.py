@@ -1,4 +1,4 @@
-"""Recipes: shapes that have the size asked for, published rules at their printed values, rates from one's own sweep."""
+"""Recipes: shapes that have the size asked for, published rules at their printed values."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis import recipe
-from analysis.table import Table
 from scaling.errors import InputError
 
 
@@ -51,41 +50,3 @@ def test_step_law_at_its_printed_values():
             rate, rel=0.05
         )
         assert recipe.published_batches(D, 6 * N * D, 3.0)["Step Law (2025), by D"] == pytest.approx(batch, rel=0.05)
-
-
-def sweep(rates, sizes=(1e5, 1e6, 1e7)):
-    """Losses whose best rate is 0.01 (N / 1e6)^-0.3."""
-    rows = [
-        {
-            "params": N,
-            "learning_rate": rate,
-            "loss": 3.0 * np.exp(0.02 * np.log(rate / (0.01 * (N / 1e6) ** -0.3)) ** 2),
-        }
-        for N in sizes
-        for rate in rates
-    ]
-    return Table.from_rows(rows)
-
-
-def test_the_rule_of_a_sweep_is_recovered():
-    rule = recipe.rate_rule(sweep(np.geomspace(1e-3, 1e-1, 9)))
-    assert rule.slope == pytest.approx(-0.3, abs=1e-6)
-    assert rule(1e8) == pytest.approx(0.01 * 100**-0.3, rel=1e-6)
-
-
-def test_a_best_rate_at_the_end_of_the_sweep_is_said_and_not_used():
-    rule = recipe.rate_rule(sweep(np.geomspace(1e-3, 1.5e-2, 7)))
-    assert len(rule.sizes) == 2
-    assert "at the largest learning rate; sweep wider" in rule.warnings[0]
-
-
-def test_a_diverged_run_does_not_spoil_the_sweep():
-    table = sweep(np.geomspace(1e-3, 1e-1, 9))
-    loss = table["loss"].copy()
-    loss[8] = np.nan
-    assert recipe.rate_rule(table.with_columns(loss=loss)).slope == pytest.approx(-0.3, abs=1e-6)
-
-
-def test_one_size_makes_no_rule():
-    with pytest.raises(InputError, match="1 sizes with a best learning rate"):
-        recipe.rate_rule(sweep(np.geomspace(1e-3, 1e-1, 9), sizes=(1e6,)))

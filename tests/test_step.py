@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from analysis.batch_size import noise_estimates
@@ -95,6 +96,30 @@ def test_a_dispatch_of_many_updates_does_the_first_n_of_them(tiny, stream, updat
     parts, _ = many(hyper, parts, np.roll(tokens, -2, 0), 3)
     for a, b in zip(jax.tree.leaves(parts), jax.tree.leaves(found), strict=True):
         np.testing.assert_array_equal(a, b)  # where a dispatch ends does not matter
+
+
+@pytest.mark.parametrize("change", [{"accumulate": 2}, {"accumulate": 4, "remat": "layers"}, {"remat": "matmuls"}])
+def test_a_batch_in_parts_or_computed_twice_is_the_same_update(tiny, stream, update, begun, change):
+    hyper, tokens = one(Hyper.of((tiny,))), examples(tiny, stream, 1)[0]
+    state, metrics = update(hyper, begun, tokens)
+    run = dataclasses.replace(tiny, **change)
+    found, other = quick(lambda hyper, state, tokens: step.train_step(run, hyper, state, tokens))(hyper, begun, tokens)
+    for name in metrics:
+        np.testing.assert_allclose(other[name], metrics[name], rtol=1e-6)
+    for name, leaf in optax.tree.get(state.opt_state, "mu").items():  # a tenth of the clipped gradient
+        mu = optax.tree.get(found.opt_state, "mu")[name]
+        np.testing.assert_allclose(mu, leaf, rtol=1e-4, atol=1e-7, err_msg=name)
+
+
+def test_parts_of_a_batch_have_masks_of_their_own(tiny, stream, begun):
+    """With dropout, the same sequences in both parts of a batch are not the same work twice."""
+    run = dataclasses.replace(tiny, model=dataclasses.replace(tiny.model, dropout=0.5), accumulate=2)
+    tokens = np.repeat(examples(tiny, stream, 1)[0][:2], 2, axis=0)
+    halves = dataclasses.replace(run, accumulate=1, batch=2)
+    hyper = one(Hyper.of((tiny,)))
+    both = quick(lambda h, s: step.train_step(run, h, s, tokens)[1]["train_loss"])(hyper, begun)
+    half = quick(lambda h, s: step.train_step(halves, h, s, tokens[::2])[1]["train_loss"])(hyper, begun)
+    assert abs(both - half) > 1e-6
 
 
 def test_the_held_out_loss_is_the_mean_over_windows_however_they_are_grouped(tiny, stream, begun):

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shlex
 import signal
 
 import numpy as np
@@ -42,9 +43,10 @@ def folder(tmp_path_factory):
     L = np.linspace(2.5, 6.0, 12)
     B = KaplanBCrit(2.1e8, 0.21)(L) * np.exp(0.1 * rng.standard_normal(12))
     write(folder / "batch.csv", {"loss": L, "batch_crit": B})
-    size, rate = (x.ravel() for x in np.meshgrid([1e5, 1e6, 1e7], np.geomspace(1e-3, 1e-1, 7)))
+    size, rate = (x.ravel() for x in np.meshgrid([1e5, 3e5, 1e6, 1e7], np.geomspace(1e-3, 1e-1, 7)))
     bowl = 3.0 * np.exp(0.02 * np.log(rate / (0.01 * (size / 1e6) ** -0.3)) ** 2)
-    write(folder / "rates.csv", {"params": size, "learning_rate": rate, "loss": bowl})
+    tokens = np.full(28, 1e9)
+    write(folder / "rates.csv", {"params": size, "tokens": tokens, "learning_rate": rate, "loss": bowl})
     for law, table, extra in (
         ("chinchilla", "a", ["--columns", "params=size"]),
         ("kaplan-ns", "ns", []),
@@ -64,7 +66,7 @@ def run(capsys, folder):
     def command(words):
         capsys.readouterr()
         with pytest.raises(SystemExit) as end:
-            cli.main(words.replace("FOLDER", str(folder)).split())
+            cli.main(shlex.split(words.replace("FOLDER", str(folder))))
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         return int(end.value.code or 0), *capsys.readouterr()
 
@@ -158,6 +160,21 @@ def test_compute_is_allocated_by_a_surface(run):
     assert "at 1e+21 FLOP" in out
 
 
+def test_besiroglus_runs_give_their_exponent_and_tokens_per_parameter(run, shared):
+    path = shared / "reference_runs" / "besiroglu2024_chinchilla" / "svg_extracted_data.csv"
+    columns = '--columns params="Model Size" flops="Training FLOP"'
+    code, out, _ = run(f"allocate {path} {columns} --drop-worst 5 --budgets 5.76e23 --json")
+    assert code == 0
+    found = json.loads(out)
+    assert found["method"] == "surface, chinchilla"
+    assert found["a"] == pytest.approx(0.5139, abs=1e-3)  # 0.36717 / (0.34731 + 0.36717)
+    low, high = found["a_interval"]
+    assert 0.45 < low < 0.5 < high < 0.58
+    (gopher,) = found["budgets"]
+    assert gopher["tokens"] / gopher["params"] == pytest.approx(17.9, abs=0.05)
+    assert any("left out: 5 rows, among the 5 largest losses" in note for note in found["notes"])
+
+
 def test_two_ladders_are_compared(run):
     code, out, _ = run("compare FOLDER/a.csv FOLDER/b.csv --columns params=size")
     assert code == 0
@@ -216,9 +233,11 @@ def test_a_plan_takes_every_currency(run):
         assert max(map(len, out.splitlines())) < 160
 
 
-def test_a_plan_uses_ones_own_rates_shapes_and_batches(run):
+def test_a_plan_uses_ones_own_rates_shapes_and_batches(run, tmp_path):
+    code, _, _ = run(f"tune FOLDER/rates.csv --out {tmp_path}/rates.json")
+    assert code == 0
     code, out, _ = run(
-        "plan FOLDER/chinchilla.json --flops 1e20 --rates FOLDER/rates.csv --aspect 40 --embeddings 32000 "
+        f"plan FOLDER/chinchilla.json --flops 1e20 --rates {tmp_path}/rates.json --aspect 40 --embeddings 32000 "
         "--batch-fit FOLDER/kaplan-bcrit.json --json"
     )
     assert code == 0

@@ -1,5 +1,6 @@
 """Studies trained by real processes that are killed, stopped, doubled, and run out of room."""
 
+import contextlib
 import csv
 import dataclasses
 import io
@@ -328,15 +329,24 @@ def small_disk(tmp_path):
 
 @pytest.mark.slow
 def test_a_full_disk_is_one_line_and_goes_on_when_there_is_room(config, uninterrupted, small_disk):
-    command = [sys.executable, "-m", "scaling.cli", "study", "run", str(config), "--out", str(small_disk / "study")]
-    full = subprocess.run([*command, "--workers", "2"], capture_output=True, text=True, timeout=240)
-    said = full.stderr.splitlines()
-    assert full.returncode == 2, full.stderr
-    assert said[-1].startswith("scaling: no room left on the disk of"), full.stderr
-    assert len(said) == 2, full.stderr  # what it sets out to do, and why it ended
-    subprocess.run(["mount", "-o", "remount,size=50m", str(small_disk)], check=True)
-    assert go(config, small_disk / "study")[0] == 0
-    assert trained(small_disk / "study") == uninterrupted
+    out, ballast = small_disk / "study", small_disk / "ballast"
+    command = [sys.executable, "-m", "scaling.cli", "study", "run", str(config), "--out", str(out), "--workers", "2"]
+    refused = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert refused.returncode == 2, refused.stderr
+    assert "GB of disk" in refused.stderr.splitlines()[-1]  # before anything starts
+    subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: any((out / "packs").glob("*/claim-*")))
+    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(2**16))
+    code, error = finish(process)
+    assert code == 2, error
+    assert error.splitlines()[-1].startswith("scaling: no room left on the disk of"), error
+    assert len(error.splitlines()) == 2, error  # what it sets out to do, and why it ended
+    ballast.unlink()
+    assert go(config, out)[0] == 0
+    assert trained(out) == uninterrupted
 
 
 PACK = """

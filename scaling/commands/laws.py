@@ -37,7 +37,8 @@ def add(verbs: Any) -> None:
     )
     allocate.add_argument("--law", default="chinchilla", help="that is fitted (surface)")
     allocate.add_argument("--budgets", nargs="+", type=float, metavar="C", help="FLOP to tell N and D at")
-    allocate.add_argument("--level", type=float, default=0.95, help="of the intervals")
+    allocate.add_argument("--level", type=float, default=0.95, help="of the intervals (0.95)")
+    _drop_worst(allocate)
     _rows(allocate)
     allocate.add_argument("--json", action="store_true")
 
@@ -85,9 +86,7 @@ def _add_fit(verbs: Any) -> None:
         "--asymmetry", type=float, default=10.0, help="how much more a run below the curve weighs, for asymmetric (10)"
     )
     fit.add_argument("--linear", action="store_true", help="residuals of the loss itself, not of its logarithm")
-    fit.add_argument(
-        "--drop-worst", type=int, default=0, metavar="K", help="leave out the K largest losses; shown with and without"
-    )
+    _drop_worst(fit)
     fit.add_argument(
         "--hold-out",
         metavar="RULE",
@@ -117,6 +116,10 @@ def _add_fit(verbs: Any) -> None:
     fit.add_argument("--out", type=Path, metavar="FILE", help="keep the fit, for scaling predict and scaling plan")
     fit.add_argument("--plot", type=Path, metavar="FILE", help=".svg, .png or .pdf")
     fit.add_argument("--json", action="store_true")
+
+
+def _drop_worst(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--drop-worst", type=int, default=0, metavar="K", help="leave out the K runs of largest loss")
 
 
 def _rows(verb: argparse.ArgumentParser) -> None:
@@ -224,16 +227,18 @@ def _minima(law: Any, rows: Any, batch_fit: Path | None) -> Any:
 
 
 def _list(laws: Any, as_json: bool) -> None:
+    from analysis.law import describe
+
     if as_json:
         arguments.print_json(
             [
                 {"name": law.name, "target": law.target, "inputs": law.inputs, "source": law.source}
-                | {"constants": {c.name: c.unit for c in law.constants()}, "text": laws.describe(law)}
+                | {"constants": {c.name: c.unit for c in law.constants()}, "text": describe(law)}
                 for law in laws.LAWS
             ]
         )
     else:
-        print("\n\n".join(laws.describe(law) for law in laws.LAWS))
+        print("\n\n".join(describe(law) for law in laws.LAWS))
 
 
 def _scores(forms: Sequence[Any], rows: Any, hold_out: str | None, options: dict[str, Any]) -> list[Any]:
@@ -270,6 +275,7 @@ def _allocate(args: argparse.Namespace) -> int:
         level=args.level,
         budgets=args.budgets,
         law=args.law,
+        drop_worst=args.drop_worst,
     )
     if args.json:
         arguments.print_json(found.to_dict())

@@ -52,7 +52,12 @@ def add(verbs: Any) -> None:
         metavar="ROWS",
         help="n_vocab (+ n_ctx), where the N of the fit counts them",
     )
-    plan.add_argument("--rates", type=Path, metavar="TABLE", help="your sweep of learning rates: a study or a file")
+    plan.add_argument(
+        "--rates",
+        type=Path,
+        metavar="FILE",
+        help="your learning rates: what scaling tune --out wrote, or a sweep's table",
+    )
     plan.add_argument("--batch-fit", type=Path, metavar="FIT", help="a fit of kaplan-bcrit to your own runs")
     plan.add_argument(
         "--store", type=Path, metavar="FILE", help="keep the forecast of the run with this N and D, dated"
@@ -108,14 +113,14 @@ def _inputs(words: Sequence[str], known: Sequence[str]) -> dict[str, float]:
 
 def _plan(args: argparse.Namespace) -> int:
     arguments.fits_on_the_cpu()
-    from analysis import forecast, plan, recipe, table
+    from analysis import forecast, own_rates, plan, recipe
 
     found = arguments.read_fit(args.fit)
     made = plan.plan(
         found,
         _budget(args),
         B_crit=arguments.read_fit(args.batch_fit) if args.batch_fit else None,
-        rates=recipe.rate_rule(table.load(args.rates)) if args.rates else None,
+        rates=own_rates.read(args.rates) if args.rates else None,
         aspect=recipe.ASPECT if args.aspect is None else args.aspect,
         embedding_rows=args.embeddings,
         inference_tokens=args.inference_tokens,

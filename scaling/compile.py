@@ -1,0 +1,344 @@
+"""Compiles the training step of a pack for TPUs that are not there: what it needs and what it talks, before renting one.
+
+The package libtpu compiles for any slice on a machine without a TPU. What comes out is the program itself, so its
+memory is exact; the time is an estimate: operations and bytes over the rates of the makers' data sheets.
+"""
+
+import collections
+import contextlib
+import dataclasses
+import importlib.util
+import math
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from scaling import chips, counts
+from scaling.chips import Accelerator
+from scaling.config import ModelConfig, RunConfig
+from scaling.errors import InputError
+
+# Bytes/s that a chip can send over all its links to neighbours at once, one way.
+LINKS = {"v4": 2.7e11, "v5e": 1.8e11, "v5p": 5.4e11, "v6e": 3.6e11, "tpu7x": 5.4e11}
+RECOMPUTED = {"none": 1.0, "matmuls": 1.0, "layers": 4 / 3}  # operations done, over those needed
+ASSUMPTIONS = (
+    "matrix products run at the data sheet's dense bfloat16 peak, every link at its rate; what else happens costs "
+    "nothing. MFU counts causal attention half and the head, not the embedding look-up. First figure: communication "
+    "behind computation; second: one after the other"
+)
+_BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s32": 4, "u32": 4, "f32": 4, "s64": 8, "u64": 8, "f64": 8}
+_KINDS = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute", "ragged-all-to-all")
+
+
+@dataclasses.dataclass(frozen=True)
+class Collective:
+    """One kind of communication in one update."""
+
+    kind: str
+    count: float
+    moved: float  # bytes that each chip receives
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """The compiled update of a pack on a slice; bytes and FLOP per chip and update."""
+
+    accelerator: str
+    mesh: str
+    arguments: int  # the state and the tokens
+    temporaries: int
+    peak: int  # both, and the program
+    hbm: float  # of the chip
+    xla_flops: float  # as the compiler counts, the body of a loop once
+    model_flops: float  # by the convention of MFU
+    done_flops: float  # with what is computed again, and the whole attention square
+    collectives: tuple[Collective, ...]
+    compile_seconds: float
+
+    @property
+    def fits(self) -> bool:
+        return self.peak <= self.hbm
+
+    @property
+    def moved(self) -> float:
+        return sum(kind.moved for kind in self.collectives)
+
+    def seconds(self) -> tuple[float, float]:
+        """Of an update: communication behind computation, and one after the other."""
+        chip = chips.CHIPS[self.accelerator.partition(":")[0]]
+        compute, talk = self.done_flops / chip.peak, self.moved / LINKS[chip.name]
+        return max(compute, talk), compute + talk
+
+    def mfu(self) -> tuple[float, float]:
+        """Share of the chips' peak, for both times of `seconds`."""
+        peak = chips.CHIPS[self.accelerator.partition(":")[0]].peak
+        behind, after = (self.model_flops / peak / seconds for seconds in self.seconds())
+        return behind, after
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self) | {"fits": self.fits, "seconds": self.seconds(), "mfu": self.mfu()}
+
+    def text(self) -> str:
+        """Some lines for the terminal."""
+        gib = chips.GiB
+        verdict = "fits" if self.fits else "does NOT fit"
+        lines = [
+            f"{self.accelerator} as {self.mesh}: {verdict}, peak {self.peak / gib:.2f} of {self.hbm / gib:.0f} GiB "
+            f"(arguments {self.arguments / gib:.2f}, temporaries {self.temporaries / gib:.2f}); compiled in "
+            f"{self.compile_seconds:.0f} s",
+            f"  {self.model_flops:.3g} FLOP per chip and update, {self.done_flops:.3g} done; XLA counts "
+            f"{self.xla_flops:.3g}, loops once",
+            *(f"  {c.kind:18} {c.count:8.0f} per update {c.moved / gib:9.3f} GiB" for c in self.collectives),
+        ]
+        (first, second), (best, worst) = self.seconds(), self.mfu()
+        return "\n".join([*lines, f"  {first:.3g} to {second:.3g} s per update, MFU {best:.0%} to {worst:.0%}"])
+
+
+def mfu_flops_per_token(model: ModelConfig) -> int:
+    """Training FLOP that count for MFU: matrices, causal attention half, the head; not the embedding look-up."""
+    flops = counts.flops_per_token(model)
+    return flops["flops_attention"] + flops["flops_head"] - flops["flops"]
+
+
+def devices(accelerator: Accelerator, slices: int = 1) -> list[Any]:
+    """The devices of slices that need not be there.
+
+    Raises:
+      InputError: not a TPU, or libtpu is not installed or cannot describe it.
+    """
+    if accelerator.chip.kind != "tpu":
+        raise InputError(
+            f"--topology {accelerator.name}: only TPUs can be compiled for without one, such as v5e:4x4 or v5p:4x8x8"
+        )
+    if importlib.util.find_spec("libtpu") is None:
+        raise InputError("scaling compile needs the package libtpu; pip install 'scaling[tpu]'")
+    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # else libtpu looks for a cloud's metadata server
+    os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
+    os.environ.setdefault("TPU_ACCELERATOR_TYPE", accelerator.chip.name)
+    os.environ.setdefault("TPU_STDERR_LOG_LEVEL", "3")
+    from jax.experimental import topologies
+
+    more = {"num_slices": slices} if slices > 1 else {}
+    with _quiet():
+        try:
+            return list(topologies.get_topology_desc(accelerator.name, "tpu", **more).devices)
+        except (RuntimeError, NotImplementedError, ValueError) as error:
+            reason = str(error).splitlines()[0][:160]
+            raise InputError(f"--topology {accelerator.name}: libtpu cannot describe it ({reason})") from None
+
+
+def program(
+    runs: Sequence[RunConfig], accelerator: Accelerator, sizes: dict[str, int], *, slices: int = 1
+) -> Program:
+    """Compiles the update of a pack for a slice.
+
+    Args:
+      sizes: of the mesh.
+
+    Raises:
+      InputError: the mesh does not divide the pack or the slice, or there is no libtpu.
+    """
+    import jax
+    import numpy as np
+    from jax.sharding import NamedSharding, PartitionSpec
+
+    from scaling import packs, sharding, train
+
+    runs = tuple(runs)
+    sharding.check(runs, sizes)
+    mesh = sharding.make(sizes, devices(accelerator, slices))
+    segment = packs.segments(runs)[0]
+    shape = (train.CHUNK, len(segment.lanes), runs[0].batch, runs[0].model.n_ctx + 1)
+
+    def placed(leaf: Any, spec: PartitionSpec) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=NamedSharding(mesh, spec))
+
+    everywhere = PartitionSpec()
+    hyper = jax.tree.map(lambda leaf: placed(leaf, everywhere), train.hyper_of(runs, segment))
+    tokens = placed(jax.ShapeDtypeStruct(shape, np.int32), sharding.batch_spec(shape, sizes))
+    n = placed(jax.ShapeDtypeStruct((), np.int32), everywhere)
+    began = time.monotonic()
+    with _quiet():
+        state = train.abstract_state(runs, segment, mesh)
+        lowered = train.compiled(runs[0], mesh).update.lower(hyper, state, tokens, n)
+        try:
+            compiled = lowered.compile()
+        except jax.errors.JaxRuntimeError as error:
+            return _too_large(runs, accelerator, sizes, error, time.monotonic() - began)
+    memory = compiled.memory_analysis()
+    return Program(
+        arguments=memory.argument_size_in_bytes,
+        temporaries=memory.temp_size_in_bytes,
+        peak=memory.argument_size_in_bytes
+        + memory.output_size_in_bytes
+        - memory.alias_size_in_bytes
+        + memory.temp_size_in_bytes
+        + memory.generated_code_size_in_bytes,
+        xla_flops=compiled.cost_analysis().get("flops", math.nan),
+        collectives=collectives(compiled.as_text()),
+        compile_seconds=time.monotonic() - began,
+        **_known(runs, accelerator, sizes),
+    )
+
+
+def _known(runs: Sequence[RunConfig], accelerator: Accelerator, sizes: dict[str, int]) -> dict[str, Any]:
+    """What does not depend on the compiler."""
+    from scaling import packs, sharding
+
+    first, n = runs[0], len(packs.segments(runs)[0].lanes)
+    tokens = n * first.batch_tokens / math.prod(sizes.values())
+    return {
+        "accelerator": accelerator.name,
+        "mesh": sharding.show(sizes),
+        "hbm": accelerator.chip.hbm,
+        "model_flops": tokens * mfu_flops_per_token(first.model),
+        "done_flops": tokens * counts.flops_per_token(first.model)["flops_total"] * RECOMPUTED[first.remat],
+    }
+
+
+def _too_large(
+    runs: Sequence[RunConfig], accelerator: Accelerator, sizes: dict[str, int], error: Exception, seconds: float
+) -> Program:
+    """What the compiler says of a program that it refuses for want of memory; other errors are raised again."""
+    used = re.search(r"Used ([\d.]+)([KMGT]) of", str(error))
+    if used is None:
+        raise error
+    peak = int(float(used[1]) * 1024 ** (1 + "KMGT".index(used[2])))
+    return Program(
+        arguments=0,
+        temporaries=0,
+        peak=peak,
+        xla_flops=math.nan,
+        collectives=(),
+        compile_seconds=seconds,
+        **_known(runs, accelerator, sizes),
+    )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """libtpu narrates on standard error, past Python."""
+    kept = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def meshes(run: RunConfig, n: int) -> list[dict[str, int]]:
+    """A few meshes of n chips that divide a run: all in fsdp, with some tensor, all in data."""
+    from scaling import sharding
+
+    tried = [{"fsdp": n}, *({"fsdp": n // t, "tensor": t} for t in (4, 8) if n % t == 0 and n > t), {"data": n}]
+    found = []
+    for sizes in tried:
+        with contextlib.suppress(InputError):
+            sharding.check([run], sizes)
+            found.append(dict.fromkeys(sharding.NAMES, 1) | sizes)
+    return found
+
+
+def smallest(run: RunConfig, chip: chips.Chip, say: Callable[[str], None]) -> Program | None:
+    """The program with the shortest update on the smallest slice of a chip on which the run fits; None: on no slice."""
+    state = 4 * counts.params(run.model)["params_total"] * (3 if run.optim.optimizer != "adafactor" else 1)
+    for topology in chips.slices(chip):
+        accelerator = chips.accelerator(f"{chip.name}:{'x'.join(map(str, topology))}")
+        if state > accelerator.chips * chip.hbm:
+            continue
+        fitting = []
+        for sizes in meshes(run, accelerator.chips):
+            found = program([run], accelerator, sizes)
+            say(f"{found.accelerator} {found.mesh}: {found.peak / chips.GiB:.2f} GiB")
+            if found.fits:
+                fitting.append(found)
+        if fitting:
+            return min(fitting, key=lambda found: found.seconds()[0])
+    return None
+
+
+def collectives(hlo: str) -> tuple[Collective, ...]:
+    """What a compiled program communicates in one update, from its text: by kind, the most first.
+
+    A loop over layers counts as often as it is run; the loop over updates, whose number is not known to the compiler,
+    once.
+    """
+    bodies, entry = _computations(hlo)
+    totals: dict[str, list[float]] = collections.defaultdict(lambda: [0, 0])
+
+    def visit(name: str, times: float) -> None:
+        for line in bodies.get(name, ()):
+            for called, n in _called(line):
+                visit(called, times * n)
+            if found := _operation(line):
+                kind, moved = found
+                totals[kind][0] += times
+                totals[kind][1] += times * moved
+
+    visit(entry, 1)
+    return tuple(
+        Collective(kind, count, moved) for kind, (count, moved) in sorted(totals.items(), key=lambda kv: -kv[1][1])
+    )
+
+
+def _computations(hlo: str) -> tuple[dict[str, list[str]], str]:
+    """The lines of each computation, and the name of the first to run."""
+    bodies: dict[str, list[str]] = {}
+    entry = name = ""
+    for line in hlo.splitlines():
+        if head := re.match(r"(ENTRY )?%?([\w.\-]+) \(.*\{$", line):
+            name = head[2]
+            bodies[name] = []
+            entry = name if head[1] else entry
+        elif name:
+            bodies[name].append(line)
+    return bodies, entry
+
+
+def _called(line: str) -> Iterator[tuple[str, float]]:
+    """The computations that an operation runs, and how often."""
+    n = 1.0
+    if trips := re.search(r'known_trip_count[^\d]*"?(\d+)', line):
+        n = float(trips[1])
+    for word, name in re.findall(r"\b(body|calls|to_apply|called_computation)=%?([\w.\-]+)", line):
+        yield name, n if word == "body" else 1.0
+    for names in re.findall(r"(?:called_computations|branch_computations)=\{([^}]*)\}", line):
+        for name in names.split(","):
+            yield name.strip().lstrip("%"), 1.0
+
+
+def _operation(line: str) -> tuple[str, float] | None:
+    """The kind of a communication and the bytes that a device receives by it; None for other operations."""
+    found = re.match(r"\s*(?:ROOT )?%?[\w.\-]+ = (.*?) ([a-z\-]+)\(", line)
+    if found is None or found[2].removesuffix("-start") not in _KINDS:
+        return None
+    kind = found[2].removesuffix("-start")
+    sizes = [
+        _BYTES.get(dtype, 4) * math.prod(int(n) for n in dims.split(",") if n)
+        for dtype, dims in re.findall(r"\b([a-z]+\d*)\[([\d,]*)\]", found[1])
+    ]
+    if found[2].endswith("-start"):  # (operand, result, ...)
+        size = min(sizes[:2]) if kind == "reduce-scatter" else max(sizes[:2])
+    else:
+        size = sum(sizes)
+    group = _group(line)
+    factor = {
+        "all-gather": (group - 1) / group,
+        "all-reduce": 2 * (group - 1) / group,
+        "reduce-scatter": group - 1,
+        "collective-permute": 1,
+    }.get(kind, (group - 1) / group)
+    return kind, size * factor
+
+
+def _group(line: str) -> int:
+    """How many devices talk to each other."""
+    if iota := re.search(r"replica_groups=\[\d+,(\d+)\]", line):
+        return int(iota[1])
+    if listed := re.search(r"replica_groups=\{\{([\d,]*)\}", line):
+        return listed[1].count(",") + 1
+    return 2

@@ -1,0 +1,37 @@
+"""Rates of one's own sweep: read from what was kept or tuned anew, the same; how far from the sweep a run lies."""
+
+from pathlib import Path
+
+import pytest
+
+from analysis import own_rates
+from analysis.table import load
+from analysis.tuning import tune
+from scaling.errors import InputError
+
+RUNS = Path(__file__).parents[1] / "results" / "learning_rate" / "runs.csv"
+
+
+def test_what_was_kept_and_the_table_give_the_same_rates(tmp_path):
+    tune(load(RUNS)).to_json(tmp_path / "rates.json")
+    kept, tuned = own_rates.read(tmp_path / "rates.json"), own_rates.read(RUNS)
+    assert kept == tuned
+    assert kept.ranges["params"] == (1536.0, 98304.0)
+    assert any("no bend is seen" in warning for warning in kept.warnings)
+
+
+def test_a_run_outside_the_sweep_is_told_and_far_outside_a_guess():
+    rates = own_rates.read(RUNS)
+    assert rates.beyond(2e4, 2e5, 256) == ""
+    assert rates.beyond(2e5, 2e5, 256) == "N is 2 times the largest swept, 98.3k"
+    far = rates.beyond(2e6, 2e4, 256)
+    assert far.startswith("N is 20 times the largest swept, 98.3k; D is 3.3 times below the smallest swept, 65.5k")
+    assert far.endswith("its rate is a guess")
+
+
+def test_a_sweep_without_a_law_is_refused_in_one_line(tmp_path):
+    load(RUNS).matching("params", "98304").matching("tokens", "65536").to_csv(tmp_path / "one.csv")
+    for name, words in (("one.csv", "no law of learning rates"), ("none.json", "make it with scaling tune")):
+        with pytest.raises(InputError, match=words) as error:
+            own_rates.read(tmp_path / name)
+        assert "\n" not in str(error.value)

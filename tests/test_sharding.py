@@ -1,0 +1,190 @@
+"""A mesh changes where numbers are, not the numbers."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+from conftest import ROOT
+from jax.sharding import PartitionSpec as P
+
+from scaling import optim, sharding, step, train
+from scaling.config import OptimConfig, RunConfig
+from scaling.errors import InputError
+from scaling.ladder import transformer
+
+MODEL = transformer(256, 2, n_vocab=512, n_ctx=16)
+RUN = RunConfig(MODEL, tokens=8 * 16, batch=8)
+CUBE = {"run": 1, "data": 2, "fsdp": 2, "tensor": 2}
+LOSS_OF_3_STEPS, LOSS_OF_50_STEPS = 1e-6, 1e-5  # relative differences seen: 1.2e-7 and 2.1e-7
+
+
+def on_meshes(n_runs: int, *meshes: str) -> dict:
+    """The curves of the same pack on each mesh of 8 virtual devices."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.on_meshes", str(n_runs), *meshes],
+        cwd=ROOT,
+        env=os.environ
+        | {
+            "JAX_NUM_CPU_DEVICES": "8",
+            "JAX_PLATFORMS": "cpu",
+            "XLA_FLAGS": "--xla_backend_optimization_level=0",
+            "PYTHONPATH": str(ROOT),
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "rematerialization" not in done.stderr  # XLA found no way but to have a whole tensor everywhere
+    return json.loads(done.stdout)
+
+
+def assert_one_curve(found: dict) -> None:
+    one = np.array(found["one"]["train_loss"])
+    assert len(one) == 50
+    for mesh, curves in found.items():
+        loss = np.array(curves["train_loss"])
+        np.testing.assert_allclose(loss[:3], one[:3], rtol=LOSS_OF_3_STEPS, err_msg=mesh)
+        np.testing.assert_allclose(loss, one, rtol=LOSS_OF_50_STEPS, err_msg=mesh)
+        for name in ("grad_norm", "eval_loss"):
+            np.testing.assert_allclose(curves[name], found["one"][name], rtol=LOSS_OF_50_STEPS, err_msg=mesh)
+
+
+def test_a_pack_on_the_run_axis_and_within_has_the_losses_of_one_device():
+    assert_one_curve(on_meshes(2, "one", "run=2,fsdp=2,tensor=2"))
+
+
+@pytest.mark.slow
+def test_every_axis_alone_and_all_together_give_the_losses_of_one_device():
+    assert_one_curve(on_meshes(1, "one", "data=8", "fsdp=8", "tensor=8", "data=2,fsdp=2,tensor=2"))
+
+
+def abstract(run: RunConfig, n: int = 1) -> step.TrainState:
+    return jax.eval_shape(step.over_runs(step.init_state, run, (0,)), step.Hyper.of((run,) * n))
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adafactor"])
+def test_every_weight_of_the_model_and_all_that_an_optimiser_keeps_of_it_is_covered(optimizer):
+    run = dataclasses.replace(RUN, optim=OptimConfig(optimizer=optimizer))
+    state = abstract(run)
+    assert set(state.params) == set(sharding.AXES)
+    for name, leaf in state.params.items():
+        assert len(sharding.axes(name)) == leaf.ndim - 1, name
+    specs = sharding.specs(state, CUBE, state.params, lanes=True)
+    leaves = jax.tree.leaves(state)
+    for leaf, spec in zip(leaves, jax.tree.leaves(specs, is_leaf=lambda x: isinstance(x, P)), strict=True):
+        assert len(spec) <= leaf.ndim
+        for n, axis in zip(leaf.shape, spec, strict=False):
+            assert axis is None or n % CUBE[axis] == 0
+    assert specs.params["w_qkv"] == P("run", None, None, "fsdp", "tensor")
+    assert specs.params["w_down"] == P("run", None, "tensor", "fsdp")
+    assert specs.params["b_down"] == P("run", None, None)
+    assert specs.step == P("run")
+
+
+def test_the_shares_of_eight_devices_add_up_to_little_more_than_the_model():
+    """What is on every device are vectors and positions."""
+    state = abstract(RUN)
+    specs = sharding.specs(state, CUBE, state.params, lanes=True)
+    cut = [
+        leaf.size / np.prod([CUBE[axis] for axis in spec if axis])
+        for leaf, spec in zip(
+            jax.tree.leaves(state), jax.tree.leaves(specs, is_leaf=lambda x: isinstance(x, P)), strict=True
+        )
+    ]
+    assert sum(cut) < 1.05 / 4 * sum(leaf.size for leaf in jax.tree.leaves(state))
+
+
+def test_the_statistics_of_adafactor_lie_along_the_dimension_that_remains():
+    run = dataclasses.replace(RUN, optim=OptimConfig(optimizer="adafactor"))
+    state = abstract(run)
+    found = {}
+    for path, spec in jax.tree_util.tree_leaves_with_path(
+        sharding.specs(state.opt_state, CUBE, state.params, lanes=True), is_leaf=lambda x: isinstance(x, P)
+    ):
+        names = [getattr(key, "name", getattr(key, "key", None)) for key in path]
+        found[names[-2], names[-1]] = spec
+    # The larger of (d, f) = (256, 1024) is averaged away in a row statistic, the smaller in a column's.
+    assert found["v_row", "w_up"] == P("run", None, "fsdp")
+    assert found["v_col", "w_up"] == P("run", None, "tensor")
+    assert found["v_row", "w_down"] == P("run", None, "fsdp")
+    assert found["v_col", "w_down"] == P("run", None, "tensor")
+    assert found["v_row", "w_embed"] == P("run", "fsdp")
+    assert found["v_col", "w_embed"] == P("run", "tensor")
+    assert found["v", "b_up"] == P("run", None, "tensor")
+    assert found["v_row", "b_up"] == P("run")
+
+
+def test_a_weight_without_a_rule_is_named():
+    with pytest.raises(ValueError, match="'w_new' has no rule"):
+        optim.adafactor().init({"w_new": np.zeros((2, 2))})
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("data=0", "--mesh 'data=0': wanted sizes of run, data, fsdp, tensor"),
+        ("model=2", "such as data=2,fsdp=4"),
+        ("", "wanted sizes"),
+    ],
+)
+def test_a_mesh_that_is_none_is_told_in_one_line(text, words):
+    with pytest.raises(InputError, match=words) as error:
+        sharding.parse(text)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "words"),
+    [
+        ({"fsdp": 3}, "model.d_model=256 does not divide over fsdp=3; the nearest that does is 255"),
+        ({"tensor": 3}, "model.n_head=16 does not divide over tensor=3"),
+        ({"run": 2}, "the number of runs in a pack=1 does not divide over run=2"),
+        ({"data": 4, "fsdp": 4}, "batch=8 sequences do not divide over data x fsdp = 16; use a multiple of 16"),
+    ],
+)
+def test_a_mesh_that_does_not_divide_is_told_in_one_line(sizes, words):
+    with pytest.raises(InputError, match=words) as error:
+        sharding.check([RUN], sizes)
+    assert "\n" not in str(error.value)
+
+
+def test_parts_of_a_batch_must_divide_over_the_mesh_too():
+    with pytest.raises(InputError, match="accumulate"):
+        sharding.check([dataclasses.replace(RUN, accumulate=4)], {"data": 4})
+
+
+def test_a_mesh_needs_as_many_devices_as_it_has():
+    with pytest.raises(InputError, match=r"--mesh data=2,fsdp=3 is for 6 devices, and there are 1; .* such as fsdp=1"):
+        sharding.make({"data": 2, "fsdp": 3}, jax.devices()[:1])
+
+
+class Device:
+    """As much of a device as its place in a mesh needs."""
+
+    platform = device_kind = "cpu"
+    process_index = 0
+
+    def __init__(self, id: int, slice_index: int):
+        self.id, self.slice_index = id, slice_index
+
+
+def test_slices_are_bridged_by_data_and_not_by_what_talks_more():
+    devices = [Device(i, i // 4) for i in range(8)]
+    mesh = sharding.make({"data": 2, "fsdp": 4}, devices)
+    slices = np.vectorize(lambda device: device.slice_index)(mesh.devices).reshape(2, 4)
+    assert (slices == [[0] * 4, [1] * 4]).all()
+    with pytest.raises(InputError, match="over 2 slices: data, run or fsdp must be a multiple of 2"):
+        sharding.make({"tensor": 8}, devices)
+
+
+def test_a_mesh_of_one_device_gives_the_losses_of_none(tiny, stream, tmp_path):
+    plain = train.train([tiny], stream[:15_000], stream[15_000:], tmp_path / "plain")
+    mesh = sharding.make({}, jax.devices()[:1])
+    meshed = train.train([tiny], stream[:15_000], stream[15_000:], tmp_path / "meshed", mesh=mesh)
+    for name in ("train_loss", "grad_norm", "eval_loss"):
+        np.testing.assert_allclose(meshed[name], plain[name], rtol=1e-6)
