@@ -1,4 +1,4 @@
-"""Compiles the training step of a pack for TPUs that are not there: what it needs and what it talks, before renting one.
+"""Compiles the training step of a pack for TPUs that are not there: what it needs and says, before renting one.
 
 The package libtpu compiles for any slice on a machine without a TPU. What comes out is the program itself, so its
 memory is exact; the time is an estimate: operations and bytes over the rates of the makers' data sheets.
@@ -29,6 +29,7 @@ ASSUMPTIONS = (
     "behind computation; second: one after the other"
 )
 _BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s32": 4, "u32": 4, "f32": 4, "s64": 8, "u64": 8, "f64": 8}
+_LOOP = ("condition", "body")
 _KINDS = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute", "ragged-all-to-all")
 
 
@@ -129,9 +130,7 @@ def devices(accelerator: Accelerator, slices: int = 1) -> list[Any]:
             raise InputError(f"--topology {accelerator.name}: libtpu cannot describe it ({reason})") from None
 
 
-def program(
-    runs: Sequence[RunConfig], accelerator: Accelerator, sizes: dict[str, int], *, slices: int = 1
-) -> Program:
+def program(runs: Sequence[RunConfig], accelerator: Accelerator, sizes: dict[str, int], *, slices: int = 1) -> Program:
     """Compiles the update of a pack for a slice.
 
     Args:
@@ -202,18 +201,18 @@ def _too_large(
     runs: Sequence[RunConfig], accelerator: Accelerator, sizes: dict[str, int], error: Exception, seconds: float
 ) -> Program:
     """What the compiler says of a program that it refuses for want of memory; other errors are raised again."""
-    used = re.search(r"Used ([\d.]+)([KMGT]) of", str(error))
-    if used is None:
+    said = re.search(r"Used ([\d.]+)([KMGT]) of ([\d.]+)([KMGT]) hbm", str(error))
+    if said is None:
         raise error
-    peak = int(float(used[1]) * 1024 ** (1 + "KMGT".index(used[2])))
+    used, limit = (int(float(n) * 1024 ** (1 + "KMGT".index(unit))) for n, unit in (said.group(1, 2), said.group(3, 4)))
     return Program(
         arguments=0,
         temporaries=0,
-        peak=peak,
+        peak=used,
         xla_flops=math.nan,
         collectives=(),
         compile_seconds=seconds,
-        **_known(runs, accelerator, sizes),
+        **(_known(runs, accelerator, sizes) | {"hbm": limit}),  # some of the chip's is the system's
     )
 
 
@@ -264,20 +263,23 @@ def smallest(run: RunConfig, chip: chips.Chip, say: Callable[[str], None]) -> Pr
 def collectives(hlo: str) -> tuple[Collective, ...]:
     """What a compiled program communicates in one update, from its text: by kind, the most first.
 
-    A loop over layers counts as often as it is run; the loop over updates, whose number is not known to the compiler,
-    once.
+    A loop over layers, or over the pieces of a product, counts as often as it is run; the loop over updates, whose
+    number is not known to the compiler, once.
     """
     bodies, entry = _computations(hlo)
     totals: dict[str, list[float]] = collections.defaultdict(lambda: [0, 0])
+    seen: set[str] = set()  # a gather that is spread over several fusions is in the text of each
 
     def visit(name: str, times: float) -> None:
-        for line in bodies.get(name, ()):
-            for called, n in _called(line):
-                visit(called, times * n)
+        for line in bodies.get(name, {}).values():
+            for called in _called(line):
+                visit(called, times * _trips(line, bodies) if " while(" in line else times)
             if found := _operation(line):
-                kind, moved = found
-                totals[kind][0] += times
-                totals[kind][1] += times * moved
+                kind, moved, channel = found
+                if channel not in seen:
+                    totals[kind][0] += times
+                    totals[kind][1] += times * moved
+                seen.update({channel} - {""})
 
     visit(entry, 1)
     return tuple(
@@ -285,34 +287,48 @@ def collectives(hlo: str) -> tuple[Collective, ...]:
     )
 
 
-def _computations(hlo: str) -> tuple[dict[str, list[str]], str]:
-    """The lines of each computation, and the name of the first to run."""
-    bodies: dict[str, list[str]] = {}
+def _computations(hlo: str) -> tuple[dict[str, dict[str, str]], str]:
+    """The operations of each computation, name -> line, the result as "ROOT" too; and the computation that is run."""
+    bodies: dict[str, dict[str, str]] = {}
     entry = name = ""
     for line in hlo.splitlines():
         if head := re.match(r"(ENTRY )?%?([\w.\-]+) \(.*\{$", line):
             name = head[2]
-            bodies[name] = []
+            bodies[name] = {}
             entry = name if head[1] else entry
-        elif name:
-            bodies[name].append(line)
+        elif name and (operation := re.match(r"\s*(ROOT )?%?([\w.\-]+) = ", line)):
+            bodies[name]["ROOT" if operation[1] else operation[2]] = line
     return bodies, entry
 
 
-def _called(line: str) -> Iterator[tuple[str, float]]:
-    """The computations that an operation runs, and how often."""
-    n = 1.0
-    if trips := re.search(r'known_trip_count[^\d]*"?(\d+)', line):
-        n = float(trips[1])
-    for word, name in re.findall(r"\b(body|calls|to_apply|called_computation)=%?([\w.\-]+)", line):
-        yield name, n if word == "body" else 1.0
-    for names in re.findall(r"(?:called_computations|branch_computations)=\{([^}]*)\}", line):
-        for name in names.split(","):
-            yield name.strip().lstrip("%"), 1.0
+def _called(line: str) -> list[str]:
+    """The computations that an operation runs."""
+    single = re.findall(r"\b(?:body|calls|to_apply|called_computation)=%?([\w.\-]+)", line)
+    many = re.findall(r"\b(?:called_computations|branch_computations)=\{([^}]*)\}", line)
+    return [*single, *(name.strip().lstrip("%") for names in many for name in names.split(","))]
 
 
-def _operation(line: str) -> tuple[str, float] | None:
-    """The kind of a communication and the bytes that a device receives by it; None for other operations."""
+def _trips(line: str, bodies: dict[str, dict[str, str]]) -> float:
+    """How often a loop is run whose condition is i < constant and whose i begins with 0; 1 for others."""
+    if known := re.search(r'known_trip_count[^\d]*"?(\d+)', line):
+        return float(known[1])
+    condition, body = (bodies.get((re.search(word + r"=%?([\w.\-]+)", line) or " ")[1], {}) for word in _LOOP)
+    compared = re.search(r" compare\(%([\w.\-]+), %([\w.\-]+)\), direction=LT", condition.get("ROOT", ""))
+    limit = compared and re.search(r" constant\((\d+)\)", condition.get(compared[2], ""))
+    index = compared and re.search(r"get-tuple-element\(.*index=(\d+)", condition.get(compared[1], ""))
+    result = re.search(r" tuple\((.*?)\)", body.get("ROOT", ""))
+    if not (limit and index and result):
+        return 1.0
+    following = re.findall(r"%([\w.\-]+)", result[1])[int(index[1])]
+    step = 1
+    for word in re.findall(r"%([\w.\-]+)", body.get(following, "").partition(" add(")[2].partition(")")[0]):
+        if constant := re.search(r" constant\((\d+)\)", body.get(word, "")):
+            step = int(constant[1])
+    return math.ceil(int(limit[1]) / max(1, step))
+
+
+def _operation(line: str) -> tuple[str, float, str] | None:
+    """A communication's kind, the bytes that a device receives by it, and its channel; None for other operations."""
     found = re.match(r"\s*(?:ROOT )?%?[\w.\-]+ = (.*?) ([a-z\-]+)\(", line)
     if found is None or found[2].removesuffix("-start") not in _KINDS:
         return None
@@ -327,16 +343,19 @@ def _operation(line: str) -> tuple[str, float] | None:
         size = sum(sizes)
     group = _group(line)
     factor = {
-        "all-gather": (group - 1) / group,
         "all-reduce": 2 * (group - 1) / group,
         "reduce-scatter": group - 1,
         "collective-permute": 1,
     }.get(kind, (group - 1) / group)
-    return kind, size * factor
+    channel = re.search(r"channel_id=(\d+)", line)
+    return kind, size * factor, channel[1] if channel else ""
 
 
 def _group(line: str) -> int:
     """How many devices talk to each other."""
+    if named := re.search(r"replica_groups=mesh\[([^\]]*)\] ?\{([^}]*)\}", line):
+        sizes = dict(re.findall(r"'(\w+)'=(\d+)", named[1]))
+        return math.prod(int(sizes[axis]) for axis in re.findall(r"'(\w+)'", named[2]))
     if iota := re.search(r"replica_groups=\[\d+,(\d+)\]", line):
         return int(iota[1])
     if listed := re.search(r"replica_groups=\{\{([\d,]*)\}", line):

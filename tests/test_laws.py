@@ -2,13 +2,16 @@
 
 import dataclasses
 import math
+from typing import get_args
 
 import jax
 import numpy as np
 import pytest
 
+from analysis.admission import DECAYED
 from analysis.columns import COLUMNS
 from analysis.fit import fit
+from analysis.law import Law, constant, describe, power
 from analysis.laws import (
     LAWS,
     Chinchilla,
@@ -25,16 +28,13 @@ from analysis.laws import (
     KaplanNS,
     KaplanPosition,
     KaplanStop,
-    Law,
     Muennighoff,
-    constant,
-    describe,
     law_by_name,
     lifetime_flops,
-    power,
 )
 from analysis.rows import FitError, admitted
 from analysis.table import Table
+from scaling.config import OptimConfig
 from scaling.errors import InputError
 
 N = np.geomspace(1e6, 1e10, 5)
@@ -220,6 +220,19 @@ def test_chinchilla_leaves_out_repeated_data_undecayed_rates_and_diverged_runs()
         "loss": np.linspace(4, 3, 5),
     }
     assert kept(Chinchilla, **rows) == [0, 4]
+
+
+@pytest.mark.parametrize("law", [law for law in LAWS if DECAYED in law.about], ids=lambda law: law.name)
+@pytest.mark.parametrize("schedule", get_args(OptimConfig.__annotations__["schedule"]))
+def test_every_schedule_of_ours_but_the_constant_one_counts_as_decayed(law, schedule):
+    rows = {name: np.full(2, 100.0) for name in law.inputs} | {"loss": np.array([3.0, 3.1])}
+    table = Table.from_columns(rows | {"schedule": np.full(2, schedule)})
+    assert DECAYED.rule(table).keep.all() == (schedule != "constant")
+    if schedule == "constant":
+        with pytest.raises(FitError, match="learning rate not decayed at the end of the run"):
+            admitted(law, table)
+    else:
+        assert len(admitted(law, table)) == 2
 
 
 def test_what_a_table_cannot_show_is_said_and_the_runs_stay():

@@ -154,7 +154,7 @@ def apply(
       dtype: of the computation. LayerNorm and softmax compute in float32.
       dropout_key: dropout is off without it.
       remat: what the backward pass computes again instead of finding it in memory: nothing; all but the "matmuls",
-        whose results are kept (about 7 d_model values per position and layer with d_attn = d_model and
+        whose results are kept (about 10 d_model values per position and layer with d_attn = d_model and
         d_ff = 4 d_model); or whole "layers", of which the input is kept.
       mesh: over which the program is partitioned.
     """

@@ -1,0 +1,61 @@
+"""Models of paper size, one run of each: for `scaling compile`, and to see what a slice makes of them.
+
+    scaling compile configs/pod.py --set size=175b --topology v5p:4x8x8
+
+Shapes of Kaplan et al. (2020) up to 1.5e9 parameters, of Brown et al. (2020) table 2.1 above. Adafactor above 1e9
+parameters, as Kaplan et al. section 2.2 has it. The vocabulary of 50,257 is filled up to a multiple of 128.
+"""
+
+import math
+
+from scaling.config import EvalConfig, ModelConfig, OptimConfig, RunConfig, Study
+from scaling.errors import InputError
+from scaling.ladder import transformer
+
+VOCABULARY = 50_304
+# d_model, layers, width of a head, context, sequences of a batch, how much is computed twice
+SHAPES = {
+    "768": (8, 1, 8, 1024, 512, "none"),
+    "393k": (128, 2, 64, 1024, 512, "none"),
+    "85m": (768, 12, 64, 1024, 512, "matmuls"),
+    "302m": (1024, 24, 64, 1024, 512, "matmuls"),
+    "1.5b": (1600, 48, 64, 1024, 512, "layers"),
+    "13b": (5120, 40, 128, 2048, 1024, "layers"),
+    "175b": (12288, 96, 128, 2048, 1536, "layers"),
+}
+STEPS = 250_000  # Kaplan et al. (2020) section 2.2
+WARMUP = 3000  # steps
+
+
+def study(size: str = "1.5b") -> Study:
+    """One run of a size of SHAPES, or of all."""
+    if size != "all" and size not in SHAPES:
+        raise InputError(f"size={size}: wanted one of {', '.join(SHAPES)}, or all")
+    return Study(
+        "pod",
+        "What do models of paper size need?",
+        tuple(run(name) for name in SHAPES if size in (name, "all")),
+    )
+
+
+def run(size: str) -> RunConfig:
+    d_model, n_layer, d_head, n_ctx, batch, remat = SHAPES[size]
+    model = transformer(d_model, n_layer, d_head=d_head, n_vocab=VOCABULARY, n_ctx=n_ctx)
+    return RunConfig(
+        model,
+        tokens=STEPS * batch * n_ctx,
+        batch=batch,
+        dtype="bfloat16",
+        remat=remat,
+        optim=OptimConfig(
+            learning_rate=rate(model),
+            optimizer="adafactor" if model.N > 1e9 else "adam",
+            warmup_tokens=WARMUP * batch * n_ctx,
+        ),
+        eval=EvalConfig(windows=512, per_octave=1),
+    )
+
+
+def rate(model: ModelConfig) -> float:
+    """Kaplan et al. (2020) eq. D.1, which they trust up to 1e10 parameters; above, its value there."""
+    return 0.003239 - 0.0001395 * math.log(min(model.N, 1e10))
