@@ -268,7 +268,9 @@ def _profile_warnings(minima: Sequence[Minimum], method: str) -> list[str]:
         )
     drift = np.ptp([m.offset for m in minima if m.interior]) if any(m.interior for m in minima) else 0.0
     if drift > OFF_CENTRE and method == "parabola":
-        warnings.append("the minimum wanders across the grid from budget to budget: grid_bias says what that does")
+        warnings.append(
+            "the minimum wanders across the grid from budget to budget: analysis.isoflop.grid_bias says what that does"
+        )
     return warnings
 
 

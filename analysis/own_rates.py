@@ -30,8 +30,8 @@ class OwnRates:
     ranges: Mapping[str, tuple[float, float]]
     warnings: tuple[str, ...] = ()
 
-    def beyond(self, params: float, tokens: float, batch_tokens: float) -> str:
-        """Which of N, D and B lie outside the sweep, by what factor; empty where none does."""
+    def beyond(self, params: float, tokens: float, batch_tokens: float) -> tuple[str, bool]:
+        """Which of N, D and B lie outside the sweep, by what factor (empty where none), and whether that is a guess."""
         told, farthest = [], 1.0
         for name, value in (("params", params), ("tokens", tokens), ("batch_tokens", batch_tokens)):
             low, high = self.ranges.get(name, (0.0, math.inf))
@@ -40,7 +40,8 @@ class OwnRates:
             elif value < low / 1.001:
                 told.append(f"{SWEPT[name]} is {low / value:.2g} times below the smallest swept, {short(low)}")
             farthest = max(farthest, value / high, low / value)
-        return "; ".join([*told, *(["its rate is a guess"] if farthest > FAR else [])])
+        guess = farthest > FAR
+        return "; ".join([*told, *(["its rate is a guess"] if guess else [])]), guess
 
 
 def read(path: str | Path) -> OwnRates:

@@ -33,10 +33,10 @@ class Plan:
     """The next run. Intervals are (low, high) at `level`; nan where the fit gives none.
 
     `a` is the exponent of N ~ C^a at this budget. The batch is in tokens; `batches` and `learning_rates` say by which
-    rule each suggestion comes, one's own measurement first. `price` is the excess compute (relative) of sizes that are
-    `price.keys()` times the best one. `ladder` are sizes to train before it, each on `rungs.LENGTHS` times its tokens.
-    `inputs` are the columns of the law at this run, as a forecast takes them. `warnings` say why not to trust the
-    numbers; `notes` what else to know.
+    rule each suggestion comes, one's own measurement first; a guess goes last. `price` is the excess compute (relative)
+    of sizes that are `price.keys()` times the best one. `ladder` are sizes to train before it, each on `rungs.LENGTHS`
+    times its tokens. `inputs` are the columns of the law at this run, as a forecast takes them. `warnings` say why not
+    to trust the numbers; `notes` what else to know.
     """
 
     budget: Budget
@@ -162,12 +162,13 @@ def plan(
         if run:
             notes += [f"{what}: {told}" for told in beyond(fit, {"params": run.params, "tokens": run.tokens})]
     batch = next(iter(batches.values()))
-    own_rate = {}
-    if rates:  # its N counts no embeddings
-        body = N - embedding_rows * shape.d_model if shape else N
-        own_rate = {"your sweep": rates.law(body, D, batch)}
-        far = rates.beyond(body, D, batch)
-        notes += [f"of your sweep: {told}" for told in (*([far] if far else []), *rates.warnings)]
+    learning_rates = published_learning_rates(N, D, C)
+    if rates:
+        body = N - embedding_rows * shape.d_model if shape else N  # the sweep's N counts no embeddings
+        outside, guess = rates.beyond(body, D, batch)
+        own = {"your sweep": rates.law(body, D, batch)}
+        learning_rates = learning_rates | own if guess else own | learning_rates
+        notes += [f"of your sweep: {told}" for told in (outside, *rates.warnings) if told]
     return Plan(
         budget=budget,
         law=f"{law.name}, {law.source}; {fit.n_runs} runs, {fit.status}",
@@ -182,7 +183,7 @@ def plan(
         steps=D / batch,
         batches=batches,
         shape=shape,
-        learning_rates={**own_rate, **published_learning_rates(N, D, C)},
+        learning_rates=learning_rates,
         ladder=rungs(way, C, N, aspect=aspect, rows=embedding_rows),
         price=dict(zip(PRICED, map(float, way.excess(C, PRICED)), strict=True)),
         rivals=rivals(C, way),

@@ -17,7 +17,7 @@ from typing import Any
 
 from scaling import chips, counts
 from scaling.chips import Accelerator
-from scaling.config import ModelConfig, RunConfig
+from scaling.config import RunConfig
 from scaling.errors import InputError
 
 # Bytes/s that a chip can send over all its links to neighbours at once, one way.
@@ -95,12 +95,6 @@ class Program:
         ]
         (first, second), (best, worst) = self.seconds(), self.mfu()
         return "\n".join([*lines, f"  {first:.3g} to {second:.3g} s per update, MFU {best:.0%} to {worst:.0%}"])
-
-
-def mfu_flops_per_token(model: ModelConfig) -> int:
-    """Training FLOP that count for MFU: matrices, causal attention half, the head; not the embedding look-up."""
-    flops = counts.flops_per_token(model)
-    return flops["flops_attention"] + flops["flops_head"] - flops["flops"]
 
 
 def devices(accelerator: Accelerator, slices: int = 1) -> list[Any]:
@@ -192,7 +186,7 @@ def _known(runs: Sequence[RunConfig], accelerator: Accelerator, sizes: dict[str,
         "accelerator": accelerator.name,
         "mesh": sharding.show(sizes),
         "hbm": accelerator.chip.hbm,
-        "model_flops": tokens * mfu_flops_per_token(first.model),
+        "model_flops": tokens * counts.mfu_flops_per_token(first.model),
         "done_flops": tokens * counts.flops_per_token(first.model)["flops_total"] * RECOMPUTED[first.remat],
     }
 

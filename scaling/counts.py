@@ -50,6 +50,12 @@ def flops_per_token(model: ModelConfig) -> dict[str, int]:
     }
 
 
+def mfu_flops_per_token(model: ModelConfig) -> int:
+    """Training FLOP that count for MFU: matrices, causal attention half, the head; not the embedding look-up."""
+    flops = flops_per_token(model)
+    return flops["flops_attention"] + flops["flops_head"] - flops["flops"]
+
+
 def kaplan_table_1(model: ModelConfig) -> dict[str, tuple[int, int]]:
     """(parameters, forward FLOP per token) by operation: Kaplan et al. (2020) Table 1, as printed."""
     d, n_layer, d_attn, d_ff = model.d_model, model.n_layer, model.d_attn, model.d_ff

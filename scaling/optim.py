@@ -77,11 +77,11 @@ def adafactor() -> optax.GradientTransformation:
         layers, rest = parts(params)
         return jax.vmap(one.init)(layers), one.init(rest)
 
-    def update(grads, state, params):
-        (layers, rest), (layer_params, rest_params) = parts(grads), parts(params)
+    def update(updates, state, params=None):
+        (layers, rest), (layer_params, rest_params) = parts(updates), parts(params)
         layers, layer_state = jax.vmap(one.update)(layers, state[0], layer_params)
         rest, rest_state = one.update(rest, state[1], rest_params)
-        return layers | rest, (layer_state, rest_state)
+        return {**layers, **rest}, (layer_state, rest_state)
 
     return optax.GradientTransformation(init, update)
 

@@ -36,6 +36,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
 from scaling import folders
@@ -128,18 +129,27 @@ class Record:
             # Asked before, because Orbax tells of a disk that fills up under its hands in many tracebacks.
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder))
         self.checkpointer.save_checkpointables(step, {"state": state, "history": history}, force=True)
-        seal(self.folder / "checkpoints" / str(step))
+        if jax.process_index() == 0:
+            seal(self.folder / "checkpoints" / str(step))
+        together(f"sealed {step}")
 
     def restore(
         self, abstract_state: Callable[[int], Any], say: Callable[[str], None]
     ) -> tuple[int, Any, History] | None:
         """(step, state, history) of the newest readable checkpoint; unreadable newer ones are named and set aside.
 
-        `abstract_state(step)` has the shapes of the state after so many updates.
+        `abstract_state(step)` has the shapes of the state after so many updates, and how they are to lie on the
+        devices: it need not be as they lay when it was written. Of several processes the first looks for damage.
         """
+        if jax.process_count() > 1:
+            if jax.process_index() == 0:
+                self._drop_damaged(say)
+            together("checked")
+            self.checkpointer.reload()
         for there in reversed(self.checkpointer.checkpoints):
             try:
-                check(self.folder / "checkpoints" / str(there.step))
+                if jax.process_count() == 1:
+                    check(self.folder / "checkpoints" / str(there.step))
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
                     found = self.checkpointer.load_checkpointables(
@@ -147,9 +157,20 @@ class Record:
                     )
                 return there.step, found["state"], _as_history(found["history"])
             except UNREADABLE as error:
+                if jax.process_count() > 1:
+                    raise
                 say(f"checkpoint of step {there.step} is unreadable, using the one before ({_first_line(error)})")
                 self._set_aside(there.step)
         return None
+
+    def _drop_damaged(self, say: Callable[[str], None]) -> None:
+        for there in reversed(self.checkpointer.checkpoints):
+            try:
+                check(self.folder / "checkpoints" / str(there.step))
+                return
+            except UNREADABLE as error:
+                say(f"checkpoint of step {there.step} is unreadable, using the one before ({_first_line(error)})")
+                self._set_aside(there.step)
 
     def _set_aside(self, step: int) -> None:
         """Moved, not deleted: what cannot be read today may be readable by another version."""
@@ -161,6 +182,12 @@ class Record:
 
     def close(self) -> None:
         self.checkpointer.close()
+
+
+def together(name: str) -> None:
+    """Where several processes train a pack: waits for the others."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(name)
 
 
 def read_history(folder: Path) -> History | None:

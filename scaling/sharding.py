@@ -10,6 +10,7 @@ The axes are `AxisType.Auto`: the compiler finds the communication. A function w
 device, untouched.
 """
 
+import functools
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -70,7 +71,7 @@ def parse(text: str) -> dict[str, int]:
     Raises:
       InputError: an unknown axis, or a size that is none.
     """
-    found = dict.fromkeys(NAMES, 1)
+    found: dict[str, int] = dict.fromkeys(NAMES, 1)
     for part in text.split(","):
         name, _, size = part.strip().partition("=")
         if name not in found or not re.fullmatch(r"[1-9]\d{0,5}", size):
@@ -222,8 +223,32 @@ def over_batch(x: jax.Array, mesh: Mesh | None) -> jax.Array:
     return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, PartitionSpec(BATCH)))
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def gathered(w: jax.Array, axis: int, mesh: Mesh | None) -> jax.Array:
+    """Inside a jitted function of one run: a matrix with the whole of its dimension `axis`, which is d.
+
+    Said explicitly, since the compiler would rather add up activations over fsdp, which for long batches is far more.
+    The gradient is cut again as it is added up.
+    """
+    return _one_axis(w, axis, None, mesh)
+
+
+def _one_axis(w: jax.Array, axis: int, name: str | None, mesh: Mesh | None) -> jax.Array:
+    if mesh is None or (name and w.shape[axis] % mesh.shape[name]):
+        return w
+    spec = [PartitionSpec.UNCONSTRAINED] * w.ndim
+    spec[axis] = name
+    return jax.lax.with_sharding_constraint(w, NamedSharding(mesh, PartitionSpec(*spec)))
+
+
+gathered.defvjp(
+    lambda w, axis, mesh: (gathered(w, axis, mesh), None),
+    lambda axis, mesh, _, dw: (_one_axis(dw, axis, SPREAD["d"], mesh),),
+)
+
+
 def whole_rows(table: jax.Array, mesh: Mesh | None) -> jax.Array:
-    """Inside a jitted function of one run: a table v d, gathered over fsdp. Else XLA would move activations instead."""
+    """Inside a jitted function of one run: a table v d to look up in, gathered over fsdp; so is its gradient."""
     if mesh is None:
         return table
     return jax.lax.with_sharding_constraint(table, NamedSharding(mesh, PartitionSpec(SPREAD["v"], None)))
@@ -273,7 +298,7 @@ def put_rows(
     sharding = NamedSharding(mesh, batch_spec(shape, mesh.shape))
     made: dict[tuple[range, range], np.ndarray] = {}
 
-    def part(index: tuple[slice, ...]) -> np.ndarray:
+    def part(index: Any) -> np.ndarray:
         held = range(*index[1].indices(shape[1])), range(*index[2].indices(shape[2]))
         if held not in made:
             made[held] = rows(shape[0], *held).astype(dtype, copy=False)

@@ -73,7 +73,7 @@ def train_step(
 
 def _loss_and_gradients(run: RunConfig, params, tokens, key, mesh: Mesh | None):
     """Of the mean loss over the batch, in `run.accumulate` parts one after the other. tokens: b t+1."""
-    gradient = jax.value_and_grad(lambda params, *part: token_losses(run, params, *part, mesh).mean())
+    gradient = jax.value_and_grad(lambda params, tokens, key: token_losses(run, params, tokens, key, mesh).mean())
     if run.accumulate == 1:
         return gradient(params, tokens, key)
 

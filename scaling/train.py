@@ -57,6 +57,8 @@ def train(
     say: Callable[[str], None] = print,
     progress: Callable[[int], None] = lambda done: None,
     should_stop: Callable[[], bool] = lambda: False,
+    agree: Callable[[bool, bool], tuple[bool, bool]] = lambda stop, save: (stop, save),
+    watch: Callable[[int, Mapping[str, np.ndarray]], None] = lambda done, metrics: None,
 ) -> record.History:
     """Trains the runs of one pack as one program, from the newest checkpoint in `folder` on, or from the start.
 
@@ -67,6 +69,9 @@ def train(
       mesh: the devices to use together (scaling.sharding); None: one.
       progress: called with the number of updates done, of the longest run.
       should_stop: asked between dispatches; when true, the pack is saved (once it has begun) and left.
+      agree: called between dispatches with whether to stop and whether to save, and returns what is done: where
+        several processes train together, the same in all (scaling.distributed).
+      watch: told of each dispatch the updates done and the rows of its metrics, n r (scaling.watch).
 
     Returns:
       The history; its `finished` tells whether updates are left.
@@ -108,8 +113,9 @@ def train(
                 curve.append(eval_step=np.array([done]), **rows)
             alive = done == 0 or np.isfinite(curve.last("train_loss")).any()
             finished = done >= last or not alive
-            leaving = finished or should_stop()
-            if leaving or (done and time.monotonic() - saved > pause):
+            stop, save = agree(should_stop(), time.monotonic() - saved > pause)
+            leaving = finished or stop
+            if leaving or (done and save):
                 curve.set(
                     steps=np.array([min(done, run.steps) for run in runs]),
                     updates_trained=np.array(packs.trained(runs, done)),
@@ -131,10 +137,10 @@ def train(
             done += n
             if done < last:
                 ready = _chunk(runs, examples, plan, stops, done, mesh)  # while the device works
-            curve.append(
-                **{name: _by_run(np.asarray(rows)[:, :n].T, segment, len(runs)) for name, rows in metrics.items()}
-            )
+            rows = {name: _by_run(np.asarray(rows)[:, :n].T, segment, len(runs)) for name, rows in metrics.items()}
+            curve.append(**rows)
             progress(done)
+            watch(done, rows)
     finally:
         kept.close()
 

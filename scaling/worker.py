@@ -96,7 +96,7 @@ def _train(
     Raises:
         claims.Lost: it no longer is, and nothing more was written.
     """
-    from scaling import record, study, train
+    from scaling import train
 
     told = 0.0
     claim.done = max(folders.saved_steps(claim.folder), default=0)
@@ -114,7 +114,7 @@ def _train(
         return leave.is_set()
 
     try:
-        stream, transfer = _tokens(whole, pack)
+        stream, transfer = streams(whole, pack)
     except InputError as error:
         _write(event="unusable", pack=pack.id, error=str(error))
         return
@@ -147,6 +147,20 @@ def _train(
     if not history["finished"]:
         _write(event="left", pack=pack.id, done=len(history["train_loss"]))
         return
+    _write(event="done", pack=pack.id, diverged=finish(pack, claim, history, origin))
+
+
+def finish(pack: Any, claim: claims.Claim, history: Any, origin: dict[str, Any]) -> list[str]:
+    """Writes down that a pack is done; the ids of the runs that diverged.
+
+    Args:
+        origin: where it was trained and with what.
+
+    Raises:
+        claims.Lost: the pack is no longer ours, and nothing was written.
+    """
+    from scaling import record, study
+
     claim.confirm()
     (claim.folder / "error.txt").unlink(missing_ok=True)
     diverged = record.diverged(history)
@@ -161,8 +175,7 @@ def _train(
             **origin,
         },
     )
-    lost = [run.id for run, bad in zip(pack.runs, diverged, strict=True) if bad]
-    _write(event="done", pack=pack.id, diverged=lost)
+    return [run.id for run, bad in zip(pack.runs, diverged, strict=True) if bad]
 
 
 def _full() -> None:
@@ -186,7 +199,7 @@ def _last_losses(pack: Any, history: Any) -> list[float | None]:
     return found
 
 
-def _tokens(whole: Any, pack: Any) -> tuple[Any, dict[str, Any]]:
+def streams(whole: Any, pack: Any) -> tuple[Any, dict[str, Any]]:
     """The tokens of a pack and those of its transfer sources, looked through for what was not written.
 
     Raises:

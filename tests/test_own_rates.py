@@ -22,9 +22,10 @@ def test_what_was_kept_and_the_table_give_the_same_rates(tmp_path):
 
 def test_a_run_outside_the_sweep_is_told_and_far_outside_a_guess():
     rates = own_rates.read(RUNS)
-    assert rates.beyond(2e4, 2e5, 256) == ""
-    assert rates.beyond(2e5, 2e5, 256) == "N is 2 times the largest swept, 98.3k"
-    far = rates.beyond(2e6, 2e4, 256)
+    assert rates.beyond(2e4, 2e5, 256) == ("", False)
+    assert rates.beyond(2e5, 2e5, 256) == ("N is 2 times the largest swept, 98.3k", False)
+    far, guess = rates.beyond(2e6, 2e4, 256)
+    assert guess
     assert far.startswith("N is 20 times the largest swept, 98.3k; D is 3.3 times below the smallest swept, 65.5k")
     assert far.endswith("its rate is a guess")
 

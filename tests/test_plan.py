@@ -5,6 +5,7 @@ import doctest
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from scipy import optimize
 
 from analysis import frontier
 from analysis.fit import fit
-from analysis.laws import Chinchilla, Gadre, KaplanBCrit, KaplanNS, Muennighoff
+from analysis.laws import Chinchilla, Gadre, KaplanBCrit, KaplanC, KaplanND, KaplanNS, Muennighoff
 from analysis.own_rates import OwnRates
 from analysis.plan import plan
 from analysis.published import BESIROGLU, BESIROGLU_OPTIMUM, HOFFMANN
@@ -131,16 +132,20 @@ def test_a_size_below_the_runs_is_told_too(fitted):
     assert "times below the smallest fitted, 10M" in plan(fitted, 1e15).warnings[0]
 
 
-def test_ones_own_batch_and_rates_go_first(fitted):
-    L = np.linspace(2.0, 6.0, 12)
-    noise = np.exp(0.05 * np.random.default_rng(1).standard_normal(12))
-    critical = fit("kaplan-bcrit", {"loss": L, "batch_crit": KaplanBCrit(2.1e8, 0.21)(L) * noise}, loss="squared")
+def test_ones_own_batch_and_rates_go_first(fitted, kaplan):
+    _, critical = kaplan
     law = RateLaw(1e-3, 1e8, 1e10, 1e6, n=-0.3, d=-0.1, b=0.5)
-    found = plan(fitted, 1e21, B_crit=critical, rates=OwnRates(law, {"params": (1e7, 1e8)}, ("too short",)))
+    found = plan(fitted, 1e21, B_crit=critical, rates=OwnRates(law, {"params": (1e7, 1e9)}, ("too short",)))
     assert found.batch == pytest.approx(float(critical.law(found.loss)))
     assert next(iter(found.learning_rates)) == "your sweep"
+    assert f"of your sweep: N is {found.params / 1e9:.2g} times the largest swept, 1B" in found.notes
     assert found.learning_rates["your sweep"] == pytest.approx(law(found.params, found.tokens, found.batch))
     assert "of your sweep: too short" in found.notes
+
+
+def test_a_rate_far_beyond_ones_own_sweep_is_called_a_guess_and_goes_last(fitted):
+    found = plan(fitted, 1e21, rates=OwnRates(RateLaw(1e-3, 1e8, 1e10, 1e6, n=-0.3), {"params": (1e7, 1e8)}))
+    assert list(found.learning_rates)[-1] == "your sweep"
     told = f"of your sweep: N is {found.params / 1e8:.2g} times the largest swept, 100M; its rate is a guess"
     assert told in found.notes
 
@@ -215,11 +220,12 @@ def test_sizes_too_small_for_a_standard_shape_are_left_out_of_the_ladder(fitted)
 def test_any_law_of_params_and_tokens_can_be_planned_with():
     gadre = Gadre(E=1.84, a=212.0, b=367.0, eta=0.136)
     table = runs().with_columns(loss=gadre(runs()["params"], runs()["tokens"]))
-    found = plan(fit("gadre", table, loss="squared"), 1e21, inference_tokens=1e12)
+    fitted = fit("gadre", table, loss="squared")
+    found = plan(fitted, 1e21, inference_tokens=1e12)
     assert found.a == pytest.approx(0.5, abs=1e-6)
     assert found.served is not None
     with pytest.raises(InputError, match="gadre says nothing of repeated data"):
-        plan(fit("gadre", table, loss="squared"), 1e21, unique_tokens=1e9)
+        plan(fitted, 1e21, unique_tokens=1e9)
 
 
 def test_a_plan_is_json_without_infinities(fitted):
@@ -230,19 +236,16 @@ def test_a_plan_is_json_without_infinities(fitted):
     assert found["shape"]["d_ff"] == 4 * found["shape"]["d_model"]
 
 
-def test_a_law_of_compute_alone_names_no_size():
-    C = np.geomspace(1e15, 1e19, 6)
-    alone = fit("kaplan-c", {"flops": C, "loss": (1e26 / C) ** 0.05}, loss="squared")
+def test_a_law_of_compute_alone_names_no_size(fitted):
+    alone = dataclasses.replace(fitted, law=KaplanC(C_c=1e26, alpha_C=0.05))
     with pytest.raises(InputError, match="kaplan-c is a law of flops: no size follows"):
         plan(alone, 1e20)
 
 
-def test_a_law_of_early_stopped_runs_names_no_size_either(papers):
-    points = np.array(papers["kaplan2020_digitised"]["fig9_L_of_N_D"]["value"])
-    N, D, L = points[points[:, 1] > 3e7].T
-    law = fit("kaplan-nd", {"params": N, "unique_tokens": D, "loss": L}, loss="squared")
+def test_a_law_of_early_stopped_runs_names_no_size_either(fitted):
+    early = dataclasses.replace(fitted, law=KaplanND(N_c=6.4e13, D_c=1.8e13, alpha_N=0.076, alpha_D=0.103))
     with pytest.raises(InputError, match="kaplan-nd is a law of params, unique_tokens"):
-        plan(law, 1e20)
+        plan(early, 1e20)
 
 
 # --- against minimisers that know nothing of closed forms
@@ -250,7 +253,7 @@ def test_a_law_of_early_stopped_runs_names_no_size_either(papers):
 
 def minimum(f, low, high):
     """The place and value of the lowest f over ln N."""
-    found = optimize.minimize_scalar(
+    found: Any = optimize.minimize_scalar(
         f, bounds=(math.log(low), math.log(high)), method="bounded", options={"xatol": 1e-9}
     )
     return math.exp(found.x), float(found.fun)
@@ -268,7 +271,7 @@ def test_the_price_of_a_wrong_size_is_what_a_direct_search_finds(fitted):
     found = plan(fitted, 1e21)
     for ratio, excess in found.price.items():
         N = ratio * found.params
-        D = optimize.brentq(lambda D: float(fitted.law(N, D)) - found.loss, 1e6, 1e16)  # noqa: B023
+        D: Any = optimize.brentq(lambda D: float(fitted.law(N, D)) - found.loss, 1e6, 1e16)  # noqa: B023
         assert 6 * N * D / 1e21 - 1 == pytest.approx(excess, rel=1e-6)
 
 
@@ -278,7 +281,7 @@ def test_the_served_model_is_where_a_direct_search_ends(fitted):
 
     def cost(x):
         N = math.exp(x)
-        D = optimize.brentq(lambda D: float(fitted.law(N, D)) - served.loss, 1e6, 1e25)
+        D: Any = optimize.brentq(lambda D: float(fitted.law(N, D)) - served.loss, 1e6, 1e25)
         return 6 * N * D + 2 * N * 1e13
 
     N, least = minimum(cost, served.params / 3, served.params * 2)

@@ -10,7 +10,7 @@ from typing import Any
 from scaling.commands import arguments
 from scaling.errors import InputError
 
-TABLE = "folder of a study, .csv or .parquet"
+TABLE = "folder of a study, or a .csv or .parquet file"
 
 
 def add(verbs: Any) -> None:
@@ -30,29 +30,35 @@ def add(verbs: Any) -> None:
         help="lower envelope of learning curves, sizes at fixed budgets, or a fitted law (what suits the table)",
     )
     allocate.add_argument(
-        "--method", choices=["parabola", "akima"], default="parabola", help="of the minimum at each budget (isoflop)"
+        "--method",
+        choices=["parabola", "akima"],
+        default="parabola",
+        help="how isoflop finds the best size of a budget (parabola)",
     )
     allocate.add_argument(
-        "--sigma", type=float, metavar="SHARE", help="seed noise of ln loss, for the intervals of isoflop (measured)"
+        "--sigma",
+        type=float,
+        metavar="SHARE",
+        help="seed noise as a share of the loss, for isoflop (read off the table)",
     )
-    allocate.add_argument("--law", default="chinchilla", help="that is fitted (surface)")
-    allocate.add_argument("--budgets", nargs="+", type=float, metavar="C", help="FLOP to tell N and D at")
+    allocate.add_argument("--law", default="chinchilla", help="of the surface (chinchilla)")
+    allocate.add_argument("--budgets", nargs="+", type=float, metavar="C", help="FLOP for which to tell N and D")
     allocate.add_argument("--level", type=float, default=0.95, help="of the intervals (0.95)")
     _drop_worst(allocate)
-    _rows(allocate)
-    allocate.add_argument("--json", action="store_true")
+    rows(allocate)
+    allocate.add_argument("--json", action="store_true", help="JSON in place of text")
 
     compare = arguments.verb(
         verbs,
         "compare",
         _compare,
-        "two ladders, as compute-equivalent gain with an interval",
+        "how many times the compute of ladder B ladder A needs for the same loss",
         "scaling compare studies/baseline studies/change",
     )
     compare.add_argument("a", type=Path, help=TABLE)
-    compare.add_argument("b", type=Path, help="the same; may be the same file with another --where-b")
+    compare.add_argument("b", type=Path, help="the same; parts of one table by --where-a and --where-b")
     compare.add_argument("--law", help="by which to compare (chinchilla where both ladders allow it, else kaplan-c)")
-    _rows(compare)
+    rows(compare)
     for side in "ab":
         for option, metavar in (("columns", "NAME=COLUMN"), ("where", "COLUMN=VALUE")):
             compare.add_argument(
@@ -62,7 +68,7 @@ def add(verbs: Any) -> None:
                 metavar=metavar,
                 help=f"--{option} for {side.upper()} alone",
             )
-    compare.add_argument("--json", action="store_true")
+    compare.add_argument("--json", action="store_true", help="JSON in place of text")
 
 
 def _add_fit(verbs: Any) -> None:
@@ -73,17 +79,24 @@ def _add_fit(verbs: Any) -> None:
         "fit a law to a table of runs",
         'scaling fit chinchilla runs.csv --columns params="Model Size" flops="Training FLOP" --drop-worst 5',
     )
-    fit.add_argument("law", nargs="?", help="its name; see --list")
+    fit.add_argument("law", nargs="?", help="name of a law; --list shows them")
     fit.add_argument("table", nargs="?", type=Path, help=TABLE)
-    fit.add_argument("--list", action="store_true", help="the laws, their columns and the runs they admit")
-    _rows(fit)
-    fit.add_argument("--target", metavar="COLUMN", help="column to fit (the law's own)")
     fit.add_argument(
-        "--loss", choices=["huber", "squared", "asymmetric"], default="huber", help="of the residual in log loss"
+        "--list", action="store_true", help="show the laws, their columns and the runs that they are about"
     )
-    fit.add_argument("--delta", type=float, default=1e-3, help="where Huber turns linear (0.001)")
+    rows(fit)
+    fit.add_argument("--target", metavar="COLUMN", help="column to predict (the law's own, mostly loss)")
     fit.add_argument(
-        "--asymmetry", type=float, default=10.0, help="how much more a run below the curve weighs, for asymmetric (10)"
+        "--loss", choices=["huber", "squared", "asymmetric"], default="huber", help="how much a residual counts (huber)"
+    )
+    fit.add_argument(
+        "--delta", type=float, default=1e-3, help="residual from which Huber's loss grows linearly (0.001)"
+    )
+    fit.add_argument(
+        "--asymmetry",
+        type=float,
+        default=10.0,
+        help="how many times more a run below the curve counts, for asymmetric (10)",
     )
     fit.add_argument("--linear", action="store_true", help="residuals of the loss itself, not of its logarithm")
     _drop_worst(fit)
@@ -98,7 +111,11 @@ def _add_fit(verbs: Any) -> None:
     fit.add_argument("--fix", nargs="+", default=[], metavar="CONSTANT=VALUE", help="hold constants at a value")
     fit.add_argument("--level", type=float, default=0.95, help="of the intervals (0.95)")
     fit.add_argument(
-        "--bootstrap", type=int, default=0, metavar="DRAWS", help="percentile intervals beside the primary ones"
+        "--bootstrap",
+        type=int,
+        default=0,
+        metavar="DRAWS",
+        help="also intervals from this many refits to resampled runs",
     )
     fit.add_argument(
         "--clusters", metavar="COLUMN", help="rows with one value here are one run, such as its checkpoints"
@@ -110,19 +127,17 @@ def _add_fit(verbs: Any) -> None:
         help="a fit of kaplan-bcrit: gives the columns steps_min and flops_min of kaplan-ns and kaplan-cmin",
     )
     fit.add_argument("--every-run", action="store_true", help="also the runs that the law is not about")
-    fit.add_argument(
-        "--against", nargs="+", default=[], metavar="LAW", help="other forms on the same runs, scored beside this one"
-    )
+    fit.add_argument("--against", nargs="+", default=[], metavar="LAW", help="other laws to score on the same runs")
     fit.add_argument("--out", type=Path, metavar="FILE", help="keep the fit, for scaling predict and scaling plan")
     fit.add_argument("--plot", type=Path, metavar="FILE", help=".svg, .png or .pdf")
-    fit.add_argument("--json", action="store_true")
+    fit.add_argument("--json", action="store_true", help="JSON in place of text")
 
 
 def _drop_worst(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--drop-worst", type=int, default=0, metavar="K", help="leave out the K runs of largest loss")
 
 
-def _rows(verb: argparse.ArgumentParser) -> None:
+def rows(verb: argparse.ArgumentParser) -> None:
     """Options that say how a table is read."""
     verb.add_argument(
         "--columns",
@@ -140,7 +155,7 @@ def _rows(verb: argparse.ArgumentParser) -> None:
     )
 
 
-def _table(path: Path, columns: Sequence[str], where: Sequence[str], *, curves: bool = False) -> Any:
+def table_of(path: Path, columns: Sequence[str], where: Sequence[str], *, curves: bool = False) -> Any:
     """The rows asked for; `curves`: the learning curves, where the path is the folder of a study."""
     from analysis import table
 
@@ -173,7 +188,9 @@ def _fit(args: argparse.Namespace) -> int:
         raise InputError(f"--plot {args.plot}: wanted a name that ends in .svg, .png or .pdf")
     law = laws.law_by_name(args.law)
     rivals = [laws.law_by_name(name) for name in args.against]
-    rows = _minima(law, _table(args.table, args.columns, args.where, curves=law.name == "kaplan-bcrit"), args.batch_fit)
+    rows = _minima(
+        law, table_of(args.table, args.columns, args.where, curves=law.name == "kaplan-bcrit"), args.batch_fit
+    )
     options = {
         "target": args.target,
         "loss": args.loss,
@@ -266,7 +283,7 @@ def _allocate(args: argparse.Namespace) -> int:
     arguments.fits_on_the_cpu()
     from analysis import allocation
 
-    rows = _table(args.table, args.columns, args.where, curves=args.approach == "envelope")
+    rows = table_of(args.table, args.columns, args.where, curves=args.approach == "envelope")
     found = allocation.allocate(
         rows,
         args.approach,
@@ -288,8 +305,8 @@ def _compare(args: argparse.Namespace) -> int:
     arguments.fits_on_the_cpu()
     from analysis import compare
 
-    A = _table(args.a, [*args.columns, *args.columns_a], [*args.where, *args.where_a])
-    B = _table(args.b, [*args.columns, *args.columns_b], [*args.where, *args.where_b])
+    A = table_of(args.a, [*args.columns, *args.columns_a], [*args.where, *args.where_a])
+    B = table_of(args.b, [*args.columns, *args.columns_b], [*args.where, *args.where_b])
     if args.a == args.b and (args.where_a, args.columns_a) == (args.where_b, args.columns_b):
         raise InputError(f"{args.a} held against itself; give --where-a and --where-b to choose different rows")
     found = compare.compare(A, B, law=args.law)

@@ -18,32 +18,36 @@ def add(verbs: Any) -> None:
         "scaling predict fit.json --params 1e9 --tokens 2e10 --store forecast.json",
     )
     predict.set_defaults(takes_columns=True)  # --params 1e9: the columns of its law
-    predict.add_argument("fit", type=Path, help="a file from scaling fit --out, or from --store with --measured")
     predict.add_argument(
-        "--store", type=Path, metavar="FILE", help="keep the forecast of the run, dated, before it starts"
+        "fit",
+        type=Path,
+        help="a file from scaling fit --out, then the columns of its law; or one from --store, with --measured",
     )
-    predict.add_argument("--measured", type=float, metavar="LOSS", help="what the run gave: scores a stored forecast")
-    predict.add_argument("--json", action="store_true")
+    predict.add_argument("--store", type=Path, metavar="FILE", help="keep the forecast, dated, before the run starts")
+    predict.add_argument("--measured", type=float, metavar="LOSS", help="what the run gave, to score a stored forecast")
+    predict.add_argument("--json", action="store_true", help="JSON in place of text")
 
     plan = arguments.verb(
         verbs,
         "plan",
         _plan,
-        "from a fitted law and a budget to the next model",
+        "the next model for a budget, by a fitted law",
         "scaling plan fit.json --hardware v5p-128 --hours 72",
     )
     plan.add_argument("fit", type=Path, help="a file from scaling fit --out")
     plan.add_argument("--flops", type=float, metavar="C", help="the budget in FLOP")
     plan.add_argument("--hardware", metavar="NAME", help="such as v5p-128, v5e-256, h100-8; with --hours or --money")
-    plan.add_argument("--hours", type=float)
-    plan.add_argument("--money", type=float)
-    plan.add_argument("--price", type=float, help="of a chip and hour")
-    plan.add_argument("--utilisation", type=float, default=0.4, help="share of the peak (0.4)")
+    plan.add_argument("--hours", type=float, help="to train on it")
+    plan.add_argument("--money", type=float, help="to spend on it; with --price")
+    plan.add_argument("--price", type=float, help="of one chip for an hour, in the same currency")
     plan.add_argument(
-        "--inference-tokens", type=float, metavar="D", help="that the model will read and write in its life"
+        "--utilisation", type=float, default=0.4, help="share of the chips' peak that training reaches (0.4)"
     )
-    plan.add_argument("--unique-tokens", type=float, metavar="U", help="that there are")
-    plan.add_argument("--params", type=float, metavar="N", help="a size that is given: the price of training it")
+    plan.add_argument(
+        "--inference-tokens", type=float, metavar="D", help="tokens that the model will read and write once trained"
+    )
+    plan.add_argument("--unique-tokens", type=float, metavar="U", help="tokens that exist: more of them are repeats")
+    plan.add_argument("--params", type=float, metavar="N", help="also what training this size costs")
     plan.add_argument("--aspect", type=float, metavar="RATIO", help="d_model / n_layer of the shapes (80)")
     plan.add_argument(
         "--embeddings",
@@ -59,10 +63,8 @@ def add(verbs: Any) -> None:
         help="your learning rates: what scaling tune --out wrote, or a sweep's table",
     )
     plan.add_argument("--batch-fit", type=Path, metavar="FIT", help="a fit of kaplan-bcrit to your own runs")
-    plan.add_argument(
-        "--store", type=Path, metavar="FILE", help="keep the forecast of the run with this N and D, dated"
-    )
-    plan.add_argument("--json", action="store_true")
+    plan.add_argument("--store", type=Path, metavar="FILE", help="keep the forecast of the planned run, dated")
+    plan.add_argument("--json", action="store_true", help="JSON in place of text")
 
 
 def _predict(args: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from scaling.commands import arguments
+from scaling.commands import arguments, together
 from scaling.errors import InputError
 
 QUICKSTART = "configs.quickstart"
@@ -64,6 +64,7 @@ def add(verbs: Any) -> None:
     run.add_argument("--shard", metavar="3/16", help="train the third of sixteen parts, of about equal cost")
     run.add_argument("--retry", action="store_true", help="try again what failed twice")
     arguments.layout(run)
+    together.options(run)
     state = arguments.verb(
         study, "status", _study_status, "how far the runs are", "scaling study status studies/quickstart"
     )
@@ -115,6 +116,8 @@ def _quickstart(args: argparse.Namespace) -> int:
 
 
 def _study_run(args: argparse.Namespace) -> int:
+    if together.wanted(args):
+        return together.run(args)
     return _run_study(args.config, arguments.pairs(args.set, "--set"), args.out, args)
 
 

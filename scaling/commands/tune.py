@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from scaling.commands import arguments
+from scaling.commands import arguments, laws
 
 
 def add(verbs: Any) -> None:
@@ -12,25 +12,23 @@ def add(verbs: Any) -> None:
         verbs,
         "tune",
         _tune,
-        "the best learning rate per size and length, and LR(N, D) through them",
+        "the best learning rate of each size and length, and the law LR(N, D, B) through them",
         "scaling tune studies/rates --out rates.json --plot rates.svg",
     )
-    tune.add_argument("table", type=Path, help="folder of a study, .csv or .parquet, with several rates per size")
+    tune.add_argument("table", type=Path, help=f"{laws.TABLE}, with several rates per size")
+    laws.rows(tune)
     tune.add_argument(
-        "--columns", nargs="+", default=[], metavar="NAME=COLUMN", help="which column is which, as in scaling fit"
+        "--sigma", type=float, metavar="SHARE", help="seed noise as a share of the loss (read off the table)"
     )
-    tune.add_argument("--sigma", type=float, help="seed noise as a share of the loss (the scatter about the bowls)")
-    tune.add_argument("--out", type=Path, metavar="FILE", help="keep the law, for configs: scaling.rates reads it")
+    tune.add_argument("--out", type=Path, metavar="FILE", help="keep the law, for scaling plan --rates and for configs")
     tune.add_argument("--plot", type=Path, metavar="FILE", help=".svg, .png or .pdf")
-    tune.add_argument("--json", action="store_true")
+    tune.add_argument("--json", action="store_true", help="JSON in place of text")
 
 
 def _tune(args: argparse.Namespace) -> int:
     from analysis import canvas, study_plots, tuning
-    from analysis.table import load
 
-    table = load(args.table, arguments.pairs(args.columns, "--columns"))
-    found = tuning.tune(table, sigma=args.sigma)
+    found = tuning.tune(laws.table_of(args.table, args.columns, args.where), sigma=args.sigma)
     if args.out:
         found.to_json(args.out)
     if args.plot:

@@ -25,7 +25,7 @@ from jax.sharding import Mesh
 from scaling.config import ModelConfig
 from scaling.models.attention import Choice, Implementation, attend, choose
 from scaling.models.pieces import dense, fold, standardize
-from scaling.sharding import over_batch, per_run, platform, whole_rows
+from scaling.sharding import gathered, over_batch, per_run, platform, whole_rows
 
 Params = dict[str, jax.Array]
 Remat = Literal["none", "matmuls", "layers"]
@@ -91,15 +91,18 @@ class Transformer(nn.Module):
             qkv = saved(dense(standardize(x), *folded(w["g_attn"], w["b_attn"], *qkv)))
             q, k, v = qkv.reshape(*shape[:2], 3, m.n_head, -1).transpose(2, 0, 1, 3, 4)  # b t h k each
             y = saved(attend(q, k, v, self.attention).reshape(-1, hk))
-            y = dense(y, w["w_out"].astype(self.dtype), w["b_out"].astype(self.dtype))
+            y = dense(y, gathered(w["w_out"].astype(self.dtype), 1, self.mesh), w["b_out"].astype(self.dtype))
             x = saved(x + drop(y.reshape(shape), i, 1).reshape(x.shape))
             y = saved(dense(standardize(x), *folded(w["g_ff"], w["b_ff"], w["w_up"], w["b_up"])))
-            y = dense(nn.gelu(y), w["w_down"].astype(self.dtype), w["b_down"].astype(self.dtype))
+            y = dense(
+                nn.gelu(y), gathered(w["w_down"].astype(self.dtype), 1, self.mesh), w["b_down"].astype(self.dtype)
+            )
             return over_batch(x.reshape(shape) + drop(y.reshape(shape), i, 2), self.mesh), None
 
         def folded(*gain_bias_w_b):
             """`fold` in float32, then rounded."""
-            return (leaf.astype(self.dtype) for leaf in fold(*gain_bias_w_b))
+            w, b = fold(*gain_bias_w_b)
+            return gathered(w.astype(self.dtype), 0, self.mesh), b.astype(self.dtype)
 
         def saved(x):
             """What rematerialisation of the rest begins from."""

@@ -1,0 +1,68 @@
+"""scaling study run with --mesh or --distributed: all devices, of all hosts, train one pack after the other."""
+
+import argparse
+from pathlib import Path
+
+from scaling.commands import arguments
+from scaling.errors import InputError
+
+
+def options(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--mesh", metavar="data=2,fsdp=4", help="all devices train one pack together, so spread")
+    verb.add_argument(
+        "--distributed", metavar="auto|HOST:PORT", help="with the same command on other hosts; where the first one is"
+    )
+    verb.add_argument("--process-id", type=int, metavar="I", help="of this process, from 0, with HOST:PORT")
+    verb.add_argument("--processes", type=arguments.count, metavar="N", help="of all, with HOST:PORT")
+    verb.add_argument("--wait", type=arguments.count, default=300, metavar="SECONDS", help="for all to come (300)")
+    verb.add_argument("--tensorboard", type=Path, metavar="DIR", help="curves for TensorBoard, with --mesh")
+    verb.add_argument("--profile", metavar="FROM:TO", help="profile these updates, with --mesh")
+
+
+def wanted(args: argparse.Namespace) -> bool:
+    """Whether any of the options was given that belong together."""
+    if args.distributed is None and (args.process_id is not None or args.processes is not None):
+        raise InputError("--process-id and --processes belong to --distributed HOST:PORT; give it, or leave them out")
+    together = bool(args.mesh or args.distributed)
+    if (args.tensorboard or args.profile) and not together:
+        raise InputError("--tensorboard and --profile are for runs with --mesh, such as --mesh fsdp=8")
+    return together
+
+
+def run(args: argparse.Namespace) -> int:
+    """Plans the study in the first process and trains in all."""
+    from scaling import distributed, question, record, sharding, study, watch
+
+    if args.shard or args.workers:
+        raise InputError("--mesh and --distributed use all devices for one pack: leave out --shard and --workers")
+    sizes = sharding.parse(args.mesh) if args.mesh else None
+    profile = watch.span(args.profile) if args.profile else None
+    config = question.load(args.config, arguments.pairs(args.set, "--set"))
+    if args.distributed:
+        distributed.start(args.distributed, args.process_id, args.processes, args.wait)
+    import jax
+
+    first = jax.process_index() == 0
+    with distributed.Notice(arguments.say) as notice:
+        try:
+            if first:
+                whole = study.prepare(config, args.out, pack=args.pack, workers=1, say=arguments.say)
+            record.together("planned")
+            if not first:
+                whole = study.read(args.out)
+            code = distributed.train_all(
+                whole,
+                whole.open_packs,
+                sizes or {"fsdp": jax.device_count()},
+                notice,
+                arguments.say,
+                tensorboard=args.tensorboard,
+                profile=profile,
+            )
+            record.together("done")
+        except (jax.errors.JaxRuntimeError, ConnectionError) as error:
+            if jax.process_count() == 1:
+                raise
+            arguments.say(distributed.lost(error))
+            distributed.end(distributed.LEFT)
+    return code

@@ -1,0 +1,240 @@
+"""Several processes train one pack together, on one machine or on all hosts of a slice: start, agree, leave.
+
+Every process runs the same command. The first one plans the study, holds the claim and writes what is read later; all
+write their shares of a checkpoint. Between two dispatches the processes agree: if any was told to leave, all save the
+same update and leave; when it is time for a checkpoint is the first one's to say.
+
+A process that is told to leave while the compiler holds it cannot agree on anything. It ends with what the last
+checkpoint has, and the others follow when they miss it.
+"""
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from scaling import claims, machine, sharding
+from scaling.errors import InputError
+
+LEFT = 42  # exit code: interrupted and saved
+PATIENCE = 8.0  # seconds for a process without an update of its own to come to a point where it can agree
+WINDOW = 25.0  # the same for one that trains: spot machines are gone after 30
+HEARTBEAT = 60  # seconds after which a silent process counts as lost
+
+
+def start(address: str, process: int | None, processes: int | None, wait: int) -> None:
+    """Joins the other processes; before anything touches a device.
+
+    Args:
+      address: HOST:PORT of the first process, or "auto": what Slurm, Kubernetes or the TPU's machines tell.
+      wait: seconds for all to come.
+
+    Raises:
+      InputError: nothing answers there, or no cluster is found.
+    """
+    import jax
+
+    if address == "auto":
+        arguments: dict[str, Any] = {}
+        where = "the coordinator that this cluster names"
+    else:
+        if process is None or processes is None or not 0 <= process < processes:
+            raise InputError(
+                f"--distributed {address} with --process-id {process} and --processes {processes}: wanted a number "
+                "of processes, and for each its own id from 0"
+            )
+        host, port = _parsed(address)
+        if process:
+            _reachable(host, port, wait)
+        arguments = {"coordinator_address": address, "process_id": process, "num_processes": processes}
+        where = address
+    jax.config.update("jax_enable_preemption_service", False)  # it would swallow the signals that `Notice` hears
+    try:
+        jax.distributed.initialize(
+            **arguments, initialization_timeout=wait, heartbeat_timeout_seconds=HEARTBEAT, shutdown_timeout_seconds=10
+        )
+    except (RuntimeError, ValueError) as error:
+        reason = (str(error).splitlines() or [""])[0][:160]
+        raise InputError(
+            f"--distributed {address}: not all processes met at {where} within {wait} s ({reason}); start the same "
+            "command on every host, open the port, or give more time with --wait"
+        ) from None
+
+
+def _parsed(address: str) -> tuple[str, int]:
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or not re.fullmatch(r"[1-9]\d{0,4}", port):
+        raise InputError(f"--distributed {address!r}: wanted auto, or HOST:PORT of the first process")
+    return host.strip("[]"), int(port)
+
+
+def _reachable(host: str, port: int, wait: float) -> None:
+    """Waits until something listens there; JAX itself would end the process without a word that helps."""
+    ends = time.monotonic() + wait
+    while True:
+        try:
+            socket.create_connection((host, port), 2).close()
+            return
+        except OSError as error:
+            if time.monotonic() > ends:
+                raise InputError(
+                    f"--distributed {host}:{port}: nothing answers there after {wait:.0f} s ({error.strerror or error})"
+                    "; start the first process, open the port, or give more time with --wait"
+                ) from None
+            time.sleep(0.2)
+
+
+def agree(stop: bool, save: bool) -> tuple[bool, bool]:
+    """Whether any process wants to stop, and whether the first wants to save."""
+    import jax
+    import numpy as np
+    from jax.experimental import multihost_utils
+
+    if jax.process_count() == 1:
+        return stop, save
+    said = np.asarray(multihost_utils.process_allgather(np.array([stop, save])))  # process, (stop, save)
+    return bool(said[:, 0].any()), bool(said[0, 1])
+
+
+class Notice:
+    """SIGTERM or SIGINT as a question that the training asks; used in a `with`.
+
+    Python's own handler waits while the compiler holds the main thread, so another thread reads the signal from a pipe.
+    It ends the process where nobody asks for too long.
+    """
+
+    def __init__(self, say: Callable[[str], None]):
+        self.say, self.told, self.heard, self.trained = say, threading.Event(), threading.Event(), False
+
+    def __enter__(self) -> "Notice":
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._write, False)
+        self._before = {s: signal.signal(s, lambda *_: None) for s in (signal.SIGTERM, signal.SIGINT)}
+        self._wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        threading.Thread(target=self._listen, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.set_wakeup_fd(self._wakeup)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        os.close(self._write)
+
+    def _listen(self) -> None:
+        while number := os.read(self._read, 1):
+            if number[0] in (signal.SIGTERM, signal.SIGINT):
+                break
+        else:
+            return
+        self.told.set()
+        if not self.heard.wait(WINDOW if self.trained else PATIENCE):
+            self.say("told to leave in the middle of something long; the last checkpoint stands")
+            os._exit(LEFT)
+
+    def should_stop(self) -> bool:
+        if self.told.is_set():
+            self.heard.set()
+        return self.told.is_set()
+
+    def progress(self, done: int) -> None:
+        self.trained = done > 0
+
+
+def train_all(
+    whole: Any,
+    packs: Sequence[Any],
+    sizes: Mapping[str, int],
+    notice: Notice,
+    say: Callable[[str], None],
+    *,
+    tensorboard: Path | None = None,
+    profile: tuple[int, int] | None = None,
+) -> int:
+    """Trains packs one after the other over all devices of all processes; the exit code.
+
+    Args:
+      whole: the study; packs: those to train, the same in every process.
+      sizes: of the mesh.
+      tensorboard, profile: as in `watch.Watch`; TensorBoard's files of a pack in a folder of their own.
+    """
+    import jax
+    import numpy as np
+    from jax.experimental import multihost_utils
+
+    from scaling import train, watch, worker
+
+    first = jax.process_index() == 0
+    origin = {"machine": machine.describe(), "versions": machine.versions()}
+    mesh = sharding.make(sizes)
+    diverged: list[str] = []
+    for pack in packs:
+        sharding.check(pack.configs, sizes)
+        with _claimed(whole, pack, first) as claim:
+            number = int(multihost_utils.broadcast_one_to_all(np.int32(claim.number if claim else 0)))
+            if not number:
+                say(f"pack {pack.id}: somebody else trains it, or has")
+                continue
+            stream, transfer = worker.streams(whole, pack)
+
+            kinds = [device.device_kind for device in mesh.devices.flat]
+            board = tensorboard / pack.id if tensorboard else None
+            seen = watch.Watch(pack.configs, kinds, say, board, profile) if first else None
+
+            def progress(done: int, claim: Any = claim) -> None:
+                notice.progress(done)
+                if claim:
+                    claim.confirm(worker.CONFIRM_EVERY)
+                    claim.done = done
+
+            history = train.train(
+                pack.configs,
+                stream.train,
+                stream.validation,
+                whole.claims(pack) / f"{number:06}",
+                transfer_tokens=transfer,
+                mesh=mesh,
+                say=say if first else lambda text: None,
+                progress=progress,
+                should_stop=notice.should_stop,
+                agree=agree,
+                watch=seen or (lambda done, metrics: None),
+            )
+            if seen:
+                seen.close()
+            if not history["finished"]:
+                say(f"pack {pack.id}: saved after {len(history['train_loss'])} updates")
+                return LEFT
+            if claim:
+                diverged += worker.finish(pack, claim, history, origin)
+    return 3 if diverged else 0
+
+
+@contextlib.contextmanager
+def _claimed(whole: Any, pack: Any, first: bool) -> Iterator[Any]:
+    """The first process's claim; None in the others, and where somebody else has the pack or it is done."""
+    claim = claims.take(whole.claims(pack)) if first else None
+    if claim is None:
+        yield None
+        return
+    with claim:
+        yield None if whole.done(pack) else claim
+
+
+def lost(error: BaseException) -> str:
+    """What to say when a computation that others take part in fails."""
+    reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
+    return f"another process is gone ({reason}); start the same command on all hosts, and it goes on"
+
+
+def end(code: int) -> NoReturn:
+    """Ends this process where others are gone: an orderly end would wait for them."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

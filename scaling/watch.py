@@ -1,0 +1,135 @@
+"""What is seen of a training while it runs: a line now and then, TensorBoard's files, a profile of some updates.
+
+These are mirrors: the record is the history (scaling.record). Only the first process writes.
+"""
+
+import math
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scaling import bar, chips, counts
+from scaling.config import RunConfig
+from scaling.errors import InputError
+
+EVERY = 10.0  # seconds between lines
+
+
+def peak(kind: str) -> float:
+    """Dense bfloat16 FLOP/s of a device by the data sheet, from the name JAX has for it; nan where it is not known."""
+    names = {"v5 lite": "v5e", "v6 lite": "v6e", "v5": "v5p", "7x": "tpu7x"}  # of TPUs, the longer first
+    words = kind.lower()
+    known = next((chip for name, chip in names.items() if name in words and "tpu" in words), None)
+    known = known or next((name for name in chips.CHIPS if re.search(rf"\b{name}\b", words)), None)
+    return chips.CHIPS[known].peak if known else math.nan
+
+
+class Watch:
+    """Told of each dispatch, says how it goes."""
+
+    def __init__(
+        self,
+        runs: Sequence[RunConfig],
+        kinds: Sequence[str],
+        say: Callable[[str], None],
+        folder: Path | None = None,
+        profile: tuple[int, int] | None = None,
+    ):
+        """
+        Args:
+          runs: of a pack.
+          kinds: `device_kind` of each device that trains it.
+          folder: for TensorBoard's files; None for none.
+          profile: the updates, from and to, whose profile goes to `folder` or ./profile, in whole dispatches.
+
+        Raises:
+          InputError: tensorboardX is not installed.
+        """
+        self.runs, self.say = runs, say
+        self.peak = sum(peak(kind) for kind in kinds)
+        self.writer = _writer(folder) if folder else None
+        self.profile, self.profiling, self.folder = profile, False, folder or Path("profile")
+        self.told = time.monotonic()
+        self.done: int | None = None  # at that time
+
+    def __call__(self, done: int, metrics: Mapping[str, np.ndarray]) -> None:
+        """After `done` updates. metrics: rows of the last dispatch by run, n r."""
+        now = time.monotonic()
+        self._profile(done)
+        rates = [_rate(run, done) for run in self.runs]
+        if self.writer:
+            for r, run in enumerate(self.runs):
+                values = {name: rows[-1, r] for name, rows in metrics.items()} | {"learning_rate": rates[r]}
+                for name, value in values.items():
+                    if math.isfinite(value):
+                        self.writer.add_scalar(f"{name}/seed {run.seed}, {r}", value, done * run.batch_tokens)
+        if self.done is None:  # the first dispatch was compiled as well
+            self.told, self.done = now, done
+        elif now - self.told > EVERY:
+            self.say(self.line(done, (done - self.done) / (now - self.told), metrics, rates))
+            self.told, self.done = now, done
+
+    def line(self, done: int, speed: float, metrics: Mapping[str, np.ndarray], rates: Sequence[float]) -> str:
+        """One line. speed: updates per second."""
+        first, last = self.runs[0], max(run.steps for run in self.runs)
+        going = [run for run in self.runs if run.steps >= done]
+        tokens = speed * first.batch_tokens * len(going)
+        share = tokens * counts.mfu_flops_per_token(first.model) / self.peak
+        mean = {name: float(np.nanmean(rows[-1])) for name, rows in metrics.items()}
+        used = f", MFU {share:.1%}" if math.isfinite(share) else ""
+        return (
+            f"{done:,} of {last:,} updates, {bar.clock((last - done) / speed)} left: loss {mean['train_loss']:.4f}, "
+            f"gradient {mean['grad_norm']:.3g}, rate {rates[0]:.3g}, {tokens:,.0f} tokens/s{used}"
+        )
+
+    def _profile(self, done: int) -> None:
+        import jax
+
+        if self.profile and not self.profiling and self.profile[0] <= done < self.profile[1]:
+            jax.profiler.start_trace(str(self.folder))
+            self.profiling = True
+        elif self.profiling and self.profile and done >= self.profile[1]:
+            self._end_profile()
+
+    def _end_profile(self) -> None:
+        import jax
+
+        jax.profiler.stop_trace()
+        self.profile, self.profiling = None, False
+        self.say(f"profile written to {self.folder}")
+
+    def close(self) -> None:
+        if self.profiling:
+            self._end_profile()
+        if self.writer:
+            self.writer.close()
+
+
+def span(text: str) -> tuple[int, int]:
+    """The updates that `100:120` means.
+
+    Raises:
+      InputError: it means none.
+    """
+    found = re.fullmatch(r"(\d{1,12}):(\d{1,12})", text)
+    if not found or int(found[1]) >= int(found[2]):
+        raise InputError(f"--profile {text!r}: wanted FROM:TO in updates, such as 100:120")
+    return int(found[1]), int(found[2])
+
+
+def _rate(run: RunConfig, done: int) -> float:
+    from scaling import optim
+
+    return float(np.asarray(optim.Schedule.of((run,))(np.float32(min(done, run.steps) - 1)))[0])
+
+
+def _writer(folder: Path) -> Any:
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError:
+        raise InputError("--tensorboard needs the package tensorboardX; install it, or leave the option out") from None
+    return SummaryWriter(str(folder))

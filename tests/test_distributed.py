@@ -1,0 +1,157 @@
+"""Processes that train together are one training, whatever happens to them."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from scaling import cli, distributed, study
+
+TOLERANCE = 1e-4  # of a loss, relative, after 1500 updates on other numbers of devices
+
+
+def port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+class Processes:
+    """`n` processes of one training, with `devices` each."""
+
+    def __init__(self, n: int, devices: int, cache: Path, out: Path, mesh: str, log: Path):
+        address = f"127.0.0.1:{port()}"
+        self.logs = [log.with_name(f"{log.name}-{i}") for i in range(n)]
+        environment = os.environ | {
+            "SCALING_CACHE": str(cache),
+            "JAX_PLATFORMS": "cpu",
+            "JAX_NUM_CPU_DEVICES": str(devices),
+            "XLA_FLAGS": "--xla_backend_optimization_level=0",
+        }
+        words = [sys.executable, "-m", "scaling.cli", "study", "run", str(ROOT / "tests" / "together_study.py")]
+        words += ["--set", "data.tokenizer=bytes", "--out", str(out), "--mesh", mesh]
+        self.all = []
+        for i, path in enumerate(self.logs):
+            more = ["--distributed", address, "--process-id", str(i), "--processes", str(n)] if n > 1 else []
+            with path.open("w") as file:
+                self.all.append(subprocess.Popen([*words, *more], cwd=ROOT, env=environment, stdout=file, stderr=file))
+
+    def ends(self, seconds: float = 300) -> list[int]:
+        codes = [one.wait(seconds) for one in self.all]
+        print(*(path.read_text() for path in self.logs))
+        return codes
+
+    def until(self, happens, seconds: float = 240) -> None:
+        ends = time.monotonic() + seconds
+        while not happens():
+            assert time.monotonic() < ends
+            assert all(one.poll() is None for one in self.all), [path.read_text() for path in self.logs]
+            time.sleep(0.2)
+
+
+def saved(out: Path) -> list[int]:
+    return sorted(int(path.parent.name) for path in out.glob("packs/*/*/checkpoints/*/checksums.json"))
+
+
+def curve(out: Path) -> np.ndarray:
+    whole = study.read(out)
+    history = study.history(whole, whole.packs[0])
+    assert history is not None
+    assert history["finished"]
+    return history["train_loss"][:, 0]
+
+
+@pytest.mark.slow
+def test_preempted_killed_and_resumed_with_one_and_four_processes_it_is_one_curve(cache, tmp_path):
+    alone, out = tmp_path / "alone", tmp_path / "out"
+    assert Processes(1, 1, cache, alone, "data=1", tmp_path / "log-alone").ends() == [0]
+
+    two = Processes(2, 2, cache, out, "data=2,fsdp=2", tmp_path / "log-preempted")
+    two.until(lambda: saved(out))
+    two.all[1].send_signal(signal.SIGTERM)  # one host is told, all save the same update
+    assert two.ends() == [42, 42]
+    at = saved(out)[-1]
+    assert 0 < at < 1500
+    assert all(f"saved after {at} updates" in path.read_text() for path in two.logs)
+
+    two = Processes(2, 2, cache, out, "data=2,fsdp=2", tmp_path / "log-killed")
+    two.until(lambda: saved(out)[-1] > at)
+    two.all[1].kill()
+    assert two.all[0].wait(2 * distributed.HEARTBEAT) == 42
+    assert "another process is gone" in two.logs[0].read_text()
+    assert saved(out)[-1] < 1500
+
+    copy = tmp_path / "copy"
+    shutil.copytree(out, copy)
+    assert Processes(1, 1, cache, out, "data=1", tmp_path / "log-one").ends() == [0]
+    assert Processes(4, 1, cache, copy, "fsdp=2,tensor=2", tmp_path / "log-four").ends() == [0] * 4
+    wanted = curve(alone)
+    for found in (curve(out), curve(copy)):
+        np.testing.assert_allclose(found, wanted, rtol=TOLERANCE)
+
+
+@pytest.mark.slow
+def test_told_to_leave_while_the_compiler_works_it_leaves_within_seconds(cache, tmp_path):
+    one = Processes(1, 4, tmp_path / "own", tmp_path / "out", "tensor=4", tmp_path / "log")
+    one.until(lambda: (tmp_path / "out" / "study.json").exists())
+    time.sleep(2)
+    one.all[0].send_signal(signal.SIGTERM)
+    began = time.monotonic()
+    assert one.ends(60) == [42]
+    assert time.monotonic() - began < 4 * distributed.PATIENCE  # a machine may be busy
+
+
+def test_an_unreachable_coordinator_is_told_in_one_line(tmp_path, capsys):
+    words = ["study", "run", "tests/together_study.py", "--out", str(tmp_path), "--processes", "2"]
+    with pytest.raises(SystemExit) as end:
+        cli.main([*words, "--distributed", f"127.0.0.1:{port()}", "--process-id", "1", "--wait", "1"])
+    assert end.value.code == 2
+    error = capsys.readouterr().err
+    assert re.search(r"nothing answers there after 1 s \(Connection refused\); start the first process", error)
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--distributed", "here"], "wanted auto, or HOST:PORT|wanted a number of processes"),
+        (["--distributed", "h:1", "--process-id", "2", "--processes", "2"], "each its own id from 0"),
+        (["--distributed", "h", "--process-id", "1", "--processes", "2"], "wanted auto, or HOST:PORT"),
+        (["--process-id", "1"], "belong to --distributed"),
+        (["--mesh", "model=2"], "wanted sizes of run, data, fsdp, tensor"),
+        (["--mesh", "data=2", "--workers", "2"], "leave out --shard and --workers"),
+    ],
+)
+def test_options_that_do_not_go_together_are_told_in_one_line(words, message, tmp_path, capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.main(["study", "run", "tests/together_study.py", "--out", str(tmp_path), *words])
+    assert end.value.code == 2
+    error = capsys.readouterr().err
+    assert re.search(message, error)
+    assert error.count("\n") == 1
+
+
+def test_processes_do_what_any_or_the_first_wants():
+    assert distributed.agree(True, False) == (True, False)
+    assert distributed.agree(False, True) == (False, True)
+
+
+def test_a_signal_is_a_question_and_not_an_end():
+    said = []
+    with distributed.Notice(said.append) as notice:
+        assert not notice.should_stop()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert notice.told.wait(5)
+        assert notice.should_stop()
+    assert not said
+    assert threading.current_thread() is threading.main_thread()
