@@ -12,11 +12,11 @@ import numpy as np
 
 from analysis import frontier
 from analysis.envelope import envelope
+from analysis.estimation.rows import admitted
 from analysis.fit import fit
 from analysis.frontier import LEVEL, Allocation
 from analysis.isoflop import SAME_BUDGET, isoflop, profiles
 from analysis.laws import law_by_name
-from analysis.rows import admitted
 from analysis.table import Table
 from scaling.errors import InputError
 

@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from analysis.columns import COLUMNS
-from analysis.estimate import Fit
+from analysis.estimation.estimate import Fit
+from analysis.estimation.intervals import t_quantile
+from analysis.estimation.rows import FitError
 from analysis.fit import fit
 from analysis.frontier import finished, lower_envelope
-from analysis.intervals import t_quantile
 from analysis.jsonable import jsonable
 from analysis.law import Law
 from analysis.laws import law_by_name
-from analysis.prices import compute_for
-from analysis.rows import FitError
+from analysis.planning.prices import compute_for
 from analysis.table import Table
+from analysis.tables.columns import COLUMNS
 from scaling.errors import InputError
 
 SIZES, PLACES = 3, 8  # a grid has at least so many sizes, and so many different pairs of N and D

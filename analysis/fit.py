@@ -1,8 +1,8 @@
 """Estimation: a law and a table of runs to a `Fit`, one engine for every law.
 
 Residuals are taken in the logarithm of the loss, weighed by Huber's function, and summed; many starts go down at once
-in float64 with exact gradients (`analysis.solver`, `analysis.descent`). A useless fit raises `FitError`, a doubtful one
-says why (`analysis.doubts`).
+in float64 with exact gradients (`analysis.estimation.solver`, `analysis.estimation.descent`). A useless fit raises `FitError`, a doubtful one
+says why (`analysis.estimation.doubts`).
 """
 
 import math
@@ -12,13 +12,13 @@ from typing import Literal, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from analysis import doubts, intervals, solver
-from analysis.descent import SAME, Optimum, descend, sensible
-from analysis.estimate import Fit, HeldOut, Interval, L, Residuals
+from analysis.estimation import doubts, intervals, solver
+from analysis.estimation.descent import SAME, Optimum, descend, sensible
+from analysis.estimation.estimate import Fit, HeldOut, Interval, L, Residuals
+from analysis.estimation.rows import Rows, left_in, select_rows
+from analysis.estimation.solver import Array, Objective, Problem
+from analysis.estimation.starts import some_of, starts_of
 from analysis.laws import Law, law_by_name
-from analysis.rows import Rows, left_in, select_rows
-from analysis.solver import Array, Objective, Problem
-from analysis.starts import some_of, starts_of
 from analysis.table import Table
 from scaling.errors import InputError
 

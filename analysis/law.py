@@ -9,8 +9,8 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from analysis.admission import FINISHED, Admission, Rule
-from analysis.columns import COLUMNS
 from analysis.table import Table
+from analysis.tables.columns import COLUMNS
 
 Scalar = Any  # float, or an array that broadcasts against the columns
 Values = Any  # float, np.ndarray or jax.Array

@@ -10,19 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from analysis import plan_text
-from analysis.budget import Budget
-from analysis.estimate import Fit
+from analysis.estimation.estimate import Fit
 from analysis.frontier import Array
 from analysis.jsonable import jsonable
 from analysis.laws import Chinchilla, KaplanBCrit, KaplanNS, Muennighoff
-from analysis.own_rates import OwnRates
-from analysis.prices import Overtrained, Repeated, Served, with_inference, with_unique_tokens
-from analysis.published import Rival, rivals
-from analysis.reach import beyond, doubt
-from analysis.recipe import ASPECT, Shape, published_batches, published_learning_rates, shape_for
-from analysis.routes import Route, SurfaceRoute, exponent, route
-from analysis.rungs import Rung, rungs
+from analysis.planning import plan_text
+from analysis.planning.budget import Budget
+from analysis.planning.own_rates import OwnRates
+from analysis.planning.prices import Overtrained, Repeated, Served, with_inference, with_unique_tokens
+from analysis.planning.published import Rival, rivals
+from analysis.planning.reach import beyond, doubt
+from analysis.planning.recipe import ASPECT, Shape, published_batches, published_learning_rates, shape_for
+from analysis.planning.routes import Route, SurfaceRoute, exponent, route
+from analysis.planning.rungs import Rung, rungs
 from scaling.errors import InputError
 
 PRICED = (0.5, 2.0)  # times the best size

@@ -14,15 +14,16 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis import answer_sections, digits, findings, laws, markup, plots, records, report_runs
-from analysis.canvas import Shades
-from analysis.checks import LEVEL, RATE
-from analysis.finding import EXPONENTS, Finding, constants, formula
-from analysis.findings import Findings
+from analysis import laws, records
 from analysis.law import Law
-from analysis.markup import Markup, tag
+from analysis.page import answer_sections, digits, findings, markup, plots, report_runs
+from analysis.page.canvas import Shades
+from analysis.page.checks import LEVEL, RATE
+from analysis.page.finding import EXPONENTS, Finding, constants, formula
+from analysis.page.findings import Findings
+from analysis.page.markup import Markup, tag
+from analysis.page.study_laws import DOUBLING, LEAST
 from analysis.records import Origin
-from analysis.study_laws import DOUBLING, LEAST
 from analysis.table import Table
 
 # As printed. Kaplan's C_c is 1.6e7 PF-days; Hoffmann's constants have the digits of their source.

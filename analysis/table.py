@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from analysis import units
-from analysis.columns import cell, column, nearest, number
-from analysis.files import read_csv, read_parquet, renamed
+from analysis.tables import units
+from analysis.tables.columns import cell, column, nearest, number
+from analysis.tables.files import read_csv, read_parquet, renamed
 from scaling.errors import InputError
 
 

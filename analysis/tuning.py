@@ -1,7 +1,7 @@
 """The best learning rate from runs at several: a bowl per size, length and batch, and LR(N, D, B) through the bottoms.
 
-`analysis.bowls` finds a bottom and its interval, `analysis.rate_law` the law. Losses are in nats per token, N in
-non-embedding parameters, D and B in tokens.
+`analysis.rates.bowls` finds a bottom and its interval, `analysis.rates.rate_law` the law. Losses are in nats per token,
+N in non-embedding parameters, D and B in tokens.
 """
 
 import dataclasses
@@ -13,8 +13,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from analysis import digits, rate_law
-from analysis.bowls import (
+from analysis.jsonable import jsonable
+from analysis.page import digits
+from analysis.page.checks import settings
+from analysis.rates import rate_law
+from analysis.rates.bowls import (
     BESIDE,
     FEW,
     FLAT,
@@ -28,9 +31,7 @@ from analysis.bowls import (
     common_noise,
     parabola,
 )
-from analysis.checks import settings
-from analysis.jsonable import jsonable
-from analysis.rate_law import RateFit
+from analysis.rates.rate_law import RateFit
 from analysis.table import Table
 from scaling.errors import InputError
 

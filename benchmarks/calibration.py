@@ -20,10 +20,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis import descent, intervals, solver
+from analysis.estimation import descent, intervals, solver
+from analysis.estimation.solver import Array, Objective, Problem
+from analysis.estimation.starts import starts_of
 from analysis.laws import Chinchilla, KaplanN, KaplanND, KaplanNS, Law
-from analysis.solver import Array, Objective, Problem
-from analysis.starts import starts_of
 
 LEVEL = 0.95
 DRAWS = 199  # per percentile interval

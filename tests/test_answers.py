@@ -9,8 +9,9 @@ import pytest
 from known_runs import SURFACE, run
 from matplotlib.figure import Figure
 
-from analysis import answers, canvas, cooldowns, findings, frontier, report, shapes, study_plots
-from analysis.findings import Findings
+from analysis import frontier, report
+from analysis.page import answers, canvas, cooldowns, findings, shapes, study_plots
+from analysis.page.findings import Findings
 from analysis.table import Table
 from scaling import ladder
 

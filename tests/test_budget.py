@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from analysis.budget import Budget, chips
+from analysis.planning.budget import Budget, chips
 from scaling.chips import CHIPS
 from scaling.errors import InputError
 

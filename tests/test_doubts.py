@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from drawn import TRUTH, grid, noisy
 
-from analysis import doubts, intervals
-from analysis.descent import descend
+from analysis.estimation import doubts, intervals
+from analysis.estimation.descent import descend
+from analysis.estimation.rows import FitError
+from analysis.estimation.solver import Objective, Problem
+from analysis.estimation.starts import starts_of
 from analysis.fit import fit
 from analysis.laws import Chinchilla, HenighanN, KaplanN, Law, constant
-from analysis.rows import FitError
-from analysis.solver import Objective, Problem
-from analysis.starts import starts_of
 
 
 def test_one_row_cannot_be_fitted():

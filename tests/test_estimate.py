@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from drawn import TRUTH, grid, noisy
 
-from analysis.estimate import Fit
+from analysis.estimation.estimate import Fit
 from analysis.fit import fit
 from analysis.laws import Chinchilla, KaplanN, Law, constant
 from scaling.errors import InputError

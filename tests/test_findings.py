@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from known_runs import LENGTHS, RATE, REPEATED, SHAPES, SURFACE, run
 
-from analysis import checks, digits, findings, laws, study_laws
-from analysis.estimate import Fit
-from analysis.finding import TITLES, Finding
-from analysis.findings import Findings
+from analysis import laws
+from analysis.estimation.estimate import Fit
+from analysis.page import checks, digits, findings, study_laws
+from analysis.page.finding import TITLES, Finding
+from analysis.page.findings import Findings
 from analysis.table import Table
 
 DRAWS = 40  # of the bootstrap: enough to see that it is there

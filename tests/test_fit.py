@@ -12,9 +12,9 @@ from drawn import TRUTH, grid, noisy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from analysis.estimation.solver import Objective
 from analysis.fit import fit
 from analysis.laws import LAWS, Chinchilla, Clark, Gadre, KaplanN, KaplanND, Muennighoff
-from analysis.solver import Objective
 from analysis.table import load
 from scaling.errors import InputError
 

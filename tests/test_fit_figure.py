@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from matplotlib.collections import PathCollection
 
-from analysis import fit_figure
 from analysis.fit import fit
 from analysis.laws import LAWS, Chinchilla, HenighanN, Muennighoff, law_by_name
+from analysis.page import fit_figure
 from analysis.table import Table
 
 

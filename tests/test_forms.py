@@ -7,9 +7,9 @@ import pytest
 from drawn import noisy
 from scipy import optimize, stats
 
+from analysis.estimation.solver import Objective
 from analysis.forms import compare_laws, deviance
 from analysis.laws import KaplanLogN, KaplanN
-from analysis.solver import Objective
 from analysis.table import Table
 from scaling.errors import InputError
 

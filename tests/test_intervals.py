@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from drawn import TRUTH, grid, noisy
 
-from analysis import intervals, solver
+from analysis.estimation import intervals, solver
+from analysis.estimation.solver import Objective, Problem
 from analysis.fit import fit
 from analysis.laws import Chinchilla, KaplanN
-from analysis.solver import Objective, Problem
 
 
 def test_profile_intervals_cover_the_truth_as_often_as_they_say():

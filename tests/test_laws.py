@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from analysis.admission import DECAYED
-from analysis.columns import COLUMNS
+from analysis.estimation.rows import FitError, admitted
 from analysis.fit import fit
 from analysis.law import Law, constant, describe, power
 from analysis.laws import (
@@ -32,8 +32,8 @@ from analysis.laws import (
     law_by_name,
     lifetime_flops,
 )
-from analysis.rows import FitError, admitted
 from analysis.table import Table
+from analysis.tables.columns import COLUMNS
 from scaling.config import OptimConfig
 from scaling.errors import InputError
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis import own_rates
+from analysis.planning import own_rates
 from analysis.table import load
 from analysis.tuning import tune
 from scaling.errors import InputError

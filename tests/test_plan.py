@@ -14,11 +14,11 @@ from scipy import optimize
 from analysis import frontier
 from analysis.fit import fit
 from analysis.laws import Chinchilla, Gadre, KaplanBCrit, KaplanC, KaplanND, KaplanNS, Muennighoff
-from analysis.own_rates import OwnRates
 from analysis.plan import plan
-from analysis.published import BESIROGLU, BESIROGLU_OPTIMUM, HOFFMANN
-from analysis.routes import route
-from analysis.rungs import LENGTHS
+from analysis.planning.own_rates import OwnRates
+from analysis.planning.published import BESIROGLU, BESIROGLU_OPTIMUM, HOFFMANN
+from analysis.planning.routes import route
+from analysis.planning.rungs import LENGTHS
 from analysis.table import Table, load
 from scaling.errors import InputError
 from scaling.rates import RateLaw

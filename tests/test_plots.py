@@ -12,10 +12,10 @@ from matplotlib.colors import rgb_to_hsv, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
-from analysis import canvas, digits, plots
-from analysis.canvas import Shades
-from analysis.estimate import Fit
+from analysis.estimation.estimate import Fit
 from analysis.fit import fit
+from analysis.page import canvas, digits, plots
+from analysis.page.canvas import Shades
 from analysis.table import Table
 
 
@@ -82,7 +82,7 @@ def test_the_same_figure_is_the_same_text_with_its_own_ids(runs, surface):
 
 
 def test_no_figure_needs_pyplot():
-    code = "import sys, analysis.plots; assert 'matplotlib.pyplot' not in sys.modules"
+    code = "import sys, analysis.page.plots; assert 'matplotlib.pyplot' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis import recipe
+from analysis.planning import recipe
 from scaling.errors import InputError
 
 

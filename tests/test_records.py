@@ -9,10 +9,10 @@ import pytest
 
 from analysis import batch_size, records
 from analysis.allocation import allocate
+from analysis.estimation.rows import admitted
 from analysis.fit import fit
 from analysis.frontier import learning_curves
 from analysis.laws import KaplanBCrit, KaplanNS
-from analysis.rows import admitted
 from analysis.table import load
 from scaling import record, study, train
 from scaling.config import DataConfig, EvalConfig, OptimConfig, RunConfig, Study

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from analysis.estimation.replicates import replicates
 from analysis.fit import fit
 from analysis.laws import HenighanN, KaplanN
-from analysis.replicates import replicates
 from analysis.table import Table
 
 

@@ -18,7 +18,8 @@ import pytest
 from known_runs import SURFACE
 from matplotlib import image
 
-from analysis import findings, laws, records, report
+from analysis import laws, records, report
+from analysis.page import findings
 from analysis.records import Origin
 from analysis.table import load
 from scaling import record, study

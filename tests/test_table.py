@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.columns import COLUMNS
 from analysis.fit import fit
 from analysis.table import Table, load
+from analysis.tables.columns import COLUMNS
 from scaling.errors import InputError
 
 CSV = "run,params,tokens,loss,note\na,1e6,2e8,4.5,first\nb,2e6,2e8,4.2,\nc,4e6,4e8,3.9,third\n"
@@ -250,7 +250,7 @@ def test_text_where_numbers_are_needed_is_named():
     table = Table.from_columns({"depth": ["many", "few"], "loss": [3.0, 2.0]})
     with pytest.raises(InputError, match="column depth: holds text"):
         table.positive("depth")
-    with pytest.raises(InputError, match="row 1, column experts: found 'many', wanted a number like 1.5e9"):
+    with pytest.raises(InputError, match=r"row 1, column experts: found 'many', wanted a number like 1\.5e9"):
         Table.from_columns({"experts": ["many", "few"], "loss": [3.0, 2.0]})
 
 

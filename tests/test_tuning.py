@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis import study_plots, tuning
+from analysis import tuning
+from analysis.page import study_plots
 from analysis.table import Table
 from analysis.tuning import tune
 from configs import learning_rate as sweep

@@ -65,7 +65,7 @@ def pairs(items: Sequence[str], what: str) -> dict[str, str]:
 
 def read_fit(path: Path) -> Any:
     """A fit that was kept in a file."""
-    from analysis.estimate import Fit
+    from analysis.estimation.estimate import Fit
 
     if not path.exists():
         raise InputError(f"{path}: no such file; make it with scaling fit LAW TABLE --out {path}")

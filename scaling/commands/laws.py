@@ -217,7 +217,7 @@ def _fit(args: argparse.Namespace) -> int:
     if args.out:
         found.to_json(args.out)
     if args.plot:
-        from analysis import fit_figure
+        from analysis.page import fit_figure
 
         fit_figure.draw(found, rows).savefig(args.plot, dpi=200)
     if args.json:

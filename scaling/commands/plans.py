@@ -115,7 +115,8 @@ def _inputs(words: Sequence[str], known: Sequence[str]) -> dict[str, float]:
 
 def _plan(args: argparse.Namespace) -> int:
     arguments.fits_on_the_cpu()
-    from analysis import forecast, own_rates, plan, recipe
+    from analysis import forecast, plan
+    from analysis.planning import own_rates, recipe
 
     found = arguments.read_fit(args.fit)
     made = plan.plan(
@@ -146,7 +147,7 @@ def _plan(args: argparse.Namespace) -> int:
 
 
 def _budget(args: argparse.Namespace) -> Any:
-    from analysis.budget import Budget
+    from analysis.planning.budget import Budget
 
     if (args.flops is None) + (args.hours is None) + (args.money is None) != 2:
         raise InputError(

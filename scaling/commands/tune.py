@@ -26,7 +26,8 @@ def add(verbs: Any) -> None:
 
 
 def _tune(args: argparse.Namespace) -> int:
-    from analysis import canvas, study_plots, tuning
+    from analysis import tuning
+    from analysis.page import canvas, study_plots
 
     found = tuning.tune(laws.table_of(args.table, args.columns, args.where), sigma=args.sigma)
     if args.out:

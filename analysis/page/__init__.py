@@ -1,0 +1,1 @@
+"""The parts of `analysis.report`: what a study's page says and shows."""

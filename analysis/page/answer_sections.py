@@ -1,0 +1,132 @@
+"""The first section of a page: what its kinds of study say, each with a figure and its numbers."""
+
+import math
+from collections.abc import Iterator
+
+from analysis.page import digits, markup, study_plots
+from analysis.page.answers import Profiles
+from analysis.page.checks import LEVEL
+from analysis.page.cooldowns import Cooldowns
+from analysis.page.findings import Findings
+from analysis.page.markup import Markup, tag
+from analysis.page.shapes import Shapes
+from analysis.rates.bowls import Bowl
+from analysis.table import Table
+from analysis.tuning import Tuning
+
+
+def content(found: Findings, curves: Table | None) -> Markup:
+    """The section's HTML; empty for a table that is of no such kind."""
+    said = found.answers
+    parts = [
+        *(_tuning(said.tuning) if said.tuning else ()),
+        *(_profiles(said.profiles) if said.profiles else ()),
+        *(_shapes(said.shapes) if said.shapes else ()),
+        *(_cooldowns(said.cooldowns, curves) if said.cooldowns else ()),
+    ]
+    return Markup("".join(parts))
+
+
+def _paragraphs(sentences: Iterator[str]) -> Iterator[str]:
+    yield from (tag("p", markup.mathematics(sentence)) for sentence in sentences)
+
+
+def _tuning(found: Tuning) -> Iterator[str]:
+    yield tag("h3", "Best learning rates")
+    warnings = "".join(tag("p", f"{w[0].upper()}{w[1:]}.") for w in found.warnings())
+    if warnings:
+        yield tag("div", Markup(warnings), class_="warning")
+    first, *more = found.law_lines()
+    yield tag("p", markup.mathematics(first), class_="formula" if found.law else "")
+    yield from _paragraphs(iter(more))
+    if found.law and found.law.scatter:
+        yield tag("p", f"Best rates scatter about it by {digits.percent(found.law.scatter)} beyond their own errors.")
+    if math.isfinite(found.sigma):
+        yield tag("p", f"Single runs scatter by {digits.percent(found.sigma)} of the loss about the bowls.")
+    yield markup.figure(
+        study_plots.learning_rates(found),
+        "rates",
+        "Dots are runs (means over seeds), curves the bowls through those near the lowest, diamonds their bottoms with "
+        f"the {digits.percent(LEVEL)} interval of the best rate: open where it is not bounded. A cross is a rate that "
+        "diverged. In the last panel the best rates with the law through them.",
+    )
+    head = (
+        "N", "D", ("B", "tokens"), "Best rate", f"{digits.percent(LEVEL)} interval", ("Loss", "at the bottom"),
+        ("Half the rule", "loss above"), ("The rule", "loss above"), ("Double", "loss above"),
+        ("Half", "tokens to make up"), ("Double", "tokens to make up"), "",
+    )  # fmt: skip
+    yield markup.table(head, [_bowl(found, bowl) for bowl in found.bowls], wide=True)
+    yield tag(
+        "p",
+        "Loss above the bottom of the bowl where the rate is the rule's, half of it or double it; and how many tokens "
+        "more would make up for that at this size, from what tokens are worth between the lengths tried.",
+    )
+    for bowl in found.batches:
+        ends = f"{digits.short(bowl.low)} to {digits.short(bowl.high)}" if bowl.interior else bowl.status
+        where = f"N = {digits.short(bowl.params)}, D = {digits.short(bowl.tokens)}"
+        yield tag("p", f"Best batch at {where}: {digits.short(bowl.best)} tokens ({ends}).")
+
+
+def _bowl(found: Tuning, bowl: Bowl) -> tuple[str, ...]:
+    half, rule, double = found.costs(bowl)
+    ends = f"{digits.plain(bowl.low, 2)} to {digits.plain(bowl.high, 2)}" if bowl.interior else "–"
+    return (
+        f"{bowl.params:,.0f}",
+        digits.short(bowl.tokens),
+        digits.short(bowl.batch_tokens),
+        digits.plain(bowl.best),
+        ends,
+        f"{bowl.loss:.4f}",
+        *(digits.percent(cost.excess, sign=True) for cost in (half, rule, double)),
+        *(digits.percent(cost.tokens, sign=True) for cost in (half, double)),
+        "" if bowl.interior else bowl.status,
+    )
+
+
+def _profiles(found: Profiles) -> Iterator[str]:
+    yield tag("h3", "Best size at each budget")
+    yield from _paragraphs(found.sentences())
+    caption = (
+        "Dots are runs (means over seeds), one line per budget. Diamonds are the minima of parabolas through the sizes "
+        "near the lowest; at the right the line through them"
+        + (
+            f" with its {digits.percent(LEVEL)} band."
+            if found.allocation and len(found.allocation.draws)
+            else ", without a band for the noise is not known."
+        )
+    )
+    yield markup.figure(study_plots.isoflop(found.profiles, found.allocation), "isoflop", caption)
+    if found.allocation:
+        head = (("C", "FLOP"), "Sizes", ("Best N", "parameters"), ("D there", "tokens"), "D / N", "Loss", "Minimum")
+        rows = [
+            (digits.ten(m.flops), str(m.n_sizes), digits.short(m.params), digits.short(m.tokens),
+             digits.plain(m.tokens / m.params), f"{m.loss:.4f}", m.status)
+            for m in found.allocation.minima
+        ]  # fmt: skip
+        yield markup.table(head, rows)
+
+
+def _shapes(found: Shapes) -> Iterator[str]:
+    yield tag("h3", "What the shape does")
+    yield from _paragraphs(found.sentences())
+    caption = "Loss above that of the base (diamond), the other ratios held; means over seeds"
+    caption += ", and shaded what seeds alone explain in 95 of 100." if found.degrees else "; the noise is not known."
+    yield markup.figure(study_plots.shapes(found), "shapes", caption)
+
+
+def _cooldowns(found: Cooldowns, curves: Table | None) -> Iterator[str]:
+    yield tag("h3", "Several lengths from one trunk")
+    yield from _paragraphs(found.sentences())
+    if curves is not None:
+        caption = "Held-out loss along the trunks and their branches; a dot ends a branch"
+        if len(found.changes):
+            caption += ", a dash is the run that decayed over exactly that length. At the right the one above the other"
+        yield markup.figure(study_plots.cooldowns(found, curves), "cooldowns", f"{caption}.")
+    head = ("N", "D", "Loss of the branch", "Loss of its own decay", "Change")
+    rows = [
+        (f"{t.params:,.0f}", digits.short(b.tokens), f"{b.loss:.4f}",
+         f"{b.other:.4f}" if math.isfinite(b.other) else "–", digits.percent(b.change, sign=True))
+        for t in found.trunks
+        for b in t.branches
+    ]  # fmt: skip
+    yield markup.table(head, rows)

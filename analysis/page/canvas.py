@@ -1,0 +1,302 @@
+"""What all figures share: style, colours by size, panels, logarithmic axes with ticks a person would choose, SVG text.
+
+A size N has the same colour in all figures of a study (`Shades`): light for the smallest, dark for the largest, so that
+the order survives printing in grey. Losses are in nats per token, N in parameters, D in tokens, C in FLOP.
+"""
+
+import dataclasses
+import io
+import math
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib import ticker
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import ArrayLike, NDArray
+
+from analysis.estimation.estimate import Fit
+from analysis.page import digits
+from analysis.table import Table
+from scaling.errors import InputError
+
+Array = NDArray[np.float64]
+Colour = tuple[float, float, float, float]
+
+INK = "#1d2433"
+GREY = "#7b8494"
+FAINT = "#dfe3ea"
+MAP = "viridis"  # readable by colour-blind people, lightness falls along it
+LIGHTEST, DARKEST = 0.86, 0.02  # part of the map in use: its last yellow is too light on paper
+NAMED = 9  # sizes that a legend names; of more, the ends and some between
+FACTORS = ((1, 2, 5), (1, 3), (1,))  # round numbers: these times a power of ten
+STYLE: dict[Any, Any] = {
+    "font.family": ["DejaVu Sans"],
+    "font.size": 8.5,
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.7,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "axes.titlecolor": INK,
+    "axes.titlepad": 9.0,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.6,
+    "text.color": INK,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.minor.visible": False,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "legend.title_fontsize": 8,
+    "svg.fonttype": "none",  # text stays text: it can be searched, and takes the page's font
+    "svg.hashsalt": "scaling",
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+}
+WIDE = (10.0, 4.1)  # inches
+HALF = (4.9, 4.1)
+
+LABELS = {
+    "params": "Parameters N, non-embedding",
+    "tokens": "Tokens D",
+    "unique_tokens": "Unique tokens D",
+    "flops": "Compute C = 6ND, FLOP",
+    "position": "Position in the context, tokens",
+    "learning_rate": "Peak learning rate",
+}
+WRITTEN: dict[str, Callable[[float], str]] = {"learning_rate": "{:.2g}".format}  # other than as counts
+LOSS = "Held-out loss, nats per token"
+
+
+@dataclasses.dataclass(frozen=True)
+class Shades:
+    """The colour of each N on one scale, logarithmic from the smallest to the largest."""
+
+    smallest: float
+    largest: float
+
+    @classmethod
+    def of(cls, table: Table) -> "Shades":
+        N = table["params"]
+        return cls(float(np.nanmin(N)), float(np.nanmax(N)))
+
+    def __call__(self, N: float) -> Colour:
+        span = math.log(self.largest / self.smallest)
+        place = math.log(N / self.smallest) / span if span > 0 else 1.0
+        return matplotlib.colormaps[MAP](LIGHTEST + (DARKEST - LIGHTEST) * min(max(place, 0.0), 1.0))
+
+
+def svg(figure: Figure, prefix: str) -> str:
+    """The figure as SVG text to stand in a page: the same for the same figure, its ids made unique by `prefix`."""
+    buffer = io.StringIO()
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r'\bid="', f'id="{prefix}-', text)
+    text = re.sub(r"url\(#", f"url(#{prefix}-", text)
+    return re.sub(r'href="#', f'href="#{prefix}-', text)
+
+
+def save(figure: Figure, path: str | Path) -> None:
+    """The figure as a file of the kind that its name ends in, on white; text stays text in SVG.
+
+    Raises:
+        InputError: Matplotlib writes no such kind of file.
+    """
+    with matplotlib.rc_context(STYLE):
+        try:
+            figure.savefig(
+                path, facecolor="white", dpi=150, metadata={"Date": None} if str(path).endswith("svg") else None
+            )
+        except ValueError:
+            raise InputError(f"{path}: no kind of picture is known by that ending; use .svg, .png or .pdf") from None
+
+
+def panels(n: int, *, height: float = WIDE[1], rows: int = 1, legend: bool = True) -> tuple[Figure, Sequence[Any]]:
+    """A figure of n panels side by side in rows of this height, with room for the legend of sizes at its right."""
+    width = WIDE[0] if n > 1 else HALF[0]
+    columns, height = -(-n // rows), rows * height
+    figure = Figure(figsize=(width, height))
+    # Margins in inches, so that panels of different figures on a page line up.
+    right = 0.95 if legend else 0.15
+    grid = figure.add_gridspec(
+        rows,
+        columns,
+        left=0.72 / width,
+        right=1 - right / width,
+        bottom=0.55 / height,
+        top=1 - 0.35 / height,
+        wspace=0.26 if columns < 3 else 0.34,
+        hspace=0.32,
+    )
+    return figure, [figure.add_subplot(grid[k // columns, k % columns]) for k in range(n)]
+
+
+def fitted_line(
+    axes: Axes,
+    x: Array,
+    fit: Fit,
+    columns: Sequence[Array],
+    colour: Any,
+    *,
+    label: str = "",
+    zorder: float = 3,
+    **style: Any,
+) -> Array:
+    """The fitted law with the band of its mean; its values."""
+    said = fit.band(*columns)
+    axes.fill_between(x, said.low, said.high, color=colour, alpha=0.16, lw=0, zorder=zorder - 1)
+    axes.plot(x, said.value, color=colour, lw=1.1, zorder=zorder, label=label or None, **style)
+    return said.value
+
+
+def joined(axes: Axes, x: Array, y: Array, colour: Any) -> tuple[Array, Array]:
+    """A thin line through the mean of the points at each x; its points."""
+    at = np.unique(x)
+    means = np.array([np.exp(np.log(y[x == v]).mean()) for v in at])
+    axes.plot(at, means, color=colour, lw=0.8, zorder=3)
+    return at, means
+
+
+def log_axes(axes: Axes, column: str, x: ArrayLike, losses: ArrayLike) -> None:
+    """Logarithmic axes of losses over `column`, with plain numbers."""
+    axes.set_xscale("log")
+    log_y(axes, losses, digits.plain)
+    if column == "flops":
+        wide = np.ptp(np.log10(x)) > 2
+        log_axis(axes.xaxis, np.geomspace(*_finite_range(x), 9), digits.ten, ((1,),) if wide else FACTORS)
+    else:
+        log_axis(axes.xaxis, x, WRITTEN.get(column, digits.short))
+    axes.set_xlabel(LABELS[column])
+
+
+def log_y(axes: Axes, values: ArrayLike, write: Callable[[float], str]) -> None:
+    """A logarithmic upright axis around these values."""
+    axes.set_yscale("log")
+    low, high = _finite_range(values)
+    axes.set_ylim(low / (high / low) ** 0.05, high * (high / low) ** 0.05)
+    log_axis(axes.yaxis, [*np.geomspace(low, high, 9)], write)
+
+
+def log_axis(
+    axis: Any,
+    values: ArrayLike,
+    write: Callable[[float], str] = digits.short,
+    factors: Sequence[tuple[int, ...]] = FACTORS,
+) -> None:
+    """Ticks on a logarithmic axis that a person would have chosen."""
+    axis.set_minor_locator(ticker.NullLocator())
+    axis.set_major_locator(ticker.FixedLocator(ticks(values, factors)))
+    axis.set_major_formatter(ticker.FuncFormatter(lambda v, _: _trimmed(write(v))))
+
+
+def ticks(values: ArrayLike, factors: Sequence[tuple[int, ...]] = FACTORS) -> list[float]:
+    """At most eight ticks for a logarithmic axis: the values themselves where few and well apart, else round numbers.
+
+    Args:
+        values: what the axis shows, above 0.
+        factors: by what powers of ten may be multiplied, the densest choice first.
+    """
+    own = np.unique(np.asarray(values, float)[np.isfinite(values)])
+    if len(own) == 1:
+        return own.tolist()
+    low, high = float(own[0]), float(own[-1])
+    decades = math.log10(high / low)
+    if len(own) <= 8 and np.min(np.diff(np.log10(own))) > 0.115 * decades:
+        return own.tolist()
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    if decades > 0.7:
+        rounds = ([v for p in powers for f in choice if low <= (v := f * 10.0**p) <= high] for choice in factors)
+        inside = min(rounds, key=lambda choice: (len(choice) > 8, -len(choice)))
+        return inside[:: math.ceil(len(inside) / 8)]
+    least = (high - low) / 7
+    power = 10.0 ** math.floor(math.log10(least))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= least)
+    return [k * step for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+
+
+def _trimmed(text: str) -> str:
+    return text.rstrip("0").rstrip(".") if re.fullmatch(r"\d+\.\d+", text) else text
+
+
+def _finite_range(values: ArrayLike) -> tuple[float, float]:
+    values = np.asarray(values, float)
+    finite = values[np.isfinite(values)]
+    low, high = float(finite.min()), float(finite.max())
+    return (low, high) if high > low else (low / 1.05, low * 1.05)
+
+
+def margins(values: ArrayLike, factor: float) -> tuple[float, float]:
+    low, high = _finite_range(values)
+    return low / factor, high * factor
+
+
+def percent_axis(axes: Axes, reach: float) -> None:
+    axes.set_ylim(-1.15 * reach, 1.15 * reach)
+    axes.yaxis.set_major_locator(ticker.MaxNLocator(6))
+    axes.yaxis.set_major_formatter(
+        ticker.FuncFormatter(lambda y, _: f"{y:+.3g} %".replace("-", "−") if abs(y) > 1e-9 else "0")
+    )
+
+
+def some(values: Array, most: int = NAMED) -> Array:
+    """At most so many of them, the first and the last among these."""
+    if len(values) <= most:
+        return values
+    return values[np.unique(np.linspace(0, len(values) - 1, most).round().astype(int))]
+
+
+def size_legend(
+    figure: Figure, N: Array, shades: Shades, *, title: str = "N", write: Callable[[float], str] = digits.short
+) -> None:
+    sizes = some(np.unique(N))
+    handles = [Line2D([], [], color=shades(size), lw=0, marker="o", ms=5, label=write(size)) for size in sizes]
+    width = figure.get_figwidth()
+    figure.legend(
+        handles=handles,
+        title=title,
+        loc="upper left",
+        bbox_to_anchor=(1 - 0.9 / width, 1 - 0.3 / figure.get_figheight()),
+        handletextpad=0.3,
+        labelspacing=0.55,
+        alignment="left",
+        borderaxespad=0.0,
+    )
+
+
+def end_labels(axes: Axes, ends: Sequence[tuple[float, float, str]], head: str) -> None:
+    """Names lines at their right ends (x, y), moved apart where they would overlap."""
+    low, high = (math.log(v) for v in axes.get_ylim())
+    height = axes.get_window_extent().height / axes.figure.dpi * 72  # points
+    apart = 9.5 / height * (high - low)
+    places: list[float] = []
+    ordered = sorted(ends, key=lambda end: end[1])
+    for _, y, _ in ordered:
+        places.append(max(math.log(y), places[-1] + apart) if places else math.log(y))
+    shift = max(0.0, places[-1] - high)
+    for (x, y, name), place in zip(ordered, places, strict=True):
+        axes.annotate(
+            f"{head} {name}" if y == ordered[-1][1] else name,
+            (x, math.exp(place - shift)),
+            xytext=(6, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=7.5,
+            color=GREY,
+            annotation_clip=False,
+        )

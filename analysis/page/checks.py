@@ -1,0 +1,281 @@
+"""Checks on the runs themselves, before any law: whose learning rate counts, seed noise, what doubling the data does.
+
+Losses are in nats per token, N in non-embedding parameters, D in tokens.
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from analysis.page import digits
+from analysis.table import Table
+
+Mask = NDArray[np.bool_]
+
+LEVEL = 0.95
+RATE = 0.01  # another learning rate that lowers the loss by more than this share is worth a warning
+ONE_EPOCH = 1.001
+
+# What makes runs one setting: all that a record says of how a run was trained, but its rate and its seed.
+SETTING = (
+    *("params", "d_model", "n_layer", "n_head", "d_attn", "d_ff", "n_ctx", "n_vocab", "dropout", "dtype"),
+    *(
+        "tokens",
+        "unique_tokens",
+        "batch_tokens",
+        "schedule",
+        "warmup",
+        "optimizer",
+        "weight_decay",
+        "data",
+        "tokens_id",
+    ),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Replicated:
+    """Runs that differ in their seed alone."""
+
+    params: float
+    tokens: float
+    losses: tuple[float, ...]
+    sigma: float  # standard deviation of ln(loss)
+
+
+@dataclasses.dataclass(frozen=True)
+class Noise:
+    """Seed noise: the scatter of ln(loss) among replicates, pooled, with its chi-square interval."""
+
+    sigma: float
+    low: float
+    high: float
+    nats: float  # sigma times the mean loss of the replicated settings
+    degrees: int
+    groups: tuple[Replicated, ...]
+
+    def sentence(self) -> str:
+        runs, low, high = sum(len(g.losses) for g in self.groups), digits.percent(self.low), digits.percent(self.high)
+        return (
+            f"Another seed changes the loss by {digits.percent(self.sigma)}, {self.nats:.2g} nats per token (one "
+            f"standard deviation; {digits.percent(LEVEL)} interval {low} to {high}), measured on {runs} runs of "
+            f"{len(self.groups)} {digits.plural(len(self.groups), 'setting', 'settings')}."
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """One learning rate tried beside the study's own."""
+
+    rate: float
+    loss: float  # nan where the run diverged
+    change: float  # loss / loss at the study's own rate - 1, over the seeds that both have; nan where one diverged
+
+
+@dataclasses.dataclass(frozen=True)
+class RateCheck:
+    """A setting at which several learning rates were tried."""
+
+    params: float
+    tokens: float
+    rate: float  # the study's own
+    loss: float  # nan where a run diverged
+    trials: tuple[Trial, ...]
+
+    @property
+    def diverged(self) -> bool:
+        """Whether a run diverged at the study's own rate."""
+        return not math.isfinite(self.loss)
+
+    @property
+    def best(self) -> Trial | None:
+        """The rate that would have been better by over RATE, or None; any that did not diverge beats one that did."""
+        if self.diverged:
+            return min((t for t in self.trials if math.isfinite(t.loss)), key=lambda t: t.loss, default=None)
+        better = [t for t in self.trials if t.change < -RATE]
+        return min(better, key=lambda t: t.change) if better else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Doubling:
+    """What the last doubling of the unique tokens did at one size: `change` is the share of the loss it took off."""
+
+    params: float
+    unique_tokens: float  # the most at this size
+    tokens: float  # processed by the longest run on them
+    loss: float  # its lowest along the run
+    change: float  # nan where nothing tells
+    basis: str
+
+
+# --- learning rates
+
+
+def settings(table: Table, *besides: str) -> NDArray[np.int64]:
+    """Group index per row: equal in all of SETTING and in the columns of `besides`."""
+    names = [name for name in (*SETTING, *besides) if name in table]
+    index: dict[tuple[Any, ...], int] = {}
+    keys = zip(*(map(str, table[name]) for name in names), strict=True)  # as text: nan equals nan
+    return np.array([index.setdefault(key, len(index)) for key in keys], dtype=np.int64)
+
+
+def own_rates(table: Table) -> tuple[Mask, str]:
+    """The rows at the study's own learning rate, and the rule that found them. It never looks at a loss.
+
+    Where runs of one setting differ in their rate, the setting's own rate is the one that most of its runs have; of
+    equally many, the one that most other settings of that size have; of these, the one in the middle.
+    """
+    keep = np.ones(len(table), bool)
+    if not table.has("learning_rate"):
+        return keep, "The table does not say at which learning rates the runs were trained."
+    rate, cell = table["learning_rate"], settings(table)
+    several = 0
+    for k in np.unique(cell):
+        rows = np.flatnonzero(cell == k)
+        tried, runs = np.unique(rate[rows], return_counts=True)
+        if len(tried) < 2:
+            continue
+        several += 1
+        candidates = tried[runs == runs.max()]
+        if len(candidates) > 1 and "params" in table:
+            elsewhere = rate[(table["params"] == table["params"][rows[0]]) & (cell != k)]
+            votes = np.array([(elsewhere == r).sum() for r in candidates])
+            candidates = candidates[votes == votes.max()]
+        keep[rows] = rate[rows] == candidates[(len(candidates) - 1) // 2]
+    if not several:
+        return keep, "Every setting was trained at one learning rate."
+    return keep, (
+        f"{several} {digits.plural(several, 'setting was', 'settings were')} trained at several learning rates. The "
+        "laws use one rate per setting, chosen without a look at the losses: the rate of most of its runs, else of "
+        "most other runs of that size, else the middle one."
+    )
+
+
+def rate_checks(table: Table, own: Mask) -> tuple[list[RateCheck], list[str]]:
+    """Settings at which other rates than the study's own were tried, and sizes at which none was, in words.
+
+    A run that is not finished has shown nothing yet: it counts as not tried.
+    """
+    checks: list[RateCheck] = []
+    if not (table.has("learning_rate") and table.has("params")):
+        return checks, ["The table has no column learning_rate: whether the rates suit the sizes cannot be checked."]
+    rate, cell, loss = table["learning_rate"], settings(table), np.where(_bad(table), np.nan, table["loss"])
+    ended = table["status"] != "running" if "status" in table else np.ones(len(table), bool)
+    for k in np.unique(cell):
+        rows = (cell == k) & ended
+        mine = rows & own
+        if not (mine.any() and (rows & ~own).any()):
+            continue
+        trials = []
+        for r in np.unique(rate[rows & ~own]):
+            there = rows & (rate == r)
+            trials.append(Trial(float(r), mean_loss(loss[there]), _ratio(table, loss, there, mine) - 1))
+        i = int(np.flatnonzero(mine)[0])
+        checks.append(
+            RateCheck(
+                float(table["params"][i]),
+                float(table["tokens"][i]),
+                float(rate[i]),
+                mean_loss(loss[mine]),
+                tuple(trials),
+            )
+        )
+    checks.sort(key=lambda c: (c.params, c.tokens))
+    sizes, missing = np.unique(table["params"]), {}
+    for name, size in (("smallest", sizes[0]), ("largest", sizes[-1])):
+        steps = [t.rate / c.rate for c in checks if c.params == size for t in c.trials]
+        there = {"half": any(step < 1 for step in steps), "double": any(step > 1 for step in steps)}
+        lacks = [word for word, tried in there.items() if not tried]
+        if lacks:
+            missing.setdefault(" and ".join(lacks), []).append(f"{name} size (N = {digits.short(size)})")
+    untried = [
+        f"{what.capitalize()} the learning rate {'were' if ' and ' in what else 'was'} not tried at the "
+        f"{' and the '.join(where)}: whether the rates suit the sizes is not known."
+        for what, where in missing.items()
+    ]
+    return checks, untried
+
+
+def _ratio(table: Table, loss: np.ndarray, there: Mask, mine: Mask) -> float:
+    """Mean loss of the rows `there` over that of `mine`, over common seeds where there are some."""
+    if "seed" in table:
+        common = np.intersect1d(table["seed"][there], table["seed"][mine])
+        if len(common):
+            there, mine = (rows & np.isin(table["seed"], common) for rows in (there, mine))
+    return mean_loss(loss[there]) / mean_loss(loss[mine])
+
+
+def _bad(table: Table) -> Mask:
+    return table["status"] != "done" if "status" in table else np.zeros(len(table), bool)
+
+
+def mean_loss(loss: np.ndarray) -> float:
+    """Geometric mean; nan if one of them is."""
+    return float(np.exp(np.mean(np.log(loss)))) if len(loss) else math.nan
+
+
+# --- noise and data
+
+
+def seed_noise(table: Table) -> Noise | None:
+    """Seed noise from runs that are equal in everything but their seed; None where there are none."""
+    if "seed" not in table:
+        return None
+    cell, groups = settings(table, "learning_rate"), []
+    for k in np.unique(cell):
+        rows = np.flatnonzero(cell == k)
+        rows = rows[np.unique(table["seed"][rows], return_index=True)[1]]  # one run per seed
+        if len(rows) > 1:
+            losses = table["loss"][rows]
+            spread = float(np.std(np.log(losses), ddof=1))
+            first = int(rows[0])
+            groups.append(
+                Replicated(float(table["params"][first]), float(table["tokens"][first]), tuple(losses.tolist()), spread)
+            )
+    degrees = sum(len(g.losses) - 1 for g in groups)
+    if not degrees:
+        return None
+    sigma = math.sqrt(sum((len(g.losses) - 1) * g.sigma**2 for g in groups) / degrees)
+    low, high = (
+        sigma * math.sqrt(degrees / (2 * special.gammaincinv(degrees / 2, p)))
+        for p in ((1 + LEVEL) / 2, (1 - LEVEL) / 2)
+    )
+    nats = sigma * mean_loss(np.array([loss for g in groups for loss in g.losses]))
+    groups.sort(key=lambda g: (g.params, g.tokens))
+    return Noise(sigma, low, high, nats, degrees, tuple(groups))
+
+
+def last_doublings(table: Table) -> Iterator[Doubling]:
+    """What the last doubling of the unique tokens did at each size.
+
+    Held against each other are the longest runs on the two largest data sets of a size, by the lowest loss along the
+    run: one that repeats its data too often ends higher than it could have been stopped. A size with a single data set
+    is judged by the second half of its run, if that saw its data once: where the learning rate decays this half does
+    more than a doubling of D would, so the verdict errs on the safe side.
+    """
+    if not len(table):
+        return
+    unique = table["unique_tokens"] if "unique_tokens" in table else table["tokens"]
+    loss = table["loss_min"] if table.has("loss_min") else table["loss"]
+    for size in np.unique(table["params"]):
+        here = table["params"] == size
+        longest = []
+        for U in np.unique(unique[here])[-2:]:
+            rows = here & (unique == U)
+            longest.append(rows & (table["tokens"] == table["tokens"][rows].max()))
+        last = longest[-1]
+        U, D, end = float(unique[last][0]), float(table["tokens"][last][0]), mean_loss(loss[last])
+        change, basis = math.nan, "one data set only"
+        if len(longest) > 1:
+            before = float(unique[longest[0]][0])
+            change = 1 - (end / mean_loss(loss[longest[0]])) ** (math.log(2) / math.log(U / before))
+            basis = f"runs on {digits.short(before)} and {digits.short(U)} unique tokens"
+        elif table.has("loss_half") and np.all(np.isfinite(table["loss_half"][last])) and D <= ONE_EPOCH * U:
+            change = 1 - mean_loss(table["loss"][last]) / mean_loss(table["loss_half"][last])
+            basis = "second half of its run"
+        yield Doubling(float(size), U, D, end, change, basis)

@@ -1,0 +1,147 @@
+"""The parts of a study's page about its runs: their table, what was left out, the conventions, where it comes from."""
+
+import datetime
+import math
+import re
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.colors import to_hex
+
+from analysis.page import digits, markup
+from analysis.page.canvas import Shades
+from analysis.page.findings import Findings
+from analysis.page.markup import Markup, tag
+from analysis.records import Origin
+from scaling import machine
+
+
+def runs(found: Findings, shades: Shades) -> Markup:
+    table = found.everything
+    used = set(found.table["run"].tolist()) if "run" in found.table else set()
+    head = ("Run", "", ("N", "parameters"), ("Shape", "width × layers"), ("D", "tokens"), ("Unique D", "tokens"),
+            ("B", "tokens"), ("Rate", "peak"), "Seed", ("Loss", "nats/token"), ("Loss", "bits/byte"), ("C", "FLOP"),
+            ("Time", "s"))  # fmt: skip
+    names = [n for n in ("params", "tokens", "unique_tokens", "learning_rate", "seed") if n in table]
+    order = np.lexsort([table[name] for name in reversed(names)])
+
+    def cell(i: int, column: str, form: str) -> str:
+        value = float(table[column][i]) if column in table else math.nan
+        return format(value, form) if math.isfinite(value) else "–"
+
+    rows, classes = [], []
+    for i in (int(i) for i in order):
+        run = str(table["run"][i]) if "run" in table else str(table.rows[i])
+        status = str(table["status"][i]) if "status" in table else "done"
+        dot = f'<span class="dot" style="background:{to_hex(shades(float(table["params"][i])))}"></span>'
+        classes.append("" if run in used else "out")
+        rows.append(
+            (
+                run,
+                "" if run in used else "other rate" if status == "done" else status,
+                Markup(dot + cell(i, "params", ",.0f")),
+                f"{cell(i, 'd_model', '.0f')} × {cell(i, 'n_layer', '.0f')}",
+                digits.short(float(table["tokens"][i])),
+                digits.short(float(table["unique_tokens"][i])) if "unique_tokens" in table else "–",
+                cell(i, "batch_tokens", ",.0f"),
+                cell(i, "learning_rate", ".3g"),
+                cell(i, "seed", ".0f"),
+                cell(i, "loss", ".4f"),
+                cell(i, "bits_per_byte", ".4f"),
+                digits.ten(float(table["flops"][i]), 3) if "flops" in table else "–",
+                cell(i, "seconds", ",.0f"),
+            )
+        )
+    lead = tag("p", Markup(f"The same with every column, at full precision: {_links()}."))
+    body = markup.table(head, rows, text=2, classes=classes, wide=True)
+    return Markup(lead + f'<div class="scroll">{body}</div>')
+
+
+def excluded(found: Findings) -> Markup:
+    items = []
+    for e in found.excluded:
+        ids = tag("span", f"({', '.join(map(_id, e.rows))})", class_="soft")
+        items.append(Markup(f"{_count(len(e.rows))}: {markup.escaped(e.reason)} {ids}"))
+    for finding in found.laws:
+        own = [e for e in finding.fit.excluded if e not in found.excluded] if finding.fit else []
+        items += [markup.escaped(f"{_count(len(e.rows))} for {finding.title} alone: {e.reason}") for e in own]
+    items += [Markup(markup.escaped(note)) for note in found.everything.notes]
+    if not items:
+        return tag("p", "No run was left out.")
+    return Markup(markup.bullets(items) + tag("p", "Which runs each law was fitted to is in findings.json."))
+
+
+def conventions(found: Findings) -> Markup:
+    table = found.everything
+    pairs = [
+        ("N", "Parameters of the attention and feed-forward matrices, without embeddings, biases and norms: Kaplan et "
+              "al. (2020) eq. 2.1. Counts with the output projection, with embeddings, and of everything allocated are "
+              "the columns params_head, params_embed and params_total of runs.csv."),
+        ("D", "Tokens processed in training for Chinchilla's form, in at most one epoch with the learning rate decayed "
+              "over exactly that run; unique tokens for Kaplan's L(D) and L(N, D), repeated until the held-out loss "
+              "turned."),
+        ("C", "6ND FLOP: a multiply-add counts 2, the backward pass twice the forward, the attention square and the "
+              "logits not at all. Other counts are the columns flops_attention, flops_head and flops_total."),
+        ("L", "Mean cross-entropy of held-out tokens in nats per token, on the same windows for every run, averaged "
+              "over the context. Laws of unique tokens take the lowest loss along the run, the others the last one."),
+    ]  # fmt: skip
+    if table.has("bytes_per_token"):
+        sizes = np.unique(table["bytes_per_token"])
+        bytes_ = " and ".join(f"{size:.4g}" for size in sizes)
+        pairs.append(("Bits per byte", f"L / (ln 2 · bytes per token); a held-out token has {bytes_} bytes here."))
+    if table.has("n_ctx") and table.has("n_vocab"):
+        contexts, vocabularies = (", ".join(f"{v:,.0f}" for v in np.unique(table[n])) for n in ("n_ctx", "n_vocab"))
+        pairs.append(("Context, vocabulary", f"{contexts} tokens; {vocabularies} different ones"))
+    if table.has("data"):
+        pairs.append(("Text", ", ".join(dict.fromkeys(table["data"].tolist()))))
+    if table.has("optimizer"):
+        ways = {
+            f"{o}, {s}, warm-up {w:.3g} of the updates"
+            for o, s, w in zip(table["optimizer"], table["schedule"], table["warmup"], strict=True)
+        }
+        pairs.append(("Optimiser", "; ".join(sorted(ways))))
+    pairs.append(
+        (
+            "Entropy floor",
+            "known for this source, see the constants" if table.has("loss_floor") else "not known for text",
+        )
+    )
+    return markup.pairs(pairs)
+
+
+def origin(found: Findings, origins: Sequence[Origin]) -> Markup:
+    spent = float(np.nansum(found.everything["seconds"])) if "seconds" in found.everything else math.nan
+    command = [Path(sys.argv[0]).name, *sys.argv[1:]] if Path(sys.argv[0]).name == "scaling" else ["scaling", "report"]
+    pairs: list[tuple[str, str]] = [
+        ("Study", found.everything.source),
+        ("Made", f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC by {shlex.join(command)}"),
+        ("Page made on", machine.describe()),
+        ("Page made with", _versions(machine.versions())),
+    ]
+    pairs += [("Trained on", where) for where in dict.fromkeys(o.machine for o in origins if o.machine)]
+    pairs += [("Trained with", what) for what in dict.fromkeys(_versions(o.versions) for o in origins if o.versions)]
+    if math.isfinite(spent):
+        pairs.append(("Training", f"{spent / 60:,.1f} minutes, all runs added up"))
+    return Markup(markup.pairs(pairs) + tag("p", Markup(f"Data of this page: {_links()}.")))
+
+
+def _versions(versions: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def _links() -> Markup:
+    names = ("runs.csv", "curves.csv", "positions.csv", "findings.json")
+    return Markup(", ".join(tag("a", name, href=name) for name in names))
+
+
+def _count(runs: int) -> str:
+    return f"{runs} {digits.plural(runs, 'run', 'runs')}"
+
+
+def _id(row: str) -> str:
+    """The run's id out of "row 7 (run ID)"."""
+    found = re.fullmatch(r"row \d+ \(run (.+)\)", row)
+    return found[1] if found else row

@@ -1,0 +1,242 @@
+"""Figures of single kinds of study: learning rates, IsoFLOP profiles, cooldowns, shapes.
+
+Style, colours and axes are in `analysis.page.canvas`, figures of the laws in `analysis.page.plots`.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis.frontier import Allocation
+from analysis.isoflop import Profile
+from analysis.page import digits
+from analysis.page.canvas import (
+    FAINT,
+    GREY,
+    INK,
+    LABELS,
+    LOSS,
+    STYLE,
+    WIDE,
+    WRITTEN,
+    Shades,
+    log_axes,
+    log_axis,
+    log_y,
+    margins,
+    panels,
+    percent_axis,
+    size_legend,
+    some,
+)
+from analysis.page.cooldowns import Cooldowns
+from analysis.page.shapes import Shapes
+from analysis.rates.bowls import Bowl
+from analysis.rates.rate_law import RateFit
+from analysis.table import Table
+from analysis.tuning import Tuning
+
+HIGHEST = 0.12  # of ln(loss) above the lowest: what is farther up, at rates that nearly diverge, is left off the axes
+TALL = 5.2  # inches, of profiles: their bends are small beside what separates them
+
+
+def learning_rates(found: Tuning, *, shades: Shades | None = None) -> Figure:
+    """Loss against the learning rate, a panel per length, and the best rates against N with the law through them.
+
+    A curve is the bowl inside its window; a filled mark is its bottom with the interval, a cross a rate that diverged.
+    """
+    bowls = [b for b in found.bowls if np.isfinite(b.losses).any()]
+    sizes = np.array([b.params for b in bowls])
+    shades = shades or Shades(float(sizes.min()), float(sizes.max()))
+    lengths = some(np.unique([b.tokens for b in bowls]), 3).tolist()
+    with rc_context(STYLE):
+        n = len(lengths) + 1
+        figure, grid = panels(n, height=TALL if n < 4 else WIDE[1], rows=1 if n < 4 else 2)
+        for axes, D in zip(grid, lengths, strict=False):
+            _bowls(axes, [b for b in bowls if b.tokens == D], shades)
+            axes.set_title(f"D = {digits.short(D)} tokens")
+        low = min(axes.get_xlim()[0] for axes in grid[:-1])
+        high = max(axes.get_xlim()[1] for axes in grid[:-1])
+        for axes in grid[:-1]:
+            axes.set_xlim(low, high)
+            axes.set_ylabel(LOSS)
+        _best_rates(grid[-1], bowls, found.law, lengths, shades)
+        size_legend(figure, sizes, shades)
+        return figure
+
+
+def _bowls(axes: Axes, bowls: Sequence[Bowl], shades: Shades) -> None:
+    shown = []
+    for b in bowls:
+        colour = shades(b.params)
+        rate, loss = np.array(b.tried), np.array(b.losses)
+        inside = np.log(loss) < np.log(np.nanmin(loss)) + HIGHEST
+        axes.plot(rate[inside], loss[inside], "o", color=colour, ms=3.6, mew=0, alpha=0.8)
+        lost = rate[~np.isfinite(loss)]
+        axes.plot(lost, np.full(len(lost), np.nanmax(loss[inside])), "x", color=colour, ms=5, mew=1.2)
+        shown.append(loss[inside])
+        if np.isfinite(b.curvature):
+            line = np.geomspace(*b.window, 60)
+            u = np.log(line / b.best)
+            axes.plot(line, b.loss * np.exp(b.curvature * u**2 + b.skew * u**3), color=colour, lw=1.1)
+        else:
+            axes.plot(rate[inside], loss[inside], color=colour, lw=0.8, dashes=(2, 2))
+        if b.interior:
+            axes.plot([b.low, b.high], [b.loss] * 2, color=colour, lw=2.6, alpha=0.45, solid_capstyle="butt")
+        full = colour if b.interior else "white"
+        axes.plot(b.best, b.loss, "D", color=full, ms=5.5, mec=colour if not b.interior else "white", mew=1.0, zorder=5)
+    log_axes(axes, "learning_rate", [rate for b in bowls for rate in b.tried], np.concatenate(shown))
+
+
+def _best_rates(
+    axes: Axes, bowls: Sequence[Bowl], fit: RateFit | None, lengths: Sequence[float], shades: Shades
+) -> None:
+    """Best rate against N: a mark per length, a line of the law for each."""
+    N = np.array([b.params for b in bowls])
+    marks = ("o", "s", "^")
+    line = np.geomspace(N.min() / 1.4, N.max() * 1.4, 30)
+    ends = [b.best for b in bowls]
+    for k, D in enumerate(lengths):
+        apart = 1.06 ** (k - (len(lengths) - 1) / 2)  # so that bars of several lengths stand beside one another
+        for b in (b for b in bowls if b.tokens == D):
+            colour = shades(b.params)
+            if b.interior:
+                axes.plot([b.params * apart] * 2, [b.low, b.high], color=colour, lw=1.2)
+                ends += [b.low, b.high]
+            face = colour if b.interior else "white"
+            axes.plot(b.params * apart, b.best, marks[k], color=colour, mfc=face, ms=5, mew=1.0, zorder=5)
+        if fit:
+            dashes = ((), (4, 2), (1.5, 1.5))[k]
+            law = [fit.law(size, D) for size in line.tolist()]
+            axes.plot(line, law, color=INK, lw=1.0, dashes=dashes or (None, None), zorder=3)
+    handles = [
+        Line2D([], [], color=GREY, marker=marks[k], ms=4.5, lw=1.0 if fit else 0,
+               dashes=((), (4, 2), (1.5, 1.5))[k] or (None, None), label=f"D = {digits.short(D)}")
+        for k, D in enumerate(lengths)
+    ]  # fmt: skip
+    axes.legend(handles=handles, loc="lower left", handlelength=2.2)
+    log_axes(axes, "params", N, ends)
+    log_y(axes, ends, WRITTEN["learning_rate"])
+    axes.set_xlim(*margins(N, 1.5))
+    axes.set_ylabel("Best peak learning rate")
+    axes.set_title("Best rates")
+
+
+def isoflop(profiles: Sequence[Profile], found: Allocation | None, *, shades: Shades | None = None) -> Figure:
+    """Loss against N, a profile per budget with its minimum, and the best size against the budget with its line.
+
+    Args:
+        profiles: of `analysis.isoflop.profiles`.
+        found: the allocation from them; None draws the profiles alone.
+    """
+    budgets = np.array([p.flops for p in profiles])
+    shades = shades or Shades(float(budgets.min()), float(budgets.max()))
+    with rc_context(STYLE):
+        figure, grid = panels(2 if found else 1, height=TALL)
+        left, N, L = grid[0], [], []
+        for p in profiles:
+            colour = shades(p.flops)
+            size, loss = np.exp(p.x), np.exp(p.y)
+            N += size.tolist()
+            L += loss.tolist()
+            left.plot(size, loss, "o-", color=colour, ms=4, lw=0.9, mec="white", mew=0.4)
+        if found:
+            for m in found.minima:
+                if m.interior:
+                    left.plot(m.params, m.loss, "D", color=shades(m.flops), ms=6.5, mec="white", mew=1.0, zorder=5)
+            right = grid[1]
+            C = np.geomspace(budgets.min() / 1.6, budgets.max() * 1.6, 60)
+            low, high = found.params_band(C)
+            right.fill_between(C, low, high, color=INK, alpha=0.13, lw=0)
+            right.plot(C, found.params(C), color=INK, lw=1.2)
+            for p in found.points:
+                right.plot(p.flops, p.params, "D", color=shades(float(p.flops)), ms=6.5, mec="white", mew=1.0, zorder=5)
+            best = [p.params for p in found.points]
+            log_axes(right, "flops", budgets, best)
+            log_y(right, [*best, *low, *high], digits.short)
+            right.set_xlim(C[0], C[-1])
+            right.set_ylabel("Best N, parameters")
+            right.set_title("Best size at each budget")
+        log_axes(left, "params", N, L)
+        left.set_ylabel(LOSS)
+        left.set_title("Profiles at equal compute")
+        size_legend(figure, budgets, shades, title="C, FLOP", write=digits.ten)
+        return figure
+
+
+def cooldowns(found: Cooldowns, curves: Table, *, shades: Shades | None = None) -> Figure:
+    """Trunks with their branches along the tokens, and what each branch ends above a run decayed over its own length.
+
+    Args:
+        curves: losses along training of at least the branches: run, tokens, loss.
+    """
+    sizes = np.array([t.params for t in found.trunks])
+    shades = shades or Shades(float(sizes.min()), float(sizes.max()))
+    compared = bool(len(found.changes))
+    with rc_context(STYLE):
+        figure, grid = panels(2 if compared else 1, height=TALL)
+        left, shown, D = grid[0], [], []
+        for trunk in found.trunks:
+            colour = shades(trunk.params)
+            for branch in trunk.branches:
+                rows = np.flatnonzero((curves["run"] == branch.run) & np.isfinite(curves["loss"]))
+                left.plot(curves["tokens"][rows], curves["loss"][rows], color=colour, lw=1.0)
+                left.plot(branch.tokens, branch.loss, "o", color=colour, ms=5, mec="white", mew=0.6, zorder=5)
+                if np.isfinite(branch.other):
+                    left.plot(branch.tokens, branch.other, "_", color=colour, ms=11, mew=1.8, zorder=6)
+                shown += [*curves["loss"][rows], branch.loss]
+                D.append(branch.tokens)
+        first = min(D) / 8
+        near = (curves["tokens"] >= first) & np.isin(curves["run"], [b.run for t in found.trunks for b in t.branches])
+        log_axes(left, "tokens", [first, *D], curves["loss"][near])
+        left.set_xlim(first, max(D) * 1.15)
+        left.set_ylabel(LOSS)
+        left.set_title("Trunks and branches")
+        handles = [Line2D([], [], color=GREY, marker="o", ms=5, lw=1.0, label="trunk, and end of a branch")]
+        if compared:
+            handles.append(
+                Line2D([], [], color=GREY, marker="_", ms=11, mew=1.8, lw=0, label="decayed over its own length")
+            )
+            right = grid[1]
+            right.axhline(0, color=INK, lw=0.8)
+            for trunk in found.trunks:
+                x = [b.tokens for b in trunk.branches]
+                y = [100 * b.change for b in trunk.branches]
+                right.plot(x, y, "o-", color=shades(trunk.params), ms=5, lw=0.9, mec="white", mew=0.6)
+            right.set_xscale("log")
+            log_axis(right.xaxis, D)
+            right.set_xlim(*margins(D, 1.3))
+            percent_axis(right, 100 * float(np.max(np.abs(found.changes))))
+            right.set_xlabel(LABELS["tokens"])
+            right.set_title("Branch above a run decayed over its own length")
+        left.legend(handles=handles, loc="lower left")
+        size_legend(figure, sizes, shades)
+        return figure
+
+
+def shapes(found: Shapes) -> Figure:
+    """Loss above the base's in percent, a panel per ratio; what seeds alone explain is shaded."""
+    with rc_context(STYLE):
+        figure, grid = panels(len(found.panels), height=3.6, legend=False)
+        changes = [100 * c for panel in found.panels for c in panel.change]
+        for axes, panel in zip(grid, found.panels, strict=True):
+            x, y = np.array(panel.ratio), 100 * np.array(panel.change)
+            if found.degrees:
+                half = 100 * np.array([found.half(seeds) for seeds in panel.seeds])
+                axes.fill_between(x, -half, half, color=FAINT, lw=0, zorder=0, step=None)
+            axes.axhline(0, color=GREY, lw=0.8)
+            axes.plot(x, y, "o-", color=INK, ms=5, lw=1.0, mec="white", mew=0.6)
+            base = np.argmin(np.abs(y))
+            axes.plot(x[base], y[base], "D", color="white", mec=INK, mew=1.2, ms=6.5, zorder=5)
+            axes.set_xscale("log")
+            log_axis(axes.xaxis, x, digits.plain)
+            axes.set_xlim(*margins(x, 1.25))
+            percent_axis(axes, max(map(abs, changes)))
+            axes.set_ylim(min(min(changes) * 1.15, -0.15 * max(changes)), max(changes) * 1.12)
+            axes.set_xlabel(panel.what)
+        grid[0].set_title("Loss above the base shape's")
+        return figure
