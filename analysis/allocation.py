@@ -12,18 +12,18 @@ import numpy as np
 
 from analysis import frontier
 from analysis.envelope import envelope
-from analysis.estimation.rows import admitted
+from analysis.estimation.rows import admitted, mixed
 from analysis.fit import fit
 from analysis.frontier import LEVEL, Allocation
 from analysis.isoflop import SAME_BUDGET, isoflop, profiles
-from analysis.laws import law_by_name
+from analysis.laws import Gadre, law_by_name
+from analysis.planning.reach import doubt
 from analysis.table import Table
 from scaling.errors import InputError
 
 APPROACHES = ("auto", "envelope", "isoflop", "surface")
 FIT_DRAWS = 200  # refits of the surface: each is a search from several starts
 SIZES, BUDGETS, SHARE = 5, 3, 0.8  # a table is a set of IsoFLOP profiles: sizes per budget, budgets, of all its rows
-MIXED = 10  # values of a text column that divide a table into settings; more are names or remarks
 BEYOND = 10.0  # times the largest budget: farther out a line through the optima is a guess
 
 
@@ -45,7 +45,8 @@ def allocate(
         approach: "envelope" of learning curves, "isoflop" profiles, "surface" L(N, D), or "auto": the first where a run
             has several rows, the second where most runs lie on a few clear budgets, else the third.
         method: of the minima of IsoFLOP profiles, "parabola" or "akima".
-        sigma: seed noise of ln loss for IsoFLOP intervals; None reads it off the profiles.
+        sigma: seed noise of ln loss, for the intervals of an envelope or of IsoFLOP profiles; None reads it off the
+            table.
         level: of the intervals.
         budgets: FLOP at which N and D are told as well; None leaves these out.
         law: the surface, a law of params and tokens.
@@ -64,23 +65,33 @@ def allocate(
             raise InputError(f"budget {C:g}: wanted FLOP above 0, such as 1e21")
     if drop_worst < 0:
         raise InputError(f"drop_worst {drop_worst}: wanted 0 or more")
+    if sigma is not None and not 0 < sigma < 1:
+        raise InputError(f"sigma {sigma:g}: wanted the seed noise as a share of the loss, such as 0.003")
     chosen, why = suited(table) if approach == "auto" else (approach, "")
-    notes = [*([why] if why else []), *_mixed(table)]
+    notes = [*([why] if why else []), *mixed(table)]
     if chosen == "envelope":
         if drop_worst:
             raise InputError(f"drop_worst {drop_worst}: of runs, not of learning curves; leave it out")
-        found = envelope(table, level=level)
+        found = envelope(table, sigma=sigma, level=level)
     elif chosen == "isoflop":
         if drop_worst:
             notes.append(f"left out: the {drop_worst} largest losses (drop_worst)")
         rows = _without_worst(frontier.finished(table), drop_worst)
         found = isoflop(rows, method=method, sigma=sigma, level=level)
     else:
+        if sigma is not None:
+            raise InputError(
+                f"sigma {sigma:g}: of an envelope or of IsoFLOP profiles; a surface refits resampled runs, leave it out"
+            )
         found = _surface(table, law, level, drop_worst)
-    last = max(p.flops for p in found.points)
+    first, last = min(p.flops for p in found.points), max(p.flops for p in found.points)
     if asked and max(asked) > BEYOND * last:
         notes.append(f"{max(asked):.3g} FLOP is {max(asked) / last:.3g} times the largest compute here: a guess")
-    return replace(found, budgets=asked, warnings=(*notes, *found.warnings))
+    if asked and min(asked) * BEYOND < first:
+        notes.append(
+            f"{min(asked):.3g} FLOP is {first / min(asked):.3g} times below the smallest compute here: a guess"
+        )
+    return replace(found, budgets=asked, warnings=tuple(dict.fromkeys([*notes, *found.warnings])))
 
 
 def suited(table: Table) -> tuple[str, str]:
@@ -104,17 +115,6 @@ def _without_worst(table: Table, k: int) -> Table:
     return table.where(keep, f"among the {k} largest losses (drop_worst)")
 
 
-def _mixed(table: Table) -> list[str]:
-    """A note where rows differ in a text: another data set or recipe has another law."""
-    several = []
-    for name, values in table.items():
-        if values.dtype.kind == "U" and name not in ("run", "status"):
-            there = len(set(values) - {""})
-            if 1 < there <= MIXED:
-                several.append(f"{there} values of {name}")
-    return [f"the rows mix {', '.join(several)}: choose one of each with --where"] if several else []
-
-
 def _surface(table: Table, law: str, level: float, drop_worst: int) -> Allocation:
     kind = law_by_name(law)
     if kind.inputs != ("params", "tokens"):
@@ -122,10 +122,17 @@ def _surface(table: Table, law: str, level: float, drop_worst: int) -> Allocatio
     rows = _without_worst(admitted(kind, table), drop_worst)
     found = fit(kind, rows, bootstrap=FIT_DRAWS, level=level)
     (C,) = rows.positive("flops")
-    made = frontier.surface(
-        found.law, np.geomspace(C.min(), C.max(), 9), drawn=[kind(*draw) for draw in found.draws], level=level
-    )
+    doubted = doubt(found)
+    drawn = [] if doubted else [kind(*draw) for draw in found.draws]
+    made = frontier.surface(found.law, np.geomspace(C.min(), C.max(), 9), drawn=drawn, level=level)
     notes = [f"left out: {len(e.rows)} rows, {e.reason}" for e in found.excluded]
-    if found.status != "converged":
-        notes.append(f"the surface is doubtful, {found.status}: {found.why}")
-    return replace(made, method=f"surface, {law}", warnings=(*made.warnings, *notes, *found.notes))
+    if isinstance(found.law, Gadre):
+        notes.append(
+            "gadre's form alone makes the exponent 0.5, whatever the runs say: its N^eta and D^eta share one eta"
+        )
+    return replace(
+        made,
+        method=f"surface, {law}",
+        doubts=(doubted, "no intervals are given: other sizes may fit these runs as well") if doubted else (),
+        warnings=(*made.warnings, *notes, *found.notes),
+    )

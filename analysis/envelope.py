@@ -3,6 +3,8 @@
 Losses in nats per token, C in FLOP, N in parameters as the table counts them, D in tokens.
 """
 
+import dataclasses
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,15 +15,70 @@ from analysis.frontier import (
     Allocation,
     Array,
     Optimum,
+    Surface,
     allocation,
-    few_draws,
+    enough_draws,
     learning_curves,
+    optimum,
     power_laws,
 )
+from analysis.page.checks import settings
 from analysis.table import Table
 from scaling.errors import InputError
 
 LAST_PART = 0.85  # of a run: Hoffmann et al. (2022) find all envelope points of matched cosines beyond it
+
+
+@dataclasses.dataclass(frozen=True)
+class Curves:
+    """Learning curves on common budgets, a row per configuration: the mean of ln loss over its seeds.
+
+    Attributes:
+        C: budgets in FLOP, rising.
+        ln_loss: (configuration, budget), infinite where one of its runs was not measured on both sides of the budget.
+        N, end, per_token: parameters, largest C and FLOP per token of each configuration.
+        seeds: runs of each configuration.
+        sigma, degrees: standard deviation of ln loss between seeds, pooled, and what it rests on; nan and 0 where every
+            configuration was run once.
+    """
+
+    C: Array
+    ln_loss: Array
+    N: Array
+    end: Array
+    per_token: Array
+    seeds: NDArray[np.int64]
+    sigma: float
+    degrees: int
+
+    def through(self, ln_loss: Array) -> tuple[Array, Array, Array, Array, float]:
+        """C, N, D, ln loss of each size on the envelope of these losses, and the share of budgets at which the run that
+        wins is not yet near its end.
+
+        A size stands in the middle, in ln C, of the budgets that it wins. A line through all the budgets of k equal
+        steps would be flatter by 1 / k^2: they are a staircase.
+        """
+        best = np.argmin(ln_loss, axis=0)  # budget
+        low = ln_loss[best, np.arange(len(self.C))]
+        kept = np.isfinite(low) & (self.N[best] > self.N.min()) & (self.N[best] < self.N.max())
+        won, C = best[kept], self.C[kept]
+        N, size = np.unique(self.N[won], return_inverse=True)
+        budgets = np.bincount(size)
+
+        def middle(x: Array) -> Array:
+            return np.bincount(size, x) / budgets
+
+        early = float(np.mean(C < LAST_PART * self.end[won])) if len(C) else 0.0
+        return np.exp(middle(np.log(C))), N, np.exp(middle(np.log(C / self.per_token[won]))), middle(low[kept]), early
+
+
+def _uncrossed(curves: Curves) -> tuple[int, int]:
+    """Changes of the size that wins at which one of the two curves begins or ends, and all changes."""
+    best = np.argmin(curves.ln_loss, axis=0)
+    at = np.flatnonzero(np.diff(curves.N[best]))
+    old, new = best[at], best[at + 1]
+    met = np.isfinite(curves.ln_loss[[old, old, new, new], [at, at + 1, at, at + 1]]).all(axis=0)
+    return int((~met).sum()), len(at)
 
 
 def envelope(
@@ -29,73 +86,67 @@ def envelope(
     *,
     compute: str = "flops",
     n_budgets: int = 1500,
+    sigma: float | None = None,
     draws: int = DRAWS,
     seed: int = 0,
     level: float = LEVEL,
 ) -> Allocation:
-    """At each of `n_budgets` budgets, the run whose learning curve is lowest there; a line through their sizes.
+    """At each of `n_budgets` budgets, the size whose learning curve is lowest there; a line through these sizes.
 
-    Budgets won by the smallest or the largest size of the table are left out: nobody tried a smaller or a larger one
-    there. So are rows without a loss, and those that repeat their data. The interval resamples runs and repeats
-    everything.
+    Runs that differ in their seed alone are one curve, the mean of their ln loss: the luckiest of several seeds is no
+    measure of a size. Budgets won by the smallest or the largest size of the table are left out: nobody tried a smaller
+    or a larger one there. So are rows without a loss, and those that repeat their data. The interval moves each curve
+    up or down by the seed noise and repeats everything. It knows nothing of what the method itself is off by: a curve
+    in the middle of its decay stands too high, which is warned about; uneven sizes: see `grid_bias`.
 
     Args:
         table: one row per (run, step), as the curves of a study: columns run, params, flops (spent so far) and loss;
             status, epochs (so far) and schedule, where known.
         compute: "flops", or "flops_min" for Kaplan's C_min (`analysis.batch_size.with_minima`), whose tokens are those
             of batches far below B_crit.
-        draws, seed: of the runs; the draws are the same for the same seed.
+        sigma: standard deviation of ln loss between seeds; None takes what runs show that differ in their seed alone.
+            Without such runs there is no interval.
+        draws, seed: of the noise; the draws are the same for the same seed.
         level: of the intervals.
 
     Raises:
         InputError: a column is missing or not positive, or fewer than two sizes remain on the envelope.
     """
     table = learning_curves(table)
-    params, flops, loss = table.positive("params", compute, "loss")
-    run = np.unique(table["run"], return_inverse=True)[1]
-    C = np.geomspace(flops.min(), flops.max(), n_budgets)
-    n_runs = run.max() + 1
-    N = np.empty(n_runs)
-    end = np.empty(n_runs)
-    per_token = np.empty(n_runs)  # FLOP
-    curves = np.full((n_runs, n_budgets), np.inf)  # run budget
-    for r in range(n_runs):
-        rows = np.flatnonzero(run == r)
-        rows = rows[np.argsort(flops[rows])]
-        N[r], end[r] = params[rows[0]], flops[rows[-1]]
-        # The compute of a table may count more than 6 N per token; C_min has no tokens but those of 6 N D.
-        counted = compute == "flops" and table.has("tokens")
-        per_token[r] = np.median(flops[rows] / table["tokens"][rows]) if counted else FLOP_PER_PARAM_TOKEN * N[r]
-        inside = (flops[rows[0]] <= C) & (end[r] >= C)
-        curves[r, inside] = np.interp(np.log(C[inside]), np.log(flops[rows]), np.log(loss[rows]))
-    if len(set(N)) < 3:
+    curves = _on_common_budgets(table, compute, n_budgets)
+    if len(set(curves.N)) < 3:
         raise InputError(
-            f"{len(set(N))} model sizes: the envelope needs at least 3, so that one lies between two others"
+            f"{len(set(curves.N))} model sizes: the envelope needs at least 3, so that one lies between two others"
         )
-
-    def through(chosen: NDArray[np.intp]) -> tuple[Array, Array, Array, Array, Array]:
-        """C, N, D, ln loss and the share of the run that is over, along the envelope of the chosen runs."""
-        best = chosen[np.argmin(curves[chosen], axis=0)]  # budget
-        low = curves[best, np.arange(n_budgets)]
-        kept = np.isfinite(low) & (N[best] > N[chosen].min()) & (N[best] < N[chosen].max())
-        won = best[kept]
-        return C[kept], N[won], C[kept] / per_token[won], low[kept], C[kept] / end[won]
-
-    C_env, N_env, D_env, ln_L, share = through(np.arange(n_runs))
-    if len(set(N_env)) < 2:
+    C_env, N_env, D_env, ln_L, early = curves.through(curves.ln_loss)
+    if len(N_env) < 2:
         raise InputError(
-            f"{len(set(N_env))} sizes lie on the envelope between the smallest and the largest one, wanted 2: add sizes"
+            f"{len(N_env)} sizes lie on the envelope between the smallest and the largest one, wanted 2: add sizes"
         )
     C_1 = float(np.exp(np.log(C_env).mean()))
-    rng = np.random.default_rng(seed)
-    redrawn = []
-    for _ in range(draws):
-        C_d, N_d, D_d, *_ = through(np.unique(rng.integers(n_runs, size=n_runs)))
-        if len(set(N_d)) >= 2:
-            redrawn.append(power_laws(C_d, N_d, D_d, C_1))
     warnings = [f"{len(e.rows)} rows left out: {e.reason}" for e in table.excluded]
-    warnings += [*few_draws(redrawn, draws, "two sizes between the smallest and the largest on the envelope")]
-    early = float(np.mean(share < LAST_PART))
+    redrawn = []
+    uncrossed, changes = _uncrossed(curves)
+    if uncrossed:
+        warnings.append(
+            f"{uncrossed} of {changes} times the best size changes where a curve begins or ends, not where two cross: "
+            "sizes closer together, earlier evaluations or longer runs would tell"
+        )
+    if 2 * uncrossed > changes:
+        warnings.append("no intervals: noise hardly moves where curves begin and end")
+    elif sigma is None and not curves.degrees:
+        warnings.append("no intervals: no seed noise given, and no runs that differ in their seed alone show it")
+    else:
+        rng = np.random.default_rng(seed)
+        for _ in range(draws):
+            # A spread that few runs showed is itself unsure: Student's, not Gauss's.
+            scale = sigma or curves.sigma * np.sqrt(curves.degrees / rng.chisquare(curves.degrees))
+            moved = scale / np.sqrt(curves.seeds) * rng.standard_normal(len(curves.N))
+            C_d, N_d, D_d, *_ = curves.through(curves.ln_loss + moved[:, None])
+            if len(N_d) >= 2:
+                redrawn.append(power_laws(C_d, N_d, D_d, C_1))
+        redrawn, few = enough_draws(redrawn, draws, "two sizes between the smallest and the largest on the envelope")
+        warnings += few
     constant = "schedule" in table and set(table["schedule"]) <= {"constant", "const"}
     if early > 0.1 and not constant:
         warnings.append(
@@ -104,3 +155,63 @@ def envelope(
         )
     points = tuple(Optimum(*p) for p in zip(C_env, N_env, D_env, np.exp(ln_L), strict=True))
     return allocation("envelope", C_1, points, (), redrawn, warnings, level)
+
+
+def grid_bias(table: Table, surface: Surface) -> tuple[float, float]:
+    """What the envelope makes of a known surface on this table's curves, without noise: (exponent a found, exponent a
+    of the surface).
+
+    Args:
+        surface: L(N, D), say a fitted law.
+    """
+    params, flops = table.positive("params", "flops")
+    clean = {name: table[name] for name in ("run", "status", "epochs") if name in table}
+    loss = surface(params, flops / (FLOP_PER_PARAM_TOKEN * params))
+    found = envelope(Table.from_columns({**clean, "params": params, "flops": flops, "loss": loss}), draws=0)
+    C = np.array([p.flops for p in found.points])
+    return found.a, float(np.polyfit(np.log(C), np.log(optimum(surface, C).params), 1)[0])
+
+
+def _on_common_budgets(table: Table, compute: str, n_budgets: int) -> Curves:
+    params, flops, loss = table.positive("params", compute, "loss")
+    run = np.unique(table["run"], return_inverse=True)[1]
+    C = np.geomspace(flops.min(), flops.max(), n_budgets)
+    n_runs = run.max() + 1
+    last = np.empty(n_runs, int)  # row of each run's end
+    per_token = np.empty(n_runs)  # FLOP
+    ln_loss = np.full((n_runs, n_budgets), np.inf)  # run budget
+    for r in range(n_runs):
+        rows = np.flatnonzero(run == r)
+        rows = rows[np.argsort(flops[rows])]
+        last[r] = rows[-1]
+        # The compute of a table may count more than 6 N per token; C_min has no tokens but those of 6 N D.
+        counted = compute == "flops" and table.has("tokens")
+        per_token[r] = (
+            np.median(flops[rows] / table["tokens"][rows]) if counted else FLOP_PER_PARAM_TOKEN * params[rows[0]]
+        )
+        inside = (flops[rows[0]] <= C) & (flops[rows[-1]] >= C)
+        ln_loss[r, inside] = np.interp(np.log(C[inside]), np.log(flops[rows]), np.log(loss[rows]))
+    # Seeds end with the same compute, which their least compute C_min need not be.
+    of = settings(table, "learning_rate", "flops" if "flops" in table else compute)[last]
+    of = np.unique(of, return_inverse=True)[1]  # run -> configuration
+    cells = np.arange(of.max() + 1)
+    first = np.array([np.flatnonzero(of == c)[0] for c in cells])
+    squares, degrees = 0.0, 0
+    means = np.empty((len(cells), n_budgets))
+    for c in cells:
+        mine = ln_loss[of == c]
+        means[c] = mine.mean(axis=0)
+        common = np.isfinite(means[c])
+        if len(mine) > 1 and common.any():
+            squares += (len(mine) - 1) * float(mine[:, common].var(axis=0, ddof=1).mean())
+            degrees += len(mine) - 1
+    return Curves(
+        C=C,
+        ln_loss=means,
+        N=params[last][first],
+        end=flops[last][first],
+        per_token=per_token[first],
+        seeds=np.bincount(of),
+        sigma=float(np.sqrt(squares / degrees)) if degrees else np.nan,
+        degrees=degrees,
+    )

@@ -1,8 +1,8 @@
 """Estimation: a law and a table of runs to a `Fit`, one engine for every law.
 
 Residuals are taken in the logarithm of the loss, weighed by Huber's function, and summed; many starts go down at once
-in float64 with exact gradients (`analysis.estimation.solver`, `analysis.estimation.descent`). A useless fit raises `FitError`, a doubtful one
-says why (`analysis.estimation.doubts`).
+in float64 with exact gradients (`analysis.estimation.solver`, `analysis.estimation.descent`). A useless fit raises
+`FitError`, a doubtful one says why (`analysis.estimation.doubts`).
 """
 
 import math
@@ -95,7 +95,8 @@ def fit(
     percentile = _named(law, *intervals.percentile(draws, level)) if len(draws) else {}
     with_rows = _left_in(law, objective, rows, spread_out, best, free)
     if sigma > doubts.NOISELESS:
-        notes += doubts.weakly_identified(law, best, free, named, percentile, level)
+        if kind != intervals.NONE:
+            notes += doubts.weakly_identified(law, best, free, named, percentile, level)
         notes += doubts.check_rules(with_rows, named, estimate)
         notes += doubts.check_floor(problem, best, spread_out, free)
     return Fit(
@@ -147,8 +148,9 @@ def _check_arguments(
         raise InputError(f"loss {objective.kind!r}; wanted huber, squared or asymmetric")
     if not objective.delta > 0 or not objective.asymmetry > 0:
         raise InputError(f"delta {objective.delta:g}, asymmetry {objective.asymmetry:g}; wanted numbers above 0")
-    if drop_worst < 0 or bootstrap < 0:
-        raise InputError(f"drop_worst {drop_worst}, bootstrap {bootstrap}; wanted 0 or more")
+    for name, count in (("drop_worst", drop_worst), ("bootstrap", bootstrap)):
+        if count < 0:
+            raise InputError(f"{name} {count}; wanted 0 or more")
     if not 0 < level < 1:
         raise InputError(f"level {level}; wanted a share between 0 and 1, such as 0.95")
 
@@ -160,7 +162,7 @@ def _estimate(
     best = descend(problem, theta0, free, clusters)
     # A profile walks far from the optimum; where it finds a lower objective, the descent starts again from there.
     for _ in range(3):
-        if best.sigma(problem) < doubts.NOISELESS:
+        if best.sigma(problem) < doubts.NOISELESS or best.spread.flat[0]:
             break
         at, value = best.theta[None], np.array([best.value])
         low, high, lowest = intervals.profile(problem, at, value, best.spread, free, level)
@@ -168,6 +170,10 @@ def _estimate(
             fixed = best.theta
             return best, np.where(free, low[0], fixed), np.where(free, high[0], fixed), "profile likelihood"
         best = descend(problem, np.vstack([lowest[:, :-1], theta0]), free, clusters)
+    if best.spread.flat[0]:
+        # A profile would follow one valley of many that lead off from here, and call its walls the ends.
+        half = np.where(free, np.inf, 0.0)
+        return best, best.theta - half, best.theta + half, intervals.NONE
     error = np.sqrt(np.diagonal(best.spread.covariance[0]))
     half = np.where(free, intervals.t_quantile(level, best.spread.degrees)[0] * error, 0.0)
     return best, best.theta - half, best.theta + half, "linearised"
@@ -216,7 +222,9 @@ def _named(law: type[Law], low: Array, high: Array) -> dict[str, Interval]:
 
 
 def _residuals(problem: Problem, best: Optimum, table: Table, sigma: float) -> Residuals:
-    r = solver.predict(problem.law, best.theta, problem.x, problem.objective.log) - problem.y[0]
+    r = problem.y[0] - solver.predict(problem.law, best.theta, problem.x, problem.objective.log)
+    if problem.objective.log:
+        r = np.expm1(r)
     worst = np.argsort(-np.abs(r), kind="stable")[:3]
     return Residuals(math.sqrt(float(np.mean(r**2))), sigma, tuple((table.label(int(i)), float(r[i])) for i in worst))
 
@@ -238,6 +246,6 @@ def _held_out(law: Law, rows: Rows) -> HeldOut | None:
     if rows.held is None:
         return None
     predicted = np.asarray(law(*rows.held.positive(*law.inputs)))
-    r = np.log(predicted / rows.held.positive(rows.target)[0])
+    r = rows.held.positive(rows.target)[0] / predicted - 1
     labels = tuple(rows.held.label(i) for i in range(len(rows.held)))
     return HeldOut(rows.rule, labels, float(r.mean()), math.sqrt(float(np.mean(r**2))), float(np.max(np.abs(r))))

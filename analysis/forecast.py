@@ -143,9 +143,29 @@ def score(path: str | Path, measured: float) -> Score:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
         for low, high in (("low", "high"), ("law_low", "law_high")):
             found |= {low: found[low] or 0.0, high: math.inf if found[high] is None else found[high]}
-        found["warnings"] = tuple(found["warnings"])
+        found["warnings"] = tuple(map(str, found["warnings"]))
+        found["inputs"] = {name: float(value) for name, value in found["inputs"].items()}
+        found |= {name: float(found[name]) for name in ("value", "low", "high", "law_low", "law_high", "level")}
+        for name in ("made", "law", "target"):
+            if not isinstance(found[name], str):
+                raise TypeError(f"{name} is {found[name]!r}, no text")
+        for name in ("value", "level", *found["inputs"]):
+            value = found[name] if name in found else found["inputs"][name]
+            if not (math.isfinite(value) and value > 0):
+                raise ValueError(f"{name} is {value:g}, no number above 0")
         return Score(Forecast(**found), float(measured))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; wanted a forecast that --store wrote") from error
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not a forecast ({error}); wanted a file that --store wrote") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"{path}: not a forecast ({str(error).splitlines()[0]}); wanted a file that --store wrote"
+        ) from error
+
+
+def is_one(path: str | Path) -> bool:
+    """Whether a file looks like a stored forecast, and not like the fit that one is made by."""
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and {"made", "fit", "inputs"} <= found.keys()

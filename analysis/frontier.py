@@ -27,6 +27,7 @@ LEVEL = 0.95
 
 Array = NDArray[np.float64]
 Surface = Callable[[Array, Array], Array]
+Line = tuple[float, float, float, float]  # ln N_1, a, ln D_1, b
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +74,8 @@ class Allocation:
 
     C_1 is the geometric middle of the budgets. `draws`: (n_draws, 4), rows (ln N_1, a, ln D_1, b) of the whole chain
     made again; no rows when no interval was asked for. Each interval is the percentile interval of the draws, at
-    `level`. `budgets` are those that `text` and `to_dict` tell N and D of.
+    `level`. `budgets` are those that `text` and `to_dict` tell N and D of. `doubts` say why not to trust any of
+    it, `warnings` what else to know.
     """
 
     method: str
@@ -88,6 +90,7 @@ class Allocation:
     warnings: tuple[str, ...]
     level: float = LEVEL
     budgets: tuple[float, ...] = ()
+    doubts: tuple[str, ...] = ()
 
     @property
     def a_interval(self) -> tuple[float, float]:
@@ -129,6 +132,7 @@ class Allocation:
 
         C = [p.flops for p in self.points]
         lines = [
+            *(f"Warning: {doubt}" for doubt in self.doubts),
             f"{self.method}: {len(self.points)} points from {min(C):.3g} to {max(C):.3g} FLOP",
             f"  best N = {self.N_1:.3g} (C / {self.C_1:.3g} FLOP) ^ {self.a:.3f}{between(self.a_interval, '.3f')}",
             f"  best D = {self.D_1:.3g} (C / {self.C_1:.3g} FLOP) ^ {self.b:.3f}{between(self.b_interval, '.3f')}",
@@ -170,6 +174,7 @@ class Allocation:
             "points": [{name: float(value) for name, value in dataclasses.asdict(p).items()} for p in self.points],
             "minima": [{name: _plain(value) for name, value in dataclasses.asdict(m).items()} for m in self.minima],
             "n_draws": len(self.draws),
+            "warnings": list(self.doubts),
             "notes": list(self.warnings),
         }
 
@@ -326,20 +331,29 @@ def surface(law: Surface, C: ArrayLike, *, drawn: Sequence[Surface] = (), level:
             continue
         if np.all(np.isfinite(o.params)):
             redrawn.append(power_laws(C, o.params, o.tokens, C_1))
+    redrawn, few = enough_draws(redrawn, len(drawn), "an optimum")
     points = tuple(Optimum(*p) for p in zip(found.flops, found.params, found.tokens, found.loss, strict=True))
-    return allocation("surface", C_1, points, (), redrawn, few_draws(redrawn, len(drawn), "an optimum"), level)
+    return allocation("surface", C_1, points, (), redrawn, few, level)
 
 
-def power_laws(C: Array, N: Array, D: Array, C_1: float) -> tuple[float, float, float, float]:
+def power_laws(C: Array, N: Array, D: Array, C_1: float) -> Line:
     """(ln N_1, a, ln D_1, b) by least squares of ln N and ln D over ln (C / C_1)."""
     x = np.log(C / C_1)
     (a, b), (ln_N, ln_D) = np.polyfit(x, np.log(np.stack([N, D], axis=1)), 1)
     return float(ln_N), float(a), float(ln_D), float(b)
 
 
-def few_draws(redrawn: Sequence[object], draws: int, what: str) -> list[str]:
+def enough_draws(redrawn: Sequence[Line], draws: int, what: str) -> tuple[Sequence[Line], list[str]]:
+    """The draws that had what a line needs, and a warning where some had not; none where that were fewer than half.
+
+    What is left of a chain that mostly fails says nothing of how far its result scatters.
+    """
     lost = draws - len(redrawn)
-    return [f"{lost} of {draws} draws had not {what}: the interval is too narrow"] if lost > 0.05 * draws else []
+    if 2 * lost > draws:
+        return [], [f"no intervals: {lost} of {draws} draws had not {what}"]
+    return redrawn, [
+        f"{lost} of {draws} draws had not {what}: the interval is too narrow"
+    ] if lost > 0.05 * draws else []
 
 
 def allocation(
@@ -347,7 +361,7 @@ def allocation(
     C_1: float,
     points: tuple[Optimum, ...],
     minima: tuple[Minimum, ...],
-    redrawn: Sequence[tuple[float, float, float, float]],
+    redrawn: Sequence[Line],
     warnings: Sequence[str],
     level: float,
 ) -> Allocation:

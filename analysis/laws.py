@@ -322,8 +322,8 @@ class Chinchilla(Law):
 class Muennighoff(Law):
     """Chinchilla's law with the effective data and parameters of repeated epochs.
 
-    D' = U + U R_D (1 - exp(-r_D / R_D)), r_D = D / U - 1, for U unique tokens; N' alike from U_N = min(N, N_opt(U)),
-    N_opt(U) the compute-optimal size for U tokens under the same constants.
+    D' = U + U R_D (1 - exp(-r_D / R_D)), r_D = D / U - 1, for U unique tokens seen, at most D of those available; N'
+    alike from U_N = min(N, N_opt(U)), N_opt(U) the compute-optimal size for U tokens under the same constants.
     """
 
     E: Scalar = floor()
@@ -341,10 +341,11 @@ class Muennighoff(Law):
 
     def __call__(self, N: Values, D: Values, U: Values) -> Values:
         xp = namespace(self.E, self.A, self.B, self.alpha, self.beta, self.R_D, self.R_N, N, D, U)
+        U = xp.minimum(U, D)  # tokens that were never seen teach nothing
         # N_opt = G (C / 6) ** a and D_opt = (C / 6) ** b / G, so the size for U tokens is G (U G) ** (a / b).
         G = power(self.alpha * self.A / (self.beta * self.B), 1 / (self.alpha + self.beta))
         U_N = xp.minimum(N, G * power(U * G, self.beta / self.alpha))
-        D_eff = U * (1 + self.R_D * -xp.expm1(-xp.maximum(D / U - 1, 0.0) / self.R_D))
+        D_eff = U * (1 + self.R_D * -xp.expm1(-(D / U - 1) / self.R_D))
         N_eff = U_N * (1 + self.R_N * -xp.expm1(-xp.maximum(N / U_N - 1, 0.0) / self.R_N))
         return self.E + self.A * power(N_eff, -self.alpha) + self.B * power(D_eff, -self.beta)
 

@@ -26,6 +26,7 @@ from analysis.planning.rungs import Rung, rungs
 from scaling.errors import InputError
 
 PRICED = (0.5, 2.0)  # times the best size
+EPOCHS = 100.0  # more repetition than that is called a guess
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,13 +159,21 @@ def plan(
     surface = way.law if isinstance(way, SurfaceRoute) else None
     served = with_inference(surface, L, inference_tokens) if surface and inference_tokens is not None else None
     given = way.given(params, C) if params is not None else None
-    for what, run in (("served", served), ("given N", given)):
+    repeated = (
+        with_unique_tokens(law, C, unique_tokens)
+        if unique_tokens is not None and isinstance(law, Chinchilla | Muennighoff)
+        else None
+    )
+    for what, run in (("served", served), ("given N", given), ("repeated", repeated and repeated.best)):
         if run:
-            notes += [f"{what}: {told}" for told in beyond(fit, {"params": run.params, "tokens": run.tokens})]
+            outside = beyond(fit, {"params": float(run.params), "tokens": float(run.tokens)})
+            notes += [f"{what}: {told}" for told in outside]
+    if repeated and repeated.epochs > EPOCHS:
+        notes.append(f"repeated: {repeated.epochs:.3g} epochs are over {EPOCHS:g}, so far out the law is a guess")
     batch = next(iter(batches.values()))
-    learning_rates = published_learning_rates(N, D, C)
+    body = N - embedding_rows * shape.d_model if shape else N  # laws of rates count no embeddings
+    learning_rates = published_learning_rates(body, D, C)
     if rates:
-        body = N - embedding_rows * shape.d_model if shape else N  # the sweep's N counts no embeddings
         outside, guess = rates.beyond(body, D, batch)
         own = {"your sweep": rates.law(body, D, batch)}
         learning_rates = learning_rates | own if guess else own | learning_rates
@@ -188,9 +197,7 @@ def plan(
         price=dict(zip(PRICED, map(float, way.excess(C, PRICED)), strict=True)),
         rivals=rivals(C, way),
         served=served,
-        repeated=with_unique_tokens(law, C, unique_tokens)
-        if unique_tokens is not None and isinstance(law, Chinchilla | Muennighoff)
-        else None,
+        repeated=repeated,
         overtrained=given,
         inputs=inputs,
         warnings=tuple(warnings),

@@ -40,6 +40,7 @@ class Table:
     source: str = "table"
     notes: tuple[str, ...] = ()
     excluded: tuple[Excluded, ...] = ()
+    derived: frozenset[str] = frozenset()  # columns that the source lacks and that followed from others
 
     @classmethod
     def from_rows(cls, rows: Iterable[Mapping[str, Any]], source: str = "table") -> "Table":
@@ -64,7 +65,8 @@ class Table:
                 raise InputError(f"{source}: column {name} has {length} rows and another {n}; give each run a value")
         parsed = {name: column(name, values, source) for name, values in columns.items()}
         whole, notes = units.completed(parsed, source)
-        return _without_copies(cls(whole, np.arange(1, n + 1), source, notes))
+        derived = frozenset(whole) - frozenset(parsed)
+        return _without_copies(cls(whole, np.arange(1, n + 1), source, notes, derived=derived))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -174,7 +176,8 @@ class Table:
         pyarrow.parquet.write_table(pyarrow.table(arrays), path)
 
     def _missing(self, name: str) -> str:
-        names = [column for column in self.columns if not column.startswith("_")]  # those are a fit's own
+        # Names that a person can give: not a fit's own columns, and not those that were worked out here.
+        names = [column for column in self.columns if not column.startswith("_") and column not in self.derived]
         near = nearest(name, names)
         example, hint = (near, f", nearest is {near!r}") if near else ("NAME", "")
         return (

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from analysis import admission
 from analysis.jsonable import jsonable
 from analysis.page import digits
 from analysis.page.checks import settings
@@ -35,6 +36,7 @@ from analysis.rates.rate_law import RateFit
 from analysis.table import Table
 from scaling.errors import InputError
 
+NAMED = 3  # runs or statuses that a warning names
 WRONG = (0.5, 1.0, 2.0)  # times the rule's rate: where the cost of being wrong is shown
 
 
@@ -57,6 +59,7 @@ class Tuning:
         law: None where the bowls identify none; `why` says it.
         batches: bowls over the batch, each of the losses at the best rates.
         mixed: sizes, lengths and batches at which runs of one rate differ in more than their seed.
+        notes: what was wrong with rows of the table.
     """
 
     bowls: tuple[Bowl, ...]
@@ -66,6 +69,7 @@ class Tuning:
     why: str
     batches: tuple[Bowl, ...] = ()
     mixed: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def edges(self) -> tuple[Bowl, ...]:
@@ -93,6 +97,7 @@ class Tuning:
         return -math.log(a.loss / b.loss) / math.log(a.tokens / b.tokens)
 
     def warnings(self) -> Iterator[str]:
+        yield from self.notes
         if self.mixed:
             yield (
                 f"runs of one size, length, batch and rate differ in more than their seed at {self.mixed} "
@@ -177,14 +182,15 @@ def tune(table: Table, *, sigma: float | None = None) -> Tuning:
             about the bowls.
 
     Raises:
-        InputError: a column is missing, or nowhere were three rates tried.
+        InputError: a column is missing, a loss is no number above 0, or nowhere were three rates tried.
     """
     if sigma is not None and not 0 < sigma < 1:
         raise InputError(f"sigma={sigma:g}: wanted the seed noise as a share of the loss, such as 0.003")
-    table = _ended(table)
+    unknown = set(table["status"]) - {"done", "diverged", "running"} if table.has("status") else set()
+    whole, table = len(table), _ended(table)
     params, tokens, rate = table.positive("params", "tokens", "learning_rate")
     batch = table["batch_tokens"] if table.has("batch_tokens") else np.full(len(table), np.nan)
-    loss = _losses(table)
+    loss, lost = _losses(table)
     cell = settings(table)
     drafts, mixed = [], 0
     for N, D, B in dict.fromkeys(zip(params, tokens, np.nan_to_num(batch), strict=True)):
@@ -201,7 +207,15 @@ def tune(table: Table, *, sigma: float | None = None) -> Tuning:
     noise = common_noise([d for *_, d in drafts], sigma)
     bowls = tuple(bottom(N, D, B, draft, noise) for N, D, B, draft in drafts)
     law, why = rate_law.through(bowls)
-    return Tuning(bowls, noise.sigma, noise.degrees, law, why, tuple(_batches(bowls, noise)), mixed)
+    notes = []
+    if lost:
+        runs = digits.plural(len(lost), "run has", "runs have")
+        notes.append(f"{len(lost)} {runs} no loss, taken as diverged: {', '.join(lost[:NAMED])}")
+    if unknown:
+        statuses = ", ".join(sorted(unknown)[:NAMED]) or "nothing"
+        rows = digits.plural(whole - len(table), "row", "rows")
+        notes.append(f"{whole - len(table)} {rows} left out whose status is not done or diverged ({statuses})")
+    return Tuning(bowls, noise.sigma, noise.degrees, law, why, tuple(_batches(bowls, noise)), mixed, tuple(notes))
 
 
 def _batches(bowls: Sequence[Bowl], noise: Noise) -> Iterator[Bowl]:
@@ -217,13 +231,34 @@ def _batches(bowls: Sequence[Bowl], noise: Noise) -> Iterator[Bowl]:
 
 
 def _ended(table: Table) -> Table:
-    return table.where(table["status"] != "running", "not finished yet") if "status" in table else table
+    """The runs that ended, those that diverged with them: such a run bounds the rates that are worth trying.
+
+    Raises:
+        InputError: no run ended.
+    """
+    if not table.has("status"):
+        return table
+    ended = table["status"] == "diverged"
+    if ended.all():
+        return table
+    rule = admission.finished(table.where(~ended, "diverged"))
+    ended[~ended] = rule.keep
+    if not ended.any():
+        raise InputError(f"{table.source}: no run ended ({rule.reason})")
+    return table.where(ended, rule.reason)
 
 
-def _losses(table: Table) -> Array:
-    """NaN where a run diverged or has none."""
-    loss = np.where(table["loss"] > 0, table["loss"], np.nan)
-    return np.where(table["status"] == "diverged", np.nan, loss) if "status" in table else loss
+def _losses(table: Table) -> tuple[Array, list[str]]:
+    """Losses, NaN where a run diverged, and which runs have none though nothing says that they diverged.
+
+    Raises:
+        InputError: another loss is no number above 0.
+    """
+    loss = table["loss"]
+    diverged = table["status"] == "diverged" if "status" in table else np.zeros(len(table), bool)
+    lost = np.isnan(loss) & ~diverged
+    table.where(~(diverged | lost), "diverged").positive("loss")
+    return np.where(diverged, np.nan, loss), [table.label(int(i)) for i in np.flatnonzero(lost)]
 
 
 def _places(bowls: Sequence[Bowl]) -> str:

@@ -2,19 +2,23 @@
 
     scaling compile configs/pod.py --set size=175b --topology v5p:4x8x8
 
-Shapes of Kaplan et al. (2020) up to 1.5e9 parameters, of Brown et al. (2020) table 2.1 above. Adafactor above 1e9
-parameters, as Kaplan et al. section 2.2 has it. The vocabulary of 50,257 is filled up to a multiple of 128.
+Shapes of Kaplan et al. (2020) up to 1.5e9 parameters, of Brown et al. (2020) table 2.1 above (13b is 5120 wide).
+Adafactor above 1e9 parameters, as Kaplan et al. section 2.2 has it. The vocabulary of 50,257 is filled up to a multiple
+of 128.
 """
 
 import math
+from typing import Literal
 
 from scaling.config import EvalConfig, ModelConfig, OptimConfig, RunConfig, Study
 from scaling.errors import InputError
 from scaling.ladder import transformer
 
+Remat = Literal["none", "matmuls", "layers"]
+
 VOCABULARY = 50_304
 # d_model, layers, width of a head, context, sequences of a batch, how much is computed twice
-SHAPES = {
+SHAPES: dict[str, tuple[int, int, int, int, int, Remat]] = {
     "768": (8, 1, 8, 1024, 512, "none"),
     "393k": (128, 2, 64, 1024, 512, "none"),
     "85m": (768, 12, 64, 1024, 512, "matmuls"),

@@ -9,6 +9,9 @@ from scaling import calibration, status
 from scaling.study import Pack, StudyFolder
 
 
+TRUSTED = 5.0  # the pace since the start counts for this many times the share of the work that it was seen on
+
+
 class Bar:
     """One line with the share of the work done and the time left; silent when standard error is not a terminal."""
 
@@ -34,20 +37,31 @@ class Bar:
         self.draw(force=True)
 
     def _share(self) -> float:
-        return sum(self.cost[id] * done for id, done in self.done.items()) / sum(self.cost.values())
+        whole = sum(self.cost.values())
+        return sum(self.cost[id] * done for id, done in self.done.items()) / whole if whole else 1.0
+
+    def left(self, now: float) -> float:
+        """Seconds: as foretold, and the more work was watched, the more at the pace of it.
+
+        A first small pack says little: starting and compiling took most of its time.
+        """
+        share, spent = self._share(), now - self.began
+        foretold = max(0.0, self.foretold - spent)
+        gained = share - self.before
+        if gained <= 0:
+            return foretold
+        trust = min(1.0, TRUSTED * gained / (1 - self.before))
+        return trust * (1 - share) * spent / gained + (1 - trust) * foretold
 
     def draw(self, force: bool = False) -> None:
         if not self.live or (not force and time.monotonic() - self.drawn < 0.1):
             return
         self.drawn = time.monotonic()
         share = self._share()
-        rate = (share - self.before) / (self.drawn - self.began + 1e-9)
-        known = share > self.before + 0.02
-        left = (1 - share) / rate if known else max(0.0, self.foretold - (self.drawn - self.began))
         runs = sum(self.runs[id] for id, done in self.done.items() if done == 1)
         filled = int(24 * share)
         line = f"[{'#' * filled}{'.' * (24 - filled)}] {share:4.0%}  {runs}/{sum(self.runs.values())} runs  "
-        line += f"{clock(left)} left"
+        line += f"{clock(self.left(self.drawn))} left"
         sys.stderr.write("\r" + line[: shutil.get_terminal_size().columns - 1].ljust(70))
         sys.stderr.flush()
 

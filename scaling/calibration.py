@@ -5,6 +5,7 @@ meets the tracing and loading of what was compiled, or compiling. `scaling study
 of a study (scaling.timing) and keeps what it finds in the cache folder, where every later study looks.
 """
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -22,7 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from scaling import config, counts, folders, layout, machine, packs
+from scaling import chips, config, counts, folders, layout, machine, packs
 from scaling.config import RunConfig
 from scaling.errors import InputError
 
@@ -37,6 +38,9 @@ BASE = 0.6e9  # bytes of a process that holds JAX
 SAVING = 0.1  # seconds of a checkpoint
 SAVED = 20.0  # seconds between them
 KEPT = 2  # checkpoints on the disk
+LOGITS = 2**26  # that the loss holds at a time (scaling.models.loss)
+TAKEN = {"gpu": 0.75}  # share of the memory that JAX takes, and all that it then has
+SURE = 2.0  # times the device's memory: above it the rule refuses a pack, below it only a measurement does
 LARGEST = 0.3  # seconds of an update above which a program is not measured: large products follow the rule
 MEASURED = 6  # programs measured in one go, spread over the sizes
 LANES = (4, 16, 64)  # tried on accelerators; on a CPU eight lanes of N = 1,536 take longer than eight runs
@@ -70,8 +74,11 @@ def foretold(run: RunConfig, lanes: int, device: str) -> Timing:
     update = lanes * run.batch_tokens * (flops + OVERHEAD) / speed + dispatch
     windows = wanted.windows * (1 + len(wanted.transfer)) + wanted.train_windows
     forward = lanes * windows * model.n_ctx * (flops + OVERHEAD) / 3 / speed
-    wide = model.n_layer * (14 * model.d_model + 3 * model.d_attn + 2 * model.d_ff + 2 * model.n_head * model.n_ctx)
-    held = 5 * counts.params(model)["params_total"] + run.batch_tokens * (wide + 3 * model.n_vocab)
+    layer = 14 * model.d_model + 3 * model.d_attn + 2 * model.d_ff + 2 * model.n_head * model.n_ctx
+    kept = {"none": model.n_layer * layer, "matmuls": model.n_layer * layer / 2, "layers": model.n_layer * model.d_model}
+    wide = kept[run.remat] + (layer if run.remat != "none" else 0)
+    logits = min(run.batch_tokens * model.n_vocab, LOGITS)
+    held = 5 * counts.params(model)["params_total"] + run.batch_tokens * wide + 3 * logits
     return Timing(
         update=update,
         evaluation=forward + wanted.noise * 2 * update,
@@ -89,6 +96,14 @@ class Costs:
     device: str
     start: float = START  # seconds of a worker before its first pack
     measured: Mapping[str, tuple[RunConfig, int, Timing]] = dataclasses.field(default_factory=dict)
+    told: float | None = None  # bytes that the accelerator has for arrays, as JAX says; None: it was not asked
+
+    @functools.cached_property
+    def room(self) -> float:
+        """Bytes that this machine has for a pack's arrays: of the accelerator, or of the machine; inf if unknown."""
+        if self.device == "cpu":
+            return _memory()
+        return self.told or TAKEN.get(self.device, 1.0) * chips.memory(self.device)
 
     def knows(self, run: RunConfig, lanes: int = 1) -> bool:
         return key(config.program(run), lanes) in self.measured
@@ -136,11 +151,16 @@ class Costs:
         return busy + busy / SAVED * SAVING
 
     def lanes(self, run: RunConfig) -> int:
-        """How many runs of its program side by side are trained fastest."""
+        """How many runs of its program side by side are trained fastest, of those that the memory holds."""
         program = config.program(run)
         tried = {n: found.update / n for other, n, found in self.measured.values() if other == program}
         if len(tried) < 2:
-            return 1 if self.device == "cpu" else layout.ACCELERATED_PACK
+            if self.device == "cpu":
+                return 1
+            lanes = layout.ACCELERATED_PACK
+            while lanes > 1 and self.timing(program, lanes).memory > self.room:
+                lanes //= 2
+            return lanes
         return min((n for n in tried if tried[n] <= 1.1 * min(tried.values())), default=1)
 
     def makespan(self, work: Sequence[Sequence[RunConfig]], workers: int) -> float:
@@ -190,14 +210,21 @@ def disk(runs: Sequence[RunConfig]) -> float:
     return KEPT * (state + rows + 2**16) + rows
 
 
-def check(work: Sequence[Sequence[RunConfig]], spread: layout.Layout, costs: Costs, folder: Path) -> None:
+def check(
+    work: Sequence[Sequence[RunConfig]], spread: layout.Layout, costs: Costs, folder: Path, devices: int = 1
+) -> None:
     """Refuses what cannot fit.
+
+    Args:
+      devices: accelerators that train a pack together.
 
     Raises:
         InputError: more memory than this machine has, or more disk than is free.
     """
-    wanted, there = costs.memory(work) * spread.workers, _memory()
-    if spread.device == "cpu" and wanted > there:
+    wanted, there = costs.memory(work) * spread.workers, costs.room
+    if spread.device != "cpu":
+        _check_device(work, spread, costs, devices)
+    elif wanted > there:
         raise InputError(
             f"{spread.workers} workers would need about {wanted / 2**30:.1f} GiB of memory, this machine has "
             f"{there / 2**30:.1f}; use fewer --workers, a smaller --pack or a smaller batch"
@@ -211,11 +238,38 @@ def check(work: Sequence[Sequence[RunConfig]], spread: layout.Layout, costs: Cos
         )
 
 
-def _memory() -> float:
-    """Bytes of this machine."""
+def _check_device(work: Sequence[Sequence[RunConfig]], spread: layout.Layout, costs: Costs, devices: int) -> None:
+    """Refuses a pack that an accelerator cannot hold; where only the rule says so, not before it is far too much."""
+    for runs in work:
+        lanes = max(len(segment.lanes) for segment in packs.segments(runs))
+        wanted = costs.timing(runs[0], lanes).memory * spread.workers / devices
+        if wanted > costs.room * (1.0 if costs.knows(runs[0], lanes) else SURE):
+            smaller = "a smaller --pack, " if lanes > 1 else ""
+            raise InputError(
+                f"{lanes} run{'s' if lanes > 1 else ''} of N = {runs[0].model.N:,} at a time would need about "
+                f"{wanted / 2**30:.1f} GiB of each {spread.device}'s memory, which has {costs.room / 2**30:.1f}; use "
+                f"{smaller}a smaller batch, remat, or --mesh"
+            )
+
+
+def _memory(cgroup: Path = Path("/proc/self/cgroup"), mounts: Path = Path("/sys/fs/cgroup")) -> float:
+    """Bytes that this process may have: of the machine, or what a container or a scheduler's task is given of it."""
+    limits = [math.inf]
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    return math.inf
+        limits.append(float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")))
+    with contextlib.suppress(OSError, ValueError):
+        for line in cgroup.read_text().splitlines():
+            _, controllers, name = line.split(":", 2)
+            if controllers not in ("", "memory"):  # those of version 2, where there is but one tree, and of version 1
+                continue
+            top, file = (mounts / "memory", "memory.limit_in_bytes") if controllers else (mounts, "memory.max")
+            below = top / name.lstrip("/")
+            for folder in (below, *below.parents):  # a limit above holds for all below
+                with contextlib.suppress(OSError, ValueError):  # not there, or "max"
+                    limits.append(float(int((folder / file).read_text())))
+                if folder == top:
+                    break
+    return min(limits)
 
 
 def key(program: RunConfig, lanes: int) -> str:
@@ -230,7 +284,7 @@ def kept(device: str) -> Costs:
             name: (config.from_dict(RunConfig, one["run"]), one["lanes"], Timing(**one["timing"]))
             for name, one in values["programs"].items()
         }
-        return Costs(device, values["start"], found)
+        return Costs(device, values["start"], found, values["told"])
     except (FileNotFoundError, KeyError, TypeError, ValueError):  # none, or of another version
         return Costs(device)
 
@@ -240,7 +294,7 @@ def keep(costs: Costs) -> None:
         name: {"run": config.to_dict(run), "lanes": lanes, "timing": dataclasses.asdict(timing)}
         for name, (run, lanes, timing) in costs.measured.items()
     }
-    folders.write_json(_path(costs.device), {"start": costs.start, "programs": programs})
+    folders.write_json(_path(costs.device), {"start": costs.start, "told": costs.told, "programs": programs})
 
 
 def _path(device: str) -> Path:
@@ -260,7 +314,7 @@ def calibrate(runs: Sequence[RunConfig], costs: Costs, workers: int, say: Callab
     for task in wanted:
         tasks.put(task)
     found: dict[str, tuple[RunConfig, int, Timing]] = {}
-    starts: list[float] = []
+    starts: list[dict[str, float]] = []
     threads = [
         threading.Thread(target=_worker, args=(costs.device, core, tasks, found, starts))
         for core in layout.cores()[: min(workers, len(wanted))]
@@ -271,7 +325,8 @@ def calibrate(runs: Sequence[RunConfig], costs: Costs, workers: int, say: Callab
         thread.join()
     if not found:
         raise InputError("no program could be measured here; its process says why above")
-    result = Costs(costs.device, sum(starts) / len(starts), {**costs.measured, **found})
+    start = sum(each["start"] for each in starts) / len(starts)
+    result = Costs(costs.device, start, {**costs.measured, **found}, starts[0]["memory"] or None)
     keep(result)
     say(f"measured in {time.monotonic() - began:.0f} s, and kept in {_path(costs.device)}")
     return result
@@ -288,7 +343,7 @@ def _wanted(runs: Sequence[RunConfig], costs: Costs) -> list[tuple[RunConfig, in
     return wanted if costs.device == "cpu" else [*wanted, *((spread[0], lanes) for lanes in LANES if spread)]
 
 
-def _worker(device: str, core: int, tasks: Any, found: dict, starts: list[float]) -> None:
+def _worker(device: str, core: int, tasks: Any, found: dict, starts: list[dict[str, float]]) -> None:
     """Has one process measure, until there is nothing left."""
     began = time.monotonic()
     command = [sys.executable, "-m", "scaling.timing", device, str(core)]
@@ -297,7 +352,8 @@ def _worker(device: str, core: int, tasks: Any, found: dict, starts: list[float]
         assert process.stdout is not None
         if not (line := process.stdout.readline()):
             return
-        starts.append(json.loads(line)["start"] if device == "cpu" else time.monotonic() - began)
+        said = json.loads(line)
+        starts.append(said if device == "cpu" else said | {"start": time.monotonic() - began})
         while True:
             try:
                 program, lanes = tasks.get_nowait()

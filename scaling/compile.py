@@ -112,10 +112,14 @@ def devices(accelerator: Accelerator, slices: int = 1) -> list[Any]:
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # else libtpu looks for a cloud's metadata server
     os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
     os.environ.setdefault("TPU_ACCELERATOR_TYPE", accelerator.chip.name)
-    os.environ.setdefault("TPU_STDERR_LOG_LEVEL", "3")
+    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # no device is taken, so others may compile beside us
     from jax.experimental import topologies
 
-    more = {"num_slices": slices} if slices > 1 else {}
+    more: dict[str, Any] = {"num_slices": slices} if slices > 1 else {}
+    if accelerator.chip.name == "v4":
+        more["chip_config_name"] = "megacore"  # a chip's two cores as one device, as it comes
+    if accelerator.chips == 1:
+        more["chips_per_host_bounds"] = (1, 1, 1)
     with _quiet():
         try:
             return list(topologies.get_topology_desc(accelerator.name, "tpu", **more).devices)
@@ -195,10 +199,16 @@ def _too_large(
     runs: Sequence[RunConfig], accelerator: Accelerator, sizes: dict[str, int], error: Exception, seconds: float
 ) -> Program:
     """What the compiler says of a program that it refuses for want of memory; other errors are raised again."""
-    said = re.search(r"Used ([\d.]+)([KMGT]) of ([\d.]+)([KMGT]) hbm", str(error))
+    size = r"([\d.]+)([KMGT])"
+    said = re.search(rf"Used {size} of {size} hbm", str(error)) or re.search(
+        rf"\({size}\) exceeds available HBM \({size}\)", str(error)
+    )
     if said is None:
         raise error
-    used, limit = (int(float(n) * 1024 ** (1 + "KMGT".index(unit))) for n, unit in (said.group(1, 2), said.group(3, 4)))
+    known = _known(runs, accelerator, sizes)
+    used, known["hbm"] = (
+        int(float(n) * 1024 ** (1 + "KMGT".index(unit))) for n, unit in (said.group(1, 2), said.group(3, 4))
+    )
     return Program(
         arguments=0,
         temporaries=0,
@@ -206,7 +216,7 @@ def _too_large(
         xla_flops=math.nan,
         collectives=(),
         compile_seconds=seconds,
-        **(_known(runs, accelerator, sizes) | {"hbm": limit}),  # some of the chip's is the system's
+        **known,
     )
 
 
@@ -233,7 +243,7 @@ def meshes(run: RunConfig, n: int) -> list[dict[str, int]]:
         with contextlib.suppress(InputError):
             sharding.check([run], sizes)
             found.append(dict.fromkeys(sharding.NAMES, 1) | sizes)
-    return found
+    return found if n > 1 else found[:1]
 
 
 def smallest(run: RunConfig, chip: chips.Chip, say: Callable[[str], None]) -> Program | None:

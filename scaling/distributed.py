@@ -16,7 +16,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,7 +26,8 @@ from scaling.errors import InputError
 LEFT = 42  # exit code: interrupted and saved
 PATIENCE = 8.0  # seconds for a process without an update of its own to come to a point where it can agree
 WINDOW = 25.0  # the same for one that trains: spot machines are gone after 30
-HEARTBEAT = 60  # seconds after which a silent process counts as lost
+SILENCE = 30.0  # seconds after which a process counts as lost
+HEARTBEAT = 100  # the same for JAX, which then ends the process at once
 
 
 def start(address: str, process: int | None, processes: int | None, wait: int) -> None:
@@ -147,9 +148,48 @@ class Notice:
         self.trained = done > 0
 
 
+class Peers:
+    """Notices that another process is gone, by the files that all touch in a folder that all see; used in a `with`.
+
+    A computation in which others take part may wait for them for long, and JAX ends the process in the end without a
+    word that helps. Begun when all have come, so that no file is of an earlier time.
+    """
+
+    def __init__(self, folder: Path, process: int, processes: int, say: Callable[[str], None]):
+        self.files = [folder / "together" / str(i) for i in range(processes)]
+        self.own, self.say, self.ended = self.files[process], say, threading.Event()
+        self.own.parent.mkdir(parents=True, exist_ok=True)
+        self.own.touch()
+
+    def __enter__(self) -> "Peers":
+        if len(self.files) > 1:
+            threading.Thread(target=self._look, daemon=True).start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.ended.set()
+        if kind is None:  # else the others are to miss us
+            self.own.unlink(missing_ok=True)
+
+    def _look(self) -> None:
+        while not self.ended.wait(claims.BEAT):
+            self.own.touch()
+            if silent := self.silent():
+                self.say(lost(f"process {silent[0]} has been silent for {SILENCE:.0f} s"))
+                end(LEFT)
+
+    def silent(self) -> list[int]:
+        """The processes whose last sign of life is too old, by the clock of the disk; one that left has no file."""
+        now, found = self.own.stat().st_mtime, []
+        for i, file in enumerate(self.files):
+            with contextlib.suppress(FileNotFoundError):
+                if now - file.stat().st_mtime > SILENCE:
+                    found.append(i)
+        return found
+
+
 def train_all(
     whole: Any,
-    packs: Sequence[Any],
     sizes: Mapping[str, int],
     notice: Notice,
     say: Callable[[str], None],
@@ -157,10 +197,10 @@ def train_all(
     tensorboard: Path | None = None,
     profile: tuple[int, int] | None = None,
 ) -> int:
-    """Trains packs one after the other over all devices of all processes; the exit code.
+    """Trains what is open of a study, pack by pack over all devices of all processes; the exit code.
 
     Args:
-      whole: the study; packs: those to train, the same in every process.
+      whole: the study, the same in every process.
       sizes: of the mesh.
       tensorboard, profile: as in `watch.Watch`; TensorBoard's files of a pack in a folder of their own.
     """
@@ -174,7 +214,7 @@ def train_all(
     origin = {"machine": machine.describe(), "versions": machine.versions()}
     mesh = sharding.make(sizes)
     diverged: list[str] = []
-    for pack in packs:
+    for pack in _in_order(whole, first):
         sharding.check(pack.configs, sizes)
         with _claimed(whole, pack, first) as claim:
             number = int(multihost_utils.broadcast_one_to_all(np.int32(claim.number if claim else 0)))
@@ -216,6 +256,18 @@ def train_all(
     return 3 if diverged else 0
 
 
+def _in_order(whole: Any, first: bool) -> list[Any]:
+    """The open packs as the first process orders them: others may have measured other costs."""
+    import numpy as np
+    from jax.experimental import multihost_utils
+
+    order = np.full(len(whole.all_packs), -1, np.int32)
+    if first:
+        places = {pack.id: i for i, pack in enumerate(whole.all_packs)}
+        order[: len(whole.open_packs)] = [places[pack.id] for pack in whole.open_packs]
+    return [whole.all_packs[i] for i in np.asarray(multihost_utils.broadcast_one_to_all(order)) if i >= 0]
+
+
 @contextlib.contextmanager
 def _claimed(whole: Any, pack: Any, first: bool) -> Iterator[Any]:
     """The first process's claim; None in the others, and where somebody else has the pack or it is done."""
@@ -227,9 +279,9 @@ def _claimed(whole: Any, pack: Any, first: bool) -> Iterator[Any]:
         yield None if whole.done(pack) else claim
 
 
-def lost(error: BaseException) -> str:
-    """What to say when a computation that others take part in fails."""
-    reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
+def lost(why: object) -> str:
+    """What to say when a computation that others take part in fails, or they are silent."""
+    reason = (str(why).splitlines() or [""])[0][:160]
     return f"another process is gone ({reason}); start the same command on all hosts, and it goes on"
 
 

@@ -79,9 +79,9 @@ def adafactor() -> optax.GradientTransformation:
 
     def update(updates, state, params=None):
         (layers, rest), (layer_params, rest_params) = parts(updates), parts(params)
-        layers, layer_state = jax.vmap(one.update)(layers, state[0], layer_params)
-        rest, rest_state = one.update(rest, state[1], rest_params)
-        return {**layers, **rest}, (layer_state, rest_state)
+        found, layer_state = jax.vmap(one.update)(layers, state[0], layer_params)
+        more, rest_state = one.update(rest, state[1], rest_params)
+        return dict(found) | dict(more), (layer_state, rest_state)  # pyright: ignore # Optax's trees may be anything
 
     return optax.GradientTransformation(init, update)
 

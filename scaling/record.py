@@ -4,7 +4,8 @@ The history is all metrics of all runs of the pack so far, as plain arrays, so a
 curve with no gap and no repeat, and `analysis` reads it without the parameters:
 
     train_loss, grad_norm   f32 s r      each update
-    steps                   i64 r        updates that each run has made, at most its own length
+    steps                   i64 r        updates that each run has made, at most its own length (`steps` tells those
+                                         that count of a run that diverged)
     updates_trained         f64 r        of these, those computed for it; of a shared trunk's an equal part
     eval_step               i64 e        updates done when some run was evaluated
     eval_loss               f32 e r t    held-out loss at each position, nats per token
@@ -239,9 +240,14 @@ def _first_line(error: BaseException) -> str:
 
 
 def steps(history: History) -> np.ndarray:
-    """How many rows of `train_loss` are each run's. -> i64 r"""
+    """How many rows of `train_loss` are each run's. -> i64 r
+
+    A run ends with its first loss that is not a number: how long it is trained on after that is up to its pack.
+    """
     n, n_run = history["train_loss"].shape
-    return np.minimum(history.get("steps", np.full(n_run, n)), n)  # a record of runs of one length may not tell
+    ends = np.minimum(history.get("steps", np.full(n_run, n)), n)  # a record of runs of one length may not tell
+    lost = ~np.isfinite(history["train_loss"])  # s r
+    return np.minimum(ends, np.where(lost.any(0), lost.argmax(0) + 1, n)) if n else ends
 
 
 def diverged(history: History) -> np.ndarray:

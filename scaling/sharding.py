@@ -236,8 +236,7 @@ def gathered(w: jax.Array, axis: int, mesh: Mesh | None) -> jax.Array:
 def _one_axis(w: jax.Array, axis: int, name: str | None, mesh: Mesh | None) -> jax.Array:
     if mesh is None or (name and w.shape[axis] % mesh.shape[name]):
         return w
-    spec = [PartitionSpec.UNCONSTRAINED] * w.ndim
-    spec[axis] = name
+    spec = [name if i == axis else PartitionSpec.UNCONSTRAINED for i in range(w.ndim)]
     return jax.lax.with_sharding_constraint(w, NamedSharding(mesh, PartitionSpec(*spec)))
 
 

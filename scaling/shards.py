@@ -1,6 +1,7 @@
 """Parts of a study for the tasks of a cluster's scheduler: the same from the config alone, of about equal cost."""
 
 import json
+import re
 from collections.abc import Sequence
 
 from scaling import calibration, config, layout
@@ -10,10 +11,10 @@ from scaling.errors import InputError
 
 def parse(text: str) -> tuple[int, int]:
     """3/16 -> (3, 16): the third of sixteen parts."""
-    part, slash, parts = text.partition("/")
-    if not slash or not part.isdigit() or not parts.isdigit() or not 1 <= int(part) <= int(parts):
+    found = re.fullmatch("([0-9]{1,6})/([0-9]{1,6})", text)
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
         raise InputError(f"--shard {text}: wanted the part and their number, from 1/16 to 16/16")
-    return int(part), int(parts)
+    return int(found[1]), int(found[2])
 
 
 def parts(runs: Sequence[RunConfig], n: int) -> dict[RunConfig, int]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from scaling import calibration, claims, folders
 from scaling.study import Pack, PlannedRun, StudyFolder
 
+UNSURE = 30.0  # seconds of work by which the prediction is trusted as much as what finished packs took
 STATES = ("done", "diverged", "running", "saved", "waiting", "failed", "quarantined")
 
 
@@ -88,13 +89,16 @@ def _pack(whole: StudyFolder, pack: Pack, costs: calibration.Costs) -> PackStatu
 
 
 def _left(whole: StudyFolder, packs: Sequence[PackStatus], costs: calibration.Costs) -> float:
-    """Predicted seconds, corrected by how long the finished packs took against what was predicted of them."""
+    """Predicted seconds, corrected by how long the finished packs took against what was predicted of them.
+
+    A few small packs correct little: nearly all of their time goes into compiling.
+    """
     unfinished = [each for each in packs if each.state not in ("done", "quarantined")]
     if not unfinished:
         return 0.0
     done = [each for each in packs if each.state == "done"]
     foretold = sum(costs.pack(each.pack.configs) for each in done)
-    ratio = min(20.0, max(0.05, sum(each.seconds for each in done) / foretold)) if foretold else 1.0
+    ratio = (sum(each.seconds for each in done) + UNSURE) / (foretold + UNSURE)
     workers = sum(each.state == "running" for each in packs) or whole.layout.workers
     waiting = [each.pack.configs for each in unfinished if each.state != "running"]
     running = [each.seconds for each in unfinished if each.state == "running"]

@@ -17,6 +17,7 @@ import functools
 import hashlib
 import io
 import json
+import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -119,9 +120,28 @@ class StudyFolder:
         """Where the newest that the pack has left lies."""
         return claims.data(self.claims(pack))
 
+    def pack(self, id: str) -> Pack | None:
+        """The pack of that id, which an import may have dissolved."""
+        return next((pack for pack in self.all_packs if pack.id == id), None)
+
     def done(self, pack: Pack) -> dict[str, Any] | None:
-        """What the finished pack left in done.json; None without it, or damaged: a worker then writes it again."""
-        return _read(self.pack_folder(pack) / "done.json")
+        """What the finished pack left in done.json; None without it, or damaged: a worker then writes it again.
+
+        A pack of which nothing else can be read is not done either.
+        """
+        return None if self.spoilt(pack) else _read(self.pack_folder(pack) / "done.json")
+
+    def spoilt(self, pack: Pack) -> bool:
+        """Whether the pack was finished, but its history is damaged and it has no checkpoint that tells."""
+        folder = self.pack_folder(pack)
+        done = _read(folder / "done.json")
+        if not done or "history" not in done or folders.saved_steps(folder):
+            return False
+        try:
+            at = (folder / "history.npz").stat()
+        except FileNotFoundError:
+            return True
+        return not _intact(folder / "history.npz", done["history"], (at.st_ino, at.st_mtime_ns, at.st_size))
 
     def failed(self, pack: Pack) -> dict[str, Any]:
         """How often the pack failed (`attempts`) and of what (`error`)."""
@@ -143,6 +163,12 @@ def _read(path: Path) -> dict[str, Any] | None:
         return json.loads(path.read_bytes())
     except (FileNotFoundError, json.JSONDecodeError):
         return None
+
+
+@functools.lru_cache(maxsize=2**16)
+def _intact(path: Path, sha256: str, stamp: tuple[int, ...]) -> bool:
+    """Whether a file is what was written; looked at again when its `stamp` changes."""
+    return hashlib.sha256(path.read_bytes()).hexdigest() == sha256
 
 
 def history(whole: StudyFolder, pack: Pack) -> dict[str, np.ndarray] | None:
@@ -187,6 +213,7 @@ def prepare(
     pack: int = 0,
     workers: int = 0,
     shards_of: int = 1,
+    devices: int = 1,
     say: Callable[[str], None],
 ) -> StudyFolder:
     """Makes the tokens, the packs and study.json, or finds them as they are; trains nothing.
@@ -195,6 +222,7 @@ def prepare(
       pack: runs per pack at most; 0: what suits the device (and, for a study already there, what it was made with).
       workers: processes; 0: one per core on a CPU, one on an accelerator.
       shards_of: into how many parts the study is divided: no pack has runs of two.
+      devices: accelerators that train a pack together.
 
     Raises:
       InputError: tokens cannot be made, the text has changed, memory or disk do not suffice.
@@ -202,7 +230,7 @@ def prepare(
     there = folder.exists()
     try:
         with claims.held(folder / "planning", say, str(folder)):
-            return _prepared(study, folder, pack, workers, shards_of, say)
+            return _prepared(study, folder, pack, workers, shards_of, devices, say)
     except BaseException:
         if not there and {path.name for path in folder.glob("*")} <= {"planning"}:
             shutil.rmtree(folder, ignore_errors=True)
@@ -210,9 +238,17 @@ def prepare(
 
 
 def _prepared(
-    study: Study, folder: Path, pack: int, workers: int, shards_of: int, say: Callable[[str], None]
+    study: Study,
+    folder: Path,
+    pack: int,
+    workers: int,
+    shards_of: int,
+    devices: int,
+    say: Callable[[str], None],
 ) -> StudyFolder:
     found = read(folder) if (folder / "study.json").exists() else None
+    if found and found.name != study.name:
+        raise InputError(f"{folder} holds the study {found.name!r}, not {study.name!r}; use another --out folder")
     costs = calibration.kept(found.layout.device if found else layout.device())
     chosen = layout.choose(
         pack, workers, found.layout if found else None, lambda _: max(costs.lanes(run) for run in study.runs)
@@ -259,9 +295,11 @@ def _prepared(
         all_packs=(*known, *(Pack(layout.pack_id(r.id for r in group), tuple(group)) for group in grouped)),
         asked=asked,
     )
-    _fits(result, costs)
+    _fits(result, costs, devices)
     if result != found:
         write(result)
+    for spoilt in (pack for pack in result.packs if result.spoilt(pack)):
+        say(f"{folder}: the record of pack {spoilt.id} is damaged; its {len(spoilt.runs)} runs are trained again")
     return result
 
 
@@ -333,11 +371,11 @@ def _window_bytes(folder: Path, n_ctx: int, n_windows: int) -> float:
     return stream.bytes_of(windows[:, 1:]) / windows[:, 1:].size
 
 
-def _fits(whole: StudyFolder, costs: calibration.Costs) -> None:
+def _fits(whole: StudyFolder, costs: calibration.Costs, devices: int) -> None:
     """Refuses what neither the memory nor the disk can hold."""
     work = [pack.configs for pack in whole.packs if not whole.done(pack)]
     if work:
-        calibration.check(work, whole.layout, costs, whole.path)
+        calibration.check(work, whole.layout, costs, whole.path, devices)
 
 
 def read(folder: Path) -> StudyFolder:
@@ -352,11 +390,26 @@ def read(folder: Path) -> StudyFolder:
         found = values["format"]
         if found == FORMAT:
             return _from_json(folder, values)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path} is damaged ({type(error).__name__}: {error}); use a new --out folder or put back a copy"
         ) from None
     raise InputError(f"{path} has format {found}, this version reads {FORMAT}; use a new --out folder")
+
+
+def current(folder: Path) -> StudyFolder:
+    """The study in `folder` as it is now; the very same object while its file is the same."""
+    try:
+        with (folder / "study.json").open("rb") as file:  # opened, since a network disk then asks for what is new
+            at = os.fstat(file.fileno())
+    except FileNotFoundError:
+        return read(folder)  # which says so
+    return _read_once(folder, (at.st_ino, at.st_mtime_ns, at.st_size))
+
+
+@functools.lru_cache(maxsize=1)
+def _read_once(folder: Path, stamp: tuple[int, ...]) -> StudyFolder:
+    return read(folder)
 
 
 def _from_json(folder: Path, values: dict[str, Any]) -> StudyFolder:

@@ -33,8 +33,9 @@ def main() -> None:
 
     from scaling import train
 
-    jax.devices()
-    print(json.dumps({"start": time.process_time()}), flush=True)
+    stats = jax.devices()[0].memory_stats() or {}
+    memory = 0 if sys.argv[1] == "cpu" else stats.get("bytes_limit", 0)  # that the device has for arrays
+    print(json.dumps({"start": time.process_time(), "memory": memory}), flush=True)
     for line in sys.stdin:
         asked = json.loads(line)
         run = config.from_dict(RunConfig, asked["run"])

@@ -122,14 +122,17 @@ def span(text: str) -> tuple[int, int]:
 
 
 def _rate(run: RunConfig, done: int) -> float:
+    import jax
+
     from scaling import optim
 
-    return float(np.asarray(optim.Schedule.of((run,))(np.float32(min(done, run.steps) - 1)))[0])
+    schedule = jax.tree.map(lambda leaf: leaf[0], optim.Schedule.of((run,)))
+    return float(schedule(jax.numpy.float32(min(done, run.steps) - 1)))
 
 
 def _writer(folder: Path) -> Any:
     try:
-        from tensorboardX import SummaryWriter
+        from tensorboardX import SummaryWriter  # pyright: ignore[reportMissingImports] # optional
     except ImportError:
         raise InputError("--tensorboard needs the package tensorboardX; install it, or leave the option out") from None
     return SummaryWriter(str(folder))

@@ -41,22 +41,19 @@ def main() -> None:
     folders.keep_programs()
     import jax
 
-    from scaling import study
-
     jax.devices()  # what keeps the device from starting is better known before a pack is begun
     _write(event="ready")
-    whole = study.read(folder)
-    planned = {pack.id: pack for pack in whole.all_packs}
     while (task := asked.get()) is not None:
-        pack = planned[task["pack"]]
+        id = task["pack"]
         try:
-            with _claimed(whole, pack) as claim:
-                _train(whole, pack, claim, planned.get(task.get("next", "")), device, leave, origin)
+            whole, pack, claim = _claimed(folder, id)
+            with claim:
+                _train(whole, pack, claim, whole.pack(task.get("next", "")), device, leave, origin)
         except _Taken as taken:
-            _write(event="taken", pack=pack.id, by=str(taken))
+            _write(event="taken", pack=id, by=str(taken))
         except claims.Lost as lost:
-            _write(event="taken", pack=pack.id, by="somebody else")
-            _write(event="say", text=f"pack {pack.id}: {lost}")
+            _write(event="taken", pack=id, by="somebody else")
+            _write(event="say", text=f"pack {id}: {lost}")
         except OSError as error:
             if error.errno not in NO_ROOM:
                 raise
@@ -66,20 +63,34 @@ def main() -> None:
 
 
 class _Taken(Exception):
-    """Somebody else trains the pack, or has."""
+    """Somebody else trains the pack, or has, or its runs came in from elsewhere."""
 
 
-def _claimed(whole: Any, pack: Any) -> claims.Claim:
-    root = whole.claims(pack)
-    if whole.done(pack):
-        raise _Taken("")
-    claim = claims.take(root)
+def _claimed(folder: Path, id: str) -> tuple[Any, Any, claims.Claim]:
+    """The study as it is now, the pack, and our claim to it.
+
+    Raises:
+        _Taken: it is not ours to train.
+    """
+    whole, pack = _open(folder, id)
+    claim = claims.take(whole.claims(pack))
     if claim is None:
-        raise _Taken(str(claims.holder(root)))
-    if whole.done(pack):  # a moment ago
+        raise _Taken(str(claims.holder(whole.claims(pack))))
+    try:
+        return *_open(folder, id), claim  # looked at again: what changed a moment ago changes no more
+    except BaseException:
         claim.release()
+        raise
+
+
+def _open(folder: Path, id: str) -> tuple[Any, Any]:
+    from scaling import study
+
+    whole = study.current(folder)
+    pack = whole.pack(id)
+    if pack is None or whole.done(pack):
         raise _Taken("")
-    return claim
+    return whole, pack
 
 
 def _train(
@@ -163,19 +174,21 @@ def finish(pack: Any, claim: claims.Claim, history: Any, origin: dict[str, Any])
 
     claim.confirm()
     (claim.folder / "error.txt").unlink(missing_ok=True)
-    diverged = record.diverged(history)
-    folders.write_json(
-        claim.folder / "done.json",
-        {
-            "steps": [int(n) for n in record.steps(history)],
-            "seconds": float(history["seconds"]),
-            "status": ["diverged" if bad else "done" for bad in diverged],
-            "loss": _last_losses(pack, history),
-            "history": study.keep_history(claim.folder, history),
-            **origin,
-        },
-    )
-    return [run.id for run, bad in zip(pack.runs, diverged, strict=True) if bad]
+    kept = study.keep_history(claim.folder, history)
+    folders.write_json(claim.folder / "done.json", {**outcome(pack, history), "history": kept, **origin})
+    return [run.id for run, bad in zip(pack.runs, record.diverged(history), strict=True) if bad]
+
+
+def outcome(pack: Any, history: Any) -> dict[str, Any]:
+    """What done.json tells of a finished pack's history."""
+    from scaling import record
+
+    return {
+        "steps": [int(n) for n in record.steps(history)],
+        "seconds": float(history["seconds"]),
+        "status": ["diverged" if bad else "done" for bad in record.diverged(history)],
+        "loss": _last_losses(pack, history),
+    }
 
 
 def _full() -> None:

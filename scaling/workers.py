@@ -14,10 +14,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
-from scaling import claims, config, layout, status, worker
+from scaling import claims, config, layout, status, study, worker
 from scaling.bar import Bar
 from scaling.errors import InputError
 from scaling.study import ATTEMPTS, Pack, StudyFolder
@@ -85,8 +85,9 @@ class Crew:
         self, whole: StudyFolder, packs: Sequence[Pack], retry: bool, shared: bool, say: Callable[[str], None]
     ):
         self.whole, self.packs, self.retry, self.shared = whole, packs, retry, shared
-        mine = {pack.id for pack in packs}
-        self.waiting = [pack for pack in whole.open_packs if pack.id in mine and (retry or not whole.quarantined(pack))]
+        self.mine = {run.id for pack in packs for run in pack.runs}
+        self.seen = whole  # study.json when it was last looked at
+        self.waiting = self._open({pack.id for pack in packs})
         self.held: dict[str, Pack] = {}  # by others
         self.tries = collections.Counter({pack.id: 0 if retry else _attempts(whole, pack) for pack in self.waiting})
         self.workers: list[Worker] = []
@@ -95,9 +96,8 @@ class Crew:
         self.say = lambda text: self.bar.say(say, text)
         self.interrupted = self.ticked = 0.0  # when
         self.ending = ""  # why no pack is handed out any more
-        self.broken = self.told = (
-            False  # whether no worker can begin; whether waiting for a core, or for others, was told
-        )
+        self.broken = False  # whether no worker can begin
+        self.told = self.told_of_others = False  # whether waiting for a core was told, and for what others train
 
     def work(self) -> None:
         try:
@@ -122,6 +122,28 @@ class Crew:
         lost = found["failed"] + found["quarantined"]
         left = len(states) - found["done"] - found["diverged"] - lost
         return Outcome(found["done"], found["diverged"], lost, left, bool(self.interrupted))
+
+    def _open(self, among: Collection[str]) -> list[Pack]:
+        """The packs with these ids that are to be trained, the costliest first."""
+        packs = [pack for pack in self.whole.open_packs if pack.id in among]
+        return [pack for pack in packs if self.retry or not self.whole.quarantined(pack)]
+
+    def _follow(self) -> None:
+        """Looks whether runs have come in from elsewhere: their packs are not trained, what is left of them is."""
+        seen = study.current(self.whole.path)
+        if seen is self.seen:
+            return
+        self.seen = seen
+        before = {pack.id for pack in self.whole.all_packs}
+        tokens = {**seen.tokens, **self.whole.tokens}
+        self.whole = dataclasses.replace(self.whole, all_packs=seen.all_packs, tokens=tokens)
+        if {pack.id for pack in seen.all_packs} == before:
+            return
+        self.packs = [pack for pack in self.whole.packs if any(run.id in self.mine for run in pack.runs)]
+        there = {pack.id for pack in self.packs}
+        self.waiting = [pack for pack in self.waiting if pack.id in there] + self._open(there - before)
+        self.held = {id: pack for id, pack in self.held.items() if id in there}
+        self.bar = Bar(self.whole, self.packs)
 
     def _left(self) -> bool:
         return bool(self.waiting or self.held)
@@ -151,6 +173,7 @@ class Crew:
             case "taken":
                 assert each.pack
                 self.held[each.pack.id] = each.pack
+                self._follow()  # it may be no longer there
             case "failed":
                 where = f"; the whole story is in {event['where']}"
                 self._failed(each.pack, f"{event['error']}{where}")
@@ -205,6 +228,7 @@ class Crew:
     def _tick(self) -> None:
         """Looks at what others hold, starts workers where there is work and room, hands out packs."""
         self.ticked = time.monotonic()
+        self._follow()
         for pack in list(self.held.values()):
             who = claims.holder(self.whole.claims(pack))
             if self.whole.done(pack):
@@ -216,6 +240,12 @@ class Crew:
                     self.waiting.append(pack)
             else:
                 self.bar.at(pack.id, who.done)
+        if self.held and not self.waiting and not any(each.pack for each in self.workers) and not self.told_of_others:
+            self.told_of_others = True
+            pack = next(iter(self.held.values()))
+            who = claims.holder(self.whole.claims(pack))
+            some = "1 pack is" if len(self.held) == 1 else f"{len(self.held)} packs are"
+            self.say(f"{some} trained by others, {pack.id} by {who}; waiting for the end")
         busy = sum(each.pack is None and not each.closed for each in self.workers)
         while not self.ending and not self.broken and len(self.workers) < self.whole.layout.workers:
             if len(self.waiting) <= busy:

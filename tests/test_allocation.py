@@ -26,10 +26,11 @@ def tables() -> dict[str, Table]:
     C = np.repeat(np.geomspace(1e18, 1e20, 5), 9)
     sizes = 9e8 * (C / 1e20) ** 0.5 * np.tile(np.geomspace(1 / 6, 6, 9), 5)
     curves = [
-        {"run": f"run{i}", "params": size, "flops": c, "loss": float(LAW(size, c / 6 / size)), "schedule": "constant"}
-        for i, size in enumerate(np.geomspace(1e7, 1e10, 12))
+        {"run": f"run{i}-{s}", "params": size, "flops": c, "schedule": "constant", "seed": s,
+         "loss": float(LAW(size, c / 6 / size)) * (1 + 0.001 * (s - 0.5) * (-1) ** i)}
+        for i, size in enumerate(np.geomspace(1e7, 1e10, 12)) for s in range(2)
         for c in np.geomspace(12, 1200, 60) * size**2
-    ]
+    ]  # fmt: skip
     return {
         "surface": Table.from_columns({"params": N, "tokens": D, "loss": noisy(LAW(N, D))}),
         "isoflop": Table.from_columns({"params": sizes, "flops": C, "loss": noisy(LAW(sizes, C / 6 / sizes))}),
@@ -70,6 +71,28 @@ def test_a_wider_level_gives_a_wider_interval(tables):
 def test_a_budget_far_beyond_the_runs_is_called_a_guess(tables):
     assert any("a guess" in note for note in allocate(tables["isoflop"], budgets=[1e25]).warnings)
     assert not any("a guess" in note for note in allocate(tables["isoflop"], budgets=[2e20]).warnings)
+
+
+def test_a_budget_far_below_the_runs_is_called_a_guess_too(tables):
+    notes = allocate(tables["isoflop"], budgets=[1e15]).warnings
+    assert any("times below the smallest compute here: a guess" in note for note in notes)
+
+
+def test_a_doubtful_surface_says_so_first_and_gives_no_intervals():
+    """D = 20 N throughout: no runs tell what N does from what D does."""
+    N = np.geomspace(1e7, 1e10, 12)
+    found = allocate(Table.from_columns({"params": N, "tokens": 20 * N, "loss": noisy(LAW(N, 20 * N))}), "surface")
+    assert found.text().startswith("Warning: the fit is doubtful")
+    assert np.isnan(found.a_interval).all()
+    assert "%:" not in found.text()
+    assert found.to_dict()["a_interval"] is None
+    assert found.to_dict()["warnings"] == list(found.doubts)
+
+
+def test_the_exponent_of_gadres_form_is_said_to_be_its_own(tables):
+    found = allocate(tables["surface"], "surface", law="gadre")
+    assert found.a == pytest.approx(0.5)
+    assert any("gadre's form alone makes the exponent 0.5" in note for note in found.warnings)
 
 
 def test_mixed_settings_are_told(tables):
@@ -115,6 +138,10 @@ def test_porians_tuned_runs_give_his_exponent(shared):
         ({"budgets": [0.0]}, "budget 0: wanted FLOP above 0"),
         ({"approach": "surface", "law": "kaplan-nd"}, "a law of params, unique_tokens; wanted one of params, tokens"),
         ({"approach": "isoflop", "method": "spline"}, "method 'spline': choose akima or parabola"),
+        ({"sigma": -0.01}, "sigma -0.01: wanted the seed noise as a share of the loss, such as 0.003"),
+        ({"sigma": float("nan")}, "sigma nan: wanted"),
+        ({"sigma": float("inf")}, "sigma inf: wanted"),
+        ({"approach": "surface", "sigma": 0.003}, "sigma 0.003: of an envelope or of IsoFLOP profiles"),
         ({"drop_worst": -1}, "drop_worst -1: wanted 0 or more"),
         ({"drop_worst": 45}, "drop_worst 45 of 45 runs; wanted fewer"),
         ({"approach": "envelope", "drop_worst": 1}, "of runs, not of learning curves"),

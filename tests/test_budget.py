@@ -71,6 +71,11 @@ def test_every_accelerator_has_a_budget():
             assert Budget.of_hardware(f"{chip.name}-8", 1.0, 1.0).flops == 8 / chip.cores * chip.peak * 3600
 
 
+def test_an_impossible_utilisation_is_refused_even_where_no_hardware_is_named():
+    with pytest.raises(InputError, match="utilisation 2: wanted a share between 0 and 1"):
+        Budget.of_flops(1e21, utilisation=2.0)
+
+
 def test_a_budget_says_where_it_comes_from():
     assert "64 chips" in Budget.of_hardware("v5p-128", 10).told
     assert "100 at 2.5 per chip-hour: 5 h" in Budget.of_money(100.0, "h100-8", 2.5).told

@@ -6,9 +6,10 @@ import math
 import pytest
 
 from configs import quickstart
-from scaling import calibration, config, packs
+from scaling import calibration, config, counts, layout, packs
 from scaling.calibration import Costs, Timing
 from scaling.config import EvalConfig, OptimConfig, RunConfig
+from scaling.errors import InputError
 from scaling.ladder import ladder, transformer
 
 SMALL, LARGE = (
@@ -71,12 +72,73 @@ def test_lanes_are_those_that_were_measured_to_pay():
     assert of({1: 0.01, 4: 0.01, 16: 0.012, 64: 0.048}, "gpu") == 16
 
 
+def test_on_an_accelerator_as_many_runs_are_one_program_as_its_memory_holds():
+    large = dataclasses.replace(LARGE, model=transformer(768, 12, d_head=64, n_vocab=32_000, n_ctx=1024), tokens=2**20)
+    rule = calibration.foretold(large, 1, "gpu").memory
+    for GiB, lanes in ((1e6, 16), (8 * rule / 2**30, 8), (rule / 2**30, 1), (0.1, 1)):
+        assert Costs("gpu", told=GiB * 2**30).lanes(large) == lanes
+    assert Costs("gpu", told=2.0**30).lanes(SMALL) == 16
+
+
+def test_what_an_accelerator_cannot_hold_is_refused_in_one_line(tmp_path):
+    large = dataclasses.replace(LARGE, model=transformer(4096, 32, d_head=128), tokens=2**20)
+    one = layout.Layout("gpu", 1, 1)
+    room = calibration.foretold(large, 1, "gpu").memory
+    small = dataclasses.replace(SMALL, tokens=256)  # the disk is another matter
+    work = [[dataclasses.replace(small, seed=seed) for seed in range(16)]]
+    with pytest.raises(InputError, match="16 runs of N = .* of each gpu's memory, which has 0.1; use a smaller --pack") as e:
+        calibration.check(work, one, Costs("gpu", told=1e8), tmp_path)
+    assert "\n" not in str(e.value)
+    calibration.check(work, one, Costs("gpu", told=8e10), tmp_path)
+    calibration.check(work, one, Costs("gpu", told=1e8), tmp_path, devices=256)
+    with pytest.raises(InputError, match="GiB of each gpu's memory"):
+        calibration.check([[large]], one, Costs("gpu", told=room / 3), tmp_path)
+    # The rule may be wrong by some; what was measured is not.
+    wanted = calibration.foretold(small, 16, "gpu").memory
+    calibration.check(work, one, Costs("gpu", told=wanted / 1.5), tmp_path)
+    known = dataclasses.replace(measured((small, 16, dataclasses.replace(FOUND, memory=wanted)), device="gpu"), told=wanted / 1.5)
+    with pytest.raises(InputError, match="GiB of each gpu's memory"):
+        calibration.check(work, one, known, tmp_path)
+
+
+def test_recomputing_and_a_loss_in_pieces_are_part_of_the_rule():
+    model = transformer(512, 12, d_head=64, n_vocab=32_000, n_ctx=1024)
+    runs = [RunConfig(model, tokens=2**20, batch=16, remat=remat) for remat in ("none", "matmuls", "layers")]
+    none, matmuls, layers = (calibration.foretold(run, 1, "gpu").memory for run in runs)
+    assert layers < matmuls < none
+    wide = dataclasses.replace(runs[2], model=dataclasses.replace(model, n_vocab=256_000))
+    more = calibration.foretold(wide, 1, "gpu").memory - layers
+    weights = 5 * 4 * (counts.params(wide.model)["params_total"] - counts.params(model)["params_total"])
+    assert more == pytest.approx(weights)
+
+
+def test_memory_is_what_the_task_was_given_and_not_what_the_machine_has(tmp_path):
+    own, mounts = tmp_path / "cgroup", tmp_path / "sys"
+    machines = calibration._memory(own, mounts)
+
+    def limit(path: str, text: str) -> None:
+        (mounts / path).parent.mkdir(parents=True, exist_ok=True)
+        (mounts / path).write_text(text)
+
+    own.write_text("0::/slurm/job_1/task_0\n")
+    limit("slurm/job_1/task_0/memory.max", "max\n")
+    assert calibration._memory(own, mounts) == machines
+    limit("slurm/job_1/memory.max", "300000000\n")  # of the task's parent
+    assert calibration._memory(own, mounts) == 3e8
+    own.write_text("5:cpu:/\n4:memory:/docker/a\n0::/\n")
+    limit("memory/memory.limit_in_bytes", "9223372036854771712\n")
+    limit("memory/docker/a/memory.limit_in_bytes", "200000000\n")
+    assert calibration._memory(own, mounts) == 2e8
+    own.write_text("nonsense")
+    assert calibration._memory(own, mounts) == machines
+
+
 def test_what_was_measured_is_kept_for_this_machine_and_these_versions(tmp_path, monkeypatch):
     monkeypatch.setenv("SCALING_CACHE", str(tmp_path))
-    costs = measured((SMALL, 1, FOUND))
+    costs = dataclasses.replace(measured((SMALL, 1, FOUND)), told=7e9)
     calibration.keep(costs)
     again = calibration.kept("cpu")
-    assert (again.start, again.measured) == (costs.start, costs.measured)
+    assert (again.start, again.measured, again.told) == (costs.start, costs.measured, 7e9)
     assert not calibration.kept("gpu").measured
     monkeypatch.setattr(calibration.machine, "versions", lambda: {"jax": "another"})
     assert not calibration.kept("cpu").measured

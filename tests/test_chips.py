@@ -78,3 +78,22 @@ def test_every_slice_that_is_listed_is_understood_and_fills_its_hosts(chip):
 def test_the_largest_slices_are_those_of_the_data_sheets():
     largest = {name: chips.slices(chips.CHIPS[name])[-1] for name in ("v4", "v5e", "v5p", "v6e")}
     assert largest == {"v4": (12, 16, 16), "v5e": (16, 16), "v5p": (16, 16, 24), "v6e": (16, 16)}
+
+
+def test_the_memory_of_this_machines_accelerators_is_known_or_unlimited(tmp_path, monkeypatch):
+    smi = tmp_path / "nvidia-smi"
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    for said, found in (("81559\n81559\n", 81559 * 2.0**20), ("[N/A]\n", math.inf), ("", math.inf)):
+        smi.write_text(f"#!/bin/sh\nprintf '{said}'\n")
+        smi.chmod(0o755)
+        chips.memory.cache_clear()
+        assert chips.memory("gpu") == found
+    smi.write_text("#!/bin/sh\nexit 9\n")
+    chips.memory.cache_clear()
+    assert chips.memory("gpu") == math.inf
+    for name, found in (("v5litepod-4", 16 * chips.GiB), ("v4-8", 32 * chips.GiB), ("v99-8", math.inf), ("", math.inf)):
+        monkeypatch.setenv("TPU_ACCELERATOR_TYPE", name)
+        chips.memory.cache_clear()
+        assert chips.memory("tpu") == found
+    chips.memory.cache_clear()
+    assert chips.memory("cpu") == math.inf

@@ -3,6 +3,7 @@
 import argparse
 import json
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -208,6 +209,63 @@ def test_the_status_of_a_study_is_a_table_and_json(mine, run, tmp_path):
     code, out, _ = run("study", "status", tmp_path / "out")
     assert code == 0
     assert "0 of 2 runs finished" in out
+
+
+def test_a_part_without_runs_is_no_error(mine, run, tmp_path):
+    code, _, err = run("study", "run", mine, "--out", tmp_path / "out", "--shard", "5/16")
+    assert code == 0
+    assert err.splitlines()[-1].endswith("out: part 5/16 has no runs")
+
+
+def test_what_failed_twice_is_told_apart_from_what_is_to_be_trained(mine, run, tmp_path):
+    from scaling import folders, question, study
+    from scaling.commands.study import _only_given_up, _say_what_is_open
+
+    out = tmp_path / "out"
+    whole = study.prepare(question.load(str(mine), {}), out, workers=1, say=lambda line: None)
+    for n, pack in enumerate(whole.packs, 1):
+        folder = whole.claims(pack) / "000001"
+        folder.mkdir(parents=True)
+        (whole.claims(pack) / "claim-000001").write_text("{}")
+        folders.write_json(folder / "failed.json", {"attempts": 2, "error": "?"})
+        code, _, err = run("study", "run", mine, "--out", out, "--shard", "1/1") if n == 2 else (3, "", "")
+        assert code == 3
+    said = [line.split("out: ")[1] for line in err.splitlines()]
+    assert said == [
+        "2 packs of 2 runs in part 1/1 failed twice and are left out; --retry tries what failed",
+        "0 of 2 runs done; --retry tries what failed",
+    ]
+    assert _only_given_up(whole, whole.packs)
+    (whole.pack_folder(whole.packs[0]) / "failed.json").unlink()
+    assert not _only_given_up(whole, whole.packs)
+    _say_what_is_open(whole, whole.packs, None, False)
+    _say_what_is_open(whole, whole.packs, None, True)
+
+
+def test_a_folder_of_another_study_is_refused(mine, run, tmp_path):
+    out = tmp_path / "out"
+    assert run("study", "run", mine, "--out", out, "--shard", "5/16")[0] == 0
+    before = (out / "study.json").read_bytes()
+    other = tmp_path / "other.py"
+    other.write_text(CONFIG.replace('"mine"', '"other"'))
+    code, _, err = run("study", "run", other, "--out", out)
+    assert code == 2
+    assert err.splitlines()[-1].endswith("holds the study 'mine', not 'other'; use another --out folder")
+    assert (out / "study.json").read_bytes() == before
+
+
+def test_a_quickstart_on_too_little_text_says_which_length_would_do(run, tmp_path):
+    (tmp_path / "texts").mkdir()
+    for n in range(60):
+        (tmp_path / "texts" / f"{n}.txt").write_text(" ".join(str((n + 7) * k**2) for k in range(2000)))
+    source = f"text:{tmp_path}/texts/*.txt"
+    code, _, err = run("quickstart", "--data", source, "--out", tmp_path / "out")
+    assert code == 2
+    found = re.search(r" has (\d+) tokens to train on, .* \(--set D=(\d+)\)$", err.splitlines()[-1])
+    assert found
+    has, D = map(int, found.groups())
+    assert D % 512 == 0
+    assert 8 * D <= has < 8 * (D + 512)
 
 
 def test_corpora_are_described_in_words_and_json(run):

@@ -17,7 +17,7 @@ from conftest import ROOT
 
 from scaling import cli, distributed, study
 
-TOLERANCE = 1e-4  # of a loss, relative, after 1500 updates on other numbers of devices
+TOLERANCE = 1e-5  # of a loss, relative, in 1500 updates on other numbers of devices; 2.4e-7 was seen
 
 
 def port() -> int:
@@ -87,14 +87,15 @@ def test_preempted_killed_and_resumed_with_one_and_four_processes_it_is_one_curv
     two = Processes(2, 2, cache, out, "data=2,fsdp=2", tmp_path / "log-killed")
     two.until(lambda: saved(out)[-1] > at)
     two.all[1].kill()
-    assert two.all[0].wait(2 * distributed.HEARTBEAT) == 42
+    two.all[1].wait()
+    assert two.all[0].wait(distributed.HEARTBEAT) == 42
     assert "another process is gone" in two.logs[0].read_text()
     assert saved(out)[-1] < 1500
 
     copy = tmp_path / "copy"
     shutil.copytree(out, copy)
     assert Processes(1, 1, cache, out, "data=1", tmp_path / "log-one").ends() == [0]
-    assert Processes(4, 1, cache, copy, "fsdp=2,tensor=2", tmp_path / "log-four").ends() == [0] * 4
+    assert Processes(4, 1, cache, copy, "data=2,fsdp=2", tmp_path / "log-four").ends() == [0] * 4
     wanted = curve(alone)
     for found in (curve(out), curve(copy)):
         np.testing.assert_allclose(found, wanted, rtol=TOLERANCE)
@@ -102,7 +103,7 @@ def test_preempted_killed_and_resumed_with_one_and_four_processes_it_is_one_curv
 
 @pytest.mark.slow
 def test_told_to_leave_while_the_compiler_works_it_leaves_within_seconds(cache, tmp_path):
-    one = Processes(1, 4, tmp_path / "own", tmp_path / "out", "tensor=4", tmp_path / "log")
+    one = Processes(1, 4, tmp_path / "own", tmp_path / "out", "fsdp=4", tmp_path / "log")
     one.until(lambda: (tmp_path / "out" / "study.json").exists())
     time.sleep(2)
     one.all[0].send_signal(signal.SIGTERM)
@@ -139,6 +140,15 @@ def test_options_that_do_not_go_together_are_told_in_one_line(words, message, tm
     error = capsys.readouterr().err
     assert re.search(message, error)
     assert error.count("\n") == 1
+
+
+def test_a_process_that_is_silent_is_named_and_one_that_left_is_not(tmp_path):
+    peers = [distributed.Peers(tmp_path, i, 3, print) for i in range(3)]
+    assert peers[0].silent() == []
+    peers[1].own.unlink()
+    old = time.time() - distributed.SILENCE - 5
+    os.utime(peers[2].own, (old, old))
+    assert peers[0].silent() == [2]
 
 
 def test_processes_do_what_any_or_the_first_wants():

@@ -1,6 +1,7 @@
 """Doubt: fits that mean nothing are refused, doubtful ones say why."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from analysis.estimation.solver import Objective, Problem
 from analysis.estimation.starts import starts_of
 from analysis.fit import fit
 from analysis.laws import Chinchilla, HenighanN, KaplanN, Law, constant
+from scaling.errors import InputError
 
 
 def test_one_row_cannot_be_fitted():
@@ -138,3 +140,34 @@ def test_too_few_draws_for_the_level_are_said_to_be_too_few():
     table = noisy(KaplanN(8.8e13, 0.076), {"params": np.geomspace(1e5, 1e9, 12)}, 0.01)
     assert any("wanted 40 or more" in note for note in fit(KaplanN, table, bootstrap=10).notes)
     assert not any("wanted 40" in note for note in fit(KaplanN, table, bootstrap=60).notes)
+
+
+@pytest.mark.parametrize("kind", ["huber", "squared"])
+def test_an_exponent_that_ran_away_with_one_run_leaves_no_interval(kind):
+    """Tokens in proportion to parameters: a power of 35 fits one run alone and hides what the others leave."""
+    N = np.geomspace(1e7, 1e9, 12)
+    table = noisy(Chinchilla(*TRUTH["chinchilla"]), {"params": N, "tokens": 20 * N}, 0.003, seed=3)
+    found = fit("chinchilla", table, loss=kind)
+    assert found.status == "flat direction"
+    assert found.interval_kind == "none"
+    assert found.intervals["E"] == (0, math.inf)
+    assert found.intervals["alpha"] == (-math.inf, math.inf)
+    assert "no interval" in found.summary()
+    assert not any("weakly identified" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("seed", range(4, 8))
+def test_intervals_hold_their_estimates_however_little_the_runs_tell(seed):
+    N = np.geomspace(1e7, 1e9, 12)
+    table = noisy(Chinchilla(*TRUTH["chinchilla"]), {"params": N, "tokens": 20 * N}, 0.003, seed=seed)
+    found = fit("chinchilla", table)
+    for name, value in found.constants.items():
+        low, high = found.intervals[name]
+        assert low <= value <= high
+        assert found.stderr[name] >= 0
+
+
+def test_an_argument_below_zero_is_named_alone():
+    table = noisy(KaplanN(8.8e13, 0.076), {"params": np.geomspace(1e5, 1e9, 12)}, 0.01)
+    with pytest.raises(InputError, match=r"^bootstrap -1; wanted 0 or more$"):
+        fit(KaplanN, table, bootstrap=-1)

@@ -10,7 +10,7 @@ from drawn import TRUTH, grid, noisy
 
 from analysis.estimation.estimate import Fit
 from analysis.fit import fit
-from analysis.laws import Chinchilla, KaplanN, Law, constant
+from analysis.laws import Chinchilla, HenighanN, KaplanN, Law, constant
 from scaling.errors import InputError
 
 
@@ -107,3 +107,46 @@ def test_a_law_of_ones_own_takes_a_few_lines():
     assert found.law.c == pytest.approx(0.7, rel=0.05)
     again = Fit.from_json(found.to_json(), law=Depth)
     assert again.law == found.law
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        ({"E": "x"}, 'E is "x", not a number'),
+        ({"alpha": None}, "alpha is null, not a number"),
+        ({"covariance": [[1.0] * 5] * 4}, r"covariance of shape \(4, 5\) for 5 constants"),
+        ({"covariance": 3}, "not iterable"),
+        ({"intervals": {"E": ["a", 2.0]}}, 'the interval of E is "a", not a number|no interval of'),
+        ({"intervals": {}}, "no interval of A"),
+        ({"degrees": "many"}, 'degrees is "many", not a number'),
+        ({"ranges": {"params": [1.0, None]}}, "params is null, not a number"),
+        ({"residuals": {"rms": 0.1, "sigma": None, "largest": []}}, "sigma is null, not a number"),
+    ],
+)
+def test_a_damaged_fit_ends_in_one_line(found, damage, words):
+    with pytest.raises(InputError, match=words) as error:
+        Fit.from_json(json.dumps(json.loads(found.to_json()) | damage))
+    assert "\n" not in str(error.value)
+
+
+def test_residuals_are_shares_of_what_the_law_has():
+    """A run a quarter above the others: +25 %, not its logarithm, and above 0 where it is worse than the law."""
+    N = np.geomspace(1e5, 1e9, 30)
+    table = {"params": N, "loss": KaplanN(8.8e13, 0.076)(N) * np.exp(1e-4 * np.cos(9 * np.arange(30)))}
+    table["loss"][12] *= 1.25
+    fitted = fit(KaplanN, table)
+    label, largest = fitted.residuals.largest[0]
+    assert label == "row 13"
+    assert largest == pytest.approx(0.25, abs=2e-3)
+    assert "measured / law - 1: rms" in fitted.summary()
+    held = fit(KaplanN, table, hold_out=np.arange(30) == 12).held_out
+    assert held is not None
+    assert held.mean == held.worst == pytest.approx(0.25, abs=2e-3)
+
+
+def test_a_law_of_another_column_has_its_units():
+    N = np.geomspace(1e5, 1e9, 12)
+    error = HenighanN(0.2, 1e4, 0.2)(N) * np.exp(1e-3 * np.cos(9 * np.arange(12)))
+    fitted = fit(HenighanN, {"params": N, "error": error}, target="error", loss="squared")
+    assert fitted.units == {"L_inf": "share", "N_0": "parameters", "alpha": ""}
+    assert "nats/token" not in fitted.summary()

@@ -5,7 +5,9 @@ import io
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PathCollection
+from matplotlib.text import Text
 
 from analysis.fit import fit
 from analysis.laws import LAWS, Chinchilla, HenighanN, Muennighoff, law_by_name
@@ -105,3 +107,26 @@ def test_the_same_fit_gives_the_same_picture(fitted):
         return buffer.getvalue()
 
     assert picture() == picture()
+
+
+def test_no_text_leaves_the_canvas():
+    """Runs left out that stand far off the law, as when the five largest losses are dropped."""
+    table = surface()
+    loss = table["loss"].copy()
+    loss[np.argsort(loss)[-5:]] *= 1.5
+    table = table.with_columns(loss=loss)
+    figure = fit_figure.draw(fit("chinchilla", table, loss="squared", drop_worst=5), table)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    remark = figure.get_supxlabel()
+    assert remark == "Left-out runs beyond the axis stand at its edge."
+    texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text()]
+    right = figure.axes[1]
+    titles = [text for text in texts if text.get_text() in (right.get_title(loc="left"), right.get_title(), remark)]
+    assert len(titles) >= 2
+    for text in titles:
+        box = text.get_window_extent(canvas.get_renderer())
+        assert box.x0 >= 0
+        assert box.y0 >= 0
+        assert box.x1 <= figure.bbox.width
+        assert box.y1 <= figure.bbox.height

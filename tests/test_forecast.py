@@ -80,6 +80,20 @@ def test_a_file_that_is_no_forecast_is_refused(text, tmp_path):
         forecast.score(tmp_path / "f.json", 3.0)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("value", "x"), ("value", None), ("value", -2.0), ("low", "x"), ("level", None), ("law", 3), ("inputs", "x"),
+     ("inputs", {"params": "x"}), ("inputs", {"params": None}), ("warnings", None), ("made", None)],
+)  # fmt: skip
+def test_a_damaged_forecast_is_refused_in_one_line(fitted, name, value, tmp_path):
+    forecast.store(forecast.forecast(fitted, params=1e9), tmp_path / "f.json")
+    kept = json.loads((tmp_path / "f.json").read_text())
+    (tmp_path / "f.json").write_text(json.dumps(kept | {name: value}))
+    with pytest.raises(InputError, match="not a forecast") as error:
+        forecast.score(tmp_path / "f.json", 3.0)
+    assert "\n" not in str(error.value)
+
+
 def test_a_missing_file_and_an_impossible_loss_are_refused(tmp_path):
     with pytest.raises(InputError, match="No such file"):
         forecast.score(tmp_path / "none.json", 3.0)

@@ -7,7 +7,7 @@ import pytest
 
 from analysis import frontier
 from analysis.batch_size import with_minima
-from analysis.envelope import envelope
+from analysis.envelope import envelope, grid_bias
 from analysis.laws import Chinchilla, KaplanBCrit, KaplanND
 from analysis.table import Table
 from scaling.errors import InputError
@@ -93,21 +93,77 @@ def test_the_surface_gives_its_own_exponents_and_an_interval_from_its_draws():
 # --- approach 1
 
 
-def curves(law, sizes, noise=0.0, schedule="constant"):
+def curves(law, sizes, noise=0.0, schedule="constant", seeds=1, seed=1):
+    """Learning curves; the noise of ln loss moves each run as a whole, as a seed does."""
     rows = []
-    rng = np.random.default_rng(1)
+    rng = np.random.default_rng(seed)
     for i, N in enumerate(sizes):
-        for C in np.geomspace(6 * N * 2 * N, 6 * N * 200 * N, 60):
-            loss = law(N, C / 6 / N) * np.exp(noise * rng.standard_normal())
-            rows.append({"run": f"r{i}", "params": N, "flops": C, "loss": loss, "schedule": schedule})
+        for s in range(seeds):
+            moved = np.exp(noise * rng.standard_normal())
+            for C in np.geomspace(6 * N * 2 * N, 6 * N * 200 * N, 60):
+                loss = law(N, C / 6 / N) * moved
+                rows.append({"run": f"r{i}-{s}" if s else f"r{i}", "params": N, "flops": C, "loss": loss, "seed": s,
+                             "schedule": schedule})  # fmt: skip
     return Table.from_rows(rows)
 
 
 def test_the_envelope_of_learning_curves_finds_the_exponent():
-    found = envelope(curves(REFIT, np.geomspace(1e7, 1e10, 16)), draws=100)
-    assert found.a == pytest.approx(exponent(REFIT), abs=0.02)
+    found = envelope(curves(REFIT, np.geomspace(1e7, 1e10, 16)), draws=100, sigma=0.003)
+    assert found.a == pytest.approx(exponent(REFIT), abs=0.002)
     low, high = found.a_interval
     assert low < found.a < high
+
+
+@pytest.mark.parametrize("n", [6, 8, 12])
+def test_few_sizes_do_not_flatten_the_line_through_an_envelope(n):
+    found, true = grid_bias(curves(REFIT, np.geomspace(1e7, 1e10, n)), REFIT)
+    assert true == pytest.approx(exponent(REFIT), abs=1e-6)
+    assert found == pytest.approx(true, abs=0.002)
+
+
+@pytest.mark.parametrize(("sizes", "seeds", "sigma"), [(6, 1, 0.003), (8, 3, None)])
+def test_intervals_of_an_envelope_hold_the_truth_as_often_as_they_say(sizes, seeds, sigma):
+    held, spread, widths = 0, [], []
+    for k in range(60):
+        table = curves(REFIT, np.geomspace(1e7, 1e10, sizes), noise=0.003, seeds=seeds, seed=k)
+        found = envelope(table, sigma=sigma, draws=150, n_budgets=400)
+        low, high = found.a_interval
+        held += low < exponent(REFIT) < high
+        spread.append(found.a)
+        widths.append(high - low)
+    assert 52 <= held <= 60
+    assert np.median(widths) / 4 == pytest.approx(np.std(spread), rel=0.35)
+
+
+def test_one_run_per_size_shows_no_seed_noise_and_gets_no_interval():
+    found = envelope(curves(REFIT, np.geomspace(1e7, 1e10, 6), noise=0.003))
+    assert np.isnan(found.a_interval).all()
+    assert "no intervals: no seed noise given, and no runs that differ in their seed alone show it" in found.warnings
+    assert "%:" not in found.text()
+
+
+def test_curves_that_never_cross_give_no_interval():
+    found = envelope(curves(REFIT, np.geomspace(1e7, 1e10, 4)), sigma=0.003)
+    assert np.isnan(found.a_interval).all()
+    assert "no intervals: noise hardly moves where curves begin and end" in found.warnings
+
+
+def test_draws_that_mostly_failed_give_no_interval():
+    line = (0.0, 0.5, 0.0, 0.5)
+    assert frontier.enough_draws([line] * 49, 100, "x") == ([], ["no intervals: 51 of 100 draws had not x"])
+    assert frontier.enough_draws([line] * 60, 100, "x") == (
+        [line] * 60,
+        ["40 of 100 draws had not x: the interval is too narrow"],
+    )
+    assert frontier.enough_draws([line] * 96, 100, "x") == ([line] * 96, [])
+
+
+def test_the_luckiest_of_several_seeds_is_no_size_of_its_own():
+    sizes = np.geomspace(1e7, 1e10, 8)
+    table = curves(REFIT, sizes, seeds=2)
+    lucky = np.where(table["seed"] == 1, 0.99, 1 / 0.99)
+    found = envelope(table.with_columns(loss=table["loss"] * lucky), draws=0)
+    assert found.a == pytest.approx(envelope(curves(REFIT, sizes), draws=0).a, abs=1e-9)
 
 
 def test_the_tokens_of_an_envelope_are_those_of_its_runs_where_the_compute_counts_more_than_6_N_D():

@@ -30,6 +30,13 @@ BUDGETS = np.geomspace(1e18, 1e20, 6)
 AROUND = np.geomspace(1 / 6, 6, 9)
 
 
+def test_akimas_wide_intervals_are_told():
+    table = ladder(REFIT, BUDGETS, AROUND, noise=0.002)
+    akima, parabola = (isoflop.isoflop(table, method=m, sigma=0.002, draws=50) for m in ("akima", "parabola"))
+    assert any("intervals are wide" in note for note in akima.warnings)
+    assert not any("intervals are wide" in note for note in parabola.warnings)
+
+
 @pytest.mark.parametrize(("method", "tolerance"), [("parabola", 1e-3), ("akima", 5e-3)])
 def test_isoflop_finds_the_exponents_of_the_surface_it_was_drawn_from(method, tolerance):
     found = isoflop.isoflop(ladder(REFIT, BUDGETS, AROUND), method=method, sigma=0.0, draws=0)

@@ -378,3 +378,11 @@ def test_a_status_in_other_words_is_told():
     table = Table.from_columns({"params": N, "loss": np.linspace(4, 3, 5), "status": ["completed"] * 5})
     with pytest.raises(FitError, match=r'no run is left \(its status is completed; wanted "done"'):
         admitted(KaplanN, table)
+
+
+def test_tokens_that_were_never_seen_teach_nothing(papers):
+    m = {name: papers["muennighoff2023"][name]["value"] for name in ("E", "A", "B", "alpha", "beta")}
+    law = Muennighoff(**m, R_D=15.387756, R_N=5.309743)
+    # A large model too: the best size for its data is that for the data it saw.
+    for size in (1e8, 1e10):
+        assert law(size, 1e10, 1e12) == law(size, 1e10, 1e10)

@@ -91,12 +91,17 @@ def test_adafactor_of_stacked_layers_is_that_of_each_layer_alone():
         "w_embed": (140, 128),
         "g_final": (8,),
     }
-    draw = lambda scale: {name: np.float32(scale * rng.normal(size=shape)) for name, shape in shapes.items()}  # noqa: E731
-    apart = lambda tree: {  # noqa: E731
-        (name, i): leaf
-        for name, leaves in tree.items()
-        for i, leaf in enumerate(leaves if name in ("w_up", "w_qkv", "b_up") else [leaves])
-    }
+
+    def draw(scale: float) -> dict[str, np.ndarray]:
+        return {name: (scale * rng.normal(size=shape)).astype(np.float32) for name, shape in shapes.items()}
+
+    def apart(tree: Any) -> dict:
+        return {
+            (name, i): leaf
+            for name, leaves in tree.items()
+            for i, leaf in enumerate(leaves if name in ("w_up", "w_qkv", "b_up") else [leaves])
+        }
+
     params = draw(1)
     params["w_up"][1] *= 5  # layers of other sizes: together they would share one root mean square
     ours = optim.optimizer(OptimConfig(optimizer="adafactor", clip=0.5))
@@ -108,6 +113,7 @@ def test_adafactor_of_stacked_layers_is_that_of_each_layer_alone():
         grads = draw(scale)
         grads["w_up"][2] *= 10
         updates, state = ours.update(grads, state, params)
+        wanted: Any
         wanted, alone = theirs.update(apart(grads), alone, apart(params))
         found = apart(updates)
         for name, update in wanted.items():

@@ -17,6 +17,7 @@ from analysis.laws import Chinchilla, Gadre, KaplanBCrit, KaplanC, KaplanND, Kap
 from analysis.plan import plan
 from analysis.planning.own_rates import OwnRates
 from analysis.planning.published import BESIROGLU, BESIROGLU_OPTIMUM, HOFFMANN
+from analysis.planning.recipe import published_learning_rates
 from analysis.planning.routes import route
 from analysis.planning.rungs import LENGTHS
 from analysis.table import Table, load
@@ -299,6 +300,21 @@ def test_limited_data_are_split_where_a_direct_search_ends(fitted):
 
 
 # --- what a forecast of the plan takes
+
+
+def test_published_rates_take_the_size_without_embeddings(fitted):
+    found = plan(fitted, 1e18, embedding_rows=32000)
+    assert found.shape
+    body = found.params - 32000 * found.shape.d_model
+    assert body < 0.9 * found.params
+    assert found.learning_rates == published_learning_rates(body, found.tokens, 1e18)
+
+
+def test_absurd_demands_are_called_guesses(fitted):
+    text = plan(fitted, 1e21, unique_tokens=1e5, params=10.0).text()
+    assert "repeated: N = " in text
+    assert "epochs are over 100, so far out the law is a guess" in text
+    assert "over 1000 times the compute against the cheapest way there" in text
 
 
 def test_a_plan_holds_the_columns_of_its_law(fitted, kaplan):

@@ -107,6 +107,14 @@ def test_sardanas_example_of_a_7B_model_that_reads_1e11_tokens():
     assert found.tokens / best.tokens[at] == pytest.approx(1.18, rel=0.02)
 
 
+def test_a_model_that_serves_without_end_may_be_smaller_than_a_thousandth():
+    law = Chinchilla(E=1.0, A=10.0, B=10.0, alpha=0.1, beta=0.05)
+    found = prices.with_inference(law, 4.0, 1e30)
+    assert found.params < float(found.cheapest_to_train.params) / 1000
+    pull = law.alpha * law.A * found.params**-law.alpha / (law.beta * law.B * found.tokens**-law.beta)
+    assert pull == pytest.approx(1 + 1e30 / (3 * found.tokens), rel=1e-3)
+
+
 def test_idle_inference_chips_make_smaller_models_pay():
     plain, idle = (prices.with_inference(LAW, 2.2, 1e11, utilisation_ratio=r) for r in (1.0, 50.0))
     assert idle.params < plain.params

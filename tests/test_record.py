@@ -173,3 +173,24 @@ def test_an_unfinished_save_is_not_a_checkpoint(pack, tmp_path):
     assert_same(record.read_history(copy), history_of(30))
     assert_same(restored(copy), (30, state_of(30), history_of(30)))
     assert not unfinished.exists()
+
+
+def test_a_run_ends_with_its_first_loss_that_is_not_a_number_however_long_its_pack_goes_on():
+    """Alone it is left at the next dispatch, beside others it is carried along to their end."""
+
+    def history(rows: int, *runs: int) -> record.History:
+        train_loss = np.ones((48, 3), np.float32)
+        train_loss[10:, 1] = np.nan
+        train_loss[20:, 2] = np.nan  # its end
+        whole = {"train_loss": train_loss, "eval_loss": np.full((1, 3, 2), 2, np.float32)}
+        return {
+            "train_loss": whole["train_loss"][:rows, runs],
+            "eval_loss": whole["eval_loss"][:, runs],
+            "steps": np.minimum(rows, np.array([48, 48, 20]))[list(runs)],
+        }
+
+    assert record.steps(history(48, 0, 1, 2)).tolist() == [48, 11, 20]
+    assert record.diverged(history(48, 0, 1, 2)).tolist() == [False, True, False]
+    assert record.steps(history(16, 1)).tolist() == [11]
+    assert record.diverged(history(16, 1)).tolist() == [True]
+    assert record.steps(history(0, 0, 1)).tolist() == [0, 0]

@@ -110,3 +110,17 @@ def test_rows_without_a_loss_cannot_be_left_in():
 def test_runs_held_out_are_not_left_in_again():
     table = ladder().with_columns(status=np.array(["done"] * 11 + ["diverged"]))
     assert fit(KaplanN, table, loss="squared", hold_out="params>4e8", every_run=True).without_rule == {}
+
+
+@pytest.mark.parametrize("rule", ["params>1", "_all", np.ones(12, bool)])
+def test_a_rule_that_holds_every_run_out_ends_in_one_line(rule):
+    table = ladder().with_columns(_all=np.ones(12))
+    with pytest.raises(InputError, match="the rule holds out all 12 runs; leave some to fit"):
+        fit(KaplanN, table, hold_out=rule)
+
+
+def test_runs_of_several_settings_are_said_to_be_mixed():
+    said = "the rows mix 2 values of dataset: choose one of each with --where"
+    assert said in fit(KaplanN, ladder()).notes
+    assert said not in fit(KaplanN, ladder().matching("dataset", "c4")).notes
+    assert said not in fit(KaplanN, ladder(), hold_out="dataset=rpj").notes

@@ -71,7 +71,9 @@ def test_whoever_comes_first_every_shard_finds_the_same_packs_and_its_own(tmp_pa
     assert sorted(id for part in parts[0] for id in part) == sorted(wholes[0].runs)
 
 
-@pytest.mark.parametrize("text", ["", "3", "0/4", "5/4", "a/b", "1/0", "-1/3", "1/2/3", "1.0/2"])
+@pytest.mark.parametrize(
+    "text", ["", "3", "0/4", "5/4", "a/b", "1/0", "-1/3", "1/2/3", "1.0/2", "²/3", "1/²", "1/" + "9" * 5000]
+)
 def test_a_shard_that_is_none_is_refused_in_one_line(text):
     with pytest.raises(InputError, match="wanted the part and their number") as error:
         shards.parse(text)

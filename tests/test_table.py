@@ -1,6 +1,8 @@
 """Tables: somebody else's files become columns, and what is wrong with them is said in one line."""
 
 import doctest
+import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -292,3 +294,52 @@ def test_the_documentation_runs_as_printed():
     results = doctest.testfile(str(Path(__file__).parents[1] / "docs" / "table.md"), module_relative=False)
     assert results.failed == 0
     assert results.attempted > 3
+
+
+@pytest.mark.parametrize(
+    ("written", "hint"),
+    [
+        ("4,6262", "wanted a decimal point, 4.6262"),
+        ("4,62", "wanted a decimal point, 4.62"),
+        ("1,234,567", "wanted a number without separators, 1234567"),
+        ("1 234 567", "wanted a number without separators, 1234567"),
+        ("12,345.5", "wanted a number without separators, 12345.5"),
+        ("1,23,4", "wanted a number like 1.5e9"),
+    ],
+)
+def test_commas_are_taken_for_what_they_are(written, hint):
+    with pytest.raises(InputError, match=re.escape(f"found {written!r}, {hint}")):
+        Table.from_columns({"params": [1e6, 2e6], "loss": [written, "3.0"]})
+
+
+def test_a_column_that_was_worked_out_is_not_offered_for_one_that_is_missing():
+    table = Table.from_columns({"params": [1e6, 2e6], "tokens": [1e8, 2e8], "loss": [4.0, 3.5]})
+    assert "flops" in table
+    with pytest.raises(InputError) as error:
+        table["flops_min"]
+    assert "--columns flops_min=NAME" in str(error.value)
+    assert str(error.value).endswith("found params, tokens, loss")
+
+
+def test_a_compute_that_is_the_same_trifle_in_all_rows_is_not_taken_for_a_unit():
+    with pytest.raises(InputError, match="column flops: found 1, as in all 3 rows; wanted the FLOP of each run"):
+        Table.from_columns({"params": [1e6, 2e6, 4e6], "flops": [1.0] * 3, "loss": [4.0, 3.5, 3.2]})
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"loss": [60.0, 40.0, 20.0]}, "loss is 20 or more in all rows: are these nats per token"),
+        (
+            {"loss": [14.0, 12.0, 11.0], "n_vocab": [32000.0] * 3},
+            "loss is 14 in row 1, and guessing among 32000 tokens",
+        ),
+        ({"loss": [14.0, 4.0, 3.0], "n_vocab": [32000.0] * 3, "status": ["diverged", "done", "done"]}, ""),
+        ({"loss": [11.0, 4.0, 3.0], "n_vocab": [32000.0] * 3}, ""),
+        ({"loss": [11.0, 4.0, math.nan]}, ""),
+    ],
+)
+def test_losses_that_are_no_nats_per_token_are_doubted(columns, words):
+    said = [note for note in Table.from_columns({"params": [1e6, 2e6, 4e6], **columns}).notes if "loss" in note]
+    assert len(said) == bool(words)
+    assert all(note.startswith(words) for note in said)

@@ -1,6 +1,7 @@
 """The best learning rate: bowls, their intervals, the law through them, what being wrong costs."""
 
 import dataclasses
+import itertools
 import json
 import math
 import re
@@ -147,6 +148,43 @@ def test_settings_that_are_mixed_at_one_rate_are_warned_about():
     assert found.mixed == len(found.bowls)
     assert "differ in more than their seed" in next(found.warnings())
     assert not tune(table).mixed
+
+
+@pytest.mark.parametrize("value", [-3.0, 0.0, math.inf])
+def test_a_finished_run_with_an_impossible_loss_is_named(value):
+    table = losses()
+    spoilt = changed(table, loss=np.where(np.arange(len(table)) == 7, value, table["loss"]))
+    with pytest.raises(InputError, match=f"row 8, column loss: found {value:g}, wanted a number above 0"):
+        tune(spoilt)
+    assert tune(changed(spoilt, status=np.where(np.arange(len(table)) == 7, "diverged", "done"))).law
+
+
+def test_a_run_without_a_loss_counts_as_diverged_and_is_told():
+    table = losses()
+    found = tune(changed(table, loss=np.where(np.arange(len(table)) == 7, np.nan, table["loss"])))
+    assert "1 run has no loss, taken as diverged: row 8" in list(found.warnings())
+    assert "no loss, taken as diverged" in found.text()
+
+
+def test_labels_of_rates_do_not_overlap():
+    """Eight rates over a factor of 160, in a panel per length."""
+    law = RateLaw(rate=0.002, N_1=3e4, D_1=2.6e5, B_1=256, n=-0.3, d=-0.1)
+    figure = study_plots.learning_rates(tune(losses(grid=tuple(np.geomspace(1e-4, 1.6e-2, 8)), law=law)))
+    figure.canvas.draw()
+    for axes in figure.axes:
+        boxes = [label.get_window_extent() for label in axes.get_xticklabels() if label.get_text()]
+        assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
+
+
+def test_runs_of_an_unknown_status_have_no_say():
+    table = losses()
+    failed = np.arange(len(table)) == 7
+    spoilt = changed(table, status=np.where(failed, "failed", "done"), loss=np.where(failed, 99.0, table["loss"]))
+    found, without = tune(spoilt), tune(table.where(~failed, "failed"))
+    assert [b.best for b in found.bowls] == [b.best for b in without.bowls]
+    assert "1 row left out whose status is not done or diverged (failed)" in list(found.warnings())
+    with pytest.raises(InputError, match=r"no run ended \(its status is completed"):
+        tune(changed(table, status=np.full(len(table), "completed")))
 
 
 def test_a_size_at_which_every_rate_diverged_has_no_say_and_a_figure_all_the_same():

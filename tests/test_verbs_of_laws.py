@@ -125,6 +125,20 @@ def test_forms_are_scored_beside_the_law(run):
     assert {score["law"] for score in json.loads(out)["against"]} == {"chinchilla", "gadre"}
 
 
+def test_a_rival_that_cannot_be_fitted_leaves_the_fit_and_the_other_rivals(run):
+    code, out, _ = run(f"{FIT} --against gadre kaplan-cmin clark")
+    assert code == 0
+    assert out.startswith("chinchilla: ")
+    assert re.search(r"^  gadre ", out, re.M)
+    one, other = out.splitlines()[-2:]
+    assert re.search(r"^not scored: kaplan-cmin: .*no column flops_min", one)
+    assert re.search(r"^not scored: clark: of the runs that it is about, chinchilla: tokens is .* in all 6 runs", other)
+    code, out, _ = run(f"{FIT} --against clark --json")
+    assert code == 0
+    assert json.loads(out)["against"] == []
+    assert set(json.loads(out)["not_scored"]) == {"clark"}
+
+
 def test_critical_batches_come_from_learning_curves_and_give_the_least_steps(run, tmp_path):
     from analysis.batch_size import Hyperbola
 
@@ -206,6 +220,10 @@ def test_a_prediction_is_stored_before_and_scored_after(run, tmp_path):
     code, out, err = run(words)
     assert (code, out) == (2, "")
     assert "forecasts are not rewritten" in err
+    for verb in (f"predict {tmp_path}/f.json --params 1e9 --tokens 2e10", f"plan {tmp_path}/f.json --flops 1e20"):
+        code, out, err = run(verb)
+        assert (code, out) == (2, "")
+        assert f"this is a forecast; score it with scaling predict {tmp_path}/f.json --measured LOSS" in err
 
 
 def test_a_prediction_beyond_the_runs_says_so_first(run):
@@ -272,6 +290,8 @@ WRONG = {
     "kaplan-ns without a batch": "plan FOLDER/kaplan-ns.json --flops 1e18",
     "a law without sizes": "plan FOLDER/kaplan-bcrit.json --flops 1e18",
     "a sweep that is none": "plan FOLDER/chinchilla.json --flops 1e21 --rates FOLDER/a.csv",
+    "a column given twice": "predict FOLDER/chinchilla.json --params 1e9 --tokens 1e10 --params 2e9",
+    "an impossible utilisation": "plan FOLDER/chinchilla.json --flops 1e21 --utilisation 2",
     "a column that the law lacks": "predict FOLDER/chinchilla.json --params 1e9 --tokens 1e10 --seeds 3",
     "a missing column": "predict FOLDER/chinchilla.json --params 1e9",
     "a negative size": "predict FOLDER/chinchilla.json --params -1e9 --tokens 1e10",

@@ -1,6 +1,7 @@
 """What is said while a training runs."""
 
 import dataclasses
+import importlib.util
 import math
 
 import numpy as np
@@ -79,9 +80,7 @@ def test_a_span_that_is_none_is_told(text):
 
 
 def test_tensorboard_is_written_or_missed_in_one_line(tmp_path):
-    try:
-        import tensorboardX  # noqa: F401
-    except ImportError:
+    if importlib.util.find_spec("tensorboardX") is None:
         with pytest.raises(InputError, match="needs the package tensorboardX"):
             watch.Watch([RUN], ["cpu"], print, tmp_path)
         return

@@ -22,7 +22,6 @@ CHECKED_DRAWS = 50  # bootstrap draws that are refitted from all over the ranges
 CHECKED_STARTS = 64  # per such draw
 BETTER = 1e-4  # share by which a refit must be lower to count as another optimum
 PROPORTIONAL = 0.1  # scatter of ln D around its line in ln N below which a law cannot tell N from D
-FLAT = 1e-9  # smallest eigenvalue of the scaled curvature below which a direction is flat
 NOISELESS = 1e-9  # scatter of ln(loss) below which the data were computed, not measured
 WEAK = 1.5  # ratio of an interval's ends above which a constant is called weakly identified
 TIED = 0.9  # share of a scale's variance that follows from the exponents, above which it is no constant of its own
@@ -97,7 +96,7 @@ def status(problem: Problem, best: Optimum, free: NDArray[np.bool_], named: dict
     A = J[:, free].T @ J[:, free]
     size = np.sqrt(np.diagonal(A))
     values, vectors = np.linalg.eigh(A / np.outer(size, size))
-    if values[0] < FLAT:
+    if values[0] < intervals.FLAT:
         names = [c.name for c, f in zip(constants, free, strict=True) if f]
         together = [name for name, v in zip(names, vectors[:, 0], strict=True) if abs(v) > 0.2]
         return "flat direction", f"{' and '.join(together)} can change together without changing any prediction"

@@ -15,6 +15,7 @@ from analysis.estimation.solver import Array, Objective
 from analysis.jsonable import jsonable
 from analysis.laws import Law, law_by_name
 from analysis.table import Excluded
+from analysis.tables.columns import COLUMNS
 from scaling.errors import InputError
 
 Interval = tuple[float, float]
@@ -48,17 +49,20 @@ class HeldOut:
 
     rule: str
     rows: tuple[str, ...]
-    mean: float  # of ln(predicted / measured); above 0 the law is too pessimistic
+    mean: float  # of measured / predicted - 1; below 0 the law is too pessimistic
     rms: float
-    worst: float  # largest |ln(predicted / measured)|
+    worst: float  # largest |measured / predicted - 1|
 
 
 @dataclasses.dataclass(frozen=True)
 class Residuals:
-    """ln(predicted / measured) over the rows fitted, or the difference where the fit was not logarithmic."""
+    """measured / predicted - 1 over the rows fitted, or the difference where the fit was not logarithmic.
+
+    Above 0 a run is worse than the law has it, as in the figure of a fit.
+    """
 
     rms: float
-    sigma: float  # from n - p degrees of freedom
+    sigma: float  # scatter of ln(measured), or of the difference, from n - p degrees of freedom
     largest: tuple[tuple[str, float], ...]  # the worst rows, worst first
 
 
@@ -121,6 +125,12 @@ class Fit(Generic[L]):
         return {c.name: float(getattr(self.law, c.name)) for c in self.law.constants()}
 
     @property
+    def units(self) -> dict[str, str]:
+        """Of the constants: what counts in units of the law's own target counts in those of the column fitted."""
+        own, fitted = COLUMNS.get(self.law.target, ""), COLUMNS.get(self.target, "")
+        return {c.name: fitted if own and c.unit == own else c.unit for c in self.law.constants()}
+
+    @property
     def theta(self) -> Array:
         """The constants in fit coordinates."""
         return solver.to_theta(type(self.law), np.array(list(self.constants.values())))
@@ -128,7 +138,7 @@ class Fit(Generic[L]):
     @property
     def stderr(self) -> dict[str, float]:
         """Standard errors of the constants themselves, from the covariance."""
-        error = np.sqrt(np.diagonal(self.covariance))
+        error = np.sqrt(np.maximum(np.diagonal(self.covariance), 0))
         return {
             c.name: float(e * self.constants[c.name] if c.log else e)
             for c, e in zip(self.law.constants(), error, strict=True)
@@ -190,7 +200,7 @@ class Fit(Generic[L]):
             slopes.append((at(theta + h) - at(theta - h)) / (2 * h[k]))
         g = np.stack(slopes, -1)
         half = intervals.t_quantile(self.level, np.array(self.degrees)) * np.sqrt(
-            np.einsum("...p,pq,...q->...", g, self.covariance, g)
+            np.maximum(np.einsum("...p,pq,...q->...", g, self.covariance, g), 0)
         )
         parts = (centre, centre - half, centre + half)
         return Prediction(*(np.exp(part)[()] if log else part[()] for part in parts))
@@ -203,7 +213,7 @@ class Fit(Generic[L]):
             "inputs": list(self.law.inputs),
             "target": self.target,
             **self.constants,
-            "units": {c.name: c.unit for c in self.law.constants()},
+            "units": self.units,
             "intervals": {name: list(ends) for name, ends in self.intervals.items()},
             "interval_kind": self.interval_kind,
             "level": self.level,
@@ -262,20 +272,33 @@ class Fit(Generic[L]):
 
         def interval(ends: Sequence[float | None], name: str) -> Interval:
             low, high = ends
-            return ((0.0 if log.get(name) else -math.inf) if low is None else low, math.inf if high is None else high)
+            return (
+                (0.0 if log.get(name) else -math.inf) if low is None else _number(low, f"the interval of {name}"),
+                math.inf if high is None else _number(high, f"the interval of {name}"),
+            )
 
         covariance = np.array([[math.inf if v is None else v for v in row] for row in d["covariance"]], float)
+        if covariance.shape != (len(log), len(log)):
+            raise ValueError(f"covariance of shape {covariance.shape} for {len(log)} constants")
+        missing = sorted(set(log) - set(d["intervals"]))
+        if missing:
+            raise ValueError(f"no interval of {missing[0]}")
+        for name in ("level", "degrees", "objective"):
+            _number(d[name], name)
         residuals = d["residuals"]
         lack, held = d["lack_of_fit"], d["held_out"]
         return cls(
-            law=law(**{c.name: d[c.name] for c in law.constants()}),
+            law=law(**{name: _number(d[name], name) for name in log}),
             target=d["target"],
             objective_kind=Objective(**d["objective_kind"]),
             intervals={name: interval(ends, name) for name, ends in d["intervals"].items()},
             percentile={name: interval(ends, name) for name, ends in d["percentile"].items()},
             covariance=covariance,
-            residuals=Residuals(residuals["rms"], residuals["sigma"], tuple((r, v) for r, v in residuals["largest"])),
-            ranges={name: (low, high) for name, (low, high) in d["ranges"].items()},
+            residuals=Residuals(
+                *(_number(residuals[name], name) for name in ("rms", "sigma")),
+                tuple((r, v) for r, v in residuals["largest"]),
+            ),
+            ranges={name: (_number(low, name), _number(high, name)) for name, (low, high) in d["ranges"].items()},
             fixed=tuple(d["fixed"]),
             excluded=tuple(Excluded(tuple(e["rows"]), e["reason"]) for e in d["excluded"]),
             notes=tuple(d["notes"]),
@@ -291,32 +314,39 @@ class Fit(Generic[L]):
 
     def summary(self) -> str:
         """The fit as text for a person."""
-        units = {c.name: c.unit for c in self.law.constants()}
+        units = self.units
         formula = (type(self.law).__doc__ or "").split(":")[0].splitlines()[0]
         lines = [f"{self.law.name}: {formula} ({self.law.source})"]
         lines.append(f"{self.n_runs} runs; {self.status}: {self.why}")
         for name, value in self.constants.items():
             low, high = self.intervals[name]
-            ends = "fixed" if name in self.fixed else f"{percent(self.level)} {six_digits(low)} to {six_digits(high)}"
+            ends = f"{percent(self.level)} {six_digits(low)} to {six_digits(high)}"
+            if name in self.fixed:
+                ends = "fixed"
+            elif self.interval_kind == intervals.NONE:
+                ends = "no interval"
             if name in self.percentile and name not in self.fixed:
                 low, high = self.percentile[name]
                 ends += f" (percentiles of {len(self.draws)} refits {six_digits(low)} to {six_digits(high)})"
             lines.append(f"  {name:<8} {six_digits(value):>12} {units[name]:<12} {ends}")
-        lines.append(f"intervals: {self.interval_kind}, {self.degrees:g} degrees of freedom")
+        if self.interval_kind == intervals.NONE:
+            lines.append("intervals: none, for the runs cannot tell these constants apart")
+        else:
+            lines.append(f"intervals: {self.interval_kind}, {self.degrees:g} degrees of freedom")
         r, kind = self.residuals, self.objective_kind
         rule = kind.kind if kind.kind == "squared" else f"{kind.kind}, delta {kind.delta:g}"
         if kind.kind == "asymmetric":
             rule += f", {kind.asymmetry:g} times as heavy above a run"
         lines.append(f"objective {self.objective:.9g} ({rule}, {'log ' if kind.log else ''}{self.target}, summed)")
         lines.append(
-            f"residuals rms {_share(r.rms, kind.log)}; "
-            f"worst {', '.join(f'{name} {_share(v, kind.log)}' for name, v in r.largest)}"
+            f"residuals, {'measured / law - 1' if kind.log else 'measured - law'}: "
+            f"rms {_size(r.rms, kind.log)}; worst {', '.join(f'{name} {_share(v, kind.log)}' for name, v in r.largest)}"
         )
         if self.held_out:
             h = self.held_out
             lines.append(
                 f"held out ({h.rule}, {len(h.rows)} runs): "
-                f"off by {h.rms:.2%} rms, {h.mean:+.2%} mean, {h.worst:.2%} worst"
+                f"measured / law - 1 is {h.rms:.2%} rms, {h.mean:+.2%} mean, {h.worst:.2%} at worst"
             )
         if self.lack_of_fit:
             t = self.lack_of_fit
@@ -341,8 +371,18 @@ def percent(level: float) -> str:
     return f"{100 * level:.10g}%"
 
 
+def _size(value: float, log: bool) -> str:
+    return f"{value:.2%}" if log else f"{value:.4g}"
+
+
 def _share(value: float, log: bool) -> str:
     return f"{value:+.2%}" if log else f"{value:+.4g}"
+
+
+def _number(value: Any, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{name} is {json.dumps(value)[:40]}, not a number")
+    return value
 
 
 def _read(path: Path) -> str:

@@ -14,7 +14,9 @@ from analysis.estimation.solver import CLOSE, Array, Objective, Problem, jacobia
 
 ROUNDS = 40  # of bracketing and false position per end of a profile interval
 EXACT = 2e-3  # an end is found when its statistic is within this share of the quantile
+FLAT = 1e-9  # smallest eigenvalue of the scaled curvature below which a direction is flat
 IDLE = 1e-9  # slope of all predictions, against the steepest constant, below which a constant affects nothing
+NONE = "none"  # kind of the intervals of a fit whose curvature is singular: without ends
 FAR = 40.0  # in ln(constant): a scale that may shrink or grow by this much is not bounded
 
 
@@ -27,11 +29,14 @@ class Spread:
         scale: kappa, (m, p): with a constant held at its true value 2 (rise of the objective) / kappa is F(1, degrees).
             s^2 for least squares, otherwise the constant's variance times the curvature of its profile.
         degrees: rows minus constants estimated, or clusters minus them, (m,).
+        flat: whether constants can change together without changing any prediction, (m,): then neither the covariance
+            nor a profile that begins at the optimum bounds anything.
     """
 
     covariance: Array
     scale: Array
     degrees: Array
+    flat: NDArray[np.bool_]
 
 
 def t_quantile(level: float, degrees: Array) -> Array:
@@ -62,6 +67,9 @@ def spread(
     degrees = np.maximum(n - q, 1).astype(float)
     slope = _slope(problem.objective, r, n, q)
     curvature = _inverse(np.einsum("mni,mn,mnj->mij", J, w * slope, J) + idle[:, None] * np.eye(q))
+    flat = _flat(np.einsum("mni,mn,mnj->mij", J, (w > 0).astype(float), J) + idle[:, None] * np.eye(q))
+    # The scatter as if all runs scattered alike.
+    alike = (w * psi**2).sum(-1) / degrees / np.maximum((w * slope).sum(-1) / w.sum(-1), 1e-300)
     if problem.objective.kind == "squared" and clusters is None:
         small = ((w * psi**2).sum(-1) / degrees)[:, None, None] * np.where(idle[:, None], 0.0, curvature)
     else:
@@ -78,17 +86,25 @@ def spread(
         if clusters is None:
             # Squared scores miss what a run of much leverage hides, which tells with few runs: no less than if all
             # runs scattered alike.
-            alike = (w * psi**2).sum(-1) / degrees / np.maximum((w * slope).sum(-1) / w.sum(-1), 1e-300)
             own = np.einsum("mii->mi", small)
             ratio = alike[:, None] * np.einsum("mii->mi", curvature) / np.where(own > 0, own, np.inf)
             stretch = np.sqrt(np.maximum(ratio, 1))
             small = small * stretch[:, :, None] * stretch[:, None, :]
+        # A clipped inverse, squared, is rounding: its variances may come out below 0.
+        flat = flat | (np.einsum("mii->mi", small) < 0).any(-1)
+    small = np.where(flat[:, None, None], alike[:, None, None] * np.where(idle[:, None], 0.0, curvature), small)
     covariance = np.zeros((m, p, p))
     covariance[np.ix_(np.arange(m), free, free)] = small
     scale = np.ones((m, p))
     kappa = np.where(idle, np.nan, np.einsum("mii->mi", small) / np.einsum("mii->mi", curvature))
     scale[:, free] = np.where(idle, np.nanmedian(kappa, -1, keepdims=True), kappa)
-    return Spread(covariance, scale, degrees)
+    return Spread(covariance, scale, degrees, flat)
+
+
+def _flat(A: Array) -> NDArray[np.bool_]:
+    """Which of the matrices (m, q, q) are singular once each constant is in units of its own effect."""
+    size = np.sqrt(np.maximum(np.einsum("mii->mi", A), 1e-100))
+    return np.linalg.eigvalsh(A / (size[:, :, None] * size[:, None, :]))[:, 0] < FLAT
 
 
 def _slope(objective: Objective, r: Array, n: Array, q: int) -> Array:

@@ -11,6 +11,8 @@ from analysis.laws import Law
 from analysis.table import Table
 from scaling.errors import InputError
 
+MIXED = 10  # values of a text column that divide a table into settings; more are names or remarks
+
 
 class FitError(InputError):
     """The runs cannot tell the constants of this law."""
@@ -72,6 +74,8 @@ def select_rows(
     rule = hold_out if isinstance(hold_out, str) else "chosen rows"
     if hold_out is not None and not held.any():
         raise InputError(f"hold_out {rule}: none of its rows is among the {len(table)} runs that {law.name} is about")
+    if held.all():
+        raise InputError(f"hold_out {rule}: the rule holds out all {len(table)} runs; leave some to fit")
     held_table = table.where(held, "fitted") if held.any() else None
     if held_table is not None:
         table = table.where(~held, f"held out ({rule})")
@@ -82,9 +86,21 @@ def select_rows(
         keep = np.ones(len(table), bool)
         keep[np.argsort(y, kind="stable")[-drop_worst:]] = False
         table = table.where(keep, f"among the {drop_worst} largest {name} (drop_worst)")
+    table = table.with_notes(*mixed(table))
     w = table["_weight"]
     index = None if clusters is None else _clusters(table, clusters)
     return Rows(table, name, table[name], w / w.mean(), index, held_table, rule, table.notes)
+
+
+def mixed(table: Table) -> list[str]:
+    """A note where rows differ in a text: another data set or recipe has another law."""
+    several = []
+    for name, values in table.items():
+        if values.dtype.kind == "U" and name not in ("run", "status"):
+            there = len(set(values) - {""})
+            if 1 < there <= MIXED:
+                several.append(f"{there} values of {name}")
+    return [f"the rows mix {', '.join(several)}: choose one of each with --where"] if several else []
 
 
 def left_in(rows: Rows, law: type[Law], objective: Objective) -> dict[str, Rows]:

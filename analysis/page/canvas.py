@@ -34,6 +34,7 @@ FAINT = "#dfe3ea"
 MAP = "viridis"  # readable by colour-blind people, lightness falls along it
 LIGHTEST, DARKEST = 0.86, 0.02  # part of the map in use: its last yellow is too light on paper
 NAMED = 9  # sizes that a legend names; of more, the ends and some between
+MOST = 8  # ticks along an axis
 FACTORS = ((1, 2, 5), (1, 3), (1,))  # round numbers: these times a power of ten
 STYLE: dict[Any, Any] = {
     "font.family": ["DejaVu Sans"],
@@ -173,15 +174,15 @@ def joined(axes: Axes, x: Array, y: Array, colour: Any) -> tuple[Array, Array]:
     return at, means
 
 
-def log_axes(axes: Axes, column: str, x: ArrayLike, losses: ArrayLike) -> None:
-    """Logarithmic axes of losses over `column`, with plain numbers."""
+def log_axes(axes: Axes, column: str, x: ArrayLike, losses: ArrayLike, *, most: int = MOST) -> None:
+    """Logarithmic axes of losses over `column`, with plain numbers, at most so many along x."""
     axes.set_xscale("log")
     log_y(axes, losses, digits.plain)
     if column == "flops":
         wide = np.ptp(np.log10(x)) > 2
         log_axis(axes.xaxis, np.geomspace(*_finite_range(x), 9), digits.ten, ((1,),) if wide else FACTORS)
     else:
-        log_axis(axes.xaxis, x, WRITTEN.get(column, digits.short))
+        log_axis(axes.xaxis, x, WRITTEN.get(column, digits.short), most=most)
     axes.set_xlabel(LABELS[column])
 
 
@@ -198,33 +199,35 @@ def log_axis(
     values: ArrayLike,
     write: Callable[[float], str] = digits.short,
     factors: Sequence[tuple[int, ...]] = FACTORS,
+    most: int = MOST,
 ) -> None:
     """Ticks on a logarithmic axis that a person would have chosen."""
     axis.set_minor_locator(ticker.NullLocator())
-    axis.set_major_locator(ticker.FixedLocator(ticks(values, factors)))
+    axis.set_major_locator(ticker.FixedLocator(ticks(values, factors, most)))
     axis.set_major_formatter(ticker.FuncFormatter(lambda v, _: _trimmed(write(v))))
 
 
-def ticks(values: ArrayLike, factors: Sequence[tuple[int, ...]] = FACTORS) -> list[float]:
-    """At most eight ticks for a logarithmic axis: the values themselves where few and well apart, else round numbers.
+def ticks(values: ArrayLike, factors: Sequence[tuple[int, ...]] = FACTORS, most: int = MOST) -> list[float]:
+    """At most so many ticks for a logarithmic axis: the values themselves where few and well apart, else round numbers.
 
     Args:
         values: what the axis shows, above 0.
         factors: by what powers of ten may be multiplied, the densest choice first.
+        most: 2 or more.
     """
     own = np.unique(np.asarray(values, float)[np.isfinite(values)])
     if len(own) == 1:
         return own.tolist()
     low, high = float(own[0]), float(own[-1])
     decades = math.log10(high / low)
-    if len(own) <= 8 and np.min(np.diff(np.log10(own))) > 0.115 * decades:
+    if len(own) <= most and np.min(np.diff(np.log10(own))) > 0.92 / most * decades:
         return own.tolist()
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     if decades > 0.7:
         rounds = ([v for p in powers for f in choice if low <= (v := f * 10.0**p) <= high] for choice in factors)
-        inside = min(rounds, key=lambda choice: (len(choice) > 8, -len(choice)))
-        return inside[:: math.ceil(len(inside) / 8)]
-    least = (high - low) / 7
+        inside = min(rounds, key=lambda choice: (len(choice) > most, -len(choice)))
+        return inside[:: math.ceil(len(inside) / most)]
+    least = (high - low) / (most - 1)
     power = 10.0 ** math.floor(math.log10(least))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= least)
     return [k * step for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]

@@ -102,7 +102,7 @@ def draw(fit: Fit, table: Table) -> Figure:
         )
         right.set_title("Measured above the law")
         if np.any((off < low) | (off > high)):
-            right.set_title("Measured above the law; left-out runs beyond stand at the edge")
+            figure.supxlabel("Left-out runs beyond the axis stand at its edge.", x=0.99, ha="right", fontsize="small")
         if scale is not None:
             bar = figure.colorbar(scale, ax=[left, right], pad=0.015, aspect=30)
             bar.set_label(label(fit.law.inputs[0]))

@@ -1,6 +1,6 @@
 """Figures of laws from tables and fits: each takes columns and gives a Matplotlib `Figure` for a page or a notebook.
 
-Style, colours and axes are in `analysis.page.canvas`; figures of single kinds of study are in `analysis.page.study_plots`.
+Style, colours and axes are in `analysis.page.canvas`; figures of single kinds of study in `analysis.page.study_plots`.
 """
 
 import numpy as np

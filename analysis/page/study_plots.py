@@ -40,6 +40,7 @@ from analysis.rates.rate_law import RateFit
 from analysis.table import Table
 from analysis.tuning import Tuning
 
+NARROW = 5  # ticks along a panel of rates: there are several side by side
 HIGHEST = 0.12  # of ln(loss) above the lowest: what is farther up, at rates that nearly diverge, is left off the axes
 TALL = 5.2  # inches, of profiles: their bends are small beside what separates them
 
@@ -89,7 +90,8 @@ def _bowls(axes: Axes, bowls: Sequence[Bowl], shades: Shades) -> None:
             axes.plot([b.low, b.high], [b.loss] * 2, color=colour, lw=2.6, alpha=0.45, solid_capstyle="butt")
         full = colour if b.interior else "white"
         axes.plot(b.best, b.loss, "D", color=full, ms=5.5, mec=colour if not b.interior else "white", mew=1.0, zorder=5)
-    log_axes(axes, "learning_rate", [rate for b in bowls for rate in b.tried], np.concatenate(shown))
+    rates = [rate for b in bowls for rate in b.tried]
+    log_axes(axes, "learning_rate", rates, np.concatenate(shown), most=NARROW)
 
 
 def _best_rates(
@@ -119,7 +121,7 @@ def _best_rates(
         for k, D in enumerate(lengths)
     ]  # fmt: skip
     axes.legend(handles=handles, loc="lower left", handlelength=2.2)
-    log_axes(axes, "params", N, ends)
+    log_axes(axes, "params", N, ends, most=NARROW)
     log_y(axes, ends, WRITTEN["learning_rate"])
     axes.set_xlim(*margins(N, 1.5))
     axes.set_ylabel("Best peak learning rate")

@@ -30,6 +30,7 @@ class Budget:
     def of_flops(cls, flops: float, hardware: str | None = None, utilisation: float = UTILISATION) -> "Budget":
         """A budget in FLOP, and the hours it takes where the hardware is named."""
         told = f"{flops:.3g} FLOP = {flops / PF_DAY:.3g} PF-days"
+        _check_share(utilisation)
         if hardware is None:
             return cls(float(flops), told)
         rate = _rate(hardware, utilisation)
@@ -75,10 +76,14 @@ def chips(name: str) -> tuple[Chip, int]:
 
 def _rate(name: str, utilisation: float) -> float:
     """FLOP per hour."""
-    if not 0 < utilisation <= 1:
-        raise InputError(f"utilisation {utilisation:g}: wanted a share between 0 and 1, such as {UTILISATION:g}")
+    _check_share(utilisation)
     chip, number = chips(name)
     return chip.peak * number * 3600 * utilisation
+
+
+def _check_share(utilisation: float) -> None:
+    if not 0 < utilisation <= 1:
+        raise InputError(f"utilisation {utilisation:g}: wanted a share between 0 and 1, such as {UTILISATION:g}")
 
 
 def _slice(name: str, utilisation: float) -> str:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from analysis.plan import Plan
 
 UNCHECKED = "of the fit: not checked: "
+HUGE = 1000.0  # times the cheapest compute: more than that is no number to plan by
 INDENT = 11  # columns before the text of a line
 
 
@@ -69,7 +70,7 @@ def _ladder(plan: "Plan") -> Iterator[tuple[str, str]]:
 
 def _prices(plan: "Plan") -> Iterator[tuple[str, str]]:
     told = [
-        f"{ratio:g} x N {f'{excess:+.0%} compute' if math.isfinite(excess) else 'never reaches it'}"
+        f"{ratio:g} x N {f'{_more(excess)} compute' if math.isfinite(excess) else 'never reaches it'}"
         for ratio, excess in plan.price.items()
     ]
     yield "Wrong size", f"for the same loss: {', '.join(told)}"
@@ -88,7 +89,11 @@ def _demands(plan: "Plan") -> Iterator[tuple[str, str]]:
         yield "", f"reaches {loss:.4f}, against {float(r.fresh.loss):.4f} with fresh tokens"
     if o := plan.overtrained:
         yield "Given N", f"{short(o.params)} on {short(o.tokens)} tokens reaches {o.loss:.4f}"
-        yield "", f"{o.excess:+.0%} compute against the cheapest way there, N {short(float(o.cheapest.params))}"
+        yield "", f"{_more(o.excess)} compute against the cheapest way there, N {short(float(o.cheapest.params))}"
+
+
+def _more(excess: float) -> str:
+    return f"{excess:+.0%}" if excess < HUGE else f"over {HUGE:g} times the"
 
 
 def _rivals(plan: "Plan") -> Iterator[tuple[str, str]]:

@@ -104,10 +104,13 @@ def with_inference(
     def cost(x: Array) -> Array:
         return lifetime_flops(np.exp(x), tokens_for(law, np.exp(x), loss), served)
 
-    # Serving only ever favours a smaller model; below a thousandth of the size no law here reaches the loss.
+    # Serving only ever favours a smaller model: the search goes on downwards while its smallest size is the best.
     top = np.log(float(cheapest.params))
     grid = np.linspace(top - np.log(1e3), top, 400)
     i = int(np.argmin(cost(grid)))
+    while i == 0 and grid[0] > 0:
+        grid = np.linspace(max(grid[0] - np.log(1e3), 0.0), grid[1], 400)
+        i = int(np.argmin(cost(grid)))
     x = golden_section(cost, grid[max(i - 1, 0)], grid[min(i + 1, len(grid) - 1)])
     N = float(np.exp(x))
     return Served(

@@ -76,6 +76,8 @@ TEXT_COLUMNS = tuple(name for name, unit in COLUMNS.items() if unit == TEXT)
 EITHER = ("warmup",)  # others' tables name a kind of warm-up there
 NUMBER_COLUMNS = tuple(name for name, unit in COLUMNS.items() if unit != TEXT and name not in EITHER)
 
+THOUSANDS = re.compile(r"[+-]?\d{1,3}([, ]\d{3})+(\.\d*)?")
+
 # What others call these columns, as `_plain` writes names.
 OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
     "params": ("n", "model_size", "parameters", "size", "non_embedding_params"),
@@ -143,8 +145,11 @@ def column(name: str, values: Sequence[Any] | np.ndarray, source: str) -> np.nda
             i = numbers.index(None)
             found = str(values[i])
             hint = "wanted a number like 1.5e9"
-            if number(found.replace(",", "").replace(" ", "")) is not None:
-                hint = f"wanted a number without separators, {found.replace(',', '').replace(' ', '')}"
+            plain = re.sub("[, ]", "", found)
+            if THOUSANDS.fullmatch(found.strip()):
+                hint = f"wanted a number without separators, {plain}"
+            elif found.count(",") == 1 and number(found.replace(",", ".")) is not None:
+                hint = f"wanted a decimal point, {found.strip().replace(',', '.')}"
             raise InputError(f"{source}, row {i + 1}, column {name}: found {found!r}, {hint}")
         return np.asarray(["" if v is None else str(v) for v in values], dtype=str)
     return np.asarray(numbers, dtype=np.float64)

@@ -18,6 +18,8 @@ MOST_TOKENS = 1e7  # per parameter, in the row that has fewest
 CONTRADICTION = 30.0  # times between C and 6 N D: what is counted explains less
 LOGITS = 1e5  # over sqrt(N): so many times 6 N D are the logits of 256 thousand tokens on a single narrow layer
 DOUBTFUL = 3.0
+LARGE_LOSS = 15.0  # nats/token: a guess among three million tokens, more than any vocabulary has
+ABOVE_GUESSING = 1.0  # nats/token over ln(vocabulary) that an honest loss stays below
 # What a column may count in instead, with the factor as one would write it; the last ones for compute alone.
 UNITS = {
     "thousands": "1e3",
@@ -41,8 +43,9 @@ def completed(columns: Columns, source: str) -> tuple[dict[str, np.ndarray], tup
     Raises:
         InputError: a column that must be in other units, or a row whose C contradicts its N and D.
     """
-    found, notes = dict(columns), []
+    found = dict(columns)
     _check_each(found, source)
+    notes = _doubtful_losses(found)
     N, D, C = (_positive(found, name) for name in ("params", "tokens", "flops"))
     if N is not None and C is not None and D is None:
         found["tokens"] = D = C / (6 * N)
@@ -71,8 +74,40 @@ def _positive(columns: Columns, name: str) -> np.ndarray | None:
     return values if np.isfinite(values).any() else None
 
 
+def _doubtful_losses(columns: Columns) -> list[str]:
+    """Losses that nats per token cannot be: perplexities, bits, or sums."""
+    notes = []
+    for name in ("loss", "loss_min"):
+        values = _positive(columns, name)
+        if values is None:
+            continue
+        low = float(np.nanmin(values))
+        if low > LARGE_LOSS:
+            notes.append(f"{name} is {low:.3g} or more in all rows: are these nats per token, and not perplexities?")
+            continue
+        vocabulary = _positive(columns, "n_vocab")
+        if vocabulary is None:
+            continue
+        over = values - np.log(vocabulary)
+        if "status" in columns:
+            over = np.where(columns["status"] == "diverged", np.nan, over)
+        if np.any(over > ABOVE_GUESSING):
+            row = int(np.nanargmax(over))
+            notes.append(
+                f"{name} is {values[row]:.3g} in row {row + 1}, and guessing among {vocabulary[row]:.0f} tokens costs "
+                f"{np.log(vocabulary[row]):.3g}: are these nats per token, and not bits or perplexities?"
+            )
+    return notes
+
+
 def _check_each(columns: Columns, source: str) -> None:
     """Columns that are wrong by themselves."""
+    C = _positive(columns, "flops")
+    if C is not None and len(C) > 1 and np.all(C == C[0]) and C[0] < SMALLEST_COMPUTE:
+        raise InputError(
+            f"{source}, row 1, column flops: found {C[0]:g}, as in all {len(C)} rows; wanted the FLOP of each run; "
+            "correct the column or leave it out"
+        )
     for name in ("params", "params_total", "flops", "flops_min"):
         values = _positive(columns, name)
         if values is None:

@@ -39,7 +39,7 @@ def add(verbs: Any) -> None:
         "--sigma",
         type=float,
         metavar="SHARE",
-        help="seed noise as a share of the loss, for isoflop (read off the table)",
+        help="seed noise as a share of the loss, for envelope and isoflop (read off the table)",
     )
     allocate.add_argument("--law", default="chinchilla", help="of the surface (chinchilla)")
     allocate.add_argument("--budgets", nargs="+", type=float, metavar="C", help="FLOP for which to tell N and D")
@@ -213,7 +213,7 @@ def _fit(args: argparse.Namespace) -> int:
         every_run=args.every_run,
         **options,
     )
-    scores = _scores([law, *rivals], rows, args.hold_out, options) if rivals else []
+    scores, unscored = _scores(law, rivals, rows, args.hold_out, options)
     if args.out:
         found.to_json(args.out)
     if args.plot:
@@ -221,9 +221,11 @@ def _fit(args: argparse.Namespace) -> int:
 
         fit_figure.draw(found, rows).savefig(args.plot, dpi=200)
     if args.json:
-        arguments.print_json(found.to_dict() | ({"against": [dataclasses.asdict(s) for s in scores]} if scores else {}))
+        against = [dataclasses.asdict(s) for s in scores]
+        arguments.print_json(found.to_dict() | ({"against": against, "not_scored": unscored} if rivals else {}))
     else:
-        print("\n".join([found.summary(), *_told(scores, bool(args.hold_out))]))
+        lines = [found.summary(), *_told(scores, bool(args.hold_out))]
+        print("\n".join([*lines, *(f"not scored: {why}" for why in unscored.values())]))
     for path in filter(None, (args.out, args.plot)):
         arguments.say(f"written: {path}")
     return 0
@@ -258,11 +260,30 @@ def _list(laws: Any, as_json: bool) -> None:
         print("\n\n".join(describe(law) for law in laws.LAWS))
 
 
-def _scores(forms: Sequence[Any], rows: Any, hold_out: str | None, options: dict[str, Any]) -> list[Any]:
+def _scores(
+    law: Any, rivals: Sequence[Any], rows: Any, hold_out: str | None, options: dict[str, Any]
+) -> tuple[list[Any], dict[str, str]]:
+    """The scores of the law and of the rivals that can be held against it, and why the other rivals cannot."""
     from analysis.forms import compare_laws
 
     given = {name: value for name, value in options.items() if value is not None}
-    return compare_laws(forms, rows, hold_out, **given)
+    usable, unscored = list(rivals), {}
+    while usable:
+        try:
+            return compare_laws([law, *usable], rows, hold_out, **given), unscored
+        except InputError as joint:
+            several, usable = usable, []
+            for rival in several:  # which of them it was
+                try:
+                    compare_laws([law, rival], rows, hold_out, **given)
+                    usable.append(rival)
+                except InputError as error:
+                    why = str(error).removeprefix(f"{rival.name}: ")
+                    where = "of the runs that it is about, " if why.startswith(f"{law.name}: ") else ""
+                    unscored[rival.name] = f"{rival.name}: {where}{why}"
+            if len(usable) == len(several):  # each of them alone, but not together
+                return [], {rival.name: f"{rival.name}: {joint}" for rival in several}
+    return [], unscored
 
 
 def _told(scores: Sequence[Any], held_out: bool) -> list[str]:

@@ -81,7 +81,7 @@ def _predict(args: argparse.Namespace) -> int:
         else:
             print(score.text())
         return 0
-    found = arguments.read_fit(args.fit)
+    found = _fit(args.fit)
     inputs = _inputs(args.inputs, found.law.inputs)
     missing = " ".join(f"--{name} VALUE" for name in found.law.inputs if name not in inputs)
     if missing:
@@ -98,6 +98,16 @@ def _predict(args: argparse.Namespace) -> int:
     return 0
 
 
+def _fit(path: Path) -> Any:
+    from analysis import forecast
+
+    if forecast.is_one(path):
+        raise InputError(
+            f"{path}: this is a forecast; score it with scaling predict {path} --measured LOSS, or give its fit"
+        )
+    return arguments.read_fit(path)
+
+
 def _inputs(words: Sequence[str], known: Sequence[str]) -> dict[str, float]:
     """--params 1e9 --tokens=2e10 as {"params": 1e9, "tokens": 2e10}; only columns that the law knows."""
     from scaling.config import known_key, parse
@@ -109,6 +119,8 @@ def _inputs(words: Sequence[str], known: Sequence[str]) -> dict[str, float]:
     for flag, text in zip(words[::2], words[1::2], strict=True):
         name = flag.removeprefix("--").replace("-", "_")
         known_key(name, dict.fromkeys(known))
+        if name in inputs:
+            raise InputError(f"{flag} is given twice; a forecast is of one run")
         inputs[name] = parse(flag, text, float)
     return inputs
 
@@ -118,7 +130,7 @@ def _plan(args: argparse.Namespace) -> int:
     from analysis import forecast, plan
     from analysis.planning import own_rates, recipe
 
-    found = arguments.read_fit(args.fit)
+    found = _fit(args.fit)
     made = plan.plan(
         found,
         _budget(args),

@@ -112,7 +112,13 @@ def _quickstart(args: argparse.Namespace) -> int:
         words = "".join(c if c.isalnum() else "-" for c in args.data).strip("-")[-30:]
         name += f"-{words}-{hashlib.sha256(args.data.encode()).hexdigest()[:4]}"  # other sources, other folders
     out = args.out or Path("studies") / name
-    return _run_study(QUICKSTART, settings | arguments.pairs(args.set, "--set"), out, args)
+    from scaling.data import tokens
+
+    try:
+        return _run_study(QUICKSTART, settings | arguments.pairs(args.set, "--set"), out, args)
+    except tokens.TooLittleText as error:
+        D = error.has // 8 // 512 * 512  # the config trains on up to 8 D, and D is a multiple of 512
+        raise InputError(f"{error}" + (f" (--set D={D})" if D else "")) from None
 
 
 def _study_run(args: argparse.Namespace) -> int:
@@ -128,20 +134,21 @@ def _run_study(config: str, settings: dict[str, str], out: Path, args: argparse.
         raise InputError(f"--out '{out}': wanted a folder of its own, such as studies/mine")
     shard = vars(args).get("shard")
     part, parts = shards.parse(shard) if shard else (1, 1)
+    retry = vars(args).get("retry", False)
     wanted = question.load(config, settings)
     ask = question.more(config, settings)
     while True:
         whole = study.prepare(wanted, out, pack=args.pack, workers=args.workers, shards_of=parts, say=arguments.say)
         packs = whole.part(part, parts)
-        _say_what_is_open(whole, packs, shard)
-        outcome = workers.run(
-            whole, packs=packs, retry=vars(args).get("retry", False), shared=bool(args.workers), say=arguments.say
-        )
+        if not packs:
+            arguments.say(f"{out}: part {shard} has no runs")
+            return 0
+        _say_what_is_open(whole, packs, shard, retry)
+        outcome = workers.run(whole, packs=packs, retry=retry, shared=bool(args.workers), say=arguments.say)
         if outcome.left or outcome.failed:
             done = outcome.finished + outcome.diverged
-            arguments.say(
-                f"{out}: {done} of {done + outcome.left + outcome.failed} runs done; the same command goes on"
-            )
+            again = "--retry tries what failed" if _only_given_up(whole, packs) else "the same command goes on"
+            arguments.say(f"{out}: {done} of {done + outcome.left + outcome.failed} runs done; {again}")
             break
         if ask is None or whole.asked or parts > 1 or not _ask(ask, whole, wanted):
             break
@@ -150,22 +157,34 @@ def _run_study(config: str, settings: dict[str, str], out: Path, args: argparse.
     return outcome.exit_code
 
 
-def _say_what_is_open(whole: Any, packs: Sequence[Any], shard: str | None) -> None:
+def _say_what_is_open(whole: Any, packs: Sequence[Any], shard: str | None, retry: bool) -> None:
     of = f" in part {shard}" if shard else ""
     wanted = set(whole.runs)
-    n_all = sum(run.id in wanted for pack in packs for run in pack.runs)
-    left = [pack for pack in packs if not whole.done(pack)]
-    n_left = sum(run.id in wanted for pack in left for run in pack.runs)
-    if not n_left:
+
+    def runs(some: Sequence[Any]) -> int:
+        return sum(run.id in wanted for pack in some for run in pack.runs)
+
+    n_all, unfinished = runs(packs), [pack for pack in packs if not whole.done(pack)]
+    given_up = [pack for pack in unfinished if not retry and whole.quarantined(pack)]
+    left = [pack for pack in unfinished if pack not in given_up]
+    if not unfinished:
         arguments.say(f"{whole.path}: all {n_all} runs{of} are there")
-        return
-    most = max(len(pack.runs) for pack in left)
-    each = f", up to {most} to a program" if most > 1 else ""
-    spread = f"{whole.layout.workers} {whole.layout.device} workers{each}"
-    arguments.say(f"{whole.path}: {n_left} of {n_all} runs{of} to train on {spread}")
-    given_up = [pack for pack in left if whole.quarantined(pack)]
+    if left:
+        most = max(len(pack.runs) for pack in left)
+        each = f", up to {most} to a program" if most > 1 else ""
+        workers = f"{whole.layout.workers} {whole.layout.device} worker{'s' if whole.layout.workers > 1 else ''}"
+        arguments.say(f"{whole.path}: {runs(left)} of {n_all} runs{of} to train on {workers}{each}")
     if given_up:
-        arguments.say(f"{whole.path}: {len(given_up)} packs failed twice and are left out; --retry tries them again")
+        n, those = len(given_up), "1 pack" if len(given_up) == 1 else f"{len(given_up)} packs"
+        arguments.say(
+            f"{whole.path}: {those} of {runs(given_up)} run{'s' if runs(given_up) > 1 else ''}{of} failed twice and "
+            f"{'is' if n == 1 else 'are'} left out; --retry tries what failed"
+        )
+
+
+def _only_given_up(whole: Any, packs: Sequence[Any]) -> bool:
+    """Whether the same command would find nothing to do, though runs are missing."""
+    return all(whole.quarantined(pack) for pack in packs if not whole.done(pack))
 
 
 def _ask(ask: Any, whole: Any, wanted: Any) -> bool:

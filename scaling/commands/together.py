@@ -45,21 +45,25 @@ def run(args: argparse.Namespace) -> int:
     first = jax.process_index() == 0
     with distributed.Notice(arguments.say) as notice:
         try:
-            if first:
-                whole = study.prepare(config, args.out, pack=args.pack, workers=1, say=arguments.say)
-            record.together("planned")
-            if not first:
-                whole = study.read(args.out)
-            code = distributed.train_all(
-                whole,
-                whole.open_packs,
-                sizes or {"fsdp": jax.device_count()},
-                notice,
-                arguments.say,
-                tensorboard=args.tensorboard,
-                profile=profile,
+            n = jax.device_count()
+            planned = (
+                study.prepare(config, args.out, pack=args.pack, workers=1, devices=n, say=arguments.say)
+                if first
+                else None
             )
-            record.together("done")
+            peers = distributed.Peers(args.out, jax.process_index(), jax.process_count(), arguments.say)
+            record.together("planned")
+            whole = planned or study.read(args.out)
+            with peers:
+                code = distributed.train_all(
+                    whole,
+                    sizes or {"fsdp": n},
+                    notice,
+                    arguments.say,
+                    tensorboard=args.tensorboard,
+                    profile=profile,
+                )
+                record.together("done")
         except (jax.errors.JaxRuntimeError, ConnectionError) as error:
             if jax.process_count() == 1:
                 raise

@@ -36,6 +36,14 @@ RUN_ROW = np.dtype([("key", "<u8"), ("length", "<u4")])  # of a document in a ru
 IN_PROCESS = 2**24  # bytes of text below which starting processes takes longer than the work
 
 
+class TooLittleText(InputError):
+    """A source has fewer tokens to train on than were asked for; `has` says how many."""
+
+    def __init__(self, message: str, has: int):
+        super().__init__(message)
+        self.has = has
+
+
 @dataclasses.dataclass(frozen=True)
 class TokenSet:
     """Prepared tokens. Read-only, and cheap: the streams are mapped from the disk.
@@ -120,17 +128,38 @@ def open_tokens(folder: Path) -> TokenSet:
     """What `prepare` left in a folder; takes milliseconds.
 
     Raises:
-        InputError: there are no prepared tokens.
+        InputError: there are no prepared tokens, or what says what they are is damaged.
     """
+    path = Path(folder) / "manifest.json"
+    damaged = InputError(f"{path} is damaged; delete {folder} and prepare again")
     try:
-        manifest = json.loads((Path(folder) / "manifest.json").read_text())
+        manifest = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise InputError(f"{folder} holds no prepared tokens; make them with: scaling corpus prepare") from None
-    if manifest.get("format") != PACKING:
+    except ValueError:  # no JSON, or no UTF-8
+        raise damaged from None
+    if not isinstance(manifest, dict) or "format" not in manifest:
+        raise damaged
+    if manifest["format"] == PACKING and not _whole(manifest):
+        raise damaged
+    if manifest["format"] != PACKING:
         raise InputError(
-            f"{folder} has tokens of format {manifest.get('format')}, this version reads {PACKING}; prepare them again"
+            f"{folder} has tokens of format {manifest['format']}, this version reads {PACKING}; prepare them again"
         )
     return TokenSet(Path(folder), manifest)
+
+
+def _whole(manifest: dict) -> bool:
+    """Whether a manifest has what the streams are read by."""
+    try:
+        np.dtype(manifest["dtype"])
+        kinds = [(manifest["id"], str), (manifest["n_vocab"], int), (manifest["tokenizer"]["kind"], str)]
+        for part in (manifest["train"], manifest["validation"]):
+            kinds += [(part["tokens"], int), (part["documents"], int), (part["documents_in_corpus"], int)]
+            kinds += [found for block in part["blocks"] for found in ((block["tokens"], int), (block["sha256"], str))]
+    except (KeyError, TypeError):
+        return False
+    return all(isinstance(value, kind) for value, kind in kinds)
 
 
 def prepare(
@@ -300,7 +329,7 @@ class _Maker:
         for split, (n_tokens, _) in wanted.items():
             has = tokens.manifest[split]["tokens"]
             if has < n_tokens + 1:
-                raise InputError(self._too_small(split, n_tokens, has))
+                raise self._too_small(split, n_tokens, has)
         return tokens
 
     @functools.cached_property
@@ -412,20 +441,21 @@ class _Maker:
             raise
         shutil.rmtree(work)
 
-    def _too_small(self, split: str, n_tokens: int, has: int) -> str:
+    def _too_small(self, split: str, n_tokens: int, has: int) -> InputError:
+        has = max(has - 1, 0)
         if split == "train":
-            D = max(has - 1, 0) // 8 // 512 * 512  # configs.quickstart trains on up to 8 D, and D is a multiple of 512
-            return (
-                f"{self.source} has {max(has - 1, 0)} tokens to train on, {n_tokens} were asked for; "
-                "ask for fewer or give more text" + (f" (quickstart: --set D={D})" if D else "")
+            return TooLittleText(
+                f"{self.source} has {has} tokens to train on, {n_tokens} were asked for; ask for fewer or give more "
+                "text",
+                has,
             )
         if self.validation_source:
-            return (
-                f"{self.validation_source} has {max(has - 1, 0)} tokens, {n_tokens} were asked for; ask for fewer "
+            return InputError(
+                f"{self.validation_source} has {has} tokens, {n_tokens} were asked for; ask for fewer "
                 "(--set eval.windows=N) or give more text"
             )
-        return (
-            f"the held-out 3 % of {self.source} have {max(has - 1, 0)} tokens, {n_tokens} were asked for; "
+        return InputError(
+            f"the held-out 3 % of {self.source} have {has} tokens, {n_tokens} were asked for; "
             "ask for fewer, give more text, or name a corpus of its own for validation "
             "(--set data.validation=SOURCE or eval.windows=N)"
         )

@@ -99,7 +99,7 @@ class Transformer(nn.Module):
             )
             return over_batch(x.reshape(shape) + drop(y.reshape(shape), i, 2), self.mesh), None
 
-        def folded(*gain_bias_w_b):
+        def folded(*gain_bias_w_b) -> tuple[jax.Array, jax.Array]:
             """`fold` in float32, then rounded."""
             w, b = fold(*gain_bias_w_b)
             return gathered(w.astype(self.dtype), 0, self.mesh), b.astype(self.dtype)
