@@ -36,8 +36,8 @@ def study(D: int = 2**17, n_data: int = 4, n_sizes: int = 3, factor: float = 0.7
         for tokens in lengths:
             cosine = OptimConfig(learning_rate=learning_rate(model.N, tokens))
             runs += [
-                # The pool of the longest: windows come in the same order, whatever the length.
+                # All draw from the pool of the longest: the same windows in the same order, whatever length and schedule.
                 RunConfig(model, tokens=tokens, unique_tokens=lengths[-1], batch=4, optim=trunk, eval=evaluate),
-                RunConfig(model, tokens=tokens, batch=4, optim=cosine, eval=evaluate),
+                RunConfig(model, tokens=tokens, unique_tokens=lengths[-1], batch=4, optim=cosine, eval=evaluate),
             ]
     return Study("cooldown", "Does one trunk with cooldowns serve for several lengths?", tuple(runs))

@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 from scaling import calibration, status
 from scaling.study import Pack, StudyFolder
 
-
-TRUSTED = 5.0  # the pace since the start counts for this many times the share of the work that it was seen on
+TRUSTED = 2.0  # the pace since the start counts for this many times the share of the work that it was seen on
 
 
 class Bar:

@@ -75,7 +75,11 @@ def foretold(run: RunConfig, lanes: int, device: str) -> Timing:
     windows = wanted.windows * (1 + len(wanted.transfer)) + wanted.train_windows
     forward = lanes * windows * model.n_ctx * (flops + OVERHEAD) / 3 / speed
     layer = 14 * model.d_model + 3 * model.d_attn + 2 * model.d_ff + 2 * model.n_head * model.n_ctx
-    kept = {"none": model.n_layer * layer, "matmuls": model.n_layer * layer / 2, "layers": model.n_layer * model.d_model}
+    kept = {
+        "none": model.n_layer * layer,
+        "matmuls": model.n_layer * layer / 2,
+        "layers": model.n_layer * model.d_model,
+    }
     wide = kept[run.remat] + (layer if run.remat != "none" else 0)
     logits = min(run.batch_tokens * model.n_vocab, LOGITS)
     held = 5 * counts.params(model)["params_total"] + run.batch_tokens * wide + 3 * logits

@@ -203,10 +203,12 @@ def failed(folder: Path, before: int, error: str) -> None:
 
 def _last_losses(pack: Any, history: Any) -> list[float | None]:
     """The last held-out loss of each run of a pack, nats per token; None where it is not a number."""
-    loss = history["eval_loss"].mean(-1)  # e r
+    from scaling import record
+
+    loss, ends = history["eval_loss"].mean(-1), record.steps(history)  # e r, r
     found: list[float | None] = []
     for r, run in enumerate(pack.runs):
-        own = [e for e, step in enumerate(history["eval_step"]) if step in run.config.eval_steps]
+        own = [e for e, step in enumerate(history["eval_step"]) if step in run.config.eval_steps and step <= ends[r]]
         last = float(loss[own[-1], r]) if own else math.nan
         found.append(last if math.isfinite(last) else None)
     return found

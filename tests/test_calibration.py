@@ -86,7 +86,9 @@ def test_what_an_accelerator_cannot_hold_is_refused_in_one_line(tmp_path):
     room = calibration.foretold(large, 1, "gpu").memory
     small = dataclasses.replace(SMALL, tokens=256)  # the disk is another matter
     work = [[dataclasses.replace(small, seed=seed) for seed in range(16)]]
-    with pytest.raises(InputError, match="16 runs of N = .* of each gpu's memory, which has 0.1; use a smaller --pack") as e:
+    with pytest.raises(
+        InputError, match=r"16 runs of N = .* of each gpu's memory, which has 0.1; use a smaller --pack"
+    ) as e:
         calibration.check(work, one, Costs("gpu", told=1e8), tmp_path)
     assert "\n" not in str(e.value)
     calibration.check(work, one, Costs("gpu", told=8e10), tmp_path)
@@ -96,7 +98,9 @@ def test_what_an_accelerator_cannot_hold_is_refused_in_one_line(tmp_path):
     # The rule may be wrong by some; what was measured is not.
     wanted = calibration.foretold(small, 16, "gpu").memory
     calibration.check(work, one, Costs("gpu", told=wanted / 1.5), tmp_path)
-    known = dataclasses.replace(measured((small, 16, dataclasses.replace(FOUND, memory=wanted)), device="gpu"), told=wanted / 1.5)
+    known = dataclasses.replace(
+        measured((small, 16, dataclasses.replace(FOUND, memory=wanted)), device="gpu"), told=wanted / 1.5
+    )
     with pytest.raises(InputError, match="GiB of each gpu's memory"):
         calibration.check(work, one, known, tmp_path)
 

@@ -1,5 +1,7 @@
 """Chips, slices and hosts, as their makers list them; what does not exist is one line with the way out."""
 
+import math
+
 import pytest
 
 from scaling import chips
