@@ -115,18 +115,32 @@ def akima_minima(x: Array, y: Array) -> tuple[Array, Array, NDArray[np.str_]]:
     return grid[i], z[i, np.arange(z.shape[1])], status
 
 
-def parabola_minima(x: Array, y: Array, window: float = WINDOW) -> tuple[Array, Array, NDArray[np.str_]]:
-    """Vertices of parabolas in x through the points within ln(window) of the lowest one; as `akima_minima`.
+def parabolas(x: Array, y: Array, window: float = WINDOW) -> tuple[Array, Array, NDArray[np.bool_]]:
+    """Parabolas c0 + c1 (x - centre) + c2 (x - centre)^2 near the lowest point, by least squares, for many y at once.
 
-    At least the NEAREST points take part. A parabola that opens downwards is "a maximum", a vertex outside the sizes
-    "at the smallest size" or "at the largest size".
+    Args:
+        x: rising, shape (n,), n >= 3.
+        y: shape (n, draws).
+        window: the points within ln(window) of the lowest one take part, and at least the NEAREST.
+
+    Returns:
+        centre (draws,), c (3, draws), and which points took part (n, draws).
     """
     centre = x[np.argmin(y, axis=0)]  # draw
     u = x[:, None] - centre  # n draw
     near = np.abs(u) <= np.maximum(np.log(window), np.sort(np.abs(u), axis=0)[:NEAREST][-1]) * (1 + 1e-12)
     basis = np.stack([np.ones_like(u), u, u**2], axis=-1)  # n draw 3
     gram = np.einsum("ndi,nd,ndj->dij", basis, near.astype(float), basis)
-    c0, c1, c2 = np.linalg.solve(gram, np.einsum("ndi,nd->di", basis, near * y)[..., None])[..., 0].T
+    return centre, np.linalg.solve(gram, np.einsum("ndi,nd->di", basis, near * y)[..., None])[..., 0].T, near
+
+
+def parabola_minima(x: Array, y: Array, window: float = WINDOW) -> tuple[Array, Array, NDArray[np.str_]]:
+    """Vertices of parabolas in x through the points within ln(window) of the lowest one; as `akima_minima`.
+
+    At least the NEAREST points take part. A parabola that opens downwards is "a maximum", a vertex outside the sizes
+    "at the smallest size" or "at the largest size".
+    """
+    centre, (c0, c1, c2), _ = parabolas(x, y, window)
     bends = c2 > 0
     # A downward parabola has no minimum: its vertex is reported as nan.
     vertex = np.where(bends, -c1 / (2 * np.where(bends, c2, 1.0)), np.nan)

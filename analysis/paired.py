@@ -67,6 +67,11 @@ def paired(path: str | Path, run_a: str, run_b: str) -> Difference:
             raise InputError(
                 f"{path}: runs {run_a} and {run_b} have {name} {of_a} and {of_b}; only losses on the same windows pair"
             )
+    if a.tokens_id not in whole.tokens:  # the runs were taken in from another machine
+        raise InputError(
+            f"{path}: the tokens {a.tokens_id} of {a.config.data.source} are not on this machine; scaling study run "
+            f"CONFIG --out {path} with the config of the study prepares them"
+        )
     tokens = open_tokens(Path(whole.tokens[a.tokens_id]))
     documents = batches.validation_documents(
         tokens.validation, a.config.model.n_ctx, a.config.eval.windows, tokens.tokenizer.eos

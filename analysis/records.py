@@ -101,7 +101,11 @@ def read(path: str | Path) -> Records:
     if not runs:
         raise InputError(f"{path}: no run has a record yet; continue with scaling study run")
     waiting = len(whole.runs) - len(runs)
-    notes = (f"{waiting} runs of the study have no record yet",) if waiting else ()
+    spoilt = [pack for pack in whole.packs if whole.spoilt(pack)]
+    notes = (
+        *((f"{waiting} runs of the study have no record yet",) if waiting else ()),
+        *(f"the record of pack {pack.id} is damaged: scaling study run trains its runs again" for pack in spoilt),
+    )
     curves = _joined([_curve(run) for run in runs])
     return Records(
         Table.from_rows([_row(run) for run in runs], str(path)).with_notes(*notes),

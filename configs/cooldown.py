@@ -36,7 +36,7 @@ def study(D: int = 2**17, n_data: int = 4, n_sizes: int = 3, factor: float = 0.7
         for tokens in lengths:
             cosine = OptimConfig(learning_rate=learning_rate(model.N, tokens))
             runs += [
-                # All draw from the pool of the longest: the same windows in the same order, whatever length and schedule.
+                # All draw from the pool of the longest: the same windows in the same order, whatever the length.
                 RunConfig(model, tokens=tokens, unique_tokens=lengths[-1], batch=4, optim=trunk, eval=evaluate),
                 RunConfig(model, tokens=tokens, unique_tokens=lengths[-1], batch=4, optim=cosine, eval=evaluate),
             ]

@@ -210,7 +210,7 @@ def _described(run: PlannedRun) -> None:
         raise ValueError(f"run {run.id} does not tell the tokens of its eval.transfer")
 
 
-def _complete(pack: Pack, found: Mapping[str, np.ndarray]) -> None:
+def _complete(pack: Pack, found: dict[str, np.ndarray]) -> None:
     """Checks that a history has the arrays that finished runs of these configs leave behind.
 
     Raises:

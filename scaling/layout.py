@@ -30,6 +30,16 @@ class Layout:
     threads: int = 1  # of a worker on a CPU, which is pinned to its core; elsewhere the device's own affair
     host: str = ""  # that machine
 
+    def __post_init__(self):
+        """Raises ValueError for what no study.json of ours holds."""
+        for name in ("device", "host"):
+            if not isinstance(getattr(self, name), str):
+                raise ValueError(f"{name} {getattr(self, name)!r} of the layout is no text")
+        for name in ("runs_per_pack", "workers", "threads"):
+            value = getattr(self, name)
+            if type(value) is not int or value < 1:
+                raise ValueError(f"{name} {value!r} of the layout is no number from 1 on")
+
 
 def choose(pack: int, workers: int, before: Layout | None, measured: Callable[[str], int]) -> Layout:
     """The layout for this machine.

@@ -129,19 +129,15 @@ class StudyFolder:
 
         A pack of which nothing else can be read is not done either.
         """
-        return None if self.spoilt(pack) else _read(self.pack_folder(pack) / "done.json")
+        folder = self.pack_folder(pack)
+        done = _read(folder / "done.json")
+        return None if done is None or _spoilt(folder, done) else done
 
     def spoilt(self, pack: Pack) -> bool:
         """Whether the pack was finished, but its history is damaged and it has no checkpoint that tells."""
         folder = self.pack_folder(pack)
         done = _read(folder / "done.json")
-        if not done or "history" not in done or folders.saved_steps(folder):
-            return False
-        try:
-            at = (folder / "history.npz").stat()
-        except FileNotFoundError:
-            return True
-        return not _intact(folder / "history.npz", done["history"], (at.st_ino, at.st_mtime_ns, at.st_size))
+        return done is not None and _spoilt(folder, done)
 
     def failed(self, pack: Pack) -> dict[str, Any]:
         """How often the pack failed (`attempts`) and of what (`error`)."""
@@ -163,6 +159,17 @@ def _read(path: Path) -> dict[str, Any] | None:
         return json.loads(path.read_bytes())
     except (FileNotFoundError, json.JSONDecodeError):
         return None
+
+
+def _spoilt(folder: Path, done: Mapping[str, Any]) -> bool:
+    if "history" not in done or folders.saved_steps(folder):
+        return False
+    path = folder / "history.npz"
+    try:
+        at = path.stat()
+        return not _intact(path, done["history"], (at.st_ino, at.st_mtime_ns, at.st_size))
+    except FileNotFoundError:
+        return True
 
 
 @functools.lru_cache(maxsize=2**16)

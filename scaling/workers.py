@@ -139,7 +139,9 @@ class Crew:
         self.whole = dataclasses.replace(self.whole, all_packs=seen.all_packs, tokens=tokens)
         if {pack.id for pack in seen.all_packs} == before:
             return
-        self.packs = [pack for pack in self.whole.packs if any(run.id in self.mine for run in pack.runs)]
+        wanted = {pack.id for pack in self.whole.packs if any(run.id in self.mine for run in pack.runs)}
+        wanted |= {each.pack.id for each in self.workers if each.pack}
+        self.packs = [pack for pack in seen.all_packs if pack.id in wanted]
         there = {pack.id for pack in self.packs}
         self.waiting = [pack for pack in self.waiting if pack.id in there] + self._open(there - before)
         self.held = {id: pack for id, pack in self.held.items() if id in there}
@@ -172,8 +174,9 @@ class Crew:
                 return
             case "taken":
                 assert each.pack
-                self.held[each.pack.id] = each.pack
-                self._follow()  # it may be no longer there
+                self._follow()
+                if any(pack.id == each.pack.id for pack in self.packs):  # else its runs came in from elsewhere
+                    self.held[each.pack.id] = each.pack
             case "failed":
                 where = f"; the whole story is in {event['where']}"
                 self._failed(each.pack, f"{event['error']}{where}")

@@ -122,6 +122,20 @@ def test_the_best_sizes_of_known_profiles_are_found(found):
     assert low < truth < high
 
 
+def test_the_figure_of_profiles_shows_the_parabolas_whose_minima_it_marks(found, figures):
+    said = found["profiles"].answers.profiles
+    left = figures["profiles"].axes[0]
+    curves = [line for line in left.lines if len(line.get_xdata()) == 60]
+    assert len(curves) == len(said.profiles)
+    for minimum, line in zip(said.allocation.minima, curves, strict=True):
+        lowest = np.argmin(line.get_ydata())
+        assert line.get_ydata()[lowest] == pytest.approx(minimum.loss, rel=1e-3)
+        assert line.get_xdata()[lowest] == pytest.approx(minimum.params, rel=0.1)
+    (growth, *_) = said.sentences()
+    assert "e+" not in growth
+    assert "×10" in growth
+
+
 def test_the_shape_that_made_the_losses_is_the_base_and_its_ratios_the_best():
     found = shapes.find(shaped())
     assert found is not None
@@ -167,6 +181,31 @@ def test_branches_are_held_against_runs_of_their_own_length_and_the_saving_is_to
     assert bare is not None
     assert not len(bare.changes)
     assert "what the trunk costs is not known" in " ".join(bare.sentences())
+
+
+def test_branches_of_one_trunk_are_no_independent_evidence():
+    """The error of their mean holds the truth as often as it says only if it is taken among trunks."""
+    rng, trunks, branches = np.random.default_rng(0), 12, 4
+    near = []
+    found = cooldowns.Cooldowns((), math.nan, math.nan)
+    for _ in range(300):
+        changes = 0.01 + 0.003 * rng.normal(size=(trunks, 1)) + 0.001 * rng.normal(size=(trunks, branches))
+        found = cooldowns.Cooldowns(
+            tuple(
+                cooldowns.Trunk(1.0, 0.0, tuple(cooldowns.Branch("a", 1.0, 4 * (1 + c), 4.0) for c in row))
+                for row in changes.tolist()
+            ),
+            math.nan,
+            math.nan,
+        )
+        mean, error = found.mean_change
+        assert mean == pytest.approx(changes.mean())
+        assert error == pytest.approx(changes.mean(1).std(ddof=1) / math.sqrt(trunks))  # of equally many each
+        near.append(abs(mean - 0.01) < 2.2 * error)  # Student's t of 11 degrees at 95 %
+    assert np.mean(near) > 0.92
+    alone = cooldowns.Cooldowns(found.trunks[:1], math.nan, math.nan)
+    assert math.isnan(alone.mean_change[1])
+    assert "(mean of 4 branches of one trunk; from" in " ".join(alone.sentences())
 
 
 def test_a_branch_is_not_held_against_a_run_of_another_seed_or_batch():

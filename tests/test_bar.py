@@ -1,8 +1,12 @@
 """The line at the terminal: what share is done, and how long the rest will take."""
 
+import contextlib
+import os
+import socket
+
 import pytest
 
-from scaling import study, workers
+from scaling import claims, folders, status, study, workers
 from scaling.bar import Bar
 from scaling.config import DataConfig, EvalConfig, RunConfig, Study
 from scaling.ladder import transformer
@@ -53,3 +57,32 @@ def test_in_the_end_the_time_left_is_by_the_pace(whole):
     assert bar.left(bar.began + 60) == pytest.approx(60)
     bar.done |= dict.fromkeys(bar.done, 1.0)
     assert bar.left(bar.began + 60) == 0
+
+
+def test_a_few_small_packs_that_compiled_correct_the_time_left_but_little(whole):
+    """A pack of 4 updates took 12 seconds, nearly all of them compiling: the rest does not take 20 times as long."""
+    before = status.of(whole).left
+    small = min(whole.packs, key=lambda pack: pack.steps)
+    folder = whole.claims(small) / "000001"
+    folder.mkdir(parents=True)
+    (whole.claims(small) / "claim-000001").write_text("{}")
+    (folder / "checkpoints" / "4").mkdir(parents=True)
+    done = {"steps": [4], "seconds": 12.0, "status": ["done"], "loss": [5.0]}
+    folders.write_json(folder / "done.json", done)
+    assert status.of(whole).counts == {"done": 1, "waiting": 2}
+    assert 0.5 * before < status.of(whole).left < 2 * before
+
+
+def test_waiting_for_others_is_told_once_and_says_for_whom(whole):
+    said = []
+    crew = workers.Crew(whole, whole.packs, False, False, said.append)
+    with contextlib.ExitStack() as others:
+        for pack in whole.packs:
+            claim = claims.take(whole.claims(pack))
+            assert claim
+            others.enter_context(claim)
+        crew.held, crew.waiting = {pack.id: pack for pack in whole.packs}, []
+        crew._tick()
+        crew._tick()
+        where = f"process {os.getpid()} on {socket.gethostname()}"
+        assert said == [f"3 packs are trained by others, {whole.packs[0].id} by {where}; waiting for the end"]

@@ -217,19 +217,19 @@ def test_a_part_without_runs_is_no_error(mine, run, tmp_path):
     assert err.splitlines()[-1].endswith("out: part 5/16 has no runs")
 
 
-def test_what_failed_twice_is_told_apart_from_what_is_to_be_trained(mine, run, tmp_path):
+def test_what_failed_twice_is_told_apart_from_what_is_to_be_trained(mine, run, tmp_path, capsys):
     from scaling import folders, question, study
     from scaling.commands.study import _only_given_up, _say_what_is_open
 
     out = tmp_path / "out"
     whole = study.prepare(question.load(str(mine), {}), out, workers=1, say=lambda line: None)
-    for n, pack in enumerate(whole.packs, 1):
+    for pack in whole.packs:
         folder = whole.claims(pack) / "000001"
         folder.mkdir(parents=True)
         (whole.claims(pack) / "claim-000001").write_text("{}")
         folders.write_json(folder / "failed.json", {"attempts": 2, "error": "?"})
-        code, _, err = run("study", "run", mine, "--out", out, "--shard", "1/1") if n == 2 else (3, "", "")
-        assert code == 3
+    code, _, err = run("study", "run", mine, "--out", out, "--shard", "1/1")
+    assert code == 3
     said = [line.split("out: ")[1] for line in err.splitlines()]
     assert said == [
         "2 packs of 2 runs in part 1/1 failed twice and are left out; --retry tries what failed",
@@ -240,6 +240,11 @@ def test_what_failed_twice_is_told_apart_from_what_is_to_be_trained(mine, run, t
     assert not _only_given_up(whole, whole.packs)
     _say_what_is_open(whole, whole.packs, None, False)
     _say_what_is_open(whole, whole.packs, None, True)
+    assert [line.split("out: ")[1] for line in capsys.readouterr().err.splitlines()] == [
+        "1 of 2 runs to train on 1 cpu worker",
+        "1 pack of 1 run failed twice and is left out; --retry tries what failed",
+        "2 of 2 runs to train on 1 cpu worker",
+    ]
 
 
 def test_a_folder_of_another_study_is_refused(mine, run, tmp_path):
@@ -256,8 +261,10 @@ def test_a_folder_of_another_study_is_refused(mine, run, tmp_path):
 
 def test_a_quickstart_on_too_little_text_says_which_length_would_do(run, tmp_path):
     (tmp_path / "texts").mkdir()
+    chance = random.Random(0)
+    words = ["".join(chance.choices("abcdefghijklmnopqrstuvwxyz", k=chance.randint(2, 9))) for _ in range(900)]
     for n in range(60):
-        (tmp_path / "texts" / f"{n}.txt").write_text(" ".join(str((n + 7) * k**2) for k in range(2000)))
+        (tmp_path / "texts" / f"{n}.txt").write_text(" ".join(chance.choices(words, k=3000)))
     source = f"text:{tmp_path}/texts/*.txt"
     code, _, err = run("quickstart", "--data", source, "--out", tmp_path / "out")
     assert code == 2

@@ -193,6 +193,33 @@ def test_size_alone_is_no_law_while_more_data_still_help(whole):
     assert "the last doubling of D lowered the loss by" in finding.why
 
 
+def test_amounts_of_data_that_hardly_differ_say_nothing_of_a_doubling():
+    """Two per cent more data and a loss 3 % higher would be 1 - 1.03^35 = -180 % for a doubling."""
+    table = known_runs.table(
+        [run(SHAPES[0], D, loss) for D, loss in ((2**19, 3.9), (2**20, 3.8), (int(2**20 * 1.02), 3.91))]
+    )
+    (doubling,) = checks.last_doublings(table)
+    assert doubling.change == pytest.approx(1 - (3.91 / 3.9) ** (math.log(2) / math.log(2.04)))
+    assert abs(doubling.change) < 0.01
+
+
+def test_a_loss_that_rose_is_not_said_to_have_fallen():
+    rows = [run(shape, D, 4.0 + 0.1 * (D > 2**19)) for shape in SHAPES[:2] for D in (2**19, 2**20)]
+    why = findings.find(known_runs.table(rows), draws=0).law(laws.KaplanN).why
+    assert "the last doubling of D raised the loss by 2.5 % at most" in why
+    assert "−" not in why
+
+
+def test_where_no_smaller_model_is_near_the_law_of_data_names_no_number():
+    rows = [
+        run(SHAPES[0], 2**19, 4.0 - 0.1 * k, unique_tokens=2 ** (12 + k), loss_min=3.9 - 0.1 * k, tokens_at_min=2**18)
+        for k in range(4)
+    ]
+    why = findings.find(known_runs.table(rows), draws=0).law(laws.KaplanD).why
+    assert "of 4 data sets none has a clearly smaller model beside it" in why
+    assert "–" not in why
+
+
 def test_size_alone_is_a_law_where_data_are_ample():
     rows = [
         run(shape, D, (1e12 / N(shape)) ** 0.08 * (1 + 1e3 / D) * np.exp(1e-4 * k))

@@ -86,3 +86,4 @@ def test_the_branches_of_the_ready_made_cooldown_study_share_their_trunks():
     assert None not in trunks
     assert len(trunks) == 3
     assert {packs.trunk(run) for run in runs if run.optim.schedule == "cosine"} == {None}
+    assert len({run.pool for run in runs}) == 1  # so that a branch and its cosine see the same windows

@@ -295,7 +295,8 @@ class Fit(Generic[L]):
             percentile={name: interval(ends, name) for name, ends in d["percentile"].items()},
             covariance=covariance,
             residuals=Residuals(
-                *(_number(residuals[name], name) for name in ("rms", "sigma")),
+                _number(residuals["rms"], "rms"),
+                _number(residuals["sigma"], "sigma"),
                 tuple((r, v) for r, v in residuals["largest"]),
             ),
             ranges={name: (_number(low, name), _number(high, name)) for name, (low, high) in d["ranges"].items()},

@@ -13,7 +13,7 @@ from analysis import allocation, tuning
 from analysis.frontier import Allocation
 from analysis.isoflop import Profile, isoflop, profiles
 from analysis.jsonable import jsonable
-from analysis.page import cooldowns, shapes
+from analysis.page import cooldowns, digits, shapes
 from analysis.page.checks import ONE_EPOCH, settings
 from analysis.page.cooldowns import Cooldowns
 from analysis.page.shapes import Shapes
@@ -40,8 +40,8 @@ class Profiles:
         a, (low, high) = self.allocation, self.allocation.a_interval
         interval = f" (95 % {low:.2f} to {high:.2f})" if np.isfinite(low) else ""
         yield (
-            f"The best size grows as C^{a.a:.2f}{interval}: N = {a.N_1:.3g} (C / {a.C_1:.3g} FLOP)^{a.a:.2f}, and D "
-            f"as C^{a.b:.2f}, from {len(a.points)} budgets."
+            f"The best size grows as C^{a.a:.2f}{interval}: N = {digits.short(a.N_1)} "
+            f"(C / {digits.ten(a.C_1)} FLOP)^{a.a:.2f}, and D as C^{a.b:.2f}, from {len(a.points)} budgets."
         )
         yield from (f"{warning[0].upper()}{warning[1:]}." for warning in a.warnings)
 

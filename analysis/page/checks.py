@@ -20,6 +20,7 @@ Mask = NDArray[np.bool_]
 LEVEL = 0.95
 RATE = 0.01  # another learning rate that lowers the loss by more than this share is worth a warning
 ONE_EPOCH = 1.001
+APART = 1.25  # amounts nearer to each other than this ratio say nothing of a doubling: their noise would be magnified
 
 # What makes runs one setting: all that a record says of how a run was trained, but its rate and its seed.
 SETTING = (
@@ -253,7 +254,8 @@ def seed_noise(table: Table) -> Noise | None:
 def last_doublings(table: Table) -> Iterator[Doubling]:
     """What the last doubling of the unique tokens did at each size.
 
-    Held against each other are the longest runs on the two largest data sets of a size, by the lowest loss along the
+    Held against each other are the longest runs on the largest data set of a size and on the next that is clearly
+    smaller, by the lowest loss along the
     run: one that repeats its data too often ends higher than it could have been stopped. A size with a single data set
     is judged by the second half of its run, if that saw its data once: where the learning rate decays this half does
     more than a doubling of D would, so the verdict errs on the safe side.
@@ -265,7 +267,8 @@ def last_doublings(table: Table) -> Iterator[Doubling]:
     for size in np.unique(table["params"]):
         here = table["params"] == size
         longest = []
-        for U in np.unique(unique[here])[-2:]:
+        sets = np.unique(unique[here])
+        for U in [*sets[sets * APART <= sets[-1]][-1:], sets[-1]]:
             rows = here & (unique == U)
             longest.append(rows & (table["tokens"] == table["tokens"][rows].max()))
         last = longest[-1]

@@ -62,6 +62,21 @@ class Cooldowns:
         found = np.array([b.change for t in self.trunks for b in t.branches])
         return found[np.isfinite(found)]
 
+    @property
+    def mean_change(self) -> tuple[float, float]:
+        """The mean of `changes` and its standard error; NaN without two trunks.
+
+        Branches of one trunk share most of their training, so the trunks are the independent ones: the error is that
+        of a mean over clusters.
+        """
+        clusters = [[b.change for b in t.branches if math.isfinite(b.change)] for t in self.trunks]
+        clusters = [np.array(cluster) for cluster in clusters if cluster]
+        mean, n = float(self.changes.mean()), len(clusters)
+        if n < 2:
+            return mean, math.nan
+        off = np.array([(cluster - mean).sum() for cluster in clusters])
+        return mean, math.sqrt(n / (n - 1) * float(off @ off)) / len(self.changes)
+
     def sentences(self) -> Iterator[str]:
         branches = sum(len(t.branches) for t in self.trunks)
         trunks = digits.plural(len(self.trunks), "trunk", "trunks")
@@ -74,11 +89,14 @@ class Cooldowns:
         yield text + "."
         changes = self.changes
         if len(changes):
-            error = f" ± {digits.percent(float(np.std(changes, ddof=1)) / math.sqrt(len(changes)))}"
+            mean, error = self.mean_change
+            among = sum(any(math.isfinite(b.change) for b in t.branches) for t in self.trunks)
+            how = f"in {among} trunks, and its standard error among trunks" if among > 1 else "of one trunk"
             yield (
-                f"They end {digits.percent(abs(float(changes.mean())))}{error if len(changes) > 1 else ''} "
-                f"{'above' if changes.mean() > 0 else 'below'} runs that decayed over exactly their length (mean of "
-                f"{len(changes)} and its standard error; from {digits.percent(float(changes.min()), sign=True)} to "
+                f"They end {digits.percent(abs(mean))}{f' ± {digits.percent(error)}' if among > 1 else ''} "
+                f"{'above' if mean > 0 else 'below'} runs that decayed over exactly their length (mean of "
+                f"{len(changes)} {digits.plural(len(changes), 'branch', 'branches')} {how}; from "
+                f"{digits.percent(float(changes.min()), sign=True)} to "
                 f"{digits.percent(float(changes.max()), sign=True)})."
             )
         else:

@@ -18,7 +18,7 @@ from analysis.fit import fit
 from analysis.frontier import lower_envelope
 from analysis.law import Law
 from analysis.page import digits
-from analysis.page.checks import LEVEL, ONE_EPOCH, Doubling, mean_loss, settings
+from analysis.page.checks import APART, LEVEL, ONE_EPOCH, Doubling, mean_loss, settings
 from analysis.page.finding import Finding, Foretold
 from analysis.table import Table
 from scaling.errors import InputError
@@ -67,6 +67,11 @@ def _reason(law: type[Law], message: str) -> str:
     return message.removeprefix(f"{law.name}: ").removeprefix(f"{law.name} is not identified: ").rstrip(".")
 
 
+def _lowered(change: float) -> str:
+    """What a doubling did, in words."""
+    return f"{'lowered' if change >= 0 else 'raised'} the loss by {digits.percent(abs(change))}"
+
+
 def law_of_size(table: Table, doublings: Sequence[Doubling], draws: int) -> Finding:
     """L(N): the runs with the most data of each size at which doubling D hardly changes the loss any more."""
     law = laws.KaplanN
@@ -76,10 +81,12 @@ def law_of_size(table: Table, doublings: Sequence[Doubling], draws: int) -> Find
             law, None, "no size was trained on two amounts of data, so nothing shows that its data were ample"
         )
     ample = [d for d in known if d.change < DOUBLING]
-    span = f"lowered the loss by {digits.percent(min(d.change for d in known))}"
+    least, worst = (pick(known, key=lambda d: d.change) for pick in (min, max))
+    span = _lowered(worst.change)
     if len(known) > 1:
-        worst = max(known, key=lambda d: d.change)
-        span += f" to {digits.percent(worst.change)} (most at N = {digits.short(worst.params)})"
+        where = f" (most at N = {digits.short(worst.params)})"
+        fell = f"lowered the loss by {digits.percent(least.change)} to {digits.percent(worst.change)}"
+        span = (fell if least.change >= 0 else f"{span} at most") + where
     if len(ample) < LEAST:
         return Finding(
             law,
@@ -93,7 +100,7 @@ def law_of_size(table: Table, doublings: Sequence[Doubling], draws: int) -> Find
         keep |= (table["params"] == d.params) & (table["tokens"] == d.tokens) & most
     evidence = (
         f"At these {len(ample)} sizes the last doubling of D lowered the loss by at most "
-        f"{digits.percent(max(d.change for d in ample))}."
+        f"{digits.percent(max(0.0, *(d.change for d in ample)))}."
     )
     rows = table.where(keep, "not the most data of its size, or data that were not ample")
     target = "loss_min" if rows.has("loss_min") else "loss"
@@ -115,7 +122,7 @@ def law_of_data(table: Table, draws: int) -> Finding:
         rows = best["unique_tokens"] == D
         size = best["params"][rows][0]
         rivals = early.where(early["unique_tokens"] == D, "other data")
-        smaller = rivals["params"][rivals["params"] < size]
+        smaller = rivals["params"][rivals["params"] * APART <= size]
         if (rivals["params"] > size).any():
             change = 0.0  # a larger size was no better
         elif len(smaller):
@@ -135,13 +142,16 @@ def law_of_data(table: Table, draws: int) -> Finding:
             f"{digits.plural(sets, 'data set', 'data sets')}; wanted {LEAST} or more",
         )
     if ample < LEAST:
-        return Finding(
-            law,
-            None,
-            f"a larger model would still do better on {sets - ample} of {sets} data sets: the last doubling of N "
-            f"lowered the loss by up to {digits.percent(max(changes, default=math.nan))}; wanted under "
-            f"{digits.percent(DOUBLING)} on {LEAST} or more",
+        known = len(changes)
+        why = (
+            f"of {sets} data sets {known or 'none'} {'has' if known < 2 else 'have'} a clearly smaller model beside it"
         )
+        if known > ample:
+            why = (
+                f"a larger model would still do better on {known - ample} of {sets} data sets: the last doubling of N "
+                f"{_lowered(max(changes))}{' at most' if known > 1 else ''}"
+            )
+        return Finding(law, None, f"{why}; wanted under {digits.percent(DOUBLING)} on {LEAST} or more")
     evidence = f"On these {ample} data sets doubling N lowers the loss by under {digits.percent(DOUBLING)}."
     rows = best.where(keep, "a larger model would still do better on these data")
     return fitted(law, rows, draws, evidence=evidence, hold="unique_tokens", every_run=True)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.frontier import Allocation
-from analysis.isoflop import Profile
+from analysis.isoflop import Profile, parabolas
 from analysis.page import digits
 from analysis.page.canvas import (
     FAINT,
@@ -131,6 +131,8 @@ def _best_rates(
 def isoflop(profiles: Sequence[Profile], found: Allocation | None, *, shades: Shades | None = None) -> Figure:
     """Loss against N, a profile per budget with its minimum, and the best size against the budget with its line.
 
+    A curve is the parabola through the sizes that it sees, where the minima are those of parabolas.
+
     Args:
         profiles: of `analysis.isoflop.profiles`.
         found: the allocation from them; None draws the profiles alone.
@@ -145,7 +147,12 @@ def isoflop(profiles: Sequence[Profile], found: Allocation | None, *, shades: Sh
             size, loss = np.exp(p.x), np.exp(p.y)
             N += size.tolist()
             L += loss.tolist()
-            left.plot(size, loss, "o-", color=colour, ms=4, lw=0.9, mec="white", mew=0.4)
+            bent = found is not None and found.method.endswith("parabola") and len(p.x) >= 3
+            left.plot(size, loss, "o" if bent else "o-", color=colour, ms=4, lw=0.9, mec="white", mew=0.4)
+            if bent:
+                (centre,), ((c0,), (c1,), (c2,)), near = parabolas(p.x, p.y[:, None])
+                x = np.linspace(p.x[near[:, 0]].min(), p.x[near[:, 0]].max(), 60)
+                left.plot(np.exp(x), np.exp(c0 + c1 * (x - centre) + c2 * (x - centre) ** 2), color=colour, lw=1.1)
         if found:
             for m in found.minima:
                 if m.interior:
