@@ -50,7 +50,7 @@ def files(request: Request) -> dict[str, str]:
     lines = ["#!/usr/bin/env bash", "set -u"]
     if request.data:
         lines.append(f"export {quoted([f'SCALING_CACHE={request.data}'])}")
-    return {"run.sh": "\n".join([*lines, "pids=()", *_starts(request), WAIT])}
+    return {"run.sh": "\n".join([*lines, TRAP, *_starts(request), WAIT])}
 
 
 def _starts(request: Request) -> list[str]:
@@ -81,9 +81,11 @@ def _starts(request: Request) -> list[str]:
     return lines
 
 
+TRAP = """\
+pids=() again=0
+trap 'again=1; kill -TERM "${pids[@]}" 2>/dev/null' TERM INT HUP"""
 WAIT = """\
-again=0
-trap 'again=1; kill -TERM "${pids[@]}" 2>/dev/null' TERM INT HUP
+[ "$again" = 0 ] || kill -TERM "${pids[@]}" 2>/dev/null  # a signal came before all were started
 worst=0
 for pid in "${pids[@]}"; do
   code=127

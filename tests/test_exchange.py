@@ -117,7 +117,8 @@ def edited(change, there: StudyFolder, folder: Path) -> Path:
         (lambda m: m["packs"][0]["runs"][0]["config"].update(seed=77), "is not the run of its config"),
         (lambda m: m["packs"][0]["runs"][0].update(id="0" * 12), "is not the run of its config"),
         (lambda m: m["packs"][0]["done"].update(history="0" * 64), "it is not what was written"),
-        (lambda m: m["packs"][0]["done"].update(status=["splendid"]), "has a status that does not exist"),
+        (lambda m: m["packs"][0]["done"].update(versions=[1]), "AttributeError"),
+        (lambda m: m["packs"][0]["runs"][0].update(bytes_per_token=-1.0), "has bytes_per_token -1.0"),
         (lambda m: m["packs"][0].update(id="../../../../x"), "x.npz"),
         (lambda m: m["packs"].pop(), "is of no pack"),
         (lambda m: m.pop("packs"), "'packs'"),
@@ -169,3 +170,39 @@ def test_nothing_finished_and_nothing_there_are_said(tmp_path):
         exchange.write(planned(tmp_path / "none", *RUNS), tmp_path / "runs.tar")
     with pytest.raises(InputError, match="no such file or folder"):
         take(tmp_path / "none", tmp_path / "absent.tar")
+
+
+def test_what_became_of_a_run_is_read_from_its_history(there, tmp_path):
+    path = edited(lambda m: m["packs"][0]["done"].update(loss=[0.5], status=["diverged"]), there, tmp_path)
+    take(tmp_path / "here", path)
+    assert losses(study.read(tmp_path / "here")) == [3.0, 4.0, 5.0]
+
+
+def test_a_damaged_record_without_a_checkpoint_is_told_and_not_done(there):
+    (there.pack_folder(there.packs[0]) / "history.npz").write_bytes(b"")
+    assert losses(there)[:3] == [None, 4.0, 5.0]
+    said = []
+    study.prepare(Study("mine", "?", RUNS), there.path, pack=1, workers=1, say=said.append)
+    assert "is damaged; its 1 runs are trained again" in said[0]
+
+
+def test_a_pack_that_somebody_has_is_kept(there, tmp_path):
+    exchange.write(there, tmp_path / "runs.tar")
+    here = planned(tmp_path / "here", *RUNS, pack=4)
+    with claims.take(here.claims(here.packs[0])) or pytest.fail("not taken"):
+        take(here.path, tmp_path / "runs.tar")
+    assert study.read(here.path).pack(here.packs[0].id)
+
+
+def test_a_name_that_is_no_tar_file_is_refused(there, tmp_path):
+    with pytest.raises(InputError, match=r"ends in \.zip"):
+        exchange.write(there, tmp_path / "runs.zip")
+
+
+def test_a_broken_layout_is_told_in_one_line(there):
+    path = there.path / "study.json"
+    values = json.loads(path.read_text())
+    values["layout"]["workers"] = "many"
+    path.write_text(json.dumps(values))
+    with pytest.raises(InputError, match="is damaged"):
+        study.read(there.path)

@@ -87,8 +87,8 @@ def _profiles(found: Profiles) -> Iterator[str]:
     yield tag("h3", "Best size at each budget")
     yield from _paragraphs(found.sentences())
     caption = (
-        "Dots are runs (means over seeds), curves the parabolas through the sizes near the lowest of each budget, diamonds "
-        "their minima; at the right the line through them"
+        "Dots are runs (means over seeds), curves the parabolas through the sizes near the lowest of each budget, "
+        "diamonds their minima; at the right the line through them"
         + (
             f" with its {digits.percent(LEVEL)} band."
             if found.allocation and len(found.allocation.draws)
