@@ -304,3 +304,11 @@ def test_a_reader_that_leaves_is_no_error(mine):
         shown.stdout.close()
         assert shown.stderr.read() == ""
     assert shown.returncode == 0
+
+
+def test_a_bucket_is_refused_and_no_folder_of_that_name_is_made(run, mine, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run("study", "run", mine, "--out", "gs://bucket/x")
+    assert code == 2
+    assert "buckets are not written to yet" in err
+    assert not (tmp_path / "gs:").exists()

@@ -2,6 +2,7 @@
 
 import argparse
 import hashlib
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -130,6 +131,8 @@ def _study_run(args: argparse.Namespace) -> int:
 def _run_study(config: str, settings: dict[str, str], out: Path, args: argparse.Namespace) -> int:
     from scaling import question, shards, study, workers
 
+    if re.match(r"[a-z0-9]+:/", str(out)):  # Path has made one slash of two
+        raise InputError(f"--out {out}: buckets are not written to yet; use a local or mounted folder, then copy it")
     if not out.name:
         raise InputError(f"--out '{out}': wanted a folder of its own, such as studies/mine")
     shard = vars(args).get("shard")
