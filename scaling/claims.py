@@ -40,7 +40,7 @@ class Holder:
     number: int
     free: bool  # given back
     host: str
-    pid: int
+    pid: int  # 0 while the claim is being written
     began: float  # seconds since 1970 by the holder's clock
     done: int  # updates, as of the last heartbeat
     age: float  # seconds since the last heartbeat by the clock of the disk
@@ -51,7 +51,7 @@ class Holder:
         return self.free or self.gone or self.age > lease
 
     def __str__(self) -> str:
-        return f"process {self.pid} on {self.host}"
+        return f"process {self.pid} on {self.host}" if self.pid else "a process that is just beginning"
 
 
 def holder(folder: Path) -> Holder | None:
