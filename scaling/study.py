@@ -264,7 +264,9 @@ def _prepared(
     runs = (*study.runs, *(asked.runs if asked else ()))
     ready = {data: _tokens(data, runs, say) for data in dict.fromkeys((r.data, r.model.n_vocab) for r in runs)}
     transfer = {
-        (run.data, run.model.n_vocab, name): _transfer_tokens(name, ready[run.data, run.model.n_vocab], runs, say)
+        (run.data, run.model.n_vocab, name): _transfer_tokens(
+            name, run.data.source, ready[run.data, run.model.n_vocab], runs, say
+        )
         for run in runs
         for name in run.eval.transfer
     }
@@ -352,16 +354,17 @@ def _tokens(data: tuple[DataConfig, int], runs: Sequence[RunConfig], say: Callab
 
 
 def _transfer_tokens(
-    name: str, stream: tokens.TokenSet, runs: Sequence[RunConfig], say: Callable[[str], None]
+    name: str, source: str, stream: tokens.TokenSet, runs: Sequence[RunConfig], say: Callable[[str], None]
 ) -> tokens.TokenSet:
-    """Held-out text of another source in the tokens of `stream`."""
+    """Text of another source, all of which is held out, in the tokens of `stream`, which come from `source`."""
     kind = stream.manifest["tokenizer"]["kind"]
     return tokens.prepare(
-        name,
+        source,
         "bytes" if kind == "bytes" else str(stream.folder / "tokenizer.model"),
         stream.n_vocab,
         train_tokens=1,
         validation_tokens=max(run.model.n_ctx * run.eval.windows for run in runs if name in run.eval.transfer),
+        validation_source=name,
         cache=folders.cache(),
         say=say,
     )
