@@ -36,6 +36,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
@@ -120,16 +121,38 @@ class Record:
             preservation_policy=ocp.training.preservation_policies.LatestN(KEEP),  # pyright: ignore[reportArgumentType]
             cleanup_tmp_directories=True,
         )
+        self._writing: tuple[int, Any] | None = None  # step, Orbax's answer to come
 
     def save(self, step: int, state: Any, history: History) -> None:
         """Commits both together; returns when they are on disk. A step already there is kept."""
+        self.begin(step, state, history)
+        self.settle()
+
+    def begin(self, step: int, state: Any, history: History) -> None:
+        """As `save`, but returns as soon as `state` may be changed: `settle` ends what is written meanwhile."""
+        self.settle()
         if any(there.step == step for there in self.checkpointer.checkpoints):
             return
         leaves = [*jax.tree.leaves(state), *history.values()]
         if shutil.disk_usage(self.folder).free < sum(leaf.nbytes for leaf in leaves) + OVERHEAD:
             # Asked before, because Orbax tells of a disk that fills up under its hands in many tracebacks.
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder))
-        self.checkpointer.save_checkpointables(step, {"state": state, "history": history}, force=True)
+        if jax.default_backend() == "cpu":  # where Orbax would read the memory that the next update writes
+            state = jax.tree.map(jnp.copy, state)
+        asked = {"state": state, "history": history}
+        self._writing = step, self.checkpointer.save_checkpointables_async(step, asked, force=True)
+
+    def settle(self, wait: bool = True) -> None:
+        """Seals what `begin` began, once it is committed: the place where a failure to write it is raised.
+
+        Args:
+          wait: for the commit. Otherwise a save still under way is left to the next call; of several processes,
+            which seal together, every save is.
+        """
+        if not self._writing or (not wait and (jax.process_count() > 1 or self.checkpointer.is_saving_in_progress())):
+            return
+        (step, answer), self._writing = self._writing, None
+        answer.result()
         if jax.process_index() == 0:
             seal(self.folder / "checkpoints" / str(step))
         together(f"sealed {step}")

@@ -54,6 +54,7 @@ def train(
     *,
     transfer_tokens: Mapping[str, np.ndarray] = MappingProxyType({}),
     mesh: Mesh | None = None,
+    save_steps: int | None = None,
     say: Callable[[str], None] = print,
     progress: Callable[[int], None] = lambda done: None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -67,6 +68,7 @@ def train(
       train_tokens, validation_tokens: the packed streams.
       transfer_tokens: the streams of the sources in `eval.transfer`, by their names there.
       mesh: the devices to use together (scaling.sharding); None: one.
+      save_steps: save also every so many updates, at the end of the dispatch that reaches them.
       progress: called with the number of updates done, of the longest run.
       should_stop: asked between dispatches; when true, the pack is saved (once it has begun) and left.
       agree: called between dispatches with whether to stop and whether to save, and returns what is done: where
@@ -101,7 +103,7 @@ def train(
         curve = record.Curve(history)
         measured_at = max(history["eval_step"], default=-1)
         began = saved = time.monotonic()
-        pause = SAVE_EVERY
+        pause, saved_at = SAVE_EVERY, done
         spent = float(history["seconds"])
         progress(done)
         ready = _chunk(runs, examples, plan, stops, done, mesh)
@@ -113,7 +115,8 @@ def train(
                 curve.append(eval_step=np.array([done]), **rows)
             alive = done == 0 or np.isfinite(curve.last("train_loss")).any()
             finished = done >= last or not alive
-            stop, save = agree(should_stop(), time.monotonic() - saved > pause)
+            due = save_steps is not None and done // save_steps > saved_at // save_steps
+            stop, save = agree(should_stop(), due or time.monotonic() - saved > pause)
             leaving = finished or stop
             if leaving or (done and save):
                 curve.set(
@@ -124,9 +127,10 @@ def train(
                 )
                 if done:
                     saving = time.monotonic()
-                    kept.save(done, state, curve.history())
-                    saved = time.monotonic()
+                    kept.begin(done, state, curve.history())
+                    saved, saved_at = time.monotonic(), done
                     pause = max(SAVE_EVERY, (saved - saving) / SAVE_SHARE)
+            kept.settle(wait=leaving)
             if leaving:
                 return curve.history()
             following, n, tokens = ready

@@ -311,6 +311,18 @@ def test_what_else_is_measured_changes_no_bit_of_the_training(pair, stream, whol
         go(runs, stream, tmp_path / "none", transfer_tokens={"noise": other})
 
 
+def test_saves_come_by_updates_where_they_are_asked_for(pair, stream, tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "CHUNK", 1)
+
+    def killed(done, metrics):
+        if done == 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        go(pair, stream, tmp_path, save_steps=3, watch=killed)
+    assert saved(pair, tmp_path)[0] == 6
+
+
 def test_the_loss_on_training_windows_is_that_of_the_first_examples(pair, stream, tmp_path):
     still = rates(pair[0], 1e-30, 1e-30)
     history = go(
