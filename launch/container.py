@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from launch import bucket
 from launch.request import Request, Shell, quoted, study_words
 
 INSIDE = "/study"  # where the container finds the config
@@ -18,8 +19,12 @@ def unpack(request: Request) -> list[str]:
     return [f"cat > \"$folder/config.py\" <<'{end}'", *lines, end]
 
 
-def run(request: Request, part: int, *, sudo: bool = False, processes: Mapping[str, str] | None = None) -> str:
-    """One line of shell that runs the task in the foreground and ends with its exit code; $folder has the config.
+def run(
+    request: Request, part: int, cache: Shell, *, sudo: bool = False, processes: Mapping[str, str] | None = None
+) -> str:
+    """One line of shell that runs the task in the foreground and ends with its exit code.
+
+    $folder has the config, `cache` the copy of the data; the output's bucket is mounted.
 
     The container shares the host's network, where JAX finds the other hosts and the machine's own credentials, and has
     30 s to save in when the machine is told to stop.
@@ -30,8 +35,10 @@ def run(request: Request, part: int, *, sudo: bool = False, processes: Mapping[s
         *("docker", "run", "--rm", "--init", "--name", "scaling", "--privileged", "--network=host", "--ipc=host"),
         *("--stop-timeout", "30", *gpus, "--volume", Shell(f'"$folder":{INSIDE}')),
     ]
+    mount = f"{bucket.ROOT}/{bucket.name(request.out)}"
+    docker += ["--volume", f"{mount}:{mount}"]
     if request.data:
-        docker += ["--env", f"SCALING_CACHE={request.data}"]
+        docker += ["--volume", Shell(f"{cache}:{bucket.CACHE}"), "--env", f"SCALING_CACHE={bucket.CACHE}"]
     config = f"{INSIDE}/config.py" if request.config_file else request.config
     return quoted([*docker, request.image, *study_words(request, "scaling", config, str(part), processes)])
 

@@ -1,7 +1,8 @@
 """Kubernetes, GKE's above all: each part of a study is one JobSet, queued by Kueue where a queue is named.
 
 A JobSet has one Job per slice and one pod per host. A part is a JobSet of its own because GKE joins the slices of one
-JobSet into one multi-slice program, and because the parts may then start, fail and be queued each by itself. Evicted
+JobSet into one multi-slice program, and because the parts may then start, fail and be queued each by itself. Buckets
+are mounted by GKE's own driver; a first container copies the data to the pod's disk. Evicted
 pods (condition DisruptionTarget) and pods that saved and left (exit code 42) restart the JobSet for free; whatever else
 fails is counted against `restarts`.
 """
@@ -10,8 +11,9 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from launch import manifest
-from launch.request import Request, in_bucket, options, study_words, word
+from launch import bucket, manifest
+from launch.bucket import in_bucket
+from launch.request import GATHER, Request, options, study_words, word
 from scaling.errors import InputError
 
 CLIENT = "kubectl"
@@ -117,7 +119,10 @@ def job_set(request: Request, part: int) -> dict[str, Any]:
             ]
         },
         "template": {
-            "metadata": {"labels": {"app.kubernetes.io/part-of": request.name}},
+            "metadata": {
+                "labels": {"app.kubernetes.io/part-of": request.name},
+                "annotations": {"gke-gcsfuse/volumes": "true"},
+            },
             "spec": _pod(request, part, chosen),
         },
     }
@@ -167,8 +172,26 @@ def _pod(request: Request, part: int, chosen: Options) -> dict[str, Any]:
         nodes["cloud.google.com/gke-spot"] = "true"
         spot = {"key": "cloud.google.com/gke-spot", "operator": "Equal", "value": "true", "effect": "NoSchedule"}
         tolerations.append(spot)
-    volumes: list[dict[str, Any]] = [{"name": "memory", "emptyDir": {"medium": "Memory"}}]
+    volumes: list[dict[str, Any]] = [
+        {"name": "memory", "emptyDir": {"medium": "Memory"}},
+        *(_bucket(request, i, name) for i, name in enumerate(_buckets(request))),
+    ]
     mounts: list[dict[str, Any]] = [{"name": "memory", "mountPath": "/dev/shm"}]
+    seen = [{"name": f"bucket-{i}", "mountPath": f"{bucket.ROOT}/{name}"} for i, name in enumerate(_buckets(request))]
+    copies = []
+    if request.data:
+        volumes.append({"name": "cache", "emptyDir": {}})
+        cache = {"name": "cache", "mountPath": bucket.CACHE}
+        mounts.append(cache)
+        copies.append(
+            {
+                "name": "data",
+                "image": request.image,
+                "command": ["cp", "--recursive", _literal(f"{bucket.folder(request.data)}/."), bucket.CACHE],
+                "volumeMounts": [*seen, cache],
+            }
+        )
+    mounts += seen
     if request.config_file:
         volumes.append({"name": "config", "configMap": {"name": request.part_name(part)}})
         mounts.append({"name": "config", "mountPath": str(Path(CONFIG).parent), "readOnly": True})
@@ -177,6 +200,7 @@ def _pod(request: Request, part: int, chosen: Options) -> dict[str, Any]:
         "terminationGracePeriodSeconds": GRACE,
         "nodeSelector": nodes,
         "tolerations": tolerations,
+        **({"initContainers": copies} if copies else {}),
         "containers": [
             {
                 "name": JOB,
@@ -198,10 +222,22 @@ def _pod(request: Request, part: int, chosen: Options) -> dict[str, Any]:
     return pod
 
 
+def _buckets(request: Request) -> list[str]:
+    """Names of the buckets that the pod sees, the output's first."""
+    return list(dict.fromkeys(bucket.name(place) for place in (request.out, request.data) if place))
+
+
+def _bucket(request: Request, i: int, name: str) -> dict[str, Any]:
+    attributes = {"bucketName": name, "mountOptions": bucket.as_mount_options(request.hosts)}
+    if request.slices > 1:  # the driver has no other way to the service account of a pod on its host's network
+        attributes["hostNetworkPodKSA"] = "true"
+    return {"name": f"bucket-{i}", "csi": {"driver": "gcsfuse.csi.storage.gke.io", "volumeAttributes": attributes}}
+
+
 def _env(request: Request) -> list[dict[str, str]]:
     env = {"PYTHONUNBUFFERED": "1"}
     if request.data:
-        env["SCALING_CACHE"] = _literal(request.data)
+        env["SCALING_CACHE"] = bucket.CACHE
     return [{"name": key, "value": value} for key, value in env.items()]
 
 
@@ -217,6 +253,7 @@ def _command(request: Request, part: int) -> list[str]:
                 "--processes": str(request.hosts),
                 "--process-id": _Reference("$(JOB_COMPLETION_INDEX)"),
             }
+        processes["--wait"] = str(GATHER)
     config = CONFIG if request.config_file else request.config
     words = study_words(request, "scaling", config, str(part), processes)
     return [str(each) if isinstance(each, _Reference) else _literal(each) for each in words]

@@ -9,6 +9,7 @@ import sys
 import zlib
 from pathlib import Path
 
+from launch.bucket import in_bucket
 from launch.request import Request, Shell, options, quoted, study_words
 from scaling.errors import InputError
 
@@ -40,6 +41,9 @@ def check(request: Request) -> None:
         raise InputError(f"{request.accelerator.name}: this machine is one host of {request.accelerator.per_host} GPUs")
     if max(request.tasks, request.hosts) > PROCESSES:
         raise InputError(f"{max(request.tasks, request.hosts)} processes on one machine: wanted {PROCESSES} at most")
+    for what, path in (("output", request.out), ("data", request.data)):
+        if in_bucket(path):
+            raise InputError(f"{what} {path}: this machine has disks; use a folder, and gcloud storage rsync later")
     for what, given in (("--spot", request.spot), ("--time", request.seconds), ("--image", request.image)):
         if given:
             raise InputError(f"{what}: not on this machine; leave it out")

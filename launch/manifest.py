@@ -1,4 +1,4 @@
-"""YAML as people write it: keys in their order, texts of several lines as blocks."""
+"""YAML as people write it: keys in their order, texts of several lines as blocks, no anchors."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,7 +7,8 @@ import yaml
 
 
 class _Dumper(yaml.SafeDumper):
-    pass
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from launch.bucket import in_bucket, part_folder
 from scaling import config
 from scaling.chips import Accelerator
 from scaling.errors import InputError
@@ -19,6 +20,7 @@ TASKS = 1000  # more parts than that no study has runs for, and few schedulers t
 NAME = r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?"  # a DNS label, short enough for the suffixes that Kubernetes adds
 BUCKET = r"gs://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9](/[^/]+)*/?"
 IMAGE = r"[a-z0-9][\w.\-/:@]*"
+GATHER = 1800  # seconds for the hosts of a cloud's task to come: machines start, and pull the image, each by itself
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -35,8 +37,8 @@ class Request:
     tasks: int = 1
     slices: int = 1
     settings: tuple[tuple[str, str], ...] = ()  # of the study, as in --set
-    mesh: tuple[tuple[str, int], ...] = ()  # axis and size; none: as the trainer chooses
-    data: str = ""  # the cache folder with prepared tokens
+    mesh: tuple[tuple[str, int], ...] = ()  # axis and size; none: see `sizes`
+    data: str = ""  # the cache folder with prepared tokens; from a bucket it is copied
     image: str = ""
     spot: bool = False
     seconds: int = 0  # time limit; 0: the platform's
@@ -96,6 +98,11 @@ class Request:
         return self.accelerator.hosts * self.slices
 
     @property
+    def sizes(self) -> dict[str, int]:
+        """The mesh that a task will use; empty where it trains on one device."""
+        return dict(self.mesh) or ({"fsdp": self.chips} if self.hosts > 1 else {})
+
+    @property
     def parts(self) -> range:
         return range(1, self.tasks + 1)
 
@@ -127,12 +134,10 @@ def _location(what: str, text: str) -> None:
         raise InputError(f"{what} {text!r}: wanted a folder, or gs://bucket/folder")
     if scheme and not re.fullmatch(BUCKET, text):
         raise InputError(f"{what} {text!r}: wanted a bucket and a folder in it, as in gs://my-bucket/kaplan")
+    if scheme and {".", ".."} & set(text.split("/")):
+        raise InputError(f"{what} {text!r}: a bucket has no . or .. in its folders; write the folder itself")
     if not scheme and not text.startswith("/"):
         raise InputError(f"{what} {text!r}: wanted an absolute path, or gs://bucket/folder")
-
-
-def in_bucket(location: str) -> bool:
-    return location.startswith("gs://")
 
 
 def parse_mesh(text: str) -> tuple[tuple[str, int], ...]:
@@ -197,10 +202,11 @@ def study_words(
     Args:
       program: `scaling`, or its path.
       config: where the config lies on the machine that runs it.
-      part: which part of the study, counted from 1; may be `Shell` or another platform's reference.
+      part: which part of the study, counted from 1; may be `Shell` where the output is no bucket.
       processes: what follows `--distributed` and its kin where the task has several hosts, by option.
     """
-    words = [program, "study", "run", config, f"--out={request.out}"]
+    out = part_folder(request.out, part, request.tasks) if in_bucket(request.out) else request.out
+    words = [program, "study", "run", config, f"--out={out}"]
     if request.tasks > 1:
         words += ["--shard", type(part)(f"{part}/{request.tasks}")]
     if request.mesh:

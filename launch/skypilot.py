@@ -1,21 +1,25 @@
-"""SkyPilot's managed jobs: whichever cloud has the chips. Each part is one task.
+"""SkyPilot's managed jobs: whichever cloud has the chips. Each part is one task on one machine.
 
 Its controller brings a preempted part back on another machine; the codes of ours that ask for another try (42) are
-among those that it recovers from. TPU pods here are TPU VMs (v4 to v6e) whose hosts come with the slice's name.
+among those that it recovers from. TPUs here are TPU VMs (v4 to v6e). SkyPilot mounts buckets with options of its own,
+by which a host remembers for some seconds what others have changed: no run spans hosts.
 """
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
-from launch import container, manifest, tpu_vm
-from launch.request import Request, Shell, in_bucket, options, word
+from launch import bucket, container, manifest, tpu_vm
+from launch.bucket import in_bucket
+from launch.request import Request, Shell, options, word
+from scaling import chips
 from scaling.errors import InputError
 
 CLIENT = "sky"
 NOTES = ()
 GPU = {"v100": "V100-32GB", "l4": "L4", "a100": "A100-80GB", "h100": "H100", "h200": "H200", "b200": "B200"}
-PORT = 8482
+CACHE = "scaling-cache"  # in the machine's home
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,8 +43,11 @@ def check(request: Request) -> None:
         raise InputError(f"{accelerator.name}: SkyPilot has {', '.join(tpu_vm.TYPES)} of the TPUs; use --on gke")
     if accelerator.chip.kind == "tpu" and chosen.infra.split("/")[0] != "gcp":
         raise InputError(f"{accelerator.name} on infra={chosen.infra}: TPUs are Google's; infra=gcp")
-    if request.slices > 1:
-        raise InputError(f"{request.slices} slices: SkyPilot joins none; use --on gke, or one larger slice")
+    if request.hosts > 1:
+        raise InputError(
+            f"{request.slices} x {accelerator.name} is {request.hosts} hosts, and what one writes to a bucket that "
+            f"SkyPilot mounts the others see late; use --on gke, or one host such as {_one_host(request)}"
+        )
     if not request.image:
         raise InputError("no image: the tasks run one, as docs/launch/skypilot.md builds it; --image NAME")
     if request.seconds:
@@ -75,29 +82,35 @@ def task(request: Request, part: int, chosen: Options) -> dict[str, Any]:
         "disk_size": chosen.disk,
         "job_recovery": {"max_restarts_on_errors": chosen.restarts, "recover_on_exit_codes": [42]},
     }
-    processes: dict[str, str] = {}
-    if request.hosts > 1:
-        processes = {"--distributed": "auto"}
-        if not tpu:  # a TPU's hosts know one another, others are told
-            processes = {
-                "--distributed": Shell(f'"$(head -n1 <<<"$SKYPILOT_NODE_IPS"):{PORT}"'),
-                "--processes": str(request.hosts),
-                "--process-id": Shell('"$SKYPILOT_NODE_RANK"'),
-            }
+    mounts = {f"{bucket.ROOT}/{bucket.name(request.out)}": _stored(f"gs://{bucket.name(request.out)}", "MOUNT")}
+    if request.data:
+        mounts[f"~/{CACHE}"] = _stored(request.data.rstrip("/"), "COPY")
     setup = [*container.registry_login(request, sudo=True), f"sudo docker pull {request.image}"]
     run = [
         "folder=$(mktemp --directory)",
         *container.unpack(request),
         "sudo docker rm --force scaling >/dev/null 2>&1",
-        container.run(request, part, sudo=True, processes=processes),
+        container.run(request, part, Shell(f'"$HOME/{CACHE}"'), sudo=True),
     ]
     return {
         "name": request.part_name(part),
-        "num_nodes": 1 if tpu else request.hosts,
         "resources": resources,
+        "file_mounts": mounts,
         "setup": "\n".join(setup) + "\n",
         "run": "\n".join(run) + "\n",
     }
+
+
+def _stored(source: str, mode: str) -> dict[str, str]:
+    return {"source": source, "mode": mode}
+
+
+def _one_host(request: Request) -> str:
+    chip = request.accelerator.chip
+    if chip.kind != "tpu":
+        return f"{chip.name}:{request.accelerator.per_host}"
+    alone = [shape for shape in chips.slices(chip) if math.prod(shape) in chip.alone]
+    return f"{chip.name}:{'x'.join(map(str, alone[-1]))}"
 
 
 def commands(request: Request, folder: Path) -> list[list[str]]:

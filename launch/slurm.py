@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from launch.request import Request, Shell, in_bucket, options, quoted, study_words, word
+from launch.bucket import in_bucket
+from launch.request import Request, Shell, options, quoted, study_words, word
 from scaling.errors import InputError
 
 CLIENT = "sbatch"
@@ -48,9 +49,13 @@ def check(request: Request) -> None:
     if request.image:
         raise InputError(f"image {request.image}: under Slurm the installed program runs; leave --image out")
     for what, path in (("output", request.out), ("data", request.data)):
+        if in_bucket(path):
+            raise InputError(
+                f"{what} {path}: Slurm's nodes have a disk in common; use a folder on it, gcloud storage rsync later"
+            )
         if "\\" in path:
             raise InputError(f"{what} {path}: sbatch has a meaning of its own for backslashes; use a folder without")
-        if path and not in_bucket(path) and any(Path(path).is_relative_to(place) for place in NOT_SHARED):
+        if path and any(Path(path).is_relative_to(place) for place in NOT_SHARED):
             raise InputError(
                 f"{what} {path}: every node has its own {path.split('/')[1]}; use a folder on a shared disk"
             )
@@ -125,7 +130,7 @@ def _body(request: Request, chosen: Options) -> list[str]:
 
 def commands(request: Request, folder: Path) -> list[list[str]]:
     """Makes the folder of the logs and submits the script."""
-    logs = f"{request.out}/logs" if not in_bucket(request.out) else str(folder / "logs")
+    logs = f"{request.out}/logs"
     job = "%A_%a" if request.tasks > 1 else "%j"
     pattern = logs.replace("%", "%%")  # sbatch reads % as the beginning of a number
     return [

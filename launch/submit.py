@@ -7,7 +7,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from launch.request import Request, in_bucket, quoted
+from launch import bucket
+from launch.request import Request, quoted
 from scaling.errors import InputError
 
 
@@ -17,20 +18,33 @@ def check_client(client: str) -> None:
         raise InputError(f"no {client} on this machine: --dry-run shows the files, --files DIR with it keeps them")
 
 
-def check_buckets(request: Request) -> None:
-    """Asks for the buckets by name, where gcloud is there to ask.
+def check_buckets(request: Request, hierarchical: bool) -> None:
+    """Looks at the output's bucket and at the data, where gcloud is there to ask.
+
+    Args:
+      hierarchical: whether the output's is to have a hierarchical namespace, or none.
 
     Raises:
-      InputError: a bucket that is missing, or that one may not read.
+      InputError: one that is missing, that one may not read, or a bucket of the other kind.
     """
-    if not shutil.which("gcloud"):
+    if not shutil.which("gcloud") or not bucket.in_bucket(request.out):
         return
-    places = [place for place in (request.out, request.data) if in_bucket(place)]
-    for bucket in dict.fromkeys("/".join(place.split("/")[:3]) for place in places):
-        done = subprocess.run(["gcloud", "storage", "buckets", "describe", bucket], capture_output=True, text=True)
-        if done.returncode:
-            why = (done.stderr.strip().splitlines() or ["no word of why"])[0]
-            raise InputError(f"bucket {bucket}: {why}")
+    name = f"gs://{bucket.name(request.out)}"
+    told = _asked("bucket", name, "buckets", "describe", "--raw", "--format=value(hierarchicalNamespace.enabled)")
+    if (told == "True") != hierarchical:
+        found, wanted = ("no", "one") if hierarchical else ("a", "one without")
+        raise InputError(
+            f"bucket {name} has {found} hierarchical namespace; make {wanted} as docs/launch/buckets.md says"
+        )
+    if request.data:
+        _asked("data", request.data, "ls")
+
+
+def _asked(what: str, place: str, *words: str) -> str:
+    done = subprocess.run(["gcloud", "storage", *words, place], capture_output=True, text=True)
+    if done.returncode:
+        raise InputError(f"{what} {place}: {(done.stderr.strip().splitlines() or ['no word of why'])[0]}")
+    return done.stdout.strip()
 
 
 def write(files: dict[str, str], folder: Path) -> None:

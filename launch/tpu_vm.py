@@ -8,8 +8,9 @@ the part has ended, its first worker deletes the resource.
 import dataclasses
 from pathlib import Path
 
-from launch import container
-from launch.request import Request, in_bucket, options, quoted, word
+from launch import bucket, container
+from launch.bucket import in_bucket
+from launch.request import GATHER, Request, Shell, options, quoted, word
 from scaling.errors import InputError
 
 CLIENT = "gcloud"
@@ -74,7 +75,7 @@ def slice_type(request: Request) -> str:
 def _startup(request: Request, part: int) -> str:
     chosen = options(Options, request, "tpu-vm")
     name = request.part_name(part)
-    processes = {"--distributed": "auto"} if request.hosts > 1 else {}
+    processes = {"--distributed": "auto", "--wait": str(GATHER)} if request.hosts > 1 else {}
     where = [f"--zone={chosen.zone}", *([f"--project={chosen.project}"] if chosen.project else [])]
     delete = ["gcloud", "compute", "tpus", "queued-resources", "delete", name, *where, "--force", "--async", "--quiet"]
     lines = [
@@ -88,10 +89,13 @@ def _startup(request: Request, part: int) -> str:
         *container.unpack(request),
         *container.registry_login(request),
         f"until docker pull {request.image}; do sleep 20; done",
+        *_copy(request),
+        INSTALL,
         "failures=0",
         "while :; do",
+        f"  {_mount(request)}",
         "  docker rm --force scaling >/dev/null 2>&1",
-        f"  {container.run(request, part, processes=processes)}",
+        f"  {container.run(request, part, Shell(CACHE), processes=processes)}",
         "  code=$?",
         '  case "$code" in',
         "    0 | 2 | 3) break ;;  # ended: all done, unusable, or some runs failed and the rest are done",
@@ -115,6 +119,33 @@ def _startup(request: Request, part: int) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+CACHE = '"$folder/cache"'
+GCSFUSE = "3.6.0"
+INSTALL = f"""\
+until command -v gcsfuse >/dev/null; do
+  curl --silent --show-error --fail --location --output "$folder/gcsfuse.deb" \\
+    https://github.com/GoogleCloudPlatform/gcsfuse/releases/download/v{GCSFUSE}/gcsfuse_{GCSFUSE}_amd64.deb
+  if ! {{ apt-get update && apt-get install --yes "$folder/gcsfuse.deb"; }}; then sleep 20; fi
+done"""
+
+
+def _copy(request: Request) -> list[str]:
+    """Brings the prepared tokens to this machine's disk."""
+    if not request.data:
+        return []
+    copy = quoted(["gcloud", "storage", "rsync", "--recursive", request.data.rstrip("/"), Shell(CACHE)])
+    return [f"mkdir -p {CACHE}", f"until {copy}; do sleep 20; done"]
+
+
+def _mount(request: Request) -> str:
+    """Mounts the output's bucket, where it is not mounted or its mount has died."""
+    name = bucket.name(request.out)
+    place = f"{bucket.ROOT}/{name}"
+    mount = quoted(["gcsfuse", *bucket.as_flags(request.hosts), name, place])
+    again = f"{{ fusermount -uz {place}; mkdir -p {place}; {mount}; }}"
+    return f"mountpoint --quiet {place} || {again} || {{ sleep 20; continue; }}"
 
 
 def _logs(request: Request, name: str) -> str:

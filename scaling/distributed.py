@@ -16,7 +16,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -27,6 +27,7 @@ LEFT = 42  # exit code: interrupted and saved
 PATIENCE = 8.0  # seconds for a process without an update of its own to come to a point where it can agree
 WINDOW = 25.0  # the same for one that trains: spot machines are gone after 30
 SILENCE = 30.0  # seconds after which a process counts as lost
+DONE, HELD, TOLD = 0, -1, -2  # in place of a claim's number
 HEARTBEAT = 100  # the same for JAX, which then ends the process at once
 
 
@@ -156,7 +157,7 @@ class Peers:
     """
 
     def __init__(self, folder: Path, process: int, processes: int, say: Callable[[str], None]):
-        self.files = [folder / "together" / str(i) for i in range(processes)]
+        self.files = [folder / str(i) for i in range(processes)]
         self.own, self.say, self.ended = self.files[process], say, threading.Event()
         self.own.parent.mkdir(parents=True, exist_ok=True)
         self.own.touch()
@@ -190,23 +191,25 @@ class Peers:
 
 def train_all(
     whole: Any,
+    mine: Collection[str],
     sizes: Mapping[str, int],
     notice: Notice,
     say: Callable[[str], None],
     *,
+    save_steps: int | None = None,
     tensorboard: Path | None = None,
     profile: tuple[int, int] | None = None,
 ) -> int:
-    """Trains what is open of a study, pack by pack over all devices of all processes; the exit code.
+    """Trains what is open of a part of a study, pack by pack over all devices of all processes; the exit code.
 
     Args:
       whole: the study, the same in every process.
+      mine: ids of the packs of this part.
       sizes: of the mesh.
+      save_steps: as in `train.train`.
       tensorboard, profile: as in `watch.Watch`; TensorBoard's files of a pack in a folder of their own.
     """
     import jax
-    import numpy as np
-    from jax.experimental import multihost_utils
 
     from scaling import train, watch, worker
 
@@ -214,12 +217,12 @@ def train_all(
     origin = {"machine": machine.describe(), "versions": machine.versions()}
     mesh = sharding.make(sizes)
     diverged: list[str] = []
-    for pack in _in_order(whole, first):
+    for pack in _in_order(whole, mine, first):
         sharding.check(pack.configs, sizes)
-        with _claimed(whole, pack, first) as claim:
-            number = int(multihost_utils.broadcast_one_to_all(np.int32(claim.number if claim else 0)))
-            if not number:
-                say(f"pack {pack.id}: somebody else trains it, or has")
+        with _claimed(whole, pack, first, notice, say) as (number, claim):
+            if number == TOLD:
+                return LEFT
+            if number == DONE:
                 continue
             stream, transfer = worker.streams(whole, pack)
 
@@ -240,6 +243,7 @@ def train_all(
                 whole.claims(pack) / f"{number:06}",
                 transfer_tokens=transfer,
                 mesh=mesh,
+                save_steps=save_steps,
                 say=say if first else lambda text: None,
                 progress=progress,
                 should_stop=notice.should_stop,
@@ -256,7 +260,7 @@ def train_all(
     return 3 if diverged else 0
 
 
-def _in_order(whole: Any, first: bool) -> list[Any]:
+def _in_order(whole: Any, mine: Collection[str], first: bool) -> list[Any]:
     """The open packs as the first process orders them: others may have measured other costs."""
     import numpy as np
     from jax.experimental import multihost_utils
@@ -264,19 +268,35 @@ def _in_order(whole: Any, first: bool) -> list[Any]:
     order = np.full(len(whole.all_packs), -1, np.int32)
     if first:
         places = {pack.id: i for i, pack in enumerate(whole.all_packs)}
-        order[: len(whole.open_packs)] = [places[pack.id] for pack in whole.open_packs]
+        open_packs = [places[pack.id] for pack in whole.open_packs if pack.id in mine]
+        order[: len(open_packs)] = open_packs
     return [whole.all_packs[i] for i in np.asarray(multihost_utils.broadcast_one_to_all(order)) if i >= 0]
 
 
 @contextlib.contextmanager
-def _claimed(whole: Any, pack: Any, first: bool) -> Iterator[Any]:
-    """The first process's claim; None in the others, and where somebody else has the pack or it is done."""
-    claim = claims.take(whole.claims(pack)) if first else None
-    if claim is None:
-        yield None
-        return
-    with claim:
-        yield None if whole.done(pack) else claim
+def _claimed(whole: Any, pack: Any, first: bool, notice: Notice, say: Callable[[str], None]) -> Iterator[Any]:
+    """In all processes the number of the first one's claim (or DONE, or TOLD to leave), and in the first the claim.
+
+    What somebody else holds is waited for: after the sudden end of a machine the same command on another one comes
+    before the lease has run out, and would otherwise call it done.
+    """
+    import numpy as np
+    from jax.experimental import multihost_utils
+
+    waited = False
+    while True:
+        with (first and claims.take(whole.claims(pack))) or contextlib.nullcontext() as claim:
+            own = DONE if first and whole.done(pack) else claim.number if claim else HELD
+            number = int(multihost_utils.broadcast_one_to_all(np.int32(own)))
+            if number == HELD and agree(notice.should_stop(), False)[0]:
+                number = TOLD
+            if number != HELD:
+                yield number, claim if number > 0 else None
+                return
+        if first and not waited:
+            waited = True
+            say(f"pack {pack.id} is held by {claims.holder(whole.claims(pack))}; waiting until it is done or given up")
+        time.sleep(1)
 
 
 def lost(why: object) -> str:

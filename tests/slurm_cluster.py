@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "squeue", "scancel")
+NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "squeue", "scancel", "setpriv")
 
 CONF = """
 ClusterName=loopback
@@ -98,7 +98,8 @@ def cluster(folder: Path) -> Iterator[None]:
     def start(*words: str) -> None:
         with (folder / "daemons.log").open("a") as log:
             quiet = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
-            started.append(subprocess.Popen(words, **quiet, start_new_session=True))
+            mortal = ["setpriv", "--pdeathsig", "TERM", *words]  # leaves with the tests, should those be killed
+            started.append(subprocess.Popen(mortal, **quiet, start_new_session=True))
 
     try:
         files = [f"--{what}={folder}/munge.{end}" for what, end in _MUNGE.items()]

@@ -310,5 +310,5 @@ def test_a_bucket_is_refused_and_no_folder_of_that_name_is_made(run, mine, tmp_p
     monkeypatch.chdir(tmp_path)
     code, _, err = run("study", "run", mine, "--out", "gs://bucket/x")
     assert code == 2
-    assert "buckets are not written to yet" in err
+    assert "is no folder; mount the bucket" in err
     assert not (tmp_path / "gs:").exists()

@@ -130,7 +130,7 @@ def test_an_unreachable_coordinator_is_told_in_one_line(tmp_path, capsys):
         (["--distributed", "h", "--process-id", "1", "--processes", "2"], "wanted auto, or HOST:PORT"),
         (["--process-id", "1"], "belong to --distributed"),
         (["--mesh", "model=2"], "wanted sizes of run, data, fsdp, tensor"),
-        (["--mesh", "data=2", "--workers", "2"], "leave out --shard and --workers"),
+        (["--mesh", "data=2", "--workers", "2"], "leave out --workers"),
     ],
 )
 def test_options_that_do_not_go_together_are_told_in_one_line(words, message, tmp_path, capsys):

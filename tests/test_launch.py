@@ -1,5 +1,6 @@
 """What is written for each platform, read as the platform reads it; nothing gets out of its quotes."""
 
+import dataclasses
 import os
 import re
 import shlex
@@ -15,7 +16,7 @@ import yaml
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from launch import container, gke, local, skypilot, slurm, targets, tpu_vm
+from launch import bucket, container, gke, local, skypilot, slurm, targets, tpu_vm
 from launch.request import Request, parse_mesh, parse_time
 from scaling import chips, cli
 from scaling.config import DataConfig, RunConfig, Study
@@ -57,7 +58,10 @@ def wanted(request: Request, config: str, part: int) -> list[str]:
     """What the program must be called with, said once more in other words."""
     shard = ["--shard", f"{part}/{request.tasks}"] if request.tasks > 1 else []
     given = [f"{key}={value}" for key, value in request.settings]
-    return ["study", "run", config, f"--out={request.out}", *shard, *(["--set", *given] if given else [])]
+    out = request.out.replace("gs://", "/gs/") if request.out.startswith("gs://") else request.out
+    if request.out.startswith("gs://") and request.tasks > 1:
+        out += f"/{part}-of-{request.tasks}"
+    return ["study", "run", config, f"--out={out}", *shard, *(["--set", *given] if given else [])]
 
 
 # --- Kubernetes
@@ -146,6 +150,43 @@ def test_parts_are_jobsets_of_their_own_so_that_nothing_joins_their_slices():
     assert [command.split("--shard ")[1].split()[0] for command in commands] == [f"{i}/16" for i in range(1, 17)]
 
 
+def template(wish: Request) -> dict:
+    [manifest] = yaml.load_all(next(iter(gke.files(wish).values())), LOADER)
+    return manifest["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]
+
+
+def test_pods_see_each_bucket_once_as_a_folder_and_data_on_their_own_disk():
+    for wish in GKE:
+        pod = template(wish)
+        assert pod["metadata"]["annotations"] == {"gke-gcsfuse/volumes": "true"}  # without it the pod never starts
+        volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
+        names = [volume["csi"]["volumeAttributes"]["bucketName"] for volume in volumes.values() if "csi" in volume]
+        assert names == ["my-bucket"]
+        for box in (*pod["spec"]["containers"], *pod["spec"].get("initContainers", [])):
+            places = {mount["mountPath"]: volumes[mount["name"]] for mount in box["volumeMounts"]}
+            assert "csi" in places["/gs/my-bucket"]
+            assert ("/cache" in places) == bool(wish.data)
+            assert not wish.data or places["/cache"]["emptyDir"] == {}
+
+
+def test_hosts_that_train_together_remember_nothing_of_a_bucket():
+    for wish in GKE:
+        [volume] = [volume for volume in template(wish)["spec"]["volumes"] if "csi" in volume]
+        attributes = volume["csi"]["volumeAttributes"]
+        fresh = {"metadata-cache:ttl-secs:0", "metadata-cache:negative-ttl-secs:0"}
+        assert (fresh <= set(attributes["mountOptions"].split(","))) == (wish.hosts > 1)
+        assert ("hostNetworkPodKSA" in attributes) == (wish.slices > 1)
+    assert "--metadata-cache-ttl-secs=0" in bucket.as_flags(2)
+    assert "--metadata-cache-ttl-secs=0" not in bucket.as_flags(1)
+
+
+def test_no_two_parts_write_to_one_folder_of_a_bucket():
+    for write in (gke.files, tpu_vm.files, skypilot.files):
+        wish = request("v5e:1x1", image=IMAGE, tasks=12, options=ZONE if write is tpu_vm.files else ())
+        outs = [re.findall(r"--out=(\S+)", text) for text in write(wish).values()]
+        assert outs == [[f"/gs/my-bucket/kaplan/{i:02}-of-12"] for i in range(1, 13)]
+
+
 def expanded(word: str, env: dict[str, str]) -> str:
     """As Kubernetes reads a container's command: $$ is a dollar, $(NAME) a variable where there is one."""
     return re.sub(r"\$\$|\$\(([^)]*)\)", lambda m: "$" if m[0] == "$$" else env.get(m[1], m[0]), word)
@@ -156,13 +197,17 @@ def expanded(word: str, env: dict[str, str]) -> str:
 def test_kubernetes_hands_over_exactly_the_words_of_the_request(out, data, given, name):
     wish = request("h100:16", out, image=IMAGE, settings=given, data=data, name=name)
     [manifest] = yaml.load_all(gke.files(wish)[f"{name}.yaml"], LOADER)
-    [box] = manifest["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]["containers"]
+    pod = manifest["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]
+    [box] = pod["containers"]
     env = {"JOB_COMPLETION_INDEX": "1"}
     command = [expanded(word, env) for word in box["command"]]
     plain = wanted(wish, "configs.quickstart", 1)
     joined = ["--distributed", f"{name}-host-0-0.{name}:8482", "--processes", "2", "--process-id", "1"]
-    assert command == ["scaling", *plain[:4], *joined, *plain[4:]]
-    assert {pair["name"]: expanded(pair["value"], env) for pair in box["env"]}["SCALING_CACHE"] == data
+    assert command == ["scaling", *plain[:4], *joined, "--wait", "1800", *plain[4:]]
+    assert {pair["name"]: expanded(pair["value"], env) for pair in box["env"]}["SCALING_CACHE"] == "/cache"
+    [first] = pod["initContainers"]
+    copied = data.replace("gs://", "/gs/") + "/."
+    assert [expanded(word, env) for word in first["command"]] == ["cp", "--recursive", copied, "/cache"]
 
 
 # --- shells
@@ -179,6 +224,9 @@ def stubs(tmp_path_factory) -> Path:
         "sudo": 'exec "$@"\n',
         "docker": f'[ "$1" = run ] || exit 0\n{note}',
         "gcloud": note,
+        "gcsfuse": note,
+        "mountpoint": "exit 1\n",
+        "fusermount": "exit 1\n",
         "curl": "echo 0\n",
     }
     for name, text in programs.items():
@@ -228,13 +276,17 @@ def test_this_machine_hands_over_exactly_the_words_of_the_request(out, data, giv
 def test_a_tpu_vm_hands_over_exactly_the_words_of_the_request(out, data, given, name, stubs, tmp_path):
     wish = request("v5e:2x4", out, data=data, settings=given, name=name, image=IMAGE, options=ZONE)
     script = tpu_vm.files(wish)[f"{name}.sh"].replace("/var/lib/scaling", str(tmp_path / "var"))
+    script = script.replace("mkdir -p /gs/", f"mkdir -p {tmp_path}/gs/")
     shutil.rmtree(tmp_path / "var", ignore_errors=True)
     calls = ran(script, stubs, tmp_path)
     docker = next(call for call in calls if call[1] == "run")
     at = docker.index(IMAGE)
     assert docker[at + 1 :] == ["scaling", *wanted(wish, "configs.quickstart", 1)]
-    assert docker[at - 2 : at] == ["--env", f"SCALING_CACHE={data}"]
-    gcloud = [call[1:] for call in calls if call[1] in ("storage", "compute")]
+    assert docker[at - 4 : at] == ["--volume", f"{tmp_path}/var/cache:/cache", "--env", "SCALING_CACHE=/cache"]
+    assert "/gs/my-bucket:/gs/my-bucket" in docker
+    gcloud = [call[1:] for call in calls if call[1] in ("storage", "compute", "--implicit-dirs")]
+    assert ["--implicit-dirs", "my-bucket", "/gs/my-bucket"] in gcloud
+    assert ["storage", "rsync", "--recursive", data, f"{tmp_path}/var/cache"] in gcloud
     place = ["--zone=us-central2-b"]
     assert ["compute", "tpus", "queued-resources", "delete", name, *place, "--force", "--async", "--quiet"] in gcloud
     assert ["storage", "cp", f"{tmp_path}/var/log.txt", f"{out.rstrip('/')}/logs/{name}-0-0.txt"] in gcloud
@@ -243,12 +295,15 @@ def test_a_tpu_vm_hands_over_exactly_the_words_of_the_request(out, data, given, 
 @FEW
 @given(out=buckets, data=buckets, given=pairs)
 def test_a_skypilot_task_hands_over_exactly_the_words_of_the_request(out, data, given, stubs, tmp_path):
-    wish = request("h100:16", out, data=data, settings=given, image=IMAGE)
+    wish = request("h100:8", out, data=data, settings=given, image=IMAGE)
     task = yaml.safe_load(skypilot.files(wish)["study.yaml"])
-    [call] = ran(task["run"], stubs, tmp_path, SKYPILOT_NODE_IPS="10.0.0.1\n10.0.0.2", SKYPILOT_NODE_RANK="1")
-    plain = wanted(wish, "configs.quickstart", 1)
-    joined = ["--distributed", "10.0.0.1:8482", "--processes", "2", "--process-id", "1"]
-    assert call[call.index(IMAGE) + 1 :] == ["scaling", *plain[:4], *joined, *plain[4:]]
+    [call] = ran(task["run"], stubs, tmp_path, HOME="/home/me")
+    assert call[call.index(IMAGE) + 1 :] == ["scaling", *wanted(wish, "configs.quickstart", 1)]
+    assert {"/gs/my-bucket:/gs/my-bucket", "/home/me/scaling-cache:/cache"} <= set(call)
+    assert task["file_mounts"] == {
+        "/gs/my-bucket": {"source": "gs://my-bucket", "mode": "MOUNT"},
+        "~/scaling-cache": {"source": data, "mode": "COPY"},
+    }
 
 
 lines = st.lists(st.sampled_from(["END_OF_CONFIG", "", "x = '$(rm -rf /)' `id`", "\tindented \\", "---"]) | texts)
@@ -273,9 +328,9 @@ SCRIPTS = {
     "local, parts": lambda: local.files(request("h100:2", "/tmp/it's", tasks=4))["run.sh"],
     "local, parts on the CPU": lambda: local.files(request("cpu", "/tmp/mine", tasks=4))["run.sh"],
     "local, processes": lambda: local.files(request("cpu:2", "/tmp/mine"))["run.sh"],
-    "tpu-vm": lambda: tpu_vm.files(request("v4:2x2x4", image=IMAGE, options=ZONE, slices=2))["study.sh"],
+    "tpu-vm": lambda: tpu_vm.files(request("v4:2x2x4", image=IMAGE, options=ZONE, slices=2, data=BUCKET))["study.sh"],
     "skypilot": lambda: (
-        "#!/bin/bash\n" + yaml.safe_load(skypilot.files(request("h100:16", image=IMAGE))["study.yaml"])["run"]
+        "#!/bin/bash\n" + yaml.safe_load(skypilot.files(request("h100:8", image=IMAGE))["study.yaml"])["run"]
     ),
 }
 
@@ -373,15 +428,19 @@ def test_slices_are_named_by_their_cores_where_the_older_api_counts_those():
     assert names == {"v4:2x2x4": "v4-32", "v5e:4x4": "v5litepod-16", "v5p:4x8x8": "v5p-512", "v6e:16x16": "v6e-256"}
 
 
-@pytest.mark.parametrize("text", ["v6e:4x4", "v4:2x2x4", "h100:8", "h100:16", "cpu"])
+@pytest.mark.parametrize("text", ["v6e:2x4", "v4:2x2x1", "h100:8", "l4:1", "cpu"])
 def test_a_skypilot_task_is_what_skypilot_allows(text):
     schemas = pytest.importorskip("sky.utils.schemas")
     jsonschema = pytest.importorskip("jsonschema")
-    wish = request(text, image=IMAGE, spot=True)
+    wish = request(text, image=IMAGE, spot=True, data="gs://my-bucket/tokens")
     skypilot.check(wish)
     task = yaml.safe_load(skypilot.files(wish)["study.yaml"])
     jsonschema.validate(task, schemas.get_task_schema())
     jsonschema.validate(task["resources"], schemas.get_resources_schema())
+    for stored in task["file_mounts"].values():
+        modes = schemas.get_storage_schema()["properties"]["mode"]["case_insensitive_enum"]
+        assert stored.pop("mode") in modes  # a word of SkyPilot's own that jsonschema does not know
+        jsonschema.validate(stored, schemas.get_storage_schema())
 
 
 # --- requests that cannot be
@@ -396,6 +455,7 @@ def test_a_skypilot_task_is_what_skypilot_allows(text):
         (lambda: request("h100:8", slices=2), "only TPUs come in slices"),
         (lambda: request(out="gs://"), "wanted a bucket and a folder"),
         (lambda: request(out="gs://UPPER/x"), "wanted a bucket and a folder"),
+        (lambda: request(out="gs://bucket/../x"), "no . or .. in its folders"),
         (lambda: request(out="s3://bucket/x"), "wanted a folder, or gs://"),
         (lambda: request(out=""), "output is empty"),
         (lambda: request(out="/a\nb"), "control character"),
@@ -421,7 +481,12 @@ def test_a_skypilot_task_is_what_skypilot_allows(text):
         (lambda: tpu_vm.check(request("v4:2x2x1", image=IMAGE)), "no zone"),
         (lambda: tpu_vm.check(request("v4:2x2x1", image=IMAGE, options=(("zone", "a;b"),))), "one plain word"),
         (lambda: tpu_vm.check(request("v4:2x2x1", "/x", image=IMAGE, options=ZONE)), "gone with the VM"),
-        (lambda: skypilot.check(request("v6e:4x4", image=IMAGE, slices=2)), "SkyPilot joins none"),
+        (lambda: skypilot.check(request("v6e:4x4", image=IMAGE)), "is 4 hosts"),
+        (lambda: skypilot.check(request("v6e:4x4", image=IMAGE)), "one host such as v6e:2x4"),
+        (lambda: skypilot.check(request("h100:16", image=IMAGE)), "one host such as h100:8"),
+        (lambda: slurm.check(request()), "Slurm's nodes have a disk in common"),
+        (lambda: slurm.check(request(out="/shared/x", data=BUCKET)), "data gs://my-bucket/kaplan: Slurm's nodes"),
+        (lambda: local.check(request()), "output gs://my-bucket/kaplan: this machine has disks"),
         (lambda: skypilot.check(request("v6e:4x4", image=IMAGE, options=(("infra", "aws"),))), "TPUs are Google's"),
         (lambda: local.check(request("h100:16", "/x")), "one host of 8 GPUs"),
         (lambda: local.check(request("cpu:2", "/x", tasks=2)), "one or the other"),
@@ -437,21 +502,54 @@ def test_what_cannot_be_is_one_line(make, said):
     assert "\n" not in str(error.value)
 
 
-def test_text_that_lies_on_this_machine_has_to_be_staged_for_the_others():
-    run = RunConfig(transformer(8, 1), tokens=1024, data=DataConfig("text:notes/*.md"))
-    study = Study("mine", "?", (run,))
+def a_study(source: str = "python", n: int = 1, **fields) -> Study:
+    one = RunConfig(transformer(8, 1), tokens=1024 * n, data=DataConfig(source), **fields)
+    return Study("mine", "?", tuple(dataclasses.replace(one, seed=seed) for seed in range(n)))
+
+
+def with_tokenizer(name: str) -> RunConfig:
+    return RunConfig(transformer(8, 1), tokens=1024, data=DataConfig(tokenizer=name))
+
+
+def test_text_that_lies_on_this_machine_has_to_be_in_the_bucket_of_the_output():
     for target, options in (("gke", ()), ("tpu-vm", ZONE), ("skypilot", ())):
-        wish = request("v5e:2x2", image=IMAGE, options=options)
-        with pytest.raises(InputError, match="stage its tokens"):
-            targets.check(wish, study, target)
-        targets.check(request("v5e:2x2", image=IMAGE, options=options, data="gs://my-bucket/tokens"), study, target)
-    targets.check(request(out="/shared/x"), study, "slurm")
+        wish = request("v5e:1x1", image=IMAGE, options=options, data="gs://my-bucket/tokens")
+        for lost in ("text:notes/*.md", "text:/gs/other-bucket/notes/*.md", "tfds:lm1b"):
+            with pytest.raises(InputError, match=r"--set data\.source=text:/gs/my-bucket/notes"):
+                targets.check(wish, a_study(lost), target)
+        targets.check(wish, a_study("text:/gs/my-bucket/notes/*.md"), target)
+        targets.check(wish, a_study("tfds:lm1b?data_dir=/gs/my-bucket/tfds"), target)
+    with pytest.raises(InputError, match=r"data\.tokenizer=mine\.model lies on this machine alone"):
+        targets.check(request(image=IMAGE), dataclasses.replace(a_study(), runs=(with_tokenizer("mine.model"),)), "gke")
+    targets.check(request(out="/shared/x"), a_study("text:notes/*.md"), "slurm")
 
 
-def test_a_batch_that_the_mesh_does_not_divide_is_refused():
-    study = Study("mine", "?", (RunConfig(transformer(8, 1), tokens=1024, batch=8),))
-    with pytest.raises(InputError, match="batch of 8 sequences does not split over data=16"):
-        targets.check(request("v5e:4x4", image=IMAGE, mesh=(("data", 16),)), study, "gke")
+def test_several_hosts_of_a_cloud_want_staged_tokens():
+    wish = request("v5e:4x4", image=IMAGE, mesh=(("data", 16),))
+    with pytest.raises(InputError, match="4 hosts need the same tokens"):
+        targets.check(wish, a_study(batch=16), "gke")
+    targets.check(dataclasses.replace(wish, data="gs://my-bucket/tokens"), a_study(batch=16), "gke")
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"mesh": (("data", 16),), "accelerator": "v5e:4x4"}, "batch=8 sequences do not divide over data x fsdp = 16"),
+        ({"accelerator": "v5e:4x4"}, "model.d_model=8 does not divide over fsdp=16"),  # what all hosts then do
+        (
+            {"mesh": (("run", 8),), "accelerator": "v5e:2x4"},
+            "the number of runs in a pack=4 does not divide over run=8",
+        ),
+        ({"accelerator": "v5e:2x2"}, "one of its 4 chips; say how all are used, as in --mesh run=4, or take v5e:1x1"),
+        ({"accelerator": "v4:2x2x1"}, "one of its 4 chips; say how all are used, as in --mesh run=4"),
+    ],
+)
+def test_chips_that_would_be_idle_or_do_not_divide_the_runs_are_one_line(fields, said):
+    wish = request(fields.pop("accelerator"), image=IMAGE, data="gs://my-bucket/tokens", **fields)
+    with pytest.raises(InputError) as error:
+        targets.check(wish, a_study(n=4, batch=8), "gke")
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_more_parts_than_runs_are_refused():
@@ -479,9 +577,9 @@ def launch(tmp_path, monkeypatch, capfd, cache):
 
 TARGETS = {
     "slurm": ["--accelerator", "h100:1", "--out", "/shared/mine", "--tasks", "2"],
-    "gke": ["--accelerator", "v5e:2x2", "--out", BUCKET, "--tasks", "2", "--image", IMAGE],
+    "gke": ["--accelerator", "v5e:1x1", "--out", BUCKET, "--tasks", "2", "--image", IMAGE],
     "local": ["--accelerator", "cpu", "--out", "mine", "--tasks", "2"],
-    "tpu-vm": ["--accelerator", "v5e:2x2", "--out", BUCKET, "--image", IMAGE, "--with", "zone=us-central2-b"],
+    "tpu-vm": ["--accelerator", "v5e:1x1", "--out", BUCKET, "--image", IMAGE, "--with", "zone=us-central2-b"],
     "skypilot": ["--accelerator", "l4:1", "--out", BUCKET, "--image", IMAGE],
 }
 
@@ -531,7 +629,7 @@ def client(folder: Path, name: str, script: str) -> None:
 
 def test_the_files_are_submitted_through_the_platforms_own_client(launch, monkeypatch, tmp_path):
     client(tmp_path / "bin", "kubectl", f'echo "$@" >> {tmp_path}/called')
-    client(tmp_path / "bin", "gcloud", "exit 0")
+    client(tmp_path / "bin", "gcloud", "echo True")
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
     code, _, err = launch("--on", "gke", *TARGETS["gke"])
     assert code == 0
@@ -543,7 +641,7 @@ def test_the_files_are_submitted_through_the_platforms_own_client(launch, monkey
 
 def test_a_clients_own_words_reach_the_person(launch, monkeypatch, tmp_path):
     client(tmp_path / "bin", "kubectl", "echo 'Error from server (Forbidden): jobsets is forbidden' >&2; exit 1")
-    client(tmp_path / "bin", "gcloud", "exit 0")
+    client(tmp_path / "bin", "gcloud", "echo True")
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
     code, _, err = launch("--on", "gke", *TARGETS["gke"])
     assert code == 2
@@ -557,6 +655,28 @@ def test_a_missing_bucket_is_one_line_before_anything_is_written(launch, monkeyp
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
     code, _, err = launch("--on", "gke", *TARGETS["gke"])
     assert (code, err) == (2, "scaling: bucket gs://my-bucket: ERROR: gs://my-bucket not found: 404.\n")
+    assert not (tmp_path / "launches").exists()
+
+
+def test_data_that_are_not_there_are_one_line(launch, monkeypatch, tmp_path):
+    client(tmp_path / "bin", "kubectl", "exit 0")
+    client(tmp_path / "bin", "gcloud", '[ "$2" = buckets ] && echo True || { echo "ERROR: no objects" >&2; exit 1; }')
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
+    code, _, err = launch("--on", "gke", *TARGETS["gke"], "--data", "gs://my-bucket/tokens")
+    assert (code, err) == (2, "scaling: data gs://my-bucket/tokens: ERROR: no objects\n")
+
+
+def test_a_bucket_whose_folders_cannot_be_renamed_in_one_step_is_one_line(launch, monkeypatch, tmp_path):
+    for name in ("kubectl", "sky"):
+        client(tmp_path / "bin", name, "exit 0")
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
+    client(tmp_path / "bin", "gcloud", "exit 0")  # says nothing of a namespace
+    code, _, err = launch("--on", "gke", *TARGETS["gke"])
+    assert (code, err.count("\n")) == (2, 1)
+    assert "bucket gs://my-bucket has no hierarchical namespace; make one as docs/launch/buckets.md says" in err
+    client(tmp_path / "bin", "gcloud", "echo True")
+    code, _, err = launch("--on", "skypilot", *TARGETS["skypilot"])
+    assert "bucket gs://my-bucket has a hierarchical namespace; make one without as" in err
     assert not (tmp_path / "launches").exists()
 
 

@@ -4,6 +4,7 @@ import argparse
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,6 +62,16 @@ def pairs(items: Sequence[str], what: str) -> dict[str, str]:
             raise InputError(f"{what} {item!r}: wanted KEY=VALUE")
         pairs[key] = value
     return pairs
+
+
+def check_folder(out: Path) -> None:
+    """Refuses an --out that no study can be written to."""
+    if found := re.match(r"([a-z0-9]+):/", str(out)):  # Path has made one slash of two
+        raise InputError(
+            f"--out {out}: {found[1]}: is no folder; mount the bucket and give its folder, see docs/launch/buckets.md"
+        )
+    if not out.name:
+        raise InputError(f"--out '{out}': wanted a folder of its own, such as studies/mine")
 
 
 def read_fit(path: Path) -> Any:

@@ -31,7 +31,10 @@ def add(verbs: Any) -> None:
     verb.add_argument("--slices", type=arguments.count, default=1, help="TPU slices that one task spans (1)")
     verb.add_argument("--mesh", default="", metavar="AXES", help="as in data=4,fsdp=8; over all chips of a task")
     verb.add_argument(
-        "--data", default="", metavar="PLACE", help="cache folder with prepared tokens, or gs://bucket/it"
+        "--data",
+        default="",
+        metavar="PLACE",
+        help="cache folder with prepared tokens; each machine copies gs://bucket/it",
     )
     verb.add_argument("--image", default="", help="container image with this program, see Dockerfile")
     verb.add_argument("--spot", action="store_true", help="cheaper chips that may be taken away at any time")
@@ -75,7 +78,7 @@ def _launch(args: argparse.Namespace) -> int:
     expected = cost.estimate(request, wanted, speed, prices)
     if not args.dry_run:
         submit.check_client(target.CLIENT)
-        submit.check_buckets(request)
+        submit.check_buckets(request, hierarchical=args.on != "skypilot")
     notes = [compiled.check(request), *target.NOTES]
     files = target.files(request)
     folder = (args.files or Path("launches") / request.name).absolute()
@@ -95,7 +98,8 @@ def _launch(args: argparse.Namespace) -> int:
 
 
 def _request(args: argparse.Namespace) -> Any:
-    from launch.request import Request, in_bucket, parse_mesh, parse_time
+    from launch.bucket import in_bucket
+    from launch.request import Request, parse_mesh, parse_time
     from scaling import chips
 
     def place(text: str) -> str:
@@ -142,6 +146,8 @@ def _tell(request: Any, expected: Any, notes: list[str], to: Any) -> None:
     chips = "chip" if request.chips == 1 else "chips"
     hosts = "host" if request.hosts == 1 else "hosts"
     size = f"{request.chips} {chips}, {request.hosts} {hosts}"
+    if request.sizes:
+        size += ", mesh " + ",".join(f"{axis}={n}" for axis, n in request.sizes.items())
     to(f"{request.name}: {tasks}{slices}{request.accelerator.name} ({size})")
     for line in (*expected.lines(), *notes):
         to(line)

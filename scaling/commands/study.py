@@ -2,7 +2,6 @@
 
 import argparse
 import hashlib
-import re
 import sys
 import time
 from collections.abc import Sequence
@@ -129,35 +128,50 @@ def _study_run(args: argparse.Namespace) -> int:
 
 
 def _run_study(config: str, settings: dict[str, str], out: Path, args: argparse.Namespace) -> int:
-    from scaling import question, shards, study, workers
+    from scaling import question, shards
 
-    if re.match(r"[a-z0-9]+:/", str(out)):  # Path has made one slash of two
-        raise InputError(f"--out {out}: buckets are not written to yet; use a local or mounted folder, then copy it")
-    if not out.name:
-        raise InputError(f"--out '{out}': wanted a folder of its own, such as studies/mine")
     shard = vars(args).get("shard")
     part, parts = shards.parse(shard) if shard else (1, 1)
     retry = vars(args).get("retry", False)
     wanted = question.load(config, settings)
     ask = question.more(config, settings)
     while True:
-        whole = study.prepare(wanted, out, pack=args.pack, workers=args.workers, shards_of=parts, say=arguments.say)
-        packs = whole.part(part, parts)
+        whole, packs = plan(wanted, out, args, part, parts)
         if not packs:
             arguments.say(f"{out}: part {shard} has no runs")
             return 0
-        _say_what_is_open(whole, packs, shard, retry)
-        outcome = workers.run(whole, packs=packs, retry=retry, shared=bool(args.workers), say=arguments.say)
+        outcome = train(whole, packs, args, shard=shard, retry=retry)
         if outcome.left or outcome.failed:
-            done = outcome.finished + outcome.diverged
-            again = "--retry tries what failed" if _only_given_up(whole, packs) else "the same command goes on"
-            arguments.say(f"{out}: {done} of {done + outcome.left + outcome.failed} runs done; {again}")
             break
         if ask is None or whole.asked or parts > 1 or not _ask(ask, whole, wanted):
             break
     if outcome.finished + outcome.diverged and not outcome.interrupted and parts == 1:
         _write_report(out, only_if_older_than=[out / "study.json", *out.glob("packs/*/*/done.json")])
     return outcome.exit_code
+
+
+def plan(wanted: Any, out: Path, args: argparse.Namespace, part: int = 1, parts: int = 1) -> tuple[Any, Sequence[Any]]:
+    """The study in its folder, made there or found, and the packs of one of its parts."""
+    from scaling import study
+
+    arguments.check_folder(out)
+    whole = study.prepare(wanted, out, pack=args.pack, workers=args.workers, shards_of=parts, say=arguments.say)
+    return whole, whole.part(part, parts)
+
+
+def train(
+    whole: Any, packs: Sequence[Any], args: argparse.Namespace, *, shard: str | None = None, retry: bool = False
+) -> Any:
+    """Trains what these packs have left and says what is left then; how it ended."""
+    from scaling import workers
+
+    _say_what_is_open(whole, packs, shard, retry)
+    outcome = workers.run(whole, packs=packs, retry=retry, shared=bool(args.workers), say=arguments.say)
+    if outcome.left or outcome.failed:
+        done = outcome.finished + outcome.diverged
+        again = "--retry tries what failed" if _only_given_up(whole, packs) else "the same command goes on"
+        arguments.say(f"{whole.path}: {done} of {done + outcome.left + outcome.failed} runs done; {again}")
+    return outcome
 
 
 def _say_what_is_open(whole: Any, packs: Sequence[Any], shard: str | None, retry: bool) -> None:

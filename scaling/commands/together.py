@@ -15,6 +15,7 @@ def options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--process-id", type=int, metavar="I", help="of this process, from 0, with HOST:PORT")
     verb.add_argument("--processes", type=arguments.count, metavar="N", help="of all, with HOST:PORT")
     verb.add_argument("--wait", type=arguments.count, default=300, metavar="SECONDS", help="for all to come (300)")
+    verb.add_argument("--save-steps", type=arguments.count, metavar="N", help="save every N updates too, with --mesh")
     verb.add_argument("--tensorboard", type=Path, metavar="DIR", help="curves for TensorBoard, with --mesh")
     verb.add_argument("--profile", metavar="FROM:TO", help="profile these updates, with --mesh")
 
@@ -24,17 +25,19 @@ def wanted(args: argparse.Namespace) -> bool:
     if args.distributed is None and (args.process_id is not None or args.processes is not None):
         raise InputError("--process-id and --processes belong to --distributed HOST:PORT; give it, or leave them out")
     together = bool(args.mesh or args.distributed)
-    if (args.tensorboard or args.profile) and not together:
-        raise InputError("--tensorboard and --profile are for runs with --mesh, such as --mesh fsdp=8")
+    if (args.tensorboard or args.profile or args.save_steps) and not together:
+        raise InputError("--save-steps, --tensorboard and --profile are for runs with --mesh, such as --mesh fsdp=8")
     return together
 
 
 def run(args: argparse.Namespace) -> int:
     """Plans the study in the first process and trains in all."""
-    from scaling import distributed, question, record, sharding, study, watch
+    from scaling import distributed, question, record, sharding, shards, study, watch
 
-    if args.shard or args.workers:
-        raise InputError("--mesh and --distributed use all devices for one pack: leave out --shard and --workers")
+    if args.workers:
+        raise InputError("--mesh and --distributed use all devices for one pack: leave out --workers")
+    arguments.check_folder(args.out)
+    part, parts = shards.parse(args.shard) if args.shard else (1, 1)
     sizes = sharding.parse(args.mesh) if args.mesh else None
     profile = watch.span(args.profile) if args.profile else None
     config = question.load(args.config, arguments.pairs(args.set, "--set"))
@@ -47,19 +50,24 @@ def run(args: argparse.Namespace) -> int:
         try:
             n = jax.device_count()
             planned = (
-                study.prepare(config, args.out, pack=args.pack, workers=1, devices=n, say=arguments.say)
+                study.prepare(
+                    config, args.out, pack=args.pack, workers=1, shards_of=parts, devices=n, say=arguments.say
+                )
                 if first
                 else None
             )
-            peers = distributed.Peers(args.out, jax.process_index(), jax.process_count(), arguments.say)
+            signs = args.out / "together" / f"{part}-of-{parts}"
+            peers = distributed.Peers(signs, jax.process_index(), jax.process_count(), arguments.say)
             record.together("planned")
             whole = planned or study.read(args.out)
             with peers:
                 code = distributed.train_all(
                     whole,
+                    {pack.id for pack in whole.part(part, parts)},
                     sizes or {"fsdp": n},
                     notice,
                     arguments.say,
+                    save_steps=args.save_steps,
                     tensorboard=args.tensorboard,
                     profile=profile,
                 )
