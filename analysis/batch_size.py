@@ -180,7 +180,8 @@ def fit_hyperbola(batch: ArrayLike, steps: ArrayLike, loss: float = np.nan) -> T
         reach = t.ppf((1 + LEVEL) / 2, freedom) * sigma
     else:
         reach = np.nan
-    interval = float(np.exp(best - reach)), float(np.exp(best + reach))
+    with np.errstate(over="ignore"):  # of a B_crit that is hardly known the upper end is infinite
+        interval = float(np.exp(best - reach)), float(np.exp(best + reach))
     return Tradeoff(float(loss), batch, steps, curve, float(sigma), interval, tuple(warnings))
 
 

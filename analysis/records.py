@@ -1,6 +1,7 @@
 """The records of a study as tables: its runs, their learning curves and their losses by position, in one reading."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 from analysis.batch_size import noise_estimates
 from analysis.table import Table
 from scaling import counts, record, study
+from scaling.config import RunConfig
 from scaling.errors import InputError
 from scaling.record import History
 from scaling.study import Pack, PlannedRun
@@ -164,6 +166,7 @@ def _row(run: _Run) -> dict[str, Any]:
         **{f"loss_on_{name}": float(loss) for name, loss in zip(config.eval.transfer, transfer, strict=True)},
         **({"loss_on_train": float(run.others["train_eval_loss"][-1])} if "train_eval_loss" in run.others else {}),
         "learning_rate": config.optim.learning_rate,
+        "learning_rate_sum": rate_sum(config),
         "schedule": config.optim.schedule,
         "warmup": config.optim.warmup if warmup_tokens is None else config.warmup_steps / config.steps,
         "optimizer": config.optim.optimizer,
@@ -171,7 +174,7 @@ def _row(run: _Run) -> dict[str, Any]:
         "seed": config.seed,
         **{
             name: getattr(model, name)
-            for name in ("d_model", "n_layer", "n_head", "d_attn", "d_ff", "n_ctx", "n_vocab")
+            for name in ("kind", "reuse", "d_model", "n_layer", "n_head", "d_attn", "d_ff", "n_ctx", "n_vocab")
         },
         "dropout": model.dropout,
         "dtype": config.dtype,
@@ -181,6 +184,27 @@ def _row(run: _Run) -> dict[str, Any]:
         "loss_floor": entropy_rate * bytes_per_token if entropy_rate else math.nan,
         "seconds": run.seconds,
     }
+
+
+def rate_sum(config: RunConfig) -> float:
+    """The learning rates of all updates of the run, added up."""
+    falling = config.decay_steps if config.optim.schedule == "wsd" else config.steps - config.warmup_steps
+    shape = _sum_of_shape(config.optim.schedule, config.steps, config.warmup_steps, falling)
+    return config.optim.learning_rate * shape
+
+
+@functools.cache  # the runs of a study have few schedules
+def _sum_of_shape(schedule: str, steps: int, warmup: int, falling: int) -> float:
+    """What `scaling.optim.Schedule` adds up to at a peak of 1; in NumPy, as reading records need not wait for Optax."""
+    step = np.arange(steps)
+    over = np.clip((step - (steps - falling)) / max(falling, 1), 0, 1)
+    fall = {
+        "constant": np.ones(steps),
+        "cosine": 0.5 * (1 + np.cos(np.pi * over)),
+        "linear": 1 - over,
+        "wsd": 1 - np.sqrt(over),
+    }[schedule]
+    return float((np.minimum(1.0, (step + 1) / max(warmup, 1)) * fall).sum())
 
 
 def _curve(run: _Run) -> dict[str, Any]:
@@ -195,7 +219,7 @@ def _curve(run: _Run) -> dict[str, Any]:
         "run": run.plan.id,
         "status": run.status,
         "params": config.model.N,
-        "n_layer": config.model.n_layer,
+        **{name: getattr(config.model, name) for name in ("kind", "reuse", "n_layer")},
         "step": ends,
         "steps": config.steps,
         "tokens": tokens,
@@ -205,12 +229,22 @@ def _curve(run: _Run) -> dict[str, Any]:
         "flops": tokens * counts.flops_per_token(config.model)["flops"],
         "loss": run.loss[later],
         "train_loss": (total[ends] - total[since]) / (ends - since),
+        **({"loss_on_train": run.others["train_eval_loss"][later]} if "train_eval_loss" in run.others else {}),
         "learning_rate": config.optim.learning_rate,
         "schedule": config.optim.schedule,
         "warmup": config.warmup_steps / config.steps,
         "seed": config.seed,
+        **{f"loss_on_{name}": run.others["transfer_loss"][later, k] for k, name in enumerate(config.eval.transfer)},
+        **_by_octave(run.eval_loss[later]),
         **(_noise(run, later) if "noise_sq" in run.others else {}),
     }
+
+
+def _by_octave(loss: np.ndarray) -> dict[str, np.ndarray]:
+    """Losses e t as columns `loss_at_T`, T = 1, 2, 4, ...: the mean over the positions above T/2, up to T."""
+    starts = [0, *(2**k for k in range((loss.shape[1]).bit_length() - 1))]
+    ends = [1, *(2 * start for start in starts[1:])]
+    return {f"loss_at_{b}": loss[:, a:b].mean(-1, dtype=np.float64) for a, b in zip(starts, ends, strict=True)}
 
 
 def _noise(run: _Run, rows: np.ndarray) -> dict[str, np.ndarray]:
@@ -230,6 +264,7 @@ def _positions(run: _Run) -> dict[str, Any]:
         "run": run.plan.id,
         "status": run.status,
         "params": run.plan.config.model.N,
+        "kind": run.plan.config.model.kind,
         "position": np.arange(1, len(loss) + 1),
         "loss": loss,
     }

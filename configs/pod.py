@@ -10,22 +10,23 @@ of 128.
 import math
 from typing import Literal
 
-from scaling.config import EvalConfig, ModelConfig, OptimConfig, RunConfig, Study
+from scaling.config import EvalConfig, OptimConfig, RunConfig, Study
 from scaling.errors import InputError
 from scaling.ladder import transformer
 
 Remat = Literal["none", "matmuls", "layers"]
+Optimizer = Literal["adam", "adafactor"]
 
 VOCABULARY = 50_304
-# d_model, layers, width of a head, context, sequences of a batch, how much is computed twice
-SHAPES: dict[str, tuple[int, int, int, int, int, Remat]] = {
-    "768": (8, 1, 8, 1024, 512, "none"),
-    "393k": (128, 2, 64, 1024, 512, "none"),
-    "85m": (768, 12, 64, 1024, 512, "matmuls"),
-    "302m": (1024, 24, 64, 1024, 512, "matmuls"),
-    "1.5b": (1600, 48, 64, 1024, 512, "layers"),
-    "13b": (5120, 40, 128, 2048, 1024, "layers"),
-    "175b": (12288, 96, 128, 2048, 1536, "layers"),
+# d_model, layers, width of a head, context, sequences of a batch
+SHAPES: dict[str, tuple[int, int, int, int, int]] = {
+    "768": (8, 1, 8, 1024, 512),
+    "393k": (128, 2, 64, 1024, 512),
+    "85m": (768, 12, 64, 1024, 512),
+    "302m": (1024, 24, 64, 1024, 512),
+    "1.5b": (1600, 48, 64, 1024, 512),
+    "13b": (5120, 40, 128, 2048, 1024),
+    "175b": (12288, 96, 128, 2048, 1536),
 }
 STEPS = 250_000  # Kaplan et al. (2020) section 2.2
 WARMUP = 3000  # steps
@@ -43,23 +44,35 @@ def study(size: str = "1.5b") -> Study:
 
 
 def run(size: str) -> RunConfig:
-    d_model, n_layer, d_head, n_ctx, batch, remat = SHAPES[size]
+    d_model, n_layer, d_head, n_ctx, batch = SHAPES[size]
     model = transformer(d_model, n_layer, d_head=d_head, n_vocab=VOCABULARY, n_ctx=n_ctx)
     return RunConfig(
         model,
         tokens=STEPS * batch * n_ctx,
         batch=batch,
         dtype="bfloat16",
-        remat=remat,
+        remat=remat(model.N),
         optim=OptimConfig(
-            learning_rate=rate(model),
-            optimizer="adafactor" if model.N > 1e9 else "adam",
+            learning_rate=rate(model.N),
+            optimizer=optimizer(model.N),
             warmup_tokens=WARMUP * batch * n_ctx,
         ),
         eval=EvalConfig(windows=512, per_octave=1),
     )
 
 
-def rate(model: ModelConfig) -> float:
+def rate(N: float) -> float:
     """Kaplan et al. (2020) eq. D.1, which they trust up to 1e10 parameters; above, its value there."""
-    return 0.003239 - 0.0001395 * math.log(min(model.N, 1e10))
+    return 0.003239 - 0.0001395 * math.log(min(N, 1e10))
+
+
+def optimizer(N: float) -> Optimizer:
+    """Kaplan et al. (2020) section 2.2: Adafactor where Adam's state would be large."""
+    return "adafactor" if N > 1e9 else "adam"
+
+
+def remat(N: float) -> Remat:
+    """How much is computed twice, so that a batch of half a million tokens fits a chip of a slice."""
+    if N < 1e7:
+        return "none"
+    return "matmuls" if N < 1e9 else "layers"

@@ -6,6 +6,9 @@ After Kaplan et al. (2020) Fig. 5. N agrees within 1 %; seeds of every shape giv
 exceed.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 from configs.rates import learning_rate
 from scaling.config import EvalConfig, ModelConfig, OptimConfig, RunConfig, Study
 from scaling.ladder import matched
@@ -33,13 +36,26 @@ def study(N: int = 98304, D: int = 2**18, n_seeds: int = 2) -> Study:
     return Study("shapes", "What does the loss owe to the shape, at one N?", runs)
 
 
-def shapes(N: int) -> tuple[ModelConfig, ...]:
-    """The base first, then the shapes that differ from it in one ratio; equal ones once."""
-    base = matched(N, BASE_LAYERS, d_head=BASE_HEAD)
+def shapes(
+    N: int,
+    n_layer: int = BASE_LAYERS,
+    d_head: int = BASE_HEAD,
+    ff_ratios: Sequence[float] = FF_RATIOS,
+    layers: Sequence[int] = LAYERS,
+    heads: Sequence[int] = HEADS,
+    **fields: Any,
+) -> tuple[ModelConfig, ...]:
+    """The base first, `n_layer` deep with heads `d_head` wide, then what differs from it in one ratio; equal ones once.
+
+    Args:
+      ff_ratios, layers, heads: d_ff / d_model, depths and widths of a head that are tried beside the base's.
+      fields: of ModelConfig, for all.
+    """
+    base = matched(N, n_layer, d_head=d_head, **fields)
     found = (
         base,
-        *(matched(N, BASE_LAYERS, ff_ratio=ratio, d_head=BASE_HEAD) for ratio in FF_RATIOS),
-        *(matched(N, n_layer, d_head=BASE_HEAD) for n_layer in LAYERS),
-        *(matched(N, BASE_LAYERS, d_head=d_head) for d_head in HEADS if base.d_model % d_head == 0),
+        *(matched(N, n_layer, ff_ratio=ratio, d_head=d_head, **fields) for ratio in ff_ratios),
+        *(matched(N, depth, d_head=d_head, **fields) for depth in layers),
+        *(matched(N, n_layer, d_head=head, **fields) for head in heads if base.d_model % head == 0),
     )
     return tuple(dict.fromkeys(found))

@@ -33,6 +33,7 @@ ACCELERATED = 20e12
 OVERHEAD = 1e5  # FLOP per token
 DISPATCH = {"cpu": 1e-4}  # seconds of an update beside its products
 ACCELERATED_DISPATCH = 2e-4  # and per layer
+ACCELERATED_POSITION = 4e-5  # per position and layer of an LSTM, there and back: a guess
 START = 3.0  # seconds of a worker before its first pack
 BASE = 0.6e9  # bytes of a process that holds JAX
 SAVING = 0.1  # seconds of a checkpoint
@@ -68,18 +69,20 @@ class Timing:
 def foretold(run: RunConfig, lanes: int, device: str) -> Timing:
     """By rule, from the model's shape alone."""
     model, wanted = run.model, run.eval
+    depth = model.n_layer * model.reuse
     flops = counts.flops_per_token(model)["flops_total"]
     speed = SPEED.get(device, ACCELERATED)
-    dispatch = DISPATCH.get(device, ACCELERATED_DISPATCH * (1 + model.n_layer))
+    accelerated = ACCELERATED_DISPATCH * (1 + depth)
+    if model.kind == "lstm":
+        accelerated += ACCELERATED_POSITION * depth * model.n_ctx
+        layer = 16 * model.d_model
+    else:
+        layer = 14 * model.d_model + 3 * model.d_attn + 2 * model.d_ff + 2 * model.n_head * model.n_ctx
+    dispatch = DISPATCH.get(device, accelerated)
     update = lanes * run.batch_tokens * (flops + OVERHEAD) / speed + dispatch
     windows = wanted.windows * (1 + len(wanted.transfer)) + wanted.train_windows
     forward = lanes * windows * model.n_ctx * (flops + OVERHEAD) / 3 / speed
-    layer = 14 * model.d_model + 3 * model.d_attn + 2 * model.d_ff + 2 * model.n_head * model.n_ctx
-    kept = {
-        "none": model.n_layer * layer,
-        "matmuls": model.n_layer * layer / 2,
-        "layers": model.n_layer * model.d_model,
-    }
+    kept = {"none": depth * layer, "matmuls": depth * layer / 2, "layers": depth * model.d_model}
     wide = kept[run.remat] + (layer if run.remat != "none" else 0)
     logits = min(run.batch_tokens * model.n_vocab, LOGITS)
     held = 5 * counts.params(model)["params_total"] + run.batch_tokens * wide + 3 * logits
@@ -87,8 +90,8 @@ def foretold(run: RunConfig, lanes: int, device: str) -> Timing:
         update=update,
         evaluation=forward + wanted.noise * 2 * update,
         begin=0.3,
-        compile=6.0 + 1.0 * model.n_layer,
-        load=1.2 + 0.2 * model.n_layer,
+        compile=6.0 + 1.0 * depth,
+        load=1.2 + 0.2 * depth,
         memory=BASE + 4.0 * lanes * held,
     )
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from scaling import folders
-from scaling.commands import arguments, compile, corpus, launch, laws, plans, study, tune
+from scaling.commands import arguments, compile, corpus, launch, laws, plans, reproduce, study, tune
 from scaling.errors import InputError
 
 
@@ -53,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
         description="Neural scaling laws, measured: train ladders of models, fit the laws, plan the next model.",
     )
     verbs = top.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for module in (study, corpus, laws, plans, tune, compile, launch):
+    for module in (study, corpus, laws, plans, tune, reproduce, compile, launch):
         module.add(verbs)
     return top
 

@@ -28,6 +28,8 @@ ADDED = (
     "eval.train_windows",
     "accumulate",
     "remat",
+    "model.kind",
+    "model.reuse",
 )
 
 
@@ -64,20 +66,34 @@ def _one_of(config: Any, name: str, prefix: str = "") -> None:
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """One rung of the ladder: a decoder-only Transformer as in Kaplan et al. (2020) section 2.1."""
+    """One rung of the ladder: a model of one of the kinds in Kaplan et al. (2020) sections 2.1, 3.2.1 and D.2."""
 
     d_model: int
-    n_layer: int
+    n_layer: int  # 0: a Transformer that is embedding and logits alone
     n_head: int
     d_attn: int  # width of queries, keys and values over all heads; free of d_model
     d_ff: int
     n_vocab: int = 512
     n_ctx: int = 64
     dropout: float = 0.0
+    kind: Literal["transformer", "lstm", "universal"] = "transformer"
+    reuse: int = 1  # times that a universal Transformer goes through its layers
 
     def __post_init__(self):
         _plain(self, "model.")
-        _positive(self, "d_model", "n_layer", "n_head", "d_attn", "d_ff", "n_vocab", "n_ctx")
+        _one_of(self, "kind", "model")
+        deep = ("n_layer",) if self.n_layer or self.kind != "transformer" else ()
+        _positive(self, "d_model", *deep, "n_head", "d_attn", "d_ff", "n_vocab", "n_ctx", "reuse")
+        if self.reuse > 1 and self.kind != "universal":
+            raise InputError(
+                f"model.reuse={self.reuse} with model.kind={self.kind}: only a universal Transformer uses its layers "
+                "again; use --set model.kind=universal, or reuse 1"
+            )
+        if self.kind == "lstm" and (self.n_head, self.d_attn, self.d_ff) != (1, self.d_model, 2 * self.d_model):
+            raise InputError(
+                f"model.n_head={self.n_head}, d_attn={self.d_attn}, d_ff={self.d_ff}: an LSTM has no such parts; use "
+                f"scaling.ladder.lstm, or its values: n_head=1, d_attn={self.d_model}, d_ff={2 * self.d_model}"
+            )
         if self.d_attn % self.n_head:
             raise InputError(f"model.n_head={self.n_head} does not divide model.d_attn={self.d_attn}; choose a divisor")
         if not 0 <= self.dropout < 1:
@@ -85,7 +101,10 @@ class ModelConfig:
 
     @property
     def N(self) -> int:
-        """Non-embedding parameters, Kaplan et al. (2020) eq. 2.1."""
+        """Non-embedding parameters, each counted once: Kaplan et al. (2020) eq. 2.1.
+
+        Of an LSTM they are 8 d_model^2 n_layer, which is what the equation makes of the fields that it must have.
+        """
         return 2 * self.d_model * self.n_layer * (2 * self.d_attn + self.d_ff)
 
 
@@ -189,7 +208,7 @@ class RunConfig:
     seed: int = 0  # initialisation, order of the examples, dropout
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the computation; parameters and loss are float32
     accumulate: int = 1  # parts of a batch, one after the other, where the whole does not fit into memory
-    remat: Literal["none", "matmuls", "layers"] = "none"  # what is computed twice to save memory: transformer.apply
+    remat: Literal["none", "matmuls", "layers"] = "none"  # what is computed twice to save memory: models.model.apply
     data: DataConfig = DataConfig()
     optim: OptimConfig = OptimConfig()
     eval: EvalConfig = EvalConfig()
@@ -202,6 +221,10 @@ class RunConfig:
         if self.batch % self.accumulate:
             raise InputError(
                 f"accumulate={self.accumulate} does not divide batch={self.batch}; use a divisor, or 1 for the whole"
+            )
+        if self.remat != "none" and self.model.kind == "lstm":
+            raise InputError(
+                f"remat={self.remat} with model.kind=lstm, of which nothing is computed again; use remat=none"
             )
         if not 0 <= self.seed < 2**32:
             raise InputError(f"seed={self.seed} must lie between 0 and {2**32 - 1}")
@@ -276,7 +299,7 @@ class RunConfig:
         return tuple(sorted({0} | {round(step) for step in back if step >= 1}))
 
 
-_SECTIONS = {"optim": OptimConfig, "eval": EvalConfig}
+_SECTIONS = {"model": ModelConfig, "optim": OptimConfig, "eval": EvalConfig}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""N, D and C by every convention that published scaling laws use; pure arithmetic on a model's shape.
+"""N, D and C by every convention that published scaling laws use; pure arithmetic on a model's shape and kind.
 
 N is non-embedding unless a name says otherwise, C is in FLOP, a multiply-add counts 2. Small models rank differently
 under different conventions (Pearce & Song 2024; Porian et al. 2024), so all of them are stored with each run.
@@ -13,15 +13,20 @@ def params(model: ModelConfig) -> dict[str, int]:
     """Parameters by convention.
 
     Returns:
-      params: non-embedding, Kaplan et al. (2020) eq. 2.1: attention and feed-forward matrices.
+      params: non-embedding, Kaplan et al. (2020) eq. 2.1: attention and feed-forward matrices, or those of the gates.
       params_head: with the output projection, n_vocab d_model (Porian et al. 2024); tied here to the embedding.
       params_embed: with token and position embeddings (Kaplan et al. 2020, Figure 6 left).
       params_total: all that the model allocates, biases and norms included.
     """
     d, n_layer = model.d_model, model.n_layer
-    embed = (model.n_vocab + model.n_ctx) * d
-    biases = n_layer * (3 * model.d_attn + d + model.d_ff + d)  # qkv, output, up, down
-    norms = (2 * n_layer + 1) * 2 * d  # gain and bias: before attention, before feed-forward, after the last layer
+    if model.kind == "lstm":
+        embed = model.n_vocab * d  # it knows its place without being told
+        biases = n_layer * 4 * d
+        norms = (n_layer + 1) * 2 * d  # before each layer, after the last one
+    else:
+        embed = (model.n_vocab + model.n_ctx) * d
+        biases = n_layer * (3 * model.d_attn + d + model.d_ff + d)  # qkv, output, up, down
+        norms = (2 * n_layer + 1) * 2 * d  # gain and bias: before attention, before feed-forward, after the last layer
     return {
         "params": model.N,
         "params_head": model.N + model.n_vocab * d,
@@ -33,20 +38,22 @@ def params(model: ModelConfig) -> dict[str, int]:
 def flops_per_token(model: ModelConfig) -> dict[str, int]:
     """Training FLOP per token (forward and backward, the backward pass taken as twice the forward) by convention.
 
+    A universal Transformer uses N and the context `reuse` times, an LSTM has no context term.
+
     Returns:
       flops: 6 N, Kaplan et al. (2020) eq. 2.2 without the context term: the C of all their laws.
       flops_attention: with the context term, 3 (2 N + 2 n_layer n_ctx d_attn), eq. 2.2.
       flops_head: 6 N and the logits, 6 n_vocab d_model (Porian et al. 2024).
       flops_total: every matrix product: 6 N, the whole attention square twice (scores and mixing), logits.
     """
-    N = model.N
-    context = 2 * model.n_layer * model.n_ctx * model.d_attn
+    used = model.reuse * model.N
+    context = 0 if model.kind == "lstm" else 2 * model.reuse * model.n_layer * model.n_ctx * model.d_attn
     head = 2 * model.n_vocab * model.d_model
     return {
-        "flops": 6 * N,
-        "flops_attention": 3 * (2 * N + context),
-        "flops_head": 3 * (2 * N + head),
-        "flops_total": 3 * (2 * N + 2 * context + head),
+        "flops": 6 * used,
+        "flops_attention": 3 * (2 * used + context),
+        "flops_head": 3 * (2 * used + head),
+        "flops_total": 3 * (2 * used + 2 * context + head),
     }
 
 
@@ -57,7 +64,7 @@ def mfu_flops_per_token(model: ModelConfig) -> int:
 
 
 def kaplan_table_1(model: ModelConfig) -> dict[str, tuple[int, int]]:
-    """(parameters, forward FLOP per token) by operation: Kaplan et al. (2020) Table 1, as printed."""
+    """(parameters, forward FLOP per token) by operation of a Transformer: Kaplan et al. (2020) Table 1, as printed."""
     d, n_layer, d_attn, d_ff = model.d_model, model.n_layer, model.d_attn, model.d_ff
     return {
         "embed": ((model.n_vocab + model.n_ctx) * d, 4 * d),

@@ -22,6 +22,19 @@ def transformer(d_model: int, n_layer: int, d_head: int = 16, **fields) -> Model
     return ModelConfig(d_model, n_layer, d_model // d_head, d_model, 4 * d_model, **fields)
 
 
+def universal(d_model: int, n_layer: int, reuse: int, d_head: int = 16, **fields) -> ModelConfig:
+    """The standard shape, its layers used `reuse` times: N = 12 n_layer d_model^2, C = 6 N reuse per token."""
+    return transformer(d_model, n_layer, d_head, kind="universal", reuse=reuse, **fields)
+
+
+def lstm(d_model: int, n_layer: int, **fields) -> ModelConfig:
+    """An LSTM of n_layer layers with d_model cells each: N = 8 n_layer d_model^2, C = 6 N per token.
+
+    It has no heads and no feed-forward. The one value that their fields may have gives N by the Transformer's formula.
+    """
+    return ModelConfig(d_model, n_layer, 1, d_model, 2 * d_model, kind="lstm", **fields)
+
+
 def ladder(shapes: Sequence[tuple[int, int]], **fields) -> tuple[ModelConfig, ...]:
     """Standard shapes (d_model, n_layer) in order of N."""
     return tuple(sorted((transformer(d_model, n_layer, **fields) for d_model, n_layer in shapes), key=lambda m: m.N))

@@ -75,11 +75,11 @@ def adafactor() -> optax.GradientTransformation:
 
     def init(params):
         layers, rest = parts(params)
-        return jax.vmap(one.init)(layers), one.init(rest)
+        return jax.vmap(one.init)(layers) if layers else {}, one.init(rest)
 
     def update(updates, state, params=None):
         (layers, rest), (layer_params, rest_params) = parts(updates), parts(params)
-        found, layer_state = jax.vmap(one.update)(layers, state[0], layer_params)
+        found, layer_state = jax.vmap(one.update)(layers, state[0], layer_params) if layers else ({}, {})
         more, rest_state = one.update(rest, state[1], rest_params)
         return dict(found) | dict(more), (layer_state, rest_state)  # pyright: ignore # Optax's trees may be anything
 

@@ -27,7 +27,8 @@ from scaling.errors import InputError
 NAMES = ("run", "data", "fsdp", "tensor")  # the neighbours on the network last: they talk most
 BATCH = ("data", "fsdp")  # what the sequences of a batch are spread over
 
-# The dimensions of each weight: l layer, c query key value, d d_model, hk d_attn, f d_ff, v vocabulary, t position.
+# The dimensions of each weight: l layer, c query key value, d d_model, hk d_attn, f d_ff, v vocabulary, t position;
+# of an LSTM g gate, d what comes in, z its cells.
 AXES = {
     "w_embed": "v d",
     "w_pos": "t d",
@@ -43,6 +44,11 @@ AXES = {
     "b_up": "l f",
     "w_down": "l f d",
     "b_down": "l d",
+    "g_input": "l d",
+    "b_input": "l d",
+    "w_input": "l g d z",
+    "w_recur": "l g d z",
+    "b_gates": "l g z",
     "g_final": "d",
     "b_final": "d",
 }
@@ -120,6 +126,8 @@ def show(sizes: Mapping[str, int]) -> str:
 def check(runs: Sequence[RunConfig], sizes: Mapping[str, int]) -> None:
     """Raises InputError where a mesh of these sizes does not divide a pack of `runs`: one line."""
     m, parts = runs[0].model, sequences(sizes)
+    if m.kind == "lstm" and sizes.get("tensor", 1) > 1:
+        raise InputError(f"--mesh {show(sizes)}: tensor has nothing to cut in an LSTM; use run, data or fsdp for it")
     fields = [
         ("fsdp", "model.d_model", m.d_model),
         ("tensor", "model.n_head", m.n_head),

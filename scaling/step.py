@@ -13,7 +13,8 @@ from jax.sharding import Mesh
 
 from scaling import optim, sharding
 from scaling.config import RunConfig
-from scaling.models import loss, transformer
+from scaling.models import loss, model
+from scaling.models.shared import Params
 
 
 @flax.struct.dataclass
@@ -21,7 +22,7 @@ class TrainState:
     """Everything that a run is between two updates; arrays only, so it jits, vmaps, shards and checkpoints."""
 
     step: jax.Array
-    params: transformer.Params
+    params: Params
     opt_state: optax.OptState
 
 
@@ -51,7 +52,7 @@ def token_losses(run: RunConfig, params, tokens, dropout_key=None, mesh: Mesh | 
 
 
 def init_state(run: RunConfig, hyper: Hyper, mesh: Mesh | None = None) -> TrainState:
-    params = transformer.init(run.model, jax.random.key(hyper.seed))
+    params = model.init(run.model, jax.random.key(hyper.seed))
     state = TrainState(jnp.int32(0), params, optim.optimizer(run.optim).init(params))
     return sharding.constrain(state, mesh, params)
 

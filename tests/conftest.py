@@ -1,12 +1,12 @@
 """What several test files share."""
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from analysis.papers.reference import published
 from scaling.config import EvalConfig, OptimConfig, RunConfig
 from scaling.ladder import transformer
 
@@ -23,9 +23,9 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
-def papers() -> dict:
+def papers() -> Mapping:
     """Published constants: {paper: {constant: {value, units, equation, ...}}}."""
-    return json.loads((ROOT / "tests" / "reference_constants.json").read_text())
+    return published()
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,7 @@
-"""Trains one pack on the mesh given in each argument, `one` for a single device, and prints the losses as JSON."""
+"""Trains one pack of a kind on the mesh given in each argument, `one` for one device, and prints the losses as JSON.
+
+python -m tests.on_meshes KIND RUNS MESH...
+"""
 
 import json
 import sys
@@ -9,16 +12,19 @@ import numpy as np
 
 from scaling import sharding, train
 from scaling.config import EvalConfig, OptimConfig, RunConfig
-from scaling.ladder import transformer
+from scaling.ladder import lstm, transformer
 
 STEPS = 50
-MODEL = transformer(32, 2, d_head=4, n_vocab=64, n_ctx=16)
+MODELS = {
+    "transformer": transformer(32, 2, d_head=4, n_vocab=64, n_ctx=16),
+    "lstm": lstm(32, 2, n_vocab=64, n_ctx=16),
+}
 
 
-def runs(n: int, **fields) -> tuple[RunConfig, ...]:
+def runs(n: int, kind: str = "transformer", **fields) -> tuple[RunConfig, ...]:
     return tuple(
         RunConfig(
-            MODEL,
+            MODELS[kind],
             tokens=STEPS * 8 * 16,
             batch=8,
             seed=seed,
@@ -38,7 +44,8 @@ def stream() -> np.ndarray:
 def main() -> None:
     found = {}
     tokens = stream()
-    for text in sys.argv[2:]:
+    kind, n, *meshes = sys.argv[1:]
+    for text in meshes:
         mesh = None
         if text != "one":
             import jax
@@ -46,7 +53,7 @@ def main() -> None:
             sizes = sharding.parse(text)
             mesh = sharding.make(sizes, jax.devices()[: int(np.prod(list(sizes.values())))])
         with tempfile.TemporaryDirectory() as folder:
-            history = train.train(runs(int(sys.argv[1])), tokens[:15_000], tokens[15_000:], Path(folder), mesh=mesh)
+            history = train.train(runs(int(n), kind), tokens[:15_000], tokens[15_000:], Path(folder), mesh=mesh)
         found[text] = {name: history[name].tolist() for name in ("train_loss", "grad_norm")}
         found[text]["eval_loss"] = history["eval_loss"].mean(-1).tolist()
     print(json.dumps(found))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scaling import config
 from scaling.config import DataConfig, EvalConfig, ModelConfig, OptimConfig, RunConfig, Study, identity, program
 from scaling.errors import InputError
-from scaling.ladder import transformer
+from scaling.ladder import lstm, transformer, universal
 
 MODEL = ModelConfig(d_model=16, n_layer=2, n_head=2, d_attn=16, d_ff=64)
 RUN = RunConfig(MODEL, tokens=2**16)
@@ -47,6 +47,8 @@ CHANGES = {
     "model.n_vocab": "513",
     "model.n_ctx": "32",
     "model.dropout": "0.1",
+    "model.kind": "universal",
+    "model.reuse": "2",
     "tokens": str(2**17),
     "unique_tokens": str(2**15),
     "batch": "8",
@@ -74,7 +76,11 @@ CHANGES = {
 }
 
 # What must be set before a field can have another value.
-NEEDS = {"optim.weight_decay": {"optim.optimizer": "adamw"}, "optim.decay": {"optim.schedule": "wsd"}}
+NEEDS = {
+    "optim.weight_decay": {"optim.optimizer": "adamw"},
+    "optim.decay": {"optim.schedule": "wsd"},
+    "model.reuse": {"model.kind": "universal"},
+}
 
 
 def one_line(error: pytest.ExceptionInfo[InputError]) -> str:
@@ -85,7 +91,8 @@ def one_line(error: pytest.ExceptionInfo[InputError]) -> str:
 
 
 def test_a_config_survives_json():
-    for run in (RUN, FULL, BRANCH):
+    others = (RunConfig(model, tokens=2**16) for model in (lstm(16, 2), universal(16, 2, 4), transformer(16, 0)))
+    for run in (RUN, FULL, BRANCH, *others):
         assert config.from_dict(RunConfig, json.loads(json.dumps(config.to_dict(run)))) == run
 
 
@@ -193,6 +200,14 @@ def test_evaluations_are_spaced_evenly_in_the_logarithm_of_the_steps():
         (lambda: dataclasses.replace(MODEL, n_head=3), "model.n_head=3 does not divide model.d_attn=16"),
         (lambda: dataclasses.replace(MODEL, dropout=1.0), "model.dropout=1.0"),
         (lambda: dataclasses.replace(MODEL, d_ff=1.5), "model.d_ff=1.5: wanted a whole number"),
+        (lambda: dataclasses.replace(MODEL, n_layer=-1), "model.n_layer=-1 must be positive"),
+        (lambda: dataclasses.replace(MODEL, n_layer=0, kind="universal"), "model.n_layer=0 must be positive"),
+        (lambda: dataclasses.replace(MODEL, kind="gru"), "model.kind='gru': wanted one of transformer, lstm"),
+        (lambda: dataclasses.replace(MODEL, reuse=2), "model.reuse=2 with model.kind=transformer: .* --set model.kind"),
+        (lambda: dataclasses.replace(MODEL, reuse=0, kind="universal"), "model.reuse=0 must be positive"),
+        (lambda: dataclasses.replace(MODEL, kind="lstm"), "model.n_head=2, d_attn=16, d_ff=64: an LSTM has no such"),
+        (lambda: lstm(16, 2, reuse=2), "model.reuse=2 with model.kind=lstm"),
+        (lambda: RunConfig(lstm(16, 2), 2**16, remat="layers"), "remat=layers with model.kind=lstm"),
         (lambda: OptimConfig(learning_rate=0), "optim.learning_rate=0.0 must be positive"),
         (lambda: OptimConfig(learning_rate=float("nan")), "optim.learning_rate=nan must be positive"),
         (

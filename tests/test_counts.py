@@ -1,5 +1,6 @@
 """Parameters and FLOP by every convention, against the papers and against what the model allocates."""
 
+import dataclasses
 import math
 
 import jax
@@ -9,8 +10,8 @@ from hypothesis import strategies as st
 
 from scaling import counts
 from scaling.config import ModelConfig
-from scaling.ladder import transformer
-from scaling.models import transformer as model
+from scaling.ladder import lstm, transformer, universal
+from scaling.models import model
 
 
 @st.composite
@@ -27,12 +28,26 @@ def shapes(draw) -> ModelConfig:
     )
 
 
-@given(shapes())
-@settings(deadline=None, max_examples=25)
+@st.composite
+def kinds(draw) -> ModelConfig:
+    """Of shapes, the universal among them, and LSTMs."""
+    sizes = {"n_vocab": draw(st.integers(2, 300)), "n_ctx": draw(st.integers(1, 40))}
+    return draw(
+        st.one_of(
+            shapes(),
+            shapes().map(lambda shape: dataclasses.replace(shape, n_layer=0)),
+            shapes().map(lambda shape: dataclasses.replace(shape, kind="universal", reuse=3)),
+            st.builds(lambda d, n: lstm(d, n, **sizes), st.integers(1, 40), st.integers(1, 5)),
+        )
+    )
+
+
+@given(kinds())
+@settings(deadline=None, max_examples=40)
 def test_the_counts_are_what_the_model_allocates(shape):
     allocated = jax.eval_shape(lambda: model.init(shape, jax.random.key(0)))
     size = {name: math.prod(leaf.shape) for name, leaf in allocated.items()}
-    embedding = size.pop("w_embed") + size.pop("w_pos")
+    embedding = size.pop("w_embed") + size.pop("w_pos", 0)
     matrices = sum(n for name, n in size.items() if name.startswith("w_"))
     biases_and_norms = sum(n for name, n in size.items() if not name.startswith("w_"))
     found = counts.params(shape)
@@ -57,6 +72,24 @@ def test_N_of_the_standard_shape_is_12_layers_times_width_squared(n_layer, d_mod
     assert transformer(d_model, n_layer).N == N == 12 * n_layer * d_model**2
 
 
+@pytest.mark.parametrize(("d_model", "n_layer"), [(32, 1), (40, 2), (28, 4)])
+def test_N_of_an_lstm_is_8_layers_times_width_squared(d_model, n_layer):
+    shape = lstm(d_model, n_layer, n_ctx=256)
+    flops = counts.flops_per_token(shape)
+    assert shape.N == 8 * n_layer * d_model**2
+    assert flops["flops"] == flops["flops_attention"] == 6 * shape.N
+    assert flops["flops_total"] == flops["flops_head"] == 6 * (shape.N + 512 * d_model)
+
+
+def test_layers_used_again_cost_compute_and_no_parameters():
+    once, thrice = (universal(32, 2, reuse=n) for n in (1, 3))
+    assert counts.params(once) == counts.params(thrice) == counts.params(transformer(32, 2))
+    a, b, deep = (counts.flops_per_token(m) for m in (once, thrice, transformer(32, 6)))
+    assert a == counts.flops_per_token(transformer(32, 2))
+    assert b == deep
+    assert b["flops"] == 3 * a["flops"]
+
+
 @given(shapes())
 def test_the_operations_of_kaplan_table_1_sum_to_its_total(shape):
     table = counts.kaplan_table_1(shape)
@@ -78,8 +111,8 @@ def test_the_conventions_of_C_differ_by_their_terms_alone(shape):
     assert flops["flops_total"] - flops["flops"] == 2 * context + head
 
 
-def test_flops_total_is_what_xla_counts_for_the_forward_pass():
-    shape = transformer(64, 2, d_head=16, n_vocab=512, n_ctx=64)
+@pytest.mark.parametrize("shape", [transformer(64, 2, n_ctx=64), universal(64, 1, reuse=2, n_ctx=64)])
+def test_flops_total_is_what_xla_counts_for_the_forward_pass(shape):
     params = jax.eval_shape(lambda: model.init(shape, jax.random.key(0)))
     tokens = jax.ShapeDtypeStruct((4, shape.n_ctx), "int32")
     cost = jax.jit(lambda p, t: model.apply(shape, p, t)).lower(params, tokens).cost_analysis()

@@ -1,5 +1,7 @@
 """Sizes from one rule, shapes of one size, and the ready-made studies that use them."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 from configs import cooldown, isoflop, shapes
 from scaling import packs
 from scaling.errors import InputError
-from scaling.ladder import ladder, matched, transformer
+from scaling.ladder import ladder, lstm, matched, transformer, universal
 
 
 @given(st.integers(1, 64), st.integers(1, 12), st.integers(1, 64))
@@ -28,6 +30,21 @@ def test_the_width_named_in_the_way_out_is_accepted():
     with pytest.raises(InputError, match="the nearest is 32"):
         transformer(20, 2, d_head=16)
     assert transformer(32, 2, d_head=16).n_head == 2
+
+
+def test_a_universal_transformer_has_the_shape_of_the_plain_one():
+    shape = universal(32, 2, reuse=4, d_head=8, n_ctx=128)
+    assert dataclasses.replace(shape, kind="transformer", reuse=1) == transformer(32, 2, d_head=8, n_ctx=128)
+    assert (shape.kind, shape.reuse, shape.N) == ("universal", 4, 12 * 2 * 32**2)
+
+
+@given(st.integers(1, 64), st.integers(1, 8))
+def test_an_lstm_is_its_width_and_its_depth_alone(d_model, n_layer):
+    shape = lstm(d_model, n_layer, dropout=0.1)
+    assert shape.N == 8 * n_layer * d_model**2
+    for field in ("n_head", "d_attn", "d_ff"):
+        with pytest.raises(InputError, match="an LSTM has no such parts"):
+            dataclasses.replace(shape, **{field: getattr(shape, field) + 1})
 
 
 def test_a_ladder_rises_in_N_and_shares_its_fields():

@@ -13,12 +13,13 @@ from analysis.estimation.rows import admitted
 from analysis.fit import fit
 from analysis.frontier import learning_curves
 from analysis.laws import KaplanBCrit, KaplanNS
+from analysis.page import findings
 from analysis.table import load
 from scaling import record, study, train
 from scaling.config import DataConfig, EvalConfig, OptimConfig, RunConfig, Study
 from scaling.data import tokens
 from scaling.errors import InputError
-from scaling.ladder import transformer
+from scaling.ladder import lstm, transformer, universal
 
 TOKENS = 2**11
 LOST = 1e30  # a learning rate that ends in numbers that are none
@@ -79,6 +80,22 @@ def expected(config: RunConfig, step: np.ndarray) -> np.ndarray:
     return loss
 
 
+def keep(folder: Path, config: RunConfig, loss: np.ndarray) -> None:
+    """Leaves the record of a run with these held-out losses, equal at all positions. loss: e"""
+    steps = np.arange(config.steps)
+    history = record.start(1, 16) | {
+        "train_loss": np.interp(steps, config.eval_steps, loss)[:, None].astype(np.float32),
+        "grad_norm": np.ones((config.steps, 1), np.float32),
+        "eval_step": np.array(config.eval_steps),
+        "eval_loss": np.repeat(loss[:, None, None], 16, axis=2).astype(np.float32),
+        "seconds": np.asarray(1.0),
+        "finished": np.asarray(True),
+    }
+    kept = record.Record(folder)
+    kept.save(config.steps, {"weights": np.zeros(1)}, history)
+    kept.close()
+
+
 @pytest.fixture(scope="module")
 def made_up(tmp_path_factory, cache) -> records.Records:
     """The records of a study whose losses follow known laws: six sizes at one batch, one size at four more."""
@@ -88,18 +105,7 @@ def made_up(tmp_path_factory, cache) -> records.Records:
     whole = study.prepare(Study("known", "?", tuple(runs)), folder, pack=1, workers=1, say=lambda line: None)
     for pack in whole.packs:
         config = pack.runs[0].config
-        loss = expected(config, np.array(config.eval_steps))
-        history = record.start(1, 16) | {
-            "train_loss": expected(config, np.arange(config.steps))[:, None].astype(np.float32),
-            "grad_norm": np.ones((config.steps, 1), np.float32),
-            "eval_step": np.array(config.eval_steps),
-            "eval_loss": np.repeat(loss[:, None, None], 16, axis=2).astype(np.float32),
-            "seconds": np.asarray(1.0),
-            "finished": np.asarray(True),
-        }
-        kept = record.Record(whole.pack_folder(pack))
-        kept.save(config.steps, {"weights": np.zeros(1)}, history)
-        kept.close()
+        keep(whole.pack_folder(pack), config, expected(config, np.array(config.eval_steps)))
     return records.read(folder)
 
 
@@ -116,6 +122,15 @@ def test_runs_and_curves_tell_the_same_ends(read):
         assert read.positions["position"][at].tolist() == list(range(1, 17))
         assert read.positions["loss"][at].mean() == pytest.approx(read.runs["loss"][i], rel=1e-6)
     assert all("1 runs of the study have no record yet" in table.notes for table in (read.runs, read.curves))
+
+
+def test_losses_by_octaves_of_the_position_average_to_the_loss(read):
+    octaves, weights = (1, 2, 4, 8, 16), np.array([1, 1, 2, 4, 8])
+    found = np.stack([read.curves[f"loss_at_{T}"] for T in octaves], axis=1)
+    np.testing.assert_allclose(found @ weights / 16, read.curves["loss"], rtol=1e-6)
+    run = read.runs["run"][read.runs["status"] == "done"][0]
+    last = read.positions["loss"][read.positions["run"] == run]
+    np.testing.assert_allclose(found[read.curves["run"] == run][-1, 3], last[4:8].mean(), rtol=1e-6)
 
 
 def test_a_diverged_run_keeps_its_rows_and_its_status(read):
@@ -238,6 +253,27 @@ def test_a_pack_of_runs_of_several_lengths_gives_each_run_its_own_rows(tmp_path,
     for config, name in zip((short, long), found.runs["run"], strict=True):
         own = found.curves["run"] == name
         assert found.curves["step"][own].tolist() == [step for step in config.eval_steps if step]
+
+
+def test_a_table_tells_the_kinds_of_model_apart_and_its_laws_are_of_one(tmp_path, cache):
+    sizes = {"n_vocab": 257, "n_ctx": 16}
+    models = [transformer(8, 0, **sizes), transformer(8, 1, **sizes), transformer(16, 1, **sizes),
+              universal(8, 1, reuse=8, **sizes), lstm(8, 2, **sizes)]  # fmt: skip
+    runs = tuple(dataclasses.replace(run(), model=model) for model in models)
+    whole = study.prepare(Study("kinds", "?", runs), tmp_path, pack=1, workers=1, say=lambda line: None)
+    for pack in whole.packs:
+        config = pack.runs[0].config
+        keep(whole.pack_folder(pack), config, np.linspace(5, 4, len(config.eval_steps)))
+    found = records.read(tmp_path)
+    assert found.runs["kind"].tolist() == ["transformer"] * 3 + ["universal", "lstm"]
+    assert found.runs["reuse"].tolist() == [1, 1, 1, 8, 1]
+    assert found.runs["params"].tolist() == [0, 768, 3072, 768, 1024]
+    assert found.runs["flops"].tolist() == [6 * N * TOKENS for N in (0, 768, 3072, 8 * 768, 1024)]
+    assert set(found.positions["kind"]) == set(found.curves["kind"]) == {"transformer", "universal", "lstm"}
+    assert not found.runs.notes  # the FLOP of layers used again contradict nothing
+    left_out = {e.reason: len(e.rows) for e in findings.find(found.runs, found.curves).excluded}
+    assert left_out["a model without layers: its N is 0"] == 1
+    assert left_out["another kind of model than transformer, which most runs have"] == 2
 
 
 def test_a_study_that_is_none_or_has_not_begun_is_told(tmp_path, cache):

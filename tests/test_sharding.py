@@ -15,7 +15,7 @@ from jax.sharding import PartitionSpec as P
 from scaling import optim, sharding, step, train
 from scaling.config import OptimConfig, RunConfig
 from scaling.errors import InputError
-from scaling.ladder import transformer
+from scaling.ladder import lstm, transformer, universal
 
 MODEL = transformer(256, 2, n_vocab=512, n_ctx=16)
 RUN = RunConfig(MODEL, tokens=8 * 16, batch=8)
@@ -23,10 +23,10 @@ CUBE = {"run": 1, "data": 2, "fsdp": 2, "tensor": 2}
 LOSS_OF_3_STEPS, LOSS_OF_50_STEPS = 1e-6, 1e-5  # relative differences seen: 1.2e-7 and 2.1e-7
 
 
-def on_meshes(n_runs: int, *meshes: str) -> dict:
+def on_meshes(n_runs: int, *meshes: str, kind: str = "transformer") -> dict:
     """The curves of the same pack on each mesh of 8 virtual devices."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.on_meshes", str(n_runs), *meshes],
+        [sys.executable, "-m", "tests.on_meshes", kind, str(n_runs), *meshes],
         cwd=ROOT,
         env=os.environ
         | {
@@ -63,15 +63,20 @@ def test_every_axis_alone_and_all_together_give_the_losses_of_one_device():
     assert_one_curve(on_meshes(1, "one", "data=8", "fsdp=8", "tensor=8", "data=2,fsdp=2,tensor=2"))
 
 
+@pytest.mark.slow
+def test_an_lstm_on_all_axes_but_tensor_has_the_losses_of_one_device():
+    assert_one_curve(on_meshes(2, "one", "run=2,data=2,fsdp=2", kind="lstm"))
+
+
 def abstract(run: RunConfig, n: int = 1) -> step.TrainState:
     return jax.eval_shape(step.over_runs(step.init_state, run, (0,)), step.Hyper.of((run,) * n))
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adafactor"])
-def test_every_weight_of_the_model_and_all_that_an_optimiser_keeps_of_it_is_covered(optimizer):
-    run = dataclasses.replace(RUN, optim=OptimConfig(optimizer=optimizer))
+@pytest.mark.parametrize("model", [MODEL, universal(256, 2, reuse=2, n_ctx=16), lstm(256, 2, n_ctx=16)])
+def test_every_weight_of_the_model_and_all_that_an_optimiser_keeps_of_it_is_covered(model, optimizer):
+    run = dataclasses.replace(RUN, model=model, optim=OptimConfig(optimizer=optimizer))
     state = abstract(run)
-    assert set(state.params) == set(sharding.AXES)
     for name, leaf in state.params.items():
         assert len(sharding.axes(name)) == leaf.ndim - 1, name
     specs = sharding.specs(state, CUBE, state.params, lanes=True)
@@ -80,6 +85,9 @@ def test_every_weight_of_the_model_and_all_that_an_optimiser_keeps_of_it_is_cove
         assert len(spec) <= leaf.ndim
         for n, axis in zip(leaf.shape, spec, strict=False):
             assert axis is None or n % CUBE[axis] == 0
+    if model.kind == "lstm":
+        assert specs.params["w_input"] == specs.params["w_recur"] == P("run", None, None, "fsdp", None)
+        return
     assert specs.params["w_qkv"] == P("run", None, None, "fsdp", "tensor")
     assert specs.params["w_down"] == P("run", None, "tensor", "fsdp")
     assert specs.params["b_down"] == P("run", None, None)
@@ -119,6 +127,11 @@ def test_the_statistics_of_adafactor_lie_along_the_dimension_that_remains():
     assert found["v_row", "b_up"] == P("run")
 
 
+def test_no_rule_is_for_a_weight_that_no_model_has():
+    models = (MODEL, lstm(256, 2, n_ctx=16))
+    assert set().union(*(abstract(dataclasses.replace(RUN, model=m)).params for m in models)) == set(sharding.AXES)
+
+
 def test_a_weight_without_a_rule_is_named():
     with pytest.raises(ValueError, match="'w_new' has no rule"):
         optim.adafactor().init({"w_new": np.zeros((2, 2))})
@@ -151,6 +164,15 @@ def test_a_mesh_that_does_not_divide_is_told_in_one_line(sizes, words):
     with pytest.raises(InputError, match=words) as error:
         sharding.check([RUN], sizes)
     assert "\n" not in str(error.value)
+
+
+def test_tensor_parts_of_an_lstm_are_refused_in_one_line():
+    with pytest.raises(
+        InputError, match=r"--mesh fsdp=2,tensor=2: tensor has nothing to cut in an LSTM; use run"
+    ) as error:
+        sharding.check([dataclasses.replace(RUN, model=lstm(256, 2, n_ctx=16))], {"fsdp": 2, "tensor": 2})
+    assert "\n" not in str(error.value)
+    sharding.check([dataclasses.replace(RUN, model=lstm(256, 2, n_ctx=16))], {"fsdp": 2, "data": 2})
 
 
 def test_parts_of_a_batch_must_divide_over_the_mesh_too():

@@ -15,7 +15,9 @@ import pytest
 
 from scaling.config import ModelConfig
 from scaling.ladder import ladder
+from scaling.models import model as models
 from scaling.models import transformer
+from scaling.models.shared import Params
 
 MODEL = ModelConfig(d_model=12, n_layer=2, n_head=3, d_attn=6, d_ff=20, n_vocab=31, n_ctx=10)
 TOKENS = np.random.default_rng(0).integers(0, MODEL.n_vocab, (3, MODEL.n_ctx))
@@ -25,16 +27,16 @@ QUICK = {"xla_backend_optimization_level": 0}  # programs that run once
 
 
 @functools.partial(jax.jit, static_argnums=0, compiler_options=QUICK)
-def init(model: ModelConfig, seed: int = 0) -> transformer.Params:
+def init(model: ModelConfig, seed: int = 0) -> Params:
     return transformer.init(model, jax.random.key(seed))
 
 
 @functools.partial(jax.jit, static_argnums=0, static_argnames="dtype", compiler_options=QUICK)
-def apply(model: ModelConfig, params: transformer.Params, tokens, dropout_key=None, dtype="float32") -> jax.Array:
-    return transformer.apply(model, params, tokens, dtype=dtype, dropout_key=dropout_key)
+def apply(model: ModelConfig, params: Params, tokens, dropout_key=None, dtype="float32") -> jax.Array:
+    return models.apply(model, params, tokens, dtype=dtype, dropout_key=dropout_key)
 
 
-def noisy(model: ModelConfig, scale: float = 0.3) -> transformer.Params:
+def noisy(model: ModelConfig, scale: float = 0.3) -> Params:
     """Weights none of which is zero or one by construction."""
     params = init(model, 1)
     rng = np.random.default_rng(2)
@@ -89,7 +91,7 @@ def test_the_forward_pass_is_that_of_a_float64_reference():
 
 def test_gradients_are_those_of_finite_differences_of_the_reference():
     def loss(params):
-        logits = transformer.apply(MODEL, params, jnp.asarray(TOKENS))[:, :-1]
+        logits = models.apply(MODEL, params, jnp.asarray(TOKENS))[:, :-1]
         log_p = jax.nn.log_softmax(logits)
         return -jnp.take_along_axis(log_p, TOKENS[:, 1:, None], -1).mean()
 
@@ -157,7 +159,7 @@ def test_layers_begin_as_the_identity_and_can_leave_it():
     )
 
     def total(params):
-        return transformer.apply(MODEL, params, jnp.asarray(TOKENS))[..., 0].sum()
+        return models.apply(MODEL, params, jnp.asarray(TOKENS))[..., 0].sum()
 
     grads = jax.jit(jax.grad(total), compiler_options=QUICK)(params)
     assert all(float(jnp.abs(grads[name]).max()) > 0 for name in ("w_out", "w_down", "w_embed", "w_pos"))
@@ -184,7 +186,7 @@ def test_rematerialisation_changes_what_is_kept_and_not_the_gradients(monkeypatc
         monkeypatch.setattr(jax, "default_backend", lambda: "an accelerator")
 
     def total(params, remat):
-        return (transformer.apply(MODEL, params, jnp.asarray(TOKENS), remat=remat) ** 2).mean()
+        return (models.apply(MODEL, params, jnp.asarray(TOKENS), remat=remat) ** 2).mean()
 
     def gradients(remat):
         return jax.jit(jax.grad(functools.partial(total, remat=remat)), compiler_options=QUICK)(PARAMS)

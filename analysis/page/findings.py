@@ -128,6 +128,7 @@ def find(table: Table, curves: Table | None = None, *, draws: int = DRAWS) -> Fi
     Raises:
         InputError: a column that everything needs is missing or holds something else than numbers.
     """
+    table = _of_one_kind(table)
     swept = answers.sweep(table)
     own, rule = (np.ones(len(table), bool), VARIED) if swept else own_rates(table)
     fitted = _finished(table.where(own, "trained at another learning rate than the study's own, to check it"))
@@ -175,6 +176,17 @@ def _range(table: Table, name: str) -> str:
 
 
 # --- which runs
+
+
+def _of_one_kind(table: Table) -> Table:
+    """The models of the commonest kind that have layers: a law is of one kind, and of N above 0."""
+    if table.has("params"):
+        table = table.where(table["params"] != 0, "a model without layers: its N is 0")
+    if table.has("kind") and len(table):
+        kinds, runs = np.unique(table["kind"], return_counts=True)
+        kind = kinds[runs.argmax()]
+        table = table.where(table["kind"] == kind, f"another kind of model than {kind}, which most runs have")
+    return table
 
 
 def _finished(table: Table) -> Table:

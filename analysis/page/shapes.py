@@ -90,11 +90,11 @@ class Shapes:
     sigma: float
     degrees: int
 
-    def half(self, seeds: int) -> float:
+    def half(self, seeds: int, level: float = LEVEL) -> float:
         """Half width of the interval of a change of a shape that is as good as the base, as a share of the loss."""
         if not self.degrees:
             return math.nan
-        t = float(t_quantile(LEVEL, np.array(float(self.degrees))))
+        t = float(t_quantile(level, np.array(float(self.degrees))))
         return t * self.sigma * math.sqrt(1 / seeds + 1 / self.base_seeds)
 
     def sentences(self) -> Iterator[str]:
@@ -120,6 +120,16 @@ class Shapes:
         return dataclasses.asdict(self) | {"base": self.base._asdict(), "sentences": list(self.sentences())}
 
 
+def shapes_of(table: Table) -> list[Shape]:
+    """The shape of each row."""
+    width = table["d_attn"] if table.has("d_attn") else table["d_model"]
+    columns = (table["d_model"], table["n_layer"], table["d_ff"], width, table["n_head"])
+    return [
+        Shape(int(d), int(layers), int(ff), float(attn) / int(heads), int(heads))
+        for d, layers, ff, attn, heads in zip(*columns, strict=True)
+    ]
+
+
 def find(table: Table) -> Shapes | None:
     """The shapes of one size in a table of finished runs; None where these are not what the table is about.
 
@@ -142,10 +152,8 @@ def find(table: Table) -> Shapes | None:
         return None
     rows = table.where(same, "another size or length")
     found: dict[Shape, list[float]] = {}
-    for i in range(len(rows)):
-        d, layers, heads, ff = (int(rows[name][i]) for name in ("d_model", "n_layer", "n_head", "d_ff"))
-        width = float(rows["d_attn"][i]) if rows.has("d_attn") else float(d)
-        found.setdefault(Shape(d, layers, ff, width / heads, heads), []).append(float(np.log(rows["loss"][i])))
+    for shape, loss in zip(shapes_of(rows), rows["loss"], strict=True):
+        found.setdefault(shape, []).append(float(np.log(loss)))
 
     def panels(base: Shape) -> dict[str, list[Shape]]:
         groups = {what: [base, *(shape for shape in found if shape.differs(base) == what)] for what in WHAT}

@@ -56,7 +56,9 @@ def completed(columns: Columns, source: str) -> tuple[dict[str, np.ndarray], tup
         notes.append("flops was missing: taken as 6 params tokens")
         _check_ratio(N, D, "tokens", source)
     elif N is not None and D is not None and C is not None:
-        notes += _check_compute(N, D, C, _positive(found, "experts"), source)
+        reuse = _positive(found, "reuse")  # of layers: their parameters count once in N, each time in C
+        used = N if reuse is None else N * np.fmax(reuse, 1.0)
+        notes += _check_compute(used, D, C, _positive(found, "experts"), source)
     U = _positive(found, "unique_tokens")
     if N is not None and U is not None:
         _check_ratio(N, U, "unique_tokens", source)

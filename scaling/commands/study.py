@@ -248,6 +248,8 @@ def _study_show(args: argparse.Namespace) -> int:
         m, o = run.model, run.optim
         flops = counts.flops_per_token(m)["flops"] * run.tokens
         shape = " ".join(f"{name}={getattr(m, name)}" for name in ("d_model", "n_layer", "n_head", "d_attn", "d_ff"))
+        if m.kind != "transformer":
+            shape = f"{m.kind} {shape}" + (f" reuse={m.reuse}" if m.reuse > 1 else "")
         sizes = (f"{m.N:,}", f"{run.tokens:,}", f"{run.U:,}", f"{run.steps:,}", f"{flops:.2g}")
         print(form.format(*sizes, f"{o.learning_rate:.3g}", o.schedule, run.seed, shape))
     total = sum(counts.flops_per_token(run.model)["flops"] * run.tokens for run in found.runs)

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from scaling.config import ModelConfig
-from scaling.models import transformer
+from scaling.models.model import features
 from scaling.models.pieces import weight_gradient
-from scaling.models.transformer import Params, Remat
+from scaling.models.shared import Params, Remat
 from scaling.sharding import per_run
 
 LOGITS = 2**26  # elements at a time on one device, a quarter of a gigabyte in float32
@@ -28,11 +28,9 @@ def token_losses(
     """Cross-entropy of each next token, nats. tokens: i32 b t+1 -> f32 b t.
 
     Args:
-      dtype, dropout_key, remat, mesh: as in `transformer.apply`. The loss is float32.
+      dtype, dropout_key, remat, mesh: as in `model.apply`. The loss is float32.
     """
-    x, w, b = transformer.features(
-        model, params, tokens[:, :-1], dtype=dtype, dropout_key=dropout_key, remat=remat, mesh=mesh
-    )
+    x, w, b = features(model, params, tokens[:, :-1], dtype=dtype, dropout_key=dropout_key, remat=remat, mesh=mesh)
     return cross_entropy(x, w, b, tokens[:, 1:], limit=LOGITS * per_run(mesh))
 
 

@@ -1,0 +1,1 @@
+"""Published papers, figure by figure, from our own tables."""

@@ -1,0 +1,232 @@
+"""Figures 6 and 24: depth matters little, for the loss and for transfer, once N leaves the embeddings out."""
+
+import math
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from analysis.estimation.estimate import Fit
+from analysis.fit import fit
+from analysis.page import digits, shapes
+from analysis.page.canvas import GREY, LOSS, STYLE, fitted_line, log_axes, log_axis, log_y, margins, panels
+from analysis.papers import reference
+from analysis.papers.kaplan import ghosts, runs
+from analysis.papers.kaplan.drawn import Drawn, Experiments, points, undecided
+from analysis.papers.kaplan.marks import beside, groups_legend, symbol
+from analysis.papers.kaplan.shape import by_size
+from analysis.papers.kaplan.transfer import by_verdict, short_name, test_sets
+from analysis.papers.kaplan.trend import Trend, trend
+from analysis.table import Table
+from scaling.errors import InputError
+
+FIG6, TITLE6 = "fig6", "Figure 6: N with and without embeddings, by depth"
+FIG24, TITLE24 = "fig24", "Figure 24: transfer against depth at fixed N"
+DEEPEST = 6  # layers: deeper models are one group, as in the paper
+LEAST = 5  # models of two layers or more, and depths of one N
+SLIGHT = 0.01  # change of the transfer's ratio per doubling of the depth that would be of no consequence
+
+
+# --- figure 6
+
+
+def figure_6(experiments: Experiments) -> Drawn:
+    """Loss against parameters with embeddings and without, by depth; a line through two layers or more in each."""
+    table = runs.ladder(experiments)
+    if table is None:
+        return undecided(FIG6, TITLE6, "no run of the experiment size is finished.")
+    data, deep = _data6(table), runs.deep(table)
+    depths = np.unique(deep["n_layer"]) if deep is not None else np.array([])
+    if deep is None or len(deep) < LEAST or len(depths) < 2:
+        found = 0 if deep is None else len(deep)
+        why = f"{found} models of two layers or more, {len(depths)} depths; wanted {LEAST} and 2."
+        return undecided(FIG6, TITLE6, why, figure=_draw6(table), data=data)
+    counted = deep.with_columns(params=deep["params_embed"])
+    try:
+        without, with_embeddings, form = _lines(deep, counted)
+    except InputError as error:
+        return undecided(FIG6, TITLE6, f"{error}", figure=_draw6(table), data=data)
+    figure = _draw6(table, without, with_embeddings)
+    with_them, without_them = _per_doubling(counted, with_embeddings), _per_doubling(deep, without)
+    said = (
+        f"About one {form}, a doubling of the depth (from {depths[0]:.0f} to {depths[-1]:.0f} layers) changes the loss "
+        f"by {_percents(with_them)} where N counts the embeddings, by {_percents(without_them)} where it does not"
+    )
+    if with_them.flat and without_them.flat:
+        why = f"{said[0].lower()}{said[1:]}. In neither count are the depths told apart."
+        return undecided(FIG6, TITLE6, why, figure=figure, data=data)
+    if not with_them.flat and (without_them.flat or abs(without_them.slope) < abs(with_them.slope) / 2):
+        verdict = "the count with embeddings splits by depth, the one without is a line for all, as in the paper"
+    elif not with_them.flat:
+        verdict = "both counts split by depth, while the paper saw one line without embeddings; how deep a model of so "
+        verdict += "few parameters is changes its width, and with that its loss, by itself (Figure 5)"
+    else:
+        verdict = (
+            "the count without embeddings splits by depth and the one with them does not, the other way round than "
+        )
+        verdict += "in the paper: the embeddings of so small models may be worth as much as their other parameters"
+    return Drawn(FIG6, TITLE6, figure, (f"{said}: {verdict}.", *_shallow(table, without)), (), data)
+
+
+def _lines(deep: Table, counted: Table) -> tuple[Fit, Fit, str]:
+    """A line through each count, and its form: with a floor where both show one, as equal tokens bend L(N).
+
+    Raises:
+        InputError: the runs do not tell the constants of a power law.
+    """
+    try:
+        floors = [fit("henighan-n", table, loss="squared", every_run=True) for table in (deep, counted)]
+        if all(law.status == "converged" for law in floors):
+            return floors[0], floors[1], "power law with a floor"
+    except InputError:
+        pass  # no bend is seen
+    lines = [fit("kaplan-n", table, loss="squared", every_run=True) for table in (deep, counted)]
+    return lines[0], lines[1], "power law"
+
+
+def _off(table: Table, law: Fit) -> np.ndarray:
+    """ln of the measured loss over the law's."""
+    return np.log(table["loss"] / law.band(table["params"]).value)
+
+
+def _per_doubling(table: Table, law: Fit) -> Trend:
+    """How ln(loss) above the line changes per doubling of the depth; a model is one point, whatever its seeds."""
+    models: dict[tuple[float, float], list[float]] = {}
+    for n, d, off in zip(table["n_layer"], table["d_model"], _off(table, law), strict=True):
+        models.setdefault((n, d), []).append(off)
+    return trend([math.log2(n) for n, _ in models], [float(np.mean(off)) for off in models.values()])
+
+
+def _shallow(table: Table, law: Fit) -> list[str]:
+    """Where models of one layer lie."""
+    one = table["n_layer"] == 1
+    if not one.any():
+        return ["No model of one layer was trained, of which the paper says that it lies off the line."]
+    own = table.where(one, "two layers or more")
+    off = float(_off(own, law).mean())
+    said = law.band(own["params"], run=True)
+    outside = int(((own["loss"] < said.low) | (own["loss"] > said.high)).sum())
+    return [
+        f"Models of one layer lie {digits.percent(off, sign=True)} from the line of deeper ones, {outside} of "
+        f"{len(own)} outside the interval of a single run (the paper: models of fewer than two layers lie off it)."
+    ]
+
+
+def _group(layers: float) -> int:
+    """0, 1, 2, 3, ... up to DEEPEST; DEEPEST + 1 for all that are deeper."""
+    return int(min(layers, DEEPEST + 1))
+
+
+def _name(group: int) -> str:
+    return f"> {DEEPEST}" if group > DEEPEST else str(group)
+
+
+def _draw6(table: Table, without: Fit | None = None, with_embeddings: Fit | None = None) -> Figure:
+    groups = sorted({_group(n) for n in table["n_layer"]})
+    with rc_context(STYLE):
+        figure, grid = panels(2)
+        for axes, column, law in zip(grid, ("params_embed", "params"), (with_embeddings, without), strict=True):
+            shown = table.where(table[column] > 0, "no layer: no place on the axis of N")
+            x, y = shown[column], shown["loss"]
+            for k, group in enumerate(groups):
+                rows = np.array([_group(n) == group for n in shown["n_layer"]])
+                order = np.argsort(x[rows])
+                axes.plot(x[rows][order], y[rows][order], lw=0.8, **symbol(k))
+            if law is not None:
+                line = np.geomspace(x.min() / 1.2, x.max() * 1.2, 60)
+                fitted_line(axes, line, law, [line], GREY, label="L(N), two layers or more")
+            log_axes(axes, "params", x, y)
+            axes.set_xlim(*margins(x, 1.4))
+            if column == "params":
+                if not ghosts.shown(axes, *reference.points("fig1_L_of_N").T):
+                    ghosts.slope(axes, x, y, -reference.value("alpha_N"))
+                axes.legend(loc="lower left")
+                axes.set_title("Non-embedding parameters")
+            else:
+                axes.set_xlabel("Parameters with embeddings")
+                axes.set_title("Parameters with embeddings")
+        grid[0].set_ylabel(LOSS)
+        beside(figure, [(_name(group), symbol(k, lw=0)) for k, group in enumerate(groups)], "Layers")
+        return figure
+
+
+def _data6(table: Table) -> Table:
+    names = ("run", "n_layer", "d_model", "params", "params_embed", "loss", "seed")
+    return points(FIG6, [{name: table[name][i] for name in names if name in table} for i in range(len(table))])
+
+
+# --- figure 24
+
+
+def figure_24(experiments: Experiments) -> Drawn:
+    """Loss on the other texts against the depth, N held fixed, the models being those of Figure 5's second panel."""
+    table = runs.finished(experiments, "shape")
+    sets = [] if table is None else test_sets(table)
+    if table is None or not sets:
+        return undecided(FIG24, TITLE24, "no finished run of the experiment shape was measured on other texts.")
+    table = runs.best_rates(table)
+    # The largest size at which the depth was changed; what N differs by within a size drops out of ratios.
+    sizes = [one for one in by_size(table, 0.0) if any(panel.what == shapes.WHAT[1] for panel in one.panels)]
+    if not sizes:
+        return undecided(FIG24, TITLE24, "no size has shapes that differ from one base in their depth alone.")
+    found = sizes[-1]
+    same = np.array([s == found.base or s.differs(found.base) == shapes.WHAT[1] for s in shapes.shapes_of(table)]) & (
+        np.abs(table["params"] / math.sqrt(found.sizes[0] * found.sizes[1]) - 1) < shapes.SAME_SIZE
+    )
+    table = table.where(same, "differs in more than its depth")
+    depth = table["n_layer"]
+    data = points(
+        FIG24,
+        [{"run": table["run"][i], "params": table["params"][i], "n_layer": depth[i], "loss": table["loss"][i]}
+         | {name: table[name][i] for name in sets} for i in range(len(table))],
+    )  # fmt: skip
+    figure = _draw24(table, sets)
+    if len(np.unique(depth)) < LEAST:
+        why = f"{len(np.unique(depth))} depths at one N; wanted {LEAST}."
+        return undecided(FIG24, TITLE24, why, figure=figure, data=data)
+    said, reach = [], 0.0
+    x = np.log2(depth)
+    own = trend(x, np.log(table["loss"]))
+    for name in sets:
+        ratio = trend(x, np.log(table[name] / table["loss"]))
+        reach = max(reach, (ratio.high - ratio.low) / 2)
+        verdict = (
+            "No effect of the depth on transfer is seen" if ratio.flat else "A small effect of the depth on transfer"
+        )
+        said.append((f"{short_name(name)} {_percents(ratio)}", f"{verdict}, change of the ratio per doubling"))
+    if reach > SLIGHT:
+        why = f"an effect on transfer is known only to ± {digits.percent(reach)} per doubling of the depth."
+        return undecided(FIG24, TITLE24, why, figure=figure, data=data)
+    layers = np.unique(depth)
+    head = (
+        f"From {layers[0]:.0f} to {layers[-1]:.0f} layers at N = {digits.short(float(np.median(table['params'])))} the "
+        f"loss on the training text changes by {_percents(own)} per doubling of the depth, the cost of extreme shapes "
+        "(Figure 5). Transfer is told by the ratio of the loss on another text to it. The paper (1.5B parameters, "
+        "about 6 to 207 layers) saw no effect of depth on transfer."
+    )
+    return Drawn(FIG24, TITLE24, figure, (head, *by_verdict(said)), (), data)
+
+
+def _percents(line: Trend) -> str:
+    slope, low, high = (digits.percent(v, sign=True) for v in (line.slope, line.low, line.high))
+    return f"{slope} ({low} to {high})"
+
+
+def _draw24(table: Table, sets: list[str]) -> Figure:
+    entries = [("training text", "loss"), *((short_name(name), name) for name in sets)]
+    with rc_context(STYLE):
+        figure, (axes,) = panels(1, legend=False)
+        for k, (_, column) in enumerate(entries):
+            axes.plot(table["n_layer"], table[column], **symbol(k, lw=0))
+            axes.plot(*runs.means(table, "n_layer", column), color=symbol(k)["color"], lw=0.8)
+        losses = np.concatenate([table[column] for _, column in entries])
+        axes.set_xscale("log")
+        log_y(axes, losses, digits.plain)
+        axes.set_ylim(top=losses.max() * (losses.max() / losses.min()) ** 0.4)
+        log_axis(axes.xaxis, 2.0 ** np.arange(math.ceil(math.log2(table["n_layer"].max())) + 1))
+        axes.set_xlim(*margins(table["n_layer"], 1.3))
+        axes.set_xlabel("Layers, at fixed N")
+        axes.set_ylabel(LOSS)
+        groups_legend(axes, [(name, symbol(k, lw=0.8)) for k, (name, _) in enumerate(entries)], "upper left", ncols=2)
+        axes.set_title("Transfer against depth")
+        return figure

@@ -1,0 +1,306 @@
+"""Figures 4, 9 and 16: size with data, size with steps, and how runs on little data over-fit."""
+
+import math
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from analysis import kaplan_path, laws
+from analysis.estimation.estimate import Fit
+from analysis.page import digits
+from analysis.page.canvas import GREY, INK, STYLE, Shades, panels, size_legend, some
+from analysis.page.finding import Finding
+from analysis.papers import reference
+from analysis.papers.kaplan import claims, early, fits, ghosts, runs
+from analysis.papers.kaplan.drawn import Drawn, Experiments, points, undecided
+from analysis.papers.kaplan.panels import (
+    LABELS,
+    LAW,
+    Tints,
+    across,
+    blank,
+    by_run,
+    dots,
+    legend,
+    logarithmic,
+    losses,
+    named,
+)
+from analysis.papers.kaplan.words import UNDECIDED, decided
+from analysis.table import Table
+
+GOAL = 0.01  # held-out error of L(N, D) on the largest runs
+
+
+def figure_4(experiments: Experiments) -> Drawn:
+    """L(N, D) over D, and L(N, S_min) over S_min, one line per size."""
+    name, title = "fig4", "Figure 4: size with data, and size with updates"
+    joint, steps, curves = (
+        fits.of_size_and_data(experiments),
+        fits.of_steps(experiments),
+        fits.adjusted(experiments),
+    )
+    constants = (*claims.joint(experiments)[:4], *claims.steps(experiments))
+    sentences = [
+        *claims.told(constants[:4]),
+        _held_out(joint),
+        *claims.told(constants[4:]),
+    ]
+    if steps.fit is not None and steps.sound:
+        rms = digits.percent(steps.fit.residuals.rms)
+        sentences.append(f"L(N, S_min) misses the learning curves past their warm-up by {rms} rms.")
+    if joint.table is None and isinstance(curves, str):
+        return undecided(name, title, f"{joint.why}; {curves}")
+    N = np.concatenate([t["params"] for t in (joint.table, curves) if isinstance(t, Table)])
+    shades = Shades(float(N.min()), float(N.max()))
+    rows = []
+    with rc_context(STYLE):
+        figure, (left, right) = panels(2)
+        if joint.table is None or joint.fit is None:
+            blank(left, "", joint.why)
+        else:
+            _over_data(left, joint.table, joint.fit, shades)
+            rows += [
+                {"panel": "L(N, D)", "params": n, "x": D, "loss": L, "law": float(joint.fit.law(n, D))}
+                for n, D, L in _columns(joint.table, "params", "unique_tokens", joint.fit.target)
+            ]
+        if isinstance(curves, str) or steps.fit is None:
+            blank(right, "", steps.why)
+        else:
+            _over_steps(right, curves, steps.fit, shades)
+            rows += [
+                {"panel": "L(N, S_min)", "params": n, "x": S, "loss": L, "law": float(steps.fit.law(n, S))}
+                for n, S, L in _columns(curves, "params", "steps_min", "loss")
+            ]
+        left.set_title("Early-stopped loss over unique tokens")
+        right.set_title("Loss along training over S_min")
+        size_legend(figure, N, shades)
+    return Drawn(name, title, figure, tuple(sentences), constants, points(name, rows), decided(constants))
+
+
+def _columns(table: Table, *names: str):
+    return zip(*(table[name] for name in names), strict=True)
+
+
+def _held_out(joint: Finding) -> str:
+    if joint.fit is None or not joint.sound:
+        why = joint.why or (joint.fit.why if joint.fit else "")
+        return f"{UNDECIDED} the held-out error of L(N, D): {why}."
+    if joint.foretold is None:
+        return f"{UNDECIDED} the held-out error of L(N, D): too few sizes to hold one out."
+    error = joint.foretold.rms
+    verdict = "within" if error <= GOAL else "beyond"
+    return f"L(N, D): {joint.forecast()} That is {verdict} the goal of {digits.percent(GOAL)}."
+
+
+def _over_data(axes: Axes, table: Table, fit: Fit, shades: Shades) -> None:
+    N, D, L = table["params"], table["unique_tokens"], table[fit.target]
+    dots(axes, D, L, [shades(float(n)) for n in N])
+    logarithmic(axes, D, LABELS["unique_tokens"], L, most=6)
+    x = across(axes, 80)
+    limits = axes.get_ylim()
+    for size in np.unique(N):
+        axes.plot(x, fit.law(size, x), color=shades(float(size)), lw=1.0, dashes=(1.5, 1.5), zorder=3)
+    axes.set_ylim(limits)
+    losses(axes)
+    ghosts.shown(axes, *reference.points("fig9_L_of_N_D").T[1:])
+    axes.plot([], [], color=INK, lw=1.0, dashes=(1.5, 1.5), label="L(N, D), our fit")
+    legend(axes)
+
+
+def _over_steps(axes: Axes, curves: Table, fit: Fit, shades: Shades) -> None:
+    by_run(axes, curves, "steps_min", shades=shades, alpha=0.7)
+    logarithmic(axes, curves["steps_min"], LABELS["steps_min"], curves["loss"], most=6)
+    limits = axes.get_ylim()
+    for size in np.unique(curves["params"]):
+        own = curves["steps_min"][curves["params"] == size]
+        x = np.geomspace(own.min(), own.max(), 60)
+        axes.plot(x, fit.law(size, x), color=shades(float(size)), lw=1.2, dashes=(1.5, 1.5), zorder=4)
+    axes.set_ylim(limits)
+    losses(axes)
+    seen = False
+    for rows in reference.curves("fig4_learning_curves").values():
+        seen |= ghosts.shown(axes, *rows.T, joined=True, label="" if seen else ghosts.LABEL)
+    axes.plot([], [], color=INK, lw=1.2, dashes=(1.5, 1.5), label="L(N, S_min), our fit")
+    legend(axes, "upper right")
+
+
+def figure_9(experiments: Experiments) -> Drawn:
+    """Loss against N for each D, and the collapse of the excess over N^(alpha_N/alpha_D) / D."""
+    name, title = "fig9", "Figure 9: over-fitting depends on one number"
+    joint, excesses = fits.of_size_and_data(experiments), fits.excesses(experiments)
+    if joint.table is None or joint.fit is None or excesses is None:
+        return undecided(name, title, joint.why)
+    law = joint.fit.law
+    assert isinstance(law, laws.KaplanND)
+    ratio = law.alpha_N / law.alpha_D
+    constants = (claims.joint(experiments)[-1],)
+    noise = runs.noise_of(experiments)
+    sentences = [
+        *claims.told(constants),
+        _collapse(excesses, law, noise.sigma if noise else math.nan)
+        if joint.sound
+        else f"{UNDECIDED} the collapse: L(N, D) is doubtful ({joint.fit.why}).",
+    ]
+    N, D = joint.table["params"], joint.table["unique_tokens"]
+    if joint.sound:
+        sentences.append(_needed(law, float(N.max())))
+    shades = Shades.of(joint.table)
+    tints = Tints.of(D)
+    with rc_context(STYLE):
+        figure, (left, right) = panels(2)
+        L = joint.table[joint.fit.target]
+        dots(left, N, L, [tints(float(d)) for d in D])
+        logarithmic(left, N, LABELS["params"], L, most=6)
+        x, limits = across(left, 80), left.get_ylim()
+        handles = []
+        for d in some(np.unique(D)):
+            left.plot(x, law(x, d), color=tints(float(d)), lw=1.0, dashes=(1.5, 1.5), zorder=3)
+            handles.append(Line2D([], [], color=tints(float(d)), ls="", marker="o", ms=4.6, label=digits.short(d)))
+        left.set_ylim(limits)
+        losses(left)
+        left.legend(handles=handles, title="D", loc="lower left", handletextpad=0.2, alignment="left")
+        left.set_title("Early-stopped loss over N, by unique tokens")
+        if len(excesses):
+            _collapsed(right, excesses, law, ratio, shades)
+        else:
+            blank(right, "", "no size was trained on the most data")
+        right.set_title("Excess over the same size on the most data")
+        size_legend(figure, N, shades)
+    rows = [
+        {"params": n, "unique_tokens": d, "loss_min": low, "excess": e, "x": n**ratio / d}
+        | {"law": float(law.excess(n, d))}
+        for n, d, low, e in _columns(excesses, "params", "unique_tokens", "loss_min", "excess")
+    ]
+    most = D >= D.max() * (1 - 1e-9)
+    rows += [
+        {"params": n, "unique_tokens": d, "loss_min": low} for n, d, low in zip(N[most], D[most], L[most], strict=True)
+    ]
+    settled = decided(constants) and len(excesses) > 0
+    return Drawn(name, title, figure, tuple(sentences), constants, points(name, rows), settled)
+
+
+def _needed(law: laws.KaplanND, N: float) -> str:
+    """The data that keeps over-fitting small, eq. 4.4."""
+    share = reference.value("seed_noise")
+    D = float(kaplan_path.data_without_overfitting(law, N, share))
+    theirs = reference.value("overfit_data_prefactor") * N ** reference.value("overfit_exponent_alphaN_over_alphaD")
+    return (
+        f"To stay within {share:.0%} of the loss on ample data N = {digits.short(N)} wants {digits.short(D)} unique "
+        f"tokens by our fit; (4.4) has {digits.short(theirs)}, on other text."
+    )
+
+
+def _collapsed(axes: Axes, table: Table, law: laws.KaplanND, ratio: float, shades: Shades) -> None:
+    x = table["params"] ** ratio / table["unique_tokens"]
+    dots(axes, x, table["excess"], [shades(float(n)) for n in table["params"]])
+    logarithmic(axes, x, "N^(α_N/α_D) / D", write=digits.plain, most=6)
+    line = across(axes, 100)
+    # The excess is a function of x alone: any N, with the D that gives this x.
+    axes.plot(line, law.excess(law.N_c, law.N_c**ratio / line), color=LAW, lw=1.2, label="(4.3), our fit")
+    axes.axhline(0, color=GREY, lw=0.8, zorder=1)
+    axes.set_ylabel("L(N, D) / L(N, ample) − 1")
+    legend(axes, "upper left")
+
+
+def _collapse(table: Table, law: laws.KaplanND, sigma: float) -> str:
+    """How far the points lie from one curve, against the noise of a ratio of two losses."""
+    if not len(table):
+        return f"{UNDECIDED} the collapse: no size was trained on the most data."
+    off = table["excess"] - np.asarray(law.excess(table["params"], table["unique_tokens"]))
+    rms, largest = float(np.sqrt(np.mean(off**2))), float(table["excess"].max())
+    known = f"; the seeds alone make {digits.percent(math.sqrt(2) * sigma)}" if math.isfinite(sigma) else ""
+    verdict = "collapses onto" if rms < 0.1 * largest else "scatters about"
+    return (
+        f"The excess, up to {digits.percent(largest)} in {len(table)} runs, {verdict} the one curve (4.3) with "
+        f"{digits.percent(rms)} rms{known}; the paper saw one curve up to an excess of a half."
+    )
+
+
+def figure_16(experiments: Experiments) -> Drawn:
+    """When data-limited runs stop against the bound (5.7), and their losses on train and test."""
+    name, title = "fig16", "Figure 16: when runs on little data stop"
+    stops = early.stops(experiments)
+    curves = early.curves_of_largest(experiments)
+    if isinstance(stops, str) and curves is None:
+        return undecided(name, title, stops)
+    rows, sentences = [], []
+    tables = [t for t in (stops, curves) if isinstance(t, Table)]
+    N = np.concatenate([t["params"] for t in tables])
+    shades = Shades(float(N.min()), float(N.max()))
+    with rc_context(STYLE):
+        figure, (left, right) = panels(2)
+        if isinstance(stops, str):
+            blank(left, "", stops)
+            sentences.append(f"{UNDECIDED} the bound (5.7): {stops}.")
+        else:
+            dots(left, stops["bound"], stops["steps_stop"], [shades(float(n)) for n in stops["params"]])
+            both = np.concatenate([stops["bound"], stops["steps_stop"]])
+            label = "Bound (5.7), S_c (L − L_ample)^(−1/α_S)"
+            logarithmic(left, stops["bound"], label, both, write_y=digits.short, most=6)
+            ends = np.array([stops["bound"].min(), stops["bound"].max()])
+            left.plot(ends, ends, color=GREY, lw=1.0, dashes=(4, 2), label="equal: runs lie above")
+            left.set_ylabel("Least updates S_min at the lowest held-out loss")
+            legend(left, "upper left")
+            sentences += early.sentences(stops)
+            columns = ("run", "params", "unique_tokens", "loss_gap", "steps_stop", "bound")
+            rows += [{"panel": "stops"} | row for row in named(stops, columns)]
+        left.set_title("Early stopping against its lower bound")
+        if curves is None:
+            blank(right, "", "no run of the experiment data has finished")
+        else:
+            sentences.append(_train_and_test(right, curves))
+            columns = ("run", "params", "unique_tokens", "step", "loss", "train_loss")
+            more = ("loss_on_train",) if curves.has("loss_on_train") else ()
+            rows += [{"panel": "curves"} | row for row in named(curves, (*columns, *more))]
+        right.set_title("The largest model on ever more data")
+        size_legend(figure, N, shades)
+    return Drawn(name, title, figure, tuple(sentences), (), points(name, rows), isinstance(stops, Table))
+
+
+def _train_and_test(axes: Axes, curves: Table) -> str:
+    """Held-out losses as lines, training losses dashed, by unique tokens; what they show."""
+    D = np.unique(curves["unique_tokens"])
+    tints = Tints.of(D)
+    # On its own examples as the held-out loss is measured, that is without dropout, where the runs did measure it.
+    trained = curves["loss_on_train"] if curves.has("loss_on_train") else curves["train_loss"]
+    shown = curves["loss"] <= _ceiling(curves)
+    handles, turned = [], 0
+    for d in D:
+        rows = np.flatnonzero((curves["unique_tokens"] == d) & shown)
+        every = np.flatnonzero(curves["unique_tokens"] == d)
+        low = int(np.argmin(curves["loss"][every]))
+        turned += low < len(every) - 1 and curves["loss"][every[-1]] > 1.005 * curves["loss"][every[low]]
+        colour = tints(float(d))
+        axes.plot(curves["step"][rows], curves["loss"][rows], color=colour, lw=1.2, zorder=3)
+        axes.plot(curves["step"][every], trained[every], color=colour, lw=0.9, dashes=(3, 2), zorder=2)
+        axes.plot(curves["step"][every[low]], curves["loss"][every[low]], "o", color=colour, ms=4, zorder=4)
+        handles.append(Line2D([], [], color=colour, lw=1.2, label=digits.short(float(d))))
+    y = np.concatenate([curves["loss"][shown], trained[np.isfinite(trained)]])
+    logarithmic(axes, curves["step"], LABELS["step"], y[y > 0.2 * np.max(y)], most=6)
+    axes.legend(handles=[*handles, Line2D([], [], color=INK, lw=0.9, dashes=(3, 2), label="training")], title="D",
+                loc="lower left", alignment="left")  # fmt: skip
+    losses(axes)
+    N = digits.short(float(curves["params"][0]))
+    if not turned:
+        return (
+            f"At N = {N} the held-out loss of none of {len(D)} data sets turned up: the runs were too short, or the "
+            "data too many, to over-fit."
+        )
+    rows = np.flatnonzero(curves["unique_tokens"] == D[0])
+    low = rows[np.argmin(curves["loss"][rows])]
+    gap = float(curves["loss"][low] - trained[low])
+    excess = float(curves["loss"][low] - curves["loss"][curves["unique_tokens"] == D[-1]].min())
+    return (
+        f"At N = {N} the held-out loss turned up on {turned} of {len(D)} data sets. On the fewest data it is lowest "
+        f"{digits.plain(excess, 2)} nats above that of the most data, and there {digits.plain(gap, 2)} above the "
+        f"training loss: {'as' if gap > excess else 'unlike'} in the paper, that gap overstates over-fitting."
+    )
+
+
+def _ceiling(curves: Table) -> float:
+    """Held-out losses above this are far past over-fitting: the lowest of the fewest data, and half as much again."""
+    fewest = curves["unique_tokens"] == curves["unique_tokens"].min()
+    return 1.35 * float(curves["loss"][fewest].min())

@@ -1,0 +1,72 @@
+"""The interval of B_crit(L) of batch scans: the whole chain made again without one batch size at a time."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from analysis.estimation.estimate import Fit
+from analysis.estimation.intervals import t_quantile
+from analysis.page.checks import LEVEL
+from analysis.papers.kaplan import fits
+from analysis.records import Records
+
+
+@dataclasses.dataclass(frozen=True)
+class Left:
+    """B_crit(L) = B_* / L^(1 / alpha_B) from all batches and without each of them.
+
+    The losses along a run are not independent and share their batches, so the scatter of B_crit about the law is no
+    measure of its error; leaving batches out is. Intervals by the jackknife.
+
+    Attributes:
+        whole: 1 / alpha_B and ln B_* from all batches.
+        without: the same without each of them, shape (n, 2).
+    """
+
+    whole: np.ndarray
+    without: np.ndarray
+
+    def half(self, weights: Sequence[float]) -> float:
+        """Half width of the interval of a weighted sum of 1 / alpha_B and ln B_*."""
+        n = len(self.without)
+        values = self.without @ np.asarray(weights, float)
+        error = math.sqrt((n - 1) / n * float(((values - values.mean()) ** 2).sum()))
+        return float(t_quantile(LEVEL, np.array(n - 1.0))) * error
+
+    @property
+    def alpha_B(self) -> tuple[float, float]:
+        power, half = float(self.whole[0]), self.half((1, 0))
+        return 1 / (power + half), 1 / (power - half) if power > half else math.inf
+
+    @property
+    def B_star(self) -> tuple[float, float]:
+        half = self.half((0, 1))
+        return math.exp(self.whole[1] - half), math.exp(self.whole[1] + half)
+
+    def of_ln_B_crit(self, loss: float) -> float:
+        """Half width of the interval of ln B_crit at a loss."""
+        return self.half((-math.log(loss), 1))
+
+
+def left_out(batch: Records, whole: Fit) -> Left | None:
+    """The chain without each batch size; None where it breaks without one of them.
+
+    Args:
+        batch: the experiment.
+        whole: the fit to all of it.
+    """
+    column = batch.curves["batch_tokens"]
+    without = []
+    for B in np.unique(column):
+        left = batch.curves.where(column != B, f"batches of {B:.0f} tokens left out")
+        finding, _ = fits.of_batch({"batch": dataclasses.replace(batch, curves=left)})
+        if finding.fit is None:
+            return None
+        without.append(_powers(finding.fit))
+    return Left(_powers(whole), np.array(without))
+
+
+def _powers(law: Fit) -> np.ndarray:
+    return np.array([1 / law.constants["alpha_B"], math.log(law.constants["B_star"])])

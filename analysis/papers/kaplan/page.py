@@ -1,0 +1,297 @@
+"""The page: every figure and table of the paper from our own runs, in its order, with the numbers beside the paper's.
+
+OUT/kaplan/index.html        opens from disk, fetches nothing
+OUT/kaplan/fig1.svg fig1.csv each figure by itself, and its points
+OUT/kaplan/constants.json    every constant beside the paper's
+"""
+
+import dataclasses
+import datetime
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis import report
+from analysis.jsonable import jsonable
+from analysis.page import canvas, digits, markup
+from analysis.page.markup import Markup, tag
+from analysis.papers.kaplan.drawn import Constant, Drawn, Experiments
+from analysis.papers.kaplan.figures import FIGURES, SECTIONS
+from analysis.papers.kaplan.words import UNDECIDED, agrees, written
+from analysis.records import Origin
+from analysis.table import Table
+from scaling import machine
+
+TITLE = "Kaplan et al. (2020), figure by figure, from our own runs"
+EXPECTED = "losses of the planned runs drawn from the paper's laws with 0.3 % of noise, and fitted as ours are."
+COLUMNS = 7  # more are set closer
+ROWS = 60  # of a table that the page shows; the file beside it has all
+
+
+@dataclasses.dataclass(frozen=True)
+class Made:
+    """Where a page comes from.
+
+    Attributes:
+        budget: its name.
+        command: that made the page.
+        data: the source of the text.
+        planned: runs of the figures that were asked for.
+        expected: what intervals the exponents could expect, said before the start.
+    """
+
+    budget: str
+    command: str
+    data: str
+    planned: int
+    expected: Sequence[str] = ()
+
+
+def draw(experiments: Experiments, names: Sequence[str]) -> list[Drawn]:
+    """These figures, in the paper's order."""
+    return [FIGURES[name].draw(experiments) for name in names]
+
+
+def write(folder: Path, drawn: Sequence[Drawn], experiments: Experiments, made: Made) -> Path:
+    """Writes the page and what stands beside it into a folder; what other figures left there is kept.
+
+    Returns:
+        The page.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for one in drawn:
+        one.data.to_csv(folder / f"{one.name}.csv")
+        if one.figure is not None:
+            canvas.save(one.figure, folder / f"{one.name}.svg")
+    constants = [{"figure": one.name, **dataclasses.asdict(each)} for one in drawn for each in one.constants]
+    (folder / "constants.json").write_text(json.dumps(jsonable(constants), indent=1) + "\n", encoding="utf-8")
+    path = folder / "index.html"
+    path.write_text(page(drawn, experiments, made), encoding="utf-8")
+    return path
+
+
+def page(drawn: Sequence[Drawn], experiments: Experiments, made: Made) -> str:
+    """The page as HTML text."""
+    sections = [("constants", "The exponents, beside the paper's", _constants(drawn, exponents=True))]
+    for k, section in enumerate(SECTIONS):
+        here = [one for one in drawn if FIGURES[one.name].section == section]
+        if here:
+            sections.append((f"section-{k}", section, Markup("".join(map(_one, here)))))
+    sections += [
+        ("scales", "Scales, which depend on text and vocabulary", _constants(drawn, exponents=False)),
+        ("runs", "What was run", _runs(experiments, made)),
+    ]
+    sections = [(id, title, content) for id, title, content in sections if content]
+    css = Path(report.__file__).with_name("report.css").read_text(encoding="utf-8")
+    body = [
+        tag("h1", TITLE),
+        tag("p", _lede(drawn, made), class_="lede"),
+        _facts(drawn, experiments, made),
+        tag("nav", Markup(" ".join(tag("a", one.title.partition(":")[0], href=f"#{one.name}") for one in drawn))),
+        *(tag("section", Markup(tag("h2", title) + content), id=id) for id, title, content in sections),
+    ]
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"{tag('title', TITLE)}\n<style>\n{css}</style>\n</head>\n<body>\n" + "\n".join(body) + "\n</body>\n</html>\n"
+    )
+
+
+def _lede(drawn: Sequence[Drawn], made: Made) -> str:
+    n = sum(one.decided for one in drawn)
+    return (
+        f"The experiments of “Scaling Laws for Neural Language Models” at the budget {made.budget}. Our runs decide "
+        f"{n} of {len(drawn)} figures and tables; what they cannot decide says so, and claims nothing."
+    )
+
+
+def _facts(drawn: Sequence[Drawn], experiments: Experiments, made: Made) -> Markup:
+    runs = _all_runs(experiments)
+    facts = [("Runs", f"{len(runs)} of {made.planned}", "of all experiments, each once")]
+    if len(runs):
+        facts += [
+            ("Parameters N", _between(runs["params"]), "non-embedding"),
+            ("Tokens D", _between(runs["tokens"]), "processed by a run"),
+            ("Compute", f"{digits.ten(float(np.nansum(runs['flops'])))}", "FLOP, C = 6ND of all runs"),
+        ]
+    exponents = [each for one in drawn for each in one.constants if each.exponent]
+    if exponents:
+        agreeing = sum(map(agrees, exponents))
+        known = sum(each.value is not None for each in exponents)
+        facts.append(("Exponents decided", f"{known} of {len(exponents)}", f"the paper's lies in {agreeing} intervals"))
+    cells = (
+        tag("div", Markup(tag("dt", a) + tag("dd", Markup(markup.escaped(b) + tag("small", c))))) for a, b, c in facts
+    )
+    return tag("dl", Markup("".join(cells)), class_="facts")
+
+
+def _constants(drawn: Sequence[Drawn], *, exponents: bool) -> Markup:
+    """The exponents, or the scales, of all figures; one that several show stands once, with the first."""
+    found: dict[Constant, str] = {}
+    for one in drawn:
+        for each in one.constants:
+            if each.exponent == exponents:
+                found.setdefault(each, one.name)
+    if not found:
+        return Markup("")
+    said = (
+        "An exponent is decided where its fit is sound and the half-width of its interval at most half of its value. "
+        "In bold where the interval holds the paper's."
+        if exponents
+        else "Shown, not compared: the paper's are for WebText2 and 50,257 tokens."
+    )
+    data = tag("p", Markup(f"The same as data: {tag('a', 'constants.json', href='constants.json')}."))
+    return Markup(tag("p", said) + _beside(found) + data)
+
+
+def _beside(found: Mapping[Constant, str]) -> Markup:
+    """Constants beside the paper's, and the figure that shows each, where one is named."""
+    figures = any(found.values())
+    head = (
+        "Constant",
+        "Equation",
+        "Paper",
+        ("Ours", "95 % interval"),
+        ("Held out", "error"),
+        Markup('<div class="text">Note</div>'),
+    )
+    rows = [
+        (
+            Markup(markup.mathematics(each.name) + (tag("small", each.unit) if each.unit else "")),
+            each.equation,
+            "–" if each.paper is None else digits.plain(each.paper),
+            _ours(each),
+            "–" if each.held_out is None else digits.percent(each.held_out),
+            *([tag("a", name, href=f"#{name}")] if figures else []),
+            tag("div", each.note, class_="wrap soft text"),
+        )
+        for each, name in found.items()
+    ]
+    head = (*head[:-1], "Figure", head[-1]) if figures else head
+    return tag("div", markup.table(head, rows, text=2, wide=True), class_="scroll")
+
+
+def _ours(constant: Constant) -> Markup:
+    if constant.value is None:
+        return tag("span", "cannot decide", class_="doubtful")
+    text = markup.escaped(written(constant))
+    return tag("strong", text) if constant.exponent and agrees(constant) else text
+
+
+def _one(one: Drawn) -> Markup:
+    """A figure or table: its sentences, the drawing, its data."""
+    said = Markup("".join(map(_sentence, one.sentences)))
+    number = one.title.partition(":")[0]
+    if one.figure is not None:
+        small = "half" if one.figure.get_figwidth() < canvas.WIDE[0] else ""
+        drawing = markup.figure(one.figure, one.name, f"{number} from our own runs.", small)
+    elif one.constants:
+        drawing = _beside(dict.fromkeys(one.constants, ""))
+    else:  # a figure that cannot be drawn has the runs that there are in its file
+        drawing = Markup("") if one.name.startswith("fig") else _table(one.data)
+    links = [tag("a", f"{one.name}.csv", href=f"{one.name}.csv")]
+    if one.figure is not None:
+        links.append(tag("a", f"{one.name}.svg", href=f"{one.name}.svg"))
+    kind = "figure" if one.figure is not None else "table"
+    beside = (
+        tag("p", Markup(f"Data of this {kind}: {', '.join(links)}."), class_="soft") if len(one.data) else Markup("")
+    )
+    return tag("article", Markup(tag("h3", one.title) + drawing + said + beside), id=one.name)
+
+
+def _sentence(text: str) -> Markup:
+    return tag("p", markup.mathematics(text), class_="missing" if text.startswith(UNDECIDED) else "")
+
+
+def _table(table: Table) -> Markup:
+    """The rows of a table, numbers to four digits; nothing where it has none."""
+    if not len(table):
+        return Markup("")
+    names = [name for name in table if name not in ("run",)]
+    rows = [[_cell(table[name][i]) for name in names] for i in range(min(len(table), ROWS))]
+    words = sum(table[name].dtype.kind == "U" for name in names[: next(_numeric(table, names), len(names))])
+    more = tag("p", f"{len(table) - ROWS} more rows are in the file.") if len(table) > ROWS else Markup("")
+    return Markup(
+        tag("div", markup.table(names, rows, text=max(words, 1), wide=len(names) > COLUMNS), class_="scroll") + more
+    )
+
+
+def _numeric(table: Table, names: Sequence[str]) -> Iterator[int]:
+    return (k for k, name in enumerate(names) if table[name].dtype.kind != "U")
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    whole = float(value).is_integer() and abs(value) < 1e9
+    return f"{value:,.0f}" if whole else digits.plain(float(value), 4)
+
+
+def _runs(experiments: Experiments, made: Made) -> Markup:
+    names = list(experiments)
+    rows = []
+    for name in names:
+        runs = experiments[name].runs
+        done = int(np.sum(runs["status"] == "done"))
+        minutes = float(np.nansum(runs["seconds"])) / 60 if runs.has("seconds") else math.nan
+        rows.append(
+            (
+                name,
+                f"{len(runs)}",
+                f"{done}",
+                _between(runs["params"]),
+                _between(runs["tokens"]),
+                digits.ten(float(np.nansum(runs["flops"]))),
+                f"{minutes:,.1f}",
+            )
+        )
+    head = ("Experiment", "Runs", "Done", ("N", "parameters"), ("D", "tokens"), ("C", "FLOP"), ("Time", "minutes"))
+    origins = list(dict.fromkeys(_origin(o) for name in names for o in experiments[name].origins))
+    about = [
+        ("Command", made.command),
+        ("Text", made.data),
+        ("Page made", f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC on {machine.describe()}"),
+        ("Page made with", _versions(machine.versions())),
+        *(("Trained on", where) for where in dict.fromkeys(where for where, _ in origins if where)),
+        *(("Trained with", what) for what in dict.fromkeys(what for _, what in origins if what)),
+    ]
+    said = markup.table(head, rows, text=1) if rows else tag("p", "No run has finished yet.")
+    foretold = Markup("")
+    if made.expected:
+        foretold = Markup(
+            tag("h3", "What was to be expected")
+            + tag("p", "Said before the first update, if the laws hold: " + EXPECTED)
+            + markup.bullets(made.expected)
+        )
+    return Markup(said + markup.pairs(about) + foretold)
+
+
+def _between(values: np.ndarray) -> str:
+    low, high = digits.short(float(values.min())), digits.short(float(values.max()))
+    return low if low == high else f"{low} – {high}"
+
+
+def _origin(origin: Origin) -> tuple[str, str]:
+    return origin.machine, _versions(origin.versions)
+
+
+def _versions(versions: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def _all_runs(experiments: Experiments) -> Table:
+    """Of all experiments, each run once: params, tokens and flops."""
+    names = ("params", "tokens", "flops")
+    seen: set[str] = set()
+    columns: dict[str, list[float]] = {name: [] for name in names}
+    for records in experiments.values():
+        for i, run in enumerate(records.runs["run"]):
+            if run not in seen:
+                seen.add(run)
+                for name in names:
+                    columns[name].append(float(records.runs[name][i]))
+    return Table({name: np.array(values) for name, values in columns.items()}, np.arange(len(seen)), "all runs")

@@ -1,0 +1,202 @@
+"""Figure 8: the loss on other texts falls with N as that on the training text does, and depends on that alone."""
+
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import PurePath
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.estimation.estimate import Fit
+from analysis.fit import fit
+from analysis.page import digits
+from analysis.page.canvas import GREY, LOSS, STYLE, fitted_line, log_axes, log_axis, log_y, margins, panels
+from analysis.papers import reference
+from analysis.papers.kaplan import ghosts, runs
+from analysis.papers.kaplan.drawn import Constant, Drawn, Experiments, points, undecided
+from analysis.papers.kaplan.marks import groups_legend, symbol
+from analysis.papers.kaplan.trend import Trend, between, mean_interval, trend
+from analysis.table import Table
+from scaling.errors import InputError
+
+NAME, TITLE = "fig8", "Figure 8: transfer to other texts"
+PREFIX = "loss_on_"
+LEAST = 4  # sizes
+NEAR = 0.01  # of the loss: how near to the curve dots must lie on average to say that they lie on it
+
+
+def test_sets(table: Table) -> list[str]:
+    """The columns of losses on other texts that every run has."""
+    names = [name for name in table if name.startswith(PREFIX) and name != f"{PREFIX}train"]
+    return [name for name in names if np.isfinite(table[name]).all()]
+
+
+def short_name(column: str) -> str:
+    """What a text is called: the last part of its source without wildcards, less its ending; "english" of
+    "text:../english/validation*".
+    """
+    parts = [part for part in PurePath(column.removeprefix(PREFIX).rpartition(":")[2]).parts if "*" not in part]
+    return (parts[-1] if parts else column.removeprefix(PREFIX)).split(".")[0]
+
+
+def figure_8(experiments: Experiments) -> Drawn:
+    """Left: loss against N on each text, with its power law. Right: loss on the other texts against that on the
+    training text, a dot per size at its end, a line along the training of the largest.
+    """
+    table = runs.deep(runs.ladder(experiments))
+    sets = [] if table is None else test_sets(table)
+    if table is None or not sets:
+        return undecided(NAME, TITLE, "no finished run of the experiment size was measured on other texts.")
+    data = points(
+        NAME,
+        [{"run": table["run"][i], "params": table["params"][i], "loss": table["loss"][i]}
+         | {name: table[name][i] for name in sets} for i in range(len(table))],
+    )  # fmt: skip
+    if (sizes := len(np.unique(table["params"]))) < LEAST:
+        return undecided(NAME, TITLE, f"{sizes} sizes of two layers or more; wanted {LEAST}.", data=data)
+    try:
+        laws = {name: fit("kaplan-n", table, target=name, loss="squared", every_run=True) for name in ("loss", *sets)}
+    except InputError as error:
+        return undecided(NAME, TITLE, f"{error}", data=data)
+    path = _training(experiments, table, sets)
+    figure = _draw(table, laws, path)
+    ratios = {name: _ratio(table, name) for name in sets}
+    doubtful = [short_name(name) for name, law in laws.items() if law.status != "converged"]
+    if doubtful:
+        why = f"the power law on {', '.join(doubtful)} is doubtful."
+        return undecided(NAME, TITLE, why, figure=figure, data=data)
+    sentences = [_slopes(laws), *by_verdict(_offset(name, table, ratio) for name, ratio in ratios.items())]
+    if path is None:
+        sentences.append("Right panel: the curves hold no other texts.")
+    else:
+        sentences += by_verdict(_dots(table, path, name) for name in sets)
+    constants = tuple(
+        Constant(
+            f"alpha_N on {short_name(name)}", "Fig 8", None, law.constants["alpha_N"], *law.intervals["alpha_N"],
+            note="the paper shows parallel lines and prints no exponent of these",
+        )
+        for name, law in laws.items() if name != "loss"
+    )  # fmt: skip
+    return Drawn(NAME, TITLE, figure, tuple(sentences), constants, data)
+
+
+def _ratio(table: Table, name: str) -> Trend:
+    return trend(np.log(table["params"]), np.log(table[name] / table["loss"]))
+
+
+def _slopes(laws: dict[str, Fit]) -> str:
+    def said(law: Fit) -> str:
+        value, ends = digits.constant(law.constants["alpha_N"], *law.intervals["alpha_N"])
+        return f"{value} ({ends})"
+
+    others = ", ".join(f"{short_name(name)} {said(law)}" for name, law in laws.items() if name != "loss")
+    return f"Exponents of N at equal tokens: training text {said(laws['loss'])}; {others}."
+
+
+def by_verdict(said: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """A sentence for each verdict with all that it is true of, from pairs of what was measured and the verdict."""
+    grouped: dict[str, list[str]] = {}
+    for measured, verdict in said:
+        grouped.setdefault(verdict, []).append(measured)
+    for verdict, each in grouped.items():
+        yield f"{verdict}: {'; '.join(each)}."
+
+
+def _offset(name: str, table: Table, ratio: Trend) -> tuple[str, str]:
+    """Whether the lines of two texts are parallel, from the ratio of their losses: the noise of a run drops out."""
+    decade = math.log(10)
+    low, high = (math.exp(np.log(table[name] / table["loss"])[table["params"] == N].mean()) - 1
+                 for N in (table["params"].min(), table["params"].max()))  # fmt: skip
+    change, *ends = (digits.percent(v * decade, sign=True) for v in (ratio.slope, ratio.low, ratio.high))
+    verdict = (
+        "Lines parallel to that of the training text within their interval, distance at the smallest and largest size "
+        "and its change per decade of N"
+        if ratio.flat
+        else "Lines whose distance from that of the training text grows with N, as it does slowly in the paper, at the "
+        "smallest and largest size and per decade"
+        if ratio.slope > 0
+        else "Lines whose distance from that of the training text shrinks with N, while it grows slowly in the paper, "
+        "at the smallest and largest size and per decade"
+    )
+    measured = f"{digits.percent(low, sign=True)}, {digits.percent(high, sign=True)}, {change} ({' to '.join(ends)})"
+    return f"{short_name(name)} {measured}", verdict
+
+
+def _training(experiments: Experiments, table: Table, sets: list[str]) -> Table | None:
+    """The learning curve of the largest model, where it holds the other texts."""
+    largest = table.where(table["params"] == table["params"].max(), "smaller")
+    curves = runs.curves_of(experiments, largest.where(np.arange(len(largest)) == 0, "another seed"))
+    if curves is None or not all(curves.has(name) for name in sets):
+        return None
+    measured = np.isfinite(curves["loss"]) & np.all([np.isfinite(curves[name]) for name in sets], axis=0)
+    return curves.where(measured, "not measured") if measured.sum() > 1 else None
+
+
+def _dots(table: Table, path: Table, name: str) -> tuple[str, str]:
+    """How far the ends of smaller models lie from the training of the largest, at equal loss on the training text."""
+    smaller = table["params"] < table["params"].max()
+    off = np.log(table[name][smaller] / between(path["loss"], path[name], table["loss"][smaller]))
+    off = off[np.isfinite(off)]
+    if len(off) < LEAST:
+        return f"{short_name(name)} {len(off)}", "Too few ends of smaller models lie within the curve of the largest"
+    interval, worst = mean_interval(off), float(np.max(np.abs(off)))
+    mean, low, high = (digits.percent(v, sign=True) for v in interval)
+    near = max(map(abs, interval[1:])) < NEAR and worst < 2 * NEAR
+    verdict = (
+        "At equal loss on the training text, smaller models at their end and the largest in its training have the same "
+        "loss there: transfer depends on that loss and hardly on how it was reached, as in the paper. Distance of the "
+        "ends from the curve"
+        if near
+        else "At equal loss on the training text, smaller models at their end are off the largest in its training, "
+        "while the paper saw dots on the line; along the training the rate has not decayed yet, and the ends of small "
+        "models are losses that the large one passes early. Distance of the ends from the curve"
+    )
+    return f"{short_name(name)} {mean} ({low} to {high}, at most {digits.percent(worst)})", verdict
+
+
+def _draw(table: Table, laws: dict[str, Fit], path: Table | None) -> Figure:
+    with rc_context(STYLE):
+        figure, (left, right) = panels(2, legend=False)
+        entries = []
+        for k, (name, law) in enumerate(laws.items()):
+            x, y = table["params"], table[name]
+            line = np.geomspace(x.min() / 1.2, x.max() * 1.2, 60)
+            fitted_line(left, line, law, [line], symbol(k)["color"])
+            left.plot(x, y, **symbol(k, lw=0))
+            entries.append(("training text" if name == "loss" else short_name(name), symbol(k, lw=1.0)))
+        losses = np.concatenate([table[name] for name in laws])
+        log_axes(left, "params", table["params"], losses)
+        left.set_ylim(top=losses.max() * (losses.max() / losses.min()) ** 0.3)
+        left.set_xlim(*margins(table["params"], 1.4))
+        ghosts.slope(left, table["params"], table["loss"], -reference.value("alpha_N"))
+        left.set_ylabel(LOSS)
+        left.set_title("Against N")
+        groups_legend(left, entries, "upper right", ncols=2)
+        _draw_right(right, table, list(laws)[1:], path)
+        return figure
+
+
+def _draw_right(axes: Axes, table: Table, sets: list[str], path: Table | None) -> None:
+    shown = [table[name] for name in sets]
+    x = table["loss"]
+    for k, name in enumerate(sets, 1):
+        axes.plot(x, table[name], **symbol(k, lw=0))
+        if path is not None:
+            near = path["loss"] < 1.15 * x.max()
+            axes.plot(path["loss"][near], path[name][near], color=symbol(k)["color"], lw=1.0, dashes=(4, 2))
+            shown.append(path[name][near])
+    seen = x if path is None else np.concatenate([x, path["loss"][path["loss"] < 1.15 * x.max()]])
+    axes.set_xscale("log")
+    log_y(axes, np.concatenate(shown), digits.plain)
+    log_axis(axes.xaxis, np.geomspace(seen.min(), seen.max(), 9), digits.plain)
+    axes.set_xlim(seen.max() * 1.03, seen.min() / 1.03)
+    axes.set_xlabel("Loss on the training text, nats per token")
+    axes.set_ylabel("Loss on the other text")
+    axes.set_title("Against the loss on the training text")
+    entries = [("sizes at their end", symbol(0, color=GREY, lw=0))]
+    if path is not None:
+        style = {"color": GREY, "lw": 1.0, "dashes": (4, 2)}
+        entries.append((f"N = {digits.short(table['params'].max())} in training", style))
+    groups_legend(axes, entries, "lower left")

@@ -1,0 +1,62 @@
+"""A straight line through few points, with intervals: what a curve does over a range, when no law is claimed."""
+
+import dataclasses
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from analysis.estimation.intervals import t_quantile
+from analysis.page.checks import LEVEL
+
+
+@dataclasses.dataclass(frozen=True)
+class Trend:
+    """y = mean + slope (x - mean of x) by least squares; intervals of LEVEL, infinite with two points."""
+
+    slope: float
+    low: float
+    high: float
+    mean: float
+    sigma: float  # scatter of y about the line
+    n: int
+
+    @property
+    def flat(self) -> bool:
+        """Whether no slope at all lies inside the interval."""
+        return self.low <= 0 <= self.high
+
+    def __str__(self) -> str:
+        return f"{self.slope:.3g} ({self.low:.3g} to {self.high:.3g})".replace("-", "−")
+
+
+def trend(x: ArrayLike, y: ArrayLike) -> Trend:
+    """The line through points (x, y), shape (n,), of at least two different x."""
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    n = len(x)
+    assert n > 1
+    assert np.ptp(x) > 0
+    away = x - x.mean()
+    slope = float(away @ y / (away @ away))
+    rest = y - y.mean() - slope * away
+    sigma = math.sqrt(float(rest @ rest) / (n - 2)) if n > 2 else math.nan
+    half = float(t_quantile(LEVEL, np.array(float(n - 2)))) * sigma / math.sqrt(away @ away) if n > 2 else math.inf
+    return Trend(slope, slope - half, slope + half, float(y.mean()), sigma, n)
+
+
+def mean_interval(y: ArrayLike) -> tuple[float, float, float]:
+    """The mean of independent values and the ends of its interval; infinite ends for one value."""
+    y = np.asarray(y, float)
+    if len(y) < 2:
+        return float(y.mean()), -math.inf, math.inf
+    half = float(t_quantile(LEVEL, np.array(len(y) - 1.0))) * float(y.std(ddof=1)) / math.sqrt(len(y))
+    return float(y.mean()), float(y.mean()) - half, float(y.mean()) + half
+
+
+def between(x: ArrayLike, y: ArrayLike, at: ArrayLike) -> np.ndarray:
+    """y at other x, interpolated in both logarithms; NaN outside the points."""
+    x, y, at = np.log(np.asarray(x, float)), np.log(np.asarray(y, float)), np.log(np.asarray(at, float))
+    order = np.argsort(x)
+    slack = 1e-9  # a point at the very end is inside
+    inside = (at >= x.min() - slack) & (at <= x.max() + slack)
+    return np.where(inside, np.exp(np.interp(at, x[order], y[order])), np.nan)

@@ -1,0 +1,39 @@
+"""B_crit(L): batches times learning rates, at constant rates: Figures 10 and 18, C_min and S_min of all others.
+
+Each batch is held against the others at its best rate of several (Kaplan et al. 2020 sec. 5.1 after McCandlish et al.
+2018). The rate stays constant, so that every point of a curve is what a run that long would reach. The gradient noise
+is measured at batches large enough to tell it.
+"""
+
+from configs.kaplan.budget import Budget
+from configs.kaplan.budgets import named
+from scaling.config import EvalConfig, RunConfig, Study
+
+
+def study(budget: str = "cpu-20m") -> Study:
+    return Study("kaplan-batch", "What do large batches cost, and what do they save?", runs(named(budget)))
+
+
+def runs(budget: Budget) -> tuple[RunConfig, ...]:
+    part = budget.batches
+    return tuple(
+        _run(budget, shape, batch, factor) for shape in part.shapes for batch in part.batches for factor in part.factors
+    )
+
+
+def _run(budget: Budget, shape: tuple[int, int], batch: int, factor: float) -> RunConfig:
+    part, model = budget.batches, budget.model(shape)
+    B = batch * model.n_ctx
+    tokens = round(part.tokens * (1 + B / part.reference) / B) * B
+    return budget.run(
+        model,
+        tokens,
+        EvalConfig(
+            windows=budget.windows,
+            per_octave=4,
+            octaves=6,
+            noise=part.noise if batch in part.noisy else 0,
+        ),
+        batch=batch,
+        optim=budget.optim(model.N, part.tokens, B, factor=factor, schedule="constant", warmup_tokens=part.warmup * B),
+    )

@@ -1,0 +1,54 @@
+"""All experiments as one study: each run once, whichever of them it belongs to.
+
+scaling study run configs/kaplan/experiments.py --set budget=cpu-3h --out studies/kaplan
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from configs.kaplan import batch, context, data, lstm, schedule, shape, size, universal
+from configs.kaplan.budget import Budget
+from configs.kaplan.budgets import named
+from scaling.config import RunConfig, Study
+from scaling.errors import InputError
+
+NAME, QUESTION = "kaplan", "What of Kaplan et al. (2020) do our own runs show?"
+EXPERIMENTS: Mapping[str, Callable[[Budget], tuple[RunConfig, ...]]] = {
+    "size": size.runs,
+    "data": data.runs,
+    "batch": batch.runs,
+    "shape": shape.runs,
+    "lstm": lstm.runs,
+    "universal": universal.runs,
+    "schedule": schedule.runs,
+    "context": context.runs,
+}
+
+
+def study(
+    budget: str = "cpu-20m", only: tuple[str, ...] = (), transfer: tuple[str, ...] = (), N: int | None = None
+) -> Study:
+    """The runs of all experiments, or of some.
+
+    Args:
+      only: names of experiments; all where there are none.
+      transfer: sources of held-out text of other kinds, as in eval.transfer; measured by `size` and `shape`.
+      N: only models of so many parameters, to compile one of them, say.
+    """
+    return union(named(budget, transfer=transfer), only or tuple(EXPERIMENTS), N)
+
+
+def union(budget: Budget, names: Sequence[str], N: int | None = None) -> Study:
+    """The runs of these experiments as a study.
+
+    Raises:
+        InputError: an experiment is not known, or none has a model of N parameters.
+    """
+    for name in names:
+        if name not in EXPERIMENTS:
+            raise InputError(f"experiment {name!r}: wanted one of {', '.join(EXPERIMENTS)}")
+    runs = dict.fromkeys(run for name in names for run in EXPERIMENTS[name](budget))
+    if N is not None and not any(run.model.N == N for run in runs):
+        sizes = ", ".join(map(str, sorted({run.model.N for run in runs})))
+        raise InputError(f"N={N}: no model of budget {budget.name} has so many parameters; there are {sizes}")
+    kept = tuple(run for run in runs if N in (None, run.model.N))
+    return Study(NAME, QUESTION, kept)

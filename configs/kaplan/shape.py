@@ -1,0 +1,42 @@
+"""Shapes of one N: d_ff / d_model, d_model / n_layer and the heads, with seeds: Figures 5 and 24.
+
+All shapes of an N have the learning rate of that N; the base, from which changes are told, has the most seeds.
+"""
+
+from configs.kaplan.budget import Budget
+from configs.kaplan.budgets import named
+from configs.shapes import shapes
+from scaling.config import EvalConfig, RunConfig, Study
+
+
+def study(budget: str = "cpu-20m", transfer: tuple[str, ...] = ()) -> Study:
+    """All shapes and seeds of a budget.
+
+    Args:
+      transfer: sources of held-out text of other kinds, as in eval.transfer.
+    """
+    return Study("kaplan-shape", "What does the loss owe to the shape?", runs(named(budget, transfer=transfer)))
+
+
+def runs(budget: Budget) -> tuple[RunConfig, ...]:
+    part = budget.shapes
+    evaluate = EvalConfig(windows=budget.windows, per_octave=1, octaves=2, transfer=budget.transfer)
+    found = []
+    for base in part.bases:
+        models = shapes(
+            base.N,
+            base.n_layer,
+            base.d_head,
+            base.ff_ratios,
+            base.layers,
+            base.heads,
+            **budget.fields(),
+        )
+        # Steps of the width leave N off by up to a percent; the rate is one for all.
+        optim = budget.optim(base.N, part.tokens, budget.batch_tokens)
+        found += [
+            budget.run(model, part.tokens, evaluate, seed=seed, optim=optim)
+            for model in models
+            for seed in range(part.base_seeds if model == models[0] else part.seeds)
+        ]
+    return tuple(found)

@@ -1,0 +1,62 @@
+"""What the kinds of model share: tokens in, logits out, dropout, and how a folded matrix meets the activations.
+
+Embeddings are normal with standard deviation 0.02, or 2/d in models wider than 100, since the first logit of the token
+just read is d times it; so the first loss is ln n_vocab. Tokens enter the model times sqrt(d_model) (Vaswani et al.
+2017, section 3.4), which keeps them audible in it. The logits' matrix is the embedding.
+"""
+
+import math
+from typing import Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from scaling.config import ModelConfig
+from scaling.models.pieces import fold, standardize
+from scaling.sharding import gathered, whole_rows
+
+Params = dict[str, jax.Array]
+Remat = Literal["none", "matmuls", "layers"]
+Features = tuple[jax.Array, jax.Array, jax.Array]  # the (x, w, b) of the logits x w^T + b: b t d, v d and v
+
+EMBED_STD = 0.02
+
+
+def embedding(module: nn.Module, model: ModelConfig) -> jax.Array:
+    """Declares the tokens' embedding, v d."""
+    std = min(EMBED_STD, 2 / model.d_model)
+    return module.param("w_embed", nn.initializers.normal(std), (model.n_vocab, model.d_model), jnp.float32)
+
+
+def look_up(w_embed: jax.Array, tokens: jax.Array, dtype: jnp.dtype, mesh: Mesh | None) -> jax.Array:
+    """What tokens are in the model. w_embed: v d, tokens: i32 b t -> b t d."""
+    return math.sqrt(w_embed.shape[1]) * jnp.take(whole_rows(w_embed.astype(dtype), mesh), tokens, axis=0)
+
+
+def head(x: jax.Array, gain: jax.Array, bias: jax.Array, w_embed: jax.Array, mesh: Mesh | None) -> Features:
+    """LayerNorm and logits. x: b t d."""
+    w, b = folded(gain, bias, w_embed.T, jnp.zeros(w_embed.shape[0]), x.dtype, mesh)
+    return standardize(x), w.T, b
+
+
+def folded(
+    gain: jax.Array, bias: jax.Array, w: jax.Array, b: jax.Array, dtype: jnp.dtype, mesh: Mesh | None
+) -> tuple[jax.Array, jax.Array]:
+    """`fold` in float32, then rounded."""
+    w, b = fold(gain, bias, w, b)
+    return gathered(w.astype(dtype), 0, mesh), b.astype(dtype)
+
+
+def drop(x: jax.Array, rate: float, key: jax.Array | None, *path: int | jax.Array) -> jax.Array:
+    """Our own dropout: on or off is part of the program, since Flax's refuses a traced rate.
+
+    Args:
+      path: numbers that no other mask of the program has.
+    """
+    if key is None or not rate:
+        return x
+    for index in path:
+        key = jax.random.fold_in(key, index)
+    return jnp.where(jax.random.bernoulli(key, 1 - rate, x.shape), x / (1 - rate), 0)

@@ -1,0 +1,193 @@
+"""Figures 7, 17, 20, 21 and 22: architectures, positions and schedules, from planted truths."""
+
+import dataclasses
+import math
+
+import kaplan_ablation_records as known
+import numpy as np
+import pytest
+
+from analysis.papers.kaplan import depth, lstm, position, reuse, schedules, shape, transfer
+from analysis.papers.kaplan import runs as runs_of_experiments
+from analysis.papers.kaplan.drawn import Drawn
+from analysis.records import Records
+from scaling import optim
+from scaling.config import OptimConfig
+
+FIGURES = (
+    shape.figure_5,
+    depth.figure_6,
+    lstm.figure_7,
+    transfer.figure_8,
+    reuse.figure_17,
+    position.figure_20,
+    position.figure_21,
+    schedules.figure_22,
+    depth.figure_24,
+)
+
+
+def said(found: Drawn) -> str:
+    return "\n".join(found.sentences)
+
+
+def some(records: Records, n: int) -> Records:
+    """The first n runs alone, as a study leaves them that has just begun."""
+    kept = records.runs["run"][:n]
+    return dataclasses.replace(
+        records,
+        **{name: (table := getattr(records, name)).where(np.isin(table["run"], kept), "not yet trained")
+           for name in ("runs", "curves", "positions")},
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def experiments() -> dict[str, Records]:
+    return known.experiments()
+
+
+def test_no_figure_falls_for_want_of_runs(experiments):
+    for figure in FIGURES:
+        nothing = figure({})
+        assert not nothing.decided
+        assert nothing.sentences[0].startswith("cannot decide: ")
+        for n in (2, 5):
+            begun = figure({name: some(records, n) for name, records in experiments.items()})
+            assert begun.decided or begun.sentences[0].startswith("cannot decide: "), begun.name
+
+
+def test_runs_that_diverged_or_go_on_count_for_nothing(experiments):
+    size = experiments["size"]
+    status = np.where(np.arange(len(size.runs)) < 3, "diverged", "running")
+    lost = dataclasses.replace(size, runs=size.runs.with_columns(status=status))
+    assert runs_of_experiments.finished({"size": lost}, "size") is None
+    assert not depth.figure_6({"size": lost}).decided
+
+
+def test_a_table_from_before_the_architectures_holds_transformers(experiments):
+    size = experiments["size"]
+    columns = {name: column for name, column in size.runs.items() if name not in ("kind", "reuse")}
+    old = dataclasses.replace(size, runs=dataclasses.replace(size.runs, columns=columns))
+    found = runs_of_experiments.finished({"size": old}, "size")
+    assert found is not None
+    assert set(found["kind"]) == {"transformer"}
+    assert said(depth.figure_6({"size": old})) == said(depth.figure_6({"size": size}))
+
+
+def test_a_run_of_two_experiments_is_counted_once(experiments):
+    size = experiments["size"]
+    twice = runs_of_experiments.finished({"size": size, "lstm": size}, "size", "lstm")
+    assert twice is not None
+    assert len(twice) == len(size.runs)
+
+
+# --- figure 7
+
+
+def test_an_lstm_planted_above_and_shallower_is_seen_so(experiments):
+    found = lstm.figure_7(experiments)
+    assert found.decided
+    assert said(found).count("above it, as in the paper") == 3
+    assert "it gains less from N, as in the paper" in said(found)
+    assert said(found).count("it falls behind along the context, as in the paper") == 3
+    assert set(found.data["kind"]) == {"lstm", "transformer"}
+
+
+def test_of_the_learning_rates_of_an_lstm_the_best_counts(experiments):
+    found = lstm.figure_7(experiments)
+    rates = found.data["learning_rate"][(found.data["kind"] == "lstm") & np.isnan(found.data["position"])]
+    assert set(rates) == {0.01}
+    assert "lies inside those tried" in said(found)
+    two = experiments["lstm"].runs["learning_rate"] < 0.02
+    fewer = dataclasses.replace(experiments["lstm"], runs=experiments["lstm"].runs.where(two, "left out"))
+    assert "the highest for 9" in said(lstm.figure_7({**experiments, "lstm": fewer}))
+
+
+def test_an_lstm_as_good_as_the_transformer_is_not_called_worse(experiments):
+    alike = {**experiments, "lstm": known.lstm(lambda N: 0.0), "context": known.context(behind=0.0)}
+    found = lstm.figure_7(alike)
+    assert "as in the paper" not in said(found)
+    assert said(found).count("no growth of the gap is seen") == 3
+
+
+# --- figure 17
+
+
+def test_reuse_worth_nothing_is_worse_per_flop_alone():
+    found = reuse.figure_17({"size": known.size(), "universal": known.universal(worth=0.0, noise=0.001)})
+    assert found.decided
+    assert said(found).count("not told from it; per parameter and use") == 3
+    assert said(found).count(", worse.") == 3
+
+
+def test_reuse_worth_half_is_better_per_parameter_and_worse_per_flop():
+    found = reuse.figure_17({"size": known.size(), "universal": known.universal(worth=0.5, noise=0.001)})
+    assert said(found).count(", better; per parameter and use") == 3
+    assert "; so do we." in said(found)
+
+
+# --- figures 20 and 21
+
+
+def test_the_power_of_the_position_is_that_of_each_size(experiments):
+    found = position.figure_20(experiments)
+    assert found.decided
+    for N in np.unique(found.data["params"]):
+        c = found.data["c"][found.data["params"] == N][0]
+        assert c == pytest.approx(0.45 + 0.05 * math.log10(N / 1e4), abs=0.03)
+    assert "it grows with N, as in the paper" in said(found)
+    (constant,) = found.constants
+    assert constant.low is not None
+    assert constant.high is not None
+    assert constant.low < 0.45 + 0.05 * math.log10(9.8304) < constant.high
+
+
+def test_short_range_is_learnt_before_long_range_where_it_was_planted(experiments):
+    assert "short range is learnt first, long range later, as in the paper" in said(position.figure_20(experiments))
+
+
+def test_N_helps_at_all_positions_but_the_first(experiments):
+    found = position.figure_21(experiments)
+    assert "At the first token, which has no context, N does not help; at all others it does" in said(found)
+    assert "they are better at early tokens, as in the paper" in said(found)
+
+
+def test_a_short_context_that_gives_nothing_is_not_called_better(experiments):
+    none = {**experiments, "context": known.context(early=0.0, seed=6)}
+    assert "that they do better at early tokens, as in the paper, is not told" in said(position.figure_21(none))
+
+
+# --- figure 22
+
+
+def test_schedules_of_too_small_a_sum_are_told_from_the_others(experiments):
+    found = schedules.figure_22(experiments)
+    assert found.decided
+    assert "Too small a sum costs, as in the paper" in said(found)
+    assert "the shape of the schedule does not matter" in said(found)
+
+
+def test_schedules_without_any_difference_are_alike(experiments):
+    found = schedules.figure_22({**experiments, "schedule": known.schedule(short=0.0)})
+    assert "costs" not in said(found)
+    assert "18 are not" in said(found)
+
+
+def test_a_constant_rate_that_costs_is_named(experiments):
+    found = schedules.figure_22({**experiments, "schedule": known.schedule(constant=0.04)})
+    (exceptions,) = (text for text in found.sentences if text.startswith("With such a sum these do worse"))
+    assert "constant from 0.016" in exceptions
+    assert "cosine" not in exceptions
+    assert "does not decay" in exceptions
+
+
+@pytest.mark.parametrize(
+    ("schedule", "fields"),
+    [("constant", {}), ("cosine", {"warmup": 0.3}), ("linear", {"warmup": 0.0}), ("wsd", {"decay": 0.4})],
+)
+def test_the_sum_of_a_schedule_is_that_of_the_rates_that_train(tiny, schedule, fields):
+    from analysis.records import rate_sum
+
+    config = dataclasses.replace(tiny, optim=OptimConfig(learning_rate=3e-3, schedule=schedule, **fields))
+    rates = optim.Schedule.of((config,))(np.arange(config.steps))
+    assert rate_sum(config) == pytest.approx(float(rates.sum()), rel=1e-5)

@@ -1,0 +1,180 @@
+"""The best use of compute from our experiments, appendix B, and that no figure of the laws ever raises."""
+
+import numpy as np
+import pytest
+
+from analysis.frontier import PF_DAY
+from analysis.kaplan_path import KaplanPath
+from analysis.papers import reference
+from analysis.papers.kaplan import appendix, claims, compute, efficiency, fits, joint, single, tables
+from analysis.papers.kaplan.drawn import Constant, Drawn
+from analysis.table import Table
+from tests import kaplan_records as known
+
+PATH = known.TRUTH.path
+DRAW = (
+    single.figure_1,
+    compute.figure_2,
+    compute.figure_3,
+    joint.figure_4,
+    joint.figure_9,
+    efficiency.figure_11,
+    efficiency.figure_12,
+    compute.figure_13,
+    compute.figure_14,
+    compute.figure_15,
+    joint.figure_16,
+    efficiency.figure_19,
+    single.figure_23,
+    tables.table_1,
+    tables.table_2,
+    tables.table_3,
+    tables.table_4,
+    tables.table_5,
+    tables.table_6,
+    tables.summary,
+    appendix.appendix_b,
+)
+
+
+@pytest.fixture(scope="module")
+def experiments():
+    return known.experiments()
+
+
+def papers_path() -> KaplanPath:
+    """Tables 3 and 5 with the alpha_N of Table 5, as appendix B's numbers come out."""
+    names = ("alpha_N", "table3_N_c", "alpha_S", "S_c", "alpha_B", "B_star")
+    return KaplanPath(*(reference.value(name) for name in names))
+
+
+def holds(constant: Constant, truth: float) -> bool:
+    """Whether the truth lies in the interval."""
+    assert constant.low is not None
+    assert constant.high is not None
+    return constant.low < truth < constant.high
+
+
+def test_sizes_and_batches_grow_with_compute_as_the_truth_has_it(experiments):
+    found = {c.name: c for c in claims.path(experiments)}
+    N, B, D = (found[f"{name} exponent"] for name in ("N_opt", "B_crit", "D_opt"))
+    assert holds(N, PATH.alpha_C / PATH.alpha_N)
+    assert holds(B, PATH.alpha_C / PATH.alpha_B)
+    assert D.value is None  # the smallest of the three: its interval is as wide as that of N_opt
+
+
+def test_the_exponent_of_compute_is_that_of_the_other_three(experiments):
+    assert holds(claims.predicted_exponent(experiments), PATH.alpha_C)
+    assert holds(claims.least_compute(experiments)[0], PATH.alpha_C)
+
+
+def test_the_least_compute_is_below_what_was_spent(experiments):
+    curves = fits.adjusted(experiments)
+    assert isinstance(curves, Table)
+    assert np.all(curves["flops_min"] < curves["flops"])
+    assert np.all(curves["steps_min"] < curves["step"])
+    # C_min = 6 N E_min and E_min = B_crit S_min: the three columns are one.
+    np.testing.assert_allclose(6 * curves["params"] * curves["batch_crit"] * curves["steps_min"], curves["flops_min"])
+
+
+def test_the_best_sizes_of_figure_14_give_the_papers_line():
+    C, N = reference.points("fig14_N_opt_of_Cmin").T
+    found = fits.growth(Table.from_columns({"flops": PF_DAY * C, "params": N}), "params")
+    assert not isinstance(found, str)
+    assert found.law.p == pytest.approx(0.729, abs=5e-4)
+    assert found.law.y_1 == pytest.approx(1.35e9, rel=5e-3)
+
+
+def test_closed_forms_are_what_direct_optimisation_finds():
+    rows = appendix.compared(papers_path(), np.geomspace(1e-6, 1, 4) * PF_DAY)
+    assert max(abs(row["difference"]) for row in rows) < 1e-5
+    by_equation = {row["equation"]: row for row in rows}
+    for equation, number in (("(B.12)", 2.7007), ("(B.13)", 0.1329), ("(B.14)", 0.3589), ("(B.7)", 0.05199)):
+        assert by_equation[equation]["direct"] == pytest.approx(number, abs=5e-5)
+
+
+def test_a_fifth_more_compute_buys_these_sizes():
+    assert efficiency.around_best(papers_path()) == pytest.approx((0.5770, 2.1842), rel=1e-3)
+
+
+def test_measured_excess_compute_follows_the_closed_form(experiments):
+    data = efficiency.figure_12(experiments).data
+    near = (data["ratio"] > 0.7) & (data["ratio"] < 6)
+    assert near.sum() >= 8
+    off = np.log(data["compute"][near] / PATH.excess_compute(data["ratio"][near]))
+    assert np.sqrt(np.mean(off**2)) < 0.08
+    assert data["compute"][near].min() > 0.99
+
+
+def test_losses_at_fixed_compute_have_a_minimum_that_moves(experiments):
+    data = efficiency.figure_11(experiments).data
+    best = []
+    for C in np.unique(data["at"][data["fixed"] == "flops_min"]):
+        rows = np.flatnonzero((data["at"] == C) & (data["fixed"] == "flops_min"))
+        best.append(data["params"][rows[np.argmin(data["loss"][rows])]])
+    assert np.all(np.diff(best) >= 0)
+    assert best[-1] > 10 * best[0]
+
+
+def test_the_laws_cross_where_both_give_the_same_loss(experiments):
+    drawn = compute.figure_15(experiments)
+    gap = np.log(drawn.data["L_of_C_min"] / drawn.data["L_of_D"])
+    assert gap[0] > 0 > gap[-1]
+
+
+def test_table_1_adds_up_to_what_a_run_counts(experiments):
+    drawn = tables.table_1(experiments)
+    assert drawn.decided
+    assert drawn.data["parameters"][-1] == experiments["size"].runs["params"].max()
+
+
+def test_without_a_batch_scan_nothing_is_said_of_the_least_compute(experiments):
+    alone = {"size": experiments["size"]}
+    assert claims.least_compute(alone)[0].value is None
+    assert "no run of the experiment batch has finished" in claims.least_compute(alone)[0].note
+    assert claims.fixed_batch(alone)[0].value is not None
+
+
+@pytest.mark.parametrize("there", [(), ("size",), ("data",), ("batch",), ("size", "data"), ("size", "batch")])
+def test_no_figure_raises_for_want_of_an_experiment(experiments, there):
+    for draw in DRAW:
+        drawn = draw({name: experiments[name] for name in there})
+        assert isinstance(drawn, Drawn)
+        assert drawn.decided or any("cannot decide" in s or "not" in s for s in drawn.sentences), drawn.name
+        assert there or not drawn.decided, drawn.name
+
+
+def test_no_figure_raises_on_the_first_runs_of_a_study(experiments):
+    """Two sizes, one amount of data, one batch; one run diverged, one is not finished."""
+    rng = np.random.default_rng(0)
+    few = {
+        "size": known.size(shapes=known.SHAPES[:2]),
+        "data": known.data(shapes=known.SHAPES[2:3]),
+        "batch": known.batch(shapes=known.SHAPES[3:4]),
+    }
+    cut = {}
+    for name, records in few.items():
+        status = np.array(["done"] * len(records.runs), dtype="<U8")
+        status[0], status[-1] = "diverged", "running"
+        loss = np.where(status == "diverged", np.nan, records.runs["loss"])
+        of_run = dict(zip(records.runs["run"], status, strict=True))
+        curve = np.array([of_run[run] for run in records.curves["run"]])
+        lost = np.where(curve == "diverged", np.nan, records.curves["loss"])
+        cut[name] = type(records)(
+            records.runs.with_columns(status=status, loss=loss),
+            records.curves.with_columns(status=curve, loss=lost * np.exp(0.01 * rng.normal(size=len(lost)))),
+            records.positions,
+            (),
+        )
+    for draw in DRAW:
+        assert isinstance(draw(cut), Drawn)
+
+
+def test_every_figure_of_a_whole_study_is_decided_or_says_why(experiments):
+    for draw in DRAW:
+        drawn = draw(experiments)
+        assert drawn.sentences
+        assert len(drawn.data)
+        assert drawn.decided or any(s.startswith("cannot decide") for s in drawn.sentences), drawn.name
+        if drawn.figure is not None:
+            drawn.figure.canvas.draw()
