@@ -8,7 +8,7 @@ import pytest
 from analysis import laws
 from analysis.page import canvas
 from analysis.papers import reference
-from analysis.papers.kaplan import claims, early, fits, ghosts, joint, single, tables, words
+from analysis.papers.kaplan import batch, claims, early, fits, ghosts, joint, single, tables, words
 from analysis.papers.kaplan.drawn import Constant
 from tests import kaplan_records as known
 
@@ -177,6 +177,13 @@ def test_points_on_a_line_by_luck_do_not_make_a_narrow_interval(experiments):
     assert half == pytest.approx(2 * known.NOISE / (np.log(2) * np.sqrt(2)), rel=0.6)
     wide = dataclasses.replace(lucky, low=0.06, high=0.14)
     assert claims.no_narrower(wide, experiments, [1e4, 2e4, 4e4]) == wide
+
+
+def test_alpha_B_has_one_interval_wherever_it_is_shown(experiments):
+    shown = batch.figure_10(experiments).constants[0]
+    assert shown.name == "alpha_B"
+    for table in (tables.summary, tables.table_5):
+        assert shown in table(experiments).constants
 
 
 def test_the_exponent_of_the_batch_is_no_surer_than_alpha_B(experiments):

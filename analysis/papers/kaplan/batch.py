@@ -13,8 +13,8 @@ from analysis.page import digits
 from analysis.page.canvas import GREY, INK, MAP, STYLE, Shades, log_axis, log_y, margins, panels, size_legend, some
 from analysis.page.checks import LEVEL
 from analysis.papers import reference
-from analysis.papers.kaplan import fits, ghosts
-from analysis.papers.kaplan.drawn import Constant, Drawn, Experiments, points, undecided
+from analysis.papers.kaplan import claims, fits, ghosts
+from analysis.papers.kaplan.drawn import Drawn, Experiments, points, undecided
 from analysis.papers.kaplan.left_out import Left, left_out
 from analysis.papers.kaplan.marks import groups_legend
 from analysis.papers.kaplan.trend import mean_interval
@@ -38,12 +38,12 @@ def figure_10(experiments: Experiments) -> Drawn:
     curves = fits.curves_of(experiments, "batch")
     assert curves is not None
     noise = _noise(curves)
-    left = left_out(experiments["batch"], finding.fit)
+    left = left_out(curves, finding.fit)
     figure, data = _draw10(found, finding.fit, noise, left), _data10(found, noise)
     if not finding.sound or left is None:
         why = finding.fit.why if not finding.sound else "B_crit(L) cannot be fitted without one of the batch sizes"
         return undecided(FIG10, TITLE10, f"the fit of B_crit(L) is doubtful: {why}.", figure=figure, data=data)
-    alpha, star = finding.fit.constants["alpha_B"], finding.fit.constants["B_star"]
+    alpha = finding.fit.constants["alpha_B"]
     low, high = left.alpha_B
     if not (low > 0 and (high - low) / 2 < alpha / 2):
         why = (
@@ -62,18 +62,9 @@ def figure_10(experiments: Experiments) -> Drawn:
             *_edges(curves, found),
             *(f"Note: {note}." for note in found.notes if "not independent" not in note),
         ),
-        (
-            Constant(
-                "alpha_B", "(1.4)", reference.value("alpha_B"), alpha, low, high,
-                note=f"jackknife over {len(left.without)} batch sizes",
-            ),
-            Constant(
-                "B_*", "(1.4)", reference.value("B_star"), star, *left.B_star, unit="tokens", exponent=False,
-                note="the critical batch at a loss of 1 nat, far from any loss here",
-            ),
-        ),
+        claims.batch(experiments),
         data,
-    )  # fmt: skip
+    )
 
 
 def _noise(curves: Table) -> list[tuple[float, dict[str, np.ndarray]]]:

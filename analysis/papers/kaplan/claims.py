@@ -16,6 +16,7 @@ from analysis.laws import KaplanND
 from analysis.papers import reference
 from analysis.papers.kaplan import fits, runs
 from analysis.papers.kaplan.drawn import Constant, Experiments
+from analysis.papers.kaplan.left_out import left_out
 from analysis.papers.kaplan.words import SHORT, UNDECIDED, compared, from_fit, judged, label
 
 # Why an exponent may be larger here: d ln L / d ln x = alpha (L - E) / L where the text has a floor E.
@@ -145,13 +146,22 @@ def steps(experiments: Experiments) -> tuple[Constant, ...]:
 
 
 def batch(experiments: Experiments) -> tuple[Constant, ...]:
-    """alpha_B and B_* of the critical batch."""
+    """alpha_B and B_* of the critical batch; losses along one run are not independent, so intervals by `left_out`."""
     found, _ = fits.of_batch(experiments)
-    narrow = "losses along one run are not independent: the interval is too narrow" if found.fit else ""
-    return (
-        from_fit("alpha_B", "(1.4)", found, "alpha_B", paper="alpha_B", note=narrow),
-        from_fit("B_*", "(1.4)", found, "B_star", paper="B_star", unit="tokens", exponent=False),
-    )
+    alpha = Constant("alpha_B", "(1.4)", reference.value("alpha_B"), None, note=found.why)
+    star = Constant("B_*", "(1.4)", reference.value("B_star"), None, unit="tokens", exponent=False, note=found.why)
+    curves = fits.curves_of(experiments, "batch")
+    if found.fit is None or curves is None:
+        return alpha, star
+    if (left := left_out(curves, found.fit)) is None:
+        why = "B_crit(L) cannot be fitted without one of the batch sizes"
+        return dataclasses.replace(alpha, note=why), dataclasses.replace(star, note=why)
+    ends, said = left.alpha_B, f"jackknife over {len(left.without)} batch sizes"
+    alpha = dataclasses.replace(alpha, value=found.fit.constants["alpha_B"], low=ends[0], high=ends[1], note=said)
+    ends, said = left.B_star, "the critical batch at a loss of 1 nat, far from any loss here"
+    star = dataclasses.replace(star, value=found.fit.constants["B_star"], low=ends[0], high=ends[1], note=said)
+    doubt = "" if found.sound else found.fit.why
+    return judged(alpha, doubt), judged(star, doubt)
 
 
 def fixed_batch(experiments: Experiments) -> tuple[Constant, ...]:
@@ -180,13 +190,15 @@ def predicted_exponent(experiments: Experiments) -> Constant:
     paper = reference.value("alpha_C_min_predicted_eqB_7")
     if isinstance(path, str):
         return Constant("alpha_C_min, predicted", "(1.8)", paper, None, note=path)
-    steps_fit, batch_fit = fits.of_steps(experiments).fit, fits.of_batch(experiments)[0].fit
+    steps_fit, alpha_B = fits.of_steps(experiments).fit, batch(experiments)[0]
     assert steps_fit is not None
-    assert batch_fit is not None
+    if alpha_B.low is None or alpha_B.high is None:
+        why = f"alpha_B is undecided: {alpha_B.note}"
+        return Constant("alpha_C_min, predicted", "(1.8)", paper, None, note=why)
     slow = steps_fit.derived(lambda law: 1 / (1 / law.alpha_N + 1 / law.alpha_S + 1 / path.alpha_B))
-    wide = batch_fit.derived(lambda law: 1 / (1 / path.alpha_N + 1 / path.alpha_S + 1 / law.alpha_B))
-    half = math.hypot(float(slow.high - slow.value), float(wide.high - wide.value))
     value = path.alpha_C
+    ends = (1 / (1 / path.alpha_N + 1 / path.alpha_S + 1 / end) for end in (alpha_B.low, alpha_B.high))
+    half = math.hypot(float(slow.high - slow.value), max(abs(end - value) for end in ends))
     return judged(Constant("alpha_C_min, predicted", "(1.8)", paper, value, value - half, value + half))
 
 

@@ -85,10 +85,9 @@ def figure_3(experiments: Experiments) -> Drawn:
         logarithmic(axes, x, LABELS["flops_min"], np.concatenate([base, [1.0]]), write=digits.ten, write_y=digits.short)
         axes.set_ylabel("Growth, one on the other")
         legend(axes, "upper left")
-    if not decided([constants[0]]):
-        return undecided(
-            name, title, f"{constants[0].name}: {constants[0].note}", figure=figure, data=points(name, rows)
-        )
+    if open_ := [one for one in (constants[0], constants[2], constants[4]) if not decided([one])]:
+        why = "; ".join(f"{one.name}: {one.note}" for one in open_)
+        return undecided(name, title, why, figure=figure, data=points(name, rows))
     decades = f"{math.log10(high / low):.1f} decades of C_min"
     sentences = (
         f"Over our {decades} the best runs grow by {shares}.",

@@ -171,10 +171,15 @@ def _of_size_and_data(runs: Table) -> Finding:
     most = runs["unique_tokens"] >= runs["unique_tokens"].max() * (1 - 1e-9)
     turned = admission.stopped_early(runs)
     rows = runs.where(turned.keep | most, f"{turned.reason}, on less than the most data")
-    evidence = ""
+    evidence = []
     if len(rows) < len(runs):
-        evidence = f"{len(runs) - len(rows)} runs are left out: {turned.reason}."
-    return study_laws.fitted(laws.KaplanND, rows, 0, evidence=evidence, every_run=True)
+        evidence.append(f"{len(runs) - len(rows)} runs are left out: {turned.reason}.")
+    if falling := int((most & ~turned.keep).sum()):
+        evidence.append(
+            f"{falling} of {int(most.sum())} runs on the most data were still falling by over 2 % per doubling when "
+            "they ended: longer ones would make the excess of their sizes larger."
+        )
+    return study_laws.fitted(laws.KaplanND, rows, 0, evidence=" ".join(evidence), every_run=True)
 
 
 def excesses(experiments: Experiments) -> Table | None:
@@ -214,6 +219,11 @@ def of_batch(experiments: Experiments) -> tuple[Finding, Critical | None]:
 
 @functools.lru_cache(maxsize=KEPT)
 def _of_batch(curves: Table) -> tuple[Finding, Critical | None]:
+    return of_scans(curves)
+
+
+def of_scans(curves: Table) -> tuple[Finding, Critical | None]:
+    """B_crit(L) of these learning curves, made anew at every call."""
     try:
         found = critical(curves)
         # A loss at which few batches scatter about their hyperbola says less.

@@ -143,6 +143,7 @@ def figure_9(experiments: Experiments) -> Drawn:
         _collapse(excesses, law, noise.sigma if noise else math.nan)
         if joint.sound
         else f"{UNDECIDED} the collapse: L(N, D) is doubtful ({joint.fit.why}).",
+        *((joint.evidence,) if joint.evidence else ()),
     ]
     N, D = joint.table["params"], joint.table["unique_tokens"]
     if joint.sound:
@@ -257,7 +258,8 @@ def figure_16(experiments: Experiments) -> Drawn:
             rows += [{"panel": "curves"} | row for row in named(curves, (*columns, *more))]
         right.set_title("The largest model on ever more data")
         size_legend(figure, N, shades)
-    return Drawn(name, title, figure, tuple(sentences), (), points(name, rows), isinstance(stops, Table))
+    settled = isinstance(stops, Table) and not any(sentence.startswith(UNDECIDED) for sentence in sentences)
+    return Drawn(name, title, figure, tuple(sentences), (), points(name, rows), settled)
 
 
 def _train_and_test(axes: Axes, curves: Table) -> str:
@@ -296,7 +298,8 @@ def _train_and_test(axes: Axes, curves: Table) -> str:
     return (
         f"At N = {N} the held-out loss turned up on {turned} of {len(D)} data sets. On the fewest data it is lowest "
         f"{digits.plain(excess, 2)} nats above that of the most data, and there {digits.plain(gap, 2)} above the "
-        f"training loss: {'as' if gap > excess else 'unlike'} in the paper, that gap overstates over-fitting."
+        f"training loss: that gap "
+        + ("overstates over-fitting, as in the paper." if gap > excess else "does not overstate over-fitting here.")
     )
 
 

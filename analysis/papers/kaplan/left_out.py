@@ -1,6 +1,7 @@
 """The interval of B_crit(L) of batch scans: the whole chain made again without one batch size at a time."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Sequence
 
@@ -10,7 +11,7 @@ from analysis.estimation.estimate import Fit
 from analysis.estimation.intervals import t_quantile
 from analysis.page.checks import LEVEL
 from analysis.papers.kaplan import fits
-from analysis.records import Records
+from analysis.table import Table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,18 +51,21 @@ class Left:
         return self.half((-math.log(loss), 1))
 
 
-def left_out(batch: Records, whole: Fit) -> Left | None:
+@functools.lru_cache(maxsize=fits.KEPT)
+def left_out(curves: Table, whole: Fit) -> Left | None:
     """The chain without each batch size; None where it breaks without one of them.
 
     Args:
-        batch: the experiment.
-        whole: the fit to all of it.
+        curves: of the experiment batch, as `fits.curves_of` gives them.
+        whole: the fit to all of them.
     """
-    column = batch.curves["batch_tokens"]
+    column = curves["batch_tokens"]
+    sizes = np.unique(column)
+    if len(sizes) < 3:
+        return None
     without = []
-    for B in np.unique(column):
-        left = batch.curves.where(column != B, f"batches of {B:.0f} tokens left out")
-        finding, _ = fits.of_batch({"batch": dataclasses.replace(batch, curves=left)})
+    for B in sizes:
+        finding, _ = fits.of_scans(curves.where(column != B, f"batches of {B:.0f} tokens left out"))
         if finding.fit is None:
             return None
         without.append(_powers(finding.fit))

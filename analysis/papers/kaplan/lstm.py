@@ -20,6 +20,7 @@ from analysis.papers.kaplan import ghosts, runs
 from analysis.papers.kaplan.drawn import Constant, Drawn, Experiments, points, undecided
 from analysis.papers.kaplan.marks import groups_legend, symbol
 from analysis.papers.kaplan.trend import between, mean_interval, trend
+from analysis.papers.kaplan.words import from_fit
 from analysis.table import Table
 from scaling.errors import InputError
 
@@ -156,10 +157,8 @@ def _constants(lines: dict[int, Fit]) -> Iterator[Constant]:
     for layers, line in lines.items():
         if layers in DIGITISED:
             note = "the slope of the points of the paper's plot; at equal tokens here, converged there"
-            yield Constant(
-                f"alpha_N, {_called(layers)}", "Fig 7", _theirs(layers), line.constants["alpha_N"],
-                *line.intervals["alpha_N"], note=note,
-            )  # fmt: skip
+            name = f"alpha_N, {_called(layers)}"
+            yield from_fit(name, "Fig 7", line, "alpha_N", paper=_theirs(layers), note=note)
 
 
 def _gap(transformer: Table, lstm: Table, layers: int, noise: Noise | None) -> str:

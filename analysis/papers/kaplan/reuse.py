@@ -47,6 +47,7 @@ def figure_17(experiments: Experiments) -> Drawn:
             gap = gap[np.isfinite(gap)]
             if len(gap) < LEAST:
                 parts.append(f"{words} only {len(gap)} sizes lie among those of the Transformers")
+                as_theirs = False
                 continue
             mean, low, high = mean_interval(gap)
             if noise is not None:  # sizes that happen to agree do not make the seeds agree

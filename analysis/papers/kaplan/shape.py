@@ -50,7 +50,7 @@ def figure_5(experiments: Experiments) -> Drawn:
     if not all(one.degrees for one in found):
         return undecided(NAME, TITLE, "no setting has two seeds: which changes are noise is not known.",
                          figure=figure, data=data)  # fmt: skip
-    wide = max(_half(one, panel, max(panel.seeds)) for one in found for panel in one.panels)
+    wide = max(_half(one, panel, min(panel.seeds)) for one in found for panel in one.panels)
     if wide > TOLD:
         why = f"the seeds alone explain changes of {digits.percent(wide)}, as large as those that the paper saw."
         return undecided(NAME, TITLE, why, figure=figure, data=data)
