@@ -146,16 +146,16 @@ class Record:
         """Seals what `begin` began, once it is committed: the place where a failure to write it is raised.
 
         Args:
-          wait: for the commit. Otherwise a save still under way is left to the next call; of several processes,
-            which seal together, every save is.
+          wait: for the commit, and of several processes for the others. Otherwise a save still under way is left to
+            the next call.
         """
-        if not self._writing or (not wait and (jax.process_count() > 1 or self.checkpointer.is_saving_in_progress())):
-            return
-        (step, answer), self._writing = self._writing, None
-        answer.result()
-        if jax.process_index() == 0:
-            seal(self.folder / "checkpoints" / str(step))
-        together(f"sealed {step}")
+        if self._writing and (wait or not self.checkpointer.is_saving_in_progress()):
+            (step, answer), self._writing = self._writing, None
+            answer.result()
+            if jax.process_index() == 0:
+                seal(self.folder / "checkpoints" / str(step))
+        if wait:
+            together("sealed")
 
     def restore(
         self, abstract_state: Callable[[int], Any], say: Callable[[str], None]

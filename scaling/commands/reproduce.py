@@ -75,7 +75,12 @@ def _kaplan(args: argparse.Namespace) -> int:
     if outcome.interrupted:
         arguments.say(f"{out}: --draw draws what is there")
         return outcome.exit_code
-    _draw(args, whole, budget, names, members)
+    try:
+        _draw(args, whole, budget, names, members)
+    except InputError as error:
+        if not outcome.exit_code:
+            raise
+        arguments.say(f"nothing is drawn: {error}")  # runs have failed, and that is what the exit code tells
     return outcome.exit_code
 
 

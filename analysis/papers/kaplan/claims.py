@@ -16,8 +16,9 @@ from analysis.laws import KaplanND
 from analysis.papers import reference
 from analysis.papers.kaplan import fits, runs
 from analysis.papers.kaplan.drawn import Constant, Experiments
-from analysis.papers.kaplan.left_out import left_out
+from analysis.papers.kaplan.left_out import half_of_path, left_out
 from analysis.papers.kaplan.words import SHORT, UNDECIDED, compared, from_fit, judged, label
+from analysis.table import Table
 
 # Why an exponent may be larger here: d ln L / d ln x = alpha (L - E) / L where the text has a floor E.
 FAR = (
@@ -222,15 +223,27 @@ def path(experiments: Experiments) -> tuple[Constant, ...]:
         for column, *_ in PATH
     }
     far = "at one PF-day, far beyond our runs"
+    curves = fits.adjusted(experiments)
     constants = []
     for column, name, exponent, at_one, unit in PATH:
         fit, equation = found[column], "Table 6"
         power = from_fit(f"{name} exponent", equation, fit, "p", paper=exponent, enough=FLAT * (column == "steps_min"))
+        if not isinstance(curves, str):
+            power = along_path(power, curves, "flops_min", column)
         if column in ("batch_crit", "steps_min"):
             power = _with_alpha_B(power, found["batch_crit"], batch(experiments)[0])
         scale = from_fit(f"{name} at 1 PF-day", equation, fit, "y_1", paper=at_one, unit=unit, exponent=False, note=far)
         constants += [power, scale]
     return tuple(constants)
+
+
+def along_path(power: Constant, curves: Table, compute: str, column: str) -> Constant:
+    """The exponent along the best sizes, its interval as wide at least as leaving out one size at a time makes it."""
+    if power.value is None or power.low is None or power.high is None:
+        return power
+    half = half_of_path(curves, compute, column)
+    low, high = min(power.low, power.value - half), max(power.high, power.value + half)
+    return judged(dataclasses.replace(power, low=low, high=high), enough=FLAT * (column == "steps_min"))
 
 
 def _with_alpha_B(power: Constant, along: Fit | str, alpha_B: Constant) -> Constant:

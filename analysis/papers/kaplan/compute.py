@@ -169,6 +169,8 @@ def figure_14(experiments: Experiments) -> Drawn:
     path = claims.path(experiments)
     raw = fits.growth(naive.points, "params") if naive.points is not None else naive.why
     fixed = from_fit("N_opt exponent, fixed batch", "Fig. 14", raw, "p", paper="fixed_batch_N_opt_exponent")
+    if (curves := fits.deep_curves(experiments)) is not None:
+        fixed = claims.along_path(fixed, curves, "flops", "params")
     constants = (path[0], fixed, path[4])
     if naive.points is None and best.points is None:
         return undecided(name, title, naive.why)

@@ -283,10 +283,16 @@ def path_of(experiments: Experiments) -> KaplanPath | str:
 
 def fixed_batch(experiments: Experiments) -> Efficient:
     """The best sizes over the compute spent at the batch of the experiment size; eq. 3.3."""
-    curves = curves_of(experiments, "size")
+    curves = deep_curves(experiments)
     if curves is None:
         return Efficient(None, None, nothing(laws.KaplanC, why := "no run of the experiment size has finished"), why)
-    return _efficient(_deep(curves), "flops")
+    return _efficient(curves, "flops")
+
+
+def deep_curves(experiments: Experiments) -> Table | None:
+    """The learning curves of the experiment size, of models of two layers or more."""
+    curves = curves_of(experiments, "size")
+    return None if curves is None else _deep(curves)
 
 
 def least_compute(experiments: Experiments) -> Efficient:
@@ -306,10 +312,25 @@ def _deep(curves: Table) -> Table:
 def _efficient(curves: Table, compute: str) -> Efficient:
     law = laws.KaplanC if compute == "flops" else laws.KaplanCMin
     try:
-        found = envelope(curves, compute=compute, draws=0)  # intervals: from the scatter of the sizes, see `growth`
+        found, points = best_sizes(curves, compute)
     except InputError as error:
         why = str(error).rstrip(".")
         return Efficient(None, None, nothing(law, why), why)
+    if len(points) < LEAST:
+        why = f"{len(points)} sizes lie on the envelope between the smallest and the largest; wanted {LEAST}"
+        return Efficient(found, points, nothing(law, why))
+    return Efficient(found, points, study_laws.fitted(law, points, 0, every_run=True))
+
+
+def best_sizes(curves: Table, compute: str) -> tuple[Allocation, Table]:
+    """The envelope of learning curves, and its sizes as the `points` of `Efficient`.
+
+    Intervals come from elsewhere: `growth` has them from the scatter of the sizes, `left_out` from leaving some out.
+
+    Raises:
+        InputError: there is no envelope.
+    """
+    found = envelope(curves, compute=compute, draws=0)
     columns: dict[str, Any] = {"params": [], "tokens": [], "loss": []}
     C = np.array([float(p.flops) for p in found.points])
     for name in columns:
@@ -321,11 +342,7 @@ def _efficient(curves: Table, compute: str) -> Efficient:
         E_min = C / (FLOP_PER_PARAM_TOKEN * columns["params"])
         columns |= {"flops_min": C, "batch_crit": B, "steps_min": E_min / B, "tokens": E_min}
         columns["tokens_efficient"] = 2 * E_min  # at the batch B_crit: eq. 5.2
-    points = Table.from_columns(columns, f"best sizes over {compute}")
-    if len(points) < LEAST:
-        why = f"{len(points)} sizes lie on the envelope between the smallest and the largest; wanted {LEAST}"
-        return Efficient(found, points, nothing(law, why))
-    return Efficient(found, points, study_laws.fitted(law, points, 0, every_run=True))
+    return found, Table.from_columns(columns, f"best sizes over {compute}")
 
 
 def _by_loss(curves: Table) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""The interval of B_crit(L) of batch scans: the whole chain made again without one batch size at a time."""
+"""Intervals by leaving out: B_crit(L) without one batch size at a time, the path of best sizes without one size."""
 
 import dataclasses
 import functools
@@ -12,6 +12,7 @@ from analysis.estimation.intervals import t_quantile
 from analysis.page.checks import LEVEL
 from analysis.papers.kaplan import fits
 from analysis.table import Table
+from scaling.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,10 +32,7 @@ class Left:
 
     def half(self, weights: Sequence[float]) -> float:
         """Half width of the interval of a weighted sum of 1 / alpha_B and ln B_*."""
-        n = len(self.without)
-        values = self.without @ np.asarray(weights, float)
-        error = math.sqrt((n - 1) / n * float(((values - values.mean()) ** 2).sum()))
-        return float(t_quantile(LEVEL, np.array(n - 1.0))) * error
+        return _half(self.without @ np.asarray(weights, float))
 
     @property
     def alpha_B(self) -> tuple[float, float]:
@@ -74,3 +72,36 @@ def left_out(curves: Table, whole: Fit) -> Left | None:
 
 def _powers(law: Fit) -> np.ndarray:
     return np.array([1 / law.constants["alpha_B"], math.log(law.constants["B_star"])])
+
+
+def half_of_path(curves: Table, compute: str, column: str) -> float:
+    """Half width of the interval of the power with which a column of `fits.best_sizes` grows with compute.
+
+    Which size is best where rests on single curves, which the scatter of the best sizes about their line does not tell.
+    A size without which no line is left says nothing; 0 where fewer than three can be left out.
+    """
+    powers = np.array([each[column] for each in _paths(curves, compute)])
+    return _half(powers) if len(powers) > 2 else 0.0
+
+
+@functools.lru_cache(maxsize=fits.KEPT)
+def _paths(curves: Table, compute: str) -> tuple[dict[str, float], ...]:
+    """The powers of all columns, without each of the sizes."""
+    found = []
+    for N in np.unique(curves["params"]):
+        try:
+            _, points = fits.best_sizes(curves.where(curves["params"] != N, f"N = {N:.0f} left out"), compute)
+        except InputError:
+            continue
+        if len(points) < 3:
+            continue
+        C = np.log(points[compute])
+        found.append({name: float(np.polyfit(C, np.log(points[name]), 1)[0]) for name in points.columns})
+    return tuple(found)
+
+
+def _half(values: np.ndarray) -> float:
+    """Half width of a jackknife interval. values: without each part, shape (n)."""
+    n = len(values)
+    error = math.sqrt((n - 1) / n * float(((values - values.mean()) ** 2).sum()))
+    return float(t_quantile(LEVEL, np.array(n - 1.0))) * error

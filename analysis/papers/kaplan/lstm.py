@@ -16,7 +16,7 @@ from analysis.page import digits
 from analysis.page.canvas import LABELS, LOSS, STYLE, Shades, log_axes, log_axis, log_y, margins, panels
 from analysis.page.checks import LEVEL, Noise
 from analysis.papers import reference
-from analysis.papers.kaplan import ghosts, runs
+from analysis.papers.kaplan import claims, ghosts, runs
 from analysis.papers.kaplan.drawn import Constant, Drawn, Experiments, points, undecided
 from analysis.papers.kaplan.marks import groups_legend, symbol
 from analysis.papers.kaplan.trend import between, mean_interval, trend
@@ -58,14 +58,15 @@ def figure_7(experiments: Experiments) -> Drawn:
         undone = undecided(NAME, TITLE, why + ".", figure=figure, data=data)
         # The right panel may say something all the same.
         return dataclasses.replace(undone, sentences=(*undone.sentences, *_along(pairs, runs.noise_of(experiments))))
+    constants = dict(_constants(lines, experiments, lstm))
     sentences = [
         f"At {digits.short(float(np.median(lstm['tokens'])))} tokens each. {_exponents(lines)}",
         *_rates(every, lstm),
         *(_gap(transformer, lstm, int(n), runs.noise_of(experiments)) for n in np.unique(lstm["n_layer"])),
-        *(_slope_gap(lines, n) for n in with_lines),
+        *(_slope_gap(lines[0], n, one) for n, one in constants.items()),
         *_along(pairs, runs.noise_of(experiments)),
     ]
-    return Drawn(NAME, TITLE, figure, tuple(sentences), tuple(_constants(lines)), data)
+    return Drawn(NAME, TITLE, figure, tuple(sentences), tuple(constants.values()), data)
 
 
 def _same_length(lstm: Table, experiments: Experiments) -> Table:
@@ -82,15 +83,18 @@ def _rates(every: Table, best: Table) -> Iterator[str]:
     """Whether the best learning rates of the LSTMs lie inside those tried."""
     if not every.has("learning_rate"):
         return
-    lowest = highest = sizes = 0
+    lowest = highest = sizes = several = 0
     for key in dict.fromkeys(zip(best["params"], best["n_layer"], strict=True)):
         same, kept = ((table["params"] == key[0]) & (table["n_layer"] == key[1]) for table in (every, best))
         rate, tried = best["learning_rate"][kept][0], every["learning_rate"][same]
         sizes += 1
+        several += tried.min() < tried.max()
         lowest += rate == tried.min() < tried.max()
         highest += rate == tried.max() > tried.min()
-    if lowest + highest == 0:
-        yield "The best learning rate of each LSTM lies inside those tried, or one alone was tried."
+    if not several:
+        yield "One learning rate was tried for each LSTM, the Transformer's of that N."
+    elif lowest + highest == 0:
+        yield "The best learning rate of each LSTM lies inside those tried."
     else:
         yield (
             f"Of {sizes} LSTMs the lowest learning rate tried is the best for {lowest}, the highest for {highest}: "
@@ -153,12 +157,14 @@ def _exponents(lines: dict[int, Fit]) -> str:
     return f"Exponents of N: {', '.join(said)}."
 
 
-def _constants(lines: dict[int, Fit]) -> Iterator[Constant]:
+def _constants(lines: dict[int, Fit], experiments: Experiments, lstm: Table) -> Iterator[tuple[int, Constant]]:
+    """The exponents by layers."""
+    note = "the slope of the points of the paper's plot; at equal tokens here, converged there"
     for layers, line in lines.items():
         if layers in DIGITISED:
-            note = "the slope of the points of the paper's plot; at equal tokens here, converged there"
             name = f"alpha_N, {_called(layers)}"
-            yield from_fit(name, "Fig 7", line, "alpha_N", paper=_theirs(layers), note=note)
+            found = from_fit(name, "Fig 7", line, "alpha_N", paper=_theirs(layers), note=note)
+            yield layers, claims.no_narrower(found, experiments, lstm["params"][lstm["n_layer"] == layers])
 
 
 def _gap(transformer: Table, lstm: Table, layers: int, noise: Noise | None) -> str:
@@ -193,12 +199,13 @@ def _gap(transformer: Table, lstm: Table, layers: int, noise: Noise | None) -> s
     )
 
 
-def _slope_gap(lines: dict[int, Fit], layers: int) -> str:
+def _slope_gap(transformer: Fit, layers: int, lstm: Constant) -> str:
     """Whether the LSTM gains less from N than the Transformer."""
-    ours, theirs = lines[0], lines[layers]
-    low, high = (ours.intervals["alpha_N"], theirs.intervals["alpha_N"])
-    difference = ours.constants["alpha_N"] - theirs.constants["alpha_N"]
-    half = math.hypot((low[1] - low[0]) / 2, (high[1] - high[0]) / 2)
+    if lstm.value is None or lstm.low is None or lstm.high is None:
+        return f"{_called(layers)}: its exponent is not known well enough to set beside the Transformer's."
+    low, high = transformer.intervals["alpha_N"]
+    difference = transformer.constants["alpha_N"] - lstm.value
+    half = math.hypot((high - low) / 2, (lstm.high - lstm.low) / 2)
     verdict = (
         "it gains less from N, as in the paper"
         if difference > half

@@ -114,7 +114,7 @@ def _facts(drawn: Sequence[Drawn], experiments: Experiments, made: Made) -> Mark
     facts = [("Runs", f"{len(runs)} of {made.planned}", "of all experiments, each once")]
     if len(runs):
         facts += [
-            ("Parameters N", _between(runs["params"]), "non-embedding"),
+            ("Parameters N", _between(runs["params"][runs["params"] > 0]), "non-embedding"),
             ("Tokens D", _between(runs["tokens"]), "processed by a run"),
             ("Compute", f"{digits.ten(float(np.nansum(runs['flops'])))}", "FLOP, C = 6ND of all runs"),
         ]

@@ -102,7 +102,7 @@ class Expected(NamedTuple):
     def __str__(self) -> str:
         if self.half is None:
             return f"{self.figure}: {UNDECIDED} {self.constant}: {self.note}"
-        return f"{self.figure}: {self.constant} {digits.plain(self.truth)} would get about ±{self.half:.1g}"
+        return f"{self.figure}: {self.constant} {digits.plain(self.truth)} would get ±{self.half:.1g} at best"
 
 
 Claim = Callable[[Experiments], Sequence[Constant] | str]

@@ -61,9 +61,9 @@ def figure_17(experiments: Experiments) -> Drawn:
                 f"{digits.percent(high, sign=True)}, {len(gap)} sizes), {verdict}"
             )
         sentences.append(f"Layers used {reuse:.0f} times, loss against a Transformer's: {'; '.join(parts)}.")
-    if not halves or min(halves) > TOLD:
+    if not halves or max(halves) > TOLD:
         why = (
-            f"the differences are known only to ± {digits.percent(min(halves))}."
+            f"the differences are known only to ± {digits.percent(max(halves))}."
             if halves
             else f"{LEAST} sizes of one reuse among those of the Transformers are wanted."
         )

@@ -14,7 +14,7 @@ from analysis.fit import fit
 from analysis.page import digits
 from analysis.page.canvas import GREY, LOSS, STYLE, fitted_line, log_axes, log_axis, log_y, margins, panels
 from analysis.papers import reference
-from analysis.papers.kaplan import ghosts, runs
+from analysis.papers.kaplan import claims, ghosts, runs
 from analysis.papers.kaplan.drawn import Drawn, Experiments, points, undecided
 from analysis.papers.kaplan.marks import groups_legend, symbol
 from analysis.papers.kaplan.trend import Trend, between, mean_interval, trend
@@ -74,12 +74,16 @@ def figure_8(experiments: Experiments) -> Drawn:
     else:
         sentences += by_verdict(_dots(table, path, name) for name in sets)
     constants = tuple(
-        from_fit(
-            f"alpha_N on {short_name(name)}",
-            "Fig 8",
-            law,
-            "alpha_N",
-            note="the paper shows parallel lines and prints no exponent of these",
+        claims.no_narrower(
+            from_fit(
+                f"alpha_N on {short_name(name)}",
+                "Fig 8",
+                law,
+                "alpha_N",
+                note="the paper shows parallel lines and prints no exponent of these",
+            ),
+            experiments,
+            table["params"],
         )
         for name, law in laws.items()
         if name != "loss"
