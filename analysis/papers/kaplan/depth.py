@@ -15,7 +15,7 @@ from analysis.papers.kaplan import ghosts, runs
 from analysis.papers.kaplan.drawn import Drawn, Experiments, points, undecided
 from analysis.papers.kaplan.marks import beside, groups_legend, symbol
 from analysis.papers.kaplan.shape import by_size
-from analysis.papers.kaplan.transfer import by_verdict, short_name, test_sets
+from analysis.papers.kaplan.transfer import PREFIX, by_verdict, short_name, test_sets
 from analysis.papers.kaplan.trend import Trend, trend
 from analysis.table import Table
 from scaling.errors import InputError
@@ -178,7 +178,7 @@ def figure_24(experiments: Experiments) -> Drawn:
     data = points(
         FIG24,
         [{"run": table["run"][i], "params": table["params"][i], "n_layer": depth[i], "loss": table["loss"][i]}
-         | {name: table[name][i] for name in sets} for i in range(len(table))],
+         | {PREFIX + short_name(name): table[name][i] for name in sets} for i in range(len(table))],
     )  # fmt: skip
     figure = _draw24(table, sets)
     if len(np.unique(depth)) < LEAST:

@@ -53,7 +53,7 @@ def figure_8(experiments: Experiments) -> Drawn:
     data = points(
         NAME,
         [{"run": table["run"][i], "params": table["params"][i], "loss": table["loss"][i]}
-         | {name: table[name][i] for name in sets} for i in range(len(table))],
+         | {PREFIX + short_name(name): table[name][i] for name in sets} for i in range(len(table))],
     )  # fmt: skip
     if (sizes := len(np.unique(table["params"]))) < LEAST:
         return undecided(NAME, TITLE, f"{sizes} sizes of two layers or more; wanted {LEAST}.", data=data)

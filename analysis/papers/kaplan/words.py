@@ -67,8 +67,10 @@ def judged(constant: Constant, doubt: str = "", *, enough: float = 0.0) -> Const
         return constant
     why = doubt
     if not why and constant.exponent:
-        if constant.low is None or constant.high is None or not math.isfinite(constant.high - constant.low):
+        if constant.low is None or constant.high is None:
             why = "it has no interval"
+        elif not math.isfinite(constant.high - constant.low):
+            why = f"the interval of {digits.plain(constant.value)} has no end"
         elif (constant.high - constant.low) / 2 > max(HALF * abs(constant.value), enough):
             value, interval = digits.constant(constant.value, constant.low, constant.high)
             why = f"{value} ({interval}) is too wide"
