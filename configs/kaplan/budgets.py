@@ -109,7 +109,7 @@ CPU_20M = _cpu(
 CPU_3H = _cpu(
     "cpu-3h",
     size=Size(
-        tokens=3 * 2**21,
+        tokens=2**22,
         shapes=((8, 2), (16, 2), (24, 2), (32, 2), (40, 2), (48, 2), (64, 2), (96, 2), (128, 2)),
         depths=(
             *((d, 0) for d in (32, 64, 128)),
@@ -133,10 +133,10 @@ CPU_3H = _cpu(
             (2**18, 20),
             (2**19, 20),
             (2**20, 12),
-            (3 * 2**21, 1),
+            (2**22, 1),
         ),
         at=24_576,
-        longest=3 * 2**21,
+        longest=2**22,
         schedule="constant",
         warmup=2**14,
         per_octave=3,
@@ -155,7 +155,7 @@ CPU_3H = _cpu(
     ),
     shapes=Shapes(
         bases=(Base(98304, 2, 8, (0.5, 1, 2, 8, 16, 32), (1, 3, 4, 6, 8, 12), (4, 16, 32, 64)),),
-        tokens=3 * 2**19,
+        tokens=2**20,
         seeds=2,
         base_seeds=3,
     ),
@@ -170,11 +170,11 @@ CPU_3H = _cpu(
             ((24, 1), 8),
         )
     ),
-    schedules=Schedules(shape=(32, 2), tokens=2**21, seeds=2),
+    schedules=Schedules(shape=(32, 2), tokens=2**20, seeds=2),
     context=Context(
         shapes=((16, 2), (32, 2), (64, 2), (128, 2)),
         recurrent=(((56, 1), 1.0), ((112, 1), 1.0)),
-        tokens=2**22,
+        tokens=2**21,
         n_ctx=256,
         short=8,
         windows=1024,
