@@ -62,8 +62,8 @@ class Score:
 
     @property
     def error(self) -> float:
-        """Predicted over measured, less 1."""
-        return self.forecast.value / self.measured - 1
+        """Measured over foretold, less 1, as residuals and held-out errors are."""
+        return self.measured / self.forecast.value - 1
 
     @property
     def inside(self) -> bool:
@@ -80,7 +80,7 @@ class Score:
             [
                 f"Foretold   {f.value:.4f}{ends} on {f.made[:10]}, {f.target} at {_at(f.inputs)}, by {f.law}",
                 f"Measured   {self.measured:.4f}",
-                f"Off by     {self.error:+.2%}, {verdict if ends else 'no interval was foretold'}",
+                f"Measured / foretold - 1 is {self.error:+.2%}, {verdict if ends else 'no interval was foretold'}",
             ]
         )
 
