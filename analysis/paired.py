@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from analysis.frontier import LEVEL
 from scaling import study
 from scaling.data import batches
-from scaling.data.tokens import open_tokens
+from scaling.data.token_set import open_tokens
 from scaling.errors import InputError
 
 

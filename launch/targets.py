@@ -82,10 +82,15 @@ def _check_data(request: Request, study: Study, target: str) -> None:
         return
     seen = f"{bucket.ROOT}/{bucket.name(request.out)}/"
     for source in dict.fromkeys(source for run in study.runs for source in _sources(run)):
-        if source.partition(":")[0] not in ("python", "synthetic") and seen not in source:
+        kind = source.partition(":")[0]
+        if kind == "tokens" and not request.data:
+            raise InputError(
+                f"{source} lie on this machine alone; stage them as docs/launch/buckets.md says, then --data"
+            )
+        if kind not in ("python", "synthetic", "tokens") and seen not in source:
             raise InputError(
                 f"text {source} lies on this machine alone; copy it to the output's bucket and name it as the job sees "
-                f"it, as in --set data.source=text:{seen}notes/*.txt"
+                f"it, as in --set data.source=text:{seen}notes/*.txt, or stage its tokens and name them tokens:ID"
             )
     for tokenizer in {run.data.tokenizer for run in study.runs} - {"bpe", "bytes"}:
         if not tokenizer.startswith(seen):

@@ -112,7 +112,7 @@ class ModelConfig:
 class DataConfig:
     """Where the tokens come from. A run's identity holds the tokens themselves, not these names."""
 
-    source: str = "python"  # python | text:GLOB | tfds:NAME | synthetic:..., see docs/data.md
+    source: str = "python"  # python | text:GLOB | tfds:NAME | synthetic:... | tokens:ID, see docs/data.md
     tokenizer: str = "bpe"  # learnt from the source | bytes | path of a SentencePiece model; its size is model.n_vocab
     validation: str = ""  # a source of its own for held-out text; empty: about 3 % of `source`, kept apart
 
@@ -120,6 +120,11 @@ class DataConfig:
         for name in ("source", "tokenizer"):
             if not getattr(self, name):
                 raise InputError(f"data.{name} is empty; leave it out for the default, or see docs/data.md")
+        if self.source.startswith("tokens:") and self.validation:
+            raise InputError(
+                f"data.validation={self.validation}: {self.source} have held-out text of their own, and no other "
+                "can be kept out of them now; leave it out, or prepare again with --validation"
+            )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -27,7 +27,7 @@ import numpy as np
 
 from scaling import calibration, claims, config, folders, layout, shards
 from scaling.config import DataConfig, RunConfig, Study
-from scaling.data import batches, tokens
+from scaling.data import batches, token_set, tokens
 from scaling.errors import InputError
 from scaling.layout import Layout
 
@@ -338,7 +338,7 @@ def _unchanged(found: StudyFolder, now: Mapping[tuple[DataConfig, int], str]) ->
                 )
 
 
-def _tokens(data: tuple[DataConfig, int], runs: Sequence[RunConfig], say: Callable[[str], None]) -> tokens.TokenSet:
+def _tokens(data: tuple[DataConfig, int], runs: Sequence[RunConfig], say: Callable[[str], None]) -> token_set.TokenSet:
     source, n_vocab = data
     users = [run for run in runs if (run.data, run.model.n_vocab) == data]
     return tokens.prepare(
@@ -354,8 +354,8 @@ def _tokens(data: tuple[DataConfig, int], runs: Sequence[RunConfig], say: Callab
 
 
 def _transfer_tokens(
-    name: str, source: str, stream: tokens.TokenSet, runs: Sequence[RunConfig], say: Callable[[str], None]
-) -> tokens.TokenSet:
+    name: str, source: str, stream: token_set.TokenSet, runs: Sequence[RunConfig], say: Callable[[str], None]
+) -> token_set.TokenSet:
     """Text of another source, all of which is held out, in the tokens of `stream`, which come from `source`."""
     kind = stream.manifest["tokenizer"]["kind"]
     return tokens.prepare(
@@ -370,13 +370,13 @@ def _transfer_tokens(
     )
 
 
-def _bytes_per_token(stream: tokens.TokenSet, run: RunConfig) -> float:
+def _bytes_per_token(stream: token_set.TokenSet, run: RunConfig) -> float:
     return _window_bytes(stream.folder, run.model.n_ctx, run.eval.windows)
 
 
 @functools.lru_cache(maxsize=64)
 def _window_bytes(folder: Path, n_ctx: int, n_windows: int) -> float:
-    stream = tokens.open_tokens(folder)
+    stream = token_set.open_tokens(folder)
     windows = batches.validation_windows(stream.validation, n_ctx, n_windows)
     return stream.bytes_of(windows[:, 1:]) / windows[:, 1:].size
 

@@ -228,9 +228,9 @@ def streams(whole: Any, pack: Any) -> tuple[Any, dict[str, Any]]:
 
 @functools.cache
 def _stream(folder: Path, id: str, train_tokens: int) -> Any:
-    from scaling.data import tokens
+    from scaling.data import token_set
 
-    found = tokens.open_tokens(folder)
+    found = token_set.open_tokens(folder)
     if found.id != id:
         raise InputError(f"{folder} holds the tokens {found.id}, the study was made with {id}; prepare those again")
     found.verify(train_tokens)

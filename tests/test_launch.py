@@ -524,6 +524,14 @@ def test_text_that_lies_on_this_machine_has_to_be_in_the_bucket_of_the_output():
     targets.check(request(out="/shared/x"), a_study("text:notes/*.md"), "slurm")
 
 
+def test_tokens_named_by_their_id_have_to_be_staged_for_a_cloud():
+    wish = request("v5e:1x1", image=IMAGE)
+    with pytest.raises(InputError, match="tokens:0123456789abcdef lie on this machine alone; stage them"):
+        targets.check(wish, a_study("tokens:0123456789abcdef"), "gke")
+    targets.check(dataclasses.replace(wish, data="gs://my-bucket/tokens"), a_study("tokens:0123456789abcdef"), "gke")
+    targets.check(request(out="/shared/x"), a_study("tokens:0123456789abcdef"), "slurm")
+
+
 def test_several_hosts_of_a_cloud_want_staged_tokens():
     wish = request("v5e:4x4", image=IMAGE, mesh=(("data", 16),))
     with pytest.raises(InputError, match="4 hosts need the same tokens"):

@@ -9,7 +9,7 @@ from analysis import records
 from analysis.paired import clustered, paired
 from scaling import record, study, train
 from scaling.config import DataConfig, EvalConfig, OptimConfig, RunConfig, Study
-from scaling.data import tokens
+from scaling.data import token_set
 from scaling.errors import InputError
 from scaling.ladder import transformer
 
@@ -70,7 +70,8 @@ def trained(cache, tmp_path_factory) -> study.StudyFolder:
     whole = study.prepare(Study("paired", "?", tuple(rates)), folder / "study", say=lambda text: None)
     for pack in whole.packs:
         of_run = pack.runs[0]
-        stream, other = (tokens.open_tokens(Path(whole.tokens[id])) for id in (of_run.tokens_id, *of_run.transfer_ids))
+        ids = of_run.tokens_id, *of_run.transfer_ids
+        stream, other = (token_set.open_tokens(Path(whole.tokens[id])) for id in ids)
         train.train(
             [one.config for one in pack.runs],
             stream.train,

@@ -17,7 +17,7 @@ from analysis.page import findings
 from analysis.table import load
 from scaling import record, study, train
 from scaling.config import DataConfig, EvalConfig, OptimConfig, RunConfig, Study
-from scaling.data import tokens
+from scaling.data import token_set
 from scaling.errors import InputError
 from scaling.ladder import lstm, transformer, universal
 
@@ -47,7 +47,7 @@ def train_packs(whole: study.StudyFolder, left: float = 0.0) -> None:
     for pack in whole.packs[:-1]:
         configs, asked = [one.config for one in pack.runs], itertools.count()
         halfway = configs[0].optim.learning_rate == left
-        stream = tokens.open_tokens(Path(whole.tokens[pack.runs[0].tokens_id]))
+        stream = token_set.open_tokens(Path(whole.tokens[pack.runs[0].tokens_id]))
         train.train(
             configs,
             stream.train,

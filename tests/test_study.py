@@ -362,3 +362,10 @@ def test_the_same_tokens_under_another_name_are_the_same_runs(tmp_path):
     other = DataConfig("synthetic:bytes=1000000,symbols=8,order=1,seed=0", "bytes")
     moved = prepare(tmp_path / "b", *(dataclasses.replace(run, data=other) for run in RUNS))
     assert moved.runs == prepare(tmp_path / "a", *RUNS).runs
+
+
+def test_prepared_tokens_named_by_their_id_are_the_same_runs_as_their_text(tmp_path):
+    with_text = prepare(tmp_path / "a", *RUNS)
+    (id,) = with_text.tokens
+    named = DataConfig(f"tokens:{id}", RUNS[0].data.tokenizer)
+    assert prepare(tmp_path / "b", *(dataclasses.replace(run, data=named) for run in RUNS)).runs == with_text.runs

@@ -11,15 +11,18 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from scaling.data import disk, index, tokens
+from scaling.config import DataConfig
+from scaling.data import disk, index, token_set, tokens
 from scaling.data.batches import SPAN, validation_windows
 from scaling.data.corpora import open_corpus, read
+from scaling.data.token_set import TokenSet, TooLittleText, open_tokens
 from scaling.data.tokenizer import Tokenizer, train_bpe
-from scaling.data.tokens import TokenSet, TooLittleText, open_tokens, prepare
+from scaling.data.tokens import prepare
 from scaling.errors import InputError
 
 WORDS = ["the", "of", "and", "to", "in", "is", "that", "for", "it", "as", "was", "with", "be", "by", "on", "not", "he"]
@@ -190,6 +193,35 @@ def test_a_validation_source_is_evaluated_on_and_never_trained_on(corpus, tmp_pa
     assert made.manifest["train"]["documents_in_corpus"] == len(texts) - 300
 
 
+def test_prepared_tokens_are_a_source_by_their_id_and_need_no_text(tmp_path):
+    write_texts(tmp_path / "text", 300)
+    write_texts(tmp_path / "other", 60, seed=1)
+    source, other, cache = f"text:{tmp_path}/text/*", f"text:{tmp_path}/other/*", tmp_path / "cache"
+    made = make(source, cache)
+    model = str(made.folder / "tokenizer.model")
+    beside = make(source, cache, train=1, validation_source=other, tokenizer=model)
+    shutil.rmtree(tmp_path / "text")
+    shutil.rmtree(tmp_path / "other")
+    found = make(f"tokens:{made.id}", cache)
+    assert found.id == made.id
+    np.testing.assert_array_equal(found.train, made.train)
+    transfer = make(f"tokens:{made.id}", cache, train=1, validation_source=f"tokens:{beside.id}", tokenizer=model)
+    assert transfer.id == beside.id
+    refused: list[tuple[dict[str, Any], str]] = [
+        (dict(train=10**6), "has [0-9]+ tokens for train, 1000000 were asked for"),
+        (dict(n_vocab=512), "320 tokens of bpe were prepared, 512 of bpe are asked for"),
+        (dict(tokenizer="bytes", n_vocab=257), "use model.n_vocab=320 and data.tokenizer=bpe"),
+        (dict(validation_source=other), "one is text, the other was prepared apart from it"),
+    ]
+    for asked, why in refused:
+        with pytest.raises(InputError, match=why):
+            make(f"tokens:{made.id}", cache, **asked)
+    with pytest.raises(InputError, match="holds no such tokens, but " + "|".join(sorted((made.id, beside.id)))):
+        make("tokens:0123", cache)
+    with pytest.raises(InputError, match="have held-out text of their own"):
+        DataConfig(source=f"tokens:{made.id}", validation=other)
+
+
 def test_near_duplicates_and_twins_in_a_folder_never_straddle_the_split(tmp_path, monkeypatch):
     rng = random.Random(0)
     for folder in range(60):
@@ -236,11 +268,11 @@ def test_the_floor_of_a_generated_language_is_stated(tmp_path):
     made = make("synthetic:bytes=3e5", tmp_path, tokenizer="bytes", n_vocab=257, train=1000, validation=1000)
     rate = open_corpus("synthetic:bytes=3e5").entropy_rate
     assert made.manifest["entropy_rate"] == rate
-    assert f"{rate:.6f} nats per byte" in tokens.describe(made)
+    assert f"{rate:.6f} nats per byte" in token_set.describe(made)
 
 
 def test_what_is_prepared_can_be_read_by_a_person(corpus, prepared):
-    text = tokens.describe(prepared)
+    text = token_set.describe(prepared)
     assert prepared.id in text
     assert "bpe, 320 tokens" in text
     assert f"{len(prepared.train):,} tokens" in text
@@ -253,8 +285,8 @@ def test_empty_files_among_good_ones_are_counted(corpus, tmp_path):
     made = make(f"text:{tmp_path}/texts/*", tmp_path / "cache", train=100, validation=10)
     (summary,) = made.manifest["corpora"].values()
     assert summary["empty"] == 1
-    assert "1 empty" in tokens.describe(made)
-    assert "empty.txt" in tokens.describe(made)
+    assert "1 empty" in token_set.describe(made)
+    assert "empty.txt" in token_set.describe(made)
 
 
 # What cannot be had

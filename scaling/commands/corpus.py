@@ -16,7 +16,7 @@ def add(verbs: Any) -> None:
         ("show", _corpus_show, "what a source holds, with its first tokens"),
     ):
         verb = arguments.verb(corpus, name, run, text, f"scaling corpus {name} python --tokens 1e6 --n-vocab 512")
-        verb.add_argument("source", help="python | text:GLOB | tfds:NAME | synthetic:..., see docs/data.md")
+        verb.add_argument("source", help="python | text:GLOB | tfds:NAME | synthetic:... | tokens:ID, see docs/data.md")
         verb.add_argument("--tokens", type=arguments.count, default=2**20, help="for training (1e6 is understood)")
         verb.add_argument("--validation-tokens", type=arguments.count, default=2**14)
         verb.add_argument("--validation", default="", metavar="SOURCE", help="a source of its own for held-out text")
@@ -28,13 +28,13 @@ def add(verbs: Any) -> None:
 
 
 def _corpus_prepare(args: argparse.Namespace) -> int:
-    from scaling.data import tokens
+    from scaling.data import token_set
 
     stream = _tokens(args)
     if args.json:
         arguments.print_json(stream.manifest)
     else:
-        print(tokens.describe(stream))
+        print(token_set.describe(stream))
     return 0
 
 

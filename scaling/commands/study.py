@@ -112,11 +112,11 @@ def _quickstart(args: argparse.Namespace) -> int:
         words = "".join(c if c.isalnum() else "-" for c in args.data).strip("-")[-30:]
         name += f"-{words}-{hashlib.sha256(args.data.encode()).hexdigest()[:4]}"  # other sources, other folders
     out = args.out or Path("studies") / name
-    from scaling.data import tokens
+    from scaling.data import token_set
 
     try:
         return _run_study(QUICKSTART, settings | arguments.pairs(args.set, "--set"), out, args)
-    except tokens.TooLittleText as error:
+    except token_set.TooLittleText as error:
         D = error.has // 8 // 512 * 512  # the config trains on up to 8 D, and D is a multiple of 512
         raise InputError(f"{error}" + (f" (--set D={D})" if D else "")) from None
 

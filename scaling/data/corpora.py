@@ -37,7 +37,7 @@ PART = 2**22  # bytes on disk that one part should hold, and at which plain .jso
 LOOK = 10_000  # files of a folder that are looked at to say how its text is named
 SUFFIXES = (".txt", ".txt.gz", ".md", ".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
 STDLIB_WITHOUT = {"test", "tests", "idle_test", "encodings", "idlelib", "lib2to3", "site-packages", "dist-packages"}
-USAGE = "python, python:stdlib, text:GLOB, tfds:NAME or synthetic:KEY=VALUE,..."
+USAGE = "python, python:stdlib, text:GLOB, tfds:NAME, synthetic:KEY=VALUE,... or tokens:ID"
 
 
 class Document(NamedTuple):
