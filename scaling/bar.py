@@ -17,7 +17,7 @@ class Bar:
     def __init__(self, whole: StudyFolder, packs: Sequence[Pack]):
         now = status.of(whole)
         mine = {pack.id: pack for pack in packs}
-        costs = calibration.kept(whole.layout.device)
+        costs = calibration.kept(whole.layout.device, whole.layout.devices)
         self.cost = {id: costs.pack(pack.configs) for id, pack in mine.items()}
         self.steps = {id: pack.steps for id, pack in mine.items()}
         self.runs = {id: len(pack.runs) for id, pack in mine.items()}

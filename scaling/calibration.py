@@ -19,6 +19,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,11 +40,15 @@ BASE = 0.6e9  # bytes of a process that holds JAX
 SAVING = 0.1  # seconds of a checkpoint
 SAVED = 20.0  # seconds between them
 KEPT = 2  # checkpoints on the disk
+HELD = {"adafactor": 3}  # arrays of a model's size in an update: weights, gradient, update
+HELD_BY_ADAM = 5  # and two moments
+BYTES = {"bfloat16": 2.0, "float16": 2.0}  # of a number that the forward pass keeps; else 4
 LOGITS = 2**26  # that the loss holds at a time (scaling.models.loss)
 TAKEN = {"gpu": 0.75}  # share of the memory that JAX takes, and all that it then has
 SURE = 2.0  # times the device's memory: above it the rule refuses a pack, below it only a measurement does
 LARGEST = 0.3  # seconds of an update above which a program is not measured: large products follow the rule
 MEASURED = 6  # programs measured in one go, spread over the sizes
+ALONE: Mapping[str, int] = types.MappingProxyType({})  # the mesh of one device
 LANES = (4, 16, 64)  # tried on accelerators; on a CPU eight lanes of N = 1,536 take longer than eight runs
 
 
@@ -75,25 +80,46 @@ def foretold(run: RunConfig, lanes: int, device: str) -> Timing:
     accelerated = ACCELERATED_DISPATCH * (1 + depth)
     if model.kind == "lstm":
         accelerated += ACCELERATED_POSITION * depth * model.n_ctx
-        layer = 16 * model.d_model
-    else:
-        layer = 14 * model.d_model + 3 * model.d_attn + 2 * model.d_ff + 2 * model.n_head * model.n_ctx
     dispatch = DISPATCH.get(device, accelerated)
     update = lanes * run.batch_tokens * (flops + OVERHEAD) / speed + dispatch
     windows = wanted.windows * (1 + len(wanted.transfer)) + wanted.train_windows
     forward = lanes * windows * model.n_ctx * (flops + OVERHEAD) / 3 / speed
-    kept = {"none": depth * layer, "matmuls": depth * layer / 2, "layers": depth * model.d_model}
-    wide = kept[run.remat] + (layer if run.remat != "none" else 0)
-    logits = min(run.batch_tokens * model.n_vocab, LOGITS)
-    held = 5 * counts.params(model)["params_total"] + run.batch_tokens * wide + 3 * logits
     return Timing(
         update=update,
         evaluation=forward + wanted.noise * 2 * update,
         begin=0.3,
         compile=6.0 + 1.0 * depth,
         load=1.2 + 0.2 * depth,
-        memory=BASE + 4.0 * lanes * held,
+        memory=BASE + held(run, lanes, {}),
     )
+
+
+def held(run: RunConfig, lanes: int, sizes: Mapping[str, int]) -> float:
+    """Bytes of the arrays of a pack on each device of a mesh, by rule.
+
+    What is of a model's size is cut by fsdp and tensor, what the forward pass keeps by data and fsdp, and its wide
+    parts by tensor; lanes by run. Of the programs in results/compile.md this is 0.7 to 0.9 times what they need.
+
+    Args:
+      sizes: of the mesh; empty for one device.
+    """
+    model = run.model
+    across, data, fsdp, tensor = (sizes.get(name, 1) for name in ("run", "data", "fsdp", "tensor"))
+    depth = model.n_layer * model.reuse
+    if model.kind == "lstm":
+        layer = products = 16 * model.d_model
+    else:
+        wide = 3 * model.d_attn + 2 * model.d_ff + 2 * model.n_head * model.n_ctx
+        layer = 14 * model.d_model + wide / tensor
+        products = 2 * model.d_model + (4 * model.d_attn + model.d_ff) / tensor
+    kept = {"none": layer, "matmuls": products, "layers": model.d_model}[run.remat]
+    activations = depth * kept + (layer if run.remat != "none" else 0)
+    tokens = run.batch_tokens / run.accumulate / (data * fsdp)
+    weights = HELD.get(run.optim.optimizer, HELD_BY_ADAM) + (run.accumulate > 1)  # gradients are summed up
+    logits = min(tokens * model.n_vocab / tensor, LOGITS)
+    each = 4 * weights * counts.params(model)["params_total"] / (fsdp * tensor)
+    each += BYTES.get(run.dtype, 4.0) * tokens * activations + 4 * 3 * logits
+    return each * (lanes / across if lanes % across == 0 else lanes)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -104,6 +130,7 @@ class Costs:
     start: float = START  # seconds of a worker before its first pack
     measured: Mapping[str, tuple[RunConfig, int, Timing]] = dataclasses.field(default_factory=dict)
     told: float | None = None  # bytes that the accelerator has for arrays, as JAX says; None: it was not asked
+    devices: int = 1  # over which the lanes of a pack are spread
 
     @functools.cached_property
     def room(self) -> float:
@@ -144,11 +171,12 @@ class Costs:
         """Seconds of a pack in a worker that has its program."""
         if len(runs) == 1:  # most are, on a CPU
             return self._alone(runs[0])
-        busy = 0.0
-        for segment in packs.segments(runs):
-            busy += (segment.end - segment.begin) * self.timing(runs[0], len(segment.lanes)).update
+        plan, devices, busy = packs.segments(runs), packs.across(runs, self.devices), 0.0
+        for segment in plan:
+            lanes = packs.on_each(len(segment.lanes), devices)
+            busy += (segment.end - segment.begin) * self.timing(runs[0], lanes).update
         measured = sorted({at for run in runs for at in run.eval_steps})
-        timing = self.timing(runs[0], len(packs.segments(runs)[0].lanes))
+        timing = self.timing(runs[0], packs.on_each(len(plan[0].lanes), devices))
         busy += timing.begin + len(measured) * timing.evaluation
         return busy + busy / SAVED * SAVING
 
@@ -158,7 +186,11 @@ class Costs:
         return busy + busy / SAVED * SAVING
 
     def lanes(self, run: RunConfig) -> int:
-        """How many runs of its program side by side are trained fastest, of those that the memory holds."""
+        """How many runs of its program side by side are trained fastest, of those that the devices' memory holds."""
+        return self.devices * self._lanes(run)
+
+    def _lanes(self, run: RunConfig) -> int:
+        """On one device."""
         program = config.program(run)
         tried = {n: found.update / n for other, n, found in self.measured.values() if other == program}
         if len(tried) < 2:
@@ -193,9 +225,20 @@ class Costs:
             heapq.heappush(free, (at + self.pack(runs), worker))
         return max(at for at, _ in free)
 
-    def memory(self, work: Sequence[Sequence[RunConfig]]) -> float:
-        """Bytes of the largest worker."""
-        return max(self.timing(runs[0], max(len(s.lanes) for s in packs.segments(runs))).memory for runs in work)
+    def memory(self, work: Sequence[Sequence[RunConfig]], sizes: Mapping[str, int] = ALONE, devices: int = 1) -> float:
+        """Bytes of the largest worker, with so many devices of a mesh of these sizes."""
+        return max(self.needs(runs[0], _widest(runs, self.devices), sizes, devices) for runs in work)
+
+    def needs(self, run: RunConfig, lanes: int, sizes: Mapping[str, int], devices: int) -> float:
+        """Bytes of a program: as it was measured on one device, cut as the rule is."""
+        share = (BASE + devices * held(run, lanes, sizes)) / (BASE + held(run, lanes, {}))
+        return self.timing(run, lanes).memory * share
+
+
+def _widest(runs: Sequence[RunConfig], devices: int) -> int:
+    """The most lanes of a pack that a device has, where they are spread over so many."""
+    n = packs.across(runs, devices)
+    return max(packs.on_each(len(segment.lanes), n) for segment in packs.segments(runs))
 
 
 def _forms(runs: Sequence[RunConfig]) -> set[tuple[RunConfig, int]]:
@@ -218,23 +261,31 @@ def disk(runs: Sequence[RunConfig]) -> float:
 
 
 def check(
-    work: Sequence[Sequence[RunConfig]], spread: layout.Layout, costs: Costs, folder: Path, devices: int = 1
+    work: Sequence[Sequence[RunConfig]],
+    spread: layout.Layout,
+    costs: Costs,
+    folder: Path,
+    sizes: Mapping[str, int] = ALONE,
+    devices: int = 1,
 ) -> None:
     """Refuses what cannot fit.
 
     Args:
-      devices: accelerators that train a pack together.
+      sizes: of the mesh, where devices train a pack together.
+      devices: of the mesh that are this machine's.
 
     Raises:
         InputError: more memory than this machine has, or more disk than is free.
     """
-    wanted, there = costs.memory(work) * spread.workers, costs.room
     if spread.device != "cpu":
-        _check_device(work, spread, costs, devices)
-    elif wanted > there:
+        _check_device(work, spread, costs, sizes)
+    elif (wanted := costs.memory(work, sizes, devices) * spread.workers) > costs.room:
+        who, way = f"{spread.workers} workers", "fewer --workers, a smaller --pack or a smaller batch"
+        if math.prod(sizes.values()) > 1:
+            who, way = f"{devices} devices of --mesh", "fewer, more fsdp in --mesh, or a smaller batch"
         raise InputError(
-            f"{spread.workers} workers would need about {wanted / 2**30:.1f} GiB of memory, this machine has "
-            f"{there / 2**30:.1f}; use fewer --workers, a smaller --pack or a smaller batch"
+            f"{who} would need about {wanted / 2**30:.1f} GiB of memory, this machine has "
+            f"{costs.room / 2**30:.1f}; use {way}"
         )
     wanted = sum(map(disk, work))
     free = shutil.disk_usage(next(path for path in (folder, *folder.absolute().parents) if path.exists())).free
@@ -245,17 +296,19 @@ def check(
         )
 
 
-def _check_device(work: Sequence[Sequence[RunConfig]], spread: layout.Layout, costs: Costs, devices: int) -> None:
+def _check_device(
+    work: Sequence[Sequence[RunConfig]], spread: layout.Layout, costs: Costs, sizes: Mapping[str, int]
+) -> None:
     """Refuses a pack that an accelerator cannot hold; where only the rule says so, not before it is far too much."""
     for runs in work:
-        lanes = max(len(segment.lanes) for segment in packs.segments(runs))
-        wanted = costs.timing(runs[0], lanes).memory * spread.workers / devices
-        if wanted > costs.room * (1.0 if costs.knows(runs[0], lanes) else SURE):
+        lanes, mesh = _widest(runs, costs.devices), math.prod(sizes.values()) > 1
+        wanted = costs.needs(runs[0], lanes, sizes, 1) * spread.workers
+        if wanted > costs.room * (1.0 if costs.knows(runs[0], lanes) and not mesh else SURE):
             smaller = "a smaller --pack, " if lanes > 1 else ""
             raise InputError(
                 f"{lanes} run{'s' if lanes > 1 else ''} of N = {runs[0].model.N:,} at a time would need about "
                 f"{wanted / 2**30:.1f} GiB of each {spread.device}'s memory, which has {costs.room / 2**30:.1f}; use "
-                f"{smaller}a smaller batch, remat, or --mesh"
+                f"{smaller}a smaller batch, accumulate, remat, or {'more fsdp in --mesh' if mesh else '--mesh'}"
             )
 
 
@@ -283,17 +336,17 @@ def key(program: RunConfig, lanes: int) -> str:
     return hashlib.sha256(json.dumps([config.to_dict(program), lanes]).encode()).hexdigest()[:16]
 
 
-def kept(device: str) -> Costs:
-    """What was measured on this machine with these versions so far."""
+def kept(device: str, devices: int = 1) -> Costs:
+    """What was measured on this machine with these versions so far, for so many devices."""
     try:
         values = json.loads(_path(device).read_bytes())
         found = {
             name: (config.from_dict(RunConfig, one["run"]), one["lanes"], Timing(**one["timing"]))
             for name, one in values["programs"].items()
         }
-        return Costs(device, values["start"], found, values["told"])
+        return Costs(device, values["start"], found, values["told"], devices)
     except (FileNotFoundError, KeyError, TypeError, ValueError):  # none, or of another version
-        return Costs(device)
+        return Costs(device, devices=devices)
 
 
 def keep(costs: Costs) -> None:
@@ -333,7 +386,8 @@ def calibrate(runs: Sequence[RunConfig], costs: Costs, workers: int, say: Callab
     if not found:
         raise InputError("no program could be measured here; its process says why above")
     start = sum(each["start"] for each in starts) / len(starts)
-    result = Costs(costs.device, start, {**costs.measured, **found}, starts[0]["memory"] or None)
+    told = starts[0]["memory"] or None
+    result = dataclasses.replace(costs, start=start, measured={**costs.measured, **found}, told=told)
     keep(result)
     say(f"measured in {time.monotonic() - began:.0f} s, and kept in {_path(costs.device)}")
     return result

@@ -48,6 +48,7 @@ class Program:
 
     accelerator: str
     mesh: str
+    attention: str  # which, and why
     arguments: int  # the state and the tokens
     temporaries: int
     peak: int  # both, and the program
@@ -89,6 +90,7 @@ class Program:
             f"{self.accelerator} as {self.mesh}: {verdict}, peak {self.peak / gib:.2f} of {self.hbm / gib:.0f} GiB "
             f"(arguments {self.arguments / gib:.2f}, temporaries {self.temporaries / gib:.2f}); compiled in "
             f"{self.compile_seconds:.0f} s",
+            f"  attention: {self.attention}",
             f"  {self.model_flops:.3g} FLOP per chip and update, {self.done_flops:.3g} done; XLA counts "
             f"{self.xla_flops:.3g}, loops once",
             *(f"  {c.kind:18} {c.count:8.0f} per update {c.moved / gib:9.3f} GiB" for c in self.collectives),
@@ -183,12 +185,14 @@ def program(runs: Sequence[RunConfig], accelerator: Accelerator, sizes: dict[str
 def _known(runs: Sequence[RunConfig], accelerator: Accelerator, sizes: dict[str, int]) -> dict[str, Any]:
     """What does not depend on the compiler."""
     from scaling import packs, sharding
+    from scaling.models import model
 
     first, n = runs[0], len(packs.segments(runs)[0].lanes)
     tokens = n * first.batch_tokens / math.prod(sizes.values())
     return {
         "accelerator": accelerator.name,
         "mesh": sharding.show(sizes),
+        "attention": model.attention(first.model, first.dtype, "tpu"),
         "hbm": accelerator.chip.hbm,
         "model_flops": tokens * counts.mfu_flops_per_token(first.model),
         "done_flops": tokens * counts.flops_per_token(first.model)["flops_total"] * RECOMPUTED[first.remat],

@@ -26,17 +26,31 @@ from scaling.errors import InputError
 LEFT = 42  # exit code: interrupted and saved
 PATIENCE = 8.0  # seconds for a process without an update of its own to come to a point where it can agree
 WINDOW = 25.0  # the same for one that trains: spot machines are gone after 30
-SILENCE = 30.0  # seconds after which a process counts as lost
+SIGNS = 4  # of life that a process may miss at least
 DONE, HELD, TOLD = 0, -1, -2  # in place of a claim's number
-HEARTBEAT = 100  # the same for JAX, which then ends the process at once
 
 
-def start(address: str, process: int | None, processes: int | None, wait: int) -> None:
+def check_times(silence: int, heartbeat: int) -> None:
+    """Raises InputError where a process would count as lost that lives, or JAX would end it before we can say why."""
+    if silence < SIGNS * claims.BEAT:
+        raise InputError(
+            f"--silence {silence}: a process gives a sign of life every {claims.BEAT:.0f} s; "
+            f"use {SIGNS * claims.BEAT:.0f} or more"
+        )
+    if heartbeat <= silence:
+        raise InputError(
+            f"--heartbeat {heartbeat} with --silence {silence}: JAX would end the process before it can say why; use a "
+            f"--heartbeat above {silence}, such as {3 * silence}"
+        )
+
+
+def start(address: str, process: int | None, processes: int | None, wait: int, heartbeat: int) -> None:
     """Joins the other processes; before anything touches a device.
 
     Args:
       address: HOST:PORT of the first process, or "auto": what Slurm, Kubernetes or the TPU's machines tell.
       wait: seconds for all to come.
+      heartbeat: seconds after which JAX ends a process that misses another.
 
     Raises:
       InputError: nothing answers there, or no cluster is found.
@@ -60,7 +74,7 @@ def start(address: str, process: int | None, processes: int | None, wait: int) -
     jax.config.update("jax_enable_preemption_service", False)  # it would swallow the signals that `Notice` hears
     try:
         jax.distributed.initialize(
-            **arguments, initialization_timeout=wait, heartbeat_timeout_seconds=HEARTBEAT, shutdown_timeout_seconds=10
+            **arguments, initialization_timeout=wait, heartbeat_timeout_seconds=heartbeat, shutdown_timeout_seconds=10
         )
     except (RuntimeError, ValueError) as error:
         reason = (str(error).splitlines() or [""])[0][:160]
@@ -154,11 +168,14 @@ class Peers:
 
     A computation in which others take part may wait for them for long, and JAX ends the process in the end without a
     word that helps. Begun when all have come, so that no file is of an earlier time.
+
+    Args:
+      silence: seconds after which a process counts as lost.
     """
 
-    def __init__(self, folder: Path, process: int, processes: int, say: Callable[[str], None]):
+    def __init__(self, folder: Path, process: int, processes: int, say: Callable[[str], None], silence: int):
         self.files = [folder / str(i) for i in range(processes)]
-        self.own, self.say, self.ended = self.files[process], say, threading.Event()
+        self.own, self.say, self.silence, self.ended = self.files[process], say, silence, threading.Event()
         self.own.parent.mkdir(parents=True, exist_ok=True)
         self.own.touch()
 
@@ -176,7 +193,9 @@ class Peers:
         while not self.ended.wait(claims.BEAT):
             self.own.touch()
             if silent := self.silent():
-                self.say(lost(f"process {silent[0]} has been silent for {SILENCE:.0f} s"))
+                self.say(
+                    lost(f"process {silent[0]} has been silent for {self.silence} s; if it lives, raise --silence")
+                )
                 end(LEFT)
 
     def silent(self) -> list[int]:
@@ -184,7 +203,7 @@ class Peers:
         now, found = self.own.stat().st_mtime, []
         for i, file in enumerate(self.files):
             with contextlib.suppress(FileNotFoundError):
-                if now - file.stat().st_mtime > SILENCE:
+                if now - file.stat().st_mtime > self.silence:
                     found.append(i)
         return found
 
@@ -212,6 +231,7 @@ def train_all(
     import jax
 
     from scaling import train, watch, worker
+    from scaling.models import model
 
     first = jax.process_index() == 0
     origin = {"machine": machine.describe(), "versions": machine.versions()}
@@ -229,6 +249,9 @@ def train_all(
             kinds = [device.device_kind for device in mesh.devices.flat]
             board = tensorboard / pack.id if tensorboard else None
             seen = watch.Watch(pack.configs, kinds, say, board, profile) if first else None
+            if first and (backend := sharding.platform(mesh)) != "cpu":
+                run = pack.configs[0]
+                say(f"pack {pack.id}: attention: {model.attention(run.model, run.dtype, backend)}")
 
             def progress(done: int, claim: Any = claim) -> None:
                 notice.progress(done)
@@ -302,6 +325,8 @@ def _claimed(whole: Any, pack: Any, first: bool, notice: Notice, say: Callable[[
 def lost(why: object) -> str:
     """What to say when a computation that others take part in fails, or they are silent."""
     reason = (str(why).splitlines() or [""])[0][:160]
+    if "heartbeat" in str(why).lower():
+        reason += "; if it lives, raise --heartbeat"
     return f"another process is gone ({reason}); start the same command on all hosts, and it goes on"
 
 

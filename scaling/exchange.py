@@ -92,8 +92,8 @@ def write(whole: StudyFolder, path: Path) -> int:
 def read(folder: Path, path: Path, say: Callable[[str], None]) -> int:
     """Takes the finished packs in a file of `write` into the study in `folder`, or makes one; how many runs are new.
 
-    A run that is already done here stays as it is. One that waits here in another pack is taken from that pack, unless
-    it has begun.
+    A run that is already done here, or is being trained in the very pack that comes in, stays as it is. One that waits
+    here in another pack is taken from that pack, unless it has begun.
 
     Raises:
         InputError: not such a file, edited, of another version, or of another study.
@@ -106,20 +106,25 @@ def read(folder: Path, path: Path, say: Callable[[str], None]) -> int:
             raise InputError(f"{path} is of study {manifest['name']!r}, {folder} of {whole.name!r}; use another folder")
         done = {run.id for pack in whole.all_packs if whole.done(pack) for run in pack.runs}
         known = {run.id: run for pack in whole.all_packs for run in pack.runs}  # described by this machine's tokens
-        new = [
+        offered = [
             (Pack(pack.id, tuple(known.get(run.id, run) for run in pack.runs)), content, told)
             for pack, content, told in packs
             if not {run.id for run in pack.runs} <= done
         ]
-        for pack, content, told in new:
+        new: list[Pack] = []
+        for pack, content, told in offered:
             claim = claims.take(whole.claims(pack))
             if claim is None:
-                raise InputError(f"pack {pack.id} is being trained here; import when that has ended")
+                say(f"pack {pack.id} is being trained here, and stays as it is")
+                continue
             with claim:
+                if whole.done(pack):  # since we looked
+                    continue
                 folders.write(claim.folder / "history.npz", content)
                 folders.write_json(claim.folder / "done.json", told)
-        coming = {pack.id for pack, _, _ in new}
-        taken = {run.id for pack, _, _ in new for run in pack.runs}
+                new.append(pack)
+        coming = {pack.id for pack in new}
+        taken = {run.id for pack in new for run in pack.runs}
         kept: list[Pack] = []
         with contextlib.ExitStack() as held:  # what is dissolved, so that nobody begins it until study.json tells
             for pack in whole.all_packs:
@@ -130,9 +135,8 @@ def read(folder: Path, path: Path, say: Callable[[str], None]) -> int:
                     kept.append(pack)
                 elif left:
                     kept.append(Pack(layout.pack_id(run.id for run in left), left))
-            runs = dict.fromkeys((*whole.runs, *(run.id for pack, _, _ in new for run in pack.runs)))
-            packs_now = (*kept, *(pack for pack, _, _ in new))
-            study.write(dataclasses.replace(whole, runs=tuple(runs), all_packs=packs_now))
+            runs = dict.fromkeys((*whole.runs, *(run.id for pack in new for run in pack.runs)))
+            study.write(dataclasses.replace(whole, runs=tuple(runs), all_packs=(*kept, *new)))
     return len(taken - done)
 
 
@@ -147,7 +151,7 @@ def _dissolved(whole: StudyFolder, pack: Pack, held: contextlib.ExitStack) -> bo
 
 def _empty(folder: Path, manifest: Mapping[str, Any], packs: Sequence[Pack]) -> StudyFolder:
     """A study without runs, laid out for this machine: what suits another tells nothing here."""
-    costs = calibration.kept(layout.device())
+    costs = calibration.kept(layout.device(), layout.devices(layout.device()))
     lanes = max(costs.lanes(run) for pack in packs for run in pack.configs)
     return StudyFolder(
         folder, manifest["name"], manifest["question"], layout.choose(0, 0, None, lambda _: lanes), {}, (), ()

@@ -29,13 +29,14 @@ class Layout:
     workers: int  # processes, on the machine that began the study
     threads: int = 1  # of a worker on a CPU, which is pinned to its core; elsewhere the device's own affair
     host: str = ""  # that machine
+    devices: int = 1  # accelerators of that machine, over which the lanes of a pack are spread
 
     def __post_init__(self):
         """Raises ValueError for what no study.json of ours holds."""
         for name in ("device", "host"):
             if not isinstance(getattr(self, name), str):
                 raise ValueError(f"{name} {getattr(self, name)!r} of the layout is no text")
-        for name in ("runs_per_pack", "workers", "threads"):
+        for name in ("runs_per_pack", "workers", "threads", "devices"):
             value = getattr(self, name)
             if type(value) is not int or value < 1:
                 raise ValueError(f"{name} {value!r} of the layout is no number from 1 on")
@@ -67,6 +68,7 @@ def choose(pack: int, workers: int, before: Layout | None, measured: Callable[[s
         runs_per_pack=pack or (before.runs_per_pack if before else measured(kind)),
         workers=workers or (available if kind == "cpu" else 1),
         host=here,
+        devices=devices(kind),
     )
 
 
@@ -85,6 +87,16 @@ def device() -> str:
     if Path("/dev/nvidia0").exists() and any(importlib.util.find_spec(f"jax_cuda{n}_plugin") for n in (12, 13)):
         return "gpu"
     return "cpu"
+
+
+def devices(kind: str) -> int:
+    """How many devices of this kind a worker here will train with, without asking JAX; 1 for the core of a CPU."""
+    named = {"gpu": ("CUDA_VISIBLE_DEVICES",), "tpu": ("TPU_VISIBLE_CHIPS", "TPU_VISIBLE_DEVICES")}
+    for name in named.get(kind, ()):
+        if name in os.environ:
+            return max(1, sum(part.strip() not in ("", "-1") for part in os.environ[name].split(",")))
+    files = {"gpu": ("nvidia[0-9]*",), "tpu": ("accel[0-9]*", "vfio/[0-9]*")}
+    return max([1, *(len(list(Path("/dev").glob(pattern))) for pattern in files.get(kind, ()))])
 
 
 def pin(kind: str, core: int) -> None:
@@ -170,6 +182,7 @@ def packed(
     run: Callable[[Item], RunConfig],
     data: Callable[[Item], Hashable],
     size: Callable[[RunConfig], int],
+    devices: int = 1,
 ) -> list[list[Item]]:
     """Items in packs of one program and one kind of data, those that share a trunk together.
 
@@ -177,6 +190,7 @@ def packed(
       run: the config of an item.
       data: what else must agree.
       size: of a pack at most, by the program of its runs; those that share a trunk may be more.
+      devices: over which lanes are spread; what would not divide over them well becomes two packs.
 
     The longest runs first, so that a pack's runs end at about the same time; otherwise in the order given.
     """
@@ -185,11 +199,26 @@ def packed(
         programs.setdefault((config.program(run(group[0])), data(group[0])), []).append(group)
     found: list[list[Item]] = []
     for groups in programs.values():
-        pack: list[Item] = []
+        pack: list[list[Item]] = []
         for group in sorted(groups, key=lambda group: -max(run(item).steps for item in group)):
-            if pack and len(pack) + len(group) > size(config.program(run(pack[0]))):
-                found.append(pack)
+            if pack and sum(map(len, pack)) + len(group) > size(config.program(run(group[0]))):
+                found += _even(pack, devices)
                 pack = []
-            pack = [*pack, *group]
-        found.append(pack)
+            pack = [*pack, group]
+        found += _even(pack, devices)
     return found
+
+
+def _even(groups: list[list[Item]], devices: int) -> list[list[Item]]:
+    """The items of these groups as one pack, or as two where each device then has fewer lanes at a time.
+
+    Thirteen runs divide over no more than one of eight devices: eight and five take two lanes on each.
+    """
+    items = [item for group in groups for item in group]
+    n = len(items)
+    if any(n % d == 0 and n // d <= -(-n // devices) for d in range(1, devices + 1)):
+        return [items]
+    if max(map(len, groups)) > 1:  # runs of a trunk, whose lanes are fewer than the runs
+        return [items]
+    whole = n - n % devices
+    return [items[:whole], items[whole:]]

@@ -97,6 +97,24 @@ def updates(runs: Sequence[RunConfig], done: int | None = None) -> int:
     return sum(len(segment.lanes) * max(0, min(segment.end, done) - segment.begin) for segment in plan)
 
 
+def across(runs: Sequence[RunConfig], devices: int) -> int:
+    """Over how many of so many devices a pack's lanes are spread: the fewest with which it is as short as can be.
+
+    Its runs divide over them. In segments whose lanes do not, each of them has all lanes (scaling.sharding).
+    """
+    plan = segments(runs)
+
+    def updates(n: int) -> int:
+        return sum((segment.end - segment.begin) * on_each(len(segment.lanes), n) for segment in plan)
+
+    return min((n for n in range(1, min(devices, len(runs)) + 1) if len(runs) % n == 0), key=updates)
+
+
+def on_each(lanes: int, devices: int) -> int:
+    """Lanes that each device trains where they are spread over so many."""
+    return lanes // devices if lanes % devices == 0 else lanes
+
+
 def trained(runs: Sequence[RunConfig], done: int) -> list[float]:
     """Updates computed for each run when the pack has done so many; those of a shared trunk in equal parts."""
     parts = [0.0] * len(runs)

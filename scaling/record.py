@@ -31,7 +31,7 @@ import os
 import shutil
 import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +42,14 @@ from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
 from scaling import folders
+from scaling.errors import InputError
 
 History = dict[str, np.ndarray]
 
 OVERHEAD = 2**18  # bytes of a checkpoint's own files, generously
 KEEP = 2  # checkpoints: the newest, and the one to fall back on
 SEAL = "checksums.json"
+TOTALS = ("steps", "updates_trained")  # in a history from its first save on
 UNREADABLE = (ValueError, OSError, KeyError, TypeError)  # what Orbax and TensorStore raise for a damaged checkpoint
 
 logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax narrates every save; what fails is raised as well
@@ -158,12 +160,19 @@ class Record:
             together("sealed")
 
     def restore(
-        self, abstract_state: Callable[[int], Any], say: Callable[[str], None]
+        self, abstract_state: Callable[[int], Any], say: Callable[[str], None], begun: History | None = None
     ) -> tuple[int, Any, History] | None:
         """(step, state, history) of the newest readable checkpoint; unreadable newer ones are named and set aside.
 
-        `abstract_state(step)` has the shapes of the state after so many updates, and how they are to lie on the
-        devices: it need not be as they lay when it was written. Of several processes the first looks for damage.
+        Of several processes the first looks for damage.
+
+        Args:
+          abstract_state: (step) -> the shapes of the state after so many updates, and how they are to lie on the
+            devices: it need not be as they lay when it was written.
+          begun: the history before the first update, when the arrays of the one found are to be those of this one.
+
+        Raises:
+          InputError: the newest readable checkpoint is whole, but of something else. Nothing is set aside.
         """
         if jax.process_count() > 1:
             if jax.process_index() == 0:
@@ -174,18 +183,51 @@ class Record:
             try:
                 if jax.process_count() == 1:
                     check(self.folder / "checkpoints" / str(there.step))
+                wanted = abstract_state(there.step)
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
-                    found = self.checkpointer.load_checkpointables(
-                        there.step, {"state": abstract_state(there.step), "history": None}
-                    )
+                    # Asked before, because Orbax calls another model unreadable, and rounds to another dtype silently.
+                    self._refuse_others(there.step, wanted, begun)
+                    found = self.checkpointer.load_checkpointables(there.step, {"state": wanted, "history": None})
                 return there.step, found["state"], _as_history(found["history"])
+            except InputError:
+                raise
             except UNREADABLE as error:
                 if jax.process_count() > 1:
-                    raise
+                    raise InputError(
+                        f"{self.folder}: the checkpoint of step {there.step} cannot be read ({_first_line(error)}); "
+                        "move its folder away, and the same command goes on from the one before"
+                    ) from None
                 say(f"checkpoint of step {there.step} is unreadable, using the one before ({_first_line(error)})")
                 self._set_aside(there.step)
         return None
+
+    def _refuse_others(self, step: int, state: Any, begun: History | None) -> None:
+        """Looks at what the arrays of a checkpoint are, before any is read.
+
+        Raises:
+          InputError: they are not those of this state, or of these measurements.
+          ValueError: it does not tell.
+        """
+        path = self.folder / "checkpoints" / str(step)
+        if not any(path.iterdir()):
+            raise ValueError("it is empty")
+        if absent := [part for part in ("state", "history") if not (path / part).is_dir()]:
+            found = f"it has no {' and no '.join(absent)}"
+        else:
+            there = self.checkpointer.checkpointables_metadata(step).metadata
+            if not jax.tree.leaves(there["state"]) or not there["history"]:
+                raise ValueError("it does not say what it holds")
+            found = _difference(_arrays(there["state"]), _arrays(state))
+            if begun is not None and not found:
+                rows = [name for name, values in begun.items() if values.shape[:1] == (0,)]
+                kept = {name: values for name, values in there["history"].items() if name not in TOTALS}
+                found = _difference(_arrays(kept, rows), _arrays(begun, rows))
+        if found:
+            raise InputError(
+                f"{self.folder}: the checkpoint of step {step} is of another model, optimiser or version: {found}; "
+                "go on with what it was begun with, or use a new --out folder"
+            )
 
     def _drop_damaged(self, say: Callable[[str], None]) -> None:
         for there in reversed(self.checkpointer.checkpoints):
@@ -256,6 +298,25 @@ def _crc(path: Path) -> int:
 
 def _as_history(tree: Any) -> History:
     return {name: np.asarray(values) for name, values in tree.items()}
+
+
+def _arrays(tree: Any, rows: Collection[str] = ()) -> dict[str, str]:
+    """What each array of a tree is, such as float32[2,3], by its path; of those in `rows` what a row is."""
+    found = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        name = jax.tree_util.keystr(path, simple=True, separator=".")
+        shape = leaf.shape[1:] if name in rows else leaf.shape
+        found[name] = f"{np.dtype(leaf.dtype)}[{','.join(map(str, shape))}]"
+    return found
+
+
+def _difference(found: dict[str, str], wanted: dict[str, str]) -> str:
+    """The first array that is not the same in both, and how many more there are; empty for none."""
+    names = [name for name in {**wanted, **found} if found.get(name) != wanted.get(name)]
+    if not names:
+        return ""
+    more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+    return f"{names[0]} is {found.get(names[0], 'absent')} there and {wanted.get(names[0], 'absent')} here{more}"
 
 
 def _first_line(error: BaseException) -> str:

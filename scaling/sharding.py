@@ -266,6 +266,23 @@ def sequences(sizes: Mapping[str, int]) -> int:
     return math.prod(sizes.get(name, 1) for name in BATCH)
 
 
+def parts(n: int, mesh: Mesh | None) -> int:
+    """Into how many parts a batch of n sequences is spread over a mesh; 1 where it does not divide."""
+    over = 1 if mesh is None else sequences(mesh.shape)
+    return over if n % over == 0 else 1
+
+
+def apart(tree: Any, mesh: Mesh | None) -> Any:
+    """Inside a jitted function of one run: each part of a batch with a sum of its own. Leaves: `parts` v ..."""
+
+    def one(leaf: jax.Array) -> jax.Array:
+        if mesh is None or leaf.shape[0] == 1:
+            return leaf
+        return jax.lax.with_sharding_constraint(leaf, NamedSharding(mesh, PartitionSpec(BATCH, SPREAD["v"])))
+
+    return jax.tree.map(one, tree)
+
+
 def per_run(mesh: Mesh | None) -> int:
     """Devices that work on one run."""
     return 1 if mesh is None else mesh.size // mesh.shape["run"]

@@ -57,7 +57,7 @@ class Status:
 
 def of(whole: StudyFolder) -> Status:
     """The state of every pack and run; reads a few small files per pack."""
-    costs = calibration.kept(whole.layout.device)
+    costs = calibration.kept(whole.layout.device, whole.layout.devices)
     packs = tuple(_pack(whole, pack, costs) for pack in whole.packs)
     rows: dict[str, RunStatus] = {}
     for each in packs:

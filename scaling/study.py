@@ -150,7 +150,7 @@ class StudyFolder:
     @property
     def open_packs(self) -> list[Pack]:
         """Packs with updates left, the costliest first."""
-        costs = calibration.kept(self.layout.device)
+        costs = calibration.kept(self.layout.device, self.layout.devices)
         return sorted((pack for pack in self.packs if self.done(pack) is None), key=lambda p: -costs.pack(p.configs))
 
 
@@ -220,6 +220,7 @@ def prepare(
     pack: int = 0,
     workers: int = 0,
     shards_of: int = 1,
+    mesh: Mapping[str, int] = calibration.ALONE,
     devices: int = 1,
     say: Callable[[str], None],
 ) -> StudyFolder:
@@ -229,7 +230,8 @@ def prepare(
       pack: runs per pack at most; 0: what suits the device (and, for a study already there, what it was made with).
       workers: processes; 0: one per core on a CPU, one on an accelerator.
       shards_of: into how many parts the study is divided: no pack has runs of two.
-      devices: accelerators that train a pack together.
+      mesh: the sizes of its axes, where devices train a pack together.
+      devices: of the mesh that are this machine's.
 
     Raises:
       InputError: tokens cannot be made, the text has changed, memory or disk do not suffice.
@@ -237,7 +239,7 @@ def prepare(
     there = folder.exists()
     try:
         with claims.held(folder / "planning", say, str(folder)):
-            return _prepared(study, folder, pack, workers, shards_of, devices, say)
+            return _prepared(study, folder, pack, workers, shards_of, mesh, devices, say)
     except BaseException:
         if not there and {path.name for path in folder.glob("*")} <= {"planning"}:
             shutil.rmtree(folder, ignore_errors=True)
@@ -250,13 +252,15 @@ def _prepared(
     pack: int,
     workers: int,
     shards_of: int,
+    mesh: Mapping[str, int],
     devices: int,
     say: Callable[[str], None],
 ) -> StudyFolder:
     found = read(folder) if (folder / "study.json").exists() else None
     if found and found.name != study.name:
         raise InputError(f"{folder} holds the study {found.name!r}, not {study.name!r}; use another --out folder")
-    costs = calibration.kept(found.layout.device if found else layout.device())
+    kind = found.layout.device if found else layout.device()
+    costs = calibration.kept(kind, 1 if mesh else layout.devices(kind))  # a mesh spreads lanes as it says itself
     chosen = layout.choose(
         pack, workers, found.layout if found else None, lambda _: max(costs.lanes(run) for run in study.runs)
     )
@@ -292,6 +296,7 @@ def _prepared(
         lambda run: run.config,
         lambda run: (run.tokens_id, run.transfer_ids, part[run.config]),
         lambda run: pack or min(chosen.runs_per_pack, costs.lanes(run)),
+        costs.devices,
     )
     streams = (*ready.values(), *transfer.values())
     result = StudyFolder(
@@ -304,7 +309,7 @@ def _prepared(
         all_packs=(*known, *(Pack(layout.pack_id(r.id for r in group), tuple(group)) for group in grouped)),
         asked=asked,
     )
-    _fits(result, costs, devices)
+    _fits(result, costs, mesh, devices)
     if result != found:
         write(result)
     for spoilt in (pack for pack in result.packs if result.spoilt(pack)):
@@ -381,11 +386,11 @@ def _window_bytes(folder: Path, n_ctx: int, n_windows: int) -> float:
     return stream.bytes_of(windows[:, 1:]) / windows[:, 1:].size
 
 
-def _fits(whole: StudyFolder, costs: calibration.Costs, devices: int) -> None:
+def _fits(whole: StudyFolder, costs: calibration.Costs, mesh: Mapping[str, int], devices: int) -> None:
     """Refuses what neither the memory nor the disk can hold."""
     work = [pack.configs for pack in whole.packs if not whole.done(pack)]
     if work:
-        calibration.check(work, whole.layout, costs, whole.path, devices)
+        calibration.check(work, whole.layout, costs, whole.path, mesh, devices)
 
 
 def read(folder: Path) -> StudyFolder:

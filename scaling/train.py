@@ -79,7 +79,7 @@ def train(
       The history; its `finished` tells whether updates are left.
 
     Raises:
-      InputError: the mesh does not divide the pack.
+      InputError: the mesh does not divide the pack, or the checkpoint in `folder` is of another one.
     """
     runs = tuple(runs)
     assert len({program(run) for run in runs}) == 1
@@ -94,7 +94,7 @@ def train(
 
     kept = record.Record(folder)
     try:
-        restored = kept.restore(lambda done: abstract_state(runs, packs.at(plan, done), mesh), say)
+        restored = kept.restore(lambda done: abstract_state(runs, packs.at(plan, done), mesh), say, measured.start())
         if restored and restored[2]["finished"]:
             return restored[2]
         segment = packs.at(plan, restored[0] if restored else 0)

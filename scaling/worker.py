@@ -129,8 +129,10 @@ def _train(
     except InputError as error:
         _write(event="unusable", pack=pack.id, error=str(error))
         return
+    mesh = _mesh(pack, device)
     try:
-        if following and device != "cpu":  # a pinned worker would only take turns with itself
+        # A pinned worker would only take turns with itself; what is compiled ahead is for one device.
+        if following and device != "cpu" and mesh is None:
             threading.Thread(target=train.compile_ahead, args=(following.configs,), daemon=True).start()
         history = train.train(
             pack.configs,
@@ -138,12 +140,16 @@ def _train(
             stream.validation,
             claim.folder,
             transfer_tokens=transfer,
+            mesh=mesh,
             say=lambda text: _write(event="say", text=f"pack {pack.id}: {text}"),
             progress=progress,
             should_stop=should_stop,
         )
     except claims.Lost:
         raise
+    except InputError as error:
+        _write(event="unusable", pack=pack.id, error=str(error))
+        return
     except Exception as failure:  # whatever went wrong with this pack must not take the others along
         claim.confirm()  # a folder that was taken from under us fails in many ways
         error = traceback.format_exc()
@@ -159,6 +165,23 @@ def _train(
         _write(event="left", pack=pack.id, done=len(history["train_loss"]))
         return
     _write(event="done", pack=pack.id, diverged=finish(pack, claim, history, origin))
+
+
+def _mesh(pack: Any, device: str) -> Any:
+    """Of this machine's accelerators those over which the pack's lanes are spread; None for one."""
+    import jax
+    import numpy as np
+    from jax.sharding import AxisType, Mesh
+
+    from scaling import packs, sharding
+
+    here = jax.local_devices() if device != "cpu" else []  # a worker on a CPU has its core
+    n = packs.across(pack.configs, max(1, len(here)))
+    if n == 1:
+        return None
+    # In any order, for lanes do not talk: `sharding.make` wants a part of a TPU's slice to have no holes.
+    grid = np.array(here[:n]).reshape(n, *[1] * (len(sharding.NAMES) - 1))
+    return Mesh(grid, sharding.NAMES, axis_types=(AxisType.Auto,) * len(sharding.NAMES))
 
 
 def finish(pack: Any, claim: claims.Claim, history: Any, origin: dict[str, Any]) -> list[str]:

@@ -20,6 +20,7 @@ from analysis.table import Table
 TEXTS = ("books", "wiki")  # other texts
 LADDER = ((16, 2), (24, 2), (32, 2), (48, 2), (64, 2), (96, 3))  # d_model, n_layer
 STEP = evaluations(TOKENS // BATCH)
+DEFAULT = 2.0**-8  # peak rate; a cosine's rates add up to 32
 FIRST = 6.0  # loss of the first position
 POSITION = (3.0, 0.5)  # b and c of L(T) = a + b T^-c
 
@@ -79,6 +80,7 @@ def size(
     *,
     depths: Sequence[int] = (1, 2, 3, 6),
     shallow: float = 1.04,
+    deeper: float = 0.0,
     embeddings_count: bool = False,
     offsets: Mapping[str, float] | None = None,
     transfer_noise: float = 0.001,
@@ -86,6 +88,7 @@ def size(
     """A ladder, and depths at three widths; corners in three seeds; the other texts a fixed share above the loss.
 
     Args:
+        deeper: of ln loss per doubling of the depth beyond two layers, of models off the ladder.
         shallow: times the law, where a model has one layer.
         embeddings_count: whether the law is one of N with embeddings, and not of N.
         offsets: of each text, loss there over loss - 1.
@@ -97,6 +100,8 @@ def size(
     for shape, k in plans:
         layers = shape[1]
         factor = math.exp(noise * rng.normal()) * (shallow if layers == 1 else 1.0)
+        if layers > 2 and shape not in LADDER:
+            factor *= math.exp(deeper * math.log2(layers / 2))
         own = run(shape, factor, seed=k)
         if embeddings_count:
             own = trained(shape, STEP, learnt(own.row["params_embed"], factor), seed=k)
@@ -150,24 +155,41 @@ def lstm(
     return study(runs, "lstm")
 
 
-def universal(worth: float = 1.0, noise: float = NOISE, seed: int = 3, reuses: Sequence[int] = (2, 4, 8)) -> Records:
-    """Sizes at each reuse, with the loss of N reuse^worth parameters: worth 0 is nothing, 1 as much as new ones."""
+def universal(
+    worth: float = 1.0,
+    noise: float = NOISE,
+    seed: int = 3,
+    reuses: Sequence[int] = (2, 4, 8),
+    *,
+    layers: int = 2,
+    factor: float = 1.0,
+) -> Records:
+    """Sizes at each reuse, with the loss of N reuse^worth parameters: worth 0 is nothing, 1 as much as new ones.
+
+    Args:
+        layers: distinct ones.
+        factor: times the law, as `shallow` of `size` has it for Transformers of one layer.
+    """
     rng = np.random.default_rng(seed)
     runs = []
     for d, reuse in itertools.product((16, 24, 32, 48), reuses):
-        own = run((d, 2), math.exp(noise * rng.normal()), kind="universal", reuse=reuse)
+        own = run((d, layers), factor * math.exp(noise * rng.normal()), kind="universal", reuse=reuse)
         gain = (reuse**worth) ** -TRUTH.alpha_N
-        runs.append(trained((d, 2), STEP, own.loss * gain, kind="universal", reuse=reuse))
+        runs.append(trained((d, layers), STEP, own.loss * gain, kind="universal", reuse=reuse))
     return study(runs, "universal")
 
 
 def schedule(
     short: float = 0.05, constant: float = 0.0, noise: float = NOISE, seed: int = 4, enough: float = 20.0
 ) -> Records:
-    """Three kinds of schedule at six peaks; a sum of the rates below `enough` costs `short` per factor of e."""
+    """Three kinds of schedule at six peaks; a sum of the rates below `enough` costs `short` per factor of e.
+
+    A fourth kind has one peak alone, DEFAULT, which most schedules have therefore.
+    """
     rng = np.random.default_rng(seed)
     runs = []
-    for kind, peak in itertools.product(("cosine", "linear", "constant"), 2.0 ** -np.arange(6, 12)):
+    plans = itertools.product(("cosine", "linear", "constant"), 2.0 ** -np.arange(6, 12))
+    for kind, peak in (*plans, ("wsd", DEFAULT)):
         total = peak * STEP[-1] * (1.0 if kind == "constant" else 0.5)
         cost = short * max(0.0, math.log(enough / total)) + (constant if kind == "constant" else 0.0)
         factor = math.exp(cost + noise * rng.normal())

@@ -1,6 +1,6 @@
 """Trains one pack of a kind on the mesh given in each argument, `one` for one device, and prints the losses as JSON.
 
-python -m tests.on_meshes KIND RUNS MESH...
+python -m tests.on_meshes KIND RUNS LOGITS MESH...    (LOGITS that the loss holds at a time on one device)
 """
 
 import json
@@ -13,6 +13,7 @@ import numpy as np
 from scaling import sharding, train
 from scaling.config import EvalConfig, OptimConfig, RunConfig
 from scaling.ladder import lstm, transformer
+from scaling.models import loss
 
 STEPS = 50
 MODELS = {
@@ -44,7 +45,8 @@ def stream() -> np.ndarray:
 def main() -> None:
     found = {}
     tokens = stream()
-    kind, n, *meshes = sys.argv[1:]
+    kind, n, logits, *meshes = sys.argv[1:]
+    loss.LOGITS = int(logits)
     for text in meshes:
         mesh = None
         if text != "one":

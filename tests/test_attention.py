@@ -107,7 +107,3 @@ def test_the_choice_is_what_the_shape_allows_and_says_why(program, wanted, becau
     assert choice.implementation == wanted
     assert because in choice.reason
     assert "\n" not in choice.reason
-
-
-def test_a_partitioned_program_does_not_get_a_kernel_that_cannot_be():
-    assert choose("tpu", "bfloat16", 1024, 128, devices=4).implementation == "xla"

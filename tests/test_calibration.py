@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from configs import quickstart
+from configs import pod, quickstart
 from scaling import calibration, config, counts, layout, packs
 from scaling.calibration import Costs, Timing
 from scaling.config import EvalConfig, OptimConfig, RunConfig
@@ -92,7 +92,6 @@ def test_what_an_accelerator_cannot_hold_is_refused_in_one_line(tmp_path):
         calibration.check(work, one, Costs("gpu", told=1e8), tmp_path)
     assert "\n" not in str(e.value)
     calibration.check(work, one, Costs("gpu", told=8e10), tmp_path)
-    calibration.check(work, one, Costs("gpu", told=1e8), tmp_path, devices=256)
     with pytest.raises(InputError, match="GiB of each gpu's memory"):
         calibration.check([[large]], one, Costs("gpu", told=room / 3), tmp_path)
     # The rule may be wrong by some; what was measured is not.
@@ -103,6 +102,52 @@ def test_what_an_accelerator_cannot_hold_is_refused_in_one_line(tmp_path):
     )
     with pytest.raises(InputError, match="GiB of each gpu's memory"):
         calibration.check(work, one, known, tmp_path)
+
+
+PODS = [  # the peaks in results/compile.md, GiB per chip
+    ("768", {"data": 1}, 3.25),
+    ("393k", {"fsdp": 8}, 2.89),
+    ("85m", {"fsdp": 8}, 24.71),
+    ("302m", {"fsdp": 16}, 23.01),
+    ("1.5b", {"fsdp": 64}, 4.04),
+    ("13b", {"fsdp": 128}, 23.37),
+    ("175b", {"fsdp": 256}, 72.21),
+]
+
+
+@pytest.mark.parametrize(("size", "mesh", "peak"), PODS)
+def test_the_memory_of_a_share_is_about_what_the_compiler_says(size, mesh, peak):
+    assert 0.65 < calibration.held(pod.run(size), 1, mesh) / 2**30 / peak < 1
+
+
+def test_a_mesh_cuts_the_model_by_fsdp_and_tensor_and_what_it_keeps_of_a_batch_by_data():
+    run = RunConfig(transformer(512, 4, d_head=64, n_ctx=128), tokens=2**20, batch=64)
+    alone, weights = calibration.held(run, 1, {}), 5 * 4 * counts.params(run.model)["params_total"]
+    cut = {axis: calibration.held(run, 1, {axis: 8}) for axis in ("run", "data", "fsdp", "tensor")}
+    assert cut["run"] == alone  # one run is on every device of that axis
+    assert calibration.held(run, 8, {"run": 8}) == pytest.approx(alone)
+    assert cut["data"] == pytest.approx(weights + (alone - weights) / 8)
+    assert cut["fsdp"] == pytest.approx(alone / 8)
+    assert weights / 8 < cut["tensor"] < alone
+    for changed in (dataclasses.replace(run, accumulate=8), dataclasses.replace(run, dtype="bfloat16")):
+        assert calibration.held(changed, 1, {}) < alone
+    adafactor = dataclasses.replace(run, optim=OptimConfig(optimizer="adafactor"))
+    assert calibration.held(adafactor, 1, {}) == pytest.approx(alone - 2 / 5 * weights)
+
+
+def test_what_a_mesh_does_not_cut_is_refused_and_what_it_cuts_is_not(tmp_path):
+    """A model that takes six times the memory of a device."""
+    large = RunConfig(transformer(4096, 32, d_head=128), tokens=2**10, batch=8)
+    small_disk = [[dataclasses.replace(large, tokens=512)]]
+    room = calibration.foretold(large, 1, "gpu").memory / 6
+    one, costs = layout.Layout("gpu", 1, 1), Costs("gpu", told=room)
+    with pytest.raises(InputError, match=r"GiB of each gpu's memory, which has .* or more fsdp in --mesh") as error:
+        calibration.check(small_disk, one, costs, tmp_path, {"data": 8}, 8)
+    assert "\n" not in str(error.value)
+    assert costs.needs(large, 1, {"fsdp": 8}, 1) < room
+    assert costs.needs(large, 1, {"data": 2, "fsdp": 4}, 1) < 2 * room
+    with pytest.raises(InputError, match=r"^512 devices of --mesh would need about .*; use fewer, more fsdp in --mesh"):
+        calibration.check(small_disk, layout.Layout("cpu", 1, 1), Costs("cpu"), tmp_path, {"data": 512}, 512)
 
 
 def test_recomputing_and_a_loss_in_pieces_are_part_of_the_rule():

@@ -90,6 +90,7 @@ def test_an_estimate_lies_between_communication_hidden_and_not():
     one = compile.Program(
         accelerator="v5e:2x2",
         mesh="fsdp=4",
+        attention="XLA",
         arguments=2**30,
         temporaries=2**30,
         peak=2**31,

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from scaling import cli, distributed, study
+from scaling import cli, distributed, question, record, study
+from scaling.commands import together
 
 STEPS = 900
 TOLERANCE = 1e-5  # of a loss, relative, on other numbers of devices; 2.4e-7 was seen in 1500 updates
@@ -99,7 +100,7 @@ def test_preempted_killed_and_resumed_with_one_and_four_processes_it_is_one_curv
     two.until(lambda: saved(out)[-1] > at)
     two.all[1].kill()
     two.all[1].wait()
-    assert two.all[0].wait(distributed.HEARTBEAT) == 42
+    assert two.all[0].wait(together.HEARTBEAT) == 42
     assert "another process is gone" in two.logs[0].read_text()
     assert saved(out)[-1] < STEPS
 
@@ -133,6 +134,9 @@ def test_an_unreachable_coordinator_is_told_in_one_line(tmp_path, capsys):
     assert error.count("\n") == 1
 
 
+AT = ["--distributed", "127.0.0.1:1", "--process-id", "1", "--processes", "2", "--wait", "1"]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -140,6 +144,9 @@ def test_an_unreachable_coordinator_is_told_in_one_line(tmp_path, capsys):
         (["--distributed", "h:1", "--process-id", "2", "--processes", "2"], "each its own id from 0"),
         (["--distributed", "h", "--process-id", "1", "--processes", "2"], "wanted auto, or HOST:PORT"),
         (["--process-id", "1"], "belong to --distributed"),
+        ([*AT, "--silence", "5"], "--silence 5: a process gives a sign of life every 3 s; use 12 or more"),
+        ([*AT, "--silence", "200"], "--heartbeat 100 with --silence 200: .* above 200, such as 600"),
+        ([*AT, "--heartbeat", "0"], "'0' is not a whole number above 0"),
         (["--mesh", "model=2"], "wanted sizes of run, data, fsdp, tensor"),
         (["--mesh", "data=2", "--workers", "2"], "leave out --workers"),
     ],
@@ -153,13 +160,54 @@ def test_options_that_do_not_go_together_are_told_in_one_line(words, message, tm
     assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize("words", [[], ["--mesh", "data=1"]])
+def test_a_checkpoint_of_another_model_ends_the_command_in_one_line_and_is_kept(words, cache, tmp_path, capfd):
+    config = ["tests/together_study.py", "--set", "data.tokenizer=bytes"]
+    whole = study.prepare(question.load(config[0], {"data.tokenizer": "bytes"}), tmp_path, workers=1, say=print)
+    kept = record.Record(whole.claims(whole.packs[0]))
+    kept.save(5, {"params": {"w_new": np.ones((1, 8), np.float32)}}, {"train_loss": np.ones((5, 1), np.float32)})
+    kept.close()
+    capfd.readouterr()
+    with pytest.raises(SystemExit) as end:
+        cli.main(["study", "run", *config, "--out", str(tmp_path), *words])
+    assert end.value.code == 2
+    error = [line for line in capfd.readouterr().err.splitlines() if "1 of 1 runs to train" not in line]
+    assert len(error) == 1, error
+    assert "the checkpoint of step 5 is of another model, optimiser or version: " in error[0]
+    assert len(list(tmp_path.glob("packs/*/*/checkpoints/5"))) == 1
+
+
 def test_a_process_that_is_silent_is_named_and_one_that_left_is_not(tmp_path):
-    peers = [distributed.Peers(tmp_path, i, 3, print) for i in range(3)]
+    peers = [distributed.Peers(tmp_path, i, 3, print, together.SILENCE) for i in range(3)]
     assert peers[0].silent() == []
     peers[1].own.unlink()
-    old = time.time() - distributed.SILENCE - 5
+    old = time.time() - together.SILENCE - 5
     os.utime(peers[2].own, (old, old))
     assert peers[0].silent() == [2]
+    patient = distributed.Peers(tmp_path, 0, 3, print, together.SILENCE + 60)
+    assert patient.silent() == []
+
+
+WAITS = """
+import sys, time
+from pathlib import Path
+from scaling import distributed
+
+with distributed.Peers(Path(sys.argv[1]), 0, 2, print, 12):
+    time.sleep(60)
+"""
+
+
+def test_a_process_without_the_others_ends_and_names_the_option_that_bears_it_longer(tmp_path):
+    other = tmp_path / "1"
+    other.touch()
+    minute_ago = time.time() - 60
+    os.utime(other, (minute_ago, minute_ago))
+    done = subprocess.run([sys.executable, "-c", WAITS, str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 42
+    assert "process 1 has been silent for 12 s; if it lives, raise --silence" in done.stdout
+    assert "raise --heartbeat" in distributed.lost("UNAVAILABLE: Task 1 heartbeat timeout\nmore")
+    assert "raise" not in distributed.lost("Gloo connection closed by peer")
 
 
 def test_processes_do_what_any_or_the_first_wants():

@@ -171,3 +171,11 @@ def test_an_argument_below_zero_is_named_alone():
     table = noisy(KaplanN(8.8e13, 0.076), {"params": np.geomspace(1e5, 1e9, 12)}, 0.01)
     with pytest.raises(InputError, match=r"^bootstrap -1; wanted 0 or more$"):
         fit(KaplanN, table, bootstrap=-1)
+
+
+def test_an_exponent_that_runs_away_is_doubted_by_name():
+    position = np.arange(1.0, 65.0)
+    loss = np.where(position == 1, 5.0, 4.0) * np.exp(1e-3 * np.random.default_rng(0).standard_normal(64))
+    found = fit("kaplan-position", {"position": position, "loss": loss}, loss="squared", every_run=True)
+    assert found.status == "at a bound"
+    assert found.why.startswith("c has no effect on any prediction")

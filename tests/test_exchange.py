@@ -194,6 +194,16 @@ def test_a_pack_that_somebody_has_is_kept(there, tmp_path):
     assert study.read(here.path).pack(here.packs[0].id)
 
 
+def test_a_pack_that_is_being_trained_stays_and_the_others_come_in(there, tmp_path):
+    exchange.write(there, tmp_path / "runs.tar")
+    here, told = planned(tmp_path / "here", *RUNS), []
+    begun = here.packs[1]
+    with claims.take(here.claims(begun)) or pytest.fail("not taken"):
+        assert exchange.read(here.path, tmp_path / "runs.tar", told.append) == 2
+    assert told == [f"pack {begun.id} is being trained here, and stays as it is"]
+    assert losses(study.read(here.path)) == [3.0, None, 5.0, None]
+
+
 def test_a_name_that_is_no_tar_file_is_refused(there, tmp_path):
     with pytest.raises(InputError, match=r"ends in \.zip"):
         exchange.write(there, tmp_path / "runs.zip")

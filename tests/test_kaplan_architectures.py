@@ -7,7 +7,7 @@ import kaplan_ablation_records as known
 import numpy as np
 import pytest
 
-from analysis.papers.kaplan import depth, lstm, position, reuse, schedules, shape, transfer
+from analysis.papers.kaplan import depth, lstm, near_position, position, reuse, schedules, shape, tables, transfer
 from analysis.papers.kaplan import runs as runs_of_experiments
 from analysis.papers.kaplan.drawn import Drawn
 from analysis.records import Records
@@ -21,7 +21,7 @@ FIGURES = (
     transfer.figure_8,
     reuse.figure_17,
     position.figure_20,
-    position.figure_21,
+    near_position.figure_21,
     schedules.figure_22,
     depth.figure_24,
 )
@@ -110,7 +110,25 @@ def test_an_lstm_as_good_as_the_transformer_is_not_called_worse(experiments):
     assert said(found).count("no growth of the gap is seen") == 3
 
 
+def test_the_transformers_beside_an_lstm_are_one_ladder(experiments):
+    uneven = {**experiments, "size": known.size(deeper=0.05)}
+    with_depths, alone = (lstm.figure_7(one) for one in (uneven, experiments))
+    data = with_depths.data
+    shown = np.unique(data["params"][(data["kind"] == "transformer") & np.isnan(data["position"])])
+    np.testing.assert_array_equal(shown, [12 * layers * d * d for d, layers in known.LADDER])
+    assert said(with_depths) == said(alone)
+
+
 # --- figure 17
+
+
+def test_reuse_is_held_against_the_same_layers_used_once():
+    """One layer costs or gains something by itself here: that is no merit of using it again."""
+    for factor in (0.96, 1.04):
+        size = known.size(shallow=factor)
+        found = reuse.figure_17({"size": size, "universal": known.universal(0.0, 0.001, layers=1, factor=factor)})
+        assert said(found).count("per parameter, against Transformers of 1 layer,") == 3
+        assert said(found).count("not told from it; per parameter and use") == 3
 
 
 def test_reuse_worth_nothing_is_worse_per_flop_alone():
@@ -127,6 +145,33 @@ def test_reuse_worth_half_is_better_per_parameter_and_worse_per_flop():
 
 
 # --- figures 20 and 21
+
+
+def test_a_context_that_compute_leaves_out_is_named(experiments):
+    beyond = sum(12 * d < 128 for d, _ in known.LADDER[:-1])
+    assert beyond == 0
+    assert "No context exceeds 12 d_model" in said(position.figure_20(experiments))
+    assert "No context exceeds 12 d_model" in said(tables.table_1(experiments))
+    runs = experiments["context"].runs
+    longer = dataclasses.replace(experiments["context"], runs=runs.with_columns(d_model=runs["d_model"] / 2))
+    narrow = position.figure_20({**experiments, "context": longer})
+    assert "exceeds 12 d_model for 1 of 5 sizes (N up to 6.14k)" in said(narrow)
+
+
+def test_positions_that_are_averaged_are_named(experiments):
+    found = near_position.figure_21(experiments)
+    assert found.figure is not None
+    (legend,) = found.figure.legends
+    assert [t.get_text() for t in legend.get_texts()] == [
+        "1",
+        "2",
+        "3 to 4",
+        "6 to 8",
+        "12 to 16",
+        "46 to 64",
+        "91 to 128",
+    ]
+    assert "mean loss over the positions T/√2 to T" in said(found)
 
 
 def test_the_power_of_the_position_is_that_of_each_size(experiments):
@@ -147,14 +192,14 @@ def test_short_range_is_learnt_before_long_range_where_it_was_planted(experiment
 
 
 def test_N_helps_at_all_positions_but_the_first(experiments):
-    found = position.figure_21(experiments)
+    found = near_position.figure_21(experiments)
     assert "At the first token, which has no context, N does not help; at all others it does" in said(found)
     assert "they are better at early tokens, as in the paper" in said(found)
 
 
 def test_a_short_context_that_gives_nothing_is_not_called_better(experiments):
     none = {**experiments, "context": known.context(early=0.0, seed=6)}
-    assert "that they do better at early tokens, as in the paper, is not told" in said(position.figure_21(none))
+    assert "that they do better at early tokens, as in the paper, is not told" in said(near_position.figure_21(none))
 
 
 # --- figure 22
@@ -169,13 +214,27 @@ def test_schedules_of_too_small_a_sum_are_told_from_the_others(experiments):
 
 def test_schedules_without_any_difference_are_alike(experiments):
     found = schedules.figure_22({**experiments, "schedule": known.schedule(short=0.0)})
-    assert "costs" not in said(found)
-    assert "18 are not" in said(found)
+    assert "That too small a sum costs, as in the paper, is not told" in said(found)
+    assert "Worse than the lowest are 0 of 8 schedules with less and 0 of 11 with enough" in said(found)
+
+
+def test_what_sum_is_enough_is_fixed_by_the_default_schedule_and_by_no_loss(experiments):
+    truths = (known.schedule(), known.schedule(short=0.0), known.schedule(short=0.3, enough=100.0))
+    for truth in (*truths, known.schedule(constant=0.1)):
+        found = schedules.figure_22({**experiments, "schedule": truth})
+        assert "the default schedule (cosine from 0.0039, sum 32)" in said(found)
+        assert found.figure is not None
+        (axes,) = found.figure.axes
+        legend = axes.get_legend()
+        assert legend is not None
+        assert {"not told from the lowest", "2/3 of the default's sum"} <= {t.get_text() for t in legend.get_texts()}
+        (line,) = (line for line in axes.lines if line.get_label() == "2/3 of the default's sum")
+        np.testing.assert_allclose(np.asarray(line.get_xdata()), 2 / 3 * 32)
 
 
 def test_a_constant_rate_that_costs_is_named(experiments):
     found = schedules.figure_22({**experiments, "schedule": known.schedule(constant=0.04)})
-    (exceptions,) = (text for text in found.sentences if text.startswith("With such a sum these do worse"))
+    (exceptions,) = (text for text in found.sentences if text.startswith("With enough these do worse"))
     assert "constant from 0.016" in exceptions
     assert "cosine" not in exceptions
     assert "does not decay" in exceptions

@@ -1,13 +1,17 @@
 """The best use of compute from our experiments, appendix B, and that no figure of the laws ever raises."""
 
+import dataclasses
+import re
+
 import numpy as np
 import pytest
 
 from analysis.frontier import PF_DAY
 from analysis.kaplan_path import KaplanPath
 from analysis.papers import reference
-from analysis.papers.kaplan import appendix, claims, compute, efficiency, fits, joint, single, tables
+from analysis.papers.kaplan import appendix, claims, compute, efficiency, fits, joint, runs, single, tables
 from analysis.papers.kaplan.drawn import Constant, Drawn
+from analysis.papers.kaplan.needed import needed, widest
 from analysis.table import Table
 from tests import kaplan_records as known
 
@@ -106,6 +110,64 @@ def test_measured_excess_compute_follows_the_closed_form(experiments):
     assert data["compute"][near].min() > 0.99
 
 
+def test_what_a_wrong_size_costs_comes_with_intervals_that_hold_the_truth(experiments):
+    drawn = efficiency.figure_12(experiments)
+    assert drawn.decided
+    said = re.findall(r"([\d.]+) \(([\d.]+) to ([\d.]+)\)", drawn.sentences[0])
+    ends = np.array(said, float)
+    assert np.all(ends[:, 1] <= ends[:, 0])
+    assert np.all(ends[:, 0] <= ends[:, 2])
+    np.testing.assert_allclose(ends[:, 0], efficiency.around_best(PATH), rtol=0.03)
+    assert "leaving out one size at a time" in drawn.sentences[1]
+    assert drawn.sentences[2].startswith("Larger models need fewer updates")
+
+
+def test_how_many_times_fewer_tokens_a_large_model_needs_lies_in_the_interval():
+    S = np.geomspace(1, known.TOKENS // known.BATCH, 100_000)
+    inside = 0
+    for seed in range(6):
+        size = {"size": known.size(seed=seed)}
+        curves = runs.on_line(size, size["size"].curves)
+        assert curves is not None
+        found = widest(needed(curves, np.geomspace(5.0, 3.0, 60), runs.noise_of(size)))
+        assert found is not None
+        small, large = (
+            S[np.argmax(known.TRUTH.loss(N, S, known.BATCH) < found.loss)] for N in (found.small, found.large)
+        )
+        inside += found.low < small / large < found.high
+    assert inside >= 5
+
+
+def test_seeds_of_one_size_are_averaged_and_narrow_the_interval():
+    size = {"size": known.size()}
+    noise, curves = runs.noise_of(size), size["size"].curves
+    one = curves.where(curves["seed"] == 0, "another seed")
+    few, more = (needed(table, [4.0], noise) for table in (one, curves))
+    replicated = np.isin(few.N, (few.N[0], few.N[-1]))
+    assert np.all(more.half[~replicated] == few.half[~replicated])
+    assert np.all(
+        more.half[replicated & np.isfinite(more.half[:, 0])] < few.half[replicated & np.isfinite(more.half[:, 0])]
+    )
+
+
+def test_noise_as_large_as_the_claim_decides_nothing():
+    loud = known.experiments(0.1)
+    for draw in (compute.figure_2, efficiency.figure_12, efficiency.figure_19):
+        drawn = draw(loud)
+        assert not drawn.decided
+        assert drawn.sentences[0].startswith("cannot decide")
+        assert drawn.figure is not None
+
+
+def test_without_a_second_seed_fewer_tokens_are_not_claimed(experiments):
+    size = experiments["size"]
+    first = size.runs.where(size.runs["seed"] == 0, "another seed")
+    drawn = compute.figure_2({"size": dataclasses.replace(size, runs=first)})
+    assert not drawn.decided
+    assert "no setting has two seeds" in drawn.sentences[0]
+    assert compute.figure_2({"size": size}).decided
+
+
 def test_losses_at_fixed_compute_have_a_minimum_that_moves(experiments):
     data = efficiency.figure_11(experiments).data
     best = []
@@ -120,6 +182,16 @@ def test_the_laws_cross_where_both_give_the_same_loss(experiments):
     drawn = compute.figure_15(experiments)
     gap = np.log(drawn.data["L_of_C_min"] / drawn.data["L_of_D"])
     assert gap[0] > 0 > gap[-1]
+
+
+def test_laws_whose_crossing_is_undecided_are_not_drawn_to_cross():
+    drawn = compute.figure_15(known.experiments(0.03))
+    assert not drawn.decided
+    assert drawn.figure is not None
+    (axes,) = drawn.figure.axes
+    assert not axes.texts
+    assert not any("cross at" in sentence for sentence in drawn.sentences)
+    assert drawn.data["flops_min"].max() / drawn.data["flops_min"].min() < 1e4  # as far as our runs go
 
 
 def test_table_1_adds_up_to_what_a_run_counts(experiments):

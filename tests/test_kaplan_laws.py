@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from analysis import laws
-from analysis.page import canvas
+from analysis.page import canvas, digits
 from analysis.papers import reference
-from analysis.papers.kaplan import batch, claims, early, fits, ghosts, joint, single, tables, words
+from analysis.papers.kaplan import batch, claims, early, fits, ghosts, joint, runs, single, tables, words
 from analysis.papers.kaplan.drawn import Constant
 from tests import kaplan_records as known
 
@@ -104,7 +104,27 @@ def test_runs_that_stop_before_the_bound_are_named(experiments):
 def test_a_power_law_beats_a_logarithm_where_it_is_the_truth(experiments):
     drawn = single.figure_23(experiments)
     assert drawn.decided
-    assert "the power law describes our runs better" in drawn.sentences[0]
+    assert "the power law describes our sizes better" in drawn.sentences[0]
+
+
+def test_another_seed_of_a_size_is_no_further_size(experiments):
+    size = experiments["size"]
+    N, mean = runs.means(size.runs.where(size.runs["n_layer"] >= 2, "one layer"))
+    first = size.runs.where((size.runs["seed"] == 0) & (size.runs["n_layer"] >= 2), "another seed")
+    alone = dataclasses.replace(size, runs=first.with_columns(loss=mean[np.searchsorted(N, first["params"])]))
+    assert single.figure_23({"size": alone}).sentences[0] == single.figure_23(experiments).sentences[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("alpha is -0.05 (-.2 to +0.1)", "alpha is −0.05 (−.2 to +0.1)"),
+        ("cpu-3h of one-layer models, 2001-08361, size-007", "cpu-3h of one-layer models, 2001-08361, size-007"),
+        ("-1e9 at N^-0.07", "−1e9 at N^−0.07"),
+    ],
+)
+def test_a_reader_sees_one_minus_sign(text, said):
+    assert digits.minus(text) == said
 
 
 def test_too_few_sizes_decide_nothing():

@@ -2,11 +2,13 @@
 
 import dataclasses
 import math
+import re
 
 import kaplan_ablation_records as known
 import numpy as np
 import pytest
 
+from analysis.papers.kaplan import runs
 from analysis.papers.kaplan.depth import figure_6, figure_24
 from analysis.papers.kaplan.drawn import Drawn, Experiments
 from analysis.papers.kaplan.shape import figure_5
@@ -78,6 +80,24 @@ def test_depths_that_are_told_apart_in_no_count_decide_nothing():
     assert not found.decided
     assert "In neither count are the depths told apart" in said(found)
     assert found.figure is not None
+
+
+@pytest.mark.parametrize("deeper", [0.02, 0.05])
+def test_deeper_models_do_not_bend_the_line_that_they_are_held_against(deeper):
+    found = figure_6({"size": known.size(noise=1e-4, deeper=deeper)})
+    change = re.search(r"by \+([\d.]+) % \(\+([\d.]+) % to \+([\d.]+) %\) where it does not", found.sentences[0])
+    assert change is not None
+    value, low, high = (float(x) / 100 for x in change.groups())
+    assert value == pytest.approx(deeper, rel=0.1)
+    assert low < deeper < high
+
+
+def test_a_line_of_sizes_has_one_depth_at_each_width():
+    table = runs.deep(runs.finished({"size": known.size()}, "size"))
+    assert table is not None
+    line = runs.line(table)
+    shapes = sorted(set(zip(line["d_model"].tolist(), line["n_layer"].tolist(), strict=True)))
+    assert shapes == list(known.LADDER)
 
 
 def test_models_of_one_layer_are_seen_off_the_line_where_they_are():

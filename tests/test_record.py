@@ -4,13 +4,16 @@ import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from orbax.checkpoint import v1 as ocp
 
 from scaling import folders, record
+from scaling.errors import InputError
 from scaling.record import History, Record
 
 
@@ -148,6 +151,79 @@ def test_when_no_checkpoint_is_readable_the_pack_begins_again(pack, tmp_path):
     assert restored(copy, said.append) is None
     assert [line.split(" is")[0] for line in said] == ["checkpoint of step 30", "checkpoint of step 20"]
     assert record.read_history(copy) is None
+
+
+def other(**changes) -> Callable[[int], Any]:
+    """Shapes that are not those of `state_of`."""
+
+    def shapes(step: int):
+        state = state_of(step)
+        return jax.eval_shape(lambda: state | {"params": state["params"] | changes})
+
+    return shapes
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        (other(w=jnp.ones((2, 60, 51))), r"params.w is float32\[2,60,50\] there and float32\[2,60,51\] here;"),
+        (other(w=jnp.ones((2, 60, 50), jnp.bfloat16)), r"float32\[2,60,50\] there and bfloat16\[2,60,50\] here;"),
+        (other(b_up=jnp.ones(2), c=jnp.ones(3)), r"params.b_up is absent there and .* here \(and 1 more\);"),
+        (
+            lambda step: jax.eval_shape(lambda: {"step": state_of(step)["step"]}),
+            r"params.b is float32\[3\] there and ab",
+        ),
+    ],
+)
+def test_a_whole_checkpoint_of_another_model_is_told_in_one_line_and_left_where_it_is(wanted, words, pack, capfd):
+    kept = Record(pack)
+    with pytest.raises(InputError, match=words) as error:
+        kept.restore(wanted, pytest.fail)
+    kept.close()
+    assert "checkpoint of step 30 is of another model" in str(error.value)
+    assert "\n" not in str(error.value)
+    assert folders.saved_steps(pack) == [20, 30]
+    captured = capfd.readouterr()
+    assert captured.out == captured.err == ""
+
+
+@pytest.mark.parametrize(
+    ("begun", "words"),
+    [
+        ({"train_loss": np.zeros((0, 3), np.float32)}, r"train_loss is float32\[2\] there and float32\[3\] here"),
+        ({"noise_sq": np.zeros((0, 2, 4), np.float32)}, r"noise_sq is absent there and float32\[2,4\] here"),
+    ],
+)
+def test_a_checkpoint_with_other_measurements_is_told_in_one_line_and_one_with_the_same_is_read(begun, words, pack):
+    same = {name: values[:0] if values.ndim else values for name, values in history_of(0).items()}
+    kept = Record(pack)
+    with pytest.raises(InputError, match=words):
+        kept.restore(abstract, pytest.fail, same | begun)
+    assert kept.restore(abstract, pytest.fail, same) is not None
+    kept.close()
+
+
+def test_what_another_program_has_saved_with_orbax_is_told_in_one_line(tmp_path):
+    ocp.save(str(tmp_path / "checkpoints" / "7"), {"w": jnp.ones(3)})
+    with pytest.raises(InputError, match="checkpoint of step 7 is of another model, optimiser or version: it has no h"):
+        restored(tmp_path)
+
+
+def test_damage_that_no_seal_tells_of_falls_back_to_the_one_before(pack, tmp_path):
+    """As after a crash just before the seal was written, and another that spoilt the disk."""
+    for number, spoil in enumerate((lambda path: (path / "state" / "_METADATA").write_bytes(b""), emptied)):
+        copy = tmp_path / str(number)
+        shutil.copytree(pack, copy)
+        (copy / "checkpoints" / "30" / record.SEAL).unlink()
+        spoil(copy / "checkpoints" / "30")
+        said: list[str] = []
+        assert_same(restored(copy, said.append), (20, state_of(20), history_of(20)))
+        assert [line.split(" is")[0] for line in said] == ["checkpoint of step 30"]
+
+
+def emptied(path: Path) -> None:
+    shutil.rmtree(path)
+    path.mkdir()
 
 
 def test_a_pack_goes_on_saving_after_a_damaged_checkpoint(pack, tmp_path):

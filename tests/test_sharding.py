@@ -16,6 +16,7 @@ from scaling import optim, sharding, step, train
 from scaling.config import OptimConfig, RunConfig
 from scaling.errors import InputError
 from scaling.ladder import lstm, transformer, universal
+from scaling.models import loss
 
 MODEL = transformer(256, 2, n_vocab=512, n_ctx=16)
 RUN = RunConfig(MODEL, tokens=8 * 16, batch=8)
@@ -23,10 +24,15 @@ CUBE = {"run": 1, "data": 2, "fsdp": 2, "tensor": 2}
 LOSS_OF_3_STEPS, LOSS_OF_50_STEPS = 1e-6, 1e-5  # relative differences seen: 1.2e-7 and 2.1e-7
 
 
-def on_meshes(n_runs: int, *meshes: str, kind: str = "transformer") -> dict:
+def on_meshes(n_runs: int, *meshes: str, kind: str = "transformer", logits: int = loss.LOGITS) -> dict:
     """The curves of the same pack on each mesh of 8 virtual devices."""
+    return on_eight_devices("tests.on_meshes", kind, str(n_runs), str(logits), *meshes)
+
+
+def on_eight_devices(module: str, *words: str) -> dict:
+    """What a module prints as JSON."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.on_meshes", kind, str(n_runs), *meshes],
+        [sys.executable, "-m", module, *words],
         cwd=ROOT,
         env=os.environ
         | {
@@ -55,7 +61,23 @@ def assert_one_curve(found: dict) -> None:
 
 
 def test_a_pack_on_the_run_axis_and_within_has_the_losses_of_one_device():
-    assert_one_curve(on_meshes(2, "one", "run=2,fsdp=2,tensor=2"))
+    """Its loss in chunks: 16 on one device, 4 on the mesh."""
+    assert_one_curve(on_meshes(2, "one", "run=2,fsdp=2,tensor=2", logits=512))
+
+
+def test_the_gradient_of_a_loss_in_chunks_is_added_up_over_devices_once_and_not_in_each_chunk():
+    for mesh, found in on_eight_devices("tests.pieces_on_meshes", "losses", "data=8", "data=2,fsdp=2,tensor=2").items():
+        assert found["in chunks"] == found["at once"] > 0, mesh
+        assert found["in chunks, error"] < 2e-6, mesh
+        assert found["at once, error"] < 2e-6, mesh
+
+
+def test_a_kernel_on_each_device_gives_what_one_device_gives():
+    """Sequences, heads and runs apart; and a pack of two runs where the axis `run` has room for eight."""
+    for mesh, error in on_eight_devices(
+        "tests.pieces_on_meshes", "attention", "run=2,data=2,tensor=2", "run=8"
+    ).items():
+        assert error < 2e-5, mesh
 
 
 @pytest.mark.slow

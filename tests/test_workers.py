@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from analysis import records, table
-from scaling import claims, folders, question, record, status, study
+from scaling import claims, exchange, folders, packs, question, record, status, study
 from scaling.config import to_dict
 
 CONFIG = """
@@ -115,11 +115,16 @@ def wait_for(condition, seconds: float = 120) -> None:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(config, tmp_path_factory) -> list[dict[str, str]]:
+def finished(config, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("uninterrupted")
     code, said = go(config, out)
     assert code == 0, said
-    return trained(out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(finished) -> list[dict[str, str]]:
+    return trained(finished)
 
 
 @pytest.mark.slow
@@ -296,6 +301,42 @@ def test_shards_of_a_study_in_folders_of_their_own_come_together(config, uninter
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="finds workers in /proc")
+def test_what_is_imported_while_a_study_runs_is_not_trained_and_what_is_being_trained_stays(
+    config, finished, uninterrupted, tmp_path
+):
+    out, told = tmp_path / "here", []
+    exchange.write(study.read(finished), tmp_path / "runs.tar")
+    process = start(config, out)
+    wait_for(lambda: any(pid for _, pid in claimed(out)))
+    workers = children(process)
+    for pid in workers:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        whole = study.read(out)
+        theirs = {pack.id for pack in whole.packs if claims.holder(whole.claims(pack))}  # begun, or even done
+        n = exchange.read(out, tmp_path / "runs.tar", told.append)
+    finally:
+        for pid in workers:
+            os.kill(pid, signal.SIGCONT)
+    assert finish(process)[0] == 0
+    assert 0 < len(theirs) < 6
+    assert n == 6 - len(theirs)
+    assert all("is being trained here, and stays as it is" in line for line in told)
+    trainers = {
+        pack.name: {json.loads(claim.read_text())["pid"] for claim in pack.glob("claim-*") if moved(claim)}
+        for pack in (out / "packs").iterdir()
+    }
+    assert {pack for pack, pids in trainers.items() if pids & set(workers)} == theirs
+    assert same(trained(out), uninterrupted)
+
+
+def moved(claim: Path) -> bool:
+    """Whether its holder has trained."""
+    return json.loads(claim.read_text())["done"] > 0
+
+
+@pytest.mark.slow
 def test_the_command_trains_exports_and_ends_with_a_page(config, uninterrupted, tmp_path):
     def command(*words: str) -> str:
         done = subprocess.run(
@@ -374,37 +415,47 @@ from scaling import train
 from scaling.config import RunConfig, from_dict
 
 train.SAVE_EVERY, train.SAVE_SHARE = 0.0, float("inf")
-run = from_dict(RunConfig, json.loads(sys.argv[1]))
+runs = [from_dict(RunConfig, run) for run in json.loads(sys.argv[1])]
 stream = np.load(sys.argv[2])
-train.train([run], stream[:15_000], stream[15_000:], Path(sys.argv[3]), say=lambda line: sys.exit(line))
+train.train(runs, stream[:15_000], stream[15_000:], Path(sys.argv[3]), say=lambda line: sys.exit(line))
 """
 
 
 @pytest.mark.slow
-def test_a_pack_killed_while_it_saves_goes_on_from_the_save_before(tiny, stream, tmp_path, cache):
-    """Checkpoints after every dispatch, so that most kills strike in the middle of one."""
-    run = dataclasses.replace(tiny, tokens=40 * 16 * tiny.batch_tokens, unique_tokens=2**13)
+def test_a_pack_that_shrinks_killed_while_it_saves_goes_on_from_the_save_before(tiny, stream, tmp_path, cache):
+    """Runs of other lengths and rates. Checkpoints after every dispatch, so that most kills strike in one of them."""
+    runs = [
+        dataclasses.replace(
+            tiny,
+            tokens=dispatches * 16 * tiny.batch_tokens,
+            unique_tokens=2**13,
+            seed=seed,
+            optim=dataclasses.replace(tiny.optim, learning_rate=2e-3 * 2**seed),
+        )
+        for seed, dispatches in enumerate((40, 25, 15, 15))
+    ]
+    plan = packs.segments(runs)
+    assert [len(segment.lanes) for segment in plan] == [4, 2, 1]
     np.save(tmp_path / "stream.npy", stream)
 
     def session(name: str) -> subprocess.Popen[str]:
-        arguments = [json.dumps(to_dict(run)), str(tmp_path / "stream.npy"), str(tmp_path / name)]
+        arguments = [json.dumps(list(map(to_dict, runs))), str(tmp_path / "stream.npy"), str(tmp_path / name)]
         return subprocess.Popen([sys.executable, "-c", PACK, *arguments], stderr=subprocess.PIPE, text=True)
 
     assert finish(session("whole")) == (0, "")
     rng = random.Random(0)
-    kills = 0
-    while True:
+
+    def saved() -> int:
+        return max(folders.saved_steps(tmp_path / "killed"), default=0)
+
+    for segment in plan:  # once while it has each number of lanes
         process = session("killed")
-        saved = folders.saved_steps(tmp_path / "killed")
-        wait_for(lambda p=process, s=saved: p.poll() is not None or folders.saved_steps(tmp_path / "killed") != s)
-        time.sleep(rng.uniform(0, 1.5))
+        wait_for(lambda p=process, begin=segment.begin: p.poll() is not None or saved() > begin + 16)
+        time.sleep(rng.uniform(0, 0.3))
         process.kill()
-        code, said = finish(process)
-        assert said == ""
-        if code == 0:
-            break
-        kills += 1
-    assert kills >= 2
+        assert finish(process) == (-signal.SIGKILL, "")
+        assert saved() < plan[-1].end
+    assert finish(session("killed")) == (0, "")
     whole, killed = (record.read_history(tmp_path / name) for name in ("whole", "killed"))
     assert whole is not None
     assert killed is not None

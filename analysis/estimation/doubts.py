@@ -87,11 +87,12 @@ def status(problem: Problem, best: Optimum, free: NDArray[np.bool_], named: dict
     J = solver.jacobian(law, best.theta, problem.x, problem.objective.log)
     if not problem.objective.log:
         J = J / np.abs(solver.predict(law, best.theta, problem.x, False))[:, None]
+    values = solver.to_constants(law, best.theta)
     for k, c in enumerate(constants):
-        if free[k] and c.log and np.max(np.abs(J[:, k])) < GONE:
+        if free[k] and np.max(np.abs(J[:, k])) < GONE:  # of a scale, a floor, or an exponent that runs away
             return (
                 "at a bound",
-                f"{c.name} has no effect on any prediction: it left the fit at {six_digits(np.exp(best.theta[k]))}",
+                f"{c.name} has no effect on any prediction: it left the fit at {six_digits(values[k])}",
             )
     A = J[:, free].T @ J[:, free]
     size = np.sqrt(np.diagonal(A))

@@ -1,6 +1,7 @@
 """How numbers are written for a reader: counts with k, M and B, powers of ten, constants to the digits they deserve."""
 
 import math
+import re
 
 SUFFIXES = ("", "k", "M", "B", "T")
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -20,7 +21,7 @@ def ten(x: float, digits: int = 2) -> str:
     """As a power of ten: 8.8e13 is 8.8×10¹³, 1e12 is 10¹²."""
     mantissa, exponent = f"{x:.{digits - 1}e}".split("e")
     power = f"10{str(int(exponent)).translate(SUPERSCRIPT)}"
-    return power if float(mantissa) == 1 else f"{mantissa}×{power}"
+    return power if float(mantissa) == 1 else minus(f"{mantissa}×{power}")
 
 
 def plain(x: float, digits: int = 3) -> str:
@@ -33,7 +34,7 @@ def plain(x: float, digits: int = 3) -> str:
         return "0"
     if not 1e-3 <= abs(x) < 1e5:
         return ten(x, digits)
-    return f"{x:.{max(digits - 1 - math.floor(math.log10(abs(x))), 0)}f}"
+    return minus(f"{x:.{max(digits - 1 - math.floor(math.log10(abs(x))), 0)}f}")
 
 
 def constant(value: float, low: float, high: float) -> tuple[str, str]:
@@ -51,7 +52,7 @@ def constant(value: float, low: float, high: float) -> tuple[str, str]:
         figures = max(2, top + digits + 1)
         return ten(value, figures), f"{ten(low, figures)} to {ten(high, figures)}"
     decimals = max(digits, 0)
-    return f"{value:.{decimals}f}", f"{low:.{decimals}f} to {high:.{decimals}f}"
+    return minus(f"{value:.{decimals}f}"), minus(f"{low:.{decimals}f} to {high:.{decimals}f}")
 
 
 def percent(share: float, *, sign: bool = False) -> str:
@@ -60,7 +61,12 @@ def percent(share: float, *, sign: bool = False) -> str:
         return "–"
     size = abs(100 * share)
     decimals = 0 if size >= 9.95 else 1 if size >= 0.995 else 2
-    return f"{100 * share:{'+' if sign else ''}.{decimals}f} %".replace("-", "−")
+    return minus(f"{100 * share:{'+' if sign else ''}.{decimals}f} %")
+
+
+def minus(text: str) -> str:
+    """Hyphens that stand for a minus, before a number and after no letter or digit, as minus signs."""
+    return re.sub(r"(?<![\w)])-(?=\.?\d)", "−", text)
 
 
 def plural(n: int, one: str, more: str) -> str:

@@ -76,6 +76,6 @@ def figure(figure: Figure, id: str, caption: str, class_: str = "") -> Markup:
 def mathematics(text: str) -> Markup:
     """Escaped text with Greek exponents, subscripts and superscripts."""
     text = html.escape(text)
-    text = re.sub(r"\^(-?[\d.]+)", r"<sup>\1</sup>", text)
+    text = re.sub(r"\^([-−]?[\d.]+)", r"<sup>\1</sup>", text)
     text = re.sub(r"\b(alpha|beta|[NDC])(?:_(\w))\b", r"\1<sub>\2</sub>", text)
     return Markup(re.sub(r"\balpha", "α", re.sub(r"\bbeta", "β", text)))

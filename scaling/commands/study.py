@@ -189,14 +189,19 @@ def _say_what_is_open(whole: Any, packs: Sequence[Any], shard: str | None, retry
     if left:
         most = max(len(pack.runs) for pack in left)
         each = f", up to {most} to a program" if most > 1 else ""
-        workers = f"{whole.layout.workers} {whole.layout.device} worker{'s' if whole.layout.workers > 1 else ''}"
-        arguments.say(f"{whole.path}: {runs(left)} of {n_all} runs{of} to train on {workers}{each}")
+        arguments.say(f"{whole.path}: {runs(left)} of {n_all} runs{of} to train on {_who(whole.layout)}{each}")
     if given_up:
         n, those = len(given_up), "1 pack" if len(given_up) == 1 else f"{len(given_up)} packs"
         arguments.say(
             f"{whole.path}: {those} of {runs(given_up)} run{'s' if runs(given_up) > 1 else ''}{of} failed twice and "
             f"{'is' if n == 1 else 'are'} left out; --retry tries what failed"
         )
+
+
+def _who(spread: Any) -> str:
+    """Who trains: `2 cpu workers`, `1 gpu worker with 8 devices`."""
+    who = f"{spread.workers} {spread.device} worker{'s' if spread.workers > 1 else ''}"
+    return f"{who} with {spread.devices} devices" if spread.devices > 1 else who
 
 
 def _only_given_up(whole: Any, packs: Sequence[Any]) -> bool:
@@ -262,12 +267,14 @@ def _show_costs(runs: Sequence[Any], args: argparse.Namespace) -> None:
     """Time, memory and disk, as far as they are known; refuses what cannot fit."""
     from scaling import bar, calibration, config, layout
 
-    costs = calibration.kept(layout.device())
+    costs = calibration.kept(layout.device(), layout.devices(layout.device()))
     spread = layout.choose(args.pack, args.workers, None, lambda _: max(costs.lanes(run) for run in runs))
     if args.calibrate:
         costs = calibration.calibrate(runs, costs, spread.workers, arguments.say)
     size = args.pack or 0
-    work = layout.packed(runs, lambda run: run, lambda run: run.data, lambda run: size or costs.lanes(run))
+    work = layout.packed(
+        runs, lambda run: run, lambda run: run.data, lambda run: size or costs.lanes(run), costs.devices
+    )
     calibration.check(work, spread, costs, Path())
     programs = {config.program(run) for run in runs}
     known = sum(costs.knows(program) for program in programs)
@@ -278,7 +285,7 @@ def _show_costs(runs: Sequence[Any], args: argparse.Namespace) -> None:
     )
     seconds, memory = costs.makespan(work, spread.workers), costs.memory(work) * spread.workers
     print(
-        f"about {bar.clock(seconds)} on {spread.workers} {spread.device} workers in {len(work)} packs, "
+        f"about {bar.clock(seconds)} on {_who(spread)} in {len(work)} packs, "
         f"{memory / 2**30:.1f} GiB of memory, {sum(map(calibration.disk, work)) / 1e6:,.0f} MB of disk\n({how})"
     )
 

@@ -6,6 +6,10 @@ from pathlib import Path
 from scaling.commands import arguments
 from scaling.errors import InputError
 
+WAIT = 300  # seconds for all processes to come
+SILENCE = 30  # seconds after which a process counts as lost
+HEARTBEAT = 100  # the same for JAX, which then ends the process at once
+
 
 def options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--mesh", metavar="data=2,fsdp=4", help="all devices train one pack together, so spread")
@@ -14,7 +18,12 @@ def options(verb: argparse.ArgumentParser) -> None:
     )
     verb.add_argument("--process-id", type=int, metavar="I", help="of this process, from 0, with HOST:PORT")
     verb.add_argument("--processes", type=arguments.count, metavar="N", help="of all, with HOST:PORT")
-    verb.add_argument("--wait", type=arguments.count, default=300, metavar="SECONDS", help="for all to come (300)")
+    for name, default, text in (
+        ("--wait", WAIT, "for all to come"),
+        ("--silence", SILENCE, "after which a process that gives no sign of life is lost"),
+        ("--heartbeat", HEARTBEAT, "after which JAX ends a process that misses another"),
+    ):
+        verb.add_argument(name, type=arguments.count, default=default, metavar="SECONDS", help=f"{text} ({default})")
     verb.add_argument("--save-steps", type=arguments.count, metavar="N", help="save every N updates too, with --mesh")
     verb.add_argument("--tensorboard", type=Path, metavar="DIR", help="curves for TensorBoard, with --mesh")
     verb.add_argument("--profile", metavar="FROM:TO", help="profile these updates, with --mesh")
@@ -42,29 +51,37 @@ def run(args: argparse.Namespace) -> int:
     profile = watch.span(args.profile) if args.profile else None
     config = question.load(args.config, arguments.pairs(args.set, "--set"))
     if args.distributed:
-        distributed.start(args.distributed, args.process_id, args.processes, args.wait)
+        distributed.check_times(args.silence, args.heartbeat)
+        distributed.start(args.distributed, args.process_id, args.processes, args.wait, args.heartbeat)
     import jax
 
     first = jax.process_index() == 0
     with distributed.Notice(arguments.say) as notice:
         try:
-            n = jax.device_count()
+            sizes = sizes or {"fsdp": jax.device_count()}
             planned = (
                 study.prepare(
-                    config, args.out, pack=args.pack, workers=1, shards_of=parts, devices=n, say=arguments.say
+                    config,
+                    args.out,
+                    pack=args.pack,
+                    workers=1,
+                    shards_of=parts,
+                    mesh=sizes,
+                    devices=jax.local_device_count(),
+                    say=arguments.say,
                 )
                 if first
                 else None
             )
             signs = args.out / "together" / f"{part}-of-{parts}"
-            peers = distributed.Peers(signs, jax.process_index(), jax.process_count(), arguments.say)
+            peers = distributed.Peers(signs, jax.process_index(), jax.process_count(), arguments.say, args.silence)
             record.together("planned")
             whole = planned or study.read(args.out)
             with peers:
                 code = distributed.train_all(
                     whole,
                     {pack.id for pack in whole.part(part, parts)},
-                    sizes or {"fsdp": n},
+                    sizes,
                     notice,
                     arguments.say,
                     save_steps=args.save_steps,

@@ -13,6 +13,9 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh, PartitionSpec
+
+from scaling.sharding import BATCH, SPREAD, parts
 
 Implementation = Literal["xla", "cudnn", "splash"]
 
@@ -27,13 +30,12 @@ class Choice(NamedTuple):
     reason: str
 
 
-def choose(backend: str, dtype: str, n_ctx: int, d_head: int, *, devices: int = 1) -> Choice:
+def choose(backend: str, dtype: str, n_ctx: int, d_head: int) -> Choice:
     """The fastest implementation that can run a program of this shape.
 
     Args:
       backend: "cpu", "gpu" or "tpu", as `jax.default_backend` names them.
       dtype: of the computation.
-      devices: over which the program is partitioned; XLA cannot partition a Pallas kernel.
     """
     if backend in ("gpu", "cuda", "rocm"):
         if backend == "rocm":
@@ -44,8 +46,6 @@ def choose(backend: str, dtype: str, n_ctx: int, d_head: int, *, devices: int = 
             return Choice("xla", f"XLA: cuDNN wants a head width in multiples of 8 up to 128, not {d_head}")
         return Choice("cudnn", f"cuDNN flash attention: {dtype}, heads of width {d_head}")
     if backend == "tpu":
-        if devices > 1:
-            return Choice("xla", f"XLA: the splash kernel is not partitioned over {devices} devices")
         if n_ctx % SPLASH_BLOCK:
             return Choice("xla", f"XLA: splash wants a context in multiples of {SPLASH_BLOCK}, not {n_ctx}")
         if d_head % SPLASH_BLOCK and d_head != 64:
@@ -55,11 +55,18 @@ def choose(backend: str, dtype: str, n_ctx: int, d_head: int, *, devices: int = 
 
 
 def attend(
-    q: jax.Array, k: jax.Array, v: jax.Array, implementation: Implementation = "xla", *, interpret: bool = False
+    q: jax.Array,
+    k: jax.Array,
+    v: jax.Array,
+    implementation: Implementation = "xla",
+    *,
+    mesh: Mesh | None = None,
+    interpret: bool = False,
 ) -> jax.Array:
     """softmax(q k^T / sqrt(d_head)) v over the present and the past. q, k, v: b t h k -> b t h k.
 
     Args:
+      mesh: over which the program is partitioned.
       interpret: runs splash without a TPU, slowly, for tests.
 
     Raises:
@@ -69,8 +76,21 @@ def attend(
         return jax.nn.dot_product_attention(q, k, v, is_causal=True, implementation="cudnn")
     q, k, v = (x.swapaxes(1, 2) for x in (q, k, v))  # b h t k
     q = q * (1 / math.sqrt(q.shape[-1]))
-    y = _splash(q, k, v, interpret) if implementation == "splash" else _attend(q, k, v)
+    y = _splash_each(q, k, v, mesh, interpret) if implementation == "splash" else _attend(q, k, v)
     return y.swapaxes(1, 2)
+
+
+def _splash_each(q, k, v, mesh, interpret):
+    """On each device of a mesh the kernel for its sequences and heads, as XLA cannot cut one. Arguments: `_splash`."""
+    kernel = functools.partial(_splash, interpret=interpret)
+    if mesh is None:
+        return kernel(q, k, v)
+    sequences = BATCH if parts(q.shape[0], mesh) > 1 else None
+    heads = SPREAD["hk"] if q.shape[1] % mesh.shape[SPREAD["hk"]] == 0 else None
+    spec = PartitionSpec(sequences, heads)
+    # A Pallas kernel does not say over which axes its result varies, so that JAX cannot check it.
+    each = jax.shard_map(kernel, mesh=mesh, in_specs=(spec, spec, spec), out_specs=spec, check_vma=False)
+    return each(q, k, v)
 
 
 def _splash(q, k, v, interpret):

@@ -10,7 +10,7 @@ from scaling.config import ModelConfig
 from scaling.models.model import features
 from scaling.models.pieces import weight_gradient
 from scaling.models.shared import Params, Remat
-from scaling.sharding import per_run
+from scaling.sharding import apart, parts, per_run
 
 LOGITS = 2**26  # elements at a time on one device, a quarter of a gigabyte in float32
 
@@ -31,14 +31,17 @@ def token_losses(
       dtype, dropout_key, remat, mesh: as in `model.apply`. The loss is float32.
     """
     x, w, b = features(model, params, tokens[:, :-1], dtype=dtype, dropout_key=dropout_key, remat=remat, mesh=mesh)
-    return cross_entropy(x, w, b, tokens[:, 1:], limit=LOGITS * per_run(mesh))
+    return cross_entropy(x, w, b, tokens[:, 1:], limit=LOGITS * per_run(mesh), mesh=mesh)
 
 
-def cross_entropy(x: jax.Array, w: jax.Array, b: jax.Array, targets: jax.Array, *, limit: int = LOGITS) -> jax.Array:
+def cross_entropy(
+    x: jax.Array, w: jax.Array, b: jax.Array, targets: jax.Array, *, limit: int = LOGITS, mesh: Mesh | None = None
+) -> jax.Array:
     """Of logits x w^T + b, nats. x: b t d, w: v d, b: v, targets: i32 b t -> f32 b t.
 
     Up to `limit` logits at a time: the positions are then cut into equal chunks, as few as will do, of every sequence
     (so that a batch that is spread over devices stays so), and the backward pass computes each chunk's logits again.
+    On a mesh each part of the batch sums up its own gradient of w over the chunks, and they are added up once.
     """
     t = x.shape[1]
     per_position = x.shape[0] * w.shape[0]
@@ -46,7 +49,7 @@ def cross_entropy(x: jax.Array, w: jax.Array, b: jax.Array, targets: jax.Array, 
     if chunks == 1:
         losses = _at_once(x.reshape(-1, x.shape[-1]), w, b, targets.reshape(-1))
         return losses.reshape(targets.shape)
-    return _in_chunks(chunks, x, w, b, targets)
+    return _in_chunks(chunks, mesh, x, w, b, targets)
 
 
 def _logits(x, w, b):
@@ -103,12 +106,12 @@ def _joined(x, b):
     return pieces.reshape(b, -1, *x.shape[2:])
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _in_chunks(chunks, x, w, b, targets):
-    return _in_chunks_forward(chunks, x, w, b, targets)[0]
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _in_chunks(chunks, mesh, x, w, b, targets):
+    return _in_chunks_forward(chunks, mesh, x, w, b, targets)[0]
 
 
-def _in_chunks_forward(chunks, x, w, b, targets):
+def _in_chunks_forward(chunks, mesh, x, w, b, targets):
     def one(piece):
         x, targets = piece
         losses, (_, total, top) = _losses(_logits(x, w, b), targets)
@@ -118,17 +121,20 @@ def _in_chunks_forward(chunks, x, w, b, targets):
     return _joined(losses, x.shape[0]), (x, w, b, targets, log_total)
 
 
-def _in_chunks_backward(chunks, kept, dlosses):
+def _in_chunks_backward(chunks, mesh, kept, dlosses):
     x, w, b, targets, log_total = kept
+    n = parts(x.shape[0], mesh)  # a sum over the whole batch would be one over all devices, in each chunk
 
     def one(sums, piece):
-        x, targets, log_total, dlosses = piece
-        dx, *more = _gradients(x, w, targets, jnp.exp(_logits(x, w, b) - log_total), 1.0, dlosses)
-        return jax.tree.map(jnp.add, sums, tuple(more)), dx
+        dx, *more = jax.vmap(gradients)(*(part.reshape(n, -1, *part.shape[1:]) for part in piece))
+        return apart(jax.tree.map(jnp.add, sums, tuple(more)), mesh), dx.reshape(piece[0].shape)
 
-    zeros = (jnp.zeros(w.shape, jnp.float32), jnp.zeros(b.shape, jnp.float32))
+    def gradients(x, targets, log_total, dlosses):
+        return _gradients(x, w, targets, jnp.exp(_logits(x, w, b) - log_total), 1.0, dlosses)
+
+    zeros = apart((jnp.zeros((n, *w.shape), jnp.float32), jnp.zeros((n, *b.shape), jnp.float32)), mesh)
     (dw, db), dx = jax.lax.scan(one, zeros, (_cut(chunks, x), _cut(chunks, targets), log_total, _cut(chunks, dlosses)))
-    return _joined(dx, x.shape[0]), dw.astype(w.dtype), db.astype(b.dtype), None
+    return _joined(dx, x.shape[0]), dw.sum(0).astype(w.dtype), db.sum(0).astype(b.dtype), None
 
 
 _in_chunks.defvjp(_in_chunks_forward, _in_chunks_backward)

@@ -78,3 +78,8 @@ def apply(
     """
     x, w, b = features(model, params, tokens, dtype=dtype, dropout_key=dropout_key, remat=remat, mesh=mesh)
     return x @ w.T + b
+
+
+def attention(model: ModelConfig, dtype: str, backend: str) -> str:
+    """Which attention a program of this model uses on a backend ("cpu", "gpu", "tpu"), and why, in one line."""
+    return "none" if model.kind == "lstm" else transformer.attention(model, dtype, backend).reason

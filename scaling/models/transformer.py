@@ -22,7 +22,7 @@ from scaling.config import ModelConfig
 from scaling.models.attention import Choice, Implementation, attend, choose
 from scaling.models.pieces import dense, standardize
 from scaling.models.shared import EMBED_STD, Features, Params, Remat, drop, embedding, folded, head, look_up
-from scaling.sharding import gathered, over_batch, per_run, platform
+from scaling.sharding import gathered, over_batch, platform
 
 
 class Transformer(nn.Module):
@@ -76,7 +76,7 @@ class Transformer(nn.Module):
             qkv = w["w_qkv"].swapaxes(0, 1).reshape(d, 3 * hk), w["b_qkv"].reshape(3 * hk)
             qkv = saved(dense(standardize(x), *normed(w["g_attn"], w["b_attn"], *qkv)))
             q, k, v = qkv.reshape(*shape[:2], 3, m.n_head, -1).transpose(2, 0, 1, 3, 4)  # b t h k each
-            y = saved(attend(q, k, v, self.attention).reshape(-1, hk))
+            y = saved(attend(q, k, v, self.attention, mesh=self.mesh).reshape(-1, hk))
             y = dense(y, gathered(w["w_out"].astype(self.dtype), 1, self.mesh), w["b_out"].astype(self.dtype))
             x = saved(x + drop(y.reshape(shape), m.dropout, dropout_key, i, 1).reshape(x.shape))
             y = saved(dense(standardize(x), *normed(w["g_ff"], w["b_ff"], w["w_up"], w["b_up"])))
@@ -122,12 +122,11 @@ def features(
     turns: int = 1,
 ) -> Features:
     """What the logits are made from, after `turns` through the layers. Other arguments as of `model.apply`."""
-    choice = attention(model, dtype, mesh)
+    choice = attention(model, dtype, platform(mesh))
     module = Transformer(model, turns, jnp.dtype(dtype), choice.implementation, remat, mesh)
     return module.apply({"params": params}, tokens, dropout_key)  # pyright: ignore[reportReturnType]
 
 
-def attention(model: ModelConfig, dtype="float32", mesh: Mesh | None = None) -> Choice:
-    """Which attention a program of this model uses on this machine, or on the devices of a mesh, and why."""
-    width = model.d_attn // model.n_head
-    return choose(platform(mesh), str(jnp.dtype(dtype)), model.n_ctx, width, devices=per_run(mesh))
+def attention(model: ModelConfig, dtype: str, backend: str) -> Choice:
+    """Which attention a program of this model uses, and why. Arguments as of `attention.choose`."""
+    return choose(backend, str(jnp.dtype(dtype)), model.n_ctx, model.d_attn // model.n_head)

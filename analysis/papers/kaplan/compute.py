@@ -11,13 +11,15 @@ from analysis.frontier import PF_DAY, Optimum
 from analysis.page import digits, plots
 from analysis.page.canvas import GREY, INK, STYLE, Shades, fitted_line, panels, size_legend
 from analysis.papers import reference
-from analysis.papers.kaplan import claims, fits, ghosts
+from analysis.papers.kaplan import claims, fits, ghosts, runs
 from analysis.papers.kaplan.drawn import Constant, Drawn, Experiments, points, undecided
+from analysis.papers.kaplan.needed import Fewer, needed, widest
 from analysis.papers.kaplan.panels import LABELS, LAW, by_run, dots, legend, logarithmic, losses, named, said
 from analysis.papers.kaplan.words import UNDECIDED, decided, from_fit, written
 from analysis.table import Table
 from scaling.errors import InputError
 
+LOSSES = 120  # at which sizes are held against each other
 OTHER = "#2f6db5"  # the second of two laws in one panel
 PARTS = (("params", "model size N", "#3f8f5b"), ("batch_crit", "batch B", OTHER), ("steps_min", "updates S", "#a86a12"))
 
@@ -34,25 +36,28 @@ def figure_2(experiments: Experiments) -> Drawn:
     rows = named(curves, columns)
     if len(N) < 2:
         return undecided(name, title, "one size alone has finished", figure=figure, data=points(name, rows))
-    target, needed = _tokens_to_reach(curves)
-    small, large = float(N[0]), float(N[-1])
-    times = needed[small] / needed[large]
-    sentences = (
-        f"To a loss of {target:.3g} the model of {digits.short(large)} parameters needs {digits.short(needed[large])} "
-        f"tokens and that of {digits.short(small)} {digits.short(needed[small])}: {digits.plain(times, 2)} times as "
-        "many.",
-        f"In the paper larger models reach a loss with fewer tokens, over six decades of N: "
-        f"{'so they do' if times > 1 else 'not so'} here.",
-    )
-    return Drawn(name, title, figure, sentences, (), points(name, rows))
+    found = _fewer_tokens(experiments, curves)
+    paper = "In the paper larger models reach a loss with fewer tokens, over six decades of N"
+    data = points(name, rows)
+    if isinstance(found, str):
+        return undecided(name, title, f"{found}. {paper}.", figure=figure, data=data)
+    said = f"to a loss of {found.loss:.3g} {found}, as far as the seeds tell"
+    if not found.told:
+        return undecided(name, title, f"{said}. {paper}.", figure=figure, data=data)
+    verdict = f"{paper}: {'so they do' if found.low > 1 else 'not so'} here."
+    return Drawn(name, title, figure, (f"{said[0].upper()}{said[1:]}.", verdict), (), data)
 
 
-def _tokens_to_reach(curves: Table) -> tuple[float, dict[float, float]]:
-    """A loss that every size reaches, just above the lowest of the worst, and the tokens of each size to it."""
-    N = np.unique(curves["params"])
-    target = 1.02 * max(float(curves["loss"][curves["params"] == n].min()) for n in N)
-    there = curves["loss"] <= target
-    return target, {float(n): float(curves["tokens"][there & (curves["params"] == n)].min()) for n in N}
+def _fewer_tokens(experiments: Experiments, curves: Table) -> Fewer | str:
+    """The tokens of the sizes farthest apart that pass a common loss."""
+    own = runs.on_line(experiments, curves)
+    if own is None:
+        return "no run of the ladder has finished"
+    noise = runs.noise_of(experiments)
+    if noise is None:
+        return "no setting has two seeds: which differences are noise is not known"
+    found = widest(needed(own, np.geomspace(own["loss"].max(), own["loss"].min(), LOSSES), noise))
+    return "no two sizes pass the same loss" if found is None else found
 
 
 def figure_3(experiments: Experiments) -> Drawn:
@@ -249,16 +254,19 @@ def figure_15(experiments: Experiments) -> Drawn:
     theirs = [reference.value(f"{x}_contradiction") for x in ("C", "N", "D", "L")]
     C = best.points["flops_min"]
     far = float(at.flops) * PF_DAY
-    x = np.geomspace(C.min(), max(float(C.max()), far) * 30, 120)
+    # Where they cross is no claim of ours if it is undecided: then the laws are shown over our runs alone.
+    x = np.geomspace(C.min(), max(float(C.max()), far) * 30 if settled else float(C.max()), 120)
     lower, upper = best.loss.fit.law(x), data.fit.law(D.law(x))
     with rc_context(STYLE):
         figure, (axes,) = panels(1, legend=False)
         logarithmic(axes, x, LABELS["flops_min"], np.concatenate([lower, upper]), write=digits.ten)
         axes.plot(x, lower, color=LAW, lw=1.3, label="L(C_min)")
         axes.plot(x, upper, color=OTHER, lw=1.3, dashes=(4, 2), label="L(D) of the data it uses, one epoch")
-        axes.axvspan(C.min(), C.max(), color=GREY, alpha=0.15, lw=0, label="our runs")
-        axes.plot(far, float(at.loss), "o", color=INK, ms=6, zorder=5)
-        axes.annotate("they cross", (far, float(at.loss)), xytext=(6, 6), textcoords="offset points", fontsize=8)
+        if settled:
+            axes.axvspan(C.min(), C.max(), color=GREY, alpha=0.15, lw=0, label="our runs")
+        if settled:
+            axes.plot(far, float(at.loss), "o", color=INK, ms=6, zorder=5)
+            axes.annotate("they cross", (far, float(at.loss)), xytext=(6, 6), textcoords="offset points", fontsize=8)
         losses(axes)
         legend(axes)
     rows = [{"flops_min": a, "L_of_C_min": b, "L_of_D": e} for a, b, e in zip(x, lower, upper, strict=True)]

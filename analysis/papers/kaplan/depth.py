@@ -31,7 +31,11 @@ SLIGHT = 0.01  # change of the transfer's ratio per doubling of the depth that w
 
 
 def figure_6(experiments: Experiments) -> Drawn:
-    """Loss against parameters with embeddings and without, by depth; a line through two layers or more in each."""
+    """Loss against parameters with embeddings and without, by depth; in each a line through the ladder's own depth.
+
+    How far a model lies from that line is held against how much deeper it is than the ladder at its N: a line through
+    all depths would follow the deeper ones part of the way.
+    """
     table = runs.ladder(experiments)
     if table is None:
         return undecided(FIG6, TITLE6, "no run of the experiment size is finished.")
@@ -41,16 +45,22 @@ def figure_6(experiments: Experiments) -> Drawn:
         found = 0 if deep is None else len(deep)
         why = f"{found} models of two layers or more, {len(depths)} depths; wanted {LEAST} and 2."
         return undecided(FIG6, TITLE6, why, figure=_draw6(table), data=data)
-    counted = deep.with_columns(params=deep["params_embed"])
+    ladder = runs.line(deep)
+    own = runs.depths_text(ladder)
+    counted, ladder_counted = (one.with_columns(params=one["params_embed"]) for one in (deep, ladder))
+    if np.ptp(_deeper(deep, ladder)) == 0 or np.ptp(_deeper(counted, ladder_counted)) == 0:
+        return undecided(FIG6, TITLE6, f"all models lie on one ladder, of {own}.", figure=_draw6(table), data=data)
     try:
-        without, with_embeddings, form = _lines(deep, counted)
+        without, with_embeddings, form = _lines(ladder, ladder_counted)
     except InputError as error:
         return undecided(FIG6, TITLE6, f"{error}", figure=_draw6(table), data=data)
-    figure = _draw6(table, without, with_embeddings)
-    with_them, without_them = _per_doubling(counted, with_embeddings), _per_doubling(deep, without)
+    figure = _draw6(table, without, with_embeddings, f"L(N) of the ladder, {own}")
+    with_them = _per_doubling(counted, ladder_counted, with_embeddings)
+    without_them = _per_doubling(deep, ladder, without)
     said = (
-        f"About one {form}, a doubling of the depth (from {depths[0]:.0f} to {depths[-1]:.0f} layers) changes the loss "
-        f"by {_percents(with_them)} where N counts the embeddings, by {_percents(without_them)} where it does not"
+        f"About the ladder's {form} ({own}), a doubling of the depth (models of {depths[0]:.0f} to {depths[-1]:.0f} "
+        f"layers) changes the loss by {_percents(with_them)} where N counts the embeddings, by "
+        f"{_percents(without_them)} where it does not"
     )
     if with_them.flat and without_them.flat:
         why = f"{said[0].lower()}{said[1:]}. In neither count are the depths told apart."
@@ -68,19 +78,22 @@ def figure_6(experiments: Experiments) -> Drawn:
     return Drawn(FIG6, TITLE6, figure, (f"{said}: {verdict}.", *_shallow(table, without)), (), data)
 
 
-def _lines(deep: Table, counted: Table) -> tuple[Fit, Fit, str]:
+def _lines(ladder: Table, counted: Table) -> tuple[Fit, Fit, str]:
     """A line through each count, and its form: with a floor where both show one, as equal tokens bend L(N).
+
+    A size is one point, whatever its seeds.
 
     Raises:
         InputError: the runs do not tell the constants of a power law.
     """
+    tables = runs.per_size(ladder), runs.per_size(counted)
     try:
-        floors = [fit("henighan-n", table, loss="squared", every_run=True) for table in (deep, counted)]
+        floors = [fit("henighan-n", table, loss="squared", every_run=True) for table in tables]
         if all(law.status == "converged" for law in floors):
             return floors[0], floors[1], "power law with a floor"
     except InputError:
         pass  # no bend is seen
-    lines = [fit("kaplan-n", table, loss="squared", every_run=True) for table in (deep, counted)]
+    lines = [fit("kaplan-n", table, loss="squared", every_run=True) for table in tables]
     return lines[0], lines[1], "power law"
 
 
@@ -89,12 +102,19 @@ def _off(table: Table, law: Fit) -> np.ndarray:
     return np.log(table["loss"] / law.band(table["params"]).value)
 
 
-def _per_doubling(table: Table, law: Fit) -> Trend:
+def _deeper(table: Table, ladder: Table) -> np.ndarray:
+    """Doublings of the depth by which each model is deeper than the ladder at its N."""
+    N, layers = runs.means(ladder, of="n_layer")
+    return np.log2(table["n_layer"]) - np.interp(np.log(table["params"]), np.log(N), np.log2(layers))
+
+
+def _per_doubling(table: Table, ladder: Table, law: Fit) -> Trend:
     """How ln(loss) above the line changes per doubling of the depth; a model is one point, whatever its seeds."""
-    models: dict[tuple[float, float], list[float]] = {}
-    for n, d, off in zip(table["n_layer"], table["d_model"], _off(table, law), strict=True):
-        models.setdefault((n, d), []).append(off)
-    return trend([math.log2(n) for n, _ in models], [float(np.mean(off)) for off in models.values()])
+    models: dict[tuple[float, float], list[tuple[float, float]]] = {}
+    each = zip(table["n_layer"], table["d_model"], _deeper(table, ladder), _off(table, law), strict=True)
+    for n, d, deeper, off in each:
+        models.setdefault((n, d), []).append((deeper, off))
+    return trend(*np.array([np.mean(seeds, axis=0) for seeds in models.values()]).T)
 
 
 def _shallow(table: Table, law: Fit) -> list[str]:
@@ -107,7 +127,7 @@ def _shallow(table: Table, law: Fit) -> list[str]:
     said = law.band(own["params"], run=True)
     outside = int(((own["loss"] < said.low) | (own["loss"] > said.high)).sum())
     return [
-        f"Models of one layer lie {digits.percent(off, sign=True)} from the line of deeper ones, {outside} of "
+        f"Models of one layer lie {digits.percent(off, sign=True)} from the line of the ladder, {outside} of "
         f"{len(own)} outside the interval of a single run (the paper: models of fewer than two layers lie off it)."
     ]
 
@@ -121,7 +141,7 @@ def _name(group: int) -> str:
     return f"> {DEEPEST}" if group > DEEPEST else str(group)
 
 
-def _draw6(table: Table, without: Fit | None = None, with_embeddings: Fit | None = None) -> Figure:
+def _draw6(table: Table, without: Fit | None = None, with_embeddings: Fit | None = None, label: str = "") -> Figure:
     groups = sorted({_group(n) for n in table["n_layer"]})
     with rc_context(STYLE):
         figure, grid = panels(2)
@@ -134,7 +154,7 @@ def _draw6(table: Table, without: Fit | None = None, with_embeddings: Fit | None
                 axes.plot(x[rows][order], y[rows][order], lw=0.8, **symbol(k))
             if law is not None:
                 line = np.geomspace(x.min() / 1.2, x.max() * 1.2, 60)
-                fitted_line(axes, line, law, [line], GREY, label="L(N), two layers or more")
+                fitted_line(axes, line, law, [line], GREY, label=label)
             log_axes(axes, "params", x, y)
             axes.set_xlim(*margins(x, 1.4))
             if column == "params":

@@ -1,25 +1,27 @@
 """Figures 11, 12 and 19: what a model of the wrong size costs, at fixed compute, at fixed updates, at a fixed loss."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from matplotlib import rc_context
 from numpy.typing import NDArray
 
-from analysis.batch_size import compute_to_minimum, steps_to_loss, steps_to_minimum
+from analysis.batch_size import compute_to_minimum, steps_to_minimum
 from analysis.frontier import FLOP_PER_PARAM_TOKEN
 from analysis.isoflop import akima_minima
 from analysis.kaplan_path import KaplanPath
 from analysis.page import digits
 from analysis.page.canvas import GREY, STYLE, panels
 from analysis.papers import reference
-from analysis.papers.kaplan import fits
+from analysis.papers.kaplan import fits, runs
 from analysis.papers.kaplan.drawn import Drawn, Experiments, points, undecided
+from analysis.papers.kaplan.left_out import jackknife, without_sizes
 from analysis.papers.kaplan.marks import beside
+from analysis.papers.kaplan.needed import Needed, needed, widest
 from analysis.papers.kaplan.panels import LABELS, LAW, Tints, dots, legend, logarithmic, losses
 from analysis.papers.kaplan.trend import between
-from analysis.papers.kaplan.words import UNDECIDED
+from analysis.papers.kaplan.words import HALF, UNDECIDED
 from analysis.table import Table
 
 Array = NDArray[np.float64]
@@ -28,6 +30,8 @@ SLICES = 5  # budgets, updates or losses that a panel shows
 PAPER = "the paper's exponents"
 SIZES = 4  # that a slice compares at least
 EXTRA = 1.2  # times the least compute: the paper's 20 % more
+MORE = digits.percent(EXTRA - 1)
+OFF_LINE = "no run of the ladder has finished"
 
 
 def figure_11(experiments: Experiments) -> Drawn:
@@ -36,6 +40,8 @@ def figure_11(experiments: Experiments) -> Drawn:
     curves, steps, path = fits.adjusted(experiments), fits.of_steps(experiments), fits.path_of(experiments)
     if isinstance(curves, str):
         return undecided(name, title, curves)
+    if (curves := runs.on_line(experiments, curves)) is None:
+        return undecided(name, title, OFF_LINE)
     # Where L(N, S_min) is doubtful the measured losses stand alone.
     predict: dict[str, Callable[[Array, float], Array]] = {}
     if not isinstance(path, str) and steps.fit is not None:
@@ -126,51 +132,52 @@ def _shape(N: Array, at: Array, loss: Array, column: str) -> str:
     )
 
 
-def reached(experiments: Experiments) -> Table | str:
+def reached(experiments: Experiments) -> tuple[Needed, Table] | str:
     """Updates, tokens and compute of each size to many losses, or why there are none.
 
-    Columns loss, params, steps_min, tokens_min (E_min) and flops_min. Losses are those that at least SIZES sizes
-    reached; of the runs of one size the fastest counts.
+    The table has a row per size and loss: loss, params, steps_min, tokens_min (E_min) and flops_min. Losses, falling,
+    are those that at least SIZES sizes of the ladder reached.
     """
     curves, (batch, _) = fits.adjusted(experiments), fits.of_batch(experiments)
     if isinstance(curves, str) or batch.fit is None:
         return curves if isinstance(curves, str) else batch.why
-    N = np.unique(curves["params"])
-    grid = np.geomspace(curves["loss"].max(), curves["loss"].min(), 120)
-    updates = np.full((len(N), len(grid)), np.nan)
-    for k, n in enumerate(N):
-        own = curves.where(curves["params"] == n, "another size")
-        updates[k] = np.nanmin(np.vstack([steps_to_loss(own, grid)[1].T, np.full(len(grid), np.inf)]), axis=0)
-    updates[~np.isfinite(updates)] = np.nan
-    wanted = np.flatnonzero(np.isfinite(updates).sum(0) >= min(SIZES, len(N)))
-    if len(N) < SIZES or not len(wanted):
+    if (curves := runs.on_line(experiments, curves)) is None:
+        return OFF_LINE
+    if len(np.unique(curves["params"])) < SIZES:
         return f"no loss was reached by {SIZES} sizes"
+    grid = np.geomspace(curves["loss"].max(), curves["loss"].min(), 120)
+    found = needed(curves, grid, runs.noise_of(experiments))
+    wanted = np.flatnonzero(np.isfinite(found.updates).sum(0) >= SIZES)
+    if not len(wanted):
+        return f"no loss was reached by {SIZES} sizes"
+    found = found.at(wanted)
     B = float(np.median(curves["batch_tokens"]))
     rows = []
-    for j in wanted:
-        B_crit = float(batch.fit.law(grid[j]))
-        for n, S in zip(N, updates[:, j], strict=True):
+    for loss, updates in zip(found.losses, found.updates.T, strict=True):
+        B_crit = float(batch.fit.law(loss))
+        for n, S in zip(found.N, updates, strict=True):
             if math.isfinite(S):
                 S_min = float(steps_to_minimum(S, B, B_crit))
                 C = FLOP_PER_PARAM_TOKEN * n * B * S
                 rows.append(
                     {
-                        "loss": grid[j],
+                        "loss": loss,
                         "params": n,
                         "steps_min": S_min,
                         "tokens_min": S_min * B_crit,  # E_min, eq. 5.2
                         "flops_min": float(compute_to_minimum(C, B, B_crit)),
                     }
                 )
-    return points("reached", rows)
+    return found, points("reached", rows)
 
 
 def figure_12(experiments: Experiments) -> Drawn:
     """Excess compute and fewer updates of models larger or smaller than the best, for the same loss."""
     name, title = "fig12", "Figure 12: models of another than the best size"
-    table, path = reached(experiments), fits.path_of(experiments)
-    if isinstance(table, str) or isinstance(path, str):
-        return undecided(name, title, table if isinstance(table, str) else str(path))
+    found, path = reached(experiments), fits.path_of(experiments)
+    if isinstance(found, str) or isinstance(path, str):
+        return undecided(name, title, found if isinstance(found, str) else str(path))
+    _, table = found
     rows = []
     for loss in _inside(table):
         own = table.where(table["loss"] == loss, "another loss")
@@ -207,25 +214,83 @@ def figure_12(experiments: Experiments) -> Drawn:
         left.axhline(EXTRA, color=GREY, lw=0.7, dashes=(1, 2))
         left.set_title("Compute for the same loss")
         right.set_title("Updates for the same loss")
-    low, high = around_best(path)
-    sentences = [
-        f"By our exponents {EXTRA - 1:.0%} more compute buys any size from {low:.2f} to {high:.1f} times the best; the "
-        f"paper has {reference.value('suboptimal_N_low_20pct'):g} to {reference.value('suboptimal_N_high_20pct'):g}.",
+    sentences = _what_it_costs(path, _without_sizes(experiments), data if rows else None)
+    settled = not any(sentence.startswith(UNDECIDED) for sentence in sentences)
+    return Drawn(name, title, figure, tuple(sentences), (), data, settled)
+
+
+def _without_sizes(experiments: Experiments) -> list[KaplanPath]:
+    """The path without each of the sizes, as far as (B.16) and (B.17) depend on it."""
+    curves, steps = fits.adjusted(experiments), fits.of_steps(experiments)
+    if isinstance(curves, str) or steps.fit is None:
+        return []
+    return [KaplanPath(law.alpha_N, 1.0, law.alpha_S, 1.0, 1.0, 1.0) for law in without_sizes(curves, steps.fit)]
+
+
+def _what_it_costs(path: KaplanPath, others: Sequence[KaplanPath], data: Table | None) -> list[str]:
+    """What EXTRA compute buys, and how the measured excesses lie to the closed forms, each with its interval.
+
+    Args:
+        others: the path without each of the sizes.
+        data: of the figure; None where no excess was measured.
+    """
+    ends = np.log(around_best(path))
+    halves = [jackknife(each) for each in np.log([around_best(one) for one in others]).reshape(-1, 2).T]
+    low, high = np.exp(ends)
+    said = [
+        "{} ({})".format(*digits.constant(math.exp(ln), math.exp(ln - half), math.exp(ln + half)))
+        for ln, half in zip(ends, halves, strict=True)
     ]
-    if rows:
-        near = (data["ratio"] > low) & (data["ratio"] < 3 * high)
-        off = np.log(data["compute"][near] / path.excess_compute(data["ratio"][near]))
-        rms = float(np.sqrt(np.mean(off**2)))
-        sentences.append(
-            f"The {len(off)} measured excesses from {low:.2f} to {3 * high:.1f} times the best size lie within "
-            f"{digits.percent(rms)} rms of (B.16); larger models need fewer updates, as (B.17) has it."
-            if np.polyfit(np.log(data["ratio"]), np.log(data["updates"]), 1)[0] < 0
-            else f"The measured excesses lie within {digits.percent(rms)} rms of (B.16), but larger models do not need "
-            "fewer updates here."
-        )
+    theirs = [reference.value(f"suboptimal_N_{end}_20pct") for end in ("low", "high")]
+    sizes = f"from {said[0]} to {said[1]} times the best (jackknife over {len(others)} sizes)"
+    paper = f"the paper has {theirs[0]:g} to {theirs[1]:g}"
+    if all(half <= HALF * abs(ln) for ln, half in zip(ends, halves, strict=True)):
+        sentences = [f"By our exponents {MORE} more compute buys any size {sizes}; {paper}."]
+    elif others:
+        sentences = [f"{UNDECIDED} what sizes {MORE} more compute buys: {sizes} is too wide; {paper}."]
     else:
-        sentences.append(f"{UNDECIDED} by measurement: at no loss does the best size lie between two others.")
-    return Drawn(name, title, figure, tuple(sentences), (), data, bool(rows))
+        why = "L(N, S_min) cannot be fitted without one of the sizes"
+        sentences = [f"{UNDECIDED} what sizes {MORE} more compute buys: {why}; {paper}."]
+    if data is None:
+        return [*sentences, f"{UNDECIDED} by measurement: at no loss does the best size lie between two others."]
+    inside = (data["ratio"] > low) & (data["ratio"] < 3 * high)
+    if not inside.any():
+        return [
+            *sentences,
+            f"{UNDECIDED} by measurement: no size lies from {low:.2f} to {3 * high:.1f} times the best.",
+        ]
+    near = data.where(inside, "far from the best size")
+    off = np.log(near["compute"] / path.excess_compute(near["ratio"]))
+    rms = digits.percent(float(np.sqrt(np.mean(off**2))))
+    mean, below, above = (
+        digits.percent(math.expm1(min(x, 700.0)), sign=True) for x in _of_sizes(near["params"], off, np.mean)
+    )
+    sentences.append(
+        f"The {len(off)} measured excesses from {low:.2f} to {3 * high:.1f} times the best size lie within {rms} rms "
+        f"of (B.16), on average {mean} ({below} to {above}, leaving out one size at a time) from it."
+    )
+    x, y = np.log(data["ratio"]), np.log(data["updates"])
+    power = _of_sizes(data["params"], np.stack([x, y], -1), lambda xy: float(np.polyfit(xy[:, 0], xy[:, 1], 1)[0]))
+    value, interval = digits.constant(*power)
+    updates = f"the updates to a loss grow as the size to the power {value} ({interval})"
+    if power[2] < 0:
+        sentences.append(f"Larger models need fewer updates, as (B.17) has it: {updates}.")
+    elif power[1] > 0:
+        sentences.append(f"Larger models do not need fewer updates here: {updates}.")
+    else:
+        sentences.append(f"{UNDECIDED} whether larger models need fewer updates: {updates}.")
+    return sentences
+
+
+def _of_sizes(N: Array, values: Array, statistic: Callable[[Array], float]) -> tuple[float, float, float]:
+    """A statistic of values, one per row and of a size each, and the ends of its interval by leaving out sizes.
+
+    Values of one size come from one curve, and are no independent points.
+    """
+    whole = float(statistic(values))
+    left = [N != n for n in np.unique(N)]
+    half = jackknife([float(statistic(values[rows])) for rows in left]) if len(left) > 2 else math.inf
+    return whole, whole - half, whole + half
 
 
 def _inside(table: Table) -> list[float]:
@@ -239,11 +304,6 @@ def _inside(table: Table) -> list[float]:
     return [found[i] for i in np.unique(np.linspace(0, len(found) - 1, SLICES).round().astype(int))] if found else []
 
 
-def _some_losses(table: Table, losses_: Array) -> Table:
-    chosen = losses_[np.unique(np.linspace(0, len(losses_) - 1, SLICES).round().astype(int))]
-    return table.where(np.isin(table["loss"], chosen), "another loss")
-
-
 def around_best(path: KaplanPath) -> tuple[float, float]:
     """The sizes, as parts of the best one, at which EXTRA times its compute reaches the same loss."""
     x = np.geomspace(0.05, 50, 20_001)
@@ -254,10 +314,12 @@ def around_best(path: KaplanPath) -> tuple[float, float]:
 def figure_19(experiments: Experiments) -> Drawn:
     """Least updates and least tokens to fixed losses, against N."""
     name, title = "fig19", "Figure 19: updates and tokens to a loss, by size"
-    table = reached(experiments)
-    if isinstance(table, str):
-        return undecided(name, title, table)
-    table = _some_losses(table, np.unique(table["loss"]))
+    both = reached(experiments)
+    if isinstance(both, str):
+        return undecided(name, title, both)
+    found, table = both
+    found = found.at(np.unique(np.linspace(0, len(found.losses) - 1, SLICES).round().astype(int)))
+    table = table.where(np.isin(table["loss"], found.losses), "another loss")
     tint = Tints.of(table["loss"])
     with rc_context(STYLE):
         figure, (left, right) = panels(2)
@@ -273,13 +335,13 @@ def figure_19(experiments: Experiments) -> Drawn:
             axes.set_ylabel(label)
         look = {"ls": "", "marker": "o", "ms": 4.6}
         beside(figure, [(f"{L:.2f}", look | {"color": tint(L)}) for L in np.unique(table["loss"])], "loss, nats")
-    targets = np.unique(table["loss"])
-    widest = max(targets, key=lambda L: np.ptp(np.log(table["params"][table["loss"] == L])))
-    own = table["loss"] == widest
-    N, E = table["params"][own], table["tokens_min"][own]
+    most = widest(found)
+    assert most is not None  # SIZES sizes reached each of these losses
+    paper = "the paper saw almost a hundred times, over sizes three decades apart"
     sentence = (
-        f"To {widest:.2f} nats the largest model ({digits.short(N[-1])}) needs {digits.plain(E[0] / E[-1], 2)} times "
-        f"fewer tokens, and as many times fewer updates, than the smallest ({digits.short(N[0])}); the paper saw "
-        "almost a hundred times fewer, over sizes three decades apart."
+        f"To {most.loss:.2f} nats {most}, and as many times the updates (interval from the seeds); {paper}."
+        if most.told
+        else f"{UNDECIDED} whether larger models need fewer tokens: to {most.loss:.2f} nats {most}, as far as the "
+        f"seeds tell; {paper}."
     )
-    return Drawn(name, title, figure, (sentence,), (), table, len(targets) >= 2)
+    return Drawn(name, title, figure, (sentence,), (), table, most.told and len(found.losses) >= 2)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
+from analysis.page import digits
 from analysis.papers.kaplan import (
     appendix,
     batch,
@@ -13,6 +14,7 @@ from analysis.papers.kaplan import (
     efficiency,
     joint,
     lstm,
+    near_position,
     position,
     reuse,
     schedules,
@@ -21,7 +23,7 @@ from analysis.papers.kaplan import (
     tables,
     transfer,
 )
-from analysis.papers.kaplan.drawn import Drawn, Experiments
+from analysis.papers.kaplan.drawn import Drawn, Experiments, undecided
 from analysis.records import Records
 from analysis.table import Table
 from scaling.errors import InputError
@@ -33,7 +35,7 @@ class Entry:
 
     Attributes:
         section: of the paper, under which the page shows it.
-        draw: gives a figure that is undecided where runs are wanting; it does not raise.
+        draw: gives a figure that is undecided where runs are wanting; InputError where a table lacks a column.
         needs: experiments, modules of configs/kaplan/.
     """
 
@@ -94,7 +96,7 @@ FIGURES: Mapping[str, Entry] = {
     "fig18": Entry(APPENDIX_D, batch.figure_18, ("batch",)),
     "fig19": Entry(APPENDIX_D, efficiency.figure_19, _WITH_C_MIN),
     "fig20": Entry(APPENDIX_D, position.figure_20, ("context",)),
-    "fig21": Entry(APPENDIX_D, position.figure_21, ("context",)),
+    "fig21": Entry(APPENDIX_D, near_position.figure_21, ("context",)),
     "fig22": Entry(APPENDIX_D, schedules.figure_22, ("schedule",)),
     "fig23": Entry(APPENDIX_D, single.figure_23, ("size",)),
     "fig24": Entry(APPENDIX_D, depth.figure_24, ("shape",)),
@@ -116,6 +118,24 @@ def chosen(names: Sequence[str]) -> tuple[str, ...]:
 def needed(names: Sequence[str]) -> tuple[str, ...]:
     """The experiments that these figures need."""
     return tuple(dict.fromkeys(need for name in names for need in FIGURES[name].needs))
+
+
+def draw(name: str, experiments: Experiments) -> Drawn:
+    """A figure or table by its name, as the page shows it.
+
+    Where a table lacks a column that it needs, or holds values that it cannot use, it is undecided and says why.
+    """
+    try:
+        drawn = FIGURES[name].draw(experiments)
+    except InputError as error:
+        title = name.replace("fig", "Figure ").replace("table", "Table ").replace("appendix", "Appendix ")
+        drawn = undecided(name, title[0].upper() + title[1:], f"{error}")
+    # Reasons come from elsewhere, and not all of these write a minus as one.
+    return dataclasses.replace(
+        drawn,
+        sentences=tuple(map(digits.minus, drawn.sentences)),
+        constants=tuple(dataclasses.replace(one, note=digits.minus(one.note)) for one in drawn.constants),
+    )
 
 
 def split(records: Records, members: Mapping[str, Collection[str]]) -> Experiments:

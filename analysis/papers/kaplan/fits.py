@@ -21,7 +21,7 @@ from analysis.fit import fit
 from analysis.frontier import FLOP_PER_PARAM_TOKEN, PF_DAY, Allocation, finished
 from analysis.kaplan_path import KaplanPath
 from analysis.law import Law, Scalar, Values, constant, power
-from analysis.page import study_laws
+from analysis.page import digits, study_laws
 from analysis.page.finding import Finding
 from analysis.papers.kaplan.drawn import Experiments
 from analysis.table import Table
@@ -140,8 +140,8 @@ def _of_size(runs: Table) -> Finding:
     if n_settled < n:
         evidence = (
             f"The last doubling of tokens, in which the rate decays, lowered the loss of {n - n_settled} of {n} sizes "
-            f"by over 2 %: this is L(N) at {rows['tokens'].max():.3g} tokens, not of converged runs, and somewhat "
-            "flatter than that of longer runs would be."
+            f"by over 2 %: this is L(N) at {digits.short(rows['tokens'].max())} tokens, not of converged runs, and "
+            "somewhat flatter than that of longer runs would be."
         )
     return study_laws.fitted(laws.KaplanN, rows, 0, evidence=evidence, every_run=True)
 

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
+from analysis.page import digits
 from analysis.page.canvas import GREY
 
 LABEL = "Kaplan et al. (2020)"
@@ -44,7 +45,7 @@ def slope(axes: Axes, x: ArrayLike, y: ArrayLike, exponent: float, *, label: str
         lw=1.0,
         dashes=(5, 3),
         zorder=1.5,
-        label=f"{label} {exponent:.3g}".replace("-", "−"),
+        label=digits.minus(f"{label} {exponent:.3g}"),
     )
     axes.set_xlim(limits[0])
     axes.set_ylim(limits[1])

@@ -1,4 +1,4 @@
-"""Intervals by leaving out: B_crit(L) without one batch size at a time, the path of best sizes without one size."""
+"""Intervals by leaving out: B_crit(L) without one batch size at a time, L(N, S_min) and the path without one size."""
 
 import dataclasses
 import functools
@@ -6,9 +6,12 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from analysis.estimation.estimate import Fit
 from analysis.estimation.intervals import t_quantile
+from analysis.fit import fit
+from analysis.laws import KaplanNS
 from analysis.page.checks import LEVEL
 from analysis.papers.kaplan import fits
 from analysis.table import Table
@@ -32,7 +35,7 @@ class Left:
 
     def half(self, weights: Sequence[float]) -> float:
         """Half width of the interval of a weighted sum of 1 / alpha_B and ln B_*."""
-        return _half(self.without @ np.asarray(weights, float))
+        return jackknife(self.without @ np.asarray(weights, float))
 
     @property
     def alpha_B(self) -> tuple[float, float]:
@@ -81,7 +84,7 @@ def half_of_path(curves: Table, compute: str, column: str) -> float:
     A size without which no line is left says nothing; 0 where fewer than three can be left out.
     """
     powers = np.array([each[column] for each in _paths(curves, compute)])
-    return _half(powers) if len(powers) > 2 else 0.0
+    return jackknife(powers) if len(powers) > 2 else 0.0
 
 
 @functools.lru_cache(maxsize=fits.KEPT)
@@ -100,8 +103,33 @@ def _paths(curves: Table, compute: str) -> tuple[dict[str, float], ...]:
     return tuple(found)
 
 
-def _half(values: np.ndarray) -> float:
-    """Half width of a jackknife interval. values: without each part, shape (n)."""
+@functools.lru_cache(maxsize=fits.KEPT)
+def without_sizes(curves: Table, whole: Fit) -> tuple[KaplanNS, ...]:
+    """L(N, S_min) without each of the sizes; none at all where one of these fits is not sound.
+
+    Args:
+        curves: with steps_min, as `fits.adjusted` gives them.
+        whole: the fit to all of them, where each of the others begins.
+    """
+    start = np.array([list(whole.constants.values())])
+    found = []
+    for N in np.unique(curves["params"]):
+        rest = curves.where(curves["params"] != N, f"N = {N:.0f} left out")
+        try:
+            law = fit(KaplanNS, rest, loss="squared", clusters="run", starts=start)
+        except InputError:
+            return ()
+        if law.status != "converged":
+            return ()
+        found.append(law.law)
+    return tuple(found)
+
+
+def jackknife(values: ArrayLike) -> float:
+    """Half width of a jackknife interval; infinite for fewer than three. values: without each part, shape (n)."""
+    values = np.asarray(values, float)
+    if len(values) < 3:
+        return math.inf
     n = len(values)
     error = math.sqrt((n - 1) / n * float(((values - values.mean()) ** 2).sum()))
     return float(t_quantile(LEVEL, np.array(n - 1.0))) * error

@@ -60,7 +60,8 @@ def figure_7(experiments: Experiments) -> Drawn:
         return dataclasses.replace(undone, sentences=(*undone.sentences, *_along(pairs, runs.noise_of(experiments))))
     constants = dict(_constants(lines, experiments, lstm))
     sentences = [
-        f"At {digits.short(float(np.median(lstm['tokens'])))} tokens each. {_exponents(lines)}",
+        f"At {digits.short(float(np.median(lstm['tokens'])))} tokens each. The Transformers are the ladder of "
+        f"{runs.depths_text(transformer)}, one model per width. {_exponents(lines)}",
         *_rates(every, lstm),
         *(_gap(transformer, lstm, int(n), runs.noise_of(experiments)) for n in np.unique(lstm["n_layer"])),
         *(_slope_gap(lines[0], n, one) for n, one in constants.items()),
@@ -130,7 +131,7 @@ def _lines(transformer: Table, lstm: Table) -> dict[int, Fit]:
     for layers, table in groups.items():
         if len(np.unique(table["params"])) >= LEAST:
             try:
-                line = fit("kaplan-n", table, loss="squared", every_run=True)
+                line = fit("kaplan-n", runs.per_size(table), loss="squared", every_run=True)
             except InputError:
                 continue  # too noisy for a line: its points are shown
             if line.status == "converged":
@@ -293,8 +294,8 @@ def _along(pairs: Sequence[Pair], noise: Noise | None) -> Iterator[str]:
             f"{digits.percent(math.expm1(first[0]), sign=True)} at the first {EARLY} tokens, "
             f"{digits.percent(math.expm1(last[0]), sign=True)} over the second half, a growth of "
             f"{digits.percent(growth, sign=True)} ± {digits.percent(half)}: {verdict}. Over the last two doublings of "
-            f"the position the loss of the Transformer falls by {digits.percent(-slopes[0].slope)} each, that of the "
-            f"LSTM by {digits.percent(-slopes[1].slope)}."
+            f"the position the loss of the Transformer changes by {digits.percent(slopes[0].slope, sign=True)} each, "
+            f"that of the LSTM by {digits.percent(slopes[1].slope, sign=True)}."
         )
 
 
@@ -316,7 +317,7 @@ def _draw(transformer: Table, lstm: Table, pairs: Sequence[Pair]) -> Figure:
             ghosts.slope(left, transformer["params"], transformer["loss"], -_theirs(0))
         left.set_ylabel(LOSS)
         left.set_title("Against N")
-        names = ["Transformer", *(_called(n) for n in depths)]
+        names = [f"Transformer, {runs.depths_text(transformer)}", *(_called(n) for n in depths)]
         groups_legend(left, [(name, symbol(k, lw=0.9)) for k, name in enumerate(names)], "upper right")
         _draw_along(right, pairs)
         return figure
@@ -341,6 +342,8 @@ def _draw_along(axes: Axes, pairs: Sequence[Pair]) -> None:
             entries.append((f"{name}, N = {digits.short(pair.lstm_N if dashes else pair.transformer_N)}", style))
     axes.set_xscale("log")
     log_y(axes, np.concatenate(shown), digits.plain)
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high * (high / low) ** 0.4)
     log_axis(axes.xaxis, 2.0 ** np.arange(math.floor(math.log2(len(pairs[0].gap))) + 1))
     axes.set_xlabel(LABELS["position"])
     groups_legend(axes, entries, "upper right")

@@ -19,8 +19,8 @@ from analysis import report
 from analysis.jsonable import jsonable
 from analysis.page import canvas, digits, markup
 from analysis.page.markup import Markup, tag
+from analysis.papers.kaplan import figures
 from analysis.papers.kaplan.drawn import Constant, Drawn, Experiments
-from analysis.papers.kaplan.figures import FIGURES, SECTIONS
 from analysis.papers.kaplan.words import UNDECIDED, agrees, written
 from analysis.records import Origin
 from analysis.table import Table
@@ -53,7 +53,7 @@ class Made:
 
 def draw(experiments: Experiments, names: Sequence[str]) -> list[Drawn]:
     """These figures, in the paper's order."""
-    return [FIGURES[name].draw(experiments) for name in names]
+    return [figures.draw(name, experiments) for name in names]
 
 
 def write(folder: Path, drawn: Sequence[Drawn], experiments: Experiments, made: Made) -> Path:
@@ -77,8 +77,8 @@ def write(folder: Path, drawn: Sequence[Drawn], experiments: Experiments, made: 
 def page(drawn: Sequence[Drawn], experiments: Experiments, made: Made) -> str:
     """The page as HTML text."""
     sections = [("constants", "The exponents, beside the paper's", _constants(drawn, exponents=True))]
-    for k, section in enumerate(SECTIONS):
-        here = [one for one in drawn if FIGURES[one.name].section == section]
+    for k, section in enumerate(figures.SECTIONS):
+        here = [one for one in drawn if figures.FIGURES[one.name].section == section]
         if here:
             sections.append((f"section-{k}", section, Markup("".join(map(_one, here)))))
     sections += [
@@ -150,7 +150,7 @@ def _constants(drawn: Sequence[Drawn], *, exponents: bool) -> Markup:
 
 def _beside(found: Mapping[Constant, str]) -> Markup:
     """Constants beside the paper's, and the figure that shows each, where one is named."""
-    figures = any(found.values())
+    in_figures = any(found.values())
     head = (
         "Constant",
         "Equation",
@@ -166,12 +166,12 @@ def _beside(found: Mapping[Constant, str]) -> Markup:
             "–" if each.paper is None else digits.plain(each.paper),
             _ours(each),
             "–" if each.held_out is None else digits.percent(each.held_out),
-            *([tag("a", name, href=f"#{name}")] if figures else []),
+            *([tag("a", name, href=f"#{name}")] if in_figures else []),
             tag("div", each.note, class_="wrap soft text"),
         )
         for each, name in found.items()
     ]
-    head = (*head[:-1], "Figure", head[-1]) if figures else head
+    head = (*head[:-1], "Figure", head[-1]) if in_figures else head
     return tag("div", markup.table(head, rows, text=2, wide=True), class_="scroll")
 
 

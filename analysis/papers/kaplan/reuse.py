@@ -1,4 +1,8 @@
-"""Figure 17: Universal (recurrent) Transformers: layers applied several times, with and without counting the reuse."""
+"""Figure 17: Universal (recurrent) Transformers: layers applied several times, with and without counting the reuse.
+
+Counted once, N is that of a Transformer whose layers are the same and used once: against it alone the use again is
+what differs. Counted by use, and so in compute, they stand against the ladder, the models that one would train instead.
+"""
 
 import math
 
@@ -8,7 +12,7 @@ from matplotlib.figure import Figure
 
 from analysis.estimation.intervals import t_quantile
 from analysis.page import digits
-from analysis.page.canvas import LOSS, STYLE, log_axes, margins, panels
+from analysis.page.canvas import GREY, LOSS, STYLE, log_axes, margins, panels
 from analysis.page.checks import LEVEL
 from analysis.papers import reference
 from analysis.papers.kaplan import ghosts, runs
@@ -23,7 +27,10 @@ TOLD = 0.03  # of the loss: a wider interval cannot see the slight differences t
 
 
 def figure_17(experiments: Experiments) -> Drawn:
-    """Loss against N, and against N times the reuse; each group is held against Transformers of the same count."""
+    """Loss against N, and against N times the reuse; each group is held against Transformers of the same count.
+
+    Where fewer than LEAST Transformers of as many layers were trained, the ladder stands in on the left as well.
+    """
     found = runs.finished(experiments, "universal")
     universal = runs.of_kind(found, "universal") if found is not None else None
     if universal is not None and (universal["reuse"] > 1).any():
@@ -31,22 +38,28 @@ def figure_17(experiments: Experiments) -> Drawn:
     else:
         return undecided(NAME, TITLE, "no Universal Transformer is finished.")
     universal = runs.best_rates(universal)
-    plain = runs.transformers_like(experiments, universal)
-    data = _data(universal, plain)
-    if plain is None:
-        return undecided(NAME, TITLE, "no Transformer was trained on the same tokens for as long.", data=data)
-    figure = _draw(universal, plain)
+    ladder = runs.transformers_like(experiments, universal)
+    if ladder is None:
+        why = "no Transformer was trained on the same tokens for as long."
+        return undecided(NAME, TITLE, why, data=_data(universal))
+    same = runs.transformers_like(experiments, universal, _layers(universal))
+    if same is None or len(np.unique(same["params"])) < LEAST:
+        same = ladder
+    data, figure = _data(universal, same, ladder), _draw(universal, same, ladder)
     noise = runs.noise_of(experiments)
     sentences, halves, as_theirs = [], [], True
     for reuse in np.unique(universal["reuse"]):
         group = universal.where(universal["reuse"] == reuse, "another reuse")
         parts = []
-        for counted, words in ((1.0, "per parameter"), (reuse, "per parameter and use, that is per FLOP")):
+        for counted, plain, words in (
+            (1.0, same, f"per parameter, against {_called(same)},"),
+            (reuse, ladder, f"per parameter and use, that is per FLOP, against {_called(ladder)},"),
+        ):
             N, loss = runs.means(group)
             gap = np.log(loss / between(*runs.means(plain), N * counted))
             gap = gap[np.isfinite(gap)]
             if len(gap) < LEAST:
-                parts.append(f"{words} only {len(gap)} sizes lie among those of the Transformers")
+                parts.append(f"{words} only {len(gap)} sizes lie among theirs")
                 as_theirs = False
                 continue
             mean, low, high = mean_interval(gap)
@@ -60,7 +73,7 @@ def figure_17(experiments: Experiments) -> Drawn:
                 f"{words} {digits.percent(mean, sign=True)} ({digits.percent(low, sign=True)} to "
                 f"{digits.percent(high, sign=True)}, {len(gap)} sizes), {verdict}"
             )
-        sentences.append(f"Layers used {reuse:.0f} times, loss against a Transformer's: {'; '.join(parts)}.")
+        sentences.append(f"Layers used {reuse:.0f} times change the loss: {'; '.join(parts)}.")
     if not halves or max(halves) > TOLD:
         why = (
             f"the differences are known only to ± {digits.percent(max(halves))}."
@@ -80,14 +93,28 @@ def figure_17(experiments: Experiments) -> Drawn:
     return Drawn(NAME, TITLE, figure, tuple(sentences), (), data)
 
 
-def _draw(universal: Table, plain: Table) -> Figure:
+def _layers(universal: Table) -> float:
+    """The commonest number of distinct layers."""
+    layers, counts = np.unique(universal["n_layer"], return_counts=True)
+    return float(layers[np.argmax(counts)])
+
+
+def _called(plain: Table) -> str:
+    return f"Transformers of {runs.depths_text(plain)}"
+
+
+def _draw(universal: Table, same: Table, ladder: Table) -> Figure:
     kinds = [int(reuse) for reuse in np.unique(universal["reuse"])]
     with rc_context(STYLE):
         figure, grid = panels(2)
         for axes, counted in zip(grid, (False, True), strict=True):
+            plain = ladder if counted else same
             seen = [plain["params"]]
-            axes.plot(*runs.means(plain), color=symbol(0)["color"], lw=0.9)
+            axes.plot(*runs.means(plain), color=symbol(0)["color"], lw=0.9, label=_called(plain))
             axes.plot(plain["params"], plain["loss"], **symbol(0, lw=0))
+            if plain is not ladder:
+                axes.plot(*runs.means(ladder), color=GREY, lw=0.9, dashes=(1, 2), label=_called(ladder))
+                seen.append(ladder["params"])
             for k, reuse in enumerate(kinds, 1):
                 own = universal.where(universal["reuse"] == reuse, "another reuse")
                 N, loss = runs.means(own)
@@ -96,20 +123,23 @@ def _draw(universal: Table, plain: Table) -> Figure:
                 axes.plot(own["params"] * times, own["loss"], **symbol(k, lw=0))
                 seen.append(own["params"] * times)
             N = np.concatenate(seen)
-            log_axes(axes, "params", N, np.concatenate([plain["loss"], universal["loss"]]))
+            log_axes(axes, "params", N, np.concatenate([one["loss"] for one in (same, ladder, universal)]))
             axes.set_xlim(*margins(N, 1.4))
             ghosts.slope(axes, plain["params"], plain["loss"], -reference.value("alpha_N"))
             axes.set_xlabel("Parameters times uses" if counted else "Parameters N, each counted once")
             axes.set_title("Reuse counted" if counted else "Reuse not counted")
+            axes.legend(loc="lower left")
         grid[0].set_ylabel(LOSS)
-        grid[1].legend(loc="lower left")
         beside(figure, [(f"{k}×" if k > 1 else "none", symbol(j, lw=0.9)) for j, k in enumerate((1, *kinds))], "Reuse")
         return figure
 
 
-def _data(universal: Table, plain: Table | None) -> Table:
+def _data(universal: Table, *plain: Table) -> Table:
+    """The points of both panels, each run once."""
     names = ("run", "kind", "reuse", "params", "n_layer", "learning_rate", "seed", "loss")
-    tables = [universal] if plain is None else [plain, universal]
-    return points(
-        NAME, [{name: table[name][i] for name in names if name in table} for table in tables for i in range(len(table))]
-    )
+    rows = {
+        table["run"][i]: {name: table[name][i] for name in names if name in table}
+        for table in (*plain, universal)
+        for i in range(len(table))
+    }
+    return points(NAME, rows.values())

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from analysis.page import checks
+from analysis.page import checks, digits
 from analysis.page.checks import ONE_EPOCH, Noise, seed_noise
 from analysis.papers.kaplan.drawn import Experiments
 from analysis.table import Table
@@ -86,23 +86,49 @@ def of_kind(table: Table, kind: str) -> Table | None:
     return table.where(own, f"no {kind}") if own.any() else None
 
 
-def transformers_like(experiments: Experiments, like: Table) -> Table | None:
-    """Transformers of two layers or more, of any experiment, that were trained as most runs of `like` were.
+def transformers_like(experiments: Experiments, like: Table, layers: float | None = None) -> Table | None:
+    """Transformers, of any experiment, that were trained as most runs of `like` were; one depth at each width.
 
     That is on the same tokens, for as long, with the same batch, context and schedule. Where several learning rates
     were tried, the best one.
+
+    Args:
+        layers: of this depth alone; without it, the `line` of models of two layers or more.
     """
     table = finished(experiments, *experiments)
     if table is None or (table := of_kind(table, "transformer")) is None:
         return None
-    keep = table["n_layer"] >= 2
+    keep = table["n_layer"] == layers if layers else table["n_layer"] >= 2
     for name in SAME:
         if name in like and name in table:
             values, counts = np.unique(like[name], return_counts=True)
             keep &= table[name] == values[np.argmax(counts)]
     if table.has("d_ff"):  # the standard shape alone: what odd shapes cost is another question
         keep &= np.abs(table["d_ff"] / (4 * table["d_model"]) - 1) < 0.1
-    return best_rates(table.where(keep, "trained otherwise")) if keep.any() else None
+    return line(best_rates(table.where(keep, "trained otherwise"))) if keep.any() else None
+
+
+def line(table: Table) -> Table:
+    """One depth at each width, and none shallower than a narrower one: the longest such row of models there is.
+
+    Models of other depths and nearly the same N would put teeth into the line that others are held against. Losses are
+    not looked at: of equally long rows the shallowest counts.
+    """
+    shapes = sorted(set(zip(table["d_model"].tolist(), table["n_layer"].tolist(), strict=True)))
+    best: list[tuple[int, float, tuple[tuple[float, float], ...]]] = []  # the best row that ends with each shape
+    for d, n in shapes:
+        before = [row for row in best if row[2][-1][0] < d and row[2][-1][1] <= n]
+        length, layers, row = max(before, key=lambda r: r[:2], default=(0, 0.0, ()))
+        best.append((length + 1, layers - n, (*row, (d, n))))
+    row = max(best, key=lambda r: r[:2])[2]
+    own = [shape in row for shape in zip(table["d_model"].tolist(), table["n_layer"].tolist(), strict=True)]
+    return table.where(np.array(own), "off the line of sizes, of another depth")
+
+
+def depths_text(table: Table) -> str:
+    """The depths of these models: "2 layers", "2 to 6 layers"."""
+    low, high = (int(end(table["n_layer"])) for end in (np.min, np.max))
+    return f"{low} {digits.plural(low, 'layer', 'layers')}" if low == high else f"{low} to {high} layers"
 
 
 def ladder(experiments: Experiments) -> Table | None:
@@ -132,6 +158,13 @@ def deep(table: Table | None) -> Table | None:
     return table.where(table["n_layer"] >= 2, "fewer than two layers")
 
 
+def on_line(experiments: Experiments, curves: Table) -> Table | None:
+    """The learning curves of the ladder's own `line` alone: one depth at each width; None where there are none."""
+    own = deep(ladder(experiments))
+    keep = np.isin(curves["run"], line(own)["run"]) if own is not None else np.zeros(len(curves), bool)
+    return curves.where(keep, "off the line of sizes, of another depth") if keep.any() else None
+
+
 def best_rates(table: Table) -> Table:
     """Of each setting, the runs at the learning rate with the lowest mean loss over its seeds."""
     if not table.has("learning_rate"):
@@ -144,6 +177,12 @@ def best_rates(table: Table) -> Table:
         means = [loss[rows & (rate == r)].mean() for r in tried]
         keep[rows] = rate[rows] == tried[int(np.argmin(means))]
     return table.where(keep, "another learning rate of the setting is better")
+
+
+def per_size(table: Table) -> Table:
+    """One row per N with the geometric mean of its losses: seeds of one size are no further sizes."""
+    N, loss = means(table)
+    return Table.from_columns({"params": N, "loss": loss}, table.source)
 
 
 def means(table: Table, by: str = "params", of: str = "loss") -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,7 @@
 """Figure 22: the learning-rate schedule hardly matters once the rates add up to enough."""
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ from matplotlib.figure import Figure
 
 from analysis.estimation.intervals import t_quantile
 from analysis.page import digits
-from analysis.page.canvas import FAINT, LOSS, STYLE, log_axis, log_y, margins, panels
+from analysis.page.canvas import FAINT, GREY, LOSS, STYLE, log_axis, log_y, margins, panels
 from analysis.page.checks import LEVEL, Noise
 from analysis.papers import reference
 from analysis.papers.kaplan import runs
@@ -20,6 +21,9 @@ from analysis.table import Table
 NAME, TITLE = "fig22", "Figure 22: learning-rate schedules"
 LEAST = 6  # schedules
 TOLD = 0.02  # of the loss: noise beyond it hides what the paper saw
+# Of the default schedule's sum: less is too small. In the paper the loss is flat from about 100 on, where its own rule
+# (D.1) for N = 3e6, a cosine to zero over 250,000 updates, adds up to 145.
+ENOUGH = 2 / 3
 
 
 def figure_22(experiments: Experiments) -> Drawn:
@@ -31,22 +35,28 @@ def figure_22(experiments: Experiments) -> Drawn:
         return undecided(NAME, TITLE, "the table has no column learning_rate_sum.")
     N, counts = np.unique(table["params"], return_counts=True)
     table = table.where(table["params"] == N[np.argmax(counts)], "another size")
-    noise = runs.noise_of(experiments)
-    each = _schedules(table)
-    figure, data = _draw(table, noise), _data(table)
+    noise, each = runs.noise_of(experiments), _schedules(table)
+    half = math.inf if noise is None else _half(each, noise)
+    default = _default(each)
+    figure, data = _draw(table, each, half, default), _data(table)
     if len(each) < LEAST:
         return undecided(NAME, TITLE, f"{len(each)} schedules; wanted {LEAST}.", figure=figure, data=data)
     if noise is None:
         why = "no setting has two seeds: which differences are noise is not known."
         return undecided(NAME, TITLE, why, figure=figure, data=data)
-    # The lowest of many losses is too low; an interval for all differences at once makes up for it.
-    level = 1 - (1 - LEVEL) / (len(each) - 1)
-    half = float(t_quantile(level, np.array(float(noise.degrees)))) * noise.sigma
-    half *= math.sqrt(2 / min(one.seeds for one in each))
     if half > TOLD:
         why = f"the seeds alone explain differences of {digits.percent(half)} among {len(each)} schedules."
         return undecided(NAME, TITLE, why, figure=figure, data=data)
-    return Drawn(NAME, TITLE, figure, _sentences(table, each, half, noise), (), data)
+    if default is None:
+        why = "no cosine has the peak rate that most schedules have: what sum is too small is not known."
+        return undecided(NAME, TITLE, why, figure=figure, data=data)
+    head = (
+        f"{len(each)} schedules of N = {digits.short(table['params'][0])} over {table['steps'].max():.0f} updates; "
+        f"{runs.noise_text(noise)}, so losses within {digits.percent(half)} of the lowest "
+        f"({min(one.loss for one in each):.3f}) are not told from it."
+    )
+    said = (head, *_sentences(each, half, default, float(table["batch_tokens"][0])))
+    return Drawn(NAME, TITLE, figure, said, (), data)
 
 
 class Schedule(NamedTuple):
@@ -54,6 +64,7 @@ class Schedule(NamedTuple):
 
     kind: str
     peak: float
+    warmup: float  # of the run
     total: float  # of the rates of all updates
     loss: float  # geometric mean over the seeds
     seeds: int
@@ -61,52 +72,73 @@ class Schedule(NamedTuple):
 
 def _schedules(table: Table) -> list[Schedule]:
     """Each schedule once, by rising sum."""
-    names = ("schedule", "learning_rate", "learning_rate_sum")
-    groups: dict[tuple[str, float, float], list[float]] = {}
+    names = ("schedule", "learning_rate", "warmup", "learning_rate_sum")
+    groups: dict[tuple[str, float, float, float], list[float]] = {}
     for key, loss in zip(zip(*(table[name].tolist() for name in names), strict=True), table["loss"], strict=True):
         groups.setdefault(key, []).append(math.log(loss))
     found = [Schedule(*key, math.exp(np.mean(logs)), len(logs)) for key, logs in groups.items()]
     return sorted(found, key=lambda one: (one.total, one.loss))
 
 
-def _sentences(table: Table, each: list[Schedule], half: float, noise: Noise) -> tuple[str, ...]:
-    best = min(one.loss for one in each)
-    alike = [one.loss < best * math.exp(half) for one in each]
-    # The sum that parts those that are worse, below, from those that are not, above, with the fewest exceptions.
-    k = min(range(len(each)), key=lambda k: sum(alike[:k]) + len(alike[k:]) - sum(alike[k:]))
-    short, inside = (
-        [one for one, same in zip(each[part], alike[part], strict=True) if not same]
-        for part in (slice(k), slice(k, None))
+def _half(each: list[Schedule], noise: Noise) -> float:
+    """What the seeds may put between the lowest loss and any other: of many losses the lowest is too low, and an
+    interval for all differences at once makes up for it.
+    """
+    level = 1 - (1 - LEVEL) / max(len(each) - 1, 1)
+    half = float(t_quantile(level, np.array(float(noise.degrees)))) * noise.sigma
+    return half * math.sqrt(2 / min(one.seeds for one in each))
+
+
+def _default(each: list[Schedule]) -> Schedule | None:
+    """The cosine with the peak and the warm-up that most schedules have; of equally many peaks the middle one."""
+    peaks, counts = np.unique([one.peak for one in each], return_counts=True)
+    often = peaks[counts == counts.max()]
+    warmups, counts = np.unique([one.warmup for one in each], return_counts=True)
+    wanted = "cosine", float(often[(len(often) - 1) // 2]), float(warmups[np.argmax(counts)])
+    return next((one for one in each if one[:3] == wanted), None)
+
+
+def _sentences(each: list[Schedule], half: float, default: Schedule, batch: float) -> Iterator[str]:
+    """What too small a sum costs, and whether the shape matters where it is enough.
+
+    Only kinds that can do as well as the best where their sum is enough tell what a small one costs: others are worse
+    for another reason.
+    """
+    best, enough = min(one.loss for one in each), ENOUGH * default.total
+    few, many = ([one for one in each if (one.total < enough) == less] for less in (True, False))
+    lost_few, lost_many = ([one for one in part if one.loss >= best * math.exp(half)] for part in (few, many))
+    sound = {one.kind for one in many if one not in lost_many}
+    telling, costly = ([one for one in part if one.kind in sound] for part in (few, lost_few))
+    yield (
+        f"Two thirds of the sum of the default schedule ({default.kind} from {default.peak:.2g}, sum "
+        f"{digits.plain(default.total, 2)}) are taken for enough, as in the paper, where it is about 100 of 145. Worse "
+        f"than the lowest are {len(lost_few)} of {len(few)} schedules with less and {len(lost_many)} of {len(many)} "
+        f"with enough, up to {digits.plain(each[-1].total, 2)}."
     )
-    low, high = each[k].total, each[-1].total
-    head = (
-        f"{len(each)} schedules of N = {digits.short(table['params'][0])} over {table['steps'].max():.0f} updates; "
-        f"{runs.noise_text(noise)}, so losses within {digits.percent(half)} of the lowest ({best:.3f}) are not told "
-        f"from it: {sum(alike)} are not, {sum(alike[k:])} of the {len(each) - k} whose rates add up to "
-        f"{digits.plain(low, 2)} or more, up to {digits.plain(high, 2)}."
-    )
-    said = [head]
-    if short:
-        said.append(
-            f"Too small a sum costs, as in the paper: {_listed(short, best)}. There the loss is flat at about 3.75 "
-            "once the sum exceeds 100, in 250,000 updates, and 3.87 where it is too small."
+    if costly:
+        yield (
+            f"Too small a sum costs, as in the paper: {_listed(costly, best)}. There the loss is flat at about 3.75 "
+            "where the sum is enough, and 3.87 where it is too small."
+        )
+    elif telling:
+        yield (
+            f"That too small a sum costs, as in the paper, is not told: none of {len(telling)} schedules, of kinds "
+            "that do well with enough, is worse."
         )
     else:
-        said.append("No sum tried was too small; the paper saw the loss rise where it was.")
-    if inside:
-        said.append(
-            f"With such a sum these do worse all the same: {_listed(inside, best)}."
+        yield "Of no kind that does well with enough was a smaller sum tried, where the paper saw the loss rise."
+    if lost_many:
+        yield (
+            f"With enough these do worse all the same: {_listed(lost_many, best)}."
             + (
                 " A rate that does not decay at the end leaves the noise of the last updates in the loss, the more the "
-                f"smaller the batch: ours is {table['batch_tokens'][0]:.0f} tokens, the paper's "
-                f"{reference.value('batch_tokens'):.0f}."
-                if any(one.kind == "constant" for one in inside)
+                f"smaller the batch: ours is {batch:.0f} tokens, the paper's {reference.value('batch_tokens'):.0f}."
+                if any(one.kind == "constant" for one in lost_many)
                 else ""
             )
         )
     else:
-        said.append("With such a sum the shape of the schedule does not matter, as in the paper.")
-    return tuple(said)
+        yield "With enough the shape of the schedule does not matter, as in the paper."
 
 
 def _listed(some: list[Schedule], best: float) -> str:
@@ -120,20 +152,23 @@ def _listed(some: list[Schedule], best: float) -> str:
     return text + (f" and {len(worst) - 4} more" if len(worst) > 4 else "")
 
 
-def _draw(table: Table, noise: Noise | None) -> Figure:
+def _draw(table: Table, each: list[Schedule], half: float, default: Schedule | None) -> Figure:
     kinds = list(dict.fromkeys(sorted(table["schedule"].tolist())))
-    total, loss = table["learning_rate_sum"], table["loss"]
+    total, loss, best = table["learning_rate_sum"], table["loss"], min(one.loss for one in each)
     with rc_context(STYLE):
         figure, (axes,) = panels(1, legend=False)
-        if noise is not None:
-            axes.axhspan(loss.min(), loss.min() * math.exp(2 * noise.sigma), color=FAINT, lw=0, zorder=0)
+        if math.isfinite(half):
+            band = {"color": FAINT, "lw": 0, "zorder": 0}
+            axes.axhspan(best, best * math.exp(half), label="not told from the lowest", **band)
+        if default is not None:
+            axes.axvline(ENOUGH * default.total, color=GREY, lw=0.8, dashes=(1, 2), label="2/3 of the default's sum")
         for k, kind in enumerate(kinds):
             rows = table["schedule"] == kind
             axes.plot(total[rows], loss[rows], **symbol(k, lw=0, ms=6))
         axes.set_xscale("log")
         log_y(axes, loss, digits.plain)
         low, high = axes.get_ylim()
-        axes.set_ylim(low, high * (high / low) ** 0.25)
+        axes.set_ylim(low, high * (high / low) ** 0.35)
         log_axis(axes.xaxis, np.geomspace(total.min(), total.max(), 9), digits.plain)
         axes.set_xlim(*margins(total, 1.2))
         axes.set_xlabel("Learning rate, summed over the updates")

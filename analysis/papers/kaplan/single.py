@@ -14,7 +14,7 @@ from analysis.page import digits
 from analysis.page.canvas import STYLE, Shades, fitted_line, panels, size_legend
 from analysis.page.finding import Finding
 from analysis.papers import reference
-from analysis.papers.kaplan import claims, fits, ghosts
+from analysis.papers.kaplan import claims, fits, ghosts, runs
 from analysis.papers.kaplan.drawn import Drawn, Experiments, points, undecided
 from analysis.papers.kaplan.panels import LABELS, LAW, across, blank, by_run, dots, legend, logarithmic, losses, said
 from analysis.papers.kaplan.words import decided
@@ -114,19 +114,19 @@ def figure_23(experiments: Experiments) -> Drawn:
     found = fits.of_size(experiments)
     if found.table is None or found.fit is None:
         return undecided(name, title, found.why)
-    table = found.table
+    # Seeds of one size say nothing of the form. Without further columns no rule leaves out more of the rows.
+    table = runs.per_size(found.table)
     try:
+        power = fit(laws.KaplanN, table, loss="squared", every_run=True)
         logarithm = fit(laws.KaplanLogN, table, loss="squared", every_run=True)
-        # The rows are chosen: without further columns no rule leaves out more of them.
-        chosen = Table.from_columns({column: table[column] for column in ("params", "loss")})
-        scores = compare_laws((laws.KaplanN, laws.KaplanLogN), chosen, loss="squared")
+        scores = compare_laws((laws.KaplanN, laws.KaplanLogN), table, loss="squared")
     except InputError as error:
         return undecided(name, title, str(error).rstrip("."))
     if not all(math.isfinite(score.aicc) for score in scores):
-        return undecided(name, title, f"{len(table)} runs are too few to tell two forms of two constants apart")
+        return undecided(name, title, f"{len(table)} sizes are too few to tell two forms of two constants apart")
     gap = scores[1].aicc - scores[0].aicc
     rms = ", ".join(f"{FORMS[s.law]} {digits.percent(s.rms)}" for s in scores)
-    settled = gap > APART and found.sound
+    settled = gap > APART and found.sound and power.status == "converged"
     N = table["params"]
     shades = Shades.of(table)
     with rc_context(STYLE):
@@ -134,18 +134,18 @@ def figure_23(experiments: Experiments) -> Drawn:
         dots(axes, N, table["loss"], [shades(float(n)) for n in N])
         logarithmic(axes, N, LABELS["params"], table["loss"])
         x = across(axes, 80)
-        axes.plot(x, found.fit.law(x), color=LAW, lw=1.3, label="power law", zorder=4)
+        axes.plot(x, power.law(x), color=LAW, lw=1.3, label="power law", zorder=4)
         axes.plot(x, logarithm.law(x), color="#2f6db5", lw=1.3, dashes=(4, 2), label="logarithm", zorder=4)
         losses(axes)
         legend(axes)
         size_legend(figure, N, shades)
     rows = [
-        {"params": n, "loss": L, "power_law": float(found.fit.law(n)), "logarithm": float(logarithm.law(n))}
+        {"params": n, "loss": L, "power_law": float(power.law(n)), "logarithm": float(logarithm.law(n))}
         for n, L in zip(N, table["loss"], strict=True)
     ]
-    span = f"{N.max() / N.min():.0f} times in N"
+    span = f"{len(table)} sizes and {N.max() / N.min():.0f} times in N"
     sentences = (
-        f"Over {span} {FORMS[scores[0].law]} describes our runs better: AICc lower by {gap:.1f} (rms {rms})."
+        f"Over {span} {FORMS[scores[0].law]} describes our sizes better: AICc lower by {gap:.1f} (rms {rms})."
         if settled
         else f"cannot decide: over {span} the two differ by {gap:.1f} in AICc, wanted {APART:.0f} (rms {rms}).",
         "The paper found the power law better, over five decades of N; its logarithm falls by "

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from analysis.papers.kaplan import claims, fits, runs
+from analysis.papers.kaplan.context import uncounted
 from analysis.papers.kaplan.drawn import Constant, Drawn, Experiments, points, undecided
 from analysis.papers.kaplan.words import UNDECIDED, agrees, decided, label, written
 from analysis.table import Table
@@ -79,7 +80,7 @@ def table_1(experiments: Experiments) -> Drawn:
         same &= abs(ratio - 1) < 1e-6
     sentences.append(
         f"The context term is {2 * layers * ctx * attn / (2 * N):.0%} of 2N; the laws leave it out, as the paper does "
-        "where d_model is well above n_ctx / 12."
+        f"where d_model is well above n_ctx / 12. {uncounted(table)}"
     )
     data = points(name, [dict(zip(keys, row, strict=True)) for row in rows])
     return Drawn(name, title, None, tuple(sentences), (), data, same)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from analysis.estimation.intervals import t_quantile
+from analysis.page import digits
 from analysis.page.checks import LEVEL
 
 
@@ -27,7 +28,7 @@ class Trend:
         return self.low <= 0 <= self.high
 
     def __str__(self) -> str:
-        return f"{self.slope:.3g} ({self.low:.3g} to {self.high:.3g})".replace("-", "−")
+        return digits.minus(f"{self.slope:.3g} ({self.low:.3g} to {self.high:.3g})")
 
 
 def trend(x: ArrayLike, y: ArrayLike) -> Trend:

@@ -1,0 +1,67 @@
+"""Transformers with their losses at each position of the context, which Figures 20 and 21 share."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+
+import matplotlib
+import numpy as np
+
+from analysis.page import digits
+from analysis.page.canvas import MAP
+from analysis.papers.kaplan import runs
+from analysis.papers.kaplan.drawn import Experiments
+from analysis.table import Table
+
+LEAST = 3  # sizes
+SHORTEST = 32  # tokens of context: a power law of the position needs some
+TOO_SHORT = f"no finished Transformer of two layers has a context of {SHORTEST} or more."
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """Transformers of one context: the loss at each position, from 1, of each N; seeds are averaged. N rises."""
+
+    n_ctx: int
+    table: Table
+    loss: Mapping[float, np.ndarray]  # t each
+
+
+def sizes_of(experiments: Experiments, n_ctx: int | None = None) -> Sizes | None:
+    """Those of this context, or of the longest one."""
+    table = runs.finished(experiments, "context", "size")
+    table = runs.of_kind(table, "transformer") if table is not None else None
+    table = runs.deep(table)
+    if table is None:
+        return None
+    length = n_ctx or int(table["n_ctx"].max())
+    if not (table["n_ctx"] == length).any():
+        return None
+    table = table.where(table["n_ctx"] == length, "another context")
+    tokens, counts = np.unique(table["tokens"], return_counts=True)
+    table = runs.best_rates(table.where(table["tokens"] == tokens[np.argmax(counts)], "another length"))
+    loss = {}
+    for N in np.unique(table["params"]):
+        at = runs.loss_by_position(experiments, table.where(table["params"] == N, "another size"))
+        if at is not None:
+            loss[float(N)] = at
+    return Sizes(length, table, loss) if loss else None
+
+
+def uncounted(table: Table) -> str:
+    """Which sizes look at so much context that C = 6 N D leaves out more than it counts (Kaplan et al., appendix C)."""
+    table = table.where(table["params"] > 0, "no layer")
+    N = np.unique(table["params"])
+    beyond = np.unique(table["params"][table["n_ctx"] > 12 * table["d_model"]])
+    if not len(beyond):
+        return "No context exceeds 12 d_model, where C = 6ND would leave out more compute than it counts."
+    few = "all" if len(beyond) == len(N) else f"{len(beyond)} of {len(N)}"
+    return (
+        f"The context exceeds 12 d_model for {few} sizes (N up to {digits.short(float(beyond[-1]))}): looking back "
+        "costs these more than their parameters do, C = 6ND fails, and the paper warns of results there."
+    )
+
+
+def colour_of(T: float, last: float) -> tuple[float, float, float, float]:
+    """The colour of a position: light for the first, dark for the last."""
+    return matplotlib.colormaps[MAP](0.9 - 0.88 * math.log(T) / math.log(max(last, 2)))

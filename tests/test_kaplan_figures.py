@@ -1,0 +1,74 @@
+"""Every figure by its name: whatever is missing, it ends in a sentence."""
+
+import dataclasses
+
+import kaplan_ablation_records as known
+import kaplan_records
+import numpy as np
+import pytest
+
+from analysis.papers.kaplan import figures
+from analysis.papers.kaplan.drawn import Experiments
+from analysis.records import Records
+from analysis.table import Table
+
+
+@pytest.fixture(scope="module")
+def experiments() -> dict[str, Records]:
+    return {**known.experiments(), "data": kaplan_records.data()}
+
+
+def each_says_something(experiments: Experiments) -> None:
+    for name in figures.FIGURES:
+        drawn = figures.draw(name, experiments)
+        assert drawn.name == name
+        assert drawn.sentences
+        assert drawn.decided or any(text.startswith("cannot decide") for text in drawn.sentences), name
+
+
+def without(table: Table, column: str) -> Table:
+    return dataclasses.replace(table, columns={name: values for name, values in table.items() if name != column})
+
+
+def first(table: Table, run: str) -> Table:
+    return table.where(table["run"] == run, "another run")
+
+
+def test_one_run_of_each_experiment_ends_in_a_sentence(experiments):
+    each_says_something(
+        {
+            name: dataclasses.replace(
+                records,
+                **{
+                    part: first(getattr(records, part), records.runs["run"][0])
+                    for part in ("runs", "curves", "positions")
+                },
+            )
+            for name, records in experiments.items()
+        }
+    )
+
+
+@pytest.mark.parametrize(("part", "column"), [("runs", "d_model"), ("curves", "step"), ("positions", "position")])
+def test_a_missing_column_ends_in_a_sentence(experiments, part, column):
+    each_says_something(
+        {
+            name: dataclasses.replace(records, **{part: without(getattr(records, part), column)})
+            for name, records in experiments.items()
+        }
+    )
+
+
+def test_records_without_curves_or_positions_end_in_a_sentence(experiments):
+    def none(table: Table) -> Table:
+        empty = np.zeros(len(table), bool)
+        return dataclasses.replace(
+            table, columns={name: values[empty] for name, values in table.items()}, rows=table.rows[empty]
+        )
+
+    each_says_something(
+        {
+            name: dataclasses.replace(records, curves=none(records.curves), positions=none(records.positions))
+            for name, records in experiments.items()
+        }
+    )

@@ -1,0 +1,65 @@
+"""How many devices there are, and how runs become packs whose lanes they share."""
+
+import dataclasses
+
+import pytest
+
+from scaling import calibration, layout, packs
+from scaling.config import RunConfig
+from scaling.ladder import transformer
+
+RUN = RunConfig(transformer(8, 1, d_head=4, n_vocab=32, n_ctx=16), tokens=100 * 64, batch=4)
+
+
+def seeds(n: int, steps: int = 100) -> list[RunConfig]:
+    return [dataclasses.replace(RUN, seed=seed, tokens=steps * 64) for seed in range(n)]
+
+
+def sizes(n: int, most: int, devices: int) -> list[int]:
+    packed = layout.packed(seeds(n), lambda run: run, lambda run: None, lambda run: most, devices)
+    assert [run.seed for pack in packed for run in pack] == list(range(n))
+    return [len(pack) for pack in packed]
+
+
+def test_a_pack_has_as_many_runs_as_its_devices_can_share():
+    assert sizes(16, 16, 8) == [16]
+    assert sizes(40, 16, 8) == [16, 16, 8]
+    assert sizes(5, 16, 8) == [5]  # one on each of five
+    assert sizes(12, 16, 8) == [12]  # two on each of six, as long as two on each of eight
+    assert sizes(13, 16, 8) == [8, 5]  # thirteen divide over one device alone
+    assert sizes(13, 16, 1) == [13]
+
+
+@pytest.mark.parametrize(
+    ("n", "devices", "used"), [(16, 8, 8), (16, 3, 2), (12, 8, 6), (5, 8, 5), (7, 4, 1), (3, 1, 1)]
+)
+def test_lanes_are_spread_over_as_many_devices_as_they_divide_over(n, devices, used):
+    assert packs.across(seeds(n), devices) == used
+
+
+def test_a_pack_that_shrinks_is_on_the_devices_that_make_it_shortest():
+    """Two lanes at a time after the first tenth: with eight devices each would have both."""
+    runs = [*seeds(2), *(dataclasses.replace(run, seed=9 + i) for i, run in enumerate(seeds(6, steps=10)))]
+    assert [len(segment.lanes) for segment in packs.segments(runs)] == [8, 2]
+    assert packs.across(runs, 8) == 2
+    one, eight = (calibration.Costs("gpu", devices=n) for n in (1, 8))
+    assert eight.pack(runs) < one.pack(runs)
+
+
+def test_devices_are_those_that_a_worker_will_see(monkeypatch):
+    assert layout.devices("cpu") == 1
+    for names, n in (("0,1,2", 3), ("GPU-8932f937, GPU-7a5f", 2), ("-1", 1), ("", 1)):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", names)
+        assert layout.devices("gpu") == n
+        assert layout.devices("cpu") == 1
+    monkeypatch.setenv("TPU_VISIBLE_CHIPS", "0,1,2,3")
+    assert layout.devices("tpu") == 4
+
+
+def test_with_eight_devices_a_pack_is_eight_times_as_large_and_each_has_what_one_had(tmp_path):
+    one, eight = (calibration.Costs("gpu", devices=n, told=1e9) for n in (1, 8))
+    assert eight.lanes(RUN) == 8 * one.lanes(RUN) == 128
+    runs = [dataclasses.replace(run, tokens=64) for run in seeds(128)]  # the disk is another matter
+    assert eight.memory([runs]) == pytest.approx(one.memory([runs[:16]]))
+    assert eight.memory([runs]) < one.memory([runs])
+    calibration.check([runs], layout.Layout("gpu", 128, 1, devices=8), eight, tmp_path)
