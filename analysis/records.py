@@ -11,10 +11,10 @@ import numpy as np
 
 from analysis.batch_size import noise_estimates
 from analysis.table import Table
-from scaling import counts, record, study
+from scaling import counts, histories, study
 from scaling.config import RunConfig
 from scaling.errors import InputError
-from scaling.record import History
+from scaling.histories import History
 from scaling.study import Pack, PlannedRun
 
 OTHERS = ("noise_sq", "transfer_loss", "train_eval_loss")  # of a history, measured where a config asks for them
@@ -66,7 +66,7 @@ class _Run:
 
 def _runs_of(pack: Pack, history: History) -> Iterator[_Run]:
     """The runs of a pack. They may differ in length: rows after a run's end, and evaluations of others, are not its."""
-    steps, lost = record.steps(history), record.diverged(history)
+    steps, lost = histories.steps(history), histories.diverged(history)
     work = history.get("updates_trained", steps).astype(np.float64)
     share = work / work.sum() if work.sum() else np.full(len(work), 1 / len(work))
     for r, run in enumerate(pack.runs):

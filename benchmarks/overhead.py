@@ -77,7 +77,7 @@ def main() -> None:
 
     import numpy as np
 
-    from scaling import measure, record, train
+    from scaling import histories, measure, record, train
     from scaling.config import EvalConfig, RunConfig
     from scaling.ladder import transformer
 
@@ -93,7 +93,7 @@ def main() -> None:
         busy, saving = Busy(), [0.0]
         functions, measuring, save = train.compiled, measure.compiled, record.Record.save
 
-        def watched_save(self: record.Record, step: int, state: Any, history: record.History) -> None:
+        def watched_save(self: record.Record, step: int, state: Any, history: histories.History) -> None:
             began = time.perf_counter()
             save(self, step, state, history)
             saving[0] += time.perf_counter() - began

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from scaling import calibration, claims, config, folders, layout, study, worker
+from scaling import calibration, claims, config, folders, histories, layout, study, worker
 from scaling.errors import InputError
 from scaling.study import Pack, PlannedRun, StudyFolder
 
@@ -220,11 +220,10 @@ def _complete(pack: Pack, found: dict[str, np.ndarray]) -> None:
     Raises:
         ValueError: it has not, or a run stopped early and has not diverged.
     """
-    from scaling import record  # Orbax, which takes a second
 
     configs, n = pack.configs, len(pack.runs)
     wanted, longest = configs[0].eval, pack.steps
-    expected = record.start(
+    expected = histories.start(
         n,
         configs[0].model.n_ctx,
         windows=wanted.windows,
@@ -252,8 +251,8 @@ def _complete(pack: Pack, found: dict[str, np.ndarray]) -> None:
         raise ValueError(f"the history of pack {pack.id} took a time that is none")
     steps = np.array([run.steps for run in configs])
     own = found.get("steps", np.full(n, rows))
-    early = record.steps(found) < steps
-    if (own < 0).any() or (own > steps).any() or (early & ~record.diverged(found)).any():
+    early = histories.steps(found) < steps
+    if (own < 0).any() or (own > steps).any() or (early & ~histories.diverged(found)).any():
         raise ValueError(f"a run of pack {pack.id} has not come to its end")
 
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
-from scaling import packs, record, sharding, step
+from scaling import histories, packs, sharding, step
 from scaling.config import EvalConfig, RunConfig, program
 from scaling.data.batches import Batches, validation_windows
 from scaling.errors import InputError
@@ -84,10 +84,10 @@ class Measurements:
         spec = PartitionSpec(*[None] * (tokens.ndim - 2), sharding.BATCH) if spread else None
         return jnp.asarray(tokens) if self.mesh is None else sharding.put(tokens, self.mesh, spec)
 
-    def start(self) -> record.History:
+    def start(self) -> histories.History:
         """The history before the first measurement."""
         wanted = self.first.eval
-        return record.start(
+        return histories.start(
             len(self.runs),
             self.first.model.n_ctx,
             windows=wanted.windows,

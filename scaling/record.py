@@ -1,24 +1,7 @@
 """What a pack leaves behind: Orbax checkpoints that hold `state` and `history` in one atomic step.
 
-The history is all metrics of all runs of the pack so far, as plain arrays, so after any crash there is exactly one
-curve with no gap and no repeat, and `analysis` reads it without the parameters:
-
-    train_loss, grad_norm   f32 s r      each update
-    steps                   i64 r        updates that each run has made, at most its own length (`steps` tells those
-                                         that count of a run that diverged)
-    updates_trained         f64 r        of these, those computed for it; of a shared trunk's an equal part
-    eval_step               i64 e        updates done when some run was evaluated
-    eval_loss               f32 e r t    held-out loss at each position, nats per token
-    window_loss             f32 r w      held-out loss of each window after a run's last update
-    noise_sq                f32 e r n    mean |gradient|^2 at the batches `RunConfig.noise_batches`
-    transfer_loss           f32 e r x    loss on windows of each source in `eval.transfer`
-    train_eval_loss         f32 e r      loss on windows that the run has been trained on
-    seconds                 f64          wall-clock time spent training, all sessions together
-    finished                bool         no update is left to do
-
-The runs of a pack may have different lengths and evaluations. The rows are those of all of them together, and a run is
-NaN in the updates after its last and in the evaluations that are not its own: its curve is its first `steps` updates
-and the rows where `eval_step` is one of its `RunConfig.eval_steps`. What `eval` does not ask for has no array.
+The history (scaling.histories) grows with the state, so after any crash there is exactly one curve with no gap and no
+repeat, and `analysis` reads it without the parameters.
 
 Orbax notices a checkpoint that is cut short, but not a flipped bit, and complains about damage in many tracebacks. So
 each committed checkpoint gets checksums.json, the CRC of its files, and is compared with it before Orbax sees it.
@@ -43,74 +26,14 @@ from orbax.checkpoint import v1 as ocp
 
 from scaling import folders
 from scaling.errors import InputError
-
-History = dict[str, np.ndarray]
+from scaling.histories import TOTALS, History
 
 OVERHEAD = 2**18  # bytes of a checkpoint's own files, generously
 KEEP = 2  # checkpoints: the newest, and the one to fall back on
 SEAL = "checksums.json"
-TOTALS = ("steps", "updates_trained")  # in a history from its first save on
 UNREADABLE = (ValueError, OSError, KeyError, TypeError)  # what Orbax and TensorStore raise for a damaged checkpoint
 
 logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax narrates every save; what fails is raised as well
-
-
-def start(
-    n_run: int, n_ctx: int, *, windows: int = 0, noise: int = 0, transfer: int = 0, train: bool = False
-) -> History:
-    """The history of a pack before its first update.
-
-    Args:
-      windows, noise, transfer: held-out windows, levels of noise, sources of other text; `train`: whether the loss on
-        windows of the training text is measured. What is not measured has no array: Orbax keeps no empty ones.
-    """
-    eval_rows = {
-        "eval_loss": (n_run, n_ctx),
-        **({"noise_sq": (n_run, noise)} if noise else {}),
-        **({"transfer_loss": (n_run, transfer)} if transfer else {}),
-        **({"train_eval_loss": (n_run,)} if train else {}),
-    }
-    return {
-        "train_loss": np.zeros((0, n_run), np.float32),
-        "grad_norm": np.zeros((0, n_run), np.float32),
-        "eval_step": np.zeros(0, np.int64),
-        **{name: np.zeros((0, *shape), np.float32) for name, shape in eval_rows.items()},
-        **({"window_loss": np.full((n_run, windows), np.nan, np.float32)} if windows else {}),
-        "seconds": np.zeros((), np.float64),
-        "finished": np.zeros((), np.bool_),
-    }
-
-
-class Curve:
-    """A history that grows. Its pieces are joined when it is asked for: joined at each dispatch, they would cost a long
-    run more and more.
-    """
-
-    def __init__(self, history: History):
-        self._pieces = {name: [values] for name, values in history.items()}
-
-    def append(self, **rows: np.ndarray) -> None:
-        for name, values in rows.items():
-            self._pieces[name].append(np.asarray(values, self._pieces[name][0].dtype))
-
-    def set(self, **values: np.ndarray) -> None:
-        self._pieces |= {name: [value] for name, value in values.items()}
-
-    def replace(self, name: str, runs: list[int], values: np.ndarray) -> None:
-        """Sets the rows of some runs, where an array has one per run."""
-        (whole,) = self._pieces[name]
-        self._pieces[name] = [whole.copy()]
-        self._pieces[name][0][runs] = values
-
-    def last(self, name: str) -> np.ndarray:
-        """The newest row."""
-        return self._pieces[name][-1][-1]
-
-    def history(self) -> History:
-        self._pieces = {
-            name: pieces if len(pieces) == 1 else [np.concatenate(pieces)] for name, pieces in self._pieces.items()
-        }
-        return {name: pieces[0] for name, pieces in self._pieces.items()}
 
 
 class Record:
@@ -321,29 +244,3 @@ def _difference(found: dict[str, str], wanted: dict[str, str]) -> str:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:160]
-
-
-def steps(history: History) -> np.ndarray:
-    """How many rows of `train_loss` are each run's. -> i64 r
-
-    A run ends with its first loss that is not a number: how long it is trained on after that is up to its pack.
-    """
-    n, n_run = history["train_loss"].shape
-    ends = np.minimum(history.get("steps", np.full(n_run, n)), n)  # a record of runs of one length may not tell
-    lost = ~np.isfinite(history["train_loss"])  # s r
-    return np.minimum(ends, np.where(lost.any(0), lost.argmax(0) + 1, n)) if n else ends
-
-
-def diverged(history: History) -> np.ndarray:
-    """Which runs diverged: a loss that is not a number, or one that ended above where it started. -> bool r
-
-    The training loss decides: a model that has learnt its few tokens by heart may end with a held-out loss above the
-    first one, which is over-fitting and a result.
-    """
-    found = np.zeros(history["train_loss"].shape[1], bool)
-    for r, n in enumerate(steps(history)):
-        train_loss = history["train_loss"][:n, r]
-        if n:
-            last = train_loss[-max(1, n // 20) :].mean()
-            found[r] = not np.isfinite(train_loss).all() or not last <= history["eval_loss"][0, r].mean()
-    return found

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from scaling import measure, packs, record, sharding, step
+from scaling import histories, measure, packs, record, sharding, step
 from scaling.config import EvalConfig, RunConfig, program
 from scaling.data.batches import Batches
 
@@ -60,7 +60,7 @@ def train(
     should_stop: Callable[[], bool] = lambda: False,
     agree: Callable[[bool, bool], tuple[bool, bool]] = lambda stop, save: (stop, save),
     watch: Callable[[int, Mapping[str, np.ndarray]], None] = lambda done, metrics: None,
-) -> record.History:
+) -> histories.History:
     """Trains the runs of one pack as one program, from the newest checkpoint in `folder` on, or from the start.
 
     Args:
@@ -100,7 +100,7 @@ def train(
         segment = packs.at(plan, restored[0] if restored else 0)
         hyper = sharding.put(hyper_of(runs, segment), mesh)
         done, state, history = restored or (0, functions.init(hyper), measured.start())
-        curve = record.Curve(history)
+        curve = histories.Curve(history)
         measured_at = max(history["eval_step"], default=-1)
         began = saved = time.monotonic()
         pause, saved_at = SAVE_EVERY, done

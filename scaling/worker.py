@@ -193,23 +193,23 @@ def finish(pack: Any, claim: claims.Claim, history: Any, origin: dict[str, Any])
     Raises:
         claims.Lost: the pack is no longer ours, and nothing was written.
     """
-    from scaling import record, study
+    from scaling import histories, study
 
     claim.confirm()
     (claim.folder / "error.txt").unlink(missing_ok=True)
     kept = study.keep_history(claim.folder, history)
     folders.write_json(claim.folder / "done.json", {**outcome(pack, history), "history": kept, **origin})
-    return [run.id for run, bad in zip(pack.runs, record.diverged(history), strict=True) if bad]
+    return [run.id for run, bad in zip(pack.runs, histories.diverged(history), strict=True) if bad]
 
 
 def outcome(pack: Any, history: Any) -> dict[str, Any]:
     """What done.json tells of a finished pack's history."""
-    from scaling import record
+    from scaling import histories
 
     return {
-        "steps": [int(n) for n in record.steps(history)],
+        "steps": [int(n) for n in histories.steps(history)],
         "seconds": float(history["seconds"]),
-        "status": ["diverged" if bad else "done" for bad in record.diverged(history)],
+        "status": ["diverged" if bad else "done" for bad in histories.diverged(history)],
         "loss": _last_losses(pack, history),
     }
 
@@ -226,9 +226,9 @@ def failed(folder: Path, before: int, error: str) -> None:
 
 def _last_losses(pack: Any, history: Any) -> list[float | None]:
     """The last held-out loss of each run of a pack, nats per token; None where it is not a number."""
-    from scaling import record
+    from scaling import histories
 
-    loss, ends = history["eval_loss"].mean(-1), record.steps(history)  # e r, r
+    loss, ends = history["eval_loss"].mean(-1), histories.steps(history)  # e r, r
     found: list[float | None] = []
     for r, run in enumerate(pack.runs):
         own = [e for e, step in enumerate(history["eval_step"]) if step in run.config.eval_steps and step <= ends[r]]

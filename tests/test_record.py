@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from orbax.checkpoint import v1 as ocp
 
-from scaling import folders, record
+from scaling import folders, histories, record
 from scaling.errors import InputError
-from scaling.record import History, Record
+from scaling.histories import History
+from scaling.record import Record
 
 
 def state_of(step: int) -> dict:
@@ -254,7 +255,7 @@ def test_an_unfinished_save_is_not_a_checkpoint(pack, tmp_path):
 def test_a_run_ends_with_its_first_loss_that_is_not_a_number_however_long_its_pack_goes_on():
     """Alone it is left at the next dispatch, beside others it is carried along to their end."""
 
-    def history(rows: int, *runs: int) -> record.History:
+    def history(rows: int, *runs: int) -> histories.History:
         train_loss = np.ones((48, 3), np.float32)
         train_loss[10:, 1] = np.nan
         train_loss[20:, 2] = np.nan  # its end
@@ -265,8 +266,8 @@ def test_a_run_ends_with_its_first_loss_that_is_not_a_number_however_long_its_pa
             "steps": np.minimum(rows, np.array([48, 48, 20]))[list(runs)],
         }
 
-    assert record.steps(history(48, 0, 1, 2)).tolist() == [48, 11, 20]
-    assert record.diverged(history(48, 0, 1, 2)).tolist() == [False, True, False]
-    assert record.steps(history(16, 1)).tolist() == [11]
-    assert record.diverged(history(16, 1)).tolist() == [True]
-    assert record.steps(history(0, 0, 1)).tolist() == [0, 0]
+    assert histories.steps(history(48, 0, 1, 2)).tolist() == [48, 11, 20]
+    assert histories.diverged(history(48, 0, 1, 2)).tolist() == [False, True, False]
+    assert histories.steps(history(16, 1)).tolist() == [11]
+    assert histories.diverged(history(16, 1)).tolist() == [True]
+    assert histories.steps(history(0, 0, 1)).tolist() == [0, 0]

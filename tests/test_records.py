@@ -15,7 +15,7 @@ from analysis.frontier import learning_curves
 from analysis.laws import KaplanBCrit, KaplanNS
 from analysis.page import findings
 from analysis.table import load
-from scaling import record, study, train
+from scaling import histories, record, study, train
 from scaling.config import DataConfig, EvalConfig, OptimConfig, RunConfig, Study
 from scaling.data import token_set
 from scaling.errors import InputError
@@ -83,7 +83,7 @@ def expected(config: RunConfig, step: np.ndarray) -> np.ndarray:
 def keep(folder: Path, config: RunConfig, loss: np.ndarray) -> None:
     """Leaves the record of a run with these held-out losses, equal at all positions. loss: e"""
     steps = np.arange(config.steps)
-    history = record.start(1, 16) | {
+    history = histories.start(1, 16) | {
         "train_loss": np.interp(steps, config.eval_steps, loss)[:, None].astype(np.float32),
         "grad_norm": np.ones((config.steps, 1), np.float32),
         "eval_step": np.array(config.eval_steps),
@@ -232,7 +232,7 @@ def test_a_pack_of_runs_of_several_lengths_gives_each_run_its_own_rows(tmp_path,
         loss[np.isin(rows, config.eval_steps), r] = 5.0 - r
     train_loss = np.full((long.steps, 2), 3.0, np.float32)
     train_loss[short.steps :, 0] = np.nan
-    history = record.start(2, 16) | {
+    history = histories.start(2, 16) | {
         "train_loss": train_loss,
         "grad_norm": train_loss,
         "steps": np.array([short.steps, long.steps]),

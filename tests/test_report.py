@@ -22,7 +22,7 @@ from analysis import laws, records, report
 from analysis.page import findings
 from analysis.records import Origin
 from analysis.table import load
-from scaling import record, study
+from scaling import histories, record, study
 from scaling.config import DataConfig, EvalConfig, RunConfig, Study
 from scaling.counts import PF_DAY
 from scaling.errors import InputError
@@ -196,7 +196,7 @@ def made_up_study(folder: Path) -> None:
         means = [float(SURFACE(one.model.N, max(step, 1) * one.batch_tokens)) for step in one.eval_steps]
         losses = np.array(means) * np.exp(0.0002 * rng.normal(size=len(means)))
         shape = (np.arange(1, t + 1) ** -0.5)[None, None]
-        history = record.start(1, t) | {
+        history = histories.start(1, t) | {
             "train_loss": np.full((one.steps, 1), losses[-1], np.float32),
             "grad_norm": np.ones((one.steps, 1), np.float32),
             "eval_step": np.array(one.eval_steps),
@@ -220,7 +220,7 @@ def test_runs_of_a_pack_share_its_time_and_diverge_early_only_by_a_loss_that_is_
     train_loss[3, 1] = np.nan
     eval_loss = np.full((1, 4, model.n_ctx), 5.0, np.float32)
     eval_loss[0, 2, 0] = np.inf
-    history = record.start(4, model.n_ctx) | {
+    history = histories.start(4, model.n_ctx) | {
         "train_loss": train_loss,
         "grad_norm": np.ones((5, 4), np.float32),
         "eval_step": np.array([0]),

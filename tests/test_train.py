@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from scaling import measure, packs, record, step, train
+from scaling import histories, measure, packs, record, step, train
 from scaling.config import EvalConfig, RunConfig
 from scaling.data.batches import Batches
 from scaling.errors import InputError
@@ -30,13 +30,13 @@ def pair(tiny) -> list[RunConfig]:
 
 
 @pytest.fixture(scope="module")
-def whole(pair, stream, tmp_path_factory) -> tuple[Path, record.History]:
+def whole(pair, stream, tmp_path_factory) -> tuple[Path, histories.History]:
     """The pair trained in one go."""
     folder = tmp_path_factory.mktemp("whole")
     return folder, train.train(pair, stream[:15_000], stream[15_000:], folder)
 
 
-def go(runs, stream, folder, **options) -> record.History:
+def go(runs, stream, folder, **options) -> histories.History:
     return train.train(runs, stream[:15_000], stream[15_000:], folder, **options)
 
 
@@ -55,7 +55,7 @@ def saved(runs, folder: Path):
     return found
 
 
-def assert_same(found: record.History, wanted: record.History) -> None:
+def assert_same(found: histories.History, wanted: histories.History) -> None:
     """Bit for bit, wall-clock time apart."""
     assert found.keys() == wanted.keys()
     for name in found.keys() - {"seconds"}:
@@ -74,7 +74,7 @@ def test_a_pack_ends_with_a_curve_that_falls(pair, whole):
     np.testing.assert_allclose(loss[0], math.log(32), atol=0.05)
     assert (loss[-1] < loss[0] - 0.05).all()
     assert history["seconds"] > 0
-    assert not record.diverged(history).any()
+    assert not histories.diverged(history).any()
 
 
 def test_training_again_does_nothing(pair, stream, whole):
@@ -109,7 +109,7 @@ def test_runs_see_the_examples_of_their_own_seed_in_order(pair, stream, tmp_path
 def test_a_run_that_becomes_nan_leaves_its_pack_mate_alone(pair, stream, whole, tmp_path):
     _, behaved = whole
     history = go(rates(pair[0], 1e-2, 1e30), stream, tmp_path)
-    assert record.diverged(history).tolist() == [False, True]
+    assert histories.diverged(history).tolist() == [False, True]
     assert not np.isfinite(history["train_loss"][-1, 1])
     for name in ("train_loss", "grad_norm", "eval_loss"):
         np.testing.assert_array_equal(history[name][:, 0], behaved[name][:, 0], err_msg=name)
@@ -120,24 +120,24 @@ def test_a_pack_ends_early_when_all_its_runs_are_lost(pair, stream, tmp_path):
     history = go(rates(pair[0], 1e30, 1e30), stream, tmp_path)
     assert history["finished"]
     assert len(history["train_loss"]) < pair[0].steps
-    assert record.diverged(history).all()
+    assert histories.diverged(history).all()
     assert_same(go(rates(pair[0], 1e30, 1e30), stream, tmp_path), history)
 
 
 def test_a_loss_that_ends_above_its_start_counts_as_diverged():
     """By the training loss of the last twentieth of the updates; a held-out loss may rise where a model over-fits."""
     n = 100
-    history = record.start(4, 2) | {
+    history = histories.start(4, 2) | {
         "train_loss": np.tile(np.linspace(4, 3, n, dtype=np.float32)[:, None], 4),
         "eval_loss": np.full((3, 4, 2), 4.0, np.float32),
     }
     history["train_loss"][-5:, 1] = 4.1
     history["train_loss"][50, 2] = 100  # a spike that it recovers from
     history["eval_loss"][-1, 3] = 9
-    assert record.diverged(history).tolist() == [False, True, False, False]
+    assert histories.diverged(history).tolist() == [False, True, False, False]
     history["train_loss"][7, 0] = np.inf
-    assert record.diverged(history).tolist() == [True, True, False, False]
-    assert not record.diverged(record.start(4, 2)).any()
+    assert histories.diverged(history).tolist() == [True, True, False, False]
+    assert not histories.diverged(histories.start(4, 2)).any()
 
 
 def test_the_number_of_updates_per_dispatch_changes_nothing(pair, stream, whole, tmp_path, monkeypatch):
@@ -229,7 +229,7 @@ def several(tiny) -> list[RunConfig]:
 
 
 @pytest.fixture(scope="module")
-def together(several, stream, tmp_path_factory) -> tuple[Path, record.History]:
+def together(several, stream, tmp_path_factory) -> tuple[Path, histories.History]:
     folder = tmp_path_factory.mktemp("several")
     return folder, go(several, stream, folder)
 
@@ -240,7 +240,7 @@ def test_runs_of_several_lengths_have_the_results_of_runs_trained_alone(several,
     assert history["steps"].tolist() == [12, 6, 24, 16]
     assert history["updates_trained"].tolist() == [4.5 + 3, 6, 4.5 + 15, 16]  # nine were those of two
     assert history["train_loss"].shape == history["grad_norm"].shape == (24, 4)
-    assert not record.diverged(history).any()
+    assert not histories.diverged(history).any()
     for r, run in enumerate(several):
         alone = go([run], stream, tmp_path / str(r))
         assert alone.keys() == history.keys()
@@ -268,7 +268,7 @@ def test_a_pack_interrupted_at_every_dispatch_and_before_a_seal_is_the_pack_unin
     """Sessions of one dispatch each, so that every fork and every shrinking is just before or just after a restart."""
     folder, wanted = together
     session = 0
-    history = record.start(4, 16)
+    history = histories.start(4, 16)
     while not history["finished"]:
         asked = iter((False,))
         history = go(several, stream, tmp_path, should_stop=lambda asked=asked: next(asked, True))
@@ -285,7 +285,7 @@ def test_a_branch_that_becomes_nan_leaves_its_pack_mates_alone(several, stream, 
     _, behaved = together
     lost = dataclasses.replace(several[3], optim=dataclasses.replace(several[3].optim, learning_rate=1e30))
     history = go([*several[:3], lost], stream, tmp_path)
-    assert record.diverged(history).tolist() == [False, False, False, True]
+    assert histories.diverged(history).tolist() == [False, False, False, True]
     assert history["steps"].tolist() == behaved["steps"].tolist()
     for name in ("train_loss", "grad_norm", "eval_loss"):
         np.testing.assert_array_equal(history[name][:, :3], behaved[name][:, :3], err_msg=name)

@@ -70,7 +70,7 @@ def prepare(
     for name, n_tokens in (("train_tokens", train_tokens), ("validation_tokens", validation_tokens)):
         if n_tokens < 1:
             raise InputError(f"{name}={n_tokens}: wanted at least 1")
-    asked = [name for name in (source, validation_source) if name]
+    asked = [source, validation_source] if validation_source else [source]
     if all(name.startswith(NAMED) for name in asked):
         return named(asked[-1], tokenizer, n_vocab, train_tokens, validation_tokens, cache)
     if any(name.startswith(NAMED) for name in asked):
