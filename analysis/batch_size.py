@@ -169,7 +169,9 @@ def fit_hyperbola(batch: ArrayLike, steps: ArrayLike, loss: float = np.nan) -> T
     if best < np.log(batch[0]) or best > np.log(batch[-1]):
         side = "below" if best < np.log(batch[0]) else "above"
         wanted = "smaller" if side == "below" else "larger"
-        warnings.append(f"B_crit = {np.exp(best):.3g} lies {side} all batches tried: train with {wanted} ones")
+        warnings.append(
+            f"B_crit = {np.exp(best):.3g} lies {side} all batches that reached the loss: train with {wanted} ones"
+        )
     freedom = len(batch) - 2
     slope = np.exp(best) / (batch + np.exp(best))  # d ln S / d ln B_crit
     spread = float(np.sum((slope - slope.mean()) ** 2))

@@ -28,12 +28,14 @@ class Bar:
         self.drawn = 0.0
 
     def at(self, pack: str, step: int) -> None:
-        self.done[pack] = step / self.steps[pack]
-        self.draw()
+        if pack in self.steps:  # it may have been taken out of the study meanwhile
+            self.done[pack] = step / self.steps[pack]
+            self.draw()
 
     def finish(self, pack: str) -> None:
-        self.done[pack] = 1.0
-        self.draw(force=True)
+        if pack in self.steps:
+            self.done[pack] = 1.0
+            self.draw(force=True)
 
     def _share(self) -> float:
         whole = sum(self.cost.values())

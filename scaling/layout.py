@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import os
 import socket
+import sys
 import tempfile
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
@@ -183,6 +184,7 @@ def packed(
     data: Callable[[Item], Hashable],
     size: Callable[[RunConfig], int],
     devices: int = 1,
+    room: Callable[[RunConfig], int] = lambda _: sys.maxsize,
 ) -> list[list[Item]]:
     """Items in packs of one program and one kind of data, those that share a trunk together.
 
@@ -191,6 +193,7 @@ def packed(
       data: what else must agree.
       size: of a pack at most, by the program of its runs; those that share a trunk may be more.
       devices: over which lanes are spread; what would not divide over them well becomes two packs.
+      room: lanes that one of them holds; what would need more in any segment becomes two packs.
 
     The longest runs first, so that a pack's runs end at about the same time; otherwise in the order given.
     """
@@ -198,15 +201,36 @@ def packed(
     for group in together(items, run, data):
         programs.setdefault((config.program(run(group[0])), data(group[0])), []).append(group)
     found: list[list[Item]] = []
+
+    def split(groups: list[list[Item]]) -> list[list[Item]]:
+        packs_ = _even(groups, devices)
+        return [part for one in packs_ for part in _roomy(one, groups, run, devices, room)] if devices > 1 else packs_
+
     for groups in programs.values():
         pack: list[list[Item]] = []
         for group in sorted(groups, key=lambda group: -max(run(item).steps for item in group)):
             if pack and sum(map(len, pack)) + len(group) > size(config.program(run(group[0]))):
-                found += _even(pack, devices)
+                found += split(pack)
                 pack = []
             pack = [*pack, group]
-        found += _even(pack, devices)
+        found += split(pack)
     return found
+
+
+def _roomy(
+    items: list[Item], groups: list[list[Item]], run: Callable[[Item], RunConfig], devices: int, room: Callable
+) -> list[list[Item]]:
+    """The items as packs of which no device has more lanes at a time than it holds: halved until that is so.
+
+    Where lanes do not divide over the devices, each has all of them: a few large models are trained one after another.
+    """
+    configs = [run(item) for item in items]
+    over = packs.across(configs, devices)
+    widest = max(packs.on_each(len(segment.lanes), over) for segment in packs.segments(configs))
+    if widest <= room(config.program(configs[0])) or len(items) == 1 or max(map(len, groups)) > 1:
+        return [items]
+    half = (len(items) + 1) // 2
+    return [part for some in (items[:half], items[half:]) for part in _roomy(some, groups, run, devices, room)]
 
 
 def _even(groups: list[list[Item]], devices: int) -> list[list[Item]]:

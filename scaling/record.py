@@ -149,7 +149,7 @@ class Record:
         if found:
             raise InputError(
                 f"{self.folder}: the checkpoint of step {step} is of another model, optimiser or version: {found}; "
-                "go on with what it was begun with, or use a new --out folder"
+                "go on with what it was begun with, or move its checkpoints away to begin the pack anew"
             )
 
     def _drop_damaged(self, say: Callable[[str], None]) -> None:

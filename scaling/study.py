@@ -297,6 +297,7 @@ def _prepared(
         lambda run: (run.tokens_id, run.transfer_ids, part[run.config]),
         lambda run: pack or min(chosen.runs_per_pack, costs.lanes(run)),
         costs.devices,
+        lambda run: pack or costs.lanes(run) // costs.devices,
     )
     streams = (*ready.values(), *transfer.values())
     result = StudyFolder(

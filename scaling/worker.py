@@ -132,7 +132,7 @@ def _train(
     mesh = _mesh(pack, device)
     try:
         # A pinned worker would only take turns with itself; what is compiled ahead is for one device.
-        if following and device != "cpu" and mesh is None:
+        if following and device != "cpu" and mesh is _mesh(following, device) is None:
             threading.Thread(target=train.compile_ahead, args=(following.configs,), daemon=True).start()
         history = train.train(
             pack.configs,

@@ -68,7 +68,7 @@ def test_the_interval_of_the_critical_batch_covers():
 def test_batches_all_below_the_critical_one_only_bound_it():
     curve = Hyperbola(S_min=1500.0, E_min=3e12)
     found = batch_size.fit_hyperbola(BATCHES, curve.steps(BATCHES))
-    assert "above all batches tried: train with larger ones" in found.warnings[0]
+    assert "above all batches that reached the loss: train with larger ones" in found.warnings[0]
 
 
 def test_one_batch_size_is_no_hyperbola():

@@ -237,7 +237,7 @@ def test_a_constant_rate_that_costs_is_named(experiments):
     (exceptions,) = (text for text in found.sentences if text.startswith("With enough these do worse"))
     assert "constant from 0.016" in exceptions
     assert "cosine" not in exceptions
-    assert "does not decay" in exceptions
+    assert "the noise of the last updates stays in the loss" in exceptions
 
 
 @pytest.mark.parametrize(

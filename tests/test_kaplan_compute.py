@@ -119,7 +119,9 @@ def test_what_a_wrong_size_costs_comes_with_intervals_that_hold_the_truth(experi
     assert np.all(ends[:, 0] <= ends[:, 2])
     np.testing.assert_allclose(ends[:, 0], efficiency.around_best(PATH), rtol=0.03)
     assert "leaving out one size at a time" in drawn.sentences[1]
-    assert drawn.sentences[2].startswith("Larger models need fewer updates")
+    assert "of smaller sizes reached the loss" in drawn.sentences[2]
+    assert "none suffices" not in drawn.sentences[2]
+    assert drawn.sentences[3].startswith("Larger models need fewer updates")
 
 
 def test_how_many_times_fewer_tokens_a_large_model_needs_lies_in_the_interval():

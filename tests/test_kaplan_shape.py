@@ -124,7 +124,7 @@ def test_a_text_on_which_size_helps_less_is_not_called_parallel():
     (offset,) = (text for text in found.sentences if "grows with N, as it does slowly in the paper" in text)
     assert ", +2.3 % (+2." in offset
     assert "books" not in offset
-    (dots,) = (text for text in found.sentences if "are off the largest in its training" in text)
+    (dots,) = (text for text in found.sentences if "are further off the largest in its training" in text)
     assert "wiki" in dots
     assert "books" not in dots
 

@@ -30,6 +30,18 @@ def test_a_pack_has_as_many_runs_as_its_devices_can_share():
     assert sizes(13, 16, 1) == [13]
 
 
+@pytest.mark.parametrize("room", [1, 2, 4])
+@pytest.mark.parametrize("n", [3, 5, 6, 12, 14, 28])
+def test_no_device_has_more_lanes_than_it_holds_at_any_time(n, room):
+    """Runs of all lengths: as a pack shrinks, lanes that do not divide would all be on each device."""
+    runs = [dataclasses.replace(run, tokens=(i + 1) * 640) for i, run in enumerate(seeds(n))]
+    packed = layout.packed(runs, lambda run: run, lambda run: None, lambda run: 8 * room, 8, lambda run: room)
+    assert sorted(run.tokens for pack in packed for run in pack) == [run.tokens for run in runs]
+    for pack in packed:
+        over = packs.across(pack, 8)
+        assert max(packs.on_each(len(segment.lanes), over) for segment in packs.segments(pack)) <= room
+
+
 @pytest.mark.parametrize(
     ("n", "devices", "used"), [(16, 8, 8), (16, 3, 2), (12, 8, 6), (5, 8, 5), (7, 4, 1), (3, 1, 1)]
 )

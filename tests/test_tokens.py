@@ -222,6 +222,20 @@ def test_prepared_tokens_are_a_source_by_their_id_and_need_no_text(tmp_path):
         DataConfig(source=f"tokens:{made.id}", validation=other)
 
 
+def test_prepared_tokens_give_the_windows_of_their_text_or_none(corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr("scaling.data.batches.SPAN", 64)
+    write_texts(tmp_path / "text", 60, seed=1)
+    asked: dict[str, Any] = dict(train=100, validation=50, validation_source=corpus[0])
+    made = make(f"text:{tmp_path}/text/*", tmp_path / "cache", **asked)
+    has = len(made.validation) - 1
+    assert made.manifest["validation"]["documents"] < made.manifest["validation"]["documents_in_corpus"]
+    with pytest.raises(InputError, match=f"has {has} tokens for validation, {has // 2} were asked for"):
+        make(f"tokens:{made.id}", tmp_path / "cache", train=100, validation=has // 2)  # spread over four times as many
+    again = make(f"tokens:{made.id}", tmp_path / "cache", train=100, validation=50)
+    windows = (validation_windows(one.validation, 10, 5) for one in (again, made))
+    np.testing.assert_array_equal(*windows)
+
+
 def test_near_duplicates_and_twins_in_a_folder_never_straddle_the_split(tmp_path, monkeypatch):
     rng = random.Random(0)
     for folder in range(60):

@@ -89,7 +89,7 @@ def status(problem: Problem, best: Optimum, free: NDArray[np.bool_], named: dict
         J = J / np.abs(solver.predict(law, best.theta, problem.x, False))[:, None]
     values = solver.to_constants(law, best.theta)
     for k, c in enumerate(constants):
-        if free[k] and np.max(np.abs(J[:, k])) < GONE:  # of a scale, a floor, or an exponent that runs away
+        if free[k] and c.kind != "number" and np.max(np.abs(J[:, k])) < GONE:
             return (
                 "at a bound",
                 f"{c.name} has no effect on any prediction: it left the fit at {six_digits(values[k])}",

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from scaling.data import disk
+from scaling.data.batches import validation_span
 from scaling.data.tokenizer import Tokenizer
 from scaling.errors import InputError
 
@@ -210,8 +211,11 @@ def named(
         )
     for split, wanted in (("train", train_tokens), ("validation", validation_tokens)):
         more = f"--{'tokens' if split == 'train' else 'validation-tokens'} {wanted}"
-        has = max(found.manifest[split]["tokens"] - 1, 0)
-        if has < wanted:
+        part = found.manifest[split]
+        has = max(part["tokens"] - 1, 0)
+        # As of text: windows are spread over more than they hold, and other windows would be another measurement.
+        spread = has < validation_span(wanted) and part["documents"] < part["documents_in_corpus"]
+        if has < wanted or (split == "validation" and spread):
             message = (
                 f"{source} has {has} tokens for {split}, {wanted} were asked for; ask for fewer, or prepare more where "
                 f"its text is: scaling corpus prepare {found.manifest['source']} {more}"

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import matplotlib
 import numpy as np
@@ -14,6 +14,8 @@ from analysis.papers.kaplan.drawn import Experiments
 from analysis.table import Table
 
 LEAST = 3  # sizes
+USED = 0.01  # of the loss: what a context must gain from its second token to its second half to count as used
+UNUSED = "their loss hardly falls past the second token: so few updates have not taught them to use their context"
 SHORTEST = 32  # tokens of context: a power law of the position needs some
 TOO_SHORT = f"no finished Transformer of two layers has a context of {SHORTEST} or more."
 
@@ -46,6 +48,12 @@ def sizes_of(experiments: Experiments, n_ctx: int | None = None) -> Sizes | None
         if at is not None:
             loss[float(N)] = at
     return Sizes(length, table, loss) if loss else None
+
+
+def unused(loss: Mapping[float, np.ndarray] | Sequence[np.ndarray]) -> bool:
+    """Whether models, in the median, do no better late in their context than at the few tokens after the first."""
+    losses = loss.values() if isinstance(loss, Mapping) else loss
+    return float(np.median([np.log(one[len(one) // 2 :]).mean() - np.log(one[1:4]).mean() for one in losses])) > -USED
 
 
 def uncounted(table: Table) -> str:

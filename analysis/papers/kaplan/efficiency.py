@@ -269,6 +269,18 @@ def _what_it_costs(path: KaplanPath, others: Sequence[KaplanPath], data: Table |
         f"The {len(off)} measured excesses from {low:.2f} to {3 * high:.1f} times the best size lie within {rms} rms "
         f"of (B.16), on average {mean} ({below} to {above}, leaving out one size at a time) from it."
     )
+    if (small := data["ratio"] <= low).any():
+        cost, free = data["compute"][small], ~np.isfinite(path.excess_compute(data["ratio"][small]))
+        sentences.append(
+            f"{small.sum()} of smaller sizes reached the loss at {cost.min():.2g} to {cost.max():.2g} times the least "
+            "compute"
+            + (
+                f", {free.sum()} of them where by (B.16) none suffices: L(N, S_min) is wrong there, and smaller sizes "
+                "cost less than it says."
+                if free.any()
+                else "."
+            )
+        )
     x, y = np.log(data["ratio"]), np.log(data["updates"])
     power = _of_sizes(data["params"], np.stack([x, y], -1), lambda xy: float(np.polyfit(xy[:, 0], xy[:, 1], 1)[0]))
     value, interval = digits.constant(*power)

@@ -17,6 +17,7 @@ from analysis.page.canvas import LABELS, LOSS, STYLE, Shades, log_axes, log_axis
 from analysis.page.checks import LEVEL, Noise
 from analysis.papers import reference
 from analysis.papers.kaplan import claims, ghosts, runs
+from analysis.papers.kaplan.context import UNUSED, unused
 from analysis.papers.kaplan.drawn import Constant, Drawn, Experiments, points, undecided
 from analysis.papers.kaplan.marks import groups_legend, symbol
 from analysis.papers.kaplan.trend import between, mean_interval, trend
@@ -190,7 +191,8 @@ def _gap(transformer: Table, lstm: Table, layers: int, noise: Noise | None) -> s
         verdict = "above it, as in the paper"
     elif last < -half:
         verdict = (
-            "below it: the paper saw the LSTM above; in so short a context the Transformer has little to look back to"
+            "below it, where the paper saw it above: so few updates may not teach so small a Transformer to use its "
+            "context"
         )
     else:
         verdict = "not told from it"
@@ -267,6 +269,8 @@ def _pairs(experiments: Experiments) -> list[Pair]:
 def _along(pairs: Sequence[Pair], noise: Noise | None) -> Iterator[str]:
     if not pairs:
         yield "Along the context: no LSTM and Transformer of nearly the same N were trained with the same context."
+    elif unused([pair.transformer for pair in pairs]):
+        yield f"Of these Transformers of {len(pairs[0].transformer)} tokens of context, {UNUSED}."
     for pair in pairs:
         n = len(pair.gap)
         early, late = pair.gap[:EARLY], pair.gap[n // 2 :]

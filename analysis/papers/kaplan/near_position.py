@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from analysis.page import digits
 from analysis.page.canvas import GREY, LOSS, STYLE, log_axes, margins, panels
-from analysis.papers.kaplan.context import LEAST, SHORTEST, TOO_SHORT, Sizes, colour_of, sizes_of
+from analysis.papers.kaplan.context import LEAST, SHORTEST, TOO_SHORT, UNUSED, Sizes, colour_of, sizes_of, unused
 from analysis.papers.kaplan.drawn import Drawn, Experiments, points, undecided
 from analysis.papers.kaplan.marks import beside, groups_legend
 from analysis.papers.kaplan.trend import Trend, mean_interval, trend
@@ -103,6 +103,8 @@ def _short(long: Sizes, short: Sizes) -> Iterator[str]:
     low, high = mean - math.hypot(mean - low, wide), mean + math.hypot(high - mean, wide)
     verdict = (
         "they are better at early tokens, as in the paper"
+        if high < 0 and not unused(long.loss)
+        else f"they are better, and not for the paper's reason: of the others, {UNUSED}"
         if high < 0
         else "they are worse at early tokens, other than in the paper"
         if low > 0

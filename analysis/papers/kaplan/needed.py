@@ -91,10 +91,11 @@ class Fewer:
         return self.low > 1 or self.high < 1
 
     def __str__(self) -> str:
-        """Half a sentence: "the smallest model (1.54k) needs 19 times (15 to 22) the tokens of the largest (519k)"."""
+        """Half a sentence: "the smallest model that gets there (1.54k) needs 19 times (15 to 22) the tokens of ..."."""
         value, ends = digits.constant(self.times, self.low, self.high)
         small, large = digits.short(self.small), digits.short(self.large)
-        return f"the smallest model ({small}) needs {value} times ({ends}) the tokens of the largest ({large})"
+        who = f"the smallest model that gets there ({small})"
+        return f"{who} needs {value} times ({ends}) the tokens of the largest ({large})"
 
 
 def fewer(found: Needed, j: int) -> Fewer | None:

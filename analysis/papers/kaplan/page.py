@@ -118,11 +118,13 @@ def _facts(drawn: Sequence[Drawn], experiments: Experiments, made: Made) -> Mark
             ("Tokens D", _between(runs["tokens"]), "processed by a run"),
             ("Compute", f"{digits.ten(float(np.nansum(runs['flops'])))}", "FLOP, C = 6ND of all runs"),
         ]
-    exponents = [each for one in drawn for each in one.constants if each.exponent]
+    exponents = list(dict.fromkeys(each for one in drawn for each in one.constants if each.exponent))
     if exponents:
         agreeing = sum(map(agrees, exponents))
         known = sum(each.value is not None for each in exponents)
-        facts.append(("Exponents decided", f"{known} of {len(exponents)}", f"the paper's lies in {agreeing} intervals"))
+        compared = sum(each.value is not None and each.paper is not None for each in exponents)
+        holding = f"of {compared} that the paper has, {agreeing} intervals hold its value"
+        facts.append(("Exponents decided", f"{known} of {len(exponents)}", holding))
     cells = (
         tag("div", Markup(tag("dt", a) + tag("dd", Markup(markup.escaped(b) + tag("small", c))))) for a, b, c in facts
     )

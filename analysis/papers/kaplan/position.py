@@ -14,7 +14,17 @@ from analysis.page import digits
 from analysis.page.canvas import LOSS, STYLE, Shades, log_axes, log_axis, log_y, panels, size_legend
 from analysis.papers import reference
 from analysis.papers.kaplan import runs
-from analysis.papers.kaplan.context import LEAST, SHORTEST, TOO_SHORT, Sizes, colour_of, sizes_of, uncounted
+from analysis.papers.kaplan.context import (
+    LEAST,
+    SHORTEST,
+    TOO_SHORT,
+    UNUSED,
+    Sizes,
+    colour_of,
+    sizes_of,
+    uncounted,
+    unused,
+)
 from analysis.papers.kaplan.drawn import Constant, Drawn, Experiments, points, undecided
 from analysis.papers.kaplan.marks import groups_legend
 from analysis.papers.kaplan.trend import trend
@@ -42,6 +52,8 @@ def figure_20(experiments: Experiments) -> Drawn:
     sound = {N: law for N, law in laws.items() if law.status == "converged" and _half(law) < law.constants["c"] / 2}
     if not sound:
         why = f"the exponent of the position is not known to a half of itself at any of {len(sizes.loss)} sizes."
+        if unused(sizes.loss):
+            why += f" Of models of {sizes.n_ctx} tokens, {UNUSED}."
         return undecided(NAME, TITLE, why, figure=figure, data=data)
     theirs = np.array(reference.published()["kaplan2020"]["fig20_position_fits"]["value"])
     sentences = [_powers(sizes, laws, sound, theirs), *_with_size(sound, theirs)]

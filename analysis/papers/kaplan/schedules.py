@@ -113,7 +113,7 @@ def _sentences(each: list[Schedule], half: float, default: Schedule, batch: floa
         f"Two thirds of the sum of the default schedule ({default.kind} from {default.peak:.2g}, sum "
         f"{digits.plain(default.total, 2)}) are taken for enough, as in the paper, where it is about 100 of 145. Worse "
         f"than the lowest are {len(lost_few)} of {len(few)} schedules with less and {len(lost_many)} of {len(many)} "
-        f"with enough, up to {digits.plain(each[-1].total, 2)}."
+        f"with enough (sums up to {digits.plain(each[-1].total, 2)})."
     )
     if costly:
         yield (
@@ -125,20 +125,33 @@ def _sentences(each: list[Schedule], half: float, default: Schedule, batch: floa
             f"That too small a sum costs, as in the paper, is not told: none of {len(telling)} schedules, of kinds "
             "that do well with enough, is worse."
         )
-    else:
-        yield "Of no kind that does well with enough was a smaller sum tried, where the paper saw the loss rise."
+    yield from _within(each, half, default)
     if lost_many:
         yield (
             f"With enough these do worse all the same: {_listed(lost_many, best)}."
             + (
-                " A rate that does not decay at the end leaves the noise of the last updates in the loss, the more the "
-                f"smaller the batch: ours is {batch:.0f} tokens, the paper's {reference.value('batch_tokens'):.0f}."
+                " Of the constant ones the noise of the last updates stays in the loss, the more the smaller the "
+                f"batch: ours is {batch:.0f} tokens, the paper's {reference.value('batch_tokens'):.0f}."
                 if any(one.kind == "constant" for one in lost_many)
                 else ""
             )
         )
     else:
         yield "With enough the shape of the schedule does not matter, as in the paper."
+
+
+def _within(each: list[Schedule], half: float, default: Schedule) -> Iterator[str]:
+    """The default's kind and warm-up at other peaks, where shape does not come in."""
+    alike = [one for one in each if (one.kind, one.warmup) == (default.kind, default.warmup) and one != default]
+    if alike:
+        said = ", ".join(
+            f"{digits.percent(one.loss / default.loss - 1, sign=True)} at {digits.plain(one.total / default.total, 2)}"
+            for one in alike
+        )
+        yield (
+            f"Within one kind, the {default.kind}, the loss differs from the default's by {said} times its sum "
+            f"(± {digits.percent(half)} from the seeds)."
+        )
 
 
 def _listed(some: list[Schedule], best: float) -> str:

@@ -154,13 +154,13 @@ def _dots(table: Table, path: Table, name: str) -> tuple[str, str]:
     mean, low, high = (digits.percent(v, sign=True) for v in interval)
     near = max(map(abs, interval[1:])) < NEAR and worst < 2 * NEAR
     verdict = (
-        "At equal loss on the training text, smaller models at their end and the largest in its training have the same "
-        "loss there: transfer depends on that loss and hardly on how it was reached, as in the paper. Distance of the "
-        "ends from the curve"
+        "At equal loss on the training text, smaller models at their end and the largest in its training have nearly "
+        f"the same loss there (within {digits.percent(NEAR)} on average, {digits.percent(2 * NEAR)} at most): transfer "
+        "depends on that loss and hardly on how it was reached, as in the paper. Distance of the ends from the curve"
         if near
-        else "At equal loss on the training text, smaller models at their end are off the largest in its training, "
-        "while the paper saw dots on the line; along the training the rate has not decayed yet, and the ends of small "
-        "models are losses that the large one passes early. Distance of the ends from the curve"
+        else "At equal loss on the training text, smaller models at their end are further off the largest in its "
+        "training, while the paper saw dots on the line; along the training the rate has not decayed yet, and the ends "
+        "of small models are losses that the large one passes early. Distance of the ends from the curve"
     )
     return f"{short_name(name)} {mean} ({low} to {high}, at most {digits.percent(worst)})", verdict
 
