@@ -186,7 +186,7 @@ def test_parquet_without_text_ends_in_one_line(tmp_path):
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("pyhton", "unknown source 'pyhton'; wanted python, python:stdlib, text:GLOB, tfds:NAME or synthetic:"),
+        ("pyhton", "unknown source 'pyhton'; wanted python, python:stdlib, text:GLOB, tfds:NAME, synthetic:"),
         ("python:numpy", "unknown source 'python:numpy'"),
         ("text:", "unknown source 'text:'"),
         ("text:nowhere/*.txt", "text:nowhere/*.txt matches no file"),
