@@ -2,8 +2,8 @@
 
     python benchmarks/envelope_coverage.py [TABLES]
 
-Curves of Hoffmann's law with Besiroglu's constants, N from 1e6 to 1e9, 30 losses each between 2 and 200 tokens per
-parameter; the noise between runs moves each curve as a whole, as a seed does.
+Curves of Hoffmann's law with the constants that they print, N from 1e6 to 1e9, 30 losses each between 2 and 200 tokens
+per parameter; the noise between runs moves each curve as a whole, as a seed does.
 """
 
 import os
@@ -17,7 +17,7 @@ from analysis.envelope import envelope
 from analysis.laws import Chinchilla
 from analysis.table import Table
 
-TRUE = Chinchilla(E=1.8172, A=482.01, B=2085.43, alpha=0.3478, beta=0.3658)
+TRUE = Chinchilla(E=1.69, A=406.4, B=410.7, alpha=0.34, beta=0.28)
 NOISE = 0.003
 
 
