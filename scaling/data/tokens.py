@@ -172,6 +172,8 @@ class _Maker:
                     self._extend(folder, split, n_tokens + 1, tokenizer)
                 for work in folder.glob("work-*"):  # of a call that was interrupted, and had asked for more
                     shutil.rmtree(work)
+                for left in folder.glob(".*.*"):  # a file that was being written when its process was killed
+                    left.unlink()
         tokens = open_tokens(folder)
         for split, (n_tokens, _) in wanted.items():
             has = tokens.manifest[split]["tokens"]
