@@ -232,8 +232,8 @@ def test_prepared_tokens_give_the_windows_of_their_text_or_none(corpus, tmp_path
     with pytest.raises(InputError, match=f"has {has} tokens for validation, {has // 2} were asked for"):
         make(f"tokens:{made.id}", tmp_path / "cache", train=100, validation=has // 2)  # spread over four times as many
     again = make(f"tokens:{made.id}", tmp_path / "cache", train=100, validation=50)
-    windows = (validation_windows(one.validation, 10, 5) for one in (again, made))
-    np.testing.assert_array_equal(*windows)
+    ours, theirs = (validation_windows(one.validation, 10, 5) for one in (again, made))
+    np.testing.assert_array_equal(ours, theirs)
 
 
 def test_near_duplicates_and_twins_in_a_folder_never_straddle_the_split(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """Figures 2, 3, 13, 14 and 15: what compute buys, what the best size is, and where the laws contradict each other."""
 
 import math
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -235,7 +236,8 @@ def figure_15(experiments: Experiments) -> Drawn:
     best, data = fits.least_compute(experiments), fits.of_data(experiments)
     for found, what in ((best.loss, "L(C_min)"), (data, "L(D)")):
         if found.fit is None or not found.sound:
-            return undecided(name, title, f"{what}: {found.why or (found.fit.why if found.fit else '')}")
+            why = f"{what}: {found.why or (found.fit.why if found.fit else '')}. {_theirs()}"
+            return undecided(name, title, why, **_lower_alone(best))
     assert best.points is not None
     D, N = fits.growth(best.points, "tokens_efficient"), fits.growth(best.points, "params")
     if isinstance(D, str) or isinstance(N, str):
@@ -251,7 +253,6 @@ def figure_15(experiments: Experiments) -> Drawn:
         return undecided(name, title, f"our laws do not cross ({error})")
     rests_on = claims.least_compute(experiments)[0], claims.data(experiments)[0], claims.path(experiments)[0]
     settled = decided(rests_on)
-    theirs = [reference.value(f"{x}_contradiction") for x in ("C", "N", "D", "L")]
     C = best.points["flops_min"]
     far = float(at.flops) * PF_DAY
     # Where they cross is no claim of ours if it is undecided: then the laws are shown over our runs alone.
@@ -270,15 +271,37 @@ def figure_15(experiments: Experiments) -> Drawn:
         losses(axes)
         legend(axes)
     rows = [{"flops_min": a, "L_of_C_min": b, "L_of_D": e} for a, b, e in zip(x, lower, upper, strict=True)]
-    return Drawn(name, title, figure, _crossing(at, theirs, float(C.max()), settled), (), points(name, rows), settled)
+    return Drawn(name, title, figure, _crossing(at, float(C.max()), settled), (), points(name, rows), settled)
 
 
-def _crossing(at: Optimum, theirs: list[float], largest: float, settled: bool) -> tuple[str, ...]:
-    C, N, D, L = (float(v) for v in (at.flops, at.params, at.tokens, at.loss))
-    paper = (
-        f"The paper's cross near C = {digits.ten(theirs[0])} PF-days, N = {digits.ten(theirs[1])}, "
-        f"D = {digits.ten(theirs[2])} and {theirs[3]:g} nats, each uncertain by about ten times."
+def _lower_alone(best: fits.Efficient) -> dict[str, Any]:
+    """The law of the least compute over its points, where the other law is not known."""
+    if best.points is None or best.loss.fit is None or not best.loss.sound:
+        return {}
+    C, loss = best.points["flops_min"], best.points["loss"]
+    x = np.geomspace(C.min() / 2, C.max() * 2, 60)
+    with rc_context(STYLE):
+        figure, (axes,) = panels(1, legend=False)
+        logarithmic(axes, x, LABELS["flops_min"], loss, write=digits.ten)
+        axes.plot(C, loss, "o", color=INK, ms=4)
+        axes.plot(x, best.loss.fit.law(x), color=LAW, lw=1.3, label="L(C_min)")
+        losses(axes)
+        legend(axes)
+    rows = [{"flops_min": a, "loss": b} for a, b in zip(C, loss, strict=True)]
+    return {"figure": figure, "data": points("fig15", rows)}
+
+
+def _theirs() -> str:
+    C, N, D, L = (reference.value(f"{x}_contradiction") for x in ("C", "N", "D", "L"))
+    return (
+        f"The paper's cross near C = {digits.ten(C)} PF-days, N = {digits.ten(N)}, D = {digits.ten(D)} and {L:g} nats, "
+        "each uncertain by about ten times."
     )
+
+
+def _crossing(at: Optimum, largest: float, settled: bool) -> tuple[str, ...]:
+    C, N, D, L = (float(v) for v in (at.flops, at.params, at.tokens, at.loss))
+    paper = _theirs()
     if not settled:
         return (f"{UNDECIDED} where the laws cross: one of the exponents that it rests on is undecided.", paper)
     ours = (
