@@ -107,7 +107,7 @@ def _train(
     Raises:
         claims.Lost: it no longer is, and nothing more was written.
     """
-    from scaling import train
+    from scaling import study, train
 
     told = 0.0
     claim.done = max(folders.saved_steps(claim.folder), default=0)
@@ -147,8 +147,9 @@ def _train(
         )
     except claims.Lost:
         raise
-    except InputError as error:
-        _write(event="unusable", pack=pack.id, error=str(error))
+    except InputError as error:  # what lies in its folder is not for it; a second try would find the same
+        failed(claim.folder, study.ATTEMPTS - 1, str(error))
+        _write(event="refused", pack=pack.id, error=str(error))
         return
     except Exception as failure:  # whatever went wrong with this pack must not take the others along
         claim.confirm()  # a folder that was taken from under us fails in many ways

@@ -180,6 +180,8 @@ class Crew:
             case "failed":
                 where = f"; the whole story is in {event['where']}"
                 self._failed(each.pack, f"{event['error']}{where}")
+            case "refused":
+                self.say(f"pack {event['pack']} is left out from now on (--retry tries it): {event['error']}")
             case "full":
                 self.ending = f"no room left on the disk of {self.whole.path}; free some, then the same command goes on"
             case "unusable":

@@ -114,6 +114,17 @@ def test_preempted_killed_and_resumed_with_one_and_four_processes_it_is_one_curv
 
 
 @pytest.mark.slow
+def test_where_the_first_process_cannot_plan_none_waits_for_it(cache, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "study.json").write_text("[]")
+    two = Processes(2, 1, cache, tmp_path / "out", "fsdp=2", tmp_path / "log")
+    assert two.ends(together.HEARTBEAT) == [2, 2]
+    first, other = (path.read_text().splitlines() for path in two.logs)
+    assert [line for line in first if "study.json" in line]
+    assert other[-1:] == ["scaling: the first process cannot plan the study; its own line says why"]
+
+
+@pytest.mark.slow
 def test_told_to_leave_while_the_compiler_works_it_leaves_within_seconds(cache, tmp_path):
     one = Processes(1, 4, tmp_path / "own", tmp_path / "out", "fsdp=4", tmp_path / "log")
     one.until(lambda: (tmp_path / "out" / "study.json").exists())
@@ -160,8 +171,8 @@ def test_options_that_do_not_go_together_are_told_in_one_line(words, message, tm
     assert error.count("\n") == 1
 
 
-@pytest.mark.parametrize("words", [[], ["--mesh", "data=1"]])
-def test_a_checkpoint_of_another_model_ends_the_command_in_one_line_and_is_kept(words, cache, tmp_path, capfd):
+@pytest.mark.parametrize(("words", "code"), [([], 3), (["--mesh", "data=1"], 2)])
+def test_a_checkpoint_of_another_model_is_refused_in_one_line_and_kept(words, code, cache, tmp_path, capfd):
     config = ["tests/together_study.py", "--set", "data.tokenizer=bytes"]
     whole = study.prepare(question.load(config[0], {"data.tokenizer": "bytes"}), tmp_path, workers=1, say=print)
     kept = record.Record(whole.claims(whole.packs[0]))
@@ -170,8 +181,8 @@ def test_a_checkpoint_of_another_model_ends_the_command_in_one_line_and_is_kept(
     capfd.readouterr()
     with pytest.raises(SystemExit) as end:
         cli.main(["study", "run", *config, "--out", str(tmp_path), *words])
-    assert end.value.code == 2
-    error = [line for line in capfd.readouterr().err.splitlines() if "1 of 1 runs to train" not in line]
+    assert end.value.code == code
+    error = [line for line in capfd.readouterr().err.splitlines() if " of 1 runs " not in line]
     assert len(error) == 1, error
     assert "the checkpoint of step 5 is of another model, optimiser or version: " in error[0]
     assert len(list(tmp_path.glob("packs/*/*/checkpoints/5"))) == 1

@@ -262,7 +262,15 @@ def test_what_fails_twice_is_left_alone_until_somebody_asks_for_it(config, unint
     assert said.count("failed and is tried once more") == said.count("failed again and is left out") == 1
     assert status.of(study.read(tmp_path)).counts == {"done": 5, "quarantined": 1}
     assert go(config, tmp_path) == (3, "")
-    next((tmp_path / "packs" / bad.id).glob("*/checkpoints")).unlink()
+    blocked = next((tmp_path / "packs" / bad.id).glob("*/checkpoints"))
+    blocked.unlink()
+    other = next(pack for pack in whole.packs if pack.configs[0].model != bad.configs[0].model)
+    shutil.copytree(next((tmp_path / "packs" / other.id).glob("*/checkpoints")), blocked)
+    code, said = go(config, tmp_path, "--retry")
+    assert code == 3
+    assert said.count("is of another model, optimiser or version") == said.count("\n") == 1
+    assert status.of(study.read(tmp_path)).counts == {"done": 5, "quarantined": 1}
+    shutil.rmtree(next((tmp_path / "packs" / bad.id).glob("*/checkpoints")))
     assert go(config, tmp_path, "--retry") == (0, "")
     assert same(trained(tmp_path), uninterrupted)
 

@@ -55,27 +55,28 @@ def run(args: argparse.Namespace) -> int:
         distributed.start(args.distributed, args.process_id, args.processes, args.wait, args.heartbeat)
     import jax
 
-    first = jax.process_index() == 0
     with distributed.Notice(arguments.say) as notice:
         try:
             sizes = sizes or {"fsdp": jax.device_count()}
-            planned = (
-                study.prepare(
-                    config,
-                    args.out,
-                    pack=args.pack,
-                    workers=1,
-                    shards_of=parts,
-                    mesh=sizes,
-                    devices=jax.local_device_count(),
-                    say=arguments.say,
-                )
-                if first
-                else None
-            )
+            planned = refused = None
+            if jax.process_index() == 0:
+                try:
+                    planned = study.prepare(
+                        config,
+                        args.out,
+                        pack=args.pack,
+                        workers=1,
+                        shards_of=parts,
+                        mesh=sizes,
+                        devices=jax.local_device_count(),
+                        say=arguments.say,
+                    )
+                except InputError as error:
+                    refused = error
+            if distributed.agree(refused is not None, False)[0]:
+                raise refused or InputError("the first process cannot plan the study; its own line says why")
             signs = args.out / "together" / f"{part}-of-{parts}"
             peers = distributed.Peers(signs, jax.process_index(), jax.process_count(), arguments.say, args.silence)
-            record.together("planned")
             whole = planned or study.read(args.out)
             with peers:
                 code = distributed.train_all(
