@@ -77,7 +77,7 @@ def main() -> None:
 
     import numpy as np
 
-    from scaling import histories, measure, record, train
+    from scaling import measure, record, train
     from scaling.config import EvalConfig, RunConfig
     from scaling.ladder import transformer
 
@@ -91,18 +91,26 @@ def main() -> None:
     def go(steps: int, eval: EvalConfig) -> tuple[float, float, float, float]:
         """Seconds in all, in programs, in checkpoints, and of processor time."""
         busy, saving = Busy(), [0.0]
-        functions, measuring, save = train.compiled, measure.compiled, record.Record.save
+        functions, measuring = train.compiled, measure.compiled
+        begin, settle = record.Record.begin, record.Record.settle
 
-        def watched_save(self: record.Record, step: int, state: Any, history: histories.History) -> None:
-            began = time.perf_counter()
-            save(self, step, state, history)
-            saving[0] += time.perf_counter() - began
+        def watched(method: Any) -> Any:
+            """What holds up the training; the first of two that call one another counts."""
+
+            def call(*arguments: Any, **options: Any) -> None:
+                record.Record.begin, record.Record.settle = begin, settle
+                began = time.perf_counter()
+                method(*arguments, **options)
+                saving[0] += time.perf_counter() - began
+                record.Record.begin, record.Record.settle = watched(begin), watched(settle)
+
+            return call
 
         run = run_of(steps, eval)
         plain, plain_measuring = functions(run), measuring(run)
-        train.compiled = lambda run: plain._replace(update=busy.update(plain.update))
-        measure.compiled = lambda run: measure.Functions(*map(busy.measurement, plain_measuring))
-        record.Record.save = watched_save
+        train.compiled = lambda run, mesh: plain._replace(update=busy.update(plain.update))
+        measure.compiled = lambda run, mesh: measure.Functions(*map(busy.measurement, plain_measuring))
+        record.Record.begin, record.Record.settle = watched(begin), watched(settle)
         try:
             with tempfile.TemporaryDirectory() as folder:
                 began, worked = time.perf_counter(), time.process_time()
@@ -110,7 +118,8 @@ def main() -> None:
                 train.train([run], stream[: 2**19 + 1], stream[2**19 :], Path(folder), transfer_tokens=tokens)
                 whole, work = time.perf_counter() - began, time.process_time() - worked
         finally:
-            train.compiled, measure.compiled, record.Record.save = functions, measuring, save
+            train.compiled, measure.compiled = functions, measuring
+            record.Record.begin, record.Record.settle = begin, settle
         return whole, busy.seconds, saving[0], work
 
     plain = EvalConfig()
