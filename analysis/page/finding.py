@@ -124,7 +124,7 @@ class Finding:
         return (
             f"It misses the runs by {digits.percent(self.fit.residuals.rms)} rms, more than their seeds scatter "
             f"(F({test.degrees[0]}, {test.degrees[1]}) = {test.F:.3g}, p = {digits.plain(test.p, 2)}): the form, or "
-            "the tuning of some sizes, is not right to within the noise."
+            "the shape or tuning of some sizes, is not right to within the noise."
         )
 
     def to_dict(self) -> dict[str, Any]:

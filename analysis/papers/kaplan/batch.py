@@ -58,6 +58,7 @@ def figure_10(experiments: Experiments) -> Drawn:
         (
             _law(alpha, left, found),
             *_sizes(found, finding.fit),
+            *_alone(found, left.alpha_B),
             *_agreement(finding.fit, noise, found, left),
             *_edges(curves, found),
             *(f"Note: {note}." for note in found.notes if "not independent" not in note),
@@ -117,6 +118,22 @@ def _sizes(found: Critical, law: Fit) -> Iterator[str]:
         f"{math.exp(off.std()):.2f}. The paper saw one law for 3M and 85M parameters, with points off it by up "
         "to a factor of 2."
     )
+
+
+def _alone(found: Critical, interval: tuple[float, float]) -> Iterator[str]:
+    """What each size by itself would make of alpha_B, where the interval of all of them does not hold it."""
+    table = found.table
+    sizes = np.unique(table["params"]) if table.has("params") else np.array([])
+    alone = {}
+    for N in sizes:
+        own = table["params"] == N
+        if np.unique(table["loss"][own]).size > 2:
+            slope = np.polyfit(np.log(table["loss"][own]), np.log(table["batch_crit"][own]), 1)[0]
+            alone[N] = -1 / slope
+    outside = {N: alpha for N, alpha in alone.items() if not interval[0] <= alpha <= interval[1]}
+    if len(sizes) > 1 and outside:
+        said = " and ".join(f"N = {digits.short(N)} gives {alpha:.2f}" for N, alpha in outside.items())
+        yield f"By itself {said}: the interval takes one law for all sizes as given, and not how far these differ."
 
 
 def _agreement(

@@ -51,6 +51,8 @@ def figure_4(experiments: Experiments) -> Drawn:
     if steps.fit is not None and steps.sound:
         rms = digits.percent(steps.fit.residuals.rms)
         sentences.append(f"L(N, S_min) misses the learning curves past their warm-up by {rms} rms.")
+        if steps.foretold is not None:
+            sentences.append(f"L(N, S_min): {steps.forecast()}")
     if joint.table is None and isinstance(curves, str):
         return undecided(name, title, f"{joint.why}; {curves}")
     N = np.concatenate([t["params"] for t in (joint.table, curves) if isinstance(t, Table)])
@@ -147,7 +149,7 @@ def figure_9(experiments: Experiments) -> Drawn:
     ]
     N, D = joint.table["params"], joint.table["unique_tokens"]
     if joint.sound:
-        sentences.append(_needed(law, float(N.max())))
+        sentences.append(_needed(law, float(N.max()), float(D.max())))
     shades = Shades.of(joint.table)
     tints = Tints.of(D)
     with rc_context(STYLE):
@@ -183,14 +185,15 @@ def figure_9(experiments: Experiments) -> Drawn:
     return Drawn(name, title, figure, tuple(sentences), constants, points(name, rows), settled)
 
 
-def _needed(law: laws.KaplanND, N: float) -> str:
-    """The data that keeps over-fitting small, eq. 4.4."""
+def _needed(law: laws.KaplanND, N: float, most: float) -> str:
+    """The data that keeps over-fitting small, eq. 4.4; `most` is the most that any run had."""
     share = reference.value("seed_noise")
     D = float(kaplan_path.data_without_overfitting(law, N, share))
     theirs = reference.value("overfit_data_prefactor") * N ** reference.value("overfit_exponent_alphaN_over_alphaD")
+    beyond = f", beyond the {digits.short(most)} of any run here" if D > most else ""
     return (
         f"To stay within {share:.0%} of the loss on ample data N = {digits.short(N)} wants {digits.short(D)} unique "
-        f"tokens by our fit; (4.4) has {digits.short(theirs)}, on other text."
+        f"tokens by our fit{beyond}; (4.4) has {digits.short(theirs)}, on other text."
     )
 
 

@@ -34,14 +34,14 @@ def figure_1(experiments: Experiments) -> Drawn:
     if not isinstance(curves, str):
         tables.append(curves)
     rows = []
-    for panel, x, found, points_ in (
-        ("C_min", "flops_min", best.loss, best.points),
-        ("D", "unique_tokens", by_data, by_data.table),
-        ("N", "params", by_size, by_size.table),
+    for panel, unit, x, found, points_ in (
+        ("C_min", "FLOP", "flops_min", best.loss, best.points),
+        ("D", "tokens", "unique_tokens", by_data, by_data.table),
+        ("N", "parameters", "params", by_size, by_size.table),
     ):
         if points_ is not None and found.fit is not None:
             rows += [
-                {"panel": panel, "x": X, "loss": L, "params": N}
+                {"panel": panel, "x": X, "unit_of_x": unit, "loss": L, "params": N}
                 for X, L, N in zip(points_[x], points_[found.fit.target], points_["params"], strict=True)
             ]
     constants = (*claims.least_compute(experiments), *claims.data(experiments), *claims.size(experiments))
