@@ -37,6 +37,7 @@ class Data:
     unique: tuple[tuple[int, int], ...]  # tokens, epochs of a model of `at` parameters; rising, the last is ample
     at: int
     longest: int  # tokens of the runs with ample data, and at most of any
+    rated: int  # tokens of a run, for which the rate of all of them is chosen
     schedule: Literal["constant", "cosine"]
     warmup: int  # tokens
     per_octave: int

@@ -35,7 +35,5 @@ def _run(budget: Budget, shape: tuple[int, int], unique: int, epochs: int) -> Ru
             windows=budget.windows, per_octave=part.per_octave, octaves=part.octaves, train_windows=part.train_windows
         ),
         unique_tokens=unique,
-        optim=budget.optim(
-            model.N, part.longest, budget.batch_tokens, schedule=part.schedule, warmup_tokens=part.warmup
-        ),
+        optim=budget.optim(model.N, part.rated, budget.batch_tokens, schedule=part.schedule, warmup_tokens=part.warmup),
     )
