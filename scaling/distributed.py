@@ -18,11 +18,12 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from scaling import claims, machine, sharding
 from scaling.errors import InputError
 
+T = TypeVar("T")
 LEFT = 42  # exit code: interrupted and saved
 PATIENCE = 8.0  # seconds for a process without an update of its own to come to a point where it can agree
 WINDOW = 25.0  # the same for one that trains: spot machines are gone after 30
@@ -117,6 +118,22 @@ def agree(stop: bool, save: bool) -> tuple[bool, bool]:
         return stop, save
     said = np.asarray(multihost_utils.process_allgather(np.array([stop, save])))  # process, (stop, save)
     return bool(said[:, 0].any()), bool(said[0, 1])
+
+
+def all_or_none(task: Callable[[], T], otherwise: str) -> T:
+    """What `task` gives here, once it has ended in all processes.
+
+    Raises:
+      InputError: `otherwise`, where it raised in another process. Here it raises its own error.
+    """
+    try:
+        found = task()
+    except Exception:  # whatever it is, the others hear of it before this process ends
+        agree(True, False)
+        raise
+    if agree(False, False)[0]:
+        raise InputError(otherwise)
+    return found
 
 
 class Notice:

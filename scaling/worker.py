@@ -148,6 +148,7 @@ def _train(
     except claims.Lost:
         raise
     except InputError as error:  # what lies in its folder is not for it; a second try would find the same
+        claim.confirm()
         failed(claim.folder, study.ATTEMPTS - 1, str(error))
         _write(event="refused", pack=pack.id, error=str(error))
         return

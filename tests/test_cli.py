@@ -232,7 +232,7 @@ def test_what_failed_twice_is_told_apart_from_what_is_to_be_trained(mine, run, t
     assert code == 3
     said = [line.split("out: ")[1] for line in err.splitlines()]
     assert said == [
-        "2 packs of 2 runs in part 1/1 failed twice and are left out; --retry tries what failed",
+        "2 packs of 2 runs in part 1/1 failed before and are left out; --retry tries what failed",
         "0 of 2 runs done; --retry tries what failed",
     ]
     assert _only_given_up(whole, whole.packs)
@@ -242,7 +242,7 @@ def test_what_failed_twice_is_told_apart_from_what_is_to_be_trained(mine, run, t
     _say_what_is_open(whole, whole.packs, None, True)
     assert [line.split("out: ")[1] for line in capsys.readouterr().err.splitlines()] == [
         "1 of 2 runs to train on 1 cpu worker",
-        "1 pack of 1 run failed twice and is left out; --retry tries what failed",
+        "1 pack of 1 run failed before and is left out; --retry tries what failed",
         "2 of 2 runs to train on 1 cpu worker",
     ]
 

@@ -1,5 +1,6 @@
 """Processes that train together are one training, whatever happens to them."""
 
+import fcntl
 import os
 import re
 import shutil
@@ -19,6 +20,7 @@ from scaling import cli, distributed, question, record, study
 from scaling.commands import together
 
 STEPS = 900
+GLOO = 30  # seconds that its processes wait for each other when they first meet
 TOLERANCE = 1e-5  # of a loss, relative, on other numbers of devices; 2.4e-7 was seen in 1500 updates
 
 
@@ -31,7 +33,7 @@ def port() -> int:
 class Processes:
     """`n` processes of one training, with `devices` each."""
 
-    def __init__(self, n: int, devices: int, cache: Path, out: Path, mesh: str, log: Path):
+    def __init__(self, n: int, devices: int, cache: Path, out: Path, mesh: str, log: Path, apart: bool = False):
         address = f"127.0.0.1:{port()}"
         self.logs = [log.with_name(f"{log.name}-{i}") for i in range(n)]
         environment = os.environ | {
@@ -45,8 +47,6 @@ class Processes:
             "--set",
             "data.tokenizer=bytes",
             f"steps={STEPS}",
-            "--out",
-            str(out),
             "--mesh",
             mesh,
             "--save-steps",
@@ -56,7 +56,9 @@ class Processes:
         for i, path in enumerate(self.logs):
             more = ["--distributed", address, "--process-id", str(i), "--processes", str(n)] if n > 1 else []
             with path.open("w") as file:
-                self.all.append(subprocess.Popen([*words, *more], cwd=ROOT, env=environment, stdout=file, stderr=file))
+                where = out.with_name(f"{out.name}-{i}") if apart else out
+                own = ["--out", str(where), *more]
+                self.all.append(subprocess.Popen([*words, *own], cwd=ROOT, env=environment, stdout=file, stderr=file))
 
     def ends(self, seconds: float = 300) -> list[int]:
         codes = [one.wait(seconds) for one in self.all]
@@ -122,6 +124,32 @@ def test_where_the_first_process_cannot_plan_none_waits_for_it(cache, tmp_path):
     first, other = (path.read_text().splitlines() for path in two.logs)
     assert [line for line in first if "study.json" in line]
     assert other[-1:] == ["scaling: the first process cannot plan the study; its own line says why"]
+
+
+@pytest.mark.slow
+def test_the_others_wait_however_long_the_first_process_plans(tmp_path, monkeypatch):
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("SCALING_CACHE", str(cache))
+    config = question.load(str(ROOT / "tests" / "together_study.py"), {"data.tokenizer": "bytes", "steps": str(STEPS)})
+    study.prepare(config, tmp_path / "planned", say=print)
+    (manifest,) = cache.glob("tokens/*/manifest.json")
+    manifest.unlink()  # its tokens are to be made again, by one process at a time
+    with (manifest.parent / "lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        two = Processes(2, 1, cache, tmp_path / "out", "fsdp=2", tmp_path / "log")
+        two.until(lambda: "waiting: another process is preparing" in two.logs[0].read_text())
+        time.sleep(GLOO + 5)
+        assert all(one.poll() is None for one in two.all)
+    assert two.ends() == [0, 0]
+
+
+@pytest.mark.slow
+def test_processes_that_see_another_folder_end_with_the_reason(cache, tmp_path):
+    two = Processes(2, 1, cache, tmp_path / "out", "fsdp=2", tmp_path / "log", apart=True)
+    assert two.ends(together.HEARTBEAT) == [2, 2]
+    first, other = (path.read_text().splitlines()[-1] for path in two.logs)
+    assert "is not a study" in other
+    assert re.search(r"another process cannot read \S+; its own line says why", first)
 
 
 @pytest.mark.slow

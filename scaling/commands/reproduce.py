@@ -53,7 +53,7 @@ def add(verbs: Any) -> None:
         metavar="KEY=VALUE",
         help="a field of every run, such as data.validation=SOURCE",
     )
-    kaplan.add_argument("--retry", action="store_true", help="try again what failed twice")
+    kaplan.add_argument("--retry", action="store_true", help="try again what was left out")
     arguments.layout(kaplan)
 
 

@@ -62,7 +62,7 @@ def add(verbs: Any) -> None:
     show.add_argument("--calibrate", action="store_true", help="measure the programs here first, once per machine")
     run.add_argument("--out", type=Path, required=True, help="folder of the study")
     run.add_argument("--shard", metavar="3/16", help="train the third of sixteen parts, of about equal cost")
-    run.add_argument("--retry", action="store_true", help="try again what failed twice")
+    run.add_argument("--retry", action="store_true", help="try again what was left out")
     arguments.layout(run)
     together.options(run)
     state = arguments.verb(
@@ -193,7 +193,7 @@ def _say_what_is_open(whole: Any, packs: Sequence[Any], shard: str | None, retry
     if given_up:
         n, those = len(given_up), "1 pack" if len(given_up) == 1 else f"{len(given_up)} packs"
         arguments.say(
-            f"{whole.path}: {those} of {runs(given_up)} run{'s' if runs(given_up) > 1 else ''}{of} failed twice and "
+            f"{whole.path}: {those} of {runs(given_up)} run{'s' if runs(given_up) > 1 else ''}{of} failed before and "
             f"{'is' if n == 1 else 'are'} left out; --retry tries what failed"
         )
 
@@ -347,7 +347,7 @@ def _glance(whole: Any, now: Any, each_run: bool) -> list[str]:
     left = f", about {bar.clock(now.left)} left" if now.left else ""
     lines.append(f"{finished} of {len(now.runs)} runs finished ({states}); {now.share:.0%} of the updates{left}")
     if "quarantined" in counts:
-        lines.append("what failed twice is tried again by scaling study run ... --retry")
+        lines.append("what is quarantined is tried again by scaling study run ... --retry")
     return lines
 
 

@@ -58,26 +58,29 @@ def run(args: argparse.Namespace) -> int:
     with distributed.Notice(arguments.say) as notice:
         try:
             sizes = sizes or {"fsdp": jax.device_count()}
-            planned = refused = None
-            if jax.process_index() == 0:
-                try:
-                    planned = study.prepare(
-                        config,
-                        args.out,
-                        pack=args.pack,
-                        workers=1,
-                        shards_of=parts,
-                        mesh=sizes,
-                        devices=jax.local_device_count(),
-                        say=arguments.say,
-                    )
-                except InputError as error:
-                    refused = error
-            if distributed.agree(refused is not None, False)[0]:
-                raise refused or InputError("the first process cannot plan the study; its own line says why")
+            record.together("begun")  # where they first meet CPUs wait for 30 s only, and to plan may take longer
+
+            def plan() -> study.StudyFolder | None:
+                if jax.process_index():
+                    return None
+                return study.prepare(
+                    config,
+                    args.out,
+                    pack=args.pack,
+                    workers=1,
+                    shards_of=parts,
+                    mesh=sizes,
+                    devices=jax.local_device_count(),
+                    say=arguments.say,
+                )
+
+            planned = distributed.all_or_none(plan, "the first process cannot plan the study; its own line says why")
+            whole = distributed.all_or_none(
+                lambda: planned or study.read(args.out),
+                f"another process cannot read {args.out}; its own line says why",
+            )
             signs = args.out / "together" / f"{part}-of-{parts}"
             peers = distributed.Peers(signs, jax.process_index(), jax.process_count(), arguments.say, args.silence)
-            whole = planned or study.read(args.out)
             with peers:
                 code = distributed.train_all(
                     whole,

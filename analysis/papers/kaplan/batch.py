@@ -58,7 +58,7 @@ def figure_10(experiments: Experiments) -> Drawn:
         (
             _law(alpha, left, found),
             *_sizes(found, finding.fit),
-            *_alone(found, left.alpha_B),
+            *_alone(found, alpha),
             *_agreement(finding.fit, noise, found, left),
             *_edges(curves, found),
             *(f"Note: {note}." for note in found.notes if "not independent" not in note),
@@ -120,8 +120,8 @@ def _sizes(found: Critical, law: Fit) -> Iterator[str]:
     )
 
 
-def _alone(found: Critical, interval: tuple[float, float]) -> Iterator[str]:
-    """What each size by itself would make of alpha_B, where the interval of all of them does not hold it."""
+def _alone(found: Critical, alpha: float) -> Iterator[str]:
+    """What each size by itself would make of alpha_B, where all of them lie on one side of that of all together."""
     table = found.table
     sizes = np.unique(table["params"]) if table.has("params") else np.array([])
     alone = {}
@@ -130,10 +130,13 @@ def _alone(found: Critical, interval: tuple[float, float]) -> Iterator[str]:
         if np.unique(table["loss"][own]).size > 2:
             slope = np.polyfit(np.log(table["loss"][own]), np.log(table["batch_crit"][own]), 1)[0]
             alone[N] = -1 / slope
-    outside = {N: alpha for N, alpha in alone.items() if not interval[0] <= alpha <= interval[1]}
-    if len(sizes) > 1 and outside:
-        said = " and ".join(f"N = {digits.short(N)} gives {alpha:.2f}" for N, alpha in outside.items())
-        yield f"By itself {said}: the interval takes one law for all sizes as given, and not how far these differ."
+    low, high = min(alone.values(), default=alpha), max(alone.values(), default=alpha)
+    if len(alone) > 1 and (high < alpha or low > alpha):
+        said = " and ".join(f"N = {digits.short(N)} gives {value:.3f}" for N, value in alone.items())
+        yield (
+            f"By itself {said}, {'less' if high < alpha else 'more'} than together: the sizes lie at different "
+            "heights, which one law for all of them takes for slope. The interval does not hold what that does."
+        )
 
 
 def _agreement(

@@ -33,19 +33,20 @@ ENDS = (
     "which flattens both laws"
 )
 EARLY = (
-    "a warm-up and a decay are large parts of so few updates, and the law misses the curves most where they are early; "
-    "no one reason is established"
+    "losses fall by the warm-up and the decay too, the more the fewer the updates, and the law misses the curves most "
+    "where they are early; no one reason is established"
 )
 FOLLOWS = (
     "by (1.8) it follows from alpha_N, alpha_S and alpha_B, and curves in the middle of their decay stand too high"
 )
 SAME = (
-    "a fixed batch below the critical one, as ours at most losses, makes C_min nearly C, whose exponent is 0.057 in "
-    "the paper; it also grows with the tokens trained"
+    "where the fixed batch is below the critical one C_min is nearly C, whose exponent is 0.057 in the paper; it also "
+    "grows with the tokens trained"
 )
 INHERITED = "it is made of alpha_N, alpha_S and alpha_B, and inherits what they are off by"
 FEW = "few sizes lie on the envelope, in uneven steps, and curves in the middle of their decay stand too high"
-FIXED = "a fixed batch below the critical one, as ours at most losses, gives nearly the exponent of the adjusted batch"
+FIXED = "where the fixed batch is below the critical one the exponent is nearly that of the adjusted batch"
+QUOTIENT = "it is alpha_C_min / alpha_B along the best sizes, and inherits what they are off by"
 
 
 # By name, or by name and table: the likely reason where ours is larger than the paper's, and where it is smaller.
@@ -61,7 +62,7 @@ REASONS = {
     "alpha_C_min, predicted": (INHERITED, INHERITED),
     "N_opt exponent": (FEW, FEW),
     "N_opt exponent, fixed batch": (FEW, FIXED),
-    "B_crit exponent": (INHERITED, INHERITED),
+    "B_crit exponent": (QUOTIENT, QUOTIENT),
     "S_min exponent": (FEW, FEW),
     "D_opt exponent": (FEW, FEW),
 }

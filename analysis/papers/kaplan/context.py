@@ -15,7 +15,7 @@ from analysis.table import Table
 
 LEAST = 3  # sizes
 USED = 0.01  # of the loss: what a context must gain from its second token to its second half to count as used
-UNUSED = "their loss hardly falls past the second token: so few updates have not taught them to use their context"
+UNUSED = "their loss hardly falls past the second token: they have not learned to use their context"
 SHORTEST = 32  # tokens of context: a power law of the position needs some
 TOO_SHORT = f"no finished Transformer of two layers has a context of {SHORTEST} or more."
 
