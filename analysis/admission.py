@@ -98,7 +98,7 @@ def stopped_early(table: Table) -> Rule:
         )
     return Rule(
         turned | (_last_doubling(table) < CONVERGED),
-        "stopped while its held-out loss was still falling by over 2 % per doubling",
+        "stopped while their held-out loss was still falling by over 2 % per doubling",
     )
 
 

@@ -203,8 +203,10 @@ def packed(
     found: list[list[Item]] = []
 
     def split(groups: list[list[Item]]) -> list[list[Item]]:
-        packs_ = _even(groups, devices)
-        return [part for one in packs_ for part in _roomy(one, groups, run, devices, room)] if devices > 1 else packs_
+        parts = _even(groups, devices)
+        if devices > 1:
+            parts = [part for one in parts for part in _roomy(one, run, devices, room)]
+        return [[item for group in part for item in group] for part in parts]
 
     for groups in programs.values():
         pack: list[list[Item]] = []
@@ -218,31 +220,31 @@ def packed(
 
 
 def _roomy(
-    items: list[Item], groups: list[list[Item]], run: Callable[[Item], RunConfig], devices: int, room: Callable
-) -> list[list[Item]]:
-    """The items as packs of which no device has more lanes at a time than it holds: halved until that is so.
+    groups: list[list[Item]], run: Callable[[Item], RunConfig], devices: int, room: Callable
+) -> list[list[list[Item]]]:
+    """The groups as packs of which no device has more lanes at a time than it holds: halved until that is so.
 
     Where lanes do not divide over the devices, each has all of them: a few large models are trained one after another.
+    A group shares a trunk, and stays together however large it is.
     """
-    configs = [run(item) for item in items]
+    configs = [run(item) for group in groups for item in group]
     over = packs.across(configs, devices)
     widest = max(packs.on_each(len(segment.lanes), over) for segment in packs.segments(configs))
-    if widest <= room(config.program(configs[0])) or len(items) == 1 or max(map(len, groups)) > 1:
-        return [items]
-    half = (len(items) + 1) // 2
-    return [part for some in (items[:half], items[half:]) for part in _roomy(some, groups, run, devices, room)]
+    if widest <= room(config.program(configs[0])) or len(groups) == 1:
+        return [groups]
+    half = (len(groups) + 1) // 2
+    return [part for some in (groups[:half], groups[half:]) for part in _roomy(some, run, devices, room)]
 
 
-def _even(groups: list[list[Item]], devices: int) -> list[list[Item]]:
-    """The items of these groups as one pack, or as two where each device then has fewer lanes at a time.
+def _even(groups: list[list[Item]], devices: int) -> list[list[list[Item]]]:
+    """The groups as one pack, or as two where each device then has fewer lanes at a time.
 
     Thirteen runs divide over no more than one of eight devices: eight and five take two lanes on each.
     """
-    items = [item for group in groups for item in group]
-    n = len(items)
+    n = len(groups)
     if any(n % d == 0 and n // d <= -(-n // devices) for d in range(1, devices + 1)):
-        return [items]
+        return [groups]
     if max(map(len, groups)) > 1:  # runs of a trunk, whose lanes are fewer than the runs
-        return [items]
+        return [groups]
     whole = n - n % devices
-    return [items[:whole], items[whole:]]
+    return [groups[:whole], groups[whole:]]

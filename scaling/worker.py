@@ -107,7 +107,7 @@ def _train(
     Raises:
         claims.Lost: it no longer is, and nothing more was written.
     """
-    from scaling import study, train
+    from scaling import train
 
     told = 0.0
     claim.done = max(folders.saved_steps(claim.folder), default=0)
@@ -147,9 +147,7 @@ def _train(
         )
     except claims.Lost:
         raise
-    except InputError as error:  # what lies in its folder is not for it; a second try would find the same
-        claim.confirm()
-        failed(claim.folder, study.ATTEMPTS - 1, str(error))
+    except InputError as error:  # what lies in its folder is not for this model, or this version; it may be for another
         _write(event="refused", pack=pack.id, error=str(error))
         return
     except Exception as failure:  # whatever went wrong with this pack must not take the others along

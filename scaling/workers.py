@@ -44,7 +44,7 @@ class Outcome:
     finished: int  # runs
     diverged: int
     failed: int
-    left: int  # interrupted and saved, or never begun
+    left: int  # interrupted and saved, never begun, or left out
     interrupted: bool
 
     @property
@@ -181,7 +181,7 @@ class Crew:
                 where = f"; the whole story is in {event['where']}"
                 self._failed(each.pack, f"{event['error']}{where}")
             case "refused":
-                self.say(f"pack {event['pack']} is left out from now on (--retry tries it): {event['error']}")
+                self.say(f"pack {event['pack']} is left out this time: {event['error']}")
             case "full":
                 self.ending = f"no room left on the disk of {self.whole.path}; free some, then the same command goes on"
             case "unusable":

@@ -269,7 +269,6 @@ def test_what_fails_twice_is_left_alone_until_somebody_asks_for_it(config, unint
     code, said = go(config, tmp_path, "--retry")
     assert code == 3
     assert said.count("is of another model, optimiser or version") == said.count("\n") == 1
-    assert status.of(study.read(tmp_path)).counts == {"done": 5, "quarantined": 1}
     shutil.rmtree(next((tmp_path / "packs" / bad.id).glob("*/checkpoints")))
     assert go(config, tmp_path, "--retry") == (0, "")
     assert same(trained(tmp_path), uninterrupted)

@@ -24,6 +24,7 @@ from scaling.errors import InputError
 FIG10, TITLE10 = "fig10", "Figure 10: the critical batch against the loss"
 FIG18, TITLE18 = "fig18", "Figure 18: tokens against steps at fixed losses"
 BINS = 8  # of ln loss, for the noise scale
+APART = 0.05  # of alpha_B: by how much each size alone must differ from all together for it to be said
 FITS_WELL = 0.1  # rms distance in ln S from a hyperbola that is still a hyperbola
 
 
@@ -121,7 +122,7 @@ def _sizes(found: Critical, law: Fit) -> Iterator[str]:
 
 
 def _alone(found: Critical, alpha: float) -> Iterator[str]:
-    """What each size by itself would make of alpha_B, where all of them lie on one side of that of all together."""
+    """What each size by itself would make of alpha_B, where all lie well on one side of what they give together."""
     table = found.table
     sizes = np.unique(table["params"]) if table.has("params") else np.array([])
     alone = {}
@@ -131,11 +132,11 @@ def _alone(found: Critical, alpha: float) -> Iterator[str]:
             slope = np.polyfit(np.log(table["loss"][own]), np.log(table["batch_crit"][own]), 1)[0]
             alone[N] = -1 / slope
     low, high = min(alone.values(), default=alpha), max(alone.values(), default=alpha)
-    if len(alone) > 1 and (high < alpha or low > alpha):
+    if len(alone) > 1 and (high < (1 - APART) * alpha or low > (1 + APART) * alpha):
         said = " and ".join(f"N = {digits.short(N)} gives {value:.3f}" for N, value in alone.items())
         yield (
             f"By itself {said}, {'less' if high < alpha else 'more'} than together: the sizes lie at different "
-            "heights, which one law for all of them takes for slope. The interval does not hold what that does."
+            "heights, which one law for all of them takes for slope. The interval does not include this effect."
         )
 
 

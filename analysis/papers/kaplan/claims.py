@@ -29,8 +29,8 @@ UNCONVERGED = (
     "every size saw as many tokens, so that large ones are farther from their converged loss, which flattens L(N)"
 )
 ENDS = (
-    "runs on ample data end before they have converged: what all of the data and the size lead to stands too high, "
-    "which flattens both laws"
+    "where runs on ample data end before they have converged, what all of the data and the size lead to stands too "
+    "high, which flattens the laws"
 )
 EARLY = (
     "losses fall by the warm-up and the decay too, the more the fewer the updates, and the law misses the curves most "

@@ -272,11 +272,11 @@ def _what_it_costs(path: KaplanPath, others: Sequence[KaplanPath], data: Table |
     if (small := data["ratio"] <= low).any():
         cost, free = data["compute"][small], ~np.isfinite(path.excess_compute(data["ratio"][small]))
         sentences.append(
-            f"{small.sum()} of smaller sizes reached the loss at {cost.min():.2g} to {cost.max():.2g} times the least "
-            "compute"
+            f"{small.sum()} measurements of smaller sizes reached the loss at {cost.min():.2g} to {cost.max():.2g} "
+            "times the least compute"
             + (
-                f", {free.sum()} of them where by (B.16) none suffices: L(N, S_min) is wrong there, and smaller sizes "
-                "cost less than it says."
+                f", {free.sum()} of them where by (B.16) none suffices with our exponents: L(N, S_min) fails there, or "
+                "they are off."
                 if free.any()
                 else "."
             )

@@ -190,10 +190,7 @@ def _gap(transformer: Table, lstm: Table, layers: int, noise: Noise | None) -> s
     elif last > half:
         verdict = "above it, as in the paper"
     elif last < -half:
-        verdict = (
-            "below it, where the paper saw it above: so few updates may not teach so small a Transformer to use its "
-            "context"
-        )
+        verdict = "below it, where the paper saw it above: these Transformers may not have learned to use their context"
     else:
         verdict = "not told from it"
     return (
@@ -270,7 +267,7 @@ def _along(pairs: Sequence[Pair], noise: Noise | None) -> Iterator[str]:
     if not pairs:
         yield "Along the context: no LSTM and Transformer of nearly the same N were trained with the same context."
     elif unused([pair.transformer for pair in pairs]):
-        yield f"Of these Transformers of {len(pairs[0].transformer)} tokens of context, {UNUSED}."
+        yield f"As for these Transformers of {len(pairs[0].transformer)} tokens of context, {UNUSED}."
     for pair in pairs:
         n = len(pair.gap)
         early, late = pair.gap[:EARLY], pair.gap[n // 2 :]

@@ -104,7 +104,7 @@ def _short(long: Sizes, short: Sizes) -> Iterator[str]:
     verdict = (
         "they are better at early tokens, as in the paper"
         if high < 0 and not unused(long.loss)
-        else f"they are better, and not for the paper's reason: of the others, {UNUSED}"
+        else f"they are better, and not for the paper's reason: as for the others, {UNUSED}"
         if high < 0
         else "they are worse at early tokens, other than in the paper"
         if low > 0

@@ -53,7 +53,7 @@ def figure_20(experiments: Experiments) -> Drawn:
     if not sound:
         why = f"the exponent of the position is not known to a half of itself at any of {len(sizes.loss)} sizes."
         if unused(sizes.loss):
-            why += f" Of models of {sizes.n_ctx} tokens, {UNUSED}."
+            why += f" As for models of {sizes.n_ctx} tokens, {UNUSED}."
         return undecided(NAME, TITLE, why, figure=figure, data=data)
     theirs = np.array(reference.published()["kaplan2020"]["fig20_position_fits"]["value"])
     sentences = [_powers(sizes, laws, sound, theirs), *_with_size(sound, theirs)]

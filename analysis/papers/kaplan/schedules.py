@@ -130,7 +130,7 @@ def _sentences(each: list[Schedule], half: float, default: Schedule, batch: floa
         yield (
             f"With enough these do worse all the same: {_listed(lost_many, best)}."
             + (
-                " Of the constant ones the noise of the last updates stays in the loss, the more the smaller the "
+                " Of constant ones the noise of the last updates stays in the loss, the more the smaller the "
                 f"batch: ours is {batch:.0f} tokens, the paper's {reference.value('batch_tokens'):.0f}."
                 if any(one.kind == "constant" for one in lost_many)
                 else ""
