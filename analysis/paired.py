@@ -74,7 +74,7 @@ def paired(path: str | Path, run_a: str, run_b: str) -> Difference:
         )
     tokens = open_tokens(Path(whole.tokens[a.tokens_id]))
     documents = batches.validation_documents(
-        tokens.validation, a.config.model.n_ctx, a.config.eval.windows, tokens.tokenizer.eos
+        tokens.validation, a.config.model.n_ctx, a.config.eval.windows, tokens.separator
     )
     return clustered(losses[0] - losses[1], documents)
 

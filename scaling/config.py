@@ -18,19 +18,9 @@ from scaling.errors import InputError
 
 T = TypeVar("T")
 
-SEMANTICS = 1  # raised when a default or the meaning of a field changes, so that no run aliases an older one
+SEMANTICS = 2  # raised when a default or the meaning of a field changes, so that no run aliases an older one
 # Fields that came after SEMANTICS was set. At their defaults they say nothing new, and identities leave them out.
-ADDED = (
-    "optim.decay",
-    "optim.warmup_tokens",
-    "eval.noise",
-    "eval.transfer",
-    "eval.train_windows",
-    "accumulate",
-    "remat",
-    "model.kind",
-    "model.reuse",
-)
+ADDED = ()
 
 
 def _plain(config: Any, prefix: str = "") -> None:
@@ -78,6 +68,9 @@ class ModelConfig:
     dropout: float = 0.0
     kind: Literal["transformer", "lstm", "universal"] = "transformer"
     reuse: int = 1  # times that a universal Transformer goes through its layers
+    positions: Literal["rotary", "learned", "sinusoidal", "none"] = "rotary"  # see scaling.models.positions
+    rotary_base: float = 10_000.0  # the longest wavelength is about 2 pi times it, in tokens
+    position_scale: float = 1.0  # of learned or sinusoidal positions, relative to the tokens' scale
 
     def __post_init__(self):
         _plain(self, "model.")

@@ -281,6 +281,7 @@ def train_all(
                 stream.train,
                 stream.validation,
                 whole.claims(pack) / f"{number:06}",
+                separator=stream.separator,
                 transfer_tokens=transfer,
                 mesh=mesh,
                 save_steps=save_steps,

@@ -53,12 +53,14 @@ class Measurements:
         examples: Sequence[Batches],
         validation_tokens: np.ndarray,
         transfer_tokens: Mapping[str, np.ndarray],
+        separator: int,
         mesh: Mesh | None = None,
     ):
         """
         Args:
           runs: of one program.
           examples: of each run.
+          separator: the token that ends each document.
 
         Raises:
           InputError: a source of `eval.transfer` has no tokens here, or a stream is too short.
@@ -73,7 +75,7 @@ class Measurements:
                 )
 
         def windows(tokens: np.ndarray) -> jax.Array:
-            return self._put(grouped(validation_windows(tokens, model.n_ctx, wanted.windows), mesh))
+            return self._put(grouped(validation_windows(tokens, model.n_ctx, wanted.windows, separator), mesh))
 
         self.windows = windows(validation_tokens)
         self.transfer = [windows(transfer_tokens[name]) for name in wanted.transfer]

@@ -383,7 +383,7 @@ def _bytes_per_token(stream: token_set.TokenSet, run: RunConfig) -> float:
 @functools.lru_cache(maxsize=64)
 def _window_bytes(folder: Path, n_ctx: int, n_windows: int) -> float:
     stream = token_set.open_tokens(folder)
-    windows = batches.validation_windows(stream.validation, n_ctx, n_windows)
+    windows = batches.validation_windows(stream.validation, n_ctx, n_windows, stream.separator)
     return stream.bytes_of(windows[:, 1:]) / windows[:, 1:].size
 
 

@@ -84,6 +84,7 @@ def _training(run: RunConfig, lanes: int, steps: int, train: Callable[..., Any])
             stream(runs[0].tokens),
             held_out,
             Path(folder),
+            separator=0,
             transfer_tokens=dict.fromkeys(run.eval.transfer, held_out),
             say=lambda line: None,
             progress=lambda done: marks.update({done: CLOCK() - began}),

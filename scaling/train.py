@@ -52,6 +52,7 @@ def train(
     validation_tokens: np.ndarray,
     folder: Path,
     *,
+    separator: int,
     transfer_tokens: Mapping[str, np.ndarray] = MappingProxyType({}),
     mesh: Mesh | None = None,
     save_steps: int | None = None,
@@ -66,6 +67,7 @@ def train(
     Args:
       runs: of one program (`config.program`).
       train_tokens, validation_tokens: the packed streams.
+      separator: the token that ends each document of them.
       transfer_tokens: the streams of the sources in `eval.transfer`, by their names there.
       mesh: the devices to use together (scaling.sharding); None: one.
       save_steps: save also every so many updates, at the end of the dispatch that reaches them.
@@ -89,8 +91,8 @@ def train(
     plan = packs.segments(runs)
     last = plan[-1].end
     stops = sorted({at for run in runs for at in run.eval_steps} | {segment.end for segment in plan})
-    examples = [Batches(train_tokens, run.model.n_ctx, run.pool, run.seed) for run in runs]
-    measured = measure.Measurements(runs, examples, validation_tokens, transfer_tokens, mesh)
+    examples = [Batches(train_tokens, run.model.n_ctx, run.pool, run.seed, separator) for run in runs]
+    measured = measure.Measurements(runs, examples, validation_tokens, transfer_tokens, separator, mesh)
 
     kept = record.Record(folder)
     try:

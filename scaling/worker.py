@@ -139,6 +139,7 @@ def _train(
             stream.train,
             stream.validation,
             claim.folder,
+            separator=stream.separator,
             transfer_tokens=transfer,
             mesh=mesh,
             say=lambda text: _write(event="say", text=f"pack {pack.id}: {text}"),

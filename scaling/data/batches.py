@@ -27,33 +27,35 @@ SPAN = 2**20  # tokens of the validation stream over which the held-out windows 
 class Batches:
     """Training examples: windows of the first `unique_tokens` tokens of a stream, reshuffled every epoch.
 
-    Window w covers tokens[w * n_ctx : (w + 1) * n_ctx + 1]: its last token is only predicted, and is the first input of
-    window w + 1, so that the predicted tokens of one epoch are tokens[1 : unique_tokens + 1], each exactly once.
+    Window w is the separator and tokens[w * n_ctx : (w + 1) * n_ctx]: the separator begins every window as it begins
+    every document, so the first token is predicted without context (T = 1 of Kaplan et al. 2020, section D.5), and the
+    predicted tokens of one epoch are tokens[:unique_tokens], each exactly once.
 
     Args:
         tokens: the training stream, 1-d, of any integer type; may be a memory map.
-        n_ctx: inputs per example.
+        n_ctx: predicted tokens per example.
         unique_tokens: U, a multiple of n_ctx.
         seed: of the order.
+        separator: the token that ends each document of the stream.
 
     Raises:
-        InputError: U is not a multiple of n_ctx, or the stream has fewer than U + 1 tokens.
+        InputError: U is not a multiple of n_ctx, or the stream has fewer than U tokens.
     """
 
     tokens: np.ndarray
     n_ctx: int
     unique_tokens: int
     seed: int
+    separator: int
 
     def __post_init__(self):
         U = self.unique_tokens
         if U <= 0 or U % self.n_ctx:
             nearest = max(1, round(U / self.n_ctx)) * self.n_ctx
             raise InputError(f"unique_tokens={U} is not a multiple of n_ctx={self.n_ctx}; the nearest is {nearest}")
-        if len(self.tokens) < U + 1:
+        if len(self.tokens) < U:
             raise InputError(
-                f"unique_tokens={U} needs {U + 1} tokens, the training stream has {len(self.tokens)}; "
-                "prepare more or ask for less"
+                f"unique_tokens={U}, but the training stream has {len(self.tokens)}; prepare more or ask for less"
             )
 
     @property
@@ -62,11 +64,11 @@ class Batches:
         return self.unique_tokens // self.n_ctx
 
     def examples(self, start: int, count: int) -> np.ndarray:
-        """Examples start, ..., start + count - 1 of the run, i32 (count, n_ctx + 1)."""
+        """Examples start, ..., start + count - 1 of the run, i32 (count, n_ctx + 1), the separator first."""
         i = np.arange(start, start + count, dtype=np.uint64)
         epoch, position = np.divmod(i, np.uint64(self.n_windows))
         w = permute(position, self.n_windows, mix(mix(np.array([self.seed], np.uint64)) + epoch))
-        return _windows(self.tokens, self.n_ctx, w.astype(np.int64) * self.n_ctx)
+        return _windows(self.tokens, self.n_ctx, w.astype(np.int64) * self.n_ctx, self.separator)
 
 
 def validation_span(n_tokens: int) -> int:
@@ -74,19 +76,20 @@ def validation_span(n_tokens: int) -> int:
     return max(SPAN, 4 * n_tokens)
 
 
-def validation_windows(tokens: np.ndarray, n_ctx: int, n_windows: int) -> np.ndarray:
-    """The held-out windows, i32 (n_windows, n_ctx + 1), the same for every run.
+def validation_windows(tokens: np.ndarray, n_ctx: int, n_windows: int, separator: int) -> np.ndarray:
+    """The held-out windows, i32 (n_windows, n_ctx + 1), the separator first, the same for every run.
 
     They do not overlap and are evenly spread over the first `validation_span(n_ctx * n_windows)` tokens of the stream,
     or over all of it where it is shorter. A stream that was later prepared further has therefore the same windows.
 
     Args:
         tokens: the validation stream, 1-d.
+        separator: the token that ends each document of the stream.
 
     Raises:
         InputError: the stream is too short.
     """
-    return _windows(tokens, n_ctx, _validation_starts(len(tokens), n_ctx, n_windows))
+    return _windows(tokens, n_ctx, _validation_starts(len(tokens), n_ctx, n_windows), separator)
 
 
 def validation_documents(tokens: np.ndarray, n_ctx: int, n_windows: int, separator: int) -> np.ndarray:
@@ -102,10 +105,10 @@ def validation_documents(tokens: np.ndarray, n_ctx: int, n_windows: int, separat
 
 
 def _validation_starts(n_tokens: int, n_ctx: int, n_windows: int) -> np.ndarray:
-    span = min(n_tokens - 1, validation_span(n_ctx * n_windows))
+    span = min(n_tokens, validation_span(n_ctx * n_windows))
     if span < n_ctx * n_windows:
         raise InputError(
-            f"{n_windows} held-out windows of {n_ctx} tokens need {n_ctx * n_windows + 1} tokens, "
+            f"{n_windows} held-out windows of {n_ctx} tokens need {n_ctx * n_windows} tokens, "
             f"the validation stream has {n_tokens}; use fewer windows or a validation source with more text"
         )
     # In whole windows, so that neighbouring starts are at least n_ctx apart after rounding.
@@ -161,7 +164,10 @@ def _scramble(x: np.ndarray) -> np.ndarray:
     return x
 
 
-def _windows(tokens: np.ndarray, n_ctx: int, starts: np.ndarray) -> np.ndarray:
-    """tokens[s : s + n_ctx + 1] for each start s, as i32."""
+def _windows(tokens: np.ndarray, n_ctx: int, starts: np.ndarray, separator: int) -> np.ndarray:
+    """The separator and tokens[s : s + n_ctx] for each start s, as i32."""
     stream = np.asarray(tokens).view(np.ndarray)  # a memmap's own indexing is slow
-    return np.lib.stride_tricks.sliding_window_view(stream, n_ctx + 1)[starts].astype(np.int32)
+    windows = np.empty((len(starts), n_ctx + 1), np.int32)
+    windows[:, 0] = separator
+    windows[:, 1:] = np.lib.stride_tricks.sliding_window_view(stream, n_ctx)[starts]
+    return windows

@@ -47,6 +47,11 @@ class TokenSet:
     def n_vocab(self) -> int:
         return self.manifest["n_vocab"]
 
+    @property
+    def separator(self) -> int:
+        """The token that ends each document, and that windows begin with."""
+        return self.manifest["tokenizer"]["eos"]
+
     @functools.cached_property
     def train(self) -> np.ndarray:
         """The training stream so far, u16 or u32 (n,)."""

@@ -26,8 +26,14 @@ EMBED_STD = 0.02
 
 def embedding(module: nn.Module, model: ModelConfig) -> jax.Array:
     """Declares the tokens' embedding, v d."""
-    std = min(EMBED_STD, 2 / model.d_model)
-    return module.param("w_embed", nn.initializers.normal(std), (model.n_vocab, model.d_model), jnp.float32)
+    return module.param(
+        "w_embed", nn.initializers.normal(embed_std(model)), (model.n_vocab, model.d_model), jnp.float32
+    )
+
+
+def embed_std(model: ModelConfig) -> float:
+    """The standard deviation that the embedding begins with."""
+    return min(EMBED_STD, 2 / model.d_model)
 
 
 def look_up(w_embed: jax.Array, tokens: jax.Array, dtype: jnp.dtype, mesh: Mesh | None) -> jax.Array:

@@ -21,7 +21,8 @@ from jax.sharding import Mesh
 from scaling.config import ModelConfig
 from scaling.models.attention import Choice, Implementation, attend, choose
 from scaling.models.pieces import dense, standardize
-from scaling.models.shared import EMBED_STD, Features, Params, Remat, drop, embedding, folded, head, look_up
+from scaling.models.positions import rotate, rotations, sinusoids
+from scaling.models.shared import Features, Params, Remat, drop, embed_std, embedding, folded, head, look_up
 from scaling.sharding import gathered, over_batch, platform
 
 
@@ -50,7 +51,8 @@ class Transformer(nn.Module):
             return self.param(name, nn.initializers.ones, shape, jnp.float32)
 
         w_embed = embedding(self, m)
-        w_pos = normal("w_pos", (m.n_ctx, d), EMBED_STD)
+        std = embed_std(m)
+        w_pos = normal("w_pos", (m.n_ctx, d), std) if m.positions == "learned" else None
         layers = {}
         if n_layer:  # Orbax keeps no arrays without elements
             layers = {
@@ -76,6 +78,8 @@ class Transformer(nn.Module):
             qkv = w["w_qkv"].swapaxes(0, 1).reshape(d, 3 * hk), w["b_qkv"].reshape(3 * hk)
             qkv = saved(dense(standardize(x), *normed(w["g_attn"], w["b_attn"], *qkv)))
             q, k, v = qkv.reshape(*shape[:2], 3, m.n_head, -1).transpose(2, 0, 1, 3, 4)  # b t h k each
+            if m.positions == "rotary":
+                q, k = rotate(q, *turned), rotate(k, *turned)
             y = saved(attend(q, k, v, self.attention, mesh=self.mesh).reshape(-1, hk))
             y = dense(y, gathered(w["w_out"].astype(self.dtype), 1, self.mesh), w["b_out"].astype(self.dtype))
             x = saved(x + drop(y.reshape(shape), m.dropout, dropout_key, i, 1).reshape(x.shape))
@@ -96,7 +100,13 @@ class Transformer(nn.Module):
         if self.remat != "none":
             keep = jax.checkpoint_policies.save_only_these_names("matmul") if self.remat == "matmuls" else None
             block = jax.checkpoint(block, policy=keep, prevent_cse=unroll > 1)
-        x = look_up(w_embed, tokens, self.dtype, self.mesh) + w_pos[: tokens.shape[1]].astype(self.dtype)
+        turned = rotations(m.n_ctx, hk // m.n_head, m.rotary_base) if m.positions == "rotary" else ()
+        x = look_up(w_embed, tokens, self.dtype, self.mesh)
+        scale = math.sqrt(d) * m.position_scale
+        if w_pos is not None:
+            x = x + (scale * w_pos[: tokens.shape[1]]).astype(self.dtype)
+        elif m.positions == "sinusoidal":
+            x = x + sinusoids(m.n_ctx, d, scale * std)[: tokens.shape[1]].astype(self.dtype)
         x = over_batch(drop(x, m.dropout, dropout_key, self.turns * n_layer, 0), self.mesh)
         for turn in range(self.turns if n_layer else 0):
             places = jnp.arange(turn * n_layer, (turn + 1) * n_layer)  # each turn drops by masks of its own
