@@ -18,7 +18,7 @@ Positions = Literal["rotary", "learned", "sinusoidal", "none"]
 
 SCHEMES: tuple[Positions, ...] = ("rotary", "learned", "sinusoidal", "none")
 WIDTHS = (16, 32, 64, 128)  # two layers: N = 6,144 to 393,216
-LARGE = 128  # from this width on one rate and half the tokens, for their cost
+LARGE = 128  # from this width on one rate, half the tokens and fewer changes, for their cost
 BATCH_EXPONENT = 0.35  # of the best rate over the batch, where only the middle of three rates is at stake
 
 
@@ -45,13 +45,14 @@ def _of_width(width: int, D: int, seeds: Sequence[int]) -> Iterator[RunConfig]:
     for scheme in SCHEMES[:2]:
         yield from runs(one, positions=scheme, batch=32)
         for d_head in (8, 32):
-            if d_head <= width:
+            if d_head <= width < LARGE:
                 yield from runs(one, positions=scheme, d_head=d_head)
     if width < LARGE:
         yield from runs(one, rotary_base=100.0)
         yield from runs(one, rotary_base=100.0, n_ctx=256, batch=8)
         for scale in (4.0, 16.0):
             yield from runs(one, positions="learned", position_scale=scale)
+    if width < LARGE // 2:
         for scheme in SCHEMES[:3]:
             yield from runs(one, [1], positions=scheme)
 
