@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 
+from scaling.models.pieces import sum_of_products
 from scaling.sharding import BATCH, SPREAD, parts
 
 Implementation = Literal["xla", "cudnn", "splash"]
@@ -145,7 +146,7 @@ def _attend_forward(q, k, v):
 def _attend_backward(kept, dy):
     q, k, v, weights, over_sum, y = kept
     dy = dy * over_sum
-    along = (dy * y).sum(-1, keepdims=True)  # the part of the gradient that a softmax, summing to one, cannot follow
+    along = sum_of_products(dy, y)  # the part of the gradient that a softmax, summing to one, cannot follow
     dy = dy.astype(v.dtype)
     # The narrow factor (t k) on the left: the wide one (t s) is read as it lies.
     dv = jnp.einsum("bhtk,bhts->bhks", dy, weights).swapaxes(-1, -2)

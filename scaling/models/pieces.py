@@ -10,6 +10,15 @@ import jax.numpy as jnp
 EPSILON = 1e-5
 
 
+def sum_of_products(a, b):
+    """The sum of a b over their last axis, which stays as one: ... i -> ... 1, in float32.
+
+    As a matrix product with ones: on CPUs XLA's fused reduction of a product takes up to ten times as long.
+    """
+    ones = jnp.ones((a.shape[-1], 1), jnp.float32)
+    return jnp.matmul((a * b).astype(jnp.float32), ones, precision=jax.lax.Precision.HIGHEST)
+
+
 @jax.custom_vjp
 def dense(x, w, b):
     """x w + b. x: n i, w: i o, b: o -> n o."""
@@ -56,7 +65,7 @@ def _standardize_forward(x):
 
 def _standardize_backward(kept, dy):
     y, scale = kept
-    along = (dy * y).astype(jnp.float32).mean(-1, keepdims=True)
+    along = sum_of_products(dy, y) / y.shape[-1]
     dx = scale * (dy - dy.astype(jnp.float32).mean(-1, keepdims=True) - y * along)
     return (dx.astype(y.dtype),)
 
@@ -64,6 +73,21 @@ def _standardize_backward(kept, dy):
 standardize.defvjp(_standardize_forward, _standardize_backward)
 
 
+@jax.custom_vjp
 def fold(gain, bias, w, b):
     """The (w', b') with x w' + b' = (x gain + bias) w + b. gain, bias: i, w: i o, b: o."""
     return gain[:, None] * w, bias @ w + b
+
+
+def _fold_forward(gain, bias, w, b):
+    return fold(gain, bias, w, b), (gain, bias, w)
+
+
+def _fold_backward(kept, gradients):
+    gain, bias, w = kept
+    dw, db = gradients
+    dgain = sum_of_products(dw, w)[:, 0]
+    return dgain, w @ db, gain[:, None] * dw + bias[:, None] * db, db
+
+
+fold.defvjp(_fold_forward, _fold_backward)
