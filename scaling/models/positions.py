@@ -30,12 +30,28 @@ def rotations(n_ctx: int, d_head: int, base: float) -> tuple[np.ndarray, np.ndar
     return np.concatenate([cos, cos], 1), np.concatenate([-sin, sin], 1)
 
 
+@jax.custom_vjp
 def rotate(x: jax.Array, cos: jax.Array | np.ndarray, sin: jax.Array | np.ndarray) -> jax.Array:
-    """Each head's features turned by their position. x: b t h k, cos, sin: t k -> b t h k."""
-    t, width = x.shape[1], x.shape[-1]
-    swapped = jnp.concatenate([x[..., width // 2 :], x[..., : width // 2]], -1)
+    """Each head's features turned by their position. x: b t h k, cos, sin: t k -> b t h k.
+
+    Its gradient is the turn back, written so because the automatic one pads each half to the whole.
+    """
+    half, t = x.shape[-1] // 2, x.shape[1]
+    swapped = jnp.concatenate([x[..., half:], x[..., :half]], -1)
     cos, sin = (jnp.asarray(part[:t], x.dtype)[:, None] for part in (cos, sin))
     return x * cos + swapped * sin
+
+
+def _rotate_forward(x, cos, sin):
+    return rotate(x, cos, sin), (cos, sin)
+
+
+def _rotate_backward(kept, dy):
+    cos, sin = kept
+    return rotate(dy, cos, -sin), None, None
+
+
+rotate.defvjp(_rotate_forward, _rotate_backward)
 
 
 def sinusoids(n_ctx: int, d_model: int, rms: float) -> np.ndarray:

@@ -20,7 +20,7 @@ from jax.sharding import Mesh
 
 from scaling.config import ModelConfig
 from scaling.models.attention import Choice, Implementation, attend, choose
-from scaling.models.pieces import dense, standardize
+from scaling.models.pieces import dense, standardize, unstack
 from scaling.models.positions import rotate, rotations, sinusoids
 from scaling.models.shared import Features, Params, Remat, drop, embed_std, embedding, folded, head, look_up
 from scaling.sharding import gathered, over_batch, platform
@@ -77,7 +77,7 @@ class Transformer(nn.Module):
             x = x.reshape(-1, d)  # n d: one matrix product for all positions
             qkv = w["w_qkv"].swapaxes(0, 1).reshape(d, 3 * hk), w["b_qkv"].reshape(3 * hk)
             qkv = saved(dense(standardize(x), *normed(w["g_attn"], w["b_attn"], *qkv)))
-            q, k, v = qkv.reshape(*shape[:2], 3, m.n_head, -1).transpose(2, 0, 1, 3, 4)  # b t h k each
+            q, k, v = unstack(qkv.reshape(*shape[:2], 3, m.n_head, -1).transpose(2, 0, 1, 3, 4))  # b t h k each
             if m.positions == "rotary":
                 q, k = rotate(q, *turned), rotate(k, *turned)
             y = saved(attend(q, k, v, self.attention, mesh=self.mesh).reshape(-1, hk))
