@@ -35,7 +35,7 @@ class Records:
         runs: one row per run.
         curves: one row per run and evaluation after the first update. `step`, `tokens`, `epochs` and `flops` are those
             so far, `steps` and `unique_tokens` those of the run, `train_loss` the mean since the evaluation before.
-        positions: the last held-out loss of each run by position in the context, from 1.
+        positions: the last held-out loss of each run by position in the context, from 1, where a token has none before.
         origins: the different machines and versions that trained them, in the order of the packs.
     """
 
