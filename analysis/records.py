@@ -12,7 +12,7 @@ import numpy as np
 from analysis.batch_size import noise_estimates
 from analysis.table import Table
 from scaling import counts, histories, study
-from scaling.config import RunConfig
+from scaling.config import SEMANTICS, ModelConfig, RunConfig
 from scaling.errors import InputError
 from scaling.histories import History
 from scaling.study import Pack, PlannedRun
@@ -104,8 +104,10 @@ def read(path: str | Path) -> Records:
         raise InputError(f"{path}: no run has a record yet; continue with scaling study run")
     waiting = len(whole.runs) - len(runs)
     spoilt = [pack for pack in whole.packs if whole.spoilt(pack)]
+    older = sum(run.plan.semantics < SEMANTICS for run in runs)
     notes = (
         *((f"{waiting} runs of the study have no record yet",) if waiting else ()),
+        *((f"{older} of {len(runs)} runs are of an older model",) if older else ()),
         *(f"the record of pack {pack.id} is damaged: scaling study run trains its runs again" for pack in spoilt),
     )
     curves = _joined([_curve(run) for run in runs])
@@ -176,6 +178,7 @@ def _row(run: _Run) -> dict[str, Any]:
             name: getattr(model, name)
             for name in ("kind", "reuse", "d_model", "n_layer", "n_head", "d_attn", "d_ff", "n_ctx", "n_vocab")
         },
+        **_heads(model),
         "dropout": model.dropout,
         "dtype": config.dtype,
         "data": config.data.source,
@@ -184,6 +187,13 @@ def _row(run: _Run) -> dict[str, Any]:
         "loss_floor": entropy_rate * bytes_per_token if entropy_rate else math.nan,
         "seconds": run.seconds,
     }
+
+
+def _heads(model: ModelConfig) -> dict[str, Any]:
+    """What a Transformer's attention is like; an LSTM has none."""
+    if model.kind == "lstm":
+        return {"d_head": math.nan, "positions": ""}
+    return {"d_head": model.d_attn // model.n_head, "positions": model.positions}
 
 
 def rate_sum(config: RunConfig) -> float:

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from scaling.data.batches import SPAN, Batches, mix, permute, validation_documents, validation_span, validation_windows
 from scaling.errors import InputError
 
-
 SEPARATOR = 10**9  # no token of the streams below
 
 

@@ -22,7 +22,7 @@ TOO_SHORT = f"no finished Transformer of two layers has a context of {SHORTEST} 
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-    """Transformers of one context: the loss at each position, from 1 (no context), of each N; seeds are averaged. N rises."""
+    """Transformers of one context: the loss at each position, from 1, of each N; seeds are averaged. N rises."""
 
     n_ctx: int
     table: Table
