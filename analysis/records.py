@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from analysis.batch_size import noise_estimates
+from analysis.onset import BEYOND, onset
 from analysis.table import Table
 from scaling import counts, histories, study
 from scaling.config import SEMANTICS, ModelConfig, RunConfig
@@ -167,6 +168,7 @@ def _row(run: _Run) -> dict[str, Any]:
         "train_loss": last.mean(dtype=np.float64) if done else math.nan,
         **{f"loss_on_{name}": float(loss) for name, loss in zip(config.eval.transfer, transfer, strict=True)},
         **({"loss_on_train": float(run.others["train_eval_loss"][-1])} if "train_eval_loss" in run.others else {}),
+        "onset": _onset(run),
         "learning_rate": config.optim.learning_rate,
         "learning_rate_sum": rate_sum(config),
         "schedule": config.optim.schedule,
@@ -178,7 +180,7 @@ def _row(run: _Run) -> dict[str, Any]:
             name: getattr(model, name)
             for name in ("kind", "reuse", "d_model", "n_layer", "n_head", "d_attn", "d_ff", "n_ctx", "n_vocab")
         },
-        **_heads(model),
+        **_attention(model),
         "dropout": model.dropout,
         "dtype": config.dtype,
         "data": config.data.source,
@@ -189,11 +191,27 @@ def _row(run: _Run) -> dict[str, Any]:
     }
 
 
-def _heads(model: ModelConfig) -> dict[str, Any]:
-    """What a Transformer's attention is like; an LSTM has none."""
+def _attention(model: ModelConfig) -> dict[str, Any]:
+    """What a Transformer's attention and its positions are like; an LSTM has neither."""
     if model.kind == "lstm":
-        return {"d_head": math.nan, "positions": ""}
-    return {"d_head": model.d_attn // model.n_head, "positions": model.positions}
+        return {"d_head": math.nan, "positions": "", "rotary_base": math.nan, "position_scale": math.nan}
+    return {
+        "d_head": model.d_attn // model.n_head,
+        "positions": model.positions,
+        "rotary_base": model.rotary_base if model.positions == "rotary" else math.nan,
+        "position_scale": model.position_scale if model.positions in ("learned", "sinusoidal") else math.nan,
+    }
+
+
+def _onset(run: _Run) -> float:
+    """The tokens after which the run's model began to use its context; NaN where it did not."""
+    later = run.eval_step > 0
+    loss = run.eval_loss[later].astype(np.float64)  # e t
+    first = 0 if run.plan.semantics == 1 else 1  # the position that sees one token: older windows had no separator
+    far = first + BEYOND - 1
+    if loss.shape[1] <= far:
+        return math.nan
+    return onset(run.eval_step[later] * run.plan.config.batch_tokens, loss[:, first], loss[:, far:].mean(-1))
 
 
 def rate_sum(config: RunConfig) -> float:
