@@ -17,6 +17,7 @@ from scaling.errors import InputError
 from scaling.ladder import transformer
 from scaling.study import StudyFolder
 
+ALONG = np.array([1.875, *[-0.125] * 15], np.float32)  # the loss at each of 16 positions above their mean
 HISTORIES = Path(__file__).parents[1] / "results" / "kaplan" / "histories.tar.gz"
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -41,7 +42,7 @@ def finish(whole: StudyFolder, n: int) -> None:
             "grad_norm": np.ones((4, n_run), np.float32),
             "steps": np.full(n_run, 4),
             "eval_step": at,
-            "eval_loss": np.full((len(at), n_run, 16), 3.0 + p, np.float32),
+            "eval_loss": np.full((len(at), n_run, 16), 3.0 + p, np.float32) + ALONG,
             "seconds": np.float64(1),
             "finished": np.bool_(True),
         }
@@ -215,6 +216,9 @@ def test_the_runs_of_an_older_model_stay_what_they_were_and_are_not_trained_furt
     assert take(old, folder) == 3
     assert losses(study.read(old)) == [3.0, 4.0, 5.0]
     assert set(records.read(old).runs["positions"]) == {"learned"}
+    # Their first position saw one token, which is above all others here; today's sees none, and the second is as all are.
+    assert np.isfinite(records.read(old).runs["onset"]).all()
+    assert np.isnan(records.read(there.path).runs["onset"]).all()
     assert take(tmp_path / "again", export(old, tmp_path / "again.tar")) == 3  # what they are is kept on the way
 
     assert take(there.path, folder) == 3

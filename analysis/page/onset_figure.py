@@ -52,7 +52,7 @@ def onset(found: Positions) -> Figure:
             lower.set_xlabel(LABELS["params"])
         above[0].set_ylabel("Tokens at the onset")
         below[0].set_ylabel(f"Final loss above that of {found.schemes[0]}")
-        _legend(figure, found, styles)
+        _legend(figure, styles)
         return figure
 
 
@@ -82,7 +82,7 @@ def _losses(axes: Axes, found: Positions, setting: Setting, styles: dict) -> Non
         axes.plot(list(changes), [100 * c for c in changes.values()], lw=1.0, ms=5, mec="white", mew=0.5, **style)
 
 
-def _legend(figure: Figure, found: Positions, styles: dict) -> None:
+def _legend(figure: Figure, styles: dict) -> None:
     handles = [
         Line2D([], [], lw=0, ms=5, label=scheme.replace(", ", ",\n"), **style) for scheme, style in styles.items()
     ]

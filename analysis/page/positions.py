@@ -171,7 +171,7 @@ def find(runs: Table) -> Positions | None:
 def schemes(table: Table) -> list[str]:
     """What the positions of each row are called: their kind, and the base or the scale where it is not the default."""
     unknown = np.full(len(table), math.nan)
-    base, scale = (table[name] if name in table else unknown for name in ("rotary_base", "position_scale"))
+    base, scale = (table[name] if table.has(name) else unknown for name in ("rotary_base", "position_scale"))
     return [_name(str(kind), float(b), float(s)) for kind, b, s in zip(table["positions"], base, scale, strict=True)]
 
 
