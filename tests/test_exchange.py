@@ -216,7 +216,7 @@ def test_the_runs_of_an_older_model_stay_what_they_were_and_are_not_trained_furt
     assert take(old, folder) == 3
     assert losses(study.read(old)) == [3.0, 4.0, 5.0]
     assert set(records.read(old).runs["positions"]) == {"learned"}
-    # Their first position saw one token, which is above all others here; today's sees none, and the second is as all are.
+    # Their first position saw one token, and its loss is the highest here; today's sees none.
     assert np.isfinite(records.read(old).runs["onset"]).all()
     assert np.isnan(records.read(there.path).runs["onset"]).all()
     assert take(tmp_path / "again", export(old, tmp_path / "again.tar")) == 3  # what they are is kept on the way
