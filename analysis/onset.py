@@ -8,8 +8,8 @@ position may jump by ten times as much for a single evaluation. Tokens are those
 The loss at one position is the mean over as few tokens as there are held-out windows: of 1024 windows it is known to
 about 0.06 nats, of 512 to 0.09. This error is that of the text which stands there, so it is common to all runs that
 share the windows: it moves all their onsets together, and says little against their order. Runs of other contexts have
-other windows. In an ablation on English, models at the loss of bigrams stood 0.05 to 0.12 above zero by it: onsets on such
-windows come early, and those of models that rest long near GAIN scatter.
+other windows. In an ablation on English, models at the loss of bigrams stood 0.05 to 0.12 above zero by it: onsets on
+such windows come early, and those of models that rest long near GAIN scatter.
 """
 
 import math
