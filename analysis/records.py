@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from analysis.batch_size import noise_estimates
+from analysis.onset import BEYOND, onset
 from analysis.table import Table
 from scaling import counts, histories, study
-from scaling.config import RunConfig
+from scaling.config import SEMANTICS, ModelConfig, RunConfig
 from scaling.errors import InputError
 from scaling.histories import History
 from scaling.study import Pack, PlannedRun
@@ -35,7 +36,7 @@ class Records:
         runs: one row per run.
         curves: one row per run and evaluation after the first update. `step`, `tokens`, `epochs` and `flops` are those
             so far, `steps` and `unique_tokens` those of the run, `train_loss` the mean since the evaluation before.
-        positions: the last held-out loss of each run by position in the context, from 1.
+        positions: the last held-out loss of each run by position in the context, from 1, where a token has none before.
         origins: the different machines and versions that trained them, in the order of the packs.
     """
 
@@ -104,8 +105,10 @@ def read(path: str | Path) -> Records:
         raise InputError(f"{path}: no run has a record yet; continue with scaling study run")
     waiting = len(whole.runs) - len(runs)
     spoilt = [pack for pack in whole.packs if whole.spoilt(pack)]
+    older = sum(run.plan.semantics < SEMANTICS for run in runs)
     notes = (
         *((f"{waiting} runs of the study have no record yet",) if waiting else ()),
+        *((f"{older} of {len(runs)} runs are of an older model",) if older else ()),
         *(f"the record of pack {pack.id} is damaged: scaling study run trains its runs again" for pack in spoilt),
     )
     curves = _joined([_curve(run) for run in runs])
@@ -165,6 +168,7 @@ def _row(run: _Run) -> dict[str, Any]:
         "train_loss": last.mean(dtype=np.float64) if done else math.nan,
         **{f"loss_on_{name}": float(loss) for name, loss in zip(config.eval.transfer, transfer, strict=True)},
         **({"loss_on_train": float(run.others["train_eval_loss"][-1])} if "train_eval_loss" in run.others else {}),
+        "onset": _onset(run),
         "learning_rate": config.optim.learning_rate,
         "learning_rate_sum": rate_sum(config),
         "schedule": config.optim.schedule,
@@ -176,6 +180,7 @@ def _row(run: _Run) -> dict[str, Any]:
             name: getattr(model, name)
             for name in ("kind", "reuse", "d_model", "n_layer", "n_head", "d_attn", "d_ff", "n_ctx", "n_vocab")
         },
+        **_attention(model),
         "dropout": model.dropout,
         "dtype": config.dtype,
         "data": config.data.source,
@@ -184,6 +189,29 @@ def _row(run: _Run) -> dict[str, Any]:
         "loss_floor": entropy_rate * bytes_per_token if entropy_rate else math.nan,
         "seconds": run.seconds,
     }
+
+
+def _attention(model: ModelConfig) -> dict[str, Any]:
+    """What a Transformer's attention and its positions are like; an LSTM has neither."""
+    if model.kind == "lstm":
+        return {"d_head": math.nan, "positions": "", "rotary_base": math.nan, "position_scale": math.nan}
+    return {
+        "d_head": model.d_attn // model.n_head,
+        "positions": model.positions,
+        "rotary_base": model.rotary_base if model.positions == "rotary" else math.nan,
+        "position_scale": model.position_scale if model.positions in ("learned", "sinusoidal") else math.nan,
+    }
+
+
+def _onset(run: _Run) -> float:
+    """The tokens after which the run's model began to use its context; NaN where it did not."""
+    later = run.eval_step > 0
+    loss = run.eval_loss[later].astype(np.float64)  # e t
+    first = 0 if run.plan.semantics == 1 else 1  # the position that sees one token: older windows had no separator
+    far = first + BEYOND - 1
+    if loss.shape[1] <= far:
+        return math.nan
+    return onset(run.eval_step[later] * run.plan.config.batch_tokens, loss[:, first], loss[:, far:].mean(-1))
 
 
 def rate_sum(config: RunConfig) -> float:

@@ -115,7 +115,7 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as folder:
                 began, worked = time.perf_counter(), time.process_time()
                 tokens = {"same": stream[2**19 :]}
-                train.train([run], stream[: 2**19 + 1], stream[2**19 :], Path(folder), transfer_tokens=tokens)
+                train.train([run], stream[: 2**19], stream[2**19 :], Path(folder), separator=0, transfer_tokens=tokens)
                 whole, work = time.perf_counter() - began, time.process_time() - worked
         finally:
             train.compiled, measure.compiled = functions, measuring

@@ -57,7 +57,14 @@ def one_after_another(whole: study.StudyFolder) -> None:
         with tempfile.TemporaryDirectory() as out:
             began = time.perf_counter()
             for i, run in enumerate(runs):
-                train.train([run], stream.train, stream.validation, Path(out) / str(i), say=lambda line: None)
+                train.train(
+                    [run],
+                    stream.train,
+                    stream.validation,
+                    Path(out) / str(i),
+                    separator=stream.separator,
+                    say=lambda line: None,
+                )
             return time.perf_counter() - began
 
     go()

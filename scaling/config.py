@@ -21,6 +21,19 @@ T = TypeVar("T")
 SEMANTICS = 2  # raised when a default or the meaning of a field changes, so that no run aliases an older one
 # Fields that came after SEMANTICS was set. At their defaults they say nothing new, and identities leave them out.
 ADDED = ()
+# The first semantics: learned positions that were not scaled as tokens are, windows without a separator before them.
+ADDED_TO_FIRST = (
+    "optim.decay",
+    "optim.warmup_tokens",
+    "eval.noise",
+    "eval.transfer",
+    "eval.train_windows",
+    "accumulate",
+    "remat",
+    "model.kind",
+    "model.reuse",
+)
+UNKNOWN_TO_FIRST = ("model.positions", "model.rotary_base", "model.position_scale")
 
 
 def _plain(config: Any, prefix: str = "") -> None:
@@ -313,11 +326,12 @@ class Study:
             raise InputError(f"study {self.name!r} has no runs")
 
 
-def identity(run: RunConfig, tokens_id: str, transfer_ids: Sequence[str] = ()) -> str:
+def identity(run: RunConfig, tokens_id: str, transfer_ids: Sequence[str] = (), semantics: int = SEMANTICS) -> str:
     """A run's id: a hash of everything its result depends on.
 
     `tokens_id` stands for the data (source and tokenizer): the same tokens under another path are the same run.
     `transfer_ids` do so for the sources in `eval.transfer`; without them their names are taken.
+    `semantics` is that under which the run was trained.
     """
     fields: dict[str, Any] = to_dict(run) | {"unique_tokens": run.pool}
     del fields["data"]
@@ -325,12 +339,12 @@ def identity(run: RunConfig, tokens_id: str, transfer_ids: Sequence[str] = ()) -
         fields["eval"]["transfer"] = list(transfer_ids)
     if run.optim.warmup_tokens is not None:
         fields["optim"]["warmup"] = OptimConfig.warmup  # not looked at
-    for key in ADDED:
+    for key in (*ADDED, *(ADDED_TO_FIRST + UNKNOWN_TO_FIRST if semantics == 1 else ())):
         section, _, name = key.rpartition(".")
         holder, default = (getattr(run, section), _SECTIONS[section]) if section else (run, RunConfig)
-        if getattr(holder, name) == getattr(default, name):
+        if getattr(holder, name) == getattr(default, name) or (semantics == 1 and key in UNKNOWN_TO_FIRST):
             del (fields[section] if section else fields)[name]
-    text = json.dumps([SEMANTICS, tokens_id, fields], sort_keys=True)
+    text = json.dumps([semantics, tokens_id, fields], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -377,6 +391,26 @@ def from_dict(kind: type[T], values: Mapping[str, Any]) -> T:
             for name, value in values.items()
         }
     )
+
+
+def semantics_of(values: Mapping[str, Any]) -> int:
+    """Under which semantics a run's config was written where nothing else tells: the first knew no `positions`."""
+    return SEMANTICS if "positions" in values["model"] else 1
+
+
+def recorded(values: Mapping[str, Any], semantics: int) -> RunConfig:
+    """The config of a run that was trained under `semantics`, in today's fields: `from_dict` of what it was then.
+
+    Raises:
+      InputError: semantics or fields that this version does not know.
+    """
+    if semantics not in range(1, SEMANTICS + 1):
+        raise InputError(f"runs of semantics {semantics!r}, this version knows 1 to {SEMANTICS}; use a newer version")
+    if semantics == 1:
+        model = values["model"]
+        then = {"positions": "learned", "position_scale": 1 / math.sqrt(model["d_model"])}
+        values = {**values, "model": {**model, **(then if model.get("kind") != "lstm" else {})}}
+    return from_dict(RunConfig, values)
 
 
 def keys(kind: type = RunConfig, prefix: str = "") -> dict[str, Any]:

@@ -188,7 +188,7 @@ def _checked(path: Path) -> tuple[dict[str, Any], list[tuple[Pack, bytes, dict[s
 def _pack(values: Mapping[str, Any], content: bytes) -> tuple[Pack, bytes, dict[str, Any]]:
     runs = tuple(study.planned_run(run) for run in values["runs"])
     for run in runs:
-        if config.identity(run.config, run.tokens_id, run.transfer_ids) != run.id:
+        if config.identity(run.config, run.tokens_id, run.transfer_ids, run.semantics) != run.id:
             raise ValueError(f"run {run.id} is not the run of its config, or of another version")
     if len({config.program(run.config) for run in runs}) != 1 or layout.pack_id(r.id for r in runs) != values["id"]:
         raise ValueError(f"pack {values['id']} is not the pack of its runs")

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from scaling import calibration, claims, config, folders, layout, shards
-from scaling.config import DataConfig, RunConfig, Study
+from scaling.config import SEMANTICS, DataConfig, RunConfig, Study
 from scaling.data import batches, token_set, tokens
 from scaling.errors import InputError
 from scaling.layout import Layout
@@ -45,6 +45,7 @@ class PlannedRun:
     bytes_per_token: float  # of the held-out windows
     entropy_rate: float | None  # nats per byte, where the source knows it
     transfer_ids: tuple[str, ...] = ()  # of the tokens of `eval.transfer`, in its order
+    semantics: int = SEMANTICS  # under which it was planned, and is trained
 
 
 @dataclasses.dataclass(frozen=True)
@@ -286,8 +287,13 @@ def _prepared(
     if len(planned) < len(runs):
         say(f"{len(runs) - len(planned)} of {len(runs)} runs are equal to others, and trained once")
     known = found.all_packs if found else ()
-    if found and (dropped := len(set(found.runs) - planned.keys())):
-        say(f"{folder}: {dropped} runs are no longer of this study; what they left is kept, and not shown")
+    if found and (dropped := set(found.runs) - planned.keys()):
+        say(f"{folder}: {len(dropped)} runs are no longer of this study; what they left is kept, and not shown")
+        if older := len(dropped & {run.id for pack in known for run in pack.runs if run.semantics < SEMANTICS}):
+            say(
+                f"{folder}: {older} of them are of an older model, which this version shows and fits but does not "
+                "train; a new --out folder leaves these in sight"
+            )
     begun = {run.id for pack in known for run in pack.runs}  # a run stays in the pack in which it was begun
     new = [run for run in planned.values() if run.id not in begun]
     part = shards.parts([run.config for run in planned.values()], shards_of)
@@ -445,7 +451,8 @@ def _from_json(folder: Path, values: dict[str, Any]) -> StudyFolder:
 
 def planned_run(values: Mapping[str, Any]) -> PlannedRun:
     """The inverse of `dataclasses.asdict`."""
-    made = {"config": config.from_dict(RunConfig, values["config"])}
+    semantics = values.get("semantics", config.semantics_of(values["config"]))
+    made = {"config": config.recorded(values["config"], semantics), "semantics": semantics}
     return PlannedRun(**{**values, **made, "transfer_ids": tuple(values.get("transfer_ids", ()))})
 
 

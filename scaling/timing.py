@@ -73,7 +73,7 @@ def _training(run: RunConfig, lanes: int, steps: int, train: Callable[..., Any])
     rng = np.random.default_rng(0)
 
     def stream(n: int) -> np.ndarray:
-        return rng.integers(0, run.model.n_vocab, n + 1, np.int32)
+        return rng.integers(0, run.model.n_vocab, n, np.int32)
 
     held_out = stream(run.model.n_ctx * run.eval.windows)
     marks: dict[int, float] = {}

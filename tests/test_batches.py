@@ -8,9 +8,15 @@ from hypothesis import strategies as st
 from scaling.data.batches import SPAN, Batches, mix, permute, validation_documents, validation_span, validation_windows
 from scaling.errors import InputError
 
+SEPARATOR = 10**9  # no token of the streams below
+
 
 def stream(n: int) -> np.ndarray:
     return np.arange(n, dtype=np.uint32)
+
+
+def batches_of(tokens: np.ndarray, n_ctx: int, unique_tokens: int, seed: int) -> Batches:
+    return Batches(tokens, n_ctx, unique_tokens, seed, SEPARATOR)
 
 
 @given(st.integers(1, 3000), st.integers(0, 2**64 - 1))
@@ -37,20 +43,25 @@ def test_every_place_is_equally_likely_for_every_window(n):
 
 
 def test_every_epoch_predicts_every_unique_token_once():
-    batches = Batches(stream(1000), n_ctx=8, unique_tokens=640, seed=3)
+    batches = batches_of(stream(1000), 8, 640, seed=3)
     assert batches.n_windows == 80
     for epoch in range(3):
         examples = batches.examples(epoch * 80, 80)
         assert examples.shape == (80, 9)
         assert examples.dtype == np.int32
-        np.testing.assert_array_equal(np.sort(examples[:, 1:].ravel()), np.arange(1, 641))
-        np.testing.assert_array_equal(examples[:, 0] % 8, 0)
-        np.testing.assert_array_equal(np.diff(examples, axis=1), 1)
+        np.testing.assert_array_equal(np.sort(examples[:, 1:].ravel()), np.arange(640))
+        np.testing.assert_array_equal(examples[:, 1] % 8, 0)
+        np.testing.assert_array_equal(np.diff(examples[:, 1:], axis=1), 1)
+
+
+def test_the_first_token_of_every_window_is_predicted_from_the_separator_alone():
+    assert (batches_of(stream(100), 8, 64, seed=0).examples(0, 20)[:, 0] == SEPARATOR).all()
+    assert (validation_windows(stream(100), 8, 5, SEPARATOR)[:, 0] == SEPARATOR).all()
 
 
 @given(st.integers(0, 10_000), st.integers(1, 60), st.integers(1, 59))
 def test_an_example_does_not_depend_on_how_it_is_asked_for(start, count, cut):
-    batches = Batches(stream(500), n_ctx=4, unique_tokens=52, seed=1)
+    batches = batches_of(stream(500), 4, 52, seed=1)
     together = batches.examples(start, count)
     cut = min(cut, count)
     apart = np.concatenate([batches.examples(start, cut), batches.examples(start + cut, count - cut)])
@@ -59,7 +70,7 @@ def test_an_example_does_not_depend_on_how_it_is_asked_for(start, count, cut):
 
 def test_epochs_and_seeds_have_orders_of_their_own():
     order = [
-        Batches(stream(4001), n_ctx=4, unique_tokens=4000, seed=seed).examples(epoch * 1000, 1000)[:, 0]
+        batches_of(stream(4000), 4, 4000, seed).examples(epoch * 1000, 1000)[:, 1]
         for seed in (0, 1)
         for epoch in (0, 1)
     ]
@@ -69,13 +80,13 @@ def test_epochs_and_seeds_have_orders_of_their_own():
 
 
 def test_the_order_is_that_of_every_other_machine():
-    batches = Batches(stream(101), n_ctx=10, unique_tokens=100, seed=7)
-    assert (batches.examples(0, 10)[:, 0] // 10).tolist() == [8, 9, 2, 3, 6, 7, 5, 1, 0, 4]
-    assert (batches.examples(10**12, 10)[:, 0] // 10).tolist() == [4, 7, 2, 3, 0, 6, 5, 9, 1, 8]
+    batches = batches_of(stream(100), 10, 100, seed=7)
+    assert (batches.examples(0, 10)[:, 1] // 10).tolist() == [8, 9, 2, 3, 6, 7, 5, 1, 0, 4]
+    assert (batches.examples(10**12, 10)[:, 1] // 10).tolist() == [4, 7, 2, 3, 0, 6, 5, 9, 1, 8]
 
 
 def test_more_tokens_behind_the_unique_ones_change_nothing():
-    short, long = (Batches(stream(n), n_ctx=8, unique_tokens=64, seed=0).examples(0, 20) for n in (65, 10_000))
+    short, long = (batches_of(stream(n), 8, 64, seed=0).examples(0, 20) for n in (64, 10_000))
     np.testing.assert_array_equal(short, long)
 
 
@@ -84,25 +95,25 @@ def test_more_tokens_behind_the_unique_ones_change_nothing():
     [
         (100, 60, "the nearest is 64"),
         (100, 0, "the nearest is 8"),
-        (64, 64, "needs 65 tokens, the training stream has 64"),
+        (63, 64, "unique_tokens=64, but the training stream has 63"),
     ],
 )
 def test_impossible_numbers_of_unique_tokens_are_refused(n, U, message):
     with pytest.raises(InputError, match=message):
-        Batches(stream(n), n_ctx=8, unique_tokens=U, seed=0)
+        batches_of(stream(n), 8, U, seed=0)
 
 
 @given(st.integers(1, 40), st.integers(1, 60), st.integers(0, 5000))
 def test_held_out_windows_do_not_overlap_and_span_the_stream(n_ctx, n_windows, surplus):
-    n = n_ctx * n_windows + 1 + surplus
-    windows = validation_windows(stream(n), n_ctx, n_windows)
+    n = n_ctx * n_windows + surplus
+    windows = validation_windows(stream(n), n_ctx, n_windows, SEPARATOR)
     assert windows.shape == (n_windows, n_ctx + 1)
-    starts = windows[:, 0]
+    starts = windows[:, 1]
     assert starts[0] == 0
     assert (np.diff(starts) >= n_ctx).all()
     assert windows[-1, -1] < n
     # The gaps between windows, and the one after the last, differ by one window at most.
-    gaps = np.diff([*starts // n_ctx, (n - 1) // n_ctx])
+    gaps = np.diff([*starts // n_ctx, n // n_ctx])
     assert gaps.max() - gaps.min() <= 1
 
 
@@ -111,21 +122,21 @@ def test_held_out_windows_stay_when_the_stream_grows():
     for n_windows in (10, SPAN // 8 // 2):
         need = validation_span(8 * n_windows)
         np.testing.assert_array_equal(
-            validation_windows(long[: need + 1], 8, n_windows), validation_windows(long, 8, n_windows)
+            validation_windows(long[:need], 8, n_windows, SEPARATOR), validation_windows(long, 8, n_windows, SEPARATOR)
         )
 
 
 def test_a_validation_stream_that_is_too_short_is_refused():
-    with pytest.raises(InputError, match="5 held-out windows of 8 tokens need 41 tokens, the validation stream has 40"):
-        validation_windows(stream(40), 8, 5)
+    with pytest.raises(InputError, match="5 held-out windows of 8 tokens need 40 tokens, the validation stream has 39"):
+        validation_windows(stream(39), 8, 5, SEPARATOR)
 
 
 def test_each_held_out_window_knows_the_document_it_begins_in():
     rng = np.random.default_rng(0)
     tokens = rng.integers(0, 40, 5_000)  # 7 ends a document
-    windows = validation_windows(tokens, 16, 50)
+    windows = validation_windows(tokens, 16, 50, separator=7)
     found = validation_documents(tokens, 16, 50, separator=7)
     document = np.cumsum(np.concatenate(([0], tokens[:-1] == 7)))  # of each token; a separator belongs to what it ends
-    starts = [next(i for i in range(5_000) if (tokens[i : i + 17] == window).all()) for window in windows]
+    starts = [next(i for i in range(5_000) if (tokens[i : i + 16] == window[1:]).all()) for window in windows]
     np.testing.assert_array_equal(found, document[starts])
     assert len(set(found)) > 20

@@ -2,17 +2,23 @@
 
 import io
 import json
+import math
 import tarfile
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from scaling import claims, exchange, folders, status, study
+from analysis import records
+from scaling import claims, config, exchange, folders, layout, status, study
 from scaling.config import DataConfig, EvalConfig, RunConfig, Study
 from scaling.errors import InputError
 from scaling.ladder import transformer
 from scaling.study import StudyFolder
+
+ALONG = np.array([1.875, *[-0.125] * 15], np.float32)  # the loss at each of 16 positions above their mean
+HISTORIES = Path(__file__).parents[1] / "results" / "kaplan" / "histories.tar.gz"
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -36,7 +42,7 @@ def finish(whole: StudyFolder, n: int) -> None:
             "grad_norm": np.ones((4, n_run), np.float32),
             "steps": np.full(n_run, 4),
             "eval_step": at,
-            "eval_loss": np.full((len(at), n_run, 16), 3.0 + p, np.float32),
+            "eval_loss": np.full((len(at), n_run, 16), 3.0 + p, np.float32) + ALONG,
             "seconds": np.float64(1),
             "finished": np.bool_(True),
         }
@@ -184,6 +190,67 @@ def test_a_damaged_record_without_a_checkpoint_is_told_and_not_done(there):
     said = []
     study.prepare(Study("mine", "?", RUNS), there.path, pack=1, workers=1, say=said.append)
     assert "is damaged; its 1 runs are trained again" in said[0]
+
+
+def as_the_first_semantics_wrote_it(manifest) -> None:
+    """Renames runs and packs of an export to what they were before positions and semantics stood in it."""
+    for pack in manifest["packs"]:
+        for run in pack["runs"]:
+            for field in ("positions", "rotary_base", "position_scale"):
+                del run["config"]["model"][field]
+            del run["semantics"]
+            read = config.recorded(run["config"], 1)
+            run["id"] = config.identity(read, run["tokens_id"], semantics=1)
+
+
+def test_the_runs_of_an_older_model_stay_what_they_were_and_are_not_trained_further(there, tmp_path):
+    folder = edited(as_the_first_semantics_wrote_it, there, tmp_path)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for pack in manifest["packs"]:
+        name = layout.pack_id(run["id"] for run in pack["runs"])
+        (folder / f"{pack['id']}.npz").rename(folder / f"{name}.npz")
+        pack["id"] = name
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+    old = tmp_path / "old"
+    assert take(old, folder) == 3
+    assert losses(study.read(old)) == [3.0, 4.0, 5.0]
+    assert set(records.read(old).runs["positions"]) == {"learned"}
+    # Their first position saw one token, and its loss is the highest here; today's sees none.
+    assert np.isfinite(records.read(old).runs["onset"]).all()
+    assert np.isnan(records.read(there.path).runs["onset"]).all()
+    assert take(tmp_path / "again", export(old, tmp_path / "again.tar")) == 3  # what they are is kept on the way
+
+    assert take(there.path, folder) == 3
+    assert "3 of 6 runs are of an older model" in " ".join(records.read(there.path).runs.notes)
+    said = []
+    study.prepare(Study("mine", "?", RUNS), old, pack=1, workers=1, say=said.append)
+    assert "3 runs are no longer of this study" in said[0]
+    assert "3 of them are of an older model, which this version shows and fits but does not train" in said[1]
+    assert {run.config for pack in study.read(old).open_packs for run in pack.runs} == set(RUNS)
+
+
+def export(folder: Path, file: Path) -> Path:
+    exchange.write(study.read(folder), file)
+    return file
+
+
+@pytest.mark.parametrize("field", ["positions", "position_scale"])
+def test_what_an_older_model_was_cannot_be_edited(field, there, tmp_path):
+    """Their identity does not cover what did not exist then."""
+    folder = edited(as_the_first_semantics_wrote_it, there, tmp_path)
+    values = json.loads((folder / "manifest.json").read_text())["packs"][0]["runs"][0]
+    values["config"]["model"][field] = {"positions": "none", "position_scale": 9.0}[field]
+    model = study.planned_run({**values, "semantics": 1}).config.model
+    assert (model.positions, model.position_scale) == ("learned", 1 / math.sqrt(8))
+
+
+def test_the_kept_histories_of_the_older_model_can_be_taken_in(tmp_path):
+    assert exchange.read(tmp_path / "old", HISTORIES, pytest.fail) == 228
+    whole = study.read(tmp_path / "old")
+    kinds = Counter(run.config.model.kind for pack in whole.packs for run in pack.runs)
+    assert kinds == {"transformer": 199, "lstm": 20, "universal": 9}
+    assert {run.semantics for pack in whole.packs for run in pack.runs} == {1}
 
 
 def test_a_pack_that_somebody_has_is_kept(there, tmp_path):

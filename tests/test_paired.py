@@ -77,6 +77,7 @@ def trained(cache, tmp_path_factory) -> study.StudyFolder:
             stream.train,
             stream.validation,
             whole.pack_folder(pack),
+            separator=stream.separator,
             transfer_tokens={OTHER: other.validation},
         )
     return whole

@@ -53,6 +53,7 @@ def train_packs(whole: study.StudyFolder, left: float = 0.0) -> None:
             stream.train,
             stream.validation,
             whole.pack_folder(pack),
+            separator=stream.separator,
             should_stop=lambda halfway=halfway, asked=asked: halfway and next(asked) > 3,
         )
 

@@ -227,8 +227,8 @@ def test_slices_are_bridged_by_data_and_not_by_what_talks_more():
 
 
 def test_a_mesh_of_one_device_gives_the_losses_of_none(tiny, stream, tmp_path):
-    plain = train.train([tiny], stream[:15_000], stream[15_000:], tmp_path / "plain")
+    plain = train.train([tiny], stream[:15_000], stream[15_000:], tmp_path / "plain", separator=0)
     mesh = sharding.make({}, jax.devices()[:1])
-    meshed = train.train([tiny], stream[:15_000], stream[15_000:], tmp_path / "meshed", mesh=mesh)
+    meshed = train.train([tiny], stream[:15_000], stream[15_000:], tmp_path / "meshed", separator=0, mesh=mesh)
     for name in ("train_loss", "grad_norm", "eval_loss"):
         np.testing.assert_allclose(meshed[name], plain[name], rtol=1e-6)

@@ -37,7 +37,7 @@ def begun(tiny) -> TrainState:
 
 
 def examples(run: RunConfig, stream: np.ndarray, n: int) -> np.ndarray:
-    batches = Batches(stream, run.model.n_ctx, run.U, run.seed)
+    batches = Batches(stream, run.model.n_ctx, run.U, run.seed, separator=0)
     return batches.examples(0, n * run.batch).reshape(n, run.batch, -1)
 
 

@@ -334,7 +334,7 @@ def test_the_compact_history_is_the_checkpoint_s_and_damage_sends_one_back_to_it
     (pack,) = whole.packs
     with claims.take(whole.claims(pack)) or pytest.fail("not taken") as claim:
         assert study.history(whole, pack) is None
-        trained = train.train([tiny], stream[:15_000], stream[15_000:], claim.folder, say=pytest.fail)
+        trained = train.train([tiny], stream[:15_000], stream[15_000:], claim.folder, separator=0, say=pytest.fail)
         sha256 = study.keep_history(claim.folder, trained)
         (claim.folder / "done.json").write_text(json.dumps({"history": sha256}))
     checkpoint = record.read_history(claim.folder)

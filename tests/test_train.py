@@ -33,11 +33,11 @@ def pair(tiny) -> list[RunConfig]:
 def whole(pair, stream, tmp_path_factory) -> tuple[Path, histories.History]:
     """The pair trained in one go."""
     folder = tmp_path_factory.mktemp("whole")
-    return folder, train.train(pair, stream[:15_000], stream[15_000:], folder)
+    return folder, train.train(pair, stream[:15_000], stream[15_000:], folder, separator=0)
 
 
 def go(runs, stream, folder, **options) -> histories.History:
-    return train.train(runs, stream[:15_000], stream[15_000:], folder, **options)
+    return train.train(runs, stream[:15_000], stream[15_000:], folder, separator=0, **options)
 
 
 def save_always(monkeypatch) -> None:
@@ -100,7 +100,7 @@ def test_runs_see_the_examples_of_their_own_seed_in_order(pair, stream, tmp_path
     history = go(still, stream, tmp_path)
     params = train.compiled(pair[0]).init(step.Hyper.of(tuple(still))).params
     losses = jax.jit(jax.vmap(lambda p, t: step.token_losses(pair[0], p, t).mean()))
-    orders = [Batches(stream[:15_000], 16, run.U, run.seed) for run in still]
+    orders = [Batches(stream[:15_000], 16, run.U, run.seed, separator=0) for run in still]
     for s in (0, 1, 23):
         tokens = np.stack([order.examples(s * 4, 4) for order in orders])
         np.testing.assert_allclose(history["train_loss"][s], losses(params, tokens), rtol=1e-5)

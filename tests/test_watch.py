@@ -57,7 +57,7 @@ def test_a_training_is_watched_without_being_changed(tiny, stream, tmp_path, mon
         told.append((done, metrics["train_loss"][-1, 0]))
         seen(done, metrics)
 
-    history = train.train([tiny], stream[:15_000], stream[15_000:], tmp_path / "run", watch=both)
+    history = train.train([tiny], stream[:15_000], stream[15_000:], tmp_path / "run", separator=0, watch=both)
     seen.close()
     assert [loss for _, loss in told] == [history["train_loss"][done - 1, 0] for done, _ in told]
     assert said[-1].startswith("24 of 24 updates")

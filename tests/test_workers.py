@@ -424,7 +424,9 @@ from scaling.config import RunConfig, from_dict
 train.SAVE_EVERY, train.SAVE_SHARE = 0.0, float("inf")
 runs = [from_dict(RunConfig, run) for run in json.loads(sys.argv[1])]
 stream = np.load(sys.argv[2])
-train.train(runs, stream[:15_000], stream[15_000:], Path(sys.argv[3]), say=lambda line: sys.exit(line))
+train.train(
+    runs, stream[:15_000], stream[15_000:], Path(sys.argv[3]), separator=0, say=lambda line: sys.exit(line)
+)
 """
 
 

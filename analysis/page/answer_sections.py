@@ -3,12 +3,13 @@
 import math
 from collections.abc import Iterator
 
-from analysis.page import digits, markup, study_plots
+from analysis.page import digits, markup, onset_figure, study_plots
 from analysis.page.answers import Profiles
 from analysis.page.checks import LEVEL
 from analysis.page.cooldowns import Cooldowns
 from analysis.page.findings import Findings
 from analysis.page.markup import Markup, tag
+from analysis.page.positions import HEAD, Positions
 from analysis.page.shapes import Shapes
 from analysis.rates.bowls import Bowl
 from analysis.table import Table
@@ -20,6 +21,7 @@ def content(found: Findings, curves: Table | None) -> Markup:
     said = found.answers
     parts = [
         *(_tuning(said.tuning) if said.tuning else ()),
+        *(_positions(said.positions) if said.positions else ()),
         *(_profiles(said.profiles) if said.profiles else ()),
         *(_shapes(said.shapes) if said.shapes else ()),
         *(_cooldowns(said.cooldowns, curves) if said.cooldowns else ()),
@@ -104,6 +106,18 @@ def _profiles(found: Profiles) -> Iterator[str]:
             for m in found.allocation.minima
         ]  # fmt: skip
         yield markup.table(head, rows)
+
+
+def _positions(found: Positions) -> Iterator[str]:
+    yield tag("h3", "When models begin to use their context")
+    yield from _paragraphs(found.sentences())
+    caption = (
+        "Above, the tokens after which a model begins to use its context; a hollow mark with an arrow is one that did "
+        "not in as many. Below, the final loss beside the first scheme's. Both at the best of the rates tried, means "
+        "over seeds."
+    )
+    yield markup.figure(onset_figure.onset(found), "onset", caption)
+    yield markup.table(HEAD, found.rows(), wide=True)
 
 
 def _shapes(found: Shapes) -> Iterator[str]:

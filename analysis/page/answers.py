@@ -13,9 +13,10 @@ from analysis import allocation, tuning
 from analysis.frontier import Allocation
 from analysis.isoflop import Profile, isoflop, profiles
 from analysis.jsonable import jsonable
-from analysis.page import cooldowns, digits, shapes
+from analysis.page import cooldowns, digits, positions, shapes
 from analysis.page.checks import ONE_EPOCH, settings
 from analysis.page.cooldowns import Cooldowns
+from analysis.page.positions import Positions
 from analysis.page.shapes import Shapes
 from analysis.table import Table
 from analysis.tuning import Tuning
@@ -55,12 +56,14 @@ class Answers:
         profiles: most runs lie on a few clear budgets, each with several sizes.
         shapes: most runs differ in their shape at one size and length.
         cooldowns: runs are branches of common trunks.
+        positions: most runs have others beside them that differ in their kind of positions; then no other field is set.
     """
 
     tuning: Tuning | None = None
     profiles: Profiles | None = None
     shapes: Shapes | None = None
     cooldowns: Cooldowns | None = None
+    positions: Positions | None = None
 
     @property
     def no_laws(self) -> str:
@@ -69,6 +72,8 @@ class Answers:
             return "these runs differ in their learning rate to find the best; a law wants each size at one rate"
         if self.shapes:
             return "these runs differ in their shape at one size and one length"
+        if self.positions:
+            return "these runs differ in their kind of positions; a law wants models of one kind"
         return ""
 
     def sentences(self) -> Iterator[str]:
@@ -78,7 +83,7 @@ class Answers:
             yield f"Best learning rates: {first}"
             yield from more
             yield from (f"Warning: {warning}." for warning in self.tuning.warnings())
-        for kind in (self.profiles, self.shapes, self.cooldowns):
+        for kind in (self.positions, self.profiles, self.shapes, self.cooldowns):
             if kind:
                 yield from kind.sentences()
 
@@ -88,17 +93,21 @@ class Answers:
             "isoflop": self.profiles.allocation.to_dict() if self.profiles and self.profiles.allocation else None,
             "shapes": jsonable(self.shapes.to_dict()) if self.shapes else None,
             "cooldowns": jsonable(self.cooldowns.to_dict()) if self.cooldowns else None,
+            "positions": jsonable(self.positions.to_dict()) if self.positions else None,
         }
 
 
-def find(table: Table, *, sigma: float | None = None) -> Answers:
+def find(table: Table, every: Table, *, sigma: float | None = None) -> Answers:
     """What kinds of study these finished runs are, each setting at one learning rate.
 
     Args:
+        every: the finished runs at all rates.
         sigma: seed noise of ln(loss), None where it is not known.
     """
     if not len(table):
         return Answers()
+    if schemes := positions.find(every):
+        return Answers(positions=schemes)
     return Answers(profiles=_profiles(table, sigma), shapes=shapes.find(table), cooldowns=cooldowns.find(table))
 
 

@@ -135,7 +135,9 @@ def find(table: Table, curves: Table | None = None, *, draws: int = DRAWS) -> Fi
     if len(fitted):
         fitted.positive("params", "tokens", "loss")
     noise = seed_noise(_finished(table))
-    said = Answers(tuning=swept) if swept else answers.find(fitted, sigma=noise.sigma if noise else None)
+    said = (
+        Answers(tuning=swept) if swept else answers.find(fitted, _finished(table), sigma=noise.sigma if noise else None)
+    )
     doublings = tuple(last_doublings(fitted))
     envelope = study_laws.compute_envelope(fitted, curves) if len(fitted) else None
     if said.no_laws:

@@ -217,7 +217,7 @@ def named(
     for split, wanted in (("train", train_tokens), ("validation", validation_tokens)):
         more = f"--{'tokens' if split == 'train' else 'validation-tokens'} {wanted}"
         part = found.manifest[split]
-        has = max(part["tokens"] - 1, 0)
+        has = part["tokens"]
         # As of text: windows are spread over more than they hold, and other windows would be another measurement.
         spread = has < validation_span(wanted) and part["documents"] < part["documents_in_corpus"]
         if has < wanted or (split == "validation" and spread):

@@ -50,8 +50,7 @@ def prepare(
 ) -> TokenSet:
     """Tokens for training on the first `train_tokens` and evaluating on `validation_tokens`: from the cache, or made.
 
-    The streams hold at least one token more than asked for, since the last one is only predicted. For evaluation
-    as much is prepared as `batches.validation_windows` may spread its windows over.
+    For evaluation as much is prepared as `batches.validation_windows` may spread its windows over.
 
     Args:
         source: a corpus, see `corpora`; or tokens:ID, prepared before and taken as they are.
@@ -169,7 +168,7 @@ class _Maker:
                 if not (folder / "manifest.json").exists():
                     self._begin(folder, name, tokenizer)
                 for split, (_, n_tokens) in wanted.items():
-                    self._extend(folder, split, n_tokens + 1, tokenizer)
+                    self._extend(folder, split, n_tokens, tokenizer)
                 for work in folder.glob("work-*"):  # of a call that was interrupted, and had asked for more
                     shutil.rmtree(work)
                 for left in folder.glob(".*.*"):  # a file that was being written when its process was killed
@@ -177,7 +176,7 @@ class _Maker:
         tokens = open_tokens(folder)
         for split, (n_tokens, _) in wanted.items():
             has = tokens.manifest[split]["tokens"]
-            if has < n_tokens + 1:
+            if has < n_tokens:
                 raise self._too_small(split, n_tokens, has)
         return tokens
 
@@ -291,7 +290,6 @@ class _Maker:
         shutil.rmtree(work)
 
     def _too_small(self, split: str, n_tokens: int, has: int) -> InputError:
-        has = max(has - 1, 0)
         if split == "train":
             return TooLittleText(
                 f"{self.source} has {has} tokens to train on, {n_tokens} were asked for; ask for fewer or give more "
@@ -312,7 +310,7 @@ class _Maker:
 
 def _enough(tokens: TokenSet, wanted: dict[str, tuple[int, int]]) -> bool:
     return all(
-        tokens.manifest[split]["tokens"] > n_tokens
+        tokens.manifest[split]["tokens"] >= n_tokens
         or tokens.manifest[split]["documents"] == tokens.manifest[split]["documents_in_corpus"]
         for split, (_, n_tokens) in wanted.items()
     )

@@ -133,7 +133,7 @@ def _octaves(curves: Table) -> list[int]:
 
 def _during(training: Table) -> Iterator[str]:
     """When each octave of positions has made most of its fall."""
-    octaves = [T for T in _octaves(training) if T > 1]  # the first position sees nothing to learn from
+    octaves = [T for T in _octaves(training) if T > 1]  # at the first position there is only how frequent tokens are
     step = training["step"]
     when = []
     for T in octaves:
