@@ -7,18 +7,16 @@ Made by, once the parts of configs/learning_rate.py are trained in A and the par
 """
 
 from pathlib import Path
-from typing import Literal
 
 from scaling import rates
-
-Text = Literal["python", "english"]
+from scaling.rates import Text
 
 LAWS = rates.read(Path(__file__).with_name("rates.json"))
 BATCH = 256  # tokens: of most studies, 4 sequences of 64
 
 
 def learning_rate(
-    N: float, D: float | None = None, B: float = BATCH, *, text: str = "python", kind: str = "transformer"
+    N: float, D: float | None = None, B: float = BATCH, *, text: Text = "python", kind: str = "transformer"
 ) -> float:
     """The best peak rate by the laws of the sweeps (docs/tuning.md): Adam, cosine.
 

@@ -9,10 +9,12 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from scaling.errors import InputError
 
+Text = Literal["python", "english"]  # whose rates configs/rates.json holds
+TEXTS: tuple[Text, ...] = get_args(Text)
 OWN = "own"  # the name that a sweep's rates are kept under where none is given
 
 
@@ -100,7 +102,7 @@ def raw(path: str | Path) -> dict[str, dict[str, dict[str, Any]]]:
     return kept
 
 
-def suiting(source: str) -> str:
+def suiting(source: str) -> Text:
     """Whose rates a text takes where nothing else is said: those of "python" or of "english".
 
     Args:

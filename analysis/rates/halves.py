@@ -60,7 +60,8 @@ def split(X: Array, letters: Sequence[str], y: Array, error: Array, shared: Arra
     where = [
         k for k in range(1, len(letters) + 1) if all(np.ptp(X[half, k]) > 0 for half in (~above, above) if half.any())
     ]
-    both = np.column_stack([X, above, X[:, where] * above[:, None]])
+    many = above.astype(np.float64)
+    both = np.column_stack([X, many, X[:, where] * many[:, None]])
     if min(counts) < 3 or not where or not line.identified(both):
         return (
             f"Whether the exponents change at D/N = {LIMIT:.0f} was not tested: {counts[0]} bowls below and "
@@ -70,16 +71,17 @@ def split(X: Array, letters: Sequence[str], y: Array, error: Array, shared: Arra
     n, k = X.shape[1] + 1, len(where)
     half = float(t_quantile(LEVEL, np.array(float(found.degrees))))
 
-    def ends(value: float, variance: float) -> Ends:
-        return float(value), float(value - half * variance**0.5), float(value + half * variance**0.5)
+    def ends(pick: Array) -> Ends:
+        value, wide = float(pick @ found.beta), half * float(pick @ found.covariance @ pick) ** 0.5
+        return value, value - wide, value + wide
 
     exponents = {}
     for place, column in enumerate(where, n):
         pick = np.zeros(len(found.beta))
         pick[column] = 1.0
-        low = ends(found.beta[column], pick @ found.covariance @ pick)
+        below = ends(pick)
         pick[place] = 1.0
-        exponents[letters[column - 1]] = low, ends(pick @ found.beta, pick @ found.covariance @ pick)
+        exponents[letters[column - 1]] = below, ends(pick)
     differ = line.nonzero(found.beta[n : n + k], found.covariance[n : n + k, n : n + k], found.degrees)
     return Halves(counts, exponents, differ)
 

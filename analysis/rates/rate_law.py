@@ -165,11 +165,11 @@ def beside(fit: RateFit, kept: Mapping[str, Any], name: str) -> str | None:
     test = line.nonzero(apart, covariance, fit.degrees + kept["degrees"])
     other = RateLaw(**kept["law"])
     height = fit.law.rate / other(fit.law.N_1, fit.law.D_1, fit.law.B_1)
-    verdict = "differ" if test.p < SURE else "do not differ significantly"
+    verdict = "differ from" if test.p < SURE else "do not differ significantly from"
     letters = ", ".join(LETTERS[key] for key in both)
     return (
-        f"The exponents of {letters} and those of {name} {verdict} ({halves.said(test)}); in the middle of this sweep "
-        f"its rate is {height:.2f} times that of {name}."
+        f"the exponents of {letters} {verdict} those of {name} ({halves.said(test)}); in the middle of this sweep its "
+        f"rate is {height:.2f} times that of {name}."
     )
 
 
