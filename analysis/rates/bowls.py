@@ -157,7 +157,7 @@ def bottom(N: float, D: float, B: float, draft: Draft, noise: Noise, n_layer: fl
     def doubtful(status: str) -> Bowl:
         ends = (0.0, math.inf)
         bottom = (losses[lowest], *(math.nan,) * 4)
-        return Bowl(N, D, B, tried, losses, window, status, tried[lowest], *ends, *bottom, n_layer)
+        return Bowl(N, D, B, tried, losses, window, status, tried[lowest], *ends, *bottom, n_layer=n_layer)
 
     end = edge(tried, losses)
     if end:
