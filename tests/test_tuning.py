@@ -169,7 +169,7 @@ def test_a_run_without_a_loss_counts_as_diverged_and_is_told():
 
 def test_a_sweep_of_several_batches_has_all_its_best_rates_beside_the_law():
     figure = study_plots.learning_rates(tune(swept().matching("kind", "transformer")))
-    (panel,) = (axes for axes in figure.axes if axes.get_title() == "Beside the law")
+    (panel,) = (axes for axes in figure.axes if axes.get_title("left") == "Beside the law")
     assert [text.get_text() for text in panel.get_legend().get_texts()] == [
         f"B = {B}" for B in ("256", "1.02k", "2.05k", "4.1k", "16.4k")
     ]

@@ -95,9 +95,10 @@ def _over_the_law(axes: Axes, bowls: Sequence[Bowl], fit: RateFit, shades: Shade
     ratio, ends = [b.tokens / b.params for b in bowls], []
     for b in bowls:
         law = fit.law(b.params, b.tokens, b.batch_tokens if b.batch_tokens > 0 else None)
-        mark = marks[batches.index(float(np.nan_to_num(b.batch_tokens))) % len(marks)]
-        axes.plot([b.tokens / b.params] * 2, [b.low / law, b.high / law], color=shades(b.params), lw=1.2)
-        axes.plot(b.tokens / b.params, b.best / law, mark, color=shades(b.params), ms=5, mew=0, zorder=5)
+        k = batches.index(float(np.nan_to_num(b.batch_tokens)))
+        x = b.tokens / b.params * 1.1**k  # so that bars of several batches stand beside one another
+        axes.plot([x, x], [b.low / law, b.high / law], color=shades(b.params), lw=1.2)
+        axes.plot(x, b.best / law, marks[k % len(marks)], color=shades(b.params), ms=5, mew=0, zorder=5)
         ends += [b.low / law, b.high / law]
     axes.axhline(1.0, color=INK, lw=1.0, zorder=1)
     axes.axvline(LIMIT, color=GREY, lw=0.8, dashes=(2, 2), zorder=1)
@@ -106,10 +107,10 @@ def _over_the_law(axes: Axes, bowls: Sequence[Bowl], fit: RateFit, shades: Shade
             Line2D([], [], color=GREY, marker=marks[k % len(marks)], ms=4.5, lw=0, label=f"B = {digits.short(B)}")
             for k, B in enumerate(batches)
         ]
-        axes.legend(handles=handles, loc="best", ncols=2, handlelength=1.0)
+        axes.legend(handles=handles, loc="lower left", ncols=2, handlelength=1.0)
     axes.set_xscale("log")
     log_axis(axes.xaxis, np.geomspace(min(ratio), max(ratio), 9), most=NARROW)
-    log_y(axes, ends, digits.plain)
+    log_y(axes, [min(ends) / 1.6, *ends], digits.plain)  # with room for the legend
     axes.set_xlim(*margins(ratio, 1.5))
     axes.set_xlabel("D/N, tokens per parameter")
     axes.set_ylabel("Best rate over the law's")
