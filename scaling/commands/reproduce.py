@@ -69,6 +69,8 @@ def _kaplan(args: argparse.Namespace) -> int:
         _draw(args, read(out), budget, names, members)
         return 0
     _can_start(budget)
+    if not budget.paper:
+        arguments.say(f"learning rates: as swept on {budget.rates}; --set rates=python or rates=english chooses")
     runs = tuple(dict.fromkeys(run for own in members.values() for run in own))
     whole, packs = study.plan(Study(experiments.NAME, experiments.QUESTION, runs), out, args)
     _foretell(whole, names, members)
@@ -99,8 +101,6 @@ def _asked(args: argparse.Namespace) -> tuple[Any, Sequence[str], Members]:
         settings = {"data.source": args.data, **settings}
     text: Any = settings.pop("rates", rates.suiting(settings.get("data.source", DataConfig.source)))
     budget = budgets.named(args.budget, tuple(args.transfer), text)
-    if not budget.paper:
-        arguments.say(f"learning rates: as swept on {text}; --set rates={'|'.join(rates.TEXTS)} chooses")
     wanted = [name for name in experiments.EXPERIMENTS if name in figures.needed(names)]
     members = {
         name: tuple(config.override(run, settings) for run in experiments.EXPERIMENTS[name](budget)) for name in wanted
