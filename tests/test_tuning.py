@@ -6,6 +6,7 @@ import json
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -309,6 +310,13 @@ def swept(part="all", seed=0, noise=0.003, kink=0.0, deeper=0.0, law=SWEPT, **co
     return Table.from_rows(rows)
 
 
+def fitted(table: Table, kind: str = "transformer") -> Any:
+    """The law of a kind of model, which there must be."""
+    fit = tune(table.matching("kind", kind)).law
+    assert fit is not None
+    return fit
+
+
 def test_the_sweep_tells_every_exponent_and_the_depth_and_each_kind_has_a_law_of_its_own():
     found = tuning.by_kind(swept(noise=0.0, deeper=-0.2))
     assert list(found) == ["transformer", "lstm"]
@@ -317,19 +325,16 @@ def test_the_sweep_tells_every_exponent_and_the_depth_and_each_kind_has_a_law_of
         assert fit is not None
         assert [fit.law.n, fit.law.d, fit.law.b] == pytest.approx([SWEPT.n, SWEPT.d, SWEPT.b], abs=1e-6)
         assert fit.law(1e5, 1e6, 512) == pytest.approx(height * SWEPT(1e5, 1e6, 512), rel=1e-6)
-    depth = found["transformer"].law.depth
-    assert depth is not None
-    assert depth[0] == 2
-    assert depth[1][0] == pytest.approx(-0.2, abs=1e-6)
-    assert found["lstm"].law.depth is None
+    layers, (exponent, *_) = fitted(swept(noise=0.0, deeper=-0.2)).depth
+    assert (layers, exponent) == (2, pytest.approx(-0.2, abs=1e-6))
+    assert fitted(swept(noise=0.0), "lstm").depth is None
     text = tuning.text(found)
     assert text.startswith("2 kinds of model; each has bowls, scatter and a law of its own.")
     assert "the best rate changes significantly with the depth" in text
 
 
 def test_a_law_that_holds_everywhere_is_seldom_said_to_misfit_or_to_change():
-    fits = [tune(swept(seed=seed).matching("kind", "transformer")).law for seed in range(40)]
-    assert all(fit is not None for fit in fits)
+    fits = [fitted(swept(seed=seed)) for seed in range(40)]
     assert sum(fit.lack_of_fit.p < 0.05 for fit in fits) <= 6
     assert sum(fit.halves.significant for fit in fits) <= 5
     for name in ("n", "d", "b"):
@@ -339,8 +344,7 @@ def test_a_law_that_holds_everywhere_is_seldom_said_to_misfit_or_to_change():
 
 def test_exponents_that_change_at_60_tokens_per_parameter_are_found():
     for seed in range(6):
-        fit = tune(swept(seed=seed, kink=0.4).matching("kind", "transformer")).law
-        assert fit is not None
+        fit = fitted(swept(seed=seed, kink=0.4))
         assert fit.lack_of_fit.p < 0.05
         assert fit.halves.significant
         (few, *_), (many, low, high) = fit.halves.exponents["D"]
@@ -362,7 +366,8 @@ def test_another_text_keeps_the_exponents_at_another_height_or_does_not(tmp_path
     higher = dataclasses.replace(SWEPT, rate=1.3 * SWEPT.rate)
     (same,) = tuning.keep(tuning.by_kind(swept("few", seed=1, law=higher)), tmp_path / "rates.json", "english")
     assert "exponents of N, D, B do not differ significantly from those of python" in same
-    assert float(re.search(r"([\d.]+) times that of python", same)[1]) == pytest.approx(1.3, abs=0.1)
+    (height,) = re.findall(r"([\d.]+) times that of python", same)
+    assert float(height) == pytest.approx(1.3, abs=0.1)
     steeper = dataclasses.replace(SWEPT, n=-0.6)
     (other, _) = tuning.keep(tuning.by_kind(swept("few", seed=1, law=steeper)), tmp_path / "rates.json", "steep")
     assert "exponents of N, D, B differ from those of python" in other
