@@ -171,7 +171,8 @@ def test_a_run_without_a_loss_counts_as_diverged_and_is_told():
 def test_a_sweep_of_several_batches_has_all_its_best_rates_beside_the_law():
     figure = study_plots.learning_rates(tune(swept().matching("kind", "transformer")))
     (panel,) = (axes for axes in figure.axes if axes.get_title("left") == "Beside the law")
-    assert [text.get_text() for text in panel.get_legend().get_texts()] == [
+    legend: Any = panel.get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == [
         f"B = {B}" for B in ("256", "1.02k", "2.05k", "4.1k", "16.4k")
     ]
 
@@ -288,7 +289,7 @@ def test_an_end_is_where_the_lowest_loss_has_no_rate_beyond_it(tried, data):
 SWEPT = RateLaw(rate=0.0078, N_1=24_576, D_1=2**21, B_1=256, n=-0.3, d=-0.15, b=0.4)
 
 
-def swept(part="all", seed=0, noise=0.003, kink=0.0, deeper=0.0, law=SWEPT, **columns) -> Table:
+def swept(part: Any = "all", seed=0, noise=0.003, kink=0.0, deeper=0.0, law=SWEPT) -> Table:
     """A part of the sweep, its rates about a middle that is a little off.
 
     The best rates follow `law`, above D/N = 60 times (D/N / 60)^kink, with the depth times (n_layer / 2)^deeper; those
@@ -305,7 +306,7 @@ def swept(part="all", seed=0, noise=0.003, kink=0.0, deeper=0.0, law=SWEPT, **co
                 {"kind": model.kind, "params": model.N, "n_layer": model.n_layer, "tokens": D, "seed": 0,
                  "batch_tokens": 64 * batch, "learning_rate": best * math.exp(u), "status": "done",
                  "loss": 3.5 * (3e4 / model.N) ** 0.06 * (2.6e5 / D) ** 0.1
-                 * math.exp(0.0137 * u**2 - 0.001 * u**3 + noise * rng.normal())} | columns
+                 * math.exp(0.0137 * u**2 - 0.001 * u**3 + noise * rng.normal())}
             )  # fmt: skip
     return Table.from_rows(rows)
 
