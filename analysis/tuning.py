@@ -1,13 +1,14 @@
-"""The best learning rate from runs at several: a bowl per size, length and batch, and LR(N, D, B) through the bottoms.
+"""The best learning rate from runs at several: a bowl per size, length, batch and depth, LR(N, D, B) through them.
 
-`analysis.rates.bowls` finds a bottom and its interval, `analysis.rates.rate_law` the law. Losses are in nats per token,
-N in non-embedding parameters, D and B in tokens.
+`analysis.rates.bowls` finds a bottom and its interval, `analysis.rates.rate_law` the law. Each kind of model has bowls,
+scatter and law of its own. Losses are in nats per token, N in non-embedding parameters, D and B in tokens.
 """
 
 import dataclasses
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,7 +35,9 @@ from analysis.rates.bowls import (
 )
 from analysis.rates.rate_law import RateFit
 from analysis.table import Table
+from scaling import rates
 from scaling.errors import InputError
+from scaling.rates import OWN
 
 NAMED = 3  # runs or statuses that a warning names
 WRONG = (0.5, 1.0, 2.0)  # times the rule's rate: where the cost of being wrong is shown
@@ -89,7 +92,8 @@ class Tuning:
 
     def _worth_of_tokens(self, bowl: Bowl) -> float:
         """-d ln(loss) / d ln(D) at this size and batch at the best rates, between the neighbouring lengths."""
-        same = [b for b in self.bowls if (b.params, b.batch_tokens) == (bowl.params, bowl.batch_tokens)]
+        mine = (bowl.params, bowl.batch_tokens, bowl.n_layer)
+        same = [b for b in self.bowls if (b.params, b.batch_tokens, b.n_layer) == mine]
         near = sorted(same, key=lambda b: abs(math.log(b.tokens / bowl.tokens)))[:2]
         if len(near) < 2:
             return math.nan
@@ -121,19 +125,21 @@ class Tuning:
                 yield f"{text} at {_places(there)}: the law leaves these out"
 
     def law_lines(self) -> tuple[str, ...]:
-        """The law and its intervals, or why there is none."""
-        return (self.law.formula, self.law.sentence()) if self.law else (f"No law of rates: {self.why}.",)
+        """The law, its intervals and what is known of its fit, or why there is none."""
+        return (self.law.formula, *self.law.sentences()) if self.law else (f"No law of rates: {self.why}.",)
 
     def text(self) -> str:
         """The tuning for a terminal."""
         form = "{:>8} {:>8} {:>7} {:>10} {:>20} {:>8} {:>9} {:>9} {:>9}  {}"
         head = ("N", "D", "B", "best rate", f"{digits.percent(LEVEL)} interval", "loss", "rule / 2", "rule", "rule x 2")
         lines = [form.format(*head, "")]
+        several = len({b.n_layer for b in self.bowls}) > 1
         for b in self.bowls:
             paid = (digits.percent(cost.excess, sign=True) for cost in self.costs(b))
             size = (digits.short(b.params), digits.short(b.tokens), digits.short(b.batch_tokens))
             ends = f"{_end(b.low)} to {_end(b.high)}" if b.interior else "–"
-            note = "" if b.interior else b.status
+            depth = f"{b.n_layer:.0f} layers" if several and math.isfinite(b.n_layer) else ""
+            note = ", ".join(filter(None, (depth, "" if b.interior else b.status)))
             lines.append(form.format(*size, digits.plain(b.best), ends, f"{b.loss:.4f}", *paid, note).rstrip())
         if math.isfinite(self.sigma):
             lines += ["", f"Scatter of single runs about the bowls: {digits.percent(self.sigma)} of the loss."]
@@ -146,12 +152,9 @@ class Tuning:
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON: `law` holds the constants that `scaling.rates.RateLaw` reads."""
+        """Plain values for JSON: `law` holds the constants that `scaling.rates` reads."""
         said = {
-            "law": dataclasses.asdict(self.law.law) if self.law else None,
-            "intervals": self.law.intervals if self.law else {},
-            "scatter": self.law.scatter if self.law else None,
-            "degrees": self.law.degrees if self.law else None,
+            **(self.law.to_dict() if self.law else {"law": None}),
             "why": self.why,
             "level": LEVEL,
             "sigma": self.sigma,
@@ -164,20 +167,36 @@ class Tuning:
         }
         return jsonable(said)
 
-    def to_json(self, path: str | Path | None = None) -> str:
-        """JSON text, written to `path` where one is given; `scaling.rates.RateLaw.from_json` reads the law from it."""
-        text = json.dumps(self.to_dict(), indent=1, allow_nan=False)
-        if path is not None:
-            Path(path).write_text(text + "\n", encoding="utf-8")
-        return text
+
+def by_kind(table: Table, *, sigma: float | None = None) -> dict[str, Tuning]:
+    """A tuning of each kind of model of a table, the commonest first; of "transformer" where it does not tell kinds.
+
+    Args:
+        table, sigma: as `tune` takes them.
+
+    Raises:
+        InputError: as `tune` does, where none of the kinds was trained at three rates.
+    """
+    if not table.has("kind"):
+        return {"transformer": tune(table, sigma=sigma)}
+    of = {
+        str(kind): table.where(table["kind"] == kind, f"not of kind {kind}")
+        for kind, _ in Counter(table["kind"].tolist()).most_common()
+    }
+    swept = [kind for kind, rows in of.items() if _most_rates(rows) >= NEAREST - 1] or list(of)
+    found = {kind: tune(of[kind], sigma=sigma) for kind in swept}
+    notes = tuple(f"{kind}: no size was trained at {NEAREST - 1} learning rates" for kind in of if kind not in swept)
+    first = found[swept[0]]
+    return found | {swept[0]: dataclasses.replace(first, notes=(*first.notes, *notes))}
 
 
 def tune(table: Table, *, sigma: float | None = None) -> Tuning:
-    """The best learning rate at each size, length and batch, and the law through them.
+    """The best learning rate at each size, length, batch and depth, and the law through them.
 
     Args:
-        table: columns params, tokens, learning_rate and loss, batch_tokens and status where known; three rates or more
-            somewhere. Runs of a size, length, batch and rate should differ in their seed alone.
+        table: columns params, tokens, learning_rate and loss, batch_tokens, n_layer and status where known; three rates
+            or more somewhere. Runs of a size, length, batch, depth and rate should differ in their seed alone. Of
+            several kinds of model the commonest is taken, with a note; `by_kind` takes each.
         sigma: standard deviation of ln(loss) of a single run, where it is known from elsewhere; None takes the scatter
             about the bowls.
 
@@ -186,28 +205,35 @@ def tune(table: Table, *, sigma: float | None = None) -> Tuning:
     """
     if sigma is not None and not 0 < sigma < 1:
         raise InputError(f"sigma={sigma:g}: wanted the seed noise as a share of the loss, such as 0.003")
+    table, notes = _of_one_kind(table)
     unknown = set(table["status"]) - {"done", "diverged", "running"} if table.has("status") else set()
     whole, table = len(table), _ended(table)
     params, tokens, rate = table.positive("params", "tokens", "learning_rate")
-    batch = table["batch_tokens"] if table.has("batch_tokens") else np.full(len(table), np.nan)
     loss, lost = _losses(table)
+    places = _places_of(table, params, tokens)
     cell = settings(table)
-    drafts, mixed = [], 0
-    for N, D, B in dict.fromkeys(zip(params, tokens, np.nan_to_num(batch), strict=True)):
-        rows = (params == N) & (tokens == D) & (np.nan_to_num(batch) == B)
-        if len(np.unique(rate[rows])) >= NEAREST - 1:
-            drafts.append((float(N), float(D), float(B) or math.nan, parabola(np.log(rate[rows]), np.log(loss[rows]))))
-            mixed += len(np.unique(cell[rows])) > 1
+    drafts, mixed, few = [], 0, 0
+    for place in dict.fromkeys(places):
+        rows = np.array([other == place for other in places])
+        if len(np.unique(rate[rows])) < NEAREST - 1:
+            few += 1
+            continue
+        drafts.append((place, parabola(np.log(rate[rows]), np.log(loss[rows]))))
+        mixed += len(np.unique(cell[rows])) > 1
     if not drafts:
         raise InputError(
             f"{table.source}: no size was trained at {NEAREST - 1} learning rates; "
             "scaling study run configs/learning_rate.py makes such runs"
         )
-    drafts.sort(key=lambda d: d[:3])
-    noise = common_noise([d for *_, d in drafts], sigma)
-    bowls = tuple(bottom(N, D, B, draft, noise) for N, D, B, draft in drafts)
-    law, why = rate_law.through(bowls)
-    notes = []
+    drafts.sort(key=lambda d: d[0])
+    noise = common_noise([draft for _, draft in drafts], sigma)
+    bowls = tuple(bottom(N, D, B or math.nan, draft, noise, depth or math.nan) for (N, D, B, depth), draft in drafts)
+    law, why = rate_law.through(bowls, noise.degrees)
+    if few:
+        those = digits.plural(few, "setting was", "settings were")
+        notes.append(
+            f"{few} {those} trained at fewer than {NEAREST - 1} rates and {digits.plural(few, 'has', 'have')} no bowl"
+        )
     if lost:
         runs = digits.plural(len(lost), "run has", "runs have")
         notes.append(f"{len(lost)} {runs} no loss, taken as diverged: {', '.join(lost[:NAMED])}")
@@ -218,16 +244,80 @@ def tune(table: Table, *, sigma: float | None = None) -> Tuning:
     return Tuning(bowls, noise.sigma, noise.degrees, law, why, tuple(_batches(bowls, noise)), mixed, tuple(notes))
 
 
+def text(found: Mapping[str, Tuning]) -> str:
+    """The tunings of several kinds of model for a terminal, each under its kind; of one kind, that alone."""
+    if len(found) == 1:
+        return next(iter(found.values())).text()
+    head = f"{len(found)} kinds of model; each has bowls, scatter and a law of its own."
+    return "\n\n".join([head, *(f"{kind}\n{one.text()}" for kind, one in found.items())])
+
+
+def keep(found: Mapping[str, Tuning], path: str | Path, name: str = OWN) -> tuple[str, ...]:
+    """Writes the tuning of each kind under a name, beside what the file holds under others.
+
+    Args:
+        found: kind of model -> tuning, as `by_kind` gives it.
+        name: of the text that the sweep was trained on.
+
+    Returns:
+        how the exponents compare with those of the same kind under the other names, in sentences.
+
+    Raises:
+        InputError: the file is there and holds something else.
+    """
+    path = Path(path)
+    kept = rates.raw(path) if path.exists() else {}
+    sentences = [
+        f"{kind}: {sentence}"
+        for kind, one in found.items()
+        for other, kinds in kept.items()
+        if other != name and one.law and kinds.get(kind, {}).get("law")
+        if (sentence := rate_law.beside(one.law, kinds[kind], other))
+    ]
+    kept[name] = {kind: one.to_dict() for kind, one in found.items()}
+    path.write_text(json.dumps(kept, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    return tuple(sentences)
+
+
 def _batches(bowls: Sequence[Bowl], noise: Noise) -> Iterator[Bowl]:
     """Bowls over the batch: of each size and length tried at three batches or more, the losses at their best rates."""
-    for N, D in dict.fromkeys((b.params, b.tokens) for b in bowls):
-        same = [b for b in bowls if (b.params, b.tokens) == (N, D) and math.isfinite(b.batch_tokens)]
+    for N, D, depth in dict.fromkeys((b.params, b.tokens, b.n_layer) for b in bowls):
+        same = [b for b in bowls if (b.params, b.tokens, b.n_layer) == (N, D, depth) and math.isfinite(b.batch_tokens)]
         if len(same) >= NEAREST - 1:
             draft = parabola(np.log([b.batch_tokens for b in same]), np.log([b.loss for b in same]))
             yield bottom(N, D, math.nan, draft, noise._replace(skew=0.0, skew_error=0.0))  # that of rates is another
 
 
 # --- words and rows
+
+
+def _of_one_kind(table: Table) -> tuple[Table, list[str]]:
+    """The runs of the commonest kind of model, and a note of the others."""
+    if not table.has("kind") or not len(table):
+        return table, []
+    (kind, n), *others = Counter(table["kind"].tolist()).most_common()
+    if not others:
+        return table, []
+    left = len(table) - n
+    note = f"{left} {digits.plural(left, 'run', 'runs')} of another kind of model than {kind} left out"
+    return table.where(table["kind"] == kind, f"not of kind {kind}"), [note]
+
+
+def _places_of(table: Table, params: Array, tokens: Array) -> list[tuple[float, float, float, float]]:
+    """N, D, B and depth of each run; 0 for what is not known."""
+    known = [
+        np.nan_to_num(table[name]) if table.has(name) else np.zeros(len(table)) for name in ("batch_tokens", "n_layer")
+    ]
+    return list(zip(*(column.tolist() for column in (params, tokens, *known)), strict=True))
+
+
+def _most_rates(table: Table) -> int:
+    """At how many rates the setting was trained that was trained at most."""
+    params, tokens, rate = table.positive("params", "tokens", "learning_rate")
+    of: dict[tuple[float, ...], set[float]] = {}
+    for place, tried in zip(_places_of(table, params, tokens), rate, strict=True):
+        of.setdefault(place, set()).add(float(tried))
+    return max(map(len, of.values()), default=0)
 
 
 def _ended(table: Table) -> Table:

@@ -10,31 +10,33 @@ of its own in the table. A cosine matched to each length is what this must be he
 from configs.rates import learning_rate
 from scaling.config import EvalConfig, OptimConfig, RunConfig, Study
 from scaling.ladder import ladder
+from scaling.rates import Text
 
 SHAPES = ((16, 2), (32, 2), (64, 2))
 DECAY = 0.2  # share of each run: about where Haegele et al. find no more gain
 WARMUP = 2**13  # tokens, the same for all lengths: they share it
 
 
-def study(D: int = 2**17, n_data: int = 4, n_sizes: int = 3, factor: float = 0.7) -> Study:
+def study(D: int = 2**17, n_data: int = 4, n_sizes: int = 3, factor: float = 0.7, rates: Text = "python") -> Study:
     """Lengths D, 2 D, 4 D, ... of each size, by cooldown and by cosine.
 
     Args:
       factor: the constant rate as a share of the cosine's peak.
+      rates: the text whose learning rates the runs take; that of data.source where it is left out.
     """
     lengths = [D * 2**k for k in range(n_data)]
     evaluate = EvalConfig(windows=512, per_octave=4, octaves=6)
     runs = []
     for model in ladder(SHAPES[:n_sizes], d_head=8):
         trunk = OptimConfig(
-            learning_rate=factor * learning_rate(model.N, lengths[-1]),
+            learning_rate=factor * learning_rate(model.N, lengths[-1], text=rates),
             schedule="wsd",
             warmup=0.0,
             warmup_tokens=WARMUP,
             decay=DECAY,
         )
         for tokens in lengths:
-            cosine = OptimConfig(learning_rate=learning_rate(model.N, tokens))
+            cosine = OptimConfig(learning_rate=learning_rate(model.N, tokens, text=rates))
             runs += [
                 # All draw from the pool of the longest: the same windows in the same order, whatever the length.
                 RunConfig(model, tokens=tokens, unique_tokens=lengths[-1], batch=4, optim=trunk, eval=evaluate),

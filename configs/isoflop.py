@@ -9,16 +9,25 @@ exponent (arXiv 2603.22339). The page warns where an optimum lies off the centre
 from configs.rates import learning_rate
 from scaling.config import EvalConfig, OptimConfig, RunConfig, Study
 from scaling.ladder import matched
+from scaling.rates import Text
 
 BATCH = 4  # sequences of 64 tokens
 REACH = 4.0  # largest and smallest size of a budget, over and under the expected optimum
 
 
-def study(first: float = 2e10, n_budgets: int = 3, factor: float = 3.0, n_sizes: int = 7, n_seeds: int = 1) -> Study:
+def study(
+    first: float = 2e10,
+    n_budgets: int = 3,
+    factor: float = 3.0,
+    n_sizes: int = 7,
+    n_seeds: int = 1,
+    rates: Text = "python",
+) -> Study:
     """`n_sizes` models of two layers at each of `n_budgets` budgets, one epoch each.
 
     Args:
       first: the smallest budget, C = 6ND in FLOP; each is `factor` times the one before.
+      rates: the text whose learning rates the runs take; that of data.source where it is left out.
     """
     runs = []
     for C in (first * factor**k for k in range(n_budgets)):
@@ -32,7 +41,7 @@ def study(first: float = 2e10, n_budgets: int = 3, factor: float = 3.0, n_sizes:
                     tokens=tokens,
                     batch=BATCH,
                     seed=seed,
-                    optim=OptimConfig(learning_rate=learning_rate(model.N, tokens)),
+                    optim=OptimConfig(learning_rate=learning_rate(model.N, tokens, text=rates)),
                     eval=EvalConfig(windows=512, per_octave=1),
                 )
                 for seed in range(n_seeds)

@@ -1,78 +1,135 @@
-"""Which learning rate suits which size and length: the sweep behind configs/rates.py.
+"""Which learning rate suits which size, length and batch: the sweep behind configs/rates.json.
 
-    scaling study run configs/learning_rate.py --out studies/rates
-    scaling tune studies/rates --out rates.json
+    scaling study run configs/learning_rate.py --out studies/rates --set part=sizes
 
-Every rate of a size is the same program: rates are arrays. `more` adds two rates, once, past an end of the grid where a
-best one lies at that end.
+It costs about an hour of one core, so it comes in parts, which may share a folder: `part=all` then shows them together.
+
+    sizes    N = 6,144 to 393,216, D = 2^17 to 2^23, batches of 256 tokens, two layers
+    long     N = 98,304 at D/N = 67, for the law above D/N = 60
+    batches  batches of 1,024 to 16,384 tokens
+    depth    1, 4 and 6 layers at N = 98,304
+    lstm     LSTMs of one layer, N = 6,272 to 100,352
+    few      part of `sizes` and `batches`, for another text: whether the law holds there at another height
+    all      all but `few`
+
+A bowl is the losses of one size, length and batch at four rates, each twice the one before, about the rate that is
+expected. All rates of a bowl are the same program, for the rate is an array. `more` adds two rates, once, past an end
+of a bowl where its lowest loss lies at that end.
 """
 
-import dataclasses
 import math
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
 
 from scaling import rates
-from scaling.config import EvalConfig, OptimConfig, RunConfig, Study
-from scaling.ladder import ladder
+from scaling.config import EvalConfig, ModelConfig, OptimConfig, RunConfig, Study
+from scaling.ladder import lstm, matched, transformer
 
-SHAPES = ((8, 2), (16, 2), (24, 2), (32, 2), (48, 2), (64, 2), (96, 2))
-APART = 4  # factor between lengths, and between batches
+Part = Literal["all", "sizes", "long", "batches", "depth", "lstm", "few"]
+Bowl = tuple[ModelConfig, int, int]  # a model, tokens, sequences of a batch
 
-
-def study(
-    D: int = 2**16,
-    n_data: int = 2,
-    n_sizes: int = 6,
-    lowest: float = 2e-3,
-    n_rates: int = 6,
-    batch: int = 4,
-    n_batches: int = 1,
-    n_seeds: int = 1,
-) -> Study:
-    """`n_rates` learning rates, doubling from `lowest`, for each size, length, batch and seed.
-
-    Args:
-      D: the shortest length in tokens; `n_data` of them, each 4 times the one before.
-      n_sizes: how many of SHAPES, the smallest first.
-      batch: the smallest batch in sequences; `n_batches` of them, each 4 times the one before.
-    """
-    runs = tuple(
-        RunConfig(
-            model,
-            tokens=D * APART**i,
-            batch=batch * APART**j,
-            seed=seed,
-            optim=OptimConfig(learning_rate=lowest * 2**k),
-            eval=EvalConfig(per_octave=1, octaves=5),
-        )
-        for model in ladder(SHAPES[:n_sizes], d_head=8)
-        for i in range(n_data)
-        for j in range(n_batches)
-        for k in range(n_rates)
-        for seed in range(n_seeds)
-    )
-    return Study("learning-rate", "Which learning rate suits which size and length?", runs)
+BATCH = 4  # sequences of 64 tokens
+# d_model of two layers -> log2 of the lengths: the small sizes are cheap enough for the long ones.
+SIZES = {16: (17, 19, 21, 23), 32: (17, 19, 21, 22), 64: (17, 19, 21), 128: (18, 20)}
+LONG = 25 * 2**18  # tokens
+# d_model, log2 of the length, sequences of a batch
+BATCHES = (
+    (32, 19, 16),
+    (32, 21, 16),
+    (32, 19, 64),
+    (32, 21, 64),
+    (32, 21, 256),
+    (16, 21, 64),
+    (16, 22, 256),
+    (64, 20, 32),
+)
+DEPTHS = (1, 4, 6)  # two layers are among the sizes
+DEEP_N, DEEP_D = 98_304, 2**19
+CELLS = {28: (19, 21), 56: (17, 19, 21), 112: (17, 19, 20)}  # d_model of an LSTM -> log2 of the lengths
+LSTM_BATCHES = ((56, 19, 64), (56, 21, 64))
+FEW_SIZES = {16: (19, 21), 32: (17, 19, 21), 64: (17, 19, 21), 128: (18,)}
+FEW_BATCHES = ((32, 19, 64), (32, 21, 64))
 
 
-def more(table: Any, **settings: Any) -> tuple[RunConfig, ...]:
-    """Runs at two more rates wherever the lowest loss lies at an end of the grid; asked once, when all runs are done.
+def study(part: Part = "all", n_rates: int = 4) -> Study:
+    """Each bowl of a part at `n_rates` learning rates, each twice the one before."""
+    runs = (_run(bowl, rate) for bowl in bowls(part) for rate in _grid(bowl, n_rates))
+    return Study("learning-rate", "Which learning rate suits which size, length and batch?", tuple(runs))
+
+
+def bowls(part: Part) -> tuple[Bowl, ...]:
+    """The models, lengths and batches of a part."""
+    parts: dict[str, Sequence[Bowl]] = {
+        "sizes": [*_lengths(SIZES)],
+        "long": [(transformer(64, 2), LONG, BATCH)],
+        "batches": [(transformer(width, 2), 2**k, batch) for width, k, batch in BATCHES],
+        "depth": [(matched(DEEP_N, depth), DEEP_D, BATCH) for depth in DEPTHS],
+        "lstm": [
+            *((lstm(width, 1), 2**k, BATCH) for width, lengths in CELLS.items() for k in lengths),
+            *((lstm(width, 1), 2**k, batch) for width, k, batch in LSTM_BATCHES),
+        ],
+    }
+    if part == "all":
+        return tuple(bowl for some in parts.values() for bowl in some)
+    if part == "few":
+        return (*_lengths(FEW_SIZES), *((transformer(width, 2), 2**k, batch) for width, k, batch in FEW_BATCHES))
+    return tuple(parts[part])
+
+
+def expected(N: float, D: float, B: float) -> float:
+    """About the best rate, from trial runs of both kinds of model: only the middle of what is tried."""
+    return 0.0078 * (N / 24_576) ** -0.35 * (D / 2**21) ** -0.1 * (B / 256) ** 0.35
+
+
+def more(table: Any, part: Part = "all", n_rates: int = 4) -> tuple[RunConfig, ...]:
+    """Runs at two more rates wherever the lowest loss lies at an end of a bowl; asked once, when all runs are done.
 
     Args:
       table: the study's runs, an `analysis.table.Table`.
-      settings: as given to `study`.
+      part, n_rates: as given to `study`.
     """
-    columns = ("params", "tokens", "batch_tokens", "learning_rate", "loss")
-    status = table["status"] if "status" in table else ["done"] * len(table["loss"])
-    found: dict[tuple[float, ...], dict[float, list[float]]] = {}
-    for row, state in zip(zip(*(table[name] for name in columns), strict=True), status, strict=True):
-        params, tokens, batch, rate, loss = map(float, row)
-        losses = found.setdefault((params, tokens, batch), {}).setdefault(rate, [])
-        losses.append(math.log(loss) if state == "done" and loss > 0 else math.nan)
+    found = _losses(table)
     added: dict[RunConfig, None] = {}
-    for run in study(**settings).runs:
-        grid = found.get((run.model.N, run.tokens, run.batch_tokens), {})
-        end = rates.edge(list(grid), [sum(losses) / len(losses) for losses in grid.values()])
-        for rate in rates.beyond(list(grid), end) if end else ():
-            optim = dataclasses.replace(run.optim, learning_rate=rate)
-            added[dataclasses.replace(run, optim=optim)] = None
+    for bowl in bowls(part):
+        losses = found.get(_key(bowl), {})
+        end = rates.edge(list(losses), [sum(some) / len(some) for some in losses.values()])
+        for rate in rates.beyond(list(losses), end) if end else ():
+            added[_run(bowl, rate)] = None
     return tuple(added)
+
+
+def _lengths(sizes: dict[int, tuple[int, ...]]) -> Iterator[Bowl]:
+    return ((transformer(width, 2), 2**k, BATCH) for width, lengths in sizes.items() for k in lengths)
+
+
+def _grid(bowl: Bowl, n_rates: int) -> Iterator[float]:
+    model, tokens, batch = bowl
+    middle = expected(model.N, tokens, batch * model.n_ctx)
+    return (float(f"{middle * 2 ** (k - (n_rates - 1) / 2):.4g}") for k in range(n_rates))
+
+
+def _run(bowl: Bowl, rate: float) -> RunConfig:
+    model, tokens, batch = bowl
+    return RunConfig(
+        model,
+        tokens=tokens,
+        batch=batch,
+        optim=OptimConfig(learning_rate=rate),
+        eval=EvalConfig(windows=256, per_octave=1, octaves=1),
+    )
+
+
+def _key(bowl: Bowl) -> tuple[Any, ...]:
+    model, tokens, batch = bowl
+    return model.kind, float(model.N), float(model.n_layer), float(tokens), float(batch * model.n_ctx)
+
+
+def _losses(table: Any) -> dict[tuple[Any, ...], dict[float, list[float]]]:
+    """ln(loss) by bowl and rate, NaN of a run that diverged."""
+    names = ("kind", "params", "n_layer", "tokens", "batch_tokens", "learning_rate", "loss", "status")
+    found: dict[tuple[Any, ...], dict[float, list[float]]] = {}
+    for kind, *numbers, status in zip(*(table[name] for name in names), strict=True):
+        N, depth, D, B, rate, loss = map(float, numbers)
+        bowl = found.setdefault((str(kind), N, depth, D, B), {})
+        bowl.setdefault(rate, []).append(math.log(loss) if status == "done" and loss > 0 else math.nan)
+    return found

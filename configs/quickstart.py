@@ -16,6 +16,7 @@ from scaling import calibration
 from scaling.config import EvalConfig, ModelConfig, OptimConfig, RunConfig, Study
 from scaling.errors import InputError
 from scaling.ladder import ladder
+from scaling.rates import Text
 
 FIRST_D = 2**17  # tokens
 SHAPES = ((8, 2), (16, 2), (24, 2), (40, 2), (64, 2), (80, 2), (128, 2), (128, 4), (192, 4), (256, 4), (384, 4))
@@ -25,19 +26,21 @@ AROUND = 0.5  # minutes for the text before and the page after
 LEVELS = 30  # ever more sizes, doublings and seeds; the last would take years
 
 
-def study(minutes: float = 5, D: int = FIRST_D) -> Study:
+def study(minutes: float = 5, D: int = FIRST_D, rates: Text = "python") -> Study:
     """As many sizes, doublings of D and seeds as `minutes` allow, at least 6, 4 and 2.
 
     Args:
       D: the smallest of the grid's numbers of tokens. The largest is 8 D, so that a small text can be taken as it is:
         only with the default do more minutes also add doublings.
+      rates: the text whose learning rates the runs take; that of data.source where it is left out.
     """
     if D < 512 or D % 512:
         raise InputError(f"D={D} is not a positive multiple of 512; the nearest is {max(1, round(D / 512)) * 512}")
     fitting = None
     for level in range(LEVELS):
         n_sizes = min(6 + level, len(SHAPES))
-        runs = _runs(D, n_sizes=n_sizes, n_data=4 + (level // 3 if D == FIRST_D else 0), n_seeds=2 + level // 2)
+        n_data, n_seeds = 4 + (level // 3 if D == FIRST_D else 0), 2 + level // 2
+        runs = _runs(D, n_sizes, n_data, n_seeds, rates)
         if _minutes(runs) > minutes:
             break
         fitting = runs
@@ -46,16 +49,16 @@ def study(minutes: float = 5, D: int = FIRST_D) -> Study:
     return Study("quickstart", "How does the loss depend on model size N and data D?", fitting)
 
 
-def _runs(D: int, n_sizes: int, n_data: int, n_seeds: int) -> tuple[RunConfig, ...]:
+def _runs(D: int, n_sizes: int, n_data: int, n_seeds: int, rates: Text = "python") -> tuple[RunConfig, ...]:
     models = ladder(SHAPES[:n_sizes], d_head=8)
     Ds = [D * 2**k for k in range(n_data)]
 
     def once(model: ModelConfig, tokens: int, seed: int = 0, factor: float = 1.0) -> RunConfig:
-        rate = OptimConfig(learning_rate=factor * learning_rate(model.N))
+        rate = OptimConfig(learning_rate=factor * learning_rate(model.N, text=rates))
         return RunConfig(model, tokens=tokens, batch=BATCH, seed=seed, optim=rate, eval=EvalConfig(windows=128))
 
     def again(model: ModelConfig, U: int) -> RunConfig:
-        rate = OptimConfig(learning_rate=learning_rate(model.N), schedule="constant")
+        rate = OptimConfig(learning_rate=learning_rate(model.N, text=rates), schedule="constant")
         return dataclasses.replace(once(model, EPOCHS * U), unique_tokens=U, optim=rate)
 
     ends = (models[0], models[-1])

@@ -1,17 +1,32 @@
-"""The learning rate that suits a size and a length."""
+"""The learning rate that suits a size, a length, a batch, a text and a kind of model: the laws in rates.json.
+
+Made by, once the parts of configs/learning_rate.py are trained in A and the part `few` on English in B:
+
+    scaling tune A --out configs/rates.json --name python
+    scaling tune B --out configs/rates.json --name english
+"""
 
 from pathlib import Path
 
-from scaling.rates import RateLaw
+from scaling import rates
+from scaling.rates import Text
 
-# Made by: scaling study run configs/learning_rate.py --out A --set n_data=3; scaling tune A --out configs/rates.json
-LAW = RateLaw.from_json(Path(__file__).with_name("rates.json"))
+LAWS = rates.read(Path(__file__).with_name("rates.json"))
+BATCH = 256  # tokens: of most studies, 4 sequences of 64
 
 
-def learning_rate(N: float, D: float | None = None) -> float:
-    """The peak rate for a Transformer of N non-embedding parameters on D tokens: Adam, cosine, batches of 256 tokens.
+def learning_rate(
+    N: float, D: float | None = None, B: float = BATCH, *, text: Text = "python", kind: str = "transformer"
+) -> float:
+    """The best peak rate by the laws of the sweeps (docs/tuning.md): Adam, cosine.
 
-    Swept for N from 1.5e3 to 1e5 and D from 6.6e4 to 1e6, where it costs at most 0.3 % of loss (docs/tuning.md).
-    Without D it is the rate for the middle of the sweep.
+    Args:
+        N: non-embedding parameters.
+        D: tokens; None for the middle of the sweep.
+        B: tokens per update.
+        text: whose laws. What the sweep of a text lacks is taken from that of Python.
+        kind: of the model; a universal Transformer takes the rate of a Transformer.
     """
-    return LAW(N, D)
+    kind = "lstm" if kind == "lstm" else "transformer"
+    law = LAWS.get(text, {}).get(kind) or LAWS["python"][kind]
+    return law(N, D, B)

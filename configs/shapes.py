@@ -12,6 +12,7 @@ from typing import Any
 from configs.rates import learning_rate
 from scaling.config import EvalConfig, ModelConfig, OptimConfig, RunConfig, Study
 from scaling.ladder import matched
+from scaling.rates import Text
 
 FF_RATIOS = (0.5, 1, 2, 8, 16, 32)  # 4 is the base
 LAYERS = (1, 3, 4, 6, 8, 12)  # 2 is the base
@@ -19,15 +20,19 @@ HEADS = (4, 16, 32, 64)  # width of a head; 8 is the base
 BASE_LAYERS, BASE_HEAD = 2, 8
 
 
-def study(N: int = 98304, D: int = 2**18, n_seeds: int = 2) -> Study:
-    """One change at a time from a base of 2 layers, d_ff = 4 d_model and heads of width 8."""
+def study(N: int = 98304, D: int = 2**18, n_seeds: int = 2, rates: Text = "python") -> Study:
+    """One change at a time from a base of 2 layers, d_ff = 4 d_model and heads of width 8.
+
+    Args:
+      rates: the text whose learning rates the runs take; that of data.source where it is left out.
+    """
     runs = tuple(
         RunConfig(
             model,
             tokens=D,
             batch=4,
             seed=seed,
-            optim=OptimConfig(learning_rate=learning_rate(N, D)),
+            optim=OptimConfig(learning_rate=learning_rate(N, D, text=rates)),
             eval=EvalConfig(windows=512, per_octave=1, octaves=4),
         )
         for model in shapes(N)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from scaling import config
+from scaling import config, rates
 from scaling.config import RunConfig, Study
 from scaling.errors import InputError
 
@@ -24,7 +24,8 @@ def load(name: str, settings: Mapping[str, str]) -> Study:
     Args:
       name: a path to a Python file or a dotted module name; either has a function `study`. The file is a program: run
         only those you trust.
-      settings: keys are parameters of that function, or dotted fields of RunConfig, set on every run.
+      settings: keys are parameters of that function, or dotted fields of RunConfig, set on every run. A parameter
+        `rates` that they leave out, the text whose learning rates the runs take, is the one that suits data.source.
     """
     make = _function(name)
     parameters = _parameters(make)
@@ -38,7 +39,7 @@ def load(name: str, settings: Mapping[str, str]) -> Study:
     for key, parameter in inspect.signature(make).parameters.items():
         if parameter.default is parameter.empty and key not in settings:
             raise InputError(f"study() in {name} has no default for {key}; give one with --set {key}=VALUE")
-    given = {key: config.parse(key, text, known[key]) for key, text in settings.items() if key in parameters}
+    given = _given(settings, parameters)
     with _plainly(name):
         study = make(**given)
     if not isinstance(study, Study):
@@ -61,7 +62,7 @@ def more(name: str, settings: Mapping[str, str]) -> Callable[[Any], tuple[RunCon
     if not callable(ask):
         return None
     parameters = _parameters(_function(name))
-    given = {key: config.parse(key, text, parameters[key]) for key, text in settings.items() if key in parameters}
+    given = _given(settings, parameters)
 
     def asked(table: Any) -> tuple[RunConfig, ...]:
         with _plainly(name):
@@ -84,6 +85,14 @@ def _function(name: str) -> Any:
 def _parameters(make: Any) -> dict[str, Any]:
     hints = inspect.get_annotations(make, eval_str=True)
     return {key: hints.get(key, str) for key in inspect.signature(make).parameters}
+
+
+def _given(settings: Mapping[str, str], parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """What a config's function is called with."""
+    given = {key: config.parse(key, text, parameters[key]) for key, text in settings.items() if key in parameters}
+    if "rates" in parameters and "data.source" in settings:
+        given.setdefault("rates", rates.suiting(settings["data.source"]))
+    return given
 
 
 def _overridden(

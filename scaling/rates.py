@@ -1,4 +1,4 @@
-"""Learning rates by rule: a power law of N, D and the batch, read from the JSON of a sweep; ends of a grid of rates.
+"""Learning rates by rule: power laws of N, D and the batch, read from the JSON of sweeps; ends of a grid of rates.
 
 `analysis.tuning` finds the law and writes the JSON; configs read it. Nothing here imports more than the standard
 library.
@@ -9,9 +9,13 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_args
 
 from scaling.errors import InputError
+
+Text = Literal["python", "english"]  # whose rates configs/rates.json holds
+TEXTS: tuple[Text, ...] = get_args(Text)
+OWN = "own"  # the name that a sweep's rates are kept under where none is given
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,23 +40,75 @@ class RateLaw:
         return self.rate * (N / self.N_1) ** self.n * (D / self.D_1) ** self.d * (B / self.B_1) ** self.b
 
     @classmethod
-    def from_json(cls, path: str | Path) -> "RateLaw":
-        """The law in what `scaling tune TABLE --out FILE` wrote.
+    def from_json(cls, path: str | Path, name: str = "", kind: str = "transformer") -> "RateLaw":
+        """The law of a kind of model in what `scaling tune TABLE --out FILE` wrote.
+
+        Args:
+            name: that it was kept under; empty where the file holds one name.
 
         Raises:
-            InputError: not such a file, or its sweep identified no law.
+            InputError: not such a file, no such law in it, or its sweep identified none.
         """
-        try:
-            law = json.loads(Path(path).read_text(encoding="utf-8"))["law"]
-            constants = {field.name: float(law[field.name]) for field in dataclasses.fields(cls)}
-        except FileNotFoundError:
-            raise InputError(f"{path}: no such file; make it with scaling tune TABLE --out {path}") from None
-        except (ValueError, KeyError, TypeError) as error:
+        kept = read(path)
+        if not name and len(kept) > 1:
             raise InputError(
-                f"{path} holds no law of rates ({type(error).__name__}: {error}); "
+                f"{path} holds rates of {', '.join(kept)}; wanted a file with one: scaling tune TABLE --out FILE"
+            )
+        name = name or next(iter(kept), "")
+        if kind not in kept.get(name, {}):
+            there = ", ".join(f"{text} {kinds}" for text, of in kept.items() for kinds in of) or "none"
+            raise InputError(
+                f"{path} holds no law of rates for {name or 'any text'}, {kind} (there: {there}); "
                 "make it with scaling tune TABLE --out FILE"
-            ) from None
-        return cls(**constants)
+            )
+        return kept[name][kind]
+
+
+def read(path: str | Path) -> dict[str, dict[str, RateLaw]]:
+    """The laws that a file of rates holds: name -> kind of model -> law. A sweep that identified none is left out.
+
+    Raises:
+        InputError: not such a file.
+    """
+    found: dict[str, dict[str, RateLaw]] = {}
+    names = [field.name for field in dataclasses.fields(RateLaw)]
+    for name, kinds in raw(path).items():
+        for kind, said in kinds.items():
+            if said["law"]:
+                found.setdefault(name, {})[kind] = RateLaw(**{field: float(said["law"][field]) for field in names})
+    return found
+
+
+def raw(path: str | Path) -> dict[str, dict[str, dict[str, Any]]]:
+    """All that a file of rates says: name -> kind of model -> what `analysis.tuning.Tuning.to_dict` gave.
+
+    Raises:
+        InputError: not such a file.
+    """
+    names = {field.name for field in dataclasses.fields(RateLaw)}
+    try:
+        kept = json.loads(Path(path).read_text(encoding="utf-8"))
+        for kinds in kept.values():
+            for said in kinds.values():
+                if said["law"] is not None:
+                    {name: float(said["law"][name]) for name in names}
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; make it with scaling tune TABLE --out {path}") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path} holds no laws of rates ({type(error).__name__}: {error}); "
+            "make it with scaling tune TABLE --out FILE"
+        ) from None
+    return kept
+
+
+def suiting(source: str) -> Text:
+    """Whose rates a text takes where nothing else is said: those of "python" or of "english".
+
+    Args:
+        source: as `DataConfig.source`.
+    """
+    return "python" if source == "python" else "english"
 
 
 def edge(rates: Sequence[float], losses: Sequence[float]) -> Literal["lowest", "highest"] | None:

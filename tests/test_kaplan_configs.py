@@ -9,6 +9,7 @@ from configs.kaplan import budgets, experiments
 from configs.kaplan.budgets import BUDGETS
 from configs.kaplan.experiments import EXPERIMENTS
 from configs.kaplan.schedule import SCHEDULES
+from configs.rates import learning_rate
 from scaling import calibration, config, counts, question
 from scaling.config import RunConfig
 from scaling.errors import InputError
@@ -165,11 +166,11 @@ def test_one_run_of_the_pod_can_be_picked():
         question.load("configs.kaplan.experiments", {"budget": "pod", "N": "5"})
 
 
-def test_the_rate_of_a_batch_grows_as_its_root_and_then_no_more():
+def test_the_rate_of_a_batch_is_the_sweeps_and_beyond_it_grows_no_more():
     budget = budgets.named("cpu-3h")
-    few, swept, many, more = (budget.rate(24_576, 2**20, B) for B in (64, 256, 2**16, 2**18))
-    assert few / swept == pytest.approx(0.5, rel=0.05)
-    assert more / many == pytest.approx(1, rel=0.05)
+    few, many, more = (budget.rate(24_576, 2**20, B) for B in (64, 2**14, 2**18))
+    assert few == learning_rate(24_576, 2**20, 64) < many == more == learning_rate(24_576, 2**20, 2**14)
+    assert budget.rate(24_576, 2**20, 256, "lstm") == learning_rate(24_576, 2**20, kind="lstm")
     pod = budgets.named("pod")
     assert pod.rate(1e8, 2**30, 2**19) == pytest.approx(6.7e-4, rel=0.01)  # (D.1), at the paper's batch
     assert pod.rate(1e8, 2**30, 2**13) < 2e-4
@@ -178,5 +179,7 @@ def test_the_rate_of_a_batch_grows_as_its_root_and_then_no_more():
 def test_unknown_names_are_refused():
     with pytest.raises(InputError, match="budget=cpu-4h: wanted one of tiny, "):
         budgets.named("cpu-4h")
+    with pytest.raises(InputError, match="rates=french: wanted one of python, english"):
+        budgets.named("cpu-3h", rates="french")
     with pytest.raises(InputError, match="experiment 'sizes': wanted one of size, "):
         experiments.union(budgets.named("tiny"), ("sizes",))

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from analysis import tuning
+from analysis.page.digits import short
 from analysis.planning import own_rates
 from analysis.table import load
 from analysis.tuning import tune
@@ -13,20 +15,21 @@ RUNS = Path(__file__).parents[1] / "results" / "learning_rate" / "runs.csv"
 
 
 def test_what_was_kept_and_the_table_give_the_same_rates(tmp_path):
-    tune(load(RUNS)).to_json(tmp_path / "rates.json")
+    tuning.keep({"transformer": tune(load(RUNS))}, tmp_path / "rates.json")
     kept, tuned = own_rates.read(tmp_path / "rates.json"), own_rates.read(RUNS)
     assert kept == tuned
-    assert kept.ranges["params"] == (1536.0, 98304.0)
-    assert any("no bend is seen" in warning for warning in kept.warnings)
+    params = load(RUNS)["params"]
+    assert kept.ranges["params"] == (params.min(), params.max())
 
 
 def test_a_run_outside_the_sweep_is_told_and_far_outside_a_guess():
     rates = own_rates.read(RUNS)
-    assert rates.beyond(2e4, 2e5, 256) == ("", False)
-    assert rates.beyond(2e5, 2e5, 256) == ("N is 2 times the largest swept, 98.3k", False)
-    far, guess = rates.beyond(2e6, 2e4, 256)
+    N, D = rates.ranges["params"][1], rates.ranges["tokens"][0]
+    assert rates.beyond(N / 2, 2 * D, 256) == ("", False)
+    assert rates.beyond(2 * N, D, 256) == (f"N is 2 times the largest swept, {short(N)}", False)
+    far, guess = rates.beyond(20 * N, D / 4, 256)
     assert guess
-    assert far.startswith("N is 20 times the largest swept, 98.3k; D is 3.3 times below the smallest swept, 65.5k")
+    assert far.startswith(f"N is 20 times the largest swept, {short(N)}; D is 4 times below the smallest swept")
     assert far.endswith("its rate is a guess")
 
 

@@ -6,6 +6,7 @@ import json
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,8 @@ from analysis.page import study_plots
 from analysis.table import Table
 from analysis.tuning import tune
 from configs import learning_rate as sweep
-from scaling import rates
+from configs.rates import LAWS, learning_rate
+from scaling import question, rates
 from scaling.errors import InputError
 from scaling.rates import RateLaw
 
@@ -166,6 +168,15 @@ def test_a_run_without_a_loss_counts_as_diverged_and_is_told():
     assert "no loss, taken as diverged" in found.text()
 
 
+def test_a_sweep_of_several_batches_has_all_its_best_rates_beside_the_law():
+    figure = study_plots.learning_rates(tune(swept().matching("kind", "transformer")))
+    (panel,) = (axes for axes in figure.axes if axes.get_title("left") == "Beside the law")
+    legend: Any = panel.get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == [
+        f"B = {B}" for B in ("256", "1.02k", "2.05k", "4.1k", "16.4k")
+    ]
+
+
 def test_labels_of_rates_do_not_overlap():
     """Eight rates over a factor of 160, in a panel per length."""
     law = RateLaw(rate=0.002, N_1=3e4, D_1=2.6e5, B_1=256, n=-0.3, d=-0.1)
@@ -227,18 +238,32 @@ def test_the_best_batch_is_found_where_several_were_tried():
     assert "b" in bounded
 
 
-def test_the_law_is_kept_and_read_by_configs(tmp_path):
-    found = tune(losses())
-    path = tmp_path / "rates.json"
-    found.to_json(path)
+def test_laws_are_kept_under_names_and_read_by_configs(tmp_path):
+    found, path = tune(losses()), tmp_path / "rates.json"
     assert found.law is not None
+    assert tuning.keep({"transformer": found}, path) == ()
     assert RateLaw.from_json(path) == found.law.law
-    said = json.loads(path.read_text(), parse_constant=pytest.fail)
+    said = json.loads(path.read_text(), parse_constant=pytest.fail)["own"]["transformer"]
     assert len(said["bowls"]) == len(found.bowls)
-    (tmp_path / "none.json").write_text(tune(losses(sizes=SIZES[:1])).to_json())
-    for name in ("none.json", "missing.json"):
-        with pytest.raises(InputError, match="scaling tune TABLE --out"):
+    assert said["lack_of_fit"]["p"] == found.law.lack_of_fit.p
+    tuning.keep({"lstm": found}, path, "english")
+    assert rates.read(path) == {"own": {"transformer": found.law.law}, "english": {"lstm": found.law.law}}
+    assert RateLaw.from_json(path, "english", "lstm") == found.law.law
+    with pytest.raises(InputError, match="holds rates of own, english; wanted a file with one"):
+        RateLaw.from_json(path)
+    with pytest.raises(InputError, match="no law of rates for english, transformer"):
+        RateLaw.from_json(path, "english")
+
+
+def test_a_file_without_a_law_is_refused_in_one_line(tmp_path):
+    tuning.keep({"transformer": tune(losses(sizes=SIZES[:1]))}, tmp_path / "none.json")
+    (tmp_path / "other.json").write_text('{"law": {"rate": 1}}')
+    for name in ("none.json", "other.json", "missing.json"):
+        with pytest.raises(InputError, match="scaling tune TABLE --out") as error:
             RateLaw.from_json(tmp_path / name)
+        assert "\n" not in str(error.value)
+    with pytest.raises(InputError, match="holds no laws of rates"):
+        tuning.keep({"transformer": tune(losses())}, tmp_path / "other.json")
 
 
 def test_one_size_at_two_lengths_makes_no_law_of_size():
@@ -259,28 +284,151 @@ def test_an_end_is_where_the_lowest_loss_has_no_rate_beyond_it(tried, data):
         assert all(r < min(tried) if expected == "lowest" else r > max(tried) for r in further)
 
 
-def test_the_sweep_asks_for_more_rates_only_where_the_best_lies_at_an_end():
-    asked = {"n_sizes": 2, "n_data": 1, "n_rates": 4, "n_seeds": 2}
-    runs = sweep.study(**asked).runs
-    small = min(run.model.N for run in runs)
+# --- the project's own sweep: does it fit one law, and does the law change with tokens per parameter?
 
-    def loss(run):  # the small model wants a rate above the grid
-        best = 0.03 if run.model.N == small else 0.006
-        return 4 + 0.02 * math.log(run.optim.learning_rate / best) ** 2
+SWEPT = RateLaw(rate=0.0078, N_1=24_576, D_1=2**21, B_1=256, n=-0.3, d=-0.15, b=0.4)
+
+
+def swept(part: Any = "all", seed=0, noise=0.003, kink=0.0, deeper=0.0, law=SWEPT) -> Table:
+    """A part of the sweep, its rates about a middle that is a little off.
+
+    The best rates follow `law`, above D/N = 60 times (D/N / 60)^kink, with the depth times (n_layer / 2)^deeper; those
+    of LSTMs are twice as high.
+    """
+    rng = np.random.default_rng(seed)
+    rows = []
+    for model, D, batch in sweep.bowls(part):
+        best = law(model.N, D, 64 * batch) * max(1.0, D / model.N / 60) ** kink
+        best *= (model.n_layer / 2) ** deeper if model.kind == "transformer" else 2.0
+        for k in range(4):
+            u = (k - 1.5) * math.log(2) + 0.2
+            rows.append(
+                {"kind": model.kind, "params": model.N, "n_layer": model.n_layer, "tokens": D, "seed": 0,
+                 "batch_tokens": 64 * batch, "learning_rate": best * math.exp(u), "status": "done",
+                 "loss": 3.5 * (3e4 / model.N) ** 0.06 * (2.6e5 / D) ** 0.1
+                 * math.exp(0.0137 * u**2 - 0.001 * u**3 + noise * rng.normal())}
+            )  # fmt: skip
+    return Table.from_rows(rows)
+
+
+def fitted(table: Table, kind: str = "transformer") -> Any:
+    """The law of a kind of model, which there must be."""
+    fit = tune(table.matching("kind", kind)).law
+    assert fit is not None
+    return fit
+
+
+def test_the_sweep_tells_every_exponent_and_the_depth_and_each_kind_has_a_law_of_its_own():
+    found = tuning.by_kind(swept(noise=0.0, deeper=-0.2))
+    assert list(found) == ["transformer", "lstm"]
+    for kind, height in (("transformer", 1.0), ("lstm", 2.0)):
+        fit = found[kind].law
+        assert fit is not None
+        assert [fit.law.n, fit.law.d, fit.law.b] == pytest.approx([SWEPT.n, SWEPT.d, SWEPT.b], abs=1e-6)
+        assert fit.law(1e5, 1e6, 512) == pytest.approx(height * SWEPT(1e5, 1e6, 512), rel=1e-6)
+    layers, (exponent, *_) = fitted(swept(noise=0.0, deeper=-0.2)).depth
+    assert (layers, exponent) == (2, pytest.approx(-0.2, abs=1e-6))
+    assert fitted(swept(noise=0.0), "lstm").depth is None
+    text = tuning.text(found)
+    assert text.startswith("2 kinds of model; each has bowls, scatter and a law of its own.")
+    assert "the best rate changes significantly with the depth" in text
+
+
+def test_a_law_that_holds_everywhere_is_seldom_said_to_misfit_or_to_change():
+    fits = [fitted(swept(seed=seed)) for seed in range(40)]
+    assert sum(fit.lack_of_fit.p < 0.05 for fit in fits) <= 6
+    assert sum(fit.halves.significant for fit in fits) <= 5
+    for name in ("n", "d", "b"):
+        held = [fit.intervals[name][0] <= getattr(SWEPT, name) <= fit.intervals[name][1] for fit in fits]
+        assert np.mean(held) >= 0.85
+
+
+def test_exponents_that_change_at_60_tokens_per_parameter_are_found():
+    for seed in range(6):
+        fit = fitted(swept(seed=seed, kink=0.4))
+        assert fit.lack_of_fit.p < 0.05
+        assert fit.halves.significant
+        (few, *_), (many, low, high) = fit.halves.exponents["D"]
+        assert few == pytest.approx(SWEPT.d, abs=0.1)
+        assert low < SWEPT.d + 0.4 < high
+        assert many > few + 0.2
+        assert any("bowls) differ (F =" in line for line in fit.sentences())
+
+
+def test_halves_that_cannot_be_told_are_said_and_not_tested():
+    fit = tune(losses()).law
+    assert fit is not None
+    assert isinstance(fit.halves, str)
+    assert re.match(r"Whether the exponents change at D/N = 60 was not tested: \d+ bowls below and 1 above", fit.halves)
+
+
+def test_another_text_keeps_the_exponents_at_another_height_or_does_not(tmp_path):
+    tuning.keep(tuning.by_kind(swept()), tmp_path / "rates.json", "python")
+    higher = dataclasses.replace(SWEPT, rate=1.3 * SWEPT.rate)
+    (same,) = tuning.keep(tuning.by_kind(swept("few", seed=1, law=higher)), tmp_path / "rates.json", "english")
+    assert "exponents of N, D, B do not differ significantly from those of python" in same
+    (height,) = re.findall(r"([\d.]+) times that of python", same)
+    assert float(height) == pytest.approx(1.3, abs=0.1)
+    steeper = dataclasses.replace(SWEPT, n=-0.6)
+    (other, _) = tuning.keep(tuning.by_kind(swept("few", seed=1, law=steeper)), tmp_path / "rates.json", "steep")
+    assert "exponents of N, D, B differ from those of python" in other
+
+
+def test_settings_at_too_few_rates_are_counted():
+    table = swept("sizes")
+    few = (table["tokens"] == 2**17) & (table["learning_rate"] > np.median(table["learning_rate"]))
+    kept = table.where(~few, "two rates are enough")
+    lacking = sum(
+        len(np.unique(kept["learning_rate"][(kept["params"] == N) & (kept["tokens"] == 2**17)])) in (1, 2)
+        for N in np.unique(kept["params"])
+    )
+    assert lacking
+    assert any(f"{lacking} setting" in note and "fewer than 3 rates" in note for note in tune(kept).notes)
+
+
+def test_the_commonest_kind_is_tuned_and_the_others_are_told():
+    found = tune(swept("all"))
+    assert "40 runs of another kind of model than transformer left out" in found.notes
+
+
+# --- the sweep itself
+
+
+def test_the_sweep_asks_for_more_rates_only_where_the_best_lies_at_an_end():
+    runs = sweep.study("depth").runs
+    deepest = 6
+
+    def loss(run):  # the deepest model wants a rate above its bowl
+        rate, tried = run.optim.learning_rate, sweep.expected(run.model.N, run.tokens, 256)
+        return 4 + 0.02 * math.log(rate / tried / (4 if run.model.n_layer == deepest else 1)) ** 2
 
     rows = [
-        {"params": run.model.N, "tokens": run.tokens, "batch_tokens": run.batch_tokens, "loss": loss(run),
-         "learning_rate": run.optim.learning_rate, "seed": run.seed, "status": "done"}
+        {"kind": run.model.kind, "params": run.model.N, "n_layer": run.model.n_layer, "tokens": run.tokens,
+         "batch_tokens": run.batch_tokens, "learning_rate": run.optim.learning_rate, "status": "done",
+         "loss": loss(run)}
         for run in runs
     ]  # fmt: skip
-    added = sweep.more(Table.from_rows(rows), **asked)
-    assert {run.model.N for run in added} == {small}
-    assert sorted({run.optim.learning_rate for run in added}) == pytest.approx([0.032, 0.064])
-    assert {run.seed for run in added} == {0, 1}
+    added = sweep.more(Table.from_rows(rows), "depth")
+    assert {run.model.n_layer for run in added} == {deepest}
+    highest = max(run.optim.learning_rate for run in runs)
+    assert sorted(run.optim.learning_rate for run in added) == pytest.approx([2 * highest, 4 * highest], rel=1e-3)
     for row in rows:
-        if row["params"] == small and row["learning_rate"] > 0.015:
+        if row["n_layer"] == deepest and row["learning_rate"] > 0.9 * highest:
             row |= {"status": "diverged", "loss": math.nan}
-    assert sweep.more(Table.from_rows(rows), **asked) == ()
+    assert sweep.more(Table.from_rows(rows), "depth") == ()
+
+
+def test_the_sweep_spans_what_it_is_for():
+    bowls = [(model, D) for model, D, _ in sweep.bowls("all") if model.kind == "transformer"]
+    above = [model.N for model, D in bowls if D / model.N > 60]
+    assert len(above) >= 8
+    assert len(bowls) - len(above) >= 8
+    assert max(above) == 98_304
+    assert {model.n_layer for model, _ in bowls} == {1, 2, 4, 6}
+    assert max(D for _, D in bowls) == 2**23
+    whole = {run for part in ("sizes", "long", "batches", "depth", "lstm") for run in sweep.study(part).runs}
+    assert whole == set(sweep.study("all").runs)
+    assert set(sweep.study("few").runs) < whole
 
 
 def test_the_documented_example_runs_and_the_projects_law_is_its_result(tmp_path, monkeypatch, capsys):
@@ -290,14 +438,30 @@ def test_the_documented_example_runs_and_the_projects_law_is_its_result(tmp_path
     exec(code.replace("results/", f"{root}/results/"), {})
     assert capsys.readouterr().out == (root / "results" / "learning_rate" / "tuning.txt").read_text(encoding="utf-8")
     assert (tmp_path / "rates.pdf").stat().st_size > 5_000
-    made, kept = RateLaw.from_json(tmp_path / "rates.json"), RateLaw.from_json(root / "configs" / "rates.json")
-    for name, value in dataclasses.asdict(kept).items():
-        assert getattr(made, name) == pytest.approx(value, rel=1e-9), name
+    made = rates.raw(tmp_path / "rates.json")["python"]["transformer"]
+    kept = rates.raw(root / "configs" / "rates.json")["python"]["transformer"]
+    for name in ("rate", "N_1", "D_1", "B_1", *made["intervals"]):
+        assert kept["law"][name] == pytest.approx(made["law"][name], rel=1e-9), name
 
 
-def test_the_projects_own_rates_are_inside_what_was_swept():
-    from configs.rates import LAW, learning_rate
-
-    assert learning_rate(LAW.N_1) == LAW.rate
+def test_the_projects_own_rates_are_those_of_their_text_and_kind():
+    law = LAWS["python"]["transformer"]
+    assert learning_rate(law.N_1, B=law.B_1) == pytest.approx(law.rate)
     assert 1e-3 < learning_rate(1e6, 1e6) < learning_rate(1e4, 1e6) < 0.1
+    assert learning_rate(1e5, 1e6) < learning_rate(1e5, 1e6, 4096)
+    assert learning_rate(1e5, kind="universal") == learning_rate(1e5)
+    assert learning_rate(1e5, kind="lstm") == LAWS["python"]["lstm"](1e5, B=256)
     assert tuning.WRONG == (0.5, 1.0, 2.0)
+
+
+@pytest.mark.parametrize("name", ["quickstart", "shapes", "isoflop", "cooldown", "kaplan.size", "kaplan.experiments"])
+def test_a_study_takes_the_rates_of_its_text_unless_told_otherwise(name):
+    def made(**settings):
+        found = question.load(f"configs.{name}", {key.replace("__", "."): value for key, value in settings.items()})
+        return [run.optim.learning_rate for run in found.runs]
+
+    english, python = made(rates="english"), made(rates="python")
+    assert made() == made(data__source="python") == python
+    assert made(data__source="text:*.md") == english
+    assert made(data__source="text:*.md", rates="python") == python
+    assert (english == python) == ("english" not in LAWS)

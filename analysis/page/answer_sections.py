@@ -50,7 +50,8 @@ def _tuning(found: Tuning) -> Iterator[str]:
         "rates",
         "Dots are runs (means over seeds), curves the bowls through those near the lowest, diamonds their bottoms with "
         f"the {digits.percent(LEVEL)} interval of the best rate: open where it is not bounded. A cross is a rate that "
-        "diverged. In the last panel the best rates with the law through them.",
+        "diverged. Then the best rates with the law through them, and where the sweep has other batches, depths or "
+        "lengths, all best rates over the law's.",
     )
     head = (
         "N", "D", ("B", "tokens"), "Best rate", f"{digits.percent(LEVEL)} interval", ("Loss", "at the bottom"),

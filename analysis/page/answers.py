@@ -125,7 +125,7 @@ def sweep(table: Table) -> Tuning | None:
     if keep.sum() <= MOST * len(table):
         return None
     # One setting per size, length and batch: where shapes differ as well, rates of one are not those of another.
-    names = [name for name in ("params", "tokens", "batch_tokens") if name in table]
+    names = [name for name in ("params", "tokens", "batch_tokens", "n_layer") if name in table]
     places: dict[tuple[Any, ...], set[int]] = {}
     for i in np.flatnonzero(keep):
         places.setdefault(tuple(table[name][i] for name in names), set()).add(int(cell[i]))

@@ -3,6 +3,7 @@
 Style, colours and axes are in `analysis.page.canvas`, figures of the laws in `analysis.page.plots`.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -31,11 +32,11 @@ from analysis.page.canvas import (
     panels,
     percent_axis,
     size_legend,
-    some,
 )
 from analysis.page.cooldowns import Cooldowns
 from analysis.page.shapes import Shapes
 from analysis.rates.bowls import Bowl
+from analysis.rates.halves import LIMIT
 from analysis.rates.rate_law import RateFit
 from analysis.table import Table
 from analysis.tuning import Tuning
@@ -49,25 +50,71 @@ def learning_rates(found: Tuning, *, shades: Shades | None = None) -> Figure:
     """Loss against the learning rate, a panel per length, and the best rates against N with the law through them.
 
     A curve is the bowl inside its window; a filled mark is its bottom with the interval, a cross a rate that diverged.
+    These are of the batch and the depth that most bowls have, at the lengths that most have. Where there are others, or
+    more lengths, a last panel has all best rates over the law's against D/N.
     """
-    bowls = [b for b in found.bowls if np.isfinite(b.losses).any()]
+    every = [b for b in found.bowls if np.isfinite(b.losses).any()]
+    bowls = _most_alike(every)
     sizes = np.array([b.params for b in bowls])
     shades = shades or Shades(float(sizes.min()), float(sizes.max()))
-    lengths = some(np.unique([b.tokens for b in bowls]), 3).tolist()
+    lengths = sorted(D for D, _ in Counter(b.tokens for b in bowls).most_common(3))
+    bowls = [b for b in bowls if b.tokens in lengths]
+    rest = found.law is not None and len(bowls) < len(every)
     with rc_context(STYLE):
-        n = len(lengths) + 1
+        n = len(lengths) + 1 + rest
         figure, grid = panels(n, height=TALL if n < 4 else WIDE[1], rows=1 if n < 4 else 2)
         for axes, D in zip(grid, lengths, strict=False):
             _bowls(axes, [b for b in bowls if b.tokens == D], shades)
             axes.set_title(f"D = {digits.short(D)} tokens")
-        low = min(axes.get_xlim()[0] for axes in grid[:-1])
-        high = max(axes.get_xlim()[1] for axes in grid[:-1])
-        for axes in grid[:-1]:
+        low = min(axes.get_xlim()[0] for axes in grid[: len(lengths)])
+        high = max(axes.get_xlim()[1] for axes in grid[: len(lengths)])
+        for axes in grid[: len(lengths)]:
             axes.set_xlim(low, high)
             axes.set_ylabel(LOSS)
-        _best_rates(grid[-1], bowls, found.law, lengths, shades)
+        _best_rates(grid[len(lengths)], bowls, found.law, lengths, shades)
+        if rest and found.law:
+            _over_the_law(grid[-1], [b for b in every if b.interior], found.law, shades)
         size_legend(figure, sizes, shades)
         return figure
+
+
+def _most_alike(bowls: Sequence[Bowl]) -> list[Bowl]:
+    """The bowls of the commonest batch and depth."""
+    (common, _), *_ = Counter(map(_setting, bowls)).most_common()
+    return [b for b in bowls if _setting(b) == common]
+
+
+def _setting(b: Bowl) -> tuple[float, float]:
+    return float(np.nan_to_num(b.batch_tokens)), float(np.nan_to_num(b.n_layer))
+
+
+def _over_the_law(axes: Axes, bowls: Sequence[Bowl], fit: RateFit, shades: Shades) -> None:
+    """Best rates over the law's against D/N, a mark per batch."""
+    marks = ("o", "s", "^", "v", "D", "P")
+    batches = sorted({float(np.nan_to_num(b.batch_tokens)) for b in bowls})
+    ratio, ends = [b.tokens / b.params for b in bowls], []
+    for b in bowls:
+        law = fit.law(b.params, b.tokens, b.batch_tokens if b.batch_tokens > 0 else None)
+        k = batches.index(float(np.nan_to_num(b.batch_tokens)))
+        x = b.tokens / b.params * 1.1**k  # so that bars of several batches stand beside one another
+        axes.plot([x, x], [b.low / law, b.high / law], color=shades(b.params), lw=1.2)
+        axes.plot(x, b.best / law, marks[k % len(marks)], color=shades(b.params), ms=5, mew=0, zorder=5)
+        ends += [b.low / law, b.high / law]
+    axes.axhline(1.0, color=INK, lw=1.0, zorder=1)
+    axes.axvline(LIMIT, color=GREY, lw=0.8, dashes=(2, 2), zorder=1)
+    if batches[-1] > 0:
+        handles = [
+            Line2D([], [], color=GREY, marker=marks[k % len(marks)], ms=4.5, lw=0, label=f"B = {digits.short(B)}")
+            for k, B in enumerate(batches)
+        ]
+        axes.legend(handles=handles, loc="lower left", ncols=2, handlelength=1.0)
+    axes.set_xscale("log")
+    log_axis(axes.xaxis, np.geomspace(min(ratio), max(ratio), 9), most=NARROW)
+    log_y(axes, [min(ends) / 1.6, *ends], digits.plain)  # with room for the legend
+    axes.set_xlim(*margins(ratio, 1.5))
+    axes.set_xlabel("D/N, tokens per parameter")
+    axes.set_ylabel("Best rate over the law's")
+    axes.set_title("Beside the law")
 
 
 def _bowls(axes: Axes, bowls: Sequence[Bowl], shades: Shades) -> None:
@@ -113,7 +160,8 @@ def _best_rates(
             axes.plot(b.params * apart, b.best, marks[k], color=colour, mfc=face, ms=5, mew=1.0, zorder=5)
         if fit:
             dashes = ((), (4, 2), (1.5, 1.5))[k]
-            law = [fit.law(size, D) for size in line.tolist()]
+            B = bowls[0].batch_tokens if bowls[0].batch_tokens > 0 else None
+            law = [fit.law(size, D, B) for size in line.tolist()]
             axes.plot(line, law, color=INK, lw=1.0, dashes=dashes or (None, None), zorder=3)
     handles = [
         Line2D([], [], color=GREY, marker=marks[k], ms=4.5, lw=1.0 if fit else 0,

@@ -1,7 +1,6 @@
 """The law of learning rates of one's own sweep, and how far from that sweep a run lies."""
 
 import dataclasses
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from analysis.page.digits import short
 from analysis.rates.bowls import INTERIOR
 from analysis.table import load
 from analysis.tuning import tune
+from scaling import rates
 from scaling.errors import InputError
 from scaling.rates import RateLaw
 
@@ -52,7 +52,8 @@ def read(path: str | Path) -> OwnRates:
     """
     path = Path(path)
     if path.suffix == ".json":
-        law, said = RateLaw.from_json(path), json.loads(path.read_text(encoding="utf-8"))
+        law = RateLaw.from_json(path)
+        said = next(iter(rates.raw(path).values()))["transformer"]
     else:
         found = tune(load(path))
         if found.law is None:

@@ -47,6 +47,7 @@ class Bowl:
         curvature, skew: c and s of ln(loss) = ln(loss at the bottom) + c u^2 + s u^3, u = ln(rate / best).
         error: standard error of ln(best).
         shared: the part of it that comes from the skew, with its sign: it moves all bowls together.
+        n_layer: NaN where it is not known.
     """
 
     params: float
@@ -64,6 +65,7 @@ class Bowl:
     skew: float
     error: float
     shared: float
+    n_layer: float = math.nan
 
     @property
     def interior(self) -> bool:
@@ -147,7 +149,7 @@ def common_noise(drafts: Sequence[Draft], sigma: float | None) -> Noise:
     return Noise(sigma, known, skew, sigma / math.sqrt(weight) if skew else 0.0)
 
 
-def bottom(N: float, D: float, B: float, draft: Draft, noise: Noise) -> Bowl:
+def bottom(N: float, D: float, B: float, draft: Draft, noise: Noise, n_layer: float = math.nan) -> Bowl:
     tried, losses = tuple(np.exp(draft.x).tolist()), tuple(np.exp(draft.y).tolist())
     window = (math.exp(draft.window[0]), math.exp(draft.window[1]))
     lowest = int(np.nanargmin(draft.y)) if np.isfinite(draft.y).any() else 0
@@ -155,7 +157,7 @@ def bottom(N: float, D: float, B: float, draft: Draft, noise: Noise) -> Bowl:
     def doubtful(status: str) -> Bowl:
         ends = (0.0, math.inf)
         bottom = (losses[lowest], *(math.nan,) * 4)
-        return Bowl(N, D, B, tried, losses, window, status, tried[lowest], *ends, *bottom)
+        return Bowl(N, D, B, tried, losses, window, status, tried[lowest], *ends, *bottom, n_layer=n_layer)
 
     end = edge(tried, losses)
     if end:
@@ -192,6 +194,7 @@ def bottom(N: float, D: float, B: float, draft: Draft, noise: Noise) -> Bowl:
         skew=s,
         error=error,
         shared=shared,
+        n_layer=n_layer,
     )
 
 

@@ -8,10 +8,11 @@ is measured at batches large enough to tell it.
 from configs.kaplan.budget import Budget
 from configs.kaplan.budgets import named
 from scaling.config import EvalConfig, RunConfig, Study
+from scaling.rates import Text
 
 
-def study(budget: str = "cpu-20m") -> Study:
-    return Study("kaplan-batch", "What do large batches cost, and what do they save?", runs(named(budget)))
+def study(budget: str = "cpu-20m", rates: Text = "python") -> Study:
+    return Study("kaplan-batch", "What do large batches cost, and what do they save?", runs(named(budget, rates=rates)))
 
 
 def runs(budget: Budget) -> tuple[RunConfig, ...]:

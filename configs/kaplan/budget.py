@@ -8,11 +8,12 @@ from configs import pod
 from configs.rates import learning_rate
 from scaling.config import EvalConfig, ModelConfig, OptimConfig, RunConfig
 from scaling.ladder import transformer
+from scaling.rates import Text
 
 Shape = tuple[int, int]  # d_model, layers
 
-SWEPT_BATCH = 256  # tokens: the batch of the sweep that configs/rates.py holds
-SWEPT_SIZE = 1536  # its smallest N
+SMALLEST = 1536  # N, a quarter of the smallest size that was swept for configs/rates.json
+LARGEST = 2**14  # tokens, the largest batch of that sweep
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +87,7 @@ class Recurrent:
     """LSTMs of several depths, each at several rates; as many tokens as the ladder of `Size`."""
 
     shapes: tuple[Shape, ...]
-    factors: tuple[float, ...]  # times the rule's rate for a Transformer of as many parameters
+    factors: tuple[float, ...]  # times the rule's rate for an LSTM
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,8 +123,8 @@ class Budget:
     """One budget: what all experiments share, then each experiment's own.
 
     Attributes:
-        half: tokens of a batch from which larger ones hardly allow larger rates; see `rate`.
         transfer: sources of held-out text of other kinds, measured by `size` and `shape`.
+        rates: the text whose learning rates the runs take.
         accelerated: not for a CPU.
         paper: the paper's own scale: its learning rates, warm-up and optimisers (configs/pod.py).
     """
@@ -134,7 +135,6 @@ class Budget:
     batch: int  # sequences
     d_head: int
     windows: int  # held-out, of n_ctx tokens
-    half: int
     size: Size
     data: Data
     batches: Batch
@@ -144,6 +144,7 @@ class Budget:
     schedules: Schedules
     context: Context
     transfer: tuple[str, ...] = ()
+    rates: Text = "python"
     accelerated: bool = False
     paper: bool = False
 
@@ -158,29 +159,29 @@ class Budget:
     def model(self, shape: Shape, **fields: Any) -> ModelConfig:
         return transformer(*shape, d_head=self.d_head, **self.fields(**fields))
 
-    def rate(self, N: float, tokens: int, B: int) -> float:
+    def rate(self, N: float, tokens: int, B: int, kind: str = "transformer") -> float:
         """The peak rate for N parameters on so many tokens, B of them to an update.
 
-        The sweep has batches of 256 tokens, the paper's rates are for 2^19. To another batch they go as the root of
-        (1 + half / 256) / (1 + half / B): as the root of the batch far below `half` tokens, not at all far above
-        (McCandlish et al. 2018 sec. 2.4, with the root that suits Adam). The batch experiment tries rates around it.
-        Models smaller than any of the sweep have the rate of its smallest.
+        By the laws of the sweeps; models smaller than SMALLEST and batches larger than LARGEST have the rate of these.
+        The paper's rates are for its batch of 2^19 tokens. To a batch of B they go as the root of 2 / (1 + 2^19 / B):
+        as the root of the batch far below that one, not at all far above (McCandlish et al. 2018 sec. 2.4, with the
+        root that suits Adam). The batch experiment tries rates around either.
         """
         if self.paper:
-            known, at = pod.rate(max(N, 1)), self.batch_tokens
-        else:
-            known, at = learning_rate(max(N, SWEPT_SIZE), tokens), SWEPT_BATCH
-        return known * math.sqrt((1 + self.half / at) / (1 + self.half / B))
+            return pod.rate(max(N, 1)) * math.sqrt(2 / (1 + self.batch_tokens / B))
+        return learning_rate(max(N, SMALLEST), tokens, min(B, LARGEST), text=self.rates, kind=kind)
 
-    def optim(self, N: float, tokens: int, B: int, factor: float = 1.0, **fields: Any) -> OptimConfig:
+    def optim(
+        self, N: float, tokens: int, B: int, factor: float = 1.0, kind: str = "transformer", **fields: Any
+    ) -> OptimConfig:
         own: dict[str, Any] = {"optimizer": pod.optimizer(N)} if self.paper else {}
         if self.paper and "warmup" not in fields:
             own["warmup_tokens"] = pod.WARMUP * B
-        return OptimConfig(learning_rate=factor * self.rate(N, tokens, B), **own | fields)
+        return OptimConfig(learning_rate=factor * self.rate(N, tokens, B, kind), **own | fields)
 
     def run(self, model: ModelConfig, tokens: int, evaluate: EvalConfig, **fields: Any) -> RunConfig:
         """A run of this budget: one epoch, the standard batch and schedule, unless `fields` say otherwise."""
-        own = {"batch": self.batch, "optim": self.optim(model.N, tokens, self.batch_tokens)}
+        own = {"batch": self.batch, "optim": self.optim(model.N, tokens, self.batch_tokens, kind=model.kind)}
         if self.paper:
             own |= {"dtype": "bfloat16", "remat": "none" if model.kind == "lstm" else pod.remat(model.N)}
         return RunConfig(model, tokens=tokens, eval=evaluate, **own | fields)

@@ -17,9 +17,10 @@ from configs.kaplan.budget import (
     Universal,
 )
 from scaling.errors import InputError
+from scaling.rates import TEXTS, Text
 
-# On a CPU: the batch and the context of the sweep in configs/rates.py.
-_cpu = functools.partial(Budget, n_vocab=512, n_ctx=64, batch=4, d_head=8, windows=512, half=4096)
+# On a CPU: the batch and the context of most of the sweep behind configs/rates.json.
+_cpu = functools.partial(Budget, n_vocab=512, n_ctx=64, batch=4, d_head=8, windows=512)
 
 # For tests: every figure finds runs to draw, and hardly any can decide.
 TINY = _cpu(
@@ -193,7 +194,6 @@ GPU_1H = Budget(
     batch=32,
     d_head=16,
     windows=512,
-    half=4096,
     size=Size(
         tokens=3 * 2**24,
         shapes=(
@@ -283,7 +283,6 @@ POD = Budget(
     batch=512,
     d_head=64,
     windows=512,
-    half=_B,
     size=Size(
         tokens=pod.STEPS * _B,
         shapes=(
@@ -365,9 +364,16 @@ POD = Budget(
 BUDGETS = {budget.name: budget for budget in (TINY, CPU_20M, CPU_3H, GPU_1H, POD)}
 
 
-def named(budget: str, transfer: tuple[str, ...] = ()) -> Budget:
-    """The budget of that name; `transfer`, where there is some, in place of its own."""
+def named(budget: str, transfer: tuple[str, ...] = (), rates: Text = "python") -> Budget:
+    """The budget of that name.
+
+    Args:
+        transfer: where there is some, in place of the budget's own.
+        rates: the text whose learning rates the runs take.
+    """
     if budget not in BUDGETS:
         raise InputError(f"budget={budget}: wanted one of {', '.join(BUDGETS)}")
-    found = BUDGETS[budget]
+    if rates not in TEXTS:
+        raise InputError(f"rates={rates}: wanted one of {', '.join(TEXTS)}")
+    found = dataclasses.replace(BUDGETS[budget], rates=rates)
     return dataclasses.replace(found, transfer=transfer) if transfer else found

@@ -7,10 +7,11 @@ from configs.kaplan.budget import Budget
 from configs.kaplan.budgets import named
 from scaling.config import EvalConfig, ModelConfig, RunConfig, Study
 from scaling.ladder import lstm
+from scaling.rates import Text
 
 
-def study(budget: str = "cpu-20m") -> Study:
-    return Study("kaplan-context", "How does the loss fall along the context?", runs(named(budget)))
+def study(budget: str = "cpu-20m", rates: Text = "python") -> Study:
+    return Study("kaplan-context", "How does the loss fall along the context?", runs(named(budget, rates=rates)))
 
 
 def runs(budget: Budget) -> tuple[RunConfig, ...]:
@@ -23,7 +24,7 @@ def runs(budget: Budget) -> tuple[RunConfig, ...]:
             part.tokens,
             EvalConfig(windows=held_out // model.n_ctx, per_octave=1, octaves=7),
             batch=budget.batch_tokens // model.n_ctx,
-            optim=budget.optim(model.N, part.tokens, budget.batch_tokens, factor=factor),
+            optim=budget.optim(model.N, part.tokens, budget.batch_tokens, factor=factor, kind=model.kind),
         )
 
     return (

@@ -9,12 +9,13 @@ once on English text with 2^16 unique tokens at N = 98,304, two constant rates r
 from configs.kaplan.budget import Budget
 from configs.kaplan.budgets import named
 from scaling.config import EvalConfig, RunConfig, Study
+from scaling.rates import Text
 
 DROPOUT = 0.1
 
 
-def study(budget: str = "cpu-20m") -> Study:
-    return Study("kaplan-data", "How does the loss fall with size and data together?", runs(named(budget)))
+def study(budget: str = "cpu-20m", rates: Text = "python") -> Study:
+    return Study("kaplan-data", "How does the loss fall with size and data together?", runs(named(budget, rates=rates)))
 
 
 def runs(budget: Budget) -> tuple[RunConfig, ...]:

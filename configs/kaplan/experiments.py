@@ -10,6 +10,7 @@ from configs.kaplan.budget import Budget
 from configs.kaplan.budgets import named
 from scaling.config import RunConfig, Study
 from scaling.errors import InputError
+from scaling.rates import Text
 
 NAME, QUESTION = "kaplan", "What of Kaplan et al. (2020) do our own runs show?"
 EXPERIMENTS: Mapping[str, Callable[[Budget], tuple[RunConfig, ...]]] = {
@@ -25,7 +26,11 @@ EXPERIMENTS: Mapping[str, Callable[[Budget], tuple[RunConfig, ...]]] = {
 
 
 def study(
-    budget: str = "cpu-20m", only: tuple[str, ...] = (), transfer: tuple[str, ...] = (), N: int | None = None
+    budget: str = "cpu-20m",
+    only: tuple[str, ...] = (),
+    transfer: tuple[str, ...] = (),
+    N: int | None = None,
+    rates: Text = "python",
 ) -> Study:
     """The runs of all experiments, or of some.
 
@@ -33,8 +38,9 @@ def study(
       only: names of experiments; all where there are none.
       transfer: sources of held-out text of other kinds, as in eval.transfer; measured by `size` and `shape`.
       N: only models of so many parameters, to compile one of them, say.
+      rates: the text whose learning rates the runs take; that of data.source where it is left out.
     """
-    return union(named(budget, transfer=transfer), only or tuple(EXPERIMENTS), N)
+    return union(named(budget, transfer, rates), only or tuple(EXPERIMENTS), N)
 
 
 def union(budget: Budget, names: Sequence[str], N: int | None = None) -> Study:

@@ -1,18 +1,18 @@
 """LSTMs of several depths beside the Transformers of `size`: Figure 7 left.
 
-Each at several rates, of which the best counts: the sweep in configs/rates.py knows Transformers alone. In trial runs
-on English (N = 8,192 and 32,768, one layer and four, 2^18 and 2^19 tokens) its rate was the best of 1/4, 1/2, 1, 2 and
-4 times it, or within 0.1 % of the best. Tokens, batch and schedule are those of `size`.
+Each at the rates of LSTMs of its N, swept for one layer (configs/rates.json), or at several, of which the best counts.
+Tokens, batch and schedule are those of `size`.
 """
 
 from configs.kaplan.budget import Budget
 from configs.kaplan.budgets import named
 from scaling.config import EvalConfig, RunConfig, Study
 from scaling.ladder import lstm
+from scaling.rates import Text
 
 
-def study(budget: str = "cpu-20m") -> Study:
-    return Study("kaplan-lstm", "How do LSTMs fall with their size?", runs(named(budget)))
+def study(budget: str = "cpu-20m", rates: Text = "python") -> Study:
+    return Study("kaplan-lstm", "How do LSTMs fall with their size?", runs(named(budget, rates=rates)))
 
 
 def runs(budget: Budget) -> tuple[RunConfig, ...]:
@@ -24,7 +24,7 @@ def runs(budget: Budget) -> tuple[RunConfig, ...]:
                 model,
                 tokens,
                 EvalConfig(windows=budget.windows, per_octave=1, octaves=3),
-                optim=budget.optim(model.N, tokens, budget.batch_tokens, factor=factor),
+                optim=budget.optim(model.N, tokens, budget.batch_tokens, factor=factor, kind=model.kind),
             )
             for factor in budget.recurrent.factors
         ]

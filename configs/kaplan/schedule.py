@@ -3,6 +3,7 @@
 from configs.kaplan.budget import Budget
 from configs.kaplan.budgets import named
 from scaling.config import EvalConfig, RunConfig, Study
+from scaling.rates import Text
 
 # Factor on the rule's peak rate, and fields of OptimConfig.
 SCHEDULES = (
@@ -16,8 +17,8 @@ SCHEDULES = (
 )
 
 
-def study(budget: str = "cpu-20m") -> Study:
-    return Study("kaplan-schedule", "Does the schedule matter beside its sum?", runs(named(budget)))
+def study(budget: str = "cpu-20m", rates: Text = "python") -> Study:
+    return Study("kaplan-schedule", "Does the schedule matter beside its sum?", runs(named(budget, rates=rates)))
 
 
 def runs(budget: Budget) -> tuple[RunConfig, ...]:

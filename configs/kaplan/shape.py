@@ -7,15 +7,17 @@ from configs.kaplan.budget import Budget
 from configs.kaplan.budgets import named
 from configs.shapes import shapes
 from scaling.config import EvalConfig, RunConfig, Study
+from scaling.rates import Text
 
 
-def study(budget: str = "cpu-20m", transfer: tuple[str, ...] = ()) -> Study:
+def study(budget: str = "cpu-20m", transfer: tuple[str, ...] = (), rates: Text = "python") -> Study:
     """All shapes and seeds of a budget.
 
     Args:
       transfer: sources of held-out text of other kinds, as in eval.transfer.
+      rates: the text whose learning rates the runs take; that of data.source where it is left out.
     """
-    return Study("kaplan-shape", "What does the loss owe to the shape?", runs(named(budget, transfer=transfer)))
+    return Study("kaplan-shape", "What does the loss owe to the shape?", runs(named(budget, transfer, rates)))
 
 
 def runs(budget: Budget) -> tuple[RunConfig, ...]:

@@ -7,15 +7,17 @@ The gradient noise is measured along each run, and the loss on the transfer sets
 from configs.kaplan.budget import Budget
 from configs.kaplan.budgets import named
 from scaling.config import EvalConfig, ModelConfig, RunConfig, Study
+from scaling.rates import Text
 
 
-def study(budget: str = "cpu-20m", transfer: tuple[str, ...] = ()) -> Study:
+def study(budget: str = "cpu-20m", transfer: tuple[str, ...] = (), rates: Text = "python") -> Study:
     """All sizes, depths and seeds of a budget.
 
     Args:
       transfer: sources of held-out text of other kinds, as in eval.transfer.
+      rates: the text whose learning rates the runs take; that of data.source where it is left out.
     """
-    return Study("kaplan-size", "How does the loss fall with the model's size?", runs(named(budget, transfer=transfer)))
+    return Study("kaplan-size", "How does the loss fall with the model's size?", runs(named(budget, transfer, rates)))
 
 
 def runs(budget: Budget) -> tuple[RunConfig, ...]:

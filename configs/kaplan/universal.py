@@ -7,10 +7,11 @@ from configs.kaplan.budget import Budget
 from configs.kaplan.budgets import named
 from scaling.config import EvalConfig, RunConfig, Study
 from scaling.ladder import universal
+from scaling.rates import Text
 
 
-def study(budget: str = "cpu-20m") -> Study:
-    return Study("kaplan-universal", "What is it worth to use layers again?", runs(named(budget)))
+def study(budget: str = "cpu-20m", rates: Text = "python") -> Study:
+    return Study("kaplan-universal", "What is it worth to use layers again?", runs(named(budget, rates=rates)))
 
 
 def runs(budget: Budget) -> tuple[RunConfig, ...]:

@@ -51,7 +51,8 @@ def add(verbs: Any) -> None:
         action="extend",
         default=[],
         metavar="KEY=VALUE",
-        help="a field of every run, such as data.validation=SOURCE",
+        help="a field of every run, such as data.validation=SOURCE, or rates=python|english, whose learning rates they "
+        "take (python where that is the text, else english)",
     )
     kaplan.add_argument("--retry", action="store_true", help="try again what was left out")
     arguments.layout(kaplan)
@@ -68,6 +69,8 @@ def _kaplan(args: argparse.Namespace) -> int:
         _draw(args, read(out), budget, names, members)
         return 0
     _can_start(budget)
+    if not budget.paper:
+        arguments.say(f"learning rates: as swept on {budget.rates}; --set rates=python or rates=english chooses")
     runs = tuple(dict.fromkeys(run for own in members.values() for run in own))
     whole, packs = study.plan(Study(experiments.NAME, experiments.QUESTION, runs), out, args)
     _foretell(whole, names, members)
@@ -89,13 +92,15 @@ def _asked(args: argparse.Namespace) -> tuple[Any, Sequence[str], Members]:
     with _on_the_cpu():  # JAX asks for its device when it is first imported
         from analysis.papers.kaplan import figures
     from configs.kaplan import budgets, experiments
-    from scaling import config
+    from scaling import config, rates
+    from scaling.config import DataConfig
 
     names = figures.chosen(args.only)
-    budget = budgets.named(args.budget, transfer=tuple(args.transfer))
     settings = arguments.pairs(args.set, "--set")
     if args.data is not None:
         settings = {"data.source": args.data, **settings}
+    text: Any = settings.pop("rates", rates.suiting(settings.get("data.source", DataConfig.source)))
+    budget = budgets.named(args.budget, tuple(args.transfer), text)
     wanted = [name for name in experiments.EXPERIMENTS if name in figures.needed(names)]
     members = {
         name: tuple(config.override(run, settings) for run in experiments.EXPERIMENTS[name](budget)) for name in wanted

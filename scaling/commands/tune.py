@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from scaling import rates
 from scaling.commands import arguments, laws
 
 
@@ -21,7 +22,8 @@ def add(verbs: Any) -> None:
         "--sigma", type=float, metavar="SHARE", help="seed noise as a share of the loss (read off the table)"
     )
     tune.add_argument("--out", type=Path, metavar="FILE", help="keep the law, for scaling plan --rates and for configs")
-    tune.add_argument("--plot", type=Path, metavar="FILE", help=".svg, .png or .pdf")
+    tune.add_argument("--name", default=rates.OWN, help="of the text, for --out: beside other names there (own)")
+    tune.add_argument("--plot", type=Path, metavar="FILE", help=".svg, .png or .pdf, of the commonest kind of model")
     tune.add_argument("--json", action="store_true", help="JSON in place of text")
 
 
@@ -29,13 +31,12 @@ def _tune(args: argparse.Namespace) -> int:
     from analysis import tuning
     from analysis.page import canvas, study_plots
 
-    found = tuning.tune(laws.table_of(args.table, args.columns, args.where), sigma=args.sigma)
-    if args.out:
-        found.to_json(args.out)
+    found = tuning.by_kind(laws.table_of(args.table, args.columns, args.where), sigma=args.sigma)
+    compared = tuning.keep(found, args.out, args.name) if args.out else ()
     if args.plot:
-        canvas.save(study_plots.learning_rates(found), args.plot)
+        canvas.save(study_plots.learning_rates(next(iter(found.values()))), args.plot)
     if args.json:
-        arguments.print_json(found.to_dict())
+        arguments.print_json({kind: one.to_dict() for kind, one in found.items()})
     else:
-        print(found.text())
+        print("\n".join([tuning.text(found), *compared]))
     return 0
