@@ -11,18 +11,18 @@ EPSILON = 1e-5
 
 
 @jax.custom_vjp
-def dense(x, w, b):
-    """x w + b. x: n i, w: i o, b: o -> n o."""
-    return x @ w + b
+def dense(x, w, b=None):
+    """x w + b, or x w. x: n i, w: i o, b: o -> n o."""
+    return _dense_forward(x, w, b)[0]
 
 
 def _dense_forward(x, w, b):
-    return x @ w + b, (x, w)
+    return x @ w if b is None else x @ w + b, (x, w, b)
 
 
 def _dense_backward(kept, dy):
-    x, w = kept
-    return dy @ w.T, weight_gradient(x, dy), dy.sum(0)
+    x, w, b = kept
+    return dy @ w.T, weight_gradient(x, dy), None if b is None else dy.sum(0)
 
 
 dense.defvjp(_dense_forward, _dense_backward)
@@ -64,6 +64,60 @@ def _standardize_backward(kept, dy):
 standardize.defvjp(_standardize_forward, _standardize_backward)
 
 
+@jax.custom_vjp
+def by_rms(x):
+    """x / root mean square over the last axis, in float32 whatever the dtype of x: RMSNorm's first half, as above."""
+    return _by_rms_forward(x)[0]
+
+
+def _by_rms_forward(x):
+    y = x.astype(jnp.float32)
+    scale = jax.lax.rsqrt((y * y).mean(-1, keepdims=True) + EPSILON)
+    y = (y * scale).astype(x.dtype)
+    return y, (y, scale)
+
+
+def _by_rms_backward(kept, dy):
+    y, scale = kept
+    along = (dy * y).astype(jnp.float32).mean(-1, keepdims=True)
+    return ((scale * (dy - y * along)).astype(y.dtype),)
+
+
+by_rms.defvjp(_by_rms_forward, _by_rms_backward)
+
+NORMS = {"layer": standardize, "rms": by_rms}  # by model.norm
+
+
 def fold(gain, bias, w, b):
-    """The (w', b') with x w' + b' = (x gain + bias) w + b. gain, bias: i, w: i o, b: o."""
-    return gain[:, None] * w, bias @ w + b
+    """The (w', b') with x w' + b' = (x gain + bias) w + b. gain, bias: i, w: i o, b: o; None is zero."""
+    parts = [part for part in (None if bias is None else bias @ w, b) if part is not None]
+    return gain[:, None] * w, sum(parts[1:], parts[0]) if parts else None
+
+
+@jax.custom_vjp
+def swiglu(y):
+    """silu(gate) up: Shazeer (2020), arXiv 2002.05202, eq. 6. y: n 2f, gate and then up -> n f."""
+    return _swiglu_forward(y)[0]
+
+
+def _swiglu_forward(y):
+    gate, up = jnp.split(y, 2, -1)
+    return jax.nn.silu(gate) * up, y
+
+
+def _swiglu_backward(y, dy):
+    gate, up = jnp.split(y, 2, -1)
+    share = jax.nn.sigmoid(gate)
+    through = share * gate
+    return (jnp.concatenate([dy * up * (share + through * (1 - share)), dy * through], -1),)
+
+
+swiglu.defvjp(_swiglu_forward, _swiglu_backward)
+
+
+def relu2(y):
+    """relu(y)^2: So et al. (2021), arXiv 2109.08668, section 4.1."""
+    return jnp.square(jax.nn.relu(y))
+
+
+FEED_FORWARDS = {"gelu": jax.nn.gelu, "swiglu": swiglu, "relu2": relu2}  # by model.feed_forward
