@@ -100,8 +100,8 @@ def _losses(logits, targets):
     top = logits.max(-1, keepdims=True)
     weights = jnp.exp(logits - top)
     total = weights.sum(-1, keepdims=True)
-    log_total = jnp.log(total) + top
     at_target = jnp.take_along_axis(logits, targets[:, None], -1)
+    log_total = jnp.log(total) + top
     return (log_total - at_target)[:, 0], log_total[:, 0], (weights, total)
 
 

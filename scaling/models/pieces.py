@@ -10,22 +10,30 @@ import jax.numpy as jnp
 EPSILON = 1e-5
 
 
-@jax.custom_vjp
 def dense(x, w, b=None):
     """x w + b, or x w. x: n i, w: i o, b: o -> n o."""
-    return _dense_forward(x, w, b)[0]
+    return _product(x, w) if b is None else _dense(x, w, b)
 
 
-def _dense_forward(x, w, b):
-    return x @ w if b is None else x @ w + b, (x, w, b)
+@jax.custom_vjp
+def _product(x, w):
+    return x @ w
 
 
-def _dense_backward(kept, dy):
-    x, w, b = kept
-    return dy @ w.T, weight_gradient(x, dy), None if b is None else dy.sum(0)
+def _product_backward(kept, dy):
+    x, w = kept
+    return dy @ w.T, weight_gradient(x, dy)
 
 
-dense.defvjp(_dense_forward, _dense_backward)
+_product.defvjp(lambda x, w: (x @ w, (x, w)), _product_backward)
+
+
+@jax.custom_vjp
+def _dense(x, w, b):
+    return x @ w + b
+
+
+_dense.defvjp(lambda x, w, b: (x @ w + b, (x, w)), lambda kept, dy: (*_product_backward(kept, dy), dy.sum(0)))
 
 
 def weight_gradient(x, dy, dtype=None):
@@ -90,8 +98,10 @@ NORMS = {"layer": standardize, "rms": by_rms}  # by model.norm
 
 def fold(gain, bias, w, b):
     """The (w', b') with x w' + b' = (x gain + bias) w + b. gain, bias: i, w: i o, b: o; None is zero."""
-    parts = [part for part in (None if bias is None else bias @ w, b) if part is not None]
-    return gain[:, None] * w, sum(parts[1:], parts[0]) if parts else None
+    matrix = gain[:, None] * w
+    if bias is not None:
+        b = bias @ w if b is None else bias @ w + b
+    return matrix, b
 
 
 @jax.custom_vjp

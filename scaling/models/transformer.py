@@ -67,8 +67,9 @@ class Transformer(nn.Module):
         def block(x, layer):
             i, w = layer
             shape = x.shape
-            y = self._attend(x, w, turned)
-            x = _saved(x.reshape(-1, d) + drop(y.reshape(shape), m.dropout, dropout_key, i, 1).reshape(-1, d))
+            x = x.reshape(-1, d)  # n d: one matrix product for all positions
+            y = self._attend(x, w, shape[:2], turned)
+            x = _saved(x + drop(y.reshape(shape), m.dropout, dropout_key, i, 1).reshape(x.shape))
             y = self._feed_forward(x, w)
             return over_batch(x.reshape(shape) + drop(y.reshape(shape), m.dropout, dropout_key, i, 2), self.mesh), None
 
@@ -132,10 +133,10 @@ class Transformer(nn.Module):
         matrix("down", 0, f, d)
         return found
 
-    def _attend(self, x: jax.Array, w: Params, turned: tuple) -> jax.Array:
-        """The attention of one layer. x: b t d -> n d."""
+    def _attend(self, x: jax.Array, w: Params, shape: tuple[int, ...], turned: tuple) -> jax.Array:
+        """The attention of one layer. x: n d, of b t -> n d."""
         m, norm = self.model, NORMS[self.model.norm]
-        q, k, v = self._queries_keys_values(norm(x.reshape(-1, m.d_model)), w, x.shape[:2])
+        q, k, v = self._queries_keys_values(x, w, shape)
         if m.qk_norm:
             q, k = (norm(y) * w[name].astype(self.dtype) for y, name in ((q, "g_q"), (k, "g_k")))
         if m.positions == "rotary":
@@ -172,12 +173,13 @@ class Transformer(nn.Module):
         if m.feed_forward == "swiglu":
             inner = jnp.stack([w["w_gate"], inner], 1).reshape(d, 2 * f)
             b = jnp.concatenate([w["b_gate"], b]) if b is not None else None
-        y = self._normed(NORMS[m.norm](x), w, "ff", inner, b)
+        y = self._normed(x, w, "ff", inner, b)
         return self._out(FEED_FORWARDS[m.feed_forward](y), w, "down")
 
     def _normed(self, x: jax.Array, w: Params, norm: str, inner: jax.Array, b: jax.Array | None) -> jax.Array:
-        """x, normed, through gain and bias of a norm and a matrix in one product. x: n i, inner: i o -> n o."""
-        return _saved(dense(x, *folded(w[f"g_{norm}"], w.get(f"b_{norm}"), inner, b, self.dtype, self.mesh)))
+        """A norm and the matrix after it, whose one product has the norm's gain and bias. x: n i, inner: i o -> n o."""
+        gain, bias = w[f"g_{norm}"], w.get(f"b_{norm}")
+        return _saved(dense(NORMS[self.model.norm](x), *folded(gain, bias, inner, b, self.dtype, self.mesh)))
 
     def _out(self, x: jax.Array, w: Params, name: str) -> jax.Array:
         """What a part of a layer writes to the stream. x: n i -> n d."""
