@@ -176,6 +176,10 @@ def _row(run: _Run) -> dict[str, Any]:
             name: getattr(model, name)
             for name in ("kind", "reuse", "d_model", "n_layer", "n_head", "d_attn", "d_ff", "n_ctx", "n_vocab")
         },
+        "n_kv_head": model.d_kv // model.d_head,
+        **{name: getattr(model, name) for name in ("positions", "norm", "feed_forward")},
+        **{name: float(getattr(model, name)) for name in ("qk_norm", "tied", "bias")},
+        **{name: getattr(model, name) for name in ("z_loss", "softcap", "rotary_base", "position_scale")},
         "dropout": model.dropout,
         "dtype": config.dtype,
         "data": config.data.source,
