@@ -180,7 +180,7 @@ def _row(run: _Run) -> dict[str, Any]:
             name: getattr(model, name)
             for name in ("kind", "reuse", "d_model", "n_layer", "n_head", "d_attn", "d_ff", "n_ctx", "n_vocab")
         },
-        **_attention(model),
+        **_parts(model),
         "dropout": model.dropout,
         "dtype": config.dtype,
         "data": config.data.source,
@@ -191,12 +191,20 @@ def _row(run: _Run) -> dict[str, Any]:
     }
 
 
-def _attention(model: ModelConfig) -> dict[str, Any]:
-    """What a Transformer's attention and its positions are like; an LSTM has neither."""
+def _parts(model: ModelConfig) -> dict[str, Any]:
+    """The parts that a Transformer is put together from; an LSTM has none of those of its attention."""
+    parts = {
+        "norm": model.norm,
+        "feed_forward": model.feed_forward,
+        **{name: float(getattr(model, name)) for name in ("qk_norm", "tied", "bias")},
+        **{name: getattr(model, name) for name in ("z_loss", "softcap")},
+    }
     if model.kind == "lstm":
-        return {"d_head": math.nan, "positions": "", "rotary_base": math.nan, "position_scale": math.nan}
-    return {
-        "d_head": model.d_attn // model.n_head,
+        none = dict.fromkeys(("d_head", "n_kv_head", "rotary_base", "position_scale"), math.nan)
+        return parts | none | {"positions": ""}
+    return parts | {
+        "d_head": model.d_head,
+        "n_kv_head": model.d_kv // model.d_head,
         "positions": model.positions,
         "rotary_base": model.rotary_base if model.positions == "rotary" else math.nan,
         "position_scale": model.position_scale if model.positions in ("learned", "sinusoidal") else math.nan,

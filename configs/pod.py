@@ -3,16 +3,17 @@
     scaling compile configs/pod.py --set size=175b --topology v5p:4x8x8
 
 Shapes of Kaplan et al. (2020) up to 1.5e9 parameters, of Brown et al. (2020) table 2.1 above (13b is 5120 wide).
-Adafactor above 1e9 parameters, as Kaplan et al. section 2.2 has it. The vocabulary of 50,257 is filled up to a multiple
-of 128.
+1.5b-llama is one of today's, `scaling.ladder.llama` with four heads of queries to each of keys; it has about the
+parameters of 1.5b. Adafactor above 1e9 parameters, as Kaplan et al. section 2.2 has it. The vocabulary of 50,257 is
+filled up to a multiple of 128.
 """
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 from scaling.config import EvalConfig, OptimConfig, RunConfig, Study
 from scaling.errors import InputError
-from scaling.ladder import transformer
+from scaling.ladder import llama, transformer
 
 Remat = Literal["none", "matmuls", "layers"]
 Optimizer = Literal["adam", "adafactor"]
@@ -25,6 +26,7 @@ SHAPES: dict[str, tuple[int, int, int, int, int]] = {
     "85m": (768, 12, 64, 1024, 512),
     "302m": (1024, 24, 64, 1024, 512),
     "1.5b": (1600, 48, 64, 1024, 512),
+    "1.5b-llama": (2048, 29, 128, 2048, 256),
     "13b": (5120, 40, 128, 2048, 1024),
     "175b": (12288, 96, 128, 2048, 1536),
 }
@@ -45,7 +47,11 @@ def study(size: str = "1.5b") -> Study:
 
 def run(size: str) -> RunConfig:
     d_model, n_layer, d_head, n_ctx, batch = SHAPES[size]
-    model = transformer(d_model, n_layer, d_head=d_head, n_vocab=VOCABULARY, n_ctx=n_ctx)
+    fields: dict[str, Any] = {"d_head": d_head, "n_vocab": VOCABULARY, "n_ctx": n_ctx}
+    if size.endswith("-llama"):
+        model = llama(d_model, n_layer, n_kv_head=d_model // d_head // 4, **fields)
+    else:
+        model = transformer(d_model, n_layer, **fields)
     return RunConfig(
         model,
         tokens=STEPS * batch * n_ctx,

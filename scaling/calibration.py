@@ -24,7 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from scaling import chips, config, counts, folders, layout, machine, packs
+from scaling import chips, config, counts, folders, kinds, layout, machine, packs
 from scaling.config import RunConfig
 from scaling.errors import InputError
 
@@ -34,7 +34,7 @@ ACCELERATED = 20e12
 OVERHEAD = 1e5  # FLOP per token
 DISPATCH = {"cpu": 1e-4}  # seconds of an update beside its products
 ACCELERATED_DISPATCH = 2e-4  # and per layer
-ACCELERATED_POSITION = 4e-5  # per position and layer of an LSTM, there and back: a guess
+ACCELERATED_POSITION = 4e-5  # per position and layer of a recurrent model, there and back: a guess
 START = 3.0  # seconds of a worker before its first pack
 BASE = 0.6e9  # bytes of a process that holds JAX
 SAVING = 0.1  # seconds of a checkpoint
@@ -73,12 +73,12 @@ class Timing:
 
 def foretold(run: RunConfig, lanes: int, device: str) -> Timing:
     """By rule, from the model's shape alone."""
-    model, wanted = run.model, run.eval
-    depth = model.n_layer * model.reuse
+    model, wanted, kind = run.model, run.eval, kinds.of(run.model)
+    depth = kind.depth(model)
     flops = counts.flops_per_token(model)["flops_total"]
     speed = SPEED.get(device, ACCELERATED)
     accelerated = ACCELERATED_DISPATCH * (1 + depth)
-    if model.kind == "lstm":
+    if kind.recurrent:
         accelerated += ACCELERATED_POSITION * depth * model.n_ctx
     dispatch = DISPATCH.get(device, accelerated)
     update = lanes * run.batch_tokens * (flops + OVERHEAD) / speed + dispatch
@@ -103,17 +103,11 @@ def held(run: RunConfig, lanes: int, sizes: Mapping[str, int]) -> float:
     Args:
       sizes: of the mesh; empty for one device.
     """
-    model = run.model
+    model, kind = run.model, kinds.of(run.model)
     across, data, fsdp, tensor = (sizes.get(name, 1) for name in ("run", "data", "fsdp", "tensor"))
-    depth = model.n_layer * model.reuse
-    if model.kind == "lstm":
-        layer = products = 16 * model.d_model
-    else:
-        wide = 3 * model.d_attn + 2 * model.d_ff + 2 * model.n_head * model.n_ctx
-        layer = 14 * model.d_model + wide / tensor
-        products = 2 * model.d_model + (4 * model.d_attn + model.d_ff) / tensor
+    layer, products = kind.kept(model, tensor)
     kept = {"none": layer, "matmuls": products, "layers": model.d_model}[run.remat]
-    activations = depth * kept + (layer if run.remat != "none" else 0)
+    activations = kind.depth(model) * kept + (layer if run.remat != "none" else 0)
     tokens = run.batch_tokens / run.accumulate / (data * fsdp)
     weights = HELD.get(run.optim.optimizer, HELD_BY_ADAM) + (run.accumulate > 1)  # gradients are summed up
     logits = min(tokens * model.n_vocab / tensor, LOGITS)

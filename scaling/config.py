@@ -14,13 +14,17 @@ import typing
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
+from scaling import kinds
 from scaling.errors import InputError
 
 T = TypeVar("T")
 
 SEMANTICS = 2  # raised when a default or the meaning of a field changes, so that no run aliases an older one
 # Fields that came after SEMANTICS was set. At their defaults they say nothing new, and identities leave them out.
-ADDED = ()
+ADDED = (
+    *("model.norm", "model.feed_forward", "model.qk_norm", "model.n_kv_head"),
+    *("model.tied", "model.bias", "model.z_loss", "model.softcap"),
+)
 # The first semantics: learned positions that were not scaled as tokens are, windows without a separator before them.
 ADDED_TO_FIRST = (
     "optim.decay",
@@ -40,6 +44,8 @@ def _plain(config: Any, prefix: str = "") -> None:
     """Makes numbers of fields plain: NumPy's, or 1e6 and 1 where 1_000_000 and 1.0 are meant, are the same run."""
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
+        if field.type is bool and value is not True and value is not False:
+            raise InputError(f"{prefix}{field.name}={value!r}: wanted true or false")
         kind = int if field.type in (int, int | None) else float if field.type is float else None
         if kind is None or value is None or type(value) is kind:
             continue
@@ -69,49 +75,63 @@ def _one_of(config: Any, name: str, prefix: str = "") -> None:
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """One rung of the ladder: a model of one of the kinds in Kaplan et al. (2020) sections 2.1, 3.2.1 and D.2."""
+    """One rung of the ladder: a model of one of the kinds in scaling.kinds.
+
+    At their defaults, positions aside, the fields are the Transformer of Kaplan et al. (2020) section 2.1; norm,
+    feed_forward, n_kv_head, tied and bias make it the one of the Llama models, see `scaling.ladder.llama`.
+    """
 
     d_model: int
     n_layer: int  # 0: a Transformer that is embedding and logits alone
     n_head: int
-    d_attn: int  # width of queries, keys and values over all heads; free of d_model
+    d_attn: int  # width of the queries over all heads; free of d_model
     d_ff: int
     n_vocab: int = 512
     n_ctx: int = 64
     dropout: float = 0.0
-    kind: Literal["transformer", "lstm", "universal"] = "transformer"
+    kind: str = "transformer"  # a name in scaling.kinds.KINDS
     reuse: int = 1  # times that a universal Transformer goes through its layers
     positions: Literal["rotary", "learned", "sinusoidal", "none"] = "rotary"  # see scaling.models.positions
     rotary_base: float = 10_000.0  # the longest wavelength is about 2 pi times it, in tokens
     position_scale: float = 1.0  # of learned or sinusoidal positions, relative to the tokens' scale
+    norm: Literal["layer", "rms"] = "layer"  # rms: Zhang and Sennrich (2019), arXiv 1910.07467
+    # swiglu: Shazeer (2020), arXiv 2002.05202, of three matrices; relu2: So et al. (2021), arXiv 2109.08668
+    feed_forward: Literal["gelu", "swiglu", "relu2"] = "gelu"
+    qk_norm: bool = False  # queries and keys normed by head: Wortsman et al. (2023), arXiv 2309.14322
+    n_kv_head: int | None = None  # heads of keys and values: Ainslie et al. (2023), arXiv 2305.13245; None: n_head
+    tied: bool = True  # whether the logits' matrix is the embedding
+    bias: bool = True  # of linear layers and norms
+    z_loss: float = 0.0  # times the mean of log^2 Z, in the training loss alone: Wortsman et al. (2023)
+    softcap: float = 0.0  # logits are softcap tanh(logits / softcap): Gemma Team (2024), arXiv 2408.00118; 0: as is
 
     def __post_init__(self):
         _plain(self, "model.")
-        _one_of(self, "kind", "model")
-        deep = ("n_layer",) if self.n_layer or self.kind != "transformer" else ()
-        _positive(self, "d_model", *deep, "n_head", "d_attn", "d_ff", "n_vocab", "n_ctx", "reuse")
-        if self.reuse > 1 and self.kind != "universal":
-            raise InputError(
-                f"model.reuse={self.reuse} with model.kind={self.kind}: only a universal Transformer uses its layers "
-                "again; use --set model.kind=universal, or reuse 1"
-            )
-        if self.kind == "lstm" and (self.n_head, self.d_attn, self.d_ff) != (1, self.d_model, 2 * self.d_model):
-            raise InputError(
-                f"model.n_head={self.n_head}, d_attn={self.d_attn}, d_ff={self.d_ff}: an LSTM has no such parts; use "
-                f"scaling.ladder.lstm, or its values: n_head=1, d_attn={self.d_model}, d_ff={2 * self.d_model}"
-            )
-        if self.d_attn % self.n_head:
-            raise InputError(f"model.n_head={self.n_head} does not divide model.d_attn={self.d_attn}; choose a divisor")
+        kind = kinds.of(self)
+        for name in ("positions", "norm", "feed_forward"):
+            _one_of(self, name, "model")
+        deep = ("n_layer",) if self.n_layer or not kind.embedding_alone else ()
+        _positive(self, "d_model", *deep, "n_head", "d_attn", "d_ff", "n_vocab", "n_ctx", "reuse", "rotary_base")
         if not 0 <= self.dropout < 1:
             raise InputError(f"model.dropout={self.dropout} is not a probability below 1; use 0 to 0.5")
+        for name in ("z_loss", "softcap"):
+            if getattr(self, name) < 0:
+                raise InputError(f"model.{name}={getattr(self, name)} is negative; use 0 for none")
+        kinds.check(self)
 
     @property
     def N(self) -> int:
-        """Non-embedding parameters, each counted once: Kaplan et al. (2020) eq. 2.1.
+        """Non-embedding parameters, each counted once: Kaplan et al. (2020) eq. 2.1, or what the kind makes of it."""
+        return kinds.of(self).N(self)
 
-        Of an LSTM they are 8 d_model^2 n_layer, which is what the equation makes of the fields that it must have.
-        """
-        return 2 * self.d_model * self.n_layer * (2 * self.d_attn + self.d_ff)
+    @property
+    def d_head(self) -> int:
+        """The width of a head."""
+        return self.d_attn // self.n_head
+
+    @property
+    def d_kv(self) -> int:
+        """The width of the keys, and of the values, over all their heads."""
+        return self.d_head * (self.n_kv_head or self.n_head)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -233,7 +253,7 @@ class RunConfig:
             raise InputError(
                 f"accumulate={self.accumulate} does not divide batch={self.batch}; use a divisor, or 1 for the whole"
             )
-        if self.remat != "none" and self.model.kind == "lstm":
+        if self.remat != "none" and not kinds.of(self.model).remat:
             raise InputError(
                 f"remat={self.remat} with model.kind=lstm, of which nothing is computed again; use remat=none"
             )

@@ -4,6 +4,7 @@ N is non-embedding unless a name says otherwise, C is in FLOP, a multiply-add co
 under different conventions (Pearce & Song 2024; Porian et al. 2024), so all of them are stored with each run.
 """
 
+from scaling import kinds
 from scaling.config import ModelConfig
 
 PF_DAY = 8.64e19  # FLOP; Kaplan et al. (2020) quote C in PF-days
@@ -14,24 +15,18 @@ def params(model: ModelConfig) -> dict[str, int]:
 
     Returns:
       params: non-embedding, Kaplan et al. (2020) eq. 2.1: attention and feed-forward matrices, or those of the gates.
-      params_head: with the output projection, n_vocab d_model (Porian et al. 2024); tied here to the embedding.
-      params_embed: with token and learned position embeddings (Kaplan et al. 2020, Figure 6 left).
+      params_head: with the output projection, n_vocab d_model (Porian et al. 2024), be it the embedding or its own.
+      params_embed: with token and learned position embeddings (Kaplan et al. 2020, Figure 6 left), and a head that is
+        not the embedding.
       params_total: all that the model allocates, biases and norms included.
     """
-    d, n_layer = model.d_model, model.n_layer
-    if model.kind == "lstm":
-        embed = model.n_vocab * d  # it knows its place without being told
-        biases = n_layer * 4 * d
-        norms = (n_layer + 1) * 2 * d  # before each layer, after the last one
-    else:
-        embed = (model.n_vocab + (model.n_ctx if model.positions == "learned" else 0)) * d
-        biases = n_layer * (3 * model.d_attn + d + model.d_ff + d)  # qkv, output, up, down
-        norms = (2 * n_layer + 1) * 2 * d  # gain and bias: before attention, before feed-forward, after the last layer
+    kind, vocabulary = kinds.of(model), model.n_vocab * model.d_model
+    embed = (1 if model.tied else 2) * vocabulary + kind.positions(model)
     return {
         "params": model.N,
-        "params_head": model.N + model.n_vocab * d,
+        "params_head": model.N + vocabulary,
         "params_embed": model.N + embed,
-        "params_total": model.N + embed + biases + norms,
+        "params_total": model.N + embed + kind.vectors(model),
     }
 
 
@@ -46,14 +41,13 @@ def flops_per_token(model: ModelConfig) -> dict[str, int]:
       flops_head: 6 N and the logits, 6 n_vocab d_model (Porian et al. 2024).
       flops_total: every matrix product: 6 N, the whole attention square twice (scores and mixing), logits.
     """
-    used = model.reuse * model.N
-    context = 0 if model.kind == "lstm" else 2 * model.reuse * model.n_layer * model.n_ctx * model.d_attn
-    head = 2 * model.n_vocab * model.d_model
+    kind = kinds.of(model)
+    used, context, head = 2 * kind.active(model), 2 * kind.context(model), 2 * model.n_vocab * model.d_model
     return {
-        "flops": 6 * used,
-        "flops_attention": 3 * (2 * used + context),
-        "flops_head": 3 * (2 * used + head),
-        "flops_total": 3 * (2 * used + 2 * context + head),
+        "flops": 3 * used,
+        "flops_attention": 3 * (used + context),
+        "flops_head": 3 * (used + head),
+        "flops_total": 3 * (used + 2 * context + head),
     }
 
 
@@ -64,14 +58,19 @@ def mfu_flops_per_token(model: ModelConfig) -> int:
 
 
 def kaplan_table_1(model: ModelConfig) -> dict[str, tuple[int, int]]:
-    """(parameters, forward FLOP per token) by operation of a Transformer: Kaplan et al. (2020) Table 1, as printed."""
-    d, n_layer, d_attn, d_ff = model.d_model, model.n_layer, model.d_attn, model.d_ff
+    """(parameters, forward FLOP per token) by operation of a Transformer: Kaplan et al. (2020) Table 1, as printed.
+
+    Of grouped queries and of a gated feed-forward, which it does not have, by the same rules.
+    """
+    d, n_layer, d_attn = model.d_model, model.n_layer, model.d_attn
+    qkv = n_layer * d * (d_attn + 2 * model.d_kv)
+    feed_forward = model.N - qkv - n_layer * d_attn * d
     return {
         "embed": ((model.n_vocab + model.n_ctx) * d, 4 * d),
-        "attention qkv": (n_layer * d * 3 * d_attn, 2 * n_layer * d * 3 * d_attn),
+        "attention qkv": (qkv, 2 * qkv),
         "attention mask": (0, 2 * n_layer * model.n_ctx * d_attn),
         "attention project": (n_layer * d_attn * d, 2 * n_layer * d_attn * d),
-        "feed-forward": (n_layer * 2 * d * d_ff, 2 * n_layer * 2 * d * d_ff),
+        "feed-forward": (feed_forward, 2 * feed_forward),
         "de-embed": (0, 2 * d * model.n_vocab),
         "total, non-embedding": (model.N, 2 * model.N + 2 * n_layer * model.n_ctx * d_attn),
     }

@@ -5,7 +5,8 @@
     fsdp     sequences as well, and a share of every matrix, gathered when it is used (Rajbhandari et al. 2020, ZeRO-3)
     tensor   heads, the feed-forward's width and the vocabulary (Shoeybi et al. 2019, arXiv 1909.08053)
 
-The model knows nothing of this: `AXES` names the dimensions of each weight, `SPREAD` says which of them the mesh cuts.
+The model knows nothing of this: its kind (scaling.kinds) names the dimensions of each weight, `SPREAD` says which of
+them the mesh cuts.
 The axes are `AxisType.Auto`: the compiler finds the communication. A function whose `mesh` is None is that of one
 device, untouched.
 """
@@ -21,38 +22,20 @@ import numpy as np
 from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from scaling import kinds
 from scaling.config import RunConfig
 from scaling.errors import InputError
 
 NAMES = ("run", "data", "fsdp", "tensor")  # the neighbours on the network last: they talk most
 BATCH = ("data", "fsdp")  # what the sequences of a batch are spread over
 
-# The dimensions of each weight: l layer, c query key value, d d_model, hk d_attn, f d_ff, v vocabulary, t position;
-# of an LSTM g gate, d what comes in, z its cells.
-AXES = {
-    "w_embed": "v d",
-    "w_pos": "t d",
-    "g_attn": "l d",
-    "b_attn": "l d",
-    "w_qkv": "l c d hk",
-    "b_qkv": "l c hk",
-    "w_out": "l hk d",
-    "b_out": "l d",
-    "g_ff": "l d",
-    "b_ff": "l d",
-    "w_up": "l d f",
-    "b_up": "l f",
-    "w_down": "l f d",
-    "b_down": "l d",
-    "g_input": "l d",
-    "b_input": "l d",
-    "w_input": "l g d z",
-    "w_recur": "l g d z",
-    "b_gates": "l g z",
-    "g_final": "d",
-    "b_final": "d",
-}
-SPREAD = {"d": "fsdp", "hk": "tensor", "f": "tensor", "v": "tensor"}  # of vectors, d is not: gathering it costs more
+SPREAD = {
+    "d": "fsdp",
+    "hk": "tensor",
+    "kv": "tensor",
+    "f": "tensor",
+    "v": "tensor",
+}  # of vectors, d is not: gathering it costs more
 
 
 def axes(name: str) -> tuple[str, ...]:
@@ -61,9 +44,10 @@ def axes(name: str) -> tuple[str, ...]:
     Raises:
       ValueError: no rule covers it.
     """
-    if name not in AXES:
-        raise ValueError(f"weight {name!r} has no rule; name its dimensions in scaling.sharding.AXES")
-    return tuple(AXES[name].split())
+    found = kinds.axes()
+    if name not in found:
+        raise ValueError(f"weight {name!r} has no rule; name its dimensions in the axes of its kind, see scaling.kinds")
+    return tuple(found[name].split())
 
 
 def stacked(name: str) -> bool:
@@ -126,13 +110,14 @@ def show(sizes: Mapping[str, int]) -> str:
 def check(runs: Sequence[RunConfig], sizes: Mapping[str, int]) -> None:
     """Raises InputError where a mesh of these sizes does not divide a pack of `runs`: one line."""
     m, parts = runs[0].model, sequences(sizes)
-    if m.kind == "lstm" and sizes.get("tensor", 1) > 1:
-        raise InputError(f"--mesh {show(sizes)}: tensor has nothing to cut in an LSTM; use run, data or fsdp for it")
+    kind = kinds.of(m)
+    if not kind.cut(m) and sizes.get("tensor", 1) > 1:
+        raise InputError(
+            f"--mesh {show(sizes)}: tensor has nothing to cut in {kind.title}; use run, data or fsdp for it"
+        )
     fields = [
         ("fsdp", "model.d_model", m.d_model),
-        ("tensor", "model.n_head", m.n_head),
-        ("tensor", "model.d_ff", m.d_ff),
-        ("tensor", "model.n_vocab", m.n_vocab),
+        *(("tensor", name, size) for name, size in kind.cut(m).items()),
         ("run", "the number of runs in a pack", len(runs)),
     ]
     for axis, field, size in fields:

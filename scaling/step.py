@@ -51,6 +51,12 @@ def token_losses(run: RunConfig, params, tokens, dropout_key=None, mesh: Mesh | 
     )
 
 
+def objective(run: RunConfig, params, tokens, dropout_key=None, mesh: Mesh | None = None):
+    """What training lowers, and the mean cross-entropy in it, nats per token. tokens: i32 b t+1 -> f32, f32"""
+    how = {"dtype": run.dtype, "dropout_key": dropout_key, "remat": run.remat, "mesh": mesh}
+    return loss.objective(run.model, params, tokens, **how)
+
+
 def init_state(run: RunConfig, hyper: Hyper, mesh: Mesh | None = None) -> TrainState:
     params = model.init(run.model, jax.random.key(hyper.seed))
     state = TrainState(jnp.int32(0), params, optim.optimizer(run.optim).init(params))
@@ -73,8 +79,16 @@ def train_step(
 
 
 def _loss_and_gradients(run: RunConfig, params, tokens, key, mesh: Mesh | None):
-    """Of the mean loss over the batch, in `run.accumulate` parts one after the other. tokens: b t+1."""
-    gradient = jax.value_and_grad(lambda params, tokens, key: token_losses(run, params, tokens, key, mesh).mean())
+    """The mean cross-entropy over the batch and the gradients of the objective. tokens: b t+1.
+
+    In `run.accumulate` parts one after the other.
+    """
+    of_objective = jax.value_and_grad(functools.partial(objective, run, mesh=mesh), has_aux=True)
+
+    def gradient(params, tokens, key):
+        (_, train_loss), grads = of_objective(params, tokens, key)
+        return train_loss, grads
+
     if run.accumulate == 1:
         return gradient(params, tokens, key)
 
@@ -127,7 +141,7 @@ def noise_step(run: RunConfig, params, tokens, mesh: Mesh | None = None) -> jax.
     whole, so |g|^2 at all sizes costs one backward pass over the batch: McCandlish et al. (2018) appendix A.1.
     """
     parts = run.batch // run.noise_batches[0]
-    gradient = jax.grad(lambda params, tokens: token_losses(run, params, tokens, mesh=mesh).mean())
+    gradient = jax.grad(lambda params, tokens: objective(run, params, tokens, mesh=mesh)[0])
 
     def squares(batch):
         grads = jax.lax.map(functools.partial(gradient, params), batch.reshape(parts, -1, batch.shape[-1]))

@@ -12,13 +12,14 @@ import numpy as np
 
 from scaling import sharding, train
 from scaling.config import EvalConfig, OptimConfig, RunConfig
-from scaling.ladder import lstm, transformer
+from scaling.ladder import llama, lstm, transformer
 from scaling.models import loss
 
 STEPS = 50
 MODELS = {
     "transformer": transformer(32, 2, d_head=4, n_vocab=64, n_ctx=16),
     "lstm": lstm(32, 2, n_vocab=64, n_ctx=16),
+    "llama": llama(32, 2, n_kv_head=4, d_head=4, n_vocab=64, n_ctx=16, z_loss=1e-3, qk_norm=True),
 }
 
 

@@ -27,11 +27,13 @@ def inputs() -> tuple[jax.Array, ...]:
 
 
 def gradients(mesh, limit: int, arguments):
-    """Of the mean loss in x, w and b, compiled, w lying as it does in a model."""
+    """Of the mean loss and z-loss in x, w and b, compiled, w lying as it does in a model."""
 
     def mean(x, w, b, targets):
         w = sharding.gathered(w, 1, mesh)
-        return cross_entropy(sharding.over_batch(x, mesh), jnp.asarray(w), b, targets, limit=limit, mesh=mesh).mean()
+        x = sharding.over_batch(x, mesh)
+        losses, log_total = cross_entropy(x, jnp.asarray(w), b, targets, softcap=5.0, limit=limit, mesh=mesh)
+        return (losses + 0.1 * log_total**2).mean()
 
     gradient = jax.grad(mean, (0, 1, 2))
     if mesh is None:

@@ -22,7 +22,7 @@ def plain(q, k, v):
 
 def value_and_gradients(function, *arguments):
     """Of a sum in which every element counts differently."""
-    shape = arguments[-1].shape
+    shape = arguments[0].shape
     count = jnp.asarray(np.random.default_rng(9).normal(size=shape), jnp.float32)
 
     def total(*arguments):
@@ -43,6 +43,32 @@ def test_attention_by_hand_is_the_plain_one_in_value_and_gradient(b, t, h, k):
     qkv = queries_keys_values(b, t, h, k)
     for found, wanted in zip(value_and_gradients(attend, *qkv), value_and_gradients(plain, *qkv), strict=True):
         np.testing.assert_allclose(found, wanted, rtol=2e-5, atol=2e-6)
+
+
+def repeated(attention):
+    """Each head of keys and values written out for every head of queries that it serves."""
+
+    def each(q, k, v):
+        return attention(q, *(jnp.repeat(x, q.shape[2] // x.shape[2], 2) for x in (k, v)))
+
+    return each
+
+
+@pytest.mark.parametrize("n_kv_head", [1, 2])
+def test_heads_that_share_keys_attend_as_if_each_had_a_copy(n_kv_head):
+    q, k, v = queries_keys_values(2, 7, 6, 4)
+    given = q, k[:, :, :n_kv_head], v[:, :, :n_kv_head]
+    for found, wanted in zip(
+        value_and_gradients(attend, *given), value_and_gradients(repeated(plain), *given), strict=True
+    ):
+        np.testing.assert_allclose(found, wanted, rtol=2e-5, atol=1e-5)
+
+
+def test_splash_of_heads_that_share_keys_gives_what_xla_gives():
+    q, k, v = queries_keys_values(1, 128, 2, 64)
+    splash = functools.partial(attend, implementation="splash", interpret=True)
+    given = q, k[:, :, :1], v[:, :, :1]
+    np.testing.assert_allclose(splash(*given), attend(*given), rtol=2e-4, atol=2e-4)
 
 
 def test_scores_of_thousands_overflow_nowhere():

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scaling import config
 from scaling.config import DataConfig, EvalConfig, ModelConfig, OptimConfig, RunConfig, Study, identity, program
 from scaling.errors import InputError
-from scaling.ladder import lstm, transformer, universal
+from scaling.ladder import llama, lstm, transformer, universal
 
 MODEL = ModelConfig(d_model=16, n_layer=2, n_head=2, d_attn=16, d_ff=64)
 RUN = RunConfig(MODEL, tokens=2**16)
@@ -52,6 +52,14 @@ CHANGES = {
     "model.positions": "learned",
     "model.rotary_base": "100",
     "model.position_scale": "2",
+    "model.norm": "rms",
+    "model.feed_forward": "relu2",
+    "model.qk_norm": "true",
+    "model.n_kv_head": "1",
+    "model.tied": "false",
+    "model.bias": "false",
+    "model.z_loss": "1e-4",
+    "model.softcap": "30",
     "tokens": str(2**17),
     "unique_tokens": str(2**15),
     "batch": "8",
@@ -94,7 +102,8 @@ def one_line(error: pytest.ExceptionInfo[InputError]) -> str:
 
 
 def test_a_config_survives_json():
-    others = (RunConfig(model, tokens=2**16) for model in (lstm(16, 2), universal(16, 2, 4), transformer(16, 0)))
+    models = (lstm(16, 2), universal(16, 2, 4), transformer(16, 0), llama(16, 2, n_kv_head=1, d_head=8))
+    others = (RunConfig(model, tokens=2**16) for model in models)
     for run in (RUN, FULL, BRANCH, *others):
         assert config.from_dict(RunConfig, json.loads(json.dumps(config.to_dict(run)))) == run
 
@@ -224,6 +233,23 @@ def test_evaluations_are_spaced_evenly_in_the_logarithm_of_the_steps():
         (lambda: dataclasses.replace(MODEL, reuse=0, kind="universal"), "model.reuse=0 must be positive"),
         (lambda: dataclasses.replace(MODEL, kind="lstm"), "model.n_head=2, d_attn=16, d_ff=64: an LSTM has no such"),
         (lambda: lstm(16, 2, reuse=2), "model.reuse=2 with model.kind=lstm"),
+        (
+            lambda: lstm(16, 2, qk_norm=True),
+            "model.qk_norm=True with model.kind=lstm: it says nothing of an LSTM; leave",
+        ),
+        (lambda: lstm(16, 2, positions="learned"), "model.positions=learned with model.kind=lstm"),
+        (lambda: dataclasses.replace(MODEL, norm="batch"), "model.norm='batch': wanted one of layer, rms"),
+        (lambda: dataclasses.replace(MODEL, n_kv_head=3), "model.n_kv_head=3 does not divide model.n_head=2; choose"),
+        (lambda: dataclasses.replace(MODEL, n_kv_head=0), "model.n_kv_head=0 does not divide model.n_head=2; choose"),
+        (
+            lambda: dataclasses.replace(MODEL, d_attn=6),
+            "rotary turns pairs, and heads are d_attn / n_head = 3 wide; use",
+        ),
+        (lambda: dataclasses.replace(MODEL, z_loss=-1), "model.z_loss=-1.0 is negative; use 0 for none"),
+        (
+            lambda: config.from_dict(ModelConfig, config.to_dict(MODEL) | {"bias": "no"}),
+            "bias='no': wanted true or false",
+        ),
         (lambda: RunConfig(lstm(16, 2), 2**16, remat="layers"), "remat=layers with model.kind=lstm"),
         (lambda: OptimConfig(learning_rate=0), "optim.learning_rate=0.0 must be positive"),
         (lambda: OptimConfig(learning_rate=float("nan")), "optim.learning_rate=nan must be positive"),
@@ -310,6 +336,7 @@ def test_an_unknown_key_names_the_nearest(key, nearest):
         ("optim.learning_rate", "1e-3x", "optim.learning_rate=1e-3x: wanted a number"),
         ("optim.learning_rate", "nan", "optim.learning_rate=nan: wanted a number"),
         ("dtype", "half", "dtype=half: wanted one of float32, bfloat16"),
+        ("model.bias", "maybe", "model.bias=maybe: wanted true or false"),
     ],
 )
 def test_an_override_that_cannot_be_read_is_refused_in_one_line(key, text, message):

@@ -10,21 +10,30 @@ from hypothesis import strategies as st
 
 from scaling import counts
 from scaling.config import ModelConfig
-from scaling.ladder import lstm, transformer, universal
+from scaling.ladder import gpt2, llama, lstm, transformer, universal
 from scaling.models import model
 
 
 @st.composite
 def shapes(draw) -> ModelConfig:
+    """Transformers of any form."""
     n_head = draw(st.integers(1, 4))
+    groups = [n for n in range(1, n_head + 1) if n_head % n == 0]
     return ModelConfig(
         d_model=draw(st.integers(1, 40)),
         n_layer=draw(st.integers(1, 5)),
         n_head=n_head,
-        d_attn=n_head * draw(st.integers(1, 9)),
+        d_attn=2 * n_head * draw(st.integers(1, 5)),
         d_ff=draw(st.integers(1, 70)),
         n_vocab=draw(st.integers(2, 300)),
         n_ctx=draw(st.integers(1, 40)),
+        positions=draw(st.sampled_from(["rotary", "learned", "sinusoidal", "none"])),
+        norm=draw(st.sampled_from(["layer", "rms"])),
+        feed_forward=draw(st.sampled_from(["gelu", "swiglu", "relu2"])),
+        qk_norm=draw(st.booleans()),
+        n_kv_head=draw(st.sampled_from([None, *groups])),
+        tied=draw(st.booleans()),
+        bias=draw(st.booleans()),
     )
 
 
@@ -37,7 +46,9 @@ def kinds(draw) -> ModelConfig:
             shapes(),
             shapes().map(lambda shape: dataclasses.replace(shape, n_layer=0)),
             shapes().map(lambda shape: dataclasses.replace(shape, kind="universal", reuse=3)),
-            st.builds(lambda d, n: lstm(d, n, **sizes), st.integers(1, 40), st.integers(1, 5)),
+            st.builds(
+                lambda d, n, tied: lstm(d, n, tied=tied, **sizes), st.integers(1, 40), st.integers(1, 5), st.booleans()
+            ),
         )
     )
 
@@ -47,7 +58,7 @@ def kinds(draw) -> ModelConfig:
 def test_the_counts_are_what_the_model_allocates(shape):
     allocated = jax.eval_shape(lambda: model.init(shape, jax.random.key(0)))
     size = {name: math.prod(leaf.shape) for name, leaf in allocated.items()}
-    embedding = size.pop("w_embed") + size.pop("w_pos", 0)
+    embedding = size.pop("w_embed") + size.pop("w_pos", 0) + size.pop("w_head", 0)
     matrices = sum(n for name, n in size.items() if name.startswith("w_"))
     biases_and_norms = sum(n for name, n in size.items() if not name.startswith("w_"))
     found = counts.params(shape)
@@ -111,7 +122,17 @@ def test_the_conventions_of_C_differ_by_their_terms_alone(shape):
     assert flops["flops_total"] - flops["flops"] == 2 * context + head
 
 
-@pytest.mark.parametrize("shape", [transformer(64, 2, n_ctx=64), universal(64, 1, reuse=2, n_ctx=64)])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        transformer(64, 2, n_ctx=64),
+        gpt2(64, 2, n_ctx=64),
+        universal(64, 1, reuse=2, n_ctx=64),
+        llama(64, 2, n_ctx=64),
+        llama(64, 2, n_kv_head=1, n_ctx=64, qk_norm=True),
+        transformer(64, 2, n_ctx=64, n_kv_head=2, feed_forward="relu2", softcap=30.0),
+    ],
+)
 def test_flops_total_is_what_xla_counts_for_the_forward_pass(shape):
     params = jax.eval_shape(lambda: model.init(shape, jax.random.key(0)))
     tokens = jax.ShapeDtypeStruct((4, shape.n_ctx), "int32")
@@ -119,7 +140,7 @@ def test_flops_total_is_what_xla_counts_for_the_forward_pass(shape):
     assert cost is not None
     per_token = cost["flops"] / (4 * shape.n_ctx)
     forward = counts.flops_per_token(shape)["flops_total"] / 3
-    assert forward < per_token < 1.1 * forward  # the rest: norms, GELU, softmax
+    assert forward < per_token < 1.1 * forward  # the rest: norms, activations, softmax
 
 
 def test_the_chinchilla_count_reproduces_all_50_rows_of_table_A9(papers):

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from configs import cooldown, isoflop, shapes
 from scaling import packs
 from scaling.errors import InputError
-from scaling.ladder import ladder, lstm, matched, transformer, universal
+from scaling.ladder import gpt2, ladder, llama, lstm, matched, transformer, universal
 
 
-@given(st.integers(1, 64), st.integers(1, 12), st.integers(1, 64))
+@given(st.integers(1, 32).map(lambda n: 2 * n), st.integers(1, 12), st.integers(1, 32).map(lambda n: 2 * n))
 def test_the_standard_shape_has_heads_of_one_width_or_is_refused(d_model, n_layer, d_head):
     if d_model > d_head and d_model % d_head:
         with pytest.raises(InputError, match=f"d_model={d_model} is not a multiple of d_head={d_head}"):
@@ -45,6 +45,34 @@ def test_an_lstm_is_its_width_and_its_depth_alone(d_model, n_layer):
     for field in ("n_head", "d_attn", "d_ff"):
         with pytest.raises(InputError, match="an LSTM has no such parts"):
             dataclasses.replace(shape, **{field: getattr(shape, field) + 1})
+
+
+def test_gpt2_is_the_standard_shape_with_the_positions_of_the_papers():
+    assert gpt2(32, 2, d_head=8, n_ctx=128) == transformer(32, 2, d_head=8, n_ctx=128, positions="learned")
+
+
+@given(st.integers(2, 256), st.integers(1, 4), st.sampled_from([None, 1, 2]))
+def test_a_llama_has_the_N_of_the_standard_shape_whatever_its_heads_share(heads, n_layer, n_kv_head):
+    if n_kv_head and heads % n_kv_head:
+        with pytest.raises(InputError, match=f"n_kv_head=2 does not divide model.n_head={heads}"):
+            llama(8 * heads, n_layer, n_kv_head, d_head=8)
+        return
+    shape = llama(8 * heads, n_layer, n_kv_head, d_head=8)
+    assert abs(shape.N / (12 * n_layer * shape.d_model**2) - 1) <= 0.01
+    assert (shape.norm, shape.feed_forward, shape.bias, shape.tied) == ("rms", "swiglu", False, False)
+    if n_kv_head is None:
+        assert shape.d_ff == pytest.approx(8 / 3 * shape.d_model, rel=0.04)
+
+
+def test_a_large_llama_has_a_feed_forward_that_a_mesh_can_cut():
+    assert llama(4096, 32, 8, d_head=128).d_ff % 128 == 0
+
+
+@given(st.integers(50_000, 10_000_000), st.integers(1, 4), st.sampled_from([None, 2]))
+def test_matched_shapes_of_other_forms_have_the_same_N_too(N, n_layer, n_kv_head):
+    shape = matched(N, n_layer, ff_ratio=8 / 3, d_head=8, feed_forward="swiglu", n_kv_head=n_kv_head)
+    assert abs(shape.N / N - 1) <= 0.01
+    assert shape.n_kv_head == n_kv_head
 
 
 def test_a_ladder_rises_in_N_and_shares_its_fields():

@@ -14,7 +14,7 @@ import pytest
 
 from scaling import step, train
 from scaling.config import EvalConfig, ModelConfig, OptimConfig, RunConfig
-from scaling.ladder import lstm, transformer, universal
+from scaling.ladder import llama, lstm, transformer, universal
 from scaling.models import model as models
 from scaling.models.loss import token_losses
 from scaling.models.shared import Params
@@ -23,7 +23,8 @@ FIELDS = {"n_vocab": 32, "n_ctx": 10}
 KINDS = {
     "no layers": transformer(8, 0, d_head=4, **FIELDS),
     "universal": universal(8, 1, reuse=2, d_head=4, **FIELDS),
-    "lstm": lstm(8, 2, **FIELDS),
+    "lstm": lstm(8, 2, tied=False, **FIELDS),
+    "llama": llama(8, 2, n_kv_head=1, d_head=4, qk_norm=True, z_loss=1e-3, softcap=20.0, **FIELDS),
 }
 TOKENS = np.random.default_rng(0).integers(0, 32, (3, 10))
 QUICK = {"xla_backend_optimization_level": 0}  # programs that run once

@@ -12,13 +12,14 @@ import pytest
 from conftest import ROOT
 from jax.sharding import PartitionSpec as P
 
-from scaling import optim, sharding, step, train
+from scaling import kinds, optim, sharding, step, train
 from scaling.config import OptimConfig, RunConfig
 from scaling.errors import InputError
-from scaling.ladder import lstm, transformer, universal
+from scaling.ladder import gpt2, llama, lstm, transformer, universal
 from scaling.models import loss
 
 MODEL = transformer(256, 2, n_vocab=512, n_ctx=16)
+LLAMA = llama(256, 2, n_kv_head=4, n_vocab=512, n_ctx=16, qk_norm=True)
 RUN = RunConfig(MODEL, tokens=8 * 16, batch=8)
 CUBE = {"run": 1, "data": 2, "fsdp": 2, "tensor": 2}
 LOSS_OF_3_STEPS, LOSS_OF_50_STEPS = 1e-6, 1e-5  # relative differences seen: 1.2e-7 and 2.1e-7
@@ -65,6 +66,11 @@ def test_a_pack_on_the_run_axis_and_within_has_the_losses_of_one_device():
     assert_one_curve(on_meshes(2, "one", "run=2,fsdp=2,tensor=2", logits=512))
 
 
+def test_a_llama_on_all_axes_has_the_losses_of_one_device():
+    """Grouped queries, gate and up side by side, and a loss that log Z has a part in."""
+    assert_one_curve(on_meshes(2, "one", "run=2,fsdp=2,tensor=2", kind="llama"))
+
+
 def test_the_gradient_of_a_loss_in_chunks_is_added_up_over_devices_once_and_not_in_each_chunk():
     for mesh, found in on_eight_devices("tests.pieces_on_meshes", "losses", "data=8", "data=2,fsdp=2,tensor=2").items():
         assert found["in chunks"] == found["at once"] > 0, mesh
@@ -95,7 +101,7 @@ def abstract(run: RunConfig, n: int = 1) -> step.TrainState:
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adafactor"])
-@pytest.mark.parametrize("model", [MODEL, universal(256, 2, reuse=2, n_ctx=16), lstm(256, 2, n_ctx=16)])
+@pytest.mark.parametrize("model", [MODEL, universal(256, 2, reuse=2, n_ctx=16), lstm(256, 2, n_ctx=16), LLAMA])
 def test_every_weight_of_the_model_and_all_that_an_optimiser_keeps_of_it_is_covered(model, optimizer):
     run = dataclasses.replace(RUN, model=model, optim=OptimConfig(optimizer=optimizer))
     state = abstract(run)
@@ -109,6 +115,12 @@ def test_every_weight_of_the_model_and_all_that_an_optimiser_keeps_of_it_is_cove
             assert axis is None or n % CUBE[axis] == 0
     if model.kind == "lstm":
         assert specs.params["w_input"] == specs.params["w_recur"] == P("run", None, None, "fsdp", None)
+        return
+    if model == LLAMA:
+        assert specs.params["w_q"] == P("run", None, "fsdp", "tensor")
+        assert specs.params["w_kv"] == P("run", None, None, "fsdp", "tensor")
+        assert specs.params["w_gate"] == specs.params["w_up"] == P("run", None, "fsdp", "tensor")
+        assert specs.params["w_head"] == specs.params["w_embed"] == P("run", "tensor", "fsdp")
         return
     assert specs.params["w_qkv"] == P("run", None, None, "fsdp", "tensor")
     assert specs.params["w_down"] == P("run", None, "tensor", "fsdp")
@@ -150,8 +162,26 @@ def test_the_statistics_of_adafactor_lie_along_the_dimension_that_remains():
 
 
 def test_no_rule_is_for_a_weight_that_no_model_has():
-    models = (MODEL, lstm(256, 2, n_ctx=16))
-    assert set().union(*(abstract(dataclasses.replace(RUN, model=m)).params for m in models)) == set(sharding.AXES)
+    """Nor is a name two things: kinds that share one mean the same dimensions."""
+    grouped = dataclasses.replace(LLAMA, bias=True)
+    models = (MODEL, gpt2(32, 1), LLAMA, grouped, lstm(32, 1))
+    assert set().union(
+        *(abstract(dataclasses.replace(RUN, model=m, tokens=8 * m.n_ctx)).params for m in models)
+    ) == set(kinds.axes())
+    for kind in kinds.KINDS.values():
+        assert kind.axes.items() <= kinds.axes().items()
+
+
+@pytest.mark.parametrize("model", [MODEL, LLAMA, lstm(256, 2, n_ctx=16)])
+def test_weights_that_an_optimiser_takes_layer_by_layer_have_a_layer_each(model):
+    for name, leaf in abstract(dataclasses.replace(RUN, model=model)).params.items():
+        assert sharding.stacked(name) == (leaf.shape[1] == model.n_layer), name
+
+
+def test_groups_that_a_mesh_would_split_are_refused_in_one_line():
+    with pytest.raises(InputError, match="model.n_kv_head=4 does not divide over tensor=8") as error:
+        sharding.check([dataclasses.replace(RUN, model=LLAMA)], {"tensor": 8})
+    assert "\n" not in str(error.value)
 
 
 def test_a_weight_without_a_rule_is_named():

@@ -14,12 +14,27 @@ import numpy as np
 import pytest
 
 from scaling.config import ModelConfig
-from scaling.ladder import ladder
+from scaling.ladder import ladder, llama
 from scaling.models import model as models
 from scaling.models import transformer
+from scaling.models.loss import token_losses
 from scaling.models.shared import Params
 
 MODEL = ModelConfig(d_model=12, n_layer=2, n_head=3, d_attn=6, d_ff=20, n_vocab=31, n_ctx=10)
+GROUPED = dataclasses.replace(MODEL, n_head=4, d_attn=16, n_kv_head=2)
+LLAMA = dataclasses.replace(GROUPED, norm="rms", feed_forward="swiglu", bias=False, tied=False)
+FORMS = {
+    "as by default": MODEL,
+    "gpt2": dataclasses.replace(MODEL, positions="learned", position_scale=0.7),
+    "llama": LLAMA,
+    "grouped with biases": dataclasses.replace(GROUPED, feed_forward="swiglu", rotary_base=100.0),
+    "normed queries, relu2, soft cap": dataclasses.replace(
+        MODEL, qk_norm=True, feed_forward="relu2", softcap=3.0, bias=False
+    ),
+    "one head of keys, rms, all biases": dataclasses.replace(
+        GROUPED, n_kv_head=1, qk_norm=True, norm="rms", positions="none"
+    ),
+}
 TOKENS = np.random.default_rng(0).integers(0, MODEL.n_vocab, (3, MODEL.n_ctx))
 
 
@@ -36,6 +51,7 @@ def apply(model: ModelConfig, params: Params, tokens, dropout_key=None, dtype="f
     return models.apply(model, params, tokens, dtype=dtype, dropout_key=dropout_key)
 
 
+@functools.cache
 def noisy(model: ModelConfig, scale: float = 0.3) -> Params:
     """Weights none of which is zero or one by construction."""
     params = init(model, 1)
@@ -44,37 +60,74 @@ def noisy(model: ModelConfig, scale: float = 0.3) -> Params:
 
 
 PARAMS = noisy(MODEL)
+each = pytest.mark.parametrize("model", FORMS.values(), ids=FORMS.keys())
 
 
 def reference(model: ModelConfig, params, tokens) -> np.ndarray:
     """Logits b t v in float64, one sequence, head and position at a time, from the module's docstrings alone."""
     w = {name: np.asarray(leaf, np.float64) for name, leaf in params.items()}
-    k = model.d_attn // model.n_head
+    k, d, n_head = model.d_attn // model.n_head, model.d_model, model.n_head
+    n_kv_head = model.n_kv_head or n_head
 
-    def layer_norm(x, gain, bias):
-        return (x - x.mean()) / np.sqrt(x.var() + 1e-5) * gain + bias
+    def linear(x, name, *index):
+        return x @ w[f"w_{name}"][index] + (w[f"b_{name}"][index] if f"b_{name}" in w else 0)
 
-    def gelu(x):
-        return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+    def unit(x):
+        x = x - x.mean() if model.norm == "layer" else x
+        return x / np.sqrt((x**2).mean() + 1e-5)
+
+    def norm(x, name, *index):
+        return unit(x) * w[f"g_{name}"][index] + (w[f"b_{name}"][index] if f"b_{name}" in w else 0)
+
+    def turn(x, t):
+        """Pairs of features as complex numbers, turned by their angles."""
+        pairs = (x[: k // 2] + 1j * x[k // 2 :]) * np.exp(1j * t * model.rotary_base ** (-np.arange(0, k, 2) / k))
+        return np.concatenate([pairs.real, pairs.imag])
+
+    def ready(x, t, gain):
+        """A head's query or key as it is compared."""
+        x = unit(x) * gain if model.qk_norm else x
+        return turn(x, t) if model.positions == "rotary" else x
+
+    def feed_forward(x, l):
+        up = linear(x, "up", l)
+        if model.feed_forward == "swiglu":
+            gate = linear(x, "gate", l)
+            inner = gate / (1 + np.exp(-gate)) * up
+        elif model.feed_forward == "relu2":
+            inner = np.maximum(up, 0) ** 2
+        else:
+            inner = 0.5 * up * (1 + np.tanh(math.sqrt(2 / math.pi) * (up + 0.044715 * up**3)))
+        return linear(inner, "down", l)
+
+    def attention(x, l):
+        if "w_qkv" in w:
+            q, key, value = (linear(x, "qkv", l, i) for i in range(3))
+        else:
+            q, key, value = linear(x, "q", l), linear(x, "kv", l, 0), linear(x, "kv", l, 1)
+        mixed = np.zeros((len(x), model.d_attn))
+        for head in range(n_head):
+            mine = slice(head * k, (head + 1) * k)
+            served = head * n_kv_head // n_head
+            theirs = slice(served * k, (served + 1) * k)
+            gains = (w["g_q"][l], w["g_k"][l]) if model.qk_norm else (1, 1)
+            for t in range(len(x)):
+                one = ready(q[t, mine], t, gains[0])
+                scores = np.array([one @ ready(key[s, theirs], s, gains[1]) for s in range(t + 1)]) / math.sqrt(k)
+                weights = np.exp(scores - scores.max())
+                mixed[t, mine] = weights / weights.sum() @ value[: t + 1, theirs]
+        return linear(mixed, "out", l)
 
     logits = np.zeros((*tokens.shape, model.n_vocab))
     for b, sequence in enumerate(tokens):
-        x = np.array([math.sqrt(model.d_model) * w["w_embed"][v] + w["w_pos"][t] for t, v in enumerate(sequence)])
+        x = math.sqrt(d) * w["w_embed"][sequence]
+        if model.positions == "learned":
+            x = x + math.sqrt(d) * model.position_scale * w["w_pos"][: len(sequence)]
         for l in range(model.n_layer):
-            y = np.array([layer_norm(row, w["g_attn"][l], w["b_attn"][l]) for row in x])
-            q, key, value = (y @ w["w_qkv"][l, i] + w["b_qkv"][l, i] for i in range(3))
-            mixed = np.zeros((len(x), model.d_attn))
-            for head in range(model.n_head):
-                part = slice(head * k, (head + 1) * k)
-                for t in range(len(x)):
-                    scores = np.array([q[t, part] @ key[s, part] for s in range(t + 1)]) / math.sqrt(k)
-                    weights = np.exp(scores - scores.max())
-                    mixed[t, part] = weights / weights.sum() @ value[: t + 1, part]
-            x = x + mixed @ w["w_out"][l] + w["b_out"][l]
-            y = np.array([layer_norm(row, w["g_ff"][l], w["b_ff"][l]) for row in x])
-            x = x + gelu(y @ w["w_up"][l] + w["b_up"][l]) @ w["w_down"][l] + w["b_down"][l]
-        logits[b] = np.array([layer_norm(row, w["g_final"], w["b_final"]) for row in x]) @ w["w_embed"].T
-    return logits
+            x = x + attention(np.array([norm(row, "attn", l) for row in x]), l)
+            x = x + np.array([feed_forward(norm(row, "ff", l), l) for row in x])
+        logits[b] = np.array([norm(row, "final") for row in x]) @ w["w_embed" if model.tied else "w_head"].T
+    return model.softcap * np.tanh(logits / model.softcap) if model.softcap else logits
 
 
 def loss_of(logits, tokens) -> float:
@@ -85,36 +138,38 @@ def loss_of(logits, tokens) -> float:
     return float((log_z - np.take_along_axis(logits, tokens[:, 1:, None], -1)[..., 0]).mean())
 
 
-def test_the_forward_pass_is_that_of_a_float64_reference():
-    np.testing.assert_allclose(apply(MODEL, PARAMS, TOKENS), reference(MODEL, PARAMS, TOKENS), rtol=1e-4, atol=1e-4)
+@each
+def test_the_forward_pass_is_that_of_a_float64_reference(model):
+    params = noisy(model)
+    np.testing.assert_allclose(apply(model, params, TOKENS), reference(model, params, TOKENS), rtol=1e-4, atol=1e-4)
 
 
-def test_gradients_are_those_of_finite_differences_of_the_reference():
-    def loss(params):
-        logits = models.apply(MODEL, params, jnp.asarray(TOKENS))[:, :-1]
-        log_p = jax.nn.log_softmax(logits)
-        return -jnp.take_along_axis(log_p, TOKENS[:, 1:, None], -1).mean()
-
-    grads = jax.jit(jax.grad(loss), compiler_options=QUICK)(PARAMS)
+@each
+def test_gradients_are_those_of_finite_differences_of_the_reference(model):
+    params = noisy(model)
+    tokens = TOKENS[:2, :7]
+    grads = jax.jit(jax.grad(lambda params: token_losses(model, params, tokens).mean()), compiler_options=QUICK)(params)
     rng = np.random.default_rng(3)
-    for name, leaf in PARAMS.items():
+    for name, leaf in params.items():
         direction = rng.normal(size=leaf.shape)
         direction /= np.linalg.norm(direction)
         h = 1e-4
         ahead, behind = (
-            loss_of(reference(MODEL, PARAMS | {name: np.asarray(leaf, np.float64) + s * direction}, TOKENS), TOKENS)
+            loss_of(reference(model, params | {name: np.asarray(leaf, np.float64) + s * direction}, tokens), tokens)
             for s in (h, -h)
         )
         slope = float((np.asarray(grads[name], np.float64) * direction).sum())
         assert slope == pytest.approx((ahead - behind) / (2 * h), rel=2e-3, abs=1e-5), name
 
 
-def test_no_token_sees_the_future_and_each_sees_all_of_its_past():
-    before = np.asarray(apply(MODEL, PARAMS, TOKENS))
-    for t in range(MODEL.n_ctx):
+@pytest.mark.parametrize("model", [MODEL, LLAMA], ids=["as by default", "llama"])
+def test_no_token_sees_the_future_and_each_sees_all_of_its_past(model):
+    params = noisy(model)
+    before = np.asarray(apply(model, params, TOKENS))
+    for t in range(model.n_ctx):
         changed = TOKENS.copy()
-        changed[:, t] = (changed[:, t] + 1) % MODEL.n_vocab
-        after = np.asarray(apply(MODEL, PARAMS, changed))
+        changed[:, t] = (changed[:, t] + 1) % model.n_vocab
+        after = np.asarray(apply(model, params, changed))
         np.testing.assert_array_equal(after[:, :t], before[:, :t])
         assert (np.abs(after - before)[:, t:].max(-1) > 1e-4).all()
 
@@ -134,17 +189,43 @@ def test_a_shorter_context_gives_the_same_logits():
     )
 
 
-def test_positions_matter():
-    same_token = np.full((1, MODEL.n_ctx), 5)
-    logits = np.asarray(apply(MODEL, PARAMS, same_token))[0]
+def test_learned_positions_are_all_that_tells_repeated_tokens_apart():
+    model, same_token = FORMS["gpt2"], np.full((1, MODEL.n_ctx), 5)
+    params = noisy(model)
+    logits = np.asarray(apply(model, params, same_token))[0]
     assert (np.abs(np.diff(logits, axis=0)).max(-1) > 1e-3).all()
-    without = PARAMS | {"w_pos": jnp.zeros_like(PARAMS["w_pos"])}
-    logits = np.asarray(apply(MODEL, without, same_token))[0]
+    without = params | {"w_pos": jnp.zeros_like(params["w_pos"])}
+    logits = np.asarray(apply(model, without, same_token))[0]
     np.testing.assert_allclose(logits, np.broadcast_to(logits[:1], logits.shape), rtol=1e-4, atol=1e-4)
 
 
+def test_grouped_queries_are_a_transformer_whose_heads_have_the_same_keys_and_values():
+    """And as many heads of keys as of queries are the plain form, bit for bit."""
+    params = noisy(GROUPED)
+    each_heads = functools.partial(np.reshape, shape=(2, 2, -1, 2, 4))  # l c d h k; biases: d = 1
+
+    def of_every_head(name: str) -> np.ndarray:
+        found = np.repeat(each_heads(np.asarray(params[f"{name}_kv"])), 2, 3)
+        queries = np.asarray(params[f"{name}_q"]).reshape(2, 1, -1, 16)
+        return np.concatenate([queries, found.reshape(2, 2, -1, 16)], 1)
+
+    written_out = {name: leaf for name, leaf in params.items() if name[2:] not in ("q", "kv")}
+    written_out |= {"w_qkv": of_every_head("w"), "b_qkv": of_every_head("b")[:, :, 0]}
+    plain, all_heads = (dataclasses.replace(GROUPED, n_kv_head=n) for n in (None, 4))
+    np.testing.assert_allclose(apply(GROUPED, params, TOKENS), apply(plain, written_out, TOKENS), rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(apply(plain, written_out, TOKENS), apply(all_heads, written_out, TOKENS))
+
+
+def test_a_soft_cap_far_above_the_logits_is_none_and_a_low_one_bounds_them():
+    plain = apply(MODEL, PARAMS, TOKENS)
+    np.testing.assert_allclose(apply(dataclasses.replace(MODEL, softcap=1e4), PARAMS, TOKENS), plain, atol=1e-4)
+    assert float(jnp.abs(plain).max()) > 1
+    assert float(jnp.abs(apply(dataclasses.replace(MODEL, softcap=0.5), PARAMS, TOKENS)).max()) < 0.5
+
+
 def test_the_first_loss_is_log_n_vocab_at_every_rung():
-    for model in ladder(((8, 1), (96, 1), (768, 1)), n_vocab=512, n_ctx=8, d_head=8):
+    shapes = {"n_vocab": 512, "n_ctx": 8, "d_head": 8}
+    for model in (*ladder(((8, 1), (96, 1), (768, 1)), **shapes), *(llama(d, 1, **shapes) for d in (8, 96))):
         tokens = np.random.default_rng(4).integers(0, model.n_vocab, (8, model.n_ctx))
         loss = loss_of(apply(model, init(model), tokens), tokens)
         assert loss == pytest.approx(math.log(model.n_vocab), abs=0.1), model
@@ -162,7 +243,7 @@ def test_layers_begin_as_the_identity_and_can_leave_it():
         return models.apply(MODEL, params, jnp.asarray(TOKENS))[..., 0].sum()
 
     grads = jax.jit(jax.grad(total), compiler_options=QUICK)(params)
-    assert all(float(jnp.abs(grads[name]).max()) > 0 for name in ("w_out", "w_down", "w_embed", "w_pos"))
+    assert all(float(jnp.abs(grads[name]).max()) > 0 for name in ("w_out", "w_down", "w_embed"))
 
 
 def test_seeds_give_other_weights_and_the_same_seed_the_same():
@@ -180,26 +261,27 @@ def test_a_rolled_loop_over_layers_gives_what_the_unrolled_one_gives(monkeypatch
     np.testing.assert_allclose(rolled, unrolled, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("rolled", [False, True])
-def test_rematerialisation_changes_what_is_kept_and_not_the_gradients(monkeypatch, rolled):
+@pytest.mark.parametrize(("model", "rolled"), [(MODEL, False), (MODEL, True), (LLAMA, False)])
+def test_rematerialisation_changes_what_is_kept_and_not_the_gradients(monkeypatch, model, rolled):
+    params = noisy(model)
     if rolled:
         monkeypatch.setattr(jax, "default_backend", lambda: "an accelerator")
 
     def total(params, remat):
-        return (models.apply(MODEL, params, jnp.asarray(TOKENS), remat=remat) ** 2).mean()
+        return (models.apply(model, params, jnp.asarray(TOKENS), remat=remat) ** 2).mean()
 
     def gradients(remat):
-        return jax.jit(jax.grad(functools.partial(total, remat=remat)), compiler_options=QUICK)(PARAMS)
+        return jax.jit(jax.grad(functools.partial(total, remat=remat)), compiler_options=QUICK)(params)
 
     def kept(remat) -> int:
         """Numbers that the forward pass leaves to the backward one."""
-        _, backward = jax.eval_shape(lambda params: jax.vjp(functools.partial(total, remat=remat), params), PARAMS)
+        _, backward = jax.eval_shape(lambda params: jax.vjp(functools.partial(total, remat=remat), params), params)
         return sum(leaf.size for leaf in jax.tree.leaves(backward))
 
     wanted = gradients("none")
     for remat in ("matmuls", "layers"):
         found = gradients(remat)
-        for name in PARAMS:
+        for name in params:
             np.testing.assert_allclose(found[name], wanted[name], rtol=1e-4, atol=1e-6, err_msg=name)
     assert kept("layers") < kept("matmuls") < kept("none")
 
@@ -218,9 +300,10 @@ def test_initialisation_is_one_program_that_can_be_spread_over_devices():
         np.testing.assert_array_equal(placed[name], leaf)
 
 
-def test_bfloat16_computes_nearly_what_float32_does():
-    exact = apply(MODEL, PARAMS, TOKENS)
-    rough = apply(MODEL, PARAMS, TOKENS, dtype="bfloat16")
+@pytest.mark.parametrize("model", [MODEL, LLAMA], ids=["as by default", "llama"])
+def test_bfloat16_computes_nearly_what_float32_does(model):
+    exact = apply(model, noisy(model), TOKENS)
+    rough = apply(model, noisy(model), TOKENS, dtype="bfloat16")
     assert rough.dtype == jnp.bfloat16
     assert loss_of(rough.astype(jnp.float32), TOKENS) == pytest.approx(loss_of(exact, TOKENS), rel=0.02)
     assert np.corrcoef(np.ravel(rough.astype(jnp.float32)), np.ravel(exact))[0, 1] > 0.999
@@ -246,7 +329,7 @@ def test_dropout_is_a_function_of_its_key():
 def test_dropout_drops_its_share_of_each_branch():
     """With zero weights each branch adds its bias, which the mask then shows, one coordinate at a time."""
     d, rate = 64, 0.3
-    model = ModelConfig(d, n_layer=2, n_head=1, d_attn=1, d_ff=1, n_vocab=d, n_ctx=16, dropout=rate)
+    model = ModelConfig(d, n_layer=2, n_head=1, d_attn=2, d_ff=1, n_vocab=d, n_ctx=16, dropout=rate)
     bare = jax.tree.map(jnp.zeros_like, jax.eval_shape(lambda: transformer.init(model, jax.random.key(0))))
     bare |= {"w_embed": jnp.eye(d), "g_final": jnp.ones(d)}  # logits are the normed stream
     tokens = np.zeros((64, 16), int)

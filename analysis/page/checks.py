@@ -24,7 +24,8 @@ APART = 1.25  # amounts nearer to each other than this ratio say nothing of a do
 
 # What makes runs one setting: all that a record says of how a run was trained, but its rate and its seed.
 SETTING = (
-    *("kind", "reuse", "positions", "rotary_base", "position_scale"),
+    *("kind", "reuse", "positions", "rotary_base", "position_scale", "norm", "feed_forward", "qk_norm", "n_kv_head"),
+    *("tied", "bias", "z_loss", "softcap"),
     *("params", "d_model", "n_layer", "n_head", "d_attn", "d_ff", "n_ctx", "n_vocab", "dropout", "dtype"),
     *(
         "tokens",

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from configs import pod
 from configs.rates import learning_rate
+from scaling import kinds
 from scaling.config import EvalConfig, ModelConfig, OptimConfig, RunConfig
 from scaling.ladder import transformer
 from scaling.rates import Text
@@ -183,5 +184,5 @@ class Budget:
         """A run of this budget: one epoch, the standard batch and schedule, unless `fields` say otherwise."""
         own = {"batch": self.batch, "optim": self.optim(model.N, tokens, self.batch_tokens, kind=model.kind)}
         if self.paper:
-            own |= {"dtype": "bfloat16", "remat": "none" if model.kind == "lstm" else pod.remat(model.N)}
+            own |= {"dtype": "bfloat16", "remat": pod.remat(model.N) if kinds.of(model).remat else "none"}
         return RunConfig(model, tokens=tokens, eval=evaluate, **own | fields)

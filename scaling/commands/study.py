@@ -1,6 +1,7 @@
 """scaling quickstart, study and report: runs are trained, watched, exported and shown."""
 
 import argparse
+import dataclasses
 import hashlib
 import sys
 import time
@@ -252,15 +253,23 @@ def _study_show(args: argparse.Namespace) -> int:
     for run in found.runs:
         m, o = run.model, run.optim
         flops = counts.flops_per_token(m)["flops"] * run.tokens
-        shape = " ".join(f"{name}={getattr(m, name)}" for name in ("d_model", "n_layer", "n_head", "d_attn", "d_ff"))
-        if m.kind != "transformer":
-            shape = f"{m.kind} {shape}" + (f" reuse={m.reuse}" if m.reuse > 1 else "")
         sizes = (f"{m.N:,}", f"{run.tokens:,}", f"{run.U:,}", f"{run.steps:,}", f"{flops:.2g}")
-        print(form.format(*sizes, f"{o.learning_rate:.3g}", o.schedule, run.seed, shape))
+        print(form.format(*sizes, f"{o.learning_rate:.3g}", o.schedule, run.seed, _shape(m)))
     total = sum(counts.flops_per_token(run.model)["flops"] * run.tokens for run in found.runs)
     print(f"\n{len(found.runs)} runs, {sum(run.tokens for run in found.runs):,} tokens, {total:.3g} FLOP in all")
     _show_costs(found.runs, args)
     return 0
+
+
+def _shape(model: Any) -> str:
+    """A model's sizes and whatever else is not as by default, but for n_vocab, n_ctx and dropout."""
+    names = ("d_model", "n_layer", "n_head", "d_attn", "d_ff")
+    words = [f"{name}={getattr(model, name)}" for name in names]
+    for field in dataclasses.fields(model):
+        value = getattr(model, field.name)
+        if field.name not in (*names, "n_vocab", "n_ctx", "dropout") and value != field.default:
+            words.append(f"{field.name}={value}")
+    return " ".join(words)
 
 
 def _show_costs(runs: Sequence[Any], args: argparse.Namespace) -> None:

@@ -66,6 +66,9 @@ def attend(
 ) -> jax.Array:
     """softmax(q k^T / sqrt(d_head)) v over the present and the past. q, k, v: b t h k -> b t h k.
 
+    k and v may have fewer heads, of which each serves as many queries' heads, side by side: grouped queries, Ainslie
+    et al. (2023), arXiv 2305.13245.
+
     Args:
       mesh: over which the program is partitioned.
       interpret: runs splash without a TPU, slowly, for tests.
@@ -77,13 +80,16 @@ def attend(
         return jax.nn.dot_product_attention(q, k, v, is_causal=True, implementation="cudnn")
     q, k, v = (x.swapaxes(1, 2) for x in (q, k, v))  # b h t k
     q = q * (1 / math.sqrt(q.shape[-1]))
-    y = _splash_each(q, k, v, mesh, interpret) if implementation == "splash" else _attend(q, k, v)
-    return y.swapaxes(1, 2)
+    if implementation == "splash":
+        return _splash_each(q, k, v, mesh, interpret).swapaxes(1, 2)
+    grouped = q.reshape(*k.shape[:2], -1, k.shape[-1])
+    return _attend(grouped, k, v).reshape(q.shape).swapaxes(1, 2)
 
 
 def _splash_each(q, k, v, mesh, interpret):
     """On each device of a mesh the kernel for its sequences and heads, as XLA cannot cut one. Arguments: `_splash`."""
     kernel = functools.partial(_splash, interpret=interpret)
+    k, v = (jnp.repeat(x, q.shape[1] // x.shape[1], 1) for x in (k, v))
     if mesh is None:
         return kernel(q, k, v)
     sequences = BATCH if parts(q.shape[0], mesh) > 1 else None
@@ -126,7 +132,10 @@ def _splash(q, k, v, interpret):
 
 @jax.custom_vjp
 def _attend(q, k, v):
-    """Attention by plain matrix products. q (scaled), k, v: b h t k -> b h t k."""
+    """Attention by plain matrix products. q (scaled), k, v: b h t k -> b h t k.
+
+    Queries that share keys are rows of one product: of g queries' heads per head of keys, q is b h gt k.
+    """
     return _attend_forward(q, k, v)[0]
 
 
@@ -134,8 +143,11 @@ _product = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
 
 
 def _attend_forward(q, k, v):
-    t = q.shape[-2]
-    scores = _product("bhtk,bhsk->bhts", q, k) + jnp.triu(jnp.full((t, t), MASKED, jnp.float32), 1)
+    t = k.shape[-2]
+    future = jnp.triu(jnp.full((t, t), MASKED, jnp.float32), 1)
+    if q.shape[-2] > t:
+        future = jnp.tile(future, (q.shape[-2] // t, 1))
+    scores = _product("bhtk,bhsk->bhts", q, k) + future
     weights = jnp.exp(scores - scores.max(-1, keepdims=True))
     over_sum = 1 / weights.sum(-1, keepdims=True)  # b h t 1
     weights = weights.astype(v.dtype)

@@ -1,6 +1,7 @@
 """The loss of each token: cross-entropy of the next one, with logits that never dominate memory."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ from jax.sharding import Mesh
 from scaling.config import ModelConfig
 from scaling.models.model import features
 from scaling.models.pieces import weight_gradient
-from scaling.models.shared import Params, Remat
+from scaling.models.shared import Features, Params, Remat
 from scaling.sharding import apart, parts, per_run
 
 LOGITS = 2**26  # elements at a time on one device, a quarter of a gigabyte in float32
@@ -30,14 +31,46 @@ def token_losses(
     Args:
       dtype, dropout_key, remat, mesh: as in `model.apply`. The loss is float32.
     """
-    x, w, b = features(model, params, tokens[:, :-1], dtype=dtype, dropout_key=dropout_key, remat=remat, mesh=mesh)
-    return cross_entropy(x, w, b, tokens[:, 1:], limit=LOGITS * per_run(mesh), mesh=mesh)
+    how: dict[str, Any] = {"dtype": dtype, "dropout_key": dropout_key, "remat": remat, "mesh": mesh}
+    return _predicted(model, features(model, params, tokens[:, :-1], **how), tokens, mesh)[0]
+
+
+def objective(model: ModelConfig, params: Params, tokens: jax.Array, **how: Any) -> tuple[jax.Array, jax.Array]:
+    """What training lowers, and the mean cross-entropy in it, nats per token. Arguments as of `token_losses`.
+
+    The rest are the model's own auxiliary loss, and z_loss times the mean of log^2 Z, Z the sum of the exponentials of
+    the logits: Wortsman et al. (2023), arXiv 2309.14322, section 3.1.
+    """
+    found = features(model, params, tokens[:, :-1], **how)
+    losses, log_total = _predicted(model, found, tokens, how.get("mesh"))
+    mean = losses.mean()
+    more = [model.z_loss * (log_total**2).mean()] if model.z_loss else []
+    more += [] if found.aux is None else [found.aux]
+    return sum(more, mean), mean
+
+
+def _predicted(
+    model: ModelConfig, found: Features, tokens: jax.Array, mesh: Mesh | None
+) -> tuple[jax.Array, jax.Array]:
+    more: dict[str, Any] = {"softcap": model.softcap, "limit": LOGITS * per_run(mesh), "mesh": mesh}
+    return cross_entropy(found.x, found.w, found.b, tokens[:, 1:], **more)
 
 
 def cross_entropy(
-    x: jax.Array, w: jax.Array, b: jax.Array, targets: jax.Array, *, limit: int = LOGITS, mesh: Mesh | None = None
-) -> jax.Array:
-    """Of logits x w^T + b, nats. x: b t d, w: v d, b: v, targets: i32 b t -> f32 b t.
+    x: jax.Array,
+    w: jax.Array,
+    b: jax.Array | None,
+    targets: jax.Array,
+    *,
+    softcap: float = 0.0,
+    limit: int = LOGITS,
+    mesh: Mesh | None = None,
+) -> tuple[jax.Array, jax.Array]:
+    """Of logits x w^T + b, nats, and log Z, of the sum of their exponentials. x: b t d, w: v d, b: v -> f32 b t twice.
+
+    Args:
+      targets: i32 b t.
+      softcap: above 0, the logits are softcap tanh((x w^T + b) / softcap).
 
     Up to `limit` logits at a time: the positions are then cut into equal chunks, as few as will do, of every sequence
     (so that a batch that is spread over devices stays so), and the backward pass computes each chunk's logits again.
@@ -47,48 +80,56 @@ def cross_entropy(
     per_position = x.shape[0] * w.shape[0]
     chunks = next(n for n in range(1, t + 1) if t % n == 0 and (n == t or t // n * per_position <= limit))
     if chunks == 1:
-        losses = _at_once(x.reshape(-1, x.shape[-1]), w, b, targets.reshape(-1))
-        return losses.reshape(targets.shape)
-    return _in_chunks(chunks, mesh, x, w, b, targets)
+        losses, log_total = _at_once(softcap, x.reshape(-1, x.shape[-1]), w, b, targets.reshape(-1))
+        return losses.reshape(targets.shape), log_total.reshape(targets.shape)
+    return _in_chunks(softcap, chunks, mesh, x, w, b, targets)
 
 
-def _logits(x, w, b):
-    """float32, whatever the dtype of x and w."""
-    return jnp.einsum("nd,vd->nv", x, w, preferred_element_type=jnp.float32) + b
+def _logits(softcap, x, w, b):
+    """float32, whatever the dtype of x and w; and their slope in what they would be without softcap, None if that."""
+    logits = jnp.einsum("nd,vd->nv", x, w, preferred_element_type=jnp.float32)
+    logits = logits if b is None else logits + b
+    if not softcap:
+        return logits, None
+    share = jnp.tanh(logits / softcap)
+    return softcap * share, 1 - share * share
 
 
 def _losses(logits, targets):
-    """-> losses (n), and for the gradient exp(logits - maximum) (n v), their sum (n 1) and the maximum (n 1)."""
+    """-> losses, log Z (n), and for the gradient exp(logits - maximum) (n v) and their sum (n 1)."""
     top = logits.max(-1, keepdims=True)
     weights = jnp.exp(logits - top)
     total = weights.sum(-1, keepdims=True)
     at_target = jnp.take_along_axis(logits, targets[:, None], -1)
-    return (jnp.log(total) + top - at_target)[:, 0], (weights, total, top)
+    log_total = jnp.log(total) + top
+    return (log_total - at_target)[:, 0], log_total[:, 0], (weights, total)
 
 
-def _gradients(x, w, targets, weights, total, dloss):
-    """The gradients in x (its dtype), w and b (float32)."""
+def _gradients(x, w, b, targets, slope, weights, total, dloss, dlog_total):
+    """The gradients in x (its dtype), w and b (float32). weights / total: the probabilities."""
     hit = targets[:, None] == jnp.arange(w.shape[0])
-    dlogits = weights * (dloss[:, None] / total) - jnp.where(hit, dloss[:, None], 0)
+    dlogits = weights * ((dloss + dlog_total)[:, None] / total) - jnp.where(hit, dloss[:, None], 0)
+    dlogits = dlogits if slope is None else dlogits * slope
     rounded = dlogits.astype(x.dtype)
-    return rounded @ w, weight_gradient(rounded, x, jnp.float32), dlogits.sum(0)
+    return rounded @ w, weight_gradient(rounded, x, jnp.float32), None if b is None else dlogits.sum(0)
 
 
-@jax.custom_vjp
-def _at_once(x, w, b, targets):
-    """x: n d, targets: n -> n."""
-    return _losses(_logits(x, w, b), targets)[0]
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _at_once(softcap, x, w, b, targets):
+    """x: n d, targets: n -> n, n."""
+    return _at_once_forward(softcap, x, w, b, targets)[0]
 
 
-def _at_once_forward(x, w, b, targets):
-    losses, (weights, total, _) = _losses(_logits(x, w, b), targets)
-    return losses, (x, w, b, targets, weights, total)
+def _at_once_forward(softcap, x, w, b, targets):
+    logits, slope = _logits(softcap, x, w, b)
+    losses, log_total, (weights, total) = _losses(logits, targets)
+    return (losses, log_total), (x, w, b, targets, slope, weights, total)
 
 
-def _at_once_backward(kept, dlosses):
-    x, w, b, targets, weights, total = kept
-    dx, dw, db = _gradients(x, w, targets, weights, total, dlosses)
-    return dx, dw.astype(w.dtype), db.astype(b.dtype), None
+def _at_once_backward(softcap, kept, cotangents):
+    _, w, b, *_ = kept
+    dx, dw, db = _gradients(*kept, *cotangents)
+    return dx, dw.astype(w.dtype), None if b is None else db.astype(b.dtype), None
 
 
 _at_once.defvjp(_at_once_forward, _at_once_backward)
@@ -106,22 +147,22 @@ def _joined(x, b):
     return pieces.reshape(b, -1, *x.shape[2:])
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _in_chunks(chunks, mesh, x, w, b, targets):
-    return _in_chunks_forward(chunks, mesh, x, w, b, targets)[0]
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+def _in_chunks(softcap, chunks, mesh, x, w, b, targets):
+    return _in_chunks_forward(softcap, chunks, mesh, x, w, b, targets)[0]
 
 
-def _in_chunks_forward(chunks, mesh, x, w, b, targets):
+def _in_chunks_forward(softcap, chunks, mesh, x, w, b, targets):
     def one(piece):
         x, targets = piece
-        losses, (_, total, top) = _losses(_logits(x, w, b), targets)
-        return losses, (top + jnp.log(total))
+        losses, log_total, _ = _losses(_logits(softcap, x, w, b)[0], targets)
+        return losses, log_total
 
-    losses, log_total = jax.lax.map(one, (_cut(chunks, x), _cut(chunks, targets)))
-    return _joined(losses, x.shape[0]), (x, w, b, targets, log_total)
+    losses, log_total = (_joined(y, x.shape[0]) for y in jax.lax.map(one, (_cut(chunks, x), _cut(chunks, targets))))
+    return (losses, log_total), (x, w, b, targets, log_total)
 
 
-def _in_chunks_backward(chunks, mesh, kept, dlosses):
+def _in_chunks_backward(softcap, chunks, mesh, kept, cotangents):
     x, w, b, targets, log_total = kept
     n = parts(x.shape[0], mesh)  # a sum over the whole batch would be one over all devices, in each chunk
 
@@ -129,12 +170,15 @@ def _in_chunks_backward(chunks, mesh, kept, dlosses):
         dx, *more = jax.vmap(gradients)(*(part.reshape(n, -1, *part.shape[1:]) for part in piece))
         return apart(jax.tree.map(jnp.add, sums, tuple(more)), mesh), dx.reshape(piece[0].shape)
 
-    def gradients(x, targets, log_total, dlosses):
-        return _gradients(x, w, targets, jnp.exp(_logits(x, w, b) - log_total), 1.0, dlosses)
+    def gradients(x, targets, log_total, *cotangents):
+        logits, slope = _logits(softcap, x, w, b)
+        return _gradients(x, w, b, targets, slope, jnp.exp(logits - log_total[:, None]), 1.0, *cotangents)
 
-    zeros = apart((jnp.zeros((n, *w.shape), jnp.float32), jnp.zeros((n, *b.shape), jnp.float32)), mesh)
-    (dw, db), dx = jax.lax.scan(one, zeros, (_cut(chunks, x), _cut(chunks, targets), log_total, _cut(chunks, dlosses)))
-    return _joined(dx, x.shape[0]), dw.sum(0).astype(w.dtype), db.sum(0).astype(b.dtype), None
+    zeros = apart(jax.tree.map(lambda leaf: jnp.zeros((n, *leaf.shape), jnp.float32), (w, b)), mesh)
+    pieces = tuple(_cut(chunks, part) for part in (x, targets, log_total, *cotangents))
+    (dw, db), dx = jax.lax.scan(one, zeros, pieces)
+    dw, db = jax.tree.map(lambda found, like: found.sum(0).astype(like.dtype), (dw, db), (w, b))
+    return _joined(dx, x.shape[0]), dw, db, None
 
 
 _in_chunks.defvjp(_in_chunks_forward, _in_chunks_backward)

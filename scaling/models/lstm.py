@@ -26,12 +26,12 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from scaling.config import ModelConfig
+from scaling.kinds.lstm import GATES
 from scaling.models.pieces import dense, standardize
-from scaling.models.shared import Features, Params, Remat, drop, embedding, folded, head, look_up
+from scaling.models.shared import Features, Params, Remat, drop, embedding, folded, head, head_matrix, look_up
 from scaling.sharding import gathered, over_batch
 
-GATES = 4  # i f g o
-FORGET = 1  # its place among them
+FORGET = 1  # its place among the gates
 
 
 class LSTM(nn.Module):
@@ -58,6 +58,7 @@ class LSTM(nn.Module):
         b_gates = self.param("b_gates", forget_one, (n_layer, GATES, d), jnp.float32)
         g_final = self.param("g_final", ones, (d,), jnp.float32)
         b_final = self.param("b_final", zeros, (d,), jnp.float32)
+        w_head = head_matrix(self, m, w_embed)
 
         def side_by_side(w):
             """GATES d d -> d GATES*d: one product gives all gates."""
@@ -74,7 +75,7 @@ class LSTM(nn.Module):
         x = layer(drop(x, m.dropout, dropout_key, n_layer), 0)
         for l in range(1, n_layer):
             x = x + layer(x, l)
-        return head(x, g_final, b_final, w_embed, self.mesh)
+        return head(x, g_final, b_final, w_head, self.mesh)
 
 
 def cell(z: jax.Array, c: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -1,44 +1,20 @@
 """The face of all models: `init(model, rng) -> params` and `apply(model, params, tokens) -> logits`, by `model.kind`.
 
-Nothing outside this folder knows the module system behind it, or which kinds there are.
+Nothing outside this folder knows the module system behind it; which kinds there are stands in scaling.kinds.
 """
 
-from collections.abc import Mapping
-from typing import Protocol
-
 import jax
+import jax.numpy as jnp
 from jax.sharding import Mesh
 
+from scaling import kinds
 from scaling.config import ModelConfig
-from scaling.models import lstm, transformer, universal
 from scaling.models.shared import Features, Params, Remat
-
-
-class Kind(Protocol):
-    """What a module of this folder has that is a kind of model."""
-
-    def init(self, model: ModelConfig, rng: jax.Array, /) -> Params: ...
-
-    def features(
-        self,
-        model: ModelConfig,
-        params: Params,
-        tokens: jax.Array,
-        /,
-        *,
-        dtype: str,
-        dropout_key: jax.Array | None,
-        remat: Remat,
-        mesh: Mesh | None,
-    ) -> Features: ...
-
-
-KINDS: Mapping[str, Kind] = {"transformer": transformer, "universal": universal, "lstm": lstm}
 
 
 def init(model: ModelConfig, rng: jax.Array) -> Params:
     """Float32 parameters, those of the layers stacked (l first)."""
-    return KINDS[model.kind].init(model, rng)
+    return kinds.of(model).init(model, rng)
 
 
 def features(
@@ -51,9 +27,9 @@ def features(
     remat: Remat = "none",
     mesh: Mesh | None = None,
 ) -> Features:
-    """The (x, w, b) of the logits x w^T + b: b t d, v d and v. Arguments as in `apply`."""
+    """What the logits are made from. Arguments as in `apply`."""
     how = {"dtype": dtype, "dropout_key": dropout_key, "remat": remat, "mesh": mesh}
-    return KINDS[model.kind].features(model, params, tokens, **how)
+    return kinds.of(model).features(model, params, tokens, **how)
 
 
 def apply(
@@ -69,17 +45,19 @@ def apply(
     """Logits of the next token. tokens: i32 b t, t <= n_ctx -> b t v.
 
     Args:
-      dtype: of the computation. LayerNorm and softmax compute in float32.
+      dtype: of the computation. Norms and softmax compute in float32.
       dropout_key: dropout is off without it.
       remat: what the backward pass computes again instead of finding it in memory: nothing; all but the "matmuls",
         whose results are kept (about 10 d_model values per position and layer with d_attn = d_model and
         d_ff = 4 d_model); or whole "layers", of which the input is kept.
       mesh: over which the program is partitioned.
     """
-    x, w, b = features(model, params, tokens, dtype=dtype, dropout_key=dropout_key, remat=remat, mesh=mesh)
-    return x @ w.T + b
+    found = features(model, params, tokens, dtype=dtype, dropout_key=dropout_key, remat=remat, mesh=mesh)
+    logits = found.x @ found.w.T
+    logits = logits if found.b is None else logits + found.b
+    return model.softcap * jnp.tanh(logits / model.softcap) if model.softcap else logits
 
 
 def attention(model: ModelConfig, dtype: str, backend: str) -> str:
     """Which attention a program of this model uses on a backend ("cpu", "gpu", "tpu"), and why, in one line."""
-    return "none" if model.kind == "lstm" else transformer.attention(model, dtype, backend).reason
+    return kinds.of(model).attention(model, dtype, backend)

@@ -28,22 +28,30 @@ def unstack(x):
 unstack.defvjp(lambda x: (tuple(x), None), lambda _, parts: (jnp.stack(parts),))
 
 
+def dense(x, w, b=None):
+    """x w + b, or x w. x: n i, w: i o, b: o -> n o."""
+    return _product(x, w) if b is None else _dense(x, w, b)
+
+
 @jax.custom_vjp
-def dense(x, w, b):
-    """x w + b. x: n i, w: i o, b: o -> n o."""
+def _product(x, w):
+    return x @ w
+
+
+def _product_backward(kept, dy):
+    x, w = kept
+    return dy @ w.T, weight_gradient(x, dy)
+
+
+_product.defvjp(lambda x, w: (x @ w, (x, w)), _product_backward)
+
+
+@jax.custom_vjp
+def _dense(x, w, b):
     return x @ w + b
 
 
-def _dense_forward(x, w, b):
-    return x @ w + b, (x, w)
-
-
-def _dense_backward(kept, dy):
-    x, w = kept
-    return dy @ w.T, weight_gradient(x, dy), dy.sum(0)
-
-
-dense.defvjp(_dense_forward, _dense_backward)
+_dense.defvjp(lambda x, w, b: (x @ w + b, (x, w)), lambda kept, dy: (*_product_backward(kept, dy), dy.sum(0)))
 
 
 def weight_gradient(x, dy, dtype=None):
@@ -83,20 +91,72 @@ standardize.defvjp(_standardize_forward, _standardize_backward)
 
 
 @jax.custom_vjp
+def by_rms(x):
+    """x / root mean square over the last axis, in float32 whatever the dtype of x: RMSNorm's first half, as above."""
+    return _by_rms_forward(x)[0]
+
+
+def _by_rms_forward(x):
+    y = x.astype(jnp.float32)
+    scale = jax.lax.rsqrt((y * y).mean(-1, keepdims=True) + EPSILON)
+    y = (y * scale).astype(x.dtype)
+    return y, (y, scale)
+
+
+def _by_rms_backward(kept, dy):
+    y, scale = kept
+    along = sum_of_products(dy, y) / y.shape[-1]
+    return ((scale * (dy - y * along)).astype(y.dtype),)
+
+
+by_rms.defvjp(_by_rms_forward, _by_rms_backward)
+
+NORMS = {"layer": standardize, "rms": by_rms}  # by model.norm
+
+
 def fold(gain, bias, w, b):
-    """The (w', b') with x w' + b' = (x gain + bias) w + b. gain, bias: i, w: i o, b: o."""
-    return gain[:, None] * w, bias @ w + b
+    """The (w', b') with x w' + b' = (x gain + bias) w + b. gain, bias: i, w: i o, b: o; None is zero."""
+    if bias is not None:
+        b = bias @ w if b is None else bias @ w + b
+    return scaled(gain, w), b
 
 
-def _fold_forward(gain, bias, w, b):
-    return fold(gain, bias, w, b), (gain, bias, w)
+@jax.custom_vjp
+def scaled(gain, w):
+    """Each row of w times its gain. gain: i, w: i o."""
+    return gain[:, None] * w
 
 
-def _fold_backward(kept, gradients):
-    gain, bias, w = kept
-    dw, db = gradients
-    dgain = sum_of_products(dw, w)[:, 0]
-    return dgain, w @ db, gain[:, None] * dw + bias[:, None] * db, db
+scaled.defvjp(
+    lambda gain, w: (scaled(gain, w), (gain, w)),
+    lambda kept, dw: (sum_of_products(dw, kept[1])[:, 0], kept[0][:, None] * dw),
+)
 
 
-fold.defvjp(_fold_forward, _fold_backward)
+@jax.custom_vjp
+def swiglu(y):
+    """silu(gate) up: Shazeer (2020), arXiv 2002.05202, eq. 6. y: n 2f, gate and then up -> n f."""
+    return _swiglu_forward(y)[0]
+
+
+def _swiglu_forward(y):
+    gate, up = jnp.split(y, 2, -1)
+    return jax.nn.silu(gate) * up, y
+
+
+def _swiglu_backward(y, dy):
+    gate, up = jnp.split(y, 2, -1)
+    share = jax.nn.sigmoid(gate)
+    through = share * gate
+    return (jnp.concatenate([dy * up * (share + through * (1 - share)), dy * through], -1),)
+
+
+swiglu.defvjp(_swiglu_forward, _swiglu_backward)
+
+
+def relu2(y):
+    """relu(y)^2: So et al. (2021), arXiv 2109.08668, section 4.1."""
+    return jnp.square(jax.nn.relu(y))
+
+
+FEED_FORWARDS = {"gelu": jax.nn.gelu, "swiglu": swiglu, "relu2": relu2}  # by model.feed_forward

@@ -2,11 +2,12 @@
 
 Embeddings are normal with standard deviation 0.02, or 2/d in models wider than 100, since the first logit of the token
 just read is d times it; so the first loss is ln n_vocab. Tokens enter the model times sqrt(d_model) (Vaswani et al.
-2017, section 3.4), which keeps them audible in it. The logits' matrix is the embedding.
+2017, section 3.4), which keeps them audible in it. The logits' matrix is the embedding, or, with model.tied=false, one
+of its own that begins as the embedding does.
 """
 
 import math
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -14,21 +15,35 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from scaling.config import ModelConfig
-from scaling.models.pieces import fold, standardize
+from scaling.models.pieces import NORMS, fold
 from scaling.sharding import gathered, whole_rows
 
 Params = dict[str, jax.Array]
 Remat = Literal["none", "matmuls", "layers"]
-Features = tuple[jax.Array, jax.Array, jax.Array]  # the (x, w, b) of the logits x w^T + b: b t d, v d and v
-
 EMBED_STD = 0.02
+
+
+class Features(NamedTuple):
+    """What the logits x w^T + b are made from, and what training lowers beside their loss."""
+
+    x: jax.Array  # b t d
+    w: jax.Array  # v d
+    b: jax.Array | None  # v
+    aux: jax.Array | None = None  # scalar: of a router, say, already times its coefficient
 
 
 def embedding(module: nn.Module, model: ModelConfig) -> jax.Array:
     """Declares the tokens' embedding, v d."""
-    return module.param(
-        "w_embed", nn.initializers.normal(embed_std(model)), (model.n_vocab, model.d_model), jnp.float32
-    )
+    return _of_the_vocabulary(module, model, "w_embed")
+
+
+def head_matrix(module: nn.Module, model: ModelConfig, w_embed: jax.Array) -> jax.Array:
+    """The logits' matrix, v d: the embedding, or one that it declares."""
+    return w_embed if model.tied else _of_the_vocabulary(module, model, "w_head")
+
+
+def _of_the_vocabulary(module: nn.Module, model: ModelConfig, name: str) -> jax.Array:
+    return module.param(name, nn.initializers.normal(embed_std(model)), (model.n_vocab, model.d_model), jnp.float32)
 
 
 def embed_std(model: ModelConfig) -> float:
@@ -41,18 +56,20 @@ def look_up(w_embed: jax.Array, tokens: jax.Array, dtype: jnp.dtype, mesh: Mesh 
     return math.sqrt(w_embed.shape[1]) * jnp.take(whole_rows(w_embed.astype(dtype), mesh), tokens, axis=0)
 
 
-def head(x: jax.Array, gain: jax.Array, bias: jax.Array, w_embed: jax.Array, mesh: Mesh | None) -> Features:
-    """LayerNorm and logits. x: b t d."""
-    w, b = folded(gain, bias, w_embed.T, jnp.zeros(w_embed.shape[0]), x.dtype, mesh)
-    return standardize(x), w.T, b
+def head(
+    x: jax.Array, gain: jax.Array, bias: jax.Array | None, w: jax.Array, mesh: Mesh | None, norm: str = "layer"
+) -> Features:
+    """The last norm, and the logits. x: b t d, w: v d."""
+    folded_w, b = folded(gain, bias, w.T, None, x.dtype, mesh)
+    return Features(NORMS[norm](x), folded_w.T, b)
 
 
 def folded(
-    gain: jax.Array, bias: jax.Array, w: jax.Array, b: jax.Array, dtype: jnp.dtype, mesh: Mesh | None
-) -> tuple[jax.Array, jax.Array]:
+    gain: jax.Array, bias: jax.Array | None, w: jax.Array, b: jax.Array | None, dtype: jnp.dtype, mesh: Mesh | None
+) -> tuple[jax.Array, jax.Array | None]:
     """`fold` in float32, then rounded."""
     w, b = fold(gain, bias, w, b)
-    return gathered(w.astype(dtype), 0, mesh), b.astype(dtype)
+    return gathered(w.astype(dtype), 0, mesh), None if b is None else b.astype(dtype)
 
 
 def drop(x: jax.Array, rate: float, key: jax.Array | None, *path: int | jax.Array) -> jax.Array:

@@ -1,13 +1,17 @@
-"""The decoder-only Transformer of Kaplan et al. (2020) section 2: pre-norm, learned positions, GELU, tied embedding.
+"""The decoder-only Transformer: pre-norm, its layers' parts chosen by the fields of `ModelConfig`.
+
+With their defaults it is that of Kaplan et al. (2020) section 2 but for its rotary positions: LayerNorm, GELU, biases
+and a tied embedding. `scaling.ladder` has the choices of GPT-2 and of the Llama models.
 
 The layers' weights are stacked (l first), so 2 and 48 layers compile alike; how far the loop over layers is unrolled is
-the backend's matter. The gain and bias of a LayerNorm are weights of their own, but they meet the matrix that follows
-before the activations do: the same function in fewer passes over these.
+the backend's matter. The gain and bias of a norm are weights of their own, but they meet the matrix that follows before
+the activations do: the same function in fewer passes over these. Queries, keys and values are one matrix product, gate
+and up of a gated feed-forward another.
 
 Initialisation: the two matrices of a layer that write to the residual stream are zero, so that each layer begins as
-the identity; the others are normal with variance 1/fan_in; positions are normal with standard deviation 0.02, tokens
-as in `scaling.models.shared`; biases 0, norm gains 1. Kaplan et al. (2020) do not state theirs. This one makes the loss
-of short runs lower, and less dependent on the learning rate, than residual matrices of variance 1/fan_in.
+the identity; the others are normal with variance 1/fan_in; learned positions, tokens and an untied head as in
+`scaling.models.shared`; biases 0, gains 1. Kaplan et al. (2020) do not state theirs. This one makes the loss of short
+runs lower, and less dependent on the learning rate, than residual matrices of variance 1/fan_in.
 """
 
 import math
@@ -19,10 +23,22 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import Mesh
 
 from scaling.config import ModelConfig
+from scaling.kinds.transformer import norm_bias
 from scaling.models.attention import Choice, Implementation, attend, choose
-from scaling.models.pieces import dense, standardize, unstack
+from scaling.models.pieces import FEED_FORWARDS, NORMS, dense, unstack
 from scaling.models.positions import rotate, rotations, sinusoids
-from scaling.models.shared import Features, Params, Remat, drop, embed_std, embedding, folded, head, look_up
+from scaling.models.shared import (
+    Features,
+    Params,
+    Remat,
+    drop,
+    embed_std,
+    embedding,
+    folded,
+    head,
+    head_matrix,
+    look_up,
+)
 from scaling.sharding import gathered, over_batch, platform
 
 
@@ -39,68 +55,28 @@ class Transformer(nn.Module):
     @nn.compact
     def __call__(self, tokens, dropout_key=None):
         m = self.model
-        d, hk, f, n_layer = m.d_model, m.d_attn, m.d_ff, m.n_layer
-
-        def normal(name, shape, std):
-            return self.param(name, nn.initializers.normal(std), shape, jnp.float32)
-
-        def zeros(name, *shape):
-            return self.param(name, nn.initializers.zeros, shape, jnp.float32)
-
-        def ones(name, *shape):
-            return self.param(name, nn.initializers.ones, shape, jnp.float32)
-
+        d, n_layer, std = m.d_model, m.n_layer, embed_std(m)
         w_embed = embedding(self, m)
-        std = embed_std(m)
-        w_pos = normal("w_pos", (m.n_ctx, d), std) if m.positions == "learned" else None
-        layers = {}
-        if n_layer:  # Orbax keeps no arrays without elements
-            layers = {
-                "g_attn": ones("g_attn", n_layer, d),
-                "b_attn": zeros("b_attn", n_layer, d),
-                "w_qkv": normal("w_qkv", (n_layer, 3, d, hk), 1 / math.sqrt(d)),
-                "b_qkv": zeros("b_qkv", n_layer, 3, hk),
-                "w_out": zeros("w_out", n_layer, hk, d),
-                "b_out": zeros("b_out", n_layer, d),
-                "g_ff": ones("g_ff", n_layer, d),
-                "b_ff": zeros("b_ff", n_layer, d),
-                "w_up": normal("w_up", (n_layer, d, f), 1 / math.sqrt(d)),
-                "b_up": zeros("b_up", n_layer, f),
-                "w_down": zeros("w_down", n_layer, f, d),
-                "b_down": zeros("b_down", n_layer, d),
-            }
-        g_final, b_final = ones("g_final", d), zeros("b_final", d)
+        w_pos = self._normal("w_pos", std, m.n_ctx, d) if m.positions == "learned" else None
+        layers = self._layers() if n_layer else {}  # Orbax keeps no arrays without elements
+        g_final = self._ones("g_final", d)
+        b_final = self._zeros("b_final", d) if norm_bias(m) else None
+        w_head = head_matrix(self, m, w_embed)
+        turned = rotations(m.n_ctx, m.d_head, m.rotary_base) if m.positions == "rotary" and n_layer else ()
 
         def block(x, layer):
             i, w = layer
             shape = x.shape
             x = x.reshape(-1, d)  # n d: one matrix product for all positions
-            qkv = w["w_qkv"].swapaxes(0, 1).reshape(d, 3 * hk), w["b_qkv"].reshape(3 * hk)
-            qkv = saved(dense(standardize(x), *normed(w["g_attn"], w["b_attn"], *qkv)))
-            q, k, v = unstack(qkv.reshape(*shape[:2], 3, m.n_head, -1).transpose(2, 0, 1, 3, 4))  # b t h k each
-            if m.positions == "rotary":
-                q, k = rotate(q, *turned), rotate(k, *turned)
-            y = saved(attend(q, k, v, self.attention, mesh=self.mesh).reshape(-1, hk))
-            y = dense(y, gathered(w["w_out"].astype(self.dtype), 1, self.mesh), w["b_out"].astype(self.dtype))
-            x = saved(x + drop(y.reshape(shape), m.dropout, dropout_key, i, 1).reshape(x.shape))
-            y = saved(dense(standardize(x), *normed(w["g_ff"], w["b_ff"], w["w_up"], w["b_up"])))
-            y = dense(
-                nn.gelu(y), gathered(w["w_down"].astype(self.dtype), 1, self.mesh), w["b_down"].astype(self.dtype)
-            )
+            y = self._attend(x, w, shape[:2], turned)
+            x = _saved(x + drop(y.reshape(shape), m.dropout, dropout_key, i, 1).reshape(x.shape))
+            y = self._feed_forward(x, w)
             return over_batch(x.reshape(shape) + drop(y.reshape(shape), m.dropout, dropout_key, i, 2), self.mesh), None
-
-        def normed(gain, bias, w, b):
-            return folded(gain, bias, w, b, self.dtype, self.mesh)
-
-        def saved(x):
-            """What rematerialisation of the rest begins from."""
-            return checkpoint_name(x, "matmul")
 
         unroll = n_layer if platform(self.mesh) == "cpu" else 1  # a rolled loop costs a quarter of the speed on CPU
         if self.remat != "none":
             keep = jax.checkpoint_policies.save_only_these_names("matmul") if self.remat == "matmuls" else None
             block = jax.checkpoint(block, policy=keep, prevent_cse=unroll > 1)
-        turned = rotations(m.n_ctx, hk // m.n_head, m.rotary_base) if m.positions == "rotary" else ()
         x = look_up(w_embed, tokens, self.dtype, self.mesh)
         scale = math.sqrt(d) * m.position_scale
         if w_pos is not None:
@@ -111,7 +87,109 @@ class Transformer(nn.Module):
         for turn in range(self.turns if n_layer else 0):
             places = jnp.arange(turn * n_layer, (turn + 1) * n_layer)  # each turn drops by masks of its own
             x, _ = jax.lax.scan(block, x, (places, layers), unroll=unroll)
-        return head(x, g_final, b_final, w_embed, self.mesh)
+        return head(x, g_final, b_final, w_head, self.mesh, m.norm)
+
+    def _normal(self, name: str, std: float, *shape: int) -> jax.Array:
+        return self.param(name, nn.initializers.normal(std), shape, jnp.float32)
+
+    def _zeros(self, name: str, *shape: int) -> jax.Array:
+        return self.param(name, nn.initializers.zeros, shape, jnp.float32)
+
+    def _ones(self, name: str, *shape: int) -> jax.Array:
+        return self.param(name, nn.initializers.ones, shape, jnp.float32)
+
+    def _layers(self) -> Params:
+        """Declares the weights of the layers: those that this model's fields give it."""
+        m = self.model
+        l, d, hk, kv, f, std = m.n_layer, m.d_model, m.d_attn, m.d_kv, m.d_ff, 1 / math.sqrt(m.d_model)
+        found = {}
+
+        def norm(name: str) -> None:
+            found[f"g_{name}"] = self._ones(f"g_{name}", l, d)
+            if norm_bias(m):
+                found[f"b_{name}"] = self._zeros(f"b_{name}", l, d)
+
+        def matrix(name: str, std: float, *shape: int) -> None:
+            """And its bias, which has all its dimensions but the one that is summed over, the last but one."""
+            found[f"w_{name}"] = (
+                self._normal(f"w_{name}", std, l, *shape) if std else self._zeros(f"w_{name}", l, *shape)
+            )
+            if m.bias:
+                found[f"b_{name}"] = self._zeros(f"b_{name}", l, *shape[:-2], shape[-1])
+
+        norm("attn")
+        if kv == hk:
+            matrix("qkv", std, 3, d, hk)
+        else:
+            matrix("q", std, d, hk)
+            matrix("kv", std, 2, d, kv)
+        if m.qk_norm:
+            found |= {name: self._ones(name, l, m.d_head) for name in ("g_q", "g_k")}
+        matrix("out", 0, hk, d)
+        norm("ff")
+        if m.feed_forward == "swiglu":
+            matrix("gate", std, d, f)
+        matrix("up", std, d, f)
+        matrix("down", 0, f, d)
+        return found
+
+    def _attend(self, x: jax.Array, w: Params, shape: tuple[int, ...], turned: tuple) -> jax.Array:
+        """The attention of one layer. x: n d, of b t -> n d."""
+        m, norm = self.model, NORMS[self.model.norm]
+        q, k, v = self._queries_keys_values(x, w, shape)
+        if m.qk_norm:
+            q, k = (norm(y) * w[name].astype(self.dtype) for y, name in ((q, "g_q"), (k, "g_k")))
+        if m.positions == "rotary":
+            q, k = rotate(q, *turned), rotate(k, *turned)
+        y = _saved(attend(q, k, v, self.attention, mesh=self.mesh).reshape(-1, m.d_attn))
+        return self._out(y, w, "out")
+
+    def _queries_keys_values(self, x: jax.Array, w: Params, shape: tuple[int, ...]) -> tuple[jax.Array, ...]:
+        """By one matrix product. x: n d, of b t -> b t h k, and twice b t h' k with the heads of keys and values."""
+        m = self.model
+        d, hk, k = m.d_model, m.d_attn, m.d_head
+        if "w_qkv" in w:
+            b = w["b_qkv"].reshape(3 * hk) if m.bias else None
+            y = self._normed(x, w, "attn", w["w_qkv"].swapaxes(0, 1).reshape(d, 3 * hk), b)
+            return unstack(y.reshape(*shape, 3, m.n_head, k).transpose(2, 0, 1, 3, 4))
+        each, groups = m.n_head * m.d_head // m.d_kv, m.d_kv // k  # heads that share keys, and their groups
+
+        def by_group(q, keys_values):
+            """The queries of each group beside its keys and values, so that tensor cuts groups. ... hk, c ... kv."""
+            lead = q.shape[:-1]
+            parts = [part.reshape(*lead, groups, -1, k) for part in (q, *keys_values)]
+            return jnp.concatenate(parts, -2).reshape(*lead, -1)
+
+        b = by_group(w["b_q"], w["b_kv"]) if m.bias else None
+        y = self._normed(x, w, "attn", by_group(w["w_q"], w["w_kv"]), b).reshape(*shape, groups, each + 2, k)
+        return y[..., :each, :].reshape(*shape, m.n_head, k), y[..., each, :], y[..., each + 1, :]
+
+    def _feed_forward(self, x: jax.Array, w: Params) -> jax.Array:
+        """The feed-forward part of one layer. x: n d -> n d."""
+        m = self.model
+        d, f = m.d_model, m.d_ff
+        inner, b = w["w_up"], w.get("b_up")
+        if m.feed_forward == "swiglu":
+            inner = jnp.stack([w["w_gate"], inner], 1).reshape(d, 2 * f)
+            b = jnp.concatenate([w["b_gate"], b]) if b is not None else None
+        y = self._normed(x, w, "ff", inner, b)
+        return self._out(FEED_FORWARDS[m.feed_forward](y), w, "down")
+
+    def _normed(self, x: jax.Array, w: Params, norm: str, inner: jax.Array, b: jax.Array | None) -> jax.Array:
+        """A norm and the matrix after it, whose one product has the norm's gain and bias. x: n i, inner: i o -> n o."""
+        gain, bias = w[f"g_{norm}"], w.get(f"b_{norm}")
+        return _saved(dense(NORMS[self.model.norm](x), *folded(gain, bias, inner, b, self.dtype, self.mesh)))
+
+    def _out(self, x: jax.Array, w: Params, name: str) -> jax.Array:
+        """What a part of a layer writes to the stream. x: n i -> n d."""
+        b = w.get(f"b_{name}")
+        matrix = gathered(w[f"w_{name}"].astype(self.dtype), 1, self.mesh)
+        return dense(x, matrix, None if b is None else b.astype(self.dtype))
+
+
+def _saved(x: jax.Array) -> jax.Array:
+    """What rematerialisation of the rest begins from."""
+    return checkpoint_name(x, "matmul")
 
 
 def init(model: ModelConfig, rng: jax.Array) -> Params:
@@ -139,4 +217,4 @@ def features(
 
 def attention(model: ModelConfig, dtype: str, backend: str) -> Choice:
     """Which attention a program of this model uses, and why. Arguments as of `attention.choose`."""
-    return choose(backend, str(jnp.dtype(dtype)), model.n_ctx, model.d_attn // model.n_head)
+    return choose(backend, str(jnp.dtype(dtype)), model.n_ctx, model.d_head)

@@ -1,0 +1,79 @@
+"""What a kind of model is: the one object that configs, counts, costs, meshes and training ask about it."""
+
+import abc
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+if TYPE_CHECKING:  # facts are read without JAX
+    import jax
+
+    from scaling.config import ModelConfig
+    from scaling.models.shared import Features, Params
+
+
+class Kept(NamedTuple):
+    """Numbers that the forward pass leaves to the backward one, per position and layer, on one device."""
+
+    layer: float  # with remat=none
+    products: float  # with remat=matmuls
+
+
+class Kind(abc.ABC):
+    """Facts of all models of one kind, and their network; docs/models.md goes through them with an example.
+
+    Only `init` and `features` may import JAX, each for itself: a study is listed without it.
+    """
+
+    title: ClassVar[str]  # in a sentence: "an LSTM"
+    axes: ClassVar[Mapping[str, str]]  # the dimensions of each weight, letters as in scaling.sharding
+    fields: ClassVar[frozenset[str]] = frozenset()  # of ModelConfig, that mean something to it and not to every kind
+    embedding_alone: ClassVar[bool] = False  # whether n_layer=0 is a model
+    remat: ClassVar[bool] = False  # whether the backward pass can compute layers again
+    recurrent: ClassVar[bool] = False  # whether a layer goes through the positions one by one
+
+    def check(self, model: "ModelConfig") -> None:  # noqa: B027  # many kinds refuse nothing
+        """Raises InputError, one line, where fields are not those of a model of this kind."""
+
+    @abc.abstractmethod
+    def N(self, model: "ModelConfig") -> int:
+        """Non-embedding parameters: the elements of the matrices (named w_) but w_embed, w_pos and w_head."""
+
+    @abc.abstractmethod
+    def vectors(self, model: "ModelConfig") -> int:
+        """Parameters of gains (g_) and biases (b_)."""
+
+    def active(self, model: "ModelConfig") -> int:
+        """Of N, those that a token meets, each as often as it meets it: 2 FLOP each in the forward pass."""
+        return self.N(model)
+
+    def positions(self, model: "ModelConfig") -> int:
+        """Parameters of learned positions."""
+        return 0
+
+    def context(self, model: "ModelConfig") -> int:
+        """Products of a token with its context, once: attention's scores with n_ctx keys; as many mix the values."""
+        return 0
+
+    def depth(self, model: "ModelConfig") -> int:
+        """Layers that a token goes through."""
+        return model.n_layer
+
+    @abc.abstractmethod
+    def kept(self, model: "ModelConfig", tensor: int) -> Kept:
+        """What a layer holds in training. tensor: devices over which its wide parts are cut."""
+
+    def cut(self, model: "ModelConfig") -> Mapping[str, int]:
+        """The fields, with their values, that the mesh axis `tensor` cuts; none: it has nothing to cut."""
+        return {}
+
+    def attention(self, model: "ModelConfig", dtype: str, backend: str) -> str:
+        """Which attention a program uses on a backend ("cpu", "gpu", "tpu"), and why, in one line."""
+        return "none"
+
+    @abc.abstractmethod
+    def init(self, model: "ModelConfig", rng: "jax.Array") -> "Params":
+        """Float32 parameters by name, those of the layers stacked (l first)."""
+
+    @abc.abstractmethod
+    def features(self, model: "ModelConfig", params: "Params", tokens: "jax.Array", **how: Any) -> "Features":
+        """What the logits are made from. tokens: i32 b t. Arguments as of `scaling.models.model.features`."""
