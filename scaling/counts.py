@@ -14,8 +14,9 @@ def params(model: ModelConfig) -> dict[str, int]:
 
     Returns:
       params: non-embedding, Kaplan et al. (2020) eq. 2.1: attention and feed-forward matrices, or those of the gates.
-      params_head: with the output projection, n_vocab d_model (Porian et al. 2024); tied here to the embedding.
-      params_embed: with token and learned position embeddings (Kaplan et al. 2020, Figure 6 left).
+      params_head: with the output projection, n_vocab d_model (Porian et al. 2024), tied to the embedding or not.
+      params_embed: with token and learned position embeddings (Kaplan et al. 2020, Figure 6 left), and with a head of
+        its own where there is one.
       params_total: all that the model allocates, biases and norms included.
     """
     d, n_layer = model.d_model, model.n_layer
@@ -27,6 +28,7 @@ def params(model: ModelConfig) -> dict[str, int]:
         embed = (model.n_vocab + (model.n_ctx if model.positions == "learned" else 0)) * d
         biases = n_layer * (3 * model.d_attn + d + model.d_ff + d)  # qkv, output, up, down
         norms = (2 * n_layer + 1) * 2 * d  # gain and bias: before attention, before feed-forward, after the last layer
+    embed += 0 if model.tied else model.n_vocab * d
     return {
         "params": model.N,
         "params_head": model.N + model.n_vocab * d,

@@ -31,6 +31,7 @@ BATCH = ("data", "fsdp")  # what the sequences of a batch are spread over
 # of an LSTM g gate, d what comes in, z its cells.
 AXES = {
     "w_embed": "v d",
+    "w_head": "v d",
     "w_pos": "t d",
     "g_attn": "l d",
     "b_attn": "l d",

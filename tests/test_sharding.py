@@ -156,7 +156,7 @@ def test_no_rule_is_for_a_weight_that_no_model_has():
 
 def test_a_weight_without_a_rule_is_named():
     with pytest.raises(ValueError, match="'w_new' has no rule"):
-        optim.adafactor().init({"w_new": np.zeros((2, 2))})
+        optim.adafactor(OptimConfig()).init({"w_new": np.zeros((2, 2))})
 
 
 @pytest.mark.parametrize(

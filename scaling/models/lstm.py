@@ -27,7 +27,7 @@ from jax.sharding import Mesh
 
 from scaling.config import ModelConfig
 from scaling.models.pieces import dense, standardize
-from scaling.models.shared import Features, Params, Remat, drop, embedding, folded, head, look_up
+from scaling.models.shared import Features, Params, Remat, drop, embedding, folded, head, look_up, readout, token_scale
 from scaling.sharding import gathered, over_batch
 
 GATES = 4  # i f g o
@@ -58,6 +58,7 @@ class LSTM(nn.Module):
         b_gates = self.param("b_gates", forget_one, (n_layer, GATES, d), jnp.float32)
         g_final = self.param("g_final", ones, (d,), jnp.float32)
         b_final = self.param("b_final", zeros, (d,), jnp.float32)
+        w_head = readout(self, m, w_embed)
 
         def side_by_side(w):
             """GATES d d -> d GATES*d: one product gives all gates."""
@@ -70,11 +71,11 @@ class LSTM(nn.Module):
             h = recur(z.swapaxes(0, 1), gathered(side_by_side(w_recur[l]).astype(self.dtype), 0, self.mesh))
             return over_batch(drop(h.swapaxes(0, 1), m.dropout, dropout_key, l), self.mesh)
 
-        x = over_batch(look_up(w_embed, tokens, self.dtype, self.mesh), self.mesh)  # b t d
+        x = over_batch(look_up(token_scale(m), w_embed, tokens, self.dtype, self.mesh), self.mesh)  # b t d
         x = layer(drop(x, m.dropout, dropout_key, n_layer), 0)
         for l in range(1, n_layer):
             x = x + layer(x, l)
-        return head(x, g_final, b_final, w_embed, self.mesh)
+        return head(x, g_final, b_final, w_head, self.mesh)
 
 
 def cell(z: jax.Array, c: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from scaling.config import ModelConfig
 from scaling.models import lstm, transformer, universal
 from scaling.models.shared import Features, Params, Remat
+from scaling.parametrization import factors, times
 
 
 class Kind(Protocol):
@@ -38,7 +39,8 @@ KINDS: Mapping[str, Kind] = {"transformer": transformer, "universal": universal,
 
 def init(model: ModelConfig, rng: jax.Array) -> Params:
     """Float32 parameters, those of the layers stacked (l first)."""
-    return KINDS[model.kind].init(model, rng)
+    params = KINDS[model.kind].init(model, rng)
+    return {name: times(factors(model, name).init, w) for name, w in params.items()}
 
 
 def features(
@@ -52,6 +54,7 @@ def features(
     mesh: Mesh | None = None,
 ) -> Features:
     """The (x, w, b) of the logits x w^T + b: b t d, v d and v. Arguments as in `apply`."""
+    params = {name: times(factors(model, name).multiplier, w) for name, w in params.items()}
     how = {"dtype": dtype, "dropout_key": dropout_key, "remat": remat, "mesh": mesh}
     return KINDS[model.kind].features(model, params, tokens, **how)
 

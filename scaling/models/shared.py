@@ -2,7 +2,8 @@
 
 Embeddings are normal with standard deviation 0.02, or 2/d in models wider than 100, since the first logit of the token
 just read is d times it; so the first loss is ln n_vocab. Tokens enter the model times sqrt(d_model) (Vaswani et al.
-2017, section 3.4), which keeps them audible in it. The logits' matrix is the embedding.
+2017, section 3.4), which keeps them audible in it. The logits' matrix is the embedding, or where `tied` is false one of
+its own that begins like it. Under another parametrisation than the standard one d is that of its base.
 """
 
 import math
@@ -15,6 +16,7 @@ from jax.sharding import Mesh
 
 from scaling.config import ModelConfig
 from scaling.models.pieces import fold, standardize
+from scaling.parametrization import stream_width
 from scaling.sharding import gathered, whole_rows
 
 Params = dict[str, jax.Array]
@@ -26,24 +28,36 @@ EMBED_STD = 0.02
 
 def embedding(module: nn.Module, model: ModelConfig) -> jax.Array:
     """Declares the tokens' embedding, v d."""
-    return module.param(
-        "w_embed", nn.initializers.normal(embed_std(model)), (model.n_vocab, model.d_model), jnp.float32
-    )
+    return _table(module, "w_embed", model)
+
+
+def readout(module: nn.Module, model: ModelConfig, w_embed: jax.Array) -> jax.Array:
+    """The logits' matrix, v d: the embedding, or one of its own, which is declared."""
+    return w_embed if model.tied else _table(module, "w_head", model)
+
+
+def _table(module: nn.Module, name: str, model: ModelConfig) -> jax.Array:
+    return module.param(name, nn.initializers.normal(embed_std(model)), (model.n_vocab, model.d_model), jnp.float32)
 
 
 def embed_std(model: ModelConfig) -> float:
     """The standard deviation that the embedding begins with."""
-    return min(EMBED_STD, 2 / model.d_model)
+    return min(EMBED_STD, 2 / stream_width(model))
 
 
-def look_up(w_embed: jax.Array, tokens: jax.Array, dtype: jnp.dtype, mesh: Mesh | None) -> jax.Array:
+def token_scale(model: ModelConfig) -> float:
+    """What tokens are multiplied by as they enter the model."""
+    return math.sqrt(stream_width(model))
+
+
+def look_up(scale: float, w_embed: jax.Array, tokens: jax.Array, dtype: jnp.dtype, mesh: Mesh | None) -> jax.Array:
     """What tokens are in the model. w_embed: v d, tokens: i32 b t -> b t d."""
-    return math.sqrt(w_embed.shape[1]) * jnp.take(whole_rows(w_embed.astype(dtype), mesh), tokens, axis=0)
+    return scale * jnp.take(whole_rows(w_embed.astype(dtype), mesh), tokens, axis=0)
 
 
-def head(x: jax.Array, gain: jax.Array, bias: jax.Array, w_embed: jax.Array, mesh: Mesh | None) -> Features:
-    """LayerNorm and logits. x: b t d."""
-    w, b = folded(gain, bias, w_embed.T, jnp.zeros(w_embed.shape[0]), x.dtype, mesh)
+def head(x: jax.Array, gain: jax.Array, bias: jax.Array, w_head: jax.Array, mesh: Mesh | None) -> Features:
+    """LayerNorm and logits. x: b t d, w_head: v d."""
+    w, b = folded(gain, bias, w_head.T, jnp.zeros(w_head.shape[0]), x.dtype, mesh)
     return standardize(x), w.T, b
 
 

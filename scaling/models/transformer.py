@@ -22,7 +22,19 @@ from scaling.config import ModelConfig
 from scaling.models.attention import Choice, Implementation, attend, choose
 from scaling.models.pieces import dense, standardize
 from scaling.models.positions import rotate, rotations, sinusoids
-from scaling.models.shared import Features, Params, Remat, drop, embed_std, embedding, folded, head, look_up
+from scaling.models.shared import (
+    Features,
+    Params,
+    Remat,
+    drop,
+    embed_std,
+    embedding,
+    folded,
+    head,
+    look_up,
+    readout,
+    token_scale,
+)
 from scaling.sharding import gathered, over_batch, platform
 
 
@@ -70,6 +82,7 @@ class Transformer(nn.Module):
                 "b_down": zeros("b_down", n_layer, d),
             }
         g_final, b_final = ones("g_final", d), zeros("b_final", d)
+        w_head = readout(self, m, w_embed)  # the last, so that the others begin alike with a head or without
 
         def block(x, layer):
             i, w = layer
@@ -101,8 +114,8 @@ class Transformer(nn.Module):
             keep = jax.checkpoint_policies.save_only_these_names("matmul") if self.remat == "matmuls" else None
             block = jax.checkpoint(block, policy=keep, prevent_cse=unroll > 1)
         turned = rotations(m.n_ctx, hk // m.n_head, m.rotary_base) if m.positions == "rotary" else ()
-        x = look_up(w_embed, tokens, self.dtype, self.mesh)
-        scale = math.sqrt(d) * m.position_scale
+        x = look_up(token_scale(m), w_embed, tokens, self.dtype, self.mesh)
+        scale = token_scale(m) * m.position_scale
         if w_pos is not None:
             x = x + (scale * w_pos[: tokens.shape[1]]).astype(self.dtype)
         elif m.positions == "sinusoidal":
@@ -111,7 +124,7 @@ class Transformer(nn.Module):
         for turn in range(self.turns if n_layer else 0):
             places = jnp.arange(turn * n_layer, (turn + 1) * n_layer)  # each turn drops by masks of its own
             x, _ = jax.lax.scan(block, x, (places, layers), unroll=unroll)
-        return head(x, g_final, b_final, w_embed, self.mesh)
+        return head(x, g_final, b_final, w_head, self.mesh)
 
 
 def init(model: ModelConfig, rng: jax.Array) -> Params:
