@@ -54,9 +54,20 @@ def features(
     mesh: Mesh | None = None,
 ) -> Features:
     """The (x, w, b) of the logits x w^T + b: b t d, v d and v. Arguments as in `apply`."""
-    params = {name: times(factors(model, name).multiplier, w) for name, w in params.items()}
+    params = multiplied(model, params)
     how = {"dtype": dtype, "dropout_key": dropout_key, "remat": remat, "mesh": mesh}
     return KINDS[model.kind].features(model, params, tokens, **how)
+
+
+def stream(model: ModelConfig, params: Params, tokens: jax.Array) -> jax.Array:
+    """A Transformer's stream as it enters the layers and after each of them. tokens: i32 b t -> l+1 b t d."""
+    assert model.kind == "transformer"
+    return transformer.stream(model, multiplied(model, params), tokens)
+
+
+def multiplied(model: ModelConfig, params: Params) -> Params:
+    """Weights as the model uses them, by its parametrisation."""
+    return {name: times(factors(model, name).multiplier, w) for name, w in params.items()}
 
 
 def apply(

@@ -47,6 +47,7 @@ class Transformer(nn.Module):
     attention: Implementation = "xla"
     remat: Remat = "none"
     mesh: Mesh | None = None
+    trace: bool = False  # gives the stream before and after each layer, l+1 b t d, in place of features
 
     @nn.compact
     def __call__(self, tokens, dropout_key=None):
@@ -100,7 +101,8 @@ class Transformer(nn.Module):
             y = dense(
                 nn.gelu(y), gathered(w["w_down"].astype(self.dtype), 1, self.mesh), w["b_down"].astype(self.dtype)
             )
-            return over_batch(x.reshape(shape) + drop(y.reshape(shape), m.dropout, dropout_key, i, 2), self.mesh), None
+            x = over_batch(x.reshape(shape) + drop(y.reshape(shape), m.dropout, dropout_key, i, 2), self.mesh)
+            return x, x if self.trace else None
 
         def normed(gain, bias, w, b):
             return folded(gain, bias, w, b, self.dtype, self.mesh)
@@ -121,9 +123,13 @@ class Transformer(nn.Module):
         elif m.positions == "sinusoidal":
             x = x + sinusoids(m.n_ctx, d, scale * std)[: tokens.shape[1]].astype(self.dtype)
         x = over_batch(drop(x, m.dropout, dropout_key, self.turns * n_layer, 0), self.mesh)
+        stream = [x[None]]
         for turn in range(self.turns if n_layer else 0):
             places = jnp.arange(turn * n_layer, (turn + 1) * n_layer)  # each turn drops by masks of its own
-            x, _ = jax.lax.scan(block, x, (places, layers), unroll=unroll)
+            x, after = jax.lax.scan(block, x, (places, layers), unroll=unroll)
+            stream.append(after)
+        if self.trace:
+            return jnp.concatenate(stream)
         return head(x, g_final, b_final, w_head, self.mesh)
 
 
@@ -148,6 +154,11 @@ def features(
     choice = attention(model, dtype, platform(mesh))
     module = Transformer(model, turns, jnp.dtype(dtype), choice.implementation, remat, mesh)
     return module.apply({"params": params}, tokens, dropout_key)  # pyright: ignore[reportReturnType]
+
+
+def stream(model: ModelConfig, params: Params, tokens: jax.Array) -> jax.Array:
+    """The stream as it enters the layers and after each of them. tokens: i32 b t -> l+1 b t d."""
+    return Transformer(model, trace=True).apply({"params": params}, tokens)  # pyright: ignore[reportReturnType]
 
 
 def attention(model: ModelConfig, dtype: str, backend: str) -> Choice:
