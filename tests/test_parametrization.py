@@ -107,18 +107,24 @@ def test_the_factors_are_those_of_the_published_table():
     deep = transformer(64, 6, tied=False, parametrization="completep", base_width=16)
     n, l = 4, 3
     hidden = Factors(rate=1 / n, decay=n, epsilon=1 / (n * l))
-    assert factors(deep, "w_embed") == factors(deep, "g_final") == Factors(epsilon=1 / n)
-    assert factors(deep, "w_head") == Factors(init=1 / n, rate=1 / n, decay=n)
-    assert factors(deep, "w_qkv") == factors(deep, "w_up") == hidden
-    assert factors(deep, "w_out") == factors(deep, "w_down") == hidden._replace(multiplier=1 / l)
-    assert factors(deep, "b_down") == Factors(multiplier=1 / l, epsilon=1 / (n * l))
-    assert factors(deep, "g_attn") == factors(deep, "b_up") == Factors(epsilon=1 / (n * l))
+    wanted = {
+        "w_embed": Factors(epsilon=1 / n),
+        "g_final": Factors(epsilon=1 / n),
+        "w_head": Factors(init=1 / n, rate=1 / n, decay=n),
+        "w_qkv": hidden,
+        "w_up": hidden,
+        "w_out": hidden._replace(multiplier=1 / l),
+        "w_down": hidden._replace(multiplier=1 / l),
+        "b_down": Factors(multiplier=1 / l, epsilon=1 / (n * l)),
+        "b_up": Factors(epsilon=1 / (n * l)),
+        "g_attn": Factors(epsilon=1 / (n * l)),
+    }
     wide = dataclasses.replace(deep, parametrization="mup")
-    assert factors(wide, "w_down") == Factors(rate=1 / n, decay=n, epsilon=1 / n)
-    for name in ("w_embed", "w_head", "w_qkv", "w_down", "g_attn"):
-        assert factors(dataclasses.replace(deep, parametrization="standard"), name) == Factors()
-        each = factors(deep, name)
-        assert each.rate * each.decay in (1, each.rate), name  # decay is multiplied by the rate: what shrinks is not
+    for name, found in wanted.items():
+        assert factors(deep, name) == pytest.approx(found), name
+        width_alone = found._replace(multiplier=1.0, epsilon=1.0 if name == "w_head" else 1 / n)
+        assert factors(wide, name) == pytest.approx(width_alone), name
+        assert factors(transformer(64, 6, tied=False), name) == Factors(), name
 
 
 def test_first_values_are_the_base_s_but_for_the_readout_and_the_fan_in():

@@ -24,7 +24,7 @@ APART = 1.25  # amounts nearer to each other than this ratio say nothing of a do
 
 # What makes runs one setting: all that a record says of how a run was trained, but its rate and its seed.
 SETTING = (
-    *("kind", "reuse"),
+    *("kind", "reuse", "tied", "parametrization"),
     *("params", "d_model", "n_layer", "n_head", "d_attn", "d_ff", "n_ctx", "n_vocab", "dropout", "dtype"),
     *(
         "tokens",
@@ -34,6 +34,7 @@ SETTING = (
         "warmup",
         "optimizer",
         "weight_decay",
+        "independent_decay",
         "data",
         "tokens_id",
     ),

@@ -1,10 +1,12 @@
-"""scaling tune: the best learning rate per size from runs at several, and the law through them."""
+"""scaling tune: the best learning rate per size, the law through them, and how far it moves along a ladder."""
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from scaling.commands import arguments, laws
+from scaling.errors import InputError
 
 
 def add(verbs: Any) -> None:
@@ -12,10 +14,15 @@ def add(verbs: Any) -> None:
         verbs,
         "tune",
         _tune,
-        "the best learning rate of each size and length, and the law LR(N, D, B) through them",
+        "the best learning rate of each size and length, and the law LR(N, D, B) through them, or how far it moves",
         "scaling tune studies/rates --out rates.json --plot rates.svg",
     )
-    tune.add_argument("table", type=Path, help=f"{laws.TABLE}, with several rates per size")
+    tune.add_argument("table", type=Path, nargs="?", help=f"{laws.TABLE}, with several rates per size")
+    tune.add_argument(
+        "--coordinate-check",
+        metavar="CONFIG",
+        help="in place of a table: how far activations move in first updates, over the widths of a study's models",
+    )
     laws.rows(tune)
     tune.add_argument(
         "--sigma", type=float, metavar="SHARE", help="seed noise as a share of the loss (read off the table)"
@@ -26,14 +33,45 @@ def add(verbs: Any) -> None:
 
 
 def _tune(args: argparse.Namespace) -> int:
-    from analysis import tuning
-    from analysis.page import canvas, study_plots
+    if (args.table is None) == (args.coordinate_check is None):
+        raise InputError("scaling tune: give either a table of runs, or --coordinate-check CONFIG")
+    if args.coordinate_check:
+        return _coordinates(args)
+    from analysis import transfer, tuning
+    from analysis.page import study_plots
 
-    found = tuning.tune(laws.table_of(args.table, args.columns, args.where), sigma=args.sigma)
+    table = laws.table_of(args.table, args.columns, args.where)
+    if transfer.asked(table):
+        if args.out:
+            raise InputError(
+                "--out keeps a law of learning rates, and these runs have several parametrisations; take one with "
+                "--where parametrization=standard"
+            )
+        found = transfer.transfer(table, sigma=args.sigma)
+        return _show(args, found, lambda: study_plots.transfer(found))
+    tuned = tuning.tune(table, sigma=args.sigma)
     if args.out:
-        found.to_json(args.out)
+        tuned.to_json(args.out)
+    return _show(args, tuned, lambda: study_plots.learning_rates(tuned))
+
+
+def _coordinates(args: argparse.Namespace) -> int:
+    from scaling import folders
+
+    folders.keep_programs()
+    from analysis.page import study_plots
+    from scaling import coordinates, question
+
+    found = coordinates.check(question.load(args.coordinate_check, {}), arguments.say)
+    return _show(args, found, lambda: study_plots.coordinates(found.to_dict()))
+
+
+def _show(args: argparse.Namespace, found: Any, figure: Callable[[], Any]) -> int:
+    """What was found, as a figure where one is wanted, and as text or JSON."""
     if args.plot:
-        canvas.save(study_plots.learning_rates(found), args.plot)
+        from analysis.page import canvas
+
+        canvas.save(figure(), args.plot)
     if args.json:
         arguments.print_json(found.to_dict())
     else:

@@ -127,7 +127,7 @@ class Transformer(nn.Module):
         for turn in range(self.turns if n_layer else 0):
             places = jnp.arange(turn * n_layer, (turn + 1) * n_layer)  # each turn drops by masks of its own
             x, after = jax.lax.scan(block, x, (places, layers), unroll=unroll)
-            stream.append(after)
+            stream += [after] if self.trace else []
         if self.trace:
             return jnp.concatenate(stream)
         return head(x, g_final, b_final, w_head, self.mesh)
