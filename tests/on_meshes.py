@@ -18,6 +18,7 @@ from scaling.models import loss
 STEPS = 50
 MODELS = {
     "transformer": transformer(32, 2, d_head=4, n_vocab=64, n_ctx=16),
+    "muon": transformer(32, 2, d_head=4, n_vocab=64, n_ctx=16, tied=False),
     "lstm": lstm(32, 2, n_vocab=64, n_ctx=16),
 }
 
@@ -29,7 +30,7 @@ def runs(n: int, kind: str = "transformer", **fields) -> tuple[RunConfig, ...]:
             tokens=STEPS * 8 * 16,
             batch=8,
             seed=seed,
-            optim=OptimConfig(learning_rate=3e-3, warmup=0.1),
+            optim=OptimConfig(learning_rate=3e-3, optimizer="muon" if kind == "muon" else "adam", warmup=0.1),
             eval=EvalConfig(windows=16, per_octave=1, octaves=1),
             **fields,
         )
@@ -55,7 +56,9 @@ def main() -> None:
             sizes = sharding.parse(text)
             mesh = sharding.make(sizes, jax.devices()[: int(np.prod(list(sizes.values())))])
         with tempfile.TemporaryDirectory() as folder:
-            history = train.train(runs(int(n), kind), tokens[:15_000], tokens[15_000:], Path(folder), mesh=mesh)
+            history = train.train(
+                runs(int(n), kind), tokens[:15_000], tokens[15_000:], Path(folder), separator=0, mesh=mesh
+            )
         found[text] = {name: history[name].tolist() for name in ("train_loss", "grad_norm")}
         found[text]["eval_loss"] = history["eval_loss"].mean(-1).tolist()
     print(json.dumps(found))

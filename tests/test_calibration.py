@@ -206,7 +206,7 @@ def test_the_disk_that_is_foretold_is_about_what_a_checkpoint_takes(tiny, stream
     from scaling import train
 
     run = dataclasses.replace(tiny, model=transformer(64, 2, d_head=8, n_vocab=32, n_ctx=16))
-    train.train([run], stream[:15_000], stream[15_000:], tmp_path, say=pytest.fail)
+    train.train([run], stream[:15_000], stream[15_000:], tmp_path, separator=0, say=pytest.fail)
     took = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
     assert took < calibration.disk([run]) < 4 * took  # room for the second checkpoint
 

@@ -21,10 +21,11 @@ def shapes(draw) -> ModelConfig:
         d_model=draw(st.integers(1, 40)),
         n_layer=draw(st.integers(1, 5)),
         n_head=n_head,
-        d_attn=n_head * draw(st.integers(1, 9)),
+        d_attn=n_head * 2 * draw(st.integers(1, 5)),  # rotary positions turn pairs
         d_ff=draw(st.integers(1, 70)),
         n_vocab=draw(st.integers(2, 300)),
         n_ctx=draw(st.integers(1, 40)),
+        tied=draw(st.booleans()),
     )
 
 
@@ -47,7 +48,7 @@ def kinds(draw) -> ModelConfig:
 def test_the_counts_are_what_the_model_allocates(shape):
     allocated = jax.eval_shape(lambda: model.init(shape, jax.random.key(0)))
     size = {name: math.prod(leaf.shape) for name, leaf in allocated.items()}
-    embedding = size.pop("w_embed") + size.pop("w_pos", 0)
+    embedding = size.pop("w_embed") + size.pop("w_pos", 0) + size.pop("w_head", 0)
     matrices = sum(n for name, n in size.items() if name.startswith("w_"))
     biases_and_norms = sum(n for name, n in size.items() if not name.startswith("w_"))
     found = counts.params(shape)

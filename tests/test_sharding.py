@@ -8,6 +8,7 @@ import sys
 
 import jax
 import numpy as np
+import optax
 import pytest
 from conftest import ROOT
 from jax.sharding import PartitionSpec as P
@@ -86,6 +87,11 @@ def test_every_axis_alone_and_all_together_give_the_losses_of_one_device():
 
 
 @pytest.mark.slow
+def test_muon_and_a_head_of_its_own_on_all_axes_have_the_losses_of_one_device():
+    assert_one_curve(on_meshes(2, "one", "run=2,fsdp=2,tensor=2", kind="muon"))
+
+
+@pytest.mark.slow
 def test_an_lstm_on_all_axes_but_tensor_has_the_losses_of_one_device():
     assert_one_curve(on_meshes(2, "one", "run=2,data=2,fsdp=2", kind="lstm"))
 
@@ -94,8 +100,10 @@ def abstract(run: RunConfig, n: int = 1) -> step.TrainState:
     return jax.eval_shape(step.over_runs(step.init_state, run, (0,)), step.Hyper.of((run,) * n))
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "adafactor"])
-@pytest.mark.parametrize("model", [MODEL, universal(256, 2, reuse=2, n_ctx=16), lstm(256, 2, n_ctx=16)])
+@pytest.mark.parametrize("optimizer", ["adam", "adafactor", "muon"])
+@pytest.mark.parametrize(
+    "model", [transformer(256, 2, n_ctx=16, tied=False), universal(256, 2, reuse=2, n_ctx=16), lstm(256, 2, n_ctx=16)]
+)
 def test_every_weight_of_the_model_and_all_that_an_optimiser_keeps_of_it_is_covered(model, optimizer):
     run = dataclasses.replace(RUN, model=model, optim=OptimConfig(optimizer=optimizer))
     state = abstract(run)
@@ -149,8 +157,16 @@ def test_the_statistics_of_adafactor_lie_along_the_dimension_that_remains():
     assert found["v_row", "b_up"] == P("run")
 
 
+def test_the_momentum_of_muon_lies_as_its_matrix_does():
+    state = abstract(dataclasses.replace(RUN, optim=OptimConfig(optimizer="muon")))
+    specs = sharding.specs(state, CUBE, state.params, lanes=True)
+    momentum = optax.tree.get(specs.opt_state[1][0], "mu")
+    assert set(momentum) == {"w_qkv", "w_out", "w_up", "w_down"}
+    assert all(lies == specs.params[name] for name, lies in momentum.items())
+
+
 def test_no_rule_is_for_a_weight_that_no_model_has():
-    models = (MODEL, lstm(256, 2, n_ctx=16))
+    models = (transformer(256, 2, n_ctx=16, positions="learned", tied=False), lstm(256, 2, n_ctx=16))
     assert set().union(*(abstract(dataclasses.replace(RUN, model=m)).params for m in models)) == set(sharding.AXES)
 
 

@@ -11,6 +11,7 @@ of short runs lower, and less dependent on the learning rate, than residual matr
 """
 
 import math
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -123,11 +124,11 @@ class Transformer(nn.Module):
         elif m.positions == "sinusoidal":
             x = x + sinusoids(m.n_ctx, d, scale * std)[: tokens.shape[1]].astype(self.dtype)
         x = over_batch(drop(x, m.dropout, dropout_key, self.turns * n_layer, 0), self.mesh)
-        stream = [x[None]]
+        stream: list[Any] = [x[None]]
         for turn in range(self.turns if n_layer else 0):
             places = jnp.arange(turn * n_layer, (turn + 1) * n_layer)  # each turn drops by masks of its own
             x, after = jax.lax.scan(block, x, (places, layers), unroll=unroll)
-            stream += [after] if self.trace else []
+            stream.append(after)
         if self.trace:
             return jnp.concatenate(stream)
         return head(x, g_final, b_final, w_head, self.mesh)
