@@ -29,6 +29,14 @@ def hyper_of(run: RunConfig) -> Hyper:
     return jax.tree.map(lambda leaf: leaf[0], Hyper.of((run,)))
 
 
+def quick(function):
+    return jax.jit(function, compiler_options=QUICK)
+
+
+def begun(config: ModelConfig):
+    return quick(lambda: model.init(config, jax.random.key(0)))()
+
+
 def examples(stream: np.ndarray) -> jax.Array:
     return jnp.asarray(stream[: UPDATES * 4 * 17].reshape(UPDATES, 4, 17), jnp.int32)
 
@@ -39,7 +47,7 @@ def trained(run: RunConfig, stream: np.ndarray):
     def whole(hyper):
         return step.train_steps(run, hyper, step.init_state(run, hyper), examples(stream), UPDATES)
 
-    state, metrics = jax.jit(whole, compiler_options=QUICK)(hyper_of(run))
+    state, metrics = quick(whole)(hyper_of(run))
     return state, np.asarray(metrics["train_loss"])
 
 
@@ -77,7 +85,7 @@ def by_hand(run: RunConfig, stream: np.ndarray, also: dict[str, Factors]) -> np.
 
         return jax.lax.scan(update, (params, optimizer.init(params), jnp.int32(0)), examples(stream))[1]
 
-    return np.asarray(jax.jit(whole, compiler_options=QUICK)(hyper))
+    return np.asarray(quick(whole)(hyper))
 
 
 def test_a_multiplier_may_take_the_place_of_initial_values_rate_decay_and_epsilon(stream):
@@ -130,7 +138,7 @@ def test_the_factors_are_those_of_the_published_table():
 def test_first_values_are_the_base_s_but_for_the_readout_and_the_fan_in():
     def spread(**fields) -> dict[str, float]:
         wide = transformer(256, 1, n_vocab=256, n_ctx=16, tied=False, positions="learned", **fields)
-        found = model.init(wide, jax.random.key(0))
+        found = begun(wide)
         return {name: float(np.std(w)) for name, w in found.items() if name.startswith("w_")}
 
     found, standard = spread(parametrization="mup"), spread()
@@ -143,15 +151,12 @@ def test_first_values_are_the_base_s_but_for_the_readout_and_the_fan_in():
 def test_what_a_layer_adds_to_the_stream_is_less_in_deeper_models_under_completep(stream):
     tokens = examples(stream)[0][:, :-1]
     deep = run_of(16, 4, parametrization="completep", base_width=16).model
-    params = {
-        name: w + 0.1 * jax.random.normal(jax.random.key(1), w.shape)
-        for name, w in model.init(deep, jax.random.key(0)).items()
-    }
+    params = {name: w + 0.1 * jax.random.normal(jax.random.key(1), w.shape) for name, w in begun(deep).items()}
 
     def added(config: ModelConfig) -> jax.Array:
         """By the first attention alone."""
         silent = params | {name: jnp.zeros_like(params[name]) for name in ("w_down", "b_down")}
-        stream = model.stream(config, silent, tokens)
+        stream = quick(lambda: model.stream(config, silent, tokens))()
         return stream[1] - stream[0]
 
     full = added(dataclasses.replace(deep, parametrization="mup"))
@@ -161,15 +166,16 @@ def test_what_a_layer_adds_to_the_stream_is_less_in_deeper_models_under_complete
 def test_the_stream_ends_where_the_logits_begin(stream):
     tokens = examples(stream)[0][:, :-1]
     config = run_of(16, 2, parametrization="mup", base_width=8).model
-    params = model.init(config, jax.random.key(0))
-    last = model.stream(config, params, tokens)[-1]
+    params = begun(config)
+    last = quick(lambda: model.stream(config, params, tokens)[-1])()
     normed = (last - last.mean(-1, keepdims=True)) / jnp.sqrt(last.var(-1, keepdims=True) + 1e-5)
-    np.testing.assert_allclose(model.apply(config, params, tokens), normed @ params["w_head"].T, rtol=1e-4, atol=1e-6)
+    logits = quick(lambda: model.apply(config, params, tokens))()
+    np.testing.assert_allclose(logits, normed @ params["w_head"].T, rtol=1e-4, atol=1e-6)
 
 
 def test_a_head_of_its_own_begins_like_the_embedding_and_leaves_the_other_weights_as_they_are():
     tied = transformer(32, 1, n_vocab=512, n_ctx=16)
-    params, found = (model.init(dataclasses.replace(tied, tied=one), jax.random.key(0)) for one in (True, False))
+    params, found = (begun(dataclasses.replace(tied, tied=one)) for one in (True, False))
     head = found.pop("w_head")
     assert np.std(head) == pytest.approx(float(np.std(found["w_embed"])), rel=0.03)
     assert (head != found["w_embed"]).any()

@@ -90,20 +90,28 @@ def test_a_table_of_several_lengths_is_refused_in_one_line():
     assert "\n" not in str(error.value)
 
 
+def called(capsys, *words: str) -> tuple[int, str, str]:
+    """Exit code, output and errors of scaling tune."""
+    with pytest.raises(SystemExit) as end:
+        main(["tune", *words])
+    said = capsys.readouterr()
+    return int(end.value.code or 0), said.out, said.err
+
+
 def test_the_command_says_draws_and_writes_it(tmp_path, capsys):
     path, figure = tmp_path / "runs.csv", tmp_path / "transfer.svg"
     table(*bowls("standard", -0.7), *bowls("mup", 0)).to_csv(path)
-    assert main(["tune", str(path), "--plot", str(figure)]) == 0
-    assert "mup, width 16 to 256: the best rate moves by" in capsys.readouterr().out
+    code, said, _ = called(capsys, str(path), "--plot", str(figure))
+    assert code == 0
+    assert "mup, width 16 to 256: the best rate moves by" in said
     assert figure.read_text(encoding="utf-8").count("<svg") == 1
-    assert main(["tune", str(path), "--json"]) == 0
-    shifts = json.loads(capsys.readouterr().out)["shifts"]
+    shifts = json.loads(called(capsys, str(path), "--json")[1])["shifts"]
     assert [shift["parametrization"] for shift in shifts] == ["standard", "mup"]
-    assert main(["tune", str(path), "--where", "parametrization=standard"]) == 0
-    assert "LR = " in capsys.readouterr().out
-    for words in (["tune"], ["tune", str(path), "--coordinate-check", "configs/transfer.py"]):
-        assert main(words) == 2
-        assert "give either a table of runs, or --coordinate-check CONFIG" in capsys.readouterr().err
+    assert "LR = " in called(capsys, str(path), "--where", "parametrization=standard")[1]
+    for words in ([], [str(path), "--coordinate-check", "configs/transfer.py"]):
+        code, _, error = called(capsys, *words)
+        assert code == 2
+        assert "give either a table of runs, or --coordinate-check CONFIG" in error
 
 
 def test_the_study_has_one_model_at_the_base_and_a_grid_of_rates_for_each():
@@ -126,5 +134,5 @@ def test_a_figure_of_coordinates_is_drawn_from_plain_values():
         "slopes": np.full((10, 2), 0.5).tolist(),
     }
     figure = study_plots.coordinates({"parametrizations": [one, one | {"parametrization": "mup"}]})
-    assert [axes.get_title() for axes in figure.axes] == ["standard", "mup"]
+    assert [axes.get_title("left") for axes in figure.axes] == ["standard", "mup"]
     assert figure.axes[0].get_legend().get_texts()[1].get_text() == "logits, slope +0.50"

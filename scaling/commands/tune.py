@@ -23,6 +23,7 @@ def add(verbs: Any) -> None:
         metavar="CONFIG",
         help="in place of a table: how far activations move in first updates, over the widths of a study's models",
     )
+    arguments.settings(tune)
     laws.rows(tune)
     tune.add_argument(
         "--sigma", type=float, metavar="SHARE", help="seed noise as a share of the loss (read off the table)"
@@ -37,6 +38,8 @@ def _tune(args: argparse.Namespace) -> int:
         raise InputError("scaling tune: give either a table of runs, or --coordinate-check CONFIG")
     if args.coordinate_check:
         return _coordinates(args)
+    if args.set:
+        raise InputError("--set is for the study of --coordinate-check; of a table, --where takes rows")
     from analysis import transfer, tuning
     from analysis.page import study_plots
 
@@ -56,13 +59,10 @@ def _tune(args: argparse.Namespace) -> int:
 
 
 def _coordinates(args: argparse.Namespace) -> int:
-    from scaling import folders
-
-    folders.keep_programs()
     from analysis.page import study_plots
     from scaling import coordinates, question
 
-    found = coordinates.check(question.load(args.coordinate_check, {}), arguments.say)
+    found = coordinates.check(question.load(args.coordinate_check, arguments.pairs(args.set, "--set")), arguments.say)
     return _show(args, found, lambda: study_plots.coordinates(found.to_dict()))
 
 
