@@ -175,6 +175,8 @@ def _row(run: _Run) -> dict[str, Any]:
         "warmup": config.optim.warmup if warmup_tokens is None else config.warmup_steps / config.steps,
         "optimizer": config.optim.optimizer,
         "weight_decay": config.optim.weight_decay,
+        "independent_decay": float(config.optim.independent_decay),
+        "parametrization": model.parametrization,
         "seed": config.seed,
         **{
             name: getattr(model, name)

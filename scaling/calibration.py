@@ -27,6 +27,7 @@ from typing import Any
 from scaling import chips, config, counts, folders, kinds, layout, machine, packs
 from scaling.config import RunConfig
 from scaling.errors import InputError
+from scaling.optimizers import OPTIMIZERS
 
 # One core of an AMD EPYC of 2023, or a large accelerator: what `Costs` says of programs until they are measured.
 SPEED = {"cpu": 30e9}  # FLOP/s of matrix products, the rest of a model counted as OVERHEAD
@@ -40,8 +41,7 @@ BASE = 0.6e9  # bytes of a process that holds JAX
 SAVING = 0.1  # seconds of a checkpoint
 SAVED = 20.0  # seconds between them
 KEPT = 2  # checkpoints on the disk
-HELD = {"adafactor": 3}  # arrays of a model's size in an update: weights, gradient, update
-HELD_BY_ADAM = 5  # and two moments
+HELD = 3  # arrays of a model's size in an update, beside what the optimiser keeps: weights, gradient, update
 BYTES = {"bfloat16": 2.0, "float16": 2.0}  # of a number that the forward pass keeps; else 4
 LOGITS = 2**26  # that the loss holds at a time (scaling.models.loss)
 TAKEN = {"gpu": 0.75}  # share of the memory that JAX takes, and all that it then has
@@ -109,9 +109,11 @@ def held(run: RunConfig, lanes: int, sizes: Mapping[str, int]) -> float:
     kept = {"none": layer, "matmuls": products, "layers": model.d_model}[run.remat]
     activations = kind.depth(model) * kept + (layer if run.remat != "none" else 0)
     tokens = run.batch_tokens / run.accumulate / (data * fsdp)
-    weights = HELD.get(run.optim.optimizer, HELD_BY_ADAM) + (run.accumulate > 1)  # gradients are summed up
+    total = counts.params(model)["params_total"]
+    weights = (HELD + (run.accumulate > 1)) * total  # gradients are summed up
+    weights += OPTIMIZERS[run.optim.optimizer].kept(model.N, total)
     logits = min(tokens * model.n_vocab / tensor, LOGITS)
-    each = 4 * weights * counts.params(model)["params_total"] / (fsdp * tensor)
+    each = 4 * weights / (fsdp * tensor)
     each += BYTES.get(run.dtype, 4.0) * tokens * activations + 4 * 3 * logits
     return each * (lanes / across if lanes % across == 0 else lanes)
 

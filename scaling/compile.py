@@ -19,6 +19,7 @@ from scaling import chips, counts
 from scaling.chips import Accelerator
 from scaling.config import RunConfig
 from scaling.errors import InputError
+from scaling.optimizers import OPTIMIZERS
 
 # Bytes/s that a chip can send over all its links to neighbours at once, one way.
 LINKS = {"v4": 2.7e11, "v5e": 1.8e11, "v5p": 5.4e11, "v6e": 3.6e11, "tpu7x": 5.4e11}
@@ -252,7 +253,8 @@ def meshes(run: RunConfig, n: int) -> list[dict[str, int]]:
 
 def smallest(run: RunConfig, chip: chips.Chip, say: Callable[[str], None]) -> Program | None:
     """The program with the shortest update on the smallest slice of a chip on which the run fits; None: on no slice."""
-    state = 4 * counts.params(run.model)["params_total"] * (3 if run.optim.optimizer != "adafactor" else 1)
+    weights = counts.params(run.model)["params_total"]
+    state = 4 * (weights + OPTIMIZERS[run.optim.optimizer].kept(run.model.N, weights))
     for topology in chips.slices(chip):
         accelerator = chips.accelerator(f"{chip.name}:{'x'.join(map(str, topology))}")
         if state > accelerator.chips * chip.hbm:

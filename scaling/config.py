@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar
 
 from scaling import kinds
 from scaling.errors import InputError
+from scaling.optimizers import OPTIMIZERS, OWN, having
 
 T = TypeVar("T")
 
@@ -24,6 +25,8 @@ SEMANTICS = 2  # raised when a default or the meaning of a field changes, so tha
 ADDED = (
     *("model.norm", "model.feed_forward", "model.qk_norm", "model.n_kv_head"),
     *("model.tied", "model.bias", "model.z_loss", "model.softcap"),
+    *("model.parametrization", "model.base_width", "model.base_depth"),
+    "optim.independent_decay",
 )
 # The first semantics: learned positions that were not scaled as tokens are, windows without a separator before them.
 ADDED_TO_FIRST = (
@@ -103,20 +106,49 @@ class ModelConfig:
     bias: bool = True  # of linear layers and norms
     z_loss: float = 0.0  # times the mean of log^2 Z, in the training loss alone: Wortsman et al. (2023)
     softcap: float = 0.0  # logits are softcap tanh(logits / softcap): Gemma Team (2024), arXiv 2408.00118; 0: as is
+    parametrization: Literal["standard", "mup", "completep"] = "standard"  # see scaling.parametrization
+    base_width: int = 64  # of mup and completep: where they are the standard model
+    base_depth: int = 2  # of completep
 
     def __post_init__(self):
         _plain(self, "model.")
         kind = kinds.of(self)
-        for name in ("positions", "norm", "feed_forward"):
+        for name in ("positions", "norm", "feed_forward", "parametrization"):
             _one_of(self, name, "model")
         deep = ("n_layer",) if self.n_layer or not kind.embedding_alone else ()
         _positive(self, "d_model", *deep, "n_head", "d_attn", "d_ff", "n_vocab", "n_ctx", "reuse", "rotary_base")
+        _positive(self, "base_width", "base_depth")
         if not 0 <= self.dropout < 1:
             raise InputError(f"model.dropout={self.dropout} is not a probability below 1; use 0 to 0.5")
         for name in ("z_loss", "softcap"):
             if getattr(self, name) < 0:
                 raise InputError(f"model.{name}={getattr(self, name)} is negative; use 0 for none")
         kinds.check(self)
+        self._check_parametrization()
+
+    def _check_parametrization(self) -> None:
+        if self.parametrization != "completep" and self.base_depth != type(self).base_depth:
+            raise InputError(
+                f"model.base_depth={self.base_depth} with model.parametrization={self.parametrization}, which has no "
+                "rule of depth; use --set model.parametrization=completep, or leave model.base_depth out"
+            )
+        if self.parametrization == "standard":
+            if self.base_width != type(self).base_width:
+                raise InputError(
+                    f"model.base_width={self.base_width} with model.parametrization=standard, which has no base; "
+                    "use --set model.parametrization=mup, or leave model.base_width out"
+                )
+            return
+        if self.tied:
+            raise InputError(
+                f"model.parametrization={self.parametrization} with a head tied to the embedding, whose rules differ; "
+                "use --set model.tied=false"
+            )
+        if not self.n_layer:
+            raise InputError(
+                f"model.parametrization={self.parametrization} with model.n_layer=0: its table is about layers; "
+                "use model.parametrization=standard"
+            )
 
     @property
     def N(self) -> int:
@@ -158,20 +190,22 @@ class OptimConfig:
     """How the loss goes down."""
 
     learning_rate: float = 1e-3  # peak
-    optimizer: Literal["adam", "adamw", "adafactor"] = "adam"  # adafactor: little memory, see scaling.optim
+    optimizer: str = "adam"  # one of scaling.optimizers.OPTIMIZERS
     schedule: Literal["cosine", "constant", "linear", "wsd"] = "cosine"  # after the warm-up, see scaling.optim
     warmup: float = 0.05  # share of the steps
-    weight_decay: float = 0.0  # not with adam, on matrices; decoupled, multiplied by the learning rate
+    weight_decay: float = 0.0  # not with adam, on matrices; decoupled, see independent_decay
     b1: float = 0.9
     b2: float = 0.99  # 0.95 is too low at small batches: Porian et al. (2024)
     eps: float = 1e-8
     clip: float = 1.0  # global gradient norm
     decay: float = 0.2  # wsd only: share of the steps in the cooldown that ends the run
     warmup_tokens: int | None = None  # in place of the share, so that runs of several lengths warm up alike
+    independent_decay: bool = False  # the decay is multiplied by the schedule alone, not by the peak rate as well
 
     def __post_init__(self):
         _plain(self, "optim.")
-        _one_of(self, "optimizer", "optim")
+        if self.optimizer not in OPTIMIZERS:
+            raise InputError(f"optim.optimizer={self.optimizer!r}: wanted one of {', '.join(OPTIMIZERS)}")
         _one_of(self, "schedule", "optim")
         _positive(self, "learning_rate", "eps", "clip", prefix="optim")
         if not 0 <= self.warmup < 1:
@@ -190,15 +224,15 @@ class OptimConfig:
         for name in ("b1", "b2"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"optim.{name}={getattr(self, name)} must lie in [0, 1)")
-        if self.weight_decay < 0 or (self.weight_decay and self.optimizer == "adam"):
-            raise InputError(
-                f"optim.weight_decay={self.weight_decay} with optimizer={self.optimizer}; "
-                "use a value >= 0 with --set optim.optimizer=adamw, or 0 with adam"
-            )
-        if self.optimizer == "adafactor":
-            for name in ("b1", "b2", "eps"):
-                if getattr(self, name) != getattr(type(self), name):
-                    raise InputError(f"optim.{name}={getattr(self, name)} with optimizer=adafactor, which has none")
+        if self.weight_decay < 0:
+            raise InputError(f"optim.weight_decay={self.weight_decay} is negative; use 0 or more, such as 0.1")
+        for name in OWN:
+            value = getattr(self, name)
+            if name not in OPTIMIZERS[self.optimizer].fields and value != getattr(type(self), name):
+                raise InputError(
+                    f"optim.{name}={value} with optimizer={self.optimizer}, which has none; leave it out, or "
+                    f"use --set optim.optimizer={' or '.join(having(name))}"
+                )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -256,6 +290,11 @@ class RunConfig:
         if self.remat != "none" and not kinds.of(self.model).remat:
             raise InputError(
                 f"remat={self.remat} with model.kind=lstm, of which nothing is computed again; use remat=none"
+            )
+        if self.model.parametrization != "standard" and not OPTIMIZERS[self.optim.optimizer].transfers:
+            raise InputError(
+                f"model.parametrization={self.model.parametrization} with optim.optimizer={self.optim.optimizer}: its "
+                "table is about Adam; use --set optim.optimizer=adam or adamw"
             )
         if not 0 <= self.seed < 2**32:
             raise InputError(f"seed={self.seed} must lie between 0 and {2**32 - 1}")
@@ -369,10 +408,7 @@ def identity(run: RunConfig, tokens_id: str, transfer_ids: Sequence[str] = (), s
 
 
 def program(run: RunConfig) -> RunConfig:
-    """`run` with all that is an array in its program set to one value: runs of equal programs can be one pack.
-
-    Adam is AdamW whose decay is zero.
-    """
+    """`run` with all that is an array in its program set to one value: runs of equal programs can be one pack."""
     return dataclasses.replace(
         run,
         seed=0,
@@ -382,12 +418,13 @@ def program(run: RunConfig) -> RunConfig:
         optim=dataclasses.replace(
             run.optim,
             learning_rate=1.0,
-            optimizer="adamw" if run.optim.optimizer == "adam" else run.optim.optimizer,
+            optimizer=OPTIMIZERS[run.optim.optimizer].program,
             schedule="constant",
             warmup=0.0,
             weight_decay=0.0,
             decay=OptimConfig.decay,
             warmup_tokens=None,
+            independent_decay=False,
         ),
         eval=dataclasses.replace(run.eval, per_octave=1, octaves=1),
     )

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from scaling import optim, sharding
+from scaling import optim, parametrization, sharding
 from scaling.config import RunConfig
 from scaling.models import loss, model
 from scaling.models.shared import Params
@@ -40,7 +40,7 @@ class Hyper:
         return cls(
             seed=jnp.array([run.seed for run in runs], jnp.uint32),
             schedule=optim.Schedule.of(runs),
-            weight_decay=jnp.array([run.optim.weight_decay for run in runs], jnp.float32),
+            weight_decay=jnp.array([optim.decay(run.optim) for run in runs], jnp.float32),
         )
 
 
@@ -59,7 +59,8 @@ def objective(run: RunConfig, params, tokens, dropout_key=None, mesh: Mesh | Non
 
 def init_state(run: RunConfig, hyper: Hyper, mesh: Mesh | None = None) -> TrainState:
     params = model.init(run.model, jax.random.key(hyper.seed))
-    state = TrainState(jnp.int32(0), params, optim.optimizer(run.optim).init(params))
+    optimizer = optim.optimizer(run.optim, parametrization.of(run.model, params))
+    state = TrainState(jnp.int32(0), params, optimizer.init(params))
     return sharding.constrain(state, mesh, params)
 
 
@@ -72,8 +73,9 @@ def train_step(
     )
     train_loss, grads = _loss_and_gradients(run, state.params, tokens, key, mesh)
     grads = sharding.constrain(grads, mesh, state.params)
-    updates, opt_state = optim.optimizer(run.optim).update(grads, state.opt_state, state.params)
-    params = optim.descend(state.params, updates, hyper.schedule(state.step), hyper.weight_decay)
+    factors = parametrization.of(run.model, state.params)
+    updates, opt_state = optim.optimizer(run.optim, factors).update(grads, state.opt_state, state.params)
+    params = optim.descend(state.params, updates, hyper.schedule(state.step), hyper.weight_decay, factors)
     metrics = {"train_loss": train_loss, "grad_norm": optax.tree.norm(grads)}
     return sharding.constrain(TrainState(state.step + 1, params, opt_state), mesh, params), metrics
 

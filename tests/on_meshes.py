@@ -18,6 +18,7 @@ from scaling.models import loss
 STEPS = 50
 MODELS = {
     "transformer": transformer(32, 2, d_head=4, n_vocab=64, n_ctx=16),
+    "muon": transformer(32, 2, d_head=4, n_vocab=64, n_ctx=16, tied=False),
     "lstm": lstm(32, 2, n_vocab=64, n_ctx=16),
     "llama": llama(32, 2, n_kv_head=4, d_head=4, n_vocab=64, n_ctx=16, z_loss=1e-3, qk_norm=True),
 }
@@ -30,7 +31,7 @@ def runs(n: int, kind: str = "transformer", **fields) -> tuple[RunConfig, ...]:
             tokens=STEPS * 8 * 16,
             batch=8,
             seed=seed,
-            optim=OptimConfig(learning_rate=3e-3, warmup=0.1),
+            optim=OptimConfig(learning_rate=3e-3, optimizer="muon" if kind == "muon" else "adam", warmup=0.1),
             eval=EvalConfig(windows=16, per_octave=1, octaves=1),
             **fields,
         )

@@ -65,6 +65,9 @@ CHANGES = {
     "batch": "8",
     "seed": "1",
     "dtype": "bfloat16",
+    "model.parametrization": "mup",
+    "model.base_width": "32",
+    "model.base_depth": "3",
     "optim.learning_rate": "2e-3",
     "optim.optimizer": "adamw",
     "optim.schedule": "constant",
@@ -77,6 +80,7 @@ CHANGES = {
     "eval.windows": "64",
     "eval.per_octave": "1",
     "eval.octaves": "3",
+    "optim.independent_decay": "true",
     "optim.decay": "0.1",
     "optim.warmup_tokens": "2048",
     "eval.noise": "1",
@@ -89,6 +93,10 @@ CHANGES = {
 # What must be set before a field can have another value.
 NEEDS = {
     "optim.weight_decay": {"optim.optimizer": "adamw"},
+    "optim.independent_decay": {"optim.optimizer": "adamw", "optim.weight_decay": "0.1"},
+    "model.parametrization": {"model.tied": "false"},
+    "model.base_width": {"model.tied": "false", "model.parametrization": "mup"},
+    "model.base_depth": {"model.tied": "false", "model.parametrization": "completep"},
     "optim.decay": {"optim.schedule": "wsd"},
     "model.reuse": {"model.kind": "universal"},
 }
@@ -192,7 +200,16 @@ def test_runs_of_the_first_semantics_are_read_as_what_they_were_under_the_ids_th
 
 
 def test_runs_of_one_program_differ_only_in_what_is_an_array():
-    optim = ("learning_rate", "optimizer", "schedule", "warmup", "warmup_tokens", "decay", "weight_decay")
+    optim = (
+        "learning_rate",
+        "optimizer",
+        "schedule",
+        "warmup",
+        "warmup_tokens",
+        "decay",
+        "weight_decay",
+        "independent_decay",
+    )
     same = ("tokens", "unique_tokens", "seed", *(f"optim.{name}" for name in optim), "eval.per_octave", "eval.octaves")
     for key, text in CHANGES.items():
         base = config.override(RUN, NEEDS.get(key, {}))
@@ -259,7 +276,12 @@ def test_evaluations_are_spaced_evenly_in_the_logarithm_of_the_steps():
         ),
         (lambda: OptimConfig(warmup=1.0), "optim.warmup=1.0 is a share of the steps"),
         (lambda: OptimConfig(b2=1.0), "optim.b2=1.0 must lie in"),
-        (lambda: OptimConfig(weight_decay=0.1), "use a value >= 0 with --set optim.optimizer=adamw"),
+        (
+            lambda: OptimConfig(weight_decay=0.1),
+            "optim.weight_decay=0.1 with optimizer=adam, which has none; .* optim.optimizer=adamw or adafactor or muon",
+        ),
+        (lambda: OptimConfig(optimizer="adamw", weight_decay=-0.1), "optim.weight_decay=-0.1 is negative"),
+        (lambda: OptimConfig(optimizer="adafactor", b1=0.8), "optim.b1=0.8 with optimizer=adafactor, which has none"),
         (
             lambda: config.from_dict(OptimConfig, {"optimizer": "sgd"}),
             "optim.optimizer='sgd': wanted one of adam, adamw",

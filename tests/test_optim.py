@@ -9,8 +9,14 @@ import numpy as np
 import optax
 import pytest
 
-from scaling import optim
+from scaling import optim, sharding
 from scaling.config import ModelConfig, OptimConfig, RunConfig
+from scaling.ladder import transformer
+from scaling.models import model
+from scaling.optimizers import OPTIMIZERS
+from scaling.step import Hyper
+
+QUICK = {"xla_backend_optimization_level": 0}  # programs that run once
 
 MODEL = ModelConfig(d_model=4, n_layer=1, n_head=1, d_attn=4, d_ff=8, n_vocab=8, n_ctx=4)
 STEPS = 40
@@ -121,10 +127,81 @@ def test_adafactor_of_stacked_layers_is_that_of_each_layer_alone():
             assert np.sqrt((np.asarray(update) ** 2).mean()) < 1 + 1e-5
 
 
+def orthogonal(g: np.ndarray) -> np.ndarray:
+    """Five steps of the quintic iteration of Jordan et al. (2024) on one matrix, float64."""
+    x = g if g.shape[0] <= g.shape[1] else g.T
+    x = x / (np.linalg.norm(x) + 1e-8)
+    for _ in range(5):
+        a = x @ x.T
+        x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
+    return x if g.shape[0] <= g.shape[1] else x.T
+
+
+def test_muon_orthogonalises_the_momentum_of_each_matrix_by_itself_and_leaves_the_rest_to_adam():
+    rng = np.random.default_rng(0)
+    shapes = {"w_qkv": (2, 3, 6, 8), "w_down": (2, 12, 6), "w_embed": (9, 6), "w_head": (9, 6), "b_up": (2, 12)}
+    config = OptimConfig(optimizer="muon", clip=1e9, b1=0.8)
+    ours, adams = optim.optimizer(config), optim.optimizer(dataclasses.replace(config, optimizer="adam"))
+    gradients = [{name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()} for _ in range(3)]
+    state, other = ours.init(gradients[0]), adams.init(gradients[0])
+    mean = {name: np.zeros(shapes[name]) for name in ("w_qkv", "w_down")}
+    update, by_adam = (jax.jit(tx.update, compiler_options=QUICK) for tx in (ours, adams))
+    for t, grads in enumerate(gradients, start=1):
+        found, state = update(grads, state)
+        adam_s, other = by_adam(grads, other)
+        for name in ("w_embed", "w_head", "b_up"):
+            np.testing.assert_allclose(found[name], adam_s[name], rtol=1e-5, atol=1e-7, err_msg=name)
+        for name in mean:
+            mean[name] = 0.95 * mean[name] + 0.05 * grads[name]
+            ahead = 0.95 * mean[name] / (1 - 0.95 ** (t + 1)) + 0.05 * grads[name] / (1 - 0.95**t)  # Nesterov's
+            i, o = shapes[name][-2:]
+            each = [0.2 * np.sqrt(max(i, o)) * orthogonal(m) for m in ahead.reshape(-1, i, o)]
+            np.testing.assert_allclose(found[name], np.reshape(each, shapes[name]), rtol=2e-4, atol=2e-4, err_msg=name)
+
+
+def test_an_update_of_muon_is_about_as_large_as_one_of_adam():
+    """Root mean square 0.2, whatever the shape: then a learning rate means the same (Liu et al. 2025, eq. 4)."""
+    rng = np.random.default_rng(0)
+    grads = {"w_qkv": rng.normal(size=(1, 3, 64, 64)), "w_up": rng.normal(size=(1, 64, 256))}
+    grads = {name: jnp.asarray(g, jnp.float32) for name, g in grads.items()}
+    tx = optim.optimizer(OptimConfig(optimizer="muon"))
+    updates: Any = tx.update(grads, tx.init(grads))[0]
+    for name, update in updates.items():
+        assert np.sqrt(np.mean(np.square(update))) == pytest.approx(0.2, rel=0.2), name
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_an_optimiser_keeps_what_its_facts_say(name):
+    """Adafactor keeps a little beside: means over rows and columns."""
+    big = transformer(256, 2, n_vocab=512, n_ctx=16, tied=False)
+    params = jax.eval_shape(lambda: model.init(big, jax.random.key(0)))
+    state = jax.eval_shape(optim.optimizer(OptimConfig(optimizer=name)).init, params)
+    total, matrices = (
+        sum(w.size for n, w in params.items() if not layers or (n.startswith("w_") and sharding.stacked(n)))
+        for layers in (False, True)
+    )
+    found = sum(leaf.size for leaf in jax.tree.leaves(state))
+    assert found == pytest.approx(OPTIMIZERS[name].kept(matrices, total), abs=0.03 * total)
+
+
 def test_adafactor_keeps_little_of_a_matrix():
     params = {"w_up": np.zeros((4, 256, 512), np.float32)}
     state = optim.optimizer(OptimConfig(optimizer="adafactor")).init(params)
     assert sum(leaf.size for leaf in jax.tree.leaves(state)) < 4 * (256 + 512) + 20
+
+
+@pytest.mark.parametrize("peak", [1e-3, 0.1])
+def test_an_independent_decay_shrinks_by_the_schedule_alone_whatever_the_peak(peak):
+    """Without a gradient what is left is the product of 1 - decay * share of the peak: smaller, not larger."""
+    config = OptimConfig(peak, "adamw", weight_decay=0.1, independent_decay=True)
+    run = dataclasses.replace(RUN, optim=config)
+    hyper = jax.tree.map(lambda leaf: leaf[0], Hyper.of((run,)))
+    left = {"w_up": jnp.ones(())}
+    for i in range(run.steps):
+        left = optim.descend(left, {"w_up": 0.0}, hyper.schedule(i), hyper.weight_decay)
+    shares = np.array([rate(run, i) / peak for i in range(run.steps)])
+    assert shares.max() == pytest.approx(1)
+    assert float(left["w_up"]) == pytest.approx(np.prod(1 - 0.1 * shares), rel=1e-4)
 
 
 def test_decay_shrinks_matrices_and_embeddings_and_nothing_else():

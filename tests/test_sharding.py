@@ -8,6 +8,7 @@ import sys
 
 import jax
 import numpy as np
+import optax
 import pytest
 from conftest import ROOT
 from jax.sharding import PartitionSpec as P
@@ -92,6 +93,11 @@ def test_every_axis_alone_and_all_together_give_the_losses_of_one_device():
 
 
 @pytest.mark.slow
+def test_muon_and_a_head_of_its_own_on_all_axes_have_the_losses_of_one_device():
+    assert_one_curve(on_meshes(2, "one", "run=2,fsdp=2,tensor=2", kind="muon"))
+
+
+@pytest.mark.slow
 def test_an_lstm_on_all_axes_but_tensor_has_the_losses_of_one_device():
     assert_one_curve(on_meshes(2, "one", "run=2,data=2,fsdp=2", kind="lstm"))
 
@@ -100,7 +106,7 @@ def abstract(run: RunConfig, n: int = 1) -> step.TrainState:
     return jax.eval_shape(step.over_runs(step.init_state, run, (0,)), step.Hyper.of((run,) * n))
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "adafactor"])
+@pytest.mark.parametrize("optimizer", ["adam", "adafactor", "muon"])
 @pytest.mark.parametrize("model", [MODEL, universal(256, 2, reuse=2, n_ctx=16), lstm(256, 2, n_ctx=16), LLAMA])
 def test_every_weight_of_the_model_and_all_that_an_optimiser_keeps_of_it_is_covered(model, optimizer):
     run = dataclasses.replace(RUN, model=model, optim=OptimConfig(optimizer=optimizer))
@@ -161,6 +167,14 @@ def test_the_statistics_of_adafactor_lie_along_the_dimension_that_remains():
     assert found["v_row", "b_up"] == P("run")
 
 
+def test_the_momentum_of_muon_lies_as_its_matrix_does():
+    state = abstract(dataclasses.replace(RUN, optim=OptimConfig(optimizer="muon")))
+    specs = sharding.specs(state, CUBE, state.params, lanes=True)
+    momentum = optax.tree.get(specs.opt_state[1][0], "mu")
+    assert set(momentum) == {"w_qkv", "w_out", "w_up", "w_down"}
+    assert all(lies == specs.params[name] for name, lies in momentum.items())
+
+
 def test_no_rule_is_for_a_weight_that_no_model_has():
     """Nor is a name two things: kinds that share one mean the same dimensions."""
     grouped = dataclasses.replace(LLAMA, bias=True)
@@ -179,14 +193,14 @@ def test_weights_that_an_optimiser_takes_layer_by_layer_have_a_layer_each(model)
 
 
 def test_groups_that_a_mesh_would_split_are_refused_in_one_line():
-    with pytest.raises(InputError, match="model.n_kv_head=4 does not divide over tensor=8") as error:
+    with pytest.raises(InputError, match=r"model.n_kv_head=4 does not divide over tensor=8") as error:
         sharding.check([dataclasses.replace(RUN, model=LLAMA)], {"tensor": 8})
     assert "\n" not in str(error.value)
 
 
 def test_a_weight_without_a_rule_is_named():
     with pytest.raises(ValueError, match="'w_new' has no rule"):
-        optim.adafactor().init({"w_new": np.zeros((2, 2))})
+        optim.adafactor(OptimConfig()).init({"w_new": np.zeros((2, 2))})
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ APART = 1.25  # amounts nearer to each other than this ratio say nothing of a do
 # What makes runs one setting: all that a record says of how a run was trained, but its rate and its seed.
 SETTING = (
     *("kind", "reuse", "positions", "rotary_base", "position_scale", "norm", "feed_forward", "qk_norm", "n_kv_head"),
-    *("tied", "bias", "z_loss", "softcap"),
+    *("tied", "bias", "z_loss", "softcap", "parametrization"),
     *("params", "d_model", "n_layer", "n_head", "d_attn", "d_ff", "n_ctx", "n_vocab", "dropout", "dtype"),
     *(
         "tokens",
@@ -35,6 +35,7 @@ SETTING = (
         "warmup",
         "optimizer",
         "weight_decay",
+        "independent_decay",
         "data",
         "tokens_id",
     ),

@@ -1,10 +1,11 @@
-"""Figures of single kinds of study: learning rates, IsoFLOP profiles, cooldowns, shapes.
+"""Figures of single kinds of study: learning rates and their transfer, IsoFLOP profiles, cooldowns, shapes.
 
 Style, colours and axes are in `analysis.page.canvas`, figures of the laws in `analysis.page.plots`.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -39,6 +40,7 @@ from analysis.rates.bowls import Bowl
 from analysis.rates.halves import LIMIT
 from analysis.rates.rate_law import RateFit
 from analysis.table import Table
+from analysis.transfer import Transfer
 from analysis.tuning import Tuning
 
 NARROW = 5  # ticks along a panel of rates: there are several side by side
@@ -174,6 +176,56 @@ def _best_rates(
     axes.set_xlim(*margins(N, 1.5))
     axes.set_ylabel("Best peak learning rate")
     axes.set_title("Best rates")
+
+
+def transfer(found: Transfer) -> Figure:
+    """Loss against the learning rate, a panel per parametrisation and direction, a bowl per width or depth."""
+    with rc_context(STYLE):
+        n = len(found.shifts)
+        figure, grid = panels(n, height=3.6, rows=-(-n // 2), legend=False)
+        for axes, shift in zip(grid, found.shifts, strict=True):
+            N = [b.params for b in shift.bowls]
+            shades = Shades(min(N), max(N))
+            _bowls(axes, shift.bowls, shades)
+            axes.plot([b.best for b in shift.bowls], [b.loss for b in shift.bowls], color=GREY, lw=0.8, zorder=1)
+            axes.set_ylabel(LOSS)
+            axes.set_title(shift.name)
+            handles = [
+                Line2D([], [], color=shades(b.params), lw=0, marker="o", ms=5, label=str(size))
+                for size, b in zip(shift.sizes, shift.bowls, strict=True)
+            ]
+            axes.legend(handles=handles, title=shift.along, loc="upper center", ncols=len(handles), handletextpad=0.1)
+        return figure
+
+
+def coordinates(found: Mapping[str, Any]) -> Figure:
+    """How far activations moved against the width, a panel per parametrisation and a line per place in the model.
+
+    Solid after the last update, dashed after the first.
+
+    Args:
+        found: a coordinate check as plain values, as `scaling.coordinates.Check.to_dict` gives them.
+    """
+    checked = found["parametrizations"]
+    with rc_context(STYLE):
+        figure, grid = panels(len(checked), height=3.6, legend=False)
+        every = np.concatenate([np.ravel(np.array(one["distance"])[[0, -1]]) for one in checked])
+        for axes, one in zip(grid, checked, strict=True):
+            widths, distance = np.array(one["widths"]), np.array(one["distance"])  # w, s w p
+            shades = Shades(1, len(one["places"]))
+            for k, place in enumerate(one["places"]):
+                colour = shades(k + 1)
+                slope = f"{one['slopes'][-1][k]:+.2f}".replace("-", "−")
+                axes.plot(widths, distance[-1, :, k], "o-", color=colour, ms=4, lw=1.1, label=f"{place}, slope {slope}")
+                axes.plot(widths, distance[0, :, k], color=colour, lw=0.9, dashes=(3, 2))
+            axes.set_xscale("log")
+            log_axis(axes.xaxis, widths)
+            log_y(axes, every, digits.plain)
+            axes.set_xlabel("d_model")
+            axes.set_title(one["parametrization"])
+            axes.legend(loc="upper left")
+        grid[0].set_ylabel("Mean |h_t − h_0|")
+        return figure
 
 
 def isoflop(profiles: Sequence[Profile], found: Allocation | None, *, shades: Shades | None = None) -> Figure:

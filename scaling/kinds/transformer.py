@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 # Matrices d_model d_ff of a feed-forward, and vectors d_ff wide that it keeps for the backward pass.
 MATRICES = {"gelu": 2, "relu2": 2, "swiglu": 3}
 WIDE = {"gelu": 2, "relu2": 2, "swiglu": 3}
+PARAMETRIZATION = frozenset({"parametrization", "base_width", "base_depth"})  # whose rules are of layers used once
 
 
 class Transformer(Kind):
@@ -24,6 +25,7 @@ class Transformer(Kind):
         (
             *("positions", "rotary_base", "position_scale"),
             *("norm", "feed_forward", "qk_norm", "n_kv_head", "bias"),
+            *PARAMETRIZATION,
         )
     )
     embedding_alone = True
@@ -125,7 +127,7 @@ class Universal(Transformer):
     """
 
     title = "a universal Transformer"
-    fields = Transformer.fields | {"reuse"}
+    fields = (Transformer.fields - PARAMETRIZATION) | {"reuse"}
     embedding_alone = False
 
     def active(self, model: "ModelConfig") -> int:

@@ -28,7 +28,18 @@ from jax.sharding import Mesh
 from scaling.config import ModelConfig
 from scaling.kinds.lstm import GATES
 from scaling.models.pieces import dense, standardize
-from scaling.models.shared import Features, Params, Remat, drop, embedding, folded, head, head_matrix, look_up
+from scaling.models.shared import (
+    Features,
+    Params,
+    Remat,
+    drop,
+    embedding,
+    folded,
+    head,
+    head_matrix,
+    look_up,
+    token_scale,
+)
 from scaling.sharding import gathered, over_batch
 
 FORGET = 1  # its place among the gates
@@ -71,7 +82,7 @@ class LSTM(nn.Module):
             h = recur(z.swapaxes(0, 1), gathered(side_by_side(w_recur[l]).astype(self.dtype), 0, self.mesh))
             return over_batch(drop(h.swapaxes(0, 1), m.dropout, dropout_key, l), self.mesh)
 
-        x = over_batch(look_up(w_embed, tokens, self.dtype, self.mesh), self.mesh)  # b t d
+        x = over_batch(look_up(token_scale(m), w_embed, tokens, self.dtype, self.mesh), self.mesh)  # b t d
         x = layer(drop(x, m.dropout, dropout_key, n_layer), 0)
         for l in range(1, n_layer):
             x = x + layer(x, l)

@@ -10,11 +10,13 @@ from jax.sharding import Mesh
 from scaling import kinds
 from scaling.config import ModelConfig
 from scaling.models.shared import Features, Params, Remat
+from scaling.parametrization import factors, times
 
 
 def init(model: ModelConfig, rng: jax.Array) -> Params:
     """Float32 parameters, those of the layers stacked (l first)."""
-    return kinds.of(model).init(model, rng)
+    params = kinds.of(model).init(model, rng)
+    return {name: times(factors(model, name).init, w) for name, w in params.items()}
 
 
 def features(
@@ -28,8 +30,21 @@ def features(
     mesh: Mesh | None = None,
 ) -> Features:
     """What the logits are made from. Arguments as in `apply`."""
+    params = multiplied(model, params)
     how = {"dtype": dtype, "dropout_key": dropout_key, "remat": remat, "mesh": mesh}
     return kinds.of(model).features(model, params, tokens, **how)
+
+
+def stream(model: ModelConfig, params: Params, tokens: jax.Array) -> jax.Array:
+    """A Transformer's stream as it enters the layers and after each of them. tokens: i32 b t -> l+1 b t d."""
+    from scaling.models import transformer
+
+    return transformer.stream(model, multiplied(model, params), tokens)
+
+
+def multiplied(model: ModelConfig, params: Params) -> Params:
+    """Weights as the model uses them, by its parametrisation."""
+    return {name: times(factors(model, name).multiplier, w) for name, w in params.items()}
 
 
 def apply(

@@ -3,7 +3,7 @@
 Embeddings are normal with standard deviation 0.02, or 2/d in models wider than 100, since the first logit of the token
 just read is d times it; so the first loss is ln n_vocab. Tokens enter the model times sqrt(d_model) (Vaswani et al.
 2017, section 3.4), which keeps them audible in it. The logits' matrix is the embedding, or, with model.tied=false, one
-of its own that begins as the embedding does.
+of its own that begins as the embedding does. Under another parametrisation than the standard one d is that of its base.
 """
 
 import math
@@ -16,6 +16,7 @@ from jax.sharding import Mesh
 
 from scaling.config import ModelConfig
 from scaling.models.pieces import NORMS, fold
+from scaling.parametrization import stream_width
 from scaling.sharding import gathered, whole_rows
 
 Params = dict[str, jax.Array]
@@ -48,12 +49,17 @@ def _of_the_vocabulary(module: nn.Module, model: ModelConfig, name: str) -> jax.
 
 def embed_std(model: ModelConfig) -> float:
     """The standard deviation that the embedding begins with."""
-    return min(EMBED_STD, 2 / model.d_model)
+    return min(EMBED_STD, 2 / stream_width(model))
 
 
-def look_up(w_embed: jax.Array, tokens: jax.Array, dtype: jnp.dtype, mesh: Mesh | None) -> jax.Array:
+def token_scale(model: ModelConfig) -> float:
+    """What tokens are multiplied by as they enter the model."""
+    return math.sqrt(stream_width(model))
+
+
+def look_up(scale: float, w_embed: jax.Array, tokens: jax.Array, dtype: jnp.dtype, mesh: Mesh | None) -> jax.Array:
     """What tokens are in the model. w_embed: v d, tokens: i32 b t -> b t d."""
-    return math.sqrt(w_embed.shape[1]) * jnp.take(whole_rows(w_embed.astype(dtype), mesh), tokens, axis=0)
+    return scale * jnp.take(whole_rows(w_embed.astype(dtype), mesh), tokens, axis=0)
 
 
 def head(

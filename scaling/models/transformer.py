@@ -15,6 +15,7 @@ runs lower, and less dependent on the learning rate, than residual matrices of v
 """
 
 import math
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -38,6 +39,7 @@ from scaling.models.shared import (
     head,
     head_matrix,
     look_up,
+    token_scale,
 )
 from scaling.sharding import gathered, over_batch, platform
 
@@ -51,6 +53,7 @@ class Transformer(nn.Module):
     attention: Implementation = "xla"
     remat: Remat = "none"
     mesh: Mesh | None = None
+    trace: bool = False  # gives the stream before and after each layer, l+1 b t d, in place of features
 
     @nn.compact
     def __call__(self, tokens, dropout_key=None):
@@ -61,7 +64,7 @@ class Transformer(nn.Module):
         layers = self._layers() if n_layer else {}  # Orbax keeps no arrays without elements
         g_final = self._ones("g_final", d)
         b_final = self._zeros("b_final", d) if norm_bias(m) else None
-        w_head = head_matrix(self, m, w_embed)
+        w_head = head_matrix(self, m, w_embed)  # the last, so that the others begin alike with a head or without
         turned = rotations(m.n_ctx, m.d_head, m.rotary_base) if m.positions == "rotary" and n_layer else ()
 
         def block(x, layer):
@@ -71,22 +74,27 @@ class Transformer(nn.Module):
             y = self._attend(x, w, shape[:2], turned)
             x = _saved(x + drop(y.reshape(shape), m.dropout, dropout_key, i, 1).reshape(x.shape))
             y = self._feed_forward(x, w)
-            return over_batch(x.reshape(shape) + drop(y.reshape(shape), m.dropout, dropout_key, i, 2), self.mesh), None
+            x = over_batch(x.reshape(shape) + drop(y.reshape(shape), m.dropout, dropout_key, i, 2), self.mesh)
+            return x, x if self.trace else None
 
         unroll = n_layer if platform(self.mesh) == "cpu" else 1  # a rolled loop costs a quarter of the speed on CPU
         if self.remat != "none":
             keep = jax.checkpoint_policies.save_only_these_names("matmul") if self.remat == "matmuls" else None
             block = jax.checkpoint(block, policy=keep, prevent_cse=unroll > 1)
-        x = look_up(w_embed, tokens, self.dtype, self.mesh)
-        scale = math.sqrt(d) * m.position_scale
+        x = look_up(token_scale(m), w_embed, tokens, self.dtype, self.mesh)
+        scale = token_scale(m) * m.position_scale
         if w_pos is not None:
             x = x + (scale * w_pos[: tokens.shape[1]]).astype(self.dtype)
         elif m.positions == "sinusoidal":
             x = x + sinusoids(m.n_ctx, d, scale * std)[: tokens.shape[1]].astype(self.dtype)
         x = over_batch(drop(x, m.dropout, dropout_key, self.turns * n_layer, 0), self.mesh)
+        stream: list[Any] = [x[None]]
         for turn in range(self.turns if n_layer else 0):
             places = jnp.arange(turn * n_layer, (turn + 1) * n_layer)  # each turn drops by masks of its own
-            x, _ = jax.lax.scan(block, x, (places, layers), unroll=unroll)
+            x, after = jax.lax.scan(block, x, (places, layers), unroll=unroll)
+            stream.append(after)
+        if self.trace:
+            return jnp.concatenate(stream)
         return head(x, g_final, b_final, w_head, self.mesh, m.norm)
 
     def _normal(self, name: str, std: float, *shape: int) -> jax.Array:
@@ -213,6 +221,11 @@ def features(
     choice = attention(model, dtype, platform(mesh))
     module = Transformer(model, turns, jnp.dtype(dtype), choice.implementation, remat, mesh)
     return module.apply({"params": params}, tokens, dropout_key)  # pyright: ignore[reportReturnType]
+
+
+def stream(model: ModelConfig, params: Params, tokens: jax.Array) -> jax.Array:
+    """The stream as it enters the layers and after each of them. tokens: i32 b t -> l+1 b t d."""
+    return Transformer(model, trace=True).apply({"params": params}, tokens)  # pyright: ignore[reportReturnType]
 
 
 def attention(model: ModelConfig, dtype: str, backend: str) -> Choice:

@@ -1,0 +1,180 @@
+"""The coordinate check of a parametrisation: how far activations move in the first updates, against the width.
+
+Yang et al. (2022), arXiv 2203.03466, section D.1: one learning rate at all widths, and after each of the first updates
+the mean of |h_t - h_0| over the coordinates of the stream and of the logits, on tokens that are not trained on. Under
+muP it does not depend on the width: its slope over the width, log-log, is 0. Under the standard one it rises.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scaling import folders, step
+from scaling.config import ModelConfig, OptimConfig, RunConfig, Study
+from scaling.data import batches, tokens
+from scaling.data.token_set import TokenSet
+from scaling.errors import InputError
+from scaling.models import model
+
+UPDATES = 10
+SEEDS = 4
+PROBE = 16  # windows whose activations are followed
+TOP = 3  # widths, the largest, that a slope is of: narrow models are not yet in the limit that the table is about
+STEEP = 0.05  # slope above which a quantity depends on the width
+QUICK = {"xla_backend_optimization_level": 0}  # each program runs once
+
+
+@dataclasses.dataclass(frozen=True)
+class Moved:
+    """How far activations moved under one parametrisation.
+
+    Attributes:
+        n_layer: of all models.
+        places: "tokens", "layer 1", ..., "logits".
+        widths: d_model, rising.
+        distance: mean |h_t - h_0| over coordinates, positions and seeds: update from 1, width, place.
+    """
+
+    parametrization: str
+    n_layer: int
+    places: tuple[str, ...]
+    widths: tuple[int, ...]
+    distance: np.ndarray
+
+    @property
+    def slopes(self) -> np.ndarray:
+        """d ln(distance) / d ln(width) over the largest widths: update, place."""
+        x = np.log(self.widths[-TOP:])
+        x = x - x.mean()
+        return np.einsum("w,swp->sp", x / (x @ x), np.log(self.distance[:, -TOP:]))
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """The check of a study's parametrisations, all at one learning rate."""
+
+    learning_rate: float
+    found: tuple[Moved, ...]
+
+    def text(self) -> str:
+        """For a terminal: slopes after the first and the last update, and the mean over all."""
+        said = [
+            f"Slopes of ln mean |h_t - h_0| over ln width, {TOP} largest widths, learning rate {self.learning_rate:g}, "
+            f"{SEEDS} seeds; 0 does not depend on the width.",
+        ]
+        form = "{:<14} {:<9} {:>9} {:>9} {:>9}"
+        for moved in self.found:
+            widths = ", ".join(map(str, moved.widths))
+            said += ["", f"{moved.parametrization}, {moved.n_layer} layers, widths {widths}"]
+            said.append(form.format("", "", "update 1", f"update {UPDATES}", "mean").rstrip())
+            for k, place in enumerate(moved.places):
+                slopes = moved.slopes[:, k]
+                numbers = (f"{slope:+.3f}".replace("-", "−") for slope in (slopes[0], slopes[-1], slopes.mean()))
+                said.append(form.format("", place, *numbers))
+        return "\n".join(said)
+
+    def to_dict(self) -> dict:
+        """Plain values for JSON."""
+        return {
+            "learning_rate": self.learning_rate,
+            "parametrizations": [
+                dataclasses.asdict(moved) | {"distance": moved.distance.tolist(), "slopes": moved.slopes.tolist()}
+                for moved in self.found
+            ],
+        }
+
+
+def check(study: Study, say: Callable[[str], None]) -> Check:
+    """The coordinate check of each parametrisation in a study, over the widths of its models.
+
+    The models are those of the depth that has the most widths, the learning rate is the middle one of all that the
+    study tries, from the first update on.
+
+    Raises:
+        InputError: fewer than three widths of Transformers, or their text cannot be read.
+    """
+    runs = [run for run in study.runs if run.model.kind == "transformer" and run.model.n_layer]
+    rates = sorted({run.optim.learning_rate for run in runs})
+    found = []
+    for name in dict.fromkeys(run.model.parametrization for run in runs):
+        of_depth: dict[int, dict[int, RunConfig]] = {}
+        for run in runs:
+            if run.model.parametrization == name:
+                of_depth.setdefault(run.model.n_layer, {}).setdefault(run.model.d_model, run)
+        ladder = max(of_depth.values(), key=len)
+        if len(ladder) >= TOP:
+            begun = [_beginning(ladder[width], rates[len(rates) // 2]) for width in sorted(ladder)]
+            found.append(moved(begun, _tokens(begun[0], say), say))
+    if not found:
+        raise InputError(
+            f"study {study.name!r} has no {TOP} Transformers of one depth and several widths; configs/transfer.py has"
+        )
+    return Check(rates[len(rates) // 2], tuple(found))
+
+
+def moved(runs: Sequence[RunConfig], stream: TokenSet, say: Callable[[str], None] = lambda line: None) -> Moved:
+    """What the first updates of runs that differ in the width of their models do. Runs in order of their width."""
+    distances = []
+    for run in runs:
+        say(f"{run.model.parametrization}, d_model={run.model.d_model}")
+        distances.append(_distances(run, stream))
+    first = runs[0].model
+    places = ("tokens", *(f"layer {k + 1}" for k in range(first.n_layer)), "logits")
+    widths = tuple(run.model.d_model for run in runs)
+    return Moved(first.parametrization, first.n_layer, places, widths, np.stack(distances, 1))
+
+
+def _beginning(run: RunConfig, rate: float) -> RunConfig:
+    """The first updates of a run at a constant rate."""
+    optim = dataclasses.replace(
+        run.optim, learning_rate=rate, schedule="constant", warmup=0.0, warmup_tokens=None, decay=OptimConfig.decay
+    )
+    return dataclasses.replace(run, tokens=UPDATES * run.batch_tokens, unique_tokens=None, optim=optim)
+
+
+def _tokens(run: RunConfig, say: Callable[[str], None]) -> TokenSet:
+    return tokens.prepare(
+        run.data.source,
+        run.data.tokenizer,
+        run.model.n_vocab,
+        train_tokens=run.tokens,
+        validation_tokens=PROBE * run.model.n_ctx,
+        validation_source=run.data.validation,
+        cache=folders.cache(),
+        say=say,
+    )
+
+
+def _distances(run: RunConfig, stream: TokenSet) -> np.ndarray:
+    """Of one model, seeds averaged: f64 update place."""
+    seeds = [dataclasses.replace(run, seed=seed) for seed in range(SEEDS)]
+    n_ctx, separator = run.model.n_ctx, stream.separator
+    examples = np.stack(
+        [
+            batches.Batches(stream.train, n_ctx, run.pool, seed.seed, separator).examples(0, UPDATES * run.batch)
+            for seed in seeds
+        ]
+    ).reshape(SEEDS, UPDATES, run.batch, n_ctx + 1)
+    probe = batches.validation_windows(stream.validation, n_ctx, PROBE, separator)[:, :-1]
+
+    def walk(hyper: step.Hyper, examples: jax.Array) -> jax.Array:
+        state = step.init_state(run, hyper)
+        start = _activations(run.model, state.params, probe)
+
+        def update(state, tokens):
+            state, _ = step.train_step(run, hyper, state, tokens)
+            now = _activations(run.model, state.params, probe)
+            return state, jnp.stack([jnp.abs(a - b).mean() for a, b in zip(now, start, strict=True)])
+
+        return jax.lax.scan(update, state, examples)[1]
+
+    found = jax.jit(jax.vmap(walk), compiler_options=QUICK)(step.Hyper.of(tuple(seeds)), examples)
+    return np.asarray(found, np.float64).mean(0)
+
+
+def _activations(config: ModelConfig, params, tokens) -> list[jax.Array]:
+    """The stream before and after each layer, and the logits."""
+    return [*model.stream(config, params, tokens), model.apply(config, params, tokens)]
