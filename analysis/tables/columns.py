@@ -80,7 +80,6 @@ COLUMNS: Mapping[str, str] = {
     "norm": TEXT,
     "feed_forward": TEXT,
     "qk_norm": "1 or 0",
-    "tied": "1 or 0",
     "bias": "1 or 0",
     "z_loss": "",
     "softcap": "",
