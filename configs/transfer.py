@@ -15,7 +15,7 @@ from scaling.ladder import transformer
 
 WIDTHS = (16, 32, 64, 128, 256)  # two layers
 DEPTHS = (2, 4, 8)  # 64 wide
-LOWEST = {"standard": 2.0**-11, "mup": 2.0**-10, "completep": 2.0**-10}  # the lowest rate; 2^-10 is 0.001
+LOWEST = 2.0**-10  # the lowest rate, about 0.001
 
 
 def study(
@@ -37,7 +37,7 @@ def study(
                 tokens=D,
                 batch=batch,
                 seed=seed,
-                optim=OptimConfig(learning_rate=LOWEST[name] * 2**k),
+                optim=OptimConfig(learning_rate=LOWEST * 2**k),
                 eval=EvalConfig(per_octave=1, octaves=2),
             )
             for k in range(n_rates)

@@ -68,7 +68,7 @@ class Check:
         form = "{:<14} {:<9} {:>9} {:>9} {:>9}"
         for moved in self.found:
             widths = ", ".join(map(str, moved.widths))
-            said += ["", f"{moved.parametrization}, {moved.n_layer} layers, widths {widths}"]
+            said += ["", f"{moved.parametrization}, depth {moved.n_layer}, widths {widths}"]
             said.append(form.format("", "", "update 1", f"update {UPDATES}", "mean").rstrip())
             for k, place in enumerate(moved.places):
                 slopes = moved.slopes[:, k]
@@ -107,7 +107,8 @@ def check(study: Study, say: Callable[[str], None]) -> Check:
         ladder = max(of_depth.values(), key=len)
         if len(ladder) >= TOP:
             begun = [_beginning(ladder[width], rates[len(rates) // 2]) for width in sorted(ladder)]
-            found.append(moved(begun, _tokens(begun[0], say), say))
+            text = _tokens(begun[0], say)
+            found.append(moved(begun, text.train, text.validation, separator=text.separator, say=say))
     if not found:
         raise InputError(
             f"study {study.name!r} has no {TOP} Transformers of one depth and several widths; configs/transfer.py has"
@@ -115,12 +116,25 @@ def check(study: Study, say: Callable[[str], None]) -> Check:
     return Check(rates[len(rates) // 2], tuple(found))
 
 
-def moved(runs: Sequence[RunConfig], stream: TokenSet, say: Callable[[str], None] = lambda line: None) -> Moved:
-    """What the first updates of runs that differ in the width of their models do. Runs in order of their width."""
+def moved(
+    runs: Sequence[RunConfig],
+    train_tokens: np.ndarray,
+    validation_tokens: np.ndarray,
+    *,
+    separator: int,
+    say: Callable[[str], None] = lambda line: None,
+) -> Moved:
+    """What the updates of runs that differ in the width of their models do, UPDATES in each.
+
+    Args:
+      runs: in order of their width; their seeds are not looked at.
+      train_tokens, validation_tokens, separator: as of `train.train`; activations are followed on the latter.
+    """
     distances = []
     for run in runs:
         say(f"{run.model.parametrization}, d_model={run.model.d_model}")
-        distances.append(_distances(run, stream))
+        probe = batches.validation_windows(validation_tokens, run.model.n_ctx, PROBE, separator)
+        distances.append(_distances(run, train_tokens, probe[:, :-1], separator))
     first = runs[0].model
     places = ("tokens", *(f"layer {k + 1}" for k in range(first.n_layer)), "logits")
     widths = tuple(run.model.d_model for run in runs)
@@ -148,17 +162,13 @@ def _tokens(run: RunConfig, say: Callable[[str], None]) -> TokenSet:
     )
 
 
-def _distances(run: RunConfig, stream: TokenSet) -> np.ndarray:
-    """Of one model, seeds averaged: f64 update place."""
+def _distances(run: RunConfig, train_tokens: np.ndarray, probe: np.ndarray, separator: int) -> np.ndarray:
+    """Of one model, seeds averaged: f64 update place. probe: i32 b t."""
     seeds = [dataclasses.replace(run, seed=seed) for seed in range(SEEDS)]
-    n_ctx, separator = run.model.n_ctx, stream.separator
-    examples = np.stack(
-        [
-            batches.Batches(stream.train, n_ctx, run.pool, seed.seed, separator).examples(0, UPDATES * run.batch)
-            for seed in seeds
-        ]
-    ).reshape(SEEDS, UPDATES, run.batch, n_ctx + 1)
-    probe = batches.validation_windows(stream.validation, n_ctx, PROBE, separator)[:, :-1]
+    n_ctx = run.model.n_ctx
+    orders = [batches.Batches(train_tokens, n_ctx, run.pool, seed.seed, separator) for seed in seeds]
+    examples = np.stack([order.examples(0, UPDATES * run.batch) for order in orders])
+    examples = examples.reshape(SEEDS, UPDATES, run.batch, n_ctx + 1)
 
     def walk(hyper: step.Hyper, examples: jax.Array) -> jax.Array:
         state = step.init_state(run, hyper)

@@ -135,4 +135,5 @@ def test_a_figure_of_coordinates_is_drawn_from_plain_values():
     }
     figure = study_plots.coordinates({"parametrizations": [one, one | {"parametrization": "mup"}]})
     assert [axes.get_title("left") for axes in figure.axes] == ["standard", "mup"]
-    assert figure.axes[0].get_legend().get_texts()[1].get_text() == "logits, slope +0.50"
+    labels = figure.axes[0].get_legend_handles_labels()[1]
+    assert labels == ["tokens, slope +0.50", "logits, slope +0.50"]
