@@ -56,7 +56,9 @@ def main() -> None:
             sizes = sharding.parse(text)
             mesh = sharding.make(sizes, jax.devices()[: int(np.prod(list(sizes.values())))])
         with tempfile.TemporaryDirectory() as folder:
-            history = train.train(runs(int(n), kind), tokens[:15_000], tokens[15_000:], Path(folder), mesh=mesh)
+            history = train.train(
+                runs(int(n), kind), tokens[:15_000], tokens[15_000:], Path(folder), separator=0, mesh=mesh
+            )
         found[text] = {name: history[name].tolist() for name in ("train_loss", "grad_norm")}
         found[text]["eval_loss"] = history["eval_loss"].mean(-1).tolist()
     print(json.dumps(found))

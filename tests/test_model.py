@@ -104,7 +104,7 @@ def test_an_update_of_either_optimiser_lowers_the_loss_of_its_batch(model, optim
 
 
 def go(runs, stream, folder, **options):
-    return train.train(runs, stream[:15_000], stream[15_000:], folder, **options)
+    return train.train(runs, stream[:15_000], stream[15_000:], folder, separator=0, **options)
 
 
 @each

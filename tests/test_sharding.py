@@ -162,14 +162,11 @@ def test_the_statistics_of_adafactor_lie_along_the_dimension_that_remains():
 
 
 def test_no_rule_is_for_a_weight_that_no_model_has():
-    """Nor is a name two things: kinds that share one mean the same dimensions."""
     grouped = dataclasses.replace(LLAMA, bias=True)
     models = (MODEL, gpt2(32, 1), LLAMA, grouped, lstm(32, 1))
     assert set().union(
         *(abstract(dataclasses.replace(RUN, model=m, tokens=8 * m.n_ctx)).params for m in models)
     ) == set(kinds.axes())
-    for kind in kinds.KINDS.values():
-        assert kind.axes.items() <= kinds.axes().items()
 
 
 @pytest.mark.parametrize("model", [MODEL, LLAMA, lstm(256, 2, n_ctx=16)])
@@ -179,7 +176,7 @@ def test_weights_that_an_optimiser_takes_layer_by_layer_have_a_layer_each(model)
 
 
 def test_groups_that_a_mesh_would_split_are_refused_in_one_line():
-    with pytest.raises(InputError, match="model.n_kv_head=4 does not divide over tensor=8") as error:
+    with pytest.raises(InputError, match=r"model.n_kv_head=4 does not divide over tensor=8") as error:
         sharding.check([dataclasses.replace(RUN, model=LLAMA)], {"tensor": 8})
     assert "\n" not in str(error.value)
 
@@ -257,8 +254,8 @@ def test_slices_are_bridged_by_data_and_not_by_what_talks_more():
 
 
 def test_a_mesh_of_one_device_gives_the_losses_of_none(tiny, stream, tmp_path):
-    plain = train.train([tiny], stream[:15_000], stream[15_000:], tmp_path / "plain")
+    plain = train.train([tiny], stream[:15_000], stream[15_000:], tmp_path / "plain", separator=0)
     mesh = sharding.make({}, jax.devices()[:1])
-    meshed = train.train([tiny], stream[:15_000], stream[15_000:], tmp_path / "meshed", mesh=mesh)
+    meshed = train.train([tiny], stream[:15_000], stream[15_000:], tmp_path / "meshed", separator=0, mesh=mesh)
     for name in ("train_loss", "grad_norm", "eval_loss"):
         np.testing.assert_allclose(meshed[name], plain[name], rtol=1e-6)
