@@ -28,18 +28,7 @@ from jax.sharding import Mesh
 from scaling.config import ModelConfig
 from scaling.kinds.lstm import GATES
 from scaling.models.pieces import dense, standardize
-from scaling.models.shared import (
-    Features,
-    Params,
-    Remat,
-    drop,
-    embedding,
-    folded,
-    head,
-    head_matrix,
-    look_up,
-    token_scale,
-)
+from scaling.models.shared import Features, Params, Remat, drop, embedding, folded, head, look_up, readout, token_scale
 from scaling.sharding import gathered, over_batch
 
 FORGET = 1  # its place among the gates
@@ -69,7 +58,7 @@ class LSTM(nn.Module):
         b_gates = self.param("b_gates", forget_one, (n_layer, GATES, d), jnp.float32)
         g_final = self.param("g_final", ones, (d,), jnp.float32)
         b_final = self.param("b_final", zeros, (d,), jnp.float32)
-        w_head = head_matrix(self, m, w_embed)
+        w_head = readout(self, m, w_embed)
 
         def side_by_side(w):
             """GATES d d -> d GATES*d: one product gives all gates."""

@@ -35,15 +35,15 @@ class Features(NamedTuple):
 
 def embedding(module: nn.Module, model: ModelConfig) -> jax.Array:
     """Declares the tokens' embedding, v d."""
-    return _of_the_vocabulary(module, model, "w_embed")
+    return _table(module, "w_embed", model)
 
 
-def head_matrix(module: nn.Module, model: ModelConfig, w_embed: jax.Array) -> jax.Array:
+def readout(module: nn.Module, model: ModelConfig, w_embed: jax.Array) -> jax.Array:
     """The logits' matrix, v d: the embedding, or one that it declares."""
-    return w_embed if model.tied else _of_the_vocabulary(module, model, "w_head")
+    return w_embed if model.tied else _table(module, "w_head", model)
 
 
-def _of_the_vocabulary(module: nn.Module, model: ModelConfig, name: str) -> jax.Array:
+def _table(module: nn.Module, name: str, model: ModelConfig) -> jax.Array:
     return module.param(name, nn.initializers.normal(embed_std(model)), (model.n_vocab, model.d_model), jnp.float32)
 
 
@@ -63,11 +63,11 @@ def look_up(scale: float, w_embed: jax.Array, tokens: jax.Array, dtype: jnp.dtyp
 
 
 def head(
-    x: jax.Array, gain: jax.Array, bias: jax.Array | None, w: jax.Array, mesh: Mesh | None, norm: str = "layer"
+    x: jax.Array, gain: jax.Array, bias: jax.Array | None, w_head: jax.Array, mesh: Mesh | None, norm: str = "layer"
 ) -> Features:
-    """The last norm, and the logits. x: b t d, w: v d."""
-    folded_w, b = folded(gain, bias, w.T, None, x.dtype, mesh)
-    return Features(NORMS[norm](x), folded_w.T, b)
+    """The last norm, and the logits. x: b t d, w_head: v d."""
+    w, b = folded(gain, bias, w_head.T, None, x.dtype, mesh)
+    return Features(NORMS[norm](x), w.T, b)
 
 
 def folded(

@@ -37,8 +37,8 @@ from scaling.models.shared import (
     embedding,
     folded,
     head,
-    head_matrix,
     look_up,
+    readout,
     token_scale,
 )
 from scaling.sharding import gathered, over_batch, platform
@@ -64,7 +64,7 @@ class Transformer(nn.Module):
         layers = self._layers() if n_layer else {}  # Orbax keeps no arrays without elements
         g_final = self._ones("g_final", d)
         b_final = self._zeros("b_final", d) if norm_bias(m) else None
-        w_head = head_matrix(self, m, w_embed)  # the last, so that the others begin alike with a head or without
+        w_head = readout(self, m, w_embed)  # the last, so that the others begin alike with a head or without
         turned = rotations(m.n_ctx, m.d_head, m.rotary_base) if m.positions == "rotary" and n_layer else ()
 
         def block(x, layer):
