@@ -144,7 +144,8 @@ def _apart(
         return one.init(first) if first else {}, other.init(rest)
 
     def update(updates, state, params=None):
-        (first, rest), (first_params, rest_params) = parts(updates), parts(params)
+        first, rest = parts(updates)
+        first_params, rest_params = (None, None) if params is None else parts(params)
         found, first_state = one.update(first, state[0], first_params) if first else ({}, {})
         more, rest_state = other.update(rest, state[1], rest_params)
         return dict(found) | dict(more), (first_state, rest_state)  # pyright: ignore # Optax's trees may be anything

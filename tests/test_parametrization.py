@@ -192,7 +192,7 @@ def test_a_head_of_its_own_begins_like_the_embedding_and_leaves_the_other_weight
             lambda: transformer(32, 2, tied=False, parametrization="mup", base_depth=4),
             "model.base_depth=4 with model.parametrization=mup, which has no rule of depth",
         ),
-        (lambda: lstm(32, 2, tied=False, parametrization="mup"), "with model.kind=lstm: its table is about"),
+        (lambda: lstm(32, 2, tied=False, parametrization="mup"), "with model.kind=lstm: it says nothing of an LSTM"),
         (lambda: transformer(32, 0, tied=False, parametrization="completep"), "with model.n_layer=0: its table"),
         (lambda: transformer(32, 2, tied=False, parametrization="mup", base_width=0), "model.base_width=0 must be"),
         (
