@@ -3,8 +3,8 @@
 - rotary (Su et al. 2021, arXiv 2104.09864): queries and keys are turned by angles that grow with the position, so that
   their product depends on the distance. Pairs of one head's features turn together; pair i of k/2 by
   position * base^(-2i/k). Nothing is added to the stream and nothing is learned.
-- learned (Kaplan et al. 2020 section 2.1): a vector for each position is added to the token's. It begins as small as the
-  tokens' embedding and is multiplied like it, by sqrt(d_model), times `position_scale`.
+- learned (Kaplan et al. 2020 section 2.1): a vector for each position is added to the token's. It begins as small as
+  the tokens' embedding and is multiplied like it, by sqrt(d_model), times `position_scale`.
 - sinusoidal (Vaswani et al. 2017 section 3.5): the vectors are fixed sines and cosines, with the root mean square that
   tokens begin with, times `position_scale`.
 - none: the causal mask alone tells positions apart.
