@@ -6,8 +6,8 @@ is pdoc's, with a page per module: scaling.config becomes site/scaling/config.ht
 
 import re
 import shutil
+import sys
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import pdoc
@@ -40,45 +40,30 @@ def guides() -> list[Path]:
     return [path.relative_to(ROOT) for path in found]
 
 
-def page_of(guide: Path) -> str:
+def page_of(guide: Path) -> Path:
     """Where a guide stands in the site."""
-    return "index.html" if guide.name == "README.md" and guide.parent == Path() else str(guide.with_suffix(".html"))
-
-
-def linked(guide: Path, text: str) -> str:
-    """The guide's text, with its links to other guides made links to their pages.
-
-    Raises:
-        FileNotFoundError: a link leads to nothing that the site has.
-    """
-    pages = {(ROOT / other).resolve(): page_of(other) for other in guides()}
-
-    def page(link: re.Match[str]) -> str:
-        target = (ROOT / guide.parent / link[1]).resolve()
-        if target not in pages:
-            raise FileNotFoundError(f"{guide} links to {link[1]}, which is no page of the site")
-        return f"]({'../' * len(guide.parent.parts)}{pages[target]}{link[2]})"
-
-    return re.sub(r"\]\((?!https?:|#)([^)#\s]+)(#[^)\s]*)?\)", page, text)
-
-
-def titles() -> Iterator[tuple[str, str]]:
-    """Of each guide the title and the page."""
-    for guide in guides():
-        first = (ROOT / guide).read_text(encoding="utf-8").partition("\n")[0]
-        yield first.removeprefix("# "), page_of(guide)
+    return Path("index.html") if guide == Path("README.md") else guide.with_suffix(".html")
 
 
 def write_guides() -> None:
     template = render.env.from_string(GUIDE)
-    listed = list(titles())
-    for (title, page), guide in zip(listed, guides(), strict=True):
-        text = to_html(linked(guide, (ROOT / guide).read_text(encoding="utf-8")))
-        root = "../" * len(guide.parent.parts)
-        path = SITE / page
-        path.parent.mkdir(parents=True, exist_ok=True)
-        html = template.render(title=title, guides=listed, packages=PACKAGES, root=root, text=text)
-        path.write_text(html, encoding="utf-8")
+    texts = {guide: (ROOT / guide).read_text(encoding="utf-8") for guide in guides()}
+    listed = [(text.partition("\n")[0].removeprefix("# "), page_of(guide)) for guide, text in texts.items()]
+    for (title, page), text in zip(listed, texts.values(), strict=True):
+        to_pages = re.sub(r"\]\(([^:)]+)\.md\b", r"](\1.html", text)
+        root = "../" * (len(page.parts) - 1)
+        html = template.render(title=title, guides=listed, packages=PACKAGES, root=root, text=to_html(to_pages))
+        (SITE / page).parent.mkdir(parents=True, exist_ok=True)
+        (SITE / page).write_text(html, encoding="utf-8")
+
+
+def check_links() -> None:
+    """Refuses a guide that links to something that the site does not have."""
+    for guide in guides():
+        page = SITE / page_of(guide)
+        for link in re.findall(r'href="([^"#:]+)', page.read_text(encoding="utf-8")):
+            if not (page.parent / link).exists():
+                sys.exit(f"{guide} links to {link}, which is not in the site; link to a Markdown page")
 
 
 def main() -> None:
@@ -88,6 +73,7 @@ def main() -> None:
     render.configure(docformat="google", show_source=False)
     pdoc.pdoc(*PACKAGES, output_directory=SITE)
     write_guides()  # after the reference, whose list of modules the front page replaces
+    check_links()
     print(f"{len(list(SITE.rglob('*.html')))} pages: {SITE / 'index.html'}")
 
 
