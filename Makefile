@@ -1,9 +1,9 @@
-# make quickstart | test | test-slow | check | calibration; everything lives in .venv, made on first use.
+# make quickstart | test | test-slow | check | docs | calibration; everything lives in .venv, made on first use.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: quickstart test test-slow check format calibration lock clean
+.PHONY: quickstart test test-slow check docs format calibration lock clean
 
 quickstart: $(READY)
 	$(BIN)/scaling quickstart
@@ -18,6 +18,10 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
+	$(BIN)/python docs/build.py
+
+docs: $(READY)
+	$(BIN)/python docs/build.py
 
 format: $(READY)
 	$(BIN)/ruff format .

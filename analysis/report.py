@@ -4,7 +4,7 @@
     DIR/report/runs.csv curves.csv positions.csv  what the figures show, at full precision
     DIR/report/findings.json                      every number of the page, with covariances and bootstrap draws
 
-Whatever comes from data is escaped: text is `str`, and only what this module made itself is `Markup`.
+Whatever comes from data is escaped: text is `str`, and only HTML that the page's own modules made is `Markup`.
 """
 
 import json
@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from markupsafe import Markup, escape
 
 from analysis import laws, records
 from analysis.law import Law
@@ -21,7 +22,7 @@ from analysis.page.canvas import Shades
 from analysis.page.checks import LEVEL, RATE
 from analysis.page.finding import EXPONENTS, Finding, constants, formula
 from analysis.page.findings import Findings
-from analysis.page.markup import Markup, tag
+from analysis.page.markup import tag
 from analysis.page.study_laws import DOUBLING, LEAST
 from analysis.records import Origin
 from analysis.table import Table
@@ -103,13 +104,13 @@ def page(
     ]
     sections = [(id, title, content) for id, title, content in sections if content]
     css = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
-    links = Markup(" ".join(tag("a", title, href=f"#{id}") for id, title, _ in sections))
+    links = Markup(" ").join(tag("a", title, href=f"#{id}") for id, title, _ in sections)
     body = [
         tag("h1", name),
         tag("p", question, class_="lede"),
         _facts(found),
         tag("nav", links),
-        *(tag("section", Markup(tag("h2", title) + content), id=id) for id, title, content in sections),
+        *(tag("section", tag("h2", title), content, id=id) for id, title, content in sections),
     ]
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -149,18 +150,15 @@ def _facts(found: Findings) -> Markup:
         facts.append(
             ("Forecast error", digits.percent(found.surface.foretold.rms), "largest size from the smaller ones")
         )
-    cells = (
-        tag("div", Markup(tag("dt", a) + tag("dd", Markup(markup.escaped(b) + tag("small", c))))) for a, b, c in facts
-    )
-    return tag("dl", Markup("".join(cells)), class_="facts")
+    return markup.facts(facts)
 
 
 def _laws(found: Findings) -> Markup:
     parts = []
     if found.warnings:
-        parts.append(tag("div", Markup("".join(tag("p", w) for w in found.warnings)), class_="warning"))
+        parts.append(tag("div", *(tag("p", w) for w in found.warnings), class_="warning"))
     if found.answers.no_laws:
-        return Markup("".join([*parts, tag("p", f"No laws of size and data: {found.answers.no_laws}.")]))
+        return markup.joined([*parts, tag("p", f"No laws of size and data: {found.answers.no_laws}.")])
     for finding in found.laws:
         fit = finding.fit
         if fit is None:
@@ -168,30 +166,23 @@ def _laws(found: Findings) -> Markup:
         elif not finding.sound:
             inside = tag("p", markup.mathematics(f"Doubtful: {fit.status} ({fit.why})."), class_="missing")
         else:
-            inside = tag("p", Markup(f"L = {markup.mathematics(formula(fit))}"), class_="formula")
+            inside = tag("p", "L = ", markup.mathematics(formula(fit)), class_="formula")
             intervals = (f"{n} {i}" for n, _, i in constants(fit) if n in EXPONENTS)
             text = f"{digits.percent(LEVEL)} intervals: {', '.join(intervals)}. From {fit.n_runs} {_rows_of(finding)}."
             inside += tag("p", markup.mathematics(text))
-            inside += "".join(tag("p", line) for line in (finding.misfit(), finding.forecast()) if line)
+            inside += markup.joined(tag("p", line) for line in (finding.misfit(), finding.forecast()) if line)
         if fit and finding.evidence:
             inside += tag("p", finding.evidence, class_="evidence")
-        parts.append(
-            tag(
-                "div",
-                Markup(tag("h3", finding.title) + tag("div", Markup(inside))),
-                class_="law",
-                id=finding.law.name,
-            )
-        )
-    return Markup("".join(parts))
+        parts.append(tag("div", tag("h3", finding.title), tag("div", inside), class_="law", id=finding.law.name))
+    return markup.joined(parts)
 
 
 def _curves(found: Findings, curves: Table | None, shades: Shades) -> Markup:
     if curves is None:
-        return Markup("")
+        return Markup()
     shown = _only(curves, found.table)
     if not len(shown):
-        return Markup("")
+        return Markup()
     compute = found.law(laws.KaplanC)
     fit = compute.fit if compute.sound else None
     return markup.figure(
@@ -206,7 +197,7 @@ def _surfaces(found: Findings, shades: Shades) -> Markup:
     parts: list[str] = []
     shown = [f for f in found.laws if f.sound and len(f.law.inputs) == 2]
     if found.answers.no_laws or (found.answers.profiles and not shown):
-        return Markup("")
+        return Markup()
     if not shown and len(found.table) > 1:
         caption = "Dots are runs, joined by lines: these runs identify no law of N and D."
         parts.append(markup.figure(plots.against_size_and_data(found.table, shades=shades), "loss", caption))
@@ -241,13 +232,13 @@ def _surfaces(found: Findings, shades: Shades) -> Markup:
         if finding.sound and finding.fit and finding.table and finding.law in (laws.KaplanN, laws.KaplanD)
     ]
     if single:
-        parts += [tag("h3", "One quantity at a time"), tag("div", Markup("".join(single)), class_="pair")]
-    return Markup("".join(parts))
+        parts += [tag("h3", "One quantity at a time"), tag("div", *single, class_="pair")]
+    return markup.joined(parts)
 
 
 def _constants(found: Findings) -> Markup:
     if found.answers.no_laws:
-        return Markup("")
+        return Markup()
     interval_ = f"{digits.percent(LEVEL)} interval"
     head = (
         "Constant", "This study", (interval_, "profile likelihood"), (interval_, "bootstrap"),
@@ -271,13 +262,7 @@ def _constants(found: Findings) -> Markup:
         "at which size a loss per token is reached, and a token is another piece of another text in every study. "
         "Kaplan's laws have no irreducible loss, so their exponents are far smaller than those beside an E.",
     ]
-    parts = [
-        Markup('<div class="scroll">'),
-        table,
-        Markup("</div>"),
-        *(tag("p", markup.mathematics(n)) for n in notes),
-    ]
-    parts += [_entropy(found)]
+    parts = [tag("div", table, class_="scroll"), *(tag("p", markup.mathematics(n)) for n in notes), _entropy(found)]
     remarks = [
         f"{finding.title}: {note}."
         for finding in found.laws
@@ -287,7 +272,7 @@ def _constants(found: Findings) -> Markup:
     ]
     if remarks:
         parts += [tag("h3", "Remarks of the fits"), markup.bullets(remarks)]
-    return Markup("".join(parts))
+    return markup.joined(parts)
 
 
 def _estimate(finding: Finding, name: str) -> Iterator[str]:
@@ -305,7 +290,7 @@ def _estimate(finding: Finding, name: str) -> Iterator[str]:
 def _entropy(found: Findings) -> Markup:
     """The source's own entropy beside E, where it is known."""
     if not found.everything.has("loss_floor"):
-        return Markup("")
+        return Markup()
     floor = float(np.nanmin(found.everything["loss_floor"]))
     text = f"The entropy of this source is known: {floor:.4f} nats per token, below which no model can get."
     chinchilla = found.law(laws.Chinchilla)
@@ -341,7 +326,7 @@ def _checks(found: Findings) -> Markup:
             parts.append(tag("p", f"{tried} lowers the loss by over {digits.percent(RATE)}."))
     parts += [tag("p", sentence) for sentence in found.untried]
     if found.answers.no_laws:
-        return Markup("".join(parts))
+        return markup.joined(parts)
     parts.append(tag("h3", "Are the data ample?"))
     rows = [
         (f"{d.params:,.0f}", digits.short(d.unique_tokens), f"{d.loss:.4f}", digits.percent(d.change), d.basis)
@@ -368,12 +353,12 @@ def _checks(found: Findings) -> Markup:
                     "Bars: 95 % interval of a single run, from the law's own uncertainty and the scatter of runs.",
                 ),
             ]
-    return Markup("".join(parts))
+    return markup.joined(parts)
 
 
 def _positions(found: Findings, positions: Table | None, shades: Shades) -> Markup:
     if positions is None or not len(found.table):
-        return Markup("")
+        return Markup()
     table = found.table
     longest = np.zeros(len(table), bool)
     for size in np.unique(table["params"]):
@@ -381,7 +366,7 @@ def _positions(found: Findings, positions: Table | None, shades: Shades) -> Mark
         longest |= here & (table["unique_tokens"] >= table["unique_tokens"][here].max())
     shown = _only(positions, table.where(longest, "fewer tokens"))
     if not len(shown):
-        return Markup("")
+        return Markup()
     caption = (
         "Held-out loss by position in the context, averaged over half octaves, for the runs of each size with the most "
         "unique tokens."
@@ -395,11 +380,11 @@ def _positions(found: Findings, positions: Table | None, shades: Shades) -> Mark
 def _printed(value: str) -> Markup:
     """A published value, its interval below it in small."""
     number, _, interval = value.partition(" (")
-    return Markup(markup.escaped(number) + (tag("small", interval.rstrip(")")) if interval else ""))
+    return escape(number) + (tag("small", interval.rstrip(")")) if interval else "")
 
 
 def _symbol(name: str, unit: str) -> Markup:
-    return Markup(markup.mathematics(name) + (f' <span class="soft">{markup.escaped(unit)}</span>' if unit else ""))
+    return markup.mathematics(name) + (Markup(" ") + tag("span", unit, class_="soft") if unit else "")
 
 
 def _rows_of(finding: Finding) -> str:

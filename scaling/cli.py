@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from scaling import folders
+from scaling import __version__, folders
 from scaling.commands import arguments, compile, corpus, launch, laws, plans, reproduce, study, tune
 from scaling.errors import InputError
 
@@ -52,6 +52,7 @@ def parser() -> argparse.ArgumentParser:
         prog="scaling",
         description="Neural scaling laws, measured: train ladders of models, fit the laws, plan the next model.",
     )
+    top.add_argument("--version", action="version", version=f"scaling {__version__}")
     verbs = top.add_subparsers(title="verbs", metavar="VERB", required=True)
     for module in (study, corpus, laws, plans, tune, reproduce, compile, launch):
         module.add(verbs)

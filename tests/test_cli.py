@@ -1,6 +1,7 @@
 """The front door: help everywhere, one line and exit code 2 for what cannot be used, JSON that parses."""
 
 import argparse
+import importlib.metadata
 import json
 import random
 import re
@@ -59,6 +60,11 @@ def run(capsys):
 def mine(tmp_path) -> Path:
     (tmp_path / "mine.py").write_text(CONFIG)
     return tmp_path / "mine.py"
+
+
+def test_python_m_scaling_tells_the_version_that_is_installed():
+    done = subprocess.run([sys.executable, "-m", "scaling", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"scaling {importlib.metadata.version('scaling')}\n"
 
 
 def test_the_verbs_are_those_of_the_manual():

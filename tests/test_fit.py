@@ -1,10 +1,7 @@
 """Estimation: known constants come back and published fits are reached."""
 
 import dataclasses
-import doctest
 import math
-import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -258,14 +255,3 @@ def test_gadres_five_runs_suffice_for_four_constants():
     D = 20 * N * np.array([1, 1, 1, 1, 16])
     table = noisy(Gadre(*TRUTH["gadre"]), {"params": N, "tokens": D}, 1e-4)
     assert fit(Gadre, table, loss="squared", log=False).degrees == 1
-
-
-def test_the_worked_example_of_the_documentation_runs_as_printed(shared, tmp_path, monkeypatch):
-    shutil.copy(
-        shared / "reference_runs" / "besiroglu2024_chinchilla" / "svg_extracted_data.csv", tmp_path / "runs.csv"
-    )
-    page = Path(__file__).parents[1] / "docs" / "fitting.md"
-    monkeypatch.chdir(tmp_path)
-    results = doctest.testfile(str(page), module_relative=False)
-    assert results.failed == 0
-    assert results.attempted > 15

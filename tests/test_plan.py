@@ -1,10 +1,8 @@
 """Plans: budgets in every currency, the optimum of the fitted law, and what others would say beside it."""
 
 import dataclasses
-import doctest
 import json
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +22,6 @@ from analysis.table import Table, load
 from scaling.errors import InputError
 from scaling.rates import RateLaw
 
-DOCS = Path(__file__).parents[1] / "docs"
 TRUE = Chinchilla(E=1.81722, A=477.83, B=2143.42, alpha=0.34731, beta=0.36717)
 
 
@@ -399,10 +396,3 @@ def test_chinchillas_runs_plan_gopher_at_18_tokens_per_parameter(shared):
     assert found.tokens / found.params == pytest.approx(17.9, abs=0.05)
     low, high = found.intervals["a"]
     assert low < 0.5126 < high
-
-
-def test_the_session_in_the_documentation_runs_as_printed(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    results = doctest.testfile(str(DOCS / "planning.md"), module_relative=False)
-    assert results.attempted > 20
-    assert results.failed == 0

@@ -133,7 +133,7 @@ def test_a_study_that_has_only_begun_has_a_page():
 @pytest.mark.parametrize(
     ("rate", "said"),
     [
-        (known_runs.RATE, "diverged at the study&#x27;s own rate 0.01; 0.02 reaches a loss of 9.0000"),
+        (known_runs.RATE, "diverged at the study&#39;s own rate 0.01; 0.02 reaches a loss of 9.0000"),
         (2e-2, "No other rate that was tried without diverging lowers"),
     ],
 )

@@ -3,12 +3,14 @@
 import math
 from collections.abc import Iterator
 
+from markupsafe import Markup
+
 from analysis.page import digits, markup, onset_figure, study_plots
 from analysis.page.answers import Profiles
 from analysis.page.checks import LEVEL
 from analysis.page.cooldowns import Cooldowns
 from analysis.page.findings import Findings
-from analysis.page.markup import Markup, tag
+from analysis.page.markup import tag
 from analysis.page.positions import HEAD, Positions
 from analysis.page.shapes import Shapes
 from analysis.rates.bowls import Bowl
@@ -26,7 +28,7 @@ def content(found: Findings, curves: Table | None) -> Markup:
         *(_shapes(said.shapes) if said.shapes else ()),
         *(_cooldowns(said.cooldowns, curves) if said.cooldowns else ()),
     ]
-    return Markup("".join(parts))
+    return markup.joined(parts)
 
 
 def _paragraphs(sentences: Iterator[str]) -> Iterator[str]:
@@ -35,9 +37,9 @@ def _paragraphs(sentences: Iterator[str]) -> Iterator[str]:
 
 def _tuning(found: Tuning) -> Iterator[str]:
     yield tag("h3", "Best learning rates")
-    warnings = "".join(tag("p", f"{w[0].upper()}{w[1:]}.") for w in found.warnings())
+    warnings = [tag("p", f"{w[0].upper()}{w[1:]}.") for w in found.warnings()]
     if warnings:
-        yield tag("div", Markup(warnings), class_="warning")
+        yield tag("div", *warnings, class_="warning")
     first, *more = found.law_lines()
     yield tag("p", markup.mathematics(first), class_="formula" if found.law else "")
     yield from _paragraphs(iter(more))

@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from markupsafe import Markup
 from matplotlib.colors import to_hex
 
 from analysis.page import digits, markup
 from analysis.page.canvas import Shades
 from analysis.page.findings import Findings
-from analysis.page.markup import Markup, tag
+from analysis.page.markup import tag
 from analysis.records import Origin
 from scaling import machine
 
@@ -36,13 +37,14 @@ def runs(found: Findings, shades: Shades) -> Markup:
     for i in (int(i) for i in order):
         run = str(table["run"][i]) if "run" in table else str(table.rows[i])
         status = str(table["status"][i]) if "status" in table else "done"
-        dot = f'<span class="dot" style="background:{to_hex(shades(float(table["params"][i])))}"></span>'
+        shade = to_hex(shades(float(table["params"][i])))
+        dot = Markup('<span class="dot" style="background:{}"></span>').format(shade)
         classes.append("" if run in used else "out")
         rows.append(
             (
                 run,
                 "" if run in used else "other rate" if status == "done" else status,
-                Markup(dot + cell(i, "params", ",.0f")),
+                dot + cell(i, "params", ",.0f"),
                 f"{cell(i, 'd_model', '.0f')} × {cell(i, 'n_layer', '.0f')}",
                 digits.short(float(table["tokens"][i])),
                 digits.short(float(table["unique_tokens"][i])) if "unique_tokens" in table else "–",
@@ -55,23 +57,23 @@ def runs(found: Findings, shades: Shades) -> Markup:
                 cell(i, "seconds", ",.0f"),
             )
         )
-    lead = tag("p", Markup(f"The same with every column, at full precision: {_links()}."))
+    lead = tag("p", "The same with every column, at full precision: ", _links(), ".")
     body = markup.table(head, rows, text=2, classes=classes, wide=True)
-    return Markup(lead + f'<div class="scroll">{body}</div>')
+    return lead + tag("div", body, class_="scroll")
 
 
 def excluded(found: Findings) -> Markup:
     items = []
     for e in found.excluded:
         ids = tag("span", f"({', '.join(map(_id, e.rows))})", class_="soft")
-        items.append(Markup(f"{_count(len(e.rows))}: {markup.escaped(e.reason)} {ids}"))
+        items.append(Markup("{}: {} {}").format(_count(len(e.rows)), e.reason, ids))
     for finding in found.laws:
         own = [e for e in finding.fit.excluded if e not in found.excluded] if finding.fit else []
-        items += [markup.escaped(f"{_count(len(e.rows))} for {finding.title} alone: {e.reason}") for e in own]
-    items += [Markup(markup.escaped(note)) for note in found.everything.notes]
+        items += [f"{_count(len(e.rows))} for {finding.title} alone: {e.reason}" for e in own]
+    items += found.everything.notes
     if not items:
         return tag("p", "No run was left out.")
-    return Markup(markup.bullets(items) + tag("p", "Which runs each law was fitted to is in findings.json."))
+    return markup.bullets(items) + tag("p", "Which runs each law was fitted to is in findings.json.")
 
 
 def conventions(found: Findings) -> Markup:
@@ -125,7 +127,7 @@ def origin(found: Findings, origins: Sequence[Origin]) -> Markup:
     pairs += [("Trained with", what) for what in dict.fromkeys(_versions(o.versions) for o in origins if o.versions)]
     if math.isfinite(spent):
         pairs.append(("Training", f"{spent / 60:,.1f} minutes, all runs added up"))
-    return Markup(markup.pairs(pairs) + tag("p", Markup(f"Data of this page: {_links()}.")))
+    return markup.pairs(pairs) + tag("p", "Data of this page: ", _links(), ".")
 
 
 def _versions(versions: Mapping[str, str]) -> str:
@@ -134,7 +136,7 @@ def _versions(versions: Mapping[str, str]) -> str:
 
 def _links() -> Markup:
     names = ("runs.csv", "curves.csv", "positions.csv", "findings.json")
-    return Markup(", ".join(tag("a", name, href=name) for name in names))
+    return Markup(", ").join(tag("a", name, href=name) for name in names)
 
 
 def _count(runs: int) -> str:

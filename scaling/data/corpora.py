@@ -37,6 +37,7 @@ PART = 2**22  # bytes on disk that one part should hold, and at which plain .jso
 LOOK = 10_000  # files of a folder that are looked at to say how its text is named
 SUFFIXES = (".txt", ".txt.gz", ".md", ".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
 STDLIB_WITHOUT = {"test", "tests", "idle_test", "encodings", "idlelib", "lib2to3", "site-packages", "dist-packages"}
+LATER = {"markupsafe"}  # dependencies that came after the first runs on source python, whose text must stay as it was
 USAGE = "python, python:stdlib, text:GLOB, tfds:NAME, synthetic:KEY=VALUE,... or tokens:ID"
 
 
@@ -192,7 +193,7 @@ class PythonFile:
 
 
 def _dependencies(project: str) -> list[importlib.metadata.Distribution]:
-    """Every installed distribution that `project` needs, directly or not, in order of name; itself left out."""
+    """Every installed distribution that `project` needs, directly or not, in order of name: not itself, not `LATER`."""
     from packaging.requirements import Requirement
 
     found: dict[str, importlib.metadata.Distribution] = {}
@@ -209,7 +210,7 @@ def _dependencies(project: str) -> list[importlib.metadata.Distribution]:
             ) from None
         requirements = map(Requirement, found[name].requires or ())
         todo += [r.name for r in requirements if r.marker is None or r.marker.evaluate({"extra": ""})]
-    return [found[name] for name in sorted(found) if name != project]
+    return [found[name] for name in sorted(found.keys() - {project, *LATER})]
 
 
 # Files of text

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup, escape
 
 from analysis import report
 from analysis.jsonable import jsonable
 from analysis.page import canvas, digits, markup
-from analysis.page.markup import Markup, tag
+from analysis.page.markup import tag
 from analysis.papers.kaplan import figures
 from analysis.papers.kaplan.drawn import Constant, Drawn, Experiments
 from analysis.papers.kaplan.words import UNDECIDED, agrees, written
@@ -80,7 +81,7 @@ def page(drawn: Sequence[Drawn], experiments: Experiments, made: Made) -> str:
     for k, section in enumerate(figures.SECTIONS):
         here = [one for one in drawn if figures.FIGURES[one.name].section == section]
         if here:
-            sections.append((f"section-{k}", section, Markup("".join(map(_one, here)))))
+            sections.append((f"section-{k}", section, markup.joined(map(_one, here))))
     sections += [
         ("scales", "Scales, which depend on text and vocabulary", _constants(drawn, exponents=False)),
         ("runs", "What was run", _runs(experiments, made)),
@@ -91,8 +92,8 @@ def page(drawn: Sequence[Drawn], experiments: Experiments, made: Made) -> str:
         tag("h1", TITLE),
         tag("p", _lede(drawn, made), class_="lede"),
         _facts(drawn, experiments, made),
-        tag("nav", Markup(" ".join(tag("a", one.title.partition(":")[0], href=f"#{one.name}") for one in drawn))),
-        *(tag("section", Markup(tag("h2", title) + content), id=id) for id, title, content in sections),
+        tag("nav", Markup(" ").join(tag("a", one.title.partition(":")[0], href=f"#{one.name}") for one in drawn)),
+        *(tag("section", tag("h2", title), content, id=id) for id, title, content in sections),
     ]
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -125,10 +126,7 @@ def _facts(drawn: Sequence[Drawn], experiments: Experiments, made: Made) -> Mark
         compared = sum(each.value is not None and each.paper is not None for each in exponents)
         holding = f"of {compared} that the paper has, {agreeing} intervals hold its value"
         facts.append(("Exponents decided", f"{known} of {len(exponents)}", holding))
-    cells = (
-        tag("div", Markup(tag("dt", a) + tag("dd", Markup(markup.escaped(b) + tag("small", c))))) for a, b, c in facts
-    )
-    return tag("dl", Markup("".join(cells)), class_="facts")
+    return markup.facts(facts)
 
 
 def _constants(drawn: Sequence[Drawn], *, exponents: bool) -> Markup:
@@ -139,15 +137,15 @@ def _constants(drawn: Sequence[Drawn], *, exponents: bool) -> Markup:
             if each.exponent == exponents:
                 found.setdefault(each, one.name)
     if not found:
-        return Markup("")
+        return Markup()
     said = (
         "An exponent is decided where its fit is sound and the half-width of its interval at most half of its value. "
         "In bold where the interval holds the paper's."
         if exponents
         else "Shown, not compared: the paper's are for WebText2 and 50,257 tokens."
     )
-    data = tag("p", Markup(f"The same as data: {tag('a', 'constants.json', href='constants.json')}."))
-    return Markup(tag("p", said) + _beside(found) + data)
+    data = tag("p", "The same as data: ", tag("a", "constants.json", href="constants.json"), ".")
+    return tag("p", said) + _beside(found) + data
 
 
 def _beside(found: Mapping[Constant, str]) -> Markup:
@@ -159,11 +157,11 @@ def _beside(found: Mapping[Constant, str]) -> Markup:
         "Paper",
         ("Ours", "95 % interval"),
         ("Held out", "error"),
-        Markup('<div class="text">Note</div>'),
+        tag("div", "Note", class_="text"),
     )
     rows = [
         (
-            Markup(markup.mathematics(each.name) + (tag("small", each.unit) if each.unit else "")),
+            markup.mathematics(each.name) + (tag("small", each.unit) if each.unit else ""),
             each.equation,
             "–" if each.paper is None else digits.plain(each.paper),
             _ours(each),
@@ -180,13 +178,13 @@ def _beside(found: Mapping[Constant, str]) -> Markup:
 def _ours(constant: Constant) -> Markup:
     if constant.value is None:
         return tag("span", "cannot decide", class_="doubtful")
-    text = markup.escaped(written(constant))
-    return tag("strong", text) if constant.exponent and agrees(constant) else text
+    text = written(constant)
+    return tag("strong", text) if constant.exponent and agrees(constant) else escape(text)
 
 
 def _one(one: Drawn) -> Markup:
     """A figure or table: its sentences, the drawing, its data."""
-    said = Markup("".join(map(_sentence, one.sentences)))
+    said = markup.joined(map(_sentence, one.sentences))
     number = one.title.partition(":")[0]
     if one.figure is not None:
         small = "half" if one.figure.get_figwidth() < canvas.WIDE[0] else ""
@@ -194,15 +192,15 @@ def _one(one: Drawn) -> Markup:
     elif one.constants:
         drawing = _beside(dict.fromkeys(one.constants, ""))
     else:  # a figure that cannot be drawn has the runs that there are in its file
-        drawing = Markup("") if one.name.startswith("fig") else _table(one.data)
+        drawing = Markup() if one.name.startswith("fig") else _table(one.data)
     links = [tag("a", f"{one.name}.csv", href=f"{one.name}.csv")]
     if one.figure is not None:
         links.append(tag("a", f"{one.name}.svg", href=f"{one.name}.svg"))
     kind = "figure" if one.figure is not None else "table"
     beside = (
-        tag("p", Markup(f"Data of this {kind}: {', '.join(links)}."), class_="soft") if len(one.data) else Markup("")
+        tag("p", f"Data of this {kind}: ", Markup(", ").join(links), ".", class_="soft") if len(one.data) else Markup()
     )
-    return tag("article", Markup(tag("h3", one.title) + drawing + said + beside), id=one.name)
+    return tag("article", tag("h3", one.title), drawing, said, beside, id=one.name)
 
 
 def _sentence(text: str) -> Markup:
@@ -212,14 +210,13 @@ def _sentence(text: str) -> Markup:
 def _table(table: Table) -> Markup:
     """The rows of a table, numbers to four digits; nothing where it has none."""
     if not len(table):
-        return Markup("")
+        return Markup()
     names = [name for name in table if name not in ("run",)]
     rows = [[_cell(table[name][i]) for name in names] for i in range(min(len(table), ROWS))]
     words = sum(table[name].dtype.kind == "U" for name in names[: next(_numeric(table, names), len(names))])
-    more = tag("p", f"{len(table) - ROWS} more rows are in the file.") if len(table) > ROWS else Markup("")
-    return Markup(
-        tag("div", markup.table(names, rows, text=max(words, 1), wide=len(names) > COLUMNS), class_="scroll") + more
-    )
+    more = tag("p", f"{len(table) - ROWS} more rows are in the file.") if len(table) > ROWS else ""
+    shown = markup.table(names, rows, text=max(words, 1), wide=len(names) > COLUMNS)
+    return tag("div", shown, class_="scroll") + more
 
 
 def _numeric(table: Table, names: Sequence[str]) -> Iterator[int]:
@@ -262,14 +259,14 @@ def _runs(experiments: Experiments, made: Made) -> Markup:
         *(("Trained with", what) for what in dict.fromkeys(what for _, what in origins if what)),
     ]
     said = markup.table(head, rows, text=1) if rows else tag("p", "No run has finished yet.")
-    foretold = Markup("")
+    foretold = Markup()
     if made.expected:
-        foretold = Markup(
+        foretold = (
             tag("h3", "What was to be expected")
             + tag("p", "Said before the first update, if the laws hold: " + EXPECTED)
             + markup.bullets(made.expected)
         )
-    return Markup(said + markup.pairs(about) + foretold)
+    return said + markup.pairs(about) + foretold
 
 
 def _between(values: np.ndarray) -> str:

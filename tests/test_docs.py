@@ -1,0 +1,19 @@
+"""The documentation: its examples run as printed, on data of this repository."""
+
+import doctest
+import shutil
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES = [page for page in sorted(DOCS.rglob("*.md")) if ">>> " in page.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_examples_run_as_printed(page, tmp_path, monkeypatch):
+    (tmp_path / "docs").mkdir()
+    shutil.copy(DOCS / "runs.csv", tmp_path / "docs")
+    monkeypatch.chdir(tmp_path)  # an example may write files
+    assert doctest.testfile(str(page), module_relative=False).failed == 0
+    assert "+SKIP" not in page.read_text(encoding="utf-8")
