@@ -157,8 +157,12 @@ class Budget:
         """Of ModelConfig, the same for every model of the budget unless said otherwise."""
         return {"n_vocab": self.n_vocab, "n_ctx": self.n_ctx, **others}
 
+    def attending(self, **others: Any) -> dict[str, Any]:
+        """`fields` of a Transformer: at the paper's own scale its positions are learned, as the paper's are."""
+        return self.fields(**({"positions": "learned"} if self.paper else {}), **others)
+
     def model(self, shape: Shape, **fields: Any) -> ModelConfig:
-        return transformer(*shape, d_head=self.d_head, **self.fields(**fields))
+        return transformer(*shape, d_head=self.d_head, **self.attending(**fields))
 
     def rate(self, N: float, tokens: int, B: int, kind: str = "transformer") -> float:
         """The peak rate for N parameters on so many tokens, B of them to an update.

@@ -32,7 +32,7 @@ def runs(budget: Budget) -> tuple[RunConfig, ...]:
             base.ff_ratios,
             base.layers,
             base.heads,
-            **budget.fields(),
+            **budget.attending(),
         )
         # Steps of the width leave N off by up to a percent; the rate is one for all.
         optim = budget.optim(base.N, part.tokens, budget.batch_tokens)

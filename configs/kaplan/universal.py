@@ -17,7 +17,7 @@ def study(budget: str = "cpu-20m", rates: Text = "python") -> Study:
 def runs(budget: Budget) -> tuple[RunConfig, ...]:
     return tuple(
         budget.run(
-            universal(*shape, reuse=reuse, d_head=budget.d_head, **budget.fields()),
+            universal(*shape, reuse=reuse, d_head=budget.d_head, **budget.attending()),
             budget.size.tokens,
             EvalConfig(windows=budget.windows, per_octave=1, octaves=3),
         )
