@@ -242,7 +242,8 @@ class RunConfig:
             )
         if self.remat != "none" and not kinds.of(self.model).remat:
             raise InputError(
-                f"remat={self.remat} with model.kind={self.model.kind}, of which nothing is computed again; use remat=none"
+                f"remat={self.remat} with model.kind={self.model.kind}, of which nothing is computed again; "
+                "use remat=none"
             )
         if not 0 <= self.seed < 2**32:
             raise InputError(f"seed={self.seed} must lie between 0 and {2**32 - 1}")
