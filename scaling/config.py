@@ -289,7 +289,8 @@ class RunConfig:
             )
         if self.remat != "none" and not kinds.of(self.model).remat:
             raise InputError(
-                f"remat={self.remat} with model.kind=lstm, of which nothing is computed again; use remat=none"
+                f"remat={self.remat} with model.kind={self.model.kind}, of which nothing is computed again; "
+                "use remat=none"
             )
         if self.model.parametrization != "standard" and not OPTIMIZERS[self.optim.optimizer].transfers:
             raise InputError(

@@ -6,6 +6,7 @@ import math
 import re
 import subprocess
 import sys
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ from scaling.config import ModelConfig, OptimConfig, RunConfig
 from scaling.errors import InputError
 from scaling.models import model as models
 
-FIELDS = {"d_model": 8, "n_layer": 2, "n_head": 1, "d_attn": 8, "d_ff": 16, "n_vocab": 32, "n_ctx": 10}
+FIELDS: dict[str, Any] = {"d_model": 8, "n_layer": 2, "n_head": 1, "d_attn": 8, "d_ff": 16, "n_vocab": 32, "n_ctx": 10}
 QUICK = {"xla_backend_optimization_level": 0}  # programs that run once
 
 
@@ -74,7 +75,7 @@ def test_the_kind_of_the_page_refuses_what_it_does_not_know(convolution):
         ({"n_layer": 0}, "model.n_layer=0 must be positive"),
     ):
         with pytest.raises(InputError, match=words):
-            ModelConfig(**FIELDS | wrong, kind="convolution")  # pyright: ignore[reportArgumentType]
+            ModelConfig(**FIELDS | wrong, kind="convolution")
     run = RunConfig(convolution, tokens=240, batch=3)
     with pytest.raises(InputError, match="tensor has nothing to cut in a convolution"):
         sharding.check([run], {"tensor": 2})

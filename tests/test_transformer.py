@@ -148,7 +148,9 @@ def test_the_forward_pass_is_that_of_a_float64_reference(model):
 def test_gradients_are_those_of_finite_differences_of_the_reference(model):
     params = noisy(model)
     tokens = TOKENS[:2, :7]
-    grads = jax.jit(jax.grad(lambda params: token_losses(model, params, tokens).mean()), compiler_options=QUICK)(params)
+    grads = jax.jit(
+        jax.grad(lambda params: token_losses(model, params, jnp.asarray(tokens)).mean()), compiler_options=QUICK
+    )(params)
     rng = np.random.default_rng(3)
     for name, leaf in params.items():
         direction = rng.normal(size=leaf.shape)

@@ -43,10 +43,10 @@ def objective(model: ModelConfig, params: Params, tokens: jax.Array, **how: Any)
     """
     found = features(model, params, tokens[:, :-1], **how)
     losses, log_total = _predicted(model, found, tokens, how.get("mesh"))
-    mean = losses.mean()
-    more = [model.z_loss * (log_total**2).mean()] if model.z_loss else []
-    more += [] if found.aux is None else [found.aux]
-    return sum(more, mean), mean
+    mean = whole = losses.mean()
+    if model.z_loss:
+        whole = whole + model.z_loss * (log_total**2).mean()
+    return (whole if found.aux is None else whole + found.aux), mean
 
 
 def _predicted(
@@ -129,7 +129,7 @@ def _at_once_forward(softcap, x, w, b, targets):
 def _at_once_backward(softcap, kept, cotangents):
     _, w, b, *_ = kept
     dx, dw, db = _gradients(*kept, *cotangents)
-    return dx, dw.astype(w.dtype), None if b is None else db.astype(b.dtype), None
+    return dx, dw.astype(w.dtype), None if db is None else db.astype(b.dtype), None
 
 
 _at_once.defvjp(_at_once_forward, _at_once_backward)
@@ -158,7 +158,8 @@ def _in_chunks_forward(softcap, chunks, mesh, x, w, b, targets):
         losses, log_total, _ = _losses(_logits(softcap, x, w, b)[0], targets)
         return losses, log_total
 
-    losses, log_total = (_joined(y, x.shape[0]) for y in jax.lax.map(one, (_cut(chunks, x), _cut(chunks, targets))))
+    found = jax.lax.map(one, (_cut(chunks, x), _cut(chunks, targets)))
+    losses, log_total = jax.tree.map(lambda y: _joined(y, x.shape[0]), found)
     return (losses, log_total), (x, w, b, targets, log_total)
 
 
