@@ -75,7 +75,7 @@ def test_the_kind_of_the_page_refuses_what_it_does_not_know(convolution):
         ({"n_layer": 0}, "model.n_layer=0 must be positive"),
     ):
         with pytest.raises(InputError, match=words):
-            ModelConfig(**FIELDS | wrong, kind="convolution")
+            ModelConfig(**cast(Any, FIELDS | wrong), kind="convolution")
     run = RunConfig(convolution, tokens=240, batch=3)
     with pytest.raises(InputError, match="tensor has nothing to cut in a convolution"):
         sharding.check([run], {"tensor": 2})
