@@ -6,7 +6,7 @@ import math
 import re
 import subprocess
 import sys
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
