@@ -69,11 +69,12 @@ def test_the_kind_of_the_page_sees_its_past_alone_and_learns(convolution):
 
 
 def test_the_kind_of_the_page_refuses_what_it_does_not_know(convolution):
-    for wrong, words in (
+    refused: list[tuple[dict[str, Any], str]] = [
         ({"qk_norm": True}, "model.qk_norm=True with model.kind=convolution: it says nothing of a convolution"),
         ({"n_head": 2}, "a convolution has no attention; use n_head=1"),
         ({"n_layer": 0}, "model.n_layer=0 must be positive"),
-    ):
+    ]
+    for wrong, words in refused:
         with pytest.raises(InputError, match=words):
             ModelConfig(**cast(Any, FIELDS | wrong), kind="convolution")
     run = RunConfig(convolution, tokens=240, batch=3)
