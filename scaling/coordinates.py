@@ -2,9 +2,9 @@
 
 Yang et al. (2022), arXiv 2203.03466, section D.1: one learning rate at all widths, and after each of the first updates
 the mean of |h_t - h_0| over the coordinates of the stream and of the logits, on tokens that are not trained on. Under
-muP it does not depend on the width: its slope over the width, log-log, is 0. Under the standard one it rises. What falls
-with the width in the first updates and is gone by the last is the part of an update that is not aligned with the
-activations, of order width^-1/2.
+muP it does not depend on the width: its slope over the width, log-log, is 0. Under the standard one it rises. What
+falls with the width in the first updates and is gone by the last is the part of an update that is not aligned with
+the activations, of order width^-1/2.
 """
 
 import dataclasses

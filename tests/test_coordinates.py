@@ -21,13 +21,15 @@ def ladder(name: str, stream: np.ndarray) -> coordinates.Moved:
     return coordinates.moved(runs, stream[:15_000], stream[15_000:], separator=0)
 
 
+@pytest.mark.slow
 def test_activations_move_alike_at_all_widths_under_mup_and_more_in_wider_models_under_the_standard(stream):
     standard, mup = ladder("standard", stream), ladder("mup", stream)
     assert mup.places == ("tokens", "layer 1", "logits")
     assert mup.distance.shape == (coordinates.UPDATES, 3, 3)
-    np.testing.assert_allclose(mup.distance[:, 1], standard.distance[:, 1], rtol=1e-6)  # the base: one model
-    assert np.abs(mup.slopes.mean(0)).max() < 0.15  # narrow models, whose limit is not yet reached
-    assert standard.slopes.mean(0)[-1] > 0.4
+    np.testing.assert_allclose(mup.distance[:, 1], standard.distance[:, 1], rtol=1e-5)  # the base: one model
+    assert np.abs(mup.slopes[-1, :-1]).max() < 0.05
+    assert mup.slopes[-1, -1] < 0.05  # below it in so narrow models: what is not aligned has not yet sunk in the rest
+    assert standard.slopes[-1].min() > 0.3
     said = coordinates.Check(2e-3, (standard, mup)).text()
     assert "mup, depth 1, widths 32, 64, 128" in said
 
