@@ -12,7 +12,7 @@ import numpy as np
 from analysis.batch_size import noise_estimates
 from analysis.onset import BEYOND, onset
 from analysis.table import Table
-from scaling import counts, histories, study
+from scaling import counts, histories, kinds, study
 from scaling.config import SEMANTICS, ModelConfig, RunConfig
 from scaling.errors import InputError
 from scaling.histories import History
@@ -194,14 +194,14 @@ def _row(run: _Run) -> dict[str, Any]:
 
 
 def _parts(model: ModelConfig) -> dict[str, Any]:
-    """The parts that a Transformer is put together from; an LSTM has none of those of its attention."""
+    """The parts that a model is put together from; a kind without attention has none of those."""
     parts = {
         "norm": model.norm,
         "feed_forward": model.feed_forward,
         **{name: float(getattr(model, name)) for name in ("qk_norm", "tied", "bias")},
         **{name: getattr(model, name) for name in ("z_loss", "softcap")},
     }
-    if model.kind == "lstm":
+    if "positions" not in kinds.of(model).fields:
         none = dict.fromkeys(("d_head", "n_kv_head", "rotary_base", "position_scale"), math.nan)
         return parts | none | {"positions": ""}
     return parts | {
