@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from analysis.onset import BEYOND
 from analysis.table import Table
 
 # A run counts as converged when the last doubling of its tokens lowered the loss by less than this share of it, and its
@@ -101,14 +100,6 @@ def stopped_early(table: Table) -> Rule:
         turned | (_last_doubling(table) < CONVERGED),
         "stopped while their held-out loss was still falling by over 2 % per doubling",
     )
-
-
-def past_onset(table: Table) -> Rule:
-    """Models that have begun to use their context (`analysis.onset`), and those that have hardly any to use."""
-    if not table.has("onset") and not ("onset" in table and table.has("n_ctx")):
-        return everything(table, "that every model had begun to use its context (no column onset)")
-    short = table["n_ctx"] <= BEYOND if table.has("n_ctx") else np.zeros(len(table), bool)
-    return Rule(np.isfinite(table["onset"]) | short, "ended before its model began to use its context")
 
 
 def converged(table: Table) -> Rule:

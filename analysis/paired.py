@@ -60,6 +60,7 @@ def paired(path: str | Path, run_a: str, run_b: str) -> Difference:
     a, b = plans
     for name, of_a, of_b in (
         ("tokens", a.tokens_id, b.tokens_id),
+        ("semantics", a.semantics, b.semantics),
         ("model.n_ctx", a.config.model.n_ctx, b.config.model.n_ctx),
         ("eval.windows", a.config.eval.windows, b.config.eval.windows),
     ):

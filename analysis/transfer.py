@@ -95,8 +95,12 @@ class Transfer:
 
 
 def asked(table: Table) -> bool:
-    """Whether runs were trained under another parametrisation than the standard one."""
-    return table.has("parametrization") and bool(np.any(table["parametrization"] != STANDARD))
+    """Whether the runs compare parametrisations, or try another than the standard one at several widths or depths."""
+    if not table.has("parametrization"):
+        return False
+    names = np.unique(table["parametrization"])
+    several = any(len(np.unique(table[varied])) > 1 for varied, _ in ALONG.values())
+    return len(names) > 1 or (names.tolist() != [STANDARD] and several)
 
 
 def transfer(table: Table, *, sigma: float | None = None) -> Transfer:

@@ -21,6 +21,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
+from configs.positions import learning_rate as at_two_million
 from scaling import rates
 from scaling.config import EvalConfig, ModelConfig, OptimConfig, RunConfig, Study
 from scaling.ladder import lstm, matched, transformer
@@ -78,7 +79,7 @@ def bowls(part: Part) -> tuple[Bowl, ...]:
 
 def expected(N: float, D: float, B: float) -> float:
     """About the best rate, from trial runs of both kinds of model: only the middle of what is tried."""
-    return 0.0078 * (N / 24_576) ** -0.35 * (D / 2**21) ** -0.1 * (B / 256) ** 0.35
+    return at_two_million(N) * (D / 2**21) ** -0.1 * (B / 256) ** 0.35
 
 
 def more(table: Any, part: Part = "all", n_rates: int = 4) -> tuple[RunConfig, ...]:

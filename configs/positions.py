@@ -86,5 +86,5 @@ def _run(
 
 
 def learning_rate(N: float) -> float:
-    """About the best for two million tokens in batches of 256: the middle of what is tried."""
+    """About the best for two million tokens in batches of 256 tokens: the middle of what is tried."""
     return 0.0078 * (N / 24_576) ** -0.35

@@ -121,8 +121,8 @@ class ModelConfig:
         if not 0 <= self.dropout < 1:
             raise InputError(f"model.dropout={self.dropout} is not a probability below 1; use 0 to 0.5")
         for name in ("z_loss", "softcap"):
-            if getattr(self, name) < 0:
-                raise InputError(f"model.{name}={getattr(self, name)} is negative; use 0 for none")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InputError(f"model.{name}={getattr(self, name)}: wanted a number from 0 on; use 0 for none")
         kinds.check(self)
         self._check_parametrization()
 

@@ -90,7 +90,7 @@ def _parameters(make: Any) -> dict[str, Any]:
 def _given(settings: Mapping[str, str], parameters: Mapping[str, Any]) -> dict[str, Any]:
     """What a config's function is called with."""
     given = {key: config.parse(key, text, parameters[key]) for key, text in settings.items() if key in parameters}
-    if "rates" in parameters and "data.source" in settings:
+    if parameters.get("rates") == rates.Text and "data.source" in settings:
         given.setdefault("rates", rates.suiting(settings["data.source"]))
     return given
 

@@ -50,11 +50,7 @@ class RateLaw:
             InputError: not such a file, no such law in it, or its sweep identified none.
         """
         kept = read(path)
-        if not name and len(kept) > 1:
-            raise InputError(
-                f"{path} holds rates of {', '.join(kept)}; wanted a file with one: scaling tune TABLE --out FILE"
-            )
-        name = name or next(iter(kept), "")
+        name = name or the_one(path)
         if kind not in kept.get(name, {}):
             there = ", ".join(f"{text} {kinds}" for text, of in kept.items() for kinds in of) or "none"
             raise InputError(
@@ -62,6 +58,20 @@ class RateLaw:
                 "make it with scaling tune TABLE --out FILE"
             )
         return kept[name][kind]
+
+
+def the_one(path: str | Path) -> str:
+    """The name that a file keeps laws under, where it keeps them under one; empty where it has none.
+
+    Raises:
+        InputError: not such a file, or it holds several.
+    """
+    kept = read(path)
+    if len(kept) > 1:
+        raise InputError(
+            f"{path} holds rates of {', '.join(kept)}; wanted a file with one: scaling tune TABLE --out FILE"
+        )
+    return next(iter(kept), "")
 
 
 def read(path: str | Path) -> dict[str, dict[str, RateLaw]]:
@@ -108,7 +118,7 @@ def suiting(source: str) -> Text:
     Args:
         source: as `DataConfig.source`.
     """
-    return "python" if source == "python" else "english"
+    return "python" if source.split(":")[0] == "python" else "english"
 
 
 def edge(rates: Sequence[float], losses: Sequence[float]) -> Literal["lowest", "highest"] | None:

@@ -94,6 +94,7 @@ CHANGES = {
 NEEDS = {
     "optim.weight_decay": {"optim.optimizer": "adamw"},
     "optim.independent_decay": {"optim.optimizer": "adamw", "optim.weight_decay": "0.1"},
+    "model.position_scale": {"model.positions": "learned"},
     "model.parametrization": {"model.tied": "false"},
     "model.base_width": {"model.tied": "false", "model.parametrization": "mup"},
     "model.base_depth": {"model.tied": "false", "model.parametrization": "completep"},
@@ -262,7 +263,7 @@ def test_evaluations_are_spaced_evenly_in_the_logarithm_of_the_steps():
             lambda: dataclasses.replace(MODEL, d_attn=6),
             "rotary turns pairs, and heads are d_attn / n_head = 3 wide; use",
         ),
-        (lambda: dataclasses.replace(MODEL, z_loss=-1), "model.z_loss=-1.0 is negative; use 0 for none"),
+        (lambda: dataclasses.replace(MODEL, z_loss=-1), "model.z_loss=-1.0: wanted a number from 0 on"),
         (
             lambda: config.from_dict(ModelConfig, config.to_dict(MODEL) | {"bias": "no"}),
             "bias='no': wanted true or false",

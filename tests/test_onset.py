@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis import admission
 from analysis.onset import GAIN, onset, onsets
 from analysis.page import answer_sections, findings, positions
 from analysis.table import Table
@@ -102,13 +101,3 @@ def test_onsets_are_of_finished_transformers_with_a_context_to_use():
     assert found["run"].tolist() == ["0", "1"]
     with pytest.raises(InputError, match="no column positions"):
         onsets(Table.from_columns({"params": [1e5], "n_ctx": [64], "loss": [3.0]}))
-
-
-def test_runs_that_end_before_their_onset_can_be_left_out_of_laws():
-    rows = [row(), row(onset=math.nan), row(n_ctx=8, onset=math.nan)]
-    rule = admission.past_onset(Table.from_rows([one | {"run": str(i)} for i, one in enumerate(rows)]))
-    assert rule.keep.tolist() == [True, False, True]
-    assert rule.reason == "ended before its model began to use its context"
-    unknown = admission.past_onset(Table.from_columns({"params": [1e5], "loss": [3.0]}))
-    assert unknown.keep.all()
-    assert "no column onset" in unknown.unchecked

@@ -53,7 +53,7 @@ def read(path: str | Path) -> OwnRates:
     path = Path(path)
     if path.suffix == ".json":
         law = RateLaw.from_json(path)
-        said = next(iter(rates.raw(path).values()))["transformer"]
+        said = rates.raw(path)[rates.the_one(path)]["transformer"]
     else:
         found = tune(load(path))
         if found.law is None:

@@ -156,7 +156,7 @@ def beside(fit: RateFit, kept: Mapping[str, Any], name: str) -> str | None:
     Args:
         kept: what `RateFit.to_dict` gave of the other, called `name`.
     """
-    both = [key for key in fit.intervals if key != "rate" and key in kept["intervals"]]
+    both = [key for key in fit.intervals if key != "rate" and key in (kept.get("intervals") or {})]
     if not both or not kept.get("covariance"):
         return None
     ours, theirs = ([list(of).index(key) for key in both] for of in (fit.intervals, kept["intervals"]))

@@ -13,8 +13,8 @@ from scaling.rates import Text
 
 Shape = tuple[int, int]  # d_model, layers
 
-SMALLEST = 1536  # N, a quarter of the smallest size that was swept for configs/rates.json
-LARGEST = 2**14  # tokens, the largest batch of that sweep
+SMALLEST = 1536  # N, a quarter of the smallest size of configs/learning_rate.py
+LARGEST = 2**14  # tokens, the largest batch there
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """LSTMs of several depths beside the Transformers of `size`: Figure 7 left.
 
-Each at the rates of LSTMs of its N, swept for one layer (configs/rates.json), or at several, of which the best counts.
+Each at the rates of LSTMs of its N where such were swept (configs/rates.py), or at several, of which the best counts.
 Tokens, batch and schedule are those of `size`.
 """
 

@@ -60,6 +60,7 @@ def add(verbs: Any) -> None:
 
 def _kaplan(args: argparse.Namespace) -> int:
     from configs.kaplan import experiments
+    from configs.rates import law_of
     from scaling.config import Study
     from scaling.study import read
 
@@ -70,7 +71,10 @@ def _kaplan(args: argparse.Namespace) -> int:
         return 0
     _can_start(budget)
     if not budget.paper:
-        arguments.say(f"learning rates: as swept on {budget.rates}; --set rates=python or rates=english chooses")
+        text, _ = law_of(budget.rates, "transformer")
+        arguments.say(
+            f"learning rates: as swept on {text}; --set rates=python or rates=english chooses, where both are"
+        )
     runs = tuple(dict.fromkeys(run for own in members.values() for run in own))
     whole, packs = study.plan(Study(experiments.NAME, experiments.QUESTION, runs), out, args)
     _foretell(whole, names, members)

@@ -49,8 +49,8 @@ def _tune(args: argparse.Namespace) -> int:
     if transfer.asked(table):
         if args.out:
             raise InputError(
-                "--out keeps a law of learning rates, and these runs have several parametrisations; take one with "
-                "--where parametrization=standard"
+                "--out keeps a law of learning rates, and these runs tell how far the best rate moves under "
+                f"{', '.join(sorted(set(table['parametrization'])))}; take one of them at one size with --where"
             )
         found = transfer.transfer(table, sigma=args.sigma)
         return _show(args, found.to_dict(), found.text(), lambda: study_plots.transfer(found))

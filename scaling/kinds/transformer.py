@@ -70,6 +70,12 @@ class Transformer(Kind):
                 f"model.n_kv_head={model.n_kv_head} does not divide model.n_head={model.n_head}; choose a divisor, "
                 "or none for keys and values of every head's own"
             )
+        for field, having in (("rotary_base", ("rotary",)), ("position_scale", ("learned", "sinusoidal"))):
+            if model.positions not in having and getattr(model, field) != getattr(type(model), field):
+                raise InputError(
+                    f"model.{field}={getattr(model, field)} with model.positions={model.positions}, which has none; "
+                    f"leave it out, or use --set model.positions={having[0]}"
+                )
         if model.positions == "rotary" and model.n_layer and model.d_head % 2:
             raise InputError(
                 f"model.positions=rotary turns pairs, and heads are d_attn / n_head = {model.d_head} wide; use an even "
