@@ -80,8 +80,8 @@ def cross_entropy(
     per_position = x.shape[0] * w.shape[0]
     chunks = next(n for n in range(1, t + 1) if t % n == 0 and (n == t or t // n * per_position <= limit))
     if chunks == 1:
-        losses, log_total = _at_once(softcap, x.reshape(-1, x.shape[-1]), w, b, targets.reshape(-1))
-        return losses.reshape(targets.shape), log_total.reshape(targets.shape)
+        found: Any = _at_once(softcap, x.reshape(-1, x.shape[-1]), w, b, targets.reshape(-1))
+        return found[0].reshape(targets.shape), found[1].reshape(targets.shape)
     return _in_chunks(softcap, chunks, mesh, x, w, b, targets)
 
 
