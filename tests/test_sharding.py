@@ -67,6 +67,7 @@ def test_a_pack_on_the_run_axis_and_within_has_the_losses_of_one_device():
     assert_one_curve(on_meshes(2, "one", "run=2,fsdp=2,tensor=2", logits=512))
 
 
+@pytest.mark.slow
 def test_a_llama_on_all_axes_has_the_losses_of_one_device():
     """Grouped queries, gate and up side by side, and a loss that log Z has a part in."""
     assert_one_curve(on_meshes(2, "one", "run=2,fsdp=2,tensor=2", kind="llama"))
@@ -267,6 +268,7 @@ def test_slices_are_bridged_by_data_and_not_by_what_talks_more():
         sharding.make({"tensor": 8}, devices)
 
 
+@pytest.mark.slow
 def test_a_mesh_of_one_device_gives_the_losses_of_none(tiny, stream, tmp_path):
     plain = train.train([tiny], stream[:15_000], stream[15_000:], tmp_path / "plain", separator=0)
     mesh = sharding.make({}, jax.devices()[:1])
