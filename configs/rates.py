@@ -29,7 +29,8 @@ def learning_rate(
         text: whose laws. What the sweep of a text lacks is taken from that of Python.
         kind: of the model. What was swept for no model of its kind is taken from Transformers.
     """
-    return LAWS[law_of(text, kind)[0]][law_of(text, kind)[1]](N, D, B)
+    whose, of = law_of(text, kind)
+    return LAWS[whose][of](N, D, B)
 
 
 def law_of(text: Text, kind: str) -> tuple[str, str]:

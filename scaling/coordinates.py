@@ -14,12 +14,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scaling import folders, step
-from scaling.config import ModelConfig, OptimConfig, RunConfig, Study
-from scaling.data import batches, tokens
-from scaling.data.token_set import TokenSet
+from scaling import kinds, step
+from scaling.config import EvalConfig, ModelConfig, OptimConfig, RunConfig, Study
+from scaling.data import batches
 from scaling.errors import InputError
 from scaling.models import model
+from scaling.study import tokens_of
 
 UPDATES = 10
 SEEDS = 4
@@ -97,7 +97,7 @@ def check(study: Study, say: Callable[[str], None]) -> Check:
     Raises:
         InputError: fewer than three widths of Transformers, or their text cannot be read.
     """
-    runs = [run for run in study.runs if run.model.kind == "transformer" and run.model.n_layer]
+    runs = [run for run in study.runs if "parametrization" in kinds.of(run.model).fields and run.model.n_layer]
     rate = min((run.optim.learning_rate for run in runs), default=0.0)
     found = []
     for name in dict.fromkeys(run.model.parametrization for run in runs):
@@ -108,7 +108,7 @@ def check(study: Study, say: Callable[[str], None]) -> Check:
         ladder = max(of_depth.values(), key=len)
         if len(ladder) >= TOP:
             begun = [_beginning(ladder[width], rate) for width in sorted(ladder)]
-            text = _tokens(begun[0], say)
+            text = tokens_of((begun[0].data, begun[0].model.n_vocab), begun[:1], say)
             found.append(moved(begun, text.train, text.validation, separator=text.separator, say=say))
     if not found:
         raise InputError(
@@ -143,24 +143,12 @@ def moved(
 
 
 def _beginning(run: RunConfig, rate: float) -> RunConfig:
-    """The first updates of a run at a constant rate."""
+    """The first updates of a run at a constant rate, with as many held-out windows as are followed."""
     optim = dataclasses.replace(
         run.optim, learning_rate=rate, schedule="constant", warmup=0.0, warmup_tokens=None, decay=OptimConfig.decay
     )
-    return dataclasses.replace(run, tokens=UPDATES * run.batch_tokens, unique_tokens=None, optim=optim)
-
-
-def _tokens(run: RunConfig, say: Callable[[str], None]) -> TokenSet:
-    return tokens.prepare(
-        run.data.source,
-        run.data.tokenizer,
-        run.model.n_vocab,
-        train_tokens=run.tokens,
-        validation_tokens=PROBE * run.model.n_ctx,
-        validation_source=run.data.validation,
-        cache=folders.cache(),
-        say=say,
-    )
+    probed = EvalConfig(windows=PROBE)
+    return dataclasses.replace(run, tokens=UPDATES * run.batch_tokens, unique_tokens=None, optim=optim, eval=probed)
 
 
 def _distances(run: RunConfig, train_tokens: np.ndarray, probe: np.ndarray, separator: int) -> np.ndarray:

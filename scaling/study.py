@@ -267,7 +267,7 @@ def _prepared(
     )
     asked = found.asked if found and found.asked and found.asked.of == asked_of(study.runs) else None
     runs = (*study.runs, *(asked.runs if asked else ()))
-    ready = {data: _tokens(data, runs, say) for data in dict.fromkeys((r.data, r.model.n_vocab) for r in runs)}
+    ready = {data: tokens_of(data, runs, say) for data in dict.fromkeys((r.data, r.model.n_vocab) for r in runs)}
     transfer = {
         (run.data, run.model.n_vocab, name): _transfer_tokens(
             name, run.data.source, ready[run.data, run.model.n_vocab], runs, say
@@ -350,7 +350,10 @@ def _unchanged(found: StudyFolder, now: Mapping[tuple[DataConfig, int], str]) ->
                 )
 
 
-def _tokens(data: tuple[DataConfig, int], runs: Sequence[RunConfig], say: Callable[[str], None]) -> token_set.TokenSet:
+def tokens_of(
+    data: tuple[DataConfig, int], runs: Sequence[RunConfig], say: Callable[[str], None]
+) -> token_set.TokenSet:
+    """The prepared tokens of a source and a size of vocabulary, as many as those of the runs that use them need."""
     source, n_vocab = data
     users = [run for run in runs if (run.data, run.model.n_vocab) == data]
     return tokens.prepare(

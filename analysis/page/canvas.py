@@ -269,6 +269,11 @@ def size_legend(
 ) -> None:
     sizes = some(np.unique(N))
     handles = [Line2D([], [], color=shades(size), lw=0, marker="o", ms=5, label=write(size)) for size in sizes]
+    side_legend(figure, handles, title)
+
+
+def side_legend(figure: Figure, handles: Sequence[Line2D], title: str) -> None:
+    """What marks mean, in the margin that `panels` leaves at the right."""
     width = figure.get_figwidth()
     figure.legend(
         handles=handles,

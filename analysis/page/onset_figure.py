@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.page.canvas import GREY, INK, LABELS, STYLE, log_axis, margins, panels, percent_axis
+from analysis.page.canvas import GREY, INK, LABELS, STYLE, log_axis, margins, panels, percent_axis, side_legend
 from analysis.page.positions import Positions, Setting
 
 HEIGHT = 3.5  # inches of a row
@@ -86,15 +86,4 @@ def _legend(figure: Figure, styles: dict) -> None:
     handles = [
         Line2D([], [], lw=0, ms=5, label=scheme.replace(", ", ",\n"), **style) for scheme, style in styles.items()
     ]
-    width = figure.get_figwidth()
-    figure.legend(
-        handles=handles,
-        title="Positions",
-        loc="upper left",
-        bbox_to_anchor=(1 - 0.95 / width, 1 - 0.3 / figure.get_figheight()),
-        handletextpad=0.2,
-        labelspacing=0.6,
-        alignment="left",
-        borderaxespad=0.0,
-        fontsize=7,
-    )
+    side_legend(figure, handles, "Positions")

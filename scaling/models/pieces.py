@@ -74,9 +74,13 @@ def standardize(x):
 
 def _standardize_forward(x):
     y = x.astype(jnp.float32)
-    y = y - y.mean(-1, keepdims=True)
+    return _over_rms(y - y.mean(-1, keepdims=True), x.dtype)
+
+
+def _over_rms(y, dtype):
+    """y over its root mean square, rounded to `dtype`, and what the backward pass needs. y: float32"""
     scale = jax.lax.rsqrt((y * y).mean(-1, keepdims=True) + EPSILON)
-    y = (y * scale).astype(x.dtype)
+    y = (y * scale).astype(dtype)
     return y, (y, scale)
 
 
@@ -97,10 +101,7 @@ def by_rms(x):
 
 
 def _by_rms_forward(x):
-    y = x.astype(jnp.float32)
-    scale = jax.lax.rsqrt((y * y).mean(-1, keepdims=True) + EPSILON)
-    y = (y * scale).astype(x.dtype)
-    return y, (y, scale)
+    return _over_rms(x.astype(jnp.float32), x.dtype)
 
 
 def _by_rms_backward(kept, dy):
@@ -133,25 +134,13 @@ scaled.defvjp(
 )
 
 
-@jax.custom_vjp
 def swiglu(y):
-    """silu(gate) up: Shazeer (2020), arXiv 2002.05202, eq. 6. y: n 2f, gate and then up -> n f."""
-    return _swiglu_forward(y)[0]
+    """silu(gate) up: Shazeer (2020), arXiv 2002.05202, eq. 6. y: n 2f, gate and then up -> n f.
 
-
-def _swiglu_forward(y):
+    A gradient written by hand was no faster (0 to 2 %).
+    """
     gate, up = jnp.split(y, 2, -1)
-    return jax.nn.silu(gate) * up, y
-
-
-def _swiglu_backward(y, dy):
-    gate, up = jnp.split(y, 2, -1)
-    share = jax.nn.sigmoid(gate)
-    through = share * gate
-    return (jnp.concatenate([dy * up * (share + through * (1 - share)), dy * through], -1),)
-
-
-swiglu.defvjp(_swiglu_forward, _swiglu_backward)
+    return jax.nn.silu(gate) * up
 
 
 def relu2(y):
