@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from analysis.architecture import PARTS
 from analysis.page import digits
 from analysis.table import Table
 
@@ -24,8 +25,8 @@ APART = 1.25  # amounts nearer to each other than this ratio say nothing of a do
 
 # What makes runs one setting: all that a record says of how a run was trained, but its rate and its seed.
 SETTING = (
-    *("kind", "reuse", "positions", "rotary_base", "position_scale", "norm", "feed_forward", "qk_norm", "n_kv_head"),
-    *("tied", "bias", "z_loss", "softcap", "parametrization"),
+    *PARTS,
+    *("position_scale", "n_kv_head"),
     *("params", "d_model", "n_layer", "n_head", "d_attn", "d_ff", "n_ctx", "n_vocab", "dropout", "dtype"),
     *(
         "tokens",
