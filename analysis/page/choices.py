@@ -267,7 +267,7 @@ class _Runs:
         return np.log(self.table["loss"][list(rows)])
 
     def best(self, *levels: Sequence[int]) -> float:
-        """ln of the first loss over the second, both at the best of their learning rates, on seeds that all of these have."""
+        """ln of the first loss over the second, both at the best of their rates, on seeds that all of these have."""
         if not self.table.has("learning_rate"):
             return math.nan
         rate = self.table["learning_rate"]
