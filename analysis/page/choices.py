@@ -91,7 +91,7 @@ class Place:
         known = [choice for choice in self.choices if math.isfinite(choice.p)]
         if known:
             n = len(known)
-            text = ", ".join(f"{choice.name} ({choice.at_tokens})" for choice in known if choice.differs)
+            text = "; ".join(f"{choice.name} ({choice.at_tokens})" for choice in known if choice.differs)
             those = digits.plural(n, "choice", "choices")
             yield (
                 f"{self}: the base has a loss of {self.loss:.4f}; "
