@@ -6,9 +6,9 @@ PYTHON is an interpreter that has PyTorch, in an environment of its own. Two lay
 the form of GPT-2 and in that of the Llama models. Ours is the program that studies run: a pack of one run, 16 updates
 per dispatch. PyTorch's models and update are in `benchmarks/torch_models.py`: eager, with its fused or plain attention
 and its fused or grouped optimiser, and compiled (`torch.compile`), with either attention, the fastest of each. A third
-comparison is ours alone: rotary positions against learned ones. Everything is warm, no data is read. All take turns, with a product
-of two matrices 1,024 wide among them as the peak; figures are medians over the rounds, ratios medians of each round's
-ratio.
+comparison is ours alone: rotary positions against learned ones. Everything is warm, no data is read. All take turns,
+with a product of two matrices 1,024 wide among them as the peak; figures are medians over the rounds, ratios medians of
+each round's ratio.
 """
 
 import argparse
