@@ -15,6 +15,7 @@ from typing import Any
 from configs.rates import BATCH, learning_rate
 from scaling.config import EvalConfig, ModelConfig, OptimConfig, RunConfig, Study
 from scaling.ladder import llama, lstm, matched, universal
+from scaling.rates import Text
 
 SIZES = (24_576, 98_304, 393_216)  # N
 LAYERS, HEAD = 2, 16
@@ -32,14 +33,15 @@ CHANGES: tuple[dict[str, Any], ...] = (
 )
 
 
-def study(D: int = 2**20, n_sizes: int = 2, n_seeds: int = 2) -> Study:
+def study(D: int = 2**20, n_sizes: int = 2, n_seeds: int = 2, rates: Text = "python") -> Study:
     """Every form at every size for D tokens in batches of 256.
 
     Args:
       n_sizes: how many of SIZES, the smallest first.
       n_seeds: of every form; the base has more.
+      rates: the text whose learning rates the runs take; that of data.source where it is left out.
     """
-    runs = dict.fromkeys(run for N in SIZES[:n_sizes] for run in _runs(N, D, n_seeds))
+    runs = dict.fromkeys(run for N in SIZES[:n_sizes] for run in _runs(N, D, n_seeds, rates))
     return Study("architecture", "What is each choice of an architecture worth?", tuple(runs))
 
 
@@ -57,18 +59,21 @@ def forms(N: int) -> tuple[ModelConfig, ...]:
     )
 
 
-def _runs(N: int, D: int, n_seeds: int) -> Iterator[RunConfig]:
+def _runs(N: int, D: int, n_seeds: int, rates: Text) -> Iterator[RunConfig]:
     base, *_ = forms(N)
+
+    def run(model: ModelConfig, D: int = D, *, factor: float = 1.0, seed: int = 0) -> RunConfig:
+        return _run(model, D, factor * learning_rate(N, D, text=rates, kind=model.kind), seed)
+
     for model in forms(N):
-        yield from (_run(model, N, D, seed=seed) for seed in range(n_seeds))
+        yield from (run(model, seed=seed) for seed in range(n_seeds))
         if N == SIZES[0]:
-            yield from (_run(model, N, D, factor=factor) for factor in (0.5, 2.0))
-    yield from (_run(base, N, D, seed=seed) for seed in range(n_seeds, n_seeds + MORE_SEEDS))
-    yield from (_run(base, N, D // 2, seed=seed) for seed in range(n_seeds))
+            yield from (run(model, factor=factor) for factor in (0.5, 2.0))
+    yield from (run(base, seed=seed) for seed in range(n_seeds, n_seeds + MORE_SEEDS))
+    yield from (run(base, D // 2, seed=seed) for seed in range(n_seeds))
 
 
-def _run(model: ModelConfig, N: int, D: int, *, factor: float = 1.0, seed: int = 0) -> RunConfig:
-    rate = factor * learning_rate(N, D)
+def _run(model: ModelConfig, D: int, rate: float, seed: int) -> RunConfig:
     return RunConfig(
         model,
         tokens=D,
