@@ -1,11 +1,10 @@
 """The learning rate that suits a size, a length, a batch, a text and a kind of model: the laws in rates.json.
 
-It holds one law today, for all texts and kinds: that of a sweep of the older model, whose positions were learned, on
-Python at batches of 256 tokens, with an exponent of the batch that is assumed (0.35) and not swept. The sweeps that
-take its place are those of configs/learning_rate.py, its parts trained in A, and `few` of them on English in B:
+They are those of the sweeps of configs/learning_rate.py, whose runs are in results/learning_rate: all parts on Python,
+for Transformers and LSTMs, and `few` of them on English. docs/tuning.md says how well they fit.
 
-    scaling tune A --out configs/rates.json --name python
-    scaling tune B --out configs/rates.json --name english
+    scaling tune results/learning_rate/runs.csv --out configs/rates.json --name python
+    scaling tune results/learning_rate/english.csv --out configs/rates.json --name english
 """
 
 from pathlib import Path
