@@ -23,6 +23,7 @@ Array = NDArray[np.float64]
 
 WINDOW = 4.0  # a parabola sees the rates within this factor of the best one ...
 LIFT = 0.05  # ... whose ln(loss) is less than this above the lowest
+CLIFF = 0.1  # a ln(loss) so far above the lowest is beyond the cliff, where no parabola holds
 SKEWED = 4  # degrees of freedom that the bowls leave together before they are asked for their skew
 NEAREST = 4  # rates it sees at least, where there are so many: three fix it and leave nothing to judge it by
 LEVEL = 0.95
@@ -122,8 +123,10 @@ def parabola(x: Array, y: Array) -> Draft:
     centre = float(at[lowest])
     near = finite & (np.abs(at - centre) <= math.log(WINDOW) * (1 + 1e-9)) & (mean <= mean[lowest] + LIFT)
     if near.sum() < NEAREST:
-        away = np.where(finite, np.abs(at - centre), np.inf)
-        near = finite & (away <= np.sort(away)[min(NEAREST, finite.sum()) - 1] + 1e-9)
+        before = finite & (mean <= mean[lowest] + CLIFF)
+        usable = before if before.sum() >= 3 else finite
+        away = np.where(usable, np.abs(at - centre), np.inf)
+        near = usable & (away <= np.sort(away)[min(NEAREST, usable.sum()) - 1] + 1e-9)
     runs = np.isin(x, at[near])
     u = x[runs] - centre
     basis = np.vander(u, 3, increasing=True)
