@@ -1,15 +1,19 @@
 """The quickstart: how the loss depends on N and D, on whatever text there is, within minutes on two CPU cores.
 
-Four groups of runs, each a training of one model:
+Groups of runs, each a training of one model:
 
-- the grid: every size at every D, one epoch, the cosine matched to the run: L(N, D) of Hoffmann et al. (2022);
-- repeated data: few unique tokens, seen again and again at a constant rate until the held-out loss stops falling:
-  L(N, D) of Kaplan et al. (2020);
-- replicates: corners of the grid with other seeds, for the seed noise;
-- half and double the learning rate at the smallest and the largest size, for the warning that a rate was not its best.
+- the grid: every size for several D, one epoch, the learning rate brought down over the last fifth: L(N, D) of
+  Hoffmann et al. (2022). The lengths of a size are branches of one trunk, trained once. The cheap small sizes go on the
+  longest, for the exponent of D; the largest, short, serves that of N;
+- replicates: the two shortest runs of all sizes but the largest with other seeds, for the seed noise;
+- half and double the learning rate at the smallest and the largest size, for the warning that a rate was not its best;
+- with more minutes, repeated data: few unique tokens, seen again and again at a constant rate until the held-out loss
+  stops falling: L(N, D) of Kaplan et al. (2020).
+
+Every run of the grid ends well after its model began to use its context (`analysis.onset`: after 149k tokens at
+N = 13.8k, 35k at N = 301k, on Python): a law across that onset would measure the onset. The smallest model has three
+heads in each of two layers; with fewer it is left to chance whether it learns to copy.
 """
-
-import dataclasses
 
 from configs.rates import learning_rate
 from scaling import calibration
@@ -18,16 +22,21 @@ from scaling.errors import InputError
 from scaling.ladder import ladder
 from scaling.rates import Text
 
-FIRST_D = 2**17  # tokens
-SHAPES = ((8, 2), (16, 2), (24, 2), (40, 2), (64, 2), (80, 2), (128, 2), (128, 4), (192, 4), (256, 4), (384, 4))
+FIRST_D = 2**19  # tokens
+LONGEST = 8  # of the grid's lengths, in D
+SHAPES = ((24, 2), (40, 2), (64, 2), (112, 2), (160, 2), (224, 2), (320, 2))
+DOUBLINGS = (3, 2, 1, 1, 1, 1, 1)  # of D at each size
+WARMUP = 2**13  # tokens: every length of a trunk has the same
+SHARE = 0.7  # a trunk's constant rate, of the peak of a cosine
 EPOCHS = 16  # of the repeated data: the held-out loss of all but the smallest models has then turned
 BATCH = 4  # sequences of 64 tokens: short runs lack updates more than they gain from large batches
 AROUND = 0.5  # minutes for the text before and the page after
 LEVELS = 30  # ever more sizes, doublings and seeds; the last would take years
+Runs = tuple[RunConfig, ...]
 
 
 def study(minutes: float = 5, D: int = FIRST_D, rates: Text = "python") -> Study:
-    """As many sizes, doublings of D and seeds as `minutes` allow, at least 6, 4 and 2.
+    """As many sizes, doublings of D and seeds as `minutes` allow, at least 4, 1 to 3 and 2; then repeated data.
 
     Args:
       D: the smallest of the grid's numbers of tokens. The largest is 8 D, so that a small text can be taken as it is:
@@ -38,38 +47,43 @@ def study(minutes: float = 5, D: int = FIRST_D, rates: Text = "python") -> Study
         raise InputError(f"D={D} is not a positive multiple of 512; the nearest is {max(1, round(D / 512)) * 512}")
     fitting = None
     for level in range(LEVELS):
-        n_sizes = min(6 + level, len(SHAPES))
-        n_data, n_seeds = 4 + (level // 3 if D == FIRST_D else 0), 2 + level // 2
-        runs = _runs(D, n_sizes, n_data, n_seeds, rates)
+        runs = _runs(D, level, rates)
         if _minutes(runs) > minutes:
             break
         fitting = runs
     if fitting is None:
-        raise InputError(f"minutes={minutes:g} is too short; use at least {_minutes(_runs(D, 6, 4, 2)):.2g}")
+        raise InputError(f"minutes={minutes:g} is too short; use at least {_minutes(_runs(D, 0)):.2g}")
     return Study("quickstart", "How does the loss depend on model size N and data D?", fitting)
 
 
-def _runs(D: int, n_sizes: int, n_data: int, n_seeds: int, rates: Text = "python") -> tuple[RunConfig, ...]:
-    models = ladder(SHAPES[:n_sizes], d_head=8)
-    Ds = [D * 2**k for k in range(n_data)]
+def _runs(D: int, level: int, rates: Text = "python") -> Runs:
+    """The runs of a level: from 1 on repeated data; every second adds a size and a seed, every third a doubling."""
+    models = ladder(SHAPES[: 4 + level // 2], d_head=8)
+    more = level // 3 if D == FIRST_D else 0
 
-    def once(model: ModelConfig, tokens: int, seed: int = 0, factor: float = 1.0) -> RunConfig:
-        rate = OptimConfig(learning_rate=factor * learning_rate(model.N, text=rates))
-        return RunConfig(model, tokens=tokens, batch=BATCH, seed=seed, optim=rate, eval=EvalConfig(windows=128))
+    def run(model: ModelConfig, tokens: int, seed: int = 0, factor: float = 1.0) -> RunConfig:
+        optim = OptimConfig(
+            learning_rate=factor * SHARE * learning_rate(model.N, 2 * D, text=rates),
+            schedule="wsd",
+            warmup=0.0,
+            warmup_tokens=WARMUP,
+        )
+        pool = LONGEST * D * 2**more
+        return RunConfig(model, tokens, pool, BATCH, seed, optim=optim, eval=EvalConfig(windows=256))
 
     def again(model: ModelConfig, U: int) -> RunConfig:
-        rate = OptimConfig(learning_rate=learning_rate(model.N, text=rates), schedule="constant")
-        return dataclasses.replace(once(model, EPOCHS * U), unique_tokens=U, optim=rate)
+        rate = OptimConfig(learning_rate=learning_rate(model.N, EPOCHS * U, text=rates), schedule="constant")
+        return RunConfig(model, EPOCHS * U, U, BATCH, optim=rate, eval=EvalConfig(windows=256))
 
-    ends = (models[0], models[-1])
+    seeds = range(1, 2 + level // 2)
     return (
-        *(once(model, tokens) for model in models for tokens in Ds),
-        *(again(model, D // few) for model in models[:-2] for few in (8, 4, 2)),
-        *(once(model, tokens, seed=seed) for model in ends for tokens in (Ds[0], Ds[-2]) for seed in range(1, n_seeds)),
-        *(once(model, Ds[1], factor=factor) for model in ends for factor in (0.5, 2.0)),
+        *(run(model, D * 2**k) for model, n in zip(models, DOUBLINGS, strict=False) for k in range(1 + n + more)),
+        *(run(model, tokens, seed) for model in models[:-1] for seed in seeds for tokens in (D, 2 * D)),
+        *(run(model, D, factor=factor) for model in (models[0], models[-1]) for factor in (0.5, 2.0)),
+        *(again(model, D // few) for model in models[:3] for few in (32, 16, 8, 4) if level),
     )
 
 
-def _minutes(runs: tuple[RunConfig, ...]) -> float:
+def _minutes(runs: Runs) -> float:
     """About how long the runs take on two cores that have compiled none of their programs yet."""
     return AROUND + calibration.seconds(runs) / 60

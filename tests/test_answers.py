@@ -177,10 +177,7 @@ def test_branches_are_held_against_runs_of_their_own_length_and_the_saving_is_to
     assert "50 % less" in text
     assert "They end 0.30 %" in text
     alone = branched().where(branched()["schedule"] == "wsd", "cosine")
-    bare = cooldowns.find(alone)
-    assert bare is not None
-    assert not len(bare.changes)
-    assert "what the trunk costs is not known" in " ".join(bare.sentences())
+    assert cooldowns.find(alone) is None  # a study that uses trunks and asks something else
 
 
 def test_branches_of_one_trunk_are_no_independent_evidence():
@@ -213,9 +210,7 @@ def test_a_branch_is_not_held_against_a_run_of_another_seed_or_batch():
     cosine = table["schedule"] == "cosine"
     for column in ("seed", "batch_tokens"):
         other = table.with_columns(**{column: np.where(cosine, 7.0, table[column])})
-        found = cooldowns.find(other)
-        assert found is not None
-        assert not len(found.changes), column
+        assert cooldowns.find(other) is None, column
 
 
 @pytest.fixture(scope="module")

@@ -87,27 +87,26 @@ class Cooldowns:
                 f"{digits.percent(1 - self.trained / self.apart)} less"
             )
         yield text + "."
-        changes = self.changes
-        if len(changes):
-            mean, error = self.mean_change
-            among = sum(any(math.isfinite(b.change) for b in t.branches) for t in self.trunks)
-            how = f"in {among} trunks, and its standard error among trunks" if among > 1 else "of one trunk"
-            yield (
-                f"They end {digits.percent(abs(mean))}{f' ± {digits.percent(error)}' if among > 1 else ''} "
-                f"{'above' if mean > 0 else 'below'} runs that decayed over exactly their length (mean of "
-                f"{len(changes)} {digits.plural(len(changes), 'branch', 'branches')} {how}; from "
-                f"{digits.percent(float(changes.min()), sign=True)} to "
-                f"{digits.percent(float(changes.max()), sign=True)})."
-            )
-        else:
-            yield "No run of another schedule has the size and length of a branch: what the trunk costs is not known."
+        changes, (mean, error) = self.changes, self.mean_change
+        among = sum(any(math.isfinite(b.change) for b in t.branches) for t in self.trunks)
+        how = f"in {among} trunks, and its standard error among trunks" if among > 1 else "of one trunk"
+        yield (
+            f"They end {digits.percent(abs(mean))}{f' ± {digits.percent(error)}' if among > 1 else ''} "
+            f"{'above' if mean > 0 else 'below'} runs that decayed over exactly their length (mean of "
+            f"{len(changes)} {digits.plural(len(changes), 'branch', 'branches')} {how}; from "
+            f"{digits.percent(float(changes.min()), sign=True)} to "
+            f"{digits.percent(float(changes.max()), sign=True)})."
+        )
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self) | {"sentences": list(self.sentences())}
 
 
 def find(table: Table) -> Cooldowns | None:
-    """The trunks with two branches or more among finished runs; None without any.
+    """The trunks with two branches or more among finished runs.
+
+    None without any, and where no branch has a run of another schedule beside it: such a study uses trunks, and asks
+    something else.
 
     Args:
         table: columns run, params, tokens, schedule, loss; flops, and flops_trained where known: what was computed for
@@ -136,7 +135,8 @@ def find(table: Table) -> Cooldowns | None:
         float(table[name][members].sum()) if table.has(name) else math.nan for name in ("flops_trained", "flops")
     )
     trunks.sort(key=lambda t: (t.params, t.seed))
-    return Cooldowns(tuple(trunks), trained, apart)
+    found = Cooldowns(tuple(trunks), trained, apart)
+    return found if len(found.changes) else None
 
 
 def _branch(table: Table, i: int) -> Branch:
