@@ -19,7 +19,8 @@ import pytest
 from scaling.config import DataConfig
 from scaling.data import disk, index, token_set, tokens
 from scaling.data.batches import SPAN, validation_windows
-from scaling.data.corpora import open_corpus, read
+from scaling.data.corpora import open_corpus
+from scaling.data.documents import read
 from scaling.data.token_set import TokenSet, TooLittleText, open_tokens
 from scaling.data.tokenizer import Tokenizer, train_bpe
 from scaling.data.tokens import prepare
@@ -135,7 +136,7 @@ def test_names_of_files_cuts_and_processes_do_not_matter(corpus, tmp_path, monke
     shuffled = random.Random(1).sample(texts, len(texts))
     rows = "".join(json.dumps({"text": text, "id": i}) + "\n" for i, text in enumerate(shuffled + texts[:50]))
     (tmp_path / "again" / "all.jsonl").write_text(rows)
-    monkeypatch.setattr("scaling.data.corpora.PART", 100_000)
+    monkeypatch.setattr("scaling.data.documents.PART", 100_000)
     monkeypatch.setattr(tokens, "BLOCK", 10_000)
     monkeypatch.setattr(tokens, "RUN", 1_000)
     other = make(f"text:{tmp_path}/again/*", tmp_path / "b", validation_source="synthetic:bytes=1e5", n_vocab=320)
@@ -248,7 +249,7 @@ def test_near_duplicates_and_twins_in_a_folder_never_straddle_the_split(tmp_path
             (tmp_path / "lib" / f"p{folder}" / f"m{i}.py").write_text(code)
             # A copy with one line changed, in another folder.
             (tmp_path / "lib" / f"p{(folder + 1) % 60}" / f"copy{i}.py").write_text(code.replace("return", "yield", 1))
-    monkeypatch.setattr("scaling.data.corpora.sysconfig.get_paths", lambda: {"stdlib": str(tmp_path / "lib")})
+    monkeypatch.setattr("scaling.data.python_sources.sysconfig.get_paths", lambda: {"stdlib": str(tmp_path / "lib")})
     built = index.open_index(open_corpus("python:stdlib"), tmp_path / "cache", 1, lambda line: None)
     assert built.summary["near_duplicates"] == 240
     assert built.summary["train"]["documents"] + built.summary["validation"]["documents"] == 240
@@ -350,7 +351,7 @@ def test_a_corpus_of_nothing_is_refused(tmp_path):
 def test_a_bad_file_is_refused_by_another_process_in_one_line(corpus, tmp_path, monkeypatch):
     write_texts(tmp_path / "texts", 20)
     (tmp_path / "texts" / "bad.jsonl").write_bytes(b'{"text": "\xff"}')
-    monkeypatch.setattr("scaling.data.corpora.PART", 100)
+    monkeypatch.setattr("scaling.data.documents.PART", 100)
     with pytest.raises(InputError, match=r"bad.jsonl, line 1: byte 0xff"):
         make(f"text:{tmp_path}/texts/*", tmp_path / "cache", workers=2)
 
@@ -411,8 +412,8 @@ def test_a_second_call_takes_milliseconds(corpus, tmp_path):
 
 SCRIPT = """
 import pathlib, sys
-from scaling.data import corpora, tokens
-corpora.PART = 100_000
+from scaling.data import documents, tokens
+documents.PART = 100_000
 tokens.BLOCK = 100_000
 tokens.RUN = 10_000
 tokens.IN_PROCESS = 0
@@ -454,7 +455,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_tokens(corpus, tmp_path, mon
 
 
 def test_finished_parts_are_not_read_again(corpus, tmp_path, monkeypatch):
-    monkeypatch.setattr("scaling.data.corpora.PART", 60_000)
+    monkeypatch.setattr("scaling.data.documents.PART", 60_000)
     monkeypatch.setattr(tokens, "BLOCK", 2**40)
     n_parts = len(open_corpus(corpus[0]).parts())
     encode_part, calls = tokens._encode_part, []

@@ -22,7 +22,8 @@ import numpy as np
 
 from scaling.data import disk
 from scaling.data.batches import validation_span
-from scaling.data.corpora import Corpus, Part, open_corpus
+from scaling.data.corpora import open_corpus
+from scaling.data.documents import Corpus, Part
 from scaling.data.index import Index, by_part, open_index, summarise, texts
 from scaling.data.token_set import NAMED, PACKING, TokenSet, TooLittleText, named, open_tokens
 from scaling.data.tokenizer import Tokenizer, bytes_tokenizer, train_bpe
