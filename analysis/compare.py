@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from analysis.confidence import t_quantile
 from analysis.estimation.estimate import Fit
-from analysis.estimation.intervals import t_quantile
 from analysis.estimation.rows import FitError
 from analysis.fit import fit
 from analysis.frontier import finished, lower_envelope

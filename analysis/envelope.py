@@ -8,10 +8,10 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.confidence import LEVEL
 from analysis.frontier import (
     DRAWS,
     FLOP_PER_PARAM_TOKEN,
-    LEVEL,
     Allocation,
     Array,
     Optimum,
@@ -22,7 +22,7 @@ from analysis.frontier import (
     optimum,
     power_laws,
 )
-from analysis.page.checks import settings
+from analysis.replicates import settings
 from analysis.table import Table
 from scaling.errors import InputError
 

@@ -12,6 +12,7 @@ from typing import Literal, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from analysis.confidence import LEVEL, t_quantile
 from analysis.estimation import doubts, intervals, solver
 from analysis.estimation.descent import SAME, Optimum, descend, sensible
 from analysis.estimation.estimate import Fit, HeldOut, Interval, L, Residuals
@@ -40,7 +41,7 @@ def fit(
     weights: ArrayLike | str | None = None,
     hold_out: ArrayLike | str | None = None,
     fixed: Mapping[str, float] | None = None,
-    level: float = 0.95,
+    level: float = LEVEL,
     bootstrap: int = 0,
     clusters: str | None = None,
     starts: ArrayLike | int = STARTS,
@@ -175,7 +176,7 @@ def _estimate(
         half = np.where(free, np.inf, 0.0)
         return best, best.theta - half, best.theta + half, intervals.NONE
     error = np.sqrt(np.diagonal(best.spread.covariance[0]))
-    half = np.where(free, intervals.t_quantile(level, best.spread.degrees)[0] * error, 0.0)
+    half = np.where(free, t_quantile(level, best.spread.degrees)[0] * error, 0.0)
     return best, best.theta - half, best.theta + half, "linearised"
 
 

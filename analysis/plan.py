@@ -3,84 +3,26 @@
 N as the fitted law counts it, D in tokens, C in FLOP, losses in nats per token (or in what the fit predicts).
 """
 
-import dataclasses
 import math
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from analysis.estimation.estimate import Fit
 from analysis.frontier import Array
-from analysis.jsonable import jsonable
 from analysis.laws import Chinchilla, KaplanBCrit, KaplanNS, Muennighoff
-from analysis.planning import plan_text
 from analysis.planning.budget import Budget
+from analysis.planning.next_run import Plan
 from analysis.planning.own_rates import OwnRates
-from analysis.planning.prices import Overtrained, Repeated, Served, with_inference, with_unique_tokens
-from analysis.planning.published import Rival, rivals
+from analysis.planning.prices import with_inference, with_unique_tokens
+from analysis.planning.published import rivals
 from analysis.planning.reach import beyond, doubt
-from analysis.planning.recipe import ASPECT, Shape, published_batches, published_learning_rates, shape_for
+from analysis.planning.recipe import ASPECT, published_batches, published_learning_rates, shape_for
 from analysis.planning.routes import Route, SurfaceRoute, exponent, route
-from analysis.planning.rungs import Rung, rungs
+from analysis.planning.rungs import rungs
 from scaling.errors import InputError
 
 PRICED = (0.5, 2.0)  # times the best size
 EPOCHS = 100.0  # more repetition than that is called a guess
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """The next run. Intervals are (low, high) at `level`; nan where the fit gives none.
-
-    `a` is the exponent of N ~ C^a at this budget. The batch is in tokens; `batches` and `learning_rates` say by which
-    rule each suggestion comes, one's own measurement first; a guess goes last. `price` is the excess compute (relative)
-    of sizes that are `price.keys()` times the best one. `ladder` are sizes to train before it, each on `rungs.LENGTHS`
-    times its tokens. `inputs` are the columns of the law at this run, as a forecast takes them. `warnings` say why not
-    to trust the numbers; `notes` what else to know.
-    """
-
-    budget: Budget
-    law: str
-    target: str
-    params: float
-    tokens: float
-    loss: float
-    a: float
-    intervals: Mapping[str, tuple[float, float]]  # of params, tokens, loss, a
-    level: float
-    batch: float
-    steps: float
-    batches: Mapping[str, float]
-    shape: Shape | None
-    learning_rates: Mapping[str, float]
-    ladder: tuple[Rung, ...]
-    price: Mapping[float, float]
-    rivals: tuple[Rival, ...]
-    served: Served | None
-    repeated: Repeated | None
-    overtrained: Overtrained | None
-    inputs: Mapping[str, float]
-    warnings: tuple[str, ...]
-    notes: tuple[str, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; infinite and missing numbers become null."""
-        out = dataclasses.asdict(self)
-        out["budget"]["hours"] = self.budget.hours
-        out["price"] = {f"{ratio:g}": excess for ratio, excess in self.price.items()}
-        out["tokens_per_param"] = self.tokens / self.params
-        for holder, part in ((out, self), *zip(out["ladder"], self.ladder, strict=True)):
-            if part.shape:
-                holder["shape"] |= {"d_ff": part.shape.d_ff, "params": part.shape.params}
-        for name, extra in (("served", "saving"), ("repeated", "epochs"), ("overtrained", "excess")):
-            if part := getattr(self, name):
-                out[name][extra] = getattr(part, extra)
-        return jsonable(out)
-
-    def text(self) -> str:
-        """The plan as a person reads it."""
-        return plan_text.text(self)
 
 
 def plan(

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from analysis.batch_size import noise_estimates
+from analysis.noise_scale import noise_estimates
 from analysis.onset import BEYOND, onset
 from analysis.table import Table
 from scaling import counts, histories, kinds, study
@@ -287,7 +287,7 @@ def _by_octave(loss: np.ndarray) -> dict[str, np.ndarray]:
 
 def _noise(run: _Run, rows: np.ndarray) -> dict[str, np.ndarray]:
     """tr(Sigma), per token, and |G|^2 of the gradient at the evaluations `rows`, from the finest parts of the batch and
-    the whole: as `batch_size.noise_scale` wants them.
+    the whole: as `noise_scale.noise_scale` wants them.
     """
     config = run.plan.config
     squares = run.others["noise_sq"][rows].astype(np.float64)  # e levels

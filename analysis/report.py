@@ -15,15 +15,16 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup, escape
 
-from analysis import laws, records
+from analysis import digits, findings, laws, records
+from analysis.confidence import LEVEL
+from analysis.findings import Findings
+from analysis.findings.checks import RATE
+from analysis.findings.finding import EXPONENTS, Finding, constants, formula
+from analysis.findings.study_laws import DOUBLING, LEAST
 from analysis.law import Law
-from analysis.page import answer_sections, digits, findings, markup, plots, report_runs
+from analysis.page import answer_sections, markup, plots, report_runs
 from analysis.page.canvas import Shades
-from analysis.page.checks import LEVEL, RATE
-from analysis.page.finding import EXPONENTS, Finding, constants, formula
-from analysis.page.findings import Findings
 from analysis.page.markup import tag
-from analysis.page.study_laws import DOUBLING, LEAST
 from analysis.records import Origin
 from analysis.table import Table
 

@@ -15,7 +15,6 @@ import numpy as np
 
 from analysis.tables import units
 from analysis.tables.columns import cell, column, nearest, number
-from analysis.tables.files import read_csv, read_parquet, renamed
 from scaling.errors import InputError
 
 
@@ -184,33 +183,6 @@ class Table:
             f"{self.source}: no column {name}{hint}; say which one it is with --columns {name}={shlex.quote(example)}, "
             f'or load(path, {{"{name}": "{example}"}}) in Python; found {", ".join(names)}'
         )
-
-
-def load(path: str | Path, columns: Mapping[str, str] | None = None) -> Table:
-    """A table from a .csv or .parquet file, or from the folder of a study.
-
-    Args:
-        path: the file or folder.
-        columns: canonical name -> name in the file, or "1e9*name" where the file counts in other units.
-
-    Raises:
-        InputError: no such file, not a table, a named column is not there, text in a column of numbers.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise InputError(f"{path}: no such file or folder; wanted a .csv or .parquet table or the folder of a study")
-    if path.is_dir():
-        from analysis import records  # Orbax: a second that a table from a file need not wait for
-
-        table = records.read(path).runs
-        return Table.from_columns(renamed(dict(table.items()), columns, path.name), path.name) if columns else table
-    if path.suffix.lower() == ".csv":
-        raw = read_csv(path)
-    elif path.suffix.lower() in (".parquet", ".pq"):
-        raw = read_parquet(path)
-    else:
-        raise InputError(f"{path}: ends in {path.suffix or 'nothing'}; wanted .csv, .parquet or the folder of a study")
-    return Table.from_columns(renamed(raw, columns or {}, path.name), path.name)
 
 
 def _without_copies(table: Table) -> Table:

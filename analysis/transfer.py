@@ -12,11 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from analysis import tuning
-from analysis.estimation.intervals import t_quantile
+from analysis import digits, tuning
+from analysis.confidence import LEVEL, t_quantile
 from analysis.jsonable import jsonable
-from analysis.page import digits
-from analysis.rates.bowls import LEVEL, Bowl
+from analysis.rates.bowls import Bowl
 from analysis.table import Table
 from scaling.errors import InputError
 

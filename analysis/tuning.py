@@ -14,26 +14,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from analysis import admission
+from analysis import admission, digits
+from analysis.confidence import LEVEL
 from analysis.jsonable import jsonable
-from analysis.page import digits
-from analysis.page.checks import settings
 from analysis.rates import rate_law
-from analysis.rates.bowls import (
-    BESIDE,
-    FEW,
-    FLAT,
-    LEVEL,
-    MAXIMUM,
-    NEAREST,
-    Array,
-    Bowl,
-    Noise,
-    bottom,
-    common_noise,
-    parabola,
-)
+from analysis.rates.bowls import BESIDE, FEW, FLAT, MAXIMUM, NEAREST, Array, Bowl, Noise, bottom, common_noise, parabola
 from analysis.rates.rate_law import RateFit
+from analysis.replicates import settings
 from analysis.table import Table
 from scaling import rates
 from scaling.errors import InputError

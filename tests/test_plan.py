@@ -12,13 +12,14 @@ from scipy import optimize
 from analysis import frontier
 from analysis.fit import fit
 from analysis.laws import Chinchilla, Gadre, KaplanBCrit, KaplanC, KaplanND, KaplanNS, Muennighoff
+from analysis.load import load
 from analysis.plan import plan
 from analysis.planning.own_rates import OwnRates
 from analysis.planning.published import BESIROGLU, BESIROGLU_OPTIMUM, HOFFMANN
 from analysis.planning.recipe import published_learning_rates
 from analysis.planning.routes import route
 from analysis.planning.rungs import LENGTHS
-from analysis.table import Table, load
+from analysis.table import Table
 from scaling.errors import InputError
 from scaling.rates import RateLaw
 

@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis import batch_size, records
+from analysis import batch_size, findings, records
 from analysis.allocation import allocate
 from analysis.estimation.rows import admitted
 from analysis.fit import fit
 from analysis.frontier import learning_curves
 from analysis.laws import KaplanBCrit, KaplanNS
-from analysis.page import findings
-from analysis.table import load
+from analysis.load import load
 from scaling import histories, record, study, train
 from scaling.config import DataConfig, EvalConfig, OptimConfig, RunConfig, Study
 from scaling.data import token_set

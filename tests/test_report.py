@@ -18,10 +18,9 @@ import pytest
 from known_runs import SURFACE
 from matplotlib import image
 
-from analysis import laws, records, report
-from analysis.page import findings
+from analysis import findings, laws, records, report
+from analysis.load import load
 from analysis.records import Origin
-from analysis.table import load
 from scaling import histories, record, study
 from scaling.config import DataConfig, EvalConfig, RunConfig, Study
 from scaling.counts import PF_DAY

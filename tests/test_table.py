@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from analysis.fit import fit
-from analysis.table import Table, load
+from analysis.load import load
+from analysis.table import Table
 from analysis.tables.columns import COLUMNS
 from scaling.errors import InputError
 

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis import records, table
+from analysis import records
+from analysis.load import load
 from scaling import claims, exchange, folders, packs, question, record, status, study
 from scaling.config import to_dict
 
@@ -358,7 +359,7 @@ def test_the_command_trains_exports_and_ends_with_a_page(config, uninterrupted, 
     assert same(trained(tmp_path / "out"), uninterrupted)
     assert {row["state"] for row in json.loads(command("study", "status", out, "--json"))} == {"done"}
     command("study", "export", out, "--csv", str(csv_file), "--parquet", str(parquet))
-    for exported in (table.load(csv_file), table.load(parquet)):
+    for exported in (load(csv_file), load(parquet)):
         np.testing.assert_array_equal(exported["loss"], records.read(out).runs["loss"])
 
 

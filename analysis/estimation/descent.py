@@ -6,6 +6,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.confidence import LEVEL, t_quantile
 from analysis.estimation import intervals, solver
 from analysis.estimation.intervals import Spread
 from analysis.estimation.rows import FitError
@@ -120,4 +121,4 @@ def sensible(law: type[Law], theta: Array, free: NDArray[np.bool_]) -> NDArray[n
 
 def _rise(spread: Spread, free: NDArray[np.bool_]) -> float:
     """By how much an objective may lie above the best and still be as good: a tenth of what bounds a 95 % interval."""
-    return float(RIVAL * 0.5 * np.median(spread.scale[0][free]) * intervals.t_quantile(0.95, spread.degrees)[0] ** 2)
+    return float(RIVAL * 0.5 * np.median(spread.scale[0][free]) * t_quantile(LEVEL, spread.degrees)[0] ** 2)

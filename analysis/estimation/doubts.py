@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from analysis.confidence import LEVEL, t_quantile
 from analysis.estimation import intervals, solver
 from analysis.estimation.descent import GONE, Optimum
 from analysis.estimation.estimate import Interval, LackOfFit, percent, six_digits
@@ -213,7 +214,7 @@ def check_floor(problem: Problem, best: Optimum, theta0: Array, free: NDArray[np
         rise = 2 * (without.value[i] - best.value) / float(best.spread.scale[0, k])
         verdict = (
             "which these runs reject"
-            if rise > intervals.t_quantile(0.95, best.spread.degrees)[0] ** 2
+            if rise > t_quantile(LEVEL, best.spread.degrees)[0] ** 2
             else "which these runs allow"
         )
         if abs(none / with_ - 1) > 0.01:

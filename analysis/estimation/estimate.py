@@ -10,6 +10,7 @@ from typing import Any, Generic, NamedTuple, Self, TypeVar, cast
 import numpy as np
 from numpy.typing import ArrayLike
 
+from analysis.confidence import t_quantile
 from analysis.estimation import intervals, solver
 from analysis.estimation.solver import Array, Objective
 from analysis.jsonable import jsonable
@@ -174,7 +175,7 @@ class Fit(Generic[L]):
         centre = solver.predict(type(self.law), self.theta, flat, log)
         J = solver.jacobian(type(self.law), self.theta, flat, log)  # n p
         variance = np.einsum("np,pq,nq->n", J, self.covariance, J) + (self.residuals.sigma**2 if run else 0.0)
-        half = intervals.t_quantile(self.level, np.array(self.degrees)) * np.sqrt(np.maximum(variance, 0))
+        half = t_quantile(self.level, np.array(self.degrees)) * np.sqrt(np.maximum(variance, 0))
         with np.errstate(over="ignore"):
             parts = (np.exp(part) if log else part for part in (centre, centre - half, centre + half))
             return Prediction(*(part.reshape(x[0].shape)[()] for part in parts))
@@ -199,7 +200,7 @@ class Fit(Generic[L]):
             h[k] = 1e-5 * max(1.0, abs(theta[k]))
             slopes.append((at(theta + h) - at(theta - h)) / (2 * h[k]))
         g = np.stack(slopes, -1)
-        half = intervals.t_quantile(self.level, np.array(self.degrees)) * np.sqrt(
+        half = t_quantile(self.level, np.array(self.degrees)) * np.sqrt(
             np.maximum(np.einsum("...p,pq,...q->...", g, self.covariance, g), 0)
         )
         parts = (centre, centre - half, centre + half)

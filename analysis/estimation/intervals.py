@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from analysis.confidence import LEVEL, t_quantile
 from analysis.estimation.solver import CLOSE, Array, Objective, Problem, jacobian, predict, solve
 
 ROUNDS = 40  # of bracketing and false position per end of a profile interval
@@ -37,11 +38,6 @@ class Spread:
     scale: Array
     degrees: Array
     flat: NDArray[np.bool_]
-
-
-def t_quantile(level: float, degrees: Array) -> Array:
-    """Half width of a two-sided interval of that level in standard errors, Student's t."""
-    return special.stdtrit(np.maximum(degrees, 1e-9), 0.5 + level / 2)
 
 
 def spread(
@@ -135,7 +131,7 @@ def profile(
     value: Array,
     spread: Spread,
     free: NDArray[np.bool_],
-    level: float = 0.95,
+    level: float = LEVEL,
     lanes: int | None = None,
 ) -> tuple[Array, Array, Array]:
     """Profile-likelihood intervals of all free constants.

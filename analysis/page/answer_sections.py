@@ -5,14 +5,15 @@ from collections.abc import Iterator
 
 from markupsafe import Markup
 
-from analysis.page import digits, markup, onset_figure, study_plots
-from analysis.page.answers import Profiles
-from analysis.page.checks import LEVEL
-from analysis.page.cooldowns import Cooldowns
-from analysis.page.findings import Findings
+from analysis import digits
+from analysis.confidence import LEVEL
+from analysis.findings import Findings
+from analysis.findings.answers import Profiles
+from analysis.findings.cooldowns import Cooldowns
+from analysis.findings.positions import HEAD, Positions
+from analysis.findings.shapes import Shapes
+from analysis.page import markup, onset_figure, study_plots
 from analysis.page.markup import tag
-from analysis.page.positions import HEAD, Positions
-from analysis.page.shapes import Shapes
 from analysis.rates.bowls import Bowl
 from analysis.table import Table
 from analysis.tuning import Tuning

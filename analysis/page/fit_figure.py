@@ -18,8 +18,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
+from analysis import digits
 from analysis.estimation.estimate import Fit
-from analysis.page import canvas, digits
+from analysis.page import canvas
 from analysis.table import Table
 from analysis.tables.columns import COLUMNS
 

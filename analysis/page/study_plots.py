@@ -13,9 +13,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from analysis import digits
+from analysis.findings.cooldowns import Cooldowns
+from analysis.findings.shapes import Shapes
 from analysis.frontier import Allocation
 from analysis.isoflop import Profile, parabolas
-from analysis.page import digits
 from analysis.page.canvas import (
     FAINT,
     GREY,
@@ -34,8 +36,6 @@ from analysis.page.canvas import (
     percent_axis,
     size_legend,
 )
-from analysis.page.cooldowns import Cooldowns
-from analysis.page.shapes import Shapes
 from analysis.rates.bowls import Bowl
 from analysis.rates.halves import LIMIT
 from analysis.rates.rate_law import RateFit

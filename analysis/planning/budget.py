@@ -3,8 +3,8 @@
 import dataclasses
 import math
 
-from analysis.frontier import PF_DAY
 from scaling.chips import CHIPS, OTHER_NAMES, Chip
+from scaling.counts import PF_DAY
 from scaling.errors import InputError
 
 UTILISATION = 0.4  # of the peak, in training

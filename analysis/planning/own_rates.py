@@ -5,9 +5,9 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from analysis.page.digits import short
+from analysis.digits import short
+from analysis.load import load
 from analysis.rates.bowls import INTERIOR
-from analysis.table import load
 from analysis.tuning import tune
 from scaling import rates
 from scaling.errors import InputError

@@ -4,10 +4,11 @@ import dataclasses
 import math
 
 from analysis import frontier
-from analysis.frontier import FLOP_PER_PARAM_TOKEN, PF_DAY
+from analysis.frontier import FLOP_PER_PARAM_TOKEN
 from analysis.laws import Chinchilla
-from analysis.papers.reference import value
 from analysis.planning.routes import Route
+from analysis.reference import value
+from scaling.counts import PF_DAY
 
 # Full digits: rounding alone turns Hoffmann's 58.9 tokens per parameter at Gopher's budget into 92.6.
 HOFFMANN = Chinchilla(

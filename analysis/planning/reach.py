@@ -3,8 +3,8 @@
 import math
 from collections.abc import Mapping
 
+from analysis.digits import short
 from analysis.estimation.estimate import Fit
-from analysis.page.digits import short
 
 FAR = 10.0  # times the largest N, D, ... fitted: beyond it an answer is called a guess
 FAR_FLOPS = 100.0  # the same of compute, which is their product

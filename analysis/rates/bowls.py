@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.estimation.intervals import t_quantile
+from analysis.confidence import LEVEL, t_quantile
 from scaling.rates import edge
 
 Array = NDArray[np.float64]
@@ -25,7 +25,6 @@ WINDOW = 4.0  # a parabola sees the rates within this factor of the best one ...
 LIFT = 0.05  # ... whose ln(loss) is less than this above the lowest
 SKEWED = 4  # degrees of freedom that the bowls leave together before they are asked for their skew
 NEAREST = 4  # rates it sees at least, where there are so many: three fix it and leave nothing to judge it by
-LEVEL = 0.95
 
 INTERIOR, FLAT, MAXIMUM, FEW, BESIDE = "interior", "flat", "a maximum", "too few rates", "beside divergence"
 

@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from analysis.estimation.intervals import t_quantile
-from analysis.page import digits
+from analysis import digits
+from analysis.confidence import LEVEL, t_quantile
 from analysis.rates import line
-from analysis.rates.bowls import LEVEL, Array
+from analysis.rates.bowls import Array
 from analysis.rates.line import Test
 
 LIMIT = 60.0  # tokens per parameter between the halves: published sweeps on either side of it find other exponents

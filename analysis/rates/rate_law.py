@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from analysis.estimation.intervals import t_quantile
-from analysis.page import digits
+from analysis import digits
+from analysis.confidence import LEVEL, t_quantile
 from analysis.rates import halves, line
-from analysis.rates.bowls import LEVEL, Array, Bowl
+from analysis.rates.bowls import Array, Bowl
 from analysis.rates.halves import SURE, Ends, Halves
 from analysis.rates.line import Test
 from scaling.rates import RateLaw

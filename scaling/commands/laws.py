@@ -157,7 +157,7 @@ def rows(verb: argparse.ArgumentParser) -> None:
 
 def table_of(path: Path, columns: Sequence[str], where: Sequence[str], *, curves: bool = False) -> Any:
     """The rows asked for; `curves`: the learning curves, where the path is the folder of a study."""
-    from analysis import table
+    from analysis.load import load
 
     if curves and path.is_dir():
         from analysis import records
@@ -166,7 +166,7 @@ def table_of(path: Path, columns: Sequence[str], where: Sequence[str], *, curves
             raise InputError(f"--columns renames the columns of a file; those of the study {path} have their names")
         rows = records.read(path).curves
     else:
-        rows = table.load(path, arguments.pairs(columns, "--columns"))
+        rows = load(path, arguments.pairs(columns, "--columns"))
     for column, value in arguments.pairs(where, "--where").items():
         rows = rows.matching(column, value)
     return rows

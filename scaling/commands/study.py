@@ -215,9 +215,9 @@ def _ask(ask: Any, whole: Any, wanted: Any) -> bool:
     from scaling import study
 
     arguments.fits_on_the_cpu()
-    from analysis import table
+    from analysis.load import load
 
-    runs = ask(table.load(whole.path))
+    runs = ask(load(whole.path))
     arguments.say(f"{whole.path}: the config adds {len(runs)} runs" if runs else f"{whole.path}: no run is added")
     study.answer(whole.path, wanted.runs, runs, arguments.say)
     return bool(runs)

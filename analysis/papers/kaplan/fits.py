@@ -13,18 +13,19 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from analysis import admission, laws
+from analysis import admission, digits, laws
 from analysis.batch_size import Critical, critical, with_minima
 from analysis.envelope import envelope
 from analysis.estimation.estimate import Fit
+from analysis.findings import study_laws
+from analysis.findings.finding import Finding
 from analysis.fit import fit
-from analysis.frontier import FLOP_PER_PARAM_TOKEN, PF_DAY, Allocation, finished
+from analysis.frontier import FLOP_PER_PARAM_TOKEN, Allocation, finished
 from analysis.kaplan_path import KaplanPath
 from analysis.law import Law, Scalar, Values, constant, power
-from analysis.page import digits, study_laws
-from analysis.page.finding import Finding
 from analysis.papers.kaplan.drawn import Experiments
 from analysis.table import Table
+from scaling.counts import PF_DAY
 from scaling.errors import InputError
 
 LEAST = 4  # sizes that a law of one variable is fitted to

@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from analysis import laws
+from analysis import digits, laws
+from analysis.confidence import LEVEL
 from analysis.estimation.estimate import Fit
 from analysis.law import Law
-from analysis.page import digits
-from analysis.page.checks import LEVEL
 from analysis.table import Table
 
 MISFIT = 0.01  # p below which the scatter around a law is more than that among seeds

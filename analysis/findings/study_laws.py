@@ -10,16 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from analysis import laws
-from analysis.admission import CONVERGED
+from analysis import digits, laws
+from analysis.admission import CONVERGED, ONE_EPOCH
+from analysis.confidence import LEVEL
 from analysis.estimation.estimate import Fit
 from analysis.estimation.rows import FitError, admitted
+from analysis.findings.checks import APART, Doubling
+from analysis.findings.finding import Finding, Foretold
 from analysis.fit import fit
 from analysis.frontier import lower_envelope
 from analysis.law import Law
-from analysis.page import digits
-from analysis.page.checks import APART, LEVEL, ONE_EPOCH, Doubling, mean_loss, settings
-from analysis.page.finding import Finding, Foretold
+from analysis.replicates import mean_loss, settings
 from analysis.table import Table
 from scaling.errors import InputError
 

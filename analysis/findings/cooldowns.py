@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis.page import digits
-from analysis.page.checks import SETTING, mean_loss
+from analysis import digits
+from analysis.replicates import SETTING, mean_loss
 from analysis.table import Table
 
 BRANCH = "wsd"

@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from analysis import laws
+from analysis import digits, laws
+from analysis.findings import answers, study_laws
+from analysis.findings.answers import Answers
+from analysis.findings.checks import Doubling, RateCheck, last_doublings, own_rates, rate_checks
+from analysis.findings.finding import TITLES, Finding
 from analysis.jsonable import jsonable
 from analysis.law import Law
-from analysis.page import answers, digits, study_laws
-from analysis.page.answers import Answers
-from analysis.page.checks import Doubling, Noise, RateCheck, last_doublings, own_rates, rate_checks, seed_noise
-from analysis.page.finding import TITLES, Finding
+from analysis.replicates import Noise, seed_noise
 from analysis.table import Excluded, Table
 
 DRAWS = 200  # bootstrap refits: the secondary interval

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from analysis.estimation.intervals import t_quantile
-from analysis.page import digits
-from analysis.page.checks import LEVEL, ONE_EPOCH
+from analysis import digits
+from analysis.admission import ONE_EPOCH
+from analysis.confidence import LEVEL, t_quantile
 from analysis.table import Table
 
 SAME_SIZE = 0.02  # N of matched shapes differs by less than this

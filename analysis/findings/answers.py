@@ -1,6 +1,6 @@
 """What kinds of study a table of runs is, seen from the runs alone, and what each kind says.
 
-A table can be several kinds at once, or none: then its laws are all there is to say (`analysis.page.findings`).
+A table can be several kinds at once, or none: then its laws are all there is to say (`analysis.findings`).
 """
 
 import dataclasses
@@ -9,15 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from analysis import allocation, tuning
+from analysis import allocation, digits, tuning
+from analysis.admission import ONE_EPOCH
+from analysis.findings import cooldowns, positions, shapes
+from analysis.findings.cooldowns import Cooldowns
+from analysis.findings.positions import Positions
+from analysis.findings.shapes import Shapes
 from analysis.frontier import Allocation
 from analysis.isoflop import Profile, isoflop, profiles
 from analysis.jsonable import jsonable
-from analysis.page import cooldowns, digits, positions, shapes
-from analysis.page.checks import ONE_EPOCH, settings
-from analysis.page.cooldowns import Cooldowns
-from analysis.page.positions import Positions
-from analysis.page.shapes import Shapes
+from analysis.replicates import settings
 from analysis.table import Table
 from analysis.tuning import Tuning
 from scaling.errors import InputError

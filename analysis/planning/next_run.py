@@ -1,30 +1,82 @@
-"""A plan in words, as `scaling plan` prints it."""
+"""The next run, and its words as `scaling plan` prints them."""
 
+import dataclasses
 import math
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
-from analysis.page.digits import plural, short
-from analysis.planning.rungs import LENGTHS
+from analysis.digits import plural, short
+from analysis.jsonable import jsonable
+from analysis.planning.budget import Budget
+from analysis.planning.prices import Overtrained, Repeated, Served
+from analysis.planning.published import Rival
+from analysis.planning.recipe import Shape
+from analysis.planning.rungs import LENGTHS, Rung
 from analysis.tables.columns import COLUMNS
-
-if TYPE_CHECKING:
-    from analysis.plan import Plan
 
 UNCHECKED = "of the fit: not checked: "
 HUGE = 1000.0  # times the cheapest compute: more than that is no number to plan by
 INDENT = 11  # columns before the text of a line
 
 
-def text(plan: "Plan") -> str:
-    """The whole plan, doubts first."""
-    lines = [f"Warning: {warning}" for warning in plan.warnings]
-    for part in (_run, _recipe, _ladder, _prices, _demands, _rivals):
-        lines += [f"{head:<{INDENT}}{told}" for head, told in part(plan)]
-    return "\n".join([*lines, *(f"Note: {note}" for note in _notes(plan))])
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """The next run. Intervals are (low, high) at `level`; nan where the fit gives none.
+
+    `a` is the exponent of N ~ C^a at this budget. The batch is in tokens; `batches` and `learning_rates` say by which
+    rule each suggestion comes, one's own measurement first; a guess goes last. `price` is the excess compute (relative)
+    of sizes that are `price.keys()` times the best one. `ladder` are sizes to train before it, each on `rungs.LENGTHS`
+    times its tokens. `inputs` are the columns of the law at this run, as a forecast takes them. `warnings` say why not
+    to trust the numbers; `notes` what else to know.
+    """
+
+    budget: Budget
+    law: str
+    target: str
+    params: float
+    tokens: float
+    loss: float
+    a: float
+    intervals: Mapping[str, tuple[float, float]]  # of params, tokens, loss, a
+    level: float
+    batch: float
+    steps: float
+    batches: Mapping[str, float]
+    shape: Shape | None
+    learning_rates: Mapping[str, float]
+    ladder: tuple[Rung, ...]
+    price: Mapping[float, float]
+    rivals: tuple[Rival, ...]
+    served: Served | None
+    repeated: Repeated | None
+    overtrained: Overtrained | None
+    inputs: Mapping[str, float]
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; infinite and missing numbers become null."""
+        out = dataclasses.asdict(self)
+        out["budget"]["hours"] = self.budget.hours
+        out["price"] = {f"{ratio:g}": excess for ratio, excess in self.price.items()}
+        out["tokens_per_param"] = self.tokens / self.params
+        for holder, part in ((out, self), *zip(out["ladder"], self.ladder, strict=True)):
+            if part.shape:
+                holder["shape"] |= {"d_ff": part.shape.d_ff, "params": part.shape.params}
+        for name, extra in (("served", "saving"), ("repeated", "epochs"), ("overtrained", "excess")):
+            if part := getattr(self, name):
+                out[name][extra] = getattr(part, extra)
+        return jsonable(out)
+
+    def text(self) -> str:
+        """The plan as a person reads it, doubts first."""
+        lines = [f"Warning: {warning}" for warning in self.warnings]
+        for part in (_run, _recipe, _ladder, _prices, _demands, _rivals):
+            lines += [f"{head:<{INDENT}}{told}" for head, told in part(self)]
+        return "\n".join([*lines, *(f"Note: {note}" for note in _notes(self))])
 
 
-def _run(plan: "Plan") -> Iterator[tuple[str, str]]:
+def _run(plan: Plan) -> Iterator[tuple[str, str]]:
     def between(name: str, told: Callable[[float], str]) -> str:
         ends = plan.intervals[name]
         return (
@@ -42,7 +94,7 @@ def _run(plan: "Plan") -> Iterator[tuple[str, str]]:
     yield "Loss", f"{plan.loss:.4f} {unit}{between('loss', '{:.4f}'.format)}"
 
 
-def _recipe(plan: "Plan") -> Iterator[tuple[str, str]]:
+def _recipe(plan: Plan) -> Iterator[tuple[str, str]]:
     if s := plan.shape:
         yield (
             "Shape",
@@ -55,7 +107,7 @@ def _recipe(plan: "Plan") -> Iterator[tuple[str, str]]:
         yield "" if i else "Peak rate", f"{rate:.2g}: {name}"
 
 
-def _ladder(plan: "Plan") -> Iterator[tuple[str, str]]:
+def _ladder(plan: Plan) -> Iterator[tuple[str, str]]:
     if not plan.ladder:
         return
     lengths = ", ".join(f"{length:g}" for length in LENGTHS)
@@ -68,7 +120,7 @@ def _ladder(plan: "Plan") -> Iterator[tuple[str, str]]:
         yield "", f"N {short(s.params)}, D {short(rung.tokens)}: {shape}; {100 * rung.share:.2g}% of the budget"
 
 
-def _prices(plan: "Plan") -> Iterator[tuple[str, str]]:
+def _prices(plan: Plan) -> Iterator[tuple[str, str]]:
     told = [
         f"{ratio:g} x N {f'{_more(excess)} compute' if math.isfinite(excess) else 'never reaches it'}"
         for ratio, excess in plan.price.items()
@@ -76,7 +128,7 @@ def _prices(plan: "Plan") -> Iterator[tuple[str, str]]:
     yield "Wrong size", f"for the same loss: {', '.join(told)}"
 
 
-def _demands(plan: "Plan") -> Iterator[tuple[str, str]]:
+def _demands(plan: Plan) -> Iterator[tuple[str, str]]:
     if v := plan.served:
         size = f"N {short(v.params)} on {short(v.tokens)} tokens"
         yield "Served", f"for {short(v.inference_tokens)} tokens of inference: {size}"
@@ -96,7 +148,7 @@ def _more(excess: float) -> str:
     return f"{excess:+.0%}" if excess < HUGE else f"over {HUGE:g} times the"
 
 
-def _rivals(plan: "Plan") -> Iterator[tuple[str, str]]:
+def _rivals(plan: Plan) -> Iterator[tuple[str, str]]:
     yield "Others", "would choose, and the loss that this fit expects of it:"
     width = max(len(r.name) for r in plan.rivals)
     for r in plan.rivals:
@@ -104,7 +156,7 @@ def _rivals(plan: "Plan") -> Iterator[tuple[str, str]]:
         yield "", f"{r.name:<{width}}  {r.loss:.4f}  {choice}"
 
 
-def _notes(plan: "Plan") -> Iterator[str]:
+def _notes(plan: Plan) -> Iterator[str]:
     unchecked = sum(note.startswith(UNCHECKED) for note in plan.notes)
     yield from (note for note in plan.notes if not note.startswith(UNCHECKED))
     if unchecked:

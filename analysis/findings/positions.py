@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from analysis import digits
 from analysis.onset import BEYOND, COMPARED, GAIN, onsets
-from analysis.page import digits
-from analysis.page.checks import mean_loss
+from analysis.replicates import mean_loss
 from analysis.table import Table
 
 MOST = 0.5  # of the runs that must have another scheme beside them
