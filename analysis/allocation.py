@@ -14,12 +14,12 @@ import numpy as np
 from analysis import frontier
 from analysis.confidence import LEVEL
 from analysis.envelope import envelope
-from analysis.estimation.rows import admitted, mixed
 from analysis.fit import fit
+from analysis.fit.rows import admitted, mixed
 from analysis.frontier import Allocation
 from analysis.isoflop import SAME_BUDGET, isoflop, profiles
 from analysis.laws import Gadre, law_by_name
-from analysis.planning.reach import doubt
+from analysis.plan.reach import doubt
 from analysis.table import Table
 from scaling.errors import InputError
 

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from analysis.estimation.rows import admitted, held_out_rows, weights_of
-from analysis.estimation.solver import Array, Objective
 from analysis.fit import fit
+from analysis.fit.rows import admitted, held_out_rows, weights_of
+from analysis.fit.solver import Array, Objective
 from analysis.laws import Law, law_by_name
 from analysis.table import Table
 from scaling.errors import InputError

@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from analysis import admission
 from analysis.confidence import LEVEL
-from analysis.law import Law
-from analysis.laws import Chinchilla
+from analysis.laws import Chinchilla, admission
+from analysis.laws.law import Law
 from analysis.table import Table
 from scaling.errors import InputError
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from analysis import records
 from analysis.table import Table
-from analysis.tables.files import read_csv, read_parquet, renamed
+from analysis.table.files import read_csv, read_parquet, renamed
 from scaling.errors import InputError
 
 

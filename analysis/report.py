@@ -21,7 +21,7 @@ from analysis.findings import Findings
 from analysis.findings.checks import RATE
 from analysis.findings.finding import EXPONENTS, Finding, constants, formula
 from analysis.findings.study_laws import DOUBLING, LEAST
-from analysis.law import Law
+from analysis.laws.law import Law
 from analysis.page import answer_sections, markup, plots, report_runs
 from analysis.page.canvas import Shades
 from analysis.page.markup import tag

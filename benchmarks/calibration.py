@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.confidence import LEVEL, t_quantile
-from analysis.estimation import descent, intervals, solver
-from analysis.estimation.solver import Array, Objective, Problem
-from analysis.estimation.starts import starts_of
+from analysis.fit import descent, intervals, solver
+from analysis.fit.solver import Array, Objective, Problem
+from analysis.fit.starts import starts_of
 from analysis.laws import Chinchilla, KaplanN, KaplanND, KaplanNS, Law
 
 DRAWS = 199  # per percentile interval

@@ -9,9 +9,9 @@ import pytest
 from known_runs import LENGTHS, RATE, REPEATED, SHAPES, SURFACE, run
 
 from analysis import digits, findings, laws, replicates
-from analysis.estimation.estimate import Fit
 from analysis.findings import Findings, checks, study_laws
 from analysis.findings.finding import TITLES, Finding
+from analysis.fit.estimate import Fit
 from analysis.table import Table
 
 DRAWS = 40  # of the bootstrap: enough to see that it is there

@@ -1,4 +1,4 @@
-"""The house has floors, drawn in docs/architecture.md: a module imports from its own floor or a lower one, in no circle."""
+"""A module imports from its own floor of docs/architecture.md or a lower one, and no imports go in a circle."""
 
 import ast
 import functools
@@ -32,7 +32,8 @@ def imported(module: str) -> set[str]:
     found = set()
     for node in nodes(ast.parse((ROOT / MODULES[module]).read_text())):
         if isinstance(node, ast.ImportFrom):
-            found |= {name if name in MODULES else node.module for a in node.names if (name := f"{node.module}.{a.name}")}
+            names = [f"{node.module}.{a.name}" for a in node.names]
+            found |= {name if name in MODULES else str(node.module) for name in names}
         elif isinstance(node, ast.Import):
             found |= {a.name for a in node.names}
     return {name for name in found if name in MODULES and name not in PACKAGES}

@@ -7,7 +7,7 @@ import pytest
 from analysis import tuning
 from analysis.digits import short
 from analysis.load import load
-from analysis.planning import own_rates
+from analysis.plan import own_rates
 from analysis.tuning import tune
 from scaling.errors import InputError
 

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
 from analysis import digits
-from analysis.estimation.estimate import Fit
 from analysis.fit import fit
+from analysis.fit.estimate import Fit
 from analysis.page import canvas, plots
 from analysis.page.canvas import Shades
 from analysis.table import Table

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from analysis.estimation.replicates import replicates
 from analysis.fit import fit
+from analysis.fit.replicates import replicates
 from analysis.laws import HenighanN, KaplanN
 from analysis.table import Table
 

@@ -10,7 +10,7 @@ import pytest
 from analysis.fit import fit
 from analysis.load import load
 from analysis.table import Table
-from analysis.tables.columns import COLUMNS
+from analysis.table.columns import COLUMNS
 from scaling.errors import InputError
 
 CSV = "run,params,tokens,loss,note\na,1e6,2e8,4.5,first\nb,2e6,2e8,4.2,\nc,4e6,4e8,3.9,third\n"

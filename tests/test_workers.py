@@ -19,7 +19,7 @@ import pytest
 
 from analysis import records
 from analysis.load import load
-from scaling import claims, exchange, folders, packs, question, record, status, study
+from scaling import checkpoints, claims, exchange, folders, packs, question, status, study
 from scaling.config import to_dict
 
 CONFIG = """
@@ -466,7 +466,7 @@ def test_a_pack_that_shrinks_killed_while_it_saves_goes_on_from_the_save_before(
         assert finish(process) == (-signal.SIGKILL, "")
         assert saved() < plan[-1].end
     assert finish(session("killed")) == (0, "")
-    whole, killed = (record.read_history(tmp_path / name) for name in ("whole", "killed"))
+    whole, killed = (checkpoints.read_history(tmp_path / name) for name in ("whole", "killed"))
     assert whole is not None
     assert killed is not None
     for name in whole.keys() - {"seconds"}:

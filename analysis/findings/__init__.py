@@ -18,7 +18,7 @@ from analysis.findings.answers import Answers
 from analysis.findings.checks import Doubling, RateCheck, last_doublings, own_rates, rate_checks
 from analysis.findings.finding import TITLES, Finding
 from analysis.jsonable import jsonable
-from analysis.law import Law
+from analysis.laws.law import Law
 from analysis.replicates import Noise, seed_noise
 from analysis.table import Excluded, Table
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from analysis import allocation, digits, tuning
-from analysis.admission import ONE_EPOCH
 from analysis.findings import cooldowns, positions, shapes
 from analysis.findings.cooldowns import Cooldowns
 from analysis.findings.positions import Positions
@@ -18,6 +17,7 @@ from analysis.findings.shapes import Shapes
 from analysis.frontier import Allocation
 from analysis.isoflop import Profile, isoflop, profiles
 from analysis.jsonable import jsonable
+from analysis.laws.admission import ONE_EPOCH
 from analysis.replicates import settings
 from analysis.table import Table
 from analysis.tuning import Tuning

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis import digits
-from analysis.admission import ONE_EPOCH
+from analysis.laws.admission import ONE_EPOCH
 from analysis.replicates import mean_loss, settings
 from analysis.table import Table
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from analysis import digits, laws
 from analysis.confidence import LEVEL
-from analysis.estimation.estimate import Fit
-from analysis.law import Law
+from analysis.fit.estimate import Fit
+from analysis.laws.law import Law
 from analysis.table import Table
 
 MISFIT = 0.01  # p below which the scatter around a law is more than that among seeds

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from analysis import digits
-from analysis.admission import ONE_EPOCH
 from analysis.confidence import LEVEL, t_quantile
+from analysis.laws.admission import ONE_EPOCH
 from analysis.table import Table
 
 SAME_SIZE = 0.02  # N of matched shapes differs by less than this

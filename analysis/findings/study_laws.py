@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 
 from analysis import digits, laws
-from analysis.admission import CONVERGED, ONE_EPOCH
 from analysis.confidence import LEVEL
-from analysis.estimation.estimate import Fit
-from analysis.estimation.rows import FitError, admitted
 from analysis.findings.checks import APART, Doubling
 from analysis.findings.finding import Finding, Foretold
 from analysis.fit import fit
+from analysis.fit.estimate import Fit
+from analysis.fit.rows import FitError, admitted
 from analysis.frontier import lower_envelope
-from analysis.law import Law
+from analysis.laws.admission import CONVERGED, ONE_EPOCH
+from analysis.laws.law import Law
 from analysis.replicates import mean_loss, settings
 from analysis.table import Table
 from scaling.errors import InputError

@@ -14,9 +14,9 @@ from analysis.findings.positions import HEAD, Positions
 from analysis.findings.shapes import Shapes
 from analysis.page import markup, onset_figure, study_plots
 from analysis.page.markup import tag
-from analysis.rates.bowls import Bowl
 from analysis.table import Table
 from analysis.tuning import Tuning
+from analysis.tuning.bowls import Bowl
 
 
 def content(found: Findings, curves: Table | None) -> Markup:

@@ -21,7 +21,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike, NDArray
 
 from analysis import digits
-from analysis.estimation.estimate import Fit
+from analysis.fit.estimate import Fit
 from analysis.table import Table
 from scaling.errors import InputError
 

@@ -19,10 +19,10 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from analysis import digits
-from analysis.estimation.estimate import Fit
+from analysis.fit.estimate import Fit
 from analysis.page import canvas
 from analysis.table import Table
-from analysis.tables.columns import COLUMNS
+from analysis.table.columns import COLUMNS
 
 Array = NDArray[np.float64]
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from analysis import digits
-from analysis.estimation.estimate import Fit
+from analysis.fit.estimate import Fit
 from analysis.frontier import lower_envelope
 from analysis.page.canvas import (
     FAINT,

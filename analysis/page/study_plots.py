@@ -36,12 +36,12 @@ from analysis.page.canvas import (
     percent_axis,
     size_legend,
 )
-from analysis.rates.bowls import Bowl
-from analysis.rates.halves import LIMIT
-from analysis.rates.rate_law import RateFit
 from analysis.table import Table
 from analysis.transfer import Transfer
 from analysis.tuning import Tuning
+from analysis.tuning.bowls import Bowl
+from analysis.tuning.halves import LIMIT
+from analysis.tuning.rate_law import RateFit
 
 NARROW = 5  # ticks along a panel of rates: there are several side by side
 HIGHEST = 0.12  # of ln(loss) above the lowest: what is farther up, at rates that nearly diverge, is left off the axes

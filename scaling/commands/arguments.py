@@ -76,7 +76,7 @@ def check_folder(out: Path) -> None:
 
 def read_fit(path: Path) -> Any:
     """A fit that was kept in a file."""
-    from analysis.estimation.estimate import Fit
+    from analysis.fit.estimate import Fit
 
     if not path.exists():
         raise InputError(f"{path}: no such file; make it with scaling fit LAW TABLE --out {path}")

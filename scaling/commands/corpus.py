@@ -48,9 +48,9 @@ def _corpus_show(args: argparse.Namespace) -> int:
 
 
 def _tokens(args: argparse.Namespace) -> Any:
-    from scaling.data import tokens
+    from scaling.data import encoding
 
-    return tokens.prepare(
+    return encoding.prepare(
         args.source,
         args.tokenizer,
         args.n_vocab or (257 if args.tokenizer == "bytes" else 512),

@@ -246,7 +246,7 @@ def _minima(law: Any, rows: Any, batch_fit: Path | None) -> Any:
 
 
 def _list(laws: Any, as_json: bool) -> None:
-    from analysis.law import describe
+    from analysis.laws.law import describe
 
     if as_json:
         arguments.print_json(

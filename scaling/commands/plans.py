@@ -128,7 +128,7 @@ def _inputs(words: Sequence[str], known: Sequence[str]) -> dict[str, float]:
 def _plan(args: argparse.Namespace) -> int:
     arguments.fits_on_the_cpu()
     from analysis import forecast, plan
-    from analysis.planning import own_rates, recipe
+    from analysis.plan import own_rates, recipe
 
     found = _fit(args.fit)
     made = plan.plan(
@@ -159,7 +159,7 @@ def _plan(args: argparse.Namespace) -> int:
 
 
 def _budget(args: argparse.Namespace) -> Any:
-    from analysis.planning.budget import Budget
+    from analysis.plan.budget import Budget
 
     if (args.flops is None) + (args.hours is None) + (args.money is None) != 2:
         raise InputError(

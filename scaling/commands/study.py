@@ -129,10 +129,10 @@ def _study_run(args: argparse.Namespace) -> int:
 
 
 def _run_study(config: str, settings: dict[str, str], out: Path, args: argparse.Namespace) -> int:
-    from scaling import question, shards
+    from scaling import question, split
 
     shard = vars(args).get("shard")
-    part, parts = shards.parse(shard) if shard else (1, 1)
+    part, parts = split.parse(shard) if shard else (1, 1)
     retry = vars(args).get("retry", False)
     wanted = question.load(config, settings)
     ask = question.more(config, settings)
@@ -274,7 +274,7 @@ def _shape(model: Any) -> str:
 
 def _show_costs(runs: Sequence[Any], args: argparse.Namespace) -> None:
     """Time, memory and disk, as far as they are known; refuses what cannot fit."""
-    from scaling import bar, calibration, config, layout
+    from scaling import calibration, config, layout, progress_bar
 
     costs = calibration.kept(layout.device(), layout.devices(layout.device()))
     spread = layout.choose(args.pack, args.workers, None, lambda _: max(costs.lanes(run) for run in runs))
@@ -294,7 +294,7 @@ def _show_costs(runs: Sequence[Any], args: argparse.Namespace) -> None:
     )
     seconds, memory = costs.makespan(work, spread.workers), costs.memory(work) * spread.workers
     print(
-        f"about {bar.clock(seconds)} on {_who(spread)} in {len(work)} packs, "
+        f"about {progress_bar.clock(seconds)} on {_who(spread)} in {len(work)} packs, "
         f"{memory / 2**30:.1f} GiB of memory, {sum(map(calibration.disk, work)) / 1e6:,.0f} MB of disk\n({how})"
     )
 
@@ -333,7 +333,7 @@ def _study_status(args: argparse.Namespace) -> int:
 
 def _glance(whole: Any, now: Any, each_run: bool) -> list[str]:
     """The lines of `study status`."""
-    from scaling import bar
+    from scaling import progress_bar
 
     lines = []
     if each_run:
@@ -353,7 +353,7 @@ def _glance(whole: Any, now: Any, each_run: bool) -> list[str]:
     counts = now.counts
     finished = counts.get("done", 0) + counts.get("diverged", 0)
     states = ", ".join(f"{n} {state}" for state, n in counts.items())
-    left = f", about {bar.clock(now.left)} left" if now.left else ""
+    left = f", about {progress_bar.clock(now.left)} left" if now.left else ""
     lines.append(f"{finished} of {len(now.runs)} runs finished ({states}); {now.share:.0%} of the updates{left}")
     if "quarantined" in counts:
         lines.append("what is quarantined is tried again by scaling study run ... --retry")

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from analysis import digits, reference
 from analysis.batch_size import Critical, critical, steps_to_loss
 from analysis.confidence import LEVEL
-from analysis.estimation.estimate import Fit
+from analysis.fit.estimate import Fit
 from analysis.noise_scale import noise_scale_over_loss
 from analysis.page.canvas import GREY, INK, MAP, STYLE, Shades, log_axis, log_y, margins, panels, size_legend, some
 from analysis.papers.kaplan import claims, fits, ghosts

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from analysis import reference
-from analysis.estimation.estimate import Fit
+from analysis.fit.estimate import Fit
 from analysis.laws import KaplanND
 from analysis.papers.kaplan import fits, runs
 from analysis.papers.kaplan.drawn import Constant, Experiments

@@ -7,9 +7,9 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from analysis import digits, reference
-from analysis.estimation.estimate import Fit
 from analysis.findings import shapes
 from analysis.fit import fit
+from analysis.fit.estimate import Fit
 from analysis.page.canvas import GREY, LOSS, STYLE, fitted_line, log_axes, log_axis, log_y, margins, panels
 from analysis.papers.kaplan import ghosts, runs
 from analysis.papers.kaplan.drawn import Drawn, Experiments, points, undecided

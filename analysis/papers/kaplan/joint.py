@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from analysis import digits, kaplan_path, laws, reference
-from analysis.estimation.estimate import Fit
 from analysis.findings.finding import Finding
+from analysis.fit.estimate import Fit
 from analysis.page.canvas import GREY, INK, STYLE, Shades, panels, size_legend, some
 from analysis.papers.kaplan import claims, early, fits, ghosts, runs
 from analysis.papers.kaplan.drawn import Drawn, Experiments, points, undecided

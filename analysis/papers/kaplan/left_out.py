@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from analysis.confidence import LEVEL, t_quantile
-from analysis.estimation.estimate import Fit
 from analysis.fit import fit
+from analysis.fit.estimate import Fit
 from analysis.laws import KaplanNS
 from analysis.papers.kaplan import fits
 from analysis.table import Table

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from analysis import digits, reference
 from analysis.confidence import LEVEL, t_quantile
-from analysis.estimation.estimate import Fit
 from analysis.fit import fit
+from analysis.fit.estimate import Fit
 from analysis.page.canvas import LABELS, LOSS, STYLE, Shades, log_axes, log_axis, log_y, margins, panels
 from analysis.papers.kaplan import claims, ghosts, runs
 from analysis.papers.kaplan.context import UNUSED, unused

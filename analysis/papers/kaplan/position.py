@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import digits, reference
-from analysis.estimation.estimate import Fit
 from analysis.fit import fit
+from analysis.fit.estimate import Fit
 from analysis.page.canvas import LOSS, STYLE, Shades, log_axes, log_axis, log_y, panels, size_legend
 from analysis.papers.kaplan import runs
 from analysis.papers.kaplan.context import (

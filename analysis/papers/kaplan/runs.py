@@ -5,8 +5,8 @@ import math
 import numpy as np
 
 from analysis import digits
-from analysis.admission import ONE_EPOCH
 from analysis.findings import checks
+from analysis.laws.admission import ONE_EPOCH
 from analysis.papers.kaplan.drawn import Experiments
 from analysis.replicates import Noise, seed_noise
 from analysis.table import Table

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import digits, reference
-from analysis.estimation.estimate import Fit
 from analysis.fit import fit
+from analysis.fit.estimate import Fit
 from analysis.page.canvas import GREY, LOSS, STYLE, fitted_line, log_axes, log_axis, log_y, margins, panels
 from analysis.papers.kaplan import claims, ghosts, runs
 from analysis.papers.kaplan.drawn import Drawn, Experiments, points, undecided

@@ -8,8 +8,8 @@ import math
 from collections.abc import Iterable
 
 from analysis import digits, reference
-from analysis.estimation.estimate import Fit
 from analysis.findings.finding import Finding
+from analysis.fit.estimate import Fit
 from analysis.papers.kaplan.drawn import Constant
 
 UNDECIDED = "cannot decide"
