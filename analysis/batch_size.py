@@ -13,7 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from analysis.confidence import LEVEL, t_quantile
+from analysis.fit.estimate import Fit
 from analysis.frontier import golden_section, learning_curves
+from analysis.laws import KaplanBCrit, Law
+from analysis.laws.admission import constant_rate
 from analysis.table import Table
 from scaling.errors import InputError
 
@@ -74,6 +77,25 @@ def with_minima(table: Table, B_crit: Callable[[Array], Array]) -> Table:
     if "flops" in table:
         columns["flops_min"] = compute_to_minimum(table.positive("flops")[0], B, critical)
     return table.with_columns(**columns)
+
+
+def for_law(law: type[Law], table: Table, batch: Fit | None = None) -> Table:
+    """The table with the columns that a law of the critical batch wants.
+
+    Args:
+        table: learning curves for B_crit(L), of which it becomes the table of B_crit; runs or curves for other laws.
+        batch: of `KaplanBCrit`; the others get their minima by it, and without it the table as it is.
+
+    Raises:
+        InputError: `batch` is of another law, or a column is missing.
+    """
+    if law is KaplanBCrit and not table.has("batch_crit"):
+        return critical(table).table
+    if batch is None:
+        return table
+    if not isinstance(batch.law, KaplanBCrit):
+        raise InputError(f"S_min and C_min from a fit of {batch.law.name}; wanted one of {KaplanBCrit.name}")
+    return with_minima(table, batch.law)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -269,7 +291,7 @@ def critical(curves: Table, losses: ArrayLike | None = None) -> Critical:
         notes.append(
             f"{len(bounded)} of {len(found)} losses left out, where B_crit is only bounded: {bounded[0].warnings[0]}"
         )
-    if curves.has("schedule") and not set(curves["schedule"]) <= {"constant", "const"}:
+    if curves.has("schedule") and not constant_rate(curves).all():
         notes.append(
             "the learning rate decays along these runs: a run that was meant to end at a loss would need fewer updates"
         )

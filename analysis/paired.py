@@ -2,7 +2,7 @@
 
 The windows are the same for both, so what makes a text hard drops out of the difference. Windows of one document are
 alike, so the interval treats documents as what was drawn: it says what other text of the same kind would give. What
-another seed would give is in no pair of runs; that is the business of replicates (`analysis.fit.replicates`).
+another seed would give is in no pair of runs; that is the business of replicates (`analysis.replicates`).
 """
 
 import dataclasses

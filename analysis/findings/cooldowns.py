@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from analysis import digits
-from analysis.replicates import SETTING, mean_loss
+from analysis.replicates import RATE, grouped, mean_loss, setting_columns
 from analysis.table import Table
 
 BRANCH = "wsd"
-OWN_LENGTH = ("tokens", "unique_tokens", "warmup")  # what branches of one trunk may differ in: shares follow the length
+# What branches of one trunk may differ in: shares and totals follow the length.
+OWN_LENGTH = ("tokens", "unique_tokens", "epochs", "steps", "warmup")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,17 +116,13 @@ def find(table: Table) -> Cooldowns | None:
     """
     if not len(table) or not all(table.has(name) for name in ("params", "tokens", "schedule", "loss")):
         return None
-    names = [name for name in (*SETTING, "learning_rate", "seed") if name in table and name not in OWN_LENGTH]
-    keys = list(zip(*(map(str, table[name]) for name in names), strict=True))  # as text: nan equals nan
-    groups: dict[tuple[str, ...], list[int]] = {}
-    for i, key in enumerate(keys):
-        if table["schedule"][i] == BRANCH and np.isfinite(table["loss"][i]):
-            groups.setdefault(key, []).append(i)
+    trunk = _trunks(table)
+    branch = (table["schedule"] == BRANCH) & np.isfinite(table["loss"])
     trunks, members = [], []
-    for rows in groups.values():
+    for k in np.unique(trunk):
+        rows = sorted(np.flatnonzero(branch & (trunk == k)).tolist(), key=lambda i: table["tokens"][i])
         if len(rows) < 2:
             continue
-        rows.sort(key=lambda i: table["tokens"][i])
         members += rows
         seed = float(table["seed"][rows[0]]) if "seed" in table else math.nan
         branches = tuple(_branch(table, i) for i in rows)
@@ -137,6 +134,12 @@ def find(table: Table) -> Cooldowns | None:
     )
     trunks.sort(key=lambda t: (t.params, t.seed))
     return Cooldowns(tuple(trunks), trained, apart)
+
+
+def _trunks(table: Table) -> np.ndarray:
+    """A number per row: equal for runs that differ in their length alone, and in what follows from it."""
+    same = [name for name in setting_columns(table) if name not in OWN_LENGTH and not name.startswith("flops")]
+    return grouped(table, [*same, *(name for name in (RATE, "seed") if name in table)])
 
 
 def _branch(table: Table, i: int) -> Branch:

@@ -14,6 +14,7 @@ import numpy as np
 from analysis import digits
 from analysis.confidence import LEVEL, t_quantile
 from analysis.laws.admission import ONE_EPOCH
+from analysis.replicates import seed_noise
 from analysis.table import Table
 
 SAME_SIZE = 0.02  # N of matched shapes differs by less than this
@@ -164,8 +165,7 @@ def find(table: Table) -> Shapes | None:
     if not groups:
         return None
     mean = {shape: float(np.mean(losses)) for shape, losses in found.items()}
-    degrees = sum(len(losses) - 1 for losses in found.values())
-    squares = sum(float(np.sum((np.array(losses) - mean[shape]) ** 2)) for shape, losses in found.items())
+    noise = seed_noise(rows)
     return Shapes(
         base=base,
         base_loss=math.exp(mean[base]),
@@ -173,8 +173,8 @@ def find(table: Table) -> Shapes | None:
         sizes=(float(rows["params"].min()), float(rows["params"].max())),
         tokens=float(rows["tokens"][0]),
         panels=tuple(_panel(what, group, base, found, mean) for what, group in groups.items()),
-        sigma=math.sqrt(squares / degrees) if degrees else math.nan,
-        degrees=degrees,
+        sigma=noise.sigma if noise else math.nan,
+        degrees=noise.degrees if noise else 0,
     )
 
 

@@ -18,9 +18,9 @@ from analysis.fit import fit
 from analysis.fit.estimate import Fit
 from analysis.fit.rows import FitError, admitted
 from analysis.frontier import lower_envelope
-from analysis.laws.admission import CONVERGED, ONE_EPOCH
+from analysis.laws.admission import CONVERGED, ONE_EPOCH, constant_rate
 from analysis.laws.law import Law
-from analysis.replicates import mean_loss, settings
+from analysis.replicates import RATE, mean_loss, settings
 from analysis.table import Table
 from scaling.errors import InputError
 
@@ -172,8 +172,8 @@ def compute_envelope(table: Table, curves: Table | None = None) -> Table | None:
         table = table.where(table["epochs"] <= ONE_EPOCH, "repeats its data")
         if not len(table):
             return None
-    cell = settings(table, "learning_rate")
-    constant = np.isin(table["schedule"], ("constant", "const")) if "schedule" in table else np.zeros(len(table), bool)
+    cell = settings(table, RATE)
+    constant = constant_rate(table)
     least = table["flops"].min() * (1 - 1e-9)
     rows: list[dict[str, Any]] = []
     kept: list[bool] = []

@@ -13,11 +13,11 @@ from analysis.confidence import LEVEL, t_quantile
 from analysis.fit import intervals, solver
 from analysis.fit.descent import GONE, Optimum
 from analysis.fit.estimate import Interval, LackOfFit, percent, six_digits
-from analysis.fit.replicates import same_settings
 from analysis.fit.rows import FitError, Rows
 from analysis.fit.solver import Array, Problem
 from analysis.fit.starts import some_of
 from analysis.laws import Law
+from analysis.replicates import replicated
 
 CHECKED_DRAWS = 50  # bootstrap draws that are refitted from all over the ranges as well
 CHECKED_STARTS = 64  # per such draw
@@ -260,16 +260,12 @@ def better_optima(
 
 def lack_of_fit(problem: Problem, best: Optimum, rows: Rows, free: NDArray[np.bool_]) -> LackOfFit | None:
     """The scatter around the law against that among replicates; None without replicates."""
-    if not rows.table.has("seed"):
-        return None
     r = solver.predict(problem.law, best.theta, problem.x, problem.objective.log) - problem.y[0]
-    group, w = same_settings(rows.table, rows.target), problem.weights[0]
+    w = problem.weights[0]
     pure, degrees = 0.0, 0
-    for g in np.unique(group):
-        i = group == g
-        if i.sum() > 1:
-            pure += float((w[i] * (r[i] - np.average(r[i], weights=w[i])) ** 2).sum())
-            degrees += int(i.sum()) - 1
+    for i in replicated(rows.table, rows.target):
+        pure += float((w[i] * (r[i] - np.average(r[i], weights=w[i])) ** 2).sum())
+        degrees += len(i) - 1
     lack_degrees = len(r) - int(free.sum()) - degrees
     if degrees < 1 or lack_degrees < 1 or pure <= 0:
         return None

@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from analysis.fit.replicates import replicates
 from analysis.fit.solver import Array, Objective, Problem
 from analysis.laws import Law
+from analysis.replicates import seed_noise
 from analysis.table import Table
 from scaling.errors import InputError
 
@@ -167,7 +167,7 @@ def weights_of(weights: ArrayLike | str | None, table: Table, target: str) -> Ar
     if isinstance(weights, str):
         if weights != "replicates":
             raise InputError(f'weights {weights!r}; wanted "replicates" or one number per row')
-        found = replicates(table, target)
+        found = seed_noise(table, target)
         if found is None:
             raise InputError(f"{table.source}: no two runs differ in their seed alone; weights need a number per row")
         return 1 / found.per_row(table) ** 2

@@ -57,7 +57,12 @@ def one_epoch(table: Table) -> Rule:
 def decayed(table: Table) -> Rule:
     if not table.has("schedule"):
         return everything(table, "that the learning rate decayed over exactly each run (no column schedule)")
-    return Rule(~np.isin(table["schedule"], ("constant", "const")), "learning rate not decayed at the end of the run")
+    return Rule(~constant_rate(table), "learning rate not decayed at the end of the run")
+
+
+def constant_rate(table: Table) -> np.ndarray:
+    """Whether the table says of each row that its learning rate did not fall; bool, one per row."""
+    return np.isin(table["schedule"], ("constant", "const")) if "schedule" in table else np.zeros(len(table), bool)
 
 
 def ample_data(table: Table) -> Rule:

@@ -86,6 +86,18 @@ def power(x: Values, a: Scalar) -> Values:
     return xp.exp(a * xp.log(x))
 
 
+def to_dict(law: type[Law]) -> dict[str, Any]:
+    """A law for JSON: its name, columns, source, constants with their units, and `describe`."""
+    return {
+        "name": law.name,
+        "target": law.target,
+        "inputs": law.inputs,
+        "source": law.source,
+        "constants": {c.name: c.unit for c in law.constants()},
+        "text": describe(law),
+    }
+
+
 def describe(law: type[Law]) -> str:
     """A law in words, over several lines: formula, columns and constants with their units, runs it admits, source."""
 
