@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis import digits, laws
+from analysis import architecture, digits, laws
 from analysis.findings import answers, study_laws
 from analysis.findings.answers import Answers
 from analysis.findings.checks import Doubling, RateCheck, last_doublings, own_rates, rate_checks
@@ -33,8 +33,8 @@ class Findings:
     """What the runs of a study say.
 
     Attributes:
-        everything: the table as it was given.
-        table: the runs that the laws may use: finished, at the study's own rates.
+        everything: the table as it was given, but for models without layers.
+        table: the runs that the laws may use: finished, of one architecture, at the study's own rates.
         laws: one Finding per law, in the order of TITLES.
         envelope: the points of (C, loss) that L(C) was fitted to.
         answers: what the kinds of study that these runs are say, besides the laws.
@@ -129,16 +129,21 @@ def find(table: Table, curves: Table | None = None, *, draws: int = DRAWS) -> Fi
     Raises:
         InputError: a column that everything needs is missing or holds something else than numbers.
     """
-    table = _of_one_kind(table)
+    everything = _with_layers(table)
+    beside = answers.compared(_finished(everything))
+    table = everything if beside.positions else _of_one_architecture(everything)
     swept = answers.sweep(table)
     own, rule = (np.ones(len(table), bool), VARIED) if swept else own_rates(table)
     fitted = _finished(table.where(own, "trained at another learning rate than the study's own, to check it"))
     if len(fitted):
         fitted.positive("params", "tokens", "loss")
     noise = seed_noise(_finished(table))
-    said = (
-        Answers(tuning=swept) if swept else answers.find(fitted, _finished(table), sigma=noise.sigma if noise else None)
-    )
+    if swept:
+        said = Answers(tuning=swept)
+    elif beside.positions:
+        said = beside
+    else:
+        said = dataclasses.replace(answers.find(fitted, sigma=noise.sigma if noise else None), choices=beside.choices)
     doublings = tuple(last_doublings(fitted))
     envelope = study_laws.compute_envelope(fitted, curves) if len(fitted) else None
     if said.no_laws:
@@ -155,7 +160,7 @@ def find(table: Table, curves: Table | None = None, *, draws: int = DRAWS) -> Fi
         found = tuple(Finding(law, None, NONE_LEFT) for law in TITLES)
     rates, untried = ([], []) if swept else rate_checks(table, own)
     return Findings(
-        everything=table,
+        everything=everything,
         table=fitted,
         laws=found,
         noise=noise,
@@ -181,15 +186,23 @@ def _range(table: Table, name: str) -> str:
 # --- which runs
 
 
-def _of_one_kind(table: Table) -> Table:
-    """The models of the commonest kind that have layers: a law is of one kind, and of N above 0."""
-    if table.has("params"):
-        table = table.where(table["params"] != 0, "a model without layers: its N is 0")
-    if table.has("kind") and len(table):
-        kinds, runs = np.unique(table["kind"], return_counts=True)
-        kind = kinds[runs.argmax()]
-        table = table.where(table["kind"] == kind, f"another kind of model than {kind}, which most runs have")
-    return table
+def _with_layers(table: Table) -> Table:
+    """A law is of N above 0."""
+    if not table.has("params"):
+        return table
+    return table.where(table["params"] != 0, "a model without layers: its N is 0")
+
+
+def _of_one_architecture(table: Table) -> Table:
+    """The models of the commonest architecture: a law is of one."""
+    if not len(table):
+        return table
+    what = architecture.architectures(table)
+    base = architecture.commonest(what)
+    others = ", ".join(dict.fromkeys(f"({architecture.differences(one, base)})" for one in what if one != base))
+    return table.where(
+        np.array([one == base for one in what]), f"of another architecture than most runs have: {others}"
+    )
 
 
 def _finished(table: Table) -> Table:

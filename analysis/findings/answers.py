@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from analysis import allocation, digits, tuning
-from analysis.findings import cooldowns, positions, shapes
+from analysis.findings import choices, cooldowns, positions, shapes
+from analysis.findings.choices import Choices
 from analysis.findings.cooldowns import Cooldowns
 from analysis.findings.positions import Positions
 from analysis.findings.shapes import Shapes
+from analysis.findings.study_laws import LEAST
 from analysis.frontier import Allocation
 from analysis.isoflop import Profile, isoflop, profiles
 from analysis.jsonable import jsonable
@@ -58,6 +60,8 @@ class Answers:
         shapes: most runs differ in their shape at one size and length.
         cooldowns: runs are branches of common trunks.
         positions: most runs have others beside them that differ in their kind of positions; then no other field is set.
+        choices: most runs have others beside them that differ in their architecture; the other fields are then about
+            the commonest architecture alone.
     """
 
     tuning: Tuning | None = None
@@ -65,6 +69,7 @@ class Answers:
     shapes: Shapes | None = None
     cooldowns: Cooldowns | None = None
     positions: Positions | None = None
+    choices: Choices | None = None
 
     @property
     def no_laws(self) -> str:
@@ -75,6 +80,8 @@ class Answers:
             return "these runs differ in their shape at one size and one length"
         if self.positions:
             return "these runs differ in their kind of positions; a law wants models of one kind"
+        if self.choices and len({place.params for place in self.choices.places}) < LEAST:
+            return f"these runs differ in their architecture, at fewer than {LEAST} sizes"
         return ""
 
     def sentences(self) -> Iterator[str]:
@@ -84,7 +91,7 @@ class Answers:
             yield f"Best learning rates: {first}"
             yield from more
             yield from (f"Warning: {warning}." for warning in self.tuning.warnings())
-        for kind in (self.positions, self.profiles, self.shapes, self.cooldowns):
+        for kind in (self.positions, self.choices, self.profiles, self.shapes, self.cooldowns):
             if kind:
                 yield from kind.sentences()
 
@@ -95,20 +102,25 @@ class Answers:
             "shapes": jsonable(self.shapes.to_dict()) if self.shapes else None,
             "cooldowns": jsonable(self.cooldowns.to_dict()) if self.cooldowns else None,
             "positions": jsonable(self.positions.to_dict()) if self.positions else None,
+            "choices": jsonable(self.choices.to_dict()) if self.choices else None,
         }
 
 
-def find(table: Table, every: Table, *, sigma: float | None = None) -> Answers:
-    """What kinds of study these finished runs are, each setting at one learning rate.
+def compared(table: Table) -> Answers:
+    """What finished runs of several architectures say of these, at all learning rates."""
+    if schemes := positions.find(table):
+        return Answers(positions=schemes)
+    return Answers(choices=choices.find(table))
+
+
+def find(table: Table, *, sigma: float | None = None) -> Answers:
+    """What kinds of study these finished runs are, all of one architecture and each setting at one learning rate.
 
     Args:
-        every: the finished runs at all rates.
         sigma: seed noise of ln(loss), None where it is not known.
     """
     if not len(table):
         return Answers()
-    if schemes := positions.find(every):
-        return Answers(positions=schemes)
     return Answers(profiles=_profiles(table, sigma), shapes=shapes.find(table), cooldowns=cooldowns.find(table))
 
 

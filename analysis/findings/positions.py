@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from analysis import digits
+from analysis.architecture import PARTS
 from analysis.onset import BEYOND, COMPARED, GAIN, onsets
 from analysis.replicates import mean_loss
 from analysis.table import Table
@@ -158,7 +159,9 @@ def find(runs: Table) -> Positions | None:
     scheme = schemes(table)
     groups: dict[tuple[Any, ...], list[int]] = {}
     beside: dict[tuple[Any, ...], set[str]] = {}
-    place = list(zip(*(table[name] for name in ("n_ctx", "batch_tokens", "d_head", "params", "tokens")), strict=True))
+    others = [name for name in PARTS if name in table and name not in ("positions", "rotary_base")]
+    same = ("n_ctx", "batch_tokens", "d_head", "params", "tokens", *others)
+    place = list(zip(*(table[name] for name in same), strict=True))
     for i, at in enumerate(place):
         groups.setdefault((*at, scheme[i]), []).append(i)
         beside.setdefault(at, set()).add(scheme[i])
