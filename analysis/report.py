@@ -103,23 +103,8 @@ def page(
         ("conventions", "Conventions", report_runs.conventions(found)),
         ("origin", "Where this page comes from", report_runs.origin(found, origins)),
     ]
-    sections = [(id, title, content) for id, title, content in sections if content]
-    css = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
-    links = Markup(" ").join(tag("a", title, href=f"#{id}") for id, title, _ in sections)
-    body = [
-        tag("h1", name),
-        tag("p", question, class_="lede"),
-        _facts(found),
-        tag("nav", links),
-        *(tag("section", tag("h2", title), content, id=id) for id, title, content in sections),
-    ]
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"{tag('title', f'{name}: scaling laws')}\n<style>\n{css}</style>\n</head>\n<body>\n"
-        + "\n".join(body)
-        + "\n</body>\n</html>\n"
-    )
+    opening = tag("h1", name), tag("p", question, class_="lede"), _facts(found)
+    return markup.document(f"{name}: scaling laws", opening, sections)
 
 
 # --- sections

@@ -16,7 +16,7 @@ import numpy as np
 from analysis.papers.kaplan.drawn import Drawn, Experiments
 from analysis.papers.kaplan.power import Planned
 from analysis.records import Records
-from configs.kaplan.budget import Budget
+from configs.kaplan.terms import Budget
 from scaling import config, rates
 from scaling.config import DataConfig, RunConfig, Study
 from scaling.errors import InputError
