@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from analysis.table import Table
-from analysis.tables.columns import cell
+from analysis.table.columns import cell
 
 # The columns that describe a model but neither its size nor its shape. The scale of positions is not among them: that
 # of the older model follows the width.

@@ -9,9 +9,9 @@ import pytest
 from known_runs import SURFACE, run
 from matplotlib.figure import Figure
 
-from analysis import frontier, report
-from analysis.page import answers, canvas, cooldowns, findings, shapes, study_plots
-from analysis.page.findings import Findings
+from analysis import findings, frontier, report
+from analysis.findings import Findings, answers, cooldowns, shapes
+from analysis.page import canvas, study_plots
 from analysis.table import Table
 from scaling import ladder
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from known_runs import SURFACE
 
-from analysis import architecture, laws, report
-from analysis.page import choices, findings
+from analysis import architecture, findings, laws, report
+from analysis.findings import choices
 from analysis.table import Table
 from configs import architecture as config
 from scaling import counts

@@ -6,13 +6,13 @@ import re
 import numpy as np
 import pytest
 
-from analysis.frontier import PF_DAY
+from analysis import reference
 from analysis.kaplan_path import KaplanPath
-from analysis.papers import reference
 from analysis.papers.kaplan import appendix, claims, compute, efficiency, fits, joint, runs, single, tables
 from analysis.papers.kaplan.drawn import Constant, Drawn
 from analysis.papers.kaplan.needed import needed, widest
 from analysis.table import Table
+from scaling.counts import PF_DAY
 from tests import kaplan_records as known
 
 PATH = known.TRUTH.path

@@ -5,9 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from analysis import laws
-from analysis.page import canvas, digits
-from analysis.papers import reference
+from analysis import digits, laws, reference
+from analysis.page import canvas
 from analysis.papers.kaplan import batch, claims, early, fits, ghosts, joint, runs, single, tables, words
 from analysis.papers.kaplan.drawn import Constant
 from tests import kaplan_records as known

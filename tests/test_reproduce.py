@@ -12,10 +12,10 @@ import pytest
 from markupsafe import escape
 from test_report import EVIL, Reader
 
+from analysis.papers import reproduction
 from analysis.papers.kaplan import figures, page, power
 from analysis.papers.kaplan.drawn import Constant, Drawn, points, undecided
 from scaling import cli
-from scaling.commands import reproduce
 from scaling.config import EvalConfig, OptimConfig, RunConfig
 from scaling.ladder import ladder
 
@@ -40,7 +40,7 @@ def plan(n_sizes: int, lengths: tuple[int, ...] = (2**20,), seeds: int = 1) -> l
     """A ladder of cosines as `size` has it."""
     shapes = ((8, 2), (16, 2), (24, 2), (32, 2), (48, 2), (64, 2))[:n_sizes]
     return [
-        reproduce.planned_row(
+        reproduction.planned_row(
             RunConfig(model, tokens=D, batch=4, seed=seed, optim=OptimConfig(0.01), eval=EvalConfig(octaves=9))
         )
         for model in ladder(shapes, d_head=8)

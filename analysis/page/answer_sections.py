@@ -5,18 +5,19 @@ from collections.abc import Iterator
 
 from markupsafe import Markup
 
-from analysis.page import choices, choices_figure, digits, markup, onset_figure, study_plots
-from analysis.page.answers import Profiles
-from analysis.page.checks import LEVEL
-from analysis.page.choices import Choices
-from analysis.page.cooldowns import Cooldowns
-from analysis.page.findings import Findings
+from analysis import digits
+from analysis.confidence import LEVEL
+from analysis.findings import Findings, choices
+from analysis.findings.answers import Profiles
+from analysis.findings.choices import Choices
+from analysis.findings.cooldowns import Cooldowns
+from analysis.findings.positions import HEAD, Positions
+from analysis.findings.shapes import Shapes
+from analysis.page import choices_figure, markup, onset_figure, study_plots
 from analysis.page.markup import tag
-from analysis.page.positions import HEAD, Positions
-from analysis.page.shapes import Shapes
-from analysis.rates.bowls import Bowl
 from analysis.table import Table
 from analysis.tuning import Tuning
+from analysis.tuning.bowls import Bowl
 
 
 def content(found: Findings, curves: Table | None) -> Markup:

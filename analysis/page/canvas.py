@@ -20,8 +20,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike, NDArray
 
-from analysis.estimation.estimate import Fit
-from analysis.page import digits
+from analysis import digits
+from analysis.fit.estimate import Fit
 from analysis.table import Table
 from scaling.errors import InputError
 

@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from analysis.findings.choices import SAME_COST, Choices, Place
 from analysis.page.canvas import GREY, INK, STYLE, panels, side_legend
-from analysis.page.choices import SAME_COST, Choices, Place
 
 PANELS = 3  # places that are shown, those of the largest N
 LINE = 0.27  # inches of a choice

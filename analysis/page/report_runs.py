@@ -12,10 +12,10 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.colors import to_hex
 
-from analysis import architecture
-from analysis.page import digits, markup
+from analysis import architecture, digits
+from analysis.findings import Findings
+from analysis.page import markup
 from analysis.page.canvas import Shades
-from analysis.page.findings import Findings
 from analysis.page.markup import tag
 from analysis.records import Origin
 from scaling import machine

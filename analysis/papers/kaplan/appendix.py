@@ -5,10 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from analysis import digits, reference
 from analysis.frontier import golden_section
 from analysis.kaplan_path import KaplanPath
-from analysis.page import digits
-from analysis.papers import reference
 from analysis.papers.kaplan import fits
 from analysis.papers.kaplan.drawn import Drawn, Experiments, points, undecided
 

@@ -10,15 +10,15 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from analysis.estimation.estimate import Fit
-from analysis.frontier import PF_DAY
+from analysis import reference
+from analysis.fit.estimate import Fit
 from analysis.laws import KaplanND
-from analysis.papers import reference
 from analysis.papers.kaplan import fits, runs
 from analysis.papers.kaplan.drawn import Constant, Experiments
 from analysis.papers.kaplan.left_out import half_of_path, left_out
 from analysis.papers.kaplan.words import SHORT, UNDECIDED, compared, from_fit, judged, label
 from analysis.table import Table
+from scaling.counts import PF_DAY
 
 # Why an exponent may be larger here: d ln L / d ln x = alpha (L - E) / L where the text has a floor E.
 FAR = (

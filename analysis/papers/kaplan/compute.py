@@ -7,17 +7,17 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 
-from analysis import kaplan_path
-from analysis.frontier import PF_DAY, Optimum
-from analysis.page import digits, plots
+from analysis import digits, kaplan_path, reference
+from analysis.frontier import Optimum
+from analysis.page import plots
 from analysis.page.canvas import GREY, INK, STYLE, Shades, fitted_line, panels, size_legend
-from analysis.papers import reference
 from analysis.papers.kaplan import claims, fits, ghosts, runs
 from analysis.papers.kaplan.drawn import Constant, Drawn, Experiments, points, undecided
 from analysis.papers.kaplan.needed import Fewer, needed, widest
 from analysis.papers.kaplan.panels import LABELS, LAW, by_run, dots, legend, logarithmic, losses, named, said
 from analysis.papers.kaplan.words import UNDECIDED, decided, from_fit, written
 from analysis.table import Table
+from scaling.counts import PF_DAY
 from scaling.errors import InputError
 
 LOSSES = 120  # at which sizes are held against each other

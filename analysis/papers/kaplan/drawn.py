@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from analysis.records import Records
 from analysis.table import Table
-from analysis.tables.columns import column
+from analysis.table.columns import column
 
 # The records of the runs that the paper's figures need, by the name of the experiment (a module of configs/kaplan):
 # size, data, batch, shape, lstm, universal, schedule, context. An experiment without a finished run is absent.

@@ -6,10 +6,9 @@ and the run on D tokens is no faster. Both sides are in updates of large batches
 
 import numpy as np
 
-from analysis import admission, laws
+from analysis import digits, laws
 from analysis.batch_size import steps_to_minimum
-from analysis.laws import KaplanStop
-from analysis.page import digits
+from analysis.laws import KaplanStop, admission
 from analysis.papers.kaplan import fits, runs
 from analysis.papers.kaplan.drawn import Experiments
 from analysis.papers.kaplan.words import UNDECIDED

@@ -7,13 +7,12 @@ import numpy as np
 from matplotlib import rc_context
 from numpy.typing import NDArray
 
+from analysis import digits, reference
 from analysis.batch_size import compute_to_minimum, steps_to_minimum
 from analysis.frontier import FLOP_PER_PARAM_TOKEN
 from analysis.isoflop import akima_minima
 from analysis.kaplan_path import KaplanPath
-from analysis.page import digits
 from analysis.page.canvas import GREY, STYLE, panels
-from analysis.papers import reference
 from analysis.papers.kaplan import fits, runs
 from analysis.papers.kaplan.drawn import Drawn, Experiments, points, undecided
 from analysis.papers.kaplan.left_out import jackknife, without_sizes

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
-from analysis.page import digits
+from analysis import digits
 from analysis.papers.kaplan import (
     appendix,
     batch,

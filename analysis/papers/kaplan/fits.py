@@ -1,8 +1,8 @@
 # ruff: noqa: RUF009  (`constant` returns a dataclass field)
 """The fits that several figures share, each made once per table: Kaplan's laws from our experiments.
 
-No estimator is here: the runs come from `analysis.admission`, the constants from `analysis.fit`, the best sizes from
-`analysis.envelope`, the critical batch from `analysis.batch_size`, the path from `analysis.kaplan_path`.
+No estimator is here: the runs come from `analysis.laws.admission`, the constants from `analysis.fit`, the best sizes
+from `analysis.envelope`, the critical batch from `analysis.batch_size`, the path from `analysis.kaplan_path`.
 N in non-embedding parameters, D and B in tokens, C in FLOP, S in updates, L in nats per token.
 """
 
@@ -13,18 +13,20 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from analysis import admission, laws
+from analysis import digits, laws
 from analysis.batch_size import Critical, critical, with_minima
 from analysis.envelope import envelope
-from analysis.estimation.estimate import Fit
+from analysis.findings import study_laws
+from analysis.findings.finding import Finding
 from analysis.fit import fit
-from analysis.frontier import FLOP_PER_PARAM_TOKEN, PF_DAY, Allocation, finished
+from analysis.fit.estimate import Fit
+from analysis.frontier import FLOP_PER_PARAM_TOKEN, Allocation, finished
 from analysis.kaplan_path import KaplanPath
-from analysis.law import Law, Scalar, Values, constant, power
-from analysis.page import digits, study_laws
-from analysis.page.finding import Finding
+from analysis.laws import admission
+from analysis.laws.law import Law, Scalar, Values, constant, power
 from analysis.papers.kaplan.drawn import Experiments
 from analysis.table import Table
+from scaling.counts import PF_DAY
 from scaling.errors import InputError
 
 LEAST = 4  # sizes that a law of one variable is fitted to

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
-from analysis.page import digits
+from analysis import digits
 from analysis.page.canvas import GREY
 
 LABEL = "Kaplan et al. (2020)"

@@ -7,12 +7,10 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from analysis import kaplan_path, laws
-from analysis.estimation.estimate import Fit
-from analysis.page import digits
+from analysis import digits, kaplan_path, laws, reference
+from analysis.findings.finding import Finding
+from analysis.fit.estimate import Fit
 from analysis.page.canvas import GREY, INK, STYLE, Shades, panels, size_legend, some
-from analysis.page.finding import Finding
-from analysis.papers import reference
 from analysis.papers.kaplan import claims, early, fits, ghosts, runs
 from analysis.papers.kaplan.drawn import Drawn, Experiments, points, undecided
 from analysis.papers.kaplan.panels import (

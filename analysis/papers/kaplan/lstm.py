@@ -9,19 +9,18 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.estimation.estimate import Fit
-from analysis.estimation.intervals import t_quantile
+from analysis import digits, reference
+from analysis.confidence import LEVEL, t_quantile
 from analysis.fit import fit
-from analysis.page import digits
+from analysis.fit.estimate import Fit
 from analysis.page.canvas import LABELS, LOSS, STYLE, Shades, log_axes, log_axis, log_y, margins, panels
-from analysis.page.checks import LEVEL, Noise
-from analysis.papers import reference
 from analysis.papers.kaplan import claims, ghosts, runs
 from analysis.papers.kaplan.context import UNUSED, unused
 from analysis.papers.kaplan.drawn import Constant, Drawn, Experiments, points, undecided
 from analysis.papers.kaplan.marks import groups_legend, symbol
 from analysis.papers.kaplan.trend import between, mean_interval, trend
 from analysis.papers.kaplan.words import from_fit
+from analysis.replicates import Noise
 from analysis.table import Table
 from scaling.errors import InputError
 

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from analysis.page import digits
+from analysis import digits
 from analysis.page.canvas import GREY, LOSS, STYLE, log_axes, margins, panels
 from analysis.papers.kaplan.context import LEAST, SHORTEST, TOO_SHORT, UNUSED, Sizes, colour_of, sizes_of, unused
 from analysis.papers.kaplan.drawn import Drawn, Experiments, points, undecided

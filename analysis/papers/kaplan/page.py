@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup, escape
 
-from analysis import report
+from analysis import digits, report
 from analysis.jsonable import jsonable
-from analysis.page import canvas, digits, markup
+from analysis.page import canvas, markup
 from analysis.page.markup import tag
 from analysis.papers.kaplan import figures
 from analysis.papers.kaplan.drawn import Constant, Drawn, Experiments

@@ -11,9 +11,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
-from analysis.page import digits
+from analysis import digits
+from analysis.findings.finding import Finding
 from analysis.page.canvas import GREY, LOSS, Shades, log_axis, log_y
-from analysis.page.finding import Finding
 from analysis.table import Table
 
 LAW = "#b3261e"  # fitted lines

@@ -8,11 +8,10 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.estimation.estimate import Fit
+from analysis import digits, reference
 from analysis.fit import fit
-from analysis.page import digits
+from analysis.fit.estimate import Fit
 from analysis.page.canvas import LOSS, STYLE, Shades, log_axes, log_axis, log_y, panels, size_legend
-from analysis.papers import reference
 from analysis.papers.kaplan import runs
 from analysis.papers.kaplan.context import (
     LEAST,

@@ -14,14 +14,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis import digits
 from analysis.kaplan_path import KaplanPath
 from analysis.laws import KaplanND
-from analysis.page import digits
 from analysis.papers.kaplan import batch, claims
 from analysis.papers.kaplan.drawn import Constant, Experiments
 from analysis.papers.kaplan.words import UNDECIDED
-from analysis.papers.reference import value
 from analysis.records import Records
+from analysis.reference import value
 from analysis.table import Table
 from scaling.errors import InputError
 

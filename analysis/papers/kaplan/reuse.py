@@ -10,11 +10,9 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from analysis.estimation.intervals import t_quantile
-from analysis.page import digits
+from analysis import digits, reference
+from analysis.confidence import LEVEL, t_quantile
 from analysis.page.canvas import GREY, LOSS, STYLE, log_axes, margins, panels
-from analysis.page.checks import LEVEL
-from analysis.papers import reference
 from analysis.papers.kaplan import ghosts, runs
 from analysis.papers.kaplan.drawn import Drawn, Experiments, points, undecided
 from analysis.papers.kaplan.marks import beside, symbol

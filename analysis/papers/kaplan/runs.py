@@ -4,9 +4,11 @@ import math
 
 import numpy as np
 
-from analysis.page import checks, digits
-from analysis.page.checks import ONE_EPOCH, Noise, seed_noise
+from analysis import digits
+from analysis.findings import checks
+from analysis.laws.admission import ONE_EPOCH
 from analysis.papers.kaplan.drawn import Experiments
+from analysis.replicates import Noise, seed_noise
 from analysis.table import Table
 
 SAME = ("tokens", "unique_tokens", "batch_tokens", "n_ctx", "n_vocab", "dropout", "schedule", "warmup", "tokens_id")

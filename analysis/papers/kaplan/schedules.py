@@ -8,14 +8,13 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from analysis.estimation.intervals import t_quantile
-from analysis.page import digits
+from analysis import digits, reference
+from analysis.confidence import LEVEL, t_quantile
 from analysis.page.canvas import FAINT, GREY, LOSS, STYLE, log_axis, log_y, margins, panels
-from analysis.page.checks import LEVEL, Noise
-from analysis.papers import reference
 from analysis.papers.kaplan import runs
 from analysis.papers.kaplan.drawn import Drawn, Experiments, points, undecided
 from analysis.papers.kaplan.marks import groups_legend, symbol
+from analysis.replicates import Noise
 from analysis.table import Table
 
 NAME, TITLE = "fig22", "Figure 22: learning-rate schedules"

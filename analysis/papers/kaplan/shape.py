@@ -9,14 +9,15 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.page import digits, shapes
+from analysis import digits, reference
+from analysis.confidence import LEVEL
+from analysis.findings import shapes
+from analysis.findings.shapes import SAME_SIZE, WHAT, Panel, Shapes
 from analysis.page.canvas import FAINT, STYLE, log_axis, margins, panels, percent_axis
-from analysis.page.checks import LEVEL, Noise
-from analysis.page.shapes import SAME_SIZE, WHAT, Panel, Shapes
-from analysis.papers import reference
 from analysis.papers.kaplan import fits, ghosts, runs
 from analysis.papers.kaplan.drawn import Drawn, Experiments, points, undecided
 from analysis.papers.kaplan.marks import groups_legend, plain_line, symbol
+from analysis.replicates import Noise
 from analysis.table import Table
 
 NAME, TITLE = "fig5", "Figure 5: shape at fixed N"

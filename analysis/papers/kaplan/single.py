@@ -6,19 +6,17 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 
-from analysis import laws
+from analysis import digits, laws, reference
+from analysis.findings.finding import Finding
 from analysis.fit import fit
 from analysis.forms import compare_laws
-from analysis.frontier import PF_DAY
-from analysis.page import digits
 from analysis.page.canvas import STYLE, Shades, fitted_line, panels, size_legend
-from analysis.page.finding import Finding
-from analysis.papers import reference
 from analysis.papers.kaplan import claims, fits, ghosts, runs
 from analysis.papers.kaplan.drawn import Drawn, Experiments, points, undecided
 from analysis.papers.kaplan.panels import LABELS, LAW, across, blank, by_run, dots, legend, logarithmic, losses, said
 from analysis.papers.kaplan.words import decided
 from analysis.table import Table
+from scaling.counts import PF_DAY
 from scaling.errors import InputError
 
 APART = 6.0  # AICc: odds of about twenty to one

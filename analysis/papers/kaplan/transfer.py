@@ -9,11 +9,10 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.estimation.estimate import Fit
+from analysis import digits, reference
 from analysis.fit import fit
-from analysis.page import digits
+from analysis.fit.estimate import Fit
 from analysis.page.canvas import GREY, LOSS, STYLE, fitted_line, log_axes, log_axis, log_y, margins, panels
-from analysis.papers import reference
 from analysis.papers.kaplan import claims, ghosts, runs
 from analysis.papers.kaplan.drawn import Drawn, Experiments, points, undecided
 from analysis.papers.kaplan.marks import groups_legend, symbol

@@ -7,10 +7,9 @@ import dataclasses
 import math
 from collections.abc import Iterable
 
-from analysis.estimation.estimate import Fit
-from analysis.page import digits
-from analysis.page.finding import Finding
-from analysis.papers import reference
+from analysis import digits, reference
+from analysis.findings.finding import Finding
+from analysis.fit.estimate import Fit
 from analysis.papers.kaplan.drawn import Constant
 
 UNDECIDED = "cannot decide"
