@@ -6,12 +6,13 @@ in float64 with exact gradients (`analysis.estimation.solver`, `analysis.estimat
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from analysis.admission import Admission
 from analysis.estimation import doubts, intervals, solver
 from analysis.estimation.descent import SAME, Optimum, descend, sensible
 from analysis.estimation.estimate import Fit, HeldOut, Interval, L, Residuals
@@ -45,6 +46,7 @@ def fit(
     clusters: str | None = None,
     starts: ArrayLike | int = STARTS,
     every_run: bool = False,
+    waived: Collection[Admission] = (),
     seed: int = 0,
 ) -> Fit[L]:
     """Estimates the constants of a law from the runs that it is about.
@@ -64,6 +66,7 @@ def fit(
         clusters: column whose equal values mark rows of one run, which are resampled together.
         starts: how many, or the starts themselves as constants, (s, p).
         every_run: fit all rows of the table, also those the law is not about.
+        waived: rules of the law, such as `admission.CONVERGED_RUNS`, that are not applied to the runs.
 
     Whatever left rows out (`drop_worst`, the law's own rules, `Table.where` before), the constants with them are in
     `Fit.without_rule`.
@@ -78,7 +81,7 @@ def fit(
     fixed = dict(fixed or {})
     objective = Objective(loss, float(delta), log, float(asymmetry))
     _check_arguments(law, fixed, objective, drop_worst, bootstrap, level)
-    rows = select_rows(law, table, target, objective, drop_worst, weights, hold_out, every_run, clusters)
+    rows = select_rows(law, table, target, objective, drop_worst, weights, hold_out, every_run, waived, clusters)
     problem = rows.problem(law, objective)
     free = np.array([c.name not in fixed for c in law.constants()])
     notes = [*rows.notes, *doubts.check_design(law, rows, free)]

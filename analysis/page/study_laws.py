@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from analysis import laws
-from analysis.admission import CONVERGED
+from analysis.admission import CONVERGED, CONVERGED_RUNS
 from analysis.estimation.estimate import Fit
 from analysis.estimation.rows import FitError, admitted
 from analysis.fit import fit
@@ -30,12 +30,12 @@ LEAST = 3  # sizes or data sets that a law of one variable is fitted to
 def fitted(
     law: type[Law], table: Table, draws: int, *, evidence: str = "", hold: str = "params", **options: Any
 ) -> Finding:
-    """The law on the rows of `table` that it is about (on all of them with every_run=True)."""
+    """The law on the rows of `table` that it is about, less the rules that are `waived` (all with every_run=True)."""
     missing = [name for name in law.inputs if not table.has(name)]
     if missing:
         return Finding(law, None, f"the table has no column {' and '.join(missing)}")
     try:
-        rows = table if options.get("every_run") else admitted(law, table)
+        rows = table if options.get("every_run") else admitted(law, table, options.get("waived", ()))
         found = fit(law, table, loss="squared", level=LEVEL, bootstrap=draws, **options)
     except InputError as error:
         return Finding(law, None, _reason(law, str(error)), evidence)
@@ -73,7 +73,10 @@ def _lowered(change: float) -> str:
 
 
 def law_of_size(table: Table, doublings: Sequence[Doubling], draws: int) -> Finding:
-    """L(N): the runs with the most data of each size at which doubling D hardly changes the loss any more."""
+    """L(N): the runs that it is about, at the sizes where doubling D hardly changes the loss any more.
+
+    That further rule stands in place of the law's own about convergence, which looks at one run alone.
+    """
     law = laws.KaplanN
     known = [d for d in doublings if math.isfinite(d.change)]
     if not known:
@@ -104,7 +107,7 @@ def law_of_size(table: Table, doublings: Sequence[Doubling], draws: int) -> Find
     )
     rows = table.where(keep, "not the most data of its size, or data that were not ample")
     target = "loss_min" if rows.has("loss_min") else "loss"
-    return fitted(law, rows, draws, evidence=evidence, every_run=True, target=target)
+    return fitted(law, rows, draws, evidence=evidence, waived=(CONVERGED_RUNS,), target=target)
 
 
 def law_of_data(table: Table, draws: int) -> Finding:
@@ -154,7 +157,7 @@ def law_of_data(table: Table, draws: int) -> Finding:
         return Finding(law, None, f"{why}; wanted under {digits.percent(DOUBLING)} on {LEAST} or more")
     evidence = f"On these {ample} data sets doubling N lowers the loss by under {digits.percent(DOUBLING)}."
     rows = best.where(keep, "a larger model would still do better on these data")
-    return fitted(law, rows, draws, evidence=evidence, hold="unique_tokens", every_run=True)
+    return fitted(law, rows, draws, evidence=evidence, hold="unique_tokens")
 
 
 def compute_envelope(table: Table, curves: Table | None = None) -> Table | None:
