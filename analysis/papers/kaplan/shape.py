@@ -51,7 +51,9 @@ def figure_5(evidence: Kaplan, drawn: Drawn) -> None:
         raise Undecided(NO_SEEDS)
     wide = max(_half(one, panel, min(panel.seeds)) for one in found for panel in one.panels)
     if wide > TOLD:
-        raise Undecided(f"the seeds alone explain changes of {digits.percent(wide)}, as large as those the paper saw")
+        raise Undecided(
+            f"the seeds alone explain changes of {digits.percent(wide)}, as large as those that the paper saw"
+        )
     drawn.say(
         f"N agrees within {digits.percent(max(one.sizes[1] / one.sizes[0] for one in found) - 1)}; what differed was "
         f"taken out with L(N), {said}. Each change is against the base shape, {_base(found[0])}; the intervals hold "
