@@ -1,7 +1,8 @@
 """N_opt(C) and D_opt(C) of a table of runs by whichever of Hoffmann's three approaches suits it.
 
-from analysis import allocation, records, table
-allocation.allocate(table.load("runs.csv"), budgets=[1e21])               # IsoFLOP profiles, or a fitted surface
+from analysis import allocation, records
+from analysis.load import load
+allocation.allocate(load("runs.csv"), budgets=[1e21])               # IsoFLOP profiles, or a fitted surface
 allocation.allocate(records.read("studies/mine").curves, "envelope")      # learning curves
 """
 
@@ -11,13 +12,14 @@ from dataclasses import replace
 import numpy as np
 
 from analysis import frontier
+from analysis.confidence import LEVEL
 from analysis.envelope import envelope
-from analysis.estimation.rows import admitted, mixed
 from analysis.fit import fit
-from analysis.frontier import LEVEL, Allocation
+from analysis.fit.rows import admitted, mixed
+from analysis.frontier import Allocation
 from analysis.isoflop import SAME_BUDGET, isoflop, profiles
 from analysis.laws import Gadre, law_by_name
-from analysis.planning.reach import doubt
+from analysis.plan.reach import doubt
 from analysis.table import Table
 from scaling.errors import InputError
 

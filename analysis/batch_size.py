@@ -1,7 +1,8 @@
-"""The price of a batch size: steps against examples at fixed losses, the critical batch, the gradient noise scale.
+"""The price of a batch size: steps against examples at fixed losses, and the critical batch.
 
 From Kaplan et al. (2020) secs. 5.1-5.2 and McCandlish et al. (2018). B and E are in tokens (McCandlish's formulas hold
-in sequences as well; the two differ by n_ctx), S in updates, losses in nats per token.
+in sequences as well; the two differ by n_ctx), S in updates, losses in nats per token. The gradient noise scale is in
+`analysis.noise_scale`.
 """
 
 import dataclasses
@@ -11,7 +12,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from analysis.frontier import LEVEL, golden_section, learning_curves
+from analysis.confidence import LEVEL, t_quantile
+from analysis.fit.estimate import Fit
+from analysis.frontier import golden_section, learning_curves
+from analysis.laws import KaplanBCrit, Law
+from analysis.laws.admission import constant_rate
 from analysis.table import Table
 from scaling.errors import InputError
 
@@ -72,6 +77,25 @@ def with_minima(table: Table, B_crit: Callable[[Array], Array]) -> Table:
     if "flops" in table:
         columns["flops_min"] = compute_to_minimum(table.positive("flops")[0], B, critical)
     return table.with_columns(**columns)
+
+
+def for_law(law: type[Law], table: Table, batch: Fit | None = None) -> Table:
+    """The table with the columns that a law of the critical batch wants.
+
+    Args:
+        table: learning curves for B_crit(L), of which it becomes the table of B_crit; runs or curves for other laws.
+        batch: of `KaplanBCrit`; the others get their minima by it, and without it the table as it is.
+
+    Raises:
+        InputError: `batch` is of another law, or a column is missing.
+    """
+    if law is KaplanBCrit and not table.has("batch_crit"):
+        return critical(table).table
+    if batch is None:
+        return table
+    if not isinstance(batch.law, KaplanBCrit):
+        raise InputError(f"S_min and C_min from a fit of {batch.law.name}; wanted one of {KaplanBCrit.name}")
+    return with_minima(table, batch.law)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,12 +200,7 @@ def fit_hyperbola(batch: ArrayLike, steps: ArrayLike, loss: float = np.nan) -> T
     slope = np.exp(best) / (batch + np.exp(best))  # d ln S / d ln B_crit
     spread = float(np.sum((slope - slope.mean()) ** 2))
     sigma = np.sqrt(float(cost(np.asarray(best))) / freedom / spread) if freedom > 0 and spread > 0 else np.nan
-    if freedom > 0:
-        from scipy.stats import t
-
-        reach = t.ppf((1 + LEVEL) / 2, freedom) * sigma
-    else:
-        reach = np.nan
+    reach = t_quantile(LEVEL, freedom) * sigma if freedom > 0 else np.nan
     with np.errstate(over="ignore"):  # of a B_crit that is hardly known the upper end is infinite
         interval = float(np.exp(best - reach)), float(np.exp(best + reach))
     return Tradeoff(float(loss), batch, steps, curve, float(sigma), interval, tuple(warnings))
@@ -272,7 +291,7 @@ def critical(curves: Table, losses: ArrayLike | None = None) -> Critical:
         notes.append(
             f"{len(bounded)} of {len(found)} losses left out, where B_crit is only bounded: {bounded[0].warnings[0]}"
         )
-    if curves.has("schedule") and not set(curves["schedule"]) <= {"constant", "const"}:
+    if curves.has("schedule") and not constant_rate(curves).all():
         notes.append(
             "the learning rate decays along these runs: a run that was meant to end at a loss would need fewer updates"
         )
@@ -294,114 +313,3 @@ def _common_losses(curves: Table) -> Array:
             f"no loss was reached by 3 of {len(batches)} batch sizes: train longer, or at more batch sizes"
         )
     return grid[np.unique(np.linspace(reached[0], reached[-1], N_LOSSES).round().astype(int))]
-
-
-# --- gradient noise scale
-
-
-def noise_estimates(small: ArrayLike, big: ArrayLike, B_small: float, B_big: float) -> tuple[Array, Array]:
-    """tr(Sigma) and |G|^2 from the squared norms of one gradient at two batch sizes: McCandlish et al. (2018) appendix
-    A.1.
-
-    Each is unbiased, step by step, and |G|^2 may come out negative. Their ratio is biased: average both over steps,
-    then divide (`noise_scale`).
-
-    Args:
-        small: |G_small|^2, any shape: squared norm of a gradient over B_small; with data parallelism the mean over
-            devices.
-        big: |G_big|^2, same shape: squared norm of the gradient over B_big.
-        B_small, B_big: batch sizes in one unit; the trace is per such unit.
-
-    Raises:
-        InputError: B_big is not above B_small.
-    """
-    if not B_big > B_small > 0:
-        raise InputError(f"batches {B_small:g} and {B_big:g}: the second must be larger, both above 0")
-    small, big = np.asarray(small, float), np.asarray(big, float)
-    trace = (small - big) / (1 / B_small - 1 / B_big)
-    square = (B_big * big - B_small * small) / (B_big - B_small)
-    return trace, square
-
-
-@dataclasses.dataclass(frozen=True)
-class NoiseScale:
-    """B_simple = tr(Sigma) / |G|^2 and its LEVEL interval, in the unit of the batches; the upper end may be
-    infinite.
-    """
-
-    trace: float
-    square: float
-    B_simple: float
-    interval: tuple[float, float]
-
-
-def noise_scale(trace: ArrayLike, square: ArrayLike) -> NoiseScale:
-    """The ratio of two means, with Fieller's interval (steps taken as independent).
-
-    Args:
-        trace, square: per-step estimates of `noise_estimates`, shape (n_steps,), over a stretch where both change
-        little.
-
-    Raises:
-        InputError: fewer than two steps, or the mean |G|^2 is not above 0: more steps are needed.
-    """
-    trace, square = np.asarray(trace, float), np.asarray(square, float)
-    n = len(trace)
-    if n < 2:
-        raise InputError(f"{n} step: a noise scale needs at least 2")
-    S, G = float(trace.mean()), float(square.mean())
-    if G <= 0:
-        raise InputError(
-            f"mean |G|^2 estimate {G:.3g} over {n} steps is not above 0: average more steps or use a larger big batch"
-        )
-    from scipy.stats import t
-
-    (v_S, c), (_, v_G) = np.cov(trace, square) / n
-    q = t.ppf((1 + LEVEL) / 2, n - 1) ** 2
-    # All r with (S - r G)^2 <= q var(S - r G): a quadratic in r.
-    a, b, k = G**2 - q * v_G, S * G - q * c, S**2 - q * v_S
-    root = np.sqrt(max(b**2 - a * k, 0.0))
-    interval = ((b - root) / a, (b + root) / a) if a > 0 else (0.0, np.inf)
-    return NoiseScale(S, G, S / G, (float(max(interval[0], 0.0)), float(interval[1])))
-
-
-def smoothed_noise_scale(trace: ArrayLike, square: ArrayLike, decay: float = 0.99) -> Array:
-    """B_simple along a run: both estimates averaged exponentially, corrected for their start, then divided.
-
-    Args:
-        trace, square: per-step estimates, shape (n_steps,).
-        decay: weight of the past per step.
-
-    Returns:
-        shape (n_steps,), nan where the mean |G|^2 is not above 0.
-    """
-    trace, square = np.asarray(trace, float), np.asarray(square, float)
-    means, S, G = np.empty((2, len(trace))), 0.0, 0.0
-    for i, (s, g) in enumerate(zip(trace, square, strict=True)):
-        S, G = decay * S + (1 - decay) * s, decay * G + (1 - decay) * g
-        means[:, i] = S, G  # the correction 1 / (1 - decay^i) cancels in the ratio
-    return np.where(means[1] > 0, means[0] / np.where(means[1] > 0, means[1], 1.0), np.nan)
-
-
-def noise_scale_over_loss(loss: ArrayLike, trace: ArrayLike, square: ArrayLike, n_bins: int = 20) -> dict[str, Array]:
-    """B_simple in bins of ln loss, as columns loss, batch_crit, low and high: McCandlish's stand-in for B_crit(L).
-
-    Args:
-        loss, trace, square: per step, shape (n_steps,).
-        n_bins: bins of equal width in ln loss; bins with fewer than two steps or a mean |G|^2 not above 0 are left out.
-
-    Raises:
-        InputError: no bin is left.
-    """
-    loss, trace, square = (np.asarray(v, float) for v in (loss, trace, square))
-    edges = np.linspace(np.log(loss).min(), np.log(loss).max(), n_bins + 1)[1:-1]
-    which = np.digitize(np.log(loss), edges)
-    rows = []
-    for k in range(n_bins):
-        inside = which == k
-        if inside.sum() >= 2 and square[inside].mean() > 0 and trace[inside].mean() > 0:
-            one = noise_scale(trace[inside], square[inside])
-            rows.append((float(np.exp(np.log(loss[inside]).mean())), one.B_simple, *one.interval))
-    if not rows:
-        raise InputError(f"no noise scale in any of {n_bins} bins of the loss: average more steps per bin")
-    return dict(zip(("loss", "batch_crit", "low", "high"), np.array(rows).T, strict=True))

@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from analysis.estimation.estimate import Fit
-from analysis.estimation.intervals import t_quantile
-from analysis.estimation.rows import FitError
+from analysis.confidence import t_quantile
 from analysis.fit import fit
+from analysis.fit.estimate import Fit
+from analysis.fit.rows import FitError
 from analysis.frontier import finished, lower_envelope
 from analysis.jsonable import jsonable
-from analysis.law import Law
 from analysis.laws import law_by_name
-from analysis.planning.prices import compute_for
+from analysis.laws.law import Law
+from analysis.plan.prices import compute_for
 from analysis.table import Table
-from analysis.tables.columns import COLUMNS
+from analysis.table.columns import COLUMNS
 from scaling.errors import InputError
 
 SIZES, PLACES = 3, 8  # a grid has at least so many sizes, and so many different pairs of N and D

@@ -8,10 +8,10 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.confidence import LEVEL
 from analysis.frontier import (
     DRAWS,
     FLOP_PER_PARAM_TOKEN,
-    LEVEL,
     Allocation,
     Array,
     Optimum,
@@ -22,7 +22,8 @@ from analysis.frontier import (
     optimum,
     power_laws,
 )
-from analysis.page.checks import settings
+from analysis.laws.admission import constant_rate
+from analysis.replicates import RATE, settings
 from analysis.table import Table
 from scaling.errors import InputError
 
@@ -147,7 +148,7 @@ def envelope(
                 redrawn.append(power_laws(C_d, N_d, D_d, C_1))
         redrawn, few = enough_draws(redrawn, draws, "two sizes between the smallest and the largest on the envelope")
         warnings += few
-    constant = "schedule" in table and set(table["schedule"]) <= {"constant", "const"}
+    constant = constant_rate(table).all()
     if early > 0.1 and not constant:
         warnings.append(
             f"{early:.0%} of the envelope lies before {LAST_PART:.0%} of its run: where the learning rate decays, "
@@ -192,7 +193,7 @@ def _on_common_budgets(table: Table, compute: str, n_budgets: int) -> Curves:
         inside = (flops[rows[0]] <= C) & (flops[rows[-1]] >= C)
         ln_loss[r, inside] = np.interp(np.log(C[inside]), np.log(flops[rows]), np.log(loss[rows]))
     # Seeds end with the same compute, which their least compute C_min need not be.
-    of = settings(table, "learning_rate", "flops" if "flops" in table else compute)[last]
+    of = settings(table, RATE, "flops" if "flops" in table else compute)[last]
     of = np.unique(of, return_inverse=True)[1]  # run -> configuration
     cells = np.arange(of.max() + 1)
     first = np.array([np.flatnonzero(of == c)[0] for c in cells])

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from analysis.estimation.estimate import Fit
+from analysis.digits import short
+from analysis.fit.estimate import Fit
 from analysis.jsonable import jsonable
-from analysis.page.digits import short
-from analysis.planning.reach import beyond, doubt
-from analysis.tables.columns import COLUMNS
+from analysis.plan.reach import beyond, doubt
+from analysis.table.columns import COLUMNS
 from scaling.errors import InputError
 
 

@@ -2,19 +2,21 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from analysis.estimation.rows import admitted, held_out_rows, weights_of
-from analysis.estimation.solver import Array, Objective
 from analysis.fit import fit
+from analysis.fit.rows import admitted, held_out_rows, weights_of
+from analysis.fit.solver import Array, Objective
 from analysis.laws import Law, law_by_name
 from analysis.table import Table
 from scaling.errors import InputError
+
+AICC = "AICc (a difference of 10 is strong evidence)"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +80,74 @@ def compare_laws(
         error = found.held_out.rms if found.held_out else math.nan
         scores.append(Score(law.name, k - 1, aicc, found.residuals.rms, error))
     return sorted(scores, key=lambda s: s.held_out if held.any() else s.aicc)
+
+
+@dataclasses.dataclass(frozen=True)
+class Rivalry:
+    """A law beside its rivals.
+
+    Attributes:
+        scores: of all that can be compared on the same runs, the best first; none where no rival can.
+        unscored: why a rival cannot be compared, by its name.
+        held_out: whether the order is that of the errors on runs held out, else of AICc.
+    """
+
+    scores: tuple[Score, ...]
+    unscored: Mapping[str, str]
+    held_out: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"against": [dataclasses.asdict(score) for score in self.scores], "not_scored": dict(self.unscored)}
+
+    def lines(self) -> list[str]:
+        """The scores as a person reads them, then why other rivals have none."""
+        lines = []
+        if self.scores:
+            by = "their error on the runs held out" if self.held_out else AICC
+            lines.append(f"forms on the runs that all of them are about, best first by {by}:")
+        least = min((score.aicc for score in self.scores), default=math.nan)
+        for s in self.scores:
+            foretold = f", held out {s.held_out:.2%}" if self.held_out else ""
+            aicc = f"AICc {s.aicc - least:+.1f}" if math.isfinite(s.aicc) else "too few runs for AICc"
+            lines.append(f"  {s.law:<16} {s.constants} constants, residual {s.rms:.2%}, {aicc}{foretold}")
+        return [*lines, *(f"not scored: {why}" for why in self.unscored.values())]
+
+
+def against(
+    law: type[Law], rivals: Sequence[type[Law]], table: Table, hold_out: str | None = None, **options: Any
+) -> Rivalry:
+    """The scores of a law and of the rivals that can be compared with it on the same runs.
+
+    Args:
+        hold_out, options: as for `compare_laws`.
+    """
+    usable, unscored = list(rivals), {}
+    while usable:
+        try:
+            scores = compare_laws([law, *usable], table, hold_out, **options)
+            return Rivalry(tuple(scores), unscored, hold_out is not None)
+        except InputError as joint:
+            several, usable = usable, []
+            for rival in several:  # which of them it was
+                if why := _alone(law, rival, table, hold_out, options):
+                    unscored[rival.name] = why
+                else:
+                    usable.append(rival)
+            if len(usable) == len(several):  # each of them alone, but not together
+                unscored = {rival.name: f"{rival.name}: {joint}" for rival in several}
+                usable = []
+    return Rivalry((), unscored, hold_out is not None)
+
+
+def _alone(law: type[Law], rival: type[Law], table: Table, hold_out: str | None, options: Mapping[str, Any]) -> str:
+    """Why one rival cannot be compared with the law; empty where it can."""
+    try:
+        compare_laws([law, rival], table, hold_out, **options)
+    except InputError as error:
+        why = str(error).removeprefix(f"{rival.name}: ")
+        where = "of the runs that it is about, " if why.startswith(f"{law.name}: ") else ""
+        return f"{rival.name}: {where}{why}"
+    return ""
 
 
 def deviance(objective: Objective, value: float, weights: Array) -> float:

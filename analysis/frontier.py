@@ -14,16 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from analysis import admission
-from analysis.law import Law
-from analysis.laws import Chinchilla
+from analysis.confidence import LEVEL
+from analysis.laws import Chinchilla, admission
+from analysis.laws.law import Law
 from analysis.table import Table
 from scaling.errors import InputError
 
-PF_DAY = 8.64e19  # FLOP
 FLOP_PER_PARAM_TOKEN = 6.0  # forward 2, backward 4: Kaplan et al. (2020) sec. 2.1
 DRAWS = 1000  # of the whole chain, per interval
-LEVEL = 0.95
 
 Array = NDArray[np.float64]
 Surface = Callable[[Array, Array], Array]

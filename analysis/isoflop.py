@@ -9,10 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.confidence import LEVEL
 from analysis.frontier import (
     DRAWS,
     FLOP_PER_PARAM_TOKEN,
-    LEVEL,
     Allocation,
     Array,
     Minimum,

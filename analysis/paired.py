@@ -2,7 +2,7 @@
 
 The windows are the same for both, so what makes a text hard drops out of the difference. Windows of one document are
 alike, so the interval treats documents as what was drawn: it says what other text of the same kind would give. What
-another seed would give is in no pair of runs; that is the business of replicates (`analysis.estimation.replicates`).
+another seed would give is in no pair of runs; that is the business of replicates (`analysis.replicates`).
 """
 
 import dataclasses
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from analysis.frontier import LEVEL
+from analysis.confidence import LEVEL, t_quantile
 from scaling import study
 from scaling.data import batches
 from scaling.data.token_set import open_tokens
@@ -103,7 +103,5 @@ def clustered(values: ArrayLike, clusters: ArrayLike) -> Difference:
     without = (values.sum() - sums) / (len(values) - sizes)
     sigma = float(np.sqrt((n - 1) / n * ((without - without.mean()) ** 2).sum()))
     freedom = max(1.0, 1 / float(((sizes / len(values)) ** 2).sum()) - 1)
-    from scipy.stats import t
-
-    reach = float(t.ppf((1 + LEVEL) / 2, freedom)) * sigma
+    reach = float(t_quantile(LEVEL, freedom)) * sigma
     return Difference(float(mean), sigma, (float(mean - reach), float(mean + reach)), len(values), n)

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from analysis.batch_size import noise_estimates
+from analysis.noise_scale import noise_estimates
 from analysis.onset import BEYOND, onset
 from analysis.table import Table
-from scaling import counts, histories, kinds, study
+from scaling import counts, histories, kinds, schedules, study
 from scaling.config import SEMANTICS, ModelConfig, RunConfig
 from scaling.errors import InputError
 from scaling.histories import History
@@ -38,12 +38,14 @@ class Records:
             so far, `steps` and `unique_tokens` those of the run, `train_loss` the mean since the evaluation before.
         positions: the last held-out loss of each run by position in the context, from 1, where a token has none before.
         origins: the different machines and versions that trained them, in the order of the packs.
+        configs: of every run of the study by its id, with or without a record.
     """
 
     runs: Table
     curves: Table
     positions: Table
     origins: tuple[Origin, ...]
+    configs: Mapping[str, RunConfig] = dataclasses.field(default_factory=dict, repr=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +102,7 @@ def read(path: str | Path) -> Records:
         origin = Origin(done.get("machine", ""), done.get("versions", {}))
         if any(origin) and origin not in origins:
             origins.append(origin)
+    wanted = set(whole.runs)
     runs = [found[id] for id in whole.runs if id in found]
     if not runs:
         raise InputError(f"{path}: no run has a record yet; continue with scaling study run")
@@ -118,6 +121,7 @@ def read(path: str | Path) -> Records:
         Table.from_columns(curves, str(path)).with_notes(*notes) if len(curves["step"]) else _empty(curves, str(path)),
         Table.from_columns(_joined([_positions(run) for run in runs]), str(path)).with_notes(*notes),
         tuple(origins),
+        {run.id: run.config for pack in whole.all_packs for run in pack.runs if run.id in wanted},
     )
 
 
@@ -226,8 +230,7 @@ def _onset(run: _Run) -> float:
 
 def rate_sum(config: RunConfig) -> float:
     """The learning rates of all updates of the run, added up."""
-    falling = config.decay_steps if config.optim.schedule == "wsd" else config.steps - config.warmup_steps
-    shape = _sum_of_shape(config.optim.schedule, config.steps, config.warmup_steps, falling)
+    shape = _sum_of_shape(config.optim.schedule, config.steps, config.warmup_steps, config.falling_steps)
     return config.optim.learning_rate * shape
 
 
@@ -235,14 +238,8 @@ def rate_sum(config: RunConfig) -> float:
 def _sum_of_shape(schedule: str, steps: int, warmup: int, falling: int) -> float:
     """What `scaling.optim.Schedule` adds up to at a peak of 1; in NumPy, as reading records need not wait for Optax."""
     step = np.arange(steps)
-    over = np.clip((step - (steps - falling)) / max(falling, 1), 0, 1)
-    fall = {
-        "constant": np.ones(steps),
-        "cosine": 0.5 * (1 + np.cos(np.pi * over)),
-        "linear": 1 - over,
-        "wsd": 1 - np.sqrt(over),
-    }[schedule]
-    return float((np.minimum(1.0, (step + 1) / max(warmup, 1)) * fall).sum())
+    fall = schedules.FALLS[schedule](schedules.over(step, steps, falling, np), np)
+    return float((schedules.rise(step, warmup, np) * fall).sum())
 
 
 def _curve(run: _Run) -> dict[str, Any]:
@@ -287,7 +284,7 @@ def _by_octave(loss: np.ndarray) -> dict[str, np.ndarray]:
 
 def _noise(run: _Run, rows: np.ndarray) -> dict[str, np.ndarray]:
     """tr(Sigma), per token, and |G|^2 of the gradient at the evaluations `rows`, from the finest parts of the batch and
-    the whole: as `batch_size.noise_scale` wants them.
+    the whole: as `noise_scale.noise_scale` wants them.
     """
     config = run.plan.config
     squares = run.others["noise_sq"][rows].astype(np.float64)  # e levels

@@ -15,15 +15,16 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup, escape
 
-from analysis import laws, records
-from analysis.law import Law
-from analysis.page import answer_sections, digits, findings, markup, plots, report_runs
+from analysis import digits, findings, laws, records
+from analysis.confidence import LEVEL
+from analysis.findings import Findings
+from analysis.findings.checks import RATE
+from analysis.findings.finding import EXPONENTS, Finding, constants, formula
+from analysis.findings.study_laws import DOUBLING, LEAST
+from analysis.laws.law import Law
+from analysis.page import answer_sections, markup, plots, report_runs
 from analysis.page.canvas import Shades
-from analysis.page.checks import LEVEL, RATE
-from analysis.page.finding import EXPONENTS, Finding, constants, formula
-from analysis.page.findings import Findings
 from analysis.page.markup import tag
-from analysis.page.study_laws import DOUBLING, LEAST
 from analysis.records import Origin
 from analysis.table import Table
 
@@ -102,23 +103,8 @@ def page(
         ("conventions", "Conventions", report_runs.conventions(found)),
         ("origin", "Where this page comes from", report_runs.origin(found, origins)),
     ]
-    sections = [(id, title, content) for id, title, content in sections if content]
-    css = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
-    links = Markup(" ").join(tag("a", title, href=f"#{id}") for id, title, _ in sections)
-    body = [
-        tag("h1", name),
-        tag("p", question, class_="lede"),
-        _facts(found),
-        tag("nav", links),
-        *(tag("section", tag("h2", title), content, id=id) for id, title, content in sections),
-    ]
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"{tag('title', f'{name}: scaling laws')}\n<style>\n{css}</style>\n</head>\n<body>\n"
-        + "\n".join(body)
-        + "\n</body>\n</html>\n"
-    )
+    opening = tag("h1", name), tag("p", question, class_="lede"), _facts(found)
+    return markup.document(f"{name}: scaling laws", opening, sections)
 
 
 # --- sections

@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from analysis import tuning
-from analysis.estimation.intervals import t_quantile
+from analysis import digits, tuning
+from analysis.confidence import LEVEL, t_quantile
 from analysis.jsonable import jsonable
-from analysis.page import digits
-from analysis.rates.bowls import LEVEL, Bowl
 from analysis.table import Table
+from analysis.tuning.bowls import Bowl
 from scaling.errors import InputError
 
 ALONG = {"width": ("d_model", "n_layer"), "depth": ("n_layer", "d_model")}  # what varies, what is held

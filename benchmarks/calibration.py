@@ -20,12 +20,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.estimation import descent, intervals, solver
-from analysis.estimation.solver import Array, Objective, Problem
-from analysis.estimation.starts import starts_of
+from analysis.confidence import LEVEL, t_quantile
+from analysis.fit import descent, intervals, solver
+from analysis.fit.solver import Array, Objective, Problem
+from analysis.fit.starts import starts_of
 from analysis.laws import Chinchilla, KaplanN, KaplanND, KaplanNS, Law
 
-LEVEL = 0.95
 DRAWS = 199  # per percentile interval
 STARTS = 16
 FAR = 10.0  # predictions are asked for this many times beyond the largest of each input
@@ -131,7 +131,7 @@ def calibrate(law: Law, x: tuple[Array, ...], noise: float, loss: str, replicate
     far = tuple(np.array([FAR * column.max()]) for column in x)
     J = solver.jacobian(kind, theta, far, True)[:, 0]  # m p
     around = intervals.spread(problem, theta, free)
-    half = intervals.t_quantile(LEVEL, around.degrees) * np.sqrt(np.einsum("mp,mpq,mq->m", J, around.covariance, J))
+    half = t_quantile(LEVEL, around.degrees) * np.sqrt(np.einsum("mp,mpq,mq->m", J, around.covariance, J))
     miss = np.abs(solver.predict(kind, theta, far, True)[:, 0] - math.log(float(law(*far)[0])))
     forecast = float((miss <= half).mean())
 

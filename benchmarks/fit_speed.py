@@ -27,7 +27,8 @@ import numpy as np
 
 from analysis.fit import fit
 from analysis.laws import Chinchilla
-from analysis.table import Table, load
+from analysis.load import load
+from analysis.table import Table
 
 GRID = [
     np.arange(-1, 1.1, 0.5),

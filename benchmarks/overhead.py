@@ -77,7 +77,7 @@ def main() -> None:
 
     import numpy as np
 
-    from scaling import measure, record, train
+    from scaling import checkpoints, measure, train
     from scaling.config import EvalConfig, RunConfig
     from scaling.ladder import transformer
 
@@ -92,17 +92,17 @@ def main() -> None:
         """Seconds in all, in programs, in checkpoints, and of processor time."""
         busy, saving = Busy(), [0.0]
         functions, measuring = train.compiled, measure.compiled
-        begin, settle = record.Record.begin, record.Record.settle
+        begin, settle = checkpoints.Record.begin, checkpoints.Record.settle
 
         def watched(method: Any) -> Any:
             """What holds up the training; the first of two that call one another counts."""
 
             def call(*arguments: Any, **options: Any) -> None:
-                record.Record.begin, record.Record.settle = begin, settle
+                checkpoints.Record.begin, checkpoints.Record.settle = begin, settle
                 began = time.perf_counter()
                 method(*arguments, **options)
                 saving[0] += time.perf_counter() - began
-                record.Record.begin, record.Record.settle = watched(begin), watched(settle)
+                checkpoints.Record.begin, checkpoints.Record.settle = watched(begin), watched(settle)
 
             return call
 
@@ -110,7 +110,7 @@ def main() -> None:
         plain, plain_measuring = functions(run), measuring(run)
         train.compiled = lambda run, mesh: plain._replace(update=busy.update(plain.update))
         measure.compiled = lambda run, mesh: measure.Functions(*map(busy.measurement, plain_measuring))
-        record.Record.begin, record.Record.settle = watched(begin), watched(settle)
+        checkpoints.Record.begin, checkpoints.Record.settle = watched(begin), watched(settle)
         try:
             with tempfile.TemporaryDirectory() as folder:
                 began, worked = time.perf_counter(), time.process_time()
@@ -119,7 +119,7 @@ def main() -> None:
                 whole, work = time.perf_counter() - began, time.process_time() - worked
         finally:
             train.compiled, measure.compiled = functions, measuring
-            record.Record.begin, record.Record.settle = begin, settle
+            checkpoints.Record.begin, checkpoints.Record.settle = begin, settle
         return whole, busy.seconds, saving[0], work
 
     plain = EvalConfig()

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from launch.request import Request
-from scaling import config, counts, shards, study
+from scaling import config, counts, split, study
 from scaling.config import RunConfig, Study
 from scaling.errors import InputError
 
@@ -155,7 +155,7 @@ def estimate(request: Request, wanted: Study, speed: Speed, prices: Prices | Non
     for run in dict.fromkeys(wanted.runs):
         groups.setdefault(config.program(run), []).append(run)
     packs = [_pack(runs, speed) for runs in groups.values()]
-    parts = shards.parts(wanted.runs, request.tasks)
+    parts = split.parts(wanted.runs, request.tasks)
     each = [0.0] * request.tasks
     for run, part in parts.items():
         each[part - 1] += _hours(run, speed)

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from launch.bucket import in_bucket, part_folder
-from scaling import config
+from scaling import config, mesh_axes
 from scaling.chips import Accelerator
 from scaling.errors import InputError
+from scaling.mesh_axes import AXES
 
 T = TypeVar("T")
 
-AXES = ("run", "data", "fsdp", "tensor")
 TASKS = 1000  # more parts than that no study has runs for, and few schedulers take
 NAME = r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?"  # a DNS label, short enough for the suffixes that Kubernetes adds
 BUCKET = r"gs://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9](/[^/]+)*/?"
@@ -141,16 +141,8 @@ def _location(what: str, text: str) -> None:
 
 
 def parse_mesh(text: str) -> tuple[tuple[str, int], ...]:
-    """data=4,fsdp=8 as pairs."""
-    pairs = []
-    for item in filter(None, text.split(",")):
-        axis, _, size = item.partition("=")
-        if not re.fullmatch(r"\d{1,6}", size):
-            raise InputError(f"mesh {text!r}: wanted axes and sizes, as in data=4,fsdp=8")
-        if axis in dict(pairs):
-            raise InputError(f"mesh {text!r} names {axis} twice")
-        pairs.append((axis, int(size)))
-    return tuple(pairs)
+    """data=4,fsdp=8 as pairs; none where nothing is typed."""
+    return tuple(mesh_axes.parse(text).items()) if text else ()
 
 
 def parse_time(text: str) -> int:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from scaling import chips, counts
+from scaling import chips, counts, mesh_axes
 from scaling.chips import Accelerator
 from scaling.config import RunConfig
 from scaling.errors import InputError
@@ -185,14 +185,14 @@ def program(runs: Sequence[RunConfig], accelerator: Accelerator, sizes: dict[str
 
 def _known(runs: Sequence[RunConfig], accelerator: Accelerator, sizes: dict[str, int]) -> dict[str, Any]:
     """What does not depend on the compiler."""
-    from scaling import packs, sharding
+    from scaling import packs
     from scaling.models import model
 
     first, n = runs[0], len(packs.segments(runs)[0].lanes)
     tokens = n * first.batch_tokens / math.prod(sizes.values())
     return {
         "accelerator": accelerator.name,
-        "mesh": sharding.show(sizes),
+        "mesh": mesh_axes.show(sizes),
         "attention": model.attention(first.model, first.dtype, "tpu"),
         "hbm": accelerator.chip.hbm,
         "model_flops": tokens * counts.mfu_flops_per_token(first.model),
@@ -247,7 +247,7 @@ def meshes(run: RunConfig, n: int) -> list[dict[str, int]]:
     for sizes in tried:
         with contextlib.suppress(InputError):
             sharding.check([run], sizes)
-            found.append(dict.fromkeys(sharding.NAMES, 1) | sizes)
+            found.append(dict.fromkeys(mesh_axes.AXES, 1) | sizes)
     return found if n > 1 else found[:1]
 
 

@@ -191,7 +191,7 @@ class OptimConfig:
 
     learning_rate: float = 1e-3  # peak
     optimizer: str = "adam"  # one of scaling.optimizers.OPTIMIZERS
-    schedule: Literal["cosine", "constant", "linear", "wsd"] = "cosine"  # after the warm-up, see scaling.optim
+    schedule: Literal["cosine", "constant", "linear", "wsd"] = "cosine"  # after the warm-up, see scaling.schedules
     warmup: float = 0.05  # share of the steps
     weight_decay: float = 0.0  # not with adam, on matrices; decoupled, see independent_decay
     b1: float = 0.9
@@ -355,6 +355,11 @@ class RunConfig:
     def decay_steps(self) -> int:
         """Updates of the cooldown, at the end of a run of schedule wsd."""
         return math.ceil(self.optim.decay * self.steps) if self.optim.schedule == "wsd" else 0
+
+    @property
+    def falling_steps(self) -> int:
+        """Updates at the end of the run over which the rate falls; a constant one does not."""
+        return self.decay_steps if self.optim.schedule == "wsd" else self.steps - self.warmup_steps
 
     @property
     def noise_batches(self) -> tuple[int, ...]:

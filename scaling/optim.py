@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import optax
 from optax.contrib import MuonDimensionNumbers, scale_by_muon
 
-from scaling import sharding
+from scaling import schedules, sharding
 from scaling.config import OptimConfig, RunConfig
 from scaling.optimizers import OPTIMIZERS
 from scaling.parametrization import Factors, times
@@ -24,43 +24,35 @@ MOMENTUM = 0.95  # of Muon: Jordan et al. (2024)
 MUON_RMS = 0.2  # about the root mean square of its updates
 ALIKE: Mapping[str, Factors] = MappingProxyType({})  # factors of weights that all are treated alike
 
-SHAPES = ("constant", "cosine", "linear", "wsd")  # of the rate after the warm-up, by their number
-
 
 @flax.struct.dataclass
 class Schedule:
     """Linear warm-up, then the rate falls over the last `falling` steps; one element per run of a pack.
 
-    A cosine and a straight line fall to zero from the end of the warm-up on. Of warm-up, stable, decay (wsd) the rate
-    stays at its peak and falls in a cooldown as 1 - sqrt of the share of it that is over: Haegele et al. (2024),
-    arXiv 2405.18392.
+    How it falls is in `scaling.schedules`.
     """
 
     peak: jax.Array
     warmup: jax.Array  # steps
     steps: jax.Array
     falling: jax.Array  # steps
-    shape: jax.Array  # index into SHAPES
+    shape: jax.Array  # index into schedules.NAMES
 
     @classmethod
     def of(cls, runs: tuple[RunConfig, ...]) -> "Schedule":
-        def falling(run: RunConfig) -> int:
-            return run.decay_steps if run.optim.schedule == "wsd" else run.steps - run.warmup_steps
-
         return cls(
             peak=jnp.array([run.optim.learning_rate for run in runs], jnp.float32),
             warmup=jnp.array([run.warmup_steps for run in runs], jnp.float32),
             steps=jnp.array([run.steps for run in runs], jnp.float32),
-            falling=jnp.array([falling(run) for run in runs], jnp.float32),
-            shape=jnp.array([SHAPES.index(run.optim.schedule) for run in runs], jnp.int32),
+            falling=jnp.array([run.falling_steps for run in runs], jnp.float32),
+            shape=jnp.array([schedules.NAMES.index(run.optim.schedule) for run in runs], jnp.int32),
         )
 
     def __call__(self, step: jax.Array) -> jax.Array:
         """The learning rate of update `step`, from 0: first peak/warmup, last nearly zero unless constant."""
-        rising = jnp.minimum(1.0, (step + 1) / jnp.maximum(self.warmup, 1))
-        over = jnp.clip((step - (self.steps - self.falling)) / jnp.maximum(self.falling, 1), 0, 1)
-        shapes = jnp.stack([jnp.ones_like(over), 0.5 * (1 + jnp.cos(jnp.pi * over)), 1 - over, 1 - jnp.sqrt(over)])
-        return self.peak * rising * shapes[self.shape]
+        over = schedules.over(step, self.steps, self.falling, jnp)
+        shapes = jnp.stack([fall(over, jnp) for fall in schedules.FALLS.values()])
+        return self.peak * schedules.rise(step, self.warmup, jnp) * shapes[self.shape]
 
 
 def optimizer(config: OptimConfig, factors: Mapping[str, Factors] = ALIKE) -> optax.GradientTransformation:

@@ -13,7 +13,6 @@ device, untouched.
 
 import functools
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -22,11 +21,11 @@ import numpy as np
 from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from scaling import kinds
+from scaling import kinds, mesh_axes
 from scaling.config import RunConfig
 from scaling.errors import InputError
+from scaling.mesh_axes import AXES, show
 
-NAMES = ("run", "data", "fsdp", "tensor")  # the neighbours on the network last: they talk most
 BATCH = ("data", "fsdp")  # what the sequences of a batch are spread over
 
 SPREAD = {
@@ -59,15 +58,9 @@ def parse(text: str) -> dict[str, int]:
     """The sizes that `data=2,fsdp=4` means, all four axes.
 
     Raises:
-      InputError: an unknown axis, or a size that is none.
+      InputError: as of `mesh_axes.parse`.
     """
-    found: dict[str, int] = dict.fromkeys(NAMES, 1)
-    for part in text.split(","):
-        name, _, size = part.strip().partition("=")
-        if name not in found or not re.fullmatch(r"[1-9]\d{0,5}", size):
-            raise InputError(f"--mesh {text!r}: wanted sizes of {', '.join(NAMES)}, such as data=2,fsdp=4")
-        found[name] = int(size)
-    return found
+    return dict.fromkeys(AXES, 1) | mesh_axes.parse(text)
 
 
 def make(sizes: Mapping[str, int], devices: Sequence[Any] | None = None) -> Mesh:
@@ -80,7 +73,7 @@ def make(sizes: Mapping[str, int], devices: Sequence[Any] | None = None) -> Mesh
       InputError: the sizes do not make up the number of devices, or no axis divides by the slices.
     """
     devices = list(jax.devices() if devices is None else devices)
-    shape = tuple(sizes.get(name, 1) for name in NAMES)
+    shape = tuple(sizes.get(name, 1) for name in AXES)
     typed = show(sizes)
     if math.prod(shape) != len(devices):
         raise InputError(
@@ -89,22 +82,17 @@ def make(sizes: Mapping[str, int], devices: Sequence[Any] | None = None) -> Mesh
         )
     slices = len({getattr(device, "slice_index", 0) for device in devices})
     if slices == 1:
-        return jax.make_mesh(shape, NAMES, axis_types=(AxisType.Auto,) * len(NAMES), devices=devices)
+        return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
     across = next((name for name in ("data", "run", "fsdp") if sizes.get(name, 1) % slices == 0), None)
     if across is None:
         raise InputError(
             f"--mesh {typed} over {slices} slices: data, run or fsdp must be a multiple of {slices}, "
             f"such as data={slices},fsdp={len(devices) // slices}"
         )
-    outer = tuple(slices if name == across else 1 for name in NAMES)
+    outer = tuple(slices if name == across else 1 for name in AXES)
     inner = tuple(size // n for size, n in zip(shape, outer, strict=True))
     grid = mesh_utils.create_hybrid_device_mesh(inner, outer, devices, allow_split_physical_axes=True)
-    return Mesh(grid, NAMES, axis_types=(AxisType.Auto,) * len(NAMES))
-
-
-def show(sizes: Mapping[str, int]) -> str:
-    """`data=2,fsdp=4`: the axes that are not 1."""
-    return ",".join(f"{name}={sizes[name]}" for name in NAMES if sizes.get(name, 1) > 1) or "data=1"
+    return Mesh(grid, AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
 def check(runs: Sequence[RunConfig], sizes: Mapping[str, int]) -> None:

@@ -2,7 +2,7 @@
 
     DIR/study.json              the study, its layout, its packs and their runs, written before the first step
     DIR/packs/ID/claim-N        who trains the pack, or did (scaling.claims)
-    DIR/packs/ID/N/checkpoints  what the pack leaves behind (scaling.record)
+    DIR/packs/ID/N/checkpoints  what the pack leaves behind (scaling.checkpoints)
     DIR/packs/ID/N/history.npz  the history of a finished pack by itself
     DIR/packs/ID/N/done.json    written last: what `status` shows, and the checksum of history.npz
     DIR/packs/ID/N/failed.json  how often the pack failed, and of what
@@ -25,9 +25,9 @@ from typing import Any
 
 import numpy as np
 
-from scaling import calibration, claims, config, folders, layout, shards
+from scaling import calibration, claims, config, folders, layout, split
 from scaling.config import SEMANTICS, DataConfig, RunConfig, Study
-from scaling.data import batches, token_set, tokens
+from scaling.data import batches, encoding, token_set
 from scaling.errors import InputError
 from scaling.layout import Layout
 
@@ -110,7 +110,7 @@ class StudyFolder:
         """The packs of one part; one made before the study was divided belongs to the part of its first run."""
         wanted = set(self.runs)
         mine = [next(run.config for run in pack.runs if run.id in wanted) for pack in self.packs]
-        parts = shards.parts([run.config for p in self.packs for run in p.runs if run.id in wanted], of)
+        parts = split.parts([run.config for p in self.packs for run in p.runs if run.id in wanted], of)
         return [pack for pack, run in zip(self.packs, mine, strict=True) if parts[run] == part]
 
     def claims(self, pack: Pack) -> Path:
@@ -180,7 +180,7 @@ def _intact(path: Path, sha256: str, stamp: tuple[int, ...]) -> bool:
 
 
 def history(whole: StudyFolder, pack: Pack) -> dict[str, np.ndarray] | None:
-    """All that was measured of a pack's runs so far (`scaling.record` says what); None before the first checkpoint.
+    """All that was measured of a pack's runs so far, as `scaling.histories` says; None before the first checkpoint.
 
     A finished pack has it in one small file; where that is not there, or not what was written, its checkpoint tells.
     """
@@ -189,9 +189,9 @@ def history(whole: StudyFolder, pack: Pack) -> dict[str, np.ndarray] | None:
     if done and "history" in done:
         with contextlib.suppress(OSError, ValueError):
             return unpacked((folder / "history.npz").read_bytes(), done["history"])
-    from scaling import record  # Orbax, which takes a second
+    from scaling import checkpoints  # Orbax, which takes a second
 
-    return record.read_history(folder)
+    return checkpoints.read_history(folder)
 
 
 def unpacked(file: bytes, sha256: str) -> dict[str, np.ndarray]:
@@ -296,7 +296,7 @@ def _prepared(
             )
     begun = {run.id for pack in known for run in pack.runs}  # a run stays in the pack in which it was begun
     new = [run for run in planned.values() if run.id not in begun]
-    part = shards.parts([run.config for run in planned.values()], shards_of)
+    part = split.parts([run.config for run in planned.values()], shards_of)
     grouped = layout.packed(
         new,
         lambda run: run.config,
@@ -356,7 +356,7 @@ def tokens_of(
     """The prepared tokens of a source and a size of vocabulary, as many as those of the runs that use them need."""
     source, n_vocab = data
     users = [run for run in runs if (run.data, run.model.n_vocab) == data]
-    return tokens.prepare(
+    return encoding.prepare(
         source.source,
         source.tokenizer,
         n_vocab,
@@ -373,7 +373,7 @@ def _transfer_tokens(
 ) -> token_set.TokenSet:
     """Text of another source, all of which is held out, in the tokens of `stream`, which come from `source`."""
     kind = stream.manifest["tokenizer"]["kind"]
-    return tokens.prepare(
+    return encoding.prepare(
         source,
         "bytes" if kind == "bytes" else str(stream.folder / "tokenizer.model"),
         stream.n_vocab,

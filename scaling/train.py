@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from scaling import histories, measure, packs, record, sharding, step
+from scaling import checkpoints, histories, measure, packs, sharding, step
 from scaling.config import EvalConfig, RunConfig, program
 from scaling.data.batches import Batches
 
@@ -94,7 +94,7 @@ def train(
     examples = [Batches(train_tokens, run.model.n_ctx, run.pool, run.seed, separator) for run in runs]
     measured = measure.Measurements(runs, examples, validation_tokens, transfer_tokens, separator, mesh)
 
-    kept = record.Record(folder)
+    kept = checkpoints.Record(folder)
     try:
         restored = kept.restore(lambda done: abstract_state(runs, packs.at(plan, done), mesh), say, measured.start())
         if restored and restored[2]["finished"]:

@@ -1,6 +1,6 @@
 """What is seen of a training while it runs: a line now and then, TensorBoard's files, a profile of some updates.
 
-These are mirrors: the record is the history (scaling.record). Only the first process writes.
+These are mirrors: the record is the history (scaling.checkpoints). Only the first process writes.
 """
 
 import math
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from scaling import bar, chips, counts
+from scaling import chips, counts, progress_bar
 from scaling.config import RunConfig
 from scaling.errors import InputError
 
@@ -81,8 +81,9 @@ class Watch:
         share = tokens * counts.mfu_flops_per_token(first.model) / self.peak
         mean = {name: float(np.nanmean(rows[-1])) for name, rows in metrics.items()}
         used = f", MFU {share:.1%}" if math.isfinite(share) else ""
+        left = progress_bar.clock((last - done) / speed)
         return (
-            f"{done:,} of {last:,} updates, {bar.clock((last - done) / speed)} left: loss {mean['train_loss']:.4f}, "
+            f"{done:,} of {last:,} updates, {left} left: loss {mean['train_loss']:.4f}, "
             f"gradient {mean['grad_norm']:.3g}, rate {rates[0]:.3g}, {tokens:,.0f} tokens/s{used}"
         )
 

@@ -21,6 +21,7 @@ from typing import Any
 
 from scaling import claims, folders, layout, machine
 from scaling.errors import InputError
+from scaling.mesh_axes import AXES
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 REPORT_EVERY = 0.25  # seconds
@@ -174,15 +175,15 @@ def _mesh(pack: Any, device: str) -> Any:
     import numpy as np
     from jax.sharding import AxisType, Mesh
 
-    from scaling import packs, sharding
+    from scaling import packs
 
     here = jax.local_devices() if device != "cpu" else []  # a worker on a CPU has its core
     n = packs.across(pack.configs, max(1, len(here)))
     if n == 1:
         return None
     # In any order, for lanes do not talk: `sharding.make` wants a part of a TPU's slice to have no holes.
-    grid = np.array(here[:n]).reshape(n, *[1] * (len(sharding.NAMES) - 1))
-    return Mesh(grid, sharding.NAMES, axis_types=(AxisType.Auto,) * len(sharding.NAMES))
+    grid = np.array(here[:n]).reshape(n, *[1] * (len(AXES) - 1))
+    return Mesh(grid, AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
 def finish(pack: Any, claim: claims.Claim, history: Any, origin: dict[str, Any]) -> list[str]:

@@ -18,8 +18,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from scaling import claims, config, layout, status, study, worker
-from scaling.bar import Bar
 from scaling.errors import InputError
+from scaling.progress_bar import Bar
 from scaling.study import ATTEMPTS, Pack, StudyFolder
 
 ONE_SIGNAL = 2.0  # seconds within which signals are one: `timeout` and some schedulers send theirs twice

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.papers.reference import published
+from analysis.reference import published
 from scaling.config import EvalConfig, OptimConfig, RunConfig
 from scaling.ladder import transformer
 

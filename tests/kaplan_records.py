@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from analysis.kaplan_path import KaplanPath
 from analysis.laws import KaplanND
-from analysis.papers.reference import value
 from analysis.records import Records
+from analysis.reference import value
 from analysis.table import Table
 
 Array = NDArray[np.float64]

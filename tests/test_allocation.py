@@ -8,7 +8,8 @@ import pytest
 
 from analysis.allocation import allocate
 from analysis.laws import Chinchilla
-from analysis.table import Table, load
+from analysis.load import load
+from analysis.table import Table
 from scaling.errors import InputError
 
 LAW = Chinchilla(E=1.8172, A=482.01, B=2085.43, alpha=0.3478, beta=0.3658)  # Besiroglu et al. (2024)

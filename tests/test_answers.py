@@ -9,9 +9,9 @@ import pytest
 from known_runs import SURFACE, run
 from matplotlib.figure import Figure
 
-from analysis import frontier, report
-from analysis.page import answers, canvas, cooldowns, findings, shapes, study_plots
-from analysis.page.findings import Findings
+from analysis import findings, frontier, report
+from analysis.findings import Findings, answers, cooldowns, shapes
+from analysis.page import canvas, study_plots
 from analysis.table import Table
 from scaling import ladder
 
@@ -94,7 +94,7 @@ def test_a_study_is_recognised_by_its_runs_alone(found, kind):
 
 def test_a_ladder_is_none_of_these_kinds():
     table = known_runs.table([*known_runs.grid(), *known_runs.repeated()])
-    assert answers.find(table, table) == answers.Answers()
+    assert answers.find(table) == answers.compared(table) == answers.Answers()
     tried = [run((8, 2), 2**20, 4.1, learning_rate=rate) for rate in (2e-2, 5e-3, 2e-3)]
     assert answers.sweep(known_runs.table([*known_runs.grid(), *tried])) is None
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from analysis.planning.budget import Budget, chips
+from analysis.plan.budget import Budget, chips
 from scaling.chips import CHIPS
 from scaling.errors import InputError
 

@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaling.data import corpora
-from scaling.data.corpora import PIECE, Document, open_corpus, read
+from scaling.data import documents as reading
+from scaling.data import text_files
+from scaling.data.corpora import open_corpus
+from scaling.data.documents import PIECE, Document, read
 from scaling.data.synthetic import Language
 from scaling.errors import InputError
 
@@ -87,14 +89,14 @@ def test_a_long_file_is_cut_at_paragraphs_into_pieces_that_stand_alone(tmp_path)
 
 @given(st.lists(st.text(st.sampled_from("ab \n"), max_size=50).map(lambda text: text * 700), max_size=12))
 def test_pieces_are_the_text_however_it_arrives(blocks):
-    pieces = list(corpora._pieces(iter(blocks)))
+    pieces = list(reading.pieces(iter(blocks)))
     assert "".join(pieces) == "".join(blocks)
     assert all(0 < len(piece) <= PIECE for piece in pieces)
-    assert pieces == list(corpora._pieces(iter(["".join(blocks)])))
+    assert pieces == list(reading.pieces(iter(["".join(blocks)])))
 
 
 def test_characters_cut_by_a_block_are_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr(corpora, "BLOCK", 7)
+    monkeypatch.setattr(text_files, "BLOCK", 7)
     text = "日本語 🙂 " * 50
     (tmp_path / "a.txt").write_text(text)
     assert "".join(d.text for d in documents(f"text:{tmp_path}/a.txt")) == text
@@ -102,7 +104,7 @@ def test_characters_cut_by_a_block_are_whole(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("part", [1, 10, 33, 47, 1000])
 def test_every_line_is_read_once_however_the_file_is_cut(tmp_path, monkeypatch, part):
-    monkeypatch.setattr(corpora, "PART", part)
+    monkeypatch.setattr(reading, "PART", part)
     (tmp_path / "a.jsonl").write_bytes(LINES.replace(b'{"text": "document 7', b'\n  \n{"text": "document 7'))
     assert [d.id for d in documents(f"text:{tmp_path}/a.jsonl")] == [row["id"] for row in ROWS]
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from scaling import cli, distributed, question, record, study
+from scaling import checkpoints, cli, distributed, question, study
 from scaling.commands import together
 
 STEPS = 900
@@ -203,7 +203,7 @@ def test_options_that_do_not_go_together_are_told_in_one_line(words, message, tm
 def test_a_checkpoint_of_another_model_is_refused_in_one_line_and_kept(words, code, cache, tmp_path, capfd):
     config = ["tests/together_study.py", "--set", "data.tokenizer=bytes"]
     whole = study.prepare(question.load(config[0], {"data.tokenizer": "bytes"}), tmp_path, workers=1, say=print)
-    kept = record.Record(whole.claims(whole.packs[0]))
+    kept = checkpoints.Record(whole.claims(whole.packs[0]))
     kept.save(5, {"params": {"w_new": np.ones((1, 8), np.float32)}}, {"train_loss": np.ones((5, 1), np.float32)})
     kept.close()
     capfd.readouterr()

@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 from drawn import TRUTH, grid, noisy
 
-from analysis.estimation import doubts, intervals
-from analysis.estimation.descent import descend
-from analysis.estimation.rows import FitError
-from analysis.estimation.solver import Objective, Problem
-from analysis.estimation.starts import starts_of
-from analysis.fit import fit
+from analysis.fit import doubts, fit, intervals
+from analysis.fit.descent import descend
+from analysis.fit.rows import FitError
+from analysis.fit.solver import Objective, Problem
+from analysis.fit.starts import starts_of
 from analysis.laws import Chinchilla, HenighanN, KaplanN, Law, constant
 from scaling.errors import InputError
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from drawn import TRUTH, grid, noisy
 
-from analysis.estimation.estimate import Fit
 from analysis.fit import fit
+from analysis.fit.estimate import Fit
 from analysis.laws import Chinchilla, HenighanN, KaplanN, Law, constant
 from scaling.errors import InputError
 

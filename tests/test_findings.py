@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 from known_runs import LENGTHS, RATE, REPEATED, SHAPES, SURFACE, run
 
-from analysis import laws
-from analysis.estimation.estimate import Fit
-from analysis.page import checks, digits, findings, study_laws
-from analysis.page.finding import TITLES, Finding
-from analysis.page.findings import Findings
+from analysis import digits, findings, laws, replicates
+from analysis.findings import Findings, checks, study_laws
+from analysis.findings.finding import TITLES, Finding
+from analysis.fit.estimate import Fit
 from analysis.table import Table
 
 DRAWS = 40  # of the bootstrap: enough to see that it is there
@@ -156,7 +155,7 @@ def test_a_study_whose_runs_all_diverged_says_that_none_is_left():
 def test_seed_noise_is_the_scatter_among_seeds():
     rng = np.random.default_rng(0)
     rows = [run(shape, 2**18, 4.0 * np.exp(0.004 * rng.normal()), seed=s) for shape in SHAPES[:4] for s in range(12)]
-    noise = checks.seed_noise(known_runs.table(rows))
+    noise = replicates.seed_noise(known_runs.table(rows))
     assert noise is not None
     assert noise.degrees == 44
     assert noise.low < 0.004 < noise.high
@@ -166,7 +165,7 @@ def test_seed_noise_is_the_scatter_among_seeds():
 def test_runs_of_one_seed_say_nothing_of_its_noise():
     twice = [run(SHAPES[0], 2**18, loss, seconds=seconds) for loss, seconds in ((4.0, 1.0), (4.1, 2.0))]
     warmups = [run(SHAPES[1], 2**18, loss, warmup=w, seed=s) for s, (loss, w) in enumerate(((4.0, 0.05), (4.2, 0.1)))]
-    assert checks.seed_noise(known_runs.table([*twice, *warmups])) is None
+    assert replicates.seed_noise(known_runs.table([*twice, *warmups])) is None
     assert "not known" in findings.find(known_runs.table(known_runs.grid()), draws=0).noise_sentence()
 
 

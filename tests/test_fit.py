@@ -9,10 +9,10 @@ from drawn import TRUTH, grid, noisy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.estimation.solver import Objective
 from analysis.fit import fit
+from analysis.fit.solver import Objective
 from analysis.laws import LAWS, Chinchilla, Clark, Gadre, KaplanN, KaplanND, Muennighoff
-from analysis.table import load
+from analysis.load import load
 from scaling.errors import InputError
 
 

@@ -7,7 +7,7 @@ import pytest
 from drawn import noisy
 from scipy import optimize, stats
 
-from analysis.estimation.solver import Objective
+from analysis.fit.solver import Objective
 from analysis.forms import compare_laws, deviance
 from analysis.laws import KaplanLogN, KaplanN
 from analysis.table import Table

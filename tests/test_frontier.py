@@ -10,6 +10,7 @@ from analysis.batch_size import with_minima
 from analysis.envelope import envelope, grid_bias
 from analysis.laws import Chinchilla, KaplanBCrit, KaplanND
 from analysis.table import Table
+from scaling.counts import PF_DAY
 from scaling.errors import InputError
 
 REFIT = Chinchilla(E=1.8172, A=482.01, B=2085.43, alpha=0.3478, beta=0.3658)  # Besiroglu et al. (2024)
@@ -212,7 +213,7 @@ def test_kaplans_learning_curves_give_the_sizes_of_his_figure_14(papers):
     table = Table.from_columns({"run": [f"{n:g}" for n in N], "params": N, "flops_min": C_min, "loss": loss})
     found = envelope(table, compute="flops_min", draws=0)
     C = np.geomspace(1e-4, 0.2, 9)  # PF-days
-    np.testing.assert_allclose(found.params(C * frontier.PF_DAY) / (1.3e9 * C**0.73), 1, atol=0.25)
+    np.testing.assert_allclose(found.params(C * PF_DAY) / (1.3e9 * C**0.73), 1, atol=0.25)
 
 
 def test_an_envelope_through_the_middle_of_decaying_runs_is_warned_about():

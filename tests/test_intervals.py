@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from drawn import TRUTH, grid, noisy
 
-from analysis.estimation import intervals, solver
-from analysis.estimation.solver import Objective, Problem
-from analysis.fit import fit
+from analysis.confidence import t_quantile
+from analysis.fit import fit, intervals, solver
+from analysis.fit.solver import Objective, Problem
 from analysis.laws import Chinchilla, KaplanN
 
 
@@ -37,7 +37,7 @@ def test_a_profile_end_is_where_the_f_statistic_says():
     for end in (low, high):
         held = fit("chinchilla", table, loss="squared", fixed={"alpha": end})
         F = 2 * (held.objective - found.objective) / (2 * found.objective / (n - p))
-        assert F == pytest.approx(intervals.t_quantile(0.95, np.array(n - p)) ** 2, rel=1e-2)
+        assert F == pytest.approx(t_quantile(0.95, np.array(n - p)) ** 2, rel=1e-2)
 
 
 def test_intervals_narrow_with_the_square_root_of_the_runs_and_widen_with_the_level():

@@ -6,15 +6,15 @@ import re
 import numpy as np
 import pytest
 
-from analysis.frontier import PF_DAY
+from analysis import reference
 from analysis.kaplan_path import KaplanPath
-from analysis.papers import reference
 from analysis.papers.claim import Claim
 from analysis.papers.kaplan import appendix, efficiency, fits
 from analysis.papers.kaplan.claims import Kaplan
 from analysis.papers.kaplan.needed import needed, widest
 from analysis.papers.kaplan.paper import PAPER
 from analysis.table import Table
+from scaling.counts import PF_DAY
 from tests import kaplan_records as known
 
 PATH = known.TRUTH.path

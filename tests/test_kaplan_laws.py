@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis import laws, records
-from analysis.page import canvas, digits
-from analysis.papers import drawing, reference
+from analysis import digits, laws, records, reference
+from analysis.page import canvas
+from analysis.papers import drawing
 from analysis.papers.claim import Claim, Undecided, Verdict, tally
 from analysis.papers.evidence import means, split
 from analysis.papers.kaplan import early, fits, joint

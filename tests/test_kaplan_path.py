@@ -7,6 +7,7 @@ import pytest
 
 from analysis import frontier, kaplan_path
 from analysis.laws import Chinchilla, KaplanND
+from scaling.counts import PF_DAY
 
 REFIT = Chinchilla(E=1.8172, A=482.01, B=2085.43, alpha=0.3478, beta=0.3658)  # Besiroglu et al. (2024)
 
@@ -45,7 +46,7 @@ def test_stopping_at_10_percent_instead_of_2_saves_two_thirds(path):
 
 
 def test_closed_forms_of_the_path_agree_with_each_other(path):
-    C = np.geomspace(1e-6, 1e3, 7) * frontier.PF_DAY
+    C = np.geomspace(1e-6, 1e3, 7) * PF_DAY
     N, S, B, L = path.params(C), path.steps(C), path.batch(C), path.loss(C)
     np.testing.assert_allclose(6 * N * B * S, C, rtol=1e-9)  # C = 6 N B S
     np.testing.assert_allclose(path.converged(N) + (path.S_c / S) ** path.alpha_S, L, rtol=1e-9)  # (B.1)
@@ -57,18 +58,18 @@ def test_closed_forms_of_the_path_agree_with_each_other(path):
 
 
 def test_no_other_size_does_better_than_the_path(path):
-    C = 1e-2 * frontier.PF_DAY
+    C = 1e-2 * PF_DAY
     N = path.params(C)
     assert path.loss_at(N, C) < min(path.loss_at(0.9 * N, C), path.loss_at(1.1 * N, C))
 
 
 def test_the_scale_of_compute_follows_from_tables_3_and_5(path):
-    assert 1.6e8 < path.C_c / frontier.PF_DAY < 2.2e8
+    assert 1.6e8 < path.C_c / PF_DAY < 2.2e8
 
 
 def test_with_half_of_S_c_the_path_meets_figure_14_on_the_C_min_axis(path):
     on_S_min = dataclasses.replace(path, S_c=path.S_c / 2, alpha_N=0.077)
-    C = 1.3e-3 * frontier.PF_DAY
+    C = 1.3e-3 * PF_DAY
     assert on_S_min.params(C) == pytest.approx(1e7, rel=0.15)
     assert on_S_min.steps(C) == pytest.approx(5e3, rel=0.25)
 

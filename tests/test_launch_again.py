@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from scaling import cli, question, study
-from scaling.data import tokens
+from scaling.data import encoding
 
 CONFIG = """
 import dataclasses
@@ -101,7 +101,7 @@ def test_tokens_that_were_staged_with_their_text_are_found_wherever_that_lies(tm
 
     def prepared(text: Path, cache: Path) -> str:
         source = f"text:{text}/*.txt"
-        return tokens.prepare(
+        return encoding.prepare(
             source, "bpe", 400, train_tokens=1000, validation_tokens=100, cache=cache, say=said.append
         ).id
 

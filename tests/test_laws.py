@@ -8,10 +8,8 @@ import jax
 import numpy as np
 import pytest
 
-from analysis.admission import DECAYED
-from analysis.estimation.rows import FitError, admitted
 from analysis.fit import fit
-from analysis.law import Law, constant, describe, power
+from analysis.fit.rows import FitError, admitted
 from analysis.laws import (
     LAWS,
     Chinchilla,
@@ -32,8 +30,10 @@ from analysis.laws import (
     law_by_name,
     lifetime_flops,
 )
+from analysis.laws.admission import DECAYED
+from analysis.laws.law import Law, constant, describe, power
 from analysis.table import Table
-from analysis.tables.columns import COLUMNS
+from analysis.table.columns import COLUMNS
 from scaling.config import OptimConfig
 from scaling.errors import InputError
 

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analysis import findings
+from analysis.findings import positions
 from analysis.onset import GAIN, onset, onsets
-from analysis.page import answer_sections, findings, positions
+from analysis.page import answer_sections
 from analysis.table import Table
 from scaling.errors import InputError
 

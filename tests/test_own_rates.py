@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from analysis import tuning
-from analysis.page.digits import short
-from analysis.planning import own_rates
-from analysis.table import load
+from analysis.digits import short
+from analysis.load import load
+from analysis.plan import own_rates
 from analysis.tuning import tune
 from scaling.errors import InputError
 

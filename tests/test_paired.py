@@ -7,7 +7,7 @@ import pytest
 
 from analysis import records
 from analysis.paired import clustered, paired
-from scaling import record, study, train
+from scaling import checkpoints, study, train
 from scaling.config import DataConfig, EvalConfig, OptimConfig, RunConfig, Study
 from scaling.data import token_set
 from scaling.errors import InputError
@@ -87,7 +87,7 @@ def test_the_difference_is_that_of_the_final_losses(trained):
     better, worse = trained.runs
     losses = {}
     for pack in trained.packs:
-        history = record.read_history(trained.pack_folder(pack))
+        history = checkpoints.read_history(trained.pack_folder(pack))
         assert history is not None
         losses |= {run.id: history["eval_loss"][-1, r].mean() for r, run in enumerate(pack.runs)}
     found = paired(trained.path, better, worse)
@@ -113,7 +113,7 @@ def test_what_was_measured_on_the_way_is_in_the_tables(trained):
     np.testing.assert_array_equal(runs["flops_trained"], runs["flops"])  # no other run shared the work
     later = curves["step"] == 40
     assert (curves["noise_trace"][later] > 0).all()
-    history = record.read_history(trained.pack_folder(trained.packs[0]))
+    history = checkpoints.read_history(trained.pack_folder(trained.packs[0]))
     assert history is not None
     small, whole = history["noise_sq"][-1, 0, [0, -1]].astype(float)  # parts of one sequence, and the batch of four
     assert curves["noise_trace"][later][0] == pytest.approx((small - whole) / (1 / 16 - 1 / 64))

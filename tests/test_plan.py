@@ -12,13 +12,15 @@ from scipy import optimize
 from analysis import frontier
 from analysis.fit import fit
 from analysis.laws import Chinchilla, Gadre, KaplanBCrit, KaplanC, KaplanND, KaplanNS, Muennighoff
+from analysis.load import load
 from analysis.plan import plan
-from analysis.planning.own_rates import OwnRates
-from analysis.planning.published import BESIROGLU, BESIROGLU_OPTIMUM, HOFFMANN
-from analysis.planning.recipe import published_learning_rates
-from analysis.planning.routes import route
-from analysis.planning.rungs import LENGTHS
-from analysis.table import Table, load
+from analysis.plan.own_rates import OwnRates
+from analysis.plan.published import BESIROGLU, BESIROGLU_OPTIMUM, HOFFMANN
+from analysis.plan.recipe import published_learning_rates
+from analysis.plan.routes import route
+from analysis.plan.rungs import LENGTHS
+from analysis.table import Table
+from scaling import counts
 from scaling.errors import InputError
 from scaling.rates import RateLaw
 
@@ -341,7 +343,7 @@ def kaplan():
 
 def test_kaplans_laws_lead_along_kaplans_path(kaplan):
     ns, critical = kaplan
-    C = 2 * 1e-3 * frontier.PF_DAY
+    C = 2 * 1e-3 * counts.PF_DAY
     found = plan(ns, C, B_crit=critical)
     # Figure 14: at C_min = 1.3e-3 PF-days the best model has 1e7 parameters.
     assert found.params == pytest.approx(8e6, rel=0.3)

@@ -12,9 +12,10 @@ from matplotlib.colors import rgb_to_hsv, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
-from analysis.estimation.estimate import Fit
+from analysis import digits
 from analysis.fit import fit
-from analysis.page import canvas, digits, plots
+from analysis.fit.estimate import Fit
+from analysis.page import canvas, plots
 from analysis.page.canvas import Shades
 from analysis.table import Table
 

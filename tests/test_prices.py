@@ -7,8 +7,8 @@ import pytest
 
 from analysis import frontier
 from analysis.laws import Chinchilla, Gadre, Muennighoff
-from analysis.planning import prices
-from analysis.planning.published import HOFFMANN
+from analysis.plan import prices
+from analysis.plan.published import HOFFMANN
 from scaling.errors import InputError
 
 LAW = Chinchilla(E=1.81722, A=477.83, B=2143.42, alpha=0.34731, beta=0.36717)

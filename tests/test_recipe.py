@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.planning import recipe
+from analysis.plan import recipe
 from scaling.errors import InputError
 
 

@@ -7,15 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis import batch_size, records
+from analysis import batch_size, findings, records
 from analysis.allocation import allocate
-from analysis.estimation.rows import admitted
 from analysis.fit import fit
+from analysis.fit.rows import admitted
 from analysis.frontier import learning_curves
 from analysis.laws import KaplanBCrit, KaplanNS
-from analysis.page import findings
-from analysis.table import load
-from scaling import histories, record, study, train
+from analysis.load import load
+from scaling import checkpoints, histories, study, train
 from scaling.config import DataConfig, EvalConfig, OptimConfig, RunConfig, Study
 from scaling.data import token_set
 from scaling.errors import InputError
@@ -92,7 +91,7 @@ def keep(folder: Path, config: RunConfig, loss: np.ndarray) -> None:
         "seconds": np.asarray(1.0),
         "finished": np.asarray(True),
     }
-    kept = record.Record(folder)
+    kept = checkpoints.Record(folder)
     kept.save(config.steps, {"weights": np.zeros(1)}, history)
     kept.close()
 
@@ -142,7 +141,7 @@ def test_a_diverged_run_keeps_its_rows_and_its_status(read):
 
 def test_the_training_loss_of_a_curve_is_the_mean_since_the_evaluation_before(trained, read):
     (pack, *_) = study.read(trained).packs
-    history = record.read_history(study.read(trained).pack_folder(pack))
+    history = checkpoints.read_history(study.read(trained).pack_folder(pack))
     assert history is not None
     own = read.curves["run"] == pack.runs[0].id
     ends = read.curves["step"][own].astype(int)
@@ -152,8 +151,8 @@ def test_the_training_loss_of_a_curve_is_the_mean_since_the_evaluation_before(tr
 
 def test_each_history_is_read_once(trained, monkeypatch):
     asked = []
-    real = record.read_history
-    monkeypatch.setattr(record, "read_history", lambda folder: asked.append(folder) or real(folder))
+    real = checkpoints.read_history
+    monkeypatch.setattr(checkpoints, "read_history", lambda folder: asked.append(folder) or real(folder))
     records.read(trained)
     assert len(asked) == len(set(asked)) == 5
 
@@ -242,7 +241,7 @@ def test_a_pack_of_runs_of_several_lengths_gives_each_run_its_own_rows(tmp_path,
         "seconds": np.asarray(3.0),
         "finished": np.asarray(True),
     }
-    kept = record.Record(whole.pack_folder(pack))
+    kept = checkpoints.Record(whole.pack_folder(pack))
     kept.save(long.steps, {"weights": np.zeros(1)}, history)
     kept.close()
     found = records.read(tmp_path)
@@ -274,7 +273,8 @@ def test_a_table_tells_the_kinds_of_model_apart_and_its_laws_are_of_one(tmp_path
     assert not found.runs.notes  # the FLOP of layers used again contradict nothing
     left_out = {e.reason: len(e.rows) for e in findings.find(found.runs, found.curves).excluded}
     assert left_out["a model without layers: its N is 0"] == 1
-    assert left_out["another kind of model than transformer, which most runs have"] == 2
+    others = "(universal Transformer, reuse 8), (LSTM)"
+    assert left_out[f"of another architecture than most runs have: {others}"] == 2
 
 
 def test_a_study_that_is_none_or_has_not_begun_is_told(tmp_path, cache):

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from analysis.estimation.replicates import replicates
 from analysis.fit import fit
 from analysis.laws import HenighanN, KaplanN
+from analysis.replicates import seed_noise
 from analysis.table import Table
 
 
@@ -14,7 +14,7 @@ def test_seed_noise_is_measured_and_the_wrong_form_fails_against_it():
     N = np.repeat(np.geomspace(1e5, 1e9, 8), 3)
     y = (1.5 + KaplanN(1e9, 0.4)(N)) * np.exp(0.003 * rng.normal(size=24))
     table = Table.from_columns({"params": N, "seed": np.tile([0.0, 1.0, 2.0], 8), "loss": y})
-    noise = replicates(table)
+    noise = seed_noise(table)
     assert noise is not None
     assert noise.degrees == 16
     assert noise.sigma == pytest.approx(0.003, rel=0.4)
@@ -46,21 +46,22 @@ def test_runs_of_different_experiments_are_no_replicates():
         "d_attn": np.tile([64.0, 128.0], 6),
         "rotary": np.tile(["yes", "no"], 6),
     }.items():
-        assert replicates(seeded(0.01, 2, columns={name: values})) is None, name
+        assert seed_noise(seeded(0.01, 2, columns={name: values})) is None, name
 
 
 def test_what_came_of_a_run_does_not_make_it_another_experiment():
     rng = np.random.default_rng(1)
     outcomes = {
-        name: rng.uniform(2, 3, 12) for name in ("train_loss", "loss_initial", "seconds", "bits_per_byte", "error")
+        name: rng.uniform(2, 3, 12)
+        for name in ("train_loss", "loss_initial", "seconds", "bits_per_byte", "error", "onset")
     }
-    noise = replicates(seeded(0.01, 2, columns={"run": [f"r{i}" for i in range(12)], **outcomes}))
+    noise = seed_noise(seeded(0.01, 2, columns={"run": [f"r{i}" for i in range(12)], **outcomes}))
     assert noise is not None
     assert noise.degrees == 6
 
 
 def slope(table: Table) -> float:
-    noise = replicates(table)
+    noise = seed_noise(table)
     assert noise is not None
     return noise.slope
 

@@ -18,11 +18,10 @@ import pytest
 from known_runs import SURFACE
 from matplotlib import image
 
-from analysis import laws, records, report
-from analysis.page import findings
+from analysis import findings, laws, records, report
+from analysis.load import load
 from analysis.records import Origin
-from analysis.table import load
-from scaling import histories, record, study
+from scaling import checkpoints, histories, study
 from scaling.config import DataConfig, EvalConfig, RunConfig, Study
 from scaling.counts import PF_DAY
 from scaling.errors import InputError
@@ -204,7 +203,7 @@ def made_up_study(folder: Path) -> None:
             "seconds": np.asarray(1.0),
             "finished": np.asarray(True),
         }
-        kept = record.Record(planned.pack_folder(pack))
+        kept = checkpoints.Record(planned.pack_folder(pack))
         kept.save(one.steps, {"weights": np.zeros(1)}, history)
         kept.close()
 
@@ -227,7 +226,7 @@ def test_runs_of_a_pack_share_its_time_and_diverge_early_only_by_a_loss_that_is_
         "eval_loss": eval_loss,
         "seconds": np.asarray(10.0),
     }
-    kept = record.Record(planned.pack_folder(pack))
+    kept = checkpoints.Record(planned.pack_folder(pack))
     kept.save(5, {"weights": np.zeros(1)}, history)
     kept.close()
     table = records.read(tmp_path / "study").runs

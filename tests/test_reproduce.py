@@ -12,7 +12,7 @@ import pytest
 from markupsafe import escape
 from test_report import EVIL, Reader
 
-from analysis.papers import page
+from analysis.papers import page, reproduction
 from analysis.papers.claim import Claim
 from analysis.papers.drawn import Drawn
 from analysis.papers.evidence import split
@@ -20,7 +20,6 @@ from analysis.papers.kaplan import power
 from analysis.papers.kaplan.paper import PAPER
 from analysis.papers.paper import Planned
 from scaling import cli
-from scaling.commands import reproduce
 from scaling.config import EvalConfig, OptimConfig, RunConfig
 from scaling.ladder import ladder
 
@@ -45,7 +44,7 @@ def plan(n_sizes: int, lengths: tuple[int, ...] = (2**20,), seeds: int = 1) -> l
     """A ladder of cosines as `size` has it."""
     shapes = ((8, 2), (16, 2), (24, 2), (32, 2), (48, 2), (64, 2))[:n_sizes]
     return [
-        reproduce.planned_row(
+        reproduction.planned_row(
             RunConfig(model, tokens=D, batch=4, seed=seed, optim=OptimConfig(0.01), eval=EvalConfig(octaves=9))
         )
         for model in ladder(shapes, d_head=8)

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from analysis.batch_size import noise_estimates
+from analysis.noise_scale import noise_estimates
 from scaling import optim, step
 from scaling.config import RunConfig, program
 from scaling.data.batches import Batches

@@ -328,7 +328,7 @@ def test_the_answer_of_more_is_kept_for_the_runs_it_was_given_for(tmp_path):
 
 
 def test_the_compact_history_is_the_checkpoint_s_and_damage_sends_one_back_to_it(tiny, stream, tmp_path):
-    from scaling import record, train
+    from scaling import checkpoints, train
 
     whole = prepare(tmp_path, RUNS[0])
     (pack,) = whole.packs
@@ -337,7 +337,7 @@ def test_the_compact_history_is_the_checkpoint_s_and_damage_sends_one_back_to_it
         trained = train.train([tiny], stream[:15_000], stream[15_000:], claim.folder, separator=0, say=pytest.fail)
         sha256 = study.keep_history(claim.folder, trained)
         (claim.folder / "done.json").write_text(json.dumps({"history": sha256}))
-    checkpoint = record.read_history(claim.folder)
+    checkpoint = checkpoints.read_history(claim.folder)
     assert checkpoint
 
     def same(found) -> bool:

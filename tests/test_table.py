@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from analysis.fit import fit
-from analysis.table import Table, load
-from analysis.tables.columns import COLUMNS
+from analysis.load import load
+from analysis.table import Table
+from analysis.table.columns import COLUMNS
 from scaling.errors import InputError
 
 CSV = "run,params,tokens,loss,note\na,1e6,2e8,4.5,first\nb,2e6,2e8,4.2,\nc,4e6,4e8,3.9,third\n"

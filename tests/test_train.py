@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from scaling import histories, measure, packs, record, step, train
+from scaling import checkpoints, histories, measure, packs, step, train
 from scaling.config import EvalConfig, RunConfig
 from scaling.data.batches import Batches
 from scaling.errors import InputError
@@ -48,7 +48,7 @@ def save_always(monkeypatch) -> None:
 def saved(runs, folder: Path):
     """(step, state, history) of the newest checkpoint."""
     plan = packs.segments(runs)
-    kept = record.Record(folder)
+    kept = checkpoints.Record(folder)
     found = kept.restore(lambda done: train.abstract_state(runs, packs.at(plan, done)), pytest.fail)
     kept.close()
     assert found is not None
@@ -159,7 +159,7 @@ def test_a_run_interrupted_anywhere_is_the_run_uninterrupted(seed, pair, stream,
     while not history["finished"]:
         history = go(pair, stream, tmp_path, should_stop=lambda: rng.random() < 0.6)
     assert_same(history, wanted)
-    assert_same(record.read_history(tmp_path) or {}, wanted)
+    assert_same(checkpoints.read_history(tmp_path) or {}, wanted)
     found, uninterrupted = saved(pair, tmp_path), saved(pair, folder)
     assert found[0] == uninterrupted[0] == pair[0].steps
     for a, b in zip(jax.tree.leaves(found[1]), jax.tree.leaves(uninterrupted[1]), strict=True):
@@ -170,7 +170,7 @@ def test_a_run_interrupted_anywhere_is_the_run_uninterrupted(seed, pair, stream,
 def test_leaving_before_the_first_update_leaves_nothing_behind_and_begins_again(pair, stream, whole, tmp_path):
     history = go(pair, stream, tmp_path, should_stop=lambda: True)
     assert not history["finished"]
-    assert record.read_history(tmp_path) is None
+    assert checkpoints.read_history(tmp_path) is None
     assert_same(go(pair, stream, tmp_path), whole[1])
 
 
@@ -273,10 +273,10 @@ def test_a_pack_interrupted_at_every_dispatch_and_before_a_seal_is_the_pack_unin
         asked = iter((False,))
         history = go(several, stream, tmp_path, should_stop=lambda asked=asked: next(asked, True))
         session += 1
-        (tmp_path / "checkpoints" / str(len(history["train_loss"])) / record.SEAL).unlink()
+        (tmp_path / "checkpoints" / str(len(history["train_loss"])) / checkpoints.SEAL).unlink()
     assert session >= len(packs.segments(several))
     assert_same(history, wanted)
-    assert_same(record.read_history(tmp_path) or {}, wanted)
+    assert_same(checkpoints.read_history(tmp_path) or {}, wanted)
     for a, b in zip(*(jax.tree.leaves(saved(several, where)[1]) for where in (tmp_path, folder)), strict=True):
         np.testing.assert_array_equal(a, b)
 

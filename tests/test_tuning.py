@@ -454,7 +454,9 @@ def test_the_projects_own_rates_are_those_of_their_text_and_kind():
     assert tuning.WRONG == (0.5, 1.0, 2.0)
 
 
-@pytest.mark.parametrize("name", ["quickstart", "shapes", "isoflop", "cooldown", "kaplan.size", "kaplan.experiments"])
+@pytest.mark.parametrize(
+    "name", ["quickstart", "shapes", "isoflop", "cooldown", "architecture", "kaplan.size", "kaplan.experiments"]
+)
 def test_a_study_takes_the_rates_of_its_text_unless_told_otherwise(name):
     def made(**settings):
         found = question.load(f"configs.{name}", {key.replace("__", "."): value for key, value in settings.items()})

@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis import records, table
-from scaling import claims, exchange, folders, packs, question, record, status, study
+from analysis import records
+from analysis.load import load
+from scaling import checkpoints, claims, exchange, folders, packs, question, status, study
 from scaling.config import to_dict
 
 CONFIG = """
@@ -358,7 +359,7 @@ def test_the_command_trains_exports_and_ends_with_a_page(config, uninterrupted, 
     assert same(trained(tmp_path / "out"), uninterrupted)
     assert {row["state"] for row in json.loads(command("study", "status", out, "--json"))} == {"done"}
     command("study", "export", out, "--csv", str(csv_file), "--parquet", str(parquet))
-    for exported in (table.load(csv_file), table.load(parquet)):
+    for exported in (load(csv_file), load(parquet)):
         np.testing.assert_array_equal(exported["loss"], records.read(out).runs["loss"])
 
 
@@ -465,7 +466,7 @@ def test_a_pack_that_shrinks_killed_while_it_saves_goes_on_from_the_save_before(
         assert finish(process) == (-signal.SIGKILL, "")
         assert saved() < plan[-1].end
     assert finish(session("killed")) == (0, "")
-    whole, killed = (record.read_history(tmp_path / name) for name in ("whole", "killed"))
+    whole, killed = (checkpoints.read_history(tmp_path / name) for name in ("whole", "killed"))
     assert whole is not None
     assert killed is not None
     for name in whole.keys() - {"seconds"}:

@@ -1,1 +1,1 @@
-"""The parts of `analysis.report`: what a study's page says and shows."""
+"""How a study's page shows what `analysis.findings` says: figures, tables, HTML."""

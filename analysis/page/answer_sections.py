@@ -5,17 +5,19 @@ from collections.abc import Iterator
 
 from markupsafe import Markup
 
-from analysis.page import digits, markup, onset_figure, study_plots
-from analysis.page.answers import Profiles
-from analysis.page.checks import LEVEL
-from analysis.page.cooldowns import Cooldowns
-from analysis.page.findings import Findings
+from analysis import digits
+from analysis.confidence import LEVEL
+from analysis.findings import Findings, choices
+from analysis.findings.answers import Profiles
+from analysis.findings.choices import Choices
+from analysis.findings.cooldowns import Cooldowns
+from analysis.findings.positions import HEAD, Positions
+from analysis.findings.shapes import Shapes
+from analysis.page import choices_figure, markup, onset_figure, study_plots
 from analysis.page.markup import tag
-from analysis.page.positions import HEAD, Positions
-from analysis.page.shapes import Shapes
-from analysis.rates.bowls import Bowl
 from analysis.table import Table
 from analysis.tuning import Tuning
+from analysis.tuning.bowls import Bowl
 
 
 def content(found: Findings, curves: Table | None) -> Markup:
@@ -24,6 +26,7 @@ def content(found: Findings, curves: Table | None) -> Markup:
     parts = [
         *(_tuning(said.tuning) if said.tuning else ()),
         *(_positions(said.positions) if said.positions else ()),
+        *(_choices(said.choices) if said.choices else ()),
         *(_profiles(said.profiles) if said.profiles else ()),
         *(_shapes(said.shapes) if said.shapes else ()),
         *(_cooldowns(said.cooldowns, curves) if said.cooldowns else ()),
@@ -121,6 +124,23 @@ def _positions(found: Positions) -> Iterator[str]:
     )
     yield markup.figure(onset_figure.onset(found), "onset", caption)
     yield markup.table(HEAD, found.rows(), wide=True)
+
+
+def _choices(found: Choices) -> Iterator[str]:
+    yield tag("h3", "What the choices of an architecture are worth")
+    yield from _paragraphs(found.sentences())
+    caption = (
+        f"Loss above the base's at equal N and D, with the {digits.percent(LEVEL)} interval of each by itself; filled "
+        "where it differs with the number of choices allowed for."
+    )
+    yield markup.figure(choices_figure.changes(found), "choices", caption)
+    yield markup.table(choices.HEAD, found.rows(), text=1, wide=True)
+    yield tag(
+        "p",
+        "Equal FLOP: every matrix product counts, and the base's loss is carried to the FLOP of the choice along the "
+        "slope between its lengths there. Best rates: both at the best of the learning rates tried, on the seeds that "
+        "all of these have.",
+    )
 
 
 def _shapes(found: Shapes) -> Iterator[str]:

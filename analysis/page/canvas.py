@@ -20,8 +20,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike, NDArray
 
-from analysis.estimation.estimate import Fit
-from analysis.page import digits
+from analysis import digits
+from analysis.fit.estimate import Fit
 from analysis.table import Table
 from scaling.errors import InputError
 
@@ -131,8 +131,14 @@ def save(figure: Figure, path: str | Path) -> None:
             raise InputError(f"{path}: no kind of picture is known by that ending; use .svg, .png or .pdf") from None
 
 
-def panels(n: int, *, height: float = WIDE[1], rows: int = 1, legend: bool = True) -> tuple[Figure, Sequence[Any]]:
-    """A figure of n panels side by side in rows of this height, with room for the legend of sizes at its right."""
+def panels(
+    n: int, *, height: float = WIDE[1], rows: int = 1, legend: bool = True, left: float = 0.72
+) -> tuple[Figure, Sequence[Any]]:
+    """A figure of n panels side by side in rows of this height, with room for the legend of sizes at its right.
+
+    Args:
+        left: inches for what stands at the left of the first panel.
+    """
     width = WIDE[0] if n > 1 else HALF[0]
     columns, height = -(-n // rows), rows * height
     figure = Figure(figsize=(width, height))
@@ -141,7 +147,7 @@ def panels(n: int, *, height: float = WIDE[1], rows: int = 1, legend: bool = Tru
     grid = figure.add_gridspec(
         rows,
         columns,
-        left=0.72 / width,
+        left=left / width,
         right=1 - right / width,
         bottom=0.55 / height,
         top=1 - 0.35 / height,

@@ -18,17 +18,17 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from analysis.estimation.estimate import Fit
-from analysis.page import canvas, digits
+from analysis import digits
+from analysis.fit.estimate import Fit
+from analysis.page import canvas
 from analysis.table import Table
-from analysis.tables.columns import COLUMNS
+from analysis.table.columns import COLUMNS
 
 Array = NDArray[np.float64]
 
 CURVES = 7  # of a family
 MANY = 9  # more values of a column than this are drawn as round ones between them
 HELD = "#b3261e"
-LIGHT, DARK = 0.86, 0.02  # part of the colour map in use: its last yellow is too light on paper
 NAMES = {
     "params": "N, parameters",
     "tokens": "D, tokens",
@@ -184,7 +184,7 @@ def _colours(runs: _Runs) -> tuple[Array, ScalarMappable | None]:
     """The colour of each run by the first of several columns, and the scale; one colour for a law of one."""
     if len(runs.columns) == 1:
         return np.tile(to_rgba(canvas.INK), (len(runs.measured), 1)), None
-    part = matplotlib.colormaps[canvas.MAP](np.linspace(LIGHT, DARK, 256))
+    part = matplotlib.colormaps[canvas.MAP](np.linspace(canvas.LIGHTEST, canvas.DARKEST, 256))
     scale = ScalarMappable(LogNorm(*_ends(runs.columns[0])), ListedColormap(part))
     return np.asarray(scale.to_rgba(runs.columns[0]), float), scale
 

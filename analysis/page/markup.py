@@ -2,11 +2,40 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
 from analysis.page import canvas
+
+STYLE = Path(__file__).parent.parent / "report.css"
+Section = tuple[str, str, str]  # id, title, content: Markup, or "" of a section that has nothing to say
+
+
+def document(
+    title: str, opening: Iterable[str], sections: Iterable[Section], links: Sequence[tuple[str, str]] | None = None
+) -> str:
+    """A page that fetches nothing: what stands at its head, a line of links, its sections that have something to say.
+
+    Args:
+        title: of the window.
+        links: (id, text) each; to the sections where they are not given.
+    """
+    sections = [section for section in sections if section[2]]
+    links = [(id, name) for id, name, _ in sections] if links is None else links
+    body = [
+        *opening,
+        tag("nav", Markup(" ").join(tag("a", text, href=f"#{id}") for id, text in links)),
+        *(tag("section", tag("h2", name), content, id=id) for id, name, content in sections),
+    ]
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"{tag('title', title)}\n<style>\n{STYLE.read_text(encoding='utf-8')}</style>\n</head>\n<body>\n"
+        + "\n".join(body)
+        + "\n</body>\n</html>\n"
+    )
 
 
 def joined(pieces: Iterable[str]) -> Markup:

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from analysis.findings.positions import Positions, Setting
 from analysis.page.canvas import GREY, INK, LABELS, STYLE, log_axis, margins, panels, percent_axis, side_legend
-from analysis.page.positions import Positions, Setting
 
 HEIGHT = 3.5  # inches of a row
 CONTEXTS = 3  # that are shown, the shortest first

@@ -8,9 +8,9 @@ from matplotlib import rc_context, ticker
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from analysis.estimation.estimate import Fit
+from analysis import digits
+from analysis.fit.estimate import Fit
 from analysis.frontier import lower_envelope
-from analysis.page import digits
 from analysis.page.canvas import (
     FAINT,
     GREY,

@@ -12,9 +12,10 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.colors import to_hex
 
-from analysis.page import digits, markup
+from analysis import architecture, digits
+from analysis.findings import Findings
+from analysis.page import markup
 from analysis.page.canvas import Shades
-from analysis.page.findings import Findings
 from analysis.page.markup import tag
 from analysis.records import Origin
 from scaling import machine
@@ -26,6 +27,9 @@ def runs(found: Findings, shades: Shades) -> Markup:
     head = ("Run", "", ("N", "parameters"), ("Shape", "width × layers"), ("D", "tokens"), ("Unique D", "tokens"),
             ("B", "tokens"), ("Rate", "peak"), "Seed", ("Loss", "nats/token"), ("Loss", "bits/byte"), ("C", "FLOP"),
             ("Time", "s"))  # fmt: skip
+    what = architecture.architectures(table)
+    base = architecture.commonest(what)
+    of = [architecture.differences(one, base) for one in what]
     names = [n for n in ("params", "tokens", "unique_tokens", "learning_rate", "seed") if n in table]
     order = np.lexsort([table[name] for name in reversed(names)])
 
@@ -43,7 +47,7 @@ def runs(found: Findings, shades: Shades) -> Markup:
         rows.append(
             (
                 run,
-                "" if run in used else "other rate" if status == "done" else status,
+                "" if run in used else (of[i] or "other rate") if status == "done" else status,
                 dot + cell(i, "params", ",.0f"),
                 f"{cell(i, 'd_model', '.0f')} × {cell(i, 'n_layer', '.0f')}",
                 digits.short(float(table["tokens"][i])),

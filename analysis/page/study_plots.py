@@ -13,9 +13,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from analysis import digits
+from analysis.findings.cooldowns import Cooldowns
+from analysis.findings.shapes import Shapes
 from analysis.frontier import Allocation
 from analysis.isoflop import Profile, parabolas
-from analysis.page import digits
 from analysis.page.canvas import (
     FAINT,
     GREY,
@@ -34,14 +36,12 @@ from analysis.page.canvas import (
     percent_axis,
     size_legend,
 )
-from analysis.page.cooldowns import Cooldowns
-from analysis.page.shapes import Shapes
-from analysis.rates.bowls import Bowl
-from analysis.rates.halves import LIMIT
-from analysis.rates.rate_law import RateFit
 from analysis.table import Table
 from analysis.transfer import Transfer
 from analysis.tuning import Tuning
+from analysis.tuning.bowls import Bowl
+from analysis.tuning.halves import LIMIT
+from analysis.tuning.rate_law import RateFit
 
 NARROW = 5  # ticks along a panel of rates: there are several side by side
 HIGHEST = 0.12  # of ln(loss) above the lowest: what is farther up, at rates that nearly diverge, is left off the axes

@@ -5,18 +5,71 @@ says what to train, by `experiments.EXPERIMENTS` and `budgets.named`. Whatever o
 """
 
 import importlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scaling.errors import InputError
+
 if TYPE_CHECKING:
     from analysis.papers.paper import Paper
+    from analysis.papers.reproduction import Reproduction, Wanted
+    from analysis.records import Records
 
 
 def names() -> tuple[str, ...]:
-    """The papers there are."""
+    """The papers there are: the folders beside this file."""
     return tuple(sorted(path.parent.name for path in Path(__file__).parent.glob("*/paper.py")))
 
 
 def named(name: str, home: str = __name__) -> "Paper":
     """The paper of a folder of the package `home`."""
     return importlib.import_module(f"{home}.{name}.paper").PAPER
+
+
+def wanted(
+    paper: str,
+    budget: str = "cpu-20m",
+    only: Sequence[str] = (),
+    *,
+    transfer: Sequence[str] = (),
+    settings: Mapping[str, str] | None = None,
+) -> "Wanted":
+    """What a paper's figures need at a budget: the study to train. Arguments as of `reproduce`."""
+    if paper not in names():
+        raise InputError(f"no paper is called {paper!r}; there are {', '.join(names())}")
+    from analysis.papers import (
+        reproduction,  # Matplotlib and JAX: a second that the names of the papers need not wait for
+    )
+
+    return reproduction.wanted(paper, budget, only, transfer=transfer, settings=settings)
+
+
+def reproduce(
+    paper: str,
+    records: "Records",
+    budget: str = "cpu-20m",
+    only: Sequence[str] = (),
+    *,
+    transfer: Sequence[str] = (),
+    settings: Mapping[str, str] | None = None,
+) -> "Reproduction":
+    """A paper's figures and tables from the records of our own runs.
+
+        >>> from analysis import papers, records
+        >>> found = papers.reproduce("kaplan", records.read("studies/kaplan-cpu-20m"), "cpu-20m")  # doctest: +SKIP
+        >>> found.write("page")  # doctest: +SKIP
+
+    Args:
+        paper: one of `names`.
+        records: of the study that `wanted(...).study` is, or of one that holds its runs.
+        budget: its name, of configs/NAME/budgets.py.
+        only: figures and tables, such as "fig5"; all where there are none.
+        transfer: sources of held-out text of other kinds, where the runs were not given the budget's own.
+        settings: fields of every run that differ from the experiments' own, such as {"data.source": "text:*.txt"};
+            `rates` is the text whose learning rates the runs take.
+
+    Raises:
+        InputError: no such paper, budget or figure, or the study has none of these runs.
+    """
+    return wanted(paper, budget, only, transfer=transfer, settings=settings).drawn_from(records)

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any
 
-from analysis.estimation.estimate import Interval
-from analysis.page import digits
+from analysis import digits
+from analysis.fit.estimate import Interval
 
 UNDECIDED = "cannot decide"
 # The usual reason where nothing better is known: the paper's own span is a thousand times longer.

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
-from analysis.page import digits
+from analysis import digits
 from analysis.page.canvas import GREY, LABELS, Shades, log_axis, log_y, side_legend
 from analysis.papers.claim import UNDECIDED
 from analysis.table import Table

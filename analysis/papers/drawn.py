@@ -9,11 +9,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.page import digits
+from analysis import digits
 from analysis.papers import drawing
 from analysis.papers.claim import UNDECIDED, Claim, Undecided
 from analysis.table import Table
-from analysis.tables.columns import column
+from analysis.table.columns import column
 from scaling.errors import InputError
 
 
@@ -48,6 +48,11 @@ class Drawn:
     def open(self) -> list[str]:
         """What cannot be decided and why, a sentence each."""
         return [f"{UNDECIDED}{' ' * bool(what)}{', '.join(what)}: {why}." for why, what in self.missing.items()]
+
+    @property
+    def lines(self) -> list[str]:
+        """What it says, and then what is open."""
+        return [*self.sentences, *self.open]
 
     def say(self, *sentences: str) -> None:
         self.sentences += [digits.minus(sentence) for sentence in sentences if sentence]

@@ -7,9 +7,9 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 
-from analysis.page.checks import Noise, seed_noise
 from analysis.papers.claim import Undecided
 from analysis.records import Records
+from analysis.replicates import Noise, seed_noise
 from analysis.table import Table
 
 # The records of the runs of each experiment by its name. An experiment without a finished run is absent.

@@ -3,8 +3,8 @@
 import dataclasses
 from collections.abc import Callable, Iterator
 
-from analysis.estimation.estimate import Fit
-from analysis.page.finding import Finding
+from analysis.findings.finding import Finding
+from analysis.fit.estimate import Fit
 from analysis.papers.claim import Claim, Undecided
 from analysis.table import Table
 from scaling.errors import InputError

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup, escape
 
-from analysis import report
+from analysis import digits, report
 from analysis.jsonable import jsonable
-from analysis.page import canvas, digits, markup
+from analysis.page import canvas, markup
 from analysis.page.markup import tag
 from analysis.papers.claim import UNDECIDED, Claim, Verdict, tally
 from analysis.papers.drawn import Drawn

@@ -5,8 +5,8 @@ Each batch is held against the others at its best rate of several (Kaplan et al.
 is measured at batches large enough to tell it.
 """
 
-from configs.kaplan.budget import Budget
 from configs.kaplan.budgets import named
+from configs.kaplan.terms import Budget
 from scaling.config import EvalConfig, RunConfig, Study
 from scaling.rates import Text
 

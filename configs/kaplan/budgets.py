@@ -4,18 +4,7 @@ import dataclasses
 import functools
 
 from configs import pod
-from configs.kaplan.budget import (
-    Base,
-    Batch,
-    Budget,
-    Context,
-    Data,
-    Recurrent,
-    Schedules,
-    Shapes,
-    Size,
-    Universal,
-)
+from configs.kaplan.terms import Base, Batch, Budget, Context, Data, Recurrent, Schedules, Shapes, Size, Universal
 from scaling.errors import InputError
 from scaling.rates import TEXTS, Text
 

@@ -3,8 +3,8 @@
 A batch holds as many tokens as elsewhere, in fewer and longer windows or in more and shorter ones.
 """
 
-from configs.kaplan.budget import Budget
 from configs.kaplan.budgets import named
+from configs.kaplan.terms import Budget
 from scaling.config import EvalConfig, ModelConfig, RunConfig, Study
 from scaling.ladder import lstm
 from scaling.rates import Text

@@ -6,8 +6,8 @@ once on English text with 2^16 unique tokens at N = 98,304, two constant rates r
 24 epochs 4.032. A run's first examples are measured as held-out ones are, to tell train from test.
 """
 
-from configs.kaplan.budget import Budget
 from configs.kaplan.budgets import named
+from configs.kaplan.terms import Budget
 from scaling.config import EvalConfig, RunConfig, Study
 from scaling.rates import Text
 

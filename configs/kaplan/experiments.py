@@ -6,8 +6,8 @@ scaling study run configs/kaplan/experiments.py --set budget=cpu-3h --out studie
 from collections.abc import Callable, Mapping, Sequence
 
 from configs.kaplan import batch, context, data, lstm, schedule, shape, size, universal
-from configs.kaplan.budget import Budget
 from configs.kaplan.budgets import named
+from configs.kaplan.terms import Budget
 from scaling.config import RunConfig, Study
 from scaling.errors import InputError
 from scaling.rates import Text

@@ -4,8 +4,8 @@ Each at the rates of LSTMs of its N where such were swept (configs/rates.py), or
 Tokens, batch and schedule are those of `size`.
 """
 
-from configs.kaplan.budget import Budget
 from configs.kaplan.budgets import named
+from configs.kaplan.terms import Budget
 from scaling.config import EvalConfig, RunConfig, Study
 from scaling.ladder import lstm
 from scaling.rates import Text

@@ -1,7 +1,7 @@
 """Learning-rate schedules of one size: Figure 22, the final loss against the summed learning rate."""
 
-from configs.kaplan.budget import Budget
 from configs.kaplan.budgets import named
+from configs.kaplan.terms import Budget
 from scaling.config import EvalConfig, RunConfig, Study
 from scaling.rates import Text
 

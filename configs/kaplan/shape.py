@@ -3,8 +3,8 @@
 All shapes of an N have the learning rate of that N; the base, from which changes are told, has the most seeds.
 """
 
-from configs.kaplan.budget import Budget
 from configs.kaplan.budgets import named
+from configs.kaplan.terms import Budget
 from configs.shapes import shapes
 from scaling.config import EvalConfig, RunConfig, Study
 from scaling.rates import Text

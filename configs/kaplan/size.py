@@ -4,8 +4,8 @@ One epoch of ample data, warm-up and a cosine to zero, the same tokens for every
 The gradient noise is measured along each run, and the loss on the transfer sets where the budget has some.
 """
 
-from configs.kaplan.budget import Budget
 from configs.kaplan.budgets import named
+from configs.kaplan.terms import Budget
 from scaling.config import EvalConfig, ModelConfig, RunConfig, Study
 from scaling.rates import Text
 

@@ -3,8 +3,8 @@
 Tokens, batch, schedule and the rule for the rate, at the N that counts each weight once, are those of `size`.
 """
 
-from configs.kaplan.budget import Budget
 from configs.kaplan.budgets import named
+from configs.kaplan.terms import Budget
 from scaling.config import EvalConfig, RunConfig, Study
 from scaling.ladder import universal
 from scaling.rates import Text

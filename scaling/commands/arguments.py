@@ -2,15 +2,19 @@
 
 import argparse
 import json
-import math
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from scaling.errors import InputError
+
+if TYPE_CHECKING:
+    from analysis.fit.estimate import Fit
+
+Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 class Parser(argparse.ArgumentParser):
@@ -20,7 +24,9 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
-def verb(verbs: Any, name: str, run: Any, text: str, example: str) -> argparse.ArgumentParser:
+def verb(
+    verbs: Verbs, name: str, run: Callable[[argparse.Namespace], int], text: str, example: str
+) -> argparse.ArgumentParser:
     verb = verbs.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", epilog=f"example: {example}")
     verb.set_defaults(run=run)
     return verb
@@ -74,9 +80,9 @@ def check_folder(out: Path) -> None:
         raise InputError(f"--out '{out}': wanted a folder of its own, such as studies/mine")
 
 
-def read_fit(path: Path) -> Any:
+def read_fit(path: Path) -> "Fit":
     """A fit that was kept in a file."""
-    from analysis.estimation.estimate import Fit
+    from analysis.fit.estimate import Fit
 
     if not path.exists():
         raise InputError(f"{path}: no such file; make it with scaling fit LAW TABLE --out {path}")
@@ -89,15 +95,9 @@ def say(text: str) -> None:
 
 def print_json(value: Any) -> None:
     """Infinite and missing numbers become null, as JSON has no word for them."""
-    print(json.dumps(_plain(value), indent=1, allow_nan=False))
+    from analysis.jsonable import jsonable
 
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {name: _plain(inner) for name, inner in value.items()}
-    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
+    print(json.dumps(jsonable(value), indent=1, allow_nan=False))
 
 
 def fits_on_the_cpu() -> None:

@@ -1,13 +1,12 @@
 """scaling compile: what a run needs of a TPU slice, without the slice."""
 
 import argparse
-from typing import Any
 
 from scaling.commands import arguments
 from scaling.errors import InputError
 
 
-def add(verbs: Any) -> None:
+def add(verbs: arguments.Verbs) -> None:
     compile = arguments.verb(
         verbs,
         "compile",

@@ -1,13 +1,16 @@
 """scaling corpus: text to packed tokens."""
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING
 
 from scaling import folders
 from scaling.commands import arguments
 
+if TYPE_CHECKING:
+    from scaling.data.token_set import TokenSet
 
-def add(verbs: Any) -> None:
+
+def add(verbs: arguments.Verbs) -> None:
     corpus = verbs.add_parser("corpus", help="text to packed tokens").add_subparsers(
         metavar="prepare|show", required=True
     )
@@ -47,10 +50,10 @@ def _corpus_show(args: argparse.Namespace) -> int:
     return code
 
 
-def _tokens(args: argparse.Namespace) -> Any:
-    from scaling.data import tokens
+def _tokens(args: argparse.Namespace) -> "TokenSet":
+    from scaling.data import encoding
 
-    return tokens.prepare(
+    return encoding.prepare(
         args.source,
         args.tokenizer,
         args.n_vocab or (257 if args.tokenizer == "bytes" else 512),

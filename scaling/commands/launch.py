@@ -2,14 +2,19 @@
 
 import argparse
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from scaling.commands import arguments
 from scaling.errors import InputError
 
+if TYPE_CHECKING:
+    from launch.cost import Cost
+    from launch.request import Request
 
-def add(verbs: Any) -> None:
+
+def add(verbs: arguments.Verbs) -> None:
     verb = arguments.verb(
         verbs,
         "launch",
@@ -97,7 +102,7 @@ def _launch(args: argparse.Namespace) -> int:
     return 0
 
 
-def _request(args: argparse.Namespace) -> Any:
+def _request(args: argparse.Namespace) -> "Request":
     from launch.bucket import in_bucket
     from launch.request import Request, parse_mesh, parse_time
     from scaling import chips
@@ -140,7 +145,7 @@ def _show(files: dict[str, str], folder: Path, commands: list[list[str]]) -> Non
     print()
 
 
-def _tell(request: Any, expected: Any, notes: list[str], to: Any) -> None:
+def _tell(request: "Request", expected: "Cost", notes: Sequence[str], to: Callable[[str], None]) -> None:
     tasks = f"{request.tasks} tasks, each with " if request.tasks > 1 else ""
     slices = f"{request.slices} x " if request.slices > 1 else ""
     chips = "chip" if request.chips == 1 else "chips"

@@ -1,19 +1,20 @@
 """scaling fit, allocate and compare: what a table of runs says."""
 
 import argparse
-import dataclasses
-import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from scaling.commands import arguments
 from scaling.errors import InputError
 
+if TYPE_CHECKING:
+    from analysis.table import Table
+
 TABLE = "folder of a study, or a .csv or .parquet file"
 
 
-def add(verbs: Any) -> None:
+def add(verbs: arguments.Verbs) -> None:
     _add_fit(verbs)
     allocate = arguments.verb(
         verbs,
@@ -43,7 +44,7 @@ def add(verbs: Any) -> None:
     )
     allocate.add_argument("--law", default="chinchilla", help="of the surface (chinchilla)")
     allocate.add_argument("--budgets", nargs="+", type=float, metavar="C", help="FLOP for which to tell N and D")
-    allocate.add_argument("--level", type=float, default=0.95, help="of the intervals (0.95)")
+    _level(allocate)
     _drop_worst(allocate)
     rows(allocate)
     allocate.add_argument("--json", action="store_true", help="JSON in place of text")
@@ -71,7 +72,7 @@ def add(verbs: Any) -> None:
     compare.add_argument("--json", action="store_true", help="JSON in place of text")
 
 
-def _add_fit(verbs: Any) -> None:
+def _add_fit(verbs: arguments.Verbs) -> None:
     fit = arguments.verb(
         verbs,
         "fit",
@@ -109,7 +110,7 @@ def _add_fit(verbs: Any) -> None:
         "--weights", choices=["replicates"], help="weigh runs by the noise that runs differing in seed alone show"
     )
     fit.add_argument("--fix", nargs="+", default=[], metavar="CONSTANT=VALUE", help="hold constants at a value")
-    fit.add_argument("--level", type=float, default=0.95, help="of the intervals (0.95)")
+    _level(fit)
     fit.add_argument(
         "--bootstrap",
         type=int,
@@ -131,6 +132,10 @@ def _add_fit(verbs: Any) -> None:
     fit.add_argument("--out", type=Path, metavar="FILE", help="keep the fit, for scaling predict and scaling plan")
     fit.add_argument("--plot", type=Path, metavar="FILE", help=".svg, .png or .pdf")
     fit.add_argument("--json", action="store_true", help="JSON in place of text")
+
+
+def _level(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--level", type=float, help="of the intervals (0.95)")
 
 
 def _drop_worst(verb: argparse.ArgumentParser) -> None:
@@ -155,9 +160,9 @@ def rows(verb: argparse.ArgumentParser) -> None:
     )
 
 
-def table_of(path: Path, columns: Sequence[str], where: Sequence[str], *, curves: bool = False) -> Any:
+def table_of(path: Path, columns: Sequence[str], where: Sequence[str], *, curves: bool = False) -> "Table":
     """The rows asked for; `curves`: the learning curves, where the path is the folder of a study."""
-    from analysis import table
+    from analysis.load import load
 
     if curves and path.is_dir():
         from analysis import records
@@ -166,7 +171,7 @@ def table_of(path: Path, columns: Sequence[str], where: Sequence[str], *, curves
             raise InputError(f"--columns renames the columns of a file; those of the study {path} have their names")
         rows = records.read(path).curves
     else:
-        rows = table.load(path, arguments.pairs(columns, "--columns"))
+        rows = load(path, arguments.pairs(columns, "--columns"))
     for column, value in arguments.pairs(where, "--where").items():
         rows = rows.matching(column, value)
     return rows
@@ -174,11 +179,16 @@ def table_of(path: Path, columns: Sequence[str], where: Sequence[str], *, curves
 
 def _fit(args: argparse.Namespace) -> int:
     arguments.fits_on_the_cpu()
-    from analysis import fit, laws
+    from analysis import batch_size, fit, forms, laws
+    from analysis.confidence import LEVEL
+    from analysis.laws.law import describe, to_dict
     from scaling.config import parse
 
     if args.list:
-        _list(laws, args.json)
+        if args.json:
+            arguments.print_json([to_dict(law) for law in laws.LAWS])
+        else:
+            print("\n\n".join(describe(law) for law in laws.LAWS))
         return 0
     if not args.law or not args.table:
         raise InputError(
@@ -188,9 +198,8 @@ def _fit(args: argparse.Namespace) -> int:
         raise InputError(f"--plot {args.plot}: wanted a name that ends in .svg, .png or .pdf")
     law = laws.law_by_name(args.law)
     rivals = [laws.law_by_name(name) for name in args.against]
-    rows = _minima(
-        law, table_of(args.table, args.columns, args.where, curves=law.name == "kaplan-bcrit"), args.batch_fit
-    )
+    table = table_of(args.table, args.columns, args.where, curves=law is laws.KaplanBCrit)
+    rows = batch_size.for_law(law, table, arguments.read_fit(args.batch_fit) if args.batch_fit else None)
     options = {
         "target": args.target,
         "loss": args.loss,
@@ -199,7 +208,7 @@ def _fit(args: argparse.Namespace) -> int:
         "log": not args.linear,
         "drop_worst": args.drop_worst,
         "weights": args.weights,
-        "level": args.level,
+        "level": LEVEL if args.level is None else args.level,
         "clusters": args.clusters,
     }
     found = fit.fit(
@@ -213,7 +222,8 @@ def _fit(args: argparse.Namespace) -> int:
         every_run=args.every_run,
         **options,
     )
-    scores, unscored = _scores(law, rivals, rows, args.hold_out, options)
+    given = {name: value for name, value in options.items() if value is not None}
+    rivalry = forms.against(law, rivals, rows, args.hold_out, **given)
     if args.out:
         found.to_json(args.out)
     if args.plot:
@@ -221,88 +231,18 @@ def _fit(args: argparse.Namespace) -> int:
 
         fit_figure.draw(found, rows).savefig(args.plot, dpi=200)
     if args.json:
-        against = [dataclasses.asdict(s) for s in scores]
-        arguments.print_json(found.to_dict() | ({"against": against, "not_scored": unscored} if rivals else {}))
+        arguments.print_json(found.to_dict() | (rivalry.to_dict() if rivals else {}))
     else:
-        lines = [found.summary(), *_told(scores, bool(args.hold_out))]
-        print("\n".join([*lines, *(f"not scored: {why}" for why in unscored.values())]))
+        print("\n".join([found.summary(), *rivalry.lines()]))
     for path in filter(None, (args.out, args.plot)):
         arguments.say(f"written: {path}")
     return 0
 
 
-def _minima(law: Any, rows: Any, batch_fit: Path | None) -> Any:
-    """The rows with what a law needs of the critical batch: B_crit of learning curves, or S_min and C_min of runs."""
-    from analysis import batch_size
-
-    if law.name == "kaplan-bcrit" and not rows.has("batch_crit"):
-        return batch_size.critical(rows).table
-    if batch_fit is None:
-        return rows
-    critical = arguments.read_fit(batch_fit)
-    if critical.law.name != "kaplan-bcrit":
-        raise InputError(f"{batch_fit} is a fit of {critical.law.name}; wanted one of kaplan-bcrit")
-    return batch_size.with_minima(rows, critical.law)
-
-
-def _list(laws: Any, as_json: bool) -> None:
-    from analysis.law import describe
-
-    if as_json:
-        arguments.print_json(
-            [
-                {"name": law.name, "target": law.target, "inputs": law.inputs, "source": law.source}
-                | {"constants": {c.name: c.unit for c in law.constants()}, "text": describe(law)}
-                for law in laws.LAWS
-            ]
-        )
-    else:
-        print("\n\n".join(describe(law) for law in laws.LAWS))
-
-
-def _scores(
-    law: Any, rivals: Sequence[Any], rows: Any, hold_out: str | None, options: dict[str, Any]
-) -> tuple[list[Any], dict[str, str]]:
-    """The scores of the law and of the rivals that can be held against it, and why the other rivals cannot."""
-    from analysis.forms import compare_laws
-
-    given = {name: value for name, value in options.items() if value is not None}
-    usable, unscored = list(rivals), {}
-    while usable:
-        try:
-            return compare_laws([law, *usable], rows, hold_out, **given), unscored
-        except InputError as joint:
-            several, usable = usable, []
-            for rival in several:  # which of them it was
-                try:
-                    compare_laws([law, rival], rows, hold_out, **given)
-                    usable.append(rival)
-                except InputError as error:
-                    why = str(error).removeprefix(f"{rival.name}: ")
-                    where = "of the runs that it is about, " if why.startswith(f"{law.name}: ") else ""
-                    unscored[rival.name] = f"{rival.name}: {where}{why}"
-            if len(usable) == len(several):  # each of them alone, but not together
-                return [], {rival.name: f"{rival.name}: {joint}" for rival in several}
-    return [], unscored
-
-
-def _told(scores: Sequence[Any], held_out: bool) -> list[str]:
-    """The scores of several forms as lines of text, the best first."""
-    if not scores:
-        return []
-    by = "their error on the runs held out" if held_out else "AICc (a difference of 10 is strong evidence)"
-    lines = [f"forms on the runs that all of them are about, best first by {by}:"]
-    least = min(score.aicc for score in scores)
-    for s in scores:
-        foretold = f", held out {s.held_out:.2%}" if held_out else ""
-        aicc = f"AICc {s.aicc - least:+.1f}" if math.isfinite(s.aicc) else "too few runs for AICc"
-        lines.append(f"  {s.law:<16} {s.constants} constants, residual {s.rms:.2%}, {aicc}{foretold}")
-    return lines
-
-
 def _allocate(args: argparse.Namespace) -> int:
     arguments.fits_on_the_cpu()
     from analysis import allocation
+    from analysis.confidence import LEVEL
 
     rows = table_of(args.table, args.columns, args.where, curves=args.approach == "envelope")
     found = allocation.allocate(
@@ -310,7 +250,7 @@ def _allocate(args: argparse.Namespace) -> int:
         args.approach,
         method=args.method,
         sigma=args.sigma,
-        level=args.level,
+        level=LEVEL if args.level is None else args.level,
         budgets=args.budgets,
         law=args.law,
         drop_worst=args.drop_worst,

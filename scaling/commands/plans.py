@@ -3,13 +3,17 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from scaling.commands import arguments
 from scaling.errors import InputError
 
+if TYPE_CHECKING:
+    from analysis.fit.estimate import Fit
+    from analysis.plan.budget import Budget
 
-def add(verbs: Any) -> None:
+
+def add(verbs: arguments.Verbs) -> None:
     predict = arguments.verb(
         verbs,
         "predict",
@@ -98,7 +102,7 @@ def _predict(args: argparse.Namespace) -> int:
     return 0
 
 
-def _fit(path: Path) -> Any:
+def _fit(path: Path) -> "Fit":
     from analysis import forecast
 
     if forecast.is_one(path):
@@ -128,7 +132,7 @@ def _inputs(words: Sequence[str], known: Sequence[str]) -> dict[str, float]:
 def _plan(args: argparse.Namespace) -> int:
     arguments.fits_on_the_cpu()
     from analysis import forecast, plan
-    from analysis.planning import own_rates, recipe
+    from analysis.plan import own_rates, recipe
 
     found = _fit(args.fit)
     made = plan.plan(
@@ -158,8 +162,8 @@ def _plan(args: argparse.Namespace) -> int:
     return 0
 
 
-def _budget(args: argparse.Namespace) -> Any:
-    from analysis.planning.budget import Budget
+def _budget(args: argparse.Namespace) -> "Budget":
+    from analysis.plan.budget import Budget
 
     if (args.flops is None) + (args.hours is None) + (args.money is None) != 2:
         raise InputError(

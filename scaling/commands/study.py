@@ -5,19 +5,27 @@ import dataclasses
 import hashlib
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from scaling.commands import arguments, together
 from scaling.errors import InputError
+
+if TYPE_CHECKING:
+    from analysis.table import Table
+    from scaling.config import ModelConfig, RunConfig, Study
+    from scaling.layout import Layout
+    from scaling.status import Status
+    from scaling.study import Pack, StudyFolder
+    from scaling.workers import Outcome
 
 QUICKSTART = "configs.quickstart"
 FEW = 60  # runs that are listed one by one
 WATCH = 2.0  # seconds between two looks
 
 
-def add(verbs: Any) -> None:
+def add(verbs: arguments.Verbs) -> None:
     quick = arguments.verb(
         verbs,
         "quickstart",
@@ -129,10 +137,10 @@ def _study_run(args: argparse.Namespace) -> int:
 
 
 def _run_study(config: str, settings: dict[str, str], out: Path, args: argparse.Namespace) -> int:
-    from scaling import question, shards
+    from scaling import question, split
 
     shard = vars(args).get("shard")
-    part, parts = shards.parse(shard) if shard else (1, 1)
+    part, parts = split.parse(shard) if shard else (1, 1)
     retry = vars(args).get("retry", False)
     wanted = question.load(config, settings)
     ask = question.more(config, settings)
@@ -151,7 +159,9 @@ def _run_study(config: str, settings: dict[str, str], out: Path, args: argparse.
     return outcome.exit_code
 
 
-def plan(wanted: Any, out: Path, args: argparse.Namespace, part: int = 1, parts: int = 1) -> tuple[Any, Sequence[Any]]:
+def plan(
+    wanted: "Study", out: Path, args: argparse.Namespace, part: int = 1, parts: int = 1
+) -> tuple["StudyFolder", Sequence["Pack"]]:
     """The study in its folder, made there or found, and the packs of one of its parts."""
     from scaling import study
 
@@ -161,8 +171,13 @@ def plan(wanted: Any, out: Path, args: argparse.Namespace, part: int = 1, parts:
 
 
 def train(
-    whole: Any, packs: Sequence[Any], args: argparse.Namespace, *, shard: str | None = None, retry: bool = False
-) -> Any:
+    whole: "StudyFolder",
+    packs: Sequence["Pack"],
+    args: argparse.Namespace,
+    *,
+    shard: str | None = None,
+    retry: bool = False,
+) -> "Outcome":
     """Trains what these packs have left and says what is left then; how it ended."""
     from scaling import workers
 
@@ -175,11 +190,11 @@ def train(
     return outcome
 
 
-def _say_what_is_open(whole: Any, packs: Sequence[Any], shard: str | None, retry: bool) -> None:
+def _say_what_is_open(whole: "StudyFolder", packs: Sequence["Pack"], shard: str | None, retry: bool) -> None:
     of = f" in part {shard}" if shard else ""
     wanted = set(whole.runs)
 
-    def runs(some: Sequence[Any]) -> int:
+    def runs(some: Sequence["Pack"]) -> int:
         return sum(run.id in wanted for pack in some for run in pack.runs)
 
     n_all, unfinished = runs(packs), [pack for pack in packs if not whole.done(pack)]
@@ -199,25 +214,25 @@ def _say_what_is_open(whole: Any, packs: Sequence[Any], shard: str | None, retry
         )
 
 
-def _who(spread: Any) -> str:
+def _who(spread: "Layout") -> str:
     """Who trains: `2 cpu workers`, `1 gpu worker with 8 devices`."""
     who = f"{spread.workers} {spread.device} worker{'s' if spread.workers > 1 else ''}"
     return f"{who} with {spread.devices} devices" if spread.devices > 1 else who
 
 
-def _only_given_up(whole: Any, packs: Sequence[Any]) -> bool:
+def _only_given_up(whole: "StudyFolder", packs: Sequence["Pack"]) -> bool:
     """Whether the same command would find nothing to do, though runs are missing."""
     return all(whole.quarantined(pack) for pack in packs if not whole.done(pack))
 
 
-def _ask(ask: Any, whole: Any, wanted: Any) -> bool:
+def _ask(ask: Callable[["Table"], Sequence["RunConfig"]], whole: "StudyFolder", wanted: "Study") -> bool:
     """Asks the config for more runs, now that all are done, and writes its answer down; whether there are any."""
     from scaling import study
 
     arguments.fits_on_the_cpu()
-    from analysis import table
+    from analysis.load import load
 
-    runs = ask(table.load(whole.path))
+    runs = ask(load(whole.path))
     arguments.say(f"{whole.path}: the config adds {len(runs)} runs" if runs else f"{whole.path}: no run is added")
     study.answer(whole.path, wanted.runs, runs, arguments.say)
     return bool(runs)
@@ -261,7 +276,7 @@ def _study_show(args: argparse.Namespace) -> int:
     return 0
 
 
-def _shape(model: Any) -> str:
+def _shape(model: "ModelConfig") -> str:
     """A model's sizes and whatever else is not as by default, but for n_vocab, n_ctx and dropout."""
     names = ("d_model", "n_layer", "n_head", "d_attn", "d_ff")
     words = [f"{name}={getattr(model, name)}" for name in names]
@@ -272,9 +287,9 @@ def _shape(model: Any) -> str:
     return " ".join(words)
 
 
-def _show_costs(runs: Sequence[Any], args: argparse.Namespace) -> None:
+def _show_costs(runs: Sequence["RunConfig"], args: argparse.Namespace) -> None:
     """Time, memory and disk, as far as they are known; refuses what cannot fit."""
-    from scaling import bar, calibration, config, layout
+    from scaling import calibration, config, layout, progress_bar
 
     costs = calibration.kept(layout.device(), layout.devices(layout.device()))
     spread = layout.choose(args.pack, args.workers, None, lambda _: max(costs.lanes(run) for run in runs))
@@ -294,7 +309,7 @@ def _show_costs(runs: Sequence[Any], args: argparse.Namespace) -> None:
     )
     seconds, memory = costs.makespan(work, spread.workers), costs.memory(work) * spread.workers
     print(
-        f"about {bar.clock(seconds)} on {_who(spread)} in {len(work)} packs, "
+        f"about {progress_bar.clock(seconds)} on {_who(spread)} in {len(work)} packs, "
         f"{memory / 2**30:.1f} GiB of memory, {sum(map(calibration.disk, work)) / 1e6:,.0f} MB of disk\n({how})"
     )
 
@@ -331,9 +346,9 @@ def _study_status(args: argparse.Namespace) -> int:
         time.sleep(WATCH)
 
 
-def _glance(whole: Any, now: Any, each_run: bool) -> list[str]:
+def _glance(whole: "StudyFolder", now: "Status", each_run: bool) -> list[str]:
     """The lines of `study status`."""
-    from scaling import bar
+    from scaling import progress_bar
 
     lines = []
     if each_run:
@@ -353,7 +368,7 @@ def _glance(whole: Any, now: Any, each_run: bool) -> list[str]:
     counts = now.counts
     finished = counts.get("done", 0) + counts.get("diverged", 0)
     states = ", ".join(f"{n} {state}" for state, n in counts.items())
-    left = f", about {bar.clock(now.left)} left" if now.left else ""
+    left = f", about {progress_bar.clock(now.left)} left" if now.left else ""
     lines.append(f"{finished} of {len(now.runs)} runs finished ({states}); {now.share:.0%} of the updates{left}")
     if "quarantined" in counts:
         lines.append("what is quarantined is tried again by scaling study run ... --retry")

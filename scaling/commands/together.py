@@ -41,12 +41,12 @@ def wanted(args: argparse.Namespace) -> bool:
 
 def run(args: argparse.Namespace) -> int:
     """Plans the study in the first process and trains in all."""
-    from scaling import distributed, question, record, sharding, shards, study, watch
+    from scaling import checkpoints, distributed, question, sharding, split, study, watch
 
     if args.workers:
         raise InputError("--mesh and --distributed use all devices for one pack: leave out --workers")
     arguments.check_folder(args.out)
-    part, parts = shards.parse(args.shard) if args.shard else (1, 1)
+    part, parts = split.parse(args.shard) if args.shard else (1, 1)
     sizes = sharding.parse(args.mesh) if args.mesh else None
     profile = watch.span(args.profile) if args.profile else None
     config = question.load(args.config, arguments.pairs(args.set, "--set"))
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     with distributed.Notice(arguments.say) as notice:
         try:
             sizes = sizes or {"fsdp": jax.device_count()}
-            record.together("begun")  # where they first meet CPUs wait for 30 s only, and to plan may take longer
+            checkpoints.together("begun")  # where they first meet CPUs wait for 30 s only, and to plan may take longer
 
             def plan() -> study.StudyFolder | None:
                 if jax.process_index():
@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
                     tensorboard=args.tensorboard,
                     profile=profile,
                 )
-                record.together("done")
+                checkpoints.together("done")
         except (jax.errors.JaxRuntimeError, ConnectionError) as error:
             if jax.process_count() == 1:
                 raise

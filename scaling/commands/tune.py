@@ -1,16 +1,19 @@
 """scaling tune: the best learning rate per size, the law through them, and how far it moves along a ladder."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scaling import rates
 from scaling.commands import arguments, laws
 from scaling.errors import InputError
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-def add(verbs: Any) -> None:
+
+def add(verbs: arguments.Verbs) -> None:
     tune = arguments.verb(
         verbs,
         "tune",
@@ -69,7 +72,7 @@ def _coordinates(args: argparse.Namespace) -> int:
     return _show(args, found.to_dict(), found.text(), lambda: study_plots.coordinates(found.to_dict()))
 
 
-def _show(args: argparse.Namespace, values: Any, text: str, figure: Callable[[], Any]) -> int:
+def _show(args: argparse.Namespace, values: Mapping[str, Any], text: str, figure: Callable[[], "Figure"]) -> int:
     """What was found, as a figure where one is wanted, and as text or JSON."""
     if args.plot:
         from analysis.page import canvas

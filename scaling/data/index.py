@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from scaling.data import disk
-from scaling.data.corpora import PART, PIECE, Corpus, Part, read
+from scaling.data.documents import PART, PIECE, Corpus, Part, read
 from scaling.errors import InputError
 
 RULES = 2  # raised when the order, the split or the rule for duplicates changes

@@ -18,7 +18,7 @@ from collections.abc import Collection, Iterator
 
 import numpy as np
 
-from scaling.data.corpora import PART, Document, File, Part
+from scaling.data.documents import PART, Document, File, Part
 from scaling.errors import InputError
 
 ALPHABET = (string.ascii_letters + string.digits + string.punctuation).encode()  # one byte per symbol, none a space

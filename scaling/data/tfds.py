@@ -8,7 +8,7 @@ import os
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from scaling.data.corpora import PART, Document, File, Part, first_line
+from scaling.data.documents import PART, Document, File, Part, first_line
 from scaling.errors import InputError
 
 RECORDS = 256  # read at once

@@ -190,7 +190,7 @@ def named(
     """The prepared tokens that `tokens:ID` names in the cache; nothing is added to them.
 
     Args:
-        tokenizer, n_vocab: as for `tokens.prepare`; they have to be those of these tokens.
+        tokenizer, n_vocab: as for `encoding.prepare`; they have to be those of these tokens.
 
     Raises:
         InputError: no such tokens, of another tokenizer, or fewer than asked for.

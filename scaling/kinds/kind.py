@@ -1,6 +1,7 @@
 """What a kind of model is: the one object that configs, counts, costs, meshes and training ask about it."""
 
 import abc
+import importlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -19,12 +20,14 @@ class Kept(NamedTuple):
 
 
 class Kind(abc.ABC):
-    """Facts of all models of one kind, and their network; docs/models.md goes through them with an example.
+    """Facts of all models of one kind, and where their network is; docs/models.md goes through them with an example.
 
-    Only `init` and `features` may import JAX, each for itself: a study is listed without it.
+    A kind names its network's module in place of importing it: networks know configs, configs know kinds, and a study
+    is listed without JAX.
     """
 
     title: ClassVar[str]  # in a sentence: "an LSTM"
+    network: ClassVar[str]  # the module with `init` and `features`, for a kind that does not define them itself
     axes: ClassVar[Mapping[str, str]]  # the dimensions of each weight, letters as in scaling.sharding
     fields: ClassVar[frozenset[str]] = frozenset()  # of ModelConfig, that mean something to it and not to every kind
     embedding_alone: ClassVar[bool] = False  # whether n_layer=0 is a model
@@ -70,10 +73,10 @@ class Kind(abc.ABC):
         """Which attention a program uses on a backend ("cpu", "gpu", "tpu"), and why, in one line."""
         return "none"
 
-    @abc.abstractmethod
     def init(self, model: "ModelConfig", rng: "jax.Array") -> "Params":
         """Float32 parameters by name, those of the layers stacked (l first)."""
+        return importlib.import_module(self.network).init(model, rng)
 
-    @abc.abstractmethod
     def features(self, model: "ModelConfig", params: "Params", tokens: "jax.Array", **how: Any) -> "Features":
         """What the logits are made from. tokens: i32 b t. Arguments as of `scaling.models.model.features`."""
+        return importlib.import_module(self.network).features(model, params, tokens, **how)

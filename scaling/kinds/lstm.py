@@ -1,15 +1,12 @@
 """The facts of the LSTM of Kaplan et al. (2020) section 3.2.1; scaling.models.lstm computes it."""
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from scaling.errors import InputError
 from scaling.kinds.kind import Kept, Kind
 
 if TYPE_CHECKING:
-    import jax
-
     from scaling.config import ModelConfig
-    from scaling.models.shared import Features, Params
 
 GATES = 4  # i f g o
 
@@ -18,6 +15,7 @@ class LSTM(Kind):
     """Layers of d_model cells: N = 8 d_model^2 n_layer, which is what eq. 2.1 makes of the fields that it must have."""
 
     title = "an LSTM"
+    network = "scaling.models.lstm"
     recurrent = True
     axes: ClassVar = {  # g gate, d what comes in, z its cells
         "w_embed": "v d",
@@ -48,13 +46,3 @@ class LSTM(Kind):
 
     def kept(self, model: "ModelConfig", tensor: int) -> Kept:
         return Kept(16 * model.d_model, 16 * model.d_model)
-
-    def init(self, model: "ModelConfig", rng: "jax.Array") -> "Params":
-        from scaling.models import lstm
-
-        return lstm.init(model, rng)
-
-    def features(self, model: "ModelConfig", params: "Params", tokens: "jax.Array", **how: Any) -> "Features":
-        from scaling.models import lstm
-
-        return lstm.features(model, params, tokens, **how)

@@ -1,15 +1,13 @@
 """The facts of the decoder-only Transformer; scaling.models.transformer computes it."""
 
-from typing import TYPE_CHECKING, Any, ClassVar
+import importlib
+from typing import TYPE_CHECKING, ClassVar
 
 from scaling.errors import InputError
 from scaling.kinds.kind import Kept, Kind
 
 if TYPE_CHECKING:
-    import jax
-
     from scaling.config import ModelConfig
-    from scaling.models.shared import Features, Params
 
 # Matrices d_model d_ff of a feed-forward, and vectors d_ff wide that it keeps for the backward pass.
 MATRICES = {"gelu": 2, "relu2": 2, "swiglu": 3}
@@ -21,6 +19,7 @@ class Transformer(Kind):
     """N is eq. 2.1 of Kaplan et al. (2020), 2 d_model n_layer (2 d_attn + d_ff), where no field changes it."""
 
     title = "a Transformer"
+    network = "scaling.models.transformer"
     fields = frozenset(
         (
             *("positions", "rotary_base", "position_scale"),
@@ -109,19 +108,7 @@ class Transformer(Kind):
         return heads | {"model.d_ff": model.d_ff, "model.n_vocab": model.n_vocab}
 
     def attention(self, model: "ModelConfig", dtype: str, backend: str) -> str:
-        from scaling.models import transformer
-
-        return transformer.attention(model, dtype, backend).reason
-
-    def init(self, model: "ModelConfig", rng: "jax.Array") -> "Params":
-        from scaling.models import transformer
-
-        return transformer.init(model, rng)
-
-    def features(self, model: "ModelConfig", params: "Params", tokens: "jax.Array", **how: Any) -> "Features":
-        from scaling.models import transformer
-
-        return transformer.features(model, params, tokens, turns=model.reuse, **how)
+        return importlib.import_module(self.network).attention(model, dtype, backend).reason
 
 
 class Universal(Transformer):

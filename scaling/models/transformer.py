@@ -215,11 +215,10 @@ def features(
     dropout_key: jax.Array | None = None,
     remat: Remat = "none",
     mesh: Mesh | None = None,
-    turns: int = 1,
 ) -> Features:
-    """What the logits are made from, after `turns` through the layers. Other arguments as of `model.apply`."""
+    """What the logits are made from, after model.reuse turns through the layers. Arguments as of `model.apply`."""
     choice = attention(model, dtype, platform(mesh))
-    module = Transformer(model, turns, jnp.dtype(dtype), choice.implementation, remat, mesh)
+    module = Transformer(model, model.reuse, jnp.dtype(dtype), choice.implementation, remat, mesh)
     return module.apply({"params": params}, tokens, dropout_key)  # pyright: ignore[reportReturnType]
 
 

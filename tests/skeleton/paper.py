@@ -5,10 +5,10 @@ import functools
 import numpy as np
 from matplotlib import rc_context
 
-from analysis.admission import CONVERGED_RUNS
+from analysis.findings.study_laws import fitted
 from analysis.laws import KaplanN
+from analysis.laws.admission import CONVERGED_RUNS
 from analysis.page.canvas import LOSS, STYLE, Shades, fitted_line, panels
-from analysis.page.study_laws import fitted
 from analysis.papers.claim import Claim
 from analysis.papers.drawing import LAW, dots, legend, logarithmic, papers_slope
 from analysis.papers.drawn import Drawn

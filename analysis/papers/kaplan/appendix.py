@@ -5,10 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from analysis import digits, reference
 from analysis.frontier import golden_section
 from analysis.kaplan_path import KaplanPath
-from analysis.page import digits
-from analysis.papers import reference
 from analysis.papers.drawn import Drawn
 from analysis.papers.kaplan.claims import Kaplan
 

@@ -9,12 +9,12 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from analysis.batch_size import Critical, critical, noise_scale_over_loss, steps_to_loss
-from analysis.estimation.estimate import Fit
-from analysis.page import digits
+from analysis import digits, reference
+from analysis.batch_size import Critical, critical, steps_to_loss
+from analysis.confidence import LEVEL
+from analysis.fit.estimate import Fit
+from analysis.noise_scale import noise_scale_over_loss
 from analysis.page.canvas import GREY, INK, MAP, STYLE, Shades, log_axis, log_y, margins, panels, size_legend, some
-from analysis.page.checks import LEVEL
-from analysis.papers import reference
 from analysis.papers.claim import Undecided
 from analysis.papers.drawing import groups_legend, named, papers_points, papers_slope
 from analysis.papers.drawn import Drawn

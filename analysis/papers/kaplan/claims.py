@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from analysis.frontier import PF_DAY
+from analysis import reference
 from analysis.laws import KaplanND, KaplanNS
-from analysis.papers import reference
 from analysis.papers.claim import Claim, Undecided
 from analysis.papers.kaplan.evidence import Efficient, Evidence
 from analysis.papers.known import Known, measured
+from scaling.counts import PF_DAY
 from scaling.errors import InputError
 
 # Half-widths of 95 % intervals that decide an exponent, whatever its value and the paper's.

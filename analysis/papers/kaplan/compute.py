@@ -7,11 +7,10 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 
-from analysis import kaplan_path
-from analysis.frontier import PF_DAY, Optimum
-from analysis.page import digits, plots
+from analysis import digits, kaplan_path, reference
+from analysis.frontier import Optimum
+from analysis.page import plots
 from analysis.page.canvas import GREY, INK, LABELS, LOSS, STYLE, fitted_line, panels, size_legend
-from analysis.papers import reference
 from analysis.papers.claim import Claim, Undecided
 from analysis.papers.drawing import (
     LAW,
@@ -31,6 +30,7 @@ from analysis.papers.kaplan.claims import Kaplan
 from analysis.papers.kaplan.evidence import Efficient
 from analysis.papers.kaplan.needed import needed, widest
 from analysis.table import Table
+from scaling.counts import PF_DAY
 from scaling.errors import InputError
 
 LOSSES = 120  # at which sizes are held against each other

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib
 import numpy as np
 
-from analysis.page import digits
+from analysis import digits
 from analysis.page.canvas import MAP
 from analysis.papers.claim import Undecided
 from analysis.papers.evidence import Evidence

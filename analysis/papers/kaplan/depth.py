@@ -7,11 +7,11 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from analysis.estimation.estimate import Fit
+from analysis import digits, reference
+from analysis.findings import shapes
 from analysis.fit import fit
-from analysis.page import digits, shapes
+from analysis.fit.estimate import Fit
 from analysis.page.canvas import GREY, LOSS, STYLE, fitted_line, log_axis, log_y, margins, panels
-from analysis.papers import reference
 from analysis.papers.claim import Undecided
 from analysis.papers.drawing import beside, groups_legend, logarithmic, named, papers_points, papers_slope, symbol
 from analysis.papers.drawn import Drawn

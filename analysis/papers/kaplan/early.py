@@ -8,10 +8,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from analysis import admission, laws
+from analysis import digits, laws
 from analysis.batch_size import steps_to_minimum
-from analysis.laws import KaplanStop
-from analysis.page import digits
+from analysis.laws import KaplanStop, admission
 from analysis.papers.claim import Undecided
 from analysis.papers.kaplan.evidence import Evidence
 from analysis.table import Table

@@ -10,13 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from analysis import digits, reference
 from analysis.batch_size import compute_to_minimum, steps_to_minimum
 from analysis.frontier import FLOP_PER_PARAM_TOKEN
 from analysis.isoflop import akima_minima
 from analysis.kaplan_path import KaplanPath
-from analysis.page import digits
 from analysis.page.canvas import GREY, LABELS, LOSS, STYLE, panels
-from analysis.papers import reference
 from analysis.papers.claim import Undecided
 from analysis.papers.drawing import LAW, Tints, beside, dots, legend, logarithmic
 from analysis.papers.drawn import Drawn, points

@@ -4,14 +4,15 @@ import functools
 
 import numpy as np
 
-from analysis import admission, laws
+from analysis import laws
 from analysis.batch_size import Critical, with_minima
-from analysis.estimation.estimate import Fit
+from analysis.findings import checks, study_laws
+from analysis.fit.estimate import Fit
 from analysis.kaplan_path import KaplanPath
-from analysis.law import Law
-from analysis.page import checks, study_laws
+from analysis.laws import admission
+from analysis.laws.admission import ONE_EPOCH
+from analysis.laws.law import Law
 from analysis.page.canvas import Shades
-from analysis.page.checks import ONE_EPOCH
 from analysis.papers import evidence
 from analysis.papers.claim import Undecided
 from analysis.papers.kaplan import fits, runs

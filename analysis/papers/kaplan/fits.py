@@ -11,18 +11,20 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from analysis import admission, laws
+from analysis import digits, laws
 from analysis.batch_size import Critical, critical
 from analysis.envelope import envelope
-from analysis.estimation.estimate import Fit
-from analysis.estimation.rows import admitted
+from analysis.findings import study_laws
 from analysis.fit import fit
-from analysis.frontier import FLOP_PER_PARAM_TOKEN, PF_DAY
-from analysis.law import Law, Scalar, Values, constant, power
-from analysis.page import digits, study_laws
+from analysis.fit.estimate import Fit
+from analysis.fit.rows import admitted
+from analysis.frontier import FLOP_PER_PARAM_TOKEN
+from analysis.laws import admission
+from analysis.laws.law import Law, Scalar, Values, constant, power
 from analysis.papers.claim import Undecided
 from analysis.papers.known import Known, known
 from analysis.table import Table
+from scaling.counts import PF_DAY
 
 LEAST = 4  # sizes that a law of one variable is fitted to
 SURE = 0.1  # interval of ln B_crit below which a narrower one is luck: a hyperbola through few batches

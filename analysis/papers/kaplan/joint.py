@@ -7,11 +7,9 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from analysis import kaplan_path, laws
-from analysis.estimation.estimate import Fit
-from analysis.page import digits
+from analysis import digits, kaplan_path, laws, reference
+from analysis.fit.estimate import Fit
 from analysis.page.canvas import GREY, INK, LOSS, STYLE, Shades, panels, size_legend, some
-from analysis.papers import reference
 from analysis.papers.claim import Undecided
 from analysis.papers.drawing import (
     LAW,

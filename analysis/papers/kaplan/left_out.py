@@ -7,11 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from analysis.estimation.estimate import Fit, Interval
-from analysis.estimation.intervals import t_quantile
+from analysis.confidence import LEVEL, t_quantile
 from analysis.fit import fit
+from analysis.fit.estimate import Fit, Interval
 from analysis.laws import KaplanNS
-from analysis.page.checks import LEVEL
 from analysis.papers.claim import Undecided
 from analysis.papers.kaplan import fits
 from analysis.table import Table

@@ -11,13 +11,11 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.estimation.estimate import Fit
-from analysis.estimation.intervals import t_quantile
+from analysis import digits, reference
+from analysis.confidence import LEVEL, t_quantile
 from analysis.fit import fit
-from analysis.page import digits
+from analysis.fit.estimate import Fit
 from analysis.page.canvas import LABELS, LOSS, STYLE, Shades, log_axis, log_y, panels
-from analysis.page.checks import LEVEL, Noise
-from analysis.papers import reference
 from analysis.papers.claim import Claim, Undecided
 from analysis.papers.drawing import blank, groups_legend, logarithmic, named, papers_points, papers_slope, symbol
 from analysis.papers.drawn import Drawn
@@ -27,6 +25,7 @@ from analysis.papers.kaplan.claims import OF_LOSS, Kaplan
 from analysis.papers.kaplan.context import UNUSED, unused
 from analysis.papers.kaplan.trend import between, mean_interval, trend
 from analysis.papers.known import measured
+from analysis.replicates import Noise
 from analysis.table import Table
 from scaling.errors import InputError
 

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from analysis.page import digits
+from analysis import digits
 from analysis.page.canvas import GREY, LOSS, STYLE, panels
 from analysis.papers.claim import Undecided
 from analysis.papers.drawing import beside, groups_legend, logarithmic

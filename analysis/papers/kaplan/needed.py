@@ -6,10 +6,10 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from analysis import digits
 from analysis.batch_size import steps_to_loss
-from analysis.estimation.intervals import t_quantile
-from analysis.page import digits
-from analysis.page.checks import LEVEL, Noise
+from analysis.confidence import LEVEL, t_quantile
+from analysis.replicates import Noise
 from analysis.table import Table
 
 Array = NDArray[np.float64]

@@ -10,11 +10,10 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.estimation.estimate import Fit
+from analysis import digits, reference
 from analysis.fit import fit
-from analysis.page import digits
+from analysis.fit.estimate import Fit
 from analysis.page.canvas import LOSS, STYLE, Shades, log_axis, log_y, panels, size_legend
-from analysis.papers import reference
 from analysis.papers.claim import Claim, Undecided
 from analysis.papers.drawing import blank, groups_legend, logarithmic
 from analysis.papers.drawn import Drawn

@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis import digits
 from analysis.kaplan_path import KaplanPath
 from analysis.laws import KaplanND
-from analysis.page import digits
 from analysis.papers.claim import UNDECIDED, Claim
 from analysis.papers.kaplan.claims import Kaplan
 from analysis.papers.paper import Planned
-from analysis.papers.reference import value
 from analysis.records import Records
+from analysis.reference import value
 from analysis.table import Table
 
 Array = NDArray[np.float64]

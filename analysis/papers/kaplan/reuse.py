@@ -11,11 +11,9 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from analysis.estimation.intervals import t_quantile
-from analysis.page import digits
+from analysis import digits, reference
+from analysis.confidence import LEVEL, t_quantile
 from analysis.page.canvas import GREY, LOSS, STYLE, panels
-from analysis.page.checks import LEVEL, Noise
-from analysis.papers import reference
 from analysis.papers.claim import Undecided
 from analysis.papers.drawing import beside, logarithmic, named, papers_slope, symbol
 from analysis.papers.drawn import Drawn
@@ -23,6 +21,7 @@ from analysis.papers.evidence import means
 from analysis.papers.kaplan import runs
 from analysis.papers.kaplan.claims import Kaplan
 from analysis.papers.kaplan.trend import between, mean_interval
+from analysis.replicates import Noise
 from analysis.table import Table
 
 LEAST = 3  # sizes at which a group is compared

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from analysis.page import checks, digits
-from analysis.page.checks import Noise
+from analysis import digits
 from analysis.papers.claim import Undecided
 from analysis.papers.evidence import means
+from analysis.replicates import Noise, settings
 from analysis.table import Table
 
 
@@ -59,7 +59,7 @@ def best_rates(table: Table) -> Table:
     """Of each setting, the runs at the learning rate with the lowest mean loss over its seeds."""
     if not table.has("learning_rate"):
         return table
-    cell, rate, loss = checks.settings(table), table["learning_rate"], np.log(table["loss"])
+    cell, rate, loss = settings(table), table["learning_rate"], np.log(table["loss"])
     keep = np.ones(len(table), bool)
     for k in np.unique(cell):
         rows = cell == k

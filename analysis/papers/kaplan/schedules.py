@@ -8,16 +8,15 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from analysis.estimation.intervals import t_quantile
-from analysis.page import digits
+from analysis import digits, reference
+from analysis.confidence import LEVEL, t_quantile
 from analysis.page.canvas import FAINT, GREY, LOSS, STYLE, log_axis, log_y, margins, panels
-from analysis.page.checks import LEVEL, Noise
-from analysis.papers import reference
 from analysis.papers.claim import Undecided
 from analysis.papers.drawing import groups_legend, named, symbol
 from analysis.papers.drawn import Drawn
 from analysis.papers.kaplan import runs
 from analysis.papers.kaplan.claims import Kaplan
+from analysis.replicates import Noise
 from analysis.table import Table
 
 LEAST = 6  # schedules

@@ -10,17 +10,18 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.page import digits, shapes
+from analysis import digits, reference
+from analysis.confidence import LEVEL
+from analysis.findings import shapes
+from analysis.findings.shapes import SAME_SIZE, WHAT, Panel, Shapes
 from analysis.page.canvas import FAINT, STYLE, log_axis, margins, panels, percent_axis
-from analysis.page.checks import LEVEL, Noise
-from analysis.page.shapes import SAME_SIZE, WHAT, Panel, Shapes
-from analysis.papers import reference
 from analysis.papers.claim import Undecided
 from analysis.papers.drawing import groups_legend, level, papers_points, symbol
 from analysis.papers.drawn import Drawn
 from analysis.papers.evidence import NO_SEEDS
 from analysis.papers.kaplan import runs
 from analysis.papers.kaplan.claims import Kaplan
+from analysis.replicates import Noise
 from analysis.table import Table
 
 DIGITISED = ("fig5_ff_ratio_50M_headdim64", "fig5_aspect_ratio_50M", "fig5_head_dim_25M_dmodel256")

@@ -6,13 +6,10 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 
-from analysis import laws
+from analysis import digits, laws, reference
 from analysis.fit import fit
 from analysis.forms import compare_laws
-from analysis.frontier import PF_DAY
-from analysis.page import digits
 from analysis.page.canvas import LOSS, STYLE, Shades, fitted_line, panels, size_legend
-from analysis.papers import reference
 from analysis.papers.claim import Undecided
 from analysis.papers.drawing import (
     LAW,
@@ -31,6 +28,7 @@ from analysis.papers.kaplan import runs
 from analysis.papers.kaplan.claims import Kaplan
 from analysis.papers.known import Known
 from analysis.table import Table
+from scaling.counts import PF_DAY
 
 APART = 6.0  # AICc: odds of about twenty to one
 FORMS = {laws.KaplanN.name: "the power law", laws.KaplanLogN.name: "the logarithm"}

@@ -10,11 +10,10 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.estimation.estimate import Fit
+from analysis import digits, reference
 from analysis.fit import fit
-from analysis.page import digits
+from analysis.fit.estimate import Fit
 from analysis.page.canvas import GREY, LOSS, STYLE, fitted_line, log_axis, log_y, panels
-from analysis.papers import reference
 from analysis.papers.claim import Claim, Undecided
 from analysis.papers.drawing import groups_legend, logarithmic, papers_slope, symbol
 from analysis.papers.drawn import Drawn

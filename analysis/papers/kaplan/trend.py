@@ -6,9 +6,8 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from analysis.estimation.intervals import t_quantile
-from analysis.page import digits
-from analysis.page.checks import LEVEL
+from analysis import digits
+from analysis.confidence import LEVEL, t_quantile
 
 
 @dataclasses.dataclass(frozen=True)

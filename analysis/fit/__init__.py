@@ -1,0 +1,255 @@
+"""Estimation: a law and a table of runs to a `Fit`, one engine for every law.
+
+Residuals are taken in the logarithm of the loss, weighed by Huber's function, and summed; many starts go down at once
+in float64 with exact gradients (`analysis.fit.solver`, `analysis.fit.descent`). A useless fit raises
+`FitError`, a doubtful one says why (`analysis.fit.doubts`).
+"""
+
+import math
+from collections.abc import Collection, Mapping
+from typing import Literal, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from analysis.confidence import LEVEL, t_quantile
+from analysis.fit import doubts, intervals, solver
+from analysis.fit.descent import SAME, Optimum, descend, sensible
+from analysis.fit.estimate import Fit, HeldOut, Interval, L, Residuals
+from analysis.fit.rows import Rows, left_in, select_rows
+from analysis.fit.solver import Array, Objective, Problem
+from analysis.fit.starts import some_of, starts_of
+from analysis.laws import Law, law_by_name
+from analysis.laws.admission import Admission
+from analysis.table import Table
+from scaling.errors import InputError
+
+STARTS = 128  # spread over the law's ranges
+MORE = 4  # optima met when draws are checked that all draws are refitted from
+STARTS_LEFT_IN = 31  # where only what changes with the rows is asked for
+
+
+def fit(
+    law: type[L] | str,
+    table: Table | Mapping[str, ArrayLike],
+    *,
+    target: str | None = None,
+    loss: Literal["huber", "squared", "asymmetric"] = "huber",
+    delta: float = 1e-3,
+    log: bool = True,
+    asymmetry: float = 10.0,
+    drop_worst: int = 0,
+    weights: ArrayLike | str | None = None,
+    hold_out: ArrayLike | str | None = None,
+    fixed: Mapping[str, float] | None = None,
+    level: float = LEVEL,
+    bootstrap: int = 0,
+    clusters: str | None = None,
+    starts: ArrayLike | int = STARTS,
+    every_run: bool = False,
+    waived: Collection[Admission] = (),
+    seed: int = 0,
+) -> Fit[L]:
+    """Estimates the constants of a law from the runs that it is about.
+
+    Args:
+        law: a law class or its name.
+        table: runs; a mapping of columns becomes a `Table`.
+        target: column to fit, the law's own by default.
+        loss: "huber" (delta in log loss), "squared", or "asymmetric" (runs above the curve weigh less than others).
+        log: residuals in the logarithm of the target.
+        drop_worst: leave out this many runs with the largest targets.
+        weights: one positive number per row of `table`, or "replicates": from the spread of runs that differ in seed.
+        hold_out: runs kept out of the fit and foretold: "params" for the largest size (or another column), "params>1e9"
+            or "data=c4" for a rule, or a bool per row of `table`.
+        fixed: constants that are known.
+        bootstrap: number of refits to resampled runs.
+        clusters: column whose equal values mark rows of one run, which are resampled together.
+        starts: how many, or the starts themselves as constants, (s, p).
+        every_run: fit all rows of the table, also those the law is not about.
+        waived: rules of the law, such as `admission.CONVERGED_RUNS`, that are not applied to the runs.
+
+    Whatever left rows out (`drop_worst`, the law's own rules, `Table.where` before), the constants with them are in
+    `Fit.without_rule`.
+
+    Raises:
+        InputError: a column, a cell or an argument that cannot be used.
+        FitError: too few runs or clusters, an input or a target that does not vary, an exponent not above 0, no start
+            that leads anywhere.
+    """
+    law = cast(type[L], law_by_name(law) if isinstance(law, str) else law)
+    table = table if isinstance(table, Table) else Table.from_columns({k: np.asarray(v) for k, v in table.items()})
+    fixed = dict(fixed or {})
+    objective = Objective(loss, float(delta), log, float(asymmetry))
+    _check_arguments(law, fixed, objective, drop_worst, bootstrap, level)
+    rows = select_rows(law, table, target, objective, drop_worst, weights, hold_out, every_run, waived, clusters)
+    problem = rows.problem(law, objective)
+    free = np.array([c.name not in fixed for c in law.constants()])
+    notes = [*rows.notes, *doubts.check_design(law, rows, free)]
+
+    theta0 = starts_of(problem, starts, fixed)
+    spread_out = theta0 if len(theta0) <= STARTS else starts_of(problem, STARTS, fixed)
+    best, low, high, kind = _estimate(problem, theta0, free, rows.clusters, level)
+    draws, said = _bootstrap(problem, best, free, bootstrap, rows.clusters, spread_out, level, seed)
+    estimate = law(*(float(c) for c in solver.to_constants(law, best.theta)))
+    named = _named(law, low, high)
+    status, why = doubts.status(problem, best, free, named)
+    doubts.check_exponents(law, estimate, free, named, notes)
+    sigma = best.sigma(problem)
+    percentile = _named(law, *intervals.percentile(draws, level)) if len(draws) else {}
+    with_rows = _left_in(law, objective, rows, spread_out, best, free)
+    if sigma > doubts.NOISELESS:
+        if kind != intervals.NONE:
+            notes += doubts.weakly_identified(law, best, free, named, percentile, level)
+        notes += doubts.check_rules(with_rows, named, estimate)
+        notes += doubts.check_floor(problem, best, spread_out, free)
+    return Fit(
+        law=estimate,
+        target=rows.target,
+        objective_kind=objective,
+        status=status,
+        why=why,
+        objective=best.value,
+        gradient_norm=float(np.max(np.abs(best.gradient), initial=0.0)),
+        starts=len(theta0),
+        share_at_optimum=best.share,
+        intervals=named,
+        interval_kind=kind,
+        level=level,
+        percentile=percentile,
+        covariance=best.spread.covariance[0],
+        degrees=float(best.spread.degrees[0]),
+        residuals=_residuals(problem, best, rows.table, sigma),
+        n_runs=len(rows.table),
+        ranges={name: (float(x.min()), float(x.max())) for name, x in zip(law.inputs, problem.x, strict=True)},
+        fixed=tuple(fixed),
+        excluded=rows.table.excluded,
+        notes=tuple(dict.fromkeys([*notes, *said])),
+        without_rule=with_rows,
+        held_out=_held_out(estimate, rows),
+        lack_of_fit=doubts.lack_of_fit(problem, best, rows, free),
+        draws=solver.to_constants(law, draws),
+    )
+
+
+def _check_arguments(
+    law: type[Law],
+    fixed: dict[str, float],
+    objective: Objective,
+    drop_worst: int,
+    bootstrap: int,
+    level: float,
+) -> None:
+    names = [c.name for c in law.constants()]
+    for name, value in fixed.items():
+        if name not in names:
+            raise InputError(f"{law.name} has no constant {name} to fix; it has {', '.join(names)}")
+        if not math.isfinite(value) or (law.constants()[names.index(name)].log and value <= 0):
+            raise InputError(f"{name} fixed at {value}; wanted a finite number, above 0 for a scale")
+    if len(fixed) == len(names):
+        raise InputError(f"all constants of {law.name} are fixed; leave one to estimate")
+    if objective.kind not in ("huber", "squared", "asymmetric"):
+        raise InputError(f"loss {objective.kind!r}; wanted huber, squared or asymmetric")
+    if not objective.delta > 0 or not objective.asymmetry > 0:
+        raise InputError(f"delta {objective.delta:g}, asymmetry {objective.asymmetry:g}; wanted numbers above 0")
+    for name, count in (("drop_worst", drop_worst), ("bootstrap", bootstrap)):
+        if count < 0:
+            raise InputError(f"{name} {count}; wanted 0 or more")
+    if not 0 < level < 1:
+        raise InputError(f"level {level}; wanted a share between 0 and 1, such as 0.95")
+
+
+def _estimate(
+    problem: Problem, theta0: Array, free: NDArray[np.bool_], clusters: NDArray[np.int64] | None, level: float
+) -> tuple[Optimum, Array, Array, str]:
+    """The best optimum, both ends of its intervals, and how these were found."""
+    best = descend(problem, theta0, free, clusters)
+    # A profile walks far from the optimum; where it finds a lower objective, the descent starts again from there.
+    for _ in range(3):
+        if best.sigma(problem) < doubts.NOISELESS or best.spread.flat[0]:
+            break
+        at, value = best.theta[None], np.array([best.value])
+        low, high, lowest = intervals.profile(problem, at, value, best.spread, free, level)
+        if lowest[0, -1] >= best.value * (1 - SAME) or not sensible(problem.law, lowest[:, :-1], free)[0]:
+            fixed = best.theta
+            return best, np.where(free, low[0], fixed), np.where(free, high[0], fixed), "profile likelihood"
+        best = descend(problem, np.vstack([lowest[:, :-1], theta0]), free, clusters)
+    if best.spread.flat[0]:
+        # A profile would follow one valley of many that lead off from here, and call its walls the ends.
+        half = np.where(free, np.inf, 0.0)
+        return best, best.theta - half, best.theta + half, intervals.NONE
+    error = np.sqrt(np.diagonal(best.spread.covariance[0]))
+    half = np.where(free, t_quantile(level, best.spread.degrees)[0] * error, 0.0)
+    return best, best.theta - half, best.theta + half, "linearised"
+
+
+def _bootstrap(
+    problem: Problem,
+    best: Optimum,
+    free: NDArray[np.bool_],
+    wanted: int,
+    clusters: NDArray[np.int64] | None,
+    theta0: Array,
+    level: float,
+    seed: int,
+) -> tuple[Array, list[str]]:
+    """Refits to resampled runs in fit coordinates, (draws, p), and what is to be said of them."""
+    none = np.zeros((0, len(free)))
+    if not wanted:
+        return none, []
+    n, q = len(problem.x[0]), int(free.sum())
+    counts = intervals.resample(np.random.default_rng(seed), n, wanted, clusters)
+    counts = counts[(counts > 0).sum(-1) > q]
+    if not len(counts):
+        return none, [f"no percentiles: none of {wanted} bootstrap draws held more than {q} different runs"]
+    said = []
+    if len(counts) < wanted:
+        said.append(f"{wanted - len(counts)} of {wanted} bootstrap draws held too few different runs")
+    enough = math.ceil(2 / (1 - level) - 1e-9)
+    if len(counts) < enough:
+        said.append(f"{len(counts)} bootstrap draws do not reach so far out; wanted {enough} or more")
+    optima = np.vstack([best.theta, *best.others])
+    draws = intervals.bootstrap(problem, optima, best.spread, free, counts, seed)
+    better, found = doubts.better_optima(problem, draws, counts, theta0, free)
+    if len(better):
+        draws = intervals.bootstrap(problem, np.vstack([optima, *better[:MORE]]), best.spread, free, counts, seed)
+        still, found_ = doubts.better_optima(problem, draws, counts, theta0, free)
+        said.append(f"a better optimum turned up in {found}: all draws were refitted from such optima too")
+        if len(still):
+            said.append(f"a better optimum turned up in {found_} even so: the bootstrap understates the spread")
+    return draws, said
+
+
+def _named(law: type[Law], low: Array, high: Array) -> dict[str, Interval]:
+    low, high = solver.to_constants(law, low), solver.to_constants(law, high)
+    return {c.name: (float(a), float(b)) for c, a, b in zip(law.constants(), low, high, strict=True)}
+
+
+def _residuals(problem: Problem, best: Optimum, table: Table, sigma: float) -> Residuals:
+    r = problem.y[0] - solver.predict(problem.law, best.theta, problem.x, problem.objective.log)
+    if problem.objective.log:
+        r = np.expm1(r)
+    worst = np.argsort(-np.abs(r), kind="stable")[:3]
+    return Residuals(math.sqrt(float(np.mean(r**2))), sigma, tuple((table.label(int(i)), float(r[i])) for i in worst))
+
+
+def _left_in(
+    law: type[Law], objective: Objective, rows: Rows, theta0: Array, best: Optimum, free: NDArray[np.bool_]
+) -> dict[str, dict[str, float]]:
+    """The constants with the rows that were left out, one reason at a time."""
+    constants = {}
+    for reason, more in left_in(rows, law, objective).items():
+        starts = np.vstack([best.theta[None], some_of(theta0, STARTS_LEFT_IN)])
+        found = solver.solve(more.problem(law, objective), starts, free, tolerance=solver.CLOSE)
+        values = solver.to_constants(law, found.theta[int(np.argmin(found.value))])
+        constants[reason] = {c.name: float(v) for c, v in zip(law.constants(), values, strict=True)}
+    return constants
+
+
+def _held_out(law: Law, rows: Rows) -> HeldOut | None:
+    if rows.held is None:
+        return None
+    predicted = np.asarray(law(*rows.held.positive(*law.inputs)))
+    r = rows.held.positive(rows.target)[0] / predicted - 1
+    labels = tuple(rows.held.label(i) for i in range(len(rows.held)))
+    return HeldOut(rows.rule, labels, float(r.mean()), math.sqrt(float(np.mean(r**2))), float(np.max(np.abs(r))))

@@ -1,0 +1,273 @@
+"""What to doubt of a fit: runs that cannot tell the constants, constants without bounds, rivals, a floor that decides.
+
+What makes a fit useless raises `FitError`; the rest is said in a sentence.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from analysis.confidence import LEVEL, t_quantile
+from analysis.fit import intervals, solver
+from analysis.fit.descent import GONE, Optimum
+from analysis.fit.estimate import Interval, LackOfFit, Status, percent, six_digits
+from analysis.fit.rows import FitError, Rows
+from analysis.fit.solver import Array, Problem
+from analysis.fit.starts import some_of
+from analysis.laws import Law
+from analysis.replicates import replicated
+
+CHECKED_DRAWS = 50  # bootstrap draws that are refitted from all over the ranges as well
+CHECKED_STARTS = 64  # per such draw
+BETTER = 1e-4  # share by which a refit must be lower to count as another optimum
+PROPORTIONAL = 0.1  # scatter of ln D around its line in ln N below which a law cannot tell N from D
+NOISELESS = 1e-9  # scatter of ln(loss) below which the data were computed, not measured
+WEAK = 1.5  # ratio of an interval's ends above which a constant is called weakly identified
+TIED = 0.9  # share of a scale's variance that follows from the exponents, above which it is no constant of its own
+
+
+# --- Before the descent
+
+
+def check_design(law: type[Law], rows: Rows, free: NDArray[np.bool_]) -> list[str]:
+    """Whether runs like these can tell the constants at all, whatever was measured.
+
+    Raises:
+        FitError: too few runs, clusters or different inputs; an input or a target that does not vary.
+    """
+    n, q = len(rows.table), int(free.sum())
+    notes = []
+    if n <= q:
+        raise FitError(f"{law.name}: {n} runs for {q} constants; wanted at least {q + 1}, better {3 * q}")
+    if rows.clusters is not None:
+        groups = len(np.unique(rows.clusters))
+        if groups <= q:
+            raise FitError(
+                f"{law.name}: {groups} clusters for {q} constants, however many rows; wanted at least {q + 1}, "
+                f"better {3 * q}"
+            )
+        if groups < 3 * q:
+            notes.append(
+                f"{groups} clusters for {q} constants: their scatter is hardly known and the intervals may be too "
+                f"short; wanted {3 * q} or more"
+            )
+    if np.ptp(rows.y) <= 1e-12 * np.max(np.abs(rows.y)):
+        raise FitError(f"{law.name}: {rows.target} is {rows.y[0]:g} in all {n} runs; wanted losses that differ")
+    x = [np.log(rows.table[name]) for name in law.inputs]
+    for name, column in zip(law.inputs, x, strict=True):
+        if np.ptp(column) < 1e-9 and free.all():
+            raise FitError(f"{law.name}: {name} is {np.exp(column[0]):g} in all {n} runs; wanted several values")
+    points = len(np.unique(np.round(np.column_stack(x), 9), axis=0))
+    if points < q:
+        raise FitError(
+            f"{law.name}: {points} different {' and '.join(law.inputs)} for {q} constants; wanted at least {q}"
+        )
+    exponents = [c.name for c, f in zip(law.constants(), free, strict=True) if c.kind == "exponent" and f]
+    for name, column in zip(law.inputs[1:], x[1:], strict=True):
+        if np.ptp(x[0]) < 1e-9 or np.ptp(column) < 1e-9 or len(exponents) < 2:
+            continue
+        slope, intercept = np.polyfit(x[0], column, 1)
+        scatter = float(np.std(column - slope * x[0] - intercept))
+        if scatter < PROPORTIONAL:
+            notes.append(
+                f"{name} follows {law.inputs[0]} in these runs (power {slope:.2f}, scatter {scatter:.1%}): "
+                f"{' and '.join(exponents)} cannot be told apart; vary {name} at fixed {law.inputs[0]}"
+            )
+    return notes
+
+
+# --- The estimate
+
+
+def status(problem: Problem, best: Optimum, free: NDArray[np.bool_], named: dict[str, Interval]) -> tuple[Status, str]:
+    """What became of the fit, in a word and in a sentence."""
+    law = problem.law
+    constants = law.constants()
+    J = solver.jacobian(law, best.theta, problem.x, problem.objective.log)
+    if not problem.objective.log:
+        J = J / np.abs(solver.predict(law, best.theta, problem.x, False))[:, None]
+    values = solver.to_constants(law, best.theta)
+    for k, c in enumerate(constants):
+        if free[k] and c.kind != "number" and np.max(np.abs(J[:, k])) < GONE:
+            return (
+                Status.AT_BOUND,
+                f"{c.name} has no effect on any prediction: it left the fit at {six_digits(values[k])}",
+            )
+    A = J[:, free].T @ J[:, free]
+    size = np.sqrt(np.diagonal(A))
+    values, vectors = np.linalg.eigh(A / np.outer(size, size))
+    if values[0] < intervals.FLAT:
+        names = [c.name for c, f in zip(constants, free, strict=True) if f]
+        together = [name for name, v in zip(names, vectors[:, 0], strict=True) if abs(v) > 0.2]
+        return Status.FLAT, f"{' and '.join(together)} can change together without changing any prediction"
+    open_ = [name for name, ends in named.items() if _open(ends)]
+    if open_:
+        return Status.FLAT, f"{' and '.join(open_)} not identified: no bound on one side at this level"
+    if len(best.others) and best.other_values[0] <= best.rival:
+        other = solver.to_constants(law, best.others[0])
+        values_ = ", ".join(f"{c.name} {six_digits(v)}" for c, v, f in zip(constants, other, free, strict=True) if f)
+        return Status.STARTS_DISAGREE, f"another optimum fits as well (objective {best.other_values[0]:.7g}): {values_}"
+    error = np.sqrt(np.diagonal(best.spread.covariance[0]))
+    slope = float(np.max(np.abs(best.gradient * error)[free]))
+    if not best.converged and best.sigma(problem) > NOISELESS and slope > 1e-3 * best.value:
+        return (
+            Status.NOT_CONVERGED,
+            f"a step of one standard error would still change the objective by {slope / best.value:.1%}",
+        )
+    return Status.CONVERGED, f"{best.share:.0%} of the starts reached this optimum"
+
+
+def _open(ends: Interval) -> bool:
+    low, high = ends
+    return not math.isfinite(high) or low == 0 or not math.isfinite(low)
+
+
+def check_exponents(
+    law: type[Law], estimate: Law, free: NDArray[np.bool_], named: dict[str, Interval], notes: list[str]
+) -> None:
+    """Whether the exponents that must be above 0 are.
+
+    Raises:
+        FitError: one is not.
+    """
+    for c, f in zip(law.constants(), free, strict=True):
+        value = getattr(estimate, c.name)
+        if f and c.kind == "exponent" and not value > 0:
+            low, high = named[c.name]
+            why = next(
+                (note for note in notes if "cannot be told apart" in note), "look at the table, or fit another form"
+            )
+            raise FitError(
+                f"{law.name}: the exponent {c.name} came out at {value:.3g} ({low:.3g} to {high:.3g}), not above 0: "
+                f"these runs do not show the law; {why}"
+            )
+
+
+def weakly_identified(
+    law: type[Law],
+    best: Optimum,
+    free: NDArray[np.bool_],
+    named: dict[str, Interval],
+    percentile: dict[str, Interval],
+    level: float,
+) -> list[str]:
+    """The constants that the runs leave open by more than a factor, by the intervals or by the bootstrap.
+
+    A scale that follows from the exponents (N_c, A: the law at N = 1 or at a loss of 1, decades from any run) always
+    is, and that says nothing against the law: it is left to its interval.
+    """
+    covariance = best.spread.covariance[0]
+    exponents = np.array([c.kind == "exponent" for c in law.constants()]) & free
+    inverse = np.linalg.pinv(covariance[np.ix_(exponents, exponents)], hermitian=True)
+    notes = []
+    for k, c in enumerate(law.constants()):
+        if not free[k] or c.kind == "number":
+            continue
+        ends, drawn = named[c.name], percentile.get(c.name, named[c.name])
+        if all(low > 0 and high / low <= WEAK for low, high in (ends, drawn)):
+            continue
+        explained = covariance[k, exponents] @ inverse @ covariance[exponents, k]
+        if c.kind == "scale" and explained > TIED * covariance[k, k] and not _open(ends):
+            continue
+        by_draws = f" (bootstrap {_span(drawn)})" if percentile else ""
+        notes.append(f"{c.name} is weakly identified: {percent(level)} from {_span(ends)}{by_draws}")
+    return notes
+
+
+def _span(ends: Interval) -> str:
+    return f"{six_digits(ends[0])} to {six_digits(ends[1])}"
+
+
+def check_rules(left_in: dict[str, dict[str, float]], named: dict[str, Interval], estimate: Law) -> list[str]:
+    """Whether leaving rows out decided what came of it: constants that leave their intervals with these rows."""
+    notes = []
+    for reason, constants in left_in.items():
+        moved = [
+            f"{name} {six_digits(value)} instead of {six_digits(getattr(estimate, name))}"
+            for name, value in constants.items()
+            if not named[name][0] * (1 - 1e-9) <= value <= named[name][1] * (1 + 1e-9)
+        ]
+        if moved:
+            notes.append(f"leaving rows out matters: with them ({reason}) {', '.join(moved)}")
+    return notes
+
+
+def check_floor(problem: Problem, best: Optimum, theta0: Array, free: NDArray[np.bool_]) -> list[str]:
+    """How much a forecast ten times beyond the runs hangs on the irreducible loss: the fit again without one."""
+    law = problem.law
+    far = tuple(np.array([10 * column.max()]) for column in problem.x)
+    notes = []
+    for k, c in enumerate(law.constants()):
+        if c.kind != "floor" or not free[k] or free.sum() < 2:
+            continue
+        starts = np.vstack([best.theta[None], some_of(theta0, 31)])
+        starts[:, k] = -intervals.FAR
+        held = free.copy()
+        held[k] = False
+        without = solver.solve(problem, starts, held, tolerance=solver.CLOSE)
+        i = int(np.argmin(without.value))
+        if not np.isfinite(without.value[i]):
+            continue
+        with_, none = (float(solver.predict(law, t, far, False)[0]) for t in (best.theta, without.theta[i]))
+        rise = 2 * (without.value[i] - best.value) / float(best.spread.scale[0, k])
+        verdict = (
+            "which these runs reject"
+            if rise > t_quantile(LEVEL, best.spread.degrees)[0] ** 2
+            else "which these runs allow"
+        )
+        if abs(none / with_ - 1) > 0.01:
+            notes.append(
+                f"at ten times the largest {' and '.join(law.inputs)} the forecast is {with_:.4g} with {c.name} free "
+                f"and {none:.4g} with {c.name} = 0, {verdict}"
+            )
+    return notes
+
+
+# --- The bootstrap
+
+
+def better_optima(
+    problem: Problem, draws: Array, counts: NDArray[np.int64], theta0: Array, free: NDArray[np.bool_]
+) -> tuple[Array, str]:
+    """Refits some draws from starts all over the ranges: were the few starts of each draw enough?
+
+    Of more than `CHECKED_STARTS` starts so many are taken, by chance.
+
+    Returns:
+        Optima better than those the draws have, the furthest below first, (k, p), and what was found, in words.
+    """
+    checked = min(CHECKED_DRAWS, max(1, len(draws) // 20))
+    theta0 = some_of(theta0, CHECKED_STARTS)
+    resampled = problem.with_data(weights=counts[:checked] * problem.weights[0])
+    lanes = np.repeat(np.arange(checked), len(theta0))
+    again = solver.solve(resampled, np.tile(theta0, (checked, 1)), free, lanes, tolerance=0.1 * BETTER)
+    value = again.value.reshape(checked, -1)
+    lowest = value.argmin(1)
+    r = solver.predict(problem.law, draws[:checked], problem.x, problem.objective.log) - problem.y
+    kept = (resampled.weights * problem.objective.terms(r)[0]).sum(-1)
+    measured = kept > problem.y.shape[1] * NOISELESS**2  # else rounding decides
+    lower = np.where(measured, 1 - value[np.arange(checked), lowest] / np.where(measured, kept, 1.0), 0.0)
+    missed = np.flatnonzero(lower > BETTER)
+    theta = again.theta.reshape(checked, len(theta0), -1)[np.arange(checked), lowest]
+    said = f"{len(missed)} of {checked} draws refitted from {len(theta0)} starts"
+    return theta[missed[np.argsort(-lower[missed])]], said
+
+
+# --- Seed noise
+
+
+def lack_of_fit(problem: Problem, best: Optimum, rows: Rows, free: NDArray[np.bool_]) -> LackOfFit | None:
+    """The scatter around the law against that among replicates; None without replicates."""
+    r = solver.predict(problem.law, best.theta, problem.x, problem.objective.log) - problem.y[0]
+    w = problem.weights[0]
+    pure, degrees = 0.0, 0
+    for i in replicated(rows.table, rows.target):
+        pure += float((w[i] * (r[i] - np.average(r[i], weights=w[i])) ** 2).sum())
+        degrees += len(i) - 1
+    lack_degrees = len(r) - int(free.sum()) - degrees
+    if degrees < 1 or lack_degrees < 1 or pure <= 0:
+        return None
+    F = ((w * r**2).sum() - pure) / lack_degrees / (pure / degrees)
+    return LackOfFit(float(F), float(special.fdtrc(lack_degrees, degrees, F)), (lack_degrees, degrees))

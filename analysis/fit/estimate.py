@@ -1,0 +1,415 @@
+"""What an estimation returns: a law with its constants, intervals and doubts, to read, to store and to predict with."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, Self, TypeVar, cast
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from analysis.confidence import t_quantile
+from analysis.fit import intervals, solver
+from analysis.fit.solver import Array, Objective
+from analysis.jsonable import jsonable
+from analysis.laws import Law, law_by_name
+from analysis.table import Excluded
+from analysis.table.columns import COLUMNS
+from scaling.errors import InputError
+
+Interval = tuple[float, float]
+
+
+class Status(StrEnum):
+    """What became of a fit."""
+
+    CONVERGED = "converged"
+    AT_BOUND = "at a bound"
+    FLAT = "flat direction"
+    STARTS_DISAGREE = "starts disagree"
+    NOT_CONVERGED = "not converged"
+
+
+L = TypeVar("L", bound=Law)
+
+_PLAIN = (  # fields that JSON holds as they are
+    "status",
+    "why",
+    "objective",
+    "gradient_norm",
+    "starts",
+    "share_at_optimum",
+    "interval_kind",
+    "level",
+    "degrees",
+    "n_runs",
+)
+
+
+class Prediction(NamedTuple):
+    """A law's value with the interval of its mean: floats, or arrays of equal shape."""
+
+    value: Any
+    low: Any
+    high: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class HeldOut:
+    """How well the law foretold runs that it had not seen."""
+
+    rule: str
+    rows: tuple[str, ...]
+    mean: float  # of measured / predicted - 1; below 0 the law is too pessimistic
+    rms: float
+    worst: float  # largest |measured / predicted - 1|
+
+
+@dataclasses.dataclass(frozen=True)
+class Residuals:
+    """measured / predicted - 1 over the rows fitted, or the difference where the fit was not logarithmic.
+
+    Above 0 a run is worse than the law has it, as in the figure of a fit.
+    """
+
+    rms: float
+    sigma: float  # scatter of ln(measured), or of the difference, from n - p degrees of freedom
+    largest: tuple[tuple[str, float], ...]  # the worst rows, worst first
+
+
+@dataclasses.dataclass(frozen=True)
+class LackOfFit:
+    """F test of the scatter around the law against the scatter between replicates."""
+
+    F: float
+    p: float
+    degrees: tuple[int, int]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Fit(Generic[L]):
+    """A law with its constants estimated, and how far they can be trusted.
+
+    Attributes:
+        law: the law; call it with columns in the order of `law.inputs`.
+        status, why: what became of it, and a sentence.
+        objective: summed over rows, weights of mean 1.
+        gradient_norm: largest slope of the objective in a fit coordinate, in units of the objective.
+        starts, share_at_optimum: how many starts were tried, and which share reached this optimum.
+        intervals: of each constant, by the method `interval_kind` at `level`; a fixed constant's has no width.
+        percentile: the same by bootstrap percentiles, which cover less than they say with few runs.
+        covariance: of the fit coordinates (logarithms of scales and floors), in the order of the law's fields.
+        degrees: rows (or clusters) minus constants estimated.
+        notes: everything a reader should know before trusting a number.
+        without_rule: by the reason for which rows were left out, the constants with these rows left in.
+        draws: constants of each bootstrap refit, (draws, p).
+    """
+
+    law: L
+    target: str
+    objective_kind: Objective
+    status: Status
+    why: str
+    objective: float
+    gradient_norm: float
+    starts: int
+    share_at_optimum: float
+    intervals: Mapping[str, Interval]
+    interval_kind: str
+    level: float
+    percentile: Mapping[str, Interval]
+    covariance: Array
+    degrees: float
+    residuals: Residuals
+    n_runs: int
+    ranges: Mapping[str, Interval]  # of the columns the law was fitted over
+    fixed: tuple[str, ...] = ()
+    excluded: tuple[Excluded, ...] = ()
+    notes: tuple[str, ...] = ()
+    without_rule: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
+    held_out: HeldOut | None = None
+    lack_of_fit: LackOfFit | None = None
+    draws: Array = dataclasses.field(default_factory=lambda: np.zeros((0, 0)))
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing makes the constants doubtful."""
+        return self.status is Status.CONVERGED
+
+    @property
+    def constants(self) -> dict[str, float]:
+        return {c.name: float(getattr(self.law, c.name)) for c in self.law.constants()}
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Of the constants: what counts in units of the law's own target counts in those of the column fitted."""
+        own, fitted = COLUMNS.get(self.law.target, ""), COLUMNS.get(self.target, "")
+        return {c.name: fitted if own and c.unit == own else c.unit for c in self.law.constants()}
+
+    @property
+    def theta(self) -> Array:
+        """The constants in fit coordinates."""
+        return solver.to_theta(type(self.law), np.array(list(self.constants.values())))
+
+    @property
+    def stderr(self) -> dict[str, float]:
+        """Standard errors of the constants themselves, from the covariance."""
+        error = np.sqrt(np.maximum(np.diagonal(self.covariance), 0))
+        return {
+            c.name: float(e * self.constants[c.name] if c.log else e)
+            for c, e in zip(self.law.constants(), error, strict=True)
+        }
+
+    def predict(self, *, run: bool = False, **columns: ArrayLike) -> Prediction:
+        """The law at these inputs, `fit.predict(params=1e9, tokens=2e10)`, with the interval of its mean.
+
+        Args:
+            run: widen the interval by the scatter of a single run around the law.
+            columns: one for each of `law.inputs`, floats or arrays that broadcast.
+
+        Raises:
+            InputError: a column is missing, unknown or not positive.
+        """
+        unknown = sorted(set(columns) - set(self.law.inputs))
+        missing = [name for name in self.law.inputs if name not in columns]
+        if unknown or missing:
+            raise InputError(
+                f"{self.law.name} predicts {self.target} from {', '.join(self.law.inputs)}; "
+                + (f"missing {', '.join(missing)}" if missing else f"it does not take {', '.join(unknown)}")
+            )
+        return self.band(*(columns[name] for name in self.law.inputs), run=run)
+
+    def band(self, *columns: ArrayLike, run: bool = False) -> Prediction:
+        """As `predict`, columns in the order of `law.inputs`."""
+        x = np.broadcast_arrays(*(np.asarray(column, np.float64) for column in columns))
+        for name, column in zip(self.law.inputs, x, strict=True):
+            if not np.all(column > 0):
+                raise InputError(f"{name}: found {column[~(column > 0)].flat[0]:g}, wanted a number above 0")
+        flat = tuple(column.ravel() for column in x)
+        log = self.objective_kind.log
+        centre = solver.predict(type(self.law), self.theta, flat, log)
+        J = solver.jacobian(type(self.law), self.theta, flat, log)  # n p
+        variance = np.einsum("np,pq,nq->n", J, self.covariance, J) + (self.residuals.sigma**2 if run else 0.0)
+        half = t_quantile(self.level, np.array(self.degrees)) * np.sqrt(np.maximum(variance, 0))
+        with np.errstate(over="ignore"):
+            parts = (np.exp(part) if log else part for part in (centre, centre - half, centre + half))
+            return Prediction(*(part.reshape(x[0].shape)[()] for part in parts))
+
+    def derived(self, quantity: Callable[[Any], Any], *, log: bool = False) -> Prediction:
+        """A quantity that follows from the constants, say `lambda law: law.alpha / law.beta`, with its interval.
+
+        Args:
+            quantity: of a law whose constants are floats.
+            log: work out the interval in the logarithm, for quantities that span decades.
+        """
+        law = type(self.law)
+        transform = np.log if log else np.asarray
+
+        def at(theta: Array) -> Array:
+            return transform(np.asarray(quantity(law(*solver.to_constants(law, theta))), np.float64))
+
+        theta = self.theta
+        centre, slopes = at(theta), []
+        for k in range(len(theta)):
+            h = np.zeros_like(theta)
+            h[k] = 1e-5 * max(1.0, abs(theta[k]))
+            slopes.append((at(theta + h) - at(theta - h)) / (2 * h[k]))
+        g = np.stack(slopes, -1)
+        half = t_quantile(self.level, np.array(self.degrees)) * np.sqrt(
+            np.maximum(np.einsum("...p,pq,...q->...", g, self.covariance, g), 0)
+        )
+        parts = (centre, centre - half, centre + half)
+        return Prediction(*(np.exp(part)[()] if log else part[()] for part in parts))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values: the constants stand beside `law`, `objective`, `intervals`, `status` and the rest."""
+        return {
+            "law": self.law.name,
+            "source": self.law.source,
+            "inputs": list(self.law.inputs),
+            "target": self.target,
+            **self.constants,
+            "units": self.units,
+            "intervals": {name: list(ends) for name, ends in self.intervals.items()},
+            "interval_kind": self.interval_kind,
+            "level": self.level,
+            "percentile": {name: list(ends) for name, ends in self.percentile.items()},
+            "stderr": self.stderr,
+            "status": self.status,
+            "why": self.why,
+            "objective": self.objective,
+            "objective_kind": dataclasses.asdict(self.objective_kind),
+            "gradient_norm": self.gradient_norm,
+            "starts": self.starts,
+            "share_at_optimum": self.share_at_optimum,
+            "covariance": self.covariance.tolist(),
+            "degrees": self.degrees,
+            "residuals": dataclasses.asdict(self.residuals),
+            "n_runs": self.n_runs,
+            "ranges": {name: list(ends) for name, ends in self.ranges.items()},
+            "fixed": list(self.fixed),
+            "excluded": [{"rows": list(e.rows), "reason": e.reason} for e in self.excluded],
+            "notes": list(self.notes),
+            "without_rule": {reason: dict(constants) for reason, constants in self.without_rule.items()},
+            "held_out": dataclasses.asdict(self.held_out) if self.held_out else None,
+            "lack_of_fit": dataclasses.asdict(self.lack_of_fit) if self.lack_of_fit else None,
+            "draws": self.draws.tolist(),
+        }
+
+    def to_json(self, path: str | Path | None = None) -> str:
+        """JSON text, written to `path` where one is given. Infinite ends become null."""
+        text = json.dumps(jsonable(self.to_dict()), indent=1, allow_nan=False)
+        if path is not None:
+            Path(path).write_text(text + "\n", encoding="utf-8")
+        return text
+
+    @classmethod
+    def from_json(cls, source: str | Path, law: type[Law] | None = None) -> Self:
+        """A fit from JSON text or from a file. A law of one's own is given as `law`.
+
+        Raises:
+            InputError: not the JSON of a fit.
+        """
+        text = source if isinstance(source, str) and source.lstrip().startswith("{") else _read(Path(source))
+        try:
+            return cls._from_dict(json.loads(text), law)
+        except InputError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            found = str(error).splitlines()[0]
+            raise InputError(
+                f"not the JSON of a fit ({found}); wanted what `scaling fit LAW TABLE --json` prints"
+            ) from error
+
+    @classmethod
+    def _from_dict(cls, d: dict[str, Any], law: type[Law] | None) -> Self:
+        law = cast(type[L], law or law_by_name(d["law"]))
+        log = {c.name: c.log for c in law.constants()}
+
+        def interval(ends: Sequence[float | None], name: str) -> Interval:
+            low, high = ends
+            return (
+                (0.0 if log.get(name) else -math.inf) if low is None else _number(low, f"the interval of {name}"),
+                math.inf if high is None else _number(high, f"the interval of {name}"),
+            )
+
+        covariance = np.array([[math.inf if v is None else v for v in row] for row in d["covariance"]], float)
+        if covariance.shape != (len(log), len(log)):
+            raise ValueError(f"covariance of shape {covariance.shape} for {len(log)} constants")
+        missing = sorted(set(log) - set(d["intervals"]))
+        if missing:
+            raise ValueError(f"no interval of {missing[0]}")
+        for name in ("level", "degrees", "objective"):
+            _number(d[name], name)
+        residuals = d["residuals"]
+        lack, held = d["lack_of_fit"], d["held_out"]
+        return cls(
+            law=law(**{name: _number(d[name], name) for name in log}),
+            target=d["target"],
+            objective_kind=Objective(**d["objective_kind"]),
+            intervals={name: interval(ends, name) for name, ends in d["intervals"].items()},
+            percentile={name: interval(ends, name) for name, ends in d["percentile"].items()},
+            covariance=covariance,
+            residuals=Residuals(
+                _number(residuals["rms"], "rms"),
+                _number(residuals["sigma"], "sigma"),
+                tuple((r, v) for r, v in residuals["largest"]),
+            ),
+            ranges={name: (_number(low, name), _number(high, name)) for name, (low, high) in d["ranges"].items()},
+            fixed=tuple(d["fixed"]),
+            excluded=tuple(Excluded(tuple(e["rows"]), e["reason"]) for e in d["excluded"]),
+            notes=tuple(d["notes"]),
+            without_rule={
+                reason: {name: math.inf if value is None else value for name, value in constants.items()}
+                for reason, constants in d["without_rule"].items()
+            },
+            held_out=HeldOut(**{**held, "rows": tuple(held["rows"])}) if held else None,
+            lack_of_fit=LackOfFit(lack["F"], lack["p"], tuple(lack["degrees"])) if lack else None,
+            draws=np.array(d["draws"], float).reshape(-1, len(log)),
+            **{name: d[name] for name in _PLAIN} | {"status": Status(d["status"])},
+        )
+
+    def summary(self) -> str:
+        """The fit as text for a person."""
+        units = self.units
+        formula = (type(self.law).__doc__ or "").split(":")[0].splitlines()[0]
+        lines = [f"{self.law.name}: {formula} ({self.law.source})"]
+        lines.append(f"{self.n_runs} runs; {self.status}: {self.why}")
+        for name, value in self.constants.items():
+            low, high = self.intervals[name]
+            ends = f"{percent(self.level)} {six_digits(low)} to {six_digits(high)}"
+            if name in self.fixed:
+                ends = "fixed"
+            elif self.interval_kind == intervals.NONE:
+                ends = "no interval"
+            if name in self.percentile and name not in self.fixed:
+                low, high = self.percentile[name]
+                ends += f" (percentiles of {len(self.draws)} refits {six_digits(low)} to {six_digits(high)})"
+            lines.append(f"  {name:<8} {six_digits(value):>12} {units[name]:<12} {ends}")
+        if self.interval_kind == intervals.NONE:
+            lines.append("intervals: none, for the runs cannot tell these constants apart")
+        else:
+            lines.append(f"intervals: {self.interval_kind}, {self.degrees:g} degrees of freedom")
+        r, kind = self.residuals, self.objective_kind
+        rule = kind.kind if kind.kind == "squared" else f"{kind.kind}, delta {kind.delta:g}"
+        if kind.kind == "asymmetric":
+            rule += f", {kind.asymmetry:g} times as heavy above a run"
+        lines.append(f"objective {self.objective:.9g} ({rule}, {'log ' if kind.log else ''}{self.target}, summed)")
+        lines.append(
+            f"residuals, {'measured / law - 1' if kind.log else 'measured - law'}: "
+            f"rms {_size(r.rms, kind.log)}; worst {', '.join(f'{name} {_share(v, kind.log)}' for name, v in r.largest)}"
+        )
+        if self.held_out:
+            h = self.held_out
+            lines.append(
+                f"held out ({h.rule}, {len(h.rows)} runs): "
+                f"measured / law - 1 is {h.rms:.2%} rms, {h.mean:+.2%} mean, {h.worst:.2%} at worst"
+            )
+        if self.lack_of_fit:
+            t = self.lack_of_fit
+            lines.append(f"lack of fit against replicates: F{t.degrees} = {t.F:.2f}, p = {t.p:.2g}")
+        lines += [f"left out: {len(e.rows)} ({e.reason})" for e in self.excluded]
+        for reason, constants in self.without_rule.items():
+            values = ", ".join(f"{name} {six_digits(value)}" for name, value in constants.items())
+            lines.append(f"with these left in ({reason}): {values}")
+        lines += [f"note: {note}" for note in self.notes]
+        return "\n".join(lines)
+
+
+# --- Words and numbers
+
+
+def six_digits(value: float) -> str:
+    return f"{value:.6g}"
+
+
+def percent(level: float) -> str:
+    """A level in per cent, to as many digits as it has: 0.95 is 95%, 0.999 is 99.9%."""
+    return f"{100 * level:.10g}%"
+
+
+def _size(value: float, log: bool) -> str:
+    return f"{value:.2%}" if log else f"{value:.4g}"
+
+
+def _share(value: float, log: bool) -> str:
+    return f"{value:+.2%}" if log else f"{value:+.4g}"
+
+
+def _number(value: Any, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{name} is {json.dumps(value)[:40]}, not a number")
+    return value
+
+
+def _read(path: Path) -> str:
+    wanted = "wanted the JSON of a fit, as `scaling fit LAW TABLE --json` prints it"
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; {wanted}")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not text in UTF-8 ({error.reason} at byte {error.start}); {wanted}") from error

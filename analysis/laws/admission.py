@@ -1,0 +1,227 @@
+"""The runs that a law is about: rules of admission, each in words and as a function of a table.
+
+A rule that a table cannot answer, for want of a column, keeps every row and says what it could not check.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from analysis.table import Table
+
+# A run counts as converged when the last doubling of its tokens lowered the loss by less than this share of it, and its
+# data as ample when its held-out loss is above its training loss by less: about the seed noise in Kaplan et al. (2020)
+# sec. 4.2.
+CONVERGED = 0.02
+ONE_EPOCH = 1.001  # whole batches may pass the end of the data by a little
+
+
+class Rule(NamedTuple):
+    """Which rows of a table a rule admits."""
+
+    keep: np.ndarray  # bool, one per row
+    reason: str  # why the other rows are left out
+    unchecked: str = ""  # what could not be checked for want of a column
+
+
+@dataclasses.dataclass(frozen=True)
+class Admission:
+    """A rule of admission: `runs` completes the sentence "the law is about runs that ...", `rule` finds them."""
+
+    runs: str
+    rule: Callable[[Table], Rule]
+
+
+def everything(table: Table, unchecked: str = "") -> Rule:
+    return Rule(np.ones(len(table), bool), "", unchecked)
+
+
+def finished(table: Table) -> Rule:
+    if not table.has("status"):
+        return everything(table)
+    done = table["status"] == "done"
+    others = ", ".join(sorted(set(table["status"]) - {"done", "diverged", "running", ""})[:3])
+    if others and not done.any():
+        return Rule(done, f'its status is {others}; wanted "done" for the runs that ended well, or no column status')
+    return Rule(done, "diverged or unfinished")
+
+
+def one_epoch(table: Table) -> Rule:
+    if not table.has("epochs"):
+        return everything(table, "that every run saw its data at most once (no column epochs or unique_tokens)")
+    return Rule(~(table["epochs"] > ONE_EPOCH), "more than one epoch: its data are repeated")
+
+
+def decayed(table: Table) -> Rule:
+    if not table.has("schedule"):
+        return everything(table, "that the learning rate decayed over exactly each run (no column schedule)")
+    return Rule(~constant_rate(table), "learning rate not decayed at the end of the run")
+
+
+def constant_rate(table: Table) -> np.ndarray:
+    """Whether the table says of each row that its learning rate did not fall; bool, one per row."""
+    return np.isin(table["schedule"], ("constant", "const")) if "schedule" in table else np.zeros(len(table), bool)
+
+
+def ample_data(table: Table) -> Rule:
+    """One epoch, or a held-out loss that hardly exceeds the training loss.
+
+    The gap between the two overstates over-fitting (Kaplan et al. 2020 Fig. 16), so the rule errs on the safe side.
+    """
+    once = table["epochs"] <= ONE_EPOCH if table.has("epochs") else np.zeros(len(table), bool)
+    if table.has("train_loss") and table.has("loss"):
+        known = np.isfinite(table["train_loss"])
+        return Rule(
+            once | ~known | (table["loss"] < (1 + CONVERGED) * table["train_loss"]),
+            "over-fitted: repeated data, and a held-out loss over 2 % above the training loss",
+        )
+    if not table.has("epochs"):
+        return everything(table, "that data were ample (no column epochs, unique_tokens or train_loss)")
+    unknown = np.isnan(table["epochs"])
+    return Rule(once | unknown, "more than one epoch, and no column train_loss shows that data were ample")
+
+
+def _last_doubling(table: Table) -> np.ndarray:
+    """Share of the loss that the last doubling of tokens took off, NaN where it is not known."""
+    if not table.has("loss_half"):
+        return np.full(len(table), np.nan)
+    return table["loss_half"] / table["loss"] - 1
+
+
+def stopped_early(table: Table) -> Rule:
+    """Trained until the held-out loss stopped falling: its minimum lies before the end, or it had become flat."""
+    turned = np.zeros(len(table), bool)
+    known = table.has("loss_half")
+    if table.has("tokens_at_min") and table.has("tokens"):
+        turned, known = table["tokens_at_min"] < table["tokens"], True
+    if not known:
+        return everything(
+            table,
+            "that every run went on until its held-out loss stopped falling (no column tokens_at_min or loss_half)",
+        )
+    return Rule(
+        turned | (_last_doubling(table) < CONVERGED),
+        "stopped while their held-out loss was still falling by over 2 % per doubling",
+    )
+
+
+def converged(table: Table) -> Rule:
+    if not table.has("loss_half"):
+        return everything(table, "that doubling the data would hardly change the losses (no column loss_half)")
+    return Rule(
+        _last_doubling(table) < CONVERGED, "not converged: the last doubling of its tokens changed the loss by over 2 %"
+    )
+
+
+def two_layers(table: Table) -> Rule:
+    if not table.has("n_layer"):
+        return everything(table, "that no model has a single layer (no column n_layer)")
+    return Rule(~(table["n_layer"] < 2), "a single layer: off the line of deeper models")
+
+
+def after_warmup(table: Table) -> Rule:
+    """`warmup` is a share of the run's updates below 1, a number of updates from 1 on."""
+    step = table.get("step", table.get("steps"))
+    if step is None or not table.has("warmup") or table["warmup"].dtype.kind != "f":
+        return everything(table, "that every row lies after its run's warm-up (no column warmup, or none of updates)")
+    warmup = table["warmup"]
+    share = warmup < 1
+    if np.any(share & (warmup > 0)) and not table.has("steps"):
+        return everything(table, "that every row lies after its run's warm-up (no column steps)")
+    until = np.where(share, warmup * (table["steps"] if table.has("steps") else 0.0), warmup)
+    return Rule(~(step <= until), "before the end of its warm-up")
+
+
+def most_data_of_its_size(table: Table) -> Rule:
+    """Of each size, the runs with the most unique tokens, and of these the longest."""
+    keep = np.ones(len(table), bool)
+    if not table.has("params"):
+        return everything(table)
+    for name in ("unique_tokens", "tokens"):
+        if table.has(name):
+            for size in np.unique(table["params"]):
+                same = keep & (table["params"] == size)
+                if same.any() and np.isfinite(table[name][same]).any():
+                    keep &= ~same | (table[name] >= np.nanmax(table[name][same]) * (1 - 1e-9))
+    return Rule(keep, "a run of the same size saw more data")
+
+
+def best_size_for_its_data(table: Table) -> Rule:
+    """At each D, the runs of the size with the lowest mean loss: that size does not limit."""
+    if not (table.has("params") and table.has("unique_tokens")):
+        return everything(table, "that the model was large enough for each data set (no column params)")
+    loss = table["loss_min" if table.has("loss_min") else "loss"]
+    keep = np.zeros(len(table), bool)
+    for tokens in np.unique(table["unique_tokens"]):
+        same = (table["unique_tokens"] == tokens) & np.isfinite(loss)
+        if not same.any():
+            continue
+        sizes = np.unique(table["params"][same])
+        means = [np.mean(loss[same & (table["params"] == size)]) for size in sizes]
+        keep |= same & (table["params"] == sizes[int(np.argmin(means))])
+    return Rule(keep, "another size reached a lower loss on the same data")
+
+
+def on_the_envelope(compute: str) -> Callable[[Table], Rule]:
+    """Runs that no run with as little `compute` beats."""
+
+    def rule(table: Table) -> Rule:
+        if not (table.has(compute) and table.has("loss")):
+            return everything(table)
+        C, L = table[compute], table["loss"]
+        order = np.lexsort((L, C))
+        best = np.minimum.accumulate(np.where(np.isfinite(L[order]), L[order], np.inf))
+        keep = np.zeros(len(table), bool)
+        keep[order] = L[order] <= best
+        return Rule(keep, "another run reached a lower loss with no more compute")
+
+    return rule
+
+
+def commonest(column: str, what: str, why: str) -> Callable[[Table], Rule]:
+    """The rows that share the commonest value of a column (of equally common ones the largest): `what` names it."""
+
+    def rule(table: Table) -> Rule:
+        if not table.has(column):
+            return everything(table, f"that all runs have one {what} (no column {column})")
+        values, count = np.unique(table[column][np.isfinite(table[column])], return_counts=True)
+        value = values[np.flatnonzero(count == count.max())[-1]]
+        near = np.abs(table[column] / value - 1) < 1e-6
+        return Rule(near | np.isnan(table[column]), f"another {what} than {value:.6g}, which most runs have: {why}")
+
+    return rule
+
+
+def largest_model(table: Table) -> Rule:
+    if not table.has("params"):
+        return everything(table, "that all rows are of one model (no column params)")
+    largest = np.nanmax(table["params"])
+    keep = table["params"] >= largest * (1 - 1e-9)
+    return Rule(keep, f"another size than {largest:.6g}: the constants are a model's own")
+
+
+def lowest_bound(table: Table) -> Rule:
+    return everything(
+        table,
+        "that no run stopped sooner than this lower bound; loss asymmetric (--loss asymmetric) keeps it below them",
+    )
+
+
+FINISHED = Admission("finished without diverging", finished)
+ONE_PASS = Admission("saw their data at most once", one_epoch)
+DECAYED = Admission("have a learning rate that decayed over exactly the run", decayed)
+AMPLE = Admission("had ample data: one epoch, or a held-out loss within 2 % of the training loss", ample_data)
+STOPPED_EARLY = Admission("went on until their held-out loss stopped falling", stopped_early)
+CONVERGED_RUNS = Admission("converged: the last doubling of tokens changed the loss by under 2 %", converged)
+MOST_DATA = Admission("saw the most data of their size", most_data_of_its_size)
+DEEP = Admission("have two layers or more", two_layers)
+WARM = Admission("are past their warm-up", after_warmup)
+LARGE_ENOUGH = Admission("have the best size for their data", best_size_for_its_data)
+BEST_FOR_C = Admission("no run with as little compute beats", on_the_envelope("flops"))
+BEST_FOR_C_MIN = Admission("no run with as little C_min beats", on_the_envelope("flops_min"))
+ONE_BATCH = Admission("share one batch size", commonest("batch_tokens", "batch size", "the law is at one"))
+ONE_LENGTH = Admission("share one number of tokens", commonest("tokens", "number of tokens", "the law is at one"))
+LOWEST = Admission("stopped at their lowest held-out loss, none of them sooner than the law says", lowest_bound)
+ONE_MODEL = Admission("are of one model, the largest", largest_model)

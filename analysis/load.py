@@ -1,0 +1,34 @@
+"""A table from where it lies: a CSV or Parquet file of anybody's, or the folder of a study of our own."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from analysis import records
+from analysis.table import Table
+from analysis.table.files import read_csv, read_parquet, renamed
+from scaling.errors import InputError
+
+
+def load(path: str | Path, columns: Mapping[str, str] | None = None) -> Table:
+    """A table from a .csv or .parquet file, or from the folder of a study.
+
+    Args:
+        path: the file or folder.
+        columns: canonical name -> name in the file, or "1e9*name" where the file counts in other units.
+
+    Raises:
+        InputError: no such file, not a table, a named column is not there, text in a column of numbers.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder; wanted a .csv or .parquet table or the folder of a study")
+    if path.is_dir():
+        table = records.read(path).runs
+        return Table.from_columns(renamed(dict(table.items()), columns, path.name), path.name) if columns else table
+    if path.suffix.lower() == ".csv":
+        raw = read_csv(path)
+    elif path.suffix.lower() in (".parquet", ".pq"):
+        raw = read_parquet(path)
+    else:
+        raise InputError(f"{path}: ends in {path.suffix or 'nothing'}; wanted .csv, .parquet or the folder of a study")
+    return Table.from_columns(renamed(raw, columns or {}, path.name), path.name)

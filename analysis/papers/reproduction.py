@@ -1,0 +1,158 @@
+"""A paper from our own runs: which runs its figures need at a budget, and what their records show.
+
+A paper NAME has the folders `analysis/papers/NAME` (its figures and page) and `configs/NAME` (its experiments and
+budgets).
+"""
+
+import dataclasses
+import importlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from analysis import papers
+from analysis.papers import page
+from analysis.papers.drawn import Drawn
+from analysis.papers.evidence import Experiments, split
+from analysis.papers.paper import Paper, Planned
+from analysis.records import Records
+from configs.kaplan.terms import Budget
+from scaling import config, rates
+from scaling.config import DataConfig, RunConfig, Study
+from scaling.errors import InputError
+
+Members = Mapping[str, tuple[RunConfig, ...]]  # the runs of each experiment
+SHOWN = ("kind", "reuse", "n_layer", "d_model", "n_ctx", "n_vocab", "dropout")  # of a model, in a planned row
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """Figures of a paper at a budget, and the runs of the experiments that they need."""
+
+    paper: str
+    budget: Budget
+    figures: tuple[str, ...]
+    members: Members
+
+    @property
+    def study(self) -> Study:
+        """All these runs, each once."""
+        experiments = _part(self.paper, "experiments")
+        runs = dict.fromkeys(run for own in self.members.values() for run in own)
+        return Study(experiments.NAME, experiments.QUESTION, tuple(runs))
+
+    def expected(self) -> list[str]:
+        """What intervals these runs promise for the main exponents, a line each, if the paper's laws hold here."""
+        planned = {name: [planned_row(run) for run in runs] for name, runs in self.members.items()}
+        return [str(line) for line in self._paper.expected(planned, self.figures)]
+
+    def drawn_from(self, records: Records) -> "Reproduction":
+        """The figures from the records of a study that holds these runs, among others or not all of them yet.
+
+        Raises:
+            InputError: none of these runs has a record.
+        """
+        ids = self._ids(records.configs)
+        experiments = split(records, ids)
+        if not experiments:
+            raise InputError(
+                f"{records.runs.source} has no run of budget {self.budget.name} with these settings yet; give the "
+                "budget, the text, the texts of other kinds and the settings with which it was begun"
+            )
+        planned = len(set().union(*ids.values()))
+        return Reproduction(self, experiments, tuple(self._paper.draw(self.figures, experiments)), planned)
+
+    @property
+    def _paper(self) -> Paper:
+        return papers.named(self.paper)
+
+    def _ids(self, configs: Mapping[str, RunConfig]) -> dict[str, set[str]]:
+        """The ids, in the study, of each experiment's runs."""
+        ids = {_key(run): id for id, run in configs.items()}
+        return {name: {ids[_key(run)] for run in runs if _key(run) in ids} for name, runs in self.members.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Reproduction:
+    """A paper's figures from our own runs.
+
+    Attributes:
+        experiments: the records of each experiment's runs.
+        drawn: a figure or table each, in the paper's order.
+        planned: runs of the study that the figures are about, with or without a record.
+    """
+
+    wanted: Wanted
+    experiments: Experiments
+    drawn: tuple[Drawn, ...]
+    planned: int
+
+    def text(self) -> str:
+        """What each figure says."""
+        return "\n".join(
+            line
+            for one in self.drawn
+            for line in (
+                f"\n{one.title}{'' if one.decided else ' (undecided)'}",
+                *(f"  {s}" for s in one.lines),
+            )
+        )
+
+    def write(self, folder: str | Path, *, command: str = "", expected: Sequence[str] = ()) -> Path:
+        """Writes the page and what stands beside it into a folder, and returns the page.
+
+        Args:
+            command: that made it, as the page tells.
+            expected: what was promised before the start (`Wanted.expected`).
+        """
+        sources = dict.fromkeys(run.data.source for runs in self.wanted.members.values() for run in runs)
+        made = page.Made(self.wanted.budget.name, command, ", ".join(sources), self.planned, expected)
+        return page.write(Path(folder), papers.named(self.wanted.paper), self.drawn, self.experiments, made)
+
+
+def wanted(
+    paper: str,
+    budget: str,
+    only: Sequence[str] = (),
+    *,
+    transfer: Sequence[str] = (),
+    settings: Mapping[str, str] | None = None,
+) -> Wanted:
+    """What a paper's figures need at a budget. Arguments as of `analysis.papers.reproduce`."""
+    figures, experiments = papers.named(paper), _part(paper, "experiments").EXPERIMENTS
+    settings = dict(settings or {})
+    text: Any = settings.pop("rates", rates.suiting(settings.get("data.source", DataConfig.source)))
+    at = _part(paper, "budgets").named(budget, tuple(transfer), text)
+    names = figures.chosen(tuple(only))
+    needed = [name for name in experiments if name in figures.needed(names)]
+    members = {name: tuple(config.override(run, settings) for run in experiments[name](at)) for name in needed}
+    return Wanted(paper, at, names, members)
+
+
+def planned_row(run: RunConfig) -> Planned:
+    """A run as a row of a table, as far as it is known before it is trained."""
+    row = {
+        **{name: getattr(run.model, name) for name in SHOWN},
+        "params": run.model.N,
+        "tokens": run.tokens,
+        "unique_tokens": run.U,
+        "batch_tokens": run.batch_tokens,
+        "learning_rate": run.optim.learning_rate,
+        "schedule": run.optim.schedule,
+        "warmup": run.warmup_steps / run.steps,
+        "seed": run.seed,
+    }
+    return Planned(row, np.array([step for step in run.eval_steps if step], float))
+
+
+def _key(run: RunConfig) -> str:
+    """What two configs of one run share, whatever name of its text it was begun under: a study has one text."""
+    return config.identity(run, "", ("",) * len(run.eval.transfer))
+
+
+def _part(paper: str, module: str) -> ModuleType:
+    """A module of what the paper's experiments train."""
+    return importlib.import_module(f"configs.{paper}.{module}")

@@ -1,0 +1,164 @@
+"""The next run, and its words as `scaling plan` prints them."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from analysis.digits import plural, short
+from analysis.jsonable import jsonable
+from analysis.plan.budget import Budget
+from analysis.plan.prices import Overtrained, Repeated, Served
+from analysis.plan.published import Rival
+from analysis.plan.recipe import Shape
+from analysis.plan.rungs import LENGTHS, Rung
+from analysis.table.columns import COLUMNS
+
+UNCHECKED = "of the fit: not checked: "
+HUGE = 1000.0  # times the cheapest compute: more than that is no number to plan by
+INDENT = 11  # columns before the text of a line
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """The next run. Intervals are (low, high) at `level`; nan where the fit gives none.
+
+    `a` is the exponent of N ~ C^a at this budget. The batch is in tokens; `batches` and `learning_rates` say by which
+    rule each suggestion comes, one's own measurement first; a guess goes last. `price` is the excess compute (relative)
+    of sizes that are `price.keys()` times the best one. `ladder` are sizes to train before it, each on `rungs.LENGTHS`
+    times its tokens. `inputs` are the columns of the law at this run, as a forecast takes them. `warnings` say why not
+    to trust the numbers; `notes` what else to know.
+    """
+
+    budget: Budget
+    law: str
+    target: str
+    params: float
+    tokens: float
+    loss: float
+    a: float
+    intervals: Mapping[str, tuple[float, float]]  # of params, tokens, loss, a
+    level: float
+    batch: float
+    steps: float
+    batches: Mapping[str, float]
+    shape: Shape | None
+    learning_rates: Mapping[str, float]
+    ladder: tuple[Rung, ...]
+    price: Mapping[float, float]
+    rivals: tuple[Rival, ...]
+    served: Served | None
+    repeated: Repeated | None
+    overtrained: Overtrained | None
+    inputs: Mapping[str, float]
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; infinite and missing numbers become null."""
+        out = dataclasses.asdict(self)
+        out["budget"]["hours"] = self.budget.hours
+        out["price"] = {f"{ratio:g}": excess for ratio, excess in self.price.items()}
+        out["tokens_per_param"] = self.tokens / self.params
+        for holder, part in ((out, self), *zip(out["ladder"], self.ladder, strict=True)):
+            if part.shape:
+                holder["shape"] |= {"d_ff": part.shape.d_ff, "params": part.shape.params}
+        for name, extra in (("served", "saving"), ("repeated", "epochs"), ("overtrained", "excess")):
+            if part := getattr(self, name):
+                out[name][extra] = getattr(part, extra)
+        return jsonable(out)
+
+    def text(self) -> str:
+        """The plan as a person reads it, doubts first."""
+        lines = [f"Warning: {warning}" for warning in self.warnings]
+        for part in (_run, _recipe, _ladder, _prices, _demands, _rivals):
+            lines += [f"{head:<{INDENT}}{told}" for head, told in part(self)]
+        return "\n".join([*lines, *(f"Note: {note}" for note in _notes(self))])
+
+
+def _run(plan: Plan) -> Iterator[tuple[str, str]]:
+    def between(name: str, told: Callable[[float], str]) -> str:
+        ends = plan.intervals[name]
+        return (
+            f"  ({100 * plan.level:.4g}% interval {told(ends[0])} to {told(ends[1])})"
+            if all(map(math.isfinite, ends))
+            else ""
+        )
+
+    unit = COLUMNS.get(plan.target, "")
+    yield "Budget", plan.budget.told
+    yield "Law", plan.law
+    yield "N", f"{short(plan.params)} parameters{between('params', short)}, growing as C^{plan.a:.2f}"
+    ratio = plan.tokens / plan.params
+    yield "D", f"{short(plan.tokens)} tokens{between('tokens', short)}, {ratio:.3g} per parameter"
+    yield "Loss", f"{plan.loss:.4f} {unit}{between('loss', '{:.4f}'.format)}"
+
+
+def _recipe(plan: Plan) -> Iterator[tuple[str, str]]:
+    if s := plan.shape:
+        yield (
+            "Shape",
+            f"d_model {s.d_model}, n_layer {s.n_layer}, n_head {s.n_head}, d_ff {s.d_ff}: N = {short(s.params)}",
+        )
+    for i, (name, B) in enumerate(plan.batches.items()):
+        steps = f", {short(plan.tokens / B)} steps"
+        yield "" if i else "Batch", f"{short(B)} tokens{steps}: {name}"
+    for i, (name, rate) in enumerate(plan.learning_rates.items()):
+        yield "" if i else "Peak rate", f"{rate:.2g}: {name}"
+
+
+def _ladder(plan: Plan) -> Iterator[tuple[str, str]]:
+    if not plan.ladder:
+        return
+    lengths = ", ".join(f"{length:g}" for length in LENGTHS)
+    share = sum(rung.share for rung in plan.ladder)
+    n = len(plan.ladder) * len(LENGTHS)
+    yield "Ladder", f"to train first, each size on {lengths} x its D: {n} runs, {share:.1%} of the budget"
+    for rung in plan.ladder:
+        s = rung.shape
+        shape = f"d_model {s.d_model}, n_layer {s.n_layer}, n_head {s.n_head}"
+        yield "", f"N {short(s.params)}, D {short(rung.tokens)}: {shape}; {100 * rung.share:.2g}% of the budget"
+
+
+def _prices(plan: Plan) -> Iterator[tuple[str, str]]:
+    told = [
+        f"{ratio:g} x N {f'{_more(excess)} compute' if math.isfinite(excess) else 'never reaches it'}"
+        for ratio, excess in plan.price.items()
+    ]
+    yield "Wrong size", f"for the same loss: {', '.join(told)}"
+
+
+def _demands(plan: Plan) -> Iterator[tuple[str, str]]:
+    if v := plan.served:
+        size = f"N {short(v.params)} on {short(v.tokens)} tokens"
+        yield "Served", f"for {short(v.inference_tokens)} tokens of inference: {size}"
+        cost = f"training and serving cost {v.cost:.3g} FLOP, {v.saving:.0%} less"
+        yield "", f"reaches the same {v.loss:.4f}; {cost}"
+    if r := plan.repeated:
+        N, D, loss = (float(x) for x in (r.best.params, r.best.tokens, r.best.loss))
+        size = f"N {short(N)} on {short(D)} tokens, {r.epochs:.3g} epochs"
+        yield "Repeated", f"with {short(r.unique_tokens)} unique tokens: {size}"
+        yield "", f"reaches {loss:.4f}, against {float(r.fresh.loss):.4f} with fresh tokens"
+    if o := plan.overtrained:
+        yield "Given N", f"{short(o.params)} on {short(o.tokens)} tokens reaches {o.loss:.4f}"
+        yield "", f"{_more(o.excess)} compute against the cheapest way there, N {short(float(o.cheapest.params))}"
+
+
+def _more(excess: float) -> str:
+    return f"{excess:+.0%}" if excess < HUGE else f"over {HUGE:g} times the"
+
+
+def _rivals(plan: Plan) -> Iterator[tuple[str, str]]:
+    yield "Others", "would choose, and the loss that this fit expects of it:"
+    width = max(len(r.name) for r in plan.rivals)
+    for r in plan.rivals:
+        choice = f"N {short(r.params)}, D {short(r.tokens)}, D/N {r.tokens / r.params:.3g} (N {r.counts})"
+        yield "", f"{r.name:<{width}}  {r.loss:.4f}  {choice}"
+
+
+def _notes(plan: Plan) -> Iterator[str]:
+    unchecked = sum(note.startswith(UNCHECKED) for note in plan.notes)
+    yield from (note for note in plan.notes if not note.startswith(UNCHECKED))
+    if unchecked:
+        things = plural(unchecked, "thing", "things")
+        yield f"of the fit: {unchecked} {things} about the runs could not be checked; scaling fit names them"

@@ -1,0 +1,43 @@
+"""How far a fit reaches: what makes it doubtful, and how far beyond its runs a question lies."""
+
+import math
+from collections.abc import Mapping
+
+from analysis.digits import short
+from analysis.fit.estimate import Fit
+
+FAR = 10.0  # times the largest N, D, ... fitted: beyond it an answer is called a guess
+FAR_FLOPS = 100.0  # the same of compute, which is their product
+SLACK = 1.001  # a value typed to three digits is still the largest one
+
+NAMES = {"params": "N", "tokens": "D", "unique_tokens": "unique tokens", "flops": "C", "steps_min": "S_min"}
+
+
+def doubt(fit: Fit) -> str:
+    """Why the constants of a fit are not to be trusted; empty where they are."""
+    return "" if fit.sound else f"the fit is doubtful, {fit.status}: {fit.why}"
+
+
+def beyond(fit: Fit, columns: Mapping[str, float]) -> list[str]:
+    """Which of the columns lie outside the runs that were fitted, by what factor, and whether that is a guess.
+
+    Args:
+        columns: values to ask about; of those that the fit has no range for nothing is said.
+    """
+    told, guess = [], False
+    for name, value in columns.items():
+        low, high = fit.ranges.get(name, (0.0, math.inf))
+        times = value / high if value > high * SLACK else low / value if value * SLACK < low else 1.0
+        if times == 1.0:
+            continue
+        label, told_value = NAMES.get(name, name), _amount(name, value)
+        if value > high:
+            told.append(f"{label} = {told_value} is {times:.3g} times the largest fitted, {_amount(name, high)}")
+        else:
+            told.append(f"{label} = {told_value} is {times:.3g} times below the smallest fitted, {_amount(name, low)}")
+        guess |= times > (FAR_FLOPS if name == "flops" else FAR)
+    return [*told, *(["that far beyond the runs it is a guess"] if guess else [])]
+
+
+def _amount(name: str, value: float) -> str:
+    return f"{value:.3g}" if name == "flops" or value < 1 else short(value)

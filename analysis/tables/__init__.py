@@ -1,1 +1,0 @@
-"""What a table is made of."""

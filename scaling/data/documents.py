@@ -1,0 +1,116 @@
+"""What a source of text is: a corpus of parts, a part of files, and a file of documents.
+
+Files (or pieces of files) know how to yield their documents; a part is a few of them. Files pickle, so that parts can
+be read by several processes, and a document is found again by its place in its part.
+"""
+
+import hashlib
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+PIECE = 2**14  # characters: longer text and Python files are cut, at the end of a paragraph where there is one
+PART = 2**22  # bytes on disk that one part should hold, and at which plain .jsonl files are cut
+
+
+class Document(NamedTuple):
+    """Text with a name, and the group that a split into training and validation must not tear apart; "": itself alone.
+
+    A document that stands alone is split by its text, so that the same files in another folder give the same tokens.
+    """
+
+    id: str
+    text: str
+    group: str
+
+
+class File(Protocol):
+    """Something that holds documents. A file of no text yields one empty document, so that it can be counted."""
+
+    def documents(self, keep: Collection[int] | None) -> Iterator[tuple[int, Document]]:
+        """Documents with their number in the file, in order; of those numbered in `keep` only, unless it is None."""
+        ...
+
+
+Part = Sequence[File]
+
+
+class Corpus(Protocol):
+    """A source of text."""
+
+    @property
+    def source(self) -> str: ...
+
+    @property
+    def drops_near_duplicates(self) -> bool:
+        """Whether near-duplicates are removed, beside exact ones."""
+        ...
+
+    @property
+    def entropy_rate(self) -> float | None:
+        """The least loss that a model can reach, nats per byte, where it is known."""
+        ...
+
+    def signature(self) -> str:
+        """Changes when the text may have changed; cheap, as no text is read."""
+        ...
+
+    def parts(self) -> list[Part]: ...
+
+
+def read(part: Part, places: Iterable[int] | None = None) -> Iterator[tuple[int, Document]]:
+    """The documents of a part with their places: file number * 2**32 + number in the file.
+
+    Args:
+        places: only these; files without any of them are not opened.
+    """
+    wanted: dict[int, set[int]] | None = None
+    if places is not None:
+        wanted = {}
+        for place in places:
+            wanted.setdefault(int(place) >> 32, set()).add(int(place) & 0xFFFFFFFF)
+    for n, file in enumerate(part):
+        if wanted is not None and n not in wanted:
+            continue
+        for k, document in file.documents(None if wanted is None else wanted[n]):
+            yield n << 32 | k, document
+
+
+def pieces(blocks: Iterator[str]) -> Iterator[str]:
+    """The same text in pieces of at most PIECE characters, cut after a paragraph, else a line, else anywhere."""
+    held = ""
+    for block in blocks:
+        held += block
+        start = 0
+        while len(held) - start > PIECE:
+            low, high = start + PIECE // 2, start + PIECE
+            cut = held.rfind("\n\n", low, high) + 2
+            if cut < low + 2:
+                cut = held.rfind("\n", low, high) + 1
+            if cut < low + 1:
+                cut = high
+            yield held[start:cut]
+            start = cut
+        held = held[start:]
+    if held:
+        yield held
+
+
+def gather(files: Sequence[tuple[File, int]]) -> list[Part]:
+    """Files in parts of about PART bytes; what is larger is a part of its own."""
+    parts: list[list[File]] = []
+    room = 0
+    for file, size in files:
+        if not parts or size > room:
+            parts.append([])
+            room = PART
+        parts[-1].append(file)
+        room -= size
+    return list(parts)
+
+
+def digest(lines: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

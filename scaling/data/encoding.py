@@ -1,0 +1,392 @@
+"""Packed tokens on disk: one long stream for training, one for validation, and a manifest that says what they are.
+
+A stream is every document of its split in the order of the index, each ended by a separator. Exactly D unique tokens
+are its first D tokens: nested for growing D, the same on every machine. Only as much is encoded as was asked for;
+asking for more later extends the files and leaves what is there untouched.
+
+Encoding is a sort that does not fit in memory: each part of the corpus is encoded by itself into runs sorted by key (in
+parallel; finished parts survive an interruption), then the runs are merged block by block, and each finished block is
+appended and entered in the manifest in one stroke.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import itertools
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from scaling.data import disk
+from scaling.data.batches import validation_span
+from scaling.data.corpora import open_corpus
+from scaling.data.documents import Corpus, Part
+from scaling.data.index import Index, by_part, open_index, summarise, texts
+from scaling.data.token_set import NAMED, PACKING, TokenSet, TooLittleText, named, open_tokens
+from scaling.data.tokenizer import Tokenizer, bytes_tokenizer, train_bpe
+from scaling.errors import InputError
+
+SAMPLE = 2**22  # bytes of text from which a vocabulary is learnt
+RUN = 2**24  # tokens that a process holds before it writes them down
+BLOCK = 2**26  # bytes of text that are merged at a time
+FEW_PARTS = 64  # from which no more than a sample is wanted: read by this process
+RUN_ROW = np.dtype([("key", "<u8"), ("length", "<u4")])  # of a document in a run; length in tokens
+IN_PROCESS = 2**24  # bytes of text below which starting processes takes longer than the work
+
+
+def prepare(
+    source: str,
+    tokenizer: str,
+    n_vocab: int,
+    *,
+    train_tokens: int,
+    validation_tokens: int,
+    validation_source: str = "",
+    cache: Path,
+    workers: int = 0,
+    say: Callable[[str], None],
+) -> TokenSet:
+    """Tokens for training on the first `train_tokens` and evaluating on `validation_tokens`: from the cache, or made.
+
+    For evaluation as much is prepared as `batches.validation_windows` may spread its windows over.
+
+    Args:
+        source: a corpus, see `corpora`; or tokens:ID, prepared before and taken as they are.
+        tokenizer: "bpe" (trained on a sample of `source`), "bytes", or the path of a SentencePiece model.
+        n_vocab: of the vocabulary; 257 for bytes, and what a given model has.
+        validation_source: another corpus to evaluate on; empty for about 3 % of `source`, which is never trained on.
+            Of tokens:ID it is the tokens:ID that were prepared with it.
+        cache: folder; may be shared by processes, of which one prepares while the others wait.
+        workers: processes; 0 for one per core, where there is enough to do.
+        say: gets a line about each stage.
+
+    Raises:
+        InputError: unreadable text, too little of it, no tokens asked for, a full disk, a cache that cannot be made.
+    """
+    cache = Path(cache)
+    for name, n_tokens in (("train_tokens", train_tokens), ("validation_tokens", validation_tokens)):
+        if n_tokens < 1:
+            raise InputError(f"{name}={n_tokens}: wanted at least 1")
+    asked = [source, validation_source] if validation_source else [source]
+    if all(name.startswith(NAMED) for name in asked):
+        return named(asked[-1], tokenizer, n_vocab, train_tokens, validation_tokens, cache)
+    if any(name.startswith(NAMED) for name in asked):
+        raise InputError(
+            f"{source} and {validation_source}: one is text, the other was prepared apart from it; give both as text, "
+            "or both as tokens:ID"
+        )
+    with disk.room(cache):
+        maker = _Maker(source, validation_source, cache, workers or disk.cores(), say)
+        coder = maker.tokenizer(tokenizer, n_vocab)
+        return maker.extend(coder, train_tokens, validation_tokens)
+
+
+@dataclasses.dataclass
+class _Maker:
+    """One call of `prepare`."""
+
+    source: str
+    validation_source: str
+    cache: Path
+    workers: int
+    say: Callable[[str], None]
+    _parts: dict[str, list[Part]] = dataclasses.field(default_factory=dict)
+
+    @functools.cached_property
+    def corpora(self) -> dict[str, Corpus]:
+        corpora = {self.source: open_corpus(self.source)}
+        if self.validation_source:
+            corpora[self.validation_source] = open_corpus(self.validation_source)
+        return corpora
+
+    @functools.cached_property
+    def indices(self) -> dict[str, Index]:
+        return {
+            source: open_index(corpus, self.cache, self.workers, self.say) for source, corpus in self.corpora.items()
+        }
+
+    def parts(self, source: str) -> list[Part]:
+        if source not in self._parts:
+            self._parts[source] = self.corpora[source].parts()
+        return self._parts[source]
+
+    def rows(self, split: str) -> np.ndarray:
+        """The documents of a split, in stream order. A validation source is evaluated on, and never trained on."""
+        if not self.validation_source:
+            return self.indices[self.source].rows(split)
+        return self._all_rows[split]
+
+    @functools.cached_property
+    def _all_rows(self) -> dict[str, np.ndarray]:
+        def both(source: str) -> np.ndarray:
+            index = self.indices[source]
+            rows = np.concatenate([index.rows("train"), index.rows("validation")])
+            return rows[np.argsort(rows["key"])]
+
+        validation, train = both(self.validation_source), both(self.source)
+        return {"train": train[~np.isin(train["key"], validation["key"])], "validation": validation}
+
+    def tokenizer(self, kind: str, n_vocab: int) -> Tokenizer:
+        """The tokenizer asked for; BPE is trained on the first documents of the training stream, once."""
+        if kind == "bytes":
+            tokenizer = bytes_tokenizer()
+        elif kind != "bpe":
+            tokenizer = Tokenizer.load(Path(kind).expanduser())
+        else:
+            rows = self._sample_rows
+            name = hashlib.sha256(rows["key"].tobytes() + f" {PACKING} {n_vocab}".encode()).hexdigest()[:16]
+            folder = self.cache / "tokenizers" / name
+            path = folder / "tokenizer.model"
+            if not path.exists():
+                with disk.locked(folder, self.say):
+                    if not path.exists():
+                        self.say(f"learning a vocabulary of {n_vocab} from {disk.size(rows['size'].sum())}")
+                        model = train_bpe(self._sample, n_vocab).model
+                        disk.write(path, lambda file: file.write(model))
+            tokenizer = Tokenizer(path.read_bytes())
+        if tokenizer.n_vocab != n_vocab:
+            raise InputError(
+                f"n_vocab={n_vocab}, but the tokenizer {kind} has {tokenizer.n_vocab} tokens; "
+                f"use n_vocab={tokenizer.n_vocab}"
+            )
+        return tokenizer
+
+    def extend(self, tokenizer: Tokenizer, train_tokens: int, validation_tokens: int) -> TokenSet:
+        """The token set, with at least as many tokens as asked for."""
+        prints = {split: self._described[split]["fingerprint"] for split in ("train", "validation")}
+        identity = json.dumps([PACKING, prints["train"], prints["validation"], tokenizer.hash])
+        name = hashlib.sha256(identity.encode()).hexdigest()[:16]
+        folder = self.cache / "tokens" / name
+        wanted = {
+            "train": (train_tokens, train_tokens),
+            "validation": (validation_tokens, validation_span(validation_tokens)),
+        }
+        if not (folder / "manifest.json").exists() or not _enough(open_tokens(folder), wanted):
+            with disk.locked(folder, self.say):
+                if not (folder / "manifest.json").exists():
+                    self._begin(folder, name, tokenizer)
+                for split, (_, n_tokens) in wanted.items():
+                    self._extend(folder, split, n_tokens, tokenizer)
+                for work in folder.glob("work-*"):  # of a call that was interrupted, and had asked for more
+                    shutil.rmtree(work)
+                for left in folder.glob(".*.*"):  # a file that was being written when its process was killed
+                    left.unlink()
+        tokens = open_tokens(folder)
+        for split, (n_tokens, _) in wanted.items():
+            has = tokens.manifest[split]["tokens"]
+            if has < n_tokens:
+                raise self._too_small(split, n_tokens, has)
+        return tokens
+
+    @functools.cached_property
+    def _described(self) -> dict[str, dict]:
+        if not self.validation_source:
+            return self.indices[self.source].summary
+        return {split: summarise(rows) for split, rows in self._all_rows.items()}
+
+    @property
+    def _sample_rows(self) -> np.ndarray:
+        rows = self.rows("train")
+        if not len(rows):
+            raise InputError(
+                f"{self.source} has no text to train on that is not held out too; give another or more text"
+            )
+        ends = np.cumsum(rows["size"][: SAMPLE // 16], dtype=np.int64)
+        return np.array(rows[: max(1, np.searchsorted(ends, SAMPLE))])
+
+    @functools.cached_property
+    def _sample(self) -> list[str]:
+        parts = self.parts(self.source)
+        tasks = [(parts[part], rows) for part, rows in by_part(self._sample_rows)]
+        workers = self.workers if len(tasks) > FEW_PARTS else 1
+        found = disk.run(_texts_of, tasks, [1] * len(tasks), workers, "sampling", self.say)
+        return list(itertools.chain.from_iterable(found))
+
+    def _begin(self, folder: Path, name: str, tokenizer: Tokenizer) -> None:
+        """An empty token set."""
+        disk.write(folder / "tokenizer.model", lambda file: file.write(tokenizer.model))
+        disk.write(folder / "token_bytes.npy", lambda file: np.save(file, tokenizer.n_bytes))
+        kind = "bytes" if tokenizer.is_bytes else "bpe"
+        manifest = {
+            "format": PACKING,
+            "id": name,
+            "source": self.source,
+            "validation_source": self.validation_source,
+            "n_vocab": tokenizer.n_vocab,
+            "dtype": np.dtype(tokenizer.dtype).name,
+            "tokenizer": {"kind": kind, "hash": tokenizer.hash, "eos": tokenizer.eos},
+            "entropy_rate": self.corpora[self.validation_source or self.source].entropy_rate,
+            "corpora": {
+                source: {k: v for k, v in index.summary.items() if k not in ("train", "validation")}
+                for source, index in self.indices.items()
+            },
+        } | {
+            split: {
+                "tokens": 0,
+                "documents": 0,
+                "bytes": 0,
+                "bytes_per_token": 0.0,
+                "fingerprint": described["fingerprint"],
+                "documents_in_corpus": described["documents"],
+                "bytes_in_corpus": described["bytes"],
+                "tokens_in_corpus": 0,
+                "blocks": [],
+            }
+            for split, described in ((split, self._described[split]) for split in ("train", "validation"))
+        }
+        _write_manifest(folder, manifest)
+
+    def _extend(self, folder: Path, split: str, target: int, tokenizer: Tokenizer) -> None:
+        """Append documents to a stream until it has `target` tokens, or there are no more documents."""
+        rows = self.rows(split)
+        while True:
+            part = open_tokens(folder).manifest[split]
+            if part["tokens"] >= target or part["documents"] == len(rows):
+                return
+            rate = part["bytes_per_token"] if part["tokens"] else self._rate(tokenizer)
+            start = part["documents"]
+            n_bytes = (target - part["tokens"]) * rate * 1.02 + 2**16
+            ends = np.cumsum(rows["size"][start:], dtype=np.int64)
+            stop = min(start + int(np.searchsorted(ends, n_bytes)) + 1, len(rows))
+            expected = int(2 * np.dtype(tokenizer.dtype).itemsize * ends[stop - start - 1] / rate)  # runs and stream
+            if expected > shutil.disk_usage(folder).free:
+                raise disk.no_room(folder, expected)
+            self._encode(folder, split, rows, start, stop, tokenizer)
+
+    def _rate(self, tokenizer: Tokenizer) -> float:
+        """Bytes per token, measured on a little text unless it is known."""
+        if tokenizer.is_bytes:
+            train = self._described["train"]
+            return train["bytes"] / (train["bytes"] + train["documents"])
+        ends = np.cumsum([len(text.encode()) for text in self._sample])
+        n = min(int(np.searchsorted(ends, SAMPLE // 8)) + 1, len(ends))
+        return float(ends[n - 1]) / sum(map(len, tokenizer.encode_batch(self._sample[:n])))
+
+    def _encode(self, folder: Path, split: str, rows: np.ndarray, start: int, stop: int, tokenizer: Tokenizer) -> None:
+        """Append the documents rows[start:stop], or a little fewer if that was begun and not finished."""
+        source = self.validation_source if split == "validation" and self.validation_source else self.source
+        # The runs in a work folder hold the documents from where the stream ends, or before, to the number in its name.
+        prefix = f"work-{split}-{self.indices[source].folder.name}-"
+        begun = [int(work.name.removeprefix(prefix)) for work in folder.glob(f"{prefix}*")]
+        stop = max((end for end in begun if start < end <= stop), default=stop)
+        work = folder / f"{prefix}{stop}"
+        work.mkdir(exist_ok=True)
+        rows = np.array(rows[start:stop])
+        parts = self.parts(source)
+        self.say(f"encoding {disk.size(rows['size'].sum(dtype=np.int64))} for {split}")
+        try:
+            chosen = by_part(rows)
+            tasks = [(work, n, parts[n], some, tokenizer) for n, some in chosen if not (work / f"{n}.done").exists()]
+            weights = [int(some["size"].sum(dtype=np.int64)) for _, _, _, some, _ in tasks]
+            workers = self.workers if sum(weights) > IN_PROCESS else 1
+            disk.run(_encode_part, tasks, weights, workers, f"encoding {split}", self.say)
+            _merge(folder, split, rows, work, np.dtype(tokenizer.dtype))
+        except OSError as error:
+            if error.errno in disk.NO_ROOM:
+                shutil.rmtree(work, ignore_errors=True)
+            raise
+        shutil.rmtree(work)
+
+    def _too_small(self, split: str, n_tokens: int, has: int) -> InputError:
+        if split == "train":
+            return TooLittleText(
+                f"{self.source} has {has} tokens to train on, {n_tokens} were asked for; ask for fewer or give more "
+                "text",
+                has,
+            )
+        if self.validation_source:
+            return InputError(
+                f"{self.validation_source} has {has} tokens, {n_tokens} were asked for; ask for fewer "
+                "(--set eval.windows=N) or give more text"
+            )
+        return InputError(
+            f"the held-out 3 % of {self.source} have {has} tokens, {n_tokens} were asked for; "
+            "ask for fewer, give more text, or name a corpus of its own for validation "
+            "(--set data.validation=SOURCE or eval.windows=N)"
+        )
+
+
+def _enough(tokens: TokenSet, wanted: dict[str, tuple[int, int]]) -> bool:
+    return all(
+        tokens.manifest[split]["tokens"] >= n_tokens
+        or tokens.manifest[split]["documents"] == tokens.manifest[split]["documents_in_corpus"]
+        for split, (_, n_tokens) in wanted.items()
+    )
+
+
+def _write_manifest(folder: Path, manifest: dict) -> None:
+    disk.write(folder / "manifest.json", lambda file: file.write(json.dumps(manifest, indent=1).encode()))
+
+
+def _texts_of(task: tuple[Part, np.ndarray]) -> list[str]:
+    return list(texts(*task))
+
+
+def _encode_part(task: tuple[Path, int, Part, np.ndarray, Tokenizer]) -> None:
+    """Encode some documents of one part into runs sorted by key: WORK/<part>-<run>.npy and .bin."""
+    work, n, part, rows, tokenizer = task
+    for unfinished in work.glob(f"{n}-*"):
+        unfinished.unlink()
+    documents: list[np.ndarray] = []
+    held = first = run = 0
+    for i, text in enumerate(texts(part, rows), 1):
+        documents += tokenizer.encode_batch([text])
+        held += len(documents[-1])
+        if held >= RUN or i == len(rows):
+            keys = rows["key"][first:i]
+            order = np.argsort(keys)
+            lengths = [len(documents[j]) for j in order]
+            table = np.array(list(zip(keys[order], lengths, strict=True)), RUN_ROW)
+            tokens = np.concatenate([documents[j] for j in order])
+            disk.write(work / f"{n}-{run}.bin", lambda file, tokens=tokens: file.write(tokens.data))
+            disk.write(work / f"{n}-{run}.npy", lambda file, table=table: np.save(file, table))
+            documents, held, first, run = [], 0, i, run + 1
+    disk.write(work / f"{n}.done", lambda file: file.write(b""))
+
+
+def _merge(folder: Path, split: str, rows: np.ndarray, work: Path, dtype: np.dtype) -> None:
+    """Append the documents of all runs to the stream in the order of `rows`, block by block."""
+    runs = [(path.with_suffix(".bin"), np.load(path)) for path in work.glob("*.npy")]
+    blocks = np.cumsum(rows["size"], dtype=np.int64) // BLOCK
+    for some in np.split(rows, np.flatnonzero(np.diff(blocks)) + 1):
+        low, high = some["key"][0], some["key"][-1]
+        keys, documents = [], []
+        for path, table in runs:
+            first, last = np.searchsorted(table["key"], low), np.searchsorted(table["key"], high, side="right")
+            if first < last:
+                skipped = table["length"][:first].sum(dtype=np.int64)
+                ends = np.cumsum(table["length"][first:last], dtype=np.int64)
+                tokens = np.fromfile(path, dtype, ends[-1], offset=skipped * dtype.itemsize)
+                keys.append(table["key"][first:last])
+                documents += np.split(tokens, ends[:-1])
+        order = np.argsort(np.concatenate(keys))
+        assert len(order) == len(some)
+        _append(folder, split, some, np.concatenate([documents[i] for i in order]))
+
+
+def _append(folder: Path, split: str, rows: np.ndarray, tokens: np.ndarray) -> None:
+    """Add a block to a stream: first the tokens, then the manifest, so that a crash between leaves the old state."""
+    manifest = open_tokens(folder).manifest
+    part = manifest[split]
+    path = folder / f"{split}.bin"
+    path.touch()
+    with open(path, "r+b") as file:
+        file.truncate(part["tokens"] * tokens.itemsize)  # what a crash may have left
+        try:
+            file.seek(0, 2)
+            file.write(tokens.data)
+            disk.sync(file)
+        except OSError:
+            file.truncate(part["tokens"] * tokens.itemsize)
+            raise
+    part["tokens"] += len(tokens)
+    part["documents"] += len(rows)
+    part["bytes"] += int(rows["size"].sum(dtype=np.int64))
+    part["bytes_per_token"] = part["bytes"] / part["tokens"]
+    part["tokens_in_corpus"] = round(part["bytes_in_corpus"] / part["bytes_per_token"])
+    digest = hashlib.sha256(tokens.data).hexdigest()
+    part["blocks"].append({"tokens": len(tokens), "documents": len(rows), "sha256": digest})
+    _write_manifest(folder, manifest)
