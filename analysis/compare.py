@@ -77,7 +77,7 @@ class Comparison:
         last = self.last
         if last is None:
             return "cannot be told"
-        doubtful = [name for name, f in (("A", self.A), ("B", self.B)) if f.status != "converged"]
+        doubtful = [name for name, f in (("A", self.A), ("B", self.B)) if not f.sound]
         if doubtful:
             return f"cannot be told: the fit of {' and '.join(doubtful)} is doubtful"
         if last.contradicted:
@@ -233,7 +233,7 @@ def _fits(law: type[Law] | str | None, ladders: Sequence[Table], column: str) ->
     if not why:
         try:
             fits = both("chinchilla")
-            why = next((f"{n}: {f.why}" for n, f in zip("AB", fits, strict=True) if f.status != "converged"), "")
+            why = next((f"{n}: {f.why}" for n, f in zip("AB", fits, strict=True) if not f.sound), "")
             if not why:
                 return fits, []
         except FitError as error:
@@ -270,7 +270,7 @@ def _left_out(whole: Sequence[Table], used: Sequence[Table]) -> list[str]:
 
 
 def _doubts(fits: Sequence[Fit]) -> list[str]:
-    return [f"{name}: {f.status}, {f.why}" for name, f in zip("AB", fits, strict=True) if f.status != "converged"]
+    return [f"{name}: {f.status}, {f.why}" for name, f in zip("AB", fits, strict=True) if not f.sound]
 
 
 def _no_grid(table: Table) -> str:

@@ -7,28 +7,24 @@ import kaplan_ablation_records as known
 import numpy as np
 import pytest
 
-from analysis.papers.kaplan import depth, lstm, near_position, position, reuse, schedules, shape, tables, transfer
-from analysis.papers.kaplan import runs as runs_of_experiments
-from analysis.papers.kaplan.drawn import Drawn
+from analysis.papers.claim import Undecided
+from analysis.papers.drawn import Drawn
+from analysis.papers.evidence import Evidence, Experiments
+from analysis.papers.kaplan.claims import Kaplan
+from analysis.papers.kaplan.paper import PAPER
 from analysis.records import Records
 from scaling import optim
 from scaling.config import OptimConfig
 
-FIGURES = (
-    shape.figure_5,
-    depth.figure_6,
-    lstm.figure_7,
-    transfer.figure_8,
-    reuse.figure_17,
-    position.figure_20,
-    near_position.figure_21,
-    schedules.figure_22,
-    depth.figure_24,
-)
+FIGURES = ("fig5", "fig6", "fig7", "fig8", "fig17", "fig20", "fig21", "fig22", "fig24")
+
+
+def draw(name: str, experiments: Experiments) -> Drawn:
+    return PAPER.draw_one(name, Kaplan(experiments))
 
 
 def said(found: Drawn) -> str:
-    return "\n".join(found.sentences)
+    return "\n".join([*found.sentences, *found.open])
 
 
 def some(records: Records, n: int) -> Records:
@@ -48,44 +44,41 @@ def experiments() -> dict[str, Records]:
 
 def test_no_figure_falls_for_want_of_runs(experiments):
     for figure in FIGURES:
-        nothing = figure({})
+        nothing = draw(figure, {})
         assert not nothing.decided
-        assert nothing.sentences[0].startswith("cannot decide: ")
+        assert not nothing.sentences
         for n in (2, 5):
-            begun = figure({name: some(records, n) for name, records in experiments.items()})
-            assert begun.decided or begun.sentences[0].startswith("cannot decide: "), begun.name
+            begun = draw(figure, {name: some(records, n) for name, records in experiments.items()})
+            assert begun.decided or begun.open, figure
 
 
 def test_runs_that_diverged_or_go_on_count_for_nothing(experiments):
     size = experiments["size"]
     status = np.where(np.arange(len(size.runs)) < 3, "diverged", "running")
     lost = dataclasses.replace(size, runs=size.runs.with_columns(status=status))
-    assert runs_of_experiments.finished({"size": lost}, "size") is None
-    assert not depth.figure_6({"size": lost}).decided
+    with pytest.raises(Undecided, match="no run of the experiment size has finished"):
+        Evidence({"size": lost}).need("size")
+    assert not draw("fig6", {"size": lost}).decided
 
 
 def test_a_table_from_before_the_architectures_holds_transformers(experiments):
     size = experiments["size"]
     columns = {name: column for name, column in size.runs.items() if name not in ("kind", "reuse")}
     old = dataclasses.replace(size, runs=dataclasses.replace(size.runs, columns=columns))
-    found = runs_of_experiments.finished({"size": old}, "size")
-    assert found is not None
-    assert set(found["kind"]) == {"transformer"}
-    assert said(depth.figure_6({"size": old})) == said(depth.figure_6({"size": size}))
+    assert set(Evidence({"size": old}).need("size")["kind"]) == {"transformer"}
+    assert said(draw("fig6", {"size": old})) == said(draw("fig6", {"size": size}))
 
 
 def test_a_run_of_two_experiments_is_counted_once(experiments):
     size = experiments["size"]
-    twice = runs_of_experiments.finished({"size": size, "lstm": size}, "size", "lstm")
-    assert twice is not None
-    assert len(twice) == len(size.runs)
+    assert len(Evidence({"size": size, "lstm": size}).need("size", "lstm")) == len(size.runs)
 
 
 # --- figure 7
 
 
 def test_an_lstm_planted_above_and_shallower_is_seen_so(experiments):
-    found = lstm.figure_7(experiments)
+    found = draw("fig7", experiments)
     assert found.decided
     assert said(found).count("above it, as in the paper") == 3
     assert "it gains less from N, as in the paper" in said(found)
@@ -94,25 +87,25 @@ def test_an_lstm_planted_above_and_shallower_is_seen_so(experiments):
 
 
 def test_of_the_learning_rates_of_an_lstm_the_best_counts(experiments):
-    found = lstm.figure_7(experiments)
+    found = draw("fig7", experiments)
     rates = found.data["learning_rate"][(found.data["kind"] == "lstm") & np.isnan(found.data["position"])]
     assert set(rates) == {0.01}
     assert "lies inside those tried" in said(found)
     two = experiments["lstm"].runs["learning_rate"] < 0.02
     fewer = dataclasses.replace(experiments["lstm"], runs=experiments["lstm"].runs.where(two, "left out"))
-    assert "the highest for 9" in said(lstm.figure_7({**experiments, "lstm": fewer}))
+    assert "the highest for 9" in said(draw("fig7", {**experiments, "lstm": fewer}))
 
 
 def test_an_lstm_as_good_as_the_transformer_is_not_called_worse(experiments):
     alike = {**experiments, "lstm": known.lstm(lambda N: 0.0), "context": known.context(behind=0.0)}
-    found = lstm.figure_7(alike)
+    found = draw("fig7", alike)
     assert "as in the paper" not in said(found)
     assert said(found).count("no growth of the gap is seen") == 3
 
 
 def test_the_transformers_beside_an_lstm_are_one_ladder(experiments):
     uneven = {**experiments, "size": known.size(deeper=0.05)}
-    with_depths, alone = (lstm.figure_7(one) for one in (uneven, experiments))
+    with_depths, alone = (draw("fig7", one) for one in (uneven, experiments))
     data = with_depths.data
     shown = np.unique(data["params"][(data["kind"] == "transformer") & np.isnan(data["position"])])
     np.testing.assert_array_equal(shown, [12 * layers * d * d for d, layers in known.LADDER])
@@ -126,20 +119,20 @@ def test_reuse_is_held_against_the_same_layers_used_once():
     """One layer costs or gains something by itself here: that is no merit of using it again."""
     for factor in (0.96, 1.04):
         size = known.size(shallow=factor)
-        found = reuse.figure_17({"size": size, "universal": known.universal(0.0, 0.001, layers=1, factor=factor)})
+        found = draw("fig17", {"size": size, "universal": known.universal(0.0, 0.001, layers=1, factor=factor)})
         assert said(found).count("per parameter, against Transformers of 1 layer,") == 3
         assert said(found).count("not told from it; per parameter and use") == 3
 
 
 def test_reuse_worth_nothing_is_worse_per_flop_alone():
-    found = reuse.figure_17({"size": known.size(), "universal": known.universal(worth=0.0, noise=0.001)})
+    found = draw("fig17", {"size": known.size(), "universal": known.universal(worth=0.0, noise=0.001)})
     assert found.decided
     assert said(found).count("not told from it; per parameter and use") == 3
     assert said(found).count(", worse.") == 3
 
 
 def test_reuse_worth_half_is_better_per_parameter_and_worse_per_flop():
-    found = reuse.figure_17({"size": known.size(), "universal": known.universal(worth=0.5, noise=0.001)})
+    found = draw("fig17", {"size": known.size(), "universal": known.universal(worth=0.5, noise=0.001)})
     assert said(found).count(", better; per parameter and use") == 3
     assert "; so do we." in said(found)
 
@@ -150,16 +143,16 @@ def test_reuse_worth_half_is_better_per_parameter_and_worse_per_flop():
 def test_a_context_that_compute_leaves_out_is_named(experiments):
     beyond = sum(12 * d < 128 for d, _ in known.LADDER[:-1])
     assert beyond == 0
-    assert "No context exceeds 12 d_model" in said(position.figure_20(experiments))
-    assert "No context exceeds 12 d_model" in said(tables.table_1(experiments))
+    assert "No context exceeds 12 d_model" in said(draw("fig20", experiments))
+    assert "No context exceeds 12 d_model" in said(draw("table1", experiments))
     runs = experiments["context"].runs
     longer = dataclasses.replace(experiments["context"], runs=runs.with_columns(d_model=runs["d_model"] / 2))
-    narrow = position.figure_20({**experiments, "context": longer})
+    narrow = draw("fig20", {**experiments, "context": longer})
     assert "exceeds 12 d_model for 1 of 5 sizes (N up to 6.14k)" in said(narrow)
 
 
 def test_positions_that_are_averaged_are_named(experiments):
-    found = near_position.figure_21(experiments)
+    found = draw("fig21", experiments)
     assert found.figure is not None
     (legend,) = found.figure.legends
     assert [t.get_text() for t in legend.get_texts()] == [
@@ -175,45 +168,44 @@ def test_positions_that_are_averaged_are_named(experiments):
 
 
 def test_the_power_of_the_position_is_that_of_each_size(experiments):
-    found = position.figure_20(experiments)
+    found = draw("fig20", experiments)
     assert found.decided
     for N in np.unique(found.data["params"]):
         c = found.data["c"][found.data["params"] == N][0]
         assert c == pytest.approx(0.45 + 0.05 * math.log10(N / 1e4), abs=0.03)
     assert "it grows with N, as in the paper" in said(found)
-    (constant,) = found.constants
-    assert constant.low is not None
-    assert constant.high is not None
-    assert constant.low < 0.45 + 0.05 * math.log10(9.8304) < constant.high
+    (claim,) = found.claims
+    assert claim.interval is not None
+    assert claim.interval[0] < 0.45 + 0.05 * math.log10(9.8304) < claim.interval[1]
 
 
 def test_short_range_is_learnt_before_long_range_where_it_was_planted(experiments):
-    assert "short range is learnt first, long range later, as in the paper" in said(position.figure_20(experiments))
+    assert "short range is learnt first, long range later, as in the paper" in said(draw("fig20", experiments))
 
 
 def test_N_helps_at_all_positions_but_the_first(experiments):
-    found = near_position.figure_21(experiments)
+    found = draw("fig21", experiments)
     assert "At the first token, which has no context, N does not help; at all others it does" in said(found)
     assert "they are better at early tokens, as in the paper" in said(found)
 
 
 def test_a_short_context_that_gives_nothing_is_not_called_better(experiments):
     none = {**experiments, "context": known.context(early=0.0, seed=6)}
-    assert "that they do better at early tokens, as in the paper, is not told" in said(near_position.figure_21(none))
+    assert "that they do better at early tokens, as in the paper, is not told" in said(draw("fig21", none))
 
 
 # --- figure 22
 
 
 def test_schedules_of_too_small_a_sum_are_told_from_the_others(experiments):
-    found = schedules.figure_22(experiments)
+    found = draw("fig22", experiments)
     assert found.decided
     assert "Too small a sum costs, as in the paper" in said(found)
     assert "the shape of the schedule does not matter" in said(found)
 
 
 def test_schedules_without_any_difference_are_alike(experiments):
-    found = schedules.figure_22({**experiments, "schedule": known.schedule(short=0.0)})
+    found = draw("fig22", {**experiments, "schedule": known.schedule(short=0.0)})
     assert "That too small a sum costs, as in the paper, is not told" in said(found)
     assert "Worse than the lowest are 0 of 8 schedules with less and 0 of 11 with enough" in said(found)
 
@@ -221,7 +213,7 @@ def test_schedules_without_any_difference_are_alike(experiments):
 def test_what_sum_is_enough_is_fixed_by_the_default_schedule_and_by_no_loss(experiments):
     truths = (known.schedule(), known.schedule(short=0.0), known.schedule(short=0.3, enough=100.0))
     for truth in (*truths, known.schedule(constant=0.1)):
-        found = schedules.figure_22({**experiments, "schedule": truth})
+        found = draw("fig22", {**experiments, "schedule": truth})
         assert "the default schedule (cosine from 0.0039, sum 32)" in said(found)
         assert found.figure is not None
         (axes,) = found.figure.axes
@@ -233,7 +225,7 @@ def test_what_sum_is_enough_is_fixed_by_the_default_schedule_and_by_no_loss(expe
 
 
 def test_a_constant_rate_that_costs_is_named(experiments):
-    found = schedules.figure_22({**experiments, "schedule": known.schedule(constant=0.04)})
+    found = draw("fig22", {**experiments, "schedule": known.schedule(constant=0.04)})
     (exceptions,) = (text for text in found.sentences if text.startswith("With enough these do worse"))
     assert "constant from 0.016" in exceptions
     assert "cosine" not in exceptions

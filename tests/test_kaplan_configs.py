@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import pytest
 
-from analysis.papers.kaplan import figures
+from analysis.papers.kaplan.paper import PAPER
 from configs.kaplan import budgets, experiments
 from configs.kaplan.budgets import BUDGETS
 from configs.kaplan.experiments import EXPERIMENTS
@@ -43,7 +43,7 @@ def test_every_run_is_a_run_of_its_own(budget):
 
 @pytest.mark.parametrize("budget", BUDGETS)
 def test_every_experiment_has_runs_and_is_a_study_by_itself(budget):
-    assert set(EXPERIMENTS) == {need for entry in figures.FIGURES.values() for need in entry.needs}
+    assert set(EXPERIMENTS) == {need for entry in PAPER.figures.values() for need in entry.needs}
     for name in EXPERIMENTS:
         found = question.load(f"configs.kaplan.{name}", {"budget": budget})
         assert found.name == f"kaplan-{name}"

@@ -1,97 +1,99 @@
 """Kaplan's laws from our experiments: what is recovered of a known truth, what is refused, and what is said of it."""
 
 import dataclasses
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from analysis import digits, laws, reference
+from analysis import digits, laws, records, reference
 from analysis.page import canvas
-from analysis.papers.kaplan import batch, claims, early, fits, ghosts, joint, runs, single, tables, words
-from analysis.papers.kaplan.drawn import Constant
+from analysis.papers import drawing
+from analysis.papers.claim import Claim, Undecided, Verdict, tally
+from analysis.papers.evidence import means, split
+from analysis.papers.kaplan import early, fits, joint
+from analysis.papers.kaplan.claims import Kaplan
+from analysis.papers.kaplan.paper import PAPER
+from scaling import exchange
 from tests import kaplan_records as known
 
 TRUTH = known.TRUTH
+KEPT = Path(__file__).parents[1] / "results" / "kaplan"
 REACH = 1.5  # half-widths of the 95 % interval: so many constants at once do not all lie inside
 
 
 @pytest.fixture(scope="module")
-def experiments():
-    return known.experiments()
-
-
-def near(constant: Constant, truth: float) -> bool:
-    assert constant.value is not None
-    assert constant.low is not None
-    assert constant.high is not None
-    return abs(constant.value - truth) <= REACH * (constant.high - constant.low) / 2
+def evidence() -> Kaplan:
+    return Kaplan(known.experiments())
 
 
 @pytest.mark.parametrize(
-    ("table", "name", "truth"),
+    ("name", "truth"),
     [
-        (claims.joint, "alpha_N", TRUTH.alpha_N),
-        (claims.joint, "alpha_D", TRUTH.alpha_D),
-        (claims.joint, "alpha_N/alpha_D", TRUTH.alpha_N / TRUTH.alpha_D),
-        (claims.data, "alpha_D", TRUTH.alpha_D),
-        (claims.steps, "alpha_N", TRUTH.alpha_N),
-        (claims.steps, "alpha_S", TRUTH.alpha_S),
-        (claims.batch, "alpha_B", TRUTH.alpha_B),
-        (claims.batch, "B_*", TRUTH.B_star),
+        ("joint_alpha_N", TRUTH.alpha_N),
+        ("joint_alpha_D", TRUTH.alpha_D),
+        ("ratio", TRUTH.alpha_N / TRUTH.alpha_D),
+        ("alpha_D", TRUTH.alpha_D),
+        ("steps_alpha_N", TRUTH.alpha_N),
+        ("alpha_S", TRUTH.alpha_S),
+        ("alpha_B", TRUTH.alpha_B),
+        ("B_star", TRUTH.B_star),
     ],
 )
-def test_exponents_come_back_from_runs_of_a_known_law(experiments, table, name, truth):
-    assert near(next(c for c in table(experiments) if c.name == name), truth)
+def test_exponents_come_back_from_runs_of_a_known_law(evidence, name, truth):
+    claim = getattr(evidence, name)
+    assert abs(claim.ours - truth) <= REACH * claim.half
 
 
-def test_sizes_that_have_not_converged_are_flagged_and_flatten_the_law(experiments):
-    alpha_N = claims.size(experiments)[0]
-    assert alpha_N.value is not None
-    assert alpha_N.value < TRUTH.alpha_N
+def test_sizes_that_have_not_converged_are_flagged_and_flatten_the_law(evidence):
+    alpha_N = evidence.alpha_N
+    assert alpha_N.ours is not None
+    assert alpha_N.ours < TRUTH.alpha_N
     assert "not of converged runs" in alpha_N.note
 
 
 def test_unconverged_sizes_are_left_out_where_enough_others_have_converged():
     runs = known.size().runs
     small = runs["params"] < 1e5
-    settled = runs.with_columns(loss_half=np.where(small, 1.01, 1.2) * runs["loss"])
-    found = fits._of_size(settled)
-    assert found.table is not None
+    found = fits.of_size(runs.with_columns(loss_half=np.where(small, 1.01, 1.2) * runs["loss"]))
     assert found.table["params"].max() < 1e5
     assert "had not converged and are left out" in found.evidence
 
 
-def test_a_single_layer_is_left_out_of_the_law_of_size(experiments):
-    found = fits.of_size(experiments)
-    assert found.table is not None
-    assert found.table["n_layer"].min() == 2
-    assert (experiments["size"].runs["n_layer"] == 1).any()
+def test_a_single_layer_is_left_out_of_the_law_of_size(evidence):
+    assert evidence.size.table["n_layer"].min() == 2
+    assert (evidence.experiments["size"].runs["n_layer"] == 1).any()
 
 
-def test_the_largest_size_is_foretold_within_a_percent(experiments):
-    drawn = joint.figure_4(experiments)
-    held_out = drawn.constants[0].held_out
+def test_the_range_over_choices_holds_the_exponent_with_the_rows_that_a_rule_left_out(evidence):
+    low, high = evidence.alpha_N.over_choices
+    with_shallow = [constants["alpha_N"] for why, constants in evidence.size.fit.without_rule.items() if "layer" in why]
+    assert low <= evidence.alpha_N.ours <= high
+    assert all(low <= alpha <= high for alpha in with_shallow)
+    assert with_shallow
+
+
+def test_the_largest_size_is_foretold_within_a_percent(evidence):
+    drawn = PAPER.draw_one("fig4", evidence)
+    held_out = evidence.joint_alpha_N.held_out
     assert held_out is not None
     assert held_out < joint.GOAL
     assert any("within the goal of 1.0 %" in sentence for sentence in drawn.sentences)
 
 
-def test_the_excess_collapses_onto_one_curve(experiments):
-    drawn = joint.figure_9(experiments)
+def test_the_excess_collapses_onto_one_curve(evidence):
+    drawn = PAPER.draw_one("fig9", evidence)
     assert any("collapses onto the one curve" in sentence for sentence in drawn.sentences)
     data = drawn.data.where(np.isfinite(drawn.data["excess"]), "on the most data")
     assert len(data) == 16
     np.testing.assert_allclose(data["excess"], data["law"], atol=0.02)
-    ratio = claims.joint(experiments)[-1].value
+    ratio = evidence.ratio.ours
     np.testing.assert_allclose(data["x"], data["params"] ** ratio / data["unique_tokens"])
 
 
-def test_runs_that_stop_before_the_bound_are_named(experiments):
-    stops = early.stops(experiments)
-    assert not isinstance(stops, str)
-    fitted = fits.of_steps(experiments).fit
-    assert fitted is not None
-    law = fitted.law
+def test_runs_that_stop_before_the_bound_are_named(evidence):
+    stops, law = early.stops(evidence), evidence.steps.fit.law
     np.testing.assert_allclose(stops["bound"], law.S_c * stops["loss_gap"] ** (-1 / law.alpha_S))
     sooner = stops["steps_stop"].copy()
     sooner[3] = 0.5 * stops["bound"][3]
@@ -100,18 +102,19 @@ def test_runs_that_stop_before_the_bound_are_named(experiments):
     assert "0.50 times the bound" in said
 
 
-def test_a_power_law_beats_a_logarithm_where_it_is_the_truth(experiments):
-    drawn = single.figure_23(experiments)
+def test_a_power_law_beats_a_logarithm_where_it_is_the_truth(evidence):
+    drawn = PAPER.draw_one("fig23", evidence)
     assert drawn.decided
     assert "the power law describes our sizes better" in drawn.sentences[0]
 
 
-def test_another_seed_of_a_size_is_no_further_size(experiments):
-    size = experiments["size"]
-    N, mean = runs.means(size.runs.where(size.runs["n_layer"] >= 2, "one layer"))
+def test_another_seed_of_a_size_is_no_further_size(evidence):
+    size = evidence.experiments["size"]
+    N, mean = means(size.runs.where(size.runs["n_layer"] >= 2, "one layer"))
     first = size.runs.where((size.runs["seed"] == 0) & (size.runs["n_layer"] >= 2), "another seed")
     alone = dataclasses.replace(size, runs=first.with_columns(loss=mean[np.searchsorted(N, first["params"])]))
-    assert single.figure_23({"size": alone}).sentences[0] == single.figure_23(experiments).sentences[0]
+    of_first, of_all = (PAPER.draw_one("fig23", one).sentences[0] for one in (Kaplan({"size": alone}), evidence))
+    assert of_first == of_all
 
 
 @pytest.mark.parametrize(
@@ -127,57 +130,80 @@ def test_a_reader_sees_one_minus_sign(text, said):
 
 
 def test_too_few_sizes_decide_nothing():
-    few = {"size": known.size(shapes=known.SHAPES[:2])}
-    assert claims.size(few)[0].value is None
-    drawn = single.figure_1(few)
+    few = Kaplan({"size": known.size(shapes=known.SHAPES[:2])})
+    assert few.alpha_N.verdict is Verdict.CANNOT_TELL
+    drawn = PAPER.draw_one("fig1", few)
     assert not drawn.decided
-    assert all(sentence.startswith(words.UNDECIDED) for sentence in drawn.sentences[:3])
+    assert not drawn.sentences
+    assert len(drawn.open) == 3
 
 
-def test_an_exponent_whose_interval_is_wider_than_itself_is_not_claimed():
-    wide = Constant("alpha", "(1)", 0.1, 0.1, 0.04, 0.16)
-    assert words.judged(wide).value is None
-    assert "0.100 (0.040 to 0.16) is too wide" in words.compared(words.judged(wide))
-    assert words.judged(dataclasses.replace(wide, exponent=False)).value == 0.1
-    assert words.judged(dataclasses.replace(wide, low=0.06, high=0.14)).value == 0.1
-    assert words.judged(dataclasses.replace(wide, low=0.06, high=0.14), doubt="starts disagree").value is None
-    flat = Constant("p_S", "(1)", 0.03, 0.0, -0.05, 0.05)
-    assert words.judged(flat, enough=0.1).value == 0.0
+def exponent(ours: float, low: float, high: float, paper: float = 0.1, enough: float = 0.05) -> Claim:
+    return Claim("alpha", "Table 2", paper, ours, (low, high), enough=enough)
+
+
+def test_whether_ours_is_decided_does_not_depend_on_the_papers_value():
+    for paper in (0.01, 0.1, 10.0):
+        assert exponent(0.1, 0.06, 0.14, paper).decided
+        wide = exponent(0.1, 0.04, 0.16, paper)
+        assert wide.verdict is Verdict.CANNOT_TELL
+        assert "0.100 (0.040 to 0.16) is too wide" in wide.doubt
+        with pytest.raises(Undecided, match="is too wide"):
+            wide.sentence()
+    assert exponent(0.0, -0.04, 0.04).decided  # nor on ours: an exponent near zero is one
+
+
+def test_exponents_that_add_to_one_are_decided_alike(evidence):
+    assert evidence.N_opt.half == pytest.approx(evidence.D_opt.half, rel=1e-3)
+    assert evidence.N_opt.decided == evidence.D_opt.decided
 
 
 def test_a_sentence_says_whether_the_papers_value_lies_in_our_interval():
-    ours = Constant("alpha", "Table 2", 0.1, 0.12, 0.09, 0.15)
-    assert (
-        words.compared(ours) == "alpha (Table 2) is 0.12 (0.09 to 0.15), and the paper's 0.100 lies in that interval."
-    )
-    apart = dataclasses.replace(ours, low=0.11, high=0.13)
-    assert "above the paper's 0.100; likely because the moon." in words.compared(apart, above="the moon")
+    ours = exponent(0.12, 0.09, 0.15)
+    assert ours.verdict is Verdict.HOLDS
+    assert ours.sentence() == "alpha (Table 2) is 0.12 (0.09 to 0.15), and the paper's 0.100 lies in that interval."
+    apart = dataclasses.replace(ours, interval=(0.11, 0.13), above="the moon")
+    assert apart.verdict is Verdict.DIFFERS
+    assert "above the paper's 0.100; likely because the moon." in apart.sentence()
+
+
+def test_a_scale_is_shown_and_not_judged():
+    scale = Claim("N_c", "(1.1)", 8.8e13, 1e9, (1e8, 1e10))
+    assert scale.decided
+    assert scale.verdict is Verdict.NOT_MEASURABLE
+
+
+def test_the_tally_counts_independent_exponents_once(evidence):
+    found = tally([*PAPER.draw_one("summary", evidence).claims, *PAPER.draw_one("table5", evidence).claims])
+    names = [claim.label for claims in found.values() for claim in claims]
+    assert len(names) == len(set(names)) == 11
+    assert not {evidence.D_opt.label, evidence.S_opt.label, evidence.ratio.label, evidence.N_c.label} & set(names)
 
 
 def test_points_of_the_paper_far_from_ours_are_not_drawn():
     _, (axes,) = canvas.panels(1)
     axes.set_xlim(1, 10)
     axes.set_ylim(1, 10)
-    assert not ghosts.shown(axes, [2.0, 3.0, 40.0], [2.0, 3.0, 4.0])
+    assert not drawing.papers_points(axes, [2.0, 3.0, 40.0], [2.0, 3.0, 4.0])
     assert not axes.lines
-    assert ghosts.shown(axes, [2.0, 3.0, 4.0, 40.0], [2.0, 3.0, 4.0, 4.0])
+    assert drawing.papers_points(axes, [2.0, 3.0, 4.0, 40.0], [2.0, 3.0, 4.0, 4.0])
     assert len(axes.lines[0].get_xdata()) == 3
-    ghosts.slope(axes, [1.0, 10.0], [2.0, 2.0], -0.5)
+    drawing.papers_slope(axes, [1.0, 10.0], [2.0, 2.0], -0.5)
     x, y = axes.lines[1].get_data()
     assert np.log(y[1] / y[0]) / np.log(x[1] / x[0]) == pytest.approx(-0.5)
     assert axes.get_xlim() == (1, 10)
 
 
-def test_tables_2_3_and_5_hold_the_papers_numbers_beside_ours(experiments):
-    for draw, constant, theirs in (
-        (tables.table_2, "D_c", 1.8e13),
-        (tables.table_3, "alpha_S", 0.76),
-        (tables.table_5, "alpha_B", 0.21),
+def test_tables_2_3_and_5_hold_the_papers_numbers_beside_ours(evidence):
+    for table, constant, theirs in (
+        ("table2", "D_c", 1.8e13),
+        ("table3", "alpha_S", 0.76),
+        ("table5", "alpha_B", 0.21),
     ):
-        data = draw(experiments).data
-        row = data["constant"].tolist().index(constant)
+        data = PAPER.draw_one(table, evidence).data
+        row = data["name"].tolist().index(constant)
         assert data["paper"][row] == theirs
-        assert data["low"][row] < data["ours"][row] < data["high"][row]
+        assert data["low"][row] < data["value"][row] < data["high"][row]
 
 
 def test_reference_numbers_are_read_from_one_file():
@@ -186,27 +212,37 @@ def test_reference_numbers_are_read_from_one_file():
     assert min(reference.curves("fig4_learning_curves")) == 1179648
 
 
-def test_points_on_a_line_by_luck_do_not_make_a_narrow_interval(experiments):
-    lucky = Constant("alpha", "(1)", 0.1, 0.1, 0.0999, 0.1001)
-    widened = claims.no_narrower(lucky, experiments, [1e4, 2e4, 4e4])
-    assert widened.low is not None
-    assert widened.high is not None
-    half = (widened.high - widened.low) / 2
+def test_points_on_a_line_by_luck_do_not_make_a_narrow_interval(evidence):
+    lucky = exponent(0.1, 0.0999, 0.1001)
     # Two standard deviations of the slope of three losses, each with the noise of its seed.
+    half = evidence.no_narrower(lucky, [1e4, 2e4, 4e4]).half
     assert half == pytest.approx(2 * known.NOISE / (np.log(2) * np.sqrt(2)), rel=0.6)
-    wide = dataclasses.replace(lucky, low=0.06, high=0.14)
-    assert claims.no_narrower(wide, experiments, [1e4, 2e4, 4e4]) == wide
+    wide = exponent(0.1, 0.06, 0.14)
+    assert evidence.no_narrower(wide, [1e4, 2e4, 4e4]) == wide
 
 
-def test_alpha_B_has_one_interval_wherever_it_is_shown(experiments):
-    shown = batch.figure_10(experiments).constants[0]
-    assert shown.name == "alpha_B"
-    for table in (tables.summary, tables.table_5):
-        assert shown in table(experiments).constants
+def test_alpha_B_has_one_interval_wherever_it_is_shown(evidence):
+    for name in ("fig10", "summary", "table5"):
+        assert evidence.alpha_B in PAPER.draw_one(name, evidence).claims
 
 
-def test_the_exponent_of_the_batch_is_no_surer_than_alpha_B(experiments):
-    alpha_B, p_B = claims.batch(experiments)[0], claims.path(experiments)[2]
-    assert p_B.name == "B_crit exponent"
-    widths = [(c.high - c.low) / c.value for c in (alpha_B, p_B) if c.high and c.low and c.value]
-    assert widths[1] >= widths[0]
+def test_the_exponent_of_the_batch_is_no_surer_than_alpha_B(evidence):
+    alpha_B, p_B = evidence.alpha_B, evidence.B_opt
+    assert alpha_B.ours is not None
+    assert p_B.ours is not None
+    assert p_B.half / p_B.ours >= alpha_B.half / alpha_B.ours
+
+
+@pytest.mark.slow
+def test_the_kept_histories_give_the_kept_constants(tmp_path):
+    exchange.read(tmp_path / "kept", KEPT / "histories.tar.gz", pytest.fail)
+    members = json.loads((KEPT / "experiments.json").read_text())
+    evidence = Kaplan(split(records.read(tmp_path / "kept"), members))
+    kept = {(c["name"], c["equation"]): c for c in json.loads((KEPT / "constants.json").read_text())}
+    claims = [c for name in ("table2", "table3", "table5", "table6") for c in PAPER.draw_one(name, evidence).claims]
+    assert len(claims) == 29
+    for claim in claims:
+        old = kept[claim.name, claim.source]
+        if old["value"] is not None:  # what was not decided then may have a number now, with its wide interval
+            ours = (claim.ours, *(claim.interval or ()))
+            np.testing.assert_allclose(ours, (old["value"], old["low"], old["high"]), rtol=1e-5)

@@ -8,16 +8,21 @@ import kaplan_ablation_records as known
 import numpy as np
 import pytest
 
+from analysis.papers.drawn import Drawn
+from analysis.papers.evidence import Evidence, Experiments
 from analysis.papers.kaplan import runs
-from analysis.papers.kaplan.depth import figure_6, figure_24
-from analysis.papers.kaplan.drawn import Drawn, Experiments
-from analysis.papers.kaplan.shape import figure_5
-from analysis.papers.kaplan.transfer import figure_8, short_name
+from analysis.papers.kaplan.claims import Kaplan
+from analysis.papers.kaplan.paper import PAPER
+from analysis.papers.kaplan.transfer import short_name
 from analysis.records import Records
 
 
 def said(found: Drawn) -> str:
-    return "\n".join(found.sentences)
+    return "\n".join([*found.sentences, *found.open])
+
+
+def draw(name: str, experiments: Experiments) -> Drawn:
+    return PAPER.draw_one(name, Kaplan(experiments))
 
 
 def changed(experiments: Experiments, name: str, **columns: np.ndarray) -> dict[str, Records]:
@@ -27,7 +32,7 @@ def changed(experiments: Experiments, name: str, **columns: np.ndarray) -> dict[
 
 
 def test_a_planted_two_percent_of_shape_is_found():
-    found = figure_5({"shape": known.shape(lambda what, ratio: 0.02 if (what, ratio) == ("ff", 16) else 0.0)})
+    found = draw("fig5", {"shape": known.shape(lambda what, ratio: 0.02 if (what, ratio) == ("ff", 16) else 0.0)})
     assert found.decided
     (panel,) = (text for text in found.sentences if text.startswith("d_ff / d_model at"))
     assert panel.endswith(" at 16.0 (the paper (50M parameters): under 1 % from 0.5 to 4, 1.8 % at 8, 8.3 % at 40).")
@@ -39,7 +44,7 @@ def test_a_planted_two_percent_of_shape_is_found():
 def test_where_no_effect_of_shape_was_planted_none_is_claimed():
     claims = 0
     for seed in range(8):
-        found = figure_5({"shape": known.shape(seed=seed)})
+        found = draw("fig5", {"shape": known.shape(seed=seed)})
         claims += sum("told apart" in text for text in found.sentences)
     assert claims <= 3  # of 24 panels, at 95 % each
 
@@ -49,34 +54,34 @@ def test_small_deviations_of_N_are_no_effect_of_shape():
     runs = experiments["shape"].runs
     N = np.where(runs["d_ff"] == 1024, 1.01 * 98304, runs["params"])
     moved = changed(experiments, "shape", params=N, loss=runs["loss"] * (N / 98304) ** -0.076)
-    found = figure_5(moved).data
+    found = draw("fig5", moved).data
     assert np.max(np.abs(found["change"])) < 1e-4
 
 
 def test_shapes_without_seeds_decide_nothing():
-    found = figure_5({"shape": known.shape(seeds=1)})
+    found = draw("fig5", {"shape": known.shape(seeds=1)})
     assert not found.decided
-    assert found.sentences[0].startswith("cannot decide: no setting has two seeds")
+    assert found.open[0].startswith("cannot decide: no setting has two seeds")
     assert found.figure is not None
 
 
 def test_shapes_under_loud_noise_decide_nothing():
-    found = figure_5({"shape": known.shape(noise=0.02)})
+    found = draw("fig5", {"shape": known.shape(noise=0.02)})
     assert not found.decided
     assert "as large as those that the paper saw" in said(found)
 
 
 def test_depths_fall_on_one_line_in_the_count_that_was_planted():
-    without = figure_6({"size": known.size(noise=0.001)})
+    without = draw("fig6", {"size": known.size(noise=0.001)})
     assert without.decided
     assert "the one without is a line for all, as in the paper" in said(without)
-    other = figure_6({"size": known.size(noise=0.001, embeddings_count=True)})
+    other = draw("fig6", {"size": known.size(noise=0.001, embeddings_count=True)})
     assert other.decided
     assert "the other way round than in the paper" in said(other)
 
 
 def test_depths_that_are_told_apart_in_no_count_decide_nothing():
-    found = figure_6({"size": known.size(noise=0.03)})
+    found = draw("fig6", {"size": known.size(noise=0.03)})
     assert not found.decided
     assert "In neither count are the depths told apart" in said(found)
     assert found.figure is not None
@@ -84,7 +89,7 @@ def test_depths_that_are_told_apart_in_no_count_decide_nothing():
 
 @pytest.mark.parametrize("deeper", [0.02, 0.05])
 def test_deeper_models_do_not_bend_the_line_that_they_are_held_against(deeper):
-    found = figure_6({"size": known.size(noise=1e-4, deeper=deeper)})
+    found = draw("fig6", {"size": known.size(noise=1e-4, deeper=deeper)})
     change = re.search(r"by \+([\d.]+) % \(\+([\d.]+) % to \+([\d.]+) %\) where it does not", found.sentences[0])
     assert change is not None
     value, low, high = (float(x) / 100 for x in change.groups())
@@ -93,20 +98,18 @@ def test_deeper_models_do_not_bend_the_line_that_they_are_held_against(deeper):
 
 
 def test_a_line_of_sizes_has_one_depth_at_each_width():
-    table = runs.deep(runs.finished({"size": known.size()}, "size"))
-    assert table is not None
-    line = runs.line(table)
+    line = runs.line(runs.deep(Evidence({"size": known.size()}).need("size")))
     shapes = sorted(set(zip(line["d_model"].tolist(), line["n_layer"].tolist(), strict=True)))
     assert shapes == list(known.LADDER)
 
 
 def test_models_of_one_layer_are_seen_off_the_line_where_they_are():
-    assert ", 0 of 3 outside the interval" in said(figure_6({"size": known.size(noise=0.001, shallow=1.0)}))
-    assert "lie +4." in said(figure_6({"size": known.size(noise=0.001, shallow=1.045)}))
+    assert ", 0 of 3 outside the interval" in said(draw("fig6", {"size": known.size(noise=0.001, shallow=1.0)}))
+    assert "lie +4." in said(draw("fig6", {"size": known.size(noise=0.001, shallow=1.045)}))
 
 
 def test_transfer_in_proportion_gives_parallel_lines_and_dots_on_the_curve():
-    found = figure_8({"size": known.size()})
+    found = draw("fig8", {"size": known.size()})
     assert found.decided
     parallel, dots = found.sentences[1:]
     assert parallel.startswith("Lines parallel")
@@ -120,7 +123,7 @@ def test_a_text_on_which_size_helps_less_is_not_called_parallel():
     size = known.size()
     N = size.runs["params"]
     worse = changed({"size": size}, "size", loss_on_wiki=size.runs["loss_on_wiki"] * (N / 1e4) ** 0.01)
-    found = figure_8(worse)
+    found = draw("fig8", worse)
     (offset,) = (text for text in found.sentences if "grows with N, as it does slowly in the paper" in text)
     assert ", +2.3 % (+2." in offset
     assert "books" not in offset
@@ -136,12 +139,12 @@ def test_a_source_is_called_by_its_name():
 
 
 def test_depth_is_told_from_no_depth_in_transfer():
-    none = figure_24({"shape": known.shape()})
+    none = draw("fig24", {"shape": known.shape()})
     assert none.decided
     (text,) = (text for text in none.sentences if text.startswith("No effect of the depth"))
     assert "books" in text
     assert "wiki" in text
-    some = figure_24({"shape": known.shape(of_depth=0.005)})
+    some = draw("fig24", {"shape": known.shape(of_depth=0.005)})
     assert "A small effect of the depth on transfer" in said(some)
     assert "No effect" not in said(some)
 
@@ -150,6 +153,6 @@ def test_texts_that_scatter_much_do_not_decide_on_depth():
     shape = known.shape()
     rng = np.random.default_rng(0)
     loud = shape.runs["loss_on_wiki"] * np.exp(0.05 * rng.normal(size=len(shape.runs)))
-    found = figure_24(changed({"shape": shape}, "shape", loss_on_wiki=loud))
+    found = draw("fig24", changed({"shape": shape}, "shape", loss_on_wiki=loud))
     assert not found.decided
     assert math.isfinite(found.data["loss_on_wiki"].sum())

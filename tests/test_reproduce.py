@@ -12,9 +12,13 @@ import pytest
 from markupsafe import escape
 from test_report import EVIL, Reader
 
-from analysis.papers import reproduction
-from analysis.papers.kaplan import figures, page, power
-from analysis.papers.kaplan.drawn import Constant, Drawn, points, undecided
+from analysis.papers import page, reproduction
+from analysis.papers.claim import Claim
+from analysis.papers.drawn import Drawn
+from analysis.papers.evidence import split
+from analysis.papers.kaplan import power
+from analysis.papers.kaplan.paper import PAPER
+from analysis.papers.paper import Planned
 from scaling import cli
 from scaling.config import EvalConfig, OptimConfig, RunConfig
 from scaling.ladder import ladder
@@ -36,7 +40,7 @@ def refusal(capsys, *words: str) -> str:
     return line
 
 
-def plan(n_sizes: int, lengths: tuple[int, ...] = (2**20,), seeds: int = 1) -> list[power.Planned]:
+def plan(n_sizes: int, lengths: tuple[int, ...] = (2**20,), seeds: int = 1) -> list[Planned]:
     """A ladder of cosines as `size` has it."""
     shapes = ((8, 2), (16, 2), (24, 2), (32, 2), (48, 2), (64, 2))[:n_sizes]
     return [
@@ -81,19 +85,19 @@ def test_nothing_is_drawn_from_a_folder_that_is_no_study(capsys, tmp_path):
 
 
 def test_figures_come_in_the_papers_order_each_with_experiments_that_exist():
-    assert figures.chosen(()) == tuple(figures.FIGURES)
-    assert figures.chosen(("fig9", "fig1")) == ("fig1", "fig9")
-    assert figures.needed(("fig18", "fig22")) == ("batch", "schedule")
-    places = [figures.SECTIONS.index(entry.section) for entry in figures.FIGURES.values()]
+    assert PAPER.chosen(()) == tuple(PAPER.figures)
+    assert PAPER.chosen(("fig9", "fig1")) == ("fig1", "fig9")
+    assert PAPER.needed(("fig18", "fig22")) == ("batch", "schedule")
+    places = [PAPER.sections.index(entry.section) for entry in PAPER.figures.values()]
     assert places == sorted(places)
     wanted = [f"fig{k}" for k in range(1, 25)] + [f"table{k}" for k in range(1, 7)] + ["summary", "appendixB"]
-    assert set(figures.FIGURES) == set(wanted)
+    assert set(PAPER.figures) == set(wanted)
 
 
 def test_records_are_split_by_experiment_and_nothing_counts_as_left_out():
     everything = kaplan_records.size()
     ids = everything.runs["run"].tolist()
-    found = figures.split(everything, {"size": ids[:3], "data": ids[2:4], "batch": ["unknown"]})
+    found = split(everything, {"size": ids[:3], "data": ids[2:4], "batch": ["unknown"]})
     assert list(found) == ["size", "data"]
     assert found["size"].runs["run"].tolist() == ids[:3]
     assert set(found["data"].curves["run"]) == set(ids[2:4])
@@ -101,9 +105,10 @@ def test_records_are_split_by_experiment_and_nothing_counts_as_left_out():
 
 
 def test_figures_of_no_runs_at_all_are_undecided_and_do_not_raise():
-    for one in page.draw({}, tuple(figures.FIGURES)):
+    for one in PAPER.draw(tuple(PAPER.figures), {}):
         assert not one.decided
-        assert any("cannot decide" in sentence for sentence in one.sentences)
+        assert one.figure is None
+        assert all(sentence.startswith("cannot decide") for sentence in one.open)
 
 
 # --- what may be expected
@@ -148,13 +153,14 @@ def test_the_laws_behind_the_expectation_are_the_papers():
 def written(tmp_path_factory) -> tuple[Path, list[Drawn]]:
     experiments = {"size": kaplan_records.size(), "data": kaplan_records.data(), "batch": kaplan_records.batch()}
     names = ("fig1", "fig5", "table2", "table4", "fig9")
-    drawn = page.draw(experiments, names)
-    spiteful = Constant(EVIL, EVIL, 0.1, 0.2, 0.1, 0.3, note=EVIL)
-    drawn.append(
-        Drawn("fig18", EVIL, None, (EVIL,), (spiteful,), points("fig18", [{"word": EVIL, "x": 1.5}, {"word": "b"}]))
-    )
-    drawn.append(undecided("fig22", "Figure 22: schedules", EVIL))
-    return page.write(tmp_path_factory.mktemp("kaplan"), drawn, experiments, MADE), drawn
+    drawn = PAPER.draw(names, experiments)
+    spiteful = Drawn("fig18", EVIL, claims=[Claim(EVIL, EVIL, 0.1, 0.2, (0.1, 0.3), enough=1.0, note=EVIL)])
+    spiteful.say(EVIL)
+    spiteful.points([{"word": EVIL, "x": 1.5}, {"word": "b"}])
+    lacking = Drawn("fig22", "Figure 22: schedules")
+    lacking.lacks(EVIL)
+    drawn += [spiteful, lacking]
+    return page.write(tmp_path_factory.mktemp("kaplan"), PAPER, drawn, experiments, MADE), drawn
 
 
 def test_the_page_holds_everything_and_fetches_nothing(written):
@@ -183,7 +189,7 @@ def test_every_figure_has_its_points_beside_the_page_and_every_constant_is_in_th
         assert len(rows) == 1 + len(one.data) or not len(one.data)
         assert (path.parent / f"{one.name}.svg").exists() == (one.figure is not None)
     constants = json.loads((path.parent / "constants.json").read_text())
-    assert len(constants) == sum(len(one.constants) for one in drawn)
+    assert len(constants) == sum(len(one.claims) for one in drawn)
     (joint,) = [c for c in constants if (c["figure"], c["name"]) == ("table2", "alpha_N")]
     assert joint["low"] < joint["value"] < joint["high"]
     assert joint["paper"] == pytest.approx(0.076)
@@ -227,7 +233,7 @@ def test_every_figure_is_drawn_from_a_tiny_budget(cache, monkeypatch, tmp_path, 
     assert command("--budget", "tiny", "--out", str(tmp_path / "mine")) == 0
     out = capsys.readouterr().out
     made = tmp_path / "mine" / "kaplan"
-    for name in figures.FIGURES:
+    for name in PAPER.figures:
         assert (made / f"{name}.csv").exists()
     assert len(list(made.glob("*.svg"))) >= 15
     assert len(re.findall(r"at best|cannot decide", out)) >= 9

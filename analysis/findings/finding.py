@@ -96,7 +96,7 @@ class Finding:
 
     @property
     def sound(self) -> bool:
-        return self.fit is not None and self.fit.status == "converged"
+        return self.fit is not None and self.fit.sound
 
     def sentence(self) -> str:
         """The law in one sentence."""

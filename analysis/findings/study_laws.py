@@ -18,7 +18,7 @@ from analysis.fit import fit
 from analysis.fit.estimate import Fit
 from analysis.fit.rows import FitError, admitted
 from analysis.frontier import lower_envelope
-from analysis.laws.admission import CONVERGED, ONE_EPOCH, constant_rate
+from analysis.laws.admission import CONVERGED, CONVERGED_RUNS, ONE_EPOCH, constant_rate
 from analysis.laws.law import Law
 from analysis.replicates import RATE, mean_loss, settings
 from analysis.table import Table
@@ -31,12 +31,12 @@ LEAST = 3  # sizes or data sets that a law of one variable is fitted to
 def fitted(
     law: type[Law], table: Table, draws: int, *, evidence: str = "", hold: str = "params", **options: Any
 ) -> Finding:
-    """The law on the rows of `table` that it is about (on all of them with every_run=True)."""
+    """The law on the rows of `table` that it is about, less the rules that are `waived` (all with every_run=True)."""
     missing = [name for name in law.inputs if not table.has(name)]
     if missing:
         return Finding(law, None, f"the table has no column {' and '.join(missing)}")
     try:
-        rows = table if options.get("every_run") else admitted(law, table)
+        rows = table if options.get("every_run") else admitted(law, table, options.get("waived", ()))
         found = fit(law, table, loss="squared", level=LEVEL, bootstrap=draws, **options)
     except InputError as error:
         return Finding(law, None, _reason(law, str(error)), evidence)
@@ -74,7 +74,10 @@ def _lowered(change: float) -> str:
 
 
 def law_of_size(table: Table, doublings: Sequence[Doubling], draws: int) -> Finding:
-    """L(N): the runs with the most data of each size at which doubling D hardly changes the loss any more."""
+    """L(N): the runs that it is about, at the sizes where doubling D hardly changes the loss any more.
+
+    That further rule stands in place of the law's own about convergence, which looks at one run alone.
+    """
     law = laws.KaplanN
     known = [d for d in doublings if math.isfinite(d.change)]
     if not known:
@@ -105,7 +108,7 @@ def law_of_size(table: Table, doublings: Sequence[Doubling], draws: int) -> Find
     )
     rows = table.where(keep, "not the most data of its size, or data that were not ample")
     target = "loss_min" if rows.has("loss_min") else "loss"
-    return fitted(law, rows, draws, evidence=evidence, every_run=True, target=target)
+    return fitted(law, rows, draws, evidence=evidence, waived=(CONVERGED_RUNS,), target=target)
 
 
 def law_of_data(table: Table, draws: int) -> Finding:
@@ -155,7 +158,7 @@ def law_of_data(table: Table, draws: int) -> Finding:
         return Finding(law, None, f"{why}; wanted under {digits.percent(DOUBLING)} on {LEAST} or more")
     evidence = f"On these {ample} data sets doubling N lowers the loss by under {digits.percent(DOUBLING)}."
     rows = best.where(keep, "a larger model would still do better on these data")
-    return fitted(law, rows, draws, evidence=evidence, hold="unique_tokens", every_run=True)
+    return fitted(law, rows, draws, evidence=evidence, hold="unique_tokens")
 
 
 def compute_envelope(table: Table, curves: Table | None = None) -> Table | None:

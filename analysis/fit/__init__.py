@@ -6,7 +6,7 @@ in float64 with exact gradients (`analysis.fit.solver`, `analysis.fit.descent`).
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Literal, cast
 
 import numpy as np
@@ -20,6 +20,7 @@ from analysis.fit.rows import Rows, left_in, select_rows
 from analysis.fit.solver import Array, Objective, Problem
 from analysis.fit.starts import some_of, starts_of
 from analysis.laws import Law, law_by_name
+from analysis.laws.admission import Admission
 from analysis.table import Table
 from scaling.errors import InputError
 
@@ -46,6 +47,7 @@ def fit(
     clusters: str | None = None,
     starts: ArrayLike | int = STARTS,
     every_run: bool = False,
+    waived: Collection[Admission] = (),
     seed: int = 0,
 ) -> Fit[L]:
     """Estimates the constants of a law from the runs that it is about.
@@ -65,6 +67,7 @@ def fit(
         clusters: column whose equal values mark rows of one run, which are resampled together.
         starts: how many, or the starts themselves as constants, (s, p).
         every_run: fit all rows of the table, also those the law is not about.
+        waived: rules of the law, such as `admission.CONVERGED_RUNS`, that are not applied to the runs.
 
     Whatever left rows out (`drop_worst`, the law's own rules, `Table.where` before), the constants with them are in
     `Fit.without_rule`.
@@ -79,7 +82,7 @@ def fit(
     fixed = dict(fixed or {})
     objective = Objective(loss, float(delta), log, float(asymmetry))
     _check_arguments(law, fixed, objective, drop_worst, bootstrap, level)
-    rows = select_rows(law, table, target, objective, drop_worst, weights, hold_out, every_run, clusters)
+    rows = select_rows(law, table, target, objective, drop_worst, weights, hold_out, every_run, waived, clusters)
     problem = rows.problem(law, objective)
     free = np.array([c.name not in fixed for c in law.constants()])
     notes = [*rows.notes, *doubts.check_design(law, rows, free)]

@@ -12,7 +12,7 @@ from scipy import special
 from analysis.confidence import LEVEL, t_quantile
 from analysis.fit import intervals, solver
 from analysis.fit.descent import GONE, Optimum
-from analysis.fit.estimate import Interval, LackOfFit, percent, six_digits
+from analysis.fit.estimate import Interval, LackOfFit, Status, percent, six_digits
 from analysis.fit.rows import FitError, Rows
 from analysis.fit.solver import Array, Problem
 from analysis.fit.starts import some_of
@@ -81,7 +81,7 @@ def check_design(law: type[Law], rows: Rows, free: NDArray[np.bool_]) -> list[st
 # --- The estimate
 
 
-def status(problem: Problem, best: Optimum, free: NDArray[np.bool_], named: dict[str, Interval]) -> tuple[str, str]:
+def status(problem: Problem, best: Optimum, free: NDArray[np.bool_], named: dict[str, Interval]) -> tuple[Status, str]:
     """What became of the fit, in a word and in a sentence."""
     law = problem.law
     constants = law.constants()
@@ -92,7 +92,7 @@ def status(problem: Problem, best: Optimum, free: NDArray[np.bool_], named: dict
     for k, c in enumerate(constants):
         if free[k] and c.kind != "number" and np.max(np.abs(J[:, k])) < GONE:
             return (
-                "at a bound",
+                Status.AT_BOUND,
                 f"{c.name} has no effect on any prediction: it left the fit at {six_digits(values[k])}",
             )
     A = J[:, free].T @ J[:, free]
@@ -101,22 +101,22 @@ def status(problem: Problem, best: Optimum, free: NDArray[np.bool_], named: dict
     if values[0] < intervals.FLAT:
         names = [c.name for c, f in zip(constants, free, strict=True) if f]
         together = [name for name, v in zip(names, vectors[:, 0], strict=True) if abs(v) > 0.2]
-        return "flat direction", f"{' and '.join(together)} can change together without changing any prediction"
+        return Status.FLAT, f"{' and '.join(together)} can change together without changing any prediction"
     open_ = [name for name, ends in named.items() if _open(ends)]
     if open_:
-        return "flat direction", f"{' and '.join(open_)} not identified: no bound on one side at this level"
+        return Status.FLAT, f"{' and '.join(open_)} not identified: no bound on one side at this level"
     if len(best.others) and best.other_values[0] <= best.rival:
         other = solver.to_constants(law, best.others[0])
         values_ = ", ".join(f"{c.name} {six_digits(v)}" for c, v, f in zip(constants, other, free, strict=True) if f)
-        return "starts disagree", f"another optimum fits as well (objective {best.other_values[0]:.7g}): {values_}"
+        return Status.STARTS_DISAGREE, f"another optimum fits as well (objective {best.other_values[0]:.7g}): {values_}"
     error = np.sqrt(np.diagonal(best.spread.covariance[0]))
     slope = float(np.max(np.abs(best.gradient * error)[free]))
     if not best.converged and best.sigma(problem) > NOISELESS and slope > 1e-3 * best.value:
         return (
-            "not converged",
+            Status.NOT_CONVERGED,
             f"a step of one standard error would still change the objective by {slope / best.value:.1%}",
         )
-    return "converged", f"{best.share:.0%} of the starts reached this optimum"
+    return Status.CONVERGED, f"{best.share:.0%} of the starts reached this optimum"
 
 
 def _open(ends: Interval) -> bool:

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, Self, TypeVar, cast
 
@@ -20,6 +21,18 @@ from analysis.table.columns import COLUMNS
 from scaling.errors import InputError
 
 Interval = tuple[float, float]
+
+
+class Status(StrEnum):
+    """What became of a fit."""
+
+    CONVERGED = "converged"
+    AT_BOUND = "at a bound"
+    FLAT = "flat direction"
+    STARTS_DISAGREE = "starts disagree"
+    NOT_CONVERGED = "not converged"
+
+
 L = TypeVar("L", bound=Law)
 
 _PLAIN = (  # fields that JSON holds as they are
@@ -82,7 +95,7 @@ class Fit(Generic[L]):
 
     Attributes:
         law: the law; call it with columns in the order of `law.inputs`.
-        status, why: "converged", "at a bound", "flat direction", "starts disagree" or "not converged", and a sentence.
+        status, why: what became of it, and a sentence.
         objective: summed over rows, weights of mean 1.
         gradient_norm: largest slope of the objective in a fit coordinate, in units of the objective.
         starts, share_at_optimum: how many starts were tried, and which share reached this optimum.
@@ -98,7 +111,7 @@ class Fit(Generic[L]):
     law: L
     target: str
     objective_kind: Objective
-    status: str
+    status: Status
     why: str
     objective: float
     gradient_norm: float
@@ -120,6 +133,11 @@ class Fit(Generic[L]):
     held_out: HeldOut | None = None
     lack_of_fit: LackOfFit | None = None
     draws: Array = dataclasses.field(default_factory=lambda: np.zeros((0, 0)))
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing makes the constants doubtful."""
+        return self.status is Status.CONVERGED
 
     @property
     def constants(self) -> dict[str, float]:
@@ -311,7 +329,7 @@ class Fit(Generic[L]):
             held_out=HeldOut(**{**held, "rows": tuple(held["rows"])}) if held else None,
             lack_of_fit=LackOfFit(lack["F"], lack["p"], tuple(lack["degrees"])) if lack else None,
             draws=np.array(d["draws"], float).reshape(-1, len(log)),
-            **{name: d[name] for name in _PLAIN},
+            **{name: d[name] for name in _PLAIN} | {"status": Status(d["status"])},
         )
 
     def summary(self) -> str:

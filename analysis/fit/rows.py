@@ -1,12 +1,14 @@
 """Which rows of a table a fit uses: the runs its law is about, weights, and what is held out."""
 
 import dataclasses
+from collections.abc import Collection
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from analysis.fit.solver import Array, Objective, Problem
 from analysis.laws import Law
+from analysis.laws.admission import Admission
 from analysis.replicates import seed_noise
 from analysis.table import Table
 from scaling.errors import InputError
@@ -36,10 +38,16 @@ class Rows:
         return Problem(law, objective, self.table.positive(*law.inputs), y[None], self.weights[None])
 
 
-def admitted(law: type[Law], table: Table) -> Table:
-    """The rows that the law is about. The others are in `excluded`; what could not be checked is in `notes`."""
-    for k in range(len(law.admits(table))):
-        rule = law.admits(table)[k]
+def admitted(law: type[Law], table: Table, waived: Collection[Admission] = ()) -> Table:
+    """The rows that the law is about. The others are in `excluded`; what could not be checked is in `notes`.
+
+    Args:
+        waived: rules of the law that are not applied.
+    """
+    for admission in law.about:
+        if admission in waived:
+            continue
+        rule = admission.rule(table)
         if rule.unchecked:
             table = table.with_notes(f"not checked: {rule.unchecked}")
         table = table.where(rule.keep, rule.reason)
@@ -57,6 +65,7 @@ def select_rows(
     weights: ArrayLike | str | None,
     hold_out: ArrayLike | str | None,
     every_run: bool,
+    waived: Collection[Admission],
     clusters: str | None,
 ) -> Rows:
     name = target or law.target
@@ -67,7 +76,7 @@ def select_rows(
         _weight=weights_of(weights, table, name), _held=held_out_rows(hold_out, table).astype(float)
     )
     if not every_run:
-        table = admitted(law, table)
+        table = admitted(law, table, waived)
     (y,) = table.positive(name) if objective.log else (_finite_column(table, name),)
     table.positive(*law.inputs)
     held = table["_held"] > 0

@@ -8,8 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from analysis.laws.admission import FINISHED, Admission, Rule
-from analysis.table import Table
+from analysis.laws.admission import FINISHED, Admission
 from analysis.table.columns import COLUMNS
 
 Scalar = Any  # float, or an array that broadcasts against the columns
@@ -65,11 +64,6 @@ class Law:
     @classmethod
     def constants(cls) -> tuple[Constant, ...]:
         return tuple(Constant(f.name, **f.metadata) for f in dataclasses.fields(cls))
-
-    @classmethod
-    def admits(cls, table: Table) -> list[Rule]:
-        """What each rule of `about` says of the rows."""
-        return [admission.rule(table) for admission in cls.about]
 
 
 def namespace(*values: Values) -> Any:

@@ -76,6 +76,9 @@ LABELS = {
     "tokens": "Tokens D",
     "unique_tokens": "Unique tokens D",
     "flops": "Compute C = 6ND, FLOP",
+    "flops_min": "Least compute C_min, FLOP",
+    "step": "Updates S",
+    "steps_min": "Least updates S_min",
     "position": "Position in the context, tokens",
     "learning_rate": "Peak learning rate",
 }

@@ -92,7 +92,7 @@ def draw(fit: Fit, table: Table) -> Figure:
         _axis(left.yaxis, np.geomspace(*_ends(runs.measured), 9))
         left.set_ylim(*_ends(runs.measured, 0.06))
         left.set_ylabel(f"{'measured ' if len(runs.columns) > 2 else ''}{label(fit.target)}")
-        band = f"{100 * fit.level:.4g}% band of the law" if fit.status == "converged" else f"no band: {fit.status}"
+        band = f"{100 * fit.level:.4g}% band of the law" if fit.sound else f"no band: {fit.status}"
         left.set_title(
             f"{fit.law.name}, {band}" if len(runs.columns) < 3 else f"{fit.law.name}, measured and predicted"
         )
@@ -132,7 +132,7 @@ def _family(axes: Axes, fit: Fit, runs: _Runs, leading: list[tuple[float, ...]],
     for values in leading:
         colour = scale.to_rgba(np.array(values[:1]))[0] if scale is not None else canvas.INK
         said = fit.band(*(np.full_like(x, value) for value in values), x)
-        if fit.status == "converged":
+        if fit.sound:
             axes.fill_between(x, said.low, said.high, color=colour, alpha=0.18, lw=0, zorder=2)
         axes.plot(x, said.value, color=colour, lw=1.1, zorder=3)
 
@@ -141,7 +141,7 @@ def _diagonal(axes: Axes, fit: Fit, runs: _Runs) -> None:
     """The line on which runs lie that are as predicted, with the band of the law around it."""
     order = np.argsort(runs.predicted)
     said = fit.band(*(column[order] for column in runs.columns))
-    if fit.status == "converged":
+    if fit.sound:
         bars = [said.value - said.low, said.high - said.value]
         axes.errorbar(said.value, said.value, yerr=bars, fmt="none", ecolor=canvas.GREY, elinewidth=3, alpha=0.25)
     ends = _ends(np.concatenate([runs.measured, runs.predicted]))

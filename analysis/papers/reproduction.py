@@ -13,8 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from analysis.papers.kaplan.drawn import Drawn, Experiments
-from analysis.papers.kaplan.power import Planned
+from analysis import papers
+from analysis.papers import page
+from analysis.papers.drawn import Drawn
+from analysis.papers.evidence import Experiments, split
+from analysis.papers.paper import Paper, Planned
 from analysis.records import Records
 from configs.kaplan.terms import Budget
 from scaling import config, rates
@@ -37,15 +40,14 @@ class Wanted:
     @property
     def study(self) -> Study:
         """All these runs, each once."""
-        experiments = _part("configs", self.paper, "experiments")
+        experiments = _part(self.paper, "experiments")
         runs = dict.fromkeys(run for own in self.members.values() for run in own)
         return Study(experiments.NAME, experiments.QUESTION, tuple(runs))
 
     def expected(self) -> list[str]:
         """What intervals these runs promise for the main exponents, a line each, if the paper's laws hold here."""
         planned = {name: [planned_row(run) for run in runs] for name, runs in self.members.items()}
-        power = _part("analysis.papers", self.paper, "power")
-        return [str(line) for line in power.expected(planned, self.figures)]
+        return [str(line) for line in self._paper.expected(planned, self.figures)]
 
     def drawn_from(self, records: Records) -> "Reproduction":
         """The figures from the records of a study that holds these runs, among others or not all of them yet.
@@ -53,16 +55,19 @@ class Wanted:
         Raises:
             InputError: none of these runs has a record.
         """
-        figures, page = (_part("analysis.papers", self.paper, name) for name in ("figures", "page"))
         ids = self._ids(records.configs)
-        experiments = figures.split(records, ids)
+        experiments = split(records, ids)
         if not experiments:
             raise InputError(
                 f"{records.runs.source} has no run of budget {self.budget.name} with these settings yet; give the "
                 "budget, the text, the texts of other kinds and the settings with which it was begun"
             )
         planned = len(set().union(*ids.values()))
-        return Reproduction(self, experiments, tuple(page.draw(experiments, self.figures)), planned)
+        return Reproduction(self, experiments, tuple(self._paper.draw(self.figures, experiments)), planned)
+
+    @property
+    def _paper(self) -> Paper:
+        return papers.named(self.paper)
 
     def _ids(self, configs: Mapping[str, RunConfig]) -> dict[str, set[str]]:
         """The ids, in the study, of each experiment's runs."""
@@ -90,7 +95,10 @@ class Reproduction:
         return "\n".join(
             line
             for one in self.drawn
-            for line in (f"\n{one.title}{'' if one.decided else ' (undecided)'}", *(f"  {s}" for s in one.sentences))
+            for line in (
+                f"\n{one.title}{'' if one.decided else ' (undecided)'}",
+                *(f"  {s}" for s in one.lines),
+            )
         )
 
     def write(self, folder: str | Path, *, command: str = "", expected: Sequence[str] = ()) -> Path:
@@ -100,10 +108,9 @@ class Reproduction:
             command: that made it, as the page tells.
             expected: what was promised before the start (`Wanted.expected`).
         """
-        page = _part("analysis.papers", self.wanted.paper, "page")
         sources = dict.fromkeys(run.data.source for runs in self.wanted.members.values() for run in runs)
         made = page.Made(self.wanted.budget.name, command, ", ".join(sources), self.planned, expected)
-        return page.write(Path(folder), self.drawn, self.experiments, made)
+        return page.write(Path(folder), papers.named(self.wanted.paper), self.drawn, self.experiments, made)
 
 
 def wanted(
@@ -115,11 +122,10 @@ def wanted(
     settings: Mapping[str, str] | None = None,
 ) -> Wanted:
     """What a paper's figures need at a budget. Arguments as of `analysis.papers.reproduce`."""
-    figures = _part("analysis.papers", paper, "figures")
-    experiments = _part("configs", paper, "experiments").EXPERIMENTS
+    figures, experiments = papers.named(paper), _part(paper, "experiments").EXPERIMENTS
     settings = dict(settings or {})
     text: Any = settings.pop("rates", rates.suiting(settings.get("data.source", DataConfig.source)))
-    at = _part("configs", paper, "budgets").named(budget, tuple(transfer), text)
+    at = _part(paper, "budgets").named(budget, tuple(transfer), text)
     names = figures.chosen(tuple(only))
     needed = [name for name in experiments if name in figures.needed(names)]
     members = {name: tuple(config.override(run, settings) for run in experiments[name](at)) for name in needed}
@@ -147,6 +153,6 @@ def _key(run: RunConfig) -> str:
     return config.identity(run, "", ("",) * len(run.eval.transfer))
 
 
-def _part(package: str, paper: str, module: str) -> ModuleType:
-    """A module of one of the paper's two folders."""
-    return importlib.import_module(f"{package}.{paper}.{module}")
+def _part(paper: str, module: str) -> ModuleType:
+    """A module of what the paper's experiments train."""
+    return importlib.import_module(f"configs.{paper}.{module}")

@@ -15,7 +15,7 @@ NAMES = {"params": "N", "tokens": "D", "unique_tokens": "unique tokens", "flops"
 
 def doubt(fit: Fit) -> str:
     """Why the constants of a fit are not to be trusted; empty where they are."""
-    return "" if fit.status == "converged" else f"the fit is doubtful, {fit.status}: {fit.why}"
+    return "" if fit.sound else f"the fit is doubtful, {fit.status}: {fit.why}"
 
 
 def beyond(fit: Fit, columns: Mapping[str, float]) -> list[str]:

@@ -8,33 +8,32 @@ import numpy as np
 from analysis import digits, reference
 from analysis.frontier import golden_section
 from analysis.kaplan_path import KaplanPath
-from analysis.papers.kaplan import fits
-from analysis.papers.kaplan.drawn import Drawn, Experiments, points, undecided
+from analysis.papers.drawn import Drawn
+from analysis.papers.kaplan.claims import Kaplan
 
 STOPS = reference.value("convergence_factor_f"), reference.value("inefficient_factor_f_prime")
 EXACT = 1e-3  # relative difference below which a closed form is confirmed
 
 
-def appendix_b(experiments: Experiments) -> Drawn:
+def appendix_b(evidence: Kaplan, drawn: Drawn) -> None:
     """One row per quantity and compute: the closed form, the same by optimisation, and the paper's number."""
-    name, title = "appendixB", "Appendix B: closed forms against direct optimisation"
-    path, curves = fits.path_of(experiments), fits.adjusted(experiments)
-    if isinstance(path, str) or isinstance(curves, str):
-        return undecided(name, title, path if isinstance(path, str) else str(curves))
-    C = np.geomspace(curves["flops_min"].min() * 10, curves["flops_min"].max(), 4)
-    rows = compared(path, C)
+    path, curves = evidence.path, evidence.adjusted
+    rows = compared(path, np.geomspace(curves["flops_min"].min() * 10, curves["flops_min"].max(), 4))
+    drawn.points(rows)
     worst = max(abs(row["difference"]) for row in rows)
     f, (_, _, saved) = path.f, path.stopping_later(*STOPS)
-    sentences = (
-        f"The closed forms and the optimisation differ by at most {digits.plain(worst, 2)}, relative"
-        + ("." if worst < EXACT else ": more than the optimisation is uncertain by."),
+    differ = f"he closed forms and the optimisation differ by at most {digits.plain(worst, 2)}, relative"
+    if worst < EXACT:
+        drawn.say(f"T{differ}.")
+    else:
+        drawn.lacks(f"t{differ}: more than the optimisation is uncertain by")
+    drawn.say(
         f"By our exponents compute-efficient training stops {digits.percent(f)} above the converged loss (B.5); the "
         f"paper has {digits.percent(STOPS[0])}.",
         f"Stopping 10 % instead of 2 % above it takes {digits.plain(saved, 2)} times the compute (B.14); the paper "
         f"has {reference.value('ratio_C_efficient'):g}."
         + (" Above 1: 10 % is beyond the best stop." if saved > 1 else ""),
     )
-    return Drawn(name, title, None, sentences, (), points(name, rows), worst < EXACT)
 
 
 def compared(path: KaplanPath, C: np.ndarray) -> list[dict[str, Any]]:

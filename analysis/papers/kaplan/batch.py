@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
@@ -13,16 +15,15 @@ from analysis.confidence import LEVEL
 from analysis.fit.estimate import Fit
 from analysis.noise_scale import noise_scale_over_loss
 from analysis.page.canvas import GREY, INK, MAP, STYLE, Shades, log_axis, log_y, margins, panels, size_legend, some
-from analysis.papers.kaplan import claims, fits, ghosts
-from analysis.papers.kaplan.drawn import Drawn, Experiments, points, undecided
-from analysis.papers.kaplan.left_out import Left, left_out
-from analysis.papers.kaplan.marks import groups_legend
+from analysis.papers.claim import Undecided
+from analysis.papers.drawing import groups_legend, named, papers_points, papers_slope
+from analysis.papers.drawn import Drawn
+from analysis.papers.kaplan.claims import Kaplan
+from analysis.papers.kaplan.left_out import Left
 from analysis.papers.kaplan.trend import mean_interval
 from analysis.table import Table
 from scaling.errors import InputError
 
-FIG10, TITLE10 = "fig10", "Figure 10: the critical batch against the loss"
-FIG18, TITLE18 = "fig18", "Figure 18: tokens against steps at fixed losses"
 BINS = 8  # of ln loss, for the noise scale
 APART = 0.05  # of alpha_B: by how much each size alone must differ from all together for it to be said
 FITS_WELL = 0.1  # rms distance in ln S from a hyperbola that is still a hyperbola
@@ -31,41 +32,26 @@ FITS_WELL = 0.1  # rms distance in ln S from a hyperbola that is still a hyperbo
 # --- figure 10
 
 
-def figure_10(experiments: Experiments) -> Drawn:
+def figure_10(evidence: Kaplan, drawn: Drawn) -> None:
     """B_crit of batch scans at fixed loss, its law, and the gradient noise scale along the same runs."""
-    finding, found = fits.of_batch(experiments)
-    if found is None or finding.fit is None:
-        return undecided(FIG10, TITLE10, f"{finding.why}.")
-    curves = fits.curves_of(experiments, "batch")
-    assert curves is not None
+    law, found, curves = evidence.batch, evidence.tradeoffs, evidence.batch_curves
+    drawn.show(evidence.alpha_B, evidence.B_star)
     noise = _noise(curves)
-    left = left_out(curves, finding.fit)
-    figure, data = _draw10(found, finding.fit, noise, left), _data10(found, noise)
-    if not finding.sound or left is None:
-        why = finding.fit.why if not finding.sound else "B_crit(L) cannot be fitted without one of the batch sizes"
-        return undecided(FIG10, TITLE10, f"the fit of B_crit(L) is doubtful: {why}.", figure=figure, data=data)
-    alpha = finding.fit.constants["alpha_B"]
-    low, high = left.alpha_B
-    if not (low > 0 and (high - low) / 2 < alpha / 2):
-        why = (
-            f"alpha_B is {alpha:.2f}, and {digits.plain(low, 2)} to {digits.plain(high, 2)} where batch sizes are left "
-            f"out one at a time: the interval is wider than the half of it."
-        )
-        return undecided(FIG10, TITLE10, why, figure=figure, data=data)
-    return Drawn(
-        FIG10,
-        TITLE10,
-        figure,
-        (
-            _law(alpha, left, found),
-            *_sizes(found, finding.fit),
-            *_alone(found, alpha),
-            *_agreement(finding.fit, noise, found, left),
-            *_edges(curves, found),
-            *(f"Note: {note}." for note in found.notes if "not independent" not in note),
-        ),
-        claims.batch(experiments),
-        data,
+    drawn.points(_rows10(found, noise))
+    left = None
+    with drawn.part():
+        left = evidence.batches_left_out
+    drawn.figure = _draw10(found, law.fit, noise, left)
+    if left is None or not evidence.alpha_B.decided:
+        raise Undecided(evidence.alpha_B.remark)
+    alpha = law.fit.constants["alpha_B"]
+    drawn.say(
+        _law(alpha, left, found),
+        *_sizes(found, law.fit),
+        *_alone(found, alpha),
+        *_agreement(law.fit, noise, found, left),
+        *_edges(curves, found),
+        *(f"Note: {note}." for note in found.notes if "not independent" not in note),
     )
 
 
@@ -253,10 +239,8 @@ def _draw10(found: Critical, law: Fit, noise: list[tuple[float, dict[str, np.nda
         axes.set_xlim(losses.max() * 1.03, losses.min() / 1.03)
         for name in ("fig10_Bcrit_3M", "fig10_Bcrit_85M"):
             theirs = reference.points(name)
-            if ghosts.shown(axes, theirs[:, 0], theirs[:, 1], label="Kaplan et al. (2020), 3M and 85M"
-                            if name.endswith("3M") else "_"):  # fmt: skip
-                continue
-        ghosts.slope(axes, table["loss"], table["batch_crit"], -1 / reference.value("alpha_B"))
+            papers_points(axes, theirs[:, 0], theirs[:, 1], label="paper's, 3M and 85M" if "_3M" in name else "_")
+        papers_slope(axes, table["loss"], table["batch_crit"], -1 / reference.value("alpha_B"))
         axes.set_xlabel("Held-out loss, nats per token")
         axes.set_ylabel("Critical batch, tokens")
         axes.set_title("Critical batch")
@@ -270,38 +254,32 @@ def _draw10(found: Critical, law: Fit, noise: list[tuple[float, dict[str, np.nda
         return figure
 
 
-def _data10(found: Critical, noise: list[tuple[float, dict[str, np.ndarray]]]) -> Table:
+def _rows10(found: Critical, noise: list[tuple[float, dict[str, np.ndarray]]]) -> list[dict[str, Any]]:
     names = ("params", "loss", "batch_crit", "low", "high")
-    rows = [
-        {"from": "scan"} | {name: found.table[name][i] for name in names if name in found.table}
-        for i in range(len(found.table))
-    ]
+    scans = named(found.table, [name for name in names if name in found.table])
+    rows: list[dict[str, Any]] = [{"from": "scan"} | row for row in scans]
     for N, dots in noise:
         rows += [
             {"from": "noise scale", "params": N} | {name: float(dots[name][i]) for name in names[1:]}
             for i in range(len(dots["loss"]))
         ]
-    return points(FIG10, rows)
+    return rows
 
 
 # --- figure 18
 
 
-def figure_18(experiments: Experiments) -> Drawn:
+def figure_18(evidence: Kaplan, drawn: Drawn) -> None:
     """Tokens against steps that each batch needs for a loss, with the hyperbola (5.1), a panel per size."""
-    curves = fits.curves_of(experiments, "batch")
-    if curves is None:
-        return undecided(FIG18, TITLE18, "no run of the experiment batch is finished.")
+    curves = evidence.batch_curves
     found: dict[float, Critical] = {}
-    why = ""
     for N in np.unique(curves["params"]):
-        try:
+        with drawn.part(f"N = {digits.short(N)}"):
             found[float(N)] = critical(curves.where(curves["params"] == N, "another size"))
-        except InputError as error:
-            why = f"{error}"
     if not found:
-        return undecided(FIG18, TITLE18, f"{why}.")
-    sentences = []
+        return
+    drawn.figure = _draw18(found)
+    drawn.points(_rows18(found))
     worst = 0.0
     for N, one in found.items():
         off = np.concatenate([np.log(t.steps / t.curve.steps(t.batch)) for t in one.tradeoffs])
@@ -309,7 +287,7 @@ def figure_18(experiments: Experiments) -> Drawn:
         worst = max(worst, rms)
         inside = [t for t in one.tradeoffs if not t.warnings]
         first, last = inside[0], inside[-1]
-        sentences.append(
+        drawn.say(
             f"N = {digits.short(N)}: {len(one.tradeoffs)} losses from {one.tradeoffs[0].loss:.2f} to "
             f"{one.tradeoffs[-1].loss:.2f}, each reached by {min(len(t.batch) for t in one.tradeoffs)} batch sizes or "
             f"more, lie off their hyperbolas by {digits.percent(rms)} rms in steps; B_crit goes from "
@@ -317,18 +295,15 @@ def figure_18(experiments: Experiments) -> Drawn:
             f"{last.loss:.2f}."
         )
     if worst < FITS_WELL:
-        sentences.append("As in the paper, steps and tokens trade along (S/S_min - 1)(E/E_min - 1) = 1, eq. 5.1.")
+        drawn.say("As in the paper, steps and tokens trade along (S/S_min - 1)(E/E_min - 1) = 1, eq. 5.1.")
     else:
-        sentences.append(
+        drawn.say(
             "Some batches lie well off their hyperbola: their learning rates were tried in coarse steps, or the "
             "warm-up, which is a share of the run, is a large part of the few updates that an early loss needs."
         )
-    return Drawn(FIG18, TITLE18, _draw18(found), tuple(sentences), (), _data18(found))
 
 
 def _draw18(found: dict[float, Critical]) -> Figure:
-    import matplotlib
-
     losses = [t.loss for one in found.values() for t in one.tradeoffs]
     low, high = min(losses), max(losses)
 
@@ -358,8 +333,8 @@ def _draw18(found: dict[float, Critical]) -> Figure:
         return figure
 
 
-def _data18(found: dict[float, Critical]) -> Table:
-    rows = [
+def _rows18(found: dict[float, Critical]) -> list[dict[str, Any]]:
+    return [
         {
             "params": N,
             "loss": t.loss,
@@ -373,4 +348,3 @@ def _data18(found: dict[float, Critical]) -> Table:
         for t in one.tradeoffs
         for B, S in zip(t.batch, t.steps, strict=True)
     ]
-    return points(FIG18, rows)

@@ -1,26 +1,37 @@
 """The paper's constants beside ours: Tables 2, 3, 5 and 6, each from the fit that the figures show too.
 
-Exponents are the claim. Scales depend on text and vocabulary and are shown. C in PF-days here, as the paper prints it.
+Exponents are compared. Scales depend on text and vocabulary and are shown. C in PF-days here, as the paper prints it.
 """
 
 import dataclasses
+import functools
 import math
-from collections.abc import Iterable
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from analysis import reference
-from analysis.fit.estimate import Fit
-from analysis.laws import KaplanND
-from analysis.papers.kaplan import fits, runs
-from analysis.papers.kaplan.drawn import Constant, Experiments
-from analysis.papers.kaplan.left_out import half_of_path, left_out
-from analysis.papers.kaplan.words import SHORT, UNDECIDED, compared, from_fit, judged, label
-from analysis.table import Table
+from analysis.laws import KaplanND, KaplanNS
+from analysis.papers.claim import Claim, Undecided
+from analysis.papers.kaplan.evidence import Efficient, Evidence
+from analysis.papers.known import Known, measured
 from scaling.counts import PF_DAY
+from scaling.errors import InputError
 
-# Why an exponent may be larger here: d ln L / d ln x = alpha (L - E) / L where the text has a floor E.
+# Half-widths of 95 % intervals that decide an exponent, whatever its value and the paper's.
+OF_LOSS = 0.02  # of N, D and C: tells Kaplan's 0.076 and 0.095 from a half as much again
+OF_STEPS = 0.2  # alpha_S
+OF_BATCH = 0.05  # alpha_B
+RATIO = 0.2  # alpha_N / alpha_D, powers of the position
+SHARE = 0.1  # of growing compute: tells Kaplan's 0.73 for N from Hoffmann's 0.5. Shares that add to 1 have one rule
+
+NOISE = 0.003  # of ln loss between seeds, where no seeds tell: the least that our other studies have
+SIGMAS = 2.0  # half-width of an interval of known noise
+
+# The likely reasons why an exponent is another. It may be larger: d ln L / d ln x = alpha (L - E) / L where the text
+# has a floor E.
 FAR = (
     "small models and little data lie far above the text's own floor, where a power law of the whole loss is steeper; "
     "others who repeated this at small scale found the same"
@@ -28,10 +39,7 @@ FAR = (
 UNCONVERGED = (
     "every size saw as many tokens, so that large ones are farther from their converged loss, which flattens L(N)"
 )
-ENDS = (
-    "where runs on ample data end before they have converged, what all of the data and the size lead to stands too "
-    "high, which flattens the laws"
-)
+ENDS = "runs on ample data that had not converged raise the asymptote and flatten the fit"
 EARLY = (
     "losses fall by the warm-up and the decay too, the more the fewer the updates, and the law misses the curves most "
     "where they are early; no one reason is established"
@@ -47,228 +55,224 @@ INHERITED = "it is made of alpha_N, alpha_S and alpha_B, and inherits what they 
 FEW = "few sizes lie on the envelope, in uneven steps, and curves in the middle of their decay stand too high"
 FIXED = "where the fixed batch is below the critical one the exponent is nearly that of the adjusted batch"
 QUOTIENT = "it is alpha_C_min / alpha_B along the best sizes, and inherits what they are off by"
+BEYOND = "at one PF-day, far beyond our runs"
+ON_AXIS = "of S_min; the printed 2.1e3 is of S at the critical batch, where S = 2 S_min"
 
 
-# By name, or by name and table: the likely reason where ours is larger than the paper's, and where it is smaller.
-REASONS = {
-    "alpha_N": (FAR, UNCONVERGED),
-    "alpha_D": (FAR, ENDS),
-    "alpha_N/alpha_D": (ENDS, ENDS),
-    "alpha_S": (EARLY, EARLY),
-    "alpha_C": (FAR, FOLLOWS),
-    "alpha_C_min": (SAME, FOLLOWS),
-    "alpha_N (Table 2)": (FAR, ENDS),
-    "alpha_N (Table 3)": (FAR, EARLY),
-    "alpha_C_min, predicted": (INHERITED, INHERITED),
-    "N_opt exponent": (FEW, FEW),
-    "N_opt exponent, fixed batch": (FEW, FIXED),
-    "B_crit exponent": (QUOTIENT, QUOTIENT),
-    "S_min exponent": (FEW, FEW),
-    "D_opt exponent": (FEW, FEW),
-}
+def of_law(
+    name: str,
+    source: str,
+    find: Callable[["Kaplan"], Known],
+    *,
+    attribute: str = "",
+    paper: str = "",
+    divide: float = 1.0,
+    over: str = "",
+    **more: Any,
+) -> functools.cached_property[Claim]:
+    """A constant of a law as a claim.
 
-
-def told(constants: Iterable[Constant]) -> tuple[str, ...]:
-    """A sentence on each exponent among these that our runs decide, and one for each reason why they do not."""
-    sentences, open_ = [], {}
-    for one in constants:
-        if one.exponent and one.value is not None:
-            above, below = REASONS.get(label(one), REASONS.get(one.name, (SHORT, SHORT)))
-            sentences.append(compared(one, above=above, below=below))
-        elif one.exponent:
-            open_.setdefault(one.note.rstrip("."), []).append(label(one))
-    return (*sentences, *(f"{UNDECIDED} {', '.join(names)}: {why}." for why, names in open_.items()))
-
-
-def no_narrower(constant: Constant, experiments: Experiments, x: ArrayLike) -> Constant:
-    """An exponent whose interval is as wide at least as the seed noise of one run at each x makes it.
-
-    Few points may lie on a line by luck, and their scatter about it then says nothing of the noise. NOISE is taken
-    where no two runs differ in their seed alone.
+    Args:
+        attribute: of the law; its name where it is left out.
+        paper: its name among the published constants; its own where it is left out.
+        over: the column that the law is of, for an exponent whose interval is to be no narrower than the seeds make it.
     """
-    if constant.value is None or constant.low is None or constant.high is None:
-        return constant
-    noise = runs.noise_of(experiments)
-    ln_x = np.log(np.unique(np.asarray(x, float)))
-    half = SIGMAS * (noise.sigma if noise else NOISE) / float(np.sqrt(np.sum((ln_x - ln_x.mean()) ** 2)))
-    low, high = min(constant.low, constant.value - half), max(constant.high, constant.value + half)
-    return judged(dataclasses.replace(constant, low=low, high=high))
+
+    def claim(evidence: "Kaplan") -> Claim:
+        wanted = Claim(name, source, reference.value(paper or name), **more)
+        found = measured(wanted, lambda: find(evidence), attribute or name, divide)
+        if found.ours is None or not over:
+            return found
+        law = find(evidence)
+        return dataclasses.replace(evidence.no_narrower(found, law.table[over]), note=law.evidence)
+
+    return functools.cached_property(claim)
 
 
-def size(experiments: Experiments) -> tuple[Constant, ...]:
-    """alpha_N and N_c of L(N)."""
-    found = fits.of_size(experiments)
-    alpha = from_fit("alpha_N", "(1.1)", found, "alpha_N", paper="alpha_N", note=found.evidence)
-    return (
-        no_narrower(alpha, experiments, found.table["params"]) if found.table is not None else alpha,
-        from_fit("N_c", "(1.1)", found, "N_c", paper="N_c", unit="parameters", exponent=False),
+class Kaplan(Evidence):
+    """The evidence, and the paper's constants beside ours as claims, each by its name."""
+
+    alpha_N = of_law("alpha_N", "(1.1)", lambda e: e.size, over="params", enough=OF_LOSS, above=FAR, below=UNCONVERGED)
+    N_c = of_law("N_c", "(1.1)", lambda e: e.size, unit="parameters")
+    alpha_D = of_law("alpha_D", "(1.2)", lambda e: e.data, over="unique_tokens", enough=OF_LOSS, above=FAR, below=ENDS)
+    D_c = of_law("D_c", "(1.2)", lambda e: e.data, unit="tokens")
+
+    # L(N, D)
+    joint_alpha_N = of_law(
+        "alpha_N", "Table 2", lambda e: e.joint, paper="table2_alpha_N", enough=OF_LOSS, above=FAR, below=ENDS
     )
-
-
-def data(experiments: Experiments) -> tuple[Constant, ...]:
-    """alpha_D and D_c of L(D)."""
-    found = fits.of_data(experiments)
-    alpha = from_fit("alpha_D", "(1.2)", found, "alpha_D", paper="alpha_D", note=found.evidence)
-    return (
-        no_narrower(alpha, experiments, found.table["unique_tokens"]) if found.table is not None else alpha,
-        from_fit("D_c", "(1.2)", found, "D_c", paper="D_c", unit="tokens", exponent=False),
+    joint_alpha_D = of_law(
+        "alpha_D", "Table 2", lambda e: e.joint, paper="table2_alpha_D", enough=OF_LOSS, above=FAR, below=ENDS
     )
+    joint_N_c = of_law("N_c", "Table 2", lambda e: e.joint, paper="table2_N_c", unit="parameters")
+    joint_D_c = of_law("D_c", "Table 2", lambda e: e.joint, paper="table2_D_c", unit="tokens")
 
+    # L(N, S_min)
+    steps_alpha_N = of_law(
+        "alpha_N", "Table 3", lambda e: e.steps, paper="table3_alpha_N", enough=OF_LOSS, above=FAR, below=EARLY
+    )
+    alpha_S = of_law(
+        "alpha_S", "Table 3", lambda e: e.steps, paper="table3_alpha_S", enough=OF_STEPS, above=EARLY, below=EARLY
+    )
+    steps_N_c = of_law("N_c", "Table 3", lambda e: e.steps, paper="table3_N_c", unit="parameters")
+    S_c = of_law("S_c", "Table 3", lambda e: e.steps, paper="S_c_effective_Smin_axis", unit="updates", note=ON_AXIS)
 
-def joint(experiments: Experiments) -> tuple[Constant, ...]:
-    """Table 2: L(N, D), and the exponent of N^(alpha_N/alpha_D) / D."""
-    found = fits.of_size_and_data(experiments)
-    exponents = ("alpha_N", "alpha_D")
-    constants = [
-        from_fit(name, "Table 2", found, name, paper=f"table2_{name}", unit=unit, exponent=name in exponents)
-        for name, unit in (("alpha_N", ""), ("alpha_D", ""), ("N_c", "parameters"), ("D_c", "tokens"))
-    ]
-    paper = reference.value("table2_alpha_N") / reference.value("table2_alpha_D")
-    ratio = Constant("alpha_N/alpha_D", "(4.3)", paper, None, note=found.why)
-    if found.fit is not None:
-        said = found.fit.derived(_ratio)
-        value, low, high = float(said.value), float(said.low), float(said.high)
-        ratio = judged(
-            Constant(ratio.name, ratio.equation, paper, value, low, high), "" if found.sound else found.fit.why
-        )
-    return (*constants, ratio)
+    # The loss over compute
+    alpha_C = of_law(
+        "alpha_C", "(3.3)", lambda e: e.fixed_batch.loss, over="flops", enough=OF_LOSS, above=FAR, below=FOLLOWS
+    )
+    C_c = of_law("C_c", "(3.3)", lambda e: e.fixed_batch.loss, divide=PF_DAY, unit="PF-days")
+    alpha_C_min = of_law(
+        "alpha_C_min", "(1.3)", lambda e: e.least_compute.loss, attribute="alpha_C", over="flops_min", enough=OF_LOSS,
+        above=SAME, below=FOLLOWS
+    )  # fmt: skip
+    C_c_min = of_law("C_c_min", "(1.3)", lambda e: e.least_compute.loss, attribute="C_c", divide=PF_DAY, unit="PF-days")
+
+    @property
+    def joint_claims(self) -> tuple[Claim, ...]:
+        """Table 2."""
+        return self.joint_alpha_N, self.joint_alpha_D, self.joint_N_c, self.joint_D_c
+
+    @property
+    def steps_claims(self) -> tuple[Claim, ...]:
+        """Table 3."""
+        return self.steps_alpha_N, self.alpha_S, self.steps_N_c, self.S_c
+
+    def no_narrower(self, claim: Claim, x: ArrayLike) -> Claim:
+        """An exponent whose interval is as wide at least as the seed noise of one run at each x makes it.
+
+        Few points may lie on a line by luck, and their scatter about it then says nothing of the noise. NOISE is taken
+        where no two runs differ in their seed alone.
+        """
+        ln_x = np.log(np.unique(np.asarray(x, float)))
+        sigma = self.noise.sigma if self.noise else NOISE
+        return claim.widened(SIGMAS * sigma / float(np.sqrt(np.sum((ln_x - ln_x.mean()) ** 2))))
+
+    @functools.cached_property
+    def ratio(self) -> Claim:
+        """The exponent of N^(alpha_N/alpha_D) / D."""
+        paper = reference.value("table2_alpha_N") / reference.value("table2_alpha_D")
+        claim = Claim("alpha_N/alpha_D", "(4.3)", paper, enough=RATIO, independent=False, above=ENDS, below=ENDS)
+        try:
+            fit = self.joint.fit
+            if not self.joint.sound:
+                raise Undecided(fit.why)
+        except (Undecided, InputError) as error:
+            return dataclasses.replace(claim, why=Undecided(error).why)
+        said = fit.derived(_ratio)
+        return dataclasses.replace(claim, ours=float(said.value), interval=(float(said.low), float(said.high)))
+
+    # --- B_crit(L); losses along one run are not independent, so intervals by leaving out batches
+
+    @functools.cached_property
+    def alpha_B(self) -> Claim:
+        return self._of_batch(Claim("alpha_B", "(1.4)", reference.value("alpha_B"), enough=OF_BATCH), "alpha_B")
+
+    @functools.cached_property
+    def B_star(self) -> Claim:
+        far = "the critical batch at a loss of 1 nat, far from any loss here"
+        return self._of_batch(Claim("B_*", "(1.4)", reference.value("B_star"), unit="tokens", note=far), "B_star")
+
+    def _of_batch(self, claim: Claim, attribute: str) -> Claim:
+        found = measured(claim, lambda: self.batch, attribute)
+        if found.ours is None:
+            return found
+        try:
+            left = self.batches_left_out
+        except Undecided as error:
+            return dataclasses.replace(claim, why=error.why)
+        note = found.note or f"jackknife over {len(left.without)} batch sizes"
+        return dataclasses.replace(found, interval=getattr(left, attribute), note=note)
+
+    @functools.cached_property
+    def alpha_C_min_predicted(self) -> Claim:
+        """alpha_C_min as (1.8) has it from alpha_S, alpha_B and alpha_N."""
+        paper = reference.value("alpha_C_min_predicted_eqB_7")
+        claim = Claim("alpha_C_min, predicted", "(1.8)", paper, enough=OF_LOSS, independent=False,
+                      above=INHERITED, below=INHERITED)  # fmt: skip
+        try:
+            path = self.path
+            if not self.alpha_B.decided or self.alpha_B.interval is None:
+                raise Undecided(f"alpha_B is undecided: {self.alpha_B.remark}")
+        except (Undecided, InputError) as error:
+            return dataclasses.replace(claim, why=Undecided(error).why)
+
+        def with_alpha_B(alpha_B: float) -> Callable[[KaplanNS], float]:
+            return lambda law: 1 / (1 / law.alpha_N + 1 / law.alpha_S + 1 / alpha_B)
+
+        slow, value = self.steps.fit.derived(with_alpha_B(path.alpha_B)), path.alpha_C
+        ends = (1 / (1 / path.alpha_N + 1 / path.alpha_S + 1 / end) for end in self.alpha_B.interval)
+        half = math.hypot(float(slow.high - slow.value), max(abs(end - value) for end in ends))
+        return dataclasses.replace(claim, ours=value, interval=(value - half, value + half))
+
+    # --- the best N, B, S and D over C_min: Table 6
+
+    @functools.cached_property
+    def N_opt(self) -> Claim:
+        return self._share("N_opt exponent", "p_N", "params", above=FEW, below=FEW)
+
+    @functools.cached_property
+    def B_opt(self) -> Claim:
+        found = self._share("B_crit exponent", "p_B", "batch_crit", above=QUOTIENT, below=QUOTIENT)
+        return self._with_alpha_B(found)
+
+    @functools.cached_property
+    def S_opt(self) -> Claim:
+        """It follows: N, B and S share the compute."""
+        found = self._share("S_min exponent", "p_S", "steps_min", independent=False, above=FEW, below=FEW)
+        return self._with_alpha_B(found)
+
+    @functools.cached_property
+    def D_opt(self) -> Claim:
+        """It follows: N and D share the compute, and both exponents have one interval."""
+        return self._share("D_opt exponent", "p_D", "tokens_efficient", independent=False, above=FEW, below=FEW)
+
+    @functools.cached_property
+    def N_opt_fixed_batch(self) -> Claim:
+        paper = reference.value("fixed_batch_N_opt_exponent")
+        claim = Claim("N_opt exponent, fixed batch", "Fig. 14", paper, enough=SHARE, above=FEW, below=FIXED)
+        return self._along(claim, lambda: self.fixed_batch, "params")
+
+    @functools.cached_property
+    def scales_of_path(self) -> tuple[Claim, ...]:
+        """N, B, S and D at one PF-day."""
+        found = []
+        for column, name, paper, unit in (
+            ("params", "N_opt", "N_e", "parameters"),
+            ("batch_crit", "B_crit", "B_e", "tokens"),
+            ("steps_min", "S_min", "S_e", "updates"),
+            ("tokens_efficient", "D_opt", "D_e", "tokens"),
+        ):
+            claim = Claim(f"{name} at 1 PF-day", "Table 6", reference.value(paper), unit=unit, note=BEYOND)
+            found.append(measured(claim, lambda column=column: self.least_compute.growth(column), "y_1"))
+        return tuple(found)
+
+    def _share(self, name: str, paper: str, column: str, **more: Any) -> Claim:
+        claim = Claim(name, "Table 6", reference.value(paper), enough=SHARE, **more)
+        return self._along(claim, lambda: self.least_compute, column)
+
+    def _along(self, claim: Claim, best: Callable[[], Efficient], column: str) -> Claim:
+        """An exponent along the best sizes, its interval as wide at least as leaving out a size at a time makes it."""
+        found = measured(claim, lambda: best().growth(column), "p")
+        return found if found.ours is None else found.widened(best().half(column))
+
+    def _with_alpha_B(self, power: Claim) -> Claim:
+        """The interval with the part that comes from B_crit(L), which the scatter of the best sizes knows nothing of.
+
+        B = B_* / L^(1/alpha_B) is in both B_crit and S_min = E_min / B_crit.
+        """
+        if power.ours is None:
+            return power
+        alpha_B = self.alpha_B
+        if not alpha_B.decided:
+            return dataclasses.replace(
+                power, ours=None, interval=None, over_choices=None, why=f"alpha_B is undecided: {alpha_B.remark}"
+            )
+        assert alpha_B.ours is not None
+        part = abs(self.least_compute.growth("batch_crit").law.p) * alpha_B.half / alpha_B.ours
+        half = math.hypot(power.half, part)
+        return dataclasses.replace(power, interval=(power.ours - half, power.ours + half))
 
 
 def _ratio(law: KaplanND) -> float:
     return law.alpha_N / law.alpha_D
-
-
-def steps(experiments: Experiments) -> tuple[Constant, ...]:
-    """Table 3: L(N, S_min)."""
-    found = fits.of_steps(experiments)
-    on_axis = "of S_min; the printed 2.1e3 is of S at the critical batch, where S = 2 S_min"
-    return (
-        from_fit("alpha_N", "Table 3", found, "alpha_N", paper="table3_alpha_N"),
-        from_fit("alpha_S", "Table 3", found, "alpha_S", paper="table3_alpha_S"),
-        from_fit("N_c", "Table 3", found, "N_c", paper="table3_N_c", unit="parameters", exponent=False),
-        from_fit(
-            "S_c",
-            "Table 3",
-            found,
-            "S_c",
-            paper="S_c_effective_Smin_axis",
-            unit="updates",
-            exponent=False,
-            note=on_axis,
-        ),
-    )
-
-
-def batch(experiments: Experiments) -> tuple[Constant, ...]:
-    """alpha_B and B_* of the critical batch; losses along one run are not independent, so intervals by `left_out`."""
-    found, _ = fits.of_batch(experiments)
-    alpha = Constant("alpha_B", "(1.4)", reference.value("alpha_B"), None, note=found.why)
-    star = Constant("B_*", "(1.4)", reference.value("B_star"), None, unit="tokens", exponent=False, note=found.why)
-    curves = fits.curves_of(experiments, "batch")
-    if found.fit is None or curves is None:
-        return alpha, star
-    if (left := left_out(curves, found.fit)) is None:
-        why = "B_crit(L) cannot be fitted without one of the batch sizes"
-        return dataclasses.replace(alpha, note=why), dataclasses.replace(star, note=why)
-    ends, said = left.alpha_B, f"jackknife over {len(left.without)} batch sizes"
-    alpha = dataclasses.replace(alpha, value=found.fit.constants["alpha_B"], low=ends[0], high=ends[1], note=said)
-    ends, said = left.B_star, "the critical batch at a loss of 1 nat, far from any loss here"
-    star = dataclasses.replace(star, value=found.fit.constants["B_star"], low=ends[0], high=ends[1], note=said)
-    doubt = "" if found.sound else found.fit.why
-    return judged(alpha, doubt), judged(star, doubt)
-
-
-def fixed_batch(experiments: Experiments) -> tuple[Constant, ...]:
-    """alpha_C and C_c at the batch of the experiment size."""
-    found = fits.fixed_batch(experiments)
-    alpha = from_fit("alpha_C", "(3.3)", found.loss, "alpha_C", paper="alpha_C")
-    return (
-        no_narrower(alpha, experiments, found.points["flops"]) if found.points is not None else alpha,
-        from_fit("C_c", "(3.3)", found.loss, "C_c", paper="C_c", unit="PF-days", exponent=False, divide=PF_DAY),
-    )
-
-
-def least_compute(experiments: Experiments) -> tuple[Constant, ...]:
-    """alpha_C_min and its scale."""
-    found = fits.least_compute(experiments)
-    alpha = from_fit("alpha_C_min", "(1.3)", found.loss, "alpha_C", paper="alpha_C_min")
-    return (
-        no_narrower(alpha, experiments, found.points["flops_min"]) if found.points is not None else alpha,
-        from_fit("C_c_min", "(1.3)", found.loss, "C_c", paper="C_c_min", unit="PF-days", exponent=False, divide=PF_DAY),
-    )
-
-
-def predicted_exponent(experiments: Experiments) -> Constant:
-    """alpha_C_min as (1.8) has it from alpha_S, alpha_B and alpha_N."""
-    path = fits.path_of(experiments)
-    paper = reference.value("alpha_C_min_predicted_eqB_7")
-    if isinstance(path, str):
-        return Constant("alpha_C_min, predicted", "(1.8)", paper, None, note=path)
-    steps_fit, alpha_B = fits.of_steps(experiments).fit, batch(experiments)[0]
-    assert steps_fit is not None
-    if alpha_B.low is None or alpha_B.high is None:
-        why = f"alpha_B is undecided: {alpha_B.note}"
-        return Constant("alpha_C_min, predicted", "(1.8)", paper, None, note=why)
-    slow = steps_fit.derived(lambda law: 1 / (1 / law.alpha_N + 1 / law.alpha_S + 1 / path.alpha_B))
-    value = path.alpha_C
-    ends = (1 / (1 / path.alpha_N + 1 / path.alpha_S + 1 / end) for end in (alpha_B.low, alpha_B.high))
-    half = math.hypot(float(slow.high - slow.value), max(abs(end - value) for end in ends))
-    return judged(Constant("alpha_C_min, predicted", "(1.8)", paper, value, value - half, value + half))
-
-
-NOISE = 0.003  # of ln loss between seeds, where no seeds tell: the least that our other studies have
-SIGMAS = 2.0  # half-width of an interval of known noise
-FLAT = 0.1  # half-width that decides an exponent which the paper has near zero
-# Column of the best sizes, name, exponent and value at one PF-day in the paper, unit: Table 6.
-PATH = (
-    ("params", "N_opt", "p_N", "N_e", "parameters"),
-    ("batch_crit", "B_crit", "p_B", "B_e", "tokens"),
-    ("steps_min", "S_min", "p_S", "S_e", "updates"),
-    ("tokens_efficient", "D_opt", "p_D", "D_e", "tokens"),
-)
-
-
-def path(experiments: Experiments) -> tuple[Constant, ...]:
-    """Table 6: how N, B, S and D of compute-efficient training grow with C_min."""
-    efficient = fits.least_compute(experiments)
-    found = {
-        column: fits.growth(efficient.points, column) if efficient.points is not None else efficient.why
-        for column, *_ in PATH
-    }
-    far = "at one PF-day, far beyond our runs"
-    curves = fits.adjusted(experiments)
-    constants = []
-    for column, name, exponent, at_one, unit in PATH:
-        fit, equation = found[column], "Table 6"
-        power = from_fit(f"{name} exponent", equation, fit, "p", paper=exponent, enough=FLAT * (column == "steps_min"))
-        if not isinstance(curves, str):
-            power = along_path(power, curves, "flops_min", column)
-        if column in ("batch_crit", "steps_min"):
-            power = _with_alpha_B(power, found["batch_crit"], batch(experiments)[0])
-        scale = from_fit(f"{name} at 1 PF-day", equation, fit, "y_1", paper=at_one, unit=unit, exponent=False, note=far)
-        constants += [power, scale]
-    return tuple(constants)
-
-
-def along_path(power: Constant, curves: Table, compute: str, column: str) -> Constant:
-    """The exponent along the best sizes, its interval as wide at least as leaving out one size at a time makes it."""
-    if power.value is None or power.low is None or power.high is None:
-        return power
-    half = half_of_path(curves, compute, column)
-    low, high = min(power.low, power.value - half), max(power.high, power.value + half)
-    return judged(dataclasses.replace(power, low=low, high=high), enough=FLAT * (column == "steps_min"))
-
-
-def _with_alpha_B(power: Constant, along: Fit | str, alpha_B: Constant) -> Constant:
-    """The interval with the part that comes from B_crit(L), which the scatter of the best sizes knows nothing of.
-
-    B = B_* / L^(1/alpha_B) is in both B_crit and S_min = E_min / B_crit.
-    """
-    if power.value is None or power.low is None or power.high is None or isinstance(along, str):
-        return power
-    if alpha_B.value is None or alpha_B.low is None or alpha_B.high is None:
-        return judged(power, f"alpha_B is undecided: {alpha_B.note}")
-    part = abs(along.law.p) * (alpha_B.high - alpha_B.low) / 2 / alpha_B.value
-    half = math.hypot((power.high - power.low) / 2, part)
-    enough = FLAT if power.name.startswith("S_min") else 0.0
-    return judged(dataclasses.replace(power, low=power.value - half, high=power.value + half), enough=enough)

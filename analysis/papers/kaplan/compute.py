@@ -1,7 +1,7 @@
 """Figures 2, 3, 13, 14 and 15: what compute buys, what the best size is, and where the laws contradict each other."""
 
 import math
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 from matplotlib import rc_context
@@ -10,76 +10,62 @@ from matplotlib.axes import Axes
 from analysis import digits, kaplan_path, reference
 from analysis.frontier import Optimum
 from analysis.page import plots
-from analysis.page.canvas import GREY, INK, STYLE, Shades, fitted_line, panels, size_legend
-from analysis.papers.kaplan import claims, fits, ghosts, runs
-from analysis.papers.kaplan.drawn import Constant, Drawn, Experiments, points, undecided
-from analysis.papers.kaplan.needed import Fewer, needed, widest
-from analysis.papers.kaplan.panels import LABELS, LAW, by_run, dots, legend, logarithmic, losses, named, said
-from analysis.papers.kaplan.words import UNDECIDED, decided, from_fit, written
+from analysis.page.canvas import GREY, INK, LABELS, LOSS, STYLE, fitted_line, panels, size_legend
+from analysis.papers.claim import Claim, Undecided
+from analysis.papers.drawing import (
+    LAW,
+    OTHER,
+    POINTS,
+    by_run,
+    dots,
+    fixed_limits,
+    legend,
+    logarithmic,
+    named,
+    papers_points,
+    papers_slope,
+)
+from analysis.papers.drawn import Drawn
+from analysis.papers.kaplan.claims import Kaplan
+from analysis.papers.kaplan.evidence import Efficient
+from analysis.papers.kaplan.needed import needed, widest
 from analysis.table import Table
 from scaling.counts import PF_DAY
 from scaling.errors import InputError
 
 LOSSES = 120  # at which sizes are held against each other
-OTHER = "#2f6db5"  # the second of two laws in one panel
 PARTS = (("params", "model size N", "#3f8f5b"), ("batch_crit", "batch B", OTHER), ("steps_min", "updates S", "#a86a12"))
 
 
-def figure_2(experiments: Experiments) -> Drawn:
+def figure_2(evidence: Kaplan, drawn: Drawn) -> None:
     """Learning curves of all sizes over tokens and over compute."""
-    name, title = "fig2", "Figure 2: larger models need fewer tokens"
-    curves = fits.curves_of(experiments, "size")
-    if curves is None:
-        return undecided(name, title, "no run of the experiment size has finished")
-    N = np.unique(curves["params"])
-    figure = plots.learning_curves(curves)
-    columns = ("run", "params", "tokens", "flops", "loss")
-    rows = named(curves, columns)
-    if len(N) < 2:
-        return undecided(name, title, "one size alone has finished", figure=figure, data=points(name, rows))
-    found = _fewer_tokens(experiments, curves)
+    curves = evidence.size_curves
+    drawn.figure = plots.learning_curves(curves)
+    drawn.points(named(curves, ("run", "params", "tokens", "flops", "loss")))
+    if len(np.unique(curves["params"])) < 2:
+        raise Undecided("one size alone has finished")
+    own = evidence.on_line(curves)
+    found = widest(needed(own, np.geomspace(own["loss"].max(), own["loss"].min(), LOSSES), evidence.known_noise))
+    if found is None:
+        raise Undecided("no two sizes pass the same loss")
     paper = "In the paper larger models reach a loss with fewer tokens, over six decades of N"
-    data = points(name, rows)
-    if isinstance(found, str):
-        return undecided(name, title, f"{found}. {paper}.", figure=figure, data=data)
-    said = f"to a loss of {found.loss:.3g} {found}, as far as the seeds tell"
+    said = f"o a loss of {found.loss:.3g} {found}, as far as the seeds tell"
     if not found.told:
-        return undecided(name, title, f"{said}. {paper}.", figure=figure, data=data)
-    verdict = f"{paper}: {'so they do' if found.low > 1 else 'not so'} here."
-    return Drawn(name, title, figure, (f"{said[0].upper()}{said[1:]}.", verdict), (), data)
+        raise Undecided(f"t{said}. {paper}")
+    drawn.say(f"T{said}.", f"{paper}: {'so they do' if found.low > 1 else 'not so'} here.")
 
 
-def _fewer_tokens(experiments: Experiments, curves: Table) -> Fewer | str:
-    """The tokens of the sizes farthest apart that pass a common loss."""
-    own = runs.on_line(experiments, curves)
-    if own is None:
-        return "no run of the ladder has finished"
-    noise = runs.noise_of(experiments)
-    if noise is None:
-        return "no setting has two seeds: which differences are noise is not known"
-    found = widest(needed(own, np.geomspace(own["loss"].max(), own["loss"].min(), LOSSES), noise))
-    return "no two sizes pass the same loss" if found is None else found
-
-
-def figure_3(experiments: Experiments) -> Drawn:
+def figure_3(evidence: Kaplan, drawn: Drawn) -> None:
     """How growing compute is split over size, batch and updates along the best sizes."""
-    name, title = "fig3", "Figure 3: where growing compute goes"
-    best = fits.least_compute(experiments)
-    if best.points is None or len(best.points) < 2:
-        return undecided(name, title, best.why or "fewer than two sizes are best anywhere")
-    found = {column: fits.growth(best.points, column) for column, _, _ in PARTS}
-    if any(isinstance(fit, str) for fit in found.values()):
-        why = next(fit for fit in found.values() if isinstance(fit, str))
-        return undecided(name, title, why)
-    powers = {column: fit.law.p for column, fit in found.items() if not isinstance(fit, str)}
+    best = evidence.least_compute
+    if len(best.points) < 2:
+        raise Undecided("fewer than two sizes are best anywhere")
+    powers = {column: best.growth(column).law.p for column, _, _ in PARTS}
     C = best.points["flops_min"]
     low, high = float(C.min()), float(C.max())
-    x = np.geomspace(low, high, 60)
-    constants = claims.path(experiments)
-    shares = ", ".join(f"{digits.plain((high / low) ** powers[c], 2)} times the {what}" for c, what, _ in PARTS)
-    rows = []
+    x, rows = np.geomspace(low, high, 60), []
     with rc_context(STYLE):
-        figure, (axes,) = panels(1, legend=False)
+        drawn.figure, (axes,) = panels(1, legend=False)
         base = np.ones_like(x)
         for column, what, colour in PARTS:
             top = base * (x / low) ** powers[column]
@@ -88,225 +74,207 @@ def figure_3(experiments: Experiments) -> Drawn:
             growth = zip(x, top / base, strict=True)
             rows += [{"part": what, "flops_min": C_min, "growth": times} for C_min, times in growth]
             base = top
-        logarithmic(axes, x, LABELS["flops_min"], np.concatenate([base, [1.0]]), write=digits.ten, write_y=digits.short)
+        logarithmic(axes, x, "flops_min", np.concatenate([base, [1.0]]), write=digits.ten, write_y=digits.short)
         axes.set_ylabel("Growth, one on the other")
         legend(axes, "upper left")
-    if open_ := [one for one in (constants[0], constants[2], constants[4]) if not decided([one])]:
-        why = "; ".join(f"{one.name}: {one.note}" for one in open_)
-        return undecided(name, title, why, figure=figure, data=points(name, rows))
-    decades = f"{math.log10(high / low):.1f} decades of C_min"
-    sentences = (
-        f"Over our {decades} the best runs grow by {shares}.",
-        f"In logarithms {digits.percent(powers['params'])} of the growth goes to N, "
-        f"{digits.percent(powers['batch_crit'])} to B and {digits.percent(powers['steps_min'])} to S; in the paper "
-        + ", ".join(digits.percent(reference.value(p)) for p in ("p_N", "p_B", "p_S"))
-        + ".",
+    drawn.points(rows)
+    for claim in (evidence.N_opt, evidence.B_opt, evidence.S_opt):
+        if not claim.decided:
+            drawn.lacks(claim.remark, claim.name)
+    if not drawn.decided:
+        return
+    shares = ", ".join(f"{digits.plain((high / low) ** powers[c], 2)} times the {what}" for c, what, _ in PARTS)
+    ours = [digits.percent(powers[column]) for column, _, _ in PARTS]
+    theirs = ", ".join(digits.percent(reference.value(p)) for p in ("p_N", "p_B", "p_S"))
+    drawn.say(
+        f"Over our {math.log10(high / low):.1f} decades of C_min the best runs grow by {shares}.",
+        f"In logarithms {ours[0]} of the growth goes to N, {ours[1]} to B and {ours[2]} to S; in the paper {theirs}.",
     )
-    return Drawn(name, title, figure, sentences, (), points(name, rows))
 
 
-def figure_13(experiments: Experiments) -> Drawn:
+def figure_13(evidence: Kaplan, drawn: Drawn) -> None:
     """L(C) at a fixed batch, and L(C_min)."""
-    name, title = "fig13", "Figure 13: loss over compute, spent and least"
-    naive, best = fits.fixed_batch(experiments), fits.least_compute(experiments)
-    curves, plain = fits.adjusted(experiments), fits.curves_of(experiments, "size")
-    measured = (*claims.fixed_batch(experiments), *claims.least_compute(experiments))
-    constants = (*measured, claims.predicted_exponent(experiments))
-    if plain is None or (naive.points is None and best.points is None):
-        return undecided(name, title, naive.why)
-    shades = Shades.of(plain)
-    rows, shown = [], []
+    measured, predicted = evidence.alpha_C_min, evidence.alpha_C_min_predicted
+    drawn.tell(evidence.alpha_C, evidence.C_c, measured, evidence.C_c_min, predicted)
+    plain, shades, rows = evidence.size_curves, evidence.shades, []
+    kinds = (
+        ("flops", lambda: evidence.fixed_batch, OTHER, "fixed batch, C", "s"),
+        ("flops_min", lambda: evidence.least_compute, LAW, "C_min", "o"),
+    )
     with rc_context(STYLE):
-        figure, (axes,) = panels(1)
-        by_run(axes, plain if isinstance(curves, str) else curves, "flops" if isinstance(curves, str) else "flops_min",
-               shades=shades, alpha=0.3)  # fmt: skip
-        for one, column, colour, label, marker in (
-            (naive, "flops", OTHER, "fixed batch, C", "s"),
-            (best, "flops_min", LAW, "C_min", "o"),
-        ):
-            if one.points is None:
-                continue
-            x, y = one.points[column], one.points["loss"]
-            shown.append(x)
-            dots(axes, x, y, [colour] * len(x), marker=marker)
-            rows += [{"compute": label, "flops": a, "loss": b, "params": n}
-                     for a, b, n in zip(x, y, one.points["params"], strict=True)]  # fmt: skip
-        every = np.concatenate(shown)
-        logarithmic(axes, every, "Compute, FLOP", [row["loss"] for row in rows], write=digits.ten)
-        limits = axes.get_xlim(), axes.get_ylim()
-        for one, colour, label in ((naive, OTHER, "fixed batch, C"), (best, LAW, "least compute, C_min")):
-            if one.loss.fit is not None and one.loss.sound:
-                line = np.geomspace(limits[0][0], limits[0][1], 60)
-                fitted_line(axes, line, one.loss.fit, [line], colour, label=label, zorder=4)
-        axes.set_xlim(limits[0])
-        axes.set_ylim(limits[1])
-        for ghost in ("fig13_L_of_Cmin", "fig13_L_of_C_fixed_batch"):
-            C, L = reference.points(ghost).T
-            seen = ghosts.shown(axes, PF_DAY * C, L, label=ghosts.LABEL if ghost == "fig13_L_of_Cmin" else "")
-            if not seen and ghost == "fig13_L_of_Cmin" and best.points is not None:
-                ghosts.slope(axes, best.points["flops_min"], best.points["loss"], -reference.value("alpha_C_min"))
-        losses(axes)
+        drawn.figure, (axes,) = panels(1)
+        try:
+            by_run(axes, evidence.adjusted, "flops_min", shades=shades, alpha=0.3)
+        except (Undecided, InputError):  # of which the claims tell
+            by_run(axes, plain, "flops", shades=shades, alpha=0.3)
+        found: list[tuple[Efficient, str, str]] = []
+        for column, find, colour, label, marker in kinds:
+            with drawn.part():
+                points = find().points
+                x, y = points[column], points["loss"]
+                dots(axes, x, y, [colour] * len(x), marker=marker)
+                rows += [{"compute": label, "flops": a, "loss": b, "params": n}
+                         for a, b, n in zip(x, y, points["params"], strict=True)]  # fmt: skip
+                found.append((find(), colour, label))
+        if not rows:
+            drawn.figure = None
+            return
+        logarithmic(axes, [row["flops"] for row in rows], "Compute, FLOP", [row["loss"] for row in rows],
+                    write=digits.ten)  # fmt: skip
+        with fixed_limits(axes):
+            for one, colour, label in found:
+                _loss_line(axes, one, colour, label)
+        _papers_laws(axes, evidence)
+        axes.set_ylabel(LOSS)
         legend(axes)
-        size_legend(figure, plain["params"], shades)
-    sentences = (
-        *claims.told(constants),
-        *_consistent(constants[2], constants[4]),
-        *said(best.loss),
+        size_legend(drawn.figure, plain["params"], shades)
+    drawn.points(rows)
+    drawn.say(_consistent(measured, predicted))
+    with drawn.part():
+        drawn.say(*evidence.least_compute.loss.sentences())
+
+
+def _loss_line(axes: Axes, best: Efficient, colour: str, label: str) -> None:
+    try:
+        law = best.loss
+    except Undecided:  # its points are shown, and the claims say why there is no line
+        return
+    if law.sound:
+        line = np.geomspace(*axes.get_xlim(), 60)
+        fitted_line(axes, line, law.fit, [line], colour, label=label, zorder=4)
+
+
+def _papers_laws(axes: Axes, evidence: Kaplan) -> None:
+    seen = False
+    for name in ("fig13_L_of_Cmin", "fig13_L_of_C_fixed_batch"):
+        C, L = reference.points(name).T
+        seen |= papers_points(axes, PF_DAY * C, L, label="" if seen else POINTS)
+    if not seen and evidence.alpha_C_min.ours is not None:
+        points = evidence.least_compute.points
+        papers_slope(axes, points["flops_min"], points["loss"], -reference.value("alpha_C_min"))
+
+
+def _consistent(measured: Claim, predicted: Claim) -> str:
+    if measured.ours is None or predicted.ours is None:
+        return ""
+    apart = abs(measured.ours - predicted.ours) > measured.half + predicted.half
+    return (
+        f"Measured along the envelope alpha_C_min is {measured.written}; from the three other exponents (1.8) has "
+        f"{predicted.written}: {'they disagree' if apart else 'the intervals overlap'}."
     )
-    return Drawn(name, title, figure, sentences, constants, points(name, rows), decided(constants[:4]))
 
 
-def _consistent(measured: Constant, predicted: Constant) -> list[str]:
-    if measured.value is None or predicted.value is None:
-        return []
-    apart = abs(measured.value - predicted.value) > sum(
-        (one.high - one.low) / 2 for one in (measured, predicted) if one.high is not None and one.low is not None
-    )
-    return [
-        f"Measured along the envelope alpha_C_min is {written(measured)}; from the three other exponents (1.8) has "
-        f"{written(predicted)}: {'they disagree' if apart else 'the intervals overlap'}."
-    ]
-
-
-def figure_14(experiments: Experiments) -> Drawn:
+def figure_14(evidence: Kaplan, drawn: Drawn) -> None:
     """The best size and its updates over compute, least and at a fixed batch."""
-    name, title = "fig14", "Figure 14: the best size, and its updates"
-    naive, best = fits.fixed_batch(experiments), fits.least_compute(experiments)
-    path = claims.path(experiments)
-    raw = fits.growth(naive.points, "params") if naive.points is not None else naive.why
-    fixed = from_fit("N_opt exponent, fixed batch", "Fig. 14", raw, "p", paper="fixed_batch_N_opt_exponent")
-    if (curves := fits.deep_curves(experiments)) is not None:
-        fixed = claims.along_path(fixed, curves, "flops", "params")
-    constants = (path[0], fixed, path[4])
-    if naive.points is None and best.points is None:
-        return undecided(name, title, naive.why)
-    rows = []
-    for one, compute, updates, what in (
-        (best, "flops_min", "steps_min", "least"),
-        (naive, "flops", "steps", "fixed batch"),
-    ):
-        if one.points is not None:
-            columns = (one.points[c] for c in (compute, "params", updates))
-            keys = ("flops", "params", "updates")
-            rows += [{"compute": what} | dict(zip(keys, values, strict=True)) for values in zip(*columns, strict=True)]
-    table = points(name, rows)
+    drawn.tell(evidence.N_opt, evidence.N_opt_fixed_batch, evidence.S_opt)
+    kinds = (
+        (lambda: evidence.least_compute, "flops_min", "steps_min", "least"),
+        (lambda: evidence.fixed_batch, "flops", "steps", "fixed batch"),
+    )
+    rows, found = [], {}
+    for find, compute, updates, what in kinds:
+        with drawn.part():
+            found[what] = find()
+            each = zip(*(found[what].points[c] for c in (compute, "params", updates)), strict=True)
+            rows += [{"compute": what, "flops": C, "params": N, "updates": S} for C, N, S in each]
+    if not rows:
+        return
+    drawn.points(rows)
     with rc_context(STYLE):
-        figure, (left, right) = panels(2, legend=False)
-        for axes, y, label, ghost, exponent in (
-            (left, "params", LABELS["params"], ("fig14_N_opt_of_Cmin", "fig14_N_opt_of_C_fixed_batch"), "p_N"),
-            (right, "updates", "Updates", ("fig14_Smin_of_Cmin", "fig14_steps_fixed_batch"), "p_S"),
-        ):
-            _growth_panel(axes, table, y, label, ghost, exponent)
-        for axes, one in ((left, best), (left, naive), (right, best)):
-            if one.points is not None:
-                column = "params" if axes is left else "steps_min"
-                fit = fits.growth(one.points, column)
-                if not isinstance(fit, str) and fit.status == "converged":
-                    C = one.points["flops"]
-                    x = np.geomspace(C.min(), C.max(), 40)
-                    fitted_line(axes, x, fit, [x], LAW if one is best else OTHER, zorder=3)
+        drawn.figure, (left, right) = panels(2, legend=False)
+        _growth_panel(left, drawn.data, "params", "N", ("fig14_N_opt_of_Cmin", "fig14_N_opt_of_C_fixed_batch"), "p_N")
+        _growth_panel(right, drawn.data, "updates", "S", ("fig14_Smin_of_Cmin", "fig14_steps_fixed_batch"), "p_S")
+        for what, best in found.items():
+            _growth_line(left, best, "params", LAW if what == "least" else OTHER)
+        if "least" in found:
+            _growth_line(right, found["least"], "steps_min", LAW)
         left.set_title("Best size")
         right.set_title("Its updates")
-    return Drawn(name, title, figure, claims.told(constants), constants, table, decided(constants[:1]))
 
 
-def _growth_panel(axes: Axes, table: Table, y: str, label: str, names: tuple[str, str], exponent: str) -> None:
-    least_of, of = ("N", "N") if y == "params" else ("S_min", "S")
-    looks = {"least": (LAW, "o", f"{least_of} over C_min"), "fixed batch": (OTHER, "s", f"{of} over C, fixed batch")}
+def _growth_line(axes: Axes, best: Efficient, column: str, colour: str) -> None:
+    try:
+        fit = best.growth(column)
+    except InputError:  # its points are shown, and the claims say why there is no line
+        return
+    if fit.sound:
+        x = np.geomspace(best.points["flops"].min(), best.points["flops"].max(), 40)
+        fitted_line(axes, x, fit, [x], colour, zorder=3)
+
+
+def _growth_panel(axes: Axes, table: Table, y: str, letter: str, names: tuple[str, str], exponent: str) -> None:
+    least_of = "S_min" if letter == "S" else letter
+    looks = {
+        "least": (LAW, "o", f"{least_of} over C_min"),
+        "fixed batch": (OTHER, "s", f"{letter} over C, fixed batch"),
+    }
     for what, (colour, marker, told) in looks.items():
         rows = table["compute"] == what
         if rows.any():
             dots(axes, table["flops"][rows], table[y][rows], [colour] * int(rows.sum()), marker=marker)
             axes.plot([], [], marker=marker, color=colour, ls="", ms=4.6, label=told)
     logarithmic(axes, table["flops"], "Compute, FLOP", table[y], write=digits.ten, write_y=digits.short, most=6)
-    axes.set_ylabel(label)
+    axes.set_ylabel(LABELS.get(y, "Updates"))
     seen = False
     for name in names:
         C, values = reference.points(name).T
-        seen |= ghosts.shown(axes, PF_DAY * C, values, label="" if seen else ghosts.LABEL)
+        seen |= papers_points(axes, PF_DAY * C, values, label="" if seen else POINTS)
     least = table["compute"] == "least"
     if not seen and least.any():
-        ghosts.slope(axes, table["flops"][least], table[y][least], reference.value(exponent))
+        papers_slope(axes, table["flops"][least], table[y][least], reference.value(exponent))
     legend(axes, "best")
 
 
-def figure_15(experiments: Experiments) -> Drawn:
+def figure_15(evidence: Kaplan, drawn: Drawn) -> None:
     """Where L(C_min) would fall below L(D) of the data that compute-efficient training uses."""
-    name, title = "fig15", "Figure 15: where the laws contradict each other"
-    best, data = fits.least_compute(experiments), fits.of_data(experiments)
-    for found, what in ((best.loss, "L(C_min)"), (data, "L(D)")):
-        if found.fit is None or not found.sound:
-            why = f"{what}: {found.why or (found.fit.why if found.fit else '')}. {_theirs()}"
-            return undecided(name, title, why, **_lower_alone(best))
-    assert best.points is not None
-    D, N = fits.growth(best.points, "tokens_efficient"), fits.growth(best.points, "params")
-    if isinstance(D, str) or isinstance(N, str):
-        return undecided(name, title, next(why for why in (D, N) if isinstance(why, str)))
-    assert best.loss.fit is not None
-    assert data.fit is not None
-    c, d = best.loss.fit.constants, data.fit.constants
-    try:
-        at = kaplan_path.contradiction(
-            c["C_c"] / PF_DAY, c["alpha_C"], d["D_c"], d["alpha_D"], D.law.y_1, D.law.p, N.law.y_1, N.law.p
-        )
-    except InputError as error:
-        return undecided(name, title, f"our laws do not cross ({error})")
-    rests_on = claims.least_compute(experiments)[0], claims.data(experiments)[0], claims.path(experiments)[0]
-    settled = decided(rests_on)
+    best = evidence.least_compute
+    lower = best.loss.sure("L(C_min)")
     C = best.points["flops_min"]
-    far = float(at.flops) * PF_DAY
+    with drawn.part("where the laws cross"):
+        for claim in (evidence.alpha_C_min, evidence.alpha_D, evidence.N_opt):
+            if not claim.decided:
+                raise Undecided(f"{claim.label} is undecided: {claim.remark}")
+    try:
+        upper = evidence.data.sure("L(D)")
+        D, N = best.growth("tokens_efficient").law, best.growth("params").law
+        c, d = lower.fit.constants, upper.fit.constants
+        at = kaplan_path.contradiction(c["C_c"] / PF_DAY, c["alpha_C"], d["D_c"], d["alpha_D"], D.y_1, D.p, N.y_1, N.p)
+    except (Undecided, InputError) as error:
+        drawn.lacks(error)
+        at = upper = D = None
+    far = float(at.flops) * PF_DAY if at is not None and drawn.decided else None
     # Where they cross is no claim of ours if it is undecided: then the laws are shown over our runs alone.
-    x = np.geomspace(C.min(), max(float(C.max()), far) * 30 if settled else float(C.max()), 120)
-    lower, upper = best.loss.fit.law(x), data.fit.law(D.law(x))
+    x = np.geomspace(C.min(), float(C.max()) if far is None else max(float(C.max()), far) * 30, 120)
+    shown = {"L_of_C_min": lower.fit.law(x)} | ({} if upper is None or D is None else {"L_of_D": upper.fit.law(D(x))})
     with rc_context(STYLE):
-        figure, (axes,) = panels(1, legend=False)
-        logarithmic(axes, x, LABELS["flops_min"], np.concatenate([lower, upper]), write=digits.ten)
-        axes.plot(x, lower, color=LAW, lw=1.3, label="L(C_min)")
-        axes.plot(x, upper, color=OTHER, lw=1.3, dashes=(4, 2), label="L(D) of the data it uses, one epoch")
-        if settled:
+        drawn.figure, (axes,) = panels(1, legend=False)
+        logarithmic(axes, x, "flops_min", np.concatenate([*shown.values(), best.points["loss"]]), write=digits.ten)
+        axes.plot(C, best.points["loss"], "o", color=INK, ms=4)
+        axes.plot(x, shown["L_of_C_min"], color=LAW, lw=1.3, label="L(C_min)")
+        if "L_of_D" in shown:
+            axes.plot(
+                x, shown["L_of_D"], color=OTHER, lw=1.3, dashes=(4, 2), label="L(D) of the data it uses, one epoch"
+            )
+        if at is not None and far is not None:
             axes.axvspan(C.min(), C.max(), color=GREY, alpha=0.15, lw=0, label="our runs")
-        if settled:
             axes.plot(far, float(at.loss), "o", color=INK, ms=6, zorder=5)
             axes.annotate("they cross", (far, float(at.loss)), xytext=(6, 6), textcoords="offset points", fontsize=8)
-        losses(axes)
+        axes.set_ylabel(LOSS)
         legend(axes)
-    rows = [{"flops_min": a, "L_of_C_min": b, "L_of_D": e} for a, b, e in zip(x, lower, upper, strict=True)]
-    return Drawn(name, title, figure, _crossing(at, float(C.max()), settled), (), points(name, rows), settled)
+    drawn.points({"flops_min": a} | {name: y[k] for name, y in shown.items()} for k, a in enumerate(x))
+    drawn.say(*_crossing(at if far else None, float(C.max())))
 
 
-def _lower_alone(best: fits.Efficient) -> dict[str, Any]:
-    """The law of the least compute over its points, where the other law is not known."""
-    if best.points is None or best.loss.fit is None or not best.loss.sound:
-        return {}
-    C, loss = best.points["flops_min"], best.points["loss"]
-    x = np.geomspace(C.min() / 2, C.max() * 2, 60)
-    with rc_context(STYLE):
-        figure, (axes,) = panels(1, legend=False)
-        logarithmic(axes, x, LABELS["flops_min"], loss, write=digits.ten)
-        axes.plot(C, loss, "o", color=INK, ms=4)
-        axes.plot(x, best.loss.fit.law(x), color=LAW, lw=1.3, label="L(C_min)")
-        losses(axes)
-        legend(axes)
-    rows = [{"flops_min": a, "loss": b} for a, b in zip(C, loss, strict=True)]
-    return {"figure": figure, "data": points("fig15", rows)}
-
-
-def _theirs() -> str:
+def _crossing(at: Optimum | None, largest: float) -> Iterator[str]:
+    if at is not None:
+        C, N, D, L = (float(v) for v in (at.flops, at.params, at.tokens, at.loss))
+        yield (
+            f"Our laws cross at C_min = {digits.ten(C)} PF-days, N = {digits.ten(N)}, D = {digits.ten(D)} and {L:.2g} "
+            f"nats, {digits.ten(C * PF_DAY / largest, 1)} times our largest compute: an extrapolation, and a scale, "
+            "which depends on the text."
+        )
     C, N, D, L = (reference.value(f"{x}_contradiction") for x in ("C", "N", "D", "L"))
-    return (
+    yield (
         f"The paper's cross near C = {digits.ten(C)} PF-days, N = {digits.ten(N)}, D = {digits.ten(D)} and {L:g} nats, "
         "each uncertain by about ten times."
     )
-
-
-def _crossing(at: Optimum, largest: float, settled: bool) -> tuple[str, ...]:
-    C, N, D, L = (float(v) for v in (at.flops, at.params, at.tokens, at.loss))
-    paper = _theirs()
-    if not settled:
-        return (f"{UNDECIDED} where the laws cross: one of the exponents that it rests on is undecided.", paper)
-    ours = (
-        f"Our laws cross at C_min = {digits.ten(C)} PF-days, N = {digits.ten(N)}, D = {digits.ten(D)} and {L:.2g} "
-        f"nats, {digits.ten(C * PF_DAY / largest, 1)} times our largest compute: an extrapolation, and a scale, which "
-        "depends on the text."
-    )
-    return ours, paper

@@ -1,5 +1,6 @@
 """Transformers with their losses at each position of the context, which Figures 20 and 21 share."""
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
@@ -9,15 +10,15 @@ import numpy as np
 
 from analysis import digits
 from analysis.page.canvas import MAP
+from analysis.papers.claim import Undecided
+from analysis.papers.evidence import Evidence
 from analysis.papers.kaplan import runs
-from analysis.papers.kaplan.drawn import Experiments
 from analysis.table import Table
 
 LEAST = 3  # sizes
 USED = 0.01  # of the loss: what a context must gain from its second token to its second half to count as used
 UNUSED = "their loss hardly falls past the second token: they have not learned to use their context"
 SHORTEST = 32  # tokens of context: a power law of the position needs some
-TOO_SHORT = f"no finished Transformer of two layers has a context of {SHORTEST} or more."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,25 +30,34 @@ class Sizes:
     loss: Mapping[float, np.ndarray]  # t each
 
 
-def sizes_of(experiments: Experiments, n_ctx: int | None = None) -> Sizes | None:
-    """Those of this context, or of the longest one."""
-    table = runs.finished(experiments, "context", "size")
-    table = runs.of_kind(table, "transformer") if table is not None else None
-    table = runs.deep(table)
-    if table is None:
-        return None
+def sizes_of(evidence: Evidence, n_ctx: int | None = None) -> Sizes:
+    """Those of this context, or of the longest one.
+
+    Raises:
+        Undecided: there are none.
+    """
+    table = runs.deep(runs.of_kind(evidence.need("context", "size"), "transformer"))
     length = n_ctx or int(table["n_ctx"].max())
     if not (table["n_ctx"] == length).any():
-        return None
+        raise Undecided(f"no models of {length} tokens of context are finished")
     table = table.where(table["n_ctx"] == length, "another context")
     tokens, counts = np.unique(table["tokens"], return_counts=True)
     table = runs.best_rates(table.where(table["tokens"] == tokens[np.argmax(counts)], "another length"))
     loss = {}
     for N in np.unique(table["params"]):
-        at = runs.loss_by_position(experiments, table.where(table["params"] == N, "another size"))
-        if at is not None:
-            loss[float(N)] = at
-    return Sizes(length, table, loss) if loss else None
+        with contextlib.suppress(Undecided):  # a size without its losses by position is not among them
+            loss[float(N)] = evidence.loss_by_position(table.where(table["params"] == N, "another size"))
+    if not loss:
+        raise Undecided(f"no loss by position of models of {length} tokens of context was recorded")
+    return Sizes(length, table, loss)
+
+
+def long_context(evidence: Evidence) -> Sizes:
+    """Those of the longest context, which is SHORTEST tokens or more."""
+    found = sizes_of(evidence)
+    if found.n_ctx < SHORTEST:
+        raise Undecided(f"no finished Transformer of two layers has a context of {SHORTEST} or more")
+    return found
 
 
 def unused(loss: Mapping[float, np.ndarray] | Sequence[np.ndarray]) -> bool:

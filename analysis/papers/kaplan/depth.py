@@ -1,6 +1,7 @@
 """Figures 6 and 24: depth matters little, for the loss and for transfer, once N leaves the embeddings out."""
 
 import math
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -10,18 +11,19 @@ from analysis import digits, reference
 from analysis.findings import shapes
 from analysis.fit import fit
 from analysis.fit.estimate import Fit
-from analysis.page.canvas import GREY, LOSS, STYLE, fitted_line, log_axes, log_axis, log_y, margins, panels
-from analysis.papers.kaplan import ghosts, runs
-from analysis.papers.kaplan.drawn import Drawn, Experiments, points, undecided
-from analysis.papers.kaplan.marks import beside, groups_legend, symbol
+from analysis.page.canvas import GREY, LOSS, STYLE, fitted_line, log_axis, log_y, margins, panels
+from analysis.papers.claim import Undecided
+from analysis.papers.drawing import beside, groups_legend, logarithmic, named, papers_points, papers_slope, symbol
+from analysis.papers.drawn import Drawn
+from analysis.papers.evidence import means
+from analysis.papers.kaplan import runs
+from analysis.papers.kaplan.claims import Kaplan
 from analysis.papers.kaplan.shape import by_size
-from analysis.papers.kaplan.transfer import PREFIX, by_verdict, short_name, test_sets
+from analysis.papers.kaplan.transfer import by_verdict, on_texts, short_name, test_sets
 from analysis.papers.kaplan.trend import Trend, trend
 from analysis.table import Table
 from scaling.errors import InputError
 
-FIG6, TITLE6 = "fig6", "Figure 6: N with and without embeddings, by depth"
-FIG24, TITLE24 = "fig24", "Figure 24: transfer against depth at fixed N"
 DEEPEST = 6  # layers: deeper models are one group, as in the paper
 LEAST = 5  # models of two layers or more, and depths of one N
 SLIGHT = 0.01  # change of the transfer's ratio per doubling of the depth that would be of no consequence
@@ -30,52 +32,51 @@ SLIGHT = 0.01  # change of the transfer's ratio per doubling of the depth that w
 # --- figure 6
 
 
-def figure_6(experiments: Experiments) -> Drawn:
+def figure_6(evidence: Kaplan, drawn: Drawn) -> None:
     """Loss against parameters with embeddings and without, by depth; in each a line through the ladder's own depth.
 
     How far a model lies from that line is held against how much deeper it is than the ladder at its N: a line through
     all depths would follow the deeper ones part of the way.
     """
-    table = runs.ladder(experiments)
-    if table is None:
-        return undecided(FIG6, TITLE6, "no run of the experiment size is finished.")
-    data, deep = _data6(table), runs.deep(table)
-    depths = np.unique(deep["n_layer"]) if deep is not None else np.array([])
-    if deep is None or len(deep) < LEAST or len(depths) < 2:
-        found = 0 if deep is None else len(deep)
-        why = f"{found} models of two layers or more, {len(depths)} depths; wanted {LEAST} and 2."
-        return undecided(FIG6, TITLE6, why, figure=_draw6(table), data=data)
+    table = evidence.ladder
+    drawn.points(_rows6(table))
+    drawn.figure = _draw6(table)
+    deep = runs.deep(table)
+    depths = np.unique(deep["n_layer"])
+    if len(deep) < LEAST or len(depths) < 2:
+        raise Undecided(f"{len(deep)} models of two layers or more, {len(depths)} depths; wanted {LEAST} and 2")
     ladder = runs.line(deep)
     own = runs.depths_text(ladder)
     counted, ladder_counted = (one.with_columns(params=one["params_embed"]) for one in (deep, ladder))
     if np.ptp(_deeper(deep, ladder)) == 0 or np.ptp(_deeper(counted, ladder_counted)) == 0:
-        return undecided(FIG6, TITLE6, f"all models lie on one ladder, of {own}.", figure=_draw6(table), data=data)
-    try:
-        without, with_embeddings, form = _lines(ladder, ladder_counted)
-    except InputError as error:
-        return undecided(FIG6, TITLE6, f"{error}", figure=_draw6(table), data=data)
-    figure = _draw6(table, without, with_embeddings, f"L(N) of the ladder, {own}")
+        raise Undecided(f"all models lie on one ladder, of {own}")
+    without, with_embeddings, form = _lines(ladder, ladder_counted)
+    drawn.figure = _draw6(table, without, with_embeddings, f"L(N) of the ladder, {own}")
     with_them = _per_doubling(counted, ladder_counted, with_embeddings)
     without_them = _per_doubling(deep, ladder, without)
     said = (
-        f"About the ladder's {form} ({own}), a doubling of the depth (models of {depths[0]:.0f} to {depths[-1]:.0f} "
+        f"bout the ladder's {form} ({own}), a doubling of the depth (models of {depths[0]:.0f} to {depths[-1]:.0f} "
         f"layers) changes the loss by {_percents(with_them)} where N counts the embeddings, by "
         f"{_percents(without_them)} where it does not"
     )
     if with_them.flat and without_them.flat:
-        why = f"{said[0].lower()}{said[1:]}. In neither count are the depths told apart."
-        return undecided(FIG6, TITLE6, why, figure=figure, data=data)
+        raise Undecided(f"a{said}. In neither count are the depths told apart")
+    drawn.say(f"A{said}: {_splits(with_them, without_them)}.", _shallow(table, without))
+
+
+def _splits(with_them: Trend, without_them: Trend) -> str:
+    """Which count of N splits by depth, where one does."""
     if not with_them.flat and (without_them.flat or abs(without_them.slope) < abs(with_them.slope) / 2):
-        verdict = "the count with embeddings splits by depth, the one without is a line for all, as in the paper"
-    elif not with_them.flat:
-        verdict = "both counts split by depth, while the paper saw one line without embeddings; how deep a model of so "
-        verdict += "few parameters is changes its width, and with that its loss, by itself (Figure 5)"
-    else:
-        verdict = (
-            "the count without embeddings splits by depth and the one with them does not, the other way round than "
+        return "the count with embeddings splits by depth, the one without is a line for all, as in the paper"
+    if not with_them.flat:
+        return (
+            "both counts split by depth, while the paper saw one line without embeddings; how deep a model of so few "
+            "parameters is changes its width, and with that its loss, by itself (Figure 5)"
         )
-        verdict += "in the paper: the embeddings of so small models may be worth as much as their other parameters"
-    return Drawn(FIG6, TITLE6, figure, (f"{said}: {verdict}.", *_shallow(table, without)), (), data)
+    return (
+        "the count without embeddings splits by depth and the one with them does not, the other way round than in the "
+        "paper: the embeddings of so small models may be worth as much as their other parameters"
+    )
 
 
 def _lines(ladder: Table, counted: Table) -> tuple[Fit, Fit, str]:
@@ -88,12 +89,12 @@ def _lines(ladder: Table, counted: Table) -> tuple[Fit, Fit, str]:
     """
     tables = runs.per_size(ladder), runs.per_size(counted)
     try:
-        floors = [fit("henighan-n", table, loss="squared", every_run=True) for table in tables]
-        if all(law.status == "converged" for law in floors):
+        floors = [fit("henighan-n", table, loss="squared") for table in tables]
+        if all(law.sound for law in floors):
             return floors[0], floors[1], "power law with a floor"
     except InputError:
         pass  # no bend is seen
-    lines = [fit("kaplan-n", table, loss="squared", every_run=True) for table in tables]
+    lines = [fit("kaplan-n", table, loss="squared") for table in tables]
     return lines[0], lines[1], "power law"
 
 
@@ -104,7 +105,7 @@ def _off(table: Table, law: Fit) -> np.ndarray:
 
 def _deeper(table: Table, ladder: Table) -> np.ndarray:
     """Doublings of the depth by which each model is deeper than the ladder at its N."""
-    N, layers = runs.means(ladder, of="n_layer")
+    N, layers = means(ladder, of="n_layer")
     return np.log2(table["n_layer"]) - np.interp(np.log(table["params"]), np.log(N), np.log2(layers))
 
 
@@ -117,19 +118,19 @@ def _per_doubling(table: Table, ladder: Table, law: Fit) -> Trend:
     return trend(*np.array([np.mean(seeds, axis=0) for seeds in models.values()]).T)
 
 
-def _shallow(table: Table, law: Fit) -> list[str]:
+def _shallow(table: Table, law: Fit) -> str:
     """Where models of one layer lie."""
     one = table["n_layer"] == 1
     if not one.any():
-        return ["No model of one layer was trained, of which the paper says that it lies off the line."]
+        return "No model of one layer was trained, of which the paper says that it lies off the line."
     own = table.where(one, "two layers or more")
     off = float(_off(own, law).mean())
     said = law.band(own["params"], run=True)
     outside = int(((own["loss"] < said.low) | (own["loss"] > said.high)).sum())
-    return [
+    return (
         f"Models of one layer lie {digits.percent(off, sign=True)} from the line of the ladder, {outside} of "
         f"{len(own)} outside the interval of a single run (the paper: models of fewer than two layers lie off it)."
-    ]
+    )
 
 
 def _group(layers: float) -> int:
@@ -155,11 +156,10 @@ def _draw6(table: Table, without: Fit | None = None, with_embeddings: Fit | None
             if law is not None:
                 line = np.geomspace(x.min() / 1.2, x.max() * 1.2, 60)
                 fitted_line(axes, line, law, [line], GREY, label=label)
-            log_axes(axes, "params", x, y)
-            axes.set_xlim(*margins(x, 1.4))
+            logarithmic(axes, x, "params", y)
             if column == "params":
-                if not ghosts.shown(axes, *reference.points("fig1_L_of_N").T):
-                    ghosts.slope(axes, x, y, -reference.value("alpha_N"))
+                if not papers_points(axes, *reference.points("fig1_L_of_N").T):
+                    papers_slope(axes, x, y, -reference.value("alpha_N"))
                 axes.legend(loc="lower left")
                 axes.set_title("Non-embedding parameters")
             else:
@@ -170,40 +170,33 @@ def _draw6(table: Table, without: Fit | None = None, with_embeddings: Fit | None
         return figure
 
 
-def _data6(table: Table) -> Table:
+def _rows6(table: Table) -> list[dict[str, Any]]:
     names = ("run", "n_layer", "d_model", "params", "params_embed", "loss", "seed")
-    return points(FIG6, [{name: table[name][i] for name in names if name in table} for i in range(len(table))])
+    return named(table, [name for name in names if name in table])
 
 
 # --- figure 24
 
 
-def figure_24(experiments: Experiments) -> Drawn:
+def figure_24(evidence: Kaplan, drawn: Drawn) -> None:
     """Loss on the other texts against the depth, N held fixed, the models being those of Figure 5's second panel."""
-    table = runs.finished(experiments, "shape")
-    sets = [] if table is None else test_sets(table)
-    if table is None or not sets:
-        return undecided(FIG24, TITLE24, "no finished run of the experiment shape was measured on other texts.")
+    table = evidence.need("shape")
+    sets = test_sets(table)
     table = runs.best_rates(table)
     # The largest size at which the depth was changed; what N differs by within a size drops out of ratios.
     sizes = [one for one in by_size(table, 0.0) if any(panel.what == shapes.WHAT[1] for panel in one.panels)]
     if not sizes:
-        return undecided(FIG24, TITLE24, "no size has shapes that differ from one base in their depth alone.")
+        raise Undecided("no size has shapes that differ from one base in their depth alone")
     found = sizes[-1]
     same = np.array([s == found.base or s.differs(found.base) == shapes.WHAT[1] for s in shapes.shapes_of(table)]) & (
         np.abs(table["params"] / math.sqrt(found.sizes[0] * found.sizes[1]) - 1) < shapes.SAME_SIZE
     )
     table = table.where(same, "differs in more than its depth")
     depth = table["n_layer"]
-    data = points(
-        FIG24,
-        [{"run": table["run"][i], "params": table["params"][i], "n_layer": depth[i], "loss": table["loss"][i]}
-         | {PREFIX + short_name(name): table[name][i] for name in sets} for i in range(len(table))],
-    )  # fmt: skip
-    figure = _draw24(table, sets)
+    drawn.points(on_texts(table, sets, "run", "params", "n_layer", "loss"))
+    drawn.figure = _draw24(table, sets)
     if len(np.unique(depth)) < LEAST:
-        why = f"{len(np.unique(depth))} depths at one N; wanted {LEAST}."
-        return undecided(FIG24, TITLE24, why, figure=figure, data=data)
+        raise Undecided(f"{len(np.unique(depth))} depths at one N; wanted {LEAST}")
     said, reach = [], 0.0
     x = np.log2(depth)
     own = trend(x, np.log(table["loss"]))
@@ -215,16 +208,15 @@ def figure_24(experiments: Experiments) -> Drawn:
         )
         said.append((f"{short_name(name)} {_percents(ratio)}", f"{verdict}, change of the ratio per doubling"))
     if reach > SLIGHT:
-        why = f"an effect on transfer is known only to ± {digits.percent(reach)} per doubling of the depth."
-        return undecided(FIG24, TITLE24, why, figure=figure, data=data)
+        raise Undecided(f"an effect on transfer is known only to ± {digits.percent(reach)} per doubling of the depth")
     layers = np.unique(depth)
-    head = (
+    drawn.say(
         f"From {layers[0]:.0f} to {layers[-1]:.0f} layers at N = {digits.short(float(np.median(table['params'])))} the "
         f"loss on the training text changes by {_percents(own)} per doubling of the depth, the cost of extreme shapes "
         "(Figure 5). Transfer is told by the ratio of the loss on another text to it. The paper (1.5B parameters, "
-        "about 6 to 207 layers) saw no effect of depth on transfer."
+        "about 6 to 207 layers) saw no effect of depth on transfer.",
+        *by_verdict(said),
     )
-    return Drawn(FIG24, TITLE24, figure, (head, *by_verdict(said)), (), data)
 
 
 def _percents(line: Trend) -> str:
@@ -238,7 +230,7 @@ def _draw24(table: Table, sets: list[str]) -> Figure:
         figure, (axes,) = panels(1, legend=False)
         for k, (_, column) in enumerate(entries):
             axes.plot(table["n_layer"], table[column], **symbol(k, lw=0))
-            axes.plot(*runs.means(table, "n_layer", column), color=symbol(k)["color"], lw=0.8)
+            axes.plot(*means(table, "n_layer", column), color=symbol(k)["color"], lw=0.8)
         losses = np.concatenate([table[column] for _, column in entries])
         axes.set_xscale("log")
         log_y(axes, losses, digits.plain)

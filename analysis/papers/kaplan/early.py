@@ -4,65 +4,65 @@ S_stop >= S_c / (L(N, D) - L(N, ample)) ** (1 / alpha_S): with ample data the lo
 and the run on D tokens is no faster. Both sides are in updates of large batches, S_min of eq. 5.4.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from analysis import digits, laws
 from analysis.batch_size import steps_to_minimum
 from analysis.laws import KaplanStop, admission
-from analysis.papers.kaplan import fits, runs
-from analysis.papers.kaplan.drawn import Experiments
-from analysis.papers.kaplan.words import UNDECIDED
+from analysis.papers.claim import Undecided
+from analysis.papers.kaplan.evidence import Evidence
 from analysis.table import Table
 
 SIGMAS = 2.0  # seed noise of a gap below which it is no gap
 NAMED = 6  # exceptions that a sentence names
 
 
-def stops(experiments: Experiments) -> Table | str:
-    """The early-stopped runs of the experiment data with columns steps_stop, loss_gap and bound, or why there are none.
+def stops(evidence: Evidence) -> Table:
+    """The early-stopped runs of the experiment data with columns steps_stop, loss_gap and bound.
 
     Runs whose gap to the loss on the most data lies within the seed noise are left out: of them the bound says nothing.
     """
-    table, steps = fits.excesses(experiments), fits.of_steps(experiments)
-    if table is None or not len(table):
-        return "no run of the experiment data has one of its size on the most data beside it"
-    batch, _ = fits.of_batch(experiments)
-    if steps.fit is None or batch.fit is None:
-        return steps.why or batch.why
-    if not steps.sound:
-        return f"L(N, S_min) is doubtful: {steps.fit.why}"
-    law = steps.fit.law
+    table = evidence.excesses
+    if not len(table):
+        raise Undecided("no run of the experiment data has one of its size on the most data beside it")
+    law = evidence.steps.sure("L(N, S_min)").fit.law
     assert isinstance(law, laws.KaplanNS)
     table = table.where(table["tokens_at_min"] < table["tokens"], "its lowest held-out loss is its last")
-    noise = runs.noise_of(experiments)
+    noise = evidence.noise
     least = SIGMAS * np.sqrt(2) * (noise.sigma if noise else admission.CONVERGED / 2) * table["loss_min"]
     table = table.where(table["loss_gap"] > least, "its gap to the loss on the most data lies within the noise")
     if not len(table):
-        return "no run stopped early at a loss clearly above that on the most data"
+        raise Undecided("no run stopped early at a loss clearly above that on the most data")
     B = table["batch_tokens"]
-    stop = steps_to_minimum(table["tokens_at_min"] / B, B, batch.fit.law(table["loss_min"]))
+    stop = steps_to_minimum(table["tokens_at_min"] / B, B, evidence.batch.fit.law(table["loss_min"]))
     bound = KaplanStop(law.S_c, law.alpha_S)(table["loss_gap"])
     return table.with_columns(steps_stop=stop, bound=np.asarray(bound, float))
 
 
-def sentences(table: Table) -> list[str]:
-    """How many runs keep to the bound, and the exceptions with the likely reason of each."""
+def sentences(table: Table) -> Iterator[str]:
+    """How many runs keep to the bound, and the exceptions with the likely reason of each.
+
+    Raises:
+        Undecided: at the end, where most runs do not.
+    """
     ratio = table["steps_stop"] / table["bound"]
     below = np.flatnonzero(ratio < 1)
     middle = digits.plain(float(np.exp(np.log(ratio).mean())), 2)
     kept = f"{len(table) - len(below)} of {len(table)} early-stopped runs lie above the bound (5.7)"
-    said = [f"{kept}, on average at {middle} times it; the paper has its runs above it."]
+    yield f"{kept}, on average at {middle} times it; the paper has its runs above it."
+    if not len(below):
+        return
+    named = "; ".join(_exception(table, int(i), float(ratio[i])) for i in below[:NAMED])
+    more = f"; and {len(below) - NAMED} more" if len(below) > NAMED else ""
+    yield f"Exceptions: {named}{more}."
+    yield (
+        "The bound assumes that the run would have followed L(N, S_min) of the experiment size, which has no "
+        "dropout and another schedule; and the lowest loss is known to the nearest evaluation alone."
+    )
     if len(below) > len(table) / 2:
-        said.append(f"{UNDECIDED} whether (5.7) is a bound: most runs lie below it.")
-    if len(below):
-        named = "; ".join(_exception(table, int(i), float(ratio[i])) for i in below[:NAMED])
-        more = f"; and {len(below) - NAMED} more" if len(below) > NAMED else ""
-        said.append(f"Exceptions: {named}{more}.")
-        said.append(
-            "The bound assumes that the run would have followed L(N, S_min) of the experiment size, which has no "
-            "dropout and another schedule; and the lowest loss is known to the nearest evaluation alone."
-        )
-    return said
+        raise Undecided("most early-stopped runs lie below it")
 
 
 def _exception(table: Table, i: int, ratio: float) -> str:
@@ -72,14 +72,12 @@ def _exception(table: Table, i: int, ratio: float) -> str:
     return f"{table['run'][i]} (N = {N}, D = {D}, {digits.plain(ratio, 2)} times the bound: {why})"
 
 
-def curves_of_largest(experiments: Experiments) -> Table | None:
-    """The learning curves of the largest model on each number of unique tokens; None where there are none.
+def curves_of_largest(evidence: Evidence) -> Table:
+    """The learning curves of the largest model on each number of unique tokens.
 
     While runs are missing, the largest of those that were trained on most data sets.
     """
-    curves = fits.curves_of(experiments, "data")
-    if curves is None:
-        return None
+    curves = evidence.curves("data")
     N = np.unique(curves["params"])
     sets = [len(np.unique(curves["unique_tokens"][curves["params"] == n])) for n in N]
     largest = N[np.flatnonzero(np.array(sets) == max(sets))[-1]]

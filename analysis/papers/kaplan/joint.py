@@ -8,179 +8,157 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from analysis import digits, kaplan_path, laws, reference
-from analysis.findings.finding import Finding
 from analysis.fit.estimate import Fit
-from analysis.page.canvas import GREY, INK, STYLE, Shades, panels, size_legend, some
-from analysis.papers.kaplan import claims, early, fits, ghosts, runs
-from analysis.papers.kaplan.drawn import Drawn, Experiments, points, undecided
-from analysis.papers.kaplan.panels import (
-    LABELS,
+from analysis.page.canvas import GREY, INK, LOSS, STYLE, Shades, panels, size_legend, some
+from analysis.papers.claim import Undecided
+from analysis.papers.drawing import (
     LAW,
+    POINTS,
     Tints,
     across,
-    blank,
     by_run,
     dots,
+    fixed_limits,
     legend,
     logarithmic,
-    losses,
     named,
+    papers_points,
 )
-from analysis.papers.kaplan.words import UNDECIDED, decided
+from analysis.papers.drawn import Drawn
+from analysis.papers.kaplan import early
+from analysis.papers.kaplan.claims import Kaplan
+from analysis.papers.known import Known
 from analysis.table import Table
 
 GOAL = 0.01  # held-out error of L(N, D) on the largest runs
 
 
-def figure_4(experiments: Experiments) -> Drawn:
+def figure_4(evidence: Kaplan, drawn: Drawn) -> None:
     """L(N, D) over D, and L(N, S_min) over S_min, one line per size."""
-    name, title = "fig4", "Figure 4: size with data, and size with updates"
-    joint, steps, curves = (
-        fits.of_size_and_data(experiments),
-        fits.of_steps(experiments),
-        fits.adjusted(experiments),
-    )
-    constants = (*claims.joint(experiments)[:4], *claims.steps(experiments))
-    sentences = [
-        *claims.told(constants[:4]),
-        _held_out(joint),
-        *claims.told(constants[4:]),
-    ]
-    if steps.fit is not None and steps.sound:
+    drawn.tell(*evidence.joint_claims)
+    with drawn.part("the held-out error of L(N, D)"):
+        drawn.say(_held_out(evidence.joint.sure("L(N, D)")))
+    drawn.tell(*evidence.steps_claims)
+    with drawn.part():
+        steps = evidence.steps.sure("L(N, S_min)")
         rms = digits.percent(steps.fit.residuals.rms)
-        sentences.append(f"L(N, S_min) misses the learning curves past their warm-up by {rms} rms.")
+        drawn.say(f"L(N, S_min) misses the learning curves past their warm-up by {rms} rms.")
         if steps.foretold is not None:
-            sentences.append(f"L(N, S_min): {steps.forecast()}")
-    if joint.table is None and isinstance(curves, str):
-        return undecided(name, title, f"{joint.why}; {curves}")
-    N = np.concatenate([t["params"] for t in (joint.table, curves) if isinstance(t, Table)])
-    shades = Shades(float(N.min()), float(N.max()))
-    rows = []
+            drawn.say(f"L(N, S_min): {steps.forecast()}")
+    shades, rows = evidence.shades, []
     with rc_context(STYLE):
-        figure, (left, right) = panels(2)
-        if joint.table is None or joint.fit is None:
-            blank(left, "", joint.why)
-        else:
-            _over_data(left, joint.table, joint.fit, shades)
+        drawn.figure, (left, right) = panels(2)
+        with drawn.panel(left, "Early-stopped loss over unique tokens"):
+            table, fit = evidence.joint.table, evidence.joint.fit
+            _over_data(left, table, fit, shades)
             rows += [
-                {"panel": "L(N, D)", "params": n, "x": D, "loss": L, "law": float(joint.fit.law(n, D))}
-                for n, D, L in _columns(joint.table, "params", "unique_tokens", joint.fit.target)
+                {"panel": "L(N, D)", "params": n, "x": D, "loss": L, "law": float(fit.law(n, D))}
+                for n, D, L in _columns(table, "params", "unique_tokens", fit.target)
             ]
-        if isinstance(curves, str) or steps.fit is None:
-            blank(right, "", steps.why)
-        else:
-            _over_steps(right, curves, steps.fit, shades)
+        with drawn.panel(right, "Loss along training over S_min"):
+            curves, fit = evidence.adjusted, evidence.steps.fit
+            _over_steps(right, curves, fit, shades)
             rows += [
-                {"panel": "L(N, S_min)", "params": n, "x": S, "loss": L, "law": float(steps.fit.law(n, S))}
+                {"panel": "L(N, S_min)", "params": n, "x": S, "loss": L, "law": float(fit.law(n, S))}
                 for n, S, L in _columns(curves, "params", "steps_min", "loss")
             ]
-        left.set_title("Early-stopped loss over unique tokens")
-        right.set_title("Loss along training over S_min")
-        size_legend(figure, N, shades)
-    return Drawn(name, title, figure, tuple(sentences), constants, points(name, rows), decided(constants))
+        if rows:
+            size_legend(drawn.figure, np.array([row["params"] for row in rows]), shades)
+    drawn.points(rows)
 
 
 def _columns(table: Table, *names: str):
     return zip(*(table[name] for name in names), strict=True)
 
 
-def _held_out(joint: Finding) -> str:
-    if joint.fit is None or not joint.sound:
-        why = joint.why or (joint.fit.why if joint.fit else "")
-        return f"{UNDECIDED} the held-out error of L(N, D): {why}."
+def _held_out(joint: Known) -> str:
     if joint.foretold is None:
-        return f"{UNDECIDED} the held-out error of L(N, D): too few sizes to hold one out."
-    error = joint.foretold.rms
-    verdict = "within" if error <= GOAL else "beyond"
+        raise Undecided("too few sizes to hold one out")
+    verdict = "within" if joint.foretold.rms <= GOAL else "beyond"
     return f"L(N, D): {joint.forecast()} That is {verdict} the goal of {digits.percent(GOAL)}."
 
 
 def _over_data(axes: Axes, table: Table, fit: Fit, shades: Shades) -> None:
     N, D, L = table["params"], table["unique_tokens"], table[fit.target]
     dots(axes, D, L, [shades(float(n)) for n in N])
-    logarithmic(axes, D, LABELS["unique_tokens"], L, most=6)
+    logarithmic(axes, D, "unique_tokens", L, most=6)
     x = across(axes, 80)
-    limits = axes.get_ylim()
-    for size in np.unique(N):
-        axes.plot(x, fit.law(size, x), color=shades(float(size)), lw=1.0, dashes=(1.5, 1.5), zorder=3)
-    axes.set_ylim(limits)
-    losses(axes)
-    ghosts.shown(axes, *reference.points("fig9_L_of_N_D").T[1:])
+    with fixed_limits(axes):
+        for size in np.unique(N):
+            axes.plot(x, fit.law(size, x), color=shades(float(size)), lw=1.0, dashes=(1.5, 1.5), zorder=3)
+    axes.set_ylabel(LOSS)
+    papers_points(axes, *reference.points("fig9_L_of_N_D").T[1:])
     axes.plot([], [], color=INK, lw=1.0, dashes=(1.5, 1.5), label="L(N, D), our fit")
     legend(axes)
 
 
 def _over_steps(axes: Axes, curves: Table, fit: Fit, shades: Shades) -> None:
     by_run(axes, curves, "steps_min", shades=shades, alpha=0.7)
-    logarithmic(axes, curves["steps_min"], LABELS["steps_min"], curves["loss"], most=6)
-    limits = axes.get_ylim()
-    for size in np.unique(curves["params"]):
-        own = curves["steps_min"][curves["params"] == size]
-        x = np.geomspace(own.min(), own.max(), 60)
-        axes.plot(x, fit.law(size, x), color=shades(float(size)), lw=1.2, dashes=(1.5, 1.5), zorder=4)
-    axes.set_ylim(limits)
-    losses(axes)
+    logarithmic(axes, curves["steps_min"], "steps_min", curves["loss"], most=6)
+    with fixed_limits(axes):
+        for size in np.unique(curves["params"]):
+            own = curves["steps_min"][curves["params"] == size]
+            x = np.geomspace(own.min(), own.max(), 60)
+            axes.plot(x, fit.law(size, x), color=shades(float(size)), lw=1.2, dashes=(1.5, 1.5), zorder=4)
+    axes.set_ylabel(LOSS)
     seen = False
     for rows in reference.curves("fig4_learning_curves").values():
-        seen |= ghosts.shown(axes, *rows.T, joined=True, label="" if seen else ghosts.LABEL)
+        seen |= papers_points(axes, *rows.T, joined=True, label="" if seen else POINTS)
     axes.plot([], [], color=INK, lw=1.2, dashes=(1.5, 1.5), label="L(N, S_min), our fit")
     legend(axes, "upper right")
 
 
-def figure_9(experiments: Experiments) -> Drawn:
+def figure_9(evidence: Kaplan, drawn: Drawn) -> None:
     """Loss against N for each D, and the collapse of the excess over N^(alpha_N/alpha_D) / D."""
-    name, title = "fig9", "Figure 9: over-fitting depends on one number"
-    joint, excesses = fits.of_size_and_data(experiments), fits.excesses(experiments)
-    if joint.table is None or joint.fit is None or excesses is None:
-        return undecided(name, title, joint.why)
+    joint, excesses, shades = evidence.joint, evidence.excesses, evidence.shades
     law = joint.fit.law
     assert isinstance(law, laws.KaplanND)
     ratio = law.alpha_N / law.alpha_D
-    constants = (claims.joint(experiments)[-1],)
-    noise = runs.noise_of(experiments)
-    sentences = [
-        *claims.told(constants),
-        _collapse(excesses, law, noise.sigma if noise else math.nan)
-        if joint.sound
-        else f"{UNDECIDED} the collapse: L(N, D) is doubtful ({joint.fit.why}).",
-        *((joint.evidence,) if joint.evidence else ()),
-    ]
-    N, D = joint.table["params"], joint.table["unique_tokens"]
-    if joint.sound:
-        sentences.append(_needed(law, float(N.max()), float(D.max())))
-    shades = Shades.of(joint.table)
-    tints = Tints.of(D)
+    N, D, L = (joint.table[name] for name in ("params", "unique_tokens", joint.fit.target))
     with rc_context(STYLE):
-        figure, (left, right) = panels(2)
-        L = joint.table[joint.fit.target]
-        dots(left, N, L, [tints(float(d)) for d in D])
-        logarithmic(left, N, LABELS["params"], L, most=6)
-        x, limits = across(left, 80), left.get_ylim()
-        handles = []
-        for d in some(np.unique(D)):
-            left.plot(x, law(x, d), color=tints(float(d)), lw=1.0, dashes=(1.5, 1.5), zorder=3)
-            handles.append(Line2D([], [], color=tints(float(d)), ls="", marker="o", ms=4.6, label=digits.short(d)))
-        left.set_ylim(limits)
-        losses(left)
-        left.legend(handles=handles, title="D", loc="lower left", handletextpad=0.2, alignment="left")
-        left.set_title("Early-stopped loss over N, by unique tokens")
-        if len(excesses):
-            _collapsed(right, excesses, law, ratio, shades)
-        else:
-            blank(right, "", "no size was trained on the most data")
-        right.set_title("Excess over the same size on the most data")
-        size_legend(figure, N, shades)
-    rows = [
-        {"params": n, "unique_tokens": d, "loss_min": low, "excess": e, "x": n**ratio / d}
-        | {"law": float(law.excess(n, d))}
-        for n, d, low, e in _columns(excesses, "params", "unique_tokens", "loss_min", "excess")
-    ]
+        drawn.figure, (left, right) = panels(2)
+        with drawn.panel(left, "Early-stopped loss over N, by unique tokens"):
+            _over_size(left, N, D, L, law)
+        with drawn.panel(right, "Excess over the same size on the most data"):
+            _collapsed(right, _some(excesses), law, ratio, shades)
+        size_legend(drawn.figure, N, shades)
     most = D >= D.max() * (1 - 1e-9)
-    rows += [
-        {"params": n, "unique_tokens": d, "loss_min": low} for n, d, low in zip(N[most], D[most], L[most], strict=True)
-    ]
-    settled = decided(constants) and len(excesses) > 0
-    return Drawn(name, title, figure, tuple(sentences), constants, points(name, rows), settled)
+    drawn.points(
+        [
+            {"params": n, "unique_tokens": d, "loss_min": low, "excess": e, "x": n**ratio / d}
+            | {"law": float(law.excess(n, d))}
+            for n, d, low, e in _columns(excesses, "params", "unique_tokens", "loss_min", "excess")
+        ]
+        + [
+            {"params": n, "unique_tokens": d, "loss_min": low}
+            for n, d, low in zip(N[most], D[most], L[most], strict=True)
+        ]
+    )
+    drawn.tell(evidence.ratio)
+    with drawn.part("the collapse"):
+        joint.sure("L(N, D)")
+        drawn.say(_needed(law, float(N.max()), float(D.max())))
+        drawn.say(_collapse(_some(excesses), law, evidence.noise.sigma if evidence.noise else math.nan))
+    drawn.say(joint.evidence)
+
+
+def _some(excesses: Table) -> Table:
+    if not len(excesses):
+        raise Undecided("no size was trained on the most data")
+    return excesses
+
+
+def _over_size(axes: Axes, N: np.ndarray, D: np.ndarray, L: np.ndarray, law: laws.KaplanND) -> None:
+    tints = Tints.of(D)
+    dots(axes, N, L, [tints(float(d)) for d in D])
+    logarithmic(axes, N, "params", L, most=6)
+    x, handles = across(axes, 80), []
+    with fixed_limits(axes):
+        for d in some(np.unique(D)):
+            axes.plot(x, law(x, d), color=tints(float(d)), lw=1.0, dashes=(1.5, 1.5), zorder=3)
+            handles.append(Line2D([], [], color=tints(float(d)), ls="", marker="o", ms=4.6, label=digits.short(d)))
+    axes.set_ylabel(LOSS)
+    axes.legend(handles=handles, title="D", loc="lower left", handletextpad=0.2, alignment="left")
 
 
 def _needed(law: laws.KaplanND, N: float, most: float) -> str:
@@ -209,8 +187,6 @@ def _collapsed(axes: Axes, table: Table, law: laws.KaplanND, ratio: float, shade
 
 def _collapse(table: Table, law: laws.KaplanND, sigma: float) -> str:
     """How far the points lie from one curve, against the noise of a ratio of two losses."""
-    if not len(table):
-        return f"{UNDECIDED} the collapse: no size was trained on the most data."
     off = table["excess"] - np.asarray(law.excess(table["params"], table["unique_tokens"]))
     rms, largest = float(np.sqrt(np.mean(off**2))), float(table["excess"].max())
     known = f"; the seeds alone make {digits.percent(math.sqrt(2) * sigma)}" if math.isfinite(sigma) else ""
@@ -221,46 +197,40 @@ def _collapse(table: Table, law: laws.KaplanND, sigma: float) -> str:
     )
 
 
-def figure_16(experiments: Experiments) -> Drawn:
+def figure_16(evidence: Kaplan, drawn: Drawn) -> None:
     """When data-limited runs stop against the bound (5.7), and their losses on train and test."""
-    name, title = "fig16", "Figure 16: when runs on little data stop"
-    stops = early.stops(experiments)
-    curves = early.curves_of_largest(experiments)
-    if isinstance(stops, str) and curves is None:
-        return undecided(name, title, stops)
-    rows, sentences = [], []
-    tables = [t for t in (stops, curves) if isinstance(t, Table)]
-    N = np.concatenate([t["params"] for t in tables])
-    shades = Shades(float(N.min()), float(N.max()))
+    shades, rows = evidence.shades, []
+    evidence.need("data")
     with rc_context(STYLE):
-        figure, (left, right) = panels(2)
-        if isinstance(stops, str):
-            blank(left, "", stops)
-            sentences.append(f"{UNDECIDED} the bound (5.7): {stops}.")
-        else:
-            dots(left, stops["bound"], stops["steps_stop"], [shades(float(n)) for n in stops["params"]])
-            both = np.concatenate([stops["bound"], stops["steps_stop"]])
-            label = "Bound (5.7), S_c (L − L_ample)^(−1/α_S)"
-            logarithmic(left, stops["bound"], label, both, write_y=digits.short, most=6)
-            ends = np.array([stops["bound"].min(), stops["bound"].max()])
-            left.plot(ends, ends, color=GREY, lw=1.0, dashes=(4, 2), label="equal: runs lie above")
-            left.set_ylabel("Least updates S_min at the lowest held-out loss")
-            legend(left, "upper left")
-            sentences += early.sentences(stops)
+        drawn.figure, (left, right) = panels(2)
+        with drawn.panel(left, "Early stopping against its lower bound", "the bound (5.7)"):
+            stops = early.stops(evidence)
+            _against_bound(left, stops, shades)
             columns = ("run", "params", "unique_tokens", "loss_gap", "steps_stop", "bound")
             rows += [{"panel": "stops"} | row for row in named(stops, columns)]
-        left.set_title("Early stopping against its lower bound")
-        if curves is None:
-            blank(right, "", "no run of the experiment data has finished")
-        else:
-            sentences.append(_train_and_test(right, curves))
+            with drawn.part("whether (5.7) is a bound"):
+                for sentence in early.sentences(stops):
+                    drawn.say(sentence)
+        with drawn.panel(right, "The largest model on ever more data"):
+            curves = early.curves_of_largest(evidence)
+            drawn.say(_train_and_test(right, curves))
             columns = ("run", "params", "unique_tokens", "step", "loss", "train_loss")
             more = ("loss_on_train",) if curves.has("loss_on_train") else ()
             rows += [{"panel": "curves"} | row for row in named(curves, (*columns, *more))]
-        right.set_title("The largest model on ever more data")
-        size_legend(figure, N, shades)
-    settled = isinstance(stops, Table) and not any(sentence.startswith(UNDECIDED) for sentence in sentences)
-    return Drawn(name, title, figure, tuple(sentences), (), points(name, rows), settled)
+        if rows:
+            size_legend(drawn.figure, np.array([row["params"] for row in rows]), shades)
+    drawn.points(rows)
+
+
+def _against_bound(axes: Axes, stops: Table, shades: Shades) -> None:
+    dots(axes, stops["bound"], stops["steps_stop"], [shades(float(n)) for n in stops["params"]])
+    both = np.concatenate([stops["bound"], stops["steps_stop"]])
+    label = "Bound (5.7), S_c (L − L_ample)^(−1/α_S)"
+    logarithmic(axes, stops["bound"], label, both, write_y=digits.short, most=6)
+    ends = np.array([stops["bound"].min(), stops["bound"].max()])
+    axes.plot(ends, ends, color=GREY, lw=1.0, dashes=(4, 2), label="equal: runs lie above")
+    axes.set_ylabel("Least updates S_min at the lowest held-out loss")
+    legend(axes, "upper left")
 
 
 def _train_and_test(axes: Axes, curves: Table) -> str:
@@ -282,10 +252,10 @@ def _train_and_test(axes: Axes, curves: Table) -> str:
         axes.plot(curves["step"][every[low]], curves["loss"][every[low]], "o", color=colour, ms=4, zorder=4)
         handles.append(Line2D([], [], color=colour, lw=1.2, label=digits.short(float(d))))
     y = np.concatenate([curves["loss"][shown], trained[np.isfinite(trained)]])
-    logarithmic(axes, curves["step"], LABELS["step"], y[y > 0.2 * np.max(y)], most=6)
+    logarithmic(axes, curves["step"], "step", y[y > 0.2 * np.max(y)], most=6)
     axes.legend(handles=[*handles, Line2D([], [], color=INK, lw=0.9, dashes=(3, 2), label="training")], title="D",
                 loc="lower left", alignment="left")  # fmt: skip
-    losses(axes)
+    axes.set_ylabel(LOSS)
     N = digits.short(float(curves["params"][0]))
     if not turned:
         return (

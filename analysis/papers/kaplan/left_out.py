@@ -1,7 +1,6 @@
 """Intervals by leaving out: B_crit(L) without one batch size at a time, L(N, S_min) and the path without one size."""
 
 import dataclasses
-import functools
 import math
 from collections.abc import Sequence
 
@@ -10,8 +9,9 @@ from numpy.typing import ArrayLike
 
 from analysis.confidence import LEVEL, t_quantile
 from analysis.fit import fit
-from analysis.fit.estimate import Fit
+from analysis.fit.estimate import Fit, Interval
 from analysis.laws import KaplanNS
+from analysis.papers.claim import Undecided
 from analysis.papers.kaplan import fits
 from analysis.table import Table
 from scaling.errors import InputError
@@ -37,12 +37,12 @@ class Left:
         return jackknife(self.without @ np.asarray(weights, float))
 
     @property
-    def alpha_B(self) -> tuple[float, float]:
+    def alpha_B(self) -> Interval:
         power, half = float(self.whole[0]), self.half((1, 0))
         return 1 / (power + half), 1 / (power - half) if power > half else math.inf
 
     @property
-    def B_star(self) -> tuple[float, float]:
+    def B_star(self) -> Interval:
         half = self.half((0, 1))
         return math.exp(self.whole[1] - half), math.exp(self.whole[1] + half)
 
@@ -51,24 +51,27 @@ class Left:
         return self.half((-math.log(loss), 1))
 
 
-@functools.lru_cache(maxsize=fits.KEPT)
-def left_out(curves: Table, whole: Fit) -> Left | None:
-    """The chain without each batch size; None where it breaks without one of them.
+def batches_left_out(curves: Table, whole: Fit) -> Left:
+    """The chain without each batch size.
 
     Args:
-        curves: of the experiment batch, as `fits.curves_of` gives them.
+        curves: of the experiment batch, past the warm-up.
         whole: the fit to all of them.
+
+    Raises:
+        Undecided: it breaks without one of them.
     """
     column = curves["batch_tokens"]
     sizes = np.unique(column)
-    if len(sizes) < 3:
-        return None
     without = []
     for B in sizes:
-        finding, _ = fits.of_scans(curves.where(column != B, f"batches of {B:.0f} tokens left out"))
-        if finding.fit is None:
-            return None
-        without.append(_powers(finding.fit))
+        try:
+            law, _ = fits.of_scans(curves.where(column != B, f"batches of {B:.0f} tokens left out"))
+        except InputError:
+            break
+        without.append(_powers(law.fit))
+    if len(sizes) < 3 or len(without) < len(sizes):
+        raise Undecided("B_crit(L) cannot be fitted without one of the batch sizes")
     return Left(_powers(whole), np.array(without))
 
 
@@ -76,39 +79,34 @@ def _powers(law: Fit) -> np.ndarray:
     return np.array([1 / law.constants["alpha_B"], math.log(law.constants["B_star"])])
 
 
-def half_of_path(curves: Table, compute: str, column: str) -> float:
-    """Half width of the interval of the power with which a column of `fits.best_sizes` grows with compute.
+def paths_left_out(curves: Table, compute: str) -> list[dict[str, float]]:
+    """The powers with which the columns of `fits.best_sizes` grow with compute, without each of the sizes.
 
     Which size is best where rests on single curves, which the scatter of the best sizes about their line does not tell.
-    A size without which no line is left says nothing; 0 where fewer than three can be left out.
+    A size without which no line is left says nothing.
     """
-    powers = np.array([each[column] for each in _paths(curves, compute)])
-    return jackknife(powers) if len(powers) > 2 else 0.0
-
-
-@functools.lru_cache(maxsize=fits.KEPT)
-def _paths(curves: Table, compute: str) -> tuple[dict[str, float], ...]:
-    """The powers of all columns, without each of the sizes."""
     found = []
     for N in np.unique(curves["params"]):
         try:
-            _, points = fits.best_sizes(curves.where(curves["params"] != N, f"N = {N:.0f} left out"), compute)
+            points = fits.best_sizes(curves.where(curves["params"] != N, f"N = {N:.0f} left out"), compute)
         except InputError:
             continue
         if len(points) < 3:
             continue
         C = np.log(points[compute])
         found.append({name: float(np.polyfit(C, np.log(points[name]), 1)[0]) for name in points.columns})
-    return tuple(found)
+    return found
 
 
-@functools.lru_cache(maxsize=fits.KEPT)
-def without_sizes(curves: Table, whole: Fit) -> tuple[KaplanNS, ...]:
-    """L(N, S_min) without each of the sizes; none at all where one of these fits is not sound.
+def sizes_left_out(curves: Table, whole: Fit) -> list[KaplanNS]:
+    """L(N, S_min) without each of the sizes.
 
     Args:
-        curves: with steps_min, as `fits.adjusted` gives them.
+        curves: with steps_min.
         whole: the fit to all of them, where each of the others begins.
+
+    Raises:
+        Undecided: one of these fits is not sound.
     """
     start = np.array([list(whole.constants.values())])
     found = []
@@ -117,11 +115,13 @@ def without_sizes(curves: Table, whole: Fit) -> tuple[KaplanNS, ...]:
         try:
             law = fit(KaplanNS, rest, loss="squared", clusters="run", starts=start)
         except InputError:
-            return ()
-        if law.status != "converged":
-            return ()
+            break
+        if not law.sound:
+            break
         found.append(law.law)
-    return tuple(found)
+    if len(found) < len(np.unique(curves["params"])):
+        raise Undecided("L(N, S_min) cannot be fitted without one of the sizes")
+    return found
 
 
 def jackknife(values: ArrayLike) -> float:

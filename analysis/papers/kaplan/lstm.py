@@ -1,8 +1,10 @@
 """Figure 7: LSTMs of 1, 2 and 4 layers beside Transformers, over N and along the context."""
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -13,18 +15,20 @@ from analysis import digits, reference
 from analysis.confidence import LEVEL, t_quantile
 from analysis.fit import fit
 from analysis.fit.estimate import Fit
-from analysis.page.canvas import LABELS, LOSS, STYLE, Shades, log_axes, log_axis, log_y, margins, panels
-from analysis.papers.kaplan import claims, ghosts, runs
+from analysis.page.canvas import LABELS, LOSS, STYLE, Shades, log_axis, log_y, panels
+from analysis.papers.claim import Claim, Undecided
+from analysis.papers.drawing import blank, groups_legend, logarithmic, named, papers_points, papers_slope, symbol
+from analysis.papers.drawn import Drawn
+from analysis.papers.evidence import means
+from analysis.papers.kaplan import runs
+from analysis.papers.kaplan.claims import OF_LOSS, Kaplan
 from analysis.papers.kaplan.context import UNUSED, unused
-from analysis.papers.kaplan.drawn import Constant, Drawn, Experiments, points, undecided
-from analysis.papers.kaplan.marks import groups_legend, symbol
 from analysis.papers.kaplan.trend import between, mean_interval, trend
-from analysis.papers.kaplan.words import from_fit
+from analysis.papers.known import measured
 from analysis.replicates import Noise
 from analysis.table import Table
 from scaling.errors import InputError
 
-NAME, TITLE = "fig7", "Figure 7: LSTM and Transformer"
 DIGITISED = {1: "fig7_lstm_1_layer", 2: "fig7_lstm_2_layer", 4: "fig7_lstm_4_layer"}
 LEAST = 3  # sizes of a line
 ALIKE = 1.6  # the N of a pair differ by less than this factor
@@ -32,48 +36,37 @@ PAIRS = 3  # that are shown along the context
 EARLY = 4  # tokens: the first ones, at which the paper saw no difference
 
 
-def figure_7(experiments: Experiments) -> Drawn:
+def figure_7(evidence: Kaplan, drawn: Drawn) -> None:
     """Left: loss against N, equal tokens, best learning rates. Right: loss along the context of pairs of equal N."""
-    found = runs.finished(experiments, "lstm", "context")
-    lstm = runs.of_kind(found, "lstm") if found is not None else None
-    if lstm is None:
-        return undecided(NAME, TITLE, "no LSTM is finished.")
-    every = _same_length(lstm, experiments)
+    every = _same_length(runs.of_kind(evidence.need("lstm", "context"), "lstm"), evidence)
     lstm = runs.best_rates(every)
-    transformer = runs.transformers_like(experiments, lstm)
-    if transformer is None:
-        return undecided(
-            NAME, TITLE, "no Transformer was trained on the same tokens for as long as the LSTMs.", data=_data(lstm, [])
+    drawn.points(_rows([], lstm))
+    transformer = evidence.transformers_like(lstm)
+    lines, pairs = _lines(transformer, lstm), _pairs(evidence)
+    drawn.points(_rows(pairs, transformer, lstm))
+    drawn.figure = _draw(transformer, lstm, pairs)
+    depths = [int(n) for n in np.unique(lstm["n_layer"])]
+    with drawn.part("how the losses fall with N"):
+        if 0 not in lines or len(lines) < 2:
+            there = ", ".join(f"{int((lstm['n_layer'] == n).sum())} LSTMs of {n} layers" for n in depths)
+            n = len(np.unique(transformer["params"]))
+            raise Undecided(f"a line needs {LEAST} sizes, {n} Transformers are finished and {there}")
+        claims = dict(_claims(lines, evidence, lstm))
+        drawn.show(*claims.values())
+        drawn.say(
+            f"At {digits.short(float(np.median(lstm['tokens'])))} tokens each. The Transformers are the ladder of "
+            f"{runs.depths_text(transformer)}, one model per width. {_exponents(lines)}",
+            *_rates(every, lstm),
+            *(_gap(transformer, lstm, n, evidence.noise) for n in depths),
+            *(_slope_gap(lines[0], n, claim) for n, claim in claims.items()),
         )
-    lines = _lines(transformer, lstm)
-    pairs = _pairs(experiments)
-    figure = _draw(transformer, lstm, pairs)
-    data = _data(_both(transformer, lstm), pairs)
-    with_lines = [n for n in lines if n]
-    if 0 not in lines or not with_lines:
-        why = f"a line needs {LEAST} sizes, {len(np.unique(transformer['params']))} Transformers are finished and "
-        why += ", ".join(
-            f"{int((lstm['n_layer'] == n).sum())} LSTMs of {n:.0f} layers" for n in np.unique(lstm["n_layer"])
-        )
-        undone = undecided(NAME, TITLE, why + ".", figure=figure, data=data)
-        # The right panel may say something all the same.
-        return dataclasses.replace(undone, sentences=(*undone.sentences, *_along(pairs, runs.noise_of(experiments))))
-    constants = dict(_constants(lines, experiments, lstm))
-    sentences = [
-        f"At {digits.short(float(np.median(lstm['tokens'])))} tokens each. The Transformers are the ladder of "
-        f"{runs.depths_text(transformer)}, one model per width. {_exponents(lines)}",
-        *_rates(every, lstm),
-        *(_gap(transformer, lstm, int(n), runs.noise_of(experiments)) for n in np.unique(lstm["n_layer"])),
-        *(_slope_gap(lines[0], n, one) for n, one in constants.items()),
-        *_along(pairs, runs.noise_of(experiments)),
-    ]
-    return Drawn(NAME, TITLE, figure, tuple(sentences), tuple(constants.values()), data)
+    drawn.say(*_along(pairs, evidence.noise))
 
 
-def _same_length(lstm: Table, experiments: Experiments) -> Table:
+def _same_length(lstm: Table, evidence: Kaplan) -> Table:
     """The LSTMs of the experiment lstm, or, if there are none, those of the commonest context."""
-    if "lstm" in experiments:
-        own = np.isin(lstm["run"], experiments["lstm"].runs["run"])
+    if "lstm" in evidence.experiments:
+        own = np.isin(lstm["run"], evidence.experiments["lstm"].runs["run"])
         if own.any():
             lstm = lstm.where(own, "of another experiment")
     contexts, counts = np.unique(lstm["n_ctx"], return_counts=True)
@@ -103,38 +96,24 @@ def _rates(every: Table, best: Table) -> Iterator[str]:
         )
 
 
-def _both(transformer: Table, lstm: Table) -> Table:
-    names = ("run", "kind", "n_layer", "params", "learning_rate", "seed", "loss")
-    return Table(
-        {
-            name: np.concatenate([transformer[name], lstm[name]])
-            for name in names
-            if name in lstm and name in transformer
-        },
-        np.arange(1, len(transformer) + len(lstm) + 1),
-    )
-
-
 # --- over N
 
 
 def _lines(transformer: Table, lstm: Table) -> dict[int, Fit]:
     """The power law of each group with LEAST sizes or more; by layers of the LSTM, 0 for the Transformers."""
     found = {}
-    low, high = (
-        lstm["params"].min() / ALIKE,
-        lstm["params"].max() * ALIKE,
-    )  # the same range, lest a bend look like a slope
+    # The same range: else a bend would look like a slope.
+    low, high = lstm["params"].min() / ALIKE, lstm["params"].max() * ALIKE
     inside = (transformer["params"] >= low) & (transformer["params"] <= high)
     groups = {0: transformer.where(inside, "beyond the sizes of the LSTMs")}
     groups |= {int(n): lstm.where(lstm["n_layer"] == n, "another depth") for n in np.unique(lstm["n_layer"])}
     for layers, table in groups.items():
         if len(np.unique(table["params"])) >= LEAST:
             try:
-                line = fit("kaplan-n", runs.per_size(table), loss="squared", every_run=True)
+                line = fit("kaplan-n", runs.per_size(table), loss="squared")
             except InputError:
                 continue  # too noisy for a line: its points are shown
-            if line.status == "converged":
+            if line.sound:
                 found[layers] = line
     return found
 
@@ -158,20 +137,20 @@ def _exponents(lines: dict[int, Fit]) -> str:
     return f"Exponents of N: {', '.join(said)}."
 
 
-def _constants(lines: dict[int, Fit], experiments: Experiments, lstm: Table) -> Iterator[tuple[int, Constant]]:
+def _claims(lines: dict[int, Fit], evidence: Kaplan, lstm: Table) -> Iterator[tuple[int, Claim]]:
     """The exponents by layers."""
     note = "the slope of the points of the paper's plot; at equal tokens here, converged there"
     for layers, line in lines.items():
         if layers in DIGITISED:
-            name = f"alpha_N, {_called(layers)}"
-            found = from_fit(name, "Fig 7", line, "alpha_N", paper=_theirs(layers), note=note)
-            yield layers, claims.no_narrower(found, experiments, lstm["params"][lstm["n_layer"] == layers])
+            claim = Claim(f"alpha_N, {_called(layers)}", "Fig 7", _theirs(layers), enough=OF_LOSS, note=note)
+            found = measured(claim, lambda line=line: line, "alpha_N")
+            yield layers, evidence.no_narrower(found, lstm["params"][lstm["n_layer"] == layers])
 
 
 def _gap(transformer: Table, lstm: Table, layers: int, noise: Noise | None) -> str:
     """How far the LSTMs of one depth lie above Transformers of the same N, at the ends of the common range."""
-    N, loss = runs.means(lstm.where(lstm["n_layer"] == layers, "another depth"))
-    gap = np.log(loss / between(*runs.means(transformer), N))
+    N, loss = means(lstm.where(lstm["n_layer"] == layers, "another depth"))
+    gap = np.log(loss / between(*means(transformer), N))
     inside = np.flatnonzero(np.isfinite(gap))
     if not inside.size:
         return f"{_called(layers)}: no size lies among those of the Transformers."
@@ -198,13 +177,13 @@ def _gap(transformer: Table, lstm: Table, layers: int, noise: Noise | None) -> s
     )
 
 
-def _slope_gap(transformer: Fit, layers: int, lstm: Constant) -> str:
+def _slope_gap(transformer: Fit, layers: int, lstm: Claim) -> str:
     """Whether the LSTM gains less from N than the Transformer."""
-    if lstm.value is None or lstm.low is None or lstm.high is None:
+    if lstm.ours is None or not lstm.decided:
         return f"{_called(layers)}: its exponent is not known well enough to set beside the Transformer's."
     low, high = transformer.intervals["alpha_N"]
-    difference = transformer.constants["alpha_N"] - lstm.value
-    half = math.hypot((high - low) / 2, (lstm.high - lstm.low) / 2)
+    difference = transformer.constants["alpha_N"] - lstm.ours
+    half = math.hypot((high - low) / 2, lstm.half)
     verdict = (
         "it gains less from N, as in the paper"
         if difference > half
@@ -236,30 +215,36 @@ class Pair:
         return np.log(self.lstm / self.transformer)
 
 
-def _pairs(experiments: Experiments) -> list[Pair]:
+def _pairs(evidence: Kaplan) -> list[Pair]:
     """At most PAIRS pairs of the longest context that both kinds were trained with, by rising N."""
-    table = runs.finished(experiments, "context", "lstm")
-    lstm = runs.of_kind(table, "lstm") if table is not None else None
-    for n_ctx in sorted(set(lstm["n_ctx"]), reverse=True) if lstm is not None else ():
-        assert lstm is not None
+    lstm = runs.of_kind(evidence.need("context", "lstm"), "lstm")
+    for n_ctx in sorted(set(lstm["n_ctx"]), reverse=True):
         own = runs.best_rates(lstm.where(lstm["n_ctx"] == n_ctx, "another context"))
-        others = runs.transformers_like(experiments, own)
-        if others is None:
+        try:
+            others = evidence.transformers_like(own)
+        except Undecided:
             continue
         found = []
         for N in np.unique(others["params"]):
-            apart = np.abs(np.log(own["params"] / N))
-            k = int(np.argmin(apart + 1e-3 * (own["loss"] / own["loss"].min() - 1)))  # of equally near ones the better
-            if apart[k] < math.log(ALIKE):
-                same = (own["params"] == own["params"][k]) & (own["n_layer"] == own["n_layer"][k])
-                a = runs.loss_by_position(experiments, own.where(same, "another size"))
-                b = runs.loss_by_position(experiments, others.where(others["params"] == N, "another size"))
-                if a is not None and b is not None and len(a) == len(b) >= 4 * EARLY:
-                    found.append(Pair(float(own["params"][k]), int(own["n_layer"][k]), float(N), a, b))
+            with contextlib.suppress(Undecided):  # of these the losses by position were not recorded
+                found += _pair(evidence, own, others.where(others["params"] == N, "another size"))
         if found:
             keep = np.unique(np.linspace(0, len(found) - 1, PAIRS).round().astype(int))
             return [found[k] for k in keep]
     return []
+
+
+def _pair(evidence: Kaplan, lstm: Table, transformer: Table) -> Iterator[Pair]:
+    """The LSTM nearest to a Transformer beside it, where it is near enough."""
+    N = float(transformer["params"][0])
+    apart = np.abs(np.log(lstm["params"] / N))
+    k = int(np.argmin(apart + 1e-3 * (lstm["loss"] / lstm["loss"].min() - 1)))  # of equally near ones the better
+    if apart[k] < math.log(ALIKE):
+        same = (lstm["params"] == lstm["params"][k]) & (lstm["n_layer"] == lstm["n_layer"][k])
+        a = evidence.loss_by_position(lstm.where(same, "another size"))
+        b = evidence.loss_by_position(transformer)
+        if len(a) == len(b) >= 4 * EARLY:
+            yield Pair(float(lstm["params"][k]), int(lstm["n_layer"][k]), N, a, b)
 
 
 def _along(pairs: Sequence[Pair], noise: Noise | None) -> Iterator[str]:
@@ -308,13 +293,12 @@ def _draw(transformer: Table, lstm: Table, pairs: Sequence[Pair]) -> Figure:
         depths = [int(n) for n in np.unique(lstm["n_layer"])]
         groups = [transformer, *(lstm.where(lstm["n_layer"] == n, "another depth") for n in depths)]
         for k, table in enumerate(groups):
-            left.plot(*runs.means(table), color=symbol(k)["color"], lw=0.9)
+            left.plot(*means(table), color=symbol(k)["color"], lw=0.9)
             left.plot(table["params"], table["loss"], **symbol(k, lw=0))
         N, loss = (np.concatenate([table[name] for table in groups]) for name in ("params", "loss"))
-        log_axes(left, "params", N, loss)
-        left.set_xlim(*margins(N, 1.4))
-        if not ghosts.shown(left, *reference.points("fig7_transformer").T):
-            ghosts.slope(left, transformer["params"], transformer["loss"], -_theirs(0))
+        logarithmic(left, N, "params", loss)
+        if not papers_points(left, *reference.points("fig7_transformer").T):
+            papers_slope(left, transformer["params"], transformer["loss"], -_theirs(0))
         left.set_ylabel(LOSS)
         left.set_title("Against N")
         names = [f"Transformer, {runs.depths_text(transformer)}", *(_called(n) for n in depths)]
@@ -326,9 +310,7 @@ def _draw(transformer: Table, lstm: Table, pairs: Sequence[Pair]) -> Figure:
 def _draw_along(axes: Axes, pairs: Sequence[Pair]) -> None:
     axes.set_title("Along the context")
     if not pairs:
-        axes.text(0.5, 0.5, "no pair of equal N", transform=axes.transAxes, ha="center", color="grey")
-        axes.set_xticks([])
-        axes.set_yticks([])
+        blank(axes, "Along the context", "no pair of equal N")
         return
     shades = Shades(pairs[0].transformer_N, pairs[-1].transformer_N)
     shown, entries = [], []
@@ -360,10 +342,10 @@ def by_half_octave(loss: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-def _data(table: Table, pairs: Sequence[Pair]) -> Table:
+def _rows(pairs: Sequence[Pair], *tables: Table) -> list[dict[str, Any]]:
     """Both panels: rows with `position` are those of the right one."""
     names = ("run", "kind", "n_layer", "params", "learning_rate", "seed", "loss")
-    rows = [{name: table[name][i] for name in names if name in table} for i in range(len(table))]
+    rows = [row for table in tables for row in named(table, [name for name in names if name in table])]
     for pair in pairs:
         for kind, N, layers, loss in (
             ("transformer", pair.transformer_N, None, pair.transformer),
@@ -373,4 +355,4 @@ def _data(table: Table, pairs: Sequence[Pair]) -> Table:
                 {"kind": kind, "n_layer": layers, "params": N, "position": t + 1, "loss": value}
                 for t, value in enumerate(loss)
             ]
-    return points(NAME, rows)
+    return rows

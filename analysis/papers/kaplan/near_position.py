@@ -1,46 +1,48 @@
 """Figure 21: the loss at early and late positions of the context against N, of a long context and a very short one."""
 
+import contextlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from analysis import digits
-from analysis.page.canvas import GREY, LOSS, STYLE, log_axes, margins, panels
-from analysis.papers.kaplan.context import LEAST, SHORTEST, TOO_SHORT, UNUSED, Sizes, colour_of, sizes_of, unused
-from analysis.papers.kaplan.drawn import Drawn, Experiments, points, undecided
-from analysis.papers.kaplan.marks import beside, groups_legend
+from analysis.page.canvas import GREY, LOSS, STYLE, panels
+from analysis.papers.claim import Undecided
+from analysis.papers.drawing import beside, groups_legend, logarithmic
+from analysis.papers.drawn import Drawn
+from analysis.papers.kaplan.claims import Kaplan
+from analysis.papers.kaplan.context import LEAST, UNUSED, Sizes, colour_of, long_context, sizes_of, unused
 from analysis.papers.kaplan.trend import Trend, mean_interval, trend
-from analysis.table import Table
 
-NAME, TITLE = "fig21", "Figure 21: loss at early and late positions against N"
 PAPERS = (1, 2, 4, 8, 16, 64, 256, 1024)  # positions that the paper shows
 
 
-def figure_21(experiments: Experiments) -> Drawn:
+def figure_21(evidence: Kaplan, drawn: Drawn) -> None:
     """Loss at tokens 1, 2, 4, ... against N, of a long context and, dashed, of one of 8 tokens."""
-    long, short = sizes_of(experiments), sizes_of(experiments, 8)
-    if long is None or long.n_ctx < SHORTEST:
-        return undecided(NAME, TITLE, TOO_SHORT)
+    long, short = long_context(evidence), None
     places = [T for T in PAPERS if T < long.n_ctx] + [long.n_ctx]
-    figure, data = _draw(long, short, places), _data(long, short, places)
+    without = "No models of 8 tokens of context are finished."
+    with contextlib.suppress(Undecided):
+        short = sizes_of(evidence, 8)
+    drawn.figure = _draw(long, short, places)
+    drawn.points(_rows(long, short, places))
     if len(long.loss) < LEAST:
-        why = f"{len(long.loss)} sizes of {long.n_ctx} tokens of context; wanted {LEAST}."
-        return undecided(NAME, TITLE, why, figure=figure, data=data)
+        raise Undecided(f"{len(long.loss)} sizes of {long.n_ctx} tokens of context; wanted {LEAST}")
     N = np.log(list(long.loss))
     slopes = {T: trend(N, np.log(_near(long, T))) for T in places}
     falling = [T for T, line in slopes.items() if line.high < 0]
     said = ", ".join(f"{_minus(line)} at T = {T}" for T, line in slopes.items())
-    sentences = [
+    drawn.say(
         f"Exponents of N of the mean loss over the positions T/√2 to T (single ones scatter), {long.n_ctx} tokens of "
         f"context: {said}. What text stands at a position moves its loss by {digits.percent(_text_noise(long))} (one "
         "standard deviation), alike for all sizes.",
         _first(slopes[1], falling, [T for T in places if T > 1]),
-        *(_short(long, short) if short is not None else ["No models of 8 tokens of context are finished."]),
-    ]
-    return Drawn(NAME, TITLE, figure, tuple(sentences), (), data)
+        without if short is None else _short(long, short),
+    )
 
 
 def _at(sizes: Sizes, N: float, T: int) -> np.ndarray:
@@ -82,16 +84,15 @@ def _first(first: Trend, falling: Sequence[int], others: Sequence[int]) -> str:
     return f"{text}; {others_do} (the paper: all positions but the first improve with N)."
 
 
-def _short(long: Sizes, short: Sizes) -> Iterator[str]:
+def _short(long: Sizes, short: Sizes) -> str:
     """Models of a short context against those of a long one, at equal N and early tokens."""
     as_long = np.median(short.table["tokens"]) == np.median(long.table["tokens"])
     common = [N for N in short.loss if N in long.loss] if as_long else []
     if len(common) < LEAST:
-        yield (
+        return (
             f"{len(common)} sizes were trained with both contexts for as long: which is better at early tokens cannot "
             "be told."
         )
-        return
     text, parts = _text_noise(long), []
     for T in (T for T in (1, 2, 4, 8) if T <= short.n_ctx):
         change = mean_interval([math.log(_at(short, N, T).mean() / _at(long, N, T).mean()) for N in common])[0]
@@ -110,7 +111,7 @@ def _short(long: Sizes, short: Sizes) -> Iterator[str]:
         if low > 0
         else "that they do better at early tokens, as in the paper, is not told"
     )
-    yield (
+    return (
         f"Models of {short.n_ctx} tokens of context against those of {long.n_ctx} at equal N ({len(common)} sizes): "
         f"{', '.join(parts)}; over T = 2 to {short.n_ctx} {digits.percent(mean, sign=True)} "
         f"({digits.percent(low, sign=True)} to {digits.percent(high, sign=True)}, other windows of text allowed for): "
@@ -155,18 +156,17 @@ def _draw(long: Sizes, short: Sizes | None, places: Sequence[int]) -> Figure:
                         (f"context {short.n_ctx}", grey | {"marker": "s", "ms": 3.4, "dashes": (4, 2)})]  # fmt: skip
             groups_legend(axes, contexts, "upper right")
         every = np.concatenate(sizes)
-        log_axes(axes, "params", every, np.concatenate(shown))
+        logarithmic(axes, every, "params", np.concatenate(shown))
         low, high = axes.get_ylim()
         axes.set_ylim(low, high * (high / low) ** 0.12)
-        axes.set_xlim(*margins(every, 1.4))
         axes.set_ylabel(LOSS)
         axes.set_title("Mean over positions T/√2 to T")
         beside(figure, entries, "Positions")
         return figure
 
 
-def _data(long: Sizes, short: Sizes | None, places: Sequence[int]) -> Table:
-    rows = [
+def _rows(long: Sizes, short: Sizes | None, places: Sequence[int]) -> list[dict[str, Any]]:
+    return [
         {"n_ctx": one.n_ctx, "params": N, "position": T, "first_position": _first_of(T), "loss": value}
         for one in (long, short)
         if one is not None
@@ -174,4 +174,3 @@ def _data(long: Sizes, short: Sizes | None, places: Sequence[int]) -> Table:
         if T <= one.n_ctx
         for N, value in zip(one.loss, _near(one, T), strict=True)
     ]
-    return points(NAME, rows)

@@ -1,7 +1,9 @@
 """Figure 20: the loss along the context, of each size, and during the training of the largest."""
 
+import contextlib
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -11,60 +13,43 @@ from matplotlib.figure import Figure
 from analysis import digits, reference
 from analysis.fit import fit
 from analysis.fit.estimate import Fit
-from analysis.page.canvas import LOSS, STYLE, Shades, log_axes, log_axis, log_y, panels, size_legend
-from analysis.papers.kaplan import runs
-from analysis.papers.kaplan.context import (
-    LEAST,
-    SHORTEST,
-    TOO_SHORT,
-    UNUSED,
-    Sizes,
-    colour_of,
-    sizes_of,
-    uncounted,
-    unused,
-)
-from analysis.papers.kaplan.drawn import Constant, Drawn, Experiments, points, undecided
-from analysis.papers.kaplan.marks import groups_legend
+from analysis.page.canvas import LOSS, STYLE, Shades, log_axis, log_y, panels, size_legend
+from analysis.papers.claim import Claim, Undecided
+from analysis.papers.drawing import blank, groups_legend, logarithmic
+from analysis.papers.drawn import Drawn
+from analysis.papers.kaplan.claims import RATIO, Kaplan
+from analysis.papers.kaplan.context import LEAST, UNUSED, Sizes, colour_of, long_context, uncounted, unused
 from analysis.papers.kaplan.trend import trend
+from analysis.papers.known import measured
 from analysis.table import Table
 from scaling.errors import InputError
 
-NAME, TITLE = "fig20", "Figure 20: loss along the context"
 SHARE = 0.9  # of the fall of a loss
 AT = "loss_at_"  # columns of a table of curves: means over an octave of positions
 
 
-def figure_20(experiments: Experiments) -> Drawn:
+def figure_20(evidence: Kaplan, drawn: Drawn) -> None:
     """Left: loss at token T of each size, with a + b T^-c. Right: the same of the largest during its training."""
-    sizes = sizes_of(experiments)
-    if sizes is None or sizes.n_ctx < SHORTEST:
-        return undecided(NAME, TITLE, TOO_SHORT)
+    sizes = long_context(evidence)
     laws: dict[float, Fit] = {}
     for N, loss in sizes.loss.items():
-        try:
-            laws[N] = fit("kaplan-position", _along(loss), loss="squared", every_run=True)
-        except InputError:
-            continue  # its losses are drawn without a law
-    training = _training(experiments, sizes)
-    figure, data = _draw(sizes, laws, training), _data(sizes, laws)
-    sound = {N: law for N, law in laws.items() if law.status == "converged" and _half(law) < law.constants["c"] / 2}
+        with contextlib.suppress(InputError):  # its losses are drawn without a law
+            laws[N] = fit("kaplan-position", _along(loss), loss="squared")
+    training = _training(evidence, sizes)
+    drawn.figure = _draw(sizes, laws, training)
+    drawn.points(_rows(sizes, laws))
+    sound = {N: law for N, law in laws.items() if law.sound and _half(law) < law.constants["c"] / 2}
     if not sound:
         why = f"the exponent of the position is not known to a half of itself at any of {len(sizes.loss)} sizes."
-        if unused(sizes.loss):
-            why += f" As for models of {sizes.n_ctx} tokens, {UNUSED}."
-        return undecided(NAME, TITLE, why, figure=figure, data=data)
+        raise Undecided(why + (f" As for models of {sizes.n_ctx} tokens, {UNUSED}" if unused(sizes.loss) else ""))
     theirs = np.array(reference.published()["kaplan2020"]["fig20_position_fits"]["value"])
-    sentences = [_powers(sizes, laws, sound, theirs), *_with_size(sound, theirs)]
-    sentences += list(_during(training)) if training is not None else ["During training: the curves hold no positions."]
-    sentences.append(uncounted(sizes.table))
+    drawn.say(_powers(sizes, laws, sound, theirs), *_with_size(sound, theirs))
+    drawn.say(*(_during(training) if training is not None else ["During training: the curves hold no positions."]))
+    drawn.say(uncounted(sizes.table))
     largest = max(sound)
-    constant = Constant(
-        "c, largest model", "Fig 20", float(theirs[-1, 2]), sound[largest].constants["c"],
-        *sound[largest].intervals["c"],
-        note=f"N = {digits.short(largest)}, {sizes.n_ctx} tokens of context; the paper's has 774M and 1024",
-    )  # fmt: skip
-    return Drawn(NAME, TITLE, figure, tuple(sentences), (constant,), data)
+    note = f"N = {digits.short(largest)}, {sizes.n_ctx} tokens of context; the paper's has 774M and 1024"
+    claim = Claim("c, largest model", "Fig 20", float(theirs[-1, 2]), enough=RATIO, note=note)
+    drawn.show(measured(claim, lambda: sound[largest], "c"))
 
 
 def _along(loss: np.ndarray) -> Table:
@@ -116,13 +101,14 @@ def _signed(value: float) -> str:
     return digits.minus(f"{value:+.2g}")
 
 
-def _training(experiments: Experiments, sizes: Sizes) -> Table | None:
+def _training(evidence: Kaplan, sizes: Sizes) -> Table | None:
     """The learning curve of one run of the largest size, with losses by octaves of the position."""
     largest = sizes.table.where(sizes.table["params"] == max(sizes.loss), "smaller")
-    curves = runs.curves_of(experiments, largest.where(np.arange(len(largest)) == 0, "another seed"))
-    if curves is None or len(_octaves(curves)) < 3 or len(curves) < 4:
+    try:
+        curves = evidence.curves_of(largest.where(np.arange(len(largest)) == 0, "another seed"))
+    except Undecided:
         return None
-    return curves
+    return curves if len(_octaves(curves)) >= 3 and len(curves) >= 4 else None
 
 
 def _octaves(curves: Table) -> list[int]:
@@ -166,7 +152,7 @@ def _draw(sizes: Sizes, laws: dict[float, Fit], training: Table | None) -> Figur
             left.plot(T, loss, "o", color=shades(N), ms=1.8, mew=0, alpha=0.55)
             if N in laws:
                 left.plot(T, laws[N].band(T).value, color=shades(N), lw=1.2, dashes=(4, 2))
-        log_axes(left, "position", 2.0 ** np.arange(int(math.log2(sizes.n_ctx)) + 1), [*sizes.loss.values()])
+        logarithmic(left, 2.0 ** np.arange(int(math.log2(sizes.n_ctx)) + 1), "position", [*sizes.loss.values()])
         left.set_ylabel(LOSS)
         left.set_title("At each position, with a + b T^−c")
         size_legend(figure, np.array(list(sizes.loss)), shades)
@@ -177,9 +163,7 @@ def _draw(sizes: Sizes, laws: dict[float, Fit], training: Table | None) -> Figur
 def _draw_training(axes: Axes, training: Table | None) -> None:
     axes.set_title("During the training of the largest")
     if training is None:
-        axes.text(0.5, 0.5, "not recorded", transform=axes.transAxes, ha="center", color="grey")
-        axes.set_xticks([])
-        axes.set_yticks([])
+        blank(axes, "During the training of the largest", "no losses by position were recorded")
         return
     octaves = _octaves(training)
     entries, shown = [], []
@@ -199,9 +183,8 @@ def _range(T: int) -> str:
     return f"{T // 2 + 1} to {T}" if T > 2 else str(T)
 
 
-def _data(sizes: Sizes, laws: dict[float, Fit]) -> Table:
-    rows = []
+def _rows(sizes: Sizes, laws: dict[float, Fit]) -> Iterator[dict[str, Any]]:
     for N, loss in sizes.loss.items():
         law = {} if N not in laws else laws[N].constants
-        rows += [{"params": N, "position": t + 1, "loss": value, **law} for t, value in enumerate(loss)]
-    return points(NAME, rows)
+        for t, value in enumerate(loss):
+            yield {"params": N, "position": t + 1, "loss": value, **law}

@@ -6,9 +6,8 @@ N = 25,000, and critical batches of some thousand tokens near a loss of 4, as tr
 """
 
 import dataclasses
-import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,13 +16,12 @@ from numpy.typing import NDArray
 from analysis import digits
 from analysis.kaplan_path import KaplanPath
 from analysis.laws import KaplanND
-from analysis.papers.kaplan import batch, claims
-from analysis.papers.kaplan.drawn import Constant, Experiments
-from analysis.papers.kaplan.words import UNDECIDED
+from analysis.papers.claim import UNDECIDED, Claim
+from analysis.papers.kaplan.claims import Kaplan
+from analysis.papers.paper import Planned
 from analysis.records import Records
 from analysis.reference import value
 from analysis.table import Table
-from scaling.errors import InputError
 
 Array = NDArray[np.float64]
 
@@ -35,13 +33,6 @@ CRITICAL = (4.0, 6e3)  # a loss, and B_crit there in tokens: the gradient noise 
 S_C = 30.0  # updates, on the axis of S_min: N = 6,144 was 0.24 nats above its end after 73 of them
 MISTUNED = 0.01  # of the loss, at twice or half the best rate
 TURNS = 0.8  # of ln S past where the loss stops falling: it rises from there on
-
-
-class Planned(NamedTuple):
-    """A run that is to be trained: its columns in a table of runs, as far as they are known, and its evaluations."""
-
-    row: Mapping[str, Any]  # kind, params, n_layer, tokens, unique_tokens, batch_tokens, schedule, warmup, ...
-    step: Array  # updates, rising, the last is the run's
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,26 +96,17 @@ class Expected(NamedTuple):
         return f"{self.figure}: {self.constant} {digits.plain(self.truth)} would get ±{self.half:.1g} at best"
 
 
-Claim = Callable[[Experiments], Sequence[Constant] | str]
-
-
-def _critical_batch(experiments: Experiments) -> Sequence[Constant] | str:
-    """With the interval of Figure 10, which leaves out one batch at a time; or why there is none."""
-    drawn = batch.figure_10(experiments)
-    return drawn.constants if drawn.decided else drawn.sentences[0].removeprefix(f"{UNDECIDED}: ").rstrip(".")
-
-
-# Of which figures, what is fitted there, the place of the exponent among its constants, the experiments it needs.
-MAIN: tuple[tuple[tuple[str, ...], str, Claim, int, tuple[str, ...]], ...] = (
-    (("fig1", "fig23", "table5"), "Figure 1 (N)", claims.size, 0, ("size",)),
-    (("fig1", "table5"), "Figure 1 (D)", claims.data, 0, ("data",)),
-    (("fig4", "fig9", "table2"), "Figure 4 left", claims.joint, 0, ("data",)),
-    (("fig4", "fig9", "table2"), "Figure 4 left", claims.joint, 1, ("data",)),
-    (("fig4", "fig11", "table3"), "Figure 4 right", claims.steps, 1, ("size", "batch")),
-    (("fig10", "fig18", "table5"), "Figure 10", _critical_batch, 0, ("batch",)),
-    (("fig13", "table5"), "Figure 13", claims.fixed_batch, 0, ("size",)),
-    (("fig1", "fig13", "table5"), "Figures 1 (C_min), 13", claims.least_compute, 0, ("size", "batch")),
-    (("fig14", "fig3", "table6"), "Figure 14", claims.path, 0, ("size", "batch")),
+# Of which figures, what is fitted there, the claim, the experiments it needs.
+MAIN: tuple[tuple[tuple[str, ...], str, str, tuple[str, ...]], ...] = (
+    (("fig1", "fig23", "table5"), "Figure 1 (N)", "alpha_N", ("size",)),
+    (("fig1", "table5"), "Figure 1 (D)", "alpha_D", ("data",)),
+    (("fig4", "fig9", "table2"), "Figure 4 left", "joint_alpha_N", ("data",)),
+    (("fig4", "fig9", "table2"), "Figure 4 left", "joint_alpha_D", ("data",)),
+    (("fig4", "fig11", "table3"), "Figure 4 right", "alpha_S", ("size", "batch")),
+    (("fig10", "fig18", "table5"), "Figure 10", "alpha_B", ("batch",)),
+    (("fig13", "table5"), "Figure 13", "alpha_C", ("size",)),
+    (("fig1", "fig13", "table5"), "Figures 1 (C_min), 13", "alpha_C_min", ("size", "batch")),
+    (("fig14", "fig3", "table6"), "Figure 14", "N_opt", ("size", "batch")),
 )
 
 
@@ -140,8 +122,8 @@ def expected(
         noise: standard deviation of ln loss between runs.
     """
     wanted = [
-        (name, claim, place)
-        for shown, name, claim, place, needs in MAIN
+        (name, claim)
+        for shown, name, claim, needs in MAIN
         if (not figures or set(shown) & set(figures)) and all(planned.get(one) for one in needs)
     ]
     # Models without layers, of which Figure 6 shows some, are in no law.
@@ -154,37 +136,20 @@ def expected(
         return ()
     truth = Truth.of(max(float(run.row["params"]) for runs in needed.values() for run in runs))
     exact = {name: [(run, *truth.losses(run)) for run in runs] for name, runs in needed.items()}
-    found: dict[tuple[str, Claim, int], list[Constant | str]] = {one: [] for one in wanted}
+    found: dict[str, list[Claim]] = {claim: [] for _, claim in wanted}
     for seed in range(draws):
         rng = np.random.default_rng(seed)
-        drawn = {name: _drawn(name, runs, noise, rng) for name, runs in exact.items()}
-        said = functools.cache(lambda claim, drawn=drawn: _asked(claim, drawn))
-        for one in wanted:
-            _, claim, place = one
-            constants = said(claim)
-            found[one].append(constants if isinstance(constants, str) else constants[place])
-    return tuple(_summary(name, found[name, claim, place]) for name, claim, place in wanted)
+        evidence = Kaplan({name: _drawn(name, runs, noise, rng) for name, runs in exact.items()})
+        for claim, drawn in found.items():
+            drawn.append(getattr(evidence, claim))
+    return tuple(_summary(name, found[claim]) for name, claim in wanted)
 
 
-def _asked(claim: Claim, drawn: Experiments) -> Sequence[Constant] | str:
-    try:
-        return claim(drawn)
-    except InputError as error:
-        return str(error)
-
-
-def _summary(figure: str, found: Sequence[Constant | str]) -> Expected:
-    constants = [one for one in found if isinstance(one, Constant)]
-    if 2 * len(constants) <= len(found):
-        return Expected(figure, "its exponent", math.nan, None, next(one for one in found if isinstance(one, str)))
-    halves = [
-        (one.high - one.low) / 2
-        for one in constants
-        if one.value is not None and one.low is not None and one.high is not None
-    ]
-    name, paper = constants[0].name, constants[0].paper or math.nan
+def _summary(figure: str, found: Sequence[Claim]) -> Expected:
+    halves = [claim.half for claim in found if claim.decided]
+    name, paper = found[0].name, found[0].paper or math.nan
     if 2 * len(halves) <= len(found):
-        return Expected(figure, name, paper, None, next(one.note for one in constants if one.value is None))
+        return Expected(figure, name, paper, None, next(claim.remark for claim in found if not claim.decided))
     return Expected(figure, name, paper, float(np.median(halves)), "")
 
 

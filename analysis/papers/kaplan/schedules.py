@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib import rc_context
@@ -11,13 +11,14 @@ from matplotlib.figure import Figure
 from analysis import digits, reference
 from analysis.confidence import LEVEL, t_quantile
 from analysis.page.canvas import FAINT, GREY, LOSS, STYLE, log_axis, log_y, margins, panels
+from analysis.papers.claim import Undecided
+from analysis.papers.drawing import groups_legend, named, symbol
+from analysis.papers.drawn import Drawn
 from analysis.papers.kaplan import runs
-from analysis.papers.kaplan.drawn import Drawn, Experiments, points, undecided
-from analysis.papers.kaplan.marks import groups_legend, symbol
+from analysis.papers.kaplan.claims import Kaplan
 from analysis.replicates import Noise
 from analysis.table import Table
 
-NAME, TITLE = "fig22", "Figure 22: learning-rate schedules"
 LEAST = 6  # schedules
 TOLD = 0.02  # of the loss: noise beyond it hides what the paper saw
 # Of the default schedule's sum: less is too small. In the paper the loss is flat from about 100 on, where its own rule
@@ -25,37 +26,31 @@ TOLD = 0.02  # of the loss: noise beyond it hides what the paper saw
 ENOUGH = 2 / 3
 
 
-def figure_22(experiments: Experiments) -> Drawn:
+def figure_22(evidence: Kaplan, drawn: Drawn) -> None:
     """Final loss against the sum of the learning rate over all updates, a point per run, one size and length."""
-    table = runs.finished(experiments, "schedule")
-    if table is None:
-        return undecided(NAME, TITLE, "no run of the experiment schedule is finished.")
+    table = evidence.need("schedule")
     if not table.has("learning_rate_sum"):
-        return undecided(NAME, TITLE, "the table has no column learning_rate_sum.")
+        raise Undecided("the table has no column learning_rate_sum")
     N, counts = np.unique(table["params"], return_counts=True)
     table = table.where(table["params"] == N[np.argmax(counts)], "another size")
-    noise, each = runs.noise_of(experiments), _schedules(table)
-    half = math.inf if noise is None else _half(each, noise)
+    each = _schedules(table)
+    half = math.inf if evidence.noise is None else _half(each, evidence.noise)
     default = _default(each)
-    figure, data = _draw(table, each, half, default), _data(table)
+    drawn.figure = _draw(table, each, half, default)
+    drawn.points(_rows(table))
     if len(each) < LEAST:
-        return undecided(NAME, TITLE, f"{len(each)} schedules; wanted {LEAST}.", figure=figure, data=data)
-    if noise is None:
-        why = "no setting has two seeds: which differences are noise is not known."
-        return undecided(NAME, TITLE, why, figure=figure, data=data)
+        raise Undecided(f"{len(each)} schedules; wanted {LEAST}")
+    noise = evidence.known_noise
     if half > TOLD:
-        why = f"the seeds alone explain differences of {digits.percent(half)} among {len(each)} schedules."
-        return undecided(NAME, TITLE, why, figure=figure, data=data)
+        raise Undecided(f"the seeds alone explain differences of {digits.percent(half)} among {len(each)} schedules")
     if default is None:
-        why = "no cosine has the peak rate that most schedules have: what sum is too small is not known."
-        return undecided(NAME, TITLE, why, figure=figure, data=data)
-    head = (
+        raise Undecided("no cosine has the peak rate that most schedules have: what sum is too small is not known")
+    drawn.say(
         f"{len(each)} schedules of N = {digits.short(table['params'][0])} over {table['steps'].max():.0f} updates; "
         f"{runs.noise_text(noise)}, so losses within {digits.percent(half)} of the lowest "
-        f"({min(one.loss for one in each):.3f}) are not told from it."
+        f"({min(one.loss for one in each):.3f}) are not told from it.",
+        *_sentences(each, half, default, float(table["batch_tokens"][0])),
     )
-    said = (head, *_sentences(each, half, default, float(table["batch_tokens"][0])))
-    return Drawn(NAME, TITLE, figure, said, (), data)
 
 
 class Schedule(NamedTuple):
@@ -190,6 +185,6 @@ def _draw(table: Table, each: list[Schedule], half: float, default: Schedule | N
         return figure
 
 
-def _data(table: Table) -> Table:
+def _rows(table: Table) -> list[dict[str, Any]]:
     names = ("run", "schedule", "learning_rate", "warmup", "learning_rate_sum", "steps", "params", "seed", "loss")
-    return points(NAME, [{name: table[name][i] for name in names if name in table} for i in range(len(table))])
+    return named(table, [name for name in names if name in table])

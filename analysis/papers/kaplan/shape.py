@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -14,64 +15,61 @@ from analysis.confidence import LEVEL
 from analysis.findings import shapes
 from analysis.findings.shapes import SAME_SIZE, WHAT, Panel, Shapes
 from analysis.page.canvas import FAINT, STYLE, log_axis, margins, panels, percent_axis
-from analysis.papers.kaplan import fits, ghosts, runs
-from analysis.papers.kaplan.drawn import Drawn, Experiments, points, undecided
-from analysis.papers.kaplan.marks import groups_legend, plain_line, symbol
+from analysis.papers.claim import Undecided
+from analysis.papers.drawing import groups_legend, level, papers_points, symbol
+from analysis.papers.drawn import Drawn
+from analysis.papers.evidence import NO_SEEDS
+from analysis.papers.kaplan import runs
+from analysis.papers.kaplan.claims import Kaplan
 from analysis.replicates import Noise
 from analysis.table import Table
 
-NAME, TITLE = "fig5", "Figure 5: shape at fixed N"
 DIGITISED = ("fig5_ff_ratio_50M_headdim64", "fig5_aspect_ratio_50M", "fig5_head_dim_25M_dmodel256")
 SAW = (
     "the paper (50M parameters): under 1 % from 0.5 to 4, 1.8 % at 8, 8.3 % at 40",
     "the paper (50M parameters): within 1 % from 32 to 256, 2.7 % at 4, 4.6 % at 720",
     "the paper (25M parameters): at most 2 % from 16 to 256",
 )
-SHOWN = 2.0  # percent: axes reach at least as far, lest noise look like a shape
+SHOWN = 2.0  # percent: axes reach at least as far, so that noise does not look like a shape
 TOLD = 0.02  # of the loss: an interval wider than what the paper saw cannot decide
 
 
-def figure_5(experiments: Experiments) -> Drawn:
+def figure_5(evidence: Kaplan, drawn: Drawn) -> None:
     """Loss above the base shape's in percent, a panel per ratio, N held fixed; what the seeds alone explain is shaded.
 
     Changes are against the shape from which the others differ in one ratio, not against the best of all: of many noisy
     losses the lowest is too low. A change is claimed where it leaves the interval that holds for all shapes of its
     panel at once (Bonferroni).
     """
-    table = runs.finished(experiments, "shape")
-    if table is None:
-        return undecided(NAME, TITLE, "no run of the experiment shape is finished.")
-    alpha, said = _alpha_N(experiments)
-    found = [_with_noise(one, runs.noise_of(experiments)) for one in by_size(runs.best_rates(table), alpha)]
+    table = runs.best_rates(evidence.need("shape"))
+    alpha, said = _alpha_N(evidence)
+    found = [_with_noise(one, evidence.noise) for one in by_size(table, alpha)]
     if not found:
-        return undecided(
-            NAME, TITLE, f"no size has {shapes.LEAST} shapes that differ from one base in a single ratio.", data=table
-        )
-    figure, data = _draw(found), _data(found)
+        raise Undecided(f"no size has {shapes.LEAST} shapes that differ from one base in a single ratio")
+    drawn.figure = _draw(found)
+    drawn.points(_rows(found))
     if not all(one.degrees for one in found):
-        return undecided(NAME, TITLE, "no setting has two seeds: which changes are noise is not known.",
-                         figure=figure, data=data)  # fmt: skip
+        raise Undecided(NO_SEEDS)
     wide = max(_half(one, panel, min(panel.seeds)) for one in found for panel in one.panels)
     if wide > TOLD:
-        why = f"the seeds alone explain changes of {digits.percent(wide)}, as large as those that the paper saw."
-        return undecided(NAME, TITLE, why, figure=figure, data=data)
-    sentences = [
+        raise Undecided(
+            f"the seeds alone explain changes of {digits.percent(wide)}, as large as those that the paper saw"
+        )
+    drawn.say(
         f"N agrees within {digits.percent(max(one.sizes[1] / one.sizes[0] for one in found) - 1)}; what differed was "
         f"taken out with L(N), {said}. Each change is against the base shape, {_base(found[0])}; the intervals hold "
         f"for all shapes of a panel at once ({digits.percent(LEVEL)}).",
         *(text for one in found for panel in one.panels for text in _sentences(one, panel)),
         _worth(alpha),
         _width(found[0]),
-    ]
-    return Drawn(NAME, TITLE, figure, tuple(sentences), (), data)
+    )
 
 
-def _alpha_N(experiments: Experiments) -> tuple[float, str]:
+def _alpha_N(evidence: Kaplan) -> tuple[float, str]:
     """The exponent with which small deviations of N are taken out, and where it is from."""
-    found = fits.of_size(experiments)
-    if found.fit is not None and found.sound:
-        alpha = found.fit.constants["alpha_N"]
-        return alpha, f"whose exponent on our own sizes is {alpha:.3f}"
+    ours = evidence.alpha_N.ours
+    if ours is not None:
+        return ours, f"whose exponent on our own sizes is {ours:.3f}"
     paper = reference.value("alpha_N")
     return paper, f"with the paper's exponent {paper:g}, for want of sizes of our own"
 
@@ -167,7 +165,7 @@ def _draw(found: Sequence[Shapes]) -> Figure:
             here = [(j, one, panel) for j, one in enumerate(found) for panel in one.panels if panel.what == WHAT[k]]
             axes.set_xscale("log")
             axes.set_xlabel(WHAT[k])
-            plain_line(axes)
+            level(axes)
             if here:
                 ratios = np.concatenate([panel.ratio for *_, panel in here])
                 log_axis(axes.xaxis, ratios, lambda v: digits.plain(v, 2), most=6)
@@ -176,7 +174,7 @@ def _draw(found: Sequence[Shapes]) -> Figure:
                 axes.set_ylim(1.15 * min(*changes, -wide), 1.12 * max(*changes, wide, SHOWN))
                 for j, one, panel in here:
                     _lines(axes, one, panel, j)
-                ghosts.shown(axes, *reference.points(DIGITISED[k]).T, label="Kaplan et al., above their best")
+                papers_points(axes, *reference.points(DIGITISED[k]).T, label="paper's, above their best")
             else:
                 axes.text(0.5, 0.5, "not tried", transform=axes.transAxes, ha="center", color="grey")
         entries = [
@@ -198,19 +196,16 @@ def _lines(axes: Axes, one: Shapes, panel: Panel, j: int) -> None:
     axes.plot(x[base], y[base], **symbol(j, marker="D", mfc="white", mec=symbol(j)["color"], mew=1.2, ms=6, zorder=5))
 
 
-def _data(found: Sequence[Shapes]) -> Table:
+def _rows(found: Sequence[Shapes]) -> Iterator[dict[str, Any]]:
     """The points: a row per shape of a panel."""
-    rows = [
-        {
-            "params": math.sqrt(one.sizes[0] * one.sizes[1]),
-            "ratio_of": panel.what,
-            "ratio": ratio,
-            "change": change,
-            "half_width": one.half(seeds),
-            "seeds": seeds,
-        }
-        for one in found
-        for panel in one.panels
-        for ratio, change, seeds in zip(panel.ratio, panel.change, panel.seeds, strict=True)
-    ]
-    return points(NAME, rows)
+    for one in found:
+        for panel in one.panels:
+            for ratio, change, seeds in zip(panel.ratio, panel.change, panel.seeds, strict=True):
+                yield {
+                    "params": math.sqrt(one.sizes[0] * one.sizes[1]),
+                    "ratio_of": panel.what,
+                    "ratio": ratio,
+                    "change": change,
+                    "half_width": one.half(seeds),
+                    "seeds": seeds,
+                }

@@ -1,8 +1,9 @@
 """Figure 8: the loss on other texts falls with N as that on the training text does, and depends on that alone."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePath
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -12,25 +13,34 @@ from matplotlib.figure import Figure
 from analysis import digits, reference
 from analysis.fit import fit
 from analysis.fit.estimate import Fit
-from analysis.page.canvas import GREY, LOSS, STYLE, fitted_line, log_axes, log_axis, log_y, margins, panels
-from analysis.papers.kaplan import claims, ghosts, runs
-from analysis.papers.kaplan.drawn import Drawn, Experiments, points, undecided
-from analysis.papers.kaplan.marks import groups_legend, symbol
+from analysis.page.canvas import GREY, LOSS, STYLE, fitted_line, log_axis, log_y, panels
+from analysis.papers.claim import Claim, Undecided
+from analysis.papers.drawing import groups_legend, logarithmic, papers_slope, symbol
+from analysis.papers.drawn import Drawn
+from analysis.papers.kaplan import runs
+from analysis.papers.kaplan.claims import OF_LOSS, Kaplan
+from analysis.papers.kaplan.fits import UNSETTLED
 from analysis.papers.kaplan.trend import Trend, between, mean_interval, trend
-from analysis.papers.kaplan.words import from_fit
+from analysis.papers.known import measured
 from analysis.table import Table
-from scaling.errors import InputError
 
-NAME, TITLE = "fig8", "Figure 8: transfer to other texts"
+PARALLEL = "the paper shows parallel lines and prints no exponent of these"
 PREFIX = "loss_on_"
 LEAST = 4  # sizes
 NEAR = 0.01  # of the loss: how near to the curve dots must lie on average to say that they lie on it
 
 
 def test_sets(table: Table) -> list[str]:
-    """The columns of losses on other texts that every run has."""
+    """The columns of losses on other texts that every run has.
+
+    Raises:
+        Undecided: there is none.
+    """
     names = [name for name in table if name.startswith(PREFIX) and name != f"{PREFIX}train"]
-    return [name for name in names if np.isfinite(table[name]).all()]
+    found = [name for name in names if np.isfinite(table[name]).all()]
+    if not found:
+        raise Undecided("no finished run was measured on other texts")
+    return found
 
 
 def short_name(column: str) -> str:
@@ -41,53 +51,36 @@ def short_name(column: str) -> str:
     return (parts[-1] if parts else column.removeprefix(PREFIX)).split(".")[0]
 
 
-def figure_8(experiments: Experiments) -> Drawn:
+def figure_8(evidence: Kaplan, drawn: Drawn) -> None:
     """Left: loss against N on each text, with its power law. Right: loss on the other texts against that on the
     training text, a dot per size at its end, a line along the training of the largest.
     """
-    table = runs.deep(runs.ladder(experiments))
-    sets = [] if table is None else test_sets(table)
-    if table is None or not sets:
-        return undecided(NAME, TITLE, "no finished run of the experiment size was measured on other texts.")
-    data = points(
-        NAME,
-        [{"run": table["run"][i], "params": table["params"][i], "loss": table["loss"][i]}
-         | {PREFIX + short_name(name): table[name][i] for name in sets} for i in range(len(table))],
-    )  # fmt: skip
+    table = runs.deep(evidence.ladder)
+    sets = test_sets(table)
+    drawn.points(on_texts(table, sets, "run", "params", "loss"))
     if (sizes := len(np.unique(table["params"]))) < LEAST:
-        return undecided(NAME, TITLE, f"{sizes} sizes of two layers or more; wanted {LEAST}.", data=data)
-    try:
-        laws = {name: fit("kaplan-n", table, target=name, loss="squared", every_run=True) for name in ("loss", *sets)}
-    except InputError as error:
-        return undecided(NAME, TITLE, f"{error}", data=data)
-    path = _training(experiments, table, sets)
-    figure = _draw(table, laws, path)
-    ratios = {name: _ratio(table, name) for name in sets}
-    doubtful = [short_name(name) for name, law in laws.items() if law.status != "converged"]
-    if doubtful:
-        why = f"the power law on {', '.join(doubtful)} is doubtful."
-        return undecided(NAME, TITLE, why, figure=figure, data=data)
-    sentences = [_slopes(laws), *by_verdict(_offset(name, table, ratio) for name, ratio in ratios.items())]
+        raise Undecided(f"{sizes} sizes of two layers or more; wanted {LEAST}")
+    laws = {name: fit("kaplan-n", table, target=name, loss="squared", waived=UNSETTLED) for name in ("loss", *sets)}
+    path = _training(evidence, table, sets)
+    drawn.figure = _draw(table, laws, path)
+    if doubtful := [short_name(name) for name, law in laws.items() if not law.sound]:
+        raise Undecided(f"the power law on {', '.join(doubtful)} is doubtful")
+    drawn.say(_slopes(laws), *by_verdict(_offset(name, table, _ratio(table, name)) for name in sets))
     if path is None:
-        sentences.append("Right panel: the curves hold no other texts.")
+        drawn.say("Right panel: the curves hold no other texts.")
     else:
-        sentences += by_verdict(_dots(table, path, name) for name in sets)
-    constants = tuple(
-        claims.no_narrower(
-            from_fit(
-                f"alpha_N on {short_name(name)}",
-                "Fig 8",
-                law,
-                "alpha_N",
-                note="the paper shows parallel lines and prints no exponent of these",
-            ),
-            experiments,
-            table["params"],
-        )
-        for name, law in laws.items()
-        if name != "loss"
-    )
-    return Drawn(NAME, TITLE, figure, tuple(sentences), constants, data)
+        drawn.say(*by_verdict(_dots(table, path, name) for name in sets))
+    for name in sets:
+        claim = Claim(f"alpha_N on {short_name(name)}", "Fig 8", None, enough=OF_LOSS, note=PARALLEL)
+        found = measured(claim, lambda name=name: laws[name], "alpha_N")
+        drawn.show(evidence.no_narrower(found, table["params"]))
+
+
+def on_texts(table: Table, sets: Sequence[str], *names: str) -> Iterator[dict[str, Any]]:
+    """The rows of a table, these columns and the losses on other texts alone."""
+    for i in range(len(table)):
+        row = {name: table[name][i] for name in names}
+        yield row | {PREFIX + short_name(name): table[name][i] for name in sets}
 
 
 def _ratio(table: Table, name: str) -> Trend:
@@ -106,8 +99,8 @@ def _slopes(laws: dict[str, Fit]) -> str:
 def by_verdict(said: Iterable[tuple[str, str]]) -> Iterator[str]:
     """A sentence for each verdict with all that it is true of, from pairs of what was measured and the verdict."""
     grouped: dict[str, list[str]] = {}
-    for measured, verdict in said:
-        grouped.setdefault(verdict, []).append(measured)
+    for what, verdict in said:
+        grouped.setdefault(verdict, []).append(what)
     for verdict, each in grouped.items():
         yield f"{verdict}: {'; '.join(each)}."
 
@@ -132,14 +125,17 @@ def _offset(name: str, table: Table, ratio: Trend) -> tuple[str, str]:
     return f"{short_name(name)} {measured}", verdict
 
 
-def _training(experiments: Experiments, table: Table, sets: list[str]) -> Table | None:
+def _training(evidence: Kaplan, table: Table, sets: Sequence[str]) -> Table | None:
     """The learning curve of the largest model, where it holds the other texts."""
     largest = table.where(table["params"] == table["params"].max(), "smaller")
-    curves = runs.curves_of(experiments, largest.where(np.arange(len(largest)) == 0, "another seed"))
-    if curves is None or not all(curves.has(name) for name in sets):
+    try:
+        curves = evidence.curves_of(largest.where(np.arange(len(largest)) == 0, "another seed"))
+    except Undecided:
         return None
-    measured = np.isfinite(curves["loss"]) & np.all([np.isfinite(curves[name]) for name in sets], axis=0)
-    return curves.where(measured, "not measured") if measured.sum() > 1 else None
+    if not all(curves.has(name) for name in sets):
+        return None
+    there = np.isfinite(curves["loss"]) & np.all([np.isfinite(curves[name]) for name in sets], axis=0)
+    return curves.where(there, "not measured") if there.sum() > 1 else None
 
 
 def _dots(table: Table, path: Table, name: str) -> tuple[str, str]:
@@ -175,10 +171,9 @@ def _draw(table: Table, laws: dict[str, Fit], path: Table | None) -> Figure:
             left.plot(x, y, **symbol(k, lw=0))
             entries.append(("training text" if name == "loss" else short_name(name), symbol(k, lw=1.0)))
         losses = np.concatenate([table[name] for name in laws])
-        log_axes(left, "params", table["params"], losses)
+        logarithmic(left, table["params"], "params", losses)
         left.set_ylim(top=losses.max() * (losses.max() / losses.min()) ** 0.3)
-        left.set_xlim(*margins(table["params"], 1.4))
-        ghosts.slope(left, table["params"], table["loss"], -reference.value("alpha_N"))
+        papers_slope(left, table["params"], table["loss"], -reference.value("alpha_N"))
         left.set_ylabel(LOSS)
         left.set_title("Against N")
         groups_legend(left, entries, "upper right", ncols=2)

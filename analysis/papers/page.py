@@ -1,8 +1,8 @@
-"""The page: every figure and table of the paper from our own runs, in its order, with the numbers beside the paper's.
+"""The page of a paper: its figures and tables from our own runs, in its order, with the numbers beside the paper's.
 
-OUT/kaplan/index.html        opens from disk, fetches nothing
-OUT/kaplan/fig1.svg fig1.csv each figure by itself, and its points
-OUT/kaplan/constants.json    every constant beside the paper's
+OUT/NAME/index.html        opens from disk, fetches nothing
+OUT/NAME/fig1.svg fig1.csv each figure by itself, and its points
+OUT/NAME/constants.json    every constant beside the paper's
 """
 
 import dataclasses
@@ -20,14 +20,14 @@ from analysis import digits, report
 from analysis.jsonable import jsonable
 from analysis.page import canvas, markup
 from analysis.page.markup import tag
-from analysis.papers.kaplan import figures
-from analysis.papers.kaplan.drawn import Constant, Drawn, Experiments
-from analysis.papers.kaplan.words import UNDECIDED, agrees, written
+from analysis.papers.claim import UNDECIDED, Claim, Verdict, tally
+from analysis.papers.drawn import Drawn
+from analysis.papers.evidence import Experiments
+from analysis.papers.paper import Paper
 from analysis.records import Origin
 from analysis.table import Table
 from scaling import machine
 
-TITLE = "Kaplan et al. (2020), figure by figure, from our own runs"
 EXPECTED = "losses of the planned runs drawn from the paper's laws with 0.3 % of noise, and fitted as ours are."
 COLUMNS = 7  # more are set closer
 ROWS = 60  # of a table that the page shows; the file beside it has all
@@ -52,12 +52,7 @@ class Made:
     expected: Sequence[str] = ()
 
 
-def draw(experiments: Experiments, names: Sequence[str]) -> list[Drawn]:
-    """These figures, in the paper's order."""
-    return [figures.draw(name, experiments) for name in names]
-
-
-def write(folder: Path, drawn: Sequence[Drawn], experiments: Experiments, made: Made) -> Path:
+def write(folder: Path, paper: Paper, drawn: Sequence[Drawn], experiments: Experiments, made: Made) -> Path:
     """Writes the page and what stands beside it into a folder; what other figures left there is kept.
 
     Returns:
@@ -68,29 +63,29 @@ def write(folder: Path, drawn: Sequence[Drawn], experiments: Experiments, made: 
         one.data.to_csv(folder / f"{one.name}.csv")
         if one.figure is not None:
             canvas.save(one.figure, folder / f"{one.name}.svg")
-    constants = [{"figure": one.name, **dataclasses.asdict(each)} for one in drawn for each in one.constants]
+    constants = [{"figure": one.name, **each.to_dict()} for one in drawn for each in one.claims]
     (folder / "constants.json").write_text(json.dumps(jsonable(constants), indent=1) + "\n", encoding="utf-8")
     path = folder / "index.html"
-    path.write_text(page(drawn, experiments, made), encoding="utf-8")
+    path.write_text(page(paper, drawn, experiments, made), encoding="utf-8")
     return path
 
 
-def page(drawn: Sequence[Drawn], experiments: Experiments, made: Made) -> str:
+def page(paper: Paper, drawn: Sequence[Drawn], experiments: Experiments, made: Made) -> str:
     """The page as HTML text."""
-    sections = [("constants", "The exponents, beside the paper's", _constants(drawn, exponents=True))]
-    for k, section in enumerate(figures.SECTIONS):
-        here = [one for one in drawn if figures.FIGURES[one.name].section == section]
+    sections = [("constants", "The exponents, beside the paper's", _exponents(drawn))]
+    for k, section in enumerate(paper.sections):
+        here = [one for one in drawn if paper.figures[one.name].section == section]
         if here:
             sections.append((f"section-{k}", section, markup.joined(map(_one, here))))
     sections += [
-        ("scales", "Scales, which depend on text and vocabulary", _constants(drawn, exponents=False)),
+        ("scales", "Scales, which depend on text and vocabulary", _scales(paper, drawn)),
         ("runs", "What was run", _runs(experiments, made)),
     ]
     sections = [(id, title, content) for id, title, content in sections if content]
     css = Path(report.__file__).with_name("report.css").read_text(encoding="utf-8")
     body = [
-        tag("h1", TITLE),
-        tag("p", _lede(drawn, made), class_="lede"),
+        tag("h1", paper.title),
+        tag("p", _lede(paper, drawn, made), class_="lede"),
         _facts(drawn, experiments, made),
         tag("nav", Markup(" ").join(tag("a", one.title.partition(":")[0], href=f"#{one.name}") for one in drawn)),
         *(tag("section", tag("h2", title), content, id=id) for id, title, content in sections),
@@ -98,14 +93,16 @@ def page(drawn: Sequence[Drawn], experiments: Experiments, made: Made) -> str:
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"{tag('title', TITLE)}\n<style>\n{css}</style>\n</head>\n<body>\n" + "\n".join(body) + "\n</body>\n</html>\n"
+        f"{tag('title', paper.title)}\n<style>\n{css}</style>\n</head>\n<body>\n"
+        + "\n".join(body)
+        + "\n</body>\n</html>\n"
     )
 
 
-def _lede(drawn: Sequence[Drawn], made: Made) -> str:
+def _lede(paper: Paper, drawn: Sequence[Drawn], made: Made) -> str:
     n = sum(one.decided for one in drawn)
     return (
-        f"The experiments of “Scaling Laws for Neural Language Models” at the budget {made.budget}. Our runs decide "
+        f"{paper.lede} at the budget {made.budget}. Our runs decide "
         f"{n} of {len(drawn)} figures and tables; what they cannot decide says so, and claims nothing."
     )
 
@@ -119,78 +116,80 @@ def _facts(drawn: Sequence[Drawn], experiments: Experiments, made: Made) -> Mark
             ("Tokens D", _between(runs["tokens"]), "processed by a run"),
             ("Compute", f"{digits.ten(float(np.nansum(runs['flops'])))}", "FLOP, C = 6ND of all runs"),
         ]
-    exponents = list(dict.fromkeys(each for one in drawn for each in one.constants if each.exponent))
-    if exponents:
-        agreeing = sum(map(agrees, exponents))
-        known = sum(each.value is not None for each in exponents)
-        compared = sum(each.value is not None and each.paper is not None for each in exponents)
-        holding = f"of {compared} that the paper has, {agreeing} intervals hold its value"
-        facts.append(("Exponents decided", f"{known} of {len(exponents)}", holding))
+    counts = {verdict: len(claims) for verdict, claims in tally(each for one in drawn for each in one.claims).items()}
+    if compared := sum(counts.values()):
+        n, holds = compared - counts[Verdict.CANNOT_TELL], counts[Verdict.HOLDS]
+        holding = f"that are independent; {holds} hold, {counts[Verdict.DIFFERS]} differ"
+        facts.append(("Exponents decided", f"{n} of {compared}", holding))
     return markup.facts(facts)
 
 
-def _constants(drawn: Sequence[Drawn], *, exponents: bool) -> Markup:
-    """The exponents, or the scales, of all figures; one that several show stands once, with the first."""
-    found: dict[Constant, str] = {}
-    for one in drawn:
-        for each in one.constants:
-            if each.exponent == exponents:
-                found.setdefault(each, one.name)
-    if not found:
-        return Markup()
+def _exponents(drawn: Sequence[Drawn]) -> Markup:
     said = (
-        "An exponent is decided where its fit is sound and the half-width of its interval at most half of its value. "
-        "In bold where the interval holds the paper's."
-        if exponents
-        else "Shown, not compared: the paper's are for WebText2 and 50,257 tokens."
+        "An exponent is decided where its fit is sound and the half-width of its interval is small enough for any "
+        "value that the exponent may have, whatever the paper's. In bold where the interval holds the paper's. The "
+        "choices are those of the rows that are fitted."
     )
     data = tag("p", "The same as data: ", tag("a", "constants.json", href="constants.json"), ".")
-    return tag("p", said) + _beside(found) + data
+    shown = _beside(_first(drawn, exponents=True))
+    return tag("p", said) + shown + data if shown else Markup()
 
 
-def _beside(found: Mapping[Constant, str]) -> Markup:
-    """Constants beside the paper's, and the figure that shows each, where one is named."""
+def _scales(paper: Paper, drawn: Sequence[Drawn]) -> Markup:
+    shown = _beside(_first(drawn, exponents=False))
+    return tag("p", f"Shown, not compared: the paper's are for {paper.scales}.") + shown if shown else Markup()
+
+
+def _first(drawn: Sequence[Drawn], *, exponents: bool) -> Mapping[Claim, str]:
+    """The exponents, or the scales, of all figures, each with the first that shows it."""
+    found: dict[Claim, str] = {}
+    for one in drawn:
+        for each in one.claims:
+            if (each.enough is not None) == exponents:
+                found.setdefault(each, one.name)
+    return found
+
+
+def _beside(found: Mapping[Claim, str]) -> Markup:
+    """Constants beside the paper's, and the figure that shows each, where one is named; nothing for none."""
+    if not found:
+        return Markup()
     in_figures = any(found.values())
-    head = (
-        "Constant",
-        "Equation",
-        "Paper",
-        ("Ours", "95 % interval"),
-        ("Held out", "error"),
-        tag("div", "Note", class_="text"),
-    )
+    head = ("Constant", "Equation", "Paper", ("Ours", "95 % interval"), ("Range over", "choices"))
+    head = (*head, ("Held out", "error"), "Verdict", *["Figure"] * in_figures, tag("div", "Note", class_="text"))
     rows = [
         (
             markup.mathematics(each.name) + (tag("small", each.unit) if each.unit else ""),
-            each.equation,
+            each.source,
             "–" if each.paper is None else digits.plain(each.paper),
             _ours(each),
+            "–" if each.over_choices is None else " to ".join(map(digits.plain, each.over_choices)),
             "–" if each.held_out is None else digits.percent(each.held_out),
+            each.verdict.value,
             *([tag("a", name, href=f"#{name}")] if in_figures else []),
-            tag("div", each.note, class_="wrap soft text"),
+            tag("div", each.remark, class_="wrap soft text"),
         )
         for each, name in found.items()
     ]
-    head = (*head[:-1], "Figure", head[-1]) if in_figures else head
     return tag("div", markup.table(head, rows, text=2, wide=True), class_="scroll")
 
 
-def _ours(constant: Constant) -> Markup:
-    if constant.value is None:
-        return tag("span", "cannot decide", class_="doubtful")
-    text = written(constant)
-    return tag("strong", text) if constant.exponent and agrees(constant) else escape(text)
+def _ours(claim: Claim) -> Markup:
+    if not claim.decided:
+        return tag("span", UNDECIDED, class_="doubtful")
+    return tag("strong", claim.written) if claim.verdict is Verdict.HOLDS else escape(claim.written)
 
 
 def _one(one: Drawn) -> Markup:
     """A figure or table: its sentences, the drawing, its data."""
-    said = markup.joined(map(_sentence, one.sentences))
+    said = markup.joined(tag("p", markup.mathematics(text)) for text in one.sentences)
+    said += markup.joined(tag("p", markup.mathematics(text), class_="missing") for text in one.open)
     number = one.title.partition(":")[0]
     if one.figure is not None:
         small = "half" if one.figure.get_figwidth() < canvas.WIDE[0] else ""
         drawing = markup.figure(one.figure, one.name, f"{number} from our own runs.", small)
-    elif one.constants:
-        drawing = _beside(dict.fromkeys(one.constants, ""))
+    elif one.claims:
+        drawing = _beside(dict.fromkeys(one.claims, ""))
     else:  # a figure that cannot be drawn has the runs that there are in its file
         drawing = Markup() if one.name.startswith("fig") else _table(one.data)
     links = [tag("a", f"{one.name}.csv", href=f"{one.name}.csv")]
@@ -201,10 +200,6 @@ def _one(one: Drawn) -> Markup:
         tag("p", f"Data of this {kind}: ", Markup(", ").join(links), ".", class_="soft") if len(one.data) else Markup()
     )
     return tag("article", tag("h3", one.title), drawing, said, beside, id=one.name)
-
-
-def _sentence(text: str) -> Markup:
-    return tag("p", markup.mathematics(text), class_="missing" if text.startswith(UNDECIDED) else "")
 
 
 def _table(table: Table) -> Markup:

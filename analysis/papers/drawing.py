@@ -1,0 +1,192 @@
+"""How the figures of papers are drawn: axes, marks, lines, legends, panels without an answer, the paper's own points.
+
+The range of an axis is that of our runs: points of the paper beyond it are not drawn, and where hardly any is left, its
+exponent is, as a line of that slope through the middle of our points.
+"""
+
+import contextlib
+import dataclasses
+import math
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import ArrayLike
+
+from analysis import digits
+from analysis.page.canvas import GREY, LABELS, Shades, log_axis, log_y, side_legend
+from analysis.papers.claim import UNDECIDED
+from analysis.table import Table
+
+LAW = "#b3261e"  # fitted lines
+OTHER = "#2f6db5"  # the second of two laws in one panel
+GROUPS = ("#1d2433", LAW, OTHER, "#3f8f5b", "#a86a12", "#7a4fa3")  # of kinds of models, told by marks as well
+SYMBOLS = ("o", "s", "^", "D", "v", "P")
+POINTS = "paper's points"
+SLOPE = "paper's exponent"
+FEWEST = 3  # points of the paper within our axes that show anything
+
+
+@dataclasses.dataclass(frozen=True)
+class Tints:
+    """The colour of each D, from another scale than that of the sizes: light for the least data, dark for the most."""
+
+    least: float
+    most: float
+
+    @classmethod
+    def of(cls, values: ArrayLike) -> "Tints":
+        return cls(float(np.min(values)), float(np.max(values)))
+
+    def __call__(self, D: float) -> Any:
+        span = math.log(self.most / self.least)
+        place = math.log(D / self.least) / span if span > 0 else 1.0
+        return matplotlib.colormaps["magma"](0.82 - 0.68 * min(max(place, 0.0), 1.0))
+
+
+def logarithmic(
+    axes: Axes,
+    x: ArrayLike,
+    label: str,
+    y: ArrayLike | None = None,
+    *,
+    write: Callable[[float], str] = digits.short,
+    write_y: Callable[[float], str] = digits.plain,
+    most: int = 8,
+) -> None:
+    """Logarithmic axes around x (and y), as much of them beyond the values as a point takes.
+
+    Args:
+        label: of x; the name of a column stands for its label.
+    """
+    axes.set_xscale("log")
+    x = np.asarray(x, float)
+    low, high = float(np.nanmin(x)), float(np.nanmax(x))
+    margin = (high / low) ** 0.04 if high > low else 1.1
+    axes.set_xlim(low / margin, high * margin)
+    wide = high / low > (1e2 if write is digits.ten else 1e4)
+    # Own values as ticks where few, else round numbers over the whole axis.
+    log_axis(axes.xaxis, x if len(np.unique(x)) <= most else np.geomspace(low, high, 40), write, most=most)
+    if wide:
+        log_axis(axes.xaxis, np.geomspace(low, high, 40), write, ((1,),), most)
+    axes.set_xlabel(LABELS.get(label, label))
+    if y is not None:
+        log_y(axes, y, write_y)
+
+
+@contextlib.contextmanager
+def fixed_limits(axes: Axes) -> Iterator[None]:
+    """Lines drawn inside do not change the range of the axes."""
+    limits = axes.get_xlim(), axes.get_ylim()
+    yield
+    axes.set_xlim(limits[0])
+    axes.set_ylim(limits[1])
+
+
+def across(axes: Axes, n: int) -> np.ndarray:
+    """n places over the whole width of logarithmic axes."""
+    low, high = axes.get_xlim()
+    return np.geomspace(low, high, n)
+
+
+def named(table: Table, names: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows of a table, these columns alone."""
+    return [dict(zip(names, values, strict=True)) for values in zip(*(table[name] for name in names), strict=True)]
+
+
+def blank(axes: Axes, title: str, why: str) -> None:
+    """A panel that our runs cannot fill, and why."""
+    axes.clear()
+    axes.set_title(title)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.grid(False)
+    width = int(axes.get_window_extent().width / axes.figure.dpi * 11)  # letters of this size to an inch
+    axes.text(
+        0.5,
+        0.5,
+        textwrap.fill(f"{UNDECIDED}: {why}", max(width, 20)),
+        transform=axes.transAxes,
+        ha="center",
+        va="center",
+        color=GREY,
+    )
+
+
+def by_run(
+    axes: Axes, curves: Table, x: str, y: str = "loss", *, shades: Shades, alpha: float = 0.8, lw: float = 0.8
+) -> None:
+    """A thin line for each run, in the colour of its size."""
+    for run in dict.fromkeys(curves["run"].tolist()):
+        rows = np.flatnonzero(curves["run"] == run)
+        rows = rows[np.argsort(curves["step"][rows])]  # S_min and C_min need not grow with every update
+        colour = shades(float(curves["params"][rows[0]]))
+        axes.plot(curves[x][rows], curves[y][rows], color=colour, lw=lw, alpha=alpha, zorder=2)
+
+
+def dots(axes: Axes, x: ArrayLike, y: ArrayLike, colours: Sequence[Any], **style: Any) -> None:
+    """Points, each in a colour of its own."""
+    look: dict[str, Any] = {"marker": "o", "ms": 4.6, "mec": "white", "mew": 0.5, "zorder": 5} | style
+    for one, at, colour in zip(np.asarray(x, float), np.asarray(y, float), colours, strict=True):
+        axes.plot(one, at, color=colour, **look)
+
+
+def legend(axes: Axes, loc: str = "lower left") -> None:
+    """A legend where something has a name."""
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc=loc, handlelength=2.2)  # pyright: ignore[reportCallIssue, reportArgumentType]  # loc is a name
+
+
+def symbol(k: int, **more: Any) -> dict[str, Any]:
+    """How the k-th group of points is drawn."""
+    style: dict[str, Any] = {"color": GROUPS[k % len(GROUPS)], "marker": SYMBOLS[k % len(SYMBOLS)]}
+    return style | {"ms": 5, "mec": "white", "mew": 0.5} | more
+
+
+def groups_legend(axes: Axes, entries: Sequence[tuple[str, dict[str, Any]]], loc: Any = "best", **more: Any) -> None:
+    """A legend of groups (label, style of a line), and after them what the axes name themselves."""
+    handles = [*_handles(entries), *axes.get_legend_handles_labels()[0]]
+    axes.legend(handles=handles, loc=loc, **({"handlelength": 1.8} | more))
+
+
+def beside(figure: Figure, entries: Sequence[tuple[str, dict[str, Any]]], title: str) -> None:
+    """A legend of groups at the right of a figure whose panels left room for it."""
+    side_legend(figure, _handles(entries), title)
+
+
+def _handles(entries: Sequence[tuple[str, dict[str, Any]]]) -> list[Line2D]:
+    return [Line2D([], [], label=label, **style) for label, style in entries]
+
+
+def level(axes: Axes, y: float = 0.0) -> None:
+    """A thin level line to measure from."""
+    axes.axhline(y, color=GREY, lw=0.8, zorder=0)
+
+
+def papers_points(axes: Axes, x: ArrayLike, y: ArrayLike, *, joined: bool = False, label: str = POINTS) -> bool:
+    """Draws the paper's points that lie within the axes as they are, if there are FEWEST; whether it did."""
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    inside = (left <= x) & (x <= right) & (low <= y) & (y <= high)
+    if inside.sum() < FEWEST:
+        return False
+    style: dict[str, Any] = {"ls": "", "marker": "D", "ms": 3.2, "mfc": "none", "mew": 0.8}
+    if joined:
+        style = {"lw": 1.0}
+    axes.plot(x[inside], y[inside], color=GREY, alpha=0.9, zorder=1.5, label=label, **style)
+    return True
+
+
+def papers_slope(axes: Axes, x: ArrayLike, y: ArrayLike, exponent: float) -> None:
+    """A dashed line y ~ x^exponent through the middle, in logarithms, of our points."""
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    middle, height = np.exp(np.log(x).mean()), np.exp(np.log(y).mean())
+    ends = np.array([x.min(), x.max()])
+    style: dict[str, Any] = {"color": GREY, "lw": 1.0, "dashes": (5, 3), "zorder": 1.5}
+    with fixed_limits(axes):
+        axes.plot(ends, height * (ends / middle) ** exponent, label=digits.minus(f"{SLOPE} {exponent:.3g}"), **style)

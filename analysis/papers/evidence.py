@@ -1,0 +1,128 @@
+"""The runs of a paper's experiments: what is there, what belongs together, and what is missing, as `Undecided`."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Collection, Mapping
+
+import numpy as np
+
+from analysis.papers.claim import Undecided
+from analysis.records import Records
+from analysis.replicates import Noise, seed_noise
+from analysis.table import Table
+
+# The records of the runs of each experiment by its name. An experiment without a finished run is absent.
+Experiments = Mapping[str, Records]
+NO_SEEDS = "no setting has two seeds: which differences are noise is not known"
+
+
+class Evidence:
+    """What the figures of a paper share, each worked out once."""
+
+    def __init__(self, experiments: Experiments):
+        self.experiments = experiments
+
+    def need(self, *names: str) -> Table:
+        """The runs of these experiments that ended well, each once.
+
+        `kind` and `reuse` are there in any case: older tables hold Transformers alone.
+
+        Raises:
+            Undecided: there are none.
+        """
+        table = joined([self.experiments[name].runs for name in names if name in self.experiments])
+        done = np.zeros(0, bool) if table is None else np.isfinite(table["loss"])
+        if table is not None and table.has("status"):
+            done &= table["status"] == "done"
+        if table is None or not done.any():
+            raise Undecided(f"no run of the experiment {' or '.join(names)} has finished")
+        if not table.has("kind"):
+            table = table.with_columns(kind=np.full(len(table), "transformer"), reuse=np.ones(len(table)))
+        return table.where(done, "diverged or unfinished")
+
+    def curves_of(self, runs: Table) -> Table:
+        """The learning curves of these runs."""
+        return _rows_of([records.curves for records in self.experiments.values()], runs, "learning curve")
+
+    def loss_by_position(self, runs: Table) -> np.ndarray:
+        """The mean last loss at each position over these runs, which share one context; t"""
+        rows = _rows_of([records.positions for records in self.experiments.values()], runs, "loss by position")
+        at, loss = means(rows, "position")
+        if len(loss) != at[-1]:
+            raise Undecided("the losses are not at every position")
+        return loss
+
+    @functools.cached_property
+    def noise(self) -> Noise | None:
+        """Seed noise, pooled over all replicated settings of all experiments."""
+        try:
+            return seed_noise(self.need(*self.experiments))
+        except Undecided:
+            return None
+
+    @property
+    def known_noise(self) -> Noise:
+        """The seed noise, which a claim of a difference needs."""
+        if self.noise is None:
+            raise Undecided(NO_SEEDS)
+        return self.noise
+
+
+def split(records: Records, members: Mapping[str, Collection[str]]) -> Experiments:
+    """The records of each experiment; one that has none yet is left out.
+
+    Args:
+        records: of the study of all experiments.
+        members: the ids of each experiment's runs.
+    """
+    found = {}
+    for name, ids in members.items():
+        runs, curves, positions = (
+            _own(table, np.isin(table["run"], list(ids))) for table in (records.runs, records.curves, records.positions)
+        )
+        if len(runs):
+            found[name] = dataclasses.replace(records, runs=runs, curves=curves, positions=positions)
+    return found
+
+
+def _own(table: Table, keep: np.ndarray) -> Table:
+    """These rows alone: what other experiments have is not left out, it does not belong here."""
+    columns = {name: column[keep] for name, column in table.columns.items()}
+    return dataclasses.replace(table, columns=columns, rows=table.rows[keep])
+
+
+def _rows_of(tables: list[Table], runs: Table, what: str) -> Table:
+    table = joined(tables)
+    own = np.zeros(0, bool) if table is None else np.isin(table["run"], runs["run"])
+    if table is None or not own.any():
+        raise Undecided(f"no {what} of these runs was recorded")
+    return table.where(own, "another run")
+
+
+def joined(tables: list[Table]) -> Table | None:
+    """Rows under one another; of a run that is in several tables, those of the first. An absent cell is NaN or ""."""
+    parts: list[tuple[Table, np.ndarray]] = []
+    seen = np.array([], str)
+    for table in tables:
+        if len(table):
+            parts.append((table, np.flatnonzero(~np.isin(table["run"], seen))))
+            seen = np.union1d(seen, table["run"])
+    if not parts:
+        return None
+    columns = {}
+    for name in dict.fromkeys(name for table, _ in parts for name in table):
+        text = any(name in table and table[name].dtype.kind == "U" for table, _ in parts)
+        columns[name] = np.concatenate(
+            [
+                table[name][rows] if name in table else np.full(len(rows), "" if text else np.nan)
+                for table, rows in parts
+            ]
+        )
+    return Table(columns, np.arange(1, len(columns["run"]) + 1), parts[0][0].source)
+
+
+def means(table: Table, by: str = "params", of: str = "loss") -> tuple[np.ndarray, np.ndarray]:
+    """The values of a column, rising, and the geometric mean of another at each of them."""
+    at = np.unique(table[by])
+    return at, np.array([math.exp(np.log(table[of][table[by] == value]).mean()) for value in at])

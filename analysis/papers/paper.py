@@ -1,0 +1,91 @@
+"""A paper: its figures and tables in its order, what draws each, and the experiments whose runs they need."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from analysis.papers.drawn import Drawn
+from analysis.papers.evidence import Evidence, Experiments
+from scaling.errors import InputError
+
+
+class Planned(NamedTuple):
+    """A run that is to be trained: its columns in a table of runs, as far as they are known, and its evaluations."""
+
+    row: Mapping[str, Any]  # kind, params, n_layer, tokens, unique_tokens, batch_tokens, schedule, warmup, ...
+    step: np.ndarray  # updates, rising, the last is the run's
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A figure or table of the paper.
+
+    Attributes:
+        title: a line, such as "Figure 5: shape at fixed N".
+        section: of the paper, under which the page shows it.
+        draw: fills it from the evidence; raises Undecided where something is missing for all of it, and InputError
+            where a table lacks a column.
+        needs: experiments.
+    """
+
+    title: str
+    section: str
+    draw: Callable[[Any, Drawn], None]
+    needs: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Paper:
+    """What the page of a paper is made of.
+
+    Attributes:
+        title: of the page.
+        lede: of which experiments it shows the results, for its first sentence.
+        figures: by name, in the paper's order.
+        evidence: works out what several figures share, from the records of the experiments.
+        scales: what the paper's scales, such as N_c, belong to.
+        expected: what intervals planned runs may expect, from `Planned` runs by experiment and the names of figures; a
+            sentence each, by `str`.
+    """
+
+    title: str
+    lede: str
+    figures: Mapping[str, Entry]
+    evidence: type[Evidence] = Evidence
+    scales: str = "its text and vocabulary"
+    expected: Callable[..., Sequence[Any]] = lambda planned, names: ()
+
+    @property
+    def sections(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(entry.section for entry in self.figures.values()))
+
+    def chosen(self, names: Sequence[str]) -> tuple[str, ...]:
+        """These figures in the paper's order, all where none is named.
+
+        Raises:
+            InputError: there is no such figure.
+        """
+        for name in names:
+            if name not in self.figures:
+                raise InputError(f"--only {name}: no such figure; there are {', '.join(self.figures)}")
+        return tuple(name for name in self.figures if not names or name in names)
+
+    def needed(self, names: Sequence[str]) -> tuple[str, ...]:
+        """The experiments that these figures need."""
+        return tuple(dict.fromkeys(need for name in names for need in self.figures[name].needs))
+
+    def draw(self, names: Sequence[str], experiments: Experiments) -> list[Drawn]:
+        """These figures and tables, of one evidence."""
+        evidence = self.evidence(experiments)
+        return [self.draw_one(name, evidence) for name in names]
+
+    def draw_one(self, name: str, evidence: Evidence) -> Drawn:
+        """A figure or table: what can be shown, and what is missing."""
+        drawn = Drawn(name, self.figures[name].title)
+        with drawn.part():
+            self.figures[name].draw(evidence, drawn)
+        if drawn.figure is None and drawn.claims and not len(drawn.data):
+            drawn.points(claim.to_dict() for claim in drawn.claims)
+        return drawn
