@@ -160,7 +160,8 @@ def test_losses_at_fixed_compute_have_a_minimum_that_moves(evidence):
 def test_the_laws_cross_where_both_give_the_same_loss(evidence):
     sure = Kaplan(evidence.experiments)
     vars(sure).update(vars(evidence))
-    sure.N_opt = dataclasses.replace(evidence.N_opt, enough=1.0)  # as if its interval were narrow enough
+    for name in ("alpha_C_min", "alpha_D", "N_opt"):  # as if their intervals were narrow enough
+        setattr(sure, name, dataclasses.replace(getattr(evidence, name), enough=1.0))
     drawn = PAPER.draw_one("fig15", sure)
     assert drawn.decided
     gap = np.log(drawn.data["L_of_C_min"] / drawn.data["L_of_D"])
