@@ -46,11 +46,11 @@ def names() -> dict[ModelConfig, str]:
     return {model: architecture.differences(one, what[0]) for model, one in zip(models, what, strict=True)}
 
 
-def studied(worth: Mapping[str, float] = WORTH, noise: float = NOISE, seed: int = 0, **settings: int) -> Table:
+def studied(worth: Mapping[str, float] = WORTH, noise: float = NOISE, seed: int = 0) -> Table:
     """The study as it would be if each change were worth so much, and a seed moved all architectures alike."""
     rng, called = np.random.default_rng(seed), names()
     common = SEED_NOISE * rng.normal(size=8)
-    runs = config.study(**settings).runs
+    runs = config.study().runs
     longest = max(run.tokens for run in runs)
     rows = []
     for run in runs:

@@ -244,5 +244,6 @@ def test_the_kept_histories_give_the_kept_constants(tmp_path):
     for claim in claims:
         old = kept[claim.name, claim.source]
         if old["value"] is not None:  # what was not decided then may have a number now, with its wide interval
+            assert claim.ours is not None
             ours = (claim.ours, *(claim.interval or ()))
             np.testing.assert_allclose(ours, (old["value"], old["low"], old["high"]), rtol=1e-5)

@@ -36,7 +36,6 @@ class Status(StrEnum):
 L = TypeVar("L", bound=Law)
 
 _PLAIN = (  # fields that JSON holds as they are
-    "status",
     "why",
     "objective",
     "gradient_norm",
@@ -329,7 +328,8 @@ class Fit(Generic[L]):
             held_out=HeldOut(**{**held, "rows": tuple(held["rows"])}) if held else None,
             lack_of_fit=LackOfFit(lack["F"], lack["p"], tuple(lack["degrees"])) if lack else None,
             draws=np.array(d["draws"], float).reshape(-1, len(log)),
-            **{name: d[name] for name in _PLAIN} | {"status": Status(d["status"])},
+            status=Status(d["status"]),
+            **{name: d[name] for name in _PLAIN},
         )
 
     def summary(self) -> str:

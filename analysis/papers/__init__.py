@@ -4,27 +4,17 @@ A paper NAME is two folders: `analysis/papers/NAME/`, whose module `paper` has a
 says what to train, by `experiments.EXPERIMENTS` and `budgets.named`. Whatever of these there are can be reproduced.
 """
 
-import importlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from analysis.papers.folders import named, names
 from scaling.errors import InputError
 
 if TYPE_CHECKING:
-    from analysis.papers.paper import Paper
     from analysis.papers.reproduction import Reproduction, Wanted
     from analysis.records import Records
 
-
-def names() -> tuple[str, ...]:
-    """The papers there are: the folders beside this file."""
-    return tuple(sorted(path.parent.name for path in Path(__file__).parent.glob("*/paper.py")))
-
-
-def named(name: str, home: str = __name__) -> "Paper":
-    """The paper of a folder of the package `home`."""
-    return importlib.import_module(f"{home}.{name}.paper").PAPER
+__all__ = ["named", "names", "reproduce", "wanted"]
 
 
 def wanted(
@@ -38,9 +28,8 @@ def wanted(
     """What a paper's figures need at a budget: the study to train. Arguments as of `reproduce`."""
     if paper not in names():
         raise InputError(f"no paper is called {paper!r}; there are {', '.join(names())}")
-    from analysis.papers import (
-        reproduction,  # Matplotlib and JAX: a second that the names of the papers need not wait for
-    )
+    # Matplotlib and JAX: a second that the names of the papers need not wait for.
+    from analysis.papers import reproduction
 
     return reproduction.wanted(paper, budget, only, transfer=transfer, settings=settings)
 

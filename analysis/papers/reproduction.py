@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis import papers
-from analysis.papers import page
+from analysis.papers import folders, page
 from analysis.papers.drawn import Drawn
 from analysis.papers.evidence import Experiments, split
 from analysis.papers.paper import Paper, Planned
@@ -67,7 +66,7 @@ class Wanted:
 
     @property
     def _paper(self) -> Paper:
-        return papers.named(self.paper)
+        return folders.named(self.paper)
 
     def _ids(self, configs: Mapping[str, RunConfig]) -> dict[str, set[str]]:
         """The ids, in the study, of each experiment's runs."""
@@ -110,7 +109,7 @@ class Reproduction:
         """
         sources = dict.fromkeys(run.data.source for runs in self.wanted.members.values() for run in runs)
         made = page.Made(self.wanted.budget.name, command, ", ".join(sources), self.planned, expected)
-        return page.write(Path(folder), papers.named(self.wanted.paper), self.drawn, self.experiments, made)
+        return page.write(Path(folder), folders.named(self.wanted.paper), self.drawn, self.experiments, made)
 
 
 def wanted(
@@ -122,7 +121,7 @@ def wanted(
     settings: Mapping[str, str] | None = None,
 ) -> Wanted:
     """What a paper's figures need at a budget. Arguments as of `analysis.papers.reproduce`."""
-    figures, experiments = papers.named(paper), _part(paper, "experiments").EXPERIMENTS
+    figures, experiments = folders.named(paper), _part(paper, "experiments").EXPERIMENTS
     settings = dict(settings or {})
     text: Any = settings.pop("rates", rates.suiting(settings.get("data.source", DataConfig.source)))
     at = _part(paper, "budgets").named(budget, tuple(transfer), text)
