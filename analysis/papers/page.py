@@ -254,14 +254,14 @@ def _runs(experiments: Experiments, made: Made) -> Markup:
         *(("Trained with", what) for what in dict.fromkeys(what for _, what in origins if what)),
     ]
     said = markup.table(head, rows, text=1) if rows else tag("p", "No run has finished yet.")
-    foretold = Markup()
+    expected = Markup()
     if made.expected:
-        foretold = (
+        expected = (
             tag("h3", "What was to be expected")
             + tag("p", "Said before the first update, if the laws hold: " + EXPECTED)
             + markup.bullets(made.expected)
         )
-    return said + markup.pairs(about) + foretold
+    return said + markup.pairs(about) + expected
 
 
 def _between(values: np.ndarray) -> str:
