@@ -97,8 +97,8 @@ def envelope(
     Runs that differ in their seed alone are one curve, the mean of their ln loss: the luckiest of several seeds is no
     measure of a size. Budgets won by the smallest or the largest size of the table are left out: nobody tried a smaller
     or a larger one there. So are rows without a loss, and those that repeat their data. The interval moves each curve
-    up or down by the seed noise and repeats everything. It knows nothing of what the method itself is off by: a curve
-    in the middle of its decay stands too high, which is warned about; uneven sizes: see `grid_bias`.
+    up or down by the seed noise and repeats everything. It knows nothing of what the method itself is off by: a loss
+    in the middle of a decay is above that at its end, which is warned about; uneven sizes: see `grid_bias`.
 
     Args:
         table: one row per (run, step), as the curves of a study: columns run, params, flops (spent so far) and loss;

@@ -62,7 +62,7 @@ class Score:
 
     @property
     def error(self) -> float:
-        """Measured over foretold, less 1, as residuals and held-out errors are."""
+        """Measured over predicted, less 1, as residuals and held-out errors are."""
         return self.measured / self.forecast.value - 1
 
     @property
@@ -78,9 +78,9 @@ class Score:
         ends = f" ({f.low:.4f} to {f.high:.4f})" if math.isfinite(f.high) else ""
         return "\n".join(
             [
-                f"Foretold   {f.value:.4f}{ends} on {f.made[:10]}, {f.target} at {_at(f.inputs)}, by {f.law}",
+                f"Predicted  {f.value:.4f}{ends} on {f.made[:10]}, {f.target} at {_at(f.inputs)}, by {f.law}",
                 f"Measured   {self.measured:.4f}",
-                f"Measured / foretold - 1 is {self.error:+.2%}, {verdict if ends else 'no interval was foretold'}",
+                f"Measured / predicted - 1 is {self.error:+.2%}, {verdict if ends else 'no interval was predicted'}",
             ]
         )
 

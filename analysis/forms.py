@@ -1,4 +1,4 @@
-"""Which form: several laws on the same runs, by what they foretell and by an information criterion."""
+"""Which form: several laws on the same runs, by what they predict and by an information criterion."""
 
 import dataclasses
 import math
@@ -107,9 +107,9 @@ class Rivalry:
             lines.append(f"forms on the runs that all of them are about, best first by {by}:")
         least = min((score.aicc for score in self.scores), default=math.nan)
         for s in self.scores:
-            foretold = f", held out {s.held_out:.2%}" if self.held_out else ""
+            predicted = f", held out {s.held_out:.2%}" if self.held_out else ""
             aicc = f"AICc {s.aicc - least:+.1f}" if math.isfinite(s.aicc) else "too few runs for AICc"
-            lines.append(f"  {s.law:<16} {s.constants} constants, residual {s.rms:.2%}, {aicc}{foretold}")
+            lines.append(f"  {s.law:<16} {s.constants} constants, residual {s.rms:.2%}, {aicc}{predicted}")
         return [*lines, *(f"not scored: {why}" for why in self.unscored.values())]
 
 

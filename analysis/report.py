@@ -132,9 +132,13 @@ def _facts(found: Findings) -> Markup:
         facts.append(("Lowest loss", f"{table['loss'][i]:.4f}", bits or "nats per token"))
     if found.noise:
         facts.append(("Seed noise", digits.percent(found.noise.sigma), f"{found.noise.nats:.2g} nats per token"))
-    if found.surface and found.surface.foretold:
+    if found.surface and found.surface.held_out_prediction:
         facts.append(
-            ("Forecast error", digits.percent(found.surface.foretold.rms), "largest size from the smaller ones")
+            (
+                "Forecast error",
+                digits.percent(found.surface.held_out_prediction.rms),
+                "largest size from the smaller ones",
+            )
         )
     return markup.facts(facts)
 
@@ -328,8 +332,8 @@ def _checks(found: Findings) -> Markup:
         markup.table(("N", "Largest D", "Loss", "Last doubling took off", "Seen from"), rows),
     ]
     for finding in found.laws:
-        if finding.foretold and len(finding.law.inputs) == 2:
-            f = finding.foretold
+        if finding.held_out_prediction and len(finding.law.inputs) == 2:
+            f = finding.held_out_prediction
             parts += [
                 tag("h3", f"Forecast of the largest models: {finding.title}"),
                 tag("p", f.sentence()),

@@ -1,8 +1,8 @@
-"""How near is the time that `scaling study show --calibrate` foretells?
+"""How near is the time that `scaling study show --calibrate` predicts?
 
     python -m benchmarks.prediction --out results/prediction.md
 
-Three studies that differ in sizes, lengths and schedules are foretold for one worker, after their programs were
+Three studies that differ in sizes, lengths and schedules are predicted for one worker, after their programs were
 measured in a cache of their own, and then trained. Both sides are seconds of a core, which other programs on the
 machine do not change.
 """
@@ -73,25 +73,25 @@ def main() -> None:
             measuring = children() - began
             whole = study.prepare(each, Path(name) / each.name, workers=1, say=print)
             work = [pack.configs for pack in whole.packs]
-            rule, foretold = calibration.Costs("cpu").makespan(work, 1), costs.makespan(work, 1)
+            rule, predicted = calibration.Costs("cpu").makespan(work, 1), costs.makespan(work, 1)
             began, clock = children(), time.monotonic()
             outcome = workers.run(whole, shared=True, say=print)
             assert outcome.exit_code == 0
             took, wall = children() - began, time.monotonic() - clock
             rows.append(
-                f"| {each.name}: {each.question} | {len(each.runs)} | {measuring:.0f} | {foretold:.1f} | {took:.1f} "
-                f"| {foretold / took:.2f} | {rule / took:.2f} | {wall:.0f} |"
+                f"| {each.name}: {each.question} | {len(each.runs)} | {measuring:.0f} | {predicted:.1f} | {took:.1f} "
+                f"| {predicted / took:.2f} | {rule / took:.2f} | {wall:.0f} |"
             )
             print(rows[-1], flush=True)
     lines = [
-        "# Foretold and taken",
+        "# Predicted and taken",
         "",
         f"`python -m benchmarks.prediction`, {time.strftime('%Y-%m-%d')}, {machine.describe()}, "
         f"jax {machine.versions()['jax']}, load {os.getloadavg()[0]:.0f}",
         "",
         "Seconds of a core with one worker; the last column is the clock on the wall, with what else the machine did.",
         "",
-        "| study | runs | measuring | foretold | taken | ratio | ratio of the rule alone | wall |",
+        "| study | runs | measuring | predicted | taken | ratio | ratio of the rule alone | wall |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
         *rows,
     ]

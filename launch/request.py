@@ -195,7 +195,7 @@ def study_words(
       program: `scaling`, or its path.
       config: where the config lies on the machine that runs it.
       part: which part of the study, counted from 1; may be `Shell` where the output is no bucket.
-      processes: what follows `--distributed` and its kin where the task has several hosts, by option.
+      processes: `--distributed` and the options that go with it, where the task has several hosts, by option.
     """
     out = part_folder(request.out, part, request.tasks) if in_bucket(request.out) else request.out
     words = [program, "study", "run", config, f"--out={out}"]

@@ -36,7 +36,7 @@ class Target(Protocol):
         ...
 
     def watch(self, request: Request) -> str:
-        """A command that shows how far it is."""
+        """A command that shows the progress of the runs."""
         ...
 
 

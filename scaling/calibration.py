@@ -71,7 +71,7 @@ class Timing:
         return Timing(*(max(a, 1e-9) / max(b, 1e-9) for a, b in pairs))
 
 
-def foretold(run: RunConfig, lanes: int, device: str) -> Timing:
+def predicted(run: RunConfig, lanes: int, device: str) -> Timing:
     """By rule, from the model's shape alone."""
     model, wanted, kind = run.model, run.eval, kinds.of(run.model)
     depth = kind.depth(model)
@@ -147,10 +147,10 @@ class Costs:
     def _timing(self, program: RunConfig, lanes: int) -> Timing:
         if exact := self.measured.get(key(program, lanes)):
             return exact[2]
-        rule = foretold(program, lanes, self.device)
+        rule = predicted(program, lanes, self.device)
         near = []
         for other, n, found in self.measured.values():
-            theirs = foretold(other, n, self.device)
+            theirs = predicted(other, n, self.device)
             away = abs(math.log(rule.update / theirs.update)) + abs(math.log(n / lanes))
             near.append((away, dataclasses.astuple(found / theirs)))
         near = sorted(near)[:2]

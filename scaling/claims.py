@@ -1,6 +1,6 @@
 """Who works on what: leases in a folder that processes and machines share, without flock, which network disks may lack.
 
-    FOLDER/claim-000007   the newest claim: who has it and how far it is; rewritten every BEAT seconds
+    FOLDER/claim-000007   the newest claim: who has the pack, and its progress; rewritten every BEAT seconds
     FOLDER/000007/        what its holder writes
 
 A claim is made by creating the file of the next number, which succeeds once (O_EXCL). It is open to others when it was
@@ -174,7 +174,7 @@ class Claim:
             self.beat()
 
     def beat(self) -> None:
-        """Tells that we live, and how far we are; otherwise done every BEAT seconds."""
+        """Tells that we are alive, and our progress; otherwise done every BEAT seconds."""
         with contextlib.suppress(OSError):  # a full or absent disk: the next beat may get through
             self._say()
 
@@ -233,7 +233,7 @@ def _adopt(root: Path, folder: Path) -> None:
 
 @functools.lru_cache(maxsize=64)
 def _offset(folder: Path, minute: int) -> float:
-    """How far the disk's clock is ahead of ours in that minute, seconds; nought where we may not write."""
+    """How far the disk's clock is ahead of ours in that minute, seconds; 0 where we may not write."""
     probe = folder / f".clock.{socket.gethostname()}.{os.getpid()}"
     try:
         probe.touch()

@@ -253,7 +253,7 @@ def _complete(pack: Pack, found: dict[str, np.ndarray]) -> None:
     own = found.get("steps", np.full(n, rows))
     early = histories.steps(found) < steps
     if (own < 0).any() or (own > steps).any() or (early & ~histories.diverged(found)).any():
-        raise ValueError(f"a run of pack {pack.id} has not come to its end")
+        raise ValueError(f"a run of pack {pack.id} is not finished")
 
 
 def _origin(done: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ class Bar:
         self.steps = {id: pack.steps for id, pack in mine.items()}
         self.runs = {id: len(pack.runs) for id, pack in mine.items()}
         self.done = {each.pack.id: each.steps / each.pack.steps for each in now.packs if each.pack.id in mine}
-        self.foretold = now.left
+        self.predicted = now.left
         self.began, self.before = time.monotonic(), self._share()
         self.live = sys.stderr.isatty()
         self.drawn = 0.0
@@ -42,17 +42,17 @@ class Bar:
         return sum(self.cost[id] * done for id, done in self.done.items()) / whole if whole else 1.0
 
     def left(self, now: float) -> float:
-        """Seconds: as foretold, and the more work was watched, the more at the pace of it.
+        """Seconds: as predicted, and the more work was watched, the more at the pace of it.
 
         A first small pack says little: starting and compiling took most of its time.
         """
         share, spent = self._share(), now - self.began
-        foretold = max(0.0, self.foretold - spent)
+        predicted = max(0.0, self.predicted - spent)
         gained = share - self.before
         if gained <= 0:
-            return foretold
+            return predicted
         trust = min(1.0, TRUSTED * gained / (1 - self.before))
-        return trust * (1 - share) * spent / gained + (1 - trust) * foretold
+        return trust * (1 - share) * spent / gained + (1 - trust) * predicted
 
     def draw(self, force: bool = False) -> None:
         if not self.live or (not force and time.monotonic() - self.drawn < 0.1):

@@ -21,7 +21,7 @@ def parts(runs: Sequence[RunConfig], n: int) -> dict[RunConfig, int]:
     """The part of each run, 1 to n: the costliest first, each to the part that has least so far.
 
     Runs that share a trunk stay together, and runs of one program do in clusters as large as a balance allows. Costs
-    are those of the rule (`calibration.foretold`), so that every machine comes to the same parts.
+    are those of the rule (`calibration.predicted`), so that every machine comes to the same parts.
     """
     costs = calibration.Costs("cpu")
     size = max(1, min(layout.ACCELERATED_PACK, len(runs) // (4 * n)))

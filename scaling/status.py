@@ -97,8 +97,8 @@ def _left(whole: StudyFolder, packs: Sequence[PackStatus], costs: calibration.Co
     if not unfinished:
         return 0.0
     done = [each for each in packs if each.state == "done"]
-    foretold = sum(costs.pack(each.pack.configs) for each in done)
-    ratio = (sum(each.seconds for each in done) + UNSURE) / (foretold + UNSURE)
+    predicted = sum(costs.pack(each.pack.configs) for each in done)
+    ratio = (sum(each.seconds for each in done) + UNSURE) / (predicted + UNSURE)
     workers = sum(each.state == "running" for each in packs) or whole.layout.workers
     waiting = [each.pack.configs for each in unfinished if each.state != "running"]
     running = [each.seconds for each in unfinished if each.state == "running"]

@@ -1,4 +1,4 @@
-"""A study on disk: expand its config, pack its runs, read and write study.json, read what its packs have come to.
+"""A study on disk: expand its config, pack its runs, read and write study.json, read the status of its packs.
 
     DIR/study.json              the study, its layout, its packs and their runs, written before the first step
     DIR/packs/ID/claim-N        who trains the pack, or did (scaling.claims)

@@ -34,10 +34,10 @@ def test_a_measured_program_costs_what_was_measured():
 
 
 def test_what_was_not_measured_follows_the_rule_as_its_neighbours_correct_it():
-    rule = calibration.foretold(SMALL, 1, "cpu")
+    rule = calibration.predicted(SMALL, 1, "cpu")
     twice = dataclasses.replace(rule, update=2 * rule.update, compile=0.5 * rule.compile)
     other = measured((SMALL, 1, twice)).timing(LARGE, 1)
-    plain = calibration.foretold(LARGE, 1, "cpu")
+    plain = calibration.predicted(LARGE, 1, "cpu")
     assert other.update == pytest.approx(2 * plain.update)
     assert other.compile == pytest.approx(0.5 * plain.compile)
     assert other.evaluation == pytest.approx(plain.evaluation)
@@ -74,7 +74,7 @@ def test_lanes_are_those_that_were_measured_to_pay():
 
 def test_on_an_accelerator_as_many_runs_are_one_program_as_its_memory_holds():
     large = dataclasses.replace(LARGE, model=transformer(768, 12, d_head=64, n_vocab=32_000, n_ctx=1024), tokens=2**20)
-    rule = calibration.foretold(large, 1, "gpu").memory
+    rule = calibration.predicted(large, 1, "gpu").memory
     for GiB, lanes in ((1e6, 16), (8 * rule / 2**30, 8), (rule / 2**30, 1), (0.1, 1)):
         assert Costs("gpu", told=GiB * 2**30).lanes(large) == lanes
     assert Costs("gpu", told=2.0**30).lanes(SMALL) == 16
@@ -83,7 +83,7 @@ def test_on_an_accelerator_as_many_runs_are_one_program_as_its_memory_holds():
 def test_what_an_accelerator_cannot_hold_is_refused_in_one_line(tmp_path):
     large = dataclasses.replace(LARGE, model=transformer(4096, 32, d_head=128), tokens=2**20)
     one = layout.Layout("gpu", 1, 1)
-    room = calibration.foretold(large, 1, "gpu").memory
+    room = calibration.predicted(large, 1, "gpu").memory
     small = dataclasses.replace(SMALL, tokens=256)  # the disk is another matter
     work = [[dataclasses.replace(small, seed=seed) for seed in range(16)]]
     with pytest.raises(
@@ -95,7 +95,7 @@ def test_what_an_accelerator_cannot_hold_is_refused_in_one_line(tmp_path):
     with pytest.raises(InputError, match="GiB of each gpu's memory"):
         calibration.check([[large]], one, Costs("gpu", told=room / 3), tmp_path)
     # The rule may be wrong by some; what was measured is not.
-    wanted = calibration.foretold(small, 16, "gpu").memory
+    wanted = calibration.predicted(small, 16, "gpu").memory
     calibration.check(work, one, Costs("gpu", told=wanted / 1.5), tmp_path)
     known = dataclasses.replace(
         measured((small, 16, dataclasses.replace(FOUND, memory=wanted)), device="gpu"), told=wanted / 1.5
@@ -139,7 +139,7 @@ def test_what_a_mesh_does_not_cut_is_refused_and_what_it_cuts_is_not(tmp_path):
     """A model that takes six times the memory of a device."""
     large = RunConfig(transformer(4096, 32, d_head=128), tokens=2**10, batch=8)
     small_disk = [[dataclasses.replace(large, tokens=512)]]
-    room = calibration.foretold(large, 1, "gpu").memory / 6
+    room = calibration.predicted(large, 1, "gpu").memory / 6
     one, costs = layout.Layout("gpu", 1, 1), Costs("gpu", told=room)
     with pytest.raises(InputError, match=r"GiB of each gpu's memory, which has .* or more fsdp in --mesh") as error:
         calibration.check(small_disk, one, costs, tmp_path, {"data": 8}, 8)
@@ -153,10 +153,10 @@ def test_what_a_mesh_does_not_cut_is_refused_and_what_it_cuts_is_not(tmp_path):
 def test_recomputing_and_a_loss_in_pieces_are_part_of_the_rule():
     model = transformer(512, 12, d_head=64, n_vocab=32_000, n_ctx=1024)
     runs = [RunConfig(model, tokens=2**20, batch=16, remat=remat) for remat in ("none", "matmuls", "layers")]
-    none, matmuls, layers = (calibration.foretold(run, 1, "gpu").memory for run in runs)
+    none, matmuls, layers = (calibration.predicted(run, 1, "gpu").memory for run in runs)
     assert layers < matmuls < none
     wide = dataclasses.replace(runs[2], model=dataclasses.replace(model, n_vocab=256_000))
-    more = calibration.foretold(wide, 1, "gpu").memory - layers
+    more = calibration.predicted(wide, 1, "gpu").memory - layers
     weights = 5 * 4 * (counts.params(wide.model)["params_total"] - counts.params(model)["params_total"])
     assert more == pytest.approx(weights)
 
@@ -202,7 +202,7 @@ def test_a_damaged_or_older_file_is_as_good_as_none(tmp_path, monkeypatch):
         assert not calibration.kept("cpu").measured
 
 
-def test_the_disk_that_is_foretold_is_about_what_a_checkpoint_takes(tiny, stream, tmp_path):
+def test_the_disk_that_is_predicted_is_about_what_a_checkpoint_takes(tiny, stream, tmp_path):
     from scaling import train
 
     run = dataclasses.replace(tiny, model=transformer(64, 2, d_head=8, n_vocab=32, n_ctx=16))

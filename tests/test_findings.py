@@ -252,15 +252,15 @@ def test_data_alone_are_a_law_where_a_larger_model_is_no_better():
     assert len(table) == 4
 
 
-def test_the_largest_size_is_foretold_from_the_smaller_ones(whole):
-    foretold = whole.law(laws.Chinchilla).foretold
-    assert set(foretold.N) == {float(N(SHAPES[-1]))}
-    assert len(foretold.off) == len(LENGTHS) + 3
-    assert foretold.sentence().startswith("Fitted without the largest size among its rows (N = 197k), it foretells")
-    assert foretold.rms < 0.01
-    assert np.all(foretold.low < foretold.predicted)
-    assert np.all(foretold.predicted < foretold.high)
-    np.testing.assert_allclose(foretold.predicted, SURFACE(foretold.N, foretold.D), rtol=0.01)
+def test_the_largest_size_is_predicted_from_the_smaller_ones(whole):
+    held_out = whole.law(laws.Chinchilla).held_out_prediction
+    assert set(held_out.N) == {float(N(SHAPES[-1]))}
+    assert len(held_out.off) == len(LENGTHS) + 3
+    assert held_out.sentence().startswith("Fitted without the largest size among its rows (N = 197k), it predicts")
+    assert held_out.rms < 0.01
+    assert np.all(held_out.low < held_out.predicted)
+    assert np.all(held_out.predicted < held_out.high)
+    np.testing.assert_allclose(held_out.predicted, SURFACE(held_out.N, held_out.D), rtol=0.01)
 
 
 def test_a_law_that_misses_by_more_than_the_seeds_scatter_says_so(whole):

@@ -54,7 +54,7 @@ def test_a_doubtful_fit_bounds_nothing_beyond_its_runs(fitted, tmp_path):
     forecast.store(beyond, tmp_path / "f.json")
     score = forecast.score(tmp_path / "f.json", 3.0)
     assert score.forecast == beyond
-    assert "no interval was foretold" in score.text()
+    assert "no interval was predicted" in score.text()
 
 
 def test_a_forecast_keeps_the_whole_fit(fitted, tmp_path):

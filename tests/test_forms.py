@@ -1,4 +1,4 @@
-"""Forms are compared by what they foretell and by a likelihood that belongs to the loss."""
+"""Forms are compared by what they predict and by a likelihood that belongs to the loss."""
 
 import math
 
@@ -14,7 +14,7 @@ from analysis.table import Table
 from scaling.errors import InputError
 
 
-def test_forms_are_compared_by_what_they_foretell():
+def test_forms_are_compared_by_what_they_predict():
     table = noisy(KaplanN(8.8e13, 0.12), {"params": np.geomspace(1e4, 1e9, 20)}, 0.002)
     scores = compare_laws(
         ["kaplan-log-n", "kaplan-n"], Table.from_columns(table), hold_out="params>1e8", loss="squared"

@@ -121,13 +121,13 @@ def test_reuse_is_held_against_the_same_layers_used_once():
         size = known.size(shallow=factor)
         found = draw("fig17", {"size": size, "universal": known.universal(0.0, 0.001, layers=1, factor=factor)})
         assert said(found).count("per parameter, against Transformers of 1 layer,") == 3
-        assert said(found).count("not told from it; per parameter and use") == 3
+        assert said(found).count("no significant difference; per parameter and use") == 3
 
 
 def test_reuse_worth_nothing_is_worse_per_flop_alone():
     found = draw("fig17", {"size": known.size(), "universal": known.universal(worth=0.0, noise=0.001)})
     assert found.decided
-    assert said(found).count("not told from it; per parameter and use") == 3
+    assert said(found).count("no significant difference; per parameter and use") == 3
     assert said(found).count(", worse.") == 3
 
 
@@ -219,7 +219,9 @@ def test_what_sum_is_enough_is_fixed_by_the_default_schedule_and_by_no_loss(expe
         (axes,) = found.figure.axes
         legend = axes.get_legend()
         assert legend is not None
-        assert {"not told from the lowest", "2/3 of the default's sum"} <= {t.get_text() for t in legend.get_texts()}
+        assert {"no significant difference from the lowest", "2/3 of the default's sum"} <= {
+            t.get_text() for t in legend.get_texts()
+        }
         (line,) = (line for line in axes.lines if line.get_label() == "2/3 of the default's sum")
         np.testing.assert_allclose(np.asarray(line.get_xdata()), 2 / 3 * 32)
 

@@ -74,7 +74,7 @@ def test_the_range_over_choices_holds_the_exponent_with_the_rows_that_a_rule_lef
     assert with_shallow
 
 
-def test_the_largest_size_is_foretold_within_a_percent(evidence):
+def test_the_largest_size_is_predicted_within_a_percent(evidence):
     drawn = PAPER.draw_one("fig4", evidence)
     held_out = evidence.joint_alpha_N.held_out
     assert held_out is not None

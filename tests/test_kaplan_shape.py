@@ -45,7 +45,7 @@ def test_where_no_effect_of_shape_was_planted_none_is_claimed():
     claims = 0
     for seed in range(8):
         found = draw("fig5", {"shape": known.shape(seed=seed)})
-        claims += sum("told apart" in text for text in found.sentences)
+        claims += sum("significant differences" in text for text in found.sentences)
     assert claims <= 3  # of 24 panels, at 95 % each
 
 
@@ -83,7 +83,7 @@ def test_depths_fall_on_one_line_in_the_count_that_was_planted():
 def test_depths_that_are_told_apart_in_no_count_decide_nothing():
     found = draw("fig6", {"size": known.size(noise=0.03)})
     assert not found.decided
-    assert "In neither count are the depths told apart" in said(found)
+    assert "In neither count do the depths differ significantly" in said(found)
     assert found.figure is not None
 
 

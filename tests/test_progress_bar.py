@@ -40,18 +40,18 @@ def test_nothing_to_do_is_all_of_it_done(whole):
 def test_a_small_pack_that_took_long_to_begin_says_little_about_the_rest(whole):
     bar = Bar(whole, whole.packs)
     small = min(whole.packs, key=lambda pack: pack.steps)
-    foretold = bar.left(bar.began)
+    predicted = bar.left(bar.began)
     bar.done[small.id] = 1.0
     started = 15.0  # seconds until the worker was there and its program compiled
-    assert bar.left(bar.began + started) < 3 * foretold + started
+    assert bar.left(bar.began + started) < 3 * predicted + started
     share = bar._share()
     assert share < 0.2  # at its pace the rest would take minutes
-    assert (1 - share) / share * started > 3 * foretold + started
+    assert (1 - share) / share * started > 3 * predicted + started
 
 
 def test_in_the_end_the_time_left_is_by_the_pace(whole):
     bar = Bar(whole, whole.packs)
-    bar.foretold = 1e6
+    bar.predicted = 1e6
     for pack in whole.packs:
         bar.done[pack.id] = 0.5
     assert bar.left(bar.began + 60) == pytest.approx(60)

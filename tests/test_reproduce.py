@@ -130,7 +130,7 @@ def test_two_sizes_promise_nothing():
     assert str(found).startswith("Figure 1 (N): cannot decide alpha_N: 2 sizes")
 
 
-def test_only_figures_that_were_asked_for_are_foretold():
+def test_only_figures_that_were_asked_for_are_predicted():
     assert power.expected({"size": plan(3)}, ["fig22"]) == ()
     assert power.expected({}, []) == ()
 

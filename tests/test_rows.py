@@ -26,7 +26,7 @@ def test_weights_decide_between_runs_that_disagree():
     assert found.law.alpha_N == pytest.approx(0.076, abs=1e-3)
 
 
-def test_runs_held_out_are_foretold_not_fitted():
+def test_runs_held_out_are_predicted_not_fitted():
     truth = KaplanN(8.8e13, 0.076)
     table = noisy(truth, {"params": np.geomspace(1e5, 1e9, 12)}, 0.002)
     for rule, count in (("params", 1), ("params>1e8", 3)):

@@ -1,4 +1,4 @@
-"""One law of a study: its constants or why there are none, how well it foretells, and its words.
+"""One law of a study: its constants or why there are none, how well it predicts, and its words.
 
 Losses are in nats per token, N in non-embedding parameters, D in tokens, C in FLOP.
 """
@@ -29,7 +29,7 @@ EXPONENTS = ("alpha", "beta", "alpha_N", "alpha_D", "alpha_C")  # constants that
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Foretold:
+class HeldOutPrediction:
     """Runs kept out of a fit, and what the law fitted to the others says of them; arrays of one entry per run.
 
     `D` is in the tokens that the law is about; `low` and `high` bound a single run: the law's own uncertainty and the
@@ -61,7 +61,7 @@ class Foretold:
         n, inside = len(self.off), int(((self.low <= self.measured) & (self.measured <= self.high)).sum())
         losses = digits.plural(n, "loss", "losses")
         return (
-            f"Fitted without {self.rule}, it foretells the {n} {losses} there with an error of "
+            f"Fitted without {self.rule}, it predicts the {n} {losses} there with an error of "
             f"{digits.percent(self.rms)} rms ({digits.percent(self.mean, sign=True)} on average; {inside} of {n} "
             f"inside the {digits.percent(LEVEL)} interval)."
         )
@@ -88,7 +88,7 @@ class Finding:
     why: str = ""
     evidence: str = ""
     table: Table | None = None
-    foretold: Foretold | None = None
+    held_out_prediction: HeldOutPrediction | None = None
 
     @property
     def title(self) -> str:
@@ -112,8 +112,8 @@ class Finding:
         )
 
     def forecast(self) -> str:
-        """How well the smaller runs foretell the largest; empty where that was not tried."""
-        return self.foretold.sentence() if self.foretold else ""
+        """How well the smaller runs predict the largest; empty where that was not tried."""
+        return self.held_out_prediction.sentence() if self.held_out_prediction else ""
 
     def misfit(self) -> str:
         """That the law misses the runs by more than their seeds scatter; empty where nothing shows it."""
@@ -137,7 +137,7 @@ class Finding:
             "misfit": self.misfit(),
             "fit": self.fit.to_dict() if self.fit else None,
             "runs": self.table["run"].tolist() if self.table is not None and "run" in self.table else [],
-            "foretold": self.foretold.to_dict() if self.foretold else None,
+            "held_out_prediction": self.held_out_prediction.to_dict() if self.held_out_prediction else None,
         }
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from analysis import digits, laws
 from analysis.confidence import LEVEL
 from analysis.findings.checks import APART, Doubling
-from analysis.findings.finding import Finding, Foretold
+from analysis.findings.finding import Finding, HeldOutPrediction
 from analysis.fit import fit
 from analysis.fit.estimate import Fit
 from analysis.fit.rows import FitError, admitted
@@ -43,10 +43,12 @@ def fitted(
     finding = Finding(law, found, "", evidence, rows)
     if not finding.sound:
         return finding
-    return dataclasses.replace(finding, foretold=_foretold(law, rows, found, hold, options))
+    return dataclasses.replace(finding, held_out_prediction=_predict_largest(law, rows, found, hold, options))
 
 
-def _foretold(law: type[Law], rows: Table, found: Fit, hold: str, options: dict[str, Any]) -> Foretold | None:
+def _predict_largest(
+    law: type[Law], rows: Table, found: Fit, hold: str, options: dict[str, Any]
+) -> HeldOutPrediction | None:
     """The law fitted without the largest `hold`, held against the runs that have it; None where too few remain."""
     largest = rows[hold] >= rows[hold].max() * (1 - 1e-9)
     if len(np.unique(rows[hold])) < LEAST + 1:
@@ -60,7 +62,7 @@ def _foretold(law: type[Law], rows: Table, found: Fit, hold: str, options: dict[
     size = digits.short(float(held[hold][0]))
     what = f"size among its rows (N = {size})" if hold == "params" else f"data set among its rows ({size} tokens)"
     bounds = (np.asarray(part, float) for part in said)
-    return Foretold(f"the largest {what}", held["params"], held[data], held[found.target], *bounds)
+    return HeldOutPrediction(f"the largest {what}", held["params"], held[data], held[found.target], *bounds)
 
 
 def _reason(law: type[Law], message: str) -> str:

@@ -60,8 +60,8 @@ def fit(
         log: residuals in the logarithm of the target.
         drop_worst: leave out this many runs with the largest targets.
         weights: one positive number per row of `table`, or "replicates": from the spread of runs that differ in seed.
-        hold_out: runs kept out of the fit and foretold: "params" for the largest size (or another column), "params>1e9"
-            or "data=c4" for a rule, or a bool per row of `table`.
+        hold_out: runs kept out of the fit and predicted: "params" for the largest size (or another column),
+            "params>1e9" or "data=c4" for a rule, or a bool per row of `table`.
         fixed: constants that are known.
         bootstrap: number of refits to resampled runs.
         clusters: column whose equal values mark rows of one run, which are resampled together.

@@ -73,7 +73,7 @@ def check_design(law: type[Law], rows: Rows, free: NDArray[np.bool_]) -> list[st
         if scatter < PROPORTIONAL:
             notes.append(
                 f"{name} follows {law.inputs[0]} in these runs (power {slope:.2f}, scatter {scatter:.1%}): "
-                f"{' and '.join(exponents)} cannot be told apart; vary {name} at fixed {law.inputs[0]}"
+                f"{' and '.join(exponents)} cannot be separated; vary {name} at fixed {law.inputs[0]}"
             )
     return notes
 
@@ -137,7 +137,7 @@ def check_exponents(
         if f and c.kind == "exponent" and not value > 0:
             low, high = named[c.name]
             why = next(
-                (note for note in notes if "cannot be told apart" in note), "look at the table, or fit another form"
+                (note for note in notes if "cannot be separated" in note), "look at the table, or fit another form"
             )
             raise FitError(
                 f"{law.name}: the exponent {c.name} came out at {value:.3g} ({low:.3g} to {high:.3g}), not above 0: "

@@ -58,7 +58,7 @@ class Prediction(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class HeldOut:
-    """How well the law foretold runs that it had not seen."""
+    """How well the law predicted runs that it had not seen."""
 
     rule: str
     rows: tuple[str, ...]

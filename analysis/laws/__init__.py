@@ -1,4 +1,4 @@
-# ruff: noqa: RUF009  (`constant` and its kin return dataclass fields)
+# ruff: noqa: RUF009  (`constant`, `exponent` and the like return dataclass fields)
 """The published laws: one frozen dataclass each, its constants as fields, its formula as `__call__`.
 
 N parameters (non-embedding unless a table says otherwise), D tokens, C FLOP, S updates, B tokens per batch, L nats per

@@ -182,7 +182,7 @@ def held_out(
     *,
     column: str = "tokens",
 ) -> Figure:
-    """Losses of runs that a fit had not seen: against what it foretold, and the error in percent against D.
+    """Losses of runs that a fit had not seen: against what it predicted, and the error in percent against D.
 
     Args:
         measured, predicted, low, high: nats per token, shape (n,); the ends bound a single run.
@@ -198,8 +198,8 @@ def held_out(
         left.errorbar(x, y, xerr=np.maximum([x - a, b - x], 0), capsize=2, **marks)
         for axis in (left.xaxis, left.yaxis):
             axis.set_major_locator(ticker.MaxNLocator(6))
-        left.set(xlim=ends, ylim=ends, xlabel="Foretold loss, nats per token", ylabel="Measured loss, nats per token")
-        left.set_title("Foretold and measured")
+        left.set(xlim=ends, ylim=ends, xlabel="Predicted loss, nats per token", ylabel="Measured loss, nats per token")
+        left.set_title("Predicted and measured")
         off = 100 * (x / y - 1)
         bars = np.maximum([off - 100 * (a / y - 1), 100 * (b / y - 1) - off], 0)
         right.axhline(0, color=INK, lw=0.8)
@@ -208,7 +208,7 @@ def held_out(
         log_axis(right.xaxis, D)
         percent_axis(right, max(float(np.max(np.abs(off))), float(np.max(np.abs([off - bars[0], off + bars[1]])))))
         right.set(xlim=margins(D, 1.25), xlabel=LABELS[column])
-        right.set_title("Foretold above the measured")
+        right.set_title("Predicted above the measured")
         return figure
 
 

@@ -59,7 +59,7 @@ def measured(claim: Claim, find: Callable[[], Known | Fit], attribute: str, divi
         return dataclasses.replace(claim, why=Undecided(error).why)
     fit, held_out = found, None
     if isinstance(found, Known):
-        fit, held_out = found.fit, found.foretold.rms if found.foretold else None
+        fit, held_out = found.fit, found.held_out_prediction.rms if found.held_out_prediction else None
     assert isinstance(fit, Fit)
     if not fit.sound:
         return dataclasses.replace(claim, why=fit.why)

@@ -184,10 +184,9 @@ def _one(one: Drawn) -> Markup:
     """A figure or table: its sentences, the drawing, its data."""
     said = markup.joined(tag("p", markup.mathematics(text)) for text in one.sentences)
     said += markup.joined(tag("p", markup.mathematics(text), class_="missing") for text in one.open)
-    number = one.title.partition(":")[0]
     if one.figure is not None:
         small = "half" if one.figure.get_figwidth() < canvas.WIDE[0] else ""
-        drawing = markup.figure(one.figure, one.name, f"{number} from our own runs.", small)
+        drawing = markup.figure(one.figure, one.name, f"{one.title}.", small)
     elif one.claims:
         drawing = _beside(dict.fromkeys(one.claims, ""))
     else:  # a figure that cannot be drawn has the runs that there are in its file
@@ -254,14 +253,14 @@ def _runs(experiments: Experiments, made: Made) -> Markup:
         *(("Trained with", what) for what in dict.fromkeys(what for _, what in origins if what)),
     ]
     said = markup.table(head, rows, text=1) if rows else tag("p", "No run has finished yet.")
-    foretold = Markup()
+    expected = Markup()
     if made.expected:
-        foretold = (
+        expected = (
             tag("h3", "What was to be expected")
             + tag("p", "Said before the first update, if the laws hold: " + EXPECTED)
             + markup.bullets(made.expected)
         )
-    return said + markup.pairs(about) + foretold
+    return said + markup.pairs(about) + expected
 
 
 def _between(values: np.ndarray) -> str:

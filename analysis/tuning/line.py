@@ -8,7 +8,7 @@ from scipy import optimize, stats
 
 from analysis.tuning.bowls import Array
 
-APART = 1e-2  # smallest singular value of a design with columns of length 1: below it columns are told apart by luck
+APART = 1e-2  # smallest singular value of a design with columns of length 1: below it only luck separates columns
 
 
 class Test(NamedTuple):

@@ -98,7 +98,7 @@ def _launch(args: argparse.Namespace) -> int:
     if args.on == "local":
         submit.become(commands[-1], arguments.say)
     submit.run(commands, arguments.say)
-    arguments.say(f"submitted; how far it is: {target.watch(request)}")
+    arguments.say(f"submitted; progress: {target.watch(request)}")
     return 0
 
 

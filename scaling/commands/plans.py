@@ -149,7 +149,7 @@ def _plan(args: argparse.Namespace) -> int:
     if args.store:
         if "unique_tokens" not in made.inputs and args.unique_tokens is not None and args.unique_tokens < made.tokens:
             raise InputError(
-                f"--store: {found.law.name} foretells no run that repeats its data; fit muennighoff, or store the "
+                f"--store: {found.law.name} predicts no run that repeats its data; fit muennighoff, or store the "
                 "forecast of a run with scaling predict"
             )
         forecast.store(forecast.forecast(found, **made.inputs), args.store)

@@ -91,7 +91,7 @@ def _reproduce(paper: str, args: argparse.Namespace) -> int:
             f"learning rates: as swept on {text}; --set rates=python or rates=english chooses, where both are"
         )
     whole, packs = study.plan(wanted.study, out, args)
-    _foretell(wanted, whole)
+    _tell_expected(wanted, whole)
     outcome = study.train(whole, packs, args, retry=args.retry)
     if outcome.interrupted:
         arguments.say(f"{out}: --draw draws what is there")
@@ -131,7 +131,7 @@ def _on_the_cpu() -> Iterator[None]:
             os.environ["JAX_PLATFORMS"] = before
 
 
-def _foretell(wanted: "Wanted", whole: "StudyFolder") -> None:
+def _tell_expected(wanted: "Wanted", whole: "StudyFolder") -> None:
     """Prints what intervals the exponents may expect, and keeps it for the page; not worked out twice."""
     from scaling import folders
     from scaling.study import asked_of

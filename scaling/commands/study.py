@@ -75,7 +75,7 @@ def add(verbs: arguments.Verbs) -> None:
     arguments.layout(run)
     together.options(run)
     state = arguments.verb(
-        study, "status", _study_status, "how far the runs are", "scaling study status studies/quickstart"
+        study, "status", _study_status, "the progress of the runs", "scaling study status studies/quickstart"
     )
     export = arguments.verb(
         study,

@@ -45,14 +45,15 @@ EARLY = (
     "where they are early; no one reason is established"
 )
 FOLLOWS = (
-    "by (1.8) it follows from alpha_N, alpha_S and alpha_B, and curves in the middle of their decay stand too high"
+    "by (1.8) it follows from alpha_N, alpha_S and alpha_B, and losses in the middle of a decay are above those at its "
+    "end"
 )
 SAME = (
     "where the fixed batch is below the critical one C_min is nearly C, whose exponent is 0.057 in the paper; it also "
     "grows with the tokens trained"
 )
 INHERITED = "it is made of alpha_N, alpha_S and alpha_B, and inherits what they are off by"
-FEW = "few sizes lie on the envelope, in uneven steps, and curves in the middle of their decay stand too high"
+FEW = "few sizes lie on the envelope, in uneven steps, and losses in the middle of a decay are above those at its end"
 FIXED = "where the fixed batch is below the critical one the exponent is nearly that of the adjusted batch"
 QUOTIENT = "it is alpha_C_min / alpha_B along the best sizes, and inherits what they are off by"
 BEYOND = "at one PF-day, far beyond our runs"

@@ -60,7 +60,7 @@ def figure_6(evidence: Kaplan, drawn: Drawn) -> None:
         f"{_percents(without_them)} where it does not"
     )
     if with_them.flat and without_them.flat:
-        raise Undecided(f"a{said}. In neither count are the depths told apart")
+        raise Undecided(f"a{said}. In neither count do the depths differ significantly")
     drawn.say(f"A{said}: {_splits(with_them, without_them)}.", _shallow(table, without))
 
 

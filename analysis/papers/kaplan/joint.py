@@ -43,7 +43,7 @@ def figure_4(evidence: Kaplan, drawn: Drawn) -> None:
         steps = evidence.steps.sure("L(N, S_min)")
         rms = digits.percent(steps.fit.residuals.rms)
         drawn.say(f"L(N, S_min) misses the learning curves past their warm-up by {rms} rms.")
-        if steps.foretold is not None:
+        if steps.held_out_prediction is not None:
             drawn.say(f"L(N, S_min): {steps.forecast()}")
     shades, rows = evidence.shades, []
     with rc_context(STYLE):
@@ -72,9 +72,9 @@ def _columns(table: Table, *names: str):
 
 
 def _held_out(joint: Known) -> str:
-    if joint.foretold is None:
+    if joint.held_out_prediction is None:
         raise Undecided("too few sizes to hold one out")
-    verdict = "within" if joint.foretold.rms <= GOAL else "beyond"
+    verdict = "within" if joint.held_out_prediction.rms <= GOAL else "beyond"
     return f"L(N, D): {joint.forecast()} That is {verdict} the goal of {digits.percent(GOAL)}."
 
 

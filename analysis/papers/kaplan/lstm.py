@@ -170,7 +170,7 @@ def _gap(transformer: Table, lstm: Table, layers: int, noise: Noise | None) -> s
     elif last < -half:
         verdict = "below it, where the paper saw it above: these Transformers may not have learned to use their context"
     else:
-        verdict = "not told from it"
+        verdict = "it does not differ significantly"
     return (
         f"{_called(layers)} against the Transformer at equal N: {', '.join(said(k) for k in ends)} "
         f"(± {digits.percent(half)} from the seeds): at the largest common size {verdict}."

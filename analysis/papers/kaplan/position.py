@@ -93,7 +93,7 @@ def _with_size(sound: dict[float, Fit], theirs: np.ndarray) -> Iterator[str]:
     if np.mean([law.constants["c"] for law in sound.values()]) > theirs[-1, 2]:
         yield (
             "Our c are larger: tokens of a small vocabulary carry a few letters each, and much of what helps to "
-            "foretell them lies within the last word or two."
+            "predict them lies within the last word or two."
         )
 
 

@@ -59,7 +59,7 @@ def figure_17(evidence: Kaplan, drawn: Drawn) -> None:
                 continue
             mean, low, high = _interval(gap, evidence.noise)
             halves.append((high - low) / 2)
-            verdict = "worse" if low > 0 else "better" if high < 0 else "not told from it"
+            verdict = "worse" if low > 0 else "better" if high < 0 else "no significant difference"
             as_theirs &= verdict == ("better" if counted == 1 else "worse")
             parts.append(
                 f"{words} {digits.percent(mean, sign=True)} ({digits.percent(low, sign=True)} to "

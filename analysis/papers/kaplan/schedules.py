@@ -48,7 +48,7 @@ def figure_22(evidence: Kaplan, drawn: Drawn) -> None:
     drawn.say(
         f"{len(each)} schedules of N = {digits.short(table['params'][0])} over {table['steps'].max():.0f} updates; "
         f"{runs.noise_text(noise)}, so losses within {digits.percent(half)} of the lowest "
-        f"({min(one.loss for one in each):.3f}) are not told from it.",
+        f"({min(one.loss for one in each):.3f}) do not differ significantly from it.",
         *_sentences(each, half, default, float(table["batch_tokens"][0])),
     )
 
@@ -166,7 +166,7 @@ def _draw(table: Table, each: list[Schedule], half: float, default: Schedule | N
         figure, (axes,) = panels(1, legend=False)
         if math.isfinite(half):
             band = {"color": FAINT, "lw": 0, "zorder": 0}
-            axes.axhspan(best, best * math.exp(half), label="not told from the lowest", **band)
+            axes.axhspan(best, best * math.exp(half), label="no significant difference from the lowest", **band)
         if default is not None:
             axes.axvline(ENOUGH * default.total, color=GREY, lw=0.8, dashes=(1, 2), label="2/3 of the default's sum")
         for k, kind in enumerate(kinds):

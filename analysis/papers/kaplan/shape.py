@@ -123,13 +123,15 @@ def _sentences(one: Shapes, panel: Panel) -> Iterator[str]:
     if last > first:
         most = max(panel.change[k] + half[k] for k in range(first, last + 1) if k != base)
         text += (
-            f"from {digits.plain(panel.ratio[first])} to {digits.plain(panel.ratio[last])} no shape is told from the "
-            f"base, none costs more than {digits.percent(most)}"
+            f"from {digits.plain(panel.ratio[first])} to {digits.plain(panel.ratio[last])} no shape differs "
+            f"significantly from the base, none costs more than {digits.percent(most)}"
         )
     else:
-        text += "every other shape is told from the base"
+        text += "every other shape differs significantly from the base"
     ends = [f"{_change(panel.change[k], half[k])} at {digits.plain(panel.ratio[k])}" for k in told]
-    yield text + (f"; told apart: {', '.join(ends)}" if ends else "") + f" ({SAW[WHAT.index(panel.what)]})."
+    if ends:
+        text += f"; significant differences: {', '.join(ends)}"
+    yield f"{text} ({SAW[WHAT.index(panel.what)]})."
 
 
 def _change(change: float, half: float) -> str:
