@@ -79,7 +79,9 @@ def _first(first: Trend, falling: Sequence[int], others: Sequence[int]) -> str:
         else "At the first token larger models are worse"
     )
     others_do = (
-        f"that it does is not told at T = {', '.join(map(str, missing))}" if missing else "at all others it does"
+        f"whether it does cannot be decided at T = {', '.join(map(str, missing))}"
+        if missing
+        else "at all others it does"
     )
     return f"{text}; {others_do} (the paper: all positions but the first improve with N)."
 
@@ -109,7 +111,7 @@ def _short(long: Sizes, short: Sizes) -> str:
         if high < 0
         else "they are worse at early tokens, other than in the paper"
         if low > 0
-        else "that they do better at early tokens, as in the paper, is not told"
+        else "whether they do better at early tokens, as in the paper, cannot be decided"
     )
     return (
         f"Models of {short.n_ctx} tokens of context against those of {long.n_ctx} at equal N ({len(common)} sizes): "

@@ -134,7 +134,7 @@ def _during(training: Table) -> Iterator[str]:
         f"({digits.percent(line.low, sign=True)} to {digits.percent(line.high, sign=True)}) updates more: "
     )
     if line.flat:
-        yield text + "that short range is learnt before long range, as the paper saw, is not told here."
+        yield text + "whether short range is learnt before long range, as the paper saw, cannot be decided here."
     else:
         yield text + (
             "short range is learnt first, long range later, as in the paper."

@@ -116,8 +116,8 @@ def _sentences(each: list[Schedule], half: float, default: Schedule, batch: floa
         )
     elif telling:
         yield (
-            f"That too small a sum costs, as in the paper, is not told: none of {len(telling)} schedules, of kinds "
-            "that do well with enough, is worse."
+            f"Whether too small a sum costs, as in the paper, cannot be decided: none of {len(telling)} schedules, of "
+            "kinds that do well with enough, is worse."
         )
     yield from _within(each, half, default)
     if lost_many:
