@@ -14,7 +14,7 @@ from scaling.errors import InputError
 if TYPE_CHECKING:
     from analysis.fit.estimate import Fit
 
-Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+Verbs: TypeAlias = argparse._SubParsersAction
 
 
 class Parser(argparse.ArgumentParser):
