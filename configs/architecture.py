@@ -60,12 +60,13 @@ def forms(N: int) -> tuple[ModelConfig, ...]:
 
 
 def _runs(N: int, D: int, n_seeds: int, rates: Text) -> Iterator[RunConfig]:
-    base, *_ = forms(N)
+    models = forms(N)
+    base = models[0]
 
     def run(model: ModelConfig, D: int = D, *, factor: float = 1.0, seed: int = 0) -> RunConfig:
         return _run(model, D, factor * learning_rate(N, D, text=rates, kind=model.kind), seed)
 
-    for model in forms(N):
+    for model in models:
         yield from (run(model, seed=seed) for seed in range(n_seeds))
         if N == SIZES[0]:
             yield from (run(model, factor=factor) for factor in (0.5, 2.0))

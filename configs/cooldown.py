@@ -7,17 +7,15 @@ are trained once up to where their cooldowns begin, so the longest run pays for 
 of its own in the table. A cosine matched to each length is what this must be held against.
 """
 
-from configs.rates import learning_rate
+from configs.rates import SHARE, learning_rate, trunk
 from scaling.config import EvalConfig, OptimConfig, RunConfig, Study
 from scaling.ladder import ladder
 from scaling.rates import Text
 
 SHAPES = ((16, 2), (32, 2), (64, 2))
-DECAY = 0.2  # share of each run: about where Haegele et al. find no more gain
-WARMUP = 2**13  # tokens, the same for all lengths: they share it
 
 
-def study(D: int = 2**17, n_data: int = 4, n_sizes: int = 3, factor: float = 0.7, rates: Text = "python") -> Study:
+def study(D: int = 2**17, n_data: int = 4, n_sizes: int = 3, factor: float = SHARE, rates: Text = "python") -> Study:
     """Lengths D, 2 D, 4 D, ... of each size, by cooldown and by cosine.
 
     Args:
@@ -28,18 +26,12 @@ def study(D: int = 2**17, n_data: int = 4, n_sizes: int = 3, factor: float = 0.7
     evaluate = EvalConfig(windows=512, per_octave=4, octaves=6)
     runs = []
     for model in ladder(SHAPES[:n_sizes], d_head=8):
-        trunk = OptimConfig(
-            learning_rate=factor * learning_rate(model.N, lengths[-1], text=rates),
-            schedule="wsd",
-            warmup=0.0,
-            warmup_tokens=WARMUP,
-            decay=DECAY,
-        )
+        cooled = trunk(learning_rate(model.N, lengths[-1], text=rates), factor)
         for tokens in lengths:
             cosine = OptimConfig(learning_rate=learning_rate(model.N, tokens, text=rates))
             runs += [
                 # All draw from the pool of the longest: the same windows in the same order, whatever the length.
-                RunConfig(model, tokens=tokens, unique_tokens=lengths[-1], batch=4, optim=trunk, eval=evaluate),
+                RunConfig(model, tokens=tokens, unique_tokens=lengths[-1], batch=4, optim=cooled, eval=evaluate),
                 RunConfig(model, tokens=tokens, unique_tokens=lengths[-1], batch=4, optim=cosine, eval=evaluate),
             ]
     return Study("cooldown", "Does one trunk with cooldowns serve for several lengths?", tuple(runs))

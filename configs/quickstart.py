@@ -15,7 +15,7 @@ N = 13.8k, 35k at N = 301k, on Python): a law across that onset would measure th
 heads in each of two layers; with fewer it is left to chance whether it learns to copy.
 """
 
-from configs.rates import learning_rate
+from configs.rates import learning_rate, trunk
 from scaling import calibration
 from scaling.config import EvalConfig, ModelConfig, OptimConfig, RunConfig, Study
 from scaling.errors import InputError
@@ -26,8 +26,6 @@ FIRST_D = 2**19  # tokens
 LONGEST = 8  # of the grid's lengths, in D
 SHAPES = ((24, 2), (40, 2), (64, 2), (112, 2), (160, 2), (224, 2), (320, 2))
 DOUBLINGS = (3, 2, 1, 1, 1, 1, 1)  # of D at each size
-WARMUP = 2**13  # tokens: every length of a trunk has the same
-SHARE = 0.7  # a trunk's constant rate, of the peak of a cosine
 EPOCHS = 16  # of the repeated data: the held-out loss of all but the smallest models has then turned
 BATCH = 4  # sequences of 64 tokens: short runs lack updates more than they gain from large batches
 AROUND = 0.5  # minutes for the text before and the page after
@@ -62,13 +60,7 @@ def _runs(D: int, level: int, rates: Text = "python") -> Runs:
     more = level // 3 if D == FIRST_D else 0
 
     def run(model: ModelConfig, tokens: int, seed: int = 0, factor: float = 1.0) -> RunConfig:
-        optim = OptimConfig(
-            learning_rate=factor * SHARE * learning_rate(model.N, 2 * D, text=rates),
-            schedule="wsd",
-            warmup=0.0,
-            warmup_tokens=WARMUP,
-        )
-        pool = LONGEST * D * 2**more
+        optim, pool = trunk(factor * learning_rate(model.N, 2 * D, text=rates)), LONGEST * D * 2**more
         return RunConfig(model, tokens, pool, BATCH, seed, optim=optim, eval=EvalConfig(windows=256))
 
     def again(model: ModelConfig, U: int) -> RunConfig:

@@ -10,10 +10,13 @@ for Transformers and LSTMs, and `few` of them on English. docs/tuning.md says ho
 from pathlib import Path
 
 from scaling import rates
+from scaling.config import OptimConfig
 from scaling.rates import Text
 
 LAWS = rates.read(Path(__file__).with_name("rates.json"))
 BATCH = 256  # tokens: of most studies, 4 sequences of 64
+SHARE = 0.7  # a trunk's constant rate, of the peak of a cosine
+WARMUP = 2**13  # tokens: every branch of a trunk has the same
 
 
 def learning_rate(
@@ -38,3 +41,15 @@ def law_of(text: Text, kind: str) -> tuple[str, str]:
         if one[1] in LAWS.get(one[0], {}):
             return one
     return "python", "transformer"
+
+
+def trunk(peak: float, share: float = SHARE) -> OptimConfig:
+    """A constant rate that falls over the last fifth of a run, about where Haegele et al. (2024) find no more gain.
+
+    Runs that differ in their tokens alone are then branches of one trunk.
+
+    Args:
+        peak: the best peak rate of a cosine.
+        share: of it, the constant rate.
+    """
+    return OptimConfig(learning_rate=share * peak, schedule="wsd", warmup=0.0, warmup_tokens=WARMUP)

@@ -88,10 +88,17 @@ LOSS = "Held-out loss, nats per token"
 
 @dataclasses.dataclass(frozen=True)
 class Shades:
-    """The colour of each N on one scale, logarithmic from the smallest to the largest."""
+    """The colour of each N on one scale, logarithmic from the smallest to the largest.
+
+    Attributes:
+        colours: the name of a map of Matplotlib's.
+        ends: where on it the smallest and the largest are.
+    """
 
     smallest: float
     largest: float
+    colours: str = MAP
+    ends: tuple[float, float] = (LIGHTEST, DARKEST)
 
     @classmethod
     def of(cls, table: Table) -> "Shades":
@@ -101,7 +108,8 @@ class Shades:
     def __call__(self, N: float) -> Colour:
         span = math.log(self.largest / self.smallest)
         place = math.log(N / self.smallest) / span if span > 0 else 1.0
-        return matplotlib.colormaps[MAP](LIGHTEST + (DARKEST - LIGHTEST) * min(max(place, 0.0), 1.0))
+        first, last = self.ends
+        return matplotlib.colormaps[self.colours](first + (last - first) * min(max(place, 0.0), 1.0))
 
 
 def svg(figure: Figure, prefix: str) -> str:

@@ -5,13 +5,10 @@ exponent is, as a line of that slope through the middle of our points.
 """
 
 import contextlib
-import dataclasses
-import math
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -32,21 +29,9 @@ SLOPE = "paper's exponent"
 FEWEST = 3  # points of the paper within our axes that show anything
 
 
-@dataclasses.dataclass(frozen=True)
-class Tints:
-    """The colour of each D, from another scale than that of the sizes: light for the least data, dark for the most."""
-
-    least: float
-    most: float
-
-    @classmethod
-    def of(cls, values: ArrayLike) -> "Tints":
-        return cls(float(np.min(values)), float(np.max(values)))
-
-    def __call__(self, D: float) -> Any:
-        span = math.log(self.most / self.least)
-        place = math.log(D / self.least) / span if span > 0 else 1.0
-        return matplotlib.colormaps["magma"](0.82 - 0.68 * min(max(place, 0.0), 1.0))
+def tints(values: ArrayLike) -> Shades:
+    """The colour of each D, from another map than that of the sizes: light for the least data, dark for the most."""
+    return Shades(float(np.min(values)), float(np.max(values)), "magma", (0.82, 0.14))
 
 
 def logarithmic(

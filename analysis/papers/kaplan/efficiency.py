@@ -17,7 +17,7 @@ from analysis.isoflop import akima_minima
 from analysis.kaplan_path import KaplanPath
 from analysis.page.canvas import GREY, LABELS, LOSS, STYLE, panels
 from analysis.papers.claim import Undecided
-from analysis.papers.drawing import LAW, Tints, beside, dots, legend, logarithmic
+from analysis.papers.drawing import LAW, beside, dots, legend, logarithmic, tints
 from analysis.papers.drawn import Drawn, points
 from analysis.papers.kaplan.claims import Kaplan
 from analysis.papers.kaplan.left_out import jackknife
@@ -65,7 +65,7 @@ def _slice_panel(
     axes: Axes, column: str, predict: Callable[[Array, float], Array] | None, N: Array, at: Array, loss: Array
 ) -> list[dict[str, Any]]:
     """The losses over N at each of the fixed values, and the law where it is sound; the points."""
-    tint, rows = Tints.of(at), []
+    tint, rows = tints(at), []
     for k, x in enumerate(at):
         seen = np.isfinite(loss[k])
         dots(axes, N[seen], loss[k][seen], [tint(x)] * int(seen.sum()))
@@ -212,7 +212,7 @@ def _draw12(data: Table, path: KaplanPath) -> Figure:
             (right, "updates", path.excess_steps, theirs.excess_steps, "S(N) / S(N_eff)", "(B.17)"),
         ):
             if len(data):
-                tint = Tints.of(data["loss"])
+                tint = tints(data["loss"])
                 dots(axes, data["ratio"], data[column], [tint(float(L)) for L in data["loss"]])
             with np.errstate(invalid="ignore"):
                 top, y, z = 4.0, ours(x), paper(x)
@@ -323,7 +323,7 @@ def figure_19(evidence: Kaplan, drawn: Drawn) -> None:
     found, table = reached(evidence)
     found = found.at(np.unique(np.linspace(0, len(found.losses) - 1, SLICES).round().astype(int)))
     drawn.data = table = table.where(np.isin(table["loss"], found.losses), "another loss")
-    tint = Tints.of(table["loss"])
+    tint = tints(table["loss"])
     with rc_context(STYLE):
         drawn.figure, (left, right) = panels(2)
         for axes, column, label in (

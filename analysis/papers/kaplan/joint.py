@@ -14,7 +14,6 @@ from analysis.papers.claim import Undecided
 from analysis.papers.drawing import (
     LAW,
     POINTS,
-    Tints,
     across,
     by_run,
     dots,
@@ -23,6 +22,7 @@ from analysis.papers.drawing import (
     logarithmic,
     named,
     papers_points,
+    tints,
 )
 from analysis.papers.drawn import Drawn
 from analysis.papers.kaplan import early
@@ -149,14 +149,14 @@ def _some(excesses: Table) -> Table:
 
 
 def _over_size(axes: Axes, N: np.ndarray, D: np.ndarray, L: np.ndarray, law: laws.KaplanND) -> None:
-    tints = Tints.of(D)
-    dots(axes, N, L, [tints(float(d)) for d in D])
+    tint = tints(D)
+    dots(axes, N, L, [tint(float(d)) for d in D])
     logarithmic(axes, N, "params", L, most=6)
     x, handles = across(axes, 80), []
     with fixed_limits(axes):
         for d in some(np.unique(D)):
-            axes.plot(x, law(x, d), color=tints(float(d)), lw=1.0, dashes=(1.5, 1.5), zorder=3)
-            handles.append(Line2D([], [], color=tints(float(d)), ls="", marker="o", ms=4.6, label=digits.short(d)))
+            axes.plot(x, law(x, d), color=tint(float(d)), lw=1.0, dashes=(1.5, 1.5), zorder=3)
+            handles.append(Line2D([], [], color=tint(float(d)), ls="", marker="o", ms=4.6, label=digits.short(d)))
     axes.set_ylabel(LOSS)
     axes.legend(handles=handles, title="D", loc="lower left", handletextpad=0.2, alignment="left")
 
@@ -236,7 +236,7 @@ def _against_bound(axes: Axes, stops: Table, shades: Shades) -> None:
 def _train_and_test(axes: Axes, curves: Table) -> str:
     """Held-out losses as lines, training losses dashed, by unique tokens; what they show."""
     D = np.unique(curves["unique_tokens"])
-    tints = Tints.of(D)
+    tint = tints(D)
     # On its own examples as the held-out loss is measured, that is without dropout, where the runs did measure it.
     trained = curves["loss_on_train"] if curves.has("loss_on_train") else curves["train_loss"]
     shown = curves["loss"] <= _ceiling(curves)
@@ -246,7 +246,7 @@ def _train_and_test(axes: Axes, curves: Table) -> str:
         every = np.flatnonzero(curves["unique_tokens"] == d)
         low = int(np.argmin(curves["loss"][every]))
         turned += low < len(every) - 1 and curves["loss"][every[-1]] > 1.005 * curves["loss"][every[low]]
-        colour = tints(float(d))
+        colour = tint(float(d))
         axes.plot(curves["step"][rows], curves["loss"][rows], color=colour, lw=1.2, zorder=3)
         axes.plot(curves["step"][every], trained[every], color=colour, lw=0.9, dashes=(3, 2), zorder=2)
         axes.plot(curves["step"][every[low]], curves["loss"][every[low]], "o", color=colour, ms=4, zorder=4)
