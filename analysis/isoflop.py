@@ -198,16 +198,11 @@ def isoflop(
     n_draws = draws if np.isfinite(sigma) else 0
     if method == "akima" and n_draws:
         warnings.append("Akima's intervals are wide: in simulations 95 % held the truth in about 99 cases of 100")
-    ln_N, ln_D, good = (np.empty((len(found), n_draws)) for _ in range(3))  # budget draw
-    for k, profile in enumerate(found):
-        if len(profile.x) < 3 or not n_draws:
-            good[k] = False
-            continue
-        at, _, status = METHODS[method](
-            profile.x, profile.y[:, None] + sigma * rng.standard_normal((len(profile.x), n_draws))
-        )
-        good[k], ln_N[k] = status == "interior", at
-        ln_D[k] = np.interp(at, profile.x, profile.t)
+    moved = [
+        sigma * rng.standard_normal((len(p.x), n_draws)) if len(p.x) >= 3 else np.zeros((len(p.x), n_draws))
+        for p in found
+    ]
+    ln_N, ln_D, good = redrawn_minima(found, moved, method)
     if n_draws:
         for k, m in enumerate(minima):
             if m.interior and good[k].mean() < 0.5:
@@ -224,12 +219,33 @@ def isoflop(
     C_1 = float(np.exp(np.log(C).mean()))
     redrawn = []
     for d in range(n_draws):
-        use = good[kept, d].astype(bool)
+        use = good[kept, d]
         if use.sum() >= 2:
             redrawn.append(power_laws(C[use], np.exp(ln_N[kept, d][use]), np.exp(ln_D[kept, d][use]), C_1))
     redrawn, few = enough_draws(redrawn, n_draws, "two interior minima")
     warnings += few
     return allocation(f"isoflop, {method}", C_1, points, tuple(minima), redrawn, warnings, level)
+
+
+def redrawn_minima(
+    found: Sequence[Profile], moved: Sequence[Array], method: str
+) -> tuple[Array, Array, NDArray[np.bool_]]:
+    """The minima of profiles whose losses are moved: ln N, ln D and whether each is interior; (profile, draw).
+
+    Args:
+        moved: what is added to ln loss, (size, draw) of each profile. One of fewer than three sizes has no minimum.
+        method: of METHODS.
+    """
+    n_draws = moved[0].shape[1]
+    ln_N, ln_D = np.full((2, len(found), n_draws), np.nan)
+    good = np.zeros((len(found), n_draws), bool)
+    for k, profile in enumerate(found):
+        if len(profile.x) < 3 or not n_draws:
+            continue
+        at, _, status = METHODS[method](profile.x, profile.y[:, None] + moved[k])
+        good[k], ln_N[k] = status == "interior", at
+        ln_D[k] = np.interp(at, profile.x, profile.t)
+    return ln_N, ln_D, good
 
 
 def _minimum(profile: Profile, method: str) -> Minimum:
@@ -258,15 +274,23 @@ def profile_scatter(found: Sequence[Profile]) -> float:
     squares = []
     for p in found:
         near = np.abs(p.x - p.x[np.argmin(p.y)]) <= np.log(WIDE) / 2 + 1e-9
-        x, y = p.x[near], p.y[near]
-        n = min(5, len(x))
-        if n < 4:
-            continue
-        for k in range(len(x) - n + 1):
-            u = x[k : k + n] - x[k : k + n].mean()
-            contrast = np.linalg.svd(np.vander(u, n - 1).T)[2][-1]  # orthogonal to all lower powers
-            squares.append(float(contrast @ y[k : k + n]) ** 2)
+        squares += ((contrasts(p.x[near]) @ p.y[near]) ** 2).tolist()
     return float(np.sqrt(np.mean(squares))) if squares else np.nan
+
+
+def contrasts(x: Array) -> Array:
+    """Weights of each NEAREST neighbouring places that no cubic can feed, of length 1: (window, place).
+
+    Of four places no parabola feeds them; fewer have none.
+    """
+    n = min(NEAREST, len(x))
+    if n < 4:
+        return np.empty((0, len(x)))
+    found = np.zeros((len(x) - n + 1, len(x)))
+    for k, row in enumerate(found):
+        u = x[k : k + n] - x[k : k + n].mean()
+        row[k : k + n] = np.linalg.svd(np.vander(u, n - 1).T)[2][-1]  # orthogonal to all lower powers
+    return found
 
 
 def _profile_warnings(minima: Sequence[Minimum], method: str) -> list[str]:

@@ -115,6 +115,13 @@ def converged(table: Table) -> Rule:
     )
 
 
+def uses_context(table: Table) -> Rule:
+    """Rows after the onset of context use of `analysis.onset`; an empty cell says that it was not reached."""
+    if "onset" not in table:
+        return everything(table, "that every model used its context when its run ended (no column onset)")
+    return Rule(table["tokens"] > table["onset"], "ended before its model used its context")
+
+
 def two_layers(table: Table) -> Rule:
     if not table.has("n_layer"):
         return everything(table, "that no model has a single layer (no column n_layer)")
@@ -218,6 +225,7 @@ CONVERGED_RUNS = Admission("converged: the last doubling of tokens changed the l
 MOST_DATA = Admission("saw the most data of their size", most_data_of_its_size)
 DEEP = Admission("have two layers or more", two_layers)
 WARM = Admission("are past their warm-up", after_warmup)
+IN_CONTEXT = Admission("ended after their model began to use its context", uses_context)
 LARGE_ENOUGH = Admission("have the best size for their data", best_size_for_its_data)
 BEST_FOR_C = Admission("no run with as little compute beats", on_the_envelope("flops"))
 BEST_FOR_C_MIN = Admission("no run with as little C_min beats", on_the_envelope("flops_min"))

@@ -1,0 +1,56 @@
+"""What arithmetic predicts of each exponent, before anything is trained: from the family of models and the warm-up alone.
+
+The law behind it has equal exponents, so that N_opt ~ C^0.5 where compute counts the parameters that the loss depends
+on (`expected.Truth`); f, what a parameter of the head is worth, is left open.
+"""
+
+import numpy as np
+
+from analysis.counting import Family, best_sizes, exponent_between
+from analysis.papers.discrepancy.evidence import Discrepancy, Station
+from analysis.papers.discrepancy.expected import WORTHS, Truth, bytes_per_token
+from analysis.recount import Count
+from analysis.table import Table
+
+ENDS = 8, 128  # d_model between which the gap of a vocabulary is told
+LAYERS = 2
+
+
+def share(count: Count, runs: Table) -> float:
+    """The share of the head's parameters that a count adds to N; attention counts as a little more head."""
+    if count is Count.KAPLAN:
+        return 0.0
+    context = float(runs["n_layer"][0] * runs["n_ctx"][0] / runs["n_vocab"][0])
+    return 1.0 + (context if count is Count.ATTENTION else 0.0)
+
+
+def predicted(evidence: Discrepancy, at: Station, worth: float) -> float:
+    """The exponent at a station, over the budgets at which our own is read.
+
+    Raises:
+        Undecided: ours is not known.
+    """
+    runs, found = evidence.need(at.arm), evidence.best(at)
+    of_tokens = bytes_per_token({"n_vocab": runs["n_vocab"][0]})
+    family = Family.of_depth(float(runs["n_vocab"][0]), float(runs["n_layer"][0]))
+    law = Truth(worth).law
+    # In tokens: the law counts bytes.
+    law = type(law)(law.E, law.A, law.B * of_tokens**-law.beta, law.alpha, law.beta)
+    warmup = float(np.median(runs["warmup"] * runs["tokens"]))
+    best = best_sizes(family, law, found.flops, count=share(at.count, runs), worth=worth, warmup=warmup)
+    return float(np.polyfit(np.log(best.flops), np.log(best.params), 1)[0])
+
+
+def predictions(evidence: Discrepancy, at: Station) -> list[float]:
+    """`predicted` for each of WORTHS."""
+    return [predicted(evidence, at, worth) for worth in WORTHS]
+
+
+def gap(n_vocab: float, worth: float) -> float:
+    """How much larger the exponent is without the head than with it, between models ENDS wide of LAYERS layers."""
+    family, law = Family.of_depth(n_vocab, LAYERS), Truth(worth).law
+    first, last = (12 * LAYERS * d**2 for d in ENDS)
+    without, counted = (
+        exponent_between(family, law, first, last, count=count, worth=worth) for count in (0.0, 1.0)
+    )
+    return without - counted

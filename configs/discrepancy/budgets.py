@@ -1,0 +1,102 @@
+"""The budgets: how large a grid of sizes and compute each affords, from a minute on two cores to five core-hours."""
+
+import dataclasses
+
+from scaling.errors import InputError
+from scaling.rates import TEXTS, Text
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """Sizes, all of them read at the same budgets.
+
+    A size is trained for `flops` / 6 N tokens, N counted with the head, or for `longest`; shorter by a factor of 2 as
+    often as there are `halvings`, but for no fewer tokens than `shortest`.
+    """
+
+    n_vocab: int
+    widths: tuple[int, ...]  # d_model, two layers
+    flops: float
+    halvings: int
+    longest: int  # tokens
+    shortest: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Budget:
+    """One budget.
+
+    Attributes:
+        grid: of the four arms.
+        control: of the tuned arm at another vocabulary.
+        long, short: tokens of the two warm-ups.
+        batch: sequences, of the arms that have one for all sizes.
+        windows: held-out, of n_ctx tokens.
+        rates: the text whose learning rates the runs take.
+        accelerated, paper: it is for CPUs, and at no paper's own scale.
+    """
+
+    name: str
+    grid: Grid
+    control: Grid
+    long: int
+    short: int = 2**14
+    n_ctx: int = 64
+    d_head: int = 4
+    batch: int = 16
+    windows: int = 512
+    rates: Text = "python"
+    transfer: tuple[str, ...] = ()
+    accelerated: bool = False
+    paper: bool = False
+
+
+# For tests: every figure finds runs, and hardly any can decide.
+TINY = Budget(
+    "tiny",
+    grid=Grid(2048, (8, 16, 24, 32), flops=5e10, halvings=3, longest=2**19, shortest=2**15),
+    control=Grid(512, (8, 16, 24, 32), flops=1.5e10, halvings=3, longest=2**19, shortest=2**15),
+    long=2**16,
+    short=2**12,
+    windows=128,
+)
+
+CPU_1H = Budget(
+    "cpu-1h",
+    grid=Grid(2048, (8, 12, 16, 20, 24, 32, 40, 48), flops=8e11, halvings=4, longest=2**22, shortest=2**17),
+    control=Grid(512, (8, 12, 16, 20, 24, 32, 40), flops=2e11, halvings=4, longest=2**22, shortest=2**17),
+    long=2**18,
+)
+
+# Of PAPERS' vocabulary against size: V d / N from 11 at the smallest to 0.7 at the largest.
+CPU_24H = Budget(
+    "cpu-24h",
+    grid=Grid(
+        2048,
+        (8, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128),
+        flops=8e12,
+        halvings=6,
+        longest=3 * 2**23,
+        shortest=2**17,
+    ),
+    control=Grid(512, (8, 12, 16, 20, 24, 32, 40, 48, 64), flops=2.0**40, halvings=6, longest=2**24, shortest=2**17),
+    long=2**19,
+)
+
+BUDGETS = {budget.name: budget for budget in (TINY, CPU_1H, CPU_24H)}
+
+
+def named(budget: str, transfer: tuple[str, ...] = (), rates: Text = "python") -> Budget:
+    """The budget of that name.
+
+    Args:
+        transfer: refused where there is some: no figure is about other texts.
+        rates: the text whose learning rates the runs take.
+    """
+    if budget not in BUDGETS:
+        raise InputError(f"budget={budget}: wanted one of {', '.join(BUDGETS)}")
+    if rates not in TEXTS:
+        raise InputError(f"rates={rates}: wanted one of {', '.join(TEXTS)}")
+    if transfer:
+        raise InputError(f"transfer={','.join(transfer)}: no figure of discrepancy is about other texts; leave it out")
+    return dataclasses.replace(BUDGETS[budget], rates=rates)
