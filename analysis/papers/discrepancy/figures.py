@@ -87,7 +87,7 @@ def _row(evidence: Discrepancy, at: Station, claim: Claim) -> dict[str, Any]:
 
 def _published(axes: Axes) -> None:
     """Kaplan's and Hoffmann's own exponents, as level lines."""
-    for paper, name, told in (("kaplan2020", "p_N", "Kaplan et al."), ("hoffmann2022", "approach2_a", "Hoffmann et al.")):
+    for paper, name, told in (("kaplan2020", "p_N", "Kaplan et al."), ("hoffmann2022", "approach1_a", "Hoffmann et al.")):
         value = reference.value(name, paper)
         axes.axhline(value, color=GREY, lw=0.8, dashes=(6, 3), zorder=0)
         axes.annotate(f"{told} {value:.2f}", (-0.38, value), xytext=(0, 3), textcoords="offset points", fontsize=7.5,
@@ -145,3 +145,142 @@ def _admitted(evidence: Discrepancy) -> list[str]:
         "A reading, a size after a number of tokens, is admitted once its model uses its context (predicts later "
         f"positions {0.2:g} nats better than the second). Left out, as they came before that: {', '.join(counts)}."
     ]
+
+
+def table_1(evidence: Discrepancy, drawn: Drawn) -> None:
+    """What each change does to the exponent, by itself, on the same runs or on runs of the same sizes."""
+    drawn.tell(*(evidence.step(step) for step in STEPS))
+
+
+def figure_2(evidence: Discrepancy, drawn: Drawn) -> None:
+    """The same runs at the budgets of both counts."""
+    found = {count: evidence.best(Station("", "tuned", count)) for count in (Count.KAPLAN, Count.HEAD)}
+    rows = []
+    with rc_context(STYLE):
+        drawn.figure, axes = panels(2, legend=False)
+        for axis, (count, best) in zip(axes, found.items(), strict=True):
+            with drawn.panel(axis, f"Counted {count}"):
+                rows += _profiles(axis, best)
+                axis.set_ylabel(LOSS if count is Count.KAPLAN else "")
+    drawn.points(rows)
+    step = evidence.step(STEPS[7])
+    drawn.say(
+        f"Dots are the same {len(evidence.readings('tuned'))} readings of the same runs in both panels. Without the head "
+        "a small model looks cheap, is trained for longer at the same compute and is best there; the larger the model, "
+        "the less that matters, and so the best size grows faster."
+    )
+    if step.ours is not None:
+        drawn.say(f"Between the panels the exponent falls by {digits.plain(-step.ours, 2)}.")
+
+
+def _profiles(axes: Axes, best: Best) -> list[dict[str, Any]]:
+    """Profiles at every other budget, their minima, and the line through all minima."""
+    shown = best.read[::-1][::EVERY][::-1]
+    shades = Shades(shown[0].flops, shown[-1].flops, "magma", (0.82, 0.14))
+    rows = []
+    for profile in shown:
+        N, loss = np.exp(profile.x), np.exp(profile.y)
+        axes.plot(N, loss, "-o", color=shades(profile.flops), lw=0.9, ms=3.6, mec="white", mew=0.4, zorder=3)
+        rows += [{"count": best.count.value, "flops": profile.flops, "params": n, "loss": L}
+                 for n, L in zip(N, loss, strict=True)]  # fmt: skip
+    axes.plot(best.params, best.loss, ls="-", lw=1.0, marker="*", ms=8, color=INK, mec="white", mew=0.5, zorder=6,
+              label=f"best size, N ~ C^{best.a:.2f}")  # fmt: skip
+    logarithmic(axes, [row["params"] for row in rows], f"N, {best.count}", [row["loss"] for row in rows])
+    for profile in (shown[0], shown[-1]):
+        axes.annotate(f"{digits.ten(profile.flops)} FLOP", (np.exp(profile.x[-1]), np.exp(profile.y[-1])),
+                      xytext=(2, 5), textcoords="offset points", fontsize=7.5, ha="right",
+                      color=shades(profile.flops))  # fmt: skip
+    legend(axes, "upper right")
+    return rows
+
+
+def figure_3(evidence: Discrepancy, drawn: Drawn) -> None:
+    """N_opt over compute of every arm, under both counts."""
+    rows: list[dict[str, Any]] = []
+    with rc_context(STYLE):
+        drawn.figure, axes = panels(2, legend=False)
+        for axis, count in zip(axes, (Count.KAPLAN, Count.HEAD), strict=True):
+            with drawn.panel(axis, f"Counted {count}"):
+                rows += _arms(axis, evidence, count)
+    drawn.points(rows)
+
+
+def _arms(axes: Axes, evidence: Discrepancy, count: Count) -> list[dict[str, Any]]:
+    rows, why = [], None
+    for k, arm in enumerate(ARMS):
+        try:
+            best = evidence.best(Station("", arm, count))
+        except Undecided as undecided:
+            why = undecided
+            continue
+        look = {"color": GROUPS[k], "marker": SYMBOLS[k]}
+        axes.plot(best.flops, best.params, ls="", ms=4.6, mec="white", mew=0.5, zorder=5, **look,
+                  label=f"{arm}, a = {best.a:.2f}")  # fmt: skip
+        C, N = best.line
+        axes.plot(best.flops, N * (best.flops / C) ** best.a, color=GROUPS[k], lw=1.0, zorder=3)
+        rows += [{"arm": arm, "count": count.value, "flops": C, "params": N, "tokens": D, "loss": L}
+                 for C, N, D, L in zip(best.flops, best.params, best.tokens, best.loss, strict=True)]  # fmt: skip
+    if why is not None and not rows:
+        raise why
+    logarithmic(axes, [row["flops"] for row in rows], "C = 6ND of that N, FLOP", [row["params"] for row in rows],
+                write=digits.ten, write_y=digits.short)  # fmt: skip
+    axes.set_ylabel(f"Best N, {count}")
+    legend(axes, "upper left")
+    return rows
+
+
+def figure_4(evidence: Discrepancy, drawn: Drawn) -> None:
+    """What a parameter of the head is worth, and how the gap between the counts grows with the vocabulary."""
+    claims = [evidence.worth("one vocabulary", "tuned"), evidence.worth("both vocabularies", "tuned", CONTROL)]
+    drawn.tell(*claims)
+    with rc_context(STYLE):
+        drawn.figure, (left, right) = panels(2, legend=False, left=1.2)
+        with drawn.panel(left, "What a parameter of the head is worth"):
+            _worth(left, claims)
+        with drawn.panel(right, "What counting is worth, by vocabulary"):
+            drawn.points(_gaps(right, evidence, drawn))
+
+
+def _worth(axes: Axes, claims: Sequence[Claim]) -> None:
+    known = [claim for claim in claims if claim.ours is not None and claim.interval is not None]
+    if not known:
+        raise Undecided(claims[-1].why)
+    for value, told in ((0, "nothing:\nKaplan's count"), (1, "as much as any other:\nthe head counted")):
+        axes.axvline(value, color=GREY, lw=0.8, dashes=(6, 3), zorder=0)
+        axes.annotate(told, (value, 0.98), xycoords=("data", "axes fraction"), xytext=(4, 0), va="top",
+                      textcoords="offset points", fontsize=7.5, color=GREY)  # fmt: skip
+    for k, claim in enumerate(known):
+        low, high = claim.interval or (np.nan, np.nan)
+        axes.plot([low, min(high, 10)], [k, k], color=INK, lw=1.3)
+        axes.plot(claim.ours, k, "o", color=INK, ms=6, mec="white", mew=0.6, zorder=5)
+    axes.set_yticks(range(len(known)), [claim.name.partition(", ")[2].replace(" ", "\n") for claim in known])
+    axes.set_ylim(-0.6, len(known) - 0.2)
+    axes.set_xlim(-0.1, 1.6)
+    axes.set_xlabel("f in L(N + f V d, D)")
+
+
+def _gaps(axes: Axes, evidence: Discrepancy, drawn: Drawn) -> list[dict[str, Any]]:
+    rows = []
+    axes.set_xscale("log")
+    for worth, dashes in zip(WORTHS, ((1, 2), (4, 2), (1, 0)), strict=True):
+        gaps = [arithmetic.gap(V, worth) for V in VOCABULARIES]
+        axes.plot(VOCABULARIES, gaps, color=LAW, lw=1.1, dashes=dashes, label=f"arithmetic, f = {worth:g}")
+        rows += [{"n_vocab": V, "f": worth, "gap": gap} for V, gap in zip(VOCABULARIES, gaps, strict=True)]
+    label = "our runs"
+    for before, after in ((CONTROL_WITHOUT, CONTROL_HEAD), (TUNED_WITHOUT, TUNED)):
+        with drawn.part(f"the gap of the arm {after.arm}"):
+            without, counted = evidence.best(before), evidence.best(after)
+            V = float(evidence.need(after.arm)["n_vocab"][0])
+            claim = next(evidence.step(step) for step in STEPS if step[1:] == (before, after))
+            gap = without.a - counted.a
+            axes.plot(V, gap, "o", color=INK, ms=6, mec="white", mew=0.6, zorder=5, label=label)
+            if claim.interval is not None:
+                axes.plot([V, V], [-claim.interval[0], -claim.interval[1]], color=INK, lw=1.3, zorder=4)
+            rows.append({"n_vocab": V, "gap": gap})
+            label = ""
+    log_axis(axes.xaxis, VOCABULARIES, digits.short, ((1, 2, 5),))
+    axes.set_ylim(0, None)
+    axes.set_xlabel("Vocabulary V")
+    axes.set_ylabel("a without the head − a with it")
+    legend(axes, "upper left")
+    return rows
