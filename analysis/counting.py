@@ -24,7 +24,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from analysis.frontier import FLOP_PER_PARAM_TOKEN, Optimum, golden_section
 from analysis.laws import Chinchilla
-from analysis.laws.law import Law, Scalar, Values, constant, exponent, floor, power
 
 Array = NDArray[np.float64]
 
@@ -132,27 +131,3 @@ def best_sizes(
     x = golden_section(loss, low, high)
     N = family.counted(np.exp(x), count)
     return Optimum(C, N, C / (FLOP_PER_PARAM_TOKEN * N), loss(x))
-
-
-@dataclasses.dataclass(frozen=True)
-class Counted(Law):
-    """L(N, N_head, D) = E + A / (N + f (N_head - N)) ** alpha + B / D ** beta: f is what a parameter of the head is worth.
-
-    N_head - N = V d. f near 0 speaks for counting without the head, f near 1 for counting with it.
-    """
-
-    E: Scalar = floor()
-    A: Scalar = constant("nats/token", (1.0, 1e6))
-    B: Scalar = constant("nats/token", (1.0, 1e6))
-    alpha: Scalar = exponent((0.1, 1.0))
-    beta: Scalar = exponent((0.1, 1.0))
-    f: Scalar = constant("", (0.05, 2.0))
-
-    name = "counted"
-    inputs = ("params", "params_head", "tokens")
-    source = "after Pearce & Song (2024), whose f is 1"
-    about = Chinchilla.about
-    linear = Chinchilla.linear
-
-    def __call__(self, N: Values, N_head: Values, D: Values) -> Values:
-        return self.E + self.A * power(N + self.f * (N_head - N), -self.alpha) + self.B * power(D, -self.beta)

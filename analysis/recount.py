@@ -175,8 +175,8 @@ def best(curves: Arm, count: Count, moves: Array | None = None, *, method: str =
         kept &= kept_in_draw.mean(axis=1) >= 0.5
     if kept.sum() < 2:
         raise InputError(
-            f"{int(kept.sum())} of {len(read)} budgets have a minimum between their sizes, wanted 2: the best size lies "
-            "at the smallest or the largest one"
+            f"{int(kept.sum())} of {len(read)} budgets have a minimum between their sizes, wanted 2: the best size "
+            "lies at the smallest or the largest one"
         )
     ln_C = np.log([p.flops for p in read])
     loss = [METHODS[method](p.x, p.y[:, None])[1][0] for p in read]

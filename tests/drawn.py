@@ -20,6 +20,7 @@ TRUTH = {
     "henighan-d": (1.7, 1e9, 0.3),
     "henighan-c": (2.21, 3.1e11, 0.1),
     "chinchilla": (1.69, 406.4, 410.7, 0.34, 0.28),
+    "counted": (1.69, 406.4, 410.7, 0.34, 0.28, 0.5),
     "muennighoff": (1.87, 521.0, 1488.0, 0.35, 0.36, 15.4, 5.3),
     "gadre": (1.84, 212.0, 367.0, 0.136),
     "gadre-error": (0.857, 2.21, 0.715),
@@ -27,6 +28,7 @@ TRUTH = {
 }
 RANGES = {
     "params": np.geomspace(1e6, 1e10, 6),
+    "params_head": np.geomspace(3e6, 2e10, 6),
     "tokens": np.geomspace(1e8, 1e12, 6),
     "unique_tokens": np.geomspace(1e8, 1e12, 6),
     "flops": np.geomspace(1e15, 1e22, 9),

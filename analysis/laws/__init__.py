@@ -319,6 +319,30 @@ class Chinchilla(Law):
 
 
 @dataclasses.dataclass(frozen=True)
+class Counted(Law):
+    """L(N, N_head, D) = E + A / (N + f (N_head - N)) ** alpha + B / D ** beta, N_head - N = V d.
+
+    f is what a parameter of the head is worth: f near 0 speaks for a count without the head, f near 1 for one with it.
+    """
+
+    E: Scalar = floor()
+    A: Scalar = constant("nats/token", (1.0, 1e6))
+    B: Scalar = constant("nats/token", (1.0, 1e6))
+    alpha: Scalar = exponent((0.1, 1.0))
+    beta: Scalar = exponent((0.1, 1.0))
+    f: Scalar = constant("", (0.05, 1.0))
+
+    name = "counted"
+    inputs = ("params", "params_head", "tokens")
+    source = "after Pearce & Song (2024), whose f is 1"
+    about = Chinchilla.about
+    linear = Chinchilla.linear
+
+    def __call__(self, N: Values, N_head: Values, D: Values) -> Values:
+        return self.E + self.A * power(N + self.f * (N_head - N), -self.alpha) + self.B * power(D, -self.beta)
+
+
+@dataclasses.dataclass(frozen=True)
 class Muennighoff(Law):
     """Chinchilla's law with the effective data and parameters of repeated epochs.
 
@@ -440,6 +464,7 @@ LAWS: tuple[type[Law], ...] = (
     HenighanD,
     HenighanC,
     Chinchilla,
+    Counted,
     Muennighoff,
     Gadre,
     GadreError,

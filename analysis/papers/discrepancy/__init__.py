@@ -1,1 +1,1 @@
-"""Why Kaplan et al. (2020) and Hoffmann et al. (2022) disagree about N_opt(C), from our own runs: after Porian et al. (2024)."""
+"""Why Kaplan et al. (2020) and Hoffmann et al. (2022) disagree: Porian et al. (2024) from our own runs."""

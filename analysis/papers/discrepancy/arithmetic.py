@@ -1,4 +1,4 @@
-"""What arithmetic predicts of each exponent, before anything is trained: from the family of models and the warm-up alone.
+"""What arithmetic predicts of each exponent before anything is trained, from the shapes and the warm-up alone.
 
 The law behind it has equal exponents, so that N_opt ~ C^0.5 where compute counts the parameters that the loss depends
 on (`expected.Truth`); f, what a parameter of the head is worth, is left open.
@@ -7,7 +7,8 @@ on (`expected.Truth`); f, what a parameter of the head is worth, is left open.
 import numpy as np
 
 from analysis.counting import Family, best_sizes, exponent_between
-from analysis.papers.discrepancy.evidence import Discrepancy, Station
+from analysis.papers.claim import Undecided
+from analysis.papers.discrepancy.evidence import TUNED, TUNED_WITHOUT, Discrepancy, Station
 from analysis.papers.discrepancy.expected import WORTHS, Truth, bytes_per_token
 from analysis.recount import Count
 from analysis.table import Table
@@ -46,11 +47,32 @@ def predictions(evidence: Discrepancy, at: Station) -> list[float]:
     return [predicted(evidence, at, worth) for worth in WORTHS]
 
 
-def gap(n_vocab: float, worth: float) -> float:
-    """How much larger the exponent is without the head than with it, between models ENDS wide of LAYERS layers."""
+def ends(evidence: Discrepancy) -> tuple[tuple[float, float], tuple[float, float]]:
+    """d_model of the smallest and largest best size of the tuned arm, without the head and with it; ENDS if unknown."""
+    found = []
+    for at in (TUNED_WITHOUT, TUNED):
+        try:
+            N, V = evidence.best(at).params, float(evidence.need(at.arm)["n_vocab"][0])
+        except Undecided:
+            return ENDS, ENDS
+        # 12 LAYERS d^2 + V d = N, or without the second.
+        of_head = V if at.count is Count.HEAD else 0.0
+        d = (np.sqrt(of_head**2 + 48 * LAYERS * N) - of_head) / (24 * LAYERS)
+        found.append((float(d.min()), float(d.max())))
+    return found[0], found[1]
+
+
+def gap(
+    n_vocab: float, worth: float, without: tuple[float, float] = ENDS, counted: tuple[float, float] = ENDS
+) -> float:
+    """How much larger the exponent is without the head than with it, of models of LAYERS layers.
+
+    Args:
+        without, counted: d_model of the smallest and the largest best size under each count.
+    """
     family, law = Family.of_depth(n_vocab, LAYERS), Truth(worth).law
-    first, last = (12 * LAYERS * d**2 for d in ENDS)
-    without, counted = (
-        exponent_between(family, law, first, last, count=count, worth=worth) for count in (0.0, 1.0)
+    a, b = (
+        exponent_between(family, law, *(12 * LAYERS * d**2 for d in between), count=count, worth=worth)
+        for count, between in ((0.0, without), (1.0, counted))
     )
-    return without - counted
+    return a - b

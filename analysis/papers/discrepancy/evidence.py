@@ -1,4 +1,4 @@
-"""What the page's figures share: the arms as they were read, N_opt(C) of each under each count, and the steps between."""
+"""What the page's figures share: the arms as they were read, N_opt(C) of each under each count, the steps between."""
 
 import contextlib
 import dataclasses
@@ -10,10 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from analysis import recount, reference
-from analysis.counting import Counted
 from analysis.fit import fit
 from analysis.fit.estimate import Fit
-from analysis.laws import admission
+from analysis.laws import Counted, admission
 from analysis.papers import evidence
 from analysis.papers.claim import Claim, Undecided
 from analysis.papers.known import measured

@@ -29,6 +29,8 @@ PER_PARAM = 39 * BYTES[2048]  # bytes of text at the best size: N = 3.6e5 with t
 WORTHS = (0.25, 0.5, 1.0)  # of a parameter of the head: between Porian et al.'s runs and Pearce and Song's assumption
 ONSET = 1e5  # tokens at the full rate: models of 1e5 parameters, results/positions
 
+LAW = Chinchilla(E=0.86, A=26.0, B=26.0 * PER_PARAM**0.35, alpha=0.35, beta=0.35)
+
 
 @dataclasses.dataclass(frozen=True)
 class Truth:
@@ -40,7 +42,7 @@ class Truth:
     """
 
     worth: float = 0.5
-    law: Chinchilla = Chinchilla(E=0.86, A=26.0, B=26.0 * PER_PARAM**0.35, alpha=0.35, beta=0.35)
+    law: Chinchilla = LAW
 
     def loss(self, row: Mapping[str, Any], tokens: ArrayLike) -> NDArray[np.float64]:
         """Nats per token, of a planned run after so many tokens."""

@@ -1,6 +1,7 @@
-"""The page's four figures and its table: the walk, the same runs counted twice, the arms, and what the head is worth."""
+"""The page's four figures and its table: the walk, the same runs counted twice, the head's worth, the arms."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 
 from analysis import digits, reference
-from analysis.page.canvas import GREY, INK, LOSS, STYLE, Shades, log_axis, panels, side_legend
+from analysis.page.canvas import GREY, INK, LOSS, STYLE, Shades, log_axis, panels
 from analysis.papers.claim import Claim, Undecided
 from analysis.papers.discrepancy import arithmetic
 from analysis.papers.discrepancy.evidence import (
@@ -17,6 +18,7 @@ from analysis.papers.discrepancy.evidence import (
     CONTROL,
     CONTROL_HEAD,
     CONTROL_WITHOUT,
+    HEAD,
     KAPLAN,
     STEPS,
     TUNED,
@@ -26,6 +28,7 @@ from analysis.papers.discrepancy.evidence import (
     WARM_FIRST,
     Discrepancy,
     Station,
+    Step,
 )
 from analysis.papers.discrepancy.expected import WORTHS
 from analysis.papers.drawing import GROUPS, LAW, OTHER, SYMBOLS, legend, logarithmic
@@ -33,6 +36,12 @@ from analysis.papers.drawn import Drawn
 from analysis.recount import Best, Count
 
 PORIANS = "Porian et al. (2024), RefinedWeb"
+TOLD = {
+    "long": "long warm-up, one cosine",
+    "short": "short warm-up, one cosine",
+    "matched": "a decay for each length",
+    "tuned": "tuned for each size",
+}
 EVERY = 2  # budget that Figure 2 draws
 VOCABULARIES = np.geomspace(256, 16384, 40)
 
@@ -40,8 +49,8 @@ VOCABULARIES = np.geomspace(256, 16384, 40)
 def figure_1(evidence: Discrepancy, drawn: Drawn) -> None:
     """The exponent at each station of the walk, the first two steps in both orders."""
     claims = {at: evidence.exponent(at) for at in (*WALK, WARM_FIRST, ATTENTION)}
-    drawn.tell(*claims.values())
-    drawn.say(*_admitted(evidence))
+    _show(drawn, claims.values())
+    drawn.say(*_walked(claims), *_admitted(evidence))
     known = [at for at, claim in claims.items() if claim.ours is not None]
     rows = [_row(evidence, at, claims[at]) for at in claims]
     drawn.points(rows)
@@ -50,10 +59,6 @@ def figure_1(evidence: Discrepancy, drawn: Drawn) -> None:
         drawn.figure.set_figwidth(10.0)
         drawn.figure.subplots_adjust(left=0.07, right=0.98)
         places = {at: float(i) for i, at in enumerate(WALK)} | {WARM_FIRST: 1.0, ATTENTION: len(WALK)}
-        _published(axes)
-        _porian(axes, places)
-        for at in known:
-            _predicted(axes, places[at], rows[list(claims).index(at)])
         _route(axes, [at for at in WALK if at in known], claims, places, {"color": INK, "marker": "o"}, "our runs")
         first = [at for at in (KAPLAN, WARM_FIRST, WARM) if at in known]
         look = {"color": OTHER, "marker": "s", "dashes": (4, 2)}
@@ -62,6 +67,10 @@ def figure_1(evidence: Discrepancy, drawn: Drawn) -> None:
         if ATTENTION in known:
             _route(axes, [at for at in (TUNED, ATTENTION) if at in known], claims, places,
                    {"color": GREY, "marker": "o", "dashes": (1, 2)}, "", only=ATTENTION)  # fmt: skip
+        for at in known:
+            _predicted(axes, places[at], rows[list(claims).index(at)])
+        _porian(axes, places)
+        _published(axes, len(WALK) + 0.38)
         axes.set_xticks(list(range(len(WALK) + 1)), [*(_two_lines(at.told) for at in WALK), "attention\ncounted too"])
         axes.set_xlim(-0.4, len(WALK) + 0.4)
         axes.set_ylabel("Exponent a of N_opt ~ C^a")
@@ -69,6 +78,31 @@ def figure_1(evidence: Discrepancy, drawn: Drawn) -> None:
         legend(axes, "upper right")
     if not known:
         raise Undecided(claims[KAPLAN].why)
+
+
+def _show(drawn: Drawn, claims: Iterable[Claim]) -> None:
+    """Claims beside the paper's; what cannot be decided is said, the rest stands in the table."""
+    for claim in claims:
+        drawn.show(claim)
+        if claim.enough is not None and not claim.decided:
+            drawn.lacks(claim.remark, claim.name)
+
+
+def _walked(claims: Mapping[Station, Claim]) -> Iterator[str]:
+    first, last = claims[KAPLAN], claims[TUNED]
+    if not (first.decided and last.decided):
+        return
+    yield (
+        f"Counted and trained as by Kaplan et al. the exponent of the best size is {first.written}. With the head "
+        f"counted, a short warm-up, a decay for each length, and rate, batch and beta2 tuned for each size it is "
+        f"{last.written}. Porian et al. (2024) went from {first.paper:.3f} to {last.paper:.3f} by the same changes."
+    )
+    if claims[HEAD].ours is not None and claims[WARM_FIRST].ours is not None and claims[WARM].ours is not None:
+        late, early = (claims[a].ours - claims[b].ours for a, b in ((WARM_FIRST, WARM), (KAPLAN, HEAD)))
+        yield (
+            f"Counting the head takes off {early:.2f} while the warm-up is long and {late:.2f} once it is short: what "
+            "a step is worth depends on the order, the sum does not."
+        )
 
 
 def _two_lines(text: str) -> str:
@@ -85,19 +119,24 @@ def _row(evidence: Discrepancy, at: Station, claim: Claim) -> dict[str, Any]:
     return row
 
 
-def _published(axes: Axes) -> None:
-    """Kaplan's and Hoffmann's own exponents, as level lines."""
-    for paper, name, told in (("kaplan2020", "p_N", "Kaplan et al."), ("hoffmann2022", "approach1_a", "Hoffmann et al.")):
+def _published(axes: Axes, right: float) -> None:
+    """Kaplan's and Hoffmann's own exponents, as level lines, named at their right ends."""
+    for paper, name, told in (
+        ("kaplan2020", "p_N", "Kaplan et al."),
+        ("hoffmann2022", "approach1_a", "Hoffmann et al."),
+    ):
         value = reference.value(name, paper)
         axes.axhline(value, color=GREY, lw=0.8, dashes=(6, 3), zorder=0)
-        axes.annotate(f"{told} {value:.2f}", (-0.38, value), xytext=(0, 3), textcoords="offset points", fontsize=7.5,
-                      color=GREY)  # fmt: skip
+        axes.annotate(f"{told} {value:.2f}", (right, value), xytext=(0, 3), textcoords="offset points", fontsize=7.5,
+                      ha="right", color=GREY)  # fmt: skip
 
 
 def _porian(axes: Axes, places: dict[Station, float]) -> None:
-    told = [at for at in places if at.exponent is not None]
-    axes.plot([places[at] + 0.14 for at in told], [at.exponent for at in told], ls="", marker="D", ms=5, mfc="none",
-              mec=GREY, mew=1.0, label=PORIANS)  # fmt: skip
+    look: dict[str, Any] = {"ls": "", "marker": "D", "ms": 5, "mfc": "none", "mew": 1.0}
+    for at, place in places.items():
+        if at.exponent is not None:
+            colour = OTHER if at is WARM_FIRST else GREY
+            axes.plot(place + 0.14, at.exponent, mec=colour, label=PORIANS if at is KAPLAN else None, **look)
 
 
 def _predicted(axes: Axes, place: float, row: dict[str, Any]) -> None:
@@ -149,7 +188,25 @@ def _admitted(evidence: Discrepancy) -> list[str]:
 
 def table_1(evidence: Discrepancy, drawn: Drawn) -> None:
     """What each change does to the exponent, by itself, on the same runs or on runs of the same sizes."""
-    drawn.tell(*(evidence.step(step) for step in STEPS))
+    _show(drawn, [_with_arithmetic(evidence, step) for step in STEPS])
+    if "long" in evidence.moves:
+        moves = evidence.moves["long"]
+        drawn.say(
+            f"The losses of the sizes scatter by {digits.percent(moves.sigma)} about smooth profiles, "
+            f"{digits.percent(moves.shared)} of it alike in all arms. Intervals redraw every run with that scatter, "
+            "the same for both sides of a step."
+        )
+    drawn.say("Porian et al.'s values are for RefinedWeb; those of other orders are our own reading of their runs.")
+
+
+def _with_arithmetic(evidence: Discrepancy, step: Step) -> Claim:
+    """A step with what arithmetic says of it, where it changes the count or the warm-up."""
+    claim, (_, before, after) = evidence.step(step), step
+    if claim.ours is None or (before.count is after.count and "long" not in (before.arm, after.arm)):
+        return claim
+    said = [b - a for a, b in zip(*(arithmetic.predictions(evidence, at) for at in (before, after)), strict=True)]
+    low, high = (digits.minus(f"{value:+.2f}") for value in (min(said), max(said)))
+    return dataclasses.replace(claim, note=f"arithmetic has {low} to {high}")
 
 
 def figure_2(evidence: Discrepancy, drawn: Drawn) -> None:
@@ -163,14 +220,13 @@ def figure_2(evidence: Discrepancy, drawn: Drawn) -> None:
                 rows += _profiles(axis, best)
                 axis.set_ylabel(LOSS if count is Count.KAPLAN else "")
     drawn.points(rows)
-    step = evidence.step(STEPS[7])
     drawn.say(
-        f"Dots are the same {len(evidence.readings('tuned'))} readings of the same runs in both panels. Without the head "
-        "a small model looks cheap, is trained for longer at the same compute and is best there; the larger the model, "
+        f"Dots are the same {len(evidence.readings('tuned'))} readings of the same runs in both panels. Without the "
+        "head a small model looks cheap, is trained for longer at the same compute and is best there; the larger the model, "
         "the less that matters, and so the best size grows faster."
     )
-    if step.ours is not None:
-        drawn.say(f"Between the panels the exponent falls by {digits.plain(-step.ours, 2)}.")
+    without, counted = (best.a for best in found.values())
+    drawn.say(f"Between the panels the exponent falls from {without:.2f} to {counted:.2f}.")
 
 
 def _profiles(axes: Axes, best: Best) -> list[dict[str, Any]]:
@@ -190,11 +246,13 @@ def _profiles(axes: Axes, best: Best) -> list[dict[str, Any]]:
         axes.annotate(f"{digits.ten(profile.flops)} FLOP", (np.exp(profile.x[-1]), np.exp(profile.y[-1])),
                       xytext=(2, 5), textcoords="offset points", fontsize=7.5, ha="right",
                       color=shades(profile.flops))  # fmt: skip
-    legend(axes, "upper right")
+    low, high = axes.get_ylim()
+    axes.set_ylim(low / (high / low) ** 0.08, high)  # room for the legend
+    legend(axes, "lower left")
     return rows
 
 
-def figure_3(evidence: Discrepancy, drawn: Drawn) -> None:
+def figure_4(evidence: Discrepancy, drawn: Drawn) -> None:
     """N_opt over compute of every arm, under both counts."""
     rows: list[dict[str, Any]] = []
     with rc_context(STYLE):
@@ -215,7 +273,7 @@ def _arms(axes: Axes, evidence: Discrepancy, count: Count) -> list[dict[str, Any
             continue
         look = {"color": GROUPS[k], "marker": SYMBOLS[k]}
         axes.plot(best.flops, best.params, ls="", ms=4.6, mec="white", mew=0.5, zorder=5, **look,
-                  label=f"{arm}, a = {best.a:.2f}")  # fmt: skip
+                  label=f"{TOLD[arm]}: a = {best.a:.2f}")  # fmt: skip
         C, N = best.line
         axes.plot(best.flops, N * (best.flops / C) ** best.a, color=GROUPS[k], lw=1.0, zorder=3)
         rows += [{"arm": arm, "count": count.value, "flops": C, "params": N, "tokens": D, "loss": L}
@@ -229,16 +287,26 @@ def _arms(axes: Axes, evidence: Discrepancy, count: Count) -> list[dict[str, Any
     return rows
 
 
-def figure_4(evidence: Discrepancy, drawn: Drawn) -> None:
+def figure_3(evidence: Discrepancy, drawn: Drawn) -> None:
     """What a parameter of the head is worth, and how the gap between the counts grows with the vocabulary."""
     claims = [evidence.worth("one vocabulary", "tuned"), evidence.worth("both vocabularies", "tuned", CONTROL)]
-    drawn.tell(*claims)
+    _show(drawn, claims)
+    drawn.say(*_worth_said(claims[-1]))
     with rc_context(STYLE):
         drawn.figure, (left, right) = panels(2, legend=False, left=1.2)
         with drawn.panel(left, "What a parameter of the head is worth"):
             _worth(left, claims)
         with drawn.panel(right, "What counting is worth, by vocabulary"):
             drawn.points(_gaps(right, evidence, drawn))
+
+
+def _worth_said(claim: Claim) -> Iterator[str]:
+    if claim.decided:
+        yield (
+            f"Fitted to both vocabularies at once, in bytes of text, f = {claim.written}: 0 would make Kaplan's count "
+            "the one on which the loss depends, 1 the count with the head. One vocabulary alone hardly tells f from the "
+            "exponent of N."
+        )
 
 
 def _worth(axes: Axes, claims: Sequence[Claim]) -> None:
@@ -260,10 +328,10 @@ def _worth(axes: Axes, claims: Sequence[Claim]) -> None:
 
 
 def _gaps(axes: Axes, evidence: Discrepancy, drawn: Drawn) -> list[dict[str, Any]]:
-    rows = []
+    rows, ends = [], arithmetic.ends(evidence)
     axes.set_xscale("log")
     for worth, dashes in zip(WORTHS, ((1, 2), (4, 2), (1, 0)), strict=True):
-        gaps = [arithmetic.gap(V, worth) for V in VOCABULARIES]
+        gaps = [arithmetic.gap(V, worth, *ends) for V in VOCABULARIES]
         axes.plot(VOCABULARIES, gaps, color=LAW, lw=1.1, dashes=dashes, label=f"arithmetic, f = {worth:g}")
         rows += [{"n_vocab": V, "f": worth, "gap": gap} for V, gap in zip(VOCABULARIES, gaps, strict=True)]
     label = "our runs"
@@ -282,5 +350,5 @@ def _gaps(axes: Axes, evidence: Discrepancy, drawn: Drawn) -> list[dict[str, Any
     axes.set_ylim(0, None)
     axes.set_xlabel("Vocabulary V")
     axes.set_ylabel("a without the head − a with it")
-    legend(axes, "upper left")
+    legend(axes, "lower right")
     return rows

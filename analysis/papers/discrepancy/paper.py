@@ -14,15 +14,16 @@ FIGURES: Mapping[str, Entry] = {
     "fig1": Entry("Figure 1: the exponent, one change after the other", WALK, figures.figure_1, ARMS),
     "table1": Entry("Table 1: what each change is worth", WALK, figures.table_1, (*ARMS, CONTROL)),
     "fig2": Entry("Figure 2: the same runs, counted twice", COUNTING, figures.figure_2, ("tuned",)),
-    "fig3": Entry("Figure 3: the best size over compute", TRAINING, figures.figure_3, ARMS),
-    "fig4": Entry(
-        "Figure 4: what the head is worth, and the vocabulary", COUNTING, figures.figure_4, ("tuned", CONTROL)
+    "fig3": Entry(
+        "Figure 3: what the head is worth, and the vocabulary", COUNTING, figures.figure_3, ("tuned", CONTROL)
     ),
+    "fig4": Entry("Figure 4: the best size over compute, by arm", TRAINING, figures.figure_4, ARMS),
 }
 
 PAPER = Paper(
     title="Why Kaplan et al. (2020) and Hoffmann et al. (2022) disagree, from our own runs",
-    lede="The experiments of Porian et al. (2024), “Resolving Discrepancies in Compute-Optimal Scaling of Language Models”",
+    lede="The experiments of Porian et al. (2024), “Resolving Discrepancies in Compute-Optimal Scaling of Language "
+    "Models”",
     figures=FIGURES,
     evidence=Discrepancy,
     scales="other text and models a thousand times as large",
