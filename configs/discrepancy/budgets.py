@@ -51,12 +51,12 @@ class Budget:
     paper: bool = False
 
 
-# For tests: every figure finds runs, and hardly any can decide.
+# For tests: every arm has runs, and nothing can be decided.
 TINY = Budget(
     "tiny",
-    grid=Grid(2048, (8, 16, 24, 32), flops=5e10, halvings=3, longest=2**19, shortest=2**15),
-    control=Grid(512, (8, 16, 24, 32), flops=1.5e10, halvings=3, longest=2**19, shortest=2**15),
-    long=2**16,
+    grid=Grid(2048, (8, 16, 24), flops=1.5e10, halvings=2, longest=2**17, shortest=2**14),
+    control=Grid(512, (8, 16), flops=5e9, halvings=2, longest=2**17, shortest=2**14),
+    long=2**15,
     short=2**12,
     windows=128,
 )
@@ -68,7 +68,7 @@ CPU_1H = Budget(
     long=2**18,
 )
 
-# Of PAPERS' vocabulary against size: V d / N from 11 at the smallest to 0.7 at the largest.
+# V d / N is 11 at the smallest size and 0.7 at the largest.
 CPU_24H = Budget(
     "cpu-24h",
     grid=Grid(

@@ -222,8 +222,8 @@ def figure_2(evidence: Discrepancy, drawn: Drawn) -> None:
     drawn.points(rows)
     drawn.say(
         f"Dots are the same {len(evidence.readings('tuned'))} readings of the same runs in both panels. Without the "
-        "head a small model looks cheap, is trained for longer at the same compute and is best there; the larger the model, "
-        "the less that matters, and so the best size grows faster."
+        "head a small model looks cheap and is trained for longer at the same compute. The larger the model, the less "
+        "that matters: the best size grows faster."
     )
     without, counted = (best.a for best in found.values())
     drawn.say(f"Between the panels the exponent falls from {without:.2f} to {counted:.2f}.")
@@ -304,8 +304,8 @@ def _worth_said(claim: Claim) -> Iterator[str]:
     if claim.decided:
         yield (
             f"Fitted to both vocabularies at once, in bytes of text, f = {claim.written}: 0 would make Kaplan's count "
-            "the one on which the loss depends, 1 the count with the head. One vocabulary alone hardly tells f from the "
-            "exponent of N."
+            "the one on which the loss depends, 1 the count with the head. One vocabulary alone hardly tells f from "
+            "the exponent of N."
         )
 
 
