@@ -59,7 +59,7 @@ def drawn(tmp_path_factory):
     "at", [*WALK, WARM_FIRST, ATTENTION, TUNED_WITHOUT, CONTROL_HEAD, CONTROL_WITHOUT], ids=lambda at: at.told
 )
 def test_each_station_is_where_the_law_of_the_runs_puts_it(clean, at):
-    assert clean.exponent(at).ours == pytest.approx(arithmetic.predicted(clean, at, WORTH), abs=0.03)
+    assert clean.exponent(at).ours == pytest.approx(arithmetic.predicted(clean, at, WORTH), abs=0.035)
 
 
 def test_the_gap_between_the_counts_is_the_laws_and_grows_with_the_vocabulary(clean):
