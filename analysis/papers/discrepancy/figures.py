@@ -1,6 +1,6 @@
 """The page's four figures and its table: the walk, the same runs counted twice, the head's worth, the arms."""
 
-import dataclasses
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from analysis import digits, reference
 from analysis.page.canvas import GREY, INK, LOSS, STYLE, Shades, log_axis, panels
-from analysis.papers.claim import Claim, Undecided
+from analysis.papers.claim import UNDECIDED, Claim, Undecided
 from analysis.papers.discrepancy import arithmetic
 from analysis.papers.discrepancy.evidence import (
     ARMS,
@@ -47,9 +47,11 @@ VOCABULARIES = np.geomspace(256, 16384, 40)
 
 
 def figure_1(evidence: Discrepancy, drawn: Drawn) -> None:
-    """The exponent at each station of the walk, the first two steps in both orders."""
+    """The exponent a of the best size in compute, from Kaplan's way to Hoffmann's, with 95 % intervals; dashed, the
+    warm-up is shortened before the head is counted. Red: what arithmetic has for f = 0.25 to 1, the line at 0.5."""
     claims = {at: evidence.exponent(at) for at in (*WALK, WARM_FIRST, ATTENTION)}
     _show(drawn, claims.values())
+    drawn.show(*(evidence.step(step) for step in STEPS))
     drawn.say(*_walked(claims), *_admitted(evidence))
     known = [at for at, claim in claims.items() if claim.ours is not None]
     rows = [_row(evidence, at, claims[at]) for at in claims]
@@ -70,7 +72,7 @@ def figure_1(evidence: Discrepancy, drawn: Drawn) -> None:
         for at in known:
             _predicted(axes, places[at], rows[list(claims).index(at)])
         _porian(axes, places)
-        _published(axes, len(WALK) + 0.38)
+        _published(axes)
         axes.set_xticks(list(range(len(WALK) + 1)), [*(_two_lines(at.told) for at in WALK), "attention\ncounted too"])
         axes.set_xlim(-0.4, len(WALK) + 0.4)
         axes.set_ylabel("Exponent a of N_opt ~ C^a")
@@ -119,16 +121,24 @@ def _row(evidence: Discrepancy, at: Station, claim: Claim) -> dict[str, Any]:
     return row
 
 
-def _published(axes: Axes, right: float) -> None:
-    """Kaplan's and Hoffmann's own exponents, as level lines, named at their right ends."""
-    for paper, name, told in (
-        ("kaplan2020", "p_N", "Kaplan et al."),
-        ("hoffmann2022", "approach1_a", "Hoffmann et al."),
+def _published(axes: Axes) -> None:
+    """Kaplan's and Hoffmann's own exponents, as level lines that are named where there is room."""
+    for paper, name, told, place in (
+        ("kaplan2020", "p_N", "Kaplan et al.", 0.995),
+        ("hoffmann2022", "approach1_a", "Hoffmann et al.", 0.005),
     ):
         value = reference.value(name, paper)
         axes.axhline(value, color=GREY, lw=0.8, dashes=(6, 3), zorder=0)
-        axes.annotate(f"{told} {value:.2f}", (right, value), xytext=(0, 3), textcoords="offset points", fontsize=7.5,
-                      ha="right", color=GREY)  # fmt: skip
+        axes.annotate(
+            f"{told} {value:.2f}",
+            (place, value),
+            xycoords=("axes fraction", "data"),
+            xytext=(0, 3),
+            textcoords="offset points",
+            fontsize=7.5,
+            ha="right" if place > 0.5 else "left",
+            color=GREY,
+        )
 
 
 def _porian(axes: Axes, places: dict[Station, float]) -> None:
@@ -187,30 +197,47 @@ def _admitted(evidence: Discrepancy) -> list[str]:
 
 
 def table_1(evidence: Discrepancy, drawn: Drawn) -> None:
-    """What each change does to the exponent, by itself, on the same runs or on runs of the same sizes."""
-    _show(drawn, [_with_arithmetic(evidence, step) for step in STEPS])
+    """What each change is worth: the exponent before and after it, the difference with the paired 95 % interval, what
+    arithmetic has for f = 0.25 to 1, and Porian et al.'s difference."""
+    drawn.points(_change(evidence, step) for step in STEPS)
+    for claim in map(evidence.step, STEPS):
+        if not claim.decided:
+            drawn.lacks(claim.remark, claim.name)
     if "long" in evidence.moves:
         moves = evidence.moves["long"]
         drawn.say(
             f"The losses of the sizes scatter by {digits.percent(moves.sigma)} about smooth profiles, "
             f"{digits.percent(moves.shared)} of it alike in all arms. Intervals redraw every run with that scatter, "
-            "the same for both sides of a step."
+            "the same for both sides of a change."
         )
     drawn.say("Porian et al.'s values are for RefinedWeb; those of other orders are our own reading of their runs.")
 
 
-def _with_arithmetic(evidence: Discrepancy, step: Step) -> Claim:
-    """A step with what arithmetic says of it, where it changes the count or the warm-up."""
-    claim, (_, before, after) = evidence.step(step), step
-    if claim.ours is None or (before.count is after.count and "long" not in (before.arm, after.arm)):
-        return claim
-    said = [b - a for a, b in zip(*(arithmetic.predictions(evidence, at) for at in (before, after)), strict=True)]
-    low, high = (digits.minus(f"{value:+.2f}") for value in (min(said), max(said)))
-    return dataclasses.replace(claim, note=f"arithmetic has {low} to {high}")
+def _change(evidence: Discrepancy, step: Step) -> dict[str, str]:
+    """A row of the table."""
+    claim = evidence.step(step)
+    row = {"change": step.told, "before": "", "after": "", "difference": UNDECIDED, "interval": "", "arithmetic": ""}
+    if claim.ours is not None:
+        row |= {"before": f"{evidence.best(step.before).a:.2f}", "after": f"{evidence.best(step.after).a:.2f}"}
+        row["difference"] = digits.minus(f"{claim.ours:+.2f}")
+        if claim.interval is not None:
+            row["interval"] = digits.minus("{:+.2f} to {:+.2f}".format(*claim.interval))
+        row["arithmetic"] = _by_arithmetic(evidence, step)
+    return row | {"porian": "" if claim.paper is None else digits.minus(f"{claim.paper:+.2f}")}
+
+
+def _by_arithmetic(evidence: Discrepancy, step: Step) -> str:
+    """What arithmetic has for a change of the count or of the warm-up; of another it has nothing to say."""
+    if step.before.count is step.after.count and "long" not in (step.before.arm, step.after.arm):
+        return ""
+    before, after = (arithmetic.predictions(evidence, at) for at in (step.before, step.after))
+    said = [b - a for a, b in zip(before, after, strict=True)]
+    return digits.minus(f"{min(said):+.2f} to {max(said):+.2f}")
 
 
 def figure_2(evidence: Discrepancy, drawn: Drawn) -> None:
-    """The same runs at the budgets of both counts."""
+    """The losses of the tuned runs at every other budget, light for the smallest, once with N and C counted without the
+    head and once with it. Stars: the lowest point of a parabola at each budget."""
     found = {count: evidence.best(Station("", "tuned", count)) for count in (Count.KAPLAN, Count.HEAD)}
     rows = []
     with rc_context(STYLE):
@@ -253,7 +280,7 @@ def _profiles(axes: Axes, best: Best) -> list[dict[str, Any]]:
 
 
 def figure_4(evidence: Discrepancy, drawn: Drawn) -> None:
-    """N_opt over compute of every arm, under both counts."""
+    """The best size at each budget in each arm, and the line whose slope is the exponent, under both counts."""
     rows: list[dict[str, Any]] = []
     with rc_context(STYLE):
         drawn.figure, axes = panels(2, legend=False)
@@ -261,6 +288,20 @@ def figure_4(evidence: Discrepancy, drawn: Drawn) -> None:
             with drawn.panel(axis, f"Counted {count}"):
                 rows += _arms(axis, evidence, count)
     drawn.points(rows)
+    with contextlib.suppress(Undecided):
+        drawn.say(_late(*(evidence.best(Station("", arm, Count.HEAD)) for arm in ("long", "short"))))
+
+
+def _late(long: Best, short: Best) -> str:
+    """What the long warm-up does to the smallest budget that both arms have."""
+    C = max(long.flops.min(), short.flops.min())
+    larger = np.exp(np.interp(np.log(C), np.log(short.flops), np.log(short.params)))
+    larger /= np.exp(np.interp(np.log(C), np.log(long.flops), np.log(long.params)))
+    return (
+        f"Counted with the head, the best size at {digits.ten(float(C))} FLOP is {digits.plain(float(larger), 2)} times "
+        "as large after a short warm-up as after a long one: where the warm-up takes much of the tokens, a small model, "
+        "which sees more of them, loses less."
+    )
 
 
 def _arms(axes: Axes, evidence: Discrepancy, count: Count) -> list[dict[str, Any]]:
@@ -288,7 +329,8 @@ def _arms(axes: Axes, evidence: Discrepancy, count: Count) -> list[dict[str, Any
 
 
 def figure_3(evidence: Discrepancy, drawn: Drawn) -> None:
-    """What a parameter of the head is worth, and how the gap between the counts grows with the vocabulary."""
+    """Left: f of L(N + f V d, D), fitted to the tuned runs at one vocabulary and at both, with 95 % intervals. Right:
+    by how much the exponent without the head exceeds that with it, and what arithmetic has for such models."""
     claims = [evidence.worth("one vocabulary", "tuned"), evidence.worth("both vocabularies", "tuned", CONTROL)]
     _show(drawn, claims)
     drawn.say(*_worth_said(claims[-1]))

@@ -11,7 +11,7 @@ COUNTING = "What counts"
 TRAINING = "How runs are trained"
 
 FIGURES: Mapping[str, Entry] = {
-    "fig1": Entry("Figure 1: the exponent, one change after the other", WALK, figures.figure_1, ARMS),
+    "fig1": Entry("Figure 1: the exponent, one change after the other", WALK, figures.figure_1, (*ARMS, CONTROL)),
     "table1": Entry("Table 1: what each change is worth", WALK, figures.table_1, (*ARMS, CONTROL)),
     "fig2": Entry("Figure 2: the same runs, counted twice", COUNTING, figures.figure_2, ("tuned",)),
     "fig3": Entry(
