@@ -53,11 +53,11 @@ class Family:
 
     def counted(self, N: ArrayLike, share: float) -> Array:
         """N and a share of the head's parameters."""
-        return N + share * self.head(N)
+        return np.asarray(N, float) + share * self.head(N)
 
     def growth(self, N: ArrayLike, share: float) -> Array:
         """d ln(N + share V d) / d ln N."""
-        return (N + share * self.power * self.head(N)) / self.counted(N, share)
+        return self.counted(N, share * self.power) / self.counted(N, share)
 
 
 PEARCE = Family(47_491, 1 / 3)  # a vocabulary of 32,000 at d_model / n_layer = 39.2: Pearce & Song (2024)
@@ -99,8 +99,8 @@ def local_exponent(family: Family, law: Chinchilla, N: ArrayLike, *, count: floa
 
 def _bend(family: Family, N: ArrayLike, share: float) -> Array:
     """d ln(growth) / d ln N."""
-    head, g = share * family.head(N), family.power
-    return (N + g**2 * head) / (N + g * head) - family.growth(N, share)
+    g = family.power
+    return family.counted(N, g**2 * share) / family.counted(N, g * share) - family.growth(N, share)
 
 
 def progress(D: ArrayLike, warmup: float) -> Array:

@@ -9,7 +9,7 @@ import numpy as np
 from analysis.counting import Family, best_sizes, exponent_between
 from analysis.papers.claim import Undecided
 from analysis.papers.discrepancy.evidence import TUNED, TUNED_WITHOUT, Discrepancy, Station
-from analysis.papers.discrepancy.expected import WORTHS, Truth, bytes_per_token
+from analysis.papers.discrepancy.expected import WORTHS, Truth, family
 from analysis.recount import Count
 from analysis.table import Table
 
@@ -32,13 +32,9 @@ def predicted(evidence: Discrepancy, at: Station, worth: float) -> float:
         Undecided: ours is not known.
     """
     runs, found = evidence.need(at.arm), evidence.best(at)
-    of_tokens = bytes_per_token({"n_vocab": runs["n_vocab"][0]})
-    family = Family.of_depth(float(runs["n_vocab"][0]), float(runs["n_layer"][0]))
-    law = Truth(worth).law
-    # In tokens: the law counts bytes.
-    law = type(law)(law.E, law.A, law.B * of_tokens**-law.beta, law.alpha, law.beta)
+    law = Truth(worth).in_tokens(float(runs["n_vocab"][0]))
     warmup = float(np.median(runs["warmup"] * runs["tokens"]))
-    best = best_sizes(family, law, found.flops, count=share(at.count, runs), worth=worth, warmup=warmup)
+    best = best_sizes(family(runs), law, found.flops, count=share(at.count, runs), worth=worth, warmup=warmup)
     return float(np.polyfit(np.log(best.flops), np.log(best.params), 1)[0])
 
 
@@ -70,9 +66,9 @@ def gap(
     Args:
         without, counted: d_model of the smallest and the largest best size under each count.
     """
-    family, law = Family.of_depth(n_vocab, LAYERS), Truth(worth).law
+    models, law = Family.of_depth(n_vocab, LAYERS), Truth(worth).law
     a, b = (
-        exponent_between(family, law, *(12 * LAYERS * d**2 for d in between), count=count, worth=worth)
+        exponent_between(models, law, *(12 * LAYERS * d**2 for d in between), count=count, worth=worth)
         for count, between in ((0.0, without), (1.0, counted))
     )
     return a - b

@@ -5,7 +5,6 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
@@ -35,7 +34,8 @@ SPAN = "our budgets span little more than one decade, and the exponent of models
 FORM = "one power of N + f V d need not be right for models that are nearly all head"
 
 
-class Station(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Station:
     """A place on the walk: an arm under a count.
 
     Attributes:
@@ -66,12 +66,19 @@ CONTROL_HEAD = Station("control, head counted", CONTROL, Count.HEAD)
 CONTROL_WITHOUT = Station("control, without the head", CONTROL, Count.KAPLAN)
 
 
-class Step(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Step:
     """What one change does to the exponent."""
 
     told: str
     before: Station
     after: Station
+
+    @property
+    def paper(self) -> float | None:
+        """What it does to Porian et al.'s exponent."""
+        before, after = self.before.exponent, self.after.exponent
+        return None if before is None or after is None else round(after - before, 4)
 
 
 STEPS = (
@@ -183,9 +190,7 @@ class Discrepancy(evidence.Evidence):
 
     def step(self, step: Step) -> Claim:
         """What a step does to the exponent: both sides from the same redrawn runs."""
-        theirs = [at.exponent for at in (step.before, step.after)]
-        paper = None if None in theirs else round(theirs[1] - theirs[0], 4)
-        claim = Claim(step.told, SOURCE, paper, enough=STEP, above=SPAN, below=SPAN)
+        claim = Claim(step.told, SOURCE, step.paper, enough=STEP, above=SPAN, below=SPAN)
         try:
             before, after = self.best(step.before), self.best(step.after)
             own = [self.choices(step.before), self.choices(step.after)]

@@ -7,7 +7,7 @@ of the page depends on them.
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,8 +47,12 @@ class Truth:
     def loss(self, row: Mapping[str, Any], tokens: ArrayLike) -> NDArray[np.float64]:
         """Nats per token, of a planned run after so many tokens."""
         N = row["params"] + self.worth * row["n_vocab"] * row["d_model"]
-        size = bytes_per_token(row)
-        return size * self.law(N, size * progress(tokens, row["warmup"] * row["tokens"]))
+        return self.in_tokens(row["n_vocab"])(N, progress(tokens, row["warmup"] * row["tokens"]))
+
+    def in_tokens(self, n_vocab: float) -> Chinchilla:
+        """The law in nats per token, of N + f V d and of tokens at the full rate, at a vocabulary."""
+        size, law = bytes_per_token(n_vocab), self.law
+        return Chinchilla(size * law.E, size * law.A, size * law.B * size**-law.beta, law.alpha, law.beta)
 
     def onset(self, row: Mapping[str, Any]) -> float:
         """Tokens at which a planned run has had as many as ONSET at the full rate."""
@@ -56,9 +60,9 @@ class Truth:
         return ONSET + warmup / 2 if ONSET > warmup / 2 else math.sqrt(2 * warmup * ONSET)
 
 
-def bytes_per_token(row: Mapping[str, Any]) -> float:
-    """Of English at a planned run's vocabulary: about as the logarithm of it."""
-    return BYTES.get(int(row["n_vocab"]), 0.28 * math.log(row["n_vocab"]))
+def bytes_per_token(n_vocab: float) -> float:
+    """Of English, by the vocabulary: about as its logarithm."""
+    return BYTES.get(int(n_vocab), 0.35 * math.log(n_vocab))
 
 
 def family(runs: Table) -> Family:
@@ -92,7 +96,7 @@ def _records(name: str, runs: Sequence[Planned], truth: Truth, noise: float, rng
             "d_attn": row["d_model"],
             "flops": 6 * row["params"] * row["tokens"],
             "loss": loss[-1],
-            "bytes_per_token": bytes_per_token(row),
+            "bytes_per_token": bytes_per_token(row["n_vocab"]),
             "onset": onset if onset < row["tokens"] else math.nan,
         }
         rows.append(row)
@@ -103,14 +107,11 @@ def _records(name: str, runs: Sequence[Planned], truth: Truth, noise: float, rng
     return Records(Table.from_rows(rows, source), Table.from_rows(curves, source), none, ())
 
 
-def expected(planned: Mapping[str, Sequence[Planned]], figures: Sequence[str] = ()) -> Iterator[str]:
+def expected(planned: Mapping[str, Sequence[Planned]], figures: Sequence[str] = ()) -> list[str]:
     """What each step may be expected to be, and how well it would be known, a sentence each."""
     truths = [Discrepancy(drawn(planned, Truth(worth))) for worth in WORTHS]
-    for step in STEPS:
-        if not {step.before.arm, step.after.arm} <= set(planned):
-            continue
-        found = [evidence.step(step) for evidence in truths]
-        yield f"{step.told}: {_said(found)}"
+    steps = [step for step in STEPS if {step.before.arm, step.after.arm} <= set(planned)]
+    return [f"{step.told}: {_said([evidence.step(step) for evidence in truths])}" for step in steps]
 
 
 def _said(found: Sequence[Claim]) -> str:

@@ -1,7 +1,7 @@
 """The page's four figures and its table: the walk, the same runs counted twice, the head's worth, the arms."""
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 
 from analysis import digits, reference
-from analysis.page.canvas import GREY, INK, LOSS, STYLE, Shades, log_axis, panels
+from analysis.page.canvas import GREY, INK, LOSS, STYLE, WIDE, Shades, log_axis, panels
 from analysis.papers.claim import UNDECIDED, Claim, Undecided
 from analysis.papers.discrepancy import arithmetic
 from analysis.papers.discrepancy.evidence import (
@@ -52,14 +52,15 @@ def figure_1(evidence: Discrepancy, drawn: Drawn) -> None:
     claims = {at: evidence.exponent(at) for at in (*WALK, WARM_FIRST, ATTENTION)}
     _show(drawn, claims.values())
     drawn.show(*(evidence.step(step) for step in STEPS))
-    drawn.say(*_walked(claims), *_admitted(evidence))
+    drawn.say(*_walked(evidence, claims[KAPLAN], claims[TUNED]), *_admitted(evidence))
     known = [at for at, claim in claims.items() if claim.ours is not None]
     rows = [_row(evidence, at, claims[at]) for at in claims]
     drawn.points(rows)
     with rc_context(STYLE):
-        drawn.figure, (axes,) = panels(1, legend=False)
-        drawn.figure.set_figwidth(10.0)
-        drawn.figure.subplots_adjust(left=0.07, right=0.98)
+        figure, (axes,) = panels(1, legend=False)
+        drawn.figure = figure
+        figure.set_figwidth(WIDE[0])
+        figure.subplots_adjust(left=0.08, right=0.98)
         places = {at: float(i) for i, at in enumerate(WALK)} | {WARM_FIRST: 1.0, ATTENTION: len(WALK)}
         _route(axes, [at for at in WALK if at in known], claims, places, {"color": INK, "marker": "o"}, "our runs")
         first = [at for at in (KAPLAN, WARM_FIRST, WARM) if at in known]
@@ -90,8 +91,8 @@ def _show(drawn: Drawn, claims: Iterable[Claim]) -> None:
             drawn.lacks(claim.remark, claim.name)
 
 
-def _walked(claims: Mapping[Station, Claim]) -> Iterator[str]:
-    first, last = claims[KAPLAN], claims[TUNED]
+def _walked(evidence: Discrepancy, first: Claim, last: Claim) -> Iterator[str]:
+    """The whole walk, and that its first two changes depend on their order."""
     if not (first.decided and last.decided):
         return
     yield (
@@ -99,11 +100,11 @@ def _walked(claims: Mapping[Station, Claim]) -> Iterator[str]:
         f"counted, a short warm-up, a decay for each length, and rate, batch and beta2 tuned for each size it is "
         f"{last.written}. Porian et al. (2024) went from {first.paper:.3f} to {last.paper:.3f} by the same changes."
     )
-    if claims[HEAD].ours is not None and claims[WARM_FIRST].ours is not None and claims[WARM].ours is not None:
-        late, early = (claims[a].ours - claims[b].ours for a, b in ((WARM_FIRST, WARM), (KAPLAN, HEAD)))
+    with contextlib.suppress(Undecided):
+        kaplan, head, warm_first, warm = (evidence.best(at).a for at in (KAPLAN, HEAD, WARM_FIRST, WARM))
         yield (
-            f"Counting the head takes off {early:.2f} while the warm-up is long and {late:.2f} once it is short: what "
-            "a step is worth depends on the order, the sum does not."
+            f"Counting the head takes off {kaplan - head:.2f} while the warm-up is long and {warm_first - warm:.2f} "
+            "once it is short: what a change is worth depends on the order, the sum does not."
         )
 
 
@@ -298,9 +299,9 @@ def _late(long: Best, short: Best) -> str:
     larger = np.exp(np.interp(np.log(C), np.log(short.flops), np.log(short.params)))
     larger /= np.exp(np.interp(np.log(C), np.log(long.flops), np.log(long.params)))
     return (
-        f"Counted with the head, the best size at {digits.ten(float(C))} FLOP is {digits.plain(float(larger), 2)} times "
-        "as large after a short warm-up as after a long one: where the warm-up takes much of the tokens, a small model, "
-        "which sees more of them, loses less."
+        f"Counted with the head, the best size at {digits.ten(float(C))} FLOP is {digits.plain(float(larger), 2)} "
+        "times as large after a short warm-up as after a long one: where the warm-up takes much of the tokens, a "
+        "small model, which sees more of them, loses less."
     )
 
 
@@ -381,7 +382,7 @@ def _gaps(axes: Axes, evidence: Discrepancy, drawn: Drawn) -> list[dict[str, Any
         with drawn.part(f"the gap of the arm {after.arm}"):
             without, counted = evidence.best(before), evidence.best(after)
             V = float(evidence.need(after.arm)["n_vocab"][0])
-            claim = next(evidence.step(step) for step in STEPS if step[1:] == (before, after))
+            claim = next(evidence.step(step) for step in STEPS if (step.before, step.after) == (before, after))
             gap = without.a - counted.a
             axes.plot(V, gap, "o", color=INK, ms=6, mec="white", mew=0.6, zorder=5, label=label)
             if claim.interval is not None:
