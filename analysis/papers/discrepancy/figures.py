@@ -9,6 +9,8 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 
 from analysis import digits, reference
+from analysis.laws import admission
+from analysis.onset import GAIN
 from analysis.page.canvas import GREY, INK, LOSS, STYLE, WIDE, Shades, log_axis, panels
 from analysis.papers.claim import UNDECIDED, Claim, Undecided
 from analysis.papers.discrepancy import arithmetic
@@ -31,7 +33,7 @@ from analysis.papers.discrepancy.evidence import (
     Step,
 )
 from analysis.papers.discrepancy.expected import WORTHS
-from analysis.papers.drawing import GROUPS, LAW, OTHER, SYMBOLS, legend, logarithmic
+from analysis.papers.drawing import GROUPS, LAW, OTHER, legend, logarithmic, symbol
 from analysis.papers.drawn import Drawn
 from analysis.recount import Best, Count
 
@@ -42,6 +44,17 @@ TOLD = {
     "matched": "a decay for each length",
     "tuned": "tuned for each size",
 }
+# Where the stations of Figure 1 stand, and its routes: the stations, those among them that are new, the look.
+PLACES = {at: float(i) for i, at in enumerate((*WALK, ATTENTION))} | {WARM_FIRST: 1.0}
+ROUTES: tuple[tuple[tuple[Station, ...], tuple[Station, ...], dict[str, Any]], ...] = (
+    (WALK, WALK, {"color": INK, "marker": "o", "dashes": (1, 0), "label": "our runs"}),
+    (
+        (KAPLAN, WARM_FIRST, WARM),
+        (WARM_FIRST,),
+        {"color": OTHER, "marker": "s", "dashes": (4, 2), "label": "the warm-up shortened first"},
+    ),
+    ((TUNED, ATTENTION), (ATTENTION,), {"color": GREY, "marker": "o", "dashes": (1, 2), "label": ""}),
+)
 EVERY = 2  # budget that Figure 2 draws
 VOCABULARIES = np.geomspace(256, 16384, 40)
 
@@ -53,29 +66,23 @@ def figure_1(evidence: Discrepancy, drawn: Drawn) -> None:
     _show(drawn, claims.values())
     drawn.show(*(evidence.step(step) for step in STEPS))
     drawn.say(*_walked(evidence, claims[KAPLAN], claims[TUNED]), *_admitted(evidence))
-    known = [at for at, claim in claims.items() if claim.ours is not None]
-    rows = [_row(evidence, at, claims[at]) for at in claims]
-    drawn.points(rows)
+    known = {at: claim for at, claim in claims.items() if claim.ours is not None}
+    rows = {at: _row(evidence, at, claim) for at, claim in claims.items()}
+    drawn.points(rows.values())
     with rc_context(STYLE):
         figure, (axes,) = panels(1, legend=False)
         drawn.figure = figure
         figure.set_figwidth(WIDE[0])
         figure.subplots_adjust(left=0.08, right=0.98)
-        places = {at: float(i) for i, at in enumerate(WALK)} | {WARM_FIRST: 1.0, ATTENTION: len(WALK)}
-        _route(axes, [at for at in WALK if at in known], claims, places, {"color": INK, "marker": "o"}, "our runs")
-        first = [at for at in (KAPLAN, WARM_FIRST, WARM) if at in known]
-        look = {"color": OTHER, "marker": "s", "dashes": (4, 2)}
-        if WARM_FIRST in known:
-            _route(axes, first, claims, places, look, "the warm-up shortened first", only=WARM_FIRST)
-        if ATTENTION in known:
-            _route(axes, [at for at in (TUNED, ATTENTION) if at in known], claims, places,
-                   {"color": GREY, "marker": "o", "dashes": (1, 2)}, "", only=ATTENTION)  # fmt: skip
+        for stations, new, look in ROUTES:
+            _route(axes, evidence, [at for at in stations if at in known], [at for at in new if at in known], look)
         for at in known:
-            _predicted(axes, places[at], rows[list(claims).index(at)])
-        _porian(axes, places)
+            _predicted(axes, PLACES[at], [rows[at][f"predicted_f_{worth:g}"] for worth in WORTHS])
+        _porian(axes)
         _published(axes)
-        axes.set_xticks(list(range(len(WALK) + 1)), [*(_two_lines(at.told) for at in WALK), "attention\ncounted too"])
-        axes.set_xlim(-0.4, len(WALK) + 0.4)
+        told = [*(at.told.replace(" ", "\n", 1) for at in WALK), "attention\ncounted too"]
+        axes.set_xticks(range(len(told)), told)
+        axes.set_xlim(-0.4, len(told) - 0.6)
         axes.set_ylabel("Exponent a of N_opt ~ C^a")
         axes.grid(visible=False, axis="x")
         legend(axes, "upper right")
@@ -108,10 +115,6 @@ def _walked(evidence: Discrepancy, first: Claim, last: Claim) -> Iterator[str]:
         )
 
 
-def _two_lines(text: str) -> str:
-    return text.replace(" ", "\n", 1)
-
-
 def _row(evidence: Discrepancy, at: Station, claim: Claim) -> dict[str, Any]:
     low, high = claim.interval or (None, None)
     row = {"station": at.told, "arm": at.arm, "count": at.count.value, "a": claim.ours, "low": low, "high": high}
@@ -142,58 +145,47 @@ def _published(axes: Axes) -> None:
         )
 
 
-def _porian(axes: Axes, places: dict[Station, float]) -> None:
-    look: dict[str, Any] = {"ls": "", "marker": "D", "ms": 5, "mfc": "none", "mew": 1.0}
-    for at, place in places.items():
-        if at.exponent is not None:
-            colour = OTHER if at is WARM_FIRST else GREY
-            axes.plot(place + 0.14, at.exponent, mec=colour, label=PORIANS if at is KAPLAN else None, **look)
+def _porian(axes: Axes) -> None:
+    for at, place in PLACES.items():
+        if (a := at.exponent) is not None:
+            colour, label = OTHER if at is WARM_FIRST else GREY, PORIANS if at is KAPLAN else ""
+            axes.plot(place + 0.14, a, ls="", marker="D", ms=5, mfc="none", mec=colour, mew=1.0, label=label)
 
 
-def _predicted(axes: Axes, place: float, row: dict[str, Any]) -> None:
-    values = [row[f"predicted_f_{worth:g}"] for worth in WORTHS]
+def _predicted(axes: Axes, place: float, values: Sequence[float]) -> None:
+    """What arithmetic has, beside a station: its range over WORTHS, and the one in the middle."""
+    x = [place - 0.3, place - 0.08]
     label = f"arithmetic, f = {WORTHS[0]:g} to {WORTHS[-1]:g}" if place == 0 else ""
-    axes.fill_between([place - 0.3, place - 0.08], min(values), max(values), color=LAW, alpha=0.22, lw=0, label=label)
-    axes.plot([place - 0.3, place - 0.08], [values[1]] * 2, color=LAW, lw=1.0)
+    axes.fill_between(x, min(values), max(values), color=LAW, alpha=0.22, lw=0, label=label)
+    axes.plot(x, [values[1]] * 2, color=LAW, lw=1.0)
 
 
 def _route(
-    axes: Axes,
-    stations: Sequence[Station],
-    claims: dict[Station, Claim],
-    places: dict[Station, float],
-    look: dict[str, Any],
-    label: str,
-    only: Station | None = None,
+    axes: Axes, evidence: Discrepancy, stations: Sequence[Station], new: Sequence[Station], look: dict[str, Any]
 ) -> None:
-    """A line through stations, with the interval of each; or of one alone, where the others are drawn already."""
-    x = [places[at] for at in stations]
-    y = [claims[at].ours for at in stations]
-    line = {key: value for key, value in look.items() if key != "marker"}
-    axes.plot(x, y, lw=1.1, zorder=3, **line)
-    shown = [at for at in stations if only in (None, at)]
-    axes.plot([places[at] for at in shown], [claims[at].ours for at in shown], ls="", marker=look["marker"], ms=6,
-              color=look["color"], mec="white", mew=0.6, zorder=5, label=label or None)  # fmt: skip
-    for at in shown:
-        if (between := claims[at].interval) is not None:
-            axes.plot([places[at]] * 2, between, color=look["color"], lw=1.3, zorder=4)
+    """A line through stations, and those that it is the first to pass with their intervals."""
+    colour, marker, label = look["color"], look["marker"], look["label"]
+    axes.plot([PLACES[at] for at in stations], [evidence.best(at).a for at in stations], color=colour, lw=1.1,
+              dashes=look["dashes"], zorder=3)  # fmt: skip
+    for at in new:
+        best, x = evidence.best(at), PLACES[at]
+        axes.plot(x, best.a, ls="", marker=marker, ms=6, color=colour, mec="white", mew=0.6, zorder=5, label=label)
+        axes.plot([x, x], best.interval(), color=colour, lw=1.3, zorder=4)
+        label = ""
 
 
 def _admitted(evidence: Discrepancy) -> list[str]:
     """How many readings came before the onset of context use."""
     counts = []
     for arm in ARMS:
-        try:
-            whole = evidence.every_reading(arm)
-            kept = len(evidence.readings(arm))
-        except Undecided:
-            continue
-        counts.append(f"{len(whole) - kept} of {len(whole)} of the arm {arm}")
+        with contextlib.suppress(Undecided):
+            keep = admission.uses_context(evidence.every_reading(arm)).keep
+            counts.append(f"{int((~keep).sum())} of {len(keep)} of the arm {arm}")
     if not counts:
         return []
     return [
         "A reading, a size after a number of tokens, is admitted once its model uses its context (predicts later "
-        f"positions {0.2:g} nats better than the second). Left out, as they came before that: {', '.join(counts)}."
+        f"positions {GAIN:g} nats better than the second). Left out, as they came before that: {', '.join(counts)}."
     ]
 
 
@@ -313,9 +305,8 @@ def _arms(axes: Axes, evidence: Discrepancy, count: Count) -> list[dict[str, Any
         except Undecided as undecided:
             why = undecided
             continue
-        look = {"color": GROUPS[k], "marker": SYMBOLS[k]}
-        axes.plot(best.flops, best.params, ls="", ms=4.6, mec="white", mew=0.5, zorder=5, **look,
-                  label=f"{TOLD[arm]}: a = {best.a:.2f}")  # fmt: skip
+        label = f"{TOLD[arm]}: a = {best.a:.2f}"
+        axes.plot(best.flops, best.params, zorder=5, label=label, **symbol(k, ls="", ms=4.6))
         C, N = best.line
         axes.plot(best.flops, N * (best.flops / C) ** best.a, color=GROUPS[k], lw=1.0, zorder=3)
         rows += [{"arm": arm, "count": count.value, "flops": C, "params": N, "tokens": D, "loss": L}
@@ -353,18 +344,18 @@ def _worth_said(claim: Claim) -> Iterator[str]:
 
 
 def _worth(axes: Axes, claims: Sequence[Claim]) -> None:
-    known = [claim for claim in claims if claim.ours is not None and claim.interval is not None]
+    known = [(claim, claim.ours) for claim in claims if claim.ours is not None and claim.interval is not None]
     if not known:
         raise Undecided(claims[-1].why)
     for value, told in ((0, "nothing:\nKaplan's count"), (1, "as much as any other:\nthe head counted")):
         axes.axvline(value, color=GREY, lw=0.8, dashes=(6, 3), zorder=0)
         axes.annotate(told, (value, 0.98), xycoords=("data", "axes fraction"), xytext=(4, 0), va="top",
                       textcoords="offset points", fontsize=7.5, color=GREY)  # fmt: skip
-    for k, claim in enumerate(known):
+    for k, (claim, f) in enumerate(known):
         low, high = claim.interval or (np.nan, np.nan)
         axes.plot([low, min(high, 10)], [k, k], color=INK, lw=1.3)
-        axes.plot(claim.ours, k, "o", color=INK, ms=6, mec="white", mew=0.6, zorder=5)
-    axes.set_yticks(range(len(known)), [claim.name.partition(", ")[2].replace(" ", "\n") for claim in known])
+        axes.plot(f, k, "o", color=INK, ms=6, mec="white", mew=0.6, zorder=5)
+    axes.set_yticks(range(len(known)), [claim.name.partition(", ")[2].replace(" ", "\n") for claim, _ in known])
     axes.set_ylim(-0.6, len(known) - 0.2)
     axes.set_xlim(-0.1, 1.6)
     axes.set_xlabel("f in L(N + f V d, D)")
