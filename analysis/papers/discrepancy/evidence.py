@@ -84,13 +84,13 @@ class Step:
 STEPS = (
     Step("count the head", KAPLAN, HEAD),
     Step("shorten the warm-up", HEAD, WARM),
-    Step("shorten the warm-up, before the head is counted", KAPLAN, WARM_FIRST),
-    Step("count the head, after the warm-up is shortened", WARM_FIRST, WARM),
+    Step("shorten the warm-up before the head is counted", KAPLAN, WARM_FIRST),
+    Step("count the head after the warm-up is shortened", WARM_FIRST, WARM),
     Step("match the decay to each length", WARM, DECAY),
     Step("tune rate, batch and beta2", DECAY, TUNED),
     Step("count the attention too", TUNED, ATTENTION),
-    Step("count the head, on tuned runs", TUNED_WITHOUT, TUNED),
-    Step("count the head, at the control's vocabulary", CONTROL_WITHOUT, CONTROL_HEAD),
+    Step("count the head on tuned runs", TUNED_WITHOUT, TUNED),
+    Step("count the head at the control's vocabulary", CONTROL_WITHOUT, CONTROL_HEAD),
     Step("all of it", KAPLAN, TUNED),
 )
 

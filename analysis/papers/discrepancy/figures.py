@@ -196,8 +196,8 @@ def table_1(evidence: Discrepancy, drawn: Drawn) -> None:
     for claim in map(evidence.step, STEPS):
         if not claim.decided:
             drawn.lacks(claim.remark, claim.name)
-    if "long" in evidence.moves:
-        moves = evidence.moves["long"]
+    moves = evidence.moves.get("long")
+    if moves is not None and np.isfinite(moves.sigma):
         drawn.say(
             f"The losses of the sizes scatter by {digits.percent(moves.sigma)} about smooth profiles, "
             f"{digits.percent(moves.shared)} of it alike in all arms. Intervals redraw every run with that scatter, "
@@ -211,7 +211,7 @@ def _change(evidence: Discrepancy, step: Step) -> dict[str, str]:
     claim = evidence.step(step)
     row = {"change": step.told, "before": "", "after": "", "difference": UNDECIDED, "interval": "", "arithmetic": ""}
     if claim.ours is not None:
-        row |= {"before": f"{evidence.best(step.before).a:.2f}", "after": f"{evidence.best(step.after).a:.2f}"}
+        row |= {"before": evidence.exponent(step.before).written, "after": evidence.exponent(step.after).written}
         row["difference"] = digits.minus(f"{claim.ours:+.2f}")
         if claim.interval is not None:
             row["interval"] = digits.minus("{:+.2f} to {:+.2f}".format(*claim.interval))
