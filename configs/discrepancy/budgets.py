@@ -61,7 +61,7 @@ TINY = Budget(
     windows=128,
 )
 
-# Half the vocabulary of CPU_24H: counted without the head, the best small models want many tokens, which cost half then.
+# Half the vocabulary of CPU_24H: without the head the best small models want many tokens, which then cost half.
 CPU_1H = Budget(
     "cpu-1h",
     grid=Grid(1024, (8, 12, 16, 24, 32, 40, 48), flops=8e11, halvings=5, longest=2**24, shortest=2**17),
