@@ -11,6 +11,7 @@ from typing import Any
 
 from analysis import digits
 from analysis.fit.estimate import Interval
+from scaling.errors import InputError
 
 UNDECIDED = "cannot decide"
 # The usual reason where nothing better is known: the paper's own span is a thousand times longer.
@@ -23,6 +24,10 @@ class Undecided(Exception):
     def __init__(self, why: object):
         self.why = digits.minus(str(why)).rstrip(".")
         super().__init__(self.why)
+
+
+# What an analysis raises that lacks something.
+MISSING = (Undecided, InputError)
 
 
 class Verdict(StrEnum):
@@ -44,8 +49,8 @@ class Claim:
         paper: its value there; None where the paper prints none.
         ours: our estimate; None where `why` says that there is none to rely on.
         interval: statistical, at 95 %.
-        over_choices: from the lowest to the highest estimate over defensible choices of the analysis, such as which
-            rows are fitted; None where it has not been worked out.
+        over_choices: from the lowest to the highest estimate over defensible choices of the analysis: which runs are
+            fitted, with or without a floor, what N counts; None where there is but one.
         held_out: relative error on the runs held out from the fit; None where none was.
         enough: the half-width of the interval at which ours is decided, in the unit of the number, whatever the paper
             says. None for a scale: it depends on text and vocabulary, and is shown, not compared.

@@ -14,11 +14,10 @@ from numpy.typing import ArrayLike
 
 from analysis import reference
 from analysis.laws import KaplanND, KaplanNS
-from analysis.papers.claim import Claim, Undecided
+from analysis.papers.claim import MISSING, Claim, Undecided
 from analysis.papers.kaplan.evidence import Efficient, Evidence
 from analysis.papers.known import Known, measured
 from scaling.counts import PF_DAY
-from scaling.errors import InputError
 
 # Half-widths of 95 % intervals that decide an exponent, whatever its value and the paper's.
 OF_LOSS = 0.02  # of N, D and C: tells Kaplan's 0.076 and 0.095 from a half as much again
@@ -154,14 +153,7 @@ class Kaplan(Evidence):
         """The exponent of N^(alpha_N/alpha_D) / D."""
         paper = reference.value("table2_alpha_N") / reference.value("table2_alpha_D")
         claim = Claim("alpha_N/alpha_D", "(4.3)", paper, enough=RATIO, independent=False, above=ENDS, below=ENDS)
-        try:
-            fit = self.joint.fit
-            if not self.joint.sound:
-                raise Undecided(fit.why)
-        except (Undecided, InputError) as error:
-            return dataclasses.replace(claim, why=Undecided(error).why)
-        said = fit.derived(_ratio)
-        return dataclasses.replace(claim, ours=float(said.value), interval=(float(said.low), float(said.high)))
+        return measured(claim, lambda: self.joint, _ratio)
 
     # --- B_crit(L); losses along one run are not independent, so intervals by leaving out batches
 
@@ -195,7 +187,7 @@ class Kaplan(Evidence):
             path = self.path
             if not self.alpha_B.decided or self.alpha_B.interval is None:
                 raise Undecided(f"alpha_B is undecided: {self.alpha_B.remark}")
-        except (Undecided, InputError) as error:
+        except MISSING as error:
             return dataclasses.replace(claim, why=Undecided(error).why)
 
         def with_alpha_B(alpha_B: float) -> Callable[[KaplanNS], float]:
