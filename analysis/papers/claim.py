@@ -4,8 +4,9 @@ What is missing for a claim or a figure is an exception, `Undecided`, and no sen
 """
 
 import dataclasses
+import functools
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -49,8 +50,8 @@ class Claim:
         paper: its value there; None where the paper prints none.
         ours: our estimate; None where `why` says that there is none to rely on.
         interval: statistical, at 95 %.
-        over_choices: from the lowest to the highest estimate over defensible choices of the analysis: which runs are
-            fitted, with or without a floor, what N counts; None where there is but one.
+        over_choices: from the lowest to the highest estimate over choices of the analysis, where it is known.
+        others: estimates by other choices, worked out when asked for; `span` is from the lowest to the highest.
         held_out: relative error on the runs held out from the fit; None where none was.
         enough: the half-width of the interval at which ours is decided, in the unit of the number, whatever the paper
             says. None for a scale: it depends on text and vocabulary, and is shown, not compared.
@@ -72,6 +73,7 @@ class Claim:
     unit: str = ""
     note: str = ""
     why: str = ""
+    others: Callable[[], Sequence[float]] = dataclasses.field(default=tuple, compare=False, repr=False)
     above: str = dataclasses.field(default=SHORT, repr=False)
     below: str = dataclasses.field(default=SHORT, repr=False)
 
@@ -94,6 +96,14 @@ class Claim:
     def half(self) -> float:
         """Half-width of the interval; infinite without one."""
         return math.inf if self.interval is None else (self.interval[1] - self.interval[0]) / 2
+
+    @functools.cached_property
+    def span(self) -> Interval | None:
+        """The range over defensible choices of the analysis; None where there is but one."""
+        if self.over_choices is not None or self.ours is None:
+            return self.over_choices
+        others = self.others()
+        return (min(self.ours, *others), max(self.ours, *others)) if others else None
 
     @property
     def verdict(self) -> Verdict:
@@ -148,7 +158,7 @@ class Claim:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, a row of the table of constants."""
         low, high = self.interval or (None, None)
-        lowest, highest = self.over_choices or (None, None)
+        lowest, highest = self.span or (None, None)
         return {
             "name": self.name,
             "equation": self.source,

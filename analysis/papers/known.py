@@ -77,17 +77,19 @@ def measured(
     if not fit.sound:
         return dataclasses.replace(claim, why=fit.why)
     value = operator.attrgetter(of) if isinstance(of, str) else of
-    others, held_out = [*choices.by_runs(fit)], None
-    if isinstance(found, Known):
-        others += [*found.by_count, *(found.by_form if claim.enough is not None else ())]
-        held_out = found.held_out_prediction.rms if found.held_out_prediction else None
-    ours = value(fit.law) / divide
     low, high = fit.intervals[of] if isinstance(of, str) else fit.derived(of)[1:]
-    every = [ours, *(value(other) / divide for other in others)]
+    prediction = found.held_out_prediction if isinstance(found, Known) else None
+
+    def others() -> list[float]:
+        laws = choices.by_runs(fit)
+        if isinstance(found, Known):
+            laws = [*laws, *found.by_count, *(found.by_form if claim.enough is not None else ())]
+        return [value(law) / divide for law in laws]
+
     return dataclasses.replace(
         claim,
-        ours=ours,
+        ours=value(fit.law) / divide,
         interval=(float(low) / divide, float(high) / divide),
-        over_choices=(min(every), max(every)) if others else None,
-        held_out=held_out,
+        others=others,
+        held_out=prediction.rms if prediction else None,
     )

@@ -153,7 +153,7 @@ def _beside(found: Mapping[Claim, Drawn | None]) -> Markup:
             each.source,
             "–" if each.paper is None else digits.plain(each.paper),
             _ours(each),
-            "–" if each.over_choices is None else " to ".join(map(digits.plain, each.over_choices)),
+            "–" if each.span is None else " to ".join(map(digits.plain, each.span)),
             "–" if each.held_out is None else digits.percent(each.held_out),
             each.verdict.value,
             *([tag("a", one.short_title, href=f"#{one.name}")] if one else []),

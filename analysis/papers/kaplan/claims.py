@@ -258,9 +258,7 @@ class Kaplan(Evidence):
             return power
         alpha_B = self.alpha_B
         if not alpha_B.decided:
-            return dataclasses.replace(
-                power, ours=None, interval=None, over_choices=None, why=f"alpha_B is undecided: {alpha_B.remark}"
-            )
+            return dataclasses.replace(power, ours=None, interval=None, why=f"alpha_B is undecided: {alpha_B.remark}")
         assert alpha_B.ours is not None
         part = abs(self.least_compute.growth("batch_crit").law.p) * alpha_B.half / alpha_B.ours
         half = math.hypot(power.half, part)
