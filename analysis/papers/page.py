@@ -157,7 +157,9 @@ def _beside(found: Mapping[Claim, Drawn | None]) -> Markup:
             "–" if each.held_out is None else digits.percent(each.held_out),
             each.verdict.value,
             *([tag("a", one.short_title, href=f"#{one.name}")] if one else []),
-            tag("div", markup.mathematics(each.remark), class_="wrap soft text"),
+            tag(
+                "div", Markup(" ").join(map(_sentence, filter(None, (each.doubt, each.note)))), class_="wrap soft text"
+            ),
         )
         for each, one in found.items()
     ]
@@ -173,7 +175,7 @@ def _ours(claim: Claim) -> Markup:
 def _one(one: Drawn) -> Markup:
     """A figure or table: its sentences, the drawing, its data."""
     said = markup.joined(tag("p", markup.mathematics(text)) for text in one.sentences)
-    said += markup.joined(tag("p", markup.mathematics(text), class_="missing") for text in one.open)
+    said += markup.joined(tag("p", _sentence(text), class_="missing") for text in one.open)
     if one.figure is not None:
         small = "half" if one.figure.get_figwidth() < canvas.WIDE[0] else ""
         drawing = markup.figure(one.figure, one.name, one.caption or f"{one.title}.", small)
@@ -191,6 +193,13 @@ def _one(one: Drawn) -> Markup:
     return tag("article", tag("h3", markup.mathematics(one.title)), drawing, said, beside, id=one.name)
 
 
+def _sentence(text: str) -> Markup:
+    """With a capital letter, but for the name of a constant, and a full stop."""
+    first = text.partition(" ")[0]
+    capital = first if "_" in first or first in markup.GREEK else first[:1].upper() + first[1:]
+    return markup.mathematics(f"{capital}{text[len(first) :].rstrip('.')}.")
+
+
 def _table(table: Table) -> Markup:
     """The rows of a table, numbers to four digits; nothing where it has none."""
     if not len(table):
@@ -199,9 +208,14 @@ def _table(table: Table) -> Markup:
     rows = [[_cell(table[name][i]) for name in names] for i in range(min(len(table), ROWS))]
     words = next((k for k, name in enumerate(names) if table[name].dtype.kind != "U"), len(names))
     more = tag("p", f"{len(table) - ROWS} more rows are in the file.") if len(table) > ROWS else ""
-    heads = [markup.mathematics(name[0].upper() + name[1:].replace("_", " ")) for name in names]
-    shown = markup.table(heads, rows, text=max(words, 1), wide=len(names) > COLUMNS)
+    shown = markup.table([*map(_head, names)], rows, text=max(words, 1), wide=len(names) > COLUMNS)
     return tag("div", shown, class_="scroll") + more
+
+
+def _head(column: str) -> Markup:
+    """A column as a reader knows it: no underscores, no small flop."""
+    words = column.replace("_", " ").replace("flop", "FLOP")
+    return markup.mathematics(canvas.LABELS.get(column, words[0].upper() + words[1:]))
 
 
 def _cell(value: Any) -> str:
@@ -245,7 +259,7 @@ def _runs(experiments: Experiments, made: Made) -> Markup:
         expected = (
             tag("h3", "What was to be expected")
             + tag("p", "Said before the first update, if the laws hold: " + EXPECTED)
-            + markup.bullets(made.expected)
+            + markup.bullets(map(_sentence, made.expected))
         )
     return said + markup.pairs(about) + expected
 

@@ -48,12 +48,12 @@ FOLLOWS = (
     "end"
 )
 SAME = (
-    "where the fixed batch is below the critical one C_min is nearly C, whose exponent is 0.057 in the paper; it also "
-    "grows with the tokens trained"
+    "C_min is nearly C where the fixed batch is below the critical one, and the paper's exponent of C is 0.057; "
+    "ours also grows with the tokens trained"
 )
 INHERITED = "it is made of alpha_N, alpha_S and alpha_B, and inherits what they are off by"
 FEW = "few sizes lie on the envelope, in uneven steps, and losses in the middle of a decay are above those at its end"
-FIXED = "where the fixed batch is below the critical one the exponent is nearly that of the adjusted batch"
+FIXED = "the exponent is nearly that of the adjusted batch where the fixed batch is below the critical one"
 QUOTIENT = "it is alpha_C_min / alpha_B along the best sizes, and inherits what they are off by"
 BEYOND = "at one PF-day, far beyond our runs"
 ON_AXIS = "of S_min; the printed 2.1e3 is of S at the critical batch, where S = 2 S_min"

@@ -17,7 +17,7 @@ from analysis.table import Table
 
 LEAST = 3  # sizes
 USED = 0.01  # of the loss: what a context must gain from its second token to its second half to count as used
-UNUSED = "their loss hardly falls past the second token: they have not learned to use their context"
+UNUSED = "have not learned to use their context: their loss hardly falls past the second token"
 SHORTEST = 32  # tokens of context: a power law of the position needs some
 
 

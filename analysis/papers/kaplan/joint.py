@@ -168,8 +168,8 @@ def _needed(law: laws.KaplanND, N: float, most: float) -> str:
     theirs = reference.value("overfit_data_prefactor") * N ** reference.value("overfit_exponent_alphaN_over_alphaD")
     beyond = f", beyond the {digits.short(most)} of any run here" if D > most else ""
     return (
-        f"To stay within {share:.0%} of the loss on ample data N = {digits.short(N)} wants {digits.short(D)} unique "
-        f"tokens by our fit{beyond}; (4.4) has {digits.short(theirs)}, on other text."
+        f"To stay within {digits.percent(share)} of the loss on ample data N = {digits.short(N)} wants "
+        f"{digits.short(D)} unique tokens by our fit{beyond}; (4.4) has {digits.short(theirs)}, on other text."
     )
 
 

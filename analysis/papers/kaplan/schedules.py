@@ -125,7 +125,7 @@ def _sentences(each: list[Schedule], half: float, default: Schedule, batch: floa
             f"With enough these do worse all the same: {_listed(lost_many, best)}."
             + (
                 " Of constant ones the noise of the last updates stays in the loss, the more the smaller the "
-                f"batch: ours is {batch:.0f} tokens, the paper's {reference.value('batch_tokens'):.0f}."
+                f"batch: ours is {batch:,.0f} tokens, the paper's {reference.value('batch_tokens'):,.0f}."
                 if any(one.kind == "constant" for one in lost_many)
                 else ""
             )

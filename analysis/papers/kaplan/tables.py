@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from analysis import digits
 from analysis.papers.claim import Verdict, tally
 from analysis.papers.drawn import Drawn
 from analysis.papers.kaplan import runs
@@ -46,8 +47,9 @@ def table_1(evidence: Kaplan, drawn: Drawn) -> None:
             drawn.say(f"T{flop}, as forward and backward do.")
         else:
             drawn.lacks(f"t{flop}, where forward and backward take 3")
+    context = digits.percent(layers * ctx * attn / N)
     drawn.say(
-        f"The context term is {2 * layers * ctx * attn / (2 * N):.0%} of 2N; the laws leave it out, as the paper does "
+        f"The context term is {context} of 2N; the laws leave it out, as the paper does "
         f"where d_model is well above n_ctx / 12. {uncounted(table)}"
     )
 
