@@ -6,6 +6,7 @@ What is missing for a claim or a figure is an exception, `Undecided`, and no sen
 import dataclasses
 import functools
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from typing import Any
@@ -17,6 +18,13 @@ from scaling.errors import InputError
 UNDECIDED = "cannot decide"
 # The usual reason where nothing better is known: the paper's own span is a thousand times longer.
 SHORT = "our runs are a short span of small models, on other text and another vocabulary"
+
+
+def sentence(text: str) -> str:
+    """With a capital letter, but for the name of a constant, and a full stop."""
+    if re.match(r"(?!alpha\b|beta\b)[a-z]{2,}\b", text):
+        text = text[0].upper() + text[1:]
+    return text if text.endswith(".") else f"{text}."
 
 
 class Undecided(Exception):

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from analysis import digits
 from analysis.papers import drawing
-from analysis.papers.claim import MISSING, UNDECIDED, Claim, Undecided
+from analysis.papers.claim import MISSING, UNDECIDED, Claim, Undecided, sentence
 from analysis.table import Table
 from analysis.table.columns import column
 
@@ -61,7 +61,8 @@ class Drawn:
         return [*self.sentences, *self.open]
 
     def say(self, *sentences: str) -> None:
-        self.sentences += [digits.minus(sentence) for sentence in sentences if sentence]
+        """Sentences; a capital letter and a full stop are seen to."""
+        self.sentences += [sentence(digits.minus(text)) for text in sentences if text]
 
     def show(self, *claims: Claim) -> None:
         """Claims beside the paper's, without a sentence."""

@@ -20,7 +20,7 @@ from analysis import digits
 from analysis.jsonable import jsonable
 from analysis.page import canvas, markup
 from analysis.page.markup import tag
-from analysis.papers.claim import UNDECIDED, Claim, Verdict, tally
+from analysis.papers.claim import UNDECIDED, Claim, Verdict, sentence, tally
 from analysis.papers.drawn import Drawn
 from analysis.papers.evidence import Experiments, joined
 from analysis.papers.paper import Paper
@@ -157,9 +157,7 @@ def _beside(found: Mapping[Claim, Drawn | None]) -> Markup:
             "–" if each.held_out is None else digits.percent(each.held_out),
             each.verdict.value,
             *([tag("a", one.short_title, href=f"#{one.name}")] if one else []),
-            tag(
-                "div", Markup(" ").join(map(_sentence, filter(None, (each.doubt, each.note)))), class_="wrap soft text"
-            ),
+            tag("div", Markup(" ").join(map(_said, filter(None, (each.doubt, each.note)))), class_="wrap soft text"),
         )
         for each, one in found.items()
     ]
@@ -174,8 +172,8 @@ def _ours(claim: Claim) -> Markup:
 
 def _one(one: Drawn) -> Markup:
     """A figure or table: its sentences, the drawing, its data."""
-    said = markup.joined(tag("p", markup.mathematics(text)) for text in one.sentences)
-    said += markup.joined(tag("p", _sentence(text), class_="missing") for text in one.open)
+    said = markup.joined(tag("p", _said(text)) for text in one.sentences)
+    said += markup.joined(tag("p", _said(text), class_="missing") for text in one.open)
     if one.figure is not None:
         small = "half" if one.figure.get_figwidth() < canvas.WIDE[0] else ""
         drawing = markup.figure(one.figure, one.name, one.caption or f"{one.title}.", small)
@@ -193,11 +191,8 @@ def _one(one: Drawn) -> Markup:
     return tag("article", tag("h3", markup.mathematics(one.title)), drawing, said, beside, id=one.name)
 
 
-def _sentence(text: str) -> Markup:
-    """With a capital letter, but for the name of a constant, and a full stop."""
-    first = text.partition(" ")[0]
-    capital = first if "_" in first or first in markup.GREEK else first[:1].upper() + first[1:]
-    return markup.mathematics(f"{capital}{text[len(first) :].rstrip('.')}.")
+def _said(text: str) -> Markup:
+    return markup.mathematics(sentence(text))
 
 
 def _table(table: Table) -> Markup:
@@ -259,7 +254,7 @@ def _runs(experiments: Experiments, made: Made) -> Markup:
         expected = (
             tag("h3", "What was to be expected")
             + tag("p", "Said before the first update, if the laws hold: " + EXPECTED)
-            + markup.bullets(map(_sentence, made.expected))
+            + markup.bullets(map(_said, made.expected))
         )
     return said + markup.pairs(about) + expected
 

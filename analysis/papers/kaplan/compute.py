@@ -49,10 +49,10 @@ def figure_2(evidence: Kaplan, drawn: Drawn) -> None:
     if found is None:
         raise Undecided("no two sizes pass the same loss")
     paper = "In the paper larger models reach a loss with fewer tokens, over six decades of N"
-    said = f"o a loss of {found.loss:.3g} {found}, as far as the seeds tell"
+    said = f"to a loss of {found.loss:.3g} {found}, as far as the seeds tell"
     if not found.told:
-        raise Undecided(f"t{said}. {paper}")
-    drawn.say(f"T{said}.", f"{paper}: {'so they do' if found.low > 1 else 'not so'} here.")
+        raise Undecided(f"{said}. {paper}")
+    drawn.say(said, f"{paper}: {'so they do' if found.low > 1 else 'not so'} here.")
 
 
 def figure_3(evidence: Kaplan, drawn: Drawn) -> None:

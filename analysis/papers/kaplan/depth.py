@@ -55,13 +55,13 @@ def figure_6(evidence: Kaplan, drawn: Drawn) -> None:
     with_them = _per_doubling(counted, ladder_counted, with_embeddings)
     without_them = _per_doubling(deep, ladder, without)
     said = (
-        f"elative to the ladder's {form} ({own}), a doubling of the depth (models of {depths[0]:.0f} to "
+        f"relative to the ladder's {form} ({own}), a doubling of the depth (models of {depths[0]:.0f} to "
         f"{depths[-1]:.0f} layers) changes the loss by {_percents(with_them)} where N counts the embeddings, by "
         f"{_percents(without_them)} where it does not"
     )
     if with_them.flat and without_them.flat:
-        raise Undecided(f"r{said}. In neither count do the depths differ significantly")
-    drawn.say(f"R{said}: {_splits(with_them, without_them)}.", _shallow(table, without))
+        raise Undecided(f"{said}. In neither count do the depths differ significantly")
+    drawn.say(f"{said}: {_splits(with_them, without_them)}.", _shallow(table, without))
 
 
 def _splits(with_them: Trend, without_them: Trend) -> str:

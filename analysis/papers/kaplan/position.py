@@ -43,7 +43,7 @@ def figure_20(evidence: Kaplan, drawn: Drawn) -> None:
         why = f"the exponent of the position is not known to a half of itself at any of {len(sizes.loss)} sizes."
         raise Undecided(why + (f" Models of {sizes.n_ctx} tokens {UNUSED}" if unused(sizes.loss) else ""))
     theirs = np.array(reference.published()["kaplan2020"]["fig20_position_fits"]["value"])
-    drawn.say(_powers(sizes, laws, sound, theirs), *_with_size(sound, theirs))
+    drawn.say(_powers(sizes, sound, theirs), *_with_size(sound, theirs))
     drawn.say(*(_during(training) if training is not None else ["During training: the curves hold no positions."]))
     drawn.say(uncounted(sizes.table))
     largest = max(sound)
@@ -61,7 +61,7 @@ def _half(law: Fit) -> float:
     return (high - low) / 2
 
 
-def _powers(sizes: Sizes, laws: dict[float, Fit], sound: dict[float, Fit], theirs: np.ndarray) -> str:
+def _powers(sizes: Sizes, sound: dict[float, Fit], theirs: np.ndarray) -> str:
     said = []
     for N, law in sound.items():
         value, ends = digits.constant(law.constants["c"], *law.intervals["c"])
@@ -88,7 +88,8 @@ def _with_size(sound: dict[float, Fit], theirs: np.ndarray) -> Iterator[str]:
         else "it falls with N, unlike in the paper"
     )
     yield (
-        f"c changes by {_signed(line.slope)} ({_signed(line.low)} to {_signed(line.high)}) per decade of N: {verdict}."
+        f"The exponent c changes by {_signed(line.slope)} ({_signed(line.low)} to {_signed(line.high)}) per decade of "
+        f"N: {verdict}."
     )
     if np.mean([law.constants["c"] for law in sound.values()]) > theirs[-1, 2]:
         yield (
