@@ -256,7 +256,7 @@ def _draw10(found: Critical, law: Fit, noise: list[tuple[float, dict[str, np.nda
 
 def _rows10(found: Critical, noise: list[tuple[float, dict[str, np.ndarray]]]) -> list[dict[str, Any]]:
     names = ("params", "loss", "batch_crit", "low", "high")
-    scans = named(found.table, [name for name in names if name in found.table])
+    scans = named(found.table, names)
     rows: list[dict[str, Any]] = [{"from": "scan"} | row for row in scans]
     for N, dots in noise:
         rows += [

@@ -1,7 +1,6 @@
 """Figures 6 and 24: depth matters little, for the loss and for transfer, once N leaves the embeddings out."""
 
 import math
-from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -39,7 +38,8 @@ def figure_6(evidence: Kaplan, drawn: Drawn) -> None:
     all depths would follow the deeper ones part of the way.
     """
     table = evidence.ladder
-    drawn.points(_rows6(table))
+    names = ("run", "n_layer", "d_model", "params", "params_embed", "loss", "seed")
+    drawn.points(named(table, names))
     drawn.figure = _draw6(table)
     deep = runs.deep(table)
     depths = np.unique(deep["n_layer"])
@@ -168,11 +168,6 @@ def _draw6(table: Table, without: Fit | None = None, with_embeddings: Fit | None
         grid[0].set_ylabel(LOSS)
         beside(figure, [(_name(group), symbol(k, lw=0)) for k, group in enumerate(groups)], "Layers")
         return figure
-
-
-def _rows6(table: Table) -> list[dict[str, Any]]:
-    names = ("run", "n_layer", "d_model", "params", "params_embed", "loss", "seed")
-    return named(table, [name for name in names if name in table])
 
 
 # --- figure 24

@@ -152,8 +152,7 @@ class Evidence(evidence.Evidence):
         keep = table["n_layer"] == layers if layers else table["n_layer"] >= 2
         for name in SAME:
             if name in like and name in table:
-                values, counts = np.unique(like[name], return_counts=True)
-                keep &= table[name] == values[np.argmax(counts)]
+                keep &= table[name] == evidence.mode(like[name])
         if table.has("d_ff"):  # the standard shape alone: what odd shapes cost is another question
             keep &= np.abs(table["d_ff"] / (4 * table["d_model"]) - 1) < 0.1
         if not keep.any():

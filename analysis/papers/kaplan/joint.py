@@ -214,9 +214,8 @@ def figure_16(evidence: Kaplan, drawn: Drawn) -> None:
         with drawn.panel(right, "The largest model on ever more data"):
             curves = early.curves_of_largest(evidence)
             drawn.say(_train_and_test(right, curves))
-            columns = ("run", "params", "unique_tokens", "step", "loss", "train_loss")
-            more = ("loss_on_train",) if curves.has("loss_on_train") else ()
-            rows += [{"panel": "curves"} | row for row in named(curves, (*columns, *more))]
+            columns = ("run", "params", "unique_tokens", "step", "loss", "train_loss", "loss_on_train")
+            rows += [{"panel": "curves"} | row for row in named(curves, columns)]
         if rows:
             size_legend(drawn.figure, np.array([row["params"] for row in rows]), shades)
     drawn.points(rows)

@@ -19,7 +19,7 @@ from analysis.page.canvas import LABELS, LOSS, STYLE, Shades, log_axis, log_y, p
 from analysis.papers.claim import Claim, Undecided
 from analysis.papers.drawing import blank, groups_legend, logarithmic, named, papers_points, papers_slope, symbol
 from analysis.papers.drawn import Drawn
-from analysis.papers.evidence import means
+from analysis.papers.evidence import means, mode
 from analysis.papers.kaplan import runs
 from analysis.papers.kaplan.claims import OF_LOSS, Kaplan
 from analysis.papers.kaplan.context import UNUSED, unused
@@ -69,8 +69,7 @@ def _same_length(lstm: Table, evidence: Kaplan) -> Table:
         own = np.isin(lstm["run"], evidence.experiments["lstm"].runs["run"])
         if own.any():
             lstm = lstm.where(own, "of another experiment")
-    contexts, counts = np.unique(lstm["n_ctx"], return_counts=True)
-    return lstm.where(lstm["n_ctx"] == contexts[np.argmax(counts)], "another context")
+    return lstm.where(lstm["n_ctx"] == mode(lstm["n_ctx"]), "another context")
 
 
 def _rates(every: Table, best: Table) -> Iterator[str]:
@@ -345,7 +344,7 @@ def by_half_octave(loss: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _rows(pairs: Sequence[Pair], *tables: Table) -> list[dict[str, Any]]:
     """Both panels: rows with `position` are those of the right one."""
     names = ("run", "kind", "n_layer", "params", "learning_rate", "seed", "loss")
-    rows = [row for table in tables for row in named(table, [name for name in names if name in table])]
+    rows = [row for table in tables for row in named(table, names)]
     for pair in pairs:
         for kind, N, layers, loss in (
             ("transformer", pair.transformer_N, None, pair.transformer),
