@@ -71,6 +71,7 @@ class Law:
 def with_floor(law: type[Law]) -> type[Law]:
     """L_inf + the law: the same constants, and an irreducible loss, as in Henighan et al. (2020) eq. 1.1."""
 
+    @functools.wraps(law.__call__)
     def total(self: Any, *columns: Values) -> Values:
         return self.L_inf + law.__call__(self, *columns)
 
