@@ -72,7 +72,7 @@ def write(folder: Path, paper: Paper, drawn: Sequence[Drawn], experiments: Exper
 
 def page(paper: Paper, drawn: Sequence[Drawn], experiments: Experiments, made: Made) -> str:
     """The page as HTML text."""
-    sections = [("constants", "The exponents, beside the paper's", _exponents(drawn))]
+    sections = [("constants", "The exponents, beside the paper's", _exponents(paper, drawn))]
     for k, section in enumerate(paper.sections):
         here = [one for one in drawn if paper.figures[one.name].section == section]
         if here:
@@ -114,11 +114,11 @@ def _facts(drawn: Sequence[Drawn], experiments: Experiments, made: Made) -> Mark
     return markup.facts(facts)
 
 
-def _exponents(drawn: Sequence[Drawn]) -> Markup:
+def _exponents(paper: Paper, drawn: Sequence[Drawn]) -> Markup:
     said = (
         "An exponent is decided where its fit is sound and the half-width of its interval is small enough, whatever "
         "the paper's value. It is in bold where the interval holds that value. The range over choices has what the "
-        "analysis gives with the runs that a rule left out, with a floor in the law, and with other counts of N."
+        f"analysis gives {paper.choices}."
     )
     data = tag("p", "The same as data: ", tag("a", "constants.json", href="constants.json"), ".")
     shown = _beside(_first(drawn, exponents=True))

@@ -52,6 +52,7 @@ class Paper:
         figures: by name, in the paper's order.
         evidence: works out what several figures share, from the records of the experiments.
         scales: what the paper's scales, such as N_c, belong to.
+        choices: what an estimate is the range over, beside its interval.
         expected: what intervals planned runs may expect, from `Planned` runs by experiment and the names of figures; a
             sentence each, by `str`.
     """
@@ -61,6 +62,7 @@ class Paper:
     figures: Mapping[str, Entry]
     evidence: type[Evidence] = Evidence
     scales: str = "its text and vocabulary"
+    choices: str = "with the runs that a rule left out, with a floor in the law, and with other counts of N"
     expected: Callable[..., Sequence[Any]] = lambda planned, names: ()
 
     @property

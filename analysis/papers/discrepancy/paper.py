@@ -27,5 +27,6 @@ PAPER = Paper(
     figures=FIGURES,
     evidence=Discrepancy,
     scales="other text and models a thousand times as large",
+    choices="by Akima's interpolant, and without the smallest or the largest size",
     expected=expected.expected,
 )
