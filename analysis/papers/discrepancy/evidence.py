@@ -29,7 +29,7 @@ EXPONENT = 0.1  # tells Kaplan's 0.73 from Hoffmann's 0.5
 STEP = 0.05  # tells a step of 0.1 from none
 WORTH = 0.25  # of f: tells 1 from a half
 
-SOURCE = "Porian et al. (2024) Table 1"
+SOURCE = "Table 1"
 SPAN = "our budgets span little more than one decade, and the exponent of models so small depends on where they lie"
 FORM = "one power of N + f V d need not be right for models that are nearly all head"
 
