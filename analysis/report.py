@@ -132,14 +132,10 @@ def _facts(found: Findings) -> Markup:
         facts.append(("Lowest loss", f"{table['loss'][i]:.4f}", bits or "nats per token"))
     if found.noise:
         facts.append(("Seed noise", digits.percent(found.noise.sigma), f"{found.noise.nats:.2g} nats per token"))
-    if found.surface and found.surface.held_out_prediction:
-        facts.append(
-            (
-                "Forecast error",
-                digits.percent(found.surface.held_out_prediction.rms),
-                "largest size from the smaller ones",
-            )
-        )
+    for finding in found.laws:
+        held = finding.held_out_prediction
+        if held:
+            facts.append(("Forecast error", digits.percent(held.rms), f"{finding.title}: {held.rule}"))
     return markup.facts(facts)
 
 
@@ -156,10 +152,12 @@ def _laws(found: Findings) -> Markup:
         elif not finding.sound:
             inside = tag("p", markup.mathematics(f"Doubtful: {fit.status} ({fit.why})."), class_="missing")
         else:
-            inside = tag("p", "L = ", markup.mathematics(formula(fit)), class_="formula")
+            inside = tag("p", "L = ", markup.mathematics(formula(finding)), class_="formula")
             intervals = (f"{n} {i}" for n, _, i in constants(fit) if n in EXPONENTS)
             text = f"{digits.percent(LEVEL)} intervals: {', '.join(intervals)}. From {fit.n_runs} {_rows_of(finding)}."
             inside += tag("p", markup.mathematics(text))
+            if finding.doubts:
+                inside += tag("p", markup.mathematics(finding.doubt().strip()), class_="missing")
             inside += markup.joined(tag("p", line) for line in (finding.misfit(), finding.forecast()) if line)
         if fit and finding.evidence:
             inside += tag("p", finding.evidence, class_="evidence")
@@ -179,7 +177,7 @@ def _curves(found: Findings, curves: Table | None, shades: Shades) -> Markup:
         plots.learning_curves(shown, ends=found.envelope, fit=fit, shades=shades),
         "curves",
         "Held-out loss along training, one line per run, a dot at its end. At the right the lower envelope of all runs"
-        + (", and L(C) fitted to the marked ends of runs with its 95 % band." if fit else "."),
+        + (f", and {'the doubtful ' if compute.doubts else ''}L(C) fitted to the marked ends of runs with its 95 % band." if fit else "."),
     )
 
 
@@ -238,6 +236,7 @@ def _constants(found: Findings) -> Markup:
     for finding in found.laws:
         fit = finding.fit
         state = ": not identified" if fit is None else "" if finding.sound else f": doubtful, {fit.status}"
+        state += ": doubtful, as said above" if finding.sound and finding.doubts else ""
         rows.append(f"{finding.title}, {finding.law.source}{state}")
         for c in finding.law.constants():
             papers = (_printed(PUBLISHED[finding.law].get(paper, {}).get(c.name, "–")) for paper in PAPERS)
@@ -274,7 +273,7 @@ def _estimate(finding: Finding, name: str) -> Iterator[str]:
     value, interval = digits.constant(fit.constants[name], *fit.intervals[name])
     drawn = digits.constant(fit.constants[name], *fit.percentile[name])[1] if fit.percentile else "–"
     for text in (value, interval, drawn):
-        yield text if finding.sound else tag("span", text, class_="doubtful")
+        yield tag("span", text, class_="doubtful") if finding.doubts or not finding.sound else text
 
 
 def _entropy(found: Findings) -> Markup:

@@ -213,13 +213,32 @@ def law_of_compute(table: Table, curves: Table | None, draws: int) -> Finding:
         why = f"{runs} {digits.plural(runs, 'run makes', 'runs make')} up the envelope; wanted {LEAST} or more"
         return Finding(law, None, why, table=envelope)
     edge = int((envelope["params"] == table["params"].max()).sum())
-    evidence = ""
+    what = "C = 6ND." if np.allclose(envelope["flops"], 6 * envelope["params"] * envelope["tokens"], rtol=0.01) else ""
+    parts = [what]
     if edge:
-        evidence = (
+        parts.append(
             f"{edge} of the {len(envelope)} points of the envelope {digits.plural(edge, 'is', 'are')} of the largest "
             "size: a larger one might do better there."
         )
     # The envelope has met the rules: its runs before it was drawn, its points by what it is.
     options: dict[str, Any] = {"clusters": "run"} if runs < len(envelope) else {}
+    evidence = " ".join(filter(None, parts))
     found = fitted(law, envelope, draws, evidence=evidence, waived=law.about, **options)
-    return dataclasses.replace(found, table=envelope)
+    return dataclasses.replace(found, table=envelope, edge=_short_of_tokens(envelope, table))
+
+
+def _short_of_tokens(envelope: Table, table: Table) -> str:
+    """Why the last point is no best run at its compute; empty where nothing shows it.
+
+    With more compute the best run has more tokens: fewer than at an earlier point, at the largest size that was
+    trained, are those of a run that the study did not train for longer.
+    """
+    last = int(np.argmax(envelope["flops"]))
+    size, D = (float(envelope[name][last]) for name in ("params", "tokens"))
+    most = float(envelope["tokens"].max())
+    if size < float(table["params"].max()) or D * APART > most:
+        return ""
+    return (
+        f"the last point of the envelope is of the largest size at {digits.short(D)} tokens, where points at less "
+        f"compute have up to {digits.short(most)}"
+    )
