@@ -103,7 +103,7 @@ def page(
         ("conventions", "Conventions", report_runs.conventions(found)),
         ("origin", "Where this page comes from", report_runs.origin(found, origins)),
     ]
-    opening = tag("h1", name), tag("p", question, class_="lede"), _facts(found)
+    opening = tag("h1", name), tag("p", question, class_="lede"), _facts(found), report_runs.what(found)
     return markup.document(f"{name}: scaling laws", opening, sections)
 
 
@@ -173,11 +173,12 @@ def _curves(found: Findings, curves: Table | None, shades: Shades) -> Markup:
         return Markup()
     compute = found.law(laws.KaplanC)
     fit = compute.fit if compute.sound else None
+    doubtful = "the doubtful " if compute.doubts else ""
     return markup.figure(
         plots.learning_curves(shown, ends=found.envelope, fit=fit, shades=shades),
         "curves",
         "Held-out loss along training, one line per run, a dot at its end. At the right the lower envelope of all runs"
-        + (f", and {'the doubtful ' if compute.doubts else ''}L(C) fitted to the marked ends of runs with its 95 % band." if fit else "."),
+        + (f", and {doubtful}L(C) fitted to the marked ends of runs with its 95 % band." if fit else "."),
     )
 
 
@@ -200,7 +201,8 @@ def _surfaces(found: Findings, shades: Shades) -> Markup:
             markup.figure(
                 plots.against_size_and_data(rows, fit, column=column, shades=shades),
                 f"{finding.law.name}-loss",
-                f"Dots are runs, lines the fitted law with the 95 % band of its mean. D: {data}.",
+                f"Dots are runs, lines the fitted law with the 95 % band of its mean, dashed where no run of that size or "
+                f"D is. D: {data}.",
             ),
             markup.figure(
                 plots.residuals(fit, rows, sigma=sigma, shades=shades),
@@ -244,7 +246,7 @@ def _constants(found: Findings) -> Markup:
     table = markup.table(head, rows, text=1, wide=True)
     notes = [
         f"Intervals are profile likelihood at {digits.percent(LEVEL)}; beside them bootstrap percentiles of "
-        f"{findings.DRAWS} refits to resampled runs, which cover less than they say where runs are few. The fits are "
+        f"{findings.DRAWS} refits to resampled runs (branches of one trunk together), which cover less than they say where runs are few. The fits are "
         "least squares in the logarithm of the loss, with E free.",
         "Exponents are pure numbers and may be compared between studies, with care: they depend on the range of sizes, "
         "on which parameters count, and on how well each size was tuned. N_c, D_c, C_c, A, B and E may not: they say "
@@ -302,13 +304,15 @@ def _checks(found: Findings) -> Markup:
     if found.rates:
         rows = [
             (f"{check.params:,.0f}", digits.short(check.tokens), f"{check.rate:.3g}",
-             "diverged" if check.diverged else f"{check.loss:.4f}",
+             f"{trial.own:.4f}" if math.isfinite(trial.own) else "diverged",
              f"{trial.rate:.3g}", f"{trial.loss:.4f}" if math.isfinite(trial.loss) else "diverged",
              digits.percent(trial.change, sign=True))
             for check in found.rates
             for trial in check.trials
         ]  # fmt: skip
-        parts.append(markup.table(("N", "D", "Own rate", "Loss", "Other rate", "Loss", "Change"), rows))
+        parts.append(
+            markup.table(("N", "D", "Own rate", ("Loss", "of the same seeds"), "Other rate", "Loss", "Change"), rows)
+        )
         if not any(check.diverged or check.best for check in found.rates):
             lost = not all(math.isfinite(trial.change) for check in found.rates for trial in check.trials)
             tried = "No other rate that was tried" + (" without diverging" if lost else "")
@@ -357,8 +361,9 @@ def _positions(found: Findings, positions: Table | None, shades: Shades) -> Mark
     if not len(shown):
         return Markup()
     caption = (
-        "Held-out loss by position in the context, averaged over half octaves, for the runs of each size with the most "
-        "unique tokens."
+        "Held-out loss by position in the context, averaged over octaves, for the runs of each size with the most "
+        "unique tokens. A position's loss is that of the text that stands there in the held-out windows, known to "
+        "0.03 to 0.1 nats and the same for all runs: bends that all lines share are the text's."
     )
     return markup.figure(plots.positions(shown, shades=shades), "positions", caption, "half")
 

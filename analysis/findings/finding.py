@@ -122,8 +122,9 @@ class Finding:
         """Why a fit that is sound as such is doubtful as a law."""
         held, said = self.held_out_prediction, [self.edge] if self.edge else []
         if held and held.fails:
-            runs = f"{held.inside} of {len(held.off)} {digits.plural(len(held.off), 'loss', 'losses')}"
-            said.append(f"of its forecast without {held.rule} {runs} lie inside the {digits.percent(LEVEL)} interval")
+            n = len(held.off)
+            what = "the loss lies" if n == 1 else f"{n - held.inside} of {n} losses lie"
+            said.append(f"fitted without {held.rule}, {what} outside its {digits.percent(LEVEL)} interval there")
         return tuple(said)
 
     def sentence(self) -> str:

@@ -20,7 +20,7 @@ from analysis.fit.rows import FitError, admitted
 from analysis.frontier import lower_envelope
 from analysis.laws.admission import CONVERGED, CONVERGED_RUNS, OF_ENVELOPE, constant_rate
 from analysis.laws.law import Law
-from analysis.replicates import RATE, mean_loss, settings
+from analysis.replicates import RATE, mean_loss, settings, trunks
 from analysis.table import Table
 from scaling.errors import InputError
 
@@ -36,7 +36,11 @@ def fitted(
     if missing:
         return Finding(law, None, f"the table has no column {' and '.join(missing)}")
     try:
+        if "clusters" not in options and "_trunk" not in table:
+            table = table.with_columns(_trunk=trunks(table, RATE, "seed").astype(float))
         rows = admitted(law, table, options.get("waived", ()))
+        if "clusters" not in options and len(np.unique(rows["_trunk"])) < len(rows):
+            options["redrawn"] = "_trunk"
         found = fit(law, table, loss="squared", level=LEVEL, bootstrap=draws, **options)
     except InputError as error:
         return Finding(law, None, _reason(law, str(error)), evidence)
@@ -177,7 +181,7 @@ def compute_envelope(table: Table, curves: Table | None = None) -> Table:
     if not table.has("flops"):
         raise InputError("the table has no column flops")
     table = admitted(laws.KaplanC, table, waived=OF_ENVELOPE)
-    cell = settings(table, RATE)
+    cell, trunk = settings(table, RATE), trunks(table, RATE, "seed")
     constant = constant_rate(table)
     least = table["flops"].min() * (1 - 1e-9)
     rows: list[dict[str, Any]] = []
@@ -193,7 +197,8 @@ def compute_envelope(table: Table, curves: Table | None = None) -> Table:
         for (D, C), losses in points.items():
             if least <= C and len(losses) == len(members) and np.all(np.isfinite(losses)):
                 loss = mean_loss(np.array(losses))
-                rows.append({"run": names[0], "params": table["params"][i], "tokens": D, "flops": C, "loss": loss})
+                place = {"params": table["params"][i], "tokens": D, "flops": C, "_trunk": float(trunk[i])}
+                rows.append({"run": names[0], **place, "loss": loss})
                 kept.append(D == end or bool(constant[i]))
     chosen = [rows[i] for i in lower_envelope([r["flops"] for r in rows], [r["loss"] for r in rows]) if kept[i]]
     if not chosen:
