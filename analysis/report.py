@@ -201,8 +201,8 @@ def _surfaces(found: Findings, shades: Shades) -> Markup:
             markup.figure(
                 plots.against_size_and_data(rows, fit, column=column, shades=shades),
                 f"{finding.law.name}-loss",
-                f"Dots are runs, lines the fitted law with the 95 % band of its mean, dashed where no run of that size or "
-                f"D is. D: {data}.",
+                f"Dots are runs, lines the fitted law with the 95 % band of its mean, dashed where no run of "
+                f"that size or D is. D: {data}.",
             ),
             markup.figure(
                 plots.residuals(fit, rows, sigma=sigma, shades=shades),
@@ -245,9 +245,10 @@ def _constants(found: Findings) -> Markup:
             rows.append((_symbol(c.name, c.unit), *_estimate(finding, c.name), *papers))
     table = markup.table(head, rows, text=1, wide=True)
     notes = [
-        f"Intervals are profile likelihood at {digits.percent(LEVEL)}; beside them bootstrap percentiles of "
-        f"{findings.DRAWS} refits to resampled runs (branches of one trunk together), which cover less than they say where runs are few. The fits are "
-        "least squares in the logarithm of the loss, with E free.",
+        f"Intervals are profile likelihood at {digits.percent(LEVEL)}, which takes runs to be independent; beside them "
+        f"bootstrap percentiles of {findings.DRAWS} refits to resampled runs, branches of one trunk together, which "
+        "cover less than they say where runs are few. The fits are least squares in the logarithm of the loss, with E "
+        "free.",
         "Exponents are pure numbers and may be compared between studies, with care: they depend on the range of sizes, "
         "on which parameters count, and on how well each size was tuned. N_c, D_c, C_c, A, B and E may not: they say "
         "at which size a loss per token is reached, and a token is another piece of another text in every study. "

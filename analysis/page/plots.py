@@ -219,8 +219,8 @@ def positions(table: Table, *, shades: Shades | None = None) -> Figure:
     """Held-out loss by position in the context, one line per size.
 
     Args:
-        table: params, position (from 1), loss; runs of a size are averaged, and so are the positions of an octave, since single ones
-            scatter with the text: 1, 2, 3 to 4, 5 to 8, ...
+        table: params, position (from 1), loss; runs of a size are averaged, and so are the positions of an octave, as
+            single ones scatter with the text: 1, 2, 3 to 4, 5 to 8, ...
     """
     shades = shades or Shades.of(table)
     with rc_context(STYLE):
