@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 SUFFIXES = ("", "k", "M", "B", "T")
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 NORMAL = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹−", "-0123456789-")
+MOST_DIGITS = 12  # of a number in a formula
 DECADES = 3.0  # ends of an interval further apart than this ratio are written to digits of their own
 
 
@@ -64,9 +65,6 @@ def value_of(text: str) -> float:
         raise ValueError(f"{text!r} is no number that was written here")
     mantissa, power, alone = (part and part.translate(NORMAL) for part in found.groups())
     return float(f"{mantissa or 1}e{power or alone or 0}")
-
-
-MOST_DIGITS = 12  # of a number in a formula
 
 
 def together(numbers: Mapping[str, float], off: Callable[[dict[str, float]], float], allowed: float) -> dict[str, str]:

@@ -135,7 +135,13 @@ def _facts(found: Findings) -> Markup:
     for finding in found.laws:
         held = finding.held_out_prediction
         if held:
-            facts.append(("Forecast error", digits.percent(held.rms), f"{finding.title}: {held.rule}"))
+            facts.append(
+                (
+                    "Forecast error",
+                    digits.percent(held.rms),
+                    f"{finding.title}{', doubtful' if finding.doubts else ''}: {held.rule}",
+                )
+            )
     return markup.facts(facts)
 
 

@@ -60,15 +60,16 @@ def test_at_a_bound_the_other_constants_have_the_intervals_of_the_law_without_it
         def __call__(self, N):
             return super().__call__(N + self.M)
 
-    table = noisy(HenighanN(1.5, 1e7, 0.3), {"params": np.geomspace(1e5, 1e8, 16)}, 2e-4, seed=1)
-    table["loss"] = table["loss"] * np.exp(4e-4 * np.log(table["params"] / 1e5) ** 2 / 10)
+    N = np.geomspace(1e5, 1e8, 16)
+    noise = 2e-4 * np.random.default_rng(1).normal(size=16)
+    table = {"params": N, "loss": HenighanN(1.5, 1e7, 0.3)(N - 3e4) * np.exp(noise)}  # M would have to be below 0
     shifted, plain = (fit(law, table, loss="squared", every_run=True) for law in (Shifted, HenighanN))
     assert shifted.status == "at a bound"
     assert "M has no effect" in shifted.why
     assert "the intervals of the others hold it there" in shifted.why
     assert shifted.intervals["M"] == (0.0, math.inf)
     for name, ends in plain.intervals.items():
-        assert shifted.intervals[name] == pytest.approx(ends, rel=1e-3), name
+        assert shifted.intervals[name] == pytest.approx(ends, rel=5e-3), name
 
 
 def test_two_optima_that_fit_alike_are_both_named():

@@ -340,15 +340,15 @@ def test_a_printed_law_gives_the_fitted_losses(whole, law):
     printed = read_back(formula(finding), columns)
     said = fit.law(*(rows[name] for name in fit.law.inputs))
     assert np.max(np.abs(printed / said - 1)) <= min(1e-3, 0.1 * fit.residuals.rms) * (1 + 1e-6)
-    assert max(len(number) for number in re.findall(r"[\d.]+", formula(finding))) <= 7
+    assert max(len(number) for number in re.findall(r"[\d.]+", formula(finding))) <= 8
 
 
 def test_a_law_whose_forecast_fails_is_called_doubtful(whole):
-    """The largest size is 10 % worse than the others have it."""
+    """The largest size is 3 % worse than the others have it."""
     rows = known_runs.grid()
     for row in rows:
         if row["params"] == N(SHAPES[-1]):
-            row["loss"] *= 1.1
+            row["loss"] *= 1.03
     finding = findings.find(known_runs.table(rows), draws=0).law(laws.Chinchilla)
     assert finding.sound
     assert "outside its 95 % interval" in finding.sentence()

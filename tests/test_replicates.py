@@ -32,13 +32,14 @@ def branches(rng: np.random.Generator, shared: float = 0.004, own: float = 0.001
     """Three sizes with two seeds each, a trunk each with four branches: nearly all of the noise is the trunk's."""
     rows = []
     for shape in ((8, 2), (16, 2), (32, 2)):
+        expected = float(KaplanN(8.8e13, 0.076)(12 * shape[1] * shape[0] ** 2))
         for seed in (0, 1):
             trunk = shared * rng.normal()
             rows += [
                 run(
                     shape,
                     D,
-                    4.0 * float(np.exp(trunk + own * rng.normal())),
+                    expected * float(np.exp(trunk + own * rng.normal())),
                     seed=seed,
                     schedule="wsd",
                     warmup=2**13 / D,
@@ -63,10 +64,10 @@ def test_branches_of_one_trunk_count_once():
 def test_the_bootstrap_draws_the_branches_of_a_trunk_together():
     """Each trunk is off by an amount of its own: drawn one by one, branches would hide how little six trunks say."""
     runs = branches(np.random.default_rng(0), shared=0.01, own=1e-4)
-    runs = runs.with_columns(trunk=trunks(runs, "learning_rate", "seed").astype(float))
+    runs = runs.with_columns(_trunk=trunks(runs, "learning_rate", "seed").astype(float))
     together, alone = (
         fit(KaplanN, runs, loss="squared", bootstrap=200, every_run=True, redrawn=column).percentile["alpha_N"]
-        for column in ("trunk", None)
+        for column in ("_trunk", None)
     )
     assert together[1] - together[0] > 1.4 * (alone[1] - alone[0])
 

@@ -200,7 +200,7 @@ def check_rules(left_in: dict[str, dict[str, float]], named: dict[str, Interval]
     notes = []
     for reason, constants in left_in.items():
         moved = [
-            f"{name} {digits.plain(value)} instead of {digits.plain(getattr(estimate, name))}"
+            f"{name} {digits.plain(value, 4)} instead of {digits.plain(getattr(estimate, name), 4)}"
             for name, value in constants.items()
             if not named[name][0] * (1 - 1e-9) <= value <= named[name][1] * (1 + 1e-9)
         ]
