@@ -45,7 +45,7 @@ def constant(value: float, low: float, high: float) -> tuple[str, str]:
     width = (high - low) / 2
     even = math.isfinite(width) and width > 0 and (low < 0 or low * DECADES > high)
     if not even:
-        return plain(value), f"{plain(low, 2)} to {plain(high, 2)}"
+        return plain(value, 2), f"{plain(low, 2)} to {plain(high, 2)}"
     exponent = math.floor(math.log10(width))
     digits = -exponent + (
         width / 10**exponent < 3
