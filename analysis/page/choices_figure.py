@@ -40,7 +40,7 @@ def changes(found: Choices) -> Figure:
             Line2D([], [], color=INK, marker="o", ms=5, lw=0, label="differs\n(Holm)"),
             Line2D([], [], color=INK, marker="o", ms=5, lw=0, mfc="white", label="does not"),
             Line2D([], [], color=DEAR, marker="D", ms=4.5, lw=0, label="at equal\nFLOP"),
-            Line2D([], [], color=INK, lw=1.2, label="95 % of\neach alone"),
+            Line2D([], [], color=INK, lw=1.2, label="95 % of\neach"),
         ]
         side_legend(figure, handles, "Loss")
         return figure
