@@ -143,11 +143,15 @@ def test_the_range_over_choices_is_that_of_runs_form_and_count_each_changed_alon
     alpha_N = measured(Claim("alpha_N", "(1)", 0.076, enough=0.02), lambda: found, "alpha_N")
     N_c = measured(Claim("N_c", "(1)", 8.8e13), lambda: found, "N_c")
     (floor,), (head,) = found.by_form, found.by_count
+    assert alpha_N.ours is not None
+    assert isinstance(floor, KaplanN)
+    assert isinstance(head, KaplanN)
     assert floor.alpha_N == pytest.approx(0.2, abs=0.02)
     assert head.alpha_N > alpha_N.ours
     (shallow,) = found.fit.without_rule.values()
     each = [alpha_N.ours, floor.alpha_N, head.alpha_N, shallow["alpha_N"]]
     assert alpha_N.span == (min(each), max(each))
+    assert N_c.span is not None
     assert floor.N_c < N_c.span[0]  # a scale beside a floor is another quantity
 
 
