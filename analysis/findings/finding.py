@@ -80,7 +80,7 @@ class HeldOutPrediction:
         return (
             f"Fitted without {self.rule}, it predicts the {n} losses there with an error of "
             f"{digits.percent(self.rms)} rms ({digits.percent(self.mean, sign=True)} on average; {inside} of {n} "
-            f"inside the {digits.percent(LEVEL)} interval)."
+            f"measured losses inside the {digits.percent(LEVEL)} interval)."
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -134,7 +134,7 @@ class Finding:
         if not self.sound:
             return f"{self.title}: the constants are doubtful ({self.fit.status}: {self.fit.why})."
         exponents = ", ".join(f"{name} {interval}" for name, _, interval in constants(self.fit) if name in EXPONENTS)
-        rows = "points of the envelope" if self.law is laws.KaplanC else "runs"
+        rows = "points of the envelope (the lowest loss at each compute)" if self.law is laws.KaplanC else "runs"
         return (
             f"{self.title}{' (doubtful)' if self.doubts else ''}: L = {formula(self)}, from {self.fit.n_runs} {rows}; "
             f"{digits.percent(LEVEL)} intervals {exponents}.{self.doubt()}"

@@ -101,8 +101,8 @@ def law_of_size(table: Table, doublings: Sequence[Doubling], draws: int) -> Find
         return Finding(
             law,
             None,
-            f"the last doubling of D {span}; wanted under {digits.percent(DOUBLING)} at {LEAST} sizes or more, "
-            f"found {len(ample)}",
+            f"the last doubling of D {span}; the law needs {LEAST} sizes at which more data gain under "
+            f"{digits.percent(DOUBLING)}, here there {digits.plural(len(ample), 'is', 'are')} {len(ample) or 'none'}",
         )
     keep = np.zeros(len(table), bool)
     for d in ample:
@@ -161,7 +161,9 @@ def law_of_data(table: Table, draws: int) -> Finding:
                 f"a larger model would still do better on {known - ample} of {sets} data sets: the last doubling of N "
                 f"{_lowered(max(changes))}{' at most' if known > 1 else ''}"
             )
-        return Finding(law, None, f"{why}; wanted under {digits.percent(DOUBLING)} on {LEAST} or more")
+        return Finding(
+            law, None, f"{why}; the law needs {LEAST} data sets on which this is under {digits.percent(DOUBLING)}"
+        )
     evidence = f"On these {ample} data sets doubling N lowers the loss by under {digits.percent(DOUBLING)}."
     rows = best.where(keep, "a larger model would still do better on these data")
     return fitted(law, rows, draws, evidence=evidence, hold="unique_tokens")

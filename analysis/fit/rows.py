@@ -45,12 +45,19 @@ def admitted(law: type[Law], table: Table, waived: Collection[Admission] = ()) -
     Args:
         waived: rules of the law that are not applied.
     """
+    if not len(table):
+        raise FitError(f"{law.name} is not identified: the table has no rows")
+    given = table
     for admission in law.about:
         if admission not in waived:
             table = admission.admit(table)
         if not len(table):
-            why = table.excluded[-1].reason if table.excluded else "the table has no rows"
-            raise FitError(f"{law.name} is not identified: no run is left ({why})")
+            out = [e for e in table.excluded[len(given.excluded) :] if e.rows]
+            why = "; ".join(f"{len(e.rows)} {e.reason}" for e in out) if len(out) > 1 else out[-1].reason
+            all_ = "the only run is" if len(given) == 1 else f"all {len(given)} runs are"
+            raise FitError(
+                f"{law.name} is not identified: {all_} left out ({why}); this law wants runs that {admission.runs}"
+            )
     return table
 
 
