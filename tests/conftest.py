@@ -16,8 +16,8 @@ from scaling.ladder import transformer
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
-# Tests compile for seconds what they compute in moments. XLA's older emitters take half as long; later versions have none,
-# and a flag that is not known ends the process, also that of the compiler for TPUs.
+# Tests compile for seconds what they compute in moments. XLA's older emitters take half as long. Later versions have
+# none, and a flag that is not known ends the process, also that of the compiler for TPUs.
 OLD = importlib.metadata.version("jaxlib").startswith("0.10.") and importlib.util.find_spec("libtpu") is None
 EMITTERS = " --xla_cpu_use_fusion_emitters=false" if OLD else ""
 QUICKLY = "--xla_backend_optimization_level=0" + EMITTERS  # for programs that hardly run
@@ -30,7 +30,7 @@ def pytest_configure() -> None:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def room() -> Iterator[None]:
+def few_programs() -> Iterator[None]:
     """Forgets compiled programs at the end of a file where they have become many: all of them are gigabytes."""
     yield
     if "jax" in sys.modules and resident() > ROOM:

@@ -34,7 +34,15 @@ class Processes:
     """`n` processes of one training, with `devices` each."""
 
     def __init__(
-        self, n: int, devices: int, cache: Path, out: Path, mesh: str, log: Path, apart: bool = False, steps: int = STEPS
+        self,
+        n: int,
+        devices: int,
+        cache: Path,
+        out: Path,
+        mesh: str,
+        log: Path,
+        apart: bool = False,
+        steps: int = STEPS,
     ):
         address = f"127.0.0.1:{port()}"
         self.logs = [log.with_name(f"{log.name}-{i}") for i in range(n)]
