@@ -37,6 +37,16 @@ def few_programs() -> Iterator[None]:
         sys.modules["jax"].clear_caches()
 
 
+@pytest.fixture(scope="module")
+def unoptimised() -> Iterator[None]:
+    """For files that train in this process: short runs of many programs. Fits run for longer than they compile."""
+    import jax
+
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 def resident() -> int:
     """Bytes of memory that this process has; 0 where the system does not tell."""
     pages = Path("/proc/self/statm")

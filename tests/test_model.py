@@ -19,6 +19,8 @@ from scaling.models import model as models
 from scaling.models.loss import token_losses
 from scaling.models.shared import Params
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 FIELDS = {"n_vocab": 32, "n_ctx": 10}
 KINDS = {
     "no layers": transformer(8, 0, d_head=4, **FIELDS),

@@ -14,6 +14,8 @@ from scaling.config import EvalConfig, RunConfig
 from scaling.data.batches import Batches
 from scaling.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 
 def rates(run: RunConfig, *learning_rates: float, **fields) -> list[RunConfig]:
     """Runs of one program that differ in seed and learning rate."""
