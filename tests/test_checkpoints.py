@@ -17,6 +17,8 @@ from scaling.checkpoints import Record
 from scaling.errors import InputError
 from scaling.histories import History
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 
 def state_of(step: int) -> dict:
     """Leaves of several sizes, so that Orbax stores some in line and some in files of their own."""

@@ -16,6 +16,8 @@ from scaling.models import model
 from scaling.optimizers import OPTIMIZERS
 from scaling.step import Hyper
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 QUICK = {"xla_backend_optimization_level": 0}  # programs that run once
 
 MODEL = ModelConfig(d_model=4, n_layer=1, n_head=1, d_attn=4, d_ff=8, n_vocab=8, n_ctx=4)
