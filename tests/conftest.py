@@ -17,8 +17,8 @@ from scaling.ladder import transformer
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
 # Tests compile for seconds what they compute in moments. XLA's older emitters take half as long. Later versions have
-# none, and a flag that is not known ends the process, also that of the compiler for TPUs.
-OLD = importlib.metadata.version("jaxlib").startswith("0.10.") and importlib.util.find_spec("libtpu") is None
+# none, and a flag that is not known ends the process.
+OLD = importlib.metadata.version("jaxlib").startswith("0.10.")
 EMITTERS = " --xla_cpu_use_fusion_emitters=false" if OLD else ""
 QUICKLY = "--xla_backend_optimization_level=0" + EMITTERS  # for programs that hardly run
 ROOM = 1.2e9  # bytes of a test process, above which it forgets its programs
@@ -26,7 +26,8 @@ ROOM = 1.2e9  # bytes of a test process, above which it forgets its programs
 
 def pytest_configure() -> None:
     """Before JAX is imported, for this process and for those that tests start."""
-    os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1" + EMITTERS)
+    if importlib.util.find_spec("libtpu") is None:  # the compiler for TPUs would read them too
+        os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1" + EMITTERS)
 
 
 @pytest.fixture(scope="module", autouse=True)

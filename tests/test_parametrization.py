@@ -98,7 +98,6 @@ def test_a_multiplier_may_take_the_place_of_initial_values_rate_decay_and_epsilo
     run = run_of(32, 1, parametrization="completep", base_width=16)
     assert factors(run.model, "w_down").multiplier == 2  # half as deep as the base
     names = list(jax.eval_shape(lambda: model.init(run.model, jax.random.key(0))))
-    none = dict.fromkeys(names, Factors())
     powers = dict(zip(names, np.random.default_rng(0).choice([0.25, 0.5, 2.0, 4.0, 8.0], len(names)), strict=True))
     turned = {
         name: Factors(init=1 / float(t), multiplier=float(t), rate=1 / float(t), decay=float(t), epsilon=float(t))
@@ -106,7 +105,6 @@ def test_a_multiplier_may_take_the_place_of_initial_values_rate_decay_and_epsilo
     }
     losses = trained(run, stream)[1]
     assert len(set(losses.tolist())) == UPDATES
-    np.testing.assert_array_equal(by_hand(run, stream, none), losses)
     np.testing.assert_array_equal(by_hand(run, stream, turned), losses)
     without = {name: found._replace(epsilon=1.0) for name, found in turned.items()}
     assert (by_hand(run, stream, without) != losses).any()
