@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from analysis.table import Table
 from analysis.table.columns import cell
+from scaling.kinds import KINDS
 
 # The columns that describe a model but neither its size nor its shape. The scale of positions is not among them: that
 # of the older model follows the width.
@@ -20,9 +21,6 @@ GROUPED = "grouped"  # 1 where heads of queries share their keys: how many do ma
 Architecture = tuple[tuple[str, str], ...]  # (part, its value as text); no value of what a kind has not
 
 WORDS = {
-    ("kind", "transformer"): "Transformer",
-    ("kind", "universal"): "universal Transformer",
-    ("kind", "lstm"): "LSTM",
     ("norm", "layer"): "layer norm",
     ("norm", "rms"): "RMS norm",
     ("feed_forward", "gelu"): "GELU",
@@ -75,4 +73,6 @@ def described(one: Architecture) -> str:
 
 def _words(part: tuple[str, str]) -> str:
     name, value = part
+    if name == "kind" and value in KINDS:
+        return KINDS[value].title.partition(" ")[2]  # without its article
     return WORDS.get(part, f"{value} positions" if name == "positions" else f"{name.replace('_', '-')} {value}")

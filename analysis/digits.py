@@ -2,9 +2,12 @@
 
 import math
 import re
+from collections.abc import Callable, Mapping
 
 SUFFIXES = ("", "k", "M", "B", "T")
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+NORMAL = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹−", "-0123456789-")
+MOST_DIGITS = 12  # of a number in a formula
 DECADES = 3.0  # ends of an interval further apart than this ratio are written to digits of their own
 
 
@@ -42,7 +45,7 @@ def constant(value: float, low: float, high: float) -> tuple[str, str]:
     width = (high - low) / 2
     even = math.isfinite(width) and width > 0 and (low < 0 or low * DECADES > high)
     if not even:
-        return plain(value), f"{plain(low, 2)} to {plain(high, 2)}"
+        return plain(value, 2), f"{plain(low, 2)} to {plain(high, 2)}"
     exponent = math.floor(math.log10(width))
     digits = -exponent + (
         width / 10**exponent < 3
@@ -53,6 +56,41 @@ def constant(value: float, low: float, high: float) -> tuple[str, str]:
         return ten(value, figures), f"{ten(low, figures)} to {ten(high, figures)}"
     decimals = max(digits, 0)
     return minus(f"{value:.{decimals}f}"), minus(f"{low:.{decimals}f} to {high:.{decimals}f}")
+
+
+def value_of(text: str) -> float:
+    """The number that `plain` or `ten` wrote: 8.8×10¹³ is 8.8e13."""
+    found = re.fullmatch(r"([−\d.]+)(?:×10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+))?|10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)", text)
+    if not found:
+        raise ValueError(f"{text!r} is no number that was written here")
+    mantissa, power, alone = (part and part.translate(NORMAL) for part in found.groups())
+    return float(f"{mantissa or 1}e{power or alone or 0}")
+
+
+def together(numbers: Mapping[str, float], off: Callable[[dict[str, float]], float], allowed: float) -> dict[str, str]:
+    """The numbers of one formula to the fewest digits that leave what it says as it was.
+
+    Constants that were estimated together are known together far better than each by itself: to the digits of its own
+    interval each, their formula would be another law.
+
+    Args:
+        off: how far the formula is off with such numbers, as far as they are written.
+        allowed: how far it may be.
+    """
+
+    def written(digits: Mapping[str, int]) -> dict[str, str]:
+        return {name: plain(number, digits[name]) for name, number in numbers.items()}
+
+    def right(digits: Mapping[str, int]) -> bool:
+        return off({name: value_of(text) for name, text in written(digits).items()}) <= allowed
+
+    digits = dict.fromkeys(numbers, 2)
+    while not right(digits) and max(digits.values()) < MOST_DIGITS:
+        digits = {name: n + 1 for name, n in digits.items()}
+    for name in numbers:  # all of them needed one more, not each
+        while digits[name] > 1 and right({**digits, name: digits[name] - 1}):
+            digits[name] -= 1
+    return written(digits)
 
 
 def percent(share: float, *, sign: bool = False) -> str:

@@ -172,7 +172,8 @@ def _row(run: _Run) -> dict[str, Any]:
         "train_loss": last.mean(dtype=np.float64) if done else math.nan,
         **{f"loss_on_{name}": float(loss) for name, loss in zip(config.eval.transfer, transfer, strict=True)},
         **({"loss_on_train": float(run.others["train_eval_loss"][-1])} if "train_eval_loss" in run.others else {}),
-        "onset": _onset(run),
+        "onset": (at := _onset(run)),
+        "onset_is_first": float(at <= step[step > 0][0] * config.batch_tokens) if (step > 0).any() else math.nan,
         "learning_rate": config.optim.learning_rate,
         "learning_rate_sum": rate_sum(config),
         "schedule": config.optim.schedule,
@@ -225,7 +226,8 @@ def _onset(run: _Run) -> float:
     far = first + BEYOND - 1
     if loss.shape[1] <= far:
         return math.nan
-    return onset(run.eval_step[later] * run.plan.config.batch_tokens, loss[:, first], loss[:, far:].mean(-1))
+    at = onset(run.eval_step[later] * run.plan.config.batch_tokens, loss[:, first], loss[:, far:].mean(-1))
+    return float(np.round(at))
 
 
 def rate_sum(config: RunConfig) -> float:

@@ -7,7 +7,7 @@ apart as well. Losses are in nats per token, N in non-embedding parameters, D in
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,9 @@ NOT_SETTINGS = (
     *("loss", "train_loss", "val_loss", "test_loss", "perplexity", "accuracy", "tokens_at_min", "onset"),
     *("batch_crit", "steps_min", "steps_stop", "flops_min", "flops_trained", "noise_trace", "grad_square"),
 )
+BRANCHING = "wsd"  # the schedule whose runs can share a trunk
+# What branches of one trunk may differ in: shares and totals follow the length.
+OWN_LENGTH = ("tokens", "unique_tokens", "epochs", "steps", "warmup")
 LIKELY = 0.05  # that equal noise at all sizes would show such a slope, below which the slope is believed
 ENOUGH = 12  # degrees of freedom below which no slope is believed
 
@@ -45,6 +48,8 @@ class Noise:
     """Seed noise: the scatter of ln(loss) among replicates, pooled, with its chi-square interval.
 
     Attributes:
+        degrees: of freedom. Branches of one trunk share its noise: they count once, however many.
+        trunks: that the runs are branches of, 0 where none has several.
         nats: sigma times the mean loss of the replicated settings.
         slope: of ln(sigma) in ln(params), 0 unless equal noise at all sizes would hardly show one as steep.
         centre: ln(params) at which sigma is the pooled one.
@@ -58,6 +63,7 @@ class Noise:
     groups: tuple[Replicated, ...]
     slope: float = 0.0
     centre: float = 0.0
+    trunks: int = 0
 
     def per_row(self, table: Table) -> Array:
         """The noise of each row, by its size where the slope is believed."""
@@ -70,7 +76,15 @@ class Noise:
         return (
             f"Another seed changes the loss by {digits.percent(self.sigma)}, {self.nats:.2g} nats per token (one "
             f"standard deviation; {digits.percent(LEVEL)} interval {low} to {high}), measured on {runs} runs of "
-            f"{len(self.groups)} {digits.plural(len(self.groups), 'setting', 'settings')}."
+            f"{len(self.groups)} {digits.plural(len(self.groups), 'setting', 'settings')}{self._shared()}."
+        )
+
+    def _shared(self) -> str:
+        if not self.trunks:
+            return ""
+        return (
+            f", branches of {self.trunks} trunks that count once each ({self.degrees} "
+            f"{digits.plural(self.degrees, 'degree', 'degrees')} of freedom)"
         )
 
 
@@ -99,6 +113,42 @@ def grouped(table: Table, names: list[str]) -> NDArray[np.int64]:
     return np.argsort(np.argsort(first))[group]
 
 
+def trunks(table: Table, *besides: str) -> NDArray[np.int64]:
+    """A number per row: equal for branches of one trunk, runs of schedule wsd that differ in their length alone.
+
+    What follows from the length may differ too. A warm-up is the same where its updates are.
+
+    Args:
+        besides: columns in which branches are equal too: RATE, and "seed" for those of one trunk and not of several
+            that differ in their seed.
+    """
+    if "schedule" not in table:
+        return np.arange(len(table))
+    if "warmup" in table and "steps" in table:
+        table = table.with_columns(_warmup=np.round(table["warmup"] * table["steps"]))
+    same = [name for name in setting_columns(table) if name not in OWN_LENGTH and not name.startswith("flops")]
+    group = grouped(table, [*same, *(name for name in ("_warmup", *besides) if name in table)])
+    alone = table["schedule"] != BRANCHING
+    group[alone] = len(table) + np.arange(int(alone.sum()))
+    return np.unique(group, return_inverse=True)[1]
+
+
+def independent(table: Table, groups: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Which of the groups of `replicated` are branches of the same trunks, and how many degrees of freedom these have.
+
+    Returns:
+        The number of each group's trunks, from 0, and by that number the seeds less one.
+    """
+    of = trunks(table, RATE)
+    cluster = np.unique([of[rows[0]] for rows in groups], return_inverse=True)[1]
+    degrees = []
+    for k in range(int(cluster.max(initial=-1)) + 1):
+        own = [rows for rows, c in zip(groups, cluster, strict=True) if c == k]
+        seeds = len(np.unique(np.concatenate([table["seed"][rows] for rows in own])))
+        degrees.append(min(seeds - 1, sum(len(rows) - 1 for rows in own)))
+    return cluster, np.array(degrees, np.int64)
+
+
 def replicated(table: Table, target: str = "loss") -> Iterator[NDArray[np.int64]]:
     """The rows of each group of two runs or more that differ in their seed alone; of rows with one seed, the first."""
     if not table.has("seed"):
@@ -121,18 +171,25 @@ def seed_noise(table: Table, target: str = "loss") -> Noise | None:
     table = table.where(np.isfinite(table[target]) & (table[target] > 0), f"no {target}")
     if table.has("status"):
         table = table.where(table["status"] == "done", "diverged or unfinished")
-    groups = [_of_one(table, rows, target) for rows in replicated(table, target)]
-    degrees = np.array([len(g.losses) - 1 for g in groups])
-    if not groups:
+    members = list(replicated(table, target))
+    if not members:
         return None
+    groups = [_of_one(table, rows, target) for rows in members]
     spreads = np.array([g.sigma for g in groups])
+    runs = np.array([len(g.losses) - 1 for g in groups])
+    cluster, degrees = independent(table, members)
     total = int(degrees.sum())
-    sigma = math.sqrt(float((degrees * spreads**2).sum()) / total)
+    sigma = math.sqrt(float((runs * spreads**2).sum()) / int(runs.sum()))
     nats = sigma * mean_loss(np.array([loss for g in groups for loss in g.losses]))
-    known = table.has("params")
-    slope, centre = _slope(np.log([g.params for g in groups]), spreads, degrees) if known else (0.0, 0.0)
+    slope, centre = 0.0, 0.0
+    if table.has("params"):
+        share = np.bincount(cluster, runs)
+        sizes = np.bincount(cluster, runs * np.log([g.params for g in groups])) / share
+        slope, centre = _slope(sizes, np.sqrt(np.bincount(cluster, runs * spreads**2) / share), degrees)
+    several = len(np.unique(trunks(table, RATE, "seed")[np.concatenate(members)]))
+    shared = several if len(degrees) < len(groups) else 0
     groups.sort(key=lambda g: (g.params, g.tokens))
-    return Noise(sigma, *sigma_interval(sigma, total), nats, total, tuple(groups), slope, centre)
+    return Noise(sigma, *sigma_interval(sigma, total), nats, total, tuple(groups), slope, centre, shared)
 
 
 def _of_one(table: Table, rows: NDArray[np.int64], target: str) -> Replicated:

@@ -103,7 +103,7 @@ def page(
         ("conventions", "Conventions", report_runs.conventions(found)),
         ("origin", "Where this page comes from", report_runs.origin(found, origins)),
     ]
-    opening = tag("h1", name), tag("p", question, class_="lede"), _facts(found)
+    opening = tag("h1", name), tag("p", question, class_="lede"), _facts(found), report_runs.what(found)
     return markup.document(f"{name}: scaling laws", opening, sections)
 
 
@@ -132,14 +132,16 @@ def _facts(found: Findings) -> Markup:
         facts.append(("Lowest loss", f"{table['loss'][i]:.4f}", bits or "nats per token"))
     if found.noise:
         facts.append(("Seed noise", digits.percent(found.noise.sigma), f"{found.noise.nats:.2g} nats per token"))
-    if found.surface and found.surface.held_out_prediction:
-        facts.append(
-            (
-                "Forecast error",
-                digits.percent(found.surface.held_out_prediction.rms),
-                "largest size from the smaller ones",
+    for finding in found.laws:
+        held = finding.held_out_prediction
+        if held:
+            facts.append(
+                (
+                    "Forecast error",
+                    digits.percent(held.rms),
+                    f"{finding.title}{', doubtful' if finding.doubts else ''}: {held.rule}",
+                )
             )
-        )
     return markup.facts(facts)
 
 
@@ -156,10 +158,12 @@ def _laws(found: Findings) -> Markup:
         elif not finding.sound:
             inside = tag("p", markup.mathematics(f"Doubtful: {fit.status} ({fit.why})."), class_="missing")
         else:
-            inside = tag("p", "L = ", markup.mathematics(formula(fit)), class_="formula")
+            inside = tag("p", "L = ", markup.mathematics(formula(finding)), class_="formula")
             intervals = (f"{n} {i}" for n, _, i in constants(fit) if n in EXPONENTS)
             text = f"{digits.percent(LEVEL)} intervals: {', '.join(intervals)}. From {fit.n_runs} {_rows_of(finding)}."
             inside += tag("p", markup.mathematics(text))
+            if finding.doubts:
+                inside += tag("p", markup.mathematics(finding.doubt().strip()), class_="missing")
             inside += markup.joined(tag("p", line) for line in (finding.misfit(), finding.forecast()) if line)
         if fit and finding.evidence:
             inside += tag("p", finding.evidence, class_="evidence")
@@ -175,11 +179,12 @@ def _curves(found: Findings, curves: Table | None, shades: Shades) -> Markup:
         return Markup()
     compute = found.law(laws.KaplanC)
     fit = compute.fit if compute.sound else None
+    doubtful = "the doubtful " if compute.doubts else ""
     return markup.figure(
         plots.learning_curves(shown, ends=found.envelope, fit=fit, shades=shades),
         "curves",
         "Held-out loss along training, one line per run, a dot at its end. At the right the lower envelope of all runs"
-        + (", and L(C) fitted to the marked ends of runs with its 95 % band." if fit else "."),
+        + (f", and {doubtful}L(C) fitted to the marked ends of runs with its 95 % band." if fit else "."),
     )
 
 
@@ -202,7 +207,8 @@ def _surfaces(found: Findings, shades: Shades) -> Markup:
             markup.figure(
                 plots.against_size_and_data(rows, fit, column=column, shades=shades),
                 f"{finding.law.name}-loss",
-                f"Dots are runs, lines the fitted law with the 95 % band of its mean. D: {data}.",
+                f"Dots are runs, lines the fitted law with the 95 % band of its mean, dashed where no run of "
+                f"that size or D is. D: {data}.",
             ),
             markup.figure(
                 plots.residuals(fit, rows, sigma=sigma, shades=shades),
@@ -238,15 +244,17 @@ def _constants(found: Findings) -> Markup:
     for finding in found.laws:
         fit = finding.fit
         state = ": not identified" if fit is None else "" if finding.sound else f": doubtful, {fit.status}"
+        state += ": doubtful, as said above" if finding.sound and finding.doubts else ""
         rows.append(f"{finding.title}, {finding.law.source}{state}")
         for c in finding.law.constants():
             papers = (_printed(PUBLISHED[finding.law].get(paper, {}).get(c.name, "–")) for paper in PAPERS)
             rows.append((_symbol(c.name, c.unit), *_estimate(finding, c.name), *papers))
     table = markup.table(head, rows, text=1, wide=True)
     notes = [
-        f"Intervals are profile likelihood at {digits.percent(LEVEL)}; beside them bootstrap percentiles of "
-        f"{findings.DRAWS} refits to resampled runs, which cover less than they say where runs are few. The fits are "
-        "least squares in the logarithm of the loss, with E free.",
+        f"Intervals are profile likelihood at {digits.percent(LEVEL)}, which takes runs to be independent; beside them "
+        f"bootstrap percentiles of {findings.DRAWS} refits to resampled runs, branches of one trunk together, which "
+        "cover less than they say where runs are few. The fits are least squares in the logarithm of the loss, with E "
+        "free.",
         "Exponents are pure numbers and may be compared between studies, with care: they depend on the range of sizes, "
         "on which parameters count, and on how well each size was tuned. N_c, D_c, C_c, A, B and E may not: they say "
         "at which size a loss per token is reached, and a token is another piece of another text in every study. "
@@ -274,7 +282,7 @@ def _estimate(finding: Finding, name: str) -> Iterator[str]:
     value, interval = digits.constant(fit.constants[name], *fit.intervals[name])
     drawn = digits.constant(fit.constants[name], *fit.percentile[name])[1] if fit.percentile else "–"
     for text in (value, interval, drawn):
-        yield text if finding.sound else tag("span", text, class_="doubtful")
+        yield tag("span", text, class_="doubtful") if finding.doubts or not finding.sound else text
 
 
 def _entropy(found: Findings) -> Markup:
@@ -303,13 +311,15 @@ def _checks(found: Findings) -> Markup:
     if found.rates:
         rows = [
             (f"{check.params:,.0f}", digits.short(check.tokens), f"{check.rate:.3g}",
-             "diverged" if check.diverged else f"{check.loss:.4f}",
+             f"{trial.own:.4f}" if math.isfinite(trial.own) else "diverged",
              f"{trial.rate:.3g}", f"{trial.loss:.4f}" if math.isfinite(trial.loss) else "diverged",
              digits.percent(trial.change, sign=True))
             for check in found.rates
             for trial in check.trials
         ]  # fmt: skip
-        parts.append(markup.table(("N", "D", "Own rate", "Loss", "Other rate", "Loss", "Change"), rows))
+        parts.append(
+            markup.table(("N", "D", "Own rate", ("Loss", "of the same seeds"), "Other rate", "Loss", "Change"), rows)
+        )
         if not any(check.diverged or check.best for check in found.rates):
             lost = not all(math.isfinite(trial.change) for check in found.rates for trial in check.trials)
             tried = "No other rate that was tried" + (" without diverging" if lost else "")
@@ -358,8 +368,9 @@ def _positions(found: Findings, positions: Table | None, shades: Shades) -> Mark
     if not len(shown):
         return Markup()
     caption = (
-        "Held-out loss by position in the context, averaged over half octaves, for the runs of each size with the most "
-        "unique tokens."
+        "Held-out loss by position in the context, averaged over octaves, for the runs of each size with the most "
+        "unique tokens. A position's loss is that of the text that stands there in the held-out windows, known to "
+        "0.03 to 0.1 nats and the same for all runs: bends that all lines share are the text's."
     )
     return markup.figure(plots.positions(shown, shades=shades), "positions", caption, "half")
 

@@ -10,19 +10,14 @@ import sys
 from collections.abc import Sequence
 
 from scaling import __version__, folders
-from scaling.commands import arguments, compile, corpus, launch, laws, plans, reproduce, study, tune
 from scaling.errors import InputError
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs one command and exits the process."""
     signal.signal(signal.SIGTERM, _interrupt)
-    folders.keep_programs()
-    args, args.inputs = parser().parse_known_args(argv)
-    if args.inputs and "takes_columns" not in args:
-        parser().error(f"unrecognized arguments: {' '.join(args.inputs)}")
     try:
-        code = args.run(args)
+        code = _run(argv)
     except InputError as error:
         sys.exit(_usage_error(error))
     except KeyboardInterrupt:
@@ -38,6 +33,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     sys.exit(code)
 
 
+def _run(argv: Sequence[str] | None) -> int:
+    folders.keep_programs()
+    args, args.inputs = parser().parse_known_args(argv)
+    if args.inputs and "takes_columns" not in args:
+        parser().error(f"unrecognized arguments: {' '.join(args.inputs)}")
+    return args.run(args)
+
+
 def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
@@ -48,6 +51,9 @@ def _usage_error(error: Exception | str) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
+    # Here, where main catches an interruption, which may come before all of these are read.
+    from scaling.commands import arguments, compile, corpus, launch, laws, plans, reproduce, study, tune
+
     top = arguments.Parser(
         prog="scaling",
         description="Neural scaling laws, measured: train ladders of models, fit the laws, plan the next model.",

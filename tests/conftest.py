@@ -1,5 +1,9 @@
 """What several test files share."""
 
+import importlib.metadata
+import importlib.util
+import os
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -12,6 +16,42 @@ from scaling.ladder import transformer
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
+# Tests compile for seconds what they compute in moments. XLA's older emitters take half as long. Later versions have
+# none, and a flag that is not known ends the process.
+OLD = importlib.metadata.version("jaxlib").startswith("0.10.")
+EMITTERS = " --xla_cpu_use_fusion_emitters=false" if OLD else ""
+QUICKLY = "--xla_backend_optimization_level=0" + EMITTERS  # for programs that hardly run
+ROOM = 1.2e9  # bytes of a test process, above which it forgets its programs
+
+
+def pytest_configure() -> None:
+    """Before JAX is imported, for this process and for those that tests start."""
+    if importlib.util.find_spec("libtpu") is None:  # the compiler for TPUs would read them too
+        os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1" + EMITTERS)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_programs() -> Iterator[None]:
+    """Forgets compiled programs at the end of a file where they have become many: all of them are gigabytes."""
+    yield
+    if "jax" in sys.modules and resident() > ROOM:
+        sys.modules["jax"].clear_caches()
+
+
+@pytest.fixture(scope="module")
+def unoptimised() -> Iterator[None]:
+    """For files that train in this process: short runs of many programs. Fits run for longer than they compile."""
+    import jax
+
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+def resident() -> int:
+    """Bytes of memory that this process has; 0 where the system does not tell."""
+    pages = Path("/proc/self/statm")
+    return int(pages.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if pages.exists() else 0
 
 
 @pytest.fixture(scope="session")

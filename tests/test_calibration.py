@@ -12,6 +12,8 @@ from scaling.config import EvalConfig, OptimConfig, RunConfig
 from scaling.errors import InputError
 from scaling.ladder import ladder, transformer
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 SMALL, LARGE = (
     RunConfig(model, tokens=1024 * 256, batch=4, eval=EvalConfig(windows=128))
     for model in ladder([(16, 2), (64, 2)], d_head=8)

@@ -3,6 +3,7 @@
 import argparse
 import importlib.metadata
 import json
+import os
 import random
 import re
 import signal
@@ -318,3 +319,16 @@ def test_a_bucket_is_refused_and_no_folder_of_that_name_is_made(run, mine, tmp_p
     assert code == 2
     assert "is no folder; mount the bucket" in err
     assert not (tmp_path / "gs:").exists()
+
+
+def test_an_interruption_while_the_words_are_read_is_a_line_and_exit_code_42(capsys):
+    class Words(list):
+        def __iter__(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+            return super().__iter__()
+
+    with pytest.raises(SystemExit) as end:
+        cli.main(Words(["fit", "--list"]))
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    assert end.value.code == 42
+    assert capsys.readouterr().err == "interrupted\n"

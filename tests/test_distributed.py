@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import QUICKLY, ROOT
 
 from scaling import checkpoints, cli, distributed, question, study
 from scaling.commands import together
@@ -33,25 +33,27 @@ def port() -> int:
 class Processes:
     """`n` processes of one training, with `devices` each."""
 
-    def __init__(self, n: int, devices: int, cache: Path, out: Path, mesh: str, log: Path, apart: bool = False):
+    def __init__(
+        self,
+        n: int,
+        devices: int,
+        cache: Path,
+        out: Path,
+        mesh: str,
+        log: Path,
+        apart: bool = False,
+        steps: int = STEPS,
+    ):
         address = f"127.0.0.1:{port()}"
         self.logs = [log.with_name(f"{log.name}-{i}") for i in range(n)]
         environment = os.environ | {
             "SCALING_CACHE": str(cache),
             "JAX_PLATFORMS": "cpu",
             "JAX_NUM_CPU_DEVICES": str(devices),
-            "XLA_FLAGS": "--xla_backend_optimization_level=0",
+            "XLA_FLAGS": QUICKLY,
         }
         words = [sys.executable, "-m", "scaling.cli", "study", "run", str(ROOT / "tests" / "together_study.py")]
-        words += [
-            "--set",
-            "data.tokenizer=bytes",
-            f"steps={STEPS}",
-            "--mesh",
-            mesh,
-            "--save-steps",
-            "100",
-        ]
+        words += ["--set", "data.tokenizer=bytes", f"steps={steps}", "--mesh", mesh, "--save-steps", "100"]
         self.all = []
         for i, path in enumerate(self.logs):
             more = ["--distributed", address, "--process-id", str(i), "--processes", str(n)] if n > 1 else []
@@ -130,13 +132,13 @@ def test_where_the_first_process_cannot_plan_none_waits_for_it(cache, tmp_path):
 def test_the_others_wait_however_long_the_first_process_plans(tmp_path, monkeypatch):
     cache = tmp_path / "cache"
     monkeypatch.setenv("SCALING_CACHE", str(cache))
-    config = question.load(str(ROOT / "tests" / "together_study.py"), {"data.tokenizer": "bytes", "steps": str(STEPS)})
+    config = question.load(str(ROOT / "tests" / "together_study.py"), {"data.tokenizer": "bytes", "steps": "100"})
     study.prepare(config, tmp_path / "planned", say=print)
     (manifest,) = cache.glob("tokens/*/manifest.json")
     manifest.unlink()  # its tokens are to be made again, by one process at a time
     with (manifest.parent / "lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        two = Processes(2, 1, cache, tmp_path / "out", "fsdp=2", tmp_path / "log")
+        two = Processes(2, 1, cache, tmp_path / "out", "fsdp=2", tmp_path / "log", steps=100)
         two.until(lambda: "waiting: another process is preparing" in two.logs[0].read_text())
         time.sleep(GLOO + 5)
         assert all(one.poll() is None for one in two.all)

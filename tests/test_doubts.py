@@ -47,6 +47,31 @@ def test_a_floor_that_leaves_the_fit_is_at_a_bound():
     assert "L_inf has no effect" in found.why
 
 
+def test_at_a_bound_the_other_constants_have_the_intervals_of_the_law_without_it():
+    """A size added to N that comes out at 0: the rest is the law that never had it."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Shifted(HenighanN):
+        """L = L_inf + (N_0 / (N + M)) ** alpha."""
+
+        M: float = constant("parameters", (1e1, 1e5))
+        name = "shifted"
+
+        def __call__(self, N):
+            return super().__call__(N + self.M)
+
+    N = np.geomspace(1e5, 1e8, 16)
+    noise = 2e-4 * np.random.default_rng(1).normal(size=16)
+    table = {"params": N, "loss": HenighanN(1.5, 1e7, 0.3)(N - 3e4) * np.exp(noise)}  # M would have to be below 0
+    shifted, plain = (fit(law, table, loss="squared", every_run=True) for law in (Shifted, HenighanN))
+    assert shifted.status == "at a bound"
+    assert "M has no effect" in shifted.why
+    assert "the intervals of the others hold it there" in shifted.why
+    assert shifted.intervals["M"] == (0.0, math.inf)
+    for name, ends in plain.intervals.items():
+        assert shifted.intervals[name] == pytest.approx(ends, rel=5e-3), name
+
+
 def test_two_optima_that_fit_alike_are_both_named():
     @dataclasses.dataclass(frozen=True)
     class Folded(Law):
@@ -94,7 +119,7 @@ def test_a_constant_that_runs_leave_open_is_called_weakly_identified():
     truth = HenighanN(2.0, 1e5, 0.3)
     narrow = noisy(truth, {"params": np.geomspace(1e6, 1e7, 12)}, 0.01)
     wide = noisy(truth, {"params": np.geomspace(1e4, 1e12, 40)}, 0.001)
-    assert any("alpha is weakly identified: 95% from" in note for note in fit(HenighanN, narrow, loss="squared").notes)
+    assert any("alpha is weakly identified: 95 % from" in note for note in fit(HenighanN, narrow, loss="squared").notes)
     assert not any("weakly" in note for note in fit(HenighanN, wide, loss="squared").notes)
 
 

@@ -1,7 +1,9 @@
 """What a study says: laws, noise, learning rates, ample data, forecasts, and what is left out."""
 
+import ast
 import json
 import math
+import re
 
 import known_runs
 import numpy as np
@@ -10,7 +12,7 @@ from known_runs import LENGTHS, RATE, REPEATED, SHAPES, SURFACE, run
 
 from analysis import digits, findings, laws, replicates
 from analysis.findings import Findings, checks, study_laws
-from analysis.findings.finding import TITLES, Finding
+from analysis.findings.finding import TITLES, Finding, formula
 from analysis.fit.estimate import Fit
 from analysis.table import Table
 
@@ -307,6 +309,63 @@ def test_somebody_elses_table_of_three_columns_is_enough():
     assert found.law(laws.KaplanND).why == "the table has no column unique_tokens"
 
 
+def read_back(text: str, columns: dict[str, np.ndarray]) -> np.ndarray:
+    """The value of a printed formula: caret, fraction and powers of ten as a reader takes them."""
+    powers = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
+    text = re.sub(r"×10([⁻⁰-⁹¹²³]+)", lambda found: f"e{found[1].translate(powers)}", text)
+    text = re.sub(r"\b10([⁻⁰-⁹¹²³]+)", lambda found: f"1e{found[1].translate(powers)}", text)
+    python = text.replace("^", " ** ").replace("−", "-").replace("[", "(").replace("]", ")")
+    return simple(ast.parse(python, mode="eval").body, columns)
+
+
+def simple(node: ast.AST, columns: dict[str, np.ndarray]) -> np.ndarray:
+    """Arithmetic on numbers and columns."""
+    doing = {ast.Add: np.add, ast.Div: np.divide, ast.Pow: np.power, ast.Mult: np.multiply}
+    match node:
+        case ast.BinOp(left, op, right):
+            return doing[type(op)](simple(left, columns), simple(right, columns))
+        case ast.Constant(value):
+            return np.asarray(float(value))
+        case ast.Name(name):
+            return columns[name]
+    raise AssertionError(ast.dump(node))
+
+
+@pytest.mark.parametrize("law", [laws.Chinchilla, laws.KaplanND, laws.KaplanD, laws.KaplanC])
+def test_a_printed_law_gives_the_fitted_losses(whole, law):
+    """Constants that are known together need more digits than the interval of each has."""
+    finding = whole.law(law)
+    fit, rows = fitted(finding)
+    columns = {{"params": "N", "flops": "C"}.get(name, "D"): rows[name] for name in fit.law.inputs}
+    printed = read_back(formula(finding), columns)
+    said = fit.law(*(rows[name] for name in fit.law.inputs))
+    assert np.max(np.abs(printed / said - 1)) <= min(1e-3, 0.1 * fit.residuals.rms) * (1 + 1e-6)
+    assert max(len(number) for number in re.findall(r"[\d.]+", formula(finding))) <= 8
+
+
+def test_a_law_whose_forecast_fails_is_called_doubtful(whole):
+    """The largest size is 3 % worse than the others have it."""
+    rows = known_runs.grid()
+    for row in rows:
+        if row["params"] == N(SHAPES[-1]):
+            row["loss"] *= 1.03
+    finding = findings.find(known_runs.table(rows), draws=0).law(laws.Chinchilla)
+    assert finding.sound
+    assert "outside its 95 % interval" in finding.sentence()
+    assert not whole.law(laws.Chinchilla).doubts
+
+
+def test_an_envelope_that_ends_in_a_short_run_of_the_largest_size_is_doubted():
+    rows = [row for row in known_runs.grid() if row["params"] < N(SHAPES[-1]) or row["tokens"] == LENGTHS[0]]
+    for row in rows:  # the best run at its compute, as it is at the largest size for want of longer ones
+        if row["params"] == N(SHAPES[-1]):
+            row["loss"] = 0.9 * min(r["loss"] for r in rows)
+            row["flops"] = 1.1 * max(r["flops"] for r in rows)
+    finding = findings.find(known_runs.table(rows), draws=0).law(laws.KaplanC)
+    assert "of the largest size at 131k tokens" in finding.edge
+    assert "doubtful" in finding.sentence()
+
+
 def test_a_study_without_a_finished_run_says_so():
     found = findings.find(known_runs.table([row | {"status": "running"} for row in known_runs.grid()]), draws=0)
     assert not any(finding.fit for finding in found.laws)
@@ -320,9 +379,9 @@ def test_a_study_without_a_finished_run_says_so():
         (0.35432, 0.353, 0.3561, ("0.3543", "0.3530 to 0.3561")),
         (61.72, 58.1, 65.6, ("62", "58 to 66")),
         (1.234e13, 1.1e13, 1.4e13, ("1.23×10¹³", "1.10×10¹³ to 1.40×10¹³")),
-        (2e10, 2e9, 2e11, ("2.00×10¹⁰", "2.0×10⁹ to 2.0×10¹¹")),
+        (2e10, 2e9, 2e11, ("2.0×10¹⁰", "2.0×10⁹ to 2.0×10¹¹")),
         (1e-10, 0.0, 6e-4, ("10⁻¹⁰", "0 to 6.0×10⁻⁴")),
-        (5.0, 0.1, math.inf, ("5.00", "0.10 to ∞")),
+        (5.0, 0.1, math.inf, ("5.0", "0.10 to ∞")),
     ],
 )
 def test_constants_are_written_to_the_digits_of_their_interval(value, low, high, said):

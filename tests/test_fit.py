@@ -120,7 +120,7 @@ def test_muennighoffs_optimum_is_passed_and_its_decay_called_unidentified(muenni
     assert "R_D not identified" in found.why
     low, high = found.intervals["R_D"]
     assert low < 15.4 < 47 < high == math.inf
-    assert any("R_D is weakly identified: 95% from 5." in note and "to inf" in note for note in found.notes)
+    assert any("R_D is weakly identified: 95 % from 5." in note and "to ∞" in note for note in found.notes)
 
 
 def test_with_all_constants_free_muennighoffs_decay_is_called_weakly_identified_too(muennighoff):

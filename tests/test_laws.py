@@ -262,7 +262,9 @@ def test_the_size_law_wants_converged_runs_with_the_most_data_of_their_size():
         "loss_half": np.array([4.01, 3.91, 3.6, 3.42]),
     }
     assert kept(KaplanN, **rows) == [1, 3]
-    with pytest.raises(FitError, match=r"kaplan-n is not identified: no run is left \(not converged"):
+    with pytest.raises(
+        FitError, match=r"all 4 runs are left out \(.*3 not converged.*this law wants runs that converged"
+    ):
         kept(KaplanN, **{**rows, "loss_half": rows["loss"] * 1.1})
 
 
@@ -376,7 +378,7 @@ def test_deepseeks_best_size_and_tokens_use_up_the_compute(papers):
 
 def test_a_status_in_other_words_is_told():
     table = Table.from_columns({"params": N, "loss": np.linspace(4, 3, 5), "status": ["completed"] * 5})
-    with pytest.raises(FitError, match=r'no run is left \(its status is completed; wanted "done"'):
+    with pytest.raises(FitError, match=r'all 5 runs are left out \(its status is completed; wanted "done"'):
         admitted(KaplanN, table)
 
 

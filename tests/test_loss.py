@@ -109,7 +109,7 @@ def test_training_lowers_the_z_loss_too_and_the_loss_that_is_told_is_without_it(
     """Wortsman et al. (2023) section 3.1: a coefficient times the mean of log^2 Z."""
     plain, with_z = (llama(8, 1, d_head=4, n_vocab=V, n_ctx=T, z_loss=z) for z in (0.0, 0.25))
     tokens = jnp.asarray(np.random.default_rng(1).integers(0, V, (B, T + 1)), jnp.int32)
-    params = models.init(plain, jax.random.key(0))
+    params = jax.jit(functools.partial(models.init, plain), compiler_options=QUICK)(jax.random.key(0))
 
     @functools.partial(jax.jit, compiler_options=QUICK)
     def found(params):

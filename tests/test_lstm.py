@@ -18,13 +18,21 @@ TOKENS = np.random.default_rng(0).integers(0, MODEL.n_vocab, (2, MODEL.n_ctx + 1
 QUICK = {"xla_backend_optimization_level": 0}  # programs that run once
 
 
-def noisy(model: ModelConfig, scale: float = 0.3) -> Params:
-    params = models.init(model, jax.random.key(1))
+@functools.partial(jax.jit, compiler_options=QUICK)
+def init(seed: int) -> Params:
+    return models.init(MODEL, jax.random.key(seed))
+
+
+@functools.partial(jax.jit, compiler_options=QUICK)
+def apply(params: Params, tokens) -> jax.Array:
+    return models.apply(MODEL, params, tokens)
+
+
+@pytest.fixture(scope="module")
+def params() -> Params:
+    """Weights none of which is zero or one by construction."""
     rng = np.random.default_rng(2)
-    return {name: leaf + scale * rng.normal(size=leaf.shape).astype(np.float32) for name, leaf in params.items()}
-
-
-PARAMS = noisy(MODEL)
+    return {name: leaf + 0.3 * rng.normal(size=leaf.shape).astype(np.float32) for name, leaf in init(1).items()}
 
 
 def norm(x, gain, bias):
@@ -63,32 +71,31 @@ def loss_of(params) -> float:
     return float((log_z - np.take_along_axis(logits, TOKENS[:, 1:, None], -1)[..., 0]).mean())
 
 
-def test_every_position_is_that_of_a_float64_step_from_the_textbook():
-    found = jax.jit(functools.partial(models.apply, MODEL), compiler_options=QUICK)(PARAMS, TOKENS[:, :-1])
-    np.testing.assert_allclose(found, reference(MODEL, PARAMS, TOKENS[:, :-1]), rtol=1e-4, atol=1e-5)
+def test_every_position_is_that_of_a_float64_step_from_the_textbook(params):
+    tokens = TOKENS[:, :-1]
+    np.testing.assert_allclose(apply(params, tokens), reference(MODEL, params, tokens), rtol=1e-4, atol=1e-5)
 
 
-def test_gradients_are_those_of_finite_differences_of_the_reference():
+def test_gradients_are_those_of_finite_differences_of_the_reference(params):
     def loss(params):
         return token_losses(MODEL, params, jnp.asarray(TOKENS)).mean()
 
-    grads = jax.jit(jax.grad(loss), compiler_options=QUICK)(PARAMS)
+    grads = jax.jit(jax.grad(loss), compiler_options=QUICK)(params)
     rng = np.random.default_rng(3)
-    for name, leaf in PARAMS.items():
+    for name, leaf in params.items():
         direction = rng.normal(size=leaf.shape)
         direction /= np.linalg.norm(direction)
-        ahead, behind = (loss_of(PARAMS | {name: np.asarray(leaf, np.float64) + s * direction}) for s in (1e-4, -1e-4))
+        ahead, behind = (loss_of(params | {name: np.asarray(leaf, np.float64) + s * direction}) for s in (1e-4, -1e-4))
         slope = float((np.asarray(grads[name], np.float64) * direction).sum())
         assert slope == pytest.approx((ahead - behind) / 2e-4, rel=2e-3, abs=1e-6), name
 
 
 def test_it_begins_with_gates_that_remember():
-    params = models.init(MODEL, jax.random.key(0))
-    np.testing.assert_array_equal(params["b_gates"], np.broadcast_to([[[0], [1], [0], [0]]], (3, 4, 6)))
+    np.testing.assert_array_equal(init(0)["b_gates"], np.broadcast_to([[[0], [1], [0], [0]]], (3, 4, 6)))
 
 
-def test_a_shorter_window_gives_the_same_logits_and_the_next_window_begins_anew():
-    whole = models.apply(MODEL, PARAMS, jnp.asarray(TOKENS[:, :6]))
-    first, second = (models.apply(MODEL, PARAMS, jnp.asarray(TOKENS[:, part])) for part in (slice(0, 3), slice(3, 6)))
+def test_a_shorter_window_gives_the_same_logits_and_the_next_window_begins_anew(params):
+    whole = apply(params, TOKENS[:, :6])
+    first, second = (apply(params, TOKENS[:, part]) for part in (slice(0, 3), slice(3, 6)))
     np.testing.assert_allclose(first, whole[:, :3], rtol=1e-5, atol=1e-5)
     assert float(jnp.abs(second - whole[:, 3:]).max()) > 1e-2

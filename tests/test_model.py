@@ -19,6 +19,8 @@ from scaling.models import model as models
 from scaling.models.loss import token_losses
 from scaling.models.shared import Params
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 FIELDS = {"n_vocab": 32, "n_ctx": 10}
 KINDS = {
     "no layers": transformer(8, 0, d_head=4, **FIELDS),
@@ -37,9 +39,14 @@ def apply(model: ModelConfig, params: Params, tokens, dropout_key=None, dtype="f
     return models.apply(model, params, tokens, dtype=dtype, dropout_key=dropout_key)
 
 
+@functools.partial(jax.jit, static_argnums=0, compiler_options=QUICK)
+def init(model: ModelConfig, seed: int) -> Params:
+    return models.init(model, jax.random.key(seed))
+
+
 @functools.cache
 def noisy(model: ModelConfig) -> Params:
-    params = models.init(model, jax.random.key(1))
+    params = init(model, 1)
     rng = np.random.default_rng(2)
     return {name: leaf + 0.3 * rng.normal(size=leaf.shape).astype(np.float32) for name, leaf in params.items()}
 
@@ -65,8 +72,7 @@ def test_sequences_of_a_batch_do_not_see_each_other(model):
 
 @each
 def test_the_first_loss_is_log_n_vocab(model):
-    params = models.init(model, jax.random.key(0))
-    loss = jax.jit(functools.partial(token_losses, model), compiler_options=QUICK)(params, jnp.asarray(TOKENS))
+    loss = jax.jit(functools.partial(token_losses, model), compiler_options=QUICK)(init(model, 0), jnp.asarray(TOKENS))
     assert float(loss.mean()) == pytest.approx(math.log(model.n_vocab), abs=0.1)
 
 
@@ -88,9 +94,9 @@ def test_bfloat16_computes_nearly_what_float32_does(model):
 
 
 @each
-@pytest.mark.parametrize("optimizer", ["adam", "adafactor"])
-def test_an_update_of_either_optimiser_lowers_the_loss_of_its_batch(model, optimizer):
-    run = RunConfig(model, tokens=120, batch=3, optim=OptimConfig(3e-3, optimizer, "constant", warmup=0.0))
+def test_an_update_of_adafactor_lowers_the_loss_of_its_batch(model):
+    """Of Adam: the training of packs below."""
+    run = RunConfig(model, tokens=120, batch=3, optim=OptimConfig(3e-3, "adafactor", "constant", warmup=0.0))
     hyper = jax.tree.map(lambda leaf: leaf[0], step.Hyper.of((run,)))
     tokens = jnp.broadcast_to(np.random.default_rng(3).integers(0, 32, (3, 11)), (4, 3, 11))
 
@@ -107,11 +113,11 @@ def go(runs, stream, folder, **options):
     return train.train(runs, stream[:15_000], stream[15_000:], folder, separator=0, **options)
 
 
-@each
-def test_a_pack_has_the_losses_of_its_runs_alone_and_goes_on_where_it_was_interrupted(model, stream, tmp_path):
+@pytest.mark.parametrize("kind", ["universal", "lstm", "llama"])
+def test_a_pack_has_the_losses_of_its_runs_alone_and_goes_on_where_it_was_interrupted(kind, stream, tmp_path):
     runs = [
         RunConfig(
-            model,
+            KINDS[kind],
             tokens=24 * 40,
             batch=4,
             seed=seed,
@@ -122,6 +128,7 @@ def test_a_pack_has_the_losses_of_its_runs_alone_and_goes_on_where_it_was_interr
     ]
     together = go(runs, stream, tmp_path / "together")
     assert together["train_loss"].shape == (24, 2)
+    assert (together["eval_loss"][-1].mean(-1) < together["eval_loss"][0].mean(-1)).all()
     alone = go(runs[1:], stream, tmp_path / "alone")
     np.testing.assert_allclose(alone["train_loss"][:, 0], together["train_loss"][:, 1], rtol=1e-4)
     stops = iter([True, False, False])

@@ -13,6 +13,8 @@ from scaling.data import token_set
 from scaling.errors import InputError
 from scaling.ladder import transformer
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 
 @pytest.mark.parametrize(
     ("n_documents", "spread", "share"), [(8, 0.0, 0.5), (30, 1.0, 0.5), (30, 1.5, 0.8), (100, 1.0, 0.0)]

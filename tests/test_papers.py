@@ -2,12 +2,14 @@
 
 import importlib
 import json
+import shutil
 from pathlib import Path
 
 import kaplan_records
 import numpy as np
 import pytest
 
+import configs
 from analysis import papers
 from analysis.findings import study_laws
 from analysis.laws import KaplanN
@@ -18,6 +20,8 @@ from analysis.papers.drawn import Drawn
 from analysis.papers.known import known, measured
 from analysis.papers.paper import Paper
 from analysis.table import Table
+from scaling import cli
+from scaling.commands import reproduce
 from scaling.errors import InputError
 
 SKELETON = Path(__file__).with_name("skeleton")
@@ -45,6 +49,44 @@ def test_a_paper_of_one_figure_and_two_claims_costs_under_120_lines(skeleton):
     assert skeleton.needed(("fig1",)) == tuple(experiments.EXPERIMENTS)
 
 
+@pytest.fixture
+def copied(tmp_path, monkeypatch) -> None:
+    """The skeleton as a paper of its own, made by the steps of CONTRIBUTING.md, "Add a paper"."""
+    for package, home, modules in (
+        (configs, "configs", ("experiments", "budgets")),
+        (papers, "analysis/papers", ("paper",)),
+    ):
+        folder = tmp_path / home / "skeleton"
+        folder.mkdir(parents=True)
+        shutil.copy(SKELETON / "__init__.py", folder)
+        for module in modules:
+            text = (SKELETON / f"{module}.py").read_text(encoding="utf-8")
+            (folder / f"{module}.py").write_text(text.replace("tests.skeleton", "configs.skeleton"), encoding="utf-8")
+        monkeypatch.setattr(package, "__path__", [*package.__path__, str(folder.parent)])
+
+
+def test_its_files_copied_to_their_places_are_a_paper_that_can_be_started(copied):
+    assert "skeleton" in papers.names()
+    wanted = papers.wanted("skeleton", settings={"rates": "english", "model.n_ctx": "32"})
+    reproduce.refuse_on_a_cpu(wanted)
+    assert wanted.budget.name == "tiny"
+    assert wanted.budget.rates == "english"
+    assert len(wanted.study.runs) == 5
+    assert wanted.study.name == "skeleton"
+
+
+@pytest.mark.slow
+def test_its_copied_files_are_trained_and_drawn(copied, cache, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    source = ("--data", "synthetic:order=1,symbols=16,bytes=2e6", "--set", "data.tokenizer=bytes", "model.n_vocab=257")
+    with pytest.raises(SystemExit) as end:
+        cli.main(["reproduce", "skeleton", "--out", str(tmp_path / "mine"), *source, "tokens=16384"])
+    said = capsys.readouterr()
+    assert end.value.code == 0, said.err
+    assert "alpha_N" in said.out
+    assert (tmp_path / "mine" / "skeleton" / "index.html").exists()
+
+
 def test_its_page_has_the_figure_the_claims_and_a_verdict_on_each(skeleton, tmp_path):
     experiments = {"size": kaplan_records.size()}
     (drawn,) = skeleton.draw(skeleton.chosen(()), experiments)
@@ -62,7 +104,7 @@ def test_its_page_has_the_figure_the_claims_and_a_verdict_on_each(skeleton, tmp_
 
 def test_without_runs_the_figure_says_once_what_is_missing(skeleton):
     (drawn,) = skeleton.draw(("fig1",), {})
-    assert drawn.open == ["cannot decide alpha_N (1): no run of the experiment size has finished."]
+    assert drawn.open == ["cannot decide alpha_N (1.1): no run of the experiment size has finished."]
     assert {claim.verdict for claim in drawn.claims} == {Verdict.CANNOT_TELL, Verdict.NOT_MEASURABLE}
 
 
@@ -101,11 +143,15 @@ def test_the_range_over_choices_is_that_of_runs_form_and_count_each_changed_alon
     alpha_N = measured(Claim("alpha_N", "(1)", 0.076, enough=0.02), lambda: found, "alpha_N")
     N_c = measured(Claim("N_c", "(1)", 8.8e13), lambda: found, "N_c")
     (floor,), (head,) = found.by_form, found.by_count
+    assert alpha_N.ours is not None
+    assert isinstance(floor, KaplanN)
+    assert isinstance(head, KaplanN)
     assert floor.alpha_N == pytest.approx(0.2, abs=0.02)
     assert head.alpha_N > alpha_N.ours
     (shallow,) = found.fit.without_rule.values()
     each = [alpha_N.ours, floor.alpha_N, head.alpha_N, shallow["alpha_N"]]
     assert alpha_N.span == (min(each), max(each))
+    assert N_c.span is not None
     assert floor.N_c < N_c.span[0]  # a scale beside a floor is another quantity
 
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import OLD
 
 from scaling import optim, parametrization, step
 from scaling.config import ModelConfig, OptimConfig, RunConfig
@@ -16,7 +17,8 @@ from scaling.parametrization import Factors, factors
 from scaling.step import Hyper
 
 UPDATES = 8
-QUICK = {"xla_backend_optimization_level": 0}  # programs that run once
+# For programs that run once. By the older emitters two programs of one mathematics would differ in a last bit.
+QUICK = {"xla_backend_optimization_level": 0} | ({"xla_cpu_use_fusion_emitters": True} if OLD else {})
 OPTIM = OptimConfig(learning_rate=2.0**-6, optimizer="adamw", weight_decay=0.25, eps=2.0**-20, clip=1e9)
 
 
@@ -96,7 +98,6 @@ def test_a_multiplier_may_take_the_place_of_initial_values_rate_decay_and_epsilo
     run = run_of(32, 1, parametrization="completep", base_width=16)
     assert factors(run.model, "w_down").multiplier == 2  # half as deep as the base
     names = list(jax.eval_shape(lambda: model.init(run.model, jax.random.key(0))))
-    none = dict.fromkeys(names, Factors())
     powers = dict(zip(names, np.random.default_rng(0).choice([0.25, 0.5, 2.0, 4.0, 8.0], len(names)), strict=True))
     turned = {
         name: Factors(init=1 / float(t), multiplier=float(t), rate=1 / float(t), decay=float(t), epsilon=float(t))
@@ -104,7 +105,6 @@ def test_a_multiplier_may_take_the_place_of_initial_values_rate_decay_and_epsilo
     }
     losses = trained(run, stream)[1]
     assert len(set(losses.tolist())) == UPDATES
-    np.testing.assert_array_equal(by_hand(run, stream, none), losses)
     np.testing.assert_array_equal(by_hand(run, stream, turned), losses)
     without = {name: found._replace(epsilon=1.0) for name, found in turned.items()}
     assert (by_hand(run, stream, without) != losses).any()

@@ -20,6 +20,8 @@ from scaling.data import token_set
 from scaling.errors import InputError
 from scaling.ladder import lstm, transformer, universal
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 TOKENS = 2**11
 LOST = 1e30  # a learning rate that ends in numbers that are none
 STEPS = KaplanNS(N_c=3e6, alpha_N=0.15, S_c=20.0, alpha_S=0.7)

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from known_runs import run, table
 
 from analysis.fit import fit
 from analysis.laws import HenighanN, KaplanN
-from analysis.replicates import seed_noise
+from analysis.replicates import seed_noise, trunks
 from analysis.table import Table
 
 
@@ -25,6 +26,50 @@ def test_seed_noise_is_measured_and_the_wrong_form_fails_against_it():
     assert wrong.p < 1e-6
     weighted = fit(HenighanN, table, loss="squared", weights="replicates")
     assert weighted.law.L_inf == pytest.approx(1.5, abs=0.05)
+
+
+def branches(rng: np.random.Generator, shared: float = 0.004, own: float = 0.001) -> Table:
+    """Three sizes with two seeds each, a trunk each with four branches: nearly all of the noise is the trunk's."""
+    rows = []
+    for shape in ((8, 2), (16, 2), (32, 2)):
+        expected = float(KaplanN(8.8e13, 0.076)(12 * shape[1] * shape[0] ** 2))
+        for seed in (0, 1):
+            trunk = shared * rng.normal()
+            rows += [
+                run(
+                    shape,
+                    D,
+                    expected * float(np.exp(trunk + own * rng.normal())),
+                    seed=seed,
+                    schedule="wsd",
+                    warmup=2**13 / D,
+                )
+                for D in (2**17, 2**18, 2**19, 2**20)
+            ]
+    return table(rows)
+
+
+def test_branches_of_one_trunk_count_once():
+    """The interval of sigma holds the truth as often as it says, where the noise is nearly all the trunk's."""
+    sigma, held = np.hypot(0.004, 0.001), 0
+    for k in range(60):
+        noise = seed_noise(branches(np.random.default_rng(k)))
+        assert noise is not None
+        assert noise.degrees == 3
+        held += noise.low <= sigma <= noise.high
+    assert held >= 52  # of 60: 57 less three standard errors
+    assert "branches of 6 trunks" in noise.sentence()
+
+
+def test_the_bootstrap_draws_the_branches_of_a_trunk_together():
+    """Each trunk is off by an amount of its own: drawn one by one, branches would hide how little six trunks say."""
+    runs = branches(np.random.default_rng(0), shared=0.01, own=1e-4)
+    runs = runs.with_columns(_trunk=trunks(runs, "learning_rate", "seed").astype(float))
+    together, alone = (
+        fit(KaplanN, runs, loss="squared", bootstrap=200, every_run=True, redrawn=column).percentile["alpha_N"]
+        for column in ("_trunk", None)
+    )
+    assert together[1] - together[0] > 1.4 * (alone[1] - alone[0])
 
 
 def seeded(sigma: np.ndarray | float, seeds: int, seed: int = 0, columns: dict | None = None) -> Table:

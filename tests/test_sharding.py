@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import optax
 import pytest
-from conftest import ROOT
+from conftest import QUICKLY, ROOT
 from jax.sharding import PartitionSpec as P
 
 from scaling import kinds, optim, sharding, step, train
@@ -40,7 +40,7 @@ def on_eight_devices(module: str, *words: str) -> dict:
         | {
             "JAX_NUM_CPU_DEVICES": "8",
             "JAX_PLATFORMS": "cpu",
-            "XLA_FLAGS": "--xla_backend_optimization_level=0",
+            "XLA_FLAGS": QUICKLY,
             "PYTHONPATH": str(ROOT),
         },
         capture_output=True,

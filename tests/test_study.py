@@ -40,7 +40,7 @@ def prepare(folder: Path, *runs: RunConfig, **options) -> StudyFolder:
     return study.prepare(a_study(*runs), folder, say=lambda line: None, **options)
 
 
-pytestmark = pytest.mark.usefixtures("cache")
+pytestmark = pytest.mark.usefixtures("cache", "unoptimised")
 
 RUNS = (a_run(), a_run(seed=1), a_run(rate=1e-3), a_run(steps=8), a_run(LARGE), a_run(LARGE, seed=1))
 

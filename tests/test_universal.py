@@ -20,8 +20,13 @@ QUICK = {"xla_backend_optimization_level": 0}  # programs that run once
 LAYERED = ("attn", "qkv", "out", "ff", "up", "down")
 
 
+@functools.partial(jax.jit, static_argnums=0, compiler_options=QUICK)
+def init(model: ModelConfig) -> Params:
+    return models.init(model, jax.random.key(1))
+
+
 def noisy(model: ModelConfig) -> Params:
-    params = models.init(model, jax.random.key(1))
+    params = init(model)
     rng = np.random.default_rng(2)
     return {name: leaf + 0.3 * rng.normal(size=leaf.shape).astype(np.float32) for name, leaf in params.items()}
 

@@ -12,6 +12,8 @@ from scaling.config import RunConfig
 from scaling.errors import InputError
 from scaling.ladder import transformer
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 RUN = RunConfig(transformer(64, 2, n_ctx=32), tokens=1000 * 16 * 32)
 
 

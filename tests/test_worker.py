@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import QUICKLY, ROOT
 
 from scaling import folders, study
 from scaling.config import DataConfig, EvalConfig, OptimConfig, RunConfig, Study
@@ -48,7 +48,7 @@ def train(whole: StudyFolder, devices: int, *, stop: bool = False) -> dict[str, 
     """
     (pack,) = whole.packs
     virtual = {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices)}
-    env = os.environ | virtual | {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
+    env = os.environ | virtual | {"XLA_FLAGS": QUICKLY}
     command = [sys.executable, "-m", "scaling.worker", str(whole.path), whole.layout.device, "0"]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=ROOT, env=env, stdin=pipe, stdout=pipe, text=True) as process:

@@ -137,7 +137,7 @@ def find(table: Table, curves: Table | None = None, *, draws: int = DRAWS) -> Fi
     table = everything if beside.positions else _of_one_architecture(everything)
     swept = answers.sweep(table)
     own, rule = (np.ones(len(table), bool), VARIED) if swept else own_rates(table)
-    fitted = _finished(table.where(own, "trained at another learning rate than the study's own, to check it"))
+    fitted = _finished(table.where(own, "trained at another learning rate than the study's own, to check that rate"))
     if len(fitted):
         fitted.positive("params", "tokens", "loss")
     noise = seed_noise(_finished(table))

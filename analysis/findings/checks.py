@@ -26,8 +26,9 @@ class Trial:
     """One learning rate tried beside the study's own."""
 
     rate: float
-    loss: float  # nan where the run diverged
-    change: float  # loss / loss at the study's own rate - 1, over the seeds that both have; nan where one diverged
+    loss: float  # nan where the run diverged; over the seeds that both rates have, where there are some
+    own: float  # at the study's own rate, over the same seeds
+    change: float  # loss / own - 1; nan where one diverged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +120,8 @@ def rate_checks(table: Table, own: Mask) -> tuple[list[RateCheck], list[str]]:
         trials = []
         for r in np.unique(rate[rows & ~own]):
             there = rows & (rate == r)
-            trials.append(Trial(float(r), mean_loss(loss[there]), _ratio(table, loss, there, mine) - 1))
+            other, at_own = _beside(table, loss, there, mine)
+            trials.append(Trial(float(r), other, at_own, other / at_own - 1))
         i = int(np.flatnonzero(mine)[0])
         checks.append(
             RateCheck(
@@ -146,13 +148,13 @@ def rate_checks(table: Table, own: Mask) -> tuple[list[RateCheck], list[str]]:
     return checks, untried
 
 
-def _ratio(table: Table, loss: np.ndarray, there: Mask, mine: Mask) -> float:
-    """Mean loss of the rows `there` over that of `mine`, over common seeds where there are some."""
+def _beside(table: Table, loss: np.ndarray, there: Mask, mine: Mask) -> tuple[float, float]:
+    """Mean loss of the rows `there` and of `mine`, over common seeds where there are some."""
     if "seed" in table:
         common = np.intersect1d(table["seed"][there], table["seed"][mine])
         if len(common):
             there, mine = (rows & np.isin(table["seed"], common) for rows in (there, mine))
-    return mean_loss(loss[there]) / mean_loss(loss[mine])
+    return mean_loss(loss[there]), mean_loss(loss[mine])
 
 
 def _bad(table: Table) -> Mask:

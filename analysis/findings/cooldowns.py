@@ -12,12 +12,9 @@ from typing import Any
 import numpy as np
 
 from analysis import digits
-from analysis.replicates import RATE, grouped, mean_loss, setting_columns
+from analysis.replicates import BRANCHING, RATE, mean_loss
+from analysis.replicates import trunks as trunks_of
 from analysis.table import Table
-
-BRANCH = "wsd"
-# What branches of one trunk may differ in: shares and totals follow the length.
-OWN_LENGTH = ("tokens", "unique_tokens", "epochs", "steps", "warmup")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,8 +112,8 @@ def find(table: Table) -> Cooldowns | None:
     """
     if not len(table) or not all(table.has(name) for name in ("params", "tokens", "schedule", "loss")):
         return None
-    trunk = _trunks(table)
-    branch = (table["schedule"] == BRANCH) & np.isfinite(table["loss"])
+    trunk = trunks_of(table, RATE, "seed")
+    branch = (table["schedule"] == BRANCHING) & np.isfinite(table["loss"])
     trunks, members = [], []
     for k in np.unique(trunk):
         rows = sorted(np.flatnonzero(branch & (trunk == k)).tolist(), key=lambda i: table["tokens"][i])
@@ -136,14 +133,8 @@ def find(table: Table) -> Cooldowns | None:
     return found if len(found.changes) else None
 
 
-def _trunks(table: Table) -> np.ndarray:
-    """A number per row: equal for runs that differ in their length alone, and in what follows from it."""
-    same = [name for name in setting_columns(table) if name not in OWN_LENGTH and not name.startswith("flops")]
-    return grouped(table, [*same, *(name for name in (RATE, "seed") if name in table)])
-
-
 def _branch(table: Table, i: int) -> Branch:
-    same = (table["schedule"] != BRANCH) & np.isfinite(table["loss"])
+    same = (table["schedule"] != BRANCHING) & np.isfinite(table["loss"])
     for name in ("params", "d_model", "n_layer", "tokens", "batch_tokens", "seed", "data", "tokens_id"):
         if name in table:
             same &= table[name] == table[name][i]

@@ -16,6 +16,8 @@ from analysis.fit.estimate import Fit
 from analysis.laws.law import Law
 from analysis.table import Table
 
+PRINTED = 1e-3  # share by which a law with its printed constants may be off at a run that it was fitted to
+OF_RMS = 0.1  # and share of the scatter of the runs about it
 MISFIT = 0.01  # p below which the scatter around a law is more than that among seeds
 
 TITLES = {
@@ -57,8 +59,18 @@ class HeldOutPrediction:
     def mean(self) -> float:
         return float(self.off.mean())
 
+    @property
+    def inside(self) -> int:
+        """How many of the losses lie inside their intervals."""
+        return int(((self.low <= self.measured) & (self.measured <= self.high)).sum())
+
+    @property
+    def fails(self) -> bool:
+        """Whether most of them do not."""
+        return 2 * self.inside < len(self.off)
+
     def sentence(self) -> str:
-        n, inside = len(self.off), int(((self.low <= self.measured) & (self.measured <= self.high)).sum())
+        n, inside = len(self.off), self.inside
         if n == 1:
             where = "inside" if inside else "outside"
             return (
@@ -68,7 +80,7 @@ class HeldOutPrediction:
         return (
             f"Fitted without {self.rule}, it predicts the {n} losses there with an error of "
             f"{digits.percent(self.rms)} rms ({digits.percent(self.mean, sign=True)} on average; {inside} of {n} "
-            f"inside the {digits.percent(LEVEL)} interval)."
+            f"measured losses inside the {digits.percent(LEVEL)} interval)."
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -85,7 +97,8 @@ class HeldOutPrediction:
 class Finding:
     """One law: its constants from the runs that it is about, or the sentence why these runs do not identify it.
 
-    `evidence` says why the law may be fitted to these rows; `table` holds them.
+    `evidence` says why the law may be fitted to these rows; `table` holds them. `edge` says why those at the end of
+    the range may not be what the law is about.
     """
 
     law: type[Law]
@@ -93,6 +106,7 @@ class Finding:
     why: str = ""
     evidence: str = ""
     table: Table | None = None
+    edge: str = ""
     held_out_prediction: HeldOutPrediction | None = None
 
     @property
@@ -103,6 +117,16 @@ class Finding:
     def sound(self) -> bool:
         return self.fit is not None and self.fit.sound
 
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Why a fit that is sound as such is doubtful as a law."""
+        held, said = self.held_out_prediction, [self.edge] if self.edge else []
+        if held and held.fails:
+            n = len(held.off)
+            what = "the loss lies" if n == 1 else f"{n - held.inside} of {n} losses lie"
+            said.append(f"fitted without {held.rule}, {what} outside its {digits.percent(LEVEL)} interval there")
+        return tuple(said)
+
     def sentence(self) -> str:
         """The law in one sentence."""
         if self.fit is None:
@@ -110,11 +134,15 @@ class Finding:
         if not self.sound:
             return f"{self.title}: the constants are doubtful ({self.fit.status}: {self.fit.why})."
         exponents = ", ".join(f"{name} {interval}" for name, _, interval in constants(self.fit) if name in EXPONENTS)
-        rows = "points of the envelope" if self.law is laws.KaplanC else "runs"
+        rows = "points of the envelope (the lowest loss at each compute)" if self.law is laws.KaplanC else "runs"
         return (
-            f"{self.title}: L = {formula(self.fit)}, from {self.fit.n_runs} {rows}; "
-            f"{digits.percent(LEVEL)} intervals {exponents}."
+            f"{self.title}{' (doubtful)' if self.doubts else ''}: L = {formula(self)}, from {self.fit.n_runs} {rows}; "
+            f"{digits.percent(LEVEL)} intervals {exponents}.{self.doubt()}"
         )
+
+    def doubt(self) -> str:
+        """Why the law is doubtful, in a sentence after a space; empty where nothing makes it so."""
+        return f" Doubtful: {'; '.join(self.doubts)}." if self.doubts else ""
 
     def forecast(self) -> str:
         """How well the smaller runs predict the largest; empty where that was not tried."""
@@ -139,6 +167,7 @@ class Finding:
             "sentence": self.sentence(),
             "why": self.why,
             "evidence": self.evidence,
+            "doubts": list(self.doubts),
             "misfit": self.misfit(),
             "fit": self.fit.to_dict() if self.fit else None,
             "runs": self.table["run"].tolist() if self.table is not None and "run" in self.table else [],
@@ -152,19 +181,44 @@ def constants(found: Fit) -> Iterator[tuple[str, str, str]]:
         yield (name, *digits.constant(value, *found.intervals[name]))
 
 
-def formula(found: Fit) -> str:
-    """The law with its numbers; exponents follow a caret."""
-    c = {name: value for name, value, _ in constants(found)}
-    match found.law:
+def formula(finding: Finding) -> str:
+    """The law with its numbers, to the fewest digits that give the fitted losses at its rows; exponents follow a caret.
+
+    The losses agree within PRINTED and within OF_RMS of the scatter about the law.
+    """
+    fit, rows = finding.fit, finding.table
+    assert fit is not None
+    assert rows is not None
+    law = fit.law
+    numbers = fit.constants
+    if isinstance(law, laws.KaplanND):
+        numbers = {"N_c": law.N_c, "ratio": law.alpha_N / law.alpha_D, "D_c": law.D_c, "alpha_D": law.alpha_D}
+    columns = [rows[name] for name in law.inputs]
+    fitted = law(*columns)
+
+    def off(written: dict[str, float]) -> float:
+        return float(np.max(np.abs(_of_numbers(type(law), written)(*columns) / fitted - 1)))
+
+    # Rounding errors of 1e-9 are left to laws without scatter.
+    c = digits.together(numbers, off, min(PRINTED, max(OF_RMS * fit.residuals.rms, 1e-9)))
+    match law:
         case laws.Chinchilla():
             return f"{c['E']} + {c['A']} / N^{c['alpha']} + {c['B']} / D^{c['beta']}"
         case laws.KaplanND():
-            ratio = f"{found.law.alpha_N / found.law.alpha_D:.3g}"
-            return f"[({c['N_c']} / N)^{ratio} + {c['D_c']} / D]^{c['alpha_D']}"
+            return f"[({c['N_c']} / N)^{c['ratio']} + {c['D_c']} / D]^{c['alpha_D']}"
         case laws.KaplanN():
             return f"({c['N_c']} / N)^{c['alpha_N']}"
         case laws.KaplanD():
             return f"({c['D_c']} / D)^{c['alpha_D']}"
         case laws.KaplanC():
             return f"({c['C_c']} / C)^{c['alpha_C']}"
-    raise AssertionError(found.law)
+    raise AssertionError(law)
+
+
+def _of_numbers(law: type[Law], numbers: dict[str, float]) -> Law:
+    """The law whose formula has these numbers."""
+    if "ratio" in numbers:
+        numbers = {name: number for name, number in numbers.items() if name != "ratio"} | {
+            "alpha_N": numbers["ratio"] * numbers["alpha_D"]
+        }
+    return law(**numbers)

@@ -29,6 +29,7 @@ class Cell:
     Attributes:
         rates: learning rates tried.
         onset: geometric mean over the seeds, NaN where one of them did not reach it.
+        at_latest: whether one of them had reached it at its first evaluation.
     """
 
     setting: "Setting"
@@ -40,6 +41,13 @@ class Cell:
     seeds: int
     loss: float
     onset: float
+    at_latest: bool = False
+
+    def when(self) -> str:
+        """The tokens at the onset, in words."""
+        if not math.isfinite(self.onset):
+            return f"over {digits.short(self.tokens)}"
+        return f"{digits.short(self.onset)}{' at the latest' if self.at_latest else ''}"
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -129,7 +137,7 @@ class Positions:
                 digits.short(cell.tokens),
                 digits.plain(cell.learning_rate),
                 f"{cell.loss:.4f}",
-                digits.short(cell.onset) if math.isfinite(cell.onset) else f"over {digits.short(cell.tokens)}",
+                cell.when(),
                 f"{cell.rates}, {cell.seeds}",
             )
             for cell in self.cells
@@ -204,4 +212,5 @@ def _cell(table: Table, scheme: str, rows: Sequence[int]) -> Cell:
         len(same),
         mean_loss(table["loss"][same]),
         float(np.exp(np.log(table["onset"][same]).mean())),
+        bool((table["onset_is_first"][same] == 1).any()) if table.has("onset_is_first") else False,
     )

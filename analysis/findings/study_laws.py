@@ -20,7 +20,7 @@ from analysis.fit.rows import FitError, admitted
 from analysis.frontier import lower_envelope
 from analysis.laws.admission import CONVERGED, CONVERGED_RUNS, OF_ENVELOPE, constant_rate
 from analysis.laws.law import Law
-from analysis.replicates import RATE, mean_loss, settings
+from analysis.replicates import RATE, mean_loss, settings, trunks
 from analysis.table import Table
 from scaling.errors import InputError
 
@@ -36,7 +36,11 @@ def fitted(
     if missing:
         return Finding(law, None, f"the table has no column {' and '.join(missing)}")
     try:
+        if "clusters" not in options and "_trunk" not in table:
+            table = table.with_columns(_trunk=trunks(table, RATE, "seed").astype(float))
         rows = admitted(law, table, options.get("waived", ()))
+        if "clusters" not in options and len(np.unique(rows["_trunk"])) < len(rows):
+            options["redrawn"] = "_trunk"
         found = fit(law, table, loss="squared", level=LEVEL, bootstrap=draws, **options)
     except InputError as error:
         return Finding(law, None, _reason(law, str(error)), evidence)
@@ -97,8 +101,8 @@ def law_of_size(table: Table, doublings: Sequence[Doubling], draws: int) -> Find
         return Finding(
             law,
             None,
-            f"the last doubling of D {span}; wanted under {digits.percent(DOUBLING)} at {LEAST} sizes or more, "
-            f"found {len(ample)}",
+            f"the last doubling of D {span}; the law needs {LEAST} sizes at which more data gain under "
+            f"{digits.percent(DOUBLING)}, here there {digits.plural(len(ample), 'is', 'are')} {len(ample) or 'none'}",
         )
     keep = np.zeros(len(table), bool)
     for d in ample:
@@ -157,7 +161,9 @@ def law_of_data(table: Table, draws: int) -> Finding:
                 f"a larger model would still do better on {known - ample} of {sets} data sets: the last doubling of N "
                 f"{_lowered(max(changes))}{' at most' if known > 1 else ''}"
             )
-        return Finding(law, None, f"{why}; wanted under {digits.percent(DOUBLING)} on {LEAST} or more")
+        return Finding(
+            law, None, f"{why}; the law needs {LEAST} data sets on which this is under {digits.percent(DOUBLING)}"
+        )
     evidence = f"On these {ample} data sets doubling N lowers the loss by under {digits.percent(DOUBLING)}."
     rows = best.where(keep, "a larger model would still do better on these data")
     return fitted(law, rows, draws, evidence=evidence, hold="unique_tokens")
@@ -177,7 +183,7 @@ def compute_envelope(table: Table, curves: Table | None = None) -> Table:
     if not table.has("flops"):
         raise InputError("the table has no column flops")
     table = admitted(laws.KaplanC, table, waived=OF_ENVELOPE)
-    cell = settings(table, RATE)
+    cell, trunk = settings(table, RATE), trunks(table, RATE, "seed")
     constant = constant_rate(table)
     least = table["flops"].min() * (1 - 1e-9)
     rows: list[dict[str, Any]] = []
@@ -193,7 +199,8 @@ def compute_envelope(table: Table, curves: Table | None = None) -> Table:
         for (D, C), losses in points.items():
             if least <= C and len(losses) == len(members) and np.all(np.isfinite(losses)):
                 loss = mean_loss(np.array(losses))
-                rows.append({"run": names[0], "params": table["params"][i], "tokens": D, "flops": C, "loss": loss})
+                place = {"params": table["params"][i], "tokens": D, "flops": C, "_trunk": float(trunk[i])}
+                rows.append({"run": names[0], **place, "loss": loss})
                 kept.append(D == end or bool(constant[i]))
     chosen = [rows[i] for i in lower_envelope([r["flops"] for r in rows], [r["loss"] for r in rows]) if kept[i]]
     if not chosen:
@@ -213,13 +220,32 @@ def law_of_compute(table: Table, curves: Table | None, draws: int) -> Finding:
         why = f"{runs} {digits.plural(runs, 'run makes', 'runs make')} up the envelope; wanted {LEAST} or more"
         return Finding(law, None, why, table=envelope)
     edge = int((envelope["params"] == table["params"].max()).sum())
-    evidence = ""
+    what = "C = 6ND." if np.allclose(envelope["flops"], 6 * envelope["params"] * envelope["tokens"], rtol=0.01) else ""
+    parts = [what]
     if edge:
-        evidence = (
+        parts.append(
             f"{edge} of the {len(envelope)} points of the envelope {digits.plural(edge, 'is', 'are')} of the largest "
             "size: a larger one might do better there."
         )
     # The envelope has met the rules: its runs before it was drawn, its points by what it is.
     options: dict[str, Any] = {"clusters": "run"} if runs < len(envelope) else {}
+    evidence = " ".join(filter(None, parts))
     found = fitted(law, envelope, draws, evidence=evidence, waived=law.about, **options)
-    return dataclasses.replace(found, table=envelope)
+    return dataclasses.replace(found, table=envelope, edge=_short_of_tokens(envelope, table))
+
+
+def _short_of_tokens(envelope: Table, table: Table) -> str:
+    """Why the last point is no best run at its compute; empty where nothing shows it.
+
+    With more compute the best run has more tokens: fewer than at an earlier point, at the largest size that was
+    trained, are those of a run that the study did not train for longer.
+    """
+    last = int(np.argmax(envelope["flops"]))
+    size, D = (float(envelope[name][last]) for name in ("params", "tokens"))
+    most = float(envelope["tokens"].max())
+    if size < float(table["params"].max()) or D * APART > most:
+        return ""
+    return (
+        f"the last point of the envelope is of the largest size at {digits.short(D)} tokens, where points at less "
+        f"compute have up to {digits.short(most)}"
+    )

@@ -45,6 +45,7 @@ def fit(
     level: float = LEVEL,
     bootstrap: int = 0,
     clusters: str | None = None,
+    redrawn: str | None = None,
     starts: ArrayLike | int = STARTS,
     every_run: bool = False,
     waived: Collection[Admission] = (),
@@ -65,6 +66,8 @@ def fit(
         fixed: constants that are known.
         bootstrap: number of refits to resampled runs.
         clusters: column whose equal values mark rows of one run, which are resampled together.
+        redrawn: column whose equal values mark rows that the bootstrap draws together, such as branches of one trunk,
+            where these are too few for `clusters`: the profile intervals then take their rows to be independent.
         starts: how many, or the starts themselves as constants, (s, p).
         every_run: fit all rows of the table, also those the law is not about.
         waived: rules of the law, such as `admission.CONVERGED_RUNS`, that are not applied to the runs.
@@ -82,7 +85,9 @@ def fit(
     fixed = dict(fixed or {})
     objective = Objective(loss, float(delta), log, float(asymmetry))
     _check_arguments(law, fixed, objective, drop_worst, bootstrap, level)
-    rows = select_rows(law, table, target, objective, drop_worst, weights, hold_out, every_run, waived, clusters)
+    rows = select_rows(
+        law, table, target, objective, drop_worst, weights, hold_out, every_run, waived, clusters, redrawn
+    )
     problem = rows.problem(law, objective)
     free = np.array([c.name not in fixed for c in law.constants()])
     notes = [*rows.notes, *doubts.check_design(law, rows, free)]
@@ -90,7 +95,14 @@ def fit(
     theta0 = starts_of(problem, starts, fixed)
     spread_out = theta0 if len(theta0) <= STARTS else starts_of(problem, STARTS, fixed)
     best, low, high, kind = _estimate(problem, theta0, free, rows.clusters, level)
-    draws, said = _bootstrap(problem, best, free, bootstrap, rows.clusters, spread_out, level, seed)
+    gone = doubts.without_effect(problem, best, free)
+    moving = free & ~gone
+    if gone.any() and moving.any():
+        # Along a constant without effect nothing rises, and a profile that follows it finds no end of any other.
+        at_bound = np.where(gone, best.theta, np.vstack([best.theta, theta0]))
+        best, low, high, kind = _estimate(problem, at_bound, moving, rows.clusters, level)
+        low, high = np.where(gone, -np.inf, low), np.where(gone, np.inf, high)
+    draws, said = _bootstrap(problem, best, moving, bootstrap, rows.drawn, spread_out, level, seed)
     estimate = law(*(float(c) for c in solver.to_constants(law, best.theta)))
     named = _named(law, low, high)
     status, why = doubts.status(problem, best, free, named)
@@ -100,9 +112,9 @@ def fit(
     with_rows = _left_in(law, objective, rows, spread_out, best, free)
     if sigma > doubts.NOISELESS:
         if kind != intervals.NONE:
-            notes += doubts.weakly_identified(law, best, free, named, percentile, level)
+            notes += doubts.weakly_identified(law, best, moving, named, percentile, level)
         notes += doubts.check_rules(with_rows, named, estimate)
-        notes += doubts.check_floor(problem, best, spread_out, free)
+        notes += doubts.check_floor(problem, best, spread_out, moving)
     return Fit(
         law=estimate,
         target=rows.target,

@@ -9,15 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from analysis import digits
 from analysis.confidence import LEVEL, t_quantile
 from analysis.fit import intervals, solver
 from analysis.fit.descent import GONE, Optimum
-from analysis.fit.estimate import Interval, LackOfFit, Status, percent, six_digits
+from analysis.fit.estimate import Interval, LackOfFit, Status, six_digits
 from analysis.fit.rows import FitError, Rows
 from analysis.fit.solver import Array, Problem
 from analysis.fit.starts import some_of
 from analysis.laws import Law
-from analysis.replicates import replicated
+from analysis.replicates import independent, replicated
 
 CHECKED_DRAWS = 50  # bootstrap draws that are refitted from all over the ranges as well
 CHECKED_STARTS = 64  # per such draw
@@ -85,16 +86,16 @@ def status(problem: Problem, best: Optimum, free: NDArray[np.bool_], named: dict
     """What became of the fit, in a word and in a sentence."""
     law = problem.law
     constants = law.constants()
-    J = solver.jacobian(law, best.theta, problem.x, problem.objective.log)
-    if not problem.objective.log:
-        J = J / np.abs(solver.predict(law, best.theta, problem.x, False))[:, None]
-    values = solver.to_constants(law, best.theta)
-    for k, c in enumerate(constants):
-        if free[k] and c.kind != "number" and np.max(np.abs(J[:, k])) < GONE:
-            return (
-                Status.AT_BOUND,
-                f"{c.name} has no effect on any prediction: it left the fit at {six_digits(values[k])}",
-            )
+    gone = without_effect(problem, best, free)
+    if gone.any():
+        k = int(np.flatnonzero(gone)[0])
+        value = six_digits(float(solver.to_constants(law, best.theta)[k]))
+        held = "" if gone.sum() == free.sum() else "; the intervals of the others hold it there"
+        return (
+            Status.AT_BOUND,
+            f"{constants[k].name} has no effect on any prediction: it left the fit at {value}{held}",
+        )
+    J = _relative(problem, best)
     A = J[:, free].T @ J[:, free]
     size = np.sqrt(np.diagonal(A))
     values, vectors = np.linalg.eigh(A / np.outer(size, size))
@@ -117,6 +118,20 @@ def status(problem: Problem, best: Optimum, free: NDArray[np.bool_], named: dict
             f"a step of one standard error would still change the objective by {slope / best.value:.1%}",
         )
     return Status.CONVERGED, f"{best.share:.0%} of the starts reached this optimum"
+
+
+def without_effect(problem: Problem, best: Optimum, free: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which of the free constants affect no prediction: scales, floors and exponents of terms that left the fit. p"""
+    numbers = np.array([c.kind == "number" for c in problem.law.constants()])
+    return free & ~numbers & (np.abs(_relative(problem, best)).max(0) < GONE)
+
+
+def _relative(problem: Problem, best: Optimum) -> Array:
+    """Slopes of the logarithms of the predictions in the fit coordinates. n p"""
+    J = solver.jacobian(problem.law, best.theta, problem.x, problem.objective.log)
+    if problem.objective.log:
+        return J
+    return J / np.abs(solver.predict(problem.law, best.theta, problem.x, False))[:, None]
 
 
 def _open(ends: Interval) -> bool:
@@ -172,12 +187,12 @@ def weakly_identified(
         if c.kind == "scale" and explained > TIED * covariance[k, k] and not _open(ends):
             continue
         by_draws = f" (bootstrap {_span(drawn)})" if percentile else ""
-        notes.append(f"{c.name} is weakly identified: {percent(level)} from {_span(ends)}{by_draws}")
+        notes.append(f"{c.name} is weakly identified: {100 * level:.10g} % from {_span(ends)}{by_draws}")
     return notes
 
 
 def _span(ends: Interval) -> str:
-    return f"{six_digits(ends[0])} to {six_digits(ends[1])}"
+    return f"{digits.plain(ends[0])} to {digits.plain(ends[1])}"
 
 
 def check_rules(left_in: dict[str, dict[str, float]], named: dict[str, Interval], estimate: Law) -> list[str]:
@@ -185,7 +200,7 @@ def check_rules(left_in: dict[str, dict[str, float]], named: dict[str, Interval]
     notes = []
     for reason, constants in left_in.items():
         moved = [
-            f"{name} {six_digits(value)} instead of {six_digits(getattr(estimate, name))}"
+            f"{name} {digits.plain(value, 4)} instead of {digits.plain(getattr(estimate, name), 4)}"
             for name, value in constants.items()
             if not named[name][0] * (1 - 1e-9) <= value <= named[name][1] * (1 + 1e-9)
         ]
@@ -262,12 +277,12 @@ def lack_of_fit(problem: Problem, best: Optimum, rows: Rows, free: NDArray[np.bo
     """The scatter around the law against that among replicates; None without replicates."""
     r = solver.predict(problem.law, best.theta, problem.x, problem.objective.log) - problem.y[0]
     w = problem.weights[0]
-    pure, degrees = 0.0, 0
-    for i in replicated(rows.table, rows.target):
-        pure += float((w[i] * (r[i] - np.average(r[i], weights=w[i])) ** 2).sum())
-        degrees += len(i) - 1
+    groups = list(replicated(rows.table, rows.target))
+    pure = sum(float((w[i] * (r[i] - np.average(r[i], weights=w[i])) ** 2).sum()) for i in groups)
+    degrees = sum(len(i) - 1 for i in groups)
     lack_degrees = len(r) - int(free.sum()) - degrees
     if degrees < 1 or lack_degrees < 1 or pure <= 0:
         return None
     F = ((w * r**2).sum() - pure) / lack_degrees / (pure / degrees)
-    return LackOfFit(float(F), float(special.fdtrc(lack_degrees, degrees, F)), (lack_degrees, degrees))
+    known = int(independent(rows.table, groups)[1].sum())  # branches of one trunk share its noise
+    return LackOfFit(float(F), float(special.fdtrc(lack_degrees, known, F)), (lack_degrees, known))

@@ -29,6 +29,7 @@ class Rows:
     y: Array  # of the target, as measured
     weights: Array  # mean 1
     clusters: NDArray[np.int64] | None
+    drawn: NDArray[np.int64] | None  # the cluster of each row in the bootstrap
     held: Table | None
     rule: str
     notes: tuple[str, ...]
@@ -44,12 +45,19 @@ def admitted(law: type[Law], table: Table, waived: Collection[Admission] = ()) -
     Args:
         waived: rules of the law that are not applied.
     """
+    if not len(table):
+        raise FitError(f"{law.name} is not identified: the table has no rows")
+    given = table
     for admission in law.about:
         if admission not in waived:
             table = admission.admit(table)
         if not len(table):
-            why = table.excluded[-1].reason if table.excluded else "the table has no rows"
-            raise FitError(f"{law.name} is not identified: no run is left ({why})")
+            out = [e for e in table.excluded[len(given.excluded) :] if e.rows]
+            why = "; ".join(f"{len(e.rows)} {e.reason}" for e in out) if len(out) > 1 else out[-1].reason
+            all_ = "the only run is" if len(given) == 1 else f"all {len(given)} runs are"
+            raise FitError(
+                f"{law.name} is not identified: {all_} left out ({why}); this law wants runs that {admission.runs}"
+            )
     return table
 
 
@@ -64,6 +72,7 @@ def select_rows(
     every_run: bool,
     waived: Collection[Admission],
     clusters: str | None,
+    redrawn: str | None,
 ) -> Rows:
     name = target or law.target
     if target is None and not table.has(name) and law.fallback and table.has(law.fallback):
@@ -95,7 +104,8 @@ def select_rows(
     table = table.with_notes(*mixed(table))
     w = table["_weight"]
     index = None if clusters is None else _clusters(table, clusters)
-    return Rows(table, name, table[name], w / w.mean(), index, held_table, rule, table.notes)
+    drawn = index if redrawn is None else _clusters(table, redrawn)
+    return Rows(table, name, table[name], w / w.mean(), index, drawn, held_table, rule, table.notes)
 
 
 def mixed(table: Table) -> list[str]:
@@ -141,7 +151,9 @@ def left_in(rows: Rows, law: type[Law], objective: Objective) -> dict[str, Rows]
         w = weights[usable]
         missing = len(usable) - len(rows.table) - more
         label = reason + (f"; {missing} of these cannot be fitted" if missing else "")
-        found[label] = dataclasses.replace(rows, table=table, y=table[rows.target], weights=w / w.mean(), clusters=None)
+        found[label] = dataclasses.replace(
+            rows, table=table, y=table[rows.target], weights=w / w.mean(), clusters=None, drawn=None
+        )
     return found
 
 

@@ -18,6 +18,7 @@ from analysis.page.markup import tag
 from analysis.table import Table
 from analysis.tuning import Tuning
 from analysis.tuning.bowls import Bowl
+from analysis.tuning.halves import LIMIT
 
 
 def content(found: Findings, curves: Table | None) -> Markup:
@@ -55,8 +56,9 @@ def _tuning(found: Tuning) -> Iterator[str]:
         "rates",
         "Dots are runs (means over seeds), curves the bowls through those near the lowest, diamonds their bottoms with "
         f"the {digits.percent(LEVEL)} interval of the best rate: open where it is not bounded. A cross is a rate that "
-        "diverged. Then the best rates with the law through them, and where the sweep has other batches, depths or "
-        "lengths, all best rates over the law's.",
+        "diverged. Then the best rates with the law through them, hollow where the rates tried do not bound them, and "
+        "where the sweep has other batches, depths or lengths, all best rates over the law's; at the dotted line D/N "
+        f"is {LIMIT:.0f}, on both sides of which the law is fitted by itself too.",
     )
     head = (
         "N", "D", ("B", "tokens"), "Best rate", f"{digits.percent(LEVEL)} interval", ("Loss", "at the bottom"),
@@ -131,7 +133,7 @@ def _choices(found: Choices) -> Iterator[str]:
     yield from _paragraphs(found.sentences())
     caption = (
         f"Loss above the base's at equal N and D, with the {digits.percent(LEVEL)} interval of each by itself; filled "
-        "where it differs with the number of choices allowed for."
+        "where it differs with the number of choices allowed for (Holm)."
     )
     yield markup.figure(choices_figure.changes(found), "choices", caption)
     yield markup.table(choices.HEAD, found.rows(), text=1, wide=True)

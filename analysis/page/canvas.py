@@ -34,8 +34,10 @@ FAINT = "#dfe3ea"
 MAP = "viridis"  # readable by colour-blind people, lightness falls along it
 LIGHTEST, DARKEST = 0.86, 0.02  # part of the map in use: its last yellow is too light on paper
 NAMED = 9  # sizes that a legend names; of more, the ends and some between
+NEARLY = 1.05  # times the x of a run a line is still drawn as if there were one
 MOST = 8  # ticks along an axis
 FACTORS = ((1, 2, 5), (1, 3), (1,))  # round numbers: these times a power of ten
+DENSE = ((1, 1.5, 2, 3, 5, 7), *FACTORS)  # of an axis of about one decade
 STYLE: dict[Any, Any] = {
     "font.family": ["DejaVu Sans"],
     "font.size": 8.5,
@@ -175,13 +177,28 @@ def fitted_line(
     *,
     label: str = "",
     zorder: float = 3,
+    runs: Array | None = None,
     **style: Any,
 ) -> Array:
-    """The fitted law with the band of its mean; its values."""
+    """The fitted law with the band of its mean; its values.
+
+    Args:
+        runs: where the runs are along x; the line is dashed beyond them.
+    """
     said = fit.band(*columns)
     axes.fill_between(x, said.low, said.high, color=colour, alpha=0.16, lw=0, zorder=zorder - 1)
-    axes.plot(x, said.value, color=colour, lw=1.1, zorder=zorder, label=label or None, **style)
+    along_runs(axes, x, said.value, x if runs is None else runs, colour, zorder=zorder, label=label or None, **style)
     return said.value
+
+
+def along_runs(axes: Axes, x: Array, y: Array, runs: Array, colour: Any, *, zorder: float = 3, **style: Any) -> None:
+    """A line, dashed at x below and above where the runs are."""
+    low, high = runs.min() / NEARLY, runs.max() * NEARLY
+    inside = (low <= x) & (x <= high)
+    axes.plot(x[inside], y[inside], color=colour, lw=1.1, zorder=zorder, **style)
+    for beyond in (x <= low, x >= high):
+        if beyond.sum() > 1:
+            axes.plot(x[beyond], y[beyond], color=colour, lw=0.8, dashes=(3, 2.5), zorder=zorder)
 
 
 def joined(axes: Axes, x: Array, y: Array, colour: Any) -> tuple[Array, Array]:
@@ -204,19 +221,24 @@ def log_axes(axes: Axes, column: str, x: ArrayLike, losses: ArrayLike, *, most: 
     axes.set_xlabel(LABELS[column])
 
 
-def log_y(axes: Axes, values: ArrayLike, write: Callable[[float], str]) -> None:
+def log_y(
+    axes: Axes,
+    values: ArrayLike,
+    write: Callable[[float], str],
+    factors: Sequence[tuple[float, ...]] = FACTORS,
+) -> None:
     """A logarithmic upright axis around these values."""
     axes.set_yscale("log")
     low, high = _finite_range(values)
     axes.set_ylim(low / (high / low) ** 0.05, high * (high / low) ** 0.05)
-    log_axis(axes.yaxis, [*np.geomspace(low, high, 9)], write)
+    log_axis(axes.yaxis, [*np.geomspace(low, high, 9)], write, factors)
 
 
 def log_axis(
     axis: Any,
     values: ArrayLike,
     write: Callable[[float], str] = digits.short,
-    factors: Sequence[tuple[int, ...]] = FACTORS,
+    factors: Sequence[tuple[float, ...]] = FACTORS,
     most: int = MOST,
 ) -> None:
     """Ticks on a logarithmic axis that a person would have chosen."""
@@ -225,7 +247,7 @@ def log_axis(
     axis.set_major_formatter(ticker.FuncFormatter(lambda v, _: _trimmed(write(v))))
 
 
-def ticks(values: ArrayLike, factors: Sequence[tuple[int, ...]] = FACTORS, most: int = MOST) -> list[float]:
+def ticks(values: ArrayLike, factors: Sequence[tuple[float, ...]] = FACTORS, most: int = MOST) -> list[float]:
     """At most so many ticks for a logarithmic axis: the values themselves where few and well apart, else round numbers.
 
     Args:

@@ -28,21 +28,28 @@ def changes(found: Choices) -> Figure:
     labels = [textwrap.fill(name, WIDTH) for name in names]
     with rc_context(STYLE):
         figure, grid = panels(len(places), height=1.3 + LINE * len(names), left=NAMES)
+        ends = []
         for axes, place in zip(grid, places, strict=True):
-            _panel(axes, place, names)
+            ends += _panel(axes, place, names)
             axes.set_yticks(range(len(names)), labels if axes is grid[0] else [""] * len(names))
             axes.set_ylim(len(names) - 0.5, -0.5)
+        room = 0.04 * (max(ends) - min(ends))
+        for axes in grid:
+            axes.set_xlim(min(ends) - room, max(ends) + room)
         handles = [
-            Line2D([], [], color=INK, marker="o", ms=5, lw=1.2, label="differs"),
-            Line2D([], [], color=INK, marker="o", ms=5, lw=1.2, mfc="white", label="does not"),
-            Line2D([], [], color=DEAR, marker="D", ms=4.5, lw=1.0, label="at equal\nFLOP"),
+            Line2D([], [], color=INK, marker="o", ms=5, lw=0, label="differs\n(Holm)"),
+            Line2D([], [], color=INK, marker="o", ms=5, lw=0, mfc="white", label="does not"),
+            Line2D([], [], color=DEAR, marker="D", ms=4.5, lw=0, label="at equal\nFLOP"),
+            Line2D([], [], color=INK, lw=1.2, label="95 % of\neach"),
         ]
         side_legend(figure, handles, "Loss")
         return figure
 
 
-def _panel(axes: Axes, place: Place, names: list[str]) -> None:
+def _panel(axes: Axes, place: Place, names: list[str]) -> list[float]:
+    """Draws a place; the ends of all bars, in percent."""
     axes.axvline(0, color=GREY, lw=0.8)
+    reached = [0.0]
     for choice in place.choices:
         y = names.index(choice.name)
         dear = abs(choice.cost - 1) > SAME_COST and np.isfinite(choice.at_flops.share)
@@ -51,6 +58,7 @@ def _panel(axes: Axes, place: Place, names: list[str]) -> None:
                 continue
             half = change.half if np.isfinite(change.half) else 0.0
             ends = [100 * (change.share - half), 100 * (change.share + half)]
+            reached += ends
             axes.plot(ends, [y + up] * 2, color=colour, lw=1.2, zorder=3)
             face = colour if mark == "D" or choice.differs else "white"
             axes.plot(100 * change.share, y + up, mark, color=colour, mfc=face, ms=5 if mark == "o" else 4, zorder=4)
@@ -58,3 +66,4 @@ def _panel(axes: Axes, place: Place, names: list[str]) -> None:
     axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda x, _: f"{x:+.3g} %".replace("-", "−") if x else "0"))
     axes.set_title(str(place))
     axes.set_xlabel("Loss above the base's")
+    return reached

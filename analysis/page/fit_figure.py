@@ -121,7 +121,9 @@ def _family(axes: Axes, fit: Fit, runs: _Runs, leading: list[tuple[float, ...]],
         said = fit.band(*(np.full_like(x, value) for value in values), x)
         if fit.sound:
             axes.fill_between(x, said.low, said.high, color=colour, alpha=0.18, lw=0, zorder=2)
-        axes.plot(x, said.value, color=colour, lw=1.1, zorder=3)
+        own = np.logical_and.reduce([runs.fitted, *(c == v for c, v in zip(runs.columns, values, strict=False))])
+        # A curve between the values that were trained has no runs of its own: it is drawn whole.
+        canvas.along_runs(axes, x, said.value, runs.columns[-1][own] if own.any() and values else x, colour)
 
 
 def _diagonal(axes: Axes, fit: Fit, runs: _Runs) -> None:

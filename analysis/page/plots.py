@@ -32,8 +32,6 @@ from analysis.page.canvas import (
 )
 from analysis.table import Table
 
-PER_OCTAVE = 2  # points of a loss by position: single positions scatter with the text
-
 
 def learning_curves(
     curves: Table, *, ends: Table | None = None, fit: Fit | None = None, shades: Shades | None = None
@@ -101,7 +99,10 @@ def against_size_and_data(
         figure, (left, right) = panels(2)
         for length in some(np.unique(D)):
             x, y = (
-                (line_N, fitted_line(left, line_N, fit, [line_N, np.full_like(line_N, length)], GREY))
+                (
+                    line_N,
+                    fitted_line(left, line_N, fit, [line_N, np.full_like(line_N, length)], GREY, runs=N[D == length]),
+                )
                 if fit
                 else joined(left, N[D == length], L[D == length], GREY)
             )
@@ -110,7 +111,9 @@ def against_size_and_data(
         for size in np.unique(N):
             rows, colour = N == size, shades(size)
             if fit:
-                shown.append(fitted_line(right, line_D, fit, [np.full_like(line_D, size), line_D], colour))
+                shown.append(
+                    fitted_line(right, line_D, fit, [np.full_like(line_D, size), line_D], colour, runs=D[rows])
+                )
             else:
                 joined(right, D[rows], L[rows], colour)
             for axes, x in ((left, N), (right, D)):
@@ -216,12 +219,13 @@ def positions(table: Table, *, shades: Shades | None = None) -> Figure:
     """Held-out loss by position in the context, one line per size.
 
     Args:
-        table: params, position (from 1), loss; runs of a size are averaged, and so are positions of half an octave.
+        table: params, position (from 1), loss; runs of a size are averaged, and so are the positions of an octave, as
+            single ones scatter with the text: 1, 2, 3 to 4, 5 to 8, ...
     """
     shades = shades or Shades.of(table)
     with rc_context(STYLE):
         figure, (axes,) = panels(1)
-        bins = np.floor(PER_OCTAVE * np.log2(table["position"]))
+        bins = np.ceil(np.log2(table["position"]))
         means = []
         for size in np.unique(table["params"]):
             here = [(table["params"] == size) & (bins == b) for b in np.unique(bins)]
@@ -229,7 +233,7 @@ def positions(table: Table, *, shades: Shades | None = None) -> Figure:
                 np.array([column[rows].mean() for rows in here if rows.any()])
                 for column in (np.log(table["position"]), table["loss"])
             )
-            axes.plot(np.exp(at), loss, color=shades(size), lw=1.1)
+            axes.plot(np.exp(at), loss, "o-", color=shades(size), lw=1.1, ms=3, mew=0)
             means.append(loss)
         axes.set_title("Along the context")
         log_axes(axes, "position", table["position"], np.concatenate(means))

@@ -18,7 +18,43 @@ from analysis.page import markup
 from analysis.page.canvas import Shades
 from analysis.page.markup import tag
 from analysis.records import Origin
+from analysis.table import Table
 from scaling import machine
+
+
+def what(found: Findings) -> Markup:
+    """What was trained on what, for the head of a page: the text, the model in words, D/N, the onset of context use."""
+    table = found.everything
+    pairs = []
+    if table.has("data"):
+        pairs.append(("Text", ", ".join(text.replace("../", "") for text in dict.fromkeys(table["data"].tolist()))))
+    model = [architecture.described(architecture.commonest(architecture.architectures(table)))]
+    for column, name in (("n_ctx", "context of {} tokens"), ("n_vocab", "vocabulary of {}")):
+        if table.has(column):
+            model.append(name.format(" and ".join(f"{v:,.0f}" for v in np.unique(table[column]))))
+    pairs.append(("Model", ", ".join(filter(None, model))))
+    ratio = table["tokens"][table["params"] > 0] / table["params"][table["params"] > 0]
+    if len(ratio):
+        pairs.append(("Tokens per parameter", " to ".join(dict.fromkeys((_two(ratio.min()), _two(ratio.max()))))))
+    if table.has("onset"):
+        pairs.append(("Context is used", _onset(table)))
+    return markup.pairs([pair for pair in pairs if pair[1]])
+
+
+def _two(ratio: float) -> str:
+    return digits.short(float(f"{ratio:.2g}"))
+
+
+def _onset(table: Table) -> str:
+    """When the models began to use their context, over the runs that did."""
+    reached = np.isfinite(table["onset"])
+    at = table["onset"][reached]
+    ends = dict.fromkeys(digits.short(float(f"{end:.2g}")) for end in (at.min(), at.max()))
+    text = f"after {' to '.join(ends)} tokens"
+    if table.has("onset_is_first") and (table["onset_is_first"][reached] == 1).any():
+        text += ", or earlier: some did at their first evaluation"
+    never = int((~reached).sum())
+    return text + (f"; not in {never} of {_count(len(table))}" if never else "")
 
 
 def runs(found: Findings, shades: Shades) -> Markup:
@@ -104,11 +140,10 @@ def conventions(found: Findings) -> Markup:
     if table.has("data"):
         pairs.append(("Text", ", ".join(dict.fromkeys(table["data"].tolist()))))
     if table.has("optimizer"):
-        ways = {
-            f"{o}, {s}, warm-up {w:.3g} of the updates"
-            for o, s, w in zip(table["optimizer"], table["schedule"], table["warmup"], strict=True)
-        }
-        pairs.append(("Optimiser", "; ".join(sorted(ways))))
+        ways = sorted(set(zip(table["optimizer"].tolist(), table["schedule"].tolist(), strict=True)))
+        same = [(table["optimizer"] == o) & (table["schedule"] == s) for o, s in ways]
+        text = (f"{o}, {s}, warm-up {_warmup(table, rows)}" for (o, s), rows in zip(ways, same, strict=True))
+        pairs.append(("Optimiser", "; ".join(text)))
     pairs.append(
         (
             "Entropy floor",
@@ -118,11 +153,21 @@ def conventions(found: Findings) -> Markup:
     return markup.pairs(pairs)
 
 
+def _warmup(table: Table, rows: np.ndarray) -> str:
+    """As a share where that is the same for all of these rows, else in tokens where these are."""
+    share = table["warmup"][rows]
+    tokens = np.unique(np.round(share * table["tokens"][rows]))
+    if len(np.unique(share)) > 1 and len(tokens) == 1:
+        return f"over the first {digits.short(float(tokens[0]))} tokens"
+    ends = dict.fromkeys(f"{end:.3g}" for end in (share.min(), share.max()))
+    return f"over {' to '.join(ends)} of the updates"
+
+
 def origin(found: Findings, origins: Sequence[Origin]) -> Markup:
     spent = float(np.nansum(found.everything["seconds"])) if "seconds" in found.everything else math.nan
     command = [Path(sys.argv[0]).name, *sys.argv[1:]] if Path(sys.argv[0]).name == "scaling" else ["scaling", "report"]
     pairs: list[tuple[str, str]] = [
-        ("Study", found.everything.source),
+        ("Study", Path(found.everything.source).name),
         ("Made", f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC by {shlex.join(command)}"),
         ("Page made on", machine.describe()),
         ("Page made with", _versions(machine.versions())),

@@ -19,6 +19,7 @@ from analysis.findings.shapes import Shapes
 from analysis.frontier import Allocation
 from analysis.isoflop import Profile, parabolas
 from analysis.page.canvas import (
+    DENSE,
     FAINT,
     GREY,
     INK,
@@ -77,7 +78,8 @@ def learning_rates(found: Tuning, *, shades: Shades | None = None) -> Figure:
         _best_rates(grid[len(lengths)], bowls, found.law, lengths, shades)
         if rest and found.law:
             _over_the_law(grid[-1], [b for b in every if b.interior], found.law, shades)
-        size_legend(figure, sizes, shades)
+        shown = [*bowls, *(b for b in every if rest and b.interior)]
+        size_legend(figure, np.array([b.params for b in shown]), shades)
         return figure
 
 
@@ -104,7 +106,12 @@ def _over_the_law(axes: Axes, bowls: Sequence[Bowl], fit: RateFit, shades: Shade
         axes.plot(x, b.best / law, marks[k % len(marks)], color=shades(b.params), ms=5, mew=0, zorder=5)
         ends += [b.low / law, b.high / law]
     axes.axhline(1.0, color=INK, lw=1.0, zorder=1)
-    axes.axvline(LIMIT, color=GREY, lw=0.8, dashes=(2, 2), zorder=1)
+    if min(ratio) < LIMIT < max(ratio):
+        axes.axvline(LIMIT, color=GREY, lw=0.8, dashes=(2, 2), zorder=1)
+        axes.annotate(
+            f"D/N = {LIMIT:.0f}", (LIMIT, 1), xycoords=("data", "axes fraction"), xytext=(3, -9),
+            textcoords="offset points", fontsize=7.5, color=GREY,
+        )  # fmt: skip
     if batches[-1] > 0:
         handles = [
             Line2D([], [], color=GREY, marker=marks[k % len(marks)], ms=4.5, lw=0, label=f"B = {digits.short(B)}")
@@ -113,7 +120,7 @@ def _over_the_law(axes: Axes, bowls: Sequence[Bowl], fit: RateFit, shades: Shade
         axes.legend(handles=handles, loc="lower left", ncols=2, handlelength=1.0)
     axes.set_xscale("log")
     log_axis(axes.xaxis, np.geomspace(min(ratio), max(ratio), 9), most=NARROW)
-    log_y(axes, [min(ends) / 1.6, *ends], digits.plain)  # with room for the legend
+    log_y(axes, [min(ends) / 1.6, *ends], digits.plain, DENSE)  # with room for the legend
     axes.set_xlim(*margins(ratio, 1.5))
     axes.set_xlabel("D/N, tokens per parameter")
     axes.set_ylabel("Best rate over the law's")
@@ -171,9 +178,11 @@ def _best_rates(
                dashes=((), (4, 2), (1.5, 1.5))[k] or (None, None), label=f"D = {digits.short(D)}")
         for k, D in enumerate(lengths)
     ]  # fmt: skip
+    if not all(b.interior for b in bowls):
+        handles.append(Line2D([], [], color=GREY, marker="o", mfc="white", ms=4.5, lw=0, label="not bounded"))
     axes.legend(handles=handles, loc="lower left", handlelength=2.2)
     log_axes(axes, "params", N, ends, most=NARROW)
-    log_y(axes, ends, WRITTEN["learning_rate"])
+    log_y(axes, ends, WRITTEN["learning_rate"], DENSE)
     axes.set_xlim(*margins(N, 1.5))
     axes.set_ylabel("Best peak learning rate")
     axes.set_title("Best rates")

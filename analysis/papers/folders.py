@@ -1,4 +1,4 @@
-"""Which papers there are: a folder beside this file each."""
+"""Which papers there are: a folder of this package each."""
 
 import importlib
 from pathlib import Path
@@ -12,7 +12,8 @@ HOME = "analysis.papers"
 
 def names() -> tuple[str, ...]:
     """The papers there are, by their folders."""
-    return tuple(sorted(path.parent.name for path in Path(__file__).parent.glob("*/paper.py")))
+    homes = importlib.import_module(HOME).__path__
+    return tuple(sorted(path.parent.name for home in homes for path in Path(home).glob("*/paper.py")))
 
 
 def named(name: str, home: str = HOME) -> "Paper":

@@ -52,6 +52,7 @@ COLUMNS: Mapping[str, str] = {
     "bytes_per_token": "bytes",
     "tokens_at_min": "tokens",
     "onset": "tokens",
+    "onset_is_first": "1 or 0",
     "position": "tokens",
     "learning_rate": "",
     "learning_rate_sum": "",

@@ -4,9 +4,9 @@ import dataclasses
 import functools
 
 from configs import pod
+from configs.budget import chosen
 from configs.kaplan.terms import Base, Batch, Budget, Context, Data, Recurrent, Schedules, Shapes, Size, Universal
-from scaling.errors import InputError
-from scaling.rates import TEXTS, Text
+from scaling.rates import Text
 
 # On a CPU: the batch and the context of most of the sweep behind configs/rates.json.
 _cpu = functools.partial(Budget, n_vocab=512, n_ctx=64, batch=4, d_head=8, windows=512)
@@ -351,6 +351,7 @@ POD = Budget(
 )
 
 BUDGETS = {budget.name: budget for budget in (TINY, CPU_20M, CPU_3H, GPU_1H, POD)}
+DEFAULT = "cpu-20m"
 
 
 def named(budget: str, transfer: tuple[str, ...] = (), rates: Text = "python") -> Budget:
@@ -360,9 +361,5 @@ def named(budget: str, transfer: tuple[str, ...] = (), rates: Text = "python") -
         transfer: where there is some, in place of the budget's own.
         rates: the text whose learning rates the runs take.
     """
-    if budget not in BUDGETS:
-        raise InputError(f"budget={budget}: wanted one of {', '.join(BUDGETS)}")
-    if rates not in TEXTS:
-        raise InputError(f"rates={rates}: wanted one of {', '.join(TEXTS)}")
-    found = dataclasses.replace(BUDGETS[budget], rates=rates)
+    found = chosen(BUDGETS, budget, rates)
     return dataclasses.replace(found, transfer=transfer) if transfer else found

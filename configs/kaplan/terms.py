@@ -4,12 +4,11 @@ import dataclasses
 import math
 from typing import Any, Literal
 
-from configs import pod
+from configs import budget, pod
 from configs.rates import learning_rate
 from scaling import kinds
 from scaling.config import EvalConfig, ModelConfig, OptimConfig, RunConfig
 from scaling.ladder import transformer
-from scaling.rates import Text
 
 Shape = tuple[int, int]  # d_model, layers
 
@@ -120,17 +119,13 @@ class Context:
 
 
 @dataclasses.dataclass(frozen=True)
-class Budget:
+class Budget(budget.Budget):
     """One budget: what all experiments share, then each experiment's own.
 
-    Attributes:
-        transfer: sources of held-out text of other kinds, measured by `size` and `shape`.
-        rates: the text whose learning rates the runs take.
-        accelerated: not for a CPU.
-        paper: the paper's own scale: its learning rates, warm-up and optimisers (configs/pod.py).
+    Texts of other kinds are measured by `size` and `shape`. The paper's own scale has its learning rates, warm-up and
+    optimisers (configs/pod.py).
     """
 
-    name: str
     n_vocab: int
     n_ctx: int
     batch: int  # sequences
@@ -144,10 +139,6 @@ class Budget:
     universal: Universal
     schedules: Schedules
     context: Context
-    transfer: tuple[str, ...] = ()
-    rates: Text = "python"
-    accelerated: bool = False
-    paper: bool = False
 
     @property
     def batch_tokens(self) -> int:

@@ -35,11 +35,9 @@ def _add_paper(verbs: arguments.Verbs, name: str) -> None:
         name,
         functools.partial(_reproduce, name),
         "every figure of the paper from our own runs; the same command goes on after any interruption",
-        f"scaling reproduce {name} --budget cpu-20m",
+        f"scaling reproduce {name} --budget tiny",
     )
-    paper.add_argument(
-        "--budget", default="cpu-20m", help="tiny, cpu-20m, cpu-3h (two cores), gpu-1h, or pod: the paper's own scale"
-    )
+    paper.add_argument("--budget", default="", help=f"how much may be trained, see docs/{name}.md")
     paper.add_argument(
         "--only", nargs="+", action="extend", default=[], metavar="FIGURE", help="such as fig5, with the runs it needs"
     )
@@ -50,7 +48,7 @@ def _add_paper(verbs: arguments.Verbs, name: str) -> None:
         action="extend",
         default=[],
         metavar="SOURCE",
-        help="held-out text of other kinds, for figures 8 and 24",
+        help="held-out text of other kinds, for figures 8 and 24 of kaplan",
     )
     paper.add_argument("--out", type=Path, help="folder of the study (studies/NAME-BUDGET); the page is in its NAME/")
     paper.add_argument("--draw", action="store_true", help="draw from the runs there are; train nothing")
@@ -84,7 +82,7 @@ def _reproduce(paper: str, args: argparse.Namespace) -> int:
     if args.draw:
         _draw(wanted, read(out))
         return 0
-    _can_start(wanted)
+    refuse_on_a_cpu(wanted)
     if not wanted.budget.paper:
         text, _ = law_of(wanted.budget.rates, "transformer")
         arguments.say(
@@ -105,8 +103,12 @@ def _reproduce(paper: str, args: argparse.Namespace) -> int:
     return outcome.exit_code
 
 
-def _can_start(wanted: "Wanted") -> None:
-    """Refuses what a CPU would take months for."""
+def refuse_on_a_cpu(wanted: "Wanted") -> None:
+    """Refuses a budget that a CPU would take months for.
+
+    Raises:
+        InputError: there is only a CPU, and the budget is not for one.
+    """
     from scaling import layout
 
     budget = wanted.budget

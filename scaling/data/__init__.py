@@ -1,1 +1,1 @@
-"""Text to batches: `corpora` (documents), `tokenizer`, `tokens` (packed on disk), `batches` (example i of a run)."""
+"""Text to batches: `corpora` (documents), `tokenizer`, `encoding` (packed on disk), `batches` (example i of a run)."""

@@ -4,7 +4,9 @@
 
 XLA's version is written by hand, forward and backward, because that is half the cost of a small model on a CPU: the
 exponentials are kept instead of being computed again, the division by their sum is done on the result (b h t k) rather
-than on the weights (b h t t), and every product has the weights where they need no transposing.
+than on the weights (b h t t), and every product has the weights where they need no transposing. Axes are swapped first
+rather than in the letters of the products ("bthgk,bshk->bhgts"): that reads better, takes 3 to 4 times as long at 256
+positions (forward and backward, heads of width 16, one core of a CPU), and its last bits are others.
 """
 
 import functools

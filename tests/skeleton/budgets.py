@@ -1,17 +1,20 @@
 """What each budget affords."""
 
+from configs.budget import chosen
 from scaling.errors import InputError
+from scaling.rates import Text
 from tests.skeleton.experiments import Budget
 
-BUDGETS = {"tiny": Budget("tiny", ((8, 2), (16, 2), (24, 2), (32, 2), (48, 2)), 2**20)}
+BUDGETS = {"tiny": Budget("tiny", ((8, 2), (16, 2), (24, 2), (32, 2), (48, 2)), 2**18)}
+DEFAULT = "tiny"
 
 
-def named(budget: str) -> Budget:
+def named(budget: str, transfer: tuple[str, ...] = (), rates: Text = "python") -> Budget:
     """The budget of this name.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or text of other kinds is given.
     """
-    if budget not in BUDGETS:
-        raise InputError(f"budget={budget}: wanted one of {', '.join(BUDGETS)}")
-    return BUDGETS[budget]
+    if transfer:
+        raise InputError("--transfer: no figure of this paper is about other texts; leave it out")
+    return chosen(BUDGETS, budget, rates)

@@ -5,6 +5,7 @@ import functools
 import numpy as np
 from matplotlib import rc_context
 
+from analysis import reference
 from analysis.findings.study_laws import fitted
 from analysis.laws import KaplanN
 from analysis.laws.admission import CONVERGED_RUNS
@@ -15,6 +16,8 @@ from analysis.papers.drawn import Drawn
 from analysis.papers.evidence import Evidence
 from analysis.papers.known import Known, known, measured
 from analysis.papers.paper import Entry, Paper
+
+ALPHA_N = reference.value("alpha_N", "kaplan2020")
 
 
 class Skeleton(Evidence):
@@ -27,11 +30,13 @@ class Skeleton(Evidence):
 
     @functools.cached_property
     def alpha_N(self) -> Claim:
-        return measured(Claim("alpha_N", "(1)", 0.076, enough=0.02), lambda: self.law, "alpha_N")
+        return measured(Claim("alpha_N", "(1.1)", ALPHA_N, enough=0.02), lambda: self.law, "alpha_N")
 
     @functools.cached_property
     def N_c(self) -> Claim:
-        return measured(Claim("N_c", "(1)", 8.8e13, unit="parameters"), lambda: self.law, "N_c")
+        return measured(
+            Claim("N_c", "(1.1)", reference.value("N_c", "kaplan2020"), unit="parameters"), lambda: self.law, "N_c"
+        )
 
 
 def figure_1(evidence: Skeleton, drawn: Drawn) -> None:
@@ -46,7 +51,7 @@ def figure_1(evidence: Skeleton, drawn: Drawn) -> None:
             logarithmic(axes, N, "params", loss)
             x = np.geomspace(N.min(), N.max(), 60)
             fitted_line(axes, x, evidence.law.fit, [x], LAW, label="our law")
-            papers_slope(axes, N, loss, -0.076)
+            papers_slope(axes, N, loss, -ALPHA_N)
             axes.set_ylabel(LOSS)
             legend(axes)
             drawn.points({"params": n, "loss": L} for n, L in zip(N, loss, strict=True))

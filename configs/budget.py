@@ -1,0 +1,44 @@
+"""What the budgets of every paper say, whatever its experiments are; `scaling reproduce` asks no more of them."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TypeVar
+
+from scaling.errors import InputError
+from scaling.rates import TEXTS, Text
+
+
+@dataclasses.dataclass(frozen=True)
+class Budget:
+    """What may be trained. A paper's own budgets have fields for its experiments beside these.
+
+    Attributes:
+        name: as it is typed.
+        transfer: sources of held-out text of other kinds.
+        rates: the text whose learning rates the runs take.
+        accelerated: not for a CPU.
+        paper: the paper's own scale, with its own learning rates.
+    """
+
+    name: str
+    _: dataclasses.KW_ONLY
+    transfer: tuple[str, ...] = ()
+    rates: Text = "python"
+    accelerated: bool = False
+    paper: bool = False
+
+
+Of = TypeVar("Of", bound=Budget)
+
+
+def chosen(budgets: Mapping[str, Of], name: str, rates: Text) -> Of:
+    """The budget of that name, its runs at the learning rates of that text.
+
+    Raises:
+        InputError: there is no such budget or text.
+    """
+    if name not in budgets:
+        raise InputError(f"budget={name}: wanted one of {', '.join(budgets)}")
+    if rates not in TEXTS:
+        raise InputError(f"rates={rates}: wanted one of {', '.join(TEXTS)}")
+    return dataclasses.replace(budgets[name], rates=rates)
