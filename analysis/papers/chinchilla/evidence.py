@@ -1,0 +1,314 @@
+"""What the figures share: the admitted runs, the three approaches in both counts, and the paper's constants beside ours.
+
+N, C and D count the embedding, as the paper does; without it is one of the choices that estimates range over.
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from analysis import frontier, reference
+from analysis.envelope import envelope
+from analysis.fit import fit
+from analysis.fit.estimate import Fit, Interval
+from analysis.frontier import FLOP_PER_PARAM_TOKEN, Allocation
+from analysis.laws import Chinchilla, admission
+from analysis.page.canvas import Shades
+from analysis.papers import evidence
+from analysis.papers.chinchilla import approaches, trunks
+from analysis.papers.chinchilla.approaches import Approach, Draws
+from analysis.papers.chinchilla.trunks import INNER, WHOLE, Counting, Luck
+from analysis.papers.claim import Claim, Undecided
+from analysis.papers.known import measured
+from analysis.table import Table
+from scaling.errors import InputError
+
+PAPER = "hoffmann2022"
+# Half-widths of 95 % intervals that decide an exponent, whatever its value and the paper's.
+SHARE = 0.1  # of growing compute: tells 0.5 from Kaplan's 0.73
+EXPONENT = 0.1  # alpha, beta: tells 0.34 from a third more or less
+HELD_OUT = 4.0  # times the compute of the fitted runs, up to which forecasts go
+LEAST_TOKENS = 10.0  # tokens per parameter: a choice of rows without the shortest runs
+ROUNDED = {"E": 3, "A": 4, "B": 4, "alpha": 2, "beta": 2}  # digits that the paper prints
+
+SMALL = (
+    "in models this small the embedding is a large part of N, and how much of it does work moves the exponent: the "
+    "other count is in the range over choices"
+)
+LOCAL = (
+    "over small models and little data the exponents of L(N, D) still depend on the range; on another text they are "
+    "others"
+)
+FOLLOWS = "a + b = 1, as C = 6ND"
+
+
+class Chinchilla2022(evidence.Evidence):
+    """The runs, the approaches and the claims. Where something is missing, asking for it raises Undecided, or
+    InputError.
+    """
+
+    # --- runs
+
+    @functools.cached_property
+    def every_run(self) -> Table:
+        """The finished runs of the grid."""
+        return self.need("grid")
+
+    @functools.cached_property
+    def runs(self) -> Table:
+        """Those of them that are admitted, with their trunk; N and C as the paper counts."""
+        return self.recounted(WHOLE)
+
+    @functools.cached_property
+    def shades(self) -> Shades:
+        """One colour for each N."""
+        return Shades.of(trunks.counted(self.every_run, WHOLE))
+
+    @functools.cached_property
+    def luck(self) -> Luck:
+        """How far seeds move the losses."""
+        return trunks.luck(self.runs)
+
+    @property
+    def _luck(self) -> Luck | None:
+        try:
+            return self.luck
+        except Undecided:
+            return None
+
+    @functools.cached_property
+    def draws(self) -> Draws:
+        """ln loss of the admitted runs, as measured and as it might have been."""
+        return approaches.draws(self.runs, self._luck)
+
+    def recounted(self, counting: Counting) -> Table:
+        """The admitted runs by one way of counting."""
+        return trunks.counted(self._admitted, counting)
+
+    @functools.cached_property
+    def _admitted(self) -> Table:
+        return trunks.admitted(self.every_run)
+
+    @functools.cached_property
+    def trunk_curves(self) -> Table:
+        """The learning curves of the longest branch of each trunk, from its warm-up to its cooldown.
+
+        Raises:
+            Undecided: no curve was recorded.
+        """
+        runs = self.runs
+        longest = runs["run"][[own[-1] for own in trunks.trunks(runs)]]
+        curves = self.curves_of(runs)
+        curves = curves.where(np.isin(curves["run"], longest), "a shorter branch of the same trunk")
+        warm = admission.after_warmup(curves)
+        hold = 1 - 0.2  # of the run: where `configs.rates.trunk` lets the cooldown begin
+        keep = warm.keep & (curves["step"] <= hold * curves["steps"]) & np.isfinite(curves["loss"])
+        curves = curves.where(keep, "in the warm-up or the cooldown")
+        if not len(curves):
+            raise Undecided("no learning curve was measured between warm-up and cooldown")
+        of = {run: i for i, run in enumerate(runs["run"])}
+        rows = np.array([of[run] for run in curves["run"]])
+        N, D = runs["params"][rows], curves["tokens"]
+        return curves.with_columns(params=N, flops=FLOP_PER_PARAM_TOKEN * N * D, seed=runs["seed"][rows])
+
+    # --- the three approaches
+
+    @functools.cached_property
+    def envelope(self) -> Approach:
+        return approaches.by_envelope(self.runs, self.draws)
+
+    @functools.cached_property
+    def profiles(self) -> Approach:
+        return approaches.by_profiles(self.runs, self.draws)
+
+    @functools.cached_property
+    def surface(self) -> Approach:
+        return approaches.by_surface(self.runs, self.draws)
+
+    @property
+    def law(self) -> Fit[Chinchilla]:
+        """L(N, D) of approach 3."""
+        fitted = self.surface.fit
+        assert fitted is not None
+        return fitted
+
+    def found(self) -> Iterator[Approach]:
+        """The approaches that these runs allow."""
+        for find in self._three:
+            try:
+                yield find()
+            except (Undecided, InputError):  # the claims say why
+                continue
+
+    @property
+    def _three(self) -> tuple[Callable[[], Approach], ...]:
+        return (lambda: self.envelope, lambda: self.profiles, lambda: self.surface)
+
+    @functools.cached_property
+    def smaller(self) -> Table:
+        """The admitted runs of at most 1 / HELD_OUT of the largest compute at which a profile has its minimum inside."""
+        largest = max(point.flops for point in self.profiles.found.points)
+        return self.runs.where(self.runs["flops"] <= largest / HELD_OUT * 1.01, "held out")
+
+    # --- other analyses of the same runs: exponents a
+
+    @functools.cached_property
+    def choices(self) -> dict[int, dict[str, float]]:
+        """The exponent a by other defensible analyses, by approach; one that fails is absent."""
+        inner, few = self.recounted(INNER), self._without_smallest
+        options: dict[int, dict[str, Callable[[], Allocation]]] = {
+            1: {
+                INNER.words: lambda: approaches.by_envelope(inner, _measured(inner)).found,
+                "learning curves at the constant rate": lambda: envelope(self.trunk_curves, draws=0),
+                "without the smallest size": lambda: approaches.by_envelope(few, _measured(few)).found,
+            },
+            2: {
+                INNER.words: lambda: approaches.by_profiles(inner, _measured(inner)).found,
+                "Akima's interpolant": lambda: approaches.by_profiles(self.runs, self.draws[:, :1], "akima").found,
+                "without the smallest size": lambda: approaches.by_profiles(few, _measured(few)).found,
+            },
+            3: {
+                INNER.words: lambda: approaches.by_surface(inner, _measured(inner)).found,
+                "squared error": lambda: approaches.by_surface(self.runs, self.draws[:, :1], "squared").found,
+                f"runs of {LEAST_TOKENS:.0f} tokens per parameter": lambda: self._long_runs_surface,
+                "without the smallest size": lambda: approaches.by_surface(few, _measured(few)).found,
+            },
+        }
+        return {number: dict(_exponents(own)) for number, own in options.items()}
+
+    @property
+    def _without_smallest(self) -> Table:
+        return self.runs.where(self.runs["params"] > self.runs["params"].min(), "the smallest size")
+
+    @property
+    def _long_runs_surface(self) -> Allocation:
+        runs = self.runs.where(self.runs["tokens"] >= LEAST_TOKENS * self.runs["params"], "few tokens per parameter")
+        return approaches.by_surface(runs, _measured(runs)).found
+
+    # --- claims
+
+    @functools.cached_property
+    def exponents(self) -> tuple[Claim, ...]:
+        """a and b of each approach: Table 2."""
+        return tuple(claim for number in (1, 2, 3) for claim in (self.a(number), self.b(number)))
+
+    def a(self, number: int) -> Claim:
+        """The exponent of N_opt(C)."""
+        paper = reference.value(f"approach{number}_a", PAPER)
+        claim = Claim(f"a, approach {number}", "Table 2", paper, enough=SHARE, above=SMALL, below=SMALL)
+        return self._of_line(claim, number, lambda found: found.a, lambda found: found.a_interval, lambda a: a)
+
+    def b(self, number: int) -> Claim:
+        """The exponent of D_opt(C)."""
+        paper = reference.value(f"approach{number}_b", PAPER)
+        claim = Claim(f"b, approach {number}", "Table 2", paper, enough=SHARE, independent=False, note=FOLLOWS,
+                      above=SMALL, below=SMALL)  # fmt: skip
+        return self._of_line(claim, number, lambda found: found.b, lambda found: found.b_interval, lambda a: 1 - a)
+
+    def _of_line(
+        self,
+        claim: Claim,
+        number: int,
+        value: Callable[[Allocation], float],
+        interval: Callable[[Allocation], Interval],
+        of_a: Callable[[float], float],
+    ) -> Claim:
+        try:
+            found = self._three[number - 1]().found
+        except (Undecided, InputError) as error:
+            return dataclasses.replace(claim, why=Undecided(error).why)
+        ends = interval(found)
+        others = [of_a(a) for a in self.choices[number].values()]
+        ours = value(found)
+        return dataclasses.replace(
+            claim,
+            ours=ours,
+            interval=ends if math.isfinite(ends[0]) else None,
+            over_choices=(min(ours, *others), max(ours, *others)) if others else None,
+        )
+
+    @functools.cached_property
+    def constants(self) -> tuple[Claim, ...]:
+        """The constants of L(N, D), eq. 10."""
+        kinds = {"alpha": EXPONENT, "beta": EXPONENT, "E": None, "A": None, "B": None}
+        units = {"E": "nats/token", "A": "nats/token", "B": "nats/token"}
+        return tuple(
+            self._of_law(
+                Claim(name, "(10)", reference.value(name, PAPER), enough=enough, unit=units.get(name, ""),
+                      above=LOCAL, below=LOCAL),
+                name,
+            )
+            for name, enough in kinds.items()
+        )  # fmt: skip
+
+    def _of_law(self, claim: Claim, name: str) -> Claim:
+        found = measured(claim, lambda: self.law, name)
+        if found.ours is None:
+            return found
+        others = [constants[name] for constants in self.other_laws.values()]
+        return dataclasses.replace(found, over_choices=(min(found.ours, *others), max(found.ours, *others)))
+
+    @functools.cached_property
+    def other_laws(self) -> dict[str, dict[str, float]]:
+        """The constants of L(N, D) by other choices of counting, loss and rows; one that is not sound is absent."""
+        inner, runs = self.recounted(INNER), self.runs
+        long = runs.where(runs["tokens"] >= LEAST_TOKENS * runs["params"], "few tokens per parameter")
+        fits = {
+            INNER.words: lambda: fit(Chinchilla, inner, clusters="trunk"),
+            "squared error": lambda: fit(Chinchilla, runs, loss="squared", clusters="trunk"),
+            f"runs of {LEAST_TOKENS:.0f} tokens per parameter": lambda: fit(Chinchilla, long, clusters="trunk"),
+        }
+        found = {}
+        for words, make in fits.items():
+            try:
+                one = make()
+            except InputError:
+                continue
+            if one.sound:
+                found[words] = one.constants
+        return found
+
+    def tokens_per_param(self, number: int, C: float) -> float:
+        """D_opt / N_opt of an approach at C FLOP."""
+        found = self._three[number - 1]().found
+        return float(found.tokens(C) / found.params(C))
+
+    @functools.cached_property
+    def middle(self) -> float:
+        """The geometric middle of the budgets with a minimum inside, in FLOP."""
+        return self.profiles.found.C_1
+
+    @functools.cached_property
+    def ratios(self) -> tuple[Claim, ...]:
+        """Tokens per parameter at the middle of our budgets."""
+        claims = []
+        for number in (1, 2, 3):
+            claim = Claim(
+                f"tokens per parameter, approach {number}", "Table 3", None, note="at the middle of our budgets"
+            )
+            try:
+                found, C = self._three[number - 1]().found, self.middle
+            except (Undecided, InputError) as error:
+                claims.append(dataclasses.replace(claim, why=Undecided(error).why))
+                continue
+            x = np.log(C / found.C_1)
+            ratios = np.exp(found.draws @ np.array([-1.0, -x, 1.0, x]))
+            low, high = frontier.percentile_interval(ratios)
+            ours = float(found.tokens(C) / found.params(C))
+            claims.append(dataclasses.replace(claim, ours=ours, interval=(low, high) if math.isfinite(low) else None))
+        return tuple(claims)
+
+
+def _measured(runs: Table) -> Draws:
+    return np.log(runs["loss"])[:, None]
+
+
+def _exponents(options: dict[str, Callable[[], Allocation]]) -> Iterator[tuple[str, float]]:
+    for words, find in options.items():
+        try:
+            yield words, find().a
+        except (Undecided, InputError):
+            continue
