@@ -1,7 +1,5 @@
 """Which runs count: those whose model used its context before they ended."""
 
-import math
-
 import numpy as np
 from matplotlib import rc_context
 
@@ -33,9 +31,9 @@ def figure(evidence: Chinchilla2022, drawn: Drawn) -> None:
         legend(axes, "upper left")
     out = int((~used).sum())
     drawn.say(
-        f"A run is admitted where its model used its context before the end: where its mean loss beyond position {BEYOND} had "
-        f"come to lie {GAIN:g} nats per token below that at position 2, which sees one token, and stayed there. A law across "
-        "this onset would measure the onset.",
+        "A run is admitted where its model used its context before the end: where its mean loss beyond position "
+        f"{BEYOND} had come to lie {GAIN:g} nats per token below that at position 2, which sees one token, and stayed "
+        "there. A law across this onset would measure the onset.",
         f"{len(runs) - out} of {len(runs)} runs are admitted"
         + (
             f"; {out} are left out, up to N = {digits.short(float(N[~used].max()))}, hollow in the figure."
@@ -52,9 +50,7 @@ def figure(evidence: Chinchilla2022, drawn: Drawn) -> None:
         raise Undecided("no model had begun to use its context when its run ended")
     seen = evidence.luck
     drawn.say(
-        f"Another seed changes a loss by {digits.percent(seen.total)}: {digits.percent(seen.trunk)} that all lengths of a "
-        f"trunk share and {digits.percent(seen.run)} of each run's own (standard deviations, {seen.degrees} degrees of "
-        "freedom). The intervals of all three approaches draw both again and repeat the whole chain."
-        if math.isfinite(seen.total)
-        else ""
+        f"Another seed changes a loss by {digits.percent(seen.total)}: {digits.percent(seen.trunk)} that all lengths "
+        f"of a trunk share and {digits.percent(seen.run)} of each run's own (standard deviations, {seen.degrees} "
+        "degrees of freedom). The intervals of all three approaches draw both again and repeat the whole chain."
     )

@@ -14,7 +14,7 @@ from analysis import frontier
 from analysis.envelope import envelope
 from analysis.fit import fit, solver
 from analysis.fit.estimate import Fit
-from analysis.frontier import Allocation
+from analysis.frontier import Allocation, Optimum
 from analysis.isoflop import isoflop
 from analysis.laws import Chinchilla
 from analysis.papers.chinchilla.trunks import Luck, along
@@ -39,12 +39,14 @@ class Approach:
         found: as measured, with the draws that led to a line.
         lines: of every draw, NaN where it led to none: ln N_1, a, ln D_1, b. (draw, 4)
         fit: of the surface, for approach 3.
+        redrawn: the optima of every draw that has some, for approaches 1 and 2.
     """
 
     number: int
     found: Allocation
     lines: Array
     fit: Fit[Chinchilla] | None = None
+    redrawn: tuple[tuple[Optimum, ...], ...] = ()
 
     @property
     def title(self) -> str:
@@ -128,6 +130,7 @@ def _again(number: int, find: Callable[[Array], Allocation], ln_loss: Draws) -> 
     """The allocation from the measured losses, and its line from each draw."""
     found = find(np.exp(ln_loss[:, 0]))
     lines = np.full((ln_loss.shape[1] - 1, 4), np.nan)
+    redrawn = []
     for k, loss in enumerate(np.exp(ln_loss[:, 1:]).T):
         try:
             points = find(loss).points
@@ -135,7 +138,8 @@ def _again(number: int, find: Callable[[Array], Allocation], ln_loss: Draws) -> 
             continue
         C, N, D = (np.array([getattr(p, name) for p in points]) for name in ("flops", "params", "tokens"))
         lines[k] = frontier.power_laws(C, N, D, found.C_1)
+        redrawn.append(points)
     kept = [tuple(line) for line in lines if np.isfinite(line).all()]
     kept, few = frontier.enough_draws(kept, len(lines), "a line")
     at = dataclasses.replace(found, draws=np.array(kept, float).reshape(-1, 4), warnings=(*found.warnings, *few))
-    return Approach(number, at, lines)
+    return Approach(number, at, lines, redrawn=tuple(redrawn))

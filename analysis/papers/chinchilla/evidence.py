@@ -1,4 +1,4 @@
-"""What the figures share: the admitted runs, the three approaches in both counts, and the paper's constants beside ours.
+"""What the figures share: the admitted runs, the three approaches, and the paper's constants beside ours.
 
 N, C and D count the embedding, as the paper does; without it is one of the choices that estimates range over.
 """
@@ -149,7 +149,7 @@ class Chinchilla2022(evidence.Evidence):
 
     @functools.cached_property
     def smaller(self) -> Table:
-        """The admitted runs of at most 1 / HELD_OUT of the largest compute at which a profile has its minimum inside."""
+        """The admitted runs of at most 1 / HELD_OUT of the largest compute that has a minimum between two sizes."""
         largest = max(point.flops for point in self.profiles.found.points)
         return self.runs.where(self.runs["flops"] <= largest / HELD_OUT * 1.01, "held out")
 

@@ -1,4 +1,4 @@
-"""How well each approach forecasts: made from the smaller runs, held against the largest, with HELD_OUT times the compute."""
+"""How well each approach forecasts: fitted to the smaller runs, held against those of HELD_OUT times their compute."""
 
 import dataclasses
 from collections.abc import Iterator

@@ -13,6 +13,7 @@ from analysis.papers.drawing import GROUPS, SYMBOLS, across, dots, fixed_limits,
 
 COLOURS = dict(zip((1, 2, 3), (GROUPS[2], GROUPS[3], GROUPS[1]), strict=True))  # of the approaches, in every figure
 MARKS = dict(zip((1, 2, 3), SYMBOLS, strict=False))
+ROOM = 0.25  # of the range of a panel, above its points
 COMPUTE = "Compute C, FLOP"
 SIZE = "Parameters N, with the embedding"
 WANTED = {"params": ("Best N", "approach{}_a"), "tokens": ("Best D, tokens", "approach{}_b")}
@@ -29,7 +30,8 @@ def growth_panel(axes: Axes, approach: Approach, column: str, shades: Shades | N
     C, y, N = (np.array([float(getattr(p, name)) for p in points]) for name in ("flops", column, "params"))
     colour = COLOURS[approach.number]
     dots(axes, C, y, [shades(n) if shades else colour for n in N], marker=MARKS[approach.number])
-    logarithmic(axes, C, COMPUTE, y, write=digits.ten, write_y=digits.short, most=5)
+    room = np.array([y.min(), y.max() * (y.max() / y.min()) ** ROOM])  # for the legend
+    logarithmic(axes, C, COMPUTE, np.append(y, room), write=digits.ten, write_y=digits.short, most=5)
     with fixed_limits(axes):
         line(axes, approach, column, across(axes, 40), label="our line")
     label, paper = WANTED[column]

@@ -11,12 +11,12 @@ from analysis.papers.chinchilla.approaches import Approach
 from analysis.papers.chinchilla.evidence import PAPER, Chinchilla2022
 from analysis.papers.chinchilla.growth import COLOURS, COMPUTE, MARKS, SIZE, joined_words, line, optima
 from analysis.papers.claim import Undecided
-from analysis.papers.drawing import across, dots, fixed_limits, legend, logarithmic, papers_slope
+from analysis.papers.drawing import across, dots, fixed_limits, legend, logarithmic
 from analysis.papers.drawn import Drawn
 
 BEYOND = 10.0  # times our largest compute, that figure 1 shows
 KAPLAN = 0.73  # exponent of N_opt: Kaplan et al. (2020) Table 6
-FACTORS = (0.25, 1.0, 4.0)  # of our range of sizes, that the tables show beside it
+LARGER = 4.0  # times our largest size, a row of its own in the tables
 
 
 def figure_1(evidence: Chinchilla2022, drawn: Drawn) -> None:
@@ -38,8 +38,10 @@ def figure_1(evidence: Chinchilla2022, drawn: Drawn) -> None:
                     dots(
                         axes, *zip(*at, strict=True), [COLOURS[one.number]] * len(at), marker=MARKS[one.number], ms=3.6
                     )
-        middle = [row for row in rows if row["approach"] == found[0].title]
-        papers_slope(axes, [r["flops"] for r in middle], [r["params"] for r in middle], KAPLAN)
+            middle = found[-1].found
+            x = across(axes, 2)
+            label = f"Kaplan's exponent {KAPLAN:g}"
+            axes.plot(x, middle.N_1 * (x / middle.C_1) ** KAPLAN, color=GREY, lw=1.0, dashes=(5, 3), label=label)
         axes.set_ylabel(SIZE)
         legend(axes, "upper left")
     drawn.points(rows)
@@ -136,7 +138,7 @@ def _optimal(
     """Rows of the sizes of our runs, and of a few beyond."""
     N = np.unique(evidence.runs["params"])
     largest = evidence.runs["flops"].max()
-    for size in (*N, N[-1] * FACTORS[-1]):
+    for size in (*N, N[-1] * LARGER):
         row: dict[str, float | str] = {"params": float(size)}
         for one in found:
             C = one.found.C_1 * (size / one.found.N_1) ** (1 / one.found.a)
@@ -151,6 +153,6 @@ def _papers_table() -> Iterator[str]:
     rows = np.asarray(reference.published()[PAPER]["table3"]["value"], float)
     ratios = rows[:, 2] / rows[:, 0]
     yield (
-        f"In the paper's Table 3, from {digits.short(rows[0, 0])} to {digits.short(rows[-1, 0])} parameters, approach 1 has "
-        f"{ratios.min():.1f} to {ratios.max():.1f} tokens per parameter."
+        f"In the paper's Table 3, from {digits.short(rows[0, 0])} to {digits.short(rows[-1, 0])} parameters, approach "
+        f"1 has {ratios.min():.1f} to {ratios.max():.1f} tokens per parameter."
     )

@@ -29,9 +29,9 @@ def figure_3(evidence: Chinchilla2022, drawn: Drawn) -> None:
             _profiles(left, found)
             drawn.points(_rows(found))
             tint = tints([p.flops for p in found])
-            shown = found[:: -(-len(found) // NAMED)]
-            beside(drawn.figure, [(digits.ten(p.flops), {"color": tint(p.flops), "marker": "o", "ms": 4}) for p in shown],
-                   "C, FLOP")  # fmt: skip
+            shown = [p.flops for p in found[:: -(-len(found) // NAMED)]]
+            styles = [(digits.ten(C), {"color": tint(C), "marker": "o", "ms": 4}) for C in shown]
+            beside(drawn.figure, styles, "C, FLOP")
         for axes, column, title in ((middle, "params", "Best size"), (right, "tokens", "Best number of tokens")):
             with drawn.panel(axes, title):
                 growth_panel(axes, evidence.profiles, column)
@@ -77,9 +77,9 @@ def _said(evidence: Chinchilla2022) -> Iterator[str]:
     inside = [m for m in minima if m.interior]
     low, high = (digits.ten(end(m.flops for m in inside)) for end in (min, max))
     yield (
-        f"Of {len(minima)} budgets a factor of two apart, {len(inside)} have their minimum between two other sizes, from "
-        f"{low} to {high} FLOP. All sizes of a budget have spent exactly as much: their losses are read between the ends "
-        "of branches, where the learning rate has come down."
+        f"Of {len(minima)} budgets a factor of two apart, {len(inside)} have their minimum between two other sizes, "
+        f"from {low} to {high} FLOP. All sizes of a budget have spent exactly as much: their losses are read between "
+        "the ends of branches, where the learning rate has come down."
     )
     for warning in evidence.profiles.found.warnings:
         if "off centre" in warning or "wanders" in warning:

@@ -21,7 +21,7 @@ from analysis.table import Table
 GOPHER = reference.value("gopher_budget", PAPER)
 NAMES = ("E", "A", "B", "alpha", "beta")
 SPREAD = 0.074  # mean error of N among the three readings of Table A9
-CENTRES = {"centred": 1.0, "sizes a quarter as large": 0.25, "sizes four times as large": 4.0}
+CENTRES = {"centred": 1.0, "centred at half the best size": 0.5, "at twice the best size": 2.0}
 REACH = 4.0  # largest and smallest size of a made profile, over and under its centre
 
 
@@ -48,8 +48,9 @@ def constants(evidence: Chinchilla2022, drawn: Drawn) -> None:
     ratios = [digits.plain(float(row["tokens per parameter"]), 2) for row in rows]
     drawn.points(rows)
     drawn.say(
-        f"At Gopher's {digits.ten(GOPHER, 3)} FLOP the published constants have {ratios[2]}, {ratios[1]} and {ratios[0]} tokens per "
-        "parameter: refitted, as released, and as printed. Two digits of an exponent are too few to extrapolate with."
+        f"At Gopher's {digits.ten(GOPHER, 3)} FLOP the published constants have {ratios[2]}, {ratios[1]} and "
+        f"{ratios[0]} tokens per parameter: refitted, as released, and as printed. Two digits of an exponent are too "
+        "few to extrapolate with."
     )
     law, runs = evidence.law, evidence.runs
     C = float(runs["flops"].max())
@@ -63,8 +64,9 @@ def constants(evidence: Chinchilla2022, drawn: Drawn) -> None:
         table, _ = profile_points(runs, np.log(runs["loss"])[:, None])
         made, true = grid_bias(table, law.law)
         drawn.say(
-            f"Approach 2 on our own grid, with losses that are exactly those of our fitted law, gives a = {digits.plain(made)} "
-            f"where the law has {digits.plain(true)}: the grid and the parabola alone are off by {digits.plain(made - true, 2)}."
+            "Approach 2 on our own grid, with losses that are exactly those of our fitted law, gives "
+            f"a = {digits.plain(made)} where the law has {digits.plain(true)}: the grid and the parabola alone are off "
+            f"by {digits.plain(made - true, 2)}."
         )
 
 
@@ -94,18 +96,24 @@ def misread(runs: Table, law: Fit[Chinchilla]) -> Iterator[tuple[str, Fit[Chinch
 def off_centre(law: Chinchilla, C: np.ndarray) -> Iterator[str]:
     """What approach 2 makes of our law on made grids, without noise."""
     exact = law.beta / (law.alpha + law.beta)
-    found = {words: _on_grid(law, C, factor) for words, factor in CENTRES.items()}
-    said = ", ".join(f"{words} {digits.plain(one.a)}" for words, one in found.items())
-    level = found["centred"].params(C[-1]) / frontier.chinchilla_optimum(law, C[-1]).params
+    x = np.linspace(-1, 1, len(C))
+    found = {words: _on_grid(law, C, np.full(len(C), factor)) for words, factor in CENTRES.items()}
+    found["moving from the one to the other with compute"] = _on_grid(law, C, 2.0**x)
+    best = frontier.chinchilla_optimum(law, C[-1]).params
+    said = "; ".join(
+        f"{words}, a = {digits.plain(one.a)} and {digits.plain(float(one.params(C[-1]) / best))} of the true best size"
+        for words, one in found.items()
+    )
     yield (
-        f"Where our law were exact (a = {digits.plain(exact)}), profiles of sizes within a factor of {REACH:g} would give: {said}. "
-        f"The centred ones have the exponent and put the best size at {digits.plain(float(level))} of the true one."
+        f"If our law were exact, with a = {digits.plain(exact)}, profiles over sizes within a factor of {REACH:g} of "
+        f"their centre would give at our largest budget: {said}."
     )
 
 
-def _on_grid(law: Chinchilla, C: np.ndarray, factor: float) -> frontier.Allocation:
+def _on_grid(law: Chinchilla, C: np.ndarray, factor: np.ndarray) -> frontier.Allocation:
+    """Approach 2 on exact losses of the law, the grid of each budget centred at `factor` times its best size."""
     best = frontier.chinchilla_optimum(law, C).params
-    N = (factor * best[:, None] * np.geomspace(1 / REACH, REACH, 9)).ravel()
+    N = ((factor * best)[:, None] * np.geomspace(1 / REACH, REACH, 9)).ravel()
     flops = np.repeat(C, 9)
     table = Table.from_columns({"params": N, "flops": flops, "loss": law(N, flops / 6 / N)})
     return isoflop(table, sigma=0.0, draws=0)
@@ -115,13 +123,13 @@ def _said(law: Fit[Chinchilla], rows: list[dict[str, float | str]]) -> Iterator[
     by_name: dict[str, dict] = {str(row["constants"]): row for row in rows}
     own, cut = (by_name[name]["tokens per parameter"] for name in ("ours", "ours, rounded as the paper's"))
     yield (
-        f"Ours, at our own largest compute, have {digits.plain(own)} tokens per parameter, and {digits.plain(cut)} once they "
-        "are rounded to the digits that the paper prints."
+        f"Ours, at our own largest compute, have {digits.plain(own)} tokens per parameter, and {digits.plain(cut)} "
+        "once they are rounded to the digits that the paper prints."
     )
     twice = by_name.get("ours, every N twice as large")
     if twice:
         expected = law.law.A * 2**law.law.alpha
         yield (
-            f"An N that is wrong by one factor everywhere changes A alone: with twice the N it is {digits.plain(float(twice['A']))}, where "
-            f"A 2^alpha is {digits.plain(expected)}; alpha, beta, B and E stay."
+            "An N that is wrong by one factor everywhere changes A alone: with twice the N it is "
+            f"{digits.plain(float(twice['A']))}, where A 2^alpha is {digits.plain(expected)}; the others stay."
         )

@@ -5,12 +5,12 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 
 from analysis import digits, frontier
-from analysis.page.canvas import GREY, INK, LOSS, STYLE, log_axis, panels
+from analysis.page.canvas import GREY, LOSS, STYLE, log_axis, panels
 from analysis.papers.chinchilla.approaches import budgets
 from analysis.papers.chinchilla.evidence import Chinchilla2022
 from analysis.papers.chinchilla.growth import COLOURS, COMPUTE, SIZE
 from analysis.papers.chinchilla.profiles import measured_profiles
-from analysis.papers.drawing import across, beside, dots, fixed_limits, legend, logarithmic, named, tints
+from analysis.papers.drawing import across, beside, dots, fixed_limits, logarithmic, named, tints
 from analysis.papers.drawn import Drawn
 
 LEVELS = 12  # of the contours
@@ -79,5 +79,4 @@ def _contours(axes: Axes, evidence: Chinchilla2022) -> None:
     with fixed_limits(axes):
         axes.plot(best.flops, best.params, color=COLOURS[3], lw=1.6, zorder=5, label="efficient frontier")
     axes.set_ylabel(SIZE)
-    legend(axes, "upper left")
-    axes.title.set_color(INK)
+    axes.legend(loc="upper left", frameon=True, facecolor="white", edgecolor="none", framealpha=0.85)

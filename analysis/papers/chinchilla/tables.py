@@ -28,8 +28,9 @@ def table_2(evidence: Chinchilla2022, drawn: Drawn) -> None:
             others = joined_words([f"{digits.plain(a, 2)} ({words})" for words, a in choices.items()])
             drawn.say(f"Approach {number} by other analyses: a is {others}.")
     drawn.say(
-        "The brackets of the paper's Table 2 are the middle 80 % of 100 refits to random 80 % of the runs; those of approach "
-        "3, 0.454 to 0.455, are far too narrow (Besiroglu et al. 2024). Ours are at 95 %, and draw the luck of the seeds again."
+        "The brackets of the paper's Table 2 are the middle 80 % of 100 refits to random 80 % of the runs; those of "
+        "approach 3, 0.454 to 0.455, are far too narrow (Besiroglu et al. 2024). Ours are at 95 %, and draw the luck "
+        "of the seeds again."
     )
 
 
@@ -69,9 +70,8 @@ def table_a9(evidence: Chinchilla2022, drawn: Drawn) -> None:
         raise Undecided("no approach finds a line in both counts")
     said = joined_words([f"{digits.plain(gap, 2)} for approach {n}" for n, gap in gaps])
     drawn.say(
-        f"On the same runs, leaving the embedding out of N and of C changes the exponent a by {said}. The paper counts it in "
-        "both; Kaplan et al. (2020) in neither. In the paper's models the vocabulary holds 37 % of the smallest and 1 % of the "
-        "largest; the smaller the models, the more the count decides."
+        f"On the same runs, leaving the embedding out of N and of C changes the exponent a by {said}. The paper counts "
+        "it in both, Kaplan et al. (2020) in neither. The smaller the models, the more the count decides."
     )
 
 
