@@ -16,7 +16,7 @@ REACH = 4.0  # largest and smallest size of a budget, over and under the expecte
 
 
 def study(
-    first: float = 2e10,
+    first: float = 2e11,
     n_budgets: int = 3,
     factor: float = 3.0,
     n_sizes: int = 7,
@@ -33,7 +33,7 @@ def study(
     for C in (first * factor**k for k in range(n_budgets)):
         for j in range(n_sizes):
             size = expected_optimum(C) * REACH ** (2 * j / max(n_sizes - 1, 1) - 1)
-            model = matched(round(size), n_layer=2, d_head=4)
+            model = matched(round(size), n_layer=2, d_head=8)
             tokens = round(C / (6 * model.N * BATCH * model.n_ctx)) * BATCH * model.n_ctx
             runs += [
                 RunConfig(
@@ -51,4 +51,4 @@ def study(
 
 def expected_optimum(C: float) -> float:
     """N_opt(C) of the surface that the quickstart found on the embedded Python sources; only the grid's centre."""
-    return 5300 * (C / 3e10) ** 0.63
+    return 29_000 * (C / 2e11) ** 0.62

@@ -5,12 +5,12 @@
 It costs about an hour of one core, so it comes in parts, which may share a folder: `part=all` then shows them together.
 
     sizes    N = 6,144 to 393,216, D = 2^17 to 2^23, batches of 256 tokens, two layers
-    long     N = 98,304 at D/N = 67, for the law above D/N = 60
+    long     N = 98,304 at D/N = 67: does the law of the others hold there?
     batches  batches of 1,024 to 16,384 tokens
     depth    1, 4 and 6 layers at N = 98,304
     lstm     LSTMs of one layer, N = 6,272 to 100,352
     few      part of `sizes` and `batches`, for another text: whether the law holds there at another height
-    all      all but `few`
+    all      all but `long` and `few`
 
 A bowl is the losses of one size, length and batch at four rates, each twice the one before, about the rate that is
 expected. All rates of a bowl are the same program, for the rate is an array. `more` adds two rates, once, past an end
@@ -62,7 +62,6 @@ def bowls(part: Part) -> tuple[Bowl, ...]:
     """The models, lengths and batches of a part."""
     parts: dict[str, Sequence[Bowl]] = {
         "sizes": [*_lengths(SIZES)],
-        "long": [(transformer(64, 2), LONG, BATCH)],
         "batches": [(transformer(width, 2), 2**k, batch) for width, k, batch in BATCHES],
         "depth": [(matched(DEEP_N, depth), DEEP_D, BATCH) for depth in DEPTHS],
         "lstm": [
@@ -72,6 +71,8 @@ def bowls(part: Part) -> tuple[Bowl, ...]:
     }
     if part == "all":
         return tuple(bowl for some in parts.values() for bowl in some)
+    if part == "long":
+        return ((transformer(64, 2), LONG, BATCH),)
     if part == "few":
         return (*_lengths(FEW_SIZES), *((transformer(width, 2), 2**k, batch) for width, k, batch in FEW_BATCHES))
     return tuple(parts[part])

@@ -20,7 +20,7 @@ HEADS = (4, 16, 32, 64)  # width of a head; 8 is the base
 BASE_LAYERS, BASE_HEAD = 2, 8
 
 
-def study(N: int = 98304, D: int = 2**18, n_seeds: int = 2, rates: Text = "python") -> Study:
+def study(N: int = 98304, D: int = 2**19, n_seeds: int = 2, rates: Text = "python") -> Study:
     """One change at a time from a base of 2 layers, d_ff = 4 d_model and heads of width 8.
 
     Args:

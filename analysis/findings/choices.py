@@ -113,7 +113,7 @@ class Choices:
     """What the choices of an architecture are worth.
 
     Attributes:
-        base: the architecture that most runs have, in words.
+        base: the architecture that most runs have at the rates of their own, in words.
         sigma: standard deviation of ln(loss) of a run, beside what its seed does to all architectures alike; of
             `degrees`, pooled over all places.
         paired: whether what the seed does to all was taken out.
@@ -225,16 +225,16 @@ class _Runs:
 
     @classmethod
     def of(cls, table: Table) -> "_Runs":
-        what = architectures(table)
+        what, own = architectures(table), own_rates(table)[0]
         flops = next(
             (table[name] for name in ("flops_total", "flops") if table.has(name)), 6 * table["params"] * table["tokens"]
         )
         return cls(
             table,
             what,
-            architecture.commonest(what),
+            architecture.commonest([one for one, mine in zip(what, own, strict=True) if mine]),
             settings(table),
-            own_rates(table)[0],
+            own,
             table["seed"].tolist() if table.has("seed") else [0.0] * len(table),
             flops / table["tokens"],
         )
