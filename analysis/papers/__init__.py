@@ -19,7 +19,7 @@ __all__ = ["named", "names", "reproduce", "wanted"]
 
 def wanted(
     paper: str,
-    budget: str = "cpu-20m",
+    budget: str = "",
     only: Sequence[str] = (),
     *,
     transfer: Sequence[str] = (),
@@ -37,7 +37,7 @@ def wanted(
 def reproduce(
     paper: str,
     records: "Records",
-    budget: str = "cpu-20m",
+    budget: str = "",
     only: Sequence[str] = (),
     *,
     transfer: Sequence[str] = (),
@@ -52,7 +52,7 @@ def reproduce(
     Args:
         paper: one of `names`.
         records: of the study that `wanted(...).study` is, or of one that holds its runs.
-        budget: its name, of configs/NAME/budgets.py.
+        budget: its name, of configs/NAME/budgets.py; that module's DEFAULT where it is left out.
         only: figures and tables, such as "fig5"; all where there are none.
         transfer: sources of held-out text of other kinds, where the runs were not given the budget's own.
         settings: fields of every run that differ from the experiments' own, such as {"data.source": "text:*.txt"};

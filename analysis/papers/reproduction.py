@@ -124,7 +124,8 @@ def wanted(
     figures, experiments = folders.named(paper), _part(paper, "experiments").EXPERIMENTS
     settings = dict(settings or {})
     text: Any = settings.pop("rates", rates.suiting(settings.get("data.source", DataConfig.source)))
-    at = _part(paper, "budgets").named(budget, tuple(transfer), text)
+    budgets = _part(paper, "budgets")
+    at = budgets.named(budget or budgets.DEFAULT, tuple(transfer), text)
     names = figures.chosen(tuple(only))
     needed = [name for name in experiments if name in figures.needed(names)]
     members = {name: tuple(config.override(run, settings) for run in experiments[name](at)) for name in needed}

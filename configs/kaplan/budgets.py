@@ -351,6 +351,7 @@ POD = Budget(
 )
 
 BUDGETS = {budget.name: budget for budget in (TINY, CPU_20M, CPU_3H, GPU_1H, POD)}
+DEFAULT = "cpu-20m"
 
 
 def named(budget: str, transfer: tuple[str, ...] = (), rates: Text = "python") -> Budget:

@@ -35,11 +35,9 @@ def _add_paper(verbs: arguments.Verbs, name: str) -> None:
         name,
         functools.partial(_reproduce, name),
         "every figure of the paper from our own runs; the same command goes on after any interruption",
-        f"scaling reproduce {name} --budget cpu-20m",
+        f"scaling reproduce {name} --budget tiny",
     )
-    paper.add_argument(
-        "--budget", default="cpu-20m", help="tiny, cpu-20m, cpu-3h (two cores), gpu-1h, or pod: the paper's own scale"
-    )
+    paper.add_argument("--budget", default="", help=f"how much may be trained, see docs/{name}.md")
     paper.add_argument(
         "--only", nargs="+", action="extend", default=[], metavar="FIGURE", help="such as fig5, with the runs it needs"
     )
@@ -50,7 +48,7 @@ def _add_paper(verbs: arguments.Verbs, name: str) -> None:
         action="extend",
         default=[],
         metavar="SOURCE",
-        help="held-out text of other kinds, for figures 8 and 24",
+        help="held-out text of other kinds, for figures 8 and 24 of kaplan",
     )
     paper.add_argument("--out", type=Path, help="folder of the study (studies/NAME-BUDGET); the page is in its NAME/")
     paper.add_argument("--draw", action="store_true", help="draw from the runs there are; train nothing")

@@ -6,13 +6,13 @@ N, C and D count the embedding, as the paper does; without it is one of the choi
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
 
 import numpy as np
 
 from analysis import frontier, reference
 from analysis.envelope import envelope
-from analysis.fit import fit
 from analysis.fit.estimate import Fit, Interval
 from analysis.frontier import FLOP_PER_PARAM_TOKEN, Allocation
 from analysis.laws import Chinchilla, admission
@@ -25,6 +25,8 @@ from analysis.papers.claim import Claim, Undecided
 from analysis.papers.known import measured
 from analysis.table import Table
 from scaling.errors import InputError
+
+T = TypeVar("T")
 
 PAPER = "hoffmann2022"
 # Half-widths of 95 % intervals that decide an exponent, whatever its value and the paper's.
@@ -170,23 +172,26 @@ class Chinchilla2022(evidence.Evidence):
                 "Akima's interpolant": lambda: approaches.by_profiles(self.runs, self.draws[:, :1], "akima").found,
                 "without the smallest size": lambda: approaches.by_profiles(few, _measured(few)).found,
             },
-            3: {
-                INNER.words: lambda: approaches.by_surface(inner, _measured(inner)).found,
-                "squared error": lambda: approaches.by_surface(self.runs, self.draws[:, :1], "squared").found,
-                f"runs of {LEAST_TOKENS:.0f} tokens per parameter": lambda: self._long_runs_surface,
-                "without the smallest size": lambda: approaches.by_surface(few, _measured(few)).found,
-            },
+            3: {words: lambda one=one: one.found for words, one in self.other_surfaces.items()},
         }
-        return {number: dict(_exponents(own)) for number, own in options.items()}
+        return {number: {words: found.a for words, found in _those_found(own)} for number, own in options.items()}
+
+    @functools.cached_property
+    def other_surfaces(self) -> dict[str, Approach]:
+        """Approach 3 by other defensible choices of counting, loss and rows; one that is not sound is absent."""
+        inner, few, runs = self.recounted(INNER), self._without_smallest, self.runs
+        long = runs.where(runs["tokens"] >= LEAST_TOKENS * runs["params"], "few tokens per parameter")
+        options: dict[str, Callable[[], Approach]] = {
+            INNER.words: lambda: approaches.by_surface(inner, _measured(inner)),
+            "squared error": lambda: approaches.by_surface(runs, _measured(runs), "squared"),
+            f"runs of {LEAST_TOKENS:.0f} tokens per parameter": lambda: approaches.by_surface(long, _measured(long)),
+            "without the smallest size": lambda: approaches.by_surface(few, _measured(few)),
+        }
+        return dict(_those_found(options))
 
     @property
     def _without_smallest(self) -> Table:
         return self.runs.where(self.runs["params"] > self.runs["params"].min(), "the smallest size")
-
-    @property
-    def _long_runs_surface(self) -> Allocation:
-        runs = self.runs.where(self.runs["tokens"] >= LEAST_TOKENS * self.runs["params"], "few tokens per parameter")
-        return approaches.by_surface(runs, _measured(runs)).found
 
     # --- claims
 
@@ -248,33 +253,8 @@ class Chinchilla2022(evidence.Evidence):
         found = measured(claim, lambda: self.law, name)
         if found.ours is None:
             return found
-        others = [constants[name] for constants in self.other_laws.values()]
+        others = [one.fit.constants[name] for one in self.other_surfaces.values() if one.fit is not None]
         return dataclasses.replace(found, over_choices=(min(found.ours, *others), max(found.ours, *others)))
-
-    @functools.cached_property
-    def other_laws(self) -> dict[str, dict[str, float]]:
-        """The constants of L(N, D) by other choices of counting, loss and rows; one that is not sound is absent."""
-        inner, runs = self.recounted(INNER), self.runs
-        long = runs.where(runs["tokens"] >= LEAST_TOKENS * runs["params"], "few tokens per parameter")
-        fits = {
-            INNER.words: lambda: fit(Chinchilla, inner, clusters="trunk"),
-            "squared error": lambda: fit(Chinchilla, runs, loss="squared", clusters="trunk"),
-            f"runs of {LEAST_TOKENS:.0f} tokens per parameter": lambda: fit(Chinchilla, long, clusters="trunk"),
-        }
-        found = {}
-        for words, make in fits.items():
-            try:
-                one = make()
-            except InputError:
-                continue
-            if one.sound:
-                found[words] = one.constants
-        return found
-
-    def tokens_per_param(self, number: int, C: float) -> float:
-        """D_opt / N_opt of an approach at C FLOP."""
-        found = self._three[number - 1]().found
-        return float(found.tokens(C) / found.params(C))
 
     @functools.cached_property
     def middle(self) -> float:
@@ -306,9 +286,10 @@ def _measured(runs: Table) -> Draws:
     return np.log(runs["loss"])[:, None]
 
 
-def _exponents(options: dict[str, Callable[[], Allocation]]) -> Iterator[tuple[str, float]]:
+def _those_found(options: Mapping[str, Callable[[], T]]) -> Iterator[tuple[str, T]]:
+    """What came out of these analyses, by their words; what a choice lacks is no estimate of its own."""
     for words, find in options.items():
         try:
-            yield words, find().a
+            yield words, find()
         except (Undecided, InputError):
             continue

@@ -9,7 +9,6 @@ from analysis.papers.chinchilla.growth import joined_words
 from analysis.papers.chinchilla.trunks import INNER, WHOLE
 from analysis.papers.claim import Undecided, Verdict
 from analysis.papers.drawn import Drawn
-from scaling.errors import InputError
 
 
 def table_2(evidence: Chinchilla2022, drawn: Drawn) -> None:
@@ -55,7 +54,9 @@ def table_a9(evidence: Chinchilla2022, drawn: Drawn) -> None:
         runs = evidence.recounted(counting)
         row: dict[str, float | str] = {"counted": counting.words}
         for number, find in enumerate((approaches.by_envelope, approaches.by_profiles, approaches.by_surface), 1):
-            row[f"a, approach {number}"] = _exponent(find, runs)
+            row[f"a, approach {number}"] = np.nan
+            with drawn.part(f"approach {number} {counting.words}"):
+                row[f"a, approach {number}"] = find(runs, np.log(runs["loss"])[:, None]).found.a
         share = 1 - evidence.recounted(INNER)["params"] / evidence.runs["params"]
         row |= {"embedding in N, smallest, %": 100 * share.max() if counting is WHOLE else 0.0}
         row |= {"embedding in N, largest, %": 100 * share.min() if counting is WHOLE else 0.0}
@@ -73,10 +74,3 @@ def table_a9(evidence: Chinchilla2022, drawn: Drawn) -> None:
         f"On the same runs, leaving the embedding out of N and of C changes the exponent a by {said}. The paper counts "
         "it in both, Kaplan et al. (2020) in neither. The smaller the models, the more the count decides."
     )
-
-
-def _exponent(find, runs) -> float:
-    try:
-        return find(runs, np.log(runs["loss"])[:, None]).found.a
-    except (Undecided, InputError):
-        return np.nan
