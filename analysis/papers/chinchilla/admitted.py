@@ -28,7 +28,7 @@ def figure(evidence: Chinchilla2022, drawn: Drawn) -> None:
         axes.plot(sizes, at, color=GREY, lw=1.4, marker="_", ms=9, label="onset of context use")
         logarithmic(axes, N, LABELS["params"], [*D, *at], write_y=digits.short, most=6)
         axes.set_ylabel("Tokens D")
-        legend(axes, "upper left")
+        legend(axes, "lower left")
     out = int((~used).sum())
     drawn.say(
         "A run is admitted where its model used its context before the end: where its mean loss beyond position "
