@@ -29,6 +29,7 @@ from scaling.errors import InputError
 T = TypeVar("T")
 
 PAPER = "hoffmann2022"
+NUMBERS = (1, 2, 3)  # of the approaches
 # Half-widths of 95 % intervals that decide an exponent, whatever its value and the paper's.
 SHARE = 0.1  # of growing compute: tells 0.5 from Kaplan's 0.73
 EXPONENT = 0.1  # alpha, beta: tells 0.34 from a third more or less
@@ -137,17 +138,25 @@ class Chinchilla2022(evidence.Evidence):
         assert fitted is not None
         return fitted
 
-    def found(self) -> Iterator[Approach]:
-        """The approaches that these runs allow."""
-        for find in self._three:
-            try:
-                yield find()
-            except (Undecided, InputError):  # the claims say why
-                continue
+    def approach(self, number: int) -> Approach:
+        """One of the three."""
+        return (lambda: self.envelope, lambda: self.profiles, lambda: self.surface)[number - 1]()
 
-    @property
-    def _three(self) -> tuple[Callable[[], Approach], ...]:
-        return (lambda: self.envelope, lambda: self.profiles, lambda: self.surface)
+    def found(self, *numbers: int) -> list[Approach]:
+        """Those of these approaches that the runs allow, of all three where none is named.
+
+        Raises:
+            Undecided: they allow none, for the reason that the first has.
+        """
+        found, reasons = [], []
+        for number in numbers or NUMBERS:
+            try:
+                found.append(self.approach(number))
+            except (Undecided, InputError) as error:
+                reasons.append(Undecided(error))
+        if not found:
+            raise reasons[0]
+        return found
 
     @functools.cached_property
     def smaller(self) -> Table:
@@ -198,7 +207,7 @@ class Chinchilla2022(evidence.Evidence):
     @functools.cached_property
     def exponents(self) -> tuple[Claim, ...]:
         """a and b of each approach: Table 2."""
-        return tuple(claim for number in (1, 2, 3) for claim in (self.a(number), self.b(number)))
+        return tuple(claim for number in NUMBERS for claim in (self.a(number), self.b(number)))
 
     def a(self, number: int) -> Claim:
         """The exponent of N_opt(C)."""
@@ -222,7 +231,7 @@ class Chinchilla2022(evidence.Evidence):
         of_a: Callable[[float], float],
     ) -> Claim:
         try:
-            found = self._three[number - 1]().found
+            found = self.approach(number).found
         except (Undecided, InputError) as error:
             return dataclasses.replace(claim, why=Undecided(error).why)
         ends = interval(found)
@@ -265,12 +274,12 @@ class Chinchilla2022(evidence.Evidence):
     def ratios(self) -> tuple[Claim, ...]:
         """Tokens per parameter at the middle of our budgets."""
         claims = []
-        for number in (1, 2, 3):
+        for number in NUMBERS:
             claim = Claim(
                 f"tokens per parameter, approach {number}", "Table 3", None, note="at the middle of our budgets"
             )
             try:
-                found, C = self._three[number - 1]().found, self.middle
+                found, C = self.approach(number).found, self.middle
             except (Undecided, InputError) as error:
                 claims.append(dataclasses.replace(claim, why=Undecided(error).why))
                 continue

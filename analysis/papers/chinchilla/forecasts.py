@@ -13,7 +13,7 @@ from analysis.laws import HenighanC
 from analysis.page.canvas import INK, LOSS, STYLE, panels
 from analysis.papers.chinchilla import approaches
 from analysis.papers.chinchilla.approaches import Approach
-from analysis.papers.chinchilla.evidence import Chinchilla2022
+from analysis.papers.chinchilla.evidence import NUMBERS, Chinchilla2022
 from analysis.papers.chinchilla.growth import COLOURS, COMPUTE, MARKS, SIZE, joined_words
 from analysis.papers.chinchilla.profiles import measured_profiles
 from analysis.papers.claim import Undecided
@@ -86,7 +86,7 @@ def forecast(evidence: Chinchilla2022, drawn: Drawn) -> None:
         legend(left, "upper left")
         legend(right, "upper right")
     drawn.say(*_said(scored))
-    absent = [f"approach {n}" for n in (1, 2, 3) if n not in {one.approach for one in scored}]
+    absent = [f"approach {n}" for n in NUMBERS if n not in {one.approach for one in scored}]
     if absent:
         raise Undecided(f"{joined_words(absent)} found no line in the runs of a quarter of the compute and less")
 

@@ -8,11 +8,11 @@ from matplotlib.axes import Axes
 from analysis import digits, reference
 from analysis.page.canvas import Shades
 from analysis.papers.chinchilla.approaches import Approach
-from analysis.papers.chinchilla.evidence import PAPER
+from analysis.papers.chinchilla.evidence import NUMBERS, PAPER
 from analysis.papers.drawing import GROUPS, SYMBOLS, across, dots, fixed_limits, legend, logarithmic, papers_slope
 
-COLOURS = dict(zip((1, 2, 3), (GROUPS[2], GROUPS[3], GROUPS[1]), strict=True))  # of the approaches, in every figure
-MARKS = dict(zip((1, 2, 3), SYMBOLS, strict=False))
+COLOURS = dict(zip(NUMBERS, (GROUPS[2], GROUPS[3], GROUPS[1]), strict=True))  # of the approaches, in every figure
+MARKS = dict(zip(NUMBERS, SYMBOLS, strict=False))
 ROOM = 0.25  # of the range of a panel, above its points
 COMPUTE = "Compute C, FLOP"
 SIZE = "Parameters N, with the embedding"

@@ -1,6 +1,7 @@
 """Figures 1 and A3, Tables 3 and A3: what the three approaches say of any compute, side by side."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from matplotlib import rc_context
@@ -8,7 +9,7 @@ from matplotlib import rc_context
 from analysis import digits, reference
 from analysis.page.canvas import GREY, STYLE, panels
 from analysis.papers.chinchilla.approaches import Approach
-from analysis.papers.chinchilla.evidence import PAPER, Chinchilla2022
+from analysis.papers.chinchilla.evidence import NUMBERS, PAPER, Chinchilla2022
 from analysis.papers.chinchilla.growth import COLOURS, COMPUTE, MARKS, SIZE, joined_words, line, optima
 from analysis.papers.claim import Undecided
 from analysis.papers.drawing import across, dots, fixed_limits, legend, logarithmic
@@ -21,7 +22,7 @@ LARGER = 4.0  # times our largest size, a row of its own in the tables
 
 def figure_1(evidence: Chinchilla2022, drawn: Drawn) -> None:
     """The best size over compute by all three approaches, with Kaplan's slope."""
-    found = _all(evidence)
+    found = evidence.found()
     runs = evidence.runs
     C = np.array([runs["flops"].min(), runs["flops"].max() * BEYOND])
     rows = [row for one in found for row in optima(one)]
@@ -45,26 +46,15 @@ def figure_1(evidence: Chinchilla2022, drawn: Drawn) -> None:
         axes.set_ylabel(SIZE)
         legend(axes, "upper left")
     drawn.points(rows)
+    beyond = math.log10(reference.value("gopher_budget", PAPER) / runs["flops"].max())
     drawn.say(
-        f"The dashed line has Kaplan's exponent {KAPLAN:g}; the large models of the paper's figure lie nine decades "
-        "of compute beyond ours.",
+        f"The dashed line has Kaplan's exponent {KAPLAN:g}; Gopher, at the right of the paper's figure, lies "
+        f"{beyond:.0f} decades of compute beyond our runs.",
         *_differences(found),
     )
     if len(found) < 3:
-        missing = joined_words([f"approach {n}" for n in (1, 2, 3) if n not in {one.number for one in found}])
+        missing = joined_words([f"approach {n}" for n in NUMBERS if n not in {one.number for one in found}])
         raise Undecided(f"{missing} found no line in these runs")
-
-
-def _all(evidence: Chinchilla2022) -> list[Approach]:
-    """The approaches that found a line.
-
-    Raises:
-        Undecided: none did, for the reason that the first has.
-    """
-    found = list(evidence.found())
-    if not found:
-        evidence.envelope  # noqa: B018  it says why
-    return found
 
 
 def _differences(found: list[Approach]) -> Iterator[str]:
@@ -77,14 +67,14 @@ def _differences(found: list[Approach]) -> Iterator[str]:
             told = "they agree within the luck of the seeds" if low <= 0 <= high else "they differ by more than luck"
             value, interval = digits.constant(gap, low, high)
             yield (
-                f"On the same draws the exponent a of {one.title} less that of {other.title} is {value} ({interval}): "
-                f"{told}."
+                f"With the same luck drawn for both, the exponent a of {one.title} exceeds that of {other.title} by "
+                f"{value} ({interval}): {told}."
             )
 
 
 def figure_a3(evidence: Chinchilla2022, drawn: Drawn) -> None:
     """The best number of tokens over the best size, by all three approaches."""
-    found = _all(evidence)
+    found = evidence.found()
     runs = evidence.runs
     C = np.geomspace(runs["flops"].min(), runs["flops"].max() * BEYOND, 60)
     rows = [
@@ -105,7 +95,7 @@ def figure_a3(evidence: Chinchilla2022, drawn: Drawn) -> None:
         legend(axes, "upper left")
     drawn.points(rows)
     drawn.show(*evidence.ratios)
-    for one, claim in zip((1, 2, 3), evidence.ratios, strict=True):
+    for one, claim in zip(NUMBERS, evidence.ratios, strict=True):
         if claim.ours is not None:
             at = digits.ten(evidence.middle)
             drawn.say(
@@ -126,27 +116,24 @@ def table_3(evidence: Chinchilla2022, drawn: Drawn) -> None:
 
 def table_a3(evidence: Chinchilla2022, drawn: Drawn) -> None:
     """The same by approaches 2 and 3."""
-    found = [one for one in evidence.found() if one.number > 1]
-    if not found:
-        evidence.profiles  # noqa: B018  it says why
-    drawn.points(_optimal(evidence, found))
+    drawn.points(_optimal(evidence, evidence.found(2, 3)))
 
 
-def _optimal(
-    evidence: Chinchilla2022, found: Iterator[Approach] | tuple[Approach, ...] | list[Approach]
-) -> Iterator[dict]:
-    """Rows of the sizes of our runs, and of a few beyond."""
-    N = np.unique(evidence.runs["params"])
-    largest = evidence.runs["flops"].max()
-    for size in (*N, N[-1] * LARGER):
-        row: dict[str, float | str] = {"params": float(size)}
-        for one in found:
-            C = one.found.C_1 * (size / one.found.N_1) ** (1 / one.found.a)
+def _optimal(evidence: Chinchilla2022, found: Iterable[Approach]) -> Iterator[dict[str, float | str]]:
+    """A row for each size of our runs, and for one beyond."""
+    sizes, largest = np.unique(evidence.runs["params"]), evidence.runs["flops"].max()
+    for one in found:
+        for N in (*sizes, LARGER * sizes[-1]):
+            C = one.found.C_1 * (N / one.found.N_1) ** (1 / one.found.a)
             D = float(one.found.tokens(C))
-            name = f" ({one.title})" if len(list(found)) > 1 else ""
-            row |= {f"FLOP{name}": float(C), f"tokens{name}": D, f"tokens per parameter{name}": D / float(size)}
-            row |= {f"beyond our runs{name}": "yes" if C > largest else ""}
-        yield row
+            yield {
+                "approach": one.title,
+                "where": "beyond our runs" if C > largest else "within",
+                "params": float(N),
+                "FLOP": float(C),
+                "tokens": D,
+                "tokens per parameter": D / float(N),
+            }
 
 
 def _papers_table() -> Iterator[str]:

@@ -7,7 +7,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 
 from analysis import digits
-from analysis.isoflop import Profile, parabolas, profiles
+from analysis.isoflop import OFF_CENTRE, Profile, parabolas, profiles
 from analysis.page.canvas import LOSS, STYLE, panels
 from analysis.papers.chinchilla.approaches import profile_points
 from analysis.papers.chinchilla.evidence import Chinchilla2022
@@ -81,6 +81,8 @@ def _said(evidence: Chinchilla2022) -> Iterator[str]:
         f"from {low} to {high} FLOP. All sizes of a budget have spent exactly as much: their losses are read between "
         "the ends of branches, where the learning rate has come down."
     )
-    for warning in evidence.profiles.found.warnings:
-        if "off centre" in warning or "wanders" in warning:
-            yield f"{warning[0].upper()}{warning[1:]}."
+    if off := sum(abs(m.offset) > OFF_CENTRE for m in inside):
+        yield (
+            f"{off} of these {digits.plural(off, 'lies', 'lie')} off the centre of the sizes there, which biases the "
+            "exponent: the section on constants says by how much on our grid."
+        )

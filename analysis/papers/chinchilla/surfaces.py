@@ -20,8 +20,9 @@ MISFIT = 1.5  # times the luck of the seeds, beyond which the form is not exact
 
 def figure_4(evidence: Chinchilla2022, drawn: Drawn) -> None:
     """Contours of the fit with the efficient frontier, and its slices over the data."""
-    drawn.tell(evidence.a(3), *evidence.constants)
+    drawn.tell(evidence.a(3))
     drawn.show(evidence.b(3))
+    drawn.tell(*evidence.constants)
     runs = evidence.runs
     drawn.points(named(runs, ("run", "params", "tokens", "flops", "loss")))
     with rc_context(STYLE):

@@ -4,7 +4,7 @@ import numpy as np
 
 from analysis import digits, reference
 from analysis.papers.chinchilla import approaches
-from analysis.papers.chinchilla.evidence import PAPER, Chinchilla2022
+from analysis.papers.chinchilla.evidence import NUMBERS, PAPER, Chinchilla2022
 from analysis.papers.chinchilla.growth import joined_words
 from analysis.papers.chinchilla.trunks import INNER, WHOLE
 from analysis.papers.claim import Undecided, Verdict
@@ -64,7 +64,7 @@ def table_a9(evidence: Chinchilla2022, drawn: Drawn) -> None:
     drawn.points(rows)
     gaps = [
         (n, float(rows[1][f"a, approach {n}"]) - float(rows[0][f"a, approach {n}"]))
-        for n in (1, 2, 3)
+        for n in NUMBERS
         if np.isfinite(float(rows[0][f"a, approach {n}"]) + float(rows[1][f"a, approach {n}"]))
     ]
     if not gaps:
