@@ -245,9 +245,8 @@ def test_an_N_to_a_power_divides_alpha_by_it_and_a_constant_added_to_N_moves_alp
             found, *_ = np.linalg.lstsq(X, np.ones_like(N), rcond=None)
             return float(((X @ found - 1) ** 2).sum()), found[0]
 
-        at = optimize.minimize_scalar(lambda alpha: misfit(alpha)[0], bounds=(0.05, 1.5), method="bounded",
-                                      options={"xatol": 1e-9})  # fmt: skip
-        return at.x, misfit(at.x)[1]
+        alpha = float(np.asarray(optimize.fminbound(lambda alpha: misfit(alpha)[0], 0.05, 1.5, xtol=1e-9)))
+        return alpha, misfit(alpha)[1]
 
     alpha, E = alpha_and_E(N)
     assert (alpha, E) == (pytest.approx(law.alpha, rel=1e-3), pytest.approx(law.E, rel=1e-3))

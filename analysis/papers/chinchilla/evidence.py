@@ -29,7 +29,7 @@ from scaling.errors import InputError
 T = TypeVar("T")
 
 PAPER = "hoffmann2022"
-NUMBERS = (1, 2, 3)  # of the approaches
+NUMBERS: tuple[int, ...] = (1, 2, 3)  # of the approaches
 # Half-widths of 95 % intervals that decide an exponent, whatever its value and the paper's.
 SHARE = 0.1  # of growing compute: tells 0.5 from Kaplan's 0.73
 EXPONENT = 0.1  # alpha, beta: tells 0.34 from a third more or less

@@ -11,8 +11,10 @@ from analysis.papers.chinchilla.approaches import Approach
 from analysis.papers.chinchilla.evidence import NUMBERS, PAPER
 from analysis.papers.drawing import GROUPS, SYMBOLS, across, dots, fixed_limits, legend, logarithmic, papers_slope
 
-COLOURS = dict(zip(NUMBERS, (GROUPS[2], GROUPS[3], GROUPS[1]), strict=True))  # of the approaches, in every figure
-MARKS = dict(zip(NUMBERS, SYMBOLS, strict=False))
+COLOURS: dict[int, str] = dict(
+    zip(NUMBERS, (GROUPS[2], GROUPS[3], GROUPS[1]), strict=True)
+)  # of the approaches, in every figure
+MARKS: dict[int, str] = dict(zip(NUMBERS, SYMBOLS, strict=False))
 ROOM = 0.25  # of the range of a panel, above its points
 COMPUTE = "Compute C, FLOP"
 SIZE = "Parameters N, with the embedding"

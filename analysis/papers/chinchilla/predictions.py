@@ -35,10 +35,10 @@ def figure_1(evidence: Chinchilla2022, drawn: Drawn) -> None:
             for one in found:
                 line(axes, one, "params", across(axes, 60), label=one.title)
                 if one.number < 3:  # the optima of the surface lie on its line
-                    at = [(row["flops"], row["params"]) for row in optima(one)]
-                    dots(
-                        axes, *zip(*at, strict=True), [COLOURS[one.number]] * len(at), marker=MARKS[one.number], ms=3.6
-                    )
+                    own = one.found.points
+                    at = ([float(getattr(p, name)) for p in own] for name in ("flops", "params"))
+                    look = {"marker": MARKS[one.number], "ms": 3.6}
+                    dots(axes, *at, colours=[COLOURS[one.number]] * len(own), **look)
             middle = found[-1].found
             x = across(axes, 2)
             label = f"Kaplan's exponent {KAPLAN:g}"
