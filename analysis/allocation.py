@@ -19,6 +19,7 @@ from analysis.fit.rows import admitted, mixed
 from analysis.frontier import Allocation
 from analysis.isoflop import SAME_BUDGET, isoflop, profiles
 from analysis.laws import Gadre, law_by_name
+from analysis.laws.admission import FINISHED
 from analysis.plan.reach import doubt
 from analysis.table import Table
 from scaling.errors import InputError
@@ -78,7 +79,7 @@ def allocate(
     elif chosen == "isoflop":
         if drop_worst:
             notes.append(f"left out: the {drop_worst} largest losses (drop_worst)")
-        rows = _without_worst(frontier.finished(table), drop_worst)
+        rows = _without_worst(FINISHED.admit(table), drop_worst)
         found = isoflop(rows, method=method, sigma=sigma, level=level)
     else:
         if sigma is not None:

@@ -110,7 +110,6 @@ class Tradeoff:
     batch: Array  # tokens, rising
     steps: Array  # updates
     curve: Hyperbola
-    sigma_ln_B_crit: float
     interval: tuple[float, float]
     warnings: tuple[str, ...]
 
@@ -203,7 +202,7 @@ def fit_hyperbola(batch: ArrayLike, steps: ArrayLike, loss: float = np.nan) -> T
     reach = t_quantile(LEVEL, freedom) * sigma if freedom > 0 else np.nan
     with np.errstate(over="ignore"):  # of a B_crit that is hardly known the upper end is infinite
         interval = float(np.exp(best - reach)), float(np.exp(best + reach))
-    return Tradeoff(float(loss), batch, steps, curve, float(sigma), interval, tuple(warnings))
+    return Tradeoff(float(loss), batch, steps, curve, interval, tuple(warnings))
 
 
 def tradeoffs(table: Table, losses: ArrayLike) -> tuple[Tradeoff, ...]:

@@ -11,9 +11,10 @@ from analysis.confidence import t_quantile
 from analysis.fit import fit
 from analysis.fit.estimate import Fit
 from analysis.fit.rows import FitError
-from analysis.frontier import finished, lower_envelope
+from analysis.frontier import lower_envelope
 from analysis.jsonable import jsonable
 from analysis.laws import law_by_name
+from analysis.laws.admission import FINISHED
 from analysis.laws.law import Law
 from analysis.plan.prices import compute_for
 from analysis.table import Table
@@ -139,7 +140,7 @@ def compare(A: Table, B: Table, *, law: type[Law] | str | None = None, n_losses:
         InputError: the ladders share no losses, or the law cannot be fitted.
     """
     column, notes = _target(A, B)
-    ladders = tuple(_near(finished(table), column) for table in (A, B))
+    ladders = tuple(_near(FINISHED.admit(table), column) for table in (A, B))
     seen = [table.positive(column)[0] for table in ladders]
     high, low = min(s.max() for s in seen), max(s.min() for s in seen)
     if low > high:

@@ -191,12 +191,6 @@ def percentile_interval(draws: ArrayLike, level: float = LEVEL) -> tuple[float, 
     return float(low), float(high)
 
 
-def finished(table: Table) -> Table:
-    """The runs that ended well, where the table says which did."""
-    rule = admission.finished(table)
-    return table.where(rule.keep, rule.reason)
-
-
 def learning_curves(table: Table) -> Table:
     """The rows of learning curves that say what training reaches; the others are remembered with their reason.
 
@@ -208,10 +202,9 @@ def learning_curves(table: Table) -> Table:
             f"{table.source}: no column run; learning curves are wanted, several rows per run (of a study: "
             "scaling study export DIR --curves --csv FILE, or analysis.records.read(DIR).curves in Python)"
         )
-    table = finished(table)
+    table = admission.FINISHED.admit(table)
     table = table.where(np.isfinite(table["loss"]), "no loss there: the run diverged")
-    if table.has("epochs"):
-        table = table.where(~(table["epochs"] > admission.ONE_EPOCH), "repeats its data")
+    table = admission.ONE_PASS.admit(table)
     if not len(table):
         reasons = "; ".join(e.reason for e in table.excluded)
         raise InputError(f"{table.source}: no row of a learning curve is left ({reasons})")

@@ -20,10 +20,10 @@ from analysis.frontier import (
     Surface,
     allocation,
     enough_draws,
-    finished,
     optimum,
     power_laws,
 )
+from analysis.laws.admission import FINISHED
 from analysis.table import Table
 from scaling.errors import InputError
 
@@ -59,7 +59,7 @@ def profiles(table: Table) -> tuple[tuple[Profile, ...], tuple[str, ...]]:
     Args:
         table: columns params, flops, tokens, loss; seed and learning_rate where known.
     """
-    table = finished(table)
+    table = FINISHED.admit(table)
     params, flops, loss = table.positive("params", "flops", "loss")
     (tokens,) = table.positive("tokens")
     # An unknown setting compares as one value, not as NaN, which equals nothing.

@@ -79,24 +79,6 @@ def noise_scale(trace: ArrayLike, square: ArrayLike) -> NoiseScale:
     return NoiseScale(S, G, S / G, (float(max(interval[0], 0.0)), float(interval[1])))
 
 
-def smoothed_noise_scale(trace: ArrayLike, square: ArrayLike, decay: float = 0.99) -> Array:
-    """B_simple along a run: both estimates averaged exponentially, corrected for their start, then divided.
-
-    Args:
-        trace, square: per-step estimates, shape (n_steps,).
-        decay: weight of the past per step.
-
-    Returns:
-        shape (n_steps,), nan where the mean |G|^2 is not above 0.
-    """
-    trace, square = np.asarray(trace, float), np.asarray(square, float)
-    means, S, G = np.empty((2, len(trace))), 0.0, 0.0
-    for i, (s, g) in enumerate(zip(trace, square, strict=True)):
-        S, G = decay * S + (1 - decay) * s, decay * G + (1 - decay) * g
-        means[:, i] = S, G  # the correction 1 / (1 - decay^i) cancels in the ratio
-    return np.where(means[1] > 0, means[0] / np.where(means[1] > 0, means[1], 1.0), np.nan)
-
-
 def noise_scale_over_loss(loss: ArrayLike, trace: ArrayLike, square: ArrayLike, n_bins: int = 20) -> dict[str, Array]:
     """B_simple in bins of ln loss, as columns loss, batch_crit, low and high: McCandlish's stand-in for B_crit(L).
 

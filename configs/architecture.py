@@ -4,7 +4,7 @@
 
 The base is the default Transformer, two layers deep with heads 16 wide. All others have its N within 2 %: what a change
 takes from or gives to the parameters, the width of the feed-forward makes up. At the first size half and double the
-learning rate are tried as well, so that no choice wins by its rate alone. The base is also trained on half the tokens:
+learning rate are tried as well, so that no choice wins by its rate alone. The base is also trained on twice the tokens:
 what more compute is worth to it says what a choice that costs more FLOP is worth at equal FLOP.
 """
 
@@ -71,7 +71,7 @@ def _runs(N: int, D: int, n_seeds: int, rates: Text) -> Iterator[RunConfig]:
         if N == SIZES[0]:
             yield from (run(model, factor=factor) for factor in (0.5, 2.0))
     yield from (run(base, seed=seed) for seed in range(n_seeds, n_seeds + MORE_SEEDS))
-    yield from (run(base, D // 2, seed=seed) for seed in range(n_seeds))
+    yield from (run(base, 2 * D, seed=seed) for seed in range(n_seeds))
 
 
 def _run(model: ModelConfig, D: int, rate: float, seed: int) -> RunConfig:

@@ -41,9 +41,9 @@ def test_every_run_is_shown_and_marked_by_what_became_of_it(fitted):
 
 def test_axes_have_names_and_units(fitted):
     left, right, bar = fit_figure.draw(fitted, surface()).axes
-    assert left.get_xlabel() == right.get_xlabel() == "D, tokens"
+    assert left.get_xlabel() == right.get_xlabel() == "Tokens D"
     assert left.get_ylabel() == "loss, nats/token"
-    assert bar.get_ylabel() == "N, parameters"
+    assert bar.get_ylabel() == "Parameters N"
 
 
 def test_a_law_of_two_columns_has_a_curve_for_each_size(fitted):
@@ -78,7 +78,7 @@ def test_a_law_of_one_column_is_a_curve_over_its_runs():
     table = Table.from_columns({"params": N, "loss": HenighanN(1.5, 1e8, 0.2)(N) * np.exp(0.002 * np.cos(9 * N))})
     left = fit_figure.draw(fit("henighan-n", table, loss="squared"), table).axes[0]
     assert points(left)[0] == 9
-    assert left.get_xlabel() == "N, parameters"
+    assert left.get_xlabel() == "Parameters N"
     assert len(left.collections) >= 2  # a band beside the runs
 
 

@@ -185,7 +185,7 @@ def test_the_envelope_leaves_out_repeated_data_and_runs_that_diverged():
     assert found.a == without.a
     assert [w for w in found.warnings if "left out" in w] == [
         "60 rows left out: no loss there: the run diverged",
-        "60 rows left out: repeats its data",
+        "60 rows left out: more than one epoch: its data are repeated",
     ]
 
 

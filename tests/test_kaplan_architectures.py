@@ -80,7 +80,7 @@ def test_a_run_of_two_experiments_is_counted_once(experiments):
 def test_an_lstm_planted_above_and_shallower_is_seen_so(experiments):
     found = draw("fig7", experiments)
     assert found.decided
-    assert said(found).count("above it, as in the paper") == 3
+    assert said(found).count("it is higher, as in the paper") == 3
     assert "it gains less from N, as in the paper" in said(found)
     assert said(found).count("it falls behind along the context, as in the paper") == 3
     assert set(found.data["kind"]) == {"lstm", "transformer"}

@@ -67,7 +67,7 @@ def test_a_single_layer_is_left_out_of_the_law_of_size(evidence):
 
 
 def test_the_range_over_choices_holds_the_exponent_with_the_rows_that_a_rule_left_out(evidence):
-    low, high = evidence.alpha_N.over_choices
+    low, high = evidence.alpha_N.span
     with_shallow = [constants["alpha_N"] for why, constants in evidence.size.fit.without_rule.items() if "layer" in why]
     assert low <= evidence.alpha_N.ours <= high
     assert all(low <= alpha <= high for alpha in with_shallow)

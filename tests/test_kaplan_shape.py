@@ -112,8 +112,8 @@ def test_transfer_in_proportion_gives_parallel_lines_and_dots_on_the_curve():
     found = draw("fig8", {"size": known.size()})
     assert found.decided
     parallel, dots = found.sentences[1:]
-    assert parallel.startswith("Lines parallel")
-    assert "hardly on how it was reached, as in the paper" in dots
+    assert parallel.startswith("The lines are parallel")
+    assert "hardly on how it was reached" in dots
     for sentence in (parallel, dots):
         assert "books" in sentence
         assert "wiki" in sentence
@@ -127,7 +127,7 @@ def test_a_text_on_which_size_helps_less_is_not_called_parallel():
     (offset,) = (text for text in found.sentences if "grows with N, as it does slowly in the paper" in text)
     assert ", +2.3 % (+2." in offset
     assert "books" not in offset
-    (dots,) = (text for text in found.sentences if "are further off the largest in its training" in text)
+    (dots,) = (text for text in found.sentences if "lie off the curve of the largest" in text)
     assert "wiki" in dots
     assert "books" not in dots
 

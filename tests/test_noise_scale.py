@@ -51,13 +51,6 @@ def test_too_little_signal_leaves_the_noise_scale_without_an_upper_end():
     assert found.interval[1] == np.inf
 
 
-def test_smoothing_follows_a_noise_scale_that_grows():
-    trace, square = np.full(4000, 8.0), np.geomspace(1.0, 0.1, 4000)
-    found = noise_scale.smoothed_noise_scale(trace, square, decay=0.9)
-    np.testing.assert_allclose(found[100:], (trace / square)[100:], rtol=0.01)
-    assert found[0] == pytest.approx(8.0)
-
-
 def test_noise_scale_over_loss_is_ready_for_the_law():
     rng = np.random.default_rng(2)
     loss = np.geomspace(6.0, 3.0, 5000)

@@ -5,14 +5,19 @@ import json
 from pathlib import Path
 
 import kaplan_records
+import numpy as np
 import pytest
 
 from analysis import papers
-from analysis.page import canvas
+from analysis.findings import study_laws
+from analysis.laws import KaplanN
+from analysis.page import canvas, markup
 from analysis.papers import page
-from analysis.papers.claim import Undecided, Verdict
+from analysis.papers.claim import Claim, Undecided, Verdict
 from analysis.papers.drawn import Drawn
+from analysis.papers.known import known, measured
 from analysis.papers.paper import Paper
+from analysis.table import Table
 from scaling.errors import InputError
 
 SKELETON = Path(__file__).with_name("skeleton")
@@ -78,3 +83,44 @@ def test_what_is_missing_for_a_panel_stands_in_it_and_the_others_are_drawn():
 def test_a_figure_that_a_paper_has_not_is_refused(skeleton):
     with pytest.raises(InputError, match="no such figure; there are fig1"):
         skeleton.chosen(("fig2",))
+
+
+def test_the_range_over_choices_is_that_of_runs_form_and_count_each_changed_alone():
+    N = np.geomspace(1e5, 1e9, 12)
+    loss = (1.0 + (1e7 / N) ** 0.2) * np.exp(0.001 * np.cos(9 * np.arange(12)))
+    runs = Table.from_columns(
+        {
+            "params": N,
+            "params_head": N + 64 * N**0.5,
+            "tokens": np.full(12, 1e9),
+            "loss": loss,
+            "n_layer": np.r_[1, [2] * 11],
+        }
+    )
+    found = known(study_laws.fitted(KaplanN, runs, 0))
+    alpha_N = measured(Claim("alpha_N", "(1)", 0.076, enough=0.02), lambda: found, "alpha_N")
+    N_c = measured(Claim("N_c", "(1)", 8.8e13), lambda: found, "N_c")
+    (floor,), (head,) = found.by_form, found.by_count
+    assert floor.alpha_N == pytest.approx(0.2, abs=0.02)
+    assert head.alpha_N > alpha_N.ours
+    (shallow,) = found.fit.without_rule.values()
+    each = [alpha_N.ours, floor.alpha_N, head.alpha_N, shallow["alpha_N"]]
+    assert alpha_N.span == (min(each), max(each))
+    assert floor.N_c < N_c.span[0]  # a scale beside a floor is another quantity
+
+
+@pytest.mark.parametrize(
+    ("text", "typeset"),
+    [
+        ("alpha_C_min is 0.05", "α<sub>C</sub><sup>min</sup> is 0.05"),
+        ("B_crit = B_* / L^(1/alpha_B)", "B<sub>crit</sub> = B<sub>*</sub> / L<sup>1/α<sub>B</sub></sup>"),
+        ("2 n_layer d_model^2 & alphabets", "2 n<sub>layer</sub> d<sub>model</sub><sup>2</sup> &amp; alphabets"),
+        ("the column loss_on_train", "the column loss_on_train"),
+    ],
+)
+def test_constants_are_typeset_alike(text, typeset):
+    assert markup.mathematics(text) == typeset
+
+
+def test_the_page_says_what_is_seen_in_a_figure(skeleton):
+    assert skeleton.figures["fig1"].caption == "Loss over size, with our law and the paper's exponent."

@@ -36,7 +36,6 @@ class Findings:
         everything: the table as it was given, but for models without layers.
         table: the runs that the laws may use: finished, of one architecture, at the study's own rates.
         laws: one Finding per law, in the order of TITLES.
-        envelope: the points of (C, loss) that L(C) was fitted to.
         answers: what the kinds of study that these runs are say, besides the laws.
         warnings: what a reader must know before trusting the rest.
     """
@@ -50,12 +49,16 @@ class Findings:
     untried: tuple[str, ...]
     doublings: tuple[Doubling, ...]
     excluded: tuple[Excluded, ...]
-    envelope: Table | None
     answers: Answers
     warnings: tuple[str, ...]
 
     def law(self, law: type[Law]) -> Finding:
         return next(finding for finding in self.laws if finding.law is law)
+
+    @property
+    def envelope(self) -> Table | None:
+        """The points of (C, loss) that L(C) is about."""
+        return self.law(laws.KaplanC).table
 
     @property
     def surface(self) -> Finding | None:
@@ -145,7 +148,6 @@ def find(table: Table, curves: Table | None = None, *, draws: int = DRAWS) -> Fi
     else:
         said = dataclasses.replace(answers.find(fitted, sigma=noise.sigma if noise else None), choices=beside.choices)
     doublings = tuple(last_doublings(fitted))
-    envelope = study_laws.compute_envelope(fitted, curves) if len(fitted) else None
     if said.no_laws:
         found = tuple(Finding(law, None, said.no_laws) for law in TITLES)
     elif len(fitted):
@@ -154,7 +156,7 @@ def find(table: Table, curves: Table | None = None, *, draws: int = DRAWS) -> Fi
             study_laws.fitted(laws.KaplanND, fitted, draws),
             study_laws.law_of_size(fitted, doublings, draws),
             study_laws.law_of_data(fitted, draws),
-            study_laws.law_of_compute(fitted, envelope, draws),
+            study_laws.law_of_compute(fitted, curves, draws),
         )
     else:
         found = tuple(Finding(law, None, NONE_LEFT) for law in TITLES)
@@ -169,7 +171,6 @@ def find(table: Table, curves: Table | None = None, *, draws: int = DRAWS) -> Fi
         untried=tuple(untried),
         doublings=doublings,
         excluded=tuple(e for e in fitted.excluded if e.rows),
-        envelope=envelope,
         answers=said,
         warnings=tuple(_warnings(rates, untried)),
     )

@@ -19,7 +19,7 @@ from analysis.findings.study_laws import LEAST
 from analysis.frontier import Allocation
 from analysis.isoflop import Profile, isoflop, profiles
 from analysis.jsonable import jsonable
-from analysis.laws.admission import ONE_EPOCH
+from analysis.laws.admission import ONE_PASS
 from analysis.replicates import settings
 from analysis.table import Table
 from analysis.tuning import Tuning
@@ -151,8 +151,7 @@ def _profiles(table: Table, sigma: float | None) -> Profiles | None:
     wanted: Sequence[str] = ("params", "flops", "tokens", "loss")
     if not all(table.has(name) for name in wanted):
         return None
-    if table.has("epochs"):
-        table = table.where(table["epochs"] <= ONE_EPOCH, "repeats its data")
+    table = ONE_PASS.admit(table)
     if not len(table) or allocation.suited(table)[0] != "isoflop":
         return None
     found, _ = profiles(table)

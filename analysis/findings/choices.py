@@ -20,7 +20,7 @@ from analysis.architecture import Architecture, architectures
 from analysis.confidence import LEVEL, t_quantile
 from analysis.findings.checks import APART, own_rates
 from analysis.findings.shapes import SAME_SIZE
-from analysis.laws.admission import ONE_EPOCH
+from analysis.laws.admission import ONE_PASS
 from analysis.replicates import settings
 from analysis.table import Table
 
@@ -178,8 +178,7 @@ def find(runs: Table) -> Choices | None:
     if not len(runs) or not all(runs.has(name) for name in ("params", "tokens", "loss")):
         return None
     table = runs.where(np.isfinite(runs["loss"]), "no loss")
-    if table.has("epochs"):
-        table = table.where(table["epochs"] <= ONE_EPOCH, "repeats its data")
+    table = ONE_PASS.admit(table)
     if not len(table):
         return None
     study = _Runs.of(table)

@@ -59,9 +59,14 @@ class HeldOutPrediction:
 
     def sentence(self) -> str:
         n, inside = len(self.off), int(((self.low <= self.measured) & (self.measured <= self.high)).sum())
-        losses = digits.plural(n, "loss", "losses")
+        if n == 1:
+            where = "inside" if inside else "outside"
+            return (
+                f"Fitted without {self.rule}, it predicts the loss there with an error of "
+                f"{digits.percent(self.mean, sign=True)}, {where} the {digits.percent(LEVEL)} interval."
+            )
         return (
-            f"Fitted without {self.rule}, it predicts the {n} {losses} there with an error of "
+            f"Fitted without {self.rule}, it predicts the {n} losses there with an error of "
             f"{digits.percent(self.rms)} rms ({digits.percent(self.mean, sign=True)} on average; {inside} of {n} "
             f"inside the {digits.percent(LEVEL)} interval)."
         )

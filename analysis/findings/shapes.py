@@ -13,7 +13,7 @@ import numpy as np
 
 from analysis import digits
 from analysis.confidence import LEVEL, t_quantile
-from analysis.laws.admission import ONE_EPOCH
+from analysis.laws.admission import ONE_PASS
 from analysis.replicates import seed_noise
 from analysis.table import Table
 
@@ -141,8 +141,7 @@ def find(table: Table) -> Shapes | None:
     if not len(table) or not all(table.has(name) for name in wanted):
         return None
     whole = len(table)
-    if table.has("epochs"):
-        table = table.where(table["epochs"] <= ONE_EPOCH, "repeats its data")
+    table = ONE_PASS.admit(table)
     middle = float(np.median(table["params"])) if len(table) else math.nan
     same = (np.abs(table["params"] / middle - 1) < SAME_SIZE) & np.isfinite(table["loss"])
     lengths, counts = np.unique(table["tokens"][same], return_counts=True)

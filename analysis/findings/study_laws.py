@@ -18,7 +18,7 @@ from analysis.fit import fit
 from analysis.fit.estimate import Fit
 from analysis.fit.rows import FitError, admitted
 from analysis.frontier import lower_envelope
-from analysis.laws.admission import CONVERGED, CONVERGED_RUNS, ONE_EPOCH, constant_rate
+from analysis.laws.admission import CONVERGED, CONVERGED_RUNS, OF_ENVELOPE, constant_rate
 from analysis.laws.law import Law
 from analysis.replicates import RATE, mean_loss, settings
 from analysis.table import Table
@@ -31,12 +31,12 @@ LEAST = 3  # sizes or data sets that a law of one variable is fitted to
 def fitted(
     law: type[Law], table: Table, draws: int, *, evidence: str = "", hold: str = "params", **options: Any
 ) -> Finding:
-    """The law on the rows of `table` that it is about, less the rules that are `waived` (all with every_run=True)."""
+    """The law on the rows of `table` that it is about, less the rules that are `waived`."""
     missing = [name for name in law.inputs if not table.has(name)]
     if missing:
         return Finding(law, None, f"the table has no column {' and '.join(missing)}")
     try:
-        rows = table if options.get("every_run") else admitted(law, table, options.get("waived", ()))
+        rows = admitted(law, table, options.get("waived", ()))
         found = fit(law, table, loss="squared", level=LEVEL, bootstrap=draws, **options)
     except InputError as error:
         return Finding(law, None, _reason(law, str(error)), evidence)
@@ -163,20 +163,20 @@ def law_of_data(table: Table, draws: int) -> Finding:
     return fitted(law, rows, draws, evidence=evidence, hold="unique_tokens")
 
 
-def compute_envelope(table: Table, curves: Table | None = None) -> Table | None:
+def compute_envelope(table: Table, curves: Table | None = None) -> Table:
     """The lowest loss reached with C FLOP: columns run, params, tokens, flops, loss, one row per point.
 
-    The envelope is that of all recorded losses along the runs, averaged over the seeds of a setting first: the lowest
-    of several seeds would be luck. Of a run whose learning rate decays only the end is a point: a run of the length
-    that it had before would have ended lower. Compute below the end of every run is left out, and so are runs that
-    repeat their data: L(C) is about data that do not limit.
+    The runs are those that L(C) is about. The envelope is that of all losses recorded along them, averaged over the
+    seeds of a setting first: the lowest of several seeds would be luck. Of a run whose learning rate decays only the
+    end is a point: a run of the length that it had before would have ended lower. Compute below the end of every run is
+    left out.
+
+    Raises:
+        InputError: no column flops, or no run that L(C) is about.
     """
     if not table.has("flops"):
-        return None
-    if table.has("epochs"):
-        table = table.where(table["epochs"] <= ONE_EPOCH, "repeats its data")
-        if not len(table):
-            return None
+        raise InputError("the table has no column flops")
+    table = admitted(laws.KaplanC, table, waived=OF_ENVELOPE)
     cell = settings(table, RATE)
     constant = constant_rate(table)
     least = table["flops"].min() * (1 - 1e-9)
@@ -196,19 +196,22 @@ def compute_envelope(table: Table, curves: Table | None = None) -> Table | None:
                 rows.append({"run": names[0], "params": table["params"][i], "tokens": D, "flops": C, "loss": loss})
                 kept.append(D == end or bool(constant[i]))
     chosen = [rows[i] for i in lower_envelope([r["flops"] for r in rows], [r["loss"] for r in rows]) if kept[i]]
-    return dataclasses.replace(Table.from_rows(chosen, table.source), notes=()) if chosen else None
+    if not chosen:
+        raise InputError("no run ends on the envelope")
+    return dataclasses.replace(Table.from_rows(chosen, table.source), notes=())
 
 
-def law_of_compute(table: Table, envelope: Table | None, draws: int) -> Finding:
+def law_of_compute(table: Table, curves: Table | None, draws: int) -> Finding:
     """L(C) through the envelope. Several points of one run, at a constant learning rate, are resampled together."""
     law = laws.KaplanC
-    if envelope is None:
-        return Finding(law, None, "no run saw its data just once" if table.has("flops") else "there is no column flops")
+    try:
+        envelope = compute_envelope(table, curves)
+    except InputError as error:
+        return Finding(law, None, _reason(law, str(error)))
     runs = len(np.unique(envelope["run"]))
     if runs < LEAST:
-        return Finding(
-            law, None, f"{runs} {digits.plural(runs, 'run makes', 'runs make')} up the envelope; wanted {LEAST} or more"
-        )
+        why = f"{runs} {digits.plural(runs, 'run makes', 'runs make')} up the envelope; wanted {LEAST} or more"
+        return Finding(law, None, why, table=envelope)
     edge = int((envelope["params"] == table["params"].max()).sum())
     evidence = ""
     if edge:
@@ -216,5 +219,7 @@ def law_of_compute(table: Table, envelope: Table | None, draws: int) -> Finding:
             f"{edge} of the {len(envelope)} points of the envelope {digits.plural(edge, 'is', 'are')} of the largest "
             "size: a larger one might do better there."
         )
+    # The envelope has met the rules: its runs before it was drawn, its points by what it is.
     options: dict[str, Any] = {"clusters": "run"} if runs < len(envelope) else {}
-    return fitted(law, envelope, draws, evidence=evidence, every_run=True, **options)
+    found = fitted(law, envelope, draws, evidence=evidence, waived=law.about, **options)
+    return dataclasses.replace(found, table=envelope)

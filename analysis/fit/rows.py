@@ -45,14 +45,11 @@ def admitted(law: type[Law], table: Table, waived: Collection[Admission] = ()) -
         waived: rules of the law that are not applied.
     """
     for admission in law.about:
-        if admission in waived:
-            continue
-        rule = admission.rule(table)
-        if rule.unchecked:
-            table = table.with_notes(f"not checked: {rule.unchecked}")
-        table = table.where(rule.keep, rule.reason)
+        if admission not in waived:
+            table = admission.admit(table)
         if not len(table):
-            raise FitError(f"{law.name} is not identified: no run is left ({rule.reason})")
+            why = table.excluded[-1].reason if table.excluded else "the table has no rows"
+            raise FitError(f"{law.name} is not identified: no run is left ({why})")
     return table
 
 

@@ -33,6 +33,13 @@ class Admission:
     runs: str
     rule: Callable[[Table], Rule]
 
+    def admit(self, table: Table) -> Table:
+        """The rows that it admits; the others are in `excluded`, what could not be checked is in `notes`."""
+        rule = self.rule(table)
+        if rule.unchecked:
+            table = table.with_notes(f"not checked: {rule.unchecked}")
+        return table.where(rule.keep, rule.reason)
+
 
 def everything(table: Table, unchecked: str = "") -> Rule:
     return Rule(np.ones(len(table), bool), "", unchecked)
@@ -221,6 +228,7 @@ WARM = Admission("are past their warm-up", after_warmup)
 LARGE_ENOUGH = Admission("have the best size for their data", best_size_for_its_data)
 BEST_FOR_C = Admission("no run with as little compute beats", on_the_envelope("flops"))
 BEST_FOR_C_MIN = Admission("no run with as little C_min beats", on_the_envelope("flops_min"))
+OF_ENVELOPE = (BEST_FOR_C, BEST_FOR_C_MIN)  # of points; the other rules of a law of compute are about whole runs
 ONE_BATCH = Admission("share one batch size", commonest("batch_tokens", "batch size", "the law is at one"))
 ONE_LENGTH = Admission("share one number of tokens", commonest("tokens", "number of tokens", "the law is at one"))
 LOWEST = Admission("stopped at their lowest held-out loss, none of them sooner than the law says", lowest_bound)

@@ -1,6 +1,7 @@
 """What a law is: a frozen dataclass, its constants as fields, its formula as `__call__`, and the runs it is about."""
 
 import dataclasses
+import functools
 import inspect
 import textwrap
 from collections.abc import Callable
@@ -64,6 +65,23 @@ class Law:
     @classmethod
     def constants(cls) -> tuple[Constant, ...]:
         return tuple(Constant(f.name, **f.metadata) for f in dataclasses.fields(cls))
+
+
+@functools.cache
+def with_floor(law: type[Law]) -> type[Law]:
+    """L_inf + the law: the same constants, and an irreducible loss, as in Henighan et al. (2020) eq. 1.1."""
+
+    @functools.wraps(law.__call__)
+    def total(self: Any, *columns: Values) -> Values:
+        return self.L_inf + law.__call__(self, *columns)
+
+    return dataclasses.make_dataclass(
+        f"{law.__name__}WithFloor",
+        [("L_inf", Scalar, floor())],
+        bases=(law,),
+        namespace={"name": f"{law.name}-floor", "__call__": total},
+        frozen=True,
+    )
 
 
 def namespace(*values: Values) -> Any:

@@ -153,6 +153,7 @@ def _shapes(found: Shapes) -> Iterator[str]:
 
 def _cooldowns(found: Cooldowns, curves: Table | None) -> Iterator[str]:
     yield tag("h3", "Several lengths from one trunk")
+    yield tag("p", "A trunk is what runs of several lengths share before their cooldowns; it is trained once.")
     yield from _paragraphs(found.sentences())
     if curves is not None:
         caption = "Held-out loss along the trunks and their branches; a dot ends a branch"

@@ -72,14 +72,15 @@ WIDE = (10.0, 4.1)  # inches
 HALF = (4.9, 4.1)
 
 LABELS = {
-    "params": "Parameters N, non-embedding",
+    "params": "Parameters N",
     "tokens": "Tokens D",
     "unique_tokens": "Unique tokens D",
-    "flops": "Compute C = 6ND, FLOP",
+    "flops": "Compute C, FLOP",
     "flops_min": "Least compute C_min, FLOP",
     "step": "Updates S",
     "steps_min": "Least updates S_min",
     "position": "Position in the context, tokens",
+    "experts": "Experts E",
     "learning_rate": "Peak learning rate",
 }
 WRITTEN: dict[str, Callable[[float], str]] = {"learning_rate": "{:.2g}".format}  # other than as counts

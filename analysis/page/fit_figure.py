@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
-from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.cm import ScalarMappable
@@ -29,16 +28,6 @@ Array = NDArray[np.float64]
 CURVES = 7  # of a family
 MANY = 9  # more values of a column than this are drawn as round ones between them
 HELD = "#b3261e"
-NAMES = {
-    "params": "N, parameters",
-    "tokens": "D, tokens",
-    "unique_tokens": "unique tokens",
-    "flops": "C, FLOP",
-    "flops_min": "C_min, FLOP",
-    "steps_min": "S_min, updates",
-    "experts": "experts",
-    "position": "position in the context, tokens",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +71,7 @@ def draw(fit: Fit, table: Table) -> Figure:
         off = 100 * (runs.measured / runs.predicted - 1)
         low, high = _span(off[~runs.left_out])
         _points(right, x, np.clip(off, low, high), runs, colours)
+        canvas.percent_axis(right, max(-low, high))
         right.set_ylim(low, high)
         x_label = label(fit.law.inputs[-1]) if len(runs.columns) < 3 else f"predicted {label(fit.target)}"
         for axes in (left, right):
@@ -97,9 +87,6 @@ def draw(fit: Fit, table: Table) -> Figure:
             f"{fit.law.name}, {band}" if len(runs.columns) < 3 else f"{fit.law.name}, measured and predicted"
         )
         right.axhline(0, color=canvas.INK, lw=0.8, zorder=1)
-        right.yaxis.set_major_formatter(
-            ticker.FuncFormatter(lambda y, _: f"{y:+.3g} %".replace("-", "−") if y else "0")
-        )
         right.set_title("Measured above the law")
         if np.any((off < low) | (off > high)):
             figure.supxlabel("Left-out runs beyond the axis stand at its edge.", x=0.99, ha="right", fontsize="small")
@@ -197,13 +184,12 @@ def _some(values: Array) -> Array:
 
 def _axis(axis: Axis, values: Array) -> None:
     """Ticks on a logarithmic axis that a person would have chosen."""
-    axis.set_minor_locator(ticker.NullLocator())
-    wide = np.max(values) / np.min(values) > 1e4
-    axis.set_major_locator(ticker.FixedLocator(canvas.ticks(values, ((1,),) if wide else canvas.FACTORS)))
-    large = np.max(values) >= 1e15
-    axis.set_major_formatter(
-        ticker.FuncFormatter(lambda v, _: digits.ten(v) if large else digits.short(v) if v >= 1000 else f"{v:.3g}")
-    )
+    factors = ((1,),) if np.max(values) / np.min(values) > 1e4 else canvas.FACTORS
+    canvas.log_axis(axis, values, digits.ten if np.max(values) >= 1e15 else _count, factors)
+
+
+def _count(value: float) -> str:
+    return digits.short(value) if value >= 1000 else f"{value:.3g}"
 
 
 def _ends(values: Array, margin: float = 0.0) -> tuple[float, float]:
@@ -224,4 +210,4 @@ def _span(off: Array) -> tuple[float, float]:
 def label(column: str) -> str:
     """A column of a law as an axis names it, with its unit."""
     unit = COLUMNS.get(column, "")
-    return NAMES.get(column, f"{column}, {unit}" if unit else column)
+    return canvas.LABELS.get(column, f"{column}, {unit}" if unit else column)

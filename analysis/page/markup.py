@@ -11,6 +11,7 @@ from analysis.page import canvas
 
 STYLE = Path(__file__).parent.parent / "report.css"
 Section = tuple[str, str, str]  # id, title, content: Markup, or "" of a section that has nothing to say
+GREEK = {"alpha": "α", "beta": "β"}
 
 
 def document(
@@ -99,12 +100,17 @@ def table(
 def figure(figure: Figure, id: str, caption: str, class_: str = "") -> Markup:
     label = Markup('<svg role="img" aria-label="{}"').format(caption)
     drawing = Markup(canvas.svg(figure, id).replace("<svg", label, 1))
-    return tag("figure", drawing, tag("figcaption", caption), class_=class_, id=f"figure-{id}")
+    return tag("figure", drawing, tag("figcaption", mathematics(caption)), class_=class_, id=f"figure-{id}")
 
 
 def mathematics(text: str) -> Markup:
-    """Escaped text with Greek exponents, subscripts and superscripts."""
+    """Escaped text with Greek letters, subscripts and superscripts: alpha_C_min, B_crit, L^(1/alpha_B), N^-0.07."""
     text = str(escape(text))
-    text = re.sub(r"\^([-−]?[\d.]+)", r"<sup>\1</sup>", text)
-    text = re.sub(r"\b(alpha|beta|[NDC])(?:_(\w))\b", r"\1<sub>\2</sub>", text)
-    return Markup(re.sub(r"\balpha", "α", re.sub(r"\bbeta", "β", text)))
+    text = re.sub(r"\^(?:\(([^()]+)\)|([-−]?[\w.]*\w))", lambda found: f"<sup>{found[1] or found[2]}</sup>", text)
+    text = re.sub(r"\b(alpha|beta|[A-Za-z])_(\*|[A-Za-z]+)(?:_(min))?(?!\w)", _subscript, text)
+    return Markup(re.sub(r"\b(alpha|beta)\b", lambda found: GREEK[found[1]], text))
+
+
+def _subscript(found: re.Match[str]) -> str:
+    base, below, above = found.groups()
+    return f"{base}<sub>{below}</sub>" + (f"<sup>{above}</sup>" if above else "")

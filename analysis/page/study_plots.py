@@ -43,6 +43,7 @@ from analysis.tuning.bowls import Bowl
 from analysis.tuning.halves import LIMIT
 from analysis.tuning.rate_law import RateFit
 
+LEGEND = 12  # room above the largest value, as a factor of it
 NARROW = 5  # ticks along a panel of rates: there are several side by side
 HIGHEST = 0.12  # of ln(loss) above the lowest: what is farther up, at rates that nearly diverge, is left off the axes
 TALL = 5.2  # inches, of profiles: their bends are small beside what separates them
@@ -189,12 +190,13 @@ def transfer(found: Transfer) -> Figure:
             _bowls(axes, shift.bowls, shades)
             axes.plot([b.best for b in shift.bowls], [b.loss for b in shift.bowls], color=GREY, lw=0.8, zorder=1)
             axes.set_ylabel(LOSS)
-            axes.set_title(shift.name)
+            axes.set_title(f"{shift.parametrization}, by {shift.along}")
             handles = [
                 Line2D([], [], color=shades(b.params), lw=0, marker="o", ms=5, label=str(size))
                 for size, b in zip(shift.sizes, shift.bowls, strict=True)
             ]
-            axes.legend(handles=handles, title=shift.along, loc="upper center", ncols=len(handles), handletextpad=0.1)
+            above = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0.2}
+            axes.legend(handles=handles, ncols=len(handles), handletextpad=0.1, columnspacing=0.8, **above)
         return figure
 
 
@@ -220,10 +222,12 @@ def coordinates(found: Mapping[str, Any]) -> Figure:
                 axes.plot(widths, distance[0, :, k], color=colour, lw=0.9, dashes=(3, 2))
             axes.set_xscale("log")
             log_axis(axes.xaxis, widths)
-            log_y(axes, every, digits.plain)
+            log_y(axes, [*every, LEGEND * every.max()], digits.plain)
             axes.set_xlabel("d_model")
             axes.set_title(one["parametrization"])
-            axes.legend(loc="upper left")
+            ends = (("after the last update", (None, None)), ("after the first", (3, 2)))
+            handles = [Line2D([], [], color=GREY, lw=0.9, dashes=dashes, label=label) for label, dashes in ends]
+            axes.legend(handles=[*axes.get_legend_handles_labels()[0], *handles], loc="upper left", ncols=2)
         grid[0].set_ylabel("Mean |h_t − h_0|")
         return figure
 

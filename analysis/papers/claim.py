@@ -4,17 +4,27 @@ What is missing for a claim or a figure is an exception, `Undecided`, and no sen
 """
 
 import dataclasses
+import functools
 import math
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from typing import Any
 
 from analysis import digits
 from analysis.fit.estimate import Interval
+from scaling.errors import InputError
 
 UNDECIDED = "cannot decide"
 # The usual reason where nothing better is known: the paper's own span is a thousand times longer.
 SHORT = "our runs are a short span of small models, on other text and another vocabulary"
+
+
+def sentence(text: str) -> str:
+    """With a capital letter, but for the name of a constant, and a full stop."""
+    if re.match(r"(?!alpha\b|beta\b)[a-z]{2,}\b", text):
+        text = text[0].upper() + text[1:]
+    return text if text.endswith(".") else f"{text}."
 
 
 class Undecided(Exception):
@@ -23,6 +33,10 @@ class Undecided(Exception):
     def __init__(self, why: object):
         self.why = digits.minus(str(why)).rstrip(".")
         super().__init__(self.why)
+
+
+# What an analysis raises that lacks something.
+MISSING = (Undecided, InputError)
 
 
 class Verdict(StrEnum):
@@ -44,8 +58,8 @@ class Claim:
         paper: its value there; None where the paper prints none.
         ours: our estimate; None where `why` says that there is none to rely on.
         interval: statistical, at 95 %.
-        over_choices: from the lowest to the highest estimate over defensible choices of the analysis, such as which
-            rows are fitted; None where it has not been worked out.
+        over_choices: from the lowest to the highest estimate over choices of the analysis, where it is known.
+        others: estimates by other choices, worked out when asked for; `span` is from the lowest to the highest.
         held_out: relative error on the runs held out from the fit; None where none was.
         enough: the half-width of the interval at which ours is decided, in the unit of the number, whatever the paper
             says. None for a scale: it depends on text and vocabulary, and is shown, not compared.
@@ -67,6 +81,7 @@ class Claim:
     unit: str = ""
     note: str = ""
     why: str = ""
+    others: Callable[[], Sequence[float]] = dataclasses.field(default=tuple, compare=False, repr=False)
     above: str = dataclasses.field(default=SHORT, repr=False)
     below: str = dataclasses.field(default=SHORT, repr=False)
 
@@ -89,6 +104,14 @@ class Claim:
     def half(self) -> float:
         """Half-width of the interval; infinite without one."""
         return math.inf if self.interval is None else (self.interval[1] - self.interval[0]) / 2
+
+    @functools.cached_property
+    def span(self) -> Interval | None:
+        """The range over defensible choices of the analysis; None where there is but one."""
+        if self.over_choices is not None or self.ours is None:
+            return self.over_choices
+        others = self.others()
+        return (min(self.ours, *others), max(self.ours, *others)) if others else None
 
     @property
     def verdict(self) -> Verdict:
@@ -143,7 +166,7 @@ class Claim:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, a row of the table of constants."""
         low, high = self.interval or (None, None)
-        lowest, highest = self.over_choices or (None, None)
+        lowest, highest = self.span or (None, None)
         return {
             "name": self.name,
             "equation": self.source,

@@ -80,8 +80,9 @@ def across(axes: Axes, n: int) -> np.ndarray:
 
 
 def named(table: Table, names: Sequence[str]) -> list[dict[str, Any]]:
-    """The rows of a table, these columns alone."""
-    return [dict(zip(names, values, strict=True)) for values in zip(*(table[name] for name in names), strict=True)]
+    """The rows of a table, of these columns those that it has."""
+    there = [name for name in names if name in table]
+    return [dict(zip(there, values, strict=True)) for values in zip(*(table[name] for name in there), strict=True)]
 
 
 def blank(axes: Axes, title: str, why: str) -> None:

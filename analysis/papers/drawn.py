@@ -11,10 +11,9 @@ from matplotlib.figure import Figure
 
 from analysis import digits
 from analysis.papers import drawing
-from analysis.papers.claim import UNDECIDED, Claim, Undecided
+from analysis.papers.claim import MISSING, UNDECIDED, Claim, Undecided, sentence
 from analysis.table import Table
 from analysis.table.columns import column
-from scaling.errors import InputError
 
 
 @dataclasses.dataclass
@@ -24,6 +23,7 @@ class Drawn:
     Attributes:
         name: of the paper, such as "fig5" or "table2"; also the name of its files.
         title: a line, such as "Figure 5: shape at fixed N".
+        caption: what is seen in it.
         figure: None for a table, which is `data` itself.
         data: the points that are drawn.
         claims: for the table of constants.
@@ -33,11 +33,17 @@ class Drawn:
 
     name: str
     title: str
+    caption: str = ""
     figure: Figure | None = None
     data: Table = dataclasses.field(default_factory=lambda: Table({}, np.arange(0)))
     claims: list[Claim] = dataclasses.field(default_factory=list)
     sentences: list[str] = dataclasses.field(default_factory=list)
     missing: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def short_title(self) -> str:
+        """Its number in the paper, such as "Figure 5"."""
+        return self.title.partition(":")[0]
 
     @property
     def decided(self) -> bool:
@@ -55,7 +61,8 @@ class Drawn:
         return [*self.sentences, *self.open]
 
     def say(self, *sentences: str) -> None:
-        self.sentences += [digits.minus(sentence) for sentence in sentences if sentence]
+        """Sentences; a capital letter and a full stop are seen to."""
+        self.sentences += [sentence(digits.minus(text)) for text in sentences if text]
 
     def show(self, *claims: Claim) -> None:
         """Claims beside the paper's, without a sentence."""
@@ -80,18 +87,19 @@ class Drawn:
         """Something that may be missing while the rest of the figure stands."""
         try:
             yield
-        except (Undecided, InputError) as error:
+        except MISSING as error:
             self.lacks(error, what)
 
     @contextlib.contextmanager
     def panel(self, axes: Axes, title: str, what: str = "") -> Iterator[None]:
         """A panel; what is missing for it stands in its place."""
         axes.set_title(title)
-        try:
-            yield
-        except (Undecided, InputError) as error:
-            self.lacks(error, what)
-            drawing.blank(axes, title, Undecided(error).why)
+        with self.part(what):
+            try:
+                yield
+            except MISSING as error:
+                drawing.blank(axes, title, Undecided(error).why)
+                raise
 
     def points(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """The points that are drawn, a row each."""

@@ -4,8 +4,10 @@ import dataclasses
 import functools
 import math
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from analysis.papers.claim import Undecided
 from analysis.records import Records
@@ -126,3 +128,9 @@ def means(table: Table, by: str = "params", of: str = "loss") -> tuple[np.ndarra
     """The values of a column, rising, and the geometric mean of another at each of them."""
     at = np.unique(table[by])
     return at, np.array([math.exp(np.log(table[of][table[by] == value]).mean()) for value in at])
+
+
+def mode(values: ArrayLike) -> Any:
+    """The commonest value, of equally common ones the smallest."""
+    each, counts = np.unique(values, return_counts=True)
+    return each[np.argmax(counts)]

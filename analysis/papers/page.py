@@ -9,20 +9,20 @@ import dataclasses
 import datetime
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from markupsafe import Markup, escape
 
-from analysis import digits, report
+from analysis import digits
 from analysis.jsonable import jsonable
 from analysis.page import canvas, markup
 from analysis.page.markup import tag
-from analysis.papers.claim import UNDECIDED, Claim, Verdict, tally
+from analysis.papers.claim import UNDECIDED, Claim, Verdict, sentence, tally
 from analysis.papers.drawn import Drawn
-from analysis.papers.evidence import Experiments
+from analysis.papers.evidence import Experiments, joined
 from analysis.papers.paper import Paper
 from analysis.records import Origin
 from analysis.table import Table
@@ -81,22 +81,12 @@ def page(paper: Paper, drawn: Sequence[Drawn], experiments: Experiments, made: M
         ("scales", "Scales, which depend on text and vocabulary", _scales(paper, drawn)),
         ("runs", "What was run", _runs(experiments, made)),
     ]
-    sections = [(id, title, content) for id, title, content in sections if content]
-    css = Path(report.__file__).with_name("report.css").read_text(encoding="utf-8")
-    body = [
+    opening = (
         tag("h1", paper.title),
         tag("p", _lede(paper, drawn, made), class_="lede"),
         _facts(drawn, experiments, made),
-        tag("nav", Markup(" ").join(tag("a", one.title.partition(":")[0], href=f"#{one.name}") for one in drawn)),
-        *(tag("section", tag("h2", title), content, id=id) for id, title, content in sections),
-    ]
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"{tag('title', paper.title)}\n<style>\n{css}</style>\n</head>\n<body>\n"
-        + "\n".join(body)
-        + "\n</body>\n</html>\n"
     )
+    return markup.document(paper.title, opening, sections, [(one.name, one.short_title) for one in drawn])
 
 
 def _lede(paper: Paper, drawn: Sequence[Drawn], made: Made) -> str:
@@ -108,9 +98,9 @@ def _lede(paper: Paper, drawn: Sequence[Drawn], made: Made) -> str:
 
 
 def _facts(drawn: Sequence[Drawn], experiments: Experiments, made: Made) -> Markup:
-    runs = _all_runs(experiments)
-    facts = [("Runs", f"{len(runs)} of {made.planned}", "of all experiments, each once")]
-    if len(runs):
+    runs = joined([records.runs for records in experiments.values()])
+    facts = [("Runs", f"{0 if runs is None else len(runs)} of {made.planned}", "of all experiments, each once")]
+    if runs is not None:
         facts += [
             ("Parameters N", _between(runs["params"][runs["params"] > 0]), "non-embedding"),
             ("Tokens D", _between(runs["tokens"]), "processed by a run"),
@@ -126,9 +116,9 @@ def _facts(drawn: Sequence[Drawn], experiments: Experiments, made: Made) -> Mark
 
 def _exponents(drawn: Sequence[Drawn]) -> Markup:
     said = (
-        "An exponent is decided where its fit is sound and the half-width of its interval is small enough for any "
-        "value that the exponent may have, whatever the paper's. In bold where the interval holds the paper's. The "
-        "choices are those of the rows that are fitted."
+        "An exponent is decided where its fit is sound and the half-width of its interval is small enough, whatever "
+        "the paper's value. It is in bold where the interval holds that value. The range over choices has what the "
+        "analysis gives with the runs that a rule left out, with a floor in the law, and with other counts of N."
     )
     data = tag("p", "The same as data: ", tag("a", "constants.json", href="constants.json"), ".")
     shown = _beside(_first(drawn, exponents=True))
@@ -140,17 +130,17 @@ def _scales(paper: Paper, drawn: Sequence[Drawn]) -> Markup:
     return tag("p", f"Shown, not compared: the paper's are for {paper.scales}.") + shown if shown else Markup()
 
 
-def _first(drawn: Sequence[Drawn], *, exponents: bool) -> Mapping[Claim, str]:
+def _first(drawn: Sequence[Drawn], *, exponents: bool) -> Mapping[Claim, Drawn | None]:
     """The exponents, or the scales, of all figures, each with the first that shows it."""
-    found: dict[Claim, str] = {}
+    found: dict[Claim, Drawn | None] = {}
     for one in drawn:
         for each in one.claims:
             if (each.enough is not None) == exponents:
-                found.setdefault(each, one.name)
+                found.setdefault(each, one)
     return found
 
 
-def _beside(found: Mapping[Claim, str]) -> Markup:
+def _beside(found: Mapping[Claim, Drawn | None]) -> Markup:
     """Constants beside the paper's, and the figure that shows each, where one is named; nothing for none."""
     if not found:
         return Markup()
@@ -163,13 +153,13 @@ def _beside(found: Mapping[Claim, str]) -> Markup:
             each.source,
             "–" if each.paper is None else digits.plain(each.paper),
             _ours(each),
-            "–" if each.over_choices is None else " to ".join(map(digits.plain, each.over_choices)),
+            "–" if each.span is None else " to ".join(map(digits.plain, each.span)),
             "–" if each.held_out is None else digits.percent(each.held_out),
             each.verdict.value,
-            *([tag("a", name, href=f"#{name}")] if in_figures else []),
-            tag("div", each.remark, class_="wrap soft text"),
+            *([tag("a", one.short_title, href=f"#{one.name}")] if one else []),
+            tag("div", Markup(" ").join(map(_said, filter(None, (each.doubt, each.note)))), class_="wrap soft text"),
         )
-        for each, name in found.items()
+        for each, one in found.items()
     ]
     return tag("div", markup.table(head, rows, text=2, wide=True), class_="scroll")
 
@@ -182,13 +172,13 @@ def _ours(claim: Claim) -> Markup:
 
 def _one(one: Drawn) -> Markup:
     """A figure or table: its sentences, the drawing, its data."""
-    said = markup.joined(tag("p", markup.mathematics(text)) for text in one.sentences)
-    said += markup.joined(tag("p", markup.mathematics(text), class_="missing") for text in one.open)
+    said = markup.joined(tag("p", _said(text)) for text in one.sentences)
+    said += markup.joined(tag("p", _said(text), class_="missing") for text in one.open)
     if one.figure is not None:
         small = "half" if one.figure.get_figwidth() < canvas.WIDE[0] else ""
-        drawing = markup.figure(one.figure, one.name, f"{one.title}.", small)
+        drawing = markup.figure(one.figure, one.name, one.caption or f"{one.title}.", small)
     elif one.claims:
-        drawing = _beside(dict.fromkeys(one.claims, ""))
+        drawing = _beside(dict.fromkeys(one.claims))
     else:  # a figure that cannot be drawn has the runs that there are in its file
         drawing = Markup() if one.name.startswith("fig") else _table(one.data)
     links = [tag("a", f"{one.name}.csv", href=f"{one.name}.csv")]
@@ -198,28 +188,34 @@ def _one(one: Drawn) -> Markup:
     beside = (
         tag("p", f"Data of this {kind}: ", Markup(", ").join(links), ".", class_="soft") if len(one.data) else Markup()
     )
-    return tag("article", tag("h3", one.title), drawing, said, beside, id=one.name)
+    return tag("article", tag("h3", markup.mathematics(one.title)), drawing, said, beside, id=one.name)
+
+
+def _said(text: str) -> Markup:
+    return markup.mathematics(sentence(text))
 
 
 def _table(table: Table) -> Markup:
     """The rows of a table, numbers to four digits; nothing where it has none."""
     if not len(table):
         return Markup()
-    names = [name for name in table if name not in ("run",)]
+    names = [name for name in table if name != "run"]
     rows = [[_cell(table[name][i]) for name in names] for i in range(min(len(table), ROWS))]
-    words = sum(table[name].dtype.kind == "U" for name in names[: next(_numeric(table, names), len(names))])
+    words = next((k for k, name in enumerate(names) if table[name].dtype.kind != "U"), len(names))
     more = tag("p", f"{len(table) - ROWS} more rows are in the file.") if len(table) > ROWS else ""
-    shown = markup.table(names, rows, text=max(words, 1), wide=len(names) > COLUMNS)
+    shown = markup.table([*map(_head, names)], rows, text=max(words, 1), wide=len(names) > COLUMNS)
     return tag("div", shown, class_="scroll") + more
 
 
-def _numeric(table: Table, names: Sequence[str]) -> Iterator[int]:
-    return (k for k, name in enumerate(names) if table[name].dtype.kind != "U")
+def _head(column: str) -> Markup:
+    """A column as a reader knows it: no underscores, no small flop."""
+    words = column.replace("_", " ").replace("flop", "FLOP")
+    return markup.mathematics(canvas.LABELS.get(column, words[0].upper() + words[1:]))
 
 
 def _cell(value: Any) -> str:
     if isinstance(value, str):
-        return value
+        return markup.mathematics(value)
     whole = float(value).is_integer() and abs(value) < 1e9
     return f"{value:,.0f}" if whole else digits.plain(float(value), 4)
 
@@ -258,7 +254,7 @@ def _runs(experiments: Experiments, made: Made) -> Markup:
         expected = (
             tag("h3", "What was to be expected")
             + tag("p", "Said before the first update, if the laws hold: " + EXPECTED)
-            + markup.bullets(made.expected)
+            + markup.bullets(map(_said, made.expected))
         )
     return said + markup.pairs(about) + expected
 
@@ -274,17 +270,3 @@ def _origin(origin: Origin) -> tuple[str, str]:
 
 def _versions(versions: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {version}" for name, version in versions.items())
-
-
-def _all_runs(experiments: Experiments) -> Table:
-    """Of all experiments, each run once: params, tokens and flops."""
-    names = ("params", "tokens", "flops")
-    seen: set[str] = set()
-    columns: dict[str, list[float]] = {name: [] for name in names}
-    for records in experiments.values():
-        for i, run in enumerate(records.runs["run"]):
-            if run not in seen:
-                seen.add(run)
-                for name in names:
-                    columns[name].append(float(records.runs[name][i]))
-    return Table({name: np.array(values) for name, values in columns.items()}, np.arange(len(seen)), "all runs")

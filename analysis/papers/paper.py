@@ -1,6 +1,7 @@
 """A paper: its figures and tables in its order, what draws each, and the experiments whose runs they need."""
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -26,7 +27,7 @@ class Entry:
         title: a line, such as "Figure 5: shape at fixed N".
         section: of the paper, under which the page shows it.
         draw: fills it from the evidence; raises Undecided where something is missing for all of it, and InputError
-            where a table lacks a column.
+            where a table lacks a column. The first paragraph of its docstring is the caption.
         needs: experiments.
     """
 
@@ -34,6 +35,11 @@ class Entry:
     section: str
     draw: Callable[[Any, Drawn], None]
     needs: tuple[str, ...]
+
+    @property
+    def caption(self) -> str:
+        """What is seen, in a sentence or two."""
+        return " ".join((inspect.getdoc(self.draw) or "").partition("\n\n")[0].split())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,9 +89,10 @@ class Paper:
 
     def draw_one(self, name: str, evidence: Evidence) -> Drawn:
         """A figure or table: what can be shown, and what is missing."""
-        drawn = Drawn(name, self.figures[name].title)
+        entry = self.figures[name]
+        drawn = Drawn(name, entry.title, entry.caption)
         with drawn.part():
-            self.figures[name].draw(evidence, drawn)
+            entry.draw(evidence, drawn)
         if drawn.figure is None and drawn.claims and not len(drawn.data):
             drawn.points(claim.to_dict() for claim in drawn.claims)
         return drawn

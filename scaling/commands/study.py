@@ -339,14 +339,14 @@ def _study_status(args: argparse.Namespace) -> int:
         now = status.of(whole)
         if args.watch and sys.stdout.isatty():
             print("\033[2J\033[H", end="")
-        print("\n".join(_glance(whole, now, args.runs or (not args.watch and len(now.runs) <= FEW))), flush=True)
+        print("\n".join(_glance(now, args.runs or (not args.watch and len(now.runs) <= FEW))), flush=True)
         over = all(each.state in ("done", "quarantined") for each in now.packs)
         if not args.watch or over:
             return 0
         time.sleep(WATCH)
 
 
-def _glance(whole: "StudyFolder", now: "Status", each_run: bool) -> list[str]:
+def _glance(now: "Status", each_run: bool) -> list[str]:
     """The lines of `study status`."""
     from scaling import progress_bar
 

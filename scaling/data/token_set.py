@@ -75,10 +75,6 @@ class TokenSet:
         """Bytes of text that some tokens stand for: bits per byte are nats per token * tokens / bytes / ln 2."""
         return int(self.token_bytes[np.asarray(tokens)].sum())
 
-    def validation_bytes(self, n_tokens: int) -> int:
-        """Bytes of text in the first `n_tokens` tokens of the validation stream."""
-        return self.bytes_of(self.validation[:n_tokens])
-
     def verify(self, train_tokens: int | None = None) -> None:
         """Read everything and compare with the hashes in the manifest.
 

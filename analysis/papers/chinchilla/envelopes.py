@@ -13,10 +13,9 @@ from analysis.page.canvas import INK, LOSS, STYLE, panels, size_legend
 from analysis.papers.chinchilla.evidence import Chinchilla2022
 from analysis.papers.chinchilla.growth import COLOURS, COMPUTE, SIZE, growth_panel, joined_words, optima
 from analysis.papers.chinchilla.trunks import trunks
-from analysis.papers.claim import Undecided
+from analysis.papers.claim import MISSING, Undecided
 from analysis.papers.drawing import by_run, dots, fixed_limits, legend, logarithmic
 from analysis.papers.drawn import Drawn
-from scaling.errors import InputError
 
 PARTS = ("first third", "middle third", "last third")
 PART_COLOURS = ("#c9791b", "#3f8f5b", "#2f6db5")  # orange, green and blue, as in the paper
@@ -57,7 +56,7 @@ def _reached(axes: Axes, evidence: Chinchilla2022) -> None:
         axes.plot(runs["flops"][own], runs["loss"][own], color=colour, lw=0.9, marker="o", ms=2.6, mew=0, zorder=3)
     try:
         points = evidence.envelope.found.points
-    except (Undecided, InputError):  # the claims say why
+    except MISSING:  # the claims say why
         points = ()
     C, loss = (np.array([float(getattr(p, name)) for p in points]) for name in ("flops", "loss"))
     axes.plot(C, loss, color=INK, lw=1.4, zorder=5, label="envelope")

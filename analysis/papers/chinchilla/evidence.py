@@ -21,15 +21,19 @@ from analysis.papers import evidence
 from analysis.papers.chinchilla import approaches, trunks
 from analysis.papers.chinchilla.approaches import Approach, Draws
 from analysis.papers.chinchilla.trunks import INNER, WHOLE, Counting, Luck
-from analysis.papers.claim import Claim, Undecided
+from analysis.papers.claim import MISSING, Claim, Undecided
 from analysis.papers.known import measured
 from analysis.table import Table
-from scaling.errors import InputError
 
 T = TypeVar("T")
 
 PAPER = "hoffmann2022"
-NUMBERS: tuple[int, ...] = (1, 2, 3)  # of the approaches
+FIND: Mapping[int, Callable[[Table, Draws], Approach]] = {
+    1: approaches.by_envelope,
+    2: approaches.by_profiles,
+    3: approaches.by_surface,
+}
+NUMBERS = tuple(FIND)
 # Half-widths of 95 % intervals that decide an exponent, whatever its value and the paper's.
 SHARE = 0.1  # of growing compute: tells 0.5 from Kaplan's 0.73
 EXPONENT = 0.1  # alpha, beta: tells 0.34 from a third more or less
@@ -119,17 +123,17 @@ class Chinchilla2022(evidence.Evidence):
 
     # --- the three approaches
 
-    @functools.cached_property
+    @property
     def envelope(self) -> Approach:
-        return approaches.by_envelope(self.runs, self.draws)
+        return self.approach(1)
 
-    @functools.cached_property
+    @property
     def profiles(self) -> Approach:
-        return approaches.by_profiles(self.runs, self.draws)
+        return self.approach(2)
 
-    @functools.cached_property
+    @property
     def surface(self) -> Approach:
-        return approaches.by_surface(self.runs, self.draws)
+        return self.approach(3)
 
     @property
     def law(self) -> Fit[Chinchilla]:
@@ -139,8 +143,20 @@ class Chinchilla2022(evidence.Evidence):
         return fitted
 
     def approach(self, number: int) -> Approach:
-        """One of the three."""
-        return (lambda: self.envelope, lambda: self.profiles, lambda: self.surface)[number - 1]()
+        """One of the three. What it lacks is remembered too: a doubtful surface is not fitted once for each figure."""
+        if number not in self._tried:
+            try:
+                self._tried[number] = FIND[number](self.runs, self.draws)
+            except MISSING as error:
+                self._tried[number] = Undecided(error)
+        outcome = self._tried[number]
+        if isinstance(outcome, Undecided):
+            raise outcome
+        return outcome
+
+    @functools.cached_property
+    def _tried(self) -> dict[int, Approach | Undecided]:
+        return {}
 
     def found(self, *numbers: int) -> list[Approach]:
         """Those of these approaches that the runs allow, of all three where none is named.
@@ -152,7 +168,7 @@ class Chinchilla2022(evidence.Evidence):
         for number in numbers or NUMBERS:
             try:
                 found.append(self.approach(number))
-            except (Undecided, InputError) as error:
+            except MISSING as error:
                 reasons.append(Undecided(error))
         if not found:
             raise reasons[0]
@@ -232,7 +248,7 @@ class Chinchilla2022(evidence.Evidence):
     ) -> Claim:
         try:
             found = self.approach(number).found
-        except (Undecided, InputError) as error:
+        except MISSING as error:
             return dataclasses.replace(claim, why=Undecided(error).why)
         ends = interval(found)
         others = [of_a(a) for a in self.choices[number].values()]
@@ -280,7 +296,7 @@ class Chinchilla2022(evidence.Evidence):
             )
             try:
                 found, C = self.approach(number).found, self.middle
-            except (Undecided, InputError) as error:
+            except MISSING as error:
                 claims.append(dataclasses.replace(claim, why=Undecided(error).why))
                 continue
             x = np.log(C / found.C_1)
@@ -300,5 +316,5 @@ def _those_found(options: Mapping[str, Callable[[], T]]) -> Iterator[tuple[str, 
     for words, find in options.items():
         try:
             yield words, find()
-        except (Undecided, InputError):
+        except MISSING:
             continue

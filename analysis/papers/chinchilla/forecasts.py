@@ -13,10 +13,10 @@ from analysis.laws import HenighanC
 from analysis.page.canvas import INK, LOSS, STYLE, panels
 from analysis.papers.chinchilla import approaches
 from analysis.papers.chinchilla.approaches import Approach
-from analysis.papers.chinchilla.evidence import NUMBERS, Chinchilla2022
+from analysis.papers.chinchilla.evidence import FIND, NUMBERS, Chinchilla2022
 from analysis.papers.chinchilla.growth import COLOURS, COMPUTE, MARKS, SIZE, joined_words
 from analysis.papers.chinchilla.profiles import measured_profiles
-from analysis.papers.claim import Undecided
+from analysis.papers.claim import MISSING, Undecided
 from analysis.papers.drawing import dots, legend, logarithmic
 from analysis.papers.drawn import Drawn
 from analysis.table import Table
@@ -116,10 +116,10 @@ def scores(evidence: Chinchilla2022) -> Iterator[Scored]:
     if not held:
         raise Undecided("no budget beyond the smaller runs has its minimum between two sizes")
     ln_loss = np.log(smaller["loss"])[:, None]
-    for find in (approaches.by_envelope, approaches.by_profiles, approaches.by_surface):
+    for find in FIND.values():
         try:
             one = find(smaller, ln_loss)
-        except (Undecided, InputError):
+        except MISSING:
             continue
         law = _loss_law(one)
         for profile, best, low in held:

@@ -3,8 +3,7 @@
 import numpy as np
 
 from analysis import digits, reference
-from analysis.papers.chinchilla import approaches
-from analysis.papers.chinchilla.evidence import NUMBERS, PAPER, Chinchilla2022
+from analysis.papers.chinchilla.evidence import FIND, NUMBERS, PAPER, Chinchilla2022
 from analysis.papers.chinchilla.growth import joined_words
 from analysis.papers.chinchilla.trunks import INNER, WHOLE
 from analysis.papers.claim import Undecided, Verdict
@@ -53,7 +52,7 @@ def table_a9(evidence: Chinchilla2022, drawn: Drawn) -> None:
     for counting in (WHOLE, INNER):
         runs = evidence.recounted(counting)
         row: dict[str, float | str] = {"counted": counting.words}
-        for number, find in enumerate((approaches.by_envelope, approaches.by_profiles, approaches.by_surface), 1):
+        for number, find in FIND.items():
             row[f"a, approach {number}"] = np.nan
             with drawn.part(f"approach {number} {counting.words}"):
                 row[f"a, approach {number}"] = find(runs, np.log(runs["loss"])[:, None]).found.a

@@ -22,11 +22,11 @@ def appendix_b(evidence: Kaplan, drawn: Drawn) -> None:
     drawn.points(rows)
     worst = max(abs(row["difference"]) for row in rows)
     f, (_, _, saved) = path.f, path.stopping_later(*STOPS)
-    differ = f"he closed forms and the optimisation differ by at most {digits.plain(worst, 2)}, relative"
+    differ = f"the closed forms and the optimisation differ by at most {digits.plain(worst, 2)}, relative"
     if worst < EXACT:
-        drawn.say(f"T{differ}.")
+        drawn.say(differ)
     else:
-        drawn.lacks(f"t{differ}: more than the optimisation is uncertain by")
+        drawn.lacks(f"{differ}: more than the optimisation is uncertain by")
     drawn.say(
         f"By our exponents compute-efficient training stops {digits.percent(f)} above the converged loss (B.5); the "
         f"paper has {digits.percent(STOPS[0])}.",

@@ -230,7 +230,7 @@ def _draw10(found: Critical, law: Fit, noise: list[tuple[float, dict[str, np.nda
             axes.fill_between(
                 line, law.band(line).value / half, law.band(line).value * half, color=GREY, alpha=0.16, lw=0
             )
-        axes.plot(line, law.band(line).value, color=INK, lw=1.2, zorder=5, label="B_* / L^(1/alpha_B)")
+        axes.plot(line, law.band(line).value, color=INK, lw=1.2, zorder=5, label="B_crit(L), our fit")
         axes.set_xscale("log")
         log_y(axes, batches, digits.short)
         low, high = axes.get_ylim()
@@ -256,7 +256,7 @@ def _draw10(found: Critical, law: Fit, noise: list[tuple[float, dict[str, np.nda
 
 def _rows10(found: Critical, noise: list[tuple[float, dict[str, np.ndarray]]]) -> list[dict[str, Any]]:
     names = ("params", "loss", "batch_crit", "low", "high")
-    scans = named(found.table, [name for name in names if name in found.table])
+    scans = named(found.table, names)
     rows: list[dict[str, Any]] = [{"from": "scan"} | row for row in scans]
     for N, dots in noise:
         rows += [

@@ -14,11 +14,10 @@ from numpy.typing import ArrayLike
 
 from analysis import reference
 from analysis.laws import KaplanND, KaplanNS
-from analysis.papers.claim import Claim, Undecided
+from analysis.papers.claim import MISSING, Claim, Undecided
 from analysis.papers.kaplan.evidence import Efficient, Evidence
 from analysis.papers.known import Known, measured
 from scaling.counts import PF_DAY
-from scaling.errors import InputError
 
 # Half-widths of 95 % intervals that decide an exponent, whatever its value and the paper's.
 OF_LOSS = 0.02  # of N, D and C: tells Kaplan's 0.076 and 0.095 from a half as much again
@@ -49,12 +48,12 @@ FOLLOWS = (
     "end"
 )
 SAME = (
-    "where the fixed batch is below the critical one C_min is nearly C, whose exponent is 0.057 in the paper; it also "
-    "grows with the tokens trained"
+    "C_min is nearly C where the fixed batch is below the critical one, and the paper's exponent of C is 0.057; "
+    "ours also grows with the tokens trained"
 )
 INHERITED = "it is made of alpha_N, alpha_S and alpha_B, and inherits what they are off by"
 FEW = "few sizes lie on the envelope, in uneven steps, and losses in the middle of a decay are above those at its end"
-FIXED = "where the fixed batch is below the critical one the exponent is nearly that of the adjusted batch"
+FIXED = "the exponent is nearly that of the adjusted batch where the fixed batch is below the critical one"
 QUOTIENT = "it is alpha_C_min / alpha_B along the best sizes, and inherits what they are off by"
 BEYOND = "at one PF-day, far beyond our runs"
 ON_AXIS = "of S_min; the printed 2.1e3 is of S at the critical batch, where S = 2 S_min"
@@ -154,14 +153,7 @@ class Kaplan(Evidence):
         """The exponent of N^(alpha_N/alpha_D) / D."""
         paper = reference.value("table2_alpha_N") / reference.value("table2_alpha_D")
         claim = Claim("alpha_N/alpha_D", "(4.3)", paper, enough=RATIO, independent=False, above=ENDS, below=ENDS)
-        try:
-            fit = self.joint.fit
-            if not self.joint.sound:
-                raise Undecided(fit.why)
-        except (Undecided, InputError) as error:
-            return dataclasses.replace(claim, why=Undecided(error).why)
-        said = fit.derived(_ratio)
-        return dataclasses.replace(claim, ours=float(said.value), interval=(float(said.low), float(said.high)))
+        return measured(claim, lambda: self.joint, _ratio)
 
     # --- B_crit(L); losses along one run are not independent, so intervals by leaving out batches
 
@@ -195,7 +187,7 @@ class Kaplan(Evidence):
             path = self.path
             if not self.alpha_B.decided or self.alpha_B.interval is None:
                 raise Undecided(f"alpha_B is undecided: {self.alpha_B.remark}")
-        except (Undecided, InputError) as error:
+        except MISSING as error:
             return dataclasses.replace(claim, why=Undecided(error).why)
 
         def with_alpha_B(alpha_B: float) -> Callable[[KaplanNS], float]:
@@ -266,9 +258,7 @@ class Kaplan(Evidence):
             return power
         alpha_B = self.alpha_B
         if not alpha_B.decided:
-            return dataclasses.replace(
-                power, ours=None, interval=None, over_choices=None, why=f"alpha_B is undecided: {alpha_B.remark}"
-            )
+            return dataclasses.replace(power, ours=None, interval=None, why=f"alpha_B is undecided: {alpha_B.remark}")
         assert alpha_B.ours is not None
         part = abs(self.least_compute.growth("batch_crit").law.p) * alpha_B.half / alpha_B.ours
         half = math.hypot(power.half, part)

@@ -11,7 +11,7 @@ from analysis import digits, kaplan_path, reference
 from analysis.frontier import Optimum
 from analysis.page import plots
 from analysis.page.canvas import GREY, INK, LABELS, LOSS, STYLE, fitted_line, panels, size_legend
-from analysis.papers.claim import Claim, Undecided
+from analysis.papers.claim import MISSING, Claim, Undecided
 from analysis.papers.drawing import (
     LAW,
     OTHER,
@@ -49,10 +49,10 @@ def figure_2(evidence: Kaplan, drawn: Drawn) -> None:
     if found is None:
         raise Undecided("no two sizes pass the same loss")
     paper = "In the paper larger models reach a loss with fewer tokens, over six decades of N"
-    said = f"o a loss of {found.loss:.3g} {found}, as far as the seeds tell"
+    said = f"to a loss of {found.loss:.3g} {found}, as far as the seeds tell"
     if not found.told:
-        raise Undecided(f"t{said}. {paper}")
-    drawn.say(f"T{said}.", f"{paper}: {'so they do' if found.low > 1 else 'not so'} here.")
+        raise Undecided(f"{said}. {paper}")
+    drawn.say(said, f"{paper}: {'so they do' if found.low > 1 else 'not so'} here.")
 
 
 def figure_3(evidence: Kaplan, drawn: Drawn) -> None:
@@ -105,7 +105,7 @@ def figure_13(evidence: Kaplan, drawn: Drawn) -> None:
         drawn.figure, (axes,) = panels(1)
         try:
             by_run(axes, evidence.adjusted, "flops_min", shades=shades, alpha=0.3)
-        except (Undecided, InputError):  # of which the claims tell
+        except MISSING:  # of which the claims tell
             by_run(axes, plain, "flops", shades=shades, alpha=0.3)
         found: list[tuple[Efficient, str, str]] = []
         for column, find, colour, label, marker in kinds:
@@ -239,7 +239,7 @@ def figure_15(evidence: Kaplan, drawn: Drawn) -> None:
         D, N = best.growth("tokens_efficient").law, best.growth("params").law
         c, d = lower.fit.constants, upper.fit.constants
         at = kaplan_path.contradiction(c["C_c"] / PF_DAY, c["alpha_C"], d["D_c"], d["alpha_D"], D.y_1, D.p, N.y_1, N.p)
-    except (Undecided, InputError) as error:
+    except MISSING as error:
         drawn.lacks(error)
         at = upper = D = None
     far = float(at.flops) * PF_DAY if at is not None and drawn.decided else None

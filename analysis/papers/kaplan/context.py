@@ -11,13 +11,13 @@ import numpy as np
 from analysis import digits
 from analysis.page.canvas import MAP
 from analysis.papers.claim import Undecided
-from analysis.papers.evidence import Evidence
+from analysis.papers.evidence import Evidence, mode
 from analysis.papers.kaplan import runs
 from analysis.table import Table
 
 LEAST = 3  # sizes
 USED = 0.01  # of the loss: what a context must gain from its second token to its second half to count as used
-UNUSED = "their loss hardly falls past the second token: they have not learned to use their context"
+UNUSED = "have not learned to use their context: their loss hardly falls past the second token"
 SHORTEST = 32  # tokens of context: a power law of the position needs some
 
 
@@ -41,8 +41,7 @@ def sizes_of(evidence: Evidence, n_ctx: int | None = None) -> Sizes:
     if not (table["n_ctx"] == length).any():
         raise Undecided(f"no models of {length} tokens of context are finished")
     table = table.where(table["n_ctx"] == length, "another context")
-    tokens, counts = np.unique(table["tokens"], return_counts=True)
-    table = runs.best_rates(table.where(table["tokens"] == tokens[np.argmax(counts)], "another length"))
+    table = runs.best_rates(table.where(table["tokens"] == mode(table["tokens"]), "another length"))
     loss = {}
     for N in np.unique(table["params"]):
         with contextlib.suppress(Undecided):  # a size without its losses by position is not among them

@@ -1,7 +1,6 @@
 """Figures 6 and 24: depth matters little, for the loss and for transfer, once N leaves the embeddings out."""
 
 import math
-from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -39,7 +38,8 @@ def figure_6(evidence: Kaplan, drawn: Drawn) -> None:
     all depths would follow the deeper ones part of the way.
     """
     table = evidence.ladder
-    drawn.points(_rows6(table))
+    names = ("run", "n_layer", "d_model", "params", "params_embed", "loss", "seed")
+    drawn.points(named(table, names))
     drawn.figure = _draw6(table)
     deep = runs.deep(table)
     depths = np.unique(deep["n_layer"])
@@ -55,13 +55,13 @@ def figure_6(evidence: Kaplan, drawn: Drawn) -> None:
     with_them = _per_doubling(counted, ladder_counted, with_embeddings)
     without_them = _per_doubling(deep, ladder, without)
     said = (
-        f"bout the ladder's {form} ({own}), a doubling of the depth (models of {depths[0]:.0f} to {depths[-1]:.0f} "
-        f"layers) changes the loss by {_percents(with_them)} where N counts the embeddings, by "
+        f"relative to the ladder's {form} ({own}), a doubling of the depth (models of {depths[0]:.0f} to "
+        f"{depths[-1]:.0f} layers) changes the loss by {_percents(with_them)} where N counts the embeddings, by "
         f"{_percents(without_them)} where it does not"
     )
     if with_them.flat and without_them.flat:
-        raise Undecided(f"a{said}. In neither count do the depths differ significantly")
-    drawn.say(f"A{said}: {_splits(with_them, without_them)}.", _shallow(table, without))
+        raise Undecided(f"{said}. In neither count do the depths differ significantly")
+    drawn.say(f"{said}: {_splits(with_them, without_them)}.", _shallow(table, without))
 
 
 def _splits(with_them: Trend, without_them: Trend) -> str:
@@ -170,11 +170,6 @@ def _draw6(table: Table, without: Fit | None = None, with_embeddings: Fit | None
         return figure
 
 
-def _rows6(table: Table) -> list[dict[str, Any]]:
-    names = ("run", "n_layer", "d_model", "params", "params_embed", "loss", "seed")
-    return named(table, [name for name in names if name in table])
-
-
 # --- figure 24
 
 
@@ -206,14 +201,14 @@ def figure_24(evidence: Kaplan, drawn: Drawn) -> None:
         verdict = (
             "No effect of the depth on transfer is seen" if ratio.flat else "A small effect of the depth on transfer"
         )
-        said.append((f"{short_name(name)} {_percents(ratio)}", f"{verdict}, change of the ratio per doubling"))
+        said.append((f"{short_name(name)} {_percents(ratio)}", f"{verdict} (change of the ratio per doubling)"))
     if reach > SLIGHT:
         raise Undecided(f"an effect on transfer is known only to ± {digits.percent(reach)} per doubling of the depth")
     layers = np.unique(depth)
     drawn.say(
         f"From {layers[0]:.0f} to {layers[-1]:.0f} layers at N = {digits.short(float(np.median(table['params'])))} the "
         f"loss on the training text changes by {_percents(own)} per doubling of the depth, the cost of extreme shapes "
-        "(Figure 5). Transfer is told by the ratio of the loss on another text to it. The paper (1.5B parameters, "
+        "(Figure 5). Transfer is measured by the ratio of the loss on another text to it. The paper (1.5B parameters, "
         "about 6 to 207 layers) saw no effect of depth on transfer.",
         *by_verdict(said),
     )

@@ -117,11 +117,11 @@ def _minima(N: Array, at: Array, loss: Array) -> str:
             best.append(float(N[low]))
     if not best:
         raise Undecided(f"at none of {len(at)} budgets does it lie between two other sizes")
-    many = f"t {len(best)} of {len(at)} budgets the losses have a minimum between two other sizes"
+    many = f"at {len(best)} of {len(at)} budgets the losses have a minimum between two other sizes"
     if best[0] == best[-1]:
-        raise Undecided(f"a{many}, N = {digits.short(best[0])}: whether it moves is not seen")
+        raise Undecided(f"{many}, N = {digits.short(best[0])}: whether it moves is not seen")
     return (
-        f"A{many}; it moves from N = {digits.short(best[0])} to {digits.short(best[-1])}; in the paper it moves to "
+        f"{many}; it moves from N = {digits.short(best[0])} to {digits.short(best[-1])}; in the paper it moves to "
         "larger models."
     )
 
@@ -342,10 +342,10 @@ def figure_19(evidence: Kaplan, drawn: Drawn) -> None:
     most = widest(found)
     assert most is not None  # SIZES sizes reached each of these losses
     paper = "the paper saw almost a hundred times, over sizes three decades apart"
-    said = f"o {most.loss:.2f} nats {most}"
+    said = f"to {most.loss:.2f} nats {most}"
     with drawn.part("whether larger models need fewer tokens"):
         if not most.told:
-            raise Undecided(f"t{said}, as far as the seeds tell; {paper}")
+            raise Undecided(f"{said}, as far as the seeds tell; {paper}")
         if len(found.losses) < 2:
             raise Undecided("one loss alone was reached by enough sizes")
-        drawn.say(f"T{said}, and as many times the updates (interval from the seeds); {paper}.")
+        drawn.say(f"{said}, and as many times the updates (interval from the seeds); {paper}.")

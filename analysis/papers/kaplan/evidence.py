@@ -8,9 +8,19 @@ from analysis import laws
 from analysis.batch_size import Critical, with_minima
 from analysis.findings import checks, study_laws
 from analysis.fit.estimate import Fit
+from analysis.fit.rows import admitted
 from analysis.kaplan_path import KaplanPath
-from analysis.laws import admission
-from analysis.laws.admission import ONE_EPOCH
+from analysis.laws.admission import (
+    DEEP,
+    FINISHED,
+    OF_ENVELOPE,
+    ONE_BATCH,
+    ONE_LENGTH,
+    ONE_PASS,
+    WARM,
+    Admission,
+    commonest,
+)
 from analysis.laws.law import Law
 from analysis.page.canvas import Shades
 from analysis.papers import evidence
@@ -21,19 +31,22 @@ from analysis.papers.known import Known, known
 from analysis.table import Table
 
 NO_LADDER = "no run of the ladder has finished"
+ONE_CONTEXT = Admission("share one context", commonest("n_ctx", "context", "the line is at one"))
+ALIKE = (ONE_PASS, ONE_LENGTH, ONE_CONTEXT, ONE_BATCH)  # what the runs of the ladder are, besides their sizes
 SAME = ("tokens", "unique_tokens", "batch_tokens", "n_ctx", "n_vocab", "dropout", "schedule", "warmup", "tokens_id")
 
 
 class Efficient:
-    """The best sizes along learning curves, with compute counted in one way.
+    """The best sizes along the learning curves that a law of compute is about.
 
     Attributes:
         points: of `fits.best_sizes`.
     """
 
-    def __init__(self, law: type[Law], curves: Table, compute: str):
-        self.law, self.curves, self.compute = law, curves, compute
-        self.points = fits.best_sizes(curves, compute)
+    def __init__(self, law: type[Law], curves: Table):
+        (self.compute,) = law.inputs
+        self.law, self.curves = law, admitted(law, curves, waived=OF_ENVELOPE)
+        self.points = fits.best_sizes(self.curves, self.compute)
         self._growth: dict[str, Fit[fits.Growth]] = {}
 
     @functools.cached_property
@@ -42,8 +55,8 @@ class Efficient:
         if len(self.points) < fits.LEAST:
             n = len(self.points)
             raise Undecided(f"{n} sizes lie on the envelope between the smallest and the largest; wanted {fits.LEAST}")
-        # No run stands for a point: where the best size passes from one curve to another, its loss need not fall.
-        return known(study_laws.fitted(self.law, self.points, 0, every_run=True))
+        # The curves have met the rules. Where the best size passes from one curve to another, its loss need not fall.
+        return known(study_laws.fitted(self.law, self.points, 0, waived=self.law.about))
 
     def growth(self, column: str) -> Fit[fits.Growth]:
         """How a column of the points grows with compute."""
@@ -86,12 +99,8 @@ class Evidence(evidence.Evidence):
         """The learning curves of the finished Transformers of an experiment, past their warm-up and while finite."""
         if name not in self.experiments or not len(self.experiments[name].curves):
             raise Undecided(f"no run of the experiment {name} has finished")
-        table = self.experiments[name].curves
-        ended = admission.finished(table)
-        table = transformers(table.where(ended.keep, ended.reason))
-        table = table.where(np.isfinite(table["loss"]), "no loss there")
-        warm = admission.after_warmup(table)
-        table = table.where(warm.keep, warm.reason)
+        table = transformers(FINISHED.admit(self.experiments[name].curves))
+        table = WARM.admit(table.where(np.isfinite(table["loss"]), "no loss there"))
         if not len(table):
             raise Undecided(f"no run of the experiment {name} has finished")
         return table
@@ -107,8 +116,7 @@ class Evidence(evidence.Evidence):
     @functools.cached_property
     def deep_curves(self) -> Table:
         """The learning curves of the experiment size, of models of two layers or more."""
-        rule = admission.two_layers(self.size_curves)
-        return self.size_curves.where(rule.keep, rule.reason)
+        return DEEP.admit(self.size_curves)
 
     @functools.cached_property
     def ladder(self) -> Table:
@@ -117,14 +125,10 @@ class Evidence(evidence.Evidence):
         Of all depths, 0 and 1 layers among them.
         """
         table = runs.of_kind(self.need("size"), "transformer")
-        keep = table["epochs"] <= ONE_EPOCH if table.has("epochs") else np.ones(len(table), bool)
-        for name in ("tokens", "n_ctx", "batch_tokens"):
-            if keep.any():
-                values, counts = np.unique(table[name][keep], return_counts=True)
-                keep &= table[name] == values[np.flatnonzero(counts == counts.max())[-1]]
-        if not keep.any():
-            raise Undecided(NO_LADDER)
-        table = table.where(keep, "another length, batch or context")
+        for rule in ALIKE:
+            table = rule.admit(table)
+            if not len(table):
+                raise Undecided(NO_LADDER)
         own, _ = checks.own_rates(table)
         return table.where(own, "another learning rate than the rule's")
 
@@ -148,8 +152,7 @@ class Evidence(evidence.Evidence):
         keep = table["n_layer"] == layers if layers else table["n_layer"] >= 2
         for name in SAME:
             if name in like and name in table:
-                values, counts = np.unique(like[name], return_counts=True)
-                keep &= table[name] == values[np.argmax(counts)]
+                keep &= table[name] == evidence.mode(like[name])
         if table.has("d_ff"):  # the standard shape alone: what odd shapes cost is another question
             keep &= np.abs(table["d_ff"] / (4 * table["d_model"]) - 1) < 0.1
         if not keep.any():
@@ -222,12 +225,12 @@ class Evidence(evidence.Evidence):
     @functools.cached_property
     def fixed_batch(self) -> Efficient:
         """The best sizes over the compute spent at the batch of the experiment size; eq. 3.3."""
-        return Efficient(laws.KaplanC, self.deep_curves, "flops")
+        return Efficient(laws.KaplanC, self.deep_curves)
 
     @functools.cached_property
     def least_compute(self) -> Efficient:
         """The best sizes over C_min; eq. 1.3."""
-        return Efficient(laws.KaplanCMin, self.adjusted, "flops_min")
+        return Efficient(laws.KaplanCMin, self.adjusted)
 
 
 def transformers(table: Table) -> Table:

@@ -168,8 +168,8 @@ def _needed(law: laws.KaplanND, N: float, most: float) -> str:
     theirs = reference.value("overfit_data_prefactor") * N ** reference.value("overfit_exponent_alphaN_over_alphaD")
     beyond = f", beyond the {digits.short(most)} of any run here" if D > most else ""
     return (
-        f"To stay within {share:.0%} of the loss on ample data N = {digits.short(N)} wants {digits.short(D)} unique "
-        f"tokens by our fit{beyond}; (4.4) has {digits.short(theirs)}, on other text."
+        f"To stay within {digits.percent(share)} of the loss on ample data N = {digits.short(N)} wants "
+        f"{digits.short(D)} unique tokens by our fit{beyond}; (4.4) has {digits.short(theirs)}, on other text."
     )
 
 
@@ -214,9 +214,8 @@ def figure_16(evidence: Kaplan, drawn: Drawn) -> None:
         with drawn.panel(right, "The largest model on ever more data"):
             curves = early.curves_of_largest(evidence)
             drawn.say(_train_and_test(right, curves))
-            columns = ("run", "params", "unique_tokens", "step", "loss", "train_loss")
-            more = ("loss_on_train",) if curves.has("loss_on_train") else ()
-            rows += [{"panel": "curves"} | row for row in named(curves, (*columns, *more))]
+            columns = ("run", "params", "unique_tokens", "step", "loss", "train_loss", "loss_on_train")
+            rows += [{"panel": "curves"} | row for row in named(curves, columns)]
         if rows:
             size_legend(drawn.figure, np.array([row["params"] for row in rows]), shades)
     drawn.points(rows)

@@ -19,7 +19,7 @@ from analysis.page.canvas import LABELS, LOSS, STYLE, Shades, log_axis, log_y, p
 from analysis.papers.claim import Claim, Undecided
 from analysis.papers.drawing import blank, groups_legend, logarithmic, named, papers_points, papers_slope, symbol
 from analysis.papers.drawn import Drawn
-from analysis.papers.evidence import means
+from analysis.papers.evidence import means, mode
 from analysis.papers.kaplan import runs
 from analysis.papers.kaplan.claims import OF_LOSS, Kaplan
 from analysis.papers.kaplan.context import UNUSED, unused
@@ -69,8 +69,7 @@ def _same_length(lstm: Table, evidence: Kaplan) -> Table:
         own = np.isin(lstm["run"], evidence.experiments["lstm"].runs["run"])
         if own.any():
             lstm = lstm.where(own, "of another experiment")
-    contexts, counts = np.unique(lstm["n_ctx"], return_counts=True)
-    return lstm.where(lstm["n_ctx"] == contexts[np.argmax(counts)], "another context")
+    return lstm.where(lstm["n_ctx"] == mode(lstm["n_ctx"]), "another context")
 
 
 def _rates(every: Table, best: Table) -> Iterator[str]:
@@ -142,7 +141,7 @@ def _claims(lines: dict[int, Fit], evidence: Kaplan, lstm: Table) -> Iterator[tu
     note = "the slope of the points of the paper's plot; at equal tokens here, converged there"
     for layers, line in lines.items():
         if layers in DIGITISED:
-            claim = Claim(f"alpha_N, {_called(layers)}", "Fig 7", _theirs(layers), enough=OF_LOSS, note=note)
+            claim = Claim(f"alpha_N, {_called(layers)}", "Fig. 7", _theirs(layers), enough=OF_LOSS, note=note)
             found = measured(claim, lambda line=line: line, "alpha_N")
             yield layers, evidence.no_narrower(found, lstm["params"][lstm["n_layer"] == layers])
 
@@ -164,16 +163,16 @@ def _gap(transformer: Table, lstm: Table, layers: int, noise: Noise | None) -> s
     ends = list(dict.fromkeys((int(inside[0]), int(inside[-1]))))
     last = gap[inside[-1]]
     if math.isnan(half):
-        verdict = "without two seeds anywhere, what is noise is not known"
+        verdict = "that may be noise: no setting has two seeds"
     elif last > half:
-        verdict = "above it, as in the paper"
+        verdict = "it is higher, as in the paper"
     elif last < -half:
-        verdict = "below it, where the paper saw it above: these Transformers may not have learned to use their context"
+        verdict = "it is lower, unlike in the paper: these Transformers may not have learned to use their context"
     else:
         verdict = "it does not differ significantly"
     return (
         f"{_called(layers)} against the Transformer at equal N: {', '.join(said(k) for k in ends)} "
-        f"(± {digits.percent(half)} from the seeds): at the largest common size {verdict}."
+        f"(± {digits.percent(half)} from the seeds). At the largest common size {verdict}."
     )
 
 
@@ -187,7 +186,7 @@ def _slope_gap(transformer: Fit, layers: int, lstm: Claim) -> str:
     verdict = (
         "it gains less from N, as in the paper"
         if difference > half
-        else "it gains more from N, other than in the paper; few and narrow sizes with coarsely tried learning rates "
+        else "it gains more from N, unlike in the paper; few and narrow sizes with coarsely tried learning rates "
         "may not show the slope of large ones"
         if difference < -half
         else "which gains more from N cannot be told"
@@ -251,7 +250,7 @@ def _along(pairs: Sequence[Pair], noise: Noise | None) -> Iterator[str]:
     if not pairs:
         yield "Along the context: no LSTM and Transformer of nearly the same N were trained with the same context."
     elif unused([pair.transformer for pair in pairs]):
-        yield f"As for these Transformers of {len(pairs[0].transformer)} tokens of context, {UNUSED}."
+        yield f"These Transformers of {len(pairs[0].transformer)} tokens of context {UNUSED}."
     for pair in pairs:
         n = len(pair.gap)
         early, late = pair.gap[:EARLY], pair.gap[n // 2 :]
@@ -268,7 +267,7 @@ def _along(pairs: Sequence[Pair], noise: Noise | None) -> Iterator[str]:
         verdict = (
             "it falls behind along the context, as in the paper"
             if growth > half
-            else "it catches up along the context, other than in the paper"
+            else "it catches up along the context, unlike in the paper"
             if growth < -half
             else "no growth of the gap is seen"
         )
@@ -345,7 +344,7 @@ def by_half_octave(loss: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _rows(pairs: Sequence[Pair], *tables: Table) -> list[dict[str, Any]]:
     """Both panels: rows with `position` are those of the right one."""
     names = ("run", "kind", "n_layer", "params", "learning_rate", "seed", "loss")
-    rows = [row for table in tables for row in named(table, [name for name in names if name in table])]
+    rows = [row for table in tables for row in named(table, names)]
     for pair in pairs:
         for kind, N, layers, loss in (
             ("transformer", pair.transformer_N, None, pair.transformer),

@@ -107,9 +107,9 @@ def _short(long: Sizes, short: Sizes) -> str:
     verdict = (
         "they are better at early tokens, as in the paper"
         if high < 0 and not unused(long.loss)
-        else f"they are better, and not for the paper's reason: as for the others, {UNUSED}"
+        else f"they are better, but not for the paper's reason: the others {UNUSED}"
         if high < 0
-        else "they are worse at early tokens, other than in the paper"
+        else "they are worse at early tokens, unlike in the paper"
         if low > 0
         else "whether they do better at early tokens, as in the paper, cannot be decided"
     )

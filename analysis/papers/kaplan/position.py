@@ -41,14 +41,14 @@ def figure_20(evidence: Kaplan, drawn: Drawn) -> None:
     sound = {N: law for N, law in laws.items() if law.sound and _half(law) < law.constants["c"] / 2}
     if not sound:
         why = f"the exponent of the position is not known to a half of itself at any of {len(sizes.loss)} sizes."
-        raise Undecided(why + (f" As for models of {sizes.n_ctx} tokens, {UNUSED}" if unused(sizes.loss) else ""))
+        raise Undecided(why + (f" Models of {sizes.n_ctx} tokens {UNUSED}" if unused(sizes.loss) else ""))
     theirs = np.array(reference.published()["kaplan2020"]["fig20_position_fits"]["value"])
-    drawn.say(_powers(sizes, laws, sound, theirs), *_with_size(sound, theirs))
+    drawn.say(_powers(sizes, sound, theirs), *_with_size(sound, theirs))
     drawn.say(*(_during(training) if training is not None else ["During training: the curves hold no positions."]))
     drawn.say(uncounted(sizes.table))
     largest = max(sound)
     note = f"N = {digits.short(largest)}, {sizes.n_ctx} tokens of context; the paper's has 774M and 1024"
-    claim = Claim("c, largest model", "Fig 20", float(theirs[-1, 2]), enough=RATIO, note=note)
+    claim = Claim("c, largest model", "Fig. 20", float(theirs[-1, 2]), enough=RATIO, note=note)
     drawn.show(measured(claim, lambda: sound[largest], "c"))
 
 
@@ -61,7 +61,7 @@ def _half(law: Fit) -> float:
     return (high - low) / 2
 
 
-def _powers(sizes: Sizes, laws: dict[float, Fit], sound: dict[float, Fit], theirs: np.ndarray) -> str:
+def _powers(sizes: Sizes, sound: dict[float, Fit], theirs: np.ndarray) -> str:
     said = []
     for N, law in sound.items():
         value, ends = digits.constant(law.constants["c"], *law.intervals["c"])
@@ -85,10 +85,11 @@ def _with_size(sound: dict[float, Fit], theirs: np.ndarray) -> Iterator[str]:
         if line.flat
         else "it grows with N, as in the paper"
         if line.slope > 0
-        else "it falls with N, other than in the paper"
+        else "it falls with N, unlike in the paper"
     )
     yield (
-        f"c changes by {_signed(line.slope)} ({_signed(line.low)} to {_signed(line.high)}) per decade of N: {verdict}."
+        f"The exponent c changes by {_signed(line.slope)} ({_signed(line.low)} to {_signed(line.high)}) per decade of "
+        f"N: {verdict}."
     )
     if np.mean([law.constants["c"] for law in sound.values()]) > theirs[-1, 2]:
         yield (
@@ -139,7 +140,7 @@ def _during(training: Table) -> Iterator[str]:
         yield text + (
             "short range is learnt first, long range later, as in the paper."
             if line.slope > 0
-            else "long range is not learnt later here, other than in the paper."
+            else "long range is not learnt later here, unlike in the paper."
         )
 
 

@@ -17,7 +17,7 @@ from analysis.page.canvas import GREY, LOSS, STYLE, panels
 from analysis.papers.claim import Undecided
 from analysis.papers.drawing import beside, logarithmic, named, papers_slope, symbol
 from analysis.papers.drawn import Drawn
-from analysis.papers.evidence import means
+from analysis.papers.evidence import means, mode
 from analysis.papers.kaplan import runs
 from analysis.papers.kaplan.claims import Kaplan
 from analysis.papers.kaplan.trend import between, mean_interval
@@ -85,7 +85,7 @@ def figure_17(evidence: Kaplan, drawn: Drawn) -> None:
 def _same_layers(evidence: Kaplan, universal: Table, ladder: Table) -> Table:
     """Transformers of as many layers; the ladder where fewer than LEAST sizes of these were trained."""
     try:
-        same = evidence.transformers_like(universal, _layers(universal))
+        same = evidence.transformers_like(universal, float(mode(universal["n_layer"])))
     except Undecided:
         return ladder
     return same if len(np.unique(same["params"])) >= LEAST else ladder
@@ -98,12 +98,6 @@ def _interval(gap: np.ndarray, noise: Noise | None) -> tuple[float, float, float
         return mean, low, high
     least = float(t_quantile(LEVEL, np.array(float(noise.degrees)))) * noise.sigma * math.sqrt(2 / len(gap))
     return mean, min(low, mean - least), max(high, mean + least)
-
-
-def _layers(universal: Table) -> float:
-    """The commonest number of distinct layers."""
-    layers, counts = np.unique(universal["n_layer"], return_counts=True)
-    return float(layers[np.argmax(counts)])
 
 
 def _called(plain: Table) -> str:
@@ -143,5 +137,5 @@ def _draw(universal: Table, same: Table, ladder: Table) -> Figure:
 def _rows(*tables: Table) -> list[dict[str, Any]]:
     """The points of both panels, each run once."""
     names = ("run", "kind", "reuse", "params", "n_layer", "learning_rate", "seed", "loss")
-    each = [row for table in tables for row in named(table, [name for name in names if name in table])]
+    each = [row for table in tables for row in named(table, names)]
     return list({row["run"]: row for row in each}.values())

@@ -3,6 +3,7 @@
 import numpy as np
 
 from analysis import digits
+from analysis.laws.admission import DEEP
 from analysis.papers.claim import Undecided
 from analysis.papers.evidence import means
 from analysis.replicates import Noise, settings
@@ -50,9 +51,10 @@ def deep(table: Table) -> Table:
     Raises:
         Undecided: there are none.
     """
-    if not (table["n_layer"] >= 2).any():
+    table = DEEP.admit(table)
+    if not len(table):
         raise Undecided("no model of two layers or more has finished")
-    return table.where(table["n_layer"] >= 2, "fewer than two layers")
+    return table
 
 
 def best_rates(table: Table) -> Table:

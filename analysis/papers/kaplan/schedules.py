@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib import rc_context
@@ -14,6 +14,7 @@ from analysis.page.canvas import FAINT, GREY, LOSS, STYLE, log_axis, log_y, marg
 from analysis.papers.claim import Undecided
 from analysis.papers.drawing import groups_legend, named, symbol
 from analysis.papers.drawn import Drawn
+from analysis.papers.evidence import mode
 from analysis.papers.kaplan import runs
 from analysis.papers.kaplan.claims import Kaplan
 from analysis.replicates import Noise
@@ -31,13 +32,13 @@ def figure_22(evidence: Kaplan, drawn: Drawn) -> None:
     table = evidence.need("schedule")
     if not table.has("learning_rate_sum"):
         raise Undecided("the table has no column learning_rate_sum")
-    N, counts = np.unique(table["params"], return_counts=True)
-    table = table.where(table["params"] == N[np.argmax(counts)], "another size")
+    table = table.where(table["params"] == mode(table["params"]), "another size")
     each = _schedules(table)
     half = math.inf if evidence.noise is None else _half(each, evidence.noise)
     default = _default(each)
     drawn.figure = _draw(table, each, half, default)
-    drawn.points(_rows(table))
+    names = ("run", "schedule", "learning_rate", "warmup", "learning_rate_sum", "steps", "params", "seed", "loss")
+    drawn.points(named(table, names))
     if len(each) < LEAST:
         raise Undecided(f"{len(each)} schedules; wanted {LEAST}")
     noise = evidence.known_noise
@@ -87,8 +88,7 @@ def _default(each: list[Schedule]) -> Schedule | None:
     """The cosine with the peak and the warm-up that most schedules have; of equally many peaks the middle one."""
     peaks, counts = np.unique([one.peak for one in each], return_counts=True)
     often = peaks[counts == counts.max()]
-    warmups, counts = np.unique([one.warmup for one in each], return_counts=True)
-    wanted = "cosine", float(often[(len(often) - 1) // 2]), float(warmups[np.argmax(counts)])
+    wanted = "cosine", float(often[(len(often) - 1) // 2]), float(mode([one.warmup for one in each]))
     return next((one for one in each if one[:3] == wanted), None)
 
 
@@ -125,7 +125,7 @@ def _sentences(each: list[Schedule], half: float, default: Schedule, batch: floa
             f"With enough these do worse all the same: {_listed(lost_many, best)}."
             + (
                 " Of constant ones the noise of the last updates stays in the loss, the more the smaller the "
-                f"batch: ours is {batch:.0f} tokens, the paper's {reference.value('batch_tokens'):.0f}."
+                f"batch: ours is {batch:,.0f} tokens, the paper's {reference.value('batch_tokens'):,.0f}."
                 if any(one.kind == "constant" for one in lost_many)
                 else ""
             )
@@ -183,8 +183,3 @@ def _draw(table: Table, each: list[Schedule], half: float, default: Schedule | N
         axes.set_title("Final loss of each schedule")
         groups_legend(axes, [(kind, symbol(k, lw=0, ms=6)) for k, kind in enumerate(kinds)], "upper right", ncols=2)
         return figure
-
-
-def _rows(table: Table) -> list[dict[str, Any]]:
-    names = ("run", "schedule", "learning_rate", "warmup", "learning_rate_sum", "steps", "params", "seed", "loss")
-    return named(table, [name for name in names if name in table])

@@ -120,7 +120,7 @@ def figure_23(evidence: Kaplan, drawn: Drawn) -> None:
     span = f"over {len(table)} sizes and {N.max() / N.min():.0f} times in N"
     if gap > APART and found.sound and power.sound:
         better = f"{FORMS[scores[0].law]} describes our sizes better: AICc lower by {gap:.1f} (rms {rms})."
-        drawn.say(f"O{span[1:]} {better}")
+        drawn.say(f"{span} {better}")
     else:
         drawn.lacks(f"{span} the two differ by {gap:.1f} in AICc, wanted {APART:.0f} (rms {rms})")
     drawn.say(

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from analysis import digits
 from analysis.papers.claim import Verdict, tally
 from analysis.papers.drawn import Drawn
 from analysis.papers.kaplan import runs
@@ -33,21 +34,22 @@ def table_1(evidence: Kaplan, drawn: Drawn) -> None:
     keys = ("operation", "parameters_formula", "parameters", "flop_formula", "forward_flop_per_token")
     counted = float(table["params"][i])
     drawn.points(dict(zip(keys, row, strict=True)) for row in rows)
-    ours = f"or d_model = {d:.0f} and {layers:.0f} layers N is {N:,.0f}"
+    ours = f"for d_model = {d:.0f} and {layers:.0f} layers N is {N:,.0f}"
     if counted == N:
-        drawn.say(f"F{ours}, as the run counted it (eq. 2.1).")
+        drawn.say(f"{ours}, as the run counted it (eq. 2.1).")
     else:
-        drawn.lacks(f"f{ours}, but the run counted {counted:,.0f}")
+        drawn.lacks(f"{ours}, but the run counted {counted:,.0f}")
     if table.has("flops_attention"):
         trained = float(table["flops_attention"][i] / table["tokens"][i])
         ratio = trained / (3 * forward)
-        flop = f"he run counted {3 * ratio:.3g} times that forward FLOP per token"
+        flop = f"the run counted {3 * ratio:.3g} times that forward FLOP per token"
         if abs(ratio - 1) < 1e-6:
-            drawn.say(f"T{flop}, as forward and backward do.")
+            drawn.say(f"{flop}, as forward and backward do.")
         else:
-            drawn.lacks(f"t{flop}, where forward and backward take 3")
+            drawn.lacks(f"{flop}, where forward and backward take 3")
+    context = digits.percent(layers * ctx * attn / N)
     drawn.say(
-        f"The context term is {2 * layers * ctx * attn / (2 * N):.0%} of 2N; the laws leave it out, as the paper does "
+        f"The context term is {context} of 2N; the laws leave it out, as the paper does "
         f"where d_model is well above n_ctx / 12. {uncounted(table)}"
     )
 

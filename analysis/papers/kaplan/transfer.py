@@ -71,7 +71,7 @@ def figure_8(evidence: Kaplan, drawn: Drawn) -> None:
     else:
         drawn.say(*by_verdict(_dots(table, path, name) for name in sets))
     for name in sets:
-        claim = Claim(f"alpha_N on {short_name(name)}", "Fig 8", None, enough=OF_LOSS, note=PARALLEL)
+        claim = Claim(f"alpha_N on {short_name(name)}", "Fig. 8", None, enough=OF_LOSS, note=PARALLEL)
         found = measured(claim, lambda name=name: laws[name], "alpha_N")
         drawn.show(evidence.no_narrower(found, table["params"]))
 
@@ -112,17 +112,17 @@ def _offset(name: str, table: Table, ratio: Trend) -> tuple[str, str]:
                  for N in (table["params"].min(), table["params"].max()))  # fmt: skip
     change, *ends = (digits.percent(v * decade, sign=True) for v in (ratio.slope, ratio.low, ratio.high))
     verdict = (
-        "Lines parallel to that of the training text within their interval, distance at the smallest and largest size "
-        "and its change per decade of N"
+        "The lines are parallel to that of the training text"
         if ratio.flat
-        else "Lines whose distance from that of the training text grows with N, as it does slowly in the paper, at the "
-        "smallest and largest size and per decade"
+        else "The distance from the line of the training text grows with N, as it does slowly in the paper"
         if ratio.slope > 0
-        else "Lines whose distance from that of the training text shrinks with N, while it grows slowly in the paper, "
-        "at the smallest and largest size and per decade"
+        else "The distance from the line of the training text shrinks with N, while it grows slowly in the paper"
     )
     measured = f"{digits.percent(low, sign=True)}, {digits.percent(high, sign=True)}, {change} ({' to '.join(ends)})"
-    return f"{short_name(name)} {measured}", verdict
+    return (
+        f"{short_name(name)} {measured}",
+        f"{verdict} (distance at the smallest size, at the largest, change per decade)",
+    )
 
 
 def _training(evidence: Kaplan, table: Table, sets: Sequence[str]) -> Table | None:
@@ -149,13 +149,13 @@ def _dots(table: Table, path: Table, name: str) -> tuple[str, str]:
     mean, low, high = (digits.percent(v, sign=True) for v in interval)
     near = max(map(abs, interval[1:])) < NEAR and worst < 2 * NEAR
     verdict = (
-        "At equal loss on the training text, smaller models at their end and the largest in its training have nearly "
-        f"the same loss there (within {digits.percent(NEAR)} on average, {digits.percent(2 * NEAR)} at most): transfer "
-        "depends on that loss and hardly on how it was reached, as in the paper. Distance of the ends from the curve"
+        "At equal loss on the training text the ends of smaller models lie on the curve of the largest (within "
+        f"{digits.percent(NEAR)} on average, {digits.percent(2 * NEAR)} at most), as in the paper: transfer depends on "
+        "that loss and hardly on how it was reached. Distance of the ends from the curve"
         if near
-        else "At equal loss on the training text, smaller models at their end are further off the largest in its "
-        "training, while the paper saw dots on the line; along the training the rate has not decayed yet, and the ends "
-        "of small models are losses that the large one passes early. Distance of the ends from the curve"
+        else "At equal loss on the training text the ends of smaller models lie off the curve of the largest, unlike "
+        "in the paper; the largest passes these losses early, before its rate has decayed. Distance of the ends from "
+        "the curve"
     )
     return f"{short_name(name)} {mean} ({low} to {high}, at most {digits.percent(worst)})", verdict
 
