@@ -65,7 +65,7 @@ def test_the_exponent_of_the_known_law_lies_in_the_interval_of_every_approach(ev
     assert claim.decided
     assert claim.interval[0] < A < claim.interval[1]
     assert claim.ours == pytest.approx(A, abs=0.07)
-    assert claim.over_choices[0] <= claim.ours <= claim.over_choices[1]
+    assert claim.span[0] <= claim.ours <= claim.span[1]
     assert evidence.b(number).ours == pytest.approx(1 - claim.ours, abs=0.01)
 
 

@@ -251,13 +251,11 @@ class Chinchilla2022(evidence.Evidence):
         except MISSING as error:
             return dataclasses.replace(claim, why=Undecided(error).why)
         ends = interval(found)
-        others = [of_a(a) for a in self.choices[number].values()]
-        ours = value(found)
         return dataclasses.replace(
             claim,
-            ours=ours,
+            ours=value(found),
             interval=ends if math.isfinite(ends[0]) else None,
-            over_choices=(min(ours, *others), max(ours, *others)) if others else None,
+            others=lambda: [of_a(a) for a in self.choices[number].values()],
         )
 
     @functools.cached_property
@@ -278,8 +276,11 @@ class Chinchilla2022(evidence.Evidence):
         found = measured(claim, lambda: self.law, name)
         if found.ours is None:
             return found
-        others = [one.fit.constants[name] for one in self.other_surfaces.values() if one.fit is not None]
-        return dataclasses.replace(found, over_choices=(min(found.ours, *others), max(found.ours, *others)))
+
+        def others() -> list[float]:
+            return [one.fit.constants[name] for one in self.other_surfaces.values() if one.fit is not None]
+
+        return dataclasses.replace(found, others=others)
 
     @functools.cached_property
     def middle(self) -> float:
