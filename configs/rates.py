@@ -43,7 +43,7 @@ def law_of(text: Text, kind: str) -> tuple[str, str]:
     return "python", "transformer"
 
 
-def trunk(peak: float, share: float = SHARE) -> OptimConfig:
+def trunk(peak: float, share: float = SHARE, warmup: int = WARMUP) -> OptimConfig:
     """A constant rate that falls over the last fifth of a run, about where Haegele et al. (2024) find no more gain.
 
     Runs that differ in their tokens alone are then branches of one trunk.
@@ -51,5 +51,6 @@ def trunk(peak: float, share: float = SHARE) -> OptimConfig:
     Args:
         peak: the best peak rate of a cosine.
         share: of it, the constant rate.
+        warmup: tokens.
     """
-    return OptimConfig(learning_rate=share * peak, schedule="wsd", warmup=0.0, warmup_tokens=WARMUP)
+    return OptimConfig(learning_rate=share * peak, schedule="wsd", warmup=0.0, warmup_tokens=warmup)

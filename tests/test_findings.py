@@ -324,7 +324,7 @@ def simple(node: ast.AST, columns: dict[str, np.ndarray]) -> np.ndarray:
     match node:
         case ast.BinOp(left, op, right):
             return doing[type(op)](simple(left, columns), simple(right, columns))
-        case ast.Constant(value):
+        case ast.Constant(int() | float() as value):
             return np.asarray(float(value))
         case ast.Name(name):
             return columns[name]

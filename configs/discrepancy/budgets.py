@@ -2,8 +2,9 @@
 
 import dataclasses
 
+from configs import budget
 from scaling.errors import InputError
-from scaling.rates import TEXTS, Text
+from scaling.rates import Text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Grid:
 
 
 @dataclasses.dataclass(frozen=True)
-class Budget:
+class Budget(budget.Budget):
     """One budget.
 
     Attributes:
@@ -32,11 +33,8 @@ class Budget:
         long, short: tokens of the two warm-ups.
         batch: sequences, of the arms that have one for all sizes.
         windows: held-out, of n_ctx tokens.
-        rates: the text whose learning rates the runs take.
-        accelerated, paper: it is for CPUs, and at no paper's own scale.
     """
 
-    name: str
     grid: Grid
     control: Grid
     long: int
@@ -45,10 +43,6 @@ class Budget:
     d_head: int = 4
     batch: int = 16
     windows: int = 512
-    rates: Text = "python"
-    transfer: tuple[str, ...] = ()
-    accelerated: bool = False
-    paper: bool = False
 
 
 # For tests: every arm has runs, and nothing can be decided.
@@ -84,20 +78,20 @@ CPU_24H = Budget(
     long=2**19,
 )
 
-BUDGETS = {budget.name: budget for budget in (TINY, CPU_1H, CPU_24H)}
+BUDGETS = {one.name: one for one in (TINY, CPU_1H, CPU_24H)}
+DEFAULT = "cpu-1h"
 
 
-def named(budget: str, transfer: tuple[str, ...] = (), rates: Text = "python") -> Budget:
+def named(name: str, transfer: tuple[str, ...] = (), rates: Text = "python") -> Budget:
     """The budget of that name.
 
     Args:
         transfer: refused where there is some: no figure is about other texts.
         rates: the text whose learning rates the runs take.
+
+    Raises:
+        InputError: there is no such budget or text, or held-out text of other kinds was asked for.
     """
-    if budget not in BUDGETS:
-        raise InputError(f"budget={budget}: wanted one of {', '.join(BUDGETS)}")
-    if rates not in TEXTS:
-        raise InputError(f"rates={rates}: wanted one of {', '.join(TEXTS)}")
     if transfer:
-        raise InputError(f"transfer={','.join(transfer)}: no figure of discrepancy is about other texts; leave it out")
-    return dataclasses.replace(BUDGETS[budget], rates=rates)
+        raise InputError("--transfer: no figure of this paper measures other texts along a run; leave it out")
+    return budget.chosen(BUDGETS, name, rates)

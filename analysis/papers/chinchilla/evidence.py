@@ -1,0 +1,321 @@
+"""What the figures share: the admitted runs, the three approaches, and the paper's constants beside ours.
+
+N, C and D count the embedding, as the paper does; without it is one of the choices that estimates range over.
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
+
+import numpy as np
+
+from analysis import frontier, reference
+from analysis.envelope import envelope
+from analysis.fit.estimate import Fit, Interval
+from analysis.frontier import FLOP_PER_PARAM_TOKEN, Allocation
+from analysis.laws import Chinchilla, admission
+from analysis.page.canvas import Shades
+from analysis.papers import evidence
+from analysis.papers.chinchilla import approaches, trunks
+from analysis.papers.chinchilla.approaches import Approach, Draws
+from analysis.papers.chinchilla.trunks import INNER, WHOLE, Counting, Luck
+from analysis.papers.claim import MISSING, Claim, Undecided
+from analysis.papers.known import measured
+from analysis.table import Table
+
+T = TypeVar("T")
+
+PAPER = "hoffmann2022"
+FIND: Mapping[int, Callable[[Table, Draws], Approach]] = {
+    1: approaches.by_envelope,
+    2: approaches.by_profiles,
+    3: approaches.by_surface,
+}
+NUMBERS = tuple(FIND)
+# Half-widths of 95 % intervals that decide an exponent, whatever its value and the paper's.
+SHARE = 0.1  # of growing compute: tells 0.5 from Kaplan's 0.73
+EXPONENT = 0.1  # alpha, beta: tells 0.34 from a third more or less
+HELD_OUT = 4.0  # times the compute of the fitted runs, up to which forecasts go
+LEAST_TOKENS = 10.0  # tokens per parameter: a choice of rows without the shortest runs
+ROUNDED = {"E": 3, "A": 4, "B": 4, "alpha": 2, "beta": 2}  # digits that the paper prints
+
+SMALL = (
+    "in models this small the embedding is a large part of N, and how much of it does work moves the exponent: the "
+    "other count is in the range over choices"
+)
+LOCAL = (
+    "over small models and little data the exponents of L(N, D) still depend on the range; on another text they are "
+    "others"
+)
+FOLLOWS = "a + b = 1, as C = 6ND"
+
+
+class Chinchilla2022(evidence.Evidence):
+    """The runs, the approaches and the claims. Where something is missing, asking for it raises Undecided, or
+    InputError.
+    """
+
+    # --- runs
+
+    @functools.cached_property
+    def every_run(self) -> Table:
+        """The finished runs of the grid."""
+        return self.need("grid")
+
+    @functools.cached_property
+    def runs(self) -> Table:
+        """Those of them that are admitted, with their trunk; N and C as the paper counts."""
+        return self.recounted(WHOLE)
+
+    @functools.cached_property
+    def shades(self) -> Shades:
+        """One colour for each N."""
+        return Shades.of(trunks.counted(self.every_run, WHOLE))
+
+    @functools.cached_property
+    def luck(self) -> Luck:
+        """How far seeds move the losses."""
+        return trunks.luck(self.runs)
+
+    @property
+    def _luck(self) -> Luck | None:
+        try:
+            return self.luck
+        except Undecided:
+            return None
+
+    @functools.cached_property
+    def draws(self) -> Draws:
+        """ln loss of the admitted runs, as measured and as it might have been."""
+        return approaches.draws(self.runs, self._luck)
+
+    def recounted(self, counting: Counting) -> Table:
+        """The admitted runs by one way of counting."""
+        return trunks.counted(self._admitted, counting)
+
+    @functools.cached_property
+    def _admitted(self) -> Table:
+        return trunks.admitted(self.every_run)
+
+    @functools.cached_property
+    def trunk_curves(self) -> Table:
+        """The learning curves of the longest branch of each trunk, from its warm-up to its cooldown.
+
+        Raises:
+            Undecided: no curve was recorded.
+        """
+        runs = self.runs
+        longest = runs["run"][[own[-1] for own in trunks.trunks(runs)]]
+        curves = self.curves_of(runs)
+        curves = curves.where(np.isin(curves["run"], longest), "a shorter branch of the same trunk")
+        warm = admission.after_warmup(curves)
+        hold = 1 - 0.2  # of the run: where `configs.rates.trunk` lets the cooldown begin
+        keep = warm.keep & (curves["step"] <= hold * curves["steps"]) & np.isfinite(curves["loss"])
+        curves = curves.where(keep, "in the warm-up or the cooldown")
+        if not len(curves):
+            raise Undecided("no learning curve was measured between warm-up and cooldown")
+        of = {run: i for i, run in enumerate(runs["run"])}
+        rows = np.array([of[run] for run in curves["run"]])
+        N, D = runs["params"][rows], curves["tokens"]
+        return curves.with_columns(params=N, flops=FLOP_PER_PARAM_TOKEN * N * D, seed=runs["seed"][rows])
+
+    # --- the three approaches
+
+    @property
+    def envelope(self) -> Approach:
+        return self.approach(1)
+
+    @property
+    def profiles(self) -> Approach:
+        return self.approach(2)
+
+    @property
+    def surface(self) -> Approach:
+        return self.approach(3)
+
+    @property
+    def law(self) -> Fit[Chinchilla]:
+        """L(N, D) of approach 3."""
+        fitted = self.surface.fit
+        assert fitted is not None
+        return fitted
+
+    def approach(self, number: int) -> Approach:
+        """One of the three. What it lacks is remembered too: a doubtful surface is not fitted once for each figure."""
+        if number not in self._tried:
+            try:
+                self._tried[number] = FIND[number](self.runs, self.draws)
+            except MISSING as error:
+                self._tried[number] = Undecided(error)
+        outcome = self._tried[number]
+        if isinstance(outcome, Undecided):
+            raise outcome
+        return outcome
+
+    @functools.cached_property
+    def _tried(self) -> dict[int, Approach | Undecided]:
+        return {}
+
+    def found(self, *numbers: int) -> list[Approach]:
+        """Those of these approaches that the runs allow, of all three where none is named.
+
+        Raises:
+            Undecided: they allow none, for the reason that the first has.
+        """
+        found, reasons = [], []
+        for number in numbers or NUMBERS:
+            try:
+                found.append(self.approach(number))
+            except MISSING as error:
+                reasons.append(Undecided(error))
+        if not found:
+            raise reasons[0]
+        return found
+
+    @functools.cached_property
+    def smaller(self) -> Table:
+        """The admitted runs of at most 1 / HELD_OUT of the largest compute that has a minimum between two sizes."""
+        largest = max(point.flops for point in self.profiles.found.points)
+        return self.runs.where(self.runs["flops"] <= largest / HELD_OUT * 1.01, "held out")
+
+    # --- other analyses of the same runs: exponents a
+
+    @functools.cached_property
+    def choices(self) -> dict[int, dict[str, float]]:
+        """The exponent a by other defensible analyses, by approach; one that fails is absent."""
+        inner, few = self.recounted(INNER), self._without_smallest
+        options: dict[int, dict[str, Callable[[], Allocation]]] = {
+            1: {
+                INNER.words: lambda: approaches.by_envelope(inner, _measured(inner)).found,
+                "learning curves at the constant rate": lambda: envelope(self.trunk_curves, draws=0),
+                "without the smallest size": lambda: approaches.by_envelope(few, _measured(few)).found,
+            },
+            2: {
+                INNER.words: lambda: approaches.by_profiles(inner, _measured(inner)).found,
+                "Akima's interpolant": lambda: approaches.by_profiles(self.runs, self.draws[:, :1], "akima").found,
+                "without the smallest size": lambda: approaches.by_profiles(few, _measured(few)).found,
+            },
+            3: {words: lambda one=one: one.found for words, one in self.other_surfaces.items()},
+        }
+        return {number: {words: found.a for words, found in _those_found(own)} for number, own in options.items()}
+
+    @functools.cached_property
+    def other_surfaces(self) -> dict[str, Approach]:
+        """Approach 3 by other defensible choices of counting, loss and rows; one that is not sound is absent."""
+        inner, few, runs = self.recounted(INNER), self._without_smallest, self.runs
+        long = runs.where(runs["tokens"] >= LEAST_TOKENS * runs["params"], "few tokens per parameter")
+        options: dict[str, Callable[[], Approach]] = {
+            INNER.words: lambda: approaches.by_surface(inner, _measured(inner)),
+            "squared error": lambda: approaches.by_surface(runs, _measured(runs), "squared"),
+            f"runs of {LEAST_TOKENS:.0f} tokens per parameter": lambda: approaches.by_surface(long, _measured(long)),
+            "without the smallest size": lambda: approaches.by_surface(few, _measured(few)),
+        }
+        return dict(_those_found(options))
+
+    @property
+    def _without_smallest(self) -> Table:
+        return self.runs.where(self.runs["params"] > self.runs["params"].min(), "the smallest size")
+
+    # --- claims
+
+    @functools.cached_property
+    def exponents(self) -> tuple[Claim, ...]:
+        """a and b of each approach: Table 2."""
+        return tuple(claim for number in NUMBERS for claim in (self.a(number), self.b(number)))
+
+    def a(self, number: int) -> Claim:
+        """The exponent of N_opt(C)."""
+        paper = reference.value(f"approach{number}_a", PAPER)
+        claim = Claim(f"a, approach {number}", "Table 2", paper, enough=SHARE, above=SMALL, below=SMALL)
+        return self._of_line(claim, number, lambda found: found.a, lambda found: found.a_interval, lambda a: a)
+
+    def b(self, number: int) -> Claim:
+        """The exponent of D_opt(C)."""
+        paper = reference.value(f"approach{number}_b", PAPER)
+        claim = Claim(f"b, approach {number}", "Table 2", paper, enough=SHARE, independent=False, note=FOLLOWS,
+                      above=SMALL, below=SMALL)  # fmt: skip
+        return self._of_line(claim, number, lambda found: found.b, lambda found: found.b_interval, lambda a: 1 - a)
+
+    def _of_line(
+        self,
+        claim: Claim,
+        number: int,
+        value: Callable[[Allocation], float],
+        interval: Callable[[Allocation], Interval],
+        of_a: Callable[[float], float],
+    ) -> Claim:
+        try:
+            found = self.approach(number).found
+        except MISSING as error:
+            return dataclasses.replace(claim, why=Undecided(error).why)
+        ends = interval(found)
+        return dataclasses.replace(
+            claim,
+            ours=value(found),
+            interval=ends if math.isfinite(ends[0]) else None,
+            others=lambda: [of_a(a) for a in self.choices[number].values()],
+        )
+
+    @functools.cached_property
+    def constants(self) -> tuple[Claim, ...]:
+        """The constants of L(N, D), eq. 10."""
+        kinds = {"alpha": EXPONENT, "beta": EXPONENT, "E": None, "A": None, "B": None}
+        units = {"E": "nats/token", "A": "nats/token", "B": "nats/token"}
+        return tuple(
+            self._of_law(
+                Claim(name, "(10)", reference.value(name, PAPER), enough=enough, unit=units.get(name, ""),
+                      above=LOCAL, below=LOCAL),
+                name,
+            )
+            for name, enough in kinds.items()
+        )  # fmt: skip
+
+    def _of_law(self, claim: Claim, name: str) -> Claim:
+        found = measured(claim, lambda: self.law, name)
+        if found.ours is None:
+            return found
+
+        def others() -> list[float]:
+            return [one.fit.constants[name] for one in self.other_surfaces.values() if one.fit is not None]
+
+        return dataclasses.replace(found, others=others)
+
+    @functools.cached_property
+    def middle(self) -> float:
+        """The geometric middle of the budgets with a minimum inside, in FLOP."""
+        return self.profiles.found.C_1
+
+    @functools.cached_property
+    def ratios(self) -> tuple[Claim, ...]:
+        """Tokens per parameter at the middle of our budgets."""
+        claims = []
+        for number in NUMBERS:
+            claim = Claim(
+                f"tokens per parameter, approach {number}", "Table 3", None, note="at the middle of our budgets"
+            )
+            try:
+                found, C = self.approach(number).found, self.middle
+            except MISSING as error:
+                claims.append(dataclasses.replace(claim, why=Undecided(error).why))
+                continue
+            x = np.log(C / found.C_1)
+            ratios = np.exp(found.draws @ np.array([-1.0, -x, 1.0, x]))
+            low, high = frontier.percentile_interval(ratios)
+            ours = float(found.tokens(C) / found.params(C))
+            claims.append(dataclasses.replace(claim, ours=ours, interval=(low, high) if math.isfinite(low) else None))
+        return tuple(claims)
+
+
+def _measured(runs: Table) -> Draws:
+    return np.log(runs["loss"])[:, None]
+
+
+def _those_found(options: Mapping[str, Callable[[], T]]) -> Iterator[tuple[str, T]]:
+    """What came out of these analyses, by their words; what a choice lacks is no estimate of its own."""
+    for words, find in options.items():
+        try:
+            yield words, find()
+        except MISSING:
+            continue

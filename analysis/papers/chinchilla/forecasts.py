@@ -1,0 +1,167 @@
+"""How well each approach forecasts: fitted to the smaller runs, held against those of HELD_OUT times their compute."""
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+from matplotlib import rc_context
+
+from analysis import digits
+from analysis.fit import fit
+from analysis.isoflop import Profile, parabolas
+from analysis.laws import HenighanC
+from analysis.page.canvas import INK, LOSS, STYLE, panels
+from analysis.papers.chinchilla import approaches
+from analysis.papers.chinchilla.approaches import Approach
+from analysis.papers.chinchilla.evidence import FIND, NUMBERS, Chinchilla2022
+from analysis.papers.chinchilla.growth import COLOURS, COMPUTE, MARKS, SIZE, joined_words
+from analysis.papers.chinchilla.profiles import measured_profiles
+from analysis.papers.claim import MISSING, Undecided
+from analysis.papers.drawing import dots, legend, logarithmic
+from analysis.papers.drawn import Drawn
+from analysis.table import Table
+from scaling.errors import InputError
+
+FEWEST = 4  # points that L(C) with a floor is fitted to
+
+
+@dataclasses.dataclass(frozen=True)
+class Scored:
+    """What an approach, fitted to smaller runs, says of one larger budget, and what came out there.
+
+    Attributes:
+        cost: by how much the loss at the forecast size exceeds the lowest there, as a share, by the profile's parabola.
+        predicted: the lowest loss; NaN where no law of it was identified.
+    """
+
+    approach: int
+    flops: float
+    size: float
+    best: float
+    cost: float
+    predicted: float
+    measured: float
+
+    def row(self) -> dict[str, float | str]:
+        return {
+            "approach": f"approach {self.approach}",
+            "flops": self.flops,
+            "N forecast": self.size,
+            "N measured": self.best,
+            "cost of the size, %": 100 * self.cost,
+            "loss forecast": self.predicted,
+            "loss measured": self.measured,
+            "loss off, %": 100 * (self.predicted / self.measured - 1),
+        }
+
+
+def forecast(evidence: Chinchilla2022, drawn: Drawn) -> None:
+    """Approaches fitted to a quarter of the compute and less, against the budgets above."""
+    scored = list(scores(evidence))
+    if not scored:
+        raise Undecided("no approach finds a line in the smaller runs")
+    drawn.points(one.row() for one in scored)
+    with rc_context(STYLE):
+        drawn.figure, (left, right) = panels(2, legend=False)
+        left.set_title("Best size")
+        right.set_title("Lowest loss")
+        C = np.array([one.flops for one in scored])
+        logarithmic(left, C, COMPUTE, [n for one in scored for n in (one.size, one.best)], write=digits.ten,
+                    write_y=digits.short)  # fmt: skip
+        seen = [L for one in scored for L in (one.predicted, one.measured) if np.isfinite(L)]
+        logarithmic(right, C, COMPUTE, seen, write=digits.ten)
+        measured = {one.flops: one for one in scored}
+        for axes, name in ((left, "best"), (right, "measured")):
+            y = [getattr(one, name) for one in measured.values()]
+            dots(axes, list(measured), y, [INK] * len(y), marker="o", mfc="white", mec=INK, ms=7, mew=1.2)
+            axes.plot([], [], "o", mfc="white", mec=INK, ms=7, mew=1.2, label="measured, held out")
+        for number in sorted({one.approach for one in scored}):
+            own = [one for one in scored if one.approach == number]
+            for axes, name in ((left, "size"), (right, "predicted")):
+                y = [getattr(one, name) for one in own]
+                style = {"color": COLOURS[number], "marker": MARKS[number], "ms": 4.5, "lw": 1.0}
+                axes.plot([one.flops for one in own], y, label=f"approach {number}", zorder=6, **style)
+        left.set_ylabel(SIZE)
+        right.set_ylabel(LOSS)
+        legend(left, "upper left")
+        legend(right, "upper right")
+    drawn.say(*_said(scored))
+    absent = [f"approach {n}" for n in NUMBERS if n not in {one.approach for one in scored}]
+    if absent:
+        raise Undecided(f"{joined_words(absent)} found no line in the runs of a quarter of the compute and less")
+
+
+def _said(scored: list[Scored]) -> Iterator[str]:
+    for number in sorted({one.approach for one in scored}):
+        own = [one for one in scored if one.approach == number]
+        size = np.exp(np.abs(np.log([one.size / one.best for one in own])).max())
+        cost = max(one.cost for one in own)
+        off = np.array([one.predicted / one.measured - 1 for one in own])
+        said = (
+            f"Approach {number}, from runs of a quarter of the compute and less, has the best size within a factor of "
+            f"{size:.2f}; choosing it costs at most {digits.percent(max(cost, 0.0))} of the loss"
+        )
+        if np.isfinite(off).all():
+            worst = off[np.argmax(np.abs(off))]
+            said += f". The lowest loss is forecast to {digits.percent(float(worst), sign=True)} at worst"
+        yield f"{said}."
+
+
+def scores(evidence: Chinchilla2022) -> Iterator[Scored]:
+    """All approaches at all budgets that were held out and have their minimum inside."""
+    smaller = evidence.smaller
+    limit = smaller["flops"].max() * 1.01
+    held = [(p, *minimum) for p in measured_profiles(evidence)
+            if p.flops > limit and (minimum := _minimum(p)) is not None]  # fmt: skip
+    if not held:
+        raise Undecided("no budget beyond the smaller runs has its minimum between two sizes")
+    ln_loss = np.log(smaller["loss"])[:, None]
+    for find in FIND.values():
+        try:
+            one = find(smaller, ln_loss)
+        except MISSING:
+            continue
+        law = _loss_law(one)
+        for profile, best, low in held:
+            size = float(one.found.params(profile.flops))
+            lowest = float(law(profile.flops)) if law else np.nan
+            yield Scored(one.number, profile.flops, size, best, _cost(profile, size), lowest, low)
+
+
+def _minimum(profile: Profile) -> tuple[float, float] | None:
+    """N and loss at the vertex of a profile's parabola; None where it lies at an edge."""
+    if len(profile.x) < approaches.FEWEST:
+        return None
+    (centre,), (c0, c1, c2), near = parabolas(profile.x, profile.y[:, None])
+    if not c2[0] > 0:
+        return None
+    vertex = centre - c1[0] / (2 * c2[0])
+    own = profile.x[near[:, 0]]
+    return (
+        (float(np.exp(vertex)), float(np.exp(c0[0] - c1[0] ** 2 / (4 * c2[0])))) if own[0] < vertex < own[-1] else None
+    )
+
+
+def _cost(profile: Profile, size: float) -> float:
+    """The loss at a size above the lowest, as a share, by the parabola."""
+    (centre,), (c0, c1, c2), _ = parabolas(profile.x, profile.y[:, None])
+    u = np.log(size) - centre
+    return float(np.expm1(c0[0] + c1[0] * u + c2[0] * u**2 - (c0[0] - c1[0] ** 2 / (4 * c2[0]))))
+
+
+def _loss_law(one: Approach):
+    """The lowest loss over compute: the surface's own, or a power law with a floor through the optima."""
+    if one.fit is not None:
+        law = one.fit.law
+        return lambda C: law(one.found.params(C), one.found.tokens(C))
+    points = one.found.points
+    if len(points) < FEWEST:
+        return None
+    table = Table.from_columns(
+        {name: np.array([float(getattr(p, name)) for p in points]) for name in ("flops", "loss")}
+    )
+    try:
+        found = fit(HenighanC, table, loss="squared", every_run=True)
+    except InputError:
+        return None
+    return found.law

@@ -1,0 +1,145 @@
+"""Figures 1 and A3, Tables 3 and A3: what the three approaches say of any compute, side by side."""
+
+import math
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from matplotlib import rc_context
+
+from analysis import digits, reference
+from analysis.page.canvas import GREY, STYLE, panels
+from analysis.papers.chinchilla.approaches import Approach
+from analysis.papers.chinchilla.evidence import NUMBERS, PAPER, Chinchilla2022
+from analysis.papers.chinchilla.growth import COLOURS, COMPUTE, MARKS, SIZE, joined_words, line, optima
+from analysis.papers.claim import Undecided
+from analysis.papers.drawing import across, dots, fixed_limits, legend, logarithmic
+from analysis.papers.drawn import Drawn
+
+BEYOND = 10.0  # times our largest compute, that figure 1 shows
+KAPLAN = 0.73  # exponent of N_opt: Kaplan et al. (2020) Table 6
+LARGER = 4.0  # times our largest size, a row of its own in the tables
+
+
+def figure_1(evidence: Chinchilla2022, drawn: Drawn) -> None:
+    """The best size over compute by all three approaches, with Kaplan's slope."""
+    found = evidence.found()
+    runs = evidence.runs
+    C = np.array([runs["flops"].min(), runs["flops"].max() * BEYOND])
+    rows = [row for one in found for row in optima(one)]
+    with rc_context(STYLE):
+        drawn.figure, (axes,) = panels(1, legend=False)
+        N = [one.found.params(C) for one in found] + [np.array([row["params"] for row in rows])]
+        logarithmic(axes, C, COMPUTE, np.concatenate(N), write=digits.ten, write_y=digits.short, most=6)
+        with fixed_limits(axes):
+            axes.axvspan(runs["flops"].min(), runs["flops"].max(), color=GREY, alpha=0.1, lw=0, label="our runs")
+            for one in found:
+                line(axes, one, "params", across(axes, 60), label=one.title)
+                if one.number < 3:  # the optima of the surface lie on its line
+                    own = one.found.points
+                    at = ([float(getattr(p, name)) for p in own] for name in ("flops", "params"))
+                    look = {"marker": MARKS[one.number], "ms": 3.6}
+                    dots(axes, *at, colours=[COLOURS[one.number]] * len(own), **look)
+            middle = found[-1].found
+            x = across(axes, 2)
+            label = f"Kaplan's exponent {KAPLAN:g}"
+            axes.plot(x, middle.N_1 * (x / middle.C_1) ** KAPLAN, color=GREY, lw=1.0, dashes=(5, 3), label=label)
+        axes.set_ylabel(SIZE)
+        legend(axes, "upper left")
+    drawn.points(rows)
+    beyond = math.log10(reference.value("gopher_budget", PAPER) / runs["flops"].max())
+    drawn.say(
+        f"The dashed line has Kaplan's exponent {KAPLAN:g}; Gopher, at the right of the paper's figure, lies "
+        f"{beyond:.0f} decades of compute beyond our runs.",
+        *_differences(found),
+    )
+    if len(found) < 3:
+        missing = joined_words([f"approach {n}" for n in NUMBERS if n not in {one.number for one in found}])
+        raise Undecided(f"{missing} found no line in these runs")
+
+
+def _differences(found: list[Approach]) -> Iterator[str]:
+    """How far the approaches differ on the same runs."""
+    for i, one in enumerate(found):
+        for other in found[i + 1 :]:
+            gap, low, high = one.difference(other)
+            if not np.isfinite(low):
+                continue
+            told = "they agree within the luck of the seeds" if low <= 0 <= high else "they differ by more than luck"
+            value, interval = digits.constant(gap, low, high)
+            yield (
+                f"With the same luck drawn for both, the exponent a of {one.title} exceeds that of {other.title} by "
+                f"{value} ({interval}): {told}."
+            )
+
+
+def figure_a3(evidence: Chinchilla2022, drawn: Drawn) -> None:
+    """The best number of tokens over the best size, by all three approaches."""
+    found = evidence.found()
+    runs = evidence.runs
+    C = np.geomspace(runs["flops"].min(), runs["flops"].max() * BEYOND, 60)
+    rows = [
+        {"approach": one.title, "flops": c, "params": float(one.found.params(c)), "tokens": float(one.found.tokens(c))}
+        for one in found
+        for c in C
+    ]
+    with rc_context(STYLE):
+        drawn.figure, (axes,) = panels(1, legend=False)
+        N, D = (np.array([row[name] for row in rows]) for name in ("params", "tokens"))
+        logarithmic(axes, N, SIZE, D, write_y=digits.short, most=6)
+        axes.set_ylabel("Best number of tokens D")
+        for one in found:
+            axes.plot(one.found.params(C), one.found.tokens(C), color=COLOURS[one.number], lw=1.4, label=one.title)
+        with fixed_limits(axes):
+            x = across(axes, 2)
+            axes.plot(x, 20 * x, color=GREY, lw=1.0, dashes=(5, 3), zorder=1.5, label="20 tokens per parameter")
+        legend(axes, "upper left")
+    drawn.points(rows)
+    drawn.show(*evidence.ratios)
+    for one, claim in zip(NUMBERS, evidence.ratios, strict=True):
+        if claim.ours is not None:
+            at = digits.ten(evidence.middle)
+            drawn.say(
+                f"Approach {one} has {claim.written} tokens per parameter at {at} FLOP, the middle of our budgets."
+            )
+    drawn.say(
+        "The paper's tables have about 20 over all sizes for approaches 1 and 2. The number depends on the text, the "
+        "vocabulary and the count, and moves along each line whose exponents differ from a half: it is shown, not "
+        "compared."
+    )
+
+
+def table_3(evidence: Chinchilla2022, drawn: Drawn) -> None:
+    """Compute and tokens at which a size is the best, by approach 1."""
+    drawn.points(_optimal(evidence, (evidence.envelope,)))
+    drawn.say(*_papers_table())
+
+
+def table_a3(evidence: Chinchilla2022, drawn: Drawn) -> None:
+    """The same by approaches 2 and 3."""
+    drawn.points(_optimal(evidence, evidence.found(2, 3)))
+
+
+def _optimal(evidence: Chinchilla2022, found: Iterable[Approach]) -> Iterator[dict[str, float | str]]:
+    """A row for each size of our runs, and for one beyond."""
+    sizes, largest = np.unique(evidence.runs["params"]), evidence.runs["flops"].max()
+    for one in found:
+        for N in (*sizes, LARGER * sizes[-1]):
+            C = one.found.C_1 * (N / one.found.N_1) ** (1 / one.found.a)
+            D = float(one.found.tokens(C))
+            yield {
+                "approach": one.title,
+                "where": "beyond our runs" if C > largest else "within",
+                "params": float(N),
+                "FLOP": float(C),
+                "tokens": D,
+                "tokens per parameter": D / float(N),
+            }
+
+
+def _papers_table() -> Iterator[str]:
+    rows = np.asarray(reference.published()[PAPER]["table3"]["value"], float)
+    ratios = rows[:, 2] / rows[:, 0]
+    yield (
+        f"In the paper's Table 3, from {digits.short(rows[0, 0])} to {digits.short(rows[-1, 0])} parameters, approach "
+        f"1 has {ratios.min():.1f} to {ratios.max():.1f} tokens per parameter."
+    )

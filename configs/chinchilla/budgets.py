@@ -1,0 +1,44 @@
+"""The budgets: a minute or an hour on two cores with the embedded Python sources, or a day with English."""
+
+import dataclasses
+
+from configs import budget
+from configs.grid import GRIDS, Grid
+from scaling.errors import InputError
+from scaling.rates import Text
+
+
+@dataclasses.dataclass(frozen=True)
+class Cycle:
+    """Cosines of several lengths at one size, each looked at after the same tokens: Figure A1."""
+
+    k: int  # of configs.grid.size
+    tokens: int  # of a run, a power of two
+    seeds: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Budget(budget.Budget):
+    """One budget: the main grid, and the cosines beside it."""
+
+    grid: Grid
+    cycle: Cycle
+
+
+CYCLES = {"tiny": Cycle(3, 2**15, 1), "cpu-1h": Cycle(3, 2**19, 2), "cpu-24h": Cycle(4, 2**21, 3)}
+BUDGETS = {name: Budget(name, grid=own, cycle=CYCLES[name]) for name, own in GRIDS.items()}
+DEFAULT = "cpu-1h"
+
+
+def named(name: str, transfer: tuple[str, ...] = (), rates: Text = "python") -> Budget:
+    """The budget of that name.
+
+    Args:
+        rates: the text whose learning rates the runs take.
+
+    Raises:
+        InputError: there is no such budget or text, or held-out text of other kinds was asked for.
+    """
+    if transfer:
+        raise InputError("--transfer: no figure of this paper measures other texts along a run; leave it out")
+    return budget.chosen(BUDGETS, name, rates)

@@ -1,0 +1,64 @@
+"""What is trained: the main grid, shared with other papers, and cosines longer than the run (Figure A1)."""
+
+import math
+from collections.abc import Callable, Mapping
+
+from configs import grid
+from configs.chinchilla.budgets import DEFAULT, Budget, named
+from configs.rates import learning_rate
+from scaling.config import EvalConfig, OptimConfig, RunConfig, Study
+from scaling.rates import Text
+
+NAME, QUESTION = "chinchilla", "What of Hoffmann et al. (2022) do our own runs show?"
+CYCLES = (1.0, 1.1, 1.25, 1.5, 2.0, 5.0)  # of the cosine, in lengths of the run: Figure A1
+TRIED = (0.5, 2.0)  # times the rule's rate, where the cosine is as long as the run
+
+
+def study(budget: str = DEFAULT, rates: Text = "python") -> Study:
+    """The runs of all experiments.
+
+    Args:
+      rates: the text whose learning rates the runs take; that of data.source where it is left out.
+    """
+    at = named(budget, rates=rates)
+    return Study(NAME, QUESTION, tuple(dict.fromkeys(run for runs in EXPERIMENTS.values() for run in runs(at))))
+
+
+def main_grid(budget: Budget) -> tuple[RunConfig, ...]:
+    """Approaches 1, 2 and 3."""
+    return grid.runs(budget.grid, budget.rates)
+
+
+def cycles(budget: Budget) -> tuple[RunConfig, ...]:
+    """Cosines as long as the run and longer.
+
+    A run that is stopped in the middle of its cosine is a longer run looked at there: the evaluations lie close enough
+    together to read its loss after the tokens of the shortest.
+    """
+    part = budget.cycle
+    return tuple(
+        _cosine(budget, cycle, seed, factor)
+        for seed in range(part.seeds)
+        for cycle, factor in (*((cycle, 1.0) for cycle in CYCLES), *((1.0, factor) for factor in TRIED))
+        if factor == 1.0 or seed == 0
+    )
+
+
+def _cosine(budget: Budget, cycle: float, seed: int, factor: float) -> RunConfig:
+    part, model = budget.cycle, grid.model(budget.cycle.k)
+    B = budget.grid.batch * model.n_ctx
+    return RunConfig(
+        model,
+        tokens=math.ceil(cycle * part.tokens / B) * B,
+        unique_tokens=int(max(CYCLES)) * part.tokens,
+        batch=budget.grid.batch,
+        seed=seed,
+        optim=OptimConfig(
+            learning_rate=factor * learning_rate(model.N, part.tokens, B, text=budget.rates),
+            warmup_tokens=max(model.N, grid.WARMUP * B),
+        ),
+        eval=EvalConfig(windows=budget.grid.windows, per_octave=8, octaves=3),
+    )
+
+
+EXPERIMENTS: Mapping[str, Callable[[Budget], tuple[RunConfig, ...]]] = {"grid": main_grid, "cycle": cycles}
