@@ -1,6 +1,7 @@
 """Forms are compared by what they predict and by a likelihood that belongs to the loss."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,8 +50,8 @@ def test_the_robust_criterion_is_a_likelihood(kind):
         Z = np.trapezoid(np.exp(-objective.terms(x)[0] / tau), x)
         return 2 * len(r) * math.log(Z) + 2 * value / tau
 
-    best = optimize.minimize_scalar(minus_two_ln, bounds=(1e-3, 1.0), method="bounded").fun
-    assert deviance(objective, value, np.ones(5)) == pytest.approx(best, abs=1e-4)
+    best: Any = optimize.minimize_scalar(minus_two_ln, bounds=(1e-3, 1.0), method="bounded")
+    assert deviance(objective, value, np.ones(5)) == pytest.approx(best.fun, abs=1e-4)
 
 
 def test_weights_count_when_forms_are_compared():
