@@ -225,7 +225,7 @@ def law_of_compute(table: Table, curves: Table | None, draws: int) -> Finding:
     if edge:
         parts.append(
             f"{edge} of the {len(envelope)} points of the envelope {digits.plural(edge, 'is', 'are')} of the largest "
-            "size: a larger one might do better there."
+            "size: how the envelope goes on is not known."
         )
     # The envelope has met the rules: its runs before it was drawn, its points by what it is.
     options: dict[str, Any] = {"clusters": "run"} if runs < len(envelope) else {}
