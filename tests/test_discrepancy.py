@@ -209,7 +209,7 @@ def test_the_head_is_most_of_the_small_models_and_little_of_the_large_ones():
 def test_what_cannot_be_trained_is_one_line():
     with pytest.raises(InputError, match="budget=cpu-9h: wanted one of tiny, cpu-1h, cpu-24h"):
         budgets.named("cpu-9h")
-    with pytest.raises(InputError, match="no figure of discrepancy is about other texts"):
+    with pytest.raises(InputError, match="--transfer: no figure of this paper measures other texts"):
         budgets.named("tiny", ("python:stdlib",))
     with pytest.raises(InputError, match="experiment 'warm': wanted one of long, short"):
         experiments.study("tiny", ("warm",))

@@ -147,7 +147,7 @@ def test_whether_ours_is_decided_does_not_depend_on_the_papers_value():
         assert exponent(0.1, 0.06, 0.14, paper).decided
         wide = exponent(0.1, 0.04, 0.16, paper)
         assert wide.verdict is Verdict.CANNOT_TELL
-        assert "0.100 (0.040 to 0.16) is too wide" in wide.doubt
+        assert "0.10 (0.040 to 0.16) is too wide" in wide.doubt
         with pytest.raises(Undecided, match="is too wide"):
             wide.sentence()
     assert exponent(0.0, -0.04, 0.04).decided  # nor on ours: an exponent near zero is one
