@@ -28,7 +28,19 @@ class Budget:
     paper: bool = False
 
 
+Under = TypeVar("Under")
 Of = TypeVar("Of", bound=Budget)
+
+
+def one_of(budgets: Mapping[str, Under], name: str) -> Under:
+    """What stands under the name of a budget.
+
+    Raises:
+        InputError: there is no such budget.
+    """
+    if name not in budgets:
+        raise InputError(f"budget={name}: wanted one of {', '.join(budgets)}")
+    return budgets[name]
 
 
 def chosen(budgets: Mapping[str, Of], name: str, rates: Text) -> Of:
@@ -37,8 +49,18 @@ def chosen(budgets: Mapping[str, Of], name: str, rates: Text) -> Of:
     Raises:
         InputError: there is no such budget or text.
     """
-    if name not in budgets:
-        raise InputError(f"budget={name}: wanted one of {', '.join(budgets)}")
+    found = one_of(budgets, name)
     if rates not in TEXTS:
         raise InputError(f"rates={rates}: wanted one of {', '.join(TEXTS)}")
-    return dataclasses.replace(budgets[name], rates=rates)
+    return dataclasses.replace(found, rates=rates)
+
+
+def of_one_text(budgets: Mapping[str, Of], name: str, transfer: tuple[str, ...], rates: Text) -> Of:
+    """`chosen`, for a paper without a figure about texts of other kinds.
+
+    Raises:
+        InputError: there is no such budget or text, or held-out text of other kinds was asked for.
+    """
+    if transfer:
+        raise InputError("--transfer: no figure of this paper measures other texts along a run; leave it out")
+    return chosen(budgets, name, rates)

@@ -14,6 +14,7 @@ the warm-up and the cooldown leave something at the constant rate.
 
 import dataclasses
 
+from configs.budget import one_of
 from configs.rates import learning_rate, trunk
 from scaling.config import EvalConfig, ModelConfig, RunConfig, Study
 from scaling.errors import InputError
@@ -82,9 +83,7 @@ def named(budget: str) -> Grid:
     Raises:
         InputError: there is none of that name.
     """
-    if budget not in GRIDS:
-        raise InputError(f"budget={budget}: wanted one of {', '.join(GRIDS)}")
-    return GRIDS[budget]
+    return one_of(GRIDS, budget)
 
 
 def runs(grid: Grid, rates: Text) -> tuple[RunConfig, ...]:

@@ -4,7 +4,6 @@ import dataclasses
 
 from configs import budget
 from configs.grid import GRIDS, Grid
-from scaling.errors import InputError
 from scaling.rates import Text
 
 
@@ -39,6 +38,4 @@ def named(name: str, transfer: tuple[str, ...] = (), rates: Text = "python") -> 
     Raises:
         InputError: there is no such budget or text, or held-out text of other kinds was asked for.
     """
-    if transfer:
-        raise InputError("--transfer: no figure of this paper measures other texts along a run; leave it out")
-    return budget.chosen(BUDGETS, name, rates)
+    return budget.of_one_text(BUDGETS, name, transfer, rates)

@@ -1,7 +1,6 @@
 """What each budget affords."""
 
-from configs.budget import chosen
-from scaling.errors import InputError
+from configs.budget import of_one_text
 from scaling.rates import Text
 from tests.skeleton.experiments import Budget
 
@@ -15,6 +14,4 @@ def named(budget: str, transfer: tuple[str, ...] = (), rates: Text = "python") -
     Raises:
         InputError: there is none, or text of other kinds is given.
     """
-    if transfer:
-        raise InputError("--transfer: no figure of this paper is about other texts; leave it out")
-    return chosen(BUDGETS, budget, rates)
+    return of_one_text(BUDGETS, budget, transfer, rates)

@@ -4,6 +4,7 @@ import numpy as np
 from matplotlib import rc_context
 
 from analysis import digits
+from analysis.laws.admission import IN_CONTEXT
 from analysis.onset import BEYOND, GAIN
 from analysis.page.canvas import GREY, INK, LABELS, STYLE, panels
 from analysis.papers.chinchilla.evidence import Chinchilla2022
@@ -16,7 +17,7 @@ def figure(evidence: Chinchilla2022, drawn: Drawn) -> None:
     """The tokens of every run over its size, those left out hollow, and where the onset of context use lies."""
     runs = evidence.every_run
     N, D, onset = runs["params"], runs["tokens"], runs["onset"]
-    used = np.isfinite(onset)
+    used = IN_CONTEXT.rule(runs).keep
     drawn.points(named(runs, ("run", "params", "tokens", "seed", "loss", "onset")))
     with rc_context(STYLE):
         drawn.figure, (axes,) = panels(1, legend=False)

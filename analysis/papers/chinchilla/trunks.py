@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
+from analysis import replicates
+from analysis.laws.admission import IN_CONTEXT
 from analysis.papers.claim import Undecided
 from analysis.papers.evidence import NO_SEEDS
 from analysis.table import Table
 
 Array = NDArray[np.float64]
 
-NO_CONTEXT = "ended before its model used its context"
 CLOSE = 1e-6  # relative: two computes that are one
 
 
@@ -39,11 +40,10 @@ def admitted(runs: Table) -> Table:
 
     A law across the onset would measure the onset.
     """
-    runs = runs.where(np.isfinite(runs["onset"]), NO_CONTEXT)
+    runs = IN_CONTEXT.admit(runs)
     if not len(runs):
-        raise Undecided(f"every run {NO_CONTEXT}")
-    names = np.stack([runs["params"], runs["seed"]], axis=1)
-    return runs.with_columns(trunk=np.unique(names, axis=0, return_inverse=True)[1].astype(float))
+        raise Undecided(f"every run {runs.excluded[-1].reason}")
+    return runs.with_columns(trunk=replicates.trunks(runs, replicates.RATE, "seed").astype(float))
 
 
 def counted(runs: Table, counting: Counting) -> Table:

@@ -11,7 +11,8 @@ import numpy as np
 from analysis import recount, reference
 from analysis.fit import fit
 from analysis.fit.estimate import Fit
-from analysis.laws import Counted, admission
+from analysis.laws import Counted
+from analysis.laws.admission import IN_CONTEXT
 from analysis.papers import evidence
 from analysis.papers.claim import Claim, Undecided
 from analysis.papers.known import measured
@@ -215,10 +216,10 @@ class Discrepancy(evidence.Evidence):
 
 
 def _in_context(table: Table, arm: str) -> Table:
-    rule = admission.uses_context(table)
-    if not rule.keep.any():
+    found = IN_CONTEXT.admit(table)
+    if not len(found):
         raise Undecided(f"no model of the arm {arm} had begun to use its context when it was read")
-    return table.where(rule.keep, rule.reason)
+    return found
 
 
 def _told(find: Callable[[], Best], at: Station) -> Best:

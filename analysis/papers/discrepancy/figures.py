@@ -9,7 +9,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 
 from analysis import digits, reference
-from analysis.laws import admission
+from analysis.laws.admission import IN_CONTEXT
 from analysis.onset import GAIN
 from analysis.page.canvas import GREY, INK, LOSS, STYLE, WIDE, Shades, log_axis, panels
 from analysis.papers.claim import UNDECIDED, Claim, Undecided
@@ -179,7 +179,7 @@ def _admitted(evidence: Discrepancy) -> list[str]:
     counts = []
     for arm in ARMS:
         with contextlib.suppress(Undecided):
-            keep = admission.uses_context(evidence.every_reading(arm)).keep
+            keep = IN_CONTEXT.rule(evidence.every_reading(arm)).keep
             counts.append(f"{int((~keep).sum())} of {len(keep)} of the arm {arm}")
     if not counts:
         return []
