@@ -152,6 +152,7 @@ def _row(run: _Run) -> dict[str, Any]:
     last = run.train_loss[-max(1, done // 20) :]
     warmup_tokens = config.optim.warmup_tokens
     transfer = run.others["transfer_loss"][-1] if config.eval.transfer else ()
+    onset_at, first = _onset(run), step[step > 0][:1]
     return {
         "run": run.plan.id,
         "status": run.status,
@@ -172,8 +173,8 @@ def _row(run: _Run) -> dict[str, Any]:
         "train_loss": last.mean(dtype=np.float64) if done else math.nan,
         **{f"loss_on_{name}": float(loss) for name, loss in zip(config.eval.transfer, transfer, strict=True)},
         **({"loss_on_train": float(run.others["train_eval_loss"][-1])} if "train_eval_loss" in run.others else {}),
-        "onset": (at := _onset(run)),
-        "onset_is_first": float(at <= step[step > 0][0] * config.batch_tokens) if (step > 0).any() else math.nan,
+        "onset": onset_at,
+        "onset_is_first": float(onset_at <= first[0] * config.batch_tokens) if len(first) else math.nan,
         "learning_rate": config.optim.learning_rate,
         "learning_rate_sum": rate_sum(config),
         "schedule": config.optim.schedule,
