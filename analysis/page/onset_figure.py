@@ -83,7 +83,6 @@ def _losses(axes: Axes, found: Positions, setting: Setting, styles: dict) -> Non
 
 
 def _legend(figure: Figure, styles: dict) -> None:
-    handles = [
-        Line2D([], [], lw=0, ms=5, label=scheme.replace(", ", ",\n"), **style) for scheme, style in styles.items()
-    ]
+    names = {scheme: scheme.replace(", ", ",\n").replace(" × ", "\n× ") for scheme in styles}  # the margin is narrow
+    handles = [Line2D([], [], lw=0, ms=5, label=names[scheme], **style) for scheme, style in styles.items()]
     side_legend(figure, handles, "Positions")
