@@ -52,34 +52,31 @@ class Curves:
     sigma: float
     degrees: int
 
-    def through(self, ln_loss: Array) -> tuple[Array, Array, Array, Array, float]:
-        """C, N, D, ln loss of each size on the envelope of these losses, and the share of budgets at which the run that
-        wins is not yet near its end.
+    def crossings(self, ln_loss: Array) -> tuple[Array, Array, Array, Array, float, int]:
+        """Where the best size changes because two of these curves cross: C, N, D and ln loss of each crossing; the
+        share of budgets from the first to the last at which the run that wins is not yet near its end; and at how many
+        changes one of the two curves begins or ends instead.
 
-        A size stands in the middle, in ln C, of the budgets that it wins. A line through all the budgets of k equal
-        steps would be flatter by 1 / k^2: they are a staircase.
+        The best size at a crossing is the geometric mean of the two. Of a curve's end nothing follows: were all changes
+        taken, a line through a grid whose runs are all as long would be far too steep, as small sizes win before large
+        ones have begun and large ones after small ones have ended.
         """
         best = np.argmin(ln_loss, axis=0)  # budget
-        low = ln_loss[best, np.arange(len(self.C))]
-        kept = np.isfinite(low) & (self.N[best] > self.N.min()) & (self.N[best] < self.N.max())
-        won, C = best[kept], self.C[kept]
-        N, size = np.unique(self.N[won], return_inverse=True)
-        budgets = np.bincount(size)
-
-        def middle(x: Array) -> Array:
-            return np.bincount(size, x) / budgets
-
-        early = float(np.mean(C < LAST_PART * self.end[won])) if len(C) else 0.0
-        return np.exp(middle(np.log(C))), N, np.exp(middle(np.log(C / self.per_token[won]))), middle(low[kept]), early
-
-
-def _uncrossed(curves: Curves) -> tuple[int, int]:
-    """Changes of the size that wins at which one of the two curves begins or ends, and all changes."""
-    best = np.argmin(curves.ln_loss, axis=0)
-    at = np.flatnonzero(np.diff(curves.N[best]))
-    old, new = best[at], best[at + 1]
-    met = np.isfinite(curves.ln_loss[[old, old, new, new], [at, at + 1, at, at + 1]]).all(axis=0)
-    return int((~met).sum()), len(at)
+        at = np.flatnonzero(np.diff(self.N[best]))
+        old, new = best[at], best[at + 1]
+        met = np.isfinite(ln_loss[[old, old, new, new], [at, at + 1, at, at + 1]]).all(axis=0)
+        at, old, new = at[met], old[met], new[met]
+        before, after = (ln_loss[old, k] - ln_loss[new, k] for k in (at, at + 1))
+        part = before / (before - after)  # of the way to the next budget
+        ln_C = np.log(self.C)
+        ln_C = ln_C[at] + part * (ln_C[at + 1] - ln_C[at])
+        low = ln_loss[old, at] + part * (ln_loss[old, at + 1] - ln_loss[old, at])
+        per_token = (np.log(self.per_token[old]) + np.log(self.per_token[new])) / 2
+        between = slice(at[0], at[-1] + 1) if len(at) else slice(0)
+        early = self.C[between] < LAST_PART * self.end[best[between]]
+        N = np.sqrt(self.N[old] * self.N[new])
+        share = float(early.mean()) if early.size else 0.0
+        return np.exp(ln_C), N, np.exp(ln_C - per_token), low, share, int((~met).sum())
 
 
 def envelope(
@@ -92,13 +89,14 @@ def envelope(
     seed: int = 0,
     level: float = LEVEL,
 ) -> Allocation:
-    """At each of `n_budgets` budgets, the size whose learning curve is lowest there; a line through these sizes.
+    """At each of `n_budgets` budgets, the size whose learning curve is lowest there; a line through where it changes.
 
     Runs that differ in their seed alone are one curve, the mean of their ln loss: the luckiest of several seeds is no
-    measure of a size. Budgets won by the smallest or the largest size of the table are left out: nobody tried a smaller
-    or a larger one there. So are rows without a loss, and those that repeat their data. The interval moves each curve
-    up or down by the seed noise and repeats everything. It knows nothing of what the method itself is off by: a loss
-    in the middle of a decay is above that at its end, which is warned about; uneven sizes: see `grid_bias`.
+    measure of a size. The best size changes where two curves cross; where one of them begins or ends it only seems to
+    (`Curves.crossings`), and that is left out. So are rows without a loss, and those that repeat their data. The
+    interval moves each curve up or down by the seed noise and repeats everything. It knows nothing of what the method
+    itself is off by: a loss in the middle of a decay is above that at its end, which is warned about; uneven sizes: see
+    `grid_bias`.
 
     Args:
         table: one row per (run, step), as the curves of a study: columns run, params, flops (spent so far) and loss;
@@ -111,7 +109,7 @@ def envelope(
         level: of the intervals.
 
     Raises:
-        InputError: a column is missing or not positive, or fewer than two sizes remain on the envelope.
+        InputError: a column is missing or not positive, or the best size changes less than twice.
     """
     table = learning_curves(table)
     curves = _on_common_budgets(table, compute, n_budgets)
@@ -119,23 +117,19 @@ def envelope(
         raise InputError(
             f"{len(set(curves.N))} model sizes: the envelope needs at least 3, so that one lies between two others"
         )
-    C_env, N_env, D_env, ln_L, early = curves.through(curves.ln_loss)
+    C_env, N_env, D_env, ln_L, early, ends = curves.crossings(curves.ln_loss)
+    left_out = f"{ends} more times where a curve begins or ends" if ends else ""
     if len(N_env) < 2:
         raise InputError(
-            f"{len(N_env)} sizes lie on the envelope between the smallest and the largest one, wanted 2: add sizes"
+            f"the best size changes {len(N_env)} times where two curves cross{left_out and f' and {left_out}'}, wanted "
+            "2: add sizes, or make the runs longer"
         )
     C_1 = float(np.exp(np.log(C_env).mean()))
     warnings = [f"{len(e.rows)} rows left out: {e.reason}" for e in table.excluded]
     redrawn = []
-    uncrossed, changes = _uncrossed(curves)
-    if uncrossed:
-        warnings.append(
-            f"{uncrossed} of {changes} times the best size changes where a curve begins or ends, not where two cross: "
-            "sizes closer together, earlier evaluations or longer runs would tell"
-        )
-    if 2 * uncrossed > changes:
-        warnings.append("no intervals: noise hardly moves where curves begin and end")
-    elif sigma is None and not curves.degrees:
+    if ends:
+        warnings.append(f"the best size changes {left_out}, which tells nothing: longer runs or more sizes would")
+    if sigma is None and not curves.degrees:
         warnings.append("no intervals: no seed noise given, and no runs that differ in their seed alone show it")
     else:
         rng = np.random.default_rng(seed)
@@ -143,10 +137,10 @@ def envelope(
             # A spread that few runs showed is itself unsure: Student's, not Gauss's.
             scale = sigma or curves.sigma * np.sqrt(curves.degrees / rng.chisquare(curves.degrees))
             moved = scale / np.sqrt(curves.seeds) * rng.standard_normal(len(curves.N))
-            C_d, N_d, D_d, *_ = curves.through(curves.ln_loss + moved[:, None])
+            C_d, N_d, D_d, *_ = curves.crossings(curves.ln_loss + moved[:, None])
             if len(N_d) >= 2:
                 redrawn.append(power_laws(C_d, N_d, D_d, C_1))
-        redrawn, few = enough_draws(redrawn, draws, "two sizes between the smallest and the largest on the envelope")
+        redrawn, few = enough_draws(redrawn, draws, "two changes of the best size")
         warnings += few
     constant = constant_rate(table).all()
     if early > 0.1 and not constant:

@@ -143,10 +143,21 @@ def test_one_run_per_size_shows_no_seed_noise_and_gets_no_interval():
     assert "%:" not in found.text()
 
 
-def test_curves_that_never_cross_give_no_interval():
-    found = envelope(curves(REFIT, np.geomspace(1e7, 1e10, 4)), sigma=0.003)
-    assert np.isnan(found.a_interval).all()
-    assert "no intervals: noise hardly moves where curves begin and end" in found.warnings
+def test_curves_that_never_cross_have_no_envelope():
+    with pytest.raises(
+        InputError, match=r"changes 0 times where two curves cross and 3 more times where a curve begins or ends"
+    ):
+        envelope(curves(REFIT, np.geomspace(1e7, 1e10, 4)), sigma=0.003)
+
+
+def test_sizes_whose_budgets_end_with_a_curve_do_not_tilt_the_envelope():
+    """All sizes trained on 1e9 to 1e10 tokens: the small are best where the large have not begun, and the other way."""
+    N, D = np.geomspace(1e6, 1e10, 17)[:, None], np.geomspace(1e9, 1e10, 60)
+    columns = {"run": np.arange(17)[:, None].astype(str), "params": N, "flops": 6 * N * D, "loss": REFIT(N, D)}
+    table = Table.from_columns({name: np.broadcast_to(x, (17, 60)).ravel() for name, x in columns.items()})
+    found, truth = envelope(table, draws=0), frontier.surface(REFIT, np.geomspace(1e16, 1e21, 9)).a
+    assert found.a == pytest.approx(truth, abs=0.02)
+    assert len(found.points) == 3
 
 
 def test_draws_that_mostly_failed_give_no_interval():
@@ -189,10 +200,12 @@ def test_the_envelope_leaves_out_repeated_data_and_runs_that_diverged():
     ]
 
 
-def test_the_envelope_leaves_out_what_the_smallest_and_largest_size_win():
+def test_the_best_size_where_two_curves_cross_is_the_mean_of_the_two():
     sizes = np.geomspace(1e7, 1e9, 6)
     found = envelope(curves(REFIT, sizes), draws=0)
-    assert {float(p.params) for p in found.points} == set(sizes[1:-1].tolist())
+    assert [p.params for p in found.points] == pytest.approx(np.sqrt(sizes[:-1] * sizes[1:]))
+    for p, small, large in zip(found.points, sizes[:-1], sizes[1:], strict=True):
+        assert REFIT(small, p.flops / (6 * small)) == pytest.approx(REFIT(large, p.flops / (6 * large)), rel=1e-4)
 
 
 def test_the_envelope_follows_kaplans_adjusted_compute_where_asked():

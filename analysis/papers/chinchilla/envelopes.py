@@ -39,9 +39,9 @@ def figure_2(evidence: Chinchilla2022, drawn: Drawn) -> None:
         drawn.points(optima(evidence.envelope))
         n = len(evidence.envelope.found.points)
         drawn.say(
-            f"{n} sizes lie on the envelope between the smallest and the largest. Each of its points is the end of a "
-            "run with a cooldown of its own, so that the decay is matched to every length; the paper matched four "
-            "cosines to each size, and found its points in the last 15 % of them."
+            f"The best size changes {n} times where two curves cross, and a dot stands there. Each point of a curve is "
+            "the end of a run with a cooldown of its own, so that the decay is matched to every length; the paper "
+            "matched four cosines to each size, and found its points in the last 15 % of them."
         )
 
 
@@ -70,8 +70,7 @@ def figure_a5(evidence: Chinchilla2022, drawn: Drawn) -> None:
     points = best.found.points
     if len(points) < LEAST * len(PARTS):
         raise Undecided(
-            f"{len(points)} sizes lie on the envelope between the smallest and the largest; wanted {LEAST} for each "
-            "third"
+            f"the best size changes {len(points)} times where two curves cross; wanted {LEAST} for each third"
         )
     lines = _thirds(points)
     with rc_context(STYLE):
