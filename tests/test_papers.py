@@ -99,13 +99,13 @@ def test_its_page_has_the_figure_the_claims_and_a_verdict_on_each(skeleton, tmp_
     alpha_N, N_c = json.loads((tmp_path / "constants.json").read_text())
     assert alpha_N["verdict"] in (Verdict.HOLDS, Verdict.DIFFERS)
     assert alpha_N["lowest_choice"] <= alpha_N["value"] <= alpha_N["highest_choice"]
-    assert N_c["verdict"] == Verdict.NOT_MEASURABLE
+    assert N_c["verdict"] == Verdict.NOT_COMPARED
 
 
 def test_without_runs_the_figure_says_once_what_is_missing(skeleton):
     (drawn,) = skeleton.draw(("fig1",), {})
     assert drawn.open == ["cannot decide alpha_N (1.1): no run of the experiment size has finished."]
-    assert {claim.verdict for claim in drawn.claims} == {Verdict.CANNOT_TELL, Verdict.NOT_MEASURABLE}
+    assert {claim.verdict for claim in drawn.claims} == {Verdict.CANNOT_TELL, Verdict.NOT_COMPARED}
 
 
 def test_what_is_missing_for_a_panel_stands_in_it_and_the_others_are_drawn():

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 
 from analysis import digits
 from analysis.page.canvas import GREY, LABELS, Shades, log_axis, log_y, side_legend
-from analysis.papers.claim import UNDECIDED
+from analysis.papers.claim import Undecided
 from analysis.table import Table
 
 LAW = "#b3261e"  # fitted lines
@@ -85,8 +85,9 @@ def named(table: Table, names: Sequence[str]) -> list[dict[str, Any]]:
     return [dict(zip(there, values, strict=True)) for values in zip(*(table[name] for name in there), strict=True)]
 
 
-def blank(axes: Axes, title: str, why: str) -> None:
+def blank(axes: Axes, title: str, why: object) -> None:
     """A panel that our runs cannot fill, and why."""
+    lack = Undecided.of(why)
     axes.clear()
     axes.set_title(title)
     axes.set_xticks([])
@@ -96,7 +97,7 @@ def blank(axes: Axes, title: str, why: str) -> None:
     axes.text(
         0.5,
         0.5,
-        textwrap.fill(f"{UNDECIDED}: {why}", max(width, 20)),
+        textwrap.fill(f"{lack.word}: {lack.why}", max(width, 20)),
         transform=axes.transAxes,
         ha="center",
         va="center",
