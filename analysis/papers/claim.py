@@ -162,6 +162,13 @@ class Claim:
         return "{} ({})".format(*digits.constant(self.ours, *self.interval))
 
     @property
+    def parts(self) -> tuple[str, str]:
+        """Our value and its interval, each "–" where it is not decided."""
+        if self.ours is None or not self.decided:
+            return "–", "–"
+        return (digits.plain(self.ours), "–") if self.interval is None else digits.constant(self.ours, *self.interval)
+
+    @property
     def remark(self) -> str:
         """Why it is not decided, and the note."""
         return ". ".join(filter(None, (self.doubt, self.note)))
