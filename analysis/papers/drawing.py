@@ -31,7 +31,9 @@ POINTS = "paper's points"
 SLOPE = "paper's exponent"
 LEFT_OUT = "left out of the law"
 PF_DAYS = 0.4  # inches above the panels that `pf_days` takes
+ONE_RATE = 0.005  # of the bytes per token: as far as those of one tokenizer differ from one part of a text to another
 BITS = 0.5  # inches at the right of the last panel that `bits_per_byte` takes
+LAYERS = ((2.2, (1, 0)), (1.6, (5, 2.5)), (1.4, (1.2, 1.6)), (1.2, (6, 2, 1.2, 2)))  # width, dashes
 FEWEST = 3  # points of the paper within our axes that show anything
 
 
@@ -84,10 +86,10 @@ def bits_per_byte(axes: Axes, table: Table) -> None:
     """
     if not table.has("bytes_per_token"):
         return
-    (rate, *others) = np.unique(table["bytes_per_token"]).tolist()
-    if others:
+    rates = table["bytes_per_token"]
+    if np.ptp(rates) > ONE_RATE * rates.max():
         return
-    bit = math.log(2) * rate  # nats per token
+    bit = math.log(2) * float(rates.mean())  # nats per token
     second = axes.secondary_yaxis("right", functions=(lambda loss: loss / bit, lambda bits: bits * bit))
     log_axis(second.yaxis, np.geomspace(*axes.get_ylim(), 9) / bit, digits.plain)
     second.set_ylabel("bits per byte")
@@ -171,7 +173,8 @@ def left_out(axes: Axes, table: Table, x: str, y: str = "loss", *, shades: Shade
 
 def layered(k: int) -> dict[str, Any]:
     """The look of the k-th of lines that may lie on one another: the first broad, those on it thin and broken."""
-    return {"lw": (2.6, 1.5, 1.3)[k % 3], "dashes": ((1, 0), (5, 2.5), (1.2, 1.6))[k % 3], "zorder": 3 + 0.1 * k}
+    width, dashes = LAYERS[k % len(LAYERS)]
+    return {"lw": width, "dashes": dashes, "zorder": 3 + 0.1 * k}
 
 
 def legend(axes: Axes, loc: str = "lower left") -> None:

@@ -10,7 +10,7 @@ import dataclasses
 import datetime
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +40,11 @@ VERDICTS = {  # classes of report.css
     Verdict.NOT_COMPARED: "soft",
 }
 OPEN = (Verdict.CANNOT_TELL, Verdict.NOT_MEASURABLE)
-COUNTED = {  # after a number
-    Verdict.HOLDS: "hold",
-    Verdict.DIFFERS: "differ",
-    Verdict.CANNOT_TELL: "cannot be told",
-    Verdict.NOT_MEASURABLE: "not measurable here",
+COUNTED = {  # after one, after more
+    Verdict.HOLDS: ("holds", "hold"),
+    Verdict.DIFFERS: ("differs", "differ"),
+    Verdict.CANNOT_TELL: ("cannot be told", "cannot be told"),
+    Verdict.NOT_MEASURABLE: ("not measurable here", "not measurable here"),
 }
 ROWS = 60  # of a table that the page shows; the file beside it has all
 
@@ -169,11 +169,7 @@ def _above(one: Drawn) -> Markup:
 
 def _status(one: Drawn) -> Markup:
     """The verdicts of its claims, counted, and whether something is left open."""
-    said = [
-        _verdict(verdict, f"{len(claims)} {COUNTED[verdict]}")
-        for verdict, claims in tally(one.claims).items()
-        if claims
-    ]
+    said = _counted(one.claims)
     if not one.decided and not any(claim.verdict in OPEN for claim in one.claims):
         said.append(_verdict(Verdict.CANNOT_TELL, "something is left open"))
     return Markup(" ").join(said)
@@ -192,13 +188,16 @@ def _facts(drawn: Sequence[Drawn], experiments: Experiments, made: Made) -> Mark
     facts.append(
         ("Figures and tables", f"{whole} of {len(drawn)}", "leave nothing open; what cannot be decided says so")
     )
-    found = tally(each for one in drawn for each in one.claims)
-    if compared := sum(map(len, found.values())):
-        counted = [
-            _verdict(verdict, f"{len(claims)} {COUNTED[verdict]}") for verdict, claims in found.items() if claims
-        ]
-        facts.append(("Independent exponents", f"{compared}", Markup(", ").join(counted)))
+    claims = [each for one in drawn for each in one.claims]
+    if compared := sum(map(len, tally(claims).values())):
+        facts.append(("Independent exponents", f"{compared}", Markup(", ").join(_counted(claims))))
     return markup.facts(facts)
+
+
+def _counted(claims: Iterable[Claim]) -> list[Markup]:
+    """How many of the independent claims have each verdict."""
+    found = ((verdict, len(own)) for verdict, own in tally(claims).items() if own)
+    return [_verdict(verdict, f"{n} {digits.plural(n, *COUNTED[verdict])}") for verdict, n in found]
 
 
 def _exponents(paper: Paper, drawn: Sequence[Drawn]) -> Markup:
