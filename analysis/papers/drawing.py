@@ -31,7 +31,7 @@ POINTS = "paper's points"
 SLOPE = "paper's exponent"
 LEFT_OUT = "left out of the law"
 PF_DAYS = 0.4  # inches above the panels that `pf_days` takes
-ONE_RATE = 0.005  # of the bytes per token: as far as those of one tokenizer differ from one part of a text to another
+ONE_RATE = 0.01  # of the bytes per token: as far as those of one tokenizer differ from one part of a text to another
 BITS = 0.5  # inches at the right of the last panel that `bits_per_byte` takes
 LAYERS = ((2.2, (1, 0)), (1.6, (5, 2.5)), (1.4, (1.2, 1.6)), (1.2, (6, 2, 1.2, 2)))  # width, dashes
 FEWEST = 3  # points of the paper within our axes that show anything
@@ -75,7 +75,7 @@ def logarithmic(
 def pf_days(axes: Axes) -> None:
     """A second axis of compute above a panel, as the paper prints it; the figure left PF_DAYS above its panels."""
     second = axes.secondary_xaxis("top", functions=(lambda C: C / PF_DAY, lambda days: days * PF_DAY))
-    log_axis(second.xaxis, np.geomspace(*axes.get_xlim(), 40) / PF_DAY, digits.ten, ((1,),), 5)
+    log_axis(second.xaxis, np.geomspace(*axes.get_xlim(), 40) / PF_DAY, digits.ten, ((1,),), 4)
     second.set_xlabel("PF-days")
 
 

@@ -77,6 +77,7 @@ def _differences(found: list[Approach]) -> Iterator[str]:
 def figure_a3(evidence: Chinchilla2022, drawn: Drawn) -> None:
     """The best number of tokens over the best size, a line for each approach up to ten times our largest compute;
     dashed in grey, twenty tokens for each parameter."""
+    drawn.show(*evidence.ratios)
     found = evidence.found()
     runs = evidence.runs
     C = np.geomspace(runs["flops"].min(), runs["flops"].max() * BEYOND, 60)
@@ -98,7 +99,6 @@ def figure_a3(evidence: Chinchilla2022, drawn: Drawn) -> None:
             axes.plot(x, 20 * x, color=GREY, lw=1.0, dashes=(5, 3), zorder=1.5, label="20 tokens per parameter")
         legend(axes, "upper left")
     drawn.points(rows)
-    drawn.show(*evidence.ratios)
     for one, claim in zip(NUMBERS, evidence.ratios, strict=True):
         if claim.ours is not None:
             at = digits.ten(evidence.middle)
