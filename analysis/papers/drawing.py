@@ -74,8 +74,10 @@ def logarithmic(
 
 def pf_days(axes: Axes) -> None:
     """A second axis of compute above a panel, as the paper prints it; the figure left PF_DAYS above its panels."""
-    second = axes.secondary_xaxis("top", functions=(lambda C: C / PF_DAY, lambda days: days * PF_DAY))
-    log_axis(second.xaxis, np.geomspace(*axes.get_xlim(), 40) / PF_DAY, digits.ten, ((1,),), 4)
+    second = axes.secondary_xaxis(
+        "top", functions=(lambda C: np.asarray(C) / PF_DAY, lambda days: np.asarray(days) * PF_DAY)
+    )
+    log_axis(second.xaxis, across(axes, 40) / PF_DAY, digits.ten, ((1,),), 4)
     second.set_xlabel("PF-days")
 
 
@@ -90,8 +92,11 @@ def bits_per_byte(axes: Axes, table: Table) -> None:
     if np.ptp(rates) > ONE_RATE * rates.max():
         return
     bit = math.log(2) * float(rates.mean())  # nats per token
-    second = axes.secondary_yaxis("right", functions=(lambda loss: loss / bit, lambda bits: bits * bit))
-    log_axis(second.yaxis, np.geomspace(*axes.get_ylim(), 9) / bit, digits.plain)
+    second = axes.secondary_yaxis(
+        "right", functions=(lambda loss: np.asarray(loss) / bit, lambda bits: np.asarray(bits) * bit)
+    )
+    low, high = axes.get_ylim()
+    log_axis(second.yaxis, np.geomspace(low, high, 9) / bit, digits.plain)
     second.set_ylabel("bits per byte")
 
 
