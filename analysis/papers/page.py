@@ -335,6 +335,7 @@ def _runs(experiments: Experiments, made: Made) -> Markup:
     about = [
         ("Command", made.command),
         ("Text", made.data),
+        *(("Bytes per token", rate) for rate in _rates(experiments)),
         ("Page made", f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC on {machine.describe()}"),
         ("Page made with", _versions(machine.versions())),
         *(("Trained on", where) for where in dict.fromkeys(where for where, _ in origins if where)),
@@ -349,6 +350,15 @@ def _runs(experiments: Experiments, made: Made) -> Markup:
             + markup.bullets(map(_said, made.expected))
         )
     return said + markup.pairs(about) + expected
+
+
+def _rates(experiments: Experiments) -> list[str]:
+    """How many bytes of text a token is, where it is known: nats per token by ln 2 of it are bits per byte."""
+    runs = joined([records.runs for records in experiments.values()])
+    if runs is None or not runs.has("bytes_per_token"):
+        return []
+    low, high = (digits.plain(float(end(runs["bytes_per_token"])), 3) for end in (np.nanmin, np.nanmax))
+    return [f"{low if low == high else f'{low} to {high}'}, so that 1 bit per byte is that times 0.693 nats per token"]
 
 
 def _between(values: np.ndarray) -> str:
