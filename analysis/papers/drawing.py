@@ -276,8 +276,6 @@ def papers_curve(
     y: ArrayLike,
     points: ArrayLike,
     exponent: float,
-    *,
-    write: Callable[[float], str] = digits.short,
 ) -> Fall | None:
     """The paper's points beside ours, in axes that are set: as they are where FEWEST of them lie within.
 
@@ -288,7 +286,6 @@ def papers_curve(
         x, y: ours.
         points: the paper's (x, y), in our units. (n, 2)
         exponent: of y in x.
-        write: an x.
 
     Returns:
         How far both fall over what they share, if they share something.
@@ -301,8 +298,7 @@ def papers_curve(
         (at, ours), (across_x, theirs) = _curve(x, y), _curve(their_x, their_y)
         end = math.log(shared.end)
         factor = float(np.exp(np.interp(end, at, ours) - np.interp(end, across_x, theirs)))
-        label = f"{POINTS} × {factor:.2f}: equal at {write(shared.end)}"
-        if papers_points(axes, their_x, factor * their_y, label=label):
+        if papers_points(axes, their_x, factor * their_y, label=f"{POINTS} × {factor:.2f}"):
             return shared
     papers_slope(axes, x, y, exponent)
     return shared

@@ -91,10 +91,10 @@ def page(paper: Paper, drawn: Sequence[Drawn], experiments: Experiments, made: M
     leading = [one for name in paper.summary.figures for one in drawn if one.name == name]
     sections: list[markup.Section] = [("facts", "The runs in numbers", _facts(drawn, experiments, made))]
     for k, section in enumerate(paper.sections):
-        own = (one for one in drawn if paper.figures[one.name].section == section)
-        sections.append(
-            (f"section-{k}", section, markup.joined(_above(o) if o in leading else _folded(o) for o in own))
-        )
+        own = [one for one in drawn if paper.figures[one.name].section == section]
+        if any(one not in leading for one in own):
+            shown = markup.joined(_above(one) if one in leading else _folded(one) for one in own)
+            sections.append((f"section-{k}", section, shown))
     ends = [
         ("constants", "The exponents, beside the paper's", _exponents(paper, drawn)),
         ("scales", "Scales, which depend on text and vocabulary", _scales(paper, drawn)),
@@ -131,7 +131,7 @@ def _main(stated: Mapping[Claim, str]) -> Markup:
     for claim, words in stated.items():
         ours, interval = claim.parts
         about = markup.mathematics(claim.label) + (Markup(". ") + _said(claim.doubt) if claim.doubt else "")
-        span = "–" if claim.span is None else " to ".join(map(digits.plain, claim.span))
+        span = _span(claim) if claim.decided else "–"
         cells = ("–" if claim.paper is None else digits.plain(claim.paper), ours, interval, span)
         if claim.verdict is Verdict.HOLDS:
             cells = (cells[0], tag("strong", ours), *cells[2:])
@@ -240,7 +240,7 @@ def _beside(found: Mapping[Claim, Drawn | None]) -> Markup:
             each.source,
             "–" if each.paper is None else digits.plain(each.paper),
             _ours(each),
-            "–" if each.span is None else " to ".join(map(digits.plain, each.span)),
+            _span(each),
             "–" if each.held_out is None else digits.percent(each.held_out),
             _verdict(each.verdict),
             *([tag("a", one.short_title, href=f"#{one.name}")] if one else []),
@@ -249,6 +249,11 @@ def _beside(found: Mapping[Claim, Drawn | None]) -> Markup:
         for each, one in found.items()
     ]
     return tag("div", markup.table(head, rows, text=2, wide=True), class_="scroll")
+
+
+def _span(claim: Claim) -> str:
+    """The range over choices of the analysis; one number where none makes a difference."""
+    return "–" if claim.span is None else " to ".join(dict.fromkeys(map(digits.plain, claim.span)))
 
 
 def _ours(claim: Claim) -> Markup:

@@ -14,7 +14,7 @@ class Summary:
 
     Attributes:
         claims: what the paper states, a clause in words, by the label of its claim, such as "alpha_N (1.1)".
-        figures: the three that carry the paper, by name.
+        figures: those that carry the paper, by name; three or four.
     """
 
     claims: Mapping[str, str] = dataclasses.field(default_factory=dict)

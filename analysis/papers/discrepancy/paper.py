@@ -38,7 +38,7 @@ PAPER = Paper(
             "f, both vocabularies (Pearce and Song (2024))": "a parameter of the head is worth as much as any other, "
             "f = 1",
         },
-        figures=("fig1", "fig2", "fig4"),
+        figures=("fig1", "fig2", "fig3", "fig4"),
     ),
     evidence=Discrepancy,
     scales="other text and models a thousand times as large",
