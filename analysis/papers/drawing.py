@@ -159,17 +159,18 @@ def dots(axes: Axes, x: ArrayLike, y: ArrayLike, colours: Sequence[Any], **style
         axes.plot(one, at, color=colour, **look)
 
 
-def left_out(axes: Axes, table: Table, x: str, y: str = "loss", *, shades: Shades) -> int:
-    """The runs that the rules of a law left out of its table, hollow in the colour of their size; how many there are.
+def left_out(axes: Axes, table: Table, x: str, y: str = "loss", *, shades: Callable[[float], Any]) -> int:
+    """The runs that rules left out of a law's table, within axes that are set: hollow, in the colour of their size.
 
-    Those that have no loss, and those beyond the axes, are not seen.
+    Returns:
+        How many they are.
     """
-    n = 0
+    (left, right), (low, high), n = axes.get_xlim(), axes.get_ylim(), 0
     for cells in (excluded.cells for excluded in table.excluded):
         if not {x, y, "params"} <= set(cells):
             continue
         for at, loss, N in zip(cells[x], cells[y], cells["params"], strict=True):
-            if np.isfinite(at) and np.isfinite(loss):
+            if left <= at <= right and low <= loss <= high:
                 style: dict[str, Any] = {"ls": "", "marker": "o", "ms": 4.4, "mfc": "white", "mec": shades(float(N))}
                 axes.plot(at, loss, mew=0.9, zorder=4, label=LEFT_OUT if n == 0 else "", **style)
                 n += 1

@@ -9,11 +9,10 @@ from matplotlib.axes import Axes
 
 from analysis import digits
 from analysis.frontier import Optimum, percentile_interval
-from analysis.laws.admission import IN_CONTEXT
 from analysis.page.canvas import INK, LOSS, STYLE, panels, size_legend
 from analysis.papers.chinchilla.evidence import Chinchilla2022
 from analysis.papers.chinchilla.growth import COLOURS, COMPUTE, SIZE, growth_panel, joined_words, optima
-from analysis.papers.chinchilla.trunks import WHOLE, counted, trunks
+from analysis.papers.chinchilla.trunks import trunks
 from analysis.papers.claim import MISSING, Undecided
 from analysis.papers.drawing import PF_DAYS, by_run, dots, fixed_limits, left_out, legend, logarithmic, pf_days
 from analysis.papers.drawn import Drawn
@@ -49,11 +48,10 @@ def figure_2(evidence: Chinchilla2022, drawn: Drawn) -> None:
 
 def _reached(axes: Axes, evidence: Chinchilla2022) -> None:
     """Ends of branches, the constant rate before them where it was recorded, and the envelope."""
-    runs, shades = IN_CONTEXT.admit(counted(evidence.every_run, WHOLE)), evidence.shades
+    runs, shades = evidence.runs, evidence.shades
     every = [np.concatenate([runs[name], *(e.cells[name] for e in runs.excluded)]) for name in ("flops", "loss")]
     logarithmic(axes, every[0], COMPUTE, every[1], write=digits.ten, most=5)
     left_out(axes, runs, "flops", shades=shades)
-    runs = evidence.runs
     with fixed_limits(axes), contextlib.suppress(Undecided):  # the ends are what is compared
         by_run(axes, evidence.trunk_curves, "flops", shades=shades, alpha=0.35, lw=0.6)
     for own in trunks(runs):

@@ -92,12 +92,8 @@ class Chinchilla2022(evidence.Evidence):
         return approaches.draws(self.runs, self._luck)
 
     def recounted(self, counting: Counting) -> Table:
-        """The admitted runs by one way of counting."""
-        return trunks.counted(self._admitted, counting)
-
-    @functools.cached_property
-    def _admitted(self) -> Table:
-        return trunks.admitted(self.every_run)
+        """The admitted runs by one way of counting, by which those left out are known too."""
+        return trunks.admitted(trunks.counted(self.every_run, counting))
 
     @functools.cached_property
     def trunk_curves(self) -> Table:

@@ -18,6 +18,7 @@ from analysis.papers.drawing import (
     bits_per_byte,
     dots,
     fixed_limits,
+    left_out,
     logarithmic,
     named,
     pf_days,
@@ -77,7 +78,8 @@ def _lack(evidence: Chinchilla2022) -> str:
 
 def _contours(axes: Axes, evidence: Chinchilla2022) -> None:
     runs, law = evidence.runs, evidence.law.law
-    logarithmic(axes, runs["flops"], COMPUTE, write=digits.ten, most=6)
+    every = np.concatenate([runs["flops"], *(one.cells["flops"] for one in runs.excluded)])
+    logarithmic(axes, every, COMPUTE, write=digits.ten, most=6)
     axes.set_yscale("log")
     low, high = runs["params"].min() / 1.4, runs["params"].max() * 1.4
     axes.set_ylim(low, high)
@@ -90,6 +92,7 @@ def _contours(axes: Axes, evidence: Chinchilla2022) -> None:
     )
     axes.clabel(drawn, fontsize=6.5, fmt="%.2f")
     axes.plot(runs["flops"], runs["params"], "o", color=GREY, ms=2.8, mew=0, zorder=4, label="runs")
+    left_out(axes, runs, "flops", "params", shades=lambda N: GREY)
     best = frontier.best(law, across(axes, 40))
     with fixed_limits(axes):
         axes.plot(best.flops, best.params, color=COLOURS[3], lw=1.6, zorder=5, label="efficient frontier")
