@@ -58,10 +58,9 @@ def _profiles(axes: Axes, found: tuple[Profile, ...]) -> None:
         if own.min() < vertex < own.max():
             low = c[0, 0] - c[1, 0] ** 2 / (4 * c[2, 0])
             axes.plot(np.exp(vertex), np.exp(low), "o", mfc="white", mec=colour, ms=5.5, mew=1.2, zorder=6)
-    for p, end, away, side in (
-        (found[0], found[0].x.argmax(), 6, "left"),
-        (found[-1], found[-1].x.argmin(), -6, "right"),
-    ):
+    first, last = found[0], found[-1]
+    ends = [(first, first.x.argmax(), 6, "left"), (last, last.x.argmin(), -6, "right")]
+    for p, end, away, side in ends[: len(found)]:
         axes.annotate(f"{digits.ten(p.flops)} FLOP", (np.exp(p.x[end]), np.exp(p.y[end])), xytext=(away, -2),
                       textcoords="offset points", fontsize=7.5, ha=side, color=tint(p.flops))  # fmt: skip
     axes.set_ylabel(LOSS)
