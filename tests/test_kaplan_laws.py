@@ -170,7 +170,7 @@ def test_a_sentence_says_whether_the_papers_value_lies_in_our_interval():
 def test_a_scale_is_shown_and_not_judged():
     scale = Claim("N_c", "(1.1)", 8.8e13, 1e9, (1e8, 1e10))
     assert scale.decided
-    assert scale.verdict is Verdict.NOT_MEASURABLE
+    assert scale.verdict is Verdict.NOT_COMPARED
 
 
 def test_the_tally_counts_independent_exponents_once(evidence):

@@ -14,14 +14,15 @@ from analysis import papers
 from analysis.findings import study_laws
 from analysis.laws import KaplanN
 from analysis.page import canvas, markup
-from analysis.papers import page
-from analysis.papers.claim import Claim, Undecided, Verdict
+from analysis.papers import drawing, page, summary
+from analysis.papers.claim import Claim, NotMeasurable, Undecided, Verdict, tally
 from analysis.papers.drawn import Drawn
 from analysis.papers.known import known, measured
 from analysis.papers.paper import Paper
 from analysis.table import Table
 from scaling import cli
 from scaling.commands import reproduce
+from scaling.counts import PF_DAY
 from scaling.errors import InputError
 
 SKELETON = Path(__file__).with_name("skeleton")
@@ -95,17 +96,95 @@ def test_its_page_has_the_figure_the_claims_and_a_verdict_on_each(skeleton, tmp_
     at = page.write(tmp_path, skeleton, [drawn], experiments, MADE)
     text = at.read_text(encoding="utf-8")
     assert skeleton.title in text
-    assert "<figure" in text
+    head, rest = text.split('<section id="summary">')[1].split("<nav>")
+    assert "On ample data" not in rest
+    assert "The loss falls as N" in head
+    assert '<figure class="half" id="figure-fig1">' in head
+    assert f'<span class="verdict {page.VERDICTS[drawn.claims[0].verdict]}">' in head
+    assert 'href="#constants"' in rest
+    assert rest.count("<details>") == 3  # exponents, scales and runs
     alpha_N, N_c = json.loads((tmp_path / "constants.json").read_text())
     assert alpha_N["verdict"] in (Verdict.HOLDS, Verdict.DIFFERS)
     assert alpha_N["lowest_choice"] <= alpha_N["value"] <= alpha_N["highest_choice"]
-    assert N_c["verdict"] == Verdict.NOT_MEASURABLE
+    assert N_c["verdict"] == Verdict.NOT_COMPARED
+
+
+@pytest.mark.parametrize("name", ["skeleton", *papers.names()])
+def test_the_claims_and_figures_at_the_head_of_a_page_are_some_of_the_papers(name):
+    paper = papers.named(name, "tests") if name == "skeleton" else papers.named(name)
+    drawn = paper.draw(paper.chosen(()), {})
+    stated = paper.summary.stated(claim for one in drawn for claim in one.claims)
+    assert [claim.label for claim in stated] == list(paper.summary.claims)
+    assert set(paper.summary.figures) <= set(paper.figures)
+    assert len(summary.sentences(stated)) == 1  # no run: nothing can be told
+
+
+def claim(name: str, ours: float | None = None, half: float = 0.01, **more) -> Claim:
+    """Of 0.1 in the paper."""
+    interval = None if ours is None else (ours - half, ours + half)
+    return Claim(name, "(1)", 0.1, ours=ours, interval=interval, enough=0.02, **more)
+
+
+def test_a_summary_says_in_five_sentences_what_the_verdicts_say():
+    holds, differs, wide = claim("p", 0.105), claim("q", 0.2, over_choices=(0.09, 0.2)), claim("r", 0.1, half=0.3)
+    never = claim("s").without(NotMeasurable("S_min falls along the runs"))
+    scale = Claim("D_c", "(1)", 5e13, ours=1e9)
+    assert [one.verdict for one in (holds, differs, wide, never, scale)] == list(Verdict)
+    assert Verdict.NOT_COMPARED not in tally([scale, holds])
+    words = {one: f"L falls as x^{one.name}" for one in (holds, differs, wide, never, scale)}
+    assert summary.sentences(words) == [
+        "Of 4 main claims 1 holds: L falls as x^p (0.105, 0.095 to 0.115; the paper 0.100).",
+        "1 differs: L falls as x^q (0.200, 0.190 to 0.210; the paper 0.100).",
+        "Other analyses of the same runs reach the paper's value of q (1).",
+        "Our runs cannot tell whether L falls as x^r: 0.10 (−0.20 to 0.40) is too wide: ± 0.02 decides.",
+        "Runs like ours cannot measure whether L falls as x^s: S_min falls along the runs.",
+    ]
+
+
+def test_what_cannot_be_measured_here_is_told_from_what_cannot_be_decided(tmp_path, skeleton):
+    drawn = Drawn("fig1", "Figure 1")
+    drawn.tell(claim("p").without(NotMeasurable("S_min falls")), claim("q").without(Undecided("too few runs")))
+    assert drawn.open == ["not measurable here p (1): S_min falls.", "cannot decide q (1): too few runs."]
+    text = page.page(skeleton, [drawn], {}, MADE)
+    assert '<span class="verdict unmeasurable">not measurable here</span>' in text
+    assert '<span class="verdict untold">cannot tell</span>' in text
+
+
+def test_a_curve_of_the_same_power_lies_on_ours_once_it_has_our_height():
+    x, theirs = np.geomspace(1e3, 1e6, 9), np.geomspace(1e4, 1e9, 12)
+    _, (axes,) = canvas.panels(1)
+    drawing.logarithmic(axes, x, "params", 3 * x**-0.1)
+    fall = drawing.papers_curve(axes, x, 3 * x**-0.1, np.column_stack([theirs, 70 * theirs**-0.1]), -0.1)
+    assert fall is not None
+    assert fall.end == pytest.approx(1e6)
+    assert fall.ours == pytest.approx(fall.theirs) == pytest.approx((fall.end / fall.start) ** 0.1)
+    (line,) = axes.lines
+    at, y = (np.asarray(values, float) for values in line.get_data())
+    assert len(at) == 5  # of theirs, those within our axes
+    np.testing.assert_allclose(y, 3 * at**-0.1, rtol=1e-9)
+
+
+def test_axes_in_pf_days_and_bits_show_what_the_axes_in_flop_and_nats_do():
+    _, (axes,) = canvas.panels(1, above=drawing.PF_DAYS, beyond=drawing.BITS)
+    runs = Table.from_columns(
+        {"flops": [8.64e10, 8.64e13], "params": [1e3, 1e4], "loss": [4.0, 2.0], "bytes_per_token": [2.0, 2.0]}
+    )
+    drawing.logarithmic(axes, runs["flops"], "flops", runs["loss"])
+    drawing.pf_days(axes)
+    drawing.bits_per_byte(axes, runs)
+    axes.figure.draw_without_rendering()
+    days, bits = axes.child_axes
+    np.testing.assert_allclose(np.array(days.get_xlim()) * PF_DAY, axes.get_xlim())
+    np.testing.assert_allclose(np.array(bits.get_ylim()) * 2 * np.log(2), axes.get_ylim())
+    kept = runs.where(runs["flops"] > 1e12, "too short")
+    assert drawing.left_out(axes, kept, "flops", shades=canvas.Shades.of(runs)) == 1
+    assert axes.lines[-1].get_markerfacecolor() == "white"
 
 
 def test_without_runs_the_figure_says_once_what_is_missing(skeleton):
     (drawn,) = skeleton.draw(("fig1",), {})
     assert drawn.open == ["cannot decide alpha_N (1.1): no run of the experiment size has finished."]
-    assert {claim.verdict for claim in drawn.claims} == {Verdict.CANNOT_TELL, Verdict.NOT_MEASURABLE}
+    assert {claim.verdict for claim in drawn.claims} == {Verdict.CANNOT_TELL, Verdict.NOT_COMPARED}
 
 
 def test_what_is_missing_for_a_panel_stands_in_it_and_the_others_are_drawn():

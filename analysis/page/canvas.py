@@ -143,25 +143,33 @@ def save(figure: Figure, path: str | Path) -> None:
 
 
 def panels(
-    n: int, *, height: float = WIDE[1], rows: int = 1, legend: bool = True, left: float = 0.72
+    n: int,
+    *,
+    height: float = WIDE[1],
+    rows: int = 1,
+    legend: bool = True,
+    left: float = 0.72,
+    above: float = 0.0,
+    beyond: float = 0.0,
 ) -> tuple[Figure, Sequence[Any]]:
     """A figure of n panels side by side in rows of this height, with room for the legend of sizes at its right.
 
     Args:
         left: inches for what stands at the left of the first panel.
+        above, beyond: inches more above the panels, and at the right of the last, for a second axis there.
     """
-    width = WIDE[0] if n > 1 else HALF[0]
-    columns, height = -(-n // rows), rows * height
+    width = (WIDE[0] if n > 1 else HALF[0]) + (beyond if n == 1 else 0.0)
+    columns, height = -(-n // rows), rows * height + above
     figure = Figure(figsize=(width, height))
     # Margins in inches, so that panels of different figures on a page line up.
-    right = 0.95 if legend else 0.15
+    right = beyond + (0.95 if legend else 0.15)
     grid = figure.add_gridspec(
         rows,
         columns,
         left=left / width,
         right=1 - right / width,
         bottom=0.55 / height,
-        top=1 - 0.35 / height,
+        top=1 - (0.35 + above) / height,
         wspace=0.26 if columns < 3 else 0.34,
         hspace=0.32,
     )

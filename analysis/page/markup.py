@@ -49,6 +49,16 @@ def tag(name: str, *content: str, class_: str = "", id: str = "", href: str = ""
     return Markup("<{0}{1}>{2}</{0}>").format(name, attributes, joined(content))
 
 
+def fold(title: str, content: str, beside: str = "") -> Markup:
+    """Content that opens by a click on its title, and by a link to an id in it; on paper it is open.
+
+    Args:
+        beside: shown after the title.
+    """
+    said = tag("summary", tag("span", mathematics(title), class_="title"), Markup(" ") if beside else "", beside)
+    return tag("details", said, content)
+
+
 def bullets(items: Iterable[str]) -> Markup:
     return tag("ul", *(tag("li", item) for item in items))
 

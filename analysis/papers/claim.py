@@ -9,13 +9,14 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from analysis import digits
 from analysis.fit.estimate import Interval
 from scaling.errors import InputError
 
 UNDECIDED = "cannot decide"
+NOT_MEASURABLE = "not measurable here"
 # The usual reason where nothing better is known: the paper's own span is a thousand times longer.
 SHORT = "our runs are a short span of small models, on other text and another vocabulary"
 
@@ -30,9 +31,22 @@ def sentence(text: str) -> str:
 class Undecided(Exception):
     """What a figure or a claim lacks, in words for the page."""
 
+    word: ClassVar[str] = UNDECIDED  # before what it is about, and why
+
     def __init__(self, why: object):
         self.why = digits.minus(str(why)).rstrip(".")
         super().__init__(self.why)
+
+    @classmethod
+    def of(cls, why: object) -> "Undecided":
+        """A reason, or what an analysis raised, as what it lacks: `NotMeasurable` stays what it is."""
+        return why if isinstance(why, Undecided) else cls(why)
+
+
+class NotMeasurable(Undecided):
+    """Why runs like these could not tell, however many there were: the estimate would be of something else."""
+
+    word = NOT_MEASURABLE
 
 
 # What an analysis raises that lacks something.
@@ -45,7 +59,8 @@ class Verdict(StrEnum):
     HOLDS = "holds"
     DIFFERS = "differs"
     CANNOT_TELL = "cannot tell"
-    NOT_MEASURABLE = "not measurable here"
+    NOT_MEASURABLE = NOT_MEASURABLE
+    NOT_COMPARED = "not compared"  # a scale, or what the paper has no value of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +81,8 @@ class Claim:
         independent: False where it follows from other claims; the tally leaves it out.
         unit: such as "tokens"; empty for pure numbers.
         note: what a reader must know.
+        why: there is no estimate to rely on; empty where there is one.
+        measurable: False where runs like these could not tell, for the reason in `why`.
         above, below: the likely reason where ours is larger, or smaller, than the paper's.
     """
 
@@ -81,9 +98,16 @@ class Claim:
     unit: str = ""
     note: str = ""
     why: str = ""
+    measurable: bool = True
     others: Callable[[], Sequence[float]] = dataclasses.field(default=tuple, compare=False, repr=False)
     above: str = dataclasses.field(default=SHORT, repr=False)
     below: str = dataclasses.field(default=SHORT, repr=False)
+
+    def without(self, error: Exception) -> Self:
+        """The claim with the reason why there is no estimate of ours."""
+        lack = Undecided.of(error)
+        measurable = not isinstance(lack, NotMeasurable)
+        return dataclasses.replace(self, ours=None, interval=None, why=lack.why, measurable=measurable)
 
     @property
     def doubt(self) -> str:
@@ -116,6 +140,8 @@ class Claim:
     @property
     def verdict(self) -> Verdict:
         if self.enough is None or self.paper is None:
+            return Verdict.NOT_COMPARED
+        if not self.measurable:
             return Verdict.NOT_MEASURABLE
         if not self.decided or self.interval is None:
             return Verdict.CANNOT_TELL
@@ -130,15 +156,27 @@ class Claim:
     def written(self) -> str:
         """Our value with its interval."""
         if self.ours is None:
-            return "undecided"
+            return "undecided" if self.measurable else NOT_MEASURABLE
         if self.interval is None:
             return digits.plain(self.ours)
         return "{} ({})".format(*digits.constant(self.ours, *self.interval))
 
     @property
+    def parts(self) -> tuple[str, str]:
+        """Our value and its interval, each "–" where it is not decided."""
+        if self.ours is None or not self.decided:
+            return "–", "–"
+        return (digits.plain(self.ours), "–") if self.interval is None else digits.constant(self.ours, *self.interval)
+
+    @property
     def remark(self) -> str:
         """Why it is not decided, and the note."""
         return ". ".join(filter(None, (self.doubt, self.note)))
+
+    @property
+    def lack(self) -> Undecided:
+        """Why it is not decided, and the note, as what can be raised."""
+        return Undecided(self.remark) if self.measurable else NotMeasurable(self.remark)
 
     def sentence(self) -> str:
         """Ours beside the paper's.
@@ -147,7 +185,7 @@ class Claim:
             Undecided: ours is not decided.
         """
         if not self.decided:
-            raise Undecided(self.remark)
+            raise self.lack
         if self.paper is None:
             return f"{self.label} is {self.written}."
         theirs = digits.plain(self.paper)
@@ -186,8 +224,8 @@ class Claim:
 
 def tally(claims: Iterable[Claim]) -> dict[Verdict, list[Claim]]:
     """The independent claims that can be compared, each once, by their verdict."""
-    found: dict[Verdict, list[Claim]] = {verdict: [] for verdict in Verdict}
+    found: dict[Verdict, list[Claim]] = {verdict: [] for verdict in Verdict if verdict is not Verdict.NOT_COMPARED}
     for claim in dict.fromkeys(claims):
-        if claim.independent and claim.verdict is not Verdict.NOT_MEASURABLE:
+        if claim.independent and claim.verdict in found:
             found[claim.verdict].append(claim)
     return found

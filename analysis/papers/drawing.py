@@ -1,13 +1,15 @@
 """How the figures of papers are drawn: axes, marks, lines, legends, panels without an answer, the paper's own points.
 
-The range of an axis is that of our runs: points of the paper beyond it are not drawn, and where hardly any is left, its
-exponent is, as a line of that slope through the middle of our points.
+The range of an axis is that of our runs: points of the paper beyond it are not drawn. Where hardly any is left, they
+are brought to our height at one x that both have, which shows whether both fall alike; and where both share no x, the
+paper's exponent is drawn, as a line of that slope through the middle of our points.
 """
 
 import contextlib
+import math
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,8 +19,9 @@ from numpy.typing import ArrayLike
 
 from analysis import digits
 from analysis.page.canvas import GREY, LABELS, Shades, log_axis, log_y, side_legend
-from analysis.papers.claim import UNDECIDED
+from analysis.papers.claim import Undecided
 from analysis.table import Table
+from scaling.counts import PF_DAY
 
 LAW = "#b3261e"  # fitted lines
 OTHER = "#2f6db5"  # the second of two laws in one panel
@@ -26,6 +29,11 @@ GROUPS = ("#1d2433", LAW, OTHER, "#3f8f5b", "#a86a12", "#7a4fa3")  # of kinds of
 SYMBOLS = ("o", "s", "^", "D", "v", "P")
 POINTS = "paper's points"
 SLOPE = "paper's exponent"
+LEFT_OUT = "left out of the law"
+PF_DAYS = 0.4  # inches above the panels that `pf_days` takes
+ONE_RATE = 0.01  # of the bytes per token: as far as those of one tokenizer differ from one part of a text to another
+BITS = 0.5  # inches at the right of the last panel that `bits_per_byte` takes
+LAYERS = ((2.2, (1, 0)), (1.6, (5, 2.5)), (1.4, (1.2, 1.6)), (1.2, (6, 2, 1.2, 2)))  # width, dashes
 FEWEST = 3  # points of the paper within our axes that show anything
 
 
@@ -64,6 +72,34 @@ def logarithmic(
         log_y(axes, y, write_y)
 
 
+def pf_days(axes: Axes) -> None:
+    """A second axis of compute above a panel, as the paper prints it; the figure left PF_DAYS above its panels."""
+    second = axes.secondary_xaxis(
+        "top", functions=(lambda C: np.asarray(C) / PF_DAY, lambda days: np.asarray(days) * PF_DAY)
+    )
+    log_axis(second.xaxis, across(axes, 40) / PF_DAY, digits.ten, ((1,),), 4)
+    second.set_xlabel("PF-days")
+
+
+def bits_per_byte(axes: Axes, table: Table) -> None:
+    """A second axis of the losses at the right of a panel, where the runs have one tokenizer and its rate is known.
+
+    The figure left BITS beyond its panels.
+    """
+    if not table.has("bytes_per_token"):
+        return
+    rates = table["bytes_per_token"]
+    if np.ptp(rates) > ONE_RATE * rates.max():
+        return
+    bit = math.log(2) * float(rates.mean())  # nats per token
+    second = axes.secondary_yaxis(
+        "right", functions=(lambda loss: np.asarray(loss) / bit, lambda bits: np.asarray(bits) * bit)
+    )
+    low, high = axes.get_ylim()
+    log_axis(second.yaxis, np.geomspace(low, high, 9) / bit, digits.plain)
+    second.set_ylabel("bits per byte")
+
+
 @contextlib.contextmanager
 def fixed_limits(axes: Axes) -> Iterator[None]:
     """Lines drawn inside do not change the range of the axes."""
@@ -85,8 +121,9 @@ def named(table: Table, names: Sequence[str]) -> list[dict[str, Any]]:
     return [dict(zip(there, values, strict=True)) for values in zip(*(table[name] for name in there), strict=True)]
 
 
-def blank(axes: Axes, title: str, why: str) -> None:
+def blank(axes: Axes, title: str, why: object) -> None:
     """A panel that our runs cannot fill, and why."""
+    lack = Undecided.of(why)
     axes.clear()
     axes.set_title(title)
     axes.set_xticks([])
@@ -96,7 +133,7 @@ def blank(axes: Axes, title: str, why: str) -> None:
     axes.text(
         0.5,
         0.5,
-        textwrap.fill(f"{UNDECIDED}: {why}", max(width, 20)),
+        textwrap.fill(f"{lack.word}: {lack.why}", max(width, 20)),
         transform=axes.transAxes,
         ha="center",
         va="center",
@@ -120,6 +157,30 @@ def dots(axes: Axes, x: ArrayLike, y: ArrayLike, colours: Sequence[Any], **style
     look: dict[str, Any] = {"marker": "o", "ms": 4.6, "mec": "white", "mew": 0.5, "zorder": 5} | style
     for one, at, colour in zip(np.asarray(x, float), np.asarray(y, float), colours, strict=True):
         axes.plot(one, at, color=colour, **look)
+
+
+def left_out(axes: Axes, table: Table, x: str, y: str = "loss", *, shades: Callable[[float], Any]) -> int:
+    """The runs that rules left out of a law's table, within axes that are set: hollow, in the colour of their size.
+
+    Returns:
+        How many they are.
+    """
+    (left, right), (low, high), n = axes.get_xlim(), axes.get_ylim(), 0
+    for cells in (excluded.cells for excluded in table.excluded):
+        if not {x, y, "params"} <= set(cells):
+            continue
+        for at, loss, N in zip(cells[x], cells[y], cells["params"], strict=True):
+            if left <= at <= right and low <= loss <= high:
+                style: dict[str, Any] = {"ls": "", "marker": "o", "ms": 4.4, "mfc": "white", "mec": shades(float(N))}
+                axes.plot(at, loss, mew=0.9, zorder=4, label=LEFT_OUT if n == 0 else "", **style)
+                n += 1
+    return n
+
+
+def layered(k: int) -> dict[str, Any]:
+    """The look of the k-th of lines that may lie on one another: the first broad, those on it thin and broken."""
+    width, dashes = LAYERS[k % len(LAYERS)]
+    return {"lw": width, "dashes": dashes, "zorder": 3 + 0.1 * k}
 
 
 def legend(axes: Axes, loc: str = "lower left") -> None:
@@ -166,6 +227,82 @@ def papers_points(axes: Axes, x: ArrayLike, y: ArrayLike, *, joined: bool = Fals
         style = {"lw": 1.0}
     axes.plot(x[inside], y[inside], color=GREY, alpha=0.9, zorder=1.5, label=label, **style)
     return True
+
+
+class Fall(NamedTuple):
+    """By what factor two curves fall over the x that both have."""
+
+    start: float
+    end: float
+    ours: float
+    theirs: float
+
+    def said(self, what: str, write: Callable[[float], str] = digits.short) -> str:
+        """As a sentence; `what` is x, such as "N"."""
+        return (
+            f"From {what} = {write(self.start)} to {write(self.end)} our loss falls by a factor of {self.ours:.3f}, "
+            f"the paper's by {self.theirs:.3f}."
+        )
+
+
+def fall(x: ArrayLike, y: ArrayLike, points: ArrayLike) -> Fall | None:
+    """How our curve and the paper's fall between the least and the largest of our x within theirs.
+
+    None where fewer than two of ours are. Between its points the paper's is read in logarithms.
+
+    Args:
+        x, y: ours; the mean where several are at one x.
+        points: the paper's (x, y). (n, 2)
+    """
+    (at, ours), theirs = _curve(x, y), _curve(*np.asarray(points, float).T)
+    inside = (theirs[0][0] <= at) & (at <= theirs[0][-1])
+    if inside.sum() < 2:
+        return None
+    at, ours = at[inside], ours[inside]
+    start, end = np.interp(at[[0, -1]], *theirs)
+    (low, high) = np.exp(at[[0, -1]])
+    return Fall(float(low), float(high), float(np.exp(ours[0] - ours[-1])), float(np.exp(start - end)))
+
+
+def _curve(x: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """ln x, rising, and the mean ln y at each."""
+    x, y = np.log(np.asarray(x, float)), np.log(np.asarray(y, float))
+    at = np.unique(x)
+    return at, np.array([y[x == v].mean() for v in at])
+
+
+def papers_curve(
+    axes: Axes,
+    x: ArrayLike,
+    y: ArrayLike,
+    points: ArrayLike,
+    exponent: float,
+) -> Fall | None:
+    """The paper's points beside ours, in axes that are set: as they are where FEWEST of them lie within.
+
+    Else they are all moved by one factor, so that both curves meet at the largest x that they share: as L(x) / L(x_0)
+    of both would be. Where they share too little, the paper's exponent is drawn.
+
+    Args:
+        x, y: ours.
+        points: the paper's (x, y), in our units. (n, 2)
+        exponent: of y in x.
+
+    Returns:
+        How far both fall over what they share, if they share something.
+    """
+    their_x, their_y = np.asarray(points, float).T
+    shared = fall(x, y, points)
+    if papers_points(axes, their_x, their_y):
+        return shared
+    if shared is not None:
+        (at, ours), (across_x, theirs) = _curve(x, y), _curve(their_x, their_y)
+        end = math.log(shared.end)
+        factor = float(np.exp(np.interp(end, at, ours) - np.interp(end, across_x, theirs)))
+        if papers_points(axes, their_x, factor * their_y, label=f"{POINTS} × {factor:.2f}"):
+            return shared
+    papers_slope(axes, x, y, exponent)
+    return shared
 
 
 def papers_slope(axes: Axes, x: ArrayLike, y: ArrayLike, exponent: float) -> None:

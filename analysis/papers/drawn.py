@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from analysis import digits
 from analysis.papers import drawing
-from analysis.papers.claim import MISSING, UNDECIDED, Claim, Undecided, sentence
+from analysis.papers.claim import MISSING, Claim, NotMeasurable, Undecided, sentence
 from analysis.table import Table
 from analysis.table.columns import column
 
@@ -29,6 +29,7 @@ class Drawn:
         claims: for the table of constants.
         sentences: what agrees, what does not, and why (scale, data, vocabulary).
         missing: by the reason why our runs cannot decide something, what that is; nothing for the whole figure.
+        unmeasurable: those of these reasons for which it cannot be measured with such runs.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Drawn:
     claims: list[Claim] = dataclasses.field(default_factory=list)
     sentences: list[str] = dataclasses.field(default_factory=list)
     missing: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    unmeasurable: set[str] = dataclasses.field(default_factory=set)
 
     @property
     def short_title(self) -> str:
@@ -53,7 +55,10 @@ class Drawn:
     @property
     def open(self) -> list[str]:
         """What cannot be decided and why, a sentence each."""
-        return [f"{UNDECIDED}{' ' * bool(what)}{', '.join(what)}: {why}." for why, what in self.missing.items()]
+        return [f"{self._word(why)}{' ' * bool(what)}{', '.join(what)}: {why}." for why, what in self.missing.items()]
+
+    def _word(self, why: str) -> str:
+        return (NotMeasurable if why in self.unmeasurable else Undecided).word
 
     @property
     def lines(self) -> list[str]:
@@ -77,8 +82,11 @@ class Drawn:
                     self.say(claim.sentence())
 
     def lacks(self, why: object, what: str = "") -> None:
-        """Notes what cannot be decided."""
-        known = self.missing.setdefault(Undecided(why).why, [])
+        """Notes what cannot be decided, or, for a reason that is NotMeasurable, not be measured here."""
+        lack = Undecided.of(why)
+        known = self.missing.setdefault(lack.why, [])
+        if isinstance(lack, NotMeasurable):
+            self.unmeasurable.add(lack.why)
         if what and what not in known:
             known.append(what)
 
@@ -98,7 +106,7 @@ class Drawn:
             try:
                 yield
             except MISSING as error:
-                drawing.blank(axes, title, Undecided(error).why)
+                drawing.blank(axes, title, error)
                 raise
 
     def points(self, rows: Iterable[Mapping[str, Any]]) -> None:

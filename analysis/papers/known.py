@@ -72,7 +72,7 @@ def measured(
     try:
         found = find()
     except MISSING as error:
-        return dataclasses.replace(claim, why=Undecided(error).why)
+        return claim.without(error)
     fit = found.fit if isinstance(found, Known) else found
     if not fit.sound:
         return dataclasses.replace(claim, why=fit.why)

@@ -1,4 +1,5 @@
-"""The page of a paper: its figures and tables from our own runs, in its order, with the numbers beside the paper's.
+"""The page of a paper: what of it holds, in a few sentences, one table and the figures that carry it, and then, folded
+away, every figure and table in its order, from our own runs with the numbers beside the paper's.
 
 OUT/NAME/index.html        opens from disk, fetches nothing
 OUT/NAME/fig1.svg fig1.csv each figure by itself, and its points
@@ -9,7 +10,7 @@ import dataclasses
 import datetime
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from analysis import digits
 from analysis.jsonable import jsonable
 from analysis.page import canvas, markup
 from analysis.page.markup import tag
-from analysis.papers.claim import UNDECIDED, Claim, Verdict, sentence, tally
+from analysis.papers import summary
+from analysis.papers.claim import Claim, Verdict, sentence, tally
 from analysis.papers.drawn import Drawn
 from analysis.papers.evidence import Experiments, joined
 from analysis.papers.paper import Paper
@@ -30,6 +32,20 @@ from scaling import machine
 
 EXPECTED = "losses of the planned runs drawn from the paper's laws with 0.3 % of noise, and fitted as ours are."
 COLUMNS = 7  # more are set closer
+VERDICTS = {  # classes of report.css
+    Verdict.HOLDS: "holds",
+    Verdict.DIFFERS: "differs",
+    Verdict.CANNOT_TELL: "untold",
+    Verdict.NOT_MEASURABLE: "unmeasurable",
+    Verdict.NOT_COMPARED: "soft",
+}
+OPEN = (Verdict.CANNOT_TELL, Verdict.NOT_MEASURABLE)
+COUNTED = {  # after one, after more
+    Verdict.HOLDS: ("holds", "hold"),
+    Verdict.DIFFERS: ("differs", "differ"),
+    Verdict.CANNOT_TELL: ("cannot be told", "cannot be told"),
+    Verdict.NOT_MEASURABLE: ("not measurable here", "not measurable here"),
+}
 ROWS = 60  # of a table that the page shows; the file beside it has all
 
 
@@ -71,30 +87,92 @@ def write(folder: Path, paper: Paper, drawn: Sequence[Drawn], experiments: Exper
 
 
 def page(paper: Paper, drawn: Sequence[Drawn], experiments: Experiments, made: Made) -> str:
-    """The page as HTML text."""
-    sections = [("constants", "The exponents, beside the paper's", _exponents(paper, drawn))]
+    """The page as HTML text: what holds, with the figures that carry the paper; then all else in folds."""
+    leading = [one for name in paper.summary.figures for one in drawn if one.name == name]
+    sections: list[markup.Section] = [("facts", "The runs in numbers", _facts(drawn, experiments, made))]
     for k, section in enumerate(paper.sections):
-        here = [one for one in drawn if paper.figures[one.name].section == section]
-        if here:
-            sections.append((f"section-{k}", section, markup.joined(map(_one, here))))
-    sections += [
+        own = [one for one in drawn if paper.figures[one.name].section == section]
+        if any(one not in leading for one in own):
+            shown = markup.joined(_above(one) if one in leading else _folded(one) for one in own)
+            sections.append((f"section-{k}", section, shown))
+    ends = [
+        ("constants", "The exponents, beside the paper's", _exponents(paper, drawn)),
         ("scales", "Scales, which depend on text and vocabulary", _scales(paper, drawn)),
         ("runs", "What was run", _runs(experiments, made)),
     ]
+    ends = [end for end in ends if end[2]]
+    folds = markup.joined(markup.fold(title, tag("div", content, id=id)) for id, title, content in ends)
+    sections.append(("all", "All constants, and the runs", folds))
     opening = (
         tag("h1", paper.title),
-        tag("p", _lede(paper, drawn, made), class_="lede"),
-        _facts(drawn, experiments, made),
+        tag("p", f"{paper.lede} at the budget {made.budget}.", class_="lede"),
+        _summary(paper, drawn),
+        markup.joined(map(_leading, leading)),
     )
-    return markup.document(paper.title, opening, sections, [(one.name, one.short_title) for one in drawn])
+    links = [(one.name, one.short_title) for one in drawn] + [(id, title.partition(",")[0]) for id, title, _ in ends]
+    return markup.document(paper.title, opening, sections, links)
 
 
-def _lede(paper: Paper, drawn: Sequence[Drawn], made: Made) -> str:
-    n = sum(one.decided for one in drawn)
-    return (
-        f"{paper.lede} at the budget {made.budget}. Our runs decide "
-        f"{n} of {len(drawn)} figures and tables; what they cannot decide says so, and claims nothing."
-    )
+def _summary(paper: Paper, drawn: Sequence[Drawn]) -> Markup:
+    """Sentences on the main claims, and their table; on all exponents, without a table, where none is a main one."""
+    claims = [claim for one in drawn for claim in one.claims]
+    stated = paper.summary.stated(claims)
+    words = stated or {claim: claim.label for claim in claims if claim.independent}
+    said = markup.bullets(map(_said, summary.sentences(words)))
+    return tag("section", tag("div", said, class_="summary"), _main(stated), id="summary")
+
+
+def _main(stated: Mapping[Claim, str]) -> Markup:
+    """The main claims in words, with numbers and verdicts; on a narrow page a block each."""
+    if not stated:
+        return Markup()
+    head = ("Claim", "Paper", "Ours", "95 % interval", ("Range over", "analyses"), "Verdict")
+    rows = []
+    for claim, words in stated.items():
+        ours, interval = claim.parts
+        about = markup.mathematics(claim.label) + (Markup(". ") + _said(claim.doubt) if claim.doubt else "")
+        span = _span(claim) if claim.decided else "–"
+        cells = ("–" if claim.paper is None else digits.plain(claim.paper), ours, interval, span)
+        if claim.verdict is Verdict.HOLDS:
+            cells = (cells[0], tag("strong", ours), *cells[2:])
+        rows.append(
+            (
+                tag("div", markup.mathematics(words[0].upper() + words[1:]), tag("small", about)),
+                *(
+                    tag("span", name, class_="label") + cell
+                    for name, cell in zip(("paper", "ours", "95 %", "range"), cells, strict=True)
+                ),
+                _verdict(claim.verdict),
+            )
+        )
+    return tag("div", markup.table(head, rows, text=1, wide=True), class_="claims")
+
+
+def _verdict(verdict: Verdict, words: str = "") -> Markup:
+    """In its colour, bold where the claim holds."""
+    return tag("span", words or verdict.value, class_=f"verdict {VERDICTS[verdict]}")
+
+
+def _leading(one: Drawn) -> Markup:
+    """A figure that carries the paper: the drawing first, what it says and its data in a fold."""
+    lines = _lines(one) if one.figure is None else markup.fold("What it says, and its data", _lines(one))
+    return _article(one, _drawing(one), lines)
+
+
+def _folded(one: Drawn) -> Markup:
+    return markup.fold(one.title, _article(one, _drawing(one), _lines(one)), _status(one))
+
+
+def _above(one: Drawn) -> Markup:
+    return tag("p", tag("a", one.title, href=f"#{one.name}"), " is at the head of the page.", class_="soft")
+
+
+def _status(one: Drawn) -> Markup:
+    """The verdicts of its claims, counted, and whether something is left open."""
+    said = _counted(one.claims)
+    if not one.decided and not any(claim.verdict in OPEN for claim in one.claims):
+        said.append(_verdict(Verdict.CANNOT_TELL, "something is left open"))
+    return Markup(" ").join(said)
 
 
 def _facts(drawn: Sequence[Drawn], experiments: Experiments, made: Made) -> Markup:
@@ -106,18 +184,27 @@ def _facts(drawn: Sequence[Drawn], experiments: Experiments, made: Made) -> Mark
             ("Tokens D", _between(runs["tokens"]), "processed by a run"),
             ("Compute", f"{digits.ten(float(np.nansum(runs['flops'])))}", "FLOP, C = 6ND of all runs"),
         ]
-    counts = {verdict: len(claims) for verdict, claims in tally(each for one in drawn for each in one.claims).items()}
-    if compared := sum(counts.values()):
-        n, holds = compared - counts[Verdict.CANNOT_TELL], counts[Verdict.HOLDS]
-        holding = f"that are independent; {holds} hold, {counts[Verdict.DIFFERS]} differ"
-        facts.append(("Exponents decided", f"{n} of {compared}", holding))
+    whole = sum(one.decided for one in drawn)
+    facts.append(
+        ("Figures and tables", f"{whole} of {len(drawn)}", "leave nothing open; what cannot be decided says so")
+    )
+    claims = [each for one in drawn for each in one.claims]
+    if compared := sum(map(len, tally(claims).values())):
+        facts.append(("Independent exponents", f"{compared}", Markup(", ").join(_counted(claims))))
     return markup.facts(facts)
+
+
+def _counted(claims: Iterable[Claim]) -> list[Markup]:
+    """How many of the independent claims have each verdict."""
+    found = ((verdict, len(own)) for verdict, own in tally(claims).items() if own)
+    return [_verdict(verdict, f"{n} {digits.plural(n, *COUNTED[verdict])}") for verdict, n in found]
 
 
 def _exponents(paper: Paper, drawn: Sequence[Drawn]) -> Markup:
     said = (
         "An exponent is decided where its fit is sound and the half-width of its interval is small enough, whatever "
-        "the paper's value. It is in bold where the interval holds that value. The range over choices has what the "
+        "the paper's value. It holds, in bold, where that value lies in the interval. It is not measurable here where "
+        "runs like ours could not tell, however many there were. The range over choices has what the "
         f"analysis gives {paper.choices}."
     )
     data = tag("p", "The same as data: ", tag("a", "constants.json", href="constants.json"), ".")
@@ -153,9 +240,9 @@ def _beside(found: Mapping[Claim, Drawn | None]) -> Markup:
             each.source,
             "–" if each.paper is None else digits.plain(each.paper),
             _ours(each),
-            "–" if each.span is None else " to ".join(map(digits.plain, each.span)),
+            _span(each),
             "–" if each.held_out is None else digits.percent(each.held_out),
-            each.verdict.value,
+            _verdict(each.verdict),
             *([tag("a", one.short_title, href=f"#{one.name}")] if one else []),
             tag("div", Markup(" ").join(map(_said, filter(None, (each.doubt, each.note)))), class_="wrap soft text"),
         )
@@ -164,31 +251,41 @@ def _beside(found: Mapping[Claim, Drawn | None]) -> Markup:
     return tag("div", markup.table(head, rows, text=2, wide=True), class_="scroll")
 
 
+def _span(claim: Claim) -> str:
+    """The range over choices of the analysis; one number where none makes a difference."""
+    return "–" if claim.span is None else " to ".join(dict.fromkeys(map(digits.plain, claim.span)))
+
+
 def _ours(claim: Claim) -> Markup:
     if not claim.decided:
-        return tag("span", UNDECIDED, class_="doubtful")
+        return tag("span", claim.lack.word, class_="doubtful")
     return tag("strong", claim.written) if claim.verdict is Verdict.HOLDS else escape(claim.written)
 
 
-def _one(one: Drawn) -> Markup:
-    """A figure or table: its sentences, the drawing, its data."""
-    said = markup.joined(tag("p", _said(text)) for text in one.sentences)
-    said += markup.joined(tag("p", _said(text), class_="missing") for text in one.open)
+def _article(one: Drawn, *content: str) -> Markup:
+    return tag("article", tag("h3", markup.mathematics(one.title)), *content, id=one.name)
+
+
+def _drawing(one: Drawn) -> Markup:
+    """The figure with its caption, or the table."""
     if one.figure is not None:
         small = "half" if one.figure.get_figwidth() < canvas.WIDE[0] else ""
-        drawing = markup.figure(one.figure, one.name, one.caption or f"{one.title}.", small)
-    elif one.claims:
-        drawing = _beside(dict.fromkeys(one.claims))
-    else:  # a figure that cannot be drawn has the runs that there are in its file
-        drawing = Markup() if one.name.startswith("fig") else _table(one.data)
-    links = [tag("a", f"{one.name}.csv", href=f"{one.name}.csv")]
-    if one.figure is not None:
-        links.append(tag("a", f"{one.name}.svg", href=f"{one.name}.svg"))
-    kind = "figure" if one.figure is not None else "table"
-    beside = (
-        tag("p", f"Data of this {kind}: ", Markup(", ").join(links), ".", class_="soft") if len(one.data) else Markup()
-    )
-    return tag("article", tag("h3", markup.mathematics(one.title)), drawing, said, beside, id=one.name)
+        return markup.figure(one.figure, one.name, one.caption or f"{one.title}.", small)
+    if one.claims:
+        return _beside(dict.fromkeys(one.claims))
+    # A figure that cannot be drawn has the runs that there are in its file.
+    return Markup() if one.name.startswith("fig") else _table(one.data)
+
+
+def _lines(one: Drawn) -> Markup:
+    """What a figure or table says, what is open, and the files beside it."""
+    said = markup.joined(tag("p", _said(text)) for text in one.sentences)
+    said += markup.joined(tag("p", _said(text), class_="missing") for text in one.open)
+    if not len(one.data):
+        return said
+    kind, ends = ("table", ("csv",)) if one.figure is None else ("figure", ("csv", "svg"))
+    links = (tag("a", f"{one.name}.{end}", href=f"{one.name}.{end}") for end in ends)
+    return said + tag("p", f"Data of this {kind}: ", Markup(", ").join(links), ".", class_="soft")
 
 
 def _said(text: str) -> Markup:
@@ -243,6 +340,7 @@ def _runs(experiments: Experiments, made: Made) -> Markup:
     about = [
         ("Command", made.command),
         ("Text", made.data),
+        *(("Bytes per token", rate) for rate in _rates(experiments)),
         ("Page made", f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC on {machine.describe()}"),
         ("Page made with", _versions(machine.versions())),
         *(("Trained on", where) for where in dict.fromkeys(where for where, _ in origins if where)),
@@ -257,6 +355,15 @@ def _runs(experiments: Experiments, made: Made) -> Markup:
             + markup.bullets(map(_said, made.expected))
         )
     return said + markup.pairs(about) + expected
+
+
+def _rates(experiments: Experiments) -> list[str]:
+    """How many bytes of text a token is, where it is known: nats per token by ln 2 of it are bits per byte."""
+    runs = joined([records.runs for records in experiments.values()])
+    if runs is None or not runs.has("bytes_per_token"):
+        return []
+    low, high = (digits.plain(float(end(runs["bytes_per_token"])), 3) for end in (np.nanmin, np.nanmax))
+    return [f"{low if low == high else f'{low} to {high}'}, so that 1 bit per byte is that times 0.693 nats per token"]
 
 
 def _between(values: np.ndarray) -> str:

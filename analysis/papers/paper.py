@@ -9,6 +9,7 @@ import numpy as np
 
 from analysis.papers.drawn import Drawn
 from analysis.papers.evidence import Evidence, Experiments
+from analysis.papers.summary import Summary
 from scaling.errors import InputError
 
 
@@ -50,6 +51,7 @@ class Paper:
         title: of the page.
         lede: of which experiments it shows the results, for its first sentence.
         figures: by name, in the paper's order.
+        summary: the main claims and figures, at the head of the page.
         evidence: works out what several figures share, from the records of the experiments.
         scales: what the paper's scales, such as N_c, belong to.
         choices: what an estimate is the range over, beside its interval.
@@ -60,6 +62,7 @@ class Paper:
     title: str
     lede: str
     figures: Mapping[str, Entry]
+    summary: Summary = dataclasses.field(default_factory=Summary)
     evidence: type[Evidence] = Evidence
     scales: str = "its text and vocabulary"
     choices: str = "with the runs that a rule left out, with a floor in the law, and with other counts of N"

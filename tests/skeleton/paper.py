@@ -16,6 +16,7 @@ from analysis.papers.drawn import Drawn
 from analysis.papers.evidence import Evidence
 from analysis.papers.known import Known, known, measured
 from analysis.papers.paper import Entry, Paper
+from analysis.papers.summary import Summary
 
 ALPHA_N = reference.value("alpha_N", "kaplan2020")
 
@@ -61,5 +62,6 @@ PAPER = Paper(
     title="A paper in miniature, from our own runs",
     lede="The one experiment of a paper that there is not",
     figures={"fig1": Entry("Figure 1: the loss over the size", "1 The law", figure_1, ("size",))},
+    summary=Summary({"alpha_N (1.1)": "the loss falls as N^(−alpha_N)"}, ("fig1",)),
     evidence=Skeleton,
 )

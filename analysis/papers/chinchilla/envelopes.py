@@ -14,7 +14,7 @@ from analysis.papers.chinchilla.evidence import Chinchilla2022
 from analysis.papers.chinchilla.growth import COLOURS, COMPUTE, SIZE, growth_panel, joined_words, optima
 from analysis.papers.chinchilla.trunks import trunks
 from analysis.papers.claim import MISSING, Undecided
-from analysis.papers.drawing import by_run, dots, fixed_limits, legend, logarithmic
+from analysis.papers.drawing import PF_DAYS, by_run, dots, fixed_limits, left_out, legend, logarithmic, pf_days
 from analysis.papers.drawn import Drawn
 
 PARTS = ("first third", "middle third", "last third")
@@ -24,11 +24,12 @@ TOLD = 0.2  # half-width of the interval of a difference of two exponents that d
 
 
 def figure_2(evidence: Chinchilla2022, drawn: Drawn) -> None:
-    """Learning curves with their envelope, and the sizes and tokens along it."""
+    """Left: the losses of runs of every length, joined for each size; pale, the constant rate before; hollow, runs left
+    out; black, the envelope. Right: size and tokens along it, our line with its 95 % band, dashed the paper's."""
     drawn.tell(evidence.a(1))
     drawn.show(evidence.b(1))
     with rc_context(STYLE):
-        drawn.figure, (left, middle, right) = panels(3)
+        drawn.figure, (left, middle, right) = panels(3, above=PF_DAYS)
         with drawn.panel(left, "What runs of each length reach"):
             _reached(left, evidence)
             size_legend(drawn.figure, evidence.runs["params"], evidence.shades)
@@ -48,7 +49,9 @@ def figure_2(evidence: Chinchilla2022, drawn: Drawn) -> None:
 def _reached(axes: Axes, evidence: Chinchilla2022) -> None:
     """Ends of branches, the constant rate before them where it was recorded, and the envelope."""
     runs, shades = evidence.runs, evidence.shades
-    logarithmic(axes, runs["flops"], COMPUTE, runs["loss"], write=digits.ten, most=5)
+    every = [np.concatenate([runs[name], *(e.cells[name] for e in runs.excluded)]) for name in ("flops", "loss")]
+    logarithmic(axes, every[0], COMPUTE, every[1], write=digits.ten, most=5)
+    left_out(axes, runs, "flops", shades=shades)
     with fixed_limits(axes), contextlib.suppress(Undecided):  # the ends are what is compared
         by_run(axes, evidence.trunk_curves, "flops", shades=shades, alpha=0.35, lw=0.6)
     for own in trunks(runs):
@@ -62,10 +65,11 @@ def _reached(axes: Axes, evidence: Chinchilla2022) -> None:
     axes.plot(C, loss, color=INK, lw=1.4, zorder=5, label="envelope")
     axes.set_ylabel(LOSS)
     legend(axes)
+    pf_days(axes)
 
 
 def figure_a5(evidence: Chinchilla2022, drawn: Drawn) -> None:
-    """The line through the envelope, fitted to its first, middle and last third."""
+    """The best sizes along the envelope, and lines fitted to its first, middle and last third alone."""
     best = evidence.envelope
     points = best.found.points
     if len(points) < LEAST * len(PARTS):
@@ -74,7 +78,7 @@ def figure_a5(evidence: Chinchilla2022, drawn: Drawn) -> None:
         )
     lines = _thirds(points)
     with rc_context(STYLE):
-        drawn.figure, (axes,) = panels(1, legend=False)
+        drawn.figure, (axes,) = panels(1, legend=False, above=PF_DAYS)
         C, N = _columns(points)
         dots(axes, C, N, [COLOURS[1]] * len(C))
         logarithmic(axes, C, COMPUTE, N, write=digits.ten, write_y=digits.short, most=6)
@@ -84,6 +88,7 @@ def figure_a5(evidence: Chinchilla2022, drawn: Drawn) -> None:
                 axes.plot(C, np.exp(height) * C**slope, color=colour, lw=1.2, label=label)
         axes.set_ylabel(SIZE)
         legend(axes, "upper left")
+        pf_days(axes)
     drawn.points(optima(best))
     drawn.say(f"The exponents of the thirds are {joined_words([digits.plain(slope, 2) for slope, _ in lines])}.")
     drawn.say(_bend(lines, [_thirds(own) for own in best.redrawn if len(own) >= LEAST * len(PARTS)]))

@@ -92,12 +92,8 @@ class Chinchilla2022(evidence.Evidence):
         return approaches.draws(self.runs, self._luck)
 
     def recounted(self, counting: Counting) -> Table:
-        """The admitted runs by one way of counting."""
-        return trunks.counted(self._admitted, counting)
-
-    @functools.cached_property
-    def _admitted(self) -> Table:
-        return trunks.admitted(self.every_run)
+        """The admitted runs by one way of counting, by which those left out are known too."""
+        return trunks.admitted(trunks.counted(self.every_run, counting))
 
     @functools.cached_property
     def trunk_curves(self) -> Table:
@@ -148,7 +144,7 @@ class Chinchilla2022(evidence.Evidence):
             try:
                 self._tried[number] = FIND[number](self.runs, self.draws)
             except MISSING as error:
-                self._tried[number] = Undecided(error)
+                self._tried[number] = Undecided.of(error)
         outcome = self._tried[number]
         if isinstance(outcome, Undecided):
             raise outcome
@@ -169,7 +165,7 @@ class Chinchilla2022(evidence.Evidence):
             try:
                 found.append(self.approach(number))
             except MISSING as error:
-                reasons.append(Undecided(error))
+                reasons.append(Undecided.of(error))
         if not found:
             raise reasons[0]
         return found
@@ -249,7 +245,7 @@ class Chinchilla2022(evidence.Evidence):
         try:
             found = self.approach(number).found
         except MISSING as error:
-            return dataclasses.replace(claim, why=Undecided(error).why)
+            return claim.without(error)
         ends = interval(found)
         return dataclasses.replace(
             claim,
@@ -298,7 +294,7 @@ class Chinchilla2022(evidence.Evidence):
             try:
                 found, C = self.approach(number).found, self.middle
             except MISSING as error:
-                claims.append(dataclasses.replace(claim, why=Undecided(error).why))
+                claims.append(claim.without(error))
                 continue
             x = np.log(C / found.C_1)
             ratios = np.exp(found.draws @ np.array([-1.0, -x, 1.0, x]))

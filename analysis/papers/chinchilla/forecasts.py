@@ -17,7 +17,7 @@ from analysis.papers.chinchilla.evidence import FIND, NUMBERS, Chinchilla2022
 from analysis.papers.chinchilla.growth import COLOURS, COMPUTE, MARKS, SIZE, joined_words
 from analysis.papers.chinchilla.profiles import measured_profiles
 from analysis.papers.claim import MISSING, Undecided
-from analysis.papers.drawing import dots, legend, logarithmic
+from analysis.papers.drawing import BITS, PF_DAYS, bits_per_byte, dots, layered, legend, logarithmic, pf_days
 from analysis.papers.drawn import Drawn
 from analysis.table import Table
 from scaling.errors import InputError
@@ -56,13 +56,14 @@ class Scored:
 
 
 def forecast(evidence: Chinchilla2022, drawn: Drawn) -> None:
-    """Approaches fitted to a quarter of the compute and less, against the budgets above."""
+    """What each approach, fitted to a quarter of the compute and less, says of the best size and of the lowest loss at
+    the budgets above; hollow, what was measured there."""
     scored = list(scores(evidence))
     if not scored:
         raise Undecided("no approach finds a line in the smaller runs")
     drawn.points(one.row() for one in scored)
     with rc_context(STYLE):
-        drawn.figure, (left, right) = panels(2, legend=False)
+        drawn.figure, (left, right) = panels(2, legend=False, above=PF_DAYS, beyond=BITS)
         left.set_title("Best size")
         right.set_title("Lowest loss")
         C = np.array([one.flops for one in scored])
@@ -79,12 +80,15 @@ def forecast(evidence: Chinchilla2022, drawn: Drawn) -> None:
             own = [one for one in scored if one.approach == number]
             for axes, name in ((left, "size"), (right, "predicted")):
                 y = [getattr(one, name) for one in own]
-                style = {"color": COLOURS[number], "marker": MARKS[number], "ms": 4.5, "lw": 1.0}
-                axes.plot([one.flops for one in own], y, label=f"approach {number}", zorder=6, **style)
+                style = layered(number - 1) | {"color": COLOURS[number], "marker": MARKS[number], "ms": 4.5}
+                axes.plot([one.flops for one in own], y, label=f"approach {number}", **style)
         left.set_ylabel(SIZE)
         right.set_ylabel(LOSS)
         legend(left, "upper left")
         legend(right, "upper right")
+        pf_days(left)
+        pf_days(right)
+        bits_per_byte(right, evidence.runs)
     drawn.say(*_said(scored))
     absent = [f"approach {n}" for n in NUMBERS if n not in {one.approach for one in scored}]
     if absent:

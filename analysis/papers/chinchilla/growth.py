@@ -1,6 +1,7 @@
 """How the best size and the best number of tokens grow with compute: panels of points, lines with bands, and slopes."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,7 +10,18 @@ from analysis import digits, reference
 from analysis.page.canvas import Shades
 from analysis.papers.chinchilla.approaches import Approach
 from analysis.papers.chinchilla.evidence import NUMBERS, PAPER
-from analysis.papers.drawing import GROUPS, SYMBOLS, across, dots, fixed_limits, legend, logarithmic, papers_slope
+from analysis.papers.drawing import (
+    GROUPS,
+    SYMBOLS,
+    across,
+    dots,
+    fixed_limits,
+    layered,
+    legend,
+    logarithmic,
+    papers_slope,
+    pf_days,
+)
 
 COLOURS: dict[int, str] = dict(
     zip(NUMBERS, (GROUPS[2], GROUPS[3], GROUPS[1]), strict=True)
@@ -23,6 +35,8 @@ WANTED = {"params": ("Best N", "approach{}_a"), "tokens": ("Best D, tokens", "ap
 
 def growth_panel(axes: Axes, approach: Approach, column: str, shades: Shades | None = None) -> None:
     """The optima of one approach over compute, the line through them with its band, and the paper's slope.
+
+    The figure left PF_DAYS above its panels.
 
     Args:
         column: params or tokens.
@@ -40,16 +54,17 @@ def growth_panel(axes: Axes, approach: Approach, column: str, shades: Shades | N
     papers_slope(axes, C, y, reference.value(paper.format(approach.number), PAPER))
     axes.set_ylabel(label)
     legend(axes, "upper left")
+    pf_days(axes)
 
 
-def line(axes: Axes, approach: Approach, column: str, C: np.ndarray, label: str = "", **style: object) -> None:
+def line(axes: Axes, approach: Approach, column: str, C: np.ndarray, label: str = "", **style: Any) -> None:
     """The line through the optima of an approach, with its band where it has one."""
     found, colour = approach.found, COLOURS[approach.number]
     value, band = (found.params, found.params_band) if column == "params" else (found.tokens, found.tokens_band)
     low, high = band(C)
     if np.isfinite(low).all():
         axes.fill_between(C, low, high, color=colour, alpha=0.16, lw=0, zorder=2)
-    axes.plot(C, value(C), color=colour, lw=1.3, zorder=3, label=label or None, **style)  # pyright: ignore[reportArgumentType]
+    axes.plot(C, value(C), color=colour, label=label or None, **(layered(approach.number - 1) | style))
 
 
 def optima(approach: Approach) -> list[dict[str, float | str]]:

@@ -15,6 +15,7 @@ from analysis.papers.chinchilla import (
 )
 from analysis.papers.chinchilla.evidence import Chinchilla2022
 from analysis.papers.paper import Entry, Paper
+from analysis.papers.summary import Summary
 
 INTRODUCTION = "1 Introduction"
 ROWS = "The runs that count"
@@ -52,6 +53,19 @@ PAPER = Paper(
     title="Hoffmann et al. (2022), figure by figure, from our own runs",
     lede="The experiments of “Training Compute-Optimal Large Language Models”",
     figures=FIGURES,
+    summary=Summary(
+        claims={
+            "a, approach 1 (Table 2)": "by the envelope of training curves the best size grows as C^a",
+            "a, approach 2 (Table 2)": "by profiles at equal compute the best size grows as C^a",
+            "a, approach 3 (Table 2)": "by a surface fitted to all runs the best size grows as C^a",
+            "alpha (10)": "with more parameters the loss falls towards a floor as N^(−alpha)",
+            "beta (10)": "with more tokens the loss falls towards a floor as D^(−beta)",
+            "tokens per parameter, approach 1 (Table 3)": "tokens for each parameter, by the envelope",
+            "tokens per parameter, approach 2 (Table 3)": "tokens for each parameter, by profiles",
+            "tokens per parameter, approach 3 (Table 3)": "tokens for each parameter, by the surface",
+        },
+        figures=("fig1", "fig3", "fig4"),
+    ),
     evidence=Chinchilla2022,
     scales="MassiveText and 32,000 tokens",
 )

@@ -12,7 +12,7 @@ from analysis.papers.chinchilla.approaches import Approach
 from analysis.papers.chinchilla.evidence import NUMBERS, PAPER, Chinchilla2022
 from analysis.papers.chinchilla.growth import COLOURS, COMPUTE, MARKS, SIZE, joined_words, line, optima
 from analysis.papers.claim import Undecided
-from analysis.papers.drawing import across, dots, fixed_limits, legend, logarithmic
+from analysis.papers.drawing import PF_DAYS, across, dots, fixed_limits, layered, legend, logarithmic, pf_days
 from analysis.papers.drawn import Drawn
 
 BEYOND = 10.0  # times our largest compute, that figure 1 shows
@@ -21,13 +21,14 @@ LARGER = 4.0  # times our largest size, a row of its own in the tables
 
 
 def figure_1(evidence: Chinchilla2022, drawn: Drawn) -> None:
-    """The best size over compute by all three approaches, with Kaplan's slope."""
+    """The best size over compute: for each approach a line and its 95 % band, for approaches 1 and 2 the measured best
+    sizes as marks, and dashed in grey Kaplan's exponent. Shaded: the compute of our runs; the rest is extrapolated."""
     found = evidence.found()
     runs = evidence.runs
     C = np.array([runs["flops"].min(), runs["flops"].max() * BEYOND])
     rows = [row for one in found for row in optima(one)]
     with rc_context(STYLE):
-        drawn.figure, (axes,) = panels(1, legend=False)
+        drawn.figure, (axes,) = panels(1, legend=False, above=PF_DAYS)
         N = [one.found.params(C) for one in found] + [np.array([row["params"] for row in rows])]
         logarithmic(axes, C, COMPUTE, np.concatenate(N), write=digits.ten, write_y=digits.short, most=6)
         with fixed_limits(axes):
@@ -45,6 +46,7 @@ def figure_1(evidence: Chinchilla2022, drawn: Drawn) -> None:
             axes.plot(x, middle.N_1 * (x / middle.C_1) ** KAPLAN, color=GREY, lw=1.0, dashes=(5, 3), label=label)
         axes.set_ylabel(SIZE)
         legend(axes, "upper left")
+        pf_days(axes)
     drawn.points(rows)
     beyond = math.log10(reference.value("gopher_budget", PAPER) / runs["flops"].max())
     drawn.say(
@@ -73,7 +75,9 @@ def _differences(found: list[Approach]) -> Iterator[str]:
 
 
 def figure_a3(evidence: Chinchilla2022, drawn: Drawn) -> None:
-    """The best number of tokens over the best size, by all three approaches."""
+    """The best number of tokens over the best size, a line for each approach up to ten times our largest compute;
+    dashed in grey, twenty tokens for each parameter."""
+    drawn.show(*evidence.ratios)
     found = evidence.found()
     runs = evidence.runs
     C = np.geomspace(runs["flops"].min(), runs["flops"].max() * BEYOND, 60)
@@ -88,13 +92,13 @@ def figure_a3(evidence: Chinchilla2022, drawn: Drawn) -> None:
         logarithmic(axes, N, SIZE, D, write_y=digits.short, most=6)
         axes.set_ylabel("Best number of tokens D")
         for one in found:
-            axes.plot(one.found.params(C), one.found.tokens(C), color=COLOURS[one.number], lw=1.4, label=one.title)
+            look = {"color": COLOURS[one.number], "label": one.title} | layered(one.number - 1)
+            axes.plot(one.found.params(C), one.found.tokens(C), **look)
         with fixed_limits(axes):
             x = across(axes, 2)
             axes.plot(x, 20 * x, color=GREY, lw=1.0, dashes=(5, 3), zorder=1.5, label="20 tokens per parameter")
         legend(axes, "upper left")
     drawn.points(rows)
-    drawn.show(*evidence.ratios)
     for one, claim in zip(NUMBERS, evidence.ratios, strict=True):
         if claim.ours is not None:
             at = digits.ten(evidence.middle)

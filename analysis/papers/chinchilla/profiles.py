@@ -12,26 +12,21 @@ from analysis.page.canvas import LOSS, STYLE, panels
 from analysis.papers.chinchilla.approaches import profile_points
 from analysis.papers.chinchilla.evidence import Chinchilla2022
 from analysis.papers.chinchilla.growth import SIZE, growth_panel
-from analysis.papers.drawing import beside, dots, logarithmic, tints
+from analysis.papers.drawing import PF_DAYS, dots, logarithmic, tints
 from analysis.papers.drawn import Drawn
-
-NAMED = 8  # budgets in the legend
 
 
 def figure_3(evidence: Chinchilla2022, drawn: Drawn) -> None:
-    """The loss over N at each budget with a parabola, and the minima over compute."""
+    """Left: the loss over the size at equal compute, a parabola for each budget, its minimum hollow. Right: size and
+    tokens at the minima, our line with its 95 % band, dashed the paper's exponent."""
     drawn.tell(evidence.a(2))
     drawn.show(evidence.b(2))
     with rc_context(STYLE):
-        drawn.figure, (left, middle, right) = panels(3)
+        drawn.figure, (left, middle, right) = panels(3, legend=False, above=PF_DAYS)
         with drawn.panel(left, "IsoFLOP profiles"):
             found = measured_profiles(evidence)
             _profiles(left, found)
             drawn.points(_rows(found))
-            tint = tints([p.flops for p in found])
-            shown = [p.flops for p in found[:: -(-len(found) // NAMED)]]
-            styles = [(digits.ten(C), {"color": tint(C), "marker": "o", "ms": 4}) for C in shown]
-            beside(drawn.figure, styles, "C, FLOP")
         for axes, column, title in ((middle, "params", "Best size"), (right, "tokens", "Best number of tokens")):
             with drawn.panel(axes, title):
                 growth_panel(axes, evidence.profiles, column)
@@ -63,6 +58,11 @@ def _profiles(axes: Axes, found: tuple[Profile, ...]) -> None:
         if own.min() < vertex < own.max():
             low = c[0, 0] - c[1, 0] ** 2 / (4 * c[2, 0])
             axes.plot(np.exp(vertex), np.exp(low), "o", mfc="white", mec=colour, ms=5.5, mew=1.2, zorder=6)
+    first, last = found[0], found[-1]
+    ends = [(first, first.x.argmax(), 6, "left"), (last, last.x.argmin(), -6, "right")]
+    for p, end, away, side in ends[: len(found)]:
+        axes.annotate(f"{digits.ten(p.flops)} FLOP", (np.exp(p.x[end]), np.exp(p.y[end])), xytext=(away, -2),
+                      textcoords="offset points", fontsize=7.5, ha=side, color=tint(p.flops))  # fmt: skip
     axes.set_ylabel(LOSS)
 
 

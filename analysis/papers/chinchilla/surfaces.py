@@ -10,7 +10,20 @@ from analysis.papers.chinchilla.approaches import budgets
 from analysis.papers.chinchilla.evidence import Chinchilla2022
 from analysis.papers.chinchilla.growth import COLOURS, COMPUTE, SIZE
 from analysis.papers.chinchilla.profiles import measured_profiles
-from analysis.papers.drawing import across, beside, dots, fixed_limits, logarithmic, named, tints
+from analysis.papers.drawing import (
+    BITS,
+    PF_DAYS,
+    across,
+    beside,
+    bits_per_byte,
+    dots,
+    fixed_limits,
+    left_out,
+    logarithmic,
+    named,
+    pf_days,
+    tints,
+)
 from analysis.papers.drawn import Drawn
 
 LEVELS = 12  # of the contours
@@ -19,14 +32,15 @@ MISFIT = 1.5  # times the luck of the seeds, beyond which the form is not exact
 
 
 def figure_4(evidence: Chinchilla2022, drawn: Drawn) -> None:
-    """Contours of the fit with the efficient frontier, and its slices over the data."""
+    """Left: lines of equal fitted loss over compute and size, the runs as dots, and the best size for each compute.
+    Right: measured losses over the size at equal compute, and the fit through them."""
     drawn.tell(evidence.a(3))
     drawn.show(evidence.b(3))
     drawn.tell(*evidence.constants)
     runs = evidence.runs
     drawn.points(named(runs, ("run", "params", "tokens", "flops", "loss")))
     with rc_context(STYLE):
-        drawn.figure, (left, right) = panels(2)
+        drawn.figure, (left, right) = panels(2, above=PF_DAYS, beyond=BITS)
         with drawn.panel(left, "Contours of the fitted loss"):
             _contours(left, evidence)
         with drawn.panel(right, "Slices at fixed compute"):
@@ -41,6 +55,7 @@ def figure_4(evidence: Chinchilla2022, drawn: Drawn) -> None:
                     x = across(right, 80)
                     right.plot(x, law(x, p.flops / (6 * x)), color=tint(p.flops), lw=1.0, zorder=3)
             right.set_ylabel(LOSS)
+            bits_per_byte(right, runs)
             style = [(digits.ten(p.flops), {"color": tint(p.flops), "marker": "o", "ms": 4}) for p in found]
             beside(drawn.figure, style, "C, FLOP")
     with drawn.part():
@@ -63,7 +78,8 @@ def _lack(evidence: Chinchilla2022) -> str:
 
 def _contours(axes: Axes, evidence: Chinchilla2022) -> None:
     runs, law = evidence.runs, evidence.law.law
-    logarithmic(axes, runs["flops"], COMPUTE, write=digits.ten, most=6)
+    every = np.concatenate([runs["flops"], *(one.cells["flops"] for one in runs.excluded)])
+    logarithmic(axes, every, COMPUTE, write=digits.ten, most=6)
     axes.set_yscale("log")
     low, high = runs["params"].min() / 1.4, runs["params"].max() * 1.4
     axes.set_ylim(low, high)
@@ -76,8 +92,10 @@ def _contours(axes: Axes, evidence: Chinchilla2022) -> None:
     )
     axes.clabel(drawn, fontsize=6.5, fmt="%.2f")
     axes.plot(runs["flops"], runs["params"], "o", color=GREY, ms=2.8, mew=0, zorder=4, label="runs")
+    left_out(axes, runs, "flops", "params", shades=lambda N: GREY)
     best = frontier.best(law, across(axes, 40))
     with fixed_limits(axes):
         axes.plot(best.flops, best.params, color=COLOURS[3], lw=1.6, zorder=5, label="efficient frontier")
     axes.set_ylabel(SIZE)
+    pf_days(axes)
     axes.legend(loc="upper left", frameon=True, facecolor="white", edgecolor="none", framealpha=0.85)

@@ -186,7 +186,7 @@ class Discrepancy(evidence.Evidence):
         try:
             found, others = self.best(at), self.choices(at).values()
         except Undecided as why:
-            return dataclasses.replace(claim, why=why.why)
+            return claim.without(why)
         return _with(claim, found.a, found.interval(), (min(others), max(others)))
 
     def step(self, step: Step) -> Claim:
@@ -196,7 +196,7 @@ class Discrepancy(evidence.Evidence):
             before, after = self.best(step.before), self.best(step.after)
             own = [self.choices(step.before), self.choices(step.after)]
         except Undecided as why:
-            return dataclasses.replace(claim, why=why.why)
+            return claim.without(why)
         changes = [own[1][what] - own[0][what] for what in own[0] if what in own[1]]
         between = recount.interval(after.draws - before.draws)
         return _with(claim, after.a - before.a, between, (min(changes), max(changes)))

@@ -33,7 +33,19 @@ from analysis.papers.discrepancy.evidence import (
     Step,
 )
 from analysis.papers.discrepancy.expected import WORTHS
-from analysis.papers.drawing import GROUPS, LAW, OTHER, legend, logarithmic, symbol
+from analysis.papers.drawing import (
+    BITS,
+    GROUPS,
+    LAW,
+    OTHER,
+    PF_DAYS,
+    bits_per_byte,
+    layered,
+    legend,
+    logarithmic,
+    pf_days,
+    symbol,
+)
 from analysis.papers.drawn import Drawn
 from analysis.recount import Best, Count
 
@@ -83,7 +95,7 @@ def figure_1(evidence: Discrepancy, drawn: Drawn) -> None:
         told = [*(at.told.replace(" ", "\n", 1) for at in WALK), "attention\ncounted too"]
         axes.set_xticks(range(len(told)), told)
         axes.set_xlim(-0.4, len(told) - 0.6)
-        axes.set_ylabel("Exponent a of N_opt ~ C^a")
+        axes.set_ylabel("Exponent a of the best size, N ~ Cᵃ")
         axes.grid(visible=False, axis="x")
         legend(axes, "upper right")
     if not known:
@@ -234,11 +246,13 @@ def figure_2(evidence: Discrepancy, drawn: Drawn) -> None:
     found = {count: evidence.best(Station("", "tuned", count)) for count in (Count.KAPLAN, Count.HEAD)}
     rows = []
     with rc_context(STYLE):
-        drawn.figure, axes = panels(2, legend=False)
+        drawn.figure, axes = panels(2, legend=False, beyond=BITS)
         for axis, (count, best) in zip(axes, found.items(), strict=True):
             with drawn.panel(axis, f"Counted {count}"):
                 rows += _profiles(axis, best)
                 axis.set_ylabel(LOSS if count is Count.KAPLAN else "")
+                if count is Count.HEAD:
+                    bits_per_byte(axis, evidence.readings("tuned"))
     drawn.points(rows)
     drawn.say(
         f"Dots are the same {len(evidence.readings('tuned'))} readings of the same runs in both panels. Without the "
@@ -260,7 +274,7 @@ def _profiles(axes: Axes, best: Best) -> list[dict[str, Any]]:
         rows += [{"count": best.count.value, "flops": profile.flops, "params": n, "loss": L}
                  for n, L in zip(N, loss, strict=True)]  # fmt: skip
     axes.plot(best.params, best.loss, ls="-", lw=1.0, marker="*", ms=8, color=INK, mec="white", mew=0.5, zorder=6,
-              label=f"best size, N ~ C^{best.a:.2f}")  # fmt: skip
+              label=f"best size, exponent {best.a:.2f}")  # fmt: skip
     logarithmic(axes, [row["params"] for row in rows], f"N, {best.count}", [row["loss"] for row in rows])
     for profile in (shown[0], shown[-1]):
         axes.annotate(f"{digits.ten(profile.flops)} FLOP", (np.exp(profile.x[-1]), np.exp(profile.y[-1])),
@@ -273,10 +287,11 @@ def _profiles(axes: Axes, best: Best) -> list[dict[str, Any]]:
 
 
 def figure_4(evidence: Discrepancy, drawn: Drawn) -> None:
-    """The best size at each budget in each arm, and the line whose slope is the exponent, under both counts."""
+    """The best size at each compute in each arm, a mark and a line for each arm whose slope is the exponent, with N and
+    C counted without the head and with it."""
     rows: list[dict[str, Any]] = []
     with rc_context(STYLE):
-        drawn.figure, axes = panels(2, legend=False)
+        drawn.figure, axes = panels(2, legend=False, above=PF_DAYS)
         for axis, count in zip(axes, (Count.KAPLAN, Count.HEAD), strict=True):
             with drawn.panel(axis, f"Counted {count}"):
                 rows += _arms(axis, evidence, count)
@@ -308,7 +323,7 @@ def _arms(axes: Axes, evidence: Discrepancy, count: Count) -> list[dict[str, Any
         label = f"{TOLD[arm]}: a = {best.a:.2f}"
         axes.plot(best.flops, best.params, zorder=5, label=label, **symbol(k, ls="", ms=4.6))
         C, N = best.line
-        axes.plot(best.flops, N * (best.flops / C) ** best.a, color=GROUPS[k], lw=1.0, zorder=3)
+        axes.plot(best.flops, N * (best.flops / C) ** best.a, color=GROUPS[k], **layered(k))
         rows += [{"arm": arm, "count": count.value, "flops": C, "params": N, "tokens": D, "loss": L}
                  for C, N, D, L in zip(best.flops, best.params, best.tokens, best.loss, strict=True)]  # fmt: skip
     if why is not None and not rows:
@@ -317,6 +332,7 @@ def _arms(axes: Axes, evidence: Discrepancy, count: Count) -> list[dict[str, Any
                 write=digits.ten, write_y=digits.short)  # fmt: skip
     axes.set_ylabel(f"Best N, {count}")
     legend(axes, "upper left")
+    pf_days(axes)
     return rows
 
 

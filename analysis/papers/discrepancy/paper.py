@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from analysis.papers.discrepancy import expected, figures
 from analysis.papers.discrepancy.evidence import ARMS, CONTROL, Discrepancy
 from analysis.papers.paper import Entry, Paper
+from analysis.papers.summary import Summary
 
 WALK = "The walk from Kaplan's exponent to Hoffmann's"
 COUNTING = "What counts"
@@ -25,6 +26,20 @@ PAPER = Paper(
     lede="The experiments of Porian et al. (2024), “Resolving Discrepancies in Compute-Optimal Scaling of Language "
     "Models”",
     figures=FIGURES,
+    summary=Summary(
+        claims={
+            "a, Kaplan's way (Table 1)": "counted and trained as by Kaplan et al. the best size grows as C^a",
+            "count the head (Table 1)": "counting the head lowers a",
+            "shorten the warm-up (Table 1)": "a short warm-up then lowers a",
+            "match the decay to each length (Table 1)": "a decay matched to each length lowers a a little",
+            "tune rate, batch and beta2 (Table 1)": "rate, batch and beta2 tuned for each size lower a once more",
+            "a, tuned by size (Table 1)": "after all of this the best size grows as C^a",
+            "all of it (Table 1)": "all of it together lowers a",
+            "f, both vocabularies (Pearce and Song (2024))": "a parameter of the head is worth as much as any other, "
+            "f = 1",
+        },
+        figures=("fig1", "fig2", "fig3", "fig4"),
+    ),
     evidence=Discrepancy,
     scales="other text and models a thousand times as large",
     choices="by Akima's interpolant, and without the smallest or the largest size",

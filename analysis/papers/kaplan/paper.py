@@ -21,6 +21,7 @@ from analysis.papers.kaplan import (
     transfer,
 )
 from analysis.papers.kaplan.claims import Kaplan
+from analysis.papers.kaplan.summary import SUMMARY
 from analysis.papers.paper import Entry, Paper
 
 INTRODUCTION = "1 Introduction and summary"
@@ -93,6 +94,7 @@ PAPER = Paper(
     title="Kaplan et al. (2020), figure by figure, from our own runs",
     lede="The experiments of “Scaling Laws for Neural Language Models”",
     figures=FIGURES,
+    summary=SUMMARY,
     evidence=Kaplan,
     scales="WebText2 and 50,257 tokens",
     expected=power.expected,
