@@ -4,11 +4,12 @@ Losses in nats per token, C in FLOP, N in parameters as the table counts them, D
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis import digits
 from analysis.confidence import LEVEL
 from analysis.frontier import (
     DRAWS,
@@ -210,9 +211,10 @@ def isoflop(
     kept = [k for k, m in enumerate(minima) if m.interior]
     warnings += _profile_warnings(minima, method)
     if len(kept) < 2:
-        seen = "; ".join(f"{m.flops:.3g} FLOP: {m.status}, {m.n_sizes} sizes" for m in minima)
+        budgets = f"{len(kept)} {digits.plural(len(kept), 'budget', 'budgets')}"
+        seen = "; ".join(_by_status(minima))
         raise InputError(
-            f"{len(kept)} budgets with a minimum between their sizes, wanted at least 2 ({seen}); add sizes or budgets"
+            f"{budgets} with a minimum between their sizes, wanted at least 2 ({seen}); add sizes or budgets"
         )
     points = tuple(Optimum(*(getattr(minima[k], f.name) for f in dataclasses.fields(Optimum))) for k in kept)
     C = np.array([p.flops for p in points])
@@ -293,8 +295,18 @@ def contrasts(x: Array) -> Array:
     return found
 
 
+def _by_status(minima: Sequence[Minimum]) -> Iterator[str]:
+    """The budgets without a minimum, by the reason: "at the largest size at 2 budgets (5 sizes, 10¹¹ to 10¹² FLOP)"."""
+    for status in dict.fromkeys(m.status for m in minima if not m.interior):
+        own = [m for m in minima if m.status == status]
+        sizes, C = sorted({m.n_sizes for m in own}), sorted(m.flops for m in own)
+        few = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+        span = digits.ten(C[0]) if len(C) == 1 else f"{digits.ten(C[0])} to {digits.ten(C[-1])}"
+        yield f"{status} at {len(C)} {digits.plural(len(C), 'budget', 'budgets')} ({few} sizes, {span} FLOP)"
+
+
 def _profile_warnings(minima: Sequence[Minimum], method: str) -> list[str]:
-    warnings = [f"budget {m.flops:.3g} FLOP left out: {m.status}, {m.n_sizes} sizes" for m in minima if not m.interior]
+    warnings = [f"left out: {said}" for said in _by_status(minima)]
     off = [m for m in minima if m.interior and abs(m.offset) > OFF_CENTRE]
     if off:
         side = "smaller" if np.mean([m.offset for m in off]) < 0 else "larger"

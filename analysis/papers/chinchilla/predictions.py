@@ -9,7 +9,7 @@ from matplotlib import rc_context
 from analysis import digits, reference
 from analysis.page.canvas import GREY, STYLE, panels
 from analysis.papers.chinchilla.approaches import Approach
-from analysis.papers.chinchilla.evidence import NUMBERS, PAPER, Chinchilla2022
+from analysis.papers.chinchilla.evidence import NUMBERS, PAPER, SHARE, Chinchilla2022
 from analysis.papers.chinchilla.growth import COLOURS, COMPUTE, MARKS, SIZE, joined_words, line, optima
 from analysis.papers.claim import Undecided
 from analysis.papers.drawing import PF_DAYS, across, dots, fixed_limits, layered, legend, logarithmic, pf_days
@@ -67,6 +67,8 @@ def _differences(found: list[Approach]) -> Iterator[str]:
             if not np.isfinite(low):
                 continue
             told = "they agree within the luck of the seeds" if low <= 0 <= high else "they differ by more than luck"
+            if high - low > 2 * SHARE:
+                told = "whether they agree cannot be told"
             value, interval = digits.constant(gap, low, high)
             yield (
                 f"With the same luck drawn for both, the exponent a of {one.title} exceeds that of {other.title} by "
