@@ -323,7 +323,9 @@ def _checks(found: Findings) -> Markup:
         if not any(check.diverged or check.best for check in found.rates):
             lost = not all(math.isfinite(trial.change) for check in found.rates for trial in check.trials)
             tried = "No other rate that was tried" + (" without diverging" if lost else "")
-            parts.append(tag("p", f"{tried} lowers the loss by over {digits.percent(RATE)}."))
+            least = max(trial.least for check in found.rates for trial in check.trials)
+            luck = ", and by more than other seeds do" if least > RATE else ""
+            parts.append(tag("p", f"{tried} lowers the loss by over {digits.percent(RATE)}{luck}."))
     parts += [tag("p", sentence) for sentence in found.untried]
     if found.answers.no_laws:
         return markup.joined(parts)

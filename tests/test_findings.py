@@ -106,6 +106,16 @@ def test_a_rate_that_is_over_one_percent_better_is_warned_about(better, warned):
         assert {warning.partition(",")[0] for warning in found.warnings} == {"At N = 1.54k", "At N = 197k"}
 
 
+def test_a_rate_that_is_better_by_no_more_than_a_lucky_seed_is_not_warned_about():
+    rows = [*known_runs.grid(noise=1e-6), *corner_checks(0.98)]
+    loss = float(SURFACE(N(SHAPES[0]), LENGTHS[0]))
+    rows += [run(SHAPES[0], LENGTHS[0], loss * off, seed=seed) for seed, off in ((1, 0.99), (2, 1.01), (3, 1.01))]
+    found = findings.find(known_runs.table(rows), draws=0)
+    assert found.noise is not None
+    assert found.noise.sigma == pytest.approx(0.01, rel=0.2)
+    assert not [warning for warning in found.warnings if "lower" in warning]
+
+
 def test_rates_that_were_not_tried_are_named():
     found = findings.find(known_runs.table([*known_runs.grid(), *corner_checks()[:2], corner_checks()[2]]), draws=0)
     (sentence,) = found.untried

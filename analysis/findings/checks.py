@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from analysis import digits
 from analysis.laws.admission import ONE_EPOCH
-from analysis.replicates import mean_loss, settings
+from analysis.replicates import mean_loss, seed_noise, settings
 from analysis.table import Table
 
 Mask = NDArray[np.bool_]
 
 RATE = 0.01  # another learning rate that lowers the loss by more than this share is worth a warning
+LUCK = 2.0  # and by more than so many standard deviations of what other seeds do to the difference
 APART = 1.25  # amounts nearer to each other than this ratio say nothing of a doubling: their noise would be magnified
 
 
@@ -29,6 +30,7 @@ class Trial:
     loss: float  # nan where the run diverged; over the seeds that both rates have, where there are some
     own: float  # at the study's own rate, over the same seeds
     change: float  # loss / own - 1; nan where one diverged
+    least: float  # the share by which the loss must be lower to count: RATE, or LUCK
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,10 +50,10 @@ class RateCheck:
 
     @property
     def best(self) -> Trial | None:
-        """The rate that would have been better by over RATE, or None; any that did not diverge beats one that did."""
+        """The rate that is better by over `least`, or None; any that did not diverge beats one that did."""
         if self.diverged:
             return min((t for t in self.trials if math.isfinite(t.loss)), key=lambda t: t.loss, default=None)
-        better = [t for t in self.trials if t.change < -RATE]
+        better = [t for t in self.trials if t.change < -t.least]
         return min(better, key=lambda t: t.change) if better else None
 
 
@@ -112,6 +114,8 @@ def rate_checks(table: Table, own: Mask) -> tuple[list[RateCheck], list[str]]:
         return checks, ["The table has no column learning_rate: whether the rates suit the sizes cannot be checked."]
     rate, cell, loss = table["learning_rate"], settings(table), np.where(_bad(table), np.nan, table["loss"])
     ended = table["status"] != "running" if "status" in table else np.ones(len(table), bool)
+    noise = seed_noise(table.where(own & np.isfinite(loss), "another rate, or diverged"))
+    sigma = noise.sigma if noise else 0.0
     for k in np.unique(cell):
         rows = (cell == k) & ended
         mine = rows & own
@@ -120,8 +124,9 @@ def rate_checks(table: Table, own: Mask) -> tuple[list[RateCheck], list[str]]:
         trials = []
         for r in np.unique(rate[rows & ~own]):
             there = rows & (rate == r)
-            other, at_own = _beside(table, loss, there, mine)
-            trials.append(Trial(float(r), other, at_own, other / at_own - 1))
+            other, at_own, pairs = _beside(table, loss, there, mine)
+            least = max(RATE, LUCK * sigma * math.sqrt(2 / pairs))
+            trials.append(Trial(float(r), other, at_own, other / at_own - 1, least))
         i = int(np.flatnonzero(mine)[0])
         checks.append(
             RateCheck(
@@ -148,13 +153,13 @@ def rate_checks(table: Table, own: Mask) -> tuple[list[RateCheck], list[str]]:
     return checks, untried
 
 
-def _beside(table: Table, loss: np.ndarray, there: Mask, mine: Mask) -> tuple[float, float]:
-    """Mean loss of the rows `there` and of `mine`, over common seeds where there are some."""
+def _beside(table: Table, loss: np.ndarray, there: Mask, mine: Mask) -> tuple[float, float, int]:
+    """Mean loss of the rows `there` and of `mine`, over common seeds where there are some, and how many that are."""
     if "seed" in table:
         common = np.intersect1d(table["seed"][there], table["seed"][mine])
         if len(common):
             there, mine = (rows & np.isin(table["seed"], common) for rows in (there, mine))
-    return mean_loss(loss[there]), mean_loss(loss[mine])
+    return mean_loss(loss[there]), mean_loss(loss[mine]), int(min(there.sum(), mine.sum()))
 
 
 def _bad(table: Table) -> Mask:
