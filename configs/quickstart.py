@@ -10,7 +10,7 @@ Groups of runs, each a training of one model:
 - with more minutes, repeated data: few unique tokens, seen again and again at a constant rate until the held-out loss
   stops falling: L(N, D) of Kaplan et al. (2020).
 
-Every run of the grid ends well after its model began to use its context (`analysis.onset`: after 190k tokens at
+Every run of the grid ends well after its model began to use its context (`analysis.onset`: after 240k tokens at
 N = 13.8k and 100k at N = 301k on English, sooner on Python): a law across that onset would measure the onset. The
 smallest model has three heads in each of two layers; with fewer it is left to chance whether it learns to copy.
 """
