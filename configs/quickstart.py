@@ -3,17 +3,19 @@
 Groups of runs, each a training of one model:
 
 - the grid: every size for several D, one epoch, the learning rate brought down over the last fifth: L(N, D) of
-  Hoffmann et al. (2022). The lengths of a size are branches of one trunk, trained once. The cheap small sizes go on the
-  longest, for the exponent of D; the largest, short, serves that of N;
-- replicates: the two shortest runs of all sizes but the largest with other seeds, for the seed noise;
+  Hoffmann et al. (2022). The smaller a size, the longer its runs, so that D spans a factor of 8 at little cost. The
+  lengths of a size and seed are branches of one trunk, trained once. They share its luck, and more of them say little
+  of N: so the cheap small sizes have several seeds, which show the seed noise as well;
 - half and double the learning rate at the smallest and the largest size, for the warning that a rate was not its best;
 - with more minutes, repeated data: few unique tokens, seen again and again at a constant rate until the held-out loss
   stops falling: L(N, D) of Kaplan et al. (2020).
 
-Every run of the grid ends well after its model began to use its context (`analysis.onset`: after 149k tokens at
-N = 13.8k, 35k at N = 301k, on Python): a law across that onset would measure the onset. The smallest model has three
-heads in each of two layers; with fewer it is left to chance whether it learns to copy.
+Every run of the grid ends well after its model began to use its context (`analysis.onset`: after 240k tokens at
+N = 13.8k and 100k at N = 301k on English, sooner on Python): a law across that onset would measure the onset. The
+smallest model has three heads in each of two layers; with fewer it is left to chance whether it learns to copy.
 """
+
+from typing import NamedTuple
 
 from configs.rates import learning_rate, trunk
 from scaling import calibration
@@ -22,10 +24,24 @@ from scaling.errors import InputError
 from scaling.ladder import ladder
 from scaling.rates import Text
 
-FIRST_D = 2**19  # tokens
+
+class Size(NamedTuple):
+    shape: tuple[int, int]  # width, layers
+    lengths: tuple[int, ...]  # of its runs, in D
+    seeds: int
+
+
+FIRST_D = 2**18  # tokens
 LONGEST = 8  # of the grid's lengths, in D
-SHAPES = ((24, 2), (40, 2), (64, 2), (112, 2), (160, 2), (224, 2), (320, 2))
-DOUBLINGS = (3, 2, 1, 1, 1, 1, 1)  # of D at each size
+SIZES = (
+    Size((24, 2), (4, 8), seeds=3),
+    Size((40, 2), (2, 4, 8), seeds=3),
+    Size((64, 2), (1, 2), seeds=2),
+    Size((112, 2), (1, 2, 4), seeds=1),
+    Size((160, 2), (1, 2, 4), seeds=1),
+    Size((224, 2), (1, 2, 4), seeds=1),
+    Size((320, 2), (1, 2, 4), seeds=1),
+)
 EPOCHS = 16  # of the repeated data: the held-out loss of all but the smallest models has then turned
 BATCH = 4  # sequences of 64 tokens: short runs lack updates more than they gain from large batches
 AROUND = 0.5  # minutes for the text before and the page after
@@ -34,7 +50,7 @@ Runs = tuple[RunConfig, ...]
 
 
 def study(minutes: float = 5, D: int = FIRST_D, rates: Text = "python") -> Study:
-    """As many sizes, doublings of D and seeds as `minutes` allow, at least 4, 1 to 3 and 2; then repeated data.
+    """As many sizes, doublings of D and seeds as `minutes` allow, at least the first four sizes; then repeated data.
 
     Args:
       D: the smallest of the grid's numbers of tokens. The largest is 8 D, so that a small text can be taken as it is:
@@ -56,23 +72,28 @@ def study(minutes: float = 5, D: int = FIRST_D, rates: Text = "python") -> Study
 
 def _runs(D: int, level: int, rates: Text = "python") -> Runs:
     """The runs of a level: from 1 on repeated data; every second adds a size and a seed, every third a doubling."""
-    models = ladder(SHAPES[: 4 + level // 2], d_head=8)
+    sizes = SIZES[: 4 + level // 2]
+    models = ladder([size.shape for size in sizes], d_head=8)
     more = level // 3 if D == FIRST_D else 0
 
-    def run(model: ModelConfig, tokens: int, seed: int = 0, factor: float = 1.0) -> RunConfig:
-        optim, pool = trunk(factor * learning_rate(model.N, 2 * D, text=rates)), LONGEST * D * 2**more
-        return RunConfig(model, tokens, pool, BATCH, seed, optim=optim, eval=EvalConfig(windows=256))
+    def grid(model: ModelConfig, size: Size, factor: float = 1.0) -> Runs:
+        optim = trunk(factor * learning_rate(model.N, size.lengths[1] * D, text=rates))
+        pool, held_out = LONGEST * D * 2**more, EvalConfig(windows=256)
+        lengths = (*size.lengths, *(size.lengths[-1] * 2**k for k in range(1, 1 + more)))
+        return tuple(
+            RunConfig(model, k * D, pool, BATCH, seed, optim=optim, eval=held_out)
+            for seed in range(size.seeds + level // 2)
+            for k in lengths
+        )
 
     def again(model: ModelConfig, U: int) -> RunConfig:
         rate = OptimConfig(learning_rate=learning_rate(model.N, EPOCHS * U, text=rates), schedule="constant")
         return RunConfig(model, EPOCHS * U, U, BATCH, optim=rate, eval=EvalConfig(windows=256))
 
-    seeds = range(1, 2 + level // 2)
     return (
-        *(run(model, D * 2**k) for model, n in zip(models, DOUBLINGS, strict=False) for k in range(1 + n + more)),
-        *(run(model, tokens, seed) for model in models[:-1] for seed in seeds for tokens in (D, 2 * D)),
-        *(run(model, D, factor=factor) for model in (models[0], models[-1]) for factor in (0.5, 2.0)),
-        *(again(model, D // few) for model in models[:3] for few in (32, 16, 8, 4) if level),
+        *(run for model, size in zip(models, sizes, strict=True) for run in grid(model, size)),
+        *(grid(models[i], sizes[i], factor)[0] for i in (0, -1) for factor in (0.5, 2.0)),
+        *(again(model, D // few) for model in models[:3] for few in (16, 8, 4, 2) if level),
     )
 
 
