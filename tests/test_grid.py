@@ -28,7 +28,7 @@ def test_a_budget_is_kept(budget, seconds, workers):
 
 def test_sizes_double_to_the_last_weight_and_keep_nearly_one_shape():
     for k in range(11):
-        model = grid.model(k)
+        model = grid.named("cpu-24h").model(k)
         assert model.N == 1536 * 2**k
         assert 3.3 < model.d_ff / model.d_model <= 4
         assert model.d_head == (8 if model.d_model >= 16 else 4)

@@ -45,7 +45,7 @@ def cycles(budget: Budget) -> tuple[RunConfig, ...]:
 
 
 def _cosine(budget: Budget, cycle: float, seed: int, factor: float) -> RunConfig:
-    part, model = budget.cycle, grid.model(budget.cycle.k)
+    part, model = budget.cycle, budget.grid.model(budget.cycle.k)
     B = budget.grid.batch * model.n_ctx
     return RunConfig(
         model,
