@@ -15,7 +15,7 @@ def table_1(evidence: Kaplan, drawn: Drawn) -> None:
 
     Worked out here from the model's shape as the paper prints it, and held against what the run itself counted.
     """
-    table = runs.of_kind(evidence.need("size"), "transformer")
+    table = runs.of_kind(evidence.need("grid"), "transformer")
     i = int(np.argmax(table["params"]))
     d, layers, attn, ff, ctx, vocab = (
         float(table[column][i]) for column in ("d_model", "n_layer", "d_attn", "d_ff", "n_ctx", "n_vocab")
@@ -68,12 +68,12 @@ def table_3(evidence: Kaplan, drawn: Drawn) -> None:
 
 # Law, and N, D, steps and batch as the paper has them.
 REGIMES = (
-    ("L(N)", "varied", "ample", "to convergence", "fixed", "size"),
+    ("L(N)", "varied", "ample", "to convergence", "fixed", "grid"),
     ("L(D)", "large", "varied", "early stopping", "fixed", "data"),
-    ("L(C)", "best", "ample", "varied", "fixed (naive)", "size"),
-    ("L(C_min)", "best", "ample, best", "varied", "far below critical", "size"),
+    ("L(C)", "best", "ample", "varied", "fixed (naive)", "grid"),
+    ("L(C_min)", "best", "ample, best", "varied", "far below critical", "grid"),
     ("L(N, D)", "varied", "varied", "early stopping", "fixed", "data"),
-    ("L(N, S)", "varied", "ample", "varied", "fixed, adjusted to S_min", "size"),
+    ("L(N, S)", "varied", "ample", "varied", "fixed, near critical", "steps"),
 )
 
 
