@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from analysis import reference
 from analysis.laws import KaplanND, KaplanNS
 from analysis.papers.claim import MISSING, Claim, Undecided
-from analysis.papers.kaplan.evidence import NOISE, Efficient, Evidence
+from analysis.papers.kaplan.evidence import NEARLY, NOISE, Efficient, Evidence
 from analysis.papers.known import Known, measured
 from scaling.counts import PF_DAY
 
@@ -26,7 +26,6 @@ OF_BATCH = 0.05  # alpha_B
 RATIO = 0.2  # alpha_N / alpha_D, powers of the position
 SHARE = 0.1  # of growing compute: tells Kaplan's 0.73 for N from Hoffmann's 0.5. Shares that add to 1 have one rule
 
-NEARLY = 1 / 3  # B / B_crit below which C_min = C / (1 + B / B_crit) and C tell one exponent
 SIGMAS = 2.0  # half-width of an interval of known noise
 
 # The likely reasons why an exponent is another. It may be larger: d ln L / d ln x = alpha (L - E) / L where the text

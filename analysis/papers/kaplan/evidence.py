@@ -26,6 +26,7 @@ SAME = ("tokens", "unique_tokens", "batch_tokens", "n_ctx", "n_vocab", "dropout"
 STANDARD = 0.2  # how far d_ff / 4 d_model of a standard shape lies from 1; the grid's lie within 1/6
 # S_min = S / (1 + B_crit / B): beyond this B_crit / B it says more of B_crit(L) than of the updates.
 DILUTED = 3.0
+NEARLY = 1 / 3  # and below this S_min is nearly S; below this B / B_crit, C_min = C / (1 + B / B_crit) is nearly C
 FALLS = 0.05  # share by which S_min ends below its highest, where it cannot be what was left to do
 LONG = 10.0  # warm-ups: what the updates to a loss of a batch scan are at least
 NOISE = 0.003  # of ln loss between seeds, where no seeds tell: the least that our other studies have
@@ -266,7 +267,8 @@ class Evidence(evidence.Evidence):
         """Why S_min = S / (1 + B_crit / B) along these curves is no measurement of updates; empty where it is one."""
         ratio = curves["batch_crit"] / curves["batch_tokens"]
         seen = self.batch.table["loss"]
-        beyond = (curves["loss"] < seen.min()) | (curves["loss"] > seen.max())
+        outside = (curves["loss"] < seen.min()) | (curves["loss"] > seen.max())
+        beyond = outside & (ratio > NEARLY)  # below, S_min is S whatever B_crit is
         of_run = [np.flatnonzero(curves["run"] == run) for run in np.unique(curves["run"])]
         of_run = [rows[np.argsort(curves["step"][rows])] for rows in of_run]
         falls = sum(curves["steps_min"][rows[-1]] < (1 - FALLS) * curves["steps_min"][rows].max() for rows in of_run)
@@ -278,7 +280,8 @@ class Evidence(evidence.Evidence):
             why.append(f"B_crit is {low} to {high} times the batch on most rows, so that S_min says more of B_crit(L)")
         if np.mean(beyond) > 0.5:
             span = f"{seen.min():.2f} to {seen.max():.2f} nats"
-            why.append(f"{digits.percent(float(np.mean(beyond)))} of the rows lie beyond the {span} of the batch scan")
+            share = digits.percent(float(np.mean(beyond)))
+            why.append(f"{share} of the rows take B_crit(L) from beyond the {span} of the batch scan")
         return "; ".join(why)
 
     @functools.cached_property
