@@ -70,11 +70,18 @@ class Grid:
         own = {"n_vocab": pod.VOCABULARY, "positions": "learned"} if self.shapes else {}
         return {"n_ctx": self.n_ctx, **own}
 
+    def size(self, k: int) -> int:
+        """N of the k-th size, from 0."""
+        if self.shapes:
+            d_model, layers = self.shapes[k]
+            return 12 * layers * d_model**2
+        return N_0 * 2**k
+
     def model(self, k: int) -> ModelConfig:
         """The k-th size."""
         if self.shapes:
             return transformer(*self.shapes[k], d_head=self.d_head, **self.fields)
-        N, width = size(k), (8, 12)[k % 2] * 2 ** (k // 2)
+        N, width = self.size(k), (8, 12)[k % 2] * 2 ** (k // 2)
         d_ff = (N // 2 // width - 4 * width) // 2
         d_head = self.d_head if width >= 2 * self.d_head else self.d_head // 2
         return ModelConfig(width, 2, width // d_head, width, d_ff, **self.fields)
@@ -113,7 +120,7 @@ class Grid:
             schedule: constant has no cooldown.
             fields: of RunConfig, in which it differs.
         """
-        own = [rung for rung in self.rungs if self.model(rung.k).N <= model.N] or self.rungs[:1]
+        own = [rung for rung in self.rungs if self.size(rung.k) <= model.N] or self.rungs[:1]
         middle = 2 ** ((self.shortest + own[-1].longest) / 2)  # one rate serves all lengths
         B = batch * model.n_ctx or self.batch_tokens
         peak = factor * self.rate(model.N, middle, B, text, model.kind)
@@ -189,15 +196,9 @@ def runs(grid: Grid, rates: Text) -> tuple[RunConfig, ...]:
     """All branches of all trunks."""
     evaluate = EvalConfig(windows=grid.windows, per_octave=grid.per_octave, octaves=6)
     return tuple(
-        grid.trained(model, 2**m, evaluate, rates, seed=seed)
+        grid.trained(grid.model(rung.k), 2**m, evaluate, rates, seed=seed)
         for rung in grid.rungs
-        for model in (grid.model(rung.k),)
         for seed in range(rung.seeds)
         for m in range(grid.shortest, rung.longest + 1)
-        if 2**m >= LEAST * model.N
+        if 2**m >= LEAST * grid.size(rung.k)
     )
-
-
-def size(k: int) -> int:
-    """N of the k-th size, from 0, where sizes are not the paper's own."""
-    return N_0 * 2**k
