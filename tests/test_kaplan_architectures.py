@@ -56,7 +56,7 @@ def test_runs_that_diverged_or_go_on_count_for_nothing(experiments):
     size = experiments["grid"]
     status = np.where(np.arange(len(size.runs)) < 3, "diverged", "running")
     lost = dataclasses.replace(size, runs=size.runs.with_columns(status=status))
-    with pytest.raises(Undecided, match="no run of the experiment size has finished"):
+    with pytest.raises(Undecided, match="no run of the experiment grid has finished"):
         Evidence({"grid": lost}).need("grid")
     assert not draw("fig6", {"grid": lost}).decided
 

@@ -56,8 +56,11 @@ def figure_11(evidence: Kaplan, drawn: Drawn) -> None:
                 with drawn.part("the best size" if column == "flops_min" else ""):
                     drawn.say(shape(N, at, loss))
         left.set_ylabel(LOSS)
+    if not rows:
+        drawn.figure = None
+        return
     drawn.points(rows)
-    if predict and rows:
+    if predict:
         off = np.array([row["loss"] / row["law"] - 1 for row in rows])
         drawn.say(f"L(N, S_min) misses these points by {digits.percent(float(np.sqrt(np.mean(off**2))))} rms.")
 
