@@ -89,7 +89,7 @@ def test_figures_come_in_the_papers_order_each_with_experiments_that_exist():
     assert PAPER.needed(("fig18", "fig22")) == ("batch", "schedule")
     places = [PAPER.sections.index(entry.section) for entry in PAPER.figures.values()]
     assert places == sorted(places)
-    wanted = [f"fig{k}" for k in range(1, 25)] + [f"table{k}" for k in range(1, 7)] + ["summary", "appendixB"]
+    wanted = [f"fig{k}" for k in range(1, 25)] + [f"table{k}" for k in range(1, 7)] + ["summary", "appendixB", "length"]
     assert set(PAPER.figures) == set(wanted)
 
 

@@ -51,7 +51,7 @@ class Efficient:
         """The power law of the loss through the points."""
         if len(self.points) < fits.LEAST:
             n = len(self.points)
-            raise Undecided(f"{n} sizes lie on the envelope between the smallest and the largest; wanted {fits.LEAST}")
+            raise Undecided(f"along the envelope the best size changes {n} times; wanted {fits.LEAST}")
         # The curves have met the rules. Where the best size passes from one curve to another, its loss need not fall.
         return known(study_laws.fitted(self.law, self.points, 0, waived=self.law.about))
 

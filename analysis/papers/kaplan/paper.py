@@ -9,6 +9,7 @@ from analysis.papers.kaplan import (
     depth,
     efficiency,
     joint,
+    length,
     lstm,
     near_position,
     position,
@@ -42,6 +43,7 @@ FIGURES: Mapping[str, Entry] = {
     "fig1": Entry(
         "Figure 1: the loss over compute, data and size", INTRODUCTION, single.figure_1, ("grid", "data", "batch")
     ),
+    "length": Entry("The exponent over the tokens trained", INTRODUCTION, length.figure, ("grid",)),
     "fig2": Entry("Figure 2: larger models need fewer tokens", INTRODUCTION, compute.figure_2, ("grid",)),
     "fig3": Entry("Figure 3: where growing compute goes", INTRODUCTION, compute.figure_3, _BOTH),
     "fig4": Entry(
