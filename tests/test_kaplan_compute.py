@@ -181,7 +181,7 @@ def test_laws_whose_crossing_is_undecided_are_not_drawn_to_cross():
 def test_table_1_adds_up_to_what_a_run_counts(evidence):
     drawn = PAPER.draw_one("table1", evidence)
     assert drawn.decided
-    assert "2N is 23 % at N = 1.54k" in " ".join(drawn.sentences)
+    assert "Of the whole forward FLOP 2N is 23 % at N = 1.54k" in " ".join(drawn.sentences)
     assert drawn.data["parameters"][-1] == evidence.experiments["grid"].runs["params"].max()
 
 

@@ -94,6 +94,18 @@ class Evidence(evidence.Evidence):
         """Those of them whose model used its context before they ended."""
         return runs.in_context(self.every_branch)
 
+    def admitted(self) -> str:
+        """How many branches of the grid are admitted to the laws, and which are not."""
+        every, n = self.every_branch, len(self.grid)
+        out = every.where(~np.isin(every["run"], self.grid["run"]), "admitted")
+        if not len(out):
+            return f"All {n} branches of the grid ended after the onset of context use."
+        N, D = (digits.short(float(out[name].max())) for name in ("params", "tokens"))
+        return (
+            f"{len(out)} of {len(every)} branches of the grid, up to N = {N} and {D} tokens, ended before their model "
+            "used its context: they are in no law."
+        )
+
     @functools.cached_property
     def length(self) -> float:
         """The most tokens after which every admitted size of the grid has a branch."""

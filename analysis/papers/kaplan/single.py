@@ -54,6 +54,8 @@ def figure_1(evidence: Kaplan, drawn: Drawn) -> None:
         if rows:
             size_legend(drawn.figure, np.array([row["params"] for row in rows]), shades)
     drawn.points(rows)
+    with drawn.part():
+        drawn.say(evidence.admitted())
     for find in (lambda: evidence.size, lambda: evidence.data):
         with drawn.part():
             drawn.say(*find().sentences())

@@ -28,12 +28,12 @@ def table_1(evidence: Kaplan, drawn: Drawn) -> None:
     for i, rows in zip(ends, each, strict=True):
         _counted(table, i, rows, drawn)
     shares = [
-        f"{digits.percent(2 * rows[-1][2] / (rows[-1][4] + rows[-2][4]))} at N = {digits.short(rows[-1][2])}"
-        for rows in each
+        f"{digits.percent(2 * N / (inner + head))} at N = {digits.short(N)}"
+        for N, inner, head in ((rows[-1][2], rows[-1][4], rows[-2][4]) for rows in each)
     ]
     context = [digits.percent(1 - 2 * rows[-1][2] / rows[-1][4]) for rows in each]
     drawn.say(
-        f"2N is {shares[0]} and {shares[1]} of the whole forward FLOP: the rest is the head, which N and C = 6ND leave "
+        f"Of the whole forward FLOP 2N is {shares[0]} and {shares[1]}: the rest is the head, which N and C = 6ND leave "
         f"out, and attention over the context, {context[0]} and {context[1]} of the FLOP inside the layers, which the "
         f"paper leaves out where d_model is well above n_ctx / 12. {uncounted(table)}"
     )
