@@ -1,6 +1,7 @@
 """Kaplan's laws from our experiments: what is recovered of a known truth, what is refused, and what is said of it."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -10,10 +11,11 @@ from analysis.page import canvas
 from analysis.papers import drawing
 from analysis.papers.claim import Claim, Undecided, Verdict, tally
 from analysis.papers.evidence import means
-from analysis.papers.kaplan import early, fits, joint
+from analysis.papers.kaplan import early, fits, joint, length
 from analysis.papers.kaplan.claims import Kaplan
 from analysis.papers.kaplan.paper import PAPER
 from analysis.papers.known import measured
+from analysis.table import Table
 from tests import kaplan_records as known
 
 TRUTH = known.TRUTH
@@ -144,6 +146,21 @@ def test_runs_that_stop_before_the_bound_are_named(evidence):
     said = " ".join(early.sentences(stops.with_columns(steps_stop=sooner)))
     assert f"{stops['run'][3]} (N = " in said
     assert "0.50 times the bound" in said
+
+
+def test_the_exponent_grows_with_the_tokens_until_it_is_stationary():
+    alpha = {2**18: 0.05, 2**19: 0.06, 2**20: 0.07, 2**21: 0.0755, 2**22: 0.076, 2**23: 0.076}
+    rng = np.random.default_rng(0)
+    rows = [
+        {"params": N, "tokens": D, "seed": seed, "loss": (1e11 / N) ** alpha[D] * np.exp(1e-4 * rng.normal())}
+        for N, D, seed in itertools.product(np.geomspace(1e3, 1e5, 6), alpha, (0, 1))
+    ]
+    found = length.exponents(Table.from_rows(rows), sigma=0.003)
+    np.testing.assert_allclose([one.alpha for one in found.at], list(alpha.values()), atol=2e-4)
+    assert found.stationary is not None
+    assert found.stationary.tokens == 2**22
+    early = length.exponents(Table.from_rows([row for row in rows if row["tokens"] <= 2**20]), sigma=0.003)
+    assert early.stationary is None
 
 
 def test_a_power_law_beats_a_logarithm_where_it_is_the_truth(evidence):

@@ -19,6 +19,7 @@ from analysis.papers.claim import NotMeasurable, Undecided
 from analysis.papers.kaplan import fits, runs
 from analysis.papers.kaplan.left_out import Left, batches_left_out, jackknife, paths_left_out, sizes_left_out
 from analysis.papers.known import Known, known
+from analysis.replicates import Noise, seed_noise
 from analysis.table import Table
 
 NO_LADDER = "no run of the ladder has finished"
@@ -78,6 +79,17 @@ class Evidence(evidence.Evidence):
 
     def _transformers(self, name: str) -> Table:
         return transformers(self.need(name))
+
+    @functools.cached_property
+    def noise(self) -> Noise | None:
+        """Seed noise, pooled over the replicated settings of all experiments whose models used their context.
+
+        Before that seeds differ in when they begin to, which is no noise of a law.
+        """
+        try:
+            return seed_noise(runs.in_context(self.need(*self.experiments)))
+        except Undecided:
+            return None
 
     @functools.cached_property
     def shades(self) -> Shades:

@@ -34,11 +34,17 @@ KNOWN = 0.005  # half-width of the interval of a change of alpha_N that decides 
 
 @dataclasses.dataclass(frozen=True)
 class At:
-    """alpha_N of the same sizes after so many tokens, by least squares in logarithms."""
+    """alpha_N of the same sizes after so many tokens, by least squares in logarithms.
+
+    Attributes:
+        half: of the interval that the seed noise of each size makes.
+        to_last: the same of the difference to the longest length, whose branches share their trunks' luck.
+    """
 
     tokens: float
     alpha: float
-    half: float  # of the interval that the seed noise of each size makes
+    half: float
+    to_last: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,29 +54,27 @@ class Exponents:
     Attributes:
         N: these sizes.
         at: by rising tokens.
-        noise: half-width of the interval of a difference between two lengths.
     """
 
     N: np.ndarray
     at: tuple[At, ...]
-    noise: float
 
     @property
     def last(self) -> tuple[float, Interval]:
         """What the last doubling added, and its interval."""
-        change = self.at[-1].alpha - self.at[-2].alpha
-        return change, (change - self.noise, change + self.noise)
+        change, noise = self.at[-1].alpha - self.at[-2].alpha, self.at[-2].to_last
+        return change, (change - noise, change + noise)
 
     @property
-    def stationary(self) -> float | None:
-        """The tokens from which alpha_N changes by no more than the noise up to the longest length; None where the
-        noise does not cover the last doubling.
+    def stationary(self) -> At | None:
+        """The length from which alpha_N changes by no more than the noise up to the longest one; None where the noise
+        does not cover the last doubling.
         """
-        end, found = self.at[-1].alpha, None
+        found = None
         for one in reversed(self.at[:-1]):
-            if abs(end - one.alpha) > self.noise:
+            if abs(self.at[-1].alpha - one.alpha) > one.to_last:
                 return found
-            found = one.tokens
+            found = one
         return found
 
 
@@ -93,13 +97,14 @@ def exponents(grid: Table, sigma: float) -> Exponents:
         if len(shared) >= LEAST:
             N = np.array(sorted(shared))
             x = np.log(N) - np.log(N).mean()
-            half = SIGMAS * sigma / math.sqrt(float(x @ x))
+            reach = SIGMAS / math.sqrt(float(x @ x))
             table = grid.where(np.isin(grid["params"], N), "not trained to every length")
             at = []
             for D in lengths[first:]:
                 _, loss = np.log(runs_of_length(table, D))
-                at.append(At(float(D), -float(x @ loss / (x @ x)), half))
-            return Exponents(N, tuple(at), DIFFERENCE * half)
+                apart = DIFFERENCE * sigma if (own := _between(table, D, lengths[-1])) is None else own
+                at.append(At(float(D), -float(x @ loss / (x @ x)), reach * sigma, reach * apart))
+            return Exponents(N, tuple(at))
     raise Undecided(f"no {LEAST} sizes were trained to the same {LENGTHS} lengths")
 
 
@@ -107,6 +112,22 @@ def runs_of_length(grid: Table, tokens: float) -> tuple[np.ndarray, np.ndarray]:
     """N and the mean loss of each size at a length."""
     table = runs.per_size(grid.where(grid["tokens"] == tokens, "another length"))
     return table["params"], table["loss"]
+
+
+def _between(grid: Table, short: float, long: float) -> float | None:
+    """Standard deviation among seeds of the difference of ln loss between branches of two lengths; None without."""
+    squares, degrees = 0.0, 0
+    for N in np.unique(grid["params"]):
+        by_seed = []
+        for seed in np.unique(grid["seed"][grid["params"] == N]) if "seed" in grid else ():
+            own = (grid["params"] == N) & (grid["seed"] == seed)
+            ends = [grid["loss"][own & (grid["tokens"] == D)] for D in (short, long)]
+            if all(map(len, ends)):
+                by_seed.append(math.log(ends[1][0] / ends[0][0]))
+        if len(by_seed) > 1:
+            squares += float(np.var(by_seed)) * len(by_seed)
+            degrees += len(by_seed) - 1
+    return math.sqrt(squares / degrees) if degrees else None
 
 
 def figure(evidence: Kaplan, drawn: Drawn) -> None:
@@ -173,19 +194,18 @@ def _how_it_grows(found: Exponents) -> str:
 
 def _stationary(found: Exponents) -> str:
     change, (low, high) = found.last
-    if (high - low) / 2 > KNOWN:
-        raise Undecided(
-            f"the last doubling changed it by {change:+.3f} ± {found.noise:.3f}; ± {KNOWN:g} would tell"
-        )
+    half = (high - low) / 2
+    if half > KNOWN:
+        raise Undecided(f"the last doubling changed it by {change:+.3f} ± {half:.3f}; ± {KNOWN:g} would tell")
     if (at := found.stationary) is not None:
-        ratio = at / float(np.exp(np.log(found.N).mean()))
+        ratio = at.tokens / float(np.exp(np.log(found.N).mean()))
         return (
-            f"From {digits.short(at)} tokens on, {digits.plain(ratio, 2)} times the middle N, it is stationary within "
-            f"the noise of ± {found.noise:.3f}: shorter trainings give another exponent."
+            f"From {digits.short(at.tokens)} tokens on, {digits.plain(ratio, 2)} times the middle N, it is stationary "
+            f"to within ± {at.to_last:.3f}: shorter trainings give another exponent."
         )
     return (
-        f"It is not stationary yet: the last doubling changed it by {change:+.3f} ± {found.noise:.3f}. An exponent of "
-        "L(N) at any of these lengths is one of the length too, here and in other reproductions at small scale."
+        f"It is not stationary yet: the last doubling changed it by {change:+.4f} ± {half:.4f}. An exponent of L(N) at "
+        "any of these lengths is one of the length too, here and in other reproductions at small scale."
     )
 
 
