@@ -149,9 +149,7 @@ GRIDS = {
     # English, nine core-hours.
     "cpu-24h": Grid(tuple(Rung(k, 25 if k < 9 else 24, 3 if k < 7 else 1) for k in range(11)), 18, 16, 1024, 4),
     # One large accelerator, a text of 7e7 tokens; rates are the sweeps' laws, a decade of N beyond them.
-    "gpu-1h": Grid(
-        tuple(Rung(k, 26, 3 if k < 7 else 1) for k in range(2, 13)), 20, 32, 1024, 4, n_ctx=128, d_head=16
-    ),
+    "gpu-1h": Grid(tuple(Rung(k, 26, 3 if k < 7 else 1) for k in range(2, 13)), 20, 32, 1024, 4, n_ctx=128, d_head=16),
     # Sizes as in the plots of Kaplan et al. (2020), 2^18 updates of 2^19 tokens at most.
     "pod": Grid(
         tuple(Rung(k, 37, 3 if k in (3, 7) else 1) for k in range(12)),

@@ -10,7 +10,6 @@ from configs.rates import learning_rate
 from scaling import calibration, config, packs, question
 from scaling.errors import InputError
 
-
 DOUBLING = tuple(name for name in grid.GRIDS if name != "pod")  # the paper's own sizes are other ones
 
 

@@ -82,8 +82,16 @@ def test_what_is_held_against_the_grid_is_trained_as_its_branches_of_one_length(
         for run in runs_of(budget, name):
             # The grid's own run of the nearest size, in all but the model and what follows from its N.
             like = min(own, key=lambda branch: abs(math.log(branch.model.N / max(run.model.N, 1))))
-            assert (run.tokens, run.unique_tokens, run.batch_tokens) == (like.tokens, like.unique_tokens, like.batch_tokens)
-            assert (run.optim.schedule, run.decay_steps, run.eval.windows) == ("wsd", like.decay_steps, like.eval.windows)
+            assert (run.tokens, run.unique_tokens, run.batch_tokens) == (
+                like.tokens,
+                like.unique_tokens,
+                like.batch_tokens,
+            )
+            assert (run.optim.schedule, run.decay_steps, run.eval.windows) == (
+                "wsd",
+                like.decay_steps,
+                like.eval.windows,
+            )
             if not at.paper:
                 assert run.warmup_steps * run.batch_tokens == pytest.approx(
                     max(run.model.N, 16 * run.batch_tokens), abs=run.batch_tokens

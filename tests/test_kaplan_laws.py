@@ -67,6 +67,8 @@ def test_the_range_over_choices_holds_the_exponent_with_the_rows_that_a_rule_lef
     assert found.table["params"].min() > 3000
     claim = measured(evidence.alpha_N, lambda: found, "alpha_N")
     with_shallow = [constants["alpha_N"] for why, constants in found.fit.without_rule.items() if "layer" in why]
+    assert claim.span is not None
+    assert claim.ours is not None
     low, high = claim.span
     assert low <= claim.ours <= high
     assert all(low <= alpha <= high for alpha in with_shallow)

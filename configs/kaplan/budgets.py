@@ -88,9 +88,7 @@ CPU_1H = Budget(
     ),
     steps=Steps(sizes=(1, 2, 3, 4, 5, 6), tokens=2**22, batch=64, per_octave=2, octaves=6, noise=4),
     depths=((32, 0), (64, 0), (16, 1), (32, 1), (64, 1), (16, 6), (32, 6)),
-    shapes=Shapes(
-        bases=(Base(49_152, 2, 8, (1, 8, 16), (1, 3, 4), (4, 16)),), tokens=2**19, seeds=2, base_seeds=3
-    ),
+    shapes=Shapes(bases=(Base(49_152, 2, 8, (1, 8, 16), (1, 3, 4), (4, 16)),), tokens=2**19, seeds=2, base_seeds=3),
     recurrent=Recurrent(shapes=tuple((d, depth) for depth in (1, 2) for d in (16, 32, 48)), factors=(1.0,)),
     universal=Universal(shapes=tuple(((d, 1), reuse) for d in (16, 32, 48) for reuse in (2, 4))),
     schedules=Schedules(k=2, tokens=2**19, seeds=1),
@@ -207,9 +205,7 @@ GPU_1H = Budget(
         seeds=2,
         base_seeds=3,
     ),
-    recurrent=Recurrent(
-        shapes=tuple((d, depth) for depth in (1, 2) for d in (32, 64, 128)), factors=(0.5, 1.0, 2.0)
-    ),
+    recurrent=Recurrent(shapes=tuple((d, depth) for depth in (1, 2) for d in (32, 64, 128)), factors=(0.5, 1.0, 2.0)),
     universal=Universal(shapes=tuple(((d, 1), reuse) for d in (32, 64, 128) for reuse in (2, 4, 8))),
     schedules=Schedules(k=8, tokens=2**24, seeds=1),
     context=Context(

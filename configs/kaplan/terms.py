@@ -1,4 +1,4 @@
-"""What a budget says: the main grid, the length at which other models are held against it, and the experiments' sizes."""
+"""What a budget says: the main grid, the length at which others are held against it, the experiments' sizes."""
 
 import dataclasses
 from typing import Any

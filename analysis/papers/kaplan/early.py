@@ -38,7 +38,9 @@ def stops(evidence: Evidence) -> Table:
     B, B_crit = table["batch_tokens"], evidence.batch.fit.law(table["loss_min"])
     if np.median(B_crit / B) > DILUTED:
         ratio = digits.plain(float(np.median(B_crit / B)), 2)
-        raise NotMeasurable(f"these runs have a batch {ratio} times below the critical one: S_min is not told by updates")
+        raise NotMeasurable(
+            f"these runs have a batch {ratio} times below the critical one: S_min is not told by updates"
+        )
     stop = steps_to_minimum(table["tokens_at_min"] / B, B, B_crit)
     bound = KaplanStop(law.S_c, law.alpha_S)(table["loss_gap"])
     return table.with_columns(steps_stop=stop, bound=np.asarray(bound, float))

@@ -69,7 +69,9 @@ def of_size(runs: Table) -> Known:
         raise Undecided(f"{n} sizes of two layers or more have finished with ample data; wanted {LEAST}")
     length = f"After {digits.short(rows['tokens'].max())} tokens"
     if n_settled == n:
-        evidence = f"{length} the last doubling had lowered the loss of no size by over 2 %, by branches of half as many."
+        evidence = (
+            f"{length} the last doubling had lowered the loss of no size by over 2 %, by branches of half as many."
+        )
         return known(study_laws.fitted(law, runs, 0, evidence=evidence))
     if n_settled >= LEAST:
         evidence = (

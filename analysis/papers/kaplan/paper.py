@@ -73,9 +73,7 @@ FIGURES: Mapping[str, Entry] = {
     "table4": Entry("Table 4: what each law is about", APPENDIX_A, tables.table_4, ("grid", "data", "batch", "steps")),
     "table5": Entry("Table 5: exponents and scales", APPENDIX_A, tables.table_5, ("grid", "data", "batch", "steps")),
     "table6": Entry("Table 6: compute-efficient training", APPENDIX_A, tables.table_6, _BOTH),
-    "appendixB": Entry(
-        "Appendix B: closed forms against direct optimisation", APPENDIX_B, appendix.appendix_b, _BOTH
-    ),
+    "appendixB": Entry("Appendix B: closed forms against direct optimisation", APPENDIX_B, appendix.appendix_b, _BOTH),
     "fig16": Entry("Figure 16: when runs on little data stop", APPENDIX_D, joint.figure_16, ("data", "steps", "batch")),
     "fig17": Entry(
         "Figure 17: recurrent Transformers, with and without counting the reuse",

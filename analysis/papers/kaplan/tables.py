@@ -124,7 +124,7 @@ def table_4(evidence: Kaplan, drawn: Drawn) -> None:
     drawn.points(rows)
     if drawn.decided:
         drawn.say(
-            "Each law rests on the runs of one experiment; L(C_min) and L(N, S) take B_crit(L) from the experiment batch."
+            "Each law rests on the runs of one experiment; L(C_min) and L(N, S) take B_crit(L) from another, batch."
         )
 
 
