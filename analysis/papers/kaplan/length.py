@@ -187,8 +187,8 @@ def _how_it_grows(found: Exponents) -> str:
     sizes = f"{len(found.N)} sizes from N = {digits.short(float(found.N[0]))} to {digits.short(float(found.N[-1]))}"
     return (
         f"Of the same {sizes}, alpha_N goes from {first.alpha:.3f} ± {first.half:.3f} after "
-        f"{digits.short(first.tokens)} tokens to {last.alpha:.3f} ± {last.half:.3f} after {digits.short(last.tokens)} (from the seeds); the paper "
-        f"has {reference.value('alpha_N'):g}, of runs near convergence."
+        f"{digits.short(first.tokens)} tokens to {last.alpha:.3f} ± {last.half:.3f} after {digits.short(last.tokens)} "
+        f"(from the seeds); the paper has {reference.value('alpha_N'):g}, of runs near convergence."
     )
 
 
