@@ -173,7 +173,7 @@ GPU_1H = Budget(
     data=Data(
         sizes=((4, 26), (6, 26), (8, 26), (10, 26), (12, 26)),
         unique=(17, 18, 19, 20, 21, 22, 23, 26),
-        epochs=64,
+        epochs=256,
         without=((8, 18), (8, 20), (8, 22)),
         warmup=2**16,
         per_octave=2,
@@ -182,13 +182,13 @@ GPU_1H = Budget(
     ),
     batches=Batch(
         sizes=(4, 7, 10),
-        tokens=2**22,
+        tokens=2**23,
         reference=2**15,
         batches=(2, 4, 8, 16, 32, 64, 128, 256, 512),
         factors=(0.5, 1.0, 2.0),
         noisy=(32, 128),
         noise=8,
-        warmup=32,
+        warmup=4,
     ),
     steps=Steps(sizes=(3, 4, 5, 6, 7, 8, 9, 10, 11), tokens=2**26, batch=128, per_octave=2, octaves=8, noise=8),
     depths=(
@@ -244,7 +244,7 @@ POD = Budget(
         factors=(0.5, 1.0, 2.0),
         noisy=(64, 512),
         noise=8,
-        warmup=3000,
+        warmup=300,
     ),
     steps=Steps(sizes=(3, 4, 5, 6, 7, 8, 9, 10), tokens=2**36, batch=512, per_octave=2, octaves=8, noise=8),
     depths=(
