@@ -129,9 +129,24 @@ def figure_13(evidence: Kaplan, drawn: Drawn) -> None:
         legend(axes)
         size_legend(drawn.figure, plain["params"], shades)
     drawn.points(rows)
-    drawn.say(_consistent(measured, predicted))
+    drawn.say(_one_measurement(evidence), _consistent(measured, predicted))
     with drawn.part():
         drawn.say(*evidence.least_compute.loss.sentences())
+
+
+def _one_measurement(evidence: Kaplan) -> str:
+    """Why L(C) is not held against the paper's beside L(C_min), where it is not."""
+    if not evidence.far_below:
+        return ""
+    curves = evidence.compute_curves
+    share = np.quantile(curves["batch_tokens"] / curves["batch_crit"], (0.1, 0.9))
+    low, high = (digits.percent(float(x)) for x in share)
+    batch = digits.short(float(np.median(curves["batch_tokens"])))
+    return (
+        f"The grid's batch of {batch} tokens is {low} to {high} of B_crit, by as much is the compute spent above C_min: "
+        "L(C) and L(C_min) are one measurement, which is held against the paper's L(C_min) alone. The paper's L(C) is "
+        "of a batch above the critical one of its small models."
+    )
 
 
 def _loss_line(axes: Axes, best: Efficient, colour: str, label: str) -> None:
