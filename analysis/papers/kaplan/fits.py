@@ -162,7 +162,8 @@ def best_sizes(curves: Table, compute: str) -> Table:
         E_min = C / (FLOP_PER_PARAM_TOKEN * columns["params"])
         columns |= {"flops_min": C, "batch_crit": B, "steps_min": E_min / B, "tokens": E_min}
         columns["tokens_efficient"] = 2 * E_min  # at the batch B_crit: eq. 5.2
-    return Table.from_columns(columns, f"best sizes over {compute}")
+    # Sizes between two of the grid are no whole numbers, which tables of runs refuse.
+    return Table(columns, np.arange(1, len(found.points) + 1), f"best sizes over {compute}")
 
 
 def _by_loss(curves: Table) -> tuple[np.ndarray, np.ndarray]:
