@@ -143,7 +143,7 @@ def _one_measurement(evidence: Kaplan) -> str:
     low, high = (digits.percent(float(x)) for x in share)
     batch = digits.short(float(np.median(curves["batch_tokens"])))
     return (
-        f"The grid's batch of {batch} tokens is {low} to {high} of B_crit, by as much is the compute spent above C_min: "
+        f"The grid's batch of {batch} tokens is {low} to {high} of B_crit, and the compute spent as much above C_min: "
         "L(C) and L(C_min) are one measurement, which is held against the paper's L(C_min) alone. The paper's L(C) is "
         "of a batch above the critical one of its small models."
     )

@@ -26,7 +26,6 @@ from analysis.papers.kaplan.claims import SIGMAS, Kaplan
 from analysis.papers.kaplan.evidence import DIFFERENCE, NOISE
 from analysis.papers.kaplan.fits import LEAST
 from analysis.table import Table
-from scaling.errors import InputError
 
 LENGTHS = 3  # at which alpha_N is known, so that a change of it can be seen
 KNOWN = 0.005  # half-width of the interval of a change of alpha_N that decides it
@@ -153,14 +152,15 @@ def figure(evidence: Kaplan, drawn: Drawn) -> None:
             drawn.say(_stationary(found))
         with drawn.panel(right, "L(N) with a floor and without", "whether L(N) has a floor"):
             table = runs.per_size(DEEP.admit(evidence.size_runs))
-            power, floor = _forms(table)
+            power, floor = (fit(law, table, loss="squared", waived=law.about) for law in (laws.KaplanN, laws.HenighanN))
             rows += [
                 {"params": n, "loss": L, "power_law": float(power.law(n)), "with_floor": float(floor.law(n))}
                 for n, L in zip(table["params"], table["loss"], strict=True)
             ]
             _draw_forms(right, table, power, floor, evidence)
             size_legend(drawn.figure, table["params"], evidence.shades)
-            drawn.say(_floor(power, floor, table, evidence.length))
+            with drawn.part("whether L(N) has a floor"):
+                drawn.say(_floor(power, floor, table, evidence.length))
         if not rows:
             drawn.figure = None
             return
@@ -209,25 +209,12 @@ def _stationary(found: Exponents) -> str:
     )
 
 
-def _forms(table: Table) -> tuple[Fit, Fit]:
-    """The power law, and the same with a floor.
-
-    Raises:
-        Undecided: a floor is not told from none.
-    """
-    try:
-        power, floor = (fit(law, table, loss="squared", waived=law.about) for law in (laws.KaplanN, laws.HenighanN))
-    except InputError as error:
-        raise Undecided(error) from None
-    if not floor.sound:
-        raise Undecided(f"the fit with a floor is doubtful: {floor.why}")
-    return power, floor
-
-
 def _floor(power: Fit, floor: Fit, table: Table, tokens: float) -> str:
+    worse, better = (digits.percent(one.residuals.rms) for one in (power, floor))
+    if not floor.sound:
+        raise Undecided(f"a power law without one misses the losses by {worse} rms, and with one {floor.why}")
     E, ends = digits.constant(floor.constants["L_inf"], *floor.intervals["L_inf"])
     alpha, of_alpha = digits.constant(floor.constants["alpha"], *floor.intervals["alpha"])
-    worse, better = (digits.percent(one.residuals.rms) for one in (power, floor))
     return (
         f"At {digits.short(tokens)} tokens the losses of {len(table)} sizes lie within {worse} rms of a power law, and "
         f"within {better} of one above a floor of {E} ({ends}) nats with the exponent {alpha} ({of_alpha}). The floor "
@@ -256,6 +243,7 @@ def _draw_forms(axes: Axes, table: Table, power: Fit, floor: Fit, evidence: Kapl
     logarithmic(axes, N, "params", table["loss"], most=6)
     x = across(axes, 80)
     axes.plot(x, power.law(x), color=LAW, lw=1.2, label="power law", zorder=4)
-    axes.plot(x, floor.law(x), color=OTHER, lw=1.2, dashes=(4, 2), label="with a floor", zorder=4)
+    if floor.sound:
+        axes.plot(x, floor.law(x), color=OTHER, lw=1.2, dashes=(4, 2), label="with a floor", zorder=4)
     axes.set_ylabel(LOSS)
     legend(axes)
