@@ -56,7 +56,7 @@ def plan(n_sizes: int, lengths: tuple[int, ...] = (2**20,), seeds: int = 1) -> l
 
 
 def test_an_unknown_figure_is_one_line(capsys):
-    assert "--only fig99: no such figure; there are fig1, fig2, " in refusal(capsys, "--only", "fig99")
+    assert "--only fig99: no such figure; there are fig1, length, " in refusal(capsys, "--only", "fig99")
 
 
 def test_an_unknown_budget_is_one_line(capsys):

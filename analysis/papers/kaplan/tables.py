@@ -130,9 +130,9 @@ def table_4(evidence: Kaplan, drawn: Drawn) -> None:
 
 def table_5(evidence: Kaplan, drawn: Drawn) -> None:
     """Every exponent and scale of the laws of one quantity."""
-    drawn.show(evidence.alpha_N, evidence.N_c, evidence.alpha_D, evidence.D_c, evidence.alpha_C, evidence.C_c)
-    drawn.show(evidence.alpha_C_min, evidence.C_c_min, evidence.alpha_B, evidence.B_star)
-    drawn.show(evidence.alpha_S, evidence.S_c)
+    drawn.tell(evidence.alpha_N, evidence.N_c, evidence.alpha_D, evidence.D_c, evidence.alpha_C, evidence.C_c)
+    drawn.tell(evidence.alpha_C_min, evidence.C_c_min, evidence.alpha_B, evidence.B_star)
+    drawn.tell(evidence.alpha_S, evidence.S_c)
 
 
 def table_6(evidence: Kaplan, drawn: Drawn) -> None:
