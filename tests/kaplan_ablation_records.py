@@ -240,7 +240,8 @@ def context(
 def experiments() -> dict[str, Records]:
     """All of them, as the paper has it."""
     return {
-        "size": size(),
+        "grid": size(),
+        "steps": size(),
         "shape": shape(),
         "lstm": lstm(),
         "universal": universal(0.8),

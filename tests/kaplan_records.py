@@ -1,4 +1,4 @@
-"""Records of the experiments size, data and batch as a study would give them if Kaplan et al.'s laws were the truth.
+"""Records of the experiments grid, data, batch and steps as a study would give them if Kaplan et al.'s laws were true.
 
 The exponents are the paper's (Tables 2, 3 and 5, one alpha_N for all); the scales are chosen so that models of a
 thousand to half a million parameters have losses near 3 and critical batches of a few thousand tokens.
@@ -25,6 +25,8 @@ Array = NDArray[np.float64]
 N_CTX, N_VOCAB = 64, 512
 SHAPES = ((8, 2), (12, 2), (16, 2), (24, 2), (32, 2), (48, 3), (64, 3), (96, 4), (104, 4))  # d_model, n_layer
 TOKENS = 2**22
+LENGTHS = tuple(2**k for k in range(18, 23))  # tokens of the branches of the grid
+WARMUP = 2**14  # tokens
 AMPLE = 2**28  # unique tokens, so many that the loss of every size has become flat
 BATCH = 256  # tokens
 NOISE = 0.003  # of ln loss between seeds
@@ -75,6 +77,10 @@ class Trained:
     step: Array
     loss: Array
     train_loss: Array
+
+
+NEAR = 4096  # tokens: the batch of the experiment steps
+DATA = 1024  # of data
 
 
 def evaluations(steps: int, per_octave: int = 2, octaves: int = 9) -> Array:
@@ -164,42 +170,61 @@ def records(runs: Iterable[Trained], name: str = "study") -> Records:
     return Records(Table.from_rows(rows, name), Table.from_rows(curves, name), Table.from_rows(positions, name), ())
 
 
-def size(noise: float = NOISE, seed: int = 0, shapes: Sequence[tuple[int, int]] = SHAPES) -> Records:
-    """Ample data, one epoch, each size once, the corners with two more seeds, and a model of one layer off the line."""
+def grid(noise: float = NOISE, seed: int = 0, shapes: Sequence[tuple[int, int]] = SHAPES) -> Records:
+    """Ample data, one epoch: branches of every length for each size, the corners with two more seeds."""
     rng = np.random.default_rng(seed)
     plans = [*((shape, 0) for shape in shapes), *((shape, s) for shape in (shapes[0], shapes[-1]) for s in (1, 2))]
-    step = evaluations(TOKENS // BATCH)
     runs = []
-    for shape, s in [*plans, ((24, 1), 0)]:
-        N = 12 * shape[1] * shape[0] ** 2
-        loss = TRUTH.loss(N, step, BATCH) * np.exp(noise * rng.normal()) * (1.04 if shape[1] == 1 else 1.0)
-        runs.append(trained(shape, step, loss, seed=s))
-    return records(runs, "size")
+    for shape, s in plans:
+        N, luck = 12 * shape[1] * shape[0] ** 2, np.exp(noise * rng.normal())
+        for tokens in LENGTHS:
+            step = evaluations(tokens // BATCH)
+            loss = TRUTH.loss(N, step, BATCH) * luck
+            own = {"schedule": "wsd", "warmup": WARMUP / tokens, "onset": 2.0**13}
+            runs.append(trained(shape, step, loss, tokens=tokens, unique_tokens=tokens, seed=s, **own))
+    return records(runs, "grid")
+
+
+def steps(noise: float = NOISE, seed: int = 4, shapes: Sequence[tuple[int, int]] = SHAPES) -> Records:
+    """Each size once at a batch near the critical one, constant rate, one epoch."""
+    rng = np.random.default_rng(seed)
+    runs = []
+    for shape in shapes:
+        step = evaluations(4 * TOKENS // NEAR, per_octave=4, octaves=5)
+        loss = TRUTH.loss(12 * shape[1] * shape[0] ** 2, step, NEAR) * np.exp(noise * rng.normal())
+        own = {"schedule": "constant", "onset": 2.0**13}
+        runs.append(trained(shape, step, loss, batch_tokens=NEAR, tokens=4 * TOKENS, unique_tokens=AMPLE, **own))
+    return records(runs, "steps")
 
 
 def data(noise: float = NOISE, seed: int = 1, shapes: Sequence[tuple[int, int]] = SHAPES[2::2]) -> Records:
-    """Unique tokens from few to ample, repeated until the held-out loss has turned, with dropout."""
+    """Unique tokens from few to ample, with dropout: trunks over 1, 2, 4, ... epochs until the loss has turned."""
     rng = np.random.default_rng(seed)
     runs = []
     for shape, U in itertools.product(shapes, (*(2**14 * 4**k for k in range(4)), AMPLE)):
-        N, ample = 12 * shape[1] * shape[0] ** 2, U == AMPLE
-        step = evaluations(U // BATCH if ample else 16 * 2**20 // BATCH, octaves=12)
-        free = TRUTH.loss(N, step, BATCH)
-        if ample:
-            loss, train = free, free
-        else:
-            lowest = float(TRUTH.joint(N, U))
-            # It follows the curve of ample data, stops falling at the lowest loss, and turns up a while later.
-            stop = float(np.interp(-lowest, -free, np.log(step)))
-            past = np.maximum(np.log(step) - stop, 0)
-            loss = np.maximum(free, lowest) + 0.02 * past + 0.3 * lowest * np.maximum(np.log(step) - stop - 0.8, 0)
-            loss = loss - (loss.min() - lowest)
-            train = free - 0.1 * lowest * past
-        runs.append(
-            trained(
-                shape, step, loss * np.exp(noise * rng.normal()), np.maximum(train, 0.05), unique_tokens=U, dropout=0.1
-            )
-        )
+        N, luck = 12 * shape[1] * shape[0] ** 2, np.exp(noise * rng.normal())
+        own: dict[str, Any] = {"unique_tokens": U, "dropout": 0.1, "schedule": "wsd", "batch_tokens": DATA}
+        if U == AMPLE:
+            step = evaluations(U // DATA, octaves=12)
+            runs.append(trained(shape, step, TRUTH.loss(N, step, DATA) * luck, tokens=U, warmup=WARMUP / U, **own))
+            continue
+        lowest = float(TRUTH.joint(N, U))
+        # The first branch that ends where ample data had that loss is the lowest; shorter and longer ones lie above.
+        every = evaluations(2**27 // DATA, octaves=13)
+        stop = float(np.interp(-lowest, -TRUTH.loss(N, every, DATA), np.log(every)))
+        epochs = [2**k for k in range(14) if U * 2**k <= 2**27]
+        best = next((e for e in epochs if math.log(e * U / DATA) >= stop), epochs[-1])
+        for e in (e for e in epochs if e <= 4 * best):
+            tokens = e * U
+            step = evaluations(tokens // DATA, octaves=4)
+            before, past = np.maximum(TRUTH.loss(N, step, DATA), lowest), np.maximum(np.log(step * DATA / U / best), 0)
+            loss = before + 0.1 * lowest * past
+            if e == best:
+                loss = loss - (loss[-1] - lowest)
+            elif e < best:
+                loss = np.maximum(loss, (1 + 0.02 * math.log2(best / e)) * lowest)
+            train = np.maximum(before - 0.1 * lowest * past, 0.05)
+            runs.append(trained(shape, step, loss * luck, train, tokens=tokens, warmup=2**12 / tokens, **own))
     return records(runs, "data")
 
 
@@ -218,5 +243,5 @@ def batch(noise: float = NOISE, seed: int = 2, shapes: Sequence[tuple[int, int]]
 
 @functools.cache
 def experiments(noise: float = NOISE) -> dict[str, Records]:
-    """The three experiments: the same tables at every call, so that their fits are made once."""
-    return {"size": size(noise), "data": data(noise), "batch": batch(noise)}
+    """The experiments: the same tables at every call, so that their fits are made once."""
+    return {"grid": grid(noise), "data": data(noise), "batch": batch(noise), "steps": steps(noise)}

@@ -53,25 +53,25 @@ def test_no_figure_falls_for_want_of_runs(experiments):
 
 
 def test_runs_that_diverged_or_go_on_count_for_nothing(experiments):
-    size = experiments["size"]
+    size = experiments["grid"]
     status = np.where(np.arange(len(size.runs)) < 3, "diverged", "running")
     lost = dataclasses.replace(size, runs=size.runs.with_columns(status=status))
-    with pytest.raises(Undecided, match="no run of the experiment size has finished"):
-        Evidence({"size": lost}).need("size")
-    assert not draw("fig6", {"size": lost}).decided
+    with pytest.raises(Undecided, match="no run of the experiment grid has finished"):
+        Evidence({"grid": lost}).need("grid")
+    assert not draw("fig6", {"grid": lost}).decided
 
 
 def test_a_table_from_before_the_architectures_holds_transformers(experiments):
-    size = experiments["size"]
+    size = experiments["grid"]
     columns = {name: column for name, column in size.runs.items() if name not in ("kind", "reuse")}
     old = dataclasses.replace(size, runs=dataclasses.replace(size.runs, columns=columns))
-    assert set(Evidence({"size": old}).need("size")["kind"]) == {"transformer"}
-    assert said(draw("fig6", {"size": old})) == said(draw("fig6", {"size": size}))
+    assert set(Evidence({"grid": old}).need("grid")["kind"]) == {"transformer"}
+    assert said(draw("fig6", {"grid": old})) == said(draw("fig6", {"grid": size}))
 
 
 def test_a_run_of_two_experiments_is_counted_once(experiments):
-    size = experiments["size"]
-    assert len(Evidence({"size": size, "lstm": size}).need("size", "lstm")) == len(size.runs)
+    size = experiments["grid"]
+    assert len(Evidence({"grid": size, "lstm": size}).need("grid", "lstm")) == len(size.runs)
 
 
 # --- figure 7
@@ -104,7 +104,7 @@ def test_an_lstm_as_good_as_the_transformer_is_not_called_worse(experiments):
 
 
 def test_the_transformers_beside_an_lstm_are_one_ladder(experiments):
-    uneven = {**experiments, "size": known.size(deeper=0.05)}
+    uneven = {**experiments, "grid": known.size(deeper=0.05)}
     with_depths, alone = (draw("fig7", one) for one in (uneven, experiments))
     data = with_depths.data
     shown = np.unique(data["params"][(data["kind"] == "transformer") & np.isnan(data["position"])])
@@ -119,20 +119,20 @@ def test_reuse_is_held_against_the_same_layers_used_once():
     """One layer costs or gains something by itself here: that is no merit of using it again."""
     for factor in (0.96, 1.04):
         size = known.size(shallow=factor)
-        found = draw("fig17", {"size": size, "universal": known.universal(0.0, 0.001, layers=1, factor=factor)})
+        found = draw("fig17", {"grid": size, "universal": known.universal(0.0, 0.001, layers=1, factor=factor)})
         assert said(found).count("per parameter, against Transformers of 1 layer,") == 3
         assert said(found).count("no significant difference; per parameter and use") == 3
 
 
 def test_reuse_worth_nothing_is_worse_per_flop_alone():
-    found = draw("fig17", {"size": known.size(), "universal": known.universal(worth=0.0, noise=0.001)})
+    found = draw("fig17", {"grid": known.size(), "universal": known.universal(worth=0.0, noise=0.001)})
     assert found.decided
     assert said(found).count("no significant difference; per parameter and use") == 3
     assert said(found).count(", worse.") == 3
 
 
 def test_reuse_worth_half_is_better_per_parameter_and_worse_per_flop():
-    found = draw("fig17", {"size": known.size(), "universal": known.universal(worth=0.5, noise=0.001)})
+    found = draw("fig17", {"grid": known.size(), "universal": known.universal(worth=0.5, noise=0.001)})
     assert said(found).count(", better; per parameter and use") == 3
     assert "; so do we." in said(found)
 

@@ -89,7 +89,7 @@ def test_its_copied_files_are_trained_and_drawn(copied, cache, monkeypatch, tmp_
 
 
 def test_its_page_has_the_figure_the_claims_and_a_verdict_on_each(skeleton, tmp_path):
-    experiments = {"size": kaplan_records.size()}
+    experiments = {"size": kaplan_records.grid()}
     (drawn,) = skeleton.draw(skeleton.chosen(()), experiments)
     assert drawn.decided
     assert "and the paper's 0.0760" in drawn.sentences[0] or "the paper's 0.0760" in drawn.sentences[0]

@@ -56,11 +56,11 @@ def plan(n_sizes: int, lengths: tuple[int, ...] = (2**20,), seeds: int = 1) -> l
 
 
 def test_an_unknown_figure_is_one_line(capsys):
-    assert "--only fig99: no such figure; there are fig1, fig2, " in refusal(capsys, "--only", "fig99")
+    assert "--only fig99: no such figure; there are fig1, length, " in refusal(capsys, "--only", "fig99")
 
 
 def test_an_unknown_budget_is_one_line(capsys):
-    assert "budget=cpu-9h: wanted one of tiny, cpu-20m, " in refusal(capsys, "--budget", "cpu-9h")
+    assert "budget=cpu-9h: wanted one of tiny, cpu-1h, " in refusal(capsys, "--budget", "cpu-9h")
 
 
 @pytest.mark.parametrize("budget", ["gpu-1h", "pod"])
@@ -89,18 +89,18 @@ def test_figures_come_in_the_papers_order_each_with_experiments_that_exist():
     assert PAPER.needed(("fig18", "fig22")) == ("batch", "schedule")
     places = [PAPER.sections.index(entry.section) for entry in PAPER.figures.values()]
     assert places == sorted(places)
-    wanted = [f"fig{k}" for k in range(1, 25)] + [f"table{k}" for k in range(1, 7)] + ["summary", "appendixB"]
+    wanted = [f"fig{k}" for k in range(1, 25)] + [f"table{k}" for k in range(1, 7)] + ["summary", "appendixB", "length"]
     assert set(PAPER.figures) == set(wanted)
 
 
 def test_records_are_split_by_experiment_and_nothing_counts_as_left_out():
-    everything = kaplan_records.size()
+    everything = kaplan_records.grid()
     ids = everything.runs["run"].tolist()
-    found = split(everything, {"size": ids[:3], "data": ids[2:4], "batch": ["unknown"]})
-    assert list(found) == ["size", "data"]
-    assert found["size"].runs["run"].tolist() == ids[:3]
+    found = split(everything, {"grid": ids[:3], "data": ids[2:4], "batch": ["unknown"]})
+    assert list(found) == ["grid", "data"]
+    assert found["grid"].runs["run"].tolist() == ids[:3]
     assert set(found["data"].curves["run"]) == set(ids[2:4])
-    assert not found["size"].runs.excluded
+    assert not found["grid"].runs.excluded
 
 
 def test_figures_of_no_runs_at_all_are_undecided_and_do_not_raise():
@@ -115,7 +115,7 @@ def test_figures_of_no_runs_at_all_are_undecided_and_do_not_raise():
 
 def test_more_sizes_and_less_noise_promise_a_narrower_interval():
     def half(n_sizes: int, noise: float) -> float:
-        (found,) = power.expected({"size": plan(n_sizes)}, ["fig23"], draws=1, noise=noise)
+        (found,) = power.expected({"grid": plan(n_sizes)}, ["fig23"], draws=1, noise=noise)
         assert (found.constant, found.figure) == ("alpha_N", "Figure 1 (N)")
         assert found.half is not None
         return found.half
@@ -124,13 +124,13 @@ def test_more_sizes_and_less_noise_promise_a_narrower_interval():
 
 
 def test_two_sizes_promise_nothing():
-    (found,) = power.expected({"size": plan(2)}, ["fig23"], draws=1)
+    (found,) = power.expected({"grid": plan(2)}, ["fig23"], draws=1)
     assert found.half is None
     assert str(found).startswith("Figure 1 (N): cannot decide alpha_N: 2 sizes")
 
 
 def test_only_figures_that_were_asked_for_are_predicted():
-    assert power.expected({"size": plan(3)}, ["fig22"]) == ()
+    assert power.expected({"grid": plan(3)}, ["fig22"]) == ()
     assert power.expected({}, []) == ()
 
 
@@ -150,7 +150,7 @@ def test_the_laws_behind_the_expectation_are_the_papers():
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory) -> tuple[Path, list[Drawn]]:
-    experiments = {"size": kaplan_records.size(), "data": kaplan_records.data(), "batch": kaplan_records.batch()}
+    experiments = {"grid": kaplan_records.grid(), "data": kaplan_records.data(), "batch": kaplan_records.batch()}
     names = ("fig1", "fig5", "table2", "table4", "fig9")
     drawn = PAPER.draw(names, experiments)
     spiteful = Drawn("fig18", EVIL, claims=[Claim(EVIL, EVIL, 0.1, 0.2, (0.1, 0.3), enough=1.0, note=EVIL)])
@@ -223,7 +223,7 @@ def test_one_figure_is_trained_drawn_and_not_trained_again(cache, monkeypatch, t
     (made / "index.html").unlink()
     assert command("--draw", *words) == 0
     assert (made / "index.html").exists()
-    assert "has no run of budget cpu-20m" in refusal(capsys, "--draw", *words, "--budget", "cpu-20m")
+    assert "has no run of budget cpu-1h" in refusal(capsys, "--draw", *words, "--budget", "cpu-1h")
 
 
 @pytest.mark.slow

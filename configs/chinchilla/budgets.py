@@ -1,4 +1,4 @@
-"""The budgets: a minute or an hour on two cores with the embedded Python sources, or a day with English."""
+"""The budgets: a minute or an hour on two cores with the embedded Python sources, a day with English, accelerators."""
 
 import dataclasses
 
@@ -11,7 +11,7 @@ from scaling.rates import Text
 class Cycle:
     """Cosines of several lengths at one size, each looked at after the same tokens: Figure A1."""
 
-    k: int  # of configs.grid.size
+    k: int  # of the grid's sizes
     tokens: int  # of a run, a power of two
     seeds: int
 
@@ -24,8 +24,18 @@ class Budget(budget.Budget):
     cycle: Cycle
 
 
-CYCLES = {"tiny": Cycle(3, 2**15, 1), "cpu-1h": Cycle(3, 2**19, 2), "cpu-24h": Cycle(4, 2**21, 3)}
-BUDGETS = {name: Budget(name, grid=own, cycle=CYCLES[name]) for name, own in GRIDS.items()}
+CYCLES = {
+    "tiny": Cycle(3, 2**15, 1),
+    "cpu-1h": Cycle(3, 2**19, 2),
+    "cpu-24h": Cycle(4, 2**21, 3),
+    "gpu-1h": Cycle(6, 2**23, 3),
+    "pod": Cycle(7, 2**34, 1),
+}
+ACCELERATED = ("gpu-1h", "pod")
+BUDGETS = {
+    name: Budget(name, grid=own, cycle=CYCLES[name], accelerated=name in ACCELERATED, paper=bool(own.shapes))
+    for name, own in GRIDS.items()
+}
 DEFAULT = "cpu-1h"
 
 

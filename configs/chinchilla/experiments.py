@@ -1,12 +1,12 @@
 """What is trained: the main grid, shared with other papers, and cosines longer than the run (Figure A1)."""
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 
 from configs import grid
 from configs.chinchilla.budgets import DEFAULT, Budget, named
-from configs.rates import learning_rate
-from scaling.config import EvalConfig, OptimConfig, RunConfig, Study
+from scaling.config import EvalConfig, RunConfig, Study
 from scaling.rates import Text
 
 NAME, QUESTION = "chinchilla", "What of Hoffmann et al. (2022) do our own runs show?"
@@ -45,20 +45,18 @@ def cycles(budget: Budget) -> tuple[RunConfig, ...]:
 
 
 def _cosine(budget: Budget, cycle: float, seed: int, factor: float) -> RunConfig:
-    part, model = budget.cycle, grid.model(budget.cycle.k)
-    B = budget.grid.batch * model.n_ctx
-    return RunConfig(
+    part, model = budget.cycle, budget.grid.model(budget.cycle.k)
+    B = budget.grid.batch_tokens
+    run = budget.grid.trained(
         model,
-        tokens=math.ceil(cycle * part.tokens / B) * B,
-        unique_tokens=int(max(CYCLES)) * part.tokens,
-        batch=budget.grid.batch,
+        math.ceil(cycle * part.tokens / B) * B,
+        EvalConfig(windows=budget.grid.windows, per_octave=8, octaves=3),
+        budget.rates,
         seed=seed,
-        optim=OptimConfig(
-            learning_rate=factor * learning_rate(model.N, part.tokens, B, text=budget.rates),
-            warmup_tokens=max(model.N, grid.WARMUP * B),
-        ),
-        eval=EvalConfig(windows=budget.grid.windows, per_octave=8, octaves=3),
+        unique_tokens=int(max(CYCLES)) * part.tokens,
     )
+    rate = factor * budget.grid.rate(model.N, part.tokens, B, budget.rates)
+    return dataclasses.replace(run, optim=dataclasses.replace(run.optim, learning_rate=rate, schedule="cosine"))
 
 
 EXPERIMENTS: Mapping[str, Callable[[Budget], tuple[RunConfig, ...]]] = {"grid": main_grid, "cycle": cycles}

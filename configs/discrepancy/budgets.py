@@ -1,4 +1,4 @@
-"""The budgets: how large a grid of sizes and compute each affords, from a minute on two cores to five core-hours."""
+"""The budgets: how large a grid of sizes and compute each affords, from a minute on two cores to an accelerator."""
 
 import dataclasses
 
@@ -77,7 +77,28 @@ CPU_24H = Budget(
     long=2**19,
 )
 
-BUDGETS = {one.name: one for one in (TINY, CPU_1H, CPU_24H)}
+# One large accelerator: a hundred times the compute, at rates of the sweeps' law beyond where it was measured.
+GPU_1H = Budget(
+    "gpu-1h",
+    grid=Grid(
+        2048,
+        (16, 24, 32, 48, 64, 96, 128, 192, 256, 384),
+        flops=8e14,
+        halvings=7,
+        longest=2**26,
+        shortest=2**19,
+    ),
+    control=Grid(512, (16, 24, 32, 48, 64, 96, 128, 192), flops=1e14, halvings=7, longest=2**26, shortest=2**19),
+    long=2**22,
+    short=2**16,
+    n_ctx=128,
+    d_head=8,
+    batch=32,
+    windows=1024,
+    accelerated=True,
+)
+
+BUDGETS = {one.name: one for one in (TINY, CPU_1H, CPU_24H, GPU_1H)}
 DEFAULT = "cpu-1h"
 
 

@@ -1,22 +1,32 @@
 """All experiments as one study: each run once, whichever of them it belongs to.
 
-scaling study run configs/kaplan/experiments.py --set budget=cpu-3h --out studies/kaplan
+scaling study run configs/kaplan/experiments.py --set budget=cpu-24h --out studies/kaplan
 """
 
 from collections.abc import Callable, Mapping, Sequence
 
-from configs.kaplan import batch, context, data, lstm, schedule, shape, size, universal
-from configs.kaplan.budgets import named
+from configs import grid
+from configs.kaplan import batch, context, data, depth, lstm, schedule, shape, steps, universal
+from configs.kaplan.budgets import DEFAULT, named
 from configs.kaplan.terms import Budget
 from scaling.config import RunConfig, Study
 from scaling.errors import InputError
 from scaling.rates import Text
 
 NAME, QUESTION = "kaplan", "What of Kaplan et al. (2020) do our own runs show?"
+
+
+def main_grid(budget: Budget) -> tuple[RunConfig, ...]:
+    """The main grid, shared with other papers: Figures 1, 2, 6, 13, 14 left, 15, 23, and C_min of all figures."""
+    return grid.runs(budget.grid, budget.rates)
+
+
 EXPERIMENTS: Mapping[str, Callable[[Budget], tuple[RunConfig, ...]]] = {
-    "size": size.runs,
+    "grid": main_grid,
     "data": data.runs,
     "batch": batch.runs,
+    "steps": steps.runs,
+    "depth": depth.runs,
     "shape": shape.runs,
     "lstm": lstm.runs,
     "universal": universal.runs,
@@ -26,7 +36,7 @@ EXPERIMENTS: Mapping[str, Callable[[Budget], tuple[RunConfig, ...]]] = {
 
 
 def study(
-    budget: str = "cpu-20m",
+    budget: str = DEFAULT,
     only: tuple[str, ...] = (),
     transfer: tuple[str, ...] = (),
     N: int | None = None,
@@ -36,7 +46,7 @@ def study(
 
     Args:
       only: names of experiments; all where there are none.
-      transfer: sources of held-out text of other kinds, as in eval.transfer; measured by `size` and `shape`.
+      transfer: sources of held-out text of other kinds, as in eval.transfer; measured by `steps` and `shape`.
       N: only models of so many parameters, to compile one of them, say.
       rates: the text whose learning rates the runs take; that of data.source where it is left out.
     """

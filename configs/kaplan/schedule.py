@@ -1,8 +1,10 @@
 """Learning-rate schedules of one size: Figure 22, the final loss against the summed learning rate."""
 
-from configs.kaplan.budgets import named
+import dataclasses
+
+from configs.kaplan.budgets import DEFAULT, named
 from configs.kaplan.terms import Budget
-from scaling.config import EvalConfig, RunConfig, Study
+from scaling.config import OptimConfig, RunConfig, Study
 from scaling.rates import Text
 
 # Factor on the rule's peak rate, and fields of OptimConfig.
@@ -17,21 +19,17 @@ SCHEDULES = (
 )
 
 
-def study(budget: str = "cpu-20m", rates: Text = "python") -> Study:
+def study(budget: str = DEFAULT, rates: Text = "python") -> Study:
     return Study("kaplan-schedule", "Does the schedule matter beside its sum?", runs(named(budget, rates=rates)))
 
 
 def runs(budget: Budget) -> tuple[RunConfig, ...]:
-    part = budget.schedules
-    model = budget.model(part.shape)
-    return tuple(
-        budget.run(
-            model,
-            part.tokens,
-            EvalConfig(windows=budget.windows, per_octave=1, octaves=2),
-            seed=seed,
-            optim=budget.optim(model.N, part.tokens, budget.batch_tokens, factor=factor, **fields),
-        )
-        for factor, fields in SCHEDULES
-        for seed in range(part.seeds)
-    )
+    part, model = budget.schedules, budget.grid.model(budget.schedules.k)
+    peak = budget.grid.rate(model.N, part.tokens, budget.grid.batch_tokens, budget.rates)
+    found = []
+    for factor, fields in SCHEDULES:
+        for seed in range(part.seeds):
+            run = budget.run(model, part.tokens, budget.seen(octaves=2), seed=seed)
+            optim = OptimConfig(factor * peak, run.optim.optimizer, **fields)  # pyright: ignore[reportArgumentType]
+            found.append(dataclasses.replace(run, optim=optim))
+    return tuple(found)

@@ -1,16 +1,19 @@
 """Shapes of one N: d_ff / d_model, d_model / n_layer and the heads, with seeds: Figures 5 and 24.
 
-All shapes of an N have the learning rate of that N; the base, from which changes are told, has the most seeds.
+All shapes of an N have the learning rate and the warm-up of that N; the base, from which changes are told, has the
+most seeds.
 """
 
-from configs.kaplan.budgets import named
+import dataclasses
+
+from configs.kaplan.budgets import DEFAULT, named
 from configs.kaplan.terms import Budget
 from configs.shapes import shapes
-from scaling.config import EvalConfig, RunConfig, Study
+from scaling.config import RunConfig, Study
 from scaling.rates import Text
 
 
-def study(budget: str = "cpu-20m", transfer: tuple[str, ...] = (), rates: Text = "python") -> Study:
+def study(budget: str = DEFAULT, transfer: tuple[str, ...] = (), rates: Text = "python") -> Study:
     """All shapes and seeds of a budget.
 
     Args:
@@ -22,7 +25,7 @@ def study(budget: str = "cpu-20m", transfer: tuple[str, ...] = (), rates: Text =
 
 def runs(budget: Budget) -> tuple[RunConfig, ...]:
     part = budget.shapes
-    evaluate = EvalConfig(windows=budget.windows, per_octave=1, octaves=2, transfer=budget.transfer)
+    evaluate = budget.seen(octaves=2, transfer=budget.transfer)
     found = []
     for base in part.bases:
         models = shapes(
@@ -32,12 +35,12 @@ def runs(budget: Budget) -> tuple[RunConfig, ...]:
             base.ff_ratios,
             base.layers,
             base.heads,
-            **budget.attending(),
+            **budget.grid.fields,
         )
-        # Steps of the width leave N off by up to a percent; the rate is one for all.
-        optim = budget.optim(base.N, part.tokens, budget.batch_tokens)
+        # Steps of the width leave N off by up to a percent; rate and warm-up are one for all.
+        first = budget.run(models[0], part.tokens, evaluate)
         found += [
-            budget.run(model, part.tokens, evaluate, seed=seed, optim=optim)
+            dataclasses.replace(first, model=model, seed=seed)
             for model in models
             for seed in range(part.base_seeds if model == models[0] else part.seeds)
         ]

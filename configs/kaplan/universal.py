@@ -1,25 +1,25 @@
-"""Transformers that use their layers again, beside those of `size`: Figure 17.
+"""Transformers that use their layers again, trained as the branches of one length of the grid: Figure 17.
 
-Tokens, batch, schedule and the rule for the rate, at the N that counts each weight once, are those of `size`.
+Warm-up and rate are those of the N that counts each weight once.
 """
 
-from configs.kaplan.budgets import named
+from configs.kaplan.budgets import DEFAULT, named
 from configs.kaplan.terms import Budget
-from scaling.config import EvalConfig, RunConfig, Study
+from scaling.config import RunConfig, Study
 from scaling.ladder import universal
 from scaling.rates import Text
 
 
-def study(budget: str = "cpu-20m", rates: Text = "python") -> Study:
+def study(budget: str = DEFAULT, rates: Text = "python") -> Study:
     return Study("kaplan-universal", "What is it worth to use layers again?", runs(named(budget, rates=rates)))
 
 
 def runs(budget: Budget) -> tuple[RunConfig, ...]:
     return tuple(
         budget.run(
-            universal(*shape, reuse=reuse, d_head=budget.d_head, **budget.attending()),
-            budget.size.tokens,
-            EvalConfig(windows=budget.windows, per_octave=1, octaves=3),
+            universal(*shape, reuse=reuse, d_head=budget.grid.d_head, **budget.grid.fields),
+            budget.branch,
+            budget.seen(),
         )
         for shape, reuse in budget.universal.shapes
     )

@@ -17,7 +17,7 @@ EXACT = 1e-3  # relative difference below which a closed form is confirmed
 
 def appendix_b(evidence: Kaplan, drawn: Drawn) -> None:
     """One row per quantity and compute: the closed form, the same by optimisation, and the paper's number."""
-    path, curves = evidence.path, evidence.adjusted
+    path, curves = evidence.path, evidence.compute_curves
     rows = compared(path, np.geomspace(curves["flops_min"].min() * 10, curves["flops_min"].max(), 4))
     drawn.points(rows)
     worst = max(abs(row["difference"]) for row in rows)

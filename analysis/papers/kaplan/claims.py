@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from analysis import reference
 from analysis.laws import KaplanND, KaplanNS
 from analysis.papers.claim import MISSING, Claim, Undecided
-from analysis.papers.kaplan.evidence import Efficient, Evidence
+from analysis.papers.kaplan.evidence import NEARLY, NOISE, Efficient, Evidence
 from analysis.papers.known import Known, measured
 from scaling.counts import PF_DAY
 
@@ -26,7 +26,6 @@ OF_BATCH = 0.05  # alpha_B
 RATIO = 0.2  # alpha_N / alpha_D, powers of the position
 SHARE = 0.1  # of growing compute: tells Kaplan's 0.73 for N from Hoffmann's 0.5. Shares that add to 1 have one rule
 
-NOISE = 0.003  # of ln loss between seeds, where no seeds tell: the least that our other studies have
 SIGMAS = 2.0  # half-width of an interval of known noise
 
 # The likely reasons why an exponent is another. It may be larger: d ln L / d ln x = alpha (L - E) / L where the text
@@ -43,17 +42,10 @@ EARLY = (
     "losses fall by the warm-up and the decay too, the more the fewer the updates, and the law misses the curves most "
     "where they are early; no one reason is established"
 )
-FOLLOWS = (
-    "by (1.8) it follows from alpha_N, alpha_S and alpha_B, and losses in the middle of a decay are above those at its "
-    "end"
-)
-SAME = (
-    "C_min is nearly C where the fixed batch is below the critical one, and the paper's exponent of C is 0.057; "
-    "ours also grows with the tokens trained"
-)
+BELOW = "few tokens were trained, and the loss of the best sizes falls more slowly there"
 INHERITED = "it is made of alpha_N, alpha_S and alpha_B, and inherits what they are off by"
-FEW = "few sizes lie on the envelope, in uneven steps, and losses in the middle of a decay are above those at its end"
-FIXED = "the exponent is nearly that of the adjusted batch where the fixed batch is below the critical one"
+FEW = "few sizes lie on the envelope, and N without the head is a small part of so small models"
+ONE = "the batch is far below the critical one, so that C_min is nearly C: one measurement, which is judged once"
 QUOTIENT = "it is alpha_C_min / alpha_B along the best sizes, and inherits what they are off by"
 BEYOND = "at one PF-day, far beyond our runs"
 ON_AXIS = "of S_min; the printed 2.1e3 is of S at the critical batch, where S = 2 S_min"
@@ -118,15 +110,37 @@ class Kaplan(Evidence):
     S_c = of_law("S_c", "Table 3", lambda e: e.steps, paper="S_c_effective_Smin_axis", unit="updates", note=ON_AXIS)
 
     # The loss over compute
-    alpha_C = of_law(
-        "alpha_C", "(3.3)", lambda e: e.fixed_batch.loss, over="flops", enough=OF_LOSS, above=FAR, below=FOLLOWS
-    )
-    C_c = of_law("C_c", "(3.3)", lambda e: e.fixed_batch.loss, divide=PF_DAY, unit="PF-days")
     alpha_C_min = of_law(
         "alpha_C_min", "(1.3)", lambda e: e.least_compute.loss, attribute="alpha_C", over="flops_min", enough=OF_LOSS,
-        above=SAME, below=FOLLOWS
+        above=FAR, below=BELOW
     )  # fmt: skip
+    C_c = of_law("C_c", "(3.3)", lambda e: e.fixed_batch.loss, divide=PF_DAY, unit="PF-days")
     C_c_min = of_law("C_c_min", "(1.3)", lambda e: e.least_compute.loss, attribute="C_c", divide=PF_DAY, unit="PF-days")
+
+    @functools.cached_property
+    def alpha_C(self) -> Claim:
+        """The exponent of the compute spent: that of C_min at another batch, and no claim beside it where C_min is C.
+
+        The paper's own batch was above the critical one of its small models, which its exponent shows.
+        """
+        claim = Claim("alpha_C", "(3.3)", reference.value("alpha_C"), enough=OF_LOSS, above=FAR, below=BELOW)
+        found = measured(claim, lambda: self.fixed_batch.loss, "alpha_C")
+        if found.ours is not None:
+            found = self.no_narrower(found, self.fixed_batch.points["flops"])
+        return self._one_measurement(found)
+
+    def _one_measurement(self, claim: Claim) -> Claim:
+        """Not compared where the compute spent is C_min all the same."""
+        return dataclasses.replace(claim, paper=None, independent=False, note=ONE) if self.far_below else claim
+
+    @functools.cached_property
+    def far_below(self) -> bool:
+        """Whether the grid's batch lies so far below B_crit(L) that C_min is the compute spent within a few percent."""
+        try:
+            curves = self.compute_curves
+        except MISSING:
+            return False
+        return float(np.median(curves["batch_tokens"] / curves["batch_crit"])) < NEARLY
 
     @property
     def joint_claims(self) -> tuple[Claim, ...]:
@@ -188,7 +202,7 @@ class Kaplan(Evidence):
             if not self.alpha_B.decided or self.alpha_B.interval is None:
                 raise Undecided(f"alpha_B is undecided: {self.alpha_B.remark}")
         except MISSING as error:
-            return dataclasses.replace(claim, why=Undecided(error).why)
+            return claim.without(error)
 
         def with_alpha_B(alpha_B: float) -> Callable[[KaplanNS], float]:
             return lambda law: 1 / (1 / law.alpha_N + 1 / law.alpha_S + 1 / alpha_B)
@@ -211,20 +225,31 @@ class Kaplan(Evidence):
 
     @functools.cached_property
     def S_opt(self) -> Claim:
-        """It follows: N, B and S share the compute."""
+        """It follows: N, B and S share the compute. S_min is E_min / B_crit, where the updates tell it at all."""
         found = self._share("S_min exponent", "p_S", "steps_min", independent=False, above=FEW, below=FEW)
+        try:
+            _ = self.steps_curves
+        except MISSING as error:
+            return found.without(error)
         return self._with_alpha_B(found)
 
     @functools.cached_property
     def D_opt(self) -> Claim:
-        """It follows: N and D share the compute, and both exponents have one interval."""
-        return self._share("D_opt exponent", "p_D", "tokens_efficient", independent=False, above=FEW, below=FEW)
+        """It follows: C_min = 3 N D at the batch B_crit, so that its exponent and that of N add to 1."""
+        found = self.N_opt
+        claim = dataclasses.replace(found, name="D_opt exponent", paper=reference.value("p_D"), independent=False)
+        if found.ours is None:
+            return claim
+        ends = found.interval and (1 - found.interval[1], 1 - found.interval[0])
+        return dataclasses.replace(
+            claim, ours=1 - found.ours, interval=ends, others=lambda: [1 - other for other in found.others()]
+        )
 
     @functools.cached_property
     def N_opt_fixed_batch(self) -> Claim:
         paper = reference.value("fixed_batch_N_opt_exponent")
-        claim = Claim("N_opt exponent, fixed batch", "Fig. 14", paper, enough=SHARE, above=FEW, below=FIXED)
-        return self._along(claim, lambda: self.fixed_batch, "params")
+        claim = Claim("N_opt exponent, fixed batch", "Fig. 14", paper, enough=SHARE, above=FEW, below=FEW)
+        return self._one_measurement(self._along(claim, lambda: self.fixed_batch, "params"))
 
     @functools.cached_property
     def scales_of_path(self) -> tuple[Claim, ...]:

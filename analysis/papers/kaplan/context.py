@@ -36,7 +36,7 @@ def sizes_of(evidence: Evidence, n_ctx: int | None = None) -> Sizes:
     Raises:
         Undecided: there are none.
     """
-    table = runs.deep(runs.of_kind(evidence.need("context", "size"), "transformer"))
+    table = runs.deep(runs.of_kind(evidence.need("context", "grid"), "transformer"))
     length = n_ctx or int(table["n_ctx"].max())
     if not (table["n_ctx"] == length).any():
         raise Undecided(f"no models of {length} tokens of context are finished")

@@ -11,8 +11,8 @@ import numpy as np
 from analysis import digits, laws
 from analysis.batch_size import steps_to_minimum
 from analysis.laws import KaplanStop, admission
-from analysis.papers.claim import Undecided
-from analysis.papers.kaplan.evidence import Evidence
+from analysis.papers.claim import NotMeasurable, Undecided
+from analysis.papers.kaplan.evidence import DILUTED, Evidence
 from analysis.table import Table
 
 SIGMAS = 2.0  # seed noise of a gap below which it is no gap
@@ -35,8 +35,13 @@ def stops(evidence: Evidence) -> Table:
     table = table.where(table["loss_gap"] > least, "its gap to the loss on the most data lies within the noise")
     if not len(table):
         raise Undecided("no run stopped early at a loss clearly above that on the most data")
-    B = table["batch_tokens"]
-    stop = steps_to_minimum(table["tokens_at_min"] / B, B, evidence.batch.fit.law(table["loss_min"]))
+    B, B_crit = table["batch_tokens"], evidence.batch.fit.law(table["loss_min"])
+    if np.median(B_crit / B) > DILUTED:
+        ratio = digits.plain(float(np.median(B_crit / B)), 2)
+        raise NotMeasurable(
+            f"these runs have a batch {ratio} times below the critical one: S_min is not told by updates"
+        )
+    stop = steps_to_minimum(table["tokens_at_min"] / B, B, B_crit)
     bound = KaplanStop(law.S_c, law.alpha_S)(table["loss_gap"])
     return table.with_columns(steps_stop=stop, bound=np.asarray(bound, float))
 
@@ -58,8 +63,8 @@ def sentences(table: Table) -> Iterator[str]:
     more = f"; and {len(below) - NAMED} more" if len(below) > NAMED else ""
     yield f"Exceptions: {named}{more}."
     yield (
-        "The bound assumes that the run would have followed L(N, S_min) of the experiment size, which has no "
-        "dropout and another schedule; and the lowest loss is known to the nearest evaluation alone."
+        "The bound assumes that the run would have followed L(N, S_min) of the experiment steps, which has no dropout "
+        "and no cooldown; and the stop is known to the nearest branch alone, that is to a factor of 2."
     )
     if len(below) > len(table) / 2:
         raise Undecided("most early-stopped runs lie below it")
@@ -73,7 +78,7 @@ def _exception(table: Table, i: int, ratio: float) -> str:
 
 
 def curves_of_largest(evidence: Evidence) -> Table:
-    """The learning curves of the largest model on each number of unique tokens.
+    """The learning curves of the largest model's longest branch on each number of unique tokens.
 
     While runs are missing, the largest of those that were trained on most data sets.
     """
@@ -82,5 +87,8 @@ def curves_of_largest(evidence: Evidence) -> Table:
     sets = [len(np.unique(curves["unique_tokens"][curves["params"] == n])) for n in N]
     largest = N[np.flatnonzero(np.array(sets) == max(sets))[-1]]
     table = curves.where(curves["params"] == largest, "another size")
-    first = [table["run"][table["unique_tokens"] == D][0] for D in np.unique(table["unique_tokens"])]
-    return table.where(np.isin(table["run"], first), "another run on the same data")
+    longest = []
+    for D in np.unique(table["unique_tokens"]):
+        own = np.flatnonzero(table["unique_tokens"] == D)
+        longest.append(table["run"][own[np.argmax(table["steps"][own])]])
+    return table.where(np.isin(table["run"], longest), "a shorter branch on the same data, or another dropout")

@@ -36,8 +36,9 @@ MORE = digits.percent(EXTRA - 1)
 
 
 def figure_11(evidence: Kaplan, drawn: Drawn) -> None:
-    """Loss against N at fixed C_min and at fixed S_min, measured and by L(N, S_min)."""
-    curves = evidence.on_line(evidence.adjusted)
+    """Loss against N at fixed C_min, of the main grid, and at fixed S_min, of runs near the critical batch; lines by
+    L(N, S_min).
+    """
     # Where L(N, S_min) is doubtful the measured losses stand alone.
     predict: dict[str, Callable[[Array, float], Array]] = {}
     with drawn.part("how well L(N, S_min) describes the losses"):
@@ -45,18 +46,21 @@ def figure_11(evidence: Kaplan, drawn: Drawn) -> None:
     rows = []
     with rc_context(STYLE):
         drawn.figure, (left, right) = panels(2, legend=False)
-        for axes, column, title, shape in (
-            (left, "flops_min", "At fixed least compute", _minima),
-            (right, "steps_min", "At fixed least updates", _falls),
+        for axes, column, find, title, shape in (
+            (left, "flops_min", lambda: evidence.compute_curves, "At fixed least compute", _minima),
+            (right, "steps_min", lambda: evidence.steps_curves, "At fixed least updates", _falls),
         ):
             with drawn.panel(axes, title):
-                N, at, loss = _slices(curves, column)
+                N, at, loss = _slices(find(), column)
                 rows += _slice_panel(axes, column, predict.get(column), N, at, loss)
                 with drawn.part("the best size" if column == "flops_min" else ""):
                     drawn.say(shape(N, at, loss))
         left.set_ylabel(LOSS)
+    if not rows:
+        drawn.figure = None
+        return
     drawn.points(rows)
-    if predict and rows:
+    if predict:
         off = np.array([row["loss"] / row["law"] - 1 for row in rows])
         drawn.say(f"L(N, S_min) misses these points by {digits.percent(float(np.sqrt(np.mean(off**2))))} rms.")
 
@@ -139,9 +143,9 @@ def reached(evidence: Kaplan) -> tuple[Needed, Table]:
     """Updates, tokens and compute of each size to many losses.
 
     The table has a row per size and loss: loss, params, steps_min, tokens_min (E_min) and flops_min. Losses, falling,
-    are those that at least SIZES sizes of the ladder reached.
+    are those that at least SIZES sizes of the experiment steps reached.
     """
-    curves = evidence.on_line(evidence.adjusted)
+    curves = evidence.steps_curves
     grid = np.geomspace(curves["loss"].max(), curves["loss"].min(), 120)
     found = needed(curves, grid, evidence.noise)
     wanted = np.flatnonzero(np.isfinite(found.updates).sum(0) >= SIZES)

@@ -1,39 +1,37 @@
 """What the paper's figures share: the runs of its experiments and the laws that they tell, each worked out once."""
 
 import functools
+import math
 
 import numpy as np
 
-from analysis import laws
+from analysis import digits, laws
 from analysis.batch_size import Critical, with_minima
-from analysis.findings import checks, study_laws
+from analysis.findings import study_laws
 from analysis.fit.estimate import Fit
 from analysis.fit.rows import admitted
 from analysis.kaplan_path import KaplanPath
-from analysis.laws.admission import (
-    DEEP,
-    FINISHED,
-    OF_ENVELOPE,
-    ONE_BATCH,
-    ONE_LENGTH,
-    ONE_PASS,
-    WARM,
-    Admission,
-    commonest,
-)
+from analysis.laws.admission import DEEP, FINISHED, IN_CONTEXT, OF_ENVELOPE, WARM
 from analysis.laws.law import Law
 from analysis.page.canvas import Shades
 from analysis.papers import evidence
-from analysis.papers.claim import Undecided
+from analysis.papers.claim import NotMeasurable, Undecided
 from analysis.papers.kaplan import fits, runs
 from analysis.papers.kaplan.left_out import Left, batches_left_out, jackknife, paths_left_out, sizes_left_out
 from analysis.papers.known import Known, known
+from analysis.replicates import Noise, seed_noise
 from analysis.table import Table
 
 NO_LADDER = "no run of the ladder has finished"
-ONE_CONTEXT = Admission("share one context", commonest("n_ctx", "context", "the line is at one"))
-ALIKE = (ONE_PASS, ONE_LENGTH, ONE_CONTEXT, ONE_BATCH)  # what the runs of the ladder are, besides their sizes
-SAME = ("tokens", "unique_tokens", "batch_tokens", "n_ctx", "n_vocab", "dropout", "schedule", "warmup", "tokens_id")
+SAME = ("tokens", "unique_tokens", "batch_tokens", "n_ctx", "n_vocab", "dropout", "schedule", "tokens_id")
+STANDARD = 0.2  # how far d_ff / 4 d_model of a standard shape lies from 1; the grid's lie within 1/6
+# S_min = S / (1 + B_crit / B): beyond this B_crit / B it says more of B_crit(L) than of the updates.
+DILUTED = 3.0
+NEARLY = 1 / 3  # and below this S_min is nearly S; below this B / B_crit, C_min = C / (1 + B / B_crit) is nearly C
+FALLS = 0.05  # share by which S_min ends below its highest, where it cannot be what was left to do
+LONG = 10.0  # warm-ups: what the updates to a loss of a batch scan are at least
+NOISE = 0.003  # of ln loss between seeds, where no seeds tell: the least that our other studies have
+DIFFERENCE = math.sqrt(2)  # the noise of a difference in that of one loss
 
 
 class Efficient:
@@ -54,7 +52,7 @@ class Efficient:
         """The power law of the loss through the points."""
         if len(self.points) < fits.LEAST:
             n = len(self.points)
-            raise Undecided(f"{n} sizes lie on the envelope between the smallest and the largest; wanted {fits.LEAST}")
+            raise Undecided(f"along the envelope the best size changes {n} times; wanted {fits.LEAST}")
         # The curves have met the rules. Where the best size passes from one curve to another, its loss need not fall.
         return known(study_laws.fitted(self.law, self.points, 0, waived=self.law.about))
 
@@ -83,17 +81,89 @@ class Evidence(evidence.Evidence):
         return transformers(self.need(name))
 
     @functools.cached_property
+    def noise(self) -> Noise | None:
+        """Seed noise, pooled over the replicated settings of all experiments whose models used their context.
+
+        Before that seeds differ in when they begin to, which is no noise of a law.
+        """
+        try:
+            return seed_noise(runs.in_context(self.need(*self.experiments)))
+        except Undecided:
+            return None
+
+    @functools.cached_property
     def shades(self) -> Shades:
         """One colour for each N in all figures."""
         return Shades.of(transformers(self.need(*self.experiments)))
 
     @functools.cached_property
+    def every_branch(self) -> Table:
+        """The finished branches of the main grid."""
+        return self._transformers("grid")
+
+    @functools.cached_property
+    def grid(self) -> Table:
+        """Those of them whose model used its context before they ended."""
+        return runs.in_context(self.every_branch)
+
+    def admitted(self) -> str:
+        """How many branches of the grid are admitted to the laws, and which are not."""
+        every, n = self.every_branch, len(self.grid)
+        out = every.where(~np.isin(every["run"], self.grid["run"]), "admitted")
+        if not len(out):
+            return f"All {n} branches of the grid ended after the onset of context use."
+        N, D = (digits.short(float(out[name].max())) for name in ("params", "tokens"))
+        return (
+            f"{len(out)} of {len(every)} branches of the grid, up to N = {N} and {D} tokens, ended before their model "
+            "used its context: they are in no law."
+        )
+
+    @functools.cached_property
+    def length(self) -> float:
+        """The most tokens after which every admitted size of the grid has a branch."""
+        grid = self.grid
+        shared = set.intersection(*(set(grid["tokens"][grid["params"] == N]) for N in np.unique(grid["params"])))
+        if not shared:
+            raise Undecided("no length of the grid is that of all its sizes")
+        return max(shared)
+
+    def branches(self, tokens: float) -> Table:
+        """The admitted branches of the grid of one length, `loss_half` that of the same trunk's of half the length.
+
+        Both have decayed, so that their ratio is what a doubling of the tokens is worth.
+        """
+        grid = self.grid
+        table = grid.where(grid["tokens"] == tokens, "another length")
+        half = {
+            key: loss
+            for *key, D, loss in zip(*(grid[name] for name in ("params", "seed", "tokens", "loss")), strict=True)
+            if 2 * D == tokens
+            for key in [tuple(key)]
+        }
+        keys = zip(table["params"], table["seed"], strict=True)
+        return table.with_columns(loss_half=np.array([half.get(key, math.nan) for key in keys]))
+
+    @functools.cached_property
     def size_runs(self) -> Table:
-        return self._transformers("size")
+        """The branches of the longest length that all sizes share."""
+        return self.branches(self.length)
+
+    @functools.cached_property
+    def every_data_run(self) -> Table:
+        """The finished runs of the experiment data, of any dropout."""
+        return self._transformers("data")
 
     @functools.cached_property
     def data_runs(self) -> Table:
-        return self._transformers("data")
+        """Each size on each number of unique tokens, stopped early: a run for each trunk over epochs."""
+        table = self.every_data_run
+        if "dropout" in table:
+            table = table.where(table["dropout"] == evidence.mode(table["dropout"]), "another dropout")
+        return runs.stopped(table, DIFFERENCE * (self.noise.sigma if self.noise else NOISE))
+
+    @functools.cached_property
+    def steps_runs(self) -> Table:
+        return self._transformers("steps")
 
     def curves(self, name: str) -> Table:
         """The learning curves of the finished Transformers of an experiment, past their warm-up and while finite."""
@@ -106,38 +176,30 @@ class Evidence(evidence.Evidence):
         return table
 
     @functools.cached_property
-    def size_curves(self) -> Table:
-        return self.curves("size")
+    def grid_curves(self) -> Table:
+        """The learning curves of the grid's trunks at their constant rate, each update once."""
+        return runs.constant_part(self.grid, self.curves_of(self.grid))
 
     @functools.cached_property
     def batch_curves(self) -> Table:
-        return self.curves("batch")
-
-    @functools.cached_property
-    def deep_curves(self) -> Table:
-        """The learning curves of the experiment size, of models of two layers or more."""
-        return DEEP.admit(self.size_curves)
+        """Those of the experiment batch, where the warm-up is a small part of the updates."""
+        table = self.curves("batch")
+        return table.where(table["step"] >= LONG * table["warmup"] * table["steps"], "soon after the warm-up")
 
     @functools.cached_property
     def ladder(self) -> Table:
-        """The data-ample Transformers of the experiment `size`: one pass, the commonest length, the rule's rate.
+        """Data-ample Transformers of all depths, 0 and 1 layers among them, at one length, the depths' own.
 
-        Of all depths, 0 and 1 layers among them.
+        Those of the grid, and those of the experiment depth, which were trained alike.
         """
-        table = runs.of_kind(self.need("size"), "transformer")
-        for rule in ALIKE:
-            table = rule.admit(table)
-            if not len(table):
-                raise Undecided(NO_LADDER)
-        own, _ = checks.own_rates(table)
-        return table.where(own, "another learning rate than the rule's")
-
-    def on_line(self, curves: Table) -> Table:
-        """The learning curves of the ladder's own `line` alone: one depth at each width."""
-        keep = np.isin(curves["run"], runs.line(runs.deep(self.ladder))["run"])
-        if not keep.any():
+        table = runs.of_kind(self.need("grid", "depth"), "transformer")
+        tokens = evidence.mode(self.need("depth")["tokens"]) if "depth" in self.experiments else self.length
+        table = table.where(table["tokens"] == tokens, "another length")
+        if "onset" in table:  # without layers there is no context to use
+            table = table.where(IN_CONTEXT.rule(table).keep | (table["n_layer"] < 1), IN_CONTEXT.rule(table).reason)
+        if not len(table):
             raise Undecided(NO_LADDER)
-        return curves.where(keep, "off the line of sizes, of another depth")
+        return table
 
     def transformers_like(self, like: Table, layers: float | None = None) -> Table:
         """Transformers, of any experiment, that were trained as most runs of `like` were; one depth at each width.
@@ -154,7 +216,7 @@ class Evidence(evidence.Evidence):
             if name in like and name in table:
                 keep &= table[name] == evidence.mode(like[name])
         if table.has("d_ff"):  # the standard shape alone: what odd shapes cost is another question
-            keep &= np.abs(table["d_ff"] / (4 * table["d_model"]) - 1) < 0.1
+            keep &= np.abs(table["d_ff"] / (4 * table["d_model"]) - 1) < STANDARD
         if not keep.any():
             raise Undecided("no Transformer was trained on the same tokens for as long")
         return runs.line(runs.best_rates(table.where(keep, "trained otherwise")))
@@ -163,7 +225,7 @@ class Evidence(evidence.Evidence):
 
     @functools.cached_property
     def size(self) -> Known:
-        """L(N) of the experiment size: ample data, two layers or more; eq. 1.1."""
+        """L(N) of the grid at one length: ample data, two layers or more; eq. 1.1."""
         return fits.of_size(self.size_runs)
 
     @functools.cached_property
@@ -199,20 +261,61 @@ class Evidence(evidence.Evidence):
     def batches_left_out(self) -> Left:
         return batches_left_out(self.batch_curves, self.batch.fit)
 
+    def adjusted(self, curves: Table) -> Table:
+        """Learning curves of two layers or more with batch_crit, steps_min and flops_min."""
+        return with_minima(DEEP.admit(curves), self.batch.sure("B_crit(L)").fit.law)
+
     @functools.cached_property
-    def adjusted(self) -> Table:
-        """The learning curves of the experiment size with steps_min and flops_min, one-layer models left out."""
-        curves = self.deep_curves
-        return with_minima(curves, self.batch.sure("B_crit(L)").fit.law)
+    def compute_curves(self) -> Table:
+        """The grid's learning curves with flops_min: where B is well below B_crit it is nearly the compute spent."""
+        return self.adjusted(self.grid_curves)
+
+    @functools.cached_property
+    def steps_curves(self) -> Table:
+        """The learning curves of the experiment steps, past the onset of context use, with steps_min.
+
+        Raises:
+            NotMeasurable: S_min is not told by the updates there.
+        """
+        runs_ = runs.in_context(self.steps_runs)
+        curves = self.curves("steps")
+        if "onset" in runs_:
+            onset = dict(zip(runs_["run"], runs_["onset"], strict=True))
+            curves = curves.with_columns(onset=np.array([onset.get(run, math.nan) for run in curves["run"]]))
+        curves = self.adjusted(IN_CONTEXT.admit(curves))
+        if why := self.not_measurable(curves):
+            raise NotMeasurable(why)
+        return curves
+
+    def not_measurable(self, curves: Table) -> str:
+        """Why S_min = S / (1 + B_crit / B) along these curves is no measurement of updates; empty where it is one."""
+        ratio = curves["batch_crit"] / curves["batch_tokens"]
+        seen = self.batch.table["loss"]
+        outside = (curves["loss"] < seen.min()) | (curves["loss"] > seen.max())
+        beyond = outside & (ratio > NEARLY)  # below, S_min is S whatever B_crit is
+        of_run = [np.flatnonzero(curves["run"] == run) for run in np.unique(curves["run"])]
+        of_run = [rows[np.argsort(curves["step"][rows])] for rows in of_run]
+        falls = sum(curves["steps_min"][rows[-1]] < (1 - FALLS) * curves["steps_min"][rows].max() for rows in of_run)
+        why = []
+        if falls:
+            why.append(f"S_min falls while {falls} of {len(of_run)} runs go on")
+        if np.mean(ratio > DILUTED) > 0.5:
+            low, high = (digits.plain(float(np.quantile(ratio, q)), 2) for q in (0.1, 0.9))
+            why.append(f"B_crit is {low} to {high} times the batch on most rows, so that S_min says more of B_crit(L)")
+        if np.mean(beyond) > 0.5:
+            span = f"{seen.min():.2f} to {seen.max():.2f} nats"
+            share = digits.percent(float(np.mean(beyond)))
+            why.append(f"{share} of the rows take B_crit(L) from beyond the {span} of the batch scan")
+        return "; ".join(why)
 
     @functools.cached_property
     def steps(self) -> Known:
-        """L(N, S_min) of the learning curves of the experiment size, past the warm-up; eq. 1.6, S_c of S_min."""
-        return known(study_laws.fitted(laws.KaplanNS, self.adjusted, 0, clusters="run"))
+        """L(N, S_min) of the learning curves of the experiment steps, past the warm-up; eq. 1.6, S_c of S_min."""
+        return known(study_laws.fitted(laws.KaplanNS, self.steps_curves, 0, clusters="run"))
 
     @functools.cached_property
     def sizes_left_out(self) -> list[laws.KaplanNS]:
-        return sizes_left_out(self.adjusted, self.steps.fit)
+        return sizes_left_out(self.steps_curves, self.steps.fit)
 
     @functools.cached_property
     def path(self) -> KaplanPath:
@@ -224,13 +327,13 @@ class Evidence(evidence.Evidence):
 
     @functools.cached_property
     def fixed_batch(self) -> Efficient:
-        """The best sizes over the compute spent at the batch of the experiment size; eq. 3.3."""
-        return Efficient(laws.KaplanC, self.deep_curves)
+        """The best sizes over the compute spent at the batch of the grid; eq. 3.3."""
+        return Efficient(laws.KaplanC, DEEP.admit(self.grid_curves))
 
     @functools.cached_property
     def least_compute(self) -> Efficient:
         """The best sizes over C_min; eq. 1.3."""
-        return Efficient(laws.KaplanCMin, self.adjusted)
+        return Efficient(laws.KaplanCMin, self.compute_curves)
 
 
 def transformers(table: Table) -> Table:

@@ -56,41 +56,55 @@ def growth(points: Table, column: str) -> Fit[Growth]:
 
 
 def of_size(runs: Table) -> Known:
-    """L(N), eq. 1.1, of the runs that it is about; where too few of these have converged, of all, which is said."""
+    """L(N), eq. 1.1, of the runs that it is about; where too few of these have converged, of all, which is said.
+
+    Args:
+        runs: of one length, `loss_half` of branches of half of it.
+    """
     law = laws.KaplanN
     rows = admitted(law, runs, UNSETTLED)
     settled = rows["params"][admission.converged(rows).keep]
     n, n_settled = len(np.unique(rows["params"])), len(np.unique(settled))
     if n < LEAST:
         raise Undecided(f"{n} sizes of two layers or more have finished with ample data; wanted {LEAST}")
+    length = f"After {digits.short(rows['tokens'].max())} tokens"
     if n_settled == n:
-        return known(study_laws.fitted(law, runs, 0))
+        evidence = (
+            f"{length} the last doubling had lowered the loss of no size by over 2 %, by branches of half as many."
+        )
+        return known(study_laws.fitted(law, runs, 0, evidence=evidence))
     if n_settled >= LEAST:
         evidence = (
-            f"Of {n} sizes the last doubling of tokens lowered the loss of {n - n_settled} by over 2 %: these had not "
-            "converged and are left out, as in the paper."
+            f"{length} the last doubling had lowered the loss of {n - n_settled} of {n} sizes by over 2 %, by branches "
+            "of half as many: these had not converged and are left out, as in the paper."
         )
         return known(study_laws.fitted(law, runs, 0, evidence=evidence))
     evidence = (
-        f"The last doubling of tokens, in which the rate decays, lowered the loss of {n - n_settled} of {n} sizes by "
-        f"over 2 %: this is L(N) at {digits.short(rows['tokens'].max())} tokens, not of converged runs, and somewhat "
-        "flatter than that of longer runs would be."
+        f"{length} the last doubling had lowered the loss of {n - n_settled} of {n} sizes by over 2 %, by branches of "
+        "half as many: this is L(N) at that length, not of converged runs, and flatter than that of longer ones."
     )
     return known(study_laws.fitted(law, runs, 0, evidence=evidence, waived=UNSETTLED))
 
 
 def of_size_and_data(runs: Table) -> Known:
-    """L(N, D), eq. 1.5, of runs that stopped early, and of those on the most data, the paper's full data set."""
+    """L(N, D), eq. 1.5, of runs that stopped early, and of those on the most data, the paper's full data set.
+
+    Args:
+        runs: of `analysis.papers.kaplan.runs.stopped`.
+    """
     most = runs["unique_tokens"] >= runs["unique_tokens"].max() * (1 - 1e-9)
     turned = admission.stopped_early(runs)
-    rows = runs.where(turned.keep | most, f"{turned.reason}, on less than the most data")
+    rows = runs.where(turned.keep | most, "not known to have stopped: the longest branch is the lowest")
     evidence = []
     if len(rows) < len(runs):
-        evidence.append(f"{len(runs) - len(rows)} runs are left out: {turned.reason}.")
+        evidence.append(
+            f"{len(runs) - len(rows)} of {len(runs)} data sets and sizes are left out: the branch of the most epochs "
+            "ended lowest, so that nothing shows that the loss had stopped falling."
+        )
     if falling := int((most & ~turned.keep).sum()):
         evidence.append(
-            f"{falling} of {int(most.sum())} runs on the most data were still falling by over 2 % per doubling when "
-            "they ended: longer ones would make the excess of their sizes larger."
+            f"{falling} of {int(most.sum())} sizes were on the most data when their longest branch ended lowest: more "
+            "tokens would make the excess of these sizes larger."
         )
     said = " ".join(evidence)
     return known(study_laws.fitted(laws.KaplanND, rows, 0, evidence=said, waived=(admission.STOPPED_EARLY,)))
@@ -148,7 +162,8 @@ def best_sizes(curves: Table, compute: str) -> Table:
         E_min = C / (FLOP_PER_PARAM_TOKEN * columns["params"])
         columns |= {"flops_min": C, "batch_crit": B, "steps_min": E_min / B, "tokens": E_min}
         columns["tokens_efficient"] = 2 * E_min  # at the batch B_crit: eq. 5.2
-    return Table.from_columns(columns, f"best sizes over {compute}")
+    # Sizes between two of the grid are no whole numbers, which tables of runs refuse.
+    return Table(columns, np.arange(1, len(found.points) + 1), f"best sizes over {compute}")
 
 
 def _by_loss(curves: Table) -> tuple[np.ndarray, np.ndarray]:

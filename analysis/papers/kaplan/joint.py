@@ -56,7 +56,7 @@ def figure_4(evidence: Kaplan, drawn: Drawn) -> None:
                 for n, D, L in _columns(table, "params", "unique_tokens", fit.target)
             ]
         with drawn.panel(right, "Loss along training over S_min"):
-            curves, fit = evidence.adjusted, evidence.steps.fit
+            curves, fit = evidence.steps_curves, evidence.steps.fit
             _over_steps(right, curves, fit, shades)
             rows += [
                 {"panel": "L(N, S_min)", "params": n, "x": S, "loss": L, "law": float(fit.law(n, S))}

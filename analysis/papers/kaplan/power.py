@@ -98,15 +98,14 @@ class Expected(NamedTuple):
 
 # Of which figures, what is fitted there, the claim, the experiments it needs.
 MAIN: tuple[tuple[tuple[str, ...], str, str, tuple[str, ...]], ...] = (
-    (("fig1", "fig23", "table5"), "Figure 1 (N)", "alpha_N", ("size",)),
+    (("fig1", "fig23", "table5"), "Figure 1 (N)", "alpha_N", ("grid",)),
     (("fig1", "table5"), "Figure 1 (D)", "alpha_D", ("data",)),
     (("fig4", "fig9", "table2"), "Figure 4 left", "joint_alpha_N", ("data",)),
     (("fig4", "fig9", "table2"), "Figure 4 left", "joint_alpha_D", ("data",)),
-    (("fig4", "fig11", "table3"), "Figure 4 right", "alpha_S", ("size", "batch")),
+    (("fig4", "fig11", "table3"), "Figure 4 right", "alpha_S", ("steps", "batch")),
     (("fig10", "fig18", "table5"), "Figure 10", "alpha_B", ("batch",)),
-    (("fig13", "table5"), "Figure 13", "alpha_C", ("size",)),
-    (("fig1", "fig13", "table5"), "Figures 1 (C_min), 13", "alpha_C_min", ("size", "batch")),
-    (("fig14", "fig3", "table6"), "Figure 14", "N_opt", ("size", "batch")),
+    (("fig1", "fig13", "table5"), "Figures 1 (C_min), 13", "alpha_C_min", ("grid", "batch")),
+    (("fig14", "fig3", "table6"), "Figure 14", "N_opt", ("grid", "batch")),
 )
 
 
@@ -129,7 +128,7 @@ def expected(
     # Models without layers, of which Figure 6 shows some, are in no law.
     needed = {
         name: [run for run in planned[name] if run.row["params"] > 0]
-        for name in ("size", "data", "batch")
+        for name in ("grid", "data", "batch", "steps")
         if planned.get(name)
     }
     if not wanted:

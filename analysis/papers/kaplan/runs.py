@@ -1,13 +1,17 @@
-"""Which runs belong together: at one setting, at their best rate, of one depth at each width."""
+"""Which runs belong together: at one setting, at their best rate, of one depth at each width, branches of one trunk."""
+
+import math
 
 import numpy as np
 
-from analysis import digits
-from analysis.laws.admission import DEEP
+from analysis import digits, replicates
+from analysis.laws.admission import DEEP, FINISHED, IN_CONTEXT, WARM
 from analysis.papers.claim import Undecided
 from analysis.papers.evidence import means
 from analysis.replicates import Noise, settings
 from analysis.table import Table
+
+COOLDOWN = 0.2  # share of a branch: configs.rates.trunk
 
 
 def of_kind(table: Table, kind: str) -> Table:
@@ -69,6 +73,70 @@ def best_rates(table: Table) -> Table:
         mean = [loss[rows & (rate == r)].mean() for r in tried]
         keep[rows] = rate[rows] == tried[int(np.argmin(mean))]
     return table.where(keep, "another learning rate of the setting is better")
+
+
+def in_context(table: Table) -> Table:
+    """The runs whose model used its context before they ended: a law across the onset would measure the onset.
+
+    Raises:
+        Undecided: there are none.
+    """
+    table = IN_CONTEXT.admit(table)
+    if not len(table):
+        raise Undecided(f"every run {table.excluded[-1].reason}")
+    return table
+
+
+def constant_part(runs: Table, curves: Table) -> Table:
+    """The learning curves of trunks between warm-up and cooldown and past the onset of context use, each update once.
+
+    Branches of a trunk share it, and are no several curves of it: all rows are called those of its longest branch.
+
+    Args:
+        runs: branches, of schedule wsd.
+        curves: of them, among others.
+
+    Raises:
+        Undecided: no curve was measured there.
+    """
+    trunk = replicates.trunks(runs, replicates.RATE, "seed")
+    row = {run: i for i, run in enumerate(runs["run"])}
+    longest = {t: max(np.flatnonzero(trunk == t), key=lambda i: runs["tokens"][i]) for t in np.unique(trunk)}
+    curves = FINISHED.admit(curves.where(np.isin(curves["run"], runs["run"]), "another run"))
+    curves = WARM.admit(curves)
+    hold = curves["step"] <= curves["steps"] - np.ceil(COOLDOWN * curves["steps"])
+    curves = curves.where(hold & np.isfinite(curves["loss"]), "in the cooldown, or no loss there")
+    of = np.array([longest[trunk[row[run]]] for run in curves["run"]], int)
+    _, once = np.unique(np.stack([of, curves["step"]], 1), axis=0, return_index=True)
+    curves = curves.where(np.isin(np.arange(len(curves)), once), "measured on another branch of the same trunk")
+    of = of[np.sort(once)]
+    same = {name: runs[name][of] for name in ("run", "steps", "unique_tokens", "warmup", "onset") if name in runs}
+    curves = IN_CONTEXT.admit(curves.with_columns(**same))
+    if not len(curves):
+        raise Undecided("no learning curve was measured between warm-up and cooldown, past the onset of context use")
+    return curves
+
+
+def stopped(runs: Table, noise: float) -> Table:
+    """Of each trunk over epochs the branch with the lowest held-out loss: early stopping, with a decay at the stop.
+
+    `loss_min` is that loss, `tokens` those of the longest branch, and `tokens_at_min` those of the shortest whose loss
+    is the lowest within the noise: a run had stopped where a longer branch does not lower the loss by more.
+
+    Args:
+        noise: of a difference of ln loss.
+    """
+    trunk = replicates.trunks(runs, replicates.RATE, "seed", "unique_tokens")
+    found = []
+    for t in np.unique(trunk):
+        own = np.flatnonzero(trunk == t)
+        own = own[np.argsort(runs["tokens"][own])]
+        loss, tokens = runs["loss"][own], runs["tokens"][own]
+        first = int(np.flatnonzero(loss <= loss.min() * math.exp(noise))[0])
+        found.append((own[int(np.argmin(loss))], loss.min(), tokens[-1], tokens[first]))
+    kept, lowest, most, at = np.array(sorted(found)).T
+    table = runs.where(np.isin(np.arange(len(runs)), kept), "another branch of its trunk ended lower")
+    return table.with_columns(loss_min=lowest, tokens=most, tokens_at_min=at, loss_half=np.full(len(table), np.nan))
 
 
 def per_size(table: Table) -> Table:

@@ -42,7 +42,7 @@ def figure_1(evidence: Kaplan, drawn: Drawn) -> None:
     with rc_context(STYLE):
         drawn.figure, (left, middle, right) = panels(3)
         with drawn.panel(left, "Compute"):
-            best, curves = evidence.least_compute, evidence.adjusted
+            best, curves = evidence.least_compute, evidence.compute_curves
             by_run(left, curves, "flops_min", shades=shades, alpha=0.45)
             rows += _law(left, best.loss, "flops_min", shades, span=curves)
             _theirs(left, best.points, "flops_min", "fig13_L_of_Cmin", "alpha_C_min", unit=PF_DAY)
@@ -54,6 +54,8 @@ def figure_1(evidence: Kaplan, drawn: Drawn) -> None:
         if rows:
             size_legend(drawn.figure, np.array([row["params"] for row in rows]), shades)
     drawn.points(rows)
+    with drawn.part():
+        drawn.say(evidence.admitted())
     for find in (lambda: evidence.size, lambda: evidence.data):
         with drawn.part():
             drawn.say(*find().sentences())

@@ -1,4 +1,4 @@
-"""Tables 1 to 6 and the summary of section 1.2, from our runs."""
+"""Tables 1 to 6 and the summary of section 1.2, with the one tally of independent claims, from our runs."""
 
 import numpy as np
 
@@ -8,19 +8,46 @@ from analysis.papers.drawn import Drawn
 from analysis.papers.kaplan import runs
 from analysis.papers.kaplan.claims import Kaplan
 from analysis.papers.kaplan.context import uncounted
+from analysis.table import Table
 
 
 def table_1(evidence: Kaplan, drawn: Drawn) -> None:
-    """Parameters and forward FLOP per token by operation, for the largest model of the experiment size.
+    """Parameters and forward FLOP per token by operation, for the smallest and the largest model of the main grid.
 
-    Worked out here from the model's shape as the paper prints it, and held against what the run itself counted.
+    Worked out here from the models' shapes as the paper prints it, and held against what the runs themselves counted.
     """
-    table = runs.of_kind(evidence.need("size"), "transformer")
-    i = int(np.argmax(table["params"]))
+    table = runs.of_kind(evidence.need("grid"), "transformer")
+    ends = [int(end(table["params"])) for end in (np.argmin, np.argmax)]
+    keys = ("operation", "parameters_formula", "parameters", "flop_formula", "forward_flop_per_token")
+    each = [_operations(table, i) for i in ends]
+    drawn.points(
+        {"d_model": table["d_model"][i]} | dict(zip(keys, row, strict=True))
+        for i, rows in zip(ends, each, strict=True)
+        for row in rows
+    )
+    for i, rows in zip(ends, each, strict=True):
+        _counted(table, i, rows, drawn)
+    shares = [
+        f"{digits.percent(2 * N / (inner + head))} at N = {digits.short(N)}"
+        for N, inner, head in ((rows[-1][2], rows[-1][4], rows[-2][4]) for rows in each)
+    ]
+    context = [digits.percent(1 - 2 * rows[-1][2] / rows[-1][4]) for rows in each]
+    drawn.say(
+        f"Of the whole forward FLOP 2N is {shares[0]} and {shares[1]}: the rest is the head, which N and C = 6ND leave "
+        f"out, and attention over the context, {context[0]} and {context[1]} of the FLOP inside the layers, which the "
+        f"paper leaves out where d_model is well above n_ctx / 12. {uncounted(table)}"
+    )
+
+
+Row = tuple[str, str, float, str, float]
+
+
+def _operations(table: Table, i: int) -> list[Row]:
+    """Operation, parameters and forward FLOP per token, with their formulas; the total last, the head before it."""
     d, layers, attn, ff, ctx, vocab = (
         float(table[column][i]) for column in ("d_model", "n_layer", "d_attn", "d_ff", "n_ctx", "n_vocab")
     )
-    rows = [
+    rows: list[Row] = [
         ("embed", "(n_vocab + n_ctx) d_model", (vocab + ctx) * d, "4 d_model", 4 * d),
         ("attention: QKV", "n_layer d_model 3 d_attn", 3 * layers * d * attn, "2 × parameters", 6 * layers * d * attn),
         ("attention: mask", "", 0.0, "2 n_layer n_ctx d_attn", 2 * layers * ctx * attn),
@@ -30,28 +57,26 @@ def table_1(evidence: Kaplan, drawn: Drawn) -> None:
     ]
     inner = rows[1:5]
     N, forward = sum(row[2] for row in inner), sum(row[4] for row in inner)
-    rows.append(("total, non-embedding", "N", N, "2N + 2 n_layer n_ctx d_attn", forward))
-    keys = ("operation", "parameters_formula", "parameters", "flop_formula", "forward_flop_per_token")
+    return [*rows, ("total, non-embedding", "N", N, "2N + 2 n_layer n_ctx d_attn", forward)]
+
+
+def _counted(table: Table, i: int, rows: list[Row], drawn: Drawn) -> None:
+    """Whether the run counted as these rows do."""
+    _, _, N, _, forward = rows[-1]
     counted = float(table["params"][i])
-    drawn.points(dict(zip(keys, row, strict=True)) for row in rows)
-    ours = f"for d_model = {d:.0f} and {layers:.0f} layers N is {N:,.0f}"
-    if counted == N:
-        drawn.say(f"{ours}, as the run counted it (eq. 2.1).")
-    else:
+    ours = f"for d_model = {table['d_model'][i]:.0f} and {table['n_layer'][i]:.0f} layers N is {N:,.0f}"
+    if counted != N:
         drawn.lacks(f"{ours}, but the run counted {counted:,.0f}")
+        return
+    said = f"{ours}, as the run counted it (eq. 2.1)"
     if table.has("flops_attention"):
-        trained = float(table["flops_attention"][i] / table["tokens"][i])
-        ratio = trained / (3 * forward)
-        flop = f"the run counted {3 * ratio:.3g} times that forward FLOP per token"
-        if abs(ratio - 1) < 1e-6:
-            drawn.say(f"{flop}, as forward and backward do.")
+        ratio = float(table["flops_attention"][i] / table["tokens"][i]) / (3 * forward)
+        flop = f"{3 * ratio:.3g} times that forward FLOP per token"
+        if abs(ratio - 1) > 1e-6:
+            drawn.lacks(f"the run counted {flop}, where forward and backward take 3")
         else:
-            drawn.lacks(f"{flop}, where forward and backward take 3")
-    context = digits.percent(layers * ctx * attn / N)
-    drawn.say(
-        f"The context term is {context} of 2N; the laws leave it out, as the paper does "
-        f"where d_model is well above n_ctx / 12. {uncounted(table)}"
-    )
+            said += f", with {flop}, as forward and backward take"
+    drawn.say(f"{said}.")
 
 
 def table_2(evidence: Kaplan, drawn: Drawn) -> None:
@@ -68,12 +93,12 @@ def table_3(evidence: Kaplan, drawn: Drawn) -> None:
 
 # Law, and N, D, steps and batch as the paper has them.
 REGIMES = (
-    ("L(N)", "varied", "ample", "to convergence", "fixed", "size"),
+    ("L(N)", "varied", "ample", "to convergence", "fixed", "grid"),
     ("L(D)", "large", "varied", "early stopping", "fixed", "data"),
-    ("L(C)", "best", "ample", "varied", "fixed (naive)", "size"),
-    ("L(C_min)", "best", "ample, best", "varied", "far below critical", "size"),
+    ("L(C)", "best", "ample", "varied", "fixed (naive)", "grid"),
+    ("L(C_min)", "best", "ample, best", "varied", "far below critical", "grid"),
     ("L(N, D)", "varied", "varied", "early stopping", "fixed", "data"),
-    ("L(N, S)", "varied", "ample", "varied", "fixed, adjusted to S_min", "size"),
+    ("L(N, S)", "varied", "ample", "varied", "fixed, near critical", "steps"),
 )
 
 
@@ -99,16 +124,15 @@ def table_4(evidence: Kaplan, drawn: Drawn) -> None:
     drawn.points(rows)
     if drawn.decided:
         drawn.say(
-            "Each law rests on the runs of one experiment; L(C_min) and L(N, S) take B_crit(L) from the batch scan."
+            "Each law rests on the runs of one experiment; L(C_min) and L(N, S) take B_crit(L) from another, batch."
         )
 
 
 def table_5(evidence: Kaplan, drawn: Drawn) -> None:
     """Every exponent and scale of the laws of one quantity."""
-    drawn.show(evidence.alpha_N, evidence.N_c, evidence.alpha_D, evidence.D_c, evidence.alpha_C, evidence.C_c)
-    drawn.show(evidence.alpha_C_min, evidence.C_c_min, evidence.alpha_B, evidence.B_star)
-    drawn.show(evidence.alpha_S, evidence.S_c)
-    _tally(drawn)
+    drawn.tell(evidence.alpha_N, evidence.N_c, evidence.alpha_D, evidence.D_c, evidence.alpha_C, evidence.C_c)
+    drawn.tell(evidence.alpha_C_min, evidence.C_c_min, evidence.alpha_B, evidence.B_star)
+    drawn.tell(evidence.alpha_S, evidence.S_c)
 
 
 def table_6(evidence: Kaplan, drawn: Drawn) -> None:
@@ -124,16 +148,12 @@ def summary(evidence: Kaplan, drawn: Drawn) -> None:
     drawn.show(evidence.alpha_N, evidence.alpha_D, evidence.alpha_C_min, evidence.alpha_B)
     drawn.show(evidence.joint_alpha_N, evidence.joint_alpha_D, evidence.steps_alpha_N, evidence.alpha_S)
     drawn.show(evidence.N_opt, evidence.B_opt, evidence.S_opt, evidence.D_opt, evidence.alpha_C_min_predicted)
-    _tally(drawn)
-
-
-def _tally(drawn: Drawn) -> None:
-    """How many of the independent exponents hold, which differ, and which our runs do not decide."""
     found = tally(drawn.claims)
     n = sum(map(len, found.values()))
     drawn.say(f"Of {n} independent exponents the paper's value lies in our interval for {len(found[Verdict.HOLDS])}.")
     if apart := found[Verdict.DIFFERS]:
         named = "; ".join(f"{one.label}: {one.written}, paper {one.paper:.3g}" for one in apart)
         drawn.say(f"It does not for {named}. The figures say what is likely behind each.")
-    for claim in found[Verdict.CANNOT_TELL]:
-        drawn.lacks("see the notes", claim.label)
+    for verdict in (Verdict.CANNOT_TELL, Verdict.NOT_MEASURABLE):
+        for claim in found[verdict]:
+            drawn.lacks(claim.lack, claim.label)

@@ -55,7 +55,7 @@ def figure_8(evidence: Kaplan, drawn: Drawn) -> None:
     """Left: loss against N on each text, with its power law. Right: loss on the other texts against that on the
     training text, a dot per size at its end, a line along the training of the largest.
     """
-    table = runs.deep(evidence.ladder)
+    table = runs.deep(evidence.steps_runs)
     sets = test_sets(table)
     drawn.points(on_texts(table, sets, "run", "params", "loss"))
     if (sizes := len(np.unique(table["params"]))) < LEAST:
