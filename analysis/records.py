@@ -36,7 +36,8 @@ class Records:
         runs: one row per run.
         curves: one row per run and evaluation after the first update. `step`, `tokens`, `epochs` and `flops` are those
             so far, `steps` and `unique_tokens` those of the run, `train_loss` the mean since the evaluation before.
-        positions: the last held-out loss of each run by position in the context, from 1, where a token has none before.
+        positions: the last held-out loss of each run by position in the context: 1 has no token before it, and is not
+            there in runs of the older model, whose windows began with a token that was an input only.
         origins: the different machines and versions that trained them, in the order of the packs.
         configs: of every run of the study by its id, with or without a record.
     """
@@ -65,6 +66,11 @@ class _Run:
     def loss(self) -> np.ndarray:
         """The held-out loss at each evaluation. e"""
         return self.eval_loss.mean(-1, dtype=np.float64)
+
+    @property
+    def first(self) -> int:
+        """The position of the first loss: 1 is predicted from nothing, which no token of the older windows was."""
+        return 2 if self.plan.semantics == 1 else 1
 
 
 def _runs_of(pack: Pack, history: History) -> Iterator[_Run]:
@@ -223,11 +229,10 @@ def _onset(run: _Run) -> float:
     """The tokens after which the run's model began to use its context; NaN where it did not."""
     later = run.eval_step > 0
     loss = run.eval_loss[later].astype(np.float64)  # e t
-    first = 0 if run.plan.semantics == 1 else 1  # the position that sees one token: older windows had no separator
-    far = first + BEYOND - 1
+    near, far = 2 - run.first, BEYOND + 1 - run.first  # places of the positions 2 and BEYOND + 1
     if loss.shape[1] <= far:
         return math.nan
-    at = onset(run.eval_step[later] * run.plan.config.batch_tokens, loss[:, first], loss[:, far:].mean(-1))
+    at = onset(run.eval_step[later] * run.plan.config.batch_tokens, loss[:, near], loss[:, far:].mean(-1))
     return float(np.round(at))
 
 
@@ -273,16 +278,22 @@ def _curve(run: _Run) -> dict[str, Any]:
         "warmup": config.warmup_steps / config.steps,
         "seed": config.seed,
         **{f"loss_on_{name}": run.others["transfer_loss"][later, k] for k, name in enumerate(config.eval.transfer)},
-        **_by_octave(run.eval_loss[later]),
+        **_by_octave(run.eval_loss[later], run.first),
         **(_noise(run, later) if "noise_sq" in run.others else {}),
     }
 
 
-def _by_octave(loss: np.ndarray) -> dict[str, np.ndarray]:
-    """Losses e t as columns `loss_at_T`, T = 1, 2, 4, ...: the mean over the positions above T/2, up to T."""
-    starts = [0, *(2**k for k in range((loss.shape[1]).bit_length() - 1))]
-    ends = [1, *(2 * start for start in starts[1:])]
-    return {f"loss_at_{b}": loss[:, a:b].mean(-1, dtype=np.float64) for a, b in zip(starts, ends, strict=True)}
+def _by_octave(loss: np.ndarray, first: int) -> dict[str, np.ndarray]:
+    """Losses e t as columns `loss_at_T`, T = 1, 2, 4, ...: the mean over the positions above T/2, up to T.
+
+    Args:
+        first: the position of the first loss.
+    """
+    last = loss.shape[1] + first - 1
+    ends = [T for k in range(last.bit_length()) if (T := 2**k) >= first]
+    return {
+        f"loss_at_{T}": loss[:, max(T // 2 + 1 - first, 0) : T + 1 - first].mean(-1, dtype=np.float64) for T in ends
+    }
 
 
 def _noise(run: _Run, rows: np.ndarray) -> dict[str, np.ndarray]:
@@ -303,6 +314,6 @@ def _positions(run: _Run) -> dict[str, Any]:
         "status": run.status,
         "params": run.plan.config.model.N,
         "kind": run.plan.config.model.kind,
-        "position": np.arange(1, len(loss) + 1),
+        "position": np.arange(run.first, run.first + len(loss)),
         "loss": loss,
     }

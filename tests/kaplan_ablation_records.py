@@ -237,11 +237,15 @@ def context(
     return study(runs, "context", along)
 
 
+def ladder(of: Records | None = None, **fields: Any) -> dict[str, Records]:
+    """The runs of `size` as those of the experiments that the figures take Transformers from."""
+    return dict.fromkeys(("grid", "depth", "steps"), of or size(**fields))
+
+
 def experiments() -> dict[str, Records]:
     """All of them, as the paper has it."""
     return {
-        "grid": size(),
-        "steps": size(),
+        **ladder(),
         "shape": shape(),
         "lstm": lstm(),
         "universal": universal(0.8),

@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -228,16 +228,27 @@ def data(noise: float = NOISE, seed: int = 1, shapes: Sequence[tuple[int, int]] 
     return records(runs, "data")
 
 
-def batch(noise: float = NOISE, seed: int = 2, shapes: Sequence[tuple[int, int]] = (SHAPES[3], SHAPES[6])) -> Records:
-    """Two sizes at batches from far below to far above the critical one, constant rates of which one is the best."""
+def batch(
+    noise: float = NOISE,
+    seed: int = 2,
+    shapes: Sequence[tuple[int, int]] = (SHAPES[3], SHAPES[6]),
+    law: Callable[[float, Array, float], Array] = TRUTH.loss,
+    warmup: float = 0.01,
+) -> Records:
+    """Two sizes at batches from far below to far above the critical one, constant rates of which one is the best.
+
+    Args:
+        law: the loss of N parameters after S updates of B tokens.
+        warmup: share of the updates.
+    """
     rng = np.random.default_rng(seed)
     runs = []
     for shape, sequences, worse in itertools.product(shapes, (1, 4, 16, 64, 256), (1.0, 1.03)):
         B, N = sequences * N_CTX, 12 * shape[1] * shape[0] ** 2
         step = evaluations(max(2**12, 2**21 // B), octaves=10)
-        loss = np.minimum(worse * TRUTH.loss(N, step, B) * np.exp(noise * rng.normal()), math.log(N_VOCAB))
+        loss = np.minimum(worse * law(N, step, B) * np.exp(noise * rng.normal()), math.log(N_VOCAB))
         rate = 0.01 * worse
-        runs.append(trained(shape, step, loss, batch_tokens=B, schedule="constant", learning_rate=rate))
+        runs.append(trained(shape, step, loss, batch_tokens=B, schedule="constant", learning_rate=rate, warmup=warmup))
     return records(runs, "batch")
 
 

@@ -218,6 +218,7 @@ def test_the_runs_of_an_older_model_stay_what_they_were_and_are_not_trained_furt
     assert set(records.read(old).runs["positions"]) == {"learned"}
     # Their first position saw one token, and its loss is the highest here; today's sees none.
     assert np.isfinite(records.read(old).runs["onset"]).all()
+    assert records.read(old).positions["position"].min() == 2
     assert np.isnan(records.read(there.path).runs["onset"]).all()
     assert take(tmp_path / "again", export(old, tmp_path / "again.tar")) == 3  # what they are is kept on the way
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 
 import kaplan_ablation_records as known
 import numpy as np
@@ -11,8 +12,10 @@ from analysis.papers.claim import Undecided
 from analysis.papers.drawn import Drawn
 from analysis.papers.evidence import Evidence, Experiments
 from analysis.papers.kaplan.claims import Kaplan
+from analysis.papers.kaplan.context import onsets
 from analysis.papers.kaplan.paper import PAPER
 from analysis.records import Records
+from analysis.table import Table
 from scaling import optim
 from scaling.config import OptimConfig
 
@@ -58,7 +61,7 @@ def test_runs_that_diverged_or_go_on_count_for_nothing(experiments):
     lost = dataclasses.replace(size, runs=size.runs.with_columns(status=status))
     with pytest.raises(Undecided, match="no run of the experiment grid has finished"):
         Evidence({"grid": lost}).need("grid")
-    assert not draw("fig6", {"grid": lost}).decided
+    assert not draw("fig6", known.ladder(lost)).decided
 
 
 def test_a_table_from_before_the_architectures_holds_transformers(experiments):
@@ -66,7 +69,7 @@ def test_a_table_from_before_the_architectures_holds_transformers(experiments):
     columns = {name: column for name, column in size.runs.items() if name not in ("kind", "reuse")}
     old = dataclasses.replace(size, runs=dataclasses.replace(size.runs, columns=columns))
     assert set(Evidence({"grid": old}).need("grid")["kind"]) == {"transformer"}
-    assert said(draw("fig6", {"grid": old})) == said(draw("fig6", {"grid": size}))
+    assert said(draw("fig6", known.ladder(old))) == said(draw("fig6", known.ladder(size)))
 
 
 def test_a_run_of_two_experiments_is_counted_once(experiments):
@@ -96,6 +99,34 @@ def test_of_the_learning_rates_of_an_lstm_the_best_counts(experiments):
     assert "the highest for 9" in said(draw("fig7", {**experiments, "lstm": fewer}))
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_where_the_transformer_overtakes_and_whom_other_rates_would_help_is_as_planted(experiments, seed):
+    lstm = known.lstm(lambda N: 0.02 * math.log(N / 49e3), seed=seed)
+    two = dataclasses.replace(lstm, runs=lstm.runs.where(lstm.runs["learning_rate"] < 0.02, "left out"))
+    text = said(draw("fig7", {**experiments, "lstm": two}))
+    crossings = re.findall(r"the Transformer overtakes the LSTM at N = ([\d.]+)k \(([\d.]+)k to ([\d.]+)k", text)
+    assert len(crossings) == 3
+    for at, low, high in crossings:
+        assert float(low) < 49 < float(high)
+        assert float(at) == pytest.approx(49, rel=0.5)
+    assert "3 of these are behind the Transformer, and the gap would shrink" in text
+    assert "6 of these are ahead of the Transformer, and the lead would grow" in text
+
+
+def test_runs_that_ended_before_their_onset_are_hollow_and_in_no_line(experiments):
+    """The smallest Transformers are far off the law here, and end before they use their context."""
+
+    def with_onset(runs: Table) -> Table:
+        early = (runs["params"] == 6144) & (runs["kind"] == "transformer")
+        return runs.with_columns(onset=np.where(early, np.nan, 1e5), loss=np.where(early, 9.0, runs["loss"]))
+
+    found = draw("fig7", {k: dataclasses.replace(r, runs=with_onset(r.runs)) for k, r in experiments.items()})
+    assert "3 runs are left out, and hollow: ended before its model used its context" in said(found)
+    alpha = re.search(r"Exponents of N: Transformer ([\d.]+)", said(found))
+    assert alpha is not None
+    assert float(alpha[1]) == pytest.approx(0.07, abs=0.015)
+
+
 def test_an_lstm_as_good_as_the_transformer_is_not_called_worse(experiments):
     alike = {**experiments, "lstm": known.lstm(lambda N: 0.0), "context": known.context(behind=0.0)}
     found = draw("fig7", alike)
@@ -104,7 +135,7 @@ def test_an_lstm_as_good_as_the_transformer_is_not_called_worse(experiments):
 
 
 def test_the_transformers_beside_an_lstm_are_one_ladder(experiments):
-    uneven = {**experiments, "grid": known.size(deeper=0.05)}
+    uneven = {**experiments, **known.ladder(deeper=0.05)}
     with_depths, alone = (draw("fig7", one) for one in (uneven, experiments))
     data = with_depths.data
     shown = np.unique(data["params"][(data["kind"] == "transformer") & np.isnan(data["position"])])
@@ -119,20 +150,20 @@ def test_reuse_is_held_against_the_same_layers_used_once():
     """One layer costs or gains something by itself here: that is no merit of using it again."""
     for factor in (0.96, 1.04):
         size = known.size(shallow=factor)
-        found = draw("fig17", {"grid": size, "universal": known.universal(0.0, 0.001, layers=1, factor=factor)})
+        found = draw("fig17", {**known.ladder(size), "universal": known.universal(0.0, 0.001, layers=1, factor=factor)})
         assert said(found).count("per parameter, against Transformers of 1 layer,") == 3
         assert said(found).count("no significant difference; per parameter and use") == 3
 
 
 def test_reuse_worth_nothing_is_worse_per_flop_alone():
-    found = draw("fig17", {"grid": known.size(), "universal": known.universal(worth=0.0, noise=0.001)})
+    found = draw("fig17", {**known.ladder(), "universal": known.universal(worth=0.0, noise=0.001)})
     assert found.decided
     assert said(found).count("no significant difference; per parameter and use") == 3
     assert said(found).count(", worse.") == 3
 
 
 def test_reuse_worth_half_is_better_per_parameter_and_worse_per_flop():
-    found = draw("fig17", {"grid": known.size(), "universal": known.universal(worth=0.5, noise=0.001)})
+    found = draw("fig17", {**known.ladder(), "universal": known.universal(worth=0.5, noise=0.001)})
     assert said(found).count(", better; per parameter and use") == 3
     assert "; so do we." in said(found)
 
@@ -155,15 +186,8 @@ def test_positions_that_are_averaged_are_named(experiments):
     found = draw("fig21", experiments)
     assert found.figure is not None
     (legend,) = found.figure.legends
-    assert [t.get_text() for t in legend.get_texts()] == [
-        "1",
-        "2",
-        "3 to 4",
-        "6 to 8",
-        "12 to 16",
-        "46 to 64",
-        "91 to 128",
-    ]
+    positions = ["1", "2", "3–4", "6–8", "12–16", "46–64", "91–128"]
+    assert [t.get_text() for t in legend.get_texts()] == positions
     assert "mean loss over the positions T/√2 to T" in said(found)
 
 
@@ -185,8 +209,35 @@ def test_short_range_is_learnt_before_long_range_where_it_was_planted(experiment
 
 def test_N_helps_at_all_positions_but_the_first(experiments):
     found = draw("fig21", experiments)
-    assert "At the first token, which has no context, N does not help; at all others it does" in said(found)
+    assert "At T = 1, which is predicted from nothing, N does not help; N helps at all others" in said(found)
     assert "they are better at early tokens, as in the paper" in said(found)
+
+
+def test_windows_that_begin_with_an_input_have_no_token_that_is_predicted_from_nothing(experiments):
+    old = experiments["context"]
+    moved = old.positions.with_columns(position=old.positions["position"] + 1)
+    found = draw("fig21", {**experiments, "context": dataclasses.replace(old, positions=moved)})
+    assert "At T = 1" not in said(found)
+    assert found.data["position"].min() == 2
+
+
+def test_the_onset_goes_with_N_as_planted(experiments):
+    N = np.array([1e4, 4e4, 1.6e5, 6.4e5])
+    columns = {"params": N, "tokens": np.full(4, 1e6), "onset": np.where(N > 5e5, np.nan, 3e6 * N**-0.3)}
+    (text,) = onsets(Table.from_columns(columns, "known"))
+    assert "after 189k tokens at N = 10k, " in text
+    assert "but not before the end at N = 640k (1M tokens)" in text
+    assert "the onset goes as N^−0.3 " in text
+
+
+def test_a_size_that_ended_before_its_onset_of_context_use_is_in_no_exponent(experiments):
+    """The smallest one has the same loss everywhere here, far below what its N would give."""
+    context = experiments["context"]
+    loss = np.where(context.positions["params"] == 6144, 2.0, context.positions["loss"])
+    flat = context.positions.with_columns(loss=loss)
+    found = draw("fig21", {**experiments, "context": dataclasses.replace(context, positions=flat)})
+    assert "are left out, and hollow: N = 6.14k" in said(found)
+    assert "N does not help; N helps at all others" in said(found)
 
 
 def test_a_short_context_that_gives_nothing_is_not_called_better(experiments):
@@ -231,7 +282,7 @@ def test_a_constant_rate_that_costs_is_named(experiments):
     (exceptions,) = (text for text in found.sentences if text.startswith("With enough these do worse"))
     assert "constant from 0.016" in exceptions
     assert "cosine" not in exceptions
-    assert "the noise of the last updates stays in the loss" in exceptions
+    assert "Constant rates end +4" in said(found)
 
 
 @pytest.mark.parametrize(

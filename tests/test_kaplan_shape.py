@@ -72,16 +72,16 @@ def test_shapes_under_loud_noise_decide_nothing():
 
 
 def test_depths_fall_on_one_line_in_the_count_that_was_planted():
-    without = draw("fig6", {"grid": known.size(noise=0.001)})
+    without = draw("fig6", known.ladder(noise=0.001))
     assert without.decided
     assert "the one without is a line for all, as in the paper" in said(without)
-    other = draw("fig6", {"grid": known.size(noise=0.001, embeddings_count=True)})
+    other = draw("fig6", known.ladder(noise=0.001, embeddings_count=True))
     assert other.decided
     assert "the other way round than in the paper" in said(other)
 
 
 def test_depths_that_are_told_apart_in_no_count_decide_nothing():
-    found = draw("fig6", {"grid": known.size(noise=0.03)})
+    found = draw("fig6", known.ladder(noise=0.03))
     assert not found.decided
     assert "In neither count do the depths differ significantly" in said(found)
     assert found.figure is not None
@@ -89,7 +89,7 @@ def test_depths_that_are_told_apart_in_no_count_decide_nothing():
 
 @pytest.mark.parametrize("deeper", [0.02, 0.05])
 def test_deeper_models_do_not_bend_the_line_that_they_are_held_against(deeper):
-    found = draw("fig6", {"grid": known.size(noise=1e-4, deeper=deeper)})
+    found = draw("fig6", known.ladder(noise=1e-4, deeper=deeper))
     change = re.search(r"by \+([\d.]+) % \(\+([\d.]+) % to \+([\d.]+) %\) where it does not", found.sentences[0])
     assert change is not None
     value, low, high = (float(x) / 100 for x in change.groups())
@@ -98,18 +98,18 @@ def test_deeper_models_do_not_bend_the_line_that_they_are_held_against(deeper):
 
 
 def test_a_line_of_sizes_has_one_depth_at_each_width():
-    line = runs.line(runs.deep(Evidence({"grid": known.size()}).need("grid")))
+    line = runs.line(runs.deep(Evidence(known.ladder()).need("grid")))
     shapes = sorted(set(zip(line["d_model"].tolist(), line["n_layer"].tolist(), strict=True)))
     assert shapes == list(known.LADDER)
 
 
 def test_models_of_one_layer_are_seen_off_the_line_where_they_are():
-    assert ", 0 of 3 outside the interval" in said(draw("fig6", {"grid": known.size(noise=0.001, shallow=1.0)}))
-    assert "lie +4." in said(draw("fig6", {"grid": known.size(noise=0.001, shallow=1.045)}))
+    assert ", 0 of 3 outside the interval" in said(draw("fig6", known.ladder(noise=0.001, shallow=1.0)))
+    assert "lie +4." in said(draw("fig6", known.ladder(noise=0.001, shallow=1.045)))
 
 
 def test_transfer_in_proportion_gives_parallel_lines_and_dots_on_the_curve():
-    found = draw("fig8", {"steps": known.size()})
+    found = draw("fig8", known.ladder())
     assert found.decided
     parallel, dots = found.sentences[1:]
     assert parallel.startswith("The lines are parallel")
@@ -120,10 +120,9 @@ def test_transfer_in_proportion_gives_parallel_lines_and_dots_on_the_curve():
 
 
 def test_a_text_on_which_size_helps_less_is_not_called_parallel():
-    size = known.size()
-    N = size.runs["params"]
-    worse = changed({"steps": size}, "steps", loss_on_wiki=size.runs["loss_on_wiki"] * (N / 1e4) ** 0.01)
-    found = draw("fig8", worse)
+    size = known.ladder()
+    runs = size["steps"].runs
+    found = draw("fig8", changed(size, "steps", loss_on_wiki=runs["loss_on_wiki"] * (runs["params"] / 1e4) ** 0.01))
     (offset,) = (text for text in found.sentences if "grows with N, as it does slowly in the paper" in text)
     assert ", +2.3 % (+2." in offset
     assert "books" not in offset
@@ -145,7 +144,7 @@ def test_depth_is_told_from_no_depth_in_transfer():
     assert "books" in text
     assert "wiki" in text
     some = draw("fig24", {"shape": known.shape(of_depth=0.005)})
-    assert "A small effect of the depth on transfer" in said(some)
+    assert "A slight effect of the depth on transfer" in said(some)
     assert "No effect" not in said(some)
 
 

@@ -47,13 +47,13 @@ class Evidence:
         """The learning curves of these runs."""
         return _rows_of([records.curves for records in self.experiments.values()], runs, "learning curve")
 
-    def loss_by_position(self, runs: Table) -> np.ndarray:
-        """The mean last loss at each position over these runs, which share one context; t"""
+    def loss_by_position(self, runs: Table) -> tuple[np.ndarray, np.ndarray]:
+        """Positions in the context, rising, and the mean last loss at each over these runs, which share one; t, t"""
         rows = _rows_of([records.positions for records in self.experiments.values()], runs, "loss by position")
         at, loss = means(rows, "position")
-        if len(loss) != at[-1]:
+        if len(loss) != at[-1] - at[0] + 1:
             raise Undecided("the losses are not at every position")
-        return loss
+        return at, loss
 
     @functools.cached_property
     def noise(self) -> Noise | None:

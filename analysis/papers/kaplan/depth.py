@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import digits, reference
@@ -12,11 +13,12 @@ from analysis.fit import fit
 from analysis.fit.estimate import Fit
 from analysis.page.canvas import GREY, LOSS, STYLE, fitted_line, log_axis, log_y, margins, panels
 from analysis.papers.claim import Undecided
-from analysis.papers.drawing import beside, groups_legend, logarithmic, named, papers_points, papers_slope, symbol
+from analysis.papers.drawing import beside, groups_legend, logarithmic, named, papers_curve, symbol
 from analysis.papers.drawn import Drawn
 from analysis.papers.evidence import means
 from analysis.papers.kaplan import runs
 from analysis.papers.kaplan.claims import Kaplan
+from analysis.papers.kaplan.context import early
 from analysis.papers.kaplan.shape import by_size
 from analysis.papers.kaplan.transfer import by_verdict, on_texts, short_name, test_sets
 from analysis.papers.kaplan.trend import Trend, trend
@@ -25,14 +27,15 @@ from scaling.errors import InputError
 
 DEEPEST = 6  # layers: deeper models are one group, as in the paper
 LEAST = 5  # models of two layers or more, and depths of one N
-SLIGHT = 0.01  # change of the transfer's ratio per doubling of the depth that would be of no consequence
+SLIGHT = 0.01  # change of the transfer's ratio per doubling of the depth that is of no consequence
 
 
 # --- figure 6
 
 
 def figure_6(evidence: Kaplan, drawn: Drawn) -> None:
-    """Loss against parameters with embeddings and without, by depth; in each a line through the ladder's own depth.
+    """Loss against parameters, left with embeddings and right without, models of one depth joined; grey: the law of the
+    ladder's own depth with its interval; hollow: runs that ended before their model used its context.
 
     How far a model lies from that line is held against how much deeper it is than the ladder at its N: a line through
     all depths would follow the deeper ones part of the way.
@@ -70,12 +73,12 @@ def _splits(with_them: Trend, without_them: Trend) -> str:
         return "the count with embeddings splits by depth, the one without is a line for all, as in the paper"
     if not with_them.flat:
         return (
-            "both counts split by depth, while the paper saw one line without embeddings; how deep a model of so few "
-            "parameters is changes its width, and with that its loss, by itself (Figure 5)"
+            "both counts split by depth, while the paper saw one line without embeddings; of two models of one N the "
+            "deeper is the narrower, and Figure 5 shows what that costs"
         )
     return (
         "the count without embeddings splits by depth and the one with them does not, the other way round than in the "
-        "paper: the embeddings of so small models may be worth as much as their other parameters"
+        "paper; what embeddings are worth, in parameters, would tell why"
     )
 
 
@@ -153,13 +156,16 @@ def _draw6(table: Table, without: Fit | None = None, with_embeddings: Fit | None
                 rows = np.array([_group(n) == group for n in shown["n_layer"]])
                 order = np.argsort(x[rows])
                 axes.plot(x[rows][order], y[rows][order], lw=0.8, **symbol(k))
+            x, y = _draw_early(axes, early(table), column, groups, x, y)
             if law is not None:
                 line = np.geomspace(x.min() / 1.2, x.max() * 1.2, 60)
                 fitted_line(axes, line, law, [line], GREY, label=label)
             logarithmic(axes, x, "params", y)
             if column == "params":
-                if not papers_points(axes, *reference.points("fig1_L_of_N").T):
-                    papers_slope(axes, x, y, -reference.value("alpha_N"))
+                deep = shown.where(shown["n_layer"] >= 2, "off the line")
+                papers_curve(
+                    axes, deep["params"], deep["loss"], reference.points("fig1_L_of_N"), -reference.value("alpha_N")
+                )
                 axes.legend(loc="lower left")
                 axes.set_title("Non-embedding parameters")
             else:
@@ -170,11 +176,26 @@ def _draw6(table: Table, without: Fit | None = None, with_embeddings: Fit | None
         return figure
 
 
+def _draw_early(
+    axes: Axes, table: Table, column: str, groups: list[int], x: np.ndarray, y: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Runs that ended before their model used its context, hollow; x and y with theirs."""
+    for k, group in enumerate(groups if len(table) else ()):
+        rows = np.array([_group(n) == group for n in table["n_layer"]])
+        if rows.any():
+            own_x, own_y = table[column][rows], table["loss"][rows]
+            axes.plot(own_x, own_y, **symbol(k, lw=0, mfc="white", mec=symbol(k)["color"]))
+            x, y = np.append(x, own_x), np.append(y, own_y)
+    return x, y
+
+
 # --- figure 24
 
 
 def figure_24(evidence: Kaplan, drawn: Drawn) -> None:
-    """Loss on the other texts against the depth, N held fixed, the models being those of Figure 5's second panel."""
+    """Loss on the training text and on the others against the depth, N held fixed, a point per run of the models of
+    Figure 5's second panel, lines through their means.
+    """
     table = evidence.need("shape")
     sets = test_sets(table)
     table = runs.best_rates(table)
@@ -199,7 +220,11 @@ def figure_24(evidence: Kaplan, drawn: Drawn) -> None:
         ratio = trend(x, np.log(table[name] / table["loss"]))
         reach = max(reach, (ratio.high - ratio.low) / 2)
         verdict = (
-            "No effect of the depth on transfer is seen" if ratio.flat else "A small effect of the depth on transfer"
+            "No effect of the depth on transfer is seen, as in the paper"
+            if ratio.flat
+            else "A slight effect of the depth on transfer"
+            if max(-ratio.low, ratio.high) < SLIGHT
+            else "An effect of the depth on transfer, unlike in the paper"
         )
         said.append((f"{short_name(name)} {_percents(ratio)}", f"{verdict} (change of the ratio per doubling)"))
     if reach > SLIGHT:
@@ -207,9 +232,9 @@ def figure_24(evidence: Kaplan, drawn: Drawn) -> None:
     layers = np.unique(depth)
     drawn.say(
         f"From {layers[0]:.0f} to {layers[-1]:.0f} layers at N = {digits.short(float(np.median(table['params'])))} the "
-        f"loss on the training text changes by {_percents(own)} per doubling of the depth, the cost of extreme shapes "
-        "(Figure 5). Transfer is measured by the ratio of the loss on another text to it. The paper (1.5B parameters, "
-        "about 6 to 207 layers) saw no effect of depth on transfer.",
+        f"loss on the training text changes by {_percents(own)} per doubling of the depth (Figure 5, second panel). "
+        "Transfer is measured by the ratio of the loss on another text to it. The paper (1.5B parameters, about 6 to "
+        "207 layers) saw no effect of depth on transfer.",
         *by_verdict(said),
     )
 

@@ -133,11 +133,14 @@ def of_scans(curves: Table) -> tuple[Known, Critical]:
         InputError: the batches do not tell.
     """
     found = critical(curves)
-    # A loss at which few batches scatter about their hyperbola says less.
-    width = np.log(found.table["high"] / found.table["low"])
-    weights = 1 / (np.where(np.isfinite(width), width, np.nanmax(width, initial=1.0)) ** 2 + SURE**2)
-    law = fit(laws.KaplanBCrit, found.table, loss="squared", weights=weights)
+    law = fit(laws.KaplanBCrit, found.table, loss="squared", weights=sureness(found.table))
     return Known(law=laws.KaplanBCrit, fit=law, table=found.table), found
+
+
+def sureness(scans: Table) -> np.ndarray:
+    """Weights of critical batches: a loss at which few batches scatter about their hyperbola says less."""
+    width = np.log(scans["high"] / scans["low"])
+    return 1 / (np.where(np.isfinite(width), width, np.nanmax(width, initial=1.0)) ** 2 + SURE**2)
 
 
 def best_sizes(curves: Table, compute: str) -> Table:

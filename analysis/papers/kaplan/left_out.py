@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from analysis.batch_size import Critical
 from analysis.confidence import LEVEL, t_quantile
 from analysis.fit import fit
 from analysis.fit.estimate import Fit, Interval
@@ -27,10 +28,12 @@ class Left:
     Attributes:
         whole: 1 / alpha_B and ln B_* from all batches.
         without: the same without each of them, shape (n, 2).
+        scans: the critical batches without each of them.
     """
 
     whole: np.ndarray
     without: np.ndarray
+    scans: tuple[Critical, ...]
 
     def half(self, weights: Sequence[float]) -> float:
         """Half width of the interval of a weighted sum of 1 / alpha_B and ln B_*."""
@@ -63,16 +66,17 @@ def batches_left_out(curves: Table, whole: Fit) -> Left:
     """
     column = curves["batch_tokens"]
     sizes = np.unique(column)
-    without = []
+    without, scans = [], []
     for B in sizes:
         try:
-            law, _ = fits.of_scans(curves.where(column != B, f"batches of {B:.0f} tokens left out"))
+            law, scan = fits.of_scans(curves.where(column != B, f"batches of {B:.0f} tokens left out"))
         except InputError:
             break
         without.append(_powers(law.fit))
+        scans.append(scan)
     if len(sizes) < 3 or len(without) < len(sizes):
         raise Undecided("B_crit(L) cannot be fitted without one of the batch sizes")
-    return Left(_powers(whole), np.array(without))
+    return Left(_powers(whole), np.array(without), tuple(scans))
 
 
 def _powers(law: Fit) -> np.ndarray:

@@ -11,14 +11,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import digits, reference
+from analysis.confidence import LEVEL, t_quantile
 from analysis.fit import fit
 from analysis.fit.estimate import Fit
-from analysis.page.canvas import LOSS, STYLE, Shades, log_axis, log_y, panels, size_legend
+from analysis.page.canvas import GREY, LOSS, STYLE, Shades, log_axis, log_y, panels
 from analysis.papers.claim import Claim, Undecided
-from analysis.papers.drawing import blank, groups_legend, logarithmic
+from analysis.papers.drawing import blank, fixed_limits, groups_legend, logarithmic
 from analysis.papers.drawn import Drawn
 from analysis.papers.kaplan.claims import RATIO, Kaplan
-from analysis.papers.kaplan.context import LEAST, UNUSED, Sizes, colour_of, long_context, uncounted, unused
+from analysis.papers.kaplan.context import LEAST, Sizes, colour_of, long_context, onsets, uncounted
 from analysis.papers.kaplan.trend import trend
 from analysis.papers.known import measured
 from analysis.table import Table
@@ -29,21 +30,25 @@ AT = "loss_at_"  # columns of a table of curves: means over an octave of positio
 
 
 def figure_20(evidence: Kaplan, drawn: Drawn) -> None:
-    """Left: loss at token T of each size, with a + b T^-c. Right: the same of the largest during its training."""
+    """Left: a dot is the loss at position T of one size, mean over its held-out windows, dashed a + b T^-c through the
+    dots; dotted the paper's law of its smallest and its largest model, scaled to the height of our largest. Right: the
+    mean loss over octaves of T while the largest is trained, with its onset of context use.
+    """
     sizes = long_context(evidence)
     laws: dict[float, Fit] = {}
     for N, loss in sizes.loss.items():
         with contextlib.suppress(InputError):  # its losses are drawn without a law
-            laws[N] = fit("kaplan-position", _along(loss), loss="squared")
+            laws[N] = fit("kaplan-position", _along(sizes.position, loss), loss="squared")
     training = _training(evidence, sizes)
     drawn.figure = _draw(sizes, laws, training)
     drawn.points(_rows(sizes, laws))
+    drawn.say(*onsets(sizes.table))
     sound = {N: law for N, law in laws.items() if law.sound and _half(law) < law.constants["c"] / 2}
     if not sound:
         why = f"the exponent of the position is not known to a half of itself at any of {len(sizes.loss)} sizes."
-        raise Undecided(why + (f" Models of {sizes.n_ctx} tokens {UNUSED}" if unused(sizes.loss) else ""))
+        raise Undecided(f"{why} {_reach(sizes)}")
     theirs = np.array(reference.published()["kaplan2020"]["fig20_position_fits"]["value"])
-    drawn.say(_powers(sizes, sound, theirs), *_with_size(sound, theirs))
+    drawn.say(_powers(sizes, sound, theirs), *_with_size(sound, theirs, float(sizes.table["n_vocab"][0])))
     drawn.say(*(_during(training) if training is not None else ["During training: the curves hold no positions."]))
     drawn.say(uncounted(sizes.table))
     largest = max(sound)
@@ -52,8 +57,16 @@ def figure_20(evidence: Kaplan, drawn: Drawn) -> None:
     drawn.show(measured(claim, lambda: sound[largest], "c"))
 
 
-def _along(loss: np.ndarray) -> Table:
-    return Table({"position": np.arange(1.0, len(loss) + 1), "loss": loss}, np.arange(1, len(loss) + 1), "positions")
+def _along(position: np.ndarray, loss: np.ndarray) -> Table:
+    return Table({"position": position.astype(float), "loss": loss}, np.arange(1, len(loss) + 1), "positions")
+
+
+def _reach(sizes: Sizes) -> str:
+    """How much of the fall along the context comes late."""
+    late = [1 - loss[len(loss) // 2 :].mean() / loss[(sizes.position > 2) & (sizes.position <= 4)].mean()
+            for loss in sizes.loss.values()]  # fmt: skip
+    text = f"Past T = 4 their losses fall by {digits.percent(min(late))} to {digits.percent(max(late))}"
+    return text + (f"; {len(sizes.unused)} ended before their onset of context use" if sizes.unused else "")
 
 
 def _half(law: Fit) -> float:
@@ -75,27 +88,41 @@ def _powers(sizes: Sizes, sound: dict[float, Fit], theirs: np.ndarray) -> str:
     return text + (f" {lost} of {len(sizes.loss)} sizes give no sound fit." if lost else "")
 
 
-def _with_size(sound: dict[float, Fit], theirs: np.ndarray) -> Iterator[str]:
+def _with_size(sound: dict[float, Fit], theirs: np.ndarray, n_vocab: float) -> Iterator[str]:
     if len(sound) < LEAST:
         yield f"{len(sound)} sizes: whether c grows with N cannot be told."
         return
-    line = trend(np.log10(list(sound)), [law.constants["c"] for law in sound.values()])
+    slope, half = _per_decade(sound)
     verdict = (
         "no change with N is told; the paper saw it grow, over far larger sizes"
-        if line.flat
+        if abs(slope) <= half
         else "it grows with N, as in the paper"
-        if line.slope > 0
+        if slope > 0
         else "it falls with N, unlike in the paper"
     )
-    yield (
-        f"The exponent c changes by {_signed(line.slope)} ({_signed(line.low)} to {_signed(line.high)}) per decade of "
-        f"N: {verdict}."
-    )
+    ends = f"{_signed(slope - half)} to {_signed(slope + half)}"
+    yield f"The exponent c changes by {_signed(slope)} ({ends}) per decade of N: {verdict}."
     if np.mean([law.constants["c"] for law in sound.values()]) > theirs[-1, 2]:
         yield (
-            "Our c are larger: tokens of a small vocabulary carry a few letters each, and much of what helps to "
-            "predict them lies within the last word or two."
+            f"Our c are larger. Possibly because a token of {n_vocab:,.0f} carries fewer letters than one of "
+            f"{reference.value('n_vocab'):,.0f}, so that the same reach is more tokens: a larger vocabulary would tell."
         )
+
+
+def _per_decade(sound: dict[float, Fit]) -> tuple[float, float]:
+    """The slope of c in log10 N and half its interval: each c counts by its own interval, and these are widened where c
+    scatters about the line by more than they say.
+    """
+    x, c = np.log10(list(sound)), np.array([law.constants["c"] for law in sound.values()])
+    w = np.array([_half(law) for law in sound.values()]) ** -2.0
+    away = x - np.average(x, weights=w)
+    square = float((w * away**2).sum())
+    slope = float((w * away * c).sum()) / square
+    rest = c - np.average(c, weights=w) - slope * away
+    # Intervals are this many standard deviations wide; chi-square of the rest over its degrees of freedom.
+    sigmas = float(t_quantile(LEVEL, np.array(1e6)))
+    spread = sigmas * math.sqrt(float((w * rest**2).sum()) / (len(x) - 2))
+    return slope, max(1.0, spread) / math.sqrt(square)
 
 
 def _signed(value: float) -> str:
@@ -129,7 +156,8 @@ def _during(training: Table) -> Iterator[str]:
         when.append(math.exp(float(np.interp(-goal, -low[first], np.log(step[first])))))
     line = trend(np.log2(octaves), np.log(when))
     text = (
-        f"In the training of the largest model the first tokens have made {digits.percent(SHARE)} of their fall after "
+        f"In the training of the largest model the first tokens have made {digits.percent(SHARE)} of their fall since "
+        f"the first evaluation, at {digits.short(step[0])} updates, after "
         f"{digits.short(when[0])} updates (T = {octaves[0]}), the last after {digits.short(when[-1])} (T = "
         f"{octaves[-1] // 2 + 1} to {octaves[-1]}); per doubling of T it takes {digits.percent(line.slope, sign=True)} "
         f"({digits.percent(line.low, sign=True)} to {digits.percent(line.high, sign=True)}) updates more: "
@@ -146,25 +174,43 @@ def _during(training: Table) -> Iterator[str]:
 
 def _draw(sizes: Sizes, laws: dict[float, Fit], training: Table | None) -> Figure:
     shades = Shades(min(sizes.loss), max(sizes.loss))
+    T, entries = sizes.position.astype(float), []
+    line = np.geomspace(T[0], T[-1], 100)
     with rc_context(STYLE):
-        figure, (left, right) = panels(2)
-        T = np.arange(1.0, sizes.n_ctx + 1)
+        figure, (left, right) = panels(2, legend=False)
         for N, loss in sizes.loss.items():
             left.plot(T, loss, "o", color=shades(N), ms=1.8, mew=0, alpha=0.55)
             if N in laws:
-                left.plot(T, laws[N].band(T).value, color=shades(N), lw=1.2, dashes=(4, 2))
+                left.plot(line, laws[N].band(line).value, color=shades(N), lw=1.2, dashes=(4, 2))
+            style = {"color": shades(N), "marker": "o", "ms": 3, "lw": 1.2, "dashes": (4, 2)}
+            entries.append((f"N = {digits.short(N)}", style))
         logarithmic(left, 2.0 ** np.arange(int(math.log2(sizes.n_ctx)) + 1), "position", [*sizes.loss.values()])
+        low, high = left.get_ylim()
+        left.set_ylim(low, high * (high / low) ** 0.4)
+        _papers(left, T, sizes.loss[max(sizes.loss)])
         left.set_ylabel(LOSS)
         left.set_title("At each position, with a + b T^−c")
-        size_legend(figure, np.array(list(sizes.loss)), shades)
-        _draw_training(right, training)
+        groups_legend(left, entries, "upper right")
+        _draw_training(right, training, sizes)
         return figure
 
 
-def _draw_training(axes: Axes, training: Table | None) -> None:
-    axes.set_title("During the training of the largest")
+def _papers(axes: Axes, T: np.ndarray, loss: np.ndarray) -> None:
+    """The paper's laws of its smallest and largest model, through the mean of ours: its losses are of other tokens."""
+    for (a, b, c), name in zip(reference.published()["kaplan2020"]["fig20_position_fits"]["value"][:: 5],
+                               ("smallest", "largest"), strict=True):  # fmt: skip
+        theirs = a + b * T**-c
+        factor = float(np.exp(np.mean(np.log(loss / theirs) / T) / np.mean(1 / T)))  # all octaves count alike
+        style: dict[str, Any] = {"color": GREY, "lw": 1.0, "dashes": (1, 1.5) if name == "largest" else (1, 4)}
+        with fixed_limits(axes):
+            axes.plot(T, factor * theirs, label=f"paper's {name} × {factor:.2f}", zorder=1.5, **style)
+
+
+def _draw_training(axes: Axes, training: Table | None, sizes: Sizes) -> None:
+    title = f"During the training of N = {digits.short(max(sizes.loss))}"
+    axes.set_title(title)
     if training is None:
-        blank(axes, "During the training of the largest", "no losses by position were recorded")
+        blank(axes, title, "no losses by position were recorded")
         return
     octaves = _octaves(training)
     entries, shown = [], []
@@ -173,11 +219,14 @@ def _draw_training(axes: Axes, training: Table | None) -> None:
         axes.plot(training["step"], training[f"{AT}{T}"], **style)
         entries.append((_range(T), style))
         shown.append(training[f"{AT}{T}"])
+    own = sizes.table["run"] == training["run"][0]
+    if sizes.table.has("onset") and math.isfinite(when := float(sizes.table["onset"][own][0])):
+        axes.axvline(when / training["batch_tokens"][0], color=GREY, lw=0.8, dashes=(1, 2), label="onset")
     axes.set_xscale("log")
     log_y(axes, np.concatenate(shown), digits.plain)
     log_axis(axes.xaxis, np.geomspace(training["step"].min(), training["step"].max(), 9))
     axes.set_xlabel("Updates")
-    groups_legend(axes, entries, "lower left", title="Positions", ncols=2)
+    groups_legend(axes, entries, "lower left", title="Positions T", ncols=2)
 
 
 def _range(T: int) -> str:
@@ -187,5 +236,5 @@ def _range(T: int) -> str:
 def _rows(sizes: Sizes, laws: dict[float, Fit]) -> Iterator[dict[str, Any]]:
     for N, loss in sizes.loss.items():
         law = {} if N not in laws else laws[N].constants
-        for t, value in enumerate(loss):
-            yield {"params": N, "position": t + 1, "loss": value, **law}
+        for T, value in zip(sizes.position, loss, strict=True):
+            yield {"params": N, "position": T, "loss": value, **law}

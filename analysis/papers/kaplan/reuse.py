@@ -20,6 +20,7 @@ from analysis.papers.drawn import Drawn
 from analysis.papers.evidence import means, mode
 from analysis.papers.kaplan import runs
 from analysis.papers.kaplan.claims import Kaplan
+from analysis.papers.kaplan.context import left_out, marks
 from analysis.papers.kaplan.trend import between, mean_interval
 from analysis.replicates import Noise
 from analysis.table import Table
@@ -29,19 +30,23 @@ TOLD = 0.03  # of the loss: a wider interval cannot see the slight differences t
 
 
 def figure_17(evidence: Kaplan, drawn: Drawn) -> None:
-    """Loss against N, and against N times the reuse; each group is held against Transformers of the same count.
+    """Loss of Transformers that use their layers several times, left against N with each weight counted once and right
+    against N times the uses, beside Transformers of as many layers and, right, those of the ladder.
 
     Where fewer than LEAST Transformers of as many layers were trained, the ladder stands in on the left as well.
     """
     universal = runs.of_kind(evidence.need("universal"), "universal")
     if not (universal["reuse"] > 1).any():
         raise Undecided("no Universal Transformer uses its layers more than once")
-    universal = runs.best_rates(universal.where(universal["reuse"] > 1, "reuse 1 is the Transformer itself"))
-    drawn.points(_rows(universal))
-    ladder = evidence.transformers_like(universal)
-    same = _same_layers(evidence, universal, ladder)
-    drawn.points(_rows(same, ladder, universal))
-    drawn.figure = _draw(universal, same, ladder)
+    every = universal.where(universal["reuse"] > 1, "reuse 1 is the Transformer itself")
+    best = runs.best_rates(every)
+    drawn.points(_rows(best))
+    ladder = evidence.transformers_like(best)
+    same = _same_layers(evidence, best, ladder)
+    drawn.points(_rows(same, ladder, best))
+    drawn.figure = _draw(best, same, ladder)
+    lost = left_out(best, ladder) if same is ladder else left_out(best, same, ladder)
+    universal, same, ladder = map(runs.in_context, (best, same, ladder))
     sentences, halves, as_theirs = [], [], True
     for reuse in np.unique(universal["reuse"]):
         group = universal.where(universal["reuse"] == reuse, "another reuse")
@@ -67,18 +72,28 @@ def figure_17(evidence: Kaplan, drawn: Drawn) -> None:
             )
         sentences.append(f"Layers used {reuse:.0f} times change the loss: {'; '.join(parts)}.")
     if not halves:
-        raise Undecided(f"{LEAST} sizes of one reuse among those of the Transformers are wanted")
+        raise Undecided(f"{LEAST} sizes of one reuse among those of the Transformers are wanted. {lost}")
     if max(halves) > TOLD:
         raise Undecided(f"the differences are known only to ± {digits.percent(max(halves))}")
     drawn.say(
         *sentences,
+        lost,
         "The paper saw them slightly better per parameter and slightly worse once the reuse is counted, as in compute"
-        + (
-            "; so do we."
-            if as_theirs
-            else ". Ours differ in part, or too little to be told: they have few distinct layers, so that uses of them "
-            "do much the same, and their learning rates are those of Transformers."
-        ),
+        + ("; so do we." if as_theirs else ". Ours differ in part, or too little to be told. " + _few(every)),
+    )
+
+
+def _few(universal: Table) -> str:
+    """What was tried of them, where more might make a difference."""
+    text = f"They have {runs.depths_text(universal)} of their own"
+    if not universal.has("learning_rate"):
+        return f"{text}."
+    tried: dict[tuple[float, float], set[float]] = {}
+    for N, reuse, rate in zip(*(universal[name] for name in ("params", "reuse", "learning_rate")), strict=True):
+        tried.setdefault((N, reuse), set()).add(rate)
+    most = max(map(len, tried.values()))
+    return (
+        f"{text}, at {most} learning {digits.plural(most, 'rate', 'rates or fewer')} each: more of either would tell."
     )
 
 
@@ -112,7 +127,7 @@ def _draw(universal: Table, same: Table, ladder: Table) -> Figure:
             plain = ladder if counted else same
             seen = [plain["params"]]
             axes.plot(*means(plain), color=symbol(0)["color"], lw=0.9, label=_called(plain))
-            axes.plot(plain["params"], plain["loss"], **symbol(0, lw=0))
+            marks(axes, plain, 0)
             if plain is not ladder:
                 axes.plot(*means(ladder), color=GREY, lw=0.9, dashes=(1, 2), label=_called(ladder))
                 seen.append(ladder["params"])
@@ -121,7 +136,7 @@ def _draw(universal: Table, same: Table, ladder: Table) -> Figure:
                 N, loss = means(own)
                 times = reuse if counted else 1
                 axes.plot(N * times, loss, color=symbol(k)["color"], lw=0.9)
-                axes.plot(own["params"] * times, own["loss"], **symbol(k, lw=0))
+                marks(axes, own, k, times=times)
                 seen.append(own["params"] * times)
             N = np.concatenate(seen)
             label = "Parameters times uses" if counted else "Parameters N, each counted once"

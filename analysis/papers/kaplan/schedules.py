@@ -25,10 +25,14 @@ TOLD = 0.02  # of the loss: noise beyond it hides what the paper saw
 # Of the default schedule's sum: less is too small. In the paper the loss is flat from about 100 on, where its own rule
 # (D.1) for N = 3e6, a cosine to zero over 250,000 updates, adds up to 145.
 ENOUGH = 2 / 3
+ASIDE = 1.04  # of the sum: kinds are drawn so far apart where they share one
 
 
 def figure_22(evidence: Kaplan, drawn: Drawn) -> None:
-    """Final loss against the sum of the learning rate over all updates, a point per run, one size and length."""
+    """Final loss against the sum of the learning rates of all updates, a point per run, one size and length. Shaded:
+    losses that another seed of the best schedule may have; dotted: the least sum that counts as enough. Kinds of one
+    sum stand side by side.
+    """
     table = evidence.need("schedule")
     if not table.has("learning_rate_sum"):
         raise Undecided("the table has no column learning_rate_sum")
@@ -121,17 +125,26 @@ def _sentences(each: list[Schedule], half: float, default: Schedule, batch: floa
         )
     yield from _within(each, half, default)
     if lost_many:
-        yield (
-            f"With enough these do worse all the same: {_listed(lost_many, best)}."
-            + (
-                " Of constant ones the noise of the last updates stays in the loss, the more the smaller the "
-                f"batch: ours is {batch:,.0f} tokens, the paper's {reference.value('batch_tokens'):,.0f}."
-                if any(one.kind == "constant" for one in lost_many)
-                else ""
-            )
-        )
+        yield (f"With enough these do worse all the same: {_listed(lost_many, best)}.")
+        yield from _constant(many, half, batch)
     else:
         yield "With enough the shape of the schedule does not matter, as in the paper."
+
+
+def _constant(many: list[Schedule], half: float, batch: float) -> Iterator[str]:
+    """What a rate that stays high to the end costs, beside the falling ones of the nearest sum."""
+    falling = [one for one in many if one.kind != "constant"]
+    gaps = [
+        math.log(one.loss / min(falling, key=lambda other: abs(math.log(other.total / one.total))).loss)
+        for one in many
+        if falling and one.kind == "constant"
+    ]
+    if gaps and np.mean(gaps) > half / math.sqrt(len(gaps)):
+        yield (
+            f"Constant rates end {digits.percent(math.expm1(float(np.mean(gaps))), sign=True)} above falling ones of "
+            "the nearest sum. Possibly the noise of the last updates stays in the loss; larger batches would tell: "
+            f"ours are of {batch:,.0f} tokens, the paper's of {reference.value('batch_tokens'):,.0f}."
+        )
 
 
 def _within(each: list[Schedule], half: float, default: Schedule) -> Iterator[str]:
@@ -171,7 +184,8 @@ def _draw(table: Table, each: list[Schedule], half: float, default: Schedule | N
             axes.axvline(ENOUGH * default.total, color=GREY, lw=0.8, dashes=(1, 2), label="2/3 of the default's sum")
         for k, kind in enumerate(kinds):
             rows = table["schedule"] == kind
-            axes.plot(total[rows], loss[rows], **symbol(k, lw=0, ms=6))
+            aside = ASIDE ** (k - (len(kinds) - 1) / 2)
+            axes.plot(aside * total[rows], loss[rows], **symbol(k, lw=0, ms=6))
         axes.set_xscale("log")
         log_y(axes, loss, digits.plain)
         low, high = axes.get_ylim()

@@ -14,6 +14,7 @@ from analysis import digits, reference
 from analysis.confidence import LEVEL
 from analysis.findings import shapes
 from analysis.findings.shapes import SAME_SIZE, WHAT, Panel, Shapes
+from analysis.laws.admission import IN_CONTEXT
 from analysis.page.canvas import FAINT, STYLE, log_axis, margins, panels, percent_axis
 from analysis.papers.claim import Undecided
 from analysis.papers.drawing import groups_legend, level, papers_points, symbol
@@ -35,7 +36,9 @@ TOLD = 0.02  # of the loss: an interval wider than what the paper saw cannot dec
 
 
 def figure_5(evidence: Kaplan, drawn: Drawn) -> None:
-    """Loss above the base shape's in percent, a panel per ratio, N held fixed; what the seeds alone explain is shaded.
+    """Loss above that of a base shape, the large diamond, in percent, a panel per ratio, N held fixed. Shaded: what the
+    seeds alone explain of one change; grey: the paper's points of 50M and, right, 25M parameters, above its loss at our
+    base's ratio.
 
     Changes are against the shape from which the others differ in one ratio, not against the best of all: of many noisy
     losses the lowest is too low. A change is claimed where it leaves the interval that holds for all shapes of its
@@ -60,7 +63,8 @@ def figure_5(evidence: Kaplan, drawn: Drawn) -> None:
         f"taken out with L(N), {said}. Each change is against the base shape, {_base(found[0])}; the intervals hold "
         f"for all shapes of a panel at once ({digits.percent(LEVEL)}).",
         *(text for one in found for panel in one.panels for text in _sentences(one, panel)),
-        _worth(alpha),
+        _early(table),
+        _worth(alpha, said),
         _width(found[0]),
     )
 
@@ -138,22 +142,27 @@ def _change(change: float, half: float) -> str:
     return f"{digits.percent(change, sign=True)} ± {digits.percent(half)}"
 
 
-def _worth(alpha: float) -> str:
+def _early(table: Table) -> str:
+    """How many shapes were measured before they used their context."""
+    n = int((~IN_CONTEXT.rule(table).keep).sum())
+    return f"{n} of {len(table)} runs {IN_CONTEXT.rule(table).reason}: there a shape may cost a delay." if n else ""
+
+
+def _worth(alpha: float, said: str) -> str:
     """What a percent of the loss is worth."""
     compute = 1.01 ** (1 / reference.value("alpha_C_min")) - 1
     return (
-        f"In the paper 1 % of the loss is worth {digits.percent(compute)} of the compute; on our own sizes it is worth "
+        f"In the paper 1 % of the loss is worth {digits.percent(compute)} of the compute; by L(N), {said}, it is worth "
         f"{digits.percent(1.01 ** (1 / alpha) - 1)} of N at equal tokens."
     )
 
 
 def _width(one: Shapes) -> str:
-    """Why a ratio need not cost here what it costs in the paper."""
+    """What the same ratio is in the paper's models."""
     theirs = (50e6 * one.base.ratios[1] / 12) ** (1 / 3)  # N = 12 n_layer d_model^2
     return (
         f"At the ratios of our base, d_model is {one.base.d_model} here and about {digits.plain(theirs, 2)} in the "
-        "paper's 50M parameters: where a ratio costs another share of the loss here than there, the narrow heads and "
-        "streams of small models are the likely reason."
+        "paper's 50M parameters: whether the loss goes with a ratio or with a width, larger sizes would tell."
     )
 
 
@@ -176,7 +185,9 @@ def _draw(found: Sequence[Shapes]) -> Figure:
                 axes.set_ylim(1.15 * min(*changes, -wide), 1.12 * max(*changes, wide, SHOWN))
                 for j, one, panel in here:
                     _lines(axes, one, panel, j)
-                papers_points(axes, *reference.points(DIGITISED[k]).T, label="paper's, above their best")
+                ratio, change = reference.points(DIGITISED[k]).T
+                at_base = np.interp(math.log(here[0][1].base.ratios[k]), np.log(ratio), change)
+                papers_points(axes, ratio, change - at_base, label="paper's")
             else:
                 axes.text(0.5, 0.5, "not tried", transform=axes.transAxes, ha="center", color="grey")
         entries = [

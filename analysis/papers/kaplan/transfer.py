@@ -19,6 +19,7 @@ from analysis.papers.drawing import groups_legend, logarithmic, papers_slope, sy
 from analysis.papers.drawn import Drawn
 from analysis.papers.kaplan import runs
 from analysis.papers.kaplan.claims import OF_LOSS, Kaplan
+from analysis.papers.kaplan.context import left_out, marks
 from analysis.papers.kaplan.fits import UNSETTLED
 from analysis.papers.kaplan.trend import Trend, between, mean_interval, trend
 from analysis.papers.known import measured
@@ -52,20 +53,21 @@ def short_name(column: str) -> str:
 
 
 def figure_8(evidence: Kaplan, drawn: Drawn) -> None:
-    """Left: loss against N on each text, with its power law. Right: loss on the other texts against that on the
-    training text, a dot per size at its end, a line along the training of the largest.
+    """Left: loss against N on the training text and on the others, each with its power law. Right: loss on the others
+    against that on the training text, a point per run at its end, dashed along the training of the largest.
     """
-    table = runs.deep(evidence.steps_runs)
+    every = runs.deep(evidence.steps_runs)
+    table = runs.in_context(every)
     sets = test_sets(table)
     drawn.points(on_texts(table, sets, "run", "params", "loss"))
     if (sizes := len(np.unique(table["params"]))) < LEAST:
         raise Undecided(f"{sizes} sizes of two layers or more; wanted {LEAST}")
     laws = {name: fit("kaplan-n", table, target=name, loss="squared", waived=UNSETTLED) for name in ("loss", *sets)}
     path = _training(evidence, table, sets)
-    drawn.figure = _draw(table, laws, path)
+    drawn.figure = _draw(every, table, laws, path)
     if doubtful := [short_name(name) for name, law in laws.items() if not law.sound]:
         raise Undecided(f"the power law on {', '.join(doubtful)} is doubtful")
-    drawn.say(_slopes(laws), *by_verdict(_offset(name, table, _ratio(table, name)) for name in sets))
+    drawn.say(_slopes(laws), left_out(every), *by_verdict(_offset(name, table, _ratio(table, name)) for name in sets))
     if path is None:
         drawn.say("Right panel: the curves hold no other texts.")
     else:
@@ -154,24 +156,23 @@ def _dots(table: Table, path: Table, name: str) -> tuple[str, str]:
         "that loss and hardly on how it was reached. Distance of the ends from the curve"
         if near
         else "At equal loss on the training text the ends of smaller models lie off the curve of the largest, unlike "
-        "in the paper; the largest passes these losses early, before its rate has decayed. Distance of the ends from "
-        "the curve"
+        "in the paper. Distance of the ends from the curve"
     )
     return f"{short_name(name)} {mean} ({low} to {high}, at most {digits.percent(worst)})", verdict
 
 
-def _draw(table: Table, laws: dict[str, Fit], path: Table | None) -> Figure:
+def _draw(every: Table, table: Table, laws: dict[str, Fit], path: Table | None) -> Figure:
     with rc_context(STYLE):
         figure, (left, right) = panels(2, legend=False)
         entries = []
         for k, (name, law) in enumerate(laws.items()):
-            x, y = table["params"], table[name]
+            x = table["params"]
             line = np.geomspace(x.min() / 1.2, x.max() * 1.2, 60)
             fitted_line(left, line, law, [line], symbol(k)["color"])
-            left.plot(x, y, **symbol(k, lw=0))
+            marks(left, every, k, y=name)
             entries.append(("training text" if name == "loss" else short_name(name), symbol(k, lw=1.0)))
-        losses = np.concatenate([table[name] for name in laws])
-        logarithmic(left, table["params"], "params", losses)
+        losses = np.concatenate([every[name] for name in laws])
+        logarithmic(left, every["params"], "params", losses)
         left.set_ylim(top=losses.max() * (losses.max() / losses.min()) ** 0.3)
         papers_slope(left, table["params"], table["loss"], -reference.value("alpha_N"))
         left.set_ylabel(LOSS)
@@ -198,8 +199,11 @@ def _draw_right(axes: Axes, table: Table, sets: list[str], path: Table | None) -
     axes.set_xlabel("Loss on the training text, nats per token")
     axes.set_ylabel("Loss on the other text")
     axes.set_title("Against the loss on the training text")
-    entries = [("sizes at their end", symbol(0, color=GREY, lw=0))]
+    entries = [(short_name(name), symbol(k, lw=1.0)) for k, name in enumerate(sets, 1)]
+    entries.append(("ends of the sizes", symbol(0, color=GREY, lw=0)))
     if path is not None:
         style = {"color": GREY, "lw": 1.0, "dashes": (4, 2)}
         entries.append((f"N = {digits.short(table['params'].max())} in training", style))
-    groups_legend(axes, entries, "lower left")
+    low, high = axes.get_ylim()
+    axes.set_ylim(low / (high / low) ** 0.25, high)
+    groups_legend(axes, entries, "lower left", ncols=2)

@@ -44,6 +44,39 @@ def trend(x: ArrayLike, y: ArrayLike) -> Trend:
     return Trend(slope, slope - half, slope + half, float(y.mean()), sigma, n)
 
 
+@dataclasses.dataclass(frozen=True)
+class Crossing:
+    """Where a straight line over ln x crosses zero: x, and the ends of its interval, by Fieller."""
+
+    x: float
+    low: float
+    high: float
+
+
+def crossing(x: ArrayLike, y: ArrayLike, sigma: float, degrees: float) -> Crossing | None:
+    """The x at which y is zero on its line over ln x; None where no slope at all lies inside its interval.
+
+    Args:
+        sigma: standard deviation of each y, known with so many degrees of freedom; where the scatter about the line is
+            larger, both are pooled.
+    """
+    ln_x = np.log(np.asarray(x, float))
+    line = trend(ln_x, y)
+    if line.sigma > sigma:
+        sigma = math.sqrt((degrees * sigma**2 + (line.n - 2) * line.sigma**2) / (degrees + line.n - 2))
+        degrees += line.n - 2
+    square = float(((ln_x - ln_x.mean()) ** 2).sum())
+    q = (float(t_quantile(LEVEL, np.array(float(degrees)))) * sigma) ** 2
+    # (mean + slope u)^2 <= q (1 / n + u^2 / square), u = ln x - its mean: there some line of the interval is zero.
+    a, b, c = line.slope**2 - q / square, line.mean * line.slope, line.mean**2 - q / line.n
+    if not a > 0:
+        return None
+    root = math.sqrt(max(b * b - a * c, 0.0))
+    at = (-line.mean / line.slope, (-b - root) / a, (-b + root) / a)
+    with np.errstate(over="ignore"):  # a flat line crosses beyond all numbers
+        return Crossing(*(float(np.exp(ln_x.mean() + u)) for u in at))
+
+
 def mean_interval(y: ArrayLike) -> tuple[float, float, float]:
     """The mean of independent values and the ends of its interval; infinite ends for one value."""
     y = np.asarray(y, float)
@@ -60,3 +93,16 @@ def between(x: ArrayLike, y: ArrayLike, at: ArrayLike) -> np.ndarray:
     slack = 1e-9  # a point at the very end is inside
     inside = (at >= x.min() - slack) & (at <= x.max() + slack)
     return np.where(inside, np.exp(np.interp(at, x[order], y[order])), np.nan)
+
+
+def meeting(points: np.ndarray, x: ArrayLike, y: ArrayLike) -> float | None:
+    """By how much a plot's y are multiplied to meet ours at the middle of the common range; None without one.
+
+    Args:
+        points: rows x, y; x, y: ours.
+    """
+    low, high = (end(f(points[:, 0]), f(x)) for end, f in ((max, np.min), (min, np.max)))
+    if low > high:
+        return None
+    at = [math.sqrt(float(low * high))]
+    return float((between(x, y, at) / between(points[:, 0], points[:, 1], at))[0])
