@@ -1,5 +1,6 @@
 """Figures 1 and 23: the loss as a power law of one quantity at a time, and no logarithm."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -12,16 +13,20 @@ from analysis.forms import compare_laws
 from analysis.page.canvas import LOSS, STYLE, Shades, fitted_line, panels, size_legend
 from analysis.papers.claim import Undecided
 from analysis.papers.drawing import (
+    BITS,
     LAW,
     OTHER,
+    PF_DAYS,
     across,
+    bits_per_byte,
     by_run,
     dots,
     fixed_limits,
+    left_out,
     legend,
     logarithmic,
-    papers_points,
-    papers_slope,
+    papers_curve,
+    pf_days,
 )
 from analysis.papers.drawn import Drawn
 from analysis.papers.kaplan import runs
@@ -36,20 +41,26 @@ UNITS = {"flops_min": ("C_min", "FLOP"), "unique_tokens": ("D", "tokens"), "para
 
 
 def figure_1(evidence: Kaplan, drawn: Drawn) -> None:
-    """Loss against C_min, D and N, each where the other two do not limit."""
+    """The loss over C_min, D and N, each where the other two do not limit it: our points in the colour of their size,
+    red the law through them with its band; hollow: runs of the same length that the law leaves out; pale: learning
+    curves. Grey: the paper's points, brought to our height at the largest x that both have, or else a line of the
+    paper's exponent.
+    """
     drawn.tell(evidence.alpha_C_min, evidence.C_c_min, evidence.alpha_D, evidence.D_c, evidence.alpha_N, evidence.N_c)
     shades, rows = evidence.shades, []
     with rc_context(STYLE):
-        drawn.figure, (left, middle, right) = panels(3)
+        drawn.figure, (left, middle, right) = panels(3, above=PF_DAYS, beyond=BITS)
         with drawn.panel(left, "Compute"):
             best, curves = evidence.least_compute, evidence.compute_curves
             by_run(left, curves, "flops_min", shades=shades, alpha=0.45)
             rows += _law(left, best.loss, "flops_min", shades, span=curves)
-            _theirs(left, best.points, "flops_min", "fig13_L_of_Cmin", "alpha_C_min", unit=PF_DAY)
+            _theirs(left, best.points, "flops_min", "fig13_L_of_Cmin", "alpha_C_min", drawn, unit=PF_DAY)
+            pf_days(left)
         with drawn.panel(middle, "Data"):
-            rows += _panel(middle, evidence.data, "unique_tokens", shades, "fig1_L_of_D", "alpha_D")
+            rows += _panel(middle, evidence.data, "unique_tokens", shades, "fig1_L_of_D", "alpha_D", drawn)
         with drawn.panel(right, "Size"):
-            rows += _panel(right, evidence.size, "params", shades, "fig1_L_of_N", "alpha_N")
+            rows += _panel(right, evidence.size, "params", shades, "fig1_L_of_N", "alpha_N", drawn)
+            bits_per_byte(right, evidence.size.table)
         left.set_ylabel(LOSS)
         if rows:
             size_legend(drawn.figure, np.array([row["params"] for row in rows]), shades)
@@ -61,10 +72,22 @@ def figure_1(evidence: Kaplan, drawn: Drawn) -> None:
             drawn.say(*find().sentences())
 
 
-def _panel(axes: Axes, found: Known, column: str, shades: Shades, points: str, exponent: str) -> list[dict]:
+def _panel(
+    axes: Axes, found: Known, column: str, shades: Shades, points: str, exponent: str, drawn: Drawn
+) -> list[dict]:
     rows = _law(axes, found, column, shades)
-    _theirs(axes, found.table.with_columns(loss=found.table[found.fit.target]), column, points, exponent)
+    left_out(axes, _as_long(found.table), column, found.fit.target, shades=shades)
+    _theirs(axes, found.table.with_columns(loss=found.table[found.fit.target]), column, points, exponent, drawn)
     return rows
+
+
+def _as_long(table: Table) -> Table:
+    """The runs of a law, and of those left out the ones that were trained for as many tokens as some of them."""
+    kept = []
+    for one in table.excluded:
+        same = np.isin(one.cells.get("tokens", np.full(len(one.rows), math.nan)), table["tokens"])
+        kept.append(dataclasses.replace(one, cells={name: cells[same] for name, cells in one.cells.items()}))
+    return dataclasses.replace(table, excluded=tuple(kept))
 
 
 def _law(axes: Axes, found: Known, column: str, shades: Shades, span: Table | None = None) -> list[dict]:
@@ -86,28 +109,34 @@ def _law(axes: Axes, found: Known, column: str, shades: Shades, span: Table | No
     ]
 
 
-def _theirs(axes: Axes, table: Table, column: str, name: str, exponent: str, unit: float = 1.0) -> None:
-    x, y = reference.points(name).T
-    if not papers_points(axes, unit * x, y):
-        papers_slope(axes, table[column], table["loss"], -reference.value(exponent))
+def _theirs(
+    axes: Axes, table: Table, column: str, name: str, exponent: str, drawn: Drawn, unit: float = 1.0
+) -> None:
+    """The paper's points or exponent beside ours, and how far both fall over the x that they share."""
+    points = reference.points(name) * (unit, 1)
+    found = papers_curve(axes, table[column], table["loss"], points, -reference.value(exponent))
+    if found is not None:
+        write = digits.ten if column == "flops_min" else digits.short
+        drawn.say(found.said(UNITS[column][0], write))
     legend(axes)
 
 
 def figure_23(evidence: Kaplan, drawn: Drawn) -> None:
-    """L(N) as a power law and as a logarithm."""
+    """L(N) as a power law and as a logarithm, through the mean of each size."""
     found = evidence.size
     # Seeds of one size say nothing of the form. Without further columns no rule leaves out more of the rows.
     table = runs.per_size(found.table)
     N = table["params"]
     power, logarithm = fit(laws.KaplanN, table, loss="squared"), fit(laws.KaplanLogN, table, loss="squared")
     with rc_context(STYLE):
-        drawn.figure, (axes,) = panels(1)
+        drawn.figure, (axes,) = panels(1, beyond=BITS)
         dots(axes, N, table["loss"], [evidence.shades(float(n)) for n in N])
         logarithmic(axes, N, "params", table["loss"])
         x = across(axes, 80)
         axes.plot(x, power.law(x), color=LAW, lw=1.3, label="power law", zorder=4)
         axes.plot(x, logarithm.law(x), color=OTHER, lw=1.3, dashes=(4, 2), label="logarithm", zorder=4)
         axes.set_ylabel(LOSS)
+        bits_per_byte(axes, found.table)
         legend(axes)
         size_legend(drawn.figure, N, evidence.shades)
     drawn.points(
