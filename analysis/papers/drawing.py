@@ -34,6 +34,7 @@ PF_DAYS = 0.4  # inches above the panels that `pf_days` takes
 ONE_RATE = 0.01  # of the bytes per token: as far as those of one tokenizer differ from one part of a text to another
 BITS = 0.5  # inches at the right of the last panel that `bits_per_byte` takes
 LAYERS = ((2.2, (1, 0)), (1.6, (5, 2.5)), (1.4, (1.2, 1.6)), (1.2, (6, 2, 1.2, 2)))  # width, dashes
+READ = 0.01  # of ln x: how closely the paper's points were read off
 FEWEST = 3  # points of the paper within our axes that show anything
 
 
@@ -255,7 +256,7 @@ def fall(x: ArrayLike, y: ArrayLike, points: ArrayLike) -> Fall | None:
         points: the paper's (x, y). (n, 2)
     """
     (at, ours), theirs = _curve(x, y), _curve(*np.asarray(points, float).T)
-    inside = (theirs[0][0] <= at) & (at <= theirs[0][-1])
+    inside = (theirs[0][0] - READ <= at) & (at <= theirs[0][-1] + READ)
     if inside.sum() < 2:
         return None
     at, ours = at[inside], ours[inside]

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -48,7 +49,8 @@ def figure_2(evidence: Kaplan, drawn: Drawn) -> None:
     """Learning curves of all sizes over tokens and over compute."""
     curves = evidence.grid_curves
     drawn.figure = plots.learning_curves(curves, above=PF_DAYS)
-    pf_days(drawn.figure.axes[1])
+    with rc_context(STYLE):
+        pf_days(drawn.figure.axes[1])
     drawn.points(named(curves, ("run", "params", "tokens", "flops", "loss")))
     if len(np.unique(curves["params"])) < 2:
         raise Undecided("one size alone has finished")
@@ -131,8 +133,8 @@ def figure_13(evidence: Kaplan, drawn: Drawn) -> None:
         logarithmic(axes, [row["flops"] for row in rows], "Compute, FLOP", [row["loss"] for row in rows],
                     write=digits.ten)  # fmt: skip
         with fixed_limits(axes):
-            for one, colour, label in found:
-                _loss_line(axes, one, colour, label)
+            for k, (one, colour, label) in enumerate(found):
+                _loss_line(axes, one, colour, label, k)
         _papers_laws(axes, evidence)
         axes.set_ylabel(LOSS)
         pf_days(axes)
@@ -159,14 +161,14 @@ def _one_measurement(evidence: Kaplan) -> str:
     )
 
 
-def _loss_line(axes: Axes, best: Efficient, colour: str, label: str) -> None:
+def _loss_line(axes: Axes, best: Efficient, colour: str, label: str, k: int) -> None:
     try:
         law = best.loss
     except Undecided:  # its points are shown, and the claims say why there is no line
         return
     if law.sound:
         line = np.geomspace(*axes.get_xlim(), 60)
-        fitted_line(axes, line, law.fit, [line], colour, label=label, zorder=4)
+        fitted_line(axes, line, law.fit, [line], colour, label=label, **_dashed(k))
 
 
 def _papers_laws(axes: Axes, evidence: Kaplan) -> None:
@@ -190,10 +192,10 @@ def _consistent(measured: Claim, predicted: Claim) -> str:
 
 
 def figure_14(evidence: Kaplan, drawn: Drawn) -> None:
-    """Over compute, the best size along the learning curves and its updates: red over C_min, blue over the compute spent
-    at the grid's one batch, with the lines through them; grey: the paper's points, or a line of its exponent. Right:
-    the best size by the ends of the grid's branches at equal compute, with N and C = 6ND counted in three ways, whose
-    slopes are the exponents.
+    """Left and middle: the best size along the learning curves, and its updates, red over C_min, blue over the compute
+    spent at the grid's one batch, with the lines through them; grey: the paper's points, or a line of its exponent.
+    Right: the best size by the ends of the grid's branches at equal compute, with N and C = 6ND counted in three ways,
+    and the exponent of each.
     """
     drawn.tell(evidence.N_opt, evidence.N_opt_fixed_batch, evidence.S_opt)
     kinds = (
@@ -213,8 +215,8 @@ def figure_14(evidence: Kaplan, drawn: Drawn) -> None:
     with rc_context(STYLE):
         drawn.figure, (left, middle, right) = panels(3, legend=False, above=PF_DAYS)
         _growth_panel(left, table, "params", "N", ("fig14_N_opt_of_Cmin", "fig14_N_opt_of_C_fixed_batch"), "p_N")
-        for what, best in found.items():
-            _growth_line(left, best, "params", LAW if what == "least" else OTHER)
+        for k, (what, best) in enumerate(found.items()):
+            _growth_line(left, best, "params", LAW if what == "least" else OTHER, k)
         left.set_title("Best size")
         with drawn.panel(middle, "Its updates"):
             _ = evidence.steps_curves  # or S_min cannot be measured
@@ -259,23 +261,26 @@ def _by_count(counts: Sequence[Best]) -> str:
     """The exponent of each count, and what the head alone changes."""
     said = [f"{value} ({ends}) {one.count}" for one in counts
             for value, ends in [digits.constant(one.a, *one.interval())]]  # fmt: skip
-    change, ends = digits.constant(
-        counts[1].a - counts[0].a, *recount.interval(counts[1].draws - counts[0].draws)
-    )
+    change, ends = digits.constant(counts[1].a - counts[0].a, *recount.interval(counts[1].draws - counts[0].draws))
     return (
         f"By the ends of the same branches at equal C = 6ND the exponent of the best size is {', '.join(said[:-1])} "
         f"and {said[-1]}; the head changes it by {change} ({ends}), intervals from the scatter of the sizes."
     )
 
 
-def _growth_line(axes: Axes, best: Efficient, column: str, colour: str) -> None:
+def _growth_line(axes: Axes, best: Efficient, column: str, colour: str, k: int = 0) -> None:
     try:
         fit = best.growth(column)
     except InputError:  # its points are shown, and the claims say why there is no line
         return
     if fit.sound:
         x = np.geomspace(best.points["flops"].min(), best.points["flops"].max(), 40)
-        fitted_line(axes, x, fit, [x], colour, zorder=3)
+        fitted_line(axes, x, fit, [x], colour, **_dashed(k))
+
+
+def _dashed(k: int) -> dict[str, Any]:
+    """The k-th of lines that may lie on one another, as wide as all fitted lines."""
+    return {name: value for name, value in layered(k).items() if name != "lw"}
 
 
 def _growth_panel(axes: Axes, table: Table, y: str, letter: str, names: tuple[str, str], exponent: str) -> None:

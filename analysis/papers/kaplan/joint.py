@@ -28,7 +28,7 @@ from analysis.papers.drawing import (
     tints,
 )
 from analysis.papers.drawn import Drawn
-from analysis.papers.kaplan import early
+from analysis.papers.kaplan import early, runs
 from analysis.papers.kaplan.claims import Kaplan
 from analysis.papers.known import Known
 from analysis.table import Table
@@ -53,7 +53,7 @@ def figure_4(evidence: Kaplan, drawn: Drawn) -> None:
         drawn.figure, (left, right) = panels(2, beyond=BITS)
         with drawn.panel(left, "Early-stopped loss over unique tokens"):
             table, fit = evidence.joint.table, evidence.joint.fit
-            _over_data(left, table, fit, shades)
+            _over_data(left, runs.left_by_law(table, evidence.data_runs), fit, shades)
             rows += [
                 {"panel": "L(N, D)", "params": n, "x": D, "loss": L, "law": float(fit.law(n, D))}
                 for n, D, L in _columns(table, "params", "unique_tokens", fit.target)
@@ -61,7 +61,7 @@ def figure_4(evidence: Kaplan, drawn: Drawn) -> None:
         with drawn.panel(right, "Loss along training over S_min"):
             curves, fit = evidence.steps_curves, evidence.steps.fit
             _over_steps(right, curves, fit, shades)
-            bits_per_byte(right, curves)
+            bits_per_byte(right, evidence.steps_runs)
             rows += [
                 {"panel": "L(N, S_min)", "params": n, "x": S, "loss": L, "law": float(fit.law(n, S))}
                 for n, S, L in _columns(curves, "params", "steps_min", "loss")
@@ -114,9 +114,9 @@ def _over_steps(axes: Axes, curves: Table, fit: Fit, shades: Shades) -> None:
 
 
 def figure_9(evidence: Kaplan, drawn: Drawn) -> None:
-    """Left: the early-stopped loss over N, a colour for each number D of unique tokens, dotted our L(N, D); hollow: runs
-    that are not known to have stopped. Right: how far each loss lies above that of the same size on the most data, over
-    N^(alpha_N/alpha_D) / D, coloured by size; red: the one curve (4.3) on which all should lie.
+    """Left: the early-stopped loss over N, a colour for each number D of unique tokens, dotted our L(N, D); hollow:
+    runs that are not known to have stopped. Right: how far each loss lies above that of the same size on the most data,
+    over N^(alpha_N/alpha_D) / D, coloured by size; red: the one curve (4.3) on which all should lie.
     """
     joint, excesses, shades = evidence.joint, evidence.excesses, evidence.shades
     law = joint.fit.law
@@ -126,7 +126,7 @@ def figure_9(evidence: Kaplan, drawn: Drawn) -> None:
     with rc_context(STYLE):
         drawn.figure, (left, right) = panels(2)
         with drawn.panel(left, "Early-stopped loss over N, by unique tokens"):
-            _over_size(left, joint.table, joint.fit)
+            _over_size(left, runs.left_by_law(joint.table, evidence.data_runs), joint.fit)
         with drawn.panel(right, "Excess over the same size on the most data"):
             _collapsed(right, _some(excesses), law, ratio, shades)
         size_legend(drawn.figure, N, shades)

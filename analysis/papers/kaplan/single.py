@@ -1,6 +1,5 @@
 """Figures 1 and 23: the loss as a power law of one quantity at a time, and no logarithm."""
 
-import dataclasses
 import math
 
 import numpy as np
@@ -42,9 +41,9 @@ UNITS = {"flops_min": ("C_min", "FLOP"), "unique_tokens": ("D", "tokens"), "para
 
 def figure_1(evidence: Kaplan, drawn: Drawn) -> None:
     """The loss over C_min, D and N, each where the other two do not limit it: our points in the colour of their size,
-    red the law through them with its band; hollow: runs of the same length that the law leaves out; pale: learning
-    curves. Grey: the paper's points, brought to our height at the largest x that both have, or else a line of the
-    paper's exponent.
+    red the law through them with its band; hollow: runs that the law leaves out; pale: learning curves. Grey: the
+    paper's points, brought to our height at the largest x that both have where none lie near, or a line of its
+    exponent.
     """
     drawn.tell(evidence.alpha_C_min, evidence.C_c_min, evidence.alpha_D, evidence.D_c, evidence.alpha_N, evidence.N_c)
     shades, rows = evidence.shades, []
@@ -57,9 +56,11 @@ def figure_1(evidence: Kaplan, drawn: Drawn) -> None:
             _theirs(left, best.points, "flops_min", "fig13_L_of_Cmin", "alpha_C_min", drawn, unit=PF_DAY)
             pf_days(left)
         with drawn.panel(middle, "Data"):
-            rows += _panel(middle, evidence.data, "unique_tokens", shades, "fig1_L_of_D", "alpha_D", drawn)
+            rows += _panel(
+                middle, evidence.data, evidence.data_runs, "unique_tokens", shades, "fig1_L_of_D", "alpha_D", drawn
+            )
         with drawn.panel(right, "Size"):
-            rows += _panel(right, evidence.size, "params", shades, "fig1_L_of_N", "alpha_N", drawn)
+            rows += _panel(right, evidence.size, evidence.size_runs, "params", shades, "fig1_L_of_N", "alpha_N", drawn)
             bits_per_byte(right, evidence.size.table)
         left.set_ylabel(LOSS)
         if rows:
@@ -73,25 +74,23 @@ def figure_1(evidence: Kaplan, drawn: Drawn) -> None:
 
 
 def _panel(
-    axes: Axes, found: Known, column: str, shades: Shades, points: str, exponent: str, drawn: Drawn
+    axes: Axes, found: Known, offered: Table, column: str, shades: Shades, points: str, exponent: str, drawn: Drawn
 ) -> list[dict]:
-    rows = _law(axes, found, column, shades)
-    left_out(axes, _as_long(found.table), column, found.fit.target, shades=shades)
-    _theirs(axes, found.table.with_columns(loss=found.table[found.fit.target]), column, points, exponent, drawn)
+    """A law of the runs that it was offered; those that it left out are hollow, and held against the paper's too."""
+    target, left = found.fit.target, runs.left_by_law(found.table, offered)
+    cells = [found.table.columns, *(one.cells for one in left.excluded)]
+    every = Table.from_columns(
+        {name: np.concatenate([each[of] for each in cells]) for name, of in ((column, column), ("loss", target))},
+        "runs offered to a law",
+    )
+    rows = _law(axes, found, column, shades, span=every)
+    left_out(axes, left, column, target, shades=shades)
+    _theirs(axes, every, column, points, exponent, drawn)
     return rows
 
 
-def _as_long(table: Table) -> Table:
-    """The runs of a law, and of those left out the ones that were trained for as many tokens as some of them."""
-    kept = []
-    for one in table.excluded:
-        same = np.isin(one.cells.get("tokens", np.full(len(one.rows), math.nan)), table["tokens"])
-        kept.append(dataclasses.replace(one, cells={name: cells[same] for name, cells in one.cells.items()}))
-    return dataclasses.replace(table, excluded=tuple(kept))
-
-
 def _law(axes: Axes, found: Known, column: str, shades: Shades, span: Table | None = None) -> list[dict]:
-    """Points, the law through them and its band; axes around them, or around the curves in `span`. The points."""
+    """Points, the law through them and its band; axes around all losses in `span`, if given. The points."""
     table = found.table
     x, y = table[column], table[found.fit.target]
     dots(axes, x, y, [shades(float(N)) for N in table["params"]])
@@ -109,9 +108,7 @@ def _law(axes: Axes, found: Known, column: str, shades: Shades, span: Table | No
     ]
 
 
-def _theirs(
-    axes: Axes, table: Table, column: str, name: str, exponent: str, drawn: Drawn, unit: float = 1.0
-) -> None:
+def _theirs(axes: Axes, table: Table, column: str, name: str, exponent: str, drawn: Drawn, unit: float = 1.0) -> None:
     """The paper's points or exponent beside ours, and how far both fall over the x that they share."""
     points = reference.points(name) * (unit, 1)
     found = papers_curve(axes, table[column], table["loss"], points, -reference.value(exponent))
