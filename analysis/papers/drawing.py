@@ -295,15 +295,23 @@ def papers_curve(
     their_x, their_y = np.asarray(points, float).T
     shared = fall(x, y, points)
     if papers_points(axes, their_x, their_y):
+        _through(axes, their_x, their_y)
         return shared
     if shared is not None:
         (at, ours), (across_x, theirs) = _curve(x, y), _curve(their_x, their_y)
         end = math.log(shared.end)
         factor = float(np.exp(np.interp(end, at, ours) - np.interp(end, across_x, theirs)))
         if papers_points(axes, their_x, factor * their_y, label=f"{POINTS} × {factor:.2f}"):
+            _through(axes, their_x, factor * their_y)
             return shared
     papers_slope(axes, x, y, exponent)
     return shared
+
+
+def _through(axes: Axes, x: np.ndarray, y: np.ndarray) -> None:
+    """A thin line from point to point, as `fall` reads them."""
+    with fixed_limits(axes):
+        axes.plot(x, y, color=GREY, lw=0.7, alpha=0.7, zorder=1.4)
 
 
 def papers_slope(axes: Axes, x: ArrayLike, y: ArrayLike, exponent: float) -> None:

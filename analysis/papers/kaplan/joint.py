@@ -162,12 +162,13 @@ def _over_size(axes: Axes, table: Table, fit: Fit) -> None:
     dots(axes, N, L, [tint(float(d)) for d in D])
     logarithmic(axes, N, "params", L, most=6)
     left_out(axes, table, "params", fit.target, shades=lambda N: GREY)
-    x, handles = across(axes, 80), axes.get_legend_handles_labels()[0]
+    x, handles = across(axes, 80), []
     with fixed_limits(axes):
         for d in some(np.unique(D)):
             axes.plot(x, fit.law(x, d), color=tint(float(d)), lw=1.0, dashes=(1.5, 1.5), zorder=3)
             handles.append(Line2D([], [], color=tint(float(d)), ls="", marker="o", ms=4.6, label=digits.short(d)))
     axes.set_ylabel(LOSS)
+    handles += axes.get_legend_handles_labels()[0]
     axes.legend(handles=handles, title="D", loc="lower left", handletextpad=0.2, alignment="left")
 
 

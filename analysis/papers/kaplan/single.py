@@ -1,6 +1,7 @@
 """Figures 1 and 23: the loss as a power law of one quantity at a time, and no logarithm."""
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib import rc_context
@@ -76,17 +77,21 @@ def figure_1(evidence: Kaplan, drawn: Drawn) -> None:
 def _panel(
     axes: Axes, found: Known, offered: Table, column: str, shades: Shades, points: str, exponent: str, drawn: Drawn
 ) -> list[dict]:
-    """A law of the runs that it was offered; those that it left out are hollow, and held against the paper's too."""
+    """A law of the runs that it was offered, and hollow those that it left out.
+
+    Sizes that had not converged are held against the paper's with the others: they were trained alike.
+    """
     target, left = found.fit.target, runs.left_by_law(found.table, offered)
-    cells = [found.table.columns, *(one.cells for one in left.excluded)]
-    every = Table.from_columns(
-        {name: np.concatenate([each[of] for each in cells]) for name, of in ((column, column), ("loss", target))},
-        "runs offered to a law",
-    )
-    rows = _law(axes, found, column, shades, span=every)
+    own = runs.deep(offered) if column == "params" else found.table.with_columns(loss=found.table[target])
+    rows = _law(axes, found, column, shades, span=own)
     left_out(axes, left, column, target, shades=shades)
-    _theirs(axes, every, column, points, exponent, drawn)
-    return rows
+    if _theirs(axes, own, column, points, exponent, drawn) and len(own) > len(found.table):
+        drawn.say("Ours is the fall of all sizes after as many tokens, those that the law leaves out among them.")
+    return rows + [
+        row | {"panel": f"{row['panel']}, left out"}
+        for one in left.excluded
+        for row in _rows(one.cells, column, target)
+    ]
 
 
 def _law(axes: Axes, found: Known, column: str, shades: Shades, span: Table | None = None) -> list[dict]:
@@ -101,21 +106,26 @@ def _law(axes: Axes, found: Known, column: str, shades: Shades, span: Table | No
         line = np.geomspace(x.min() / 1.5, x.max() * 1.5, 60)
         with fixed_limits(axes):
             fitted_line(axes, line, found.fit, [line], LAW, label="our law", zorder=4)
+    return _rows(table, column, found.fit.target)
+
+
+def _rows(cells: Mapping[str, np.ndarray] | Table, column: str, target: str) -> list[dict]:
     panel, unit = UNITS[column]
     return [
-        {"panel": panel, "x": X, "unit_of_x": unit, "loss": L, "params": N}
-        for X, L, N in zip(x, y, table["params"], strict=True)
+        {"panel": panel, "x": x, "unit_of_x": unit, "loss": loss, "params": N}
+        for x, loss, N in zip(cells[column], cells[target], cells["params"], strict=True)
     ]
 
 
-def _theirs(axes: Axes, table: Table, column: str, name: str, exponent: str, drawn: Drawn, unit: float = 1.0) -> None:
-    """The paper's points or exponent beside ours, and how far both fall over the x that they share."""
+def _theirs(axes: Axes, table: Table, column: str, name: str, exponent: str, drawn: Drawn, unit: float = 1.0) -> bool:
+    """The paper's points or exponent beside ours, and how far both fall over the x that they share, if they do."""
     points = reference.points(name) * (unit, 1)
     found = papers_curve(axes, table[column], table["loss"], points, -reference.value(exponent))
     if found is not None:
         write = digits.ten if column == "flops_min" else digits.short
         drawn.say(found.said(UNITS[column][0], write))
     legend(axes)
+    return found is not None
 
 
 def figure_23(evidence: Kaplan, drawn: Drawn) -> None:
