@@ -48,9 +48,9 @@ PARTS = (("params", "model size N", "#3f8f5b"), ("batch_crit", "batch B", OTHER)
 def figure_2(evidence: Kaplan, drawn: Drawn) -> None:
     """Learning curves of all sizes over tokens and over compute."""
     curves = evidence.grid_curves
-    drawn.figure = plots.learning_curves(curves, above=PF_DAYS)
+    drawn.figure = figure = plots.learning_curves(curves, above=PF_DAYS)
     with rc_context(STYLE):
-        pf_days(drawn.figure.axes[1])
+        pf_days(figure.axes[1])
     drawn.points(named(curves, ("run", "params", "tokens", "flops", "loss")))
     if len(np.unique(curves["params"])) < 2:
         raise Undecided("one size alone has finished")

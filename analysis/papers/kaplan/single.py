@@ -43,8 +43,8 @@ UNITS = {"flops_min": ("C_min", "FLOP"), "unique_tokens": ("D", "tokens"), "para
 def figure_1(evidence: Kaplan, drawn: Drawn) -> None:
     """The loss over C_min, D and N, each where the other two do not limit it: our points in the colour of their size,
     red the law through them with its band; hollow: runs that the law leaves out; pale: learning curves. Grey: the
-    paper's points, brought to our height at the largest x that both have where none lie near, or a line of its
-    exponent.
+    paper's points, joined, and brought to our height at the largest x that both have where none lie near, or a line of
+    its exponent.
     """
     drawn.tell(evidence.alpha_C_min, evidence.C_c_min, evidence.alpha_D, evidence.D_c, evidence.alpha_N, evidence.N_c)
     shades, rows = evidence.shades, []
