@@ -13,6 +13,7 @@ from analysis.papers.kaplan import appendix, efficiency, fits
 from analysis.papers.kaplan.claims import Kaplan
 from analysis.papers.kaplan.needed import needed, widest
 from analysis.papers.kaplan.paper import PAPER
+from analysis.recount import Count
 from analysis.table import Table
 from scaling.counts import PF_DAY
 from tests import kaplan_records as known
@@ -155,6 +156,37 @@ def test_losses_at_fixed_compute_have_a_minimum_that_moves(evidence):
         best.append(data["params"][rows[np.argmin(data["loss"][rows])]])
     assert np.all(np.diff(best) >= 0)
     assert best[-1] > 10 * best[0]
+
+
+def test_the_same_branches_counted_with_the_head_give_a_slower_growth_of_the_best_size(evidence):
+    data = PAPER.draw_one("fig14", evidence).data
+    slopes = []
+    for count in Count:
+        rows = data["compute"] == f"6ND, {count}"
+        slopes.append(np.polyfit(np.log(data["flops"][rows]), np.log(data["params"][rows]), 1)[0])
+    assert slopes[0] > slopes[1] + 0.1
+    assert slopes[1] == pytest.approx(slopes[2], abs=0.05)
+
+
+def test_figure_1_says_how_far_both_losses_fall_over_the_sizes_that_both_have(evidence):
+    said = " ".join(PAPER.draw_one("fig1", evidence).sentences)
+    ours, theirs = map(
+        float, re.findall(r"From N = 6.14k to 519k our .* of ([\d.]+), the paper's by ([\d.]+)\.", said)[0]
+    )
+    runs, (N, L) = evidence.size_runs, reference.points("fig1_L_of_N").T
+    ends = [np.exp(np.log(runs["loss"][runs["params"] == n]).mean()) for n in (6_144, runs["params"].max())]
+    assert ours == pytest.approx(ends[0] / ends[1], abs=1e-3)
+    # As read off Figure 1: 5.913 at N = 6.1k, and between 4.321 at 332k and 4.103 at 590k.
+    last = np.exp(np.interp(np.log(runs["params"].max()), np.log(N), np.log(L)))
+    assert 4.103 < last < 4.321
+    assert theirs == pytest.approx(5.913 / last, abs=1e-3)
+
+
+def test_figure_9_shows_hollow_the_runs_that_are_not_known_to_have_stopped_alone(evidence):
+    drawn = PAPER.draw_one("fig9", evidence)
+    assert drawn.figure is not None
+    hollow = [line for line in drawn.figure.axes[0].lines if line.get_markerfacecolor() == "white"]
+    assert f"{len(hollow)} of 20 data sets and sizes are left out" in " ".join(drawn.sentences)
 
 
 def test_the_laws_cross_where_both_give_the_same_loss(evidence):

@@ -34,6 +34,7 @@ PF_DAYS = 0.4  # inches above the panels that `pf_days` takes
 ONE_RATE = 0.01  # of the bytes per token: as far as those of one tokenizer differ from one part of a text to another
 BITS = 0.5  # inches at the right of the last panel that `bits_per_byte` takes
 LAYERS = ((2.2, (1, 0)), (1.6, (5, 2.5)), (1.4, (1.2, 1.6)), (1.2, (6, 2, 1.2, 2)))  # width, dashes
+READ = 0.01  # of ln x: how closely the paper's points were read off
 FEWEST = 3  # points of the paper within our axes that show anything
 
 
@@ -255,7 +256,7 @@ def fall(x: ArrayLike, y: ArrayLike, points: ArrayLike) -> Fall | None:
         points: the paper's (x, y). (n, 2)
     """
     (at, ours), theirs = _curve(x, y), _curve(*np.asarray(points, float).T)
-    inside = (theirs[0][0] <= at) & (at <= theirs[0][-1])
+    inside = (theirs[0][0] - READ <= at) & (at <= theirs[0][-1] + READ)
     if inside.sum() < 2:
         return None
     at, ours = at[inside], ours[inside]
@@ -294,15 +295,23 @@ def papers_curve(
     their_x, their_y = np.asarray(points, float).T
     shared = fall(x, y, points)
     if papers_points(axes, their_x, their_y):
+        _through(axes, their_x, their_y)
         return shared
     if shared is not None:
         (at, ours), (across_x, theirs) = _curve(x, y), _curve(their_x, their_y)
         end = math.log(shared.end)
         factor = float(np.exp(np.interp(end, at, ours) - np.interp(end, across_x, theirs)))
         if papers_points(axes, their_x, factor * their_y, label=f"{POINTS} × {factor:.2f}"):
+            _through(axes, their_x, factor * their_y)
             return shared
     papers_slope(axes, x, y, exponent)
     return shared
+
+
+def _through(axes: Axes, x: np.ndarray, y: np.ndarray) -> None:
+    """A thin line from point to point, as `fall` reads them."""
+    with fixed_limits(axes):
+        axes.plot(x, y, color=GREY, lw=0.7, alpha=0.7, zorder=1.4)
 
 
 def papers_slope(axes: Axes, x: ArrayLike, y: ArrayLike, exponent: float) -> None:

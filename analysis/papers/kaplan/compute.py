@@ -1,38 +1,46 @@
 """Figures 2, 3, 13, 14 and 15: what compute buys, what the best size is, and where the laws contradict each other."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 
-from analysis import digits, kaplan_path, reference
+from analysis import digits, kaplan_path, recount, reference
 from analysis.frontier import Optimum
+from analysis.laws.admission import DEEP
 from analysis.page import plots
 from analysis.page.canvas import GREY, INK, LABELS, LOSS, STYLE, fitted_line, panels, size_legend
 from analysis.papers.claim import MISSING, Claim, Undecided
 from analysis.papers.drawing import (
     LAW,
     OTHER,
+    PF_DAYS,
     POINTS,
     by_run,
     dots,
     fixed_limits,
+    layered,
     legend,
     logarithmic,
     named,
     papers_points,
     papers_slope,
+    pf_days,
+    symbol,
 )
 from analysis.papers.drawn import Drawn
 from analysis.papers.kaplan.claims import Kaplan
 from analysis.papers.kaplan.evidence import Efficient
 from analysis.papers.kaplan.needed import needed, widest
+from analysis.recount import Best, Count
 from analysis.table import Table
 from scaling.counts import PF_DAY
 from scaling.errors import InputError
 
+ROOM = 0.6  # of the range of a panel, above its points, for the legend
 LOSSES = 120  # at which sizes are held against each other
 PARTS = (("params", "model size N", "#3f8f5b"), ("batch_crit", "batch B", OTHER), ("steps_min", "updates S", "#a86a12"))
 
@@ -40,7 +48,9 @@ PARTS = (("params", "model size N", "#3f8f5b"), ("batch_crit", "batch B", OTHER)
 def figure_2(evidence: Kaplan, drawn: Drawn) -> None:
     """Learning curves of all sizes over tokens and over compute."""
     curves = evidence.grid_curves
-    drawn.figure = plots.learning_curves(curves)
+    drawn.figure = figure = plots.learning_curves(curves, above=PF_DAYS)
+    with rc_context(STYLE):
+        pf_days(figure.axes[1])
     drawn.points(named(curves, ("run", "params", "tokens", "flops", "loss")))
     if len(np.unique(curves["params"])) < 2:
         raise Undecided("one size alone has finished")
@@ -65,7 +75,7 @@ def figure_3(evidence: Kaplan, drawn: Drawn) -> None:
     low, high = float(C.min()), float(C.max())
     x, rows = np.geomspace(low, high, 60), []
     with rc_context(STYLE):
-        drawn.figure, (axes,) = panels(1, legend=False)
+        drawn.figure, (axes,) = panels(1, legend=False, above=PF_DAYS)
         base = np.ones_like(x)
         for column, what, colour in PARTS:
             top = base * (x / low) ** powers[column]
@@ -76,6 +86,7 @@ def figure_3(evidence: Kaplan, drawn: Drawn) -> None:
             base = top
         logarithmic(axes, x, "flops_min", np.concatenate([base, [1.0]]), write=digits.ten, write_y=digits.short)
         axes.set_ylabel("Growth, one on the other")
+        pf_days(axes)
         legend(axes, "upper left")
     drawn.points(rows)
     for claim in (evidence.N_opt, evidence.B_opt, evidence.S_opt):
@@ -102,7 +113,7 @@ def figure_13(evidence: Kaplan, drawn: Drawn) -> None:
         ("flops_min", lambda: evidence.least_compute, LAW, "C_min", "o"),
     )
     with rc_context(STYLE):
-        drawn.figure, (axes,) = panels(1)
+        drawn.figure, (axes,) = panels(1, above=PF_DAYS)
         try:
             by_run(axes, evidence.compute_curves, "flops_min", shades=shades, alpha=0.3)
         except MISSING:  # of which the claims tell
@@ -122,10 +133,11 @@ def figure_13(evidence: Kaplan, drawn: Drawn) -> None:
         logarithmic(axes, [row["flops"] for row in rows], "Compute, FLOP", [row["loss"] for row in rows],
                     write=digits.ten)  # fmt: skip
         with fixed_limits(axes):
-            for one, colour, label in found:
-                _loss_line(axes, one, colour, label)
+            for k, (one, colour, label) in enumerate(found):
+                _loss_line(axes, one, colour, label, k)
         _papers_laws(axes, evidence)
         axes.set_ylabel(LOSS)
+        pf_days(axes)
         legend(axes)
         size_legend(drawn.figure, plain["params"], shades)
     drawn.points(rows)
@@ -149,14 +161,14 @@ def _one_measurement(evidence: Kaplan) -> str:
     )
 
 
-def _loss_line(axes: Axes, best: Efficient, colour: str, label: str) -> None:
+def _loss_line(axes: Axes, best: Efficient, colour: str, label: str, k: int) -> None:
     try:
         law = best.loss
     except Undecided:  # its points are shown, and the claims say why there is no line
         return
     if law.sound:
         line = np.geomspace(*axes.get_xlim(), 60)
-        fitted_line(axes, line, law.fit, [line], colour, label=label, zorder=4)
+        fitted_line(axes, line, law.fit, [line], colour, label=label, **_dashed(k))
 
 
 def _papers_laws(axes: Axes, evidence: Kaplan) -> None:
@@ -180,7 +192,11 @@ def _consistent(measured: Claim, predicted: Claim) -> str:
 
 
 def figure_14(evidence: Kaplan, drawn: Drawn) -> None:
-    """The best size and its updates over compute, least and at a fixed batch."""
+    """Left and middle: the best size along the learning curves, and its updates, red over C_min, blue over the compute
+    spent at the grid's one batch, with the lines through them; grey: the paper's points, or a line of its exponent.
+    Right: the best size by the ends of the grid's branches at equal compute, with N and C = 6ND counted in three ways,
+    and the exponent of each.
+    """
     drawn.tell(evidence.N_opt, evidence.N_opt_fixed_batch, evidence.S_opt)
     kinds = (
         (lambda: evidence.least_compute, "flops_min", "steps_min", "least"),
@@ -195,27 +211,76 @@ def figure_14(evidence: Kaplan, drawn: Drawn) -> None:
     if not rows:
         return
     drawn.points(rows)
+    table = drawn.data
     with rc_context(STYLE):
-        drawn.figure, (left, right) = panels(2, legend=False)
-        _growth_panel(left, drawn.data, "params", "N", ("fig14_N_opt_of_Cmin", "fig14_N_opt_of_C_fixed_batch"), "p_N")
-        for what, best in found.items():
-            _growth_line(left, best, "params", LAW if what == "least" else OTHER)
+        drawn.figure, (left, middle, right) = panels(3, legend=False, above=PF_DAYS)
+        _growth_panel(left, table, "params", "N", ("fig14_N_opt_of_Cmin", "fig14_N_opt_of_C_fixed_batch"), "p_N")
+        for k, (what, best) in enumerate(found.items()):
+            _growth_line(left, best, "params", LAW if what == "least" else OTHER, k)
         left.set_title("Best size")
-        with drawn.panel(right, "Its updates"):
+        with drawn.panel(middle, "Its updates"):
             _ = evidence.steps_curves  # or S_min cannot be measured
-            _growth_panel(right, drawn.data, "updates", "S", ("fig14_Smin_of_Cmin", "fig14_steps_fixed_batch"), "p_S")
+            _growth_panel(middle, table, "updates", "S", ("fig14_Smin_of_Cmin", "fig14_steps_fixed_batch"), "p_S")
             if "least" in found:
-                _growth_line(right, found["least"], "steps_min", LAW)
+                _growth_line(middle, found["least"], "steps_min", LAW)
+        with drawn.panel(right, "Best size by what is counted", "what counting does to the best size"):
+            counts = _counts(evidence)
+            _counts_panel(right, counts)
+            drawn.points(
+                rows
+                + [
+                    {"compute": f"6ND, {one.count}", "flops": C, "params": N}
+                    for one in counts
+                    for C, N in zip(one.flops, one.params, strict=True)
+                ]
+            )
+            drawn.say(_by_count(counts))
 
 
-def _growth_line(axes: Axes, best: Efficient, column: str, colour: str) -> None:
+def _counts(evidence: Kaplan) -> list[Best]:
+    """N_opt(C) by the ends of the grid's branches under each count, from the same redrawn losses."""
+    curves = recount.arm(DEEP.admit(evidence.grid))
+    moves = recount.moves({"grid": curves}).of("grid", curves)
+    return [recount.best(curves, count, moves) for count in Count]
+
+
+def _counts_panel(axes: Axes, counts: Sequence[Best]) -> None:
+    for k, best in enumerate(counts):
+        C, N = best.line
+        axes.plot(best.flops, best.params, label=f"{best.count}: {best.a:.2f}", **symbol(k, ls="", zorder=5))
+        axes.plot(best.flops, N * (best.flops / C) ** best.a, color=symbol(k)["color"], **layered(k))
+    C, N = (np.concatenate([getattr(best, name) for best in counts]) for name in ("flops", "params"))
+    room = [N.min(), N.max() * (N.max() / N.min()) ** ROOM]
+    logarithmic(axes, C, "C = 6ND of that N, FLOP", room, write=digits.ten, write_y=digits.short, most=4)
+    axes.set_ylabel("N by each count")
+    legend(axes, "upper left")
+    pf_days(axes)
+
+
+def _by_count(counts: Sequence[Best]) -> str:
+    """The exponent of each count, and what the head alone changes."""
+    said = [f"{value} ({ends}) {one.count}" for one in counts
+            for value, ends in [digits.constant(one.a, *one.interval())]]  # fmt: skip
+    change, ends = digits.constant(counts[1].a - counts[0].a, *recount.interval(counts[1].draws - counts[0].draws))
+    return (
+        f"By the ends of the same branches at equal C = 6ND the exponent of the best size is {', '.join(said[:-1])} "
+        f"and {said[-1]}; the head changes it by {change} ({ends}), intervals from the scatter of the sizes."
+    )
+
+
+def _growth_line(axes: Axes, best: Efficient, column: str, colour: str, k: int = 0) -> None:
     try:
         fit = best.growth(column)
     except InputError:  # its points are shown, and the claims say why there is no line
         return
     if fit.sound:
         x = np.geomspace(best.points["flops"].min(), best.points["flops"].max(), 40)
-        fitted_line(axes, x, fit, [x], colour, zorder=3)
+        fitted_line(axes, x, fit, [x], colour, **_dashed(k))
+
+
+def _dashed(k: int) -> dict[str, Any]:
+    """The k-th of lines that may lie on one another, as wide as all fitted lines."""
+    return {name: value for name, value in layered(k).items() if name != "lw"}
 
 
 def _growth_panel(axes: Axes, table: Table, y: str, letter: str, names: tuple[str, str], exponent: str) -> None:
@@ -229,7 +294,8 @@ def _growth_panel(axes: Axes, table: Table, y: str, letter: str, names: tuple[st
         if rows.any():
             dots(axes, table["flops"][rows], table[y][rows], [colour] * int(rows.sum()), marker=marker)
             axes.plot([], [], marker=marker, color=colour, ls="", ms=4.6, label=told)
-    logarithmic(axes, table["flops"], "Compute, FLOP", table[y], write=digits.ten, write_y=digits.short, most=6)
+    logarithmic(axes, table["flops"], "Compute, FLOP", table[y], write=digits.ten, write_y=digits.short, most=4)
+    pf_days(axes)
     axes.set_ylabel(LABELS.get(y, "Updates"))
     seen = False
     for name in names:
@@ -263,19 +329,18 @@ def figure_15(evidence: Kaplan, drawn: Drawn) -> None:
     x = np.geomspace(C.min(), float(C.max()) if far is None else max(float(C.max()), far) * 30, 120)
     shown = {"L_of_C_min": lower.fit.law(x)} | ({} if upper is None or D is None else {"L_of_D": upper.fit.law(D(x))})
     with rc_context(STYLE):
-        drawn.figure, (axes,) = panels(1, legend=False)
+        drawn.figure, (axes,) = panels(1, legend=False, above=PF_DAYS)
         logarithmic(axes, x, "flops_min", np.concatenate([*shown.values(), best.points["loss"]]), write=digits.ten)
         axes.plot(C, best.points["loss"], "o", color=INK, ms=4)
-        axes.plot(x, shown["L_of_C_min"], color=LAW, lw=1.3, label="L(C_min)")
+        axes.plot(x, shown["L_of_C_min"], color=LAW, label="L(C_min)", **layered(0))
         if "L_of_D" in shown:
-            axes.plot(
-                x, shown["L_of_D"], color=OTHER, lw=1.3, dashes=(4, 2), label="L(D) of the data it uses, one epoch"
-            )
+            axes.plot(x, shown["L_of_D"], color=OTHER, label="L(D) of the data it uses, one epoch", **layered(1))
         if at is not None and far is not None:
             axes.axvspan(C.min(), C.max(), color=GREY, alpha=0.15, lw=0, label="our runs")
             axes.plot(far, float(at.loss), "o", color=INK, ms=6, zorder=5)
             axes.annotate("they cross", (far, float(at.loss)), xytext=(6, 6), textcoords="offset points", fontsize=8)
         axes.set_ylabel(LOSS)
+        pf_days(axes)
         legend(axes)
     drawn.points({"flops_min": a} | {name: y[k] for name, y in shown.items()} for k, a in enumerate(x))
     drawn.say(*_crossing(at if far else None, float(C.max())))

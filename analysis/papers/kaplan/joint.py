@@ -12,12 +12,15 @@ from analysis.fit.estimate import Fit
 from analysis.page.canvas import GREY, INK, LOSS, STYLE, Shades, panels, size_legend, some
 from analysis.papers.claim import Undecided
 from analysis.papers.drawing import (
+    BITS,
     LAW,
     POINTS,
     across,
+    bits_per_byte,
     by_run,
     dots,
     fixed_limits,
+    left_out,
     legend,
     logarithmic,
     named,
@@ -25,7 +28,7 @@ from analysis.papers.drawing import (
     tints,
 )
 from analysis.papers.drawn import Drawn
-from analysis.papers.kaplan import early
+from analysis.papers.kaplan import early, runs
 from analysis.papers.kaplan.claims import Kaplan
 from analysis.papers.known import Known
 from analysis.table import Table
@@ -47,10 +50,10 @@ def figure_4(evidence: Kaplan, drawn: Drawn) -> None:
             drawn.say(f"L(N, S_min): {steps.forecast()}")
     shades, rows = evidence.shades, []
     with rc_context(STYLE):
-        drawn.figure, (left, right) = panels(2)
+        drawn.figure, (left, right) = panels(2, beyond=BITS)
         with drawn.panel(left, "Early-stopped loss over unique tokens"):
             table, fit = evidence.joint.table, evidence.joint.fit
-            _over_data(left, table, fit, shades)
+            _over_data(left, runs.left_by_law(table, evidence.data_runs), fit, shades)
             rows += [
                 {"panel": "L(N, D)", "params": n, "x": D, "loss": L, "law": float(fit.law(n, D))}
                 for n, D, L in _columns(table, "params", "unique_tokens", fit.target)
@@ -58,6 +61,7 @@ def figure_4(evidence: Kaplan, drawn: Drawn) -> None:
         with drawn.panel(right, "Loss along training over S_min"):
             curves, fit = evidence.steps_curves, evidence.steps.fit
             _over_steps(right, curves, fit, shades)
+            bits_per_byte(right, evidence.steps_runs)
             rows += [
                 {"panel": "L(N, S_min)", "params": n, "x": S, "loss": L, "law": float(fit.law(n, S))}
                 for n, S, L in _columns(curves, "params", "steps_min", "loss")
@@ -82,6 +86,7 @@ def _over_data(axes: Axes, table: Table, fit: Fit, shades: Shades) -> None:
     N, D, L = table["params"], table["unique_tokens"], table[fit.target]
     dots(axes, D, L, [shades(float(n)) for n in N])
     logarithmic(axes, D, "unique_tokens", L, most=6)
+    left_out(axes, table, "unique_tokens", fit.target, shades=shades)
     x = across(axes, 80)
     with fixed_limits(axes):
         for size in np.unique(N):
@@ -109,7 +114,10 @@ def _over_steps(axes: Axes, curves: Table, fit: Fit, shades: Shades) -> None:
 
 
 def figure_9(evidence: Kaplan, drawn: Drawn) -> None:
-    """Loss against N for each D, and the collapse of the excess over N^(alpha_N/alpha_D) / D."""
+    """Left: the early-stopped loss over N, a colour for each number D of unique tokens, dotted our L(N, D); hollow:
+    runs that are not known to have stopped. Right: how far each loss lies above that of the same size on the most data,
+    over N^(alpha_N/alpha_D) / D, coloured by size; red: the one curve (4.3) on which all should lie.
+    """
     joint, excesses, shades = evidence.joint, evidence.excesses, evidence.shades
     law = joint.fit.law
     assert isinstance(law, laws.KaplanND)
@@ -118,7 +126,7 @@ def figure_9(evidence: Kaplan, drawn: Drawn) -> None:
     with rc_context(STYLE):
         drawn.figure, (left, right) = panels(2)
         with drawn.panel(left, "Early-stopped loss over N, by unique tokens"):
-            _over_size(left, N, D, L, law)
+            _over_size(left, runs.left_by_law(joint.table, evidence.data_runs), joint.fit)
         with drawn.panel(right, "Excess over the same size on the most data"):
             _collapsed(right, _some(excesses), law, ratio, shades)
         size_legend(drawn.figure, N, shades)
@@ -148,16 +156,19 @@ def _some(excesses: Table) -> Table:
     return excesses
 
 
-def _over_size(axes: Axes, N: np.ndarray, D: np.ndarray, L: np.ndarray, law: laws.KaplanND) -> None:
+def _over_size(axes: Axes, table: Table, fit: Fit) -> None:
+    N, D, L = table["params"], table["unique_tokens"], table[fit.target]
     tint = tints(D)
     dots(axes, N, L, [tint(float(d)) for d in D])
     logarithmic(axes, N, "params", L, most=6)
+    left_out(axes, table, "params", fit.target, shades=lambda N: GREY)
     x, handles = across(axes, 80), []
     with fixed_limits(axes):
         for d in some(np.unique(D)):
-            axes.plot(x, law(x, d), color=tint(float(d)), lw=1.0, dashes=(1.5, 1.5), zorder=3)
+            axes.plot(x, fit.law(x, d), color=tint(float(d)), lw=1.0, dashes=(1.5, 1.5), zorder=3)
             handles.append(Line2D([], [], color=tint(float(d)), ls="", marker="o", ms=4.6, label=digits.short(d)))
     axes.set_ylabel(LOSS)
+    handles += axes.get_legend_handles_labels()[0]
     axes.legend(handles=handles, title="D", loc="lower left", handletextpad=0.2, alignment="left")
 
 

@@ -1,5 +1,6 @@
 """Which runs belong together: at one setting, at their best rate, of one depth at each width, branches of one trunk."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -137,6 +138,11 @@ def stopped(runs: Table, noise: float) -> Table:
     kept, lowest, most, at = np.array(sorted(found)).T
     table = runs.where(np.isin(np.arange(len(runs)), kept), "another branch of its trunk ended lower")
     return table.with_columns(loss_min=lowest, tokens=most, tokens_at_min=at, loss_half=np.full(len(table), np.nan))
+
+
+def left_by_law(table: Table, offered: Table) -> Table:
+    """The runs of a law, and of those left out the ones that the law left out of the runs that it was offered."""
+    return dataclasses.replace(table, excluded=table.excluded[len(offered.excluded) :])
 
 
 def per_size(table: Table) -> Table:
