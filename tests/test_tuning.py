@@ -456,7 +456,7 @@ def test_the_projects_own_rates_are_those_of_their_text_and_kind():
 
 
 @pytest.mark.parametrize(
-    "name", ["quickstart", "shapes", "isoflop", "cooldown", "architecture", "kaplan.size", "kaplan.experiments"]
+    "name", ["quickstart", "shapes", "isoflop", "cooldown", "architecture", "kaplan.steps", "kaplan.experiments"]
 )
 def test_a_study_takes_the_rates_of_its_text_unless_told_otherwise(name):
     def made(**settings):
