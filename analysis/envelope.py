@@ -118,12 +118,10 @@ def envelope(
             f"{len(set(curves.N))} model sizes: the envelope needs at least 3, so that one lies between two others"
         )
     C_env, N_env, D_env, ln_L, early, ends = curves.crossings(curves.ln_loss)
-    left_out = f"{ends} more times where a curve begins or ends" if ends else ""
+    left_out = f"{ends} more times where a curve begins or ends"
     if len(N_env) < 2:
-        raise InputError(
-            f"the best size changes {len(N_env)} times where two curves cross{left_out and f' and {left_out}'}, wanted "
-            "2: add sizes, or make the runs longer"
-        )
+        changes = f"{len(N_env)} times where two curves cross" + (f" and {left_out}" if ends else "")
+        raise InputError(f"the best size changes {changes}, wanted 2: add sizes, or make the runs longer")
     C_1 = float(np.exp(np.log(C_env).mean()))
     warnings = [f"{len(e.rows)} rows left out: {e.reason}" for e in table.excluded]
     redrawn = []

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from analysis.laws.admission import IN_CONTEXT
 from analysis.papers.claim import Undecided
 from analysis.records import Records
 from analysis.replicates import Noise, seed_noise
@@ -17,6 +18,21 @@ from analysis.table import Table
 # The records of the runs of each experiment by its name. An experiment without a finished run is absent.
 Experiments = Mapping[str, Records]
 NO_SEEDS = "no setting has two seeds: which differences are noise is not known"
+
+
+def in_context(table: Table, lacks: str = "") -> Table:
+    """The runs, or readings, after the onset of context use: a law across it would measure the onset.
+
+    Args:
+        lacks: what is said where none is left; the rule's own reason where it is left out.
+
+    Raises:
+        Undecided: there are none.
+    """
+    table = IN_CONTEXT.admit(table)
+    if not len(table):
+        raise Undecided(lacks or f"every run {table.excluded[-1].reason}")
+    return table
 
 
 class Evidence:

@@ -24,6 +24,7 @@ from analysis.papers.chinchilla.trunks import INNER, WHOLE, Counting, Luck
 from analysis.papers.claim import MISSING, Claim, Undecided
 from analysis.papers.known import measured
 from analysis.table import Table
+from scaling.config import OptimConfig
 
 T = TypeVar("T")
 
@@ -107,7 +108,7 @@ class Chinchilla2022(evidence.Evidence):
         curves = self.curves_of(runs)
         curves = curves.where(np.isin(curves["run"], longest), "a shorter branch of the same trunk")
         warm = admission.after_warmup(curves)
-        hold = 1 - 0.2  # of the run: where `configs.rates.trunk` lets the cooldown begin
+        hold = 1 - OptimConfig.decay  # of the run: `configs.rates.trunk` leaves it as it is
         keep = warm.keep & (curves["step"] <= hold * curves["steps"]) & np.isfinite(curves["loss"])
         curves = curves.where(keep, "in the warm-up or the cooldown")
         if not len(curves):

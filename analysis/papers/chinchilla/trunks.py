@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
 from analysis import replicates
-from analysis.laws.admission import IN_CONTEXT
 from analysis.papers.claim import Undecided
-from analysis.papers.evidence import NO_SEEDS
+from analysis.papers.evidence import NO_SEEDS, in_context
 from analysis.table import Table
 
 Array = NDArray[np.float64]
@@ -36,13 +35,8 @@ INNER = Counting("without the embedding", "params", "flops")
 
 
 def admitted(runs: Table) -> Table:
-    """The runs whose model used its context before they ended (`analysis.onset`), with the number of their `trunk`.
-
-    A law across the onset would measure the onset.
-    """
-    runs = IN_CONTEXT.admit(runs)
-    if not len(runs):
-        raise Undecided(f"every run {runs.excluded[-1].reason}")
+    """The runs whose model used its context before they ended (`analysis.onset`), with the number of their `trunk`."""
+    runs = in_context(runs)
     return runs.with_columns(trunk=replicates.trunks(runs, replicates.RATE, "seed").astype(float))
 
 

@@ -12,7 +12,6 @@ from analysis import recount, reference
 from analysis.fit import fit
 from analysis.fit.estimate import Fit
 from analysis.laws import Counted
-from analysis.laws.admission import IN_CONTEXT
 from analysis.papers import evidence
 from analysis.papers.claim import Claim, Undecided
 from analysis.papers.known import measured
@@ -126,7 +125,8 @@ class Discrepancy(evidence.Evidence):
         found: dict[str, Table | Undecided] = {}
         for arm in (*ARMS, CONTROL):
             try:
-                found[arm] = _in_context(self.every_reading(arm), arm)
+                lacks = f"no model of the arm {arm} had begun to use its context when it was read"
+                found[arm] = evidence.in_context(self.every_reading(arm), lacks)
             except Undecided as why:
                 found[arm] = why
         return found
@@ -213,13 +213,6 @@ class Discrepancy(evidence.Evidence):
         """f, what a parameter of the head is worth, by the runs of these arms."""
         claim = Claim(f"f, {told}", "Pearce and Song (2024)", 1.0, enough=WORTH, above=FORM, below=FORM)
         return measured(claim, lambda: self.law(*arms), "f")
-
-
-def _in_context(table: Table, arm: str) -> Table:
-    found = IN_CONTEXT.admit(table)
-    if not len(found):
-        raise Undecided(f"no model of the arm {arm} had begun to use its context when it was read")
-    return found
 
 
 def _told(find: Callable[[], Best], at: Station) -> Best:

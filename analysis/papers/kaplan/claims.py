@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from analysis import reference
 from analysis.laws import KaplanND, KaplanNS
 from analysis.papers.claim import MISSING, Claim, Undecided
-from analysis.papers.kaplan.evidence import NEARLY, NOISE, Efficient, Evidence
+from analysis.papers.kaplan.evidence import NEARLY, Efficient, Evidence
 from analysis.papers.known import Known, measured
 from scaling.counts import PF_DAY
 
@@ -155,12 +155,10 @@ class Kaplan(Evidence):
     def no_narrower(self, claim: Claim, x: ArrayLike) -> Claim:
         """An exponent whose interval is as wide at least as the seed noise of one run at each x makes it.
 
-        Few points may lie on a line by luck, and their scatter about it then says nothing of the noise. NOISE is taken
-        where no two runs differ in their seed alone.
+        Few points may lie on a line by luck, and their scatter about it then says nothing of the noise.
         """
         ln_x = np.log(np.unique(np.asarray(x, float)))
-        sigma = self.noise.sigma if self.noise else NOISE
-        return claim.widened(SIGMAS * sigma / float(np.sqrt(np.sum((ln_x - ln_x.mean()) ** 2))))
+        return claim.widened(SIGMAS * self.sigma / float(np.sqrt(np.sum((ln_x - ln_x.mean()) ** 2))))
 
     @functools.cached_property
     def ratio(self) -> Claim:

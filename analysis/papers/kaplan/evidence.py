@@ -87,9 +87,14 @@ class Evidence(evidence.Evidence):
         Before that seeds differ in when they begin to, which is no noise of a law.
         """
         try:
-            return seed_noise(runs.in_context(self.need(*self.experiments)))
+            return seed_noise(evidence.in_context(self.need(*self.experiments)))
         except Undecided:
             return None
+
+    @property
+    def sigma(self) -> float:
+        """Seed noise of ln loss; NOISE where no two runs differ in their seed alone."""
+        return self.noise.sigma if self.noise else NOISE
 
     @functools.cached_property
     def shades(self) -> Shades:
@@ -104,7 +109,7 @@ class Evidence(evidence.Evidence):
     @functools.cached_property
     def grid(self) -> Table:
         """Those of them whose model used its context before they ended."""
-        return runs.in_context(self.every_branch)
+        return evidence.in_context(self.every_branch)
 
     def admitted(self) -> str:
         """How many branches of the grid are admitted to the laws, and which are not."""
@@ -134,12 +139,8 @@ class Evidence(evidence.Evidence):
         """
         grid = self.grid
         table = grid.where(grid["tokens"] == tokens, "another length")
-        half = {
-            key: loss
-            for *key, D, loss in zip(*(grid[name] for name in ("params", "seed", "tokens", "loss")), strict=True)
-            if 2 * D == tokens
-            for key in [tuple(key)]
-        }
+        short = grid.where(2 * grid["tokens"] == tokens, "another length")
+        half = {(N, seed): loss for N, seed, loss in zip(short["params"], short["seed"], short["loss"], strict=True)}
         keys = zip(table["params"], table["seed"], strict=True)
         return table.with_columns(loss_half=np.array([half.get(key, math.nan) for key in keys]))
 
@@ -159,7 +160,7 @@ class Evidence(evidence.Evidence):
         table = self.every_data_run
         if "dropout" in table:
             table = table.where(table["dropout"] == evidence.mode(table["dropout"]), "another dropout")
-        return runs.stopped(table, DIFFERENCE * (self.noise.sigma if self.noise else NOISE))
+        return runs.stopped(table, DIFFERENCE * self.sigma)
 
     @functools.cached_property
     def steps_runs(self) -> Table:
@@ -196,7 +197,8 @@ class Evidence(evidence.Evidence):
         tokens = evidence.mode(self.need("depth")["tokens"]) if "depth" in self.experiments else self.length
         table = table.where(table["tokens"] == tokens, "another length")
         if "onset" in table:  # without layers there is no context to use
-            table = table.where(IN_CONTEXT.rule(table).keep | (table["n_layer"] < 1), IN_CONTEXT.rule(table).reason)
+            begun = IN_CONTEXT.rule(table)
+            table = table.where(begun.keep | (table["n_layer"] < 1), begun.reason)
         if not len(table):
             raise Undecided(NO_LADDER)
         return table
@@ -277,7 +279,7 @@ class Evidence(evidence.Evidence):
         Raises:
             NotMeasurable: S_min is not told by the updates there.
         """
-        runs_ = runs.in_context(self.steps_runs)
+        runs_ = evidence.in_context(self.steps_runs)
         curves = self.curves("steps")
         if "onset" in runs_:
             onset = dict(zip(runs_["run"], runs_["onset"], strict=True))

@@ -23,7 +23,7 @@ from analysis.papers.drawing import LAW, OTHER, across, dots, legend, logarithmi
 from analysis.papers.drawn import Drawn
 from analysis.papers.kaplan import runs
 from analysis.papers.kaplan.claims import SIGMAS, Kaplan
-from analysis.papers.kaplan.evidence import DIFFERENCE, NOISE
+from analysis.papers.kaplan.evidence import DIFFERENCE
 from analysis.papers.kaplan.fits import LEAST
 from analysis.table import Table
 
@@ -135,12 +135,11 @@ def figure(evidence: Kaplan, drawn: Drawn) -> None:
     law, and with a floor beside it.
     """
     grid = DEEP.admit(evidence.grid)
-    sigma = evidence.noise.sigma if evidence.noise else NOISE
     rows = []
     with rc_context(STYLE):
         drawn.figure, (left, right) = panels(2)
         with drawn.panel(left, "The exponent over the tokens trained", "whether alpha_N is stationary"):
-            found = exponents(grid, sigma)
+            found = exponents(grid, evidence.sigma)
             every = list(_of_all_sizes(grid))
             rows += [{"sizes": "the same", "tokens": one.tokens, "alpha_N": one.alpha, "half": one.half}
                      for one in found.at]  # fmt: skip

@@ -17,7 +17,7 @@ from analysis.page.canvas import GREY, LOSS, STYLE, panels
 from analysis.papers.claim import Undecided
 from analysis.papers.drawing import beside, logarithmic, named, papers_slope, symbol
 from analysis.papers.drawn import Drawn
-from analysis.papers.evidence import means, mode
+from analysis.papers.evidence import in_context, means, mode
 from analysis.papers.kaplan import runs
 from analysis.papers.kaplan.claims import Kaplan
 from analysis.papers.kaplan.context import left_out, marks
@@ -46,7 +46,7 @@ def figure_17(evidence: Kaplan, drawn: Drawn) -> None:
     drawn.points(_rows(same, ladder, best))
     drawn.figure = _draw(best, same, ladder)
     lost = left_out(best, ladder) if same is ladder else left_out(best, same, ladder)
-    universal, same, ladder = map(runs.in_context, (best, same, ladder))
+    universal, same, ladder = map(in_context, (best, same, ladder))
     sentences, halves, as_theirs = [], [], True
     for reuse in np.unique(universal["reuse"]):
         group = universal.where(universal["reuse"] == reuse, "another reuse")

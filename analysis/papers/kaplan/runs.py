@@ -11,8 +11,9 @@ from analysis.papers.claim import Undecided
 from analysis.papers.evidence import means
 from analysis.replicates import Noise, settings
 from analysis.table import Table
+from scaling.config import OptimConfig
 
-COOLDOWN = 0.2  # share of a branch: configs.rates.trunk
+COOLDOWN = OptimConfig.decay  # share of a branch: `configs.rates.trunk` leaves it as it is
 
 
 def of_kind(table: Table, kind: str) -> Table:
@@ -74,18 +75,6 @@ def best_rates(table: Table) -> Table:
         mean = [loss[rows & (rate == r)].mean() for r in tried]
         keep[rows] = rate[rows] == tried[int(np.argmin(mean))]
     return table.where(keep, "another learning rate of the setting is better")
-
-
-def in_context(table: Table) -> Table:
-    """The runs whose model used its context before they ended: a law across the onset would measure the onset.
-
-    Raises:
-        Undecided: there are none.
-    """
-    table = IN_CONTEXT.admit(table)
-    if not len(table):
-        raise Undecided(f"every run {table.excluded[-1].reason}")
-    return table
 
 
 def constant_part(runs: Table, curves: Table) -> Table:

@@ -17,6 +17,7 @@ from analysis.page.canvas import GREY, LOSS, STYLE, fitted_line, log_axis, log_y
 from analysis.papers.claim import Claim, Undecided
 from analysis.papers.drawing import groups_legend, logarithmic, papers_slope, symbol
 from analysis.papers.drawn import Drawn
+from analysis.papers.evidence import in_context
 from analysis.papers.kaplan import runs
 from analysis.papers.kaplan.claims import OF_LOSS, Kaplan
 from analysis.papers.kaplan.context import left_out, marks
@@ -57,7 +58,7 @@ def figure_8(evidence: Kaplan, drawn: Drawn) -> None:
     against that on the training text, a point per run at its end, dashed along the training of the largest.
     """
     every = runs.deep(evidence.steps_runs)
-    table = runs.in_context(every)
+    table = in_context(every)
     sets = test_sets(table)
     drawn.points(on_texts(table, sets, "run", "params", "loss"))
     if (sizes := len(np.unique(table["params"]))) < LEAST:
