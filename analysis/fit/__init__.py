@@ -1,10 +1,11 @@
 """Estimation: a law and a table of runs to a `Fit`, one engine for every law.
 
-Residuals are taken in the logarithm of the loss, weighed by Huber's function, and summed; many starts go down at once
-in float64 with exact gradients (`analysis.fit.solver`, `analysis.fit.descent`). A useless fit raises
-`FitError`, a doubtful one says why (`analysis.fit.doubts`).
+Residuals are taken in the logarithm of the loss, squared or weighed by Huber's function (`analysis.fit.choice`), and
+summed; many starts go down at once in float64 with exact gradients (`analysis.fit.solver`, `analysis.fit.descent`). A
+useless fit raises `FitError`, a doubtful one says why (`analysis.fit.doubts`).
 """
 
+import dataclasses
 import math
 from collections.abc import Collection, Mapping
 from typing import Literal, cast
@@ -13,8 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from analysis.confidence import LEVEL, t_quantile
-from analysis.fit import doubts, intervals, solver
-from analysis.fit.descent import SAME, Optimum, descend, sensible
+from analysis.fit import choice, doubts, intervals, solver
+from analysis.fit.descent import Optimum, descend, sensible
 from analysis.fit.estimate import Fit, HeldOut, Interval, L, Residuals
 from analysis.fit.rows import Rows, left_in, select_rows
 from analysis.fit.solver import Array, Objective, Problem
@@ -26,7 +27,7 @@ from scaling.errors import InputError
 
 STARTS = 128  # spread over the law's ranges
 MORE = 4  # optima met when draws are checked that all draws are refitted from
-STARTS_LEFT_IN = 31  # where only what changes with the rows is asked for
+STARTS_LEFT_IN = 31  # where only what changes with the rows is asked for, or the scatter
 
 
 def fit(
@@ -34,8 +35,8 @@ def fit(
     table: Table | Mapping[str, ArrayLike],
     *,
     target: str | None = None,
-    loss: Literal["huber", "squared", "asymmetric"] = "huber",
-    delta: float = 1e-3,
+    loss: Literal["auto", "huber", "squared", "asymmetric"] = "auto",
+    delta: float | None = None,
     log: bool = True,
     asymmetry: float = 10.0,
     drop_worst: int = 0,
@@ -57,13 +58,15 @@ def fit(
         law: a law class or its name.
         table: runs; a mapping of columns becomes a `Table`.
         target: column to fit, the law's own by default.
-        loss: "huber" (delta in log loss), "squared", or "asymmetric" (runs above the curve weigh less than others).
+        loss: "huber", "squared", or "asymmetric" (runs above the curve weigh less than others); "auto" is "squared"
+            for few rows, otherwise "huber" with a delta from the scatter of the rows (`analysis.fit.choice`).
+        delta: residual from which Huber's loss grows linearly, in log loss: 1e-3, as published, unless "auto".
         log: residuals in the logarithm of the target.
         drop_worst: leave out this many runs with the largest targets.
         weights: one positive number per row of `table`, or "replicates": from the spread of runs that differ in seed.
         hold_out: runs kept out of the fit and predicted: "params" for the largest size (or another column),
             "params>1e9" or "data=c4" for a rule, or a bool per row of `table`.
-        fixed: constants that are known.
+        fixed: constants that are known; a floor may be 0.
         bootstrap: number of refits to resampled runs.
         clusters: column whose equal values mark rows of one run, which are resampled together.
         redrawn: column whose equal values mark rows that the bootstrap draws together, such as branches of one trunk,
@@ -83,34 +86,41 @@ def fit(
     law = cast(type[L], law_by_name(law) if isinstance(law, str) else law)
     table = table if isinstance(table, Table) else Table.from_columns({k: np.asarray(v) for k, v in table.items()})
     fixed = dict(fixed or {})
-    objective = Objective(loss, float(delta), log, float(asymmetry))
+    named_loss = "huber" if loss == "auto" and delta is not None else loss
+    objective = Objective(named_loss, 1e-3 if delta is None else float(delta), log, float(asymmetry))
     _check_arguments(law, fixed, objective, drop_worst, bootstrap, level)
     rows = select_rows(
         law, table, target, objective, drop_worst, weights, hold_out, every_run, waived, clusters, redrawn
     )
-    problem = rows.problem(law, objective)
     free = np.array([c.name not in fixed for c in law.constants()])
     notes = [*rows.notes, *doubts.check_design(law, rows, free)]
+    if objective.kind == "auto":
+        objective = _chosen(law, objective, rows, starts, fixed, free)
+    problem = rows.problem(law, objective)
 
     theta0 = starts_of(problem, starts, fixed)
     spread_out = theta0 if len(theta0) <= STARTS else starts_of(problem, STARTS, fixed)
     best, low, high, kind = _estimate(problem, theta0, free, rows.clusters, level)
     gone = doubts.without_effect(problem, best, free)
+    exchanged = doubts.exchangeable(law, rows, free)
+    if exchanged:
+        kind, low, high = intervals.NONE, np.where(free, -np.inf, best.theta), np.where(free, np.inf, best.theta)
     moving = free & ~gone
-    if gone.any() and moving.any():
+    if gone.any() and moving.any() and not exchanged:
         # Along a constant without effect nothing rises, and a profile that follows it finds no end of any other.
         at_bound = np.where(gone, best.theta, np.vstack([best.theta, theta0]))
         best, low, high, kind = _estimate(problem, at_bound, moving, rows.clusters, level)
         low, high = np.where(gone, -np.inf, low), np.where(gone, np.inf, high)
     draws, said = _bootstrap(problem, best, moving, bootstrap, rows.drawn, spread_out, level, seed)
-    estimate = law(*(float(c) for c in solver.to_constants(law, best.theta)))
+    estimate = law(*(float(c) for c in _reported(law, best.theta)))
     named = _named(law, low, high)
-    status, why = doubts.status(problem, best, free, named)
+    status, why = doubts.status(problem, best, free, named, exchanged)
     doubts.check_exponents(law, estimate, free, named, notes)
-    sigma = best.sigma(problem)
+    sigma = best.sigma
     percentile = _named(law, *intervals.percentile(draws, level)) if len(draws) else {}
     with_rows = _left_in(law, objective, rows, spread_out, best, free)
     if sigma > doubts.NOISELESS:
+        notes += doubts.check_loss(problem, best, free)
         if kind != intervals.NONE:
             notes += doubts.weakly_identified(law, best, moving, named, percentile, level)
         notes += doubts.check_rules(with_rows, named, estimate)
@@ -130,7 +140,7 @@ def fit(
         level=level,
         percentile=percentile,
         covariance=best.spread.covariance[0],
-        degrees=float(best.spread.degrees[0]),
+        degrees=float(best.spread.degrees[0, free].min()),
         residuals=_residuals(problem, best, rows.table, sigma),
         n_runs=len(rows.table),
         ranges={name: (float(x.min()), float(x.max())) for name, x in zip(law.inputs, problem.x, strict=True)},
@@ -156,12 +166,14 @@ def _check_arguments(
     for name, value in fixed.items():
         if name not in names:
             raise InputError(f"{law.name} has no constant {name} to fix; it has {', '.join(names)}")
-        if not math.isfinite(value) or (law.constants()[names.index(name)].log and value <= 0):
-            raise InputError(f"{name} fixed at {value}; wanted a finite number, above 0 for a scale")
+        constant = law.constants()[names.index(name)]
+        least = {"scale": math.ulp(0.0), "floor": 0.0}.get(constant.kind, -math.inf)
+        if not math.isfinite(value) or value < least:
+            raise InputError(f"{name} fixed at {value}; wanted a finite number, above 0 for a scale, or 0 for a floor")
     if len(fixed) == len(names):
         raise InputError(f"all constants of {law.name} are fixed; leave one to estimate")
-    if objective.kind not in ("huber", "squared", "asymmetric"):
-        raise InputError(f"loss {objective.kind!r}; wanted huber, squared or asymmetric")
+    if objective.kind not in ("auto", "huber", "squared", "asymmetric"):
+        raise InputError(f"loss {objective.kind!r}; wanted auto, huber, squared or asymmetric")
     if not objective.delta > 0 or not objective.asymmetry > 0:
         raise InputError(f"delta {objective.delta:g}, asymmetry {objective.asymmetry:g}; wanted numbers above 0")
     for name, count in (("drop_worst", drop_worst), ("bootstrap", bootstrap)):
@@ -171,27 +183,48 @@ def _check_arguments(
         raise InputError(f"level {level}; wanted a share between 0 and 1, such as 0.95")
 
 
+def _chosen(
+    law: type[Law],
+    objective: Objective,
+    rows: Rows,
+    starts: ArrayLike | int,
+    fixed: dict[str, float],
+    free: NDArray[np.bool_],
+) -> Objective:
+    """The loss for these rows: least squares, or Huber's with a delta from their scatter."""
+    squared = dataclasses.replace(objective, kind="squared")
+    count = len(rows.table) if rows.clusters is None else len(np.unique(rows.clusters))
+    if not choice.robust(count, int(free.sum())):
+        return squared
+    problem = rows.problem(law, squared)
+    best = descend(problem, some_of(starts_of(problem, starts, fixed), STARTS_LEFT_IN), free)
+    if best.sigma < doubts.NOISELESS:
+        return squared
+    problem, _ = choice.settled(problem, best.theta[None], free)
+    return dataclasses.replace(problem.objective, delta=float(problem.objective.delta[0, 0]))
+
+
 def _estimate(
     problem: Problem, theta0: Array, free: NDArray[np.bool_], clusters: NDArray[np.int64] | None, level: float
 ) -> tuple[Optimum, Array, Array, str]:
     """The best optimum, both ends of its intervals, and how these were found."""
-    best = descend(problem, theta0, free, clusters)
+    best = descend(problem, theta0, free, clusters).sunk(problem, free, clusters)
     # A profile walks far from the optimum; where it finds a lower objective, the descent starts again from there.
     for _ in range(3):
-        if best.sigma(problem) < doubts.NOISELESS or best.spread.flat[0]:
+        if best.sigma < doubts.NOISELESS or best.spread.flat[0]:
             break
         at, value = best.theta[None], np.array([best.value])
         low, high, lowest = intervals.profile(problem, at, value, best.spread, free, level)
-        if lowest[0, -1] >= best.value * (1 - SAME) or not sensible(problem.law, lowest[:, :-1], free)[0]:
+        if lowest[0, -1] >= best.value * (1 - solver.SAME) or not sensible(problem.law, lowest[:, :-1], free)[0]:
             fixed = best.theta
             return best, np.where(free, low[0], fixed), np.where(free, high[0], fixed), "profile likelihood"
-        best = descend(problem, np.vstack([lowest[:, :-1], theta0]), free, clusters)
+        best = descend(problem, np.vstack([lowest[:, :-1], theta0]), free, clusters).sunk(problem, free, clusters)
     if best.spread.flat[0]:
         # A profile would follow one valley of many that lead off from here, and call its walls the ends.
         half = np.where(free, np.inf, 0.0)
         return best, best.theta - half, best.theta + half, intervals.NONE
     error = np.sqrt(np.diagonal(best.spread.covariance[0]))
-    half = np.where(free, t_quantile(level, best.spread.degrees)[0] * error, 0.0)
+    half = np.where(free, t_quantile(level, best.spread.degrees[0]) * error, 0.0)
     return best, best.theta - half, best.theta + half, "linearised"
 
 
@@ -220,7 +253,9 @@ def _bootstrap(
     enough = math.ceil(2 / (1 - level) - 1e-9)
     if len(counts) < enough:
         said.append(f"{len(counts)} bootstrap draws do not reach so far out; wanted {enough} or more")
-    optima = np.vstack([best.theta, *best.others])
+    risen = np.where(solver.at_zero(problem.law, best.theta) & free, solver.lifted(problem), best.theta)
+    optima = np.unique(np.vstack([best.theta, risen, *best.others]), axis=0, return_index=True)[1]
+    optima = np.vstack([best.theta, risen, *best.others])[np.sort(optima)]
     draws = intervals.bootstrap(problem, optima, best.spread, free, counts, seed)
     better, found = doubts.better_optima(problem, draws, counts, theta0, free)
     if len(better):
@@ -232,8 +267,13 @@ def _bootstrap(
     return draws, said
 
 
+def _reported(law: type[Law], theta: Array) -> Array:
+    """Constants as they are told: a floor that is 0 as good as is 0."""
+    return np.where(solver.at_zero(law, theta), 0.0, solver.to_constants(law, theta))
+
+
 def _named(law: type[Law], low: Array, high: Array) -> dict[str, Interval]:
-    low, high = solver.to_constants(law, low), solver.to_constants(law, high)
+    low, high = _reported(law, low), _reported(law, high)
     return {c.name: (float(a), float(b)) for c, a, b in zip(law.constants(), low, high, strict=True)}
 
 

@@ -1,7 +1,7 @@
 """Many descents to one estimate: the best optimum, its rivals, and the share of the starts that found it."""
 
 import dataclasses
-import math
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,6 @@ from analysis.fit.rows import FitError
 from analysis.fit.solver import Array, Problem
 from analysis.laws import Law
 
-SAME = 1e-6  # relative difference of objectives below which two starts ended in one optimum
 GONE = 1e-4  # share of every prediction below which a term of the law has left the fit
 NEARLY = 1.05  # times the best objective: optima up to here go along as starts of the bootstrap's refits
 RIVALS = 3  # of them at most
@@ -34,10 +33,18 @@ class Optimum:
     spread: Spread
     rival: float  # an objective up to here is as good as the best
 
-    def sigma(self, problem: Problem) -> float:
-        """Scatter of a run around the law."""
-        r = solver.predict(problem.law, self.theta, problem.x, problem.objective.log) - problem.y[0]
-        return math.sqrt(float((problem.weights[0] * r**2).sum()) / max(float(self.spread.degrees[0]), 1.0))
+    @property
+    def sigma(self) -> float:
+        """Scatter of a row around the law."""
+        return float(self.spread.sigma[0])
+
+    def sunk(self, problem: Problem, free: NDArray[np.bool_], clusters: NDArray[np.int64] | None) -> Self:
+        """The optimum with the floors at 0 that are no better above it."""
+        theta, value = solver.sink(problem, self.theta[None], np.array([self.value]), free)
+        if np.array_equal(theta[0], self.theta):
+            return self
+        spread = intervals.spread(problem, theta, free, clusters)
+        return dataclasses.replace(self, theta=theta[0], value=float(value[0]), spread=spread)
 
 
 def descend(
@@ -79,7 +86,7 @@ def best_of(
         if other[1].value[0] - other[3] <= exact.value[0]:
             best, exact, spread, rise = other
     value = float(exact.value[0])
-    same = np.abs(found.value - value) <= SAME * value + 1e-24
+    same = np.abs(found.value - value) <= solver.SAME * value + 1e-24
     others: list[int] = []
     near = found.converged & (found.value <= max(value + rise, NEARLY * value)) & (plausible | ~plausible[best])
     apart = near & _apart(problem, exact.theta[0], found.theta, spread, free)
@@ -121,4 +128,5 @@ def sensible(law: type[Law], theta: Array, free: NDArray[np.bool_]) -> NDArray[n
 
 def _rise(spread: Spread, free: NDArray[np.bool_]) -> float:
     """By how much an objective may lie above the best and still be as good: a tenth of what bounds a 95 % interval."""
-    return float(RIVAL * 0.5 * np.median(spread.scale[0][free]) * t_quantile(LEVEL, spread.degrees)[0] ** 2)
+    rise = spread.scale[0] * t_quantile(LEVEL, spread.degrees[0]) ** 2
+    return float(RIVAL * 0.5 * np.median(rise[free]))

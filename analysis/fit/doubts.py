@@ -11,7 +11,7 @@ from scipy import special
 
 from analysis import digits
 from analysis.confidence import LEVEL, t_quantile
-from analysis.fit import intervals, solver
+from analysis.fit import choice, intervals, solver
 from analysis.fit.descent import GONE, Optimum
 from analysis.fit.estimate import Interval, LackOfFit, Status, six_digits
 from analysis.fit.rows import FitError, Rows
@@ -24,6 +24,7 @@ CHECKED_DRAWS = 50  # bootstrap draws that are refitted from all over the ranges
 CHECKED_STARTS = 64  # per such draw
 BETTER = 1e-4  # share by which a refit must be lower to count as another optimum
 PROPORTIONAL = 0.1  # scatter of ln D around its line in ln N below which a law cannot tell N from D
+EXCHANGEABLE = 0.01  # the same, below which the exponents of two terms could change places
 NOISELESS = 1e-9  # scatter of ln(loss) below which the data were computed, not measured
 WEAK = 1.5  # ratio of an interval's ends above which a constant is called weakly identified
 TIED = 0.9  # share of a scale's variance that follows from the exponents, above which it is no constant of its own
@@ -67,11 +68,8 @@ def check_design(law: type[Law], rows: Rows, free: NDArray[np.bool_]) -> list[st
         )
     exponents = [c.name for c, f in zip(law.constants(), free, strict=True) if c.kind == "exponent" and f]
     for name, column in zip(law.inputs[1:], x[1:], strict=True):
-        if np.ptp(x[0]) < 1e-9 or np.ptp(column) < 1e-9 or len(exponents) < 2:
-            continue
-        slope, intercept = np.polyfit(x[0], column, 1)
-        scatter = float(np.std(column - slope * x[0] - intercept))
-        if scatter < PROPORTIONAL:
+        slope, scatter = _follows(x[0], column)
+        if scatter < PROPORTIONAL and len(exponents) >= 2:
             notes.append(
                 f"{name} follows {law.inputs[0]} in these runs (power {slope:.2f}, scatter {scatter:.1%}): "
                 f"{' and '.join(exponents)} cannot be separated; vary {name} at fixed {law.inputs[0]}"
@@ -79,13 +77,40 @@ def check_design(law: type[Law], rows: Rows, free: NDArray[np.bool_]) -> list[st
     return notes
 
 
+def exchangeable(law: type[Law], rows: Rows, free: NDArray[np.bool_]) -> str:
+    """Why two exponents could change places, or nothing: then no interval can say which is which."""
+    exponents = [c.name for c, f in zip(law.constants(), free, strict=True) if c.kind == "exponent" and f]
+    if len(law.inputs) != 2 or len(exponents) != 2:
+        return ""
+    one, other = law.inputs
+    slope, scatter = _follows(np.log(rows.table[one]), np.log(rows.table[other]))
+    if scatter > EXCHANGEABLE:
+        return ""
+    return (
+        f"{' and '.join(exponents)} could change places: {other} is {one} to the power {slope:.2f} in all runs; "
+        f"vary {other} at fixed {one}"
+    )
+
+
+def _follows(x: Array, y: Array) -> tuple[float, float]:
+    """The power with which exp(y) follows exp(x), and the scatter around it; none where one of them does not vary."""
+    if np.ptp(x) < 1e-9 or np.ptp(y) < 1e-9:
+        return 0.0, math.inf
+    slope, intercept = np.polyfit(x, y, 1)
+    return float(slope), float(np.std(y - slope * x - intercept))
+
+
 # --- The estimate
 
 
-def status(problem: Problem, best: Optimum, free: NDArray[np.bool_], named: dict[str, Interval]) -> tuple[Status, str]:
+def status(
+    problem: Problem, best: Optimum, free: NDArray[np.bool_], named: dict[str, Interval], exchanged: str
+) -> tuple[Status, str]:
     """What became of the fit, in a word and in a sentence."""
     law = problem.law
     constants = law.constants()
+    if exchanged:
+        return Status.FLAT, exchanged
     gone = without_effect(problem, best, free)
     if gone.any():
         k = int(np.flatnonzero(gone)[0])
@@ -95,6 +120,11 @@ def status(problem: Problem, best: Optimum, free: NDArray[np.bool_], named: dict
             Status.AT_BOUND,
             f"{constants[k].name} has no effect on any prediction: it left the fit at {value}{held}",
         )
+    sunk = np.flatnonzero(solver.at_zero(law, best.theta) & free)
+    if sunk.size:
+        name = constants[sunk[0]].name
+        most = six_digits(named[name][1])
+        return Status.AT_BOUND, f"{name} sank to 0: the runs want no floor, or one of at most {most} at this level"
     J = _relative(problem, best)
     A = J[:, free].T @ J[:, free]
     size = np.sqrt(np.diagonal(A))
@@ -103,7 +133,8 @@ def status(problem: Problem, best: Optimum, free: NDArray[np.bool_], named: dict
         names = [c.name for c, f in zip(constants, free, strict=True) if f]
         together = [name for name, v in zip(names, vectors[:, 0], strict=True) if abs(v) > 0.2]
         return Status.FLAT, f"{' and '.join(together)} can change together without changing any prediction"
-    open_ = [name for name, ends in named.items() if _open(ends)]
+    floors = {c.name for c in constants if c.kind == "floor"}  # 0 is an end as good as any for them
+    open_ = [name for name, ends in named.items() if _open(ends) and not (name in floors and math.isfinite(ends[1]))]
     if open_:
         return Status.FLAT, f"{' and '.join(open_)} not identified: no bound on one side at this level"
     if len(best.others) and best.other_values[0] <= best.rival:
@@ -112,7 +143,7 @@ def status(problem: Problem, best: Optimum, free: NDArray[np.bool_], named: dict
         return Status.STARTS_DISAGREE, f"another optimum fits as well (objective {best.other_values[0]:.7g}): {values_}"
     error = np.sqrt(np.diagonal(best.spread.covariance[0]))
     slope = float(np.max(np.abs(best.gradient * error)[free]))
-    if not best.converged and best.sigma(problem) > NOISELESS and slope > 1e-3 * best.value:
+    if not best.converged and best.sigma > NOISELESS and slope > 1e-3 * best.value:
         return (
             Status.NOT_CONVERGED,
             f"a step of one standard error would still change the objective by {slope / best.value:.1%}",
@@ -121,9 +152,9 @@ def status(problem: Problem, best: Optimum, free: NDArray[np.bool_], named: dict
 
 
 def without_effect(problem: Problem, best: Optimum, free: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which of the free constants affect no prediction: scales, floors and exponents of terms that left the fit. p"""
-    numbers = np.array([c.kind == "number" for c in problem.law.constants()])
-    return free & ~numbers & (np.abs(_relative(problem, best)).max(0) < GONE)
+    """Which of the free constants affect no prediction: scales and exponents of terms that left the fit. p"""
+    others = np.array([c.kind not in ("number", "floor") for c in problem.law.constants()])
+    return free & others & (np.abs(_relative(problem, best)).max(0) < GONE)
 
 
 def _relative(problem: Problem, best: Optimum) -> Array:
@@ -209,13 +240,24 @@ def check_rules(left_in: dict[str, dict[str, float]], named: dict[str, Interval]
     return notes
 
 
+def check_loss(problem: Problem, best: Optimum, free: NDArray[np.bool_]) -> list[str]:
+    """Whether Huber's loss is one that so few rows can bear."""
+    n, q, delta = len(problem.x[0]), int(free.sum()), problem.objective.delta
+    if problem.objective.kind == "squared" or choice.robust(n, q) or best.sigma < choice.TUNING * delta:
+        return []
+    return [
+        f"delta {delta:g} is far below the scatter of {best.sigma:.2g}, and {n - q} rows beyond the constants are few: "
+        "such intervals are too short; fit with squared loss"
+    ]
+
+
 def check_floor(problem: Problem, best: Optimum, theta0: Array, free: NDArray[np.bool_]) -> list[str]:
     """How much a forecast ten times beyond the runs hangs on the irreducible loss: the fit again without one."""
     law = problem.law
     far = tuple(np.array([10 * column.max()]) for column in problem.x)
     notes = []
     for k, c in enumerate(law.constants()):
-        if c.kind != "floor" or not free[k] or free.sum() < 2:
+        if c.kind != "floor" or not free[k] or free.sum() < 2 or solver.at_zero(law, best.theta)[k]:
             continue
         starts = np.vstack([best.theta[None], some_of(theta0, 31)])
         starts[:, k] = -intervals.FAR
@@ -229,7 +271,7 @@ def check_floor(problem: Problem, best: Optimum, theta0: Array, free: NDArray[np
         rise = 2 * (without.value[i] - best.value) / float(best.spread.scale[0, k])
         verdict = (
             "which these runs reject"
-            if rise > t_quantile(LEVEL, best.spread.degrees)[0] ** 2
+            if rise > t_quantile(LEVEL, best.spread.degrees[0, k]) ** 2
             else "which these runs allow"
         )
         if abs(none / with_ - 1) > 0.01:

@@ -101,7 +101,7 @@ class Fit(Generic[L]):
         intervals: of each constant, by the method `interval_kind` at `level`; a fixed constant's has no width.
         percentile: the same by bootstrap percentiles, which cover less than they say with few runs.
         covariance: of the fit coordinates (logarithms of scales and floors), in the order of the law's fields.
-        degrees: rows (or clusters) minus constants estimated.
+        degrees: of freedom of predictions: rows minus constants estimated; fewer where a few rows or clusters decide.
         notes: everything a reader should know before trusting a number.
         without_rule: by the reason for which rows were left out, the constants with these rows left in.
         draws: constants of each bootstrap refit, (draws, p).
@@ -158,8 +158,10 @@ class Fit(Generic[L]):
         """Standard errors of the constants themselves, from the covariance."""
         error = np.sqrt(np.maximum(np.diagonal(self.covariance), 0))
         return {
-            c.name: float(e * self.constants[c.name] if c.log else e)
-            for c, e in zip(self.law.constants(), error, strict=True)
+            c.name: float(e * value if c.log else e)
+            for c, e, value in zip(
+                self.law.constants(), error, solver.to_constants(type(self.law), self.theta), strict=True
+            )
         }
 
     def predict(self, *, run: bool = False, **columns: ArrayLike) -> Prediction:
@@ -352,9 +354,9 @@ class Fit(Generic[L]):
         if self.interval_kind == intervals.NONE:
             lines.append("intervals: none, for the runs cannot tell these constants apart")
         else:
-            lines.append(f"intervals: {self.interval_kind}, {self.degrees:g} degrees of freedom")
+            lines.append(f"intervals: {self.interval_kind}, {self.degrees:.3g} degrees of freedom")
         r, kind = self.residuals, self.objective_kind
-        rule = kind.kind if kind.kind == "squared" else f"{kind.kind}, delta {kind.delta:g}"
+        rule = kind.kind if kind.kind == "squared" else f"{kind.kind}, delta {kind.delta:.3g}"
         if kind.kind == "asymmetric":
             rule += f", {kind.asymmetry:g} times as heavy above a run"
         lines.append(f"objective {self.objective:.9g} ({rule}, {'log ' if kind.log else ''}{self.target}, summed)")

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from scipy import special
 
 from analysis.confidence import LEVEL, t_quantile
-from analysis.fit.solver import CLOSE, Array, Objective, Problem, jacobian, predict, solve
+from analysis.fit.solver import CLOSE, Array, Objective, Problem, at_zero, jacobian, lifted, predict, solve
 
 ROUNDS = 40  # of bracketing and false position per end of a profile interval
 EXACT = 2e-3  # an end is found when its statistic is within this share of the quantile
 FLAT = 1e-9  # smallest eigenvalue of the scaled curvature below which a direction is flat
 IDLE = 1e-9  # slope of all predictions, against the steepest constant, below which a constant affects nothing
 NONE = "none"  # kind of the intervals of a fit whose curvature is singular: without ends
+LEAST = 1e-4  # a direction that one cluster decides but for this share is decided by it
 FAR = 40.0  # in ln(constant): a scale that may shrink or grow by this much is not bounded
 
 
@@ -29,7 +30,8 @@ class Spread:
         covariance: of the fit coordinates, (m, p, p), zero for constants that are fixed or affect no prediction.
         scale: kappa, (m, p): with a constant held at its true value 2 (rise of the objective) / kappa is F(1, degrees).
             s^2 for least squares, otherwise the constant's variance times the curvature of its profile.
-        degrees: rows minus constants estimated, or clusters minus them, (m,).
+        degrees: of freedom behind the variance of each constant, (m, p).
+        sigma: scatter of a row around the law, (m,).
         flat: whether constants can change together without changing any prediction, (m,): then neither the covariance
             nor a profile that begins at the optimum bounds anything.
     """
@@ -37,18 +39,21 @@ class Spread:
     covariance: Array
     scale: Array
     degrees: Array
+    sigma: Array
     flat: NDArray[np.bool_]
 
 
 def spread(
     problem: Problem, theta: Array, free: NDArray[np.bool_], clusters: NDArray[np.int64] | None = None
 ) -> Spread:
-    """Scale and covariance at the optima theta (m, p) of the problem's m data sets.
+    """Scatter and covariance at the optima theta (m, p) of the problem's m data sets.
 
     Least squares takes the scatter to be the same for all runs: s^2 (J' W J)^-1, right for few runs and Gaussian noise.
-    A robust loss is for scatter that is not: H^-1 M H^-1, M the sum of squared scores, H the curvature averaged over
-    the density of the residuals, since Huber's function at delta = 1e-3 is nearly a modulus. With `clusters` (an index
-    per row) M sums the scores of a cluster first: its rows may depend on one another.
+    A robust loss, or `clusters` (an index per row: rows of one cluster may depend on one another), takes only clusters
+    to be independent, and a row alone is one: H^-1 M H^-1, M the sum of the squared scores of clusters, H the curvature
+    averaged over the density of the residuals. The scores are corrected for what the fit took from them, and the
+    degrees are Satterthwaite's (Bell and McCaffrey 2002, "CR2"): so the variance is right for rows that are independent
+    within their cluster, nearly so for rows that share its luck, and few clusters, or a few that decide, widen t.
     """
     m, p = theta.shape
     J = jacobian(problem.law, theta, problem.x, problem.objective.log)[..., free]  # m n q
@@ -60,41 +65,79 @@ def spread(
     r = np.where(w > 0, predict(problem.law, theta, problem.x, problem.objective.log) - problem.y, 0.0)
     _, psi = problem.objective.terms(r)
     n, q = (w > 0).sum(-1), int(free.sum())
-    degrees = np.maximum(n - q, 1).astype(float)
-    slope = _slope(problem.objective, r, n, q)
-    curvature = _inverse(np.einsum("mni,mn,mnj->mij", J, w * slope, J) + idle[:, None] * np.eye(q))
-    flat = _flat(np.einsum("mni,mn,mnj->mij", J, (w > 0).astype(float), J) + idle[:, None] * np.eye(q))
-    # The scatter as if all runs scattered alike.
-    alike = (w * psi**2).sum(-1) / degrees / np.maximum((w * slope).sum(-1) / w.sum(-1), 1e-300)
-    if problem.objective.kind == "squared" and clusters is None:
-        small = ((w * psi**2).sum(-1) / degrees)[:, None, None] * np.where(idle[:, None], 0.0, curvature)
-    else:
-        score = J * (w * psi)[..., None]  # m n q
-        few = n / degrees
+    rest = np.maximum(n - q, 1).astype(float)
+    sigma = np.sqrt((w * r**2).sum(-1) / rest)
+    slope, few = _slope(problem.objective, r, n, q)
+    one = idle[:, None] * np.eye(q)
+    curvature = _inverse(np.einsum("mni,mn,mnj->mij", J, w * slope, J) + one)
+    flat = _flat(np.einsum("mni,mn,mnj->mij", J, (w > 0).astype(float), J) + one)
+    # The scatter as if all rows scattered alike.
+    alike = few * (w * psi**2).sum(-1) / rest / np.maximum((w * slope).sum(-1) / w.sum(-1), 1e-300)
+    degrees = np.repeat(rest[:, None], q, 1)
+    small = alike[:, None, None] * np.where(idle[:, None], 0.0, curvature)
+    if problem.objective.kind != "squared" or clusters is not None:
+        index = np.arange(J.shape[1]) if clusters is None else clusters
+        K = np.sqrt(w)[..., None] * J
+        by_cluster, degrees = _by_cluster(K, np.sqrt(w) * psi, index, curvature, one)
         if clusters is not None:
-            groups = int(clusters.max()) + 1
-            summed = np.zeros((m, groups, q))
-            for g in range(groups):
-                summed[:, g] = score[:, clusters == g].sum(1)
-            score, few = summed, np.full(m, groups / max(groups - 1, 1))
-            degrees = np.full(m, max(groups - q, 1), float)
-        small = curvature @ np.einsum("mgi,m,mgj->mij", score, few, score) @ curvature
-        if clusters is None:
-            # Squared scores miss what a run of much leverage hides, which tells with few runs: no less than if all
-            # runs scattered alike.
-            own = np.einsum("mii->mi", small)
-            ratio = alike[:, None] * np.einsum("mii->mi", curvature) / np.where(own > 0, own, np.inf)
-            stretch = np.sqrt(np.maximum(ratio, 1))
-            small = small * stretch[:, :, None] * stretch[:, None, :]
+            taken = _by_cluster_taken(K, np.sqrt(w) * r, index, one)
+            sigma = np.sqrt(((w * r**2).sum(-1) + taken) / n)
         # A clipped inverse, squared, is rounding: its variances may come out below 0.
-        flat = flat | (np.einsum("mii->mi", small) < 0).any(-1)
-    small = np.where(flat[:, None, None], alike[:, None, None] * np.where(idle[:, None], 0.0, curvature), small)
+        flat = flat | (np.einsum("mii->mi", by_cluster) < 0).any(-1)
+        small = np.where(flat[:, None, None], small, few[:, None, None] * by_cluster)
     covariance = np.zeros((m, p, p))
     covariance[np.ix_(np.arange(m), free, free)] = small
-    scale = np.ones((m, p))
+    scale, every = np.ones((m, p)), np.repeat(degrees.min(-1, keepdims=True), p, 1)
     kappa = np.where(idle, np.nan, np.einsum("mii->mi", small) / np.einsum("mii->mi", curvature))
     scale[:, free] = np.where(idle, np.nanmedian(kappa, -1, keepdims=True), kappa)
-    return Spread(covariance, scale, degrees, flat)
+    every[:, free] = degrees
+    return Spread(covariance, scale, every, sigma, flat)
+
+
+def _whitened(K: Array, u: Array, index: NDArray[np.int64], one: Array) -> tuple[Array, ...]:
+    """Of each cluster, in coordinates where K'K is the identity: K_g' u_g (m, G, q), the eigenvalues of K_g' K_g (each
+    the share of a direction that the cluster decides) with their vectors, and the way there and back."""
+    m, _, q = K.shape
+    values, vectors = np.linalg.eigh(np.einsum("mni,mnj->mij", K, K) + one)
+    values = np.maximum(values, 1e-15 * values[:, -1:])
+    there = vectors / np.sqrt(values)[:, None]  # m q q
+    back = np.swapaxes(vectors * np.sqrt(values)[:, None], 1, 2)
+    K = K @ there
+    order = np.argsort(index, kind="stable")
+    begins = np.flatnonzero(np.diff(index[order], prepend=-1))
+    score = np.add.reduceat((K * u[..., None])[:, order], begins, 1)
+    share = np.add.reduceat((K[..., None] * K[:, :, None])[:, order].reshape(m, -1, q * q), begins, 1)
+    share, axes = np.linalg.eigh(share.reshape(m, -1, q, q))
+    return score, np.clip(share, 0, 1 - LEAST), axes, there, back
+
+
+def _by_cluster(K: Array, u: Array, index: NDArray[np.int64], curvature: Array, one: Array) -> tuple[Array, Array]:
+    """CR2 covariance (m, q, q) from the slopes K (m, n, q) and scores u (m, n) of rows, and Satterthwaite's degrees."""
+    score, share, axes, _, back = _whitened(K, u, index, one)
+    bread = back @ curvature  # m q q
+    there = np.swapaxes(axes, -1, -2)
+    root = 1 / np.sqrt(1 - share)
+    adjusted = np.einsum("mgij,mgj->mgi", axes, root * np.einsum("mgij,mgj->mgi", there, score))
+    pushed = np.einsum("mgi,mik->mgk", adjusted, bread)
+    covariance = np.einsum("mgi,mgj->mij", pushed, pushed)
+    # The variance of a constant is u' P u, P_gh = 1(g = h) |t_g|^2 - z_g' z_h.
+    along = there @ bread[:, None]  # m g q k
+    t = np.einsum("mgik,mgi->mgk", along**2, share * root**2)
+    z = axes @ ((share * root)[..., None] * along)  # m g q k
+    zz = np.einsum("mgik,mgik->mgk", z, z)
+    joint = np.einsum("mgik,mgjk->mijk", z, z)
+    trace = (t - zz).sum(1)
+    square = (t**2 - 2 * t * zz).sum(1) + (joint**2).sum((1, 2))
+    with np.errstate(all="ignore"):
+        degrees = trace**2 / square
+    return covariance, np.clip(np.nan_to_num(degrees, nan=1.0), 0.5, None)
+
+
+def _by_cluster_taken(K: Array, r: Array, index: NDArray[np.int64], one: Array) -> Array:
+    """What the fit took from the squared residuals r (m, n) of clusters, (m,)."""
+    score, share, axes, *_ = _whitened(K, r, index, one)
+    along = np.einsum("mgij,mgi->mgj", axes, score)
+    return (along**2 / (1 - share)).sum((1, 2))
 
 
 def _flat(A: Array) -> NDArray[np.bool_]:
@@ -103,17 +146,35 @@ def _flat(A: Array) -> NDArray[np.bool_]:
     return np.linalg.eigvalsh(A / (size[:, :, None] * size[:, None, :]))[:, 0] < FLAT
 
 
-def _slope(objective: Objective, r: Array, n: Array, q: int) -> Array:
-    """psi' averaged over a Gaussian window of 2 s n^(-1/5) around each residual, s their robust scatter; r (m, n)."""
+def _slope(objective: Objective, r: Array, n: Array, q: int) -> tuple[Array, Array]:
+    """psi' averaged over a Gaussian window around each residual, r (m, n); what few rows add to the variance, (m,).
+
+    The window is 2 s n^(-1/5), s their robust scatter: wide enough to be steady from row to row. It averages over too
+    flat a density; the mean is set to that of a window narrower by delta, within which psi' is an average already.
+    """
     if objective.kind == "squared":
-        return np.ones_like(r)
-    s = 1.4826 * np.median(np.abs(r), -1) * np.sqrt(n / np.maximum(n - q, 1))
-    window = np.maximum(2 * s * n**-0.2, 1e-300)[:, None]
-    slope = special.ndtr((objective.delta - r) / window) - special.ndtr((-objective.delta - r) / window)
-    if objective.kind == "asymmetric":
-        above = special.ndtr(r / window)  # share of the window where the law lies above the run
-        slope = slope * (1 + (objective.asymmetry - 1) * above)
-    return slope
+        return np.ones_like(r), np.ones(len(r))
+    s = scatter(r, n, q)
+    wide = 2 * s * n**-0.2
+    narrow = np.maximum(wide - np.reshape(objective.delta, -1), 1e-3 * wide)
+
+    def slope(window: Array) -> Array:
+        window = np.maximum(window, 1e-300)[:, None]
+        inside = special.ndtr((objective.delta - r) / window) - special.ndtr((-objective.delta - r) / window)
+        if objective.kind == "asymmetric":
+            above = special.ndtr(r / window)  # share of the window where the law lies above the run
+            inside = inside * (1 + (objective.asymmetry - 1) * above)
+        return inside
+
+    steady, exact = slope(wide), slope(narrow)
+    mean = np.maximum(exact.mean(-1), 1e-300)
+    few = (1 + q / n * exact.var(-1) / mean**2) ** 2  # Huber (1973) eq. 5.9
+    return steady * (mean / np.maximum(steady.mean(-1), 1e-300))[:, None], few
+
+
+def scatter(r: Array, n: Array, q: int) -> Array:
+    """Robust standard deviation of residuals (m, n) around a law of q constants, (m,)."""
+    return 1.4826 * np.median(np.abs(r), -1) * np.sqrt(n / np.maximum(n - q, 1))
 
 
 def _inverse(A: Array) -> Array:
@@ -142,27 +203,32 @@ def profile(
         theta, value: optimum and objective of each data set, (m, p) and (m,).
 
     Returns:
-        low, high: (m, p), infinite where the objective never rises so far.
+        low, high: (m, p), infinite where the objective never rises so far; an exponent above 0 goes down to 0 at most.
         lowest: (m, p + 1) the best fit met on the way, its objective last: below `value` if the optimum was only local.
     """
     m, p = theta.shape
-    quantile = t_quantile(level, spread.degrees)
+    quantile = t_quantile(level, spread.degrees)  # m p
     lane = [(i, k, side) for i in range(m) for k in np.flatnonzero(free) for side in (-1.0, 1.0)]
     i, k, side = (np.array(column) for column in zip(*lane, strict=True))
     log = np.array([c.log for c in problem.law.constants()])[k]
     error = np.sqrt(spread.covariance[i, k, k])
     error = np.where(np.isfinite(error) & (error > 0), error, 1.0)
+    exponent = np.array([c.kind == "exponent" for c in problem.law.constants()])[k]
+    to_zero = exponent & (side < 0) & (theta[i, k] > 0)  # an exponent is above 0, and so is its interval
+    sunk = at_zero(problem.law, theta) & free  # m p
+    risen_theta = np.where(sunk, lifted(problem), theta)
     # Where the covariance blows up the objective bends long before one standard error: start nearer.
-    step = np.minimum(quantile[i] * error, np.where(log, 3.0, np.maximum(np.abs(theta[i, k]), 0.1)))
+    step = np.minimum(quantile[i, k] * error, np.where(log, 3.0, np.maximum(np.abs(theta[i, k]), 0.1)))
     variance = spread.covariance[i, k, k][:, None]
     path = spread.covariance[i, :, k] / np.where(variance > 0, variance, np.inf)
     path[np.arange(len(i)), k] = 1.0
     limit = np.where(log, FAR, np.maximum(1e3 * step, 1e2 * np.abs(theta[i, k])))
+    limit = np.where(to_zero, theta[i, k], limit)
 
     inner, inner_z = np.zeros(len(i)), np.full(len(i), -1.0)  # distance from the optimum, statistic / quantile - 1
     outer, outer_z = np.full(len(i), np.inf), np.full(len(i), np.nan)
     inner_theta, outer_theta = theta[i].copy(), theta[i].copy()  # where the refits at these distances ended
-    trial = step.copy()
+    trial = np.minimum(step, limit)
     result = np.full(len(i), np.nan)
     lowest = np.column_stack([theta, value])
     held = np.broadcast_to(free, (len(i), p)).copy()
@@ -175,19 +241,21 @@ def profile(
         bracketed = np.isfinite(outer[open_])
         near = open_[bracketed]
         reach = (side * (trial - inner))[open_, None]
-        start = inner_theta[open_] + path[open_] * reach
-        start = np.concatenate([start, outer_theta[near]])
-        lane_of = np.concatenate([np.arange(open_.size), np.flatnonzero(bracketed)])
+        shift = path[open_] * reach
+        shift = np.where(sunk[i[open_]], np.log1p(np.maximum(shift, 0)), shift)  # a floor leaves 0 in its own unit
+        start = inner_theta[open_] + shift
+        # A floor at 0 does not move whatever the other constants do: once more from one that all rows feel.
+        risen = sunk[i[open_]].any(-1) & ~sunk[i[open_], k[open_]]
+        above = np.where(sunk[i[open_]], risen_theta[i[open_]], inner_theta[open_])
+        start = np.concatenate([start, outer_theta[near], above[risen]])
+        lane_of = np.concatenate([np.arange(open_.size), np.flatnonzero(bracketed), np.flatnonzero(risen)])
         start[np.arange(len(start)), k[open_][lane_of]] = (theta[i, k] + side * trial)[open_][lane_of]
         found = solve(problem, start, held[open_][lane_of], i[open_][lane_of], CLOSE, lanes)
-        value_, theta_ = found.value[: open_.size].copy(), found.theta[: open_.size].copy()
-        other = np.full(open_.size, np.inf)
-        other[bracketed] = found.value[open_.size :]
-        lower = other < value_
-        value_[lower] = other[lower]
-        theta_[lower] = found.theta[open_.size :][lower[bracketed]]
+        order = np.lexsort((found.value, lane_of))  # the best of each lane's starts
+        pick = order[np.unique(lane_of[order], return_index=True)[1]]
+        value_, theta_ = found.value[pick], found.theta[pick]
         rise = 2 * (value_ - value[i[open_]])
-        z = np.sqrt(np.maximum(rise, 0) / spread.scale[i[open_], k[open_]]) / quantile[i[open_]] - 1
+        z = np.sqrt(np.maximum(rise, 0) / spread.scale[i[open_], k[open_]]) / quantile[i[open_], k[open_]] - 1
         z = np.where(np.isfinite(value_), z, np.inf)
         for lane_, solution, objective in zip(open_, theta_, value_, strict=True):
             if objective < lowest[i[lane_], -1]:
@@ -201,7 +269,7 @@ def profile(
         tight = np.isfinite(outer) & (outer - inner < 1e-9 * (1 + outer))
         result[np.isnan(result) & tight] = outer[np.isnan(result) & tight]
         lost = np.isnan(result) & ~np.isfinite(outer) & (inner >= limit)
-        result[lost] = np.inf
+        result[lost] = np.where(to_zero, limit, np.inf)[lost]
         # The statistic is nearly linear in the distance: extrapolate, at most fivefold, then false position.
         with np.errstate(all="ignore"):
             further = inner * np.clip(1.05 / np.maximum(inner_z + 1, 1e-3), 1.2, 5.0)
@@ -211,7 +279,7 @@ def profile(
             inside = np.where(np.isfinite(inside), inside, middle)
         trial = np.where(np.isfinite(outer), inside, np.minimum(np.maximum(further, trial), limit))
     unfinished = np.isnan(result)
-    result[unfinished] = np.where(np.isfinite(outer[unfinished]), outer[unfinished], np.inf)
+    result[unfinished] = np.where(np.isfinite(outer), outer, np.where(to_zero, limit, np.inf))[unfinished]
     ends = np.full((2, m, p), np.nan)
     ends[((side > 0).astype(int), i, k)] = theta[i, k] + side * result
     return ends[0], ends[1], lowest

@@ -28,6 +28,9 @@ BLOCK = 1024  # rows summed at a time, so that the working set stays in the seco
 LANE_ELEMENTS = 2**14  # lanes x rows of one block
 CALL_ELEMENTS = 2**19  # lanes x rows of one call
 EXACT = 1e-15  # a lane is done when a step would lower the objective by less than this share of it
+ZERO = 1e-6  # what a floor of 0 is while it is fitted as a logarithm: too little to tell, enough to have a slope
+RISEN = 0.2  # of the smallest target: a floor that all rows feel
+SAME = 1e-6  # relative difference of objectives below which two fits are one
 CLOSE = 1e-8  # enough to tell optima apart, and for a bootstrap draw: 1e-4 of a standard error
 # XLA's newer emitters take twice as long to compile this program and run it no faster. Later versions have no others.
 OLD_EMITTERS = {"xla_cpu_use_fusion_emitters": False}
@@ -41,12 +44,12 @@ class Objective:
     times as heavy where the law lies above the run, so that badly tuned runs do not lift it.
     """
 
-    kind: Literal["huber", "squared", "asymmetric"] = "huber"
-    delta: float = 1e-3
+    kind: Literal["auto", "huber", "squared", "asymmetric"] = "huber"  # "auto" until the rows are known
+    delta: Any = 1e-3  # float; (m, 1) where each of m data sets has its own
     log: bool = True
     asymmetry: float = 10.0
 
-    def shape(self) -> tuple[float, float]:
+    def shape(self) -> tuple[Any, float]:
         """Huber's delta and the weight of positive residuals: all three kinds are one function with two numbers."""
         return (1e150 if self.kind == "squared" else self.delta), (self.asymmetry if self.kind == "asymmetric" else 1.0)
 
@@ -118,9 +121,37 @@ def to_constants(law: type[Law], theta: Array) -> Array:
 
 
 def to_theta(law: type[Law], constants: Array) -> Array:
-    """Fit coordinates from constants, (..., p)."""
+    """Fit coordinates from constants, (..., p); a floor of 0 is `ZERO`."""
     log = np.array([c.log for c in law.constants()])
-    return np.where(log, np.log(np.where(log, constants, 1.0)), constants)
+    return np.where(log, np.log(np.where(log & (constants != 0), constants, np.where(log, ZERO, 1.0))), constants)
+
+
+def at_zero(law: type[Law], theta: Array) -> NDArray[np.bool_]:
+    """Which of the constants theta (..., p) are floors of 0."""
+    return np.array([c.kind == "floor" for c in law.constants()]) & (theta <= math.log(ZERO) + 1e-9)
+
+
+def lifted(problem: Problem) -> float:
+    """A floor that all rows feel, as a logarithm."""
+    return math.log(RISEN * float(np.min(np.exp(problem.y) if problem.objective.log else np.abs(problem.y))))
+
+
+def sink(
+    problem: Problem, theta: Array, value: Array, free: NDArray[np.bool_], lanes: int | None = None
+) -> tuple[Array, Array]:
+    """Optima theta (m, p) and their objectives (m,) with the floors at 0 that the rows want no higher.
+
+    As a logarithm a floor only nears 0, and stops anywhere on the way: where the fit is as good with 0, it is 0.
+    """
+    for k, c in enumerate(problem.law.constants()):
+        if c.kind != "floor" or not free[k] or not (free & (np.arange(len(free)) != k)).any():
+            continue
+        start, held = theta.copy(), free.copy()
+        start[:, k], held[k] = math.log(ZERO), False
+        found = solve(problem, start, held, np.arange(len(theta)), EXACT, lanes)
+        none = found.value <= value * (1 + SAME)
+        theta, value = np.where(none[:, None], found.theta, theta), np.where(none, found.value, value)
+    return theta, value
 
 
 def predict(law: type[Law], theta: Array, x: tuple[Array, ...], log: bool) -> Array:
@@ -177,7 +208,9 @@ def solve(
     out = Solutions(theta0.copy(), np.full(s, np.inf), np.zeros((s, p)), np.zeros(s, bool), np.zeros(s, np.int64))
     with double_precision():
         advance = _program(problem.law, problem.objective.log)
-        _run_queue(advance, out, free, data, x, y, weights, (tolerance, *problem.objective.shape()), lanes)
+        delta, asymmetry = problem.objective.shape()
+        delta = np.broadcast_to(np.ravel(delta), len(y))
+        _run_queue(advance, out, free, data, x, y, weights, delta, (tolerance, asymmetry), lanes)
     return out
 
 
@@ -189,13 +222,15 @@ def _run_queue(
     x: tuple[Array, ...],
     y: Array,
     weights: Array,
-    settings: tuple[float, float, float],
+    delta: Array,
+    settings: tuple[float, float],
     lanes: int,
 ) -> None:
     """Feeds starts to lanes until all are done; writes into `out`."""
     s, p = out.theta.shape
     who = np.full(lanes, -1)  # the start in each lane
     lane_free, lane_y, lane_w = np.ones((lanes, p), bool), np.zeros((lanes, y.shape[1])), np.zeros((lanes, y.shape[1]))
+    lane_delta = np.ones(lanes)
     state = [
         np.zeros((lanes, p)),  # theta
         np.full(lanes, np.inf),  # value
@@ -215,13 +250,16 @@ def _run_queue(
             queued += empty.size
             who[empty] = new
             lane_free[empty], lane_y[empty], lane_w[empty] = free[new], y[data[new]], weights[data[new]]
+            lane_delta[empty] = delta[data[new]]
             for part, fill in zip(state, (out.theta[new], np.inf, 0.0, 0.0, 0.0, 1.0, 0, False, False), strict=True):
                 part[empty] = fill
         busy = who >= 0
         if not busy.any():
             return
         fewest = math.ceil(BUSY * busy.sum()) if queued < s else 1
-        state = [np.array(part) for part in advance(tuple(state), lane_free, x, lane_y, lane_w, settings, fewest)]
+        state = [
+            np.array(part) for part in advance(tuple(state), lane_free, x, lane_y, lane_w, lane_delta, settings, fewest)
+        ]
         finished = np.flatnonzero(busy & state[7])
         starts = who[finished]
         out.theta[starts], out.value[starts], out.gradient[starts] = (part[finished] for part in state[:3])
@@ -262,21 +300,22 @@ def _program(law: type[Law], log_target: bool) -> Callable[..., State]:
         value = law(*(constants[k] for k in range(p)))(*x)
         return jnp.log(value) if log_target else value
 
-    def block_sums(theta: Any, free: Any, x: Any, y: Any, w: Any, shape: Any) -> tuple[Any, ...]:
+    def block_sums(theta: Any, free: Any, x: Any, y: Any, w: Any, delta: Any, asymmetry: Any) -> tuple[Any, ...]:
         value, push = jax.linearize(lambda t: jnp.broadcast_to(transformed(t, x), y.shape), theta)
         J = jax.vmap(push)(jnp.eye(p)) * free[:, None]  # p n
-        delta, asymmetry = shape
         rho, psi, slope, weight = _rho(value - y, delta, asymmetry, jnp)
         return jnp.sum(w * rho), J @ (w * psi), (J * (w * slope)) @ J.T, (J * (w * weight)) @ J.T
 
-    def evaluate(theta: Any, free: Any, x: Any, y: Any, w: Any, shape: Any) -> tuple[Any, ...]:
+    def evaluate(theta: Any, free: Any, x: Any, y: Any, w: Any, delta: Any, asymmetry: Any) -> tuple[Any, ...]:
         """The objective, its gradient, and the curvature by rho'' and by rho' / r."""
         if len(y) <= 2 * BLOCK:
-            return block_sums(theta, free, x, y, w, shape)
+            return block_sums(theta, free, x, y, w, delta, asymmetry)
 
         def add(sums: Any, rows: Any) -> tuple[Any, None]:
             columns, targets, weights = rows
-            return jax.tree.map(jnp.add, sums, block_sums(theta, free, columns, targets, weights, shape)), None
+            return jax.tree.map(
+                jnp.add, sums, block_sums(theta, free, columns, targets, weights, delta, asymmetry)
+            ), None
 
         zeros = jnp.zeros(()), jnp.zeros(p), jnp.zeros((p, p)), jnp.zeros((p, p))
         rows = jax.tree.map(lambda column: column.reshape(-1, BLOCK), (x, y, w))
@@ -310,10 +349,10 @@ def _program(law: type[Law], log_target: bool) -> Callable[..., State]:
         M, definite = jax.lax.fori_loop(0, p, sweep, (jnp.concatenate([A, b[:, None]], 1), jnp.array(True)))
         return M[:, p], definite
 
-    def iterate(state: State, free: Any, x: Any, y: Any, w: Any, settings: Any) -> State:
+    def iterate(state: State, free: Any, x: Any, y: Any, w: Any, delta: Any, settings: Any) -> State:
         theta, value, g, H, D, damping, count, done, converged = state
         step, definite, decrease = jax.vmap(newton_step)(value, g, H, D, damping, free)
-        new = jax.vmap(evaluate, in_axes=(0, 0, None, 0, 0, None))(theta + step, free, x, y, w, settings[1:])
+        new = jax.vmap(evaluate, in_axes=(0, 0, None, 0, 0, 0, None))(theta + step, free, x, y, w, delta, settings[1])
         fresh = ~jnp.isfinite(value)
         better = definite & (new[0] <= value) & jnp.isfinite(new[0]) & jnp.all(jnp.isfinite(new[1]), -1) & ~done
         gain = (value - new[0]) / jnp.maximum(decrease, 1e-300)
@@ -336,9 +375,11 @@ def _program(law: type[Law], log_target: bool) -> Callable[..., State]:
             converged | (small & ~done),
         )
 
-    def advance(state: State, free: Any, x: Any, y: Any, w: Any, settings: Any, fewest: Any) -> State:
+    def advance(state: State, free: Any, x: Any, y: Any, w: Any, delta: Any, settings: Any, fewest: Any) -> State:
         return jax.lax.while_loop(
-            lambda state: jnp.sum(~state[7]) >= fewest, lambda state: iterate(state, free, x, y, w, settings), state
+            lambda state: jnp.sum(~state[7]) >= fewest,
+            lambda state: iterate(state, free, x, y, w, delta, settings),
+            state,
         )
 
     return jax.jit(advance, compiler_options=_compiler_options())

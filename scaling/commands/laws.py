@@ -88,11 +88,12 @@ def _add_fit(verbs: arguments.Verbs) -> None:
     rows(fit)
     fit.add_argument("--target", metavar="COLUMN", help="column to predict (the law's own, mostly loss)")
     fit.add_argument(
-        "--loss", choices=["huber", "squared", "asymmetric"], default="huber", help="how much a residual counts (huber)"
+        "--loss",
+        choices=["auto", "huber", "squared", "asymmetric"],
+        default="auto",
+        help="how much a residual counts (auto: squared for few rows, else huber with a delta from their scatter)",
     )
-    fit.add_argument(
-        "--delta", type=float, default=1e-3, help="residual from which Huber's loss grows linearly (0.001)"
-    )
+    fit.add_argument("--delta", type=float, help="residual from which Huber's loss grows linearly (0.001)")
     fit.add_argument(
         "--asymmetry",
         type=float,
