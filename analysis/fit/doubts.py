@@ -25,6 +25,7 @@ CHECKED_STARTS = 64  # per such draw
 BETTER = 1e-4  # share by which a refit must be lower to count as another optimum
 PROPORTIONAL = 0.1  # scatter of ln D around its line in ln N below which a law cannot tell N from D
 EXCHANGEABLE = 0.01  # the same, below which the exponents of two terms could change places
+ENDLESS = 1e300  # a scale that goes to infinity with an exponent that goes to 0
 NOISELESS = 1e-9  # scatter of ln(loss) below which the data were computed, not measured
 WEAK = 1.5  # ratio of an interval's ends above which a constant is called weakly identified
 TIED = 0.9  # share of a scale's variance that follows from the exponents, above which it is no constant of its own
@@ -127,7 +128,7 @@ def status(
         return Status.AT_BOUND, f"{name} sank to 0: the runs want no floor, or one of at most {most} at this level"
     J = _relative(problem, best)
     A = J[:, free].T @ J[:, free]
-    size = np.sqrt(np.diagonal(A))
+    size = np.sqrt(np.maximum(np.diagonal(A), 1e-100))
     values, vectors = np.linalg.eigh(A / np.outer(size, size))
     if values[0] < intervals.FLAT:
         names = [c.name for c, f in zip(constants, free, strict=True) if f]
@@ -176,11 +177,13 @@ def check_exponents(
     """Whether the exponents that must be above 0 are.
 
     Raises:
-        FitError: one is not.
+        FitError: one is not, or would not be if a scale did not stand at the largest number.
     """
+    endless = any(f and getattr(estimate, c.name) > ENDLESS for c, f in zip(law.constants(), free, strict=True))
+    smallest = min((getattr(estimate, c.name) for c in law.constants() if c.kind == "exponent"), default=0.0)
     for c, f in zip(law.constants(), free, strict=True):
         value = getattr(estimate, c.name)
-        if f and c.kind == "exponent" and not value > 0:
+        if f and c.kind == "exponent" and not (value > 0 and not (endless and value == smallest)):
             low, high = named[c.name]
             why = next(
                 (note for note in notes if "cannot be separated" in note), "look at the table, or fit another form"

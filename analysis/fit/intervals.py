@@ -59,7 +59,7 @@ def spread(
     J = jacobian(problem.law, theta, problem.x, problem.objective.log)[..., free]  # m n q
     J = np.nan_to_num(J, nan=0.0, posinf=0.0, neginf=0.0)
     steepest = np.abs(J).max(1)  # m q
-    idle = steepest < IDLE * steepest.max(-1, keepdims=True)
+    idle = (steepest < IDLE * steepest.max(-1, keepdims=True)) & ~at_zero(problem.law, theta)[:, free]
     J = np.where(idle[:, None], 0.0, J)
     w = problem.weights
     r = np.where(w > 0, predict(problem.law, theta, problem.x, problem.objective.log) - problem.y, 0.0)
@@ -98,10 +98,12 @@ def _whitened(K: Array, u: Array, index: NDArray[np.int64], one: Array) -> tuple
     """Of each cluster, in coordinates where K'K is the identity: K_g' u_g (m, G, q), the eigenvalues of K_g' K_g (each
     the share of a direction that the cluster decides) with their vectors, and the way there and back."""
     m, _, q = K.shape
-    values, vectors = np.linalg.eigh(np.einsum("mni,mnj->mij", K, K) + one)
-    values = np.maximum(values, 1e-15 * values[:, -1:])
-    there = vectors / np.sqrt(values)[:, None]  # m q q
-    back = np.swapaxes(vectors * np.sqrt(values)[:, None], 1, 2)
+    A = np.einsum("mni,mnj->mij", K, K) + one
+    size = np.sqrt(np.maximum(np.einsum("mii->mi", A), 1e-100))
+    values, vectors = np.linalg.eigh(A / (size[:, :, None] * size[:, None]))
+    values = np.maximum(values, 1e-15)
+    there = vectors / np.sqrt(values)[:, None] / size[:, :, None]  # m q q
+    back = np.swapaxes(vectors * np.sqrt(values)[:, None], 1, 2) * size[:, None]
     K = K @ there
     order = np.argsort(index, kind="stable")
     begins = np.flatnonzero(np.diff(index[order], prepend=-1))

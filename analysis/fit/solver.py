@@ -28,7 +28,7 @@ BLOCK = 1024  # rows summed at a time, so that the working set stays in the seco
 LANE_ELEMENTS = 2**14  # lanes x rows of one block
 CALL_ELEMENTS = 2**19  # lanes x rows of one call
 EXACT = 1e-15  # a lane is done when a step would lower the objective by less than this share of it
-ZERO = 1e-6  # what a floor of 0 is while it is fitted as a logarithm: too little to tell, enough to have a slope
+ZERO = 1e-9  # what a floor of 0 is while it is fitted as a logarithm: too little to tell, enough to have a slope
 RISEN = 0.2  # of the smallest target: a floor that all rows feel
 SAME = 1e-6  # relative difference of objectives below which two fits are one
 CLOSE = 1e-8  # enough to tell optima apart, and for a bootstrap draw: 1e-4 of a standard error
@@ -149,7 +149,7 @@ def sink(
         start, held = theta.copy(), free.copy()
         start[:, k], held[k] = math.log(ZERO), False
         found = solve(problem, start, held, np.arange(len(theta)), EXACT, lanes)
-        none = found.value <= value * (1 + SAME)
+        none = (found.value <= value * (1 + SAME)) | (theta[:, k] <= math.log(ZERO))
         theta, value = np.where(none[:, None], found.theta, theta), np.where(none, found.value, value)
     return theta, value
 
