@@ -1,6 +1,6 @@
-"""How often do the intervals hold the truth? Ladders drawn from known laws, fitted, counted.
+"""How often do the intervals hold the truth? Ladders drawn from known laws, fitted as the tool itself would, counted.
 
-    python benchmarks/calibration.py [--replicates 2000] [--bootstrapped 200] [--out results]
+    python benchmarks/calibration.py [--replicates 2000] [--bootstrapped 100] [--out results]
 
 Writes results/calibration.md and results/calibration.json, which say how long it took.
 """
@@ -14,6 +14,7 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.confidence import LEVEL, t_quantile
-from analysis.fit import descent, intervals, solver
+from analysis.fit import choice, descent, intervals, solver
+from analysis.fit.descent import GONE
 from analysis.fit.solver import Array, Objective, Problem
 from analysis.fit.starts import starts_of
 from analysis.laws import Chinchilla, KaplanN, KaplanND, KaplanNS, Law
@@ -32,35 +34,74 @@ FAR = 10.0  # predictions are asked for this many times beyond the largest of ea
 LANES = 512
 
 # Published constants, on ladders of three decades in N (five for L(N)) as a small group would run them.
-CASES: tuple[tuple[Law, dict[str, tuple[float, float]]], ...] = (
+LAWS: tuple[tuple[Law, dict[str, tuple[float, float]]], ...] = (
     (KaplanN(8.8e13, 0.076), {"params": (1e5, 1e9)}),
     (KaplanND(6.4e13, 1.8e13, 0.076, 0.103), {"params": (1e6, 1e9), "unique_tokens": (1e8, 1e11)}),
     (Chinchilla(1.8172, 482.01, 2085.43, 0.3478, 0.3658), {"params": (1e7, 1e10), "tokens": (1e9, 1e12)}),
     (KaplanNS(6.5e13, 0.077, 2.1e3, 0.76), {"params": (1e6, 1e9), "steps_min": (1e3, 1e5)}),
 )
-GRIDS = {12: (4, 3), 40: (8, 5)}  # values of N and of the second input
-NOISES = (0.002, 0.01)
+LITTLE_FLOOR = Chinchilla(0.1, 482.01, 2085.43, 0.3478, 0.3658)
+GRIDS = {8: (4, 2), 9: (3, 3), 12: (4, 3), 20: (5, 4), 40: (8, 5), 200: (20, 10)}  # values of N and of the second input
+NOISES = (0.002, 0.01, 0.05)
+BOOTSTRAPPED = ((12, 0.01), (40, 0.01))  # where percentiles are counted too
+CHECKPOINTS = 10  # of each run, at as many D
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """Ladders of one kind: rows of independent runs, or the checkpoints of runs that share their run's luck."""
+
+    law: Law
+    runs: int
+    noise: float  # of each row, in ln(loss)
+    luck: float | None = None  # of each run, where its rows are checkpoints
+
+    @property
+    def name(self) -> str:
+        floor = ", little floor" if self.law is LITTLE_FLOOR else ""
+        if self.luck is None:
+            return f"{self.law.name}{floor}"
+        return f"{self.law.name}, {CHECKPOINTS} checkpoints, {f'luck {self.luck:.1%}' if self.luck else 'no luck'}"
+
+    @property
+    def columns(self) -> tuple[Array, ...]:
+        ((_, ranges),) = ((law, r) for law, r in LAWS if type(law) is type(self.law))
+        if len(ranges) == 1:
+            ((low, high),) = ranges.values()
+            return (np.geomspace(low, high, self.runs),)
+        counts = GRIDS[self.runs] if self.luck is None else (self.runs, CHECKPOINTS)
+        mesh = np.meshgrid(*(np.geomspace(*ends, k) for ends, k in zip(ranges.values(), counts, strict=True)))
+        return tuple(column.T.ravel() for column in mesh)  # a value of N after the other
+
+    @property
+    def clusters(self) -> NDArray[np.int64] | None:
+        return None if self.luck is None else np.repeat(np.arange(self.runs), CHECKPOINTS)
+
+
+def cases() -> Iterator[Case]:
+    for law, _ in LAWS:
+        few = 9 if len(law.inputs) > 1 and len(law.constants()) > 4 else 8
+        for runs in (few, 12, 20, 40, 200):
+            for noise in NOISES:
+                yield Case(law, runs, noise)
+    for runs in (9, 20):
+        yield Case(LITTLE_FLOOR, runs, 0.05)
+    for runs in (8, 20):
+        yield Case(LAWS[2][0], runs, 0.01, luck=0.0)
+        yield Case(LAWS[2][0], runs, 0.002, luck=0.01)
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    law: str
+    case: str
     runs: int
     noise: float
-    loss: str
-    constant: str  # or "forecast"
-    profile: float  # coverage, share of replicates
+    loss: str  # that the tool takes
+    constant: str  # or "forecast", or "one run"
+    covered: float  # share of the replicates that have intervals
     percentile: float
     unbounded: float  # share of profile intervals open on a side
-    restarted: float  # share of replicates whose profile found a lower objective than the descents
-
-
-def ladder(ranges: dict[str, tuple[float, float]], n: int) -> tuple[Array, ...]:
-    if len(ranges) == 1:
-        ((low, high),) = ranges.values()
-        return (np.geomspace(low, high, n),)
-    mesh = np.meshgrid(*(np.geomspace(*ends, k) for ends, k in zip(ranges.values(), GRIDS[n], strict=True)))
-    return tuple(column.ravel() for column in mesh)
+    none: float  # share of replicates without intervals, for a reason that a fit gives
 
 
 def descents(problem: Problem, starts: Array) -> solver.Solutions:
@@ -79,19 +120,38 @@ def estimate(problem: Problem) -> tuple[Array, Array]:
 
 
 def profiles(
-    problem: Problem, theta: Array, value: Array, free: NDArray[np.bool_]
-) -> tuple[Array, Array, Array, NDArray[np.bool_]]:
-    """Profile intervals, optima (lower ones where a profile met them), and which replicates began again."""
-    around = intervals.spread(problem, theta, free)
+    problem: Problem, theta: Array, value: Array, free: NDArray[np.bool_], clusters: NDArray[np.int64] | None
+) -> tuple[Array, Array, Array, intervals.Spread]:
+    """Profile intervals and optima (lower ones where a profile met them), with their spread."""
+    theta, value = solver.sink(problem, theta, value, free, LANES)
+    around = intervals.spread(problem, theta, free, clusters)
     low, high, lowest = intervals.profile(problem, theta, value, around, free, LEVEL, LANES)
-    again = np.flatnonzero(lowest[:, -1] < value * (1 - 1e-6))
+    again = np.flatnonzero(lowest[:, -1] < value * (1 - solver.SAME))
     if again.size:
-        part = problem.with_data(problem.y[again], problem.weights[again])
-        found = solver.solve(part, lowest[again, :-1], data=np.arange(again.size), lanes=LANES)
+        found = solver.solve(problem, lowest[again, :-1], data=again, lanes=LANES)
         theta[again], value[again] = found.theta, found.value
-        around_ = intervals.spread(part, found.theta, free)
-        low[again], high[again], _ = intervals.profile(part, found.theta, found.value, around_, free, LEVEL, LANES)
-    return low, high, theta, np.isin(np.arange(len(theta)), again)
+        theta, value = solver.sink(problem, theta, value, free, LANES)
+        around = intervals.spread(problem, theta, free, clusters)
+        part = problem.with_data(problem.y[again], problem.weights[again])
+        part = dataclasses.replace(part, objective=objective_of(problem.objective, again))
+        some = intervals.Spread(*(getattr(around, f.name)[again] for f in dataclasses.fields(around)))
+        low[again], high[again], _ = intervals.profile(part, theta[again], value[again], some, free, LEVEL, LANES)
+    return low, high, theta, around
+
+
+def objective_of(objective: Objective, some: NDArray[np.int64]) -> Objective:
+    """The objective of some of the data sets."""
+    delta = np.asarray(objective.delta)
+    return dataclasses.replace(objective, delta=delta[some] if delta.ndim else objective.delta)
+
+
+def without_interval(problem: Problem, theta: Array, around: intervals.Spread) -> NDArray[np.bool_]:
+    """Which data sets a fit gives no interval, or refuses: constants that could change together, that left the fit, or
+    an exponent that is not above 0."""
+    kinds = np.array([c.kind for c in problem.law.constants()])
+    left = np.abs(solver.jacobian(problem.law, theta, problem.x, True)).max(1) < GONE
+    left = left & np.isin(kinds, ("scale", "exponent"))
+    return around.flat | left.any(-1) | (theta[:, kinds == "exponent"] <= 0).any(-1)
 
 
 def percentiles(problem: Problem, starts: Array, seed: int) -> tuple[Array, Array]:
@@ -103,6 +163,7 @@ def percentiles(problem: Problem, starts: Array, seed: int) -> tuple[Array, Arra
     found = descents(problem, starts)
     for i in range(m):
         one = problem.with_data(problem.y[i], problem.weights[i])
+        one = dataclasses.replace(one, objective=objective_of(problem.objective, np.array([i])))
         lanes = slice(i * len(starts), (i + 1) * len(starts))
         mine = solver.Solutions(*(getattr(found, f.name)[lanes] for f in dataclasses.fields(found)))
         best = descent.best_of(one, mine, free)
@@ -113,68 +174,86 @@ def percentiles(problem: Problem, starts: Array, seed: int) -> tuple[Array, Arra
     return low, high
 
 
-def calibrate(law: Law, x: tuple[Array, ...], noise: float, loss: str, replicates: int, bootstrapped: int) -> list[Row]:
-    n, kind = len(x[0]), type(law)
-    rng = np.random.default_rng([n, round(noise * 1e6), len(loss), len(x)])
-    log_truth = np.log(np.asarray(law(*x)))
-    y = log_truth + noise * rng.normal(size=(replicates, n))
-    objective = Objective("squared" if loss == "squared" else "huber")
-    problem = Problem(kind, objective, x, y, np.ones((replicates, n)))
+def calibrate(case: Case, replicates: int, bootstrapped: int) -> list[Row]:
+    law, kind, x, clusters = case.law, type(case.law), case.columns, case.clusters
+    n = len(x[0])
+    rng = np.random.default_rng([n, round(case.noise * 1e6), round((case.luck or 0) * 1e6), len(x)])
+    y = np.log(np.asarray(law(*x))) + case.noise * rng.normal(size=(replicates, n))
+    if clusters is not None and case.luck is not None:
+        y += case.luck * rng.normal(size=(replicates, case.runs))[:, clusters]
+    problem = Problem(kind, Objective("squared"), x, y, np.ones((replicates, n)))
     constants = np.array([getattr(law, c.name) for c in kind.constants()])
     truth, free = solver.to_theta(kind, constants), np.ones(len(constants), bool)
     theta, value = estimate(problem)
-    low, high, theta, again = profiles(problem, theta, value, free)
-    covered = ((low <= truth) & (truth <= high)).mean(0)
-    unbounded = (~np.isfinite(low) | ~np.isfinite(high)).mean(0)
+    if choice.robust(case.runs, len(constants)):
+        problem, theta = choice.settled(problem, theta, free, LANES)
+        found = solver.solve(problem, theta, data=np.arange(replicates), lanes=LANES)
+        theta, value = found.theta, found.value
+    low, high, theta, around = profiles(problem, theta, value, free, clusters)
+    none = without_interval(problem, theta, around)
+    covered = ((low <= truth) & (truth <= high))[~none].mean(0)
+    unbounded = (~np.isfinite(low) | ~np.isfinite(high))[~none].mean(0)
 
-    # The forecast: the linearised interval that `Fit.predict` gives, beyond the ladder.
+    # The forecast: the linearised interval that `Fit.predict` gives, beyond the ladder, of the mean and of one run.
     far = tuple(np.array([FAR * column.max()]) for column in x)
     J = solver.jacobian(kind, theta, far, True)[:, 0]  # m p
-    around = intervals.spread(problem, theta, free)
-    half = t_quantile(LEVEL, around.degrees) * np.sqrt(np.einsum("mp,mpq,mq->m", J, around.covariance, J))
-    miss = np.abs(solver.predict(kind, theta, far, True)[:, 0] - math.log(float(law(*far)[0])))
-    forecast = float((miss <= half).mean())
+    variance = np.einsum("mp,mpq,mq->m", J, around.covariance, J)
+    t = t_quantile(LEVEL, around.degrees.min(-1))
+    off = solver.predict(kind, theta, far, True)[:, 0] - math.log(float(law(*far)[0]))
+    one = off + math.hypot(case.noise, case.luck or 0) * rng.normal(size=replicates)
+    forecast = float((np.abs(off) <= t * np.sqrt(variance))[~none].mean())
+    run = float((np.abs(one) <= t * np.sqrt(variance + around.sigma**2))[~none].mean())
 
-    some = problem.with_data(y[:bootstrapped], problem.weights[:bootstrapped])
-    starts = starts_of(dataclasses.replace(problem, y=y[:1]), STARTS, {})
-    low_, high_ = percentiles(some, starts, seed=n)
-    percentile = ((low_ <= truth) & (truth <= high_)).mean(0)
-    case = (kind.name, n, noise, loss)
     names = [c.name for c in kind.constants()]
+    percentile = np.full(len(names), math.nan)
+    if clusters is None and (case.runs, case.noise) in BOOTSTRAPPED:
+        first = np.arange(bootstrapped)
+        some = problem.with_data(y[first], problem.weights[first])
+        some = dataclasses.replace(some, objective=objective_of(problem.objective, first))
+        low_, high_ = percentiles(some, starts_of(dataclasses.replace(problem, y=y[:1]), STARTS, {}), seed=n)
+        percentile = ((low_ <= truth) & (truth <= high_)).mean(0)
+    where = (case.name, case.runs, case.noise, problem.objective.kind)
     columns = zip(names, covered.tolist(), percentile.tolist(), unbounded.tolist(), strict=True)
-    rows = [Row(*case, *column, float(again.mean())) for column in columns]
-    return [*rows, Row(*case, "forecast", forecast, math.nan, 0.0, float(again.mean()))]
+    share = float(none.mean())
+    rows = [Row(*where, *column, share) for column in columns]
+    rows.append(Row(*where, "forecast", forecast, math.nan, 0.0, share))
+    return [*rows, Row(*where, "one run", run, math.nan, 0.0, share)]
+
+
+def outside(rows: list[Row], replicates: int) -> list[Row]:
+    """The rows more than three binomial standard errors from the level."""
+    error = math.sqrt(LEVEL * (1 - LEVEL) / replicates)
+    return [r for r in rows if abs(r.covered - LEVEL) > 3 * error / math.sqrt(max(1 - r.none, 1e-9))]
 
 
 def report(rows: list[Row], args: argparse.Namespace, seconds: float) -> str:
     error = math.sqrt(LEVEL * (1 - LEVEL) / args.replicates)
-    squared = [r for r in rows if r.loss == "squared" and r.constant != "forecast"]
-    outside = [r for r in squared if abs(r.profile - LEVEL) > 3 * error]
-    verdict = f"{len(outside)} of {len(squared)}" if outside else "none"
-    low, high = (pick(r.profile for r in squared) for pick in (min, max))
+    off = outside(rows, args.replicates)
     lines = [
         "# How often the intervals hold the truth",
         "",
         f"`{command(args)}`, {datetime.date.today()}, {seconds / 60:.1f} minutes of one processor, {machine()}.",
         "",
         f"{args.replicates} ladders per line ({args.bootstrapped} for the percentile bootstrap of {DRAWS} draws),",
-        "drawn from the published constants with Gaussian noise in the logarithm of the loss. Nominal 95 %; three",
-        f"binomial standard errors: {LEVEL - 3 * error:.3f} to {LEVEL + 3 * error:.3f}. The primary intervals are",
-        f"profile likelihood. `forecast` is the linearised interval of the law {FAR:g} times beyond the largest of",
-        "each input, `open` the share of profile intervals without an end, and `again` the share of ladders where a",
-        "profile found a lower objective and the fit began again from there.",
+        "drawn from the published constants with Gaussian noise in the logarithm of the loss, and fitted with the",
+        "loss that the tool takes for as many rows. Nominal 95 %; three binomial standard errors:",
+        f"{LEVEL - 3 * error:.3f} to {LEVEL + 3 * error:.3f}. Constants: profile likelihood. `forecast`: the",
+        f"linearised interval of the law {FAR:g} times beyond the largest of each input; `one run`: of a run there.",
+        "`open`: share of profile intervals without an end; `none`: share of ladders that a fit gives no interval,",
+        "with its reason, and that are not counted in the rest.",
         "",
-        f"Least squares, all constants: {low:.3f} to {high:.3f}; {verdict} outside three standard errors.",
+        f"{len(off)} of {len(rows)} lie outside three standard errors; all lie within "
+        f"{min(r.covered for r in rows):.3f} to {max(r.covered for r in rows):.3f}.",
         "",
-        "| law | runs | noise | loss | constant | profile | percentile bootstrap | open | again |",
+        "| law | runs | noise | loss | of | covered | percentile bootstrap | open | none |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for r in rows:
-        mark = " (outside)" if r in outside else ""
+        mark = " (outside)" if r in off else ""
         percentile = "" if math.isnan(r.percentile) else f"{r.percentile:.3f}"
         lines.append(
-            f"| {r.law} | {r.runs} | {r.noise:.1%} | {r.loss} | {r.constant} | {r.profile:.3f}{mark} | {percentile} "
-            f"| {r.unbounded:.3f} | {r.restarted:.3f} |"
+            f"| {r.case} | {r.runs} | {r.noise:.1%} | {r.loss} | {r.constant} | {r.covered:.3f}{mark} | {percentile} "
+            f"| {r.unbounded:.3f} | {r.none:.3f} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -191,20 +270,17 @@ def machine() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description="How often do the intervals hold the truth?")
     parser.add_argument("--replicates", type=int, default=2000)
-    parser.add_argument("--bootstrapped", type=int, default=200)
+    parser.add_argument("--bootstrapped", type=int, default=100)
     parser.add_argument("--out", type=Path, default=Path("results"))
     args = parser.parse_args()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     began, rows = time.time(), []
-    for loss in ("squared", "huber"):
-        for law, ranges in CASES:
-            for n in GRIDS:
-                for noise in NOISES:
-                    rows += calibrate(law, ladder(ranges, n), noise, loss, args.replicates, args.bootstrapped)
-                    last = [r for r in rows if (r.law, r.runs, r.noise, r.loss) == (law.name, n, noise, loss)]
-                    print(f"{time.time() - began:5.0f} s {law.name} {n} {noise:.1%} {loss}:", file=sys.stderr, end=" ")
-                    print(", ".join(f"{r.constant} {r.profile:.3f}/{r.percentile:.3f}" for r in last), file=sys.stderr)
+    for case in cases():
+        new = calibrate(case, args.replicates, args.bootstrapped)
+        rows += new
+        print(f"{time.time() - began:5.0f} s {case.name} {case.runs} {case.noise:.1%}:", file=sys.stderr, end=" ")
+        print(", ".join(f"{r.constant} {r.covered:.3f}/{r.percentile:.3f}" for r in new), file=sys.stderr, flush=True)
     args.out.mkdir(exist_ok=True)
     (args.out / "calibration.md").write_text(report(rows, args, time.process_time()), encoding="utf-8")
     facts = {
