@@ -1,5 +1,6 @@
 """Intervals: they hold the truth as often as they say, and know which rows depend on one another."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -7,25 +8,74 @@ import pytest
 from drawn import TRUTH, grid, noisy
 
 from analysis.confidence import t_quantile
-from analysis.fit import fit, intervals, solver
+from analysis.fit import choice, fit, intervals, solver
 from analysis.fit.solver import Objective, Problem
-from analysis.laws import Chinchilla, KaplanN
+from analysis.laws import Chinchilla, KaplanN, Law
 
 
-def test_profile_intervals_cover_the_truth_as_often_as_they_say():
-    """L(N) on 12 sizes, 1 % noise, 600 ladders: within three binomial standard errors of 95 %."""
-    truth, n, m = KaplanN(8.8e13, 0.076), 12, 600
-    N = np.geomspace(1e5, 1e9, n)
-    y = np.log(truth(N)) + 0.01 * np.random.default_rng(7).normal(size=(m, n))
-    theta = solver.to_theta(KaplanN, np.array([8.8e13, 0.076]))
-    problem = Problem(KaplanN, Objective("squared"), (N,), y, np.ones((m, n)))
-    found = solver.solve(problem, np.tile(theta, (m, 1)), data=np.arange(m))
-    free = np.ones(2, bool)
-    low, high, _ = intervals.profile(
-        problem, found.theta, found.value, intervals.spread(problem, found.theta, free), free
-    )
-    covered = ((low <= theta) & (theta <= high)).mean(0)
-    assert np.all(np.abs(covered - 0.95) < 3 * math.sqrt(0.95 * 0.05 / m)), covered
+def drawn(law: Law, x: tuple[np.ndarray, ...], noise: float, m: int, luck: np.ndarray | None = None) -> Problem:
+    """m ladders of the law, with the luck of their runs, ready for least squares."""
+    scatter = noise * np.random.default_rng(7).normal(size=(m, len(x[0])))
+    y = np.log(np.asarray(law(*x))) + scatter + (0 if luck is None else luck)
+    return Problem(type(law), Objective("squared"), x, y, np.ones(y.shape))
+
+
+def held(
+    law: Law, problem: Problem, clusters: np.ndarray | None = None, robust: bool = False
+) -> tuple[np.ndarray, float, intervals.Spread]:
+    """How often profile intervals hold the constants, and the interval of the law at ten times the inputs its value."""
+    m, truth = len(problem.y), solver.to_theta(type(law), np.array(dataclasses.astuple(law)))
+    free = np.ones(len(truth), bool)
+    found = solver.solve(problem, np.tile(truth, (m, 1)), data=np.arange(m), tolerance=solver.CLOSE)
+    theta, value = found.theta, found.value
+    if robust:
+        problem, theta = choice.settled(problem, theta, free)
+        found = solver.solve(problem, theta, data=np.arange(m))
+        theta, value = found.theta, found.value
+    theta, value = solver.sink(problem, theta, value, free)
+    spread = intervals.spread(problem, theta, free, clusters)
+    low, high, _ = intervals.profile(problem, theta, value, spread, free)
+    far = tuple(np.array([10 * column.max()]) for column in problem.x)
+    J = solver.jacobian(type(law), theta, far, True)[:, 0]
+    half = t_quantile(0.95, spread.degrees.min(-1)) * np.sqrt(np.einsum("mp,mpq,mq->m", J, spread.covariance, J))
+    miss = np.abs(solver.predict(type(law), theta, far, True)[:, 0] - np.log(law(*far)))
+    return ((low <= truth) & (truth <= high)).mean(0), float((miss <= half).mean()), spread
+
+
+def within(shares: np.ndarray, m: int) -> bool:
+    """Within three binomial standard errors of 95 %."""
+    return bool(np.all(np.abs(shares - 0.95) < 3 * math.sqrt(0.95 * 0.05 / m)))
+
+
+def square(sizes: int, lengths: int) -> tuple[np.ndarray, ...]:
+    mesh = np.meshgrid(np.geomspace(1e7, 1e10, sizes), np.geomspace(1e9, 1e12, lengths), indexing="ij")
+    return tuple(column.ravel() for column in mesh)
+
+
+@pytest.mark.parametrize(
+    ("law", "x", "noise", "robust"),
+    [
+        (KaplanN(8.8e13, 0.076), (np.geomspace(1e5, 1e9, 12),), 0.01, False),
+        (Chinchilla(1.8, 400, 2000, 0.34, 0.36), square(3, 3), 0.04, False),
+        (Chinchilla(1.8, 400, 2000, 0.34, 0.36), square(8, 5), 0.01, True),
+        (Chinchilla(0.1, 400, 2000, 0.34, 0.36), square(4, 3), 0.03, False),  # its floor sinks to 0 in a third
+    ],
+    ids=["one-input", "nine-runs", "forty-runs", "little-floor"],
+)
+def test_intervals_cover_the_truth_as_often_as_they_say(law, x, noise, robust):
+    m = 240
+    constants, forecast, _ = held(law, drawn(law, x, noise, m), robust=robust)
+    assert within(np.append(constants, forecast), m), (constants, forecast)
+
+
+@pytest.mark.parametrize(("own", "luck"), [(0.01, 0.0), (0.002, 0.01)])
+def test_checkpoints_of_a_run_may_share_its_luck_or_not(own, luck):
+    """20 runs of 10 checkpoints: the intervals hold the truth, and the scatter of a row is the rows' own."""
+    law, m, run = Chinchilla(1.8, 400, 2000, 0.34, 0.36), 240, np.repeat(np.arange(20), 10)
+    shared = luck * np.random.default_rng(1).normal(size=(m, 20))[:, run]
+    constants, forecast, spread = held(law, drawn(law, square(20, 10), own, m, shared), run)
+    assert within(np.append(constants, forecast), m), (constants, forecast)
+    assert np.sqrt(np.mean(spread.sigma**2)) == pytest.approx(math.hypot(own, luck), rel=0.03)
 
 
 def test_a_profile_end_is_where_the_f_statistic_says():
@@ -58,10 +108,11 @@ def test_rows_of_one_run_count_as_one_run():
     run = np.repeat(np.arange(12), 10)
     loss = KaplanN(8.8e13, 0.076)(N) * np.exp(rng.normal(size=12)[run] * 0.01 + 0.0005 * rng.normal(size=120))
     table = {"params": N, "loss": loss, "group": run.astype(float)}
-    as_rows = fit(KaplanN, table, loss="squared", every_run=True)
     as_runs = fit(KaplanN, table, loss="squared", every_run=True, clusters="group", bootstrap=200)
-    assert as_runs.stderr["alpha_N"] > 2 * as_rows.stderr["alpha_N"]
-    assert as_runs.degrees == 10
+    one_each = fit(KaplanN, {"params": N[::10], "loss": loss[::10]}, loss="squared", every_run=True)
+    assert as_runs.stderr["alpha_N"] == pytest.approx(one_each.stderr["alpha_N"], rel=0.35)
+    assert as_runs.residuals.sigma == pytest.approx(one_each.residuals.sigma, rel=0.1)
+    assert as_runs.degrees < 10
     low, high = as_runs.percentile["alpha_N"]
     assert (high - low) / 3.92 == pytest.approx(as_runs.stderr["alpha_N"], rel=0.35)
 

@@ -274,6 +274,7 @@ def _reported(law: type[Law], theta: Array) -> Array:
 
 def _named(law: type[Law], low: Array, high: Array) -> dict[str, Interval]:
     low, high = _reported(law, low), _reported(law, high)
+    low = np.where([c.kind == "exponent" for c in law.constants()] & (high > 0), np.maximum(low, 0), low)
     return {c.name: (float(a), float(b)) for c, a, b in zip(law.constants(), low, high, strict=True)}
 
 

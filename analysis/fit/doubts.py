@@ -25,7 +25,8 @@ CHECKED_STARTS = 64  # per such draw
 BETTER = 1e-4  # share by which a refit must be lower to count as another optimum
 PROPORTIONAL = 0.1  # scatter of ln D around its line in ln N below which a law cannot tell N from D
 EXCHANGEABLE = 0.01  # the same, below which the exponents of two terms could change places
-ENDLESS = 1e300  # a scale that goes to infinity with an exponent that goes to 0
+ENDLESS = 1e300  # a scale that goes to infinity
+VANISHING = 0.01  # an exponent that goes to 0 with it
 NOISELESS = 1e-9  # scatter of ln(loss) below which the data were computed, not measured
 WEAK = 1.5  # ratio of an interval's ends above which a constant is called weakly identified
 TIED = 0.9  # share of a scale's variance that follows from the exponents, above which it is no constant of its own
@@ -161,6 +162,7 @@ def without_effect(problem: Problem, best: Optimum, free: NDArray[np.bool_]) -> 
 def _relative(problem: Problem, best: Optimum) -> Array:
     """Slopes of the logarithms of the predictions in the fit coordinates. n p"""
     J = solver.jacobian(problem.law, best.theta, problem.x, problem.objective.log)
+    J = np.nan_to_num(J, nan=0.0, posinf=0.0, neginf=0.0)
     if problem.objective.log:
         return J
     return J / np.abs(solver.predict(problem.law, best.theta, problem.x, False))[:, None]
@@ -180,10 +182,10 @@ def check_exponents(
         FitError: one is not, or would not be if a scale did not stand at the largest number.
     """
     endless = any(f and getattr(estimate, c.name) > ENDLESS for c, f in zip(law.constants(), free, strict=True))
-    smallest = min((getattr(estimate, c.name) for c in law.constants() if c.kind == "exponent"), default=0.0)
+    least = VANISHING if endless else 0.0
     for c, f in zip(law.constants(), free, strict=True):
         value = getattr(estimate, c.name)
-        if f and c.kind == "exponent" and not (value > 0 and not (endless and value == smallest)):
+        if f and c.kind == "exponent" and not value > least:
             low, high = named[c.name]
             why = next(
                 (note for note in notes if "cannot be separated" in note), "look at the table, or fit another form"
