@@ -58,7 +58,7 @@ def whole_job(path: Path) -> None:
     """What a new process does."""
     starts = hoffmanns_grid()
     starts[:, :3] = np.exp(starts[:, :3])
-    found = fit("chinchilla", runs(path), drop_worst=5, bootstrap=DRAWS, starts=starts)
+    found = fit("chinchilla", runs(path), loss="huber", drop_worst=5, bootstrap=DRAWS, starts=starts)
     print(f"{found.objective:.9g} {found.share_at_optimum:.3f}")
 
 
@@ -212,13 +212,13 @@ def main() -> None:
         again = seconds(lambda: subprocess.run(command, check=True, capture_output=True, env=kept))
     plain = (
         "import sys; from pathlib import Path; from analysis.fit import fit; from benchmarks.fit_speed import runs; "
-        "fit('chinchilla', runs(Path(sys.argv[1])), drop_worst=5)"
+        "fit('chinchilla', runs(Path(sys.argv[1])), loss='huber', drop_worst=5)"
     )
     root = Path(__file__).resolve().parents[1]
     plain_command = [sys.executable, "-c", plain, str(args.runs.resolve())]
     once = seconds(lambda: subprocess.run(plain_command, check=True, cwd=root))
-    fit("chinchilla", table, drop_worst=5)
-    warm = seconds(lambda: fit("chinchilla", table, drop_worst=5, bootstrap=200))
+    fit("chinchilla", table, loss="huber", drop_worst=5)
+    warm = seconds(lambda: fit("chinchilla", table, loss="huber", drop_worst=5, bootstrap=200))
     ways = scipy_ways(table, float(objective))
     lines = [
         "# How long a fit takes",
@@ -262,7 +262,7 @@ def main() -> None:
         data = Table.from_columns(synthetic(k))
         fit("chinchilla", data, loss="squared")
         by_rows = seconds(lambda data=data: fit("chinchilla", data, loss="squared"), 1)
-        by_starts = seconds(lambda k=k: fit("chinchilla", table, drop_worst=5, starts=grid[:k]), 1)
+        by_starts = seconds(lambda k=k: fit("chinchilla", table, loss="huber", drop_worst=5, starts=grid[:k]), 1)
         lines.append(f"| {k:,} | {by_rows[1]:.2f} | | {k:,} | {by_starts[1]:.2f} |")
     text = "\n".join(lines) + "\n"
     args.out.parent.mkdir(exist_ok=True)

@@ -82,7 +82,7 @@ def misread(runs: Table, law: Fit[Chinchilla]) -> Iterator[tuple[str, Fit[Chinch
     start = np.array([[law.constants[name] for name in (c.name for c in Chinchilla.constants())]])
 
     def again(N: np.ndarray) -> Fit[Chinchilla]:
-        return fit(Chinchilla, runs.with_columns(params=N), clusters="trunk", starts=start)
+        return fit(Chinchilla, runs.with_columns(params=N), clusters="trunk", loss="huber", starts=start)
 
     sizes, which = np.unique(runs["params"], return_inverse=True)
     # The mean of |x| is 0.8 of a standard deviation.
