@@ -198,11 +198,14 @@ def calibrate(case: Case, replicates: int, bootstrapped: int) -> list[Row]:
     far = tuple(np.array([FAR * column.max()]) for column in x)
     J = solver.jacobian(kind, theta, far, True)[:, 0]  # m p
     variance = np.einsum("mp,mpq,mq->m", J, around.covariance, J)
-    t = t_quantile(LEVEL, around.degrees.min(-1))
+    degrees, own = around.degrees.min(-1), around.sigma**2
+    half = t_quantile(LEVEL, degrees) * np.sqrt(variance)
+    joint = intervals.joint_degrees(variance, degrees, own, around.sigma_degrees)
+    half_of_one = t_quantile(LEVEL, joint) * np.sqrt(variance + own)
     off = solver.predict(kind, theta, far, True)[:, 0] - math.log(float(law(*far)[0]))
     one = off + math.hypot(case.noise, case.luck or 0) * rng.normal(size=replicates)
-    forecast = float((np.abs(off) <= t * np.sqrt(variance))[~none].mean())
-    run = float((np.abs(one) <= t * np.sqrt(variance + around.sigma**2))[~none].mean())
+    forecast = float((np.abs(off) <= half)[~none].mean())
+    run = float((np.abs(one) <= half_of_one)[~none].mean())
 
     names = [c.name for c in kind.constants()]
     percentile = np.full(len(names), math.nan)

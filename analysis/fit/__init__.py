@@ -283,7 +283,9 @@ def _residuals(problem: Problem, best: Optimum, table: Table, sigma: float) -> R
     if problem.objective.log:
         r = np.expm1(r)
     worst = np.argsort(-np.abs(r), kind="stable")[:3]
-    return Residuals(math.sqrt(float(np.mean(r**2))), sigma, tuple((table.label(int(i)), float(r[i])) for i in worst))
+    degrees = float(best.spread.sigma_degrees[0])
+    largest = tuple((table.label(int(i)), float(r[i])) for i in worst)
+    return Residuals(math.sqrt(float(np.mean(r**2))), sigma, degrees, largest)
 
 
 def _left_in(

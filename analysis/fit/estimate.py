@@ -75,7 +75,8 @@ class Residuals:
     """
 
     rms: float
-    sigma: float  # scatter of ln(measured), or of the difference, from n - p degrees of freedom
+    sigma: float  # scatter of ln(measured), or of the difference
+    degrees: float  # of freedom behind sigma
     largest: tuple[tuple[str, float], ...]  # the worst rows, worst first
 
 
@@ -193,8 +194,13 @@ class Fit(Generic[L]):
         log = self.objective_kind.log
         centre = solver.predict(type(self.law), self.theta, flat, log)
         J = solver.jacobian(type(self.law), self.theta, flat, log)  # n p
-        variance = np.einsum("np,pq,nq->n", J, self.covariance, J) + (self.residuals.sigma**2 if run else 0.0)
-        half = t_quantile(self.level, np.array(self.degrees)) * np.sqrt(np.maximum(variance, 0))
+        variance = np.maximum(np.einsum("np,pq,nq->n", J, self.covariance, J), 0)
+        degrees = np.array(self.degrees)
+        if run:
+            own = np.array(self.residuals.sigma**2)
+            degrees = intervals.joint_degrees(variance, degrees, own, np.array(self.residuals.degrees))
+            variance = variance + own
+        half = t_quantile(self.level, degrees) * np.sqrt(variance)
         with np.errstate(over="ignore"):
             parts = (np.exp(part) if log else part for part in (centre, centre - half, centre + half))
             return Prediction(*(part.reshape(x[0].shape)[()] for part in parts))
@@ -317,6 +323,7 @@ class Fit(Generic[L]):
             residuals=Residuals(
                 _number(residuals["rms"], "rms"),
                 _number(residuals["sigma"], "sigma"),
+                _number(residuals.get("degrees", d["degrees"]), "degrees"),
                 tuple((r, v) for r, v in residuals["largest"]),
             ),
             ranges={name: (_number(low, name), _number(high, name)) for name, (low, high) in d["ranges"].items()},

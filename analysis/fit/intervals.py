@@ -31,7 +31,7 @@ class Spread:
         scale: kappa, (m, p): with a constant held at its true value 2 (rise of the objective) / kappa is F(1, degrees).
             s^2 for least squares, otherwise the constant's variance times the curvature of its profile.
         degrees: of freedom behind the variance of each constant, (m, p).
-        sigma: scatter of a row around the law, (m,).
+        sigma, sigma_degrees: scatter of a row around the law, and the degrees of freedom behind it, (m,).
         flat: whether constants can change together without changing any prediction, (m,): then neither the covariance
             nor a profile that begins at the optimum bounds anything.
     """
@@ -40,6 +40,7 @@ class Spread:
     scale: Array
     degrees: Array
     sigma: Array
+    sigma_degrees: Array
     flat: NDArray[np.bool_]
 
 
@@ -82,6 +83,7 @@ def spread(
         if clusters is not None:
             taken = _by_cluster_taken(K, np.sqrt(w) * r, index, one)
             sigma = np.sqrt(((w * r**2).sum(-1) + taken) / n)
+            rest = np.full(m, max(int(clusters.max()) + 1 - q, 1), float)  # as if a cluster were all luck
         # A clipped inverse, squared, is rounding: its variances may come out below 0.
         flat = flat | (np.einsum("mii->mi", by_cluster) < 0).any(-1)
         small = np.where(flat[:, None, None], small, few[:, None, None] * by_cluster)
@@ -91,7 +93,13 @@ def spread(
     kappa = np.where(idle, np.nan, np.einsum("mii->mi", small) / np.einsum("mii->mi", curvature))
     scale[:, free] = np.where(idle, np.nanmedian(kappa, -1, keepdims=True), kappa)
     every[:, free] = degrees
-    return Spread(covariance, scale, every, sigma, flat)
+    return Spread(covariance, scale, every, sigma, rest, flat)
+
+
+def joint_degrees(variance: Array, degrees: Array, own: Array, own_degrees: Array) -> Array:
+    """Degrees of freedom of a law's variance and a row's own together, which the same residuals tell."""
+    error = variance / np.sqrt(degrees) + own / np.sqrt(own_degrees)
+    return ((variance + own) / np.where(error > 0, error, 1.0)) ** 2
 
 
 def _whitened(K: Array, u: Array, index: NDArray[np.int64], one: Array) -> tuple[Array, ...]:
