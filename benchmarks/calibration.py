@@ -45,6 +45,7 @@ GRIDS = {8: (4, 2), 9: (3, 3), 12: (4, 3), 20: (5, 4), 40: (8, 5), 200: (20, 10)
 NOISES = (0.002, 0.01, 0.05)
 BOOTSTRAPPED = ((12, 0.01), (40, 0.01))  # where percentiles are counted too
 CHECKPOINTS = 10  # of each run, at as many D
+SLOW = 5  # times fewer ladders where they take longest: much noise, or many runs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +63,9 @@ class Case:
         if self.luck is None:
             return f"{self.law.name}{floor}"
         return f"{self.law.name}, {CHECKPOINTS} checkpoints, {f'luck {self.luck:.1%}' if self.luck else 'no luck'}"
+
+    def ladders(self, replicates: int) -> int:
+        return replicates // SLOW if self.noise >= max(NOISES) or self.runs >= max(GRIDS) else replicates
 
     @property
     def columns(self) -> tuple[Array, ...]:
@@ -96,6 +100,7 @@ class Row:
     case: str
     runs: int
     noise: float
+    ladders: int
     loss: str  # that the tool takes
     constant: str  # or "forecast", or "one run"
     covered: float  # share of the replicates that have intervals
@@ -215,7 +220,7 @@ def calibrate(case: Case, replicates: int, bootstrapped: int) -> list[Row]:
         some = dataclasses.replace(some, objective=objective_of(problem.objective, first))
         low_, high_ = percentiles(some, starts_of(dataclasses.replace(problem, y=y[:1]), STARTS, {}), seed=n)
         percentile = ((low_ <= truth) & (truth <= high_)).mean(0)
-    where = (case.name, case.runs, case.noise, problem.objective.kind)
+    where = (case.name, case.runs, case.noise, replicates, problem.objective.kind)
     columns = zip(names, covered.tolist(), percentile.tolist(), unbounded.tolist(), strict=True)
     share = float(none.mean())
     rows = [Row(*where, *column, share) for column in columns]
@@ -223,24 +228,30 @@ def calibrate(case: Case, replicates: int, bootstrapped: int) -> list[Row]:
     return [*rows, Row(*where, "one run", run, math.nan, 0.0, share)]
 
 
-def outside(rows: list[Row], replicates: int) -> list[Row]:
+def outside(rows: list[Row]) -> list[Row]:
     """The rows more than three binomial standard errors from the level."""
-    error = math.sqrt(LEVEL * (1 - LEVEL) / replicates)
-    return [r for r in rows if abs(r.covered - LEVEL) > 3 * error / math.sqrt(max(1 - r.none, 1e-9))]
+    return [r for r in rows if abs(r.covered - LEVEL) > 3 * binomial(r.ladders * (1 - r.none))]
+
+
+def binomial(ladders: float) -> float:
+    """Standard error of a share of 95 % of so many."""
+    return math.sqrt(LEVEL * (1 - LEVEL) / max(ladders, 1))
 
 
 def report(rows: list[Row], args: argparse.Namespace, seconds: float) -> str:
-    error = math.sqrt(LEVEL * (1 - LEVEL) / args.replicates)
-    off = outside(rows, args.replicates)
+    error, less = (3 * binomial(n) for n in (args.replicates, args.replicates // SLOW))
+    off = outside(rows)
     lines = [
         "# How often the intervals hold the truth",
         "",
         f"`{command(args)}`, {datetime.date.today()}, {seconds / 60:.1f} minutes of one processor, {machine()}.",
         "",
-        f"{args.replicates} ladders per line ({args.bootstrapped} for the percentile bootstrap of {DRAWS} draws),",
+        f"{args.replicates} ladders per line, {args.replicates // SLOW} where noise is 5 % or runs are 200",
+        f"({args.bootstrapped} for the percentile bootstrap of {DRAWS} draws),",
         "drawn from the published constants with Gaussian noise in the logarithm of the loss, and fitted with the",
         "loss that the tool takes for as many rows. Nominal 95 %; three binomial standard errors:",
-        f"{LEVEL - 3 * error:.3f} to {LEVEL + 3 * error:.3f}. Constants: profile likelihood. `forecast`: the",
+        f"{LEVEL - error:.3f} to {LEVEL + error:.3f} ({LEVEL - less:.3f} to {LEVEL + less:.3f} where there are fewer",
+        "ladders). Constants: profile likelihood. `forecast`: the",
         f"linearised interval of the law {FAR:g} times beyond the largest of each input; `one run`: of a run there.",
         "`open`: share of profile intervals without an end; `none`: share of ladders that a fit gives no interval,",
         "with its reason, and that are not counted in the rest.",
@@ -248,15 +259,15 @@ def report(rows: list[Row], args: argparse.Namespace, seconds: float) -> str:
         f"{len(off)} of {len(rows)} lie outside three standard errors; all lie within "
         f"{min(r.covered for r in rows):.3f} to {max(r.covered for r in rows):.3f}.",
         "",
-        "| law | runs | noise | loss | of | covered | percentile bootstrap | open | none |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| law | runs | noise | ladders | loss | of | covered | percentile bootstrap | open | none |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for r in rows:
         mark = " (outside)" if r in off else ""
         percentile = "" if math.isnan(r.percentile) else f"{r.percentile:.3f}"
         lines.append(
-            f"| {r.case} | {r.runs} | {r.noise:.1%} | {r.loss} | {r.constant} | {r.covered:.3f}{mark} | {percentile} "
-            f"| {r.unbounded:.3f} | {r.none:.3f} |"
+            f"| {r.case} | {r.runs} | {r.noise:.1%} | {r.ladders} | {r.loss} | {r.constant} | {r.covered:.3f}{mark} "
+            f"| {percentile} | {r.unbounded:.3f} | {r.none:.3f} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -280,7 +291,7 @@ def main() -> None:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     began, rows = time.time(), []
     for case in cases():
-        new = calibrate(case, args.replicates, args.bootstrapped)
+        new = calibrate(case, case.ladders(args.replicates), args.bootstrapped)
         rows += new
         print(f"{time.time() - began:5.0f} s {case.name} {case.runs} {case.noise:.1%}:", file=sys.stderr, end=" ")
         print(", ".join(f"{r.constant} {r.covered:.3f}/{r.percentile:.3f}" for r in new), file=sys.stderr, flush=True)

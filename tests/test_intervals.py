@@ -63,7 +63,7 @@ def square(sizes: int, lengths: int) -> tuple[np.ndarray, ...]:
     ids=["one-input", "nine-runs", "forty-runs", "little-floor"],
 )
 def test_intervals_cover_the_truth_as_often_as_they_say(law, x, noise, robust):
-    m = 240
+    m = 160
     constants, forecast, _ = held(law, drawn(law, x, noise, m), robust=robust)
     assert within(np.append(constants, forecast), m), (constants, forecast)
 
@@ -71,7 +71,7 @@ def test_intervals_cover_the_truth_as_often_as_they_say(law, x, noise, robust):
 @pytest.mark.parametrize(("own", "luck"), [(0.01, 0.0), (0.002, 0.01)])
 def test_checkpoints_of_a_run_may_share_its_luck_or_not(own, luck):
     """20 runs of 10 checkpoints: the intervals hold the truth, and the scatter of a row is the rows' own."""
-    law, m, run = Chinchilla(1.8, 400, 2000, 0.34, 0.36), 240, np.repeat(np.arange(20), 10)
+    law, m, run = Chinchilla(1.8, 400, 2000, 0.34, 0.36), 160, np.repeat(np.arange(20), 10)
     shared = luck * np.random.default_rng(1).normal(size=(m, 20))[:, run]
     constants, forecast, spread = held(law, drawn(law, square(20, 10), own, m, shared), run)
     assert within(np.append(constants, forecast), m), (constants, forecast)
