@@ -81,9 +81,11 @@ def spread(
         K = np.sqrt(w)[..., None] * J
         by_cluster, degrees = _by_cluster(K, np.sqrt(w) * psi, index, curvature, one)
         if clusters is not None:
-            taken = _by_cluster_taken(K, np.sqrt(w) * r, index, one)
-            sigma = np.sqrt(((w * r**2).sum(-1) + taken) / n)
-            rest = np.full(m, max(int(clusters.max()) + 1 - q, 1), float)  # as if a cluster were all luck
+            squares = _squares_by_cluster(K, np.sqrt(w) * r, index, one)  # m G
+            groups, total = squares.shape[1], squares.sum(-1)
+            sigma = np.sqrt(total / n)
+            told = 2 * total**2 / np.maximum(groups * squares.var(-1, ddof=1), 1e-300)  # fewer where clusters differ
+            rest = np.clip(told, max(groups - q, 1), rest)
         # A clipped inverse, squared, is rounding: its variances may come out below 0.
         flat = flat | (np.einsum("mii->mi", by_cluster) < 0).any(-1)
         small = np.where(flat[:, None, None], small, few[:, None, None] * by_cluster)
@@ -143,11 +145,13 @@ def _by_cluster(K: Array, u: Array, index: NDArray[np.int64], curvature: Array, 
     return covariance, np.clip(np.nan_to_num(degrees, nan=1.0), 0.5, None)
 
 
-def _by_cluster_taken(K: Array, r: Array, index: NDArray[np.int64], one: Array) -> Array:
-    """What the fit took from the squared residuals r (m, n) of clusters, (m,)."""
+def _squares_by_cluster(K: Array, r: Array, index: NDArray[np.int64], one: Array) -> Array:
+    """Squares of the residuals r (m, n) summed over each cluster, with what the fit took from them, (m, G)."""
     score, share, axes, *_ = _whitened(K, r, index, one)
-    along = np.einsum("mgij,mgi->mgj", axes, score)
-    return (along**2 / (1 - share)).sum((1, 2))
+    taken = np.einsum("mgij,mgi->mgj", axes, score) ** 2 / (1 - share)
+    order = np.argsort(index, kind="stable")
+    left = np.add.reduceat(r[:, order] ** 2, np.flatnonzero(np.diff(index[order], prepend=-1)), 1)
+    return left + taken.sum(-1)
 
 
 def _flat(A: Array) -> NDArray[np.bool_]:
