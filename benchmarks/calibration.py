@@ -41,7 +41,7 @@ LAWS: tuple[tuple[Law, dict[str, tuple[float, float]]], ...] = (
     (KaplanNS(6.5e13, 0.077, 2.1e3, 0.76), {"params": (1e6, 1e9), "steps_min": (1e3, 1e5)}),
 )
 LITTLE_FLOOR = Chinchilla(0.1, 482.01, 2085.43, 0.3478, 0.3658)
-GRIDS = {8: (4, 2), 9: (3, 3), 12: (4, 3), 20: (5, 4), 40: (8, 5), 200: (20, 10)}  # values of N and of the second input
+GRIDS = {9: (3, 3), 12: (4, 3), 20: (5, 4), 40: (8, 5), 200: (20, 10)}  # values of N and of the second input
 NOISES = (0.002, 0.01, 0.05)
 BOOTSTRAPPED = ((12, 0.01), (40, 0.01))  # where percentiles are counted too
 CHECKPOINTS = 10  # of each run, at as many D
@@ -65,7 +65,7 @@ class Case:
         return f"{self.law.name}, {CHECKPOINTS} checkpoints, {f'luck {self.luck:.1%}' if self.luck else 'no luck'}"
 
     def ladders(self, replicates: int) -> int:
-        return replicates // SLOW if self.noise >= max(NOISES) or self.runs >= max(GRIDS) else replicates
+        return replicates // SLOW if self.noise >= max(NOISES) or self.runs == max(GRIDS) else replicates
 
     @property
     def columns(self) -> tuple[Array, ...]:
@@ -84,7 +84,7 @@ class Case:
 
 def cases() -> Iterator[Case]:
     for law, _ in LAWS:
-        few = 9 if len(law.inputs) > 1 and len(law.constants()) > 4 else 8
+        few = 8 if len(law.inputs) == 1 else 9
         for runs in (few, 12, 20, 40, 200):
             for noise in NOISES:
                 yield Case(law, runs, noise)
