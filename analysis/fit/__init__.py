@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from analysis.confidence import LEVEL, t_quantile
-from analysis.fit import choice, doubts, intervals, solver
+from analysis.fit import choice, doubts, intervals, misfit, solver
 from analysis.fit.descent import Optimum, descend, sensible
 from analysis.fit.estimate import Fit, HeldOut, Interval, L, Residuals
 from analysis.fit.rows import Rows, left_in, select_rows
@@ -117,6 +117,9 @@ def fit(
     status, why = doubts.status(problem, best, free, named, exchanged)
     doubts.check_exponents(law, estimate, free, named, notes)
     sigma = best.sigma
+    learnt = None
+    if sigma > doubts.NOISELESS and kind != intervals.NONE:
+        learnt = misfit.learn(problem, best.theta, moving, rows.clusters, spread_out)
     percentile = _named(law, *intervals.percentile(draws, level)) if len(draws) else {}
     with_rows = _left_in(law, objective, rows, spread_out, best, free)
     if sigma > doubts.NOISELESS:
@@ -125,7 +128,7 @@ def fit(
             notes += doubts.weakly_identified(law, best, moving, named, percentile, level)
         notes += doubts.check_rules(with_rows, named, estimate)
         notes += doubts.check_floor(problem, best, spread_out, moving)
-    return Fit(
+    made = Fit(
         law=estimate,
         target=rows.target,
         objective_kind=objective,
@@ -148,10 +151,11 @@ def fit(
         excluded=rows.table.excluded,
         notes=tuple(dict.fromkeys([*notes, *said])),
         without_rule=with_rows,
-        held_out=_held_out(estimate, rows),
+        misfit=learnt,
         lack_of_fit=doubts.lack_of_fit(problem, best, rows, free),
         draws=solver.to_constants(law, draws),
     )
+    return dataclasses.replace(made, held_out=_held_out(made, rows))
 
 
 def _check_arguments(
@@ -301,10 +305,11 @@ def _left_in(
     return constants
 
 
-def _held_out(law: Law, rows: Rows) -> HeldOut | None:
+def _held_out(found: Fit[L], rows: Rows) -> HeldOut | None:
     if rows.held is None:
         return None
-    predicted = np.asarray(law(*rows.held.positive(*law.inputs)))
-    r = rows.held.positive(rows.target)[0] / predicted - 1
+    (measured,) = rows.held.positive(rows.target)
+    said = found.band(*rows.held.positive(*found.law.inputs), run=True)
     labels = tuple(rows.held.label(i) for i in range(len(rows.held)))
-    return HeldOut(rows.rule, labels, float(r.mean()), math.sqrt(float(np.mean(r**2))), float(np.max(np.abs(r))))
+    columns = (tuple(map(float, column)) for column in (measured, said.value, said.low, said.high))
+    return HeldOut(rows.rule, labels, *columns)

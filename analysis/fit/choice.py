@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from analysis.fit import intervals, solver
 from analysis.fit.solver import Array, Problem
 
-SPARE = 12  # rows beyond the constants from which their scatter is known well enough to call one of them far off
+SPARE = 24  # rows beyond the constants from which their scatter is known well enough to call one of them far off
 TUNING = 1.345  # delta in standard deviations: 95 % as efficient as least squares where the scatter is Gaussian
 LEAST = 1e-3  # of delta, in ln(loss): the published one
 ROUNDS = 4  # of scatter and refit

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple, Self, TypeVar, cast
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from analysis.confidence import t_quantile
 from analysis.fit import intervals, solver
+from analysis.fit.misfit import Misfit
 from analysis.fit.solver import Array, Objective
 from analysis.jsonable import jsonable
 from analysis.laws import Law, law_by_name
@@ -21,6 +22,7 @@ from analysis.table.columns import COLUMNS
 from scaling.errors import InputError
 
 Interval = tuple[float, float]
+FURTHER = 4  # times the largest runs: where the law's own error is told
 
 
 class Status(StrEnum):
@@ -49,7 +51,7 @@ _PLAIN = (  # fields that JSON holds as they are
 
 
 class Prediction(NamedTuple):
-    """A law's value with the interval of its mean: floats, or arrays of equal shape."""
+    """A law's value with an interval, of the law or of one run: floats, or arrays of equal shape."""
 
     value: Any
     low: Any
@@ -58,13 +60,49 @@ class Prediction(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class HeldOut:
-    """How well the law predicted runs that it had not seen."""
+    """How well the law predicted runs that it had not seen, and whether its intervals of one run held them."""
 
     rule: str
     rows: tuple[str, ...]
-    mean: float  # of measured / predicted - 1; below 0 the law is too pessimistic
-    rms: float
-    worst: float  # largest |measured / predicted - 1|
+    measured: tuple[float, ...]
+    predicted: tuple[float, ...]
+    low: tuple[float, ...]  # of the interval of one run
+    high: tuple[float, ...]
+
+    @property
+    def errors(self) -> Array:
+        """measured / predicted - 1; below 0 the law is too pessimistic."""
+        return np.array(self.measured) / np.array(self.predicted) - 1
+
+    @property
+    def inside(self) -> NDArray[np.bool_]:
+        measured = np.array(self.measured)
+        return (np.array(self.low) <= measured) & (measured <= np.array(self.high))
+
+    @property
+    def mean(self) -> float:
+        return float(self.errors.mean())
+
+    @property
+    def rms(self) -> float:
+        return float(np.sqrt(np.mean(self.errors**2)))
+
+    @property
+    def worst(self) -> float:
+        return float(np.abs(self.errors).max())
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self) | {
+            "mean": self.mean,
+            "rms": self.rms,
+            "worst": self.worst,
+            "inside": int(self.inside.sum()),
+        }
+
+    @classmethod
+    def from_dict(cls, d: Mapping[str, Any]) -> Self:
+        lists = {name: tuple(d[name]) for name in ("rows", "measured", "predicted", "low", "high")}
+        return cls(rule=d["rule"], **lists)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,6 +164,7 @@ class Fit(Generic[L]):
     residuals: Residuals
     n_runs: int
     ranges: Mapping[str, Interval]  # of the columns the law was fitted over
+    misfit: Misfit | None = None  # the law's own error beyond them; None where it was not asked for
     fixed: tuple[str, ...] = ()
     excluded: tuple[Excluded, ...] = ()
     notes: tuple[str, ...] = ()
@@ -166,10 +205,12 @@ class Fit(Generic[L]):
         }
 
     def predict(self, *, run: bool = False, **columns: ArrayLike) -> Prediction:
-        """The law at these inputs, `fit.predict(params=1e9, tokens=2e10)`, with the interval of its mean.
+        """The law at these inputs, `fit.predict(params=1e9, tokens=2e10)`, with an interval.
 
         Args:
-            run: widen the interval by the scatter of a single run around the law.
+            run: the interval of one run, which holds what happens: wider than that of the law by the scatter of a run
+                around it and, beyond the runs, by the law's own error. Otherwise that of the law's value, were its form
+                the true one.
             columns: one for each of `law.inputs`, floats or arrays that broadcast.
 
         Raises:
@@ -200,6 +241,11 @@ class Fit(Generic[L]):
             own = np.array(self.residuals.sigma**2)
             degrees = intervals.joint_degrees(variance, degrees, own, np.array(self.residuals.degrees))
             variance = variance + own
+            if self.misfit is not None:
+                far = self.misfit.distance(flat, [self.ranges[name] for name in self.law.inputs])
+                wrong = self.misfit.variance(far)
+                degrees = intervals.joint_degrees(variance, degrees, wrong, np.array(self.misfit.degrees))
+                variance = variance + wrong
         half = t_quantile(self.level, degrees) * np.sqrt(variance)
         with np.errstate(over="ignore"):
             parts = (np.exp(part) if log else part for part in (centre, centre - half, centre + half))
@@ -261,7 +307,8 @@ class Fit(Generic[L]):
             "excluded": [{"rows": list(e.rows), "reason": e.reason} for e in self.excluded],
             "notes": list(self.notes),
             "without_rule": {reason: dict(constants) for reason, constants in self.without_rule.items()},
-            "held_out": dataclasses.asdict(self.held_out) if self.held_out else None,
+            "misfit": dataclasses.asdict(self.misfit) if self.misfit else None,
+            "held_out": self.held_out.to_dict() if self.held_out else None,
             "lack_of_fit": dataclasses.asdict(self.lack_of_fit) if self.lack_of_fit else None,
             "draws": self.draws.tolist(),
         }
@@ -334,7 +381,8 @@ class Fit(Generic[L]):
                 reason: {name: math.inf if value is None else value for name, value in constants.items()}
                 for reason, constants in d["without_rule"].items()
             },
-            held_out=HeldOut(**{**held, "rows": tuple(held["rows"])}) if held else None,
+            misfit=Misfit(**d["misfit"]) if d.get("misfit") else None,
+            held_out=HeldOut.from_dict(held) if held else None,
             lack_of_fit=LackOfFit(lack["F"], lack["p"], tuple(lack["degrees"])) if lack else None,
             draws=np.array(d["draws"], float).reshape(-1, len(log)),
             status=Status(d["status"]),
@@ -366,17 +414,22 @@ class Fit(Generic[L]):
         rule = kind.kind if kind.kind == "squared" else f"{kind.kind}, delta {kind.delta:.3g}"
         if kind.kind == "asymmetric":
             rule += f", {kind.asymmetry:g} times as heavy above a run"
+        if self.misfit and self.objective_kind.log:
+            m = self.misfit
+            there = math.sqrt(m.variance(np.array(math.log(FURTHER))))
+            by = (
+                f"{m.steps} steps inside the table and what is usual"
+                if m.steps
+                else "what is usual: the table is short"
+            )
+            lines.append(f"the law's own error at {FURTHER} times its largest runs: {there:.1%}, by {by}")
         lines.append(f"objective {self.objective:.9g} ({rule}, {'log ' if kind.log else ''}{self.target}, summed)")
         lines.append(
             f"residuals, {'measured / law - 1' if kind.log else 'measured - law'}: "
             f"rms {_size(r.rms, kind.log)}; worst {', '.join(f'{name} {_share(v, kind.log)}' for name, v in r.largest)}"
         )
         if self.held_out:
-            h = self.held_out
-            lines.append(
-                f"held out ({h.rule}, {len(h.rows)} runs): "
-                f"measured / law - 1 is {h.rms:.2%} rms, {h.mean:+.2%} mean, {h.worst:.2%} at worst"
-            )
+            lines += _told(self.held_out, self.level)
         if self.lack_of_fit:
             t = self.lack_of_fit
             lines.append(f"lack of fit against replicates: F{t.degrees} = {t.F:.2f}, p = {t.p:.2g}")
@@ -389,6 +442,23 @@ class Fit(Generic[L]):
 
 
 # --- Words and numbers
+
+LISTED = 10  # held-out rows at most
+
+
+def _told(h: HeldOut, level: float) -> list[str]:
+    """What became of the rows held out: all together, then the first of them."""
+    lines = [
+        f"held out ({h.rule}): {h.inside.sum()} of {len(h.rows)} inside {percent(level)} of one run; "
+        f"measured / law - 1 is {h.rms:.2%} rms, {h.mean:+.2%} mean, {h.worst:.2%} at worst"
+    ]
+    cells = zip(h.rows, h.measured, h.predicted, h.low, h.high, h.inside, strict=True)
+    for row, measured, predicted, low, high, inside in list(cells)[:LISTED]:
+        lines.append(
+            f"  {row}: {measured:.4g}, predicted {predicted:.4g} ({low:.4g} to {high:.4g})"
+            + ("" if inside else ", outside")
+        )
+    return [*lines, *([f"  and {len(h.rows) - LISTED} more"] if len(h.rows) > LISTED else [])]
 
 
 def six_digits(value: float) -> str:

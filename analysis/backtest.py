@@ -1,0 +1,242 @@
+"""Back-tests: a law walks forward through a table, and its forecasts are held against what the larger runs gave.
+
+Each step fits the runs up to a size, as `fit` does, and predicts the larger ones. An interval that holds 95 % of what
+happens is calibrated; of two that do, the narrower is the better. Both together is the interval score, the width plus
+2 / (1 - level) times what lies outside, in ln(target) (Gneiting and Raftery 2007, eq. 43).
+"""
+
+import dataclasses
+import math
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.confidence import LEVEL
+from analysis.digits import short
+from analysis.fit import fit
+from analysis.fit.estimate import Fit, percent
+from analysis.fit.misfit import FURTHEST, steps_of
+from analysis.fit.rows import FitError, admitted
+from analysis.laws import Law, law_by_name
+from analysis.laws.admission import Admission
+from analysis.table import Table
+from scaling.errors import InputError
+
+Array = NDArray[np.float64]
+
+FEWEST = 3  # times as many rows as constants that a step fits
+STEPS = 6  # along the product of the inputs, and along the first of them
+LEVELS = (0.5, 0.8, 0.95)
+BANDS = ((1.0, 2.0), (2.0, 8.0), (8.0, math.exp(FURTHEST)), (math.exp(FURTHEST), math.inf))  # times the largest runs
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Step:
+    """One fit to the smaller runs and what it said of the larger ones; arrays have one entry per run predicted.
+
+    Attributes:
+        fitted: rows of the fit.
+        largest: the largest product of its inputs.
+        far: distance of the runs beyond the fit's, in ln.
+        half_of_law, half_of_run: half widths in ln(target) at each of `LEVELS`, (levels, rows).
+    """
+
+    fitted: int
+    largest: float
+    far: Array
+    measured: Array
+    predicted: Array
+    half_of_law: Array
+    half_of_run: Array
+
+    @property
+    def missed(self) -> Array:
+        """ln(measured / predicted)."""
+        return np.log(self.measured / self.predicted)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Backtest:
+    """What came of all steps."""
+
+    law: str
+    target: str
+    inputs: tuple[str, ...]
+    rows: int
+    steps: tuple[Step, ...]
+    refused: int  # steps whose fit found no law
+    notes: tuple[str, ...]
+
+    def covered(self, level: float = LEVEL, *, run: bool = True, least: float = 1.0, most: float = math.inf) -> float:
+        """Share of the predicted runs inside the intervals, of runs so many times beyond; each step counts alike."""
+        k = LEVELS.index(level)
+        return self._mean(
+            [np.abs(s.missed) <= (s.half_of_run if run else s.half_of_law)[k] for s in self.steps], least, most
+        )
+
+    def half_width(self, least: float = 2.0, most: float = 8.0, *, run: bool = True) -> float:
+        """Median half width of the 95 % intervals in ln(target)."""
+        k = LEVELS.index(LEVEL)
+        halves = [(s.half_of_run if run else s.half_of_law)[k][_within(s.far, least, most)] for s in self.steps]
+        return float(np.median(np.concatenate(halves))) if sum(map(len, halves)) else math.nan
+
+    def score(self, *, run: bool = True) -> float:
+        """Mean interval score of the 95 % intervals."""
+        k, heavy = LEVELS.index(LEVEL), 2 / (1 - LEVEL)
+        halves = [(s.half_of_run if run else s.half_of_law)[k] for s in self.steps]
+        return self._mean(
+            [2 * h + heavy * np.maximum(np.abs(s.missed) - h, 0) for s, h in zip(self.steps, halves, strict=True)],
+            1.0,
+            math.inf,
+        )
+
+    def rms(self, least: float = 1.0, most: float = math.inf) -> float:
+        """Root mean square of ln(measured / predicted)."""
+        return math.sqrt(self._mean([s.missed**2 for s in self.steps], least, most))
+
+    def predictions(self, least: float = 1.0, most: float = math.inf) -> int:
+        return sum(int(_within(s.far, least, most).sum()) for s in self.steps)
+
+    def _mean(self, values: list[Array], least: float, most: float) -> float:
+        parts = [v[_within(s.far, least, most)] for v, s in zip(values, self.steps, strict=True)]
+        parts = [part.mean() for part in parts if len(part)]
+        return float(np.mean(parts)) if parts else math.nan
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "law": self.law,
+            "target": self.target,
+            "inputs": list(self.inputs),
+            "rows": self.rows,
+            "refused": self.refused,
+            "covered": {f"{level:g}": self.covered(level) for level in LEVELS},
+            "covered_of_law": {f"{level:g}": self.covered(level, run=False) for level in LEVELS},
+            "half_width": self.half_width(),
+            "score": self.score(),
+            "rms": self.rms(),
+            "steps": [
+                {
+                    "fitted": s.fitted,
+                    "largest": s.largest,
+                    "beyond": np.exp(s.far).tolist(),
+                    "measured": s.measured.tolist(),
+                    "predicted": s.predicted.tolist(),
+                    "half_width_of_run": s.half_of_run[LEVELS.index(LEVEL)].tolist(),
+                    "half_width_of_law": s.half_of_law[LEVELS.index(LEVEL)].tolist(),
+                }
+                for s in self.steps
+            ],
+            "notes": list(self.notes),
+        }
+
+    def text(self) -> str:
+        product = " x ".join(self.inputs)
+        lines = [
+            f"{self.law}: {self.rows} runs, {len(self.steps)} fits to the smaller ones, "
+            f"{self.predictions()} predictions of larger ones",
+            f"  {'fitted':>6}  {'up to ' + product:<24} {'predicted':>9}  {'rms error':>9}  {'inside':>6}  half-width",
+        ]
+        k = LEVELS.index(LEVEL)
+        for s in self.steps:
+            held = np.abs(s.missed) <= s.half_of_run[k]
+            lines.append(
+                f"  {s.fitted:>6}  {short(s.largest):<24} {len(s.far):>9}  "
+                f"{math.sqrt(float(np.mean(s.missed**2))):>9.2%}  {held.mean():>6.0%}  "
+                f"{np.median(s.half_of_run[k]):.2%}"
+            )
+        lines.append(
+            f"inside the {percent(LEVEL)} interval of one run: {self.covered():.1%} (of the law alone: "
+            f"{self.covered(run=False):.1%}); interval score {self.score():.3f}"
+        )
+        for least, most in BANDS:
+            if count := self.predictions(least, most):
+                far = f"{least:g} to {most:.0f}" if math.isfinite(most) else f"over {least:.0f}"
+                lines.append(
+                    f"  {far} times beyond: {count} predictions, {self.covered(least=least, most=most):.0%} inside, "
+                    f"median half-width {self.half_width(least, most):.2%}, rms error {self.rms(least, most):.2%}"
+                )
+        nominal = ", ".join(f"{level:.0%} holds {self.covered(level):.0%}" for level in LEVELS)
+        lines.append(f"calibration: {nominal}")
+        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+
+
+def backtest(
+    law: type[Law] | str,
+    table: Table,
+    *,
+    target: str | None = None,
+    clusters: str | None = None,
+    steps: int = STEPS,
+    every_run: bool = False,
+    waived: Collection[Admission] = (),
+    options: Mapping[str, Any] | None = None,
+) -> Backtest:
+    """Fits the law to the smaller runs of the table, step by step, and predicts the larger ones.
+
+    Args:
+        clusters: column whose equal values mark rows of one run: a run is either fitted or predicted.
+        steps: at most, along the product of the law's inputs and along the first of them.
+        every_run, waived: as `fit` has them.
+        options: further arguments of `fit`.
+
+    Raises:
+        InputError: too few runs for two sizes of fit, or no step whose fit finds a law.
+    """
+    law = law_by_name(law) if isinstance(law, str) else law
+    rows = table if every_run else admitted(law, table, waived)
+    name = target or (law.fallback if law.fallback and not rows.has(law.target) else law.target)
+    rows.positive(name)
+    x = rows.positive(*law.inputs)
+    index = None if clusters is None else np.unique(rows[clusters], return_inverse=True)[1]
+    least = FEWEST * len(law.constants())
+    parts = steps_of(x, least, steps, index)
+    if not parts:
+        raise InputError(
+            f"{table.source}: {len(rows)} runs are too few to walk {law.name} forward; wanted {least} or more in the "
+            "smaller sizes, at three values of each input, and larger ones to predict"
+        )
+    told, refused, why = [], 0, ""
+    for part in parts:
+        try:
+            found = fit(
+                law,
+                rows.where(part, "larger: predicted"),
+                target=name,
+                clusters=clusters,
+                every_run=True,
+                **(options or {}),
+            )
+        except FitError as error:
+            refused, why = refused + 1, str(error)
+            continue
+        told.append(_step(found, rows.where(~part, "fitted"), int(part.sum())))
+    if not told:
+        raise InputError(f"{table.source}: none of {len(parts)} steps finds {law.name}: {why}")
+    notes = [f"left out: {len(e.rows)} ({e.reason})" for e in rows.excluded]
+    if refused:
+        notes.append(f"{refused} of {len(parts)} steps found no law and predict nothing, such as: {why}")
+    return Backtest(law.name, name, tuple(law.inputs), len(rows), tuple(told), refused, tuple(notes))
+
+
+def _step(found: Fit, held: Table, fitted: int) -> Step:
+    x = held.positive(*found.law.inputs)
+    (measured,) = held.positive(found.target)
+    at_levels = [dataclasses.replace(found, level=level) for level in LEVELS]
+    of_law = np.array([_half(f, x, run=False) for f in at_levels])
+    of_run = np.array([_half(f, x, run=True) for f in at_levels])
+    far = np.zeros(len(held))
+    if found.misfit is not None:
+        far = found.misfit.distance(x, [found.ranges[name] for name in found.law.inputs])
+    largest = math.exp(found.misfit.largest) if found.misfit else math.nan
+    return Step(fitted, largest, far, measured, np.asarray(found.band(*x).value), of_law, of_run)
+
+
+def _half(found: Fit, x: tuple[Array, ...], *, run: bool) -> Array:
+    said = found.band(*x, run=run)
+    return 0.5 * np.log(np.asarray(said.high) / np.maximum(np.asarray(said.low), 1e-300))
+
+
+def _within(far: Array, least: float, most: float) -> NDArray[np.bool_]:
+    return (far >= math.log(least) - 1e-9) & (far < math.log(most))

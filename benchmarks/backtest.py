@@ -1,0 +1,204 @@
+"""Do forecasts hold? Laws walked forward through run tables that nobody made for it, other groups' and our own.
+
+    python benchmarks/backtest.py ../shared/reference_runs [--law chinchilla] [--out results]
+
+Writes results/backtest.md and results/backtest.json.
+"""
+
+import argparse
+import dataclasses
+import datetime
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from analysis.backtest import Backtest, backtest
+from analysis.confidence import LEVEL
+from analysis.jsonable import jsonable
+from analysis.load import load
+from analysis.table import Table
+from benchmarks.calibration import machine
+from scaling.errors import InputError
+
+LEAST = 1.0  # tokens per parameter: runs with fewer have hardly left their first loss
+
+
+@dataclasses.dataclass(frozen=True)
+class Set:
+    """Runs of one setting: a file, what its columns are called, and which of its rows."""
+
+    source: str
+    path: str
+    columns: dict[str, str]
+    where: dict[str, str] = dataclasses.field(default_factory=dict)
+    drop_worst: int = 0
+
+    @property
+    def name(self) -> str:
+        return " ".join([self.source, *self.where.values()])
+
+    def table(self, root: Path) -> Table:
+        table = load(root / self.path, self.columns)
+        for column, value in self.where.items():
+            table = table.matching(column, value)
+        table = dataclasses.replace(table, excluded=())  # other settings are other sets
+        for name in ("params", "tokens", "loss"):
+            table = table.where(np.isfinite(table[name]), f"no {name}")
+        if self.drop_worst:
+            order = np.argsort(table["loss"])
+            table = table.where(np.isin(np.arange(len(table)), order[: -self.drop_worst]), "largest losses")
+        return table.where(table["tokens"] >= LEAST * table["params"], f"fewer than {LEAST:g} tokens per parameter")
+
+
+def others() -> Iterator[Set]:
+    yield Set(
+        "besiroglu2024",
+        "besiroglu2024_chinchilla/svg_extracted_data.csv",
+        {"params": "Model Size", "flops": "Training FLOP"},
+        drop_worst=5,
+    )
+    for dataset in ("c4_original", "rpj", "rw_original"):
+        yield Set("gadre2024", "gadre2024_overtraining/runs.csv", {"loss": "loss_c4_val"}, {"dataset": dataset})
+    for experiment in ("comma", "dclm", "nemotron"):
+        where = {"experiment": f"marin_202603__{experiment}__llama_2", "outlier": "False"}
+        yield Set("isoflop", "isoflop_collection/isoflops.csv", {"flops": "budget"}, where)
+    where = {"experiment": "misfitting__fineweb_c4__transformer", "outlier": "False"}
+    yield Set("isoflop", "isoflop_collection/isoflops.csv", {"flops": "budget"}, where)
+    yield Set(
+        "muennighoff2023",
+        "muennighoff2023_data_constrained/runs.csv",
+        {"params": "n_params"},
+        {"in_published_fit": "1"},
+    )
+    for text in ("c4_en", "dolma_stack", "pile", "wikitext_103"):
+        yield Set("olmo2024", "olmo2024_ladder/runs.csv", {"loss": f"loss_on_{text}"}, {})
+    for dataset in ("rw", "owt2"):
+        for hparams, warmup, decay in (
+            ("base", "long", "kaplan"),
+            ("base", "short", "kaplan"),
+            ("base", "short", "chinchilla"),
+            ("tuned", "short", "const"),
+        ):
+            where = {"dataset": dataset, "hparams": hparams, "warmup": warmup, "decay": decay}
+            where |= {"param_count": "standard", "loss_kind": "val"}
+            yield Set("porian2024", "porian2024_isoflop/isoflop_points.csv", {"params": "n_params"}, where)
+    yield Set(
+        "sardana2024",
+        "sardana2024_overtraining/trainingresults.csv",
+        {"params": "Parameters", "tokens": "Tokens", "loss": "Smoothed Loss"},
+    )
+
+
+def ours() -> Iterator[Set]:
+    for name in ("chinchilla", "english", "isoflop", "quickstart"):
+        yield Set(f"own: {name}", f"{name}/runs.csv", {})
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """One set: its back-test, or why there is none."""
+
+    set: Set
+    found: Backtest | None
+    why: str = ""
+
+
+def lines_of(sets: list[tuple[Set, Path]], law: str) -> Iterator[Line]:
+    for each, root in sets:
+        try:
+            yield Line(each, backtest(law, each.table(root)))
+        except InputError as error:
+            yield Line(each, None, str(error))
+
+
+def overall(lines: list[Line]) -> dict[str, float]:
+    """Means in which every source counts alike, however many settings it has."""
+    groups: dict[str, list[Backtest]] = {}
+    for line in lines:
+        if line.found:
+            groups.setdefault(line.set.source, []).append(line.found)
+
+    def mean(value) -> float:
+        return float(np.mean([np.nanmean([value(found) for found in group]) for group in groups.values()]))
+
+    return {
+        "covered": mean(lambda b: b.covered()),
+        "covered_of_law": mean(lambda b: b.covered(run=False)),
+        "covered_near": mean(lambda b: b.covered(most=8.0)),
+        "least": min(float(np.mean([b.covered() for b in group])) for group in groups.values()),
+        "half_width": float(np.median([np.nanmedian([b.half_width() for b in g]) for g in groups.values()])),
+        "score": mean(lambda b: b.score()),
+        "predictions": sum(b.predictions() for group in groups.values() for b in group),
+    }
+
+
+def report(lines: list[Line], law: str, command: str, seconds: float) -> str:
+    all_ = overall(lines)
+    text = [
+        "# Do the forecasts hold?",
+        "",
+        f"`{command}`, {datetime.date.today()}, {seconds / 60:.1f} minutes of one processor, {machine()}.",
+        "",
+        f"`{law}` walked forward through run tables that nobody made for it (`analysis/backtest.py`): the runs up to a",
+        "size are fitted with all defaults, and the larger ones predicted, in up to six steps along N D and six along N,",
+        f"each with at least 15 runs. Runs with fewer than {LEAST:g} token per parameter are left out, as is what the",
+        "tables' authors marked as outliers. `of one run`: share of the predicted runs inside the 95 % interval of one",
+        "run, steps counting alike; `of the law`: inside that of the law alone, which takes its form for true.",
+        "Half-width: of one run, median where the predicted run is 2 to 8 times beyond the fitted. Score: interval score",
+        "in ln(loss), lower is better.",
+        "",
+        f"All sources alike: **{all_['covered']:.1%}** inside the interval of one run ({all_['covered_of_law']:.1%} of the",
+        f"law alone), at up to 8 times beyond {all_['covered_near']:.1%}; the lowest source has {all_['least']:.1%}; median",
+        f"half-width at 2 to 8 times beyond {all_['half_width']:.2%}; {all_['predictions']:,} predictions.",
+        "",
+        "| runs | rows | fits | predictions | rms error | of the law | of one run | half-width | score |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for line in lines:
+        b = line.found
+        if b is None:
+            text.append(f"| {line.set.name} | none: {line.why} | | | | | | | |")
+            continue
+        text.append(
+            f"| {line.set.name} | {b.rows} | {len(b.steps)} | {b.predictions()} | {b.rms():.1%} "
+            f"| {b.covered(run=False):.0%} | {b.covered():.0%} | {b.half_width():.1%} | {b.score():.3f} |"
+        )
+    return "\n".join(text) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Do forecasts hold?")
+    parser.add_argument("runs", type=Path, help="other groups' run tables")
+    parser.add_argument("--law", default="chinchilla")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="our own")
+    parser.add_argument("--out", type=Path, default=Path("results"))
+    args = parser.parse_args()
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    lines = []
+    for line in lines_of([*((s, args.runs) for s in others()), *((s, args.results) for s in ours())], args.law):
+        lines.append(line)
+        said = f"{line.found.covered():.1%}, {line.found.half_width():.1%}" if line.found else line.why
+        print(f"{time.process_time():5.0f} s {line.set.name}: {said}", file=sys.stderr, flush=True)
+    command = f"python benchmarks/backtest.py ../shared/reference_runs --law {args.law}"
+    args.out.mkdir(exist_ok=True)
+    (args.out / "backtest.md").write_text(report(lines, args.law, command, time.process_time()), encoding="utf-8")
+    facts = {
+        "command": command,
+        "date": str(datetime.date.today()),
+        "machine": machine(),
+        "law": args.law,
+        "overall": overall(lines),
+        "sets": {line.set.name: line.found.to_dict() if line.found else {"why": line.why} for line in lines},
+    }
+    (args.out / "backtest.json").write_text(json.dumps(jsonable(facts), indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

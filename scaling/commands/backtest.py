@@ -1,0 +1,53 @@
+"""scaling backtest: whether a law's forecasts would have held, had they been made from the smaller runs of a table."""
+
+import argparse
+from pathlib import Path
+
+from scaling.commands import arguments, laws
+from scaling.errors import InputError
+
+
+def add(verbs: arguments.Verbs) -> None:
+    verb = arguments.verb(
+        verbs,
+        "backtest",
+        _backtest,
+        "walk a law forward over a table: fit the smaller runs, predict the larger, count what the intervals held",
+        "scaling backtest runs.csv --law chinchilla --plot backtest.svg",
+    )
+    verb.add_argument("table", type=Path, help=laws.TABLE)
+    verb.add_argument("--law", default="chinchilla", help="name of a law (chinchilla)")
+    laws.rows(verb)
+    verb.add_argument("--target", metavar="COLUMN", help="column to predict (the law's own, mostly loss)")
+    verb.add_argument("--clusters", metavar="COLUMN", help="rows with one value here are one run")
+    verb.add_argument("--steps", type=arguments.count, default=6, help="at most, along size and along N (6)")
+    verb.add_argument("--every-run", action="store_true", help="also the runs that the law is not about")
+    verb.add_argument("--plot", type=Path, metavar="FILE", help="calibration and sharpness: .svg, .png or .pdf")
+    verb.add_argument("--json", action="store_true", help="JSON in place of text")
+
+
+def _backtest(args: argparse.Namespace) -> int:
+    arguments.fits_on_the_cpu()
+    from analysis import backtest
+
+    if args.plot and args.plot.suffix not in (".svg", ".png", ".pdf"):
+        raise InputError(f"--plot {args.plot}: wanted a name that ends in .svg, .png or .pdf")
+    found = backtest.backtest(
+        args.law,
+        laws.asked_for(args, target=args.target),
+        target=args.target,
+        clusters=args.clusters,
+        steps=args.steps,
+        every_run=args.every_run,
+    )
+    if args.plot:
+        from analysis.page import backtest_figure
+
+        backtest_figure.draw(found).savefig(args.plot, dpi=200)
+    if args.json:
+        arguments.print_json(found.to_dict())
+    else:
+        print(found.text())
+    if args.plot:
+        arguments.say(f"written: {args.plot}")
+    return 0

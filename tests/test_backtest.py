@@ -1,0 +1,127 @@
+"""Whether intervals hold what happens beyond the runs, and whether a back-test says so."""
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+
+from analysis.backtest import backtest
+from analysis.fit import fit
+from analysis.fit.estimate import Fit
+from analysis.fit.misfit import USUAL, steps_of
+from analysis.laws import Chinchilla
+from analysis.table import Table
+from scaling import cli
+from scaling.errors import InputError
+
+TRUTH = Chinchilla(1.8, 480.0, 2000.0, 0.35, 0.37)
+NOISE = 0.003
+
+
+def grid(n: int = 6, d: int = 6) -> tuple[np.ndarray, np.ndarray]:
+    N, D = np.meshgrid(np.geomspace(1e7, 1e9, n), np.geomspace(1e9, 1e11, d))
+    return N.ravel(), D.ravel()
+
+
+def noisy(loss: np.ndarray, seed: int = 0) -> np.ndarray:
+    return loss * np.exp(NOISE * np.random.default_rng(seed).normal(size=len(loss)))
+
+
+def bent(N: np.ndarray, D: np.ndarray) -> np.ndarray:
+    """A loss whose exponents fall as N and D grow: no law of this form goes on as it began."""
+    return 1.2 + 300 * N ** (-0.33 + 0.006 * np.log(N / 1e7)) + 900 * D ** (-0.33 + 0.006 * np.log(D / 1e9))
+
+
+@pytest.fixture(scope="module")
+def true_table() -> Table:
+    N, D = grid()
+    return Table.from_columns({"params": N, "tokens": D, "loss": noisy(TRUTH(N, D))})
+
+
+@pytest.fixture(scope="module")
+def bent_table() -> Table:
+    N, D = grid(8, 8)
+    return Table.from_columns({"params": N, "tokens": D, "loss": noisy(bent(N, D))})
+
+
+def test_a_law_that_is_true_errs_no_more_than_is_usual(true_table):
+    assert fit("chinchilla", true_table).misfit.error < 1.5 * USUAL
+
+
+def test_a_law_that_does_not_go_on_is_found_to_err(bent_table):
+    found = fit("chinchilla", bent_table)
+    far = dict(params=1e11, tokens=1e13)
+    law, run = found.predict(**far), found.predict(run=True, **far)
+    truth = float(bent(np.array([1e11]), np.array([1e13]))[0])
+    assert not law.low <= truth <= law.high
+    assert run.low <= truth <= run.high
+
+
+def test_inside_the_runs_the_laws_own_error_adds_nothing(true_table):
+    found = fit("chinchilla", true_table)
+    without = dataclasses.replace(found, misfit=None)
+    inside, beyond = dict(params=1e8, tokens=1e10), dict(params=1e10, tokens=1e12)
+    assert found.predict(run=True, **inside) == without.predict(run=True, **inside)
+    assert found.predict(run=True, **beyond).high > without.predict(run=True, **beyond).high
+
+
+def test_the_laws_own_error_is_kept_in_the_json(true_table):
+    found = fit("chinchilla", true_table, hold_out="params")
+    again = Fit.from_json(found.to_json())
+    assert again.predict(params=1e10, tokens=1e12, run=True) == found.predict(params=1e10, tokens=1e12, run=True)
+    assert again.held_out == found.held_out
+
+
+def test_held_out_rows_are_listed_with_their_intervals(true_table):
+    held = fit("chinchilla", true_table, hold_out="params").held_out
+    assert len(held.rows) == 6 == len(held.predicted)
+    assert held.inside.all()
+    assert (
+        "held out (params): 6 of 6 inside 95% of one run" in fit("chinchilla", true_table, hold_out="params").summary()
+    )
+
+
+def test_a_run_is_fitted_or_predicted_never_both():
+    N, D = grid()
+    run = np.repeat(np.arange(6), 6)
+    N, D = np.sort(N), np.tile(np.geomspace(1e9, 1e11, 6), 6)
+    for rows in steps_of((N, D), 2, 6, run):
+        assert all(rows[run == r].all() or not rows[run == r].any() for r in range(6))
+
+
+def test_intervals_of_a_true_law_hold_and_those_of_a_bent_one_do_too(true_table, bent_table):
+    true, wrong = backtest("chinchilla", true_table), backtest("chinchilla", bent_table)
+    assert true.covered() >= 0.9
+    assert wrong.covered() >= 0.9 > wrong.covered(run=False)
+
+
+def test_the_score_is_the_width_plus_forty_times_what_lies_outside(true_table):
+    found = backtest("chinchilla", true_table, steps=2)
+    step = found.steps[0]
+    half = step.half_of_run[-1]
+    wanted = np.mean(2 * half + 40 * np.maximum(np.abs(step.missed) - half, 0))
+    assert dataclasses.replace(found, steps=(step,)).score() == pytest.approx(wanted)
+
+
+def test_too_few_runs_are_refused_in_a_line():
+    N, D = grid(3, 3)
+    with pytest.raises(InputError, match="too few to walk chinchilla forward; wanted 15 or more"):
+        backtest("chinchilla", Table.from_columns({"params": N, "tokens": D, "loss": TRUTH(N, D)}))
+
+
+def test_the_verb_prints_draws_and_gives_json(true_table, tmp_path, capsys):
+    true_table.to_csv(tmp_path / "runs.csv")
+
+    def command(*more: str) -> str:
+        with pytest.raises(SystemExit) as end:
+            cli.main(["backtest", str(tmp_path / "runs.csv"), "--steps", "2", *more])
+        assert not end.value.code
+        return capsys.readouterr().out
+
+    assert "inside the 95% interval of one run" in command("--plot", str(tmp_path / "b.svg"))
+    assert (tmp_path / "b.svg").stat().st_size > 1000
+    found = json.loads(command("--json"))
+    assert 0.5 <= found["covered"]["0.95"] <= 1
+    assert math.isfinite(found["half_width"])
