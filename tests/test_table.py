@@ -74,10 +74,6 @@ def test_a_row_written_twice_counts_once(csv):
     assert table.excluded[0].rows == ("row 2",)
 
 
-def test_a_run_id_on_two_different_rows_is_said(csv):
-    assert "separate runs: a" in load(csv("run,params,loss\na,1e6,4\na,2e6,3\n")).notes[-1]
-
-
 def test_rows_from_mappings_have_empty_cells_for_missing_keys():
     table = Table.from_rows([{"params": 1e6, "loss": 4.0}, {"params": 2e6}])
     assert np.isnan(table["loss"][1])

@@ -68,7 +68,8 @@ def fit(
             "params>1e9" or "data=c4" for a rule, or a bool per row of `table`.
         fixed: constants that are known; a floor may be 0.
         bootstrap: number of refits to resampled runs.
-        clusters: column whose equal values mark rows of one run, which are resampled together.
+        clusters: column whose equal values mark rows of one run, which are resampled together. None takes rows with one
+            id of `run`, else branches of one trunk (`analysis.replicates.trunks`).
         redrawn: column whose equal values mark rows that the bootstrap draws together, such as branches of one trunk,
             where these are too few for `clusters`: the profile intervals then take their rows to be independent.
         starts: how many, or the starts themselves as constants, (s, p).
@@ -94,6 +95,9 @@ def fit(
     )
     free = np.array([c.name not in fixed for c in law.constants()])
     notes = [*rows.notes, *doubts.check_design(law, rows, free)]
+    few = doubts.too_few_runs(rows, free)
+    if few:
+        rows = dataclasses.replace(rows, clusters=None, drawn=None)
     if objective.kind == "auto":
         objective = _chosen(law, objective, rows, starts, fixed, free)
     problem = rows.problem(law, objective)
@@ -102,11 +106,11 @@ def fit(
     spread_out = theta0 if len(theta0) <= STARTS else starts_of(problem, STARTS, fixed)
     best, low, high, kind = _estimate(problem, theta0, free, rows.clusters, level)
     gone = doubts.without_effect(problem, best, free)
-    exchanged = doubts.exchangeable(law, rows, free)
-    if exchanged:
+    unbounded = few or doubts.exchangeable(law, rows, free)
+    if unbounded:
         kind, low, high = intervals.NONE, np.where(free, -np.inf, best.theta), np.where(free, np.inf, best.theta)
     moving = free & ~gone
-    if gone.any() and moving.any() and not exchanged:
+    if gone.any() and moving.any() and not unbounded:
         # Along a constant without effect nothing rises, and a profile that follows it finds no end of any other.
         at_bound = np.where(gone, best.theta, np.vstack([best.theta, theta0]))
         best, low, high, kind = _estimate(problem, at_bound, moving, rows.clusters, level)
@@ -114,7 +118,7 @@ def fit(
     draws, said = _bootstrap(problem, best, moving, bootstrap, rows.drawn, spread_out, level, seed)
     estimate = law(*(float(c) for c in _reported(law, best.theta)))
     named = _named(law, low, high)
-    status, why = doubts.status(problem, best, free, named, exchanged)
+    status, why = doubts.status(problem, best, free, named, unbounded)
     doubts.check_exponents(law, estimate, free, named, notes)
     sigma = best.sigma
     percentile = _named(law, *intervals.percentile(draws, level)) if len(draws) else {}
@@ -143,6 +147,8 @@ def fit(
         degrees=float(best.spread.degrees[0, free].min()),
         residuals=_residuals(problem, best, rows.table, sigma),
         n_runs=len(rows.table),
+        n_given=rows.table.given,
+        n_clusters=0 if rows.clusters is None else len(np.unique(rows.clusters)),
         ranges={name: (float(x.min()), float(x.max())) for name, x in zip(law.inputs, problem.x, strict=True)},
         fixed=tuple(fixed),
         excluded=rows.table.excluded,
