@@ -8,6 +8,7 @@ import itertools
 import math
 import re
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +41,7 @@ def notes(table: Table, inputs: Sequence[str], target: str) -> list[str]:
     """What a reader of a law of these inputs should know of the rows behind it."""
     if not len(table) or not all(table.has(name) for name in inputs):
         return []
-    place = _places(table, inputs)
+    place = places(table, inputs)
     codes = dict(_decisions(table, {*inputs, target}))
     at_equal = _varying(codes, place)
     said = []
@@ -55,6 +56,39 @@ def notes(table: Table, inputs: Sequence[str], target: str) -> list[str]:
     return said + _one_rate(table, inputs)
 
 
+class Sweep(NamedTuple):
+    """Rows that differ in some columns alone, seeds apart: a number per value tried, rising, and the best of them."""
+
+    rows: NDArray[np.intp]
+    value: Codes  # of each of these rows
+    tried: Codes  # the values, rising
+    best: int  # of `tried`, by the mean of the logarithm of the target
+
+    @property
+    def at_the_edge(self) -> bool:
+        return self.best in (0, len(self.tried) - 1)
+
+
+def swept(table: Table, columns: Sequence[str], target: str) -> Iterator[Sweep]:
+    """Every place at which several values of these columns were tried and one of them came out."""
+    tried = _joint([_code(table[name])[0] for name in columns], len(table))
+    scales = [name for name in ("params", "tokens", "unique_tokens") if table.has(name)]
+    place = places(table, scales)
+    others = [
+        code
+        for name, code in _decisions(table, {*columns, *scales, target})
+        if table[name].dtype.kind != "f" or _spread(code, _joint([place, tried], len(table)))[1]
+    ]  # a number that follows from these columns is one of them under another name
+    alike = _joint([place, *others], len(table))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        loss = np.log(np.where(table.ended(), table[target], np.nan))
+    for rows in np.split(np.argsort(alike, kind="stable"), np.cumsum(np.bincount(alike))[:-1]):
+        values = np.unique(tried[rows])
+        mean = np.array([float(np.mean(loss[rows][tried[rows] == v])) for v in values])
+        if len(values) > 1 and np.isfinite(mean).any():
+            yield Sweep(rows, tried[rows], values, int(np.nanargmin(mean)))
+
+
 def best_of(table: Table, columns: Sequence[str], target: str = "loss") -> Table:
     """Of rows that differ in these columns alone, seeds apart, those with the value whose mean loss is lowest.
 
@@ -63,30 +97,12 @@ def best_of(table: Table, columns: Sequence[str], target: str = "loss") -> Table
     """
     if not columns:
         return table
-    tried = _joint([_code(table[name])[0] for name in columns], len(table))
-    scales = [name for name in ("params", "tokens", "unique_tokens") if table.has(name)]
-    place = _places(table, scales)
-    known = {*columns, *scales, target}
-    others = [
-        code
-        for name, code in _decisions(table, known)
-        if table[name].dtype.kind != "f" or _spread(code, _joint([place, tried], len(table)))[1]
-    ]  # a number that follows from these columns is one of them under another name
-    alike = _joint([place, *others], len(table))
-    loss = np.where(table.ended() & (table[target] > 0), table[target], np.nan)
-    keep, edges, swept = np.zeros(len(table), bool), 0, 0
-    for rows in (np.flatnonzero(alike == k) for k in range(alike.max() + 1)):
-        values = np.unique(tried[rows])
-        mean = np.array([float(np.mean(np.log(loss[rows][tried[rows] == v]))) for v in values])
-        if len(values) < 2 or not np.isfinite(mean).any():
-            keep[rows] = True
-            continue
-        best = int(np.nanargmin(mean))
-        keep[rows] = tried[rows] == values[best]
-        swept += 1
-        edges += len(columns) == 1 and best in (0, len(values) - 1)
-    what = " and ".join(columns)
-    note = f"the best {what} of {swept} places: {keep.sum()} rows of {len(table)}"
+    keep = np.ones(len(table), bool)
+    sweeps = list(swept(table, columns, target))
+    for sweep in sweeps:
+        keep[sweep.rows] = sweep.value == sweep.tried[sweep.best]
+    edges = sum(sweep.at_the_edge for sweep in sweeps) if len(columns) == 1 else 0
+    note = f"the best {' and '.join(columns)} of {len(sweeps)} places: {keep.sum()} rows of {len(table)}"
     edge = f"; at {edges} of these it is the least or the largest that was tried" if edges else ""
     return table.chosen(keep).with_notes(note + edge)
 
@@ -154,9 +170,9 @@ def _scales(table: Table) -> list[Codes]:
     there = {
         name: np.log(table[name]) for name in ("params", "tokens", "unique_tokens", "flops") if _positive(table, name)
     }
-    scales = [_levels(x) for x in there.values()]
+    scales = [levels(x) for x in there.values()]
     if "params" in there and "tokens" in there:
-        scales += [_levels(there["tokens"] - there["params"], 0.03), _places(table, ("params", "tokens"))]
+        scales += [levels(there["tokens"] - there["params"], 0.03), places(table, ("params", "tokens"))]
     return scales
 
 
@@ -164,7 +180,7 @@ def _positive(table: Table, name: str) -> bool:
     return table.has(name) and table[name].dtype.kind == "f" and bool(np.all(table[name] > 0))
 
 
-def _levels(x: np.ndarray, gap: float = SAME) -> Codes:
+def levels(x: np.ndarray, gap: float = SAME) -> Codes:
     """A number per value, from the smallest up; values within a gap of the next are one."""
     order = np.argsort(x, kind="stable")
     out = np.empty(len(x), np.int64)
@@ -172,11 +188,11 @@ def _levels(x: np.ndarray, gap: float = SAME) -> Codes:
     return out
 
 
-def _places(table: Table, inputs: Sequence[str]) -> Codes:
+def places(table: Table, inputs: Sequence[str]) -> Codes:
     """A number per row, equal where these inputs are."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        levels = [_levels(np.nan_to_num(np.log(table[name]), nan=-math.inf), 1e-6) for name in inputs]
-    return _joint(levels, len(table))
+        each = [levels(np.nan_to_num(np.log(table[name]), nan=-math.inf), 1e-6) for name in inputs]
+    return _joint(each, len(table))
 
 
 def _joint(codes: Sequence[Codes], n: int) -> Codes:
@@ -222,7 +238,7 @@ def _conditions(table: Table, codes: dict[str, Codes], inputs: Sequence[str]) ->
         canonical, count = _meaning(name), int(code.max()) + 1
         if count > MIXED or (table[name].dtype.kind == "f" and canonical not in KEPT):
             continue
-        if canonical in RULED and _follows_a_scale(table, table[name]):
+        if canonical in RULED and follows_a_scale(table, table[name]):
             continue
         if _spread(code, told)[1]:
             found.append(name)
@@ -230,14 +246,14 @@ def _conditions(table: Table, codes: dict[str, Codes], inputs: Sequence[str]) ->
     return found
 
 
-def _follows_a_scale(table: Table, values: np.ndarray) -> bool:
+def follows_a_scale(table: Table, values: np.ndarray) -> bool:
     """Whether a number of three values or more only rises, or only falls, with the size, the length or the compute."""
     if len(np.unique(values[np.isfinite(values)])) < 3:
         return False
     for name in ("params", "tokens", "flops"):
         if not _positive(table, name):
             continue
-        scale = _levels(np.log(table[name]))
+        scale = levels(np.log(table[name]))
         if _spread(_code(values)[0], scale)[1]:
             continue
         steps = np.diff(values[np.argsort(scale, kind="stable")])

@@ -47,6 +47,7 @@ def fit(
     bootstrap: int = 0,
     clusters: str | None = None,
     redrawn: str | None = None,
+    drop: Literal["suspicious"] | None = None,
     starts: ArrayLike | int = STARTS,
     every_run: bool = False,
     waived: Collection[Admission] = (),
@@ -72,6 +73,7 @@ def fit(
             id of `run`, else branches of one trunk (`analysis.replicates.trunks`).
         redrawn: column whose equal values mark rows that the bootstrap draws together, such as branches of one trunk,
             where these are too few for `clusters`: the profile intervals then take their rows to be independent.
+        drop: "suspicious" leaves out the rows that `analysis.fit.suspects` doubts, which are otherwise said.
         starts: how many, or the starts themselves as constants, (s, p).
         every_run: fit all rows of the table, also those the law is not about.
         waived: rules of the law, such as `admission.CONVERGED_RUNS`, that are not applied to the runs.
@@ -91,7 +93,7 @@ def fit(
     objective = Objective(named_loss, 1e-3 if delta is None else float(delta), log, float(asymmetry))
     _check_arguments(law, fixed, objective, drop_worst, bootstrap, level)
     rows = select_rows(
-        law, table, target, objective, drop_worst, weights, hold_out, every_run, waived, clusters, redrawn
+        law, table, target, objective, drop_worst, weights, hold_out, every_run, waived, clusters, redrawn, drop
     )
     free = np.array([c.name not in fixed for c in law.constants()])
     notes = [*rows.notes, *doubts.check_design(law, rows, free)]

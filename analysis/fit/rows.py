@@ -1,12 +1,13 @@
 """Which rows of a table a fit uses: the runs its law is about, weights, and what is held out."""
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from analysis import mixed
+from analysis.fit import suspects
 from analysis.fit.solver import Array, Objective, Problem
 from analysis.laws import Law
 from analysis.laws.admission import UNDER_WAY, Admission
@@ -77,8 +78,8 @@ def _beyond_the_kept(law: type[Law], given: Table, kept: Table) -> list[str]:
             beyond = int((gone > largest * (1 + 1e-9)).sum())
             if beyond > 1 and float(np.nanmax(gone)) > FAR * largest:
                 notes.append(
-                    f"the rule about runs {e.reason} takes away every row with more {name} than {largest:.4g}, "
-                    f"{beyond} of them, up to {np.nanmax(gone):.4g}"
+                    f"what is left out ({e.reason}) is all there was of {name} above {largest:.4g}: {beyond} rows, up "
+                    f"to {np.nanmax(gone):.4g}"
                 )
     return notes
 
@@ -109,6 +110,7 @@ def select_rows(
     waived: Collection[Admission],
     clusters: str | None,
     redrawn: str | None,
+    drop: str | None,
 ) -> Rows:
     name = target or law.target
     if target is None and not table.has(name) and law.fallback and table.has(law.fallback):
@@ -130,6 +132,14 @@ def select_rows(
     if held_table is not None:
         table = table.where(~held, f"held out ({rule})")
         y = table[name]
+    found = suspects.suspicions(table, law.inputs, name)
+    if drop not in (None, "suspicious"):
+        raise InputError(f'drop {drop!r}; wanted "suspicious"')
+    if drop is None:
+        table = table.with_notes(*suspects.told(table, found))
+    else:
+        table = _without(table, found)
+        y = table[name]
     if drop_worst:
         if drop_worst >= len(table):
             raise InputError(f"drop_worst {drop_worst} of {len(table)} runs; wanted fewer")
@@ -144,6 +154,17 @@ def select_rows(
     return Rows(
         table, name, table[name], w / w.mean(), index, clusters is not None, drawn, held_table, rule, table.notes
     )
+
+
+def _without(table: Table, found: Sequence[suspects.Suspicion]) -> Table:
+    """The rows that are not suspicious; the others are in `excluded`, by reason."""
+    if np.any([s.rows for s in found], axis=0).all():
+        raise FitError(f"drop suspicious: all {len(table)} rows are suspicious; leave it out and read the notes")
+    left = np.arange(len(table))
+    for s in found:
+        keep = ~s.rows[left]
+        table, left = table.where(keep, f"suspicious: {s.reason}"), left[keep]
+    return table
 
 
 def clustered(

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.table import units
+from analysis.table import contradictions, units
 from analysis.table.columns import cell, column, nearest
 from analysis.table.conditions import rows_with
 from scaling.errors import InputError
@@ -71,6 +71,7 @@ class Table:
         parsed = {name: column(name, values, source) for name, values in columns.items()}
         whole, notes = units.completed(parsed, source)
         derived = frozenset(whole) - frozenset(parsed)
+        notes = (*notes, *contradictions.notes(whole))
         return _without_copies(cls(whole, np.arange(1, n + 1), source, notes, derived=derived))
 
     @property

@@ -128,6 +128,12 @@ def _add_fit(verbs: arguments.Verbs) -> None:
         metavar="FIT",
         help="a fit of kaplan-bcrit: gives the columns steps_min and flops_min of kaplan-ns and kaplan-cmin",
     )
+    fit.add_argument(
+        "--drop",
+        choices=["suspicious"],
+        help="leave out the rows that notes call suspicious: short cooldowns, rates at the edge of their sweep, a "
+        "transition, long warm-ups, odd batches",
+    )
     fit.add_argument("--every-run", action="store_true", help="also the runs that the law is not about")
     fit.add_argument("--against", nargs="+", default=[], metavar="LAW", help="other laws to score on the same runs")
     fit.add_argument("--out", type=Path, metavar="FILE", help="keep the fit, for scaling predict and scaling plan")
@@ -240,6 +246,7 @@ def _fit(args: argparse.Namespace) -> int:
         "weights": args.weights,
         "level": LEVEL if args.level is None else args.level,
         "clusters": args.clusters,
+        "drop": args.drop,
     }
     found = fit.fit(
         law,
