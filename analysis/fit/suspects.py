@@ -4,6 +4,7 @@ inside the range, a long warm-up, another batch. A check whose columns are missi
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -116,16 +117,16 @@ def transition(table: Table, inputs: Sequence[str], target: str) -> Iterator[Sus
     for name in inputs:
         line = mixed.places(table, [other for other in inputs if other != name])
         at = _break(np.log(table[name]), np.log(table[target]), line, len(inputs))
-        before = table[name] < (0.0 if at is None else np.exp(at) * (1 - 1e-9))
+        before = table[name] <= np.exp(at) * (1 + 1e-6)
         if before.any() and 2 * before.sum() <= len(table):
             yield Suspicion(before, f"before a transition: from {name} {np.exp(at):.3g} on the loss falls much faster")
 
 
-def _break(x: np.ndarray, y: np.ndarray, line: np.ndarray, tests: int) -> float | None:
-    """The x from which on the slope is much steeper, of all places the surest; None where none is sure."""
+def _break(x: np.ndarray, y: np.ndarray, line: np.ndarray, tests: int) -> float:
+    """The x from which on the slope is much steeper, of all places the surest; -inf where none is sure."""
     x, y, line = _averaged(x, y, line)
     if len(x) < 3:
-        return None
+        return -math.inf
     inner = np.flatnonzero(line[2:] == line[:-2]) + 1  # points with a neighbour on both sides
     step = np.where(line[1:] == line[:-1], np.diff(x), 1.0)  # none leads from one line to the next
     slope = np.diff(y) / step
@@ -133,11 +134,11 @@ def _break(x: np.ndarray, y: np.ndarray, line: np.ndarray, tests: int) -> float 
     one, other = 1 / step[inner - 1], 1 / step[inner]
     bend = (behind - before) / np.sqrt(one**2 + other**2 + (one + other) ** 2)  # of equal scatter, whatever the steps
     if len(bend) <= FEWEST:
-        return None
+        return -math.inf
     place = mixed.levels(x[inner], max(float(np.median(step)) / 4, 1e-6))
     count = np.bincount(place)
     mean = np.bincount(place, bend) / count
-    best, found = 0.0, None
+    best, found = 0.0, -math.inf
     for k in np.flatnonzero(mean < 0):
         own = place == k
         if count.max() > 1:
