@@ -1,4 +1,4 @@
-"""Mixed rows: what differs at equal inputs or along a ladder is said, the best of a sweep is taken, labels are no settings."""
+"""Mixed rows: what differs at equal inputs or along a ladder is said, the best of a sweep taken; labels are no settings."""
 
 import numpy as np
 import pytest
@@ -24,11 +24,14 @@ def said(columns) -> list[str]:
     return mixed.notes(Table.from_columns(columns), INPUTS, "loss")
 
 
-def swept(rates=np.geomspace(1e-3, 3e-2, 6)) -> Table:
+RATES = np.geomspace(1e-3, 3e-2, 6)
+
+
+def swept() -> Table:
     """Six rates at each of 20 cells; the best falls with size, and its loss is the law's."""
-    columns = ladder(repeats=len(rates))
-    rate = np.tile(rates, len(columns["params"]) // len(rates))
-    best = rates[np.clip(np.round(4 - np.log(columns["params"] / 1e7)), 0, 5).astype(int)]
+    columns = ladder(repeats=6)
+    rate = np.tile(RATES, 20)
+    best = RATES[np.clip(np.round(4 - np.log(columns["params"] / 1e7)), 0, 5).astype(int)]
     bowl = np.exp(0.1 * np.log(rate / best) ** 2)
     return Table.from_columns({**columns, "loss": columns["loss"] * bowl, "learning_rate": rate})
 
