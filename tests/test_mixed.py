@@ -1,4 +1,4 @@
-"""Mixed rows: what differs at equal inputs or along a ladder is said, the best of a sweep taken; labels are no settings."""
+"""Mixed rows: what differs at equal inputs or along a ladder is said, the best of a sweep taken, labels are let be."""
 
 import numpy as np
 import pytest
