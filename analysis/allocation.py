@@ -11,11 +11,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from analysis import frontier
+from analysis import frontier, mixed
 from analysis.confidence import LEVEL
 from analysis.envelope import envelope
 from analysis.fit import fit
-from analysis.fit.rows import admitted, mixed
+from analysis.fit.rows import admitted
 from analysis.frontier import Allocation
 from analysis.isoflop import SAME_BUDGET, isoflop, profiles
 from analysis.laws import Gadre, law_by_name
@@ -71,16 +71,20 @@ def allocate(
     if sigma is not None and not 0 < sigma < 1:
         raise InputError(f"sigma {sigma:g}: wanted the seed noise as a share of the loss, such as 0.003")
     chosen, why = suited(table) if approach == "auto" else (approach, "")
-    notes = [*([why] if why else []), *mixed(table)]
+    notes = [why] if why else []
+    if chosen != "surface":  # whose fit says so itself
+        notes += mixed.notes(table, ("params", "tokens"), "loss")
     if chosen == "envelope":
         if drop_worst:
             raise InputError(f"drop_worst {drop_worst}: of runs, not of learning curves; leave it out")
         found = envelope(table, sigma=sigma, level=level)
+        notes.append(f"{len(table)} of {table.given} rows used")
     elif chosen == "isoflop":
         if drop_worst:
             notes.append(f"left out: the {drop_worst} largest losses (drop_worst)")
         rows = _without_worst(FINISHED.admit(table), drop_worst)
         found = isoflop(rows, method=method, sigma=sigma, level=level)
+        notes.append(f"{len(rows)} of {table.given} rows used")
     else:
         if sigma is not None:
             raise InputError(
@@ -128,7 +132,8 @@ def _surface(table: Table, law: str, level: float, drop_worst: int) -> Allocatio
     doubted = doubt(found)
     drawn = [] if doubted else [kind(*draw) for draw in found.draws]
     made = frontier.surface(found.law, np.geomspace(C.min(), C.max(), 9), drawn=drawn, level=level)
-    notes = [f"left out: {len(e.rows)} rows, {e.reason}" for e in found.excluded]
+    notes = [f"{found.n_runs} of {found.n_given} rows used"]
+    notes += [f"left out: {len(e.rows)} rows, {e.reason}" for e in found.excluded]
     if isinstance(found.law, Gadre):
         notes.append(
             "gadre's form alone makes the exponent 0.5, whatever the runs say: its N^eta and D^eta share one eta"

@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from analysis import mixed
 from analysis.confidence import t_quantile
 from analysis.fit import fit
 from analysis.fit.estimate import Fit
-from analysis.fit.rows import FitError
+from analysis.fit.rows import FitError, clustered
 from analysis.frontier import lower_envelope
 from analysis.jsonable import jsonable
 from analysis.laws import law_by_name
-from analysis.laws.admission import FINISHED
+from analysis.laws.admission import FINISHED, UNDER_WAY
 from analysis.laws.law import Law
 from analysis.plan.prices import compute_for
 from analysis.table import Table
@@ -140,7 +141,7 @@ def compare(A: Table, B: Table, *, law: type[Law] | str | None = None, n_losses:
         InputError: the ladders share no losses, or the law cannot be fitted.
     """
     column, notes = _target(A, B)
-    ladders = tuple(_near(FINISHED.admit(table), column) for table in (A, B))
+    ladders = tuple(_near(FINISHED.admit(UNDER_WAY.admit(table)), column) for table in (A, B))
     seen = [table.positive(column)[0] for table in ladders]
     high, low = min(s.max() for s in seen), max(s.min() for s in seen)
     if low > high:
@@ -154,7 +155,8 @@ def compare(A: Table, B: Table, *, law: type[Law] | str | None = None, n_losses:
         for loss in np.geomspace(high, low, n_losses)
     )
     left_out = _left_out((A, B), ladders)
-    return Comparison(gains, *fits, notes=(*notes, *chosen, *_doubts(fits), *left_out, *_unlike(A, B)))
+    rows = _of_the_rows(fits, ladders, column)
+    return Comparison(gains, *fits, notes=(*notes, *chosen, *_doubts(fits), *left_out, *rows, *_unlike(A, B)))
 
 
 def gain_at(fits: tuple[Fit, Fit], loss: float) -> Gain:
@@ -261,13 +263,20 @@ def _between(table: Table, column: str, low: float, high: float) -> Table:
 
 
 def _left_out(whole: Sequence[Table], used: Sequence[Table]) -> list[str]:
-    lost = [
-        f"{len(a) - len(b)} of {len(a)} runs of {name}"
-        for name, a, b in zip("AB", whole, used, strict=True)
-        if len(a) > len(b)
-    ]
+    rows = " and ".join(f"{len(b)} of {a.given} rows of {name}" for name, a, b in zip("AB", whole, used, strict=True))
+    if all(len(a) == len(b) for a, b in zip(whole, used, strict=True)):
+        return [f"used: {rows}"]
     why = f"unfinished, over {NEAR:.0%} above the lowest loss at no more compute, or outside the losses that both reach"
-    return [f"left out: {' and '.join(lost)} ({why})"] if lost else []
+    return [f"used: {rows} (left out: {why})"]
+
+
+def _of_the_rows(fits: Sequence[Fit], ladders: Sequence[Table], column: str) -> list[str]:
+    """What to know of the rows behind each fit: which are of one run, and what they differ in."""
+    return [
+        f"{name}: {note}"
+        for name, f, rows in zip("AB", fits, ladders, strict=True)
+        for note in (*clustered(type(f.law), rows)[2], *mixed.notes(rows, f.law.inputs, column))
+    ]
 
 
 def _doubts(fits: Sequence[Fit]) -> list[str]:

@@ -72,11 +72,12 @@ def compare_laws(
             every_run=True,
             **options,
         )
-        n, k = found.n_runs, len(found.constants) - len(found.fixed) + 1
+        n, k = found.n_clusters or found.n_runs, len(found.constants) - len(found.fixed) + 1
         order = np.argsort(table[target][~held], kind="stable")[: found.n_runs]  # without those of drop_worst
         fitted = table["_own_weight"][~held][order]
         correction = 2 * k * (k + 1) / (n - k - 1) if n > k + 1 else math.inf
-        aicc = deviance(found.objective_kind, found.objective, fitted / fitted.mean()) + 2 * k + correction
+        own = deviance(found.objective_kind, found.objective, fitted / fitted.mean())
+        aicc = own * n / found.n_runs + 2 * k + correction  # rows of one run count as one
         error = found.held_out.rms if found.held_out else math.nan
         scores.append(Score(law.name, k - 1, aicc, found.residuals.rms, error))
     return sorted(scores, key=lambda s: s.held_out if held.any() else s.aicc)

@@ -169,8 +169,7 @@ def mean_loss(loss: np.ndarray) -> float:
 def seed_noise(table: Table, target: str = "loss") -> Noise | None:
     """Seed noise of the runs that ended well; None without a column `seed`, or where no two differ in it alone."""
     table = table.where(np.isfinite(table[target]) & (table[target] > 0), f"no {target}")
-    if table.has("status"):
-        table = table.where(table["status"] == "done", "diverged or unfinished")
+    table = table.where(table.ended(), "diverged or unfinished")
     members = list(replicated(table, target))
     if not members:
         return None

@@ -123,10 +123,10 @@ def transfer(table: Table, *, sigma: float | None = None) -> Transfer:
 
 def _shifts(table: Table, sigma: float | None) -> Iterator[Shift]:
     for name in dict.fromkeys(table["parametrization"].tolist()):
-        mine = table.matching("parametrization", name)
+        mine = table.matching(f"parametrization={name}")
         for along, (varied, fixed) in ALONG.items():
             held = _commonest(mine, varied, fixed)
-            one = mine.matching(fixed, str(held))
+            one = mine.matching(f"{fixed}={held}")
             if len(np.unique(one[varied])) > 1:
                 yield _shift(one, name, along, held, sigma)
 

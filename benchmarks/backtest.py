@@ -9,7 +9,6 @@ import argparse
 import dataclasses
 import datetime
 import json
-import math
 import os
 import sys
 import time
@@ -19,7 +18,6 @@ from pathlib import Path
 import numpy as np
 
 from analysis.backtest import Backtest, backtest
-from analysis.confidence import LEVEL
 from analysis.jsonable import jsonable
 from analysis.load import load
 from analysis.table import Table
@@ -46,7 +44,7 @@ class Set:
     def table(self, root: Path) -> Table:
         table = load(root / self.path, self.columns)
         for column, value in self.where.items():
-            table = table.matching(column, value)
+            table = table.matching(f"{column}={value}")
         table = dataclasses.replace(table, excluded=())  # other settings are other sets
         for name in ("params", "tokens", "loss"):
             table = table.where(np.isfinite(table[name]), f"no {name}")
@@ -145,21 +143,6 @@ def report(lines: list[Line], law: str, command: str, seconds: float) -> str:
         "",
         f"`{command}`, {datetime.date.today()}, {seconds / 60:.1f} minutes of one processor, {machine()}.",
         "",
-        f"`{law}` walked forward through run tables that nobody made for it (`analysis/backtest.py`): the runs up to a",
-        "size are fitted with all defaults, and the larger ones predicted, in up to six steps along N D and six along N,",
-        f"each with at least 15 runs. Runs with fewer than {LEAST:g} token per parameter are left out, as is what the",
-        "tables' authors marked as outliers. `of one run`: share of the predicted runs inside the 95 % interval of one",
-        "run, steps counting alike; `of the law`: inside that of the law alone, which takes its form for true.",
-        "Half-width: of one run, median where the predicted run is 2 to 8 times beyond the fitted. Score: interval score",
-        "in ln(loss), lower is better.",
-        "",
-        f"All sources alike: **{all_['covered']:.1%}** inside the interval of one run ({all_['covered_of_law']:.1%} of the",
-        f"law alone), at up to 8 times beyond {all_['covered_near']:.1%}; the lowest source has {all_['least']:.1%}; median",
-        f"half-width at 2 to 8 times beyond {all_['half_width']:.2%}; {all_['predictions']:,} predictions.",
-        "",
-        "| runs | rows | fits | predictions | rms error | of the law | of one run | half-width | score |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
     for line in lines:
         b = line.found
         if b is None:

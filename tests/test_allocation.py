@@ -98,7 +98,7 @@ def test_the_exponent_of_gadres_form_is_said_to_be_its_own(tables):
 
 def test_mixed_settings_are_told(tables):
     halves = tables["isoflop"].with_columns(dataset=np.array(["a", "b"] * 22 + ["a"]))
-    assert any("mix 2 values of dataset: choose one of each with --where" in note for note in allocate(halves).warnings)
+    assert any("mix 2 values of dataset: another condition" in note for note in allocate(halves).warnings)
 
 
 def test_the_runs_of_a_study_are_split_by_their_surface():
@@ -123,8 +123,7 @@ def test_the_largest_losses_are_left_out_and_that_is_told(tables):
 def test_porians_tuned_runs_give_his_exponent(shared):
     table = load(shared / "reference_runs" / "porian2024_isoflop" / "isoflop_points.csv", {"params": "n_params"})
     assert any("mix" in note for note in allocate(table, "isoflop").warnings)
-    for name, value in {"dataset": "rw", "hparams": "tuned", "param_count": "standard", "loss_kind": "val"}.items():
-        table = table.matching(name, value)
+    table = table.matching("dataset=rw", "hparams=tuned", "param_count=standard", "loss_kind=val")
     found = allocate(table, method="akima", sigma=0.002)
     assert found.method == "isoflop, akima"
     assert found.a == pytest.approx(0.497, abs=0.005)

@@ -196,7 +196,7 @@ def test_what_the_floor_does_to_the_forecast_is_said(besiroglu_fit):
         ({"drop_worst": 40}, "drop_worst 40 of 36 runs"),
         ({"weights": np.ones(3)}, "wanted 36 numbers above 0"),
         ({"weights": "replicates"}, "no two runs differ in their seed alone"),
-        ({"hold_out": "params>big"}, 'a rule like "params>1e9"'),
+        ({"hold_out": "params>big"}, "found 'big', wanted a number such as 1e9"),
         ({"hold_out": np.zeros(3, bool)}, "36 times true or false"),
         ({"level": 95}, "such as 0.95"),
         ({"starts": np.ones((3, 2))}, "wanted \\(starts, 5\\)"),

@@ -106,7 +106,7 @@ def test_the_difference_is_that_of_the_final_losses(trained):
 def test_what_was_measured_on_the_way_is_in_the_tables(trained):
     found = records.read(trained.path)
     runs, curves = found.runs, found.curves
-    learnt, still = runs.matching("run", trained.runs[0]), runs.matching("run", trained.runs[1])
+    learnt, still = runs.matching(f"run={trained.runs[0]}"), runs.matching(f"run={trained.runs[1]}")
     first = still["loss_initial"][0]
     for name in (f"loss_on_{OTHER}", "loss_on_train"):
         assert still[name][0] == pytest.approx(first, abs=0.1)  # about ln n_vocab on any text

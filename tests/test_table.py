@@ -74,8 +74,94 @@ def test_a_row_written_twice_counts_once(csv):
     assert table.excluded[0].rows == ("row 2",)
 
 
-def test_a_run_id_on_two_different_rows_is_said(csv):
-    assert "separate runs: a" in load(csv("run,params,loss\na,1e6,4\na,2e6,3\n")).notes[-1]
+def test_copies_under_other_run_ids_count_once(csv):
+    """Three times the rows would make intervals shorter by sqrt 3."""
+    rows = [("1e6", "2e8", "4.51234"), ("2e6", "2e8", "4.21234"), ("4e6", "4e8", "3.91234")]
+    text = "run,params,tokens,loss\n" + "".join(
+        f"{copy}{i},{','.join(row)}\n" for copy in "abc" for i, row in enumerate(rows)
+    )
+    table = load(csv(text))
+    assert table["run"].tolist() == ["a0", "a1", "a2"]
+    assert table.excluded[0].reason == "equal in every cell but its name to a row above, and counted once"
+    assert table.given == 9
+
+
+def test_seeds_whose_rounded_losses_agree_are_no_copies_for_certain_and_are_said(csv):
+    table = load(csv("run,params,tokens,loss\na,1e6,2e8,4.51\nb,1e6,2e8,4.51\nc,4e6,4e8,3.91\n"))
+    assert len(table) == 3
+    assert any(note.startswith("1 rows differ from others in their name alone") for note in table.notes)
+    seeds = load(csv("run,seed,params,tokens,loss\na,0,1e6,2e8,4.51\nb,1,1e6,2e8,4.51\nc,0,4e6,4e8,3.91\n"))
+    assert not any("name alone" in note for note in seeds.notes)
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        (
+            {"tokens": [4e9, 1e9, 2e9], "unique_tokens": [1e9, 1e9, 2e9], "epochs": [1.0, 1.0, 1.0]},
+            "epochs and tokens / unique_tokens contradict each other in 1 rows (row 1: 1 and 4)",
+        ),
+        (
+            {"tokens": [1e9, 1e9, 2e9], "steps": [1e3, 1e3, 1e3], "batch_tokens": [1e6, 1e6, 1e6]},
+            "tokens and steps x batch_tokens contradict each other in 1 rows (row 3: 2B and 1B)",
+        ),
+        (
+            {"tokens": [1.024e9, 2.048e9, 4.096e9], "steps": [1e3, 2e3, 4e3], "batch_tokens": [512, 512, 512]},
+            "tokens are 2000 times steps x batch_tokens in all rows",
+        ),
+        ({"tokens": [1.4e9, 1e9, 2e9], "unique_tokens": [1e9, 1e9, 2e9], "epochs": [1.4, 1.0, 1.0]}, None),
+        ({"tokens": [1.01e9, 1e9, 2e9], "steps": [1e3, 1e3, 2e3], "batch_tokens": [1e6, 1e6, 1e6]}, None),
+    ],
+)
+def test_cells_that_contradict_each_other_are_said(columns, words):
+    table = Table.from_columns({"params": [1e8, 2e8, 4e8], "loss": [3.0, 2.8, 2.6], **columns})
+    said = [note for note in table.notes if "contradict" in note or "times steps" in note]
+    assert len(said) == (words is not None)
+    assert all(note.startswith(words) for note in said)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "rows"),
+    [
+        (["dataset=c4"], [1, 3]),
+        (["dataset!=c4"], [2, 4]),
+        (["params<3e6"], [1, 2]),
+        (["params<=4e6", "params>1e6"], [2, 3]),
+        (["params>1e6", "params<8e6", "dataset=c4"], [3]),
+        (["1e6<params<=4e6"], [2, 3]),
+        (["4e6>=params"], [1, 2, 3]),
+        (["8e6 > params > 1e6"], [2, 3]),
+        (["lr!="], [1, 2, 3]),
+        (["lr="], [4]),
+        (["a<b=1"], [1]),
+        (["note="], [2, 3, 4]),
+    ],
+)
+def test_rows_are_chosen_by_conditions_that_all_must_hold(csv, conditions, rows):
+    text = "params,lr,dataset,a<b,note\n1e6,1e-3,c4,1,x\n2e6,2e-3,rpj,2,\n4e6,3e-3,c4,3,\n8e6,,pile,4,\n"
+    table = load(csv(text)).matching(*conditions)
+    assert table.rows.tolist() == rows
+    assert table.given == 4
+    assert table.excluded == ()
+
+
+@pytest.mark.parametrize(
+    ("conditions", "words"),
+    [
+        (["dataset=c4", "dataset=rpj"], "no row has dataset=rpj; the values of dataset are c4"),
+        (["params>1e9"], "no row has params>1e9; params goes from 1e\\+06 to 4e\\+06"),
+        (["dataset>3"], "dataset holds text"),
+        (["params>big"], "found 'big', wanted a number"),
+        (["params"], "wanted COLUMN=VALUE"),
+        (["parms=1"], "no column parms, nearest is 'params'"),
+        (["1<2<params"], "no column 2"),
+    ],
+)
+def test_a_condition_that_cannot_be_met_ends_in_one_line(csv, conditions, words):
+    table = load(csv("params,dataset\n1e6,c4\n2e6,rpj\n4e6,c4\n"))
+    with pytest.raises(InputError, match=words) as error:
+        table.matching(*conditions)
+    assert "\n" not in str(error.value)
 
 
 def test_rows_from_mappings_have_empty_cells_for_missing_keys():

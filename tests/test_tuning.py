@@ -169,7 +169,7 @@ def test_a_run_without_a_loss_counts_as_diverged_and_is_told():
 
 
 def test_a_sweep_of_several_batches_has_all_its_best_rates_beside_the_law():
-    figure = study_plots.learning_rates(tune(swept().matching("kind", "transformer")))
+    figure = study_plots.learning_rates(tune(swept().matching("kind=transformer")))
     (panel,) = (axes for axes in figure.axes if axes.get_title("left") == "Beside the law")
     legend: Any = panel.get_legend()
     assert [text.get_text() for text in legend.get_texts()] == [
@@ -313,7 +313,7 @@ def swept(part: Any = "all", seed=0, noise=0.003, kink=0.0, deeper=0.0, law=SWEP
 
 def fitted(table: Table, kind: str = "transformer") -> Any:
     """The law of a kind of model, which there must be."""
-    fit = tune(table.matching("kind", kind)).law
+    fit = tune(table.matching(f"kind={kind}")).law
     assert fit is not None
     return fit
 

@@ -9,7 +9,7 @@ import signal
 import numpy as np
 import pytest
 
-from analysis.laws import Chinchilla, KaplanBCrit, KaplanNS
+from analysis.laws import Chinchilla, KaplanBCrit, KaplanN, KaplanNS
 from scaling import cli
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -101,6 +101,41 @@ def test_rows_are_held_out_by_value(run):
     code, out, _ = run(f"{FIT} --hold-out text=b --json")
     assert code == 0
     assert len(json.loads(out)["held_out"]["rows"]) == 18
+
+
+def test_rows_are_chosen_by_several_conditions_on_one_column(run):
+    """To choose is no exclusion: nothing is fitted again with the rest."""
+    code, out, _ = run(f"{FIT} --where 'params>2e7' 'params<=4e8' text!=c --json")
+    assert code == 0
+    found = json.loads(out)
+    assert (found["n_runs"], found["n_given"]) == (24, 36)
+    assert found["without_rule"] == {}
+    assert found["excluded"] == []
+    code, out, _ = run(f"{FIT} --where '2e7<params<=4e8' --json")
+    assert json.loads(out)["n_runs"] == 24
+
+
+def test_the_best_rates_are_taken_before_a_fit(run, tmp_path):
+    size, rate = (x.ravel() for x in np.meshgrid(np.geomspace(1e6, 1e8, 6), np.geomspace(1e-3, 1e-1, 5)))
+    loss = KaplanN(8.8e13, 0.076)(size) * np.exp(0.02 * np.log(rate / 1e-2) ** 2)
+    path = write(tmp_path / "swept.csv", {"params": size, "lr": rate, "loss": loss})
+    code, out, _ = run(f"fit kaplan-n {path} --best-of lr --json")
+    assert code == 0
+    found = json.loads(out)
+    assert (found["n_runs"], found["n_given"]) == (6, 30)
+    assert found["alpha_N"] == pytest.approx(0.076)
+    assert any("the best lr of 6 places: 6 rows of 30" in note for note in found["notes"])
+
+
+def test_every_analysis_says_how_many_of_the_rows_it_used(run):
+    for words in (
+        f"{FIT} --drop suspicious --where text=a",
+        "allocate FOLDER/a.csv --columns params=size --approach surface --where text=a",
+        "compare FOLDER/a.csv FOLDER/b.csv --columns params=size --where text=a",
+    ):
+        code, out, _ = run(words)
+        assert code == 0
+        assert re.search(r"1\d of 36 rows", out)
 
 
 def test_rows_of_one_run_are_clustered(run):
@@ -300,6 +335,10 @@ WRONG = {
     "a picture of an unknown kind": f"{FIT} --plot x.gif",
     "an unknown rival": f"{FIT} --against chinchila",
     "an unknown cluster": f"{FIT} --clusters runs",
+    "a column named twice": f"{FIT} params=text",
+    "conditions that no row meets": f"{FIT} --where text=a text=b",
+    "no condition": f"{FIT} --where text",
+    "the best of an unknown column": f"{FIT} --best-of lr",
     "an unknown row": f"{FIT} --where text=c",
     "an unknown held-out row": f"{FIT} --hold-out text=c",
     "a table against itself": "compare FOLDER/a.csv FOLDER/a.csv --columns params=size",

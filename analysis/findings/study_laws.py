@@ -36,11 +36,7 @@ def fitted(
     if missing:
         return Finding(law, None, f"the table has no column {' and '.join(missing)}")
     try:
-        if "clusters" not in options and "_trunk" not in table:
-            table = table.with_columns(_trunk=trunks(table, RATE, "seed").astype(float))
         rows = admitted(law, table, options.get("waived", ()))
-        if "clusters" not in options and len(np.unique(rows["_trunk"])) < len(rows):
-            options["redrawn"] = "_trunk"
         found = fit(law, table, loss="squared", level=LEVEL, bootstrap=draws, **options)
     except InputError as error:
         return Finding(law, None, _reason(law, str(error)), evidence)
@@ -228,9 +224,8 @@ def law_of_compute(table: Table, curves: Table | None, draws: int) -> Finding:
             "size: how the envelope goes on is not known."
         )
     # The envelope has met the rules: its runs before it was drawn, its points by what it is.
-    options: dict[str, Any] = {"clusters": "run"} if runs < len(envelope) else {}
     evidence = " ".join(filter(None, parts))
-    found = fitted(law, envelope, draws, evidence=evidence, waived=law.about, **options)
+    found = fitted(law, envelope, draws, evidence=evidence, waived=law.about)
     return dataclasses.replace(found, table=envelope, edge=_short_of_tokens(envelope, table))
 
 

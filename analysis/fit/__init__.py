@@ -47,6 +47,7 @@ def fit(
     bootstrap: int = 0,
     clusters: str | None = None,
     redrawn: str | None = None,
+    drop: Literal["suspicious"] | None = None,
     starts: ArrayLike | int = STARTS,
     every_run: bool = False,
     waived: Collection[Admission] = (),
@@ -68,9 +69,11 @@ def fit(
             "params>1e9" or "data=c4" for a rule, or a bool per row of `table`.
         fixed: constants that are known; a floor may be 0.
         bootstrap: number of refits to resampled runs.
-        clusters: column whose equal values mark rows of one run, which are resampled together.
+        clusters: column whose equal values mark rows of one run, which are resampled together. None takes rows with one
+            id of `run`, else branches of one trunk (`analysis.replicates.trunks`).
         redrawn: column whose equal values mark rows that the bootstrap draws together, such as branches of one trunk,
             where these are too few for `clusters`: the profile intervals then take their rows to be independent.
+        drop: "suspicious" leaves out the rows that `analysis.fit.suspects` doubts, which are otherwise said.
         starts: how many, or the starts themselves as constants, (s, p).
         every_run: fit all rows of the table, also those the law is not about.
         waived: rules of the law, such as `admission.CONVERGED_RUNS`, that are not applied to the runs.
@@ -90,10 +93,13 @@ def fit(
     objective = Objective(named_loss, 1e-3 if delta is None else float(delta), log, float(asymmetry))
     _check_arguments(law, fixed, objective, drop_worst, bootstrap, level)
     rows = select_rows(
-        law, table, target, objective, drop_worst, weights, hold_out, every_run, waived, clusters, redrawn
+        law, table, target, objective, drop_worst, weights, hold_out, every_run, waived, clusters, redrawn, drop
     )
     free = np.array([c.name not in fixed for c in law.constants()])
     notes = [*rows.notes, *doubts.check_design(law, rows, free)]
+    few = doubts.too_few_runs(rows, free)
+    if few:
+        rows = dataclasses.replace(rows, clusters=None, drawn=None)
     if objective.kind == "auto":
         objective = _chosen(law, objective, rows, starts, fixed, free)
     problem = rows.problem(law, objective)
@@ -102,11 +108,11 @@ def fit(
     spread_out = theta0 if len(theta0) <= STARTS else starts_of(problem, STARTS, fixed)
     best, low, high, kind = _estimate(problem, theta0, free, rows.clusters, level)
     gone = doubts.without_effect(problem, best, free)
-    exchanged = doubts.exchangeable(law, rows, free)
-    if exchanged:
+    unbounded = few or doubts.exchangeable(law, rows, free)
+    if unbounded:
         kind, low, high = intervals.NONE, np.where(free, -np.inf, best.theta), np.where(free, np.inf, best.theta)
     moving = free & ~gone
-    if gone.any() and moving.any() and not exchanged:
+    if gone.any() and moving.any() and not unbounded:
         # Along a constant without effect nothing rises, and a profile that follows it finds no end of any other.
         at_bound = np.where(gone, best.theta, np.vstack([best.theta, theta0]))
         best, low, high, kind = _estimate(problem, at_bound, moving, rows.clusters, level)
@@ -114,7 +120,7 @@ def fit(
     draws, said = _bootstrap(problem, best, moving, bootstrap, rows.drawn, spread_out, level, seed)
     estimate = law(*(float(c) for c in _reported(law, best.theta)))
     named = _named(law, low, high)
-    status, why = doubts.status(problem, best, free, named, exchanged)
+    status, why = doubts.status(problem, best, free, named, unbounded)
     doubts.check_exponents(law, estimate, free, named, notes)
     sigma = best.sigma
     learnt = None
@@ -146,6 +152,8 @@ def fit(
         degrees=float(best.spread.degrees[0, free].min()),
         residuals=_residuals(problem, best, rows.table, sigma),
         n_runs=len(rows.table),
+        n_given=rows.table.given,
+        n_clusters=0 if rows.clusters is None else len(np.unique(rows.clusters)),
         ranges={name: (float(x.min()), float(x.max())) for name, x in zip(law.inputs, problem.x, strict=True)},
         fixed=tuple(fixed),
         excluded=rows.table.excluded,

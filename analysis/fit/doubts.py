@@ -14,7 +14,7 @@ from analysis.confidence import LEVEL, t_quantile
 from analysis.fit import choice, intervals, solver
 from analysis.fit.descent import GONE, Optimum
 from analysis.fit.estimate import Interval, LackOfFit, Status, six_digits
-from analysis.fit.rows import FitError, Rows
+from analysis.fit.rows import ENOUGH, FitError, Rows
 from analysis.fit.solver import Array, Problem
 from analysis.fit.starts import some_of
 from analysis.laws import Law
@@ -47,15 +47,15 @@ def check_design(law: type[Law], rows: Rows, free: NDArray[np.bool_]) -> list[st
         raise FitError(f"{law.name}: {n} runs for {q} constants; wanted at least {q + 1}, better {3 * q}")
     if rows.clusters is not None:
         groups = len(np.unique(rows.clusters))
-        if groups <= q:
+        if groups <= q and rows.asked:
             raise FitError(
                 f"{law.name}: {groups} clusters for {q} constants, however many rows; wanted at least {q + 1}, "
                 f"better {3 * q}"
             )
-        if groups < 3 * q:
+        if q < groups < ENOUGH * q:
             notes.append(
                 f"{groups} clusters for {q} constants: their scatter is hardly known and the intervals may be too "
-                f"short; wanted {3 * q} or more"
+                f"short; wanted {ENOUGH * q} or more"
             )
     if np.ptp(rows.y) <= 1e-12 * np.max(np.abs(rows.y)):
         raise FitError(f"{law.name}: {rows.target} is {rows.y[0]:g} in all {n} runs; wanted losses that differ")
@@ -77,6 +77,19 @@ def check_design(law: type[Law], rows: Rows, free: NDArray[np.bool_]) -> list[st
                 f"{' and '.join(exponents)} cannot be separated; vary {name} at fixed {law.inputs[0]}"
             )
     return notes
+
+
+def too_few_runs(rows: Rows, free: NDArray[np.bool_]) -> str:
+    """Why rows of so few runs bound no constant, or nothing: what these runs share is not seen in their scatter."""
+    if rows.clusters is None:
+        return ""
+    groups, q = len(np.unique(rows.clusters)), int(free.sum())
+    if groups > q:
+        return ""
+    return (
+        f"{len(rows.table)} rows of {groups} runs, for {q} constants: nothing tells how runs differ; wanted {q + 1} "
+        f"runs or more, better {ENOUGH * q}"
+    )
 
 
 def exchangeable(law: type[Law], rows: Rows, free: NDArray[np.bool_]) -> str:
@@ -106,13 +119,13 @@ def _follows(x: Array, y: Array) -> tuple[float, float]:
 
 
 def status(
-    problem: Problem, best: Optimum, free: NDArray[np.bool_], named: dict[str, Interval], exchanged: str
+    problem: Problem, best: Optimum, free: NDArray[np.bool_], named: dict[str, Interval], unbounded: str
 ) -> tuple[Status, str]:
     """What became of the fit, in a word and in a sentence."""
     law = problem.law
     constants = law.constants()
-    if exchanged:
-        return Status.FLAT, exchanged
+    if unbounded:
+        return Status.FLAT, unbounded
     gone = without_effect(problem, best, free)
     if gone.any():
         k = int(np.flatnonzero(gone)[0])

@@ -140,6 +140,8 @@ class Fit(Generic[L]):
         intervals: of each constant, by the method `interval_kind` at `level`; a fixed constant's has no width.
         percentile: the same by bootstrap percentiles, which cover less than they say with few runs.
         covariance: of the fit coordinates (logarithms of scales and floors), in the order of the law's fields.
+        n_given: rows that the table was read with, those left out and those not chosen included.
+        n_clusters: into which the rows fall that are no runs of their own; 0 where each row is one.
         degrees: of freedom of predictions: rows minus constants estimated; fewer where a few rows or clusters decide.
         notes: everything a reader should know before trusting a number.
         without_rule: by the reason for which rows were left out, the constants with these rows left in.
@@ -165,6 +167,8 @@ class Fit(Generic[L]):
     n_runs: int
     ranges: Mapping[str, Interval]  # of the columns the law was fitted over
     misfit: Misfit | None = None  # the law's own error beyond them; None where it was not asked for
+    n_given: int = 0
+    n_clusters: int = 0
     fixed: tuple[str, ...] = ()
     excluded: tuple[Excluded, ...] = ()
     notes: tuple[str, ...] = ()
@@ -302,6 +306,8 @@ class Fit(Generic[L]):
             "degrees": self.degrees,
             "residuals": dataclasses.asdict(self.residuals),
             "n_runs": self.n_runs,
+            "n_given": self.n_given,
+            "n_clusters": self.n_clusters,
             "ranges": {name: list(ends) for name, ends in self.ranges.items()},
             "fixed": list(self.fixed),
             "excluded": [{"rows": list(e.rows), "reason": e.reason} for e in self.excluded],
@@ -385,6 +391,8 @@ class Fit(Generic[L]):
             held_out=HeldOut.from_dict(held) if held else None,
             lack_of_fit=LackOfFit(lack["F"], lack["p"], tuple(lack["degrees"])) if lack else None,
             draws=np.array(d["draws"], float).reshape(-1, len(log)),
+            n_given=d.get("n_given", d["n_runs"]),
+            n_clusters=d.get("n_clusters", 0),
             status=Status(d["status"]),
             **{name: d[name] for name in _PLAIN},
         )
@@ -394,7 +402,7 @@ class Fit(Generic[L]):
         units = self.units
         formula = (type(self.law).__doc__ or "").split(":")[0].splitlines()[0]
         lines = [f"{self.law.name}: {formula} ({self.law.source})"]
-        lines.append(f"{self.n_runs} runs; {self.status}: {self.why}")
+        lines.append(f"{self.n_runs} of {self.n_given} rows; {self.status}: {self.why}")
         for name, value in self.constants.items():
             low, high = self.intervals[name]
             ends = f"{percent(self.level)} {six_digits(low)} to {six_digits(high)}"
@@ -407,7 +415,7 @@ class Fit(Generic[L]):
                 ends += f" (percentiles of {len(self.draws)} refits {six_digits(low)} to {six_digits(high)})"
             lines.append(f"  {name:<8} {six_digits(value):>12} {units[name]:<12} {ends}")
         if self.interval_kind == intervals.NONE:
-            lines.append("intervals: none, for the runs cannot tell these constants apart")
+            lines.append("intervals: none, for the reason above")
         else:
             lines.append(f"intervals: {self.interval_kind}, {self.degrees:.3g} degrees of freedom")
         r, kind = self.residuals, self.objective_kind

@@ -1,19 +1,23 @@
 """Which rows of a table a fit uses: the runs its law is about, weights, and what is held out."""
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from analysis import mixed
+from analysis.fit import suspects
 from analysis.fit.solver import Array, Objective, Problem
 from analysis.laws import Law
-from analysis.laws.admission import Admission
-from analysis.replicates import seed_noise
+from analysis.laws.admission import UNDER_WAY, Admission
+from analysis.replicates import RATE, seed_noise, trunks
 from analysis.table import Table
+from analysis.table.conditions import is_condition, rows_with
 from scaling.errors import InputError
 
-MIXED = 10  # values of a text column that divide a table into settings; more are names or remarks
+FAR = 1.5  # times the largest input that a rule keeps: what it takes away beyond is said
+ENOUGH = 3  # times as many clusters as constants, from which their scatter is known
 
 
 class FitError(InputError):
@@ -29,6 +33,7 @@ class Rows:
     y: Array  # of the target, as measured
     weights: Array  # mean 1
     clusters: NDArray[np.int64] | None
+    asked: bool  # whether somebody named the column of the clusters; else run ids repeat, or runs share a trunk
     drawn: NDArray[np.int64] | None  # the cluster of each row in the bootstrap
     held: Table | None
     rule: str
@@ -48,7 +53,7 @@ def admitted(law: type[Law], table: Table, waived: Collection[Admission] = ()) -
     if not len(table):
         raise FitError(f"{law.name} is not identified: the table has no rows")
     given = table
-    for admission in law.about:
+    for admission in (UNDER_WAY, *law.about):
         if admission not in waived:
             table = admission.admit(table)
         if not len(table):
@@ -58,7 +63,39 @@ def admitted(law: type[Law], table: Table, waived: Collection[Admission] = ()) -
             raise FitError(
                 f"{law.name} is not identified: {all_} left out ({why}); this law wants runs that {admission.runs}"
             )
-    return table
+    return table.with_notes(*_beyond_the_kept(law, given, table))
+
+
+def _beyond_the_kept(law: type[Law], given: Table, kept: Table) -> list[str]:
+    """A note where a rule takes away one end of a ladder: the law is then told by the other end alone."""
+    notes = []
+    for e in kept.excluded[len(given.excluded) :]:
+        for name in law.inputs:
+            gone = e.cells.get(name)
+            if gone is None or gone.dtype.kind != "f" or not kept.has(name) or not np.isfinite(gone).any():
+                continue
+            largest = float(np.nanmax(kept[name]))
+            beyond = int((gone > largest * (1 + 1e-9)).sum())
+            if beyond > 1 and float(np.nanmax(gone)) > FAR * largest:
+                notes.append(
+                    f"what is left out ({e.reason}) is all there was of {name} above {largest:.4g}: {beyond} rows, up "
+                    f"to {np.nanmax(gone):.4g}"
+                )
+    return notes
+
+
+def broken(law: type[Law], table: Table, waived: Collection[Admission] = ()) -> list[str]:
+    """A note on the rows that `admitted` would leave out, where every run is fitted."""
+    left, out = table, []
+    for admission in (UNDER_WAY, *law.about):
+        if admission not in waived and len(left):
+            rule = admission.rule(left)
+            if not rule.keep.all():
+                out.append(f"{int((~rule.keep).sum())} {rule.reason}")
+                left = left.where(rule.keep, rule.reason)
+    if not out:
+        return []
+    return [f"every run is fitted, also {len(table) - len(left)} rows that {law.name} is not about: {'; '.join(out)}"]
 
 
 def select_rows(
@@ -73,6 +110,7 @@ def select_rows(
     waived: Collection[Admission],
     clusters: str | None,
     redrawn: str | None,
+    drop: str | None,
 ) -> Rows:
     name = target or law.target
     if target is None and not table.has(name) and law.fallback and table.has(law.fallback):
@@ -81,8 +119,7 @@ def select_rows(
     table = table.with_columns(
         _weight=weights_of(weights, table, name), _held=held_out_rows(hold_out, table).astype(float)
     )
-    if not every_run:
-        table = admitted(law, table, waived)
+    table = table.with_notes(*broken(law, table, waived)) if every_run else admitted(law, table, waived)
     (y,) = table.positive(name) if objective.log else (_finite_column(table, name),)
     table.positive(*law.inputs)
     held = table["_held"] > 0
@@ -95,28 +132,86 @@ def select_rows(
     if held_table is not None:
         table = table.where(~held, f"held out ({rule})")
         y = table[name]
+    found = suspects.suspicions(table, law.inputs, name)
+    if drop not in (None, "suspicious"):
+        raise InputError(f'drop {drop!r}; wanted "suspicious"')
+    if drop is None:
+        table = table.with_notes(*suspects.told(table, found))
+    else:
+        table = _without(table, found)
+        y = table[name]
     if drop_worst:
         if drop_worst >= len(table):
             raise InputError(f"drop_worst {drop_worst} of {len(table)} runs; wanted fewer")
         keep = np.ones(len(table), bool)
         keep[np.argsort(y, kind="stable")[-drop_worst:]] = False
         table = table.where(keep, f"among the {drop_worst} largest {name} (drop_worst)")
-    table = table.with_notes(*mixed(table))
+    table = table.with_notes(*mixed.notes(table, law.inputs, name))
     w = table["_weight"]
-    index = None if clusters is None else _clusters(table, clusters)
-    drawn = index if redrawn is None else _clusters(table, redrawn)
-    return Rows(table, name, table[name], w / w.mean(), index, drawn, held_table, rule, table.notes)
+    index, drawn, notes = clustered(law, table, clusters, redrawn)
+    notes += _split_runs(table, held_table)
+    table = table.with_notes(*notes)
+    return Rows(
+        table, name, table[name], w / w.mean(), index, clusters is not None, drawn, held_table, rule, table.notes
+    )
 
 
-def mixed(table: Table) -> list[str]:
-    """A note where rows differ in a text: another data set or recipe has another law."""
-    several = []
-    for name, values in table.items():
-        if values.dtype.kind == "U" and name not in ("run", "status"):
-            there = len(set(values) - {""})
-            if 1 < there <= MIXED:
-                several.append(f"{there} values of {name}")
-    return [f"the rows mix {', '.join(several)}: choose one of each with --where"] if several else []
+def _without(table: Table, found: Sequence[suspects.Suspicion]) -> Table:
+    """The rows that are not suspicious; the others are in `excluded`, by reason."""
+    if np.any([s.rows for s in found], axis=0).all():
+        raise FitError(f"drop suspicious: all {len(table)} rows are suspicious; leave it out and read the notes")
+    left = np.arange(len(table))
+    for s in found:
+        keep = ~s.rows[left]
+        table, left = table.where(keep, f"suspicious: {s.reason}"), left[keep]
+    return table
+
+
+def clustered(
+    law: type[Law], table: Table, clusters: str | None = None, redrawn: str | None = None
+) -> tuple[NDArray[np.int64] | None, NDArray[np.int64] | None, list[str]]:
+    """The cluster of each row, that of each row in the bootstrap, and notes; None where rows are independent.
+
+    Without a column that somebody names, rows of one run are one cluster (its positions apart, which a law of them is
+    about), and so are branches of one trunk where the trunks are many; where they are few, the bootstrap alone draws
+    them together.
+    """
+    if clusters is not None:
+        index = _clusters(table, clusters)
+        return index, index if redrawn is None else _clusters(table, redrawn), []
+    runs = _runs(table)
+    if runs is not None and "position" not in law.inputs:
+        count = len(np.unique(runs))
+        return runs, runs, [f"{len(table)} rows of {count} runs (column run): the rows of a run are one cluster"]
+    if redrawn is not None:
+        return None, _clusters(table, redrawn), []
+    shared = _clusters(table, "_trunk") if "_trunk" in table else trunks(table, RATE, "seed")
+    count = len(np.unique(shared))
+    if count == len(table):
+        return None, None, []
+    enough = count >= ENOUGH * len(law.constants())
+    alone = "branches of one are drawn together by the bootstrap, and taken as independent by the profile"
+    how = "branches of one are one cluster" if enough else alone
+    return shared if enough else None, shared, [f"{len(table)} rows are branches of {count} trunks: {how}"]
+
+
+def _runs(table: Table) -> NDArray[np.int64] | None:
+    """The run of each row, one without an id by itself; None where no id repeats."""
+    if not table.has("run"):
+        return None
+    run = np.where(table["run"] == "", np.char.add("row ", table.rows.astype(str)), table["run"])
+    index = np.unique(run, return_inverse=True)[1]
+    return index if len(np.unique(index)) < len(table) else None
+
+
+def _split_runs(table: Table, held: Table | None) -> list[str]:
+    """A note where rows are held out whose runs are fitted by other rows."""
+    if held is None or not (held.has("run") and table.has("run")):
+        return []
+    both = set(table["run"]) & set(held["run"]) - {""}
+    if not both:
+        return []
+    return [f"{len(both)} runs have rows held out and others fitted: these are not predicted unseen"]
 
 
 def left_in(rows: Rows, law: type[Law], objective: Objective) -> dict[str, Rows]:
@@ -196,7 +291,7 @@ def weights_of(weights: ArrayLike | str | None, table: Table, target: str) -> Ar
 
 
 def held_out_rows(rule: ArrayLike | str | None, table: Table) -> NDArray[np.bool_]:
-    """Which rows are held out: "column" its largest value, "column>number", "column=value", or a bool per row.
+    """Which rows are held out: "column" its largest value, a condition as "column>number", or a bool per row.
 
     Raises:
         InputError: not such a rule, a column that is not there or holds text, or no row that the rule names.
@@ -210,34 +305,12 @@ def held_out_rows(rule: ArrayLike | str | None, table: Table) -> NDArray[np.bool
                 f"hold_out of shape {mask.shape}; wanted a column, a rule, or {len(table)} times true or false"
             )
         return mask
-    name, sign, bound = _parts(rule, table)
-    if sign == "=":
-        return np.isin(table.rows, table.matching(name, bound).rows)
-    column = table[name]
+    if is_condition(table, rule):
+        return rows_with(table, rule)
+    column = table[rule]
     if column.dtype.kind != "f":
         there = ", ".join(dict.fromkeys(column.tolist()))[:100]
-        raise InputError(f'hold_out {rule!r}: {name} holds text ({there}); wanted a rule like "{name}={column[0]}"')
-    if not sign:
-        if not np.isfinite(column).any():
-            raise InputError(
-                f"hold_out {rule!r}: {name} holds no number; wanted a column whose largest value to hold out"
-            )
-        return column >= np.nanmax(column) * (1 - 1e-9)
-    try:
-        held = column > float(bound)
-    except ValueError:
-        raise InputError(f'hold_out {rule!r}; wanted a column, or a rule like "params>1e9" or "data=c4"') from None
-    if not held.any():
-        raise InputError(f"hold_out {rule!r}: no row; {name} goes up to {np.nanmax(column, initial=-np.inf):g}")
-    return held
-
-
-def _parts(rule: str, table: Table) -> tuple[str, str, str]:
-    """Column, sign and bound of a rule; a column of just that name goes before."""
-    if rule in table:
-        return rule, "", ""
-    for sign in (">", "="):
-        name, found, bound = rule.partition(sign)
-        if found:
-            return name.strip(), sign, bound.strip()
-    return rule.strip(), "", ""
+        raise InputError(f'hold_out {rule!r}: {rule} holds text ({there}); wanted a rule like "{rule}={column[0]}"')
+    if not np.isfinite(column).any():
+        raise InputError(f"hold_out {rule!r}: {rule} holds no number; wanted a column whose largest value to hold out")
+    return column >= np.nanmax(column) * (1 - 1e-9)

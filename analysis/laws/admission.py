@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from analysis.table import Table
+from analysis.table import ENDED, Table
 
 # A run counts as converged when the last doubling of its tokens lowered the loss by less than this share of it, and its
 # data as ample when its held-out loss is above its training loss by less: about the seed noise in Kaplan et al. (2020)
@@ -48,8 +48,8 @@ def everything(table: Table, unchecked: str = "") -> Rule:
 def finished(table: Table) -> Rule:
     if not table.has("status"):
         return everything(table)
-    done = table["status"] == "done"
-    others = ", ".join(sorted(set(table["status"]) - {"done", "diverged", "running", ""})[:3])
+    done = table.ended()
+    others = ", ".join(sorted(set(table["status"]) - {*ENDED, "diverged", "running", ""})[:3])
     if others and not done.any():
         return Rule(done, f'its status is {others}; wanted "done" for the runs that ended well, or no column status')
     return Rule(done, "diverged or unfinished")
@@ -135,17 +135,40 @@ def two_layers(table: Table) -> Rule:
     return Rule(~(table["n_layer"] < 2), "a single layer: off the line of deeper models")
 
 
-def after_warmup(table: Table) -> Rule:
-    """`warmup` is a share of the run's updates below 1, a number of updates from 1 on."""
-    step = table.get("step", table.get("steps"))
-    if step is None or not table.has("warmup") or table["warmup"].dtype.kind != "f":
-        return everything(table, "that every row lies after its run's warm-up (no column warmup, or none of updates)")
+def updates_made(table: Table) -> np.ndarray | None:
+    """Updates made when each row was measured, by `step`, tokens and batch, or the run's `steps`; None if unknown."""
+    if table.has("step"):
+        return table["step"]
+    if table.has("tokens") and table.has("batch_tokens"):
+        return table["tokens"] / table["batch_tokens"]
+    return table["steps"] if table.has("steps") else None
+
+
+def warmup_updates(table: Table) -> np.ndarray | None:
+    """Updates of each row's warm-up, of which `warmup` is a share below 1 and the number from 1 on; None if unknown."""
+    if not table.has("warmup") or table["warmup"].dtype.kind != "f":
+        return None
     warmup = table["warmup"]
     share = warmup < 1
     if np.any(share & (warmup > 0)) and not table.has("steps"):
-        return everything(table, "that every row lies after its run's warm-up (no column steps)")
-    until = np.where(share, warmup * (table["steps"] if table.has("steps") else 0.0), warmup)
+        return None
+    return np.where(share, warmup * (table["steps"] if table.has("steps") else 0.0), warmup)
+
+
+def after_warmup(table: Table) -> Rule:
+    step, until = updates_made(table), warmup_updates(table)
+    if step is None or until is None:
+        return everything(table, "that every row lies after its run's warm-up (no columns warmup, and step or steps)")
     return Rule(~(step <= until), "before the end of its warm-up")
+
+
+def under_way(table: Table) -> Rule:
+    """Rows after the first update and the warm-up, where the table says so: what comes before follows no law."""
+    keep = np.ones(len(table), bool)
+    for name in ("step", "tokens"):
+        if table.has(name):
+            keep &= ~(table[name] <= 0)
+    return Rule(keep & after_warmup(table).keep, "before the first update or the end of the warm-up")
 
 
 def most_data_of_its_size(table: Table) -> Rule:
@@ -232,6 +255,7 @@ CONVERGED_RUNS = Admission("converged: the last doubling of tokens changed the l
 MOST_DATA = Admission("saw the most data of their size", most_data_of_its_size)
 DEEP = Admission("have two layers or more", two_layers)
 WARM = Admission("are past their warm-up", after_warmup)
+UNDER_WAY = Admission("are past their first update and their warm-up", under_way)  # of every law
 IN_CONTEXT = Admission("ended after their model began to use its context", uses_context)
 LARGE_ENOUGH = Admission("have the best size for their data", best_size_for_its_data)
 BEST_FOR_C = Admission("no run with as little compute beats", on_the_envelope("flops"))

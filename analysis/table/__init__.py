@@ -13,9 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from analysis.table import units
-from analysis.table.columns import cell, column, nearest, number
+from analysis.table import contradictions, units
+from analysis.table.columns import cell, column, nearest
+from analysis.table.conditions import rows_with
 from scaling.errors import InputError
+
+ENDED = ("done", "finished")  # what the status of a run that ended well is called, here and by Weights & Biases
+LUCK = ("seed", "seconds")  # in which copies of a run may differ too
+INDEX = ("id", "index", "idx", "row", "", "unnamed: 0")  # columns of numbers that only name rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +45,7 @@ class Table:
     notes: tuple[str, ...] = ()
     excluded: tuple[Excluded, ...] = ()
     derived: frozenset[str] = frozenset()  # columns that the source lacks and that followed from others
+    not_asked: int = 0  # rows of the source that nobody asked for
 
     @classmethod
     def from_rows(cls, rows: Iterable[Mapping[str, Any]], source: str = "table") -> "Table":
@@ -65,7 +71,13 @@ class Table:
         parsed = {name: column(name, values, source) for name, values in columns.items()}
         whole, notes = units.completed(parsed, source)
         derived = frozenset(whole) - frozenset(parsed)
+        notes = (*notes, *contradictions.notes(whole))
         return _without_copies(cls(whole, np.arange(1, n + 1), source, notes, derived=derived))
+
+    @property
+    def given(self) -> int:
+        """Rows of the source: those here, those left out and those that nobody asked for."""
+        return len(self) + sum(len(e.rows) for e in self.excluded) + self.not_asked
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -117,6 +129,10 @@ class Table:
                 )
         return tuple(self.columns[name] for name in names)
 
+    def ended(self) -> np.ndarray:
+        """Whether the run of each row ended well, as far as the table has a status; bool, one per row."""
+        return np.isin(np.char.lower(self["status"]), ENDED) if self.has("status") else np.ones(len(self), bool)
+
     def updates(self) -> np.ndarray:
         """Updates made when the row was measured: `step` in a table of curves, else `steps`, all of the run's."""
         return self.positive("step" if "step" in self else "steps")[0]
@@ -133,21 +149,26 @@ class Table:
             return self
         labels = tuple(self.label(int(i)) for i in np.flatnonzero(~keep))
         left_out = Excluded(labels, reason, {name: column[~keep] for name, column in self.columns.items()})
-        return dataclasses.replace(
-            self,
-            columns={name: column[keep] for name, column in self.columns.items()},
-            rows=self.rows[keep],
-            excluded=(*self.excluded, left_out),
-        )
+        return dataclasses.replace(self._at(keep), excluded=(*self.excluded, left_out))
 
-    def matching(self, name: str, value: str) -> "Table":
-        """The rows with this value, a number or a text as it is written, in a column."""
-        values, wanted = self[name], number(value)
-        keep = values == (wanted if values.dtype.kind == "f" and wanted is not None else value)
-        if not np.any(keep):
-            there = ", ".join(dict.fromkeys(map(cell, values[:1000])))[:200]
-            raise InputError(f"{self.source}: no row has {name}={value}; its values are {there}")
-        return self.where(keep, f"{name} is not {value}")
+    def matching(self, *conditions: str) -> "Table":
+        """The rows asked for: those that meet all of these conditions, such as "dataset=c4" and "params<1e9".
+
+        To choose is no rule of exclusion: the others are counted in `given`, and no law is fitted with them.
+        """
+        table = self
+        for condition in conditions:
+            keep = rows_with(table, condition)
+            table = table.chosen(keep)
+        return table
+
+    def chosen(self, keep: np.ndarray) -> "Table":
+        """The rows where `keep` holds (bool, one per row), as if the others had not been in the source."""
+        return dataclasses.replace(self._at(keep), not_asked=self.not_asked + int((~keep).sum()))
+
+    def _at(self, keep: np.ndarray) -> "Table":
+        columns = {name: column[keep] for name, column in self.columns.items()}
+        return dataclasses.replace(self, columns=columns, rows=self.rows[keep])
 
     def with_columns(self, **columns: np.ndarray) -> "Table":
         """The same rows with columns added or replaced."""
@@ -186,19 +207,44 @@ class Table:
 
 
 def _without_copies(table: Table) -> Table:
-    """Rows equal in every cell are one run written twice: the first is kept."""
-    cells = [
-        column + 0.0 if column.dtype.kind == "f" else np.unique(column, return_inverse=True)[1].astype(np.float64)
-        for column in table.columns.values()
-    ]  # 0.0 turns -0.0 into 0.0, so that equal rows have equal bytes
+    """Rows equal in every cell are one run written twice, and so are rows equal in all but their names whose losses
+    agree in five digits or more: the first is kept. Losses of fewer digits may agree by chance, which is said.
+    """
+    codes = {name: np.unique(column, return_inverse=True)[1] for name, column in table.columns.items()}
+    table = table.where(_firsts(list(codes.values())), "equal in every cell to a row above")
+    named = {name for name, column in table.columns.items() if _is_name(name, column)}
+    losses = [column for name, column in table.columns.items() if "loss" in name.lower() and column.dtype.kind == "f"]
+    if not named or not losses or all(len(np.unique(column)) == len(table) for column in losses):
+        return table
+    exact = np.any([_digits_beyond(column, 4) for column in losses], axis=0)
+    others = {name: column for name, column in table.columns.items() if name not in named}
+    by_name = _firsts([np.unique(column, return_inverse=True)[1] for column in others.values()])
+    by_seed = _firsts([np.unique(c, return_inverse=True)[1] for name, c in others.items() if name not in LUCK])
+    alike = int((~by_name & ~exact).sum())
+    if alike:
+        table = table.with_notes(
+            f"{alike} rows differ from others in their name alone, and their losses have four digits or fewer: copies "
+            "would make intervals too short, so leave them out if they are"
+        )
+    return table.where(by_seed | ~exact, "equal in every cell but its name to a row above, and counted once")
+
+
+def _is_name(name: str, column: np.ndarray) -> bool:
+    """Whether a column only names rows."""
+    distinct = len(np.unique(column)) == len(column)
+    return name == "run" or (distinct and (column.dtype.kind != "f" or name.lower() in INDEX))
+
+
+def _firsts(codes: Sequence[np.ndarray]) -> np.ndarray:
+    """Which rows no row above equals; bool. codes: a number per value, by column."""
+    if not codes:
+        return np.ones(0, bool)
     seen: dict[bytes, int] = {}
-    keep = np.ones(len(table), bool)
-    for i, row in enumerate(np.stack(cells, axis=1)):
-        keep[i] = seen.setdefault(row.tobytes(), i) == i
-    table = table.where(keep, "equal in every cell to a row above")
-    if table.has("run") and not (table.has("step") or table.has("position")):
-        names, counts = np.unique(table["run"], return_counts=True)
-        if np.any(counts > 1):
-            again = ", ".join(names[counts > 1][:3])
-            return table.with_notes(f"run ids that stand for more than one row, taken as separate runs: {again}")
-    return table
+    return np.array([seen.setdefault(row.tobytes(), i) == i for i, row in enumerate(np.stack(codes, axis=1))], bool)
+
+
+def _digits_beyond(column: np.ndarray, digits: int) -> np.ndarray:
+    """Whether a number has more significant digits than so many; bool, one per row."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        unit = 10.0 ** (np.floor(np.log10(np.abs(column))) - digits + 1)
+        return np.abs(column / unit - np.round(column / unit)) > 1e-6

@@ -108,6 +108,9 @@ OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
     "batch_tokens": ("batch_size", "batch", "global_batch"),
     "steps": ("updates", "iterations"),
     "learning_rate": ("lr", "peak_lr"),
+    "weight_decay": ("wd",),
+    "n_vocab": ("vocab", "vocab_size", "vocabulary"),
+    "n_ctx": ("context", "context_length", "seq_len", "sequence_length"),
     "run": ("name", "id", "run_label"),
     "error": ("mean_error",),
 }

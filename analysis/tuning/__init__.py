@@ -19,7 +19,7 @@ from analysis.confidence import LEVEL
 from analysis.jsonable import jsonable
 from analysis.laws import admission
 from analysis.replicates import settings
-from analysis.table import Table
+from analysis.table import ENDED, Table
 from analysis.tuning import rate_law
 from analysis.tuning.bowls import (
     BESIDE,
@@ -206,7 +206,7 @@ def tune(table: Table, *, sigma: float | None = None) -> Tuning:
     if sigma is not None and not 0 < sigma < 1:
         raise InputError(f"sigma={sigma:g}: wanted the seed noise as a share of the loss, such as 0.003")
     table, notes = _of_one_kind(table)
-    unknown = set(table["status"]) - {"done", "diverged", "running"} if table.has("status") else set()
+    unknown = set(table["status"]) - {*ENDED, "diverged", "running"} if table.has("status") else set()
     whole, table = len(table), _ended(table)
     params, tokens, rate = table.positive("params", "tokens", "learning_rate")
     loss, lost = _losses(table)

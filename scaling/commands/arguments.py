@@ -61,11 +61,14 @@ def count(text: str) -> int:
 
 
 def pairs(items: Sequence[str], what: str) -> dict[str, str]:
+    """KEY=VALUE words as a mapping; a key twice is refused."""
     pairs = {}
     for item in items:
         key, equals, value = item.partition("=")
         if not equals or not key:
             raise InputError(f"{what} {item!r}: wanted KEY=VALUE")
+        if key in pairs:
+            raise InputError(f"{what} {key} is there twice, as {pairs[key]} and as {value}; give it once")
         pairs[key] = value
     return pairs
 

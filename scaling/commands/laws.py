@@ -1,7 +1,7 @@
 """scaling fit, allocate and compare: what a table of runs says."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,7 +61,7 @@ def add(verbs: arguments.Verbs) -> None:
     compare.add_argument("--law", help="by which to compare (chinchilla where both ladders allow it, else kaplan-c)")
     rows(compare)
     for side in "ab":
-        for option, metavar in (("columns", "NAME=COLUMN"), ("where", "COLUMN=VALUE")):
+        for option, metavar in (("columns", "NAME=COLUMN"), ("where", "CONDITION")):
             compare.add_argument(
                 f"--{option}-{side}",
                 nargs="+",
@@ -105,7 +105,7 @@ def _add_fit(verbs: arguments.Verbs) -> None:
     fit.add_argument(
         "--hold-out",
         metavar="RULE",
-        help="predict these rows instead of fitting them: params (its largest value), 'params>1e9', or dataset=c4",
+        help="predict these rows instead of fitting them: params (its largest value), or a condition as of --where",
     )
     fit.add_argument(
         "--weights", choices=["replicates"], help="weigh runs by the noise that runs differing in seed alone show"
@@ -127,6 +127,12 @@ def _add_fit(verbs: arguments.Verbs) -> None:
         type=Path,
         metavar="FIT",
         help="a fit of kaplan-bcrit: gives the columns steps_min and flops_min of kaplan-ns and kaplan-cmin",
+    )
+    fit.add_argument(
+        "--drop",
+        choices=["suspicious"],
+        help="leave out the rows that notes call suspicious: short cooldowns, rates at the edge of their sweep, a "
+        "transition, long warm-ups, odd batches",
     )
     fit.add_argument("--every-run", action="store_true", help="also the runs that the law is not about")
     fit.add_argument("--against", nargs="+", default=[], metavar="LAW", help="other laws to score on the same runs")
@@ -156,13 +162,35 @@ def rows(verb: argparse.ArgumentParser) -> None:
         "--where",
         nargs="+",
         default=[],
-        metavar="COLUMN=VALUE",
-        help="only rows with this value, such as dataset=c4",
+        metavar="CONDITION",
+        help="only rows that meet all of these: dataset=c4, dataset!=c4, 'params<1e9', '1e8<=params<=1e9', loss!= "
+        "(not empty), loss= (empty)",
+    )
+    verb.add_argument(
+        "--best-of",
+        nargs="+",
+        default=[],
+        metavar="COLUMN",
+        help="of rows that differ in nothing else, the one with the lowest loss, such as --best-of learning_rate",
     )
 
 
-def table_of(path: Path, columns: Sequence[str], where: Sequence[str], *, curves: bool = False) -> "Table":
-    """The rows asked for; `curves`: the learning curves, where the path is the folder of a study."""
+def table_of(
+    path: Path,
+    columns: Mapping[str, str],
+    where: Sequence[str],
+    best_of: Sequence[str] = (),
+    *,
+    target: str | None = None,
+    curves: bool = False,
+) -> "Table":
+    """The rows asked for; `curves`: the learning curves, where the path is the folder of a study.
+
+    Args:
+        columns, where, best_of: as the options of these names.
+        target: of which `best_of` takes the lowest, the loss if None.
+    """
+    from analysis import mixed
     from analysis.load import load
 
     if curves and path.is_dir():
@@ -172,10 +200,17 @@ def table_of(path: Path, columns: Sequence[str], where: Sequence[str], *, curves
             raise InputError(f"--columns renames the columns of a file; those of the study {path} have their names")
         rows = records.read(path).curves
     else:
-        rows = load(path, arguments.pairs(columns, "--columns"))
-    for column, value in arguments.pairs(where, "--where").items():
-        rows = rows.matching(column, value)
-    return rows
+        rows = load(path, columns)
+    return mixed.best_of(rows.matching(*where), best_of, target or "loss")
+
+
+def columns_of(args: argparse.Namespace) -> dict[str, str]:
+    return arguments.pairs(args.columns, "--columns")
+
+
+def asked_for(args: argparse.Namespace, *, target: str | None = None, curves: bool = False) -> "Table":
+    """The rows of the verb's table that its options of `rows` ask for."""
+    return table_of(args.table, columns_of(args), args.where, args.best_of, target=target, curves=curves)
 
 
 def _fit(args: argparse.Namespace) -> int:
@@ -199,7 +234,7 @@ def _fit(args: argparse.Namespace) -> int:
         raise InputError(f"--plot {args.plot}: wanted a name that ends in .svg, .png or .pdf")
     law = laws.law_by_name(args.law)
     rivals = [laws.law_by_name(name) for name in args.against]
-    table = table_of(args.table, args.columns, args.where, curves=law is laws.KaplanBCrit)
+    table = asked_for(args, target=args.target, curves=law is laws.KaplanBCrit)
     rows = batch_size.for_law(law, table, arguments.read_fit(args.batch_fit) if args.batch_fit else None)
     options = {
         "target": args.target,
@@ -211,6 +246,7 @@ def _fit(args: argparse.Namespace) -> int:
         "weights": args.weights,
         "level": LEVEL if args.level is None else args.level,
         "clusters": args.clusters,
+        "drop": args.drop,
     }
     found = fit.fit(
         law,
@@ -245,7 +281,7 @@ def _allocate(args: argparse.Namespace) -> int:
     from analysis import allocation
     from analysis.confidence import LEVEL
 
-    rows = table_of(args.table, args.columns, args.where, curves=args.approach == "envelope")
+    rows = asked_for(args, curves=args.approach == "envelope")
     found = allocation.allocate(
         rows,
         args.approach,
@@ -267,8 +303,14 @@ def _compare(args: argparse.Namespace) -> int:
     arguments.fits_on_the_cpu()
     from analysis import compare
 
-    A = table_of(args.a, [*args.columns, *args.columns_a], [*args.where, *args.where_a])
-    B = table_of(args.b, [*args.columns, *args.columns_b], [*args.where, *args.where_b])
+    common = columns_of(args)
+    A, B = (
+        table_of(path, common | arguments.pairs(columns, f"--columns-{side}"), [*args.where, *where], args.best_of)
+        for side, path, columns, where in (
+            ("a", args.a, args.columns_a, args.where_a),
+            ("b", args.b, args.columns_b, args.where_b),
+        )
+    )
     if args.a == args.b and (args.where_a, args.columns_a) == (args.where_b, args.columns_b):
         raise InputError(f"{args.a} held against itself; give --where-a and --where-b to choose different rows")
     found = compare.compare(A, B, law=args.law)

@@ -48,7 +48,7 @@ def _tune(args: argparse.Namespace) -> int:
     from analysis import transfer, tuning
     from analysis.page import study_plots
 
-    table = laws.table_of(args.table, args.columns, args.where)
+    table = laws.asked_for(args)
     if transfer.asked(table):
         if args.out:
             raise InputError(

@@ -1,0 +1,181 @@
+"""Rows that may spoil a law, by how they were made: too short a cooldown, a rate at the edge of its sweep, a transition
+inside the range, a long warm-up, another batch. A check whose columns are missing finds nothing.
+"""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from analysis import mixed
+from analysis.laws.admission import updates_made, warmup_updates
+from analysis.replicates import RATE
+from analysis.table import Table
+
+Mask = NDArray[np.bool_]
+
+COOLDOWNS = ("cooldown", "decay", "cooldown_steps", "decay_steps", "decay_fraction", "cooldown_fraction")
+SHORT = 0.05  # of the updates: a shorter cooldown gains far less than one of a fifth (Haegele et al. 2024 Fig. 5)
+LONG = 0.1  # of the updates: a longer warm-up costs a share of the tokens (Porian et al. 2024)
+MOST = 0.8  # of the rows have one batch: the others are odd
+SWEPT = 3  # rates from which a sweep has an inside
+POINTS = 8  # most along a line of equal other inputs: checkpoints nearer than that are averaged
+STEEPER = 1.25  # times: behind a break the loss falls so much faster. Sums of powers only ever flatten
+SURE = 0.005  # that a law without a break would show one in this table: three checks in a hundred tables are too many
+FEWEST = 3  # lines that show a break, and bends beyond it, from which its scatter is told
+SHOWN = 6  # rows that are named one by one
+
+
+@dataclasses.dataclass(frozen=True)
+class Suspicion:
+    """Rows (bool, one per row of the table) and why they are suspicious."""
+
+    rows: Mask
+    reason: str
+
+
+def suspicions(table: Table, inputs: Sequence[str], target: str) -> list[Suspicion]:
+    """What every check finds among the rows that a law of these inputs is fitted to."""
+    found = [check(table, inputs, target) for check in CHECKS]
+    return [s for s in itertools.chain.from_iterable(found) if s.rows.any()]
+
+
+def told(table: Table, found: Sequence[Suspicion]) -> list[str]:
+    """A line per suspicious row, or one for all rows of a check where they are many."""
+    lines = []
+    for s in found:
+        rows = [table.label(int(i)) for i in np.flatnonzero(s.rows)]
+        named = rows if len(rows) <= SHOWN else [f"{len(rows)} rows ({rows[0]}, ..., {rows[-1]})"]
+        lines += [f"suspicious: {row}: {s.reason}" for row in named]
+    return lines
+
+
+# --- The checks
+
+
+def short_cooldown(table: Table, inputs: Sequence[str], target: str) -> Iterator[Suspicion]:
+    """A cooldown over less than SHORT of the updates."""
+    name = next((name for name in COOLDOWNS if table.has(name) and table[name].dtype.kind == "f"), None)
+    if name is None:
+        return
+    share = table[name]
+    if np.nanmax(share) > 1:  # a number of updates
+        if not table.has("steps"):
+            return
+        share = share / table["steps"]
+    with np.errstate(invalid="ignore"):
+        yield Suspicion((share > 0) & (share < SHORT), f"a cooldown of less than {SHORT:.0%} of its updates")
+
+
+def edge_of_the_sweep(table: Table, inputs: Sequence[str], target: str) -> Iterator[Suspicion]:
+    """The best rate of its place is the least or the largest that was tried there."""
+    if not table.has(RATE) or table[RATE].dtype.kind != "f" or not all(table.has(name) for name in inputs):
+        return
+    edge = np.zeros(len(table), bool)
+    for sweep in mixed.swept(table, [RATE], target):
+        if len(sweep.tried) >= SWEPT and sweep.at_the_edge:
+            edge[sweep.rows[sweep.value == sweep.tried[sweep.best]]] = True
+    yield Suspicion(edge, "its rate is the best of its sweep and at the edge of it: the best may lie beyond")
+
+
+def long_warmup(table: Table, inputs: Sequence[str], target: str) -> Iterator[Suspicion]:
+    """A warm-up over more than LONG of the updates made."""
+    made, warmup = updates_made(table), warmup_updates(table)
+    if made is None or warmup is None:
+        if table.has("warmup") and table["warmup"].dtype.kind == "f" and np.nanmax(table["warmup"]) < 1:
+            yield Suspicion(table["warmup"] > LONG, f"a warm-up of more than {LONG:.0%} of its updates")
+        return
+    with np.errstate(invalid="ignore"):
+        yield Suspicion(warmup > LONG * made * (1 + 1e-9), f"a warm-up of more than {LONG:.0%} of its updates")
+
+
+def other_batch(table: Table, inputs: Sequence[str], target: str) -> Iterator[Suspicion]:
+    """A batch that few rows have, where most have another, and which follows no size or length."""
+    if not table.has("batch_tokens") or "steps_min" in inputs or mixed.follows_a_scale(table, table["batch_tokens"]):
+        return
+    values, counts = np.unique(table["batch_tokens"], return_counts=True)
+    common = values[int(np.argmax(counts))]
+    if counts.max() < MOST * len(table):
+        return
+    odd = np.isfinite(table["batch_tokens"]) & (table["batch_tokens"] != common)
+    yield Suspicion(odd, f"another batch than the {common:g} tokens of most rows")
+
+
+def transition(table: Table, inputs: Sequence[str], target: str) -> Iterator[Suspicion]:
+    """A place from which on the loss falls much faster, along one input at equal others.
+
+    Sums of powers are convex in the logarithms: they flatten, and the slope of ln(target) never grows steeper. Where it
+    does, by STEEPER and beyond its scatter among lines of equal other inputs, is a transition, such as the onset of
+    context use, and rows before it, where they are the fewer, follow another law than rows behind it.
+    """
+    if not all(table.has(name) for name in (*inputs, target)) or not np.all(table[target] > 0):
+        return
+    for name in inputs:
+        line = mixed.places(table, [other for other in inputs if other != name])
+        at = _break(np.log(table[name]), np.log(table[target]), line, len(inputs))
+        before = table[name] <= np.exp(at) * (1 + 1e-6)
+        if before.any() and 2 * before.sum() <= len(table):
+            yield Suspicion(before, f"before a transition: from {name} {np.exp(at):.3g} on the loss falls much faster")
+
+
+def _break(x: np.ndarray, y: np.ndarray, line: np.ndarray, tests: int) -> float:
+    """The x from which on the slope is much steeper, of all places the surest; -inf where none is sure."""
+    x, y, line = _averaged(x, y, line)
+    if len(x) < 3:
+        return -math.inf
+    inner = np.flatnonzero(line[2:] == line[:-2]) + 1  # points with a neighbour on both sides
+    step = np.where(line[1:] == line[:-1], np.diff(x), 1.0)  # none leads from one line to the next
+    slope = np.diff(y) / step
+    before, behind = slope[inner - 1], slope[inner]
+    one, other = 1 / step[inner - 1], 1 / step[inner]
+    bend = (behind - before) / np.sqrt(one**2 + other**2 + (one + other) ** 2)  # of equal scatter, whatever the steps
+    if len(bend) <= FEWEST:
+        return -math.inf
+    place = mixed.levels(x[inner], max(float(np.median(step)) / 4, 1e-6))
+    count = np.bincount(place)
+    mean = np.bincount(place, bend) / count
+    best, found = 0.0, -math.inf
+    for k in np.flatnonzero(mean < 0):
+        own = place == k
+        if count.max() > 1:
+            degrees = len(bend) - len(count)
+            if min(degrees, count[k]) < FEWEST:
+                continue
+            scatter = np.sqrt(((bend - mean[place]) ** 2).sum() / degrees)
+        else:
+            rest = bend[np.abs(place - k) > 1]
+            degrees = len(rest) - 1
+            if degrees < FEWEST:
+                continue
+            scatter = np.std(rest, ddof=1)
+        t = mean[k] * np.sqrt(count[k]) / max(float(scatter), 1e-12)
+        sure = float(special.stdtr(degrees, t)) * len(count) * tests < SURE
+        steep = behind[own].mean() < STEEPER * min(float(before[own].mean()), 0.0)
+        if sure and steep and t < best:
+            best, found = t, float(x[inner][own].mean())
+    return found
+
+
+def _averaged(x: np.ndarray, y: np.ndarray, line: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points along each line, rising: seeds averaged, and neighbours of which a line has more than POINTS."""
+    longest = max(len(np.unique(np.round(x[line == k], 6))) for k in np.unique(line))
+    wide = float(np.ptp(x)) / POINTS if longest > POINTS else 0.0
+    bin_ = np.floor((x - x.min()) / wide) if wide else np.round(x, 6)
+    _, group = np.unique(np.stack([line, bin_]), axis=1, return_inverse=True)
+    group = group.ravel()
+    count = np.bincount(group)
+    x, y = np.bincount(group, x) / count, np.bincount(group, y) / count
+    return x, y, np.round(np.bincount(group, line) / count).astype(np.int64)
+
+
+CHECKS: tuple[Callable[[Table, Sequence[str], str], Iterator[Suspicion]], ...] = (
+    short_cooldown,
+    edge_of_the_sweep,
+    transition,
+    long_warmup,
+    other_batch,
+)
