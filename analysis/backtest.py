@@ -18,7 +18,7 @@ from analysis.digits import short
 from analysis.fit import fit
 from analysis.fit.estimate import Fit, percent
 from analysis.fit.misfit import FURTHEST, steps_of
-from analysis.fit.rows import FitError, admitted
+from analysis.fit.rows import FitError, admitted, clustered
 from analysis.laws import Law, law_by_name
 from analysis.laws.admission import Admission
 from analysis.table import Table
@@ -176,7 +176,7 @@ def backtest(
     """Fits the law to the smaller runs of the table, step by step, and predicts the larger ones.
 
     Args:
-        clusters: column whose equal values mark rows of one run: a run is either fitted or predicted.
+        clusters: as `fit` has it; a run is either fitted or predicted.
         steps: at most, along the product of the law's inputs and along the first of them.
         every_run, waived: as `fit` has them.
         options: further arguments of `fit`.
@@ -189,7 +189,7 @@ def backtest(
     name = target or (law.fallback if law.fallback and not rows.has(law.target) else law.target)
     rows.positive(name)
     x = rows.positive(*law.inputs)
-    index = None if clusters is None else np.unique(rows[clusters], return_inverse=True)[1]
+    index, *_ = clustered(law, rows, clusters)
     least = FEWEST * len(law.constants())
     parts = steps_of(x, least, steps, index)
     if not parts:
