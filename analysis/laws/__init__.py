@@ -96,6 +96,7 @@ LAWS: tuple[type[Law], ...] = (
     Farseer,
     M3,
     M4,
+    broken(0),
     broken(1),
     broken(2),
 )
@@ -106,7 +107,7 @@ def law_by_name(name: str) -> type[Law]:
     for law in LAWS:
         if law.name == name:
             return law
-    if breaks := re.fullmatch(r"bnsl-([1-9])", name):
+    if breaks := re.fullmatch(r"bnsl-([0-9])", name):
         return broken(int(breaks[1]))
     names = [law.name for law in LAWS]
     near = difflib.get_close_matches(name, names, n=1)

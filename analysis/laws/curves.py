@@ -45,6 +45,7 @@ class M4(Law):
     inputs = ("tokens",)
     source = "Alabdulmohsin et al. (2022) M4"
     about = (FINISHED, ONE_MODEL)
+    holds = ("bnsl-0",)
 
     def __call__(self, D: Values) -> Values:
         # In u, the logit of the way from e_inf to e_0, the equation is f(u) = ln of the right-hand side, where
@@ -66,7 +67,10 @@ class M4(Law):
 
 @functools.cache
 def broken(breaks: int) -> type[Law]:
-    """The law with so many breaks: constants a, b, c_0, and d_i, f_i, c_i of break i from 1."""
+    """The law with so many breaks: constants a, b, c_0, and d_i, f_i, c_i of break i from 1.
+
+    Without a break it is a power law with a floor. Breaks have no order of their own.
+    """
     fields = [("a", Scalar, floor()), ("b", Scalar, constant("nats/token", (1.0, 1e5)))]
     fields.append(("c_0", Scalar, constant("", (0.0, 0.6), "number")))
     for i in range(1, breaks + 1):
@@ -85,19 +89,25 @@ def broken(breaks: int) -> type[Law]:
             log = log - c * f * xp.logaddexp(0.0, (x - xp.log(d)) / f)
         return law.a + xp.exp(log)
 
-    number = "one break" if breaks == 1 else f"{breaks} breaks"
-    formula = "L(D) = a + b D ** -c_0 prod_i (1 + (D / d_i) ** (1 / f_i)) ** (-c_i f_i)"
+    formula = "L(D) = a + b D ** -c_0: a power law with a floor, no break."
+    if breaks:
+        number = "one break" if breaks == 1 else f"{breaks} breaks"
+        formula = (
+            f"L(D) = a + b D ** -c_0 prod_i (1 + (D / d_i) ** (1 / f_i)) ** (-c_i f_i): {number}; the slope passes "
+            "from -c_0 to -(c_0 + c_1) at d_1, and so on."
+        )
     return dataclasses.make_dataclass(
         f"Broken{breaks}",
         fields,
         bases=(Law,),
         namespace={
-            "__doc__": f"{formula}: {number}; the slope passes from -c_0 to -(c_0 + c_1) at d_1, and so on.",
+            "__doc__": formula,
             "name": f"bnsl-{breaks}",
             "inputs": ("tokens",),
             "source": "Caballero et al. (2022), arXiv 2210.14891, eq. 1",
             "about": (FINISHED, ONE_MODEL),
             "linear": ("a", "b"),
+            "holds": tuple(f"bnsl-{fewer}" for fewer in range(breaks)),
             "__call__": value,
         },
         frozen=True,

@@ -59,6 +59,7 @@ class Law:
     source: ClassVar[str] = "user's own"
     linear: ClassVar[tuple[str, ...]] = ()  # constants in which the law, or its logarithm, is linear given the others
     linear_in_log: ClassVar[bool] = False
+    holds: ClassVar[tuple[str, ...]] = ()  # names of laws that are this one with some constants at a value
     about: ClassVar[tuple[Admission, ...]] = (FINISHED,)  # the runs it is about; each rule sees what the last one left
 
     __call__: ClassVar[Callable[..., Values]]  # the formula, on the columns of `inputs`

@@ -27,6 +27,7 @@ class QNorm(Law):
     source = "this project's, of Kaplan et al. (2020) eq. 1.5 and Hoffmann et al. (2022) eq. 2"
     about = (FINISHED, ONE_PASS, DECAYED)
     linear = ("E",)
+    holds = ("chinchilla", "kaplan-one-pass")
 
     def __call__(self, N: Values, D: Values) -> Values:
         xp = namespace(self.E, self.A, self.B, self.alpha, self.beta, self.q, N, D)
