@@ -131,10 +131,8 @@ class Choice:
 
     def lines(self) -> list[str]:
         """The verdict and the scores as a person reads them, then why other laws have none."""
-        lines = []
-        if self.forms:
-            steps = "1 step" if self.steps == 1 else f"{self.steps} steps"
-            lines.append(f"{self.verdict()}; {self.held} of {self.rows} rows held out in {steps}:")
+        steps = "1 step" if self.steps == 1 else f"{self.steps} steps"
+        lines = [self.verdict() + (f"; {self.held} of {self.rows} rows held out in {steps}:" if self.forms else "")]
         for form in self.forms:
             behind = self.forms[0].score - form.score
             lines.append(
@@ -146,6 +144,8 @@ class Choice:
     def verdict(self) -> str:
         if self.best:
             return f"form: {self.best}, the others by odds of 20 or more less likely, or no better with more constants"
+        if not self.forms:
+            return "form: cannot tell: fewer than two of the laws can be judged on these rows"
         if len(self.open) > 1:
             return f"form: cannot tell {', '.join(self.open)}: a difference in score below {LUCK:.1f} may be luck"
         return f"form: cannot tell: the best score and the least error held out ({self._nearest()}) disagree"
@@ -167,6 +167,7 @@ def choose(
     drop_worst: int = 0,
     weights: ArrayLike | str | None = None,
     clusters: str | None = None,
+    every_run: bool = False,
 ) -> Choice:
     """The form that predicts best what it has not seen, if the difference is beyond luck.
 
@@ -180,13 +181,10 @@ def choose(
         hold_out: as for `analysis.fit.fit`: one step, to the rows that it names.
 
     Raises:
-        InputError: the laws do not predict the same column.
+        InputError: an argument that cannot be used; a law that cannot be judged is in `Choice.unscored`.
     """
     classes = [law_by_name(law) if isinstance(law, str) else law for law in laws]
-    targets = {target or _target(law, table) for law in classes}
-    if len(targets) > 1:
-        raise InputError(f"the laws predict {', '.join(sorted(targets))}; compare laws of one column, or give target=")
-    name = targets.pop()
+    name = target or _target(classes[0], table)
     objective = Objective("huber" if loss == "auto" and delta is not None else loss, delta or 1e-3, log, asymmetry)
     rule = held_out_rows(hold_out, table).astype(float)
     table = table.with_columns(_held_out=rule, _own_weight=weights_of(weights, table, name))
@@ -198,8 +196,10 @@ def choose(
     unscored: dict[str, str] = {}
     for law in dict.fromkeys(classes):
         try:
-            rows = admitted(law, table)
-            for one in (law, *judged):
+            if not target and (other := _target(law, table)) != name:
+                raise InputError(f"it predicts {other}, not {name}")
+            rows = table if every_run else admitted(law, table)
+            for one in (*judged, law):
                 _check(one, selected(one, rows), hold_out)
         except InputError as error:
             why = str(error).removeprefix(f"{law.name}: ")
