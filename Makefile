@@ -1,9 +1,9 @@
-# make quickstart | test | test-slow | check | docs | calibration; everything lives in .venv, made on first use.
+# make quickstart | test | test-slow | check | docs | calibration | truths; everything lives in .venv, made on first use.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: quickstart test test-slow check docs format calibration lock clean
+.PHONY: quickstart test test-slow check docs format calibration truths lock clean
 
 quickstart: $(READY)
 	$(BIN)/scaling quickstart
@@ -29,6 +29,9 @@ format: $(READY)
 
 calibration: $(READY)
 	$(BIN)/python benchmarks/calibration.py
+
+truths: $(READY)
+	$(BIN)/python benchmarks/truths.py
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) .ci/setup.py

@@ -217,8 +217,7 @@ def choose(
         held = held_out.folds(_distance(judged, rows.table), most, rows.clusters)
     forms = [_form(law, selected(law, table), objective, held) for law in judged]
     forms.sort(key=lambda form: -form.score)
-    best = next((form.law for form in forms if _chosen(form, forms)), "")
-    return Choice(best, tuple(forms), unscored, len(rows.table), int(held.sum()), len(held))
+    return Choice(best_of(forms), tuple(forms), unscored, len(rows.table), int(held.sum()), len(held))
 
 
 def candidates(table: Table) -> tuple[type[Law], ...]:
@@ -261,6 +260,11 @@ def _form(law: type[Law], rows: Rows, objective: Objective, held: NDArray[np.boo
         return math.sqrt(float(np.nanmean((np.expm1(r) if whole.objective.log else r) ** 2)))
 
     return Form(law.name, len(law.constants()), rms(r), rms(off), share * float(density.sum()))
+
+
+def best_of(forms: Sequence[Form]) -> str:
+    """The law that the scores choose, or nothing: cannot tell."""
+    return next((form.law for form in forms if _chosen(form, forms)), "")
 
 
 def _chosen(form: Form, forms: Sequence[Form]) -> bool:

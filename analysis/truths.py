@@ -7,8 +7,8 @@ by the input's letter, and `inputs` the columns that it takes.
 import dataclasses
 import functools
 import math
-from collections.abc import Callable
-from typing import ClassVar
+from collections.abc import Callable, Mapping
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -190,29 +190,87 @@ class PowerLawSGD:
 
 
 @dataclasses.dataclass(frozen=True)
-class OfLaw:
-    """A published law with its published constants."""
+class OfChinchilla(Chinchilla):
+    """The law of Hoffmann et al. (2022) with the constants of Besiroglu et al. (2024)."""
 
-    law: Chinchilla | KaplanOnePass
-
-    @property
-    def name(self) -> str:
-        return self.law.name
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        return self.law.inputs
+    E: float = 1.8172
+    A: float = 482.01
+    B: float = 2085.43
+    alpha: float = 0.3478
+    beta: float = 0.3658
 
     @property
     def exponents(self) -> dict[str, float]:
         """L - E ~ N ** -alpha, L - E ~ D ** -beta."""
-        law = self.law
-        if isinstance(law, Chinchilla):
-            return {"alpha": law.alpha, "beta": law.beta}
-        return {"alpha": law.alpha_N, "beta": law.alpha_D}
-
-    def __call__(self, N: ArrayLike, D: ArrayLike) -> Array:
-        return np.asarray(self.law(np.asarray(N, np.float64), np.asarray(D, np.float64)))[()]
+        return {"alpha": self.alpha, "beta": self.beta}
 
 
-Truth = Hutter | LinearFeatures | PowerLawSGD | OfLaw
+@dataclasses.dataclass(frozen=True)
+class OfKaplan(KaplanOnePass):
+    """The form of Kaplan et al. (2020) eq. 1.5 with the constants of their table 2."""
+
+    N_c: float = 6.4e13
+    D_c: float = 1.8e13
+    alpha_N: float = 0.076
+    alpha_D: float = 0.103
+
+    @property
+    def exponents(self) -> dict[str, float]:
+        """L(N) ~ N ** -alpha, L(D) ~ D ** -beta."""
+        return {"alpha": self.alpha_N, "beta": self.alpha_D}
+
+
+Truth = Hutter | LinearFeatures | PowerLawSGD | OfChinchilla | OfKaplan
+
+
+class Grid(NamedTuple):
+    """Values of an input, evenly in the logarithm, whole numbers."""
+
+    low: float
+    high: float
+    count: int
+
+    def values(self) -> Array:
+        return np.unique(np.round(np.geomspace(self.low, self.high, self.count)))
+
+
+SURFACES: Mapping[str, tuple[type[Truth], Mapping[str, Grid]]] = {
+    "hutter": (Hutter, {"params": Grid(10, 3000, 9), "tokens": Grid(1e2, 3e5, 9)}),
+    "features": (LinearFeatures, {"tokens": Grid(1e2, 1e6, 24)}),
+    "sgd": (PowerLawSGD, {"params": Grid(8, 128, 8), "tokens": Grid(30, 1e5, 8)}),
+    "chinchilla": (OfChinchilla, {"params": Grid(1e7, 1e10, 7), "tokens": Grid(1e9, 1e12, 7)}),
+    "kaplan": (OfKaplan, {"params": Grid(1e6, 1e9, 7), "tokens": Grid(1e8, 1e11, 7)}),
+}
+
+
+def surface(name: str, constants: Mapping[str, float]) -> Truth:
+    """The surface of that name, some of its constants as given.
+
+    Raises:
+        InputError: no such surface or constant.
+    """
+    if name not in SURFACES:
+        raise InputError(f"no surface is called {name!r}; there are {', '.join(SURFACES)}")
+    kind, _ = SURFACES[name]
+    known = [field.name for field in dataclasses.fields(kind)]
+    for constant, value in constants.items():
+        if constant not in known:
+            raise InputError(f"{name} has no constant {constant}; it has {', '.join(known)}")
+        if not math.isfinite(value) or value < 0:
+            raise InputError(f"{name}: {constant} is {value:g}; wanted a number of 0 or more")
+    return kind(**constants)
+
+
+def drawn(truth: Truth, grids: Mapping[str, Grid], noise: float = 0.0, seed: int = 0) -> dict[str, Array]:
+    """Every combination of the inputs' values, and the loss there: columns of a table.
+
+    Each token is seen once, so `unique_tokens` are the tokens.
+
+    Args:
+        noise: standard deviation of ln(loss), of each row.
+    """
+    mesh = np.meshgrid(*(grids[name].values() for name in truth.inputs), indexing="ij")
+    columns = {name: column.ravel() for name, column in zip(truth.inputs, mesh, strict=True)}
+    loss = np.asarray(truth(*columns.values()))
+    loss = loss * np.exp(noise * np.random.default_rng(seed).normal(size=len(loss)))
+    return {**columns, "unique_tokens": columns["tokens"], "loss": loss}
