@@ -160,6 +160,8 @@ class PowerLawSGD:
 
     def __call__(self, N: ArrayLike, D: ArrayLike) -> Array:
         N, D = np.broadcast_arrays(np.asarray(N, np.float64), np.asarray(D, np.float64))
+        if N.size and not 1 <= N.min() <= N.max() <= LARGEST:
+            raise InputError(f"params {N.max():g}; wanted 1 to {LARGEST} features")
         loss = np.empty(N.shape)
         for n in np.unique(N):
             loss[N == n] = self._of(math.floor(n))(D[N == n])
@@ -167,8 +169,6 @@ class PowerLawSGD:
 
     @functools.lru_cache(maxsize=64)  # noqa: B019  (frozen and small)
     def _of(self, N: int) -> Callable[[Array], Array]:
-        if not 1 <= N <= LARGEST:
-            raise InputError(f"params {N}; wanted 1 to {LARGEST} features")
         j = np.arange(1.0, N + 1)
         variance = j ** (-2 * self.a)
         rate = 0.25 / float(special.zeta(2 * self.a))
