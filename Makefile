@@ -1,9 +1,9 @@
-# make quickstart | test | test-slow | check | docs | calibration | backtest; everything lives in .venv, made on first use.
+# make quickstart | test | test-slow | check | docs | calibration | backtest | truths; everything lives in .venv, made on first use.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: quickstart test test-slow check docs format calibration backtest lock clean
+.PHONY: quickstart test test-slow check docs format calibration backtest truths lock clean
 
 quickstart: $(READY)
 	$(BIN)/scaling quickstart
@@ -32,6 +32,9 @@ calibration: $(READY)
 
 backtest: $(READY)
 	$(BIN)/python -m benchmarks.backtest $(or $(RUNS),../shared/reference_runs)
+
+truths: $(READY)
+	$(BIN)/python benchmarks/truths.py
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) .ci/setup.py

@@ -1,22 +1,23 @@
-"""Which form: several laws on the same runs, by what they predict and by an information criterion."""
+"""Which form: several laws on the same runs, by the rows that each has not seen, or by an information criterion."""
 
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from analysis.fit import fit
-from analysis.fit.rows import admitted, held_out_rows, weights_of
+from analysis.fit import STARTS, doubts, fit, held_out, solver
+from analysis.fit.rows import Rows, admitted, held_out_rows, select_rows, weights_of
 from analysis.fit.solver import Array, Objective
-from analysis.laws import Law, law_by_name
+from analysis.fit.starts import starts_of
+from analysis.laws import M3, M4, Chinchilla, KaplanOnePass, Law, QNorm, broken, law_by_name
 from analysis.table import Table
 from scaling.errors import InputError
 
-AICC = "AICc (a difference of 10 is strong evidence)"
+LUCK = math.log(20)  # a true law falls this far behind another in one case of 20 at most
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,71 +85,206 @@ def compare_laws(
 
 
 @dataclasses.dataclass(frozen=True)
-class Rivalry:
-    """A law beside its rivals.
+class Form:
+    """How a form predicted the rows held out, beside its rivals."""
+
+    law: str
+    constants: int
+    rms: float  # residual of all rows
+    held_out: float  # rms error of the rows held out
+    score: float  # ln of the density that it gave them (`analysis.fit.held_out`)
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """Which form, by the rows that each had not seen.
 
     Attributes:
-        scores: of all that can be compared on the same runs, the best first; none where no rival can.
-        unscored: why a rival cannot be compared, by its name.
-        held_out: whether the order is that of the errors on runs held out, else of AICc.
+        best: the law chosen, or empty: cannot tell.
+        forms: of all that could be judged on the same rows, the best score first.
+        unscored: why a law could not be judged, by its name.
+        rows, held: how many rows, and how many of them were predicted.
+        steps: how many refits predicted them; one where a rule says which rows are held out.
     """
 
-    scores: tuple[Score, ...]
+    best: str
+    forms: tuple[Form, ...]
     unscored: Mapping[str, str]
-    held_out: bool
+    rows: int
+    held: int
+    steps: int
+
+    @property
+    def open(self) -> tuple[str, ...]:
+        """The laws that may be as good as the best: luck explains what they lie behind."""
+        return tuple(form.law for form in self.forms if form.score > self.forms[0].score - LUCK)
 
     def to_dict(self) -> dict[str, Any]:
-        return {"against": [dataclasses.asdict(score) for score in self.scores], "not_scored": dict(self.unscored)}
+        return {
+            "best": self.best or None,
+            "open": list(self.open),
+            "forms": [dataclasses.asdict(form) for form in self.forms],
+            "not_scored": dict(self.unscored),
+            "rows": self.rows,
+            "held_out": self.held,
+            "steps": self.steps,
+        }
 
     def lines(self) -> list[str]:
-        """The scores as a person reads them, then why other rivals have none."""
-        lines = []
-        if self.scores:
-            by = "their error on the runs held out" if self.held_out else AICC
-            lines.append(f"forms on the runs that all of them are about, best first by {by}:")
-        least = min((score.aicc for score in self.scores), default=math.nan)
-        for s in self.scores:
-            predicted = f", held out {s.held_out:.2%}" if self.held_out else ""
-            aicc = f"AICc {s.aicc - least:+.1f}" if math.isfinite(s.aicc) else "too few runs for AICc"
-            lines.append(f"  {s.law:<16} {s.constants} constants, residual {s.rms:.2%}, {aicc}{predicted}")
+        """The verdict and the scores as a person reads them, then why other laws have none."""
+        steps = "1 step" if self.steps == 1 else f"{self.steps} steps"
+        lines = [self.verdict() + (f"; {self.held} of {self.rows} rows held out in {steps}:" if self.forms else "")]
+        for form in self.forms:
+            behind = self.forms[0].score - form.score
+            lines.append(
+                f"  {form.law:<16} {form.constants} constants, residual {form.rms:.2%}, held out {form.held_out:.2%}, "
+                + ("best score" if form is self.forms[0] else f"score {behind:.1f} lower")
+            )
         return [*lines, *(f"not scored: {why}" for why in self.unscored.values())]
 
+    def verdict(self) -> str:
+        if self.best:
+            return f"form: {self.best}, the others by odds of 20 or more less likely, or no better with more constants"
+        if not self.forms:
+            return "form: cannot tell: fewer than two of the laws can be judged on these rows"
+        if len(self.open) > 1:
+            return f"form: cannot tell {', '.join(self.open)}: a difference in score below {LUCK:.1f} may be luck"
+        return f"form: cannot tell: the best score and the least error held out ({self._nearest()}) disagree"
 
-def against(
-    law: type[Law], rivals: Sequence[type[Law]], table: Table, hold_out: str | None = None, **options: Any
-) -> Rivalry:
-    """The scores of a law and of the rivals that can be compared with it on the same runs.
+    def _nearest(self) -> str:
+        return min(self.forms, key=lambda form: form.held_out).law
+
+
+def choose(
+    laws: Sequence[type[Law] | str],
+    table: Table,
+    hold_out: ArrayLike | str | None = None,
+    *,
+    target: str | None = None,
+    loss: Literal["auto", "huber", "squared", "asymmetric"] = "auto",
+    delta: float | None = None,
+    asymmetry: float = 10.0,
+    log: bool = True,
+    drop_worst: int = 0,
+    weights: ArrayLike | str | None = None,
+    clusters: str | None = None,
+    drop: Literal["suspicious"] | None = None,
+    every_run: bool = False,
+) -> Choice:
+    """The form that predicts best what it has not seen, if the difference is beyond luck.
+
+    Every law is fitted to the nearer rows and predicts those further out, step by step. If one of two laws is true, the
+    other gives the held-out rows 20 times its density in one case of 20 at most: so a law is chosen where each rival
+    lies that far behind, in score, and behind in the error itself. A rival that holds the law as a special case need
+    only be no further ahead than luck.
 
     Args:
-        hold_out, options: as for `compare_laws`.
+        laws: the first are kept where the laws cannot all be judged on the same rows.
+        hold_out: as for `analysis.fit.fit`: one step, to the rows that it names.
+
+    Raises:
+        InputError: an argument that cannot be used; a law that cannot be judged is in `Choice.unscored`.
     """
-    usable, unscored = list(rivals), {}
-    while usable:
+    classes = [law_by_name(law) if isinstance(law, str) else law for law in laws]
+    name = target or _target(classes[0], table)
+    objective = Objective("huber" if loss == "auto" and delta is not None else loss, delta or 1e-3, log, asymmetry)
+    rule = held_out_rows(hold_out, table).astype(float)
+    table = table.with_columns(_held_out=rule, _own_weight=weights_of(weights, table, name))
+
+    def selected(law: type[Law], rows: Table) -> Rows:
+        weight = rows["_own_weight"]
+        return select_rows(law, rows, name, objective, drop_worst, weight, None, True, (), clusters, None, drop)
+
+    judged: list[type[Law]] = []
+    unscored: dict[str, str] = {}
+    for law in dict.fromkeys(classes):
         try:
-            scores = compare_laws([law, *usable], table, hold_out, **options)
-            return Rivalry(tuple(scores), unscored, hold_out is not None)
-        except InputError as joint:
-            several, usable = usable, []
-            for rival in several:  # which of them it was
-                if why := _alone(law, rival, table, hold_out, options):
-                    unscored[rival.name] = why
-                else:
-                    usable.append(rival)
-            if len(usable) == len(several):  # each of them alone, but not together
-                unscored = {rival.name: f"{rival.name}: {joint}" for rival in several}
-                usable = []
-    return Rivalry((), unscored, hold_out is not None)
+            if not target and (other := _target(law, table)) != name:
+                raise InputError(f"it predicts {other}, not {name}")
+            rows = table if every_run else admitted(law, table)
+            for one in (*judged, law):
+                _check(one, selected(one, rows), hold_out)
+        except InputError as error:
+            why = str(error).removeprefix(f"{law.name}: ")
+            where = "of the runs that it is about, " if any(why.startswith(f"{one.name}: ") for one in judged) else ""
+            unscored[law.name] = f"{law.name}: {where}{why}"
+        else:
+            judged.append(law)
+            table = rows
+    if len(judged) < 2:
+        return Choice("", (), unscored, len(table), 0, 0)
+    most = max(len(law.constants()) for law in judged)
+    rows = selected(judged[0], table)
+    held = (rows.table["_held_out"] > 0)[None]
+    if hold_out is None:
+        held = held_out.folds(_distance(judged, rows.table), most, rows.clusters)
+    forms = [_form(law, selected(law, table), objective, held) for law in judged]
+    forms.sort(key=lambda form: -form.score)
+    return Choice(best_of(forms), tuple(forms), unscored, len(rows.table), int(held.sum()), len(held))
 
 
-def _alone(law: type[Law], rival: type[Law], table: Table, hold_out: str | None, options: Mapping[str, Any]) -> str:
-    """Why one rival cannot be compared with the law; empty where it can."""
-    try:
-        compare_laws([law, rival], table, hold_out, **options)
-    except InputError as error:
-        why = str(error).removeprefix(f"{rival.name}: ")
-        where = "of the runs that it is about, " if why.startswith(f"{law.name}: ") else ""
-        return f"{rival.name}: {where}{why}"
-    return ""
+def candidates(table: Table) -> tuple[type[Law], ...]:
+    """The forms to choose from where none is named: surfaces of N and D, or curves of D alone."""
+    if table.has("params") and np.ptp(table["params"]) > 0:
+        return Chinchilla, KaplanOnePass, QNorm
+    return broken(0), M3, M4, broken(1)
+
+
+def _check(law: type[Law], rows: Rows, hold_out: ArrayLike | str | None) -> None:
+    """Refuses rows on which a law cannot be fitted, or cannot be judged."""
+    doubts.check_design(law, rows, np.ones(len(law.constants()), bool))
+    n, k = len(rows.table), len(law.constants())
+    if hold_out is not None:
+        held = rows.table["_held_out"] > 0
+        if not held.any():
+            raise InputError(f"{law.name}: hold_out: none of its rows is among the {n} runs that all laws are about")
+        if n - held.sum() < k + held_out.SPARE:
+            raise InputError(
+                f"{law.name}: {n - held.sum()} rows are left to fit {k} constants; wanted {k + held_out.SPARE} or more"
+            )
+    independent = n if rows.clusters is None else len(np.unique(rows.clusters))
+    if hold_out is None and independent < held_out.wanted(k):
+        runs = "rows" if rows.clusters is None else "clusters"
+        raise InputError(
+            f"{law.name}: {independent} {runs} are too few to judge {k} constants by rows held out; "
+            f"wanted {held_out.wanted(k)} or more"
+        )
+
+
+def _form(law: type[Law], rows: Rows, objective: Objective, held: NDArray[np.bool_]) -> Form:
+    problem = rows.problem(law, objective)
+    whole, optimum = held_out.refit(problem, starts_of(problem, STARTS, {}))
+    starts = np.vstack([optimum, starts_of(problem, held_out.STARTS, {})])
+    density, off = held_out.all_folds(problem, held, starts)
+    share = 1.0 if rows.clusters is None else len(np.unique(rows.clusters)) / len(rows.table)  # rows of one run are one
+    r = problem.y[0] - solver.predict(law, optimum[0], problem.x, objective.log)
+
+    def rms(r: Array) -> float:
+        return math.sqrt(float(np.nanmean((np.expm1(r) if whole.objective.log else r) ** 2)))
+
+    return Form(law.name, len(law.constants()), rms(r), rms(off), share * float(density.sum()))
+
+
+def best_of(forms: Sequence[Form]) -> str:
+    """The law that the scores choose, or nothing: cannot tell."""
+    return next((form.law for form in forms if _chosen(form, forms)), "")
+
+
+def _chosen(form: Form, forms: Sequence[Form]) -> bool:
+    """Whether every rival is behind beyond luck, or is a wider form that is not ahead beyond luck."""
+    for rival in forms:
+        if form.law in law_by_name(rival.law).holds:
+            if rival.score > form.score + LUCK:
+                return False
+        elif rival is not form and (rival.score > form.score - LUCK or rival.held_out < form.held_out):
+            return False
+    return True
+
+
+def _distance(laws: Sequence[type[Law]], table: Table) -> Array:
+    """How far out a row lies: the sum of the logarithms of all inputs; a smaller loss is further."""
+    names = dict.fromkeys(name for law in laws for name in law.inputs)
+    return sum((np.log(table[name]) * (-1 if name.startswith("loss") else 1) for name in names), np.zeros(len(table)))
 
 
 def deviance(objective: Objective, value: float, weights: Array) -> float:

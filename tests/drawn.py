@@ -10,6 +10,7 @@ TRUTH = {
     "kaplan-c": (1.4e27, 0.057),
     "kaplan-cmin": (2.7e28, 0.050),
     "kaplan-nd": (6.4e13, 1.8e13, 0.076, 0.103),
+    "kaplan-one-pass": (6.4e13, 1.8e13, 0.076, 0.103),
     "kaplan-excess": (1e3, 0.738, 0.103),
     "kaplan-ns": (6.5e13, 0.077, 2.1e3, 0.76),
     "kaplan-bcrit": (2.1e8, 0.21),
@@ -25,6 +26,15 @@ TRUTH = {
     "gadre": (1.84, 212.0, 367.0, 0.136),
     "gadre-error": (0.857, 2.21, 0.715),
     "clark": (-0.082, -0.108, 0.009, 1.104, 1.847, 314.478),
+    "q-norm": (1.69, 406.4, 410.7, 0.34, 0.28, 0.6),
+    # WikiText-103: I 6.60, n 16.34, B 0.33, E 9.04, exponents 0.74 and 0.56, for N and D as shares of 1e7 and 1e9.
+    "rosenfeld": (6.60, 1e7**0.74 / 16.34, 0.33 * 1e9**0.56 / 16.34, 9.04 / 16.34, 0.74, 0.56),
+    "farseer": (-0.062465473, 0.13, 0.128488068, 230.734371, -0.1729, -1.544209554, -1.665630816, 0.0459, 3.133347199),
+    "m3": (100.0, 1e-9, 0.25),
+    "m4": (1.5, 9.0, 0.7, 300.0, 0.35),
+    "bnsl-0": (1.0, 20.0, 0.2),
+    "bnsl-1": (1.0, 20.0, 0.05, 3e7, 0.3, 0.25),
+    "bnsl-2": (1.0, 20.0, 0.02, 1e7, 0.3, 0.2, 1e9, 0.2, -0.1),
 }
 RANGES = {
     "params": np.geomspace(1e6, 1e10, 6),
@@ -42,7 +52,9 @@ RANGES = {
 
 
 def grid(law: type[Law]) -> dict[str, np.ndarray]:
-    """Every combination of the law's inputs."""
+    """Every combination of the law's inputs; a curve has points enough for its bends."""
+    if law.inputs == ("tokens",):
+        return {"tokens": np.geomspace(1e5, 1e11, 24)}
     mesh = np.meshgrid(*(RANGES[name] for name in law.inputs), indexing="ij")
     return {name: column.ravel() for name, column in zip(law.inputs, mesh, strict=True)}
 

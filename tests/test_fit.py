@@ -23,9 +23,17 @@ def test_a_law_drawn_without_noise_comes_back(law):
     if law is Muennighoff:
         columns["tokens"] = columns["unique_tokens"] * np.tile([1, 4, 16, 64], 54)
     found = fit(law, {**columns, law.target: truth(*columns.values())}, every_run=True)
-    for name, value in found.constants.items():
-        assert value == pytest.approx(getattr(truth, name), rel=1e-6), name
+    ours, true = (breaks_in_order(f) for f in (found.law, truth))
+    np.testing.assert_allclose(ours, true, rtol=1e-6)
     assert found.status == "converged"
+
+
+def breaks_in_order(law):
+    """The constants, those of the breaks of a broken law by where they lie: breaks have no order of their own."""
+    values = dataclasses.astuple(law)
+    if not law.name.startswith("bnsl"):
+        return values
+    return (*values[:3], *(v for three in sorted(zip(*(values[k::3] for k in (3, 4, 5)), strict=True)) for v in three))
 
 
 @settings(max_examples=10, deadline=None)

@@ -12,6 +12,7 @@ from analysis.fit import fit
 from analysis.fit.rows import FitError, admitted
 from analysis.laws import (
     LAWS,
+    M4,
     Chinchilla,
     Clark,
     Gadre,
@@ -27,6 +28,8 @@ from analysis.laws import (
     KaplanPosition,
     KaplanStop,
     Muennighoff,
+    QNorm,
+    broken,
     law_by_name,
     lifetime_flops,
 )
@@ -100,15 +103,52 @@ def test_a_law_is_linear_in_the_constants_it_calls_linear(law):
     columns = [np.geomspace(2.0, 1e3, 7) for _ in law.inputs]
     one = typical(law)
     values = [getattr(one, c.name) for c in law.constants()]
-    tripled = law(*(3 * v if c.name in law.linear else v for c, v in zip(law.constants(), values, strict=True)))
-    transform = np.log if law.linear_in_log else np.asarray
-    np.testing.assert_allclose(transform(tripled(*columns)), 3 * transform(one(*columns)), rtol=1e-12)
+
+    def at(factor):
+        new = (factor * v if c.name in law.linear else v for c, v in zip(law.constants(), values, strict=True))
+        value = law(*new)(*columns)
+        return np.log(value) if law.linear_in_log else value
+
+    np.testing.assert_allclose(at(3) - at(2), at(2) - at(1), rtol=1e-9)
 
 
 def test_power_is_power_and_its_slope_in_the_exponent_is_exact():
     assert power(3.0, 2.5) == pytest.approx(3.0**2.5, rel=1e-15)
     with jax.enable_x64(True):
         assert jax.grad(lambda a: power(3.0, a))(2.5) == pytest.approx(math.log(3) * 3.0**2.5, rel=1e-14)
+
+
+def test_the_q_norm_holds_the_sum_of_chinchilla_and_the_form_of_kaplan():
+    sum_ = Chinchilla(1.69, 406.4, 410.7, 0.34, 0.28)
+    np.testing.assert_allclose(QNorm(*dataclasses.astuple(sum_), q=1.0)(N, D), sum_(N, D), rtol=1e-12)
+    kaplan = KaplanND(6.4e13, 1.8e13, 0.076, 0.103)
+    family = QNorm(0.0, kaplan.N_c**kaplan.alpha_N, kaplan.D_c**kaplan.alpha_D, 0.076, 0.103, q=0.103)
+    np.testing.assert_allclose(family(N, D), kaplan(N, D), rtol=1e-12)
+    larger = np.maximum(406.4 * N**-0.34, 410.7 * D**-0.28)
+    np.testing.assert_allclose(QNorm(0.0, 406.4, 410.7, 0.34, 0.28, q=1e-4)(N, D), larger, rtol=1e-4)
+
+
+@pytest.mark.parametrize("a", [0.05, 0.7, 1.0, 2.0, 8.0])
+def test_m4_solves_its_equation_and_has_its_slopes(a):
+    law, D = M4(1.5, 9.0, a, 300.0, 0.35), np.geomspace(1e-3, 1e12, 31)
+    L = law(D)
+    u = (L - 1.5) / (9 - 1.5)
+    solved = (u > 1e-9) & (1 - u > 1e-9)  # elsewhere the losses round to the ends
+    assert solved.sum() > 10
+    L, D = L[solved], D[solved]
+    np.testing.assert_allclose((L - 1.5) / (9 - L) ** a, 300 * D**-0.35, rtol=1e-6)
+    with jax.enable_x64(True):
+        slope = jax.jacfwd(lambda c: M4(1.5, 9.0, a, 300.0, c)(1e6))(0.35)
+    ends = (float(M4(1.5, 9.0, a, 300.0, 0.35 + h)(np.float64(1e6))) for h in (1e-5, -1e-5))
+    assert slope == pytest.approx((next(ends) - next(ends)) / 2e-5, rel=1e-6)
+
+
+def test_a_broken_law_passes_from_one_slope_to_the_next_at_each_break():
+    law = broken(2)(0.0, 20.0, 0.05, 1e7, 0.1, 0.25, 1e10, 0.1, -0.1)
+    at = np.array([1e5, 1e8, 1e12])
+    slopes = np.log(law(at * 1.01) / law(at)) / np.log(1.01)
+    np.testing.assert_allclose(slopes, [-0.05, -0.3, -0.2], atol=1e-6)
+    assert law_by_name("bnsl-4") is broken(4)
 
 
 def test_kaplan_joint_law_has_its_limits(papers):

@@ -150,28 +150,58 @@ def test_the_asymmetry_is_the_fits(run):
     assert json.loads(out)["objective_kind"]["asymmetry"] == 4
 
 
-def test_forms_are_scored_beside_the_law(run):
+def test_forms_are_judged_beside_the_law_by_rows_that_none_has_seen(run):
     code, out, _ = run(f"{FIT} --loss squared --against gadre --hold-out params")
     assert code == 0
     lines = out.splitlines()
-    at = next(i for i, line in enumerate(lines) if line.startswith("forms on the runs"))
+    at = next(i for i, line in enumerate(lines) if line.startswith("form: "))
+    assert lines[at].endswith("6 of 36 rows held out in 1 step:")
     assert {line.split()[0] for line in lines[at + 1 :]} == {"chinchilla", "gadre"}
     code, out, _ = run(f"{FIT} --against gadre --json")
-    assert {score["law"] for score in json.loads(out)["against"]} == {"chinchilla", "gadre"}
+    choice = json.loads(out)["choice"]
+    assert {form["law"] for form in choice["forms"]} == {"chinchilla", "gadre"}
+    assert choice["held_out"] > 10
 
 
 def test_a_rival_that_cannot_be_fitted_leaves_the_fit_and_the_other_rivals(run):
-    code, out, _ = run(f"{FIT} --against gadre kaplan-cmin clark")
+    code, out, _ = run(f"{FIT} --against gadre kaplan-cmin clark kaplan-bcrit")
     assert code == 0
     assert out.startswith("chinchilla: ")
     assert re.search(r"^  gadre ", out, re.M)
-    one, other = out.splitlines()[-2:]
+    one, two, three = out.splitlines()[-3:]
     assert re.search(r"^not scored: kaplan-cmin: .*no column flops_min", one)
-    assert re.search(r"^not scored: clark: of the runs that it is about, chinchilla: tokens is .* in all 6 runs", other)
+    assert re.search(r"^not scored: clark: of the runs that it is about, chinchilla: tokens is .* in all 6 runs", two)
+    assert three == "not scored: kaplan-bcrit: it predicts batch_crit, not loss"
     code, out, _ = run(f"{FIT} --against clark --json")
     assert code == 0
-    assert json.loads(out)["against"] == []
-    assert set(json.loads(out)["not_scored"]) == {"clark"}
+    assert json.loads(out)["choice"]["forms"] == []
+    assert set(json.loads(out)["choice"]["not_scored"]) == {"clark"}
+
+
+def test_six_rows_are_too_few_to_judge_forms(run, tmp_path):
+    N = np.geomspace(1e6, 1e9, 6)
+    table = write(tmp_path / "six.csv", {"params": N, "loss": 2.0 + (63.0 / N) ** 0.13})
+    code, out, _ = run(f"fit henighan-n {table} --against kaplan-n")
+    assert code == 0
+    assert "form: cannot tell" in out
+    assert "henighan-n: 6 rows are too few to judge 3 constants by rows held out; wanted 10 or more" in out
+
+
+def test_the_form_that_the_rows_choose_is_fitted(run, tmp_path):
+    """The table may stand anywhere among the words."""
+    for words in ("--choose FOLDER/a.csv", "FOLDER/a.csv --choose kaplan-one-pass chinchilla", "--choose "):
+        full = f"fit {words} --columns params=size --out {tmp_path}/fit.json"
+        code, out, err = run(full)
+        if "FOLDER" in words:
+            assert code == 0
+            assert out.startswith("chinchilla: ")
+            assert "form: chinchilla" in out
+        else:
+            assert (code, "wanted a table" in err) == (2, True)
+    code, out, _ = run("fit --choose chinchilla gadre-error FOLDER/a.csv --columns params=size --json")
+    assert json.loads(out)["choice"]["best"] is None
+    code, _, err = run("fit --choose chinchilla gadre-error FOLDER/a.csv --columns params=size --out x.json")
+    assert (code, "cannot tell" in err) == (2, True)
 
 
 def test_critical_batches_come_from_learning_curves_and_give_the_least_steps(run, tmp_path):
@@ -334,6 +364,8 @@ WRONG = {
     "a measurement beside inputs": "predict FOLDER/chinchilla.json --measured 3 --params 1e9",
     "a picture of an unknown kind": f"{FIT} --plot x.gif",
     "an unknown rival": f"{FIT} --against chinchila",
+    "an unknown choice": "fit --choose chinchila q-norm FOLDER/a.csv",
+    "a choice of one": "fit --choose chinchilla FOLDER/a.csv",
     "an unknown cluster": f"{FIT} --clusters runs",
     "a column named twice": f"{FIT} params=text",
     "conditions that no row meets": f"{FIT} --where text=a text=b",

@@ -5,6 +5,7 @@ from numpy.typing import ArrayLike
 
 from analysis.fit import solver
 from analysis.fit.solver import Array, Problem
+from analysis.laws.law import Constant
 from scaling.errors import InputError
 
 
@@ -29,7 +30,7 @@ def starts_of(problem: Problem, starts: ArrayLike | int, fixed: dict[str, float]
         unit = (0.5 + np.arange(starts)[:, None] / root ** np.arange(1, len(constants) + 1)) % 1
         values = np.empty_like(unit)
         for k, c in enumerate(constants):
-            a, b = c.start
+            a, b = _start(c, problem)
             values[:, k] = a * (b / a) ** unit[:, k] if c.log else a + (b - a) * unit[:, k]
     for k, c in enumerate(constants):
         if c.name in fixed:
@@ -37,6 +38,15 @@ def starts_of(problem: Problem, starts: ArrayLike | int, fixed: dict[str, float]
     if isinstance(starts, int):
         values = _solve_linear(problem, values, fixed)
     return solver.to_theta(law, values)
+
+
+def _start(c: Constant, problem: Problem) -> tuple[float, float]:
+    """The range that a constant's starts are spread over."""
+    if not c.within:
+        return c.start
+    x = problem.x[problem.law.inputs.index(c.within)]
+    low, high = (float(np.clip(end, *c.start)) for end in (x.min(), x.max()))
+    return (low, high) if low < high else c.start
 
 
 def some_of(theta0: Array, most: int) -> Array:

@@ -23,15 +23,16 @@ class Constant(NamedTuple):
     unit: str
     kind: str  # "scale", "floor": positive, fitted as a logarithm; "exponent": must come out positive; "number": any
     start: tuple[float, float]  # starts are spread over this range, geometrically for scales and floors
+    within: str = ""  # an input: starts are spread over what it covers of that range
 
     @property
     def log(self) -> bool:
         return self.kind in ("scale", "floor")
 
 
-def constant(unit: str, start: tuple[float, float], kind: str = "scale") -> Any:
-    """A field of a law: the constant's unit, the range of its starts, and its `Constant.kind`."""
-    return dataclasses.field(metadata={"unit": unit, "start": start, "kind": kind})
+def constant(unit: str, start: tuple[float, float], kind: str = "scale", within: str = "") -> Any:
+    """A field of a law: the constant's unit, the range of its starts, its `Constant.kind` and `Constant.within`."""
+    return dataclasses.field(metadata={"unit": unit, "start": start, "kind": kind, "within": within})
 
 
 def exponent(start: tuple[float, float] = (0.05, 1.0)) -> Any:
@@ -58,6 +59,7 @@ class Law:
     source: ClassVar[str] = "user's own"
     linear: ClassVar[tuple[str, ...]] = ()  # constants in which the law, or its logarithm, is linear given the others
     linear_in_log: ClassVar[bool] = False
+    holds: ClassVar[tuple[str, ...]] = ()  # names of laws that are this one with some constants at a value
     about: ClassVar[tuple[Admission, ...]] = (FINISHED,)  # the runs it is about; each rule sees what the last one left
 
     __call__: ClassVar[Callable[..., Values]]  # the formula, on the columns of `inputs`
@@ -90,6 +92,15 @@ def namespace(*values: Values) -> Any:
         if hasattr(value, "__array_namespace__") and not isinstance(value, np.ndarray | np.generic):
             return value.__array_namespace__()
     return np
+
+
+def held(x: Values) -> Values:
+    """The same value without its slopes, for what an iteration starts from."""
+    if namespace(x) is np:
+        return x
+    import jax
+
+    return jax.lax.stop_gradient(x)
 
 
 def power(x: Values, a: Scalar) -> Values:

@@ -9,6 +9,8 @@ from scaling.commands import arguments
 from scaling.errors import InputError
 
 if TYPE_CHECKING:
+    from analysis.forms import Choice
+    from analysis.laws import Law
     from analysis.table import Table
 
 TABLE = "folder of a study, or a .csv or .parquet file"
@@ -135,7 +137,16 @@ def _add_fit(verbs: arguments.Verbs) -> None:
         "transition, long warm-ups, odd batches",
     )
     fit.add_argument("--every-run", action="store_true", help="also the runs that the law is not about")
-    fit.add_argument("--against", nargs="+", default=[], metavar="LAW", help="other laws to score on the same runs")
+    fit.add_argument(
+        "--against", nargs="+", default=[], metavar="LAW", help="other laws to judge by rows that none of them has seen"
+    )
+    fit.add_argument(
+        "--choose",
+        nargs="*",
+        metavar="LAW",
+        help="fit whichever of these laws predicts rows held out best, if the difference is beyond luck "
+        "(chinchilla, kaplan-one-pass and q-norm, or curves of the tokens alone)",
+    )
     fit.add_argument("--out", type=Path, metavar="FILE", help="keep the fit, for scaling predict and scaling plan")
     fit.add_argument("--plot", type=Path, metavar="FILE", help=".svg, .png or .pdf")
     fit.add_argument("--json", action="store_true", help="JSON in place of text")
@@ -208,9 +219,11 @@ def columns_of(args: argparse.Namespace) -> dict[str, str]:
     return arguments.pairs(args.columns, "--columns")
 
 
-def asked_for(args: argparse.Namespace, *, target: str | None = None, curves: bool = False) -> "Table":
-    """The rows of the verb's table that its options of `rows` ask for."""
-    return table_of(args.table, columns_of(args), args.where, args.best_of, target=target, curves=curves)
+def asked_for(
+    args: argparse.Namespace, path: Path | None = None, *, target: str | None = None, curves: bool = False
+) -> "Table":
+    """The rows of the verb's table, or of the one at `path`, that its options of `rows` ask for."""
+    return table_of(path or args.table, columns_of(args), args.where, args.best_of, target=target, curves=curves)
 
 
 def _fit(args: argparse.Namespace) -> int:
@@ -226,16 +239,13 @@ def _fit(args: argparse.Namespace) -> int:
         else:
             print("\n\n".join(describe(law) for law in laws.LAWS))
         return 0
-    if not args.law or not args.table:
-        raise InputError(
-            "wanted a law and a table, such as: scaling fit chinchilla runs.csv; scaling fit --list names the laws"
-        )
+    laws_asked, path = _asked(args)
     if args.plot and args.plot.suffix not in (".svg", ".png", ".pdf"):
         raise InputError(f"--plot {args.plot}: wanted a name that ends in .svg, .png or .pdf")
-    law = laws.law_by_name(args.law)
-    rivals = [laws.law_by_name(name) for name in args.against]
-    table = asked_for(args, target=args.target, curves=law is laws.KaplanBCrit)
-    rows = batch_size.for_law(law, table, arguments.read_fit(args.batch_fit) if args.batch_fit else None)
+    table = asked_for(args, path, target=args.target, curves=laws_asked[:1] == [laws.KaplanBCrit])
+    laws_asked = laws_asked or list(forms.candidates(table))
+    batch_fit = arguments.read_fit(args.batch_fit) if args.batch_fit else None
+    rows = batch_size.for_law(laws_asked[0], table, batch_fit)
     options = {
         "target": args.target,
         "loss": args.loss,
@@ -248,6 +258,14 @@ def _fit(args: argparse.Namespace) -> int:
         "clusters": args.clusters,
         "drop": args.drop,
     }
+    choice, law = None, laws_asked[0]
+    if len(laws_asked) > 1:
+        given = {name: value for name, value in options.items() if value is not None and name != "level"}
+        choice = forms.choose(laws_asked, rows, args.hold_out, every_run=args.every_run, **given)
+    if choice and args.choose is not None:
+        if not choice.best:
+            return _undecided(choice, args)
+        law = laws.law_by_name(choice.best)
     found = fit.fit(
         law,
         rows,
@@ -259,8 +277,6 @@ def _fit(args: argparse.Namespace) -> int:
         every_run=args.every_run,
         **options,
     )
-    given = {name: value for name, value in options.items() if value is not None}
-    rivalry = forms.against(law, rivals, rows, args.hold_out, **given)
     if args.out:
         found.to_json(args.out)
     if args.plot:
@@ -268,11 +284,49 @@ def _fit(args: argparse.Namespace) -> int:
 
         fit_figure.draw(found, rows).savefig(args.plot, dpi=200)
     if args.json:
-        arguments.print_json(found.to_dict() | (rivalry.to_dict() if rivals else {}))
+        arguments.print_json(found.to_dict() | ({"choice": choice.to_dict()} if choice else {}))
     else:
-        print("\n".join([found.summary(), *rivalry.lines()]))
+        print("\n".join([found.summary(), *(choice.lines() if choice else [])]))
     for path in filter(None, (args.out, args.plot)):
         arguments.say(f"written: {path}")
+    return 0
+
+
+def _asked(args: argparse.Namespace) -> tuple[list["type[Law]"], Path]:
+    """The laws and the table that were typed: the law to fit first, or the laws to choose from, none for the usual."""
+    from analysis.laws import law_by_name
+
+    if args.choose is None:
+        if not args.law or not args.table:
+            raise InputError(
+                "wanted a law and a table, such as: scaling fit chinchilla runs.csv; scaling fit --list names the laws"
+            )
+        return [law_by_name(name) for name in (args.law, *args.against)], args.table
+    # The option takes words greedily, the table among them: it is the word that is no law's name.
+    words = [str(word) for word in (args.law, args.table, *args.choose) if word]
+    names, others = [], []
+    for word in words:
+        try:
+            names.append(law_by_name(word))
+        except InputError:
+            others.append(word)
+    for word in others[:-1]:
+        law_by_name(word)
+    if not others:
+        raise InputError("--choose: wanted a table, such as: scaling fit --choose chinchilla q-norm runs.csv")
+    if args.against or len(names) == 1:
+        raise InputError("--choose: wanted two laws or more, or none for the usual ones, and no --against beside it")
+    return names, Path(others[-1])
+
+
+def _undecided(choice: "Choice", args: argparse.Namespace) -> int:
+    """Says that the rows do not choose: no law is fitted."""
+    if path := args.out or args.plot:
+        raise InputError(f"{choice.verdict()}; nothing to write to {path}: name the law, scaling fit LAW TABLE")
+    if args.json:
+        arguments.print_json({"choice": choice.to_dict()})
+    else:
+        print("\n".join(choice.lines()))
     return 0
 
 

@@ -1,0 +1,160 @@
+# ruff: noqa: RUF009  (`constant`, `exponent` and the like return dataclass fields)
+"""The law of Hoffmann et al. (2022), arXiv 2203.15556, and what was built on it."""
+
+import dataclasses
+import math
+
+from analysis.laws.admission import DECAYED, FINISHED, ONE_LENGTH, ONE_PASS
+from analysis.laws.law import Law, Scalar, Values, constant, exponent, floor, namespace, power
+
+# --- Hoffmann et al. (2022), arXiv 2203.15556, and what was built on it
+
+
+@dataclasses.dataclass(frozen=True)
+class Chinchilla(Law):
+    """L(N, D) = E + A / N ** alpha + B / D ** beta, D tokens processed, at most once, the decay matched to the run."""
+
+    E: Scalar = floor()
+    A: Scalar = constant("nats/token", (1.0, 1e6))
+    B: Scalar = constant("nats/token", (1.0, 1e6))
+    alpha: Scalar = exponent((0.1, 1.0))
+    beta: Scalar = exponent((0.1, 1.0))
+
+    name = "chinchilla"
+    inputs = ("params", "tokens")
+    source = "Hoffmann et al. (2022) eq. 2"
+    about = (FINISHED, ONE_PASS, DECAYED)
+    linear = ("E", "A", "B")
+
+    def __call__(self, N: Values, D: Values) -> Values:
+        return self.E + self.A * power(N, -self.alpha) + self.B * power(D, -self.beta)
+
+
+@dataclasses.dataclass(frozen=True)
+class Counted(Law):
+    """L(N, N_head, D) = E + A / (N + f (N_head - N)) ** alpha + B / D ** beta, N_head - N = V d.
+
+    f is what a parameter of the head is worth: f near 0 speaks for a count without the head, f near 1 for one with it.
+    """
+
+    E: Scalar = floor()
+    A: Scalar = constant("nats/token", (1.0, 1e6))
+    B: Scalar = constant("nats/token", (1.0, 1e6))
+    alpha: Scalar = exponent((0.1, 1.0))
+    beta: Scalar = exponent((0.1, 1.0))
+    f: Scalar = constant("", (0.05, 1.0))
+
+    name = "counted"
+    inputs = ("params", "params_head", "tokens")
+    source = "after Pearce & Song (2024), whose f is 1"
+    about = Chinchilla.about
+    linear = Chinchilla.linear
+
+    def __call__(self, N: Values, N_head: Values, D: Values) -> Values:
+        return self.E + self.A * power(N + self.f * (N_head - N), -self.alpha) + self.B * power(D, -self.beta)
+
+
+@dataclasses.dataclass(frozen=True)
+class Muennighoff(Law):
+    """Chinchilla's law with the effective data and parameters of repeated epochs.
+
+    D' = U + U R_D (1 - exp(-r_D / R_D)), r_D = D / U - 1, for U unique tokens seen, at most D of those available; N'
+    alike from U_N = min(N, N_opt(U)), N_opt(U) the compute-optimal size for U tokens under the same constants.
+    """
+
+    E: Scalar = floor()
+    A: Scalar = constant("nats/token", (1.0, 1e6))
+    B: Scalar = constant("nats/token", (1.0, 1e6))
+    alpha: Scalar = exponent((0.1, 1.0))
+    beta: Scalar = exponent((0.1, 1.0))
+    R_D: Scalar = constant("epochs", (1.0, 100.0))
+    R_N: Scalar = constant("", (0.5, 100.0))
+
+    name = "muennighoff"
+    inputs = ("params", "tokens", "unique_tokens")
+    source = "Muennighoff et al. (2023) eqs. 5 and 6, fitted as in eqs. 16 and 17"
+    about = (FINISHED, DECAYED)
+
+    def __call__(self, N: Values, D: Values, U: Values) -> Values:
+        xp = namespace(self.E, self.A, self.B, self.alpha, self.beta, self.R_D, self.R_N, N, D, U)
+        U = xp.minimum(U, D)  # tokens that were never seen teach nothing
+        # N_opt = G (C / 6) ** a and D_opt = (C / 6) ** b / G, so the size for U tokens is G (U G) ** (a / b).
+        G = power(self.alpha * self.A / (self.beta * self.B), 1 / (self.alpha + self.beta))
+        U_N = xp.minimum(N, G * power(U * G, self.beta / self.alpha))
+        D_eff = U * (1 + self.R_D * -xp.expm1(-(D / U - 1) / self.R_D))
+        N_eff = U_N * (1 + self.R_N * -xp.expm1(-xp.maximum(N / U_N - 1, 0.0) / self.R_N))
+        return self.E + self.A * power(N_eff, -self.alpha) + self.B * power(D_eff, -self.beta)
+
+
+@dataclasses.dataclass(frozen=True)
+class Gadre(Law):
+    """L(C, M) = E + (a M ** eta + b M ** -eta) C ** -eta, C = 6 N D, M = D / N: one exponent for both."""
+
+    E: Scalar = floor()
+    a: Scalar = constant("nats/token", (1.0, 1e5))
+    b: Scalar = constant("nats/token", (1.0, 1e5))
+    eta: Scalar = exponent((0.02, 0.5))
+
+    name = "gadre"
+    inputs = ("params", "tokens")
+    source = "Gadre et al. (2024) eq. 4"
+    about = (FINISHED, ONE_PASS, DECAYED)
+    linear = ("E", "a", "b")
+
+    def __call__(self, N: Values, D: Values) -> Values:
+        C, M = 6 * N * D, D / N
+        return self.E + self.a * power(C / M, -self.eta) + self.b * power(C * M, -self.eta)
+
+
+@dataclasses.dataclass(frozen=True)
+class GadreError(Law):
+    """Err(L) = eps - k exp(-gamma L): mean error on downstream tasks from the loss."""
+
+    eps: Scalar = constant("", (0.5, 1.0))
+    k: Scalar = constant("", (0.3, 10.0))
+    gamma: Scalar = constant("per nat", (0.1, 2.0), "exponent")
+
+    name = "gadre-error"
+    inputs = ("loss",)
+    target = "error"
+    source = "Gadre et al. (2024) eq. 5"
+    linear = ("eps", "k")
+
+    def __call__(self, L: Values) -> Values:
+        return self.eps - self.k * namespace(self.eps, self.k, self.gamma, L).exp(-self.gamma * L)
+
+
+@dataclasses.dataclass(frozen=True)
+class Clark(Law):
+    """log10 L = a log10 N + b log10 E' + c log10 N log10 E' + d: N parameters used per token, E experts saturating.
+
+    1 / E' = 1 / (E - 1 + 1 / (1 / E_start - 1 / E_max)) + 1 / E_max.
+    """
+
+    a: Scalar = constant("", (-0.2, 0.0), "number")
+    b: Scalar = constant("", (-0.3, 0.0), "number")
+    c: Scalar = constant("", (0.0, 0.03), "number")
+    d: Scalar = constant("log10 nats/token", (0.5, 1.5), "number")
+    E_start: Scalar = constant("experts", (1.2, 8.0))
+    E_max: Scalar = constant("experts", (100.0, 1000.0))
+
+    name = "clark"
+    inputs = ("params", "experts")
+    source = "Clark et al. (2022) eq. 1, with its saturating expert count; logarithms to base 10"
+    about = (FINISHED, ONE_LENGTH)
+    linear = ("a", "b", "c", "d")
+    linear_in_log = True
+
+    def experts(self, E: Values) -> Values:
+        """The saturated expert count E'."""
+        return 1 / (1 / (E - 1 + 1 / (1 / self.E_start - 1 / self.E_max)) + 1 / self.E_max)
+
+    def __call__(self, N: Values, E: Values) -> Values:
+        xp = namespace(self.a, self.b, self.c, self.d, self.E_start, self.E_max, N, E)
+        x, e = xp.log10(N), xp.log10(self.experts(E))
+        return xp.exp(math.log(10) * (self.a * x + self.b * e + self.c * x * e + self.d))
+
+
+def lifetime_flops(N: Values, D_train: Values, D_inference: Values) -> Values:
+    """FLOP to train a model and to serve it: 6 N D_train + 2 N D_inference, Sardana et al. (2024) eq. 3."""
+    return 6 * N * D_train + 2 * N * D_inference

@@ -1,0 +1,84 @@
+"""scaling table: runs as a table, from what is no table yet."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scaling.commands import arguments
+from scaling.errors import InputError
+
+if TYPE_CHECKING:
+    from analysis.truths import Grid
+
+SYNTHETIC = "synthetic:"
+
+
+def add(verbs: arguments.Verbs) -> None:
+    table = arguments.verb(
+        verbs,
+        "table",
+        _table,
+        "a table of runs as a .csv or .parquet file, drawn from a surface whose exponents are known exactly",
+        "scaling table synthetic:hutter --params 10 3000 9 --tokens 100 300000 9 --noise 0.01 --out runs.csv",
+    )
+    table.add_argument(
+        "source",
+        help="synthetic: with hutter, features, sgd, chinchilla or kaplan, see Exact truths in docs/fitting.md",
+    )
+    table.add_argument("--out", type=Path, required=True, metavar="FILE", help=".csv or .parquet")
+    for column in ("params", "tokens"):
+        table.add_argument(
+            f"--{column}",
+            nargs=3,
+            metavar=("LOW", "HIGH", "COUNT"),
+            help=f"values of {column}, evenly in the logarithm (the surface's own)",
+        )
+    table.add_argument("--noise", type=float, default=0.0, metavar="SHARE", help="scatter of each loss (0)")
+    table.add_argument("--seed", type=int, default=0, help="of the noise (0)")
+    table.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="CONSTANT=VALUE", help="of the surface, such as a=0.4"
+    )
+    table.add_argument("--json", action="store_true", help="JSON in place of text")
+
+
+def _table(args: argparse.Namespace) -> int:
+    from analysis import truths
+    from analysis.table import Table
+    from scaling.config import parse
+
+    if not args.source.startswith(SYNTHETIC):
+        raise InputError(f"{args.source}: wanted {SYNTHETIC} and one of {', '.join(truths.SURFACES)}")
+    if args.out.suffix not in (".csv", ".parquet"):
+        raise InputError(f"--out {args.out}: wanted a name that ends in .csv or .parquet")
+    if not 0 <= args.noise < 1:
+        raise InputError(f"--noise {args.noise:g}: wanted a share from 0 to 1, such as 0.01")
+    if args.seed < 0:
+        raise InputError(f"--seed {args.seed}: wanted 0 or more")
+    name = args.source.removeprefix(SYNTHETIC)
+    constants = {key: parse(f"--set {key}", value, float) for key, value in arguments.pairs(args.set, "--set").items()}
+    truth = truths.surface(name, constants)
+    grids = {**truths.SURFACES[name][1]}
+    for column in ("params", "tokens"):
+        if (words := getattr(args, column)) is not None:
+            grids[column] = _grid(name, truth.inputs, column, words)
+    rows = Table.from_columns(truths.drawn(truth, grids, args.noise, args.seed), args.source)
+    rows.to_csv(args.out) if args.out.suffix == ".csv" else rows.to_parquet(args.out)
+    if args.json:
+        arguments.print_json({"surface": name, "exponents": truth.exponents, "rows": len(rows), "file": str(args.out)})
+    else:
+        exponents = ", ".join(f"{key} {value:.6g}" for key, value in truth.exponents.items())
+        print(f"{args.out}: {len(rows)} rows of {name}, whose exponents are {exponents}")
+    return 0
+
+
+def _grid(name: str, inputs: tuple[str, ...], column: str, words: list[str]) -> "Grid":
+    from analysis import truths
+    from scaling.config import parse
+
+    if column not in inputs:
+        raise InputError(f"--{column}: {name} is a curve of {', '.join(inputs)}")
+    low, high = (parse(f"--{column}", word, float) for word in words[:2])
+    count = parse(f"--{column}", words[2], int)
+    if not 1 <= low < high < float("inf") or not 2 <= count <= 1000:
+        raise InputError(f"--{column} {' '.join(words)}: wanted LOW from 1, a larger HIGH, and a COUNT from 2 to 1000")
+    return truths.Grid(low, high, count)
