@@ -209,7 +209,7 @@ def _odd_losses(loss: Array, usual: Surface | None, expected: Array | None, nami
         text = f"{naming.at(rows, 'loss')}: found {_n(loss[rows[0]])}, {said}"
         if surely:
             raise InputError(f"{text}; {_way_out(rows)}")
-        notes.append(f"{text}: are these nats per token?")
+        notes.append(f"{text}: are these nats per token{'' if loss[rows[0]] < GUESSING[0] else ', or did it diverge'}?")
     return notes
 
 
@@ -222,12 +222,10 @@ def _other_units(loss: Array, usual: Surface | None, expected: Array | None) -> 
             low = bool(np.max(loss[odd]) < np.min(loss[rest]))
             for power in (10.0, 100.0, 1000.0):
                 if _between(loss[odd] * (power if low else 1 / power), loss[rest], 1.1):
-                    sure = low or bool(np.min(loss[odd]) > LARGE_LOSS)
-                    yield f"{span}: {power:g} times too {'small' if low else 'large'}", np.flatnonzero(odd), sure
+                    yield f"{span}: {power:g} times too {'small' if low else 'large'}", np.flatnonzero(odd), low
                     return
             if not low and _between(np.log(np.fmax(loss[odd], 1.0)), loss[rest], 1.1) and not _guessing(loss[odd]):
-                sure = bool(np.min(loss[odd]) > LARGE_LOSS)
-                yield f"{span}: this looks like a perplexity", np.flatnonzero(odd), sure
+                yield f"{span}: this looks like a perplexity", np.flatnonzero(odd), False
         return
     with np.errstate(invalid="ignore", divide="ignore"):
         off = np.log(loss / expected)
