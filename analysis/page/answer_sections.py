@@ -75,8 +75,7 @@ def _tuning(found: Tuning) -> Iterator[str]:
         ends = f"{digits.short(bowl.low)} to {digits.short(bowl.high)}" if bowl.interior else bowl.status
         where = f"N = {digits.short(bowl.params)}, D = {digits.short(bowl.tokens)}"
         yield tag("p", f"Best batch at {where}: {digits.short(bowl.best)} tokens ({ends}).")
-    if found.batches:
-        yield tag("p", " ".join(found.batch_lines()))
+    yield from (tag("p", markup.mathematics(line)) for line in found.batch_lines())
 
 
 def _bowl(found: Tuning, bowl: Bowl) -> tuple[str, ...]:
