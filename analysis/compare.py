@@ -334,9 +334,10 @@ def _unlike(A: Table, B: Table, target: str) -> Iterator[str]:
     yield from filter(
         None, (_two_columns(A, B, target, "validation sets"), _two_columns(A, B, "flops", "counts of FLOP"))
     )
-    named = A.taken.get(target, target) != target  # whose name says on which text it was measured
-    if _differ(A, B, "data") and not named:
-        yield "the ladders have different data, and each was evaluated on its own"
+    # A loss under a name of its own is of the text that it names; one text has one number of bytes per token.
+    one_text = A.taken.get(target, target) != target or _one_value(A, B, "bytes_per_token")
+    if _differ(A, B, "data") and not one_text:
+        yield "the ladders have different data, and nothing says that they were evaluated on one text"
     for column in A:
         words = set(re.split("[^a-z]+", column.lower()))
         if words & MEASURED and A[column].dtype.kind == "U" and _one_each(A, B, column):
@@ -374,6 +375,10 @@ def _two_counts(A: Table, B: Table) -> str:
         f"at {math.exp(middle):.2g} parameters the FLOP of A are {a:.3g} times 6 params tokens and those of B {b:.3g} "
         "times, two counts of FLOP"
     )
+
+
+def _one_value(A: Table, B: Table, column: str) -> bool:
+    return A.has(column) and B.has(column) and len(set(A[column]) | set(B[column])) == 1
 
 
 def _one_each(A: Table, B: Table, column: str) -> bool:

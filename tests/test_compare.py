@@ -239,6 +239,8 @@ def test_flop_that_count_a_head_in_one_ladder_alone_give_no_verdict():
     assert compare(A, B).verdict == "B is better"
 
 
-def test_ladders_evaluated_each_on_its_own_data_give_no_verdict():
+def test_ladders_of_different_data_that_one_text_does_not_join_give_no_verdict():
     A, B = (grid(gain, seed=1).with_columns(data=np.array([text] * 36)) for gain, text in ((1.0, "web"), (1.3, "code")))
-    assert "the ladders have different data, and each was evaluated on its own" in compare(A, B).verdict
+    assert "the ladders have different data, and nothing says that they were evaluated on one" in compare(A, B).verdict
+    A, B = (table.with_columns(bytes_per_token=np.full(36, 4.2)) for table in (A, B))
+    assert compare(A, B).verdict == "B is better"
