@@ -2,7 +2,8 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,9 @@ SCATTER = 0.1  # of ln D about its line in ln N; below it, D follows N
 NEAR = 0.1  # loss above the lowest one at no more compute, relative: runs beyond say little of the optimum
 APART = 1.25  # factor beyond its interval at which the runs themselves contradict a gain
 WIDEST = math.log(1e4)  # of a gain: an interval that reaches farther bounds nothing
+COUNTED_ALIKE = 1.2  # times between C / 6 N D of two ladders at one size: shapes alone make less
+# Words in the name of a column that say how a run was measured or counted, and not what it was.
+MEASURED = {"val", "valid", "validation", "eval", "evaluation", "test", "heldout", "loss", "flop", "flops", "count"}
 LIKE = 2.0  # ratio below which the ends of two ladders are alike
 
 STRAIGHT = (
@@ -62,13 +66,15 @@ class Comparison:
     """Compute-equivalent gain of ladder B over ladder A along the losses that both reach, highest loss first.
 
     Above 1, B is the better recipe: A would need `value` times its compute. `last` is at the lowest loss that both
-    ladders and both laws reach, the end that matters for larger runs.
+    ladders and both laws reach, the end that matters for larger runs. `unlike` says what was measured or counted in two
+    ways, so that no figure here tells the recipes apart.
     """
 
     gains: tuple[Gain, ...]
     A: Fit
     B: Fit
     notes: tuple[str, ...]
+    unlike: tuple[str, ...] = ()
 
     @property
     def last(self) -> Gain | None:
@@ -77,6 +83,8 @@ class Comparison:
     @property
     def verdict(self) -> str:
         last = self.last
+        if self.unlike:
+            return f"cannot be told: {'; '.join(self.unlike)}"
         if last is None:
             return "cannot be told"
         doubtful = [name for name, f in (("A", self.A), ("B", self.B)) if not f.sound]
@@ -97,6 +105,7 @@ class Comparison:
                 "A": self.A.to_dict(),
                 "B": self.B.to_dict(),
                 "notes": list(self.notes),
+                "unlike": list(self.unlike),
             }
         )
 
@@ -114,7 +123,9 @@ class Comparison:
                 told = f"{g.value:.3g}  (no interval: the fits do not bound it)"
             runs = f"; {g.by_runs:.3g} by the runs themselves" if math.isfinite(g.by_runs) else ""
             lines.append(f"  {target} {g.loss:.4f} {COLUMNS.get(target, '')}   {told}{runs}")
-        if last is None:
+        if self.unlike:
+            lines.append(f"Which is better {self.verdict}.")
+        elif last is None:
             lines.append(
                 "Which is better cannot be told: the fitted laws end above the losses that both ladders reach."
             )
@@ -131,8 +142,8 @@ def compare(A: Table, B: Table, *, law: type[Law] | str | None = None, n_losses:
     its logarithm, the variances of the two fits added and their degrees of freedom joined as Welch does.
 
     Args:
-        A, B: ladders, one row per run, counted and evaluated alike. Ladders with different tokenizers are compared in
-            bits per byte where both have them.
+        A, B: ladders, one row per run, counted and evaluated alike: where they show that they are not, there is no
+            verdict. Ladders with different tokenizers are compared in bits per byte where both have them.
         law: of (params, tokens), whose optimum is taken, or of compute (kaplan-c, henighan-c), fitted to each ladder's
             envelope. None takes chinchilla where both ladders identify it, else kaplan-c.
         n_losses: losses at which to compare, evenly spread over the range that both ladders reach.
@@ -156,7 +167,8 @@ def compare(A: Table, B: Table, *, law: type[Law] | str | None = None, n_losses:
     )
     left_out = _left_out((A, B), ladders)
     rows = _of_the_rows(fits, ladders, column)
-    return Comparison(gains, *fits, notes=(*notes, *chosen, *_doubts(fits), *left_out, *rows, *_unlike(A, B)))
+    notes = (*notes, *chosen, *_doubts(fits), *left_out, *rows, *_contexts(A, B))
+    return Comparison(gains, *fits, notes=notes, unlike=tuple(_unlike(A, B, column)))
 
 
 def gain_at(fits: tuple[Fit, Fit], loss: float) -> Gain:
@@ -319,10 +331,68 @@ def _differ(A: Table, B: Table, column: str) -> bool:
     return A.has(column) and B.has(column) and set(A[column]) != set(B[column])
 
 
-def _unlike(A: Table, B: Table) -> list[str]:
-    """What else differs between the tables that would make their losses or FLOP incomparable."""
-    unlike = (
-        ("n_ctx", "the ladders have different contexts, and tokens late in a long one are easier"),
-        ("data", "the ladders have different data: losses compare only on the same held-out text"),
+def _contexts(A: Table, B: Table) -> list[str]:
+    told = "the ladders have different contexts, and tokens late in a long one are easier"
+    return [told] if _differ(A, B, "n_ctx") else []
+
+
+def _unlike(A: Table, B: Table, target: str) -> Iterator[str]:
+    """What was measured or counted in two ways."""
+    if target == "loss" and any(_differ(A, B, column) for column in ("n_vocab", "bytes_per_token")):
+        yield "losses per token of two tokenizers do not compare"
+    yield from filter(
+        None, (_two_columns(A, B, target, "validation sets"), _two_columns(A, B, "flops", "counts of FLOP"))
     )
-    return [told for column, told in unlike if _differ(A, B, column)]
+    # A loss under a name of its own is of the text that it names; one text has one number of bytes per token.
+    one_text = A.taken.get(target, target) != target or _one_value(A, B, "bytes_per_token")
+    if _differ(A, B, "data") and not one_text:
+        yield "the ladders have different data, and nothing says that they were evaluated on one text"
+    for column in A:
+        words = set(re.split("[^a-z]+", column.lower()))
+        if words & MEASURED and A[column].dtype.kind == "U" and _one_each(A, B, column):
+            yield f"{column} is {A[column][0]} in A and {B[column][0]} in B"
+    if not any(_differ(A, B, column) for column in ("n_ctx", "n_vocab", "experts", "n_layer")):
+        yield from filter(None, [_two_counts(A, B)])
+
+
+def _two_columns(A: Table, B: Table, name: str, what: str) -> str:
+    """That one file's columns were taken for one thing; empty where they were not."""
+    one, other = (table.taken.get(name, name) for table in (A, B))
+    if one == other or not (other in A or one in B):
+        return ""
+    return f"{name} is {one} in A and {other} in B, two {what}"
+
+
+def _two_counts(A: Table, B: Table) -> str:
+    """That C / 6 N D differs at like sizes; empty where it does not."""
+    lines = []
+    for table in (A, B):
+        if not all(table.has(name) for name in ("params", "tokens", "flops")):
+            return ""
+        N, D, C = (table[name] for name in ("params", "tokens", "flops"))
+        reuse = np.fmax(np.nan_to_num(table["reuse"]), 1.0) if table.has("reuse") else np.ones(len(table))
+        known = np.isfinite(N * D * C) & (N * D * C > 0)
+        x, y = np.log(N[known]), np.log((C / (6 * N * reuse * D))[known])
+        if not len(x):
+            return ""
+        lines.append((x, np.polyfit(x, y, 1) if np.ptp(x) > 0 else np.array([0.0, y.mean()])))
+    middle = np.clip(np.mean([x.mean() for x, _ in lines]), *(f([f(x) for x, _ in lines]) for f in (np.min, np.max)))
+    a, b = (float(np.exp(np.polyval(line, middle))) for _, line in lines)
+    if max(a / b, b / a) < COUNTED_ALIKE:
+        return ""
+    return (
+        f"at {math.exp(middle):.2g} parameters the FLOP of A are {a:.3g} times 6 params tokens and those of B {b:.3g} "
+        "times, two counts of FLOP"
+    )
+
+
+def _one_value(A: Table, B: Table, column: str) -> bool:
+    return A.has(column) and B.has(column) and len(set(A[column]) | set(B[column])) == 1
+
+
+def _one_each(A: Table, B: Table, column: str) -> bool:
+    """Whether a column has one value in each ladder, and another one."""
+    if column not in B or B[column].dtype.kind != "U":
+        return False
+    one, other = set(A[column]) - {""}, set(B[column]) - {""}
+    return len(one) == len(other) == 1 and one != other

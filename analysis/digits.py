@@ -12,12 +12,24 @@ DECADES = 3.0  # ends of an interval further apart than this ratio are written t
 
 
 def short(x: float) -> str:
-    """A count to three digits: 1536 is 1.54k, 131072 is 131k, 1e9 is 1B."""
+    """A count to three digits: 1536 is 1.54k, 131072 is 131k, 1e9 is 1B, 1e21 is 1e21."""
     if not math.isfinite(x):
         return "–"
     x = float(f"{x:.3g}")
-    k = min(max(math.floor(math.log10(abs(x))) // 3, 0), len(SUFFIXES) - 1) if x else 0
+    if abs(x) >= 1000 ** len(SUFFIXES):
+        return f"{x:.3g}".replace("e+", "e")
+    k = max(math.floor(math.log10(abs(x))) // 3, 0) if x else 0
     return f"{x / 1000**k:.4g}{SUFFIXES[k]}"
+
+
+def count_of(text: str) -> float:
+    """The number that a count stands for: 70M is 7e7, 1.5e9 itself.
+
+    Raises:
+        ValueError: no number.
+    """
+    power = "".join(SUFFIXES).upper().find(text[-1:].upper()) + 1 if text[-1:].isalpha() else 0
+    return float(text[:-1]) * 1000.0**power if power else float(text)
 
 
 def ten(x: float, digits: int = 2) -> str:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from analysis import records
-from analysis.table import Table
-from analysis.table.files import read_csv, read_parquet, renamed
+from analysis.table import Table, algebra
+from analysis.table.files import read_csv, read_parquet
 from scaling.errors import InputError
 
 
@@ -14,21 +14,24 @@ def load(path: str | Path, columns: Mapping[str, str] | None = None) -> Table:
 
     Args:
         path: the file or folder.
-        columns: canonical name -> name in the file, or "1e9*name" where the file counts in other units.
+        columns: canonical name -> name in the file, or a formula of its columns: "1e9*name" where it counts in other
+            units, "flops/(6*tokens)", "300B" in all rows (`analysis.table.algebra`).
 
     Raises:
         InputError: no such file, not a table, a named column is not there, text in a column of numbers.
     """
-    path = Path(path)
+    path, columns = Path(path), dict(columns or {})
     if not path.exists():
         raise InputError(f"{path}: no such file or folder; wanted a .csv or .parquet table or the folder of a study")
     if path.is_dir():
         table = records.read(path).runs
-        return Table.from_columns(renamed(dict(table.items()), columns, path.name), path.name) if columns else table
-    if path.suffix.lower() == ".csv":
+        if not columns:
+            return table
+        raw = dict(table.items())
+    elif path.suffix.lower() == ".csv":
         raw = read_csv(path)
     elif path.suffix.lower() in (".parquet", ".pq"):
         raw = read_parquet(path)
     else:
         raise InputError(f"{path}: ends in {path.suffix or 'nothing'}; wanted .csv, .parquet or the folder of a study")
-    return Table.from_columns(renamed(raw, columns or {}, path.name), path.name)
+    return Table.from_columns(algebra.taken(raw, columns, path.name), path.name, taken=columns)

@@ -8,6 +8,7 @@ import pytest
 
 from analysis.compare import compare, gain_at
 from analysis.laws import Chinchilla
+from analysis.load import load
 from analysis.table import Table
 from scaling.errors import InputError
 
@@ -184,3 +185,62 @@ def test_a_diverged_run_is_left_out():
     loss[7] = np.nan
     found = compare(A, B.with_columns(loss=loss, status=status))
     assert found.gains[-1].value == pytest.approx(1.5)
+
+
+# --- what cannot be compared
+
+
+def two(tmp_path, columns_A, columns_B, **where):
+    """Two ladders of one file: N, D, counts of FLOP and losses on two texts."""
+    law = Chinchilla(1.8, 480.0, 2100.0, 0.35, 0.37)
+    lines = ["params,tokens,flops,flops_head,val_a,val_b,recipe,eval_set"]
+    for recipe, factor, text in (("base", 1.0, "web"), ("new", 1.3, "books")):
+        whole = grid(factor, seed=int(10 * factor))
+        for N, D, loss in zip(whole["params"], whole["tokens"], whole["loss"], strict=True):
+            numbers = [N, D, 6 * N * D, 6 * N * D * 1.6, loss, float(law(N, D) * 0.9)]
+            lines.append(",".join([*(repr(float(x)) for x in numbers), recipe, text]))
+    (tmp_path / "runs.csv").write_text("\n".join(lines))
+    tables = (load(tmp_path / "runs.csv", columns) for columns in (columns_A, columns_B))
+    return [table.matching("recipe", recipe) for table, recipe in zip(tables, ("base", "new"), strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("columns_A", "columns_B", "why"),
+    [
+        ({"loss": "val_a"}, {"loss": "val_b"}, "loss is val_a in A and val_b in B, two validation sets"),
+        (
+            {"loss": "val_a"},
+            {"loss": "val_a", "flops": "flops_head"},
+            "flops is flops in A and flops_head in B, two counts of FLOP",
+        ),
+    ],
+)
+def test_two_validation_sets_or_counts_of_flop_give_no_verdict(tmp_path, columns_A, columns_B, why):
+    found = compare(*two(tmp_path, columns_A, columns_B))
+    assert found.verdict.startswith("cannot be told")
+    assert why in found.verdict
+    assert "Which is better cannot be told" in found.text()
+    assert found.to_dict()["unlike"]
+
+
+def test_what_a_column_says_of_the_measurement_gives_no_verdict(tmp_path):
+    A, B = two(tmp_path, {"loss": "val_a"}, {"loss": "val_a"})
+    assert "eval_set is web in A and books in B" in compare(A, B).verdict
+    same = [table.with_columns(eval_set=np.array(["web"] * len(table))) for table in (A, B)]
+    assert compare(*same).verdict == "B is better"
+
+
+def test_flop_that_count_a_head_in_one_ladder_alone_give_no_verdict():
+    A, B = grid(), grid(1.3, seed=1)
+    head = 1 + 0.8 * (1e7 / B["params"]) ** 0.3
+    found = compare(A, B.with_columns(flops=B["flops"] * head))
+    assert "times 6 params tokens and those of B" in found.verdict
+    assert "two counts of FLOP" in found.verdict
+    assert compare(A, B).verdict == "B is better"
+
+
+def test_ladders_of_different_data_that_one_text_does_not_join_give_no_verdict():
+    A, B = (grid(gain, seed=1).with_columns(data=np.array([text] * 36)) for gain, text in ((1.0, "web"), (1.3, "code")))
+    assert "the ladders have different data, and nothing says that they were evaluated on one" in compare(A, B).verdict
+    A, B = (table.with_columns(bytes_per_token=np.full(36, 4.2)) for table in (A, B))
+    assert compare(A, B).verdict == "B is better"

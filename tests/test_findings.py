@@ -398,6 +398,16 @@ def test_constants_are_written_to_the_digits_of_their_interval(value, low, high,
     assert digits.constant(value, low, high) == said
 
 
-@pytest.mark.parametrize(("x", "said"), [(999, "999"), (999.9, "1k"), (1536, "1.54k"), (2**20, "1.05M"), (1e9, "1B")])
+@pytest.mark.parametrize(
+    ("x", "said"),
+    [(999, "999"), (999.9, "1k"), (1536, "1.54k"), (2**20, "1.05M"), (1e9, "1B"), (1e21, "1e21"), (2.57e15, "2.57e15")],
+)
 def test_counts_are_short(x, said):
     assert digits.short(x) == said
+
+
+def test_counts_are_read_as_they_are_written():
+    for x in (12.0, 1540.0, 7e7, 3e11, 1e12, 1e21):
+        assert digits.count_of(digits.short(x)) == pytest.approx(x)
+    with pytest.raises(ValueError, match="could not convert"):
+        digits.count_of("many")

@@ -1,6 +1,5 @@
 """Tables: somebody else's files become columns, and what is wrong with them is said in one line."""
 
-import math
 import re
 from pathlib import Path
 
@@ -213,65 +212,6 @@ def test_byte_order_marks_line_ends_and_spaces_change_nothing(tmp_path, text):
 
 
 N = np.array([7e7, 1.6e8, 4.1e8])
-D = 20 * N
-C = 6 * N * D
-
-
-@pytest.mark.parametrize(
-    ("columns", "words"),
-    [
-        ({"params": N, "tokens": D / 1e9}, 'column tokens: found .*looks like billions; say tokens="1e9\\*tokens"'),
-        ({"params": N, "tokens": D / 1e6}, 'column tokens: found .*looks like millions; say tokens="1e6\\*tokens"'),
-        ({"params": N, "unique_tokens": D / 1e9}, 'column unique_tokens: .*say unique_tokens="1e9\\*unique_tokens"'),
-        (
-            {"params": N / 1e9, "tokens": D / 1e9},
-            'row 3, column params: found 0.41.*"1e9\\*params" tokens="1e9\\*tokens"',
-        ),
-        ({"params": N / 1e9, "tokens": D}, 'row 3, column params: found 0.41.*say params="1e9\\*params"'),
-        ({"params": N / 1e6, "tokens": D}, 'column params: found .*looks like millions; say params="1e6\\*params"'),
-        ({"params": N / 1e9}, "looks like billions or millions"),
-        ({"params": [70.5, 160.2, 410.0]}, "looks like billions or millions"),
-        (
-            {"params": N, "tokens": D / 1e9, "flops": C},
-            'column flops: found .*but 6 params tokens.*tokens="1e9\\*tokens"',
-        ),
-        ({"params": N / 1e6, "tokens": D / 1e6, "flops": C}, 'say params="1e6\\*params" tokens="1e6\\*tokens"'),
-        ({"params": N, "tokens": D, "flops": C / 8.64e19}, 'looks like PF-days; say flops="8.64e19\\*flops"'),
-        ({"params": N, "flops": C / 8.64e19}, 'looks like PF-days; say flops="8.64e19\\*flops"'),
-        ({"flops": C / 8.64e19}, 'looks like PF-days .*say flops="8.64e19\\*flops"'),
-        ({"params": N, "tokens": D, "flops": C / 1e18}, 'looks like 1e18 FLOP; say flops="1e18\\*flops"'),
-        (
-            {"params": N, "tokens": D, "flops": C * [1, 1, 100]},
-            "row 3, column flops: found 2.017e.21, but 6 params tokens",
-        ),
-        ({"params": N, "tokens": D, "flops": C * 1e9}, "one of the three is off by a factor of about 1e.09"),
-    ],
-)
-def test_units_that_cannot_be_right_end_in_one_line_with_row_column_value_and_remedy(columns, words):
-    with pytest.raises(InputError, match=words) as error:
-        Table.from_columns({**columns, "loss": [4.0, 3.5, 3.2]})
-    assert "\n" not in str(error.value)
-    assert "row " in str(error.value)
-
-
-@pytest.mark.parametrize(
-    "columns",
-    [
-        {"params": [768.0, 1.5e9], "tokens": [1.3e11, 1.3e11]},  # Kaplan's smallest and largest model
-        {"params": [768.0, 3072.0], "tokens": [2.0**11, 2.0**12]},  # a test on a laptop
-        {"params": [1.5e9, 7e8], "unique_tokens": [2.2e7, 2.2e7]},  # Kaplan's smallest data set
-        {"params": [2e4, 1e6], "tokens": [1e8, 1e8], "flops": [2e4 * 6e8 * 66, 1e6 * 6e8 * 8]},  # C with logits
-        {"params": [1e11, 2e11], "experts": [256.0, 256.0], "tokens": [1e11, 1e11], "flops": [6e20, 1.2e21]},
-        {"params": [np.nan, -1.0, 0.0, 1e8], "tokens": [1e9, np.inf, -1.0, 1e9], "flops": [0.0, np.nan, 1.0, 6e17]},
-    ],
-)
-def test_honest_tables_are_not_refused(columns):
-    assert len(Table.from_columns({**columns, "loss": np.linspace(4, 3, len(columns["params"]))}))
-
-
-def test_compute_that_counts_more_than_6_N_D_is_a_note():
-    table = Table.from_columns({"params": N, "tokens": D, "flops": C * [1, 2, 5], "loss": [4.0, 3.5, 3.2]})
-    assert "flops and 6 params tokens differ by up to 5 times (row 3)" in table.notes[0]
 
 
 def test_one_row_and_rows_without_a_number_end_in_one_line_when_a_law_is_fitted():
@@ -399,27 +339,3 @@ def test_a_column_that_was_worked_out_is_not_offered_for_one_that_is_missing():
         table["flops_min"]
     assert "--columns flops_min=NAME" in str(error.value)
     assert str(error.value).endswith("found params, tokens, loss")
-
-
-def test_a_compute_that_is_the_same_trifle_in_all_rows_is_not_taken_for_a_unit():
-    with pytest.raises(InputError, match="column flops: found 1, as in all 3 rows; wanted the FLOP of each run"):
-        Table.from_columns({"params": [1e6, 2e6, 4e6], "flops": [1.0] * 3, "loss": [4.0, 3.5, 3.2]})
-
-
-@pytest.mark.parametrize(
-    ("columns", "words"),
-    [
-        ({"loss": [60.0, 40.0, 20.0]}, "loss is 20 or more in all rows: are these nats per token"),
-        (
-            {"loss": [14.0, 12.0, 11.0], "n_vocab": [32000.0] * 3},
-            "loss is 14 in row 1, and guessing among 32000 tokens",
-        ),
-        ({"loss": [14.0, 4.0, 3.0], "n_vocab": [32000.0] * 3, "status": ["diverged", "done", "done"]}, ""),
-        ({"loss": [11.0, 4.0, 3.0], "n_vocab": [32000.0] * 3}, ""),
-        ({"loss": [11.0, 4.0, math.nan]}, ""),
-    ],
-)
-def test_losses_that_are_no_nats_per_token_are_doubted(columns, words):
-    said = [note for note in Table.from_columns({"params": [1e6, 2e6, 4e6], **columns}).notes if "loss" in note]
-    assert len(said) == bool(words)
-    assert all(note.startswith(words) for note in said)

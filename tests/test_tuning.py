@@ -234,6 +234,7 @@ def test_the_best_batch_is_found_where_several_were_tried():
     found = tune(whole)
     assert [b.best for b in found.batches] == pytest.approx([400, 400], rel=1e-6)
     assert "Best batch at N = 55.3k, D = 65.5k: 400 tokens" in found.text()
+    assert "No law of batches: 2 bowls have a bottom between the batches tried; wanted 3 or more" in found.text()
     bounded = [name for name in found.law.intervals] if found.law else []
     assert "b" in bounded
 
@@ -352,14 +353,93 @@ def test_exponents_that_change_at_60_tokens_per_parameter_are_found():
         assert few == pytest.approx(SWEPT.d, abs=0.1)
         assert low < SWEPT.d + 0.4 < high
         assert many > few + 0.2
-        assert any("bowls) differ (F =" in line for line in fit.sentences())
+        assert any(re.search(r"bowls\) differ \((\w: )?F =", line) for line in fit.sentences())
+
+
+def test_a_batch_exponent_that_changes_alone_is_found_and_both_are_said():
+    """The exponent of B is 0.13 below and 0.34 above D/N = 60, as a public sweep has it; those of N and D stay."""
+    found = 0
+    for seed in range(4):
+        table = swept(seed=seed, law=dataclasses.replace(SWEPT, b=0.0)).matching("kind", "transformer")
+        N, D, B = (np.log(table[name]) for name in ("params", "tokens", "batch_tokens"))
+        shift = np.where(D - N < math.log(60), 0.13, 0.34) * (B - math.log(256))
+        fit = fitted(changed(table, learning_rate=table["learning_rate"] * np.exp(shift)))
+        assert not isinstance(fit.halves, str)
+        (few, *_), (_, low, high) = fit.halves.exponents["B"]
+        assert few == pytest.approx(0.13, abs=0.08)
+        assert low < 0.34 < high
+        said = next(line for line in fit.sentences() if line.startswith("The exponents below and above D/N = 60"))
+        assert re.search(r"of B 0\.\d+ \(.* to .*\) and 0\.\d+ \(", said)
+        found += fit.halves.significant
+    assert found >= 3
+
+
+def test_halves_without_enough_bowls_above_60_are_divided_in_the_middle():
+    fit = tune(losses()).law
+    assert fit is not None
+    halves: Any = fit.halves
+    assert halves.limit == pytest.approx(10.7, abs=0.1)
+    assert not halves.significant
+    assert any("below and above D/N = 11 (6 and 4 bowls) do not differ significantly" in s for s in fit.sentences())
 
 
 def test_halves_that_cannot_be_told_are_said_and_not_tested():
-    fit = tune(losses()).law
+    fit = tune(losses(sizes=SIZES[2:4], noise=0.0)).law
     assert fit is not None
     assert isinstance(fit.halves, str)
-    assert re.match(r"Whether the exponents change at D/N = 60 was not tested: \d+ bowls below and 1 above", fit.halves)
+    assert re.match(r"Whether the exponents change at D/N = 60 was not tested: \d+ bowls below", fit.halves)
+
+
+def test_rates_that_lie_decades_apart_are_said():
+    wide = tune(losses(grid=(8e-4, 8e-3, 8e-2)))
+    assert any("rates up to 10 times apart" in w and "held 57 to 80 %" in w for w in wide.warnings())
+    assert not any("times apart" in w for w in tune(losses()).warnings())
+
+
+def test_rates_in_another_unit_are_named():
+    table = losses()
+    row = int(np.flatnonzero(table["learning_rate"] == GRID[2])[1])
+    odd = np.where(np.arange(len(table)) == row, 1000 * table["learning_rate"], table["learning_rate"])
+    with pytest.raises(InputError, match=rf"row {row + 1}, column learning_rate: found 8, where the other rows hold"):
+        tune(changed(table, learning_rate=odd))
+    (note,) = tune(changed(table, learning_rate=3e3 * table["learning_rate"])).notes
+    assert "found 6; rates of Adam lie far below 1" in note
+    assert note.endswith("if these count in units of 0.0001, say --columns learning_rate='0.0001*learning_rate'")
+    # A rate of 2 that diverged is a rate that was tried.
+    high = table["learning_rate"] == GRID[-1]
+    tried = np.where(high, 2.4, table["learning_rate"])
+    status, loss = np.where(high, "diverged", "done"), np.where(high, np.nan, table["loss"])
+    (note,) = tune(changed(table, learning_rate=tried, status=status, loss=loss)).notes
+    assert "found 2.4; rates of Adam lie far below 1" in note
+
+
+def test_batches_under_another_name_are_said():
+    table = swept().matching("kind", "transformer")
+    columns = {name: values for name, values in table.items() if name not in ("batch_tokens", "kind", "run")}
+    renamed = Table.from_columns({**columns, "global_batch": table["batch_tokens"] / 64, "n_ctx": [64.0] * len(table)})
+    assert any(
+        "global_batch varies and is not taken as the batch" in note
+        and "say --columns batch_tokens='global_batch*n_ctx'" in note
+        for note in tune(renamed).notes
+    )
+
+
+def test_best_batches_make_a_law_of_size_and_length():
+    tables = []
+    for batch in (128, 256, 512, 1024, 2048):
+        table = losses(noise=0.001, sizes=(6144, 24576, 98304))
+        best = 500 * (table["tokens"] / 1.3e5) ** 0.5 * (table["params"] / 2.5e4) ** 0.1
+        worse = np.exp(0.02 * np.log(batch / best) ** 2)
+        tables.append(changed(table, batch_tokens=np.full(len(table), float(batch)), loss=table["loss"] * worse))
+    names = [name for name in tables[0] if name != "run"]
+    found = tune(Table.from_columns({name: np.concatenate([t[name] for t in tables]) for name in names}))
+    assert found.batch_law is not None
+    for name, truth in (("n", 0.1), ("d", 0.5)):
+        low, high = found.batch_law.intervals[name]
+        assert low < truth < high
+        assert high - low < 0.2
+    assert "B_opt = " in found.text()
+    assert found.to_dict()["batch_law"]["law"]["d"] == pytest.approx(0.5, abs=0.1)
 
 
 def test_another_text_keeps_the_exponents_at_another_height_or_does_not(tmp_path):

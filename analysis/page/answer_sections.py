@@ -58,7 +58,7 @@ def _tuning(found: Tuning) -> Iterator[str]:
         f"the {digits.percent(LEVEL)} interval of the best rate: open where it is not bounded. A cross is a rate that "
         "diverged. Then the best rates with the law through them, hollow where the rates tried do not bound them, and "
         "where the sweep has other batches, depths or lengths, all best rates over the law's; at the dotted line D/N "
-        f"is {LIMIT:.0f}, on both sides of which the law is fitted by itself too.",
+        f"is {LIMIT:.0f}: the law is fitted by itself on either side of it, or of the middle of the sweep.",
     )
     head = (
         "N", "D", ("B", "tokens"), "Best rate", f"{digits.percent(LEVEL)} interval", ("Loss", "at the bottom"),
@@ -75,6 +75,7 @@ def _tuning(found: Tuning) -> Iterator[str]:
         ends = f"{digits.short(bowl.low)} to {digits.short(bowl.high)}" if bowl.interior else bowl.status
         where = f"N = {digits.short(bowl.params)}, D = {digits.short(bowl.tokens)}"
         yield tag("p", f"Best batch at {where}: {digits.short(bowl.best)} tokens ({ends}).")
+    yield from (tag("p", markup.mathematics(line)) for line in found.batch_lines())
 
 
 def _bowl(found: Tuning, bowl: Bowl) -> tuple[str, ...]:

@@ -5,19 +5,20 @@ Units of the canonical columns are in `docs/table.md`; every other column is kep
 
 import csv
 import dataclasses
+import json
 import math
-import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from analysis.table import contradictions, units
-from analysis.table.columns import cell, column, nearest
+from analysis.table import algebra, contradictions, units
+from analysis.table.columns import COLUMNS, cell, column, nearest, surely, unit_in
 from analysis.table.conditions import rows_with
 from scaling.errors import InputError
 
+CORE = ("params", "tokens", "flops", "loss")  # that most laws want
 ENDED = ("done", "finished")  # what the status of a run that ended well is called, here and by Weights & Biases
 LUCK = ("seed", "seconds")  # in which copies of a run may differ too
 INDEX = ("id", "index", "idx", "row", "", "unnamed: 0")  # columns of numbers that only name rows
@@ -46,6 +47,7 @@ class Table:
     excluded: tuple[Excluded, ...] = ()
     derived: frozenset[str] = frozenset()  # columns that the source lacks and that followed from others
     not_asked: int = 0  # rows of the source that nobody asked for
+    taken: Mapping[str, str] = dataclasses.field(default_factory=dict)  # what of the file a column was taken from
 
     @classmethod
     def from_rows(cls, rows: Iterable[Mapping[str, Any]], source: str = "table") -> "Table":
@@ -55,8 +57,16 @@ class Table:
         return cls.from_columns({name: [row.get(name) for row in rows] for name in names}, source)
 
     @classmethod
-    def from_columns(cls, columns: Mapping[str, Sequence[Any] | np.ndarray], source: str = "table") -> "Table":
+    def from_columns(
+        cls,
+        columns: Mapping[str, Sequence[Any] | np.ndarray],
+        source: str = "table",
+        taken: Mapping[str, str] | None = None,
+    ) -> "Table":
         """Columns as sequences of equal length; fills in what follows from the others (tokens, flops, epochs).
+
+        Args:
+            taken: canonical name -> what of the file it was taken from, for messages.
 
         Raises:
             InputError: no rows, unequal lengths, text in a column of numbers, or units that cannot be right.
@@ -69,10 +79,10 @@ class Table:
             if length != n:
                 raise InputError(f"{source}: column {name} has {length} rows and another {n}; give each run a value")
         parsed = {name: column(name, values, source) for name, values in columns.items()}
-        whole, notes = units.completed(parsed, source)
+        whole, notes = units.completed(parsed, source, taken)
         derived = frozenset(whole) - frozenset(parsed)
         notes = (*notes, *contradictions.notes(whole))
-        return _without_copies(cls(whole, np.arange(1, n + 1), source, notes, derived=derived))
+        return _without_copies(cls(whole, np.arange(1, n + 1), source, notes, derived=derived, taken=taken or {}))
 
     @property
     def given(self) -> int:
@@ -199,11 +209,21 @@ class Table:
         # Names that a person can give: not a fit's own columns, and not those that were worked out here.
         names = [column for column in self.columns if not column.startswith("_") and column not in self.derived]
         near = nearest(name, names)
-        example, hint = (near, f", nearest is {near!r}") if near else ("NAME", "")
+        found = {name: _in_its_unit(near) if near else "NAME"}
+        for other in CORE:  # what else the file calls by another name, so that one line names all
+            if other not in self.columns and other != name and (one := surely(other, names)):
+                found |= {other: _in_its_unit(one)} if one not in (near, *COLUMNS) else {}
+        hint = f", nearest is {near!r}" if near else ""
+        said = {**self.taken, **found}
         return (
-            f"{self.source}: no column {name}{hint}; say which one it is with --columns {name}={shlex.quote(example)}, "
-            f'or load(path, {{"{name}": "{example}"}}) in Python; found {", ".join(names)}'
+            f"{self.source}: no column {name}{hint}; say which one it is with {algebra.line(said)}, "
+            f"or load(path, {json.dumps(said)}) in Python; found {', '.join(names)}"
         )
+
+
+def _in_its_unit(name: str) -> str:
+    """A column of a file as it is taken, times the unit that its name says."""
+    return algebra.times(name, unit_in(name)) if unit_in(name) != 1 else name
 
 
 def _without_copies(table: Table) -> Table:

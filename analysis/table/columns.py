@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from analysis.digits import count_of
 from scaling.errors import InputError
 
 TEXT = "text"
@@ -103,7 +104,7 @@ OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
     "params_total": ("total_params",),
     "tokens": ("d", "training_tokens", "dataset_size", "data"),
     "unique_tokens": ("u", "unique", "dataset_tokens"),
-    "flops": ("c", "compute", "training_flop", "flop"),
+    "flops": ("c", "compute", "training_flop", "flop", "budget"),
     "loss": ("l", "val_loss", "validation_loss", "test_loss", "final_loss", "nll"),
     "batch_tokens": ("batch_size", "batch", "global_batch"),
     "steps": ("updates", "iterations"),
@@ -116,18 +117,56 @@ OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
 }
 
 
+# What a name may say of the unit of its column, at its end.
+UNIT_WORDS: Mapping[str, float] = {
+    "k": 1e3, "thousand": 1e3, "thousands": 1e3,
+    "m": 1e6, "mn": 1e6, "million": 1e6, "millions": 1e6,
+    "b": 1e9, "bn": 1e9, "billion": 1e9, "billions": 1e9,
+    "t": 1e12, "trillion": 1e12, "trillions": 1e12,
+}  # fmt: skip
+COUNTED = ("params", "params_total", "params_embed", "params_head", "tokens", "unique_tokens", "batch_tokens")
+
+
 def nearest(name: str, names: Iterable[str]) -> str | None:
     """Of the names, the one that most likely means column `name`; None where none comes near."""
+    names = list(names)
+    if one := surely(name, names):
+        return one
     plain = {_plain(one): one for one in names}
     for wanted in (name, *OTHER_NAMES.get(name, ())):
-        if wanted in plain:
-            return plain[wanted]
-    for wanted in (name, *OTHER_NAMES.get(name, ())):
-        whole = [one for one in plain if len(wanted) > 1 and re.search(rf"(^|_){wanted}(_|$)", one)]
-        if whole:
+        if whole := _holding(wanted, plain):
             return plain[min(whole, key=len)]
     near = difflib.get_close_matches(_plain(name), list(plain), n=1, cutoff=0.5)
     return plain[near[0]] if near else None
+
+
+def surely(name: str, names: Iterable[str]) -> str | None:
+    """Of the names, the one that is another word for column `name`, or the only one that holds such a word."""
+    names = [one for one in names if one]
+    plain = {_plain(one): one for one in names} | {_plain(_split(one)[0]): one for one in names}
+    for wanted in (name, *OTHER_NAMES.get(name, ())):
+        if wanted in plain:
+            return plain[wanted]
+    holding = {plain[one] for wanted in (name, *OTHER_NAMES.get(name, ())) for one in _holding(wanted, plain)}
+    several = len(holding) > 1 or any(re.search(r"(^|_)per(_|$)|/", one.lower()) for one in holding)
+    return None if several else next(iter(holding), None)
+
+
+def unit_in(name: str) -> float:
+    """The factor that the name of a column gives its numbers: 1e9 for "Tokens (B)", 1 where it names no unit."""
+    return _split(name)[1]
+
+
+def _split(name: str) -> tuple[str, float]:
+    """A name without the unit at its end, and the factor that this unit is."""
+    found = re.fullmatch(r"(.*?)(?:\s*[(\[]\s*(?:in )?([A-Za-z]+)\s*[)\]]|[_ ](?:in[_ ])?([A-Za-z]+))", name.strip())
+    word = (found[2] or found[3]).lower() if found else ""
+    return (found[1], UNIT_WORDS[word]) if found and word in UNIT_WORDS else (name, 1.0)
+
+
+def _holding(wanted: str, plain: Iterable[str]) -> list[str]:
+    """Of plain names, those that hold a word; a single letter is a word in none."""
+    return [one for one in plain if len(wanted) > 1 and re.search(rf"(^|_){wanted}(_|$)", one)]
 
 
 def _plain(name: str) -> str:
@@ -149,7 +188,7 @@ def number(cell: Any) -> float | None:
 
 
 def column(name: str, values: Sequence[Any] | np.ndarray, source: str) -> np.ndarray:
-    """One column: f64 where it holds numbers (NaN where empty), else str.
+    """One column: f64 where it holds numbers (NaN where empty), else str. In a column of numbers, 70M is 7e7.
 
     Raises:
         InputError: text in a column of numbers.
@@ -162,6 +201,8 @@ def column(name: str, values: Sequence[Any] | np.ndarray, source: str) -> np.nda
     if name in TEXT_COLUMNS:
         return np.asarray(["" if v is None else str(v) for v in values], dtype=str)
     numbers = [number(v) for v in values]
+    if None in numbers and name in NUMBER_COLUMNS:
+        numbers = [_count(v) if found is None else found for v, found in zip(values, numbers, strict=True)]
     if None in numbers:
         if name in NUMBER_COLUMNS:
             i = numbers.index(None)
@@ -175,6 +216,23 @@ def column(name: str, values: Sequence[Any] | np.ndarray, source: str) -> np.nda
             raise InputError(f"{source}, row {i + 1}, column {name}: found {found!r}, {hint}")
         return np.asarray(["" if v is None else str(v) for v in values], dtype=str)
     return np.asarray(numbers, dtype=np.float64)
+
+
+def _count(cell: Any) -> float | None:
+    """A cell such as 70M or 300B as a number, None where it is no such thing."""
+    try:
+        return count_of(str(cell).strip())
+    except ValueError:
+        return None
+
+
+def above_zero(columns: Mapping[str, np.ndarray], name: str) -> np.ndarray | None:
+    """The column with NaN for cells that are no numbers above 0; None where none is left."""
+    values = columns.get(name)
+    if values is None or values.dtype.kind != "f":
+        return None
+    values = np.where(np.isfinite(values) & (values > 0), values, np.nan)
+    return values if np.isfinite(values).any() else None
 
 
 def cell(value: Any) -> str:

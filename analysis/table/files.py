@@ -1,11 +1,9 @@
-"""Tables in files: CSV and Parquet to raw columns, and the columns under the names that the laws use."""
+"""Tables in files: CSV and Parquet to raw columns."""
 
 import csv
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from analysis.table.columns import column, nearest, number
 from scaling.errors import InputError
 
 
@@ -50,28 +48,3 @@ def read_parquet(path: Path) -> dict[str, list[Any]]:
         return pyarrow.parquet.read_table(path).to_pydict()
     except (pyarrow.ArrowInvalid, OSError) as error:
         raise InputError(f"{path}: not a Parquet table ({str(error).splitlines()[0]}); write it again") from error
-
-
-def renamed(raw: Mapping[str, Any], columns: Mapping[str, str], source: str) -> dict[str, Any]:
-    """The raw columns under their canonical names. A file's own column of that name gives way to the one asked for.
-
-    Args:
-        columns: canonical name to name in the file, or to "1e9*name" where the file counts in other units.
-
-    Raises:
-        InputError: a column that is not there, or text where it is to be multiplied.
-    """
-    out = dict(raw)
-    taken: dict[str, Any] = {}
-    for canonical, name in columns.items():
-        factor, star, rest = name.partition("*")
-        scale = 1.0
-        if name not in raw and star and number(factor) is not None:
-            scale, name = float(factor), rest.strip()
-        if name not in raw:
-            near = nearest(name, raw)
-            hint = f"; nearest is {near!r}" if near else ""
-            raise InputError(f"{source}: no column {name!r} to take as {canonical}{hint}; found {', '.join(raw)}")
-        taken[canonical] = raw[name] if scale == 1.0 else [scale * v for v in column(canonical, raw[name], source)]
-        out.pop(name, None)
-    return {**out, **taken}

@@ -4,194 +4,315 @@ Bounds are far outside anything that was ever trained, so that an honest table i
 Kaplan et al. (2020) has 768 parameters and sees 2e8 tokens for each, their largest one 0.01.
 """
 
-from collections.abc import Mapping
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
+from analysis.table import odd_rows
+from analysis.table.algebra import written
+from analysis.table.columns import above_zero, surely
+from analysis.table.naming import Naming
+from analysis.table.odd_rows import contradiction
 from scaling.errors import InputError
 
 SMALLEST_LADDER = 100.0  # parameters: the largest model of a table has more
+SMALLEST_TEXT = 1e3  # tokens: the longest run of a table has more
 WHOLE = 1e5  # parameters: below that many a count is a whole number, and 70.5 stands for millions
 SMALLEST_COMPUTE = 1e5  # FLOP: a thousand parameters and twenty tokens
 FEWEST_TOKENS = 1e-3  # per parameter, in the row that has most
 MOST_TOKENS = 1e7  # per parameter, in the row that has fewest
-CONTRADICTION = 30.0  # times between C and 6 N D: what is counted explains less
-LOGITS = 1e5  # over sqrt(N): so many times 6 N D are the logits of 256 thousand tokens on a single narrow layer
-DOUBTFUL = 3.0
+DOUBTFUL = 1.3
+LEVEL_SLOPE = 0.02  # of ln(C / 6 N D) over ln N: below it the ratio is one number
 LARGE_LOSS = 15.0  # nats/token: a guess among three million tokens, more than any vocabulary has
+SMALL_LOSS = 0.4  # nats/token: what no model of a text has come down to
 ABOVE_GUESSING = 1.0  # nats/token over ln(vocabulary) that an honest loss stays below
-# What a column may count in instead, with the factor as one would write it; the last ones for compute alone.
-UNITS = {
-    "thousands": "1e3",
-    "millions": "1e6",
-    "billions": "1e9",
-    "trillions": "1e12",
-    "1e15 FLOP": "1e15",
-    "1e18 FLOP": "1e18",
-    "PF-days": "8.64e19",
-    "1e21 FLOP": "1e21",
+IN_BITS = 0.03  # relative: so near to 1 / ln 2 the ratio of two losses is no accident
+# What a column may count in instead; the last ones for compute alone.
+UNITS: Mapping[float, str] = {
+    1.0: "",
+    1e3: "thousands",
+    1e6: "millions",
+    1e9: "billions",
+    1e12: "trillions",
+    1e15: "1e15 FLOP",
+    1e18: "1e18 FLOP",
+    8.64e19: "PF-days",
+    1e21: "1e21 FLOP",
 }
+FACTORS: Mapping[str, tuple[float, ...]] = {
+    "params": tuple(UNITS)[:4],
+    "params_total": tuple(UNITS)[:4],
+    "tokens": tuple(UNITS)[:5],
+    "unique_tokens": tuple(UNITS)[:5],
+    "flops": tuple(UNITS),
+    "flops_min": tuple(UNITS),
+}
+DEAREST = 1.5  # of `_cost`, decades: a remedy beyond that is none
+CHINCHILLA = (1.7, 406.0, 0.34, 411.0, 0.28)  # E, A, alpha, B, beta of Hoffmann et al. (2022), a text's usual losses
 
 Columns = Mapping[str, np.ndarray]
 
 
-def completed(columns: Columns, source: str) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+class Wrong(NamedTuple):
+    """A column whose unit cannot be right."""
+
+    row: int
+    name: str
+    found: str  # in words
+    factor: float = 0.0  # by which C / 6 N D is off
+
+
+def completed(
+    columns: Columns, source: str, taken: Mapping[str, str] | None = None
+) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """The columns with those that follow from others, and a note on each of these and on what is doubtful.
 
-    tokens = C / 6N, flops = 6ND, epochs = tokens / unique_tokens, where a column is missing.
+    tokens = C / 6N, flops = 6ND, params = C / 6D, epochs = tokens / unique_tokens, where a column is missing.
+
+    Args:
+        taken: canonical name -> what of the file it was taken from.
 
     Raises:
-        InputError: a column that must be in other units, or a row whose C contradicts its N and D.
+        InputError: a column or a row that must be in other units, or a row whose C contradicts its N and D.
     """
     found = dict(columns)
-    _check_each(found, source)
-    notes = _doubtful_losses(found)
-    N, D, C = (_positive(found, name) for name in ("params", "tokens", "flops"))
+    naming = Naming(source, taken or {}, found.get("run"))
+    _check_trifle(found, naming)
+    if wrong := _wrong(found):
+        raise InputError(_said(wrong, found, naming))
+    notes = _doubtful_losses(found, naming)
+    N, D, C = (above_zero(found, name) for name in ("params", "tokens", "flops"))
+    given = frozenset(name for name, values in (("params", N), ("tokens", D), ("flops", C)) if values is not None)
     if N is not None and C is not None and D is None:
         found["tokens"] = D = C / (6 * N)
-        notes.append("tokens was missing: taken as flops / (6 params)")
-        _check_ratio(N, D, "flops", source)
+        notes.append(_followed("tokens", "flops / (6 params)", columns, naming))
     elif N is not None and D is not None and C is None:
         found["flops"] = 6 * N * D
-        notes.append("flops was missing: taken as 6 params tokens")
-        _check_ratio(N, D, "tokens", source)
+        notes.append(_followed("flops", "6 params tokens", columns, naming))
+    elif D is not None and C is not None and N is None and surely("params", found) is None:
+        found["params"] = C / (6 * D)
+        notes.append(_followed("params", "flops / (6 tokens), which counts what the FLOP count", columns, naming))
     elif N is not None and D is not None and C is not None:
-        reuse = _positive(found, "reuse")  # of layers: their parameters count once in N, each time in C
-        used = N if reuse is None else N * np.fmax(reuse, 1.0)
-        notes += _check_compute(used, D, C, _positive(found, "experts"), source)
-    U = _positive(found, "unique_tokens")
-    if N is not None and U is not None:
-        _check_ratio(N, U, "unique_tokens", source)
-    if D is not None and U is not None and _positive(found, "epochs") is None:
+        notes += _doubtful_compute(N, D, C, found, naming)
+    notes += odd_rows.check(found, given, naming)
+    U = above_zero(found, "unique_tokens")
+    if D is not None and U is not None and above_zero(found, "epochs") is None:
         found["epochs"] = D / U
     return found, tuple(notes)
 
 
-def _positive(columns: Columns, name: str) -> np.ndarray | None:
-    """The column with NaN for cells that are no numbers above 0; None where none is left."""
-    values = columns.get(name)
-    if values is None or values.dtype.kind != "f":
-        return None
-    values = np.where(np.isfinite(values) & (values > 0), values, np.nan)
-    return values if np.isfinite(values).any() else None
+def _followed(name: str, how: str, columns: Columns, naming: Naming) -> str:
+    """That a column followed from others, and how to say that another of the file is it."""
+    meant = surely(name, columns)
+    said = f"{name} was missing: taken as {how}"
+    return f"{said}; if {meant} is it, say {naming.line({}, {name: meant})}" if meant else said
 
 
-def _doubtful_losses(columns: Columns) -> list[str]:
+# --- losses
+
+
+def _doubtful_losses(columns: Columns, naming: Naming) -> list[str]:
     """Losses that nats per token cannot be: perplexities, bits, or sums."""
     notes = []
     for name in ("loss", "loss_min"):
-        values = _positive(columns, name)
+        values = above_zero(columns, name)
         if values is None:
             continue
-        low = float(np.nanmin(values))
+        low, high = float(np.nanmin(values)), float(np.nanmax(values))
         if low > LARGE_LOSS:
             notes.append(f"{name} is {low:.3g} or more in all rows: are these nats per token, and not perplexities?")
-            continue
-        vocabulary = _positive(columns, "n_vocab")
-        if vocabulary is None:
-            continue
-        over = values - np.log(vocabulary)
-        if "status" in columns:
-            over = np.where(columns["status"] == "diverged", np.nan, over)
-        if np.any(over > ABOVE_GUESSING):
-            row = int(np.nanargmax(over))
+        elif high < SMALL_LOSS:
             notes.append(
-                f"{name} is {values[row]:.3g} in row {row + 1}, and guessing among {vocabulary[row]:.0f} tokens costs "
-                f"{np.log(vocabulary[row]):.3g}: are these nats per token, and not bits or perplexities?"
+                f"{name} is {high:.3g} or less in all rows: are these nats per token? no model of a text has come "
+                "down so far"
             )
+        elif in_bits := _bits(columns, values):
+            factor = naming.line({name: math.log(2)})
+            notes.append(f"{name} looks like bits per token: {in_bits}; in nats it is {factor}")
+        else:
+            notes += _above_guessing(columns, name, values)
     return notes
 
 
-def _check_each(columns: Columns, source: str) -> None:
-    """Columns that are wrong by themselves."""
-    C = _positive(columns, "flops")
+def _bits(columns: Columns, loss: np.ndarray) -> str:
+    """Why the losses of a table are bits, by its own columns; empty where nothing says so."""
+    per_byte, n_bytes = above_zero(columns, "bits_per_byte"), above_zero(columns, "bytes_per_token")
+    if per_byte is not None and n_bytes is not None:
+        ratio = float(np.nanmedian(loss / (per_byte * n_bytes)))
+        if abs(ratio - 1) < IN_BITS:
+            return "it is bits_per_byte times bytes_per_token"
+    initial, vocabulary = above_zero(columns, "loss_initial"), above_zero(columns, "n_vocab")
+    if initial is not None and vocabulary is not None:
+        ratio = float(np.nanmedian(initial / np.log(vocabulary)))
+        if abs(ratio * math.log(2) - 1) < IN_BITS:
+            return f"loss_initial is {ratio:.3g} times ln(n_vocab), and a model begins by guessing"
+    return ""
+
+
+def _above_guessing(columns: Columns, name: str, values: np.ndarray) -> list[str]:
+    vocabulary = above_zero(columns, "n_vocab")
+    if vocabulary is None:
+        return []
+    over = values - np.log(vocabulary)
+    if "status" in columns:
+        over = np.where(columns["status"] == "diverged", np.nan, over)
+    if not np.any(over > ABOVE_GUESSING):
+        return []
+    row = int(np.nanargmax(over))
+    return [
+        f"{name} is {values[row]:.3g} in row {row + 1}, and guessing among {vocabulary[row]:.0f} tokens costs "
+        f"{np.log(vocabulary[row]):.3g}: are these nats per token, and not bits or perplexities?"
+    ]
+
+
+# --- units of whole columns
+
+
+def _check_trifle(columns: Columns, naming: Naming) -> None:
+    C = above_zero(columns, "flops")
     if C is not None and len(C) > 1 and np.all(C == C[0]) and C[0] < SMALLEST_COMPUTE:
         raise InputError(
-            f"{source}, row 1, column flops: found {C[0]:g}, as in all {len(C)} rows; wanted the FLOP of each run; "
+            f"{naming.at([0], 'flops')}: found {C[0]:g}, as in all {len(C)} rows; wanted the FLOP of each run; "
             "correct the column or leave it out"
         )
+
+
+def _wrong(columns: Columns) -> Wrong | None:
+    """The first column whose unit cannot be right in any row or, for compute, in most of them."""
+    N, D, C, U = (above_zero(columns, name) for name in ("params", "tokens", "flops", "unique_tokens"))
     for name in ("params", "params_total", "flops", "flops_min"):
-        values = _positive(columns, name)
+        values = above_zero(columns, name)
         if values is None:
             continue
         row = int(np.nanargmax(values))
-        found = f"{source}, row {row + 1}, column {name}: found {values[row]:g}, the largest"
         if "flops" in name:
-            if values[row] < SMALLEST_COMPUTE and "params" not in columns:  # else N tells the unit
-                raise InputError(
-                    f'{found}; wanted FLOP, this looks like PF-days or 1e18 FLOP; say {name}="8.64e19*{name}", or 1e18'
-                )
+            if values[row] < SMALLEST_COMPUTE and N is None:  # else N tells the unit
+                return Wrong(row, name, f"found {values[row]:g}, the largest; wanted FLOP")
             continue
-        known = values[np.isfinite(values)]
-        if values[row] < SMALLEST_LADDER or (values[row] < WHOLE and np.any(known % 1 > 0)):
-            tokens = _positive(columns, "tokens")
-            also = ' tokens="1e9*tokens"' if tokens is not None and np.nanmax(tokens) < 1e6 else ""
-            raise InputError(
-                f"{found}; wanted parameters, this looks like billions or millions; "
-                f'say {name}="1e9*{name}"{also}, or 1e6'
-            )
+        fractions = bool(np.any(values[np.isfinite(values)] % 1 > 0))
+        if values[row] < SMALLEST_LADDER or (values[row] < WHOLE and fractions):
+            return Wrong(row, name, f"found {values[row]:g}, the largest; wanted parameters")
+    for name, values in (("tokens", D), ("unique_tokens", U)):
+        if values is not None and np.nanmax(values) < SMALLEST_TEXT:
+            row = int(np.nanargmax(values))
+            beside = "" if N is None else f" tokens for {N[row]:.3g} parameters"
+            return Wrong(row, name, f"found {values[row]:g}{beside}, the largest; wanted tokens")
+    if N is None:
+        return None
+    if D is not None and C is not None:
+        return _wrong_compute(N, D, C, columns)
+    for name, tokens in (("tokens", D), ("flops", None if C is None else C / (6 * N)), ("unique_tokens", U)):
+        if tokens is not None and (wrong := _wrong_ratio(N, tokens, name)):
+            return wrong
+    return None
 
 
-def _check_ratio(N: np.ndarray, D: np.ndarray, name: str, source: str) -> None:
+def _wrong_ratio(N: np.ndarray, D: np.ndarray, name: str) -> Wrong | None:
     """Tokens per parameter, where nothing else can be held against the tokens. `name` is the column they come from."""
     ratio = D / N
+    if not np.isfinite(ratio).any():
+        return None
     if np.nanmax(ratio) < FEWEST_TOKENS:
         row = int(np.nanargmax(ratio))
-        unit, factor = _unit(20 / float(np.nanmedian(ratio)), compute=name == "flops")
         found = f"found {6 * N[row] * D[row]:g}, which makes {D[row]:.3g}" if name == "flops" else f"found {D[row]:g}"
-        raise InputError(
-            f"{source}, row {row + 1}, column {name}: {found} tokens for {N[row]:.3g} parameters, and no row has more "
-            f'per parameter; this looks like {unit}; say {name}="{factor}*{name}"'
-        )
+        return Wrong(row, name, f"{found} tokens for {N[row]:.3g} parameters, and no row has more per parameter")
     if np.nanmin(ratio) > MOST_TOKENS:
         row = int(np.nanargmin(ratio))
-        unit, factor = _unit(float(np.nanmedian(ratio)) / 20, compute=False)
-        raise InputError(
-            f"{source}, row {row + 1}, column params: found {N[row]:g} with {D[row]:.3g} tokens, and no row has fewer "
-            f'per parameter; wanted parameters, this looks like {unit}; say params="{factor}*params"'
-        )
+        said = f"found {N[row]:g} with {D[row]:.3g} tokens, and no row has fewer per parameter; wanted parameters"
+        return Wrong(row, "params", said)
+    return None
 
 
-def _check_compute(N: np.ndarray, D: np.ndarray, C: np.ndarray, experts: np.ndarray | None, source: str) -> list[str]:
+def _wrong_compute(N: np.ndarray, D: np.ndarray, C: np.ndarray, columns: Columns) -> Wrong | None:
     """C against 6 N D, which differ by what is counted, and never by orders of magnitude."""
-    ratio = C / (6 * N * D)
-    off = np.maximum(ratio, 1 / ratio)
-    if not np.isfinite(off).any():
-        return []
-    bound = np.where(ratio > 1, np.maximum(CONTRADICTION, LOGITS / np.sqrt(N)), CONTRADICTION)
-    if experts is not None:  # all of them may be counted in N, and few of them work for a token
-        bound = bound * np.fmax(experts, 1.0)
+    off, bound = contradiction(N, D, C, columns)
+    if not np.isfinite(off).any() or np.nanmedian(off / bound) <= 1:
+        return None
     row = int(np.nanargmax(off / bound))
-    where = f"{source}, row {row + 1}, column flops"
-    says = f"found {C[row]:.4g}, but 6 params tokens is {6 * N[row] * D[row]:.4g}"
-    if off[row] > bound[row]:
-        if np.nanmedian(off / bound) <= 1:
-            raise InputError(f"{where}: {says}; correct the row, or leave it out")
-        if np.nanmedian(ratio) < 1:
-            unit, factor = _unit(1 / float(np.nanmedian(ratio)), compute=True)
-            raise InputError(f'{where}: {says}; wanted FLOP, this looks like {unit}; say flops="{factor}*flops"')
-        factor, ratio_DN = float(np.nanmedian(ratio)), float(np.nanmedian(D / N))
-        if FEWEST_TOKENS <= ratio_DN <= MOST_TOKENS:
-            if np.nanmax(N) >= WHOLE:
-                raise InputError(f"{where}: {says}; one of the three is off by a factor of about {factor:.2g}")
-            unit, each = _unit(factor**0.5, compute=False)
-            raise InputError(
-                f'{where}: {says}; N and D look like {unit}; say params="{each}*params" tokens="{each}*tokens"'
-            )
-        name = "params" if ratio_DN > MOST_TOKENS else "tokens"
-        unit, each = _unit(factor, compute=False)
-        raise InputError(f'{where}: {says}; {name} looks like {unit}; say {name}="{each}*{name}"')
-    row = int(np.nanargmax(off))
-    if off[row] > DOUBTFUL:
-        return [
-            f"flops and 6 params tokens differ by up to {off[row]:.3g} times (row {row + 1}): is the same N, with or "
-            "without embeddings, in both?"
-        ]
-    return []
+    said = f"found {C[row]:.4g}, but 6 params tokens is {6 * N[row] * D[row]:.4g}"
+    return Wrong(row, "flops", said, float(np.nanmedian(off)))
 
 
-def _unit(factor: float, *, compute: bool) -> tuple[str, str]:
-    """The unit nearest to a factor that is missing, and what to multiply by."""
-    names = UNITS if compute else dict(list(UNITS.items())[:4])
-    name = min(names, key=lambda one: abs(np.log(float(names[one]) / factor)))
-    return name, names[name]
+def _said(wrong: Wrong, columns: Columns, naming: Naming) -> str:
+    """What is wrong with a unit, and the way out."""
+    where = f"{naming.at([wrong.row], wrong.name)}: {wrong.found}"
+    remedy = _remedy(columns)
+    if not remedy and wrong.factor:
+        return f"{where}; one of the three is off by a factor of about {written(float(f'{wrong.factor:.2g}'))}"
+    if not remedy:
+        return f"{where}; correct the column or leave it out"
+    looks = " and ".join(f"{name} looks like {UNITS[factor]}" for name, factor in remedy.items())
+    return f"{where}; {looks}; say {naming.line(remedy)}"
+
+
+def _remedy(columns: Columns) -> dict[str, float]:
+    """Factors under which no unit is wrong, the most usual of those; none where none are usual."""
+    names = [name for name in FACTORS if above_zero(columns, name) is not None]
+    best, least = {}, DEAREST
+    for factors in itertools.product(*(FACTORS[name] for name in names)):
+        changed = {name: factor for name, factor in zip(names, factors, strict=True) if factor != 1}
+        scaled = {**columns, **{name: factor * columns[name] for name, factor in changed.items()}}
+        if changed and (cost := sum(_cost(scaled, changed))) < least and not _wrong(scaled):
+            best, least = changed, cost
+    return best
+
+
+def _cost(columns: Columns, changed: Mapping[str, float]) -> Iterator[float]:
+    """How unusual the units of a table are, in parts that add up, about in decades."""
+
+    def middle(name: str) -> float:
+        values = above_zero(columns, name)
+        return math.nan if values is None else float(np.nanmedian(np.log10(values)))
+
+    def beyond(value: float, low: float, high: float) -> float:
+        return max(low - value, value - high, 0.0) if math.isfinite(value) else 0.0
+
+    N, D, C, U, loss = map(middle, ("params", "tokens", "flops", "unique_tokens", "loss"))
+    total = middle("params_total")
+    for name, factor in changed.items():
+        yield 0.15 + 0.1 * (factor in (1e3, 1e12 if "flops" not in name else 1e9))
+    yield 3 * beyond(C - N - D - math.log10(6), -0.3, 0.3)
+    yield 3 * beyond(total - N, 0.0, 1.0)
+    D = D if math.isfinite(D) else C - N - math.log10(6)
+    yield 0.7 * beyond(D - N, 0.3, 2.3)
+    yield 0.3 * beyond(U - N, -0.5, 2.5)
+    yield 0.3 * beyond(N, 6.0, 11.5) + 0.5 * beyond(D, 5.0, 13.5) + 0.3 * beyond(C, 12.0, 26.0)
+    if math.isfinite(loss):
+        E, A, alpha, B, beta = CHINCHILLA
+        if not math.isfinite(N):
+            N = (C - math.log10(6 * 20)) / 2
+        D = D if math.isfinite(D) else N + math.log10(20)
+        usual = E + A * 10 ** (-alpha * N) + B * 10 ** (-beta * D)
+        yield 3 * min(abs(loss - math.log10(usual)), 0.3) if math.isfinite(usual) else 0.0
+
+
+def _doubtful_compute(N: np.ndarray, D: np.ndarray, C: np.ndarray, columns: Columns, naming: Naming) -> list[str]:
+    """What C counts beside N, where it is not 6 N D."""
+    off, _ = contradiction(N, D, C, columns)
+    if not np.isfinite(off).any() or np.nanmax(off) <= DOUBTFUL:
+        return []
+    reuse = above_zero(columns, "reuse")
+    ratio = C / (6 * D * (N if reuse is None else N * np.fmax(reuse, 1.0)))
+    known = np.isfinite(ratio)
+    x, y = np.log(N[known]), np.log(ratio[known])
+    slope = float(np.polyfit(x, y, 1)[0]) if np.ptp(x) > 0 else 0.0
+    ends = sorted(float(f"{np.exp(end):.3g}") for end in (y.min(), y.max()))
+    span = written(ends[0]) if ends[0] == ends[1] else f"{written(ends[0])} to {written(ends[1])}"
+    said = f"flops are {span} times 6 params tokens (most off in {naming.rows([int(np.nanargmax(off))])})"
+    if abs(slope) < LEVEL_SLOPE:
+        third = (
+            " (a third is what a forward pass alone takes)" if abs(float(np.median(y)) - math.log(1 / 3)) < 0.1 else ""
+        )
+        return [f"{said}, alike at all sizes: is one factor missing in one of them{third}?"]
+    most = float(y[np.argmax(np.abs(y))])
+    nearer = "nearer to it" if slope * most < 0 else "farther from it"
+    if slope > 0 > most:
+        why = "params seem to count embeddings that the flops leave out"
+    elif slope < 0 < most:
+        why = "the flops seem to count a head, embeddings or attention that params leave out"
+    else:
+        why = "is the same N, with or without embeddings, in both?"
+    return [f"{said}, {nearer} at larger params (power {slope:+.2f} of params): {why}"]

@@ -20,7 +20,7 @@ from analysis.jsonable import jsonable
 from analysis.laws import admission
 from analysis.replicates import settings
 from analysis.table import ENDED, Table
-from analysis.tuning import rate_law
+from analysis.tuning import odd_rates, rate_law
 from analysis.tuning.bowls import (
     BESIDE,
     FEW,
@@ -39,6 +39,7 @@ from scaling import rates
 from scaling.errors import InputError
 from scaling.rates import OWN
 
+COARSE = 4.0  # times between rates: from there on the intervals of bowls and laws hold less than they say
 NAMED = 3  # runs or statuses that a warning names
 WRONG = (0.5, 1.0, 2.0)  # times the rule's rate: where the cost of being wrong is shown
 
@@ -61,6 +62,8 @@ class Tuning:
         degrees: of sigma.
         law: None where the bowls identify none; `why` says it.
         batches: bowls over the batch, each of the losses at the best rates.
+        batch_law: B_opt(N, D) through their bottoms; None where they identify none, `why_no_batch_law` says why.
+        runs: those in a bowl, those of the table.
         mixed: sizes, lengths and batches at which runs of one rate differ in more than their seed.
         notes: what was wrong with rows of the table.
     """
@@ -71,6 +74,9 @@ class Tuning:
     law: RateFit | None
     why: str
     batches: tuple[Bowl, ...] = ()
+    batch_law: RateFit | None = None
+    why_no_batch_law: str = ""
+    runs: tuple[int, int] = (0, 0)
     mixed: int = 0
     notes: tuple[str, ...] = ()
 
@@ -107,6 +113,13 @@ class Tuning:
                 f"runs of one size, length, batch and rate differ in more than their seed at {self.mixed} "
                 f"{digits.plural(self.mixed, 'bowl', 'bowls')}: a bowl through several settings says nothing of either"
             )
+        if coarse := [b for b in self.bowls if b.spacing >= COARSE]:
+            widest = max(b.spacing for b in coarse)
+            yield (
+                f"rates up to {widest:.2g} times apart beside the best one at {len(coarse)} of {len(self.bowls)} "
+                f"bowls: no parabola holds over so far, and intervals of {digits.percent(LEVEL)} held 57 to 80 % of "
+                "the best rates with a factor of 10 between (95 % with up to 3); try rates between them"
+            )
         for end in ("lowest", "highest"):
             there = [b for b in self.edges if b.status == f"at the {end}"]
             if there:
@@ -128,6 +141,12 @@ class Tuning:
         """The law, its intervals and what is known of its fit, or why there is none."""
         return (self.law.formula, *self.law.sentences()) if self.law else (f"No law of rates: {self.why}.",)
 
+    def batch_lines(self) -> tuple[str, ...]:
+        """The law of batches, or why there is none; nothing where no size was trained at three batches."""
+        if self.batch_law:
+            return self.batch_law.formula, *self.batch_law.sentences()
+        return (f"No law of batches: {self.why_no_batch_law}.",) if self.batches else ()
+
     def text(self) -> str:
         """The tuning for a terminal."""
         form = "{:>8} {:>8} {:>7} {:>10} {:>20} {:>8} {:>9} {:>9} {:>9}  {}"
@@ -143,11 +162,13 @@ class Tuning:
             lines.append(form.format(*size, digits.plain(b.best), ends, f"{b.loss:.4f}", *paid, note).rstrip())
         if math.isfinite(self.sigma):
             lines += ["", f"Scatter of single runs about the bowls: {digits.percent(self.sigma)} of the loss."]
+        lines.append(f"{self.runs[0]} of {self.runs[1]} runs are in a bowl.")
         lines += ["", *(self.law_lines())]
         for b in self.batches:
             ends = f" ({_end(b.low)} to {_end(b.high)})" if b.interior else f", {b.status}"
             where = f"N = {digits.short(b.params)}, D = {digits.short(b.tokens)}"
             lines.append(f"Best batch at {where}: {digits.short(b.best)} tokens{ends}.")
+        lines += self.batch_lines()
         lines += [f"Warning: {warning}." for warning in self.warnings()]
         return "\n".join(lines)
 
@@ -163,6 +184,8 @@ class Tuning:
                 dataclasses.asdict(b) | {"costs": [cost._asdict() for cost in self.costs(b)]} for b in self.bowls
             ],
             "batches": [dataclasses.asdict(b) for b in self.batches],
+            "batch_law": self.batch_law.to_dict() if self.batch_law else None,
+            "runs": self.runs,
             "warnings": list(self.warnings()),
         }
         return jsonable(said)
@@ -206,13 +229,15 @@ def tune(table: Table, *, sigma: float | None = None) -> Tuning:
     if sigma is not None and not 0 < sigma < 1:
         raise InputError(f"sigma={sigma:g}: wanted the seed noise as a share of the loss, such as 0.003")
     table, notes = _of_one_kind(table)
+    given = len(table)
     unknown = set(table["status"]) - {*ENDED, "diverged", "running"} if table.has("status") else set()
     whole, table = len(table), _ended(table)
     params, tokens, rate = table.positive("params", "tokens", "learning_rate")
     loss, lost = _losses(table)
+    notes += [*odd_rates.check(table, rate, loss), *odd_rates.unmapped_batch(table)]
     places = _places_of(table, params, tokens)
     cell = settings(table)
-    drafts, mixed, few = [], 0, 0
+    drafts, mixed, few, used = [], 0, 0, 0
     for place in dict.fromkeys(places):
         rows = np.array([other == place for other in places])
         if len(np.unique(rate[rows])) < NEAREST - 1:
@@ -220,6 +245,7 @@ def tune(table: Table, *, sigma: float | None = None) -> Tuning:
             continue
         drafts.append((place, parabola(np.log(rate[rows]), np.log(loss[rows]))))
         mixed += len(np.unique(cell[rows])) > 1
+        used += int(rows.sum())
     if not drafts:
         raise InputError(
             f"{table.source}: no size was trained at {NEAREST - 1} learning rates; "
@@ -229,6 +255,8 @@ def tune(table: Table, *, sigma: float | None = None) -> Tuning:
     noise = common_noise([draft for _, draft in drafts], sigma)
     bowls = tuple(bottom(N, D, B or math.nan, draft, noise, depth or math.nan) for (N, D, B, depth), draft in drafts)
     law, why = rate_law.through(bowls, noise.degrees)
+    batches = tuple(_batches(bowls, noise))
+    batch_law, why_none = rate_law.through(batches, noise.degrees, of_batches=True) if batches else (None, "")
     if few:
         those = digits.plural(few, "setting was", "settings were")
         notes.append(
@@ -241,7 +269,12 @@ def tune(table: Table, *, sigma: float | None = None) -> Tuning:
         statuses = ", ".join(sorted(unknown)[:NAMED]) or "nothing"
         rows = digits.plural(whole - len(table), "row", "rows")
         notes.append(f"{whole - len(table)} {rows} left out whose status is not done or diverged ({statuses})")
-    return Tuning(bowls, noise.sigma, noise.degrees, law, why, tuple(_batches(bowls, noise)), mixed, tuple(notes))
+    return Tuning(
+        *(bowls, noise.sigma, noise.degrees, law, why, batches, batch_law, why_none),
+        runs=(used, given),
+        mixed=mixed,
+        notes=tuple(notes),
+    )
 
 
 def text(found: Mapping[str, Tuning]) -> str:

@@ -71,6 +71,15 @@ class Bowl:
     def interior(self) -> bool:
         return self.status == INTERIOR
 
+    @property
+    def spacing(self) -> float:
+        """Times between the rate of the lowest loss and the next one that was tried; 0 where it has none beside it."""
+        if not any(map(math.isfinite, self.losses)):
+            return 0.0
+        at = min((k for k, loss in enumerate(self.losses) if math.isfinite(loss)), key=lambda k: self.losses[k])
+        beside = [self.tried[k] for k in (at - 1, at + 1) if 0 <= k < len(self.tried)]
+        return max((max(rate / self.tried[at], self.tried[at] / rate) for rate in beside), default=0.0)
+
     def excess(self, rate: float) -> float:
         """Loss at this rate as a share above the bottom; NaN beyond what was tried or beside what diverged.
 

@@ -1,4 +1,4 @@
-"""LR(N, D, B) through the bottoms of bowls: intervals of its constants, its lack of fit, where it changes."""
+"""LR(N, D, B) through the bottoms of bowls, and B_opt(N, D): intervals of constants, lack of fit, where they change."""
 
 import dataclasses
 import math
@@ -16,16 +16,17 @@ from analysis.tuning.halves import SURE, Ends, Halves
 from analysis.tuning.line import Test
 from scaling.rates import RateLaw
 
-NAMES = {"rate": "rate there", "n": "exponent of N", "d": "exponent of D", "b": "exponent of B"}
+NAMES = {"n": "exponent of N", "d": "exponent of D", "b": "exponent of B"}
 COLUMNS = {"n": "params", "d": "tokens", "b": "batch_tokens"}
 LETTERS = {"n": "N", "d": "D", "b": "B"}
 
 
 @dataclasses.dataclass(frozen=True)
 class RateFit:
-    """LR(N, D, B) through the bottoms of bowls.
+    """LR(N, D, B) through the bottoms of bowls over the rate, or B_opt(N, D) through those over the batch.
 
     Attributes:
+        law: whose `rate` is the batch, in tokens, where it is of batches.
         intervals: of rate (at N_1, D_1, B_1) and of the exponents that the bowls identify.
         covariance: of ln(rate) and these exponents, in that order.
         scatter: standard deviation of ln(best rate) about the law beyond the errors of the bowls.
@@ -45,21 +46,23 @@ class RateFit:
     lack_of_fit: Test
     halves: Halves | str
     depth: tuple[float, Ends] | None = None
+    of_batches: bool = False
 
     @property
     def formula(self) -> str:
         """The law with its numbers; exponents follow a caret."""
-        parts = [digits.plain(self.law.rate)]
+        parts = [digits.short(self.law.rate) if self.of_batches else digits.plain(self.law.rate)]
         for name, letter in LETTERS.items():
             if name in self.intervals:
                 value, _ = digits.constant(getattr(self.law, name), *self.intervals[name])
                 parts.append(f"({letter} / {digits.short(getattr(self.law, f'{letter}_1'))})^{value}")
-        return f"LR = {' '.join(parts)}"
+        return f"{'B_opt' if self.of_batches else 'LR'} = {' '.join(parts)}"
 
     def sentences(self) -> tuple[str, ...]:
         """Its intervals, whether it fits, whether it changes with tokens per parameter or with the depth."""
+        names = {"rate": "batch there" if self.of_batches else "rate there", **NAMES}
         ends = "; ".join(
-            f"{NAMES[name]} {digits.constant(getattr(self.law, name), *ends)[1]}"
+            f"{names[name]} {digits.constant(getattr(self.law, name), *ends)[1]}"
             for name, ends in self.intervals.items()
         )
         found = [f"{digits.percent(LEVEL)} intervals: {ends}; from {self.bowls} bowls.", self._fits()]
@@ -77,8 +80,9 @@ class RateFit:
     def _fits(self) -> str:
         test = self.lack_of_fit
         if test.p < SURE:
+            best = "best batches" if self.of_batches else "best rates"
             return (
-                f"The law misses the bowls by more than their errors ({halves.said(test)}): best rates scatter about "
+                f"The law misses the bowls by more than their errors ({halves.said(test)}): {best} scatter about "
                 f"it by {digits.percent(self.scatter)} beyond them."
             )
         return f"The law misses the bowls by no more than their errors explain ({halves.said(test)})."
@@ -93,12 +97,22 @@ class RateFit:
             "scatter": self.scatter,
             "degrees": self.degrees,
             "lack_of_fit": self.lack_of_fit._asdict(),
-            "halves": split if isinstance(split, str) else split._asdict() | {"differ": split.differ._asdict()},
+            "halves": split if isinstance(split, str) else _plain(split),
             "depth": self.depth,
         }
 
 
-def through(bowls: Sequence[Bowl], noise_degrees: float = math.inf) -> tuple[RateFit | None, str]:
+def _plain(split: Halves) -> dict[str, Any]:
+    """Both halves for JSON."""
+    return split._asdict() | {
+        "differ": split.differ._asdict(),
+        "each": {letter: test._asdict() for letter, test in split.each.items()},
+    }
+
+
+def through(
+    bowls: Sequence[Bowl], noise_degrees: float = math.inf, *, of_batches: bool = False
+) -> tuple[RateFit | None, str]:
     """ln(best rate) on ln N, ln D and ln B, weighted by the errors of the bowls and the scatter about the law.
 
     The depth is one more constant where a size, length and batch was trained at several depths; the law is then for the
@@ -106,12 +120,14 @@ def through(bowls: Sequence[Bowl], noise_degrees: float = math.inf) -> tuple[Rat
 
     Args:
         noise_degrees: degrees of freedom of the noise behind the errors of the bowls.
+        of_batches: the bowls are over the batch, and their best batches are laid on ln N and ln D.
     """
     kept = [b for b in bowls if b.interior and math.isfinite(b.error)]
     names = [name for name, column in COLUMNS.items() if len(_values(kept, column)) > 1]
     if len(kept) < 3 or not names:
         what = digits.plural(len(kept), "bowl has", "bowls have")
-        return None, f"{len(kept)} {what} a bottom between the rates tried; wanted 3 or more, of different sizes"
+        tried = "batches" if of_batches else "rates"
+        return None, f"{len(kept)} {what} a bottom between the {tried} tried; wanted 3 or more, of different sizes"
     logs = {name: np.log([getattr(b, column) for b in kept]) for name, column in COLUMNS.items()}
     middle = {name: float(values.mean()) for name, values in logs.items()}
     columns = [np.ones(len(kept)), *(logs[name] - middle[name] for name in names)]
@@ -146,6 +162,7 @@ def through(bowls: Sequence[Bowl], noise_degrees: float = math.inf) -> tuple[Rat
         lack_of_fit=line.misfit(found, noise_degrees),
         halves=halves.split(X, [LETTERS[name] for name in names], y, error, shared, ratio),
         depth=(layers, (beta[k], low[k], high[k])) if layers else None,
+        of_batches=of_batches,
     )
     return fit, ""
 

@@ -1,0 +1,295 @@
+"""Rows in another unit than the rest of their table: tokens in billions, a size times 1000, a loss over 10, in bits.
+
+Refused is what cannot be right; what is only hard to believe is a note. A row is odd where another unit puts it among
+the others, and where they are the most of the table.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.table import surface
+from analysis.table.algebra import written
+from analysis.table.columns import above_zero
+from analysis.table.naming import Naming
+from analysis.table.surface import Surface
+from scaling.errors import InputError
+
+CONTRADICTION = 30.0  # times between C and 6 N D: what is counted explains less
+LOGITS = 1e5  # over sqrt(N): so many times 6 N D are the logits of 256 thousand tokens on a single narrow layer
+MINORITY = 1 / 3  # of the rows at most: more of them would be the table
+GAP = 10.0  # times between tokens per parameter of odd rows and those of the others
+SIZE_GAP = 3.0  # times between sizes or tokens of odd rows and those of the others
+LOSS_GAP = 3.0  # times between losses, where no surface tells
+FEW, MANY = 1e-3, 1e7  # tokens per parameter that no run had
+STEPS = (1e3, 1e6, 1e9, 1e12)  # from one unit of counts to another
+UNIT_WORDS = {1e3: "thousands", 1e6: "millions", 1e9: "billions", 1e12: "trillions"}
+LARGE_LOSS = 15.0  # nats/token: no finished run is above
+GUESSING = (8.0, 13.0)  # nats/token that guessing among 3,000 to 400,000 tokens costs, where runs end that diverged
+FAR, NEAR = 8.0, 3.0  # scatters of the rest: an odd row is beyond the first, within the second in its own unit
+LEAST_FAR, LEAST_NEAR = 0.25, 0.1  # of ln(loss), whatever the scatter
+SIZE_FAR, SIZE_NEAR = 0.03, 0.03  # the same for sizes, which change a loss by less
+BITS = 1 / math.log(2)
+BITS_SCATTER = 0.03  # of the rest: above it 1.44 times is nothing special
+BITS_NEAR, BITS_CLEAN = 0.015, 0.06  # of ln(loss): from 1.44 times, and from the surface where a row is no such
+
+Columns = Mapping[str, np.ndarray]
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+
+def check(columns: Columns, given: frozenset[str], naming: Naming) -> list[str]:
+    """Notes on the rows that are odd.
+
+    Args:
+        columns: whole, with those that followed from others.
+        given: which of params, tokens and flops the table had.
+
+    Raises:
+        InputError: rows that cannot be right.
+    """
+    N, D, C = (above_zero(columns, name) for name in ("params", "tokens", "flops"))
+    if N is not None and D is not None and C is not None and len(given) == 3:
+        _check_compute(N, D, C, columns, naming)
+    loss = above_zero(columns, "loss")
+    if loss is not None and "status" in columns:
+        loss = np.where(columns["status"] == "diverged", np.nan, loss)
+    inputs = tuple(x for x in (N, D) if x is not None) or tuple(x for x in (C,) if x is not None)
+    usual = surface.through(inputs, loss) if loss is not None and inputs else None
+    if usual is None and loss is not None and len(inputs) == 2:  # where D follows N, no surface tells them apart
+        inputs = inputs[:1]
+        usual = surface.through(inputs, loss)
+    expected = usual(*inputs) if usual is not None else None
+    notes: list[str] = []
+    if N is not None and D is not None and "step" not in columns and len(given) < 3:
+        notes += _odd_ratios(N, D, loss, usual if len(inputs) == 2 else None, given, naming)
+        if not notes and usual is not None and loss is not None and given == {"params", "tokens"} and len(inputs) == 2:
+            notes += _odd_sizes(N, D, loss, usual, naming)
+    if loss is not None:
+        notes += _odd_losses(loss, usual, expected, naming)
+    return notes
+
+
+# --- compute
+
+
+def contradiction(N: Array, D: Array, C: Array, columns: Columns) -> tuple[Array, Array]:
+    """How many times C and 6 N D differ in each row, and how many times what is counted explains."""
+    reuse, experts = above_zero(columns, "reuse"), above_zero(columns, "experts")
+    used = N if reuse is None else N * np.fmax(reuse, 1.0)  # weights of layers count once in N, each time in C
+    ratio = C / (6 * used * D)
+    bound = np.where(ratio > 1, np.maximum(CONTRADICTION, LOGITS / np.sqrt(N)), CONTRADICTION)
+    if experts is not None:  # all of them may be counted in N, and few of them work for a token
+        bound = bound * np.fmax(experts, 1.0)
+    return np.maximum(ratio, 1 / ratio), bound
+
+
+def _check_compute(N: Array, D: Array, C: Array, columns: Columns, naming: Naming) -> None:
+    off, bound = contradiction(N, D, C, columns)
+    with np.errstate(invalid="ignore"):
+        rows = np.flatnonzero(off > bound)
+    if not rows.size:
+        return
+    row = int(rows[0])
+    found = f"found {_n(C[row])}, but 6 params tokens is {_n(6 * N[row] * D[row])}"
+    looks = ""
+    rest = np.isfinite(off) & (off <= bound)
+    if rest.any():
+        factor = 6 * N[row] * D[row] / C[row]
+        near = {name: _between(values[row] / shift, values[rest]) for name, values, shift in
+                (("params", N, factor), ("tokens", D, factor), ("flops", C, 1 / factor))}  # fmt: skip
+        own = {name: _between(values[row], values[rest]) for name, values in
+               (("params", N), ("tokens", D), ("flops", C))}  # fmt: skip
+        odd = [name for name in near if near[name] and not own[name]] or [name for name in near if near[name]]
+        if len(odd) == 1:
+            looks = f"; {odd[0]} looks {_n(max(factor, 1 / factor))} times too {_too(odd[0], factor)}"
+    raise InputError(f"{naming.at(rows, 'flops')}: {found}{looks}; {_way_out(rows)}")
+
+
+def _too(name: str, factor: float) -> str:
+    return "large" if (factor > 1) == (name != "flops") else "small"
+
+
+# --- sizes
+
+
+def _odd_ratios(
+    N: Array, D: Array, loss: Array | None, usual: Surface | None, given: frozenset[str], naming: Naming
+) -> list[str]:
+    """Rows whose tokens per parameter lie far from all others', and among them in another unit.
+
+    Raises:
+        InputError: so few or so many tokens per parameter that no run had them.
+    """
+    ratio = D / N
+    for odd in _split_off(ratio, GAP):
+        rest = np.isfinite(ratio) & ~odd
+        low = bool(np.max(ratio[odd]) < np.min(ratio[rest]))
+        for name, step in ((name, step) for step in STEPS for name in ("tokens", "params", "flops")):
+            moved = _moved(N, D, name, step if low == (name != "params") else 1 / step, given)
+            if moved is None:
+                continue
+            n, d = moved
+            if not (_between(d[odd] / n[odd], ratio[rest]) and _between(n[odd], N[rest]) and _between(d[odd], D[rest])):
+                continue
+            if usual is not None and loss is not None and not _loss_agrees(loss[odd], usual(n, d)[odd], usual):
+                continue
+            rows = np.flatnonzero(odd)
+            column = {"tokens": D, "params": N, "flops": 6 * N * D}[name]
+            said = (
+                f"{naming.at(rows, name)}: found {_n(column[rows[0]])}, where the other rows hold "
+                f"{_span(column[rest])}, and {_n(ratio[rows[0]])} tokens per parameter; "
+                f"{'these look' if rows.size > 1 else 'this looks'} {_in_unit(step, column[odd], column[rest])}"
+            )
+            if np.max(ratio[odd]) < FEW or np.min(ratio[odd]) > MANY:
+                raise InputError(f"{said}; {_way_out(rows)}")
+            return [f"{said}: is it right?"]
+    return []
+
+
+def _moved(N: Array, D: Array, name: str, factor: float, given: frozenset[str]) -> tuple[Array, Array] | None:
+    """N and D where a given column is so many times what it says; what followed from it follows."""
+    if name not in given:
+        return None
+    if name == "params":
+        return N * factor, D if "tokens" in given else D / factor
+    return N, D * factor  # of FLOP the tokens follow
+
+
+def _odd_sizes(N: Array, D: Array, loss: Array, usual: Surface, naming: Naming) -> list[str]:
+    """Rows beyond the end of all other N or D with a loss that is far from the one at that end."""
+    for name, values in (("params", N), ("tokens", D)):
+        for odd in _split_off(values, SIZE_GAP):
+            rest = np.isfinite(values) & ~odd
+            high = bool(np.min(values[odd]) > np.max(values[rest]))
+            end = np.clip(values, np.min(values[rest]), np.max(values[rest]))
+
+            def off(changed: Array, name: str = name) -> Array:
+                return np.log(loss / (usual(changed, D) if name == "params" else usual(N, changed)))
+
+            at_end = off(end) if high else -off(end)
+            for step in STEPS[:3]:
+                factor = 1 / step if high else step
+                far = np.all(at_end[odd] >= max(FAR * usual.scatter, SIZE_FAR))
+                near = np.all(np.abs(off(values * factor))[odd] <= max(NEAR * usual.scatter, SIZE_NEAR))
+                if far and near and _between(values[odd] * factor, values[rest]):
+                    rows = np.flatnonzero(odd)
+                    return [
+                        f"{naming.at(rows, name)}: found {_n(values[rows[0]])}, where the other rows hold "
+                        f"{_span(values[rest])}, and a loss that suits {_n(values[rows[0]] * factor)}: "
+                        f"is it {step:g} times too {'large' if high else 'small'}?"
+                    ]
+    return []
+
+
+def _loss_agrees(loss: Array, expected: Array, usual: Surface) -> bool:
+    off = np.abs(np.log(loss / expected))
+    off = off[np.isfinite(off)]
+    return not off.size or bool(np.median(off) <= max(FAR * usual.scatter, LEAST_FAR))
+
+
+def _in_unit(step: float, odd: Array, rest: Array) -> str:
+    return f"like {UNIT_WORDS[step]}" if np.median(odd) < np.median(rest) else f"{step:g} times too large"
+
+
+# --- losses
+
+
+def _odd_losses(loss: Array, usual: Surface | None, expected: Array | None, naming: Naming) -> list[str]:
+    """Rows whose loss is that of the others over 10 or times 10, its exponential, or in bits.
+
+    Raises:
+        InputError: ten times too small, or above what guessing costs.
+    """
+    notes = []
+    for said, rows, surely in _other_units(loss, usual, expected):
+        text = f"{naming.at(rows, 'loss')}: found {_n(loss[rows[0]])}, {said}"
+        if surely:
+            raise InputError(f"{text}; {_way_out(rows)}")
+        notes.append(f"{text}: are these nats per token{'' if loss[rows[0]] < GUESSING[0] else ', or did it diverge'}?")
+    return notes
+
+
+def _other_units(loss: Array, usual: Surface | None, expected: Array | None) -> Iterator[tuple[str, NDArray, bool]]:
+    """What odd losses look like, their rows, and whether they cannot be right."""
+    if usual is None or expected is None:
+        for odd in _split_off(loss, LOSS_GAP):
+            rest = np.isfinite(loss) & ~odd
+            span = f"where the other rows hold {_span(loss[rest])}"
+            low = bool(np.max(loss[odd]) < np.min(loss[rest]))
+            for power in (10.0, 100.0, 1000.0):
+                if _between(loss[odd] * (power if low else 1 / power), loss[rest], 1.1):
+                    yield f"{span}: {power:g} times too {'small' if low else 'large'}", np.flatnonzero(odd), low
+                    return
+            if not low and _between(np.log(np.fmax(loss[odd], 1.0)), loss[rest], 1.1) and not _guessing(loss[odd]):
+                yield f"{span}: this looks like a perplexity", np.flatnonzero(odd), False
+        return
+    with np.errstate(invalid="ignore", divide="ignore"):
+        off = np.log(loss / expected)
+        logarithm = np.abs(np.log(np.log(np.fmax(loss, 1.0)) / expected))
+    far = np.abs(off) >= max(FAR * usual.scatter, LEAST_FAR)
+    near = max(NEAR * usual.scatter, LEAST_NEAR)
+    few = MINORITY * np.isfinite(off).sum()
+    rows = np.flatnonzero(far & (off > math.log(2)) & (logarithm <= near))
+    if 0 < rows.size <= few and rows.size == np.sum(far & (off > math.log(2))) and not _guessing(loss[rows]):
+        sure = bool(np.max(loss[rows]) > LARGE_LOSS)
+        yield f"{_where_others(expected, rows)}: this looks like a perplexity", rows, sure
+        return
+    for power in (10.0, 100.0, 1000.0):
+        for sign, too in ((-1, "small"), (1, "large")):
+            rows = np.flatnonzero(far & (np.abs(off - sign * math.log(power)) <= 2 * near))
+            if 0 < rows.size <= few:
+                sure = sign < 0 or bool(np.min(loss[rows]) > LARGE_LOSS)
+                yield f"{_where_others(expected, rows)}: {power:g} times too {too}", rows, sure
+    bits = np.abs(off - math.log(BITS)) <= max(NEAR * usual.scatter, BITS_NEAR)
+    others_clean = np.nanmax(np.where(bits, 0.0, np.abs(off))) <= max(FAR * usual.scatter, BITS_CLEAN)
+    if usual.scatter <= BITS_SCATTER and 2 <= bits.sum() <= few and others_clean:
+        rows = np.flatnonzero(bits)
+        yield f"{_where_others(expected, rows)}: 1.44 times as much, as bits would be", rows, False
+
+
+def _guessing(loss: Array) -> bool:
+    return bool(np.all((loss > GUESSING[0]) & (loss < GUESSING[1])))
+
+
+def _where_others(expected: Array, rows: NDArray) -> str:
+    return f"where the other rows make one expect {_n(expected[rows[0]])}"
+
+
+# --- groups of rows
+
+
+def _split_off(values: Array, gap: float) -> Iterator[Mask]:
+    """The few rows at either end that a gap divides from all others."""
+    known = np.flatnonzero(np.isfinite(values))
+    order = known[np.argsort(values[known], kind="stable")]
+    if len(order) < 4:
+        return
+    steps = np.diff(np.log(values[order]))
+    most = int(MINORITY * len(order))
+    for cut in np.argsort(-steps, kind="stable"):
+        if steps[cut] < math.log(gap):
+            return
+        group = order[: cut + 1] if cut + 1 <= most else order[cut + 1 :] if len(order) - cut - 1 <= most else []
+        if len(group):
+            yield np.isin(np.arange(len(values)), group)
+
+
+def _between(values: Array | float, rest: Array, slack: float = 3.0) -> bool:
+    """Whether all values lie among the others, or just beyond."""
+    return bool(np.all(values >= np.min(rest) / slack) and np.all(values <= np.max(rest) * slack))
+
+
+def _way_out(rows: Sequence[int] | NDArray) -> str:
+    return "correct the cells, or leave the rows out" if len(rows) > 1 else "correct the row, or leave it out"
+
+
+def _n(value: Any) -> str:
+    return written(float(f"{value:.3g}"))
+
+
+def _span(values: Array) -> str:
+    return f"{_n(np.min(values))} to {_n(np.max(values))}"
