@@ -52,7 +52,7 @@ def _usage_error(error: Exception | str) -> int:
 
 def parser() -> argparse.ArgumentParser:
     # Here, where main catches an interruption, which may come before all of these are read.
-    from scaling.commands import arguments, compile, corpus, launch, laws, plans, reproduce, study, tune
+    from scaling.commands import arguments, compile, corpus, forecast, launch, laws, plans, reproduce, study, tune
 
     top = arguments.Parser(
         prog="scaling",
@@ -60,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"scaling {__version__}")
     verbs = top.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for module in (study, corpus, laws, plans, tune, reproduce, compile, launch):
+    for module in (study, corpus, laws, plans, forecast, tune, reproduce, compile, launch):
         module.add(verbs)
     return top
 

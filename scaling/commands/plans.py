@@ -27,7 +27,9 @@ def add(verbs: arguments.Verbs) -> None:
         type=Path,
         help="a file from scaling fit --out, then the columns of its law; or one from --store, with --measured",
     )
-    predict.add_argument("--store", type=Path, metavar="FILE", help="keep the forecast, dated, before the run starts")
+    predict.add_argument(
+        "--store", metavar="FILE", help="keep the forecast, dated, before the run starts; in a folder with DIR/"
+    )
     predict.add_argument("--measured", type=float, metavar="LOSS", help="what the run gave, to score a stored forecast")
     predict.add_argument("--json", action="store_true", help="JSON in place of text")
 
@@ -67,7 +69,7 @@ def add(verbs: arguments.Verbs) -> None:
         help="your learning rates: what scaling tune --out wrote, or a sweep's table",
     )
     plan.add_argument("--batch-fit", type=Path, metavar="FIT", help="a fit of kaplan-bcrit to your own runs")
-    plan.add_argument("--store", type=Path, metavar="FILE", help="keep the forecast of the planned run, dated")
+    plan.add_argument("--store", metavar="FILE", help="keep the forecast of the planned run, dated; a folder is DIR/")
     plan.add_argument("--json", action="store_true", help="JSON in place of text")
 
 
@@ -91,14 +93,13 @@ def _predict(args: argparse.Namespace) -> int:
     if missing:
         raise InputError(f"{found.law.name} wants {missing}")
     made = forecast.forecast(found, **inputs)
-    if args.store:
-        forecast.store(made, args.store)
+    kept = forecast.store(made, args.store) if args.store else None
     if args.json:
         arguments.print_json({name: value for name, value in made.to_dict().items() if name != "fit"})
     else:
         print(made.text())
-    if args.store:
-        arguments.say(f"written: {args.store}")
+    if kept:
+        arguments.say(f"written: {kept}")
     return 0
 
 
@@ -146,19 +147,20 @@ def _plan(args: argparse.Namespace) -> int:
         unique_tokens=args.unique_tokens,
         params=args.params,
     )
+    kept = None
     if args.store:
         if "unique_tokens" not in made.inputs and args.unique_tokens is not None and args.unique_tokens < made.tokens:
             raise InputError(
                 f"--store: {found.law.name} predicts no run that repeats its data; fit muennighoff, or store the "
                 "forecast of a run with scaling predict"
             )
-        forecast.store(forecast.forecast(found, **made.inputs), args.store)
+        kept = forecast.store(forecast.forecast(found, **made.inputs), args.store)
     if args.json:
         arguments.print_json(made.to_dict())
     else:
         print(made.text())
-    if args.store:
-        arguments.say(f"written: {args.store}")
+    if kept:
+        arguments.say(f"written: {kept}")
     return 0
 
 
