@@ -1,7 +1,7 @@
 """The front door: one command, `scaling`. It adds words to the Python API and nothing else.
 
-Exit codes: 0 done, 2 something typed or supplied cannot be used, 3 a run diverged or failed and the rest finished,
-42 interrupted and saved (a supervisor restarts on it).
+Exit codes: 0 done, 1 a change did not pass its gate, 2 something typed or supplied cannot be used, 3 a run diverged or
+failed and the rest finished, 42 interrupted and saved (a supervisor restarts on it).
 """
 
 import argparse
@@ -52,7 +52,7 @@ def _usage_error(error: Exception | str) -> int:
 
 def parser() -> argparse.ArgumentParser:
     # Here, where main catches an interruption, which may come before all of these are read.
-    from scaling.commands import arguments, compile, corpus, forecast, launch, laws, plans, reproduce, study, tune
+    from scaling.commands import arguments, compile, corpus, forecast, gate, launch, laws, plans, reproduce, study, tune
 
     top = arguments.Parser(
         prog="scaling",
@@ -60,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"scaling {__version__}")
     verbs = top.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for module in (study, corpus, laws, plans, forecast, tune, reproduce, compile, launch):
+    for module in (study, corpus, laws, gate, plans, forecast, tune, reproduce, compile, launch):
         module.add(verbs)
     return top
 

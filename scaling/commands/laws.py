@@ -59,16 +59,7 @@ def add(verbs: arguments.Verbs) -> None:
     compare.add_argument("a", type=Path, help=TABLE)
     compare.add_argument("b", type=Path, help="the same; parts of one table by --where-a and --where-b")
     compare.add_argument("--law", help="by which to compare (chinchilla where both ladders allow it, else kaplan-c)")
-    rows(compare)
-    for side in "ab":
-        for option, metavar in (("columns", "NAME=COLUMN"), ("where", "COLUMN=VALUE")):
-            compare.add_argument(
-                f"--{option}-{side}",
-                nargs="+",
-                default=[],
-                metavar=metavar,
-                help=f"--{option} for {side.upper()} alone",
-            )
+    pair(compare)
     compare.add_argument("--json", action="store_true", help="JSON in place of text")
 
 
@@ -158,6 +149,26 @@ def rows(verb: argparse.ArgumentParser) -> None:
         default=[],
         metavar="COLUMN=VALUE",
         help="only rows with this value, such as dataset=c4",
+    )
+
+
+def pair(verb: argparse.ArgumentParser) -> None:
+    """Options that say how the two tables of a verb, a and b, are read."""
+    rows(verb)
+    for side, which in (("a", "first"), ("b", "second")):
+        for option, metavar in (("columns", "NAME=COLUMN"), ("where", "COLUMN=VALUE")):
+            verb.add_argument(
+                f"--{option}-{side}", nargs="+", default=[], metavar=metavar, help=f"--{option} for the {which} alone"
+            )
+
+
+def two_tables(args: argparse.Namespace) -> "tuple[Table, Table]":
+    """The tables of a verb whose options are those of `pair`."""
+    if args.a == args.b and (args.where_a, args.columns_a) == (args.where_b, args.columns_b):
+        raise InputError(f"{args.a} held against itself; give --where-a and --where-b to choose different rows")
+    return (
+        table_of(args.a, [*args.columns, *args.columns_a], [*args.where, *args.where_a]),
+        table_of(args.b, [*args.columns, *args.columns_b], [*args.where, *args.where_b]),
     )
 
 
@@ -267,11 +278,7 @@ def _compare(args: argparse.Namespace) -> int:
     arguments.fits_on_the_cpu()
     from analysis import compare
 
-    A = table_of(args.a, [*args.columns, *args.columns_a], [*args.where, *args.where_a])
-    B = table_of(args.b, [*args.columns, *args.columns_b], [*args.where, *args.where_b])
-    if args.a == args.b and (args.where_a, args.columns_a) == (args.where_b, args.columns_b):
-        raise InputError(f"{args.a} held against itself; give --where-a and --where-b to choose different rows")
-    found = compare.compare(A, B, law=args.law)
+    found = compare.compare(*two_tables(args), law=args.law)
     if args.json:
         arguments.print_json(found.to_dict())
     else:
