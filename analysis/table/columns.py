@@ -48,6 +48,7 @@ COLUMNS: Mapping[str, str] = {
     "grad_square": "",
     "excess": "share",
     "error": "share",
+    "accuracy": "share",
     "bits_per_byte": "bits/byte",
     "bytes_per_token": "bytes",
     "tokens_at_min": "tokens",
@@ -66,8 +67,8 @@ COLUMNS: Mapping[str, str] = {
     "seconds": "s",
     "kind": TEXT,
     "reuse": "",
-    "d_model": "",
-    "n_layer": "",
+    "d_model": "channels",
+    "n_layer": "layers",
     "n_head": "",
     "d_attn": "",
     "d_head": "",
@@ -110,6 +111,7 @@ OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
     "learning_rate": ("lr", "peak_lr"),
     "run": ("name", "id", "run_label"),
     "error": ("mean_error",),
+    "accuracy": ("acc", "mean_accuracy"),
 }
 
 
