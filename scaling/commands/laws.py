@@ -26,9 +26,10 @@ def add(verbs: arguments.Verbs) -> None:
     allocate.add_argument("table", type=Path, help=TABLE)
     allocate.add_argument(
         "--approach",
-        choices=["auto", "envelope", "isoflop", "surface"],
+        choices=["auto", "envelope", "hull", "isoflop", "surface", "optima", "all"],
         default="auto",
-        help="lower envelope of learning curves, sizes at fixed budgets, or a fitted law (what suits the table)",
+        help="lower envelope or convex hull of learning curves, sizes at fixed budgets, a fitted law (what suits the "
+        "table), a table of best runs, or all three of Hoffmann's against one another",
     )
     allocate.add_argument(
         "--method",
@@ -256,17 +257,20 @@ def _allocate(args: argparse.Namespace) -> int:
     from analysis import allocation
     from analysis.confidence import LEVEL
 
-    rows = table_of(args.table, args.columns, args.where, curves=args.approach == "envelope")
-    found = allocation.allocate(
-        rows,
-        args.approach,
-        method=args.method,
-        sigma=args.sigma,
-        level=LEVEL if args.level is None else args.level,
-        budgets=args.budgets,
-        law=args.law,
-        drop_worst=args.drop_worst,
-    )
+    options = {
+        "method": args.method,
+        "sigma": args.sigma,
+        "level": LEVEL if args.level is None else args.level,
+        "budgets": args.budgets,
+        "law": args.law,
+        "drop_worst": args.drop_worst,
+    }
+    rows = table_of(args.table, args.columns, args.where, curves=args.approach in ("envelope", "hull", "all"))
+    if args.approach == "all":
+        runs = table_of(args.table, args.columns, args.where) if args.table.is_dir() else allocation.last_rows(rows)
+        found = allocation.cross_check(runs, rows, **options)
+    else:
+        found = allocation.allocate(rows, args.approach, **options)
     if args.json:
         arguments.print_json(found.to_dict())
     else:
