@@ -31,7 +31,7 @@ APPROACHES = ("auto", "envelope", "hull", "isoflop", "surface", "optima")
 CROSSED = ("envelope", "isoflop", "surface")  # Hoffmann's three
 FIT_DRAWS = 200  # refits of the surface: each is a search from several starts
 SIZES, BUDGETS, SHARE = 5, 3, 0.8  # a table is a set of IsoFLOP profiles: sizes per budget, budgets, of all its rows
-LINE_DRAWS = 20_000  # of a straight line through optima, where a draw costs nothing
+LINE_DRAWS = 4_000  # of a straight line through optima, where a draw costs nothing
 BEYOND = 10.0  # times the largest budget: farther out a line through the optima is a guess
 
 

@@ -9,8 +9,10 @@ import pytest
 
 from analysis.allocation import allocate, cross_check, last_rows
 from analysis.envelope import lower_hull
+from analysis.frontier import Allocation
 from analysis.laws import Chinchilla
 from analysis.load import load
+from analysis.plan import along
 from analysis.table import Table
 from scaling.errors import InputError
 
@@ -190,6 +192,26 @@ def test_two_optima_make_a_line_without_an_interval():
     assert any("two optima lie on any line" in note for note in found.warnings)
     with pytest.raises(InputError, match="1 optima at one budget"):
         allocate(optima(0, n=1), "optima")
+
+
+def test_an_allocation_kept_in_a_file_plans_the_run_that_it_says(tmp_path):
+    found = allocate(optima(0), "optima")
+    found.to_json(tmp_path / "line.json")
+    kept = Allocation.from_dict(json.loads((tmp_path / "line.json").read_text()))
+    made = along(kept, 1e22)
+    assert (made.params, made.tokens) == pytest.approx((float(found.params(1e22)), float(found.tokens(1e22))))
+    assert made.intervals["params"] == pytest.approx([float(end) for end in found.params_band(1e22)])
+    assert made.a == found.a
+    assert made.shape is not None
+    assert "Loss" not in made.text()
+    assert "tells no loss" in made.text()
+    json.dumps(made.to_dict(), allow_nan=False)
+    assert any("a guess" in warning for warning in along(kept, 1e25).warnings)
+    bare = along(Allocation.from_dict(json.loads(json.dumps(found.to_dict(), allow_nan=False))), 1e22)
+    assert np.isnan(bare.intervals["params"][0])
+    assert any("no intervals: keep the allocation" in note for note in bare.notes)
+    with pytest.raises(InputError, match="not an allocation"):
+        Allocation.from_dict({"method": "isoflop", "N_1": 1.0})
 
 
 # --- the convex hull, and all approaches against one another

@@ -48,6 +48,7 @@ def add(verbs: arguments.Verbs) -> None:
     _level(allocate)
     _drop_worst(allocate)
     rows(allocate)
+    allocate.add_argument("--out", type=Path, metavar="FILE", help="keep the allocation, for scaling plan")
     allocate.add_argument("--json", action="store_true", help="JSON in place of text")
 
     compare = arguments.verb(
@@ -265,16 +266,22 @@ def _allocate(args: argparse.Namespace) -> int:
         "law": args.law,
         "drop_worst": args.drop_worst,
     }
+    if args.out and args.approach == "all":
+        raise InputError("--out keeps one allocation; choose an --approach")
     rows = table_of(args.table, args.columns, args.where, curves=args.approach in ("envelope", "hull", "all"))
     if args.approach == "all":
         runs = table_of(args.table, args.columns, args.where) if args.table.is_dir() else allocation.last_rows(rows)
         found = allocation.cross_check(runs, rows, **options)
     else:
         found = allocation.allocate(rows, args.approach, **options)
+        if args.out:
+            found.to_json(args.out)
     if args.json:
         arguments.print_json(found.to_dict())
     else:
         print(found.text())
+    if args.out:
+        arguments.say(f"written: {args.out}")
     return 0
 
 
