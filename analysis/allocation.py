@@ -1,4 +1,4 @@
-"""N_opt(C) and D_opt(C) of a table of runs by whichever of Hoffmann's three approaches suits it.
+"""N_opt(C) and D_opt(C) of a table of runs by whichever of Hoffmann's three approaches suits it, or by all of them.
 
 from analysis import allocation, records
 from analysis.load import load
@@ -6,8 +6,11 @@ allocation.allocate(load("runs.csv"), budgets=[1e21])               # IsoFLOP pr
 allocation.allocate(records.read("studies/mine").curves, "envelope")      # learning curves
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -24,9 +27,11 @@ from analysis.plan.reach import doubt
 from analysis.table import Table
 from scaling.errors import InputError
 
-APPROACHES = ("auto", "envelope", "isoflop", "surface")
+APPROACHES = ("auto", "envelope", "hull", "isoflop", "surface", "optima")
+CROSSED = ("envelope", "isoflop", "surface")  # Hoffmann's three
 FIT_DRAWS = 200  # refits of the surface: each is a search from several starts
 SIZES, BUDGETS, SHARE = 5, 3, 0.8  # a table is a set of IsoFLOP profiles: sizes per budget, budgets, of all its rows
+LINE_DRAWS = 4_000  # of a straight line through optima, where a draw costs nothing
 BEYOND = 10.0  # times the largest budget: farther out a line through the optima is a guess
 
 
@@ -46,7 +51,8 @@ def allocate(
     Args:
         table: one row per run (params, flops or tokens, loss), or learning curves (several rows per run).
         approach: "envelope" of learning curves, "isoflop" profiles, "surface" L(N, D), or "auto": the first where a run
-            has several rows, the second where most runs lie on a few clear budgets, else the third.
+            has several rows, the second where most runs lie on a few clear budgets, else the third. "hull" is an
+            envelope by the convex hull of the curves; "optima" takes each row for a best run: flops, params and tokens.
         method: of the minima of IsoFLOP profiles, "parabola" or "akima".
         sigma: seed noise of ln loss, for the intervals of an envelope or of IsoFLOP profiles; None reads it off the
             table.
@@ -72,13 +78,19 @@ def allocate(
         raise InputError(f"sigma {sigma:g}: wanted the seed noise as a share of the loss, such as 0.003")
     chosen, why = suited(table) if approach == "auto" else (approach, "")
     notes = [why] if why else []
-    if chosen != "surface":  # whose fit says so itself
+    if chosen not in ("surface", "optima"):  # whose fit says so itself
         notes += mixed.notes(table, ("params", "tokens"), "loss")
-    if chosen == "envelope":
+    if chosen in ("envelope", "hull"):
         if drop_worst:
             raise InputError(f"drop_worst {drop_worst}: of runs, not of learning curves; leave it out")
-        found = envelope(table, sigma=sigma, level=level)
+        found = envelope(table, hull=chosen == "hull", sigma=sigma, level=level)
         notes.append(f"{len(table)} of {table.given} rows used")
+    elif chosen == "optima":
+        if drop_worst or sigma is not None:
+            raise InputError(
+                "optima: their own scatter about the line is all that counts; leave out drop_worst and sigma"
+            )
+        found = optima(table, level=level)
     elif chosen == "isoflop":
         if drop_worst:
             notes.append(f"left out: the {drop_worst} largest losses (drop_worst)")
@@ -99,6 +111,146 @@ def allocate(
             f"{min(asked):.3g} FLOP is {first / min(asked):.3g} times below the smallest compute here: a guess"
         )
     return replace(found, budgets=asked, warnings=tuple(dict.fromkeys([*notes, *found.warnings])))
+
+
+def optima(table: Table, *, level: float = LEVEL, seed: int = 0) -> Allocation:
+    """Straight lines through best runs that are known already, such as a paper's table of minima.
+
+    The scatter of ln N and ln D about their lines makes the interval: Student's, with two degrees fewer than optima.
+
+    Args:
+        table: one row per optimum: flops, params and tokens (two of them, and C = 6 N D).
+
+    Raises:
+        InputError: a column is missing or not positive, or fewer than two budgets.
+    """
+    C, N, D = table.positive("flops", "params", "tokens")
+    n = len(C)
+    x = np.log(C) - np.log(C).mean()
+    if n < 2 or np.ptp(x) < 1e-9:
+        raise InputError(f"{table.source}: {n} optima at one budget; an exponent needs at least 2 budgets")
+    y = np.log(np.stack([N, D], axis=1))
+    lines = np.polyfit(x, y, 1)  # slope and level, of N and D
+    draws: list[frontier.Line] = []
+    notes: list[str] = []
+    if n > 2:
+        rest = y - np.stack([x, np.ones(n)], axis=1) @ lines
+        rng = np.random.default_rng(seed)
+        # N and D of one optimum err together: with C = 6 N D one is too small by what the other is too large.
+        root = np.linalg.qr(rest)[1].T / np.sqrt(n - 2)  # of their covariance, singular where C = 6 N D
+        scale = np.sqrt((n - 2) / rng.chisquare(n - 2, LINE_DRAWS))[:, None]
+        level_, slope = (scale * rng.standard_normal((LINE_DRAWS, 2)) @ root.T for _ in range(2))
+        level_, slope = lines[1] + level_ / np.sqrt(n), lines[0] + slope / np.sqrt(float(x @ x))
+        draws = [*zip(level_[:, 0], slope[:, 0], level_[:, 1], slope[:, 1], strict=True)]
+    else:
+        notes.append("no interval: two optima lie on any line; more budgets would tell their scatter")
+    loss = table["loss"] if "loss" in table else np.full(n, np.nan)
+    points = tuple(frontier.Optimum(*p) for p in sorted(zip(C, N, D, loss, strict=True)))
+    return frontier.allocation("optima", float(np.exp(np.log(C).mean())), points, (), draws, notes, level)
+
+
+@dataclass(frozen=True)
+class CrossCheck:
+    """What Hoffmann's three approaches say of the same runs, and where they part.
+
+    Attributes:
+        found: by approach; missing: why one of them says nothing.
+        budget: FLOP at which their N are compared, the largest that all of them saw.
+    """
+
+    found: Mapping[str, Allocation]
+    missing: Mapping[str, str]
+    budget: float
+
+    def apart(self) -> list[str]:
+        """Where two of them differ by more than both their intervals allow together, in words.
+
+        They saw the same runs, so that their errors go together: what is said here is said too seldom, not too often.
+        """
+        told = []
+        for one, other in itertools.combinations(self.found, 2):
+            a, b = self.found[one], self.found[other]
+            if not (len(a.draws) and len(b.draws)):
+                continue
+            if _differ(a.a, a.a_interval, b.a, b.a_interval):
+                told.append(f"exponent of N, {one} {a.a:.3f}, {other} {b.a:.3f}")
+            N = [float(f.params(self.budget)) for f in (a, b)]
+            ends = [np.log(f.params_band(self.budget)) for f in (a, b)]
+            if _differ(np.log(N[0]), ends[0], np.log(N[1]), ends[1]):
+                told.append(f"best N at {self.budget:.3g} FLOP, {one} {N[0]:.3g}, {other} {N[1]:.3g}")
+        return told
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "approaches": {name: found.to_dict() for name, found in self.found.items()},
+            "missing": dict(self.missing),
+            "budget": self.budget,
+            "apart": self.apart(),
+        }
+
+    def text(self) -> str:
+        """A line for each approach, and where they part."""
+        lines = [f"{'approach':<20}{'points':>7}  {'exponent of N':<26}best N at {self.budget:.3g} FLOP"]
+        for name, found in self.found.items():
+            a = f"{found.a:.3f}{_ends(found.a_interval, '.3f')}"
+            N = f"{float(found.params(self.budget)):.3g}{_ends(found.params_band(self.budget), '.3g')}"
+            lines.append(f"{name:<20}{len(found.points):>7}  {a:<26}{N}")
+        lines += [f"{name:<20}{'none':>7}  {why}" for name, why in self.missing.items()]
+        apart = self.apart()
+        lines += [f"They differ by more than their intervals: {line}" for line in apart]
+        compared = sum(len(found.draws) > 0 for found in self.found.values())
+        if compared < 2:
+            lines.append("Whether they agree cannot be told: fewer than two of them have intervals.")
+        elif not apart:
+            lines.append("They agree within their intervals.")
+        notes = (f"{name}: {w}" for name, f in self.found.items() for w in (*f.doubts, *f.warnings))
+        return "\n".join([*lines, *(f"Note: {note}" for note in notes)])
+
+
+def cross_check(runs: Table, curves: Table, *, budgets: Sequence[float] | None = None, **options: Any) -> CrossCheck:
+    """All three approaches to the same runs.
+
+    Args:
+        runs: one row per run.
+        curves: their learning curves; the runs again where there are none.
+        budgets: FLOP at which each tells N and D as well.
+        options: `method`, `sigma`, `level`, `law` and `drop_worst`, each given to the approaches that it is for.
+
+    Raises:
+        InputError: none of them says anything.
+    """
+    found, missing = {}, {}
+    of = {"envelope": ("sigma", "level"), "isoflop": ("method", "sigma", "level", "drop_worst"),
+          "surface": ("law", "level", "drop_worst")}  # fmt: skip
+    for name in CROSSED:
+        given = {option: value for option, value in options.items() if option in of[name]}
+        try:
+            found[name] = allocate(curves if name == "envelope" else runs, name, budgets=budgets, **given)
+        except InputError as error:
+            missing[name] = str(error)
+    if not found:
+        raise InputError("; ".join(f"{name}: {why}" for name, why in missing.items()))
+    budget = min(max(float(p.flops) for p in one.points) for one in found.values())
+    return CrossCheck(found, missing, budget)
+
+
+def last_rows(curves: Table) -> Table:
+    """Runs from their learning curves: the last row of each."""
+    if not curves.has("run"):
+        return curves
+    last = {run: i for i, run in sorted(enumerate(curves["run"]), key=lambda one: curves["flops"][one[0]])}
+    return curves.where(np.isin(np.arange(len(curves)), list(last.values())), "not the end of its run")
+
+
+def _differ(x: float, x_ends: Any, y: float, y_ends: Any) -> bool:
+    """Whether two values are further apart than their intervals allow together."""
+    first, second = (float(high - low) / 2 for low, high in (x_ends, y_ends))
+    return abs(x - y) > math.hypot(first, second)
+
+
+def _ends(interval: Any, form: str) -> str:
+    low, high = (float(end) for end in interval)
+    return f" ({low:{form}} to {high:{form}})" if np.isfinite(low) else ""
 
 
 def suited(table: Table) -> tuple[str, str]:

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from analysis import mixed
+from analysis import frontier, mixed
 from analysis.confidence import t_quantile
 from analysis.fit import fit
-from analysis.fit.estimate import Fit
+from analysis.fit.estimate import Fit, Prediction
 from analysis.fit.rows import FitError, clustered
 from analysis.frontier import lower_envelope
 from analysis.jsonable import jsonable
@@ -34,8 +34,8 @@ MEASURED = {"val", "valid", "validation", "eval", "evaluation", "test", "heldout
 LIKE = 2.0  # ratio below which the ends of two ladders are alike
 
 STRAIGHT = (
-    "kaplan-c takes the lower envelope of each ladder for a straight line in logarithms: it assumes sizes that suit "
-    "their compute, one batch size, and like ranges of compute"
+    "takes the lower envelope of each ladder for a straight line in logarithms: it assumes sizes that suit their "
+    "compute, one batch size, and like ranges of compute"
 )
 
 
@@ -81,17 +81,22 @@ class Comparison:
         return next((gain for gain in reversed(self.gains) if not gain.unreached), None)
 
     @property
+    def doubt(self) -> str:
+        """Why the fits tell nothing of the gain; empty where they do."""
+        doubtful = [name for name, f in (("A", self.A), ("B", self.B)) if not f.sound]
+        if doubtful:
+            return f"the fit of {' and '.join(doubtful)} is doubtful"
+        return "the law and the runs themselves disagree" if self.last and self.last.contradicted else ""
+
+    @property
     def verdict(self) -> str:
         last = self.last
         if self.unlike:
             return f"cannot be told: {'; '.join(self.unlike)}"
         if last is None:
             return "cannot be told"
-        doubtful = [name for name, f in (("A", self.A), ("B", self.B)) if not f.sound]
-        if doubtful:
-            return f"cannot be told: the fit of {' and '.join(doubtful)} is doubtful"
-        if last.contradicted:
-            return "cannot be told: the law and the runs themselves disagree"
+        if self.doubt:
+            return f"cannot be told: {self.doubt}"
         return "B is better" if last.low > 1 else "A is better" if last.high < 1 else "no difference is shown"
 
     def to_dict(self) -> dict[str, Any]:
@@ -135,7 +140,9 @@ class Comparison:
         return "\n".join([*lines, *(f"Note: {note}" for note in self.notes)])
 
 
-def compare(A: Table, B: Table, *, law: type[Law] | str | None = None, n_losses: int = 3) -> Comparison:
+def compare(
+    A: Table, B: Table, *, law: type[Law] | str | None = None, n_losses: int = 3, floor: float | None = None
+) -> Comparison:
     """The compute-equivalent gain of ladder B over ladder A.
 
     The law is fitted to each by least squares of the logarithm. The interval of the ratio of computes is Student's t in
@@ -145,8 +152,9 @@ def compare(A: Table, B: Table, *, law: type[Law] | str | None = None, n_losses:
         A, B: ladders, one row per run, counted and evaluated alike: where they show that they are not, there is no
             verdict. Ladders with different tokenizers are compared in bits per byte where both have them.
         law: of (params, tokens), whose optimum is taken, or of compute (kaplan-c, henighan-c), fitted to each ladder's
-            envelope. None takes chinchilla where both ladders identify it, else kaplan-c.
+            envelope. None takes chinchilla where both ladders identify it, else kaplan-c, or henighan-c with a floor.
         n_losses: losses at which to compare, evenly spread over the range that both ladders reach.
+        floor: the irreducible loss at which both laws are pinned; None leaves it to each ladder.
 
     Raises:
         InputError: the ladders share no losses, or the law cannot be fitted.
@@ -160,7 +168,7 @@ def compare(A: Table, B: Table, *, law: type[Law] | str | None = None, n_losses:
             f"the ladders share no losses: one ends at {low:.4g}, the other begins at {high:.4g}; extend one"
         )
     ladders = tuple(_between(table, column, low, high) for table in ladders)
-    fits, chosen = _fits(law, ladders, column)
+    fits, chosen = _fits(law, ladders, column, floor)
     gains = tuple(
         dataclasses.replace(gain_at(fits, float(loss)), by_runs=_by_runs(ladders, column, float(loss)))
         for loss in np.geomspace(high, low, n_losses)
@@ -179,20 +187,26 @@ def gain_at(fits: tuple[Fit, Fit], loss: float) -> Gain:
         return Gain(loss, math.nan, math.nan, math.nan, unreached=unreached)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # at the floor; told below
         parts = [f.derived(lambda one: np.asarray(compute_at(one, loss)), log=True) for f in fits]
-        variances = [
-            (np.log(part.high / part.value) / t_quantile(f.level, np.asarray(f.degrees))) ** 2
-            for part, f in zip(parts, fits, strict=True)
-        ]
-    value, total = float(parts[0].value / parts[1].value), float(sum(variances))
+        variances = [variance(part, f) for part, f in zip(parts, fits, strict=True)]
+    value = float(parts[0].value / parts[1].value)
+    return Gain(loss, value, *welch(value, variances, [f.degrees for f in fits], fits[0].level))
+
+
+def variance(part: Prediction, fit: Fit) -> float:
+    """Of the logarithm of a quantity that `Fit.derived` gave with log=True."""
+    return float((np.log(part.high / part.value) / t_quantile(fit.level, np.asarray(fit.degrees))) ** 2)
+
+
+def welch(value: float, variances: Sequence[float], degrees: Sequence[float], level: float) -> tuple[float, float]:
+    """Student's interval of a value whose logarithm has these variances together; (0, inf) if nothing bounds it."""
+    total = float(sum(variances))
     if not math.isfinite(total):
-        return Gain(loss, value, 0.0, math.inf)
+        return 0.0, math.inf
     if total == 0:  # computed, not measured
-        return Gain(loss, value, value, value)
-    degrees = total**2 / sum(v**2 / f.degrees for v, f in zip(variances, fits, strict=True))
-    half = float(t_quantile(fits[0].level, np.asarray(degrees))) * math.sqrt(total)
-    if half > WIDEST:
-        return Gain(loss, value, 0.0, math.inf)
-    return Gain(loss, value, value * math.exp(-half), value * math.exp(half))
+        return value, value
+    joint = total**2 / sum(v**2 / d for v, d in zip(variances, degrees, strict=True))
+    half = float(t_quantile(level, np.asarray(joint))) * math.sqrt(total)
+    return (value * math.exp(-half), value * math.exp(half)) if half <= WIDEST else (0.0, math.inf)
 
 
 def _by_runs(ladders: Sequence[Table], column: str, loss: float) -> float:
@@ -225,14 +239,26 @@ def compute_at(law: Any, loss: float) -> float:
     return math.exp((low + high) / 2)
 
 
+def loss_at(law: Any, C: float) -> float:
+    """The loss of a law with C FLOP: of compute itself, or of (params, tokens) at its optimum."""
+    return float(law(C) if law.inputs == ("flops",) else frontier.best(law, C).loss)
+
+
 # --- which law, and in what unit
 
 
-def _fits(law: type[Law] | str | None, ladders: Sequence[Table], column: str) -> tuple[tuple[Fit, Fit], list[str]]:
+def _fits(
+    law: type[Law] | str | None, ladders: Sequence[Table], column: str, floor: float | None
+) -> tuple[tuple[Fit, Fit], list[str]]:
     """The law fitted to both ladders, and notes on its choice."""
 
     def both(law: type[Law] | str) -> tuple[Fit, Fit]:
-        A, B = (fit(law, table, loss="squared", target=column) for table in ladders)
+        law = law_by_name(law) if isinstance(law, str) else law
+        floors = [c.name for c in law.constants() if c.kind == "floor"]
+        if floor is not None and not floors:
+            raise InputError(f"{law.name} has no floor to pin at {floor:g}; choose chinchilla or henighan-c")
+        fixed = {} if floor is None else dict.fromkeys(floors, floor)
+        A, B = (fit(law, table, loss="squared", target=column, fixed=fixed) for table in ladders)
         return A, B
 
     if law is not None:
@@ -243,7 +269,7 @@ def _fits(law: type[Law] | str | None, ladders: Sequence[Table], column: str) ->
                 "flops, such as chinchilla or kaplan-c"
             )
         fits = both(chosen)
-        return fits, _straight(fits) if fits[0].law.name == "kaplan-c" else []
+        return fits, _straight(fits) if chosen.inputs == ("flops",) else []
     why = next((f"{name} {told}" for name, table in zip("AB", ladders, strict=True) if (told := _no_grid(table))), "")
     if not why:
         try:
@@ -253,7 +279,7 @@ def _fits(law: type[Law] | str | None, ladders: Sequence[Table], column: str) ->
                 return fits, []
         except FitError as error:
             why = str(error)
-    fits = both("kaplan-c")
+    fits = both("kaplan-c" if floor is None else "henighan-c")
     return fits, [f"not compared by chinchilla, which is sharper: {why}", *_straight(fits)]
 
 
@@ -313,7 +339,9 @@ def _straight(fits: Sequence[Fit]) -> list[str]:
     alike = all(1 / LIKE <= ratio <= LIKE for ratio in (low_A / low_B, high_A / high_B))
     ends = f"A from {low_A:.2g} to {high_A:.2g} FLOP, B from {low_B:.2g} to {high_B:.2g}"
     unlike = f"these ranges differ ({ends}), so the gain is biased where the losses bend towards a floor"
-    return [STRAIGHT] if alike else [STRAIGHT, unlike]
+    law = fits[0].law.name
+    straight = f"{law} {STRAIGHT}" if law == "kaplan-c" else f"{law} {STRAIGHT}, of the loss above the floor"
+    return [straight] if alike else [straight, unlike]
 
 
 def _target(A: Table, B: Table) -> tuple[str, list[str]]:

@@ -7,6 +7,7 @@ import dataclasses
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import ConvexHull
 
 from analysis.confidence import LEVEL
 from analysis.frontier import (
@@ -78,10 +79,42 @@ class Curves:
         share = float(early.mean()) if early.size else 0.0
         return np.exp(ln_C), N, np.exp(ln_C - per_token), low, share, int((~met).sum())
 
+    def hull(self, ln_loss: Array) -> tuple[Array, Array, Array, Array, float, int]:
+        """As `crossings`, from the lower convex hull of all curves over (ln C, ln loss): a size is best in the middle
+        of the part of the hull that its curve holds.
+
+        The smallest and the largest size on the hull are left out: their parts end where the curves do, or would go on
+        if there were more sizes.
+        """
+        best = np.argmin(ln_loss, axis=0)  # budget
+        low = ln_loss[best, np.arange(len(self.C))]
+        seen = np.flatnonzero(np.isfinite(low))
+        corners = seen[lower_hull(np.log(self.C[seen]), low[seen])]
+        held = best[corners]
+        sizes = np.unique(self.N[held])[1:-1]
+        parts = [corners[self.N[held] == size] for size in sizes]
+        middle = np.array([(np.log(self.C[part[0]]) + np.log(self.C[part[-1]])) / 2 for part in parts])
+        of = np.array([best[part[len(part) // 2]] for part in parts], int)
+        inside = np.concatenate([*parts, corners[:0]])
+        share = float((self.C[inside] < LAST_PART * self.end[best[inside]]).mean()) if inside.size else 0.0
+        ln_L = np.array([np.interp(m, np.log(self.C[corners]), low[corners]) for m in middle])
+        left_out = len(np.unique(self.N[held])) - len(sizes)
+        return np.exp(middle), sizes, np.exp(middle) / self.per_token[of], ln_L, share, left_out
+
+
+def lower_hull(x: Array, y: Array) -> NDArray[np.intp]:
+    """Indices, by rising x, of the corners of the lower convex hull of the points; x must rise."""
+    if len(x) < 3:
+        return np.arange(len(x))
+    around = ConvexHull(np.stack([x, y], axis=1)).vertices  # against the clock
+    around = np.roll(around, -int(np.argmin(around)))  # from the leftmost along the lower side
+    return around[: int(np.argmax(around)) + 1].astype(np.intp)
+
 
 def envelope(
     table: Table,
     *,
+    hull: bool = False,
     compute: str = "flops",
     n_budgets: int = 1500,
     sigma: float | None = None,
@@ -101,6 +134,8 @@ def envelope(
     Args:
         table: one row per (run, step), as the curves of a study: columns run, params, flops (spent so far) and loss;
             status, epochs (so far) and schedule, where known.
+        hull: take the convex hull of the curves (`Curves.hull`) in place of where two of them cross: a size counts only
+            where no straight line between two others lies below it.
         compute: "flops", or "flops_min" for Kaplan's C_min (`analysis.batch_size.with_minima`), whose tokens are those
             of batches far below B_crit.
         sigma: standard deviation of ln loss between seeds; None takes what runs show that differ in their seed alone.
@@ -117,15 +152,20 @@ def envelope(
         raise InputError(
             f"{len(set(curves.N))} model sizes: the envelope needs at least 3, so that one lies between two others"
         )
-    C_env, N_env, D_env, ln_L, early, ends = curves.crossings(curves.ln_loss)
+    best_sizes = curves.hull if hull else curves.crossings
+    C_env, N_env, D_env, ln_L, early, ends = best_sizes(curves.ln_loss)
     left_out = f"{ends} more times where a curve begins or ends"
+    if hull and len(N_env) < 2:
+        raise InputError(
+            f"{len(N_env)} sizes on the convex hull between the smallest and the largest, wanted 2: add sizes"
+        )
     if len(N_env) < 2:
         changes = f"{len(N_env)} times where two curves cross" + (f" and {left_out}" if ends else "")
         raise InputError(f"the best size changes {changes}, wanted 2: add sizes, or make the runs longer")
     C_1 = float(np.exp(np.log(C_env).mean()))
     warnings = [f"{len(e.rows)} rows left out: {e.reason}" for e in table.excluded]
     redrawn = []
-    if ends:
+    if ends and not hull:
         warnings.append(f"the best size changes {left_out}, which tells nothing: longer runs or more sizes would")
     if sigma is None and not curves.degrees:
         warnings.append("no intervals: no seed noise given, and no runs that differ in their seed alone show it")
@@ -135,10 +175,12 @@ def envelope(
             # A spread that few runs showed is itself unsure: Student's, not Gauss's.
             scale = sigma or curves.sigma * np.sqrt(curves.degrees / rng.chisquare(curves.degrees))
             moved = scale / np.sqrt(curves.seeds) * rng.standard_normal(len(curves.N))
-            C_d, N_d, D_d, *_ = curves.crossings(curves.ln_loss + moved[:, None])
+            C_d, N_d, D_d, *_ = best_sizes(curves.ln_loss + moved[:, None])
             if len(N_d) >= 2:
                 redrawn.append(power_laws(C_d, N_d, D_d, C_1))
-        redrawn, few = enough_draws(redrawn, draws, "two changes of the best size")
+        redrawn, few = enough_draws(
+            redrawn, draws, f"two {'sizes on the hull' if hull else 'changes of the best size'}"
+        )
         warnings += few
     constant = constant_rate(table).all()
     if early > 0.1 and not constant:
@@ -147,7 +189,7 @@ def envelope(
             "runs of that length would end lower"
         )
     points = tuple(Optimum(*p) for p in zip(C_env, N_env, D_env, np.exp(ln_L), strict=True))
-    return allocation("envelope", C_1, points, (), redrawn, warnings, level)
+    return allocation("hull" if hull else "envelope", C_1, points, (), redrawn, warnings, level)
 
 
 def grid_bias(table: Table, surface: Surface) -> tuple[float, float]:

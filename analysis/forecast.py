@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import itertools
 import json
 import math
 from collections.abc import Mapping
@@ -37,6 +38,21 @@ class Forecast:
     warnings: tuple[str, ...]
     fit: Mapping[str, Any]  # `Fit.to_dict()`
 
+    @property
+    def bounded(self) -> bool:
+        """Whether it has intervals at all."""
+        return math.isfinite(self.high)
+
+    @property
+    def by(self) -> str:
+        """The law, and the fit that gave its constants."""
+        return f"{self.law}, {self.fit.get('n_runs', '?')} runs, {self.fit.get('status', 'status unknown')}"
+
+    @property
+    def at(self) -> str:
+        """Its inputs in words."""
+        return ", ".join(f"{name} {short(value)}" for name, value in self.inputs.items())
+
     def to_dict(self) -> dict[str, Any]:
         return jsonable(dataclasses.asdict(self))
 
@@ -44,8 +60,8 @@ class Forecast:
         """The prediction as a person reads it, its doubts first."""
         unit = COLUMNS.get(self.target, "")
         lines = [f"Warning: {warning}" for warning in self.warnings]
-        lines.append(f"{self.target} {self.value:.4f} {unit}".rstrip() + f" at {_at(self.inputs)}, by {self.law}")
-        if math.isfinite(self.high):
+        lines.append(f"{self.target} {self.value:.4f} {unit}".rstrip() + f" at {self.at}, by {self.law}")
+        if self.bounded:
             lines += [
                 f"{100 * self.level:.4g}% interval of the law   {self.law_low:.4f} to {self.law_high:.4f}",
                 f"{100 * self.level:.4g}% interval of one run   {self.low:.4f} to {self.high:.4f}",
@@ -75,10 +91,10 @@ class Score:
     def text(self) -> str:
         f = self.forecast
         verdict = f"{'inside' if self.inside else 'outside'} the {100 * f.level:.4g}% interval of one run"
-        ends = f" ({f.low:.4f} to {f.high:.4f})" if math.isfinite(f.high) else ""
+        ends = f" ({f.low:.4f} to {f.high:.4f})" if f.bounded else ""
         return "\n".join(
             [
-                f"Predicted  {f.value:.4f}{ends} on {f.made[:10]}, {f.target} at {_at(f.inputs)}, by {f.law}",
+                f"Predicted  {f.value:.4f}{ends} on {f.made[:10]}, {f.target} at {f.at}, by {f.law}",
                 f"Measured   {self.measured:.4f}",
                 f"Measured / predicted - 1 is {self.error:+.2%}, {verdict if ends else 'no interval was predicted'}",
             ]
@@ -111,24 +127,42 @@ def forecast(fit: Fit, **inputs: float) -> Forecast:
     )
 
 
-def _at(inputs: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {short(value)}" for name, value in inputs.items())
-
-
-def store(forecast: Forecast, path: str | Path) -> None:
+def store(forecast: Forecast, path: str | Path) -> Path:
     """Writes a forecast as JSON, once: an existing file is never replaced, since a forecast changed afterwards is none.
+
+    Args:
+        path: the file, or a folder (one that is there, or a text that ends in "/"): then the name is date, law and
+            inputs, numbered where there are several.
+
+    Returns:
+        The file.
 
     Raises:
         InputError: the file is there already.
     """
-    text = json.dumps(forecast.to_dict(), indent=1, allow_nan=False)
+    path = _in_folder(forecast, Path(path)) if str(path).endswith("/") or Path(path).is_dir() else Path(path)
     try:
-        with Path(path).open("x", encoding="utf-8") as file:
-            file.write(text + "\n")
+        write_once(path, forecast.to_dict())
     except FileExistsError as error:
         raise InputError(
             f"{path}: holds a forecast already, and forecasts are not rewritten; choose another name"
         ) from error
+    return path
+
+
+def _in_folder(forecast: Forecast, folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    inputs = "-".join(f"{name}-{short(value)}" for name, value in forecast.inputs.items())
+    stem = f"{forecast.made[:10]}-{forecast.law}-{inputs}"
+    names = (f"{stem}{f'-{k}' if k > 1 else ''}.json" for k in itertools.count(1))
+    return next(folder / name for name in names if not (folder / name).exists())
+
+
+def write_once(path: Path, value: Mapping[str, Any]) -> None:
+    """A new file of JSON; FileExistsError where there is one already."""
+    text = json.dumps(jsonable(value), indent=1, allow_nan=False)
+    with path.open("x", encoding="utf-8") as file:
+        file.write(text + "\n")
 
 
 def score(path: str | Path, measured: float) -> Score:
@@ -139,6 +173,15 @@ def score(path: str | Path, measured: float) -> Score:
     """
     if not (math.isfinite(measured) and measured > 0):
         raise InputError(f"measured {measured:g}: wanted a number above 0")
+    return Score(read(path), float(measured))
+
+
+def read(path: str | Path) -> Forecast:
+    """A stored forecast.
+
+    Raises:
+        InputError: no such file, or not a forecast.
+    """
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
         for low, high in (("low", "high"), ("law_low", "law_high")):
@@ -153,7 +196,7 @@ def score(path: str | Path, measured: float) -> Score:
             value = found[name] if name in found else found["inputs"][name]
             if not (math.isfinite(value) and value > 0):
                 raise ValueError(f"{name} is {value:g}, no number above 0")
-        return Score(Forecast(**found), float(measured))
+        return Forecast(**found)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; wanted a forecast that --store wrote") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -8,13 +8,16 @@ Losses are in nats per token, C in FLOP, N in parameters as the table or the law
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from analysis.confidence import LEVEL
+from analysis.jsonable import jsonable
 from analysis.laws import Chinchilla, admission
 from analysis.laws.law import Law
 from analysis.table import Table
@@ -169,12 +172,42 @@ class Allocation:
                 }
                 for C in self.budgets
             ],
-            "points": [{name: float(value) for name, value in dataclasses.asdict(p).items()} for p in self.points],
+            "points": [{n: _plain(float(v)) for n, v in dataclasses.asdict(p).items()} for p in self.points],
             "minima": [{name: _plain(value) for name, value in dataclasses.asdict(m).items()} for m in self.minima],
             "n_draws": len(self.draws),
             "warnings": list(self.doubts),
             "notes": list(self.warnings),
         }
+
+    def to_json(self, path: str | Path) -> None:
+        """As `to_dict`, and the draws, so that intervals at any budget can be told from the file."""
+        text = json.dumps(jsonable(self.to_dict() | {"draws": self.draws.tolist()}), allow_nan=False)
+        Path(path).write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def from_dict(cls, said: Mapping[str, Any]) -> "Allocation":
+        """From what `to_dict` gave, or the JSON of `scaling allocate`; without draws there are no intervals.
+
+        Raises:
+            InputError: something else.
+        """
+        try:
+            names = [field.name for field in dataclasses.fields(Optimum)]
+            points = (Optimum(*np.array([p[name] for name in names], float)) for p in said["points"])
+            return cls(
+                str(said["method"]),
+                *(float(said[name]) for name in ("C_1", "N_1", "a", "D_1", "b")),
+                points=tuple(points),
+                minima=(),
+                draws=np.array(said.get("draws", ()), float).reshape(-1, 4),
+                warnings=tuple(map(str, said["notes"])),
+                level=float(said["level"]),
+                doubts=tuple(map(str, said["warnings"])),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(
+                f"not an allocation ({error}); wanted what scaling allocate TABLE --out FILE keeps"
+            ) from error
 
 
 def _plain(value: Any) -> Any:

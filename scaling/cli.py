@@ -1,7 +1,7 @@
 """The front door: one command, `scaling`. It adds words to the Python API and nothing else.
 
-Exit codes: 0 done, 2 something typed or supplied cannot be used, 3 a run diverged or failed and the rest finished,
-42 interrupted and saved (a supervisor restarts on it).
+Exit codes: 0 done, 1 a change did not pass its gate, 2 something typed or supplied cannot be used, 3 a run diverged or
+failed and the rest finished, 42 interrupted and saved (a supervisor restarts on it).
 """
 
 import argparse
@@ -57,6 +57,8 @@ def parser() -> argparse.ArgumentParser:
         backtest,
         compile,
         corpus,
+        forecast,
+        gate,
         launch,
         laws,
         plans,
@@ -72,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"scaling {__version__}")
     verbs = top.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for module in (study, corpus, laws, backtest, plans, table, tune, reproduce, compile, launch):
+    for module in (study, corpus, laws, backtest, gate, plans, forecast, table, tune, reproduce, compile, launch):
         module.add(verbs)
     return top
 

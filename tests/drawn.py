@@ -25,6 +25,8 @@ TRUTH = {
     "muennighoff": (1.87, 521.0, 1488.0, 0.35, 0.36, 15.4, 5.3),
     "gadre": (1.84, 212.0, 367.0, 0.136),
     "gadre-error": (0.857, 2.21, 0.715),
+    "sigmoid-accuracy": (0.99, 0.73, 2.0, 3.5),
+    "gemstones": (1.69, 60.0, 1.5, 410.7, 0.8, 0.9, 0.28),
     "clark": (-0.082, -0.108, 0.009, 1.104, 1.847, 314.478),
     "q-norm": (1.69, 406.4, 410.7, 0.34, 0.28, 0.6),
     # WikiText-103: I 6.60, n 16.34, B 0.33, E 9.04, exponents 0.74 and 0.56, for N and D as shares of 1e7 and 1e9.
@@ -38,6 +40,8 @@ TRUTH = {
 }
 RANGES = {
     "params": np.geomspace(1e6, 1e10, 6),
+    "d_model": np.array([128.0, 256.0, 512.0, 1024.0, 2048.0]),
+    "n_layer": np.array([3.0, 6.0, 12.0, 24.0, 48.0]),
     "params_head": np.geomspace(3e6, 2e10, 6),
     "tokens": np.geomspace(1e8, 1e12, 6),
     "unique_tokens": np.geomspace(1e8, 1e12, 6),

@@ -1,14 +1,18 @@
 """One question, three approaches: how C is best split into N and D, from whatever table there is."""
 
+import dataclasses
 import json
 
 import known_runs
 import numpy as np
 import pytest
 
-from analysis.allocation import allocate
+from analysis.allocation import allocate, cross_check, last_rows
+from analysis.envelope import lower_hull
+from analysis.frontier import Allocation
 from analysis.laws import Chinchilla
 from analysis.load import load
+from analysis.plan import along
 from analysis.table import Table
 from scaling.errors import InputError
 
@@ -133,7 +137,7 @@ def test_porians_tuned_runs_give_his_exponent(shared):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"approach": "magic"}, "approach 'magic': choose auto, envelope, isoflop, surface"),
+        ({"approach": "magic"}, "approach 'magic': choose auto, envelope, hull, isoflop, surface, optima"),
         ({"level": 95}, "level 95: wanted a number between 0 and 1"),
         ({"budgets": [0.0]}, "budget 0: wanted FLOP above 0"),
         ({"approach": "surface", "law": "kaplan-nd"}, "a law of params, unique_tokens; wanted one of params, tokens"),
@@ -152,3 +156,116 @@ def test_what_cannot_be_done_is_said_in_one_line(tables, options, words):
     with pytest.raises(InputError, match=words) as error:
         allocate(tables["isoflop"], **options)
     assert "\n" not in str(error.value)
+
+
+# --- best runs that are known already
+
+
+def optima(seed, n=5, a=0.49, scatter=0.08):
+    C = np.geomspace(1e18, 1e21, n)
+    N = 9e8 * (C / 1e20) ** a * np.exp(scatter * np.random.default_rng(seed).standard_normal(n))
+    return Table.from_columns({"flops": C, "params": N})
+
+
+def test_ready_optima_give_their_line():
+    found = allocate(optima(0, scatter=0.0), "optima", budgets=[1e20])
+    assert found.a == pytest.approx(0.49)
+    assert found.b == pytest.approx(0.51)
+    assert float(found.params(1e20)) == pytest.approx(9e8)
+    assert "at 1e+20 FLOP" in found.text()
+
+
+def test_intervals_through_few_optima_hold_the_truth_as_often_as_they_say():
+    held = np.zeros(3)
+    for seed in range(200):
+        found = allocate(optima(seed), "optima")
+        pairs = (0.49, found.a_interval), (0.51, found.b_interval), (9e8, found.params_band(1e20))
+        held += [float(low) <= truth <= float(high) for truth, (low, high) in pairs]
+    assert (held >= 181).all()  # 3 standard errors of a binomial with p = 0.95 below 190
+    assert (held <= 199).all()
+
+
+def test_two_optima_make_a_line_without_an_interval():
+    found = allocate(optima(0, n=2), "optima")
+    assert np.isnan(found.a_interval[0])
+    assert any("two optima lie on any line" in note for note in found.warnings)
+    with pytest.raises(InputError, match="1 optima at one budget"):
+        allocate(optima(0, n=1), "optima")
+
+
+def test_an_allocation_kept_in_a_file_plans_the_run_that_it_says(tmp_path):
+    found = allocate(optima(0), "optima")
+    found.to_json(tmp_path / "line.json")
+    kept = Allocation.from_dict(json.loads((tmp_path / "line.json").read_text()))
+    made = along(kept, 1e22)
+    assert (made.params, made.tokens) == pytest.approx((float(found.params(1e22)), float(found.tokens(1e22))))
+    assert made.intervals["params"] == pytest.approx([float(end) for end in found.params_band(1e22)])
+    assert made.a == found.a
+    assert made.shape is not None
+    assert "Loss" not in made.text()
+    assert "tells no loss" in made.text()
+    json.dumps(made.to_dict(), allow_nan=False)
+    assert any("a guess" in warning for warning in along(kept, 1e25).warnings)
+    bare = along(Allocation.from_dict(json.loads(json.dumps(found.to_dict(), allow_nan=False))), 1e22)
+    assert np.isnan(bare.intervals["params"][0])
+    assert any("no intervals: keep the allocation" in note for note in bare.notes)
+    with pytest.raises(InputError, match="not an allocation"):
+        Allocation.from_dict({"method": "isoflop", "N_1": 1.0})
+
+
+# --- the convex hull, and all approaches against one another
+
+
+def test_the_hull_of_learning_curves_finds_the_exponent(tables):
+    found = allocate(tables["envelope"], "hull")
+    assert found.method == "hull"
+    assert found.a == pytest.approx(EXPONENT, abs=0.02)
+    low, high = found.a_interval
+    assert low < EXPONENT < high
+
+
+def test_a_lower_hull_keeps_the_corners_below_which_nothing_lies():
+    x = np.array([0.0, 1.0, 2.0, 3.0, 4.0])
+    assert lower_hull(x, np.array([4.0, 1.0, 2.0, 0.5, 2.0])).tolist() == [0, 1, 3, 4]
+    assert lower_hull(x[:2], x[:2]).tolist() == [0, 1]
+
+
+@pytest.fixture(scope="module")
+def budgets_and_curves():
+    """IsoFLOP profiles whose runs have curves at constant rate, all on one law: the approaches agree."""
+    rows = []
+    for C in np.geomspace(1e18, 1e20, 4):
+        for size in 9e8 * (C / 1e20) ** 0.51 * np.geomspace(1 / 5, 5, 7):
+            luck = np.exp(0.001 * np.random.default_rng(len(rows)).standard_normal())
+            end = {"run": f"r{len(rows)}", "params": size, "schedule": "constant"}
+            rows += [{**end, "flops": c, "loss": float(LAW(size, c / 6 / size)) * luck}
+                     for c in C * np.geomspace(0.02, 1, 12)]  # fmt: skip
+    return Table.from_rows(rows)
+
+
+def test_three_approaches_to_one_law_agree(budgets_and_curves):
+    curves = budgets_and_curves.with_columns(schedule=np.full(len(budgets_and_curves), "cosine"))
+    found = cross_check(last_rows(curves), curves)
+    assert set(found.found) == {"envelope", "isoflop", "surface"}
+    for one in found.found.values():
+        assert one.a == pytest.approx(EXPONENT, abs=0.04)
+    assert found.apart() == []
+    assert "agree within their intervals" in found.text()
+
+
+def test_approaches_that_part_by_more_than_their_intervals_are_named(budgets_and_curves):
+    curves = budgets_and_curves.with_columns(schedule=np.full(len(budgets_and_curves), "cosine"))
+    found = cross_check(last_rows(curves), curves)
+    isoflop = found.found["isoflop"]
+    tilted = dataclasses.replace(isoflop, a=0.8, draws=np.add(isoflop.draws, [0, 0.3, 0, -0.3]))
+    other = dataclasses.replace(found, found={**found.found, "isoflop": tilted})
+    assert any(line.startswith("exponent of N, isoflop 0.800, surface 0.5") for line in other.apart())
+    assert "They differ by more than their intervals" in other.text()
+    json.dumps(other.to_dict(), allow_nan=False)
+
+
+def test_an_approach_that_a_table_cannot_serve_says_why(tables):
+    found = cross_check(tables["surface"], tables["surface"])
+    assert "surface" in found.found
+    assert "no column run" in found.missing["envelope"]
+    assert "cannot be told" in found.text()

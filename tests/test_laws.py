@@ -29,12 +29,14 @@ from analysis.laws import (
     KaplanStop,
     Muennighoff,
     QNorm,
+    SigmoidAccuracy,
     broken,
     law_by_name,
     lifetime_flops,
 )
 from analysis.laws.admission import DECAYED
 from analysis.laws.law import Law, constant, describe, power
+from analysis.load import load
 from analysis.table import Table
 from analysis.table.columns import COLUMNS
 from scaling.config import OptimConfig
@@ -428,3 +430,12 @@ def test_tokens_that_were_never_seen_teach_nothing(papers):
     # A large model too: the best size for its data is that for the data it saw.
     for size in (1e8, 1e10):
         assert law(size, 1e10, 1e12) == law(size, 1e10, 1e10)
+
+
+def test_the_published_sigmoid_gives_the_accuracies_of_the_ladder_it_was_fitted_to(shared):
+    runs = load(shared / "reference_runs" / "olmo2024_ladder" / "runs.csv")
+    law = SigmoidAccuracy(top=0.99, drop=0.73, k=12.74, L_0=0.77)  # HellaSwag, as printed: 13B-5T is the largest
+    off = law(runs["bpb_hellaswag"]) - runs["acc_hellaswag"]
+    assert np.abs(off).max() < 0.03
+    assert law(1e3) == pytest.approx(0.26)  # chance
+    assert law(0.0) == pytest.approx(0.99, abs=1e-4)

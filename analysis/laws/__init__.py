@@ -11,7 +11,17 @@ in `about`, the runs that it is about (`analysis.laws.admission`). `analysis.law
 import difflib
 import re
 
-from analysis.laws.chinchilla import Chinchilla, Clark, Counted, Gadre, GadreError, Muennighoff, lifetime_flops
+from analysis.laws.chinchilla import (
+    Chinchilla,
+    Clark,
+    Counted,
+    Gadre,
+    GadreError,
+    Gemstones,
+    Muennighoff,
+    SigmoidAccuracy,
+    lifetime_flops,
+)
 from analysis.laws.curves import M3, M4, broken
 from analysis.laws.kaplan import (
     HenighanC,
@@ -44,6 +54,7 @@ __all__ = [
     "Farseer",
     "Gadre",
     "GadreError",
+    "Gemstones",
     "HenighanC",
     "HenighanD",
     "HenighanN",
@@ -63,6 +74,7 @@ __all__ = [
     "Muennighoff",
     "QNorm",
     "Rosenfeld",
+    "SigmoidAccuracy",
     "broken",
     "constant",
     "law_by_name",
@@ -90,6 +102,8 @@ LAWS: tuple[type[Law], ...] = (
     Muennighoff,
     Gadre,
     GadreError,
+    SigmoidAccuracy,
+    Gemstones,
     Clark,
     QNorm,
     Rosenfeld,

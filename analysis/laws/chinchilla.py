@@ -125,6 +125,52 @@ class GadreError(Law):
 
 
 @dataclasses.dataclass(frozen=True)
+class SigmoidAccuracy(Law):
+    """Acc(L) = top - drop / (1 + exp(-k (L - L_0))): accuracy on a task from its loss, from `top` down to chance.
+
+    The paper writes a = -drop and b = top; chance is top - drop.
+    """
+
+    top: Scalar = constant("", (0.5, 1.0))
+    drop: Scalar = constant("", (0.2, 0.9))
+    k: Scalar = constant("per nat", (1.0, 30.0))
+    L_0: Scalar = constant("nats/token", (0.3, 5.0))
+
+    name = "sigmoid-accuracy"
+    inputs = ("loss",)
+    target = "accuracy"
+    source = "Bhagia et al. (2024), step 2, whose losses are bits per byte of the answers"
+    linear = ("top", "drop")
+
+    def __call__(self, L: Values) -> Values:
+        exp = namespace(self.top, self.drop, self.k, self.L_0, L).exp
+        return self.top - self.drop / (1 + exp(-self.k * (L - self.L_0)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Gemstones(Law):
+    """L(w, d, D) = E + A / w ** alpha + B / d ** beta + G / D ** gamma: width and depth in place of N."""
+
+    E: Scalar = floor()
+    A: Scalar = constant("nats/token", (1.0, 1e4))
+    B: Scalar = constant("nats/token", (0.1, 1e2))
+    G: Scalar = constant("nats/token", (1.0, 1e6))
+    alpha: Scalar = exponent((0.1, 2.0))
+    beta: Scalar = exponent((0.1, 2.0))
+    gamma: Scalar = exponent((0.1, 1.0))
+
+    name = "gemstones"
+    inputs = ("d_model", "n_layer", "tokens")
+    source = "McLeish et al. (2025), their fit in width, depth and tokens"
+    about = Chinchilla.about
+    linear = ("E", "A", "B", "G")
+
+    def __call__(self, w: Values, d: Values, D: Values) -> Values:
+        shape = self.A * power(w, -self.alpha) + self.B * power(d, -self.beta)
+        return self.E + shape + self.G * power(D, -self.gamma)
+
+
+@dataclasses.dataclass(frozen=True)
 class Clark(Law):
     """log10 L = a log10 N + b log10 E' + c log10 N log10 E' + d: N parameters used per token, E experts saturating.
 

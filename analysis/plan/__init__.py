@@ -8,16 +8,16 @@ import math
 import numpy as np
 
 from analysis.fit.estimate import Fit
-from analysis.frontier import Array
+from analysis.frontier import Allocation, Array
 from analysis.laws import Chinchilla, KaplanBCrit, KaplanNS, Muennighoff
 from analysis.plan.budget import Budget
 from analysis.plan.next_run import Plan
 from analysis.plan.own_rates import OwnRates
 from analysis.plan.prices import with_inference, with_unique_tokens
 from analysis.plan.published import rivals
-from analysis.plan.reach import beyond, doubt
-from analysis.plan.recipe import ASPECT, published_batches, published_learning_rates, shape_for
-from analysis.plan.routes import Route, SurfaceRoute, exponent, route
+from analysis.plan.reach import FAR, beyond, doubt
+from analysis.plan.recipe import ASPECT, Shape, published_batches, published_learning_rates, shape_for
+from analysis.plan.routes import LineRoute, Route, SurfaceRoute, exponent, route
 from analysis.plan.rungs import rungs
 from scaling.errors import InputError
 
@@ -89,15 +89,10 @@ def plan(
     else:
         batches = published_batches(D, C, L if fit.target in ("loss", "loss_min") else None)
         notes.append("no B_crit(L) of yours: batches are published rules, found on other data")
-    if rates is None:
-        notes.append("no sweep of yours: learning rates are published rules, for other batches and initialisations")
     if unique_tokens is not None and isinstance(law, Chinchilla):
         notes.append("repetition by Muennighoff's R_D* = 15.4, R_N* = 5.3, borrowed; their runs identify them weakly")
-    try:
-        shape = shape_for(N, aspect=aspect, rows=embedding_rows)
-    except InputError as error:
-        shape = None
-        notes.append(f"no shape: {error}")
+    shape, told = _shape(N, aspect, embedding_rows)
+    notes += told
     surface = way.law if isinstance(way, SurfaceRoute) else None
     served = with_inference(surface, L, inference_tokens) if surface and inference_tokens is not None else None
     given = way.given(params, C) if params is not None else None
@@ -114,12 +109,8 @@ def plan(
         notes.append(f"repeated: {repeated.epochs:.3g} epochs are over {EPOCHS:g}, so far out the law is a guess")
     batch = next(iter(batches.values()))
     body = N - embedding_rows * shape.d_model if shape else N  # laws of rates count no embeddings
-    learning_rates = published_learning_rates(body, D, C)
-    if rates:
-        outside, guess = rates.beyond(body, D, batch)
-        own = {"your sweep": rates.law(body, D, batch)}
-        learning_rates = learning_rates | own if guess else own | learning_rates
-        notes += [f"of your sweep: {told}" for told in (outside, *rates.warnings) if told]
+    learning_rates, told = _learning_rates(rates, body, D, C, batch)
+    notes += told
     return Plan(
         budget=budget,
         law=f"{law.name}, {law.source}; {fit.n_runs} runs, {fit.status}",
@@ -145,6 +136,91 @@ def plan(
         warnings=tuple(warnings),
         notes=(*notes, *(f"of the fit: {note}" for note in fit.notes)),
     )
+
+
+def along(
+    line: Allocation,
+    budget: Budget | float,
+    *,
+    rates: OwnRates | None = None,
+    aspect: float = ASPECT,
+    embedding_rows: int = 0,
+) -> Plan:
+    """The run for a budget along the lines of an allocation: as `plan`, without what follows from a loss.
+
+    Args:
+        line: by whatever approach.
+    """
+    budget = budget if isinstance(budget, Budget) else Budget.of_flops(budget)
+    C, way = budget.flops, LineRoute(line)
+    N, D = float(line.params(C)), float(line.tokens(C))
+    low, high = (f([float(p.flops) for p in line.points]) for f in (min, max))
+    warnings = list(line.doubts)
+    if C > FAR * high or C * FAR < low:
+        warnings.append(f"C = {C:.3g} is {max(C / high, low / C):.3g} times outside its optima: a guess")
+    shape, notes = _shape(N, aspect, embedding_rows)
+    batches = published_batches(D, C, None)
+    batch = next(iter(batches.values()))
+    body = N - embedding_rows * shape.d_model if shape else N
+    learning_rates, told = _learning_rates(rates, body, D, C, batch)
+    intervals = {"params": line.params_band(C), "tokens": line.tokens_band(C), "a": line.a_interval}
+    notes += [
+        *told,
+        "an allocation tells no loss, so no price of other sizes and no forecast: fit a law for these",
+        *(
+            []
+            if len(line.draws)
+            else ["no intervals: keep the allocation with scaling allocate --out, not with --json"]
+        ),
+    ]
+    return Plan(
+        budget=budget,
+        law=f"{line.method}, {len(line.points)} optima from {low:.3g} to {high:.3g} FLOP",
+        target="loss",
+        params=N,
+        tokens=D,
+        loss=math.nan,
+        a=line.a,
+        intervals={name: (float(ends[0]), float(ends[1])) for name, ends in intervals.items()},
+        level=line.level,
+        batch=batch,
+        steps=D / batch,
+        batches=batches,
+        shape=shape,
+        learning_rates=learning_rates,
+        ladder=rungs(way, C, N, aspect=aspect, rows=embedding_rows),
+        price={},
+        rivals=(),
+        served=None,
+        repeated=None,
+        overtrained=None,
+        inputs={},
+        warnings=tuple(warnings),
+        notes=(*notes, *(f"of the allocation: {note}" for note in line.warnings)),
+    )
+
+
+def _shape(N: float, aspect: float, rows: int) -> tuple[Shape | None, list[str]]:
+    """The standard shape nearest to N, or a note that says why there is none."""
+    try:
+        return shape_for(N, aspect=aspect, rows=rows), []
+    except InputError as error:
+        return None, [f"no shape: {error}"]
+
+
+def _learning_rates(
+    rates: OwnRates | None, N: float, D: float, C: float, batch: float
+) -> tuple[dict[str, float], list[str]]:
+    """Peak rates by rule, the own sweep's first unless it is a guess there, and notes. N counts no embeddings."""
+    published = published_learning_rates(N, D, C)
+    if rates is None:
+        return published, [
+            "no sweep of yours: learning rates are published rules, for other batches and initialisations"
+        ]
+    outside, guess = rates.beyond(N, D, batch)
+    own = {"your sweep": rates.law(N, D, batch)}
+    told = [f"of your sweep: {told}" for told in (outside, *rates.warnings) if told]
+    return (published | own if guess else own | published), told
 
 
 def _critical(fit: Fit | None) -> KaplanBCrit | None:

@@ -27,7 +27,7 @@ class Plan:
     rule each suggestion comes, one's own measurement first; a guess goes last. `price` is the excess compute (relative)
     of sizes that are `price.keys()` times the best one. `ladder` are sizes to train before it, each on `rungs.LENGTHS`
     times its tokens. `inputs` are the columns of the law at this run, as a forecast takes them. `warnings` say why not
-    to trust the numbers; `notes` what else to know.
+    to trust the numbers; `notes` what else to know. Along an allocation there is no loss, nor what follows from it.
     """
 
     budget: Budget
@@ -91,7 +91,8 @@ def _run(plan: Plan) -> Iterator[tuple[str, str]]:
     yield "N", f"{short(plan.params)} parameters{between('params', short)}, growing as C^{plan.a:.2f}"
     ratio = plan.tokens / plan.params
     yield "D", f"{short(plan.tokens)} tokens{between('tokens', short)}, {ratio:.3g} per parameter"
-    yield "Loss", f"{plan.loss:.4f} {unit}{between('loss', '{:.4f}'.format)}"
+    if math.isfinite(plan.loss):
+        yield "Loss", f"{plan.loss:.4f} {unit}{between('loss', '{:.4f}'.format)}"
 
 
 def _recipe(plan: Plan) -> Iterator[tuple[str, str]]:
@@ -125,7 +126,8 @@ def _prices(plan: Plan) -> Iterator[tuple[str, str]]:
         f"{ratio:g} x N {f'{_more(excess)} compute' if math.isfinite(excess) else 'never reaches it'}"
         for ratio, excess in plan.price.items()
     ]
-    yield "Wrong size", f"for the same loss: {', '.join(told)}"
+    if told:
+        yield "Wrong size", f"for the same loss: {', '.join(told)}"
 
 
 def _demands(plan: Plan) -> Iterator[tuple[str, str]]:
@@ -149,6 +151,8 @@ def _more(excess: float) -> str:
 
 
 def _rivals(plan: Plan) -> Iterator[tuple[str, str]]:
+    if not plan.rivals:
+        return
     yield "Others", "would choose, and the loss that this fit expects of it:"
     width = max(len(r.name) for r in plan.rivals)
     for r in plan.rivals:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from analysis import frontier
-from analysis.frontier import FLOP_PER_PARAM_TOKEN, Array, Optimum
+from analysis.frontier import FLOP_PER_PARAM_TOKEN, Allocation, Array, Optimum
 from analysis.kaplan_path import KaplanPath
 from analysis.laws import KaplanBCrit, KaplanNS, Muennighoff
 from analysis.laws.law import Law
@@ -70,6 +70,16 @@ class KaplanRoute:
         return {"params": float(best.params), "steps_min": float(self.path.steps(best.flops / 2))}
 
 
+@dataclasses.dataclass(frozen=True)
+class LineRoute:
+    """Along the straight lines of an allocation, which say nothing of the loss."""
+
+    line: Allocation
+
+    def best(self, C: float) -> Optimum:
+        return Optimum(np.asarray(C), self.line.params(C), self.line.tokens(C), np.asarray(math.nan))
+
+
 Route = SurfaceRoute | KaplanRoute
 
 
@@ -95,12 +105,12 @@ def route(law: Law, B_crit: KaplanBCrit | None = None) -> Route:
     return SurfaceRoute(law)
 
 
-def exponent(way: Route, C: float) -> float:
+def exponent(way: Route | LineRoute, C: float) -> float:
     """d ln N_opt / d ln C over a factor of 4 around C."""
     return float(np.log(way.best(2 * C).params / way.best(C / 2).params) / np.log(4))
 
 
-def best_for_size(way: Route, N: float, C: float) -> Optimum:
+def best_for_size(way: Route | LineRoute, N: float, C: float) -> Optimum:
     """The run for which N is the best size, cheaper than C FLOP, whose best size is larger: by bisection.
 
     Raises:

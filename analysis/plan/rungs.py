@@ -6,7 +6,7 @@ import numpy as np
 
 from analysis.frontier import FLOP_PER_PARAM_TOKEN
 from analysis.plan.recipe import Shape, shape_for
-from analysis.plan.routes import Route, best_for_size
+from analysis.plan.routes import LineRoute, Route, best_for_size
 from scaling.errors import InputError
 
 # Sizes over two decades that end a decade below the plan, each on several lengths, since one length per size cannot
@@ -24,7 +24,7 @@ class Rung:
     share: float
 
 
-def rungs(way: Route, C: float, N: float, *, aspect: float, rows: int) -> tuple[Rung, ...]:
+def rungs(way: Route | LineRoute, C: float, N: float, *, aspect: float, rows: int) -> tuple[Rung, ...]:
     """Sizes to train before N parameters on C FLOP, by a law's own way of spending; those too small for a standard
     shape are left out.
     """

@@ -49,6 +49,7 @@ COLUMNS: Mapping[str, str] = {
     "grad_square": "",
     "excess": "share",
     "error": "share",
+    "accuracy": "share",
     "bits_per_byte": "bits/byte",
     "bytes_per_token": "bytes",
     "tokens_at_min": "tokens",
@@ -67,8 +68,8 @@ COLUMNS: Mapping[str, str] = {
     "seconds": "s",
     "kind": TEXT,
     "reuse": "",
-    "d_model": "",
-    "n_layer": "",
+    "d_model": "channels",
+    "n_layer": "layers",
     "n_head": "",
     "d_attn": "",
     "d_head": "",
@@ -114,6 +115,7 @@ OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
     "n_ctx": ("context", "context_length", "seq_len", "sequence_length"),
     "run": ("name", "id", "run_label"),
     "error": ("mean_error",),
+    "accuracy": ("acc", "mean_accuracy"),
 }
 
 

@@ -28,9 +28,10 @@ def add(verbs: arguments.Verbs) -> None:
     allocate.add_argument("table", type=Path, help=TABLE)
     allocate.add_argument(
         "--approach",
-        choices=["auto", "envelope", "isoflop", "surface"],
+        choices=["auto", "envelope", "hull", "isoflop", "surface", "optima", "all"],
         default="auto",
-        help="lower envelope of learning curves, sizes at fixed budgets, or a fitted law (what suits the table)",
+        help="lower envelope or convex hull of learning curves, sizes at fixed budgets, a fitted law (what suits the "
+        "table), a table of best runs, or all three of Hoffmann's against one another",
     )
     allocate.add_argument(
         "--method",
@@ -49,6 +50,7 @@ def add(verbs: arguments.Verbs) -> None:
     _level(allocate)
     _drop_worst(allocate)
     rows(allocate)
+    allocate.add_argument("--out", type=Path, metavar="FILE", help="keep the allocation, for scaling plan")
     allocate.add_argument("--json", action="store_true", help="JSON in place of text")
 
     compare = arguments.verb(
@@ -61,16 +63,7 @@ def add(verbs: arguments.Verbs) -> None:
     compare.add_argument("a", type=Path, help=TABLE)
     compare.add_argument("b", type=Path, help="the same; parts of one table by --where-a and --where-b")
     compare.add_argument("--law", help="by which to compare (chinchilla where both ladders allow it, else kaplan-c)")
-    rows(compare)
-    for side in "ab":
-        for option, metavar in (("columns", "NAME=COLUMN"), ("where", "CONDITION")):
-            compare.add_argument(
-                f"--{option}-{side}",
-                nargs="+",
-                default=[],
-                metavar=metavar,
-                help=f"--{option} for {side.upper()} alone",
-            )
+    pair(compare)
     compare.add_argument("--json", action="store_true", help="JSON in place of text")
 
 
@@ -184,6 +177,31 @@ def rows(verb: argparse.ArgumentParser) -> None:
         metavar="COLUMN",
         help="of rows that differ in nothing else, the one with the lowest loss, such as --best-of learning_rate",
     )
+
+
+def pair(verb: argparse.ArgumentParser) -> None:
+    """Options that say how the two tables of a verb, a and b, are read."""
+    rows(verb)
+    for side, which in (("a", "first"), ("b", "second")):
+        for option, metavar in (("columns", "NAME=COLUMN"), ("where", "CONDITION")):
+            verb.add_argument(
+                f"--{option}-{side}", nargs="+", default=[], metavar=metavar, help=f"--{option} for the {which} alone"
+            )
+
+
+def two_tables(args: argparse.Namespace) -> "tuple[Table, Table]":
+    """The tables of a verb whose options are those of `pair`."""
+    if args.a == args.b and (args.where_a, args.columns_a) == (args.where_b, args.columns_b):
+        raise InputError(f"{args.a} held against itself; give --where-a and --where-b to choose different rows")
+    common = columns_of(args)
+    A, B = (
+        table_of(path, common | arguments.pairs(columns, f"--columns-{side}"), [*args.where, *where], args.best_of)
+        for side, path, columns, where in (
+            ("a", args.a, args.columns_a, args.where_a),
+            ("b", args.b, args.columns_b, args.where_b),
+        )
+    )
+    return A, B
 
 
 def table_of(
@@ -335,21 +353,30 @@ def _allocate(args: argparse.Namespace) -> int:
     from analysis import allocation
     from analysis.confidence import LEVEL
 
-    rows = asked_for(args, curves=args.approach == "envelope")
-    found = allocation.allocate(
-        rows,
-        args.approach,
-        method=args.method,
-        sigma=args.sigma,
-        level=LEVEL if args.level is None else args.level,
-        budgets=args.budgets,
-        law=args.law,
-        drop_worst=args.drop_worst,
-    )
+    options = {
+        "method": args.method,
+        "sigma": args.sigma,
+        "level": LEVEL if args.level is None else args.level,
+        "budgets": args.budgets,
+        "law": args.law,
+        "drop_worst": args.drop_worst,
+    }
+    if args.out and args.approach == "all":
+        raise InputError("--out keeps one allocation; choose an --approach")
+    rows = asked_for(args, curves=args.approach in ("envelope", "hull", "all"))
+    if args.approach == "all":
+        runs = asked_for(args) if args.table.is_dir() else allocation.last_rows(rows)
+        found = allocation.cross_check(runs, rows, **options)
+    else:
+        found = allocation.allocate(rows, args.approach, **options)
+        if args.out:
+            found.to_json(args.out)
     if args.json:
         arguments.print_json(found.to_dict())
     else:
         print(found.text())
+    if args.out:
+        arguments.say(f"written: {args.out}")
     return 0
 
 
@@ -357,17 +384,7 @@ def _compare(args: argparse.Namespace) -> int:
     arguments.fits_on_the_cpu()
     from analysis import compare
 
-    common = columns_of(args)
-    A, B = (
-        table_of(path, common | arguments.pairs(columns, f"--columns-{side}"), [*args.where, *where], args.best_of)
-        for side, path, columns, where in (
-            ("a", args.a, args.columns_a, args.where_a),
-            ("b", args.b, args.columns_b, args.where_b),
-        )
-    )
-    if args.a == args.b and (args.where_a, args.columns_a) == (args.where_b, args.columns_b):
-        raise InputError(f"{args.a} held against itself; give --where-a and --where-b to choose different rows")
-    found = compare.compare(A, B, law=args.law)
+    found = compare.compare(*two_tables(args), law=args.law)
     if args.json:
         arguments.print_json(found.to_dict())
     else:

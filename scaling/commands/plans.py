@@ -1,6 +1,7 @@
 """scaling predict and plan: what a fitted law says of models that are not trained yet."""
 
 import argparse
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,9 @@ from scaling.errors import InputError
 
 if TYPE_CHECKING:
     from analysis.fit.estimate import Fit
+    from analysis.frontier import Allocation
     from analysis.plan.budget import Budget
+    from analysis.plan.next_run import Plan
 
 
 def add(verbs: arguments.Verbs) -> None:
@@ -27,7 +30,9 @@ def add(verbs: arguments.Verbs) -> None:
         type=Path,
         help="a file from scaling fit --out, then the columns of its law; or one from --store, with --measured",
     )
-    predict.add_argument("--store", type=Path, metavar="FILE", help="keep the forecast, dated, before the run starts")
+    predict.add_argument(
+        "--store", metavar="FILE", help="keep the forecast, dated, before the run starts; in a folder with DIR/"
+    )
     predict.add_argument("--measured", type=float, metavar="LOSS", help="what the run gave, to score a stored forecast")
     predict.add_argument("--json", action="store_true", help="JSON in place of text")
 
@@ -38,7 +43,7 @@ def add(verbs: arguments.Verbs) -> None:
         "the next model for a budget, by a fitted law",
         "scaling plan fit.json --hardware v5p-128 --hours 72",
     )
-    plan.add_argument("fit", type=Path, help="a file from scaling fit --out")
+    plan.add_argument("fit", type=Path, help="a file from scaling fit --out, or from scaling allocate --out")
     plan.add_argument("--flops", type=float, metavar="C", help="the budget in FLOP")
     plan.add_argument("--hardware", metavar="NAME", help="such as v5p-128, v5e-256, h100-8; with --hours or --money")
     plan.add_argument("--hours", type=float, help="to train on it")
@@ -67,7 +72,7 @@ def add(verbs: arguments.Verbs) -> None:
         help="your learning rates: what scaling tune --out wrote, or a sweep's table",
     )
     plan.add_argument("--batch-fit", type=Path, metavar="FIT", help="a fit of kaplan-bcrit to your own runs")
-    plan.add_argument("--store", type=Path, metavar="FILE", help="keep the forecast of the planned run, dated")
+    plan.add_argument("--store", metavar="FILE", help="keep the forecast of the planned run, dated; a folder is DIR/")
     plan.add_argument("--json", action="store_true", help="JSON in place of text")
 
 
@@ -91,14 +96,13 @@ def _predict(args: argparse.Namespace) -> int:
     if missing:
         raise InputError(f"{found.law.name} wants {missing}")
     made = forecast.forecast(found, **inputs)
-    if args.store:
-        forecast.store(made, args.store)
+    kept = forecast.store(made, args.store) if args.store else None
     if args.json:
         arguments.print_json({name: value for name, value in made.to_dict().items() if name != "fit"})
     else:
         print(made.text())
-    if args.store:
-        arguments.say(f"written: {args.store}")
+    if kept:
+        arguments.say(f"written: {kept}")
     return 0
 
 
@@ -134,31 +138,62 @@ def _plan(args: argparse.Namespace) -> int:
     from analysis import forecast, plan
     from analysis.plan import own_rates, recipe
 
+    common = {
+        "rates": own_rates.read(args.rates) if args.rates else None,
+        "aspect": recipe.ASPECT if args.aspect is None else args.aspect,
+        "embedding_rows": args.embeddings,
+    }
+    line = _allocation(args.fit)
+    if line:
+        return _plan_along(args, plan.along(line, _budget(args), **common))
     found = _fit(args.fit)
     made = plan.plan(
         found,
         _budget(args),
+        **common,
         B_crit=arguments.read_fit(args.batch_fit) if args.batch_fit else None,
-        rates=own_rates.read(args.rates) if args.rates else None,
-        aspect=recipe.ASPECT if args.aspect is None else args.aspect,
-        embedding_rows=args.embeddings,
         inference_tokens=args.inference_tokens,
         unique_tokens=args.unique_tokens,
         params=args.params,
     )
+    kept = None
     if args.store:
         if "unique_tokens" not in made.inputs and args.unique_tokens is not None and args.unique_tokens < made.tokens:
             raise InputError(
                 f"--store: {found.law.name} predicts no run that repeats its data; fit muennighoff, or store the "
                 "forecast of a run with scaling predict"
             )
-        forecast.store(forecast.forecast(found, **made.inputs), args.store)
+        kept = forecast.store(forecast.forecast(found, **made.inputs), args.store)
     if args.json:
         arguments.print_json(made.to_dict())
     else:
         print(made.text())
-    if args.store:
-        arguments.say(f"written: {args.store}")
+    if kept:
+        arguments.say(f"written: {kept}")
+    return 0
+
+
+def _allocation(path: Path) -> "Allocation | None":
+    """The allocation in a file; None where it holds something else."""
+    from analysis.frontier import Allocation
+
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # told by whoever reads it as a fit
+        return None
+    return Allocation.from_dict(said) if isinstance(said, dict) and {"method", "N_1"} <= said.keys() else None
+
+
+def _plan_along(args: argparse.Namespace, made: "Plan") -> int:
+    asked = {"--batch-fit": args.batch_fit, "--inference-tokens": args.inference_tokens, "--params": args.params,
+             "--unique-tokens": args.unique_tokens, "--store": args.store}  # fmt: skip
+    given = " ".join(name for name, value in asked.items() if value is not None)
+    if given:
+        raise InputError(f"{args.fit} is an allocation, which tells no loss: leave out {given}, or plan from a fit")
+    if args.json:
+        arguments.print_json(made.to_dict())
+    else:
+        print(made.text())
     return 0
 
 
