@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from scaling.commands import arguments
-from scaling.commands.laws import rows, table_of
+from scaling.commands.laws import columns_of, rows, table_of
 from scaling.errors import InputError
 
 
@@ -56,7 +56,7 @@ def _forecast(args: argparse.Namespace) -> int:
         follow.follow(
             name,
             forecast.read(registry.file_of(args.folder, name)),
-            table_of(Path(curves), args.columns, args.where, curves=True),
+            table_of(Path(curves), columns_of(args), args.where, curves=True),
         )
         for name, curves in arguments.pairs(args.follow, "--follow").items()
     ]
