@@ -128,10 +128,10 @@ def _decisions(table: Table, known: set[str]) -> Iterator[tuple[str, Codes]]:
         if count < 2 or 2 * filled.sum() < len(table):
             continue
         if text:
-            named = 2 * count > filled.sum() or any(_one_to_one(code, scale) for scale in scales)
+            label = 2 * count > filled.sum() or any(_one_to_one(code, scale) for scale in scales)
         else:
-            named = canonical not in COLUMNS and (not few or any(_one_to_one(code, scale) for scale in scales))
-        if not named:
+            label = canonical not in COLUMNS and (not few or any(_one_to_one(code, scale) for scale in scales))
+        if not label:
             found.append((canonical not in COLUMNS, count, name, code))
     for _, _, name, code in sorted(found, key=lambda one: one[:2]):
         yield name, code
@@ -143,6 +143,12 @@ def _meaning(name: str) -> str:
         return name
     plain = re.sub("[^a-z0-9]+", "_", name.lower()).strip("_")
     return next((ours for ours, others in OTHER_NAMES.items() if plain in (ours, *others)), name)
+
+
+def named(table: Table, canonical: str) -> str | None:
+    """The column of numbers that has this meaning, under its own name or one of others; None without one."""
+    names = [name for name, values in table.items() if _meaning(name) == canonical and values.dtype.kind == "f"]
+    return canonical if canonical in names else next(iter(names), None)
 
 
 def _is_outcome(name: str) -> bool:
@@ -215,10 +221,9 @@ def _one_to_one(a: Codes, b: Codes) -> bool:
 
 def _spread(code: Codes, place: Codes) -> tuple[int, int]:
     """Most values of a column at one place, and at how many places there are several."""
-    there = code >= 0
-    pairs = np.unique(np.stack([place[there], code[there]]), axis=1)
-    counts = np.bincount(pairs[0]) if pairs.size else np.zeros(1, np.int64)
-    return int(counts.max()), int((counts > 1).sum())
+    there, several = code >= 0, int(code.max(initial=0)) + 1
+    counts = np.bincount(np.unique(place[there] * several + code[there]) // several)
+    return int(counts.max(initial=0)), int((counts > 1).sum())
 
 
 def _varying(codes: dict[str, Codes], place: Codes) -> dict[str, tuple[int, int]]:
@@ -278,8 +283,8 @@ def _told(table: Table, name: str) -> str:
 
 def _one_rate(table: Table, inputs: Sequence[str]) -> list[str]:
     """A note where one learning rate served sizes of very different best rates."""
-    rate = next((name for name in table if _meaning(name) == RATE), None)
-    if rate is None or "params" not in inputs or not _positive(table, "params") or table[rate].dtype.kind != "f":
+    rate = named(table, RATE)
+    if rate is None or "params" not in inputs or not _positive(table, "params"):
         return []
     wide = float(table["params"].max() / table["params"].min())
     if len(np.unique(table[rate])) > 1 or not np.isfinite(table[rate]).all() or wide < WIDE:

@@ -73,10 +73,11 @@ def short_cooldown(table: Table, inputs: Sequence[str], target: str) -> Iterator
 
 def edge_of_the_sweep(table: Table, inputs: Sequence[str], target: str) -> Iterator[Suspicion]:
     """The best rate of its place is the least or the largest that was tried there."""
-    if not table.has(RATE) or table[RATE].dtype.kind != "f" or not all(table.has(name) for name in inputs):
+    rate = mixed.named(table, RATE)
+    if rate is None or not all(table.has(name) for name in inputs):
         return
     edge = np.zeros(len(table), bool)
-    for sweep in mixed.swept(table, [RATE], target):
+    for sweep in mixed.swept(table, [rate], target):
         if len(sweep.tried) >= SWEPT and sweep.at_the_edge:
             edge[sweep.rows[sweep.value == sweep.tried[sweep.best]]] = True
     yield Suspicion(edge, "its rate is the best of its sweep and at the edge of it: the best may lie beyond")
@@ -95,14 +96,15 @@ def long_warmup(table: Table, inputs: Sequence[str], target: str) -> Iterator[Su
 
 def other_batch(table: Table, inputs: Sequence[str], target: str) -> Iterator[Suspicion]:
     """A batch that few rows have, where most have another, and which follows no size or length."""
-    if not table.has("batch_tokens") or "steps_min" in inputs or mixed.follows_a_scale(table, table["batch_tokens"]):
+    name = mixed.named(table, "batch_tokens")
+    if name is None or "steps_min" in inputs or mixed.follows_a_scale(table, table[name]):
         return
-    values, counts = np.unique(table["batch_tokens"], return_counts=True)
+    values, counts = np.unique(table[name], return_counts=True)
     common = values[int(np.argmax(counts))]
     if counts.max() < MOST * len(table):
         return
-    odd = np.isfinite(table["batch_tokens"]) & (table["batch_tokens"] != common)
-    yield Suspicion(odd, f"another batch than the {common:g} tokens of most rows")
+    odd = np.isfinite(table[name]) & (table[name] != common)
+    yield Suspicion(odd, f"another batch than {common:.6g}, which most rows have")
 
 
 def transition(table: Table, inputs: Sequence[str], target: str) -> Iterator[Suspicion]:
