@@ -65,6 +65,7 @@ def add(verbs: arguments.Verbs) -> None:
             compare.add_argument(
                 f"--{option}-{side}",
                 nargs="+",
+                action="extend",
                 default=[],
                 metavar=metavar,
                 help=f"--{option} for {side.upper()} alone",
@@ -120,7 +121,9 @@ def _add_fit(verbs: arguments.Verbs) -> None:
         help="also intervals from this many refits to resampled runs",
     )
     fit.add_argument(
-        "--clusters", metavar="COLUMN", help="rows with one value here are one run, such as its checkpoints"
+        "--clusters",
+        metavar="COLUMN",
+        help="rows with one value here are one run, such as its checkpoints (rows with one id in the column run)",
     )
     fit.add_argument(
         "--batch-fit",
@@ -154,6 +157,7 @@ def rows(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--columns",
         nargs="+",
+        action="extend",
         default=[],
         metavar="NAME=COLUMN",
         help="which column is which; tokens=1e9*D where the file counts in billions",
@@ -161,6 +165,7 @@ def rows(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--where",
         nargs="+",
+        action="extend",
         default=[],
         metavar="CONDITION",
         help="only rows that meet all of these: dataset=c4, dataset!=c4, 'params<1e9', '1e8<=params<=1e9', loss!= "
@@ -169,6 +174,7 @@ def rows(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--best-of",
         nargs="+",
+        action="extend",
         default=[],
         metavar="COLUMN",
         help="of rows that differ in nothing else, the one with the lowest loss, such as --best-of learning_rate",
