@@ -32,6 +32,7 @@ OUTCOMES = frozenset(  # words in the names of columns that say what came of a r
     )
 )
 NAMES = ("_", "run", "name", "id", "seed", "status", "time", "date")  # texts that only say which run it is
+TOLD = 6  # columns that a note names
 WIDE = 300.0  # times the smallest N: over so wide a ladder the best rate falls to a third or less
 SCALED = ("mup", "completep")  # parametrisations under which one rate serves all sizes
 SAME = 0.01  # of the logarithm: sizes and lengths nearer than this are one
@@ -46,10 +47,13 @@ def notes(table: Table, inputs: Sequence[str], target: str) -> list[str]:
     at_equal = _varying(codes, place)
     said = []
     if at_equal:
-        names = ", ".join(f"{name} ({k} values at {n} of {place.max() + 1})" for name, (k, n) in at_equal.items())
-        tuned = next((name for name in at_equal if _meaning(name) in TUNED and table[name].dtype.kind == "f"), "")
-        best = f", or take the best with --best-of {tuned}" if tuned else ""
-        said.append(f"at equal {' and '.join(inputs)} the rows differ in {names}: choose with --where{best}")
+        names = [f"{name} ({k} values at {n} of {place.max() + 1})" for name, (k, n) in at_equal.items()]
+        more = f" and {len(names) - TOLD} more" if len(names) > TOLD else ""
+        tuned = [name for name in at_equal if _meaning(name) in TUNED and table[name].dtype.kind == "f"]
+        tuned.sort(key=lambda name: TUNED.index(_meaning(name)))
+        best = f", or take the best with --best-of {tuned[0]}" if tuned else ""
+        told = f"{', '.join(names[:TOLD])}{more}"
+        said.append(f"at equal {' and '.join(inputs)} the rows differ in {told}: choose with --where{best}")
     along = [_told(table, name) for name in _conditions(table, codes, inputs) if name not in at_equal]
     if along:
         said.append(f"the rows mix {', '.join(along)}: another condition has another law, choose one with --where")
@@ -122,6 +126,8 @@ def _decisions(table: Table, known: set[str]) -> Iterator[tuple[str, Codes]]:
         idle = name.lower().startswith(NAMES) if text else _is_outcome(name) or _is_scale(canonical)
         if name in known or canonical in known or idle:
             continue
+        if name == "warmup" and not text and table.has("steps"):  # a share of more updates is a longer one
+            values = np.round(np.where(values < 1, values * table["steps"], values))
         code, count = _code(values)
         filled = code >= 0
         few = count <= MIXED and 3 * count <= filled.sum()
