@@ -32,6 +32,7 @@ OUTCOMES = frozenset(  # words in the names of columns that say what came of a r
     )
 )
 NAMES = ("_", "run", "name", "id", "seed", "status", "time", "date")  # texts that only say which run it is
+TOLD = 6  # columns that a note names
 WIDE = 300.0  # times the smallest N: over so wide a ladder the best rate falls to a third or less
 SCALED = ("mup", "completep")  # parametrisations under which one rate serves all sizes
 SAME = 0.01  # of the logarithm: sizes and lengths nearer than this are one
@@ -46,10 +47,13 @@ def notes(table: Table, inputs: Sequence[str], target: str) -> list[str]:
     at_equal = _varying(codes, place)
     said = []
     if at_equal:
-        names = ", ".join(f"{name} ({k} values at {n} of {place.max() + 1})" for name, (k, n) in at_equal.items())
-        tuned = next((name for name in at_equal if _meaning(name) in TUNED and table[name].dtype.kind == "f"), "")
-        best = f", or take the best with --best-of {tuned}" if tuned else ""
-        said.append(f"at equal {' and '.join(inputs)} the rows differ in {names}: choose with --where{best}")
+        names = [f"{name} ({k} values at {n} of {place.max() + 1})" for name, (k, n) in at_equal.items()]
+        more = f" and {len(names) - TOLD} more" if len(names) > TOLD else ""
+        tuned = [name for name in at_equal if _meaning(name) in TUNED and table[name].dtype.kind == "f"]
+        tuned.sort(key=lambda name: TUNED.index(_meaning(name)))
+        best = f", or take the best with --best-of {tuned[0]}" if tuned else ""
+        told = f"{', '.join(names[:TOLD])}{more}"
+        said.append(f"at equal {' and '.join(inputs)} the rows differ in {told}: choose with --where{best}")
     along = [_told(table, name) for name in _conditions(table, codes, inputs) if name not in at_equal]
     if along:
         said.append(f"the rows mix {', '.join(along)}: another condition has another law, choose one with --where")
@@ -122,16 +126,18 @@ def _decisions(table: Table, known: set[str]) -> Iterator[tuple[str, Codes]]:
         idle = name.lower().startswith(NAMES) if text else _is_outcome(name) or _is_scale(canonical)
         if name in known or canonical in known or idle:
             continue
+        if name == "warmup" and not text and table.has("steps"):  # a share of more updates is a longer one
+            values = np.round(np.where(values < 1, values * table["steps"], values))
         code, count = _code(values)
         filled = code >= 0
         few = count <= MIXED and 3 * count <= filled.sum()
         if count < 2 or 2 * filled.sum() < len(table):
             continue
         if text:
-            named = 2 * count > filled.sum() or any(_one_to_one(code, scale) for scale in scales)
+            label = 2 * count > filled.sum() or any(_one_to_one(code, scale) for scale in scales)
         else:
-            named = canonical not in COLUMNS and (not few or any(_one_to_one(code, scale) for scale in scales))
-        if not named:
+            label = canonical not in COLUMNS and (not few or any(_one_to_one(code, scale) for scale in scales))
+        if not label:
             found.append((canonical not in COLUMNS, count, name, code))
     for _, _, name, code in sorted(found, key=lambda one: one[:2]):
         yield name, code
@@ -143,6 +149,12 @@ def _meaning(name: str) -> str:
         return name
     plain = re.sub("[^a-z0-9]+", "_", name.lower()).strip("_")
     return next((ours for ours, others in OTHER_NAMES.items() if plain in (ours, *others)), name)
+
+
+def named(table: Table, canonical: str) -> str | None:
+    """The column of numbers that has this meaning, under its own name or one of others; None without one."""
+    names = [name for name, values in table.items() if _meaning(name) == canonical and values.dtype.kind == "f"]
+    return canonical if canonical in names else next(iter(names), None)
 
 
 def _is_outcome(name: str) -> bool:
@@ -215,10 +227,9 @@ def _one_to_one(a: Codes, b: Codes) -> bool:
 
 def _spread(code: Codes, place: Codes) -> tuple[int, int]:
     """Most values of a column at one place, and at how many places there are several."""
-    there = code >= 0
-    pairs = np.unique(np.stack([place[there], code[there]]), axis=1)
-    counts = np.bincount(pairs[0]) if pairs.size else np.zeros(1, np.int64)
-    return int(counts.max()), int((counts > 1).sum())
+    there, several = code >= 0, int(code.max(initial=0)) + 1
+    counts = np.bincount(np.unique(place[there] * several + code[there]) // several)
+    return int(counts.max(initial=0)), int((counts > 1).sum())
 
 
 def _varying(codes: dict[str, Codes], place: Codes) -> dict[str, tuple[int, int]]:
@@ -278,8 +289,8 @@ def _told(table: Table, name: str) -> str:
 
 def _one_rate(table: Table, inputs: Sequence[str]) -> list[str]:
     """A note where one learning rate served sizes of very different best rates."""
-    rate = next((name for name in table if _meaning(name) == RATE), None)
-    if rate is None or "params" not in inputs or not _positive(table, "params") or table[rate].dtype.kind != "f":
+    rate = named(table, RATE)
+    if rate is None or "params" not in inputs or not _positive(table, "params"):
         return []
     wide = float(table["params"].max() / table["params"].min())
     if len(np.unique(table[rate])) > 1 or not np.isfinite(table[rate]).all() or wide < WIDE:

@@ -251,9 +251,10 @@ def _constants(found: Findings) -> Markup:
             rows.append((_symbol(c.name, c.unit), *_estimate(finding, c.name), *papers))
     table = markup.table(head, rows, text=1, wide=True)
     notes = [
-        f"Intervals are profile likelihood at {digits.percent(LEVEL)}, which takes runs to be independent; beside them "
-        f"bootstrap percentiles of {findings.DRAWS} refits to resampled runs, branches of one trunk together, which "
-        "cover less than they say where runs are few. The fits are least squares in the logarithm of the loss, with E "
+        f"Intervals are profile likelihood at {digits.percent(LEVEL)}, which takes runs to be independent, branches of "
+        "one trunk apart where there are three trunks or more for each constant; beside them bootstrap percentiles of "
+        f"{findings.DRAWS} refits to resampled runs, branches of one trunk together, which cover less than they say "
+        "where runs are few. The fits are least squares in the logarithm of the loss, with E "
         "free.",
         "Exponents are pure numbers and may be compared between studies, with care: they depend on the range of sizes, "
         "on which parameters count, and on how well each size was tuned. N_c, D_c, C_c, A, B and E may not: they say "

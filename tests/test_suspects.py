@@ -43,7 +43,7 @@ def test_a_clean_ladder_is_above_suspicion_in_95_of_100_draws(sizes, lengths, si
         ({"warmup": 300.0, "steps": 1000.0}, "a warm-up of more than 10% of its updates"),
         ({"cooldown": 0.01}, "a cooldown of less than 5% of its updates"),
         ({"decay_steps": 20.0, "steps": 1000.0}, "a cooldown of less than 5% of its updates"),
-        ({"batch_tokens": 2.0**20}, "another batch than the 262144 tokens of most rows"),
+        ({"batch_tokens": 2.0**20}, "another batch than 262144, which most rows have"),
     ],
 )
 def test_a_row_made_otherwise_is_named_with_the_reason(columns, why):

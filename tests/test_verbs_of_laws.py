@@ -111,8 +111,9 @@ def test_rows_are_chosen_by_several_conditions_on_one_column(run):
     assert (found["n_runs"], found["n_given"]) == (24, 36)
     assert found["without_rule"] == {}
     assert found["excluded"] == []
-    code, out, _ = run(f"{FIT} --where '2e7<params<=4e8' --json")
-    assert json.loads(out)["n_runs"] == 24
+    for words in ("--where '2e7<params<=4e8'", "--where 'params>2e7' --where 'params<=4e8'"):
+        code, out, _ = run(f"{FIT} {words} --json")
+        assert json.loads(out)["n_runs"] == 24
 
 
 def test_the_best_rates_are_taken_before_a_fit(run, tmp_path):

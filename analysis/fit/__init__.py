@@ -46,7 +46,6 @@ def fit(
     level: float = LEVEL,
     bootstrap: int = 0,
     clusters: str | None = None,
-    redrawn: str | None = None,
     drop: Literal["suspicious"] | None = None,
     starts: ArrayLike | int = STARTS,
     every_run: bool = False,
@@ -70,9 +69,8 @@ def fit(
         fixed: constants that are known; a floor may be 0.
         bootstrap: number of refits to resampled runs.
         clusters: column whose equal values mark rows of one run, which are resampled together. None takes rows with one
-            id of `run`, else branches of one trunk (`analysis.replicates.trunks`).
-        redrawn: column whose equal values mark rows that the bootstrap draws together, such as branches of one trunk,
-            where these are too few for `clusters`: the profile intervals then take their rows to be independent.
+            id of `run`, else branches of one trunk (`analysis.replicates.trunks`); where trunks are few, the bootstrap
+            alone draws their branches together, and the profile intervals take rows to be independent.
         drop: "suspicious" leaves out the rows that `analysis.fit.suspects` doubts, which are otherwise said.
         starts: how many, or the starts themselves as constants, (s, p).
         every_run: fit all rows of the table, also those the law is not about.
@@ -92,9 +90,7 @@ def fit(
     named_loss = "huber" if loss == "auto" and delta is not None else loss
     objective = Objective(named_loss, 1e-3 if delta is None else float(delta), log, float(asymmetry))
     _check_arguments(law, fixed, objective, drop_worst, bootstrap, level)
-    rows = select_rows(
-        law, table, target, objective, drop_worst, weights, hold_out, every_run, waived, clusters, redrawn, drop
-    )
+    rows = select_rows(law, table, target, objective, drop_worst, weights, hold_out, every_run, waived, clusters, drop)
     free = np.array([c.name not in fixed for c in law.constants()])
     notes = [*rows.notes, *doubts.check_design(law, rows, free)]
     few = doubts.too_few_runs(rows, free)

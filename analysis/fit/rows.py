@@ -109,7 +109,6 @@ def select_rows(
     every_run: bool,
     waived: Collection[Admission],
     clusters: str | None,
-    redrawn: str | None,
     drop: str | None,
 ) -> Rows:
     name = target or law.target
@@ -148,7 +147,7 @@ def select_rows(
         table = table.where(keep, f"among the {drop_worst} largest {name} (drop_worst)")
     table = table.with_notes(*mixed.notes(table, law.inputs, name))
     w = table["_weight"]
-    index, drawn, notes = clustered(law, table, clusters, redrawn)
+    index, drawn, notes = clustered(law, table, clusters)
     notes += _split_runs(table, held_table)
     table = table.with_notes(*notes)
     return Rows(
@@ -168,7 +167,7 @@ def _without(table: Table, found: Sequence[suspects.Suspicion]) -> Table:
 
 
 def clustered(
-    law: type[Law], table: Table, clusters: str | None = None, redrawn: str | None = None
+    law: type[Law], table: Table, clusters: str | None = None
 ) -> tuple[NDArray[np.int64] | None, NDArray[np.int64] | None, list[str]]:
     """The cluster of each row, that of each row in the bootstrap, and notes; None where rows are independent.
 
@@ -178,13 +177,11 @@ def clustered(
     """
     if clusters is not None:
         index = _clusters(table, clusters)
-        return index, index if redrawn is None else _clusters(table, redrawn), []
+        return index, index, []
     runs = _runs(table)
     if runs is not None and "position" not in law.inputs:
         count = len(np.unique(runs))
         return runs, runs, [f"{len(table)} rows of {count} runs (column run): the rows of a run are one cluster"]
-    if redrawn is not None:
-        return None, _clusters(table, redrawn), []
     shared = _clusters(table, "_trunk") if "_trunk" in table else trunks(table, RATE, "seed")
     count = len(np.unique(shared))
     if count == len(table):

@@ -72,19 +72,28 @@ def short_cooldown(table: Table, inputs: Sequence[str], target: str) -> Iterator
 
 
 def edge_of_the_sweep(table: Table, inputs: Sequence[str], target: str) -> Iterator[Suspicion]:
-    """The best rate of its place is the least or the largest that was tried there."""
-    if not table.has(RATE) or table[RATE].dtype.kind != "f" or not all(table.has(name) for name in inputs):
+    """The best rate of its place is the least or the largest that was tried there; of whole runs, for curves cross."""
+    rate = mixed.named(table, RATE)
+    along = table.has("step") or (table.has("run") and len(np.unique(table["run"])) < len(table))
+    if rate is None or along or not all(table.has(name) for name in inputs):
         return
     edge = np.zeros(len(table), bool)
-    for sweep in mixed.swept(table, [RATE], target):
+    for sweep in mixed.swept(table, [rate], target):
         if len(sweep.tried) >= SWEPT and sweep.at_the_edge:
             edge[sweep.rows[sweep.value == sweep.tried[sweep.best]]] = True
     yield Suspicion(edge, "its rate is the best of its sweep and at the edge of it: the best may lie beyond")
 
 
 def long_warmup(table: Table, inputs: Sequence[str], target: str) -> Iterator[Suspicion]:
-    """A warm-up over more than LONG of the updates made."""
+    """A warm-up over more than LONG of the run's updates."""
     made, warmup = updates_made(table), warmup_updates(table)
+    if table.has("steps"):
+        made = table["steps"]
+    elif made is not None and table.has("run"):
+        of = np.unique(table["run"], return_inverse=True)[1]
+        most = np.zeros(len(of))
+        np.maximum.at(most, of, np.nan_to_num(made))
+        made = most[of]
     if made is None or warmup is None:
         if table.has("warmup") and table["warmup"].dtype.kind == "f" and np.nanmax(table["warmup"]) < 1:
             yield Suspicion(table["warmup"] > LONG, f"a warm-up of more than {LONG:.0%} of its updates")
@@ -95,14 +104,15 @@ def long_warmup(table: Table, inputs: Sequence[str], target: str) -> Iterator[Su
 
 def other_batch(table: Table, inputs: Sequence[str], target: str) -> Iterator[Suspicion]:
     """A batch that few rows have, where most have another, and which follows no size or length."""
-    if not table.has("batch_tokens") or "steps_min" in inputs or mixed.follows_a_scale(table, table["batch_tokens"]):
+    name = mixed.named(table, "batch_tokens")
+    if name is None or "steps_min" in inputs or mixed.follows_a_scale(table, table[name]):
         return
-    values, counts = np.unique(table["batch_tokens"], return_counts=True)
+    values, counts = np.unique(table[name], return_counts=True)
     common = values[int(np.argmax(counts))]
     if counts.max() < MOST * len(table):
         return
-    odd = np.isfinite(table["batch_tokens"]) & (table["batch_tokens"] != common)
-    yield Suspicion(odd, f"another batch than the {common:g} tokens of most rows")
+    odd = np.isfinite(table[name]) & (table[name] != common)
+    yield Suspicion(odd, f"another batch than {common:.6g}, which most rows have")
 
 
 def transition(table: Table, inputs: Sequence[str], target: str) -> Iterator[Suspicion]:
@@ -154,7 +164,7 @@ def _break(x: np.ndarray, y: np.ndarray, line: np.ndarray, tests: int) -> float:
             scatter = np.std(rest, ddof=1)
         t = mean[k] * np.sqrt(count[k]) / max(float(scatter), 1e-12)
         sure = float(special.stdtr(degrees, t)) * len(count) * tests < SURE
-        steep = behind[own].mean() < STEEPER * min(float(before[own].mean()), 0.0)
+        steep = np.median(behind[own]) < STEEPER * min(float(np.median(before[own])), 0.0)
         if sure and steep and t < best:
             best, found = t, float(x[inner][own].mean())
     return found

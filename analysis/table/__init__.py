@@ -231,15 +231,16 @@ def _without_copies(table: Table) -> Table:
     agree in five digits or more: the first is kept. Losses of fewer digits may agree by chance, which is said.
     """
     codes = {name: np.unique(column, return_inverse=True)[1] for name, column in table.columns.items()}
-    table = table.where(_firsts(list(codes.values())), "equal in every cell to a row above")
+    once = _firsts(list(codes.values()))
+    table = table.where(once, "equal in every cell to a row above")
     named = {name for name, column in table.columns.items() if _is_name(name, column)}
     losses = [column for name, column in table.columns.items() if "loss" in name.lower() and column.dtype.kind == "f"]
     if not named or not losses or all(len(np.unique(column)) == len(table) for column in losses):
         return table
     exact = np.any([_digits_beyond(column, 4) for column in losses], axis=0)
-    others = {name: column for name, column in table.columns.items() if name not in named}
-    by_name = _firsts([np.unique(column, return_inverse=True)[1] for column in others.values()])
-    by_seed = _firsts([np.unique(c, return_inverse=True)[1] for name, c in others.items() if name not in LUCK])
+    others = {name: code[once] for name, code in codes.items() if name not in named}
+    by_name = _firsts(list(others.values()))
+    by_seed = _firsts([code for name, code in others.items() if name not in LUCK])
     alike = int((~by_name & ~exact).sum())
     if alike:
         table = table.with_notes(

@@ -115,7 +115,9 @@ def _add_fit(verbs: arguments.Verbs) -> None:
         help="also intervals from this many refits to resampled runs",
     )
     fit.add_argument(
-        "--clusters", metavar="COLUMN", help="rows with one value here are one run, such as its checkpoints"
+        "--clusters",
+        metavar="COLUMN",
+        help="rows with one value here are one run, such as its checkpoints (rows with one id in the column run)",
     )
     fit.add_argument(
         "--batch-fit",
@@ -158,6 +160,7 @@ def rows(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--columns",
         nargs="+",
+        action="extend",
         default=[],
         metavar="NAME=COLUMN",
         help="which column is which; tokens=1e9*D where the file counts in billions",
@@ -165,6 +168,7 @@ def rows(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--where",
         nargs="+",
+        action="extend",
         default=[],
         metavar="CONDITION",
         help="only rows that meet all of these: dataset=c4, dataset!=c4, 'params<1e9', '1e8<=params<=1e9', loss!= "
@@ -173,6 +177,7 @@ def rows(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--best-of",
         nargs="+",
+        action="extend",
         default=[],
         metavar="COLUMN",
         help="of rows that differ in nothing else, the one with the lowest loss, such as --best-of learning_rate",
@@ -185,7 +190,12 @@ def pair(verb: argparse.ArgumentParser) -> None:
     for side, which in (("a", "first"), ("b", "second")):
         for option, metavar in (("columns", "NAME=COLUMN"), ("where", "CONDITION")):
             verb.add_argument(
-                f"--{option}-{side}", nargs="+", default=[], metavar=metavar, help=f"--{option} for the {which} alone"
+                f"--{option}-{side}",
+                nargs="+",
+                action="extend",
+                default=[],
+                metavar=metavar,
+                help=f"--{option} for the {which} alone",
             )
 
 

@@ -49,6 +49,7 @@ def _tune(args: argparse.Namespace) -> int:
     from analysis.page import study_plots
 
     table = laws.asked_for(args)
+    rows = f"{len(table)} of {table.given} rows asked for"
     if transfer.asked(table):
         if args.out:
             raise InputError(
@@ -56,11 +57,11 @@ def _tune(args: argparse.Namespace) -> int:
                 f"{', '.join(sorted(set(table['parametrization'])))}; take one of them at one size with --where"
             )
         found = transfer.transfer(table, sigma=args.sigma)
-        return _show(args, found.to_dict(), found.text(), lambda: study_plots.transfer(found))
+        return _show(args, found.to_dict(), f"{found.text()}\n{rows}", lambda: study_plots.transfer(found))
     tuned = tuning.by_kind(table, sigma=args.sigma)
     compared = tuning.keep(tuned, args.out, args.name) if args.out else ()
     values = {kind: one.to_dict() for kind, one in tuned.items()}
-    text = "\n".join([tuning.text(tuned), *compared])
+    text = "\n".join([tuning.text(tuned), rows, *compared])
     return _show(args, values, text, lambda: study_plots.learning_rates(next(iter(tuned.values()))))
 
 
