@@ -41,7 +41,7 @@ def folds(distance: Array, constants: int, clusters: NDArray[np.int64] | None = 
     if clusters is not None:
         furthest = np.full(clusters.max() + 1, -np.inf)
         np.maximum.at(furthest, clusters, distance)
-        distance = furthest[clusters] + 1e-9 * clusters  # clusters apart
+        distance = np.asarray(furthest[clusters] + 1e-9 * clusters, np.float64)  # clusters apart
     n = len(distance)
     order = np.argsort(distance, kind="stable")
     x = distance[order]
