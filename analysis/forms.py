@@ -215,6 +215,9 @@ def choose(
     held = (rows.table["_held_out"] > 0)[None]
     if hold_out is None:
         held = held_out.folds(_distance(judged, rows.table), most, rows.clusters)
+    if not len(held):
+        why = f"of {len(rows.table)} rows too few lie nearer than the rest; wanted {most + held_out.SPARE} or more"
+        return Choice("", (), {law.name: f"{law.name}: {why}" for law in judged} | unscored, len(rows.table), 0, 0)
     forms = [_form(law, selected(law, table), objective, held) for law in judged]
     forms.sort(key=lambda form: -form.score)
     return Choice(best_of(forms), tuple(forms), unscored, len(rows.table), int(held.sum()), len(held))
