@@ -143,12 +143,12 @@ class Choice:
 
     def verdict(self) -> str:
         if self.best:
-            return f"form: {self.best}, the others by odds of 20 or more less likely, or no better with more constants"
+            return f"form: {self.best} (rows held out are 20 times less probable under the others, or these are wider)"
         if not self.forms:
             return "form: cannot tell: fewer than two of the laws can be judged on these rows"
         if len(self.open) > 1:
             return f"form: cannot tell {', '.join(self.open)}: a difference in score below {LUCK:.1f} may be luck"
-        return f"form: cannot tell: the best score and the least error held out ({self._nearest()}) disagree"
+        return f"form: cannot tell: {self.forms[0].law} has the best score, {self._nearest()} the least error held out"
 
     def _nearest(self) -> str:
         return min(self.forms, key=lambda form: form.held_out).law

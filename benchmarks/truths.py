@@ -1,6 +1,6 @@
 """What forms make of surfaces whose exponents are known, and how often the chooser between forms is right.
 
-    python benchmarks/truths.py [--draws 100] [--out results]
+    python benchmarks/truths.py [--draws 60] [--out results]
 
 Writes results/truths.md, which says how long it took.
 """
@@ -184,7 +184,7 @@ def report(rows: list[Recovered], choices: list[Chosen], args: argparse.Namespac
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="What forms make of surfaces whose exponents are known.")
-    parser.add_argument("--draws", type=int, default=100)
+    parser.add_argument("--draws", type=int, default=60)
     parser.add_argument("--out", type=Path, default=Path("results"))
     args = parser.parse_args()
     if hasattr(os, "sched_setaffinity"):
