@@ -144,12 +144,12 @@ class Choice:
 
     def verdict(self) -> str:
         if self.best:
-            return f"form: {self.best}, the others by odds of 20 or more less likely, or no better with more constants"
+            return f"form: {self.best} (rows held out are 20 times less probable under the others, or these are wider)"
         if not self.forms:
             return "form: cannot tell: fewer than two of the laws can be judged on these rows"
         if len(self.open) > 1:
             return f"form: cannot tell {', '.join(self.open)}: a difference in score below {LUCK:.1f} may be luck"
-        return f"form: cannot tell: the best score and the least error held out ({self._nearest()}) disagree"
+        return f"form: cannot tell: {self.forms[0].law} has the best score, {self._nearest()} the least error held out"
 
     def _nearest(self) -> str:
         return min(self.forms, key=lambda form: form.held_out).law
@@ -218,6 +218,9 @@ def choose(
     held = (rows.table["_held_out"] > 0)[None]
     if hold_out is None:
         held = held_out.folds(_distance(judged, rows.table), most, rows.clusters)
+    if not len(held):
+        why = f"of {len(rows.table)} rows too few lie nearer than the rest; wanted {most + held_out.SPARE} or more"
+        return Choice("", (), {law.name: f"{law.name}: {why}" for law in judged} | unscored, len(rows.table), 0, 0)
     forms = [_form(law, selected(law, table), objective, held) for law in judged]
     forms.sort(key=lambda form: -form.score)
     return Choice(best_of(forms), tuple(forms), unscored, len(rows.table), int(held.sum()), len(held))

@@ -228,10 +228,10 @@ class Grid(NamedTuple):
 
     low: float
     high: float
-    count: int
+    points: int
 
     def values(self) -> Array:
-        return np.unique(np.round(np.geomspace(self.low, self.high, self.count)))
+        return np.unique(np.round(np.geomspace(self.low, self.high, self.points)))
 
 
 SURFACES: Mapping[str, tuple[type[Truth], Mapping[str, Grid]]] = {

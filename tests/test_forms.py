@@ -136,6 +136,17 @@ def test_held_out_rows_lie_further_out_than_all_that_they_are_predicted_from():
         assert train.sum() >= 5 + held_out.SPARE
 
 
+def test_the_largest_of_two_budgets_is_held_out_even_where_it_has_most_rows():
+    distance = np.repeat([1.0, 2.0], [8, 14])
+    (fold,) = held_out.folds(distance, 5)
+    assert (fold == (distance == 2)).all()
+    N = np.geomspace(1e7, 1e9, 20)
+    loss = CHINCHILLA(N, 1e19 / N)
+    choice = choose([Chinchilla, QNorm], Table.from_columns({"params": N, "tokens": 1e19 / N, "loss": loss}))
+    assert choice.best == ""
+    assert "of 20 rows too few lie nearer than the rest" in choice.unscored["chinchilla"]
+
+
 def test_rows_of_one_cluster_are_held_out_together():
     clusters = np.repeat(np.arange(12), 4)
     distance = np.tile(np.arange(4.0), 12) + 0.1 * clusters

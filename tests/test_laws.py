@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import get_args
+from typing import Any, get_args
 
 import jax
 import numpy as np
@@ -146,7 +146,8 @@ def test_m4_solves_its_equation_and_has_its_slopes(a):
 
 
 def test_a_broken_law_passes_from_one_slope_to_the_next_at_each_break():
-    law = broken(2)(0.0, 20.0, 0.05, 1e7, 0.1, 0.25, 1e10, 0.1, -0.1)
+    kind: Any = broken(2)
+    law = kind(0.0, 20.0, 0.05, 1e7, 0.1, 0.25, 1e10, 0.1, -0.1)
     at = np.array([1e5, 1e8, 1e12])
     slopes = np.log(law(at * 1.01) / law(at)) / np.log(1.01)
     np.testing.assert_allclose(slopes, [-0.05, -0.3, -0.2], atol=1e-6)

@@ -7,6 +7,7 @@ those that the rows left in do not know.
 """
 
 import dataclasses
+import itertools
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,8 @@ def wanted(constants: int) -> int:
 def folds(distance: Array, constants: int, clusters: NDArray[np.int64] | None = None) -> NDArray[np.bool_]:
     """Which rows each fold predicts, bool (folds, n): a walk outwards, each fold fitted to all rows before its own.
 
-    The nearer half of the rows (more where the constants want more) is never held out.
+    The nearer half of the rows (more where the constants want more, less where one distance has them) is never held
+    out. Without a fold where too few rows lie nearer than others.
 
     Args:
         distance: how far out a row lies, such as ln(C), (n,).
@@ -41,21 +43,22 @@ def folds(distance: Array, constants: int, clusters: NDArray[np.int64] | None = 
     if clusters is not None:
         furthest = np.full(clusters.max() + 1, -np.inf)
         np.maximum.at(furthest, clusters, distance)
-        distance = furthest[clusters] + 1e-9 * clusters  # clusters apart
+        distance = np.asarray(furthest[clusters] + 1e-9 * clusters, np.float64)  # clusters apart
     n = len(distance)
     order = np.argsort(distance, kind="stable")
     x = distance[order]
     first = max(-(-n // 2), constants + SPARE)
     begins = np.flatnonzero(np.diff(x, prepend=-np.inf) > (TIED if clusters is None else 0))  # of what stays together
-    begins = begins[begins >= min(first, n)]
+    outer = begins[begins >= min(first, n)]
+    begins = outer if outer.size else begins[begins >= constants + SPARE][-1:]
     step = (n - first) / FOLDS
     cuts: list[int] = []
     for k in begins:
         if not cuts or k - cuts[-1] >= step - 1e-9:
             cuts.append(int(k))
     out = np.zeros((len(cuts), n), bool)
-    for fold, (a, b) in enumerate(zip(cuts, [*cuts[1:], n], strict=True)):
-        out[fold, order[a:b]] = True
+    for fold, (begin, end) in enumerate(itertools.pairwise([*cuts, n])):
+        out[fold, order[begin:end]] = True
     return out
 
 
