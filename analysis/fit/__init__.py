@@ -23,6 +23,7 @@ from analysis.fit.starts import some_of, starts_of
 from analysis.laws import Law, law_by_name
 from analysis.laws.admission import Admission
 from analysis.table import Table
+from analysis.table.columns import is_share
 from scaling.errors import InputError
 
 STARTS = 128  # spread over the law's ranges
@@ -125,6 +126,10 @@ def fit(
             notes += doubts.weakly_identified(law, best, moving, named, percentile, level)
         notes += doubts.check_rules(with_rows, named, estimate)
         notes += doubts.check_floor(problem, best, spread_out, moving)
+    limits = (0.0, 1.0) if is_share(rows.target, rows.y) else None
+    held_out = _held_out(estimate, rows)
+    residuals = _residuals(problem, best, rows.table, sigma)
+    notes += doubts.check_held_out(held_out, estimate, rows, limits, residuals)
     return Fit(
         law=estimate,
         target=rows.target,
@@ -141,16 +146,17 @@ def fit(
         percentile=percentile,
         covariance=best.spread.covariance[0],
         degrees=float(best.spread.degrees[0, free].min()),
-        residuals=_residuals(problem, best, rows.table, sigma),
+        residuals=residuals,
         n_runs=len(rows.table),
         ranges={name: (float(x.min()), float(x.max())) for name, x in zip(law.inputs, problem.x, strict=True)},
         fixed=tuple(fixed),
         excluded=rows.table.excluded,
         notes=tuple(dict.fromkeys([*notes, *said])),
         without_rule=with_rows,
-        held_out=_held_out(estimate, rows),
+        held_out=held_out,
         lack_of_fit=doubts.lack_of_fit(problem, best, rows, free),
         draws=solver.to_constants(law, draws),
+        limits=limits,
     )
 
 
