@@ -79,7 +79,7 @@ class Score:
     @property
     def error(self) -> float:
         """Measured over predicted, less 1, as residuals and held-out errors are."""
-        return self.measured / self.forecast.value - 1
+        return self.measured / self.forecast.value - 1 if self.forecast.value else math.inf
 
     @property
     def inside(self) -> bool:
@@ -109,10 +109,11 @@ def forecast(fit: Fit, **inputs: float) -> Forecast:
     told = {name: float(x) for name, x in inputs.items()}
     mean, run = fit.predict(**told), fit.predict(run=True, **told)  # type: ignore[arg-type]  # told holds columns only
     doubtful, outside = doubt(fit), beyond(fit, told)
-    warnings = [doubtful] if doubtful else []
+    warnings = [*filter(None, [doubtful, out := fit.beyond_limits(**told)])]
     bounds = tuple(map(float, (run.low, run.high, mean.low, mean.high)))
-    if doubtful and outside:
+    if out or (doubtful and outside):
         bounds = 0.0, math.inf, 0.0, math.inf
+    if doubtful and outside and not out:
         warnings.append("no interval is given: other constants that suit the runs part ways beyond them")
     return Forecast(
         datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -194,7 +195,7 @@ def read(path: str | Path) -> Forecast:
                 raise TypeError(f"{name} is {found[name]!r}, no text")
         for name in ("value", "level", *found["inputs"]):
             value = found[name] if name in found else found["inputs"][name]
-            if not (math.isfinite(value) and value > 0):
+            if not (math.isfinite(value) and (value > 0 or (name == "value" and value == 0))):  # of a share: its end
                 raise ValueError(f"{name} is {value:g}, no number above 0")
         return Forecast(**found)
     except OSError as error:

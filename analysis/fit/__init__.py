@@ -23,6 +23,7 @@ from analysis.fit.starts import some_of, starts_of
 from analysis.laws import Law, law_by_name
 from analysis.laws.admission import Admission
 from analysis.table import Table
+from analysis.table.columns import is_share
 from scaling.errors import InputError
 
 STARTS = 128  # spread over the law's ranges
@@ -130,6 +131,8 @@ def fit(
             notes += doubts.weakly_identified(law, best, moving, named, percentile, level)
         notes += doubts.check_rules(with_rows, named, estimate)
         notes += doubts.check_floor(problem, best, spread_out, moving)
+    residuals = _residuals(problem, best, rows.table, sigma)
+    limits = (0.0, 1.0) if is_share(rows.target, rows.y) else None
     made = Fit(
         law=estimate,
         target=rows.target,
@@ -146,7 +149,7 @@ def fit(
         percentile=percentile,
         covariance=best.spread.covariance[0],
         degrees=float(best.spread.degrees[0, free].min()),
-        residuals=_residuals(problem, best, rows.table, sigma),
+        residuals=residuals,
         n_runs=len(rows.table),
         n_given=rows.table.given,
         n_clusters=0 if rows.clusters is None else len(np.unique(rows.clusters)),
@@ -158,8 +161,11 @@ def fit(
         misfit=learnt,
         lack_of_fit=doubts.lack_of_fit(problem, best, rows, free),
         draws=solver.to_constants(law, draws),
+        limits=limits,
     )
-    return dataclasses.replace(made, held_out=_held_out(made, rows))
+    held_out = _held_out(made, rows)
+    absurd = doubts.check_held_out(held_out, estimate, rows, limits, residuals)
+    return dataclasses.replace(made, held_out=held_out, notes=(*made.notes, *absurd))
 
 
 def _check_arguments(

@@ -28,6 +28,7 @@ class Optimum:
     gradient: Array  # (p,)
     converged: bool
     share: float  # of the starts that ended here
+    near: float  # of the starts that ended as low as the runs can tell
     others: Array  # (k, p) other optima, nearly as good, best first
     other_values: Array  # (k,)
     spread: Spread
@@ -100,6 +101,7 @@ def best_of(
         exact.gradient[0],
         bool(exact.converged[0]),
         float(same.mean()),
+        float((found.value <= value + rise).mean()),
         found.theta[others],
         found.value[others],
         spread,

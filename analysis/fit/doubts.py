@@ -13,7 +13,7 @@ from analysis import digits
 from analysis.confidence import LEVEL, t_quantile
 from analysis.fit import choice, intervals, solver
 from analysis.fit.descent import GONE, Optimum
-from analysis.fit.estimate import Interval, LackOfFit, Status, six_digits
+from analysis.fit.estimate import HeldOut, Interval, LackOfFit, Residuals, Status, six_digits
 from analysis.fit.rows import ENOUGH, FitError, Rows
 from analysis.fit.solver import Array, Problem
 from analysis.fit.starts import some_of
@@ -29,6 +29,7 @@ ENDLESS = 1e300  # a scale that goes to infinity
 VANISHING = 0.01  # an exponent that goes to 0 with it
 NOISELESS = 1e-9  # scatter of ln(loss) below which the data were computed, not measured
 WEAK = 1.5  # ratio of an interval's ends above which a constant is called weakly identified
+ABSURD, ABSURDLY = 0.2, 5.0  # error on rows held out, relative and in residuals, beyond which a law does not hold there
 TIED = 0.9  # share of a scale's variance that follows from the exponents, above which it is no constant of its own
 
 
@@ -163,7 +164,16 @@ def status(
             Status.NOT_CONVERGED,
             f"a step of one standard error would still change the objective by {slope / best.value:.1%}",
         )
-    return Status.CONVERGED, f"{best.share:.0%} of the starts reached this optimum"
+    return Status.CONVERGED, _agreement(best)
+
+
+def _agreement(best: Optimum) -> str:
+    """How many starts came to the optimum: exactly, or where hardly any did, as near as the runs tell."""
+    exact = f"{best.share:.0%}"
+    if exact != "0%":
+        return f"{exact} of the starts reached this optimum"
+    near = f"{best.near:.0%}" if best.near >= 0.005 else f"{best.near:.1%}"
+    return f"{near} of the starts came as near to this optimum as these runs tell optima apart"
 
 
 def without_effect(problem: Problem, best: Optimum, free: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -297,6 +307,29 @@ def check_floor(problem: Problem, best: Optimum, theta0: Array, free: NDArray[np
                 f"at ten times the largest {' and '.join(law.inputs)} the forecast is {with_:.4g} with {c.name} free "
                 f"and {none:.4g} with {c.name} = 0, {verdict}"
             )
+    return notes
+
+
+def check_held_out(
+    held_out: HeldOut | None, estimate: Law, rows: Rows, limits: Interval | None, residuals: Residuals
+) -> list[str]:
+    """Whether the law means anything where rows were held out."""
+    if held_out is None or rows.held is None:
+        return []
+    notes = []
+    if limits is not None:
+        predicted = np.asarray(estimate(*rows.held.positive(*estimate.inputs)))
+        beyond = int(np.sum((predicted < limits[0]) | (predicted > limits[1])))
+        if beyond:
+            notes.append(
+                f"{rows.target} lies between {limits[0]:g} and {limits[1]:g}, and the law leaves that at {beyond} of "
+                f"{len(predicted)} rows held out: it does not hold there"
+            )
+    if held_out.rms > max(ABSURD, ABSURDLY * residuals.rms):
+        notes.append(
+            f"held out, the law misses by {held_out.rms:.3g} times itself (rms), where it missed the rows fitted by "
+            f"{residuals.rms:.2%}: it does not hold there"
+        )
     return notes
 
 

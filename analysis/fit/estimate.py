@@ -146,6 +146,7 @@ class Fit(Generic[L]):
         notes: everything a reader should know before trusting a number.
         without_rule: by the reason for which rows were left out, the constants with these rows left in.
         draws: constants of each bootstrap refit, (draws, p).
+        limits: what the target cannot leave, 0 and 1 of an error or an accuracy: predictions stop there.
     """
 
     law: L
@@ -176,6 +177,7 @@ class Fit(Generic[L]):
     held_out: HeldOut | None = None
     lack_of_fit: LackOfFit | None = None
     draws: Array = dataclasses.field(default_factory=lambda: np.zeros((0, 0)))
+    limits: Interval | None = None
 
     @property
     def sound(self) -> bool:
@@ -252,8 +254,30 @@ class Fit(Generic[L]):
                 variance = variance + wrong
         half = t_quantile(self.level, degrees) * np.sqrt(variance)
         with np.errstate(over="ignore"):
-            parts = (np.exp(part) if log else part for part in (centre, centre - half, centre + half))
-            return Prediction(*(part.reshape(x[0].shape)[()] for part in parts))
+            parts = [np.exp(part) if log else part for part in (centre, centre - half, centre + half)]
+        if self.limits is not None:
+            parts = self._within(self.limits, parts, flat)
+        return Prediction(*(part.reshape(x[0].shape)[()] for part in parts))
+
+    def _within(self, limits: Interval, parts: Sequence[Array], x: tuple[Array, ...]) -> list[Array]:
+        """Value and ends of a band within limits; where the law falls below 0, which has no logarithm, from its own."""
+        law = type(self.law)
+        value, J = (of(law, self.theta, x, False) for of in (solver.predict, solver.jacobian))
+        error = np.sqrt(np.maximum(np.einsum("np,pq,nq->n", J, self.covariance, J), 0))
+        half = t_quantile(self.level, np.array(self.degrees)) * error
+        own = (value, value - half, value + half)
+        return [np.clip(np.where(value > 0, part, other), *limits) for part, other in zip(parts, own, strict=True)]
+
+    def beyond_limits(self, **columns: float) -> str:
+        """That the law leaves its target's limits at these inputs, in words; empty where it does not."""
+        value = float(self.law(*(columns[name] for name in self.law.inputs)))
+        if self.limits is None or self.limits[0] <= value <= self.limits[1]:
+            return ""
+        low, high = self.limits
+        return (
+            f"the law says {value:.3g} there, and {self.target} lies between {low:g} and {high:g}: it does not hold so "
+            "far out, and no interval is given"
+        )
 
     def derived(self, quantity: Callable[[Any], Any], *, log: bool = False) -> Prediction:
         """A quantity that follows from the constants, say `lambda law: law.alpha / law.beta`, with its interval.
@@ -317,6 +341,7 @@ class Fit(Generic[L]):
             "held_out": self.held_out.to_dict() if self.held_out else None,
             "lack_of_fit": dataclasses.asdict(self.lack_of_fit) if self.lack_of_fit else None,
             "draws": self.draws.tolist(),
+            "limits": list(self.limits) if self.limits else None,
         }
 
     def to_json(self, path: str | Path | None = None) -> str:
@@ -393,6 +418,7 @@ class Fit(Generic[L]):
             draws=np.array(d["draws"], float).reshape(-1, len(log)),
             n_given=d.get("n_given", d["n_runs"]),
             n_clusters=d.get("n_clusters", 0),
+            limits=(float(d["limits"][0]), float(d["limits"][1])) if d.get("limits") else None,
             status=Status(d["status"]),
             **{name: d[name] for name in _PLAIN},
         )

@@ -119,6 +119,7 @@ OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
 }
 
 
+SHARES = {"error", "err", "accuracy", "acc"}  # words in the names of columns that lie between 0 and 1
 # What a name may say of the unit of its column, at its end.
 UNIT_WORDS: Mapping[str, float] = {
     "k": 1e3, "thousand": 1e3, "thousands": 1e3,
@@ -127,6 +128,11 @@ UNIT_WORDS: Mapping[str, float] = {
     "t": 1e12, "trillion": 1e12, "trillions": 1e12,
 }  # fmt: skip
 COUNTED = ("params", "params_total", "params_embed", "params_head", "tokens", "unique_tokens", "batch_tokens")
+
+
+def is_share(name: str, values: np.ndarray) -> bool:
+    """Whether a column is an error or an accuracy between 0 and 1; in per cent it is not."""
+    return bool(SHARES & set(_plain(name).split("_"))) and bool(np.all((values >= 0) & (values <= 1)))
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:

@@ -23,7 +23,7 @@ LOGITS = 1e5  # over sqrt(N): so many times 6 N D are the logits of 256 thousand
 MINORITY = 1 / 3  # of the rows at most: more of them would be the table
 GAP = 10.0  # times between tokens per parameter of odd rows and those of the others
 SIZE_GAP = 3.0  # times between sizes or tokens of odd rows and those of the others
-LOSS_GAP = 3.0  # times between losses, where no surface tells
+LOSS_GAP, LOSS_SURE = 3.0, 5.0  # times between losses, where no surface tells; so far below no run came
 FEW, MANY = 1e-3, 1e7  # tokens per parameter that no run had
 STEPS = (1e3, 1e6, 1e9, 1e12)  # from one unit of counts to another
 UNIT_WORDS = {1e3: "thousands", 1e6: "millions", 1e9: "billions", 1e12: "trillions"}
@@ -222,7 +222,8 @@ def _other_units(loss: Array, usual: Surface | None, expected: Array | None) -> 
             low = bool(np.max(loss[odd]) < np.min(loss[rest]))
             for power in (10.0, 100.0, 1000.0):
                 if _between(loss[odd] * (power if low else 1 / power), loss[rest], 1.1):
-                    yield f"{span}: {power:g} times too {'small' if low else 'large'}", np.flatnonzero(odd), low
+                    sure = low and bool(np.max(loss[odd]) * LOSS_SURE < np.min(loss[rest]))
+                    yield f"{span}: {power:g} times too {'small' if low else 'large'}", np.flatnonzero(odd), sure
                     return
             if not low and _between(np.log(np.fmax(loss[odd], 1.0)), loss[rest], 1.1) and not _guessing(loss[odd]):
                 yield f"{span}: this looks like a perplexity", np.flatnonzero(odd), False
