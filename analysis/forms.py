@@ -76,7 +76,8 @@ def compare_laws(
         order = np.argsort(table[target][~held], kind="stable")[: found.n_runs]  # without those of drop_worst
         fitted = table["_own_weight"][~held][order]
         correction = 2 * k * (k + 1) / (n - k - 1) if n > k + 1 else math.inf
-        aicc = deviance(found.objective_kind, found.objective, fitted / fitted.mean()) + 2 * k + correction
+        value = found.objective * found.objective_kind.unit
+        aicc = deviance(found.objective_kind, value, fitted / fitted.mean()) + 2 * k + correction
         error = found.held_out.rms if found.held_out else math.nan
         scores.append(Score(law.name, k - 1, aicc, found.residuals.rms, error))
     return sorted(scores, key=lambda s: s.held_out if held.any() else s.aicc)
