@@ -16,6 +16,7 @@ from analysis.laws.admission import constant_rate
 from analysis.table import Table
 from scaling.errors import InputError
 
+GROW = ("tokens", "flops", "flops_min", "step", "steps_min")  # columns of a curve that count what was done so far
 SAME = 0.02  # difference, relative, of an input up to which a run is the one that was forecast
 SHOWN = 12  # points of the text, evenly spread in the logarithm
 
@@ -94,7 +95,7 @@ def follow(name: str, forecast: Forecast, curves: Table) -> Followed:
     notes = [f"{(~seen).sum()} points without a {forecast.target}: left out"] if not seen.all() else []
     rows = rows.where(seen, "not measured there")
     columns = rows.positive(*fit.law.inputs)
-    grows = [k for k, column in enumerate(columns) if column.max() > (1 + SAME) * column.min()]
+    grows = [k for k, input_ in enumerate(fit.law.inputs) if input_ in GROW]
     if not grows:
         raise InputError(
             f"{name}: {forecast.law} promises nothing before the end: {', '.join(fit.law.inputs)} are the same all "
@@ -141,9 +142,8 @@ def _is_of(forecast: Forecast, curves: Table, rows: np.ndarray) -> bool:
     for name, wanted in forecast.inputs.items():
         if name not in curves or curves[name].dtype.kind != "f":
             return False
-        largest, smallest = float(np.nanmax(curves[name][rows])), float(np.nanmin(curves[name][rows]))
-        fixed = largest <= (1 + SAME) * smallest
-        if largest > (1 + SAME) * wanted or (fixed and rows.sum() > 1 and largest < (1 - SAME) * wanted):
+        seen = float(np.nanmax(curves[name][rows]))
+        if seen > (1 + SAME) * wanted or (name not in GROW and seen < (1 - SAME) * wanted):
             return False
     return True
 
