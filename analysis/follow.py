@@ -89,24 +89,27 @@ def follow(name: str, forecast: Forecast, curves: Table) -> Followed:
     """
     fit = Fit.from_json(json.dumps(dict(forecast.fit)))
     rows = _own(forecast, curves)
-    if not rows.has(forecast.target):
-        rows.positive(forecast.target)  # says which column is missing
-    seen = np.isfinite(rows[forecast.target])
-    notes = [f"{(~seen).sum()} points without a {forecast.target}: left out"] if not seen.all() else []
-    rows = rows.where(seen, "not measured there")
-    columns = rows.positive(*fit.law.inputs)
-    grows = [k for k, input_ in enumerate(fit.law.inputs) if input_ in GROW]
+    grows = [name for name in fit.law.inputs if name in GROW]
     if not grows:
         raise InputError(
             f"{name}: {forecast.law} promises nothing before the end: {', '.join(fit.law.inputs)} are the same all "
-            "along this run; score it at the end with --measured"
+            "along a run; score it at the end with --measured"
         )
-    k = grows[-1]
+    along = grows[-1]
+    seen = np.isfinite(rows[forecast.target]) & (rows[along] > 0)
+    notes = [f"{(~seen).sum()} points left out: before the first update, or no {forecast.target} there"] * (
+        not seen.all()
+    )
+    if not seen.any():
+        raise InputError(f"{name}: no point of the curve has {forecast.target} and {along} yet; wait for an evaluation")
+    rows = rows.where(seen, "not measured there")
+    columns = rows.positive(*fit.law.inputs)
+    k = fit.law.inputs.index(along)
     order = np.argsort(columns[k], kind="stable")
     columns = tuple(column[order] for column in columns)
     (measured,) = rows.positive(forecast.target)
     promised = fit.band(*columns, run=True)
-    along, end = fit.law.inputs[k], forecast.inputs[fit.law.inputs[k]]
+    end = forecast.inputs[along]
     notes += _caveats(fit, rows, along, columns[k], end)
     if not forecast.bounded:
         notes.append("the fit was too doubtful for an interval where the run ends")
