@@ -167,6 +167,9 @@ def compare(
         raise InputError(
             f"the ladders share no losses: one ends at {low:.4g}, the other begins at {high:.4g}; extend one"
         )
+    least = min(s.min() for s in seen)
+    if floor is not None and floor >= least:
+        raise InputError(f"floor {floor:g}: wanted one below every {column}, and the lowest is {least:.4g}")
     ladders = tuple(_between(table, column, low, high) for table in ladders)
     fits, chosen = _fits(law, ladders, column, floor)
     gains = tuple(

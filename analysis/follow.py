@@ -16,6 +16,7 @@ from analysis.laws.admission import constant_rate
 from analysis.table import Table
 from scaling.errors import InputError
 
+GROW = ("tokens", "flops", "flops_min", "step", "steps_min")  # columns of a curve that count what was done so far
 SAME = 0.02  # difference, relative, of an input up to which a run is the one that was forecast
 SHOWN = 12  # points of the text, evenly spread in the logarithm
 
@@ -88,24 +89,27 @@ def follow(name: str, forecast: Forecast, curves: Table) -> Followed:
     """
     fit = Fit.from_json(json.dumps(dict(forecast.fit)))
     rows = _own(forecast, curves)
-    if not rows.has(forecast.target):
-        rows.positive(forecast.target)  # says which column is missing
-    seen = np.isfinite(rows[forecast.target])
-    notes = [f"{(~seen).sum()} points without a {forecast.target}: left out"] if not seen.all() else []
-    rows = rows.where(seen, "not measured there")
-    columns = rows.positive(*fit.law.inputs)
-    grows = [k for k, column in enumerate(columns) if column.max() > (1 + SAME) * column.min()]
+    grows = [name for name in fit.law.inputs if name in GROW]
     if not grows:
         raise InputError(
             f"{name}: {forecast.law} promises nothing before the end: {', '.join(fit.law.inputs)} are the same all "
-            "along this run; score it at the end with --measured"
+            "along a run; score it at the end with --measured"
         )
-    k = grows[-1]
+    along = grows[-1]
+    seen = np.isfinite(rows[forecast.target]) & (rows[along] > 0)
+    notes = [f"{(~seen).sum()} points left out: before the first update, or no {forecast.target} there"] * (
+        not seen.all()
+    )
+    if not seen.any():
+        raise InputError(f"{name}: no point of the curve has {forecast.target} and {along} yet; wait for an evaluation")
+    rows = rows.where(seen, "not measured there")
+    columns = rows.positive(*fit.law.inputs)
+    k = fit.law.inputs.index(along)
     order = np.argsort(columns[k], kind="stable")
     columns = tuple(column[order] for column in columns)
     (measured,) = rows.positive(forecast.target)
     promised = fit.band(*columns, run=True)
-    along, end = fit.law.inputs[k], forecast.inputs[fit.law.inputs[k]]
+    end = forecast.inputs[along]
     notes += _caveats(fit, rows, along, columns[k], end)
     if not forecast.bounded:
         notes.append("the fit was too doubtful for an interval where the run ends")
@@ -141,9 +145,8 @@ def _is_of(forecast: Forecast, curves: Table, rows: np.ndarray) -> bool:
     for name, wanted in forecast.inputs.items():
         if name not in curves or curves[name].dtype.kind != "f":
             return False
-        largest, smallest = float(np.nanmax(curves[name][rows])), float(np.nanmin(curves[name][rows]))
-        fixed = largest <= (1 + SAME) * smallest
-        if largest > (1 + SAME) * wanted or (fixed and rows.sum() > 1 and largest < (1 - SAME) * wanted):
+        seen = float(np.nanmax(curves[name][rows]))
+        if seen > (1 + SAME) * wanted or (name not in GROW and seen < (1 - SAME) * wanted):
             return False
     return True
 

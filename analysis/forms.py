@@ -77,7 +77,8 @@ def compare_laws(
         order = np.argsort(table[target][~held], kind="stable")[: found.n_runs]  # without those of drop_worst
         fitted = table["_own_weight"][~held][order]
         correction = 2 * k * (k + 1) / (n - k - 1) if n > k + 1 else math.inf
-        own = deviance(found.objective_kind, found.objective, fitted / fitted.mean())
+        value = found.objective * found.objective_kind.unit
+        own = deviance(found.objective_kind, value, fitted / fitted.mean())
         aicc = own * n / found.n_runs + 2 * k + correction  # rows of one run count as one
         error = found.held_out.rms if found.held_out else math.nan
         scores.append(Score(law.name, k - 1, aicc, found.residuals.rms, error))

@@ -174,7 +174,7 @@ class Gate:
         if self.trend:
             lines.append(f"  per decade of compute the speed-up in FLOP changes by {_told(self.trend)}")
         if self.other_floors:
-            ends = " and ".join(f"{value:.3g}" for value in self.other_floors)
+            ends = " and ".join(f"{v:.3g}" if math.isfinite(v) else "none" for v in self.other_floors)
             lines.append(f"  with the floor at the ends of its interval the decisive one is {ends}")
         return "\n".join([*lines, self._sentence(), *(f"Note: {note}" for note in self.notes)])
 
@@ -227,7 +227,11 @@ def gate(baseline: Table, candidate: Table, rule: Rule, *, floor: Floor | None =
 
 
 def _with_floor(A: Table, B: Table, floor: float, law: str | None, C: float) -> float:
-    other = compare(A, B, law=law, floor=floor)
+    """The speed-up in FLOP with another floor; nan where one of the ladders lies below it."""
+    try:
+        other = compare(A, B, law=law, floor=floor)
+    except InputError:
+        return math.nan
     return float(compute_at(other.A.law, loss_at(other.B.law, C)) / C)
 
 

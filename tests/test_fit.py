@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.fit import fit
+from analysis.fit.estimate import Fit
 from analysis.fit.solver import Objective
-from analysis.laws import LAWS, Chinchilla, Clark, Gadre, HenighanN, KaplanN, KaplanND, Muennighoff
+from analysis.laws import LAWS, Chinchilla, Clark, Gadre, HenighanN, KaplanC, KaplanN, KaplanND, Muennighoff
 from analysis.load import load
 from scaling.errors import InputError
 
@@ -199,7 +200,8 @@ def test_what_the_floor_does_to_the_forecast_is_said(besiroglu_fit):
         ({"fixed": {"gamma": 1.0}}, "chinchilla has no constant gamma to fix; it has E, A"),
         ({"fixed": {"E": -1.0}}, "E fixed at -1.0"),
         ({"fixed": {"A": 0.0}}, "A fixed at 0.0; wanted a finite number, above 0 for a scale, or 0 for a floor"),
-        ({"loss": "absolute"}, "wanted auto, huber, squared or asymmetric"),
+        ({"loss": "cubic"}, "wanted auto, huber, squared, asymmetric or absolute"),
+        ({"loss": "absolute", "delta": 1e-3}, "the absolute loss has none"),
         ({"delta": 0.0}, "wanted numbers above 0"),
         ({"drop_worst": 40}, "drop_worst 40 of 36 runs"),
         ({"weights": np.ones(3)}, "wanted 36 numbers above 0"),
@@ -285,3 +287,22 @@ def test_gadres_five_runs_suffice_for_four_constants():
     D = 20 * N * np.array([1, 1, 1, 1, 16])
     table = noisy(Gadre(*TRUTH["gadre"]), {"params": N, "tokens": D}, 1e-4)
     assert fit(Gadre, table, loss="squared", log=False).degrees == 1
+
+
+def test_the_absolute_loss_is_the_least_sum_of_distances_and_passes_through_runs():
+    C = np.geomspace(1e15, 1e22, 15)
+    table = noisy(KaplanC(1.4e27, 0.057), {"flops": C}, 0.01, seed=1)
+    found = fit(KaplanC, table, loss="absolute")
+    off = np.log(table["loss"] / found.law(C))
+    assert found.objective == pytest.approx(np.abs(off).sum(), rel=5e-4)
+    assert (np.abs(off) < 1e-5).sum() == 2  # as many as the law has constants
+    x = np.log(C)
+    lines = [  # the best line through two of the runs, by trying all pairs
+        np.abs(np.log(table["loss"]) - np.polyval(np.polyfit(x[[i, j]], np.log(table["loss"][[i, j]]), 1), x)).sum()
+        for i in range(15) for j in range(i)
+    ]  # fmt: skip
+    assert found.objective == pytest.approx(min(lines), rel=5e-4)
+    assert "(absolute, log loss, summed)" in found.summary()
+    wild = {**table, "loss": np.where(C == C[0], 2 * table["loss"], table["loss"])}
+    assert fit(KaplanC, wild, loss="absolute").law.alpha_C == pytest.approx(found.law.alpha_C, abs=0.004)
+    assert Fit.from_json(found.to_json()).objective_kind == found.objective_kind

@@ -94,6 +94,8 @@ def test_a_floor_comes_from_a_named_fit_and_its_own_doubt_is_told():
     assert "L_inf of henighan-c in law.json: 16 runs" in told.text()
     first, last = told.other_floors
     assert min(first, last) < told.measured[0] < max(first, last)
+    with pytest.raises(InputError, match=r"floor 2\.5: wanted one below every loss, and the lowest is 2\.3"):
+        gate(ladder(), ladder(1.3, seed=1), Rule(), floor=Floor(2.5))
     with pytest.raises(InputError, match="kaplan-c has no floor"):
         Floor.of(fit("kaplan-c", {"flops": ladder()["flops"], "loss": ladder()["loss"]}), "law.json")
     with pytest.raises(InputError, match="a floor of bits_per_byte, and these ladders are compared in loss"):

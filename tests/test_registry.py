@@ -126,6 +126,25 @@ def test_a_curve_of_no_run_that_was_forecast_is_refused(fitted):
         follow("b", made, curves())
 
 
+def test_a_run_that_has_just_begun_is_known_by_its_size(fitted):
+    begun = curves()
+    begun = begun.where(begun["step"] == 1, "later")
+    found = follow("b", forecast.forecast(fitted, params=2e9, tokens=3e10), begun)
+    assert found.run == "ours"
+    assert len(found.x) == 1
+
+
+def test_points_before_the_first_update_or_without_a_loss_are_left_out_and_counted(fitted):
+    made, whole = forecast.forecast(fitted, params=2e9, tokens=3e10), curves()
+    tokens, loss = whole["tokens"].copy(), whole["loss"].copy()
+    tokens[0], loss[7] = 0.0, np.nan
+    found = follow("b", made, whole.with_columns(tokens=tokens, loss=loss))
+    assert len(found.x) == 6
+    assert "2 points left out" in found.text()
+    with pytest.raises(InputError, match="no point of the curve has loss and tokens yet"):
+        follow("b", made, whole.with_columns(tokens=tokens, loss=np.full(16, np.nan)))
+
+
 def test_a_law_whose_inputs_stay_the_same_promises_nothing_before_the_end():
     N = np.geomspace(1e5, 1e8, 8)
     wobble = np.exp(0.003 * np.random.default_rng(1).standard_normal(8))

@@ -402,3 +402,45 @@ def test_other_groups_tables_are_fitted_planned_and_allocated(run, shared, tmp_p
         code, out, _ = run(words)
         assert code == 0
         assert not re.search(r"\bnan\b", out, re.IGNORECASE)
+
+
+def test_a_folder_of_forecasts_is_filled_scored_followed_and_published(run, tmp_path):
+    for size in ("3e9", "5e9"):
+        code, _, err = run(f"predict FOLDER/chinchilla.json --params {size} --tokens 6e10 --store {tmp_path}/all/")
+        assert code == 0
+    name = err.split("all/")[1].strip().removesuffix(".json")
+    assert name.endswith("-chinchilla-params-5B-tokens-60B")
+    D = np.geomspace(1e9, 3e10, 9)
+    write(tmp_path / "curve.csv", {"run": ["r"] * 9, "N": [5e9] * 9, "tokens": D, "loss": 1.01 * TRUE(5e9, D)})
+    follow = f"--follow {name}={tmp_path}/curve.csv --columns params=N"
+    code, out, _ = run(f"forecast {tmp_path}/all --measured {name}=2.27 {follow} --page {tmp_path}/page.html")
+    assert code == 0
+    assert "of 1 inside 95 %" in out
+    assert f"{name}: run r, 50% of its tokens" in out
+    assert name in (tmp_path / "page.html").read_text()
+    code, out, _ = run(f"forecast {tmp_path}/all {follow} --json")
+    found = json.loads(out)
+    assert [one["measured"] for one in found["forecasts"]] == [None, 2.27]
+    assert len(found["followed"][0]["points"]) == 9
+    code, _, err = run(f"forecast {tmp_path}/all --measured {name}=2.3")
+    assert code == 2
+    assert "scored already, with 2.27" in err
+    code, _, err = run(f"forecast {tmp_path}/all --columns params=N")
+    assert code == 2
+    assert "--columns and --where are for the curves of --follow" in err
+
+
+def test_an_allocation_is_kept_and_planned_and_all_approaches_are_held_together(run, tmp_path):
+    code, out, _ = run("allocate FOLDER/a.csv --columns params=size --approach all")
+    assert code == 0
+    assert re.search(r"^surface .* 0\.[45]", out, re.M)
+    assert re.search(r"^envelope +none", out, re.M)
+    write(tmp_path / "optima.csv", {"C": [1e18, 1e19, 1e20], "params": [1e8, 3.3e8, 1e9]})
+    code, _, _ = run(f"allocate {tmp_path}/optima.csv --columns flops=C --approach optima --out {tmp_path}/line.json")
+    assert code == 0
+    code, out, _ = run(f"plan {tmp_path}/line.json --flops 1e21")
+    assert code == 0
+    assert "3 optima from 1e+18 to 1e+20 FLOP" in out
+    code, _, err = run(f"plan {tmp_path}/line.json --flops 1e21 --store {tmp_path}/f.json")
+    assert code == 2
+    assert "is an allocation, which tells no loss: leave out --store" in err

@@ -36,7 +36,7 @@ def fit(
     table: Table | Mapping[str, ArrayLike],
     *,
     target: str | None = None,
-    loss: Literal["auto", "huber", "squared", "asymmetric"] = "auto",
+    loss: Literal["auto", "huber", "squared", "asymmetric", "absolute"] = "auto",
     delta: float | None = None,
     log: bool = True,
     asymmetry: float = 10.0,
@@ -59,7 +59,7 @@ def fit(
         law: a law class or its name.
         table: runs; a mapping of columns becomes a `Table`.
         target: column to fit, the law's own by default.
-        loss: "huber", "squared", or "asymmetric" (runs above the curve weigh less than others); "auto" is "squared"
+        loss: "huber", "squared", "absolute", or "asymmetric" (runs above the curve weigh less); "auto" is "squared"
             for few rows, otherwise "huber" with a delta from the scatter of the rows (`analysis.fit.choice`).
         delta: residual from which Huber's loss grows linearly, in log loss: 1e-3, as published, unless "auto".
         log: residuals in the logarithm of the target.
@@ -89,7 +89,10 @@ def fit(
     table = table if isinstance(table, Table) else Table.from_columns({k: np.asarray(v) for k, v in table.items()})
     fixed = dict(fixed or {})
     named_loss = "huber" if loss == "auto" and delta is not None else loss
-    objective = Objective(named_loss, 1e-3 if delta is None else float(delta), log, float(asymmetry))
+    if loss == "absolute" and delta is not None:
+        raise InputError(f"delta {delta:g}: the absolute loss has none; leave it out, or fit with loss huber")
+    usual = solver.ABSOLUTE if loss == "absolute" else 1e-3
+    objective = Objective(named_loss, usual if delta is None else float(delta), log, float(asymmetry))
     _check_arguments(law, fixed, objective, drop_worst, bootstrap, level)
     rows = select_rows(law, table, target, objective, drop_worst, weights, hold_out, every_run, waived, clusters, drop)
     free = np.array([c.name not in fixed for c in law.constants()])
@@ -139,8 +142,8 @@ def fit(
         objective_kind=objective,
         status=status,
         why=why,
-        objective=best.value,
-        gradient_norm=float(np.max(np.abs(best.gradient), initial=0.0)),
+        objective=best.value / objective.unit,
+        gradient_norm=float(np.max(np.abs(best.gradient), initial=0.0)) / objective.unit,
         starts=len(theta0),
         share_at_optimum=best.share,
         intervals=named,
@@ -186,8 +189,8 @@ def _check_arguments(
             raise InputError(f"{name} fixed at {value}; wanted a finite number, above 0 for a scale, or 0 for a floor")
     if len(fixed) == len(names):
         raise InputError(f"all constants of {law.name} are fixed; leave one to estimate")
-    if objective.kind not in ("auto", "huber", "squared", "asymmetric"):
-        raise InputError(f"loss {objective.kind!r}; wanted auto, huber, squared or asymmetric")
+    if objective.kind not in ("auto", "huber", "squared", "asymmetric", "absolute"):
+        raise InputError(f"loss {objective.kind!r}; wanted auto, huber, squared, asymmetric or absolute")
     if not objective.delta > 0 or not objective.asymmetry > 0:
         raise InputError(f"delta {objective.delta:g}, asymmetry {objective.asymmetry:g}; wanted numbers above 0")
     for name, count in (("drop_worst", drop_worst), ("bootstrap", bootstrap)):

@@ -445,7 +445,7 @@ class Fit(Generic[L]):
         else:
             lines.append(f"intervals: {self.interval_kind}, {self.degrees:.3g} degrees of freedom")
         r, kind = self.residuals, self.objective_kind
-        rule = kind.kind if kind.kind == "squared" else f"{kind.kind}, delta {kind.delta:.3g}"
+        rule = kind.kind if kind.kind in ("squared", "absolute") else f"{kind.kind}, delta {kind.delta:.3g}"
         if kind.kind == "asymmetric":
             rule += f", {kind.asymmetry:g} times as heavy above a run"
         if self.misfit and self.objective_kind.log:

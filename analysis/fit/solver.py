@@ -31,6 +31,7 @@ EXACT = 1e-15  # a lane is done when a step would lower the objective by less th
 ZERO = 1e-9  # what a floor of 0 is while it is fitted as a logarithm: too little to tell, enough to have a slope
 RISEN = 0.2  # of the smallest target: a floor that all rows feel
 SAME = 1e-6  # relative difference of objectives below which two fits are one
+ABSOLUTE = 1e-6  # delta of the absolute loss
 CLOSE = 1e-8  # enough to tell optima apart, and for a bootstrap draw: 1e-4 of a standard error
 # XLA's newer emitters take twice as long to compile this program and run it no faster. Later versions have no others.
 OLD_EMITTERS = {"xla_cpu_use_fusion_emitters": False}
@@ -41,17 +42,23 @@ class Objective:
     """How far a law is from the data: rho of the residuals, in the logarithm of the target or in the target itself.
 
     "huber": r^2 / 2 up to delta, then delta (|r| - delta / 2). "squared": r^2 / 2. "asymmetric": Huber's, `asymmetry`
-    times as heavy where the law lies above the run, so that badly tuned runs do not lift it.
+    times as heavy where the law lies above the run, so that badly tuned runs do not lift it. "absolute": |r|, as
+    Huber's in units of a delta so small (`ABSOLUTE`) that it only makes the corner at 0 smooth.
     """
 
-    kind: Literal["auto", "huber", "squared", "asymmetric"] = "huber"  # "auto" until the rows are known
+    kind: Literal["auto", "huber", "squared", "asymmetric", "absolute"] = "huber"  # "auto" until the rows are known
     delta: Any = 1e-3  # float; (m, 1) where each of m data sets has its own
     log: bool = True
     asymmetry: float = 10.0
 
     def shape(self) -> tuple[Any, float]:
-        """Huber's delta and the weight of positive residuals: all three kinds are one function with two numbers."""
+        """Huber's delta and the weight of positive residuals: all kinds are one function with two numbers."""
         return (1e150 if self.kind == "squared" else self.delta), (self.asymmetry if self.kind == "asymmetric" else 1.0)
+
+    @property
+    def unit(self) -> float:
+        """What the objective is told in units of."""
+        return ABSOLUTE if self.kind == "absolute" else 1.0
 
     def terms(self, r: Array) -> tuple[Array, Array]:
         """rho(r) and its derivative psi(r)."""

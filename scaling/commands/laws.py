@@ -84,7 +84,7 @@ def _add_fit(verbs: arguments.Verbs) -> None:
     fit.add_argument("--target", metavar="COLUMN", help="column to predict (the law's own, mostly loss)")
     fit.add_argument(
         "--loss",
-        choices=["auto", "huber", "squared", "asymmetric"],
+        choices=["auto", "huber", "squared", "asymmetric", "absolute"],
         default="auto",
         help="how much a residual counts (auto: squared for few rows, else huber with a delta from their scatter)",
     )
