@@ -181,8 +181,9 @@ class Fit(Generic[L]):
 
     @property
     def sound(self) -> bool:
-        """Whether nothing makes the constants doubtful."""
-        return self.status is Status.CONVERGED
+        """Whether nothing makes the constants doubtful; a floor of 0, with its interval on one side, does not."""
+        bounded = all(math.isfinite(high) for _, high in self.intervals.values())
+        return self.status is Status.CONVERGED or (self.status is Status.AT_BOUND and bounded)
 
     @property
     def constants(self) -> dict[str, float]:
