@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from analysis.replicates import NOT_SETTINGS, RATE
 from analysis.table import Table
 from analysis.table.columns import COLUMNS, OTHER_NAMES, cell
+from scaling.errors import InputError
 
 Codes = NDArray[np.int64]
 
@@ -84,8 +85,7 @@ def swept(table: Table, columns: Sequence[str], target: str) -> Iterator[Sweep]:
         if table[name].dtype.kind != "f" or _spread(code, _joint([place, tried], len(table)))[1]
     ]  # a number that follows from these columns is one of them under another name
     alike = _joint([place, *others], len(table))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        loss = np.log(np.where(table.ended(), table[target], np.nan))
+    loss = np.log(np.where(table.ended() & (table[target] > 0), table[target], np.nan))
     for rows in np.split(np.argsort(alike, kind="stable"), np.cumsum(np.bincount(alike))[:-1]):
         values = np.unique(tried[rows])
         mean = np.array([float(np.mean(loss[rows][tried[rows] == v])) for v in values])
@@ -97,10 +97,12 @@ def best_of(table: Table, columns: Sequence[str], target: str = "loss") -> Table
     """Of rows that differ in these columns alone, seeds apart, those with the value whose mean loss is lowest.
 
     Raises:
-        InputError: a column is missing.
+        InputError: a column is missing, or the target is text.
     """
     if not columns:
         return table
+    if table[target].dtype.kind != "f":
+        raise InputError(f"{table.source}, column {target}: holds text; wanted numbers, of which to take the lowest")
     keep = np.ones(len(table), bool)
     sweeps = list(swept(table, columns, target))
     for sweep in sweeps:
