@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from analysis.replicates import NOT_SETTINGS, RATE
 from analysis.table import Table
 from analysis.table.columns import COLUMNS, OTHER_NAMES, cell
+from scaling.errors import InputError
 
 Codes = NDArray[np.int64]
 
 MIXED = 10  # values of a column that divide a table into conditions; more are names, remarks or measurements
+GRADES = 3  # of a text that only grades sizes or lengths; two may be two conditions
 KEPT = ("n_vocab", "n_ctx", "dropout", "weight_decay", "batch_tokens", "experts", "bytes_per_token")  # along a ladder
 RULED = ("weight_decay", "batch_tokens")  # of these, such as may follow the size or the length by a rule
 TUNED = (RATE, "batch_tokens", "weight_decay", "warmup", "dropout")  # of which the best may be taken
@@ -84,8 +86,7 @@ def swept(table: Table, columns: Sequence[str], target: str) -> Iterator[Sweep]:
         if table[name].dtype.kind != "f" or _spread(code, _joint([place, tried], len(table)))[1]
     ]  # a number that follows from these columns is one of them under another name
     alike = _joint([place, *others], len(table))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        loss = np.log(np.where(table.ended(), table[target], np.nan))
+    loss = np.log(np.where(table.ended() & (table[target] > 0), table[target], np.nan))
     for rows in np.split(np.argsort(alike, kind="stable"), np.cumsum(np.bincount(alike))[:-1]):
         values = np.unique(tried[rows])
         mean = np.array([float(np.mean(loss[rows][tried[rows] == v])) for v in values])
@@ -97,10 +98,12 @@ def best_of(table: Table, columns: Sequence[str], target: str = "loss") -> Table
     """Of rows that differ in these columns alone, seeds apart, those with the value whose mean loss is lowest.
 
     Raises:
-        InputError: a column is missing.
+        InputError: a column is missing, or the target is text.
     """
     if not columns:
         return table
+    if table[target].dtype.kind != "f":
+        raise InputError(f"{table.source}, column {target}: holds text; wanted numbers, of which to take the lowest")
     keep = np.ones(len(table), bool)
     sweeps = list(swept(table, columns, target))
     for sweep in sweeps:
@@ -134,7 +137,10 @@ def _decisions(table: Table, known: set[str]) -> Iterator[tuple[str, Codes]]:
         if count < 2 or 2 * filled.sum() < len(table):
             continue
         if text:
-            label = 2 * count > filled.sum() or any(_one_to_one(code, scale) for scale in scales)
+            graded = canonical not in COLUMNS and count >= GRADES
+            label = 2 * count > filled.sum() or any(
+                _one_to_one(code, scale) or (graded and _in_blocks(code, scale)) for scale in scales
+            )
         else:
             label = canonical not in COLUMNS and (not few or any(_one_to_one(code, scale) for scale in scales))
         if not label:
@@ -222,6 +228,12 @@ def _one_to_one(a: Codes, b: Codes) -> bool:
     return pairs == len(np.unique(a[there])) == len(np.unique(b[there]))
 
 
+def _in_blocks(code: Codes, scale: Codes) -> bool:
+    """Whether each value stands for a range of the scale, as small, medium and large do."""
+    along = code[np.argsort(scale, kind="stable")]
+    return not _spread(code, scale)[1] and int((np.diff(along) != 0).sum()) == len(np.unique(code)) - 1
+
+
 # --- What differs
 
 
@@ -259,7 +271,7 @@ def _conditions(table: Table, codes: dict[str, Codes], inputs: Sequence[str]) ->
 
 def follows_a_scale(table: Table, values: np.ndarray) -> bool:
     """Whether a number of three values or more only rises, or only falls, with the size, the length or the compute."""
-    if len(np.unique(values[np.isfinite(values)])) < 3:
+    if len(np.unique(values[np.isfinite(values)])) < GRADES:
         return False
     for name in ("params", "tokens", "flops"):
         if not _positive(table, name):

@@ -75,6 +75,7 @@ def test_a_best_rate_at_the_edge_of_what_was_tried_is_counted():
     "label",
     [
         {"size": np.tile(["10M", "32M", "100M", "320M", "1B"], 4)},
+        {"tier": np.tile(["small", "small", "medium", "large", "large"], 4)},
         {"run": [f"r{i}" for i in range(20)], "name": [f"{i}-x" for i in range(20)]},
         {"length": np.repeat(["1x", "5x", "20x", "100x"], 5)},
         {"accuracy": np.round(np.linspace(0.3, 0.4, 20), 2), "wall_hours": np.tile([1.0, 2.0], 10)},

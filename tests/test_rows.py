@@ -167,7 +167,8 @@ def test_rows_of_one_run_are_one_cluster_without_being_asked_for_and_a_step_sile
 
 
 def test_rows_of_too_few_runs_have_no_interval_and_the_reason():
-    found = fit("chinchilla", checkpoints(5))
+    found = fit("chinchilla", checkpoints(5), bootstrap=50)
+    assert not found.percentile
     assert found.interval_kind == "none"
     assert not found.sound
     assert found.why.startswith("150 rows of 5 runs, for 5 constants: nothing tells how runs differ; wanted 6 runs")

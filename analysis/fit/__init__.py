@@ -117,7 +117,8 @@ def fit(
         at_bound = np.where(gone, best.theta, np.vstack([best.theta, theta0]))
         best, low, high, kind = _estimate(problem, at_bound, moving, rows.clusters, level)
         low, high = np.where(gone, -np.inf, low), np.where(gone, np.inf, high)
-    draws, said = _bootstrap(problem, best, moving, bootstrap, rows.drawn, spread_out, level, seed)
+    wanted = 0 if few else bootstrap  # rows of a run drawn one by one would hide what they share
+    draws, said = _bootstrap(problem, best, moving, wanted, rows.drawn, spread_out, level, seed)
     estimate = law(*(float(c) for c in _reported(law, best.theta)))
     named = _named(law, low, high)
     status, why = doubts.status(problem, best, free, named, unbounded)

@@ -74,7 +74,7 @@ def short_cooldown(table: Table, inputs: Sequence[str], target: str) -> Iterator
 def edge_of_the_sweep(table: Table, inputs: Sequence[str], target: str) -> Iterator[Suspicion]:
     """The best rate of its place is the least or the largest that was tried there; of whole runs, for curves cross."""
     rate = mixed.named(table, RATE)
-    along = table.has("step") or (table.has("run") and len(np.unique(table["run"])) < len(table))
+    along = len(np.unique(table["run"])) < len(table) if table.has("run") else table.has("step")
     if rate is None or along or not all(table.has(name) for name in inputs):
         return
     edge = np.zeros(len(table), bool)

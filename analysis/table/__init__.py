@@ -234,7 +234,7 @@ def _without_copies(table: Table) -> Table:
     once = _firsts(list(codes.values()))
     table = table.where(once, "equal in every cell to a row above")
     named = {name for name, column in table.columns.items() if _is_name(name, column)}
-    losses = [column for name, column in table.columns.items() if "loss" in name.lower() and column.dtype.kind == "f"]
+    losses = [column for name, column in table.columns.items() if _is_loss(name) and column.dtype.kind == "f"]
     if not named or not losses or all(len(np.unique(column)) == len(table) for column in losses):
         return table
     exact = np.any([_digits_beyond(column, 4) for column in losses], axis=0)
@@ -254,6 +254,10 @@ def _is_name(name: str, column: np.ndarray) -> bool:
     """Whether a column only names rows."""
     distinct = len(np.unique(column)) == len(column)
     return name == "run" or (distinct and (column.dtype.kind != "f" or name.lower() in INDEX))
+
+
+def _is_loss(name: str) -> bool:
+    return "loss" in name.lower() and name != "loss_floor"  # which is the text's, and not the run's
 
 
 def _firsts(codes: Sequence[np.ndarray]) -> np.ndarray:
