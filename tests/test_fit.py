@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from analysis.fit import fit
 from analysis.fit.estimate import Fit
 from analysis.fit.solver import Objective
-from analysis.laws import LAWS, Chinchilla, Clark, Gadre, HenighanN, KaplanC, KaplanN, KaplanND, Muennighoff
+from analysis.laws import LAWS, Chinchilla, Clark, Gadre, HenighanN, KaplanC, KaplanN, KaplanND, Muennighoff, Rosenfeld
 from analysis.load import load
 from scaling.errors import InputError
 
@@ -35,6 +35,20 @@ def breaks_in_order(law):
     if not law.name.startswith("bnsl"):
         return values
     return (*values[:3], *(v for three in sorted(zip(*(values[k::3] for k in (3, 4, 5)), strict=True)) for v in three))
+
+
+@pytest.mark.parametrize(
+    ("alpha", "b", "beta", "c_inf", "eta", "L_0"),
+    [(0.81, 0.15, 0.34, 5.00, 6.27, 6.10), (1.01, 0.99, 0.22, 8.23, 10.38, 6.21)],
+    ids=["Penn Treebank", "WikiText-2"],
+)
+def test_rosenfelds_published_fits_come_back(alpha, b, beta, c_inf, eta, L_0):
+    """N and D as shares of the largest, down to 4 ** -6 and 2 ** -5, as in the paper; ours count from 1e7 and 1e9."""
+    N, D = (x.ravel() for x in np.meshgrid(1e7 * 4.0 ** np.arange(-6, 1), 1e9 * 2.0 ** np.arange(-5, 1)))
+    truth = Rosenfeld(L_0, 1e7**alpha / eta, b * 1e9**beta / eta, c_inf / eta, alpha, beta)
+    found = fit(Rosenfeld, {"params": N, "tokens": D, "loss": truth(N, D)})
+    np.testing.assert_allclose(dataclasses.astuple(found.law), dataclasses.astuple(truth), rtol=1e-6)
+    assert found.status == "converged"
 
 
 @settings(max_examples=10, deadline=None)

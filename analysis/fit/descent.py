@@ -118,7 +118,7 @@ def _apart(problem: Problem, theta: Array, others: Array, spread: Spread, free: 
     J = solver.jacobian(problem.law, theta, problem.x, True)
     felt = free & ~(log & (np.abs(J).max(0) < GONE))
     error = np.sqrt(np.diagonal(spread.covariance[0]))
-    off = np.abs(others - theta) > 0.5 * error + 1e-6 * np.maximum(np.abs(theta), 1.0)
+    off = np.abs(others - theta) > 0.5 * error + 1e-6 * np.maximum(np.abs(theta), log)  # ln(1) is 0
     return np.any(off[:, felt], axis=1)
 
 

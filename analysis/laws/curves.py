@@ -72,7 +72,7 @@ def broken(breaks: int) -> type[Law]:
     Without a break it is a power law with a floor. Breaks have no order of their own.
     """
     fields = [("a", Scalar, floor()), ("b", Scalar, constant("nats/token", (1.0, 1e5)))]
-    fields.append(("c_0", Scalar, constant("", (0.0, 0.6), "number")))
+    fields.append(("c_0", Scalar, constant("", (0.0, 0.6), "number") if breaks else exponent()))
     for i in range(1, breaks + 1):
         fields += [
             (f"d_{i}", Scalar, constant("tokens", (1e3, 1e14), within="tokens")),
