@@ -22,6 +22,7 @@ from scaling.errors import InputError
 
 NUMBER = re.compile(r"(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?[kKMmBbTt]?(?![\w.])")
 SIGNS = "+-*/()"
+OPTION = "--columns"
 SCALED = re.compile(rf"(?P<number>{NUMBER.pattern})\s*\*\s*(?P<rest>.+)")
 
 Array = NDArray[np.float64]
@@ -52,9 +53,9 @@ def taken(raw: Mapping[str, Any], columns: Mapping[str, str], source: str) -> di
     return {**out, **worked_out}
 
 
-def line(said: Mapping[str, str]) -> str:
-    """All of a --columns option, as it is typed in a shell. said: as `taken` takes it."""
-    return "--columns " + " ".join(f"{name}={shlex.quote(text)}" for name, text in said.items())
+def line(said: Mapping[str, str], option: str = OPTION) -> str:
+    """All of an option that names columns, as it is typed in a shell. said: as `taken` takes it."""
+    return " ".join([option, *(f"{name}={shlex.quote(text)}" for name, text in said.items())])
 
 
 def times(text: str, factor: float) -> str:

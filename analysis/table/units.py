@@ -65,21 +65,15 @@ class Wrong(NamedTuple):
     factor: float = 0.0  # by which C / 6 N D is off
 
 
-def completed(
-    columns: Columns, source: str, taken: Mapping[str, str] | None = None
-) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+def completed(columns: Columns, naming: Naming) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """The columns with those that follow from others, and a note on each of these and on what is doubtful.
 
     tokens = C / 6N, flops = 6ND, params = C / 6D, epochs = tokens / unique_tokens, where a column is missing.
-
-    Args:
-        taken: canonical name -> what of the file it was taken from.
 
     Raises:
         InputError: a column or a row that must be in other units, or a row whose C contradicts its N and D.
     """
     found = dict(columns)
-    naming = Naming(source, taken or {}, found.get("run"))
     _check_trifle(found, naming)
     if wrong := _wrong(found):
         raise InputError(_said(wrong, found, naming))

@@ -27,7 +27,7 @@ def check(table: Table, rate: Array, loss: Array) -> Iterator[str]:
     Raises:
         InputError: a rate far above all others at which the loss is as good.
     """
-    naming = Naming(table.source, table.taken)
+    naming = Naming(table.source, table.taken, option=table.option)
     high = rate > HIGHEST
     if not high.any():
         return
@@ -66,5 +66,5 @@ def unmapped_batch(table: Table) -> Iterator[str]:
     context = next((one for one in CONTEXT if above_zero(table.columns, one) is not None), "")
     formula = f"{name}*{context}" if context else name
     unit = "" if context else " (times the context, where it counts sequences)"
-    said = Naming(table.source, table.taken).line({}, {"batch_tokens": formula})
+    said = Naming(table.source, table.taken, option=table.option).line({}, {"batch_tokens": formula})
     yield f"{name} varies and is not taken as the batch{unit}, so runs of several batches make one bowl: say {said}"

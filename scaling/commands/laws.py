@@ -1,6 +1,7 @@
 """scaling fit, allocate and compare: what a table of runs says."""
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -150,7 +151,7 @@ def rows(verb: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="NAME=COLUMN",
-        help="which column is which; tokens=1e9*D where the file counts in billions",
+        help="which column is which, or what it is of others: tokens=1e9*D, params='flops/(6*tokens)', tokens=300B",
     )
     verb.add_argument(
         "--where",
@@ -161,8 +162,14 @@ def rows(verb: argparse.ArgumentParser) -> None:
     )
 
 
-def table_of(path: Path, columns: Sequence[str], where: Sequence[str], *, curves: bool = False) -> "Table":
-    """The rows asked for; `curves`: the learning curves, where the path is the folder of a study."""
+def table_of(
+    path: Path, columns: Sequence[str], where: Sequence[str], *, curves: bool = False, option: str = "--columns"
+) -> "Table":
+    """The rows asked for; `curves`: the learning curves, where the path is the folder of a study.
+
+    Args:
+        option: with which the columns are named, for messages.
+    """
     from analysis.load import load
 
     if curves and path.is_dir():
@@ -172,7 +179,7 @@ def table_of(path: Path, columns: Sequence[str], where: Sequence[str], *, curves
             raise InputError(f"--columns renames the columns of a file; those of the study {path} have their names")
         rows = records.read(path).curves
     else:
-        rows = load(path, arguments.pairs(columns, "--columns"))
+        rows = load(path, arguments.pairs(columns, "--columns"), option)
     for column, value in arguments.pairs(where, "--where").items():
         rows = rows.matching(column, value)
     return rows
@@ -263,12 +270,22 @@ def _allocate(args: argparse.Namespace) -> int:
     return 0
 
 
+def _beside(side: str, columns: Sequence[str], option: str) -> str:
+    """An option for the columns of one ladder beside what was said of the other's."""
+    said = " ".join(map(shlex.quote, columns))
+    return f"--columns-{side} {said} {option}" if said else option
+
+
 def _compare(args: argparse.Namespace) -> int:
     arguments.fits_on_the_cpu()
     from analysis import compare
 
-    A = table_of(args.a, [*args.columns, *args.columns_a], [*args.where, *args.where_a])
-    B = table_of(args.b, [*args.columns, *args.columns_b], [*args.where, *args.where_b])
+    columns_A, columns_B = [*args.columns, *args.columns_a], [*args.columns, *args.columns_b]
+    one_file = args.a == args.b and not (args.columns_a or args.columns_b)
+    option_A = "--columns" if one_file else _beside("b", columns_B, "--columns-a")
+    option_B = "--columns" if one_file else _beside("a", columns_A, "--columns-b")
+    A = table_of(args.a, columns_A, [*args.where, *args.where_a], option=option_A)
+    B = table_of(args.b, columns_B, [*args.where, *args.where_b], option=option_B)
     if args.a == args.b and (args.where_a, args.columns_a) == (args.where_b, args.columns_b):
         raise InputError(f"{args.a} held against itself; give --where-a and --where-b to choose different rows")
     found = compare.compare(A, B, law=args.law)
