@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.digits import count_of
+from analysis.digits import count_of, typed
 from analysis.table.columns import COLUMNS, column, nearest
 from scaling.errors import InputError
 
@@ -65,12 +65,7 @@ def times(text: str, factor: float) -> str:
         factor, text = factor * count_of(found["number"]), found["rest"]
     elif set("+-/") & set(text) and not re.fullmatch(r"\(.*\)", text):
         text = f"({text})"
-    return text if factor == 1 else f"{written(factor)}*{text}"
-
-
-def written(factor: float) -> str:
-    """A factor as it is typed: 1e9, 8.64e19, 0.5."""
-    return f"{factor:.6g}".replace("e+0", "e").replace("e+", "e").replace("e-0", "e-")
+    return text if factor == 1 else f"{typed(factor)}*{text}"
 
 
 class _Formula:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.table import Table, algebra
+from analysis import digits
+from analysis.table import Table
 from analysis.table.columns import above_zero, surely
 from analysis.table.naming import Naming
 from analysis.tuning.bowls import Array
@@ -46,7 +47,7 @@ def check(table: Table, rate: Array, loss: Array) -> Iterator[str]:
     said = f"{_at(table, naming, rows)}: found {rate[rows[0]]:.4g}; rates of Adam lie far below 1"
     if high.all():
         factor = 10.0 ** round(math.log10(USUAL / float(np.median(rate))))
-        unit, hint = algebra.written(factor), naming.line({"learning_rate": factor})
+        unit, hint = digits.typed(factor), naming.line({"learning_rate": factor})
         said += f"; if these count in units of {unit}, say {hint}"
     yield said
 
