@@ -17,9 +17,14 @@ def short(x: float) -> str:
         return "–"
     x = float(f"{x:.3g}")
     if abs(x) >= 1000 ** len(SUFFIXES):
-        return f"{x:.3g}".replace("e+", "e")
+        return typed(x, 3)
     k = max(math.floor(math.log10(abs(x))) // 3, 0) if x else 0
     return f"{x / 1000**k:.4g}{SUFFIXES[k]}"
+
+
+def typed(x: float, digits: int = 6) -> str:
+    """A number to so many digits as one types it: 1e9, 8.64e19, 0.5, 3320."""
+    return f"{float(f'{x:.{digits}g}'):.6g}".replace("e+0", "e").replace("e+", "e").replace("e-0", "e-")
 
 
 def count_of(text: str) -> float:

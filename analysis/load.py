@@ -9,13 +9,14 @@ from analysis.table.files import read_csv, read_parquet
 from scaling.errors import InputError
 
 
-def load(path: str | Path, columns: Mapping[str, str] | None = None) -> Table:
+def load(path: str | Path, columns: Mapping[str, str] | None = None, option: str = algebra.OPTION) -> Table:
     """A table from a .csv or .parquet file, or from the folder of a study.
 
     Args:
         path: the file or folder.
         columns: canonical name -> name in the file, or a formula of its columns: "1e9*name" where it counts in other
             units, "flops/(6*tokens)", "300B" in all rows (`analysis.table.algebra`).
+        option: with which they are named on a command line, for messages.
 
     Raises:
         InputError: no such file, not a table, a named column is not there, text in a column of numbers.
@@ -34,4 +35,4 @@ def load(path: str | Path, columns: Mapping[str, str] | None = None) -> Table:
         raw = read_parquet(path)
     else:
         raise InputError(f"{path}: ends in {path.suffix or 'nothing'}; wanted .csv, .parquet or the folder of a study")
-    return Table.from_columns(algebra.taken(raw, columns, path.name), path.name, taken=columns)
+    return Table.from_columns(algebra.taken(raw, columns, path.name), path.name, columns, option)

@@ -1,5 +1,6 @@
 """Units of a table: those of whole columns, those of single rows, and hints that work when they are typed back."""
 
+import json
 import math
 import re
 import shlex
@@ -8,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analysis import digits
 from analysis.fit import fit
 from analysis.laws import Chinchilla
 from analysis.load import load
-from analysis.table import Table, algebra
+from analysis.table import Table
+from scaling.cli import main
 from scaling.errors import InputError
 
 N = np.array([7e7, 1.6e8, 4.1e8])
@@ -71,7 +74,7 @@ def test_losses_tell_millions_from_billions():
     for loss, unit in (([4.0, 3.7, 3.2], 1e6), ([1.9, 1.8, 1.6], 1e9)):
         with pytest.raises(InputError) as error:
             Table.from_columns({"params": [7.0, 13.0, 70.0], "tokens": [2000.0] * 3, "loss": loss})
-        assert typed(str(error.value))["params"] == f"{algebra.written(unit)}*params"
+        assert typed(str(error.value))["params"] == f"{digits.typed(unit)}*params"
 
 
 def test_columns_that_no_unit_puts_right_are_said_without_one():
@@ -369,3 +372,30 @@ def test_a_fit_says_what_its_table_says():
     n, d, loss = grid()
     table = Table.from_columns({"params": n, "tokens": d, "flops": 12 * n * d, "loss": loss})
     assert set(table.notes) <= set(fit("chinchilla", table, starts=16).notes)
+
+
+def test_what_follows_from_two_others_is_not_asked_for_and_no_column_of_ours_is_offered_for_another():
+    table = Table.from_columns({"Model Size": [1e6, 2e6], "D": [1e8, 2e8], "loss": [4.0, 3.5]})
+    with pytest.raises(InputError) as error:
+        table["flops"]
+    assert typed(str(error.value)) == {"params": "Model Size", "tokens": "D"}
+
+
+def test_hints_of_a_comparison_name_the_ladder_and_keep_what_was_said_of_the_other(tmp_path, capsys):
+    for name, header in (("a", "Model Size,D,loss"), ("b", "N,tok,val_loss")):
+        n, d, loss = grid()
+        rows = np.stack([n / 1e6, d / 1e9, loss], axis=1).tolist()
+        (tmp_path / f"{name}.csv").write_text("\n".join([header, *(",".join(map(repr, row)) for row in rows)]))
+    command = ["compare", str(tmp_path / "a.csv"), str(tmp_path / "b.csv")]
+    said, printed = [], None
+    for _ in range(5):
+        with pytest.raises(SystemExit) as done:
+            main([*command, *said, "--json"])
+        printed = capsys.readouterr()
+        if done.value.code == 0:
+            break
+        hint = re.search(r"(--columns-.*?)(?:, or load\(|$)", printed.err.strip())
+        assert hint, printed.err
+        said = shlex.split(hint[1])
+    assert printed is not None
+    assert json.loads(printed.out)["gains"][-1]["value"] == pytest.approx(1.0)

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+from analysis.digits import typed
 from scaling.chips import CHIPS, OTHER_NAMES, Chip
 from scaling.counts import PF_DAY
 from scaling.errors import InputError
@@ -29,7 +30,7 @@ class Budget:
     @classmethod
     def of_flops(cls, flops: float, hardware: str | None = None, utilisation: float = UTILISATION) -> "Budget":
         """A budget in FLOP, and the hours it takes where the hardware is named."""
-        told = f"{flops:.3g} FLOP = {flops / PF_DAY:.3g} PF-days"
+        told = f"{typed(flops, 3)} FLOP = {typed(flops / PF_DAY, 3)} PF-days"
         _check_share(utilisation)
         if hardware is None:
             return cls(float(flops), told)
@@ -42,7 +43,7 @@ class Budget:
         if not (math.isfinite(hours) and hours > 0):
             raise InputError(f"{hours:g} hours: wanted a number above 0")
         rate = _rate(name, utilisation)
-        return cls(rate * hours, f"{rate * hours:.3g} FLOP, {hours:g} h of {_slice(name, utilisation)}", rate)
+        return cls(rate * hours, f"{typed(rate * hours, 3)} FLOP, {hours:g} h of {_slice(name, utilisation)}", rate)
 
     @classmethod
     def of_money(cls, money: float, name: str, price: float, utilisation: float = UTILISATION) -> "Budget":
@@ -53,7 +54,7 @@ class Budget:
         rate = _rate(name, utilisation)
         hours = money / (price * chips(name)[1])
         bought = f"{hours:.4g} h of {_slice(name, utilisation)}"
-        return cls(rate * hours, f"{rate * hours:.3g} FLOP, {money:g} at {price:g} per chip-hour: {bought}", rate)
+        return cls(rate * hours, f"{typed(rate * hours, 3)} FLOP, {money:g} at {price:g} per chip-hour: {bought}", rate)
 
 
 def chips(name: str) -> tuple[Chip, int]:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 
-from analysis.digits import short
+from analysis.digits import short, typed
 from analysis.fit.estimate import Fit
 
 FAR = 10.0  # times the largest N, D, ... fitted: beyond it an answer is called a guess
@@ -32,12 +32,14 @@ def beyond(fit: Fit, columns: Mapping[str, float]) -> list[str]:
             continue
         label, told_value = NAMES.get(name, name), _amount(name, value)
         if value > high:
-            told.append(f"{label} = {told_value} is {times:.3g} times the largest fitted, {_amount(name, high)}")
+            told.append(f"{label} = {told_value} is {typed(times, 3)} times the largest fitted, {_amount(name, high)}")
         else:
-            told.append(f"{label} = {told_value} is {times:.3g} times below the smallest fitted, {_amount(name, low)}")
+            told.append(
+                f"{label} = {told_value} is {typed(times, 3)} times below the smallest fitted, {_amount(name, low)}"
+            )
         guess |= times > (FAR_FLOPS if name == "flops" else FAR)
     return [*told, *(["that far beyond the runs it is a guess"] if guess else [])]
 
 
 def _amount(name: str, value: float) -> str:
-    return f"{value:.3g}" if name == "flops" or value < 1 else short(value)
+    return typed(value, 3) if name == "flops" or value < 1 else short(value)

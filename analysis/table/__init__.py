@@ -16,9 +16,11 @@ import numpy as np
 from analysis.table import algebra, contradictions, units
 from analysis.table.columns import COLUMNS, cell, column, nearest, surely, unit_in
 from analysis.table.conditions import rows_with
+from analysis.table.naming import Naming
 from scaling.errors import InputError
 
-CORE = ("params", "tokens", "flops", "loss")  # that most laws want
+TRIPLE = ("params", "tokens", "flops")  # two of them give the third
+CORE = (*TRIPLE, "loss")  # that most laws want
 ENDED = ("done", "finished")  # what the status of a run that ended well is called, here and by Weights & Biases
 LUCK = ("seed", "seconds")  # in which copies of a run may differ too
 INDEX = ("id", "index", "idx", "row", "", "unnamed: 0")  # columns of numbers that only name rows
@@ -48,6 +50,7 @@ class Table:
     derived: frozenset[str] = frozenset()  # columns that the source lacks and that followed from others
     not_asked: int = 0  # rows of the source that nobody asked for
     taken: Mapping[str, str] = dataclasses.field(default_factory=dict)  # what of the file a column was taken from
+    option: str = algebra.OPTION  # with which columns are named
 
     @classmethod
     def from_rows(cls, rows: Iterable[Mapping[str, Any]], source: str = "table") -> "Table":
@@ -62,11 +65,12 @@ class Table:
         columns: Mapping[str, Sequence[Any] | np.ndarray],
         source: str = "table",
         taken: Mapping[str, str] | None = None,
+        option: str = algebra.OPTION,
     ) -> "Table":
         """Columns as sequences of equal length; fills in what follows from the others (tokens, flops, epochs).
 
         Args:
-            taken: canonical name -> what of the file it was taken from, for messages.
+            taken, option: canonical name -> what of the file it was taken from, and by which option, for messages.
 
         Raises:
             InputError: no rows, unequal lengths, text in a column of numbers, or units that cannot be right.
@@ -79,10 +83,12 @@ class Table:
             if length != n:
                 raise InputError(f"{source}: column {name} has {length} rows and another {n}; give each run a value")
         parsed = {name: column(name, values, source) for name, values in columns.items()}
-        whole, notes = units.completed(parsed, source, taken)
+        taken = dict(taken or {})
+        whole, notes = units.completed(parsed, Naming(source, taken, parsed.get("run"), option))
         derived = frozenset(whole) - frozenset(parsed)
         notes = (*notes, *contradictions.notes(whole))
-        return _without_copies(cls(whole, np.arange(1, n + 1), source, notes, derived=derived, taken=taken or {}))
+        table = cls(whole, np.arange(1, n + 1), source, notes, derived=derived, taken=taken, option=option)
+        return _without_copies(table)
 
     @property
     def given(self) -> int:
@@ -208,15 +214,17 @@ class Table:
     def _missing(self, name: str) -> str:
         # Names that a person can give: not a fit's own columns, and not those that were worked out here.
         names = [column for column in self.columns if not column.startswith("_") and column not in self.derived]
-        near = nearest(name, names)
+        near = nearest(name, [one for one in names if one not in COLUMNS])  # those have a meaning of their own
         found = {name: _in_its_unit(near) if near else "NAME"}
         for other in CORE:  # what else the file calls by another name, so that one line names all
             if other not in self.columns and other != name and (one := surely(other, names)):
-                found |= {other: _in_its_unit(one)} if one not in (near, *COLUMNS) else {}
+                found |= {other: _in_its_unit(one)} if one != near and one not in COLUMNS else {}
+        if near is None and name in TRIPLE and all(one in found or one in self for one in TRIPLE if one != name):
+            del found[name]  # it follows from the other two
         hint = f", nearest is {near!r}" if near else ""
         said = {**self.taken, **found}
         return (
-            f"{self.source}: no column {name}{hint}; say which one it is with {algebra.line(said)}, "
+            f"{self.source}: no column {name}{hint}; say which one it is with {algebra.line(said, self.option)}, "
             f"or load(path, {json.dumps(said)}) in Python; found {', '.join(names)}"
         )
 

@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.digits import count_of
+from analysis.digits import count_of, typed
 from analysis.table.columns import COLUMNS, column, nearest
 from scaling.errors import InputError
 
 NUMBER = re.compile(r"(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?[kKMmBbTt]?(?![\w.])")
 SIGNS = "+-*/()"
+OPTION = "--columns"
 SCALED = re.compile(rf"(?P<number>{NUMBER.pattern})\s*\*\s*(?P<rest>.+)")
 
 Array = NDArray[np.float64]
@@ -52,9 +53,9 @@ def taken(raw: Mapping[str, Any], columns: Mapping[str, str], source: str) -> di
     return {**out, **worked_out}
 
 
-def line(said: Mapping[str, str]) -> str:
-    """All of a --columns option, as it is typed in a shell. said: as `taken` takes it."""
-    return "--columns " + " ".join(f"{name}={shlex.quote(text)}" for name, text in said.items())
+def line(said: Mapping[str, str], option: str = OPTION) -> str:
+    """All of an option that names columns, as it is typed in a shell. said: as `taken` takes it."""
+    return " ".join([option, *(f"{name}={shlex.quote(text)}" for name, text in said.items())])
 
 
 def times(text: str, factor: float) -> str:
@@ -64,12 +65,7 @@ def times(text: str, factor: float) -> str:
         factor, text = factor * count_of(found["number"]), found["rest"]
     elif set("+-/") & set(text) and not re.fullmatch(r"\(.*\)", text):
         text = f"({text})"
-    return text if factor == 1 else f"{written(factor)}*{text}"
-
-
-def written(factor: float) -> str:
-    """A factor as it is typed: 1e9, 8.64e19, 0.5."""
-    return f"{factor:.6g}".replace("e+0", "e").replace("e+", "e").replace("e-0", "e-")
+    return text if factor == 1 else f"{typed(factor)}*{text}"
 
 
 class _Formula:

@@ -103,7 +103,7 @@ THOUSANDS = re.compile(r"[+-]?\d{1,3}([, ]\d{3})+(\.\d*)?")
 OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
     "params": ("n", "model_size", "parameters", "size", "non_embedding_params"),
     "params_total": ("total_params",),
-    "tokens": ("d", "training_tokens", "dataset_size", "data"),
+    "tokens": ("d", "training_tokens", "dataset_size", "data", "tok", "toks"),
     "unique_tokens": ("u", "unique", "dataset_tokens"),
     "flops": ("c", "compute", "training_flop", "flop", "budget"),
     "loss": ("l", "val_loss", "validation_loss", "test_loss", "final_loss", "nll"),

@@ -17,11 +17,13 @@ class Naming:
     Attributes:
         taken: canonical name -> what of the file it was taken from, as --columns had it.
         runs: the column `run`, where there is one.
+        option: with which columns are named.
     """
 
     source: str
     taken: Mapping[str, str] = dataclasses.field(default_factory=dict)
     runs: np.ndarray | None = None
+    option: str = algebra.OPTION
 
     def column(self, name: str) -> str:
         own = self.taken.get(name, name)
@@ -41,4 +43,4 @@ class Naming:
     def line(self, factors: Mapping[str, float], more: Mapping[str, str] | None = None) -> str:
         """The --columns option that multiplies these columns and names more, all that was said before kept."""
         changed = {name: algebra.times(self.taken.get(name, name), factor) for name, factor in factors.items()}
-        return algebra.line({**self.taken, **changed, **(more or {})})
+        return algebra.line({**self.taken, **changed, **(more or {})}, self.option)

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.digits import typed
 from analysis.table import surface
-from analysis.table.algebra import written
 from analysis.table.columns import above_zero
 from analysis.table.naming import Naming
 from analysis.table.surface import Surface
@@ -289,7 +289,7 @@ def _way_out(rows: Sequence[int] | NDArray) -> str:
 
 
 def _n(value: Any) -> str:
-    return written(float(f"{value:.3g}"))
+    return typed(float(value), 3)
 
 
 def _span(values: Array) -> str:

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from analysis.digits import typed
 from analysis.table import odd_rows
-from analysis.table.algebra import written
 from analysis.table.columns import above_zero, surely
 from analysis.table.naming import Naming
 from analysis.table.odd_rows import contradiction
@@ -65,21 +65,15 @@ class Wrong(NamedTuple):
     factor: float = 0.0  # by which C / 6 N D is off
 
 
-def completed(
-    columns: Columns, source: str, taken: Mapping[str, str] | None = None
-) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+def completed(columns: Columns, naming: Naming) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """The columns with those that follow from others, and a note on each of these and on what is doubtful.
 
     tokens = C / 6N, flops = 6ND, params = C / 6D, epochs = tokens / unique_tokens, where a column is missing.
-
-    Args:
-        taken: canonical name -> what of the file it was taken from.
 
     Raises:
         InputError: a column or a row that must be in other units, or a row whose C contradicts its N and D.
     """
     found = dict(columns)
-    naming = Naming(source, taken or {}, found.get("run"))
     _check_trifle(found, naming)
     if wrong := _wrong(found):
         raise InputError(_said(wrong, found, naming))
@@ -241,7 +235,7 @@ def _said(wrong: Wrong, columns: Columns, naming: Naming) -> str:
     where = f"{naming.at([wrong.row], wrong.name)}: {wrong.found}"
     remedy = _remedy(columns)
     if not remedy and wrong.factor:
-        return f"{where}; one of the three is off by a factor of about {written(float(f'{wrong.factor:.2g}'))}"
+        return f"{where}; one of the three is off by a factor of about {typed(wrong.factor, 2)}"
     if not remedy:
         return f"{where}; correct the column or leave it out"
     looks = " and ".join(f"{name} looks like {UNITS[factor]}" for name, factor in remedy.items())
@@ -300,7 +294,7 @@ def _doubtful_compute(N: np.ndarray, D: np.ndarray, C: np.ndarray, columns: Colu
     x, y = np.log(N[known]), np.log(ratio[known])
     slope = float(np.polyfit(x, y, 1)[0]) if np.ptp(x) > 0 else 0.0
     ends = sorted(float(f"{np.exp(end):.3g}") for end in (y.min(), y.max()))
-    span = written(ends[0]) if ends[0] == ends[1] else f"{written(ends[0])} to {written(ends[1])}"
+    span = typed(ends[0]) if ends[0] == ends[1] else f"{typed(ends[0])} to {typed(ends[1])}"
     said = f"flops are {span} times 6 params tokens (most off in {naming.rows([int(np.nanargmax(off))])})"
     if abs(slope) < LEVEL_SLOPE:
         third = (

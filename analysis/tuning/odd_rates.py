@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.table import Table, algebra
+from analysis import digits
+from analysis.table import Table
 from analysis.table.columns import above_zero, surely
 from analysis.table.naming import Naming
 from analysis.tuning.bowls import Array
@@ -27,7 +28,7 @@ def check(table: Table, rate: Array, loss: Array) -> Iterator[str]:
     Raises:
         InputError: a rate far above all others at which the loss is as good.
     """
-    naming = Naming(table.source, table.taken)
+    naming = Naming(table.source, table.taken, option=table.option)
     high = rate > HIGHEST
     if not high.any():
         return
@@ -46,7 +47,7 @@ def check(table: Table, rate: Array, loss: Array) -> Iterator[str]:
     said = f"{_at(table, naming, rows)}: found {rate[rows[0]]:.4g}; rates of Adam lie far below 1"
     if high.all():
         factor = 10.0 ** round(math.log10(USUAL / float(np.median(rate))))
-        unit, hint = algebra.written(factor), naming.line({"learning_rate": factor})
+        unit, hint = digits.typed(factor), naming.line({"learning_rate": factor})
         said += f"; if these count in units of {unit}, say {hint}"
     yield said
 
@@ -66,5 +67,5 @@ def unmapped_batch(table: Table) -> Iterator[str]:
     context = next((one for one in CONTEXT if above_zero(table.columns, one) is not None), "")
     formula = f"{name}*{context}" if context else name
     unit = "" if context else " (times the context, where it counts sequences)"
-    said = Naming(table.source, table.taken).line({}, {"batch_tokens": formula})
+    said = Naming(table.source, table.taken, option=table.option).line({}, {"batch_tokens": formula})
     yield f"{name} varies and is not taken as the batch{unit}, so runs of several batches make one bowl: say {said}"

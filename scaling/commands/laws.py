@@ -1,6 +1,7 @@
 """scaling fit, allocate and compare: what a table of runs says."""
 
 import argparse
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -163,7 +164,7 @@ def rows(verb: argparse.ArgumentParser) -> None:
         action="extend",
         default=[],
         metavar="NAME=COLUMN",
-        help="which column is which; tokens=1e9*D where the file counts in billions",
+        help="which column is which, or what it is of others: tokens=1e9*D, params='flops/(6*tokens)', tokens=300B",
     )
     verb.add_argument(
         "--where",
@@ -203,12 +204,18 @@ def two_tables(args: argparse.Namespace) -> "tuple[Table, Table]":
     """The tables of a verb whose options are those of `pair`."""
     if args.a == args.b and (args.where_a, args.columns_a) == (args.where_b, args.columns_b):
         raise InputError(f"{args.a} held against itself; give --where-a and --where-b to choose different rows")
+    columns_A, columns_B = [*args.columns, *args.columns_a], [*args.columns, *args.columns_b]
+    one_file = args.a == args.b and not (args.columns_a or args.columns_b)
+    option_A = "--columns" if one_file else _beside("b", columns_B, "--columns-a")
+    option_B = "--columns" if one_file else _beside("a", columns_A, "--columns-b")
     common = columns_of(args)
     A, B = (
-        table_of(path, common | arguments.pairs(columns, f"--columns-{side}"), [*args.where, *where], args.best_of)
-        for side, path, columns, where in (
-            ("a", args.a, args.columns_a, args.where_a),
-            ("b", args.b, args.columns_b, args.where_b),
+        table_of(
+            path, common | arguments.pairs(own, f"--columns-{side}"), [*args.where, *where], args.best_of, option=o
+        )
+        for side, path, own, where, o in (
+            ("a", args.a, args.columns_a, args.where_a, option_A),
+            ("b", args.b, args.columns_b, args.where_b, option_B),
         )
     )
     return A, B
@@ -222,12 +229,14 @@ def table_of(
     *,
     target: str | None = None,
     curves: bool = False,
+    option: str = "--columns",
 ) -> "Table":
     """The rows asked for; `curves`: the learning curves, where the path is the folder of a study.
 
     Args:
         columns, where, best_of: as the options of these names.
         target: of which `best_of` takes the lowest, the loss if None.
+        option: with which the columns are named, for messages.
     """
     from analysis import mixed
     from analysis.load import load
@@ -239,7 +248,7 @@ def table_of(
             raise InputError(f"--columns renames the columns of a file; those of the study {path} have their names")
         rows = records.read(path).curves
     else:
-        rows = load(path, columns)
+        rows = load(path, columns, option)
     return mixed.best_of(rows.matching(*where), best_of, target or "loss")
 
 
@@ -388,6 +397,12 @@ def _allocate(args: argparse.Namespace) -> int:
     if args.out:
         arguments.say(f"written: {args.out}")
     return 0
+
+
+def _beside(side: str, columns: Sequence[str], option: str) -> str:
+    """An option for the columns of one ladder beside what was said of the other's."""
+    said = " ".join(map(shlex.quote, columns))
+    return f"--columns-{side} {said} {option}" if said else option
 
 
 def _compare(args: argparse.Namespace) -> int:

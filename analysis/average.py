@@ -1,0 +1,122 @@
+"""A forecast that carries the doubt about the form: several laws, with and without a floor, by their held-out weight.
+
+Each law predicts with its own interval; the average lies at the weighted mean of their logarithms, and its interval
+adds how far they lie apart. So a form that these rows like better says more, and one that they can't rule out is heard.
+"""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from analysis import forms
+from analysis.confidence import t_quantile
+from analysis.fit import fit
+from analysis.fit.estimate import Fit, Prediction
+from analysis.fit.rows import FitError
+from analysis.jsonable import jsonable
+from analysis.laws import Law
+from analysis.table import Table
+from scaling.errors import InputError
+
+LEAST = 0.01  # weight below which a form is left out
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Average:
+    """Fits of one target over the same inputs, and their weights, which add up to 1; the heaviest first."""
+
+    fits: tuple[Fit, ...]
+    weights: tuple[float, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return tuple(self.fits[0].law.inputs)
+
+    @property
+    def target(self) -> str:
+        return self.fits[0].target
+
+    @property
+    def level(self) -> float:
+        return self.fits[0].level
+
+    @property
+    def name(self) -> str:
+        return " + ".join(f"{w:.2f} {f.law.name}" for f, w in zip(self.fits, self.weights, strict=True))
+
+    def predict(self, *, run: bool = False, **columns: float) -> Prediction:
+        """The average at these inputs, with an interval as `Fit.predict` has it; floats."""
+        said = [f.predict(run=run, **columns) for f in self.fits]  # type: ignore[arg-type]  # columns holds columns only
+        w = np.array(self.weights)
+        centres = np.log([s.value for s in said])
+        halves = 0.5 * np.log(np.array([s.high for s in said]) / np.array([max(s.low, 1e-300) for s in said]))
+        centre = float(w @ centres)
+        apart = float(t_quantile(self.level, math.inf)) ** 2 * (w @ (centres - centre) ** 2)
+        half = math.sqrt(float(w @ halves**2 + apart))
+        return Prediction(math.exp(centre), math.exp(centre - half), math.exp(centre + half))
+
+    def to_dict(self) -> dict[str, Any]:
+        forms_ = [{"weight": w, "fit": f.to_dict()} for f, w in zip(self.fits, self.weights, strict=True)]
+        return {"average": forms_, "notes": list(self.notes)}
+
+    def to_json(self, path: str | Path) -> None:
+        Path(path).write_text(json.dumps(jsonable(self.to_dict()), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+    @classmethod
+    def from_dict(cls, d: dict[str, Any]) -> Self:
+        """An average from what `to_dict` gives.
+
+        Raises:
+            InputError: it is none.
+        """
+        try:
+            parts = [(float(each["weight"]), Fit.from_json(json.dumps(each["fit"]))) for each in d["average"]]
+            return cls(tuple(f for _, f in parts), tuple(w for w, _ in parts), tuple(map(str, d["notes"])))
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"not an average of fits ({error}); wanted what `scaling fit --average --out` wrote"
+            ) from error
+
+    def text(self) -> str:
+        lines = [f"average of {len(self.fits)} forms, by what they gave the rows held out:"]
+        for found, weight in zip(self.fits, self.weights, strict=True):
+            values = ", ".join(f"{name} {value:.4g}" for name, value in found.constants.items())
+            lines.append(f"  {weight:>5.1%} {found.law.name}: {values}; {found.status}")
+        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+
+
+def average(choice: forms.Choice, laws: list[type[Law]], table: Table, **options: Any) -> Average:
+    """All forms of a choice, fitted to all rows, by their held-out weight.
+
+    A score that is ln(20) lower weighs 1/e: rows held out share the error of one fit, and are worth fewer than they are.
+
+    Args:
+        choice: of these laws, from the same table.
+        options: of `fit`.
+
+    Raises:
+        InputError: no law could be judged.
+    """
+    if not choice.forms:
+        raise InputError(f"nothing to average: {choice.verdict()}; {'; '.join(choice.unscored.values())}")
+    by_name = {law.name: law for law in laws}
+    best = choice.forms[0].score
+    fits, weights, notes = [], [], list(choice.unscored.values())
+    for form in choice.forms:
+        weight = math.exp((form.score - best) / forms.LUCK)
+        if weight < LEAST:
+            notes.append(f"{form.law} is left out: its score is {best - form.score:.1f} lower")
+            continue
+        try:
+            fits.append(fit(by_name[form.law], table, **options))
+            weights.append(weight)
+        except FitError as error:
+            notes.append(f"{form.law} is left out: {error}")
+    if not fits:
+        raise InputError(f"nothing to average: {'; '.join(notes)}")
+    return Average(tuple(fits), tuple(w / sum(weights) for w in weights), tuple(notes))
