@@ -24,7 +24,7 @@ def page(found: Registry, followed: Sequence[Followed] = ()) -> str:
         found: the forecasts of a folder.
         followed: runs that go on, against their forecasts.
     """
-    scored = [e for e in found.entries if e.score and e.forecast.bounded]
+    scored = [e for e in found.entries if e.score and e.forecast.bounded and not e.changed]
     title = f"Forecasts of {found.folder.name or 'this folder'}"
     opening = (
         tag("h1", title),
