@@ -82,6 +82,15 @@ class Average:
                 f"not an average of fits ({error}); wanted what `scaling fit --average --out` wrote"
             ) from error
 
+    def alone(self, **columns: float) -> list[str]:
+        """What each form says by itself of one run, a line each."""
+        lines = []
+        for found, weight in zip(self.fits, self.weights, strict=True):
+            said = found.predict(run=True, **columns)  # type: ignore[arg-type]  # columns holds columns only
+            ends = f"{said.low:.4f} to {said.high:.4f}"
+            lines.append(f"  {weight:>5.1%} {found.law.name} alone: {said.value:.4f} ({ends})")
+        return lines
+
     def text(self) -> str:
         lines = [f"average of {len(self.fits)} forms, by what they gave the rows held out:"]
         for found, weight in zip(self.fits, self.weights, strict=True):
@@ -90,10 +99,19 @@ class Average:
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
 
+def read(path: Path) -> Average | None:
+    """The average in a file; None where it holds something else."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return Average.from_dict(found) if isinstance(found, dict) and "average" in found else None
+
+
 def average(choice: forms.Choice, laws: list[type[Law]], table: Table, **options: Any) -> Average:
     """All forms of a choice, fitted to all rows, by their held-out weight.
 
-    A score that is ln(20) lower weighs 1/e: rows held out share the error of one fit, and are worth fewer than they are.
+    A score that is ln(20) lower weighs 1/e, since the rows held out share the error of one fit.
 
     Args:
         choice: of these laws, from the same table.
@@ -113,10 +131,15 @@ def average(choice: forms.Choice, laws: list[type[Law]], table: Table, **options
             notes.append(f"{form.law} is left out: its score is {best - form.score:.1f} lower")
             continue
         try:
-            fits.append(fit(by_name[form.law], table, **options))
-            weights.append(weight)
+            found = fit(by_name[form.law], table, **options)
         except FitError as error:
             notes.append(f"{form.law} is left out: {error}")
+            continue
+        if not found.sound:
+            notes.append(f"{form.law} is left out: {found.status}, {found.why}")
+            continue
+        fits.append(found)
+        weights.append(weight)
     if not fits:
         raise InputError(f"nothing to average: {'; '.join(notes)}")
     return Average(tuple(fits), tuple(w / sum(weights) for w in weights), tuple(notes))

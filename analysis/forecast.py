@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from analysis.average import Average
 from analysis.digits import short
 from analysis.fit.estimate import Fit
 from analysis.jsonable import jsonable
@@ -101,15 +102,16 @@ class Score:
         )
 
 
-def forecast(fit: Fit, **inputs: float) -> Forecast:
-    """The prediction at the columns of the law, dated now.
+def forecast(fit: Fit | Average, **inputs: float) -> Forecast:
+    """The prediction at the columns of the law, or of an average of laws, dated now.
 
     A doubtful fit bounds nothing beyond its runs: several sets of constants suit the runs and part ways outside them.
     """
     told = {name: float(x) for name, x in inputs.items()}
     mean, run = fit.predict(**told), fit.predict(run=True, **told)  # type: ignore[arg-type]  # told holds columns only
-    doubtful, outside = doubt(fit), beyond(fit, told)
-    warnings = [*filter(None, [doubtful, out := fit.beyond_limits(**told)])]
+    heaviest = fit.fits[0] if isinstance(fit, Average) else fit
+    doubtful, outside = doubt(heaviest), beyond(heaviest, told)
+    warnings = [*filter(None, [doubtful, out := heaviest.beyond_limits(**told)])]
     bounds = tuple(map(float, (run.low, run.high, mean.low, mean.high)))
     if out or (doubtful and outside):
         bounds = 0.0, math.inf, 0.0, math.inf
@@ -117,7 +119,7 @@ def forecast(fit: Fit, **inputs: float) -> Forecast:
         warnings.append("no interval is given: other constants that suit the runs part ways beyond them")
     return Forecast(
         datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        fit.law.name,
+        fit.name if isinstance(fit, Average) else fit.law.name,
         fit.target,
         told,
         float(mean.value),

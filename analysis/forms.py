@@ -194,7 +194,7 @@ def choose(
 
     def selected(law: type[Law], rows: Table) -> Rows:
         weight = rows["_own_weight"]
-        return select_rows(law, rows, name, objective, drop_worst, weight, None, True, (), clusters, None, drop)
+        return select_rows(law, rows, name, objective, drop_worst, weight, None, True, (), clusters, drop)
 
     judged: list[type[Law]] = []
     unscored: dict[str, str] = {}

@@ -10,6 +10,7 @@ from scaling.commands import arguments
 from scaling.errors import InputError
 
 if TYPE_CHECKING:
+    from analysis.average import Average
     from analysis.forms import Choice
     from analysis.laws import Law
     from analysis.table import Table
@@ -143,6 +144,11 @@ def _add_fit(verbs: arguments.Verbs) -> None:
         help="fit whichever of these laws predicts rows held out best, if the difference is beyond luck "
         "(chinchilla, kaplan-one-pass and q-norm, or curves of the tokens alone)",
     )
+    fit.add_argument(
+        "--average",
+        action="store_true",
+        help="with --choose: keep all forms by their held-out weight in place of one, for scaling predict",
+    )
     fit.add_argument("--out", type=Path, metavar="FILE", help="keep the fit, for scaling predict and scaling plan")
     fit.add_argument("--plot", type=Path, metavar="FILE", help=".svg, .png or .pdf")
     fit.add_argument("--json", action="store_true", help="JSON in place of text")
@@ -265,7 +271,7 @@ def asked_for(
 
 def _fit(args: argparse.Namespace) -> int:
     arguments.fits_on_the_cpu()
-    from analysis import batch_size, fit, forms, laws
+    from analysis import average, batch_size, fit, forms, laws
     from analysis.confidence import LEVEL
     from analysis.laws.law import describe, to_dict
     from scaling.config import parse
@@ -299,6 +305,11 @@ def _fit(args: argparse.Namespace) -> int:
     if len(laws_asked) > 1:
         given = {name: value for name, value in options.items() if value is not None and name != "level"}
         choice = forms.choose(laws_asked, rows, args.hold_out, every_run=args.every_run, **given)
+    fitted = {"bootstrap": args.bootstrap, "every_run": args.every_run, **options}
+    if args.average:
+        if not choice or args.choose is None or args.plot or args.hold_out or args.fix:
+            raise InputError("--average goes with --choose and two laws or more, without --plot, --hold-out and --fix")
+        return _average(average.average(choice, laws_asked, rows, **fitted), args)
     if choice and args.choose is not None:
         if not choice.best:
             return _undecided(choice, args)
@@ -310,9 +321,7 @@ def _fit(args: argparse.Namespace) -> int:
         fixed={
             name: parse(f"--fix {name}", value, float) for name, value in arguments.pairs(args.fix, "--fix").items()
         },
-        bootstrap=args.bootstrap,
-        every_run=args.every_run,
-        **options,
+        **fitted,
     )
     if args.out:
         found.to_json(args.out)
@@ -326,6 +335,18 @@ def _fit(args: argparse.Namespace) -> int:
         print("\n".join([found.summary(), *(choice.lines() if choice else [])]))
     for path in filter(None, (args.out, args.plot)):
         arguments.say(f"written: {path}")
+    return 0
+
+
+def _average(found: "Average", args: argparse.Namespace) -> int:
+    if args.out:
+        found.to_json(args.out)
+    if args.json:
+        arguments.print_json(found.to_dict())
+    else:
+        print(found.text())
+    if args.out:
+        arguments.say(f"written: {args.out}")
     return 0
 
 

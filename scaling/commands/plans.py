@@ -78,7 +78,7 @@ def add(verbs: arguments.Verbs) -> None:
 
 def _predict(args: argparse.Namespace) -> int:
     arguments.fits_on_the_cpu()
-    from analysis import forecast
+    from analysis import average, forecast
 
     if args.measured is not None:
         if args.inputs or args.store:
@@ -90,17 +90,19 @@ def _predict(args: argparse.Namespace) -> int:
         else:
             print(score.text())
         return 0
-    found = _fit(args.fit)
-    inputs = _inputs(args.inputs, found.law.inputs)
-    missing = " ".join(f"--{name} VALUE" for name in found.law.inputs if name not in inputs)
+    averaged = average.read(args.fit)
+    found = averaged or _fit(args.fit)
+    columns, name = (found.inputs, found.name) if averaged else (found.law.inputs, found.law.name)
+    inputs = _inputs(args.inputs, columns)
+    missing = " ".join(f"--{column} VALUE" for column in columns if column not in inputs)
     if missing:
-        raise InputError(f"{found.law.name} wants {missing}")
+        raise InputError(f"{name} wants {missing}")
     made = forecast.forecast(found, **inputs)
     kept = forecast.store(made, args.store) if args.store else None
     if args.json:
         arguments.print_json({name: value for name, value in made.to_dict().items() if name != "fit"})
     else:
-        print(made.text())
+        print("\n".join([made.text(), *(averaged.alone(**inputs) if averaged else [])]))
     if kept:
         arguments.say(f"written: {kept}")
     return 0

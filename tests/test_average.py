@@ -1,0 +1,81 @@
+"""A forecast that carries the doubt about the form."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from analysis import average, forms
+from analysis.average import Average
+from analysis.fit import fit
+from analysis.forecast import forecast
+from analysis.laws import Chinchilla, KaplanOnePass, QNorm
+from analysis.table import Table
+from scaling import cli
+
+FORMS = [Chinchilla, KaplanOnePass, QNorm]
+FAR = {"params": 1e11, "tokens": 1e13}
+
+
+@pytest.fixture(scope="module")
+def table() -> Table:
+    """Runs of a law that lies between Chinchilla's and Kaplan's."""
+    N, D = (c.ravel() for c in np.meshgrid(np.geomspace(1e7, 1e9, 6), np.geomspace(1e9, 1e11, 6)))
+    loss = QNorm(1.0, 60.0, 90.0, 0.2, 0.2, 0.6)(N, D)
+    loss = loss * np.exp(0.004 * np.random.default_rng(3).normal(size=36))
+    return Table.from_columns({"params": N, "tokens": D, "loss": loss})
+
+
+@pytest.fixture(scope="module")
+def averaged(table) -> Average:
+    return average.average(forms.choose(FORMS, table), FORMS, table)
+
+
+def test_the_weights_add_up_to_one_and_fall_with_the_score(averaged):
+    assert math.isclose(sum(averaged.weights), 1)
+    assert list(averaged.weights) == sorted(averaged.weights, reverse=True)
+
+
+def test_an_average_of_one_form_is_that_form(table):
+    found = fit(Chinchilla, table)
+    one = Average((found,), (1.0,))
+    for run in (False, True):
+        assert one.predict(run=run, **FAR) == pytest.approx(found.predict(run=run, **FAR))
+
+
+def test_forms_that_part_ways_widen_the_interval(table):
+    fits = tuple(fit(law, table) for law in (Chinchilla, KaplanOnePass))
+    both = Average(fits, (0.5, 0.5)).predict(run=True, **FAR)
+    alone = [f.predict(run=True, **FAR) for f in fits]
+    assert min(a.value for a in alone) < both.value < max(a.value for a in alone)
+    assert math.log(both.high / both.low) > np.mean([math.log(a.high / a.low) for a in alone])
+    apart = 1.96 * 0.5 * abs(math.log(alone[0].value / alone[1].value))
+    halves = [0.5 * math.log(a.high / a.low) for a in alone]
+    assert 0.5 * math.log(both.high / both.low) == pytest.approx(math.sqrt(np.mean(np.square(halves)) + apart**2), 1e-3)
+
+
+def test_an_average_is_kept_forecast_and_shown_form_by_form(averaged, table, tmp_path, capsys):
+    averaged.to_json(tmp_path / "a.json")
+    again = average.read(tmp_path / "a.json")
+    assert again.predict(run=True, **FAR) == pytest.approx(averaged.predict(run=True, **FAR))
+    assert forecast(again, **FAR).law == averaged.name
+    table.to_csv(tmp_path / "runs.csv")
+    with pytest.raises(SystemExit):
+        cli.main(["predict", str(tmp_path / "a.json"), "--params", "1e11", "--tokens", "1e13"])
+    out = capsys.readouterr().out
+    assert "95% interval of one run" in out
+    assert out.count(" alone: ") == len(averaged.fits)
+
+
+def test_a_fit_alone_is_no_average(table, tmp_path):
+    (tmp_path / "fit.json").write_text(json.dumps({"law": "chinchilla"}))
+    assert average.read(tmp_path / "fit.json") is None
+
+
+def test_the_option_wants_forms_to_choose_from(table, tmp_path, capsys):
+    table.to_csv(tmp_path / "runs.csv")
+    with pytest.raises(SystemExit) as end:
+        cli.main(["fit", "chinchilla", str(tmp_path / "runs.csv"), "--average"])
+    assert end.value.code == 2
+    assert "--average goes with --choose" in capsys.readouterr().err
