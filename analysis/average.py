@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from analysis import forms
 from analysis.confidence import t_quantile
@@ -49,16 +50,20 @@ class Average:
     def name(self) -> str:
         return " + ".join(f"{w:.2f} {f.law.name}" for f, w in zip(self.fits, self.weights, strict=True))
 
-    def predict(self, *, run: bool = False, **columns: float) -> Prediction:
-        """The average at these inputs, with an interval as `Fit.predict` has it; floats."""
-        said = [f.predict(run=run, **columns) for f in self.fits]  # type: ignore[arg-type]  # columns holds columns only
+    def at_level(self, level: float) -> Self:
+        """The same with intervals of another level."""
+        return dataclasses.replace(self, fits=tuple(dataclasses.replace(f, level=level) for f in self.fits))
+
+    def predict(self, *, run: bool = False, **columns: ArrayLike) -> Prediction:
+        """The average at these inputs, with an interval as `Fit.predict` has it: floats, or arrays that broadcast."""
+        said = [f.predict(run=run, **columns) for f in self.fits]
         w = np.array(self.weights)
-        centres = np.log([s.value for s in said])
-        halves = 0.5 * np.log(np.array([s.high for s in said]) / np.array([max(s.low, 1e-300) for s in said]))
-        centre = float(w @ centres)
-        apart = float(t_quantile(self.level, math.inf)) ** 2 * (w @ (centres - centre) ** 2)
-        half = math.sqrt(float(w @ halves**2 + apart))
-        return Prediction(math.exp(centre), math.exp(centre - half), math.exp(centre + half))
+        centres = np.log([s.value for s in said])  # f ...
+        halves = 0.5 * np.log(np.array([s.high for s in said]) / np.maximum([s.low for s in said], 1e-300))
+        centre = np.tensordot(w, centres, 1)
+        apart = t_quantile(self.level, math.inf) ** 2 * np.tensordot(w, (centres - centre) ** 2, 1)
+        half = np.sqrt(np.tensordot(w, halves**2, 1) + apart)
+        return Prediction(*(np.exp(part)[()] for part in (centre, centre - half, centre + half)))
 
     def to_dict(self) -> dict[str, Any]:
         forms_ = [{"weight": w, "fit": f.to_dict()} for f, w in zip(self.fits, self.weights, strict=True)]

@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis import average, forms
+from analysis.average import Average
 from analysis.confidence import LEVEL
 from analysis.digits import short
 from analysis.fit import fit
 from analysis.fit.estimate import Fit, percent
 from analysis.fit.misfit import FURTHEST, steps_of
-from analysis.fit.rows import FitError, admitted, clustered
+from analysis.fit.rows import admitted, clustered
 from analysis.laws import Law, law_by_name
 from analysis.laws.admission import Admission
 from analysis.table import Table
@@ -28,6 +30,7 @@ Array = NDArray[np.float64]
 
 FEWEST = 3  # times as many rows as constants that a step fits
 STEPS = 6  # along the product of the inputs, and along the first of them
+AVERAGE = "average"  # in place of a law: of the forms that suit the table (`analysis.average`)
 LEVELS = (0.5, 0.8, 0.95)
 BANDS = ((1.0, 2.0), (2.0, 8.0), (8.0, math.exp(FURTHEST)), (math.exp(FURTHEST), math.inf))  # times the largest runs
 
@@ -176,6 +179,7 @@ def backtest(
     """Fits the law to the smaller runs of the table, step by step, and predicts the larger ones.
 
     Args:
+        law: a law, its name, or "average": the forms that suit the table, by their held-out weight.
         clusters: as `fit` has it; a run is either fitted or predicted.
         steps: at most, along the product of the law's inputs and along the first of them.
         every_run, waived: as `fit` has them.
@@ -184,7 +188,9 @@ def backtest(
     Raises:
         InputError: too few runs for two sizes of fit, or no step whose fit finds a law.
     """
-    law = law_by_name(law) if isinstance(law, str) else law
+    averaged = law == AVERAGE
+    tried = forms.candidates(table) if averaged else (law_by_name(law) if isinstance(law, str) else law,)
+    law = max(tried, key=lambda one: len(one.constants()))
     rows = table if every_run else admitted(law, table, waived)
     name = target or (law.fallback if law.fallback and not rows.has(law.target) else law.target)
     rows.positive(name)
@@ -199,16 +205,14 @@ def backtest(
         )
     told, refused, why = [], 0, ""
     for part in parts:
+        smaller = rows.where(part, "larger: predicted")
+        given = {"target": name, "clusters": clusters, "every_run": True, **(options or {})}
         try:
-            found = fit(
-                law,
-                rows.where(part, "larger: predicted"),
-                target=name,
-                clusters=clusters,
-                every_run=True,
-                **(options or {}),
-            )
-        except FitError as error:
+            if averaged:
+                found = average.average(forms.choose(tried, smaller, **given), list(tried), smaller, **given)
+            else:
+                found = fit(law, smaller, **given)
+        except InputError as error:
             refused, why = refused + 1, str(error)
             continue
         told.append(_step(found, rows.where(~part, "fitted"), int(part.sum())))
@@ -217,25 +221,30 @@ def backtest(
     notes = [f"left out: {len(e.rows)} ({e.reason})" for e in rows.excluded]
     if refused:
         notes.append(f"{refused} of {len(parts)} steps found no law and predict nothing, such as: {why}")
-    return Backtest(law.name, name, tuple(law.inputs), len(rows), tuple(told), refused, tuple(notes))
+    return Backtest(
+        AVERAGE if averaged else law.name, name, tuple(law.inputs), len(rows), tuple(told), refused, tuple(notes)
+    )
 
 
-def _step(found: Fit, held: Table, fitted: int) -> Step:
-    x = held.positive(*found.law.inputs)
+def _step(found: Fit | Average, held: Table, fitted: int) -> Step:
+    heaviest = found.fits[0] if isinstance(found, Average) else found
+    columns = dict(zip(heaviest.law.inputs, held.positive(*heaviest.law.inputs), strict=True))
     (measured,) = held.positive(found.target)
-    at_levels = [dataclasses.replace(found, level=level) for level in LEVELS]
-    of_law = np.array([_half(f, x, run=False) for f in at_levels])
-    of_run = np.array([_half(f, x, run=True) for f in at_levels])
-    far = np.zeros(len(held))
-    if found.misfit is not None:
-        far = found.misfit.distance(x, [found.ranges[name] for name in found.law.inputs])
-    largest = math.exp(found.misfit.largest) if found.misfit else math.nan
-    return Step(fitted, largest, far, measured, np.asarray(found.band(*x).value), of_law, of_run)
+
+    def halves(run: bool) -> Array:
+        said = [_at(found, level).predict(run=run, **columns) for level in LEVELS]
+        return np.array([0.5 * np.log(s.high / np.maximum(s.low, 1e-300)) for s in said])
+
+    far, largest = np.zeros(len(held)), math.nan
+    if (own := heaviest.misfit) is not None:
+        far = own.distance(tuple(columns.values()), [heaviest.ranges[name] for name in columns])
+        largest = math.exp(own.largest)
+    value = np.asarray(found.predict(**columns).value)
+    return Step(fitted, largest, far, measured, value, halves(False), halves(True))
 
 
-def _half(found: Fit, x: tuple[Array, ...], *, run: bool) -> Array:
-    said = found.band(*x, run=run)
-    return 0.5 * np.log(np.asarray(said.high) / np.maximum(np.asarray(said.low), 1e-300))
+def _at(found: Fit | Average, level: float) -> Fit | Average:
+    return found.at_level(level) if isinstance(found, Average) else dataclasses.replace(found, level=level)
 
 
 def _within(far: Array, least: float, most: float) -> NDArray[np.bool_]:

@@ -16,7 +16,9 @@ def add(verbs: arguments.Verbs) -> None:
         "scaling backtest runs.csv --law chinchilla --plot backtest.svg",
     )
     verb.add_argument("table", type=Path, help=laws.TABLE)
-    verb.add_argument("--law", default="chinchilla", help="name of a law (chinchilla)")
+    verb.add_argument(
+        "--law", default="chinchilla", help="name of a law, or average: of forms by held-out weight (chinchilla)"
+    )
     laws.rows(verb)
     verb.add_argument("--target", metavar="COLUMN", help="column to predict (the law's own, mostly loss)")
     verb.add_argument("--clusters", metavar="COLUMN", help="rows with one value here are one run")
