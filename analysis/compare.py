@@ -363,8 +363,10 @@ def _differ(A: Table, B: Table, column: str) -> bool:
 
 
 def _contexts(A: Table, B: Table) -> list[str]:
+    """What else to know of the tables: contexts that differ, units that are doubtful."""
     told = "the ladders have different contexts, and tokens late in a long one are easier"
-    return [told] if _differ(A, B, "n_ctx") else []
+    doubts = [f"{name}: {doubt}" for name, table in (("A", A), ("B", B)) for doubt in table.doubts]
+    return [*([told] if _differ(A, B, "n_ctx") else []), *doubts]
 
 
 def _unlike(A: Table, B: Table, target: str) -> Iterator[str]:

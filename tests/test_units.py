@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from analysis import digits
+from analysis.compare import compare
 from analysis.fit import fit
 from analysis.laws import Chinchilla
 from analysis.load import load
@@ -368,10 +369,14 @@ def test_a_compute_that_is_the_same_trifle_in_all_rows_is_not_taken_for_a_unit()
         Table.from_columns({"params": [1e6, 2e6, 4e6], "flops": [1.0] * 3, "loss": [4.0, 3.5, 3.2]})
 
 
-def test_a_fit_says_what_its_table_says():
+def test_a_fit_and_a_comparison_say_what_their_tables_say():
     n, d, loss = grid()
     table = Table.from_columns({"params": n, "tokens": d, "flops": 12 * n * d, "loss": loss})
+    assert len(table.doubts) == 1
     assert set(table.notes) <= set(fit("chinchilla", table, starts=16).notes)
+    other = Table.from_columns({"params": n, "tokens": d, "loss": loss})
+    assert other.doubts == ()
+    assert f"A: {table.doubts[0]}" in compare(table, other).notes
 
 
 def test_what_follows_from_two_others_is_not_asked_for_and_no_column_of_ours_is_offered_for_another():

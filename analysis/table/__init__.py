@@ -16,7 +16,7 @@ import numpy as np
 from analysis.table import algebra, contradictions, units
 from analysis.table.columns import COLUMNS, cell, column, nearest, surely, unit_in
 from analysis.table.conditions import rows_with
-from analysis.table.naming import Naming
+from analysis.table.naming import Doubt, Naming
 from scaling.errors import InputError
 
 TRIPLE = ("params", "tokens", "flops")  # two of them give the third
@@ -196,6 +196,11 @@ class Table:
 
     def with_notes(self, *notes: str) -> "Table":
         return dataclasses.replace(self, notes=(*self.notes, *notes))
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """The notes that doubt its units."""
+        return tuple(note for note in self.notes if isinstance(note, Doubt))
 
     def to_csv(self, path: str | Path) -> None:
         """Full precision; an empty cell where a number is missing."""

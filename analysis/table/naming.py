@@ -10,6 +10,10 @@ from analysis.table import algebra
 NAMED = 5  # rows that a message names
 
 
+class Doubt(str):
+    """A note that doubts the units of a table, for every analysis to repeat."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Naming:
     """The names of a table.

@@ -69,7 +69,7 @@ def check(columns: Columns, given: frozenset[str], naming: Naming) -> list[str]:
         if not notes and usual is not None and loss is not None and given == {"params", "tokens"} and len(inputs) == 2:
             notes += _odd_sizes(N, D, loss, usual, naming)
     if loss is not None:
-        notes += _odd_losses(loss, usual, expected, naming)
+        notes += _odd_losses(loss, usual, expected, naming, begun="step" in columns)
     return notes
 
 
@@ -198,8 +198,13 @@ def _in_unit(step: float, odd: Array, rest: Array) -> str:
 # --- losses
 
 
-def _odd_losses(loss: Array, usual: Surface | None, expected: Array | None, naming: Naming) -> list[str]:
+def _odd_losses(
+    loss: Array, usual: Surface | None, expected: Array | None, naming: Naming, *, begun: bool
+) -> list[str]:
     """Rows whose loss is that of the others over 10 or times 10, its exponential, or in bits.
+
+    Args:
+        begun: of curves, whose first losses lie far above all others: these are looked at for losses that are too low.
 
     Raises:
         InputError: ten times too small, or above what guessing costs.
@@ -207,6 +212,8 @@ def _odd_losses(loss: Array, usual: Surface | None, expected: Array | None, nami
     notes = []
     for said, rows, surely in _other_units(loss, usual, expected):
         text = f"{naming.at(rows, 'loss')}: found {_n(loss[rows[0]])}, {said}"
+        if begun and loss[rows[0]] > np.nanmedian(loss):
+            continue
         if surely:
             raise InputError(f"{text}; {_way_out(rows)}")
         notes.append(f"{text}: are these nats per token{'' if loss[rows[0]] < GUESSING[0] else ', or did it diverge'}?")

@@ -10,7 +10,7 @@ Array = NDArray[np.float64]
 LEAST = 8  # rows
 LOOKED_AT = 256  # rows that choose among the surfaces
 EXPONENTS = (0.1, 0.2, 0.35, 0.5)  # of N and of D, or of C: near enough to any table's for a look at its rows
-DRAWS = 200  # of as few rows as make a surface; a third of the rows may be wrong
+DRAWS = 100  # of as few rows as make a surface; a third of the rows may be wrong
 SMALLEST = 0.003  # scatter, relative: below it seeds differ
 LARGEST = 0.05  # above it the rows follow no surface that would tell one that does not
 

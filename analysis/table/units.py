@@ -14,7 +14,7 @@ import numpy as np
 from analysis.digits import typed
 from analysis.table import odd_rows
 from analysis.table.columns import above_zero, surely
-from analysis.table.naming import Naming
+from analysis.table.naming import Doubt, Naming
 from analysis.table.odd_rows import contradiction
 from scaling.errors import InputError
 
@@ -77,7 +77,7 @@ def completed(columns: Columns, naming: Naming) -> tuple[dict[str, np.ndarray], 
     _check_trifle(found, naming)
     if wrong := _wrong(found):
         raise InputError(_said(wrong, found, naming))
-    notes = _doubtful_losses(found, naming)
+    notes: list[str] = [Doubt(note) for note in _doubtful_losses(found, naming)]
     N, D, C = (above_zero(found, name) for name in ("params", "tokens", "flops"))
     given = frozenset(name for name, values in (("params", N), ("tokens", D), ("flops", C)) if values is not None)
     if N is not None and C is not None and D is None:
@@ -90,8 +90,8 @@ def completed(columns: Columns, naming: Naming) -> tuple[dict[str, np.ndarray], 
         found["params"] = C / (6 * D)
         notes.append(_followed("params", "flops / (6 tokens), which counts what the FLOP count", columns, naming))
     elif N is not None and D is not None and C is not None:
-        notes += _doubtful_compute(N, D, C, found, naming)
-    notes += odd_rows.check(found, given, naming)
+        notes += map(Doubt, _doubtful_compute(N, D, C, found, naming))
+    notes += map(Doubt, odd_rows.check(found, given, naming))
     U = above_zero(found, "unique_tokens")
     if D is not None and U is not None and above_zero(found, "epochs") is None:
         found["epochs"] = D / U
