@@ -107,7 +107,8 @@ class Backtest:
         parts = [part.mean() for part in parts if len(part)]
         return float(np.mean(parts)) if parts else math.nan
 
-    def to_dict(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, Any]:
+        """All but the single steps."""
         return {
             "law": self.law,
             "target": self.target,
@@ -119,6 +120,11 @@ class Backtest:
             "half_width": self.half_width(),
             "score": self.score(),
             "rms": self.rms(),
+            "notes": list(self.notes),
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        return self.summary() | {
             "steps": [
                 {
                     "fitted": s.fitted,
@@ -131,7 +137,6 @@ class Backtest:
                 }
                 for s in self.steps
             ],
-            "notes": list(self.notes),
         }
 
     def text(self) -> str:
