@@ -59,6 +59,17 @@ def test_intervals_of_a_plan_hold_the_truth_and_widen_with_the_budget(fitted):
         assert far.intervals[name][1] / far.intervals[name][0] > high / low
 
 
+def test_one_run_is_less_certain_than_the_law_and_more_so_further_out(fitted):
+    widths = []
+    for C in (1e21, 1e23):
+        made = plan(fitted, C)
+        (law_low, law_high), (low, high) = made.intervals["loss"], made.intervals["one run"]
+        assert low < law_low < law_high < high
+        widths.append(high / low)
+    assert widths[1] > widths[0]
+    assert "of one run, with the law's own error" in plan(fitted, 1e21).text()
+
+
 def test_draws_and_covariance_give_like_intervals(fitted):
     without = fit("chinchilla", runs(), loss="squared")
     drawn, derived = (plan(f, 1e21).intervals["params"] for f in (fitted, without))

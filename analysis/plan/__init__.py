@@ -83,6 +83,8 @@ def plan(
         intervals = {name: (math.nan, math.nan) for name in ("params", "tokens", "loss", "a")}
     else:
         intervals, notes = _intervals(fit, B_crit, C)
+        run = fit.predict(run=True, **inputs)
+        intervals["one run"] = float(run.low), float(run.high)
     warnings += beyond(fit, {**inputs, "flops": C})
     if own_B:
         batches = {"your B_crit(L); twice the least steps, twice the least tokens": float(own_B(L))}

@@ -37,7 +37,7 @@ class Plan:
     tokens: float
     loss: float
     a: float
-    intervals: Mapping[str, tuple[float, float]]  # of params, tokens, loss, a
+    intervals: Mapping[str, tuple[float, float]]  # of params, tokens, loss (of the law), a; loss of one run
     level: float
     batch: float
     steps: float
@@ -78,7 +78,7 @@ class Plan:
 
 def _run(plan: Plan) -> Iterator[tuple[str, str]]:
     def between(name: str, told: Callable[[float], str]) -> str:
-        ends = plan.intervals[name]
+        ends = plan.intervals.get(name, (math.nan, math.nan))
         return (
             f"  ({100 * plan.level:.4g}% interval {told(ends[0])} to {told(ends[1])})"
             if all(map(math.isfinite, ends))
@@ -93,6 +93,8 @@ def _run(plan: Plan) -> Iterator[tuple[str, str]]:
     yield "D", f"{short(plan.tokens)} tokens{between('tokens', short)}, {ratio:.3g} per parameter"
     if math.isfinite(plan.loss):
         yield "Loss", f"{plan.loss:.4f} {unit}{between('loss', '{:.4f}'.format)}"
+        if of_run := between("one run", "{:.4f}".format):
+            yield "", f"of one run, with the law's own error so far beyond its runs{of_run}"
 
 
 def _recipe(plan: Plan) -> Iterator[tuple[str, str]]:
