@@ -56,7 +56,15 @@ def test_json_that_is_no_fit_ends_in_one_line(text, tmp_path):
 
 def test_the_summary_says_what_a_reader_must_know(found):
     text = found.summary()
-    for words in ("34 of 36 rows", "converged", "objective 0.0", "left out: 2", "95% 1.", "nats/token", "profile likelihood"):
+    for words in (
+        "34 of 36 rows",
+        "converged",
+        "objective 0.0",
+        "left out: 2",
+        "95% 1.",
+        "nats/token",
+        "profile likelihood",
+    ):
         assert words in text
     assert "with these left in (among the 2 largest loss (drop_worst)): E " in text
 
