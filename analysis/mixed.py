@@ -44,8 +44,10 @@ def notes(table: Table, inputs: Sequence[str], target: str) -> list[str]:
     """What a reader of a law of these inputs should know of the rows behind it."""
     if not len(table) or not all(table.has(name) for name in inputs):
         return []
-    place = places(table, inputs)
-    codes = dict(_decisions(table, {*inputs, target}))
+    # A law of compute alone, say, takes rows of several sizes, and what follows from a size is no other setting.
+    equal = [*inputs, *(name for name in ("params", "tokens") if name not in inputs and table.has(name))]
+    place = places(table, equal)
+    codes = dict(_decisions(table, {*equal, target}))
     at_equal = _varying(codes, place)
     said = []
     if at_equal:
@@ -55,8 +57,8 @@ def notes(table: Table, inputs: Sequence[str], target: str) -> list[str]:
         tuned.sort(key=lambda name: TUNED.index(_meaning(name)))
         best = f", or take the best with --best-of {tuned[0]}" if tuned else ""
         told = f"{', '.join(names[:TOLD])}{more}"
-        said.append(f"at equal {' and '.join(inputs)} the rows differ in {told}: choose with --where{best}")
-    along = [_told(table, name) for name in _conditions(table, codes, inputs) if name not in at_equal]
+        said.append(f"at equal {' and '.join(equal)} the rows differ in {told}: choose with --where{best}")
+    along = [_told(table, name) for name in _conditions(table, codes) if name not in at_equal]
     if along:
         said.append(f"the rows mix {', '.join(along)}: another condition has another law, choose one with --where")
     return said + _one_rate(table, inputs)
@@ -254,7 +256,7 @@ def _varying(codes: dict[str, Codes], place: Codes) -> dict[str, tuple[int, int]
     return found
 
 
-def _conditions(table: Table, codes: dict[str, Codes], inputs: Sequence[str]) -> list[str]:
+def _conditions(table: Table, codes: dict[str, Codes]) -> list[str]:
     """The columns that a ladder keeps and that differ, each unless it follows from those before."""
     found, told = [], np.zeros(len(table), np.int64)
     for name, code in codes.items():

@@ -117,6 +117,12 @@ def test_a_condition_that_differs_is_said_number_or_text_and_at_which_end(name, 
     assert said({**columns, name: np.full(20, values[0])}) == []
 
 
+def test_what_follows_from_the_size_is_no_setting_of_a_law_of_compute_alone():
+    columns = ladder()
+    table = Table.from_columns({**columns, "n_layer": np.tile([2.0, 4.0, 6.0, 8.0, 10.0], 4)})
+    assert mixed.notes(table.with_columns(flops=np.full(20, 1e18)), ("flops",), "loss") == []
+
+
 def test_one_rate_over_three_decades_of_sizes_is_said():
     """Porian et al. (2024): untuned rates alone move exponents by 0.1."""
     wide, narrow = ladder(np.geomspace(1e6, 1e9, 5)), ladder()
