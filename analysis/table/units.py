@@ -117,11 +117,13 @@ def _doubtful_losses(columns: Columns, naming: Naming) -> list[str]:
             continue
         low, high = float(np.nanmin(values)), float(np.nanmax(values))
         if low > LARGE_LOSS:
-            notes.append(f"{name} is {low:.3g} or more in all rows: are these nats per token, and not perplexities?")
+            notes.append(
+                f"{name} is {typed(low, 3)} or more in all rows: are these nats per token, and not perplexities?"
+            )
         elif high < SMALL_LOSS:
             notes.append(
-                f"{name} is {high:.3g} or less in all rows: are these nats per token? no model of a text has come "
-                "down so far"
+                f"{name} is {typed(high, 3)} or less in all rows: are these nats per token? no model of a text has "
+                "come down so far"
             )
         elif in_bits := _bits(columns, values):
             factor = naming.line({name: math.log(2)})
@@ -142,7 +144,7 @@ def _bits(columns: Columns, loss: np.ndarray) -> str:
     if initial is not None and vocabulary is not None:
         ratio = float(np.nanmedian(initial / np.log(vocabulary)))
         if abs(ratio * math.log(2) - 1) < IN_BITS:
-            return f"loss_initial is {ratio:.3g} times ln(n_vocab), and a model begins by guessing"
+            return f"loss_initial is {typed(ratio, 3)} times ln(n_vocab), and a model begins by guessing"
     return ""
 
 
@@ -157,8 +159,8 @@ def _above_guessing(columns: Columns, name: str, values: np.ndarray) -> list[str
         return []
     row = int(np.nanargmax(over))
     return [
-        f"{name} is {values[row]:.3g} in row {row + 1}, and guessing among {vocabulary[row]:.0f} tokens costs "
-        f"{np.log(vocabulary[row]):.3g}: are these nats per token, and not bits or perplexities?"
+        f"{name} is {typed(values[row], 3)} in row {row + 1}, and guessing among {vocabulary[row]:.0f} tokens costs "
+        f"{typed(np.log(vocabulary[row]), 3)}: are these nats per token, and not bits or perplexities?"
     ]
 
 
@@ -169,7 +171,7 @@ def _check_trifle(columns: Columns, naming: Naming) -> None:
     C = above_zero(columns, "flops")
     if C is not None and len(C) > 1 and np.all(C == C[0]) and C[0] < SMALLEST_COMPUTE:
         raise InputError(
-            f"{naming.at([0], 'flops')}: found {C[0]:g}, as in all {len(C)} rows; wanted the FLOP of each run; "
+            f"{naming.at([0], 'flops')}: found {typed(C[0])}, as in all {len(C)} rows; wanted the FLOP of each run; "
             "correct the column or leave it out"
         )
 
@@ -184,16 +186,16 @@ def _wrong(columns: Columns) -> Wrong | None:
         row = int(np.nanargmax(values))
         if "flops" in name:
             if values[row] < SMALLEST_COMPUTE and N is None:  # else N tells the unit
-                return Wrong(row, name, f"found {values[row]:g}, the largest; wanted FLOP")
+                return Wrong(row, name, f"found {typed(values[row])}, the largest; wanted FLOP")
             continue
         fractions = bool(np.any(values[np.isfinite(values)] % 1 > 0))
         if values[row] < SMALLEST_LADDER or (values[row] < WHOLE and fractions):
-            return Wrong(row, name, f"found {values[row]:g}, the largest; wanted parameters")
+            return Wrong(row, name, f"found {typed(values[row])}, the largest; wanted parameters")
     for name, values in (("tokens", D), ("unique_tokens", U)):
         if values is not None and np.nanmax(values) < SMALLEST_TEXT:
             row = int(np.nanargmax(values))
-            beside = "" if N is None else f" tokens for {N[row]:.3g} parameters"
-            return Wrong(row, name, f"found {values[row]:g}{beside}, the largest; wanted tokens")
+            beside = "" if N is None else f" tokens for {typed(N[row], 3)} parameters"
+            return Wrong(row, name, f"found {typed(values[row])}{beside}, the largest; wanted tokens")
     if N is None:
         return None
     if D is not None and C is not None:
@@ -211,12 +213,16 @@ def _wrong_ratio(N: np.ndarray, D: np.ndarray, name: str) -> Wrong | None:
         return None
     if np.nanmax(ratio) < FEWEST_TOKENS:
         row = int(np.nanargmax(ratio))
-        found = f"found {6 * N[row] * D[row]:g}, which makes {D[row]:.3g}" if name == "flops" else f"found {D[row]:g}"
-        return Wrong(row, name, f"{found} tokens for {N[row]:.3g} parameters, and no row has more per parameter")
+        found = (
+            f"found {typed(6 * N[row] * D[row])}, which makes {typed(D[row], 3)}"
+            if name == "flops"
+            else f"found {typed(D[row])}"
+        )
+        return Wrong(row, name, f"{found} tokens for {typed(N[row], 3)} parameters, and no row has more per parameter")
     if np.nanmin(ratio) > MOST_TOKENS:
         row = int(np.nanargmin(ratio))
-        said = f"found {N[row]:g} with {D[row]:.3g} tokens, and no row has fewer per parameter; wanted parameters"
-        return Wrong(row, "params", said)
+        said = f"found {typed(N[row])} with {typed(D[row], 3)} tokens, and no row has fewer per parameter"
+        return Wrong(row, "params", f"{said}; wanted parameters")
     return None
 
 
@@ -226,7 +232,7 @@ def _wrong_compute(N: np.ndarray, D: np.ndarray, C: np.ndarray, columns: Columns
     if not np.isfinite(off).any() or np.nanmedian(off / bound) <= 1:
         return None
     row = int(np.nanargmax(off / bound))
-    said = f"found {C[row]:.4g}, but 6 params tokens is {6 * N[row] * D[row]:.4g}"
+    said = f"found {typed(C[row], 4)}, but 6 params tokens is {typed(6 * N[row] * D[row], 4)}"
     return Wrong(row, "flops", said, float(np.nanmedian(off)))
 
 
@@ -293,7 +299,7 @@ def _doubtful_compute(N: np.ndarray, D: np.ndarray, C: np.ndarray, columns: Colu
     known = np.isfinite(ratio)
     x, y = np.log(N[known]), np.log(ratio[known])
     slope = float(np.polyfit(x, y, 1)[0]) if np.ptp(x) > 0 else 0.0
-    ends = sorted(float(f"{np.exp(end):.3g}") for end in (y.min(), y.max()))
+    ends = sorted(float(typed(np.exp(end), 3)) for end in (y.min(), y.max()))
     span = typed(ends[0]) if ends[0] == ends[1] else f"{typed(ends[0])} to {typed(ends[1])}"
     said = f"flops are {span} times 6 params tokens (most off in {naming.rows([int(np.nanargmax(off))])})"
     if abs(slope) < LEVEL_SLOPE:
