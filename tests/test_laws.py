@@ -268,7 +268,8 @@ def test_chinchilla_leaves_out_repeated_data_undecayed_rates_and_diverged_runs()
 @pytest.mark.parametrize("law", [law for law in LAWS if DECAYED in law.about], ids=lambda law: law.name)
 @pytest.mark.parametrize("schedule", get_args(OptimConfig.__annotations__["schedule"]))
 def test_every_schedule_of_ours_but_the_constant_one_counts_as_decayed(law, schedule):
-    rows = {name: np.full(2, 100.0) for name in law.inputs} | {"loss": np.array([3.0, 3.1])}
+    sizes = {"tokens": 1e9, "unique_tokens": 1e9, "params": 1e7, "params_head": 2e7}
+    rows = {name: np.full(2, sizes.get(name, 100.0)) for name in law.inputs} | {"loss": np.array([3.0, 3.1])}
     table = Table.from_columns(rows | {"schedule": np.full(2, schedule)})
     assert DECAYED.rule(table).keep.all() == (schedule != "constant")
     if schedule == "constant":
