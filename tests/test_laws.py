@@ -328,7 +328,7 @@ def test_the_compute_law_wants_runs_that_no_cheaper_run_beats():
 
 def test_one_layer_repeated_data_and_a_second_batch_size_are_not_what_the_compute_law_is_about():
     rows = {
-        "params": np.array([1e6, 1e6, 1e6, 1e6, 1e6]),
+        "params": np.geomspace(1e7, 1e9, 5),
         "flops": np.array([1e17, 1e18, 1e19, 1e20, 1e21]),
         "loss": np.array([4.0, 3.5, 3.2, 3.0, 2.9]),
         "n_layer": np.array([1, 2, 2, 2, 2]),
