@@ -79,7 +79,7 @@ def allocate(
     chosen, why = suited(table) if approach == "auto" else (approach, "")
     notes = [why] if why else []
     if chosen not in ("surface", "optima"):  # whose fit says so itself
-        notes += mixed.notes(table, ("params", "tokens"), "loss")
+        notes += [*mixed.notes(table, ("params", "tokens"), "loss"), *table.doubts]
     if chosen in ("envelope", "hull"):
         if drop_worst:
             raise InputError(f"drop_worst {drop_worst}: of runs, not of learning curves; leave it out")

@@ -384,6 +384,9 @@ def test_what_follows_from_two_others_is_not_asked_for_and_no_column_of_ours_is_
     with pytest.raises(InputError) as error:
         table["flops"]
     assert typed(str(error.value)) == {"params": "Model Size", "tokens": "D"}
+    with pytest.raises(InputError) as error:  # billions in the name of a count, another text in that of a loss
+        Table.from_columns({"params_b": [1.0, 2.0], "D": [1e8, 2e8], "loss_b": [4.0, 3.5]})["params"]
+    assert typed(str(error.value)) == {"params": "1e9*params_b", "tokens": "D", "loss": "loss_b"}
 
 
 def test_hints_of_a_comparison_name_the_ladder_and_keep_what_was_said_of_the_other(tmp_path, capsys):

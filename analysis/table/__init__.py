@@ -220,10 +220,10 @@ class Table:
         # Names that a person can give: not a fit's own columns, and not those that were worked out here.
         names = [column for column in self.columns if not column.startswith("_") and column not in self.derived]
         near = nearest(name, [one for one in names if one not in COLUMNS])  # those have a meaning of their own
-        found = {name: _in_its_unit(near) if near else "NAME"}
+        found = {name: _in_its_unit(name, near) if near else "NAME"}
         for other in CORE:  # what else the file calls by another name, so that one line names all
             if other not in self.columns and other != name and (one := surely(other, names)):
-                found |= {other: _in_its_unit(one)} if one != near and one not in COLUMNS else {}
+                found |= {other: _in_its_unit(other, one)} if one != near and one not in COLUMNS else {}
         if near is None and name in TRIPLE and all(one in found or one in self for one in TRIPLE if one != name):
             del found[name]  # it follows from the other two
         hint = f", nearest is {near!r}" if near else ""
@@ -234,9 +234,9 @@ class Table:
         )
 
 
-def _in_its_unit(name: str) -> str:
-    """A column of a file as it is taken, times the unit that its name says."""
-    return algebra.times(name, unit_in(name)) if unit_in(name) != 1 else name
+def _in_its_unit(name: str, own: str) -> str:
+    """A column of a file as it is taken for a count, times the unit that its name says."""
+    return algebra.times(own, unit_in(own)) if name in COUNTED and unit_in(own) != 1 else own
 
 
 def _without_copies(table: Table) -> Table:
