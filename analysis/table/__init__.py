@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from analysis.table import algebra, contradictions, units
-from analysis.table.columns import COLUMNS, cell, column, nearest, surely, unit_in
+from analysis.table.columns import COLUMNS, COUNTED, cell, column, nearest, surely, unit_in
 from analysis.table.conditions import rows_with
 from analysis.table.naming import Doubt, Naming
 from scaling.errors import InputError
@@ -219,6 +219,9 @@ class Table:
     def _missing(self, name: str) -> str:
         # Names that a person can give: not a fit's own columns, and not those that were worked out here.
         names = [column for column in self.columns if not column.startswith("_") and column not in self.derived]
+        typed = nearest(name, names)
+        if name not in COLUMNS and typed in COLUMNS:  # no law asks for it: somebody mistyped it
+            return f"{self.source}: no column {name}, nearest is {typed!r}; found {', '.join(names)}"
         near = nearest(name, [one for one in names if one not in COLUMNS])  # those have a meaning of their own
         found = {name: _in_its_unit(name, near) if near else "NAME"}
         for other in CORE:  # what else the file calls by another name, so that one line names all
