@@ -56,7 +56,7 @@ def test_the_best_rate_of_each_cell_gives_the_exponent_that_the_whole_sweep_does
 
 
 def test_all_seeds_of_the_best_rate_stay_and_a_diverged_rate_is_never_best():
-    columns = ladder([1e7], [1e9], repeats=6)
+    columns = ladder(np.array([1e7]), np.array([1e9]), repeats=6)
     loss = np.array([3.0, 3.2, 3.05, 3.06, 1.0, 1.0])
     rates, status = np.repeat([0.1, 0.2, 0.4], 2), np.repeat(["done", "done", "diverged"], 2)
     table = Table.from_columns(
