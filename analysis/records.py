@@ -122,10 +122,12 @@ def read(path: str | Path) -> Records:
     )
     curves = _joined([_curve(run) for run in runs])
     return Records(
-        Table.from_rows([_row(run) for run in runs], str(path)).with_notes(*notes),
+        Table.from_rows([_row(run) for run in runs], str(path), recorded=True).with_notes(*notes),
         # Before the first update no run has a curve, which is no mistake in a table.
-        Table.from_columns(curves, str(path)).with_notes(*notes) if len(curves["step"]) else _empty(curves, str(path)),
-        Table.from_columns(_joined([_positions(run) for run in runs]), str(path)).with_notes(*notes),
+        Table.from_columns(curves, str(path), recorded=True).with_notes(*notes)
+        if len(curves["step"])
+        else _empty(curves, str(path)),
+        Table.from_columns(_joined([_positions(run) for run in runs]), str(path), recorded=True).with_notes(*notes),
         tuple(origins),
         {run.id: run.config for pack in whole.all_packs for run in pack.runs if run.id in wanted},
     )

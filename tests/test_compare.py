@@ -201,7 +201,7 @@ def two(tmp_path, columns_A, columns_B, **where):
             lines.append(",".join([*(repr(float(x)) for x in numbers), recipe, text]))
     (tmp_path / "runs.csv").write_text("\n".join(lines))
     tables = (load(tmp_path / "runs.csv", columns) for columns in (columns_A, columns_B))
-    return [table.matching("recipe", recipe) for table, recipe in zip(tables, ("base", "new"), strict=True)]
+    return [table.matching(f"recipe={recipe}") for table, recipe in zip(tables, ("base", "new"), strict=True)]
 
 
 @pytest.mark.parametrize(

@@ -360,7 +360,7 @@ def test_a_batch_exponent_that_changes_alone_is_found_and_both_are_said():
     """The exponent of B is 0.13 below and 0.34 above D/N = 60, as a public sweep has it; those of N and D stay."""
     found = 0
     for seed in range(4):
-        table = swept(seed=seed, law=dataclasses.replace(SWEPT, b=0.0)).matching("kind", "transformer")
+        table = swept(seed=seed, law=dataclasses.replace(SWEPT, b=0.0)).matching("kind=transformer")
         N, D, B = (np.log(table[name]) for name in ("params", "tokens", "batch_tokens"))
         shift = np.where(D - N < math.log(60), 0.13, 0.34) * (B - math.log(256))
         fit = fitted(changed(table, learning_rate=table["learning_rate"] * np.exp(shift)))
@@ -414,7 +414,7 @@ def test_rates_in_another_unit_are_named():
 
 
 def test_batches_under_another_name_are_said():
-    table = swept().matching("kind", "transformer")
+    table = swept().matching("kind=transformer")
     columns = {name: values for name, values in table.items() if name not in ("batch_tokens", "kind", "run")}
     renamed = Table.from_columns({**columns, "global_batch": table["batch_tokens"] / 64, "n_ctx": [64.0] * len(table)})
     assert any(

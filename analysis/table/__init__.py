@@ -53,11 +53,11 @@ class Table:
     option: str = algebra.OPTION  # with which columns are named
 
     @classmethod
-    def from_rows(cls, rows: Iterable[Mapping[str, Any]], source: str = "table") -> "Table":
+    def from_rows(cls, rows: Iterable[Mapping[str, Any]], source: str = "table", *, recorded: bool = False) -> "Table":
         """Rows as mappings of column name to value; a key that a row lacks is an empty cell."""
         rows = list(rows)
         names = list(dict.fromkeys(name for row in rows for name in row))
-        return cls.from_columns({name: [row.get(name) for row in rows] for name in names}, source)
+        return cls.from_columns({name: [row.get(name) for row in rows] for name in names}, source, recorded=recorded)
 
     @classmethod
     def from_columns(
@@ -66,10 +66,13 @@ class Table:
         source: str = "table",
         taken: Mapping[str, str] | None = None,
         option: str = algebra.OPTION,
+        *,
+        recorded: bool = False,
     ) -> "Table":
         """Columns as sequences of equal length; fills in what follows from the others (tokens, flops, epochs).
 
         Args:
+            recorded: by a study of our own, whose units are known, however small its runs.
             taken, option: canonical name -> what of the file it was taken from, and by which option, for messages.
 
         Raises:
@@ -84,7 +87,8 @@ class Table:
                 raise InputError(f"{source}: column {name} has {length} rows and another {n}; give each run a value")
         parsed = {name: column(name, values, source) for name, values in columns.items()}
         taken = dict(taken or {})
-        whole, notes = units.completed(parsed, Naming(source, taken, parsed.get("run"), option))
+        naming = Naming(source, taken, parsed.get("run"), option)
+        whole, notes = (parsed, ()) if recorded else units.completed(parsed, naming)
         derived = frozenset(whole) - frozenset(parsed)
         notes = (*notes, *contradictions.notes(whole))
         table = cls(whole, np.arange(1, n + 1), source, notes, derived=derived, taken=taken, option=option)
