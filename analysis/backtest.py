@@ -69,7 +69,7 @@ class Backtest:
     inputs: tuple[str, ...]
     rows: int
     steps: tuple[Step, ...]
-    refused: int  # steps whose fit found no law
+    refused: int  # steps whose fit is doubtful, or finds no law: no forecast would be made from it
     notes: tuple[str, ...]
 
     def covered(self, level: float = LEVEL, *, run: bool = True, least: float = 1.0, most: float = math.inf) -> float:
@@ -217,15 +217,18 @@ def backtest(
                 found = average.average(forms.choose(tried, smaller, **given), list(tried), smaller, **given)
             else:
                 found = fit(law, smaller, **given)
+            doubtful = "" if isinstance(found, Average) or found.sound else f"{found.status}: {found.why}"
         except InputError as error:
-            refused, why = refused + 1, str(error)
+            doubtful = str(error)
+        if doubtful:  # no forecast would have been made
+            refused, why = refused + 1, doubtful
             continue
         told.append(_step(found, rows.where(~part, "fitted"), int(part.sum())))
     if not told:
         raise InputError(f"{table.source}: none of {len(parts)} steps finds {law.name}: {why}")
     notes = [f"left out: {len(e.rows)} ({e.reason})" for e in rows.excluded]
     if refused:
-        notes.append(f"{refused} of {len(parts)} steps found no law and predict nothing, such as: {why}")
+        notes.append(f"{refused} of {len(parts)} fits are doubtful and predict nothing, such as: {why}")
     return Backtest(
         AVERAGE if averaged else law.name, name, tuple(law.inputs), len(rows), tuple(told), refused, tuple(notes)
     )

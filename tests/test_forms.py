@@ -177,9 +177,10 @@ def test_too_few_rows_are_refused_and_the_number_wanted_is_said():
 
 
 def test_rows_of_one_run_count_as_one():
-    """Three copies of each row look like three times the evidence, unless they are said to be of one run."""
+    """Three readings of each run look like three times the evidence, unless they are said to be of one run."""
     table = surface(CHINCHILLA, 0.04, N=5, D=4)
     columns = {name: np.tile(table[name], 3) for name in ("params", "tokens", "loss")}
+    columns["loss"] *= 1 + 1e-6 * np.arange(60)
     copies = Table.from_columns({**columns, "cluster": np.tile(np.arange(20.0), 3), "row": np.arange(60.0)})
     apart, together = (choose([Chinchilla, KaplanOnePass], copies, clusters=name) for name in (None, "cluster"))
     gaps = [choice.forms[0].score - choice.forms[1].score for choice in (apart, together)]

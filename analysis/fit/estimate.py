@@ -71,8 +71,9 @@ class HeldOut:
 
     @property
     def errors(self) -> Array:
-        """measured / predicted - 1; below 0 the law is too pessimistic."""
-        return np.array(self.measured) / np.array(self.predicted) - 1
+        """measured / predicted - 1; below 0 the law is too pessimistic. Infinite where it predicts 0."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.array(self.measured) / np.array(self.predicted) - 1
 
     @property
     def inside(self) -> NDArray[np.bool_]:
