@@ -7,7 +7,7 @@ happens is calibrated; of two that do, the narrower is the better. Both together
 
 import dataclasses
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -209,21 +209,18 @@ def backtest(
             "smaller sizes, at three values of each input, and larger ones to predict"
         )
     told, refused, why = [], 0, ""
+    given = {"target": name, "clusters": clusters, "every_run": True, **(options or {})}
     for part in parts:
         smaller = rows.where(part, "larger: predicted")
-        given = {"target": name, "clusters": clusters, "every_run": True, **(options or {})}
         try:
-            if averaged:
-                found = average.average(forms.choose(tried, smaller, **given), list(tried), smaller, **given)
-            else:
-                found = fit(law, smaller, **given)
-            doubtful = "" if isinstance(found, Average) or found.sound else f"{found.status}: {found.why}"
+            found = _averaged(tried, smaller, given) if averaged else fit(law, smaller, **given)
         except InputError as error:
-            doubtful = str(error)
-        if doubtful:  # no forecast would have been made
-            refused, why = refused + 1, doubtful
+            refused, why = refused + 1, str(error)
             continue
-        told.append(_step(found, rows.where(~part, "fitted"), int(part.sum())))
+        if isinstance(found, Average) or found.sound:
+            told.append(_step(found, rows.where(~part, "fitted"), int(part.sum())))
+        else:  # no forecast would be made from it
+            refused, why = refused + 1, f"{found.status}: {found.why}"
     if not told:
         raise InputError(f"{table.source}: none of {len(parts)} steps finds {law.name}: {why}")
     notes = [f"left out: {len(e.rows)} ({e.reason})" for e in rows.excluded]
@@ -234,9 +231,13 @@ def backtest(
     )
 
 
+def _averaged(tried: Sequence[type[Law]], table: Table, options: Mapping[str, Any]) -> Average:
+    return average.average(forms.choose(tried, table, **options), list(tried), table, **options)
+
+
 def _step(found: Fit | Average, held: Table, fitted: int) -> Step:
     heaviest = found.fits[0] if isinstance(found, Average) else found
-    columns = dict(zip(heaviest.law.inputs, held.positive(*heaviest.law.inputs), strict=True))
+    columns: dict[str, Any] = dict(zip(heaviest.law.inputs, held.positive(*heaviest.law.inputs), strict=True))
     (measured,) = held.positive(found.target)
 
     def halves(run: bool) -> Array:

@@ -58,6 +58,7 @@ def test_forms_that_part_ways_widen_the_interval(table):
 def test_an_average_is_kept_forecast_and_shown_form_by_form(averaged, table, tmp_path, capsys):
     averaged.to_json(tmp_path / "a.json")
     again = average.read(tmp_path / "a.json")
+    assert again is not None
     assert again.predict(run=True, **FAR) == pytest.approx(averaged.predict(run=True, **FAR))
     assert forecast(again, **FAR).law == averaged.name
     table.to_csv(tmp_path / "runs.csv")

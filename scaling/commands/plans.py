@@ -91,13 +91,13 @@ def _predict(args: argparse.Namespace) -> int:
             print(score.text())
         return 0
     averaged = average.read(args.fit)
-    found = averaged or _fit(args.fit)
-    columns, name = (found.inputs, found.name) if averaged else (found.law.inputs, found.law.name)
+    one = averaged.fits[0] if averaged else _fit(args.fit)
+    columns, name = one.law.inputs, averaged.name if averaged else one.law.name
     inputs = _inputs(args.inputs, columns)
     missing = " ".join(f"--{column} VALUE" for column in columns if column not in inputs)
     if missing:
         raise InputError(f"{name} wants {missing}")
-    made = forecast.forecast(found, **inputs)
+    made = forecast.forecast(averaged or one, **inputs)
     kept = forecast.store(made, args.store) if args.store else None
     if args.json:
         arguments.print_json({name: value for name, value in made.to_dict().items() if name != "fit"})
