@@ -5,7 +5,7 @@ All three see the same draws, so that they can be compared draw by draw. N, C an
 
 import dataclasses
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from analysis.fit import fit, solver
 from analysis.fit.estimate import Fit
 from analysis.frontier import Allocation, Optimum
 from analysis.isoflop import isoflop
-from analysis.laws import Chinchilla
+from analysis.laws import Chinchilla, QNorm
 from analysis.papers.chinchilla.trunks import Luck, along
 from analysis.papers.claim import Undecided
 from analysis.table import Table
@@ -45,7 +45,7 @@ class Approach:
     number: int
     found: Allocation
     lines: Array
-    fit: Fit[Chinchilla] | None = None
+    fit: Fit[Any] | None = None
     redrawn: tuple[tuple[Optimum, ...], ...] = ()
 
     @property
@@ -97,9 +97,14 @@ def profile_points(runs: Table, ln_loss: Draws) -> tuple[Table, Array]:
     return table.where(keep, "a budget of too few sizes"), losses[keep]
 
 
-def by_surface(runs: Table, ln_loss: Draws, loss: Literal["huber", "squared"] = "huber") -> Approach:
+def by_surface(
+    runs: Table,
+    ln_loss: Draws,
+    loss: Literal["huber", "squared"] = "huber",
+    law: type[Chinchilla] | type[QNorm] = Chinchilla,
+) -> Approach:
     """Approach 3: L(N, D) fitted to the ends of all branches, Huber's loss with delta 1e-3 as in the paper."""
-    found = fit(Chinchilla, runs, loss=loss, clusters="trunk")
+    found = fit(law, runs, loss=loss, clusters="trunk")
     if not found.sound:
         raise Undecided(f"L(N, D) is doubtful: {found.why}")
     C = np.geomspace(runs["flops"].min(), runs["flops"].max(), 9)
@@ -108,19 +113,20 @@ def by_surface(runs: Table, ln_loss: Draws, loss: Literal["huber", "squared"] = 
     return Approach(3, dataclasses.replace(made, draws=lines[np.isfinite(lines).all(axis=1)]), lines, found)
 
 
-def _refitted(runs: Table, ln_loss: Draws, found: Fit[Chinchilla], C: Array, C_1: float) -> Array:
+def _refitted(runs: Table, ln_loss: Draws, found: Fit[Any], C: Array, C_1: float) -> Array:
     """The line of the surface fitted to each draw; each fit begins at that of the measured losses."""
     n = ln_loss.shape[1]
     if not n:
         return np.zeros((0, 4))
+    law = type(found.law)
     problem = solver.Problem(
-        Chinchilla, found.objective_kind, runs.positive("params", "tokens"), ln_loss.T, np.ones((n, len(runs)))
+        law, found.objective_kind, runs.positive("params", "tokens"), ln_loss.T, np.ones((n, len(runs)))
     )
     start = np.repeat(found.theta[None], n, axis=0)
     ended = solver.solve(problem, start, data=np.arange(n), tolerance=solver.CLOSE)
     lines = np.full((n, 4), np.nan)
-    for k, constants in enumerate(solver.to_constants(Chinchilla, ended.theta)):
-        best = frontier.best(Chinchilla(*constants), C)
+    for k, constants in enumerate(solver.to_constants(law, ended.theta)):
+        best = frontier.best(law(*constants), C)
         if ended.converged[k] and np.all(np.isfinite(best.params) & (best.params > 0)):
             lines[k] = frontier.power_laws(C, best.params, best.tokens, C_1)
     return lines

@@ -15,7 +15,7 @@ from analysis import frontier, reference
 from analysis.envelope import envelope
 from analysis.fit.estimate import Fit, Interval
 from analysis.frontier import FLOP_PER_PARAM_TOKEN, Allocation
-from analysis.laws import Chinchilla, admission
+from analysis.laws import Chinchilla, QNorm, admission
 from analysis.page.canvas import Shades
 from analysis.papers import evidence
 from analysis.papers.chinchilla import approaches, trunks
@@ -200,12 +200,13 @@ class Chinchilla2022(evidence.Evidence):
 
     @functools.cached_property
     def other_surfaces(self) -> dict[str, Approach]:
-        """Approach 3 by other defensible choices of counting, loss and rows; one that is not sound is absent."""
+        """Approach 3 by other defensible choices of counting, loss, form and rows; one that is not sound is absent."""
         inner, few, runs = self.recounted(INNER), self._without_smallest, self.runs
         long = runs.where(runs["tokens"] >= LEAST_TOKENS * runs["params"], "few tokens per parameter")
         options: dict[str, Callable[[], Approach]] = {
             INNER.words: lambda: approaches.by_surface(inner, _measured(inner)),
             "squared error": lambda: approaches.by_surface(runs, _measured(runs), "squared"),
+            "the q-norm, a form of one constant more": lambda: approaches.by_surface(runs, _measured(runs), law=QNorm),
             f"runs of {LEAST_TOKENS:.0f} tokens per parameter": lambda: approaches.by_surface(long, _measured(long)),
             "without the smallest size": lambda: approaches.by_surface(few, _measured(few)),
         }
