@@ -37,7 +37,7 @@ class Forecast:
     law_high: float
     level: float
     warnings: tuple[str, ...]
-    fit: Mapping[str, Any]  # `Fit.to_dict()`
+    fit: Mapping[str, Any]  # `Fit.to_dict()`, or that of an `Average`
 
     @property
     def bounded(self) -> bool:
@@ -46,8 +46,9 @@ class Forecast:
 
     @property
     def by(self) -> str:
-        """The law, and the fit that gave its constants."""
-        return f"{self.law}, {self.fit.get('n_runs', '?')} runs, {self.fit.get('status', 'status unknown')}"
+        """The law, and the fit that gave its constants; of an average the heaviest."""
+        heaviest = self.fit["average"][0]["fit"] if self.fit.get("average") else self.fit
+        return f"{self.law}, {heaviest.get('n_runs', '?')} runs, {heaviest.get('status', 'status unknown')}"
 
     @property
     def at(self) -> str:

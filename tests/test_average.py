@@ -60,7 +60,8 @@ def test_an_average_is_kept_forecast_and_shown_form_by_form(averaged, table, tmp
     again = average.read(tmp_path / "a.json")
     assert again is not None
     assert again.predict(run=True, **FAR) == pytest.approx(averaged.predict(run=True, **FAR))
-    assert forecast(again, **FAR).law == averaged.name
+    made = forecast(again, **FAR)
+    assert made.by == f"{averaged.name}, 36 runs, {averaged.fits[0].status}"
     table.to_csv(tmp_path / "runs.csv")
     with pytest.raises(SystemExit):
         cli.main(["predict", str(tmp_path / "a.json"), "--params", "1e11", "--tokens", "1e13"])
