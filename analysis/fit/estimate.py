@@ -373,6 +373,11 @@ class Fit(Generic[L]):
 
     @classmethod
     def _from_dict(cls, d: dict[str, Any], law: type[Law] | None) -> Self:
+        if "average" in d:
+            raise InputError(
+                "an average of forms, which scaling predict takes and nothing else; "
+                "keep one form: scaling fit LAW TABLE --out FILE"
+            )
         law = cast(type[L], law or law_by_name(d["law"]))
         log = {c.name: c.log for c in law.constants()}
 
