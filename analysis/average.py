@@ -66,8 +66,10 @@ class Average:
         centre = np.tensordot(w, centres, 1)
         apart = t_quantile(self.level, math.inf) ** 2 * np.tensordot(w, (centres - centre) ** 2, 1)
         half = np.sqrt(np.tensordot(w, (0.5 * (highs - lows)) ** 2, 1) + apart)
-        parts = (centre, centre - half, centre + half)
-        return Prediction(*(np.exp(part)[()] if log else part[()] for part in parts))
+        parts = [np.exp(part) if log else part for part in (centre, centre - half, centre + half)]
+        if (limits := self.fits[0].limits) is not None:
+            parts = [np.clip(part, *limits) for part in parts]
+        return Prediction(*(part[()] for part in parts))
 
     def to_dict(self) -> dict[str, Any]:
         forms_ = [{"weight": w, "fit": f.to_dict()} for f, w in zip(self.fits, self.weights, strict=True)]

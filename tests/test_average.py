@@ -59,6 +59,14 @@ def test_without_logarithms_the_average_is_one_of_the_loss_itself(table):
     assert Average(fits[:1], (1.0,)).predict(run=False, **FAR) == pytest.approx(alone[0])
 
 
+def test_an_average_of_errors_stays_between_0_and_1(table):
+    errors = Table.from_columns({"params": table["params"], "tokens": table["tokens"], "err": table["loss"] / 5.5})
+    fits = tuple(fit(law, errors, target="err") for law in (Chinchilla, KaplanOnePass))
+    near = {"params": 2e6, "tokens": 2e8}
+    said = Average(fits, (0.5, 0.5)).predict(run=True, **near)
+    assert 0 < said.low < said.value < said.high == 1
+
+
 def test_forms_that_part_ways_widen_the_interval(table):
     fits = tuple(fit(law, table) for law in (Chinchilla, KaplanOnePass))
     both = Average(fits, (0.5, 0.5)).predict(run=True, **FAR)
