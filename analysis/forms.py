@@ -211,11 +211,11 @@ def choose(
             why = str(error).removeprefix(f"{law.name}: ")
             where = "of the runs that it is about, " if any(why.startswith(f"{one.name}: ") for one in judged) else ""
             unscored[law.name] = f"{law.name}: {where}{why}"
-            reasons.add(why)
+            reasons.add(str(error))
         else:
             judged.append(law)
             table = rows
-    if len(unscored) == len(classes) and len(reasons) == 1:  # the table's fault, not that of any law
+    if not judged and len(reasons) == 1:  # the table's fault, not that of any law
         raise InputError(reasons.pop())
     if len(judged) < 2:
         return Choice("", (), unscored, len(table), 0, 0)

@@ -180,6 +180,8 @@ def test_a_column_that_all_forms_miss_is_refused_once():
     table = Table.from_columns({"step": np.arange(1.0, 40), "loss": np.linspace(4, 3, 39)})
     with pytest.raises(InputError, match=r"^table: no column tokens"):
         choose(candidates(table), table)
+    few = Table.from_columns({"params": np.geomspace(1e6, 1e8, 5), "loss": np.linspace(4, 3, 5)})
+    assert len(choose(["kaplan-n", "kaplan-log-n"], few).unscored) == 2  # what is too little to judge may be fitted
 
 
 def test_forms_are_judged_by_the_absolute_loss_that_a_fit_takes():
