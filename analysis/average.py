@@ -1,7 +1,8 @@
 """A forecast that carries the doubt about the form: several laws, with and without a floor, by their held-out weight.
 
-Each law predicts with its own interval; the average lies at the weighted mean of their logarithms, and its interval
-adds how far they lie apart. So a form that these rows like better says more, and one that they can't rule out is heard.
+Each law predicts with its own interval; the average lies at the weighted mean of their logarithms (of their values,
+where residuals are not logarithmic), and its interval adds how far they lie apart. So a form that these rows like
+better says more, and one that they can't rule out is heard.
 """
 
 import dataclasses
@@ -57,13 +58,18 @@ class Average:
     def predict(self, *, run: bool = False, **columns: ArrayLike) -> Prediction:
         """The average at these inputs, with an interval as `Fit.predict` has it: floats, or arrays that broadcast."""
         said = [f.predict(run=run, **columns) for f in self.fits]
+        log = self.fits[0].objective_kind.log
         w = np.array(self.weights)
-        centres = np.log([s.value for s in said])  # f ...
-        halves = 0.5 * np.log(np.array([s.high for s in said]) / np.maximum([s.low for s in said], 1e-300))
+        centres, lows, highs = np.moveaxis(np.array(said, np.float64), 1, 0)  # f ... each
+        if log:
+            centres, lows, highs = (np.log(np.maximum(part, 1e-300)) for part in (centres, lows, highs))
         centre = np.tensordot(w, centres, 1)
         apart = t_quantile(self.level, math.inf) ** 2 * np.tensordot(w, (centres - centre) ** 2, 1)
-        half = np.sqrt(np.tensordot(w, halves**2, 1) + apart)
-        return Prediction(*(np.exp(part)[()] for part in (centre, centre - half, centre + half)))
+        half = np.sqrt(np.tensordot(w, (0.5 * (highs - lows)) ** 2, 1) + apart)
+        parts = [np.exp(part) if log else part for part in (centre, centre - half, centre + half)]
+        if (limits := self.fits[0].limits) is not None:
+            parts = [np.clip(part, *limits) for part in parts]
+        return Prediction(*(part[()] for part in parts))
 
     def to_dict(self) -> dict[str, Any]:
         forms_ = [{"weight": w, "fit": f.to_dict()} for f, w in zip(self.fits, self.weights, strict=True)]
@@ -97,7 +103,9 @@ class Average:
         return lines
 
     def text(self) -> str:
-        lines = [f"average of {len(self.fits)} forms, by what they gave the rows held out:"]
+        forms_ = "1 form" if len(self.fits) == 1 else f"{len(self.fits)} forms"
+        used, given = self.fits[0].n_runs, self.fits[0].n_given
+        lines = [f"average of {forms_} on {used} of {given} rows, by what they gave the rows held out:"]
         for found, weight in zip(self.fits, self.weights, strict=True):
             values = ", ".join(f"{name} {value:.4g}" for name, value in found.constants.items())
             lines.append(f"  {weight:>5.1%} {found.law.name}: {values}; {found.status}")
@@ -147,4 +155,5 @@ def average(choice: forms.Choice, laws: list[type[Law]], table: Table, **options
         weights.append(weight)
     if not fits:
         raise InputError(f"nothing to average: {'; '.join(notes)}")
-    return Average(tuple(fits), tuple(w / sum(weights) for w in weights), tuple(notes))
+    shared = [note for note in fits[0].notes if all(note in found.notes for found in fits)]  # on the rows, mostly
+    return Average(tuple(fits), tuple(w / sum(weights) for w in weights), (*shared, *notes))

@@ -161,8 +161,9 @@ class Backtest:
         for least, most in BANDS:
             if count := self.predictions(least, most):
                 far = f"{least:g} to {most:.0f}" if math.isfinite(most) else f"over {least:.0f}"
+                some = "1 prediction" if count == 1 else f"{count} predictions"
                 lines.append(
-                    f"  {far} times beyond: {count} predictions, {self.covered(least=least, most=most):.0%} inside, "
+                    f"  {far} times beyond: {some}, {self.covered(least=least, most=most):.0%} inside, "
                     f"median half-width {self.half_width(least, most):.2%}, rms error {self.rms(least, most):.2%}"
                 )
         nominal = ", ".join(f"{level:.0%} holds {self.covered(level):.0%}" for level in LEVELS)

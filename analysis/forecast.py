@@ -37,7 +37,7 @@ class Forecast:
     law_high: float
     level: float
     warnings: tuple[str, ...]
-    fit: Mapping[str, Any]  # `Fit.to_dict()`, or that of an `Average`
+    fit: Mapping[str, Any]  # `to_dict()` of a fit or of an average
 
     @property
     def bounded(self) -> bool:
@@ -46,9 +46,10 @@ class Forecast:
 
     @property
     def by(self) -> str:
-        """The law, and the fit that gave its constants; of an average the heaviest."""
-        heaviest = self.fit["average"][0]["fit"] if self.fit.get("average") else self.fit
-        return f"{self.law}, {heaviest.get('n_runs', '?')} runs, {heaviest.get('status', 'status unknown')}"
+        """The law, and the fit that gave its constants; of an average of laws, the heaviest's."""
+        parts = self.fit.get("average")
+        fit = parts[0]["fit"] if parts else self.fit
+        return f"{self.law}, {fit.get('n_runs', '?')} runs, {fit.get('status', 'status unknown')}"
 
     @property
     def at(self) -> str:
@@ -157,7 +158,8 @@ def store(forecast: Forecast, path: str | Path) -> Path:
 def _in_folder(forecast: Forecast, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     inputs = "-".join(f"{name}-{short(value)}" for name, value in forecast.inputs.items())
-    stem = f"{forecast.made[:10]}-{forecast.law}-{inputs}"
+    law = "average" if "average" in forecast.fit else forecast.law
+    stem = f"{forecast.made[:10]}-{law}-{inputs}"
     names = (f"{stem}{f'-{k}' if k > 1 else ''}.json" for k in itertools.count(1))
     return next(folder / name for name in names if not (folder / name).exists())
 

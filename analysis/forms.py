@@ -162,7 +162,7 @@ def choose(
     hold_out: ArrayLike | str | None = None,
     *,
     target: str | None = None,
-    loss: Literal["auto", "huber", "squared", "asymmetric"] = "auto",
+    loss: Literal["auto", "huber", "squared", "asymmetric", "absolute"] = "auto",
     delta: float | None = None,
     asymmetry: float = 10.0,
     log: bool = True,
@@ -184,11 +184,12 @@ def choose(
         hold_out: as for `analysis.fit.fit`: one step, to the rows that it names.
 
     Raises:
-        InputError: an argument that cannot be used; a law that cannot be judged is in `Choice.unscored`.
+        InputError: an argument that cannot be used, or a table that none of the laws can, all for one reason; else a
+            law that cannot be judged is in `Choice.unscored`.
     """
     classes = [law_by_name(law) if isinstance(law, str) else law for law in laws]
     name = target or _target(classes[0], table)
-    objective = Objective("huber" if loss == "auto" and delta is not None else loss, delta or 1e-3, log, asymmetry)
+    objective = Objective.asked(loss, delta, log, asymmetry)
     rule = held_out_rows(hold_out, table).astype(float)
     table = table.with_columns(_held_out=rule, _own_weight=weights_of(weights, table, name))
 
@@ -198,6 +199,7 @@ def choose(
 
     judged: list[type[Law]] = []
     unscored: dict[str, str] = {}
+    reasons: set[str] = set()
     for law in dict.fromkeys(classes):
         try:
             if not target and (other := _target(law, table)) != name:
@@ -209,9 +211,12 @@ def choose(
             why = str(error).removeprefix(f"{law.name}: ")
             where = "of the runs that it is about, " if any(why.startswith(f"{one.name}: ") for one in judged) else ""
             unscored[law.name] = f"{law.name}: {where}{why}"
+            reasons.add(str(error))
         else:
             judged.append(law)
             table = rows
+    if not judged and len(reasons) == 1:  # the table's fault, not that of any law
+        raise InputError(reasons.pop())
     if len(judged) < 2:
         return Choice("", (), unscored, len(table), 0, 0)
     most = max(len(law.constants()) for law in judged)

@@ -1,5 +1,6 @@
 """A forecast that carries the doubt about the form."""
 
+import dataclasses
 import json
 import math
 
@@ -9,7 +10,7 @@ import pytest
 from analysis import average, forms
 from analysis.average import Average
 from analysis.fit import fit
-from analysis.forecast import forecast
+from analysis.forecast import forecast, store
 from analysis.laws import Chinchilla, KaplanOnePass, QNorm
 from analysis.table import Table
 from scaling import cli
@@ -44,6 +45,28 @@ def test_an_average_of_one_form_is_that_form(table):
         assert one.predict(run=run, **FAR) == pytest.approx(found.predict(run=run, **FAR))
 
 
+def test_without_logarithms_the_average_is_one_of_the_loss_itself(table):
+    """Ends of an interval of the loss may lie below 0, where there is no logarithm."""
+    fits = tuple(fit(law, table, log=False) for law in (Chinchilla, KaplanOnePass))
+    doubtful = dataclasses.replace(fits[0], covariance=1e4 * fits[0].covariance)
+    assert doubtful.predict(run=False, **FAR).low < 0
+    both, alone = (
+        Average((doubtful, fits[1]), (0.5, 0.5)).predict(run=False, **FAR),
+        [f.predict(run=False, **FAR) for f in fits],
+    )
+    assert both.value == pytest.approx(np.mean([a.value for a in alone]))
+    assert both.low < both.value < both.high < doubtful.predict(run=False, **FAR).high
+    assert Average(fits[:1], (1.0,)).predict(run=False, **FAR) == pytest.approx(alone[0])
+
+
+def test_an_average_of_errors_stays_between_0_and_1(table):
+    errors = Table.from_columns({"params": table["params"], "tokens": table["tokens"], "err": table["loss"] / 5.5})
+    fits = tuple(fit(law, errors, target="err") for law in (Chinchilla, KaplanOnePass))
+    near = {"params": 2e6, "tokens": 2e8}
+    said = Average(fits, (0.5, 0.5)).predict(run=True, **near)
+    assert 0 < said.low < said.value < said.high == 1
+
+
 def test_forms_that_part_ways_widen_the_interval(table):
     fits = tuple(fit(law, table) for law in (Chinchilla, KaplanOnePass))
     both = Average(fits, (0.5, 0.5)).predict(run=True, **FAR)
@@ -61,13 +84,26 @@ def test_an_average_is_kept_forecast_and_shown_form_by_form(averaged, table, tmp
     assert again is not None
     assert again.predict(run=True, **FAR) == pytest.approx(averaged.predict(run=True, **FAR))
     made = forecast(again, **FAR)
-    assert made.by == f"{averaged.name}, 36 runs, {averaged.fits[0].status}"
+    assert made.by == f"{averaged.name}, 36 runs, converged"
+    assert "-average-params-100B-" in store(made, f"{tmp_path}/forecasts/").name
     table.to_csv(tmp_path / "runs.csv")
     with pytest.raises(SystemExit):
         cli.main(["predict", str(tmp_path / "a.json"), "--params", "1e11", "--tokens", "1e13"])
     out = capsys.readouterr().out
     assert "95% interval of one run" in out
     assert out.count(" alone: ") == len(averaged.fits)
+
+
+def test_nothing_but_predict_takes_an_average(averaged, tmp_path, capsys):
+    averaged.to_json(tmp_path / "a.json")
+    with pytest.raises(SystemExit) as end:
+        cli.main(["plan", str(tmp_path / "a.json"), "--flops", "1e21"])
+    assert end.value.code == 2
+    assert "an average of forms, which scaling predict takes" in capsys.readouterr().err
+
+
+def test_an_average_repeats_what_its_forms_say_of_the_rows(averaged):
+    assert "flops was missing: taken as 6 params tokens" in averaged.notes
 
 
 def test_a_fit_alone_is_no_average(table, tmp_path):

@@ -9,9 +9,9 @@ from drawn import noisy
 from scipy import optimize, stats
 
 from analysis import truths
-from analysis.fit import held_out
+from analysis.fit import fit, held_out
 from analysis.fit.solver import Objective, Problem
-from analysis.forms import choose, compare_laws, deviance
+from analysis.forms import candidates, choose, compare_laws, deviance
 from analysis.laws import Chinchilla, KaplanLogN, KaplanN, KaplanOnePass, QNorm
 from analysis.table import Table
 from scaling.errors import InputError
@@ -174,6 +174,21 @@ def test_too_few_rows_are_refused_and_the_number_wanted_is_said():
     assert (
         "9 rows are too few to judge 5 constants by rows held out; wanted 12 or more" in choice.unscored["chinchilla"]
     )
+
+
+def test_a_column_that_all_forms_miss_is_refused_once():
+    table = Table.from_columns({"step": np.arange(1.0, 40), "loss": np.linspace(4, 3, 39)})
+    with pytest.raises(InputError, match=r"^table: no column tokens"):
+        choose(candidates(table), table)
+    few = Table.from_columns({"params": np.geomspace(1e6, 1e8, 5), "loss": np.linspace(4, 3, 5)})
+    assert len(choose(["kaplan-n", "kaplan-log-n"], few).unscored) == 2  # what is too little to judge may be fitted
+
+
+def test_forms_are_judged_by_the_absolute_loss_that_a_fit_takes():
+    table = surface(CHINCHILLA, 0.01)
+    laws = ["chinchilla", "kaplan-one-pass"]
+    form = next(form for form in choose(laws, table, loss="absolute").forms if form.law == "chinchilla")
+    assert form.rms == pytest.approx(fit("chinchilla", table, loss="absolute").residuals.rms, rel=1e-3)
 
 
 def test_rows_of_one_run_count_as_one():

@@ -366,6 +366,7 @@ WRONG = {
     "a picture of an unknown kind": f"{FIT} --plot x.gif",
     "an unknown rival": f"{FIT} --against chinchila",
     "an unknown choice": "fit --choose chinchila q-norm FOLDER/a.csv",
+    "forms of columns that are not there": "fit --choose FOLDER/batch.csv",
     "a choice of one": "fit --choose chinchilla FOLDER/a.csv",
     "an unknown cluster": f"{FIT} --clusters runs",
     "a column named twice": f"{FIT} params=text",
@@ -387,6 +388,13 @@ def test_what_cannot_be_used_ends_in_one_line_and_exit_code_2(what, run):
     assert out == ""
     assert err.startswith("scaling")
     assert err.count("\n") == 1
+
+
+def test_a_table_behind_the_options_is_told_where_it_goes(run):
+    for words in ("fit chinchilla --linear FOLDER/a.csv", "fit chinchilla --columns params=size FOLDER/a.csv"):
+        code, _, err = run(words)
+        assert code == 2
+        assert "before the options" in err
 
 
 def test_other_groups_tables_are_fitted_planned_and_allocated(run, shared, tmp_path):

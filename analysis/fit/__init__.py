@@ -88,11 +88,7 @@ def fit(
     law = cast(type[L], law_by_name(law) if isinstance(law, str) else law)
     table = table if isinstance(table, Table) else Table.from_columns({k: np.asarray(v) for k, v in table.items()})
     fixed = dict(fixed or {})
-    named_loss = "huber" if loss == "auto" and delta is not None else loss
-    if loss == "absolute" and delta is not None:
-        raise InputError(f"delta {delta:g}: the absolute loss has none; leave it out, or fit with loss huber")
-    usual = solver.ABSOLUTE if loss == "absolute" else 1e-3
-    objective = Objective(named_loss, usual if delta is None else float(delta), log, float(asymmetry))
+    objective = Objective.asked(loss, delta, log, asymmetry)
     _check_arguments(law, fixed, objective, drop_worst, bootstrap, level)
     rows = select_rows(law, table, target, objective, drop_worst, weights, hold_out, every_run, waived, clusters, drop)
     free = np.array([c.name not in fixed for c in law.constants()])

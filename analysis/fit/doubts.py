@@ -139,8 +139,9 @@ def status(
     sunk = np.flatnonzero(solver.at_zero(law, best.theta) & free)
     if sunk.size:
         name = constants[sunk[0]].name
-        most = six_digits(named[name][1])
-        return Status.AT_BOUND, f"{name} sank to 0: the runs want no floor, or one of at most {most} at this level"
+        most = named[name][1]
+        or_one = f"one of at most {six_digits(most)} at this level" if math.isfinite(most) else "do not bound it"
+        return Status.AT_BOUND, f"{name} sank to 0: the runs want no floor, or {or_one}"
     J = _relative(problem, best)
     A = J[:, free].T @ J[:, free]
     size = np.sqrt(np.maximum(np.diagonal(A), 1e-100))
@@ -156,7 +157,8 @@ def status(
     if len(best.others) and best.other_values[0] <= best.rival:
         other = solver.to_constants(law, best.others[0])
         values_ = ", ".join(f"{c.name} {six_digits(v)}" for c, v, f in zip(constants, other, free, strict=True) if f)
-        return Status.STARTS_DISAGREE, f"another optimum fits as well (objective {best.other_values[0]:.7g}): {values_}"
+        objective = best.other_values[0] / problem.objective.unit
+        return Status.STARTS_DISAGREE, f"another optimum fits as well (objective {objective:.7g}): {values_}"
     error = np.sqrt(np.diagonal(best.spread.covariance[0]))
     slope = float(np.max(np.abs(best.gradient * error)[free]))
     if not best.converged and best.sigma > NOISELESS and slope > 1e-3 * best.value:
@@ -273,9 +275,12 @@ def check_loss(problem: Problem, best: Optimum, free: NDArray[np.bool_]) -> list
     n, q, delta = len(problem.x[0]), int(free.sum()), problem.objective.delta
     if problem.objective.kind == "squared" or choice.robust(n, q) or best.sigma < choice.TUNING * delta:
         return []
+    absolute = problem.objective.kind == "absolute"
+    bend = (
+        "the absolute loss bends at 0" if absolute else f"delta {delta:g} is far below the scatter of {best.sigma:.2g}"
+    )
     return [
-        f"delta {delta:g} is far below the scatter of {best.sigma:.2g}, and {n - q} rows beyond the constants are few: "
-        "such intervals are too short; fit with squared loss"
+        f"{bend}, and {n - q} rows beyond the constants are few: such intervals are too short; fit with squared loss"
     ]
 
 

@@ -366,13 +366,18 @@ class Fit(Generic[L]):
         except InputError:
             raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            found = str(error).splitlines()[0]
+            found = f"no {error}" if isinstance(error, KeyError) else str(error).splitlines()[0]
             raise InputError(
                 f"not the JSON of a fit ({found}); wanted what `scaling fit LAW TABLE --json` prints"
             ) from error
 
     @classmethod
     def _from_dict(cls, d: dict[str, Any], law: type[Law] | None) -> Self:
+        if "average" in d:
+            raise InputError(
+                "an average of forms, which scaling predict takes and nothing else; "
+                "keep one form: scaling fit LAW TABLE --out FILE"
+            )
         law = cast(type[L], law or law_by_name(d["law"]))
         log = {c.name: c.log for c in law.constants()}
 
@@ -454,7 +459,7 @@ class Fit(Generic[L]):
             m = self.misfit
             there = math.sqrt(m.variance(np.array(math.log(FURTHER))))
             by = (
-                f"{m.steps} steps inside the table and what is usual"
+                f"{m.steps} step{'s' if m.steps > 1 else ''} inside the table and what is usual"
                 if m.steps
                 else "what is usual: the table is short"
             )

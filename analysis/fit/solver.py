@@ -12,12 +12,13 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from analysis.laws import Law
+from scaling.errors import InputError
 
 Array = NDArray[np.float64]
 State = tuple[Any, ...]
@@ -54,6 +55,20 @@ class Objective:
     def shape(self) -> tuple[Any, float]:
         """Huber's delta and the weight of positive residuals: all kinds are one function with two numbers."""
         return (1e150 if self.kind == "squared" else self.delta), (self.asymmetry if self.kind == "asymmetric" else 1.0)
+
+    @classmethod
+    def asked(cls, loss: Any, delta: float | None, log: bool, asymmetry: float) -> Self:
+        """As the options of a fit have it: "auto" with a delta is Huber's, and the absolute loss has its own.
+
+        Raises:
+            InputError: a delta for the absolute loss.
+        """
+        if loss == "absolute":
+            if delta is not None:
+                raise InputError(f"delta {delta:g}: the absolute loss has none; leave it out, or fit with loss huber")
+            delta = ABSOLUTE
+        kind = "huber" if loss == "auto" and delta is not None else loss
+        return cls(kind, cls.delta if delta is None else float(delta), log, float(asymmetry))
 
     @property
     def unit(self) -> float:

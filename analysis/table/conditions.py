@@ -33,7 +33,8 @@ def rows_with(table: "Table", condition: str) -> np.ndarray:
     for name, sign, value in _parts(table, condition):
         keep &= _meets(table, name, sign, value, condition)
     if not keep.any():
-        raise InputError(f"{table.source}: no row has {condition}; {_there(table, condition)}")
+        found = f"none of the {len(table)} rows chosen so far has" if table.not_asked else "no row has"
+        raise InputError(f"{table.source}: {found} {condition}; {_there(table, condition)}")
     return keep
 
 

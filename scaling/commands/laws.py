@@ -357,7 +357,8 @@ def _asked(args: argparse.Namespace) -> tuple[list["type[Law]"], Path]:
     if args.choose is None:
         if not args.law or not args.table:
             raise InputError(
-                "wanted a law and a table, such as: scaling fit chinchilla runs.csv; scaling fit --list names the laws"
+                "wanted a law and a table before the options, such as: scaling fit chinchilla runs.csv; "
+                "scaling fit --list names the laws"
             )
         return [law_by_name(name) for name in (args.law, *args.against)], args.table
     # The option takes words greedily, the table among them: it is the word that is no law's name.
