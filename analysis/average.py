@@ -131,11 +131,14 @@ def average(choice: forms.Choice, laws: list[type[Law]], table: Table, **options
         options: of `fit`.
 
     Raises:
-        InputError: no law could be judged.
+        InputError: no law could be judged, or they predict from different columns.
     """
     if not choice.forms:
         raise InputError(f"nothing to average: {choice.verdict()}; {'; '.join(choice.unscored.values())}")
     by_name = {law.name: law for law in laws}
+    if len({by_name[form.law].inputs for form in choice.forms}) > 1:
+        told = "; ".join(f"{form.law} from {', '.join(by_name[form.law].inputs)}" for form in choice.forms)
+        raise InputError(f"an average wants forms of the same columns, found {told}; choose among those of one kind")
     best = choice.forms[0].score
     fits, weights, notes = [], [], list(choice.unscored.values())
     for form in choice.forms:

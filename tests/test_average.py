@@ -11,9 +11,10 @@ from analysis import average, forms
 from analysis.average import Average
 from analysis.fit import fit
 from analysis.forecast import forecast, store
-from analysis.laws import Chinchilla, KaplanOnePass, QNorm
+from analysis.laws import Chinchilla, KaplanC, KaplanOnePass, QNorm
 from analysis.table import Table
 from scaling import cli
+from scaling.errors import InputError
 
 FORMS = [Chinchilla, KaplanOnePass, QNorm]
 FAR = {"params": 1e11, "tokens": 1e13}
@@ -104,6 +105,12 @@ def test_nothing_but_predict_takes_an_average(averaged, tmp_path, capsys):
 
 def test_an_average_repeats_what_its_forms_say_of_the_rows(averaged):
     assert "flops was missing: taken as 6 params tokens" in averaged.notes
+
+
+def test_forms_of_different_columns_are_not_averaged(table):
+    laws = [Chinchilla, KaplanC]
+    with pytest.raises(InputError, match="chinchilla from params, tokens; kaplan-c from flops"):
+        average.average(forms.choose(laws, table, every_run=True), laws, table, every_run=True)
 
 
 def test_a_fit_alone_is_no_average(table, tmp_path):
