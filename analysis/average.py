@@ -36,10 +36,6 @@ class Average:
     notes: tuple[str, ...] = ()
 
     @property
-    def inputs(self) -> tuple[str, ...]:
-        return tuple(self.fits[0].law.inputs)
-
-    @property
     def target(self) -> str:
         return self.fits[0].target
 
@@ -93,11 +89,11 @@ class Average:
                 f"not an average of fits ({error}); wanted what `scaling fit --average --out` wrote"
             ) from error
 
-    def alone(self, **columns: float) -> list[str]:
+    def alone(self, **columns: ArrayLike) -> list[str]:
         """What each form says by itself of one run, a line each."""
         lines = []
         for found, weight in zip(self.fits, self.weights, strict=True):
-            said = found.predict(run=True, **columns)  # type: ignore[arg-type]  # columns holds columns only
+            said = found.predict(run=True, **columns)
             ends = f"{said.low:.4f} to {said.high:.4f}"
             lines.append(f"  {weight:>5.1%} {found.law.name} alone: {said.value:.4f} ({ends})")
         return lines

@@ -7,7 +7,7 @@ happens is calibrated; of two that do, the narrower is the better. Both together
 
 import dataclasses
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,6 @@ from analysis.fit.estimate import Fit, percent
 from analysis.fit.misfit import FURTHEST, steps_of
 from analysis.fit.rows import admitted, clustered
 from analysis.laws import Law, law_by_name
-from analysis.laws.admission import Admission
 from analysis.table import Table
 from scaling.errors import InputError
 
@@ -79,16 +78,16 @@ class Backtest:
             [np.abs(s.missed) <= (s.half_of_run if run else s.half_of_law)[k] for s in self.steps], least, most
         )
 
-    def half_width(self, least: float = 2.0, most: float = 8.0, *, run: bool = True) -> float:
-        """Median half width of the 95 % intervals in ln(target)."""
+    def half_width(self, least: float = 2.0, most: float = 8.0) -> float:
+        """Median half width of the 95 % intervals of one run in ln(target)."""
         k = LEVELS.index(LEVEL)
-        halves = [(s.half_of_run if run else s.half_of_law)[k][_within(s.far, least, most)] for s in self.steps]
+        halves = [s.half_of_run[k][_within(s.far, least, most)] for s in self.steps]
         return float(np.median(np.concatenate(halves))) if sum(map(len, halves)) else math.nan
 
-    def score(self, *, run: bool = True) -> float:
-        """Mean interval score of the 95 % intervals."""
+    def score(self) -> float:
+        """Mean interval score of the 95 % intervals of one run."""
         k, heavy = LEVELS.index(LEVEL), 2 / (1 - LEVEL)
-        halves = [(s.half_of_run if run else s.half_of_law)[k] for s in self.steps]
+        halves = [s.half_of_run[k] for s in self.steps]
         return self._mean(
             [2 * h + heavy * np.maximum(np.abs(s.missed) - h, 0) for s, h in zip(self.steps, halves, strict=True)],
             1.0,
@@ -179,8 +178,6 @@ def backtest(
     clusters: str | None = None,
     steps: int = STEPS,
     every_run: bool = False,
-    waived: Collection[Admission] = (),
-    options: Mapping[str, Any] | None = None,
 ) -> Backtest:
     """Fits the law to the smaller runs of the table, step by step, and predicts the larger ones.
 
@@ -188,8 +185,7 @@ def backtest(
         law: a law, its name, or "average": the forms that suit the table, by their held-out weight.
         clusters: as `fit` has it; a run is either fitted or predicted.
         steps: at most, along the product of the law's inputs and along the first of them.
-        every_run, waived: as `fit` has them.
-        options: further arguments of `fit`.
+        every_run: as `fit` has it.
 
     Raises:
         InputError: too few runs for two sizes of fit, or no step whose fit finds a law.
@@ -197,7 +193,7 @@ def backtest(
     averaged = law == AVERAGE
     tried = forms.candidates(table) if averaged else (law_by_name(law) if isinstance(law, str) else law,)
     law = max(tried, key=lambda one: len(one.constants()))
-    rows = table if every_run else admitted(law, table, waived)
+    rows = table if every_run else admitted(law, table)
     name = target or (law.fallback if law.fallback and not rows.has(law.target) else law.target)
     rows.positive(name)
     x = rows.positive(*law.inputs)
@@ -210,7 +206,7 @@ def backtest(
             "smaller sizes, at three values of each input, and larger ones to predict"
         )
     told, refused, why = [], 0, ""
-    given = {"target": name, "clusters": clusters, "every_run": True, **(options or {})}
+    given = {"target": name, "clusters": clusters, "every_run": True}
     for part in parts:
         smaller = rows.where(part, "larger: predicted")
         try:

@@ -180,7 +180,7 @@ class Allocation:
         }
 
     def to_json(self, path: str | Path) -> None:
-        """As `to_dict`, and the draws, so that intervals at any budget can be told from the file."""
+        """As `to_dict`, with the draws: from these follow the intervals at any budget."""
         text = json.dumps(jsonable(self.to_dict() | {"draws": self.draws.tolist()}), allow_nan=False)
         Path(path).write_text(text + "\n", encoding="utf-8")
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from analysis.fit import choice, doubts, intervals, solver
+from analysis.fit.misfit import furthest
 from analysis.fit.solver import Array, Problem
 from analysis.fit.starts import starts_of
 from analysis.laws import Law
@@ -41,9 +42,7 @@ def folds(distance: Array, constants: int, clusters: NDArray[np.int64] | None = 
         clusters: index per row; rows of one cluster stay together, as far out as the furthest of them.
     """
     if clusters is not None:
-        furthest = np.full(clusters.max() + 1, -np.inf)
-        np.maximum.at(furthest, clusters, distance)
-        distance = np.asarray(furthest[clusters] + 1e-9 * clusters, np.float64)  # clusters apart
+        distance = np.asarray(furthest(distance, clusters) + 1e-9 * clusters, np.float64)  # clusters apart
     n = len(distance)
     order = np.argsort(distance, kind="stable")
     x = distance[order]

@@ -94,15 +94,19 @@ def steps_of(
     steps: dict[bytes, NDArray[np.bool_]] = {}
     for scale in (np.sum([np.log(column) for column in x], 0), np.log(x[0]))[: len(x)]:
         scale = np.round(scale / APART)
-        if clusters is not None:  # a run is as large as its largest row
-            largest = np.full(clusters.max() + 1, -np.inf)
-            np.maximum.at(largest, clusters, scale)
-            scale = largest[clusters]
+        scale = scale if clusters is None else furthest(scale, clusters)
         fitted = [scale <= end for end in np.unique(scale)[:-1]]
         fitted = [rows for rows in fitted if _enough(x, rows, least, clusters)]
         for i in np.unique(np.round(np.linspace(0, len(fitted) - 1, min(most, len(fitted))))).astype(int):
             steps.setdefault(fitted[i].tobytes(), fitted[i])
     return list(steps.values())
+
+
+def furthest(scale: Array, clusters: NDArray[np.int64]) -> Array:
+    """Of each row the largest value in its cluster, (n,): a run lies as far out as its furthest row."""
+    largest = np.full(clusters.max() + 1, -np.inf)
+    np.maximum.at(largest, clusters, scale)
+    return largest[clusters]
 
 
 def _enough(x: tuple[Array, ...], rows: NDArray[np.bool_], least: int, clusters: NDArray[np.int64] | None) -> bool:

@@ -13,7 +13,7 @@ from analysis.table.naming import Naming
 from analysis.tuning.bowls import Array
 from scaling.errors import InputError
 
-HIGHEST = 1.0  # no rate of Adam and its kin above it trains
+HIGHEST = 1.0  # Adam and its kin do not train at higher rates
 APART = 100.0  # times between a rate and the next: nobody sweeps in such steps
 USUAL = 3e-3  # about what best rates are
 CONTEXT = ("n_ctx", "seq_len", "sequence_length", "seq_length", "context_length", "context", "block_size")

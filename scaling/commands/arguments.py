@@ -103,6 +103,17 @@ def print_json(value: Any) -> None:
     print(json.dumps(jsonable(value), indent=1, allow_nan=False))
 
 
+def answer(found: Any, as_json: bool, written: Path | None = None) -> int:
+    """What an analysis found, as text or JSON, and the file that was written; 0, for the exit."""
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        print(found.text())
+    if written:
+        say(f"written: {written}")
+    return 0
+
+
 def fits_on_the_cpu() -> None:
     """Fits run on the CPU: an accelerator would only cost them its start."""
     os.environ["JAX_PLATFORMS"] = "cpu"

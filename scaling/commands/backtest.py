@@ -46,10 +46,4 @@ def _backtest(args: argparse.Namespace) -> int:
         from analysis.page import backtest_figure
 
         backtest_figure.draw(found).savefig(args.plot, dpi=200)
-    if args.json:
-        arguments.print_json(found.to_dict())
-    else:
-        print(found.text())
-    if args.plot:
-        arguments.say(f"written: {args.plot}")
-    return 0
+    return arguments.answer(found, args.json, args.plot)

@@ -341,13 +341,7 @@ def _fit(args: argparse.Namespace) -> int:
 def _average(found: "Average", args: argparse.Namespace) -> int:
     if args.out:
         found.to_json(args.out)
-    if args.json:
-        arguments.print_json(found.to_dict())
-    else:
-        print(found.text())
-    if args.out:
-        arguments.say(f"written: {args.out}")
-    return 0
+    return arguments.answer(found, args.json, args.out)
 
 
 def _asked(args: argparse.Namespace) -> tuple[list["type[Law]"], Path]:
@@ -412,13 +406,7 @@ def _allocate(args: argparse.Namespace) -> int:
         found = allocation.allocate(rows, args.approach, **options)
         if args.out:
             found.to_json(args.out)
-    if args.json:
-        arguments.print_json(found.to_dict())
-    else:
-        print(found.text())
-    if args.out:
-        arguments.say(f"written: {args.out}")
-    return 0
+    return arguments.answer(found, args.json, args.out)
 
 
 def _beside(side: str, columns: Sequence[str], option: str) -> str:
@@ -432,8 +420,4 @@ def _compare(args: argparse.Namespace) -> int:
     from analysis import compare
 
     found = compare.compare(*two_tables(args), law=args.law)
-    if args.json:
-        arguments.print_json(found.to_dict())
-    else:
-        print(found.text())
-    return 0
+    return arguments.answer(found, args.json)
