@@ -12,6 +12,7 @@ from analysis import frontier, mixed
 from analysis.confidence import t_quantile
 from analysis.fit import fit
 from analysis.fit.estimate import Fit, Prediction
+from analysis.fit.floor import Floor
 from analysis.fit.rows import FitError, clustered
 from analysis.frontier import lower_envelope
 from analysis.jsonable import jsonable
@@ -141,7 +142,7 @@ class Comparison:
 
 
 def compare(
-    A: Table, B: Table, *, law: type[Law] | str | None = None, n_losses: int = 3, floor: float | None = None
+    A: Table, B: Table, *, law: type[Law] | str | None = None, n_losses: int = 3, floor: Floor | None = None
 ) -> Comparison:
     """The compute-equivalent gain of ladder B over ladder A.
 
@@ -154,7 +155,7 @@ def compare(
         law: of (params, tokens), whose optimum is taken, or of compute (kaplan-c, henighan-c), fitted to each ladder's
             envelope. None takes chinchilla where both ladders identify it, else kaplan-c, or henighan-c with a floor.
         n_losses: losses at which to compare, evenly spread over the range that both ladders reach.
-        floor: the irreducible loss at which both laws are pinned; None leaves it to each ladder.
+        floor: at which both laws are pinned; None leaves it to each ladder.
 
     Raises:
         InputError: the ladders share no losses, or the law cannot be fitted.
@@ -167,9 +168,8 @@ def compare(
         raise InputError(
             f"the ladders share no losses: one ends at {low:.4g}, the other begins at {high:.4g}; extend one"
         )
-    least = min(s.min() for s in seen)
-    if floor is not None and floor >= least:
-        raise InputError(f"floor {floor:g}: wanted one below every {column}, and the lowest is {least:.4g}")
+    if floor:
+        floor.check(column, np.concatenate(seen))
     ladders = tuple(_between(table, column, low, high) for table in ladders)
     fits, chosen = _fits(law, ladders, column, floor)
     gains = tuple(
@@ -251,17 +251,13 @@ def loss_at(law: Any, C: float) -> float:
 
 
 def _fits(
-    law: type[Law] | str | None, ladders: Sequence[Table], column: str, floor: float | None
+    law: type[Law] | str | None, ladders: Sequence[Table], column: str, floor: Floor | None
 ) -> tuple[tuple[Fit, Fit], list[str]]:
     """The law fitted to both ladders, and notes on its choice."""
 
     def both(law: type[Law] | str) -> tuple[Fit, Fit]:
         law = law_by_name(law) if isinstance(law, str) else law
-        floors = [c.name for c in law.constants() if c.kind == "floor"]
-        if floor is not None and not floors:
-            raise InputError(f"{law.name} has no floor to pin at {floor:g}; choose chinchilla or henighan-c")
-        fixed = {} if floor is None else dict.fromkeys(floors, floor)
-        A, B = (fit(law, table, loss="squared", target=column, fixed=fixed) for table in ladders)
+        A, B = (fit(law, table, loss="squared", target=column, floor=floor) for table in ladders)
         return A, B
 
     if law is not None:
@@ -282,7 +278,7 @@ def _fits(
                 return fits, []
         except FitError as error:
             why = str(error)
-    fits = both("kaplan-c" if floor is None else "henighan-c")
+    fits = both("henighan-c" if floor else "kaplan-c")
     return fits, [f"not compared by chinchilla, which is sharper: {why}", *_straight(fits)]
 
 

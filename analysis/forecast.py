@@ -119,6 +119,10 @@ def forecast(fit: Fit | Average, **inputs: float) -> Forecast:
         bounds = 0.0, math.inf, 0.0, math.inf
     if doubtful and outside and not out:
         warnings.append("no interval is given: other constants that suit the runs part ways beyond them")
+    if heaviest.floor:
+        warnings.append(
+            f"the floor is pinned at {heaviest.floor.value:.4g} ({heaviest.floor.told}): no interval doubts it"
+        )
     return Forecast(
         datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         fit.name if isinstance(fit, Average) else fit.law.name,

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from analysis.compare import Comparison, compare, compute_at, loss_at, variance, welch
-from analysis.fit.estimate import Fit
+from analysis.fit.floor import Floor
 from analysis.jsonable import jsonable
 from analysis.laws.admission import FINISHED
 from analysis.plan.reach import FAR_FLOPS
@@ -52,41 +52,6 @@ class Rule:
         for what, value in (("at least", self.at_least), ("at", 1.0 if self.at is None else self.at)):
             if not (math.isfinite(value) and value > 0):
                 raise InputError(f"{what} {value:g}: wanted a number above 0")
-
-
-@dataclasses.dataclass(frozen=True)
-class Floor:
-    """An irreducible loss at which both laws are pinned.
-
-    Attributes:
-        told: where it comes from.
-        low, high: how far it is known; nan where nothing says so.
-        target: the column whose floor it is; empty where it is that of the comparison.
-    """
-
-    value: float
-    told: str = "as given"
-    low: float = math.nan
-    high: float = math.nan
-    target: str = ""
-
-    def __post_init__(self):
-        if not (math.isfinite(self.value) and self.value >= 0):
-            raise InputError(f"floor {self.value:g}: wanted a number of 0 or more, below every loss")
-
-    @classmethod
-    def of(cls, fit: Fit, name: str) -> "Floor":
-        """The floor of a fit, which is called `name`.
-
-        Raises:
-            InputError: the law of the fit has no floor.
-        """
-        floors = [c.name for c in fit.law.constants() if c.kind == "floor"]
-        if not floors:
-            raise InputError(f"{name}: {fit.law.name} has no floor; wanted a fit of chinchilla or henighan-c")
-        low, high = fit.intervals[floors[0]]
-        told = f"{floors[0]} of {fit.law.name} in {name}: {fit.n_runs} runs, {fit.status}, {low:.4g} to {high:.4g}"
-        return cls(fit.constants[floors[0]], told, low, high, fit.target)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,9 +164,7 @@ def gate(baseline: Table, candidate: Table, rule: Rule, *, floor: Floor | None =
     Raises:
         InputError: ladders that cannot be compared, or a rule about seconds that they do not tell.
     """
-    found = compare(baseline, candidate, law=law, floor=floor.value if floor else None)
-    if floor and floor.target not in ("", found.A.target):
-        raise InputError(f"a floor of {floor.target}, and these ladders are compared in {found.A.target}: give --floor")
+    found = compare(baseline, candidate, law=law, floor=floor)
     reached = [float(compute_at(found.B.law, g.loss)) for g in found.gains if not g.unreached]
     if not reached:
         raise InputError("the fitted laws end above the losses that both ladders reach: no speed-up can be told")
@@ -217,7 +180,8 @@ def gate(baseline: Table, candidate: Table, rule: Rule, *, floor: Floor | None =
         notes.append("wall-clock is that of the machines on which the ladders were trained: the same, or no comparison")
     others: tuple[float, ...] = ()
     if floor and math.isfinite(floor.low) and math.isfinite(floor.high):
-        others = tuple(_with_floor(baseline, candidate, end, law, at) for end in (floor.low, floor.high))
+        known = (dataclasses.replace(floor, value=end) for end in (floor.low, floor.high))
+        others = tuple(_with_floor(baseline, candidate, end, law, at) for end in known)
     if at > FAR_FLOPS * ends[1]:
         notes.append(f"{at:.3g} FLOP is {at / ends[1]:.3g} times the largest compute that both ladders reach: a guess")
     elif at > 1.001 * ends[1]:
@@ -226,7 +190,7 @@ def gate(baseline: Table, candidate: Table, rule: Rule, *, floor: Floor | None =
     return Gate(rule, floor, tuple(told.values()), told[at], trend, others, found, tuple(notes))
 
 
-def _with_floor(A: Table, B: Table, floor: float, law: str | None, C: float) -> float:
+def _with_floor(A: Table, B: Table, floor: Floor, law: str | None, C: float) -> float:
     """The speed-up in FLOP with another floor; nan where one of the ladders lies below it."""
     try:
         other = compare(A, B, law=law, floor=floor)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from analysis.fit import fit
-from analysis.gate import Floor, Rule, Verdict, gate
+from analysis.fit.floor import Floor
+from analysis.gate import Rule, Verdict, gate
 from analysis.laws import Chinchilla
 from analysis.table import Table
 from scaling import cli
@@ -98,7 +99,7 @@ def test_a_floor_comes_from_a_named_fit_and_its_own_doubt_is_told():
         gate(ladder(), ladder(1.3, seed=1), Rule(), floor=Floor(2.5))
     with pytest.raises(InputError, match="kaplan-c has no floor"):
         Floor.of(fit("kaplan-c", {"flops": ladder()["flops"], "loss": ladder()["loss"]}), "law.json")
-    with pytest.raises(InputError, match="a floor of bits_per_byte, and these ladders are compared in loss"):
+    with pytest.raises(InputError, match="a floor of bits_per_byte, and this is a law of loss"):
         gate(ladder(), ladder(1.3), Rule(), floor=Floor(0.5, target="bits_per_byte"))
 
 

@@ -298,6 +298,16 @@ def test_a_prediction_beyond_the_runs_says_so_first(run):
     assert out.startswith("Warning: N = 100B is 100 times the largest fitted, 1B")
 
 
+def test_a_floor_is_pinned_by_a_number_or_by_another_fit_and_a_prediction_says_so(run, tmp_path):
+    for option, told in (("--floor 1.8", "as given"), ("--floor-from FOLDER/chinchilla.json", "E of chinchilla in ")):
+        code, out, _ = run(f"{FIT} {option} --out {tmp_path}/fit.json")
+        assert code == 0
+        assert f"pinned: {told}" in out
+        assert json.loads((tmp_path / "fit.json").read_text())["floor"]["told"].startswith(told)
+        _, out, _ = run(f"predict {tmp_path}/fit.json --params 1e9 --tokens 2e10")
+        assert re.match(rf"Warning: the floor is pinned at 1\.8\d* \({told}.*\): no interval doubts it", out)
+
+
 def test_a_plan_takes_every_currency(run):
     for budget in ("--flops 1e21", "--hardware v5p-128 --hours 72", "--hardware h100-8 --money 1e4 --price 2.5"):
         code, out, _ = run(f"plan FOLDER/chinchilla.json {budget}")
@@ -377,6 +387,10 @@ WRONG = {
     "an unknown held-out row": f"{FIT} --hold-out text=c",
     "a table against itself": "compare FOLDER/a.csv FOLDER/a.csv --columns params=size",
     "columns of a study's own": "allocate FOLDER --approach envelope --columns params=size",
+    "a floor above the losses": f"{FIT} --floor 9",
+    "a floor of a law without one": "fit kaplan-ns FOLDER/ns.csv --floor 1.6",
+    "a floor where several are judged": f"{FIT} --floor 1.6 --against q-norm",
+    "a floor by another way": f"{FIT} --fix E=1.6",
     "no replicates": f"{FIT} --weights replicates",
 }
 

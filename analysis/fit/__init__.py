@@ -17,6 +17,8 @@ from analysis.confidence import LEVEL, t_quantile
 from analysis.fit import choice, doubts, intervals, misfit, solver
 from analysis.fit.descent import Optimum, descend, sensible
 from analysis.fit.estimate import Fit, HeldOut, Interval, L, Residuals
+from analysis.fit.floor import Floor
+from analysis.fit.floor import names as floors_of
 from analysis.fit.rows import Rows, left_in, select_rows
 from analysis.fit.solver import Array, Objective, Problem
 from analysis.fit.starts import some_of, starts_of
@@ -44,6 +46,7 @@ def fit(
     weights: ArrayLike | str | None = None,
     hold_out: ArrayLike | str | None = None,
     fixed: Mapping[str, float] | None = None,
+    floor: Floor | None = None,
     level: float = LEVEL,
     bootstrap: int = 0,
     clusters: str | None = None,
@@ -67,7 +70,8 @@ def fit(
         weights: one positive number per row of `table`, or "replicates": from the spread of runs that differ in seed.
         hold_out: runs kept out of the fit and predicted: "params" for the largest size (or another column),
             "params>1e9" or "data=c4" for a rule, or a bool per row of `table`.
-        fixed: constants that are known; a floor may be 0.
+        fixed: constants that are known.
+        floor: where the law's floor is pinned, and by what; at 0 it is the law without one.
         bootstrap: number of refits to resampled runs.
         clusters: column whose equal values mark rows of one run, which are resampled together. None takes rows with one
             id of `run`, else branches of one trunk (`analysis.replicates.trunks`); where trunks are few, the bootstrap
@@ -90,7 +94,12 @@ def fit(
     fixed = dict(fixed or {})
     objective = Objective.asked(loss, delta, log, asymmetry)
     _check_arguments(law, fixed, objective, drop_worst, bootstrap, level)
+    fixed |= floor.pins(law) if floor else {}
+    if len(fixed) == len(law.constants()):
+        raise InputError(f"all constants of {law.name} are fixed; leave one to estimate")
     rows = select_rows(law, table, target, objective, drop_worst, weights, hold_out, every_run, waived, clusters, drop)
+    if floor:
+        floor.check(rows.target, rows.y)
     free = np.array([c.name not in fixed for c in law.constants()])
     notes = [*rows.notes, *doubts.check_design(law, rows, free)]
     few = doubts.too_few_runs(rows, free)
@@ -131,6 +140,7 @@ def fit(
             notes += doubts.weakly_identified(law, best, moving, named, percentile, level)
         notes += doubts.check_rules(with_rows, named, estimate)
         notes += doubts.check_floor(problem, best, spread_out, moving)
+        notes += doubts.check_pinned(problem, best, spread_out, moving, floor, rows.clusters) if floor else []
     residuals = _residuals(problem, best, rows.table, sigma)
     limits = (0.0, 1.0) if is_share(rows.target, rows.y) else None
     made = Fit(
@@ -155,6 +165,7 @@ def fit(
         n_clusters=0 if rows.clusters is None else len(np.unique(rows.clusters)),
         ranges={name: (float(x.min()), float(x.max())) for name, x in zip(law.inputs, problem.x, strict=True)},
         fixed=tuple(fixed),
+        floor=floor,
         excluded=rows.table.excluded,
         notes=tuple(dict.fromkeys([*notes, *said])),
         without_rule=with_rows,
@@ -180,12 +191,13 @@ def _check_arguments(
     for name, value in fixed.items():
         if name not in names:
             raise InputError(f"{law.name} has no constant {name} to fix; it has {', '.join(names)}")
-        constant = law.constants()[names.index(name)]
-        least = {"scale": math.ulp(0.0), "floor": 0.0}.get(constant.kind, -math.inf)
-        if not math.isfinite(value) or value < least:
-            raise InputError(f"{name} fixed at {value}; wanted a finite number, above 0 for a scale, or 0 for a floor")
-    if len(fixed) == len(names):
-        raise InputError(f"all constants of {law.name} are fixed; leave one to estimate")
+        if name in floors_of(law):
+            raise InputError(
+                f"{name} is the floor of {law.name}: pin it with --floor {value:g}, which tells its source"
+            )
+        scale = law.constants()[names.index(name)].kind == "scale"
+        if not math.isfinite(value) or (scale and value <= 0):
+            raise InputError(f"{name} fixed at {value}; wanted a finite number, above 0 for a scale")
     if objective.kind not in ("auto", "huber", "squared", "asymmetric", "absolute"):
         raise InputError(f"loss {objective.kind!r}; wanted auto, huber, squared, asymmetric or absolute")
     if not objective.delta > 0 or not objective.asymmetry > 0:

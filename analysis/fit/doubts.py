@@ -12,8 +12,10 @@ from scipy import special
 from analysis import digits
 from analysis.confidence import LEVEL, t_quantile
 from analysis.fit import choice, intervals, solver
-from analysis.fit.descent import GONE, Optimum
+from analysis.fit.descent import GONE, Optimum, descend
 from analysis.fit.estimate import HeldOut, Interval, LackOfFit, Residuals, Status, six_digits
+from analysis.fit.floor import Floor
+from analysis.fit.floor import names as floors_of
 from analysis.fit.rows import ENOUGH, FitError, Rows
 from analysis.fit.solver import Array, Problem
 from analysis.fit.starts import some_of
@@ -313,6 +315,39 @@ def check_floor(problem: Problem, best: Optimum, theta0: Array, free: NDArray[np
                 f"and {none:.4g} with {c.name} = 0, {verdict}"
             )
     return notes
+
+
+def check_pinned(
+    problem: Problem,
+    best: Optimum,
+    theta0: Array,
+    free: NDArray[np.bool_],
+    floor: Floor,
+    clusters: NDArray[np.int64] | None,
+) -> list[str]:
+    """What the runs say of the floor at which they were pinned, and what a forecast ten times beyond them makes of it.
+
+    Args:
+        best, free: of the fit with the floor pinned.
+    """
+    law, name = problem.law, floors_of(problem.law)[0]
+    k = [c.name for c in law.constants()].index(name)
+    starts = np.vstack([best.theta[None], some_of(theta0, 31)])
+    starts[:, k] = solver.lifted(problem)
+    also = free.copy()
+    also[k] = True
+    released = descend(problem, starts, also, clusters).sunk(problem, also, clusters)
+    far = tuple(np.array([10 * column.max()]) for column in problem.x)
+    pinned, other = (float(solver.predict(law, t, far, False)[0]) for t in (best.theta, released.theta))
+    rise = 2 * (best.value - released.value) / float(released.spread.scale[0, k])
+    rejected = not released.spread.flat[0] and rise > t_quantile(LEVEL, released.spread.degrees[0, k]) ** 2
+    value = 0.0 if solver.at_zero(law, released.theta)[k] else float(np.exp(released.theta[k]))
+    verdict = "which these runs reject" if rejected else "which these runs allow"
+    return [
+        f"{name} is pinned at {floor.value:.4g} ({floor.told}), {verdict}, and no interval doubts it: free it is "
+        f"{value:.4g}, and at ten times the largest {' and '.join(law.inputs)} the forecast is {other:.4g} instead of "
+        f"{pinned:.4g}"
+    ]
 
 
 def check_held_out(

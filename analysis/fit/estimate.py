@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from analysis.confidence import t_quantile
 from analysis.fit import intervals, solver
+from analysis.fit.floor import Floor, names
 from analysis.fit.misfit import Misfit
 from analysis.fit.solver import Array, Objective
 from analysis.jsonable import jsonable
@@ -172,6 +173,7 @@ class Fit(Generic[L]):
     n_given: int = 0
     n_clusters: int = 0
     fixed: tuple[str, ...] = ()
+    floor: Floor | None = None  # at which the law was pinned
     excluded: tuple[Excluded, ...] = ()
     notes: tuple[str, ...] = ()
     without_rule: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
@@ -336,6 +338,7 @@ class Fit(Generic[L]):
             "n_clusters": self.n_clusters,
             "ranges": {name: list(ends) for name, ends in self.ranges.items()},
             "fixed": list(self.fixed),
+            "floor": dataclasses.asdict(self.floor) if self.floor else None,
             "excluded": [{"rows": list(e.rows), "reason": e.reason} for e in self.excluded],
             "notes": list(self.notes),
             "without_rule": {reason: dict(constants) for reason, constants in self.without_rule.items()},
@@ -413,6 +416,7 @@ class Fit(Generic[L]):
             ),
             ranges={name: (_number(low, name), _number(high, name)) for name, (low, high) in d["ranges"].items()},
             fixed=tuple(d["fixed"]),
+            floor=Floor.from_dict(d["floor"]) if d.get("floor") else None,
             excluded=tuple(Excluded(tuple(e["rows"]), e["reason"]) for e in d["excluded"]),
             notes=tuple(d["notes"]),
             without_rule={
@@ -440,7 +444,7 @@ class Fit(Generic[L]):
             low, high = self.intervals[name]
             ends = f"{percent(self.level)} {six_digits(low)} to {six_digits(high)}"
             if name in self.fixed:
-                ends = "fixed"
+                ends = f"pinned: {self.floor.told}" if self.floor and name in names(type(self.law)) else "fixed"
             elif self.interval_kind == intervals.NONE:
                 ends = "no interval"
             if name in self.percentile and name not in self.fixed:

@@ -11,6 +11,7 @@ from scaling.errors import InputError
 
 if TYPE_CHECKING:
     from analysis.average import Average
+    from analysis.fit.floor import Floor
     from analysis.forms import Choice
     from analysis.laws import Law
     from analysis.table import Table
@@ -108,6 +109,7 @@ def _add_fit(verbs: arguments.Verbs) -> None:
         "--weights", choices=["replicates"], help="weigh runs by the noise that runs differing in seed alone show"
     )
     fit.add_argument("--fix", nargs="+", default=[], metavar="CONSTANT=VALUE", help="hold constants at a value")
+    floors(fit)
     _level(fit)
     fit.add_argument(
         "--bootstrap",
@@ -160,6 +162,22 @@ def _level(verb: argparse.ArgumentParser) -> None:
 
 def _drop_worst(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--drop-worst", type=int, default=0, metavar="K", help="leave out the K runs of largest loss")
+
+
+def floors(verb: argparse.ArgumentParser) -> None:
+    """Options that pin the floor of a law."""
+    one = verb.add_mutually_exclusive_group()
+    one.add_argument("--floor", type=float, metavar="LOSS", help="irreducible loss at which the law is pinned")
+    one.add_argument("--floor-from", type=Path, metavar="FIT", help="pinned at the floor of this fit")
+
+
+def floor_of(args: argparse.Namespace) -> "Floor | None":
+    """The floor that the options of `floors` pin."""
+    from analysis.fit.floor import Floor
+
+    if args.floor_from:
+        return Floor.of(arguments.read_fit(args.floor_from), args.floor_from.name)
+    return None if args.floor is None else Floor(args.floor)
 
 
 def rows(verb: argparse.ArgumentParser) -> None:
@@ -301,14 +319,16 @@ def _fit(args: argparse.Namespace) -> int:
         "clusters": args.clusters,
         "drop": args.drop,
     }
-    choice, law = None, laws_asked[0]
+    choice, law, floor = None, laws_asked[0], floor_of(args)
+    if len(laws_asked) > 1 and (floor or args.fix):
+        raise InputError("--floor and --fix hold constants of one law: leave them out where several are judged")
     if len(laws_asked) > 1:
         given = {name: value for name, value in options.items() if value is not None and name != "level"}
         choice = forms.choose(laws_asked, rows, args.hold_out, every_run=args.every_run, **given)
     fitted = {"bootstrap": args.bootstrap, "every_run": args.every_run, **options}
     if args.average:
-        if not choice or args.choose is None or args.plot or args.hold_out or args.fix:
-            raise InputError("--average goes with --choose and two laws or more, without --plot, --hold-out and --fix")
+        if not choice or args.choose is None or args.plot or args.hold_out:
+            raise InputError("--average goes with --choose and two laws or more, without --plot and --hold-out")
         return _average(average.average(choice, laws_asked, rows, **fitted), args)
     if choice and args.choose is not None:
         if not choice.best:
@@ -321,6 +341,7 @@ def _fit(args: argparse.Namespace) -> int:
         fixed={
             name: parse(f"--fix {name}", value, float) for name, value in arguments.pairs(args.fix, "--fix").items()
         },
+        floor=floor,
         **fitted,
     )
     if args.out:
