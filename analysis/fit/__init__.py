@@ -279,7 +279,7 @@ def _bootstrap(
     enough = math.ceil(2 / (1 - level) - 1e-9)
     if len(counts) < enough:
         said.append(f"{len(counts)} bootstrap draws do not reach so far out; wanted {enough} or more")
-    risen = np.where(solver.at_zero(problem.law, best.theta) & free, solver.lifted(problem), best.theta)
+    risen = np.where(free, solver.risen(problem, best.theta), best.theta)
     optima = np.unique(np.vstack([best.theta, risen, *best.others]), axis=0, return_index=True)[1]
     optima = np.vstack([best.theta, risen, *best.others])[np.sort(optima)]
     draws = intervals.bootstrap(problem, optima, best.spread, free, counts, seed)

@@ -138,20 +138,21 @@ def status(
             Status.AT_BOUND,
             f"{constants[k].name} has no effect on any prediction: it left the fit at {value}{held}",
         )
-    sunk = np.flatnonzero(solver.at_zero(law, best.theta) & free)
-    if sunk.size:
-        name = constants[sunk[0]].name
-        most = named[name][1]
-        or_one = f"one of at most {six_digits(most)} at this level" if math.isfinite(most) else "do not bound it"
-        return Status.AT_BOUND, f"{name} sank to 0: the runs want no floor, or {or_one}"
-    J = _relative(problem, best)
+    J = _relative(problem, np.where(free, solver.risen(problem, best.theta), best.theta))
     A = J[:, free].T @ J[:, free]
     size = np.sqrt(np.maximum(np.diagonal(A), 1e-100))
     values, vectors = np.linalg.eigh(A / np.outer(size, size))
     if values[0] < intervals.FLAT:
         names = [c.name for c, f in zip(constants, free, strict=True) if f]
         together = [name for name, v in zip(names, vectors[:, 0], strict=True) if abs(v) > 0.2]
-        return Status.FLAT, f"{' and '.join(together)} can change together without changing any prediction"
+        told = f"{' and '.join(together)} can change together without changing any prediction"
+        return Status.FLAT, told + _two_values(problem)
+    sunk = np.flatnonzero(solver.at_zero(law, best.theta) & free)
+    if sunk.size:
+        name = constants[sunk[0]].name
+        most = named[name][1]
+        or_one = f"one of at most {six_digits(most)} at this level" if math.isfinite(most) else "do not bound it"
+        return Status.AT_BOUND, f"{name} sank to 0: the runs want no floor, or {or_one}"
     floors = {c.name for c in constants if c.kind == "floor"}  # 0 is an end as good as any for them
     open_ = [name for name, ends in named.items() if _open(ends) and not (name in floors and math.isfinite(ends[1]))]
     if open_:
@@ -183,16 +184,22 @@ def _agreement(best: Optimum) -> str:
 def without_effect(problem: Problem, best: Optimum, free: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Which of the free constants affect no prediction: scales and exponents of terms that left the fit. p"""
     others = np.array([c.kind not in ("number", "floor") for c in problem.law.constants()])
-    return free & others & (np.abs(_relative(problem, best)).max(0) < GONE)
+    return free & others & (np.abs(_relative(problem, best.theta)).max(0) < GONE)
 
 
-def _relative(problem: Problem, best: Optimum) -> Array:
+def _two_values(problem: Problem) -> str:
+    """Which inputs have so few values that a floor, a scale and an exponent are one curve through them; or nothing."""
+    two = [n for n, x in zip(problem.law.inputs, problem.x, strict=True) if len(np.unique(np.round(np.log(x), 9))) == 2]
+    return f": {' and '.join(two)} has 2 values; wanted 3 or more, or a floor pinned by --floor" if two else ""
+
+
+def _relative(problem: Problem, theta: Array) -> Array:
     """Slopes of the logarithms of the predictions in the fit coordinates. n p"""
-    J = solver.jacobian(problem.law, best.theta, problem.x, problem.objective.log)
+    J = solver.jacobian(problem.law, theta, problem.x, problem.objective.log)
     J = np.nan_to_num(J, nan=0.0, posinf=0.0, neginf=0.0)
     if problem.objective.log:
         return J
-    return J / np.abs(solver.predict(problem.law, best.theta, problem.x, False))[:, None]
+    return J / np.abs(solver.predict(problem.law, theta, problem.x, False))[:, None]
 
 
 def _open(ends: Interval) -> bool:

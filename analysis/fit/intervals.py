@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from analysis.confidence import LEVEL, t_quantile
-from analysis.fit.solver import CLOSE, Array, Objective, Problem, at_zero, jacobian, lifted, predict, solve
+from analysis.fit.solver import CLOSE, Array, Objective, Problem, at_zero, jacobian, predict, risen, solve
 
 ROUNDS = 40  # of bracketing and false position per end of a profile interval
 EXACT = 2e-3  # an end is found when its statistic is within this share of the quantile
@@ -71,7 +71,11 @@ def spread(
     slope, few = _slope(problem.objective, r, n, q)
     one = idle[:, None] * np.eye(q)
     curvature = _inverse(np.einsum("mni,mn,mnj->mij", J, w * slope, J) + one)
-    flat = _flat(np.einsum("mni,mn,mnj->mij", J, (w > 0).astype(float), J) + one)
+    felt = J
+    if at_zero(problem.law, theta)[:, free].any():  # a floor of 0 has so little slope that rounding hides what is flat
+        felt = np.nan_to_num(jacobian(problem.law, risen(problem, theta), problem.x, problem.objective.log)[..., free])
+        felt = np.where(idle[:, None], 0.0, felt)
+    flat = _flat(np.einsum("mni,mn,mnj->mij", felt, (w > 0).astype(float), felt) + one)
     # The scatter as if all rows scattered alike.
     alike = few * (w * psi**2).sum(-1) / rest / np.maximum((w * slope).sum(-1) / w.sum(-1), 1e-300)
     degrees = np.repeat(rest[:, None], q, 1)
@@ -230,7 +234,7 @@ def profile(
     exponent = np.array([c.kind == "exponent" for c in problem.law.constants()])[k]
     to_zero = exponent & (side < 0) & (theta[i, k] > 0)  # an exponent is above 0, and so is its interval
     sunk = at_zero(problem.law, theta) & free  # m p
-    risen_theta = np.where(sunk, lifted(problem), theta)
+    risen_theta = np.where(free, risen(problem, theta), theta)
     # Where the covariance blows up the objective bends long before one standard error: start nearer.
     step = np.minimum(quantile[i, k] * error, np.where(log, 3.0, np.maximum(np.abs(theta[i, k]), 0.1)))
     variance = spread.covariance[i, k, k][:, None]
@@ -259,10 +263,10 @@ def profile(
         shift = np.where(sunk[i[open_]], np.log1p(np.maximum(shift, 0)), shift)  # a floor leaves 0 in its own unit
         start = inner_theta[open_] + shift
         # A floor at 0 does not move whatever the other constants do: once more from one that all rows feel.
-        risen = sunk[i[open_]].any(-1) & ~sunk[i[open_], k[open_]]
+        raised = sunk[i[open_]].any(-1) & ~sunk[i[open_], k[open_]]
         above = np.where(sunk[i[open_]], risen_theta[i[open_]], inner_theta[open_])
-        start = np.concatenate([start, outer_theta[near], above[risen]])
-        lane_of = np.concatenate([np.arange(open_.size), np.flatnonzero(bracketed), np.flatnonzero(risen)])
+        start = np.concatenate([start, outer_theta[near], above[raised]])
+        lane_of = np.concatenate([np.arange(open_.size), np.flatnonzero(bracketed), np.flatnonzero(raised)])
         start[np.arange(len(start)), k[open_][lane_of]] = (theta[i, k] + side * trial)[open_][lane_of]
         found = solve(problem, start, held[open_][lane_of], i[open_][lane_of], CLOSE, lanes)
         order = np.lexsort((found.value, lane_of))  # the best of each lane's starts
