@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from analysis import records
 from analysis.table import Table, algebra
 from analysis.table.files import read_csv, read_parquet
 from scaling.errors import InputError
@@ -25,6 +24,8 @@ def load(path: str | Path, columns: Mapping[str, str] | None = None, option: str
     if not path.exists():
         raise InputError(f"{path}: no such file or folder; wanted a .csv or .parquet table or the folder of a study")
     if path.is_dir():
+        from analysis import records  # the trainer's modules, which a file does not need
+
         table = records.read(path).runs
         if not columns:
             return table

@@ -390,12 +390,12 @@ def report(rows: list[Row], wrong: list[WrongForm], args: argparse.Namespace, se
         "",
         "## Under a wrong form",
         "",
-        "Ladders of another law than the one fitted: the interval of a law that is not true need not hold at its level,",
-        "so these count as no failures. They say what a wrong form costs. `law`: share of the truths that the interval",
-        "of the law holds; `one run`: of runs there, by the interval of one run, which has the law's own error beyond",
-        "its runs; `half-width`: of the latter, the median; `off`: predicted against true, rms.",
+        "Ladders of another law than the one fitted: the interval of a law that is not true need not hold at its",
+        "level, and these count as no failures. They say what a wrong form costs. `law`: share of the truths that the",
+        "interval of the law holds; `one run`: of runs there, by the interval of one run, which has the law's own error",
+        "beyond its runs; `half-width`: of the latter, the median; `off`: predicted against true, rms.",
         "",
-        "| true | fitted | runs | noise | ladders | loss | times the largest | off | law | one run | half-width | none |",
+        "| true | fitted | runs | noise | ladders | loss | times beyond | off | law | one run | half-width | none |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for w in wrong:

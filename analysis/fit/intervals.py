@@ -5,6 +5,7 @@ Fit coordinates throughout: scales and floors as logarithms (`analysis.fit.solve
 """
 
 import dataclasses
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,10 +83,10 @@ def spread(
     small = alike[:, None, None] * np.where(idle[:, None], 0.0, curvature)
     if problem.objective.kind != "squared" or clusters is not None:
         index = np.arange(J.shape[1]) if clusters is None else clusters
-        K = np.sqrt(w)[..., None] * J
-        by_cluster, degrees = _by_cluster(K, np.sqrt(w) * psi, index, curvature, one)
+        white = _Whitened.of(np.sqrt(w)[..., None] * J, index, one)
+        by_cluster, degrees = _by_cluster(white, np.sqrt(w) * psi, curvature)
         if clusters is not None:
-            squares = _squares_by_cluster(K, np.sqrt(w) * r, index, one)  # m G
+            squares = _squares_by_cluster(white, np.sqrt(w) * r)  # m G
             groups, total = squares.shape[1], squares.sum(-1)
             sigma = np.sqrt(total / n)
             told = 2 * total**2 / np.maximum(groups * squares.var(-1, ddof=1), 1e-300)  # fewer where clusters differ
@@ -108,28 +109,40 @@ def joint_degrees(variance: Array, degrees: Array, own: Array, own_degrees: Arra
     return ((variance + own) / np.where(error > 0, error, 1.0)) ** 2
 
 
-def _whitened(K: Array, u: Array, index: NDArray[np.int64], one: Array) -> tuple[Array, ...]:
-    """Of each cluster, in coordinates where K'K is the identity: K_g' u_g (m, G, q), the eigenvalues of K_g' K_g (each
-    the share of a direction that the cluster decides) with their vectors, and the way there and back."""
-    m, _, q = K.shape
-    A = np.einsum("mni,mnj->mij", K, K) + one
-    size = np.sqrt(np.maximum(np.einsum("mii->mi", A), 1e-100))
-    values, vectors = np.linalg.eigh(A / (size[:, :, None] * size[:, None]))
-    values = np.maximum(values, 1e-15)
-    there = vectors / np.sqrt(values)[:, None] / size[:, :, None]  # m q q
-    back = np.swapaxes(vectors * np.sqrt(values)[:, None], 1, 2) * size[:, None]
-    K = K @ there
-    order = np.argsort(index, kind="stable")
-    begins = np.flatnonzero(np.diff(index[order], prepend=-1))
-    score = np.add.reduceat((K * u[..., None])[:, order], begins, 1)
-    share = np.add.reduceat((K[..., None] * K[:, :, None])[:, order].reshape(m, -1, q * q), begins, 1)
-    share, axes = np.linalg.eigh(share.reshape(m, -1, q, q))
-    return score, np.clip(share, 0, 1 - LEAST), axes, there, back
+class _Whitened(NamedTuple):
+    """Slopes K (m, n, q) of rows in coordinates where K'K is the identity, by clusters g of G."""
+
+    K: Array  # (m, n, q)
+    order: NDArray[np.int64]  # rows, a cluster after the other
+    begins: NDArray[np.int64]  # of each cluster in that order
+    share: Array  # (m, G, q) eigenvalues of K_g' K_g: each the share of a direction that the cluster decides
+    axes: Array  # (m, G, q, q) their vectors
+    back: Array  # (m, q, q) to the constants' own coordinates
+
+    @classmethod
+    def of(cls, K: Array, index: NDArray[np.int64], one: Array) -> Self:
+        m, _, q = K.shape
+        A = np.einsum("mni,mnj->mij", K, K) + one
+        size = np.sqrt(np.maximum(np.einsum("mii->mi", A), 1e-100))
+        values, vectors = np.linalg.eigh(A / (size[:, :, None] * size[:, None]))
+        values = np.maximum(values, 1e-15)
+        there = vectors / np.sqrt(values)[:, None] / size[:, :, None]  # m q q
+        back = np.swapaxes(vectors * np.sqrt(values)[:, None], 1, 2) * size[:, None]
+        K = K @ there
+        order = np.argsort(index, kind="stable")
+        begins = np.flatnonzero(np.diff(index[order], prepend=-1))
+        share = np.add.reduceat((K[..., None] * K[:, :, None])[:, order].reshape(m, -1, q * q), begins, 1)
+        share, axes = np.linalg.eigh(share.reshape(m, -1, q, q))
+        return cls(K, order, begins, np.clip(share, 0, 1 - LEAST), axes, back)
+
+    def score(self, u: Array) -> Array:
+        """K_g' u_g of scores u (m, n), (m, G, q)."""
+        return np.add.reduceat((self.K * u[..., None])[:, self.order], self.begins, 1)
 
 
-def _by_cluster(K: Array, u: Array, index: NDArray[np.int64], curvature: Array, one: Array) -> tuple[Array, Array]:
-    """CR2 covariance (m, q, q) from the slopes K (m, n, q) and scores u (m, n) of rows, and Satterthwaite's degrees."""
-    score, share, axes, _, back = _whitened(K, u, index, one)
+def _by_cluster(white: _Whitened, u: Array, curvature: Array) -> tuple[Array, Array]:
+    """CR2 covariance (m, q, q) from the scores u (m, n) of rows, and Satterthwaite's degrees."""
+    score, share, axes, back = white.score(u), white.share, white.axes, white.back
     bread = back @ curvature  # m q q
     there = np.swapaxes(axes, -1, -2)
     root = 1 / np.sqrt(1 - share)
@@ -149,13 +162,10 @@ def _by_cluster(K: Array, u: Array, index: NDArray[np.int64], curvature: Array, 
     return covariance, np.clip(np.nan_to_num(degrees, nan=1.0), 0.5, None)
 
 
-def _squares_by_cluster(K: Array, r: Array, index: NDArray[np.int64], one: Array) -> Array:
+def _squares_by_cluster(white: _Whitened, r: Array) -> Array:
     """Squares of the residuals r (m, n) summed over each cluster, with what the fit took from them, (m, G)."""
-    score, share, axes, *_ = _whitened(K, r, index, one)
-    taken = np.einsum("mgij,mgi->mgj", axes, score) ** 2 / (1 - share)
-    order = np.argsort(index, kind="stable")
-    left = np.add.reduceat(r[:, order] ** 2, np.flatnonzero(np.diff(index[order], prepend=-1)), 1)
-    return left + taken.sum(-1)
+    taken = np.einsum("mgij,mgi->mgj", white.axes, white.score(r)) ** 2 / (1 - white.share)
+    return np.add.reduceat(r[:, white.order] ** 2, white.begins, 1) + taken.sum(-1)
 
 
 def _flat(A: Array) -> NDArray[np.bool_]:

@@ -319,7 +319,7 @@ def _program(law: type[Law], log_target: bool) -> Callable[..., State]:
     import jax
     import jax.numpy as jnp
 
-    log = jnp.array([c.log for c in law.constants()])
+    log = np.array([c.log for c in law.constants()])
     p = len(log)
 
     def transformed(theta: Any, x: Any) -> Any:

@@ -289,7 +289,7 @@ def asked_for(
 
 def _fit(args: argparse.Namespace) -> int:
     arguments.fits_on_the_cpu()
-    from analysis import average, batch_size, fit, forms, laws
+    from analysis import batch_size, fit, laws
     from analysis.confidence import LEVEL
     from analysis.laws.law import describe, to_dict
     from scaling.config import parse
@@ -304,7 +304,7 @@ def _fit(args: argparse.Namespace) -> int:
     if args.plot and args.plot.suffix not in (".svg", ".png", ".pdf"):
         raise InputError(f"--plot {args.plot}: wanted a name that ends in .svg, .png or .pdf")
     table = asked_for(args, path, target=args.target, curves=laws_asked[:1] == [laws.KaplanBCrit])
-    laws_asked = laws_asked or list(forms.candidates(table))
+    laws_asked = laws_asked or _usual(table)
     batch_fit = arguments.read_fit(args.batch_fit) if args.batch_fit else None
     rows = batch_size.for_law(laws_asked[0], table, batch_fit)
     options = {
@@ -324,11 +324,15 @@ def _fit(args: argparse.Namespace) -> int:
         raise InputError("--floor and --fix hold constants of one law: leave them out where several are judged")
     if len(laws_asked) > 1:
         given = {name: value for name, value in options.items() if value is not None and name != "level"}
+        from analysis import forms
+
         choice = forms.choose(laws_asked, rows, args.hold_out, every_run=args.every_run, **given)
     fitted = {"bootstrap": args.bootstrap, "every_run": args.every_run, **options}
     if args.average:
         if not choice or args.choose is None or args.plot or args.hold_out:
             raise InputError("--average goes with --choose and two laws or more, without --plot and --hold-out")
+        from analysis import average
+
         return _average(average.average(choice, laws_asked, rows, **fitted), args)
     if choice and args.choose is not None:
         if not choice.best:
@@ -357,6 +361,13 @@ def _fit(args: argparse.Namespace) -> int:
     for path in filter(None, (args.out, args.plot)):
         arguments.say(f"written: {path}")
     return 0
+
+
+def _usual(table: "Table") -> "list[type[Law]]":
+    """The laws to choose from where none is named."""
+    from analysis import forms
+
+    return list(forms.candidates(table))
 
 
 def _average(found: "Average", args: argparse.Namespace) -> int:
