@@ -184,11 +184,11 @@ def fitted(law: type[Law], x: tuple[Array, ...], y: Array, runs: int) -> tuple[P
 
 def profiles(
     problem: Problem, theta: Array, value: Array, free: NDArray[np.bool_], clusters: NDArray[np.int64] | None
-) -> tuple[Array, Array, Array, intervals.Spread]:
-    """Profile intervals and optima (lower ones where a profile met them), with their spread."""
+) -> tuple[Array, Array, Array, intervals.Spread, Array]:
+    """Profile intervals and optima (lower ones where a profile met them), their spread, and the profiles' ends."""
     theta, value = solver.sink(problem, theta, value, free, LANES)
     around = intervals.spread(problem, theta, free, clusters)
-    low, high, lowest = intervals.profile(problem, theta, value, around, free, LEVEL, LANES)
+    low, high, lowest, ends = intervals.profile(problem, theta, value, around, free, LEVEL, LANES)
     again = np.flatnonzero(lowest[:, -1] < value * (1 - solver.SAME))
     if again.size:
         found = solver.solve(problem, lowest[again, :-1], data=again, lanes=LANES)
@@ -198,8 +198,9 @@ def profiles(
         part = problem.with_data(problem.y[again], problem.weights[again])
         part = dataclasses.replace(part, objective=objective_of(problem.objective, again))
         some = intervals.Spread(*(getattr(around, f.name)[again] for f in dataclasses.fields(around)))
-        low[again], high[again], _ = intervals.profile(part, theta[again], value[again], some, free, LEVEL, LANES)
-    return low, high, theta, around
+        found = intervals.profile(part, theta[again], value[again], some, free, LEVEL, LANES)
+        low[again], high[again], ends[again] = found.low, found.high, found.ends
+    return low, high, theta, around, ends
 
 
 def objective_of(objective: Objective, some: NDArray[np.int64]) -> Objective:
@@ -247,7 +248,7 @@ def calibrate(case: Case, replicates: int, bootstrapped: int) -> list[Row]:
     constants = np.array([getattr(law, c.name) for c in kind.constants()])
     truth, free = solver.to_theta(kind, constants), np.ones(len(constants), bool)
     problem, theta, value = fitted(kind, x, y, case.runs)
-    low, high, theta, around = profiles(problem, theta, value, free, clusters)
+    low, high, theta, around, ends = profiles(problem, theta, value, free, clusters)
     none = without_interval(problem, theta, around)
     covered, unbounded = np.full((2, len(constants)), math.nan)
     if not none.all():
@@ -256,12 +257,12 @@ def calibrate(case: Case, replicates: int, bootstrapped: int) -> list[Row]:
 
     # The forecast: the linearised interval that `Fit.predict` gives, beyond the ladder, of the mean and of one run.
     far = tuple(np.array([FAR * column.max()]) for column in x)
-    said = ahead(kind, theta, around, far)
+    said = ahead(kind, theta, around, ends, far)
     half_of_one = t_quantile(LEVEL, said.degrees) * np.sqrt(said.of_one)
     off = said.value - math.log(float(law(*far)[0]))
     one = off + math.hypot(case.noise, case.luck or 0) * rng.normal(size=replicates)
     forecast, run = (
-        float((np.abs(missed) <= half)[~none].mean()) if not none.all() else math.nan
+        float(held(missed, half)[~none].mean()) if not none.all() else math.nan
         for missed, half in ((off, said.half), (one, half_of_one))
     )
 
@@ -285,19 +286,26 @@ class Ahead(NamedTuple):
     """What fits say beyond their runs, as `Fit.predict` does, (m,) each."""
 
     value: Array  # logarithm of the law
-    half: Array  # of the interval of the law
-    of_one: Array  # variance of one run there
-    degrees: Array  # of freedom behind it
+    half: Array  # of the interval of the law, below and above, (2, m)
+    of_one: Array  # variance of one run there, (2, m)
+    degrees: Array  # of freedom behind it, (2, m)
 
 
-def ahead(law: type[Law], theta: Array, around: intervals.Spread, far: tuple[Array, ...]) -> Ahead:
-    """Of each of the optima theta (m, p), at one place."""
+def ahead(law: type[Law], theta: Array, around: intervals.Spread, ends: Array, far: tuple[Array, ...]) -> Ahead:
+    """Of each of the optima theta (m, p), with the ends of its profiles (m, k, p), at one place."""
     J = solver.jacobian(law, theta, far, True)[:, 0]  # m p
-    variance = np.einsum("mp,mpq,mq->m", J, around.covariance, J)
     degrees, own = around.degrees.min(-1), around.sigma**2
+    value = solver.predict(law, theta, far, True)[:, 0]
+    at_ends = solver.predict(law, ends, far, True)[..., 0].T  # k m
+    variance = intervals.reach(value, np.einsum("mp,mpq,mq->m", J, around.covariance, J), at_ends, degrees, LEVEL)
     joint = intervals.joint_degrees(variance, degrees, own, around.sigma_degrees)
     half = t_quantile(LEVEL, degrees) * np.sqrt(variance)
-    return Ahead(solver.predict(law, theta, far, True)[:, 0], half, variance + own, joint)
+    return Ahead(value, half, variance + own, joint)
+
+
+def held(missed: Array, half: Array) -> NDArray[np.bool_]:
+    """Which predictions, off by so much (m,), hold the truth with half widths below and above (2, m)."""
+    return (missed <= half[0]) & (-missed <= half[1])
 
 
 def under_a_wrong_form(
@@ -309,8 +317,7 @@ def under_a_wrong_form(
     y = np.log(np.asarray(truth(*x))) + noise * rng.normal(size=(replicates, n))
     problem, theta, value = fitted(law, x, y, n)
     free = np.ones(p, bool)
-    theta, _ = solver.sink(problem, theta, value, free, LANES)
-    around = intervals.spread(problem, theta, free)
+    _, _, theta, around, ends = profiles(problem, theta, value, free, None)
     with_interval = ~without_interval(problem, theta, around)
     starts = starts_of(dataclasses.replace(problem, y=y[:1]), STARTS, {})
     own = [learnt(problem, i, theta[i], free, starts) for i in range(replicates)]
@@ -319,17 +326,17 @@ def under_a_wrong_form(
     rows = []
     for times in TIMES:
         far = tuple(np.array([times * column.max()]) for column in x)
-        said = ahead(law, theta, around, far)
+        said = ahead(law, theta, around, ends, far)
         wrong = np.array([float(one.variance(one.distance(far, ranges))[0]) for one in own])
         joint = intervals.joint_degrees(said.of_one, said.degrees, wrong, np.array([one.degrees for one in own]))
         half_of_one = t_quantile(LEVEL, joint) * np.sqrt(said.of_one + wrong)
         off = said.value - math.log(float(np.ravel(truth(*far))[0]))
         one = off + noise * rng.normal(size=replicates)
         covered, run = (
-            float((np.abs(missed) <= half)[with_interval].mean()) if with_interval.any() else math.nan
+            float(held(missed, half)[with_interval].mean()) if with_interval.any() else math.nan
             for missed, half in ((off, said.half), (one, half_of_one))
         )
-        rms, half_width = math.sqrt(float(np.mean(off[some] ** 2))), float(np.median(half_of_one[some]))
+        rms, half_width = math.sqrt(float(np.mean(off[some] ** 2))), float(np.median(half_of_one.mean(0)[some]))
         none = float(1 - with_interval.mean())
         loss = problem.objective.kind
         rows.append(
@@ -392,7 +399,7 @@ def report(rows: list[Row], wrong: list[WrongForm], args: argparse.Namespace, se
         "",
         "Ladders of another law than the one fitted: the interval of a law that is not true need not hold at its",
         "level, and these count as no failures. They say what a wrong form costs. `law`: share of the truths that the",
-        "interval of the law holds; `one run`: of runs there, by the interval of one run, which has the law's own error",
+        "interval of the law holds; `one run`: of runs there, by that of one run, which has the law's own error",
         "beyond its runs; `half-width`: of the latter, the median; `off`: predicted against true, rms.",
         "",
         "| true | fitted | runs | noise | ladders | loss | times beyond | off | law | one run | half-width | none |",

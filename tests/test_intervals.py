@@ -34,7 +34,7 @@ def held(
         theta, value = found.theta, found.value
     theta, value = solver.sink(problem, theta, value, free)
     spread = intervals.spread(problem, theta, free, clusters)
-    low, high, _ = intervals.profile(problem, theta, value, spread, free)
+    low, high, *_ = intervals.profile(problem, theta, value, spread, free)
     far = tuple(np.array([10 * column.max()]) for column in problem.x)
     J = solver.jacobian(type(law), theta, far, True)[:, 0]
     half = t_quantile(0.95, spread.degrees.min(-1)) * np.sqrt(np.einsum("mp,mpq,mq->m", J, spread.covariance, J))

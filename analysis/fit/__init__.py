@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from analysis.confidence import LEVEL, t_quantile
 from analysis.fit import choice, doubts, intervals, misfit, solver
 from analysis.fit.descent import Optimum, descend, sensible
-from analysis.fit.estimate import Fit, HeldOut, Interval, L, Residuals
+from analysis.fit.estimate import Ends, Fit, HeldOut, Interval, L, Residuals
 from analysis.fit.floor import Floor
 from analysis.fit.floor import names as floors_of
 from analysis.fit.rows import Rows, left_in, select_rows
@@ -111,7 +111,7 @@ def fit(
 
     theta0 = starts_of(problem, starts, fixed)
     spread_out = theta0 if len(theta0) <= STARTS else starts_of(problem, STARTS, fixed)
-    best, low, high, kind = _estimate(problem, theta0, free, rows.clusters, level)
+    best, low, high, kind, ends = _estimate(problem, theta0, free, rows.clusters, level)
     gone = doubts.without_effect(problem, best, free)
     unbounded = few or doubts.exchangeable(law, rows, free)
     if unbounded:
@@ -120,7 +120,7 @@ def fit(
     if gone.any() and moving.any() and not unbounded:
         # Along a constant without effect nothing rises, and a profile that follows it finds no end of any other.
         at_bound = np.where(gone, best.theta, np.vstack([best.theta, theta0]))
-        best, low, high, kind = _estimate(problem, at_bound, moving, rows.clusters, level)
+        best, low, high, kind, ends = _estimate(problem, at_bound, moving, rows.clusters, level)
         low, high = np.where(gone, -np.inf, low), np.where(gone, np.inf, high)
     wanted = 0 if few else bootstrap  # rows of a run drawn one by one would hide what they share
     draws, said = _bootstrap(problem, best, moving, wanted, rows.drawn, spread_out, level, seed)
@@ -158,6 +158,7 @@ def fit(
         level=level,
         percentile=percentile,
         covariance=best.spread.covariance[0],
+        ends=None if unbounded else ends,
         degrees=float(best.spread.degrees[0, free].min()),
         residuals=residuals,
         n_runs=len(rows.table),
@@ -232,26 +233,26 @@ def _chosen(
 
 def _estimate(
     problem: Problem, theta0: Array, free: NDArray[np.bool_], clusters: NDArray[np.int64] | None, level: float
-) -> tuple[Optimum, Array, Array, str]:
-    """The best optimum, both ends of its intervals, and how these were found."""
+) -> tuple[Optimum, Array, Array, str, Ends | None]:
+    """The best optimum, both ends of its intervals, how these were found, and all constants at these ends."""
     best = descend(problem, theta0, free, clusters).sunk(problem, free, clusters)
     # A profile walks far from the optimum; where it finds a lower objective, the descent starts again from there.
     for _ in range(3):
         if best.sigma < doubts.NOISELESS or best.spread.flat[0]:
             break
         at, value = best.theta[None], np.array([best.value])
-        low, high, lowest = intervals.profile(problem, at, value, best.spread, free, level)
+        low, high, lowest, ends = intervals.profile(problem, at, value, best.spread, free, level)
         if lowest[0, -1] >= best.value * (1 - solver.SAME) or not sensible(problem.law, lowest[:, :-1], free)[0]:
-            fixed = best.theta
-            return best, np.where(free, low[0], fixed), np.where(free, high[0], fixed), "profile likelihood"
+            low, high = (np.where(free, end[0], best.theta) for end in (low, high))
+            return best, low, high, "profile likelihood", Ends(ends[0], level)
         best = descend(problem, np.vstack([lowest[:, :-1], theta0]), free, clusters).sunk(problem, free, clusters)
     if best.spread.flat[0]:
         # A profile would follow one valley of many that lead off from here, and call its walls the ends.
         half = np.where(free, np.inf, 0.0)
-        return best, best.theta - half, best.theta + half, intervals.NONE
+        return best, best.theta - half, best.theta + half, intervals.NONE, None
     error = np.sqrt(np.diagonal(best.spread.covariance[0]))
     half = np.where(free, t_quantile(level, best.spread.degrees[0]) * error, 0.0)
-    return best, best.theta - half, best.theta + half, "linearised"
+    return best, best.theta - half, best.theta + half, "linearised", None
 
 
 def _bootstrap(

@@ -130,6 +130,19 @@ class LackOfFit:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Ends:
+    """Where the walks along the profiles ended.
+
+    Attributes:
+        theta: the constants at each end of each interval, the others refitted, in fit coordinates, (k, p).
+        level: of these intervals.
+    """
+
+    theta: Array
+    level: float
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Fit(Generic[L]):
     """A law with its constants estimated, and how far they can be trusted.
 
@@ -142,6 +155,7 @@ class Fit(Generic[L]):
         intervals: of each constant, by the method `interval_kind` at `level`; a fixed constant's has no width.
         percentile: the same by bootstrap percentiles, which cover less than they say with few runs.
         covariance: of the fit coordinates (logarithms of scales and floors), in the order of the law's fields.
+        ends: of the profiles, which predictions hold too; None where there are none.
         n_given: rows that the table was read with, those left out and those not chosen included.
         n_clusters: into which the rows fall that are no runs of their own; 0 where each row is one.
         degrees: of freedom of predictions: rows minus constants estimated; fewer where a few rows or clusters decide.
@@ -169,6 +183,7 @@ class Fit(Generic[L]):
     residuals: Residuals
     n_runs: int
     ranges: Mapping[str, Interval]  # of the columns the law was fitted over
+    ends: Ends | None = None
     misfit: Misfit | None = None  # the law's own error beyond them; None where it was not asked for
     n_given: int = 0
     n_clusters: int = 0
@@ -247,6 +262,9 @@ class Fit(Generic[L]):
         J = solver.jacobian(type(self.law), self.theta, flat, log)  # n p
         variance = np.maximum(np.einsum("np,pq,nq->n", J, self.covariance, J), 0)
         degrees = np.array(self.degrees)
+        if self.ends:
+            at_ends = solver.predict(type(self.law), self.ends.theta, flat, log)  # k n
+            variance = intervals.reach(centre, variance, at_ends, degrees, self.ends.level)  # 2 n
         if run:
             own = np.array(self.residuals.sigma**2)
             degrees = intervals.joint_degrees(variance, degrees, own, np.array(self.residuals.degrees))
@@ -256,9 +274,9 @@ class Fit(Generic[L]):
                 wrong = self.misfit.variance(far)
                 degrees = intervals.joint_degrees(variance, degrees, wrong, np.array(self.misfit.degrees))
                 variance = variance + wrong
-        half = t_quantile(self.level, degrees) * np.sqrt(variance)
+        half = np.broadcast_to(t_quantile(self.level, degrees) * np.sqrt(variance), (2, len(centre)))
         with np.errstate(over="ignore"):
-            parts = [np.exp(part) if log else part for part in (centre, centre - half, centre + half)]
+            parts = [np.exp(part) if log else part for part in (centre, centre - half[0], centre + half[1])]
         if self.limits is not None:
             parts = self._within(self.limits, parts, flat)
         return Prediction(*(part.reshape(x[0].shape)[()] for part in parts))
@@ -332,6 +350,7 @@ class Fit(Generic[L]):
             "share_at_optimum": self.share_at_optimum,
             "covariance": self.covariance.tolist(),
             "degrees": self.degrees,
+            "ends": {"theta": self.ends.theta.tolist(), "level": self.ends.level} if self.ends else None,
             "residuals": dataclasses.asdict(self.residuals),
             "n_runs": self.n_runs,
             "n_given": self.n_given,
@@ -423,6 +442,7 @@ class Fit(Generic[L]):
                 reason: {name: math.inf if value is None else value for name, value in constants.items()}
                 for reason, constants in d["without_rule"].items()
             },
+            ends=Ends(np.array(d["ends"]["theta"], float), d["ends"]["level"]) if d.get("ends") else None,
             misfit=Misfit(**d["misfit"]) if d.get("misfit") else None,
             held_out=HeldOut.from_dict(held) if held else None,
             lack_of_fit=LackOfFit(lack["F"], lack["p"], tuple(lack["degrees"])) if lack else None,

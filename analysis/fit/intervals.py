@@ -214,6 +214,37 @@ def _inverse(A: Array) -> Array:
     return inverse / (size[:, :, None] * size[:, None, :])
 
 
+class Profile(NamedTuple):
+    """Profile-likelihood intervals of m data sets.
+
+    low, high: (m, p), infinite where the objective never rises so far; an exponent above 0 goes down to 0 at most.
+    lowest: (m, p + 1) the best fit met on the way, its objective last: below the optimum's if that was only local.
+    ends: (m, k, p) the constants at each of these ends (or as far as the walk came), the others refitted.
+    """
+
+    low: Array
+    high: Array
+    lowest: Array
+    ends: Array
+
+
+def reach(value: Array, variance: Array, at_ends: Array, degrees: Array, level: float) -> Array:
+    """Variances of predictions below and above their value, (2, ...): linearised, or more where a profile shows more.
+
+    The constants at an end of an interval suit the runs as well as the interval allows, so that what they predict
+    belongs to the interval of the prediction. Where predictions are linear in the constants, it lies within already.
+
+    Args:
+        value, variance: of predictions, (...).
+        at_ends: the same predictions with the constants at each end of their intervals, (k, ...).
+        degrees: of freedom behind the variances.
+        level: of these intervals.
+    """
+    off = np.where(np.isfinite(at_ends), at_ends - value, 0.0)
+    furthest = np.stack([-off.min(0, initial=0.0), off.max(0, initial=0.0)])
+    return np.maximum(variance, (furthest / t_quantile(level, degrees)) ** 2)
+
+
 def profile(
     problem: Problem,
     theta: Array,
@@ -222,7 +253,7 @@ def profile(
     free: NDArray[np.bool_],
     level: float = LEVEL,
     lanes: int | None = None,
-) -> tuple[Array, Array, Array]:
+) -> "Profile":
     """Profile-likelihood intervals of all free constants.
 
     An end is where holding the constant there and refitting the others raises the objective by kappa F(1, n - p) / 2.
@@ -230,9 +261,6 @@ def profile(
     Args:
         theta, value: optimum and objective of each data set, (m, p) and (m,).
 
-    Returns:
-        low, high: (m, p), infinite where the objective never rises so far; an exponent above 0 goes down to 0 at most.
-        lowest: (m, p + 1) the best fit met on the way, its objective last: below `value` if the optimum was only local.
     """
     m, p = theta.shape
     quantile = t_quantile(level, spread.degrees)  # m p
@@ -256,6 +284,7 @@ def profile(
     inner, inner_z = np.zeros(len(i)), np.full(len(i), -1.0)  # distance from the optimum, statistic / quantile - 1
     outer, outer_z = np.full(len(i), np.inf), np.full(len(i), np.nan)
     inner_theta, outer_theta = theta[i].copy(), theta[i].copy()  # where the refits at these distances ended
+    ends_theta = np.full_like(inner_theta, np.nan)
     trial = np.minimum(step, limit)
     result = np.full(len(i), np.nan)
     lowest = np.column_stack([theta, value])
@@ -292,8 +321,9 @@ def profile(
         lo, hi = open_[below], open_[~below]
         inner[lo], inner_z[lo], inner_theta[lo] = trial[lo], z[below], theta_[below]
         outer[hi], outer_z[hi], outer_theta[hi] = trial[hi], z[~below], theta_[~below]
-        close = open_[np.abs(z) < EXACT]
-        result[close] = trial[close]
+        close = np.abs(z) < EXACT
+        result[open_[close]] = trial[open_[close]]
+        ends_theta[open_[close]] = theta_[close]
         tight = np.isfinite(outer) & (outer - inner < 1e-9 * (1 + outer))
         result[np.isnan(result) & tight] = outer[np.isnan(result) & tight]
         lost = np.isnan(result) & ~np.isfinite(outer) & (inner >= limit)
@@ -310,7 +340,8 @@ def profile(
     result[unfinished] = np.where(np.isfinite(outer), outer, np.where(to_zero, limit, np.inf))[unfinished]
     ends = np.full((2, m, p), np.nan)
     ends[((side > 0).astype(int), i, k)] = theta[i, k] + side * result
-    return ends[0], ends[1], lowest
+    within = np.where(np.isnan(ends_theta), inner_theta, ends_theta).reshape(m, -1, p)
+    return Profile(ends[0], ends[1], lowest, within)
 
 
 def resample(
