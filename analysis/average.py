@@ -86,15 +86,20 @@ class Average:
             return cls(tuple(f for _, f in parts), tuple(w for w, _ in parts), tuple(map(str, d["notes"])))
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
-                f"not an average of fits ({error}); wanted what `scaling fit --average --out` wrote"
+                f"not an average of fits ({error}); wanted what `scaling fit --choose --average TABLE --out FILE` wrote"
             ) from error
 
-    def alone(self, **columns: ArrayLike) -> list[str]:
-        """What each form says by itself of one run, a line each."""
+    def alone(self, **columns: float) -> list[str]:
+        """What each form says by itself of one run, a line each; a doubtful one bounds nothing beyond its runs."""
         lines = []
         for found, weight in zip(self.fits, self.weights, strict=True):
             said = found.predict(run=True, **columns)
+            inside = all(low <= columns[name] <= high for name, (low, high) in found.ranges.items())
             ends = f"{said.low:.4f} to {said.high:.4f}"
+            if out := found.beyond_limits(**columns):
+                ends = f"no interval: {out}"
+            elif not (found.sound or inside):
+                ends = f"no interval: {found.status}, {found.why}"
             lines.append(f"  {weight:>5.1%} {found.law.name} alone: {said.value:.4f} ({ends})")
         return lines
 

@@ -199,7 +199,7 @@ def backtest(
     x = rows.positive(*law.inputs)
     index, *_ = clustered(law, rows, clusters)
     least = FEWEST * len(law.constants())
-    parts = steps_of(x, least, steps, index)
+    parts = steps_of(law, x, least, steps, index)
     if not parts:
         raise InputError(
             f"{table.source}: {len(rows)} runs are too few to walk {law.name} forward; wanted {least} or more in the "

@@ -5,7 +5,7 @@ import datetime
 import itertools
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,9 +111,11 @@ def forecast(fit: Fit | Average, **inputs: float) -> Forecast:
     """
     told = {name: float(x) for name, x in inputs.items()}
     mean, run = fit.predict(**told), fit.predict(run=True, **told)  # type: ignore[arg-type]  # told holds columns only
-    heaviest = fit.fits[0] if isinstance(fit, Average) else fit
-    doubtful, outside = doubt(heaviest), beyond(heaviest, told)
-    warnings = [*filter(None, [doubtful, out := heaviest.beyond_limits(**told)])]
+    forms = fit.fits if isinstance(fit, Average) else (fit,)
+    heaviest, outside = forms[0], beyond(forms[0], told)
+    doubtful = _each(forms, doubt)
+    out = _each(forms, lambda form: form.beyond_limits(**told))
+    warnings = [*doubtful, *out]
     bounds = tuple(map(float, (run.low, run.high, mean.low, mean.high)))
     if out or (doubtful and outside):
         bounds = 0.0, math.inf, 0.0, math.inf
@@ -134,6 +136,12 @@ def forecast(fit: Fit | Average, **inputs: float) -> Forecast:
         warnings=(*warnings, *outside),
         fit=jsonable(fit.to_dict()),
     )
+
+
+def _each(forms: Sequence[Fit], told: Callable[[Fit], str]) -> list[str]:
+    """What is to be said of each form, with its name where there are several; nothing of those without."""
+    name = "{}: {}" if len(forms) > 1 else "{1}"
+    return [name.format(form.law.name, words) for form in forms if (words := told(form))]
 
 
 def store(forecast: Forecast, path: str | Path) -> Path:

@@ -11,7 +11,7 @@ from analysis.backtest import backtest
 from analysis.fit import fit
 from analysis.fit.estimate import Fit
 from analysis.fit.misfit import USUAL, steps_of
-from analysis.laws import Chinchilla
+from analysis.laws import Chinchilla, KaplanBCrit
 from analysis.table import Table
 from scaling import cli
 from scaling.errors import InputError
@@ -88,8 +88,15 @@ def test_a_run_is_fitted_or_predicted_never_both():
     N, D = grid()
     run = np.repeat(np.arange(6), 6)
     N, D = np.sort(N), np.tile(np.geomspace(1e9, 1e11, 6), 6)
-    for rows in steps_of((N, D), 2, 6, run):
+    for rows in steps_of(Chinchilla, (N, D), 2, 6, run):
         assert all(rows[run == r].all() or not rows[run == r].any() for r in range(6))
+
+
+def test_a_law_of_the_loss_walks_towards_smaller_losses():
+    loss = np.geomspace(2.0, 6.0, 12)
+    steps = steps_of(KaplanBCrit, (loss,), 4, 4)
+    assert steps
+    assert all(loss[rows].min() > loss[~rows].max() for rows in steps)
 
 
 def test_intervals_of_a_true_law_hold_and_those_of_a_bent_one_do_too(true_table, bent_table):

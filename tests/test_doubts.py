@@ -9,6 +9,7 @@ from drawn import TRUTH, grid, noisy
 
 from analysis.fit import doubts, fit, intervals
 from analysis.fit.descent import descend
+from analysis.fit.floor import Floor
 from analysis.fit.rows import FitError
 from analysis.fit.solver import Objective, Problem
 from analysis.fit.starts import starts_of
@@ -204,6 +205,19 @@ def test_intervals_hold_their_estimates_and_exponents_go_no_lower_than_0(seed):
         low, high = found.intervals[name]
         assert 0 <= low <= value <= high
         assert found.stderr[name] >= 0
+
+
+def test_two_values_of_an_input_leave_a_floor_a_scale_and_an_exponent_one_curve():
+    N, D = (x.ravel() for x in np.meshgrid([1e7, 1e10], np.geomspace(1e9, 1e12, 8)))
+    truth = Chinchilla(1.8, 482.0, 2085.0, 0.35, 0.37)
+    table = {"params": N, "tokens": D, "loss": truth(N, D) * np.exp(0.01 * np.random.default_rng(0).normal(size=16))}
+    free, pinned = fit("chinchilla", table), fit("chinchilla", table, floor=Floor(1.8))
+    assert (free.status, free.interval_kind, free.sound) == ("flat direction", "none", False)
+    assert free.why.startswith("E and A and alpha can change together")
+    assert "params has 2 values; wanted 3 or more, or a floor pinned" in free.why
+    low, high = pinned.intervals["alpha"]
+    assert low < 0.35 < high
+    assert pinned.sound
 
 
 def test_a_delta_far_below_the_scatter_of_few_runs_is_said_to_give_short_intervals():
