@@ -61,8 +61,8 @@ class Average:
             centres, lows, highs = (np.log(np.maximum(part, 1e-300)) for part in (centres, lows, highs))
         centre = np.tensordot(w, centres, 1)
         apart = t_quantile(self.level, math.inf) ** 2 * np.tensordot(w, (centres - centre) ** 2, 1)
-        half = np.sqrt(np.tensordot(w, (0.5 * (highs - lows)) ** 2, 1) + apart)
-        parts = [np.exp(part) if log else part for part in (centre, centre - half, centre + half)]
+        below, above = (np.sqrt(np.tensordot(w, (end - centres) ** 2, 1) + apart) for end in (lows, highs))
+        parts = [np.exp(part) if log else part for part in (centre, centre - below, centre + above)]
         if (limits := self.fits[0].limits) is not None:
             parts = [np.clip(part, *limits) for part in parts]
         return Prediction(*(part[()] for part in parts))
@@ -90,12 +90,12 @@ class Average:
             ) from error
 
     def alone(self, **columns: float) -> list[str]:
-        """What each form says by itself of one run, a line each; a doubtful one bounds nothing beyond its runs."""
+        """What each form says by itself, with both intervals; none of a doubtful form beyond its runs."""
         lines = []
         for found, weight in zip(self.fits, self.weights, strict=True):
-            said = found.predict(run=True, **columns)
+            said, law = found.predict(run=True, **columns), found.predict(**columns)
             inside = all(low <= columns[name] <= high for name, (low, high) in found.ranges.items())
-            ends = f"{said.low:.4f} to {said.high:.4f}"
+            ends = f"law {law.low:.4f} to {law.high:.4f}, one run {said.low:.4f} to {said.high:.4f}"
             if out := found.beyond_limits(**columns):
                 ends = f"no interval: {out}"
             elif not (found.sound or inside):

@@ -42,7 +42,8 @@ class Step:
         fitted: rows of the fit.
         largest: the largest product of its inputs.
         far: distance of the runs beyond the fit's, in ln.
-        half_of_law, half_of_run: half widths in ln(target) at each of `LEVELS`, (levels, rows).
+        half_of_law, half_of_run: half widths in ln(target) on the side of what was measured, at each of `LEVELS`,
+            (levels, rows).
     """
 
     fitted: int
@@ -239,7 +240,9 @@ def _step(found: Fit | Average, held: Table, fitted: int) -> Step:
 
     def halves(run: bool) -> Array:
         said = [_at(found, level).predict(run=run, **columns) for level in LEVELS]
-        return np.array([0.5 * np.log(s.high / np.maximum(s.low, 1e-300)) for s in said])
+        return np.array(
+            [np.log(np.where(measured > s.value, s.high / s.value, s.value / np.maximum(s.low, 1e-300))) for s in said]
+        )
 
     far, largest = np.zeros(len(held)), math.nan
     if (own := heaviest.misfit) is not None:

@@ -94,7 +94,8 @@ class Score:
     def text(self) -> str:
         f = self.forecast
         verdict = f"{'inside' if self.inside else 'outside'} the {100 * f.level:.4g}% interval of one run"
-        ends = f" ({f.low:.4f} to {f.high:.4f})" if f.bounded else ""
+        law, run = f"law {f.law_low:.4f} to {f.law_high:.4f}", f"one run {f.low:.4f} to {f.high:.4f}"
+        ends = f" ({law}, {run})" if f.bounded else ""
         return "\n".join(
             [
                 f"Predicted  {f.value:.4f}{ends} on {f.made[:10]}, {f.target} at {f.at}, by {f.law}",

@@ -351,9 +351,10 @@ def _checks(found: Findings) -> Markup:
                 tag("h3", f"Forecast of the largest models: {finding.title}"),
                 tag("p", f.sentence()),
                 markup.figure(
-                    plots.held_out(f.measured, f.predicted, f.low, f.high, f.D, column=finding.law.inputs[1]),
+                    plots.held_out(f, column=finding.law.inputs[1]),
                     f"{finding.law.name}-held-out",
-                    "Bars: 95 % interval of a single run, from the law's own uncertainty and the scatter of runs.",
+                    f"Thin bars: {digits.percent(LEVEL)} interval of one run, with the scatter of runs and the law's "
+                    "own error beyond its runs; thick: of the law alone.",
                 ),
             ]
     return markup.joined(parts)

@@ -76,8 +76,8 @@ def test_forms_that_part_ways_widen_the_interval(table):
     assert min(a.value for a in alone) < both.value < max(a.value for a in alone)
     assert math.log(both.high / both.low) > np.mean([math.log(a.high / a.low) for a in alone])
     apart = 1.96 * 0.5 * abs(math.log(alone[0].value / alone[1].value))
-    halves = [0.5 * math.log(a.high / a.low) for a in alone]
-    assert 0.5 * math.log(both.high / both.low) == pytest.approx(math.sqrt(np.mean(np.square(halves)) + apart**2), 1e-3)
+    above = [math.log(a.high / a.value) for a in alone]
+    assert math.log(both.high / both.value) == pytest.approx(math.sqrt(np.mean(np.square(above)) + apart**2), 1e-3)
 
 
 def test_an_average_is_kept_forecast_and_shown_form_by_form(averaged, table, tmp_path, capsys):

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
 from analysis import digits
+from analysis.findings.finding import HeldOutPrediction
 from analysis.fit import fit
 from analysis.fit.estimate import Fit
 from analysis.page import canvas, plots
@@ -34,7 +35,8 @@ def surface(runs: Table) -> Fit:
 def figures(runs: Table, surface: Fit) -> dict[str, Figure]:
     one = runs.where(runs["tokens"] == runs["tokens"].max(), "fewer tokens")
     size = fit("kaplan-n", one, loss="squared", every_run=True)
-    said = surface.band(one["params"], one["tokens"], run=True)
+    said, law = (surface.band(one["params"], one["tokens"], run=run) for run in (True, False))
+    held = HeldOutPrediction("a rule", one["params"], one["tokens"], one["loss"], *said, law.low, law.high)
     return {
         "curves": plots.learning_curves(known_runs.curves(runs)),
         "surface": plots.against_size_and_data(runs, surface),
@@ -42,7 +44,7 @@ def figures(runs: Table, surface: Fit) -> dict[str, Figure]:
         "size": plots.against_one(size, one),
         "residuals": plots.residuals(surface, runs, sigma=0.003),
         "positions": plots.positions(known_runs.positions(one)),
-        "held out": plots.held_out(one["loss"], said.value, said.low, said.high, one["tokens"]),
+        "held out": plots.held_out(held),
     }
 
 

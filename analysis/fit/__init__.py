@@ -332,7 +332,8 @@ def _held_out(found: Fit[L], rows: Rows) -> HeldOut | None:
     if rows.held is None:
         return None
     (measured,) = rows.held.positive(rows.target)
-    said = found.band(*rows.held.positive(*found.law.inputs), run=True)
+    columns = rows.held.positive(*found.law.inputs)
+    law, said = found.band(*columns), found.band(*columns, run=True)
     labels = tuple(rows.held.label(i) for i in range(len(rows.held)))
-    columns = (tuple(map(float, column)) for column in (measured, said.value, said.low, said.high))
-    return HeldOut(rows.rule, labels, *columns)
+    parts = (measured, said.value, said.low, said.high, law.low, law.high)
+    return HeldOut(rows.rule, labels, *(tuple(map(float, part)) for part in parts))

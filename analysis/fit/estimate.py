@@ -69,6 +69,8 @@ class HeldOut:
     predicted: tuple[float, ...]
     low: tuple[float, ...]  # of the interval of one run
     high: tuple[float, ...]
+    law_low: tuple[float, ...]  # of that of the law
+    law_high: tuple[float, ...]
 
     @property
     def errors(self) -> Array:
@@ -80,6 +82,11 @@ class HeldOut:
     def inside(self) -> NDArray[np.bool_]:
         measured = np.array(self.measured)
         return (np.array(self.low) <= measured) & (measured <= np.array(self.high))
+
+    @property
+    def inside_law(self) -> NDArray[np.bool_]:
+        measured = np.array(self.measured)
+        return (np.array(self.law_low) <= measured) & (measured <= np.array(self.law_high))
 
     @property
     def mean(self) -> float:
@@ -99,11 +106,13 @@ class HeldOut:
             "rms": self.rms,
             "worst": self.worst,
             "inside": int(self.inside.sum()),
+            "inside_law": int(self.inside_law.sum()),
         }
 
     @classmethod
     def from_dict(cls, d: Mapping[str, Any]) -> Self:
-        lists = {name: tuple(d[name]) for name in ("rows", "measured", "predicted", "low", "high")}
+        names = ("rows", "measured", "predicted", "low", "high", "law_low", "law_high")
+        lists = {name: tuple(d[name]) for name in names}
         return cls(rule=d["rule"], **lists)
 
 
@@ -514,8 +523,9 @@ LISTED = 10  # held-out rows at most
 def _told(h: HeldOut, level: float) -> list[str]:
     """What became of the rows held out: all together, then the first of them."""
     lines = [
-        f"held out ({h.rule}): {h.inside.sum()} of {len(h.rows)} inside {percent(level)} of one run; "
-        f"measured / law - 1 is {h.rms:.2%} rms, {h.mean:+.2%} mean, {h.worst:.2%} at worst"
+        f"held out ({h.rule}): {h.inside.sum()} of {len(h.rows)} inside {percent(level)} of one run, "
+        f"{h.inside_law.sum()} inside that of the law; measured / law - 1 is {h.rms:.2%} rms, {h.mean:+.2%} mean, "
+        f"{h.worst:.2%} at worst"
     ]
     cells = zip(h.rows, h.measured, h.predicted, h.low, h.high, h.inside, strict=True)
     for row, measured, predicted, low, high, inside in list(cells)[:LISTED]:

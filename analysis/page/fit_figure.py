@@ -88,6 +88,8 @@ def draw(fit: Fit, table: Table) -> Figure:
         )
         right.axhline(0, color=canvas.INK, lw=0.8, zorder=1)
         right.set_title("Measured above the law")
+        if fit.held_out and fit.sound:
+            _one_run(right, fit, x[runs.held], (low, high))
         if np.any((off < low) | (off > high)):
             figure.supxlabel("Left-out runs beyond the axis stand at its edge.", x=0.99, ha="right", fontsize="small")
         if scale is not None:
@@ -135,6 +137,15 @@ def _diagonal(axes: Axes, fit: Fit, runs: _Runs) -> None:
         axes.errorbar(said.value, said.value, yerr=bars, fmt="none", ecolor=canvas.GREY, elinewidth=3, alpha=0.25)
     ends = _ends(np.concatenate([runs.measured, runs.predicted]))
     axes.plot(ends, ends, color=canvas.INK, lw=0.9, zorder=3)
+
+
+def _one_run(axes: Axes, fit: Fit, x: Array, limits: tuple[float, float]) -> None:
+    """Bars of the interval of one run about the law, in per cent, at the rows held out x (n,)."""
+    held = fit.held_out
+    assert held is not None
+    low, high = (np.clip(100 * (np.array(e) / np.array(held.predicted) - 1), *limits) for e in (held.low, held.high))
+    axes.vlines(x, low, high, color=HELD, lw=2.2, alpha=0.3, zorder=2)
+    axes.set_title(f"Measured above the law; bars: {100 * fit.level:.4g}% of one run")
 
 
 def _points(axes: Axes, x: Array, y: Array, runs: _Runs, colours: Array) -> None:

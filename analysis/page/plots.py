@@ -6,9 +6,9 @@ Style, colours and axes are in `analysis.page.canvas`; figures of single kinds o
 import numpy as np
 from matplotlib import rc_context, ticker
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike
 
 from analysis import digits
+from analysis.findings.finding import HeldOutPrediction
 from analysis.fit.estimate import Fit
 from analysis.frontier import lower_envelope
 from analysis.page.canvas import (
@@ -182,22 +182,14 @@ def residuals(fit: Fit, table: Table, *, sigma: float | None = None, shades: Sha
         return figure
 
 
-def held_out(
-    measured: ArrayLike,
-    predicted: ArrayLike,
-    low: ArrayLike,
-    high: ArrayLike,
-    data: ArrayLike,
-    *,
-    column: str = "tokens",
-) -> Figure:
+def held_out(held: HeldOutPrediction, *, column: str = "tokens") -> Figure:
     """Losses of runs that a fit had not seen: against what it predicted, and the error in percent against D.
 
     Args:
-        measured, predicted, low, high: nats per token, shape (n,); the ends bound a single run.
-        data: D of each run, of the kind that `column` names.
+        held: losses in nats per token, with the interval of one run (thin bars) and that of the law (thick).
+        column: which tokens its D counts.
     """
-    y, x, a, b, D = (np.asarray(v, float) for v in (measured, predicted, low, high, data))
+    y, x, a, b, D = held.measured, held.predicted, held.low, held.high, held.D
     marks = {"fmt": "o", "color": INK, "ms": 4.5, "mec": "white", "mew": 0.5, "ecolor": GREY, "elinewidth": 0.9}
     with rc_context(STYLE):
         figure, (left, right) = panels(2, height=3.4, legend=False)
@@ -205,6 +197,7 @@ def held_out(
         ends = margins(seen, (seen.max() / seen.min()) ** 0.05)
         left.plot(ends, ends, color=GREY, lw=0.9, dashes=(4, 2))
         left.errorbar(x, y, xerr=np.maximum([x - a, b - x], 0), capsize=2, **marks)
+        left.hlines(y, held.law_low, held.law_high, color=GREY, lw=2.4)
         for axis in (left.xaxis, left.yaxis):
             axis.set_major_locator(ticker.MaxNLocator(6))
         left.set(xlim=ends, ylim=ends, xlabel="Predicted loss, nats per token", ylabel="Measured loss, nats per token")
@@ -213,6 +206,7 @@ def held_out(
         bars = np.maximum([off - 100 * (a / y - 1), 100 * (b / y - 1) - off], 0)
         right.axhline(0, color=INK, lw=0.8)
         right.errorbar(D, off, yerr=bars, capsize=2, **marks)
+        right.vlines(D, 100 * (held.law_low / y - 1), 100 * (held.law_high / y - 1), color=GREY, lw=2.4)
         right.set_xscale("log")
         log_axis(right.xaxis, D)
         percent_axis(right, max(float(np.max(np.abs(off))), float(np.max(np.abs([off - bars[0], off + bars[1]])))))
