@@ -93,7 +93,7 @@ class Average:
         """What each form says by itself, with both intervals; none of a doubtful form beyond its runs."""
         lines = []
         for found, weight in zip(self.fits, self.weights, strict=True):
-            said, law = found.predict(run=True, **columns), found.predict(**columns)
+            said, law = found.predict(run=True, **columns), found.predict(run=False, **columns)
             inside = all(low <= columns[name] <= high for name, (low, high) in found.ranges.items())
             ends = f"law {law.low:.4f} to {law.high:.4f}, one run {said.low:.4f} to {said.high:.4f}"
             if out := found.beyond_limits(**columns):
