@@ -34,6 +34,7 @@ COLUMNS: Mapping[str, str] = {
     "steps": "updates",
     "steps_min": "updates",
     "steps_stop": "updates",
+    "schedule_number": "",
     "flops": "FLOP",
     "flops_attention": "FLOP",
     "flops_head": "FLOP",
