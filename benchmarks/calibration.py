@@ -377,7 +377,7 @@ def report(rows: list[Row], wrong: list[WrongForm], args: argparse.Namespace, se
         "loss that the tool takes for as many rows. Nominal 95 %; three binomial standard errors:",
         f"{LEVEL - error:.3f} to {LEVEL + error:.3f} ({LEVEL - less:.3f} to {LEVEL + less:.3f} where there are fewer",
         "ladders). Constants: profile likelihood. `forecast`: the",
-        f"interval of the law {FAR:g} times beyond the largest of each input; `one run`: of a run there, the law being true.",
+        f"interval of the law {FAR:g} times beyond the largest of each input; `one run`: of a run there by a true law.",
         "`open`: share of profile intervals without an end; `none`: share of ladders that a fit gives no interval,",
         "with its reason, and that are not counted in the rest.",
         "",
