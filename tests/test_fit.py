@@ -175,7 +175,8 @@ def test_the_penalty_of_repeats_fits_the_public_runs_better_than_effective_data(
     m = papers["muennighoff2023"]
     base = {"alpha": m["alpha"]["value"], "beta": m["beta"]["value"]}
     base |= {name.upper(): math.exp(m[name]["value"]) for name in ("a", "b", "e")}
-    found = fit("lovelace", muennighoff, loss="huber", fixed=base)
+    floor = Floor(base.pop("E"), "Muennighoff et al. (2023)")
+    found = fit("lovelace", muennighoff, loss="huber", fixed=base, floor=floor)
     assert found.objective <= 0.010985
     ours = [found.constants[name] for name in ("P", "delta", "kappa")]
     np.testing.assert_allclose(ours, (0.318, 0.160, 0.289), atol=1e-3)
