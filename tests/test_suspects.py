@@ -73,6 +73,17 @@ def test_runs_before_the_onset_of_context_use_are_suspicious():
     assert line.startswith("suspicious: 12 rows (row 1, ..., row 12): before a transition: from tokens 3.98e+08 on")
 
 
+def test_a_run_that_over_fits_is_suspicious_and_its_neighbours_are_not(shared):
+    path = shared / "reference_runs" / "muennighoff2023_data_constrained" / "runs.csv"
+    table = load(path, {"params": "n_params"})
+    (found,) = suspicions(table, ("params", "tokens", "unique_tokens"), "loss")
+    assert "over-fitted: another run with no more params, tokens and unique_tokens ended 2% or more" in found.reason
+    assert table["loss"][found.rows].max() > 11  # 660 epochs, above the loss of guessing
+    assert not found.rows[table["tokens"] == table["unique_tokens"]].any()
+    kept = fit("muennighoff", table, drop="suspicious", starts=31)
+    assert kept.residuals.rms < 0.04  # 0.24 with all rows
+
+
 def test_leaving_suspicious_rows_out_gives_the_law_and_shows_what_changes():
     columns = ladder(sigma=0.002)
     odd = np.isin(np.arange(36), np.arange(0, 12, 2))
