@@ -73,13 +73,13 @@ def test_runs_before_the_onset_of_context_use_are_suspicious():
     assert line.startswith("suspicious: 12 rows (row 1, ..., row 12): before a transition: from tokens 3.98e+08 on")
 
 
-def test_a_run_that_over_fits_is_suspicious_and_its_neighbours_are_not(shared):
+def test_runs_that_over_fit_their_repeated_data_are_suspicious(shared):
     path = shared / "reference_runs" / "muennighoff2023_data_constrained" / "runs.csv"
     table = load(path, {"params": "n_params"})
     (found,) = suspicions(table, ("params", "tokens", "unique_tokens"), "loss")
-    assert "over-fitted: another run with no more params, tokens and unique_tokens ended 2% or more" in found.reason
+    assert "another run with no more params, tokens and unique_tokens ended 2% or more lower" in found.reason
     assert table["loss"][found.rows].max() > 11  # 660 epochs, above the loss of guessing
-    assert not found.rows[table["tokens"] == table["unique_tokens"]].any()
+    assert found.rows[table["epochs"] <= 4].mean() < 0.05  # so many repeats cost next to nothing
     kept = fit("muennighoff", table, drop="suspicious", starts=31)
     assert kept.residuals.rms < 0.04  # 0.24 with all rows
 

@@ -183,10 +183,10 @@ def _averaged(x: np.ndarray, y: np.ndarray, line: np.ndarray) -> tuple[np.ndarra
     return x, y, np.round(np.bincount(group, line) / count).astype(np.int64)
 
 
-def over_fitted(table: Table, inputs: Sequence[str], target: str) -> Iterator[Suspicion]:
+def beaten_with_less(table: Table, inputs: Sequence[str], target: str) -> Iterator[Suspicion]:
     """A run on repeated data that ended above one with no more parameters, tokens and unique tokens.
 
-    Laws of repeated data let their worth sink to nothing, never below: none of them follows a loss that rises.
+    Laws of repeated data let its worth sink to nothing, never below: none of them follows a loss that rises.
     """
     if "unique_tokens" not in inputs or len(inputs) < 2 or not all(table.has(name) for name in (*inputs, target)):
         return
@@ -197,14 +197,14 @@ def over_fitted(table: Table, inputs: Sequence[str], target: str) -> Iterator[Su
         less = np.all(x[:, :i] <= x[:, i : i + 1], axis=0)
         rows[order[i]] = less.any() and y[i] > (1 + BEATEN) * np.min(y[:i][less])
     less = f"{', '.join(inputs[:-1])} and {inputs[-1]}"
-    yield Suspicion(rows, f"over-fitted: another run with no more {less} ended {BEATEN:.0%} or more lower")
+    yield Suspicion(rows, f"another run with no more {less} ended {BEATEN:.0%} or more lower: over-fitted?")
 
 
 CHECKS: tuple[Callable[[Table, Sequence[str], str], Iterator[Suspicion]], ...] = (
     short_cooldown,
     edge_of_the_sweep,
     transition,
-    over_fitted,
+    beaten_with_less,
     long_warmup,
     other_batch,
 )
