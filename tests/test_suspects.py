@@ -79,7 +79,7 @@ def test_runs_that_over_fit_their_repeated_data_are_suspicious(shared):
     (found,) = suspicions(table, ("params", "tokens", "unique_tokens"), "loss")
     assert "another run with no more params, tokens and unique_tokens ended 2% or more lower" in found.reason
     assert table["loss"][found.rows].max() > 11  # 660 epochs, above the loss of guessing
-    assert found.rows[table["epochs"] <= 4].mean() < 0.05  # so many repeats cost next to nothing
+    assert found.rows[table["epochs"] <= 4].mean() < 0.1  # so many repeats cost next to nothing
     kept = fit("muennighoff", table, drop="suspicious", starts=31)
     assert kept.residuals.rms < 0.04  # 0.24 with all rows
 
