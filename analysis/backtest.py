@@ -19,7 +19,7 @@ from analysis.confidence import LEVEL
 from analysis.digits import short
 from analysis.fit import fit
 from analysis.fit.estimate import Fit, percent
-from analysis.fit.misfit import FURTHEST, steps_of
+from analysis.fit.misfit import APART, FURTHEST, furthest, steps_of
 from analysis.fit.rows import admitted, clustered
 from analysis.laws import Law, law_by_name
 from analysis.table import Table
@@ -201,9 +201,11 @@ def backtest(
     least = FEWEST * len(law.constants())
     parts = steps_of(x, least, steps, index)
     if not parts:
+        form = f"{law.name}, of all forms averaged the one with most constants," if averaged else law.name
         raise InputError(
-            f"{table.source}: {len(rows)} runs are too few to walk {law.name} forward; wanted {least} or more in the "
-            "smaller sizes, at three values of each input, and larger ones to predict"
+            f"{table.source}: {len(rows)} runs are too few to walk {form} forward: {_below_the_largest(x, index)} lie "
+            f"below the largest, and a step fits {least} or more ({FEWEST} for each of {len(law.constants())} "
+            "constants), at three values of each input"
         )
     told, refused, why = [], 0, ""
     given = {"target": name, "clusters": clusters, "every_run": True}
@@ -226,6 +228,15 @@ def backtest(
     return Backtest(
         AVERAGE if averaged else law.name, name, tuple(law.inputs), len(rows), tuple(told), refused, tuple(notes)
     )
+
+
+def _below_the_largest(x: Sequence[Array], clusters: NDArray[np.int64] | None) -> int:
+    """Rows, or clusters of them, that the largest step could fit."""
+    far = np.round(np.sum([np.log(column) for column in x], 0) / APART)
+    if clusters is None:
+        return int((far < far.max()).sum())
+    far = furthest(far, clusters)
+    return len(np.unique(clusters[far < far.max()]))
 
 
 def _averaged(tried: Sequence[type[Law]], table: Table, options: Mapping[str, Any]) -> Average:

@@ -269,6 +269,40 @@ def test_a_missing_column_names_the_nearest_and_how_to_say_it(there, wanted, nea
     assert f"found {there}, note" in said
 
 
+@pytest.mark.parametrize(
+    ("names", "several"),
+    [
+        (["tokens", "loss_on_ice", "loss_on_c4_en"], ["loss_on_ice", "loss_on_c4_en"]),
+        (["tokens", "train loss", "val_loss", "test_loss"], ["val_loss", "test_loss"]),
+    ],
+)
+def test_where_several_columns_may_be_the_loss_none_is_chosen_by_its_name(csv, names, several):
+    path = csv(f"{','.join(names)}\n{','.join(map(str, range(1000, 1000 + len(names))))}\n")
+    with pytest.raises(InputError) as error:
+        load(path)["loss"]
+    said = str(error.value)
+    assert f"no column loss, and 2 may be it ({', '.join(several)}); choose one, as in --columns loss=" in said
+    (typed,) = re.findall(r"--columns loss=(\S+),", said)
+    assert load(path, {"loss": typed})["loss"][0] >= 1000
+
+
+def test_conditions_may_call_a_column_as_the_file_does(csv):
+    path = csv("Model Size,D (B),loss\n1e9,20,2.5\n2e9,40,2.3\n")
+    table = load(path, {"params": "Model Size", "tokens": "1e9*D (B)"})
+    assert table.matching("Model Size>1e9")["params"].tolist() == [2e9]
+    assert table.matching("1e9<Model Size<=2e9")["params"].tolist() == [2e9]
+    with pytest.raises(InputError, match=r"no column D \(B\): it was taken as tokens=1e9\*D \(B\); call it tokens"):
+        table.matching("D (B)>20")
+
+
+def test_an_error_is_no_loss(csv):
+    path = csv("params,tokens,err_mmlu,bpb_mmlu\n1e9,2e10,0.7,0.9\n2e9,4e10,0.6,0.8\n")
+    with pytest.raises(InputError, match=r"column loss \(err_mmlu\): holds shares from 0.6 to 0.7.* --target err_mmlu"):
+        load(path, {"loss": "err_mmlu"})
+    (doubt,) = load(path, {"loss": "bpb_mmlu"}).doubts
+    assert "in bits by its name: say --target bpb_mmlu" in doubt
+
+
 def test_a_missing_column_that_nothing_resembles_lists_what_is_there():
     with pytest.raises(InputError, match="no column experts; say which one it is with --columns experts=NAME"):
         Table.from_columns({"params": [1e6, 2e6], "loss": [4.0, 3.0]})["experts"]

@@ -211,13 +211,13 @@ def check_exponents(
     for c, f in zip(law.constants(), free, strict=True):
         value = getattr(estimate, c.name)
         if f and c.kind == "exponent" and not value > least:
-            low, high = named[c.name]
+            ends = "" if _open(named[c.name]) else f", {_span(named[c.name])} at this level"
             why = next(
                 (note for note in notes if "cannot be separated" in note), "look at the table, or fit another form"
             )
             raise FitError(
-                f"{law.name}: the exponent {c.name} came out at {value:.3g} ({low:.3g} to {high:.3g}), not above 0: "
-                f"these runs do not show the law; {why}"
+                f"{law.name}: these runs do not show the law: the best exponent {c.name} is not above 0 "
+                f"({digits.plain(value)}{ends}); {why}"
             )
 
 

@@ -118,6 +118,7 @@ def select_rows(
     table = table.with_columns(
         _weight=weights_of(weights, table, name), _held=held_out_rows(hold_out, table).astype(float)
     )
+    table = table.with_notes(*_weighed(weights, table["_weight"]))
     table = table.with_notes(*broken(law, table, waived)) if every_run else admitted(law, table, waived)
     (y,) = table.positive(name) if objective.log else (_finite_column(table, name),)
     table.positive(*law.inputs)
@@ -285,6 +286,16 @@ def weights_of(weights: ArrayLike | str | None, table: Table, target: str) -> Ar
     if w.shape != (len(table),) or not np.all(np.isfinite(w) & (w > 0)):
         raise InputError(f"weights of shape {w.shape}; wanted {len(table)} numbers above 0, one per row")
     return w
+
+
+def _weighed(weights: ArrayLike | str | None, w: Array) -> list[str]:
+    """What the weights are, in words."""
+    if weights is None:
+        return []
+    how = "by the noise that replicates show at their size" if isinstance(weights, str) else "as given"
+    most = float(w.max() / w.min())
+    each = f"the heaviest {most:.3g} times the lightest" if most > 1.005 else "all alike"
+    return [f"rows are weighed {how}: {each}"]
 
 
 def held_out_rows(rule: ArrayLike | str | None, table: Table) -> NDArray[np.bool_]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from analysis.table import algebra, contradictions, units
-from analysis.table.columns import COLUMNS, COUNTED, cell, column, nearest, surely, unit_in
+from analysis.table.columns import COLUMNS, COUNTED, cell, column, nearest, possible, surely, unit_in
 from analysis.table.conditions import rows_with
 from analysis.table.naming import Doubt, Naming
 from scaling.errors import InputError
@@ -109,9 +109,16 @@ class Table:
         return name in self.columns
 
     def __getitem__(self, name: str) -> np.ndarray:
-        if name not in self.columns:
+        """A column by its name here, or by the file's name for it where it was taken as it is."""
+        if (meant := self.meant(name)) is None:
             raise InputError(self._missing(name))
-        return self.columns[name]
+        return self.columns[meant]
+
+    def meant(self, name: str) -> str | None:
+        """The column of this name, or the one that was taken from the file's column of this name; None without one."""
+        if name in self.columns:
+            return name
+        return next((here for here, own in self.taken.items() if own == name and here in self.columns), None)
 
     def keys(self):
         return self.columns.keys()
@@ -124,9 +131,9 @@ class Table:
 
     def has(self, name: str) -> bool:
         """Whether the column is there and holds at least one value."""
-        if name not in self.columns:
+        if self.meant(name) is None:
             return False
-        column = self.columns[name]
+        column = self[name]
         return bool(np.any(np.isfinite(column)) if column.dtype.kind == "f" else np.any(column != ""))
 
     def positive(self, *names: str) -> tuple[np.ndarray, ...]:
@@ -147,7 +154,7 @@ class Table:
                     f"{self.source}, {self.label(int(bad[0]))}, column {name}: found {value}, wanted a number above 0; "
                     f"correct the cell or leave the row out{more}"
                 )
-        return tuple(self.columns[name] for name in names)
+        return tuple(self[name] for name in names)
 
     def ended(self) -> np.ndarray:
         """Whether the run of each row ended well, as far as the table has a status; bool, one per row."""
@@ -223,21 +230,28 @@ class Table:
     def _missing(self, name: str) -> str:
         # Names that a person can give: not a fit's own columns, and not those that were worked out here.
         names = [column for column in self.columns if not column.startswith("_") and column not in self.derived]
+        for here, formula in self.taken.items():
+            if here in self.columns and name in formula:
+                return f"{self.source}: no column {name}: it was taken as {here}={formula}; call it {here}, in its unit"
         typed = nearest(name, names)
         if name not in COLUMNS and typed in COLUMNS:  # no law asks for it: somebody mistyped it
             return f"{self.source}: no column {name}, nearest is {typed!r}; found {', '.join(names)}"
-        near = nearest(name, [one for one in names if one not in COLUMNS])  # those have a meaning of their own
+        others = [one for one in names if one not in COLUMNS]  # those have a meaning of their own
+        several = possible(name, others)
+        near = several[0] if len(several) > 1 else nearest(name, others)
         found = {name: _in_its_unit(name, near) if near else "NAME"}
         for other in CORE:  # what else the file calls by another name, so that one line names all
             if other not in self.columns and other != name and (one := surely(other, names)):
                 found |= {other: _in_its_unit(other, one)} if one != near and one not in COLUMNS else {}
         if near is None and name in TRIPLE and all(one in found or one in self for one in TRIPLE if one != name):
             del found[name]  # it follows from the other two
-        hint = f", nearest is {near!r}" if near else ""
+        hint, which = f", nearest is {near!r}" if near else "", "say which one it is with"
+        if len(several) > 1:
+            hint, which = f", and {len(several)} may be it ({', '.join(several)})", "choose one, as in"
         said = {**self.taken, **found}
         return (
-            f"{self.source}: no column {name}{hint}; say which one it is with {algebra.line(said, self.option)}, "
-            f"or load(path, {json.dumps(said)}) in Python; found {', '.join(names)}"
+            f"{self.source}: no column {name}{hint}; {which} {algebra.line(said, self.option)}, "
+            f"or load(path, {json.dumps(said)}) in Python" + ("" if len(several) > 1 else f"; found {', '.join(names)}")
         )
 
 
