@@ -19,7 +19,8 @@ from analysis.laws import law_by_name
 from analysis.laws.admission import FINISHED, UNDER_WAY
 from analysis.laws.law import Law
 from analysis.plan.prices import compute_for
-from analysis.table import Table
+from analysis.replicates import RATE
+from analysis.table import Table, digits_beyond
 from analysis.table.columns import COLUMNS
 from scaling.errors import InputError
 
@@ -28,6 +29,7 @@ SCATTER = 0.1  # of ln D about its line in ln N; below it, D follows N
 NEAR = 0.1  # loss above the lowest one at no more compute, relative: runs beyond say little of the optimum
 APART = 1.25  # factor beyond its interval at which the runs themselves contradict a gain
 WIDEST = math.log(1e4)  # of a gain: an interval that reaches farther bounds nothing
+CHANCE = 4  # digits of losses that two runs may share by chance
 COUNTED_ALIKE = 1.2  # times between C / 6 N D of two ladders at one size: shapes alone make less
 # Words in the name of a column that say how a run was measured or counted, and not what it was.
 MEASURED = {"val", "valid", "validation", "eval", "evaluation", "test", "heldout", "loss", "flop", "flops", "count"}
@@ -82,7 +84,9 @@ class Comparison:
 
     @property
     def doubt(self) -> str:
-        """Why the fits tell nothing of the gain; empty where they do."""
+        """Why nothing here tells the gain; empty where something does."""
+        if self.unlike:
+            return "; ".join(self.unlike)
         doubtful = [name for name, f in (("A", self.A), ("B", self.B)) if not f.sound]
         if doubtful:
             return f"the fit of {' and '.join(doubtful)} is doubtful"
@@ -91,12 +95,10 @@ class Comparison:
     @property
     def verdict(self) -> str:
         last = self.last
-        if self.unlike:
-            return f"cannot be told: {'; '.join(self.unlike)}"
-        if last is None:
-            return "cannot be told"
         if self.doubt:
             return f"cannot be told: {self.doubt}"
+        if last is None:
+            return "cannot be told"
         return "B is better" if last.low > 1 else "A is better" if last.high < 1 else "no difference is shown"
 
     def to_dict(self) -> dict[str, Any]:
@@ -157,9 +159,10 @@ def compare(
         floor: the irreducible loss at which both laws are pinned; None leaves it to each ladder.
 
     Raises:
-        InputError: the ladders share no losses, or the law cannot be fitted.
+        InputError: the ladders share no losses, or share runs, or the law cannot be fitted.
     """
     column, notes = _target(A, B)
+    _check_runs(A, B, column)
     ladders = tuple(_near(FINISHED.admit(UNDER_WAY.admit(table)), column) for table in (A, B))
     seen = [table.positive(column)[0] for table in ladders]
     high, low = min(s.max() for s in seen), max(s.min() for s in seen)
@@ -358,6 +361,21 @@ def _target(A: Table, B: Table) -> tuple[str, list[str]]:
     ]
 
 
+def _check_runs(A: Table, B: Table, target: str) -> None:
+    """Refuses a run that is in both ladders: cells that are equal where the loss has too many digits for chance."""
+    names = [name for name in ("params", "tokens", "flops", target, RATE, "seed") if name in A and name in B]
+    there = set(zip(*(B[name].tolist() for name in names), strict=True))
+    both = np.array([row in there for row in zip(*(A[name].tolist() for name in names), strict=True)])
+    if not np.any(both & digits_beyond(A[target], CHANCE)) and both.sum() <= len(A) / 2:
+        return
+    rows = np.flatnonzero(both)
+    more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
+    raise InputError(
+        f"{A.source}, {A.label(int(rows[0]))}{more}: in both ladders; a run is of one recipe or of the other: choose "
+        "with --where-a and --where-b"
+    )
+
+
 def _differ(A: Table, B: Table, column: str) -> bool:
     return A.has(column) and B.has(column) and set(A[column]) != set(B[column])
 
@@ -378,14 +396,26 @@ def _unlike(A: Table, B: Table, target: str) -> Iterator[str]:
     )
     # A loss under a name of its own is of the text that it names; one text has one number of bytes per token.
     one_text = A.taken.get(target, target) != target or _one_value(A, B, "bytes_per_token")
-    if _differ(A, B, "data") and not one_text:
+    if any(_differ(A, B, column) for column in ("data", "dataset")) and not one_text:
         yield "the ladders have different data, and nothing says that they were evaluated on one text"
-    for column in A:
-        words = set(re.split("[^a-z]+", column.lower()))
-        if words & MEASURED and A[column].dtype.kind == "U" and _one_each(A, B, column):
+    for column in filter(_of_the_measurement, A):
+        if A[column].dtype.kind == "U" and _one_each(A, B, column):
             yield f"{column} is {A[column][0]} in A and {B[column][0]} in B"
+    for name, table in (("A", A), ("B", B)):
+        inputs = [one for one in ("params", "tokens", "flops") if table.has(one)][:2]
+        at_equal = mixed.at_equal(table, inputs, target)
+        for column in table:
+            text = table[column].dtype.kind == "U"
+            if text and (column in at_equal or (_of_the_measurement(column) and len(set(table[column]) - {""}) > 1)):
+                there = ", ".join(sorted(set(table[column]) - {""}))
+                yield f"{name} mixes values of {column}: {there}"
     if not any(_differ(A, B, column) for column in ("n_ctx", "n_vocab", "experts", "n_layer")):
         yield from filter(None, [_two_counts(A, B)])
+
+
+def _of_the_measurement(column: str) -> bool:
+    """Whether a column says how runs were measured or counted, by its name."""
+    return bool(MEASURED & set(re.split("[^a-z]+", column.lower())))
 
 
 def _two_columns(A: Table, B: Table, name: str, what: str) -> str:

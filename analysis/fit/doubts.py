@@ -211,13 +211,13 @@ def check_exponents(
     for c, f in zip(law.constants(), free, strict=True):
         value = getattr(estimate, c.name)
         if f and c.kind == "exponent" and not value > least:
-            ends = "" if _open(named[c.name]) else f", {_span(named[c.name])} at this level"
+            ends = "" if _open(named[c.name]) else f" ({_span(named[c.name])})"
             why = next(
                 (note for note in notes if "cannot be separated" in note), "look at the table, or fit another form"
             )
             raise FitError(
-                f"{law.name}: these runs do not show the law: the best exponent {c.name} is not above 0 "
-                f"({digits.plain(value)}{ends}); {why}"
+                f"{law.name}: these runs do not show the law: its exponent {c.name} came out at "
+                f"{digits.plain(value)}{ends}, and one clearly above 0 is wanted; {why}"
             )
 
 

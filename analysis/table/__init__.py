@@ -271,7 +271,7 @@ def _without_copies(table: Table) -> Table:
     losses = [column for name, column in table.columns.items() if _is_loss(name) and column.dtype.kind == "f"]
     if not named or not losses or all(len(np.unique(column)) == len(table) for column in losses):
         return table
-    exact = np.any([_digits_beyond(column, 4) for column in losses], axis=0)
+    exact = np.any([digits_beyond(column, 4) for column in losses], axis=0)
     others = {name: code[once] for name, code in codes.items() if name not in named}
     by_name = _firsts(list(others.values()))
     by_seed = _firsts([code for name, code in others.items() if name not in LUCK])
@@ -302,7 +302,7 @@ def _firsts(codes: Sequence[np.ndarray]) -> np.ndarray:
     return np.array([seen.setdefault(row.tobytes(), i) == i for i, row in enumerate(np.stack(codes, axis=1))], bool)
 
 
-def _digits_beyond(column: np.ndarray, digits: int) -> np.ndarray:
+def digits_beyond(column: np.ndarray, digits: int) -> np.ndarray:
     """Whether a number has more significant digits than so many; bool, one per row."""
     with np.errstate(divide="ignore", invalid="ignore"):
         unit = 10.0 ** (np.floor(np.log10(np.abs(column))) - digits + 1)
