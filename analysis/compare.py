@@ -10,6 +10,7 @@ import numpy as np
 
 from analysis import frontier, mixed
 from analysis.confidence import t_quantile
+from analysis.digits import short, typed
 from analysis.fit import fit
 from analysis.fit.estimate import Fit, Prediction
 from analysis.fit.rows import FitError, clustered
@@ -123,12 +124,12 @@ class Comparison:
             f"Compute that A needs for every FLOP of B, by {self.A.law.name} ({100 * self.A.level:.4g}% intervals)"
         ]
         for g in self.gains:
-            told = f"{g.value:.3g}  ({g.low:.3g} to {g.high:.3g})"
+            told = f"{typed(g.value, 3)}  ({typed(g.low, 3)} to {typed(g.high, 3)})"
             if g.unreached:
                 told = f"beyond what the law of {g.unreached} reaches"
             elif not math.isfinite(g.high):
-                told = f"{g.value:.3g}  (no interval: the fits do not bound it)"
-            runs = f"; {g.by_runs:.3g} by the runs themselves" if math.isfinite(g.by_runs) else ""
+                told = f"{typed(g.value, 3)}  (no interval: the fits do not bound it)"
+            runs = f"; {typed(g.by_runs, 3)} by the runs themselves" if math.isfinite(g.by_runs) else ""
             lines.append(f"  {target} {g.loss:.4f} {COLUMNS.get(target, '')}   {told}{runs}")
         if self.unlike:
             lines.append(f"Which is better {self.verdict}.")
@@ -343,7 +344,7 @@ def _straight(fits: Sequence[Fit]) -> list[str]:
     """What a comparison of straight lines assumes, and where these ladders do not keep to it."""
     (low_A, high_A), (low_B, high_B) = (f.ranges["flops"] for f in fits)
     alike = all(1 / LIKE <= ratio <= LIKE for ratio in (low_A / low_B, high_A / high_B))
-    ends = f"A from {low_A:.2g} to {high_A:.2g} FLOP, B from {low_B:.2g} to {high_B:.2g}"
+    ends = f"A from {typed(low_A, 2)} to {typed(high_A, 2)} FLOP, B from {typed(low_B, 2)} to {typed(high_B, 2)}"
     unlike = f"these ranges differ ({ends}), so the gain is biased where the losses bend towards a floor"
     law = fits[0].law.name
     straight = f"{law} {STRAIGHT}" if law == "kaplan-c" else f"{law} {STRAIGHT}, of the loss above the floor"
@@ -444,8 +445,8 @@ def _two_counts(A: Table, B: Table) -> str:
     if max(a / b, b / a) < COUNTED_ALIKE:
         return ""
     return (
-        f"at {math.exp(middle):.2g} parameters the FLOP of A are {a:.3g} times 6 params tokens and those of B {b:.3g} "
-        "times, two counts of FLOP"
+        f"at {short(math.exp(middle))} parameters the FLOP of A are {typed(a, 3)} times 6 params tokens and those of B "
+        f"{typed(b, 3)} times, two counts of FLOP"
     )
 
 

@@ -108,7 +108,7 @@ def test_the_score_is_the_width_plus_forty_times_what_lies_outside(true_table):
 
 def test_too_few_runs_are_refused_in_a_line():
     N, D = grid(3, 3)
-    with pytest.raises(InputError, match="8 lie below the largest, and a step fits 15 or more .3 for each of 5"):
+    with pytest.raises(InputError, match=r"8 lie below the largest, and a step fits 15 or more .3 for each of 5"):
         backtest("chinchilla", Table.from_columns({"params": N, "tokens": D, "loss": TRUTH(N, D)}))
 
 
