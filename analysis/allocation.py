@@ -18,7 +18,7 @@ from analysis import frontier, mixed
 from analysis.confidence import LEVEL
 from analysis.digits import compute, short, typed
 from analysis.envelope import envelope
-from analysis.fit import fit
+from analysis.fit import fit, suspects
 from analysis.fit.rows import admitted
 from analysis.frontier import Allocation
 from analysis.isoflop import SAME_BUDGET, isoflop, profiles
@@ -96,6 +96,7 @@ def allocate(
         if drop_worst:
             notes.append(f"left out: the {drop_worst} largest losses (drop_worst)")
         rows = _without_worst(FINISHED.admit(table), drop_worst)
+        notes += suspects.told(rows, suspects.suspicions(rows, ("params", "tokens"), "loss"))
         found = isoflop(rows, method=method, sigma=sigma, level=level)
         notes.append(f"{len(rows)} of {table.given} rows used")
     else:

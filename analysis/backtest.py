@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from analysis import average, forms
 from analysis.average import Average
 from analysis.confidence import LEVEL
-from analysis.digits import short
-from analysis.fit import fit
+from analysis.digits import plural, short
+from analysis.fit import fit, suspects
 from analysis.fit.estimate import Fit, percent
 from analysis.fit.misfit import APART, FURTHEST, furthest, steps_of
 from analysis.fit.rows import admitted, clustered
@@ -29,6 +29,7 @@ Array = NDArray[np.float64]
 
 FEWEST = 3  # times as many rows as constants that a step fits
 STEPS = 6  # along the product of the inputs, and along the first of them
+TOO_FEW = 0.9  # of the runs inside their intervals: fewer is said
 AVERAGE = "average"  # in place of a law: of the forms that suit the table (`analysis.average`)
 LEVELS = (0.5, 0.8, 0.95)
 BANDS = ((1.0, 2.0), (2.0, 8.0), (8.0, math.exp(FURTHEST)), (math.exp(FURTHEST), math.inf))  # times the largest runs
@@ -202,8 +203,10 @@ def backtest(
     parts = steps_of(x, least, steps, index)
     if not parts:
         form = f"{law.name}, of all forms averaged the one with most constants," if averaged else law.name
+        count = len(rows) if index is None else len(np.unique(index))
+        runs = f"{len(rows)} rows of {count} {plural(count, 'run', 'runs')}" if index is not None else f"{count} runs"
         raise InputError(
-            f"{table.source}: {len(rows)} runs are too few to walk {form} forward: {_below_the_largest(x, index)} lie "
+            f"{table.source}: {runs} are too few to walk {form} forward: {_below_the_largest(x, index)} lie "
             f"below the largest, and a step fits {least} or more ({FEWEST} for each of {len(law.constants())} "
             "constants), at three values of each input"
         )
@@ -223,11 +226,18 @@ def backtest(
     if not told:
         raise InputError(f"{table.source}: none of {len(parts)} steps finds {law.name}: {why}")
     notes = [f"left out: {len(e.rows)} ({e.reason})" for e in rows.excluded]
+    notes += suspects.told(rows, suspects.suspicions(rows, law.inputs, name))
     if refused:
         notes.append(f"{refused} of {len(parts)} fits are doubtful and predict nothing, such as: {why}")
-    return Backtest(
-        AVERAGE if averaged else law.name, name, tuple(law.inputs), len(rows), tuple(told), refused, tuple(notes)
+    form = AVERAGE if averaged else law.name
+    made = Backtest(form, name, tuple(law.inputs), len(rows), tuple(told), refused, tuple(notes))
+    if (held := made.covered()) >= TOO_FEW:
+        return made
+    too_sure = (
+        f"the intervals of {form} hold {held:.0%} where they say {percent(LEVEL)}: on runs like these its forecasts "
+        "are too sure of themselves; scaling fit --choose tells whether another form does better"
     )
+    return dataclasses.replace(made, notes=(too_sure, *made.notes))
 
 
 def _below_the_largest(x: Sequence[Array], clusters: NDArray[np.int64] | None) -> int:

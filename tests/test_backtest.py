@@ -12,6 +12,7 @@ from analysis.fit import fit
 from analysis.fit.estimate import Fit
 from analysis.fit.misfit import USUAL, steps_of
 from analysis.laws import Chinchilla
+from analysis.load import load
 from analysis.table import Table
 from scaling import cli
 from scaling.errors import InputError
@@ -126,3 +127,13 @@ def test_the_verb_prints_draws_and_gives_json(true_table, tmp_path, capsys):
     found = json.loads(command("--json"))
     assert 0.5 <= found["covered"]["0.95"] <= 1
     assert math.isfinite(found["half_width"])
+
+
+def test_a_table_on_which_forecasts_are_too_sure_says_so(shared):
+    """Its runs flatten towards the ends of their profiles, which the smaller budgets do not show."""
+    path = shared / "reference_runs" / "isoflop_collection" / "isoflops.csv"
+    table = load(path, {"flops": "budget"}).matching("dataset=comma")
+    found = backtest("chinchilla", table, steps=2)
+    assert found.covered() < 0.9
+    assert "are too sure of themselves" in found.notes[0]
+    assert f"hold {found.covered():.0%} where they say 95%" in found.text()

@@ -303,6 +303,29 @@ def test_an_error_is_no_loss(csv):
     assert "in bits by its name: say --target bpb_mmlu" in doubt
 
 
+@pytest.mark.parametrize(
+    ("tokens", "more", "runs"),
+    [
+        (np.arange(3, 33) * 1e7, {}, 2),  # evenly, as a training logs them
+        (np.geomspace(3e7, 3e8, 30), {}, 0),
+        (np.geomspace(3e7, 3e8, 30), {"step": np.tile(np.arange(1.0, 31), 2)}, 2),
+        (np.arange(3, 11) * 1e7, {}, 0),  # so few may be runs
+        (np.arange(3, 33) * 1e7, {"schedule": ["cosine", "constant"] * 30}, 4),
+    ],
+)
+def test_points_of_learning_curves_are_told_from_runs(tokens, more, runs):
+    N, D = np.repeat([1e6, 4e6], len(tokens)), np.tile(tokens, 2)
+    table = Table.from_columns({"params": N, "tokens": D, "loss": 2 + N**-0.1 + D**-0.1, **more})
+    assert len(set(table.get("run", np.array([])))) == runs
+    assert any(f"as the points of {runs} learning curves do" in note for note in table.notes) is (runs > 0)
+
+
+def test_each_published_loss_curve_is_one_run(shared):
+    folder = shared / "reference_runs" / "luo2025_loss_curves"
+    tables = [load(path, {"tokens": "1e6*step"}) for path in sorted(folder.glob("400_*.csv"))]
+    assert [len(set(table["run"])) for table in tables] == [1] * 9
+
+
 def test_a_missing_column_that_nothing_resembles_lists_what_is_there():
     with pytest.raises(InputError, match="no column experts; say which one it is with --columns experts=NAME"):
         Table.from_columns({"params": [1e6, 2e6], "loss": [4.0, 3.0]})["experts"]

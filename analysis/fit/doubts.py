@@ -87,9 +87,10 @@ def too_few_runs(rows: Rows, free: NDArray[np.bool_]) -> str:
     groups, q = len(np.unique(rows.clusters)), int(free.sum())
     if groups > q:
         return ""
+    runs = f"{groups} {digits.plural(groups, 'run', 'runs')}"
     return (
-        f"{len(rows.table)} rows of {groups} runs, for {q} constants: nothing tells how runs differ; wanted {q + 1} "
-        f"runs or more, better {ENOUGH * q}"
+        f"{len(rows.table)} rows of {runs}, for {q} constants: nothing tells how runs differ; wanted {q + 1} runs or "
+        f"more, better {ENOUGH * q}"
     )
 
 

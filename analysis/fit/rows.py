@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from analysis import mixed
+from analysis.digits import plural
 from analysis.fit import suspects
 from analysis.fit.solver import Array, Objective, Problem
 from analysis.laws import Law
@@ -182,7 +183,8 @@ def clustered(
     runs = _runs(table)
     if runs is not None and "position" not in law.inputs:
         count = len(np.unique(runs))
-        return runs, runs, [f"{len(table)} rows of {count} runs (column run): the rows of a run are one cluster"]
+        of = f"{count} {plural(count, 'run', 'runs')} (column run)"
+        return runs, runs, [f"{len(table)} rows of {of}: the rows of a run are one cluster"]
     shared = _clusters(table, "_trunk") if "_trunk" in table else trunks(table, RATE, "seed")
     count = len(np.unique(shared))
     if count == len(table):

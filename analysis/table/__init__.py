@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis.table import algebra, contradictions, units
+from analysis.digits import plural
+from analysis.table import algebra, contradictions, curves, units
 from analysis.table.columns import COLUMNS, COUNTED, cell, column, nearest, possible, surely, unit_in
 from analysis.table.conditions import rows_with
 from analysis.table.naming import Doubt, Naming
@@ -89,6 +90,9 @@ class Table:
         taken = dict(taken or {})
         naming = Naming(source, taken, parsed.get("run"), option)
         whole, notes = (parsed, ()) if recorded else units.completed(parsed, naming)
+        if (curve := None if recorded else curves.runs(whole)) is not None:
+            whole = {**whole, "run": curve}
+            notes = (*notes, _of_curves(curve, naming))
         derived = frozenset(whole) - frozenset(parsed)
         notes = (*notes, *contradictions.notes(whole))
         table = cls(whole, np.arange(1, n + 1), source, notes, derived=derived, taken=taken, option=option)
@@ -253,6 +257,16 @@ class Table:
             f"{self.source}: no column {name}{hint}; {which} {algebra.line(said, self.option)}, "
             f"or load(path, {json.dumps(said)}) in Python" + ("" if len(several) > 1 else f"; found {', '.join(names)}")
         )
+
+
+def _of_curves(run: np.ndarray, naming: Naming) -> str:
+    """That rows count as points of learning curves, and how to say which runs they are."""
+    curves_ = len(set(run) - {""})
+    said = naming.line({}, {"run": "NAME"})
+    return (
+        f"no column run: {int((run != '').sum())} rows follow one another as the points of {curves_} learning "
+        f"{plural(curves_, 'curve', 'curves')} do, and those of one count as one run; where they are not, say {said}"
+    )
 
 
 def _in_its_unit(name: str, own: str) -> str:
