@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.digits import typed
 from analysis.replicates import NOT_SETTINGS, RATE
 from analysis.table import Table
 from analysis.table.columns import COLUMNS, OTHER_NAMES, cell
@@ -324,6 +325,6 @@ def _one_rate(table: Table, inputs: Sequence[str]) -> list[str]:
     if table.has("parametrization") and np.all(np.isin(np.char.lower(table["parametrization"]), SCALED)):
         return []
     return [
-        f"{rate} is {table[rate][0]:g} at every size, and params differ {wide:.2g} times: the best rate falls with "
-        "size, so exponents take in how far each size is from its own; scaling tune finds rates per size"
+        f"{rate} is {typed(table[rate][0])} at every size, and params differ {typed(wide, 2)} times: the best rate falls "
+        "with size, so exponents take in how far each size is from its own; scaling tune finds rates per size"
     ]

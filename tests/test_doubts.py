@@ -22,7 +22,7 @@ def test_one_row_cannot_be_fitted():
 
 
 def test_an_input_that_does_not_vary_cannot_be_fitted():
-    with pytest.raises(FitError, match="params is 1e\\+06 in all 6 runs"):
+    with pytest.raises(FitError, match="params is 1e6 in all 6 runs"):
         fit(Chinchilla, {"params": np.full(6, 1e6), "tokens": np.geomspace(1e8, 1e9, 6), "loss": np.linspace(4, 3, 6)})
 
 

@@ -58,7 +58,7 @@ def test_runs_with_a_value_are_held_out_by_a_rule():
 @pytest.mark.parametrize(
     ("rule", "words"),
     [
-        ("params>1e10", "no row has params>1e10; params goes from 100000 to 1e\\+09"),
+        ("params>1e10", "no row has params>1e10; params goes from 100000 to 1e9"),
         ("dataset", "dataset holds text \\(c4, rpj\\); wanted a rule like .dataset=c4."),
         ("dataset=pile", "no row has dataset=pile"),
         ("dataset>c4", "holds text"),

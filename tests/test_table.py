@@ -148,7 +148,7 @@ def test_rows_are_chosen_by_conditions_that_all_must_hold(csv, conditions, rows)
     ("conditions", "words"),
     [
         (["dataset=c4", "dataset=rpj"], "rows chosen so far has dataset=rpj; the values of dataset are c4"),
-        (["params>1e9"], "no row has params>1e9; params goes from 1e\\+06 to 4e\\+06"),
+        (["params>1e9"], "no row has params>1e9; params goes from 1e6 to 4e6"),
         (["dataset>3"], "dataset holds text"),
         (["params>big"], "found 'big', wanted a number"),
         (["params"], "wanted COLUMN=VALUE"),

@@ -63,7 +63,9 @@ def check_design(law: type[Law], rows: Rows, free: NDArray[np.bool_]) -> list[st
     x = [np.log(rows.table[name]) for name in law.inputs]
     for name, column in zip(law.inputs, x, strict=True):
         if np.ptp(column) < 1e-9 and free.all():
-            raise FitError(f"{law.name}: {name} is {np.exp(column[0]):g} in all {n} runs; wanted several values")
+            raise FitError(
+                f"{law.name}: {name} is {digits.typed(np.exp(column[0]))} in all {n} runs; wanted several values"
+            )
     points = len(np.unique(np.round(np.column_stack(x), 9), axis=0))
     if points < q:
         raise FitError(

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from analysis import mixed
-from analysis.digits import plural
+from analysis.digits import plural, typed
 from analysis.fit import suspects
 from analysis.fit.solver import Array, Objective, Problem
 from analysis.laws import Law
@@ -79,8 +79,8 @@ def _beyond_the_kept(law: type[Law], given: Table, kept: Table) -> list[str]:
             beyond = int((gone > largest * (1 + 1e-9)).sum())
             if beyond > 1 and float(np.nanmax(gone)) > FAR * largest:
                 notes.append(
-                    f"what is left out ({e.reason}) is all there was of {name} above {largest:.4g}: {beyond} rows, up "
-                    f"to {np.nanmax(gone):.4g}"
+                    f"what is left out ({e.reason}) is all there was of {name} above {typed(largest, 4)}: {beyond} rows, "
+                    f"up to {typed(float(np.nanmax(gone)), 4)}"
                 )
     return notes
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from analysis import mixed
+from analysis.digits import typed
 from analysis.laws.admission import updates_made, warmup_updates
 from analysis.replicates import RATE
 from analysis.table import Table
@@ -130,7 +131,9 @@ def transition(table: Table, inputs: Sequence[str], target: str) -> Iterator[Sus
         at = _break(np.log(table[name]), np.log(table[target]), line, len(inputs))
         before = table[name] <= np.exp(at) * (1 + 1e-6)
         if before.any() and 2 * before.sum() <= len(table):
-            yield Suspicion(before, f"before a transition: from {name} {np.exp(at):.3g} on the loss falls much faster")
+            yield Suspicion(
+                before, f"before a transition: from {name} {typed(np.exp(at), 3)} on the loss falls much faster"
+            )
 
 
 def _break(x: np.ndarray, y: np.ndarray, line: np.ndarray, tests: int) -> float:

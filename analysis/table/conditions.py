@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analysis.digits import typed
 from analysis.table.columns import cell, number
 from scaling.errors import InputError
 
@@ -95,7 +96,7 @@ def _there(table: "Table", condition: str) -> str:
         if not len(known):
             said[name] = f"{name} is empty"
         elif sign in COMPARE:
-            said[name] = f"{name} goes from {known.min():g} to {known.max():g}"
+            said[name] = f"{name} goes from {typed(known.min())} to {typed(known.max())}"
         else:
             said[name] = f"the values of {name} are {', '.join(dict.fromkeys(map(cell, values[:1000])))[:200]}"
     return "; ".join(said.values())
