@@ -325,6 +325,6 @@ def _one_rate(table: Table, inputs: Sequence[str]) -> list[str]:
     if table.has("parametrization") and np.all(np.isin(np.char.lower(table["parametrization"]), SCALED)):
         return []
     return [
-        f"{rate} is {typed(table[rate][0])} at every size, and params differ {typed(wide, 2)} times: the best rate falls "
-        "with size, so exponents take in how far each size is from its own; scaling tune finds rates per size"
+        f"{rate} is {typed(table[rate][0])} at every size, and params differ {typed(wide, 2)} times: the best rate "
+        "falls with size, so exponents take in how far each size is from its own; scaling tune finds rates per size"
     ]

@@ -79,8 +79,8 @@ def _beyond_the_kept(law: type[Law], given: Table, kept: Table) -> list[str]:
             beyond = int((gone > largest * (1 + 1e-9)).sum())
             if beyond > 1 and float(np.nanmax(gone)) > FAR * largest:
                 notes.append(
-                    f"what is left out ({e.reason}) is all there was of {name} above {typed(largest, 4)}: {beyond} rows, "
-                    f"up to {typed(float(np.nanmax(gone)), 4)}"
+                    f"what is left out ({e.reason}) is all there was of {name} above {typed(largest, 4)}: {beyond} "
+                    f"rows, up to {typed(float(np.nanmax(gone)), 4)}"
                 )
     return notes
 
