@@ -274,10 +274,12 @@ def test_a_missing_column_names_the_nearest_and_how_to_say_it(there, wanted, nea
     [
         (["tokens", "loss_on_ice", "loss_on_c4_en"], ["loss_on_ice", "loss_on_c4_en"]),
         (["tokens", "train loss", "val_loss", "test_loss"], ["val_loss", "test_loss"]),
+        (["tokens", "loss_of", "loss_a", "loss_b"], ["loss_a", "loss_b"]),  # the first of them holds text
     ],
 )
 def test_where_several_columns_may_be_the_loss_none_is_chosen_by_its_name(csv, names, several):
-    path = csv(f"{','.join(names)}\n{','.join(map(str, range(1000, 1000 + len(names))))}\n")
+    cells = ("web" if name == "loss_of" else str(1000 + i) for i, name in enumerate(names))
+    path = csv(f"{','.join(names)}\n{','.join(cells)}\n")
     with pytest.raises(InputError) as error:
         load(path)["loss"]
     said = str(error.value)

@@ -15,7 +15,18 @@ import numpy as np
 
 from analysis.digits import plural
 from analysis.table import algebra, contradictions, curves, units
-from analysis.table.columns import COLUMNS, COUNTED, cell, column, nearest, possible, surely, unit_in
+from analysis.table.columns import (
+    COLUMNS,
+    COUNTED,
+    NUMBER_COLUMNS,
+    cell,
+    column,
+    counted,
+    nearest,
+    possible,
+    surely,
+    unit_in,
+)
 from analysis.table.conditions import rows_with
 from analysis.table.naming import Doubt, Naming
 from scaling.errors import InputError
@@ -241,6 +252,8 @@ class Table:
         if name not in COLUMNS and typed in COLUMNS:  # no law asks for it: somebody mistyped it
             return f"{self.source}: no column {name}, nearest is {typed!r}; found {', '.join(names)}"
         others = [one for one in names if one not in COLUMNS]  # those have a meaning of their own
+        if name in NUMBER_COLUMNS:
+            others = [one for one in others if counted(self.columns[one][0]) is not None]
         several = possible(name, others)
         near = several[0] if len(several) > 1 else nearest(name, others)
         found = {name: _in_its_unit(name, near) if near else "NAME"}

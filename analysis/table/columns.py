@@ -179,7 +179,9 @@ def possible(name: str, names: Iterable[str]) -> list[str]:
 
 def _candidates(name: str, names: Iterable[str]) -> tuple[list[str], list[str]]:
     names = [one for one in names if one]
-    plain = {_plain(one): one for one in names} | {_plain(_split(one)[0]): one for one in names}
+    plain = {_plain(one): one for one in names}
+    if name in COUNTED:  # whose columns may name a unit: "Tokens (B)"
+        plain |= {_plain(_split(one)[0]): one for one in names}
     words = (name, *OTHER_NAMES.get(name, ()))
     exact = [plain[word] for word in words if word in plain]
     holding = [plain[one] for one in plain if any(_holding(word, [one]) for word in words)]
@@ -236,7 +238,7 @@ def column(name: str, values: Sequence[Any] | np.ndarray, source: str) -> np.nda
         return np.asarray(["" if v is None else str(v) for v in values], dtype=str)
     numbers = [number(v) for v in values]
     if None in numbers and name in NUMBER_COLUMNS:
-        numbers = [_count(v) if found is None else found for v, found in zip(values, numbers, strict=True)]
+        numbers = [counted(v) if found is None else found for v, found in zip(values, numbers, strict=True)]
     if None in numbers:
         if name in NUMBER_COLUMNS:
             i = numbers.index(None)
@@ -252,7 +254,7 @@ def column(name: str, values: Sequence[Any] | np.ndarray, source: str) -> np.nda
     return np.asarray(numbers, dtype=np.float64)
 
 
-def _count(cell: Any) -> float | None:
+def counted(cell: Any) -> float | None:
     """A cell such as 70M or 300B as a number, None where it is no such thing."""
     try:
         return count_of(str(cell).strip())
