@@ -107,6 +107,16 @@ class Backtest:
         parts = [part.mean() for part in parts if len(part)]
         return float(np.mean(parts)) if parts else math.nan
 
+    @property
+    def doubt(self) -> str:
+        """That the intervals held too few of the runs; empty where they held enough."""
+        if self.covered() >= TOO_FEW:
+            return ""
+        return (
+            f"the intervals of {self.law} hold {self.covered():.0%} where they say {percent(LEVEL)}: on such runs its "
+            "forecasts are too sure of themselves; scaling fit --choose tells whether another form does better"
+        )
+
     def summary(self) -> dict[str, Any]:
         """All but the single steps."""
         return {
@@ -120,6 +130,7 @@ class Backtest:
             "half_width": self.half_width(),
             "score": self.score(),
             "rms": self.rms(),
+            "doubt": self.doubt,
             "notes": list(self.notes),
         }
 
@@ -168,7 +179,8 @@ class Backtest:
                 )
         nominal = ", ".join(f"{level:.0%} holds {self.covered(level):.0%}" for level in LEVELS)
         lines.append(f"calibration: {nominal}")
-        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+        warning = [f"warning: {self.doubt}"] if self.doubt else []
+        return "\n".join([*warning, *lines, *(f"note: {note}" for note in self.notes)])
 
 
 def backtest(
@@ -230,14 +242,7 @@ def backtest(
     if refused:
         notes.append(f"{refused} of {len(parts)} fits are doubtful and predict nothing, such as: {why}")
     form = AVERAGE if averaged else law.name
-    made = Backtest(form, name, tuple(law.inputs), len(rows), tuple(told), refused, tuple(notes))
-    if (held := made.covered()) >= TOO_FEW:
-        return made
-    too_sure = (
-        f"the intervals of {form} hold {held:.0%} where they say {percent(LEVEL)}: on runs like these its forecasts "
-        "are too sure of themselves; scaling fit --choose tells whether another form does better"
-    )
-    return dataclasses.replace(made, notes=(too_sure, *made.notes))
+    return Backtest(form, name, tuple(law.inputs), len(rows), tuple(told), refused, tuple(notes))
 
 
 def _below_the_largest(x: Sequence[Array], clusters: NDArray[np.int64] | None) -> int:
