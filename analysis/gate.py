@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from analysis.compare import Comparison, compare, compute_at, loss_at, variance, welch
+from analysis.digits import compute, typed
 from analysis.fit.floor import Floor
 from analysis.jsonable import jsonable
 from analysis.laws.admission import FINISHED
@@ -128,18 +129,18 @@ class Gate:
         floor = f"; floor pinned at {self.floor.value:.4g} ({self.floor.told})" if self.floor else ""
         lines = [
             f"Rule: a speed-up in {unit[self.rule.by]} of at least {self.rule.at_least:g} at "
-            f"{self.decisive.budget:.3g} FLOP, the whole {level} interval",
+            f"{compute(self.decisive.budget)}, the whole {level} interval",
             f"By {self.comparison.A.law.name}{floor}",
             f"  {'FLOP':<10} {self.comparison.A.target:<9} {'speed-up in FLOP':<26} "
             f"{'in wall-clock' if self.decisive.seconds else ''}".rstrip(),
         ]
         for one in self.speed_ups:
             seconds = _told(one.seconds) if one.seconds else ""
-            lines.append(f"  {one.budget:<10.3g} {one.loss:<9.4f} {_told(one.flops):<26} {seconds}".rstrip())
+            lines.append(f"  {typed(one.budget, 3):<10} {one.loss:<9.4f} {_told(one.flops):<26} {seconds}".rstrip())
         if self.trend:
             lines.append(f"  per decade of compute the speed-up in FLOP changes by {_told(self.trend)}")
         if self.other_floors:
-            ends = " and ".join(f"{v:.3g}" if math.isfinite(v) else "none" for v in self.other_floors)
+            ends = " and ".join(typed(v, 3) if math.isfinite(v) else "none" for v in self.other_floors)
             lines.append(f"  with the floor at the ends of its interval the decisive one is {ends}")
         return "\n".join([*lines, self._sentence(), *(f"Note: {note}" for note in self.notes)])
 
@@ -183,9 +184,11 @@ def gate(baseline: Table, candidate: Table, rule: Rule, *, floor: Floor | None =
         known = (dataclasses.replace(floor, value=end) for end in (floor.low, floor.high))
         others = tuple(_with_floor(baseline, candidate, end, law, at) for end in known)
     if at > FAR_FLOPS * ends[1]:
-        notes.append(f"{at:.3g} FLOP is {at / ends[1]:.3g} times the largest compute that both ladders reach: a guess")
+        notes.append(
+            f"{compute(at)} is {typed(at / ends[1], 3)} times the largest compute that both ladders reach: a guess"
+        )
     elif at > 1.001 * ends[1]:
-        notes.append(f"{at:.3g} FLOP is {at / ends[1]:.3g} times the largest compute that both ladders reach")
+        notes.append(f"{compute(at)} is {typed(at / ends[1], 3)} times the largest compute that both ladders reach")
     trend = _trend(found, *ends) if ends[1] > 1.5 * ends[0] else None
     return Gate(rule, floor, tuple(told.values()), told[at], trend, others, found, tuple(notes))
 
@@ -287,4 +290,5 @@ def _told(interval: Interval) -> str:
     value, low, high = interval
     if not math.isfinite(value):
         return "the baseline never gets there"
-    return f"{value:.3g} ({low:.3g} to {high:.3g})" if math.isfinite(high) else f"{value:.3g} (not bounded)"
+    ends = f"{typed(low, 3)} to {typed(high, 3)}" if math.isfinite(high) else "not bounded"
+    return f"{typed(value, 3)} ({ends})"

@@ -115,7 +115,7 @@ def test_the_score_is_the_width_plus_forty_times_what_lies_outside(true_table):
 
 def test_too_few_runs_are_refused_in_a_line():
     N, D = grid(3, 3)
-    with pytest.raises(InputError, match="too few to walk chinchilla forward; wanted 15 or more"):
+    with pytest.raises(InputError, match=r"8 lie below the largest, and a step fits 15 or more .3 for each of 5"):
         backtest("chinchilla", Table.from_columns({"params": N, "tokens": D, "loss": TRUTH(N, D)}))
 
 
@@ -133,3 +133,12 @@ def test_the_verb_prints_draws_and_gives_json(true_table, tmp_path, capsys):
     found = json.loads(command("--json"))
     assert 0.5 <= found["covered"]["0.95"] <= 1
     assert math.isfinite(found["half_width"])
+
+
+def test_a_backtest_whose_intervals_hold_too_few_says_so_first(true_table):
+    found = backtest("chinchilla", true_table, steps=2)
+    assert not found.doubt
+    narrow = [dataclasses.replace(s, half_of_run=0.2 * s.half_of_run) for s in found.steps]
+    sure = dataclasses.replace(found, steps=tuple(narrow))
+    assert sure.covered() < 0.9
+    assert sure.text().startswith(f"warning: the intervals of chinchilla hold {sure.covered():.0%} where they say 95%")

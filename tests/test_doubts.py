@@ -23,12 +23,14 @@ def test_one_row_cannot_be_fitted():
 
 
 def test_an_input_that_does_not_vary_cannot_be_fitted():
-    with pytest.raises(FitError, match="params is 1e\\+06 in all 6 runs"):
+    with pytest.raises(FitError, match="params is 1e6 in all 6 runs"):
         fit(Chinchilla, {"params": np.full(6, 1e6), "tokens": np.geomspace(1e8, 1e9, 6), "loss": np.linspace(4, 3, 6)})
 
 
 def test_a_loss_that_rises_with_size_is_no_law():
-    with pytest.raises(FitError, match="exponent alpha_N came out at"):
+    with pytest.raises(
+        FitError, match=r"exponent alpha_N came out at 0\.0018\d* \(0\.00\d+ to 0\.00\d+\), and one clearly above 0"
+    ):
         fit(KaplanN, {"params": np.geomspace(1e5, 1e9, 8), "loss": np.linspace(3, 4, 8)})
 
 

@@ -48,6 +48,17 @@ def test_only_a_whole_interval_decides(at_least, verdict):
     assert found.to_dict()["passed"] is (verdict is Verdict.PASS)
 
 
+def test_two_validation_sets_pass_no_gate():
+    words = ("web", "books")
+    baseline, candidate = (
+        table.with_columns(eval_set=np.array([text] * len(table)))
+        for table, text in zip((ladder(), ladder(2.0, seed=1)), words, strict=True)
+    )
+    found = gate(baseline, candidate, Rule(1.05, 1e20), floor=Floor(E))
+    assert found.verdict is Verdict.CANNOT_TELL
+    assert "CANNOT TELL, so not passed: eval_set is web in A and books in B" in found.text()
+
+
 def test_without_noise_speed_up_and_trend_are_exact():
     found = gate(ladder(noise=0.0), ladder(1.2, noise=0.0, trend=0.05), Rule(), floor=Floor(E))
     for one in found.speed_ups:

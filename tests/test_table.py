@@ -148,7 +148,7 @@ def test_rows_are_chosen_by_conditions_that_all_must_hold(csv, conditions, rows)
     ("conditions", "words"),
     [
         (["dataset=c4", "dataset=rpj"], "rows chosen so far has dataset=rpj; the values of dataset are c4"),
-        (["params>1e9"], "no row has params>1e9; params goes from 1e\\+06 to 4e\\+06"),
+        (["params>1e9"], "no row has params>1e9; params goes from 1e6 to 4e6"),
         (["dataset>3"], "dataset holds text"),
         (["params>big"], "found 'big', wanted a number"),
         (["params"], "wanted COLUMN=VALUE"),
@@ -267,6 +267,65 @@ def test_a_missing_column_names_the_nearest_and_how_to_say_it(there, wanted, nea
     assert f"--columns {wanted}={near}, " in said
     assert f'load(path, {{"{wanted}": "{there}"}})' in said
     assert f"found {there}, note" in said
+
+
+@pytest.mark.parametrize(
+    ("names", "several"),
+    [
+        (["tokens", "loss_on_ice", "loss_on_c4_en"], ["loss_on_ice", "loss_on_c4_en"]),
+        (["tokens", "train loss", "val_loss", "test_loss"], ["val_loss", "test_loss"]),
+        (["tokens", "loss_of", "loss_a", "loss_b"], ["loss_a", "loss_b"]),  # the first of them holds text
+    ],
+)
+def test_where_several_columns_may_be_the_loss_none_is_chosen_by_its_name(csv, names, several):
+    cells = ("web" if name == "loss_of" else str(1000 + i) for i, name in enumerate(names))
+    path = csv(f"{','.join(names)}\n{','.join(cells)}\n")
+    with pytest.raises(InputError) as error:
+        load(path)["loss"]
+    said = str(error.value)
+    assert f"no column loss, and 2 may be it ({', '.join(several)}); choose one, as in --columns loss=" in said
+    (typed,) = re.findall(r"--columns loss=(\S+),", said)
+    assert load(path, {"loss": typed})["loss"][0] >= 1000
+
+
+def test_conditions_may_call_a_column_as_the_file_does(csv):
+    path = csv("Model Size,D (B),loss\n1e9,20,2.5\n2e9,40,2.3\n")
+    table = load(path, {"params": "Model Size", "tokens": "1e9*D (B)"})
+    assert table.matching("Model Size>1e9")["params"].tolist() == [2e9]
+    assert table.matching("1e9<Model Size<=2e9")["params"].tolist() == [2e9]
+    with pytest.raises(InputError, match=r"no column D \(B\): it was taken as tokens=1e9\*D \(B\); call it tokens"):
+        table.matching("D (B)>20")
+
+
+def test_an_error_is_no_loss(csv):
+    path = csv("params,tokens,err_mmlu,bpb_mmlu\n1e9,2e10,0.7,0.9\n2e9,4e10,0.6,0.8\n")
+    with pytest.raises(InputError, match=r"column loss \(err_mmlu\): holds shares from 0.6 to 0.7.* --target err_mmlu"):
+        load(path, {"loss": "err_mmlu"})
+    (doubt,) = load(path, {"loss": "bpb_mmlu"}).doubts
+    assert "in bits by its name: say --target bpb_mmlu" in doubt
+
+
+@pytest.mark.parametrize(
+    ("tokens", "more", "runs"),
+    [
+        (np.arange(3, 33) * 1e7, {}, 2),  # evenly, as a training logs them
+        (np.geomspace(3e7, 3e8, 30), {}, 0),
+        (np.geomspace(3e7, 3e8, 30), {"step": np.tile(np.arange(1.0, 31), 2)}, 2),
+        (np.arange(3, 11) * 1e7, {}, 0),  # so few may be runs
+        (np.arange(3, 33) * 1e7, {"schedule": ["cosine", "constant"] * 30}, 4),
+    ],
+)
+def test_points_of_learning_curves_are_told_from_runs(tokens, more, runs):
+    N, D = np.repeat([1e6, 4e6], len(tokens)), np.tile(tokens, 2)
+    table = Table.from_columns({"params": N, "tokens": D, "loss": 2 + N**-0.1 + D**-0.1, **more})
+    assert len(set(table.get("run", np.array([])))) == runs
+    assert any(f"as the points of {runs} learning curves do" in note for note in table.notes) is (runs > 0)
+
+
+def test_each_published_loss_curve_is_one_run(shared):
+    folder = shared / "reference_runs" / "luo2025_loss_curves"
+    tables = [load(path, {"tokens": "1e6*step"}) for path in sorted(folder.glob("400_*.csv"))]
+    assert [len(set(table["run"])) for table in tables] == [1] * 9
 
 
 def test_a_missing_column_that_nothing_resembles_lists_what_is_there():

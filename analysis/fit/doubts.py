@@ -65,7 +65,9 @@ def check_design(law: type[Law], rows: Rows, free: NDArray[np.bool_]) -> list[st
     x = [np.log(rows.table[name]) for name in law.inputs]
     for name, column in zip(law.inputs, x, strict=True):
         if np.ptp(column) < 1e-9 and free.all():
-            raise FitError(f"{law.name}: {name} is {np.exp(column[0]):g} in all {n} runs; wanted several values")
+            raise FitError(
+                f"{law.name}: {name} is {digits.typed(np.exp(column[0]))} in all {n} runs; wanted several values"
+            )
     points = len(np.unique(np.round(np.column_stack(x), 9), axis=0))
     if points < q:
         raise FitError(
@@ -89,9 +91,10 @@ def too_few_runs(rows: Rows, free: NDArray[np.bool_]) -> str:
     groups, q = len(np.unique(rows.clusters)), int(free.sum())
     if groups > q:
         return ""
+    runs = f"{groups} {digits.plural(groups, 'run', 'runs')}"
     return (
-        f"{len(rows.table)} rows of {groups} runs, for {q} constants: nothing tells how runs differ; wanted {q + 1} "
-        f"runs or more, better {ENOUGH * q}"
+        f"{len(rows.table)} rows of {runs}, for {q} constants: nothing tells how runs differ; wanted {q + 1} runs or "
+        f"more, better {ENOUGH * q}"
     )
 
 
@@ -220,13 +223,13 @@ def check_exponents(
     for c, f in zip(law.constants(), free, strict=True):
         value = getattr(estimate, c.name)
         if f and c.kind == "exponent" and not value > least:
-            low, high = named[c.name]
+            ends = "" if _open(named[c.name]) else f" ({_span(named[c.name])})"
             why = next(
                 (note for note in notes if "cannot be separated" in note), "look at the table, or fit another form"
             )
             raise FitError(
-                f"{law.name}: the exponent {c.name} came out at {value:.3g} ({low:.3g} to {high:.3g}), not above 0: "
-                f"these runs do not show the law; {why}"
+                f"{law.name}: these runs do not show the law: its exponent {c.name} came out at "
+                f"{digits.plain(value)}{ends}, and one clearly above 0 is wanted; {why}"
             )
 
 

@@ -13,8 +13,20 @@ from typing import Any
 
 import numpy as np
 
-from analysis.table import algebra, contradictions, units
-from analysis.table.columns import COLUMNS, COUNTED, cell, column, nearest, surely, unit_in
+from analysis.digits import plural
+from analysis.table import algebra, contradictions, curves, units
+from analysis.table.columns import (
+    COLUMNS,
+    COUNTED,
+    NUMBER_COLUMNS,
+    cell,
+    column,
+    counted,
+    nearest,
+    possible,
+    surely,
+    unit_in,
+)
 from analysis.table.conditions import rows_with
 from analysis.table.naming import Doubt, Naming
 from scaling.errors import InputError
@@ -89,6 +101,9 @@ class Table:
         taken = dict(taken or {})
         naming = Naming(source, taken, parsed.get("run"), option)
         whole, notes = (parsed, ()) if recorded else units.completed(parsed, naming)
+        if (curve := None if recorded else curves.runs(whole)) is not None:
+            whole = {**whole, "run": curve}
+            notes = (*notes, _of_curves(curve, naming))
         derived = frozenset(whole) - frozenset(parsed)
         notes = (*notes, *contradictions.notes(whole))
         table = cls(whole, np.arange(1, n + 1), source, notes, derived=derived, taken=taken, option=option)
@@ -109,9 +124,16 @@ class Table:
         return name in self.columns
 
     def __getitem__(self, name: str) -> np.ndarray:
-        if name not in self.columns:
+        """A column by its name here, or by the file's name for it where it was taken as it is."""
+        if (meant := self.meant(name)) is None:
             raise InputError(self._missing(name))
-        return self.columns[name]
+        return self.columns[meant]
+
+    def meant(self, name: str) -> str | None:
+        """The column of this name, or the one that was taken from the file's column of this name; None without one."""
+        if name in self.columns:
+            return name
+        return next((here for here, own in self.taken.items() if own == name and here in self.columns), None)
 
     def keys(self):
         return self.columns.keys()
@@ -124,9 +146,9 @@ class Table:
 
     def has(self, name: str) -> bool:
         """Whether the column is there and holds at least one value."""
-        if name not in self.columns:
+        if self.meant(name) is None:
             return False
-        column = self.columns[name]
+        column = self[name]
         return bool(np.any(np.isfinite(column)) if column.dtype.kind == "f" else np.any(column != ""))
 
     def positive(self, *names: str) -> tuple[np.ndarray, ...]:
@@ -147,7 +169,7 @@ class Table:
                     f"{self.source}, {self.label(int(bad[0]))}, column {name}: found {value}, wanted a number above 0; "
                     f"correct the cell or leave the row out{more}"
                 )
-        return tuple(self.columns[name] for name in names)
+        return tuple(self[name] for name in names)
 
     def ended(self) -> np.ndarray:
         """Whether the run of each row ended well, as far as the table has a status; bool, one per row."""
@@ -223,22 +245,41 @@ class Table:
     def _missing(self, name: str) -> str:
         # Names that a person can give: not a fit's own columns, and not those that were worked out here.
         names = [column for column in self.columns if not column.startswith("_") and column not in self.derived]
+        for here, formula in self.taken.items():
+            if here in self.columns and name in formula:
+                return f"{self.source}: no column {name}: it was taken as {here}={formula}; call it {here}, in its unit"
         typed = nearest(name, names)
         if name not in COLUMNS and typed in COLUMNS:  # no law asks for it: somebody mistyped it
             return f"{self.source}: no column {name}, nearest is {typed!r}; found {', '.join(names)}"
-        near = nearest(name, [one for one in names if one not in COLUMNS])  # those have a meaning of their own
+        others = [one for one in names if one not in COLUMNS]  # those have a meaning of their own
+        if name in NUMBER_COLUMNS:
+            others = [one for one in others if counted(self.columns[one][0]) is not None]
+        several = possible(name, others)
+        near = several[0] if len(several) > 1 else nearest(name, others)
         found = {name: _in_its_unit(name, near) if near else "NAME"}
         for other in CORE:  # what else the file calls by another name, so that one line names all
             if other not in self.columns and other != name and (one := surely(other, names)):
                 found |= {other: _in_its_unit(other, one)} if one != near and one not in COLUMNS else {}
         if near is None and name in TRIPLE and all(one in found or one in self for one in TRIPLE if one != name):
             del found[name]  # it follows from the other two
-        hint = f", nearest is {near!r}" if near else ""
+        hint, which = f", nearest is {near!r}" if near else "", "say which one it is with"
+        if len(several) > 1:
+            hint, which = f", and {len(several)} may be it ({', '.join(several)})", "choose one, as in"
         said = {**self.taken, **found}
         return (
-            f"{self.source}: no column {name}{hint}; say which one it is with {algebra.line(said, self.option)}, "
-            f"or load(path, {json.dumps(said)}) in Python; found {', '.join(names)}"
+            f"{self.source}: no column {name}{hint}; {which} {algebra.line(said, self.option)}, "
+            f"or load(path, {json.dumps(said)}) in Python" + ("" if len(several) > 1 else f"; found {', '.join(names)}")
         )
+
+
+def _of_curves(run: np.ndarray, naming: Naming) -> str:
+    """That rows count as points of learning curves, and how to say which runs they are."""
+    curves_ = len(set(run) - {""})
+    said = naming.line({}, {"run": "NAME"})
+    return (
+        f"no column run: {int((run != '').sum())} rows follow one another as the points of {curves_} learning "
+        f"{plural(curves_, 'curve', 'curves')} do, and those of one count as one run; where they are not, say {said}"
+    )
 
 
 def _in_its_unit(name: str, own: str) -> str:
@@ -257,7 +298,7 @@ def _without_copies(table: Table) -> Table:
     losses = [column for name, column in table.columns.items() if _is_loss(name) and column.dtype.kind == "f"]
     if not named or not losses or all(len(np.unique(column)) == len(table) for column in losses):
         return table
-    exact = np.any([_digits_beyond(column, 4) for column in losses], axis=0)
+    exact = np.any([digits_beyond(column, 4) for column in losses], axis=0)
     others = {name: code[once] for name, code in codes.items() if name not in named}
     by_name = _firsts(list(others.values()))
     by_seed = _firsts([code for name, code in others.items() if name not in LUCK])
@@ -288,7 +329,7 @@ def _firsts(codes: Sequence[np.ndarray]) -> np.ndarray:
     return np.array([seen.setdefault(row.tobytes(), i) == i for i, row in enumerate(np.stack(codes, axis=1))], bool)
 
 
-def _digits_beyond(column: np.ndarray, digits: int) -> np.ndarray:
+def digits_beyond(column: np.ndarray, digits: int) -> np.ndarray:
     """Whether a number has more significant digits than so many; bool, one per row."""
     with np.errstate(divide="ignore", invalid="ignore"):
         unit = 10.0 ** (np.floor(np.log10(np.abs(column))) - digits + 1)

@@ -123,6 +123,7 @@ OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
 }
 
 
+SPELT = 0.65  # so alike are a name and its misspelling, by `difflib`
 SHARES = {"error", "err", "accuracy", "acc"}  # words in the names of columns that lie between 0 and 1
 # What a name may say of the unit of its column, at its end.
 UNIT_WORDS: Mapping[str, float] = {
@@ -157,20 +158,34 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     for wanted in (name, *OTHER_NAMES.get(name, ())):
         if whole := _holding(wanted, plain):
             return plain[min(whole, key=len)]
-    near = difflib.get_close_matches(_plain(name), list(plain), n=1, cutoff=0.5)
+    near = difflib.get_close_matches(_plain(name), list(plain), n=1, cutoff=SPELT)
     return plain[near[0]] if near else None
 
 
 def surely(name: str, names: Iterable[str]) -> str | None:
     """Of the names, the one that is another word for column `name`, or the only one that holds such a word."""
-    names = [one for one in names if one]
-    plain = {_plain(one): one for one in names} | {_plain(_split(one)[0]): one for one in names}
-    for wanted in (name, *OTHER_NAMES.get(name, ())):
-        if wanted in plain:
-            return plain[wanted]
-    holding = {plain[one] for wanted in (name, *OTHER_NAMES.get(name, ())) for one in _holding(wanted, plain)}
+    exact, holding = _candidates(name, names)
+    if exact:
+        return exact[0]
     several = len(holding) > 1 or any(re.search(r"(^|_)per(_|$)|/", one.lower()) for one in holding)
     return None if several else next(iter(holding), None)
+
+
+def possible(name: str, names: Iterable[str]) -> list[str]:
+    """Of the names, those that are other words for column `name`; where none is, those that hold such a word."""
+    exact, holding = _candidates(name, names)
+    return exact or holding
+
+
+def _candidates(name: str, names: Iterable[str]) -> tuple[list[str], list[str]]:
+    names = [one for one in names if one]
+    plain = {_plain(one): one for one in names}
+    if name in COUNTED:  # whose columns may name a unit: "Tokens (B)"
+        plain |= {_plain(_split(one)[0]): one for one in names}
+    words = (name, *OTHER_NAMES.get(name, ()))
+    exact = [plain[word] for word in words if word in plain]
+    holding = [plain[one] for one in plain if any(_holding(word, [one]) for word in words)]
+    return list(dict.fromkeys(exact)), list(dict.fromkeys(holding))
 
 
 def unit_in(name: str) -> float:
@@ -223,7 +238,7 @@ def column(name: str, values: Sequence[Any] | np.ndarray, source: str) -> np.nda
         return np.asarray(["" if v is None else str(v) for v in values], dtype=str)
     numbers = [number(v) for v in values]
     if None in numbers and name in NUMBER_COLUMNS:
-        numbers = [_count(v) if found is None else found for v, found in zip(values, numbers, strict=True)]
+        numbers = [counted(v) if found is None else found for v, found in zip(values, numbers, strict=True)]
     if None in numbers:
         if name in NUMBER_COLUMNS:
             i = numbers.index(None)
@@ -239,7 +254,7 @@ def column(name: str, values: Sequence[Any] | np.ndarray, source: str) -> np.nda
     return np.asarray(numbers, dtype=np.float64)
 
 
-def _count(cell: Any) -> float | None:
+def counted(cell: Any) -> float | None:
     """A cell such as 70M or 300B as a number, None where it is no such thing."""
     try:
         return count_of(str(cell).strip())
