@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from analysis.table import algebra, contradictions, units
-from analysis.table.columns import COLUMNS, COUNTED, cell, column, nearest, surely, unit_in
+from analysis.table.columns import COLUMNS, COUNTED, cell, column, nearest, surely, unit_in, without_thousands
 from analysis.table.conditions import rows_with
 from analysis.table.naming import Doubt, Naming
 from scaling.errors import InputError
@@ -86,11 +86,14 @@ class Table:
             if length != n:
                 raise InputError(f"{source}: column {name} has {length} rows and another {n}; give each run a value")
         parsed = {name: column(name, values, source) for name, values in columns.items()}
+        thousands = [n for n, v in columns.items() if not isinstance(v, np.ndarray) and without_thousands(n, v)]
         taken = dict(taken or {})
         naming = Naming(source, taken, parsed.get("run"), option)
         whole, notes = (parsed, ()) if recorded else units.completed(parsed, naming)
         derived = frozenset(whole) - frozenset(parsed)
         notes = (*notes, *contradictions.notes(whole))
+        if thousands:
+            notes = (*notes, f"commas and blanks in {', '.join(thousands)} are taken for thousands: 1,024 is 1024")
         table = cls(whole, np.arange(1, n + 1), source, notes, derived=derived, taken=taken, option=option)
         return _without_copies(table)
 

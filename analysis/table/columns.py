@@ -98,6 +98,10 @@ EITHER = ("warmup",)  # others' tables name a kind of warm-up there
 NUMBER_COLUMNS = tuple(name for name, unit in COLUMNS.items() if unit != TEXT and name not in EITHER)
 
 THOUSANDS = re.compile(r"[+-]?\d{1,3}([, ]\d{3})+(\.\d*)?")
+# Columns of counts, in which 1,024 is a thousand and more; anywhere else it may be a decimal comma.
+COUNTS = tuple(
+    name for name, unit in COLUMNS.items() if unit in ("parameters", "tokens", "FLOP", "updates", "bytes", "channels")
+)
 
 # What others call these columns, as `_plain` writes names.
 OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
@@ -118,6 +122,7 @@ OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
     "accuracy": ("acc", "mean_accuracy"),
 }
 
+UNNAMED = ("", "Unnamed: 0")  # what pandas and spreadsheets call a column of row numbers or names
 
 SHARES = {"error", "err", "accuracy", "acc"}  # words in the names of columns that lie between 0 and 1
 # What a name may say of the unit of its column, at its end.
@@ -210,7 +215,8 @@ def column(name: str, values: Sequence[Any] | np.ndarray, source: str) -> np.nda
         return np.asarray(["" if v is None else str(v) for v in values], dtype=str)
     numbers = [number(v) for v in values]
     if None in numbers and name in NUMBER_COLUMNS:
-        numbers = [_count(v) if found is None else found for v, found in zip(values, numbers, strict=True)]
+        plain = without_thousands(name, values) or values
+        numbers = [_count(v) if found is None else found for v, found in zip(plain, numbers, strict=True)]
     if None in numbers:
         if name in NUMBER_COLUMNS:
             i = numbers.index(None)
@@ -224,6 +230,14 @@ def column(name: str, values: Sequence[Any] | np.ndarray, source: str) -> np.nda
             raise InputError(f"{source}, row {i + 1}, column {name}: found {found!r}, {hint}")
         return np.asarray(["" if v is None else str(v) for v in values], dtype=str)
     return np.asarray(numbers, dtype=np.float64)
+
+
+def without_thousands(name: str, values: Sequence[Any] | np.ndarray) -> list[Any] | None:
+    """The cells of a column of counts as 1024 where all their commas and blanks stand for thousands; None elsewhere."""
+    marked = [v.strip() for v in values if isinstance(v, str) and re.search(r"\d[, ]\d", v)]
+    if name not in COUNTS or not marked or not all(map(THOUSANDS.fullmatch, marked)):
+        return None
+    return [re.sub("[, ]", "", v) if isinstance(v, str) and THOUSANDS.fullmatch(v.strip()) else v for v in values]
 
 
 def _count(cell: Any) -> float | None:
