@@ -1,5 +1,6 @@
 """Tables: somebody else's files become columns, and what is wrong with them is said in one line."""
 
+import pickle
 import re
 from pathlib import Path
 
@@ -362,3 +363,53 @@ def test_a_column_that_was_worked_out_is_not_offered_for_one_that_is_missing():
         table["flops_min"]
     assert "--columns flops_min=NAME" in str(error.value)
     assert str(error.value).endswith("found params, tokens, loss")
+
+
+def test_a_table_of_any_size_prints_in_a_few_lines_and_a_notebook_shows_no_markup_of_a_cell():
+    table = Table.from_columns(
+        {"run": [f"<b>{'x' * 90}{i}" for i in range(500)], **{f"column {k}": range(500) for k in range(60)}},
+        "<script>.csv",
+    ).with_notes("<i>")
+    assert len(repr(table)) < 1500
+    assert repr(table).startswith("Table of 500 rows and 61 columns from <script>.csv; 1 note\n")
+    page = table._repr_html_()
+    assert page.count("<td>") == 120
+    assert "<b>" not in page
+    assert "<script>" not in page
+    assert "<i>" not in page
+
+
+def test_a_table_is_a_dict_of_its_columns_that_nothing_is_put_into():
+    table = Table.from_columns({"params": [1e6, 2e6], "loss": [4.0, 3.5]})
+    assert {**table}.keys() == dict(table).keys() == {"params", "loss"}
+    assert len(table) == 2
+    with pytest.raises(TypeError, match=r"use table.with_columns\(x="):
+        table["x"] = table["loss"]
+    again = pickle.loads(pickle.dumps(table.where(table["loss"] < 3.8, "high")))
+    assert again["loss"].tolist() == [3.5]
+    assert again.excluded[0].reason == "high"
+
+
+FRAMED = {"run": ["a", ""], "params": [1e6, 2e6], "loss": [4.0, None]}
+
+
+def test_pandas_takes_a_table_and_gives_it_back():
+    pandas = pytest.importorskip("pandas")
+    table = Table.from_columns(FRAMED)
+    frame = pandas.DataFrame(table)
+    assert frame.equals(table.to_pandas())
+    assert frame["loss"].isna().tolist() == [False, True]
+    again = Table.from_pandas(frame.assign(run=["a", None]).set_index("run"))
+    for name in table:
+        np.testing.assert_array_equal(again[name], table[name])
+    assert list(Table.from_pandas(frame[["params"]])) == ["params"]
+
+
+def test_polars_takes_a_table_and_gives_it_back():
+    polars = pytest.importorskip("polars")
+    table = Table.from_columns(FRAMED)
+    assert polars.DataFrame(table).shape == (2, 3)
+    assert table.to_polars()["loss"].to_list() == [4.0, None]
+    again = Table.from_polars(table.to_polars())
+    for name in table:
+        np.testing.assert_array_equal(again[name], table[name])

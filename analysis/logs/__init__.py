@@ -63,7 +63,7 @@ def read(paths: Sequence[Path]) -> Found:
     logs: list[Log] = []
     unknown: list[Path] = []
     notes: list[str] = []
-    for path, named in _files(paths):
+    for path, named in list(_files(paths)):  # to its end, which closes the folders
         if path.is_dir():
             logs.append(mlflow.run(path))
             continue

@@ -7,13 +7,13 @@ import csv
 import dataclasses
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from analysis.table import algebra, contradictions, units
+from analysis.table import algebra, contradictions, frames, shown, units
 from analysis.table.columns import COLUMNS, COUNTED, cell, column, nearest, surely, unit_in, without_thousands
 from analysis.table.conditions import rows_with
 from analysis.table.naming import Doubt, Naming
@@ -26,7 +26,7 @@ LUCK = ("seed", "seconds")  # in which copies of a run may differ too
 INDEX = ("id", "index", "idx", "row", "", "unnamed: 0")  # columns of numbers that only name rows
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Excluded:
     """Rows that were left out, and why."""
 
@@ -34,12 +34,17 @@ class Excluded:
     reason: str
     cells: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict, compare=False, repr=False)
 
+    def __repr__(self) -> str:
+        more = f" and {len(self.rows) - 3} more" if len(self.rows) > 3 else ""
+        return f"Excluded({', '.join(self.rows[:3])}{more}: {self.reason})"
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Table:
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Table(dict[str, np.ndarray]):
     """Columns of equal length, one row per run. `table["loss"]` is a column, `len(table)` the number of rows.
 
-    It reads like a mapping of names to arrays, except that its length counts rows.
+    A dict of names to arrays, so that pandas and polars take it as it stands, except that its length counts rows and
+    that nothing is put into it: `with_columns` gives another table.
     """
 
     columns: Mapping[str, np.ndarray]
@@ -102,28 +107,31 @@ class Table:
         """Rows of the source: those here, those left out and those that nobody asked for."""
         return len(self) + sum(len(e.rows) for e in self.excluded) + self.not_asked
 
+    def __post_init__(self):
+        dict.update(self, self.columns)
+
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.columns)
+    def __missing__(self, name: str) -> np.ndarray:
+        raise InputError(self._missing(name))
 
-    def __contains__(self, name: object) -> bool:
-        return name in self.columns
+    def __setitem__(self, name: str, values: np.ndarray) -> None:
+        raise TypeError(f"a table is not changed; use table.with_columns({name}=...), which gives another")
 
-    def __getitem__(self, name: str) -> np.ndarray:
-        if name not in self.columns:
-            raise InputError(self._missing(name))
-        return self.columns[name]
+    def __reduce__(self):
+        return Table, tuple(getattr(self, field.name) for field in dataclasses.fields(self))
 
-    def keys(self):
-        return self.columns.keys()
+    __eq__ = object.__eq__
 
-    def items(self):
-        return self.columns.items()
+    def __hash__(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride] # as every object has it
+        return object.__hash__(self)
 
-    def get(self, name: str, default: np.ndarray | None = None) -> np.ndarray | None:
-        return self.columns.get(name, default)
+    def __repr__(self) -> str:
+        return shown.text(self)
+
+    def _repr_html_(self) -> str:
+        return shown.html(self)
 
     def has(self, name: str) -> bool:
         """Whether the column is there and holds at least one value."""
@@ -215,6 +223,24 @@ class Table:
             writer = csv.writer(file)
             writer.writerow(self.columns)
             writer.writerows(zip(*(map(cell, values) for values in self.columns.values()), strict=True))
+
+    def to_pandas(self) -> Any:
+        """A pandas.DataFrame: numbers as f64, an empty cell NaN."""
+        return frames.to_pandas(self.columns)
+
+    def to_polars(self) -> Any:
+        """A polars.DataFrame: numbers as Float64, an empty cell null."""
+        return frames.to_polars(self.columns)
+
+    @classmethod
+    def from_pandas(cls, frame: Any, source: str = "table") -> "Table":
+        """The table of a pandas.DataFrame; an index that is more than row numbers is a column."""
+        return cls.from_columns(frames.from_pandas(frame), source)
+
+    @classmethod
+    def from_polars(cls, frame: Any, source: str = "table") -> "Table":
+        """The table of a polars.DataFrame."""
+        return cls.from_columns(frame.to_dict(as_series=False), source)
 
     def to_parquet(self, path: str | Path) -> None:
         import pyarrow
