@@ -29,7 +29,10 @@ def noted(table, words):
 def test_a_folder_of_lightning_versions_gives_a_run_each_with_its_hparams(tmp_path):
     for version, (n, last) in enumerate([(1e6, A), (4e6, B)]):
         folder = tmp_path / "lightning_logs" / f"version_{version}"
-        write(folder / "hparams.yaml", f"model:\n  n_params: {n:.0f}\n  tie: true\nlr: 0.001\nseed: {version}\n")
+        write(
+            folder / "hparams.yaml",
+            f"model:\n  n_params: {n:.0f}\n  tie: true\npath: !!python/object:x.Y {{}}\nlr: 0.001\nseed: {version}\n",
+        )
         write(
             folder / "metrics.csv",
             f"epoch,step,train_loss,val_loss\n0,49,6.0,\n0,99,5.0,\n0,99,,4.9\n1,149,4.8,\n1,199,4.6,\n1,199,,{last}\n",
@@ -119,6 +122,16 @@ def test_the_table_of_runs_of_wandb_keeps_settings_and_leaves_out_who_and_when(t
     assert table["seconds"].tolist() == [3600, 7200]
     assert "Created" not in table
     assert table.ended().tolist() == [True, False]
+
+
+def test_what_the_export_script_of_wandb_writes_is_read_without_running_it(tmp_path):
+    cell = "\"{'val/loss': 4.0, 'x': nan, '_step': 200}\""
+    path = write(tmp_path / "project.csv", f",summary,config,name\n0,{cell},\"{{'lr': 0.001, 'n': 1000000}}\",s-70M\n")
+    table = load(path, {"params": "count_1_in_run"})
+    assert (table["run"].tolist(), table["loss"].tolist(), table["params"].tolist()) == (["s-70M"], [A], [7e7])
+    assert table["learning_rate"].tolist() == [1e-3]
+    with pytest.raises(InputError, match="row 1, column summary: found .__import__"):
+        load(write(path, "summary,config,name\n__import__('os').getcwd(),{},s\n"))
 
 
 NANOGPT = """Overriding config with config/train_shakespeare_char.py:
@@ -422,7 +435,7 @@ def test_a_table_is_written_with_how_it_was_read(tmp_path, capsys):
     with pytest.raises(SystemExit) as code:
         cli.main(["table", str(tmp_path / "val.csv"), "--columns", "tokens=524288*steps", "--out", str(out)])
     assert code.value.code == 0
-    assert "read from W&B's CSV of a chart: 2 runs" in capsys.readouterr().out
+    assert "2 runs read from W&B's CSV of a chart" in capsys.readouterr().out
     table = load(out)
     assert table["run"].tolist() == ["gpt-s", "a - b"]
     assert table["tokens"].tolist() == [200 * 524288] * 2

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from analysis.digits import plural
 from analysis.logs import json_files, mlflow, rows, runs, settings, step_lines, tensorboard
 from analysis.logs.log import Log, joined
 from analysis.table import opened
@@ -105,7 +106,7 @@ def _found(logs: Sequence[Log], notes: Sequence[str]) -> Found:
     whole = [joined(own) for own in states.values()] + whole
     columns, said = runs.runs(whole)
     formats = tuple(dict.fromkeys(log.format for log in whole))
-    told = [f"read from {' and '.join(formats)}: {len(whole)} runs"]
+    told = [f"{len(whole)} {plural(len(whole), 'run', 'runs')} read from {' and '.join(formats)}"]
     if older:
         told.append(f"{older} earlier checkpoints of the same runs are left out")
     return Found(columns, runs.curves(whole), (*told, *said, *notes), formats)

@@ -84,12 +84,13 @@ def step_column(names: Sequence[str]) -> str | None:
     return None
 
 
-def measured(name: str, kinds: Sequence[str], parts: Sequence[str]) -> int | None:
-    """How sure a name is one of `kinds` on the part `parts` of the text, 0 the surest; None where it is not."""
+def measured(name: str, kinds: Sequence[str], parts: Sequence[str]) -> tuple[int, int] | None:
+    """How sure a name is one of `kinds` on one of the `parts` of the text, least the surest; None where it is not."""
     words = plain(name)
-    for sure, part in enumerate(parts):
-        if any(words in (f"{part}_{kind}", f"{kind}_{part}", f"{part}_{kind}_{part}") for kind in kinds):
-            return sure
+    for i, part in enumerate(parts):
+        for j, kind in enumerate(kinds):
+            if words in (f"{part}_{kind}", f"{kind}_{part}"):
+                return i, j
     return None
 
 
@@ -126,7 +127,7 @@ def curve_of(
             distinct = {str(cell) for cell in filled}
             settings |= {name: next(iter(distinct))} if len(distinct) == 1 else {}
             words += [name] if len(distinct) > 1 else []
-        else:
+        elif filled:
             curve[name] = values
     curve, notes = named_curve(curve, named or {})
     said = (f"columns of text are left out: {', '.join(words[:5])}",) if words else ()
@@ -150,7 +151,8 @@ def named_curve(curve: Mapping[str, Column], named: Mapping[str, str]) -> tuple[
 
     held_out = [name for name in best(LOSS, HELD_OUT) if name != "loss"]
     if not held_out:  # val/c4/loss: one of a kind is meant, several are not
-        held_out = [n for n in curve if set(plain(n).split("_")) & set(HELD_OUT) and plain(n).endswith("loss")]
+        words = {name: set(plain(name).split("_")) for name in curve if plain(name).endswith("loss")}
+        held_out = [n for n, found in words.items() if found & set(HELD_OUT) and not found & {"best", "min", "lowest"}]
         if len(held_out) > 1:
             notes.append(f"several held-out losses: {', '.join(held_out[:5])}; say --columns loss={held_out[0]}")
             held_out = []
@@ -159,7 +161,7 @@ def named_curve(curve: Mapping[str, Column], named: Mapping[str, str]) -> tuple[
         rename("loss", "batch_loss")
     if held_out:
         rename(held_out[0], "loss")
-    for name in best(LOSS, TRAINING)[:1]:
+    for name in best((*LOSS[:-2], "loss_step", "loss_epoch"), TRAINING)[:1]:
         rename(name, "train_loss")
     for name in best(BITS, HELD_OUT)[:1]:
         rename(name, "bits_per_byte")

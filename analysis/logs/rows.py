@@ -39,6 +39,8 @@ def logs_in(columns: Columns, path: Path, root: Path, *, alone: bool) -> list[Lo
         return mlflow.runs(columns)
     if wandb.is_runs(names):
         return wandb.runs(columns)
+    if set(wandb.EXPORTED) <= set(names):
+        return wandb.exported(columns, path)
     if wandb.is_chart(names):
         return wandb.chart(columns)
     rows, step = _by_run(columns, alone=alone), step_column(names)
@@ -48,7 +50,9 @@ def logs_in(columns: Columns, path: Path, root: Path, *, alone: bool) -> list[Lo
     for run, own in rows.items():
         part = {name: [cells[i] for i in own] for name, cells in columns.items() if not run or plain(name) not in RUN}
         curve, settings, notes = curve_of(part, step)
-        logs.append(Log(run or run_of(path, root), "rows by step", curve, settings, notes))
+        lightning = path.name.startswith("metrics.csv") and "epoch" in names
+        form = "Lightning's metrics.csv" if lightning else "rows by step"
+        logs.append(Log(run or run_of(path, root), form, curve, settings, notes))
     return logs
 
 

@@ -22,6 +22,7 @@ SPEED = frozenset(
     )
 )
 MEASURED = ("loss", "train_loss", "tokens", "flops", "steps", "step", "bits_per_byte", "loss_min", "run", "status")
+COUNT = re.compile(r"(?<![A-Za-z0-9.=])(\d+(?:\.\d+)?[kKmMbB])(?![A-Za-z0-9=])")  # in the id of a run
 PAIR = re.compile(r"([A-Za-z][\w.]*?)=([-+]?\d[\d.]*(?:[eE][-+]?\d+)?[kKMBT]?)(?![A-Za-z0-9])")
 
 
@@ -37,6 +38,11 @@ def runs(logs: Sequence[Log]) -> tuple[dict[str, list[Any]], tuple[str, ...]]:
         rows.append(row)
         earlier += before_end
     names = list(dict.fromkeys(name for row in rows for name in row))
+    counts = [COUNT.findall(log.run) for log in logs]
+    if counts and len({len(found) for found in counts}) == 1:  # gpt-70M-300B: what each counts, a person knows
+        for row, found in zip(rows, counts, strict=True):
+            row |= {f"count_{k}_in_run": count_of(words) for k, words in enumerate(found, 1)}
+        names += [f"count_{k}_in_run" for k in range(1, len(counts[0]) + 1)]
     if "status" in names:  # a log that does not say whether its run ended is no reason to leave it out
         for row in rows:
             row.setdefault("status", "done")

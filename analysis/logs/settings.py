@@ -17,6 +17,15 @@ MOST = 500  # settings of a run
 LARGEST = 2**22  # bytes of such a file
 
 
+class _Settings(yaml.SafeLoader):
+    """Plain YAML; an object of a program, which Lightning writes too, is its text where it has one and else nothing."""
+
+
+_Settings.add_multi_constructor(
+    "tag:yaml.org,2002:python/", lambda loader, tag, node: node.value if isinstance(node, yaml.ScalarNode) else None
+)
+
+
 def beside(log: Path, root: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The settings in a log's folder or the next one above it, up to `root`, and a note on each unreadable file."""
     root = root.absolute()
@@ -44,7 +53,7 @@ def read(path: Path) -> dict[str, Any]:
     """
     words = opened.data(path, LARGEST).decode("utf-8", "replace")
     try:
-        value = opened.json_in(words) if path.suffix == ".json" else yaml.safe_load(words)
+        value = opened.json_in(words) if path.suffix == ".json" else yaml.load(words, _Settings)
     except (ValueError, yaml.YAMLError, RecursionError) as error:
         raise InputError(f"{path}: no settings ({str(error).splitlines()[0]})") from error
     return flat(value)
