@@ -130,7 +130,7 @@ def test_what_the_export_script_of_wandb_writes_is_read_without_running_it(tmp_p
     table = load(path, {"params": "count_1_in_run"})
     assert (table["run"].tolist(), table["loss"].tolist(), table["params"].tolist()) == (["s-70M"], [A], [7e7])
     assert table["learning_rate"].tolist() == [1e-3]
-    with pytest.raises(InputError, match="row 1, column summary: found .__import__"):
+    with pytest.raises(InputError, match=r"row 1, column summary: found .__import__"):
         load(write(path, "summary,config,name\n__import__('os').getcwd(),{},s\n"))
 
 
@@ -379,22 +379,17 @@ def test_tokens_between_logged_ones_are_in_proportion_and_perplexity_becomes_nat
 
 
 def test_fit_takes_several_logs_with_n_and_d_given_in_one_command(tmp_path, capsys):
-    """Logs drawn from L = 2 + 400 / N^0.35 + 400 / D^0.3 give back a law of N and D."""
-    for n in (1e6, 4e6, 16e6):
-        for steps in (200, 800, 3200):
-            loss = [2 + 400 / n**0.35 + 400 / (s * 65536) ** 0.3 for s in (steps // 2, steps)]
-            lines = [
-                f"step {s}: train loss {x:.6f}, val loss {x:.6f}\n"
-                for s, x in zip((steps // 2, steps), loss, strict=True)
-            ]
-            head = f"tokens per iteration will be: 65,536\nnumber of parameters: {n / 1e6:.2f}M\n"
-            write(tmp_path / f"{n:.0f}-{steps}.log", head + "".join(lines))
+    """Logs drawn from L = (8.8e13 / N)^0.076 give back its exponent."""
+    for n in (1e6, 2e6, 4e6, 8e6, 16e6):
+        loss = (8.8e13 / n) ** 0.076
+        head = f"tokens per iteration will be: 65,536\nnumber of parameters: {n / 1e6:.2f}M\n"
+        lines = f"step 0: train loss 9.9, val loss 9.9\nstep 90000: train loss {loss:.6f}, val loss {loss:.6f}\n"
+        write(tmp_path / f"{n:.0f}.log", head + lines)
     logs = sorted(map(str, tmp_path.glob("*.log")))
     with pytest.raises(SystemExit) as code:
-        cli.main(["fit", "chinchilla", *logs, "--columns", "params=params_head", "--json"])
-    found = json.loads(capsys.readouterr().out)
+        cli.main(["fit", "kaplan-n", *logs, "--columns", "params=params_head", "--json"])
     assert code.value.code == 0
-    assert found["alpha"] == pytest.approx(0.35, rel=0.02)
+    assert json.loads(capsys.readouterr().out)["alpha_N"] == pytest.approx(0.076, abs=1e-4)
 
 
 @pytest.mark.parametrize(

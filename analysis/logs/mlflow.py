@@ -9,8 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from analysis.logs import settings as files
 from analysis.logs.log import Log, curve_of
 from analysis.table import opened
 from scaling.errors import InputError
@@ -33,9 +32,9 @@ def run(folder: Path) -> Log:
         InputError: a damaged meta.yaml or metric.
     """
     try:
-        meta = yaml.safe_load(opened.text(folder / "meta.yaml"))
-    except (yaml.YAMLError, RecursionError) as error:
-        raise InputError(f"{folder / 'meta.yaml'}: no YAML ({type(error).__name__})") from error
+        meta = files.plain_yaml(opened.text(folder / "meta.yaml"))
+    except ValueError as error:
+        raise InputError(f"{folder / 'meta.yaml'}: no YAML ({str(error).splitlines()[0]})") from error
     meta = meta if isinstance(meta, dict) else {}
     rows: list[dict[str, Any]] = []
     for key, path in _values(folder / "metrics"):

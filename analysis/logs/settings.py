@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from analysis.table import opened
 from scaling.errors import InputError
 
@@ -15,15 +13,6 @@ FILES = (
 )
 MOST = 500  # settings of a run
 LARGEST = 2**22  # bytes of such a file
-
-
-class _Settings(yaml.SafeLoader):
-    """Plain YAML; an object of a program, which Lightning writes too, is its text where it has one and else nothing."""
-
-
-_Settings.add_multi_constructor(
-    "tag:yaml.org,2002:python/", lambda loader, tag, node: node.value if isinstance(node, yaml.ScalarNode) else None
-)
 
 
 def beside(log: Path, root: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -53,10 +42,30 @@ def read(path: Path) -> dict[str, Any]:
     """
     words = opened.data(path, LARGEST).decode("utf-8", "replace")
     try:
-        value = opened.json_in(words) if path.suffix == ".json" else yaml.load(words, _Settings)
-    except (ValueError, yaml.YAMLError, RecursionError) as error:
+        return flat(opened.json_in(words) if path.suffix == ".json" else plain_yaml(words))
+    except ValueError as error:
         raise InputError(f"{path}: no settings ({str(error).splitlines()[0]})") from error
-    return flat(value)
+
+
+def plain_yaml(words: str) -> Any:
+    """The value of a YAML text. Of an object of a program, which Lightning writes too, its text where it has one.
+
+    Raises:
+        ValueError: no YAML.
+    """
+    import yaml
+
+    class Plain(yaml.SafeLoader):
+        pass
+
+    Plain.add_multi_constructor(
+        "tag:yaml.org,2002:python/",
+        lambda loader, tag, node: node.value if isinstance(node, yaml.ScalarNode) else None,
+    )
+    try:
+        return yaml.load(words, Plain)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ValueError(str(error)) from error
 
 
 def flat(value: Any, most: int = MOST) -> dict[str, Any]:

@@ -25,11 +25,12 @@ LINE = re.compile(
     r"(?P<at>\d[\d,]*)\s*(?:/\s*(?P<of>\d[\d,]*))?(?P<rest>[\s\]):|,-].*)",
     re.IGNORECASE,
 )
-KEYED = re.compile(rf"([A-Za-z][\w ./()-]*?)\s*[:=]\s*({NUMBER})(?![\d.])", re.IGNORECASE)
-SPACED = re.compile(rf"([A-Za-z][\w ./-]*?)\s+({NUMBER})\s*(?:ms|s|%)?", re.IGNORECASE)
+KEYED = re.compile(rf"([A-Za-z][\w ./()-]{{0,60}}?)\s*[:=]\s*({NUMBER})(?![\d.])", re.IGNORECASE)
+SPACED = re.compile(rf"([A-Za-z][\w ./-]{{0,60}}?)\s+({NUMBER})\s*(?:ms|s|%)?", re.IGNORECASE)
 SETTING = re.compile(r"(?:Overriding:\s*)?([A-Za-z][\w ]{0,60}?)\s*(?:\s=|:| will be:)\s*(.+?)\s*(?:\s#.*)?")
 BATCH = re.compile(r"Total batch size ([\d,]+) => ")  # nanochat
 LONGEST = 2000  # characters of a line that may be one of a step
+LONGEST_SETTING = 200  # of one above them
 # What nanoGPT and nanochat call a model's parameters. nanoGPT counts the tied head and no positions.
 COUNTS = {"transformer_matrices": "params", "total": "params_total", "number_of_parameters": "params_total"}
 
@@ -60,7 +61,7 @@ def log(text: str, path: Path, root: Path) -> Log:
                 )
             rows.append({"step": at, **pairs})
             planned = _whole(found["of"]) if found["of"] else planned
-        elif not rows and len(line) < LONGEST:
+        elif not rows and len(line) < LONGEST_SETTING:
             settings |= _setting(line.strip())
         elif line.strip():
             others += 1

@@ -91,7 +91,7 @@ class Table(dict[str, np.ndarray]):
             if length != n:
                 raise InputError(f"{source}: column {name} has {length} rows and another {n}; give each run a value")
         parsed = {name: column(name, values, source) for name, values in columns.items()}
-        thousands = [n for n, v in columns.items() if not isinstance(v, np.ndarray) and without_thousands(n, v)]
+        thousands = [name for name, values in columns.items() if without_thousands(name, values)]
         taken = dict(taken or {})
         naming = Naming(source, taken, parsed.get("run"), option)
         whole, notes = (parsed, ()) if recorded else units.completed(parsed, naming)

@@ -234,8 +234,10 @@ def column(name: str, values: Sequence[Any] | np.ndarray, source: str) -> np.nda
 
 def without_thousands(name: str, values: Sequence[Any] | np.ndarray) -> list[Any] | None:
     """The cells of a column of counts as 1024 where all their commas and blanks stand for thousands; None elsewhere."""
-    marked = [v.strip() for v in values if isinstance(v, str) and re.search(r"\d[, ]\d", v)]
-    if name not in COUNTS or not marked or not all(map(THOUSANDS.fullmatch, marked)):
+    if name not in COUNTS or isinstance(values, np.ndarray):
+        return None
+    marked = [v for v in (v.strip() for v in values if isinstance(v, str)) if "," in v or " " in v]
+    if not marked or not all(map(THOUSANDS.fullmatch, marked)):
         return None
     return [re.sub("[, ]", "", v) if isinstance(v, str) and THOUSANDS.fullmatch(v.strip()) else v for v in values]
 

@@ -4,8 +4,6 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from markupsafe import Markup, escape
-
 from analysis.digits import plural, typed
 
 if TYPE_CHECKING:
@@ -30,6 +28,8 @@ def text(table: "Table") -> str:
 
 def html(table: "Table") -> str:
     """The same as HTML, its text escaped, with the notes."""
+    from markupsafe import Markup
+
     names = list(table.columns)[:COLUMNS_HTML]
     header = Markup("").join(Markup("<th>{}</th>").format(_cut(name)) for name in names)
     rows = Markup("").join(
@@ -42,7 +42,7 @@ def html(table: "Table") -> str:
     said = Markup("").join(Markup("<p>{}</p>").format(line) for line in below)
     return str(
         Markup("<div><p>{}</p><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>{}</div>").format(
-            escape(head(table)), header, rows, said
+            head(table), header, rows, said
         )
     )
 
