@@ -75,6 +75,9 @@ def test_the_newest_checkpoint_of_a_trainer_tells_of_its_run(tmp_path):
         for step in (100, 200):
             write(tmp_path / run / f"checkpoint-{step}" / "trainer_state.json", state(step, last, tokens=1e4 * step))
         write(tmp_path / run / "checkpoint-200" / "config.json", {"hidden_size": 64, "num_hidden_layers": 2})
+        events = tmp_path / run / "runs" / "Jan01_00-00-00_host" / "events.out.tfevents.1.host.1.0"
+        events.parent.mkdir(parents=True)
+        events.write_bytes(event(0) + event(200, "eval/loss", last))
     table = load(tmp_path)
     assert sorted(table["run"]) == ["large", "small"]
     assert table["status"].tolist() == ["done"] * 2
@@ -362,6 +365,24 @@ def test_a_folder_of_csv_curves_takes_settings_from_names_of_runs(tmp_path):
     table = load(tmp_path)
     assert table["params"].tolist() == [1e6, 4e6]
     assert table["tokens"].tolist() == [2e8, 2e8]
+
+
+def test_a_loss_that_does_not_say_whether_it_is_held_out_and_tokens_of_each_batch_are_not_taken_without_a_word(
+    tmp_path,
+):
+    path = write(tmp_path / "log.csv", "step,loss,num_tokens\n100,5,8192\n200,4,8192\n")
+    table = load(path)
+    assert table["loss"].tolist() == [A]
+    assert noted(table, "loss is taken as held out")
+    assert "tokens" not in table
+
+
+def test_logs_of_one_run_that_contradict_each_other_are_said(tmp_path):
+    for name, text in (("a.csv", CHART), ("b.csv", CHART.replace('"4","4","4"', '"4.2","4.2","4.2"'))):
+        write(tmp_path / name, text)
+    table = load(tmp_path)
+    assert noted(table, "gpt-s: its 2 logs differ in loss; the last one counts")
+    assert not noted(table, "a - b")
 
 
 def test_a_run_whose_last_loss_is_no_number_has_diverged(tmp_path):

@@ -161,6 +161,8 @@ def named_curve(curve: Mapping[str, Column], named: Mapping[str, str]) -> tuple[
         rename("loss", "batch_loss")
     if held_out:
         rename(held_out[0], "loss")
+    elif "loss" in curve and "loss" not in named.values():
+        notes.append("loss is taken as held out; where it is the training loss, no law of these runs is sure")
     for name in best((*LOSS[:-2], "loss_step", "loss_epoch"), TRAINING)[:1]:
         rename(name, "train_loss")
     for name in best(BITS, HELD_OUT)[:1]:
@@ -171,9 +173,16 @@ def named_curve(curve: Mapping[str, Column], named: Mapping[str, str]) -> tuple[
                 curve["loss"] = np.log(curve[name])
             notes.append(f"loss is taken as ln({name})")
     for new, names in (("tokens", TOKENS), ("learning_rate", RATES)):
-        for name in [name for wanted in names for name in curve if plain(name) == wanted][:1]:
+        found = [name for wanted in names for name in curve if plain(name) == wanted]
+        for name in [name for name in found if new != "tokens" or _rises(curve[name])][:1]:
             rename(name, new)
     return curve, tuple(notes)
+
+
+def _rises(values: Column) -> bool:
+    """Whether a column counts up: tokens so far, and not those of each batch."""
+    finite = values[np.isfinite(values)]
+    return len(values) < 2 or (len(finite) > 0 and bool((np.diff(finite) >= 0).all()) and bool(np.ptp(finite) > 0))
 
 
 def merged(curve: Mapping[str, Column]) -> dict[str, Column]:
@@ -192,6 +201,16 @@ def merged(curve: Mapping[str, Column]) -> dict[str, Column]:
     return out
 
 
+def _differ(curves: Sequence[Mapping[str, Column]], name: str) -> bool:
+    """Whether curves hold different values of a column at the same steps, beyond rounding to f32."""
+    seen: dict[float, float] = {}
+    for curve in curves:
+        for step, value in zip(curve["step"], curve.get(name, ()), strict=False):
+            if np.isfinite(value) and not math.isclose(seen.setdefault(step, value), value, rel_tol=1e-4):
+                return True
+    return False
+
+
 def joined(logs: Sequence[Log]) -> Log:
     """Several logs of one run as one."""
     if len(logs) == 1:
@@ -204,4 +223,7 @@ def joined(logs: Sequence[Log]) -> Log:
     settings = {name: value for log in logs for name, value in log.settings.items()}
     formats = " and ".join(dict.fromkeys(log.format for log in logs))
     notes = tuple(dict.fromkeys(note for log in logs for note in log.notes))
+    differ = [name for name in names if name != "step" and _differ([log.curve for log in logs], name)]
+    if differ:
+        notes = (*notes, f"{logs[0].run}: its {len(logs)} logs differ in {', '.join(differ[:3])}; the last one counts")
     return Log(logs[0].run, formats, merged(curve), settings, notes)

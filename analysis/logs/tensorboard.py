@@ -54,7 +54,10 @@ def events(path: Path, root: Path) -> Log:
         columns[tag] = values.tolist()
     curve, settings, notes = curve_of(columns, "step")
     cut = (f"{path.name}: {left} bytes at its end are no whole record",) if left else ()
-    return Log(run_of(path.parent / "log", root), "TensorBoard's event files", curve, settings, (*notes, *cut))
+    # The Trainer keeps its event files in runs/DATE_HOST beside its checkpoints.
+    trainer = path.parent.parent.name == "runs" and any(path.parents[2].glob("checkpoint-*/trainer_state.json"))
+    folder = path.parents[2] if trainer else path.parent
+    return Log(run_of(folder / "log", root), "TensorBoard's event files", curve, settings, (*notes, *cut))
 
 
 def exported(columns: Mapping[str, Sequence[Any]], path: Path, root: Path) -> Log:

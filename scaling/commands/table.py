@@ -62,6 +62,11 @@ def _from_logs(args: argparse.Namespace) -> int:
     if grid:
         raise InputError(f"--{grid[0]} is for {SYNTHETIC} surfaces; name a column of logs with --columns")
     paths = [Path(source) for source in args.source]
+    if missing := [path for path in paths if not path.exists()]:
+        from analysis.truths import SURFACES
+
+        surfaces = f"{SYNTHETIC} and one of {', '.join(SURFACES)}"
+        raise InputError(f"{missing[0]}: no such file or folder; wanted logs, or {surfaces}")
     rows = laws.table_of(laws.one_or_all(paths), laws.columns_of(args), args.where, args.best_of, curves=args.curves)
     rows.to_csv(args.out) if args.out.suffix == ".csv" else rows.to_parquet(args.out)
     if args.json:
