@@ -137,6 +137,24 @@ def test_what_the_export_script_of_wandb_writes_is_read_without_running_it(tmp_p
         load(write(path, "summary,config,name\n__import__('os').getcwd(),{},s\n"))
 
 
+def test_the_folders_that_wandb_keeps_on_disk_give_settings_and_results(tmp_path):
+    files = tmp_path / "wandb" / "run-20260101_000000-abc123" / "files"
+    write(files / "wandb-summary.json", {"val/loss": A, "_step": 200, "_timestamp": 1.7e9, "_runtime": 60})
+    write(
+        files / "config.yaml",
+        "wandb_version: 1\n_wandb:\n  value:\n    cli: 1\nn_params:\n  desc: null\n  value: 1000000\n",
+    )
+    (files.parent / "run-abc123.wandb").write_bytes(bytes(100))
+    table = load(tmp_path / "wandb", {"params": "n_params"})
+    assert {name: table[name].tolist() for name in table} == {
+        "run": ["run-20260101_000000-abc123"],
+        "params": [1e6],
+        "loss": [A],
+        "steps": [200.0],
+    }
+    assert noted(table, "_step is taken as the updates")
+
+
 NANOGPT = """Overriding config with config/train_shakespeare_char.py:
 n_layer = 6
 Overriding: learning_rate = 0.001
@@ -373,7 +391,7 @@ def test_a_loss_that_does_not_say_whether_it_is_held_out_and_tokens_of_each_batc
     path = write(tmp_path / "log.csv", "step,loss,num_tokens\n100,5,8192\n200,4,8192\n")
     table = load(path)
     assert table["loss"].tolist() == [A]
-    assert noted(table, "loss is taken as held out")
+    assert noted(table, "the column loss does not say of which text it is: taken as held out")
     assert "tokens" not in table
 
 

@@ -24,6 +24,7 @@ STEPS = (
     *("step", "global_step", "trainer/global_step", "train/global_step", "train/step", "iter", "iteration", "iter_num"),
     *("num_updates", "training_step", "_step"),
 )
+CALLS = "_step is taken as the updates; it counts what W&B logged, one by one"
 TOKENS = (
     *("tokens", "tokens_seen", "num_input_tokens_seen", "train_num_input_tokens_seen", "train_tokens", "num_tokens"),
     *("train_tokens_seen", "total_tokens", "consumed_tokens", "tokens_processed", "num_tokens_seen", "n_tokens"),
@@ -71,7 +72,8 @@ def run_of(path: Path, root: Path) -> str:
     stem = within.name
     while Path(stem).suffix and not Path(stem).suffix[1:].isdigit():  # 1.5 is no suffix
         stem = Path(stem).stem
-    parts = [*within.parent.parts, *([] if GENERIC.fullmatch(stem.lower()) else [stem])]
+    folders = [name for name in within.parent.parts if name != "files"]  # W&B's, in the folder of a run
+    parts = [*folders, *([] if GENERIC.fullmatch(stem.lower()) else [stem])]
     return "/".join(parts) or root.resolve().name
 
 
@@ -131,8 +133,7 @@ def curve_of(
             curve[name] = values
     curve, notes = named_curve(curve, named or {})
     said = (f"columns of text are left out: {', '.join(words[:5])}",) if words else ()
-    if step.lower() == "_step":
-        notes = (*notes, "_step is taken as the updates; it counts what W&B logged, one by one")
+    notes = (*notes, CALLS) if step.lower() == "_step" else notes
     return merged(curve), settings, (*notes, *said)
 
 
@@ -162,7 +163,7 @@ def named_curve(curve: Mapping[str, Column], named: Mapping[str, str]) -> tuple[
     if held_out:
         rename(held_out[0], "loss")
     elif "loss" in curve and "loss" not in named.values():
-        notes.append("loss is taken as held out; where it is the training loss, no law of these runs is sure")
+        notes.append("the column loss does not say of which text it is: taken as held out")
     for name in best((*LOSS[:-2], "loss_step", "loss_epoch"), TRAINING)[:1]:
         rename(name, "train_loss")
     for name in best(BITS, HELD_OUT)[:1]:

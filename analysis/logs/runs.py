@@ -9,7 +9,19 @@ from typing import Any
 import numpy as np
 
 from analysis.digits import count_of
-from analysis.logs.log import BATCH, SEEDS, TABLES, TOKENS, Column, Log, named_curve, plain, step_column, value_of
+from analysis.logs.log import (
+    BATCH,
+    CALLS,
+    SEEDS,
+    TABLES,
+    TOKENS,
+    Column,
+    Log,
+    named_curve,
+    plain,
+    step_column,
+    value_of,
+)
 from analysis.table.columns import COLUMNS, NUMBER_COLUMNS, TEXT_COLUMNS, number
 
 LAST = 0.05  # share of the updates over whose end training losses are averaged, as in our own records
@@ -121,12 +133,14 @@ def _evaluations(log: Log) -> tuple[dict[str, list[Any]], int]:
 
 def _named(log: Log) -> Log:
     """A log that holds results alone, under the names of our tables; its count of updates is `steps`."""
-    cells = {name: np.array([value_of(cell)]) for name, cell in log.settings.items()}
+    own_names = [name for name in log.settings if not name.startswith("_") or name == "_step"]  # W&B's clock has a _
+    cells = {name: np.array([value_of(log.settings[name])]) for name in own_names}
     named, notes = named_curve(cells, {})
     own = {id(values): name for name, values in cells.items()}
     found = {name: log.settings[own[id(v)]] if id(v) in own else float(v[0]) for name, v in named.items()}
     if (step := step_column(list(found))) and "steps" not in found:
         found["steps"] = found.pop(step)
+        notes = (*notes, CALLS) if step == "_step" else notes
     return dataclasses.replace(log, settings=found, notes=(*log.notes, *notes))
 
 

@@ -78,7 +78,8 @@ def flat(value: Any, most: int = MOST) -> dict[str, Any]:
             if "value" in one and set(one) <= {"value", "desc"}:
                 waiting.append((name, one["value"]))
             elif len(waiting) < most:
-                waiting += [(f"{name}.{key}" if name else str(key), inner) for key, inner in one.items()]
+                own = {key: inner for key, inner in one.items() if key not in ("_wandb", "wandb_version")}
+                waiting += [(f"{name}.{key}" if name else str(key), inner) for key, inner in own.items()]
         elif name and (one is None or isinstance(one, (str, bool, int, float))):
             found[name] = one
     return found
