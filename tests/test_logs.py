@@ -388,7 +388,7 @@ def test_a_folder_of_csv_curves_takes_settings_from_names_of_runs(tmp_path):
 def test_a_loss_that_does_not_say_whether_it_is_held_out_and_tokens_of_each_batch_are_not_taken_without_a_word(
     tmp_path,
 ):
-    path = write(tmp_path / "log.csv", "step,loss,num_tokens\n100,5,8192\n200,4,8192\n")
+    path = write(tmp_path / "log.csv", "iter,loss,num_tokens\n100,5,8192\n200,4,8192\n")
     table = load(path)
     assert table["loss"].tolist() == [A]
     assert noted(table, "the column loss does not say of which text it is: taken as held out")
@@ -401,6 +401,11 @@ def test_logs_of_one_run_that_contradict_each_other_are_said(tmp_path):
     table = load(tmp_path)
     assert noted(table, "gpt-s: its 2 logs differ in loss; the last one counts")
     assert not noted(table, "a - b")
+
+
+def test_a_curve_in_our_own_names_is_taken_as_it_stands(tmp_path):
+    for text in ("step,lr,loss\n100,0.1,5\n200,0.1,4\n", "run,step,val_loss\na,100,5\na,200,4\n"):
+        assert load(write(tmp_path / "curve.csv", text))["step"].tolist() == [100, 200]
 
 
 def test_a_run_whose_last_loss_is_no_number_has_diverged(tmp_path):

@@ -75,17 +75,21 @@ def as_logs(columns: Columns, path: Path, root: Path) -> list[Log]:
     return logs
 
 
+def _is_ours(columns: Columns) -> bool:
+    """Whether a table has our own names of a curve: its rows are taken as they stand."""
+    filled = "loss" in columns and not any(cell in (None, "") for cell in columns["loss"])
+    return any(name in columns for name in ("run", *SIZES)) or ("step" in columns and filled)
+
+
 def _by_run(columns: Columns, *, alone: bool) -> dict[str, list[int]] | None:
     """The rows of each run of a table of curves, "" where all are one run's; None where a row is a run.
 
     The steps of a run rise, but for what was trained again after a stop; a run has one size, and two rows or more.
     """
     step = step_column(list(columns))
-    if step is None or (alone and any(name in columns for name in SIZES)) or not says_of_training(list(columns)):
+    if step is None or (alone and _is_ours(columns)) or not says_of_training(list(columns)):
         return None
     run = next((name for name in columns if plain(name) in RUN), None)
-    if run == "run" and alone:
-        return None  # a table of curves in our own names
     rows: dict[str, list[int]] = {}
     for i, name in enumerate(columns[run] if run else [""] * len(columns[step])):
         rows.setdefault(str(name), []).append(i)
