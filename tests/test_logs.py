@@ -72,7 +72,7 @@ def state(step, last, tokens=None, planned=200):
 def test_the_newest_checkpoint_of_a_trainer_tells_of_its_run(tmp_path):
     """total_flos is 6 N D, N without embeddings: with the tokens it gives N."""
     for run, last in (("small", A), ("large", B)):
-        for step in (100, 200):
+        for step in (100, 150, 200):
             write(tmp_path / run / f"checkpoint-{step}" / "trainer_state.json", state(step, last, tokens=1e4 * step))
         write(tmp_path / run / "checkpoint-200" / "config.json", {"hidden_size": 64, "num_hidden_layers": 2})
         events = tmp_path / run / "runs" / "Jan01_00-00-00_host" / "events.out.tfevents.1.host.1.0"
@@ -88,7 +88,7 @@ def test_the_newest_checkpoint_of_a_trainer_tells_of_its_run(tmp_path):
     assert table["train_loss"].tolist() == [4.4] * 2  # not the mean over the whole run, 4.7
     assert table["learning_rate"].tolist() == [3e-4] * 2
     assert table["hidden_size"].tolist() == [64] * 2
-    assert noted(table, "2 earlier checkpoints of the same runs are left out")
+    assert noted(table, "4 earlier checkpoints of the same runs are left out")
     assert load(tmp_path / "small" / "checkpoint-100")["status"].tolist() == ["running"]
 
 
@@ -406,6 +406,15 @@ def test_logs_of_one_run_that_contradict_each_other_are_said(tmp_path):
 def test_a_curve_in_our_own_names_is_taken_as_it_stands(tmp_path):
     for text in ("step,lr,loss\n100,0.1,5\n200,0.1,4\n", "run,step,val_loss\na,100,5\na,200,4\n"):
         assert load(write(tmp_path / "curve.csv", text))["step"].tolist() == [100, 200]
+
+
+def test_a_table_written_into_the_folder_of_its_logs_counts_no_run_twice(tmp_path):
+    for run, last in (("a", A), ("b", B)):
+        write(tmp_path / run / "log.csv", f"iter,val_loss\n100,5\n200,{last}\n")
+    load(tmp_path).to_csv(tmp_path / "runs.csv")
+    table = load(tmp_path)
+    assert table["run"].tolist() == ["a", "b"]
+    assert noted(table, "2 rows of tables tell of runs whose logs are here too, and are left out")
 
 
 def test_a_run_whose_last_loss_is_no_number_has_diverged(tmp_path):

@@ -40,7 +40,7 @@ GENERIC = re.compile(  # stems of files that are called alike in every run's fol
 )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Log:
     """What one run left in a log.
 
