@@ -375,6 +375,10 @@ def test_json_lines_by_step_and_a_json_of_lists_are_curves(tmp_path):
     write(tmp_path / "b.json", {"config": {"n_params": 1e6}, "history": {"step": [100, 200], "val_loss": [5, B]}})
     table = load(tmp_path)
     assert dict(zip(table["run"], table["loss"], strict=True)) == pytest.approx({"a": 4.1, "b": B})
+    assert noted(table, "metrics.jsonl: line 3, the last, is cut")
+    path = write(tmp_path / "runs.jsonl", json.dumps(ROWS[0]) + '\n{"run": "l", "par')
+    with pytest.raises(InputError, match="line 2, the last, is cut; correct or delete the line"):
+        load(path)
 
 
 def test_a_folder_of_csv_curves_takes_settings_from_names_of_runs(tmp_path):

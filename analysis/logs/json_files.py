@@ -1,5 +1,6 @@
 """JSON and JSON Lines: the formats of tools, and tables as rows or as columns, nested or not."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ def read(text: str, path: Path, root: Path, *, alone: bool) -> list[Log] | Colum
     Raises:
         InputError: neither, or nothing in it that is a table.
     """
-    value = _value(text, path)
+    value, cut = _value(text, path)
     if trainer.is_state(value):
         return [trainer.state(value, path, root)]
     if lm_eval.is_results(value):
@@ -29,12 +30,18 @@ def read(text: str, path: Path, root: Path, *, alone: bool) -> list[Log] | Colum
         return [log]
     else:
         columns = _columns(value, path)
-    return rows.logs_in(columns, path, root, alone=alone) or columns
+    logs = rows.logs_in(columns, path, root, alone=alone)
+    if cut and not logs:
+        raise InputError(f"{path}: {cut}; correct or delete the line")
+    if not cut:
+        return logs or columns
+    return [dataclasses.replace(log, notes=(*log.notes, f"{path.name}: {cut}")) for log in logs or ()]
 
 
-def _value(text: str, path: Path) -> Any:
+def _value(text: str, path: Path) -> tuple[Any, str]:
+    """The value of a JSON text, or the list of those of its lines, and what is wrong with a last line that was cut."""
     try:
-        return opened.json_in(text)
+        return opened.json_in(text), ""
     except ValueError as error:
         lines = [line for line in text.splitlines() if line.strip()]
         found = []
@@ -45,9 +52,9 @@ def _value(text: str, path: Path) -> Any:
                 if number == 1:
                     raise InputError(f"{path}: neither JSON ({error}) nor JSON Lines; write it again") from problem
                 if number == len(lines):  # a run that was stopped while it wrote
-                    break
+                    return found, f"line {number}, the last, is cut"
                 raise InputError(f"{path}, line {number}: no JSON ({problem}); correct or delete the line") from problem
-        return found
+        return found, ""
 
 
 def _one_run(value: Mapping[str, Any], path: Path, root: Path) -> Log | None:
@@ -56,7 +63,9 @@ def _one_run(value: Mapping[str, Any], path: Path, root: Path) -> Log | None:
     step = step_column(list(lists)) or next((name for name in lists if step_column([name.rpartition(".")[2]])), None)
     if step:
         same = {name: cells for name, cells in lists.items() if len(cells) == len(lists[step])}
-        curve, texts, notes = curve_of(same, step)
+        last = {name.rpartition(".")[2]: cells for name, cells in same.items()}  # history.val_loss is val_loss
+        short = last if len(last) == len(same) else same
+        curve, texts, notes = curve_of(short, step.rpartition(".")[2] if short is last else step)
         others = [name for name in lists if name not in same]
         said = (f"{path.name}: lists of another length are left out: {', '.join(others[:5])}",) if others else ()
         return Log(run_of(path, root), "JSON", curve, {**settings.flat(value), **texts}, (*notes, *said))
