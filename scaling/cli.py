@@ -37,7 +37,7 @@ def _run(argv: Sequence[str] | None) -> int:
     folders.keep_programs()
     args, args.inputs = parser().parse_known_args(argv)
     if args.inputs and "takes_columns" not in args:
-        early = "; the table goes before the options" if vars(args).get("table", "") is None else ""
+        early = "; the table goes before the options" if vars(args).get("table", "") in (None, []) else ""
         parser().error(f"unrecognized arguments: {' '.join(args.inputs)}{early}")
     return args.run(args)
 

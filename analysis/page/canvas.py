@@ -115,6 +115,13 @@ class Shades:
         return matplotlib.colormaps[self.colours](first + (last - first) * min(max(place, 0.0), 1.0))
 
 
+class Drawing(Figure):
+    """A figure that a notebook shows, with or without pyplot."""
+
+    def _repr_svg_(self) -> str:
+        return svg(self, f"figure-{id(self)}")
+
+
 def svg(figure: Figure, prefix: str) -> str:
     """The figure as SVG text to stand in a page: the same for the same figure, its ids made unique by `prefix`."""
     buffer = io.StringIO()

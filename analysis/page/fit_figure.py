@@ -13,7 +13,6 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, LogNorm, to_rgba
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
@@ -45,7 +44,7 @@ class _Runs:
         return ~(self.held | self.left_out)
 
 
-def draw(fit: Fit, table: Table) -> Figure:
+def draw(fit: Fit, table: Table) -> canvas.Drawing:
     """The figure of a fit.
 
     Args:
@@ -57,7 +56,7 @@ def draw(fit: Fit, table: Table) -> Figure:
     """
     runs = _runs(fit, table)
     with matplotlib.rc_context(canvas.STYLE):
-        figure = Figure(facecolor="white", figsize=(10.0, 4.3), layout="constrained")
+        figure = canvas.Drawing(facecolor="white", figsize=(10.0, 4.3), layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
         colours, scale = _colours(runs)
         if len(runs.columns) == 1:

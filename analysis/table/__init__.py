@@ -7,14 +7,14 @@ import csv
 import dataclasses
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from analysis.digits import plural
-from analysis.table import algebra, contradictions, curves, units
+from analysis.table import algebra, contradictions, curves, frames, shown, units
 from analysis.table.columns import (
     COLUMNS,
     COUNTED,
@@ -26,6 +26,7 @@ from analysis.table.columns import (
     possible,
     surely,
     unit_in,
+    without_thousands,
 )
 from analysis.table.conditions import rows_with
 from analysis.table.naming import Doubt, Naming
@@ -38,7 +39,7 @@ LUCK = ("seed", "seconds")  # in which copies of a run may differ too
 INDEX = ("id", "index", "idx", "row", "", "unnamed: 0")  # columns of numbers that only name rows
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Excluded:
     """Rows that were left out, and why."""
 
@@ -46,12 +47,17 @@ class Excluded:
     reason: str
     cells: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict, compare=False, repr=False)
 
+    def __repr__(self) -> str:
+        more = f" and {len(self.rows) - 3} more" if len(self.rows) > 3 else ""
+        return f"Excluded({', '.join(self.rows[:3])}{more}: {self.reason})"
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Table:
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Table(dict[str, np.ndarray]):
     """Columns of equal length, one row per run. `table["loss"]` is a column, `len(table)` the number of rows.
 
-    It reads like a mapping of names to arrays, except that its length counts rows.
+    A dict of names to arrays, so that pandas and polars take it as it stands, except that its length counts rows and
+    that nothing is put into it: `with_columns` gives another table.
     """
 
     columns: Mapping[str, np.ndarray]
@@ -98,6 +104,7 @@ class Table:
             if length != n:
                 raise InputError(f"{source}: column {name} has {length} rows and another {n}; give each run a value")
         parsed = {name: column(name, values, source) for name, values in columns.items()}
+        thousands = [name for name, values in columns.items() if without_thousands(name, values)]
         taken = dict(taken or {})
         naming = Naming(source, taken, parsed.get("run"), option)
         whole, notes = (parsed, ()) if recorded else units.completed(parsed, naming)
@@ -106,6 +113,8 @@ class Table:
             notes = (*notes, _of_curves(curve, naming))
         derived = frozenset(whole) - frozenset(parsed)
         notes = (*notes, *contradictions.notes(whole))
+        if thousands:
+            notes = (*notes, f"commas and blanks in {', '.join(thousands)} are taken for thousands: 1,024 is 1024")
         table = cls(whole, np.arange(1, n + 1), source, notes, derived=derived, taken=taken, option=option)
         return _without_copies(table)
 
@@ -114,20 +123,20 @@ class Table:
         """Rows of the source: those here, those left out and those that nobody asked for."""
         return len(self) + sum(len(e.rows) for e in self.excluded) + self.not_asked
 
+    def __post_init__(self):
+        dict.update(self, self.columns)
+
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.columns)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self.columns
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        """A column by its name here, or by the file's name for it where it was taken as it is."""
+    def __missing__(self, name: str) -> np.ndarray:
+        """A column by the file's name for it, where it was taken as it is."""
         if (meant := self.meant(name)) is None:
             raise InputError(self._missing(name))
         return self.columns[meant]
+
+    def __setitem__(self, name: str, values: np.ndarray) -> None:
+        raise TypeError(f"a table is not changed; use table.with_columns({name}=...), which gives another")
 
     def meant(self, name: str) -> str | None:
         """The column of this name, or the one that was taken from the file's column of this name; None without one."""
@@ -135,14 +144,19 @@ class Table:
             return name
         return next((here for here, own in self.taken.items() if own == name and here in self.columns), None)
 
-    def keys(self):
-        return self.columns.keys()
+    def __reduce__(self):
+        return Table, tuple(getattr(self, field.name) for field in dataclasses.fields(self))
 
-    def items(self):
-        return self.columns.items()
+    __eq__ = object.__eq__
 
-    def get(self, name: str, default: np.ndarray | None = None) -> np.ndarray | None:
-        return self.columns.get(name, default)
+    def __hash__(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride] # as every object has it
+        return object.__hash__(self)
+
+    def __repr__(self) -> str:
+        return shown.text(self)
+
+    def _repr_html_(self) -> str:
+        return shown.html(self)
 
     def has(self, name: str) -> bool:
         """Whether the column is there and holds at least one value."""
@@ -234,6 +248,24 @@ class Table:
             writer = csv.writer(file)
             writer.writerow(self.columns)
             writer.writerows(zip(*(map(cell, values) for values in self.columns.values()), strict=True))
+
+    def to_pandas(self) -> Any:
+        """A pandas.DataFrame: numbers as f64, an empty cell NaN."""
+        return frames.to_pandas(self.columns)
+
+    def to_polars(self) -> Any:
+        """A polars.DataFrame: numbers as Float64, an empty cell null."""
+        return frames.to_polars(self.columns)
+
+    @classmethod
+    def from_pandas(cls, frame: Any, source: str = "table") -> "Table":
+        """The table of a pandas.DataFrame; an index that is more than row numbers is a column."""
+        return cls.from_columns(frames.from_pandas(frame), source)
+
+    @classmethod
+    def from_polars(cls, frame: Any, source: str = "table") -> "Table":
+        """The table of a polars.DataFrame."""
+        return cls.from_columns(frame.to_dict(as_series=False), source)
 
     def to_parquet(self, path: str | Path) -> None:
         import pyarrow

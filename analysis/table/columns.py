@@ -102,6 +102,10 @@ EITHER = ("warmup",)  # others' tables name a kind of warm-up there
 NUMBER_COLUMNS = tuple(name for name, unit in COLUMNS.items() if unit != TEXT and name not in EITHER)
 
 THOUSANDS = re.compile(r"[+-]?\d{1,3}([, ]\d{3})+(\.\d*)?")
+# Columns of counts, in which 1,024 is a thousand and more; anywhere else it may be a decimal comma.
+COUNTS = tuple(
+    name for name, unit in COLUMNS.items() if unit in ("parameters", "tokens", "FLOP", "updates", "bytes", "channels")
+)
 
 # What others call these columns, as `_plain` writes names.
 OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
@@ -122,6 +126,7 @@ OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
     "accuracy": ("acc", "mean_accuracy"),
 }
 
+UNNAMED = ("", "Unnamed: 0")  # what pandas and spreadsheets call a column of row numbers or names
 
 SPELT = 0.65  # so alike are a name and its misspelling, by `difflib`
 SHARES = {"error", "err", "accuracy", "acc"}  # words in the names of columns that lie between 0 and 1
@@ -238,7 +243,8 @@ def column(name: str, values: Sequence[Any] | np.ndarray, source: str) -> np.nda
         return np.asarray(["" if v is None else str(v) for v in values], dtype=str)
     numbers = [number(v) for v in values]
     if None in numbers and name in NUMBER_COLUMNS:
-        numbers = [counted(v) if found is None else found for v, found in zip(values, numbers, strict=True)]
+        plain = without_thousands(name, values) or values
+        numbers = [counted(v) if found is None else found for v, found in zip(plain, numbers, strict=True)]
     if None in numbers:
         if name in NUMBER_COLUMNS:
             i = numbers.index(None)
@@ -252,6 +258,16 @@ def column(name: str, values: Sequence[Any] | np.ndarray, source: str) -> np.nda
             raise InputError(f"{source}, row {i + 1}, column {name}: found {found!r}, {hint}")
         return np.asarray(["" if v is None else str(v) for v in values], dtype=str)
     return np.asarray(numbers, dtype=np.float64)
+
+
+def without_thousands(name: str, values: Sequence[Any] | np.ndarray) -> list[Any] | None:
+    """The cells of a column of counts as 1024 where all their commas and blanks stand for thousands; None elsewhere."""
+    if name not in COUNTS or isinstance(values, np.ndarray):
+        return None
+    marked = [v for v in (v.strip() for v in values if isinstance(v, str)) if "," in v or " " in v]
+    if not marked or not all(map(THOUSANDS.fullmatch, marked)):
+        return None
+    return [re.sub("[, ]", "", v) if isinstance(v, str) and THOUSANDS.fullmatch(v.strip()) else v for v in values]
 
 
 def counted(cell: Any) -> float | None:

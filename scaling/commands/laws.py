@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from analysis.laws import Law
     from analysis.table import Table
 
-TABLE = "folder of a study, or a .csv or .parquet file"
+TABLE = "folder of a study, a table (CSV, Parquet, JSON), a log of another tool, or a folder of logs"
 
 
 def add(verbs: arguments.Verbs) -> None:
@@ -28,7 +28,7 @@ def add(verbs: arguments.Verbs) -> None:
         "how compute is best split into parameters and tokens, with intervals",
         "scaling allocate studies/isoflop --approach isoflop --budgets 1e21 1e22",
     )
-    allocate.add_argument("table", type=Path, help=TABLE)
+    allocate.add_argument("table", type=Path, nargs="+", help=TABLE)
     allocate.add_argument(
         "--approach",
         choices=["auto", "envelope", "hull", "isoflop", "surface", "optima", "all"],
@@ -79,7 +79,7 @@ def _add_fit(verbs: arguments.Verbs) -> None:
         'scaling fit chinchilla runs.csv --columns params="Model Size" flops="Training FLOP" --drop-worst 5',
     )
     fit.add_argument("law", nargs="?", help="name of a law; --list shows them")
-    fit.add_argument("table", nargs="?", type=Path, help=TABLE)
+    fit.add_argument("table", nargs="*", type=Path, help=TABLE)
     fit.add_argument(
         "--list", action="store_true", help="show the laws, their columns and the runs that they are about"
     )
@@ -246,7 +246,7 @@ def two_tables(args: argparse.Namespace) -> "tuple[Table, Table]":
 
 
 def table_of(
-    path: Path,
+    path: Path | Sequence[Path],
     columns: Mapping[str, str],
     where: Sequence[str],
     best_of: Sequence[str] = (),
@@ -255,7 +255,7 @@ def table_of(
     curves: bool = False,
     option: str = "--columns",
 ) -> "Table":
-    """The rows asked for; `curves`: the learning curves, where the path is the folder of a study.
+    """The rows asked for; `curves`: the learning curves, where the path is the folder of a study or logs.
 
     Args:
         columns, where, best_of: as the options of these names.
@@ -265,15 +265,22 @@ def table_of(
     from analysis import mixed
     from analysis.load import load
 
-    if curves and path.is_dir():
+    if curves and isinstance(path, Path) and (path / "study.json").exists():
         from analysis import records
 
         if columns:
             raise InputError(f"--columns renames the columns of a file; those of the study {path} have their names")
         rows = records.read(path).curves
     else:
-        rows = load(path, columns, option)
+        rows = load(path, columns, option, curves=curves)
     return mixed.best_of(rows.matching(*where), best_of, target or "loss")
+
+
+def one_or_all(paths: "Path | Sequence[Path]") -> "Path | list[Path]":
+    """The only path of several words, else all of them."""
+    if isinstance(paths, Path):
+        return paths
+    return paths[0] if len(paths) == 1 else list(paths)
 
 
 def columns_of(args: argparse.Namespace) -> dict[str, str]:
@@ -281,10 +288,16 @@ def columns_of(args: argparse.Namespace) -> dict[str, str]:
 
 
 def asked_for(
-    args: argparse.Namespace, path: Path | None = None, *, target: str | None = None, curves: bool = False
+    args: argparse.Namespace,
+    path: Path | Sequence[Path] | None = None,
+    *,
+    target: str | None = None,
+    curves: bool = False,
 ) -> "Table":
     """The rows of the verb's table, or of the one at `path`, that its options of `rows` ask for."""
-    return table_of(path or args.table, columns_of(args), args.where, args.best_of, target=target, curves=curves)
+    return table_of(
+        path or one_or_all(args.table), columns_of(args), args.where, args.best_of, target=target, curves=curves
+    )
 
 
 def _fit(args: argparse.Namespace) -> int:
@@ -376,7 +389,7 @@ def _average(found: "Average", args: argparse.Namespace) -> int:
     return arguments.answer(found, args.json, args.out)
 
 
-def _asked(args: argparse.Namespace) -> tuple[list["type[Law]"], Path]:
+def _asked(args: argparse.Namespace) -> tuple[list["type[Law]"], Path | list[Path]]:
     """The laws and the table that were typed: the law to fit first, or the laws to choose from, none for the usual."""
     from analysis.laws import law_by_name
 
@@ -386,22 +399,22 @@ def _asked(args: argparse.Namespace) -> tuple[list["type[Law]"], Path]:
                 "wanted a law and a table before the options, such as: scaling fit chinchilla runs.csv; "
                 "scaling fit --list names the laws"
             )
-        return [law_by_name(name) for name in (args.law, *args.against)], args.table
+        return [law_by_name(name) for name in (args.law, *args.against)], one_or_all(args.table)
     # The option takes words greedily, the table among them: it is the word that is no law's name.
-    words = [str(word) for word in (args.law, args.table, *args.choose) if word]
+    words = [str(word) for word in (args.law, *args.table, *args.choose) if word]
     names, others = [], []
     for word in words:
         try:
             names.append(law_by_name(word))
         except InputError:
             others.append(word)
-    for word in others[:-1]:
-        law_by_name(word)
+    if not all(Path(word).exists() for word in others[:-1]):
+        law_by_name(next(word for word in others[:-1] if not Path(word).exists()))
     if not others:
         raise InputError("--choose: wanted a table, such as: scaling fit --choose chinchilla q-norm runs.csv")
     if args.against or len(names) == 1:
         raise InputError("--choose: wanted two laws or more, or none for the usual ones, and no --against beside it")
-    return names, Path(others[-1])
+    return names, one_or_all([Path(word) for word in others])
 
 
 def _undecided(choice: "Choice", args: argparse.Namespace) -> int:
@@ -432,7 +445,8 @@ def _allocate(args: argparse.Namespace) -> int:
         raise InputError("--out keeps one allocation; choose an --approach")
     rows = asked_for(args, curves=args.approach in ("envelope", "hull", "all"))
     if args.approach == "all":
-        runs = asked_for(args) if args.table.is_dir() else allocation.last_rows(rows)
+        study = len(args.table) == 1 and (args.table[0] / "study.json").exists()
+        runs = asked_for(args) if study else allocation.last_rows(rows)
         found = allocation.cross_check(runs, rows, **options)
     else:
         found = allocation.allocate(rows, args.approach, **options)
