@@ -104,7 +104,7 @@ def page(
         ("origin", "Where this page comes from", report_runs.origin(found, origins)),
     ]
     opening = tag("h1", name), tag("p", question, class_="lede"), _facts(found), report_runs.what(found)
-    return markup.document(f"{name}: scaling laws", opening, sections)
+    return markup.document(f"{name}: scaling laws", opening, sections, runs=found.everything)
 
 
 # --- sections

@@ -1,7 +1,10 @@
 """The page: complete, self-contained, escaped, the same numbers as its data, and a real browser shows it."""
 
+import base64
 import contextlib
 import functools
+import hashlib
+import html
 import html.parser
 import http.server
 import json
@@ -78,14 +81,36 @@ def page() -> str:
     return report.page(found, known_runs.curves(table), known_runs.positions(table), name=EVIL, question=f"Why {EVIL}?")
 
 
+def scripts(page: str) -> dict[str, str]:
+    """What a browser would take for scripts, by their type."""
+    return {kind: text for kind, text in re.findall(r'<script(?: type="([^"]*)")?[^>]*>(.*?)</script>', page, re.S)}
+
+
 def test_whatever_comes_from_data_is_escaped(page):
-    assert "<script" not in page
+    assert page.count("<script") == 2  # the page's own, and the data that it reads
     assert page.count("&lt;script&gt;") >= 4  # title, heading, question, text
+
+
+def test_the_policy_of_a_page_lets_its_own_script_run_and_nothing_else(page):
+    said = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)
+    assert said
+    own = base64.b64encode(hashlib.sha256(scripts(page)[""].encode()).digest()).decode()
+    assert f"script-src 'sha256-{own}';" in said[1]
+    assert said[1].startswith("default-src 'none';")
+    assert not re.search(r" on[a-z]+=", page)
+
+
+def test_names_of_runs_cannot_leave_the_data_of_a_page():
+    rows = [row | {"run": f"</script>{EVIL}{k}"} for k, row in enumerate(known_runs.grid())]
+    text = report.page(findings.find(known_runs.table(rows), draws=0), None, None, name="a", question="b")
+    assert text.count("<script") == 2
+    read(text)
+    told = json.loads(scripts(text)["application/json"])
+    assert told["runs"][f"</script>{EVIL}0"][told["names"].index("loss")] == f"{rows[0]['loss']:.4f}"
 
 
 def test_the_page_is_well_formed_and_fetches_nothing(page):
     reader = read(page)
-    assert "script" not in reader.tags
     assert len(reader.ids) == len(set(reader.ids))
     for reference in reader.references:
         assert reference.startswith("#") or re.fullmatch(r"[a-z]+\.(csv|json)", reference), reference
@@ -106,14 +131,14 @@ def test_the_page_has_all_its_figures(page):
         "kaplan-d-loss",
         *("chinchilla-held-out", "kaplan-nd-held-out", "positions"),
     ]
-    assert page.count("<svg") == len(figures)
+    assert page.count('class="panels"') == len(figures)
 
 
 @pytest.mark.parametrize(
     "text",
     ["Seed noise", "bits per byte", "Learning rate", "profile likelihood", "Exponents are pure numbers", "runs.csv",
      "not identified", "GiB of memory", "jax 0.", "python 3.", "UTC", "Kaplan et al. (2020) eq. 2.1",
-     "trained at another learning rate", "color-scheme: light", "@media print", "other rate"],
+     "trained at another learning rate", "prefers-color-scheme: dark", "@media print", "other rate"],
 )  # fmt: skip
 def test_the_page_says_what_a_careful_reader_asks_for(page, text):
     assert text in page
@@ -292,6 +317,28 @@ def test_a_folder_that_is_no_study_is_refused_in_one_line(tmp_path):
         report.write(tmp_path)
 
 
+LOOK = """
+const panel = [...document.querySelectorAll("#figure-chinchilla-loss svg")][1];
+const use = panel.querySelector("[data-runs] use");
+const at = () => new DOMPoint(+use.getAttribute("x"), +use.getAttribute("y")).matrixTransform(panel.getScreenCTM());
+const point = (type) => panel.dispatchEvent(new PointerEvent(type, {clientX: at().x, clientY: at().y}));
+const [left, top_, width] = panel.dataset.box.split(" ").map(Number);
+const [low, high] = panel.dataset.x.split(" ").map(Number);
+const share = () => (+use.getAttribute("x") - left) / width;
+const D = low * (high / low) ** share();
+point("pointermove");
+const tip = document.getElementById("tip").innerText;
+const run = tip.split("\n")[0];
+const lit = [...document.querySelectorAll(".lit")].map((one) => one.closest("figure").id);
+point("pointerleave");
+const after = document.querySelectorAll(".lit").length;
+document.querySelector("#figure-chinchilla-loss .scales button").click();
+const [a, b] = [...document.querySelectorAll("#figure-curves svg")].map((one) => one.getBoundingClientRect());
+const wanted = (D - low) / (high - low);
+document.title = JSON.stringify({tip, run, lit, after, linear: share(), wanted, below: b.top >= a.bottom});
+"""
+
+
 @pytest.mark.slow
 def test_a_browser_without_a_network_shows_the_whole_page(written, tmp_path):
     browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -307,16 +354,41 @@ def test_a_browser_without_a_network_shows_the_whole_page(written, tmp_path):
 
     page = written.read_text(encoding="utf-8")
     (tmp_path / "index.html").write_text(page, encoding="utf-8")
-    (tmp_path / "styled.html").write_text(page.replace("</head>", '<link rel="stylesheet" href="a.css"></head>'))
+    free = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
+    for name, text in (("styled", free), ("refused", page)):
+        styled = text.replace("</head>", f'<link rel="stylesheet" href="{name}.css"></head>')
+        (tmp_path / f"{name}.html").write_text(styled)
     with requests_to(tmp_path) as (address, requested):
         chromium(f"{address}/styled.html", "--dump-dom")
-        assert "/a.css" in requested  # what a page fetches is seen
+        assert "/styled.css" in requested  # what a page fetches is seen
+        chromium(f"{address}/refused.html", "--dump-dom")
+        assert "/refused.css" not in requested  # and its policy lets it fetch nothing
         requested.clear()
         chromium(f"{address}/index.html", "--dump-dom")
         assert set(requested) <= {"/index.html", "/favicon.ico"}
 
     seen = read_loosely(chromium(written.as_uri(), "--dump-dom"))
-    assert seen.tags.count("svg") == seen.tags.count("figure") >= 5
+    assert seen.tags.count("svg") > seen.tags.count("figure") >= 5
+    assert "button" in seen.tags  # the page's script ran
+
+    # A script of the test tells what it sees of the page where no policy stops it.
+    for name, text in (("free", free), ("strict", page)):
+        (tmp_path / f"{name}.html").write_text(text.replace("</body>", f"<script>{LOOK}</script></body>"))
+    narrow = chromium((tmp_path / "free.html").as_uri(), "--dump-dom", "--window-size=600,900")
+    told = re.search(r"<title>(.*?)</title>", narrow)
+    assert told
+    look = json.loads(html.unescape(told[1]))
+    rows = load(written.parent / "runs.csv")
+    i = rows["run"].tolist().index(look["run"])
+    assert look["tip"].startswith(look["run"])
+    assert f"loss {rows['loss'][i]:.4f}" in look["tip"]
+    assert set(look["lit"]) == {"figure-curves", "figure-chinchilla-loss", "figure-chinchilla-residuals"}
+    assert look["after"] == 0
+    assert look["below"]  # panels stand below one another
+    # On linear axes a mark lies where its number says: 2^15 tokens of 2^14 to 2^16, which the axis shows with margins.
+    assert look["linear"] == pytest.approx(look["wanted"], abs=0.02)
+    assert "<title>ladder: scaling laws</title>" in chromium((tmp_path / "strict.html").as_uri(), "--dump-dom")
+
     shot = tmp_path / "page.png"
     chromium(written.as_uri(), "--window-size=1280,6000", f"--screenshot={shot}")
     pixels = image.imread(shot)[..., :3]

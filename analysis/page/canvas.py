@@ -5,7 +5,6 @@ the order survives printing in grey. Losses are in nats per token, N in paramete
 """
 
 import dataclasses
-import io
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -113,18 +112,6 @@ class Shades:
         place = math.log(N / self.smallest) / span if span > 0 else 1.0
         first, last = self.ends
         return matplotlib.colormaps[self.colours](first + (last - first) * min(max(place, 0.0), 1.0))
-
-
-def svg(figure: Figure, prefix: str) -> str:
-    """The figure as SVG text to stand in a page: the same for the same figure, its ids made unique by `prefix`."""
-    buffer = io.StringIO()
-    with matplotlib.rc_context(STYLE):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r'\bid="', f'id="{prefix}-', text)
-    text = re.sub(r"url\(#", f"url(#{prefix}-", text)
-    return re.sub(r'href="#', f'href="#{prefix}-', text)
 
 
 def save(figure: Figure, path: str | Path) -> None:

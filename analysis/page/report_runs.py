@@ -75,7 +75,7 @@ def runs(found: Findings, shades: Shades) -> Markup:
 
     rows, classes = [], []
     for i in (int(i) for i in order):
-        run = str(table["run"][i]) if "run" in table else str(table.rows[i])
+        run = table.names[i]
         status = str(table["status"][i]) if "status" in table else "done"
         shade = to_hex(shades(float(table["params"][i])))
         dot = Markup('<span class="dot" style="background:{}"></span>').format(shade)

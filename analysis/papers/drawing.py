@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 
 from analysis import digits
 from analysis.page.canvas import GREY, LABELS, Shades, log_axis, log_y, side_legend
+from analysis.page.svg import of_runs
 from analysis.papers.claim import Undecided
 from analysis.table import Table
 from scaling.counts import PF_DAY
@@ -150,7 +151,8 @@ def by_run(
         rows = np.flatnonzero(curves["run"] == run)
         rows = rows[np.argsort(curves["step"][rows])]  # S_min and C_min need not grow with every update
         colour = shades(float(curves["params"][rows[0]]))
-        axes.plot(curves[x][rows], curves[y][rows], color=colour, lw=lw, alpha=alpha, zorder=2)
+        (curve,) = axes.plot(curves[x][rows], curves[y][rows], color=colour, lw=lw, alpha=alpha, zorder=2)
+        of_runs(curve, [run])
 
 
 def dots(axes: Axes, x: ArrayLike, y: ArrayLike, colours: Sequence[Any], **style: Any) -> None:
