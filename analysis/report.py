@@ -4,6 +4,8 @@
     DIR/report/runs.csv curves.csv positions.csv  what the figures show, at full precision
     DIR/report/findings.json                      every number of the page, with covariances and bootstrap draws
 
+Anybody's table has such a page too (`write_table`): the same table gives the same bytes.
+
 Whatever comes from data is escaped: text is `str`, and only HTML that the page's own modules made is `Markup`.
 """
 
@@ -17,12 +19,13 @@ from markupsafe import Markup, escape
 
 from analysis import digits, findings, laws, records
 from analysis.confidence import LEVEL
-from analysis.findings import Findings
+from analysis.findings import Findings, of_table
 from analysis.findings.checks import RATE
 from analysis.findings.finding import EXPONENTS, Finding, constants, formula
+from analysis.findings.of_table import OfTable
 from analysis.findings.study_laws import DOUBLING, LEAST
 from analysis.laws.law import Law
-from analysis.page import answer_sections, markup, plots, report_runs
+from analysis.page import answer_sections, markup, plots, report_runs, table_sections
 from analysis.page.canvas import Shades
 from analysis.page.markup import tag
 from analysis.records import Origin
@@ -98,13 +101,69 @@ def page(
         ("constants", "Constants beside the papers'", _constants(found)),
         ("checks", "Checks", _checks(found)),
         ("positions", "Loss by position", _positions(found, positions, shades)),
-        ("runs", "Runs", report_runs.runs(found, shades)),
+        ("runs", "Runs", report_runs.runs(found, shades, report_runs.FILES)),
         ("excluded", "Left out", report_runs.excluded(found)),
         ("conventions", "Conventions", report_runs.conventions(found)),
         ("origin", "Where this page comes from", report_runs.origin(found, origins)),
     ]
     opening = tag("h1", name), tag("p", question, class_="lede"), _facts(found), report_runs.what(found)
     return markup.document(f"{name}: scaling laws", opening, sections, runs=found.everything)
+
+
+FILES = ("runs.csv", "findings.json")  # beside the page of a table
+
+
+def write_table(table: Table, out: Path, name: str) -> tuple[Path, OfTable]:
+    """Makes the page of anybody's table in the folder `out`; an older page is replaced.
+
+    Returns:
+        OUT/index.html, and what it shows.
+
+    Raises:
+        InputError: no law is about such columns.
+    """
+    found = of_table.find(table)
+    out.mkdir(parents=True, exist_ok=True)
+    table.to_csv(out / FILES[0])
+    (out / FILES[1]).write_text(json.dumps(found.to_dict(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    (out / "findings.txt").write_text(found.text() + "\n", encoding="utf-8")
+    path = out / "index.html"
+    path.write_text(table_page(found, name), encoding="utf-8")
+    return path, found
+
+
+def table_page(found: OfTable, name: str) -> str:
+    """The page of a table as HTML text: what it says of size and data, where it has these columns, and all else."""
+    study, table = found.study, found.table
+    sections: list[markup.Section] = []
+    facts = markup.facts([("Rows", str(len(table)), f"of {table.given} in the file")])
+    if study:
+        shades, facts = Shades.of(study.everything), _facts(study)
+        sections = [
+            ("answers", "What these runs are", answer_sections.content(study, None)),
+            ("laws", "What the runs say", _laws(study)),
+            ("loss", "Loss against N and D", _surfaces(study, shades)),
+            ("constants", "Constants beside the papers'", _constants(study)),
+        ]
+    sections += [
+        ("form", "Which form", table_sections.form(found.choice)),
+        ("others", "Laws of other columns", table_sections.others(found, table)),
+        ("suspects", "Rows that may spoil a law", table_sections.suspects(found)),
+        ("ahead", "Larger runs", table_sections.ahead(found)),
+        ("split", "How compute is best split", table_sections.allocation(found.allocation, found.unallocated)),
+    ]
+    if study:
+        sections += [
+            ("checks", "Checks", _checks(study)),
+            ("runs", "Runs", report_runs.runs(study, Shades.of(study.everything), FILES)),
+            ("excluded", "Left out", report_runs.excluded(study)),
+        ]
+    else:
+        sections.append(("notes", "Notes", markup.bullets([found.why, *table.notes])))
+    sections.append(("origin", "Where this page comes from", report_runs.source(table, FILES)))
+    lede = f"What {digits.plural(table.given, 'the row', f'the {table.given} rows')} of a table say."
+    opening = tag("h1", name), tag("p", lede, class_="lede"), facts
+    return markup.document(f"{name}: scaling laws", opening, sections, runs=table)
 
 
 # --- sections

@@ -317,7 +317,7 @@ def test_a_folder_that_is_no_study_is_refused_in_one_line(tmp_path):
         report.write(tmp_path)
 
 
-LOOK = """
+LOOK = r"""
 const panel = [...document.querySelectorAll("#figure-chinchilla-loss svg")][1];
 const use = panel.querySelector("[data-runs] use");
 const at = () => new DOMPoint(+use.getAttribute("x"), +use.getAttribute("y")).matrixTransform(panel.getScreenCTM());

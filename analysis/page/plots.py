@@ -102,7 +102,7 @@ def against_size_and_data(
     """
     shades = shades or Shades.of(table)
     N, D, L = table["params"], table[column], table[fit.target if fit else "loss"]
-    runs = np.array(table.names)
+    runs, named = np.array(table.names), some(np.unique(N))
     line_N, line_D = (np.geomspace(x.min() / 1.2, x.max() * 1.2, 80) for x in (N, D))
     shown, ends = [L], []
     with rc_context(STYLE):
@@ -120,11 +120,11 @@ def against_size_and_data(
             shown.append(y)
         for size in np.unique(N):
             rows, colour = N == size, shades(size)
-            if fit:
+            if fit and size in named:
                 shown.append(
                     fitted_line(right, line_D, fit, [np.full_like(line_D, size), line_D], colour, runs=D[rows])
                 )
-            else:
+            elif not fit:
                 joined(right, D[rows], L[rows], colour)
             for axes, x in ((left, N), (right, D)):
                 (dots,) = axes.plot(x[rows], L[rows], "o", color=colour, ms=4.2, mec="white", mew=0.5, ls="", zorder=5)

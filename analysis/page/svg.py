@@ -16,6 +16,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -35,9 +36,9 @@ APART = 3.0  # points around a legend
 FONT = f"font-family: '{canvas.STYLE['font.family'][0]}'; "  # text takes the page's own
 
 
-def of_runs(line: Line2D, runs: Iterable[object]) -> None:
-    """Says which run each mark of a line is of; of a single run, the whole line is its curve."""
-    line.set_gid(RUNS + " ".join(quote(str(run), safe="") for run in runs))
+def of_runs(marks: Line2D | PathCollection, runs: Iterable[object]) -> None:
+    """Says which run each of these marks is of; of a single run, a whole line is its curve."""
+    marks.set_gid(RUNS + " ".join(quote(str(run), safe="") for run in runs))
 
 
 def drawings(figure: Figure, prefix: str) -> Markup:
