@@ -82,6 +82,12 @@ def test_the_same_figure_is_the_same_text_with_its_own_ids(runs, surface):
     assert "<text" in first
 
 
+def test_a_notebook_shows_a_figure_as_svg(figures):
+    for figure in figures.values():
+        text = figure._repr_svg_()
+        assert ElementTree.fromstring(text).tag.endswith("svg")
+
+
 def test_each_mark_in_the_text_of_a_figure_names_its_run_and_lies_where_the_run_is(runs, surface):
     """Also those of a panel whose limits leave runs outside of the figure, which are not drawn."""
     figure = plots.against_size_and_data(runs, surface)

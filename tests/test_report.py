@@ -10,8 +10,11 @@ import http.server
 import json
 import re
 import shutil
+import signal
 import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +27,7 @@ from matplotlib import image
 from analysis import findings, laws, records, report
 from analysis.load import load
 from analysis.records import Origin
+from analysis.table import Table
 from scaling import checkpoints, histories, study
 from scaling.config import DataConfig, EvalConfig, RunConfig, Study
 from scaling.counts import PF_DAY
@@ -317,6 +321,91 @@ def test_a_folder_that_is_no_study_is_refused_in_one_line(tmp_path):
         report.write(tmp_path)
 
 
+def test_the_page_of_runs_that_train_loads_itself_again_until_it_is_settled(written, tmp_path):
+    folder = tmp_path / "study"
+    shutil.copytree(written.parents[1], folder)
+    shutil.rmtree(folder / "report")
+    page = report.write_live(folder, 5, ["3 of 12 runs finished <soon>"])
+    text = page.read_text(encoding="utf-8")
+    read(text)
+    assert '<html lang="en" data-live="5">' in text
+    assert "3 of 12 runs finished &lt;soon&gt;" in text
+    assert [path.name for path in page.parent.iterdir()] == ["index.html"]  # nothing half written is left
+    report.settle(page)
+    assert page.read_text(encoding="utf-8") == text.replace(' data-live="5"', "")
+    for record in folder.glob("packs/*/*"):
+        shutil.rmtree(record)
+    text = report.write_live(folder, 5, []).read_text(encoding="utf-8")
+    assert "no run has a record yet" in text
+    assert "data-live" in text
+
+
+@pytest.fixture(scope="module")
+def of_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of somebody's table: three columns, and names that are HTML."""
+    folder = tmp_path_factory.mktemp("table")
+    rows = [
+        {"run": f"{EVIL}{k}", **{n: r[n] for n in ("params", "tokens", "loss")}}
+        for k, r in enumerate(known_runs.grid())
+    ]
+    report.write_table(Table.from_rows(rows, "theirs.csv"), folder / "a", "theirs.csv")
+    return report.write_table(Table.from_rows(rows, "theirs.csv"), folder / "b", "theirs.csv")[0]
+
+
+def test_a_table_of_three_columns_has_a_page_with_laws_forecasts_and_the_split_of_compute(of_table):
+    text = of_table.read_text(encoding="utf-8")
+    seen = read(text)
+    assert {"laws", "loss", "constants", "form", "ahead", "split", "runs", "origin"} <= set(seen.ids)
+    assert not {"conventions", "positions", "curves"} & set(seen.ids)  # nobody knows these of such a table
+    assert text.count("<script") == 2
+    assert "non-embedding" not in text
+    said = json.loads((of_table.parent / "findings.json").read_text())
+    assert said["allocation"]["a"] == pytest.approx(SURFACE.beta / (SURFACE.alpha + SURFACE.beta), abs=0.1)
+    for one in said["ahead"]:
+        true = float(SURFACE(one["inputs"]["params"], one["inputs"]["tokens"]))
+        assert one["low"] < true < one["high"]
+
+
+def test_the_same_table_gives_the_same_bytes(of_table):
+    for path in of_table.parent.iterdir():
+        assert path.read_bytes() == (of_table.parents[1] / "a" / path.name).read_bytes(), path.name
+
+
+def test_a_table_without_sizes_has_a_page_of_the_curve_that_it_is(tmp_path):
+    D = np.geomspace(1e6, 1e9, 40)
+    table = Table.from_columns({"tokens": D, "loss": 2.0 + 300 * D**-0.4}, "curve.csv")
+    path, found = report.write_table(table, tmp_path, "curve.csv")
+    text = path.read_text(encoding="utf-8")
+    read(text)
+    assert found.study is None
+    assert "no column params" in text  # and how it would be named
+
+
+def test_a_table_of_nothing_that_a_law_is_about_is_refused_in_one_line(tmp_path):
+    table = Table.from_columns({"colour": ["red", "blue"], "size": [1.0, 2.0]}, "t.csv")
+    with pytest.raises(InputError, match="no column"):
+        report.write_table(table, tmp_path / "page", "t.csv")
+    assert not (tmp_path / "page").exists()
+
+
+@pytest.mark.slow
+def test_the_page_of_runs_that_train_is_left_as_it_is_by_ctrl_c(written, tmp_path):
+    folder = tmp_path / "study"
+    shutil.copytree(written.parents[1], folder)
+    shutil.rmtree(folder / "report")
+    page = folder / "report" / "index.html"
+    with subprocess.Popen([sys.executable, "-m", "scaling", "report", str(folder), "--live", "1"]) as process:
+        deadline = time.monotonic() + 100
+        while not page.exists() and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert "data-live" in page.read_text()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 42
+    text = page.read_text(encoding="utf-8")
+    assert "runs finished" in text
+    assert "data-live" not in text
+
+
 LOOK = r"""
 const panel = [...document.querySelectorAll("#figure-chinchilla-loss svg")][1];
 const use = panel.querySelector("[data-runs] use");
@@ -366,6 +455,10 @@ def test_a_browser_without_a_network_shows_the_whole_page(written, tmp_path):
         requested.clear()
         chromium(f"{address}/index.html", "--dump-dom")
         assert set(requested) <= {"/index.html", "/favicon.ico"}
+        (tmp_path / "live.html").write_text(page.replace("<html", '<html data-live="1"', 1))
+        requested.clear()
+        chromium(f"{address}/live.html", "--dump-dom", "--virtual-time-budget=3000")
+        assert requested.count("/live.html") > 1  # it loaded itself again
 
     seen = read_loosely(chromium(written.as_uri(), "--dump-dom"))
     assert seen.tags.count("svg") > seen.tags.count("figure") >= 5

@@ -108,10 +108,12 @@ def find(table: Table, *, draws: int = DRAWS) -> OfTable:
             choice = forms.choose(forms.candidates(table), table)
         except InputError as error:
             refused["form"] = str(error)
-    if study is None and not fits and choice is None:
+    if study is None and choice and choice.best:
+        fits.insert(0, fit(choice.best, table))
+    if study is None and not fits and not (choice and choice.forms):
         raise InputError(why)
     surface = study.surface if study else None
-    allocation, unallocated = _allocation(study) if study else (None, why)
+    allocation, unallocated = _allocation(study) if study else (None, "")
     return OfTable(
         table=table,
         study=study,
@@ -127,11 +129,12 @@ def find(table: Table, *, draws: int = DRAWS) -> OfTable:
 
 
 def _others(table: Table, surface: bool) -> tuple[list[Fit], dict[str, str]]:
-    """Laws whose columns the table has, but for those of a study and the forms of N and D, which are judged together."""
-    fits, refused = [], {}
+    """Laws whose columns the table has, but for those of a study and the forms that are judged together."""
+    fits: list[Fit] = []
+    refused: dict[str, str] = {}
     judged = {law.name for law in (*forms.candidates(table), *TITLES)}
     for law in laws.LAWS:
-        if law.name in judged or law.inputs == SURFACE[:2] or (surface and law.inputs in ALONE):
+        if law.name in judged or law.inputs in (SURFACE[:2], ("tokens",)) or (surface and law.inputs in ALONE):
             continue
         targets = [name for name in (law.target, law.fallback) if name and table.has(name)]
         if targets and all(_varies(table, name) for name in law.inputs):

@@ -5,6 +5,7 @@ the order survives printing in grey. Losses are in nats per token, N in paramete
 """
 
 import dataclasses
+import io
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -114,6 +115,16 @@ class Shades:
         return matplotlib.colormaps[self.colours](first + (last - first) * min(max(place, 0.0), 1.0))
 
 
+class Drawing(Figure):
+    """A figure that a notebook shows by itself, as it shows those of pyplot, which makes none of ours."""
+
+    def _repr_svg_(self) -> str:
+        buffer = io.StringIO()
+        with matplotlib.rc_context(STYLE):
+            self.savefig(buffer, format="svg", facecolor="white", metadata={"Date": None})
+        return buffer.getvalue()
+
+
 def save(figure: Figure, path: str | Path) -> None:
     """The figure as a file of the kind that its name ends in, on white; text stays text in SVG.
 
@@ -147,7 +158,7 @@ def panels(
     """
     width = (WIDE[0] if n > 1 else HALF[0]) + (beyond if n == 1 else 0.0)
     columns, height = -(-n // rows), rows * height + above
-    figure = Figure(figsize=(width, height))
+    figure = Drawing(figsize=(width, height))
     # Margins in inches, so that panels of different figures on a page line up.
     right = beyond + (0.95 if legend else 0.15)
     grid = figure.add_gridspec(

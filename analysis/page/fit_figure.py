@@ -60,7 +60,7 @@ def draw(fit: Fit, table: Table) -> Figure:
     """
     runs = _runs(fit, table)
     with matplotlib.rc_context(canvas.STYLE):
-        figure = Figure(facecolor="white", figsize=(10.0, 4.3), layout="constrained")
+        figure = canvas.Drawing(facecolor="white", figsize=(10.0, 4.3), layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
         colours, scale = _colours(runs)
         if len(runs.columns) == 1:

@@ -21,6 +21,7 @@ from analysis.table import Table
 
 STYLE, SCRIPT = (Path(__file__).parent / name for name in ("../report.css", "page.js"))
 Section = tuple[str, str, str]  # id, title, content: Markup, or "" of a section that has nothing to say
+LIVE = ' data-live="{:g}"'  # of a page that loads itself again after so many seconds
 GREEK = {"alpha": "α", "beta": "β"}
 TOLD: Mapping[str, tuple[str, Callable[[float], str]]] = {  # columns that a run under the pointer tells
     "params": ("N", digits.short),
@@ -55,7 +56,7 @@ def document(
     script = SCRIPT.read_text(encoding="utf-8")
     hashed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{hashed}'; base-uri 'none'"
-    again = f' data-live="{live:g}"' if live else ""
+    again = LIVE.format(live) if live else ""
     body = [
         *opening,
         tag("nav", Markup(" ").join(tag("a", text, href=f"#{id}") for id, text in links)),
@@ -72,6 +73,11 @@ def document(
         + "\n".join(body)
         + "\n</body>\n</html>\n"
     )
+
+
+def settled(text: str) -> str:
+    """A page that loaded itself again, as one that does not."""
+    return re.sub(LIVE.replace("{:g}", '[^"]*'), "", text, count=1)
 
 
 def _data(table: Table) -> Markup:

@@ -9,6 +9,7 @@ import io
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from urllib.parse import quote
+from weakref import WeakKeyDictionary
 from xml.etree import ElementTree
 
 import matplotlib
@@ -36,9 +37,12 @@ APART = 3.0  # points around a legend
 FONT = f"font-family: '{canvas.STYLE['font.family'][0]}'; "  # text takes the page's own
 
 
+_runs: WeakKeyDictionary[Artist, list[str]] = WeakKeyDictionary()  # of marks: a file of the figure need not tell
+
+
 def of_runs(marks: Line2D | PathCollection, runs: Iterable[object]) -> None:
     """Says which run each of these marks is of; of a single run, a whole line is its curve."""
-    marks.set_gid(RUNS + " ".join(quote(str(run), safe="") for run in runs))
+    _runs[marks] = [quote(str(run), safe="") for run in runs]
 
 
 def drawings(figure: Figure, prefix: str) -> Markup:
@@ -84,23 +88,23 @@ def drawings(figure: Figure, prefix: str) -> Markup:
 @contextlib.contextmanager
 def _known(figure: Figure) -> Iterator[None]:
     """While inside, panels are known by their place in the figure, and marks that are not drawn name no run."""
-    dpi, before = figure.dpi, [(axes, axes.get_gid()) for axes in figure.axes]
+    dpi = figure.dpi
     figure.set_dpi(DPI)
-    for k, axes in enumerate(figure.axes):
-        axes.set_gid(f"{PANEL}{k}")
     figure.draw_without_rendering()
-    changed: list[tuple[Artist, str | None]] = [*before]
-    for line in (line for axes in figure.axes for line in axes.lines):
-        gid = line.get_gid() or ""
-        runs = gid.removeprefix(RUNS).split(" ")
-        if gid.startswith(RUNS) and len(runs) > 1:
-            at = line.get_transform().transform(np.asarray(line.get_xydata(), float))
+    named: dict[Artist, str] = {axes: f"{PANEL}{k}" for k, axes in enumerate(figure.axes)}
+    for marks in (one for axes in figure.axes for one in (*axes.lines, *axes.collections) if one in _runs):
+        runs = _runs[marks]
+        if isinstance(marks, Line2D) and len(runs) > 1:
+            at = marks.get_transform().transform(np.asarray(marks.get_xydata(), float))
             shown = np.all(np.isfinite(at) & (at >= 0) & (at <= figure.bbox.size), axis=1).tolist()
-            changed.append((line, gid))
-            line.set_gid(RUNS + " ".join(run for run, here in zip(runs, shown, strict=True) if here))
+            runs = [run for run, here in zip(runs, shown, strict=True) if here]
+        named[marks] = RUNS + " ".join(runs)
+    before = {one: one.get_gid() for one in named}
+    for one, gid in named.items():
+        one.set_gid(gid)
     yield
-    for artist, gid in changed:
-        artist.set_gid(gid)
+    for one, gid in before.items():
+        one.set_gid(gid)
     figure.set_dpi(dpi)
 
 

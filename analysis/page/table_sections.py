@@ -24,7 +24,8 @@ def form(choice: Choice | None) -> Markup:
     if choice is None:
         return Markup()
     verdict = choice.verdict().removeprefix("form: ")
-    said = f"{verdict[0].upper()}{verdict[1:]}. {choice.held} of {choice.rows} rows were held out in {choice.steps} "
+    verdict = f"Chosen: {verdict}" if choice.best else f"{verdict[0].upper()}{verdict[1:]}"
+    said = f"{verdict}. {choice.held} of {choice.rows} rows were held out in {choice.steps} "
     said += digits.plural(choice.steps, "step.", "steps.")
     head = ("Form", "Constants", "Residual", ("Error", "of rows held out"), ("Score", "below the best"))
     rows = [

@@ -155,11 +155,16 @@ def by_run(
         of_runs(curve, [run])
 
 
-def dots(axes: Axes, x: ArrayLike, y: ArrayLike, colours: Sequence[Any], **style: Any) -> None:
-    """Points, each in a colour of its own."""
+def dots(
+    axes: Axes, x: ArrayLike, y: ArrayLike, colours: Sequence[Any], *, runs: Sequence[str] = (), **style: Any
+) -> None:
+    """Points, each in a colour of its own; `runs` names the run of each, where it is one."""
     look: dict[str, Any] = {"marker": "o", "ms": 4.6, "mec": "white", "mew": 0.5, "zorder": 5} | style
-    for one, at, colour in zip(np.asarray(x, float), np.asarray(y, float), colours, strict=True):
-        axes.plot(one, at, color=colour, **look)
+    names = runs or [""] * len(colours)
+    for one, at, colour, run in zip(np.asarray(x, float), np.asarray(y, float), colours, names, strict=True):
+        (dot,) = axes.plot(one, at, color=colour, **look)
+        if run:
+            of_runs(dot, [run])
 
 
 def left_out(axes: Axes, table: Table, x: str, y: str = "loss", *, shades: Callable[[float], Any]) -> int:
