@@ -20,6 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from numpy.typing import ArrayLike
 
 from analysis.page import canvas
 
@@ -91,13 +92,17 @@ def _known(figure: Figure) -> Iterator[None]:
     dpi = figure.dpi
     figure.set_dpi(DPI)
     figure.draw_without_rendering()
+    data: dict[Line2D, tuple[ArrayLike, ArrayLike]] = {}
     named: dict[Artist, str] = {axes: f"{PANEL}{k}" for k, axes in enumerate(figure.axes)}
     for marks in (one for axes in figure.axes for one in (*axes.lines, *axes.collections) if one in _runs):
         runs = _runs[marks]
         if isinstance(marks, Line2D) and len(runs) > 1:
             at = marks.get_transform().transform(np.asarray(marks.get_xydata(), float))
-            shown = np.all(np.isfinite(at) & (at >= 0) & (at <= figure.bbox.size), axis=1).tolist()
-            runs = [run for run, here in zip(runs, shown, strict=True) if here]
+            shown = np.all(np.isfinite(at) & (at >= 0) & (at <= figure.bbox.size), axis=1)
+            runs = [run for run, here in zip(runs, shown.tolist(), strict=True) if here]
+            if not shown.all():  # where a line leaves the figure, Matplotlib marks the edge
+                data[marks] = marks.get_data()
+                marks.set_data(np.where(shown, marks.get_xdata(), np.nan), marks.get_ydata())
         named[marks] = RUNS + " ".join(runs)
     before = {one: one.get_gid() for one in named}
     for one, gid in named.items():
@@ -105,6 +110,8 @@ def _known(figure: Figure) -> Iterator[None]:
     yield
     for one, gid in before.items():
         one.set_gid(gid)
+    for line, (x, y) in data.items():
+        line.set_data(x, y)
     figure.set_dpi(dpi)
 
 
