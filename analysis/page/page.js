@@ -20,9 +20,9 @@
       const ids = group.dataset.runs.split(" ").map(decodeURIComponent);
       [...group.querySelectorAll("use")].forEach((use, k) => {
         const run = ids.length > 1 ? ids[k] : ids[0];
-        found.push({ run, panel, points: [[+use.getAttribute("x"), +use.getAttribute("y")]] });
+        if (run) found.push({ run, panel, points: [[+use.getAttribute("x"), +use.getAttribute("y")]] });
       });
-      for (const path of ids.length > 1 ? [] : group.querySelectorAll(":scope > path"))
+      for (const path of ids.length > 1 || !ids[0] ? [] : group.querySelectorAll(":scope > path"))
         found.push({ run: ids[0], panel, path, points: pieces(path.getAttribute("d")).flat() });
     }
     marks.set(panel, found);

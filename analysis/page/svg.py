@@ -42,7 +42,7 @@ _runs: WeakKeyDictionary[Artist, list[str]] = WeakKeyDictionary()  # of marks: a
 
 
 def of_runs(marks: Line2D | PathCollection, runs: Iterable[object]) -> None:
-    """Says which run each of these marks is of; of a single run, a whole line is its curve."""
+    """Says which run each of these marks is of, "" of none; of a single run, a whole line is its curve."""
     _runs[marks] = [quote(str(run), safe="") for run in runs]
 
 
