@@ -403,9 +403,11 @@ def test_the_page_of_runs_that_train_is_left_as_it_is_by_ctrl_c(written, tmp_pat
     folder = tmp_path / "study"
     shutil.copytree(written.parents[1], folder)
     shutil.rmtree(folder / "report")
+    for done in folder.glob("packs/*/done.json"):
+        done.unlink()
     page = folder / "report" / "index.html"
     with started([sys.executable, "-m", "scaling", "report", str(folder), "--live", "1"]) as process:
-        until(page.exists)
+        until(lambda: page.exists() or process.poll() is not None)
         assert "data-live" in page.read_text()
         process.send_signal(signal.SIGINT)
         assert process.wait(WAIT) == 42
