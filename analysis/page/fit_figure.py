@@ -6,6 +6,7 @@ first; of more, measured against predicted.
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from analysis import digits
 from analysis.fit.estimate import Fit
 from analysis.page import canvas
+from analysis.page.svg import of_runs
 from analysis.table import Table
 from analysis.table.columns import COLUMNS
 
@@ -33,6 +35,7 @@ HELD = "#b3261e"
 class _Runs:
     """The runs of a table that the law can be asked about, and what the fit did with each."""
 
+    names: NDArray[np.str_]
     columns: Sequence[Array]  # one for each input of the law
     measured: Array
     predicted: Array
@@ -110,7 +113,7 @@ def _runs(fit: Fit, table: Table) -> _Runs:
     gone = {row for excluded in fit.excluded for row in excluded.rows} - held_rows
     left_out = np.array([label in gone for label in labels], bool)
     predicted = np.asarray(fit.law(*columns), float)
-    return _Runs(columns, measured, predicted, held, left_out)
+    return _Runs(np.array(table.names)[whole], columns, measured, predicted, held, left_out)
 
 
 def _family(axes: Axes, fit: Fit, runs: _Runs, leading: list[tuple[float, ...]], scale: ScalarMappable | None) -> None:
@@ -149,20 +152,15 @@ def _one_run(axes: Axes, fit: Fit, x: Array, limits: tuple[float, float]) -> Non
 
 def _points(axes: Axes, x: Array, y: Array, runs: _Runs, colours: Array) -> None:
     size = 26 if len(x) < 80 else 14
-    axes.scatter(
-        x[runs.fitted], y[runs.fitted], s=size, c=colours[runs.fitted], edgecolors="white", linewidths=0.4, zorder=5
-    )
-    axes.scatter(
-        x[runs.held],
-        y[runs.held],
-        s=1.4 * size,
-        facecolors="white",
-        edgecolors=HELD,
-        linewidths=1.3,
-        marker="s",
-        zorder=6,
-    )
-    axes.scatter(x[runs.left_out], y[runs.left_out], s=size, c=canvas.GREY, linewidths=0.8, marker="x", zorder=4)
+    looks: tuple[tuple[NDArray[np.bool_], dict[str, Any]], ...] = (
+        (runs.fitted, {"s": size, "c": colours[runs.fitted], "edgecolors": "white", "linewidths": 0.4, "zorder": 5}),
+        (runs.held, {"s": 1.4 * size, "facecolors": "white", "edgecolors": HELD, "linewidths": 1.3, "marker": "s",
+                     "zorder": 6}),
+        (runs.left_out, {"s": size, "c": canvas.GREY, "linewidths": 0.8, "marker": "x", "zorder": 4}),
+    )  # fmt: skip
+    for rows, look in looks:
+        if rows.any():
+            of_runs(axes.scatter(x[rows], y[rows], **look), runs.names[rows])
 
 
 def _legend(axes: Axes, runs: _Runs) -> None:

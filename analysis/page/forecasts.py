@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import matplotlib
 import numpy as np
 from markupsafe import Markup
-from matplotlib.figure import Figure
 
 from analysis import digits
 from analysis.follow import Followed
@@ -67,7 +66,7 @@ def _table(found: Registry) -> Markup:
 def _errors(scored: Sequence[Entry]) -> Markup:
     with matplotlib.rc_context(canvas.STYLE):
         height = 0.9 + ROW * len(scored)
-        figure = Figure(figsize=(canvas.WIDE[0], height))
+        figure = canvas.Drawing(figsize=(canvas.WIDE[0], height))
         axes = figure.add_axes((0.32, 0.55 / height, 0.65, 1 - 0.75 / height))
         for k, entry in enumerate(scored):
             score, f = entry.score, entry.forecast

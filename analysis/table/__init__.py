@@ -198,6 +198,12 @@ class Table(dict[str, np.ndarray]):
         row = f"row {self.rows[i]}"
         return f"{row} (run {self.columns['run'][i]})" if "run" in self.columns and self.columns["run"][i] else row
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What each row is called in figures: its run, or its number where the table names none."""
+        runs = self.columns["run"] if "run" in self.columns else [""] * len(self)
+        return tuple(str(run) or f"row {row}" for run, row in zip(runs, self.rows, strict=True))
+
     def where(self, keep: np.ndarray, reason: str) -> "Table":
         """The rows where `keep` (bool, one per row) holds; the others are remembered with the reason."""
         keep = np.asarray(keep, bool)
