@@ -13,6 +13,6 @@ if (
     # `python -m scaling` has the current folder searched first, and the command its own: a random.py there would run.
     _first = sys.path.pop(0)
     if os.path.realpath(_first) == os.path.dirname(os.path.dirname(os.path.realpath(__file__))):  # our own checkout
-        _python = os.path.dirname(os.__file__)
-        _last = max(i for i, path in enumerate(sys.path) if path in (_python, os.path.join(_python, "lib-dynload")))
-        sys.path.insert(_last + 1, _first)
+        _python = os.path.dirname(os.__file__), os.path.join(os.path.dirname(os.__file__), "lib-dynload")
+        sys.path.sort(key=lambda path: path not in _python)
+        sys.path.insert(sum(path in _python for path in sys.path), _first)

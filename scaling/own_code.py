@@ -6,15 +6,15 @@ import sys
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
-# Our folder is searched right behind Python's own modules: a process finds the very code that runs here, installed or
-# not, and of Python's modules none but Python's.
+# Our folder is searched right behind Python's own: a process finds the very code that runs here, installed or not, and
+# of Python's modules none but Python's.
 BEGIN = """\
 import os, runpy, sys
 folder, module = sys.argv[1:3]
 sys.argv[:3] = ["-m"]
-own = os.path.dirname(os.__file__)
-at = max(i for i, path in enumerate(sys.path) if path in (own, os.path.join(own, "lib-dynload")))
-sys.path.insert(at + 1, folder)
+python = os.path.dirname(os.__file__), os.path.join(os.path.dirname(os.__file__), "lib-dynload")
+sys.path.sort(key=lambda path: path not in python)
+sys.path.insert(sum(path in python for path in sys.path), folder)
 runpy.run_module(module, run_name="__main__", alter_sys=True)
 """
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from analysis.table import algebra, contradictions, units
 from analysis.table.columns import COLUMNS, COUNTED, cell, column, nearest, surely, unit_in
-from analysis.table.conditions import rows_with
+from analysis.table.conditions import check_once, rows_with
 from analysis.table.naming import Doubt, Naming
 from scaling.errors import InputError
 
@@ -177,6 +177,7 @@ class Table:
         To choose is no rule of exclusion: the others are counted in `given`, and no law is fitted with them.
         """
         table = self
+        check_once(self, conditions)
         for condition in conditions:
             keep = rows_with(table, condition)
             table = table.chosen(keep)
