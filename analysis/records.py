@@ -134,7 +134,7 @@ def read(path: str | Path) -> Records:
         *((f"{waiting} runs of the study have no record yet",) if waiting else ()),
         *((f"{older} of {len(runs)} runs are of an older model",) if older else ()),
         *(f"the record of pack {pack.id} is damaged: scaling study run trains its runs again" for pack in spoilt),
-        *_unlike(origins, made),
+        *unlike(origins, made),
     )
     curves = _joined([_curve(run) for run in runs])
     return Records(
@@ -149,7 +149,7 @@ def read(path: str | Path) -> Records:
     )
 
 
-def _unlike(origins: Sequence[Origin], made: Sequence[int]) -> list[str]:
+def unlike(origins: Sequence[Origin], made: Sequence[int]) -> list[str]:
     """One line where other code, another JAX, device or setting trained some of the runs, as far as records tell."""
     said = []
     for name in ("code", "jax", "jaxlib", "settings"):
