@@ -185,7 +185,9 @@ def beginning(run: RunConfig) -> tuple[tuple[str, ...], np.ndarray]:
 @functools.cache
 def _beginning(config: ModelConfig) -> Any:
     def sums(x):
-        at = sum(jax.lax.broadcasted_iota(np.uint32, x.shape, k) * np.uint32(HASH[k]) for k in range(x.ndim))
+        at = jnp.zeros(x.shape, np.uint32)
+        for k in range(x.ndim):
+            at += jax.lax.broadcasted_iota(np.uint32, x.shape, k) * np.uint32(HASH[k])
         c = (at >> 16).astype(np.float32) / 2**16 - 0.5
         return jnp.stack([jnp.sqrt(jnp.sum(x * x)), jnp.sum(c * x)])
 

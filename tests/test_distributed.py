@@ -63,7 +63,7 @@ class Processes:
         self.all = []
         for i, path in enumerate(self.logs):
             more = ["--distributed", address, "--process-id", str(i), "--processes", str(n)] if n > 1 else []
-            its, at = (environment | last, home) if i == n - 1 else (environment, ROOT)
+            its, at = ({**environment, **last}, home) if i == n - 1 else (environment, ROOT)
             more += ["--set", *settings] if settings and i == n - 1 else []
             with path.open("w") as file:
                 where = out.with_name(f"{out.name}-{i}") if apart else out

@@ -75,7 +75,7 @@ def test_ambient_settings_of_jax_that_would_change_what_a_run_is_change_nothing(
         jax.config.update("jax_random_seed_offset", 1)
         ambient.callback(jax.config.update, "jax_random_seed_offset", 0)
         assert_same(go(pair, stream, tmp_path), whole[1])
-        assert jax.config.jax_default_prng_impl == "rbg"  # as it was
+        assert jax.random.key_impl(jax.random.key(0)) == "rbg"  # as it was
 
 
 def test_a_run_s_first_weights_are_known_by_two_sums_each(tiny):
