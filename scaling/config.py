@@ -64,14 +64,9 @@ def _plain(config: Any, prefix: str = "") -> None:
 
 @functools.cache
 def _hints(kind: type) -> dict[str, Any]:
-    """The types of the fields, a Literal as its values' (what it allows is `_one_of`'s affair)."""
+    """The type of each field: worked out once, as a study has thousands of runs."""
     hints = typing.get_type_hints(kind)
-    return {name: str if typing.get_origin(hint) is Literal else hint for name, hint in hints.items()}
-
-
-@functools.cache
-def _choices(kind: type, name: str) -> tuple[str, ...]:
-    return typing.get_args(typing.get_type_hints(kind)[name])
+    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
 
 
 def _of_type(value: Any, hint: Any, label: str) -> Any:
@@ -82,6 +77,8 @@ def _of_type(value: Any, hint: Any, label: str) -> Any:
         if not isinstance(value, list | tuple):
             raise InputError(f"{label}={value!r}: wanted several texts, such as ('python',)")
         return tuple(_of_type(one, str, label) for one in value)
+    if typing.get_origin(hint) is Literal:
+        hint = str  # which of them it is, `_one_of` looks at
     wanted = WANTED.get(hint) or f"a {hint.__name__}"
     try:
         if isinstance(value, str) != (hint is str) or isinstance(value, bool) != (hint is bool):
@@ -104,7 +101,7 @@ def _positive(config: Any, *names: str, prefix: str = "") -> None:
 
 
 def _one_of(config: Any, name: str, prefix: str = "") -> None:
-    choices = _choices(type(config), name)
+    choices = typing.get_args(_hints(type(config))[name])
     if getattr(config, name) not in choices:
         label = f"{prefix}.{name}" if prefix else name
         raise InputError(f"{label}={getattr(config, name)!r}: wanted one of {', '.join(choices)}")
@@ -425,14 +422,8 @@ class Study:
             object.__setattr__(self, name, _of_type(getattr(self, name), str, f"{name} of the study"))
         if not self.name.isprintable():
             raise InputError(f"name of the study={self.name!r}: wanted characters that can be printed")
-        runs: Any = self.runs
-        runs = tuple(runs) if isinstance(runs, Iterable) else (runs,)
-        for run in runs:
-            if not isinstance(run, RunConfig):
-                raise InputError(f"study {self.name!r} has a run {str(run)[:80]!r}; wanted a scaling.config.RunConfig")
-        if not runs:
+        if not self.runs:
             raise InputError(f"study {self.name!r} has no runs")
-        object.__setattr__(self, "runs", runs)
 
 
 def identity(run: RunConfig, tokens_id: str, transfer_ids: Sequence[str] = (), semantics: int = SEMANTICS) -> str:
@@ -487,11 +478,10 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 def from_dict(kind: type[T], values: Mapping[str, Any]) -> T:
     """The inverse of `to_dict`; refuses fields that `kind` does not have."""
-    hints = typing.get_type_hints(kind)
-    fields = {field.name for field in dataclasses.fields(typing.cast(Any, kind))}
+    hints = _hints(kind)
     for name in values:
-        if name not in fields:
-            raise InputError(f"{kind.__name__} has no field {name!r}{_nearest(name, fields)}")
+        if name not in hints:
+            raise InputError(f"{kind.__name__} has no field {name!r}{_nearest(name, hints)}")
     return kind(
         **{
             name: from_dict(hints[name], value) if dataclasses.is_dataclass(hints[name]) else value

@@ -9,7 +9,7 @@ import importlib
 import importlib.util
 import inspect
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,8 @@ def load(name: str, settings: Mapping[str, str]) -> Study:
         `rates` that they leave out, the text whose learning rates the runs take, is the one that suits data.source.
     """
     make = _function(name)
-    parameters = _parameters(name, make)
-    known = parameters | config.keys()
+    parameters = _parameters(make)
+    known = keys(name)
     for key in settings:
         try:
             config.known_key(key, known)
@@ -49,7 +49,7 @@ def load(name: str, settings: Mapping[str, str]) -> Study:
 
 def keys(name: str) -> dict[str, Any]:
     """Every key that a config's settings may have, with its type: the parameters of its function first."""
-    return _parameters(name, _function(name)) | config.keys()
+    return _parameters(_function(name)) | config.keys()
 
 
 def more(name: str, settings: Mapping[str, str]) -> Callable[[Any], tuple[RunConfig, ...]] | None:
@@ -61,16 +61,15 @@ def more(name: str, settings: Mapping[str, str]) -> Callable[[Any], tuple[RunCon
     ask: Any = getattr(_module(name), "more", None)
     if not callable(ask):
         return None
-    parameters = _parameters(name, _function(name))
+    parameters = _parameters(_function(name))
     given = _given(settings, parameters)
 
     def asked(table: Any) -> tuple[RunConfig, ...]:
         with _plainly(name):
             found: Any = ask(table, **given)
-            runs = tuple(found) if isinstance(found, Iterable) else (found,)
-        for run in runs:
-            if not isinstance(run, RunConfig):
-                raise InputError(f"more() in {name} returned {str(run)[:80]!r}; wanted scaling.config.RunConfigs")
+        runs = tuple(found)
+        if not all(isinstance(run, RunConfig) for run in runs):
+            raise InputError(f"more() in {name} returned something else than scaling.config.RunConfig")
         return _overridden(runs, settings, parameters)
 
     return asked
@@ -83,9 +82,8 @@ def _function(name: str) -> Any:
     return make
 
 
-def _parameters(name: str, make: Any) -> dict[str, Any]:
-    with _plainly(name):
-        hints = inspect.get_annotations(make, eval_str=True)
+def _parameters(make: Any) -> dict[str, Any]:
+    hints = inspect.get_annotations(make, eval_str=True)
     return {key: hints.get(key, str) for key in inspect.signature(make).parameters}
 
 
@@ -111,7 +109,7 @@ def _plainly(name: str) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (Exception, SystemExit) as error:  # a config is somebody's program: anything may happen in it
+    except Exception as error:  # a config is somebody's program: anything may happen in it
         frames = traceback.extract_tb(error.__traceback__)
         stem = Path(name).stem if name.endswith(".py") else name.rpartition(".")[2]
         at = next((frame for frame in reversed(frames) if Path(frame.filename).stem == stem), frames[-1])
@@ -139,11 +137,9 @@ def _module(name: str) -> Any:
         return module
     if not all(part.isidentifier() for part in name.split(".")):
         raise InputError(f"no config {name!r}; give a path such as configs/quickstart.py or a dotted name")
-    with _plainly(name):
-        try:
-            return importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-                raise
-            missing = f"no config {name!r}; give a path such as configs/quickstart.py or a dotted name"
-            raise InputError(missing) from None
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise
+        raise InputError(f"no config {name!r}; give a path such as configs/quickstart.py or a dotted name") from None
