@@ -32,7 +32,7 @@ from scaling.study import Pack, PlannedRun, StudyFolder
 FORMAT = 1
 MANIFEST = "manifest.json"
 LARGEST = 2**31  # bytes of one member
-ORIGIN = ("machine", "versions")  # of a done.json, as text
+ORIGIN = ("machine", "versions", "code", "settings")  # of a done.json, as text
 OPTIONAL = ("steps", "updates_trained", "window_loss")  # arrays that older histories lack
 DAMAGED = (
     ValueError,
@@ -259,10 +259,10 @@ def _complete(pack: Pack, found: dict[str, np.ndarray]) -> None:
 def _origin(done: Mapping[str, Any]) -> dict[str, Any]:
     """Where and with what a pack was trained, which only its record can tell."""
     origin = {name: done[name] for name in ORIGIN if name in done}
-    versions = origin.get("versions", {})
-    texts = (origin.get("machine", ""), *versions.keys(), *versions.values())
+    pairs = [pair for name in ("versions", "settings") for pair in origin.get(name, {}).items()]
+    texts = (origin.get("machine", ""), origin.get("code", ""), *(text for pair in pairs for text in pair))
     if not all(isinstance(text, str) for text in texts):
-        raise ValueError("a machine or a version that is no text")
+        raise ValueError("a machine, a version, a code or a setting that is no text")
     return origin
 
 

@@ -19,7 +19,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from scaling import claims, folders, layout, machine
+from scaling import claims, folders, layout, machine, numerics, own_code
 from scaling.errors import InputError
 from scaling.mesh_axes import AXES
 
@@ -34,16 +34,19 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the coordinator hears Ctrl-C and ends our input
     leave = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: leave.set())
-    origin = {"machine": machine.describe(), "versions": machine.versions()}  # before we see but one core
+    origin: dict[str, Any] = machine.origin()  # before we see but one core
+    environment = dict(os.environ)
     layout.pin(device, core)
     asked: queue.Queue[dict[str, str] | None] = queue.Queue()
     threading.Thread(target=_listen, args=(asked, leave), daemon=True).start()
 
     folders.keep_programs()
+    numerics.without_fast_math()
     import jax
 
     jax.devices()  # what keeps the device from starting is better known before a pack is begun
-    _write(event="ready")
+    origin["settings"] = numerics.settings(environment)
+    _write(event="ready", code=own_code.digest())
     while (task := asked.get()) is not None:
         id = task["pack"]
         try:

@@ -148,7 +148,9 @@ def test_rows_are_chosen_by_conditions_that_all_must_hold(csv, conditions, rows)
 @pytest.mark.parametrize(
     ("conditions", "words"),
     [
-        (["dataset=c4", "dataset=rpj"], "rows chosen so far has dataset=rpj; the values of dataset are c4"),
+        (["dataset=rpj", "params>3e6"], "rows chosen so far has params>3e6; params goes from 2e6 to 2e6"),
+        (["dataset=c4", "dataset=rpj"], "'dataset=c4' and 'dataset=rpj': both say dataset=...; give one of them"),
+        (["params>1e6", "params<3e6", "params>2e6"], "'params>1e6' and 'params>2e6': both say params>...; give one"),
         (["params>1e9"], "no row has params>1e9; params goes from 1e6 to 4e6"),
         (["dataset>3"], "dataset holds text"),
         (["params>big"], "found 'big', wanted a number"),

@@ -199,7 +199,7 @@ def origin(found: Findings, origins: Sequence[Origin]) -> Markup:
         ("Page made with", _versions(machine.versions())),
     ]
     pairs += [("Trained on", where) for where in dict.fromkeys(o.machine for o in origins if o.machine)]
-    pairs += [("Trained with", what) for what in dict.fromkeys(_versions(o.versions) for o in origins if o.versions)]
+    pairs += [("Trained with", what) for what in dict.fromkeys(str(o) for o in origins if o.versions)]
     if math.isfinite(spent):
         pairs.append(("Training", f"{spent / 60:,.1f} minutes, all runs added up"))
     return markup.pairs(pairs) + tag("p", "Data of this page: ", links(FILES), ".")

@@ -376,7 +376,7 @@ def _between(values: np.ndarray) -> str:
 
 
 def _origin(origin: Origin) -> tuple[str, str]:
-    return origin.machine, _versions(origin.versions)
+    return origin.machine, str(origin)
 
 
 def _versions(versions: Mapping[str, str]) -> str:

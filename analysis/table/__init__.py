@@ -28,7 +28,7 @@ from analysis.table.columns import (
     unit_in,
     without_thousands,
 )
-from analysis.table.conditions import rows_with
+from analysis.table.conditions import check_once, rows_with
 from analysis.table.naming import Doubt, Naming
 from scaling.errors import InputError
 
@@ -219,6 +219,7 @@ class Table(dict[str, np.ndarray]):
         To choose is no rule of exclusion: the others are counted in `given`, and no law is fitted with them.
         """
         table = self
+        check_once(self, conditions)
         for condition in conditions:
             keep = rows_with(table, condition)
             table = table.chosen(keep)

@@ -4,6 +4,7 @@ A column whose own name holds such a sign is found first.
 """
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,6 +38,18 @@ def rows_with(table: "Table", condition: str) -> np.ndarray:
         found = f"none of the {len(table)} rows chosen so far has" if table.not_asked else "no row has"
         raise InputError(f"{table.source}: {found} {condition}; {_there(table, condition)}")
     return keep
+
+
+def check_once(table: "Table", conditions: Sequence[str]) -> None:
+    """Refuses two values, or two bounds of one kind, for one column: they would not be what somebody meant."""
+    given: dict[tuple[str, str], str] = {}
+    for condition in conditions:
+        for name, sign, _ in _parts(table, condition):
+            if (name, sign) in given and sign != "!=":
+                raise InputError(
+                    f"conditions {given[name, sign]!r} and {condition!r}: both say {name}{sign}...; give one of them"
+                )
+            given[name, sign] = condition
 
 
 def is_condition(table: "Table", text: str) -> bool:

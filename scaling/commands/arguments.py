@@ -18,10 +18,27 @@ Verbs: TypeAlias = argparse._SubParsersAction
 
 
 class Parser(argparse.ArgumentParser):
-    """Errors in one line."""
+    """Errors in one line; an option that is given twice is one."""
+
+    def __init__(self, *args: Any, **more: Any):
+        super().__init__(*args, **more)
+        for name in (None, "store"):
+            self.register("action", name, _Once)
 
     def error(self, message: str):
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+class _Once(argparse._StoreAction):
+    """Else the last one would count without a word."""
+
+    given: argparse.Namespace | None = None
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        if option_string and self.given is namespace:
+            parser.error(f"{option_string} is there twice; give it once")
+        self.given = namespace
+        super().__call__(parser, namespace, values, option_string)
 
 
 def verb(
