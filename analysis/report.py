@@ -7,7 +7,6 @@
 Whatever comes from data is escaped: text is `str`, and only HTML that the page's own modules made is `Markup`.
 """
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -27,6 +26,7 @@ from analysis.page.canvas import Shades
 from analysis.page.markup import tag
 from analysis.records import Origin
 from analysis.table import Table
+from scaling import study
 
 # As printed. Kaplan's C_c is 1.6e7 PF-days; Hoffmann's constants have the digits of their source.
 PAPERS = KAPLAN, HOFFMANN, BESIROGLU = "Kaplan et al. (2020)", "Hoffmann et al. (2022)", "Besiroglu et al. (2024)"
@@ -58,14 +58,14 @@ def write(folder: Path) -> tuple[Path, Findings]:
         InputError: not the folder of a study, or no run has a record yet.
     """
     read = records.read(folder)
-    said = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    whole = study.current(folder)
     found = findings.find(read.runs, read.curves)
     out = folder / "report"
     out.mkdir(exist_ok=True)
     for name, rows in (("runs", read.runs), ("curves", read.curves), ("positions", read.positions)):
         rows.to_csv(out / f"{name}.csv")
     (out / "findings.json").write_text(found.to_json() + "\n", encoding="utf-8")
-    text = page(found, read.curves, read.positions, name=said["name"], question=said["question"], origins=read.origins)
+    text = page(found, read.curves, read.positions, name=whole.name, question=whole.question, origins=read.origins)
     path = out / "index.html"
     path.write_text(text, encoding="utf-8")
     (out / "findings.txt").write_text(found.text() + "\n", encoding="utf-8")

@@ -6,6 +6,7 @@ Nothing here imports JAX, so a study can be read, listed and checked in millisec
 
 import dataclasses
 import difflib
+import functools
 import hashlib
 import json
 import math
@@ -62,6 +63,13 @@ def _plain(config: Any, prefix: str = "") -> None:
         object.__setattr__(config, field.name, plain)
 
 
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    """The type of each field: worked out once, as a study has thousands of runs."""
+    hints = typing.get_type_hints(kind)
+    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
+
+
 def _positive(config: Any, *names: str, prefix: str = "") -> None:
     for name in names:
         if not getattr(config, name) > 0:
@@ -70,7 +78,7 @@ def _positive(config: Any, *names: str, prefix: str = "") -> None:
 
 
 def _one_of(config: Any, name: str, prefix: str = "") -> None:
-    choices = typing.get_args(typing.get_type_hints(type(config))[name])
+    choices = typing.get_args(_hints(type(config))[name])
     if getattr(config, name) not in choices:
         label = f"{prefix}.{name}" if prefix else name
         raise InputError(f"{label}={getattr(config, name)!r}: wanted one of {', '.join(choices)}")
@@ -443,11 +451,10 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 def from_dict(kind: type[T], values: Mapping[str, Any]) -> T:
     """The inverse of `to_dict`; refuses fields that `kind` does not have."""
-    hints = typing.get_type_hints(kind)
-    fields = {field.name for field in dataclasses.fields(typing.cast(Any, kind))}
+    hints = _hints(kind)
     for name in values:
-        if name not in fields:
-            raise InputError(f"{kind.__name__} has no field {name!r}{_nearest(name, fields)}")
+        if name not in hints:
+            raise InputError(f"{kind.__name__} has no field {name!r}{_nearest(name, hints)}")
     return kind(
         **{
             name: from_dict(hints[name], value) if dataclasses.is_dataclass(hints[name]) else value

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from analysis.table import algebra, contradictions, units
-from analysis.table.columns import COLUMNS, COUNTED, cell, column, nearest, surely, unit_in
+from analysis.table.columns import COLUMNS, COUNTED, cells, column, harmless, nearest, surely, unit_in
 from analysis.table.conditions import rows_with
 from analysis.table.naming import Doubt, Naming
 from scaling.errors import InputError
@@ -210,8 +210,8 @@ class Table:
         """Full precision; an empty cell where a number is missing."""
         with Path(path).open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            writer.writerow(self.columns)
-            writer.writerows(zip(*(map(cell, values) for values in self.columns.values()), strict=True))
+            writer.writerow(map(harmless, self.columns))
+            writer.writerows(zip(*map(cells, self.columns.values()), strict=True))
 
     def to_parquet(self, path: str | Path) -> None:
         import pyarrow
