@@ -205,10 +205,13 @@ def check(checkpoint: Path, part: str = "") -> None:
     """
     try:
         seal = checked.read(checkpoint / SEAL, checked.LARGE)
+        sums = {name: seal[name].whole() for name in seal.object()}
     except FileNotFoundError:
         return
-    for name in seal.object():
-        crc, path = seal[name].whole(), checkpoint / name
+    except checked.Damaged as error:
+        raise ValueError(str(error)) from None
+    for name, crc in sums.items():
+        path = checkpoint / name
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise ValueError(f"{SEAL} names {checked.shown(name)}, which lies outside")
         if name.startswith(part) and (not path.is_file() or _crc(path) != crc):

@@ -272,10 +272,8 @@ def history(whole: StudyFolder, pack: Pack) -> histories.History | None:
             wrong = f"{path} is missing"
         except ValueError as error:
             wrong = str(error) if isinstance(error, Damaged) else f"{path}: {error}"
-    if not folders.saved_steps(folder):
-        if wrong:
-            raise Damaged(wrong)
-        return None
+    if wrong and not folders.saved_steps(folder):
+        raise Damaged(wrong)
     from scaling import checkpoints  # Orbax, which takes a second
 
     found = checkpoints.read_history(folder)

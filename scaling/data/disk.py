@@ -98,7 +98,7 @@ def _wait_for(file: IO[str], folder: Path, say: Say) -> None:
             who = re.fullmatch(r"process (\d+) on ([\w.-]+)", file.read(200))
         if began is None:
             began = time.monotonic()
-            say(f"waiting: {who[0] if who else 'another process'} is preparing {folder}")
+            say(f"waiting: another process is preparing {folder}")
         path = folder / "lock"
         if time.monotonic() - began > claims.LEASE and abs(claims.age(path, folder)) > claims.LEASE:
             pid, host = (who[1], who[2]) if who else ("PID", "its machine")

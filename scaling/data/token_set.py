@@ -190,7 +190,7 @@ def _check(m: Field) -> None:
         for name, total in sums.items():
             if part[name].value != total:
                 raise part[name].wrong(f"{total}, the sum over its blocks")
-    wanted = identity(*prints, m["tokenizer"]["hash"].hex(64))
+    wanted = identity(prints[0], prints[1], m["tokenizer"]["hash"].hex(64))
     if m["id"].hex(ID) != wanted:
         raise m["id"].wrong(f"{wanted}, the hash of its fingerprints and its tokenizer")
     if files := m.get("files"):
