@@ -192,7 +192,7 @@ def _histories(path: Path, packs: Packs) -> Iterator[tuple[bytes, tuple[Pack, di
             if name not in left:
                 raise Damaged(f"{path}: {checked.shown(name)} is of no pack, or there twice")
             pack, told = left.pop(name)
-            content = file(min(study.largest_history(pack), MEMBER_ROOM))
+            content = file(min(pack.largest_history, MEMBER_ROOM))
             if hashlib.sha256(content).hexdigest() != told["history"]:
                 raise Damaged(f"{path}: {name}: it is not what was written, by its checksum")
             yield content, (pack, told)

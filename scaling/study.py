@@ -80,6 +80,21 @@ class Pack:
         """Updates of its longest run."""
         return max(run.config.steps for run in self.runs)
 
+    @functools.cached_property
+    def evaluations(self) -> np.ndarray:
+        """Updates after which some run is evaluated, in order."""
+        return np.array(sorted({step for run in self.runs for step in run.config.eval_steps}))
+
+    @functools.cached_property
+    def largest_history(self) -> int:
+        """Bytes that its history.npz has at most."""
+        room = DIRECTORY
+        for name, values in _first_arrays(self).items():
+            rows = self.steps if name in ("train_loss", "grad_norm") else len(self.evaluations)
+            n = math.prod(n for n in values.shape if n) * (rows if values.shape[:1] == (0,) else 1)
+            room += n * values.itemsize + 2**11
+        return room
+
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
@@ -235,7 +250,7 @@ def _spoilt(folder: Path, pack: Pack, done: Mapping[str, Any]) -> str:
     path = folder / "history.npz"
     try:
         at = path.stat()
-        return _changed(path, done["history"], largest_history(pack), (at.st_ino, at.st_mtime_ns, at.st_size))
+        return _changed(path, done["history"], pack.largest_history, (at.st_ino, at.st_mtime_ns, at.st_size))
     except FileNotFoundError:
         return f"{path} is missing"
     except OSError as error:  # a link to itself
@@ -265,7 +280,7 @@ def history(whole: StudyFolder, pack: Pack) -> histories.History | None:
     path, wrong = folder / "history.npz", ""
     if done and "history" in done:
         try:
-            found = unpacked(checked.content(path, largest_history(pack)), done["history"])
+            found = unpacked(checked.content(path, pack.largest_history), done["history"])
             check_history(pack, found, finished=True)
             return found
         except FileNotFoundError:
@@ -306,31 +321,18 @@ def unpacked(file: bytes, sha256: str) -> histories.History:
         raise ValueError(said if type(error) is ValueError else f"{type(error).__name__}: {said}") from None
 
 
+@functools.lru_cache(maxsize=256)
+def _arrays(n_run: int, n_ctx: int, windows: int, noise: int, transfer: int, train: bool) -> histories.History:
+    """What a history of such runs has before the first update, and once it is done."""
+    arrays = histories.start(n_run, n_ctx, windows=windows, noise=noise, transfer=transfer, train=train)
+    return arrays | {"steps": np.zeros(n_run, np.int64), "updates_trained": np.zeros(n_run)}
+
+
 def _first_arrays(pack: Pack) -> histories.History:
-    """What a history of these runs has before the first update, and once it is done."""
-    first, n = pack.configs[0], len(pack.runs)
-    arrays = histories.start(
-        n,
-        first.model.n_ctx,
-        windows=first.eval.windows,
-        noise=len(first.noise_batches) if first.eval.noise else 0,
-        transfer=len(first.eval.transfer),
-        train=first.eval.train_windows > 0,
-    )
-    return arrays | {"steps": np.zeros(n, np.int64), "updates_trained": np.zeros(n)}
-
-
-def _evaluations(pack: Pack) -> np.ndarray:
-    return np.array(sorted({step for run in pack.configs for step in run.eval_steps}))
-
-
-def largest_history(pack: Pack) -> int:
-    """Bytes that the history.npz of a pack has at most."""
-    evaluations, room = len(_evaluations(pack)), 0
-    for name, values in _first_arrays(pack).items():
-        rows = 1 if values.shape[:1] != (0,) else pack.steps if name in ("train_loss", "grad_norm") else evaluations
-        room += rows * values.itemsize * math.prod(n for n in values.shape if n) + 2**11
-    return room + DIRECTORY
+    first, wanted = pack.runs[0].config, pack.runs[0].config.eval
+    noise = len(first.noise_batches) if wanted.noise else 0
+    sizes = len(pack.runs), first.model.n_ctx, wanted.windows, noise, len(wanted.transfer)
+    return _arrays(*sizes, wanted.train_windows > 0)
 
 
 def check_history(pack: Pack, found: histories.History, finished: bool = False) -> None:
@@ -346,7 +348,7 @@ def check_history(pack: Pack, found: histories.History, finished: bool = False) 
         if name not in expected or not isinstance(found.get(name), np.ndarray):
             raise ValueError(f"{checked.shown(name)} is {'no' if name in found else 'a missing'} array of its runs")
     rows = len(found["train_loss"]) if found["train_loss"].ndim else 0
-    evaluations = _evaluations(pack)
+    evaluations = pack.evaluations
     evaluations = evaluations[evaluations <= rows]
     if not finished:  # it may have been saved between an update and its evaluation
         evaluations = evaluations[: found["eval_step"].size]
@@ -367,7 +369,8 @@ def check_history(pack: Pack, found: histories.History, finished: bool = False) 
         raise ValueError("steps are more than those of its runs")
     if finished and not found["finished"]:
         raise ValueError("it is not finished")
-    if finished and ((histories.steps(found) < steps) & ~histories.diverged(found)).any():
+    early = histories.steps(found) < steps
+    if finished and early.any() and (early & ~histories.diverged(found)).any():
         raise ValueError("a run of it is not finished")
 
 
