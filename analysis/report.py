@@ -30,7 +30,7 @@ from analysis.page.canvas import Shades
 from analysis.page.markup import tag
 from analysis.records import Origin
 from analysis.table import Table
-from scaling import folders
+from scaling import folders, study
 from scaling.errors import InputError
 
 # As printed. Kaplan's C_c is 1.6e7 PF-days; Hoffmann's constants have the digits of their source.
@@ -66,14 +66,14 @@ def write(folder: Path, out: Path | None = None) -> tuple[Path, Findings]:
         InputError: not the folder of a study, or no run has a record yet.
     """
     read = records.read(folder)
-    said = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    whole = study.current(folder)
     found = findings.find(read.runs, read.curves)
     out = out or folder / "report"
     out.mkdir(parents=True, exist_ok=True)
     for name, rows in (("runs", read.runs), ("curves", read.curves), ("positions", read.positions)):
         rows.to_csv(out / f"{name}.csv")
     (out / "findings.json").write_text(found.to_json() + "\n", encoding="utf-8")
-    text = page(found, read.curves, read.positions, name=said["name"], question=said["question"], origins=read.origins)
+    text = page(found, read.curves, read.positions, name=whole.name, question=whole.question, origins=read.origins)
     path = out / "index.html"
     folders.write(path, text.encode())
     (out / "findings.txt").write_text(found.text() + "\n", encoding="utf-8")
@@ -88,15 +88,15 @@ def write_live(folder: Path, every: float, progress: Sequence[str]) -> Path:
     Args:
         progress: what is said of it at the head.
     """
-    said = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    said = study.current(folder)
     try:
         read = records.read(folder)
     except InputError as error:
-        opening = tag("h1", said["name"]), tag("p", said["question"], class_="lede"), _progress([*progress, str(error)])
-        text = markup.document(f"{said['name']}: scaling laws", opening, [], live=every)
+        opening = tag("h1", said.name), tag("p", said.question, class_="lede"), _progress([*progress, str(error)])
+        text = markup.document(f"{said.name}: scaling laws", opening, [], live=every)
     else:
         found = findings.find(read.runs, read.curves, draws=0)
-        what = {"name": said["name"], "question": said["question"], "origins": read.origins}
+        what = {"name": said.name, "question": said.question, "origins": read.origins}
         text = page(found, read.curves, read.positions, **what, live=every, progress=progress)
     path = folder / "report" / "index.html"
     folders.write(path, text.encode())

@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from scaling import __version__, folders
+from scaling import __version__, folders, terminal
 from scaling.errors import InputError
 
 
@@ -39,7 +39,8 @@ def _run(argv: Sequence[str] | None) -> int:
     if args.inputs and "takes_columns" not in args:
         early = "; the table goes before the options" if vars(args).get("table", "") in (None, []) else ""
         parser().error(f"unrecognized arguments: {' '.join(args.inputs)}{early}")
-    return args.run(args)
+    with terminal.shown():
+        return args.run(args)
 
 
 def _interrupt(*_: object) -> None:
@@ -47,7 +48,8 @@ def _interrupt(*_: object) -> None:
 
 
 def _usage_error(error: Exception | str) -> int:
-    print(f"scaling: {error}", file=sys.stderr)
+    with terminal.shown():
+        print(f"scaling: {error}", file=sys.stderr)
     return 2
 
 

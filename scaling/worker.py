@@ -19,7 +19,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from scaling import claims, folders, layout, machine, numerics, own_code
+from scaling import checked, claims, folders, layout, machine, numerics, own_code
 from scaling.errors import InputError
 from scaling.mesh_axes import AXES
 
@@ -203,7 +203,7 @@ def finish(pack: Any, claim: claims.Claim, history: Any, origin: dict[str, Any])
     claim.confirm()
     (claim.folder / "error.txt").unlink(missing_ok=True)
     kept = study.keep_history(claim.folder, history)
-    folders.write_json(claim.folder / "done.json", {**outcome(pack, history), "history": kept, **origin})
+    checked.write(claim.folder / "done.json", {**outcome(pack, history), "history": kept, **origin})
     return [run.id for run, bad in zip(pack.runs, histories.diverged(history), strict=True) if bad]
 
 
@@ -226,7 +226,7 @@ def _full() -> None:
 
 def failed(folder: Path, before: int, error: str) -> None:
     """Writes down that a pack failed once more; for its holder."""
-    folders.write_json(folder / "failed.json", {"attempts": before + 1, "error": error[:500]})
+    checked.write(folder / "failed.json", {"attempts": before + 1, "error": error[:500]})
 
 
 def _last_losses(pack: Any, history: Any) -> list[float | None]:

@@ -277,7 +277,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
         made_up_study(folder)
     made = study.read(folder)
     for pack, left in zip(made.packs, ({}, TRAINED, TRAINED, {"machine": "a second one"}), strict=False):
-        (made.pack_folder(pack) / "done.json").write_text(json.dumps(left | {"steps": 1}))
+        told = {"steps": 1, "seconds": 1.0, "status": ["done"] * len(pack.runs), "loss": [None] * len(pack.runs)}
+        (made.pack_folder(pack) / "done.json").write_text(json.dumps(left | told))
     path, found = report.write(folder)
     assert found.law(laws.Chinchilla).sound
     return path

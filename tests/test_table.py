@@ -1,5 +1,6 @@
 """Tables: somebody else's files become columns, and what is wrong with them is said in one line."""
 
+import csv as csv_module
 import pickle
 import re
 from pathlib import Path
@@ -57,6 +58,22 @@ def test_a_table_survives_being_written_and_read(csv, tmp_path, name):
     assert list(again) == list(table)
     for column in table:
         np.testing.assert_array_equal(again[column], table[column])
+
+
+def test_no_text_of_others_is_a_formula_in_our_csv_and_all_of_it_comes_back(tmp_path):
+    texts = ["=1+1", "+1", "-x", "@SUM(A1)", "\tx", "\rx", "'=1", "''-1", "'plain", "a=b", "\uff1d1", "-3"]
+    columns = {"=name": texts, "run": texts, "loss": [-1.5 - i for i in range(12)], "params": [1e9] * 12}
+    table = Table.from_rows([dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)])
+    path = tmp_path / "again.csv"
+    table.to_csv(path)
+    with path.open(newline="") as file:
+        header, *rows = csv_module.reader(file)
+    assert header[0] == "'=name"
+    assert not [row[k] for row in rows for k in (0, 1) if row[k][0] in "=+-@\t\r\uff1d"]
+    assert [row[2] for row in rows] == [repr(loss) for loss in columns["loss"]]
+    again = load(path)
+    for name in columns:
+        np.testing.assert_array_equal(again[name], table[name])
 
 
 def test_rows_left_out_are_remembered_with_the_reason(csv):

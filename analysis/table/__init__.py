@@ -19,9 +19,10 @@ from analysis.table.columns import (
     COLUMNS,
     COUNTED,
     NUMBER_COLUMNS,
-    cell,
+    cells,
     column,
     counted,
+    harmless,
     nearest,
     possible,
     surely,
@@ -253,8 +254,8 @@ class Table(dict[str, np.ndarray]):
         """Full precision; an empty cell where a number is missing."""
         with Path(path).open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            writer.writerow(self.columns)
-            writer.writerows(zip(*(map(cell, values) for values in self.columns.values()), strict=True))
+            writer.writerow(map(harmless, self.columns))
+            writer.writerows(zip(*map(cells, self.columns.values()), strict=True))
 
     def to_pandas(self) -> Any:
         """A pandas.DataFrame: numbers as f64, an empty cell NaN."""

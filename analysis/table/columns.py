@@ -3,7 +3,7 @@
 import difflib
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -106,6 +106,9 @@ THOUSANDS = re.compile(r"[+-]?\d{1,3}([, ]\d{3})+(\.\d*)?")
 COUNTS = tuple(
     name for name, unit in COLUMNS.items() if unit in ("parameters", "tokens", "FLOP", "updates", "bytes", "channels")
 )
+
+# Text that a spreadsheet takes for a formula (OWASP, CSV Injection), or that looks as if it had been made harmless.
+FORMULA = re.compile("'*[=+@\t\r\n\uff1d\uff0b\uff0d\uff20-]")
 
 # What others call these columns, as `_plain` writes names.
 OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
@@ -288,9 +291,23 @@ def above_zero(columns: Mapping[str, np.ndarray], name: str) -> np.ndarray | Non
 
 
 def cell(value: Any) -> str:
-    """A value of a column as a file holds it."""
+    """A value of a column as text, in full precision."""
     if isinstance(value, str):
         return str(value)
     if math.isnan(value):
         return ""
     return str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else repr(float(value))
+
+
+def cells(values: np.ndarray) -> Iterator[str]:
+    """The cells of a column in a CSV file; text that a spreadsheet would run gets an apostrophe before it."""
+    return map(cell, values) if values.dtype.kind == "f" else (harmless(str(value)) for value in values)
+
+
+def harmless(text: str) -> str:
+    return f"'{text}" if FORMULA.match(text) else text
+
+
+def text_of(cell: str) -> str:
+    """The text of which `harmless` made a cell."""
+    return cell[1:] if cell[:1] == "'" and FORMULA.match(cell) else cell

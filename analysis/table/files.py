@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.table import opened
+from analysis.table.columns import text_of
 from scaling.errors import InputError
 
 SEPARATORS = ",;\t|"
@@ -31,7 +32,7 @@ def read_csv(path: Path) -> dict[str, list[str]]:
         raise InputError(f"{path}: not a CSV table in UTF-8 ({error}); export it again as plain CSV") from error
     if not lines:
         raise InputError(f"{path}: empty; wanted a header line and one row per run")
-    header = [name.strip() for name in lines[0]]
+    header = [text_of(name.strip()) for name in lines[0]]
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
         raise InputError(f"{path}: column {twice[0]!r} is there twice; give every column its own name")
@@ -42,7 +43,7 @@ def read_csv(path: Path) -> dict[str, list[str]]:
             raise InputError(
                 f"{path}, row {i}: {len(line)} cells under {len(header)} column names; wanted as many{more}"
             )
-    columns = {name: [line[k] for line in lines[1:]] for k, name in enumerate(header)}
+    columns = {name: [text_of(line[k]) for line in lines[1:]] for k, name in enumerate(header)}
     if separator == ",":
         return columns
     return {name: _with_points(cells) for name, cells in columns.items()}

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scaling import terminal
 from scaling.commands import arguments, laws, together
 from scaling.errors import InputError
 
@@ -352,7 +353,7 @@ def _study_status(args: argparse.Namespace) -> int:
         whole = study.read(args.dir)
         now = status.of(whole)
         if args.watch and sys.stdout.isatty():
-            print("\033[2J\033[H", end="")
+            terminal.obeyed(sys.stdout).write("\033[2J\033[H")
         print("\n".join(_glance(now, args.runs or (not args.watch and len(now.runs) <= FEW))), flush=True)
         over = all(each.state in ("done", "quarantined") for each in now.packs)
         if not args.watch or over:
@@ -401,7 +402,11 @@ def _study_export(args: argparse.Namespace) -> int:
     if args.records:
         from scaling import exchange, study
 
-        n = exchange.write(study.read(args.dir), args.records)
+        whole = study.read(args.dir)
+        for pack in whole.packs:
+            if damage := whole.damage(pack):
+                arguments.say(f"{args.dir}: the record of pack {pack.id} is damaged and left out: {damage}")
+        n = exchange.write(whole, args.records)
         print(f"{args.records}: {n} runs")
     if not args.csv and not args.parquet:
         if args.records:
