@@ -347,18 +347,13 @@ def test_a_damaged_manifest_of_tokens_is_refused_or_changes_nothing(tokens, tmp_
     path.write_bytes((tokens / "manifest.json").read_bytes())
 
     def refused() -> None:
-        refusal, found = "", {}
+        found, said = there, ""
         try:
             found = token_set.open_tokens(tmp_path).manifest
         except InputError as error:
-            refusal = str(error)
-        if refusal:
-            assert "\n" not in refusal
-            assert str(tmp_path) in refusal
-        else:
-            assert {k: v for k, v in found.items() if k != "sha256"} == {
-                k: v for k, v in there.items() if k != "sha256"
-            }
+            said = str(error)
+        assert "\n" not in said
+        assert str(tmp_path) in said or found | {"sha256": ""} == there | {"sha256": ""}
 
     for damage in WHOLE.values():
         damage(path)
