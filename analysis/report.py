@@ -27,6 +27,7 @@ from analysis.page.canvas import Shades
 from analysis.page.markup import tag
 from analysis.records import Origin
 from analysis.table import Table
+from scaling import folders
 
 # As printed. Kaplan's C_c is 1.6e7 PF-days; Hoffmann's constants have the digits of their source.
 PAPERS = KAPLAN, HOFFMANN, BESIROGLU = "Kaplan et al. (2020)", "Hoffmann et al. (2022)", "Besiroglu et al. (2024)"
@@ -55,21 +56,31 @@ def write(folder: Path) -> tuple[Path, Findings]:
         DIR/report/index.html, and the findings that it shows.
 
     Raises:
+        InputError: as `files`.
+    """
+    found, texts = files(folder)
+    for name, text in texts.items():
+        folders.write(folder / "report" / name, text)
+    return folder / "report" / "index.html", found
+
+
+def files(folder: Path) -> tuple[Findings, dict[str, str]]:
+    """The findings of the study in `folder`, and its page with what stands beside it: name -> text.
+
+    Raises:
         InputError: not the folder of a study, or no run has a record yet.
     """
     read = records.read(folder)
     said = json.loads((folder / "study.json").read_text(encoding="utf-8"))
     found = findings.find(read.runs, read.curves)
-    out = folder / "report"
-    out.mkdir(exist_ok=True)
-    for name, rows in (("runs", read.runs), ("curves", read.curves), ("positions", read.positions)):
-        rows.to_csv(out / f"{name}.csv")
-    (out / "findings.json").write_text(found.to_json() + "\n", encoding="utf-8")
     text = page(found, read.curves, read.positions, name=said["name"], question=said["question"], origins=read.origins)
-    path = out / "index.html"
-    path.write_text(text, encoding="utf-8")
-    (out / "findings.txt").write_text(found.text() + "\n", encoding="utf-8")
-    return path, found
+    tables = {"runs.csv": read.runs, "curves.csv": read.curves, "positions.csv": read.positions}
+    return found, {
+        **{name: rows.csv_text() for name, rows in tables.items()},
+        "findings.json": found.to_json() + "\n",
+        "index.html": text,
+        "findings.txt": found.text() + "\n",
+    }
 
 
 def page(

@@ -301,7 +301,7 @@ def test_the_command_is_installed(mine):
     assert done.stdout == ""
 
 
-def test_a_reader_that_leaves_is_no_error(mine):
+def test_a_reader_that_leaves_ends_it_without_a_word_as_any_program(mine):
     command = Path(sys.executable).with_name("scaling")
     words = [command, "study", "show", mine, "--set", "n=5000"]  # more lines than a pipe holds
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as shown:
@@ -310,7 +310,7 @@ def test_a_reader_that_leaves_is_no_error(mine):
         shown.stdout.readline()
         shown.stdout.close()
         assert shown.stderr.read() == ""
-    assert shown.returncode == 0
+    assert shown.returncode == 141
 
 
 def test_a_bucket_is_refused_and_no_folder_of_that_name_is_made(run, mine, tmp_path, monkeypatch):

@@ -19,6 +19,7 @@ from analysis.jsonable import jsonable
 from analysis.laws import Law, law_by_name
 from analysis.table import Excluded
 from analysis.table.columns import COLUMNS
+from scaling import folders
 from scaling.errors import InputError
 
 Interval = tuple[float, float]
@@ -350,7 +351,7 @@ class Fit(Generic[L]):
         """JSON text, written to `path` where one is given. Infinite ends become null."""
         text = json.dumps(jsonable(self.to_dict()), indent=1, allow_nan=False)
         if path is not None:
-            Path(path).write_text(text + "\n", encoding="utf-8")
+            folders.write(Path(path), text + "\n")
         return text
 
     @classmethod
@@ -360,9 +361,10 @@ class Fit(Generic[L]):
         Raises:
             InputError: not the JSON of a fit.
         """
-        text = source if isinstance(source, str) and source.lstrip().startswith("{") else _read(Path(source))
         try:
-            return cls._from_dict(json.loads(text), law)
+            if isinstance(source, str) and source.lstrip().startswith("{"):
+                return cls._from_dict(json.loads(source), law)
+            return cls._from_dict(folders.read_json(Path(source), WANTED), law)
         except InputError:
             raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -484,6 +486,7 @@ class Fit(Generic[L]):
 
 # --- Words and numbers
 
+WANTED = "the JSON of a fit, as `scaling fit LAW TABLE --json` prints it"
 LISTED = 10  # held-out rows at most
 
 
@@ -523,13 +526,3 @@ def _number(value: Any, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError(f"{name} is {json.dumps(value)[:40]}, not a number")
     return value
-
-
-def _read(path: Path) -> str:
-    wanted = "wanted the JSON of a fit, as `scaling fit LAW TABLE --json` prints it"
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; {wanted}")
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not text in UTF-8 ({error.reason} at byte {error.start}); {wanted}") from error

@@ -5,6 +5,7 @@ Units of the canonical columns are in `docs/table.md`; every other column is kep
 
 import csv
 import dataclasses
+import io
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from analysis.table import algebra, contradictions, units
 from analysis.table.columns import COLUMNS, COUNTED, cell, column, nearest, surely, unit_in
 from analysis.table.conditions import rows_with
 from analysis.table.naming import Doubt, Naming
+from scaling import folders
 from scaling.errors import InputError
 
 TRIPLE = ("params", "tokens", "flops")  # two of them give the third
@@ -208,17 +210,24 @@ class Table:
 
     def to_csv(self, path: str | Path) -> None:
         """Full precision; an empty cell where a number is missing."""
-        with Path(path).open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(self.columns)
-            writer.writerows(zip(*(map(cell, values) for values in self.columns.values()), strict=True))
+        folders.write(Path(path), self.csv_text())
+
+    def csv_text(self) -> str:
+        """The text of `to_csv`."""
+        text = io.StringIO(newline="")
+        writer = csv.writer(text)
+        writer.writerow(self.columns)
+        writer.writerows(zip(*(map(cell, values) for values in self.columns.values()), strict=True))
+        return text.getvalue()
 
     def to_parquet(self, path: str | Path) -> None:
         import pyarrow
         import pyarrow.parquet
 
         arrays = {name: pyarrow.array(column.tolist()) for name, column in self.columns.items()}
-        pyarrow.parquet.write_table(pyarrow.table(arrays), path)
+        buffer = pyarrow.BufferOutputStream()
+        pyarrow.parquet.write_table(pyarrow.table(arrays), buffer)
+        folders.write(Path(path), buffer.getvalue().to_pybytes())
 
     def _missing(self, name: str) -> str:
         # Names that a person can give: not a fit's own columns, and not those that were worked out here.

@@ -1,10 +1,15 @@
 """Tables in files: CSV and Parquet to raw columns."""
 
 import csv
+import io
 from pathlib import Path
 from typing import Any
 
+from scaling import folders
 from scaling.errors import InputError
+
+BOM = "\ufeff"
+CELLS = 20_000_000  # of a Parquet table, which tells so before it is read
 
 
 def read_csv(path: Path) -> dict[str, list[str]]:
@@ -14,9 +19,9 @@ def read_csv(path: Path) -> dict[str, list[str]]:
         InputError: not UTF-8 text, empty, a column name twice, or rows of unequal length.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = [line for line in csv.reader(file) if line]
-    except (UnicodeDecodeError, csv.Error) as error:
+        text = folders.read_text(path, "a CSV table")
+        lines = [line for line in csv.reader(io.StringIO(text.removeprefix(BOM), newline="")) if line]
+    except csv.Error as error:
         raise InputError(f"{path}: not a CSV table in UTF-8 ({error}); export it again as plain CSV") from error
     if not lines:
         raise InputError(f"{path}: empty; wanted a header line and one row per run")
@@ -44,7 +49,14 @@ def read_parquet(path: Path) -> dict[str, list[Any]]:
     import pyarrow
     import pyarrow.parquet
 
+    if not path.is_file():
+        raise InputError(f"{path}: a device or pipe; wanted a Parquet table")
     try:
-        return pyarrow.parquet.read_table(path).to_pydict()
-    except (pyarrow.ArrowInvalid, OSError) as error:
-        raise InputError(f"{path}: not a Parquet table ({str(error).splitlines()[0]}); write it again") from error
+        with pyarrow.parquet.ParquetFile(path) as file:
+            cells = file.metadata.num_rows * file.metadata.num_columns
+            if cells > CELLS:
+                raise InputError(f"{path}: {cells:,} cells; wanted a table of runs, of {CELLS:,} at most")
+            return file.read().to_pydict()
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError, OverflowError) as error:
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path}: not a Parquet table ({said}); write it again") from error

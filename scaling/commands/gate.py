@@ -43,8 +43,5 @@ def _gate(args: argparse.Namespace) -> int:
     if args.floor_from:
         floor = Floor.of(arguments.read_fit(args.floor_from), args.floor_from.name)
     found = gate(*two_tables(args), rule, floor=floor, law=args.law)
-    if args.json:
-        arguments.print_json(found.to_dict())
-    else:
-        print(found.text())
+    arguments.answer(found, args.json)
     return 0 if found.verdict is Verdict.PASS else 1

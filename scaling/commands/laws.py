@@ -10,7 +10,6 @@ from scaling.commands import arguments
 from scaling.errors import InputError
 
 if TYPE_CHECKING:
-    from analysis.average import Average
     from analysis.forms import Choice
     from analysis.laws import Law
     from analysis.table import Table
@@ -52,7 +51,7 @@ def add(verbs: arguments.Verbs) -> None:
     _level(allocate)
     _drop_worst(allocate)
     rows(allocate)
-    allocate.add_argument("--out", type=Path, metavar="FILE", help="keep the allocation, for scaling plan")
+    allocate.add_argument("--out", type=arguments.OUT, metavar="FILE", help="keep the allocation, for scaling plan")
     allocate.add_argument("--json", action="store_true", help="JSON in place of text")
 
     compare = arguments.verb(
@@ -149,8 +148,10 @@ def _add_fit(verbs: arguments.Verbs) -> None:
         action="store_true",
         help="with --choose: keep all forms by their held-out weight in place of one, for scaling predict",
     )
-    fit.add_argument("--out", type=Path, metavar="FILE", help="keep the fit, for scaling predict and scaling plan")
-    fit.add_argument("--plot", type=Path, metavar="FILE", help=".svg, .png or .pdf")
+    fit.add_argument(
+        "--out", type=arguments.OUT, metavar="FILE", help="keep the fit, for scaling predict and scaling plan"
+    )
+    fit.add_argument("--plot", type=arguments.PICTURE, metavar="FILE", help=".svg, .png or .pdf")
     fit.add_argument("--json", action="store_true", help="JSON in place of text")
 
 
@@ -283,8 +284,6 @@ def _fit(args: argparse.Namespace) -> int:
             print("\n\n".join(describe(law) for law in laws.LAWS))
         return 0
     laws_asked, path = _asked(args)
-    if args.plot and args.plot.suffix not in (".svg", ".png", ".pdf"):
-        raise InputError(f"--plot {args.plot}: wanted a name that ends in .svg, .png or .pdf")
     table = asked_for(args, path, target=args.target, curves=laws_asked[:1] == [laws.KaplanBCrit])
     laws_asked = laws_asked or list(forms.candidates(table))
     batch_fit = arguments.read_fit(args.batch_fit) if args.batch_fit else None
@@ -309,7 +308,8 @@ def _fit(args: argparse.Namespace) -> int:
     if args.average:
         if not choice or args.choose is None or args.plot or args.hold_out or args.fix:
             raise InputError("--average goes with --choose and two laws or more, without --plot, --hold-out and --fix")
-        return _average(average.average(choice, laws_asked, rows, **fitted), args)
+        averaged = average.average(choice, laws_asked, rows, **fitted)
+        return arguments.answer(averaged, args.json, (args.out, averaged.to_json))
     if choice and args.choose is not None:
         if not choice.best:
             return _undecided(choice, args)
@@ -323,25 +323,17 @@ def _fit(args: argparse.Namespace) -> int:
         },
         **fitted,
     )
-    if args.out:
-        found.to_json(args.out)
-    if args.plot:
-        from analysis.page import fit_figure
 
-        fit_figure.draw(found, rows).savefig(args.plot, dpi=200)
-    if args.json:
-        arguments.print_json(found.to_dict() | ({"choice": choice.to_dict()} if choice else {}))
-    else:
-        print("\n".join([found.summary(), *(choice.lines() if choice else [])]))
-    for path in filter(None, (args.out, args.plot)):
-        arguments.say(f"written: {path}")
-    return 0
+    def draw(path: Path) -> None:
+        from analysis.page import canvas, fit_figure
 
+        canvas.write(fit_figure.draw(found, rows), path, dpi=200)
 
-def _average(found: "Average", args: argparse.Namespace) -> int:
-    if args.out:
-        found.to_json(args.out)
-    return arguments.answer(found, args.json, args.out)
+    said = arguments.Answer(
+        "\n".join([found.summary(), *(choice.lines() if choice else [])]),
+        found.to_dict() | ({"choice": choice.to_dict()} if choice else {}),
+    )
+    return arguments.answer(said, args.json, (args.out, found.to_json), (args.plot, draw))
 
 
 def _asked(args: argparse.Namespace) -> tuple[list["type[Law]"], Path]:
@@ -401,12 +393,9 @@ def _allocate(args: argparse.Namespace) -> int:
     rows = asked_for(args, curves=args.approach in ("envelope", "hull", "all"))
     if args.approach == "all":
         runs = asked_for(args) if args.table.is_dir() else allocation.last_rows(rows)
-        found = allocation.cross_check(runs, rows, **options)
-    else:
-        found = allocation.allocate(rows, args.approach, **options)
-        if args.out:
-            found.to_json(args.out)
-    return arguments.answer(found, args.json, args.out)
+        return arguments.answer(allocation.cross_check(runs, rows, **options), args.json)
+    found = allocation.allocate(rows, args.approach, **options)
+    return arguments.answer(found, args.json, (args.out, found.to_json))
 
 
 def _beside(side: str, columns: Sequence[str], option: str) -> str:

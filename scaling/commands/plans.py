@@ -1,11 +1,12 @@
 """scaling predict and plan: what a fitted law says of models that are not trained yet."""
 
 import argparse
-import json
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scaling import folders
 from scaling.commands import arguments
 from scaling.errors import InputError
 
@@ -31,7 +32,10 @@ def add(verbs: arguments.Verbs) -> None:
         help="a file from scaling fit --out, then the columns of its law; or one from --store, with --measured",
     )
     predict.add_argument(
-        "--store", metavar="FILE", help="keep the forecast, dated, before the run starts; in a folder with DIR/"
+        "--store",
+        type=arguments.store,
+        metavar="FILE",
+        help="keep the forecast, dated, before the run starts; in a folder with DIR/",
     )
     predict.add_argument("--measured", type=float, metavar="LOSS", help="what the run gave, to score a stored forecast")
     predict.add_argument("--json", action="store_true", help="JSON in place of text")
@@ -72,7 +76,12 @@ def add(verbs: arguments.Verbs) -> None:
         help="your learning rates: what scaling tune --out wrote, or a sweep's table",
     )
     plan.add_argument("--batch-fit", type=Path, metavar="FIT", help="a fit of kaplan-bcrit to your own runs")
-    plan.add_argument("--store", metavar="FILE", help="keep the forecast of the planned run, dated; a folder is DIR/")
+    plan.add_argument(
+        "--store",
+        type=arguments.store,
+        metavar="FILE",
+        help="keep the forecast of the planned run, dated; a folder is DIR/",
+    )
     plan.add_argument("--json", action="store_true", help="JSON in place of text")
 
 
@@ -85,11 +94,7 @@ def _predict(args: argparse.Namespace) -> int:
             more = " ".join([*args.inputs, *(["--store"] if args.store else [])])
             raise InputError(f"--measured scores the forecast in {args.fit}; leave out {more}")
         score = forecast.score(args.fit, args.measured)
-        if args.json:
-            arguments.print_json(score.to_dict())
-        else:
-            print(score.text())
-        return 0
+        return arguments.answer(score, args.json)
     averaged = average.read(args.fit)
     one = averaged.fits[0] if averaged else _fit(args.fit)
     columns, name = one.law.inputs, averaged.name if averaged else one.law.name
@@ -98,14 +103,11 @@ def _predict(args: argparse.Namespace) -> int:
     if missing:
         raise InputError(f"{name} wants {missing}")
     made = forecast.forecast(averaged or one, **inputs)
-    kept = forecast.store(made, args.store) if args.store else None
-    if args.json:
-        arguments.print_json({name: value for name, value in made.to_dict().items() if name != "fit"})
-    else:
-        print("\n".join([made.text(), *(averaged.alone(**inputs) if averaged else [])]))
-    if kept:
-        arguments.say(f"written: {kept}")
-    return 0
+    said = arguments.Answer(
+        "\n".join([made.text(), *(averaged.alone(**inputs) if averaged else [])]),
+        {name: value for name, value in made.to_dict().items() if name != "fit"},
+    )
+    return arguments.answer(said, args.json, (args.store, functools.partial(forecast.store, made)))
 
 
 def _fit(path: Path) -> "Fit":
@@ -158,21 +160,17 @@ def _plan(args: argparse.Namespace) -> int:
         unique_tokens=args.unique_tokens,
         params=args.params,
     )
-    kept = None
-    if args.store:
-        if "unique_tokens" not in made.inputs and args.unique_tokens is not None and args.unique_tokens < made.tokens:
-            raise InputError(
-                f"--store: {found.law.name} predicts no run that repeats its data; fit muennighoff, or store the "
-                "forecast of a run with scaling predict"
-            )
-        kept = forecast.store(forecast.forecast(found, **made.inputs), args.store)
-    if args.json:
-        arguments.print_json(made.to_dict())
-    else:
-        print(made.text())
-    if kept:
-        arguments.say(f"written: {kept}")
-    return 0
+    repeated = args.unique_tokens is not None and args.unique_tokens < made.tokens
+    if args.store and repeated and "unique_tokens" not in made.inputs:
+        raise InputError(
+            f"--store: {found.law.name} predicts no run that repeats its data; fit muennighoff, or store the "
+            "forecast of a run with scaling predict"
+        )
+
+    def store(path: str) -> Path:
+        return forecast.store(forecast.forecast(found, **made.inputs), path)
+
+    return arguments.answer(made, args.json, (args.store, store))
 
 
 def _allocation(path: Path) -> "Allocation | None":
@@ -180,8 +178,8 @@ def _allocation(path: Path) -> "Allocation | None":
     from analysis.frontier import Allocation
 
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # told by whoever reads it as a fit
+        said = folders.read_json(path, "a fit or an allocation")
+    except InputError:  # told by whoever reads it as a fit
         return None
     return Allocation.from_dict(said) if isinstance(said, dict) and {"method", "N_1"} <= said.keys() else None
 
@@ -192,11 +190,7 @@ def _plan_along(args: argparse.Namespace, made: "Plan") -> int:
     given = " ".join(name for name, value in asked.items() if value is not None)
     if given:
         raise InputError(f"{args.fit} is an allocation, which tells no loss: leave out {given}, or plan from a fit")
-    if args.json:
-        arguments.print_json(made.to_dict())
-    else:
-        print(made.text())
-    return 0
+    return arguments.answer(made, args.json)
 
 
 def _budget(args: argparse.Namespace) -> "Budget":

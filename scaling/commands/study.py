@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scaling import folders
 from scaling.commands import arguments, together
 from scaling.errors import InputError
 
@@ -98,8 +99,8 @@ def add(verbs: arguments.Verbs) -> None:
     state.add_argument("--runs", action="store_true", help="a line per run, however many there are")
     take.add_argument("file", type=Path, help="what study export --records wrote")
     export.add_argument("--records", type=Path, metavar="FILE.tar|FOLDER", help="finished runs, for study import")
-    export.add_argument("--csv", type=Path, metavar="FILE")
-    export.add_argument("--parquet", type=Path, metavar="FILE")
+    export.add_argument("--csv", type=arguments.OUT, metavar="FILE")
+    export.add_argument("--parquet", type=arguments.OUT, metavar="FILE")
     export.add_argument("--curves", action="store_true", help="one row per run and evaluation instead of one per run")
 
     report = arguments.verb(
@@ -238,17 +239,28 @@ def _ask(ask: Callable[["Table"], Sequence["RunConfig"]], whole: "StudyFolder", 
     return bool(runs)
 
 
-def _write_report(folder: Path, only_if_older_than: Sequence[Path] = ()) -> None:
+def _write_report(folder: Path, only_if_older_than: Sequence[Path] = (), as_json: bool = False) -> None:
     """Makes the page and prints what it says; a page that is newer than all of these files is not made again."""
     text, page = folder / "report" / "findings.txt", folder / "report" / "index.html"
     newest = max((path.stat().st_mtime_ns for path in only_if_older_than), default=None)
-    if newest is None or not (text.exists() and page.exists()) or text.stat().st_mtime_ns < newest:
+    if newest is not None and text.exists() and page.exists() and text.stat().st_mtime_ns >= newest:
+        print(text.read_text(encoding="utf-8"))
+    else:
         arguments.fits_on_the_cpu()
         from analysis import report
 
-        report.write(folder)
-    print(text.read_text())
-    print(f"The page: {page}")
+        if (folder / "study.json").exists():
+            page.parent.mkdir(exist_ok=True)
+            folders.try_file(page)
+        found, files = report.files(folder)
+
+        def write(page: Path) -> None:
+            for name, content in files.items():
+                folders.write(page.parent / name, content)
+
+        arguments.answer(found, as_json, (page, write))
+    if not as_json:
+        print(f"The page: {page}")
 
 
 def _study_show(args: argparse.Namespace) -> int:
@@ -407,11 +419,5 @@ def _study_export(args: argparse.Namespace) -> int:
 
 
 def _report(args: argparse.Namespace) -> int:
-    if args.json:
-        arguments.fits_on_the_cpu()
-        from analysis import report
-
-        arguments.print_json(report.write(args.dir)[1].to_dict())
-    else:
-        _write_report(args.dir)
+    _write_report(args.dir, as_json=args.json)
     return 0

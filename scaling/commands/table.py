@@ -1,7 +1,6 @@
 """scaling table: runs as a table, from what is no table yet."""
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scaling.commands import arguments
@@ -25,7 +24,9 @@ def add(verbs: arguments.Verbs) -> None:
         "source",
         help="synthetic: with hutter, features, sgd, chinchilla or kaplan, see Exact truths in docs/fitting.md",
     )
-    table.add_argument("--out", type=Path, required=True, metavar="FILE", help=".csv or .parquet")
+    table.add_argument(
+        "--out", type=arguments.out_file(".csv", ".parquet"), required=True, metavar="FILE", help=".csv or .parquet"
+    )
     for column in ("params", "tokens"):
         table.add_argument(
             f"--{column}",
@@ -48,8 +49,6 @@ def _table(args: argparse.Namespace) -> int:
 
     if not args.source.startswith(SYNTHETIC):
         raise InputError(f"{args.source}: wanted {SYNTHETIC} and one of {', '.join(truths.SURFACES)}")
-    if args.out.suffix not in (".csv", ".parquet"):
-        raise InputError(f"--out {args.out}: wanted a name that ends in .csv or .parquet")
     if not 0 <= args.noise < 1:
         raise InputError(f"--noise {args.noise:g}: wanted a share from 0 to 1, such as 0.01")
     if args.seed < 0:
