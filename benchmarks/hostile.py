@@ -254,7 +254,7 @@ VERBS: dict[str, tuple[str, dict[str, str]]] = {
     ),
     "study export": ("study export FOLDER/begun", {"--csv": "O.csv", "--parquet": "O.parquet", "--records": "O.tar"}),
     "corpus prepare": (
-        "corpus show synthetic:order=1,symbols=8,bytes=1e5 --tokenizer bytes --tokens 1e4",
+        "corpus show synthetic:order=1,symbols=8,bytes=1e5 --tokenizer bytes --tokens 1e4 --validation-tokens 1000",
         {"--tokens": "N", "--n-vocab": "N", "--tokenizer": "I.model", "--validation": "W",
          "--validation-tokens": "N"},
     ),

@@ -127,12 +127,11 @@ def _encoded(content: bytes | str) -> bytes:
     return content.encode("utf-8", "replace") if isinstance(content, str) else content
 
 
-def read_text(path: Path, what: str, most: int = MOST) -> str:
+def read_text(path: Path, what: str) -> str:
     """The text of a file that somebody names.
 
     Args:
         what: was wanted, for the message.
-        most: bytes.
 
     Raises:
         InputError: it is not there, no file (but a device, a pipe, a folder), too long, or not UTF-8.
@@ -142,11 +141,11 @@ def read_text(path: Path, what: str, most: int = MOST) -> str:
         raise InputError(f"{path}: {found}; wanted {what}")
     try:
         with path.open("rb") as file:
-            content = file.read(most + 1)
+            content = file.read(MOST + 1)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; wanted {what}") from error
-    if len(content) > most:
-        raise InputError(f"{path}: longer than {most / 2**20:.0f} MiB; wanted {what}")
+    if len(content) > MOST:
+        raise InputError(f"{path}: longer than {MOST:,} bytes; wanted {what}")
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis import papers
+from scaling import folders
 from scaling.commands import arguments, study
 from scaling.errors import InputError
 
@@ -135,7 +136,6 @@ def _on_the_cpu() -> Iterator[None]:
 
 def _tell_expected(wanted: "Wanted", whole: "StudyFolder") -> None:
     """Prints what intervals the exponents may expect, and keeps it for the page; not worked out twice."""
-    from scaling import folders
     from scaling.study import asked_of
 
     path = whole.path / wanted.paper / EXPECTED
@@ -158,6 +158,8 @@ def _draw(wanted: "Wanted", whole: "StudyFolder") -> None:
 
         found = wanted.drawn_from(records.read(whole.path))
         expected = json.loads(path.read_text(encoding="utf-8"))["lines"] if path.exists() else ()
-        page = found.write(folder, command=shlex.join(["scaling", *sys.argv[1:]]), expected=expected)
-    print(found.text())
+        page, command = folder / "index.html", shlex.join(["scaling", *sys.argv[1:]])
+        folder.mkdir(parents=True, exist_ok=True)
+        folders.try_file(page)
+        arguments.answer(found, False, (page, lambda _: found.write(folder, command=command, expected=expected)))
     print(f"\nThe page: {page}")
