@@ -33,7 +33,7 @@ def write_json(path: Path, value: Any) -> None:
 def write(path: Path, content: bytes | str) -> None:
     """Replaces `path` in one step, so that a reader or a crash finds the old or the new, never half of one.
 
-    What a link leads to is replaced, not the link, and keeps its permissions; a device or a pipe is written to as it is.
+    What a link leads to is replaced, not the link, and keeps its permissions. A device or a pipe is written to.
 
     Args:
         content: text is written as UTF-8, with a question mark for what is none, as in some file names.

@@ -264,8 +264,9 @@ def test_a_config_whose_code_raises_is_one_line_that_says_where(code, message, t
 
 @pytest.mark.parametrize(
     ("returned", "message"),
-    [("None", r"mine.py:\d+: more\(\) returned None; wanted a tuple of RunConfig"), ("7", "int 7"), ("'ab'", "str 'ab'"),
-     ("(1,)", "a tuple with int 1"), ("__import__('sys').exit(0)", r"mine.py:\d+: SystemExit: 0")],
+    [("None", r"mine.py:\d+: more\(\) returned None; wanted a tuple of RunConfig"), ("7", "int 7"),
+     ("'ab'", "str 'ab'"), ("(1,)", "a tuple with int 1"),
+     ("__import__('sys').exit(0)", r"mine.py:\d+: SystemExit: 0")],
 )  # fmt: skip
 def test_more_that_returns_something_else_is_one_line_that_says_where(returned, message, tmp_path):
     path = tmp_path / "mine.py"

@@ -24,8 +24,8 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         for word in args or ():
-            if word.startswith("--") and word.endswith("=--"):  # argparse would make a list of it
-                self.error(f"{word}: wanted a value")
+            if not word.strip() or re.fullmatch(r"--[\w-]+=(--)?\s*", word):  # of "--", argparse would make a list
+                self.error(f"{word or 'an empty word'}: wanted a value; leave it out where there is none")
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str):

@@ -61,13 +61,12 @@ def _table(args: argparse.Namespace) -> int:
         if (words := getattr(args, column)) is not None:
             grids[column] = _grid(name, truth.inputs, column, words)
     rows = Table.from_columns(truths.drawn(truth, grids, args.noise, args.seed), args.source)
-    rows.to_csv(args.out) if args.out.suffix == ".csv" else rows.to_parquet(args.out)
-    if args.json:
-        arguments.print_json({"surface": name, "exponents": truth.exponents, "rows": len(rows), "file": str(args.out)})
-    else:
-        exponents = ", ".join(f"{key} {value:.6g}" for key, value in truth.exponents.items())
-        print(f"{args.out}: {len(rows)} rows of {name}, whose exponents are {exponents}")
-    return 0
+    exponents = ", ".join(f"{key} {value:.6g}" for key, value in truth.exponents.items())
+    said = arguments.Answer(
+        f"{args.out}: {len(rows)} rows of {name}, whose exponents are {exponents}",
+        {"surface": name, "exponents": truth.exponents, "rows": len(rows), "file": str(args.out)},
+    )
+    return arguments.answer(said, args.json, (args.out, rows.to_csv if args.out.suffix == ".csv" else rows.to_parquet))
 
 
 def _grid(name: str, inputs: tuple[str, ...], column: str, words: list[str]) -> "Grid":
