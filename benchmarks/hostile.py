@@ -370,10 +370,11 @@ def commands(rng: random.Random) -> Iterator[Case]:
             for path in odd_paths(ending):
                 words = tuple(path if word == "{}" else word for word in form.split())
                 yield Case("a file that is none", words, Wanted.REFUSED)
-    keys = list(question.keys("configs.quickstart"))
+    keys = {key: kind for key, kind in question.keys("configs.quickstart").items() if "." in key or key == "batch"}
     for key in keys:
         for value in (*NONE, *FEW):
-            yield Case("settings", ("study", "show", "FOLDER/mine.py", "--set", f"{key}={value}"), Wanted.ENDED)
+            wanted = Wanted.REFUSED if value in NONE and keys[key] in (int, float) else Wanted.ENDED
+            yield Case("settings", ("study", "show", "FOLDER/mine.py", "--set", f"{key}={value}"), wanted)
     for _ in range(200):  # words of all verbs, shuffled
         verb, other = rng.sample(list(VERBS), 2)
         words = [*VERBS[verb][0].split(), *rng.sample(VERBS[other][0].split(), 2)]
@@ -387,7 +388,7 @@ def _values(takes: str) -> Sequence[str]:
         return odd_paths(takes[1:])
     if takes[0] == "O":
         ending = takes[1:]
-        return ["", "/", ".", "/dev/full", f"/absent/x{ending}", f"FOLDER/odd/folder{ending}",
+        return ["", "/dev/full", f"/absent/x{ending}", f"FOLDER/odd/folder{ending}",
                 f"FOLDER/odd/full{ending}", f"FOLDER/runs.csv/x{ending}", f"HERE/{'x' * 300}{ending}",
                 f"/proc/x{ending}", "HERE/x.absent",
                 f"HERE/\udce9{ending}", f"FOLDER/odd/circle{ending}", f"HERE/\x1b[2J{ending}"]  # fmt: skip

@@ -2,15 +2,17 @@
 
 import contextlib
 import json
+import math
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from scaling.errors import InputError
 
 MOST = 2**28  # bytes of a file that is read into memory
+DIGITS = 300  # of a whole number, which a float of 64 bits still holds
 
 
 def cache() -> Path:
@@ -159,7 +161,10 @@ def read_json(path: Path, what: str) -> Any:
         InputError: as `read_text`, or not JSON: a name twice in an object, NaN, nesting without end.
     """
     try:
-        return json.loads(read_text(path, what), object_pairs_hook=_once, parse_constant=_refuse)
+        text = read_text(path, what)
+        return json.loads(
+            text, object_pairs_hook=_once, parse_constant=_refuse, parse_float=_finite, parse_int=_bounded
+        )
     except InputError:
         raise
     except RecursionError:
@@ -176,8 +181,16 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no number of JSON")
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant[:40]} is no finite number")
+
+
+def _finite(text: str) -> float:
+    return value if math.isfinite(value := float(text)) else _refuse(text)
+
+
+def _bounded(text: str) -> int:
+    return int(text) if len(text) < DIGITS else _refuse(text)
 
 
 def saved_steps(pack: Path) -> list[int]:

@@ -396,7 +396,11 @@ class Fit(Generic[L]):
         missing = sorted(set(log) - set(d["intervals"]))
         if missing:
             raise ValueError(f"no interval of {missing[0]}")
-        for name in ("level", "degrees", "objective"):
+        below = [name for name in log if log[name] and not _number(d[name], name) > 0]
+        below += [name for name, ends in d["ranges"].items() if d.get("misfit") and not _number(ends[0], name) > 0]
+        if below:
+            raise ValueError(f"{below[0]} is not above 0")
+        for name in ("level", "degrees", "objective", "starts", "n_runs"):
             _number(d[name], name)
         residuals = d["residuals"]
         lack, held = d["lack_of_fit"], d["held_out"]
@@ -421,7 +425,7 @@ class Fit(Generic[L]):
                 reason: {name: math.inf if value is None else value for name, value in constants.items()}
                 for reason, constants in d["without_rule"].items()
             },
-            misfit=Misfit(**d["misfit"]) if d.get("misfit") else None,
+            misfit=Misfit(**{name: _number(v, name) for name, v in d["misfit"].items()}) if d.get("misfit") else None,
             held_out=HeldOut.from_dict(held) if held else None,
             lack_of_fit=LackOfFit(lack["F"], lack["p"], tuple(lack["degrees"])) if lack else None,
             draws=np.array(d["draws"], float).reshape(-1, len(log)),

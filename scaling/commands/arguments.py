@@ -56,6 +56,16 @@ def layout(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--pack", type=int, default=0, help="runs trained as one program (1 on a CPU)")
 
 
+def number(text: str) -> float:
+    """A finite number, as an option takes it."""
+    from scaling.config import parse
+
+    try:
+        return parse("value", text, float)
+    except InputError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a finite number") from None
+
+
 def count(text: str) -> int:
     from scaling.config import parse
 

@@ -19,15 +19,19 @@ def add(verbs: arguments.Verbs) -> None:
     gate.add_argument("b", type=Path, metavar="candidate", help="the same; parts of one table by --where-a, --where-b")
     gate.add_argument(
         "--at-least",
-        type=float,
+        type=arguments.number,
         default=1.0,
         metavar="X",
         help="speed-up that the whole interval must reach (1: any at all)",
     )
-    gate.add_argument("--at", type=float, metavar="C", help="FLOP at which (the largest that both ladders reach)")
+    gate.add_argument(
+        "--at", type=arguments.number, metavar="C", help="FLOP at which (the largest that both ladders reach)"
+    )
     gate.add_argument("--by", choices=["flops", "seconds"], default="flops", help="what is to be saved (flops)")
     floors = gate.add_mutually_exclusive_group()
-    floors.add_argument("--floor", type=float, metavar="LOSS", help="irreducible loss at which both laws are pinned")
+    floors.add_argument(
+        "--floor", type=arguments.number, metavar="LOSS", help="irreducible loss at which both laws are pinned"
+    )
     floors.add_argument("--floor-from", type=Path, metavar="FIT", help="pinned at the floor of this fit")
     gate.add_argument("--law", help="by which to compare (chinchilla where both ladders allow it, else of compute)")
     pair(gate)

@@ -42,12 +42,14 @@ def add(verbs: arguments.Verbs) -> None:
     )
     allocate.add_argument(
         "--sigma",
-        type=float,
+        type=arguments.number,
         metavar="SHARE",
         help="seed noise as a share of the loss, for envelope and isoflop (read off the table)",
     )
     allocate.add_argument("--law", default="chinchilla", help="of the surface (chinchilla)")
-    allocate.add_argument("--budgets", nargs="+", type=float, metavar="C", help="FLOP for which to tell N and D")
+    allocate.add_argument(
+        "--budgets", nargs="+", type=arguments.number, metavar="C", help="FLOP for which to tell N and D"
+    )
     _level(allocate)
     _drop_worst(allocate)
     rows(allocate)
@@ -89,10 +91,10 @@ def _add_fit(verbs: arguments.Verbs) -> None:
         default="auto",
         help="how much a residual counts (auto: squared for few rows, else huber with a delta from their scatter)",
     )
-    fit.add_argument("--delta", type=float, help="residual from which Huber's loss grows linearly (0.001)")
+    fit.add_argument("--delta", type=arguments.number, help="residual from which Huber's loss grows linearly (0.001)")
     fit.add_argument(
         "--asymmetry",
-        type=float,
+        type=arguments.number,
         default=10.0,
         help="how many times more a run below the curve counts, for asymmetric (10)",
     )
@@ -156,7 +158,7 @@ def _add_fit(verbs: arguments.Verbs) -> None:
 
 
 def _level(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--level", type=float, help="of the intervals (0.95)")
+    verb.add_argument("--level", type=arguments.number, help="of the intervals (0.95)")
 
 
 def _drop_worst(verb: argparse.ArgumentParser) -> None:
@@ -379,6 +381,7 @@ def _allocate(args: argparse.Namespace) -> int:
     arguments.fits_on_the_cpu()
     from analysis import allocation
     from analysis.confidence import LEVEL
+    from analysis.laws import law_by_name
 
     options = {
         "method": args.method,
@@ -390,6 +393,7 @@ def _allocate(args: argparse.Namespace) -> int:
     }
     if args.out and args.approach == "all":
         raise InputError("--out keeps one allocation; choose an --approach")
+    law_by_name(args.law)  # whatever the approach
     rows = asked_for(args, curves=args.approach in ("envelope", "hull", "all"))
     if args.approach == "all":
         runs = asked_for(args) if args.table.is_dir() else allocation.last_rows(rows)

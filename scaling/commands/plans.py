@@ -37,7 +37,9 @@ def add(verbs: arguments.Verbs) -> None:
         metavar="FILE",
         help="keep the forecast, dated, before the run starts; in a folder with DIR/",
     )
-    predict.add_argument("--measured", type=float, metavar="LOSS", help="what the run gave, to score a stored forecast")
+    predict.add_argument(
+        "--measured", type=arguments.number, metavar="LOSS", help="what the run gave, to score a stored forecast"
+    )
     predict.add_argument("--json", action="store_true", help="JSON in place of text")
 
     plan = arguments.verb(
@@ -48,20 +50,25 @@ def add(verbs: arguments.Verbs) -> None:
         "scaling plan fit.json --hardware v5p-128 --hours 72",
     )
     plan.add_argument("fit", type=Path, help="a file from scaling fit --out, or from scaling allocate --out")
-    plan.add_argument("--flops", type=float, metavar="C", help="the budget in FLOP")
+    plan.add_argument("--flops", type=arguments.number, metavar="C", help="the budget in FLOP")
     plan.add_argument("--hardware", metavar="NAME", help="such as v5p-128, v5e-256, h100-8; with --hours or --money")
-    plan.add_argument("--hours", type=float, help="to train on it")
-    plan.add_argument("--money", type=float, help="to spend on it; with --price")
-    plan.add_argument("--price", type=float, help="of one chip for an hour, in the same currency")
+    plan.add_argument("--hours", type=arguments.number, help="to train on it")
+    plan.add_argument("--money", type=arguments.number, help="to spend on it; with --price")
+    plan.add_argument("--price", type=arguments.number, help="of one chip for an hour, in the same currency")
     plan.add_argument(
-        "--utilisation", type=float, default=0.4, help="share of the chips' peak that training reaches (0.4)"
+        "--utilisation", type=arguments.number, default=0.4, help="share of the chips' peak that training reaches (0.4)"
     )
     plan.add_argument(
-        "--inference-tokens", type=float, metavar="D", help="tokens that the model will read and write once trained"
+        "--inference-tokens",
+        type=arguments.number,
+        metavar="D",
+        help="tokens that the model will read and write once trained",
     )
-    plan.add_argument("--unique-tokens", type=float, metavar="U", help="tokens that exist: more of them are repeats")
-    plan.add_argument("--params", type=float, metavar="N", help="also what training this size costs")
-    plan.add_argument("--aspect", type=float, metavar="RATIO", help="d_model / n_layer of the shapes (80)")
+    plan.add_argument(
+        "--unique-tokens", type=arguments.number, metavar="U", help="tokens that exist: more of them are repeats"
+    )
+    plan.add_argument("--params", type=arguments.number, metavar="N", help="also what training this size costs")
+    plan.add_argument("--aspect", type=arguments.number, metavar="RATIO", help="d_model / n_layer of the shapes (80)")
     plan.add_argument(
         "--embeddings",
         type=int,

@@ -35,7 +35,7 @@ def add(verbs: arguments.Verbs) -> None:
         "scaling quickstart --minutes 20",
     )
     quick.add_argument(
-        "--minutes", type=float, help="how long it may take on two cores; more adds sizes, seeds, decades"
+        "--minutes", type=arguments.number, help="how long it may take on two cores; more adds sizes, seeds, decades"
     )
     quick.add_argument("--data", metavar="SOURCE", help="your own text, such as text:'notes/**/*.md'; see docs/data.md")
     quick.add_argument(

@@ -34,7 +34,7 @@ def add(verbs: arguments.Verbs) -> None:
             metavar=("LOW", "HIGH", "COUNT"),
             help=f"values of {column}, evenly in the logarithm (the surface's own)",
         )
-    table.add_argument("--noise", type=float, default=0.0, metavar="SHARE", help="scatter of each loss (0)")
+    table.add_argument("--noise", type=arguments.number, default=0.0, metavar="SHARE", help="scatter of each loss (0)")
     table.add_argument("--seed", type=int, default=0, help="of the noise (0)")
     table.add_argument(
         "--set", nargs="+", action="extend", default=[], metavar="CONSTANT=VALUE", help="of the surface, such as a=0.4"

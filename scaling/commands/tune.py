@@ -31,7 +31,7 @@ def add(verbs: arguments.Verbs) -> None:
     arguments.settings(tune)
     laws.rows(tune)
     tune.add_argument(
-        "--sigma", type=float, metavar="SHARE", help="seed noise as a share of the loss (read off the table)"
+        "--sigma", type=arguments.number, metavar="SHARE", help="seed noise as a share of the loss (read off the table)"
     )
     tune.add_argument(
         "--out", type=arguments.OUT, metavar="FILE", help="keep the law, for scaling plan --rates and for configs"
