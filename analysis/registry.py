@@ -90,7 +90,8 @@ class Calibration:
     half_width: float
 
     def text(self) -> str:
-        shared = f", of {self.runs} runs" if self.runs < self.forecasts else ""
+        runs = f"{self.runs} runs" if self.runs > 1 else "one run"
+        shared = f", of {runs}" if self.runs < self.forecasts else ""
         return (
             f"{self.inside} of {self.forecasts} inside {100 * self.level:.4g} %{shared}: "
             f"error {self.rms:.2%} rms, intervals reach {self.half_width:.2%} (median)"
@@ -224,7 +225,7 @@ def _now() -> str:
 def _calibration(level: float, entries: Sequence[Entry]) -> Calibration:
     scores = [Score(e.forecast, e.measured) for e in entries]
     widths = [(s.forecast.high - s.forecast.low) / 2 / s.forecast.value for s in scores]
-    runs = {(*sorted(s.forecast.inputs.items()), s.forecast.target, s.measured) for s in scores}
+    runs = {(s.forecast.target, s.measured) for s in scores}  # one may be asked for by several counts of N
     return Calibration(
         level,
         sum(s.inside for s in scores),

@@ -10,7 +10,8 @@ import pytest
 from chinchilla_records import LAW
 from scipy import optimize
 
-from analysis import frontier, reference
+from analysis import forecast, frontier, reference, registry
+from analysis.fit import fit
 from analysis.isoflop import parabola_minima
 from analysis.laws import Chinchilla
 from analysis.papers import page
@@ -153,6 +154,21 @@ def test_forecasts_are_of_budgets_that_were_held_out_and_hit_a_law_that_holds(dr
     assert np.abs(columns["cost of the size, %"]).max() < 1
     surface = columns["approach"] == "approach 3"
     assert np.abs(columns["loss off, %"][surface]).max() < 1
+
+
+def test_dated_forecasts_are_held_against_what_their_run_gave(evidence, tmp_path):
+    table = evidence.runs
+    found = fit("chinchilla", table, loss="squared", every_run=True)
+    largest = {"params": float(table["params"].max()) * 2, "tokens": float(table["tokens"].max())}
+    store = forecast.store(forecast.forecast(found, **largest), f"{tmp_path}/")
+    with_forecasts = PAPER.evidence({"grid": evidence.experiments["grid"]}, registry.read(tmp_path))
+    waiting = PAPER.draw_one("promised", with_forecasts)
+    assert "the run of these forecasts has not been measured" in " ".join(waiting.open)
+    registry.keep(tmp_path, store.name, float(LAW(*largest.values())))
+    scored = PAPER.draw_one("promised", PAPER.evidence(with_forecasts.experiments, registry.read(tmp_path)))
+    assert scored.decided
+    assert "1 of 1 inside 95 %" in " ".join(scored.lines)
+    assert scored.data["measured"] == pytest.approx(float(LAW(*largest.values())))
 
 
 # --- the page's numbers from its own files, with NumPy and SciPy alone

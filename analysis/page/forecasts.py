@@ -25,7 +25,7 @@ def page(found: Registry, followed: Sequence[Followed] = ()) -> str:
         followed: runs that go on, against their forecasts.
     """
     scored = [e for e in found.entries if e.score and e.forecast.bounded and not e.changed]
-    title = f"Forecasts of {found.folder.name or 'this folder'}"
+    title = "Dated forecasts"
     opening = (
         tag("h1", title),
         tag("p", "Predictions written down, dated, before their runs; each is scored once, and none is rewritten.",

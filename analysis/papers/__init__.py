@@ -11,6 +11,8 @@ from analysis.papers.folders import named, names
 from scaling.errors import InputError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from analysis.papers.reproduction import Reproduction, Wanted
     from analysis.records import Records
 
@@ -42,6 +44,7 @@ def reproduce(
     *,
     transfer: Sequence[str] = (),
     settings: Mapping[str, str] | None = None,
+    forecasts: "str | Path | None" = None,
 ) -> "Reproduction":
     """A paper's figures and tables from the records of our own runs.
 
@@ -57,8 +60,9 @@ def reproduce(
         transfer: sources of held-out text of other kinds, where the runs were not given the budget's own.
         settings: fields of every run that differ from the experiments' own, such as {"data.source": "text:*.txt"};
             `rates` is the text whose learning rates the runs take.
+        forecasts: folder of dated forecasts (`scaling predict --store`), which a page holds against what came.
 
     Raises:
-        InputError: no such paper, budget or figure, or the study has none of these runs.
+        InputError: no such paper, budget, figure or forecast, or the study has none of these runs.
     """
-    return wanted(paper, budget, only, transfer=transfer, settings=settings).drawn_from(records)
+    return wanted(paper, budget, only, transfer=transfer, settings=settings).drawn_from(records, forecasts)

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from analysis.laws.admission import IN_CONTEXT
 from analysis.papers.claim import Undecided
 from analysis.records import Records
+from analysis.registry import Registry
 from analysis.replicates import Noise, seed_noise
 from analysis.table import Table
 
@@ -36,10 +37,15 @@ def in_context(table: Table, lacks: str = "") -> Table:
 
 
 class Evidence:
-    """What the figures of a paper share, each worked out once."""
+    """What the figures of a paper share, each worked out once.
 
-    def __init__(self, experiments: Experiments):
+    Args:
+        promised: dated forecasts of runs, where some were stored.
+    """
+
+    def __init__(self, experiments: Experiments, promised: Registry | None = None):
         self.experiments = experiments
+        self.promised = promised
 
     def need(self, *names: str) -> Table:
         """The runs of these experiments that ended well, each once.

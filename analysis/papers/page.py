@@ -118,8 +118,11 @@ def _summary(paper: Paper, drawn: Sequence[Drawn]) -> Markup:
     claims = [claim for one in drawn for claim in one.claims]
     stated = paper.summary.stated(claims)
     words = stated or {claim: claim.label for claim in claims if claim.independent}
-    said = markup.bullets(map(_said, summary.sentences(words)))
-    return tag("section", tag("div", said, class_="summary"), _main(stated), id="summary")
+    sentences = summary.sentences(words)
+    if not (sentences or stated):
+        return Markup()
+    said = tag("div", markup.bullets(map(_said, sentences)), class_="summary") if sentences else Markup()
+    return tag("section", said, _main(stated), id="summary")
 
 
 def _main(stated: Mapping[Claim, str]) -> Markup:

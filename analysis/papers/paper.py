@@ -10,6 +10,7 @@ import numpy as np
 from analysis.papers.drawn import Drawn
 from analysis.papers.evidence import Evidence, Experiments
 from analysis.papers.summary import Summary
+from analysis.registry import Registry
 from scaling.errors import InputError
 
 
@@ -87,9 +88,9 @@ class Paper:
         """The experiments that these figures need."""
         return tuple(dict.fromkeys(need for name in names for need in self.figures[name].needs))
 
-    def draw(self, names: Sequence[str], experiments: Experiments) -> list[Drawn]:
+    def draw(self, names: Sequence[str], experiments: Experiments, promised: Registry | None = None) -> list[Drawn]:
         """These figures and tables, of one evidence."""
-        evidence = self.evidence(experiments)
+        evidence = self.evidence(experiments, promised)
         return [self.draw_one(name, evidence) for name in names]
 
     def draw_one(self, name: str, evidence: Evidence) -> Drawn:

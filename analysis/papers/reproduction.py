@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from analysis import registry
 from analysis.papers import folders, page
 from analysis.papers.drawn import Drawn
 from analysis.papers.evidence import Experiments, split
@@ -48,11 +49,14 @@ class Wanted:
         planned = {name: [planned_row(run) for run in runs] for name, runs in self.members.items()}
         return [str(line) for line in self._paper.expected(planned, self.figures)]
 
-    def drawn_from(self, records: Records) -> "Reproduction":
+    def drawn_from(self, records: Records, forecasts: str | Path | None = None) -> "Reproduction":
         """The figures from the records of a study that holds these runs, among others or not all of them yet.
 
+        Args:
+            forecasts: folder of dated forecasts, which a page holds against what came.
+
         Raises:
-            InputError: none of these runs has a record.
+            InputError: none of these runs has a record, or the folder has no forecast.
         """
         ids = self._ids(records.configs)
         experiments = split(records, ids)
@@ -62,7 +66,8 @@ class Wanted:
                 "budget, the text, the texts of other kinds and the settings with which it was begun"
             )
         planned = len(set().union(*ids.values()))
-        return Reproduction(self, experiments, tuple(self._paper.draw(self.figures, experiments)), planned)
+        promised = None if forecasts is None else registry.read(forecasts)
+        return Reproduction(self, experiments, tuple(self._paper.draw(self.figures, experiments, promised)), planned)
 
     @property
     def _paper(self) -> Paper:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from scaling.study import StudyFolder
 
 EXPECTED = "expected.json"  # beside the page
+FORECASTS = "forecasts"  # beside it too: what scaling predict --store wrote there, held against what came
 
 
 def add(verbs: arguments.Verbs) -> None:
@@ -156,7 +157,8 @@ def _draw(wanted: "Wanted", whole: "StudyFolder") -> None:
     with _on_the_cpu():
         from analysis import records
 
-        found = wanted.drawn_from(records.read(whole.path))
+        promised = folder / FORECASTS
+        found = wanted.drawn_from(records.read(whole.path), promised if promised.is_dir() else None)
         expected = json.loads(path.read_text(encoding="utf-8"))["lines"] if path.exists() else ()
         page, command = folder / "index.html", shlex.join(["scaling", *sys.argv[1:]])
         folder.mkdir(parents=True, exist_ok=True)

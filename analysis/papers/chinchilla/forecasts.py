@@ -1,16 +1,19 @@
-"""How well each approach forecasts: fitted to the smaller runs, held against those of HELD_OUT times their compute."""
+"""How well forecasts do: each approach fitted to the smaller runs and held against those of HELD_OUT times their
+compute, and those that were stored before a run was trained."""
 
 import dataclasses
+import math
 from collections.abc import Iterator
 
 import numpy as np
 from matplotlib import rc_context
+from matplotlib.figure import Figure
 
 from analysis import digits
 from analysis.fit import fit
 from analysis.isoflop import Profile, parabolas
 from analysis.laws import HenighanC
-from analysis.page.canvas import INK, LOSS, STYLE, panels
+from analysis.page.canvas import GREY, INK, LOSS, STYLE, WIDE, panels
 from analysis.papers.chinchilla import approaches
 from analysis.papers.chinchilla.approaches import Approach
 from analysis.papers.chinchilla.evidence import FIND, NUMBERS, Chinchilla2022
@@ -19,10 +22,12 @@ from analysis.papers.chinchilla.profiles import measured_profiles
 from analysis.papers.claim import MISSING, Undecided
 from analysis.papers.drawing import BITS, PF_DAYS, bits_per_byte, dots, layered, legend, logarithmic, pf_days
 from analysis.papers.drawn import Drawn
+from analysis.registry import Entry
 from analysis.table import Table
 from scaling.errors import InputError
 
 FEWEST = 4  # points that L(C) with a floor is fitted to
+ROW, HEADROOM = 0.28, 0.7  # inches of a figure, for each stored forecast and beside them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,3 +174,52 @@ def _loss_law(one: Approach):
     except InputError:
         return None
     return found.law
+
+
+def promised(evidence: Chinchilla2022, drawn: Drawn) -> None:
+    """Forecasts of a run that were stored, dated, before it was trained, each from runs of less compute: a dot for what
+    was predicted, dark the interval of the law, light that of one run, a diamond for what the run gave."""
+    found = evidence.promised
+    if found is None:
+        raise Undecided("no forecast was stored before its run; scaling predict --store PAGE/forecasts/ does")
+    drawn.points(_promise(entry) for entry in found.entries)
+    height = HEADROOM + ROW * len(found.entries)
+    with rc_context(STYLE):
+        drawn.figure = Figure(figsize=(WIDE[0], height))
+        axes = drawn.figure.add_axes((0.33, 0.5 / height, 0.64, 1 - HEADROOM / height))
+        for k, entry in enumerate(found.entries):
+            f = entry.forecast
+            if f.bounded:
+                for low, high, width, alpha in ((f.low, f.high, 7, 0.3), (f.law_low, f.law_high, 3, 0.8)):
+                    axes.plot([low, high], [k, k], color=GREY, lw=width, alpha=alpha, solid_capstyle="butt")
+            axes.plot(f.value, k, "o", color=COLOURS[1], ms=4.5)
+            if entry.scored:
+                axes.plot(entry.measured, k, "D", mfc="white", mec=INK, ms=6, mew=1.2)
+        axes.set_yticks(range(len(found.entries)), [entry.name for entry in found.entries])
+        axes.set_ylim(len(found.entries) - 0.4, -0.6)
+        axes.set_xlabel(LOSS)
+        axes.grid(axis="y", visible=False)
+    scored = [entry for entry in found.entries if entry.scored]
+    drawn.say(*(c.text() for c in found.calibration), *found.notes())
+    if not scored:
+        raise Undecided("the run of these forecasts has not been measured")
+    order = sorted(scored, key=lambda entry: abs(math.log(entry.measured / entry.forecast.value)))
+    ends = {"closest": order[0], "furthest": order[-1]} if len(order) > 1 else {"only one": order[0]}
+    for word, entry in ends.items():
+        f, off = entry.forecast, digits.percent(entry.measured / entry.forecast.value - 1, sign=True)
+        drawn.say(
+            f"The {word} is {entry.name}, made {f.made[:10]}: {f.value:.4f}, and {entry.measured:.4f} came: {off}"
+        )
+
+
+def _promise(entry: Entry) -> dict[str, float | str]:
+    f = entry.forecast
+    return {
+        "forecast": entry.name,
+        "made": f.made,
+        "by": f.by,
+        "at": f.at,
+        "predicted": f.value,
+        **({"law low": f.law_low, "law high": f.law_high, "run low": f.low, "run high": f.high} if f.bounded else {}),
+        **({"measured": entry.measured} if entry.scored else {}),
+    }

@@ -38,6 +38,7 @@ FIGURES: Mapping[str, Entry] = {
     "table2": Entry("Table 2: the exponents of the three approaches", ALLOCATION, tables.table_2, GRID),
     "table3": Entry("Table 3: when a size is the best, by approach 1", ALLOCATION, predictions.table_3, GRID),
     "forecast": Entry("Forecasts: four times the compute, held out", ALLOCATION, forecasts.forecast, GRID),
+    "promised": Entry("A predicted run: dated forecasts, and what came", ALLOCATION, forecasts.promised, GRID),
     "figA1": Entry("Figure A1: cosines longer than the run", APPENDIX_B, cycles.figure_a1, ("cycle",)),
     "tableA2": Entry("Figure A2 and Table A2: other texts", APPENDIX_C, tables.table_a2, GRID),
     "figA3": Entry("Figure A3: the best number of tokens over the size", APPENDIX_D, predictions.figure_a3, GRID),
