@@ -112,7 +112,7 @@ def study(n: int = 2):
 MAKE = (  # commands that make the good files
     "fit chinchilla FOLDER/runs.csv --out FOLDER/fit.json",
     "fit kaplan-bcrit FOLDER/batch.csv --out FOLDER/bcrit.json",
-    "fit --choose FOLDER/runs.csv --average --out FOLDER/average.json",
+    "fit --choose chinchilla q-norm FOLDER/runs.csv --average --out FOLDER/average.json",
     "predict FOLDER/fit.json --params 1e10 --tokens 1e11 --store FOLDER/forecasts/one.json",
     "allocate FOLDER/isoflop.csv --approach isoflop --out FOLDER/line.json",
     "tune FOLDER/sweep.csv --out FOLDER/rates.json",

@@ -78,7 +78,8 @@ def test_where_nothing_can_be_written_is_told_before(tmp_path):
     ("content", "words"),
     [(b'{"a": 1, "a": 2}', "'a' is there twice"), (b"[NaN]", "NaN is no finite number"),
      (b"[1e400]", "1e400 is no finite number"), (b"9" * 400, "is no finite number"),
-     (b"[" * 100_000, "nested too deep"), (b"\xff", "no text in UTF-8"), (b"[1", "no JSON"), (b'"' + b"x" * 2000 + b'"', "longer than")],
+     (b"[" * 100_000, "nested too deep"), (b"\xff", "no text in UTF-8"), (b"[1", "no JSON"),
+     (b'"' + b"x" * 2000 + b'"', "longer than")],
 )  # fmt: skip
 def test_json_that_cannot_be_taken_at_its_word_is_refused(content, words, tmp_path, monkeypatch):
     monkeypatch.setattr(folders, "MOST", 1000 if words == "longer than" else folders.MOST)
