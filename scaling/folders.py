@@ -5,6 +5,7 @@ import json
 import math
 import os
 import stat
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -25,6 +26,7 @@ def keep_programs() -> None:
     """Has JAX keep every compiled program in the cache folder; to be called before JAX is imported."""
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache() / "compiled"))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")  # compiled again instead
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -129,14 +131,14 @@ def _encoded(content: bytes | str) -> bytes:
     return content.encode("utf-8", "replace") if isinstance(content, str) else content
 
 
-def read_text(path: Path, what: str) -> str:
-    """The text of a file that somebody names.
+def read_bytes(path: Path, what: str) -> bytes:
+    """The content of a file that somebody names.
 
     Args:
         what: was wanted, for the message.
 
     Raises:
-        InputError: it is not there, no file (but a device, a pipe, a folder), too long, or not UTF-8.
+        InputError: it is not there, no file (but a device, a pipe, a folder), or longer than `MOST`.
     """
     if not path.is_file():
         found = "a folder" if path.is_dir() else "a device or pipe" if path.exists() else "no such file"
@@ -148,8 +150,17 @@ def read_text(path: Path, what: str) -> str:
         raise InputError(f"{path}: {error.strerror}; wanted {what}") from error
     if len(content) > MOST:
         raise InputError(f"{path}: longer than {MOST:,} bytes; wanted {what}")
+    return content
+
+
+def read_text(path: Path, what: str) -> str:
+    """The text of a file that somebody names.
+
+    Raises:
+        InputError: as `read_bytes`, or not UTF-8.
+    """
     try:
-        return content.decode("utf-8")
+        return read_bytes(path, what).decode("utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not {what} (no text in UTF-8: {error.reason} at byte {error.start})") from error
 

@@ -166,7 +166,7 @@ def _too_long(*_: object) -> None:
 def _module(name: str) -> Any:
     path = Path(name)
     if path.suffix == ".py":
-        if not path.exists():
+        if not path.is_file():
             raise InputError(f"no config file {name}; the ready-made ones are in configs/")
         spec = importlib.util.spec_from_file_location(path.stem, path)
         assert spec is not None
