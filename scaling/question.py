@@ -137,7 +137,7 @@ def _plainly(name: str) -> Iterator[None]:
             yield
     except InputError:
         raise
-    except (Exception, SystemExit) as error:  # a config is somebody's program: anything may happen in it
+    except (Exception, SystemExit, GeneratorExit) as error:  # a config is somebody's program: anything may happen in it
         frames = traceback.extract_tb(error.__traceback__)
         stem = Path(name).stem if name.endswith(".py") else name.rpartition(".")[2]
         at = next((frame for frame in reversed(frames) if Path(frame.filename).stem == stem), frames[-1])

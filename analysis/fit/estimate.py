@@ -425,7 +425,7 @@ class Fit(Generic[L]):
                 reason: {name: math.inf if value is None else value for name, value in constants.items()}
                 for reason, constants in d["without_rule"].items()
             },
-            misfit=Misfit(**{name: _number(v, name) for name, v in d["misfit"].items()}) if d.get("misfit") else None,
+            misfit=_misfit(d["misfit"]) if d.get("misfit") else None,
             held_out=HeldOut.from_dict(held) if held else None,
             lack_of_fit=LackOfFit(lack["F"], lack["p"], tuple(lack["degrees"])) if lack else None,
             draws=np.array(d["draws"], float).reshape(-1, len(log)),
@@ -530,3 +530,7 @@ def _number(value: Any, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError(f"{name} is {json.dumps(value)[:40]}, not a number")
     return value
+
+
+def _misfit(said: Mapping[str, Any]) -> Misfit:
+    return Misfit(**{name: _number(value, name) for name, value in said.items()})  # pyright: ignore

@@ -22,7 +22,7 @@ Verbs: TypeAlias = argparse._SubParsersAction
 class Parser(argparse.ArgumentParser):
     """Errors in one line."""
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # pyright: ignore
         for word in args or ():
             if not word.strip() or re.fullmatch(r"--[\w-]+=(--)?\s*", word):  # of "--", argparse would make a list
                 self.error(f"{word or 'an empty word'}: wanted a value; leave it out where there is none")
