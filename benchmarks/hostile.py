@@ -11,7 +11,7 @@ child of this process, with its modules loaded, and what a process inherits in a
 
     REFUSED     exit code 2, one line, nothing on standard output
     DONE        exit code 0
-    TOLD        REFUSED; or the answer to the file before the edit; or another that names the damaged row or column
+    TOLD        REFUSED; or the answer to the file before the edit; or another that names the damaged row or column, or warns of more
     ENDED       an exit code of the manual, no more than a line where it is 2
 
 A command fails, too, that prints a traceback, that a signal ends, that takes more than `CPU` seconds of a core or waits
@@ -719,7 +719,8 @@ class Bench:
                 self.answers[case.good] = self.run(Case("", case.good, Wanted.DONE))
             good = self.answers[case.good]
             here, there = (_bare(e.out + e.err) for e in (ended, good))
-            if here != there and not any(name in here and here.count(name) > there.count(name) for name in case.names):
+            told = (*case.names, "Warning: ", "Note: ", "note: ", "left out")
+            if here != there and not any(here.count(word) > there.count(word) for word in told):
                 return f"silently accepted ({', '.join(case.names)}): {_first_difference(there, here)}"
         return ""
 

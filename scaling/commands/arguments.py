@@ -100,7 +100,7 @@ def out_file(*endings: str) -> Callable[[str], Path]:
     return tried
 
 
-OUT, PICTURE = out_file(), out_file(".svg", ".png", ".pdf")
+OUT, JSON, PICTURE = out_file(), out_file(".json"), out_file(".svg", ".png", ".pdf")
 
 
 def store(text: str) -> str:

@@ -53,7 +53,7 @@ def add(verbs: arguments.Verbs) -> None:
     _level(allocate)
     _drop_worst(allocate)
     rows(allocate)
-    allocate.add_argument("--out", type=arguments.OUT, metavar="FILE", help="keep the allocation, for scaling plan")
+    allocate.add_argument("--out", type=arguments.JSON, metavar="FILE", help="keep the allocation, for scaling plan")
     allocate.add_argument("--json", action="store_true", help="JSON in place of text")
 
     compare = arguments.verb(
@@ -151,7 +151,7 @@ def _add_fit(verbs: arguments.Verbs) -> None:
         help="with --choose: keep all forms by their held-out weight in place of one, for scaling predict",
     )
     fit.add_argument(
-        "--out", type=arguments.OUT, metavar="FILE", help="keep the fit, for scaling predict and scaling plan"
+        "--out", type=arguments.JSON, metavar="FILE", help="keep the fit, for scaling predict and scaling plan"
     )
     fit.add_argument("--plot", type=arguments.PICTURE, metavar="FILE", help=".svg, .png or .pdf")
     fit.add_argument("--json", action="store_true", help="JSON in place of text")

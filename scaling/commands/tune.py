@@ -34,7 +34,7 @@ def add(verbs: arguments.Verbs) -> None:
         "--sigma", type=arguments.number, metavar="SHARE", help="seed noise as a share of the loss (read off the table)"
     )
     tune.add_argument(
-        "--out", type=arguments.OUT, metavar="FILE", help="keep the law, for scaling plan --rates and for configs"
+        "--out", type=arguments.JSON, metavar="FILE", help="keep the law, for scaling plan --rates and for configs"
     )
     tune.add_argument("--name", default=rates.OWN, help="of the text, for --out: beside other names there (own)")
     tune.add_argument(
