@@ -11,7 +11,7 @@ child of this process, with its modules loaded, and what a process inherits in a
 
     REFUSED     exit code 2, one line, nothing on standard output
     DONE        exit code 0
-    TOLD        REFUSED; or the answer to the file before the edit; or another that names the damaged row or column, or warns of more
+    TOLD        REFUSED; or the answer to the file before the edit; or another that names the damage, or warns of more
     ENDED       an exit code of the manual, no more than a line where it is 2
 
 A command fails, too, that prints a traceback, that a signal ends, that takes more than `CPU` seconds of a core or waits
