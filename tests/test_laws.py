@@ -13,6 +13,7 @@ from analysis.fit.rows import FitError, admitted
 from analysis.laws import (
     LAWS,
     M4,
+    Abnar,
     Chinchilla,
     Clark,
     Gadre,
@@ -27,6 +28,9 @@ from analysis.laws import (
     KaplanNS,
     KaplanPosition,
     KaplanStop,
+    Krajewski,
+    Lovelace,
+    Ludziejewski,
     Muennighoff,
     QNorm,
     SigmoidAccuracy,
@@ -230,6 +234,79 @@ def test_routing_saturates_between_two_expert_counts():
     assert math.log10(law(1e9, 1.0)) == pytest.approx(
         -0.082 * 9 - 0.108 * math.log10(1.847) + 0.009 * 9 * math.log10(1.847) + 1.104
     )
+
+
+JOINT = Ludziejewski(35.91, -0.1889, -0.2285, 0.0098, 35.98, -0.1775, 0.5529, -0.0259, 1.3637, 2.0732, 290.4521)
+ABNAR = Abnar(0.94, 16612.5, 5455.67, 0.4598, 17.26, 0.5962, 0.3954, -0.1666, 0.1603, 0.1595)
+
+
+@pytest.mark.parametrize(
+    ("E", "m", "mu", "n", "nu"),
+    [(1, 30.364, -0.1817, 53.98, -0.1965), (8, 21.83, -0.1676, 119.9, -0.2338), (32, 16.54, -0.1557, 234.7, -0.2652)],
+)
+def test_the_joint_law_of_experts_is_a_surface_for_each_number_of_them(E, m, mu, n, nu):
+    """The paper's table of single laws, from constants that were not rounded."""
+    ours = JOINT.of_experts(E)
+    np.testing.assert_allclose((ours[1], ours[3]), (mu, nu), atol=2e-4)
+    np.testing.assert_allclose((ours[0], ours[2]), (m, n), rtol=6e-3)
+
+
+def lowest(loss, C, share=1.0):
+    """N with the lowest loss on D = C / 6 N tokens, and that loss, share of N at work."""
+    N = np.geomspace(1e7, 1e12, 20001)
+    losses = loss(N, C / (6 * share * N))
+    return N[np.argmin(losses)], losses.min()
+
+
+@pytest.mark.parametrize(("E", "C", "size", "loss"), [(1, 1e20, 1.7e9, 2.5897), (8, 1e20, 0.99e9, 2.5291),
+                                                      (32, 1e20, 0.669e9, 2.4724), (1, 1e22, 18.8e9, None),
+                                                      (32, 1e22, 12.2e9, None)])  # fmt: skip
+def test_the_joint_law_has_the_papers_best_sizes(E, C, size, loss):
+    best, low = lowest(lambda N, D: JOINT(N, D, E), C)
+    assert best == pytest.approx(size, rel=0.02)  # printed to two digits
+    assert loss is None or low == pytest.approx(loss, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("S", "C", "size", "loss"),
+    [
+        (0, 1e20, 6.39e8, 2.5885),
+        (0.5, 1e20, 1.07e9, 2.5054),
+        (0.9, 1e20, 3.97e9, 2.3638),
+        (0.98, 1e20, 1.71e10, 2.2708),
+        (0, 1e21, 2.46e9, 2.2748),
+        (0.98, 1e21, 8.33e10, 2.0143),
+    ],
+)
+def test_the_sparsity_law_has_the_papers_best_sizes(S, C, size, loss):
+    best, low = lowest(lambda N, D: ABNAR(N, D, 1 - S), C, 1 - S)
+    assert best == pytest.approx(size, rel=0.01)
+    assert low == pytest.approx(loss, abs=1e-4)
+
+
+def test_the_sparsity_law_at_single_points():
+    points = ABNAR(np.array([1e9, 1e9, 1e10]), np.array([2e10, 2e10, 1e11]), np.array([1.0, 0.1, 0.05]))
+    np.testing.assert_allclose(points, (2.5657, 2.7019, 2.1902), atol=1e-4)
+
+
+def test_fine_experts_at_their_compute_optimal_settings(papers):
+    """d = 64 layers, N = d^2 (8 E + 4) layers, E = 64: losses that the rounded constants give for the paper's table."""
+    k = {name.removeprefix("moe_"): c["value"] for name, c in papers["krajewski2024"].items() if "moe_" in name}
+    law = Krajewski(**k)
+    dense = np.array([1e8, 1e9, 3e9, 7e9, 70e9])
+    layers = (dense / (12 * 64**2)) ** (1 / 3)
+    N = (64 * layers) ** 2 * (8 * 64 + 4) * layers
+    losses = law(N, np.array([4.37e9, 28.94e9, 72.9e9, 137.6e9, 941e9]), np.array([8, 16, 16, 32, 32]))
+    np.testing.assert_allclose(losses, (3.109, 2.472, 2.227, 2.060, 1.680), atol=1e-3)
+
+
+def test_the_penalty_of_repeats_ends_in_chinchilla_and_has_a_best_number_of_epochs():
+    law = Lovelace(1.87, 521.0, 1488.0, 0.35, 0.36, 0.05, 1.0, 1.0)
+    np.testing.assert_allclose(law(N, D, D), Chinchilla(1.87, 521.0, 1488.0, 0.35, 0.36)(N, D), rtol=1e-15)
+    for size, U in ((1e8, 1e9), (1e9, 1e9), (1e9, 1e11)):
+        epochs = (law.beta * law.B * U ** (1 - law.beta) / (law.P * size)) ** (1 / (1 + law.beta))
+        assert law.best_epochs(size, U) == pytest.approx(max(epochs, 1.0), rel=1e-3)
+    assert law.best_epochs(1e12, 1e8) == 1
 
 
 def test_henighan_has_a_floor():

@@ -4,11 +4,11 @@ import dataclasses
 
 import numpy as np
 import pytest
+from scipy.optimize import brentq
 
 from analysis import frontier
 from analysis.laws import Chinchilla, Gadre, Muennighoff
 from analysis.plan import prices
-from analysis.plan.published import HOFFMANN
 from scaling.errors import InputError
 
 LAW = Chinchilla(E=1.81722, A=477.83, B=2143.42, alpha=0.34731, beta=0.36717)
@@ -98,13 +98,30 @@ def test_the_served_model_meets_sardanas_condition(served):
     assert 0 < found.saving < 1
 
 
-def test_sardanas_example_of_a_7B_model_that_reads_1e11_tokens():
-    sizes = np.geomspace(1e20, 1e24, 2000)
-    best = frontier.best(HOFFMANN, sizes)
-    at = int(np.argmin(np.abs(best.params - 7e9)))
-    found = prices.with_inference(HOFFMANN, float(best.loss[at]), 1e11)
-    assert found.params == pytest.approx(6e9, rel=0.02)
-    assert found.tokens / best.tokens[at] == pytest.approx(1.18, rel=0.02)
+SARDANA = Chinchilla(E=1.69, A=406.4, B=410.7, alpha=0.336, beta=0.283)
+
+
+def test_sardanas_model_for_two_trillion_tokens_of_inference():
+    """Trained to L(7e10, 1e12); the first-order condition holds to 1e-3."""
+    assert SARDANA(7e10, 1e12) == pytest.approx(1.9473, abs=5e-5)
+    found = prices.with_inference(SARDANA, 1.947, 2e12)
+    assert found.params == pytest.approx(2.418e10, rel=1e-3)
+    assert found.tokens == pytest.approx(2.657e12, rel=1e-3)
+    assert found.params / float(found.cheapest_to_train.params) == pytest.approx(0.7096, abs=5e-4)
+    assert found.tokens / float(found.cheapest_to_train.tokens) == pytest.approx(1.4677, abs=5e-4)
+    assert 1 - found.saving == pytest.approx(0.9522, abs=5e-4)
+
+
+@pytest.mark.parametrize(
+    ("quality", "served", "size", "tokens", "cost"),
+    [(7e9, 1e11, 6.00e9, None, 0.9915), (30e9, 1e13, 13.61e9, 4.43e12, 0.7202), (70e9, 1e13, 41.55e9, 7.92e12, 0.8805)],
+)
+def test_sardanas_models_of_the_quality_of_a_compute_optimal_one(quality, served, size, tokens, cost):
+    C = brentq(lambda x: float(frontier.best(SARDANA, np.exp(x)).params) - quality, np.log(1e18), np.log(1e27))
+    found = prices.with_inference(SARDANA, float(frontier.best(SARDANA, np.exp(C)).loss), served)
+    assert found.params == pytest.approx(size, rel=1e-3)
+    assert tokens is None or found.tokens == pytest.approx(tokens, rel=2e-3)
+    assert 1 - found.saving == pytest.approx(cost, abs=5e-4)
 
 
 def test_a_model_that_serves_without_end_may_be_smaller_than_a_thousandth():

@@ -13,16 +13,17 @@ import re
 
 from analysis.laws.chinchilla import (
     Chinchilla,
-    Clark,
     Counted,
     Gadre,
     GadreError,
     Gemstones,
+    Lovelace,
     Muennighoff,
     SigmoidAccuracy,
     lifetime_flops,
 )
 from analysis.laws.curves import M3, M4, broken
+from analysis.laws.experts import Abnar, Clark, Krajewski, Ludziejewski
 from analysis.laws.kaplan import (
     HenighanC,
     HenighanD,
@@ -48,6 +49,7 @@ __all__ = [
     "LAWS",
     "M3",
     "M4",
+    "Abnar",
     "Chinchilla",
     "Clark",
     "Counted",
@@ -70,7 +72,10 @@ __all__ = [
     "KaplanOnePass",
     "KaplanPosition",
     "KaplanStop",
+    "Krajewski",
     "Law",
+    "Lovelace",
+    "Ludziejewski",
     "Muennighoff",
     "QNorm",
     "Rosenfeld",
@@ -100,11 +105,15 @@ LAWS: tuple[type[Law], ...] = (
     Chinchilla,
     Counted,
     Muennighoff,
+    Lovelace,
     Gadre,
     GadreError,
     SigmoidAccuracy,
     Gemstones,
     Clark,
+    Ludziejewski,
+    Krajewski,
+    Abnar,
     QNorm,
     Rosenfeld,
     Farseer,

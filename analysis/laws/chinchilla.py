@@ -4,10 +4,12 @@
 import dataclasses
 import math
 
-from analysis.laws.admission import DECAYED, FINISHED, ONE_LENGTH, ONE_PASS
+import numpy as np
+
+from analysis.laws.admission import DECAYED, FINISHED, ONE_PASS
 from analysis.laws.law import Law, Scalar, Values, constant, exponent, floor, namespace, power
 
-# --- Hoffmann et al. (2022), arXiv 2203.15556, and what was built on it
+GRID = 501  # points at which a lowest loss is looked for
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,6 +86,48 @@ class Muennighoff(Law):
         D_eff = U * (1 + self.R_D * -xp.expm1(-(D / U - 1) / self.R_D))
         N_eff = U_N * (1 + self.R_N * -xp.expm1(-xp.maximum(N / U_N - 1, 0.0) / self.R_N))
         return self.E + self.A * power(N_eff, -self.alpha) + self.B * power(D_eff, -self.beta)
+
+
+@dataclasses.dataclass(frozen=True)
+class Lovelace(Law):
+    """L(N, D, U) = E + A / N ** alpha + B / D ** beta + P R ** delta (N / U) ** kappa, R = D / U - 1 repeats.
+
+    A penalty for learning by heart, which can rise with training, as effective data cannot; without repeats it is
+    Chinchilla's law. The paper's form of one constant has delta = kappa = 1.
+    """
+
+    E: Scalar = floor()
+    A: Scalar = constant("nats/token", (1.0, 1e6))
+    B: Scalar = constant("nats/token", (1.0, 1e6))
+    alpha: Scalar = exponent((0.1, 1.0))
+    beta: Scalar = exponent((0.1, 1.0))
+    P: Scalar = constant("nats/token", (1e-4, 1.0))
+    delta: Scalar = exponent((0.1, 2.0))
+    kappa: Scalar = exponent((0.1, 2.0))
+
+    name = "lovelace"
+    inputs = ("params", "tokens", "unique_tokens")
+    source = "Lovelace et al. (2026), arXiv 2605.01640"
+    about = Muennighoff.about
+    linear = ("E", "A", "B", "P")
+
+    def __call__(self, N: Values, D: Values, U: Values) -> Values:
+        xp = namespace(self.E, self.A, self.B, self.P, self.alpha, self.beta, self.delta, self.kappa, N, D, U)
+        R = D / U - 1
+        repeated = xp.where(R > 0, power(xp.where(R > 0, R, 1.0), self.delta), 0.0)
+        once = self.E + self.A * power(N, -self.alpha) + self.B * power(D, -self.beta)
+        return once + self.P * repeated * power(N / U, self.kappa)
+
+    def best_epochs(self, N: float, U: float, most: float = 1e3) -> float:
+        """D / U, from 1 to `most`, at which N parameters on U unique tokens have the lowest loss.
+
+        With delta = kappa = 1 it is (beta B U ** (1 - beta) / (P N)) ** (1 / (1 + beta)).
+        """
+        x = np.linspace(0.0, math.log(most), GRID)
+        for _ in range(2):  # the second within the cells beside the best of the first
+            i = int(np.argmin(self(N, U * np.exp(x), U)))
+            x = np.linspace(x[max(i - 1, 0)], x[min(i + 1, GRID - 1)], GRID)
+        return float(np.exp(x[np.argmin(self(N, U * np.exp(x), U))]))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,37 +212,6 @@ class Gemstones(Law):
     def __call__(self, w: Values, d: Values, D: Values) -> Values:
         shape = self.A * power(w, -self.alpha) + self.B * power(d, -self.beta)
         return self.E + shape + self.G * power(D, -self.gamma)
-
-
-@dataclasses.dataclass(frozen=True)
-class Clark(Law):
-    """log10 L = a log10 N + b log10 E' + c log10 N log10 E' + d: N parameters used per token, E experts saturating.
-
-    1 / E' = 1 / (E - 1 + 1 / (1 / E_start - 1 / E_max)) + 1 / E_max.
-    """
-
-    a: Scalar = constant("", (-0.2, 0.0), "number")
-    b: Scalar = constant("", (-0.3, 0.0), "number")
-    c: Scalar = constant("", (0.0, 0.03), "number")
-    d: Scalar = constant("log10 nats/token", (0.5, 1.5), "number")
-    E_start: Scalar = constant("experts", (1.2, 8.0))
-    E_max: Scalar = constant("experts", (100.0, 1000.0))
-
-    name = "clark"
-    inputs = ("params", "experts")
-    source = "Clark et al. (2022) eq. 1, with its saturating expert count; logarithms to base 10"
-    about = (FINISHED, ONE_LENGTH)
-    linear = ("a", "b", "c", "d")
-    linear_in_log = True
-
-    def experts(self, E: Values) -> Values:
-        """The saturated expert count E'."""
-        return 1 / (1 / (E - 1 + 1 / (1 / self.E_start - 1 / self.E_max)) + 1 / self.E_max)
-
-    def __call__(self, N: Values, E: Values) -> Values:
-        xp = namespace(self.a, self.b, self.c, self.d, self.E_start, self.E_max, N, E)
-        x, e = xp.log10(N), xp.log10(self.experts(E))
-        return xp.exp(math.log(10) * (self.a * x + self.b * e + self.c * x * e + self.d))
 
 
 def lifetime_flops(N: Values, D_train: Values, D_inference: Values) -> Values:

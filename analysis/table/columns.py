@@ -21,7 +21,10 @@ COLUMNS: Mapping[str, str] = {
     "params_head": "parameters",
     "params_embed": "parameters",
     "params_total": "parameters",
+    "params_experts": "parameters",
     "experts": "experts",
+    "active_share": "share",
+    "granularity": "times",
     "tokens": "tokens",
     "unique_tokens": "tokens",
     "epochs": "epochs",
@@ -31,6 +34,7 @@ COLUMNS: Mapping[str, str] = {
     "steps": "updates",
     "steps_min": "updates",
     "steps_stop": "updates",
+    "schedule_number": "",
     "flops": "FLOP",
     "flops_attention": "FLOP",
     "flops_head": "FLOP",
@@ -127,7 +131,16 @@ UNIT_WORDS: Mapping[str, float] = {
     "b": 1e9, "bn": 1e9, "billion": 1e9, "billions": 1e9,
     "t": 1e12, "trillion": 1e12, "trillions": 1e12,
 }  # fmt: skip
-COUNTED = ("params", "params_total", "params_embed", "params_head", "tokens", "unique_tokens", "batch_tokens")
+COUNTED = (
+    "params",
+    "params_total",
+    "params_experts",
+    "params_embed",
+    "params_head",
+    "tokens",
+    "unique_tokens",
+    "batch_tokens",
+)
 
 
 def is_share(name: str, values: np.ndarray) -> bool:

@@ -1,0 +1,135 @@
+"""Laws of whole loss curves, against the published curves of Luo et al. (2025) under nine schedules at three sizes."""
+
+import numpy as np
+import pytest
+
+from analysis.fit import fit
+from analysis.laws.schedules import Luo, Schedules, Tissue, of_schedules
+from analysis.load import load
+
+PEAK, END, WARMUP = 3e-4, 3e-5, 2160
+FITTED = ("cosine_24000", "constant_24000", "wsdcon_9")
+PREDICTED = ("constant_72000", "cosine_72000", "wsd_20000_24000", "wsdld_20000_24000", "wsdcon_3", "wsdcon_18")
+NAMES = (*FITTED, *PREDICTED)
+
+
+def rates(name):
+    """The learning rate of every update of a schedule, by its name in the tables."""
+    kind, *numbers = name.split("_")
+    steps = 16_000 if kind == "wsdcon" else int(numbers[-1])
+    k = np.arange(WARMUP + 1, steps + 1)
+    share = np.clip((k - 20_000) / 4_000, 0, 1)
+    after = {
+        "constant": lambda: np.full(len(k), PEAK),
+        "cosine": lambda: END + (PEAK - END) / 2 * (1 + np.cos(np.pi * (k - WARMUP) / (steps - WARMUP))),
+        "wsd": lambda: PEAK * (END / PEAK) ** share,
+        "wsdld": lambda: PEAK + (END - PEAK) * share,
+        "wsdcon": lambda: np.where(k < 8_000, PEAK, 1e-5 * int(numbers[0])),
+    }[kind]()
+    return np.append(PEAK * np.arange(1, WARMUP + 1) / WARMUP, after)
+
+
+SCHEDULES = [rates(name) for name in NAMES]
+
+
+@pytest.fixture(scope="module")
+def curves(shared):
+    folder = shared / "reference_runs" / "luo2025_loss_curves"
+    return {(size, name): load(folder / f"{size}_{name}.csv") for size in (25, 100, 400) for name in NAMES}
+
+
+def errors(law, curves, size):
+    """R2, mean, root mean square, mean relative and worst relative error, each the mean over the curves predicted."""
+    found = []
+    for name in PREDICTED:
+        table = curves[size, name]
+        loss = table["loss"]
+        off = law(table["step"], np.full(len(loss), NAMES.index(name) + 1.0)) - loss
+        share = np.abs(off) / loss
+        R2 = 1 - np.sum(off**2) / np.sum((loss - loss.mean()) ** 2)
+        found.append((R2, np.abs(off).mean(), np.sqrt(np.mean(off**2)), share.mean(), share.max()))
+    return np.mean(found, 0)
+
+
+PUBLISHED = {
+    25: (3.04045406, 0.52468604, 0.50786857, 363.78751622, 2.06560812, 0.58279013, 0.64142257),
+    100: (2.65144770, 0.60115152, 0.45295811, 437.9464276, 2.13245612, 0.59785199, 0.65523644),
+    400: (2.37474466, 0.65421216, 0.42878731, 523.42464371, 2.02462735, 0.59350493, 0.63472457),
+}
+METRICS = {
+    25: (0.9988, 0.00376, 0.00465, 0.00110, 0.00409),
+    100: (0.9983, 0.00435, 0.00592, 0.00142, 0.00583),
+    400: (0.9978, 0.00484, 0.00730, 0.00168, 0.00995),
+}
+
+
+@pytest.mark.parametrize("size", [25, 100, 400])
+def test_the_multi_power_law_has_its_published_errors(curves, size):
+    """Within one of the last digit printed."""
+    law = of_schedules(Luo, Schedules.of(SCHEDULES))(*PUBLISHED[size])
+    np.testing.assert_allclose(errors(law, curves, size), METRICS[size], atol=1.6e-5, rtol=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("size", "constants", "found"),
+    [
+        (25, (3.152, 0.521, 0.505, 0.780, 500.0), (0.9983, 0.0044, 0.0047)),
+        (100, (2.782, 0.600, 0.448, 0.937, 500.0), (0.9980, 0.0044, 0.0069)),
+        (400, (2.518, 0.661, 0.415, 1.112, 500.0), (0.9960, 0.0066, 0.0097)),
+    ],
+)
+def test_the_annealing_law_does_nearly_as_well_with_two_constants_fewer(curves, size, constants, found):
+    law = of_schedules(Tissue, Schedules.of(SCHEDULES))(*constants)
+    R2, mean, _, _, worst = errors(law, curves, size)
+    np.testing.assert_allclose((R2, mean, worst), found, atol=2e-4)
+
+
+def test_changes_taken_together_hardly_move_a_law():
+    cosine = [rates("cosine_24000")]
+    t, number = np.array([2_160.0, 9_000.0, 16_000.0, 24_000.0]), np.ones(4)
+    for law, constants in ((Luo, PUBLISHED[25]), (Tissue, (3.152, 0.521, 0.505, 0.780, 500.0))):
+        every, some = (of_schedules(law, Schedules.of(cosine, knots))(*constants)(t, number) for knots in (10**6, 200))
+        np.testing.assert_allclose(some, every, atol=2e-4)
+
+
+def test_a_rate_that_falls_to_nothing_moves_a_law_by_a_finite_amount():
+    decayed = np.append(np.full(1000, PEAK), np.linspace(PEAK, 0, 500))
+    for law, constants in ((Luo, PUBLISHED[25]), (Tissue, (3.152, 0.521, 0.505, 0.780, 500.0))):
+        L = of_schedules(law, Schedules.of([decayed]))(*constants)(np.array([1000.0, 1500.0]), np.ones(2))
+        assert np.isfinite(L).all()
+        assert L[1] < L[0]
+
+
+def test_the_sums_of_a_schedule_are_those_of_its_definition():
+    """S_1, S_k and the momentum of the drops, update by update."""
+    eta = np.array([1.0, 2.0, 2.0, 1.5, 1.0, 1.0])
+    t = np.arange(1.0, 7.0)
+    seen = Schedules.of([eta]).seen(t, np.ones(6))
+    np.testing.assert_allclose(seen.S, np.cumsum(eta))
+    luo = Luo(0.0, 0.0, 1.0, 1.0, 0.7, 0.6, 0.5)
+    drops = -np.diff(eta, prepend=0.0)
+    L = of_schedules(Luo, Schedules.of([eta]))(
+        *(getattr(luo, n) for n in ("L_0", "A", "alpha", "B", "C", "beta", "gamma"))
+    )
+    for i in range(6):
+        by_hand = -sum(drops[k] * (1 - (1 + 0.7 * eta[k] ** -0.5 * eta[k : i + 1].sum()) ** -0.6) for k in range(i + 1))
+        assert L(t, np.ones(6))[i] == pytest.approx(by_hand)
+    momentum, S_2 = 0.0, []
+    for i, drop in enumerate(drops):
+        momentum = 0.8 * momentum + (drop if i > 1 else 0.0)
+        S_2.append(momentum + (S_2[-1] if S_2 else 0.0))
+    tissue = of_schedules(Tissue, Schedules.of([eta]))(0.0, 0.0, 1.0, 1.0, 5.0)
+    np.testing.assert_allclose(-tissue(t, np.ones(6)), S_2, atol=1e-12)
+
+
+def test_the_annealing_law_comes_back_from_two_curves_and_predicts_a_third():
+    names = ("cosine_24000", "wsdcon_9", "wsdld_20000_24000")
+    law = of_schedules(Tissue, Schedules.of([rates(name) for name in names], knots=60))
+    truth = law(3.15, 0.52, 0.5, 0.78, 500.0)
+    ends = (24_000, 16_000, 24_000)
+    step = np.concatenate([np.linspace(2_500, end, 12).round() for end in ends])
+    number = np.repeat([1.0, 2.0, 3.0], 12)
+    columns = {"step": step, "schedule_number": number, "loss": truth(step, number)}
+    found = fit(law, {name: column[number < 3] for name, column in columns.items()}, every_run=True)
+    np.testing.assert_allclose(list(found.constants.values()), (3.15, 0.52, 0.5, 0.78, 500.0), rtol=1e-5)
+    np.testing.assert_allclose(found.law(step, number), columns["loss"], rtol=1e-7)
