@@ -24,7 +24,7 @@ def prepare() -> None:
     Raises:
         InputError: what it inherited cannot be made good: no standard output, too few files, too little memory.
     """
-    os.environ["MPLBACKEND"] = "agg"  # figures are files; nothing is ever shown on a screen
+    os.environ |= {"MPLBACKEND": "agg", "MATPLOTLIBRC": os.devnull}  # figures are files, and look as we say
     closed = _open_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

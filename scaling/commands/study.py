@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import hashlib
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -120,7 +121,7 @@ def _quickstart(args: argparse.Namespace) -> int:
     if args.data is not None:
         settings["data.source"] = args.data
         words = "".join(c if c.isalnum() else "-" for c in args.data).strip("-")[-30:]
-        name += f"-{words}-{hashlib.sha256(args.data.encode()).hexdigest()[:4]}"  # other sources, other folders
+        name += f"-{words}-{hashlib.sha256(os.fsencode(args.data)).hexdigest()[:4]}"  # other sources, other folders
     out = args.out or Path("studies") / name
     from scaling.data import token_set
 
