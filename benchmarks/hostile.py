@@ -791,7 +791,7 @@ def run(bench: Bench, chosen: Sequence[Case], say: Callable[[str], None]) -> dic
         tally.done += ended.code == 0
         if fault := bench.fault(case, ended):
             said = (case.shell or " ".join(case.words))[:160]
-            tally.faults.append(f"{said}: {fault}")
+            tally.faults.append(re.sub(r"/\S*/", "", f"{said}: {fault}"))  # without paths of this machine
             say(f"{i + 1}/{len(chosen)} {case.kind}: {tally.faults[-1]!r}")
     return found
 
