@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: quickstart test test-slow check docs format calibration backtest truths lock clean
+.PHONY: quickstart test test-slow check docs format calibration backtest truths lock audit clean
 
 quickstart: $(READY)
 	$(BIN)/scaling quickstart
@@ -39,8 +39,18 @@ truths: $(READY)
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) .ci/setup.py
 
+# requirements.lock is everything but the drivers of chips; those, alone, are in the two others; SkyPilot's are for .ci/run.
+COMPILE := uv pip compile --generate-hashes --no-header --no-annotate --python-version 3.11
+BESIDE := -c requirements.lock $$(grep -o '^[a-z0-9-]*' requirements.lock | sort -u | sed 's/^/--no-emit-package /')
 lock:
-	uv pip compile --universal --generate-hashes --extra dev --no-header --no-annotate --python-version 3.11 pyproject.toml -o requirements.lock
+	$(COMPILE) --universal --extra dev pyproject.toml -o requirements.lock
+	echo 'jax[cuda13]' | $(COMPILE) --universal - $(BESIDE) -o requirements-cuda.lock
+	echo 'jax[tpu]' | $(COMPILE) --universal - $(BESIDE) -o requirements-tpu.lock
+	echo 'skypilot==0.14.0' | $(COMPILE) --python-platform linux - -o .ci/skypilot.txt
+
+# What is known against the locked packages; needs uv and a registry that has advisories.
+audit:
+	for lock in requirements*.lock; do uvx pip-audit --disable-pip --no-deps --requirement $$lock || exit 1; done
 
 clean:
 	rm -rf .venv .venv.lock

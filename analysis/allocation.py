@@ -8,7 +8,7 @@ allocation.allocate(records.read("studies/mine").curves, "envelope")      # lear
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,8 +16,9 @@ import numpy as np
 
 from analysis import frontier, mixed
 from analysis.confidence import LEVEL
+from analysis.digits import compute, short, typed
 from analysis.envelope import envelope
-from analysis.fit import fit
+from analysis.fit import fit, suspects
 from analysis.fit.rows import admitted
 from analysis.frontier import Allocation
 from analysis.isoflop import SAME_BUDGET, isoflop, profiles
@@ -95,6 +96,7 @@ def allocate(
         if drop_worst:
             notes.append(f"left out: the {drop_worst} largest losses (drop_worst)")
         rows = _without_worst(FINISHED.admit(table), drop_worst)
+        notes += suspects.told(rows, suspects.suspicions(rows, ("params", "tokens"), "loss"))
         found = isoflop(rows, method=method, sigma=sigma, level=level)
         notes.append(f"{len(rows)} of {table.given} rows used")
     else:
@@ -103,12 +105,12 @@ def allocate(
                 f"sigma {sigma:g}: of an envelope or of IsoFLOP profiles; a surface refits resampled runs, leave it out"
             )
         found = _surface(table, law, level, drop_worst)
-    first, last = min(p.flops for p in found.points), max(p.flops for p in found.points)
+    first, last = (float(end(p.flops for p in found.points)) for end in (min, max))
     if asked and max(asked) > BEYOND * last:
-        notes.append(f"{max(asked):.3g} FLOP is {max(asked) / last:.3g} times the largest compute here: a guess")
+        notes.append(f"{compute(max(asked))} is {typed(max(asked) / last, 3)} times the largest compute here: a guess")
     if asked and min(asked) * BEYOND < first:
         notes.append(
-            f"{min(asked):.3g} FLOP is {first / min(asked):.3g} times below the smallest compute here: a guess"
+            f"{compute(min(asked))} is {typed(first / min(asked), 3)} times below the smallest compute here: a guess"
         )
     return replace(found, budgets=asked, warnings=tuple(dict.fromkeys([*notes, *found.warnings])))
 
@@ -177,7 +179,7 @@ class CrossCheck:
             N = [float(f.params(self.budget)) for f in (a, b)]
             ends = [np.log(f.params_band(self.budget)) for f in (a, b)]
             if _differ(np.log(N[0]), ends[0], np.log(N[1]), ends[1]):
-                told.append(f"best N at {self.budget:.3g} FLOP, {one} {N[0]:.3g}, {other} {N[1]:.3g}")
+                told.append(f"best N at {compute(self.budget)}, {one} {short(N[0])}, {other} {short(N[1])}")
         return told
 
     def to_dict(self) -> dict[str, Any]:
@@ -190,10 +192,10 @@ class CrossCheck:
 
     def text(self) -> str:
         """A line for each approach, and where they part."""
-        lines = [f"{'approach':<20}{'points':>7}  {'exponent of N':<26}best N at {self.budget:.3g} FLOP"]
+        lines = [f"{'approach':<20}{'points':>7}  {'exponent of N':<26}best N at {compute(self.budget)}"]
         for name, found in self.found.items():
-            a = f"{found.a:.3f}{_ends(found.a_interval, '.3f')}"
-            N = f"{float(found.params(self.budget)):.3g}{_ends(found.params_band(self.budget), '.3g')}"
+            a = f"{found.a:.3f}{_ends(found.a_interval, '{:.3f}'.format)}"
+            N = f"{short(float(found.params(self.budget)))}{_ends(found.params_band(self.budget), short)}"
             lines.append(f"{name:<20}{len(found.points):>7}  {a:<26}{N}")
         lines += [f"{name:<20}{'none':>7}  {why}" for name, why in self.missing.items()]
         apart = self.apart()
@@ -248,9 +250,9 @@ def _differ(x: float, x_ends: Any, y: float, y_ends: Any) -> bool:
     return abs(x - y) > math.hypot(first, second)
 
 
-def _ends(interval: Any, form: str) -> str:
+def _ends(interval: Any, told: Callable[[float], str]) -> str:
     low, high = (float(end) for end in interval)
-    return f" ({low:{form}} to {high:{form}})" if np.isfinite(low) else ""
+    return f" ({told(low)} to {told(high)})" if np.isfinite(low) else ""
 
 
 def suited(table: Table) -> tuple[str, str]:

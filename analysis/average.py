@@ -62,8 +62,8 @@ class Average:
             centres, lows, highs = (np.log(np.maximum(part, 1e-300)) for part in (centres, lows, highs))
         centre = np.tensordot(w, centres, 1)
         apart = t_quantile(self.level, math.inf) ** 2 * np.tensordot(w, (centres - centre) ** 2, 1)
-        half = np.sqrt(np.tensordot(w, (0.5 * (highs - lows)) ** 2, 1) + apart)
-        parts = [np.exp(part) if log else part for part in (centre, centre - half, centre + half)]
+        below, above = (np.sqrt(np.tensordot(w, (end - centres) ** 2, 1) + apart) for end in (lows, highs))
+        parts = [np.exp(part) if log else part for part in (centre, centre - below, centre + above)]
         if (limits := self.fits[0].limits) is not None:
             parts = [np.clip(part, *limits) for part in parts]
         return Prediction(*(part[()] for part in parts))
@@ -87,15 +87,20 @@ class Average:
             return cls(tuple(f for _, f in parts), tuple(w for w, _ in parts), tuple(map(str, d["notes"])))
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
-                f"not an average of fits ({error}); wanted what `scaling fit --average --out` wrote"
+                f"not an average of fits ({error}); wanted what `scaling fit --choose --average TABLE --out FILE` wrote"
             ) from error
 
-    def alone(self, **columns: ArrayLike) -> list[str]:
-        """What each form says by itself of one run, a line each."""
+    def alone(self, **columns: float) -> list[str]:
+        """What each form says by itself, with both intervals; none of a doubtful form beyond its runs."""
         lines = []
         for found, weight in zip(self.fits, self.weights, strict=True):
-            said = found.predict(run=True, **columns)
-            ends = f"{said.low:.4f} to {said.high:.4f}"
+            said, law = found.predict(run=True, **columns), found.predict(run=False, **columns)
+            inside = all(low <= columns[name] <= high for name, (low, high) in found.ranges.items())
+            ends = f"law {law.low:.4f} to {law.high:.4f}, one run {said.low:.4f} to {said.high:.4f}"
+            if out := found.beyond_limits(**columns):
+                ends = f"no interval: {out}"
+            elif not (found.sound or inside):
+                ends = f"no interval: {found.status}, {found.why}"
             lines.append(f"  {weight:>5.1%} {found.law.name} alone: {said.value:.4f} ({ends})")
         return lines
 

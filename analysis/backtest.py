@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from analysis import average, forms
 from analysis.average import Average
 from analysis.confidence import LEVEL
-from analysis.digits import short
-from analysis.fit import fit
+from analysis.digits import plural, short
+from analysis.fit import fit, suspects
 from analysis.fit.estimate import Fit, percent
-from analysis.fit.misfit import FURTHEST, steps_of
+from analysis.fit.misfit import APART, FURTHEST, furthest, steps_of
 from analysis.fit.rows import admitted, clustered
 from analysis.laws import Law, law_by_name
 from analysis.table import Table
@@ -29,6 +29,7 @@ Array = NDArray[np.float64]
 
 FEWEST = 3  # times as many rows as constants that a step fits
 STEPS = 6  # along the product of the inputs, and along the first of them
+TOO_FEW = 0.9  # of the runs inside their intervals: fewer is said
 AVERAGE = "average"  # in place of a law: of the forms that suit the table (`analysis.average`)
 LEVELS = (0.5, 0.8, 0.95)
 BANDS = ((1.0, 2.0), (2.0, 8.0), (8.0, math.exp(FURTHEST)), (math.exp(FURTHEST), math.inf))  # times the largest runs
@@ -42,7 +43,8 @@ class Step:
         fitted: rows of the fit.
         largest: the largest product of its inputs.
         far: distance of the runs beyond the fit's, in ln.
-        half_of_law, half_of_run: half widths in ln(target) at each of `LEVELS`, (levels, rows).
+        half_of_law, half_of_run: half widths in ln(target) on the side of what was measured, at each of `LEVELS`,
+            (levels, rows).
     """
 
     fitted: int
@@ -106,6 +108,16 @@ class Backtest:
         parts = [part.mean() for part in parts if len(part)]
         return float(np.mean(parts)) if parts else math.nan
 
+    @property
+    def doubt(self) -> str:
+        """That the intervals held too few of the runs; empty where they held enough."""
+        if self.covered() >= TOO_FEW:
+            return ""
+        return (
+            f"the intervals of {self.law} hold {self.covered():.0%} where they say {percent(LEVEL)}: on such runs its "
+            "forecasts are too sure of themselves; scaling fit --choose tells whether another form does better"
+        )
+
     def summary(self) -> dict[str, Any]:
         """All but the single steps."""
         return {
@@ -119,6 +131,7 @@ class Backtest:
             "half_width": self.half_width(),
             "score": self.score(),
             "rms": self.rms(),
+            "doubt": self.doubt,
             "notes": list(self.notes),
         }
 
@@ -167,7 +180,8 @@ class Backtest:
                 )
         nominal = ", ".join(f"{level:.0%} holds {self.covered(level):.0%}" for level in LEVELS)
         lines.append(f"calibration: {nominal}")
-        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+        warning = [f"warning: {self.doubt}"] if self.doubt else []
+        return "\n".join([*warning, *lines, *(f"note: {note}" for note in self.notes)])
 
 
 def backtest(
@@ -199,11 +213,15 @@ def backtest(
     x = rows.positive(*law.inputs)
     index, *_ = clustered(law, rows, clusters)
     least = FEWEST * len(law.constants())
-    parts = steps_of(x, least, steps, index)
+    parts = steps_of(law, x, least, steps, index)
     if not parts:
+        form = f"{law.name}, of all forms averaged the one with most constants," if averaged else law.name
+        count = len(rows) if index is None else len(np.unique(index))
+        runs = f"{len(rows)} rows of {count} {plural(count, 'run', 'runs')}" if index is not None else f"{count} runs"
         raise InputError(
-            f"{table.source}: {len(rows)} runs are too few to walk {law.name} forward; wanted {least} or more in the "
-            "smaller sizes, at three values of each input, and larger ones to predict"
+            f"{table.source}: {runs} are too few to walk {form} forward: {_below_the_largest(x, index)} lie "
+            f"below the largest, and a step fits {least} or more ({FEWEST} for each of {len(law.constants())} "
+            "constants), at three values of each input"
         )
     told, refused, why = [], 0, ""
     given = {"target": name, "clusters": clusters, "every_run": True}
@@ -221,11 +239,20 @@ def backtest(
     if not told:
         raise InputError(f"{table.source}: none of {len(parts)} steps finds {law.name}: {why}")
     notes = [f"left out: {len(e.rows)} ({e.reason})" for e in rows.excluded]
+    notes += suspects.told(rows, suspects.suspicions(rows, law.inputs, name))
     if refused:
         notes.append(f"{refused} of {len(parts)} fits are doubtful and predict nothing, such as: {why}")
-    return Backtest(
-        AVERAGE if averaged else law.name, name, tuple(law.inputs), len(rows), tuple(told), refused, tuple(notes)
-    )
+    form = AVERAGE if averaged else law.name
+    return Backtest(form, name, tuple(law.inputs), len(rows), tuple(told), refused, tuple(notes))
+
+
+def _below_the_largest(x: Sequence[Array], clusters: NDArray[np.int64] | None) -> int:
+    """Rows, or clusters of them, that the largest step could fit."""
+    far = np.round(np.sum([np.log(column) for column in x], 0) / APART)
+    if clusters is None:
+        return int((far < far.max()).sum())
+    far = furthest(far, clusters)
+    return len(np.unique(clusters[far < far.max()]))
 
 
 def _averaged(tried: Sequence[type[Law]], table: Table, options: Mapping[str, Any]) -> Average:
@@ -239,7 +266,9 @@ def _step(found: Fit | Average, held: Table, fitted: int) -> Step:
 
     def halves(run: bool) -> Array:
         said = [_at(found, level).predict(run=run, **columns) for level in LEVELS]
-        return np.array([0.5 * np.log(s.high / np.maximum(s.low, 1e-300)) for s in said])
+        return np.array(
+            [np.log(np.where(measured > s.value, s.high / s.value, s.value / np.maximum(s.low, 1e-300))) for s in said]
+        )
 
     far, largest = np.zeros(len(held)), math.nan
     if (own := heaviest.misfit) is not None:

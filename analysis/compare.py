@@ -10,8 +10,10 @@ import numpy as np
 
 from analysis import frontier, mixed
 from analysis.confidence import t_quantile
+from analysis.digits import short, typed
 from analysis.fit import fit
 from analysis.fit.estimate import Fit, Prediction
+from analysis.fit.floor import Floor
 from analysis.fit.rows import FitError, clustered
 from analysis.frontier import lower_envelope
 from analysis.jsonable import jsonable
@@ -19,7 +21,8 @@ from analysis.laws import law_by_name
 from analysis.laws.admission import FINISHED, UNDER_WAY
 from analysis.laws.law import Law
 from analysis.plan.prices import compute_for
-from analysis.table import Table
+from analysis.replicates import RATE
+from analysis.table import Table, digits_beyond
 from analysis.table.columns import COLUMNS
 from scaling.errors import InputError
 
@@ -28,6 +31,7 @@ SCATTER = 0.1  # of ln D about its line in ln N; below it, D follows N
 NEAR = 0.1  # loss above the lowest one at no more compute, relative: runs beyond say little of the optimum
 APART = 1.25  # factor beyond its interval at which the runs themselves contradict a gain
 WIDEST = math.log(1e4)  # of a gain: an interval that reaches farther bounds nothing
+CHANCE = 4  # digits of losses that two runs may share by chance
 COUNTED_ALIKE = 1.2  # times between C / 6 N D of two ladders at one size: shapes alone make less
 # Words in the name of a column that say how a run was measured or counted, and not what it was.
 MEASURED = {"val", "valid", "validation", "eval", "evaluation", "test", "heldout", "loss", "flop", "flops", "count"}
@@ -82,7 +86,9 @@ class Comparison:
 
     @property
     def doubt(self) -> str:
-        """Why the fits tell nothing of the gain; empty where they do."""
+        """Why nothing here tells the gain; empty where something does."""
+        if self.unlike:
+            return "; ".join(self.unlike)
         doubtful = [name for name, f in (("A", self.A), ("B", self.B)) if not f.sound]
         if doubtful:
             return f"the fit of {' and '.join(doubtful)} is doubtful"
@@ -91,12 +97,10 @@ class Comparison:
     @property
     def verdict(self) -> str:
         last = self.last
-        if self.unlike:
-            return f"cannot be told: {'; '.join(self.unlike)}"
-        if last is None:
-            return "cannot be told"
         if self.doubt:
             return f"cannot be told: {self.doubt}"
+        if last is None:
+            return "cannot be told"
         return "B is better" if last.low > 1 else "A is better" if last.high < 1 else "no difference is shown"
 
     def to_dict(self) -> dict[str, Any]:
@@ -121,12 +125,12 @@ class Comparison:
             f"Compute that A needs for every FLOP of B, by {self.A.law.name} ({100 * self.A.level:.4g}% intervals)"
         ]
         for g in self.gains:
-            told = f"{g.value:.3g}  ({g.low:.3g} to {g.high:.3g})"
+            told = f"{typed(g.value, 3)}  ({typed(g.low, 3)} to {typed(g.high, 3)})"
             if g.unreached:
                 told = f"beyond what the law of {g.unreached} reaches"
             elif not math.isfinite(g.high):
-                told = f"{g.value:.3g}  (no interval: the fits do not bound it)"
-            runs = f"; {g.by_runs:.3g} by the runs themselves" if math.isfinite(g.by_runs) else ""
+                told = f"{typed(g.value, 3)}  (no interval: the fits do not bound it)"
+            runs = f"; {typed(g.by_runs, 3)} by the runs themselves" if math.isfinite(g.by_runs) else ""
             lines.append(f"  {target} {g.loss:.4f} {COLUMNS.get(target, '')}   {told}{runs}")
         if self.unlike:
             lines.append(f"Which is better {self.verdict}.")
@@ -141,7 +145,7 @@ class Comparison:
 
 
 def compare(
-    A: Table, B: Table, *, law: type[Law] | str | None = None, n_losses: int = 3, floor: float | None = None
+    A: Table, B: Table, *, law: type[Law] | str | None = None, n_losses: int = 3, floor: Floor | None = None
 ) -> Comparison:
     """The compute-equivalent gain of ladder B over ladder A.
 
@@ -154,22 +158,22 @@ def compare(
         law: of (params, tokens), whose optimum is taken, or of compute (kaplan-c, henighan-c), fitted to each ladder's
             envelope. None takes chinchilla where both ladders identify it, else kaplan-c, or henighan-c with a floor.
         n_losses: losses at which to compare, evenly spread over the range that both ladders reach.
-        floor: the irreducible loss at which both laws are pinned; None leaves it to each ladder.
+        floor: at which both laws are pinned; None leaves it to each ladder.
 
     Raises:
-        InputError: the ladders share no losses, or the law cannot be fitted.
+        InputError: the ladders share no losses, or share runs, or the law cannot be fitted.
     """
     column, notes = _target(A, B)
     ladders = tuple(_near(FINISHED.admit(UNDER_WAY.admit(table)), column) for table in (A, B))
+    _check_runs(*ladders, column)
     seen = [table.positive(column)[0] for table in ladders]
     high, low = min(s.max() for s in seen), max(s.min() for s in seen)
     if low > high:
         raise InputError(
             f"the ladders share no losses: one ends at {low:.4g}, the other begins at {high:.4g}; extend one"
         )
-    least = min(s.min() for s in seen)
-    if floor is not None and floor >= least:
-        raise InputError(f"floor {floor:g}: wanted one below every {column}, and the lowest is {least:.4g}")
+    if floor:
+        floor.check(column, np.concatenate(seen))
     ladders = tuple(_between(table, column, low, high) for table in ladders)
     fits, chosen = _fits(law, ladders, column, floor)
     gains = tuple(
@@ -251,17 +255,13 @@ def loss_at(law: Any, C: float) -> float:
 
 
 def _fits(
-    law: type[Law] | str | None, ladders: Sequence[Table], column: str, floor: float | None
+    law: type[Law] | str | None, ladders: Sequence[Table], column: str, floor: Floor | None
 ) -> tuple[tuple[Fit, Fit], list[str]]:
     """The law fitted to both ladders, and notes on its choice."""
 
     def both(law: type[Law] | str) -> tuple[Fit, Fit]:
         law = law_by_name(law) if isinstance(law, str) else law
-        floors = [c.name for c in law.constants() if c.kind == "floor"]
-        if floor is not None and not floors:
-            raise InputError(f"{law.name} has no floor to pin at {floor:g}; choose chinchilla or henighan-c")
-        fixed = {} if floor is None else dict.fromkeys(floors, floor)
-        A, B = (fit(law, table, loss="squared", target=column, fixed=fixed) for table in ladders)
+        A, B = (fit(law, table, loss="squared", target=column, floor=floor) for table in ladders)
         return A, B
 
     if law is not None:
@@ -282,7 +282,7 @@ def _fits(
                 return fits, []
         except FitError as error:
             why = str(error)
-    fits = both("kaplan-c" if floor is None else "henighan-c")
+    fits = both("henighan-c" if floor else "kaplan-c")
     return fits, [f"not compared by chinchilla, which is sharper: {why}", *_straight(fits)]
 
 
@@ -340,7 +340,7 @@ def _straight(fits: Sequence[Fit]) -> list[str]:
     """What a comparison of straight lines assumes, and where these ladders do not keep to it."""
     (low_A, high_A), (low_B, high_B) = (f.ranges["flops"] for f in fits)
     alike = all(1 / LIKE <= ratio <= LIKE for ratio in (low_A / low_B, high_A / high_B))
-    ends = f"A from {low_A:.2g} to {high_A:.2g} FLOP, B from {low_B:.2g} to {high_B:.2g}"
+    ends = f"A from {typed(low_A, 2)} to {typed(high_A, 2)} FLOP, B from {typed(low_B, 2)} to {typed(high_B, 2)}"
     unlike = f"these ranges differ ({ends}), so the gain is biased where the losses bend towards a floor"
     law = fits[0].law.name
     straight = f"{law} {STRAIGHT}" if law == "kaplan-c" else f"{law} {STRAIGHT}, of the loss above the floor"
@@ -356,6 +356,21 @@ def _target(A: Table, B: Table) -> tuple[str, list[str]]:
     return "loss", [
         "the ladders have different vocabularies, so their losses per token do not compare: use bits per byte"
     ]
+
+
+def _check_runs(A: Table, B: Table, target: str) -> None:
+    """Refuses a run that is in both ladders: cells that are equal where the loss has too many digits for chance."""
+    names = [name for name in ("params", "tokens", "flops", target, RATE, "seed") if name in A and name in B]
+    there = set(zip(*(B[name].tolist() for name in names), strict=True))
+    both = np.array([row in there for row in zip(*(A[name].tolist() for name in names), strict=True)])
+    if not np.any(both & digits_beyond(A[target], CHANCE)) and both.sum() <= len(A) / 2:
+        return
+    rows = np.flatnonzero(both)
+    more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
+    raise InputError(
+        f"{A.source}, {A.label(int(rows[0]))}{more}: in both ladders; a run is of one recipe or of the other: choose "
+        "with --where-a and --where-b"
+    )
 
 
 def _differ(A: Table, B: Table, column: str) -> bool:
@@ -378,14 +393,26 @@ def _unlike(A: Table, B: Table, target: str) -> Iterator[str]:
     )
     # A loss under a name of its own is of the text that it names; one text has one number of bytes per token.
     one_text = A.taken.get(target, target) != target or _one_value(A, B, "bytes_per_token")
-    if _differ(A, B, "data") and not one_text:
+    if any(_differ(A, B, column) for column in ("data", "dataset")) and not one_text:
         yield "the ladders have different data, and nothing says that they were evaluated on one text"
-    for column in A:
-        words = set(re.split("[^a-z]+", column.lower()))
-        if words & MEASURED and A[column].dtype.kind == "U" and _one_each(A, B, column):
+    for column in filter(_of_the_measurement, A):
+        if A[column].dtype.kind == "U" and _one_each(A, B, column):
             yield f"{column} is {A[column][0]} in A and {B[column][0]} in B"
+    for name, table in (("A", A), ("B", B)):
+        inputs = [one for one in ("params", "tokens", "flops") if table.has(one)][:2]
+        at_equal = mixed.at_equal(table, inputs, target)
+        for column in table:
+            text = table[column].dtype.kind == "U"
+            if text and (column in at_equal or (_of_the_measurement(column) and len(set(table[column]) - {""}) > 1)):
+                there = ", ".join(sorted(set(table[column]) - {""}))
+                yield f"{name} mixes values of {column}: {there}"
     if not any(_differ(A, B, column) for column in ("n_ctx", "n_vocab", "experts", "n_layer")):
         yield from filter(None, [_two_counts(A, B)])
+
+
+def _of_the_measurement(column: str) -> bool:
+    """Whether a column says how runs were measured or counted, by its name."""
+    return bool(MEASURED & set(re.split("[^a-z]+", column.lower())))
 
 
 def _two_columns(A: Table, B: Table, name: str, what: str) -> str:
@@ -414,8 +441,8 @@ def _two_counts(A: Table, B: Table) -> str:
     if max(a / b, b / a) < COUNTED_ALIKE:
         return ""
     return (
-        f"at {math.exp(middle):.2g} parameters the FLOP of A are {a:.3g} times 6 params tokens and those of B {b:.3g} "
-        "times, two counts of FLOP"
+        f"at {short(math.exp(middle))} parameters the FLOP of A are {typed(a, 3)} times 6 params tokens and those of B "
+        f"{typed(b, 3)} times, two counts of FLOP"
     )
 
 

@@ -22,6 +22,11 @@ def short(x: float) -> str:
     return f"{x / 1000**k:.4g}{SUFFIXES[k]}"
 
 
+def compute(C: float) -> str:
+    """Compute to three digits, with its unit: 3.55e19 FLOP."""
+    return f"{typed(C, 3)} FLOP"
+
+
 def typed(x: float, digits: int = 6) -> str:
     """A number to so many digits as one types it: 1e9, 8.64e19, 0.5, 3320."""
     return f"{float(f'{x:.{digits}g}'):.6g}".replace("e+0", "e").replace("e+", "e").replace("e-0", "e-")

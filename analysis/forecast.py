@@ -5,7 +5,7 @@ import datetime
 import itertools
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,8 @@ class Score:
     def text(self) -> str:
         f = self.forecast
         verdict = f"{'inside' if self.inside else 'outside'} the {100 * f.level:.4g}% interval of one run"
-        ends = f" ({f.low:.4f} to {f.high:.4f})" if f.bounded else ""
+        law, run = f"law {f.law_low:.4f} to {f.law_high:.4f}", f"one run {f.low:.4f} to {f.high:.4f}"
+        ends = f" ({law}, {run})" if f.bounded else ""
         return "\n".join(
             [
                 f"Predicted  {f.value:.4f}{ends} on {f.made[:10]}, {f.target} at {f.at}, by {f.law}",
@@ -112,14 +113,20 @@ def forecast(fit: Fit | Average, **inputs: float) -> Forecast:
     """
     told = {name: float(x) for name, x in inputs.items()}
     mean, run = fit.predict(**told), fit.predict(run=True, **told)  # type: ignore[arg-type]  # told holds columns only
-    heaviest = fit.fits[0] if isinstance(fit, Average) else fit
-    doubtful, outside = doubt(heaviest), beyond(heaviest, told)
-    warnings = [*filter(None, [doubtful, out := heaviest.beyond_limits(**told)])]
+    forms = fit.fits if isinstance(fit, Average) else (fit,)
+    heaviest, outside = forms[0], beyond(forms[0], told)
+    doubtful = _each(forms, doubt)
+    out = _each(forms, lambda form: form.beyond_limits(**told))
+    warnings = [*doubtful, *out]
     bounds = tuple(map(float, (run.low, run.high, mean.low, mean.high)))
     if out or (doubtful and outside):
         bounds = 0.0, math.inf, 0.0, math.inf
     if doubtful and outside and not out:
         warnings.append("no interval is given: other constants that suit the runs part ways beyond them")
+    if heaviest.floor:
+        warnings.append(
+            f"the floor is pinned at {heaviest.floor.value:.4g} ({heaviest.floor.told}): no interval doubts it"
+        )
     return Forecast(
         datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         fit.name if isinstance(fit, Average) else fit.law.name,
@@ -131,6 +138,12 @@ def forecast(fit: Fit | Average, **inputs: float) -> Forecast:
         warnings=(*warnings, *outside),
         fit=jsonable(fit.to_dict()),
     )
+
+
+def _each(forms: Sequence[Fit], told: Callable[[Fit], str]) -> list[str]:
+    """What is to be said of each form, with its name where there are several; nothing of those without."""
+    name = "{}: {}" if len(forms) > 1 else "{1}"
+    return [name.format(form.law.name, words) for form in forms if (words := told(form))]
 
 
 def store(forecast: Forecast, path: str | Path) -> Path:

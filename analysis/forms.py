@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from analysis.fit import STARTS, doubts, fit, held_out, solver
+from analysis.fit.misfit import outward
 from analysis.fit.rows import Rows, admitted, held_out_rows, select_rows, weights_of
 from analysis.fit.solver import Array, Objective
 from analysis.fit.starts import starts_of
@@ -291,9 +292,9 @@ def _chosen(form: Form, forms: Sequence[Form]) -> bool:
 
 
 def _distance(laws: Sequence[type[Law]], table: Table) -> Array:
-    """How far out a row lies: the sum of the logarithms of all inputs; a smaller loss is further."""
-    names = dict.fromkeys(name for law in laws for name in law.inputs)
-    return sum((np.log(table[name]) * (-1 if name.startswith("loss") else 1) for name in names), np.zeros(len(table)))
+    """How far out a row lies, by all inputs."""
+    names = tuple(dict.fromkeys(name for law in laws for name in law.inputs))
+    return outward(names, [table[name] for name in names])
 
 
 def deviance(objective: Objective, value: float, weights: Array) -> float:

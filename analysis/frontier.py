@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from analysis.confidence import LEVEL
+from analysis.digits import compute, short, typed
 from analysis.jsonable import jsonable
 from analysis.laws import Chinchilla, admission
 from analysis.laws.law import Law
@@ -129,26 +130,28 @@ class Allocation:
     def text(self) -> str:
         """The allocation as a person reads it."""
 
-        def between(ends: tuple[float, float], form: str) -> str:
-            return f" ({100 * self.level:.4g} %: {ends[0]:{form}} to {ends[1]:{form}})" if np.isfinite(ends[0]) else ""
+        def between(ends: tuple[Any, Any], told: Callable[[float], str] = "{:.3f}".format) -> str:
+            if not np.isfinite(ends[0]):
+                return ""
+            return f" ({100 * self.level:.4g} %: {told(float(ends[0]))} to {told(float(ends[1]))})"
 
-        C = [p.flops for p in self.points]
+        C, C_1 = [float(p.flops) for p in self.points], compute(self.C_1)
         lines = [
             *(f"Warning: {doubt}" for doubt in self.doubts),
-            f"{self.method}: {len(self.points)} points from {min(C):.3g} to {max(C):.3g} FLOP",
-            f"  best N = {self.N_1:.3g} (C / {self.C_1:.3g} FLOP) ^ {self.a:.3f}{between(self.a_interval, '.3f')}",
-            f"  best D = {self.D_1:.3g} (C / {self.C_1:.3g} FLOP) ^ {self.b:.3f}{between(self.b_interval, '.3f')}",
+            f"{self.method}: {len(self.points)} points from {typed(min(C), 3)} to {compute(max(C))}",
+            f"  best N = {short(self.N_1)} (C / {C_1}) ^ {self.a:.3f}{between(self.a_interval)}",
+            f"  best D = {short(self.D_1)} (C / {C_1}) ^ {self.b:.3f}{between(self.b_interval)}",
         ]
         for m in self.minima:
             if m.interior:
-                lines.append(f"  minimum at {m.flops:.3g} FLOP: N {m.params:.3g}, D {m.tokens:.3g}, loss {m.loss:.4f}")
+                size = f"N {short(m.params)}, D {short(m.tokens)}"
+                lines.append(f"  minimum at {compute(m.flops)}: {size}, loss {m.loss:.4f}")
         for C in self.budgets:
-            (n_low, n_high), (d_low, d_high) = self.params_band(C), self.tokens_band(C)
-            N, D = self.params(C), self.tokens(C)
+            N, D = float(self.params(C)), float(self.tokens(C))
             lines += [
-                f"  at {C:.3g} FLOP: {D / N:.3g} tokens per parameter",
-                f"    N {N:.3g}{between((float(n_low), float(n_high)), '.3g')}",
-                f"    D {D:.3g}{between((float(d_low), float(d_high)), '.3g')}",
+                f"  at {compute(C)}: {typed(D / N, 3)} tokens per parameter",
+                f"    N {short(N)}{between(self.params_band(C), short)}",
+                f"    D {short(D)}{between(self.tokens_band(C), short)}",
             ]
         return "\n".join([*lines, *(f"Note: {warning}" for warning in self.warnings)])
 
@@ -296,8 +299,8 @@ def optimum(surface: Surface, C: ArrayLike) -> Optimum:
     i = np.argmin(loss(grid), axis=0)
     if np.any((i == 0) | (i == n_grid - 1)):
         raise InputError(
-            f"no best size at {np.max(C):.3g} FLOP: the loss of this law only falls towards one end; fit more sizes "
-            "and tokens"
+            f"no best size at {compute(float(np.max(C)))}: the loss of this law only falls towards one end; fit more "
+            "sizes and tokens"
         )
     low, high = (np.take_along_axis(grid, np.asarray(i)[None] + step, axis=0)[0] for step in (-1, 1))
     x = golden_section(loss, low, high)

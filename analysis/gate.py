@@ -13,7 +13,8 @@ from typing import Any, Literal
 import numpy as np
 
 from analysis.compare import Comparison, compare, compute_at, loss_at, variance, welch
-from analysis.fit.estimate import Fit
+from analysis.digits import compute, typed
+from analysis.fit.floor import Floor
 from analysis.jsonable import jsonable
 from analysis.laws.admission import FINISHED
 from analysis.plan.reach import FAR_FLOPS
@@ -52,41 +53,6 @@ class Rule:
         for what, value in (("at least", self.at_least), ("at", 1.0 if self.at is None else self.at)):
             if not (math.isfinite(value) and value > 0):
                 raise InputError(f"{what} {value:g}: wanted a number above 0")
-
-
-@dataclasses.dataclass(frozen=True)
-class Floor:
-    """An irreducible loss at which both laws are pinned.
-
-    Attributes:
-        told: where it comes from.
-        low, high: how far it is known; nan where nothing says so.
-        target: the column whose floor it is; empty where it is that of the comparison.
-    """
-
-    value: float
-    told: str = "as given"
-    low: float = math.nan
-    high: float = math.nan
-    target: str = ""
-
-    def __post_init__(self):
-        if not (math.isfinite(self.value) and self.value >= 0):
-            raise InputError(f"floor {self.value:g}: wanted a number of 0 or more, below every loss")
-
-    @classmethod
-    def of(cls, fit: Fit, name: str) -> "Floor":
-        """The floor of a fit, which is called `name`.
-
-        Raises:
-            InputError: the law of the fit has no floor.
-        """
-        floors = [c.name for c in fit.law.constants() if c.kind == "floor"]
-        if not floors:
-            raise InputError(f"{name}: {fit.law.name} has no floor; wanted a fit of chinchilla or henighan-c")
-        low, high = fit.intervals[floors[0]]
-        told = f"{floors[0]} of {fit.law.name} in {name}: {fit.n_runs} runs, {fit.status}, {low:.4g} to {high:.4g}"
-        return cls(fit.constants[floors[0]], told, low, high, fit.target)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,18 +129,18 @@ class Gate:
         floor = f"; floor pinned at {self.floor.value:.4g} ({self.floor.told})" if self.floor else ""
         lines = [
             f"Rule: a speed-up in {unit[self.rule.by]} of at least {self.rule.at_least:g} at "
-            f"{self.decisive.budget:.3g} FLOP, the whole {level} interval",
+            f"{compute(self.decisive.budget)}, the whole {level} interval",
             f"By {self.comparison.A.law.name}{floor}",
             f"  {'FLOP':<10} {self.comparison.A.target:<9} {'speed-up in FLOP':<26} "
             f"{'in wall-clock' if self.decisive.seconds else ''}".rstrip(),
         ]
         for one in self.speed_ups:
             seconds = _told(one.seconds) if one.seconds else ""
-            lines.append(f"  {one.budget:<10.3g} {one.loss:<9.4f} {_told(one.flops):<26} {seconds}".rstrip())
+            lines.append(f"  {typed(one.budget, 3):<10} {one.loss:<9.4f} {_told(one.flops):<26} {seconds}".rstrip())
         if self.trend:
             lines.append(f"  per decade of compute the speed-up in FLOP changes by {_told(self.trend)}")
         if self.other_floors:
-            ends = " and ".join(f"{v:.3g}" if math.isfinite(v) else "none" for v in self.other_floors)
+            ends = " and ".join(typed(v, 3) if math.isfinite(v) else "none" for v in self.other_floors)
             lines.append(f"  with the floor at the ends of its interval the decisive one is {ends}")
         return "\n".join([*lines, self._sentence(), *(f"Note: {note}" for note in self.notes)])
 
@@ -199,9 +165,7 @@ def gate(baseline: Table, candidate: Table, rule: Rule, *, floor: Floor | None =
     Raises:
         InputError: ladders that cannot be compared, or a rule about seconds that they do not tell.
     """
-    found = compare(baseline, candidate, law=law, floor=floor.value if floor else None)
-    if floor and floor.target not in ("", found.A.target):
-        raise InputError(f"a floor of {floor.target}, and these ladders are compared in {found.A.target}: give --floor")
+    found = compare(baseline, candidate, law=law, floor=floor)
     reached = [float(compute_at(found.B.law, g.loss)) for g in found.gains if not g.unreached]
     if not reached:
         raise InputError("the fitted laws end above the losses that both ladders reach: no speed-up can be told")
@@ -217,16 +181,19 @@ def gate(baseline: Table, candidate: Table, rule: Rule, *, floor: Floor | None =
         notes.append("wall-clock is that of the machines on which the ladders were trained: the same, or no comparison")
     others: tuple[float, ...] = ()
     if floor and math.isfinite(floor.low) and math.isfinite(floor.high):
-        others = tuple(_with_floor(baseline, candidate, end, law, at) for end in (floor.low, floor.high))
+        known = (dataclasses.replace(floor, value=end) for end in (floor.low, floor.high))
+        others = tuple(_with_floor(baseline, candidate, end, law, at) for end in known)
     if at > FAR_FLOPS * ends[1]:
-        notes.append(f"{at:.3g} FLOP is {at / ends[1]:.3g} times the largest compute that both ladders reach: a guess")
+        notes.append(
+            f"{compute(at)} is {typed(at / ends[1], 3)} times the largest compute that both ladders reach: a guess"
+        )
     elif at > 1.001 * ends[1]:
-        notes.append(f"{at:.3g} FLOP is {at / ends[1]:.3g} times the largest compute that both ladders reach")
+        notes.append(f"{compute(at)} is {typed(at / ends[1], 3)} times the largest compute that both ladders reach")
     trend = _trend(found, *ends) if ends[1] > 1.5 * ends[0] else None
     return Gate(rule, floor, tuple(told.values()), told[at], trend, others, found, tuple(notes))
 
 
-def _with_floor(A: Table, B: Table, floor: float, law: str | None, C: float) -> float:
+def _with_floor(A: Table, B: Table, floor: Floor, law: str | None, C: float) -> float:
     """The speed-up in FLOP with another floor; nan where one of the ladders lies below it."""
     try:
         other = compare(A, B, law=law, floor=floor)
@@ -323,4 +290,5 @@ def _told(interval: Interval) -> str:
     value, low, high = interval
     if not math.isfinite(value):
         return "the baseline never gets there"
-    return f"{value:.3g} ({low:.3g} to {high:.3g})" if math.isfinite(high) else f"{value:.3g} (not bounded)"
+    ends = f"{typed(low, 3)} to {typed(high, 3)}" if math.isfinite(high) else "not bounded"
+    return f"{typed(value, 3)} ({ends})"

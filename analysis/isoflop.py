@@ -296,13 +296,13 @@ def contrasts(x: Array) -> Array:
 
 
 def _by_status(minima: Sequence[Minimum]) -> Iterator[str]:
-    """The budgets without a minimum, by the reason: "at the largest size at 2 budgets (5 sizes, 10¹¹ to 10¹² FLOP)"."""
+    """The budgets without a minimum, by the reason: "at the largest size at 2 budgets (5 sizes, 1e11 to 1e12 FLOP)"."""
     for status in dict.fromkeys(m.status for m in minima if not m.interior):
         own = [m for m in minima if m.status == status]
         sizes, C = sorted({m.n_sizes for m in own}), sorted(m.flops for m in own)
         few = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
-        span = digits.ten(C[0]) if len(C) == 1 else f"{digits.ten(C[0])} to {digits.ten(C[-1])}"
-        yield f"{status} at {len(C)} {digits.plural(len(C), 'budget', 'budgets')} ({few} sizes, {span} FLOP)"
+        span = digits.compute(C[0]) if len(C) == 1 else f"{digits.typed(C[0], 3)} to {digits.compute(C[-1])}"
+        yield f"{status} at {len(C)} {digits.plural(len(C), 'budget', 'budgets')} ({few} sizes, {span})"
 
 
 def _profile_warnings(minima: Sequence[Minimum], method: str) -> list[str]:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.digits import typed
 from analysis.replicates import NOT_SETTINGS, RATE
 from analysis.table import Table
 from analysis.table.columns import COLUMNS, OTHER_NAMES, cell
@@ -44,10 +45,7 @@ def notes(table: Table, inputs: Sequence[str], target: str) -> list[str]:
     """What a reader of a law of these inputs should know of the rows behind it."""
     if not len(table) or not all(table.has(name) for name in inputs):
         return []
-    # A law of compute alone, say, takes rows of several sizes, and what follows from a size is no other setting.
-    equal = [*inputs, *(name for name in ("params", "tokens") if name not in inputs and table.has(name))]
-    place = places(table, equal)
-    codes = dict(_decisions(table, {*equal, target}))
+    equal, place, codes = _equal(table, inputs, target)
     at_equal = _varying(codes, place)
     said = []
     if at_equal:
@@ -62,6 +60,21 @@ def notes(table: Table, inputs: Sequence[str], target: str) -> list[str]:
     if along:
         said.append(f"the rows mix {', '.join(along)}: another condition has another law, choose one with --where")
     return said + _one_rate(table, inputs)
+
+
+def at_equal(table: Table, inputs: Sequence[str], target: str) -> tuple[str, ...]:
+    """The columns in which rows of equal inputs differ."""
+    _, place, codes = _equal(table, inputs, target)
+    return tuple(_varying(codes, place))
+
+
+def _equal(table: Table, inputs: Sequence[str], target: str) -> tuple[list[str], Codes, dict[str, Codes]]:
+    """What is equal at one place, the place of each row, and the decisions beside it.
+
+    A law of compute alone, say, takes rows of several sizes, and what follows from a size is no other setting.
+    """
+    equal = [*inputs, *(name for name in ("params", "tokens") if name not in inputs and table.has(name))]
+    return equal, places(table, equal), dict(_decisions(table, {*equal, target}))
 
 
 class Sweep(NamedTuple):
@@ -313,6 +326,6 @@ def _one_rate(table: Table, inputs: Sequence[str]) -> list[str]:
     if table.has("parametrization") and np.all(np.isin(np.char.lower(table["parametrization"]), SCALED)):
         return []
     return [
-        f"{rate} is {table[rate][0]:g} at every size, and params differ {wide:.2g} times: the best rate falls with "
-        "size, so exponents take in how far each size is from its own; scaling tune finds rates per size"
+        f"{rate} is {typed(table[rate][0])} at every size, and params differ {typed(wide, 2)} times: the best rate "
+        "falls with size, so exponents take in how far each size is from its own; scaling tune finds rates per size"
     ]

@@ -1,10 +1,12 @@
 """The records of a study as tables: its runs, their learning curves and their losses by position, in one reading."""
 
+import collections
 import dataclasses
 import functools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,10 +15,11 @@ from analysis.noise_scale import noise_estimates
 from analysis.onset import BEYOND, onset
 from analysis.table import Table
 from scaling import counts, histories, kinds, schedules, study
+from scaling.checked import Damaged
 from scaling.config import SEMANTICS, ModelConfig, RunConfig
 from scaling.errors import InputError
 from scaling.histories import History
-from scaling.study import Pack, PlannedRun
+from scaling.study import Pack, PlannedRun, StudyFolder
 
 OTHERS = ("noise_sq", "transfer_loss", "train_eval_loss")  # of a history, measured where a config asks for them
 
@@ -26,6 +29,13 @@ class Origin(NamedTuple):
 
     machine: str
     versions: Mapping[str, str]  # package to version
+    code: str = ""  # scaling.own_code.digest
+    settings: Mapping[str, str] = MappingProxyType({})  # scaling.numerics.settings
+
+    def __str__(self) -> str:
+        """All but the machine, for people."""
+        pairs = {**self.versions, **({"code": self.code} if self.code else {}), **self.settings}
+        return ", ".join(f"{name} {value}" for name, value in pairs.items())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +48,7 @@ class Records:
             so far, `steps` and `unique_tokens` those of the run, `train_loss` the mean since the evaluation before.
         positions: the last held-out loss of each run by position in the context: 1 has no token before it, and is not
             there in runs of the older model, whose windows began with a token that was an input only.
-        origins: the different machines and versions that trained them, in the order of the packs.
+        origins: the different machines, versions, code and settings that trained them, in the order of the packs.
         configs: of every run of the study by its id, with or without a record.
     """
 
@@ -97,28 +107,44 @@ def read(path: str | Path) -> Records:
     Raises:
         InputError: not the folder of a study, or no run has a record yet.
     """
-    whole = study.read(Path(path))
+    whole = study.current(Path(path))
+    wanted = set(whole.runs)
+    damaged: dict[str, str] = {pack.id: damage for pack in whole.packs if (damage := whole.damage(pack))}
     found: dict[str, _Run] = {}
     origins: list[Origin] = []
+    made: list[int] = []  # runs of each of them
     for pack in whole.packs:
-        history = study.history(whole, pack)
+        history = _history(whole, pack, damaged)
         if history is not None and len(history["eval_step"]):
             found |= {run.plan.id: run for run in _runs_of(pack, history)}
         done = whole.done(pack) or {}
-        origin = Origin(done.get("machine", ""), done.get("versions", {}))
-        if any(origin) and origin not in origins:
-            origins.append(origin)
-    wanted = set(whole.runs)
+        origin = Origin(
+            done.get("machine", ""), done.get("versions", {}), done.get("code", ""), done.get("settings", {})
+        )
+        if any(origin):
+            if origin not in origins:
+                origins.append(origin)
+                made.append(0)
+            made[origins.index(origin)] += sum(run.id in wanted for run in pack.runs)
     runs = [found[id] for id in whole.runs if id in found]
+    if not runs and damaged:
+        first = next(iter(damaged.values()))
+        raise InputError(f"{first}; no run has another record, and scaling study run trains them again")
     if not runs:
         raise InputError(f"{path}: no run has a record yet; continue with scaling study run")
     waiting = len(whole.runs) - len(runs)
-    spoilt = [pack for pack in whole.packs if whole.spoilt(pack)]
     older = sum(run.plan.semantics < SEMANTICS for run in runs)
     notes = (
         *((f"{waiting} runs of the study have no record yet",) if waiting else ()),
         *((f"{older} of {len(runs)} runs are of an older model",) if older else ()),
-        *(f"the record of pack {pack.id} is damaged: scaling study run trains its runs again" for pack in spoilt),
+        *(
+            f"the record of pack {pack.id} is damaged, "
+            + ("its checkpoint tells" if any(run.id in found for run in pack.runs) else "its runs are left out")
+            + f"; scaling study run mends it: {damaged[pack.id]}"
+            for pack in whole.packs
+            if pack.id in damaged
+        ),
+        *unlike(origins, made),
     )
     curves = _joined([_curve(run) for run in runs])
     return Records(
@@ -131,6 +157,30 @@ def read(path: str | Path) -> Records:
         tuple(origins),
         {run.id: run.config for pack in whole.all_packs for run in pack.runs if run.id in wanted},
     )
+
+
+def unlike(origins: Sequence[Origin], made: Sequence[int]) -> list[str]:
+    """One line where other code, another JAX, device or setting trained some of the runs, as far as records tell."""
+    said = []
+    for name in ("code", "jax", "jaxlib", "settings"):
+        runs: collections.Counter[str] = collections.Counter()
+        for origin, n in zip(origins, made, strict=True):
+            settings = ", ".join(f"{key} {value}" for key, value in origin.settings.items())
+            runs[{"code": origin.code, "settings": settings}.get(name, origin.versions.get(name, ""))] += n
+        del runs[""]  # not told by older records
+        if len(runs) > 1:
+            values = ", ".join(f"{value} ({n} {'run' if n == 1 else 'runs'})" for value, n in runs.items())
+            said.append(f"{name} {values}" if name != "settings" else values)
+    return [f"the runs were not all trained alike: {'; '.join(said)}"] if said else []
+
+
+def _history(whole: StudyFolder, pack: Pack, damaged: dict[str, str]) -> History | None:
+    """A pack's history; what is wrong with it becomes an entry of `damaged`."""
+    try:
+        return study.history(whole, pack)
+    except Damaged as error:
+        damaged[pack.id] = str(error)
+        return None
 
 
 def _empty(columns: dict[str, np.ndarray], source: str) -> Table:

@@ -4,6 +4,8 @@
     DIR/report/runs.csv curves.csv positions.csv  what the figures show, at full precision
     DIR/report/findings.json                      every number of the page, with covariances and bootstrap draws
 
+Anybody's table has such a page too (`write_table`): the same table gives the same bytes.
+
 Whatever comes from data is escaped: text is `str`, and only HTML that the page's own modules made is `Markup`.
 """
 
@@ -17,17 +19,19 @@ from markupsafe import Markup, escape
 
 from analysis import digits, findings, laws, records
 from analysis.confidence import LEVEL
-from analysis.findings import Findings
+from analysis.findings import Findings, of_table
 from analysis.findings.checks import RATE
 from analysis.findings.finding import EXPONENTS, Finding, constants, formula
+from analysis.findings.of_table import OfTable
 from analysis.findings.study_laws import DOUBLING, LEAST
 from analysis.laws.law import Law
-from analysis.page import answer_sections, markup, plots, report_runs
+from analysis.page import answer_sections, markup, plots, report_runs, table_sections
 from analysis.page.canvas import Shades
 from analysis.page.markup import tag
 from analysis.records import Origin
 from analysis.table import Table
-from scaling import folders
+from scaling import folders, study
+from scaling.errors import InputError
 
 # As printed. Kaplan's C_c is 1.6e7 PF-days; Hoffmann's constants have the digits of their source.
 PAPERS = KAPLAN, HOFFMANN, BESIROGLU = "Kaplan et al. (2020)", "Hoffmann et al. (2022)", "Besiroglu et al. (2024)"
@@ -49,19 +53,22 @@ PUBLISHED: Mapping[type[Law], Mapping[str, Mapping[str, str]]] = {
 }
 
 
-def write(folder: Path) -> tuple[Path, Findings]:
+def write(folder: Path, out: Path | None = None) -> tuple[Path, Findings]:
     """Makes the page of the study in `folder`; an older page is replaced.
 
+    Args:
+        out: where it is written, DIR/report if None.
+
     Returns:
-        DIR/report/index.html, and the findings that it shows.
+        OUT/index.html, and the findings that it shows.
 
     Raises:
         InputError: as `files`.
     """
     found, texts = files(folder)
     for name, text in texts.items():
-        folders.write(folder / "report" / name, text)
-    return folder / "report" / "index.html", found
+        folders.write((out or folder / "report") / name, text)
+    return (out or folder / "report") / "index.html", found
 
 
 def files(folder: Path) -> tuple[Findings, dict[str, str]]:
@@ -71,9 +78,9 @@ def files(folder: Path) -> tuple[Findings, dict[str, str]]:
         InputError: not the folder of a study, or no run has a record yet.
     """
     read = records.read(folder)
-    said = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    whole = study.current(folder)
     found = findings.find(read.runs, read.curves)
-    text = page(found, read.curves, read.positions, name=said["name"], question=said["question"], origins=read.origins)
+    text = page(found, read.curves, read.positions, name=whole.name, question=whole.question, origins=read.origins)
     tables = {"runs.csv": read.runs, "curves.csv": read.curves, "positions.csv": read.positions}
     return found, {
         **{name: rows.csv_text() for name, rows in tables.items()},
@@ -81,6 +88,39 @@ def files(folder: Path) -> tuple[Findings, dict[str, str]]:
         "index.html": text,
         "findings.txt": found.text() + "\n",
     }
+
+
+def write_live(folder: Path, every: float, progress: Sequence[str]) -> Path:
+    """Makes the page of a study whose runs train, which a browser loads again every so many seconds.
+
+    It shows the curves of all runs; its fits have no bootstrap, and no data are written beside it. `settle` ends it.
+
+    Args:
+        progress: what is said of it at the head.
+    """
+    said = study.current(folder)
+    try:
+        read = records.read(folder)
+    except InputError as error:
+        opening = tag("h1", said.name), tag("p", said.question, class_="lede"), _progress([*progress, str(error)])
+        text = markup.document(f"{said.name}: scaling laws", opening, [], live=every)
+    else:
+        found = findings.find(read.runs, read.curves, draws=0)
+        what = {"name": said.name, "question": said.question, "origins": read.origins}
+        text = page(found, read.curves, read.positions, **what, live=every, progress=progress)
+    path = folder / "report" / "index.html"
+    folders.write(path, text.encode())
+    return path
+
+
+def settle(path: Path) -> None:
+    """Has a page that `write_live` made stay as it is."""
+    if path.exists():
+        folders.write(path, markup.settled(path.read_text(encoding="utf-8")).encode())
+
+
+def _progress(lines: Sequence[str]) -> Markup:
+    return tag("div", *(tag("p", line) for line in lines), class_="warning progress")
 
 
 def page(
@@ -91,6 +131,8 @@ def page(
     name: str,
     question: str,
     origins: Sequence[Origin] = (),
+    live: float = 0.0,
+    progress: Sequence[str] = (),
 ) -> str:
     """The page as HTML text.
 
@@ -99,29 +141,88 @@ def page(
         curves, positions: of `analysis.records.Records`; their figures are left out without them.
         name, question: of the study.
         origins: where and with what it was trained, as far as its records tell.
+        live: seconds after which a browser loads it again, with the curves of runs that are not finished; 0 for never.
+        progress: of the runs, for its head.
     """
     shades = Shades.of(found.everything)
     sections = [
         ("answers", "What this study asked", answer_sections.content(found, curves)),
         ("laws", "What the runs say", _laws(found)),
-        ("curves", "Learning curves", _curves(found, curves, shades)),
+        ("curves", "Learning curves", _curves(found, curves, shades, found.everything if live else found.table)),
         ("loss", "Loss against N and D", _surfaces(found, shades)),
         ("constants", "Constants beside the papers'", _constants(found)),
         ("checks", "Checks", _checks(found)),
         ("positions", "Loss by position", _positions(found, positions, shades)),
-        ("runs", "Runs", report_runs.runs(found, shades)),
+        ("runs", "Runs", report_runs.runs(found, shades, report_runs.FILES)),
         ("excluded", "Left out", report_runs.excluded(found)),
         ("conventions", "Conventions", report_runs.conventions(found)),
         ("origin", "Where this page comes from", report_runs.origin(found, origins)),
     ]
-    opening = tag("h1", name), tag("p", question, class_="lede"), _facts(found), report_runs.what(found)
-    return markup.document(f"{name}: scaling laws", opening, sections)
+    head = [_progress(progress)] if progress else []
+    opening = tag("h1", name), tag("p", question, class_="lede"), *head, _facts(found), report_runs.what(found)
+    return markup.document(f"{name}: scaling laws", opening, sections, runs=found.everything, live=live)
+
+
+FILES = ("runs.csv", "findings.json")  # beside the page of a table
+
+
+def write_table(table: Table, out: Path, name: str) -> tuple[Path, OfTable]:
+    """Makes the page of anybody's table in the folder `out`; an older page is replaced.
+
+    Returns:
+        OUT/index.html, and what it shows.
+
+    Raises:
+        InputError: no law is about such columns.
+    """
+    found = of_table.find(table)
+    out.mkdir(parents=True, exist_ok=True)
+    table.to_csv(out / FILES[0])
+    folders.write(out / FILES[1], json.dumps(found.to_dict(), indent=1, allow_nan=False) + "\n")
+    folders.write(out / "findings.txt", found.text() + "\n")
+    path = out / "index.html"
+    folders.write(path, table_page(found, name).encode())
+    return path, found
+
+
+def table_page(found: OfTable, name: str) -> str:
+    """The page of a table as HTML text: what it says of size and data, where it has these columns, and all else."""
+    study, table = found.study, found.table
+    sections: list[markup.Section] = []
+    facts = markup.facts([("Rows", str(len(table)), f"of {table.given} in the file")])
+    if study:
+        shades, facts = Shades.of(study.everything), _facts(study, counted="")
+        sections = [
+            ("answers", "What these runs are", answer_sections.content(study, None)),
+            ("laws", "What the runs say", _laws(study)),
+            ("loss", "Loss against N and D", _surfaces(study, shades)),
+            ("constants", "Constants beside the papers'", _constants(study)),
+        ]
+    sections += [
+        ("form", "Which form", table_sections.form(found.choice)),
+        ("others", "Laws of other columns" if study else "Laws of its columns", table_sections.others(found, table)),
+        ("suspects", "Rows that may spoil a law", table_sections.suspects(found)),
+        ("ahead", "Larger runs", table_sections.ahead(found)),
+        ("split", "How compute is best split", table_sections.allocation(found.allocation, found.unallocated)),
+    ]
+    if study:
+        sections += [
+            ("checks", "Checks", _checks(study)),
+            ("runs", "Runs", report_runs.runs(study, Shades.of(study.everything), FILES)),
+            ("excluded", "Left out", report_runs.excluded(study)),
+        ]
+    else:
+        sections.append(("notes", "Notes", markup.bullets([found.why, *table.notes])))
+    sections.append(("origin", "Where this page comes from", report_runs.source(table, FILES)))
+    lede = f"What {digits.plural(table.given, 'the row', f'the {table.given} rows')} of a table say."
+    opening = tag("h1", name), tag("p", lede, class_="lede"), facts
+    return markup.document(f"{name}: scaling laws", opening, sections, runs=table)
 
 
 # --- sections
 
 
-def _facts(found: Findings) -> Markup:
+def _facts(found: Findings, counted: str = ", non-embedding") -> Markup:
     table, everything = found.table, found.everything
 
     def between(column: str) -> str:
@@ -134,7 +235,7 @@ def _facts(found: Findings) -> Markup:
 
     facts = [
         ("Runs", str(len(everything)), f"{len(table)} {'finished' if found.answers.no_laws else 'for the laws'}"),
-        ("Parameters N", between("params"), f"{values('params', 'size')}, non-embedding"),
+        ("Parameters N", between("params"), f"{values('params', 'size')}{counted}"),
         ("Tokens D", between("tokens"), values("tokens", "length")),
     ]
     if len(table):
@@ -171,7 +272,8 @@ def _laws(found: Findings) -> Markup:
         else:
             inside = tag("p", "L = ", markup.mathematics(formula(finding)), class_="formula")
             intervals = (f"{n} {i}" for n, _, i in constants(fit) if n in EXPONENTS)
-            text = f"{digits.percent(LEVEL)} intervals: {', '.join(intervals)}. From {fit.n_runs} {_rows_of(finding)}."
+            text = f"{digits.percent(LEVEL)} intervals: {', '.join(intervals)}. From {fit.n_runs} {_rows_of(finding)}, "
+            text += f"which it misses by {digits.percent(fit.residuals.rms)} rms."
             inside += tag("p", markup.mathematics(text))
             if finding.doubts:
                 inside += tag("p", markup.mathematics(finding.doubt().strip()), class_="missing")
@@ -182,10 +284,10 @@ def _laws(found: Findings) -> Markup:
     return markup.joined(parts)
 
 
-def _curves(found: Findings, curves: Table | None, shades: Shades) -> Markup:
+def _curves(found: Findings, curves: Table | None, shades: Shades, runs: Table) -> Markup:
     if curves is None:
         return Markup()
-    shown = _only(curves, found.table)
+    shown = _only(curves, runs)
     if not len(shown):
         return Markup()
     compute = found.law(laws.KaplanC)
@@ -362,9 +464,10 @@ def _checks(found: Findings) -> Markup:
                 tag("h3", f"Forecast of the largest models: {finding.title}"),
                 tag("p", f.sentence()),
                 markup.figure(
-                    plots.held_out(f.measured, f.predicted, f.low, f.high, f.D, column=finding.law.inputs[1]),
+                    plots.held_out(f, column=finding.law.inputs[1]),
                     f"{finding.law.name}-held-out",
-                    "Bars: 95 % interval of a single run, from the law's own uncertainty and the scatter of runs.",
+                    f"Thin bars: {digits.percent(LEVEL)} interval of one run, with the scatter of runs and the law's "
+                    "own error beyond its runs; thick: of the law alone.",
                 ),
             ]
     return markup.joined(parts)

@@ -180,6 +180,14 @@ def seconds(job: Callable[[], object], repeat: int = 3) -> tuple[float, float]:
     return min(clock for clock, _ in times), min(used for _, used in times)
 
 
+def by_hand(path: Path, root: Path, more: list[str]) -> tuple[float, float]:
+    """The command as it is typed, on the clock and in processor time, its programs kept by a run before."""
+    columns = ["--columns", "params=Model Size", "flops=Training FLOP"]
+    command = [sys.executable, "-m", "scaling", "fit", "chinchilla", str(path), *columns, *more]
+    subprocess.run(command, check=True, cwd=root, capture_output=True)
+    return seconds(lambda: subprocess.run(command, check=True, cwd=root, capture_output=True))
+
+
 def synthetic(rows: int) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(rows)
     N, D = 10 ** rng.uniform(7, 10, rows), 10 ** rng.uniform(9, 12, rows)
@@ -217,6 +225,7 @@ def main() -> None:
     root = Path(__file__).resolve().parents[1]
     plain_command = [sys.executable, "-c", plain, str(args.runs.resolve())]
     once = seconds(lambda: subprocess.run(plain_command, check=True, cwd=root))
+    typed = [by_hand(args.runs.resolve(), root, more) for more in ([], ["--bootstrap", str(DRAWS)])]
     fit("chinchilla", table, loss="huber", drop_worst=5)
     warm = seconds(lambda: fit("chinchilla", table, loss="huber", drop_worst=5, bootstrap=200))
     ways = scipy_ways(table, float(objective))
@@ -249,6 +258,10 @@ def main() -> None:
         "",
         f"A fit from the defaults in a new process: {once[0]:.1f} s ({once[1]:.1f} s of the processor). Warm, with 200",
         f"bootstrap refits: {warm[0]:.2f} s ({warm[1]:.2f}).",
+        "",
+        f"The whole command `scaling fit chinchilla RUNS.csv`, {len(table)} rows, defaults, programs kept from",
+        f"an earlier one: {typed[0][0]:.1f} s by the clock, {typed[0][1]:.2f} s of the processor;",
+        f"with `--bootstrap {DRAWS}` {typed[1][0]:.1f} s, {typed[1][1]:.2f} s.",
         "",
         "Processor seconds by rows (128 starts, warm, least squares) and by starts (240 rows):",
         "",

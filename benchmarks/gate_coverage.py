@@ -14,7 +14,8 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 
 import numpy as np
 
-from analysis.gate import Floor, Rule, gate
+from analysis.fit.floor import Floor
+from analysis.gate import Rule, gate
 from analysis.table import Table
 
 NOISE, RUNS, FLOOR = 0.003, 8, 1.6

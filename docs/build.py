@@ -34,7 +34,7 @@ GUIDE = """
 
 def guides() -> list[Path]:
     """The Markdown pages, relative to the project's root, in the order in which the site lists them."""
-    found = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
+    found = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")]
     for folder in ("docs", "docs/launch", "results"):
         found += sorted((ROOT / folder).glob("*.md"))
     return [path.relative_to(ROOT) for path in found]

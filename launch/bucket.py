@@ -38,6 +38,7 @@ def as_flags(hosts: int) -> list[str]:
     return ["--implicit-dirs", *(f"--metadata-cache-{key}=0" for key in FRESH if hosts > 1)]
 
 
-def as_mount_options(hosts: int) -> str:
-    """The same as the CSI driver wants them."""
-    return ",".join(["implicit-dirs", *(f"metadata-cache:{key}:0" for key in FRESH if hosts > 1)])
+def as_mount_options(hosts: int, user: int) -> str:
+    """The same as the CSI driver wants them, for files that are this user's."""
+    whose = [f"uid={user}", f"gid={user}"]
+    return ",".join(["implicit-dirs", *whose, *(f"metadata-cache:{key}:0" for key in FRESH if hosts > 1)])

@@ -2,9 +2,9 @@
 
 import importlib.util
 import subprocess
-import sys
 
 from launch.request import Request
+from scaling import own_code
 from scaling.errors import InputError
 
 
@@ -20,7 +20,7 @@ def check(request: Request) -> str:
         return "not compiled ahead: this version has no scaling compile"
     if importlib.util.find_spec("libtpu") is None:
         return "not compiled ahead: libtpu is not installed here (pip install libtpu)"
-    words = [sys.executable, "-m", "scaling.cli", "compile", request.config]
+    words = own_code.command("scaling", "compile", request.config)
     words.append(f"--topology={request.accelerator.name}")
     if request.slices > 1:
         words.append(f"--slices={request.slices}")

@@ -6,6 +6,7 @@ from launch import bucket
 from launch.request import Request, Shell, quoted, study_words
 
 INSIDE = "/study"  # where the container finds the config
+OWNER = Shell('"$(id --user):$(id --group)"')  # of the mounted bucket and of $folder
 
 
 def unpack(request: Request) -> list[str]:
@@ -27,12 +28,17 @@ def run(
     $folder has the config, `cache` the copy of the data; the output's bucket is mounted.
 
     The container shares the host's network, where JAX finds the other hosts and the machine's own credentials, and has
-    30 s to save in when the machine is told to stop.
+    30 s to save in when the machine is told to stop. It is the machine's user, who may do nothing else; with TPUs it is
+    root with all privileges, for there is no other documented way to their devices on a virtual machine.
     """
-    gpus = ["--gpus", "all"] if request.accelerator.chip.kind == "gpu" else []
+    kind = request.accelerator.chip.kind
+    gpus = ["--gpus", "all"] if kind == "gpu" else []
+    rights = ["--user", "0", "--privileged"]
+    if kind != "tpu":
+        rights = ["--user", OWNER, "--env", "HOME=/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
     docker = [
         *(["sudo"] if sudo else []),
-        *("docker", "run", "--rm", "--init", "--name", "scaling", "--privileged", "--network=host", "--ipc=host"),
+        *("docker", "run", "--rm", "--init", "--name", "scaling", *rights, "--network=host", "--ipc=host"),
         *("--stop-timeout", "30", *gpus, "--volume", Shell(f'"$folder":{INSIDE}')),
     ]
     mount = f"{bucket.ROOT}/{bucket.name(request.out)}"

@@ -37,6 +37,7 @@ PORT = 8482  # of the coordinator, where JAX does not find it by itself
 GRACE = 300  # seconds to save in; Spot nodes give 30 at most
 CONFIG = "/study/config.py"  # where the pod finds the config file
 JOB = "host"  # the replicated job's name
+USER = 1000  # of the image; TPUs are devices of root's
 DAY = 86400
 
 
@@ -189,6 +190,7 @@ def _pod(request: Request, part: int, chosen: Options) -> dict[str, Any]:
                 "image": request.image,
                 "command": ["cp", "--recursive", _literal(f"{bucket.folder(request.data)}/."), bucket.CACHE],
                 "volumeMounts": [*seen, cache],
+                "securityContext": _rights(request),
             }
         )
     mounts += seen
@@ -209,6 +211,7 @@ def _pod(request: Request, part: int, chosen: Options) -> dict[str, Any]:
                 "env": _env(request),
                 "resources": {"limits": limits},
                 "volumeMounts": mounts,
+                "securityContext": _rights(request),
             }
         ],
         "volumes": volumes,
@@ -222,13 +225,23 @@ def _pod(request: Request, part: int, chosen: Options) -> dict[str, Any]:
     return pod
 
 
+def _user(request: Request) -> int:
+    return 0 if request.accelerator.chip.kind == "tpu" else USER
+
+
+def _rights(request: Request) -> dict[str, Any]:
+    user = _user(request)
+    rights = {"runAsUser": user, "runAsGroup": user, "allowPrivilegeEscalation": False}
+    return rights if user == 0 else {**rights, "runAsNonRoot": True, "capabilities": {"drop": ["ALL"]}}
+
+
 def _buckets(request: Request) -> list[str]:
     """Names of the buckets that the pod sees, the output's first."""
     return list(dict.fromkeys(bucket.name(place) for place in (request.out, request.data) if place))
 
 
 def _bucket(request: Request, i: int, name: str) -> dict[str, Any]:
-    attributes = {"bucketName": name, "mountOptions": bucket.as_mount_options(request.hosts)}
+    attributes = {"bucketName": name, "mountOptions": bucket.as_mount_options(request.hosts, _user(request))}
     if request.slices > 1:  # the driver has no other way to the service account of a pod on its host's network
         attributes["hostNetworkPodKSA"] = "true"
     return {"name": f"bucket-{i}", "csi": {"driver": "gcsfuse.csi.storage.gke.io", "volumeAttributes": attributes}}

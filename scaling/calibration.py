@@ -16,7 +16,6 @@ import os
 import queue
 import shutil
 import subprocess
-import sys
 import threading
 import time
 import types
@@ -24,7 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from scaling import chips, config, counts, folders, kinds, layout, machine, packs
+from scaling import chips, config, counts, folders, kinds, layout, machine, own_code, packs
 from scaling.config import RunConfig
 from scaling.errors import InputError
 from scaling.optimizers import OPTIMIZERS
@@ -403,7 +402,7 @@ def _wanted(runs: Sequence[RunConfig], costs: Costs) -> list[tuple[RunConfig, in
 def _worker(device: str, core: int, tasks: Any, found: dict, starts: list[dict[str, float]]) -> None:
     """Has one process measure, until there is nothing left."""
     began = time.monotonic()
-    command = [sys.executable, "-m", "scaling.timing", device, str(core)]
+    command = own_code.command("scaling.timing", device, str(core))
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None

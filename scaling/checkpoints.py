@@ -8,7 +8,6 @@ each committed checkpoint gets checksums.json, the CRC of its files, and is comp
 """
 
 import errno
-import json
 import logging
 import os
 import shutil
@@ -24,14 +23,15 @@ import numpy as np
 from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
-from scaling import folders
+from scaling import checked, folders
 from scaling.errors import InputError
 from scaling.histories import TOTALS, History
 
 OVERHEAD = 2**18  # bytes of a checkpoint's own files, generously
 KEEP = 2  # checkpoints: the newest, and the one to fall back on
 SEAL = "checksums.json"
-UNREADABLE = (ValueError, OSError, KeyError, TypeError)  # what Orbax and TensorStore raise for a damaged checkpoint
+# What Orbax and TensorStore raise for a damaged checkpoint.
+UNREADABLE = (ValueError, OSError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
 
 logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax narrates every save; what fails is raised as well
 
@@ -203,12 +203,19 @@ def check(checkpoint: Path, part: str = "") -> None:
     Raises:
       ValueError: a file is missing or not what was written.
     """
-    path = checkpoint / SEAL
-    if not path.exists():
+    try:
+        seal = checked.read(checkpoint / SEAL, checked.LARGE)
+        sums = {name: seal[name].whole() for name in seal.object()}
+    except FileNotFoundError:
         return
-    for name, crc in json.loads(path.read_bytes()).items():
-        if name.startswith(part) and (not (checkpoint / name).exists() or _crc(checkpoint / name) != crc):
-            raise ValueError(f"{name} is not what was written")
+    except checked.Damaged as error:
+        raise ValueError(str(error)) from None
+    for name, crc in sums.items():
+        path = checkpoint / name
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise ValueError(f"{SEAL} names {checked.shown(name)}, which lies outside")
+        if name.startswith(part) and (not path.is_file() or _crc(path) != crc):
+            raise ValueError(f"{checked.shown(name)} is not what was written")
 
 
 def _crc(path: Path) -> int:

@@ -3,11 +3,12 @@
     FOLDER/claim-000007   the newest claim: who has the pack, and its progress; rewritten every BEAT seconds
     FOLDER/000007/        what its holder writes
 
-A claim is made by creating the file of the next number, which succeeds once (O_EXCL). It is open to others when it was
-given back, when its process is known to be gone, or when its heart has not beaten for LEASE seconds by the disk's
-clock. The number is a fencing token: whoever takes over first renames the older claim's folder to his own number, so
-what a holder writes that slept beyond its lease, in the middle of a save say, finds no folder, or ends in one that is
-never read. It also looks before it writes (`confirm`), to leave early. Claim files stay, so a number never comes twice.
+A claim is made by creating the file of the next number, which succeeds once (O_EXCL). It is open to others when it
+was given back, when its process is known to be gone, or when its heart has not beaten for LEASE seconds by the disk's
+clock: a stopped process has none, nor has a claim whose time lies as far ahead, or that is a folder. The number is a
+fencing token: whoever takes over first renames the older claim's folder to his own number, so what a holder writes
+that slept beyond its lease, in the middle of a save say, finds no folder, or ends in one that is never read. It also
+looks before it writes (`confirm`), to leave early. Claim files stay, so a number never comes twice.
 """
 
 import contextlib
@@ -23,10 +24,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from scaling import checked, folders
+from scaling.checked import Damaged
+from scaling.errors import InputError
+
 LEASE = 60.0  # seconds without a heartbeat after which a claim is open to others
 BEAT = 3.0  # seconds between heartbeats
 PREFIX = "claim-"
 WIDTH = 512  # bytes of a claim file: always the same, so that a rewrite is one write
+DIGITS = 12  # of a number at most
 
 
 class Lost(Exception):
@@ -45,13 +51,16 @@ class Holder:
     done: int  # updates, as of the last heartbeat
     age: float  # seconds since the last heartbeat by the clock of the disk
     gone: bool  # a process of this machine that has ended
+    damage: str = ""  # what is wrong with a claim that does not tell who holds it
 
     def open(self, lease: float = LEASE) -> bool:
         """Whether others may take over."""
         return self.free or self.gone or self.age > lease
 
     def __str__(self) -> str:
-        return f"process {self.pid} on {self.host}" if self.pid else "a process that is just beginning"
+        if self.pid:
+            return f"process {self.pid} on {self.host}"
+        return f"nobody who can be named ({self.damage})" if self.damage else "a process that is just beginning"
 
 
 def holder(folder: Path) -> Holder | None:
@@ -59,12 +68,13 @@ def holder(folder: Path) -> Holder | None:
     number = _newest(folder, PREFIX)
     if not number:
         return None
+    path, damage = _claim(folder, number), ""
+    said: dict[str, Any] = {}
     try:
-        with _claim(folder, number).open("rb") as file:  # opened, since a network disk then asks for what is new
-            age = time.time() + _offset(folder.parent, int(time.time() // 60)) - os.fstat(file.fileno()).st_mtime
-            said = json.loads(file.read() or b"{}")
-    except (OSError, ValueError):  # being written this very moment
-        age, said = 0.0, {}
+        raw = checked.content(path, WIDTH)  # opened, since a network disk then asks for what is new
+        said = _said(path, raw) if raw else {}  # empty while it is being written
+    except Damaged as error:
+        damage = str(error)
     return Holder(
         number=number,
         free=said.get("free", False),
@@ -72,9 +82,32 @@ def holder(folder: Path) -> Holder | None:
         pid=said.get("pid", 0),
         began=said.get("began", 0.0),
         done=said.get("done", 0),
-        age=age,
+        age=abs(age(path, folder.parent)),
         gone=bool(said) and said["place"] == _place() and _started(said["pid"]) != said["started"],
+        damage=damage,
     )
+
+
+def age(path: Path, beside: Path) -> float:
+    """Seconds since a file was written, by the clock of the disk; below 0 for one that is dated ahead.
+
+    Args:
+        beside: a folder of the same disk to try the clock in.
+    """
+    return time.time() + _offset(beside, int(time.time() // 60)) - path.lstat().st_mtime
+
+
+def _said(path: Path, raw: bytes) -> dict[str, Any]:
+    said = checked.parsed(path, raw)
+    said["free"].one_of(True, False)
+    said["host"].text()
+    said["place"].text()
+    said["pid"].whole(1)
+    said["done"].whole()
+    said["began"].number(least=0)
+    if said["started"].value is not None:
+        said["started"].whole()
+    return said.object()
 
 
 def data(folder: Path) -> Path:
@@ -89,6 +122,8 @@ def take(folder: Path, lease: float = LEASE, beat: float = BEAT) -> "Claim | Non
     if before and not before.open(lease):
         return None
     number = before.number + 1 if before else 1
+    if not folders.own(folder) or len(f"{number}") > DIGITS:
+        raise InputError(f"{folder} is no folder of claims (a link, a file, or claim {number}); move it away")
     folder.mkdir(parents=True, exist_ok=True)
     try:
         file = os.open(_claim(folder, number), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
@@ -200,7 +235,10 @@ def held(folder: Path, say: Callable[[str], None], what: str) -> Iterator[None]:
     while (claim := take(folder)) is None:
         who = holder(folder)
         if who and not told and not who.open():
-            say(f"{what} is being prepared by {who}; waiting (Ctrl-C leaves it alone)")
+            say(
+                f"{what} is being prepared by {who}; waiting until it is done, or has given no sign of life for "
+                f"{LEASE:.0f} s (Ctrl-C leaves it alone)"
+            )
             told = True
         time.sleep(0.1)
     with claim:
@@ -218,10 +256,12 @@ def _newest(folder: Path, prefix: str) -> int:
 def _folders(folder: Path, prefix: str = "") -> list[int]:
     """The numbers N of all prefix-N in the folder."""
     try:
-        names = os.listdir(folder)
+        with os.scandir(folder) as entries:  # what is written below a link would land elsewhere
+            names = [entry.name for entry in entries if prefix or entry.is_dir(follow_symlinks=False)]
     except (FileNotFoundError, NotADirectoryError):
         return []
-    return [int(name[len(prefix) :]) for name in names if name.startswith(prefix) and name[len(prefix) :].isdigit()]
+    found = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+    return [int(n) for n in found if len(n) <= DIGITS and n.isascii() and n.isdigit() and n == f"{int(n):06}"]
 
 
 def _adopt(root: Path, folder: Path) -> None:

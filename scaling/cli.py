@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from scaling import __version__, folders, surroundings
+from scaling import __version__, folders, surroundings, terminal
 from scaling.errors import InputError, one_line
 
 INTERRUPTED = 42
@@ -71,9 +71,10 @@ def _code(argv: Sequence[str] | None) -> int:
 def _run(argv: Sequence[str] | None) -> int:
     args, args.inputs = parser().parse_known_args(argv)
     if args.inputs and "takes_columns" not in args:
-        early = "; the table goes before the options" if vars(args).get("table", "") is None else ""
+        early = "; the table goes before the options" if vars(args).get("table", "") in (None, []) else ""
         parser().error(f"unrecognized arguments: {' '.join(args.inputs)}{early}")
-    return args.run(args)
+    with terminal.shown():
+        return args.run(args)
 
 
 def _interrupt(*_: object) -> None:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from scaling import chips, counts, mesh_axes
+from scaling import chips, counts, mesh_axes, numerics
 from scaling.chips import Accelerator
 from scaling.config import RunConfig
 from scaling.errors import InputError
@@ -131,6 +131,7 @@ def devices(accelerator: Accelerator, slices: int = 1) -> list[Any]:
             raise InputError(f"--topology {accelerator.name}: libtpu cannot describe it ({reason})") from None
 
 
+@numerics.pinned()
 def program(runs: Sequence[RunConfig], accelerator: Accelerator, sizes: dict[str, int], *, slices: int = 1) -> Program:
     """Compiles the update of a pack for a slice.
 

@@ -6,7 +6,9 @@ Nothing here imports JAX, so a study can be read, listed and checked in millisec
 
 import dataclasses
 import difflib
+import functools
 import hashlib
+import inspect
 import json
 import math
 import types
@@ -19,6 +21,8 @@ from scaling.errors import InputError
 from scaling.optimizers import OPTIMIZERS, OWN, having
 
 T = TypeVar("T")
+
+WANTED = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
 SEMANTICS = 2  # raised when a default or the meaning of a field changes, so that no run aliases an older one
 # Fields that came after SEMANTICS was set. At their defaults they say nothing new, and identities leave them out.
@@ -44,22 +48,56 @@ UNKNOWN_TO_FIRST = ("model.positions", "model.rotary_base", "model.position_scal
 
 
 def _plain(config: Any, prefix: str = "") -> None:
-    """Makes numbers of fields plain: NumPy's, or 1e6 and 1 where 1_000_000 and 1.0 are meant, are the same run."""
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if field.type is bool and value is not True and value is not False:
-            raise InputError(f"{prefix}{field.name}={value!r}: wanted true or false")
-        kind = int if field.type in (int, int | None) else float if field.type is float else None
-        if kind is None or value is None or type(value) is kind:
+    """Makes fields plain: NumPy's numbers, or 1e6 and 1 where 1_000_000 and 1.0 are meant, are the same run.
+
+    Raises:
+      InputError: a value of another type, or a number that is not finite.
+    """
+    for name, hint in _hints(type(config)).items():
+        value = getattr(config, name)
+        if type(value) is hint and (hint is not float or math.isfinite(value)):  # as nearly all are
             continue
-        try:
-            plain = kind(value)
-            if plain != value or isinstance(value, str):
-                raise ValueError
-        except (TypeError, ValueError, OverflowError):
-            wanted = "a whole number" if kind is int else "a number"
-            raise InputError(f"{prefix}{field.name}={value!r}: wanted {wanted}") from None
-        object.__setattr__(config, field.name, plain)
+        plain = _of_type(value, hint, f"{prefix}{name}")
+        if plain is not value:
+            object.__setattr__(config, name, plain)
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    """The type of each field: worked out once, as a study has thousands of runs."""
+    hints = typing.get_type_hints(kind)
+    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
+
+
+def _of_type(value: Any, hint: Any, label: str) -> Any:
+    """`value` as a plain value of a field of this type."""
+    if hint == int | None:
+        return None if value is None else _of_type(value, int, label)
+    if hint == tuple[str, ...]:
+        if not isinstance(value, list | tuple):
+            raise InputError(f"{label}={value!r}: wanted several texts, such as ('python',)")
+        return tuple(_of_type(one, str, label) for one in value)
+    if typing.get_origin(hint) is Literal:
+        hint = str  # which of them it is, `_one_of` looks at
+    wanted = WANTED.get(hint) or f"a {hint.__name__}"
+    try:
+        if isinstance(value, str) != (hint is str) or isinstance(value, bool) != (hint is bool):
+            raise ValueError
+        if hint is str:
+            return str.__str__(value)
+        plain = hint(value) if hint in (int, float) else value
+        if plain != value or not isinstance(plain, hint) or (hint is float and not math.isfinite(plain)):
+            raise ValueError
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(f"{label}={value!r}: wanted {wanted}") from None
+    return plain
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    """The type of each field: worked out once, as a study has thousands of runs."""
+    hints = typing.get_type_hints(kind)
+    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
 
 
 def _positive(config: Any, *names: str, prefix: str = "") -> None:
@@ -70,7 +108,7 @@ def _positive(config: Any, *names: str, prefix: str = "") -> None:
 
 
 def _one_of(config: Any, name: str, prefix: str = "") -> None:
-    choices = typing.get_args(typing.get_type_hints(type(config))[name])
+    choices = typing.get_args(_hints(type(config))[name])
     if getattr(config, name) not in choices:
         label = f"{prefix}.{name}" if prefix else name
         raise InputError(f"{label}={getattr(config, name)!r}: wanted one of {', '.join(choices)}")
@@ -175,6 +213,7 @@ class DataConfig:
     validation: str = ""  # a source of its own for held-out text; empty: about 3 % of `source`, kept apart
 
     def __post_init__(self):
+        _plain(self, "data.")
         for name in ("source", "tokenizer"):
             if not getattr(self, name):
                 raise InputError(f"data.{name} is empty; leave it out for the default, or see docs/data.md")
@@ -260,7 +299,6 @@ class EvalConfig:
         for name in ("noise", "train_windows"):
             if getattr(self, name) < 0:
                 raise InputError(f"eval.{name}={getattr(self, name)} is negative; use 0 for none")
-        object.__setattr__(self, "transfer", tuple(self.transfer))  # a list after JSON
         if len(set(self.transfer)) < len(self.transfer):
             raise InputError(f"eval.transfer={','.join(self.transfer)} names a source twice; name each once")
 
@@ -392,6 +430,10 @@ class Study:
     runs: tuple[RunConfig, ...]
 
     def __post_init__(self):
+        for name in ("name", "question"):
+            object.__setattr__(self, name, _of_type(getattr(self, name), str, f"{name} of the study"))
+        if not self.name.isprintable():
+            raise InputError(f"name of the study={self.name!r}: wanted characters that can be printed")
         if not self.runs:
             raise InputError(f"study {self.name!r} has no runs")
 
@@ -448,11 +490,10 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 def from_dict(kind: type[T], values: Mapping[str, Any]) -> T:
     """The inverse of `to_dict`; refuses fields that `kind` does not have."""
-    hints = typing.get_type_hints(kind)
-    fields = {field.name for field in dataclasses.fields(typing.cast(Any, kind))}
+    hints = _hints(kind)
     for name in values:
-        if name not in fields:
-            raise InputError(f"{kind.__name__} has no field {name!r}{_nearest(name, fields)}")
+        if name not in hints:
+            raise InputError(f"{kind.__name__} has no field {name!r}{_nearest(name, hints)}")
     return kind(
         **{
             name: from_dict(hints[name], value) if dataclasses.is_dataclass(hints[name]) else value
@@ -514,18 +555,28 @@ def known_key(key: str, known: Mapping[str, T]) -> T:
 def parse(key: str, text: str, hint: Any) -> Any:
     """The value that `text` means for a field of type `hint`.
 
-    One of int, float, str, bool, a Literal, `int | None`, or `tuple[str, ...]`: names with commas between them.
+    One of int, float, str, bool or a Literal; such a type or None; tuple or list of it, with commas between the values.
+
+    Raises:
+      InputError: the text is no such value, or the type is none of these.
     """
-    if typing.get_origin(hint) is tuple:
-        return tuple(part.strip() for part in text.split(",")) if text not in ("", "none") else ()
-    if typing.get_origin(hint) is Literal:
-        if text not in typing.get_args(hint):
-            raise InputError(f"{key}={text}: wanted one of {', '.join(map(str, typing.get_args(hint)))}")
-        return text
-    if isinstance(hint, types.UnionType):
-        if text == "none":
-            return None
-        hint = next(kind for kind in typing.get_args(hint) if kind is not type(None))
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union) and len(inner) == 2 and type(None) in inner:
+        return None if text == "none" else parse(key, text, inner[inner[0] is type(None)])
+    several = len(inner) == (2 if origin is tuple else 1) and inner[1:] in ((), (...,))
+    if origin in (tuple, list) and several and (inner[0] in WANTED or typing.get_origin(inner[0]) is Literal):
+        parts = text.split(",") if text not in ("", "none") else []
+        return origin(parse(key, part.strip(), inner[0]) for part in parts)
+    if origin is Literal:
+        for value in inner:
+            if str(value) == text:
+                return value
+        raise InputError(f"{key}={text}: wanted one of {', '.join(map(str, inner))}")
+    if hint not in WANTED:
+        raise InputError(
+            f"{key}={text}: {key} is annotated {inspect.formatannotation(hint)}, for which no text can be given; "
+            "wanted int, float, str, bool or a Literal, such a type or None, or tuple[int, ...] and list[int] of such"
+        )
     try:
         if hint is bool:
             return {"true": True, "false": False}[text.lower()]
@@ -540,8 +591,7 @@ def parse(key: str, text: str, hint: Any) -> Any:
                 raise ValueError
             return value
     except (ValueError, KeyError, OverflowError):
-        wanted = {int: "a whole number", float: "a number", bool: "true or false"}[hint]
-        raise InputError(f"{key}={text}: wanted {wanted}") from None
+        raise InputError(f"{key}={text}: wanted {WANTED[hint]}") from None
     return text
 
 

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scaling import kinds, step
+from scaling import kinds, numerics, step
 from scaling.config import EvalConfig, ModelConfig, OptimConfig, RunConfig, Study
 from scaling.data import batches
 from scaling.errors import InputError
@@ -117,6 +117,7 @@ def check(study: Study, say: Callable[[str], None]) -> Check:
     return Check(rate, tuple(found))
 
 
+@numerics.pinned()
 def moved(
     runs: Sequence[RunConfig],
     train_tokens: np.ndarray,

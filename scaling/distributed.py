@@ -9,6 +9,7 @@ checkpoint has, and the others follow when they miss it.
 """
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -16,11 +17,12 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from scaling import claims, machine, sharding, surroundings
+from scaling import claims, machine, own_code, sharding, surroundings
+from scaling.config import RunConfig
 from scaling.errors import InputError
 
 T = TypeVar("T")
@@ -28,7 +30,10 @@ LEFT = 42  # exit code: interrupted and saved
 PATIENCE = 8.0  # seconds for a process without an update of its own to come to a point where it can agree
 WINDOW = 25.0  # the same for one that trains: spot machines are gone after 30
 SIGNS = 4  # of life that a process may miss at least
-DONE, HELD, TOLD = 0, -1, -2  # in place of a claim's number
+DONE, HELD, LEAVE = 0, -1, -2  # in place of a claim's number
+NEAR = 1e-2  # of a weight's norm: other random numbers differ by most of it
+TOLD = 3  # processes that a refusal names
+PACKAGES = ("scaling", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")  # packages that make the numbers
 
 
 def check_times(silence: int, heartbeat: int) -> None:
@@ -118,6 +123,76 @@ def agree(stop: bool, save: bool) -> tuple[bool, bool]:
         return stop, save
     said = np.asarray(multihost_utils.process_allgather(np.array([stop, save])))  # process, (stop, save)
     return bool(said[:, 0].any()), bool(said[0, 1])
+
+
+def executes(settings: Mapping[str, str]) -> dict[str, str]:
+    """What makes the numbers in this process: our code, the packages below it, settings of JAX (scaling.numerics)."""
+    versions = machine.versions()
+    return {"code": own_code.digest(), **{name: versions.get(name, "") for name in PACKAGES}, **settings}
+
+
+def alike(facts: Mapping[str, str]) -> None:
+    """Lets only processes train together that have all of this alike: else each would train something else.
+
+    Raises:
+      InputError: in all of them, where one differs; it says who and in what.
+    """
+    import jax
+
+    if jax.process_count() == 1:
+        return
+    everywhere = [json.loads(said) for said in _gathered(json.dumps([socket.gethostname(), facts]).encode())]
+    first, found = everywhere[0][1], []
+    for i, (host, there) in enumerate(everywhere):
+        names = [name for name in {**first, **there} if first.get(name) != there.get(name)]
+        if names:
+            told = [f"{name} {there.get(name, 'unset')} for {first.get(name, 'unset')}" for name in names]
+            found.append(f"process {i} on {host} has {', '.join(told)}")
+    _refuse(found)
+
+
+def alike_at_first(run: RunConfig) -> None:
+    """The same for the weights with which a run begins. Last bits may differ from one kind of machine to another.
+
+    Raises:
+      InputError: as in `alike`.
+    """
+    import jax
+    import numpy as np
+    from jax.experimental import multihost_utils
+
+    from scaling import train
+
+    if jax.process_count() == 1:
+        return
+    names, sums = train.beginning(run)
+    everywhere = np.asarray(multihost_utils.process_allgather(sums))  # process, weight, (norm, sum)
+    other = (np.abs(everywhere - everywhere[0]) > NEAR * everywhere[0, :, :1]).any(-1)
+    _refuse(
+        [
+            f"process {i} begins with other weights ({', '.join(names[k] for k in np.flatnonzero(other[i])[:3])})"
+            for i in np.flatnonzero(other.any(-1))
+        ]
+    )
+
+
+def _refuse(found: Sequence[str]) -> None:
+    if found:
+        more = f"; and {len(found) - TOLD} more" if len(found) > TOLD else ""
+        raise InputError(
+            f"{'; '.join(found[:TOLD])}{more}: other than process 0, with which they would train; start the same "
+            "command, with the same code, packages and environment, on every host"
+        )
+
+
+def _gathered(said: bytes) -> list[bytes]:
+    """What each process has said."""
+    import numpy as np
+    from jax.experimental import multihost_utils
+
+    lengths = np.asarray(multihost_utils.process_allgather(np.array([len(said)], np.int32)))[:, 0]
+    padded = np.frombuffer(said.ljust(lengths.max()), np.uint8)
+    return [row.tobytes() for row in np.asarray(multihost_utils.process_allgather(padded))]
 
 
 def all_or_none(task: Callable[[], T], otherwise: str) -> T:
@@ -233,6 +308,7 @@ def train_all(
     notice: Notice,
     say: Callable[[str], None],
     *,
+    settings: Mapping[str, str],
     save_steps: int | None = None,
     tensorboard: Path | None = None,
     profile: tuple[int, int] | None = None,
@@ -243,6 +319,7 @@ def train_all(
       whole: the study, the same in every process.
       mine: ids of the packs of this part.
       sizes: of the mesh.
+      settings: of JAX (scaling.numerics), for the records.
       save_steps: as in `train.train`.
       tensorboard, profile: as in `watch.Watch`; TensorBoard's files of a pack in a folder of their own.
     """
@@ -252,18 +329,18 @@ def train_all(
     from scaling.models import model
 
     first = jax.process_index() == 0
-    origin = {"machine": machine.describe(), "versions": machine.versions()}
+    origin = {**machine.origin(), "settings": dict(settings)}
     mesh = sharding.make(sizes)
     diverged: list[str] = []
     for pack in _in_order(whole, mine, first):
         sharding.check(pack.configs, sizes)
         with _claimed(whole, pack, first, notice, say) as (number, claim):
-            if number == TOLD:
+            if number == LEAVE:
                 return LEFT
             if number == DONE:
                 continue
             stream, transfer = worker.streams(whole, pack)
-
+            alike_at_first(pack.configs[0])
             kinds = [device.device_kind for device in mesh.devices.flat]
             board = tensorboard / pack.id if tensorboard else None
             seen = watch.Watch(pack.configs, kinds, say, board, profile) if first else None
@@ -271,7 +348,12 @@ def train_all(
                 run = pack.configs[0]
                 say(f"pack {pack.id}: attention: {model.attention(run.model, run.dtype, backend)}")
 
-            def progress(done: int, claim: Any = claim) -> None:
+            begun: list[int] = []
+
+            def progress(done: int, claim: Any = claim, begun: list[int] = begun) -> None:
+                if not begun:
+                    begun.append(done)
+                    alike({"a checkpoint of update": str(done)})
                 notice.progress(done)
                 if claim:
                     claim.confirm(worker.CONFIRM_EVERY)
@@ -317,7 +399,7 @@ def _in_order(whole: Any, mine: Collection[str], first: bool) -> list[Any]:
 
 @contextlib.contextmanager
 def _claimed(whole: Any, pack: Any, first: bool, notice: Notice, say: Callable[[str], None]) -> Iterator[Any]:
-    """In all processes the number of the first one's claim (or DONE, or TOLD to leave), and in the first the claim.
+    """In all processes the number of the first one's claim (or DONE, or LEAVE), and in the first the claim.
 
     What somebody else holds is waited for: after the sudden end of a machine the same command on another one comes
     before the lease has run out, and would otherwise call it done.
@@ -331,7 +413,7 @@ def _claimed(whole: Any, pack: Any, first: bool, notice: Notice, say: Callable[[
             own = DONE if first and whole.done(pack) else claim.number if claim else HELD
             number = int(multihost_utils.broadcast_one_to_all(np.int32(own)))
             if number == HELD and agree(notice.should_stop(), False)[0]:
-                number = TOLD
+                number = LEAVE
             if number != HELD:
                 yield number, claim if number > 0 else None
                 return

@@ -4,50 +4,39 @@
                     history, and where and with what it was trained
     ID.npz          the history of pack ID, without parameters
 
-In a folder or a tar file. What comes in is checked before anything is written: names and sizes, checksums, that each
-run has the identity that its config gives, and that each history has the arrays that its configs give. What became of a
-run is read from its history. Nothing is unpickled, and no name in a file decides where something is written.
+In a folder or a tar file, the manifest first. What comes in is checked before anything is written: names and sizes,
+checksums, that each run has the identity that its config gives, and that each history has the arrays that its configs
+give. It is read twice, the second time to be kept, one history at a time: of MANIFEST_ROOM and of the largest history,
+at most MEMBER_ROOM, memory is a few times. What became of a run is read from its history. Nothing is unpickled, and no
+name in a file decides where something is written.
 """
 
 import contextlib
 import dataclasses
+import gzip
 import hashlib
 import io
 import json
-import math
-import re
 import tarfile
-import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
-from scaling import calibration, claims, config, folders, histories, layout, study, worker
+from scaling import calibration, checked, claims, folders, layout, study, worker
+from scaling.checked import Damaged, Field
 from scaling.errors import InputError
-from scaling.study import Pack, PlannedRun, StudyFolder
+from scaling.study import Pack, StudyFolder
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-LARGEST = 2**31  # bytes of one member
-ORIGIN = ("machine", "versions")  # of a done.json, as text
-OPTIONAL = ("steps", "updates_trained", "window_loss")  # arrays that older histories lack
-DAMAGED = (
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    RuntimeError,  # what zipfile and json say of a member that is encrypted, or nested too deeply
-    MemoryError,
-    OverflowError,
-    OSError,
-    EOFError,
-    zlib.error,
-    tarfile.TarError,
-    zipfile.BadZipFile,
-)
+MANIFEST_ROOM = checked.LARGE
+MEMBER_ROOM = 2**29  # bytes of one history, where its configs ask for so much
+BLOCK = 512  # bytes of a header of a tar file, and what its files are filled up to
+PADDING = 2**16  # bytes of zeros that may end a tar file
+UNREADABLE = (OSError, EOFError, zlib.error, tarfile.TarError)
 
 
 def write(whole: StudyFolder, path: Path) -> int:
@@ -68,16 +57,11 @@ def write(whole: StudyFolder, path: Path) -> int:
             files[f"{pack.id}.npz"] = file.getvalue()
             sha256 = hashlib.sha256(file.getvalue()).hexdigest()
             runs = [dataclasses.asdict(run) for run in pack.runs]
-            origin = {name: done[name] for name in ORIGIN if name in done}
+            origin = study.origin(Field(whole.path, "", done))
             packs.append({"id": pack.id, "runs": runs, "done": {"history": sha256, **origin}})
     if not packs:
         raise InputError(f"{whole.path}: no pack is finished, so there is nothing to export yet")
-    manifest = {
-        "format": FORMAT,
-        "name": whole.name,
-        "question": whole.question,
-        "packs": packs,
-    }
+    manifest = checked.sealed({"format": FORMAT, "name": whole.name, "question": whole.question, "packs": packs})
     files = {MANIFEST: json.dumps(manifest, indent=1).encode(), **files}
     if path.name.endswith((".tar", ".tar.gz")):
         folders.write(path, _tar(files, "gz" if path.suffix == ".gz" else ""))
@@ -99,20 +83,21 @@ def read(folder: Path, path: Path, say: Callable[[str], None]) -> int:
         InputError: not such a file, edited, of another version, or of another study.
     """
     manifest, packs = _checked(path)
+    for content, (pack, told) in _histories(path, packs):
+        told |= _outcome(path, pack, content, told)
     with claims.held(folder / "planning", say, str(folder)):
         there = (folder / "study.json").exists()
-        whole = study.read(folder) if there else _empty(folder, manifest, [pack for pack, _, _ in packs])
-        if whole.name != manifest["name"]:
-            raise InputError(f"{path} is of study {manifest['name']!r}, {folder} of {whole.name!r}; use another folder")
+        whole = study.read(folder) if there else _empty(folder, manifest, [pack for pack, _ in packs.values()])
+        if whole.name != manifest["name"].value:
+            name = checked.shown(manifest["name"].value)
+            raise InputError(f"{path} is of study {name}, {folder} of {whole.name!r}; use another folder")
         done = {run.id for pack in whole.all_packs if whole.done(pack) for run in pack.runs}
         known = {run.id: run for pack in whole.all_packs for run in pack.runs}  # described by this machine's tokens
-        offered = [
-            (Pack(pack.id, tuple(known.get(run.id, run) for run in pack.runs)), content, told)
-            for pack, content, told in packs
-            if not {run.id for run in pack.runs} <= done
-        ]
         new: list[Pack] = []
-        for pack, content, told in offered:
+        for content, (pack, told) in _histories(path, packs):
+            if {run.id for run in pack.runs} <= done:
+                continue
+            pack = Pack(pack.id, tuple(known.get(run.id, run) for run in pack.runs))
             claim = claims.take(whole.claims(pack))
             if claim is None:
                 say(f"pack {pack.id} is being trained here, and stays as it is")
@@ -120,10 +105,11 @@ def read(folder: Path, path: Path, say: Callable[[str], None]) -> int:
             with claim:
                 if whole.done(pack):  # since we looked
                     continue
-                folders.write(claim.folder / "history.npz", content)
-                folders.write_json(claim.folder / "done.json", told)
+                checked.put(claim.folder / "history.npz", content)
+                checked.write(claim.folder / "done.json", told)
                 new.append(pack)
-        coming = {pack.id for pack in new}
+        coming, order = {pack.id for pack in new}, {id: n for n, id in enumerate(packs)}
+        new.sort(key=lambda pack: order[pack.id])  # as the manifest has them
         taken = {run.id for pack in new for run in pack.runs}
         kept: list[Pack] = []
         with contextlib.ExitStack() as held:  # what is dissolved, so that nobody begins it until study.json tells
@@ -149,141 +135,146 @@ def _dissolved(whole: StudyFolder, pack: Pack, held: contextlib.ExitStack) -> bo
     return not whole.done(pack) and not folders.saved_steps(claim.folder)
 
 
-def _empty(folder: Path, manifest: Mapping[str, Any], packs: Sequence[Pack]) -> StudyFolder:
+def _empty(folder: Path, manifest: Field, packs: Sequence[Pack]) -> StudyFolder:
     """A study without runs, laid out for this machine: what suits another tells nothing here."""
     costs = calibration.kept(layout.device(), layout.devices(layout.device()))
     lanes = max(costs.lanes(run) for pack in packs for run in pack.configs)
     return StudyFolder(
-        folder, manifest["name"], manifest["question"], layout.choose(0, 0, None, lambda _: lanes), {}, (), ()
+        folder,
+        manifest["name"].text(),
+        manifest["question"].text(),
+        layout.choose(0, 0, None, lambda _: lanes),
+        {},
+        (),
+        (),
     )
 
 
-def _checked(path: Path) -> tuple[dict[str, Any], list[tuple[Pack, bytes, dict[str, Any]]]]:
-    """The manifest, and each pack with its history's bytes and its done.json."""
+Packs = dict[str, tuple[Pack, dict[str, Any]]]  # by id: the pack, and what its done.json is to tell
+
+
+def _checked(path: Path) -> tuple[Field, Packs]:
+    """The manifest, and each pack with where it was trained and the checksum of its history."""
     if not path.exists():
         raise InputError(f"{path}: no such file or folder; wanted what scaling study export --records wrote")
-    try:
-        files = dict(_members(path))
-        manifest = json.loads(files.pop(MANIFEST))
-        if manifest["format"] != FORMAT:
-            raise InputError(f"{path} has format {manifest['format']}, this version reads {FORMAT}")
-        packs = [_pack(one, files.pop(f"{one['id']}.npz")) for one in manifest["packs"]]
+    with _refused(path):
+        for name, file in _members(path):
+            if name != MANIFEST:
+                raise Damaged(f"{path} begins with {checked.shown(name)}, wanted {MANIFEST}")
+            manifest = checked.parsed(path / MANIFEST, file(MANIFEST_ROOM))
+            break
+        else:
+            raise Damaged(f"{path} is empty, wanted {MANIFEST}")
+        if manifest["format"].value != FORMAT:
+            found = checked.shown(manifest["format"].value)
+            raise InputError(f"{path} has format {found}, this version reads {FORMAT}; use the version that wrote it")
+        packs: Packs = {}
+        for one in manifest["packs"].items():
+            pack, done = study.planned_pack(one), one["done"]
+            if pack.id in packs:
+                raise one["id"].wrong("each pack once")
+            packs[pack.id] = pack, {"history": done["history"].hex(64), **study.origin(done)}
         if not packs:
-            raise ValueError("it has no pack")
-        if not isinstance(manifest["name"], str) or not isinstance(manifest["question"], str):
-            raise ValueError("a name that is no text")
-        if files:
-            raise ValueError(f"{next(iter(files))} is of no pack")
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-    except DAMAGED as error:
-        said = (str(error).splitlines() or [""])[0]
-        raise InputError(
-            f"{path} is not what scaling study export --records writes, or was changed since "
-            f"({type(error).__name__}: {said}); export again"
-        ) from None
+            raise manifest["packs"].wrong("at least one pack")
+        manifest["name"].text()
+        manifest["question"].text()
+        manifest.sealed()
     return manifest, packs
 
 
-def _pack(values: Mapping[str, Any], content: bytes) -> tuple[Pack, bytes, dict[str, Any]]:
-    runs = tuple(study.planned_run(run) for run in values["runs"])
-    for run in runs:
-        if config.identity(run.config, run.tokens_id, run.transfer_ids, run.semantics) != run.id:
-            raise ValueError(f"run {run.id} is not the run of its config, or of another version")
-    if len({config.program(run.config) for run in runs}) != 1 or layout.pack_id(r.id for r in runs) != values["id"]:
-        raise ValueError(f"pack {values['id']} is not the pack of its runs")
-    with zipfile.ZipFile(io.BytesIO(content)) as members:
-        if any(member.compress_type != zipfile.ZIP_STORED for member in members.infolist()):
-            raise ValueError("arrays that are compressed, as ours are not")
-    for run in runs:
-        _described(run)
-    pack, done = Pack(values["id"], runs), values["done"]
-    found = study.unpacked(content, done["history"])
-    _complete(pack, found)
-    told = {**worker.outcome(pack, found), "history": done["history"]}
-    return pack, content, {**told, **_origin(done)}
+def _histories(path: Path, packs: Packs) -> Iterator[tuple[bytes, tuple[Pack, dict[str, Any]]]]:
+    """Each history with its pack, one at a time; all of them are there, and nothing else."""
+    left = {f"{id}.npz": pack for id, pack in packs.items()}
+    with _refused(path):
+        for name, file in _members(path):
+            if name == MANIFEST and len(left) == len(packs):
+                continue
+            if name not in left:
+                raise Damaged(f"{path}: {checked.shown(name)} is of no pack, or there twice")
+            pack, told = left.pop(name)
+            content = file(min(pack.largest_history, MEMBER_ROOM))
+            if hashlib.sha256(content).hexdigest() != told["history"]:
+                raise Damaged(f"{path}: {name}: it is not what was written, by its checksum")
+            yield content, (pack, told)
+        if left:
+            raise Damaged(f"{path}: {next(iter(left))} is missing")
 
 
-def _described(run: PlannedRun) -> None:
-    """Checks what is said of a run's tokens, which its identity does not cover."""
-    for name, value in (("bytes_per_token", run.bytes_per_token), ("entropy_rate", run.entropy_rate)):
-        known = isinstance(value, int | float) and math.isfinite(value) and value > 0
-        if not known and not (name == "entropy_rate" and value in (None, 0)):
-            raise ValueError(f"run {run.id} has {name} {value!r}, which is no positive number")
-    if len(run.transfer_ids) != len(run.config.eval.transfer):
-        raise ValueError(f"run {run.id} does not tell the tokens of its eval.transfer")
+def _outcome(path: Path, pack: Pack, content: bytes, told: Mapping[str, Any]) -> dict[str, Any]:
+    """What became of a pack's runs, by their history."""
+    with _refused(path):
+        try:
+            found = study.unpacked(content, told["history"])
+            study.check_history(pack, found, finished=True)
+        except Damaged:
+            raise
+        except ValueError as error:
+            raise Damaged(f"{path}: {pack.id}.npz: {error}") from None
+    return worker.outcome(pack, found)
 
 
-def _complete(pack: Pack, found: dict[str, np.ndarray]) -> None:
-    """Checks that a history has the arrays that finished runs of these configs leave behind.
-
-    Raises:
-        ValueError: it has not, or a run stopped early and has not diverged.
-    """
-
-    configs, n = pack.configs, len(pack.runs)
-    wanted, longest = configs[0].eval, pack.steps
-    expected = histories.start(
-        n,
-        configs[0].model.n_ctx,
-        windows=wanted.windows,
-        noise=len(configs[0].noise_batches) if wanted.noise else 0,
-        transfer=len(wanted.transfer),
-        train=wanted.train_windows > 0,
-    )
-    expected |= {"steps": np.zeros(n, np.int64), "updates_trained": np.zeros(n)}
-    rows, evaluations = len(found["train_loss"]), np.array(sorted({e for run in configs for e in run.eval_steps}))
-    evaluations = evaluations[evaluations <= rows]
-    for name in expected.keys() | found.keys():
-        if name not in found and name in OPTIONAL:
-            continue
-        shape = expected[name].shape
-        if shape[:1] == (0,):
-            shape = (rows if name in ("train_loss", "grad_norm") else len(evaluations), *shape[1:])
-        if found[name].shape != shape or found[name].dtype.kind != expected[name].dtype.kind:
-            raise ValueError(f"the {name} of pack {pack.id} is not that of its runs")
-    if not found["finished"]:
-        raise ValueError(f"pack {pack.id} is not finished")
-    if not 0 < rows <= longest or not np.array_equal(found["eval_step"], evaluations):
-        raise ValueError(f"the history of pack {pack.id} is not that of its runs")
-    amounts = [found[name] for name in ("seconds", "updates_trained") if name in found]
-    if not all((np.isfinite(each) & (each >= 0)).all() for each in amounts):
-        raise ValueError(f"the history of pack {pack.id} took a time that is none")
-    steps = np.array([run.steps for run in configs])
-    own = found.get("steps", np.full(n, rows))
-    early = histories.steps(found) < steps
-    if (own < 0).any() or (own > steps).any() or (early & ~histories.diverged(found)).any():
-        raise ValueError(f"a run of pack {pack.id} is not finished")
+@contextlib.contextmanager
+def _refused(path: Path) -> Iterator[None]:
+    """Turns what is wrong with an archive into one line with the way out."""
+    way = "export again, with scaling study export --records"
+    try:
+        yield
+    except Damaged as error:
+        raise InputError(f"{error}; {way}") from None
+    except UNREADABLE as error:
+        said = (str(error).splitlines() or [""])[0]
+        raise InputError(f"{path} cannot be read ({type(error).__name__}: {said}), wanted a tar file; {way}") from None
 
 
-def _origin(done: Mapping[str, Any]) -> dict[str, Any]:
-    """Where and with what a pack was trained, which only its record can tell."""
-    origin = {name: done[name] for name in ORIGIN if name in done}
-    versions = origin.get("versions", {})
-    texts = (origin.get("machine", ""), *versions.keys(), *versions.values())
-    if not all(isinstance(text, str) for text in texts):
-        raise ValueError("a machine or a version that is no text")
-    return origin
+Read = Callable[[int], bytes]  # the bytes of a member, which are at most so many
 
 
-def _members(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Names and contents; nothing else than plain files of the known names is looked at."""
+def _members(path: Path) -> Iterator[tuple[str, Read]]:
+    """Names, and how each is read; the manifest first."""
     if path.is_dir():
-        for file in path.iterdir():
-            yield _name(file.name), file.read_bytes()
+        others = (file for file in sorted(path.iterdir()) if file.name != MANIFEST)
+        for file in (path / MANIFEST, *others):
+            if file.is_symlink() or not file.exists():
+                raise Damaged(f"{path}: {checked.shown(file.name)} is {'a link' if file.is_symlink() else 'missing'}")
+            yield file.name, lambda most, file=file: checked.content(file, most)
         return
-    with tarfile.open(path, "r:*") as archive:
-        for member in archive:
-            file = archive.extractfile(member) if member.isreg() and member.size <= LARGEST else None
-            if file is None:
-                raise ValueError(f"{member.name!r} is not a file of a sensible size")
-            yield _name(member.name), file.read()
+    if not path.is_file():
+        checked.content(path, 0)  # says what it is
+    with path.open("rb") as raw:
+        packed = raw.read(2) == b"\x1f\x8b"
+        raw.seek(0)
+        with gzip.GzipFile(fileobj=raw) if packed else contextlib.nullcontext(raw) as file:
+            yield from _tar_members(path, file)  # pyright: ignore[reportArgumentType]
 
 
-def _name(name: str) -> str:
-    if name != MANIFEST and not re.fullmatch(r"[0-9a-f]{12}\.npz", name):
-        raise ValueError(f"it holds {name!r}")
-    return name
+def _tar_members(path: Path, file: IO[bytes]) -> Iterator[tuple[str, Read]]:
+    """The members of a tar file as we write it: plain files with short names. Python's own reader takes what a header
+    of an extension announces into memory, however much that is.
+    """
+    while (header := file.read(BLOCK)) != bytes(BLOCK):
+        try:
+            member = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
+        except tarfile.HeaderError:
+            raise Damaged(f"{path} is no tar file, or cut short") from None
+        if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
+            raise Damaged(f"{path}: {checked.shown(member.name)} is a link, a folder or a device, wanted files")
+        read = False
+
+        def content(most: int, member: tarfile.TarInfo = member) -> bytes:
+            nonlocal read
+            if not 0 <= member.size <= most:
+                raise Damaged(f"{path}: {member.name} has {member.size:,} bytes, wanted at most {most:,}")
+            found, read = file.read(member.size), True
+            if len(found) < member.size or len(file.read(-member.size % BLOCK)) < -member.size % BLOCK:
+                raise Damaged(f"{path} is cut short")
+            return found
+
+        yield member.name, content
+        if not read:
+            content(MANIFEST_ROOM)
+    rest = file.read(PADDING + 1)
+    if len(rest) > PADDING or rest.strip(b"\0"):
+        raise Damaged(f"{path} goes on after its last member")
 
 
 def _tar(files: Mapping[str, bytes], compression: str) -> bytes:

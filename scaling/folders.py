@@ -204,7 +204,21 @@ def _bounded(text: str) -> int:
     return int(text) if len(text) < DIGITS else _refuse(text)
 
 
+def own(path: Path) -> bool:
+    """Whether what lies there is a folder, or nothing; what is written below a link would land elsewhere."""
+    try:
+        return stat.S_ISDIR(path.lstat().st_mode)
+    except FileNotFoundError:
+        return True
+    except NotADirectoryError:
+        return False
+
+
 def saved_steps(pack: Path) -> list[int]:
     """The updates after which a pack has a checkpoint, by the names of their folders alone."""
     root = pack / "checkpoints"
-    return sorted(int(path.name) for path in root.iterdir() if path.name.isdigit()) if root.is_dir() else []
+    try:
+        names = os.listdir(root)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(int(name) for name in names if name.isascii() and name.isdigit())

@@ -1,5 +1,6 @@
 """How the runs of a study are spread over a machine: device, workers and their cores, and which runs are one pack."""
 
+import contextlib
 import dataclasses
 import fcntl
 import hashlib
@@ -8,7 +9,7 @@ import os
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,6 +19,7 @@ from scaling.errors import InputError
 
 Item = TypeVar("Item")
 
+ELSEWHERE = "remove it, or set TMPDIR to a folder of your own"
 ACCELERATED_PACK = 16  # runs trained as one program where small models leave the device idle, unless measured otherwise
 
 
@@ -136,24 +138,47 @@ def place(kind: str, study: Path, others: int, *, shared: bool) -> Place | None:
     Returns:
       None when workers of this very study have all of them.
     """
-    folder = Path(tempfile.gettempdir()) / f"scaling-{os.getuid()}"
-    folder.mkdir(exist_ok=True)
     seen = os.environ.get("CUDA_VISIBLE_DEVICES", "all").replace("/", "-")
     names = {core: f"core-{core}" if kind == "cpu" else f"{kind}-{seen}" for core in cores()}
     mine = hashlib.sha256(str(study.resolve()).encode()).hexdigest()[:12]
-    for wanted in (("any", mine), (mine,)):
-        for core, name in names.items():
-            files = [file for whose in wanted if (file := _locked(folder / f"{name}-{whose}")) is not None]
-            if len(files) == len(wanted):
-                return Place(core, tuple(files))
-            for file in files:
-                os.close(file)
+    with _private(Path(tempfile.gettempdir()) / f"scaling-{os.getuid()}") as folder:
+        for wanted in (("any", mine), (mine,)):
+            for core, name in names.items():
+                files = [file for whose in wanted if (file := _locked(f"{name}-{whose}", folder)) is not None]
+                if len(files) == len(wanted):
+                    return Place(core, tuple(files))
+                for file in files:
+                    os.close(file)
     return Place(cores()[others % len(cores())], ()) if shared else None
 
 
-def _locked(path: Path) -> int | None:
+@contextlib.contextmanager
+def _private(path: Path) -> Iterator[int]:
+    """A folder of this user's alone, open; its name can be foretold, and others may write where it lies.
+
+    Raises:
+        InputError: others made it, or could write into it.
+    """
+    with contextlib.suppress(FileExistsError):
+        path.mkdir(mode=0o700)
+    try:
+        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError as error:
+        raise InputError(f"{path} is no folder of yours ({error.strerror}); {ELSEWHERE}") from None
+    try:
+        found = os.fstat(folder)
+        if found.st_uid != os.getuid() or found.st_mode & 0o022:
+            whose = f"owner {found.st_uid}, mode {found.st_mode & 0o777:o}"
+            raise InputError(f"{path} is not a folder that you alone can write to ({whose}); {ELSEWHERE}")
+        os.fchmod(folder, 0o700)
+        yield folder
+    finally:
+        os.close(folder)
+
+
+def _locked(name: str, folder: int) -> int | None:
     """The open file, locked until every process that has it open has ended; None if others have."""
-    file = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    file = os.open(name, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600, dir_fd=folder)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -5,8 +5,11 @@ import os
 import platform
 import re
 from pathlib import Path
+from typing import Any
 
-PACKAGES = ("scaling", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy", "matplotlib")
+from scaling import __version__, own_code
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy", "matplotlib")
 
 
 def describe() -> str:
@@ -23,9 +26,14 @@ def describe() -> str:
     return ", ".join([*parts, platform.system()])
 
 
+def origin() -> dict[str, Any]:
+    """Where and with what this process makes numbers, for a record; `numerics.settings` belongs beside it."""
+    return {"machine": describe(), "versions": versions(), "code": own_code.digest()}
+
+
 def versions() -> dict[str, str]:
     """Python and the packages that the numbers depend on, name to version; nothing is imported to find out."""
-    found = {"python": platform.python_version()}
+    found = {"python": platform.python_version(), "scaling": __version__}
     for name in PACKAGES:
         try:
             found[name] = importlib.metadata.version(name)

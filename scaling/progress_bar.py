@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from scaling import calibration, status
+from scaling import calibration, status, terminal
 from scaling.study import Pack, StudyFolder
 
 TRUSTED = 2.0  # the pace since the start counts for this many times the share of the work that it was seen on
@@ -63,19 +63,19 @@ class Bar:
         filled = int(24 * share)
         line = f"[{'#' * filled}{'.' * (24 - filled)}] {share:4.0%}  {runs}/{sum(self.runs.values())} runs  "
         line += f"{clock(self.left(self.drawn))} left"
-        sys.stderr.write("\r" + line[: shutil.get_terminal_size().columns - 1].ljust(70))
+        terminal.obeyed(sys.stderr).write("\r" + line[: shutil.get_terminal_size().columns - 1].ljust(70))
         sys.stderr.flush()
 
     def say(self, say: Callable[[str], None], text: str) -> None:
         """A line of its own above the bar."""
         if self.live:
-            sys.stderr.write("\r\033[K")
+            terminal.obeyed(sys.stderr).write("\r\033[K")
             sys.stderr.flush()
         say(text)
 
     def end(self) -> None:
         if self.live and self.drawn:
-            sys.stderr.write("\r\033[K")
+            terminal.obeyed(sys.stderr).write("\r\033[K")
             sys.stderr.flush()
 
 

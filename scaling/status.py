@@ -8,7 +8,7 @@ from scaling import calibration, claims, folders
 from scaling.study import Pack, PlannedRun, StudyFolder
 
 UNSURE = 30.0  # seconds of work by which the prediction is trusted as much as what finished packs took
-STATES = ("done", "diverged", "running", "saved", "waiting", "failed", "quarantined")
+STATES = ("done", "diverged", "running", "saved", "waiting", "failed", "quarantined", "damaged")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,8 +84,12 @@ def _pack(whole: StudyFolder, pack: Pack, costs: calibration.Costs) -> PackStatu
         state, steps = "running", max(steps, holder.done)
     else:
         holder = None
+    damage = whole.damage(pack)
+    if damage and state == "waiting":
+        state = "damaged"
+    steps = min(steps, pack.steps)
     left = costs.pack(pack.configs) * (1 - steps / pack.steps)
-    return PackStatus(pack, state, steps, left, holder, failed["error"])
+    return PackStatus(pack, state, steps, left, holder, failed["error"] or damage)
 
 
 def _left(whole: StudyFolder, packs: Sequence[PackStatus], costs: calibration.Costs) -> float:

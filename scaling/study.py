@@ -6,26 +6,33 @@
     DIR/packs/ID/N/history.npz  the history of a finished pack by itself
     DIR/packs/ID/N/done.json    written last: what `status` shows, and the checksum of history.npz
     DIR/packs/ID/N/failed.json  how often the pack failed, and of what
+    DIR/packs/ID/N/unreadable   what of these was damaged, set aside
     DIR/planning                held by the process that writes study.json
+
+What is read is checked as an archive's is (scaling.checked): types and bounds, ids against what they are hashes of,
+checksums. A damaged study.json is refused; a damaged pack is said, and the others go on.
 
 Nothing here imports JAX: the workers do.
 """
 
-import contextlib
 import dataclasses
 import functools
 import hashlib
 import io
 import json
+import math
 import os
 import shutil
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from scaling import calibration, claims, config, folders, layout, split
+from scaling import calibration, checked, claims, config, folders, histories, layout, split
+from scaling.checked import Damaged, Field
 from scaling.config import SEMANTICS, DataConfig, RunConfig, Study
 from scaling.data import batches, encoding, token_set
 from scaling.errors import InputError
@@ -33,6 +40,15 @@ from scaling.layout import Layout
 
 FORMAT = 1
 ATTEMPTS = 2  # at a pack that fails, before it is left alone
+ID = 12  # hexadecimal digits of the ids of runs and packs
+TOKENS_ID = 16
+OPTIONAL = ("steps", "updates_trained", "window_loss")  # arrays that older histories lack
+DIRECTORY = 2**14  # bytes of the list of arrays in a history.npz, generously
+BELOW = ("packs", "planning", "report")  # folders of a study's folder, which are no links to elsewhere
+UNPACKING = (  # what NumPy and zipfile raise for a file that is not what it seems
+    *(ValueError, LookupError, TypeError, AttributeError, RuntimeError, MemoryError, OverflowError, OSError, EOFError),
+    *(zlib.error, zipfile.BadZipFile),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +79,21 @@ class Pack:
     def steps(self) -> int:
         """Updates of its longest run."""
         return max(run.config.steps for run in self.runs)
+
+    @functools.cached_property
+    def evaluations(self) -> np.ndarray:
+        """Updates after which some run is evaluated, in order."""
+        return np.array(sorted({step for run in self.runs for step in run.config.eval_steps}))
+
+    @functools.cached_property
+    def largest_history(self) -> int:
+        """Bytes that its history.npz has at most."""
+        room = DIRECTORY
+        for name, values in _first_arrays(self).items():
+            rows = self.steps if name in ("train_loss", "grad_norm") else len(self.evaluations)
+            n = math.prod(n for n in values.shape if n) * (rows if values.shape[:1] == (0,) else 1)
+            room += n * values.itemsize + 2**11
+        return room
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,23 +157,44 @@ class StudyFolder:
         return next((pack for pack in self.all_packs if pack.id == id), None)
 
     def done(self, pack: Pack) -> dict[str, Any] | None:
-        """What the finished pack left in done.json; None without it, or damaged: a worker then writes it again.
+        """What the finished pack left in done.json; None without it, or damaged.
 
         A pack of which nothing else can be read is not done either.
         """
-        folder = self.pack_folder(pack)
-        done = _read(folder / "done.json")
-        return None if done is None or _spoilt(folder, done) else done
+        told, damage = self._told(pack)
+        return None if damage else told
 
-    def spoilt(self, pack: Pack) -> bool:
-        """Whether the pack was finished, but its history is damaged and it has no checkpoint that tells."""
-        folder = self.pack_folder(pack)
-        done = _read(folder / "done.json")
-        return done is not None and _spoilt(folder, done)
+    def damage(self, pack: Pack) -> str:
+        """What of the record of a finished pack is damaged, or of its folder; empty for nothing.
+
+        A checkpoint that tells the same makes up for a damaged history.
+        """
+        return self._told(pack)[1]
+
+    def _told(self, pack: Pack) -> tuple[dict[str, Any] | None, str]:
+        above, folder = self.claims(pack), self.pack_folder(pack)
+        for path in (above, folder, folder / "checkpoints"):
+            if not folders.own(path):
+                return None, f"{path} is a link or a file, wanted a folder"
+        path = folder / "done.json"
+        try:
+            at = path.stat()
+        except FileNotFoundError:
+            return None, ""
+        except OSError as error:  # a link to itself
+            return None, f"{path} cannot be read ({error.strerror}), wanted a file"
+        told, damage = _done(path, len(pack.runs), (at.st_ino, at.st_mtime_ns, at.st_size))
+        return told, damage or ("" if told is None else _spoilt(folder, pack, told))
 
     def failed(self, pack: Pack) -> dict[str, Any]:
         """How often the pack failed (`attempts`) and of what (`error`)."""
-        return _read(self.pack_folder(pack) / "failed.json") or {"attempts": 0, "error": ""}
+        try:
+            told = checked.read(self.pack_folder(pack) / "failed.json")
+            return {"attempts": told["attempts"].whole(), "error": told["error"].text()}
+        except FileNotFoundError:
+            return {"attempts": 0, "error": ""}
+        except Damaged as error:
+            return {"attempts": 0, "error": str(error)}
 
     def quarantined(self, pack: Pack) -> bool:
         """Whether it failed too often to be tried again unasked."""
@@ -155,62 +207,178 @@ class StudyFolder:
         return sorted((pack for pack in self.packs if self.done(pack) is None), key=lambda p: -costs.pack(p.configs))
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+@functools.lru_cache(maxsize=2**16)
+def _done(path: Path, n_runs: int, stamp: tuple[int, ...]) -> tuple[dict[str, Any] | None, str]:
+    """What a done.json says, or what is wrong with it; read again when its `stamp` changes."""
     try:
-        return json.loads(path.read_bytes())
-    except (FileNotFoundError, json.JSONDecodeError):
-        return None
+        return _done_of(checked.read(path), n_runs), ""
+    except FileNotFoundError:
+        return None, ""
+    except Damaged as error:
+        return None, str(error)
 
 
-def _spoilt(folder: Path, done: Mapping[str, Any]) -> bool:
+def _done_of(told: Field, n_runs: int) -> dict[str, Any]:
+    for name in ("steps", "status", "loss"):
+        if (name != "steps" or type(told[name].value) is not int) and len(list(told[name].items())) != n_runs:
+            raise told[name].wrong(f"as many values as its pack has runs, {n_runs}")
+    for steps in [told["steps"]] if type(told["steps"].value) is int else told["steps"].items():
+        steps.whole()
+    told["seconds"].number(least=0)
+    for status in told["status"].items():
+        status.one_of("done", "diverged")
+    for loss in told["loss"].items():
+        if loss.value is not None:
+            loss.number()
+    if "history" in told.object():
+        told["history"].hex(64)
+    origin(told)
+    told.sealed()
+    return told.object()
+
+
+def origin(told: Field) -> dict[str, Any]:
+    """Where and with what a pack was trained, which only its record can tell."""
+    found: dict[str, Any] = {name: field.text() for name in ("machine", "code") if (field := told.get(name))}
+    return found | {name: field.texts() for name in ("versions", "settings") if (field := told.get(name))}
+
+
+def _spoilt(folder: Path, pack: Pack, done: Mapping[str, Any]) -> str:
+    """What is wrong with the history of a finished pack that has no checkpoint to tell instead."""
     if "history" not in done or folders.saved_steps(folder):
-        return False
+        return ""
     path = folder / "history.npz"
     try:
         at = path.stat()
-        return not _intact(path, done["history"], (at.st_ino, at.st_mtime_ns, at.st_size))
+        return _changed(path, done["history"], pack.largest_history, (at.st_ino, at.st_mtime_ns, at.st_size))
     except FileNotFoundError:
-        return True
+        return f"{path} is missing"
+    except OSError as error:  # a link to itself
+        return f"{path} cannot be read ({error.strerror}), wanted a file"
 
 
 @functools.lru_cache(maxsize=2**16)
-def _intact(path: Path, sha256: str, stamp: tuple[int, ...]) -> bool:
-    """Whether a file is what was written; looked at again when its `stamp` changes."""
-    return hashlib.sha256(path.read_bytes()).hexdigest() == sha256
+def _changed(path: Path, sha256: str, most: int, stamp: tuple[int, ...]) -> str:
+    """How a file differs from what was written; looked at again when its `stamp` changes."""
+    try:
+        found = hashlib.sha256(checked.content(path, most)).hexdigest()
+    except Damaged as error:
+        return str(error)
+    return "" if found == sha256 else f"{path} is not what was written, by its checksum"
 
 
-def history(whole: StudyFolder, pack: Pack) -> dict[str, np.ndarray] | None:
+def history(whole: StudyFolder, pack: Pack) -> histories.History | None:
     """All that was measured of a pack's runs so far, as `scaling.histories` says; None before the first checkpoint.
 
     A finished pack has it in one small file; where that is not there, or not what was written, its checkpoint tells.
+
+    Raises:
+        Damaged: neither tells, or what they tell is not of this pack.
     """
     folder = whole.pack_folder(pack)
     done = whole.done(pack)
+    path, wrong = folder / "history.npz", ""
     if done and "history" in done:
-        with contextlib.suppress(OSError, ValueError):
-            return unpacked((folder / "history.npz").read_bytes(), done["history"])
+        try:
+            found = unpacked(checked.content(path, pack.largest_history), done["history"])
+            check_history(pack, found, finished=True)
+            return found
+        except FileNotFoundError:
+            wrong = f"{path} is missing"
+        except ValueError as error:
+            wrong = str(error) if isinstance(error, Damaged) else f"{path}: {error}"
+    if wrong and not folders.saved_steps(folder):
+        raise Damaged(wrong)
     from scaling import checkpoints  # Orbax, which takes a second
 
-    return checkpoints.read_history(folder)
+    found = checkpoints.read_history(folder)
+    if found is not None:
+        try:
+            check_history(pack, found)
+        except ValueError as error:
+            raise Damaged(f"{folder / 'checkpoints'}: {error}") from None
+    return found
 
 
-def unpacked(file: bytes, sha256: str) -> dict[str, np.ndarray]:
+def unpacked(file: bytes, sha256: str) -> histories.History:
     """The arrays in the bytes of a history.npz.
 
     Raises:
-        ValueError: these are not the bytes that were written.
+        ValueError: these are not the bytes that were written, or hold something else.
     """
     if hashlib.sha256(file).hexdigest() != sha256:
-        raise ValueError("it is not what was written")
-    with np.load(io.BytesIO(file), allow_pickle=False) as arrays:
-        return dict(arrays)
+        raise ValueError("it is not what was written, by its checksum")
+    end = file[-22:]  # NumPy's zip files end in this record, without a comment, and are not of 64 bits
+    if end[:4] != b"PK\5\6" or file[-42:-38] == b"PK\6\7" or int.from_bytes(end[12:16], "little") > DIRECTORY:
+        raise ValueError("it is no file of a few arrays")
+    try:
+        with np.load(io.BytesIO(file), allow_pickle=False) as arrays:
+            if any(member.compress_type != zipfile.ZIP_STORED for member in arrays.zip.infolist()):
+                raise ValueError("it holds arrays that are compressed, as ours are not")
+            return dict(arrays)
+    except UNPACKING as error:
+        said = (str(error).splitlines() or [""])[0]
+        raise ValueError(said if type(error) is ValueError else f"{type(error).__name__}: {said}") from None
+
+
+@functools.lru_cache(maxsize=256)
+def _arrays(n_run: int, n_ctx: int, windows: int, noise: int, transfer: int, train: bool) -> histories.History:
+    """What a history of such runs has before the first update, and once it is done."""
+    arrays = histories.start(n_run, n_ctx, windows=windows, noise=noise, transfer=transfer, train=train)
+    return arrays | {"steps": np.zeros(n_run, np.int64), "updates_trained": np.zeros(n_run)}
+
+
+def _first_arrays(pack: Pack) -> histories.History:
+    first, wanted = pack.runs[0].config, pack.runs[0].config.eval
+    noise = len(first.noise_batches) if wanted.noise else 0
+    sizes = len(pack.runs), first.model.n_ctx, wanted.windows, noise, len(wanted.transfer)
+    return _arrays(*sizes, wanted.train_windows > 0)
+
+
+def check_history(pack: Pack, found: histories.History, finished: bool = False) -> None:
+    """Checks that a history has the arrays that runs of these configs leave behind.
+
+    Raises:
+        ValueError: it has not; or it is to be finished, and a run stopped early and has not diverged.
+    """
+    expected, n = _first_arrays(pack), len(pack.runs)
+    for name in (*expected, *found):
+        if name not in found and name in OPTIONAL:
+            continue
+        if name not in expected or not isinstance(found.get(name), np.ndarray):
+            raise ValueError(f"{checked.shown(name)} is {'no' if name in found else 'a missing'} array of its runs")
+    rows = len(found["train_loss"]) if found["train_loss"].ndim else 0
+    evaluations = pack.evaluations
+    evaluations = evaluations[evaluations <= rows]
+    if not finished:  # it may have been saved between an update and its evaluation
+        evaluations = evaluations[: found["eval_step"].size]
+    for name, values in found.items():
+        shape = expected[name].shape
+        if shape[:1] == (0,):
+            shape = (rows if name in ("train_loss", "grad_norm") else len(evaluations), *shape[1:])
+        if values.shape != shape or values.dtype.kind != expected[name].dtype.kind:
+            raise ValueError(f"{name} is {values.dtype}{list(values.shape)}, wanted {list(shape)} of its runs")
+    if not finished <= rows <= pack.steps or not np.array_equal(found["eval_step"], evaluations):
+        raise ValueError(f"eval_step and the {rows} updates are not those of its runs")
+    for name in ("seconds", "updates_trained"):
+        if name in found and not (np.isfinite(found[name]) & (found[name] >= 0)).all():
+            raise ValueError(f"{name} is {checked.shown(found[name].tolist())}, wanted a number from 0 on")
+    steps = np.array([run.steps for run in pack.configs])
+    own = found.get("steps", np.full(n, rows))
+    if (own < 0).any() or (own > steps).any():
+        raise ValueError("steps are more than those of its runs")
+    if finished and not found["finished"]:
+        raise ValueError("it is not finished")
+    early = histories.steps(found) < steps
+    if finished and early.any() and (early & ~histories.diverged(found)).any():
+        raise ValueError("a run of it is not finished")
 
 
 def keep_history(folder: Path, found: Mapping[str, np.ndarray]) -> str:
     """Writes history.npz; its checksum."""
     file = io.BytesIO()
     np.savez(file, **found)  # pyright: ignore[reportArgumentType]
-    folders.write(folder / "history.npz", file.getvalue())
+    checked.put(folder / "history.npz", file.getvalue())
     return hashlib.sha256(file.getvalue()).hexdigest()
 
 
@@ -319,9 +487,30 @@ def _prepared(
     _fits(result, costs, mesh, devices)
     if result != found:
         write(result)
-    for spoilt in (pack for pack in result.packs if result.spoilt(pack)):
-        say(f"{folder}: the record of pack {spoilt.id} is damaged; its {len(spoilt.runs)} runs are trained again")
+    for each in result.packs:
+        if damage := result.damage(each):
+            _set_aside(result, each)
+            again = "its checkpoint tells" if folders.saved_steps(result.pack_folder(each)) else "are trained again"
+            say(f"{folder}: the record of pack {each.id} is damaged; its {len(each.runs)} runs {again} ({damage})")
     return result
+
+
+def _set_aside(whole: StudyFolder, pack: Pack) -> None:
+    """Moves what is damaged of a pack out of the way, unless somebody has the pack; nothing is deleted."""
+    above = whole.claims(pack)
+    if not folders.own(above):
+        os.replace(above, above.with_name(f".unreadable-{pack.id}"))
+        return
+    claim = claims.take(above)
+    if claim is None:
+        return
+    with claim:
+        links = [] if folders.own(claim.folder / "checkpoints") else ["checkpoints"]
+        for name in ("done.json", "history.npz", "failed.json", *links):
+            if os.path.lexists(claim.folder / name):
+                aside = claim.folder / "unreadable"
+                aside.mkdir(exist_ok=True)
+                os.replace(claim.folder / name, aside / f"{name}-{claim.number}")
 
 
 def answer(folder: Path, runs: Sequence[RunConfig], more: Sequence[RunConfig], say: Callable[[str], None]) -> None:
@@ -344,9 +533,13 @@ def _unchanged(found: StudyFolder, now: Mapping[tuple[DataConfig, int], str]) ->
         for run in pack.runs:
             id = now.get((run.config.data, run.config.model.n_vocab), run.tokens_id)
             if id != run.tokens_id and run.id in wanted:
+                way = "put the old text back, or use a new --out folder"
+                kept = folders.cache() / "tokens" / run.tokens_id
+                if (kept / "manifest.json").exists() and not run.config.data.validation:
+                    way += f", or go on with the old tokens, which are there: --set data.source=tokens:{run.tokens_id}"
                 raise InputError(
                     f"{run.config.data.source} is not the text it was when {found.path} was begun (tokens "
-                    f"{run.tokens_id}, now {id}); put the old text back, or use a new --out folder"
+                    f"{run.tokens_id}, now {id}); {way}"
                 )
 
 
@@ -404,31 +597,39 @@ def _fits(whole: StudyFolder, costs: calibration.Costs, mesh: Mapping[str, int],
 
 
 def read(folder: Path) -> StudyFolder:
-    """The study in `folder`, as study.json has it."""
+    """The study in `folder`, as study.json has it.
+
+    Raises:
+        InputError: not the folder of a study, of a format to come, or damaged: the field, found and wanted.
+    """
     path = folder / "study.json"
-    if not path.exists():
+    for name in BELOW:
+        if not folders.own(folder / name):
+            raise InputError(f"{folder / name} is a link or a file, wanted a folder of the study's own; move it away")
+    try:
+        told = checked.read(path, checked.LARGE)
+        if (found := told["format"].value) == FORMAT:
+            return _from_json(folder, told)
+    except (FileNotFoundError, NotADirectoryError):
         raise InputError(
             f"{folder} is not a study: it has no study.json; make one with scaling study run CONFIG --out {folder}"
-        )
-    try:
-        values = json.loads(path.read_bytes())
-        found = values["format"]
-        if found == FORMAT:
-            return _from_json(folder, values)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{path} is damaged ({type(error).__name__}: {error}); use a new --out folder or put back a copy"
         ) from None
-    raise InputError(f"{path} has format {found}, this version reads {FORMAT}; use a new --out folder")
+    except Damaged as error:
+        raise InputError(
+            f"{error}; put back a copy, or move it away and give scaling study run CONFIG --out {folder} again, which "
+            "finds what its packs have"
+        ) from None
+    raise InputError(f"{path} has format {checked.shown(found)}, this version reads {FORMAT}; use a new --out folder")
 
 
 def current(folder: Path) -> StudyFolder:
     """The study in `folder` as it is now; the very same object while its file is the same."""
-    try:
-        with (folder / "study.json").open("rb") as file:  # opened, since a network disk then asks for what is new
-            at = os.fstat(file.fileno())
-    except FileNotFoundError:
+    try:  # opened, since a network disk then asks for what is new
+        file = os.open(folder / "study.json", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
         return read(folder)  # which says so
+    with open(file, "rb"):
+        at = os.fstat(file)
     return _read_once(folder, (at.st_ino, at.st_mtime_ns, at.st_size))
 
 
@@ -437,31 +638,103 @@ def _read_once(folder: Path, stamp: tuple[int, ...]) -> StudyFolder:
     return read(folder)
 
 
-def _from_json(folder: Path, values: dict[str, Any]) -> StudyFolder:
-    packs = tuple(Pack(pack["id"], tuple(planned_run(run) for run in pack["runs"])) for pack in values["packs"])
-    asked = values.get("asked")
-    return StudyFolder(
+def _from_json(folder: Path, told: Field) -> StudyFolder:
+    packs = tuple(planned_pack(pack) for pack in told["packs"].items())
+    known = {run.id for pack in packs for run in pack.runs}
+    if len({pack.id for pack in packs}) < len(packs):
+        raise told["packs"].wrong("each pack once")
+    runs = tuple(run.hex(ID) for run in told["runs"].items())
+    for run in told["runs"].items():
+        if run.value not in known:
+            raise run.wrong("a run of one of its packs")
+    if not runs or len(set(runs)) < len(runs):
+        raise told["runs"].wrong("runs, each once")
+    tokens = told["tokens"].texts()
+    for id in tokens:
+        Field(told.file, "tokens", id).hex(TOKENS_ID)
+    spread = told["layout"].object()
+    try:
+        chosen = Layout(**spread)
+    except (TypeError, ValueError) as error:
+        raise Damaged(f"{told.file}: layout: {error}") from None
+    asked = told.get("asked")
+    found = StudyFolder(
         path=folder,
-        name=values["name"],
-        question=values["question"],
-        layout=Layout(**values["layout"]),
-        tokens=values["tokens"],
-        runs=tuple(values["runs"]),
+        name=told["name"].text(),
+        question=told["question"].text(),
+        layout=chosen,
+        tokens=tokens,
+        runs=runs,
         all_packs=packs,
-        asked=Asked(asked["of"], tuple(config.from_dict(RunConfig, run) for run in asked["runs"])) if asked else None,
+        asked=Asked(asked["of"].hex(ID), tuple(map(_config, asked["runs"].items()))) if asked else None,
     )
+    told.sealed()
+    return found
 
 
-def planned_run(values: Mapping[str, Any]) -> PlannedRun:
-    """The inverse of `dataclasses.asdict`."""
-    semantics = values.get("semantics", config.semantics_of(values["config"]))
-    made = {"config": config.recorded(values["config"], semantics), "semantics": semantics}
-    return PlannedRun(**{**values, **made, "transfer_ids": tuple(values.get("transfer_ids", ()))})
+def planned_pack(told: Field) -> Pack:
+    """A pack as a file has it: each run is that of its id, and the pack that of its runs.
+
+    Raises:
+        Damaged: it is not.
+    """
+    pack = Pack(told["id"].hex(ID), tuple(_planned_run(run) for run in told["runs"].items()))
+    if not pack.runs:
+        raise told["runs"].wrong("at least one run")
+    if pack.id != (wanted := layout.pack_id(run.id for run in pack.runs)):
+        raise told["id"].wrong(f"{wanted}, the hash of its runs' ids")
+    if len(pack.runs) > 1 and len({config.program(run) for run in pack.configs}) > 1:
+        raise Damaged(f"{told.file}: {told.name}.runs have several programs, wanted one")
+    return pack
+
+
+_RUN = tuple(field.name for field in dataclasses.fields(PlannedRun))
+
+
+def _planned_run(told: Field) -> PlannedRun:
+    """The inverse of `dataclasses.asdict`, for which the id vouches but for what is said of the tokens."""
+    told.only(_RUN)
+    semantics = told["semantics"].whole(1) if "semantics" in told.object() else None
+    transfer, rate = told.get("transfer_ids"), told.get("entropy_rate")
+    run = PlannedRun(
+        id=told["id"].hex(ID),
+        config=_config(told["config"], semantics),
+        tokens_id=told["tokens_id"].hex(TOKENS_ID),
+        bytes_per_token=told["bytes_per_token"].number(above=0),
+        entropy_rate=rate.number(least=0) if rate else None,
+        transfer_ids=tuple(id.hex(TOKENS_ID) for id in transfer.items()) if transfer else (),
+        semantics=semantics or config.semantics_of(told["config"].object()),
+    )
+    wanted = config.identity(run.config, run.tokens_id, run.transfer_ids, run.semantics)
+    if run.id != wanted:
+        raise told["id"].wrong(f"{wanted}, the hash of its config, tokens_id, transfer_ids and semantics")
+    if len(run.transfer_ids) != len(run.config.eval.transfer):
+        raise Damaged(f"{told.file}: {told.name}.transfer_ids are not those of the config's eval.transfer")
+    return run
+
+
+def _config(told: Field, semantics: int | None = SEMANTICS) -> RunConfig:
+    """A run's config.
+
+    Args:
+        semantics: under which it was trained; None where nothing but the config tells.
+    """
+    try:
+        values = told.object()
+        for name, value in told["data"].object().items() if "data" in values else ():
+            if not isinstance(value, str):
+                raise Field(told.file, f"{told.name}.data.{name}", value).wrong("text")
+        return config.recorded(values, semantics or config.semantics_of(values))
+    except Damaged:
+        raise
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+        kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
+        raise Damaged(f"{told.file}: {told.name}: {kind}{error}") from None
 
 
 def write(study: StudyFolder) -> None:
     """Replaces study.json; for the holder of the study's planning claim."""
-    folders.write_json(
+    checked.write(
         study.path / "study.json",
         {
             "format": FORMAT,

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from scaling import config, folders, layout
+from scaling import config, folders, layout, numerics
 from scaling.config import RunConfig
 
 SHORT = 4  # updates of the shorter training
@@ -29,6 +29,7 @@ CLOCK = time.process_time if sys.argv[1:2] == ["cpu"] else time.monotonic
 def main() -> None:
     layout.pin(sys.argv[1], int(sys.argv[2]))
     folders.keep_programs()
+    numerics.without_fast_math()
     import jax
 
     from scaling import train

@@ -9,16 +9,19 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from scaling import checkpoints, histories, measure, packs, sharding, step
-from scaling.config import EvalConfig, RunConfig, program
+from scaling import checkpoints, histories, measure, numerics, packs, sharding, step
+from scaling.config import EvalConfig, ModelConfig, RunConfig, program
 from scaling.data.batches import Batches
+from scaling.models import model
 
 SAVE_EVERY = 20.0  # seconds between checkpoints: what a crash may cost
 SAVE_SHARE = 0.02  # of the time at most is spent in them, so where saving is slow they are further apart
 CHUNK = 16  # updates per dispatch
+HASH = (2654435761, 2246822519, 3266489917, 668265263)  # odd, without a pattern: one for each axis of a weight
 
 
 class Functions(NamedTuple):
@@ -46,6 +49,7 @@ def _compiled(run: RunConfig, mesh: Mesh | None) -> Functions:
     )
 
 
+@numerics.pinned()
 def train(
     runs: Sequence[RunConfig],
     train_tokens: np.ndarray,
@@ -151,6 +155,7 @@ def train(
         kept.close()
 
 
+@numerics.pinned()
 def compile_ahead(runs: Sequence[RunConfig]) -> None:
     """Compiles what training these runs will need, into the machine's cache of programs; nothing is trained.
 
@@ -164,6 +169,29 @@ def compile_ahead(runs: Sequence[RunConfig]) -> None:
         functions.update.lower(hyper, state, jax.ShapeDtypeStruct(tokens, np.int32), 1).compile()
         measure.compile_ahead(first, state.params)
     functions.init.lower(hyper_of(runs, packs.segments(runs)[0])).compile()
+
+
+@numerics.pinned()
+def beginning(run: RunConfig) -> tuple[tuple[str, ...], np.ndarray]:
+    """The names of a run's weights, and two sums over each before the first update: sqrt(sum x^2), sum c x. -> f32 w 2
+
+    c are numbers in [-1/2, 1/2) that depend on the place. Computed on one device, which need not hold the weights.
+    """
+    sums = _beginning(program(run).model)(np.uint32(run.seed))
+    names = tuple(jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in jax.tree.leaves_with_path(sums))
+    return names, np.stack([np.asarray(each) for each in jax.tree.leaves(sums)])
+
+
+@functools.cache
+def _beginning(config: ModelConfig) -> Any:
+    def sums(x):
+        at = jnp.zeros(x.shape, np.uint32)
+        for k in range(x.ndim):
+            at += jax.lax.broadcasted_iota(np.uint32, x.shape, k) * np.uint32(HASH[k])
+        c = (at >> 16).astype(np.float32) / 2**16 - 0.5
+        return jnp.stack([jnp.sqrt(jnp.sum(x * x)), jnp.sum(c * x)])
+
+    return jax.jit(lambda seed: jax.tree.map(sums, model.init(config, jax.random.key(seed))))
 
 
 def hyper_of(runs: Sequence[RunConfig], segment: packs.Segment) -> step.Hyper:

@@ -19,7 +19,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from scaling import claims, folders, layout, machine, surroundings
+from scaling import checked, claims, folders, layout, machine, numerics, own_code, surroundings
 from scaling.errors import InputError, one_line
 from scaling.mesh_axes import AXES
 
@@ -35,12 +35,14 @@ def main() -> None:
     leave = threading.Event()
     for number in surroundings.endings():
         signal.signal(number, lambda *_: leave.set())
-    origin = {"machine": machine.describe(), "versions": machine.versions()}  # before we see but one core
+    origin: dict[str, Any] = machine.origin()  # before we see but one core
+    environment = dict(os.environ)
     layout.pin(device, core)
     asked: queue.Queue[dict[str, str] | None] = queue.Queue()
     threading.Thread(target=_listen, args=(asked, leave), daemon=True).start()
 
     folders.keep_programs()
+    numerics.without_fast_math()
     import jax
 
     try:
@@ -49,7 +51,8 @@ def main() -> None:
         why = one_line(error) or type(error).__name__
         _write(event="unusable", error=f"JAX finds no {device} here ({why}); mend its driver, or unset JAX_PLATFORMS")
         return
-    _write(event="ready")
+    origin["settings"] = numerics.settings(environment)
+    _write(event="ready", code=own_code.digest())
     while (task := asked.get()) is not None:
         id = task["pack"]
         try:
@@ -206,7 +209,7 @@ def finish(pack: Any, claim: claims.Claim, history: Any, origin: dict[str, Any])
     claim.confirm()
     (claim.folder / "error.txt").unlink(missing_ok=True)
     kept = study.keep_history(claim.folder, history)
-    folders.write_json(claim.folder / "done.json", {**outcome(pack, history), "history": kept, **origin})
+    checked.write(claim.folder / "done.json", {**outcome(pack, history), "history": kept, **origin})
     return [run.id for run, bad in zip(pack.runs, histories.diverged(history), strict=True) if bad]
 
 
@@ -229,7 +232,7 @@ def _full() -> None:
 
 def failed(folder: Path, before: int, error: str) -> None:
     """Writes down that a pack failed once more; for its holder."""
-    folders.write_json(folder / "failed.json", {"attempts": before + 1, "error": error[:500]})
+    checked.write(folder / "failed.json", {"attempts": before + 1, "error": error[:500]})
 
 
 def _last_losses(pack: Any, history: Any) -> list[float | None]:

@@ -11,13 +11,12 @@ import json
 import queue
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
-from scaling import claims, config, layout, status, study, surroundings, worker
+from scaling import claims, config, layout, numerics, own_code, status, study, surroundings, worker
 from scaling.errors import InputError
 from scaling.progress_bar import Bar
 from scaling.study import ATTEMPTS, Pack, StudyFolder
@@ -85,6 +84,7 @@ class Crew:
         self, whole: StudyFolder, packs: Sequence[Pack], retry: bool, shared: bool, say: Callable[[str], None]
     ):
         self.whole, self.packs, self.retry, self.shared = whole, packs, retry, shared
+        self.code = own_code.digest()  # which that of all workers is to be
         self.mine = {run.id for pack in packs for run in pack.runs}
         self.seen = whole  # study.json when it was last looked at
         self.waiting = self._open({pack.id for pack in packs})
@@ -100,6 +100,8 @@ class Crew:
         self.told = self.told_of_others = False  # whether waiting for a core was told, and for what others train
 
     def work(self) -> None:
+        if asked := numerics.overruled():
+            self.say(f"{', '.join(asked)}: not taken, since it would change what a run is")
         try:
             with _signals_to(self.events):
                 self._tick()
@@ -160,6 +162,15 @@ class Crew:
         match event.pop("event"):
             case "ready":
                 each.ready = True
+                if event.get("code") != self.code:
+                    self.say(
+                        f"a worker would run other code ({event.get('code')}) than this process ({self.code}): the "
+                        f"files in {own_code.PACKAGE} have changed since it began; the same command, begun again, "
+                        "runs what is there now"
+                    )
+                    self.broken = True
+                    _close(each)
+                    return
             case "progress":
                 self.bar.at(event["pack"], event["done"])
                 return
@@ -305,7 +316,7 @@ def _signals_to(events: queue.SimpleQueue) -> Iterator[None]:
 
 def _start(whole: StudyFolder, place: layout.Place, events: queue.SimpleQueue) -> Worker:
     process = subprocess.Popen(
-        [sys.executable, "-m", "scaling.worker", str(whole.path), whole.layout.device, str(place.core)],
+        own_code.command("scaling.worker", str(whole.path), whole.layout.device, str(place.core)),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from analysis import findings, frontier, report
 from analysis.findings import Findings, answers, cooldowns, shapes
-from analysis.page import canvas, study_plots
+from analysis.page import study_plots, svg
 from analysis.table import Table
 from scaling import ladder
 
@@ -230,7 +230,7 @@ def test_every_axis_of_these_figures_has_a_name(figures):
         for axes in figure.axes:
             assert axes.get_xlabel(), name
             assert axes.get_ylabel() or axes.get_title(loc="left") or name == "shapes", name
-        assert canvas.svg(figure, "a").count("<text") > 10
+        assert svg.drawings(figure, "a").count("<text") > 10
 
 
 @pytest.mark.parametrize("kind", KINDS)

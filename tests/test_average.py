@@ -10,6 +10,7 @@ import pytest
 from analysis import average, forms
 from analysis.average import Average
 from analysis.fit import fit
+from analysis.fit.estimate import Status
 from analysis.forecast import forecast, store
 from analysis.laws import Chinchilla, KaplanC, KaplanOnePass, QNorm
 from analysis.table import Table
@@ -75,8 +76,8 @@ def test_forms_that_part_ways_widen_the_interval(table):
     assert min(a.value for a in alone) < both.value < max(a.value for a in alone)
     assert math.log(both.high / both.low) > np.mean([math.log(a.high / a.low) for a in alone])
     apart = 1.96 * 0.5 * abs(math.log(alone[0].value / alone[1].value))
-    halves = [0.5 * math.log(a.high / a.low) for a in alone]
-    assert 0.5 * math.log(both.high / both.low) == pytest.approx(math.sqrt(np.mean(np.square(halves)) + apart**2), 1e-3)
+    above = [math.log(a.high / a.value) for a in alone]
+    assert math.log(both.high / both.value) == pytest.approx(math.sqrt(np.mean(np.square(above)) + apart**2), 1e-3)
 
 
 def test_an_average_is_kept_forecast_and_shown_form_by_form(averaged, table, tmp_path, capsys):
@@ -93,6 +94,19 @@ def test_an_average_is_kept_forecast_and_shown_form_by_form(averaged, table, tmp
     out = capsys.readouterr().out
     assert "95% interval of one run" in out
     assert out.count(" alone: ") == len(averaged.fits)
+
+
+def test_a_doubtful_form_gives_no_interval_beyond_the_runs_alone_or_in_the_average(table):
+    sound, doubtful = fit(Chinchilla, table), fit(KaplanOnePass, table)
+    doubtful = dataclasses.replace(doubtful, status=Status.FLAT, why="for a test")
+    both = Average((sound, doubtful), (0.9, 0.1))
+    made = forecast(both, **FAR)
+    assert not made.bounded
+    assert made.warnings[0] == "kaplan-one-pass: the fit is doubtful, flat direction: for a test"
+    first, second = both.alone(**FAR)
+    assert " to " in first
+    assert "no interval: flat direction, for a test" in second
+    assert forecast(both, params=1e8, tokens=1e10).bounded
 
 
 def test_nothing_but_predict_takes_an_average(averaged, tmp_path, capsys):

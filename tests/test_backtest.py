@@ -11,7 +11,7 @@ from analysis.backtest import backtest
 from analysis.fit import fit
 from analysis.fit.estimate import Fit
 from analysis.fit.misfit import USUAL, steps_of
-from analysis.laws import Chinchilla
+from analysis.laws import Chinchilla, KaplanBCrit
 from analysis.table import Table
 from scaling import cli
 from scaling.errors import InputError
@@ -88,8 +88,15 @@ def test_a_run_is_fitted_or_predicted_never_both():
     N, D = grid()
     run = np.repeat(np.arange(6), 6)
     N, D = np.sort(N), np.tile(np.geomspace(1e9, 1e11, 6), 6)
-    for rows in steps_of((N, D), 2, 6, run):
+    for rows in steps_of(Chinchilla, (N, D), 2, 6, run):
         assert all(rows[run == r].all() or not rows[run == r].any() for r in range(6))
+
+
+def test_a_law_of_the_loss_walks_towards_smaller_losses():
+    loss = np.geomspace(2.0, 6.0, 12)
+    steps = steps_of(KaplanBCrit, (loss,), 4, 4)
+    assert steps
+    assert all(loss[rows].min() > loss[~rows].max() for rows in steps)
 
 
 def test_intervals_of_a_true_law_hold_and_those_of_a_bent_one_do_too(true_table, bent_table):
@@ -108,7 +115,7 @@ def test_the_score_is_the_width_plus_forty_times_what_lies_outside(true_table):
 
 def test_too_few_runs_are_refused_in_a_line():
     N, D = grid(3, 3)
-    with pytest.raises(InputError, match="too few to walk chinchilla forward; wanted 15 or more"):
+    with pytest.raises(InputError, match=r"8 lie below the largest, and a step fits 15 or more .3 for each of 5"):
         backtest("chinchilla", Table.from_columns({"params": N, "tokens": D, "loss": TRUTH(N, D)}))
 
 
@@ -126,3 +133,12 @@ def test_the_verb_prints_draws_and_gives_json(true_table, tmp_path, capsys):
     found = json.loads(command("--json"))
     assert 0.5 <= found["covered"]["0.95"] <= 1
     assert math.isfinite(found["half_width"])
+
+
+def test_a_backtest_whose_intervals_hold_too_few_says_so_first(true_table):
+    found = backtest("chinchilla", true_table, steps=2)
+    assert not found.doubt
+    narrow = [dataclasses.replace(s, half_of_run=0.2 * s.half_of_run) for s in found.steps]
+    sure = dataclasses.replace(found, steps=tuple(narrow))
+    assert sure.covered() < 0.9
+    assert sure.text().startswith(f"warning: the intervals of chinchilla hold {sure.covered():.0%} where they say 95%")

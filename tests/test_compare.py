@@ -144,8 +144,7 @@ def test_a_loss_below_the_fitted_floor_is_said_in_words():
 
 
 def test_a_fit_whose_floor_lies_above_the_lowest_loss_gives_no_number_there():
-    whole = grid(noise=0.0)
-    found = compare(whole, whole)
+    found = compare(grid(), grid(1.3, seed=1))
     gain = gain_at((found.A, found.B), 1.7)
     assert gain.unreached == "A and B"
     assert np.isnan(gain.value)
@@ -228,6 +227,23 @@ def test_what_a_column_says_of_the_measurement_gives_no_verdict(tmp_path):
     assert "eval_set is web in A and books in B" in compare(A, B).verdict
     same = [table.with_columns(eval_set=np.array(["web"] * len(table))) for table in (A, B)]
     assert compare(*same).verdict == "B is better"
+
+
+def test_a_ladder_of_two_measurements_gives_no_verdict(tmp_path):
+    A, B = two(tmp_path, {"loss": "val_a"}, {"loss": "val_a"})
+    mixed = B.with_columns(eval_set=np.array(["web", "books"] * (len(B) // 2)))
+    assert "B mixes values of eval_set: books, web" in compare(A, mixed).verdict
+
+
+def test_a_run_in_both_ladders_is_refused():
+    A, B = grid(), grid(1.3, seed=1)
+    columns = {name: np.append(B[name], A[name][7]) for name in ("params", "tokens", "loss")}
+    with pytest.raises(InputError, match="table, row 8: in both ladders; a run is of one recipe or of the other"):
+        compare(A, Table.from_columns(columns))
+    coarse = {name: np.append(B[name], A[name][7]) for name in ("params", "tokens")}
+    coarse["loss"] = np.round(columns["loss"], 2)
+    rounded = Table.from_columns({"params": A["params"], "tokens": A["tokens"], "loss": np.round(A["loss"], 2)})
+    assert compare(rounded, Table.from_columns(coarse)).last  # by chance, as far as three digits tell
 
 
 def test_flop_that_count_a_head_in_one_ladder_alone_give_no_verdict():

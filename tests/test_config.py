@@ -6,6 +6,7 @@ import itertools
 import json
 import subprocess
 import sys
+from typing import Any, Literal, Optional
 
 import numpy as np
 import pytest
@@ -237,6 +238,14 @@ def test_evaluations_are_spaced_evenly_in_the_logarithm_of_the_steps():
     assert run.eval_steps == (0, 512, 1024, 2048, 4096)
 
 
+OF_OTHER_TYPES = (
+    ({"model": None}, "model=None: wanted a ModelConfig"),
+    ({"data": {"source": "python"}}, "data={'source': 'python'}: wanted a DataConfig"),
+    ({"dtype": ["float32"]}, r"dtype=\['float32'\]: wanted text"),
+    ({"unique_tokens": float("inf")}, "unique_tokens=inf: wanted a whole number"),
+)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -270,7 +279,18 @@ def test_evaluations_are_spaced_evenly_in_the_logarithm_of_the_steps():
         ),
         (lambda: RunConfig(lstm(16, 2), 2**16, remat="layers"), "remat=layers with model.kind=lstm"),
         (lambda: OptimConfig(learning_rate=0), "optim.learning_rate=0.0 must be positive"),
-        (lambda: OptimConfig(learning_rate=float("nan")), "optim.learning_rate=nan must be positive"),
+        (lambda: OptimConfig(learning_rate=float("nan")), "optim.learning_rate=nan: wanted a number"),
+        (lambda: OptimConfig(learning_rate=float("inf")), "optim.learning_rate=inf: wanted a number"),
+        (lambda: OptimConfig(optimizer="adamw", weight_decay=float("nan")), "optim.weight_decay=nan: wanted a number"),
+        (lambda: RunConfig(MODEL, tokens=True), "^tokens=True: wanted a whole number"),
+        *((lambda wrong=wrong: dataclasses.replace(RUN, **wrong), message) for wrong, message in OF_OTHER_TYPES),
+        (lambda: EvalConfig(transfer="python"), r"eval.transfer='python': wanted several texts, such as \('python',\)"),  # pyright: ignore
+        (lambda: EvalConfig(transfer=("python", None)), "eval.transfer=None: wanted text"),  # pyright: ignore
+        (lambda: DataConfig(source=b"python"), "data.source=b'python': wanted text"),  # pyright: ignore
+        (lambda: Study(None, "?", (RUN,)), "name of the study=None: wanted text"),  # pyright: ignore
+        (lambda: Study(b"mine", "?", (RUN,)), "name of the study=b'mine': wanted text"),  # pyright: ignore
+        (lambda: Study("mine\x1b[2J", "?", (RUN,)), "wanted characters that can be printed"),
+        (lambda: Study("mine", "?", None), "study 'mine' has no runs"),  # pyright: ignore
         (
             lambda: config.from_dict(OptimConfig, {"learning_rate": "fast"}),
             "optim.learning_rate='fast': wanted a number",
@@ -387,6 +407,36 @@ def test_overrides_that_need_each_other_can_be_given_together():
     assert both.model.n_vocab == 257
     with pytest.raises(InputError):
         config.override(RUN, {"data.tokenizer": "bytes"})
+
+
+@pytest.mark.parametrize(
+    ("annotation", "text", "value"),
+    [
+        (Optional[int], "3", 3),  # noqa: UP045
+        (Optional[int], "none", None),  # noqa: UP045
+        (float | None, "1e-3", 1e-3),
+        (tuple[int, ...], "1, 2,3e3", (1, 2, 3000)),
+        (list[float], "0.5", [0.5]),
+        (list[int] | None, "", []),
+        (tuple[Literal["a", "b"], ...], "b,a", ("b", "a")),
+        (Literal[1, 2], "2", 2),
+        (tuple[int, ...], "1,two", "n=two: wanted a whole number"),
+        (tuple[Literal["a", "b"], ...], "c", "n=c: wanted one of a, b"),
+        *(
+            (kind, "3", "for which no text can be given; wanted int, float")
+            for kind in (list, tuple[int, int], int | str)
+        ),
+        *((kind, "3", "for which no text can be given; wanted int, float") for kind in (Any, bytes, list[list[int]])),
+    ],
+)
+def test_text_for_a_parameter_becomes_what_its_annotation_says_or_is_refused(annotation, text, value):
+    if isinstance(value, str):
+        with pytest.raises(InputError, match=value) as error:
+            config.parse("n", text, annotation)
+        one_line(error)
+    else:
+        found = config.parse("n", text, annotation)
+        assert (found, type(found)) == (value, type(value))
 
 
 @given(st.sampled_from(sorted(CHANGES)), st.text(max_size=12))

@@ -10,13 +10,15 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pytest
 from conftest import QUICKLY, ROOT
 
-from scaling import checkpoints, cli, distributed, question, study
+from scaling import checkpoints, cli, distributed, own_code, question, study
 from scaling.commands import together
 
 STEPS = 900
@@ -43,7 +45,11 @@ class Processes:
         log: Path,
         apart: bool = False,
         steps: int = STEPS,
+        last: Mapping[str, str] = MappingProxyType({}),
+        home: Path = ROOT,
+        settings: Sequence[str] = (),
     ):
+        """The last of them with other variables of the environment, the code in another home, and other settings."""
         address = f"127.0.0.1:{port()}"
         self.logs = [log.with_name(f"{log.name}-{i}") for i in range(n)]
         environment = os.environ | {
@@ -57,10 +63,12 @@ class Processes:
         self.all = []
         for i, path in enumerate(self.logs):
             more = ["--distributed", address, "--process-id", str(i), "--processes", str(n)] if n > 1 else []
+            its, at = ({**environment, **last}, home) if i == n - 1 else (environment, ROOT)
+            more += ["--set", *settings] if settings and i == n - 1 else []
             with path.open("w") as file:
                 where = out.with_name(f"{out.name}-{i}") if apart else out
                 own = ["--out", str(where), *more]
-                self.all.append(subprocess.Popen([*words, *own], cwd=ROOT, env=environment, stdout=file, stderr=file))
+                self.all.append(subprocess.Popen([*words, *own], cwd=at, env=its, stdout=file, stderr=file))
 
     def ends(self, seconds: float = 300) -> list[int]:
         codes = [one.wait(seconds) for one in self.all]
@@ -152,6 +160,52 @@ def test_processes_that_see_another_folder_end_with_the_reason(cache, tmp_path):
     first, other = (path.read_text().splitlines()[-1] for path in two.logs)
     assert "is not a study" in other
     assert re.search(r"another process cannot read \S+; its own line says why", first)
+
+
+SAID = r"scaling: process 1 {}: other than process 0, with which they would train; start the same command"
+
+
+@pytest.mark.slow
+def test_processes_of_other_code_packages_settings_or_runs_never_train(cache, tmp_path):
+    home = tmp_path / "home"
+    shutil.copytree(ROOT / "scaling", home / "scaling")
+    for name in ("analysis", "configs", "launch"):
+        (home / name).symlink_to(ROOT / name)
+    with (home / "scaling" / "train.py").open("a") as file:
+        file.write("# edited\n")
+    last = {"JAX_DEFAULT_MATMUL_PRECISION": "float32", "PYTHONPATH": ""}
+    two = Processes(
+        2, 1, cache, tmp_path / "out", "fsdp=2", tmp_path / "log", last=last, home=home, settings=["seed=3"]
+    )
+    assert two.ends(together.HEARTBEAT) == [2, 2]
+    code = own_code.digest()
+    differ = rf"on \S+ has code (?!{code})\w+ for {code}, study .*, jax_default_matmul_precision float32 for unset"
+    for path in two.logs:
+        assert re.search(SAID.format(differ), path.read_text().splitlines()[-1])
+    assert not saved(tmp_path / "out")
+
+
+@pytest.mark.slow
+def test_processes_that_begin_with_other_weights_never_train(cache, tmp_path):
+    other = "import jax\nkey = jax.random.key\njax.random.key = lambda seed, **more: key(seed + 1, **more)\n"
+    (tmp_path / "sitecustomize.py").write_text(other)
+    last = {"PYTHONPATH": str(tmp_path)}
+    two = Processes(2, 1, cache, tmp_path / "out", "fsdp=2", tmp_path / "log", last=last)
+    assert two.ends(together.HEARTBEAT) == [2, 2]
+    for path in two.logs:
+        assert re.search(SAID.format(r"begins with other weights \(\S+.*\)"), path.read_text().splitlines()[-1])
+    assert not saved(tmp_path / "out")
+
+
+@pytest.mark.slow
+def test_ambient_settings_of_one_process_that_would_change_its_runs_change_nothing(cache, tmp_path):
+    alone, out = tmp_path / "alone", tmp_path / "out"
+    assert Processes(1, 1, cache, alone, "data=1", tmp_path / "log-alone", steps=100).ends() == [0]
+    last = {"JAX_DEFAULT_PRNG_IMPL": "rbg", "JAX_THREEFRY_PARTITIONABLE": "false", "JAX_RANDOM_SEED_OFFSET": "1"}
+    two = Processes(2, 1, cache, out, "fsdp=2", tmp_path / "log", steps=100, last=last)
+    assert two.ends() == [0, 0]
+    assert "JAX_DEFAULT_PRNG_IMPL=rbg, JAX_THREEFRY_PARTITIONABLE=false, " in two.logs[1].read_text()
+    np.testing.assert_allclose(curve(out), curve(alone), rtol=TOLERANCE)
 
 
 @pytest.mark.slow

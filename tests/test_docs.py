@@ -1,7 +1,9 @@
 """The documentation: its examples run as printed, on data of this repository."""
 
 import doctest
+import runpy
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -17,3 +19,12 @@ def test_the_examples_run_as_printed(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # an example may write files
     assert doctest.testfile(str(page), module_relative=False).failed == 0
     assert "+SKIP" not in page.read_text(encoding="utf-8")
+
+
+def test_the_worked_notebook_runs_and_finds_the_law_its_logs_were_drawn_from(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    cells = runpy.run_path(str(DOCS / "notebook.py"))
+    low, high = cells["found"].intervals["alpha"]
+    assert low < 0.35 < high
+    assert len(cells["runs"]) == 16
+    assert "1e21 FLOP" in capsys.readouterr().out

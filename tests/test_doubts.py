@@ -9,6 +9,7 @@ from drawn import TRUTH, grid, noisy
 
 from analysis.fit import doubts, fit, intervals
 from analysis.fit.descent import descend
+from analysis.fit.floor import Floor
 from analysis.fit.rows import FitError
 from analysis.fit.solver import Objective, Problem
 from analysis.fit.starts import starts_of
@@ -22,12 +23,14 @@ def test_one_row_cannot_be_fitted():
 
 
 def test_an_input_that_does_not_vary_cannot_be_fitted():
-    with pytest.raises(FitError, match="params is 1e\\+06 in all 6 runs"):
+    with pytest.raises(FitError, match="params is 1e6 in all 6 runs"):
         fit(Chinchilla, {"params": np.full(6, 1e6), "tokens": np.geomspace(1e8, 1e9, 6), "loss": np.linspace(4, 3, 6)})
 
 
 def test_a_loss_that_rises_with_size_is_no_law():
-    with pytest.raises(FitError, match="exponent alpha_N came out at"):
+    with pytest.raises(
+        FitError, match=r"exponent alpha_N came out at 0\.0018\d* \(0\.00\d+ to 0\.00\d+\), and one clearly above 0"
+    ):
         fit(KaplanN, {"params": np.geomspace(1e5, 1e9, 8), "loss": np.linspace(3, 4, 8)})
 
 
@@ -204,6 +207,19 @@ def test_intervals_hold_their_estimates_and_exponents_go_no_lower_than_0(seed):
         low, high = found.intervals[name]
         assert 0 <= low <= value <= high
         assert found.stderr[name] >= 0
+
+
+def test_two_values_of_an_input_leave_a_floor_a_scale_and_an_exponent_one_curve():
+    N, D = (x.ravel() for x in np.meshgrid([1e7, 1e10], np.geomspace(1e9, 1e12, 8)))
+    truth = Chinchilla(1.8, 482.0, 2085.0, 0.35, 0.37)
+    table = {"params": N, "tokens": D, "loss": truth(N, D) * np.exp(0.01 * np.random.default_rng(0).normal(size=16))}
+    free, pinned = fit("chinchilla", table), fit("chinchilla", table, floor=Floor(1.8))
+    assert (free.status, free.interval_kind, free.sound) == ("flat direction", "none", False)
+    assert free.why.startswith("E and A and alpha can change together")
+    assert "params has 2 values; wanted 3 or more, or a floor pinned" in free.why
+    low, high = pinned.intervals["alpha"]
+    assert low < 0.35 < high
+    assert pinned.sound
 
 
 def test_a_delta_far_below_the_scatter_of_few_runs_is_said_to_give_short_intervals():

@@ -1,5 +1,6 @@
 """Packed tokens: exact, nested, the same everywhere, and never half there."""
 
+import fcntl
 import json
 import os
 import random
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from scaling import claims
 from scaling.config import DataConfig
 from scaling.data import disk, encoding, index, token_set
 from scaling.data.batches import SPAN, validation_windows
@@ -354,16 +356,27 @@ def test_a_bad_file_is_refused_by_another_process_in_one_line(corpus, tmp_path, 
         make(f"text:{tmp_path}/texts/*", tmp_path / "cache", workers=2)
 
 
-def test_text_that_changes_under_way_is_noticed(tmp_path):
+def test_text_that_changed_is_told_by_its_content_whatever_its_size_and_time(tmp_path):
     write_texts(tmp_path / "texts", 800)
-    source = f"text:{tmp_path}/texts/*"
-    make(source, tmp_path / "cache", train=1_000, validation=100)
+    source, cache = f"text:{tmp_path}/texts/*", tmp_path / "cache"
+    first = make(source, cache, train=1_000, validation=100)
+    (index,) = (cache / "index").iterdir()
     path = tmp_path / "texts" / "0.jsonl"
-    status = path.stat()
-    path.write_text(path.read_text().replace("the ", "eht "))
+    status, text = path.stat(), path.read_text()
+    path.write_text(text.replace("the ", "eht "))
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-    with pytest.raises(InputError, match="changed while it was being read"):
-        make(source, tmp_path / "cache", train=150_000, validation=100)
+    other = make(source, cache, train=1_000, validation=100)
+    assert other.id != first.id
+    # A disk that does not tell when a file was changed: the index of the first text is taken for that of the other.
+    (new,) = (path for path in (cache / "index").iterdir() if path != index)
+    shutil.rmtree(new)
+    index.rename(new)
+    told: list[str] = []
+    longer = make(source, cache, train=150_000, validation=100, say=told.append)
+    assert longer.id == other.id
+    assert [line for line in told if "is not the text of its index, and is read anew" in line]
+    path.write_text(text)  # restored, later
+    assert make(source, cache, train=1_000, validation=100).id == first.id
 
 
 def test_damaged_tokens_are_noticed(corpus, tmp_path):
@@ -384,10 +397,10 @@ def test_damaged_tokens_are_noticed(corpus, tmp_path):
     other = right.replace('"tokens":', '"tokans":')
     for text in ("", right[:200], "[]", "{}", '{"format": 1}', other, right.replace('"id"', '"no id"'), "\x00", "null"):
         path.write_text(text)
-        with pytest.raises(InputError, match=r"manifest.json is damaged; delete .* and prepare again$"):
+        with pytest.raises(InputError, match=r"manifest.json.* (wanted|missing).*; delete .* and prepare again$"):
             open_tokens(made.folder)
     path.write_bytes(b"\xff\xfe")
-    with pytest.raises(InputError, match=r"manifest.json is damaged; delete .* and prepare again$"):
+    with pytest.raises(InputError, match=r"manifest.json: byte 0 is 0xff, wanted .*; delete .* and prepare again$"):
         open_tokens(made.folder)
     path.write_text(right)
     assert open_tokens(made.folder).manifest == made.manifest
@@ -489,6 +502,21 @@ def test_the_second_of_two_waits_and_finds_it_done(corpus, tmp_path):
         assert not made
     second.join()
     assert len(made[0].train) > 90_000
+
+
+def test_tokens_that_a_stopped_process_prepares_are_waited_for_until_its_lease_ends(tmp_path, monkeypatch):
+    monkeypatch.setattr(claims, "LEASE", 0.3)
+    (tmp_path / "lock").write_text("process 7 on there")
+    with (tmp_path / "lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        os.utime(tmp_path / "lock", (0, 0))  # it has no heart
+        with (
+            pytest.raises(InputError, match=r"kill -CONT 7\) or end it \(kill -9 7\) on there"),
+            disk.locked(tmp_path, print),
+        ):
+            pass
+    with disk.locked(tmp_path, pytest.fail):
+        assert claims.age(tmp_path / "lock", tmp_path) < 100
 
 
 def test_a_full_disk_ends_in_one_line_and_leaves_nothing_half_done(corpus, tmp_path):

@@ -107,12 +107,14 @@ def test_the_same_runs_give_the_same_bytes(there, tmp_path):
     assert (tmp_path / "a.tar").read_bytes() == (tmp_path / "b.tar").read_bytes()
 
 
-def edited(change, there: StudyFolder, folder: Path) -> Path:
+def edited(change, there: StudyFolder, folder: Path, sealed: bool = False) -> Path:
     """An export with its manifest changed."""
     exchange.write(there, folder / "edited")
     path = folder / "edited" / "manifest.json"
     manifest = json.loads(path.read_text())
     change(manifest)
+    if not sealed:  # as versions without checksums wrote it
+        manifest.pop("sha256")
     path.write_text(json.dumps(manifest))
     return folder / "edited"
 
@@ -120,14 +122,18 @@ def edited(change, there: StudyFolder, folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m: m["packs"][0]["runs"][0]["config"].update(seed=77), "is not the run of its config"),
-        (lambda m: m["packs"][0]["runs"][0].update(id="0" * 12), "is not the run of its config"),
-        (lambda m: m["packs"][0]["done"].update(history="0" * 64), "it is not what was written"),
-        (lambda m: m["packs"][0]["done"].update(versions=[1]), "AttributeError"),
-        (lambda m: m["packs"][0]["runs"][0].update(bytes_per_token=-1.0), "has bytes_per_token -1.0"),
-        (lambda m: m["packs"][0].update(id="../../../../x"), "x.npz"),
+        (lambda m: m["packs"][0]["runs"][0]["config"].update(seed=77), r"runs\[0\].id is .*, the hash of its config"),
+        (lambda m: m["packs"][0]["runs"][0].update(id="0" * 12), "the hash of its config"),
+        (lambda m: m["packs"][0]["done"].update(history="0" * 64), "not what was written"),
+        (lambda m: m["packs"][0]["done"].update(versions=[1]), "versions is a list, wanted an object"),
+        (
+            lambda m: m["packs"][0]["runs"][0].update(bytes_per_token=-1.0),
+            "bytes_per_token is -1.0, wanted a number abo",
+        ),
+        (lambda m: m["packs"][0]["runs"][0].update(bytes_per_token=9.0), "was changed after it was written"),
+        (lambda m: m["packs"][0].update(id="../../../../x"), "wanted 12 hexadecimal digits"),
         (lambda m: m["packs"].pop(), "is of no pack"),
-        (lambda m: m.pop("packs"), "'packs'"),
+        (lambda m: m.pop("packs"), "packs is missing"),
         (lambda m: m.update(format=2), "has format 2, this version reads 1"),
         (lambda m: m.update(name="theirs"), "is of study 'theirs'"),
         (lambda m: m["packs"][0]["runs"][0]["config"].update(colour="red"), "has no field 'colour'"),
@@ -137,7 +143,7 @@ def test_an_edited_or_foreign_file_is_refused_in_one_line_and_nothing_changes(ch
     here = planned(tmp_path / "here", *RUNS)
     before = (here.path / "study.json").read_bytes()
     with pytest.raises(InputError, match=message) as error:
-        take(here.path, edited(change, there, tmp_path))
+        take(here.path, edited(change, there, tmp_path, sealed="changed" in message))
     assert "\n" not in str(error.value)
     assert (here.path / "study.json").read_bytes() == before
     assert losses(here) == [None] * 4
@@ -190,6 +196,7 @@ def test_a_damaged_record_without_a_checkpoint_is_told_and_not_done(there):
     said = []
     study.prepare(Study("mine", "?", RUNS), there.path, pack=1, workers=1, say=said.append)
     assert "is damaged; its 1 runs are trained again" in said[0]
+    assert [path.name for path in (there.pack_folder(there.packs[0]) / "unreadable").iterdir()]
 
 
 def as_the_first_semantics_wrote_it(manifest) -> None:
@@ -242,7 +249,7 @@ def test_what_an_older_model_was_cannot_be_edited(field, there, tmp_path):
     folder = edited(as_the_first_semantics_wrote_it, there, tmp_path)
     values = json.loads((folder / "manifest.json").read_text())["packs"][0]["runs"][0]
     values["config"]["model"][field] = {"positions": "none", "position_scale": 9.0}[field]
-    model = study.planned_run({**values, "semantics": 1}).config.model
+    model = config.recorded(values["config"], 1).model
     assert (model.positions, model.position_scale) == ("learned", 1 / math.sqrt(8))
 
 
@@ -282,5 +289,5 @@ def test_a_broken_layout_is_told_in_one_line(there):
     values = json.loads(path.read_text())
     values["layout"]["workers"] = "many"
     path.write_text(json.dumps(values))
-    with pytest.raises(InputError, match="is damaged"):
+    with pytest.raises(InputError, match="layout: workers 'many' of the layout is no number"):
         study.read(there.path)

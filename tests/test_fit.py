@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +12,22 @@ from hypothesis import strategies as st
 
 from analysis.fit import fit
 from analysis.fit.estimate import Fit
+from analysis.fit.floor import Floor
 from analysis.fit.solver import Objective
-from analysis.laws import LAWS, Chinchilla, Clark, Gadre, HenighanN, KaplanC, KaplanN, KaplanND, Muennighoff, Rosenfeld
+from analysis.forecast import forecast
+from analysis.laws import (
+    LAWS,
+    Chinchilla,
+    Clark,
+    Gadre,
+    HenighanN,
+    KaplanC,
+    KaplanN,
+    KaplanND,
+    Law,
+    Muennighoff,
+    Rosenfeld,
+)
 from analysis.load import load
 from scaling.errors import InputError
 
@@ -137,7 +152,8 @@ def test_muennighoffs_optimum_is_passed_and_its_decay_called_unidentified(muenni
     m = papers["muennighoff2023"]
     base = {"alpha": m["alpha"]["value"], "beta": m["beta"]["value"]}
     base |= {name.upper(): math.exp(m[name]["value"]) for name in ("a", "b", "e")}
-    found = fit("muennighoff", muennighoff, loss="huber", fixed=base)
+    floor = Floor(base.pop("E"), "Muennighoff et al. (2023)")
+    found = fit("muennighoff", muennighoff, loss="huber", fixed=base, floor=floor)
     assert found.objective <= 0.0158075
     assert found.status == "flat direction"
     assert "R_D not identified" in found.why
@@ -159,7 +175,8 @@ def test_the_penalty_of_repeats_fits_the_public_runs_better_than_effective_data(
     m = papers["muennighoff2023"]
     base = {"alpha": m["alpha"]["value"], "beta": m["beta"]["value"]}
     base |= {name.upper(): math.exp(m[name]["value"]) for name in ("a", "b", "e")}
-    found = fit("lovelace", muennighoff, loss="huber", fixed=base)
+    floor = Floor(base.pop("E"), "Muennighoff et al. (2023)")
+    found = fit("lovelace", muennighoff, loss="huber", fixed=base, floor=floor)
     assert found.objective <= 0.010985
     ours = [found.constants[name] for name in ("P", "delta", "kappa")]
     np.testing.assert_allclose(ours, (0.318, 0.160, 0.289), atol=1e-3)
@@ -223,8 +240,8 @@ def test_what_the_floor_does_to_the_forecast_is_said(besiroglu_fit):
     ("change", "words"),
     [
         ({"fixed": {"gamma": 1.0}}, "chinchilla has no constant gamma to fix; it has E, A"),
-        ({"fixed": {"E": -1.0}}, "E fixed at -1.0"),
-        ({"fixed": {"A": 0.0}}, "A fixed at 0.0; wanted a finite number, above 0 for a scale, or 0 for a floor"),
+        ({"fixed": {"E": -1.0}}, "E is the floor of chinchilla: pin it with --floor"),
+        ({"fixed": {"A": 0.0}}, "A fixed at 0.0; wanted a finite number, above 0 for a scale"),
         ({"loss": "cubic"}, "wanted auto, huber, squared, asymmetric or absolute"),
         ({"loss": "absolute", "delta": 1e-3}, "the absolute loss has none"),
         ({"delta": 0.0}, "wanted numbers above 0"),
@@ -247,16 +264,50 @@ def test_an_argument_that_cannot_be_used_ends_in_one_line(change, words):
 
 def test_fixed_constants_stay_and_have_no_interval():
     table = noisy(Chinchilla(*TRUTH["chinchilla"]), grid(Chinchilla), 0.005)
-    found = fit("chinchilla", table, loss="squared", fixed={"E": 1.69})
-    assert found.law.E == pytest.approx(1.69, rel=1e-12)
-    assert found.intervals["E"] == pytest.approx((1.69, 1.69))
-    assert found.stderr["E"] == 0
+    found = fit("chinchilla", table, loss="squared", fixed={"alpha": 0.34})
+    assert found.law.alpha == pytest.approx(0.34, rel=1e-12)
+    assert found.intervals["alpha"] == pytest.approx((0.34, 0.34))
+    assert found.stderr["alpha"] == 0
     assert found.degrees == 36 - 4
+
+
+def test_a_pinned_floor_keeps_where_it_comes_from_and_what_the_runs_say_of_it():
+    truth = Chinchilla(*TRUTH["chinchilla"])
+    table = noisy(truth, grid(Chinchilla), 0.005)
+    right, wrong = (fit("chinchilla", table, floor=Floor(value, "a blog")) for value in (truth.E, 0.3 * truth.E))
+    again = Fit.from_json(right.to_json())
+    assert again.floor
+    assert (again.floor.value, again.floor.told, again.fixed) == (truth.E, "a blog", ("E",))
+    assert right.intervals["E"] == pytest.approx((truth.E, truth.E))
+    assert "pinned: a blog" in again.summary()
+    assert [note for note in right.notes if "(a blog), which these runs allow" in note]
+    assert [note for note in wrong.notes if "(a blog), which these runs reject" in note]
+    said = right.predict(params=1e11, tokens=1e13)
+    assert said.low < truth(1e11, 1e13) < said.high
+    assert (
+        forecast(again, params=1e11, tokens=1e13)
+        .warnings[0]
+        .startswith(f"the floor is pinned at {truth.E:.4g} (a blog)")
+    )
+
+
+def test_floors_that_cannot_be_pinned_are_refused_in_one_line():
+    table = noisy(KaplanN(8.8e13, 0.1), {"params": np.geomspace(1e5, 1e9, 12)}, 0.005)
+    cases: list[tuple[type[Law], dict[str, Any], str]] = [
+        (KaplanN, {"floor": Floor(1.6)}, "kaplan-n has no floor to pin at 1.6; choose"),
+        (HenighanN, {"floor": Floor(9.0)}, "floor 9: wanted one below every loss, and the lowest is"),
+        (HenighanN, {"floor": Floor(1.6, target="bits_per_byte")}, "a floor of bits_per_byte, and this is a law of"),
+        (HenighanN, {"fixed": {"L_inf": 1.6}}, "L_inf is the floor of henighan-n: pin it with --floor 1.6"),
+    ]
+    for law, options, words in cases:
+        with pytest.raises(InputError, match=words) as error:
+            fit(law, table, every_run=True, **options)
+        assert "\n" not in str(error.value)
 
 
 def test_a_floor_fixed_at_0_is_the_law_without_one():
     table = noisy(KaplanN(8.8e13, 0.1), {"params": np.geomspace(1e5, 1e9, 12)}, 0.005)
-    found, plain = fit(HenighanN, table, fixed={"L_inf": 0.0}, every_run=True), fit(KaplanN, table, every_run=True)
+    found, plain = fit(HenighanN, table, floor=Floor(0.0), every_run=True), fit(KaplanN, table, every_run=True)
     assert found.intervals["L_inf"] == (0.0, 0.0)
     assert found.law == HenighanN(0.0, pytest.approx(plain.law.N_c, rel=1e-5), pytest.approx(plain.law.alpha_N))
     assert found.intervals["alpha"] == pytest.approx(plain.intervals["alpha_N"], rel=1e-3)

@@ -40,6 +40,10 @@ def test_every_run_is_shown_and_marked_by_what_became_of_it(fitted):
     assert [text.get_text() for text in legend.get_texts()] == ["fitted, 18", "held out, 5", "left out, 2"]
 
 
+def test_a_notebook_shows_the_figure(fitted):
+    assert fit_figure.draw(fitted, surface())._repr_svg_().startswith("<svg")
+
+
 def test_axes_have_names_and_units(fitted):
     left, right, bar = fit_figure.draw(fitted, surface()).axes
     assert left.get_xlabel() == right.get_xlabel() == "Tokens D"

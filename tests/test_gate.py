@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from analysis.fit import fit
-from analysis.gate import Floor, Rule, Verdict, gate
+from analysis.fit.floor import Floor
+from analysis.gate import Rule, Verdict, gate
 from analysis.laws import Chinchilla
 from analysis.table import Table
 from scaling import cli
@@ -45,6 +46,17 @@ def test_only_a_whole_interval_decides(at_least, verdict):
     found = gate(ladder(), ladder(1.3, seed=1), Rule(at_least, 1e20), floor=Floor(E))
     assert found.verdict is verdict
     assert found.to_dict()["passed"] is (verdict is Verdict.PASS)
+
+
+def test_two_validation_sets_pass_no_gate():
+    words = ("web", "books")
+    baseline, candidate = (
+        table.with_columns(eval_set=np.array([text] * len(table)))
+        for table, text in zip((ladder(), ladder(2.0, seed=1)), words, strict=True)
+    )
+    found = gate(baseline, candidate, Rule(1.05, 1e20), floor=Floor(E))
+    assert found.verdict is Verdict.CANNOT_TELL
+    assert "CANNOT TELL, so not passed: eval_set is web in A and books in B" in found.text()
 
 
 def test_without_noise_speed_up_and_trend_are_exact():
@@ -98,7 +110,7 @@ def test_a_floor_comes_from_a_named_fit_and_its_own_doubt_is_told():
         gate(ladder(), ladder(1.3, seed=1), Rule(), floor=Floor(2.5))
     with pytest.raises(InputError, match="kaplan-c has no floor"):
         Floor.of(fit("kaplan-c", {"flops": ladder()["flops"], "loss": ladder()["loss"]}), "law.json")
-    with pytest.raises(InputError, match="a floor of bits_per_byte, and these ladders are compared in loss"):
+    with pytest.raises(InputError, match="a floor of bits_per_byte, and this is a law of loss"):
         gate(ladder(), ladder(1.3), Rule(), floor=Floor(0.5, target="bits_per_byte"))
 
 

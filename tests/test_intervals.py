@@ -9,8 +9,9 @@ from drawn import TRUTH, grid, noisy
 
 from analysis.confidence import t_quantile
 from analysis.fit import choice, fit, intervals, solver
+from analysis.fit.estimate import Fit
 from analysis.fit.solver import Objective, Problem
-from analysis.laws import Chinchilla, KaplanN, Law
+from analysis.laws import Chinchilla, KaplanN, KaplanNS, Law
 
 
 def drawn(law: Law, x: tuple[np.ndarray, ...], noise: float, m: int, luck: np.ndarray | None = None) -> Problem:
@@ -34,12 +35,15 @@ def held(
         theta, value = found.theta, found.value
     theta, value = solver.sink(problem, theta, value, free)
     spread = intervals.spread(problem, theta, free, clusters)
-    low, high, _ = intervals.profile(problem, theta, value, spread, free)
+    low, high, _, ends = intervals.profile(problem, theta, value, spread, free)
     far = tuple(np.array([10 * column.max()]) for column in problem.x)
     J = solver.jacobian(type(law), theta, far, True)[:, 0]
-    half = t_quantile(0.95, spread.degrees.min(-1)) * np.sqrt(np.einsum("mp,mpq,mq->m", J, spread.covariance, J))
-    miss = np.abs(solver.predict(type(law), theta, far, True)[:, 0] - np.log(law(*far)))
-    return ((low <= truth) & (truth <= high)).mean(0), float((miss <= half).mean()), spread
+    said, at_ends = solver.predict(type(law), theta, far, True)[:, 0], solver.predict(type(law), ends, far, True)
+    variance, degrees = np.einsum("mp,mpq,mq->m", J, spread.covariance, J), spread.degrees.min(-1)
+    below, above = intervals.reach(said, variance, at_ends[..., 0].T, degrees, 0.95)
+    side = np.where(said > np.log(law(*far)), below, above)
+    inside = np.abs(said - np.log(law(*far))) <= t_quantile(0.95, degrees) * np.sqrt(side)
+    return ((low <= truth) & (truth <= high)).mean(0), float(inside.mean()), spread
 
 
 def within(shares: np.ndarray, m: int) -> bool:
@@ -88,6 +92,23 @@ def test_a_profile_end_is_where_the_f_statistic_says():
         held = fit("chinchilla", table, loss="squared", fixed={"alpha": end})
         F = 2 * (held.objective - found.objective) / (2 * found.objective / (n - p))
         assert F == pytest.approx(t_quantile(0.95, np.array(n - p)) ** 2, rel=1e-2)
+
+
+def test_a_prediction_holds_what_the_law_says_at_the_ends_of_its_constants_intervals():
+    """Two values of S leave alpha_S open by a factor of 14: linearised, the forecast would miss the truth."""
+    truth, far = KaplanNS(6.5e13, 0.077, 2.1e3, 0.76), (1e10, 1e6)
+    N, S = (x.ravel() for x in np.meshgrid(np.geomspace(1e6, 1e9, 10), [1e3, 1e5]))
+    found = fit("kaplan-ns", noisy(truth, {"params": N, "steps_min": S}, 0.01, seed=3))
+    assert found.ends
+    narrow, wide = dataclasses.replace(found, ends=None).band(*far), found.band(*far)
+    assert narrow.high < truth(*far) < wide.high
+    laws = [KaplanNS(*theta) for theta in solver.to_constants(KaplanNS, found.ends.theta)]
+    for law in laws:
+        assert wide.low <= law(*far) * (1 + 1e-9)
+        assert wide.high >= law(*far) * (1 - 1e-9)
+    assert Fit.from_json(found.to_json()).band(*far, run=True) == pytest.approx(found.band(*far, run=True))
+    shorter = dataclasses.replace(found, level=0.5).band(*far)
+    assert wide.low < shorter.low < shorter.high < wide.high
 
 
 def test_intervals_narrow_with_the_square_root_of_the_runs_and_widen_with_the_level():

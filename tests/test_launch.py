@@ -1,6 +1,7 @@
 """What is written for each platform, read as the platform reads it; nothing gets out of its quotes."""
 
 import dataclasses
+import itertools
 import os
 import re
 import shlex
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+from conftest import ROOT
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -688,6 +690,39 @@ def test_a_bucket_whose_folders_cannot_be_renamed_in_one_step_is_one_line(launch
     assert not (tmp_path / "launches").exists()
 
 
+@pytest.mark.parametrize(("accelerator", "user"), [("v5e:1x1", 0), ("l4:1", 1000), ("cpu", 1000)])
+def test_a_pod_is_root_only_where_its_devices_are(accelerator, user):
+    wish = request(accelerator, BUCKET, image=IMAGE, data="gs://my-bucket/tokens")
+    pod = gke.job_set(wish, 1)["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]
+    for box in (*pod["containers"], *pod["initContainers"]):
+        assert box["securityContext"]["runAsUser"] == user
+        assert not box["securityContext"]["allowPrivilegeEscalation"]
+        assert box["securityContext"].get("runAsNonRoot", False) == (user > 0)
+    options = [volume["csi"]["volumeAttributes"]["mountOptions"] for volume in pod["volumes"] if "csi" in volume]
+    assert all(f"uid={user},gid={user}" in each for each in options)
+    image = (ROOT / "Dockerfile").read_text()
+    assert f"--uid {gke.USER} " in image
+    assert f"USER {gke.USER}\n" in image
+
+
+@pytest.mark.parametrize(("accelerator", "privileged"), [("v5e:1x1", True), ("l4:1", False), ("cpu", False)])
+def test_a_container_on_a_machine_has_privileges_only_for_tpus(accelerator, privileged, stubs, tmp_path):
+    task = skypilot.task(request(accelerator, BUCKET, image=IMAGE), 1, skypilot.Options())
+    [call] = ran(task["run"], stubs, tmp_path, HOME="/home/me")
+    assert ("--privileged" in call) == privileged
+    assert ("no-new-privileges" in call) != privileged
+    assert call[call.index("--user") + 1] == ("0" if privileged else f"{os.getuid()}:{os.getgid()}")
+
+
+def test_every_package_of_the_image_and_of_the_checks_is_pinned_by_hash():
+    for path in (*ROOT.glob("requirements*.lock"), *(ROOT / ".ci").glob("*.txt")):
+        pinned = re.split(r"^(?=\S)", path.read_text(), flags=re.MULTILINE)[1:]
+        assert pinned
+        assert all(re.match(r"[\w.-]+==[\w.]+( ; .*)? \\\n( +--hash=sha256:\w{64}( \\)?\n)+$", each) for each in pinned)
+    installs = re.findall(r"pip install .*", (ROOT / "Dockerfile").read_text() + (ROOT / ".ci" / "run").read_text())
+    assert sum("--require-hashes" in each for each in installs) == len(installs) - 1 == 3  # and our own package
+
+
 def test_on_this_machine_the_exit_code_is_the_studys_own(launch, tmp_path):
     client(tmp_path, "stub", "exit 42")
     words = [
@@ -723,7 +758,9 @@ def test_on_this_machine_the_exit_code_is_the_studys_own(launch, tmp_path):
     ],
 )
 def test_what_is_typed_wrongly_is_one_line(words, said, launch):
-    code, out, err = launch("--on", "gke", *TARGETS["gke"], *words, "--dry-run")
+    right = ["--on", "gke", *TARGETS["gke"]]
+    asked = {**dict(zip(right[::2], right[1::2], strict=True)), **dict([words])}
+    code, out, err = launch(*itertools.chain.from_iterable(asked.items()), "--dry-run")
     assert (code, out) == (2, "")
     assert said in err
     assert err.count("\n") == 1

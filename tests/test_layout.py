@@ -1,11 +1,14 @@
 """How many devices there are, and how runs become packs whose lanes they share."""
 
 import dataclasses
+import os
+import tempfile
 
 import pytest
 
 from scaling import calibration, layout, packs
 from scaling.config import RunConfig
+from scaling.errors import InputError
 from scaling.ladder import transformer
 
 RUN = RunConfig(transformer(8, 1, d_head=4, n_vocab=32, n_ctx=16), tokens=100 * 64, batch=4)
@@ -56,6 +59,38 @@ def test_a_pack_that_shrinks_is_on_the_devices_that_make_it_shortest():
     assert packs.across(runs, 8) == 2
     one, eight = (calibration.Costs("gpu", devices=n) for n in (1, 8))
     assert eight.pack(runs) < one.pack(runs)
+
+
+def test_cores_are_taken_in_a_folder_that_nobody_else_can_write_to(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    folder = tmp_path / f"scaling-{os.getuid()}"
+
+    def mode() -> int:
+        place = layout.place("cpu", tmp_path / "study", 0, shared=False)
+        assert place
+        place.close()
+        return folder.stat().st_mode & 0o777
+
+    assert mode() == 0o700
+    folder.chmod(0o755)  # as older versions left it
+    assert mode() == 0o700
+    folder.chmod(0o777)
+    with pytest.raises(
+        InputError, match=r"not a folder that you alone can write to \(owner \d+, mode 777\); remove it"
+    ):
+        mode()
+    folder.chmod(0o700)
+    victim = tmp_path / "victim"
+    for file in folder.iterdir():
+        file.unlink()
+        file.symlink_to(victim)
+    with pytest.raises(OSError, match="symbolic link"):
+        mode()
+    folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match=r"is no folder of yours \(.*\); remove it, or set TMPDIR"):
+        mode()
+    assert not victim.exists()
 
 
 def test_devices_are_those_that_a_worker_will_see(monkeypatch):

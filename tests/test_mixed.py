@@ -128,7 +128,7 @@ def test_one_rate_over_three_decades_of_sizes_is_said():
     wide, narrow = ladder(np.geomspace(1e6, 1e9, 5)), ladder()
     rate = np.full(20, 1e-3)
     (note,) = said({**wide, "learning_rate": rate})
-    assert note.startswith("learning_rate is 0.001 at every size, and params differ 1e+03 times")
+    assert note.startswith("learning_rate is 0.001 at every size, and params differ 1000 times")
     assert said({**narrow, "learning_rate": rate}) == []
     assert said({**wide, "learning_rate": rate, "parametrization": np.full(20, "mup")}) == []
 
@@ -137,8 +137,8 @@ def test_a_rule_that_takes_away_one_end_of_the_ladder_is_said():
     columns = ladder()
     schedule = np.where(columns["params"] > 1e8 * 1.01, "constant", "cosine")
     found = fit("chinchilla", {**columns, "schedule": schedule})
-    note = "what is left out (learning rate not decayed at the end of the run) is all there was of params above 1e+08: "
-    assert any(note + "8 rows, up to 1e+09" in one for one in found.notes)
+    note = "what is left out (learning rate not decayed at the end of the run) is all there was of params above 1e8: "
+    assert any(note + "8 rows, up to 1e9" in one for one in found.notes)
 
 
 def test_other_groups_ladders_differ_in_what_their_papers_say_and_in_nothing_else(shared):

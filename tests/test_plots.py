@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 import known_runs
 import numpy as np
@@ -13,9 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
 from analysis import digits
+from analysis.findings.finding import HeldOutPrediction
 from analysis.fit import fit
 from analysis.fit.estimate import Fit
-from analysis.page import canvas, plots
+from analysis.page import canvas, plots, svg
 from analysis.page.canvas import Shades
 from analysis.table import Table
 
@@ -34,7 +36,8 @@ def surface(runs: Table) -> Fit:
 def figures(runs: Table, surface: Fit) -> dict[str, Figure]:
     one = runs.where(runs["tokens"] == runs["tokens"].max(), "fewer tokens")
     size = fit("kaplan-n", one, loss="squared", every_run=True)
-    said = surface.band(one["params"], one["tokens"], run=True)
+    said, law = (surface.band(one["params"], one["tokens"], run=run) for run in (True, False))
+    held = HeldOutPrediction("a rule", one["params"], one["tokens"], one["loss"], *said, law.low, law.high)
     return {
         "curves": plots.learning_curves(known_runs.curves(runs)),
         "surface": plots.against_size_and_data(runs, surface),
@@ -42,7 +45,7 @@ def figures(runs: Table, surface: Fit) -> dict[str, Figure]:
         "size": plots.against_one(size, one),
         "residuals": plots.residuals(surface, runs, sigma=0.003),
         "positions": plots.positions(known_runs.positions(one)),
-        "held out": plots.held_out(one["loss"], said.value, said.low, said.high, one["tokens"]),
+        "held out": plots.held_out(held),
     }
 
 
@@ -72,14 +75,44 @@ def test_every_axis_has_a_name_and_a_unit(figures):
 
 
 def test_the_same_figure_is_the_same_text_with_its_own_ids(runs, surface):
-    first, second = (canvas.svg(plots.against_size_and_data(runs, surface), "a") for _ in range(2))
+    first, second = (svg.drawings(plots.against_size_and_data(runs, surface), "a") for _ in range(2))
     assert first == second
-    other = canvas.svg(plots.against_size_and_data(runs, surface), "b")
+    other = svg.drawings(plots.against_size_and_data(runs, surface), "b")
     ids = [set(part.split('"')[0] for part in text.split(' id="')[1:]) for text in (first, other)]
     assert ids[0]
     assert not ids[0] & ids[1]
     assert "<text" in first
-    assert "<dc:date>" not in first
+
+
+def test_a_notebook_shows_a_figure_as_svg(figures):
+    for figure in figures.values():
+        text = figure._repr_svg_()
+        assert ElementTree.fromstring(text).tag.endswith("svg")
+
+
+def test_each_mark_in_the_text_of_a_figure_names_its_run_and_lies_where_the_run_is(runs, surface):
+    """Also those of a panel whose limits leave runs outside of the figure, which are not drawn."""
+    figure = plots.against_size_and_data(runs, surface)
+    left, right = figure.axes
+    right.set_ylim(float(np.median(runs["loss"])), 1.2 * float(np.median(runs["loss"])))
+    drawn = ElementTree.fromstring(svg.drawings(figure, "a"))
+    sizes = figure.get_size_inches() * 72
+    seen = 0
+    for axes, panel, column in ((left, drawn[0], "params"), (right, drawn[1], "tokens")):
+        box = [float(v) for v in panel.get("data-box", "").split()]
+        ends = [float(v) for v in panel.get("data-x", "").split()]
+        for group in panel.findall(".//*[@data-runs]"):
+            marks, names = group.findall(".//use"), group.get("data-runs", "").split()
+            assert len(marks) == len(names)
+            for mark, name in zip(marks, names, strict=True):
+                row = runs.names.index(name)
+                share = (float(mark.get("x", "")) - box[0]) / box[2]
+                assert ends[0] * (ends[1] / ends[0]) ** share == pytest.approx(runs[column][row], rel=1e-3)
+                height = sizes[1] - axes.transData.transform((1.0, runs["loss"][row]))[1] * 72 / figure.dpi
+                assert float(mark.get("y", "")) == pytest.approx(height, abs=0.02)
+                seen += 1
+    assert len(runs) < seen < 2 * len(runs)
+    assert drawn.get("class") == "panels"
 
 
 def test_no_figure_needs_pyplot():

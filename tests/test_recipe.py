@@ -36,6 +36,14 @@ def test_kaplans_learning_rate_and_where_it_ends():
     assert not any("Kaplan" in name for name in recipe.published_learning_rates(2e10, 1e12, 1e23))
 
 
+def test_a_batch_that_leaves_few_updates_is_none():
+    usable, notes = recipe.leaving_updates({"small": 1e3, "large": 1e6}, 1e6)
+    assert usable == {"small": 1e3}
+    assert notes == ["no batch of large: 1M tokens, of 1M in all, leave fewer than 100 updates"]
+    (only,) = recipe.leaving_updates({"large": 1e6}, 1e6)[0].values()
+    assert only == 1e4
+
+
 def test_deepseeks_rules_at_their_printed_values():
     for C, rate, batch in ((1e17, 2.34e-3, 1.06e5), (1e20, 9.86e-4, 1.02e6), (1e24, 3.1e-4, 2.1e7)):
         assert recipe.published_learning_rates(1e8, 1e10, C)["DeepSeek (2024) eq. 1, by C"] == pytest.approx(

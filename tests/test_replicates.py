@@ -26,6 +26,7 @@ def test_seed_noise_is_measured_and_the_wrong_form_fails_against_it():
     assert wrong.p < 1e-6
     weighted = fit(HenighanN, table, loss="squared", weights="replicates")
     assert weighted.law.L_inf == pytest.approx(1.5, abs=0.05)
+    assert "note: rows are weighed by the noise that replicates show at their size: all alike" in weighted.summary()
 
 
 def branches(rng: np.random.Generator, shared: float = 0.004, own: float = 0.001) -> Table:

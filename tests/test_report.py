@@ -1,15 +1,21 @@
 """The page: complete, self-contained, escaped, the same numbers as its data, and a real browser shows it."""
 
+import base64
 import contextlib
 import functools
+import hashlib
+import html
 import html.parser
 import http.server
 import json
 import re
 import shutil
+import signal
 import subprocess
+import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import known_runs
@@ -19,8 +25,10 @@ from known_runs import SURFACE
 from matplotlib import image
 
 from analysis import findings, laws, records, report
+from analysis.findings.of_table import OfTable
 from analysis.load import load
 from analysis.records import Origin
+from analysis.table import Table
 from scaling import checkpoints, histories, study
 from scaling.config import DataConfig, EvalConfig, RunConfig, Study
 from scaling.counts import PF_DAY
@@ -29,6 +37,7 @@ from scaling.ladder import ladder
 
 EVIL = "<script>alert('x')</script>"
 VOID = {"meta", "br", "link"}
+WAIT = 300  # seconds at most for another process, on a busy machine
 
 
 class Reader(html.parser.HTMLParser):
@@ -78,14 +87,36 @@ def page() -> str:
     return report.page(found, known_runs.curves(table), known_runs.positions(table), name=EVIL, question=f"Why {EVIL}?")
 
 
+def scripts(page: str) -> dict[str, str]:
+    """What a browser would take for scripts, by their type."""
+    return {kind: text for kind, text in re.findall(r'<script(?: type="([^"]*)")?[^>]*>(.*?)</script>', page, re.S)}
+
+
 def test_whatever_comes_from_data_is_escaped(page):
-    assert "<script" not in page
+    assert page.count("<script") == 2  # the page's own, and the data that it reads
     assert page.count("&lt;script&gt;") >= 4  # title, heading, question, text
+
+
+def test_the_policy_of_a_page_lets_its_own_script_run_and_nothing_else(page):
+    said = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)
+    assert said
+    own = base64.b64encode(hashlib.sha256(scripts(page)[""].encode()).digest()).decode()
+    assert f"script-src 'sha256-{own}';" in said[1]
+    assert said[1].startswith("default-src 'none';")
+    assert not re.search(r" on[a-z]+=", page)
+
+
+def test_names_of_runs_cannot_leave_the_data_of_a_page():
+    rows = [row | {"run": f"</script>{EVIL}{k}"} for k, row in enumerate(known_runs.grid())]
+    text = report.page(findings.find(known_runs.table(rows), draws=0), None, None, name="a", question="b")
+    assert text.count("<script") == 2
+    read(text)
+    told = json.loads(scripts(text)["application/json"])
+    assert told["runs"][f"</script>{EVIL}0"][told["names"].index("loss")] == f"{rows[0]['loss']:.4f}"
 
 
 def test_the_page_is_well_formed_and_fetches_nothing(page):
     reader = read(page)
-    assert "script" not in reader.tags
     assert len(reader.ids) == len(set(reader.ids))
     for reference in reader.references:
         assert reference.startswith("#") or re.fullmatch(r"[a-z]+\.(csv|json)", reference), reference
@@ -106,14 +137,14 @@ def test_the_page_has_all_its_figures(page):
         "kaplan-d-loss",
         *("chinchilla-held-out", "kaplan-nd-held-out", "positions"),
     ]
-    assert page.count("<svg") == len(figures)
+    assert page.count('class="panels"') == len(figures)
 
 
 @pytest.mark.parametrize(
     "text",
     ["Seed noise", "bits per byte", "Learning rate", "profile likelihood", "Exponents are pure numbers", "runs.csv",
      "not identified", "GiB of memory", "jax 0.", "python 3.", "UTC", "Kaplan et al. (2020) eq. 2.1",
-     "trained at another learning rate", "color-scheme: light", "@media print", "other rate"],
+     "trained at another learning rate", "prefers-color-scheme: dark", "@media print", "other rate"],
 )  # fmt: skip
 def test_the_page_says_what_a_careful_reader_asks_for(page, text):
     assert text in page
@@ -246,7 +277,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
         made_up_study(folder)
     made = study.read(folder)
     for pack, left in zip(made.packs, ({}, TRAINED, TRAINED, {"machine": "a second one"}), strict=False):
-        (made.pack_folder(pack) / "done.json").write_text(json.dumps(left | {"steps": 1}))
+        told = {"steps": 1, "seconds": 1.0, "status": ["done"] * len(pack.runs), "loss": [None] * len(pack.runs)}
+        (made.pack_folder(pack) / "done.json").write_text(json.dumps(left | told))
     path, found = report.write(folder)
     assert found.law(laws.Chinchilla).sound
     return path
@@ -292,6 +324,121 @@ def test_a_folder_that_is_no_study_is_refused_in_one_line(tmp_path):
         report.write(tmp_path)
 
 
+def test_the_page_of_runs_that_train_loads_itself_again_until_it_is_settled(written, tmp_path):
+    folder = tmp_path / "study"
+    shutil.copytree(written.parents[1], folder)
+    shutil.rmtree(folder / "report")
+    page = report.write_live(folder, 5, ["3 of 12 runs finished <soon>"])
+    text = page.read_text(encoding="utf-8")
+    read(text)
+    assert '<html lang="en" data-live="5">' in text
+    assert "3 of 12 runs finished &lt;soon&gt;" in text
+    assert [path.name for path in page.parent.iterdir()] == ["index.html"]  # nothing half written is left
+    report.settle(page)
+    assert page.read_text(encoding="utf-8") == text.replace(' data-live="5"', "")
+    shutil.rmtree(folder / "packs")
+    text = report.write_live(folder, 5, []).read_text(encoding="utf-8")
+    assert "no run has a record yet" in text
+    assert "data-live" in text
+
+
+@pytest.fixture(scope="module")
+def of_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of somebody's table: three columns, and names that are HTML."""
+    folder = tmp_path_factory.mktemp("table")
+    rows = [
+        {"run": f"{EVIL}{k}"} | {name: row[name] for name in ("params", "tokens", "loss")}
+        for k, row in enumerate(known_runs.grid())
+    ]
+    return report.write_table(Table.from_rows(rows, "theirs.csv"), folder, "theirs.csv")[0]
+
+
+def test_a_table_of_three_columns_has_a_page_with_laws_forecasts_and_the_split_of_compute(of_table):
+    text = of_table.read_text(encoding="utf-8")
+    seen = read(text)
+    assert {"laws", "loss", "constants", "form", "ahead", "split", "runs", "origin"} <= set(seen.ids)
+    assert not {"conventions", "positions", "curves"} & set(seen.ids)  # nobody knows these of such a table
+    assert text.count("<script") == 2
+    assert "non-embedding" not in text
+    said = json.loads((of_table.parent / "findings.json").read_text())
+    assert said["allocation"]["a"] == pytest.approx(SURFACE.beta / (SURFACE.alpha + SURFACE.beta), abs=0.1)
+    for one in said["ahead"]:
+        true = float(SURFACE(one["inputs"]["params"], one["inputs"]["tokens"]))
+        assert one["low"] < true < one["high"]
+
+
+def test_the_same_findings_give_the_same_page(of_table):
+    """Nothing on it tells when or where it was made."""
+    text = of_table.read_text(encoding="utf-8")
+    assert "UTC" not in text
+    assert "GiB" not in text
+    table = load(of_table.parent / "runs.csv")
+    one, other = (report.table_page(of_table_alone(table), "t.csv") for _ in range(2))
+    assert one == other
+
+
+def of_table_alone(table: Table) -> OfTable:
+    """What is said of a table of which no law is asked."""
+    return OfTable(table, findings.find(table, draws=0), "", None, (), {}, (), None, "", ())
+
+
+def test_a_table_without_sizes_has_a_page_of_the_curve_that_it_is(tmp_path):
+    D = np.geomspace(1e6, 1e9, 12)
+    table = Table.from_columns({"tokens": D, "loss": 2.0 + 300 * D**-0.4}, "curve.csv")
+    path, found = report.write_table(table, tmp_path, "curve.csv")
+    text = path.read_text(encoding="utf-8")
+    read(text)
+    assert found.study is None
+    assert "no column params" in text  # and how it would be named
+
+
+def test_a_table_of_nothing_that_a_law_is_about_is_refused_in_one_line(tmp_path):
+    table = Table.from_columns({"colour": ["red", "blue"], "size": [1.0, 2.0]}, "t.csv")
+    with pytest.raises(InputError, match="no column"):
+        report.write_table(table, tmp_path / "page", "t.csv")
+    assert not (tmp_path / "page").exists()
+
+
+@pytest.mark.slow
+def test_the_page_of_runs_that_train_is_left_as_it_is_by_ctrl_c(written, tmp_path):
+    folder = tmp_path / "study"
+    shutil.copytree(written.parents[1], folder)
+    shutil.rmtree(folder / "report")
+    for done in folder.glob("packs/*/done.json"):
+        done.unlink()
+    page = folder / "report" / "index.html"
+    with started([sys.executable, "-m", "scaling", "report", str(folder), "--live", "1"]) as process:
+        until(lambda: page.exists() or process.poll() is not None)
+        assert "data-live" in page.read_text()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(WAIT) == 42
+    text = page.read_text(encoding="utf-8")
+    assert "runs finished" in text
+    assert "data-live" not in text
+
+
+LOOK = r"""
+const panel = [...document.querySelectorAll("#figure-chinchilla-loss svg")][1];
+const use = panel.querySelector("[data-runs] use");
+const at = () => new DOMPoint(+use.getAttribute("x"), +use.getAttribute("y")).matrixTransform(panel.getScreenCTM());
+const point = (type) => panel.dispatchEvent(new PointerEvent(type, {clientX: at().x, clientY: at().y}));
+const [left, top_, width] = panel.dataset.box.split(" ").map(Number);
+const [low, high] = panel.dataset.x.split(" ").map(Number);
+const share = () => (+use.getAttribute("x") - left) / width;
+const D = low * (high / low) ** share();
+point("pointermove");
+const tip = document.getElementById("tip").innerText;
+const run = tip.split("\n")[0];
+const lit = [...document.querySelectorAll(".lit")].map((one) => one.closest("figure").id);
+point("pointerleave");
+const after = document.querySelectorAll(".lit").length;
+document.querySelector("#figure-chinchilla-loss .scales button").click();
+const [a, b] = [...document.querySelectorAll("#figure-curves svg")].map((one) => one.getBoundingClientRect());
+const wanted = (D - low) / (high - low);
+document.title = JSON.stringify({tip, run, lit, after, linear: share(), wanted, below: b.top >= a.bottom});
+"""
+
+
 @pytest.mark.slow
 def test_a_browser_without_a_network_shows_the_whole_page(written, tmp_path):
     browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -303,20 +450,50 @@ def test_a_browser_without_a_network_shows_the_whole_page(written, tmp_path):
 
     def chromium(address: str, *arguments: str) -> str:
         command = [browser, *quiet, f"--user-data-dir={tmp_path / 'profile'}", *arguments, address]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+        return subprocess.run(command, capture_output=True, text=True, timeout=WAIT, check=True).stdout
 
     page = written.read_text(encoding="utf-8")
     (tmp_path / "index.html").write_text(page, encoding="utf-8")
-    (tmp_path / "styled.html").write_text(page.replace("</head>", '<link rel="stylesheet" href="a.css"></head>'))
+    free = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
+    for name, text in (("styled", free), ("refused", page)):
+        styled = text.replace("</head>", f'<link rel="stylesheet" href="{name}.css"></head>')
+        (tmp_path / f"{name}.html").write_text(styled)
     with requests_to(tmp_path) as (address, requested):
         chromium(f"{address}/styled.html", "--dump-dom")
-        assert "/a.css" in requested  # what a page fetches is seen
+        assert "/styled.css" in requested  # what a page fetches is seen
+        chromium(f"{address}/refused.html", "--dump-dom")
+        assert "/refused.css" not in requested  # and its policy lets it fetch nothing
         requested.clear()
         chromium(f"{address}/index.html", "--dump-dom")
         assert set(requested) <= {"/index.html", "/favicon.ico"}
+        (tmp_path / "live.html").write_text(page.replace("<html", '<html data-live="1"', 1))
+        requested.clear()
+        stays = [browser, *quiet, f"--user-data-dir={tmp_path / 'stays'}", "--remote-debugging-port=0"]
+        with started([*stays, f"{address}/live.html"]):
+            until(lambda: requested.count("/live.html") > 1)  # it loads itself again
 
     seen = read_loosely(chromium(written.as_uri(), "--dump-dom"))
-    assert seen.tags.count("svg") == seen.tags.count("figure") >= 5
+    assert seen.tags.count("svg") > seen.tags.count("figure") >= 5
+    assert "button" in seen.tags  # the page's script ran
+
+    # A script of the test tells what it sees of the page where no policy stops it.
+    for name, text in (("free", free), ("strict", page)):
+        (tmp_path / f"{name}.html").write_text(text.replace("</body>", f"<script>{LOOK}</script></body>"))
+    narrow = chromium((tmp_path / "free.html").as_uri(), "--dump-dom", "--window-size=600,900")
+    told = re.search(r"<title>(.*?)</title>", narrow)
+    assert told
+    look = json.loads(html.unescape(told[1]))
+    rows = load(written.parent / "runs.csv")
+    i = rows["run"].tolist().index(look["run"])
+    assert look["tip"].startswith(look["run"])
+    assert f"loss {rows['loss'][i]:.4f}" in look["tip"]
+    assert set(look["lit"]) == {"figure-curves", "figure-chinchilla-loss", "figure-chinchilla-residuals"}
+    assert look["after"] == 0
+    assert look["below"]  # panels stand below one another
+    # On linear axes a mark lies where its number says: 2^15 tokens of 2^14 to 2^16, which the axis shows with margins.
+    assert look["linear"] == pytest.approx(look["wanted"], abs=0.02)
+    assert "<title>ladder: scaling laws</title>" in chromium((tmp_path / "strict.html").as_uri(), "--dump-dom")
+
     shot = tmp_path / "page.png"
     chromium(written.as_uri(), "--window-size=1280,6000", f"--screenshot={shot}")
     pixels = image.imread(shot)[..., :3]
@@ -324,6 +501,24 @@ def test_a_browser_without_a_network_shows_the_whole_page(written, tmp_path):
     blank = (pixels > 0.99).all(-1)
     assert 0.5 < blank.mean() < 0.98  # ink on paper
     assert len(np.unique((pixels[~blank] * 15).astype(int), axis=0)) > 50  # and colours
+
+
+@contextlib.contextmanager
+def started(command: list[str]) -> Iterator[subprocess.Popen]:
+    """Another process, which does not outlive the block."""
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+def until(so: Callable[[], bool]) -> None:
+    """Waits for what another process does."""
+    deadline = time.monotonic() + WAIT
+    while not so():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 @contextlib.contextmanager

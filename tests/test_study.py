@@ -349,16 +349,17 @@ def test_the_answer_of_more_is_kept_for_the_runs_it_was_given_for(tmp_path):
 # The history
 
 
-def test_the_compact_history_is_the_checkpoint_s_and_damage_sends_one_back_to_it(tiny, stream, tmp_path):
-    from scaling import checkpoints, train
+def test_the_compact_history_is_the_checkpoint_s_and_damage_sends_one_back_to_it(stream, tmp_path):
+    from scaling import checkpoints, train, worker
 
     whole = prepare(tmp_path, RUNS[0])
     (pack,) = whole.packs
     with claims.take(whole.claims(pack)) or pytest.fail("not taken") as claim:
         assert study.history(whole, pack) is None
-        trained = train.train([tiny], stream[:15_000], stream[15_000:], claim.folder, separator=0, say=pytest.fail)
-        sha256 = study.keep_history(claim.folder, trained)
-        (claim.folder / "done.json").write_text(json.dumps({"history": sha256}))
+        trained = train.train(
+            pack.configs, stream[:15_000], stream[15_000:], claim.folder, separator=0, say=pytest.fail
+        )
+        worker.finish(pack, claim, trained, {})
     checkpoint = checkpoints.read_history(claim.folder)
     assert checkpoint
 

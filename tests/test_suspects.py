@@ -70,7 +70,16 @@ def test_runs_before_the_onset_of_context_use_are_suspicious():
     columns = ladder()
     onset = 1 + 0.4 / (1 + (columns["tokens"] / 1e9) ** 3)
     (line,) = found({**columns, "loss": columns["loss"] * onset})
-    assert line.startswith("suspicious: 12 rows (row 1, ..., row 12): before a transition: from tokens 3.98e+08 on")
+    assert line.startswith("suspicious: 12 rows (row 1, ..., row 12): before a transition: from tokens 3.98e8 on")
+
+
+def test_runs_that_over_fit_their_repeated_data_are_suspicious(shared):
+    path = shared / "reference_runs" / "muennighoff2023_data_constrained" / "runs.csv"
+    table = load(path, {"params": "n_params"})
+    (found,) = suspicions(table, ("params", "tokens", "unique_tokens"), "loss")
+    assert "another run with no more params, tokens and unique_tokens ended 2% or more lower" in found.reason
+    assert table["loss"][found.rows].max() > 11  # 660 epochs, above the loss of guessing
+    assert found.rows[table["epochs"] <= 4].mean() < 0.1  # so many repeats cost next to nothing
 
 
 def test_leaving_suspicious_rows_out_gives_the_law_and_shows_what_changes():
@@ -103,4 +112,4 @@ def test_other_groups_tables_have_few_suspicious_rows(shared):
     porian = porian.matching("dataset=rw", "param_count=standard", "loss_kind=val", "warmup=short")
     assert suspicions(porian.matching("hparams=tuned"), INPUTS, "loss") == []
     (untuned,) = suspicions(porian.matching("hparams=base", "decay=kaplan"), INPUTS, "loss")
-    assert "from tokens 1.05e+08 on" in untuned.reason
+    assert "from tokens 1.05e8 on" in untuned.reason

@@ -1,5 +1,7 @@
 """Tables: somebody else's files become columns, and what is wrong with them is said in one line."""
 
+import csv as csv_module
+import pickle
 import re
 from pathlib import Path
 
@@ -56,6 +58,22 @@ def test_a_table_survives_being_written_and_read(csv, tmp_path, name):
     assert list(again) == list(table)
     for column in table:
         np.testing.assert_array_equal(again[column], table[column])
+
+
+def test_no_text_of_others_is_a_formula_in_our_csv_and_all_of_it_comes_back(tmp_path):
+    texts = ["=1+1", "+1", "-x", "@SUM(A1)", "\tx", "\rx", "'=1", "''-1", "'plain", "a=b", "\uff1d1", "-3"]
+    columns = {"=name": texts, "run": texts, "loss": [-1.5 - i for i in range(12)], "params": [1e9] * 12}
+    table = Table.from_rows([dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)])
+    path = tmp_path / "again.csv"
+    table.to_csv(path)
+    with path.open(newline="") as file:
+        header, *rows = csv_module.reader(file)
+    assert header[0] == "'=name"
+    assert not [row[k] for row in rows for k in (0, 1) if row[k][0] in "=+-@\t\r\uff1d"]
+    assert [row[2] for row in rows] == [repr(loss) for loss in columns["loss"]]
+    again = load(path)
+    for name in columns:
+        np.testing.assert_array_equal(again[name], table[name])
 
 
 def test_rows_left_out_are_remembered_with_the_reason(csv):
@@ -147,8 +165,10 @@ def test_rows_are_chosen_by_conditions_that_all_must_hold(csv, conditions, rows)
 @pytest.mark.parametrize(
     ("conditions", "words"),
     [
-        (["dataset=c4", "dataset=rpj"], "rows chosen so far has dataset=rpj; the values of dataset are c4"),
-        (["params>1e9"], "no row has params>1e9; params goes from 1e\\+06 to 4e\\+06"),
+        (["dataset=rpj", "params>3e6"], "rows chosen so far has params>3e6; params goes from 2e6 to 2e6"),
+        (["dataset=c4", "dataset=rpj"], "'dataset=c4' and 'dataset=rpj': both say dataset=...; give one of them"),
+        (["params>1e6", "params<3e6", "params>2e6"], "'params>1e6' and 'params>2e6': both say params>...; give one"),
+        (["params>1e9"], "no row has params>1e9; params goes from 1e6 to 4e6"),
         (["dataset>3"], "dataset holds text"),
         (["params>big"], "found 'big', wanted a number"),
         (["params"], "wanted COLUMN=VALUE"),
@@ -182,9 +202,7 @@ def test_rows_from_mappings_have_empty_cells_for_missing_keys():
             {},
             "row 2: 4 cells under 2 column names; wanted as many; a comma inside",
         ),
-        ('params,loss\n1e6,4\n"2,000,000",3\n', {}, "found '2,000,000', wanted a number without separators, 2000000"),
-        ("params,loss\n1e6,4\n2 000 000,3\n", {}, "found '2 000 000', wanted a number without separators, 2000000"),
-        ("params;loss\n1e6;4\n", {}, "cells are separated by ';'"),
+        ('params,loss\n1e6,4\n2e6,"2,345"\n', {}, "found '2,345', wanted a number without separators, 2345"),
     ],
 )
 def test_an_unusable_file_ends_in_one_line(csv, text, columns, words):
@@ -225,6 +243,31 @@ def test_one_row_and_rows_without_a_number_end_in_one_line_when_a_law_is_fitted(
         assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        'run,params,loss\na,"1,024,000",4.5\nb,70M,4.2\n',
+        "run,params,loss\na,1 024 000,4.5\nb,70e6,4.2\n",
+        "run;params;loss\na;1,024,000;4,5\nb;7e7;4,2\n",
+        "run\tparams\tloss\na\t1024000\t4.5\nb\t0.07B\t4.2\n",
+        "run|params|loss\na|1024k|4.5\nb|70000000|4.2\n",
+    ],
+)
+def test_counts_and_separators_are_read_as_people_write_them(csv, text):
+    table = load(csv(text))
+    assert table["params"].tolist() == [1_024_000, 7e7]
+    assert table["loss"].tolist() == [4.5, 4.2]
+    assert any("taken for thousands" in note for note in table.notes) == (",024" in text or " 024" in text)
+
+
+@pytest.mark.parametrize("name", ["", "Unnamed: 0"])
+def test_a_column_that_numbers_the_rows_is_left_out_and_one_that_names_them_is_the_run(csv, name):
+    table = load(csv(f"{name},params,loss\n0,1e6,4.5\n1,2e6,4.2\n"))
+    assert list(table) == ["params", "loss"]
+    assert table.notes == (f"the column {name!r} numbers the rows and is left out",)
+    assert load(csv(f"{name},params,loss\nsmall,1e6,4.5\nlarge,2e6,4.2\n"))["run"].tolist() == ["small", "large"]
+
+
 def test_a_binary_file_ends_in_one_line(tmp_path):
     for name in ("runs.csv", "runs.parquet"):
         (tmp_path / name).write_bytes(bytes(range(256)))
@@ -232,7 +275,7 @@ def test_a_binary_file_ends_in_one_line(tmp_path):
             load(tmp_path / name)
 
 
-@pytest.mark.parametrize(("name", "words"), [("none.csv", "no such file"), ("runs.xls", "wanted .csv")])
+@pytest.mark.parametrize(("name", "words"), [("none.csv", "no such file"), ("runs.xls", "wanted tables as CSV")])
 def test_a_path_that_is_no_table_ends_in_one_line(tmp_path, name, words):
     if name.endswith("xls"):
         (tmp_path / name).write_text("x")
@@ -267,6 +310,65 @@ def test_a_missing_column_names_the_nearest_and_how_to_say_it(there, wanted, nea
     assert f"--columns {wanted}={near}, " in said
     assert f'load(path, {{"{wanted}": "{there}"}})' in said
     assert f"found {there}, note" in said
+
+
+@pytest.mark.parametrize(
+    ("names", "several"),
+    [
+        (["tokens", "loss_on_ice", "loss_on_c4_en"], ["loss_on_ice", "loss_on_c4_en"]),
+        (["tokens", "train loss", "val_loss", "test_loss"], ["val_loss", "test_loss"]),
+        (["tokens", "loss_of", "loss_a", "loss_b"], ["loss_a", "loss_b"]),  # the first of them holds text
+    ],
+)
+def test_where_several_columns_may_be_the_loss_none_is_chosen_by_its_name(csv, names, several):
+    cells = ("web" if name == "loss_of" else str(1000 + i) for i, name in enumerate(names))
+    path = csv(f"{','.join(names)}\n{','.join(cells)}\n")
+    with pytest.raises(InputError) as error:
+        load(path)["loss"]
+    said = str(error.value)
+    assert f"no column loss, and 2 may be it ({', '.join(several)}); choose one, as in --columns loss=" in said
+    (typed,) = re.findall(r"--columns loss=(\S+),", said)
+    assert load(path, {"loss": typed})["loss"][0] >= 1000
+
+
+def test_conditions_may_call_a_column_as_the_file_does(csv):
+    path = csv("Model Size,D (B),loss\n1e9,20,2.5\n2e9,40,2.3\n")
+    table = load(path, {"params": "Model Size", "tokens": "1e9*D (B)"})
+    assert table.matching("Model Size>1e9")["params"].tolist() == [2e9]
+    assert table.matching("1e9<Model Size<=2e9")["params"].tolist() == [2e9]
+    with pytest.raises(InputError, match=r"no column D \(B\): it was taken as tokens=1e9\*D \(B\); call it tokens"):
+        table.matching("D (B)>20")
+
+
+def test_an_error_is_no_loss(csv):
+    path = csv("params,tokens,err_mmlu,bpb_mmlu\n1e9,2e10,0.7,0.9\n2e9,4e10,0.6,0.8\n")
+    with pytest.raises(InputError, match=r"column loss \(err_mmlu\): holds shares from 0.6 to 0.7.* --target err_mmlu"):
+        load(path, {"loss": "err_mmlu"})
+    (doubt,) = load(path, {"loss": "bpb_mmlu"}).doubts
+    assert "in bits by its name: say --target bpb_mmlu" in doubt
+
+
+@pytest.mark.parametrize(
+    ("tokens", "more", "runs"),
+    [
+        (np.arange(3, 33) * 1e7, {}, 2),  # evenly, as a training logs them
+        (np.geomspace(3e7, 3e8, 30), {}, 0),
+        (np.geomspace(3e7, 3e8, 30), {"step": np.tile(np.arange(1.0, 31), 2)}, 2),
+        (np.arange(3, 11) * 1e7, {}, 0),  # so few may be runs
+        (np.arange(3, 33) * 1e7, {"schedule": ["cosine", "constant"] * 30}, 4),
+    ],
+)
+def test_points_of_learning_curves_are_told_from_runs(tokens, more, runs):
+    N, D = np.repeat([1e6, 4e6], len(tokens)), np.tile(tokens, 2)
+    table = Table.from_columns({"params": N, "tokens": D, "loss": 2 + N**-0.1 + D**-0.1, **more})
+    assert len(set(table.get("run", np.array([])))) == runs
+    assert any(f"as the points of {runs} learning curves do" in note for note in table.notes) is (runs > 0)
+
+
+def test_each_published_loss_curve_is_one_run(shared):
+    folder = shared / "reference_runs" / "luo2025_loss_curves"
+    tables = [load(path, {"tokens": "1e6*step"}) for path in sorted(folder.glob("400_*.csv"))]
+    assert [len(set(table["run"])) for table in tables] == [1] * 9
 
 
 def test_a_missing_column_that_nothing_resembles_lists_what_is_there():
@@ -339,3 +441,53 @@ def test_a_column_that_was_worked_out_is_not_offered_for_one_that_is_missing():
         table["flops_min"]
     assert "--columns flops_min=NAME" in str(error.value)
     assert str(error.value).endswith("found params, tokens, loss")
+
+
+def test_a_table_of_any_size_prints_in_a_few_lines_and_a_notebook_shows_no_markup_of_a_cell():
+    table = Table.from_columns(
+        {"run": [f"<b>{'x' * 90}{i}" for i in range(500)], **{f"column {k}": range(500) for k in range(60)}},
+        "<script>.csv",
+    ).with_notes("<i>")
+    assert len(repr(table)) < 1500
+    assert repr(table).startswith("Table of 500 rows and 61 columns from <script>.csv; 1 note\n")
+    page = table._repr_html_()
+    assert page.count("<td>") == 120
+    assert "<b>" not in page
+    assert "<script>" not in page
+    assert "<i>" not in page
+
+
+def test_a_table_is_a_dict_of_its_columns_that_nothing_is_put_into():
+    table = Table.from_columns({"params": [1e6, 2e6], "loss": [4.0, 3.5]})
+    assert {**table}.keys() == dict(table).keys() == {"params", "loss"}
+    assert len(table) == 2
+    with pytest.raises(TypeError, match=r"use table.with_columns\(x="):
+        table["x"] = table["loss"]
+    again = pickle.loads(pickle.dumps(table.where(table["loss"] < 3.8, "high")))
+    assert again["loss"].tolist() == [3.5]
+    assert again.excluded[0].reason == "high"
+
+
+FRAMED = {"run": ["a", ""], "params": [1e6, 2e6], "loss": [4.0, None]}
+
+
+def test_pandas_takes_a_table_and_gives_it_back():
+    pandas = pytest.importorskip("pandas")
+    table = Table.from_columns(FRAMED)
+    frame = pandas.DataFrame(table)
+    assert frame.equals(table.to_pandas())
+    assert frame["loss"].isna().tolist() == [False, True]
+    again = Table.from_pandas(frame.assign(run=["a", None]).set_index("run"))
+    for name in table:
+        np.testing.assert_array_equal(again[name], table[name])
+    assert list(Table.from_pandas(frame[["params"]])) == ["params"]
+
+
+def test_polars_takes_a_table_and_gives_it_back():
+    polars = pytest.importorskip("polars")
+    table = Table.from_columns(FRAMED)
+    assert polars.DataFrame(table).shape == (2, 3)
+    assert table.to_polars()["loss"].to_list() == [4.0, None]
+    again = Table.from_polars(table.to_polars())
+    for name in table:
+        np.testing.assert_array_equal(again[name], table[name])

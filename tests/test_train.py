@@ -1,5 +1,6 @@
 """The loop: packs, interruptions, chunks, divergence."""
 
+import contextlib
 import dataclasses
 import math
 import random
@@ -9,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from scaling import checkpoints, histories, measure, packs, step, train
+from scaling import checkpoints, distributed, histories, measure, packs, step, train
 from scaling.config import EvalConfig, RunConfig
 from scaling.data.batches import Batches
 from scaling.errors import InputError
@@ -63,6 +64,26 @@ def assert_same(found: histories.History, wanted: histories.History) -> None:
     for name in found.keys() - {"seconds"}:
         assert found[name].dtype == wanted[name].dtype, name
         np.testing.assert_array_equal(found[name], wanted[name], err_msg=name)
+
+
+def test_ambient_settings_of_jax_that_would_change_what_a_run_is_change_nothing(pair, whole, stream, tmp_path):
+    with contextlib.ExitStack() as ambient:
+        ambient.enter_context(jax.enable_x64(True))
+        ambient.enter_context(jax.default_prng_impl("rbg"))
+        ambient.enter_context(jax.threefry_partitionable(False))
+        ambient.enter_context(jax.numpy_dtype_promotion("strict"))
+        jax.config.update("jax_random_seed_offset", 1)
+        ambient.callback(jax.config.update, "jax_random_seed_offset", 0)
+        assert_same(go(pair, stream, tmp_path), whole[1])
+        assert jax.random.key_impl(jax.random.key(0)) == "rbg"  # as it was
+
+
+def test_a_run_s_first_weights_are_known_by_two_sums_each(tiny):
+    names, sums = train.beginning(tiny)
+    np.testing.assert_array_equal(train.beginning(dataclasses.replace(tiny, tokens=4 * 16))[1], sums)
+    other = train.beginning(dataclasses.replace(tiny, seed=1))[1]
+    apart = np.abs(other - sums).max(-1) > distributed.NEAR * sums[:, 0]
+    assert {name for name, differs in zip(names, apart, strict=True) if differs} >= {"w_embed", "w_qkv", "w_up"}
 
 
 def test_a_pack_ends_with_a_curve_that_falls(pair, whole):

@@ -111,7 +111,7 @@ def test_a_table_has_the_grid_the_constants_and_the_noise_that_were_asked_for(ca
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("table hutter --out x.csv", "wanted synthetic: and one of"),
+        ("table hutter --out x.csv", "or synthetic: and one of"),
         ("table synthetic:huter --out x.csv", "no surface is called 'huter'"),
         ("table synthetic:hutter --out x.txt", "wanted a name that ends in .csv or .parquet"),
         ("table synthetic:hutter --out x.csv --set b=1", "hutter has no constant b; it has a"),

@@ -392,6 +392,7 @@ def test_what_follows_from_two_others_is_not_asked_for_and_no_column_of_ours_is_
 def test_hints_of_a_comparison_name_the_ladder_and_keep_what_was_said_of_the_other(tmp_path, capsys):
     for name, header in (("a", "Model Size,D,loss"), ("b", "N,tok,val_loss")):
         n, d, loss = grid()
+        loss = loss * (0.999 if name == "b" else 1.0)  # else they were the same runs
         rows = np.stack([n / 1e6, d / 1e9, loss], axis=1).tolist()
         (tmp_path / f"{name}.csv").write_text("\n".join([header, *(",".join(map(repr, row)) for row in rows)]))
     command = ["compare", str(tmp_path / "a.csv"), str(tmp_path / "b.csv")]
@@ -406,4 +407,4 @@ def test_hints_of_a_comparison_name_the_ladder_and_keep_what_was_said_of_the_oth
         assert hint, printed.err
         said = shlex.split(hint[1])
     assert printed is not None
-    assert json.loads(printed.out)["gains"][-1]["value"] == pytest.approx(1.0)
+    assert json.loads(printed.out)["gains"][-1]["value"] == pytest.approx(1.02, abs=0.03)

@@ -220,7 +220,7 @@ def test_critical_batches_come_from_learning_curves_and_give_the_least_steps(run
     assert code == 0
     assert json.loads(out)["alpha_B"] == pytest.approx(0.21, abs=0.02)
     code, _, err = run(f"fit kaplan-ns {curves} --batch-fit {tmp_path}/b.json")
-    assert "params is 1e+08 in all" in err  # steps_min is there; one size is no ladder
+    assert "params is 1e8 in all" in err  # steps_min is there; one size is no ladder
     code, _, err = run(f"fit kaplan-ns {curves} --batch-fit FOLDER/chinchilla.json")
     assert "wanted one of kaplan-bcrit" in err
 
@@ -237,7 +237,7 @@ def test_compute_is_allocated_by_a_surface(run):
     assert code == 0
     assert json.loads(out)["a"] == pytest.approx(0.514, abs=0.03)
     code, out, _ = run("allocate FOLDER/a.csv --columns params=size --approach surface --budgets 1e21")
-    assert "at 1e+21 FLOP" in out
+    assert "at 1e21 FLOP" in out
 
 
 def test_besiroglus_runs_give_their_exponent_and_tokens_per_parameter(run, shared):
@@ -296,6 +296,16 @@ def test_a_prediction_beyond_the_runs_says_so_first(run):
     code, out, _ = run("predict FOLDER/chinchilla.json --params 1e11 --tokens 2e12")
     assert code == 0
     assert out.startswith("Warning: N = 100B is 100 times the largest fitted, 1B")
+
+
+def test_a_floor_is_pinned_by_a_number_or_by_another_fit_and_a_prediction_says_so(run, tmp_path):
+    for option, told in (("--floor 1.8", "as given"), ("--floor-from FOLDER/chinchilla.json", "E of chinchilla in ")):
+        code, out, _ = run(f"{FIT} {option} --out {tmp_path}/fit.json")
+        assert code == 0
+        assert f"pinned: {told}" in out
+        assert json.loads((tmp_path / "fit.json").read_text())["floor"]["told"].startswith(told)
+        _, out, _ = run(f"predict {tmp_path}/fit.json --params 1e9 --tokens 2e10")
+        assert re.match(rf"Warning: the floor is pinned at 1\.8\d* \({told}.*\): no interval doubts it", out)
 
 
 def test_a_plan_takes_every_currency(run):
@@ -377,6 +387,10 @@ WRONG = {
     "an unknown held-out row": f"{FIT} --hold-out text=c",
     "a table against itself": "compare FOLDER/a.csv FOLDER/a.csv --columns params=size",
     "columns of a study's own": "allocate FOLDER --approach envelope --columns params=size",
+    "a floor above the losses": f"{FIT} --floor 9",
+    "a floor of a law without one": "fit kaplan-ns FOLDER/ns.csv --floor 1.6",
+    "a floor where several are judged": f"{FIT} --floor 1.6 --against q-norm",
+    "a floor by another way": f"{FIT} --fix E=1.6",
     "no replicates": f"{FIT} --weights replicates",
 }
 
@@ -448,7 +462,7 @@ def test_an_allocation_is_kept_and_planned_and_all_approaches_are_held_together(
     assert code == 0
     code, out, _ = run(f"plan {tmp_path}/line.json --flops 1e21")
     assert code == 0
-    assert "3 optima from 1e+18 to 1e+20 FLOP" in out
+    assert "3 optima from 1e18 to 1e20 FLOP" in out
     code, _, err = run(f"plan {tmp_path}/line.json --flops 1e21 --store {tmp_path}/f.json")
     assert code == 2
     assert "is an allocation, which tells no loss: leave out --store" in err

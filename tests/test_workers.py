@@ -7,6 +7,7 @@ import io
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -19,7 +20,7 @@ import pytest
 
 from analysis import records
 from analysis.load import load
-from scaling import checkpoints, claims, exchange, folders, packs, question, status, study
+from scaling import checkpoints, claims, exchange, folders, own_code, packs, question, status, study
 from scaling.config import to_dict
 
 CONFIG = """
@@ -63,7 +64,7 @@ def config(tmp_path_factory, cache) -> Path:
 
 
 def start(config: Path, out: Path, *settings: str, **options) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", RUN, str(config), str(out), *settings]
+    command = [sys.executable, "-P", "-c", RUN, str(config), str(out), *settings]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **options)
 
 
@@ -290,6 +291,44 @@ def test_tokens_that_are_not_those_of_the_study_end_it_in_one_line(config, tmp_p
     assert done.returncode == 2
     assert "is not what was written; delete the folder, prepare again" in done.stderr.splitlines()[-1]
     assert status.of(whole).counts == {"waiting": 6}
+
+
+@pytest.mark.slow
+def test_modules_of_the_current_folder_are_not_what_trains(config, tmp_path):
+    here = tmp_path / "here"
+    for name in ("random", "queue", "json", "tempfile", "scaling/worker", "scaling/__init__"):
+        (here / name).parent.mkdir(parents=True, exist_ok=True)
+        (here / f"{name}.py").write_text("raise SystemExit('not to be run')\n")
+    code, said = go(config, tmp_path / "out", "n=1", "steps=20", cwd=here)
+    assert code == 0, said
+    (done, _) = (json.loads(path.read_text()) for path in (tmp_path / "out").glob("packs/*/*/done.json"))
+    assert done["code"] == own_code.digest()
+    assert done["settings"]["device"] == "cpu"
+
+
+EDITED = """
+from pathlib import Path
+from scaling import own_code
+
+assert own_code.PACKAGE == Path.cwd() / "scaling"
+own_code.digest()
+with (own_code.PACKAGE / "train.py").open("a") as file:
+    file.write("# edited\\n")
+"""
+
+
+def test_a_worker_that_would_run_other_code_than_its_coordinator_ends_in_one_line(config, tmp_path):
+    shutil.copytree(Path(own_code.__file__).parent, tmp_path / "scaling")
+    command = [sys.executable, "-c", EDITED + RUN, str(config), str(tmp_path / "out"), "n=1"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    code, said = finish(process)
+    assert code == 3
+    first, *rest = (line for line in said.splitlines() if not line.startswith(("reading", "encoding")))
+    assert re.match(
+        r"a worker would run other code \(\w{12}\) than this process \(\w{12}\): the files in .* have changed", first
+    )
+    assert rest in ([], [first])  # another of the two may have begun
+    assert status.of(study.read(tmp_path / "out")).counts == {"waiting": 2}
 
 
 @pytest.mark.slow

@@ -34,8 +34,8 @@ EXPONENTS = ("alpha", "beta", "alpha_N", "alpha_D", "alpha_C")  # constants that
 class HeldOutPrediction:
     """Runs kept out of a fit, and what the law fitted to the others says of them; arrays of one entry per run.
 
-    `D` is in the tokens that the law is about; `low` and `high` bound a single run: the law's own uncertainty and the
-    scatter of runs around it.
+    `D` is in the tokens that the law is about; `low` and `high` bound a single run: the law's uncertainty, the scatter
+    of runs around it and the law's own error beyond its runs; `law_low` and `law_high` the law alone.
     """
 
     rule: str
@@ -45,6 +45,8 @@ class HeldOutPrediction:
     predicted: np.ndarray
     low: np.ndarray
     high: np.ndarray
+    law_low: np.ndarray
+    law_high: np.ndarray
 
     @property
     def off(self) -> np.ndarray:
@@ -61,8 +63,13 @@ class HeldOutPrediction:
 
     @property
     def inside(self) -> int:
-        """How many of the losses lie inside their intervals."""
+        """How many of the losses lie inside their intervals of one run."""
         return int(((self.low <= self.measured) & (self.measured <= self.high)).sum())
+
+    @property
+    def inside_law(self) -> int:
+        """How many lie inside those of the law alone."""
+        return int(((self.law_low <= self.measured) & (self.measured <= self.law_high)).sum())
 
     @property
     def fails(self) -> bool:
@@ -72,15 +79,17 @@ class HeldOutPrediction:
     def sentence(self) -> str:
         n, inside = len(self.off), self.inside
         if n == 1:
-            where = "inside" if inside else "outside"
+            run, law = ("inside" if n_inside else "outside" for n_inside in (inside, self.inside_law))
             return (
                 f"Fitted without {self.rule}, it predicts the loss there with an error of "
-                f"{digits.percent(self.mean, sign=True)}, {where} the {digits.percent(LEVEL)} interval."
+                f"{digits.percent(self.mean, sign=True)}, {run} the {digits.percent(LEVEL)} interval of one run, {law} "
+                "that of the law."
             )
         return (
             f"Fitted without {self.rule}, it predicts the {n} losses there with an error of "
             f"{digits.percent(self.rms)} rms ({digits.percent(self.mean, sign=True)} on average; {inside} of {n} "
-            f"measured losses inside the {digits.percent(LEVEL)} interval)."
+            f"measured losses inside the {digits.percent(LEVEL)} interval of one run, {self.inside_law} inside that of "
+            "the law)."
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -58,10 +58,11 @@ def _predict_largest(
     except InputError:
         return None
     held, data = rows.where(largest, "fitted"), next((name for name in law.inputs if "tokens" in name), "tokens")
-    said = smaller.band(*(held[name] for name in law.inputs), run=True)
+    columns = [held[name] for name in law.inputs]
+    said, alone = smaller.band(*columns, run=True), smaller.band(*columns)
     size = digits.short(float(held[hold][0]))
     what = f"size among its rows (N = {size})" if hold == "params" else f"data set among its rows ({size} tokens)"
-    bounds = (np.asarray(part, float) for part in said)
+    bounds = (np.asarray(part, float) for part in (*said, alone.low, alone.high))
     return HeldOutPrediction(f"the largest {what}", held["params"], held[data], held[found.target], *bounds)
 
 

@@ -16,7 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 from analysis.confidence import LEVEL, t_quantile
 from analysis.fit import choice, doubts, intervals, misfit, solver
 from analysis.fit.descent import Optimum, descend, sensible
-from analysis.fit.estimate import Fit, HeldOut, Interval, L, Residuals
+from analysis.fit.estimate import Ends, Fit, HeldOut, Interval, L, Residuals
+from analysis.fit.floor import Floor
+from analysis.fit.floor import names as floors_of
 from analysis.fit.rows import Rows, left_in, select_rows
 from analysis.fit.solver import Array, Objective, Problem
 from analysis.fit.starts import some_of, starts_of
@@ -44,6 +46,7 @@ def fit(
     weights: ArrayLike | str | None = None,
     hold_out: ArrayLike | str | None = None,
     fixed: Mapping[str, float] | None = None,
+    floor: Floor | None = None,
     level: float = LEVEL,
     bootstrap: int = 0,
     clusters: str | None = None,
@@ -67,7 +70,8 @@ def fit(
         weights: one positive number per row of `table`, or "replicates": from the spread of runs that differ in seed.
         hold_out: runs kept out of the fit and predicted: "params" for the largest size (or another column),
             "params>1e9" or "data=c4" for a rule, or a bool per row of `table`.
-        fixed: constants that are known; a floor may be 0.
+        fixed: constants that are known.
+        floor: where the law's floor is pinned, and by what; at 0 it is the law without one.
         bootstrap: number of refits to resampled runs.
         clusters: column whose equal values mark rows of one run, which are resampled together. None takes rows with one
             id of `run`, else branches of one trunk (`analysis.replicates.trunks`); where trunks are few, the bootstrap
@@ -90,7 +94,12 @@ def fit(
     fixed = dict(fixed or {})
     objective = Objective.asked(loss, delta, log, asymmetry)
     _check_arguments(law, fixed, objective, drop_worst, bootstrap, level)
+    fixed |= floor.pins(law) if floor else {}
+    if len(fixed) == len(law.constants()):
+        raise InputError(f"all constants of {law.name} are fixed; leave one to estimate")
     rows = select_rows(law, table, target, objective, drop_worst, weights, hold_out, every_run, waived, clusters, drop)
+    if floor:
+        floor.check(rows.target, rows.y)
     free = np.array([c.name not in fixed for c in law.constants()])
     notes = [*rows.notes, *doubts.check_design(law, rows, free)]
     few = doubts.too_few_runs(rows, free)
@@ -102,7 +111,7 @@ def fit(
 
     theta0 = starts_of(problem, starts, fixed)
     spread_out = theta0 if len(theta0) <= STARTS else starts_of(problem, STARTS, fixed)
-    best, low, high, kind = _estimate(problem, theta0, free, rows.clusters, level)
+    best, low, high, kind, ends = _estimate(problem, theta0, free, rows.clusters, level)
     gone = doubts.without_effect(problem, best, free)
     unbounded = few or doubts.exchangeable(law, rows, free)
     if unbounded:
@@ -111,7 +120,7 @@ def fit(
     if gone.any() and moving.any() and not unbounded:
         # Along a constant without effect nothing rises, and a profile that follows it finds no end of any other.
         at_bound = np.where(gone, best.theta, np.vstack([best.theta, theta0]))
-        best, low, high, kind = _estimate(problem, at_bound, moving, rows.clusters, level)
+        best, low, high, kind, ends = _estimate(problem, at_bound, moving, rows.clusters, level)
         low, high = np.where(gone, -np.inf, low), np.where(gone, np.inf, high)
     wanted = 0 if few else bootstrap  # rows of a run drawn one by one would hide what they share
     draws, said = _bootstrap(problem, best, moving, wanted, rows.drawn, spread_out, level, seed)
@@ -131,6 +140,7 @@ def fit(
             notes += doubts.weakly_identified(law, best, moving, named, percentile, level)
         notes += doubts.check_rules(with_rows, named, estimate)
         notes += doubts.check_floor(problem, best, spread_out, moving)
+        notes += doubts.check_pinned(problem, best, spread_out, moving, floor, rows.clusters) if floor else []
     residuals = _residuals(problem, best, rows.table, sigma)
     limits = (0.0, 1.0) if is_share(rows.target, rows.y) else None
     made = Fit(
@@ -148,6 +158,7 @@ def fit(
         level=level,
         percentile=percentile,
         covariance=best.spread.covariance[0],
+        ends=None if unbounded else ends,
         degrees=float(best.spread.degrees[0, free].min()),
         residuals=residuals,
         n_runs=len(rows.table),
@@ -155,6 +166,7 @@ def fit(
         n_clusters=0 if rows.clusters is None else len(np.unique(rows.clusters)),
         ranges={name: (float(x.min()), float(x.max())) for name, x in zip(law.inputs, problem.x, strict=True)},
         fixed=tuple(fixed),
+        floor=floor,
         excluded=rows.table.excluded,
         notes=tuple(dict.fromkeys([*notes, *said])),
         without_rule=with_rows,
@@ -180,12 +192,13 @@ def _check_arguments(
     for name, value in fixed.items():
         if name not in names:
             raise InputError(f"{law.name} has no constant {name} to fix; it has {', '.join(names)}")
-        constant = law.constants()[names.index(name)]
-        least = {"scale": math.ulp(0.0), "floor": 0.0}.get(constant.kind, -math.inf)
-        if not math.isfinite(value) or value < least:
-            raise InputError(f"{name} fixed at {value}; wanted a finite number, above 0 for a scale, or 0 for a floor")
-    if len(fixed) == len(names):
-        raise InputError(f"all constants of {law.name} are fixed; leave one to estimate")
+        if name in floors_of(law):
+            raise InputError(
+                f"{name} is the floor of {law.name}: pin it with --floor {value:g}, which tells its source"
+            )
+        scale = law.constants()[names.index(name)].kind == "scale"
+        if not math.isfinite(value) or (scale and value <= 0):
+            raise InputError(f"{name} fixed at {value}; wanted a finite number, above 0 for a scale")
     if objective.kind not in ("auto", "huber", "squared", "asymmetric", "absolute"):
         raise InputError(f"loss {objective.kind!r}; wanted auto, huber, squared, asymmetric or absolute")
     if not objective.delta > 0 or not objective.asymmetry > 0:
@@ -220,26 +233,26 @@ def _chosen(
 
 def _estimate(
     problem: Problem, theta0: Array, free: NDArray[np.bool_], clusters: NDArray[np.int64] | None, level: float
-) -> tuple[Optimum, Array, Array, str]:
-    """The best optimum, both ends of its intervals, and how these were found."""
+) -> tuple[Optimum, Array, Array, str, Ends | None]:
+    """The best optimum, both ends of its intervals, how these were found, and all constants at these ends."""
     best = descend(problem, theta0, free, clusters).sunk(problem, free, clusters)
     # A profile walks far from the optimum; where it finds a lower objective, the descent starts again from there.
     for _ in range(3):
         if best.sigma < doubts.NOISELESS or best.spread.flat[0]:
             break
         at, value = best.theta[None], np.array([best.value])
-        low, high, lowest = intervals.profile(problem, at, value, best.spread, free, level)
+        low, high, lowest, ends = intervals.profile(problem, at, value, best.spread, free, level)
         if lowest[0, -1] >= best.value * (1 - solver.SAME) or not sensible(problem.law, lowest[:, :-1], free)[0]:
-            fixed = best.theta
-            return best, np.where(free, low[0], fixed), np.where(free, high[0], fixed), "profile likelihood"
+            low, high = (np.where(free, end[0], best.theta) for end in (low, high))
+            return best, low, high, "profile likelihood", Ends(ends[0], level)
         best = descend(problem, np.vstack([lowest[:, :-1], theta0]), free, clusters).sunk(problem, free, clusters)
     if best.spread.flat[0]:
         # A profile would follow one valley of many that lead off from here, and call its walls the ends.
         half = np.where(free, np.inf, 0.0)
-        return best, best.theta - half, best.theta + half, intervals.NONE
+        return best, best.theta - half, best.theta + half, intervals.NONE, None
     error = np.sqrt(np.diagonal(best.spread.covariance[0]))
     half = np.where(free, t_quantile(level, best.spread.degrees[0]) * error, 0.0)
-    return best, best.theta - half, best.theta + half, "linearised"
+    return best, best.theta - half, best.theta + half, "linearised", None
 
 
 def _bootstrap(
@@ -267,7 +280,7 @@ def _bootstrap(
     enough = math.ceil(2 / (1 - level) - 1e-9)
     if len(counts) < enough:
         said.append(f"{len(counts)} bootstrap draws do not reach so far out; wanted {enough} or more")
-    risen = np.where(solver.at_zero(problem.law, best.theta) & free, solver.lifted(problem), best.theta)
+    risen = np.where(free, solver.risen(problem, best.theta), best.theta)
     optima = np.unique(np.vstack([best.theta, risen, *best.others]), axis=0, return_index=True)[1]
     optima = np.vstack([best.theta, risen, *best.others])[np.sort(optima)]
     draws = intervals.bootstrap(problem, optima, best.spread, free, counts, seed)
@@ -319,7 +332,8 @@ def _held_out(found: Fit[L], rows: Rows) -> HeldOut | None:
     if rows.held is None:
         return None
     (measured,) = rows.held.positive(rows.target)
-    said = found.band(*rows.held.positive(*found.law.inputs), run=True)
+    columns = rows.held.positive(*found.law.inputs)
+    law, said = found.band(*columns), found.band(*columns, run=True)
     labels = tuple(rows.held.label(i) for i in range(len(rows.held)))
-    columns = (tuple(map(float, column)) for column in (measured, said.value, said.low, said.high))
-    return HeldOut(rows.rule, labels, *columns)
+    parts = (measured, said.value, said.low, said.high, law.low, law.high)
+    return HeldOut(rows.rule, labels, *(tuple(map(float, part)) for part in parts))

@@ -12,8 +12,10 @@ from scipy import special
 from analysis import digits
 from analysis.confidence import LEVEL, t_quantile
 from analysis.fit import choice, intervals, solver
-from analysis.fit.descent import GONE, Optimum
+from analysis.fit.descent import GONE, Optimum, descend
 from analysis.fit.estimate import HeldOut, Interval, LackOfFit, Residuals, Status, six_digits
+from analysis.fit.floor import Floor
+from analysis.fit.floor import names as floors_of
 from analysis.fit.rows import ENOUGH, FitError, Rows
 from analysis.fit.solver import Array, Problem
 from analysis.fit.starts import some_of
@@ -63,7 +65,9 @@ def check_design(law: type[Law], rows: Rows, free: NDArray[np.bool_]) -> list[st
     x = [np.log(rows.table[name]) for name in law.inputs]
     for name, column in zip(law.inputs, x, strict=True):
         if np.ptp(column) < 1e-9 and free.all():
-            raise FitError(f"{law.name}: {name} is {np.exp(column[0]):g} in all {n} runs; wanted several values")
+            raise FitError(
+                f"{law.name}: {name} is {digits.typed(np.exp(column[0]))} in all {n} runs; wanted several values"
+            )
     points = len(np.unique(np.round(np.column_stack(x), 9), axis=0))
     if points < q:
         raise FitError(
@@ -87,9 +91,10 @@ def too_few_runs(rows: Rows, free: NDArray[np.bool_]) -> str:
     groups, q = len(np.unique(rows.clusters)), int(free.sum())
     if groups > q:
         return ""
+    runs = f"{groups} {digits.plural(groups, 'run', 'runs')}"
     return (
-        f"{len(rows.table)} rows of {groups} runs, for {q} constants: nothing tells how runs differ; wanted {q + 1} "
-        f"runs or more, better {ENOUGH * q}"
+        f"{len(rows.table)} rows of {runs}, for {q} constants: nothing tells how runs differ; wanted {q + 1} runs or "
+        f"more, better {ENOUGH * q}"
     )
 
 
@@ -136,20 +141,21 @@ def status(
             Status.AT_BOUND,
             f"{constants[k].name} has no effect on any prediction: it left the fit at {value}{held}",
         )
-    sunk = np.flatnonzero(solver.at_zero(law, best.theta) & free)
-    if sunk.size:
-        name = constants[sunk[0]].name
-        most = named[name][1]
-        or_one = f"one of at most {six_digits(most)} at this level" if math.isfinite(most) else "do not bound it"
-        return Status.AT_BOUND, f"{name} sank to 0: the runs want no floor, or {or_one}"
-    J = _relative(problem, best)
+    J = _relative(problem, np.where(free, solver.risen(problem, best.theta), best.theta))
     A = J[:, free].T @ J[:, free]
     size = np.sqrt(np.maximum(np.diagonal(A), 1e-100))
     values, vectors = np.linalg.eigh(A / np.outer(size, size))
     if values[0] < intervals.FLAT:
         names = [c.name for c, f in zip(constants, free, strict=True) if f]
         together = [name for name, v in zip(names, vectors[:, 0], strict=True) if abs(v) > 0.2]
-        return Status.FLAT, f"{' and '.join(together)} can change together without changing any prediction"
+        told = f"{' and '.join(together)} can change together without changing any prediction"
+        return Status.FLAT, told + _two_values(problem)
+    sunk = np.flatnonzero(solver.at_zero(law, best.theta) & free)
+    if sunk.size:
+        name = constants[sunk[0]].name
+        most = named[name][1]
+        or_one = f"one of at most {six_digits(most)} at this level" if math.isfinite(most) else "do not bound it"
+        return Status.AT_BOUND, f"{name} sank to 0: the runs want no floor, or {or_one}"
     floors = {c.name for c in constants if c.kind == "floor"}  # 0 is an end as good as any for them
     open_ = [name for name, ends in named.items() if _open(ends) and not (name in floors and math.isfinite(ends[1]))]
     if open_:
@@ -181,16 +187,22 @@ def _agreement(best: Optimum) -> str:
 def without_effect(problem: Problem, best: Optimum, free: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Which of the free constants affect no prediction: scales and exponents of terms that left the fit. p"""
     others = np.array([c.kind not in ("number", "floor") for c in problem.law.constants()])
-    return free & others & (np.abs(_relative(problem, best)).max(0) < GONE)
+    return free & others & (np.abs(_relative(problem, best.theta)).max(0) < GONE)
 
 
-def _relative(problem: Problem, best: Optimum) -> Array:
+def _two_values(problem: Problem) -> str:
+    """Which inputs have so few values that a floor, a scale and an exponent are one curve through them; or nothing."""
+    two = [n for n, x in zip(problem.law.inputs, problem.x, strict=True) if len(np.unique(np.round(np.log(x), 9))) == 2]
+    return f": {' and '.join(two)} has 2 values; wanted 3 or more, or a floor pinned by --floor" if two else ""
+
+
+def _relative(problem: Problem, theta: Array) -> Array:
     """Slopes of the logarithms of the predictions in the fit coordinates. n p"""
-    J = solver.jacobian(problem.law, best.theta, problem.x, problem.objective.log)
+    J = solver.jacobian(problem.law, theta, problem.x, problem.objective.log)
     J = np.nan_to_num(J, nan=0.0, posinf=0.0, neginf=0.0)
     if problem.objective.log:
         return J
-    return J / np.abs(solver.predict(problem.law, best.theta, problem.x, False))[:, None]
+    return J / np.abs(solver.predict(problem.law, theta, problem.x, False))[:, None]
 
 
 def _open(ends: Interval) -> bool:
@@ -211,13 +223,13 @@ def check_exponents(
     for c, f in zip(law.constants(), free, strict=True):
         value = getattr(estimate, c.name)
         if f and c.kind == "exponent" and not value > least:
-            low, high = named[c.name]
+            ends = "" if _open(named[c.name]) else f" ({_span(named[c.name])})"
             why = next(
                 (note for note in notes if "cannot be separated" in note), "look at the table, or fit another form"
             )
             raise FitError(
-                f"{law.name}: the exponent {c.name} came out at {value:.3g} ({low:.3g} to {high:.3g}), not above 0: "
-                f"these runs do not show the law; {why}"
+                f"{law.name}: these runs do not show the law: its exponent {c.name} came out at "
+                f"{digits.plain(value)}{ends}, and one clearly above 0 is wanted; {why}"
             )
 
 
@@ -313,6 +325,39 @@ def check_floor(problem: Problem, best: Optimum, theta0: Array, free: NDArray[np
                 f"and {none:.4g} with {c.name} = 0, {verdict}"
             )
     return notes
+
+
+def check_pinned(
+    problem: Problem,
+    best: Optimum,
+    theta0: Array,
+    free: NDArray[np.bool_],
+    floor: Floor,
+    clusters: NDArray[np.int64] | None,
+) -> list[str]:
+    """What the runs say of the floor at which they were pinned, and what a forecast ten times beyond them makes of it.
+
+    Args:
+        best, free: of the fit with the floor pinned.
+    """
+    law, name = problem.law, floors_of(problem.law)[0]
+    k = [c.name for c in law.constants()].index(name)
+    starts = np.vstack([best.theta[None], some_of(theta0, 31)])
+    starts[:, k] = solver.lifted(problem)
+    also = free.copy()
+    also[k] = True
+    released = descend(problem, starts, also, clusters).sunk(problem, also, clusters)
+    far = tuple(np.array([10 * column.max()]) for column in problem.x)
+    pinned, other = (float(solver.predict(law, t, far, False)[0]) for t in (best.theta, released.theta))
+    rise = 2 * (best.value - released.value) / float(released.spread.scale[0, k])
+    rejected = not released.spread.flat[0] and rise > t_quantile(LEVEL, released.spread.degrees[0, k]) ** 2
+    value = 0.0 if solver.at_zero(law, released.theta)[k] else float(np.exp(released.theta[k]))
+    verdict = "which these runs reject" if rejected else "which these runs allow"
+    return [
+        f"{name} is pinned at {floor.value:.4g} ({floor.told}), {verdict}, and no interval doubts it: free it is "
+        f"{value:.4g}, and at ten times the largest {' and '.join(law.inputs)} the forecast is {other:.4g} instead of "
+        f"{pinned:.4g}"
+    ]
 
 
 def check_held_out(

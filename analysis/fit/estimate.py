@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from analysis.confidence import t_quantile
 from analysis.fit import intervals, solver
+from analysis.fit.floor import Floor, names
 from analysis.fit.misfit import Misfit
 from analysis.fit.solver import Array, Objective
 from analysis.jsonable import jsonable
@@ -69,6 +70,8 @@ class HeldOut:
     predicted: tuple[float, ...]
     low: tuple[float, ...]  # of the interval of one run
     high: tuple[float, ...]
+    law_low: tuple[float, ...]  # of that of the law
+    law_high: tuple[float, ...]
 
     @property
     def errors(self) -> Array:
@@ -80,6 +83,11 @@ class HeldOut:
     def inside(self) -> NDArray[np.bool_]:
         measured = np.array(self.measured)
         return (np.array(self.low) <= measured) & (measured <= np.array(self.high))
+
+    @property
+    def inside_law(self) -> NDArray[np.bool_]:
+        measured = np.array(self.measured)
+        return (np.array(self.law_low) <= measured) & (measured <= np.array(self.law_high))
 
     @property
     def mean(self) -> float:
@@ -99,11 +107,13 @@ class HeldOut:
             "rms": self.rms,
             "worst": self.worst,
             "inside": int(self.inside.sum()),
+            "inside_law": int(self.inside_law.sum()),
         }
 
     @classmethod
     def from_dict(cls, d: Mapping[str, Any]) -> Self:
-        lists = {name: tuple(d[name]) for name in ("rows", "measured", "predicted", "low", "high")}
+        names = ("rows", "measured", "predicted", "low", "high", "law_low", "law_high")
+        lists = {name: tuple(d[name]) for name in names}
         return cls(rule=d["rule"], **lists)
 
 
@@ -130,6 +140,19 @@ class LackOfFit:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Ends:
+    """Where the walks along the profiles ended.
+
+    Attributes:
+        theta: the constants at each end of each interval, the others refitted, in fit coordinates, (k, p).
+        level: of these intervals.
+    """
+
+    theta: Array
+    level: float
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Fit(Generic[L]):
     """A law with its constants estimated, and how far they can be trusted.
 
@@ -142,6 +165,7 @@ class Fit(Generic[L]):
         intervals: of each constant, by the method `interval_kind` at `level`; a fixed constant's has no width.
         percentile: the same by bootstrap percentiles, which cover less than they say with few runs.
         covariance: of the fit coordinates (logarithms of scales and floors), in the order of the law's fields.
+        ends: of the profiles, which predictions hold too; None where there are none.
         n_given: rows that the table was read with, those left out and those not chosen included.
         n_clusters: into which the rows fall that are no runs of their own; 0 where each row is one.
         degrees: of freedom of predictions: rows minus constants estimated; fewer where a few rows or clusters decide.
@@ -169,10 +193,12 @@ class Fit(Generic[L]):
     residuals: Residuals
     n_runs: int
     ranges: Mapping[str, Interval]  # of the columns the law was fitted over
+    ends: Ends | None = None
     misfit: Misfit | None = None  # the law's own error beyond them; None where it was not asked for
     n_given: int = 0
     n_clusters: int = 0
     fixed: tuple[str, ...] = ()
+    floor: Floor | None = None  # at which the law was pinned
     excluded: tuple[Excluded, ...] = ()
     notes: tuple[str, ...] = ()
     without_rule: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
@@ -246,6 +272,9 @@ class Fit(Generic[L]):
         J = solver.jacobian(type(self.law), self.theta, flat, log)  # n p
         variance = np.maximum(np.einsum("np,pq,nq->n", J, self.covariance, J), 0)
         degrees = np.array(self.degrees)
+        if self.ends:
+            at_ends = solver.predict(type(self.law), self.ends.theta, flat, log)  # k n
+            variance = intervals.reach(centre, variance, at_ends, degrees, self.ends.level)  # 2 n
         if run:
             own = np.array(self.residuals.sigma**2)
             degrees = intervals.joint_degrees(variance, degrees, own, np.array(self.residuals.degrees))
@@ -255,9 +284,9 @@ class Fit(Generic[L]):
                 wrong = self.misfit.variance(far)
                 degrees = intervals.joint_degrees(variance, degrees, wrong, np.array(self.misfit.degrees))
                 variance = variance + wrong
-        half = t_quantile(self.level, degrees) * np.sqrt(variance)
+        half = np.broadcast_to(t_quantile(self.level, degrees) * np.sqrt(variance), (2, len(centre)))
         with np.errstate(over="ignore"):
-            parts = [np.exp(part) if log else part for part in (centre, centre - half, centre + half)]
+            parts = [np.exp(part) if log else part for part in (centre, centre - half[0], centre + half[1])]
         if self.limits is not None:
             parts = self._within(self.limits, parts, flat)
         return Prediction(*(part.reshape(x[0].shape)[()] for part in parts))
@@ -331,12 +360,14 @@ class Fit(Generic[L]):
             "share_at_optimum": self.share_at_optimum,
             "covariance": self.covariance.tolist(),
             "degrees": self.degrees,
+            "ends": {"theta": self.ends.theta.tolist(), "level": self.ends.level} if self.ends else None,
             "residuals": dataclasses.asdict(self.residuals),
             "n_runs": self.n_runs,
             "n_given": self.n_given,
             "n_clusters": self.n_clusters,
             "ranges": {name: list(ends) for name, ends in self.ranges.items()},
             "fixed": list(self.fixed),
+            "floor": dataclasses.asdict(self.floor) if self.floor else None,
             "excluded": [{"rows": list(e.rows), "reason": e.reason} for e in self.excluded],
             "notes": list(self.notes),
             "without_rule": {reason: dict(constants) for reason, constants in self.without_rule.items()},
@@ -419,12 +450,14 @@ class Fit(Generic[L]):
             ),
             ranges={name: (_number(low, name), _number(high, name)) for name, (low, high) in d["ranges"].items()},
             fixed=tuple(d["fixed"]),
+            floor=Floor.from_dict(d["floor"]) if d.get("floor") else None,
             excluded=tuple(Excluded(tuple(e["rows"]), e["reason"]) for e in d["excluded"]),
             notes=tuple(d["notes"]),
             without_rule={
                 reason: {name: math.inf if value is None else value for name, value in constants.items()}
                 for reason, constants in d["without_rule"].items()
             },
+            ends=Ends(np.array(d["ends"]["theta"], float), d["ends"]["level"]) if d.get("ends") else None,
             misfit=_misfit(d["misfit"]) if d.get("misfit") else None,
             held_out=HeldOut.from_dict(held) if held else None,
             lack_of_fit=LackOfFit(lack["F"], lack["p"], tuple(lack["degrees"])) if lack else None,
@@ -446,7 +479,7 @@ class Fit(Generic[L]):
             low, high = self.intervals[name]
             ends = f"{percent(self.level)} {six_digits(low)} to {six_digits(high)}"
             if name in self.fixed:
-                ends = "fixed"
+                ends = f"pinned: {self.floor.told}" if self.floor and name in names(type(self.law)) else "fixed"
             elif self.interval_kind == intervals.NONE:
                 ends = "no interval"
             if name in self.percentile and name not in self.fixed:
@@ -497,8 +530,9 @@ LISTED = 10  # held-out rows at most
 def _told(h: HeldOut, level: float) -> list[str]:
     """What became of the rows held out: all together, then the first of them."""
     lines = [
-        f"held out ({h.rule}): {h.inside.sum()} of {len(h.rows)} inside {percent(level)} of one run; "
-        f"measured / law - 1 is {h.rms:.2%} rms, {h.mean:+.2%} mean, {h.worst:.2%} at worst"
+        f"held out ({h.rule}): {h.inside.sum()} of {len(h.rows)} inside {percent(level)} of one run, "
+        f"{h.inside_law.sum()} inside that of the law; measured / law - 1 is {h.rms:.2%} rms, {h.mean:+.2%} mean, "
+        f"{h.worst:.2%} at worst"
     ]
     cells = zip(h.rows, h.measured, h.predicted, h.low, h.high, h.inside, strict=True)
     for row, measured, predicted, low, high, inside in list(cells)[:LISTED]:

@@ -5,13 +5,14 @@ Fit coordinates throughout: scales and floors as logarithms (`analysis.fit.solve
 """
 
 import dataclasses
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
 from analysis.confidence import LEVEL, t_quantile
-from analysis.fit.solver import CLOSE, Array, Objective, Problem, at_zero, jacobian, lifted, predict, solve
+from analysis.fit.solver import CLOSE, Array, Objective, Problem, at_zero, jacobian, predict, risen, solve
 
 ROUNDS = 40  # of bracketing and false position per end of a profile interval
 EXACT = 2e-3  # an end is found when its statistic is within this share of the quantile
@@ -71,17 +72,21 @@ def spread(
     slope, few = _slope(problem.objective, r, n, q)
     one = idle[:, None] * np.eye(q)
     curvature = _inverse(np.einsum("mni,mn,mnj->mij", J, w * slope, J) + one)
-    flat = _flat(np.einsum("mni,mn,mnj->mij", J, (w > 0).astype(float), J) + one)
+    felt = J
+    if at_zero(problem.law, theta)[:, free].any():  # a floor of 0 has so little slope that rounding hides what is flat
+        felt = np.nan_to_num(jacobian(problem.law, risen(problem, theta), problem.x, problem.objective.log)[..., free])
+        felt = np.where(idle[:, None], 0.0, felt)
+    flat = _flat(np.einsum("mni,mn,mnj->mij", felt, (w > 0).astype(float), felt) + one)
     # The scatter as if all rows scattered alike.
     alike = few * (w * psi**2).sum(-1) / rest / np.maximum((w * slope).sum(-1) / w.sum(-1), 1e-300)
     degrees = np.repeat(rest[:, None], q, 1)
     small = alike[:, None, None] * np.where(idle[:, None], 0.0, curvature)
     if problem.objective.kind != "squared" or clusters is not None:
         index = np.arange(J.shape[1]) if clusters is None else clusters
-        K = np.sqrt(w)[..., None] * J
-        by_cluster, degrees = _by_cluster(K, np.sqrt(w) * psi, index, curvature, one)
+        white = _Whitened.of(np.sqrt(w)[..., None] * J, index, one)
+        by_cluster, degrees = _by_cluster(white, np.sqrt(w) * psi, curvature)
         if clusters is not None:
-            squares = _squares_by_cluster(K, np.sqrt(w) * r, index, one)  # m G
+            squares = _squares_by_cluster(white, np.sqrt(w) * r)  # m G
             groups, total = squares.shape[1], squares.sum(-1)
             sigma = np.sqrt(total / n)
             told = 2 * total**2 / np.maximum(groups * squares.var(-1, ddof=1), 1e-300)  # fewer where clusters differ
@@ -104,28 +109,40 @@ def joint_degrees(variance: Array, degrees: Array, own: Array, own_degrees: Arra
     return ((variance + own) / np.where(error > 0, error, 1.0)) ** 2
 
 
-def _whitened(K: Array, u: Array, index: NDArray[np.int64], one: Array) -> tuple[Array, ...]:
-    """Of each cluster, in coordinates where K'K is the identity: K_g' u_g (m, G, q), the eigenvalues of K_g' K_g (each
-    the share of a direction that the cluster decides) with their vectors, and the way there and back."""
-    m, _, q = K.shape
-    A = np.einsum("mni,mnj->mij", K, K) + one
-    size = np.sqrt(np.maximum(np.einsum("mii->mi", A), 1e-100))
-    values, vectors = np.linalg.eigh(A / (size[:, :, None] * size[:, None]))
-    values = np.maximum(values, 1e-15)
-    there = vectors / np.sqrt(values)[:, None] / size[:, :, None]  # m q q
-    back = np.swapaxes(vectors * np.sqrt(values)[:, None], 1, 2) * size[:, None]
-    K = K @ there
-    order = np.argsort(index, kind="stable")
-    begins = np.flatnonzero(np.diff(index[order], prepend=-1))
-    score = np.add.reduceat((K * u[..., None])[:, order], begins, 1)
-    share = np.add.reduceat((K[..., None] * K[:, :, None])[:, order].reshape(m, -1, q * q), begins, 1)
-    share, axes = np.linalg.eigh(share.reshape(m, -1, q, q))
-    return score, np.clip(share, 0, 1 - LEAST), axes, there, back
+class _Whitened(NamedTuple):
+    """Slopes K (m, n, q) of rows in coordinates where K'K is the identity, by clusters g of G."""
+
+    K: Array  # (m, n, q)
+    order: NDArray[np.int64]  # rows, a cluster after the other
+    begins: NDArray[np.int64]  # of each cluster in that order
+    share: Array  # (m, G, q) eigenvalues of K_g' K_g: each the share of a direction that the cluster decides
+    axes: Array  # (m, G, q, q) their vectors
+    back: Array  # (m, q, q) to the constants' own coordinates
+
+    @classmethod
+    def of(cls, K: Array, index: NDArray[np.int64], one: Array) -> Self:
+        m, _, q = K.shape
+        A = np.einsum("mni,mnj->mij", K, K) + one
+        size = np.sqrt(np.maximum(np.einsum("mii->mi", A), 1e-100))
+        values, vectors = np.linalg.eigh(A / (size[:, :, None] * size[:, None]))
+        values = np.maximum(values, 1e-15)
+        there = vectors / np.sqrt(values)[:, None] / size[:, :, None]  # m q q
+        back = np.swapaxes(vectors * np.sqrt(values)[:, None], 1, 2) * size[:, None]
+        K = K @ there
+        order = np.argsort(index, kind="stable")
+        begins = np.flatnonzero(np.diff(index[order], prepend=-1))
+        share = np.add.reduceat((K[..., None] * K[:, :, None])[:, order].reshape(m, -1, q * q), begins, 1)
+        share, axes = np.linalg.eigh(share.reshape(m, -1, q, q))
+        return cls(K, order, begins, np.clip(share, 0, 1 - LEAST), axes, back)
+
+    def score(self, u: Array) -> Array:
+        """K_g' u_g of scores u (m, n), (m, G, q)."""
+        return np.add.reduceat((self.K * u[..., None])[:, self.order], self.begins, 1)
 
 
-def _by_cluster(K: Array, u: Array, index: NDArray[np.int64], curvature: Array, one: Array) -> tuple[Array, Array]:
-    """CR2 covariance (m, q, q) from the slopes K (m, n, q) and scores u (m, n) of rows, and Satterthwaite's degrees."""
-    score, share, axes, _, back = _whitened(K, u, index, one)
+def _by_cluster(white: _Whitened, u: Array, curvature: Array) -> tuple[Array, Array]:
+    """CR2 covariance (m, q, q) from the scores u (m, n) of rows, and Satterthwaite's degrees."""
+    score, share, axes, back = white.score(u), white.share, white.axes, white.back
     bread = back @ curvature  # m q q
     there = np.swapaxes(axes, -1, -2)
     root = 1 / np.sqrt(1 - share)
@@ -145,13 +162,10 @@ def _by_cluster(K: Array, u: Array, index: NDArray[np.int64], curvature: Array, 
     return covariance, np.clip(np.nan_to_num(degrees, nan=1.0), 0.5, None)
 
 
-def _squares_by_cluster(K: Array, r: Array, index: NDArray[np.int64], one: Array) -> Array:
+def _squares_by_cluster(white: _Whitened, r: Array) -> Array:
     """Squares of the residuals r (m, n) summed over each cluster, with what the fit took from them, (m, G)."""
-    score, share, axes, *_ = _whitened(K, r, index, one)
-    taken = np.einsum("mgij,mgi->mgj", axes, score) ** 2 / (1 - share)
-    order = np.argsort(index, kind="stable")
-    left = np.add.reduceat(r[:, order] ** 2, np.flatnonzero(np.diff(index[order], prepend=-1)), 1)
-    return left + taken.sum(-1)
+    taken = np.einsum("mgij,mgi->mgj", white.axes, white.score(r)) ** 2 / (1 - white.share)
+    return np.add.reduceat(r[:, white.order] ** 2, white.begins, 1) + taken.sum(-1)
 
 
 def _flat(A: Array) -> NDArray[np.bool_]:
@@ -200,6 +214,37 @@ def _inverse(A: Array) -> Array:
     return inverse / (size[:, :, None] * size[:, None, :])
 
 
+class Profile(NamedTuple):
+    """Profile-likelihood intervals of m data sets.
+
+    low, high: (m, p), infinite where the objective never rises so far; an exponent above 0 goes down to 0 at most.
+    lowest: (m, p + 1) the best fit met on the way, its objective last: below the optimum's if that was only local.
+    ends: (m, k, p) the constants at each of these ends (or as far as the walk came), the others refitted.
+    """
+
+    low: Array
+    high: Array
+    lowest: Array
+    ends: Array
+
+
+def reach(value: Array, variance: Array, at_ends: Array, degrees: Array, level: float) -> Array:
+    """Variances of predictions below and above their value, (2, ...): linearised, or more where a profile shows more.
+
+    The constants at an end of an interval suit the runs as well as the interval allows, so that what they predict
+    belongs to the interval of the prediction. Where predictions are linear in the constants, it lies within already.
+
+    Args:
+        value, variance: of predictions, (...).
+        at_ends: the same predictions with the constants at each end of their intervals, (k, ...).
+        degrees: of freedom behind the variances.
+        level: of these intervals.
+    """
+    off = np.where(np.isfinite(at_ends), at_ends - value, 0.0)
+    furthest = np.stack([-off.min(0, initial=0.0), off.max(0, initial=0.0)])
+    return np.maximum(variance, (furthest / t_quantile(level, degrees)) ** 2)
+
+
 def profile(
     problem: Problem,
     theta: Array,
@@ -208,7 +253,7 @@ def profile(
     free: NDArray[np.bool_],
     level: float = LEVEL,
     lanes: int | None = None,
-) -> tuple[Array, Array, Array]:
+) -> "Profile":
     """Profile-likelihood intervals of all free constants.
 
     An end is where holding the constant there and refitting the others raises the objective by kappa F(1, n - p) / 2.
@@ -216,9 +261,6 @@ def profile(
     Args:
         theta, value: optimum and objective of each data set, (m, p) and (m,).
 
-    Returns:
-        low, high: (m, p), infinite where the objective never rises so far; an exponent above 0 goes down to 0 at most.
-        lowest: (m, p + 1) the best fit met on the way, its objective last: below `value` if the optimum was only local.
     """
     m, p = theta.shape
     quantile = t_quantile(level, spread.degrees)  # m p
@@ -230,7 +272,7 @@ def profile(
     exponent = np.array([c.kind == "exponent" for c in problem.law.constants()])[k]
     to_zero = exponent & (side < 0) & (theta[i, k] > 0)  # an exponent is above 0, and so is its interval
     sunk = at_zero(problem.law, theta) & free  # m p
-    risen_theta = np.where(sunk, lifted(problem), theta)
+    risen_theta = np.where(free, risen(problem, theta), theta)
     # Where the covariance blows up the objective bends long before one standard error: start nearer.
     step = np.minimum(quantile[i, k] * error, np.where(log, 3.0, np.maximum(np.abs(theta[i, k]), 0.1)))
     variance = spread.covariance[i, k, k][:, None]
@@ -242,6 +284,7 @@ def profile(
     inner, inner_z = np.zeros(len(i)), np.full(len(i), -1.0)  # distance from the optimum, statistic / quantile - 1
     outer, outer_z = np.full(len(i), np.inf), np.full(len(i), np.nan)
     inner_theta, outer_theta = theta[i].copy(), theta[i].copy()  # where the refits at these distances ended
+    ends_theta = np.full_like(inner_theta, np.nan)
     trial = np.minimum(step, limit)
     result = np.full(len(i), np.nan)
     lowest = np.column_stack([theta, value])
@@ -259,10 +302,10 @@ def profile(
         shift = np.where(sunk[i[open_]], np.log1p(np.maximum(shift, 0)), shift)  # a floor leaves 0 in its own unit
         start = inner_theta[open_] + shift
         # A floor at 0 does not move whatever the other constants do: once more from one that all rows feel.
-        risen = sunk[i[open_]].any(-1) & ~sunk[i[open_], k[open_]]
+        raised = sunk[i[open_]].any(-1) & ~sunk[i[open_], k[open_]]
         above = np.where(sunk[i[open_]], risen_theta[i[open_]], inner_theta[open_])
-        start = np.concatenate([start, outer_theta[near], above[risen]])
-        lane_of = np.concatenate([np.arange(open_.size), np.flatnonzero(bracketed), np.flatnonzero(risen)])
+        start = np.concatenate([start, outer_theta[near], above[raised]])
+        lane_of = np.concatenate([np.arange(open_.size), np.flatnonzero(bracketed), np.flatnonzero(raised)])
         start[np.arange(len(start)), k[open_][lane_of]] = (theta[i, k] + side * trial)[open_][lane_of]
         found = solve(problem, start, held[open_][lane_of], i[open_][lane_of], CLOSE, lanes)
         order = np.lexsort((found.value, lane_of))  # the best of each lane's starts
@@ -278,8 +321,9 @@ def profile(
         lo, hi = open_[below], open_[~below]
         inner[lo], inner_z[lo], inner_theta[lo] = trial[lo], z[below], theta_[below]
         outer[hi], outer_z[hi], outer_theta[hi] = trial[hi], z[~below], theta_[~below]
-        close = open_[np.abs(z) < EXACT]
-        result[close] = trial[close]
+        close = np.abs(z) < EXACT
+        result[open_[close]] = trial[open_[close]]
+        ends_theta[open_[close]] = theta_[close]
         tight = np.isfinite(outer) & (outer - inner < 1e-9 * (1 + outer))
         result[np.isnan(result) & tight] = outer[np.isnan(result) & tight]
         lost = np.isnan(result) & ~np.isfinite(outer) & (inner >= limit)
@@ -296,7 +340,8 @@ def profile(
     result[unfinished] = np.where(np.isfinite(outer), outer, np.where(to_zero, limit, np.inf))[unfinished]
     ends = np.full((2, m, p), np.nan)
     ends[((side > 0).astype(int), i, k)] = theta[i, k] + side * result
-    return ends[0], ends[1], lowest
+    within = np.where(np.isnan(ends_theta), inner_theta, ends_theta).reshape(m, -1, p)
+    return Profile(ends[0], ends[1], lowest, within)
 
 
 def resample(

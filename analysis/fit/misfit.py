@@ -7,6 +7,7 @@ and it grows with the distance. results/backtest.md says how often intervals wit
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from analysis.fit import intervals, solver
 from analysis.fit.solver import Array, Problem
 from analysis.fit.starts import some_of
+from analysis.laws import Law
 
 POWER = 0.75  # of the distance in ln(size), with which the error grows: 1 would be a wrong slope, 1/2 a random walk
 USUAL = 0.004  # the error at a distance of 1 in ln(loss), where a table is too short to say
@@ -75,14 +77,19 @@ def learn(
     """
     size = np.sum([np.log(column) for column in problem.x], 0)
     usual = USUAL * (1.0 if problem.objective.log else float(np.abs(problem.y[0]).mean()))
-    steps = steps_of(problem.x, int(free.sum()) + SPARE, STEPS, clusters)
+    steps = steps_of(problem.law, problem.x, int(free.sum()) + SPARE, STEPS, clusters)
     found = _missed(problem, steps, np.vstack([theta, some_of(starts, STARTS)]), free, clusters, usual) if steps else []
     error = math.sqrt((USUAL_STEPS * usual**2 + sum(found)) / (USUAL_STEPS + len(found)))
     return Misfit(error, USUAL_DEGREES + len(found), len(found), float(size.max()), float(size.min()))
 
 
+def outward(names: Sequence[str], x: Sequence[Array]) -> Array:
+    """How far out rows lie, (n,): the sum of the logarithms of columns x (n,) each; a smaller loss is further."""
+    return np.sum([np.log(column) * (-1 if n.startswith("loss") else 1) for n, column in zip(names, x, strict=True)], 0)
+
+
 def steps_of(
-    x: tuple[Array, ...], least: int, most: int, clusters: NDArray[np.int64] | None = None
+    law: type[Law], x: tuple[Array, ...], least: int, most: int, clusters: NDArray[np.int64] | None = None
 ) -> list[NDArray[np.bool_]]:
     """Which rows each step fits: those up to a size, by the product of the inputs and by the first of them.
 
@@ -92,7 +99,7 @@ def steps_of(
         most: steps along each of the two.
     """
     steps: dict[bytes, NDArray[np.bool_]] = {}
-    for scale in (np.sum([np.log(column) for column in x], 0), np.log(x[0]))[: len(x)]:
+    for scale in (outward(law.inputs, x), outward(law.inputs[:1], x[:1]))[: len(x)]:
         scale = np.round(scale / APART)
         scale = scale if clusters is None else furthest(scale, clusters)
         fitted = [scale <= end for end in np.unique(scale)[:-1]]

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from analysis import mixed
+from analysis.digits import plural, typed
 from analysis.fit import suspects
 from analysis.fit.solver import Array, Objective, Problem
 from analysis.laws import Law
@@ -78,8 +79,8 @@ def _beyond_the_kept(law: type[Law], given: Table, kept: Table) -> list[str]:
             beyond = int((gone > largest * (1 + 1e-9)).sum())
             if beyond > 1 and float(np.nanmax(gone)) > FAR * largest:
                 notes.append(
-                    f"what is left out ({e.reason}) is all there was of {name} above {largest:.4g}: {beyond} rows, up "
-                    f"to {np.nanmax(gone):.4g}"
+                    f"what is left out ({e.reason}) is all there was of {name} above {typed(largest, 4)}: {beyond} "
+                    f"rows, up to {typed(float(np.nanmax(gone)), 4)}"
                 )
     return notes
 
@@ -118,6 +119,7 @@ def select_rows(
     table = table.with_columns(
         _weight=weights_of(weights, table, name), _held=held_out_rows(hold_out, table).astype(float)
     )
+    table = table.with_notes(*_weighed(weights, table["_weight"]))
     table = table.with_notes(*broken(law, table, waived)) if every_run else admitted(law, table, waived)
     (y,) = table.positive(name) if objective.log else (_finite_column(table, name),)
     table.positive(*law.inputs)
@@ -181,7 +183,8 @@ def clustered(
     runs = _runs(table)
     if runs is not None and "position" not in law.inputs:
         count = len(np.unique(runs))
-        return runs, runs, [f"{len(table)} rows of {count} runs (column run): the rows of a run are one cluster"]
+        of = f"{count} {plural(count, 'run', 'runs')} (column run)"
+        return runs, runs, [f"{len(table)} rows of {of}: the rows of a run are one cluster"]
     shared = _clusters(table, "_trunk") if "_trunk" in table else trunks(table, RATE, "seed")
     count = len(np.unique(shared))
     if count == len(table):
@@ -285,6 +288,16 @@ def weights_of(weights: ArrayLike | str | None, table: Table, target: str) -> Ar
     if w.shape != (len(table),) or not np.all(np.isfinite(w) & (w > 0)):
         raise InputError(f"weights of shape {w.shape}; wanted {len(table)} numbers above 0, one per row")
     return w
+
+
+def _weighed(weights: ArrayLike | str | None, w: Array) -> list[str]:
+    """What the weights are, in words."""
+    if weights is None:
+        return []
+    how = "by the noise that replicates show at their size" if isinstance(weights, str) else "as given"
+    most = float(w.max() / w.min())
+    each = f"the heaviest {most:.3g} times the lightest" if most > 1.005 else "all alike"
+    return [f"rows are weighed {how}: {each}"]
 
 
 def held_out_rows(rule: ArrayLike | str | None, table: Table) -> NDArray[np.bool_]:

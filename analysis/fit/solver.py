@@ -158,6 +158,11 @@ def lifted(problem: Problem) -> float:
     return math.log(RISEN * float(np.min(np.exp(problem.y) if problem.objective.log else np.abs(problem.y))))
 
 
+def risen(problem: Problem, theta: Array) -> Array:
+    """The constants theta (..., p) with floors of 0 lifted until all rows feel them."""
+    return np.where(at_zero(problem.law, theta), lifted(problem), theta)
+
+
 def sink(
     problem: Problem, theta: Array, value: Array, free: NDArray[np.bool_], lanes: int | None = None
 ) -> tuple[Array, Array]:
@@ -314,7 +319,7 @@ def _program(law: type[Law], log_target: bool) -> Callable[..., State]:
     import jax
     import jax.numpy as jnp
 
-    log = jnp.array([c.log for c in law.constants()])
+    log = np.array([c.log for c in law.constants()])
     p = len(log)
 
     def transformed(theta: Any, x: Any) -> Any:

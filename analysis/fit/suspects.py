@@ -1,5 +1,5 @@
 """Rows that may spoil a law, by how they were made: too short a cooldown, a rate at the edge of its sweep, a transition
-inside the range, a long warm-up, another batch. A check whose columns are missing finds nothing.
+inside the range, over-fitting, a long warm-up, another batch. A check whose columns are missing finds nothing.
 """
 
 import dataclasses
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from analysis import mixed
+from analysis.digits import typed
 from analysis.laws.admission import updates_made, warmup_updates
 from analysis.replicates import RATE
 from analysis.table import Table
@@ -27,6 +28,7 @@ POINTS = 8  # most along a line of equal other inputs: checkpoints nearer than t
 STEEPER = 1.25  # times: behind a break the loss falls so much faster. Sums of powers only ever flatten
 SURE = 0.005  # that a law without a break would show one in this table: three checks in a hundred tables are too many
 FEWEST = 3  # lines that show a break, and bends beyond it, from which its scatter is told
+BEATEN = 0.02  # of the loss, above which a run that had less of everything and ended lower is no luck of a seed
 SHOWN = 6  # rows that are named one by one
 
 
@@ -129,7 +131,9 @@ def transition(table: Table, inputs: Sequence[str], target: str) -> Iterator[Sus
         at = _break(np.log(table[name]), np.log(table[target]), line, len(inputs))
         before = table[name] <= np.exp(at) * (1 + 1e-6)
         if before.any() and 2 * before.sum() <= len(table):
-            yield Suspicion(before, f"before a transition: from {name} {np.exp(at):.3g} on the loss falls much faster")
+            yield Suspicion(
+                before, f"before a transition: from {name} {typed(np.exp(at), 3)} on the loss falls much faster"
+            )
 
 
 def _break(x: np.ndarray, y: np.ndarray, line: np.ndarray, tests: int) -> float:
@@ -182,10 +186,28 @@ def _averaged(x: np.ndarray, y: np.ndarray, line: np.ndarray) -> tuple[np.ndarra
     return x, y, np.round(np.bincount(group, line) / count).astype(np.int64)
 
 
+def beaten_with_less(table: Table, inputs: Sequence[str], target: str) -> Iterator[Suspicion]:
+    """A run on repeated data that ended above one with no more parameters, tokens and unique tokens.
+
+    Laws of repeated data let its worth sink to nothing, never below: none of them follows a loss that rises.
+    """
+    if "unique_tokens" not in inputs or len(inputs) < 2 or not all(table.has(name) for name in (*inputs, target)):
+        return
+    order = np.lexsort([table[name] for name in inputs])
+    x, y = np.stack([table[name][order] for name in inputs]), table[target][order]
+    rows = np.zeros(len(table), bool)
+    for i in range(len(y)):  # the last key leads the sort: no row behind this one has less of everything
+        less = np.all(x[:, :i] <= x[:, i : i + 1], axis=0)
+        rows[order[i]] = less.any() and y[i] > (1 + BEATEN) * np.min(y[:i][less])
+    less = f"{', '.join(inputs[:-1])} and {inputs[-1]}"
+    yield Suspicion(rows, f"another run with no more {less} ended {BEATEN:.0%} or more lower: over-fitted?")
+
+
 CHECKS: tuple[Callable[[Table, Sequence[str], str], Iterator[Suspicion]], ...] = (
     short_cooldown,
     edge_of_the_sweep,
     transition,
+    beaten_with_less,
     long_warmup,
     other_batch,
 )

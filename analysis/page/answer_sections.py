@@ -25,10 +25,10 @@ def content(found: Findings, curves: Table | None) -> Markup:
     """The section's HTML; empty for a table that is of no such kind."""
     said = found.answers
     parts = [
-        *(_tuning(said.tuning) if said.tuning else ()),
+        *(_tuning(said.tuning, found.everything) if said.tuning else ()),
         *(_positions(said.positions) if said.positions else ()),
         *(_choices(said.choices) if said.choices else ()),
-        *(_profiles(said.profiles) if said.profiles else ()),
+        *(_profiles(said.profiles, found.table) if said.profiles else ()),
         *(_shapes(said.shapes) if said.shapes else ()),
         *(_cooldowns(said.cooldowns, curves) if said.cooldowns else ()),
     ]
@@ -39,7 +39,7 @@ def _paragraphs(sentences: Iterator[str]) -> Iterator[str]:
     yield from (tag("p", markup.mathematics(sentence)) for sentence in sentences)
 
 
-def _tuning(found: Tuning) -> Iterator[str]:
+def _tuning(found: Tuning, runs: Table) -> Iterator[str]:
     yield tag("h3", "Best learning rates")
     warnings = [tag("p", f"{w[0].upper()}{w[1:]}.") for w in found.warnings()]
     if warnings:
@@ -52,7 +52,7 @@ def _tuning(found: Tuning) -> Iterator[str]:
     if math.isfinite(found.sigma):
         yield tag("p", f"Single runs scatter by {digits.percent(found.sigma)} of the loss about the bowls.")
     yield markup.figure(
-        study_plots.learning_rates(found),
+        study_plots.learning_rates(found, runs=runs),
         "rates",
         "Dots are runs (means over seeds), curves the bowls through those near the lowest, diamonds their bottoms with "
         f"the {digits.percent(LEVEL)} interval of the best rate: open where it is not bounded. A cross is a rate that "
@@ -94,7 +94,7 @@ def _bowl(found: Tuning, bowl: Bowl) -> tuple[str, ...]:
     )
 
 
-def _profiles(found: Profiles) -> Iterator[str]:
+def _profiles(found: Profiles, runs: Table) -> Iterator[str]:
     yield tag("h3", "Best size at each budget")
     yield from _paragraphs(found.sentences())
     caption = (
@@ -106,7 +106,7 @@ def _profiles(found: Profiles) -> Iterator[str]:
             else ", without a band for the noise is not known."
         )
     )
-    yield markup.figure(study_plots.isoflop(found.profiles, found.allocation), "isoflop", caption)
+    yield markup.figure(study_plots.isoflop(found.profiles, found.allocation, runs=runs), "isoflop", caption)
     if found.allocation:
         head = (("C", "FLOP"), "Sizes", ("Best N", "parameters"), ("D there", "tokens"), "D / N", "Loss", "Minimum")
         rows = [

@@ -4,7 +4,6 @@ import math
 
 import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 
 from analysis.backtest import LEVELS, Backtest
 from analysis.confidence import LEVEL
@@ -13,12 +12,12 @@ from analysis.page import canvas
 OUTSIDE = "#b3261e"
 
 
-def draw(found: Backtest) -> Figure:
+def draw(found: Backtest) -> canvas.Drawing:
     """Left: share held against the nominal level, of the law alone and of one run. Right: each prediction's error in
     per cent over its distance beyond the fitted runs, those outside their interval marked, and the median half width.
     """
     with matplotlib.rc_context(canvas.STYLE):
-        figure = Figure(facecolor="white", figsize=(10.0, 4.3), layout="constrained")
+        figure = canvas.Drawing(facecolor="white", figsize=(10.0, 4.3), layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=(1, 1.4))
         left.plot([0, 1], [0, 1], color=canvas.GREY, lw=0.8, zorder=1)
         for run, colour, label in ((True, canvas.INK, "of one run"), (False, canvas.GREY, "of the law alone")):

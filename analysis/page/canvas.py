@@ -116,16 +116,15 @@ class Shades:
         return matplotlib.colormaps[self.colours](first + (last - first) * min(max(place, 0.0), 1.0))
 
 
-def svg(figure: Figure, prefix: str) -> str:
-    """The figure as SVG text to stand in a page: the same for the same figure, its ids made unique by `prefix`."""
-    buffer = io.StringIO()
-    with matplotlib.rc_context(STYLE):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r'\bid="', f'id="{prefix}-', text)
-    text = re.sub(r"url\(#", f"url(#{prefix}-", text)
-    return re.sub(r'href="#', f'href="#{prefix}-', text)
+class Drawing(Figure):
+    """A figure that a notebook shows by itself, as it shows those of pyplot, which makes none of ours."""
+
+    def _repr_svg_(self) -> str:
+        buffer = io.StringIO()
+        with matplotlib.rc_context(STYLE):
+            self.savefig(buffer, format="svg", facecolor="white", metadata={"Date": None})
+        text = buffer.getvalue()
+        return text[text.index("<svg") :]
 
 
 def save(figure: Figure, path: str | Path) -> None:
@@ -170,7 +169,7 @@ def panels(
     """
     width = (WIDE[0] if n > 1 else HALF[0]) + (beyond if n == 1 else 0.0)
     columns, height = -(-n // rows), rows * height + above
-    figure = Figure(figsize=(width, height))
+    figure = Drawing(figsize=(width, height))
     # Margins in inches, so that panels of different figures on a page line up.
     right = beyond + (0.95 if legend else 0.15)
     grid = figure.add_gridspec(

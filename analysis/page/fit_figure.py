@@ -6,6 +6,7 @@ first; of more, measured against predicted.
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -13,13 +14,13 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, LogNorm, to_rgba
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from analysis import digits
 from analysis.fit.estimate import Fit
 from analysis.page import canvas
+from analysis.page.svg import of_runs
 from analysis.table import Table
 from analysis.table.columns import COLUMNS
 
@@ -34,6 +35,7 @@ HELD = "#b3261e"
 class _Runs:
     """The runs of a table that the law can be asked about, and what the fit did with each."""
 
+    names: NDArray[np.str_]
     columns: Sequence[Array]  # one for each input of the law
     measured: Array
     predicted: Array
@@ -45,7 +47,7 @@ class _Runs:
         return ~(self.held | self.left_out)
 
 
-def draw(fit: Fit, table: Table) -> Figure:
+def draw(fit: Fit, table: Table) -> canvas.Drawing:
     """The figure of a fit.
 
     Args:
@@ -57,7 +59,7 @@ def draw(fit: Fit, table: Table) -> Figure:
     """
     runs = _runs(fit, table)
     with matplotlib.rc_context(canvas.STYLE):
-        figure = Figure(facecolor="white", figsize=(10.0, 4.3), layout="constrained")
+        figure = canvas.Drawing(facecolor="white", figsize=(10.0, 4.3), layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
         colours, scale = _colours(runs)
         if len(runs.columns) == 1:
@@ -88,6 +90,8 @@ def draw(fit: Fit, table: Table) -> Figure:
         )
         right.axhline(0, color=canvas.INK, lw=0.8, zorder=1)
         right.set_title("Measured above the law")
+        if fit.held_out and fit.sound:
+            _one_run(right, fit, x[runs.held], (low, high))
         if np.any((off < low) | (off > high)):
             figure.supxlabel("Left-out runs beyond the axis stand at its edge.", x=0.99, ha="right", fontsize="small")
         if scale is not None:
@@ -109,7 +113,7 @@ def _runs(fit: Fit, table: Table) -> _Runs:
     gone = {row for excluded in fit.excluded for row in excluded.rows} - held_rows
     left_out = np.array([label in gone for label in labels], bool)
     predicted = np.asarray(fit.law(*columns), float)
-    return _Runs(columns, measured, predicted, held, left_out)
+    return _Runs(np.array(table.names)[whole], columns, measured, predicted, held, left_out)
 
 
 def _family(axes: Axes, fit: Fit, runs: _Runs, leading: list[tuple[float, ...]], scale: ScalarMappable | None) -> None:
@@ -137,22 +141,26 @@ def _diagonal(axes: Axes, fit: Fit, runs: _Runs) -> None:
     axes.plot(ends, ends, color=canvas.INK, lw=0.9, zorder=3)
 
 
+def _one_run(axes: Axes, fit: Fit, x: Array, limits: tuple[float, float]) -> None:
+    """Bars of the interval of one run about the law, in per cent, at the rows held out x (n,)."""
+    held = fit.held_out
+    assert held is not None
+    low, high = (np.clip(100 * (np.array(e) / np.array(held.predicted) - 1), *limits) for e in (held.low, held.high))
+    axes.vlines(x, low, high, color=HELD, lw=6, alpha=0.1, zorder=2)
+    axes.set_title(f"Measured above the law; bars: {100 * fit.level:.4g}% of one run")
+
+
 def _points(axes: Axes, x: Array, y: Array, runs: _Runs, colours: Array) -> None:
     size = 26 if len(x) < 80 else 14
-    axes.scatter(
-        x[runs.fitted], y[runs.fitted], s=size, c=colours[runs.fitted], edgecolors="white", linewidths=0.4, zorder=5
-    )
-    axes.scatter(
-        x[runs.held],
-        y[runs.held],
-        s=1.4 * size,
-        facecolors="white",
-        edgecolors=HELD,
-        linewidths=1.3,
-        marker="s",
-        zorder=6,
-    )
-    axes.scatter(x[runs.left_out], y[runs.left_out], s=size, c=canvas.GREY, linewidths=0.8, marker="x", zorder=4)
+    looks: tuple[tuple[NDArray[np.bool_], dict[str, Any]], ...] = (
+        (runs.fitted, {"s": size, "c": colours[runs.fitted], "edgecolors": "white", "linewidths": 0.4, "zorder": 5}),
+        (runs.held, {"s": 1.4 * size, "facecolors": "white", "edgecolors": HELD, "linewidths": 1.3, "marker": "s",
+                     "zorder": 6}),
+        (runs.left_out, {"s": size, "c": canvas.GREY, "linewidths": 0.8, "marker": "x", "zorder": 4}),
+    )  # fmt: skip
+    for rows, look in looks:
+        if rows.any():
+            of_runs(axes.scatter(x[rows], y[rows], **look), runs.names[rows])
 
 
 def _legend(axes: Axes, runs: _Runs) -> None:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import matplotlib
 import numpy as np
 from markupsafe import Markup
-from matplotlib.figure import Figure
 
 from analysis import digits
 from analysis.follow import Followed
@@ -67,21 +66,26 @@ def _table(found: Registry) -> Markup:
 def _errors(scored: Sequence[Entry]) -> Markup:
     with matplotlib.rc_context(canvas.STYLE):
         height = 0.9 + ROW * len(scored)
-        figure = Figure(figsize=(canvas.WIDE[0], height))
+        figure = canvas.Drawing(figsize=(canvas.WIDE[0], height))
         axes = figure.add_axes((0.32, 0.55 / height, 0.65, 1 - 0.75 / height))
         for k, entry in enumerate(scored):
             score, f = entry.score, entry.forecast
             assert score is not None
             colour = HIT if score.inside else MISS
             low, high = (100 * (end / f.value - 1) for end in (f.low, f.high))
-            axes.plot([low, high], [k, k], color=canvas.GREY, lw=5, alpha=0.35, solid_capstyle="butt", zorder=2)
+            law_low, law_high = (100 * (end / f.value - 1) for end in (f.law_low, f.law_high))
+            axes.plot([low, high], [k, k], color=canvas.GREY, lw=7, alpha=0.35, solid_capstyle="butt", zorder=2)
+            axes.plot([law_low, law_high], [k, k], color=canvas.GREY, lw=2.5, solid_capstyle="butt", zorder=2)
             axes.plot(100 * score.error, k, "o", color=colour, ms=5, zorder=3)
         axes.axvline(0, color=canvas.INK, lw=0.8)
         axes.set_yticks(range(len(scored)), [e.name if len(e.name) < 45 else f"{e.name[:43]}…" for e in scored])
         axes.set_ylim(len(scored) - 0.4, -0.6)
         axes.set_xlabel("Measured above predicted, %")
         axes.grid(axis="y", visible=False)
-    caption = "Bars: the interval of one run about its prediction. Dots: what the run gave, red where outside."
+    caption = (
+        "Wide bars: the interval of one run about its prediction; narrow: of the law alone. Dots: what the run gave, "
+        "red where outside that of one run."
+    )
     return markup.figure(figure, "errors", caption)
 
 
@@ -107,7 +111,8 @@ def _curve(one: Followed, k: int) -> Markup:
         canvas.percent_axis(right, float(np.abs([*low, *high, *(100 * one.above)]).max()))
         right.set_title("This run above the promise")
     said = ". ".join(note[0].upper() + note[1:] for note in one.notes)
-    caption = f"The loss so far, and what the law promises of a run that ends there, with its band. {said}."
+    band = f"the {100 * f.level:.4g} % band of one run"
+    caption = f"The loss so far, and what the law promises of a run that ends there, with {band}. {said}."
     return tag("h3", one.name) + markup.figure(figure, f"run-{k}", caption)
 
 

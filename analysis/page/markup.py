@@ -1,42 +1,97 @@
-"""Pieces of HTML for a page. Text is `str` and is escaped where it enters; `Markup` is HTML, and stays as it is."""
+"""Pieces of HTML for a page. Text is `str` and is escaped where it enters; `Markup` is HTML, and stays as it is.
 
+A page runs one script, its own: its policy names that script's hash, so that a browser runs nothing else, whatever a
+table contains.
+"""
+
+import base64
+import hashlib
+import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
-from analysis.page import canvas
+from analysis import digits
+from analysis.page import svg
+from analysis.table import Table
 
-STYLE = Path(__file__).parent.parent / "report.css"
+STYLE, SCRIPT = (Path(__file__).parent / name for name in ("../report.css", "page.js"))
 Section = tuple[str, str, str]  # id, title, content: Markup, or "" of a section that has nothing to say
+LIVE = ' data-live="{:g}"'  # of a page that loads itself again after so many seconds
 GREEK = {"alpha": "α", "beta": "β"}
+TOLD: Mapping[str, tuple[str, Callable[[float], str]]] = {  # columns that a run under the pointer tells
+    "params": ("N", digits.short),
+    "tokens": ("D", digits.short),
+    "unique_tokens": ("unique D", digits.short),
+    "flops": ("C", digits.ten),
+    "learning_rate": ("rate", "{:.3g}".format),
+    "seed": ("seed", "{:.0f}".format),
+    "loss": ("loss", "{:.4f}".format),
+}
 
 
 def document(
-    title: str, opening: Iterable[str], sections: Iterable[Section], links: Sequence[tuple[str, str]] | None = None
+    title: str,
+    opening: Iterable[str],
+    sections: Iterable[Section],
+    links: Sequence[tuple[str, str]] | None = None,
+    *,
+    runs: Table | None = None,
+    live: float = 0.0,
 ) -> str:
     """A page that fetches nothing: what stands at its head, a line of links, its sections that have something to say.
 
     Args:
         title: of the window.
         links: (id, text) each; to the sections where they are not given.
+        runs: what the marks of its figures tell under the pointer.
+        live: seconds after which the page loads itself again; 0 for one that is not written again.
     """
     sections = [section for section in sections if section[2]]
     links = [(id, name) for id, name, _ in sections] if links is None else links
+    script = SCRIPT.read_text(encoding="utf-8")
+    hashed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{hashed}'; base-uri 'none'"
+    again = LIVE.format(live) if live else ""
     body = [
         *opening,
         tag("nav", Markup(" ").join(tag("a", text, href=f"#{id}") for id, text in links)),
         *(tag("section", tag("h2", name), content, id=id) for id, name, content in sections),
+        *([_data(runs)] if runs is not None else []),
+        f"<script>{script}</script>",
     ]
     return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<!doctype html>\n<html lang="en"{again}>\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n'
         f"{tag('title', title)}\n<style>\n{STYLE.read_text(encoding='utf-8')}</style>\n</head>\n<body>\n"
         + "\n".join(body)
         + "\n</body>\n</html>\n"
     )
+
+
+def settled(text: str) -> str:
+    """A page that loaded itself again, as one that does not."""
+    return re.sub(LIVE.replace("{:g}", '[^"]*'), "", text, count=1)
+
+
+def _data(table: Table) -> Markup:
+    """What the page's script tells of each run, as JSON in which no tag can begin or end."""
+    columns = [(table[name], *TOLD[name]) for name in TOLD if table.has(name) and table[name].dtype.kind == "f"]
+    runs = {
+        name: [write(float(column[i])) if np.isfinite(column[i]) else "" for column, _, write in columns]
+        for i, name in enumerate(table.names)
+    }
+    text = json.dumps(
+        {"names": [name for _, name, _ in columns], "runs": runs}, ensure_ascii=False, separators=(",", ":")
+    )
+    harmless = text.replace("<", "\\u003c")
+    return Markup(f'<script type="application/json" id="shown-runs">{harmless}</script>')
 
 
 def joined(pieces: Iterable[str]) -> Markup:
@@ -108,8 +163,7 @@ def table(
 
 
 def figure(figure: Figure, id: str, caption: str, class_: str = "") -> Markup:
-    label = Markup('<svg role="img" aria-label="{}"').format(caption)
-    drawing = Markup(canvas.svg(figure, id).replace("<svg", label, 1))
+    drawing = Markup('<div role="img" aria-label="{}">{}</div>').format(caption, svg.drawings(figure, id))
     return tag("figure", drawing, tag("figcaption", mathematics(caption)), class_=class_, id=f"figure-{id}")
 
 

@@ -6,9 +6,9 @@ Style, colours and axes are in `analysis.page.canvas`; figures of single kinds o
 import numpy as np
 from matplotlib import rc_context, ticker
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike
 
 from analysis import digits
+from analysis.findings.finding import HeldOutPrediction
 from analysis.fit.estimate import Fit
 from analysis.frontier import lower_envelope
 from analysis.page.canvas import (
@@ -30,6 +30,7 @@ from analysis.page.canvas import (
     size_legend,
     some,
 )
+from analysis.page.svg import of_runs
 from analysis.table import Table
 
 
@@ -57,8 +58,10 @@ def learning_curves(
             colour = shades(float(curves["params"][rows[0]]))
             for axes, column in ((left, "tokens"), (right, "flops")):
                 x, y = curves[column][rows], curves["loss"][rows]
-                axes.plot(x, y, color=colour, lw=0.9, alpha=0.75, solid_capstyle="round")
-                axes.plot(x[-1], y[-1], "o", color=colour, ms=2.6, mew=0)
+                (curve,) = axes.plot(x, y, color=colour, lw=0.9, alpha=0.75, solid_capstyle="round")
+                (end,) = axes.plot(x[-1], y[-1], "o", color=colour, ms=2.6, mew=0)
+                of_runs(curve, [run])
+                of_runs(end, [run])
         finite = np.flatnonzero(np.isfinite(curves["loss"]))
         edge = finite[lower_envelope(curves["flops"][finite], curves["loss"][finite])]
         right.plot(curves["flops"][edge], curves["loss"][edge], color=INK, lw=1.6, zorder=5, label="lower envelope")
@@ -99,6 +102,7 @@ def against_size_and_data(
     """
     shades = shades or Shades.of(table)
     N, D, L = table["params"], table[column], table[fit.target if fit else "loss"]
+    runs, named = np.array(table.names), some(np.unique(N))
     line_N, line_D = (np.geomspace(x.min() / 1.2, x.max() * 1.2, 80) for x in (N, D))
     shown, ends = [L], []
     with rc_context(STYLE):
@@ -116,14 +120,15 @@ def against_size_and_data(
             shown.append(y)
         for size in np.unique(N):
             rows, colour = N == size, shades(size)
-            if fit:
+            if fit and size in named:
                 shown.append(
                     fitted_line(right, line_D, fit, [np.full_like(line_D, size), line_D], colour, runs=D[rows])
                 )
-            else:
+            elif not fit:
                 joined(right, D[rows], L[rows], colour)
             for axes, x in ((left, N), (right, D)):
-                axes.plot(x[rows], L[rows], "o", color=colour, ms=4.2, mec="white", mew=0.5, ls="", zorder=5)
+                (dots,) = axes.plot(x[rows], L[rows], "o", color=colour, ms=4.2, mec="white", mew=0.5, ls="", zorder=5)
+                of_runs(dots, runs[rows])
         for axes, name in ((left, "params"), (right, column)):
             log_axes(axes, name, table[name], np.concatenate(shown))
         end_labels(left, ends, "D =")
@@ -143,8 +148,9 @@ def against_one(fit: Fit, table: Table, *, shades: Shades | None = None) -> Figu
         figure, (axes,) = panels(1)
         line = np.geomspace(x.min() / 1.3, x.max() * 1.3, 80)
         fitted_line(axes, line, fit, [line], INK)
-        for i in range(len(table)):
-            axes.plot(x[i], L[i], "o", color=shades(table["params"][i]), ms=5, mec="white", mew=0.5, zorder=5)
+        for i, run in enumerate(table.names):
+            (dot,) = axes.plot(x[i], L[i], "o", color=shades(table["params"][i]), ms=5, mec="white", mew=0.5, zorder=5)
+            of_runs(dot, [run])
         axes.set_title(f"L({'C' if column == 'flops' else 'N' if column == 'params' else 'D'})")
         log_axes(axes, column, x, np.concatenate([L, fit.band(line).value]))
         axes.set_ylabel(LOSS)
@@ -162,6 +168,7 @@ def residuals(fit: Fit, table: Table, *, sigma: float | None = None, shades: Sha
     columns = fit.law.inputs
     said = fit.band(*(table[name] for name in columns)).value
     off = 100 * (table[fit.target] / said - 1)
+    runs = np.array(table.names)
     with rc_context(STYLE):
         figure, pair = panels(len(columns), height=3.1)
         reach = max(float(np.max(np.abs(off))), 200 * (sigma or 0.0))
@@ -171,7 +178,9 @@ def residuals(fit: Fit, table: Table, *, sigma: float | None = None, shades: Sha
                 axes.axhspan(-200 * sigma, 200 * sigma, color=FAINT, alpha=0.6, lw=0, zorder=0)
             for size in np.unique(table["params"]):
                 rows = table["params"] == size
-                axes.plot(table[name][rows], off[rows], "o", color=shades(size), ms=4.2, mec="white", mew=0.5, ls="")
+                look = {"color": shades(size), "ms": 4.2, "mec": "white", "mew": 0.5, "ls": ""}
+                (dots,) = axes.plot(table[name][rows], off[rows], "o", **look)
+                of_runs(dots, runs[rows])
             axes.set_xscale("log")
             log_axis(axes.xaxis, table[name])
             axes.set_xlim(*margins(table[name], 1.4))
@@ -182,22 +191,14 @@ def residuals(fit: Fit, table: Table, *, sigma: float | None = None, shades: Sha
         return figure
 
 
-def held_out(
-    measured: ArrayLike,
-    predicted: ArrayLike,
-    low: ArrayLike,
-    high: ArrayLike,
-    data: ArrayLike,
-    *,
-    column: str = "tokens",
-) -> Figure:
+def held_out(held: HeldOutPrediction, *, column: str = "tokens") -> Figure:
     """Losses of runs that a fit had not seen: against what it predicted, and the error in percent against D.
 
     Args:
-        measured, predicted, low, high: nats per token, shape (n,); the ends bound a single run.
-        data: D of each run, of the kind that `column` names.
+        held: losses in nats per token, with the interval of one run (thin bars) and that of the law (thick).
+        column: which tokens its D counts.
     """
-    y, x, a, b, D = (np.asarray(v, float) for v in (measured, predicted, low, high, data))
+    y, x, a, b, D = held.measured, held.predicted, held.low, held.high, held.D
     marks = {"fmt": "o", "color": INK, "ms": 4.5, "mec": "white", "mew": 0.5, "ecolor": GREY, "elinewidth": 0.9}
     with rc_context(STYLE):
         figure, (left, right) = panels(2, height=3.4, legend=False)
@@ -205,6 +206,7 @@ def held_out(
         ends = margins(seen, (seen.max() / seen.min()) ** 0.05)
         left.plot(ends, ends, color=GREY, lw=0.9, dashes=(4, 2))
         left.errorbar(x, y, xerr=np.maximum([x - a, b - x], 0), capsize=2, **marks)
+        left.hlines(y, held.law_low, held.law_high, color=GREY, lw=2.4)
         for axis in (left.xaxis, left.yaxis):
             axis.set_major_locator(ticker.MaxNLocator(6))
         left.set(xlim=ends, ylim=ends, xlabel="Predicted loss, nats per token", ylabel="Measured loss, nats per token")
@@ -213,6 +215,7 @@ def held_out(
         bars = np.maximum([off - 100 * (a / y - 1), 100 * (b / y - 1) - off], 0)
         right.axhline(0, color=INK, lw=0.8)
         right.errorbar(D, off, yerr=bars, capsize=2, **marks)
+        right.vlines(D, 100 * (held.law_low / y - 1), 100 * (held.law_high / y - 1), color=GREY, lw=2.4)
         right.set_xscale("log")
         log_axis(right.xaxis, D)
         percent_axis(right, max(float(np.max(np.abs(off))), float(np.max(np.abs([off - bars[0], off + bars[1]])))))

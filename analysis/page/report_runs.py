@@ -5,7 +5,7 @@ import math
 import re
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,19 @@ from analysis.page.markup import tag
 from analysis.records import Origin
 from analysis.table import Table
 from scaling import machine
+
+FILES = ("runs.csv", "curves.csv", "positions.csv", "findings.json")  # beside the page of a study
+COLUMNS: Sequence[tuple[str, str | tuple[str, str], Callable[[float], str]]] = (  # of the table of runs, after N
+    ("tokens", ("D", "tokens"), digits.short),
+    ("unique_tokens", ("Unique D", "tokens"), digits.short),
+    ("batch_tokens", ("B", "tokens"), "{:,.0f}".format),
+    ("learning_rate", ("Rate", "peak"), "{:.3g}".format),
+    ("seed", "Seed", "{:.0f}".format),
+    ("loss", ("Loss", "nats/token"), "{:.4f}".format),
+    ("bits_per_byte", ("Loss", "bits/byte"), "{:.4f}".format),
+    ("flops", ("C", "FLOP"), lambda C: digits.ten(C, 3)),
+    ("seconds", ("Time", "s"), "{:,.0f}".format),
+)
 
 
 def what(found: Findings) -> Markup:
@@ -57,47 +70,46 @@ def _onset(table: Table) -> str:
     return text + (f"; not in {never} of {_count(len(table))}" if never else "")
 
 
-def runs(found: Findings, shades: Shades) -> Markup:
+def runs(found: Findings, shades: Shades, files: Sequence[str]) -> Markup:
+    """The table of runs; of the columns those that it has."""
     table = found.everything
-    used = set(found.table["run"].tolist()) if "run" in found.table else set()
-    head = ("Run", "", ("N", "parameters"), ("Shape", "width × layers"), ("D", "tokens"), ("Unique D", "tokens"),
-            ("B", "tokens"), ("Rate", "peak"), "Seed", ("Loss", "nats/token"), ("Loss", "bits/byte"), ("C", "FLOP"),
-            ("Time", "s"))  # fmt: skip
+    used = set(found.table.rows.tolist())
     what = architecture.architectures(table)
     base = architecture.commonest(what)
     of = [architecture.differences(one, base) for one in what]
     names = [n for n in ("params", "tokens", "unique_tokens", "learning_rate", "seed") if n in table]
     order = np.lexsort([table[name] for name in reversed(names)])
 
-    def cell(i: int, column: str, form: str) -> str:
-        value = float(table[column][i]) if column in table else math.nan
-        return format(value, form) if math.isfinite(value) else "–"
+    def cell(i: int, column: str, write: Callable[[float], str]) -> str:
+        value = float(table[column][i])
+        return write(value) if math.isfinite(value) else "–"
 
+    shown = [(head, column, write) for column, head, write in COLUMNS if table.has(column)]
+    shaped = table.has("d_model") and table.has("n_layer")
+    head = (
+        "Run",
+        "",
+        ("N", "parameters"),
+        *([("Shape", "width × layers")] if shaped else []),
+        *(h for h, _, _ in shown),
+    )
     rows, classes = [], []
     for i in (int(i) for i in order):
-        run = str(table["run"][i]) if "run" in table else str(table.rows[i])
         status = str(table["status"][i]) if "status" in table else "done"
         shade = to_hex(shades(float(table["params"][i])))
         dot = Markup('<span class="dot" style="background:{}"></span>').format(shade)
-        classes.append("" if run in used else "out")
+        mine = int(table.rows[i]) in used
+        classes.append("" if mine else "out")
         rows.append(
             (
-                run,
-                "" if run in used else (of[i] or "other rate") if status == "done" else status,
-                dot + cell(i, "params", ",.0f"),
-                f"{cell(i, 'd_model', '.0f')} × {cell(i, 'n_layer', '.0f')}",
-                digits.short(float(table["tokens"][i])),
-                digits.short(float(table["unique_tokens"][i])) if "unique_tokens" in table else "–",
-                cell(i, "batch_tokens", ",.0f"),
-                cell(i, "learning_rate", ".3g"),
-                cell(i, "seed", ".0f"),
-                cell(i, "loss", ".4f"),
-                cell(i, "bits_per_byte", ".4f"),
-                digits.ten(float(table["flops"][i]), 3) if "flops" in table else "–",
-                cell(i, "seconds", ",.0f"),
+                table.names[i],
+                "" if mine else (of[i] or "other rate") if status == "done" else status,
+                dot + cell(i, "params", "{:,.0f}".format),
+                *([f"{cell(i, 'd_model', '{:.0f}'.format)} × {cell(i, 'n_layer', '{:.0f}'.format)}"] if shaped else []),
+                *(cell(i, column, write) for _, column, write in shown),
             )
         )
-    lead = tag("p", "The same with every column, at full precision: ", _links(), ".")
+    lead = tag("p", "The same with every column, at full precision: ", links(files), ".")
     body = markup.table(head, rows, text=2, classes=classes, wide=True)
     return lead + tag("div", body, class_="scroll")
 
@@ -163,6 +175,20 @@ def _warmup(table: Table, rows: np.ndarray) -> str:
     return f"over {' to '.join(ends)} of the updates"
 
 
+def source(table: Table, files: Sequence[str]) -> Markup:
+    """Where the rows of somebody's table come from, and how its columns were read."""
+    taken = [f"{name} = {of}" for name, of in table.taken.items() if name != of]
+    worked_out = [name for name in table if name in table.derived]
+    pairs = [
+        ("Table", table.source),
+        ("Rows", f"{len(table)} of {table.given}"),
+        ("Columns taken", ", ".join(taken)),
+        ("Columns worked out", ", ".join(worked_out)),
+        ("Page made with", _versions(machine.versions())),
+    ]
+    return markup.pairs([pair for pair in pairs if pair[1]]) + tag("p", "Data of this page: ", links(files), ".")
+
+
 def origin(found: Findings, origins: Sequence[Origin]) -> Markup:
     spent = float(np.nansum(found.everything["seconds"])) if "seconds" in found.everything else math.nan
     command = [Path(sys.argv[0]).name, *sys.argv[1:]] if Path(sys.argv[0]).name == "scaling" else ["scaling", "report"]
@@ -173,19 +199,18 @@ def origin(found: Findings, origins: Sequence[Origin]) -> Markup:
         ("Page made with", _versions(machine.versions())),
     ]
     pairs += [("Trained on", where) for where in dict.fromkeys(o.machine for o in origins if o.machine)]
-    pairs += [("Trained with", what) for what in dict.fromkeys(_versions(o.versions) for o in origins if o.versions)]
+    pairs += [("Trained with", what) for what in dict.fromkeys(str(o) for o in origins if o.versions)]
     if math.isfinite(spent):
         pairs.append(("Training", f"{spent / 60:,.1f} minutes, all runs added up"))
-    return markup.pairs(pairs) + tag("p", "Data of this page: ", _links(), ".")
+    return markup.pairs(pairs) + tag("p", "Data of this page: ", links(FILES), ".")
 
 
 def _versions(versions: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
-def _links() -> Markup:
-    names = ("runs.csv", "curves.csv", "positions.csv", "findings.json")
-    return Markup(", ").join(tag("a", name, href=name) for name in names)
+def links(files: Sequence[str]) -> Markup:
+    return Markup(", ").join(tag("a", name, href=name) for name in files)
 
 
 def _count(runs: int) -> str:

@@ -12,6 +12,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from numpy.typing import ArrayLike
 
 from analysis import digits
 from analysis.findings.cooldowns import Cooldowns
@@ -37,6 +38,7 @@ from analysis.page.canvas import (
     percent_axis,
     size_legend,
 )
+from analysis.page.svg import of_runs
 from analysis.table import Table
 from analysis.transfer import Transfer
 from analysis.tuning import Tuning
@@ -50,12 +52,24 @@ HIGHEST = 0.12  # of ln(loss) above the lowest: what is farther up, at rates tha
 TALL = 5.2  # inches, of profiles: their bends are small beside what separates them
 
 
-def learning_rates(found: Tuning, *, shades: Shades | None = None) -> Figure:
+def _named(runs: Table | None, **columns: ArrayLike) -> list[str]:
+    """The run that has these values, for each of them; empty where none has, as at a mean over seeds."""
+    wanted = np.broadcast_arrays(*(np.atleast_1d(np.asarray(values, float)) for values in columns.values()))
+    if runs is None or not all(runs.has(name) for name in columns):
+        return [""] * len(wanted[0])
+    there = {
+        tuple(f"{value:.9g}" for value in row): run
+        for run, row in zip(runs.names, np.column_stack([runs[name] for name in columns]), strict=True)
+    }
+    return [there.get(tuple(f"{value:.9g}" for value in row), "") for row in np.column_stack(wanted)]
+
+
+def learning_rates(found: Tuning, *, shades: Shades | None = None, runs: Table | None = None) -> Figure:
     """Loss against the learning rate, a panel per length, and the best rates against N with the law through them.
 
     A curve is the bowl inside its window; a filled mark is its bottom with the interval, a cross a rate that diverged.
     These are of the batch and the depth that most bowls have, at the lengths that most have. Where there are others, or
-    more lengths, a last panel has all best rates over the law's against D/N.
+    more lengths, a last panel has all best rates over the law's against D/N. `runs` names dots that are single runs.
     """
     every = [b for b in found.bowls if np.isfinite(b.losses).any()]
     bowls = _most_alike(every)
@@ -68,7 +82,7 @@ def learning_rates(found: Tuning, *, shades: Shades | None = None) -> Figure:
         n = len(lengths) + 1 + rest
         figure, grid = panels(n, height=TALL if n < 4 else WIDE[1], rows=1 if n < 4 else 2)
         for axes, D in zip(grid, lengths, strict=False):
-            _bowls(axes, [b for b in bowls if b.tokens == D], shades)
+            _bowls(axes, [b for b in bowls if b.tokens == D], shades, runs)
             axes.set_title(f"D = {digits.short(D)} tokens")
         low = min(axes.get_xlim()[0] for axes in grid[: len(lengths)])
         high = max(axes.get_xlim()[1] for axes in grid[: len(lengths)])
@@ -127,13 +141,15 @@ def _over_the_law(axes: Axes, bowls: Sequence[Bowl], fit: RateFit, shades: Shade
     axes.set_title("Beside the law")
 
 
-def _bowls(axes: Axes, bowls: Sequence[Bowl], shades: Shades) -> None:
+def _bowls(axes: Axes, bowls: Sequence[Bowl], shades: Shades, runs: Table | None = None) -> None:
     shown = []
     for b in bowls:
         colour = shades(b.params)
         rate, loss = np.array(b.tried), np.array(b.losses)
         inside = np.log(loss) < np.log(np.nanmin(loss)) + HIGHEST
-        axes.plot(rate[inside], loss[inside], "o", color=colour, ms=3.6, mew=0, alpha=0.8)
+        (dots,) = axes.plot(rate[inside], loss[inside], "o", color=colour, ms=3.6, mew=0, alpha=0.8)
+        place = {"params": b.params, "tokens": b.tokens, "learning_rate": rate[inside], "loss": loss[inside]}
+        of_runs(dots, _named(runs, **place))
         lost = rate[~np.isfinite(loss)]
         axes.plot(lost, np.full(len(lost), np.nanmax(loss[inside])), "x", color=colour, ms=5, mew=1.2)
         shown.append(loss[inside])
@@ -241,7 +257,9 @@ def coordinates(found: Mapping[str, Any]) -> Figure:
         return figure
 
 
-def isoflop(profiles: Sequence[Profile], found: Allocation | None, *, shades: Shades | None = None) -> Figure:
+def isoflop(
+    profiles: Sequence[Profile], found: Allocation | None, *, shades: Shades | None = None, runs: Table | None = None
+) -> Figure:
     """Loss against N, a profile per budget with its minimum, and the best size against the budget with its line.
 
     A curve is the parabola through the sizes that it sees, where the minima are those of parabolas.
@@ -249,6 +267,7 @@ def isoflop(profiles: Sequence[Profile], found: Allocation | None, *, shades: Sh
     Args:
         profiles: of `analysis.isoflop.profiles`.
         found: the allocation from them; None draws the profiles alone.
+        runs: names the dots that are single runs.
     """
     budgets = np.array([p.flops for p in profiles])
     shades = shades or Shades(float(budgets.min()), float(budgets.max()))
@@ -261,7 +280,8 @@ def isoflop(profiles: Sequence[Profile], found: Allocation | None, *, shades: Sh
             N += size.tolist()
             L += loss.tolist()
             bent = found is not None and found.method.endswith("parabola") and len(p.x) >= 3
-            left.plot(size, loss, "o" if bent else "o-", color=colour, ms=4, lw=0.9, mec="white", mew=0.4)
+            (dots,) = left.plot(size, loss, "o" if bent else "o-", color=colour, ms=4, lw=0.9, mec="white", mew=0.4)
+            of_runs(dots, _named(runs, params=size, loss=loss))
             if bent:
                 (centre,), ((c0,), (c1,), (c2,)), near = parabolas(p.x, p.y[:, None])
                 x = np.linspace(p.x[near[:, 0]].min(), p.x[near[:, 0]].max(), 60)
@@ -306,8 +326,10 @@ def cooldowns(found: Cooldowns, curves: Table, *, shades: Shades | None = None) 
             colour = shades(trunk.params)
             for branch in trunk.branches:
                 rows = np.flatnonzero((curves["run"] == branch.run) & np.isfinite(curves["loss"]))
-                left.plot(curves["tokens"][rows], curves["loss"][rows], color=colour, lw=1.0)
-                left.plot(branch.tokens, branch.loss, "o", color=colour, ms=5, mec="white", mew=0.6, zorder=5)
+                (curve,) = left.plot(curves["tokens"][rows], curves["loss"][rows], color=colour, lw=1.0)
+                (end,) = left.plot(branch.tokens, branch.loss, "o", color=colour, ms=5, mec="white", mew=0.6, zorder=5)
+                of_runs(curve, [branch.run])
+                of_runs(end, [branch.run])
                 if np.isfinite(branch.other):
                     left.plot(branch.tokens, branch.other, "_", color=colour, ms=11, mew=1.8, zorder=6)
                 shown += [*curves["loss"][rows], branch.loss]

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 
 from analysis import digits
 from analysis.page.canvas import GREY, LABELS, Shades, log_axis, log_y, side_legend
+from analysis.page.svg import of_runs
 from analysis.papers.claim import Undecided
 from analysis.table import Table
 from scaling.counts import PF_DAY
@@ -150,14 +151,20 @@ def by_run(
         rows = np.flatnonzero(curves["run"] == run)
         rows = rows[np.argsort(curves["step"][rows])]  # S_min and C_min need not grow with every update
         colour = shades(float(curves["params"][rows[0]]))
-        axes.plot(curves[x][rows], curves[y][rows], color=colour, lw=lw, alpha=alpha, zorder=2)
+        (curve,) = axes.plot(curves[x][rows], curves[y][rows], color=colour, lw=lw, alpha=alpha, zorder=2)
+        of_runs(curve, [run])
 
 
-def dots(axes: Axes, x: ArrayLike, y: ArrayLike, colours: Sequence[Any], **style: Any) -> None:
-    """Points, each in a colour of its own."""
+def dots(
+    axes: Axes, x: ArrayLike, y: ArrayLike, colours: Sequence[Any], *, runs: Sequence[str] = (), **style: Any
+) -> None:
+    """Points, each in a colour of its own; `runs` names the run of each, where it is one."""
     look: dict[str, Any] = {"marker": "o", "ms": 4.6, "mec": "white", "mew": 0.5, "zorder": 5} | style
-    for one, at, colour in zip(np.asarray(x, float), np.asarray(y, float), colours, strict=True):
-        axes.plot(one, at, color=colour, **look)
+    names = runs or [""] * len(colours)
+    for one, at, colour, run in zip(np.asarray(x, float), np.asarray(y, float), colours, names, strict=True):
+        (dot,) = axes.plot(one, at, color=colour, **look)
+        if run:
+            of_runs(dot, [run])
 
 
 def left_out(axes: Axes, table: Table, x: str, y: str = "loss", *, shades: Callable[[float], Any]) -> int:

@@ -110,7 +110,8 @@ def page(paper: Paper, drawn: Sequence[Drawn], experiments: Experiments, made: M
         markup.joined(map(_leading, leading)),
     )
     links = [(one.name, one.short_title) for one in drawn] + [(id, title.partition(",")[0]) for id, title, _ in ends]
-    return markup.document(paper.title, opening, sections, links)
+    runs = joined([records.runs for records in experiments.values()])
+    return markup.document(paper.title, opening, sections, links, runs=runs)
 
 
 def _summary(paper: Paper, drawn: Sequence[Drawn]) -> Markup:
@@ -375,7 +376,7 @@ def _between(values: np.ndarray) -> str:
 
 
 def _origin(origin: Origin) -> tuple[str, str]:
-    return origin.machine, _versions(origin.versions)
+    return origin.machine, str(origin)
 
 
 def _versions(versions: Mapping[str, str]) -> str:

@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 
+from analysis.digits import compute, typed
 from analysis.fit.estimate import Fit
 from analysis.frontier import Allocation, Array
 from analysis.laws import Chinchilla, KaplanBCrit, KaplanNS, Muennighoff
@@ -16,7 +17,7 @@ from analysis.plan.own_rates import OwnRates
 from analysis.plan.prices import with_inference, with_unique_tokens
 from analysis.plan.published import rivals
 from analysis.plan.reach import FAR, beyond, doubt
-from analysis.plan.recipe import ASPECT, Shape, published_batches, published_learning_rates, shape_for
+from analysis.plan.recipe import ASPECT, Shape, leaving_updates, published_batches, published_learning_rates, shape_for
 from analysis.plan.routes import LineRoute, Route, SurfaceRoute, exponent, route
 from analysis.plan.rungs import rungs
 from scaling.errors import InputError
@@ -91,6 +92,8 @@ def plan(
     else:
         batches = published_batches(D, C, L if fit.target in ("loss", "loss_min") else None)
         notes.append("no B_crit(L) of yours: batches are published rules, found on other data")
+    batches, told = leaving_updates(batches, D)
+    notes += told
     if unique_tokens is not None and isinstance(law, Chinchilla):
         notes.append("repetition by Muennighoff's R_D* = 15.4, R_N* = 5.3, borrowed; their runs identify them weakly")
     shape, told = _shape(N, aspect, embedding_rows)
@@ -159,14 +162,15 @@ def along(
     low, high = (f([float(p.flops) for p in line.points]) for f in (min, max))
     warnings = list(line.doubts)
     if C > FAR * high or C * FAR < low:
-        warnings.append(f"C = {C:.3g} is {max(C / high, low / C):.3g} times outside its optima: a guess")
+        warnings.append(f"C = {compute(C)} is {typed(max(C / high, low / C), 3)} times outside its optima: a guess")
     shape, notes = _shape(N, aspect, embedding_rows)
-    batches = published_batches(D, C, None)
+    batches, too_large = leaving_updates(published_batches(D, C, None), D)
     batch = next(iter(batches.values()))
     body = N - embedding_rows * shape.d_model if shape else N
     learning_rates, told = _learning_rates(rates, body, D, C, batch)
     intervals = {"params": line.params_band(C), "tokens": line.tokens_band(C), "a": line.a_interval}
     notes += [
+        *too_large,
         *told,
         "an allocation tells no loss, so no price of other sizes and no forecast: fit a law for these",
         *(
@@ -177,7 +181,7 @@ def along(
     ]
     return Plan(
         budget=budget,
-        law=f"{line.method}, {len(line.points)} optima from {low:.3g} to {high:.3g} FLOP",
+        law=f"{line.method}, {len(line.points)} optima from {typed(low, 3)} to {compute(high)}",
         target="loss",
         params=N,
         tokens=D,

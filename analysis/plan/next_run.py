@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from analysis.digits import plural, short
+from analysis.digits import compute, plural, short
 from analysis.jsonable import jsonable
 from analysis.plan.budget import Budget
 from analysis.plan.prices import Overtrained, Repeated, Served
@@ -136,7 +136,7 @@ def _demands(plan: Plan) -> Iterator[tuple[str, str]]:
     if v := plan.served:
         size = f"N {short(v.params)} on {short(v.tokens)} tokens"
         yield "Served", f"for {short(v.inference_tokens)} tokens of inference: {size}"
-        cost = f"training and serving cost {v.cost:.3g} FLOP, {v.saving:.0%} less"
+        cost = f"training and serving cost {compute(v.cost)}, {v.saving:.0%} less"
         yield "", f"reaches the same {v.loss:.4f}; {cost}"
     if r := plan.repeated:
         N, D, loss = (float(x) for x in (r.best.params, r.best.tokens, r.best.loss))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from analysis import frontier
+from analysis import digits, frontier
 from analysis.frontier import FLOP_PER_PARAM_TOKEN, Array, Optimum, golden_section
 from analysis.laws import Chinchilla, Muennighoff, lifetime_flops
 from scaling.errors import InputError
@@ -181,7 +181,8 @@ def overtrained(law: Callable[..., Any], N: float, C: float) -> Overtrained:
     D = C / (FLOP_PER_PARAM_TOKEN * N)
     if not D >= 1:
         raise InputError(
-            f"{N:.3g} parameters leave {D:.2g} tokens of {C:.3g} FLOP: choose a smaller model or a larger budget"
+            f"{digits.short(N)} parameters leave {digits.typed(D, 2)} tokens of {digits.compute(C)}: choose a smaller "
+            "model or a larger budget"
         )
     loss = float(law(N, D))
     return Overtrained(float(N), D, loss, compute_for(law, loss))

@@ -6,15 +6,18 @@ before them.
 
 import dataclasses
 import math
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from analysis.digits import short
 from analysis.frontier import Array
 from scaling.errors import InputError
 
 # d_model / n_layer: 50 to 100 is best in Kaplan et al. (2020) Fig. 5, about 100 in Henighan et al. (2020).
 ASPECT = 80.0
+FEWEST_UPDATES = 100.0  # of a run: a rule whose batch leaves fewer does not hold there
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +71,9 @@ def shape_for(N: float, *, aspect: float = ASPECT, rows: int = 0) -> Shape:
         ]
     best = min(shapes, key=miss)
     if abs(math.log(best.params / N)) > math.log(1.5):
-        raise InputError(f"{N:.3g} parameters: no standard shape within a factor of 1.5; the nearest has {best.params}")
+        raise InputError(
+            f"{short(N)} parameters: no standard shape within a factor of 1.5; the nearest has {best.params}"
+        )
     return best
 
 
@@ -99,3 +104,17 @@ def published_batches(D: float, C: float, loss: float | None) -> dict[str, float
     if loss is not None:
         batches["Kaplan (2020) B_crit, by loss"] = 2.1e8 / loss ** (1 / 0.21)
     return batches
+
+
+def leaving_updates(batches: Mapping[str, float], D: float) -> tuple[dict[str, float], list[str]]:
+    """The batches that leave a run of D tokens FEWEST_UPDATES or more, and a note on each of the others.
+
+    Where none does, the batch of so many updates.
+    """
+    usable = {name: B for name, B in batches.items() if D / B >= FEWEST_UPDATES}
+    notes = [
+        f"no batch of {name}: {short(B)} tokens, of {short(D)} in all, leave fewer than {FEWEST_UPDATES:.0f} updates"
+        for name, B in batches.items()
+        if name not in usable
+    ]
+    return usable or {f"{FEWEST_UPDATES:.0f} updates, where every rule wants fewer": D / FEWEST_UPDATES}, notes

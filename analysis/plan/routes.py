@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from analysis import frontier
+from analysis.digits import compute, short
 from analysis.frontier import FLOP_PER_PARAM_TOKEN, Allocation, Array, Optimum
 from analysis.kaplan_path import KaplanPath
 from analysis.laws import KaplanBCrit, KaplanNS, Muennighoff
@@ -122,5 +123,5 @@ def best_for_size(way: Route | LineRoute, N: float, C: float) -> Optimum:
         low, high = (middle, high) if float(way.best(math.exp(middle)).params) < N else (low, middle)
     found = way.best(math.exp((low + high) / 2))
     if abs(math.log(float(found.params) / N)) > 1e-3 or found.tokens < FEWEST_TOKENS * N:
-        raise InputError(f"{N:.3g} parameters are the best size at no compute below {C:.3g} FLOP")
+        raise InputError(f"{short(N)} parameters are the best size at no compute below {compute(C)}")
     return found

@@ -8,15 +8,29 @@ import dataclasses
 import io
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from analysis.table import algebra, contradictions, units
-from analysis.table.columns import COLUMNS, COUNTED, cell, column, nearest, surely, unit_in
-from analysis.table.conditions import rows_with
+from analysis.digits import plural
+from analysis.table import algebra, contradictions, curves, frames, shown, units
+from analysis.table.columns import (
+    COLUMNS,
+    COUNTED,
+    NUMBER_COLUMNS,
+    cells,
+    column,
+    counted,
+    harmless,
+    nearest,
+    possible,
+    surely,
+    unit_in,
+    without_thousands,
+)
+from analysis.table.conditions import check_once, rows_with
 from analysis.table.naming import Doubt, Naming
 from scaling import folders
 from scaling.errors import InputError
@@ -28,7 +42,7 @@ LUCK = ("seed", "seconds")  # in which copies of a run may differ too
 INDEX = ("id", "index", "idx", "row", "", "unnamed: 0")  # columns of numbers that only name rows
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Excluded:
     """Rows that were left out, and why."""
 
@@ -36,12 +50,17 @@ class Excluded:
     reason: str
     cells: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict, compare=False, repr=False)
 
+    def __repr__(self) -> str:
+        more = f" and {len(self.rows) - 3} more" if len(self.rows) > 3 else ""
+        return f"Excluded({', '.join(self.rows[:3])}{more}: {self.reason})"
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Table:
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Table(dict[str, np.ndarray]):
     """Columns of equal length, one row per run. `table["loss"]` is a column, `len(table)` the number of rows.
 
-    It reads like a mapping of names to arrays, except that its length counts rows.
+    A dict of names to arrays, so that pandas and polars take it as it stands, except that its length counts rows and
+    that nothing is put into it: `with_columns` gives another table.
     """
 
     columns: Mapping[str, np.ndarray]
@@ -88,11 +107,17 @@ class Table:
             if length != n:
                 raise InputError(f"{source}: column {name} has {length} rows and another {n}; give each run a value")
         parsed = {name: column(name, values, source) for name, values in columns.items()}
+        thousands = [name for name, values in columns.items() if without_thousands(name, values)]
         taken = dict(taken or {})
         naming = Naming(source, taken, parsed.get("run"), option)
         whole, notes = (parsed, ()) if recorded else units.completed(parsed, naming)
+        if (curve := None if recorded else curves.runs(whole)) is not None:
+            whole = {**whole, "run": curve}
+            notes = (*notes, _of_curves(curve, naming))
         derived = frozenset(whole) - frozenset(parsed)
         notes = (*notes, *contradictions.notes(whole))
+        if thousands:
+            notes = (*notes, f"commas and blanks in {', '.join(thousands)} are taken for thousands: 1,024 is 1024")
         table = cls(whole, np.arange(1, n + 1), source, notes, derived=derived, taken=taken, option=option)
         return _without_copies(table)
 
@@ -101,34 +126,46 @@ class Table:
         """Rows of the source: those here, those left out and those that nobody asked for."""
         return len(self) + sum(len(e.rows) for e in self.excluded) + self.not_asked
 
+    def __post_init__(self):
+        dict.update(self, self.columns)
+
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.columns)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self.columns
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        if name not in self.columns:
+    def __missing__(self, name: str) -> np.ndarray:
+        """A column by the file's name for it, where it was taken as it is."""
+        if (meant := self.meant(name)) is None:
             raise InputError(self._missing(name))
-        return self.columns[name]
+        return self.columns[meant]
 
-    def keys(self):
-        return self.columns.keys()
+    def __setitem__(self, name: str, values: np.ndarray) -> None:
+        raise TypeError(f"a table is not changed; use table.with_columns({name}=...), which gives another")
 
-    def items(self):
-        return self.columns.items()
+    def meant(self, name: str) -> str | None:
+        """The column of this name, or the one that was taken from the file's column of this name; None without one."""
+        if name in self.columns:
+            return name
+        return next((here for here, own in self.taken.items() if own == name and here in self.columns), None)
 
-    def get(self, name: str, default: np.ndarray | None = None) -> np.ndarray | None:
-        return self.columns.get(name, default)
+    def __reduce__(self):
+        return Table, tuple(getattr(self, field.name) for field in dataclasses.fields(self))
+
+    __eq__ = object.__eq__
+
+    def __hash__(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride] # as every object has it
+        return object.__hash__(self)
+
+    def __repr__(self) -> str:
+        return shown.text(self)
+
+    def _repr_html_(self) -> str:
+        return shown.html(self)
 
     def has(self, name: str) -> bool:
         """Whether the column is there and holds at least one value."""
-        if name not in self.columns:
+        if self.meant(name) is None:
             return False
-        column = self.columns[name]
+        column = self[name]
         return bool(np.any(np.isfinite(column)) if column.dtype.kind == "f" else np.any(column != ""))
 
     def positive(self, *names: str) -> tuple[np.ndarray, ...]:
@@ -149,7 +186,7 @@ class Table:
                     f"{self.source}, {self.label(int(bad[0]))}, column {name}: found {value}, wanted a number above 0; "
                     f"correct the cell or leave the row out{more}"
                 )
-        return tuple(self.columns[name] for name in names)
+        return tuple(self[name] for name in names)
 
     def ended(self) -> np.ndarray:
         """Whether the run of each row ended well, as far as the table has a status; bool, one per row."""
@@ -163,6 +200,12 @@ class Table:
         """What row i (from 0) is called in messages."""
         row = f"row {self.rows[i]}"
         return f"{row} (run {self.columns['run'][i]})" if "run" in self.columns and self.columns["run"][i] else row
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What each row is called in figures: its run, or its number where the table names none."""
+        runs = self.columns["run"] if "run" in self.columns else [""] * len(self)
+        return tuple(str(run) or f"row {row}" for run, row in zip(runs, self.rows, strict=True))
 
     def where(self, keep: np.ndarray, reason: str) -> "Table":
         """The rows where `keep` (bool, one per row) holds; the others are remembered with the reason."""
@@ -179,6 +222,7 @@ class Table:
         To choose is no rule of exclusion: the others are counted in `given`, and no law is fitted with them.
         """
         table = self
+        check_once(self, conditions)
         for condition in conditions:
             keep = rows_with(table, condition)
             table = table.chosen(keep)
@@ -216,9 +260,27 @@ class Table:
         """The text of `to_csv`."""
         text = io.StringIO(newline="")
         writer = csv.writer(text)
-        writer.writerow(self.columns)
-        writer.writerows(zip(*(map(cell, values) for values in self.columns.values()), strict=True))
+        writer.writerow(map(harmless, self.columns))
+        writer.writerows(zip(*map(cells, self.columns.values()), strict=True))
         return text.getvalue()
+
+    def to_pandas(self) -> Any:
+        """A pandas.DataFrame: numbers as f64, an empty cell NaN."""
+        return frames.to_pandas(self.columns)
+
+    def to_polars(self) -> Any:
+        """A polars.DataFrame: numbers as Float64, an empty cell null."""
+        return frames.to_polars(self.columns)
+
+    @classmethod
+    def from_pandas(cls, frame: Any, source: str = "table") -> "Table":
+        """The table of a pandas.DataFrame; an index that is more than row numbers is a column."""
+        return cls.from_columns(frames.from_pandas(frame), source)
+
+    @classmethod
+    def from_polars(cls, frame: Any, source: str = "table") -> "Table":
+        """The table of a polars.DataFrame."""
+        return cls.from_columns(frame.to_dict(as_series=False), source)
 
     def to_parquet(self, path: str | Path) -> None:
         import pyarrow
@@ -232,22 +294,41 @@ class Table:
     def _missing(self, name: str) -> str:
         # Names that a person can give: not a fit's own columns, and not those that were worked out here.
         names = [column for column in self.columns if not column.startswith("_") and column not in self.derived]
+        for here, formula in self.taken.items():
+            if here in self.columns and name in formula:
+                return f"{self.source}: no column {name}: it was taken as {here}={formula}; call it {here}, in its unit"
         typed = nearest(name, names)
         if name not in COLUMNS and typed in COLUMNS:  # no law asks for it: somebody mistyped it
             return f"{self.source}: no column {name}, nearest is {typed!r}; found {', '.join(names)}"
-        near = nearest(name, [one for one in names if one not in COLUMNS])  # those have a meaning of their own
+        others = [one for one in names if one not in COLUMNS]  # those have a meaning of their own
+        if name in NUMBER_COLUMNS:
+            others = [one for one in others if counted(self.columns[one][0]) is not None]
+        several = possible(name, others)
+        near = several[0] if len(several) > 1 else nearest(name, others)
         found = {name: _in_its_unit(name, near) if near else "NAME"}
         for other in CORE:  # what else the file calls by another name, so that one line names all
             if other not in self.columns and other != name and (one := surely(other, names)):
                 found |= {other: _in_its_unit(other, one)} if one != near and one not in COLUMNS else {}
         if near is None and name in TRIPLE and all(one in found or one in self for one in TRIPLE if one != name):
             del found[name]  # it follows from the other two
-        hint = f", nearest is {near!r}" if near else ""
+        hint, which = f", nearest is {near!r}" if near else "", "say which one it is with"
+        if len(several) > 1:
+            hint, which = f", and {len(several)} may be it ({', '.join(several)})", "choose one, as in"
         said = {**self.taken, **found}
         return (
-            f"{self.source}: no column {name}{hint}; say which one it is with {algebra.line(said, self.option)}, "
-            f"or load(path, {json.dumps(said)}) in Python; found {', '.join(names)}"
+            f"{self.source}: no column {name}{hint}; {which} {algebra.line(said, self.option)}, "
+            f"or load(path, {json.dumps(said)}) in Python" + ("" if len(several) > 1 else f"; found {', '.join(names)}")
         )
+
+
+def _of_curves(run: np.ndarray, naming: Naming) -> str:
+    """That rows count as points of learning curves, and how to say which runs they are."""
+    curves_ = len(set(run) - {""})
+    said = naming.line({}, {"run": "NAME"})
+    return (
+        f"no column run: {int((run != '').sum())} rows follow one another as the points of {curves_} learning "
+        f"{plural(curves_, 'curve', 'curves')} do, and those of one count as one run; where they are not, say {said}"
+    )
 
 
 def _in_its_unit(name: str, own: str) -> str:
@@ -266,7 +347,7 @@ def _without_copies(table: Table) -> Table:
     losses = [column for name, column in table.columns.items() if _is_loss(name) and column.dtype.kind == "f"]
     if not named or not losses or all(len(np.unique(column)) == len(table) for column in losses):
         return table
-    exact = np.any([_digits_beyond(column, 4) for column in losses], axis=0)
+    exact = np.any([digits_beyond(column, 4) for column in losses], axis=0)
     others = {name: code[once] for name, code in codes.items() if name not in named}
     by_name = _firsts(list(others.values()))
     by_seed = _firsts([code for name, code in others.items() if name not in LUCK])
@@ -297,7 +378,7 @@ def _firsts(codes: Sequence[np.ndarray]) -> np.ndarray:
     return np.array([seen.setdefault(row.tobytes(), i) == i for i, row in enumerate(np.stack(codes, axis=1))], bool)
 
 
-def _digits_beyond(column: np.ndarray, digits: int) -> np.ndarray:
+def digits_beyond(column: np.ndarray, digits: int) -> np.ndarray:
     """Whether a number has more significant digits than so many; bool, one per row."""
     with np.errstate(divide="ignore", invalid="ignore"):
         unit = 10.0 ** (np.floor(np.log10(np.abs(column))) - digits + 1)

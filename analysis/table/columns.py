@@ -3,7 +3,7 @@
 import difflib
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -102,6 +102,13 @@ EITHER = ("warmup",)  # others' tables name a kind of warm-up there
 NUMBER_COLUMNS = tuple(name for name, unit in COLUMNS.items() if unit != TEXT and name not in EITHER)
 
 THOUSANDS = re.compile(r"[+-]?\d{1,3}([, ]\d{3})+(\.\d*)?")
+# Columns of counts, in which 1,024 is a thousand and more; anywhere else it may be a decimal comma.
+COUNTS = tuple(
+    name for name, unit in COLUMNS.items() if unit in ("parameters", "tokens", "FLOP", "updates", "bytes", "channels")
+)
+
+# Text that a spreadsheet takes for a formula (OWASP, CSV Injection), or that looks as if it had been made harmless.
+FORMULA = re.compile("'*[=+@\t\r\n\uff1d\uff0b\uff0d\uff20-]")
 
 # What others call these columns, as `_plain` writes names.
 OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
@@ -122,7 +129,9 @@ OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
     "accuracy": ("acc", "mean_accuracy"),
 }
 
+UNNAMED = ("", "Unnamed: 0")  # what pandas and spreadsheets call a column of row numbers or names
 
+SPELT = 0.65  # so alike are a name and its misspelling, by `difflib`
 SHARES = {"error", "err", "accuracy", "acc"}  # words in the names of columns that lie between 0 and 1
 # What a name may say of the unit of its column, at its end.
 UNIT_WORDS: Mapping[str, float] = {
@@ -157,20 +166,34 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     for wanted in (name, *OTHER_NAMES.get(name, ())):
         if whole := _holding(wanted, plain):
             return plain[min(whole, key=len)]
-    near = difflib.get_close_matches(_plain(name), list(plain), n=1, cutoff=0.5)
+    near = difflib.get_close_matches(_plain(name), list(plain), n=1, cutoff=SPELT)
     return plain[near[0]] if near else None
 
 
 def surely(name: str, names: Iterable[str]) -> str | None:
     """Of the names, the one that is another word for column `name`, or the only one that holds such a word."""
-    names = [one for one in names if one]
-    plain = {_plain(one): one for one in names} | {_plain(_split(one)[0]): one for one in names}
-    for wanted in (name, *OTHER_NAMES.get(name, ())):
-        if wanted in plain:
-            return plain[wanted]
-    holding = {plain[one] for wanted in (name, *OTHER_NAMES.get(name, ())) for one in _holding(wanted, plain)}
+    exact, holding = _candidates(name, names)
+    if exact:
+        return exact[0]
     several = len(holding) > 1 or any(re.search(r"(^|_)per(_|$)|/", one.lower()) for one in holding)
     return None if several else next(iter(holding), None)
+
+
+def possible(name: str, names: Iterable[str]) -> list[str]:
+    """Of the names, those that are other words for column `name`; where none is, those that hold such a word."""
+    exact, holding = _candidates(name, names)
+    return exact or holding
+
+
+def _candidates(name: str, names: Iterable[str]) -> tuple[list[str], list[str]]:
+    names = [one for one in names if one]
+    plain = {_plain(one): one for one in names}
+    if name in COUNTED:  # whose columns may name a unit: "Tokens (B)"
+        plain |= {_plain(_split(one)[0]): one for one in names}
+    words = (name, *OTHER_NAMES.get(name, ()))
+    exact = [plain[word] for word in words if word in plain]
+    holding = [plain[one] for one in plain if any(_holding(word, [one]) for word in words)]
+    return list(dict.fromkeys(exact)), list(dict.fromkeys(holding))
 
 
 def unit_in(name: str) -> float:
@@ -223,7 +246,8 @@ def column(name: str, values: Sequence[Any] | np.ndarray, source: str) -> np.nda
         return np.asarray(["" if v is None else str(v) for v in values], dtype=str)
     numbers = [number(v) for v in values]
     if None in numbers and name in NUMBER_COLUMNS:
-        numbers = [_count(v) if found is None else found for v, found in zip(values, numbers, strict=True)]
+        plain = without_thousands(name, values) or values
+        numbers = [counted(v) if found is None else found for v, found in zip(plain, numbers, strict=True)]
     if None in numbers:
         if name in NUMBER_COLUMNS:
             i = numbers.index(None)
@@ -239,7 +263,17 @@ def column(name: str, values: Sequence[Any] | np.ndarray, source: str) -> np.nda
     return np.asarray(numbers, dtype=np.float64)
 
 
-def _count(cell: Any) -> float | None:
+def without_thousands(name: str, values: Sequence[Any] | np.ndarray) -> list[Any] | None:
+    """The cells of a column of counts as 1024 where all their commas and blanks stand for thousands; None elsewhere."""
+    if name not in COUNTS or isinstance(values, np.ndarray):
+        return None
+    marked = [v for v in (v.strip() for v in values if isinstance(v, str)) if "," in v or " " in v]
+    if not marked or not all(map(THOUSANDS.fullmatch, marked)):
+        return None
+    return [re.sub("[, ]", "", v) if isinstance(v, str) and THOUSANDS.fullmatch(v.strip()) else v for v in values]
+
+
+def counted(cell: Any) -> float | None:
     """A cell such as 70M or 300B as a number, None where it is no such thing."""
     try:
         return count_of(str(cell).strip())
@@ -257,9 +291,23 @@ def above_zero(columns: Mapping[str, np.ndarray], name: str) -> np.ndarray | Non
 
 
 def cell(value: Any) -> str:
-    """A value of a column as a file holds it."""
+    """A value of a column as text, in full precision."""
     if isinstance(value, str):
         return str(value)
     if math.isnan(value):
         return ""
     return str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else repr(float(value))
+
+
+def cells(values: np.ndarray) -> Iterator[str]:
+    """The cells of a column in a CSV file; text that a spreadsheet would run gets an apostrophe before it."""
+    return map(cell, values) if values.dtype.kind == "f" else (harmless(str(value)) for value in values)
+
+
+def harmless(text: str) -> str:
+    return f"'{text}" if FORMULA.match(text) else text
+
+
+def text_of(cell: str) -> str:
+    """The text of which `harmless` made a cell."""
+    return cell[1:] if cell[:1] == "'" and FORMULA.match(cell) else cell

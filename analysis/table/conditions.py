@@ -4,10 +4,12 @@ A column whose own name holds such a sign is found first.
 """
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analysis.digits import typed
 from analysis.table.columns import cell, number
 from scaling.errors import InputError
 
@@ -38,16 +40,28 @@ def rows_with(table: "Table", condition: str) -> np.ndarray:
     return keep
 
 
+def check_once(table: "Table", conditions: Sequence[str]) -> None:
+    """Refuses two values, or two bounds of one kind, for one column: they would not be what somebody meant."""
+    given: dict[tuple[str, str], str] = {}
+    for condition in conditions:
+        for name, sign, _ in _parts(table, condition):
+            if (name, sign) in given and sign != "!=":
+                raise InputError(
+                    f"conditions {given[name, sign]!r} and {condition!r}: both say {name}{sign}...; give one of them"
+                )
+            given[name, sign] = condition
+
+
 def is_condition(table: "Table", text: str) -> bool:
     """Whether a text says more than the name of a column."""
-    return text not in table and SIGN.search(text) is not None
+    return table.meant(text) is None and SIGN.search(text) is not None
 
 
 def _parts(table: "Table", condition: str) -> list[tuple[str, str, str]]:
     """Column, sign and value of each comparison: two of LOW<COLUMN<HIGH."""
     own = [
         name
-        for name in table
+        for name in (*table, *table.taken.values())
         if condition.startswith(name) and SIGN.match(condition[len(name) :].lstrip())  # the longest such name
     ]
     if own:
@@ -60,7 +74,7 @@ def _parts(table: "Table", condition: str) -> list[tuple[str, str, str]]:
     if len(words) == 3 and all(sign in TURNED for sign in signs):
         return [(words[1], TURNED[signs[0]], words[0]), (words[1], signs[1], words[2])]
     if len(words) == 2 and words[0]:
-        if words[0] not in table and words[1] in table and signs[0] in TURNED:
+        if table.meant(words[0]) is None and table.meant(words[1]) and signs[0] in TURNED:
             return [(words[1], TURNED[signs[0]], words[0])]
         return [(words[0], signs[0], words[1])]
     raise InputError(f"condition {condition!r}: wanted {FORMS}")
@@ -95,7 +109,7 @@ def _there(table: "Table", condition: str) -> str:
         if not len(known):
             said[name] = f"{name} is empty"
         elif sign in COMPARE:
-            said[name] = f"{name} goes from {known.min():g} to {known.max():g}"
+            said[name] = f"{name} goes from {typed(known.min())} to {typed(known.max())}"
         else:
             said[name] = f"the values of {name} are {', '.join(dict.fromkeys(map(cell, values[:1000])))[:200]}"
     return "; ".join(said.values())

@@ -2,42 +2,60 @@
 
 import csv
 import io
+import re
 from pathlib import Path
 from typing import Any
 
-from scaling import folders
+from analysis.table import opened
+from analysis.table.columns import text_of
 from scaling.errors import InputError
 
-BOM = "\ufeff"
 CELLS = 20_000_000  # of a Parquet table, which tells so before it is read
+SEPARATORS = ",;\t|"
+DECIMAL_COMMA = re.compile(r"[+-]?\d+,(\d{1,2}|\d{4,})")  # no thousands
 
 
 def read_csv(path: Path) -> dict[str, list[str]]:
-    """The cells of a CSV file by column, as text; a byte-order mark and any line ends will do.
+    """The cells of a CSV file by column, as text; a byte-order mark, any line ends and a .gz will do.
+
+    Cells are separated by what the header has most of: commas, semicolons, tabs or bars. Beside semicolons and tabs a
+    comma in a number is a decimal comma where it cannot stand for thousands.
 
     Raises:
         InputError: not UTF-8 text, empty, a column name twice, or rows of unequal length.
     """
+    text = opened.text(path, "CSV table")
+    first = text.lstrip("\r\n").partition("\n")[0]
+    separator = max(SEPARATORS, key=first.count)
     try:
-        text = folders.read_text(path, "a CSV table")
-        lines = [line for line in csv.reader(io.StringIO(text.removeprefix(BOM), newline="")) if line]
+        lines = [line for line in csv.reader(io.StringIO(text, newline=""), delimiter=separator) if line]
     except csv.Error as error:
         raise InputError(f"{path}: not a CSV table in UTF-8 ({error}); export it again as plain CSV") from error
     if not lines:
         raise InputError(f"{path}: empty; wanted a header line and one row per run")
-    header = [name.strip() for name in lines[0]]
+    header = [text_of(name.strip()) for name in lines[0]]
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
         raise InputError(f"{path}: column {twice[0]!r} is there twice; give every column its own name")
-    if len(header) == 1 and (separator := next((mark for mark in ";\t|" if mark in header[0]), "")):
-        raise InputError(f"{path}: cells are separated by {separator!r}; export it again with commas")
     for i, line in enumerate(lines[1:], 1):
         if len(line) != len(header):
-            more = "; a comma inside a cell, as in 1,000, needs quotes" if len(line) > len(header) else ""
+            inside = separator == "," and len(line) > len(header)
+            more = "; a comma inside a cell, as in 1,000, needs quotes" if inside else ""
             raise InputError(
                 f"{path}, row {i}: {len(line)} cells under {len(header)} column names; wanted as many{more}"
             )
-    return {name: [line[k] for line in lines[1:]] for k, name in enumerate(header)}
+    columns = {name: [text_of(line[k]) for line in lines[1:]] for k, name in enumerate(header)}
+    if separator == ",":
+        return columns
+    return {name: _with_points(cells) for name, cells in columns.items()}
+
+
+def _with_points(cells: list[str]) -> list[str]:
+    """A column's cells with decimal points, where its commas are decimal commas."""
+    numbers = [cell.strip() for cell in cells if "," in cell]
+    if not any(DECIMAL_COMMA.fullmatch(cell) for cell in numbers) or any("." in cell for cell in numbers):
+        return cells
+    return [cell.replace(",", ".") if re.fullmatch(r"\s*[+-]?\d+,\d+\s*", cell) else cell for cell in cells]
 
 
 def read_parquet(path: Path) -> dict[str, list[Any]]:

@@ -6,6 +6,8 @@ Kaplan et al. (2020) has 768 parameters and sees 2e8 tokens for each, their larg
 
 import itertools
 import math
+import re
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -13,7 +15,7 @@ import numpy as np
 
 from analysis.digits import typed
 from analysis.table import odd_rows
-from analysis.table.columns import above_zero, surely
+from analysis.table.columns import above_zero, is_share, surely
 from analysis.table.naming import Doubt, Naming
 from analysis.table.odd_rows import contradiction
 from scaling.errors import InputError
@@ -29,6 +31,7 @@ LEVEL_SLOPE = 0.02  # of ln(C / 6 N D) over ln N: below it the ratio is one numb
 LARGE_LOSS = 15.0  # nats/token: a guess among three million tokens, more than any vocabulary has
 SMALL_LOSS = 0.4  # nats/token: what no model of a text has come down to
 ABOVE_GUESSING = 1.0  # nats/token over ln(vocabulary) that an honest loss stays below
+BITS_WORDS = {"bpb", "bits", "bit"}  # in the name of a column that counts bits
 IN_BITS = 0.03  # relative: so near to 1 / ln 2 the ratio of two losses is no accident
 # What a column may count in instead; the last ones for compute alone.
 UNITS: Mapping[float, str] = {
@@ -75,6 +78,7 @@ def completed(columns: Columns, naming: Naming) -> tuple[dict[str, np.ndarray], 
     """
     found = dict(columns)
     _check_trifle(found, naming)
+    _check_quantity(found, naming)
     if wrong := _wrong(found):
         raise InputError(_said(wrong, found, naming))
     notes: list[str] = [Doubt(note) for note in _doubtful_losses(found, naming)]
@@ -108,6 +112,18 @@ def _followed(name: str, how: str, columns: Columns, naming: Naming) -> str:
 # --- losses
 
 
+def _check_quantity(columns: Columns, naming: Naming) -> None:
+    """Refuses an error or an accuracy that was taken for a loss: a law of losses would leave 0 to 1."""
+    for name in ("loss", "loss_min"):
+        own = naming.taken.get(name, name)
+        if name in columns and columns[name].dtype.kind == "f" and is_share(own, columns[name]):
+            raise InputError(
+                f"{naming.source}, {naming.column(name)}: holds shares from {typed(np.nanmin(columns[name]), 3)} to "
+                f"{typed(np.nanmax(columns[name]), 3)}, and {name} is in nats per token; to fit it as what it is, "
+                f"say --target {shlex.quote(own)} and leave out {name}={shlex.quote(own)}"
+            )
+
+
 def _doubtful_losses(columns: Columns, naming: Naming) -> list[str]:
     """Losses that nats per token cannot be: perplexities, bits, or sums."""
     notes = []
@@ -125,6 +141,8 @@ def _doubtful_losses(columns: Columns, naming: Naming) -> list[str]:
                 f"{name} is {typed(high, 3)} or less in all rows: are these nats per token? no model of a text has "
                 "come down so far"
             )
+        elif BITS_WORDS & set(re.split("[^a-z0-9]+", (own := naming.taken.get(name, name)).lower())):
+            notes.append(f"{name} is {own}, in bits by its name: say --target {shlex.quote(own)}, and units are right")
         elif in_bits := _bits(columns, values):
             factor = naming.line({name: math.log(2)})
             notes.append(f"{name} looks like bits per token: {in_bits}; in nats it is {factor}")

@@ -20,7 +20,12 @@ Verbs: TypeAlias = argparse._SubParsersAction
 
 
 class Parser(argparse.ArgumentParser):
-    """Errors in one line."""
+    """Errors in one line; an option that is given twice is one."""
+
+    def __init__(self, *args: Any, **more: Any):
+        super().__init__(*args, **more)
+        for name in (None, "store"):
+            self.register("action", name, _Once)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # pyright: ignore
         for word in args or ():
@@ -30,6 +35,18 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str):
         self.exit(2, f"{self.prog}: {one_line(message)}; see {self.prog} --help\n")
+
+
+class _Once(argparse._StoreAction):
+    """Else the last one would count without a word."""
+
+    given: argparse.Namespace | None = None
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        if option_string and self.given is namespace:
+            parser.error(f"{option_string} is there twice; give it once")
+        self.given = namespace
+        super().__call__(parser, namespace, values, option_string)
 
 
 def verb(

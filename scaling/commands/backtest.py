@@ -21,7 +21,7 @@ def add(verbs: arguments.Verbs) -> None:
     laws.rows(verb)
     verb.add_argument("--target", metavar="COLUMN", help="column to predict (the law's own, mostly loss)")
     verb.add_argument("--clusters", metavar="COLUMN", help="rows with one value here are one run")
-    verb.add_argument("--steps", type=arguments.count, default=6, help="at most, along size and along N (6)")
+    verb.add_argument("--steps", type=arguments.count, help="at most, along size and along N")
     verb.add_argument("--every-run", action="store_true", help="also the runs that the law is not about")
     verb.add_argument(
         "--plot", type=arguments.PICTURE, metavar="FILE", help="calibration and sharpness: .svg, .png or .pdf"
@@ -38,7 +38,7 @@ def _backtest(args: argparse.Namespace) -> int:
         laws.asked_for(args, target=args.target),
         target=args.target,
         clusters=args.clusters,
-        steps=args.steps,
+        steps=args.steps or backtest.STEPS,
         every_run=args.every_run,
     )
 

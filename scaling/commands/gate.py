@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from scaling.commands import arguments
-from scaling.commands.laws import TABLE, pair, two_tables
+from scaling.commands.laws import TABLE, floor_of, floors, pair, two_tables
 
 
 def add(verbs: arguments.Verbs) -> None:
@@ -28,11 +28,7 @@ def add(verbs: arguments.Verbs) -> None:
         "--at", type=arguments.number, metavar="C", help="FLOP at which (the largest that both ladders reach)"
     )
     gate.add_argument("--by", choices=["flops", "seconds"], default="flops", help="what is to be saved (flops)")
-    floors = gate.add_mutually_exclusive_group()
-    floors.add_argument(
-        "--floor", type=arguments.number, metavar="LOSS", help="irreducible loss at which both laws are pinned"
-    )
-    floors.add_argument("--floor-from", type=Path, metavar="FIT", help="pinned at the floor of this fit")
+    floors(gate)
     gate.add_argument("--law", help="by which to compare (chinchilla where both ladders allow it, else of compute)")
     pair(gate)
     gate.add_argument("--json", action="store_true", help="JSON in place of text")
@@ -40,12 +36,9 @@ def add(verbs: arguments.Verbs) -> None:
 
 def _gate(args: argparse.Namespace) -> int:
     arguments.fits_on_the_cpu()
-    from analysis.gate import Floor, Rule, Verdict, gate
+    from analysis.gate import Rule, Verdict, gate
 
     rule = Rule(args.at_least, args.at, args.by)
-    floor = None if args.floor is None else Floor(args.floor)
-    if args.floor_from:
-        floor = Floor.of(arguments.read_fit(args.floor_from), args.floor_from.name)
-    found = gate(*two_tables(args), rule, floor=floor, law=args.law)
+    found = gate(*two_tables(args), rule, floor=floor_of(args), law=args.law)
     arguments.answer(found, args.json)
     return 0 if found.verdict is Verdict.PASS else 1

@@ -10,11 +10,12 @@ from scaling.commands import arguments
 from scaling.errors import InputError
 
 if TYPE_CHECKING:
+    from analysis.fit.floor import Floor
     from analysis.forms import Choice
     from analysis.laws import Law
     from analysis.table import Table
 
-TABLE = "folder of a study, or a .csv or .parquet file"
+TABLE = "folder of a study, a table (CSV, Parquet, JSON), a log of another tool, or a folder of logs"
 
 
 def add(verbs: arguments.Verbs) -> None:
@@ -26,7 +27,7 @@ def add(verbs: arguments.Verbs) -> None:
         "how compute is best split into parameters and tokens, with intervals",
         "scaling allocate studies/isoflop --approach isoflop --budgets 1e21 1e22",
     )
-    allocate.add_argument("table", type=Path, help=TABLE)
+    allocate.add_argument("table", type=Path, nargs="+", help=TABLE)
     allocate.add_argument(
         "--approach",
         choices=["auto", "envelope", "hull", "isoflop", "surface", "optima", "all"],
@@ -79,7 +80,7 @@ def _add_fit(verbs: arguments.Verbs) -> None:
         'scaling fit chinchilla runs.csv --columns params="Model Size" flops="Training FLOP" --drop-worst 5',
     )
     fit.add_argument("law", nargs="?", help="name of a law; --list shows them")
-    fit.add_argument("table", nargs="?", type=Path, help=TABLE)
+    fit.add_argument("table", nargs="*", type=Path, help=TABLE)
     fit.add_argument(
         "--list", action="store_true", help="show the laws, their columns and the runs that they are about"
     )
@@ -109,6 +110,7 @@ def _add_fit(verbs: arguments.Verbs) -> None:
         "--weights", choices=["replicates"], help="weigh runs by the noise that runs differing in seed alone show"
     )
     fit.add_argument("--fix", nargs="+", default=[], metavar="CONSTANT=VALUE", help="hold constants at a value")
+    floors(fit)
     _level(fit)
     fit.add_argument(
         "--bootstrap",
@@ -163,6 +165,24 @@ def _level(verb: argparse.ArgumentParser) -> None:
 
 def _drop_worst(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--drop-worst", type=int, default=0, metavar="K", help="leave out the K runs of largest loss")
+
+
+def floors(verb: argparse.ArgumentParser) -> None:
+    """Options that pin the floor of a law."""
+    one = verb.add_mutually_exclusive_group()
+    one.add_argument(
+        "--floor", type=arguments.number, metavar="LOSS", help="irreducible loss at which the law is pinned"
+    )
+    one.add_argument("--floor-from", type=Path, metavar="FIT", help="pinned at the floor of this fit")
+
+
+def floor_of(args: argparse.Namespace) -> "Floor | None":
+    """The floor that the options of `floors` pin."""
+    from analysis.fit.floor import Floor
+
+    if args.floor_from:
+        return Floor.of(arguments.read_fit(args.floor_from), args.floor_from.name)
+    return None if args.floor is None else Floor(args.floor)
 
 
 def rows(verb: argparse.ArgumentParser) -> None:
@@ -231,7 +251,7 @@ def two_tables(args: argparse.Namespace) -> "tuple[Table, Table]":
 
 
 def table_of(
-    path: Path,
+    path: Path | Sequence[Path],
     columns: Mapping[str, str],
     where: Sequence[str],
     best_of: Sequence[str] = (),
@@ -240,7 +260,7 @@ def table_of(
     curves: bool = False,
     option: str = "--columns",
 ) -> "Table":
-    """The rows asked for; `curves`: the learning curves, where the path is the folder of a study.
+    """The rows asked for; `curves`: the learning curves, where the path is the folder of a study or logs.
 
     Args:
         columns, where, best_of: as the options of these names.
@@ -250,15 +270,22 @@ def table_of(
     from analysis import mixed
     from analysis.load import load
 
-    if curves and path.is_dir():
+    if curves and isinstance(path, Path) and (path / "study.json").exists():
         from analysis import records
 
         if columns:
             raise InputError(f"--columns renames the columns of a file; those of the study {path} have their names")
         rows = records.read(path).curves
     else:
-        rows = load(path, columns, option)
+        rows = load(path, columns, option, curves=curves)
     return mixed.best_of(rows.matching(*where), best_of, target or "loss")
+
+
+def one_or_all(paths: "Path | Sequence[Path]") -> "Path | list[Path]":
+    """The only path of several words, else all of them."""
+    if isinstance(paths, Path):
+        return paths
+    return paths[0] if len(paths) == 1 else list(paths)
 
 
 def columns_of(args: argparse.Namespace) -> dict[str, str]:
@@ -266,15 +293,21 @@ def columns_of(args: argparse.Namespace) -> dict[str, str]:
 
 
 def asked_for(
-    args: argparse.Namespace, path: Path | None = None, *, target: str | None = None, curves: bool = False
+    args: argparse.Namespace,
+    path: Path | Sequence[Path] | None = None,
+    *,
+    target: str | None = None,
+    curves: bool = False,
 ) -> "Table":
     """The rows of the verb's table, or of the one at `path`, that its options of `rows` ask for."""
-    return table_of(path or args.table, columns_of(args), args.where, args.best_of, target=target, curves=curves)
+    return table_of(
+        path or one_or_all(args.table), columns_of(args), args.where, args.best_of, target=target, curves=curves
+    )
 
 
 def _fit(args: argparse.Namespace) -> int:
     arguments.fits_on_the_cpu()
-    from analysis import average, batch_size, fit, forms, laws
+    from analysis import batch_size, fit, laws
     from analysis.confidence import LEVEL
     from analysis.laws.law import describe, to_dict
     from scaling.config import parse
@@ -287,7 +320,7 @@ def _fit(args: argparse.Namespace) -> int:
         return 0
     laws_asked, path = _asked(args)
     table = asked_for(args, path, target=args.target, curves=laws_asked[:1] == [laws.KaplanBCrit])
-    laws_asked = laws_asked or list(forms.candidates(table))
+    laws_asked = laws_asked or _usual(table)
     batch_fit = arguments.read_fit(args.batch_fit) if args.batch_fit else None
     rows = batch_size.for_law(laws_asked[0], table, batch_fit)
     options = {
@@ -302,14 +335,20 @@ def _fit(args: argparse.Namespace) -> int:
         "clusters": args.clusters,
         "drop": args.drop,
     }
-    choice, law = None, laws_asked[0]
+    choice, law, floor = None, laws_asked[0], floor_of(args)
+    if len(laws_asked) > 1 and (floor or args.fix):
+        raise InputError("--floor and --fix hold constants of one law: leave them out where several are judged")
     if len(laws_asked) > 1:
         given = {name: value for name, value in options.items() if value is not None and name != "level"}
+        from analysis import forms
+
         choice = forms.choose(laws_asked, rows, args.hold_out, every_run=args.every_run, **given)
     fitted = {"bootstrap": args.bootstrap, "every_run": args.every_run, **options}
     if args.average:
-        if not choice or args.choose is None or args.plot or args.hold_out or args.fix:
-            raise InputError("--average goes with --choose and two laws or more, without --plot, --hold-out and --fix")
+        if not choice or args.choose is None or args.plot or args.hold_out:
+            raise InputError("--average goes with --choose and two laws or more, without --plot and --hold-out")
+        from analysis import average
+
         averaged = average.average(choice, laws_asked, rows, **fitted)
         return arguments.answer(averaged, args.json, (args.out, averaged.to_json))
     if choice and args.choose is not None:
@@ -323,6 +362,7 @@ def _fit(args: argparse.Namespace) -> int:
         fixed={
             name: parse(f"--fix {name}", value, float) for name, value in arguments.pairs(args.fix, "--fix").items()
         },
+        floor=floor,
         **fitted,
     )
 
@@ -338,7 +378,14 @@ def _fit(args: argparse.Namespace) -> int:
     return arguments.answer(said, args.json, (args.out, found.to_json), (args.plot, draw))
 
 
-def _asked(args: argparse.Namespace) -> tuple[list["type[Law]"], Path]:
+def _usual(table: "Table") -> "list[type[Law]]":
+    """The laws to choose from where none is named."""
+    from analysis import forms
+
+    return list(forms.candidates(table))
+
+
+def _asked(args: argparse.Namespace) -> tuple[list["type[Law]"], Path | list[Path]]:
     """The laws and the table that were typed: the law to fit first, or the laws to choose from, none for the usual."""
     from analysis.laws import law_by_name
 
@@ -348,22 +395,22 @@ def _asked(args: argparse.Namespace) -> tuple[list["type[Law]"], Path]:
                 "wanted a law and a table before the options, such as: scaling fit chinchilla runs.csv; "
                 "scaling fit --list names the laws"
             )
-        return [law_by_name(name) for name in (args.law, *args.against)], args.table
+        return [law_by_name(name) for name in (args.law, *args.against)], one_or_all(args.table)
     # The option takes words greedily, the table among them: it is the word that is no law's name.
-    words = [str(word) for word in (args.law, args.table, *args.choose) if word]
+    words = [str(word) for word in (args.law, *args.table, *args.choose) if word]
     names, others = [], []
     for word in words:
         try:
             names.append(law_by_name(word))
         except InputError:
             others.append(word)
-    for word in others[:-1]:
-        law_by_name(word)
+    if not all(Path(word).exists() for word in others[:-1]):
+        law_by_name(next(word for word in others[:-1] if not Path(word).exists()))
     if not others:
         raise InputError("--choose: wanted a table, such as: scaling fit --choose chinchilla q-norm runs.csv")
     if args.against or len(names) == 1:
         raise InputError("--choose: wanted two laws or more, or none for the usual ones, and no --against beside it")
-    return names, Path(others[-1])
+    return names, one_or_all([Path(word) for word in others])
 
 
 def _undecided(choice: "Choice", args: argparse.Namespace) -> int:
@@ -396,7 +443,8 @@ def _allocate(args: argparse.Namespace) -> int:
     law_by_name(args.law)  # whatever the approach
     rows = asked_for(args, curves=args.approach in ("envelope", "hull", "all"))
     if args.approach == "all":
-        runs = asked_for(args) if args.table.is_dir() else allocation.last_rows(rows)
+        study = len(args.table) == 1 and (args.table[0] / "study.json").exists()
+        runs = asked_for(args) if study else allocation.last_rows(rows)
         return arguments.answer(allocation.cross_check(runs, rows, **options), args.json)
     found = allocation.allocate(rows, args.approach, **options)
     return arguments.answer(found, args.json, (args.out, found.to_json))

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scaling import folders
-from scaling.commands import arguments, together
+from scaling import folders, terminal
+from scaling.commands import arguments, laws, together
 from scaling.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 QUICKSTART = "configs.quickstart"
 FEW = 60  # runs that are listed one by one
 WATCH = 2.0  # seconds between two looks
+LIVE = 10.0  # seconds between two pages
 
 
 def add(verbs: arguments.Verbs) -> None:
@@ -108,10 +109,22 @@ def add(verbs: arguments.Verbs) -> None:
         verbs,
         "report",
         _report,
-        "figures, constants and intervals as one self-contained page",
-        "scaling report studies/quickstart",
+        "figures, constants and intervals as one self-contained page, of a study or of anybody's table",
+        "scaling report runs.csv --columns params=n_params",
     )
-    report.add_argument("dir", type=Path, help="folder of the study")
+    report.add_argument("table", type=Path, help=laws.TABLE)
+    report.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="of the page (DIR/report of a study, NAME-report here of NAME.csv)"
+    )
+    report.add_argument(
+        "--live",
+        nargs="?",
+        type=arguments.number,
+        const=LIVE,
+        metavar="SECONDS",
+        help=f"write the page again every so many seconds ({LIVE:g}) until all runs are done",
+    )
+    laws.rows(report)
     report.add_argument("--json", action="store_true", help="the findings, instead of the page's path")
 
 
@@ -240,9 +253,12 @@ def _ask(ask: Callable[["Table"], Sequence["RunConfig"]], whole: "StudyFolder", 
     return bool(runs)
 
 
-def _write_report(folder: Path, only_if_older_than: Sequence[Path] = (), as_json: bool = False) -> None:
+def _write_report(
+    folder: Path, only_if_older_than: Sequence[Path] = (), out: Path | None = None, as_json: bool = False
+) -> None:
     """Makes the page and prints what it says; a page that is newer than all of these files is not made again."""
-    text, page = folder / "report" / "findings.txt", folder / "report" / "index.html"
+    out = out or folder / "report"
+    text, page = out / "findings.txt", out / "index.html"
     newest = max((path.stat().st_mtime_ns for path in only_if_older_than), default=None)
     if newest is not None and text.exists() and page.exists() and text.stat().st_mtime_ns >= newest:
         print(text.read_text(encoding="utf-8"))
@@ -251,7 +267,7 @@ def _write_report(folder: Path, only_if_older_than: Sequence[Path] = (), as_json
         from analysis import report
 
         if (folder / "study.json").exists():
-            page.parent.mkdir(exist_ok=True)
+            page.parent.mkdir(parents=True, exist_ok=True)
             folders.try_file(page)
         found, files = report.files(folder)
 
@@ -351,7 +367,7 @@ def _study_status(args: argparse.Namespace) -> int:
         whole = study.read(args.dir)
         now = status.of(whole)
         if args.watch and sys.stdout.isatty():
-            print("\033[2J\033[H", end="")
+            terminal.obeyed(sys.stdout).write("\033[2J\033[H")
         print("\n".join(_glance(now, args.runs or (not args.watch and len(now.runs) <= FEW))), flush=True)
         over = all(each.state in ("done", "quarantined") for each in now.packs)
         if not args.watch or over:
@@ -400,7 +416,11 @@ def _study_export(args: argparse.Namespace) -> int:
     if args.records:
         from scaling import exchange, study
 
-        n = exchange.write(study.read(args.dir), args.records)
+        whole = study.read(args.dir)
+        for pack in whole.packs:
+            if damage := whole.damage(pack):
+                arguments.say(f"{args.dir}: the record of pack {pack.id} is damaged and left out: {damage}")
+        n = exchange.write(whole, args.records)
         print(f"{args.records}: {n} runs")
     if not args.csv and not args.parquet:
         if args.records:
@@ -420,5 +440,56 @@ def _study_export(args: argparse.Namespace) -> int:
 
 
 def _report(args: argparse.Namespace) -> int:
-    _write_report(args.dir, as_json=args.json)
+    if not args.table.is_dir():
+        return _report_table(args)
+    arguments.fits_on_the_cpu()
+    if args.columns or args.where or args.best_of:
+        raise InputError(
+            f"{args.table}: --columns, --where and --best-of are for tables; export the study's with scaling study "
+            f"export {args.table} --csv runs.csv"
+        )
+    if args.live is not None:
+        return _report_live(args)
+    _write_report(args.table, out=args.out, as_json=args.json)
+    return 0
+
+
+def _report_table(args: argparse.Namespace) -> int:
+    if args.live is not None:
+        raise InputError(f"--live: {args.table} is no folder of a study, whose runs train")
+    arguments.fits_on_the_cpu()
+    from analysis import report
+
+    table = laws.asked_for(args)
+    path, found = report.write_table(table, args.out or Path(f"{args.table.stem}-report"), args.table.name)
+    if args.json:
+        arguments.print_json(found.to_dict())
+    else:
+        print(f"{found.text()}\n\nThe page: {path}")
+    return 0
+
+
+def _report_live(args: argparse.Namespace) -> int:
+    """Writes the page again while runs train; Ctrl-C leaves the last one as it is."""
+    if args.live < 1:
+        raise InputError(f"--live {args.live:g}: wanted 1 second or more")
+    if args.out or args.json:
+        raise InputError("--live writes DIR/report and nothing else: leave out --out and --json")
+    from analysis import report
+    from scaling import status, study
+
+    folder, seen = args.table, None
+    page = folder / "report" / "index.html"
+    arguments.say(f"{page}: written again every {args.live:g} s while runs train; an open browser shows it")
+    try:
+        while True:
+            now = status.of(study.read(folder))
+            if all(each.state in ("done", "quarantined") for each in now.packs):
+                break
+            if seen != (seen := [(row.run.id, row.state, row.steps) for row in now.runs]):
+                report.write_live(folder, args.live, _glance(now, each_run=False))
+            time.sleep(args.live)
+    finally:
+        report.settle(page)
+    _write_report(folder)
     return 0

@@ -1,6 +1,7 @@
 """scaling study run with --mesh or --distributed: all devices, of all hosts, train one pack after the other."""
 
 import argparse
+import os
 from pathlib import Path
 
 from scaling.commands import arguments
@@ -41,7 +42,7 @@ def wanted(args: argparse.Namespace) -> bool:
 
 def run(args: argparse.Namespace) -> int:
     """Plans the study in the first process and trains in all."""
-    from scaling import checkpoints, distributed, question, sharding, split, study, watch
+    from scaling import checkpoints, distributed, numerics, question, sharding, split, study, watch
 
     if args.workers:
         raise InputError("--mesh and --distributed use all devices for one pack: leave out --workers")
@@ -50,6 +51,10 @@ def run(args: argparse.Namespace) -> int:
     sizes = sharding.parse(args.mesh) if args.mesh else None
     profile = watch.span(args.profile) if args.profile else None
     config = question.load(args.config, arguments.pairs(args.set, "--set"))
+    environment = dict(os.environ)
+    if asked := numerics.overruled():
+        arguments.say(f"{', '.join(asked)}: not taken, since it would change what a run is")
+    numerics.without_fast_math()
     if args.distributed:
         distributed.check_times(args.silence, args.heartbeat)
         distributed.start(args.distributed, args.process_id, args.processes, args.wait, args.heartbeat)
@@ -59,6 +64,10 @@ def run(args: argparse.Namespace) -> int:
         try:
             sizes = sizes or {"fsdp": jax.device_count()}
             checkpoints.together("begun")  # where they first meet CPUs wait for 30 s only, and to plan may take longer
+            settings = numerics.settings(environment)
+            asked = {name: str(getattr(args, name)) for name in ("shard", "pack", "save_steps")}
+            runs = f"{config.name} ({study.asked_of(config.runs)})"
+            distributed.alike({**distributed.executes(settings), "study": runs, "mesh": str(sizes), **asked})
 
             def plan() -> study.StudyFolder | None:
                 if jax.process_index():
@@ -88,6 +97,7 @@ def run(args: argparse.Namespace) -> int:
                     sizes,
                     notice,
                     arguments.say,
+                    settings=settings,
                     save_steps=args.save_steps,
                     tensorboard=args.tensorboard,
                     profile=profile,

@@ -4,16 +4,20 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import shutil
 import signal
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
+from scaling import claims
 from scaling.errors import InputError
 
 Task = TypeVar("Task")
@@ -23,6 +27,7 @@ Say = Callable[[str], None]
 NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 ELSEWHERE = "set SCALING_CACHE to a folder you may write to"
+POLL = 0.2  # seconds between two tries to have a lock
 PROGRESS = 10.0  # seconds between two lines about a long stage
 
 
@@ -60,15 +65,56 @@ def sync(file: Any) -> None:
 
 @contextlib.contextmanager
 def locked(folder: Path, say: Say) -> Iterator[None]:
-    """One process at a time in `folder`; the lock goes away with its process, however that ends."""
+    """One process at a time in `folder`; the lock goes away with its process, however that ends.
+
+    Raises:
+        InputError: the process that has it gives no sign of life. It could wake up and write, so nobody takes over.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "lock", "a") as file:
+    path = folder / "lock"
+    with path.open("a+") as file:
+        _wait_for(file, folder, say)
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
+        ended = threading.Event()
+        heart = threading.Thread(target=_beat, args=(path, ended), daemon=True)
+        heart.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            heart.join()
+
+
+def _wait_for(file: IO[str], folder: Path, say: Say) -> None:
+    began = None
+    while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
         except BlockingIOError:
+            file.seek(0)
+            who = re.fullmatch(r"process (\d+) on ([\w.-]+)", file.read(200))
+        if began is None:
+            began = time.monotonic()
             say(f"waiting: another process is preparing {folder}")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        path = folder / "lock"
+        if time.monotonic() - began > claims.LEASE and abs(claims.age(path, folder)) > claims.LEASE:
+            pid, host = (who[1], who[2]) if who else ("PID", "its machine")
+            raise InputError(
+                f"{folder} is being prepared by {who[0] if who else 'a process'}, which has given no sign of life for "
+                f"{claims.LEASE:.0f} s; let it go on (kill -CONT {pid}) or end it (kill -9 {pid}) on {host}, then give "
+                "the same command again"
+            )
+        time.sleep(POLL)
+
+
+def _beat(path: Path, ended: threading.Event) -> None:
+    while not ended.is_set():
+        with contextlib.suppress(OSError):
+            os.utime(path)  # by the clock of the disk
+        ended.wait(claims.BEAT)
 
 
 @contextlib.contextmanager

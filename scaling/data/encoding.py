@@ -20,12 +20,13 @@ from pathlib import Path
 
 import numpy as np
 
+from scaling import checked
 from scaling.data import disk
 from scaling.data.batches import validation_span
 from scaling.data.corpora import open_corpus
 from scaling.data.documents import Corpus, Part
-from scaling.data.index import Index, by_part, open_index, summarise, texts
-from scaling.data.token_set import NAMED, PACKING, TokenSet, TooLittleText, named, open_tokens
+from scaling.data.index import Changed, Index, by_part, open_index, summarise, texts
+from scaling.data.token_set import FILES, NAMED, PACKING, TokenSet, TooLittleText, identity, named, open_tokens
 from scaling.data.tokenizer import Tokenizer, bytes_tokenizer, train_bpe
 from scaling.errors import InputError
 
@@ -79,9 +80,18 @@ def prepare(
             "or both as tokens:ID"
         )
     with disk.room(cache):
-        maker = _Maker(source, validation_source, cache, workers or disk.cores(), say)
-        coder = maker.tokenizer(tokenizer, n_vocab)
-        return maker.extend(coder, train_tokens, validation_tokens)
+        for again in (True, False):
+            maker = _Maker(source, validation_source, cache, workers or disk.cores(), say)
+            try:
+                coder = maker.tokenizer(tokenizer, n_vocab)
+                return maker.extend(coder, train_tokens, validation_tokens)
+            except Changed as changed:  # with the size and the times that it had: its content decides
+                if not again:
+                    raise
+                say(f"{source} is not the text of its index, and is read anew ({str(changed).split(';')[0]})")
+                for index in maker.indices.values():
+                    shutil.rmtree(index.folder, ignore_errors=True)
+        raise AssertionError
 
 
 @dataclasses.dataclass
@@ -157,8 +167,7 @@ class _Maker:
     def extend(self, tokenizer: Tokenizer, train_tokens: int, validation_tokens: int) -> TokenSet:
         """The token set, with at least as many tokens as asked for."""
         prints = {split: self._described[split]["fingerprint"] for split in ("train", "validation")}
-        identity = json.dumps([PACKING, prints["train"], prints["validation"], tokenizer.hash])
-        name = hashlib.sha256(identity.encode()).hexdigest()[:16]
+        name = identity(prints["train"], prints["validation"], tokenizer.hash)
         folder = self.cache / "tokens" / name
         wanted = {
             "train": (train_tokens, train_tokens),
@@ -210,6 +219,7 @@ class _Maker:
         disk.write(folder / "tokenizer.model", lambda file: file.write(tokenizer.model))
         disk.write(folder / "token_bytes.npy", lambda file: np.save(file, tokenizer.n_bytes))
         kind = "bytes" if tokenizer.is_bytes else "bpe"
+        files = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in FILES}
         manifest = {
             "format": PACKING,
             "id": name,
@@ -218,6 +228,7 @@ class _Maker:
             "n_vocab": tokenizer.n_vocab,
             "dtype": np.dtype(tokenizer.dtype).name,
             "tokenizer": {"kind": kind, "hash": tokenizer.hash, "eos": tokenizer.eos},
+            "files": files,
             "entropy_rate": self.corpora[self.validation_source or self.source].entropy_rate,
             "corpora": {
                 source: {k: v for k, v in index.summary.items() if k not in ("train", "validation")}
@@ -318,7 +329,8 @@ def _enough(tokens: TokenSet, wanted: dict[str, tuple[int, int]]) -> bool:
 
 
 def _write_manifest(folder: Path, manifest: dict) -> None:
-    disk.write(folder / "manifest.json", lambda file: file.write(json.dumps(manifest, indent=1).encode()))
+    values = checked.sealed({name: value for name, value in manifest.items() if name != checked.SEAL})
+    disk.write(folder / "manifest.json", lambda file: file.write(json.dumps(values, indent=1).encode()))
 
 
 def _texts_of(task: tuple[Part, np.ndarray]) -> list[str]:

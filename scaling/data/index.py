@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from scaling import checked
 from scaling.data import disk
 from scaling.data.documents import PART, PIECE, Corpus, Part, read
 from scaling.errors import InputError
@@ -31,6 +32,10 @@ SIMILAR = 0.7  # estimated Jaccard similarity from which on two documents are ne
 
 SCAN = np.dtype([*ROW.descr, ("group", "<u8")])
 SCAN_WITH_SKETCH = np.dtype([*SCAN.descr, ("sketch", "<u4", (N_HASH,))])
+
+
+class Changed(InputError):
+    """Text is not what its index says: that has to be made again."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,12 +63,33 @@ def open_index(corpus: Corpus, cache: Path, workers: int, say: disk.Say) -> Inde
     """
     identity = json.dumps([RULES, PART, PIECE, corpus.source.partition(":")[0], corpus.signature()])
     folder = cache / "index" / hashlib.sha256(identity.encode()).hexdigest()[:16]
-    summary = folder / "summary.json"
-    if not summary.exists():
+    if (summary := _summary(folder)) is None:
         with disk.locked(folder, say):
-            if not summary.exists():
+            if _summary(folder) is None:
                 _build(corpus, folder, workers, say)
-    return Index(folder, json.loads(summary.read_text()))
+        summary = _summary(folder)
+        assert summary
+    return Index(folder, summary)
+
+
+def _summary(folder: Path) -> dict | None:
+    """What is kept of an index; None where it is to be made, or is damaged and to be made again."""
+    try:
+        told = checked.read(folder / "summary.json")
+        for name in ("documents", "duplicates", "near_duplicates", "empty"):
+            told[name].whole()
+        for empty in told["empty_names"].items():
+            empty.text()
+        for split in ("train", "validation"):
+            for name in ("documents", "bytes"):
+                told[split][name].whole()
+            told[split]["fingerprint"].hex(64)
+            rows = np.load(folder / f"{split}.npy", mmap_mode="r")
+            if rows.dtype != ROW or rows.shape != (told[split]["documents"].value,):
+                return None
+    except (OSError, ValueError, EOFError):
+        return None
+    return told.object()
 
 
 def _build(corpus: Corpus, folder: Path, workers: int, say: disk.Say) -> None:
@@ -193,13 +219,13 @@ def texts(part: Part, rows: np.ndarray) -> Iterator[str]:
     """The text of some documents of one part, in the order of `by_part`.
 
     Raises:
-        InputError: the text is not what it was when the index was made.
+        Changed: the text is not what it was when the index was made.
     """
     found = 0
     for (_, document), expected in zip(read(part, rows["place"]), rows["key"], strict=False):
         if key(document.text.encode()) != expected:
-            raise InputError(f"{document.id} changed while it was being read; leave the text alone and run again")
+            raise Changed(f"{document.id} changed while it was being read; leave the text alone and run again")
         yield document.text
         found += 1
     if found < len(rows):
-        raise InputError(f"{len(rows) - found} documents vanished while they were being read; run again")
+        raise Changed(f"{len(rows) - found} documents vanished while they were being read; run again")

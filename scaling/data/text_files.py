@@ -265,4 +265,5 @@ def _without_surrogates(text: str) -> str:
 
 def _stamp(path: str) -> str:
     status = os.stat(path)
-    return f"{os.path.abspath(path)} {status.st_size} {status.st_mtime_ns}"
+    # The last is when anything of the file changed, which no program can set back as it can the time of its content.
+    return f"{os.path.abspath(path)} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"

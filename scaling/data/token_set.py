@@ -3,17 +3,23 @@
 import dataclasses
 import functools
 import hashlib
+import io
 import json
 from pathlib import Path
 
 import numpy as np
 
+from scaling import checked
+from scaling.checked import Damaged, Field
 from scaling.data import disk
 from scaling.data.batches import validation_span
 from scaling.data.tokenizer import Tokenizer
 from scaling.errors import InputError
 
 PACKING = 1  # the manifest's format; raised when the way from documents to a stream changes
+ID = 16  # hexadecimal digits of an id
+SPLITS = ("train", "validation")
+FILES = {"tokenizer.model": 2**27, "token_bytes.npy": 2**27}  # beside the streams, and their bytes at most
 NAMED = "tokens:"  # with an id, a source: what was prepared before, whatever became of its text
 
 
@@ -32,7 +38,8 @@ class TokenSet:
     Attributes:
         folder: where they lie.
         manifest: what they are, plain JSON: `id`, source, fingerprints, tokenizer, and for "train" and "validation"
-            each tokens, documents, bytes, bytes per token, hashes of the blocks, and what the whole corpus holds.
+            each tokens, documents, bytes, bytes per token, hashes of the blocks, and what the whole corpus holds;
+            the checksums of the other files.
     """
 
     folder: Path
@@ -64,12 +71,26 @@ class TokenSet:
 
     @functools.cached_property
     def tokenizer(self) -> Tokenizer:
-        return Tokenizer((self.folder / "tokenizer.model").read_bytes())
+        return Tokenizer(self._file("tokenizer.model", self.manifest["tokenizer"]["hash"]))
 
     @functools.cached_property
     def token_bytes(self) -> np.ndarray:
         """Bytes of text that each id stands for, i64 (n_vocab,); 0 for the separator."""
-        return np.load(self.folder / "token_bytes.npy")
+        kept = self.manifest.get("files", {}).get("token_bytes.npy")
+        if kept is None:  # prepared by an older version, which kept no checksum
+            return self.tokenizer.n_bytes
+        return np.load(io.BytesIO(self._file("token_bytes.npy", kept)), allow_pickle=False)
+
+    def _file(self, name: str, sha256: str) -> bytes:
+        path = self.folder / name
+        try:
+            found = checked.content(path, FILES[name])
+        except (FileNotFoundError, Damaged) as error:
+            said = error if isinstance(error, Damaged) else f"{path} is missing"
+            raise InputError(f"{said}; {_again(self.folder)}") from None
+        if hashlib.sha256(found).hexdigest() != sha256:
+            raise InputError(f"{path} is not what was written, by its checksum; {_again(self.folder)}")
+        return found
 
     def bytes_of(self, tokens: np.ndarray) -> int:
         """Bytes of text that some tokens stand for: bits per byte are nats per token * tokens / bytes / ln 2."""
@@ -92,7 +113,7 @@ class TokenSet:
                 stop = start + block["tokens"]
                 if hashlib.sha256(self._stream(split)[start:stop].tobytes()).hexdigest() != block["sha256"]:
                     raise InputError(
-                        f"{self.folder}: block {n} of {split} is not what was written; delete the folder, prepare again"
+                        f"{self.folder}: block {n} of {split} is not what was written; {_again(self.folder)}"
                     )
                 start = stop
 
@@ -101,8 +122,8 @@ class TokenSet:
         dtype = np.dtype(self.manifest["dtype"])
         if not n:
             return np.zeros(0, dtype)
-        if not path.exists() or path.stat().st_size < n * dtype.itemsize:
-            raise InputError(f"{path} is missing or cut short; delete {self.folder} and prepare again")
+        if not path.is_file() or path.stat().st_size < n * dtype.itemsize:
+            raise InputError(f"{path} is missing or cut short; {_again(self.folder)}")
         return np.memmap(path, dtype, "r", shape=(n,))
 
 
@@ -113,35 +134,69 @@ def open_tokens(folder: Path) -> TokenSet:
         InputError: there are no prepared tokens, or what says what they are is damaged.
     """
     path = Path(folder) / "manifest.json"
-    damaged = InputError(f"{path} is damaged; delete {folder} and prepare again")
     try:
-        manifest = json.loads(path.read_bytes())
-    except FileNotFoundError:
+        manifest = checked.read(path, checked.LARGE)
+        if (found := manifest["format"].value) == PACKING:
+            _check(manifest)
+            return TokenSet(Path(folder), manifest.object())
+    except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{folder} holds no prepared tokens; make them with: scaling corpus prepare") from None
-    except ValueError:  # no JSON, or no UTF-8
-        raise damaged from None
-    if not isinstance(manifest, dict) or "format" not in manifest:
-        raise damaged
-    if manifest["format"] == PACKING and not _whole(manifest):
-        raise damaged
-    if manifest["format"] != PACKING:
-        raise InputError(
-            f"{folder} has tokens of format {manifest['format']}, this version reads {PACKING}; prepare them again"
-        )
-    return TokenSet(Path(folder), manifest)
+    except Damaged as error:
+        raise InputError(f"{error}; {_again(folder)}") from None
+    raise InputError(
+        f"{folder} has tokens of format {checked.shown(found)}, this version reads {PACKING}; prepare them again"
+    )
 
 
-def _whole(manifest: dict) -> bool:
-    """Whether a manifest has what the streams are read by."""
-    try:
-        np.dtype(manifest["dtype"])
-        kinds = [(manifest["id"], str), (manifest["n_vocab"], int), (manifest["tokenizer"]["kind"], str)]
-        for part in (manifest["train"], manifest["validation"]):
-            kinds += [(part["tokens"], int), (part["documents"], int), (part["documents_in_corpus"], int)]
-            kinds += [found for block in part["blocks"] for found in ((block["tokens"], int), (block["sha256"], str))]
-    except (KeyError, TypeError):
-        return False
-    return all(isinstance(value, kind) for value, kind in kinds)
+def _again(folder: Path) -> str:
+    return f"delete {folder} and prepare again"
+
+
+def identity(train: str, validation: str, tokenizer: str) -> str:
+    """The id of tokens: of the fingerprints of the two streams' documents and the hash of the tokenizer."""
+    text = json.dumps([PACKING, train, validation, tokenizer])
+    return hashlib.sha256(text.encode()).hexdigest()[:ID]
+
+
+def _check(m: Field) -> None:
+    """Raises Damaged unless a manifest is what `encoding` wrote."""
+    m["source"].text()
+    m["validation_source"].text()
+    m["n_vocab"].whole(1)
+    m["dtype"].one_of("uint16", "uint32")
+    m["tokenizer"]["kind"].one_of("bytes", "bpe")
+    if not -1 <= m["tokenizer"]["eos"].whole(-1) < m["n_vocab"].value:
+        raise m["tokenizer"]["eos"].wrong("a token")
+    if rate := m.get("entropy_rate"):
+        rate.number(least=0)
+    for name in m["corpora"].object():
+        corpus = m["corpora"][name]
+        for count in ("documents", "duplicates", "near_duplicates", "empty"):
+            corpus[count].whole()
+        for empty in corpus["empty_names"].items():
+            empty.text()
+    prints = []
+    for split in SPLITS:
+        part = m[split]
+        prints.append(part["fingerprint"].hex(64))
+        for count in ("tokens", "documents", "bytes", "documents_in_corpus", "bytes_in_corpus", "tokens_in_corpus"):
+            part[count].whole()
+        part["bytes_per_token"].number(least=0)
+        sums = {"tokens": 0, "documents": 0}
+        for block in part["blocks"].items():
+            block["sha256"].hex(64)
+            for name in sums:
+                sums[name] += block[name].whole()
+        for name, total in sums.items():
+            if part[name].value != total:
+                raise part[name].wrong(f"{total}, the sum over its blocks")
+    wanted = identity(prints[0], prints[1], m["tokenizer"]["hash"].hex(64))
+    if m["id"].hex(ID) != wanted:
+        raise m["id"].wrong(f"{wanted}, the hash of its fingerprints and its tokenizer")
+    if files := m.get("files"):
+        for name in files.object():
+            files[name].hex(64)
+    m.sealed()
 
 
 def describe(tokens: TokenSet) -> str:

@@ -84,7 +84,7 @@ def _held_out(joint: Known) -> str:
 
 def _over_data(axes: Axes, table: Table, fit: Fit, shades: Shades) -> None:
     N, D, L = table["params"], table["unique_tokens"], table[fit.target]
-    dots(axes, D, L, [shades(float(n)) for n in N])
+    dots(axes, D, L, [shades(float(n)) for n in N], runs=table.names)
     logarithmic(axes, D, "unique_tokens", L, most=6)
     left_out(axes, table, "unique_tokens", fit.target, shades=shades)
     x = across(axes, 80)
@@ -159,7 +159,7 @@ def _some(excesses: Table) -> Table:
 def _over_size(axes: Axes, table: Table, fit: Fit) -> None:
     N, D, L = table["params"], table["unique_tokens"], table[fit.target]
     tint = tints(D)
-    dots(axes, N, L, [tint(float(d)) for d in D])
+    dots(axes, N, L, [tint(float(d)) for d in D], runs=table.names)
     logarithmic(axes, N, "params", L, most=6)
     left_out(axes, table, "params", fit.target, shades=lambda N: GREY)
     x, handles = across(axes, 80), []
@@ -186,7 +186,7 @@ def _needed(law: laws.KaplanND, N: float, most: float) -> str:
 
 def _collapsed(axes: Axes, table: Table, law: laws.KaplanND, ratio: float, shades: Shades) -> None:
     x = table["params"] ** ratio / table["unique_tokens"]
-    dots(axes, x, table["excess"], [shades(float(n)) for n in table["params"]])
+    dots(axes, x, table["excess"], [shades(float(n)) for n in table["params"]], runs=table.names)
     logarithmic(axes, x, "N^(α_N/α_D) / D", write=digits.plain, most=6)
     line = across(axes, 100)
     # The excess is a function of x alone: any N, with the D that gives this x.

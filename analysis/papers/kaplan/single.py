@@ -98,7 +98,7 @@ def _law(axes: Axes, found: Known, column: str, shades: Shades, span: Table | No
     """Points, the law through them and its band; axes around all losses in `span`, if given. The points."""
     table = found.table
     x, y = table[column], table[found.fit.target]
-    dots(axes, x, y, [shades(float(N)) for N in table["params"]])
+    dots(axes, x, y, [shades(float(N)) for N in table["params"]], runs=table.names)
     write = digits.ten if column == "flops_min" else digits.short
     every = y if span is None else np.concatenate([y, span["loss"]])
     logarithmic(axes, x if span is None else span[column], column, every, write=write, most=5)

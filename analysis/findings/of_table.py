@@ -1,0 +1,180 @@
+"""What anybody's table says besides the laws of a study: which form its rows choose, laws of its other columns, rows
+that may spoil a law, how compute is best split, and the losses of larger runs.
+
+Nothing but columns is asked for. Losses are in nats per token, N in parameters, D in tokens, C in FLOP.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from analysis import findings, forms, frontier, laws
+from analysis.findings import DRAWS, Findings
+from analysis.findings.finding import TITLES
+from analysis.fit import fit
+from analysis.fit.estimate import Fit
+from analysis.fit.suspects import suspicions, told
+from analysis.forecast import Forecast, forecast
+from analysis.forms import Choice
+from analysis.frontier import Allocation
+from analysis.jsonable import jsonable
+from analysis.laws import Law
+from analysis.table import Table
+from scaling.errors import InputError
+
+SURFACE = ("params", "tokens", "loss")  # columns that the laws of a study want
+ALONE = (("params",), ("unique_tokens",), ("tokens",), ("flops",))  # a law of one sees the edge of a surface alone
+AHEAD = (1.0, 2.0, 4.0, 10.0)  # times the largest N and D of the table
+STARTS = 31  # of the laws that are only tried
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class OfTable:
+    """What the rows of a table say.
+
+    Attributes:
+        table: its rows.
+        study: the laws of size and data and what they rest on; None where a column of SURFACE is missing.
+        why: which one, and how it is named.
+        choice: the form that rows choose which none of the forms has seen; None where nothing could be judged.
+        fits: other laws whose columns the table has.
+        refused: why others could not be fitted, by their name.
+        suspects: a line for each row, or for all rows of a check, that may spoil a law.
+        allocation: N_opt(C) and D_opt(C): from profiles where the table has them, else from the surface.
+        unallocated: why there is none.
+        ahead: the losses of larger runs.
+    """
+
+    table: Table
+    study: Findings | None
+    why: str
+    choice: Choice | None
+    fits: tuple[Fit, ...]
+    refused: Mapping[str, str]
+    suspects: tuple[str, ...]
+    allocation: Allocation | None
+    unallocated: str
+    ahead: tuple[Forecast, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        said = {
+            "source": self.table.source,
+            "rows": self.table.given,
+            "study": self.study.to_dict() if self.study else None,
+            "no_study": self.why,
+            "form": self.choice.to_dict() if self.choice else None,
+            "other_laws": [found.to_dict() for found in self.fits],
+            "not_fitted": dict(self.refused),
+            "suspicious": list(self.suspects),
+            "allocation": self.allocation.to_dict() if self.allocation else None,
+            "no_allocation": self.unallocated,
+            "ahead": [{k: v for k, v in one.to_dict().items() if k not in ("made", "fit")} for one in self.ahead],
+        }
+        return jsonable(said)
+
+    def text(self) -> str:
+        """The same for a terminal."""
+        lines = [self.study.text() if self.study else f"No laws of size and data: {self.why}"]
+        lines += self.choice.lines() if self.choice else []
+        lines += [found.summary() for found in self.fits]
+        lines += self.suspects
+        lines += [self.allocation.text()] if self.allocation else []
+        lines += [one.text() for one in self.ahead]
+        return "\n\n".join(lines)
+
+
+def find(table: Table, *, draws: int = DRAWS) -> OfTable:
+    """What a table says: of any columns, rows as they are.
+
+    Args:
+        draws: bootstrap refits of each law of a study.
+
+    Raises:
+        InputError: the table has no column that a law predicts, or none that a law is of.
+    """
+    study, why = None, ""
+    try:
+        study = findings.find(table, draws=draws)
+        study.table.positive(*SURFACE)
+    except InputError as error:
+        study, why = None, str(error)
+    fits, refused = _others(table, bool(study))
+    choice = None
+    if study is None or not study.answers.no_laws:
+        try:
+            choice = forms.choose(forms.candidates(table), table)
+        except InputError as error:
+            refused["form"] = str(error)
+    if study is None and choice and choice.best:
+        fits.insert(0, fit(choice.best, table))
+    if study is None and not fits and not (choice and choice.forms):
+        raise InputError(why)
+    surface = study.surface if study else None
+    allocation, unallocated = _allocation(study) if study else (None, "")
+    return OfTable(
+        table=table,
+        study=study,
+        why=why,
+        choice=choice if choice and choice.forms else None,
+        fits=tuple(fits),
+        refused=refused,
+        suspects=tuple(_suspects(table)),
+        allocation=allocation,
+        unallocated=unallocated,
+        ahead=tuple(_ahead(surface.fit)) if surface and surface.fit else (),
+    )
+
+
+def _others(table: Table, surface: bool) -> tuple[list[Fit], dict[str, str]]:
+    """Laws whose columns the table has, but for those of a study and the forms that are judged together."""
+    fits: list[Fit] = []
+    refused: dict[str, str] = {}
+    judged = {law.name for law in (*forms.candidates(table), *TITLES)}
+    for law in laws.LAWS:
+        if law.name in judged or law.inputs in (SURFACE[:2], ("tokens",)) or (surface and law.inputs in ALONE):
+            continue
+        targets = [name for name in (law.target, law.fallback) if name and table.has(name)]
+        if targets and all(_varies(table, name) for name in law.inputs):
+            try:
+                fits.append(fit(law, table, starts=STARTS))
+            except InputError as error:
+                refused[law.name] = str(error).removeprefix(f"{law.name}: ")
+    return fits, refused
+
+
+def _varies(table: Table, name: str) -> bool:
+    if not table.has(name) or table[name].dtype.kind != "f":
+        return False
+    values = table[name][np.isfinite(table[name])]
+    return bool(np.ptp(values) > 0)
+
+
+def _suspects(table: Table) -> Iterator[str]:
+    for law in (laws.Chinchilla, laws.KaplanC):
+        if all(table.has(name) for name in (*law.inputs, law.target)):
+            lines = told(table, suspicions(table, law.inputs, law.target))
+            yield from (line.removeprefix("suspicious: ") for line in lines)
+            return
+
+
+def _allocation(study: Findings) -> tuple[Allocation | None, str]:
+    """From the profiles that the table is, else along the surface that was fitted, with its bootstrap."""
+    if study.answers.profiles:
+        return study.answers.profiles.allocation, study.answers.profiles.why
+    found = study.law(laws.Chinchilla)
+    if not found.sound or found.fit is None or found.table is None:
+        return None, found.why or study.answers.no_laws or "the surface is doubtful"
+    C = found.table["flops"] if found.table.has("flops") else 6 * found.table["params"] * found.table["tokens"]
+    drawn = [laws.Chinchilla(*draw) for draw in found.fit.draws]
+    try:
+        return frontier.surface(found.fit.law, np.geomspace(C.min(), C.max(), 9), drawn=drawn), ""
+    except InputError as error:
+        return None, str(error)
+
+
+def _ahead(surface: Fit[Law]) -> Iterator[Forecast]:
+    for times in AHEAD:
+        yield forecast(surface, **{name: times * high for name, (_, high) in surface.ranges.items()})

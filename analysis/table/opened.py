@@ -1,0 +1,74 @@
+"""What a file holds, read with a bound: an endless, packed, cut or binary file ends in one line."""
+
+import gzip
+import json
+import stat
+import zlib
+from pathlib import Path
+from typing import IO, Any
+
+from scaling.errors import InputError
+
+MOST = 2**29  # bytes of a log or a table as text
+PACKED = b"\x1f\x8b"  # how gzip begins
+
+
+def data(path: Path, most: int = MOST) -> bytes:
+    """The bytes of a file, unpacked where it is gzip's.
+
+    Raises:
+        InputError: no regular file, damaged, or more than so many bytes.
+    """
+    found = _bytes(path, most + 1)
+    if len(found) > most:
+        raise InputError(f"{path}: holds more than {most / 2**20:.0f} MiB; give the part with the runs, or a .parquet")
+    return found
+
+
+def head(path: Path, length: int = 2**18) -> bytes:
+    """The first bytes of a file, unpacked; of a damaged one those before the damage."""
+    return _bytes(path, length, whole=False)
+
+
+def text(path: Path, what: str = "text") -> str:
+    """A file as text, without its byte-order mark. what: it should be, for messages.
+
+    Raises:
+        InputError: as `data`, or not UTF-8.
+    """
+    found = data(path)
+    try:
+        return found.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        other = " (it looks like UTF-16)" if found[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
+        problem = f"not a {what} in UTF-8{other}: {error.reason} at byte {error.start}"
+        raise InputError(f"{path}: {problem}; save it again in UTF-8") from error
+
+
+def json_in(words: str) -> Any:
+    """A JSON value; whole numbers of any length become numbers.
+
+    Raises:
+        ValueError: no JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(words, parse_int=lambda digits: int(digits) if len(digits) < 18 else float(digits))
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def _bytes(path: Path, most: int, *, whole: bool = True) -> bytes:
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise InputError(f"{path}: no regular file; give a file that ends")
+    found = bytearray()
+    try:
+        with path.open("rb") as plain:
+            packed = plain.read(2) == PACKED
+            plain.seek(0)
+            file: IO[bytes] = gzip.GzipFile(fileobj=plain) if packed else plain  # type: ignore[assignment]
+            while len(found) < most and (block := file.read(min(most - len(found), 2**20))):
+                found += block
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        if whole:
+            raise InputError(f"{path}: damaged as a .gz ({error}); pack or fetch it again") from error
+    return bytes(found)

@@ -1,0 +1,94 @@
+"""What executes: our code, Python's modules, and settings of JAX that are ours."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import pytest
+from conftest import ROOT
+
+from analysis import records
+from scaling import numerics, own_code
+
+SHADOWS = ("random", "json", "argparse", "signal", "dataclasses", "analysis")
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory) -> Path:
+    """A folder with modules that are not to be run."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    for name in SHADOWS:
+        (folder / f"{name}.py").write_text("raise SystemExit('not to be run')\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        [sys.executable, "-m", "scaling", "--help"],
+        [sys.executable, "-m", "scaling.cli", "--help"],
+        [str(Path(sys.executable).with_name("scaling")), "--help"],
+        own_code.command("scaling", "--help"),
+    ],
+)
+def test_modules_of_the_current_folder_are_not_run(command, elsewhere):
+    done = subprocess.run(
+        command, cwd=elsewhere, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "usage: scaling" in done.stdout
+
+
+def test_our_processes_run_the_code_that_runs_here_whatever_else_is_found_first(elsewhere, tmp_path):
+    shutil.copytree(ROOT / "scaling", tmp_path / "scaling")
+    (tmp_path / "scaling" / "__init__.py").write_text("raise SystemExit('not to be run')")
+    command = own_code.command("scaling", "--version")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (tmp_path, elsewhere)))}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.stdout.startswith("scaling "), done.stderr
+
+
+def test_code_is_known_by_its_content_and_not_by_where_it_lies(tmp_path, monkeypatch):
+    copy = tmp_path / "scaling"
+    shutil.copytree(ROOT / "scaling", copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(own_code, "PACKAGE", copy)
+    digest = own_code.digest.__wrapped__
+    assert digest() == own_code.digest()
+    path = copy / "kinds" / "kind.py"
+    path.write_text(path.read_text() + "\n")
+    assert digest() != own_code.digest()
+
+
+def test_what_changes_a_run_is_not_taken_and_what_changes_last_bits_is_recorded(monkeypatch):
+    for name in [name for name in os.environ if name.startswith("JAX_") or name in numerics.ENVIRONMENT]:
+        monkeypatch.delenv(name)
+    assert numerics.overruled() == []
+    for name, value in {"PRNG_IMPL": "rbg", "ENABLE_X64": "on", "THREEFRY_PARTITIONABLE": "1"}.items():
+        monkeypatch.setenv("JAX_" + ("DEFAULT_" if name == "PRNG_IMPL" else "") + name, value)
+    flags = "--xla_dump_to=/x --xla_cpu_enable_fast_math=true --xla_cpu_use_fusion_emitters=false"
+    monkeypatch.setenv("XLA_FLAGS", flags)
+    assert numerics.overruled() == [
+        *("JAX_DEFAULT_PRNG_IMPL=rbg", "JAX_ENABLE_X64=on", "XLA_FLAGS=--xla_cpu_enable_fast_math=true")
+    ]
+    numerics.without_fast_math()
+    assert os.environ["XLA_FLAGS"] == "--xla_dump_to=/x --xla_cpu_use_fusion_emitters=false"
+    assert numerics.settings({"XLA_FLAGS": flags}) == {
+        "device": jax.devices()[0].device_kind,
+        "XLA_FLAGS": "--xla_cpu_use_fusion_emitters=false",
+    }
+    monkeypatch.setitem(numerics.BITS, "default_matmul_precision", "highest")
+    assert numerics.settings({})["jax_default_matmul_precision"] == "None"
+
+
+def test_a_table_of_runs_that_were_not_trained_alike_says_so():
+    one = records.Origin("here", {"jax": "0.10.2"}, "0123", {"device": "cpu"})
+    older, moved = one._replace(code="", settings={}), one._replace(machine="there")
+    assert records.unlike([one, older, moved], [3, 2, 1]) == []
+    other = one._replace(code="4567", settings={"device": "cpu", "XLA_FLAGS": "--x=1"})
+    assert records.unlike([one, older, other], [3, 2, 1]) == [
+        "the runs were not all trained alike: code 0123 (3 runs), 4567 (1 run); "
+        "device cpu (3 runs), device cpu, XLA_FLAGS --x=1 (1 run)"
+    ]
