@@ -22,6 +22,7 @@ from analysis.fit.rows import FitError
 from analysis.jsonable import jsonable
 from analysis.laws import Law
 from analysis.table import Table
+from scaling import folders
 from scaling.errors import InputError
 
 LEAST = 0.01  # weight below which a form is left out
@@ -72,7 +73,7 @@ class Average:
         return {"average": forms_, "notes": list(self.notes)}
 
     def to_json(self, path: str | Path) -> None:
-        Path(path).write_text(json.dumps(jsonable(self.to_dict()), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        folders.write(Path(path), json.dumps(jsonable(self.to_dict()), indent=1, allow_nan=False) + "\n")
 
     @classmethod
     def from_dict(cls, d: dict[str, Any]) -> Self:
@@ -116,8 +117,8 @@ class Average:
 def read(path: Path) -> Average | None:
     """The average in a file; None where it holds something else."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = folders.read_json(path, "a fit")
+    except InputError:  # told by whoever reads it as a fit
         return None
     return Average.from_dict(found) if isinstance(found, dict) and "average" in found else None
 

@@ -15,6 +15,7 @@ from analysis.fit.estimate import Fit
 from analysis.jsonable import jsonable
 from analysis.plan.reach import beyond, doubt
 from analysis.table.columns import COLUMNS
+from scaling import folders
 from scaling.errors import InputError
 
 
@@ -179,9 +180,7 @@ def _in_folder(forecast: Forecast, folder: Path) -> Path:
 
 def write_once(path: Path, value: Mapping[str, Any]) -> None:
     """A new file of JSON; FileExistsError where there is one already."""
-    text = json.dumps(jsonable(value), indent=1, allow_nan=False)
-    with path.open("x", encoding="utf-8") as file:
-        file.write(text + "\n")
+    folders.write_new(path, json.dumps(jsonable(value), indent=1, allow_nan=False) + "\n")
 
 
 def score(path: str | Path, measured: float) -> Score:
@@ -202,7 +201,7 @@ def read(path: str | Path) -> Forecast:
         InputError: no such file, or not a forecast.
     """
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        found = folders.read_json(Path(path), "a forecast that --store wrote")
         for low, high in (("low", "high"), ("law_low", "law_high")):
             found |= {low: found[low] or 0.0, high: math.inf if found[high] is None else found[high]}
         found["warnings"] = tuple(map(str, found["warnings"]))
@@ -216,8 +215,8 @@ def read(path: str | Path) -> Forecast:
             if not (math.isfinite(value) and (value > 0 or (name == "value" and value == 0))):  # of a share: its end
                 raise ValueError(f"{name} is {value:g}, no number above 0")
         return Forecast(**found)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; wanted a forecast that --store wrote") from error
+    except InputError:
+        raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
             f"{path}: not a forecast ({str(error).splitlines()[0]}); wanted a file that --store wrote"
@@ -227,7 +226,7 @@ def read(path: str | Path) -> Forecast:
 def is_one(path: str | Path) -> bool:
     """Whether a file looks like a stored forecast, and not like the fit that one is made by."""
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = folders.read_json(Path(path), "a forecast")
+    except InputError:
         return False
     return isinstance(found, dict) and {"made", "fit", "inputs"} <= found.keys()

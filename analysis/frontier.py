@@ -22,6 +22,7 @@ from analysis.jsonable import jsonable
 from analysis.laws import Chinchilla, admission
 from analysis.laws.law import Law
 from analysis.table import Table
+from scaling import folders
 from scaling.errors import InputError
 
 FLOP_PER_PARAM_TOKEN = 6.0  # forward 2, backward 4: Kaplan et al. (2020) sec. 2.1
@@ -185,7 +186,7 @@ class Allocation:
     def to_json(self, path: str | Path) -> None:
         """As `to_dict`, with the draws: from these follow the intervals at any budget."""
         text = json.dumps(jsonable(self.to_dict() | {"draws": self.draws.tolist()}), allow_nan=False)
-        Path(path).write_text(text + "\n", encoding="utf-8")
+        folders.write(Path(path), text + "\n")
 
     @classmethod
     def from_dict(cls, said: Mapping[str, Any]) -> "Allocation":

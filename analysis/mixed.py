@@ -217,7 +217,8 @@ def levels(x: np.ndarray, gap: float = SAME) -> Codes:
     """A number per value, from the smallest up; values within a gap of the next are one."""
     order = np.argsort(x, kind="stable")
     out = np.empty(len(x), np.int64)
-    out[order] = np.cumsum(np.diff(x[order], prepend=x[order][:1]) > gap)
+    with np.errstate(invalid="ignore"):  # of two infinite values: no step
+        out[order] = np.cumsum(np.diff(x[order], prepend=x[order][:1]) > gap)
     return out
 
 

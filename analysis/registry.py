@@ -7,7 +7,6 @@ DIR/large.measured.json   what the run gave, kept once: neither file is ever rew
 import dataclasses
 import datetime
 import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 from analysis import forecast
 from analysis.forecast import Forecast, Score
 from analysis.jsonable import jsonable
+from scaling import folders
 from scaling.errors import InputError
 
 MEASURED = ".measured.json"
@@ -202,7 +202,7 @@ def _entry(path: Path) -> Entry:
     if not beside.exists():
         return Entry(path.stem, made)
     try:
-        kept: Mapping[str, Any] = json.loads(beside.read_text(encoding="utf-8"))
+        kept: Mapping[str, Any] = folders.read_json(beside, "a score")
         measured = float(kept["measured"])
         forecast.score(path, measured)
         return Entry(path.stem, made, measured, str(kept["scored"]), kept["forecast_sha256"] != _digest(path))

@@ -63,21 +63,31 @@ def write(folder: Path, out: Path | None = None) -> tuple[Path, Findings]:
         OUT/index.html, and the findings that it shows.
 
     Raises:
+        InputError: as `files`.
+    """
+    found, texts = files(folder)
+    for name, text in texts.items():
+        folders.write((out or folder / "report") / name, text)
+    return (out or folder / "report") / "index.html", found
+
+
+def files(folder: Path) -> tuple[Findings, dict[str, str]]:
+    """The findings of the study in `folder`, and its page with what stands beside it: name -> text.
+
+    Raises:
         InputError: not the folder of a study, or no run has a record yet.
     """
     read = records.read(folder)
     whole = study.current(folder)
     found = findings.find(read.runs, read.curves)
-    out = out or folder / "report"
-    out.mkdir(parents=True, exist_ok=True)
-    for name, rows in (("runs", read.runs), ("curves", read.curves), ("positions", read.positions)):
-        rows.to_csv(out / f"{name}.csv")
-    (out / "findings.json").write_text(found.to_json() + "\n", encoding="utf-8")
     text = page(found, read.curves, read.positions, name=whole.name, question=whole.question, origins=read.origins)
-    path = out / "index.html"
-    folders.write(path, text.encode())
-    (out / "findings.txt").write_text(found.text() + "\n", encoding="utf-8")
-    return path, found
+    tables = {"runs.csv": read.runs, "curves.csv": read.curves, "positions.csv": read.positions}
+    return found, {
+        **{name: rows.csv_text() for name, rows in tables.items()},
+        "findings.json": found.to_json() + "\n",
+        "index.html": text,
+        "findings.txt": found.text() + "\n",
+    }
 
 
 def write_live(folder: Path, every: float, progress: Sequence[str]) -> Path:
@@ -168,8 +178,8 @@ def write_table(table: Table, out: Path, name: str) -> tuple[Path, OfTable]:
     found = of_table.find(table)
     out.mkdir(parents=True, exist_ok=True)
     table.to_csv(out / FILES[0])
-    (out / FILES[1]).write_text(json.dumps(found.to_dict(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    (out / "findings.txt").write_text(found.text() + "\n", encoding="utf-8")
+    folders.write(out / FILES[1], json.dumps(found.to_dict(), indent=1, allow_nan=False) + "\n")
+    folders.write(out / "findings.txt", found.text() + "\n")
     path = out / "index.html"
     folders.write(path, table_page(found, name).encode())
     return path, found

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from launch.request import Request
-from scaling import config, counts, split, study
+from scaling import config, counts, folders, split, study
 from scaling.config import RunConfig, Study
 from scaling.errors import InputError
 
@@ -192,10 +192,8 @@ def read_prices(path: Path) -> Prices:
       InputError: no such file, not TOML, not a number above 0.
     """
     try:
-        values = tomllib.loads(path.read_text())
-    except FileNotFoundError:
-        raise InputError(f"no price list {path}; docs/launch/README.md shows one") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        values = tomllib.loads(folders.read_text(path, "a price list, as docs/launch/README.md shows one"))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"{path} is not a price list in TOML: {error}; docs/launch/README.md shows one") from None
     currency = values.pop("currency", "")
     if not isinstance(currency, str) or not currency:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from launch.bucket import in_bucket, part_folder
-from scaling import config, mesh_axes
+from scaling import config, folders, mesh_axes
 from scaling.chips import Accelerator
 from scaling.errors import InputError
 from scaling.mesh_axes import AXES
@@ -118,10 +118,7 @@ class Request:
     def config_text(self) -> str:
         """What the config file says now: it travels with the job, so that what runs is what was checked."""
         assert self.config_file is not None
-        try:
-            return self.config_file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"config {self.config} cannot be read as text: {error}") from None
+        return folders.read_text(self.config_file, "a config in Python")
 
 
 def _location(what: str, text: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from launch import bucket
 from launch.request import Request, quoted
+from scaling import folders
 from scaling.errors import InputError
 
 
@@ -51,7 +52,7 @@ def write(files: dict[str, str], folder: Path) -> None:
     """Writes the files into `folder`, over those of an earlier launch."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
-        (folder / name).write_text(text)
+        folders.write(folder / name, text)
 
 
 def run(commands: Sequence[Sequence[str]], say: Callable[[str], None]) -> None:

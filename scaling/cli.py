@@ -1,40 +1,74 @@
 """The front door: one command, `scaling`. It adds words to the Python API and nothing else.
 
-Exit codes: 0 done, 1 a change did not pass its gate, 2 something typed or supplied cannot be used, 3 a run diverged or
-failed and the rest finished, 42 interrupted and saved (a supervisor restarts on it).
+Exit codes: 0 all that was asked for is there, 1 a change did not pass its gate, 2 something typed or supplied cannot be
+used, 3 a run diverged or failed and the rest finished, 42 interrupted and saved (a supervisor restarts on it), 70 a
+fault of this program, 141 whoever read the output left before its end.
 """
 
 import argparse
+import contextlib
+import errno
+import os
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
-from scaling import __version__, folders, terminal
-from scaling.errors import InputError
+from scaling import __version__, folders, surroundings, terminal
+from scaling.errors import InputError, one_line
+
+INTERRUPTED = 42
+FAULT = 70  # EX_SOFTWARE of sysexits.h
+UNREAD = 141  # what a shell says of a program that SIGPIPE ended
+WAYS_OUT = {
+    errno.ENOSPC: "free some room, or choose another place",
+    errno.EDQUOT: "free some room, or choose another place",
+    errno.EMFILE: "allow more files at once: ulimit -n 1024",
+    errno.ENFILE: "allow more files at once",
+    errno.ENOMEM: "free some memory",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs one command and exits the process."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in surroundings.endings():
+        signal.signal(number, _interrupt)
+    sys.exit(_code(argv))
+
+
+def _code(argv: Sequence[str] | None) -> int:
+    """The exit code of a command, whatever becomes of it; it has said in a line what was wrong."""
     try:
-        code = _run(argv)
+        try:
+            surroundings.prepare()
+            folders.keep_programs()
+            code = _run(argv)
+        except SystemExit as end:  # of the parser: --help, or a line of its own
+            code = end.code if isinstance(end.code, int) else 2
+        sys.stdout.flush()
+        return code
     except InputError as error:
-        sys.exit(_usage_error(error))
+        return _refused(error)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        code = 42
+        _say("interrupted")
+        return INTERRUPTED
     except BrokenPipeError:  # the reader of our output, such as head, has left
-        sys.stderr.close()
-        code = 0
+        _silence()
+        return UNREAD
     except OSError as error:  # a full disk, a folder that may not be written to
-        sys.exit(
-            _usage_error(f"{error.filename or 'writing'}: {error.strerror or error}; choose another file or folder")
-        )
-    sys.exit(code)
+        where = error.filename if error.filename is not None else "standard output"
+        if error.filename is None:
+            _silence()
+        way_out = WAYS_OUT.get(error.errno or 0, "choose another file or folder")
+        return _refused(f"{where}: {error.strerror or error}; {way_out}")
+    except MemoryError:
+        return _refused("not enough memory for this; give it fewer rows or runs, or a machine with more")
+    except Exception as error:
+        return _fault(error)
 
 
 def _run(argv: Sequence[str] | None) -> int:
-    folders.keep_programs()
     args, args.inputs = parser().parse_known_args(argv)
     if args.inputs and "takes_columns" not in args:
         early = "; the table goes before the options" if vars(args).get("table", "") in (None, []) else ""
@@ -47,10 +81,37 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def _usage_error(error: Exception | str) -> int:
-    with terminal.shown():
-        print(f"scaling: {error}", file=sys.stderr)
+def _refused(error: Exception | str) -> int:
+    _say(f"scaling: {one_line(error)}")
     return 2
+
+
+def _fault(error: Exception) -> int:
+    """Says where this program failed, and keeps the whole story in a file."""
+    at = traceback.extract_tb(error.__traceback__)[-1]
+    said = one_line(error)[:200]
+    kept = folders.cache() / "fault.txt"
+    try:
+        folders.write(kept, "".join(traceback.format_exception(error)).encode(errors="replace"))
+        story = f"the whole story is in {kept}"
+    except OSError:
+        story = "nothing could be written down"
+    place = f"{Path(at.filename).name}:{at.lineno}"
+    _say(f"scaling: a fault of this program: {type(error).__name__}: {said} ({place}); {story}, please report it")
+    return FAULT
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError, ValueError):  # nobody is there to hear it
+        print(text, file=sys.stderr, flush=True)
+
+
+def _silence() -> None:
+    """Standard output goes nowhere from now on, so that the process can end without another word."""
+    with contextlib.suppress(OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
 
 
 def parser() -> argparse.ArgumentParser:

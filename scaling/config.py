@@ -291,6 +291,11 @@ class EvalConfig:
     def __post_init__(self):
         _plain(self, "eval.")
         _positive(self, "windows", "per_octave", "octaves", prefix="eval")
+        for name, most in (("octaves", 64), ("per_octave", 1000)):
+            if getattr(self, name) > most:
+                raise InputError(
+                    f"eval.{name}={getattr(self, name)}: wanted {most} at most; 7 octaves, 2 each, are usual"
+                )
         for name in ("noise", "train_windows"):
             if getattr(self, name) < 0:
                 raise InputError(f"eval.{name}={getattr(self, name)} is negative; use 0 for none")

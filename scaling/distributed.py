@@ -21,7 +21,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from scaling import claims, machine, own_code, sharding
+from scaling import claims, machine, own_code, sharding, surroundings
 from scaling.config import RunConfig
 from scaling.errors import InputError
 
@@ -212,7 +212,7 @@ def all_or_none(task: Callable[[], T], otherwise: str) -> T:
 
 
 class Notice:
-    """SIGTERM or SIGINT as a question that the training asks; used in a `with`.
+    """SIGTERM, SIGHUP or SIGINT as a question that the training asks; used in a `with`.
 
     Python's own handler waits while the compiler holds the main thread, so another thread reads the signal from a pipe.
     It ends the process where nobody asks for too long.
@@ -222,9 +222,10 @@ class Notice:
         self.say, self.told, self.heard, self.trained = say, threading.Event(), threading.Event(), False
 
     def __enter__(self) -> "Notice":
+        self._asks = (signal.SIGINT, *surroundings.endings())
         self._read, self._write = os.pipe()
         os.set_blocking(self._write, False)
-        self._before = {s: signal.signal(s, lambda *_: None) for s in (signal.SIGTERM, signal.SIGINT)}
+        self._before = {s: signal.signal(s, lambda *_: None) for s in self._asks}
         self._wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         threading.Thread(target=self._listen, daemon=True).start()
         return self
@@ -237,7 +238,7 @@ class Notice:
 
     def _listen(self) -> None:
         while number := os.read(self._read, 1):
-            if number[0] in (signal.SIGTERM, signal.SIGINT):
+            if number[0] in self._asks:
                 break
         else:
             return

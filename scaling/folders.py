@@ -1,10 +1,19 @@
-"""Where things lie on a user's machine, and how a file is replaced."""
+"""Where things lie on a user's machine, how a file is replaced, and how one that somebody names is read."""
 
+import contextlib
 import json
+import math
 import os
 import stat
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+
+from scaling.errors import InputError
+
+MOST = 2**28  # bytes of a file that is read into memory
+DIGITS = 300  # of a whole number, which a float of 64 bits still holds
 
 
 def cache() -> Path:
@@ -17,6 +26,7 @@ def keep_programs() -> None:
     """Has JAX keep every compiled program in the cache folder; to be called before JAX is imported."""
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache() / "compiled"))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")  # compiled again instead
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -24,18 +34,174 @@ def write_json(path: Path, value: Any) -> None:
     write(path, json.dumps(value, indent=1).encode())
 
 
-def write(path: Path, content: bytes) -> None:
-    """Replaces `path` in one step, so that a reader or a crash finds the old or the new, never half of one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}.{os.getpid()}")
+def write(path: Path, content: bytes | str) -> None:
+    """Replaces `path` in one step, so that a reader or a crash finds the old or the new, never half of one.
+
+    What a link leads to is replaced, not the link, and keeps its permissions. A device or a pipe is written to.
+
+    Args:
+        content: text is written as UTF-8, with a question mark for what is none, as in some file names.
+
+    Raises:
+        OSError: with `path` as its file name.
+    """
+    with _named(path):
+        if _is_stream(path):
+            with path.open("ab") as file:
+                file.write(_encoded(content))
+            return
+        path = Path(os.path.realpath(path))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _beside(path, content) as new:
+            if path.is_file():
+                new.chmod(stat.S_IMODE(path.stat().st_mode))
+            os.replace(new, path)
+
+
+def write_new(path: Path, content: bytes | str) -> None:
+    """`write`, of a file that is not there yet.
+
+    Raises:
+        FileExistsError: it is.
+        OSError: with `path` as its file name.
+    """
+    with _named(path), _beside(path, content) as new:
+        try:
+            os.link(new, path)  # unlike os.replace, it refuses to replace
+        except FileExistsError:
+            raise
+        except OSError:  # a disk without hard links
+            with path.open("xb") as file:
+                file.write(_encoded(content))
+
+
+def try_file(path: Path) -> None:
+    """Finds out whether `write` could write a small file here, and leaves nothing behind.
+
+    Raises:
+        InputError: it could not.
+    """
+    if path.is_dir():
+        raise InputError(f"{path}: a folder; wanted the name of a file")
+    if _is_stream(path):
+        return
+    path = Path(os.path.realpath(path))
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: there is no folder {path.parent}; make it, or choose another")
+    if path.exists() and not os.access(path, os.W_OK):
+        raise InputError(f"{path}: may not be written to; choose another file")
+    try:
+        with _beside(path, b"0" * 4096):
+            pass
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}; choose another file or folder") from None
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether what is written here goes to a device or a pipe, such as /dev/stdout, whatever that may be."""
+    special = path.absolute().parts[1:2] in (("dev",), ("proc",))
+    return path.exists() and not path.is_dir() and (special or not path.is_file())
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Errors of the system carry the name of the file that was asked for."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = str(path)
+        raise
+
+
+@contextlib.contextmanager
+def _beside(path: Path, content: bytes | str) -> Iterator[Path]:
+    """A whole file with this content in the folder of `path`, as long as nobody moves it."""
+    new = path.with_name(f".{path.name[:200]}.{os.getpid()}")
     try:
         with new.open("wb") as file:
-            file.write(content)
+            file.write(_encoded(content))
             file.flush()
             os.fsync(file.fileno())
-        os.replace(new, path)
+        yield new
     finally:
         new.unlink(missing_ok=True)
+
+
+def _encoded(content: bytes | str) -> bytes:
+    return content.encode("utf-8", "replace") if isinstance(content, str) else content
+
+
+def read_bytes(path: Path, what: str) -> bytes:
+    """The content of a file that somebody names.
+
+    Args:
+        what: was wanted, for the message.
+
+    Raises:
+        InputError: it is not there, no file (but a device, a pipe, a folder), or longer than `MOST`.
+    """
+    if not path.is_file():
+        found = "a folder" if path.is_dir() else "a device or pipe" if path.exists() else "no such file"
+        raise InputError(f"{path}: {found}; wanted {what}")
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST + 1)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; wanted {what}") from error
+    if len(content) > MOST:
+        raise InputError(f"{path}: longer than {MOST:,} bytes; wanted {what}")
+    return content
+
+
+def read_text(path: Path, what: str) -> str:
+    """The text of a file that somebody names.
+
+    Raises:
+        InputError: as `read_bytes`, or not UTF-8.
+    """
+    try:
+        return read_bytes(path, what).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not {what} (no text in UTF-8: {error.reason} at byte {error.start})") from error
+
+
+def read_json(path: Path, what: str) -> Any:
+    """The value in a file of JSON that somebody names.
+
+    Raises:
+        InputError: as `read_text`, or not JSON: a name twice in an object, NaN, nesting without end.
+    """
+    try:
+        text = read_text(path, what)
+        return json.loads(
+            text, object_pairs_hook=_once, parse_constant=_refuse, parse_float=_finite, parse_int=_bounded
+        )
+    except InputError:
+        raise
+    except RecursionError:
+        raise InputError(f"{path}: not {what} (nested too deep)") from None
+    except ValueError as error:
+        raise InputError(f"{path}: not {what} (no JSON: {error})") from error
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} is there twice")
+    return found
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant[:40]} is no finite number")
+
+
+def _finite(text: str) -> float:
+    return value if math.isfinite(value := float(text)) else _refuse(text)
+
+
+def _bounded(text: str) -> int:
+    return int(text) if len(text) < DIGITS else _refuse(text)
 
 
 def own(path: Path) -> bool:

@@ -8,6 +8,8 @@ import dataclasses
 import importlib
 import importlib.util
 import inspect
+import signal
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +18,8 @@ from typing import Any
 from scaling import config, rates
 from scaling.config import RunConfig, Study
 from scaling.errors import InputError
+
+LIMIT = 300.0  # seconds that the code of a config may take
 
 
 def load(name: str, settings: Mapping[str, str]) -> Study:
@@ -42,8 +46,13 @@ def load(name: str, settings: Mapping[str, str]) -> Study:
     given = _given(settings, parameters)
     with _plainly(name):
         study = make(**given)
+    if isinstance(study, Study) and not all(isinstance(run, RunConfig) for run in study.runs):
+        raise InputError(f"{_place(make)}: study() returned a Study of {_shown(study.runs)}; wanted RunConfigs")
+    if isinstance(study, Study) and not (isinstance(study.name, str) and isinstance(study.question, str)):
+        found = f"{_shown(study.name)} and {_shown(study.question)}"
+        raise InputError(f"{_place(make)}: the study's name and question are {found}; wanted text")
     if not isinstance(study, Study):
-        raise InputError(f"study() in {name} returned {type(study).__name__}; wanted a scaling.config.Study")
+        raise InputError(f"{_place(make)}: study() returned {_shown(study)}; wanted a scaling.config.Study")
     return dataclasses.replace(study, runs=_overridden(study.runs, settings, parameters))
 
 
@@ -67,9 +76,11 @@ def more(name: str, settings: Mapping[str, str]) -> Callable[[Any], tuple[RunCon
     def asked(table: Any) -> tuple[RunConfig, ...]:
         with _plainly(name):
             found: Any = ask(table, **given)
+        if not isinstance(found, tuple | list) or not all(isinstance(run, RunConfig) for run in found):
+            raise InputError(
+                f"{_place(ask)}: more() returned {_shown(found)}; wanted a tuple of RunConfig, () for none"
+            )
         runs = tuple(found)
-        if not all(isinstance(run, RunConfig) for run in runs):
-            raise InputError(f"more() in {name} returned something else than scaling.config.RunConfig")
         return _overridden(runs, settings, parameters)
 
     return asked
@@ -83,8 +94,9 @@ def _function(name: str) -> Any:
 
 
 def _parameters(make: Any) -> dict[str, Any]:
-    hints = inspect.get_annotations(make, eval_str=True)
-    return {key: hints.get(key, str) for key in inspect.signature(make).parameters}
+    with _plainly(getattr(make, "__module__", "")):
+        hints = inspect.get_annotations(make, eval_str=True)
+        return {key: hints.get(key, str) for key in inspect.signature(make).parameters}
 
 
 def _given(settings: Mapping[str, str], parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,14 +114,33 @@ def _overridden(
     return tuple(config.override(run, on_runs) for run in runs)
 
 
+def _place(function: Callable[..., Any]) -> str:
+    """FILE:LINE of a config's function."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code else getattr(function, "__module__", "the config")
+
+
+def _shown(value: object) -> str:
+    """A value that a config returned, cut short."""
+    if isinstance(value, tuple | list):
+        others = [each for each in value if not isinstance(each, RunConfig)]
+        return f"a {type(value).__name__} with {_shown(others[0])}" if others else f"a {type(value).__name__} of runs"
+    try:
+        said = repr(value)
+    except Exception as error:  # somebody's program
+        said = f"and cannot be shown: {type(error).__name__}"
+    return "None" if value is None else f"{type(value).__name__} {said[:60]}"
+
+
 @contextlib.contextmanager
 def _plainly(name: str) -> Iterator[None]:
-    """What the code of a config raises, in one line that says where."""
+    """What the code of a config raises, in one line that says where; in the main thread it has `LIMIT` seconds."""
     try:
-        yield
+        with _limited():
+            yield
     except InputError:
         raise
-    except Exception as error:  # a config is somebody's program: anything may happen in it
+    except (Exception, SystemExit, GeneratorExit) as error:  # a config is somebody's program: anything may happen in it
         frames = traceback.extract_tb(error.__traceback__)
         stem = Path(name).stem if name.endswith(".py") else name.rpartition(".")[2]
         at = next((frame for frame in reversed(frames) if Path(frame.filename).stem == stem), frames[-1])
@@ -117,10 +148,28 @@ def _plainly(name: str) -> Iterator[None]:
         raise InputError(f"{at.filename}:{at.lineno}: {type(error).__name__}: {said}") from None
 
 
+@contextlib.contextmanager
+def _limited() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, _too_long)
+    signal.setitimer(signal.ITIMER_REAL, LIMIT)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _too_long(*_: object) -> None:
+    raise TimeoutError(f"still running after {LIMIT:.0f} s; a config only names its runs")
+
+
 def _module(name: str) -> Any:
     path = Path(name)
     if path.suffix == ".py":
-        if not path.exists():
+        if not path.is_file():
             raise InputError(f"no config file {name}; the ready-made ones are in configs/")
         spec = importlib.util.spec_from_file_location(path.stem, path)
         assert spec is not None
@@ -137,9 +186,12 @@ def _module(name: str) -> Any:
         return module
     if not all(part.isidentifier() for part in name.split(".")):
         raise InputError(f"no config {name!r}; give a path such as configs/quickstart.py or a dotted name")
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise
-        raise InputError(f"no config {name!r}; give a path such as configs/quickstart.py or a dotted name") from None
+    with _plainly(name):
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+                raise
+            raise InputError(
+                f"no config {name!r}; give a path such as configs/quickstart.py or a dotted name"
+            ) from None

@@ -5,12 +5,12 @@ library.
 """
 
 import dataclasses
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from scaling import folders
 from scaling.errors import InputError
 
 Text = Literal["python", "english"]  # whose rates configs/rates.json holds
@@ -97,13 +97,13 @@ def raw(path: str | Path) -> dict[str, dict[str, dict[str, Any]]]:
     """
     names = {field.name for field in dataclasses.fields(RateLaw)}
     try:
-        kept = json.loads(Path(path).read_text(encoding="utf-8"))
+        kept = folders.read_json(Path(path), "a file of rates that scaling tune TABLE --out FILE wrote")
         for kinds in kept.values():
             for said in kinds.values():
                 if said["law"] is not None:
                     {name: float(said["law"][name]) for name in names}
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; make it with scaling tune TABLE --out {path}") from None
+    except InputError:
+        raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path} holds no laws of rates ({type(error).__name__}: {error}); "

@@ -19,8 +19,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from scaling import checked, claims, folders, layout, machine, numerics, own_code
-from scaling.errors import InputError
+from scaling import checked, claims, folders, layout, machine, numerics, own_code, surroundings
+from scaling.errors import InputError, one_line
 from scaling.mesh_axes import AXES
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
@@ -33,7 +33,8 @@ def main() -> None:
     folder, device, core = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the coordinator hears Ctrl-C and ends our input
     leave = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: leave.set())
+    for number in surroundings.endings():
+        signal.signal(number, lambda *_: leave.set())
     origin: dict[str, Any] = machine.origin()  # before we see but one core
     environment = dict(os.environ)
     layout.pin(device, core)
@@ -44,7 +45,12 @@ def main() -> None:
     numerics.without_fast_math()
     import jax
 
-    jax.devices()  # what keeps the device from starting is better known before a pack is begun
+    try:
+        jax.devices()  # what keeps the device from starting is better known before a pack is begun
+    except (RuntimeError, AssertionError) as error:
+        why = one_line(error) or type(error).__name__
+        _write(event="unusable", error=f"JAX finds no {device} here ({why}); mend its driver, or unset JAX_PLATFORMS")
+        return
     origin["settings"] = numerics.settings(environment)
     _write(event="ready", code=own_code.digest())
     while (task := asked.get()) is not None:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
-from scaling import claims, config, layout, numerics, own_code, status, study, worker
+from scaling import claims, config, layout, numerics, own_code, status, study, surroundings, worker
 from scaling.errors import InputError
 from scaling.progress_bar import Bar
 from scaling.study import ATTEMPTS, Pack, StudyFolder
@@ -301,13 +301,12 @@ class Crew:
 
 @contextlib.contextmanager
 def _signals_to(events: queue.SimpleQueue) -> Iterator[None]:
-    """SIGINT and SIGTERM become events while this lasts: an exception might be raised between any two lines."""
+    """SIGINT, SIGTERM and SIGHUP become events while this lasts: an exception might be raised between any two lines."""
     if threading.current_thread() is not threading.main_thread():  # only there Python lets us
         yield
         return
-    handlers = {
-        number: signal.signal(number, lambda *_: events.put((None, None))) for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    heard = (signal.SIGINT, *surroundings.endings())
+    handlers = {number: signal.signal(number, lambda *_: events.put((None, None))) for number in heard}
     try:
         yield
     finally:

@@ -301,7 +301,7 @@ def test_the_command_is_installed(mine):
     assert done.stdout == ""
 
 
-def test_a_reader_that_leaves_is_no_error(mine):
+def test_a_reader_that_leaves_ends_it_without_a_word_as_any_program(mine):
     command = Path(sys.executable).with_name("scaling")
     words = [command, "study", "show", mine, "--set", "n=5000"]  # more lines than a pipe holds
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as shown:
@@ -310,7 +310,46 @@ def test_a_reader_that_leaves_is_no_error(mine):
         shown.stdout.readline()
         shown.stdout.close()
         assert shown.stderr.read() == ""
-    assert shown.returncode == 0
+    assert shown.returncode == 141
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "said"),
+    [
+        ("SCALING study show MINE >&-", 2, "standard output is closed"),
+        ("SCALING study show MINE >/dev/full", 2, "standard output: No space left on device"),
+        ("SCALING study show MINE <&- 2>&-", 0, ""),
+        ("ulimit -n 24; SCALING study show MINE", 2, "may open 24 files at once"),
+        ("ulimit -v 1000000; SCALING study show MINE", 2, "GiB of addresses"),
+        ("JAX_PLATFORMS=nonsense SCALING study show MINE", 2, "JAX_PLATFORMS=nonsense"),
+        ("XLA_FLAGS=--xla_nonsense=1 SCALING study show MINE", 2, "Unknown flag in XLA_FLAGS: --xla_nonsense=1"),
+        ("PYTHONIOENCODING=ascii SCALING fit --list", 0, ""),
+    ],
+)
+def test_what_a_process_inherits_ends_in_a_line_or_does_no_harm(line, code, said, mine):
+    shell = line.replace("SCALING", f"{sys.executable} -m scaling").replace("MINE", str(mine))
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, timeout=300)
+    assert done.returncode == code
+    assert said in done.stderr
+    assert done.stderr.count("\n") == (1 if said else 0)
+
+
+def test_what_was_found_is_printed_even_if_its_file_cannot_be_written(run, tmp_path, mine):
+    """The disk is found full at the end; the old file stays."""
+    import resource
+
+    words = ["table", "synthetic:chinchilla", "--params", "1e7", "1e9", "50", "--tokens", "1e9", "1e11", "50", "--json"]
+    (tmp_path / "runs.csv").write_text("old")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        code, out, err = run(*words, "--out", tmp_path / "runs.csv")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert code == 2
+    assert json.loads(out)["surface"] == "chinchilla"
+    assert err.startswith(f"scaling: {tmp_path}/runs.csv: File too large")
+    assert (tmp_path / "runs.csv").read_text() == "old"
 
 
 def test_a_bucket_is_refused_and_no_folder_of_that_name_is_made(run, mine, tmp_path, monkeypatch):
@@ -321,14 +360,15 @@ def test_a_bucket_is_refused_and_no_folder_of_that_name_is_made(run, mine, tmp_p
     assert not (tmp_path / "gs:").exists()
 
 
-def test_an_interruption_while_the_words_are_read_is_a_line_and_exit_code_42(capsys):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_an_interruption_while_the_words_are_read_is_a_line_and_exit_code_42(number, capsys):
     class Words(list):
         def __iter__(self):
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
             return super().__iter__()
 
     with pytest.raises(SystemExit) as end:
         cli.main(Words(["fit", "--list"]))
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(number, signal.SIG_DFL)
     assert end.value.code == 42
     assert capsys.readouterr().err == "interrupted\n"

@@ -95,7 +95,7 @@ def test_a_damaged_forecast_is_refused_in_one_line(fitted, name, value, tmp_path
 
 
 def test_a_missing_file_and_an_impossible_loss_are_refused(tmp_path):
-    with pytest.raises(InputError, match="No such file"):
+    with pytest.raises(InputError, match="no such file"):
         forecast.score(tmp_path / "none.json", 3.0)
     with pytest.raises(InputError, match="wanted a number above 0"):
         forecast.score(tmp_path / "none.json", float("nan"))

@@ -752,7 +752,7 @@ def test_on_this_machine_the_exit_code_is_the_studys_own(launch, tmp_path):
         (["--data", "/nowhere"], "gone with the pod"),
         (["--set", "lr=3"], "unknown key 'lr'"),
         (["--tasks", "5"], "5 tasks for 4 runs"),
-        (["--prices", "nowhere.toml"], "no price list nowhere.toml"),
+        (["--prices", "nowhere.toml"], "nowhere.toml: no such file; wanted a price list"),
         (["--mfu", "40"], "MFU 40: wanted a share"),
         (["--measured", "nowhere"], "nowhere is not a study"),
     ],

@@ -35,7 +35,10 @@ def test_a_run_outside_the_sweep_is_told_and_far_outside_a_guess():
 
 def test_a_sweep_without_a_law_is_refused_in_one_line(tmp_path):
     load(RUNS).matching("params=98304", "tokens=131072").to_csv(tmp_path / "one.csv")
-    for name, words in (("one.csv", "no law of learning rates"), ("none.json", "make it with scaling tune")):
+    for name, words in (
+        ("one.csv", "no law of learning rates"),
+        ("none.json", "no such file; wanted a file of rates that scaling tune"),
+    ):
         with pytest.raises(InputError, match=words) as error:
             own_rates.read(tmp_path / name)
         assert "\n" not in str(error.value)

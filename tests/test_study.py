@@ -204,7 +204,11 @@ def test_a_config_file_takes_its_parameters_and_fields_of_its_runs(tmp_path):
         (CONFIG, {"tokens": "1000"}, "tokens=1000 is not a whole number of steps"),
         ("", {}, "has no function named study"),
         ("study = 3", {}, "has no function named study"),
-        ("def study(): return 3", {}, "wanted a scaling.config.Study"),
+        ("def study(): return 3", {}, r"mine.py:1: study\(\) returned int 3; wanted a scaling.config.Study"),
+        ("\ndef study(): pass", {}, r"mine.py:2: study\(\) returned None"),
+        ("from scaling.config import Study\ndef study(): return Study('x', '?', (1,))", {}, "a tuple with int 1"),
+        (CONFIG.replace("Study(name", "Study(None"), {}, r"mine.py:4: the study's name and question are None"),
+        ("study = dict", {}, "ValueError: no signature found"),
         ("def study(x: int): pass", {}, "x"),
         ("def study(:", {}, "line 1"),
         ("\x00\x01\x02", {}, "mine.py"),
@@ -246,14 +250,32 @@ def test_the_configs_that_come_with_the_project_load(name):
         ("def study():\n    raise ValueError('first\\nsecond')", r"mine\.py:2: ValueError: first$"),
         ("import nowhere_at_all", r"mine\.py imports what is not there: No module named 'nowhere_at_all'"),
         ("def study():\n    import json\n    json.loads('{')", r"mine\.py:3: JSONDecodeError"),
+        ("import sys\nsys.exit(0)", r"mine\.py:2: SystemExit: 0"),
+        ("def study():\n    while True:\n        pass", r"mine\.py:\d: TimeoutError: still running after 0 s"),
     ],
 )
-def test_a_config_whose_code_raises_is_one_line_that_says_where(code, message, tmp_path):
+def test_a_config_whose_code_raises_is_one_line_that_says_where(code, message, tmp_path, monkeypatch):
+    monkeypatch.setattr(question, "LIMIT", 0.3)
     path = tmp_path / "mine.py"
     path.write_text(code)
     with pytest.raises(InputError, match=message) as error:
         question.load(str(path), {})
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [("None", r"mine.py:\d+: more\(\) returned None; wanted a tuple of RunConfig"), ("7", "int 7"),
+     ("'ab'", "str 'ab'"), ("(1,)", "a tuple with int 1"),
+     ("__import__('sys').exit(0)", r"mine.py:\d+: SystemExit: 0")],
+)  # fmt: skip
+def test_more_that_returns_something_else_is_one_line_that_says_where(returned, message, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(f"{CONFIG}\ndef more(table, **settings):\n    return {returned}")
+    ask = question.more(str(path), {})
+    assert ask
+    with pytest.raises(InputError, match=message):
+        ask(None)
 
 
 def test_an_unknown_key_names_the_nearest_and_not_all(tmp_path):

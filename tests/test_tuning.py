@@ -242,7 +242,8 @@ def test_the_best_batch_is_found_where_several_were_tried():
 def test_laws_are_kept_under_names_and_read_by_configs(tmp_path):
     found, path = tune(losses()), tmp_path / "rates.json"
     assert found.law is not None
-    assert tuning.keep({"transformer": found}, path) == ()
+    assert tuning.beside_others({"transformer": found}, path) == ()
+    tuning.keep({"transformer": found}, path)
     assert RateLaw.from_json(path) == found.law.law
     said = json.loads(path.read_text(), parse_constant=pytest.fail)["own"]["transformer"]
     assert len(said["bowls"]) == len(found.bowls)
@@ -445,12 +446,15 @@ def test_best_batches_make_a_law_of_size_and_length():
 def test_another_text_keeps_the_exponents_at_another_height_or_does_not(tmp_path):
     tuning.keep(tuning.by_kind(swept()), tmp_path / "rates.json", "python")
     higher = dataclasses.replace(SWEPT, rate=1.3 * SWEPT.rate)
-    (same,) = tuning.keep(tuning.by_kind(swept("few", seed=1, law=higher)), tmp_path / "rates.json", "english")
+    few = tuning.by_kind(swept("few", seed=1, law=higher))
+    (same,) = tuning.beside_others(few, tmp_path / "rates.json", "english")
+    tuning.keep(few, tmp_path / "rates.json", "english")
     assert "exponents of N, D, B do not differ significantly from those of python" in same
     (height,) = re.findall(r"([\d.]+) times that of python", same)
     assert float(height) == pytest.approx(1.3, abs=0.1)
     steeper = dataclasses.replace(SWEPT, n=-0.6)
-    (other, _) = tuning.keep(tuning.by_kind(swept("few", seed=1, law=steeper)), tmp_path / "rates.json", "steep")
+    few = tuning.by_kind(swept("few", seed=1, law=steeper))
+    other, _ = tuning.beside_others(few, tmp_path / "rates.json", "steep")
     assert "exponents of N, D, B differ from those of python" in other
 
 

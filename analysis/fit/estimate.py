@@ -20,6 +20,7 @@ from analysis.jsonable import jsonable
 from analysis.laws import Law, law_by_name
 from analysis.table import Excluded
 from analysis.table.columns import COLUMNS
+from scaling import folders
 from scaling.errors import InputError
 
 Interval = tuple[float, float]
@@ -381,7 +382,7 @@ class Fit(Generic[L]):
         """JSON text, written to `path` where one is given. Infinite ends become null."""
         text = json.dumps(jsonable(self.to_dict()), indent=1, allow_nan=False)
         if path is not None:
-            Path(path).write_text(text + "\n", encoding="utf-8")
+            folders.write(Path(path), text + "\n")
         return text
 
     @classmethod
@@ -391,9 +392,10 @@ class Fit(Generic[L]):
         Raises:
             InputError: not the JSON of a fit.
         """
-        text = source if isinstance(source, str) and source.lstrip().startswith("{") else _read(Path(source))
         try:
-            return cls._from_dict(json.loads(text), law)
+            if isinstance(source, str) and source.lstrip().startswith("{"):
+                return cls._from_dict(json.loads(source), law)
+            return cls._from_dict(folders.read_json(Path(source), WANTED), law)
         except InputError:
             raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -425,7 +427,11 @@ class Fit(Generic[L]):
         missing = sorted(set(log) - set(d["intervals"]))
         if missing:
             raise ValueError(f"no interval of {missing[0]}")
-        for name in ("level", "degrees", "objective"):
+        below = [name for name in log if log[name] and not _number(d[name], name) > 0]
+        below += [name for name, ends in d["ranges"].items() if d.get("misfit") and not _number(ends[0], name) > 0]
+        if below:
+            raise ValueError(f"{below[0]} is not above 0")
+        for name in ("level", "degrees", "objective", "starts", "n_runs"):
             _number(d[name], name)
         residuals = d["residuals"]
         lack, held = d["lack_of_fit"], d["held_out"]
@@ -452,7 +458,7 @@ class Fit(Generic[L]):
                 for reason, constants in d["without_rule"].items()
             },
             ends=Ends(np.array(d["ends"]["theta"], float), d["ends"]["level"]) if d.get("ends") else None,
-            misfit=Misfit(**d["misfit"]) if d.get("misfit") else None,
+            misfit=_misfit(d["misfit"]) if d.get("misfit") else None,
             held_out=HeldOut.from_dict(held) if held else None,
             lack_of_fit=LackOfFit(lack["F"], lack["p"], tuple(lack["degrees"])) if lack else None,
             draws=np.array(d["draws"], float).reshape(-1, len(log)),
@@ -517,6 +523,7 @@ class Fit(Generic[L]):
 
 # --- Words and numbers
 
+WANTED = "the JSON of a fit, as `scaling fit LAW TABLE --json` prints it"
 LISTED = 10  # held-out rows at most
 
 
@@ -559,11 +566,5 @@ def _number(value: Any, name: str) -> float:
     return value
 
 
-def _read(path: Path) -> str:
-    wanted = "wanted the JSON of a fit, as `scaling fit LAW TABLE --json` prints it"
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; {wanted}")
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not text in UTF-8 ({error.reason} at byte {error.start}); {wanted}") from error
+def _misfit(said: Mapping[str, Any]) -> Misfit:
+    return Misfit(**{name: _number(value, name) for name, value in said.items()})  # pyright: ignore

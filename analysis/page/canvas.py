@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from analysis import digits
 from analysis.fit.estimate import Fit
 from analysis.table import Table
+from scaling import folders
 from scaling.errors import InputError
 
 Array = NDArray[np.float64]
@@ -132,13 +133,22 @@ def save(figure: Figure, path: str | Path) -> None:
     Raises:
         InputError: Matplotlib writes no such kind of file.
     """
+    kind = Path(path).suffix
     with matplotlib.rc_context(STYLE):
-        try:
-            figure.savefig(
-                path, facecolor="white", dpi=150, metadata={"Date": None} if str(path).endswith("svg") else None
-            )
-        except ValueError:
-            raise InputError(f"{path}: no kind of picture is known by that ending; use .svg, .png or .pdf") from None
+        write(figure, path, facecolor="white", dpi=150, metadata={"Date": None} if kind == ".svg" else None)
+
+
+def write(figure: Figure, path: str | Path, **how: Any) -> None:
+    """The figure as a file of the kind that its name ends in; options as of Matplotlib's `savefig`.
+
+    Raises:
+        InputError: Matplotlib writes no such kind of file.
+    """
+    kind, buffer = Path(path).suffix[1:], io.BytesIO()
+    if kind not in figure.canvas.get_supported_filetypes():
+        raise InputError(f"{path}: no kind of picture is known by that ending; use .svg, .png or .pdf")
+    figure.savefig(buffer, format=kind, **how)
+    folders.write(Path(path), buffer.getvalue())
 
 
 def panels(

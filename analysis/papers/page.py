@@ -28,7 +28,7 @@ from analysis.papers.evidence import Experiments, joined
 from analysis.papers.paper import Paper
 from analysis.records import Origin
 from analysis.table import Table
-from scaling import machine
+from scaling import folders, machine
 
 EXPECTED = "losses of the planned runs drawn from the paper's laws with 0.3 % of noise, and fitted as ours are."
 COLUMNS = 7  # more are set closer
@@ -80,9 +80,9 @@ def write(folder: Path, paper: Paper, drawn: Sequence[Drawn], experiments: Exper
         if one.figure is not None:
             canvas.save(one.figure, folder / f"{one.name}.svg")
     constants = [{"figure": one.name, **each.to_dict()} for one in drawn for each in one.claims]
-    (folder / "constants.json").write_text(json.dumps(jsonable(constants), indent=1) + "\n", encoding="utf-8")
+    folders.write(folder / "constants.json", json.dumps(jsonable(constants), indent=1) + "\n")
     path = folder / "index.html"
-    path.write_text(page(paper, drawn, experiments, made), encoding="utf-8")
+    folders.write(path, page(paper, drawn, experiments, made))
     return path
 
 

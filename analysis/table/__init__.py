@@ -5,6 +5,7 @@ Units of the canonical columns are in `docs/table.md`; every other column is kep
 
 import csv
 import dataclasses
+import io
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,6 +32,7 @@ from analysis.table.columns import (
 )
 from analysis.table.conditions import check_once, rows_with
 from analysis.table.naming import Doubt, Naming
+from scaling import folders
 from scaling.errors import InputError
 
 TRIPLE = ("params", "tokens", "flops")  # two of them give the third
@@ -252,10 +254,15 @@ class Table(dict[str, np.ndarray]):
 
     def to_csv(self, path: str | Path) -> None:
         """Full precision; an empty cell where a number is missing."""
-        with Path(path).open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(map(harmless, self.columns))
-            writer.writerows(zip(*map(cells, self.columns.values()), strict=True))
+        folders.write(Path(path), self.csv_text())
+
+    def csv_text(self) -> str:
+        """The text of `to_csv`."""
+        text = io.StringIO(newline="")
+        writer = csv.writer(text)
+        writer.writerow(map(harmless, self.columns))
+        writer.writerows(zip(*map(cells, self.columns.values()), strict=True))
+        return text.getvalue()
 
     def to_pandas(self) -> Any:
         """A pandas.DataFrame: numbers as f64, an empty cell NaN."""
@@ -280,7 +287,9 @@ class Table(dict[str, np.ndarray]):
         import pyarrow.parquet
 
         arrays = {name: pyarrow.array(column.tolist()) for name, column in self.columns.items()}
-        pyarrow.parquet.write_table(pyarrow.table(arrays), path)
+        buffer = pyarrow.BufferOutputStream()
+        pyarrow.parquet.write_table(pyarrow.table(arrays), buffer)
+        folders.write(Path(path), buffer.getvalue().to_pybytes())
 
     def _missing(self, name: str) -> str:
         # Names that a person can give: not a fit's own columns, and not those that were worked out here.

@@ -210,7 +210,7 @@ def _split(name: str) -> tuple[str, float]:
 
 def _holding(wanted: str, plain: Iterable[str]) -> list[str]:
     """Of plain names, those that hold a word; a single letter is a word in none."""
-    return [one for one in plain if len(wanted) > 1 and re.search(rf"(^|_){wanted}(_|$)", one)]
+    return [one for one in plain if len(wanted) > 1 and re.search(rf"(^|_){re.escape(wanted)}(_|$)", one)]
 
 
 def _plain(name: str) -> str:

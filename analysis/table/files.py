@@ -10,6 +10,7 @@ from analysis.table import opened
 from analysis.table.columns import text_of
 from scaling.errors import InputError
 
+CELLS = 20_000_000  # of a Parquet table, which tells so before it is read
 SEPARATORS = ",;\t|"
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,(\d{1,2}|\d{4,})")  # no thousands
 
@@ -66,7 +67,14 @@ def read_parquet(path: Path) -> dict[str, list[Any]]:
     import pyarrow
     import pyarrow.parquet
 
+    if not path.is_file():
+        raise InputError(f"{path}: a device or pipe; wanted a Parquet table")
     try:
-        return pyarrow.parquet.read_table(path).to_pydict()
-    except (pyarrow.ArrowInvalid, OSError) as error:
-        raise InputError(f"{path}: not a Parquet table ({str(error).splitlines()[0]}); write it again") from error
+        with pyarrow.parquet.ParquetFile(path) as file:
+            cells = file.metadata.num_rows * file.metadata.num_columns
+            if cells > CELLS:
+                raise InputError(f"{path}: {cells:,} cells; wanted a table of runs, of {CELLS:,} at most")
+            return file.read().to_pydict()
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError, OverflowError) as error:
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path}: not a Parquet table ({said}); write it again") from error

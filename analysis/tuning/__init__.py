@@ -35,7 +35,7 @@ from analysis.tuning.bowls import (
     parabola,
 )
 from analysis.tuning.rate_law import RateFit
-from scaling import rates
+from scaling import folders, rates
 from scaling.errors import InputError
 from scaling.rates import OWN
 
@@ -285,31 +285,33 @@ def text(found: Mapping[str, Tuning]) -> str:
     return "\n\n".join([head, *(f"{kind}\n{one.text()}" for kind, one in found.items())])
 
 
-def keep(found: Mapping[str, Tuning], path: str | Path, name: str = OWN) -> tuple[str, ...]:
-    """Writes the tuning of each kind under a name, beside what the file holds under others.
+def beside_others(found: Mapping[str, Tuning], path: str | Path, name: str = OWN) -> tuple[str, ...]:
+    """How the exponents compare with those of the same kind that a file holds under other names, in sentences.
 
     Args:
         found: kind of model -> tuning, as `by_kind` gives it.
         name: of the text that the sweep was trained on.
 
-    Returns:
-        how the exponents compare with those of the same kind under the other names, in sentences.
-
     Raises:
         InputError: the file is there and holds something else.
     """
-    path = Path(path)
-    kept = rates.raw(path) if path.exists() else {}
-    sentences = [
+    return tuple(
         f"{kind}: {sentence}"
         for kind, one in found.items()
-        for other, kinds in kept.items()
+        for other, kinds in _kept(path).items()
         if other != name and one.law and kinds.get(kind, {}).get("law")
         if (sentence := rate_law.beside(one.law, kinds[kind], other))
-    ]
-    kept[name] = {kind: one.to_dict() for kind, one in found.items()}
-    path.write_text(json.dumps(kept, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    return tuple(sentences)
+    )
+
+
+def keep(found: Mapping[str, Tuning], path: str | Path, name: str = OWN) -> None:
+    """Writes the tuning of each kind under a name, beside what the file holds under others; see `beside_others`."""
+    kept = _kept(path) | {name: {kind: one.to_dict() for kind, one in found.items()}}
+    folders.write(Path(path), json.dumps(kept, indent=1, allow_nan=False) + "\n")
+
+
+def _kept(path: str | Path) -> dict[str, dict[str, dict[str, Any]]]:
+    return rates.raw(path) if Path(path).exists() else {}
 
 
 def _batches(bowls: Sequence[Bowl], noise: Noise) -> Iterator[Bowl]:

@@ -1,6 +1,7 @@
 """What the verbs share: how a verb is declared, KEY=VALUE words, what goes to standard output and to standard error."""
 
 import argparse
+import dataclasses
 import json
 import os
 import re
@@ -9,7 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from scaling.errors import InputError
+from scaling import folders
+from scaling.errors import InputError, one_line
 
 if TYPE_CHECKING:
     from analysis.fit.estimate import Fit
@@ -25,8 +27,14 @@ class Parser(argparse.ArgumentParser):
         for name in (None, "store"):
             self.register("action", name, _Once)
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # pyright: ignore
+        for word in args or ():
+            if not word.strip() or re.fullmatch(r"--[\w-]+=(--)?\s*", word):  # of "--", argparse would make a list
+                self.error(f"{word or 'an empty word'}: wanted a value; leave it out where there is none")
+        return super().parse_known_args(args, namespace)
+
     def error(self, message: str):
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+        self.exit(2, f"{self.prog}: {one_line(message)}; see {self.prog} --help\n")
 
 
 class _Once(argparse._StoreAction):
@@ -65,6 +73,16 @@ def layout(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--pack", type=int, default=0, help="runs trained as one program (1 on a CPU)")
 
 
+def number(text: str) -> float:
+    """A finite number, as an option takes it."""
+    from scaling.config import parse
+
+    try:
+        return parse("value", text, float)
+    except InputError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a finite number") from None
+
+
 def count(text: str) -> int:
     from scaling.config import parse
 
@@ -75,6 +93,43 @@ def count(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0, such as 1000000 or 1e6")
     return value
+
+
+def out_file(*endings: str) -> Callable[[str], Path]:
+    """The type of an option that names a file to write: it is tried before any work.
+
+    Args:
+        endings: that its name may have; none for any.
+    """
+
+    def tried(text: str) -> Path:
+        path = Path(text)
+        if endings and path.suffix not in endings:
+            *others, last = endings
+            wanted = f"{', '.join(others)} or {last}" if others else last
+            raise argparse.ArgumentTypeError(f"{text}: wanted a name that ends in {wanted}")
+        try:
+            folders.try_file(path)
+        except (InputError, OSError) as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+        return path
+
+    return tried
+
+
+OUT, JSON, PICTURE = out_file(), out_file(".json"), out_file(".svg", ".png", ".pdf")
+
+
+def store(text: str) -> str:
+    """The type of --store FILE|DIR/: tried as `out_file` does, a folder that is not there yet excepted."""
+    path = Path(text)
+    if path.is_file():
+        raise argparse.ArgumentTypeError(
+            f"{text}: is there already, and forecasts are not rewritten; choose another name"
+        )
+    if not text.endswith("/") and not path.is_dir():
+        OUT(text)
+    return text
 
 
 def pairs(items: Sequence[str], what: str) -> dict[str, str]:
@@ -120,14 +175,44 @@ def print_json(value: Any) -> None:
     print(json.dumps(jsonable(value), indent=1, allow_nan=False))
 
 
-def answer(found: Any, as_json: bool, written: Path | None = None) -> int:
-    """What an analysis found, as text or JSON, and the file that was written; 0, for the exit."""
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """What a verb found, where that is more than one thing: the text, and the value as JSON."""
+
+    words: str
+    value: Any
+
+    def text(self) -> str:
+        return self.words
+
+    def to_dict(self) -> Any:
+        return self.value
+
+
+def answer(found: Any, as_json: bool, *files: tuple[Path | str | None, Callable[[Any], object]]) -> int:
+    """Writes what an analysis found to files, and prints it even where one of them cannot be written; 0, for the exit.
+
+    Args:
+        found: has `text()` and `to_dict()`.
+        files: each a path, None where it was not asked for, and what writes it; that may return a better path.
+    """
+    written, failed = [], None
+    for path, write in files:
+        if path is not None:
+            try:
+                kept = write(path)
+                written.append(kept if isinstance(kept, Path) else path)
+            except (OSError, InputError) as error:
+                failed = failed or error
     if as_json:
         print_json(found.to_dict())
     else:
         print(found.text())
-    if written:
-        say(f"written: {written}")
+    for path in written:
+        say(f"written: {path}")
+    if failed:
+        sys.stdout.flush()
+        raise failed
     return 0
 
 

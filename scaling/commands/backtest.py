@@ -4,7 +4,6 @@ import argparse
 from pathlib import Path
 
 from scaling.commands import arguments, laws
-from scaling.errors import InputError
 
 
 def add(verbs: arguments.Verbs) -> None:
@@ -24,7 +23,9 @@ def add(verbs: arguments.Verbs) -> None:
     verb.add_argument("--clusters", metavar="COLUMN", help="rows with one value here are one run")
     verb.add_argument("--steps", type=arguments.count, help="at most, along size and along N")
     verb.add_argument("--every-run", action="store_true", help="also the runs that the law is not about")
-    verb.add_argument("--plot", type=Path, metavar="FILE", help="calibration and sharpness: .svg, .png or .pdf")
+    verb.add_argument(
+        "--plot", type=arguments.PICTURE, metavar="FILE", help="calibration and sharpness: .svg, .png or .pdf"
+    )
     verb.add_argument("--json", action="store_true", help="JSON in place of text")
 
 
@@ -32,8 +33,6 @@ def _backtest(args: argparse.Namespace) -> int:
     arguments.fits_on_the_cpu()
     from analysis import backtest
 
-    if args.plot and args.plot.suffix not in (".svg", ".png", ".pdf"):
-        raise InputError(f"--plot {args.plot}: wanted a name that ends in .svg, .png or .pdf")
     found = backtest.backtest(
         args.law,
         laws.asked_for(args, target=args.target),
@@ -42,8 +41,10 @@ def _backtest(args: argparse.Namespace) -> int:
         steps=args.steps or backtest.STEPS,
         every_run=args.every_run,
     )
-    if args.plot:
-        from analysis.page import backtest_figure
 
-        backtest_figure.draw(found).savefig(args.plot, dpi=200)
-    return arguments.answer(found, args.json, args.plot)
+    def draw(path: Path) -> None:
+        from analysis.page import backtest_figure, canvas
+
+        canvas.write(backtest_figure.draw(found), path, dpi=200)
+
+    return arguments.answer(found, args.json, (args.plot, draw))

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from scaling import folders
 from scaling.commands import arguments
 from scaling.commands.laws import columns_of, rows, table_of
 from scaling.errors import InputError
@@ -32,7 +33,9 @@ def add(verbs: arguments.Verbs) -> None:
         help="a run that goes on, against what was promised at each point: folder of a study, or a table of its curve",
     )
     rows(forecast)
-    forecast.add_argument("--page", type=Path, metavar="FILE", help="publish the table as one self-contained page")
+    forecast.add_argument(
+        "--page", type=arguments.out_file(".html"), metavar="FILE", help="publish the table as one self-contained page"
+    )
     forecast.add_argument("--json", action="store_true", help="JSON in place of text")
 
 
@@ -41,8 +44,6 @@ def _forecast(args: argparse.Namespace) -> int:
     from analysis import follow, forecast, registry
     from scaling.config import parse
 
-    if args.page and args.page.suffix != ".html":
-        raise InputError(f"--page {args.page}: wanted a name that ends in .html")
     if (args.columns or args.where) and not args.follow:
         raise InputError("--columns and --where are for the curves of --follow; leave them out")
     measured = arguments.pairs(args.measured, "--measured")
@@ -60,14 +61,14 @@ def _forecast(args: argparse.Namespace) -> int:
         )
         for name, curves in arguments.pairs(args.follow, "--follow").items()
     ]
-    if args.page:
+
+    def publish(path: Path) -> None:
         from analysis.page import forecasts
 
-        args.page.write_text(forecasts.page(found, followed), encoding="utf-8")
-    if args.json:
-        arguments.print_json(found.to_dict() | {"followed": [one.to_dict() for one in followed]})
-    else:
-        print("\n\n".join([found.text(), *(one.text() for one in followed)]))
-    if args.page:
-        arguments.say(f"written: {args.page}")
-    return 0
+        folders.write(path, forecasts.page(found, followed))
+
+    said = arguments.Answer(
+        "\n\n".join([found.text(), *(one.text() for one in followed)]),
+        found.to_dict() | {"followed": [one.to_dict() for one in followed]},
+    )
+    return arguments.answer(said, args.json, (args.page, publish))

@@ -19,12 +19,14 @@ def add(verbs: arguments.Verbs) -> None:
     gate.add_argument("b", type=Path, metavar="candidate", help="the same; parts of one table by --where-a, --where-b")
     gate.add_argument(
         "--at-least",
-        type=float,
+        type=arguments.number,
         default=1.0,
         metavar="X",
         help="speed-up that the whole interval must reach (1: any at all)",
     )
-    gate.add_argument("--at", type=float, metavar="C", help="FLOP at which (the largest that both ladders reach)")
+    gate.add_argument(
+        "--at", type=arguments.number, metavar="C", help="FLOP at which (the largest that both ladders reach)"
+    )
     gate.add_argument("--by", choices=["flops", "seconds"], default="flops", help="what is to be saved (flops)")
     floors(gate)
     gate.add_argument("--law", help="by which to compare (chinchilla where both ladders allow it, else of compute)")
@@ -38,8 +40,5 @@ def _gate(args: argparse.Namespace) -> int:
 
     rule = Rule(args.at_least, args.at, args.by)
     found = gate(*two_tables(args), rule, floor=floor_of(args), law=args.law)
-    if args.json:
-        arguments.print_json(found.to_dict())
-    else:
-        print(found.text())
+    arguments.answer(found, args.json)
     return 0 if found.verdict is Verdict.PASS else 1

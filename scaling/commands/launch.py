@@ -58,7 +58,7 @@ def add(verbs: arguments.Verbs) -> None:
     arguments.settings(verb)
     verb.add_argument("--dry-run", action="store_true", help="shows files, command and cost; asks and starts nothing")
     verb.add_argument("--files", type=Path, metavar="DIR", help="where the files go (launches/NAME)")
-    verb.add_argument("--mfu", type=float, help="share of the peak to assume for the hours (0.4)")
+    verb.add_argument("--mfu", type=arguments.number, help="share of the peak to assume for the hours (0.4)")
     verb.add_argument("--measured", type=Path, metavar="STUDY", help="a finished study on such a task, for the hours")
     verb.add_argument("--prices", type=Path, metavar="FILE", help="TOML with prices per chip and hour")
 

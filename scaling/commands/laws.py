@@ -10,7 +10,6 @@ from scaling.commands import arguments
 from scaling.errors import InputError
 
 if TYPE_CHECKING:
-    from analysis.average import Average
     from analysis.fit.floor import Floor
     from analysis.forms import Choice
     from analysis.laws import Law
@@ -44,16 +43,18 @@ def add(verbs: arguments.Verbs) -> None:
     )
     allocate.add_argument(
         "--sigma",
-        type=float,
+        type=arguments.number,
         metavar="SHARE",
         help="seed noise as a share of the loss, for envelope and isoflop (read off the table)",
     )
     allocate.add_argument("--law", default="chinchilla", help="of the surface (chinchilla)")
-    allocate.add_argument("--budgets", nargs="+", type=float, metavar="C", help="FLOP for which to tell N and D")
+    allocate.add_argument(
+        "--budgets", nargs="+", type=arguments.number, metavar="C", help="FLOP for which to tell N and D"
+    )
     _level(allocate)
     _drop_worst(allocate)
     rows(allocate)
-    allocate.add_argument("--out", type=Path, metavar="FILE", help="keep the allocation, for scaling plan")
+    allocate.add_argument("--out", type=arguments.JSON, metavar="FILE", help="keep the allocation, for scaling plan")
     allocate.add_argument("--json", action="store_true", help="JSON in place of text")
 
     compare = arguments.verb(
@@ -91,10 +92,10 @@ def _add_fit(verbs: arguments.Verbs) -> None:
         default="auto",
         help="how much a residual counts (auto: squared for few rows, else huber with a delta from their scatter)",
     )
-    fit.add_argument("--delta", type=float, help="residual from which Huber's loss grows linearly (0.001)")
+    fit.add_argument("--delta", type=arguments.number, help="residual from which Huber's loss grows linearly (0.001)")
     fit.add_argument(
         "--asymmetry",
-        type=float,
+        type=arguments.number,
         default=10.0,
         help="how many times more a run below the curve counts, for asymmetric (10)",
     )
@@ -151,13 +152,15 @@ def _add_fit(verbs: arguments.Verbs) -> None:
         action="store_true",
         help="with --choose: keep all forms by their held-out weight in place of one, for scaling predict",
     )
-    fit.add_argument("--out", type=Path, metavar="FILE", help="keep the fit, for scaling predict and scaling plan")
-    fit.add_argument("--plot", type=Path, metavar="FILE", help=".svg, .png or .pdf")
+    fit.add_argument(
+        "--out", type=arguments.JSON, metavar="FILE", help="keep the fit, for scaling predict and scaling plan"
+    )
+    fit.add_argument("--plot", type=arguments.PICTURE, metavar="FILE", help=".svg, .png or .pdf")
     fit.add_argument("--json", action="store_true", help="JSON in place of text")
 
 
 def _level(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--level", type=float, help="of the intervals (0.95)")
+    verb.add_argument("--level", type=arguments.number, help="of the intervals (0.95)")
 
 
 def _drop_worst(verb: argparse.ArgumentParser) -> None:
@@ -167,7 +170,9 @@ def _drop_worst(verb: argparse.ArgumentParser) -> None:
 def floors(verb: argparse.ArgumentParser) -> None:
     """Options that pin the floor of a law."""
     one = verb.add_mutually_exclusive_group()
-    one.add_argument("--floor", type=float, metavar="LOSS", help="irreducible loss at which the law is pinned")
+    one.add_argument(
+        "--floor", type=arguments.number, metavar="LOSS", help="irreducible loss at which the law is pinned"
+    )
     one.add_argument("--floor-from", type=Path, metavar="FIT", help="pinned at the floor of this fit")
 
 
@@ -314,8 +319,6 @@ def _fit(args: argparse.Namespace) -> int:
             print("\n\n".join(describe(law) for law in laws.LAWS))
         return 0
     laws_asked, path = _asked(args)
-    if args.plot and args.plot.suffix not in (".svg", ".png", ".pdf"):
-        raise InputError(f"--plot {args.plot}: wanted a name that ends in .svg, .png or .pdf")
     table = asked_for(args, path, target=args.target, curves=laws_asked[:1] == [laws.KaplanBCrit])
     laws_asked = laws_asked or _usual(table)
     batch_fit = arguments.read_fit(args.batch_fit) if args.batch_fit else None
@@ -346,7 +349,8 @@ def _fit(args: argparse.Namespace) -> int:
             raise InputError("--average goes with --choose and two laws or more, without --plot and --hold-out")
         from analysis import average
 
-        return _average(average.average(choice, laws_asked, rows, **fitted), args)
+        averaged = average.average(choice, laws_asked, rows, **fitted)
+        return arguments.answer(averaged, args.json, (args.out, averaged.to_json))
     if choice and args.choose is not None:
         if not choice.best:
             return _undecided(choice, args)
@@ -361,19 +365,17 @@ def _fit(args: argparse.Namespace) -> int:
         floor=floor,
         **fitted,
     )
-    if args.out:
-        found.to_json(args.out)
-    if args.plot:
-        from analysis.page import fit_figure
 
-        fit_figure.draw(found, rows).savefig(args.plot, dpi=200)
-    if args.json:
-        arguments.print_json(found.to_dict() | ({"choice": choice.to_dict()} if choice else {}))
-    else:
-        print("\n".join([found.summary(), *(choice.lines() if choice else [])]))
-    for path in filter(None, (args.out, args.plot)):
-        arguments.say(f"written: {path}")
-    return 0
+    def draw(path: Path) -> None:
+        from analysis.page import canvas, fit_figure
+
+        canvas.write(fit_figure.draw(found, rows), path, dpi=200)
+
+    said = arguments.Answer(
+        "\n".join([found.summary(), *(choice.lines() if choice else [])]),
+        found.to_dict() | ({"choice": choice.to_dict()} if choice else {}),
+    )
+    return arguments.answer(said, args.json, (args.out, found.to_json), (args.plot, draw))
 
 
 def _usual(table: "Table") -> "list[type[Law]]":
@@ -381,12 +383,6 @@ def _usual(table: "Table") -> "list[type[Law]]":
     from analysis import forms
 
     return list(forms.candidates(table))
-
-
-def _average(found: "Average", args: argparse.Namespace) -> int:
-    if args.out:
-        found.to_json(args.out)
-    return arguments.answer(found, args.json, args.out)
 
 
 def _asked(args: argparse.Namespace) -> tuple[list["type[Law]"], Path | list[Path]]:
@@ -432,6 +428,7 @@ def _allocate(args: argparse.Namespace) -> int:
     arguments.fits_on_the_cpu()
     from analysis import allocation
     from analysis.confidence import LEVEL
+    from analysis.laws import law_by_name
 
     options = {
         "method": args.method,
@@ -443,16 +440,14 @@ def _allocate(args: argparse.Namespace) -> int:
     }
     if args.out and args.approach == "all":
         raise InputError("--out keeps one allocation; choose an --approach")
+    law_by_name(args.law)  # whatever the approach
     rows = asked_for(args, curves=args.approach in ("envelope", "hull", "all"))
     if args.approach == "all":
         study = len(args.table) == 1 and (args.table[0] / "study.json").exists()
         runs = asked_for(args) if study else allocation.last_rows(rows)
-        found = allocation.cross_check(runs, rows, **options)
-    else:
-        found = allocation.allocate(rows, args.approach, **options)
-        if args.out:
-            found.to_json(args.out)
-    return arguments.answer(found, args.json, args.out)
+        return arguments.answer(allocation.cross_check(runs, rows, **options), args.json)
+    found = allocation.allocate(rows, args.approach, **options)
+    return arguments.answer(found, args.json, (args.out, found.to_json))
 
 
 def _beside(side: str, columns: Sequence[str], option: str) -> str:

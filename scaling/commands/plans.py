@@ -1,11 +1,12 @@
 """scaling predict and plan: what a fitted law says of models that are not trained yet."""
 
 import argparse
-import json
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scaling import folders
 from scaling.commands import arguments
 from scaling.errors import InputError
 
@@ -31,9 +32,14 @@ def add(verbs: arguments.Verbs) -> None:
         help="a file from scaling fit --out, then the columns of its law; or one from --store, with --measured",
     )
     predict.add_argument(
-        "--store", metavar="FILE", help="keep the forecast, dated, before the run starts; in a folder with DIR/"
+        "--store",
+        type=arguments.store,
+        metavar="FILE",
+        help="keep the forecast, dated, before the run starts; in a folder with DIR/",
     )
-    predict.add_argument("--measured", type=float, metavar="LOSS", help="what the run gave, to score a stored forecast")
+    predict.add_argument(
+        "--measured", type=arguments.number, metavar="LOSS", help="what the run gave, to score a stored forecast"
+    )
     predict.add_argument("--json", action="store_true", help="JSON in place of text")
 
     plan = arguments.verb(
@@ -44,20 +50,25 @@ def add(verbs: arguments.Verbs) -> None:
         "scaling plan fit.json --hardware v5p-128 --hours 72",
     )
     plan.add_argument("fit", type=Path, help="a file from scaling fit --out, or from scaling allocate --out")
-    plan.add_argument("--flops", type=float, metavar="C", help="the budget in FLOP")
+    plan.add_argument("--flops", type=arguments.number, metavar="C", help="the budget in FLOP")
     plan.add_argument("--hardware", metavar="NAME", help="such as v5p-128, v5e-256, h100-8; with --hours or --money")
-    plan.add_argument("--hours", type=float, help="to train on it")
-    plan.add_argument("--money", type=float, help="to spend on it; with --price")
-    plan.add_argument("--price", type=float, help="of one chip for an hour, in the same currency")
+    plan.add_argument("--hours", type=arguments.number, help="to train on it")
+    plan.add_argument("--money", type=arguments.number, help="to spend on it; with --price")
+    plan.add_argument("--price", type=arguments.number, help="of one chip for an hour, in the same currency")
     plan.add_argument(
-        "--utilisation", type=float, default=0.4, help="share of the chips' peak that training reaches (0.4)"
+        "--utilisation", type=arguments.number, default=0.4, help="share of the chips' peak that training reaches (0.4)"
     )
     plan.add_argument(
-        "--inference-tokens", type=float, metavar="D", help="tokens that the model will read and write once trained"
+        "--inference-tokens",
+        type=arguments.number,
+        metavar="D",
+        help="tokens that the model will read and write once trained",
     )
-    plan.add_argument("--unique-tokens", type=float, metavar="U", help="tokens that exist: more of them are repeats")
-    plan.add_argument("--params", type=float, metavar="N", help="also what training this size costs")
-    plan.add_argument("--aspect", type=float, metavar="RATIO", help="d_model / n_layer of the shapes (80)")
+    plan.add_argument(
+        "--unique-tokens", type=arguments.number, metavar="U", help="tokens that exist: more of them are repeats"
+    )
+    plan.add_argument("--params", type=arguments.number, metavar="N", help="also what training this size costs")
+    plan.add_argument("--aspect", type=arguments.number, metavar="RATIO", help="d_model / n_layer of the shapes (80)")
     plan.add_argument(
         "--embeddings",
         type=int,
@@ -72,7 +83,12 @@ def add(verbs: arguments.Verbs) -> None:
         help="your learning rates: what scaling tune --out wrote, or a sweep's table",
     )
     plan.add_argument("--batch-fit", type=Path, metavar="FIT", help="a fit of kaplan-bcrit to your own runs")
-    plan.add_argument("--store", metavar="FILE", help="keep the forecast of the planned run, dated; a folder is DIR/")
+    plan.add_argument(
+        "--store",
+        type=arguments.store,
+        metavar="FILE",
+        help="keep the forecast of the planned run, dated; a folder is DIR/",
+    )
     plan.add_argument("--json", action="store_true", help="JSON in place of text")
 
 
@@ -85,11 +101,7 @@ def _predict(args: argparse.Namespace) -> int:
             more = " ".join([*args.inputs, *(["--store"] if args.store else [])])
             raise InputError(f"--measured scores the forecast in {args.fit}; leave out {more}")
         score = forecast.score(args.fit, args.measured)
-        if args.json:
-            arguments.print_json(score.to_dict())
-        else:
-            print(score.text())
-        return 0
+        return arguments.answer(score, args.json)
     averaged = average.read(args.fit)
     one = averaged.fits[0] if averaged else _fit(args.fit)
     columns, name = one.law.inputs, averaged.name if averaged else one.law.name
@@ -98,14 +110,11 @@ def _predict(args: argparse.Namespace) -> int:
     if missing:
         raise InputError(f"{name} wants {missing}")
     made = forecast.forecast(averaged or one, **inputs)
-    kept = forecast.store(made, args.store) if args.store else None
-    if args.json:
-        arguments.print_json({name: value for name, value in made.to_dict().items() if name != "fit"})
-    else:
-        print("\n".join([made.text(), *(averaged.alone(**inputs) if averaged else [])]))
-    if kept:
-        arguments.say(f"written: {kept}")
-    return 0
+    said = arguments.Answer(
+        "\n".join([made.text(), *(averaged.alone(**inputs) if averaged else [])]),
+        {name: value for name, value in made.to_dict().items() if name != "fit"},
+    )
+    return arguments.answer(said, args.json, (args.store, functools.partial(forecast.store, made)))
 
 
 def _fit(path: Path) -> "Fit":
@@ -158,21 +167,17 @@ def _plan(args: argparse.Namespace) -> int:
         unique_tokens=args.unique_tokens,
         params=args.params,
     )
-    kept = None
-    if args.store:
-        if "unique_tokens" not in made.inputs and args.unique_tokens is not None and args.unique_tokens < made.tokens:
-            raise InputError(
-                f"--store: {found.law.name} predicts no run that repeats its data; fit muennighoff, or store the "
-                "forecast of a run with scaling predict"
-            )
-        kept = forecast.store(forecast.forecast(found, **made.inputs), args.store)
-    if args.json:
-        arguments.print_json(made.to_dict())
-    else:
-        print(made.text())
-    if kept:
-        arguments.say(f"written: {kept}")
-    return 0
+    repeated = args.unique_tokens is not None and args.unique_tokens < made.tokens
+    if args.store and repeated and "unique_tokens" not in made.inputs:
+        raise InputError(
+            f"--store: {found.law.name} predicts no run that repeats its data; fit muennighoff, or store the "
+            "forecast of a run with scaling predict"
+        )
+
+    def store(path: str) -> Path:
+        return forecast.store(forecast.forecast(found, **made.inputs), path)
+
+    return arguments.answer(made, args.json, (args.store, store))
 
 
 def _allocation(path: Path) -> "Allocation | None":
@@ -180,8 +185,8 @@ def _allocation(path: Path) -> "Allocation | None":
     from analysis.frontier import Allocation
 
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # told by whoever reads it as a fit
+        said = folders.read_json(path, "a fit or an allocation")
+    except InputError:  # told by whoever reads it as a fit
         return None
     return Allocation.from_dict(said) if isinstance(said, dict) and {"method", "N_1"} <= said.keys() else None
 
@@ -192,11 +197,7 @@ def _plan_along(args: argparse.Namespace, made: "Plan") -> int:
     given = " ".join(name for name, value in asked.items() if value is not None)
     if given:
         raise InputError(f"{args.fit} is an allocation, which tells no loss: leave out {given}, or plan from a fit")
-    if args.json:
-        arguments.print_json(made.to_dict())
-    else:
-        print(made.text())
-    return 0
+    return arguments.answer(made, args.json)
 
 
 def _budget(args: argparse.Namespace) -> "Budget":

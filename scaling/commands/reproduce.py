@@ -3,15 +3,15 @@
 import argparse
 import contextlib
 import functools
-import json
 import os
 import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from analysis import papers
+from scaling import folders
 from scaling.commands import arguments, study
 from scaling.errors import InputError
 
@@ -136,18 +136,26 @@ def _on_the_cpu() -> Iterator[None]:
 
 def _tell_expected(wanted: "Wanted", whole: "StudyFolder") -> None:
     """Prints what intervals the exponents may expect, and keeps it for the page; not worked out twice."""
-    from scaling import folders
     from scaling.study import asked_of
 
     path = whole.path / wanted.paper / EXPECTED
     of = [list(wanted.figures), asked_of([run for runs in wanted.members.values() for run in runs])]
-    kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    kept = _kept(path)
     if kept.get("of") != of:
         with _on_the_cpu():
             kept = {"of": of, "lines": wanted.expected()}
         folders.write_json(path, kept)
     print("What intervals to expect if the paper's laws hold here and seeds scatter the loss by 0.3 %:")
     print("".join(f"  {line}\n" for line in kept["lines"]) or "  none of these figures has a main exponent")
+
+
+def _kept(path: Path) -> dict[str, Any]:
+    """What `_tell_expected` kept; nothing where it is not there or damaged, and made again."""
+    try:
+        found = folders.read_json(path, "expected intervals")
+        return found if isinstance(found["lines"], list) and all(isinstance(x, str) for x in found["lines"]) else {}
+    except (InputError, TypeError, KeyError):
+        return {}
 
 
 def _draw(wanted: "Wanted", whole: "StudyFolder") -> None:
@@ -159,7 +167,9 @@ def _draw(wanted: "Wanted", whole: "StudyFolder") -> None:
 
         promised = folder / FORECASTS
         found = wanted.drawn_from(records.read(whole.path), promised if promised.is_dir() else None)
-        expected = json.loads(path.read_text(encoding="utf-8"))["lines"] if path.exists() else ()
-        page = found.write(folder, command=shlex.join(["scaling", *sys.argv[1:]]), expected=expected)
-    print(found.text())
+        expected = _kept(path).get("lines", ())
+        page, command = folder / "index.html", shlex.join(["scaling", *sys.argv[1:]])
+        folder.mkdir(parents=True, exist_ok=True)
+        folders.try_file(page)
+        arguments.answer(found, False, (page, lambda _: found.write(folder, command=command, expected=expected)))
     print(f"\nThe page: {page}")

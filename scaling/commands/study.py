@@ -3,13 +3,14 @@
 import argparse
 import dataclasses
 import hashlib
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scaling import terminal
+from scaling import folders, terminal
 from scaling.commands import arguments, laws, together
 from scaling.errors import InputError
 
@@ -36,7 +37,7 @@ def add(verbs: arguments.Verbs) -> None:
         "scaling quickstart --minutes 20",
     )
     quick.add_argument(
-        "--minutes", type=float, help="how long it may take on two cores; more adds sizes, seeds, decades"
+        "--minutes", type=arguments.number, help="how long it may take on two cores; more adds sizes, seeds, decades"
     )
     quick.add_argument("--data", metavar="SOURCE", help="your own text, such as text:'notes/**/*.md'; see docs/data.md")
     quick.add_argument(
@@ -100,8 +101,8 @@ def add(verbs: arguments.Verbs) -> None:
     state.add_argument("--runs", action="store_true", help="a line per run, however many there are")
     take.add_argument("file", type=Path, help="what study export --records wrote")
     export.add_argument("--records", type=Path, metavar="FILE.tar|FOLDER", help="finished runs, for study import")
-    export.add_argument("--csv", type=Path, metavar="FILE")
-    export.add_argument("--parquet", type=Path, metavar="FILE")
+    export.add_argument("--csv", type=arguments.OUT, metavar="FILE")
+    export.add_argument("--parquet", type=arguments.OUT, metavar="FILE")
     export.add_argument("--curves", action="store_true", help="one row per run and evaluation instead of one per run")
 
     report = arguments.verb(
@@ -118,7 +119,7 @@ def add(verbs: arguments.Verbs) -> None:
     report.add_argument(
         "--live",
         nargs="?",
-        type=float,
+        type=arguments.number,
         const=LIVE,
         metavar="SECONDS",
         help=f"write the page again every so many seconds ({LIVE:g}) until all runs are done",
@@ -133,7 +134,7 @@ def _quickstart(args: argparse.Namespace) -> int:
     if args.data is not None:
         settings["data.source"] = args.data
         words = "".join(c if c.isalnum() else "-" for c in args.data).strip("-")[-30:]
-        name += f"-{words}-{hashlib.sha256(args.data.encode()).hexdigest()[:4]}"  # other sources, other folders
+        name += f"-{words}-{hashlib.sha256(os.fsencode(args.data)).hexdigest()[:4]}"  # other sources, other folders
     out = args.out or Path("studies") / name
     from scaling.data import token_set
 
@@ -252,18 +253,31 @@ def _ask(ask: Callable[["Table"], Sequence["RunConfig"]], whole: "StudyFolder", 
     return bool(runs)
 
 
-def _write_report(folder: Path, only_if_older_than: Sequence[Path] = (), out: Path | None = None) -> None:
+def _write_report(
+    folder: Path, only_if_older_than: Sequence[Path] = (), out: Path | None = None, as_json: bool = False
+) -> None:
     """Makes the page and prints what it says; a page that is newer than all of these files is not made again."""
     out = out or folder / "report"
     text, page = out / "findings.txt", out / "index.html"
     newest = max((path.stat().st_mtime_ns for path in only_if_older_than), default=None)
-    if newest is None or not (text.exists() and page.exists()) or text.stat().st_mtime_ns < newest:
+    if newest is not None and text.exists() and page.exists() and text.stat().st_mtime_ns >= newest:
+        print(text.read_text(encoding="utf-8"))
+    else:
         arguments.fits_on_the_cpu()
         from analysis import report
 
-        report.write(folder, out)
-    print(text.read_text())
-    print(f"The page: {page}")
+        if (folder / "study.json").exists():
+            page.parent.mkdir(parents=True, exist_ok=True)
+            folders.try_file(page)
+        found, files = report.files(folder)
+
+        def write(page: Path) -> None:
+            for name, content in files.items():
+                folders.write(page.parent / name, content)
+
+        arguments.answer(found, as_json, (page, write))
+    if not as_json:
+        print(f"The page: {page}")
 
 
 def _study_show(args: argparse.Namespace) -> int:
@@ -436,12 +450,7 @@ def _report(args: argparse.Namespace) -> int:
         )
     if args.live is not None:
         return _report_live(args)
-    if args.json:
-        from analysis import report
-
-        arguments.print_json(report.write(args.table, args.out)[1].to_dict())
-    else:
-        _write_report(args.table, out=args.out)
+    _write_report(args.table, out=args.out, as_json=args.json)
     return 0
 
 

@@ -27,7 +27,9 @@ def add(verbs: arguments.Verbs) -> None:
         help="logs, folders of logs, tables, a study, see Reading what you have in docs/table.md; or synthetic: with "
         "hutter, features, sgd, chinchilla or kaplan, see Exact truths in docs/fitting.md",
     )
-    table.add_argument("--out", type=Path, required=True, metavar="FILE", help=".csv or .parquet")
+    table.add_argument(
+        "--out", type=arguments.out_file(".csv", ".parquet"), required=True, metavar="FILE", help=".csv or .parquet"
+    )
     table.add_argument("--curves", action="store_true", help="of logs a row per run and evaluation, not a row per run")
     laws.rows(table)
     for column in ("params", "tokens"):
@@ -37,7 +39,7 @@ def add(verbs: arguments.Verbs) -> None:
             metavar=("LOW", "HIGH", "COUNT"),
             help=f"values of {column}, evenly in the logarithm (the surface's own)",
         )
-    table.add_argument("--noise", type=float, default=0.0, metavar="SHARE", help="scatter of each loss (0)")
+    table.add_argument("--noise", type=arguments.number, default=0.0, metavar="SHARE", help="scatter of each loss (0)")
     table.add_argument("--seed", type=int, default=0, help="of the noise (0)")
     table.add_argument(
         "--set", nargs="+", action="extend", default=[], metavar="CONSTANT=VALUE", help="of the surface, such as a=0.4"
@@ -46,8 +48,6 @@ def add(verbs: arguments.Verbs) -> None:
 
 
 def _table(args: argparse.Namespace) -> int:
-    if args.out.suffix not in (".csv", ".parquet"):
-        raise InputError(f"--out {args.out}: wanted a name that ends in .csv or .parquet")
     drawn = [source for source in args.source if source.startswith(SYNTHETIC)]
     if not drawn:
         return _from_logs(args)
@@ -68,15 +68,12 @@ def _from_logs(args: argparse.Namespace) -> int:
         surfaces = f"{SYNTHETIC} and one of {', '.join(SURFACES)}"
         raise InputError(f"{missing[0]}: no such file or folder; wanted logs, or {surfaces}")
     rows = laws.table_of(laws.one_or_all(paths), laws.columns_of(args), args.where, args.best_of, curves=args.curves)
-    rows.to_csv(args.out) if args.out.suffix == ".csv" else rows.to_parquet(args.out)
-    if args.json:
-        found = {"rows": len(rows), "columns": list(rows), "notes": list(rows.notes), "file": str(args.out)}
-        arguments.print_json(found)
-        return 0
-    print(f"{args.out}: {len(rows)} rows with {', '.join(rows)}")
-    for note in (*rows.notes, *(f"{len(left.rows)} rows left out: {left.reason}" for left in rows.excluded)):
-        print(f"- {note}")
-    return 0
+    notes = (*rows.notes, *(f"{len(left.rows)} rows left out: {left.reason}" for left in rows.excluded))
+    said = arguments.Answer(
+        "\n".join([f"{args.out}: {len(rows)} rows with {', '.join(rows)}", *(f"- {note}" for note in notes)]),
+        {"rows": len(rows), "columns": list(rows), "notes": list(rows.notes), "file": str(args.out)},
+    )
+    return arguments.answer(said, args.json, (args.out, rows.to_csv if args.out.suffix == ".csv" else rows.to_parquet))
 
 
 def _synthetic(args: argparse.Namespace, source: str) -> int:
@@ -99,13 +96,12 @@ def _synthetic(args: argparse.Namespace, source: str) -> int:
         if (words := getattr(args, column)) is not None:
             grids[column] = _grid(name, truth.inputs, column, words)
     rows = Table.from_columns(truths.drawn(truth, grids, args.noise, args.seed), source)
-    rows.to_csv(args.out) if args.out.suffix == ".csv" else rows.to_parquet(args.out)
-    if args.json:
-        arguments.print_json({"surface": name, "exponents": truth.exponents, "rows": len(rows), "file": str(args.out)})
-    else:
-        exponents = ", ".join(f"{key} {value:.6g}" for key, value in truth.exponents.items())
-        print(f"{args.out}: {len(rows)} rows of {name}, whose exponents are {exponents}")
-    return 0
+    exponents = ", ".join(f"{key} {value:.6g}" for key, value in truth.exponents.items())
+    said = arguments.Answer(
+        f"{args.out}: {len(rows)} rows of {name}, whose exponents are {exponents}",
+        {"surface": name, "exponents": truth.exponents, "rows": len(rows), "file": str(args.out)},
+    )
+    return arguments.answer(said, args.json, (args.out, rows.to_csv if args.out.suffix == ".csv" else rows.to_parquet))
 
 
 def _grid(name: str, inputs: tuple[str, ...], column: str, words: list[str]) -> "Grid":

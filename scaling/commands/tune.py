@@ -1,9 +1,10 @@
 """scaling tune: the best learning rate per size, the law through them, and how far it moves along a ladder."""
 
 import argparse
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from scaling import rates
 from scaling.commands import arguments, laws
@@ -30,11 +31,15 @@ def add(verbs: arguments.Verbs) -> None:
     arguments.settings(tune)
     laws.rows(tune)
     tune.add_argument(
-        "--sigma", type=float, metavar="SHARE", help="seed noise as a share of the loss (read off the table)"
+        "--sigma", type=arguments.number, metavar="SHARE", help="seed noise as a share of the loss (read off the table)"
     )
-    tune.add_argument("--out", type=Path, metavar="FILE", help="keep the law, for scaling plan --rates and for configs")
+    tune.add_argument(
+        "--out", type=arguments.JSON, metavar="FILE", help="keep the law, for scaling plan --rates and for configs"
+    )
     tune.add_argument("--name", default=rates.OWN, help="of the text, for --out: beside other names there (own)")
-    tune.add_argument("--plot", type=Path, metavar="FILE", help=".svg, .png or .pdf, of the commonest kind of model")
+    tune.add_argument(
+        "--plot", type=arguments.PICTURE, metavar="FILE", help=".svg, .png or .pdf, of the commonest kind of model"
+    )
     tune.add_argument("--json", action="store_true", help="JSON in place of text")
 
 
@@ -57,12 +62,15 @@ def _tune(args: argparse.Namespace) -> int:
                 f"{', '.join(sorted(set(table['parametrization'])))}; take one of them at one size with --where"
             )
         found = transfer.transfer(table, sigma=args.sigma)
-        return _show(args, found.to_dict(), f"{found.text()}\n{rows}", lambda: study_plots.transfer(found))
+        said = arguments.Answer(f"{found.text()}\n{rows}", found.to_dict())
+        return arguments.answer(said, args.json, (args.plot, _drawing(lambda: study_plots.transfer(found))))
     tuned = tuning.by_kind(table, sigma=args.sigma)
-    compared = tuning.keep(tuned, args.out, args.name) if args.out else ()
+    compared = tuning.beside_others(tuned, args.out, args.name) if args.out else ()
     values = {kind: one.to_dict() for kind, one in tuned.items()}
-    text = "\n".join([tuning.text(tuned), rows, *compared])
-    return _show(args, values, text, lambda: study_plots.learning_rates(next(iter(tuned.values()))))
+    draw = _drawing(lambda: study_plots.learning_rates(next(iter(tuned.values()))))
+    keep = functools.partial(tuning.keep, tuned, name=args.name)
+    said = arguments.Answer("\n".join([tuning.text(tuned), rows, *compared]), values)
+    return arguments.answer(said, args.json, (args.out, keep), (args.plot, draw))
 
 
 def _coordinates(args: argparse.Namespace) -> int:
@@ -70,17 +78,16 @@ def _coordinates(args: argparse.Namespace) -> int:
     from scaling import coordinates, question
 
     found = coordinates.check(question.load(args.coordinate_check, arguments.pairs(args.set, "--set")), arguments.say)
-    return _show(args, found.to_dict(), found.text(), lambda: study_plots.coordinates(found.to_dict()))
+    draw = _drawing(lambda: study_plots.coordinates(found.to_dict()))
+    return arguments.answer(found, args.json, (args.plot, draw))
 
 
-def _show(args: argparse.Namespace, values: Mapping[str, Any], text: str, figure: Callable[[], "Figure"]) -> int:
-    """What was found, as a figure where one is wanted, and as text or JSON."""
-    if args.plot:
+def _drawing(figure: Callable[[], "Figure"]) -> Callable[[Path], None]:
+    """What draws a figure into a file."""
+
+    def draw(path: Path) -> None:
         from analysis.page import canvas
 
-        canvas.save(figure(), args.plot)
-    if args.json:
-        arguments.print_json(values)
-    else:
-        print(text)
-    return 0
+        canvas.save(figure(), path)
+
+    return draw

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from scaling import folders
 from scaling.errors import InputError
 
 BYTES_VOCAB = 257  # 256 bytes and the separator
@@ -111,12 +112,7 @@ class Tokenizer:
         Raises:
             InputError: not a model, or one that does not give every text back.
         """
-        try:
-            model = path.read_bytes()
-        except OSError as error:
-            raise InputError(
-                f"tokenizer {path}: {error.strerror}; give bpe, bytes or the path of a SentencePiece model"
-            ) from None
+        model = folders.read_bytes(path, "bpe, bytes or the path of a SentencePiece model")
         tokenizer = Tokenizer(model)
         if not tokenizer.is_bytes:
             _check_reversible(tokenizer, path)
