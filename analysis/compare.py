@@ -164,8 +164,9 @@ def compare(
         InputError: the ladders share no losses, or share runs, or the law cannot be fitted.
     """
     column, notes = _target(A, B)
-    ladders = tuple(_near(FINISHED.admit(UNDER_WAY.admit(table)), column) for table in (A, B))
-    _check_runs(*ladders, column)
+    first, second = (_near(FINISHED.admit(UNDER_WAY.admit(table)), column) for table in (A, B))
+    _check_runs(first, second, column)
+    ladders = first, second
     seen = [table.positive(column)[0] for table in ladders]
     high, low = min(s.max() for s in seen), max(s.min() for s in seen)
     if low > high:

@@ -93,13 +93,6 @@ def _of_type(value: Any, hint: Any, label: str) -> Any:
     return plain
 
 
-@functools.cache
-def _hints(kind: type) -> dict[str, Any]:
-    """The type of each field: worked out once, as a study has thousands of runs."""
-    hints = typing.get_type_hints(kind)
-    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
-
-
 def _positive(config: Any, *names: str, prefix: str = "") -> None:
     for name in names:
         if not getattr(config, name) > 0:

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from scipy.optimize import brentq
+from scipy.optimize import root_scalar
 
 from analysis import frontier
 from analysis.laws import Chinchilla, Gadre, Muennighoff
@@ -117,8 +117,8 @@ def test_sardanas_model_for_two_trillion_tokens_of_inference():
     [(7e9, 1e11, 6.00e9, None, 0.9915), (30e9, 1e13, 13.61e9, 4.43e12, 0.7202), (70e9, 1e13, 41.55e9, 7.92e12, 0.8805)],
 )
 def test_sardanas_models_of_the_quality_of_a_compute_optimal_one(quality, served, size, tokens, cost):
-    C = brentq(lambda x: float(frontier.best(SARDANA, np.exp(x)).params) - quality, np.log(1e18), np.log(1e27))
-    found = prices.with_inference(SARDANA, float(frontier.best(SARDANA, np.exp(C)).loss), served)
+    x = root_scalar(lambda x: float(frontier.best(SARDANA, np.exp(x)).params) - quality, bracket=(41.0, 62.0)).root
+    found = prices.with_inference(SARDANA, float(frontier.best(SARDANA, np.exp(x)).loss), served)
     assert found.params == pytest.approx(size, rel=1e-3)
     assert tokens is None or found.tokens == pytest.approx(tokens, rel=2e-3)
     assert 1 - found.saving == pytest.approx(cost, abs=5e-4)
