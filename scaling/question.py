@@ -48,9 +48,6 @@ def load(name: str, settings: Mapping[str, str]) -> Study:
         study = make(**given)
     if isinstance(study, Study) and not all(isinstance(run, RunConfig) for run in study.runs):
         raise InputError(f"{_place(make)}: study() returned a Study of {_shown(study.runs)}; wanted RunConfigs")
-    if isinstance(study, Study) and not (isinstance(study.name, str) and isinstance(study.question, str)):
-        found = f"{_shown(study.name)} and {_shown(study.question)}"
-        raise InputError(f"{_place(make)}: the study's name and question are {found}; wanted text")
     if not isinstance(study, Study):
         raise InputError(f"{_place(make)}: study() returned {_shown(study)}; wanted a scaling.config.Study")
     return dataclasses.replace(study, runs=_overridden(study.runs, settings, parameters))

@@ -207,7 +207,7 @@ def test_a_config_file_takes_its_parameters_and_fields_of_its_runs(tmp_path):
         ("def study(): return 3", {}, r"mine.py:1: study\(\) returned int 3; wanted a scaling.config.Study"),
         ("\ndef study(): pass", {}, r"mine.py:2: study\(\) returned None"),
         ("from scaling.config import Study\ndef study(): return Study('x', '?', (1,))", {}, "a tuple with int 1"),
-        (CONFIG.replace("Study(name", "Study(None"), {}, r"mine.py:4: the study's name and question are None"),
+        (CONFIG.replace("Study(name", "Study(None"), {}, "name of the study=None: wanted text"),
         ("study = dict", {}, "ValueError: no signature found"),
         ("def study(x: int): pass", {}, "x"),
         ("def study(:", {}, "line 1"),

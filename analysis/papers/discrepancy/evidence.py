@@ -16,6 +16,7 @@ from analysis.papers import evidence
 from analysis.papers.claim import Claim, Undecided
 from analysis.papers.known import measured
 from analysis.recount import Arm, Best, Count, Moves
+from analysis.registry import Registry
 from analysis.table import Table
 from scaling.errors import InputError
 
@@ -98,8 +99,8 @@ STEPS = (
 class Discrepancy(evidence.Evidence):
     """The arms and what they say. Where something is missing, asking for it raises Undecided."""
 
-    def __init__(self, experiments: evidence.Experiments):
-        super().__init__(experiments)
+    def __init__(self, experiments: evidence.Experiments, promised: Registry | None = None):
+        super().__init__(experiments, promised)
         self._best: dict[tuple[str, Count], Best] = {}
         self._choices: dict[tuple[str, Count], dict[str, float]] = {}
         self._laws: dict[tuple[str, ...], Fit[Counted]] = {}
