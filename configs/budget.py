@@ -7,6 +7,9 @@ from typing import TypeVar
 from scaling.errors import InputError
 from scaling.rates import TEXTS, Text
 
+# Of the study of every paper here: they share a folder, and each run that two of them have is trained once.
+NAME, QUESTION = "papers", "What do the experiments of published papers show on our own text?"
+
 
 @dataclasses.dataclass(frozen=True)
 class Budget:

@@ -1,7 +1,7 @@
 """The main grid: every size trained once at a constant rate, with a cooldown at each of several lengths.
 
     scaling study show configs/grid.py --set budget=cpu-24h
-    scaling study run configs/grid.py --set budget=cpu-24h 'data.source=text:main/train*' --out studies/grid
+    scaling study run configs/grid.py --set budget=cpu-24h 'data.source=text:main/train*' --out studies/papers
 
 Sizes are N = 1,536 2^k and lengths D = 2^m tokens, so that each compute C = 6ND is that of several sizes. The same runs
 are learning curves, IsoFLOP profiles and a surface L(N, D), and papers share them (configs/chinchilla, configs/kaplan).
@@ -19,7 +19,7 @@ import math
 from typing import Any, Literal
 
 from configs import pod
-from configs.budget import one_of
+from configs.budget import NAME, QUESTION, one_of
 from configs.rates import learning_rate, trunk
 from scaling import kinds
 from scaling.config import EvalConfig, ModelConfig, RunConfig, Study
@@ -178,7 +178,7 @@ def study(budget: str = "cpu-1h", largest: int = 0, rates: Text = "python") -> S
     own = tuple(run for run in all_ if not largest or run.model.N <= largest)
     if not own:
         raise InputError(f"largest={largest}: the smallest size of this grid has {min(r.model.N for r in all_)}")
-    return Study("grid", "How does the loss depend on N and D, and how is compute best split?", own)
+    return Study(NAME, QUESTION, own)
 
 
 def named(budget: str) -> Grid:

@@ -49,7 +49,7 @@ def reproduce(
     """A paper's figures and tables from the records of our own runs.
 
         >>> from analysis import papers, records
-        >>> found = papers.reproduce("kaplan", records.read("studies/kaplan-cpu-1h"), "cpu-1h")  # doctest: +SKIP
+        >>> found = papers.reproduce("kaplan", records.read("studies/papers-cpu-1h"), "cpu-1h")  # doctest: +SKIP
         >>> found.write("page")  # doctest: +SKIP
 
     Args:

@@ -5,11 +5,11 @@ import math
 from collections.abc import Callable, Mapping
 
 from configs import grid
+from configs.budget import NAME, QUESTION
 from configs.chinchilla.budgets import DEFAULT, Budget, named
 from scaling.config import EvalConfig, RunConfig, Study
 from scaling.rates import Text
 
-NAME, QUESTION = "chinchilla", "What of Hoffmann et al. (2022) do our own runs show?"
 CYCLES = (1.0, 1.1, 1.25, 1.5, 2.0, 5.0)  # of the cosine, in lengths of the run: Figure A1
 TRIED = (0.5, 2.0)  # times the rule's rate, where the cosine is as long as the run
 

@@ -1,6 +1,6 @@
 """Four arms of the same sizes, and a control: what is changed from Kaplan et al. (2020) to Hoffmann et al. (2022).
 
-    scaling study run configs/discrepancy/experiments.py --set budget=cpu-24h --out studies/discrepancy
+    scaling study run configs/discrepancy/experiments.py --set budget=cpu-24h --out studies/papers
 
 | arm | warm-up | decay | rate, batch, beta2 |
 | --- | --- | --- | --- |
@@ -19,6 +19,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping
 
+from configs.budget import NAME, QUESTION
 from configs.discrepancy.budgets import Budget, Grid, named
 from configs.rates import learning_rate, trunk
 from scaling import counts
@@ -27,7 +28,6 @@ from scaling.errors import InputError
 from scaling.ladder import transformer
 from scaling.rates import Text
 
-NAME, QUESTION = "discrepancy", "Why did Kaplan et al. find N_opt ~ C^0.73, and Hoffmann et al. C^0.5?"
 MIDDLE = 24_576, 2**20  # N and D whose best rate is the one for all sizes
 BETA2 = 0.95  # of Porian et al. (2024) where nothing is tuned; tuned, the default, which suits small batches
 # Porian et al. (2024): B ~ (N with head) ** 0.7, and one batch for all sizes that is too large for most of them.

@@ -1,19 +1,18 @@
 """All experiments as one study: each run once, whichever of them it belongs to.
 
-scaling study run configs/kaplan/experiments.py --set budget=cpu-24h --out studies/kaplan
+scaling study run configs/kaplan/experiments.py --set budget=cpu-24h --out studies/papers
 """
 
 from collections.abc import Callable, Mapping, Sequence
 
 from configs import grid
+from configs.budget import NAME, QUESTION
 from configs.kaplan import batch, context, data, depth, lstm, schedule, shape, steps, universal
 from configs.kaplan.budgets import DEFAULT, named
 from configs.kaplan.terms import Budget
 from scaling.config import RunConfig, Study
 from scaling.errors import InputError
 from scaling.rates import Text
-
-NAME, QUESTION = "kaplan", "What of Kaplan et al. (2020) do our own runs show?"
 
 
 def main_grid(budget: Budget) -> tuple[RunConfig, ...]:

@@ -51,7 +51,9 @@ def _add_paper(verbs: arguments.Verbs, name: str) -> None:
         metavar="SOURCE",
         help="held-out text of other kinds, for figures 8 and 24 of kaplan",
     )
-    paper.add_argument("--out", type=Path, help="folder of the study (studies/NAME-BUDGET); the page is in its NAME/")
+    paper.add_argument(
+        "--out", type=Path, help="folder of the study, which papers share (studies/papers-BUDGET); the page is in NAME/"
+    )
     paper.add_argument("--draw", action="store_true", help="draw from the runs there are; train nothing")
     paper.add_argument(
         "--set",
@@ -79,7 +81,7 @@ def _reproduce(paper: str, args: argparse.Namespace) -> int:
             transfer=args.transfer,
             settings=settings | arguments.pairs(args.set, "--set"),
         )
-    out = args.out or Path("studies") / f"{paper}-{wanted.budget.name}"
+    out = args.out or Path("studies") / f"{wanted.study.name}-{wanted.budget.name}"
     if args.draw:
         _draw(wanted, read(out))
         return 0
