@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 
+from analysis import papers
 from configs import grid
 from configs.chinchilla import budgets, experiments
 from configs.rates import learning_rate
@@ -96,6 +97,12 @@ def test_chinchilla_trains_the_grid_itself_and_cosines_beside_it(budget):
     assert experiments.EXPERIMENTS["grid"](at) == grid.runs(grid.named(budget), "python")
     runs = experiments.study(budget).runs
     assert len({config.identity(run, "tokens") for run in runs}) == len(runs)
+
+
+def test_papers_share_a_study_and_train_its_grid_once():
+    chinchilla, kaplan = (papers.wanted(name, "tiny").study for name in ("chinchilla", "kaplan"))
+    assert chinchilla.name == kaplan.name == papers.wanted("discrepancy", "tiny").study.name
+    assert set(chinchilla.runs) & set(kaplan.runs) == set(grid.runs(grid.named("tiny"), "python"))
 
 
 def test_cosines_begin_alike_and_are_up_to_five_times_as_long_as_the_run():
