@@ -254,24 +254,31 @@ def test_a_worker_frozen_beyond_its_lease_loses_its_pack_and_writes_nothing(conf
 @pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="finds workers in /proc")
 def test_what_fails_twice_is_left_alone_until_somebody_asks_for_it(config, uninterrupted, tmp_path):
-    whole = study.prepare(question.load(str(config), {}), tmp_path, workers=2, say=pytest.fail)
-    bad = whole.packs[0]
-    blocked = tmp_path / "packs" / bad.id / "000001" / "checkpoints"
-    blocked.parent.mkdir(parents=True)
-    blocked.write_text("a file where a folder should be")
-    code, said = go(config, tmp_path)
+    running = start(config, tmp_path, "steps=3000")
+
+    def trainers() -> dict[int, Path]:
+        return {pid: pack for pack, pid in claimed(tmp_path) if pid in children(running)}
+
+    wait_for(trainers)
+    first, bad = next(iter(trainers().items()))
+    os.kill(first, signal.SIGKILL)
+    wait_for(lambda: bad in [pack for pid, pack in trainers().items() if pid != first], 200)
+    os.kill(next(pid for pid, pack in trainers().items() if pack == bad), signal.SIGKILL)
+    code, said = finish(running)
     assert code == 3
     assert said.count("failed and is tried once more") == said.count("failed again and is left out") == 1
     assert status.of(study.read(tmp_path)).counts == {"done": 5, "quarantined": 1}
     assert go(config, tmp_path) == (3, "")
-    blocked = next((tmp_path / "packs" / bad.id).glob("*/checkpoints"))
-    blocked.unlink()
-    other = next(pack for pack in whole.packs if pack.configs[0].model != bad.configs[0].model)
-    shutil.copytree(next((tmp_path / "packs" / other.id).glob("*/checkpoints")), blocked)
+    whole = study.read(tmp_path)
+    model = whole.pack(bad.name).configs[0].model
+    other = next(pack for pack in whole.packs if pack.configs[0].model != model)
+    checkpoints = next(bad.glob("*/checkpoints"))
+    shutil.rmtree(checkpoints)
+    shutil.copytree(next((tmp_path / "packs" / other.id).glob("*/checkpoints")), checkpoints)
     code, said = go(config, tmp_path, "--retry")
     assert code == 3
     assert said.count("is of another model, optimiser or version") == said.count("\n") == 1
-    shutil.rmtree(next((tmp_path / "packs" / bad.id).glob("*/checkpoints")))
+    shutil.rmtree(next(bad.glob("*/checkpoints")))
     assert go(config, tmp_path, "--retry") == (0, "")
     assert same(trained(tmp_path), uninterrupted)
 
@@ -289,7 +296,7 @@ def test_tokens_that_are_not_those_of_the_study_end_it_in_one_line(config, tmp_p
     finally:
         stream.write_bytes(right)
     assert done.returncode == 2
-    assert "is not what was written; delete the folder, prepare again" in done.stderr.splitlines()[-1]
+    assert f"is not what was written; delete {folder} and prepare again" in done.stderr.splitlines()[-1]
     assert status.of(whole).counts == {"waiting": 6}
 
 
