@@ -270,7 +270,7 @@ def test_what_fails_twice_is_left_alone_until_somebody_asks_for_it(config, unint
     assert status.of(study.read(tmp_path)).counts == {"done": 5, "quarantined": 1}
     assert go(config, tmp_path) == (3, "")
     whole = study.read(tmp_path)
-    model = whole.pack(bad.name).configs[0].model
+    (model,) = {pack.configs[0].model for pack in whole.packs if pack.id == bad.name}
     other = next(pack for pack in whole.packs if pack.configs[0].model != model)
     checkpoints = next(bad.glob("*/checkpoints"))
     shutil.rmtree(checkpoints)
