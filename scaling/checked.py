@@ -172,23 +172,12 @@ def parsed(file: Path, raw: bytes) -> Field:
     except UnicodeDecodeError as error:
         raise Damaged(f"{file}: byte {error.start} is 0x{raw[error.start]:02x}, wanted text in UTF-8") from None
     try:
-        value = json.loads(text, object_pairs_hook=_once)
-    except RecursionError:
-        raise Damaged(f"{file} is nested too deeply, wanted a JSON object") from None
+        value = folders.json_in(text)
     except ValueError as error:
         raise Damaged(f"{file} is not JSON ({error}), wanted a JSON object") from None
     whole = Field(file, "", value)
     whole.object()
     return whole
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        seen: set[str] = set()
-        twice = next(name for name, _ in pairs if name in seen or seen.add(name))
-        raise ValueError(f"{shown(twice)} is there twice")
-    return found
 
 
 def checksum(values: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ import math
 import os
 import stat
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -172,23 +172,45 @@ def read_json(path: Path, what: str) -> Any:
         InputError: as `read_text`, or not JSON: a name twice in an object, NaN, nesting without end.
     """
     try:
-        text = read_text(path, what)
-        return json.loads(
-            text, object_pairs_hook=_once, parse_constant=_refuse, parse_float=_finite, parse_int=_bounded
-        )
+        return json_in(read_text(path, what), parse_constant=_refuse, parse_float=_finite, parse_int=_bounded)
     except InputError:
         raise
-    except RecursionError:
-        raise InputError(f"{path}: not {what} (nested too deep)") from None
     except ValueError as error:
         raise InputError(f"{path}: not {what} (no JSON: {error})") from error
+
+
+def json_in(
+    text: str,
+    parse_int: Callable[[str], Any] | None = None,
+    parse_float: Callable[[str], Any] | None = None,
+    parse_constant: Callable[[str], Any] | None = None,
+) -> Any:
+    """The value of a JSON text from elsewhere.
+
+    Args:
+        parse_int, parse_float, parse_constant: what becomes of numbers and of NaN, as `json.loads` has it.
+
+    Raises:
+        ValueError: not JSON, a name twice in an object, nesting without end.
+    """
+    try:
+        return json.loads(
+            text,
+            object_pairs_hook=_once,
+            parse_int=parse_int,
+            parse_float=parse_float,
+            parse_constant=parse_constant,
+        )
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} is there twice")
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))
+        raise ValueError(f"{twice[:40]!r} is there twice")
     return found
 
 

@@ -39,6 +39,10 @@ def test_a_folder_of_lightning_versions_gives_a_run_each_with_its_hparams(tmp_pa
         )
         (folder / "checkpoints").mkdir()
         (folder / "checkpoints" / "last.ckpt").write_bytes(bytes(1000))
+        write(
+            folder / "train.py",
+            '"""Prints:\n\nstep 0: train loss 9.9, val loss 9.9\nstep 1: train loss 9.8, val loss 9.8\n"""\n',
+        )
     columns = {"params": "model.n_params", "tokens": "8192*steps"}
     table = load(tmp_path / "lightning_logs", columns)
     assert table["run"].tolist() == ["version_0", "version_1"]
@@ -47,7 +51,7 @@ def test_a_folder_of_lightning_versions_gives_a_run_each_with_its_hparams(tmp_pa
     assert table["tokens"].tolist() == [8192 * 199] * 2
     assert table["learning_rate"].tolist() == [1e-3] * 2
     assert table["seed"].tolist() == [0, 1]
-    assert noted(table, "2 files that are no logs are left alone: last.ckpt")
+    assert noted(table, "4 files that are no logs are left alone: train.py, last.ckpt")
     curves = load(tmp_path / "lightning_logs", {"tokens": "8192*step"}, curves=True)
     assert curves["step"].tolist() == [99, 199] * 2
     assert curves["loss"].tolist() == [4.9, A, 4.9, B]
@@ -458,6 +462,8 @@ def test_fit_takes_several_logs_with_n_and_d_given_in_one_command(tmp_path, caps
         ("x.json", b'{"a": {"b": 2}}', "JSON, and no table in it"),
         ("x.json", b"[" * 100_000, "nested too deeply"),
         ("x.json", b"[" + b"9" * 5000 + b"]", "JSON, and no table in it"),
+        ("x.json", b'[{"params": 1e6, "loss": 3, "loss": 4}]', "'loss' is there twice"),
+        ("x.jsonl", b'{"loss": 1}\n{"loss": 2, "loss": 3}\n', "line 2: no JSON ('loss' is there twice)"),
         ("x.jsonl", b'{"loss": 1}\nloss\n{"loss": 2}\n', "line 2: no JSON"),
         ("x.csv.gz", gzip.compress(b"params,loss\n" * 1000)[:-9], "damaged as a .gz"),
         ("x.csv", b"params,loss\n" + b"1" * 200_000 + b",2\n", "field larger than field limit"),

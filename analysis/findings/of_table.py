@@ -5,7 +5,8 @@ Nothing but columns is asked for. Losses are in nats per token, N in parameters,
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -139,10 +140,18 @@ def _others(table: Table, surface: bool) -> tuple[list[Fit], dict[str, str]]:
         targets = [name for name in (law.target, law.fallback) if name and table.has(name)]
         if targets and all(_varies(table, name) for name in law.inputs):
             try:
+                _differ(table, law.inputs)
                 fits.append(fit(law, table, starts=STARTS))
             except InputError as error:
                 refused[law.name] = str(error).removeprefix(f"{law.name}: ")
     return fits, refused
+
+
+def _differ(table: Table, names: Sequence[str]) -> None:
+    """Refuses two columns that are one: where no token is repeated, no constant of repeats can be found."""
+    for a, b in itertools.combinations(names, 2):
+        if np.array_equal(table[a], table[b], equal_nan=True):
+            raise InputError(f"{a} and {b} are equal in every row")
 
 
 def _varies(table: Table, name: str) -> bool:

@@ -19,6 +19,7 @@ from scaling.errors import InputError
 
 MOST_FILES = 20_000  # below a folder
 NAMED = 3  # files that a note names
+QUOTING = (".py", ".md", ".rst", ".ipynb")  # in a folder: programs and texts, which may show lines of a log
 BESIDE = ("meta.yaml", *(Path(name).name for name in settings.FILES))  # files of settings, read with the logs
 KNOWN = (
     "tables as CSV (with , ; or tabs), Parquet, JSON and JSON Lines; W&B's CSVs, Lightning's metrics.csv, "
@@ -155,6 +156,8 @@ def _of_file(path: Path, root: Path, *, alone: bool) -> list[Log] | Columns:
 
 def _may_be(path: Path) -> bool:
     """Whether a file in a folder may be a log, by its first bytes."""
+    if path.suffix.lower() in QUOTING:
+        return False
     head = opened.head(path, 4096)
     if head[:4] == b"PAR1" or tensorboard.is_events(head):
         return True

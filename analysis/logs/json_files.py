@@ -1,6 +1,7 @@
 """JSON and JSON Lines: the formats of tools, and tables as rows or as columns, nested or not."""
 
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,9 @@ def _value(text: str, path: Path) -> tuple[Any, str]:
             except ValueError as problem:
                 if number == 1:
                     raise InputError(f"{path}: neither JSON ({error}) nor JSON Lines; write it again") from problem
-                if number == len(lines):  # a run that was stopped while it wrote
+                if number == len(lines) and isinstance(
+                    problem, json.JSONDecodeError
+                ):  # a run that was stopped while it wrote
                     return found, f"line {number}, the last, is cut"
                 raise InputError(f"{path}, line {number}: no JSON ({problem}); correct or delete the line") from problem
         return found, ""

@@ -97,6 +97,8 @@ def draw(fit: Fit, table: Table) -> canvas.Drawing:
         if scale is not None:
             bar = figure.colorbar(scale, ax=[left, right], pad=0.015, aspect=30)
             bar.set_label(label(fit.law.inputs[0]))
+            # A page shows no images, and a bar of many colours would be one. (The stubs have it optional.)
+            bar.solids.set(rasterized=False, edgecolor="face")  # pyright: ignore[reportOptionalMemberAccess]
             bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]  # a spine; the stubs lack it
             _axis(bar.ax.yaxis, np.geomspace(*_ends(runs.columns[0]), 9))
         _legend(left, runs)

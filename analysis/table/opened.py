@@ -1,12 +1,12 @@
 """What a file holds, read with a bound: an endless, packed, cut or binary file ends in one line."""
 
 import gzip
-import json
 import stat
 import zlib
 from pathlib import Path
 from typing import IO, Any
 
+from scaling import folders
 from scaling.errors import InputError
 
 MOST = 2**29  # bytes of a log or a table as text
@@ -49,12 +49,9 @@ def json_in(words: str) -> Any:
     """A JSON value; whole numbers of any length become numbers.
 
     Raises:
-        ValueError: no JSON, or nested too deeply.
+        ValueError: as `folders.json_in`.
     """
-    try:
-        return json.loads(words, parse_int=lambda digits: int(digits) if len(digits) < 18 else float(digits))
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
+    return folders.json_in(words, parse_int=lambda digits: int(digits) if len(digits) < 18 else float(digits))
 
 
 def _bytes(path: Path, most: int, *, whole: bool = True) -> bytes:
