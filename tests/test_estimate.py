@@ -126,6 +126,7 @@ def test_a_law_of_ones_own_takes_a_few_lines():
         ({"covariance": 3}, "not iterable"),
         ({"intervals": {"E": ["a", 2.0]}}, 'the interval of E is "a", not a number|no interval of'),
         ({"intervals": {}}, "no interval of A"),
+        ({"ranges": {"params": ""}}, "the range of params is no pair of numbers"),
         ({"degrees": "many"}, 'degrees is "many", not a number'),
         ({"ranges": {"params": [1.0, None]}}, "params is null, not a number"),
         ({"residuals": {"rms": 0.1, "sigma": None, "largest": []}}, "sigma is null, not a number"),

@@ -427,6 +427,9 @@ class Fit(Generic[L]):
         missing = sorted(set(log) - set(d["intervals"]))
         if missing:
             raise ValueError(f"no interval of {missing[0]}")
+        for name, ends in d["ranges"].items():
+            if not isinstance(ends, list) or len(ends) != 2:
+                raise ValueError(f"the range of {name} is no pair of numbers")
         below = [name for name in log if log[name] and not _number(d[name], name) > 0]
         below += [name for name, ends in d["ranges"].items() if d.get("misfit") and not _number(ends[0], name) > 0]
         if below:
