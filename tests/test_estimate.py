@@ -124,6 +124,7 @@ def test_a_law_of_ones_own_takes_a_few_lines():
         ({"alpha": None}, "alpha is null, not a number"),
         ({"covariance": [[1.0] * 5] * 4}, r"covariance of shape \(4, 5\) for 5 constants"),
         ({"covariance": 3}, "not iterable"),
+        ({"covariance": [[1.0, 2.0, 0.0, 0.0, 0.0], *[[0.0] * 5] * 4]}, "covariance that is not symmetric"),
         ({"intervals": {"E": ["a", 2.0]}}, 'the interval of E is "a", not a number|no interval of'),
         ({"intervals": {}}, "no interval of A"),
         ({"ranges": {"params": ""}}, "the range of params is no pair of numbers"),

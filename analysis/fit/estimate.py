@@ -424,6 +424,8 @@ class Fit(Generic[L]):
         covariance = np.array([[math.inf if v is None else v for v in row] for row in d["covariance"]], float)
         if covariance.shape != (len(log), len(log)):
             raise ValueError(f"covariance of shape {covariance.shape} for {len(log)} constants")
+        if not np.allclose(covariance, covariance.T, rtol=1e-6, atol=0):
+            raise ValueError("covariance that is not symmetric")
         missing = sorted(set(log) - set(d["intervals"]))
         if missing:
             raise ValueError(f"no interval of {missing[0]}")

@@ -126,6 +126,8 @@ def transition(table: Table, inputs: Sequence[str], target: str) -> Iterator[Sus
     """
     if not all(table.has(name) for name in (*inputs, target)) or not np.all(table[target] > 0):
         return
+    if any(np.any(table[name] <= 0) for name in inputs):
+        return  # no logarithm; whoever fits them says so
     for name in inputs:
         line = mixed.places(table, [other for other in inputs if other != name])
         at = _break(np.log(table[name]), np.log(table[target]), line, len(inputs))
