@@ -214,7 +214,9 @@ def read(path: str | Path) -> Forecast:
             value = found[name] if name in found else found["inputs"][name]
             if not (math.isfinite(value) and (value > 0 or (name == "value" and value == 0))):  # of a share: its end
                 raise ValueError(f"{name} is {value:g}, no number above 0")
-        return Forecast(**found)
+        made = Forecast(**found)
+        str(made.by)  # what its fit has to tell
+        return made
     except InputError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -33,6 +33,10 @@ class Parser(argparse.ArgumentParser):
                 self.error(f"{word or 'an empty word'}: wanted a value; leave it out where there is none")
         return super().parse_known_args(args, namespace)
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Argparse's own says nothing of a disk that is full."""
+        (file or sys.stderr).write(message)
+
     def error(self, message: str):
         self.exit(2, f"{self.prog}: {one_line(message)}; see {self.prog} --help\n")
 
