@@ -154,7 +154,7 @@ def place(kind: str, study: Path, others: int, *, shared: bool) -> Place | None:
 
 @contextlib.contextmanager
 def _private(path: Path) -> Iterator[int]:
-    """A folder of this user's alone, open; its name can be foretold, and others may write where it lies.
+    """A folder of this user's alone, open. Others know its name, and may write into the folder that it lies in.
 
     Raises:
         InputError: others made it, or could write into it.

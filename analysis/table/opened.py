@@ -4,7 +4,7 @@ import gzip
 import stat
 import zlib
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from scaling import folders
 from scaling.errors import InputError
@@ -62,7 +62,7 @@ def _bytes(path: Path, most: int, *, whole: bool = True) -> bytes:
         with path.open("rb") as plain:
             packed = plain.read(2) == PACKED
             plain.seek(0)
-            file: IO[bytes] = gzip.GzipFile(fileobj=plain) if packed else plain  # type: ignore[assignment]
+            file = gzip.GzipFile(fileobj=plain) if packed else plain
             while len(found) < most and (block := file.read(min(most - len(found), 2**20))):
                 found += block
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:

@@ -8,6 +8,7 @@ from scaling.commands import arguments, laws
 from scaling.errors import InputError
 
 if TYPE_CHECKING:
+    from analysis.table import Table
     from analysis.truths import Grid
 
 SYNTHETIC = "synthetic:"
@@ -73,6 +74,10 @@ def _from_logs(args: argparse.Namespace) -> int:
         "\n".join([f"{args.out}: {len(rows)} rows with {', '.join(rows)}", *(f"- {note}" for note in notes)]),
         {"rows": len(rows), "columns": list(rows), "notes": list(rows.notes), "file": str(args.out)},
     )
+    return _answer(said, rows, args)
+
+
+def _answer(said: arguments.Answer, rows: "Table", args: argparse.Namespace) -> int:
     return arguments.answer(said, args.json, (args.out, rows.to_csv if args.out.suffix == ".csv" else rows.to_parquet))
 
 
@@ -101,7 +106,7 @@ def _synthetic(args: argparse.Namespace, source: str) -> int:
         f"{args.out}: {len(rows)} rows of {name}, whose exponents are {exponents}",
         {"surface": name, "exponents": truth.exponents, "rows": len(rows), "file": str(args.out)},
     )
-    return arguments.answer(said, args.json, (args.out, rows.to_csv if args.out.suffix == ".csv" else rows.to_parquet))
+    return _answer(said, rows, args)
 
 
 def _grid(name: str, inputs: tuple[str, ...], column: str, words: list[str]) -> "Grid":
