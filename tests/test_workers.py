@@ -87,7 +87,7 @@ def children(process: subprocess.Popen) -> list[int]:
 def claimed(out: Path) -> list[tuple[Path, int]]:
     """(folder of a pack, process that has it; 0 while the claim is being written, and never to be sent a signal)"""
     packs = {path.parent for path in (out / "packs").glob("*/claim-*")}
-    return [(pack, holder.pid) for pack in packs if (holder := claims.holder(pack))]
+    return [(pack, holder.pid) for pack in packs if (holder := claims.holder(pack)) and not holder.free]
 
 
 def trained(out: Path) -> list[dict[str, str]]:
