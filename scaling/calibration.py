@@ -23,10 +23,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from scaling import chips, config, counts, folders, kinds, layout, machine, own_code, packs
+from scaling import chips, config, counts, folders, kinds, layout, machine, optimizers, own_code, packs
 from scaling.config import RunConfig
 from scaling.errors import InputError
-from scaling.optimizers import OPTIMIZERS
 
 # One core of an AMD EPYC of 2023, or a large accelerator: what `Costs` says of programs until they are measured.
 SPEED = {"cpu": 30e9}  # FLOP/s of matrix products, the rest of a model counted as OVERHEAD
@@ -110,7 +109,7 @@ def held(run: RunConfig, lanes: int, sizes: Mapping[str, int]) -> float:
     tokens = run.batch_tokens / run.accumulate / (data * fsdp)
     total = counts.params(model)["params_total"]
     weights = (HELD + (run.accumulate > 1)) * total  # gradients are summed up
-    weights += OPTIMIZERS[run.optim.optimizer].kept(model.N, total)
+    weights += optimizers.of(run.optim.optimizer).kept(model.N, total)
     logits = min(tokens * model.n_vocab / tensor, LOGITS)
     each = 4 * weights / (fsdp * tensor)
     each += BYTES.get(run.dtype, 4.0) * tokens * activations + 4 * 3 * logits

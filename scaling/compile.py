@@ -15,11 +15,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from scaling import chips, counts, mesh_axes, numerics
+from scaling import chips, counts, mesh_axes, numerics, optimizers
 from scaling.chips import Accelerator
 from scaling.config import RunConfig
 from scaling.errors import InputError
-from scaling.optimizers import OPTIMIZERS
 
 # Bytes/s that a chip can send over all its links to neighbours at once, one way.
 LINKS = {"v4": 2.7e11, "v5e": 1.8e11, "v5p": 5.4e11, "v6e": 3.6e11, "tpu7x": 5.4e11}
@@ -255,7 +254,7 @@ def meshes(run: RunConfig, n: int) -> list[dict[str, int]]:
 def smallest(run: RunConfig, chip: chips.Chip, say: Callable[[str], None]) -> Program | None:
     """The program with the shortest update on the smallest slice of a chip on which the run fits; None: on no slice."""
     weights = counts.params(run.model)["params_total"]
-    state = 4 * (weights + OPTIMIZERS[run.optim.optimizer].kept(run.model.N, weights))
+    state = 4 * (weights + optimizers.of(run.optim.optimizer).kept(run.model.N, weights))
     for topology in chips.slices(chip):
         accelerator = chips.accelerator(f"{chip.name}:{'x'.join(map(str, topology))}")
         if state > accelerator.chips * chip.hbm:

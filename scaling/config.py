@@ -16,9 +16,9 @@ import typing
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
-from scaling import kinds
+from scaling import extensions, kinds, optimizers
 from scaling.errors import InputError
-from scaling.optimizers import OPTIMIZERS, OWN, having
+from scaling.optimizers import OWN, Optimizer, having
 
 T = TypeVar("T")
 
@@ -123,7 +123,7 @@ class ModelConfig:
     n_vocab: int = 512
     n_ctx: int = 64
     dropout: float = 0.0
-    kind: str = "transformer"  # a name in scaling.kinds.KINDS
+    kind: str = "transformer"  # a name in scaling.kinds.KINDS, or FILE.py:Name (scaling.extensions)
     reuse: int = 1  # times that a universal Transformer goes through its layers
     positions: Literal["rotary", "learned", "sinusoidal", "none"] = "rotary"  # see scaling.models.positions
     rotary_base: float = 10_000.0  # the longest wavelength is about 2 pi times it, in tokens
@@ -143,6 +143,7 @@ class ModelConfig:
 
     def __post_init__(self):
         _plain(self, "model.")
+        object.__setattr__(self, "kind", kinds.resolved(self.kind))
         kind = kinds.of(self)
         for name in ("positions", "norm", "feed_forward", "parametrization"):
             _one_of(self, name, "model")
@@ -222,7 +223,7 @@ class OptimConfig:
     """How the loss goes down."""
 
     learning_rate: float = 1e-3  # peak
-    optimizer: str = "adam"  # one of scaling.optimizers.OPTIMIZERS
+    optimizer: str = "adam"  # one of scaling.optimizers.OPTIMIZERS, or FILE.py:Name (scaling.extensions)
     schedule: Literal["cosine", "constant", "linear", "wsd"] = "cosine"  # after the warm-up, see scaling.schedules
     warmup: float = 0.05  # share of the steps
     weight_decay: float = 0.0  # not with adam, on matrices; decoupled, see independent_decay
@@ -236,8 +237,9 @@ class OptimConfig:
 
     def __post_init__(self):
         _plain(self, "optim.")
-        if self.optimizer not in OPTIMIZERS:
-            raise InputError(f"optim.optimizer={self.optimizer!r}: wanted one of {', '.join(OPTIMIZERS)}")
+        resolved = extensions.resolved(self.optimizer, Optimizer, "optim.optimizer")
+        object.__setattr__(self, "optimizer", resolved)
+        facts = optimizers.of(resolved)
         _one_of(self, "schedule", "optim")
         _positive(self, "learning_rate", "eps", "clip", prefix="optim")
         if not 0 <= self.warmup < 1:
@@ -260,7 +262,7 @@ class OptimConfig:
             raise InputError(f"optim.weight_decay={self.weight_decay} is negative; use 0 or more, such as 0.1")
         for name in OWN:
             value = getattr(self, name)
-            if name not in OPTIMIZERS[self.optimizer].fields and value != getattr(type(self), name):
+            if name not in facts.fields and value != getattr(type(self), name):
                 raise InputError(
                     f"optim.{name}={value} with optimizer={self.optimizer}, which has none; leave it out, or "
                     f"use --set optim.optimizer={' or '.join(having(name))}"
@@ -328,7 +330,7 @@ class RunConfig:
                 f"remat={self.remat} with model.kind={self.model.kind}, of which nothing is computed again; "
                 "use remat=none"
             )
-        if self.model.parametrization != "standard" and not OPTIMIZERS[self.optim.optimizer].transfers:
+        if self.model.parametrization != "standard" and not optimizers.of(self.optim.optimizer).transfers:
             raise InputError(
                 f"model.parametrization={self.model.parametrization} with optim.optimizer={self.optim.optimizer}: its "
                 "table is about Adam; use --set optim.optimizer=adam or adamw"
@@ -464,7 +466,7 @@ def program(run: RunConfig) -> RunConfig:
         optim=dataclasses.replace(
             run.optim,
             learning_rate=1.0,
-            optimizer=OPTIMIZERS[run.optim.optimizer].program,
+            optimizer=optimizers.program(run.optim.optimizer),
             schedule="constant",
             warmup=0.0,
             weight_decay=0.0,

@@ -5,22 +5,46 @@ Whatever its code raises ends in one line that says where.
 
 import contextlib
 import dataclasses
+import functools
 import importlib
 import importlib.util
 import inspect
 import signal
 import threading
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from scaling import config, rates
+from scaling import config, extensions, rates
 from scaling.config import RunConfig, Study
-from scaling.errors import InputError
+from scaling.errors import InputError, place
 
 LIMIT = 300.0  # seconds that the code of a config may take
+P = ParamSpec("P")
+R = TypeVar("R")
 
+
+def _in_its_folder(read: Callable[Concatenate[str, P], R]) -> Callable[Concatenate[str, P], R]:
+    """What a config is asked may name classes in the files beside it (scaling.extensions)."""
+
+    @functools.wraps(read)
+    def inside(name: str, *args: P.args, **options: P.kwargs) -> R:
+        with extensions.beside(_folder(name)):
+            return read(name, *args, **options)
+
+    return inside
+
+
+def _folder(name: str) -> Path | None:
+    if name.endswith(".py"):
+        return Path(name).parent
+    with contextlib.suppress(ImportError, ValueError, AttributeError):
+        found = importlib.util.find_spec(name)
+        return Path(found.origin).parent if found and found.origin else None
+    return None
+
+
+@_in_its_folder
 
 def load(name: str, settings: Mapping[str, str]) -> Study:
     """The study that a config file makes, with settings applied.
@@ -53,11 +77,13 @@ def load(name: str, settings: Mapping[str, str]) -> Study:
     return dataclasses.replace(study, runs=_overridden(study.runs, settings, parameters))
 
 
+@_in_its_folder
 def keys(name: str) -> dict[str, Any]:
     """Every key that a config's settings may have, with its type: the parameters of its function first."""
     return _parameters(_function(name)) | config.keys()
 
 
+@_in_its_folder
 def more(name: str, settings: Mapping[str, str]) -> Callable[[Any], tuple[RunConfig, ...]] | None:
     """The config's function `more`, which is asked once for further runs when all are done; None if it has none.
 
@@ -71,14 +97,14 @@ def more(name: str, settings: Mapping[str, str]) -> Callable[[Any], tuple[RunCon
     given = _given(settings, parameters)
 
     def asked(table: Any) -> tuple[RunConfig, ...]:
-        with _plainly(name):
+        with extensions.beside(_folder(name)), _plainly(name):
             found: Any = ask(table, **given)
         if not isinstance(found, tuple | list) or not all(isinstance(run, RunConfig) for run in found):
             raise InputError(
                 f"{_place(ask)}: more() returned {_shown(found)}; wanted a tuple of RunConfig, () for none"
             )
-        runs = tuple(found)
-        return _overridden(runs, settings, parameters)
+        with extensions.beside(_folder(name)):
+            return _overridden(tuple(found), settings, parameters)
 
     return asked
 
@@ -138,11 +164,8 @@ def _plainly(name: str) -> Iterator[None]:
     except InputError:
         raise
     except (Exception, SystemExit, GeneratorExit) as error:  # a config is somebody's program: anything may happen in it
-        frames = traceback.extract_tb(error.__traceback__)
         stem = Path(name).stem if name.endswith(".py") else name.rpartition(".")[2]
-        at = next((frame for frame in reversed(frames) if Path(frame.filename).stem == stem), frames[-1])
-        said = (str(error).splitlines() or [""])[0]
-        raise InputError(f"{at.filename}:{at.lineno}: {type(error).__name__}: {said}") from None
+        raise InputError(place(error, lambda file: Path(file).stem == stem)) from None
 
 
 @contextlib.contextmanager
