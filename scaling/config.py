@@ -478,6 +478,12 @@ def program(run: RunConfig) -> RunConfig:
     )
 
 
+def extended(runs: Iterable[RunConfig]) -> list[str]:
+    """The names in these configs that are of the user's own code (`scaling.extensions`)."""
+    names = {name for run in runs for name in (run.model.kind, run.optim.optimizer)}
+    return sorted(filter(extensions.kept, names))
+
+
 def to_dict(config: Any) -> dict[str, Any]:
     """The config as plain JSON values."""
     return dataclasses.asdict(config)

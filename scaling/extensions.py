@@ -148,7 +148,7 @@ def take(word: str) -> None:
 
 def has(file: str) -> bool:
     """Whether a file of that name is loaded."""
-    return any(str(source.path) == file for source in _SOURCES.values())
+    return any(source.module.__file__ == file for source in _SOURCES.values())
 
 
 def text_of(name: str) -> tuple[str, str] | None:
@@ -164,7 +164,9 @@ def _read(path: Path) -> str:
         at = path.stat()
     except OSError:
         raise InputError(f"no file {path}; wanted FILE.py:Name, a class in a Python file") from None
-    return _run(path, (at.st_ino, at.st_mtime_ns, at.st_size))
+    hash = _run(path, (at.st_ino, at.st_mtime_ns, at.st_size))
+    _SOURCES[hash] = _SOURCES[hash]._replace(path=path)  # where it lies now: another file may say the same
+    return hash
 
 
 @functools.lru_cache(maxsize=256)

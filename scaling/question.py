@@ -45,7 +45,6 @@ def _folder(name: str) -> Path | None:
 
 
 @_in_its_folder
-
 def load(name: str, settings: Mapping[str, str]) -> Study:
     """The study that a config file makes, with settings applied.
 

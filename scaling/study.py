@@ -500,19 +500,14 @@ def _prepared(
     return result
 
 
-def extended(whole: StudyFolder) -> list[str]:
-    """The names in the configs of a study that are of the user's own code, as configs keep them."""
-    names = {name for pack in whole.packs for run in pack.runs for name in _named(run.config)}
-    return sorted(name for name in names if extensions.kept(name))
-
-
-def _named(run: RunConfig) -> tuple[str, str]:
-    return run.model.kind, run.optim.optimizer
+def extended(packs: Sequence[Pack]) -> list[str]:
+    """The names in the configs of packs that are of the user's own code."""
+    return config.extended(run.config for pack in packs for run in pack.runs)
 
 
 def _keep_sources(whole: StudyFolder) -> None:
     """A copy of the user's own code that its runs are of: to be read, for nothing runs it."""
-    for hash, text in filter(None, map(extensions.text_of, extended(whole))):
+    for hash, text in filter(None, map(extensions.text_of, extended(whole.packs))):
         if not os.path.lexists(path := whole.path / "sources" / f"{hash}.py"):
             checked.put(path, text.encode())
 

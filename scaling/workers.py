@@ -319,7 +319,7 @@ def _start(whole: StudyFolder, place: layout.Place, events: queue.SimpleQueue) -
         own_code.command(
             "scaling.worker",
             *(str(whole.path), whole.layout.device, str(place.core)),
-            *extensions.words(study.extended(whole)),
+            *extensions.words(study.extended(whole.packs)),
         ),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

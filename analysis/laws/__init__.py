@@ -143,7 +143,9 @@ def own(text: str) -> type[Law]:
     said = [each for each in ("name", "inputs") if not hasattr(law, each)]
     said += [] if "__call__" in vars(law) else ["__call__"]
     if said or not law.constants():
-        raise InputError(f"{text}: it has no {said[0] if said else 'field by constant()'}; wanted what docs/extending.md has")
+        raise InputError(
+            f"{text}: it has no {said[0] if said else 'field by constant()'}; wanted what docs/extending.md has"
+        )
     columns = list(inspect.signature(law.__call__).parameters)[1:]
     if len(columns) != len(law.inputs):
         raise InputError(f"{text}: its formula takes {', '.join(columns)}, and its inputs are {', '.join(law.inputs)}")

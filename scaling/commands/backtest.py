@@ -19,7 +19,7 @@ def add(verbs: arguments.Verbs) -> None:
         "--law",
         type=arguments.law,
         default="chinchilla",
-        help="name of a law, or average: of forms by held-out weight (chinchilla)"
+        help="name of a law, or average: of forms by held-out weight (chinchilla)",
     )
     laws.rows(verb)
     verb.add_argument("--target", metavar="COLUMN", help="column to predict (the law's own, mostly loss)")

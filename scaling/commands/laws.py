@@ -66,7 +66,9 @@ def add(verbs: arguments.Verbs) -> None:
     )
     compare.add_argument("a", type=Path, help=TABLE)
     compare.add_argument("b", type=Path, help="the same; parts of one table by --where-a and --where-b")
-    compare.add_argument("--law", type=arguments.law, help="by which to compare (chinchilla where both ladders allow it, else kaplan-c)")
+    compare.add_argument(
+        "--law", type=arguments.law, help="by which to compare (chinchilla where both ladders allow it, else kaplan-c)"
+    )
     pair(compare)
     compare.add_argument("--json", action="store_true", help="JSON in place of text")
 
@@ -140,7 +142,12 @@ def _add_fit(verbs: arguments.Verbs) -> None:
     )
     fit.add_argument("--every-run", action="store_true", help="also the runs that the law is not about")
     fit.add_argument(
-        "--against", nargs="+", default=[], type=arguments.law, metavar="LAW", help="other laws to judge by rows that none of them has seen"
+        "--against",
+        nargs="+",
+        default=[],
+        type=arguments.law,
+        metavar="LAW",
+        help="other laws to judge by rows that none of them has seen",
     )
     fit.add_argument(
         "--choose",

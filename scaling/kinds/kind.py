@@ -31,7 +31,7 @@ class Counted(NamedTuple):
 
 
 class Kind(abc.ABC):
-    """Facts of all models of one kind, and where their network is; docs/models.md goes through them with an example.
+    """Facts of all models of one kind, and where their network is; docs/extending.md goes through them with an example.
 
     A kind names its network's module in place of importing it: networks know configs, configs know kinds, and a study
     is listed without JAX.
