@@ -9,6 +9,7 @@ import functools
 import importlib
 import importlib.util
 import inspect
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from scaling import config, extensions, rates
 from scaling.config import RunConfig, Study
 from scaling.errors import InputError, place
 
+LOOKED_AT, NAMED = 200, 8  # files of a folder where a config is not, in a message
 LIMIT = 300.0  # seconds that the code of a config may take
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -111,7 +113,7 @@ def more(name: str, settings: Mapping[str, str]) -> Callable[[Any], tuple[RunCon
 def _function(name: str) -> Any:
     make = getattr(_module(name), "study", None)
     if not callable(make):
-        raise InputError(f"{name} has no function named study; see configs/quickstart.py for one")
+        raise InputError(f"{name} has no function named study; {_ready_made()}")
     return make
 
 
@@ -185,11 +187,39 @@ def _too_long(*_: object) -> None:
     raise TimeoutError(f"still running after {LIMIT:.0f} s; a config only names its runs")
 
 
+def _there(path: Path) -> str:
+    """What configs there are in the folder where one was looked for."""
+    if not path.parent.is_dir():
+        return f"there is no folder {path.parent}"
+    found = [each.name for each in sorted(path.parent.glob("*.py"))[:LOOKED_AT] if _is_config(each)]
+    folder = "here" if path.parent == Path() else f"in {path.parent}"
+    more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
+    return f"{folder} {'are' if len(found) > 1 else 'is'} {', '.join(found[:NAMED]) or 'none'}{more}"
+
+
+def _ready_made(asked: Path = Path()) -> str:
+    """The configs that come with this project, which are found from any folder; the one that was meant alone."""
+    spec = importlib.util.find_spec("configs")
+    root = Path(spec.origin).parent if spec and spec.origin else Path()
+    found = [each.relative_to(root.parent).with_suffix("") for each in sorted(root.rglob("*.py")) if _is_config(each)]
+    meant = [each for each in found if each.name in (asked.stem, asked.name.rpartition(".")[2])]
+    names = [
+        ".".join(each.parts) for each in meant or found if meant or len(each.parts) == len(Path("configs/a").parts)
+    ]
+    return f"ready-made, from any folder: {', '.join(names)}"
+
+
+def _is_config(path: Path) -> bool:
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        return re.search(r"^def study\(", path.read_text(encoding="utf-8"), re.MULTILINE) is not None
+    return False
+
+
 def _module(name: str) -> Any:
     path = Path(name)
     if path.suffix == ".py":
         if not path.is_file():
-            raise InputError(f"no config file {name}; the ready-made ones are in configs/")
+            raise InputError(f"no config file {name}; {_there(path)}; {_ready_made(path)}")
         spec = importlib.util.spec_from_file_location(path.stem, path)
         assert spec is not None
         assert spec.loader is not None
@@ -198,13 +228,17 @@ def _module(name: str) -> Any:
             try:
                 spec.loader.exec_module(module)
             except ImportError as error:
-                raise InputError(f"{name} imports what is not there: {error}") from None
+                beside = path.with_name(f"{(error.name or '').partition('.')[0]}.py").is_file()
+                way = (
+                    "; a config is read by itself, without the files beside it: see docs/extending.md" if beside else ""
+                )
+                raise InputError(f"{name} imports what is not there: {error}{way}") from None
             except SyntaxError as error:
                 where = f", line {error.lineno}" if error.lineno else ""
                 raise InputError(f"{name} is not a Python file: {error.msg}{where}") from None
         return module
     if not all(part.isidentifier() for part in name.split(".")):
-        raise InputError(f"no config {name!r}; give a path such as configs/quickstart.py or a dotted name")
+        raise InputError(f"no config {name!r}; wanted FILE.py or a dotted name; {_ready_made(Path(name))}")
     with _plainly(name):
         try:
             return importlib.import_module(name)
@@ -212,5 +246,5 @@ def _module(name: str) -> Any:
             if error.name is None or not f"{name}.".startswith(f"{error.name}."):
                 raise
             raise InputError(
-                f"no config {name!r}; give a path such as configs/quickstart.py or a dotted name"
+                f"no config {name!r}; wanted FILE.py or a dotted name; {_ready_made(Path(name))}"
             ) from None

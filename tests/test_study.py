@@ -237,6 +237,24 @@ def test_a_binary_file_is_refused_in_one_line(tmp_path):
         question.load(str(tmp_path / "mine.py"), {})
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("configs/quickstart.py", r"there is no folder configs; ready-made, from any folder: configs\.quickstart$"),
+        ("mime.py", r"no config file mime\.py; here is mine\.py; ready-made, from any folder: configs\.architecture, "),
+        ("isoflop", r"wanted FILE\.py or a dotted name; ready-made, from any folder: configs\.isoflop$"),
+        ("helper.py", r"helper\.py has no function named study; ready-made"),
+        ("mine.py", r"No module named 'helper'; a config is read by itself, without the files beside it"),
+    ],
+)
+def test_where_a_config_is_not_what_is_there_is_named(name, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text("import helper\n\n\ndef study():\n    pass\n")
+    Path("helper.py").write_text("x = 1\n")
+    with pytest.raises(InputError, match=message):
+        question.load(name, {})
+
+
 @pytest.mark.parametrize("name", ["configs.quickstart", "configs.learning_rate"])
 def test_the_configs_that_come_with_the_project_load(name):
     assert question.load(name, {}).runs

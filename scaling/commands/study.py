@@ -109,12 +109,15 @@ def add(verbs: arguments.Verbs) -> None:
         verbs,
         "report",
         _report,
-        "figures, constants and intervals as one self-contained page, of a study or of anybody's table",
+        "figures, constants and intervals as one self-contained page, of a study or of anybody's table or logs",
         "scaling report runs.csv --columns params=n_params",
     )
     report.add_argument("table", type=Path, help=laws.TABLE)
     report.add_argument(
-        "--out", type=Path, metavar="FOLDER", help="of the page (DIR/report of a study, NAME-report here of NAME.csv)"
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="of the page (DIR/report of a study, NAME-report here of NAME.csv or of a folder of logs NAME)",
     )
     report.add_argument(
         "--live",
@@ -440,7 +443,7 @@ def _study_export(args: argparse.Namespace) -> int:
 
 
 def _report(args: argparse.Namespace) -> int:
-    if not args.table.is_dir():
+    if not (args.table / "study.json").exists():
         return _report_table(args)
     arguments.fits_on_the_cpu()
     if args.columns or args.where or args.best_of:
@@ -461,7 +464,8 @@ def _report_table(args: argparse.Namespace) -> int:
     from analysis import report
 
     table = laws.asked_for(args)
-    path, found = report.write_table(table, args.out or Path(f"{args.table.stem}-report"), args.table.name)
+    name = args.table.resolve().name  # of a folder of logs, too, which may be given as a dot
+    path, found = report.write_table(table, args.out or Path(f"{Path(name).stem}-report"), name)
     if args.json:
         arguments.print_json(found.to_dict())
     else:
