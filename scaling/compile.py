@@ -110,7 +110,7 @@ def devices(accelerator: Accelerator, slices: int = 1) -> list[Any]:
             f"--topology {accelerator.name}: only TPUs can be compiled for without one, such as v5e:4x4 or v5p:4x8x8"
         )
     if importlib.util.find_spec("libtpu") is None:
-        raise InputError("scaling compile needs the package libtpu; pip install 'scaling[tpu]'")
+        raise InputError("scaling compile needs the package libtpu; install it with pip install libtpu")
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # else libtpu looks for a cloud's metadata server
     os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
     os.environ.setdefault("TPU_ACCELERATOR_TYPE", accelerator.chip.name)

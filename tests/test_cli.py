@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from scaling import cli
+from scaling.data.python_sources import ourselves
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -65,7 +66,7 @@ def mine(tmp_path) -> Path:
 
 def test_python_m_scaling_tells_the_version_that_is_installed():
     done = subprocess.run([sys.executable, "-m", "scaling", "--version"], capture_output=True, text=True, check=True)
-    assert done.stdout == f"scaling {importlib.metadata.version('scaling')}\n"
+    assert done.stdout == f"scaling {importlib.metadata.version(ourselves())}\n"
 
 
 def test_the_verbs_are_those_of_the_manual():

@@ -18,8 +18,10 @@ from analysis.laws import own
 from scaling import config, counts, exchange, extensions, kinds, own_code, question, study, workers
 from scaling.cli import main
 from scaling.config import ModelConfig, OptimConfig, RunConfig
+from scaling.data import batches, token_set
 from scaling.errors import InputError
 from scaling.study import StudyFolder
+from scaling.trained import load
 
 PAGE = (ROOT / "docs" / "extending.md").read_text()
 FILES = dict(re.findall(r"`(\w+\.py)`(?:(?!```|\.py`).)*```python\n(.*?)```", PAGE, re.DOTALL))
@@ -80,6 +82,26 @@ def test_the_page_s_kind_is_trained_with_the_page_s_optimiser(trained):
     kept = {path.name: path.read_text() for path in (whole.path / "sources").iterdir()}
     for name, file in ((run.model.kind, "convolution.py"), (run.optim.optimizer, "lion.py")):
         assert kept[f"{name.partition('@')[2]}.py"] == FILES[file]
+
+
+def test_a_trained_model_is_loaded_with_the_loss_that_its_record_has(trained):
+    whole, _ = trained
+    done = next(done for pack in whole.packs if (done := whole.done(pack)))
+    found = load(whole.path)
+    assert found.steps == found.config.steps == 120
+    held_out = token_set.open_tokens(Path(next(iter(whole.tokens.values()))))
+    windows = batches.validation_windows(held_out.validation, 16, 8, held_out.separator)
+    logits = np.asarray(found.logits(windows[:, :-1]), np.float64)
+    log_z = np.log(np.exp(logits).sum(-1))
+    chosen = np.take_along_axis(logits, windows[:, 1:, None], -1)[..., 0]
+    assert (log_z - chosen).mean() == pytest.approx(done["loss"][0], rel=1e-5)
+    assert found.tokenizer.decode(found.tokens("abc")[0, 1:]) == "abc"
+    for wrong in ("no", found.config.model.kind):
+        with pytest.raises(InputError, match="0 runs have ids that begin with"):
+            load(whole.path, wrong)
+    failed = next(run.id for pack in whole.packs for run in pack.runs if not whole.done(pack))
+    with pytest.raises(InputError, match=f"run {failed} has no weights: it has not begun"):
+        load(whole.path, failed)
 
 
 def test_what_fails_in_a_worker_is_said_with_its_place(trained):

@@ -28,7 +28,7 @@ class Foreign(Kind):
     def _missing(self) -> InputError:
         return InputError(
             f"model.kind={self.name} is somebody's own, and its source is not given here; "
-            "scaling study run CONFIG finds it beside the config that names it"
+            "scaling study run CONFIG finds it beside the config that names it, as scaling.question.load(CONFIG, {}) does"
         )
 
     def counted(self, model: "ModelConfig") -> Counted:
