@@ -4,6 +4,8 @@ Configs are plain values: they go to JSON and back unchanged, and `identity` has
 Nothing here imports JAX, so a study can be read, listed and checked in milliseconds.
 """
 
+import contextlib
+import contextvars
 import dataclasses
 import difflib
 import functools
@@ -13,7 +15,7 @@ import json
 import math
 import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 from scaling import extensions, kinds, optimizers
@@ -21,6 +23,7 @@ from scaling.errors import InputError
 from scaling.optimizers import OWN, Optimizer, having
 
 T = TypeVar("T")
+_ROUNDED: contextvars.ContextVar[dict[str, None] | None] = contextvars.ContextVar("what was rounded", default=None)
 
 WANTED = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
@@ -337,13 +340,9 @@ class RunConfig:
             )
         if not 0 <= self.seed < 2**32:
             raise InputError(f"seed={self.seed} must lie between 0 and {2**32 - 1}")
-        for name, value, unit, why in (
-            ("tokens", self.tokens, self.batch_tokens, "a whole number of steps of batch x n_ctx tokens"),
-            ("unique_tokens", self.pool, self.model.n_ctx, "a whole number of windows of n_ctx tokens"),
-        ):
-            if value <= 0 or value % unit:
-                nearest = max(1, round(value / unit)) * unit
-                raise InputError(f"{name}={value} is not {why} ({unit}); the nearest is {nearest}")
+        self._whole("tokens", self.batch_tokens, "a whole number of steps of batch x n_ctx tokens")
+        if self.unique_tokens is not None:
+            self._whole("unique_tokens", self.model.n_ctx, "a whole number of windows of n_ctx tokens")
         if self.optim.schedule == "wsd" and self.warmup_steps + self.decay_steps > self.steps:
             raise InputError(
                 f"the warm-up of {self.warmup_steps} updates and the cooldown of {self.decay_steps} do not fit into "
@@ -362,6 +361,17 @@ class RunConfig:
                 f"model.n_vocab={self.model.n_vocab}, but data.tokenizer=bytes has 257 tokens: "
                 "256 bytes and a separator; use --set model.n_vocab=257"
             )
+
+    def _whole(self, name: str, unit: int, why: str) -> None:
+        """Refuses a number of tokens that is no multiple of `unit`; while `rounded` lasts, takes the nearest."""
+        value, told = getattr(self, name), _ROUNDED.get()
+        if value > 0 and value % unit == 0:
+            return
+        nearest = max(1, round(value / unit)) * unit
+        if told is None or value <= 0:
+            raise InputError(f"{name}={value} is not {why} ({unit}); the nearest is {nearest}")
+        told[f"{name}={value} is not {why} ({unit}): {nearest} is taken"] = None
+        object.__setattr__(self, name, nearest)
 
     @property
     def pool(self) -> int:
@@ -411,6 +421,24 @@ class RunConfig:
             self.steps * 2 ** (-j / self.eval.per_octave) for j in range(self.eval.octaves * self.eval.per_octave + 1)
         )
         return tuple(sorted({0} | {round(step) for step in back if step >= 1}))
+
+
+@contextlib.contextmanager
+def rounded(say: Callable[[str], object] | None) -> Iterator[None]:
+    """While this lasts, a D that is no whole number of updates is the nearest that is, and a line says so at the end.
+
+    Args:
+        say: None for no rounding: such a D is refused.
+    """
+    told: dict[str, None] | None = None if say is None else {}
+    before = _ROUNDED.set(told)
+    try:
+        yield
+    finally:
+        _ROUNDED.reset(before)
+    for line in told or ():
+        assert say
+        say(line)
 
 
 _SECTIONS = {"model": ModelConfig, "optim": OptimConfig, "eval": EvalConfig}

@@ -22,6 +22,7 @@ from scaling.errors import InputError, place
 
 LOOKED_AT, NAMED = 200, 8  # files of a folder where a config is not, in a message
 LIMIT = 300.0  # seconds that the code of a config may take
+Say = Callable[[str], object]
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -47,7 +48,7 @@ def _folder(name: str) -> Path | None:
 
 
 @_in_its_folder
-def load(name: str, settings: Mapping[str, str]) -> Study:
+def load(name: str, settings: Mapping[str, str], say: Say | None = None) -> Study:
     """The study that a config file makes, with settings applied.
 
     Args:
@@ -55,6 +56,7 @@ def load(name: str, settings: Mapping[str, str]) -> Study:
         only those you trust.
       settings: keys are parameters of that function, or dotted fields of RunConfig, set on every run. A parameter
         `rates` that they leave out, the text whose learning rates the runs take, is the one that suits data.source.
+      say: told where the tokens of a run were rounded to whole updates; None: they are not, and such a run is refused.
     """
     make = _function(name)
     parameters = _parameters(make)
@@ -69,13 +71,14 @@ def load(name: str, settings: Mapping[str, str]) -> Study:
         if parameter.default is parameter.empty and key not in settings:
             raise InputError(f"study() in {name} has no default for {key}; give one with --set {key}=VALUE")
     given = _given(settings, parameters)
-    with _plainly(name):
+    with _plainly(name), config.rounded(say):
         study = make(**given)
     if isinstance(study, Study) and not all(isinstance(run, RunConfig) for run in study.runs):
         raise InputError(f"{_place(make)}: study() returned a Study of {_shown(study.runs)}; wanted RunConfigs")
     if not isinstance(study, Study):
         raise InputError(f"{_place(make)}: study() returned {_shown(study)}; wanted a scaling.config.Study")
-    return dataclasses.replace(study, runs=_overridden(study.runs, settings, parameters))
+    with config.rounded(say):
+        return dataclasses.replace(study, runs=_overridden(study.runs, settings, parameters))
 
 
 @_in_its_folder
@@ -85,7 +88,9 @@ def keys(name: str) -> dict[str, Any]:
 
 
 @_in_its_folder
-def more(name: str, settings: Mapping[str, str]) -> Callable[[Any], tuple[RunConfig, ...]] | None:
+def more(
+    name: str, settings: Mapping[str, str], say: Say | None = None
+) -> Callable[[Any], tuple[RunConfig, ...]] | None:
     """The config's function `more`, which is asked once for further runs when all are done; None if it has none.
 
     Returns:
@@ -98,13 +103,13 @@ def more(name: str, settings: Mapping[str, str]) -> Callable[[Any], tuple[RunCon
     given = _given(settings, parameters)
 
     def asked(table: Any) -> tuple[RunConfig, ...]:
-        with extensions.beside(_folder(name)), _plainly(name):
+        with extensions.beside(_folder(name)), _plainly(name), config.rounded(say):
             found: Any = ask(table, **given)
         if not isinstance(found, tuple | list) or not all(isinstance(run, RunConfig) for run in found):
             raise InputError(
                 f"{_place(ask)}: more() returned {_shown(found)}; wanted a tuple of RunConfig, () for none"
             )
-        with extensions.beside(_folder(name)):
+        with extensions.beside(_folder(name)), config.rounded(say):
             return _overridden(tuple(found), settings, parameters)
 
     return asked

@@ -160,8 +160,8 @@ def _run_study(config: str, settings: dict[str, str], out: Path, args: argparse.
     shard = vars(args).get("shard")
     part, parts = split.parse(shard) if shard else (1, 1)
     retry = vars(args).get("retry", False)
-    wanted = question.load(config, settings)
-    ask = question.more(config, settings)
+    wanted = question.load(config, settings, arguments.say)
+    ask = question.more(config, settings, arguments.say)
     while True:
         whole, packs = plan(wanted, out, args, part, parts)
         if not packs:
@@ -290,7 +290,7 @@ def _study_show(args: argparse.Namespace) -> int:
         for key, hint in question.keys(args.config).items():
             print(f"{key:24} {getattr(hint, '__name__', None) or str(hint).replace('typing.', '')}")
         return 0
-    found = question.load(args.config, arguments.pairs(args.set, "--set"))
+    found = question.load(args.config, arguments.pairs(args.set, "--set"), arguments.say)
     if args.json:
         arguments.print_json(config.to_dict(found))
         return 0

@@ -79,9 +79,7 @@ def ourselves() -> str:
     for each in importlib.metadata.entry_points(group="console_scripts", name="scaling"):
         if each.value == "scaling.cli:main" and each.dist:
             return _normal(each.dist.name)
-    raise InputError(
-        "source python: this project is not installed, and so has no dependencies; pip install . does both"
-    )
+    raise InputError("source python: this project is not installed here, nor what it needs; pip install . does both")
 
 
 def _normal(name: str) -> str:

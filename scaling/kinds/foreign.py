@@ -27,8 +27,8 @@ class Foreign(Kind):
 
     def _missing(self) -> InputError:
         return InputError(
-            f"model.kind={self.name} is somebody's own, and its source is not given here; "
-            "scaling study run CONFIG finds it beside the config that names it, as scaling.question.load(CONFIG, {}) does"
+            f"model.kind={self.name} is somebody's own, and its source is not given here; scaling study run CONFIG "
+            "finds it beside the config that names it, and in Python scaling.question.load(CONFIG, {}) does"
         )
 
     def counted(self, model: "ModelConfig") -> Counted:
