@@ -548,7 +548,8 @@ def recorded(values: Mapping[str, Any], semantics: int) -> RunConfig:
         model = values["model"]
         then = {"positions": "learned", "position_scale": 1 / math.sqrt(model["d_model"])}
         values = {**values, "model": {**model, **(then if model.get("kind") != "lstm" else {})}}
-    return from_dict(RunConfig, values)
+    with extensions.beside(None), rounded(None):  # whoever asks: a record names no file, and is as it was trained
+        return from_dict(RunConfig, values)
 
 
 def keys(kind: type = RunConfig, prefix: str = "") -> dict[str, Any]:

@@ -89,8 +89,7 @@ def known(text: str, base: type[T]) -> type[T] | None:
     """The class that Name@HASH means, where this process has loaded it; None elsewhere."""
     found = _KEPT.fullmatch(text)
     source = _SOURCES.get(found[2]) if found else None
-    made = getattr(source.module, found[1], None) if source and found else None
-    return made if isinstance(made, type) and issubclass(made, base) else None
+    return _own(source, base).get(found[1]) if source and found else None
 
 
 def load(path: Path, name: str, base: type[T], label: str) -> type[T]:
@@ -100,18 +99,26 @@ def load(path: Path, name: str, base: type[T], label: str) -> type[T]:
         InputError: one line that says where.
     """
     source = _SOURCES[_read(path)]
+    there = _own(source, base)
+    if name in there:
+        return there[name]
     made = getattr(source.module, name, None)
-    if not isinstance(made, type) or not issubclass(made, base):
-        there = [
-            each
-            for each, value in vars(source.module).items()
-            if isinstance(value, type) and issubclass(value, base) and value.__module__ == source.module.__name__
-        ]
-        what = f"a subclass of {base.__module__}.{base.__qualname__}"
-        raise InputError(f"{label}: {path} has no {name} that is {what}; it has {', '.join(there) or 'none'}")
     if missing := sorted(getattr(made, "__abstractmethods__", ())):
         raise InputError(f"{label}: {name} in {path} does not say {', '.join(missing)}, as every {base.__name__} does")
-    return made
+    what = f"a subclass of {base.__module__}.{base.__qualname__}"
+    raise InputError(f"{label}: {path} has no {name} of its own that is {what}; it has {', '.join(there) or 'none'}")
+
+
+def _own(source: Source, base: type[T]) -> dict[str, type[T]]:
+    """The classes of a kind that a file itself says: what it imports is not in its hash."""
+    return {
+        name: value
+        for name, value in vars(source.module).items()
+        if isinstance(value, type)
+        and issubclass(value, base)
+        and value.__module__ == source.module.__name__
+        and not inspect.isabstract(value)
+    }
 
 
 def hash_of(made: type) -> str:
@@ -121,9 +128,7 @@ def hash_of(made: type) -> str:
 
 def known_classes(base: type[T]) -> list[type[T]]:
     """All classes of a kind in the files that this process has loaded, the newest last."""
-    found = (value for source in _SOURCES.values() for value in vars(source.module).values())
-    made = [value for value in found if isinstance(value, type) and issubclass(value, base) and hash_of(value)]
-    return [each for each in made if not inspect.isabstract(each)]
+    return [made for source in _SOURCES.values() for made in _own(source, base).values()]
 
 
 def words(names: Iterable[str]) -> list[str]:

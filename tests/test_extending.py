@@ -135,6 +135,9 @@ def test_a_file_that_an_archive_names_is_not_looked_for(files, monkeypatch, name
         config.from_dict(OptimConfig, {"optimizer": name})
     with pytest.raises(InputError, match=r"outside of one|wanted one of"):
         ModelConfig(8, 1, 1, 8, 32, kind=name)
+    values = config.to_dict(run_of(files))
+    with extensions.beside(files), pytest.raises(InputError, match=r"outside of one|wanted one of"):
+        config.recorded({**values, "optim": {**values["optim"], "optimizer": name}}, config.SEMANTICS)
 
 
 def run_of(folder: Path, name: str = "lion.py:Lion") -> RunConfig:
@@ -222,7 +225,12 @@ def test_a_fit_of_an_own_law_without_the_law_is_refused_with_the_way_out(files):
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("lion.py:Lyon", "", r"lion\.py has no Lyon that is a subclass of scaling\.optimizers\.Optimizer; it has Lion"),
+        (
+            "lion.py:Lyon",
+            "",
+            r"lion\.py has no Lyon of its own that is a subclass of scaling\.optimizers\.Optimizer; it has Lion",
+        ),
+        ("lion.py:Optimizer", "", r"lion\.py has no Optimizer of its own that is a subclass"),
         ("lyon.py:Lion", "", r"no file .*lyon\.py; wanted FILE\.py:Name"),
         ("../lion.py:Lion", "", r"wanted a file in the folder of the config"),
         ("broken.py:A", "def a(:", r"broken\.py is not a Python file: .*, line 1"),
