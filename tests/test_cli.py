@@ -115,7 +115,7 @@ WRONG = {
     "a misspelt override": "study run FOLDER/mine.py --out FOLDER/out --set model.d_modle=3",
     "an override without a value": "study show FOLDER/mine.py --set model.d_model",
     "an override of the wrong kind": "study show FOLDER/mine.py --set model.d_model=big",
-    "an override that does not fit": "study show FOLDER/mine.py --set tokens=1000",
+    "an override that does not fit": "study show FOLDER/mine.py --set batch=3 accumulate=2",
     "an unknown config": "study show configs/quikstart.py",
     "an unknown dotted config": "study show configs.quikstart",
     "an empty config": "study show FOLDER/empty.py",
