@@ -1,9 +1,11 @@
-# make quickstart | test | test-slow | check | docs | calibration | backtest | truths; everything lives in .venv, made on first use.
+# make setup | quickstart | test | test-slow | check | docs | calibration | backtest | truths; everything lives in .venv, made on first use.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: quickstart test test-slow check docs format calibration backtest truths lock audit clean
+.PHONY: setup quickstart test test-slow check docs format calibration backtest truths lock audit clean
+
+setup: $(READY)
 
 quickstart: $(READY)
 	$(BIN)/scaling quickstart

@@ -73,6 +73,6 @@ def described(one: Architecture) -> str:
 
 def _words(part: tuple[str, str]) -> str:
     name, value = part
-    if name == "kind" and value in KINDS:
-        return KINDS[value].title.partition(" ")[2]  # without its article
+    if name == "kind":  # without its article, or the hash of the user's own
+        return KINDS[value].title.partition(" ")[2] if value in KINDS else value.partition("@")[0]
     return WORDS.get(part, f"{value} positions" if name == "positions" else f"{name.replace('_', '-')} {value}")

@@ -23,10 +23,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from scaling import chips, config, counts, folders, kinds, layout, machine, own_code, packs
+from scaling import chips, config, counts, extensions, folders, kinds, layout, machine, optimizers, own_code, packs
 from scaling.config import RunConfig
 from scaling.errors import InputError
-from scaling.optimizers import OPTIMIZERS
 
 # One core of an AMD EPYC of 2023, or a large accelerator: what `Costs` says of programs until they are measured.
 SPEED = {"cpu": 30e9}  # FLOP/s of matrix products, the rest of a model counted as OVERHEAD
@@ -110,7 +109,7 @@ def held(run: RunConfig, lanes: int, sizes: Mapping[str, int]) -> float:
     tokens = run.batch_tokens / run.accumulate / (data * fsdp)
     total = counts.params(model)["params_total"]
     weights = (HELD + (run.accumulate > 1)) * total  # gradients are summed up
-    weights += OPTIMIZERS[run.optim.optimizer].kept(model.N, total)
+    weights += optimizers.of(run.optim.optimizer).kept(model.N, total)
     logits = min(tokens * model.n_vocab / tensor, LOGITS)
     each = 4 * weights / (fsdp * tensor)
     each += BYTES.get(run.dtype, 4.0) * tokens * activations + 4 * 3 * logits
@@ -339,6 +338,9 @@ def kept(device: str, devices: int = 1) -> Costs:
             name: (config.from_dict(RunConfig, one["run"]), one["lanes"], Timing(**one["timing"]))
             for name, one in values["programs"].items()
         }
+        found = {
+            name: one for name, one in found.items() if all(map(extensions.text_of, config.extended([one[0]])))
+        }  # what nobody gave the source of cannot be counted
         return Costs(device, values["start"], found, values["told"], devices)
     except (FileNotFoundError, KeyError, TypeError, ValueError):  # none, or of another version
         return Costs(device, devices=devices)
@@ -370,8 +372,9 @@ def calibrate(runs: Sequence[RunConfig], costs: Costs, workers: int, say: Callab
         tasks.put(task)
     found: dict[str, tuple[RunConfig, int, Timing]] = {}
     starts: list[dict[str, float]] = []
+    words = extensions.words(config.extended(run for run, _ in wanted))
     threads = [
-        threading.Thread(target=_worker, args=(costs.device, core, tasks, found, starts))
+        threading.Thread(target=_worker, args=(costs.device, core, words, tasks, found, starts))
         for core in layout.cores()[: min(workers, len(wanted))]
     ]
     for thread in threads:
@@ -399,10 +402,12 @@ def _wanted(runs: Sequence[RunConfig], costs: Costs) -> list[tuple[RunConfig, in
     return wanted if costs.device == "cpu" else [*wanted, *((spread[0], lanes) for lanes in LANES if spread)]
 
 
-def _worker(device: str, core: int, tasks: Any, found: dict, starts: list[dict[str, float]]) -> None:
+def _worker(
+    device: str, core: int, words: Sequence[str], tasks: Any, found: dict, starts: list[dict[str, float]]
+) -> None:
     """Has one process measure, until there is nothing left."""
     began = time.monotonic()
-    command = own_code.command("scaling.timing", device, str(core))
+    command = own_code.command("scaling.timing", device, str(core), *words)
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None

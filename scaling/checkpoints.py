@@ -191,6 +191,24 @@ def read_history(folder: Path) -> History | None:
     return None
 
 
+def read_params(folder: Path) -> tuple[int, dict[str, np.ndarray]] | None:
+    """The weights in the newest readable checkpoint of a pack, lanes first, and the updates that they have had.
+
+    None before the first checkpoint.
+    """
+    for step in reversed(folders.saved_steps(folder)):
+        checkpoint = folder.absolute() / "checkpoints" / str(step)
+        try:
+            check(checkpoint)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Orbax, of where arrays lay when they were written
+                state = ocp.load_checkpointables(str(checkpoint), {"state": None})["state"]
+            return step, {name: np.asarray(leaf) for name, leaf in state["params"].items()}
+        except UNREADABLE:
+            continue
+    return None
+
+
 def seal(checkpoint: Path) -> None:
     """Writes down what the files of a committed checkpoint hold."""
     files = {path.relative_to(checkpoint).as_posix(): _crc(path) for path in checkpoint.rglob("*") if path.is_file()}

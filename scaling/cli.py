@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from scaling import __version__, folders, surroundings, terminal
+from scaling import __version__, folders, own_code, surroundings, terminal
 from scaling.errors import InputError, one_line
 
 INTERRUPTED = 42
@@ -69,6 +69,10 @@ def _code(argv: Sequence[str] | None) -> int:
 
 
 def _run(argv: Sequence[str] | None) -> int:
+    if other := own_code.shadowing():
+        raise InputError(
+            f"{other} has the name of a part of this program, and Python finds it first; take it off PYTHONPATH"
+        )
     args, args.inputs = parser().parse_known_args(argv)
     if args.inputs and "takes_columns" not in args:
         early = "; the table goes before the options" if vars(args).get("table", "") in (None, []) else ""

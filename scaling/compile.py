@@ -15,11 +15,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from scaling import chips, counts, mesh_axes, numerics
+from scaling import chips, counts, mesh_axes, numerics, optimizers
 from scaling.chips import Accelerator
 from scaling.config import RunConfig
 from scaling.errors import InputError
-from scaling.optimizers import OPTIMIZERS
 
 # Bytes/s that a chip can send over all its links to neighbours at once, one way.
 LINKS = {"v4": 2.7e11, "v5e": 1.8e11, "v5p": 5.4e11, "v6e": 3.6e11, "tpu7x": 5.4e11}
@@ -111,7 +110,7 @@ def devices(accelerator: Accelerator, slices: int = 1) -> list[Any]:
             f"--topology {accelerator.name}: only TPUs can be compiled for without one, such as v5e:4x4 or v5p:4x8x8"
         )
     if importlib.util.find_spec("libtpu") is None:
-        raise InputError("scaling compile needs the package libtpu; pip install 'scaling[tpu]'")
+        raise InputError("scaling compile needs the package libtpu; install it with pip install libtpu")
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # else libtpu looks for a cloud's metadata server
     os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
     os.environ.setdefault("TPU_ACCELERATOR_TYPE", accelerator.chip.name)
@@ -255,7 +254,7 @@ def meshes(run: RunConfig, n: int) -> list[dict[str, int]]:
 def smallest(run: RunConfig, chip: chips.Chip, say: Callable[[str], None]) -> Program | None:
     """The program with the shortest update on the smallest slice of a chip on which the run fits; None: on no slice."""
     weights = counts.params(run.model)["params_total"]
-    state = 4 * (weights + OPTIMIZERS[run.optim.optimizer].kept(run.model.N, weights))
+    state = 4 * (weights + optimizers.of(run.optim.optimizer).kept(run.model.N, weights))
     for topology in chips.slices(chip):
         accelerator = chips.accelerator(f"{chip.name}:{'x'.join(map(str, topology))}")
         if state > accelerator.chips * chip.hbm:

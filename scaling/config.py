@@ -4,6 +4,8 @@ Configs are plain values: they go to JSON and back unchanged, and `identity` has
 Nothing here imports JAX, so a study can be read, listed and checked in milliseconds.
 """
 
+import contextlib
+import contextvars
 import dataclasses
 import difflib
 import functools
@@ -13,14 +15,15 @@ import json
 import math
 import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
-from scaling import kinds
+from scaling import extensions, kinds, optimizers
 from scaling.errors import InputError
-from scaling.optimizers import OPTIMIZERS, OWN, having
+from scaling.optimizers import OWN, Optimizer, having
 
 T = TypeVar("T")
+_ROUNDED: contextvars.ContextVar[dict[str, None] | None] = contextvars.ContextVar("what was rounded", default=None)
 
 WANTED = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
@@ -123,7 +126,7 @@ class ModelConfig:
     n_vocab: int = 512
     n_ctx: int = 64
     dropout: float = 0.0
-    kind: str = "transformer"  # a name in scaling.kinds.KINDS
+    kind: str = "transformer"  # a name in scaling.kinds.KINDS, or FILE.py:Name (scaling.extensions)
     reuse: int = 1  # times that a universal Transformer goes through its layers
     positions: Literal["rotary", "learned", "sinusoidal", "none"] = "rotary"  # see scaling.models.positions
     rotary_base: float = 10_000.0  # the longest wavelength is about 2 pi times it, in tokens
@@ -143,6 +146,7 @@ class ModelConfig:
 
     def __post_init__(self):
         _plain(self, "model.")
+        object.__setattr__(self, "kind", kinds.resolved(self.kind))
         kind = kinds.of(self)
         for name in ("positions", "norm", "feed_forward", "parametrization"):
             _one_of(self, name, "model")
@@ -222,7 +226,7 @@ class OptimConfig:
     """How the loss goes down."""
 
     learning_rate: float = 1e-3  # peak
-    optimizer: str = "adam"  # one of scaling.optimizers.OPTIMIZERS
+    optimizer: str = "adam"  # one of scaling.optimizers.OPTIMIZERS, or FILE.py:Name (scaling.extensions)
     schedule: Literal["cosine", "constant", "linear", "wsd"] = "cosine"  # after the warm-up, see scaling.schedules
     warmup: float = 0.05  # share of the steps
     weight_decay: float = 0.0  # not with adam, on matrices; decoupled, see independent_decay
@@ -236,8 +240,9 @@ class OptimConfig:
 
     def __post_init__(self):
         _plain(self, "optim.")
-        if self.optimizer not in OPTIMIZERS:
-            raise InputError(f"optim.optimizer={self.optimizer!r}: wanted one of {', '.join(OPTIMIZERS)}")
+        resolved = extensions.resolved(self.optimizer, Optimizer, "optim.optimizer")
+        object.__setattr__(self, "optimizer", resolved)
+        facts = optimizers.of(resolved)
         _one_of(self, "schedule", "optim")
         _positive(self, "learning_rate", "eps", "clip", prefix="optim")
         if not 0 <= self.warmup < 1:
@@ -260,7 +265,7 @@ class OptimConfig:
             raise InputError(f"optim.weight_decay={self.weight_decay} is negative; use 0 or more, such as 0.1")
         for name in OWN:
             value = getattr(self, name)
-            if name not in OPTIMIZERS[self.optimizer].fields and value != getattr(type(self), name):
+            if name not in facts.fields and value != getattr(type(self), name):
                 raise InputError(
                     f"optim.{name}={value} with optimizer={self.optimizer}, which has none; leave it out, or "
                     f"use --set optim.optimizer={' or '.join(having(name))}"
@@ -328,20 +333,16 @@ class RunConfig:
                 f"remat={self.remat} with model.kind={self.model.kind}, of which nothing is computed again; "
                 "use remat=none"
             )
-        if self.model.parametrization != "standard" and not OPTIMIZERS[self.optim.optimizer].transfers:
+        if self.model.parametrization != "standard" and not optimizers.of(self.optim.optimizer).transfers:
             raise InputError(
                 f"model.parametrization={self.model.parametrization} with optim.optimizer={self.optim.optimizer}: its "
                 "table is about Adam; use --set optim.optimizer=adam or adamw"
             )
         if not 0 <= self.seed < 2**32:
             raise InputError(f"seed={self.seed} must lie between 0 and {2**32 - 1}")
-        for name, value, unit, why in (
-            ("tokens", self.tokens, self.batch_tokens, "a whole number of steps of batch x n_ctx tokens"),
-            ("unique_tokens", self.pool, self.model.n_ctx, "a whole number of windows of n_ctx tokens"),
-        ):
-            if value <= 0 or value % unit:
-                nearest = max(1, round(value / unit)) * unit
-                raise InputError(f"{name}={value} is not {why} ({unit}); the nearest is {nearest}")
+        self._whole("tokens", self.batch_tokens, "a whole number of steps of batch x n_ctx tokens")
+        if self.unique_tokens is not None:
+            self._whole("unique_tokens", self.model.n_ctx, "a whole number of windows of n_ctx tokens")
         if self.optim.schedule == "wsd" and self.warmup_steps + self.decay_steps > self.steps:
             raise InputError(
                 f"the warm-up of {self.warmup_steps} updates and the cooldown of {self.decay_steps} do not fit into "
@@ -360,6 +361,17 @@ class RunConfig:
                 f"model.n_vocab={self.model.n_vocab}, but data.tokenizer=bytes has 257 tokens: "
                 "256 bytes and a separator; use --set model.n_vocab=257"
             )
+
+    def _whole(self, name: str, unit: int, why: str) -> None:
+        """Refuses a number of tokens that is no multiple of `unit`; while `rounded` lasts, takes the nearest."""
+        value, told = getattr(self, name), _ROUNDED.get()
+        if value > 0 and value % unit == 0:
+            return
+        nearest = max(1, round(value / unit)) * unit
+        if told is None or value <= 0:
+            raise InputError(f"{name}={value} is not {why} ({unit}); the nearest is {nearest}")
+        told[f"{name}={value} is not {why} ({unit}): {nearest} is taken"] = None
+        object.__setattr__(self, name, nearest)
 
     @property
     def pool(self) -> int:
@@ -409,6 +421,24 @@ class RunConfig:
             self.steps * 2 ** (-j / self.eval.per_octave) for j in range(self.eval.octaves * self.eval.per_octave + 1)
         )
         return tuple(sorted({0} | {round(step) for step in back if step >= 1}))
+
+
+@contextlib.contextmanager
+def rounded(say: Callable[[str], object] | None) -> Iterator[None]:
+    """While this lasts, a D that is no whole number of updates is the nearest that is, and a line says so at the end.
+
+    Args:
+        say: None for no rounding: such a D is refused.
+    """
+    told: dict[str, None] | None = None if say is None else {}
+    before = _ROUNDED.set(told)
+    try:
+        yield
+    finally:
+        _ROUNDED.reset(before)
+    for line in told or ():
+        assert say
+        say(line)
 
 
 _SECTIONS = {"model": ModelConfig, "optim": OptimConfig, "eval": EvalConfig}
@@ -464,7 +494,7 @@ def program(run: RunConfig) -> RunConfig:
         optim=dataclasses.replace(
             run.optim,
             learning_rate=1.0,
-            optimizer=OPTIMIZERS[run.optim.optimizer].program,
+            optimizer=optimizers.program(run.optim.optimizer),
             schedule="constant",
             warmup=0.0,
             weight_decay=0.0,
@@ -474,6 +504,12 @@ def program(run: RunConfig) -> RunConfig:
         ),
         eval=dataclasses.replace(run.eval, per_octave=1, octaves=1),
     )
+
+
+def extended(runs: Iterable[RunConfig]) -> list[str]:
+    """The names in these configs that are of the user's own code (`scaling.extensions`)."""
+    names = {name for run in runs for name in (run.model.kind, run.optim.optimizer)}
+    return sorted(filter(extensions.kept, names))
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -512,7 +548,8 @@ def recorded(values: Mapping[str, Any], semantics: int) -> RunConfig:
         model = values["model"]
         then = {"positions": "learned", "position_scale": 1 / math.sqrt(model["d_model"])}
         values = {**values, "model": {**model, **(then if model.get("kind") != "lstm" else {})}}
-    return from_dict(RunConfig, values)
+    with extensions.beside(None), rounded(None):  # whoever asks: a record names no file, and is as it was trained
+        return from_dict(RunConfig, values)
 
 
 def keys(kind: type = RunConfig, prefix: str = "") -> dict[str, Any]:

@@ -56,7 +56,7 @@ def write(whole: StudyFolder, path: Path) -> int:
             np.savez(file, **found)  # pyright: ignore[reportArgumentType]
             files[f"{pack.id}.npz"] = file.getvalue()
             sha256 = hashlib.sha256(file.getvalue()).hexdigest()
-            runs = [dataclasses.asdict(run) for run in pack.runs]
+            runs = [study.run_as_json(run) for run in pack.runs]
             origin = study.origin(Field(whole.path, "", done))
             packs.append({"id": pack.id, "runs": runs, "done": {"history": sha256, **origin}})
     if not packs:

@@ -15,9 +15,8 @@ import jax.numpy as jnp
 import optax
 from optax.contrib import MuonDimensionNumbers, scale_by_muon
 
-from scaling import schedules, sharding
+from scaling import optimizers, schedules, sharding
 from scaling.config import OptimConfig, RunConfig
-from scaling.optimizers import OPTIMIZERS
 from scaling.parametrization import Factors, times
 
 MOMENTUM = 0.95  # of Muon: Jordan et al. (2024)
@@ -65,7 +64,7 @@ def optimizer(config: OptimConfig, factors: Mapping[str, Factors] = ALIKE) -> op
     return optax.chain(
         optax.clip_by_global_norm(config.clip),
         *([over(epsilons)] if epsilons else []),
-        TRANSFORMATIONS[OPTIMIZERS[config.optimizer].program](config),
+        optimizers.of(config.optimizer).transformation(config),
     )
 
 

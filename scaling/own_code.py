@@ -2,10 +2,12 @@
 
 import functools
 import hashlib
+import importlib.util
 import sys
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
+BESIDE = ("analysis", "configs", "launch")  # our packages beside this one, whose names others may have too
 # Our folder is searched right behind Python's own: a process finds the very code that runs here, installed or not, and
 # of Python's modules none but Python's.
 BEGIN = """\
@@ -17,6 +19,16 @@ sys.path.sort(key=lambda path: path not in python)
 sys.path.insert(sum(path in python for path in sys.path), folder)
 runpy.run_module(module, run_name="__main__", alter_sys=True)
 """
+
+
+def shadowing() -> str:
+    """A package or module of the name of one of ours that Python finds before it; empty for none."""
+    for name in BESIDE:
+        spec = importlib.util.find_spec(name)
+        at = next(iter(spec.submodule_search_locations or ()), spec.origin) if spec else None
+        if at and Path(at).resolve() != PACKAGE.parent / name:
+            return str(at)
+    return ""
 
 
 @functools.cache

@@ -5,24 +5,50 @@ Whatever its code raises ends in one line that says where.
 
 import contextlib
 import dataclasses
+import functools
 import importlib
 import importlib.util
 import inspect
+import re
 import signal
 import threading
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from scaling import config, rates
+from scaling import config, extensions, rates
 from scaling.config import RunConfig, Study
-from scaling.errors import InputError
+from scaling.errors import InputError, place
 
+LOOKED_AT, NAMED = 200, 8  # files of a folder where a config is not, in a message
 LIMIT = 300.0  # seconds that the code of a config may take
+Say = Callable[[str], object]
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
-def load(name: str, settings: Mapping[str, str]) -> Study:
+def _in_its_folder(read: Callable[Concatenate[str, P], R]) -> Callable[Concatenate[str, P], R]:
+    """What a config is asked may name classes in the files beside it (scaling.extensions)."""
+
+    @functools.wraps(read)
+    def inside(name: str, *args: P.args, **options: P.kwargs) -> R:
+        with extensions.beside(_folder(name)):
+            return read(name, *args, **options)
+
+    return inside
+
+
+def _folder(name: str) -> Path | None:
+    if name.endswith(".py"):
+        return Path(name).parent
+    with contextlib.suppress(ImportError, ValueError, AttributeError):
+        found = importlib.util.find_spec(name)
+        return Path(found.origin).parent if found and found.origin else None
+    return None
+
+
+@_in_its_folder
+def load(name: str, settings: Mapping[str, str], say: Say | None = None) -> Study:
     """The study that a config file makes, with settings applied.
 
     Args:
@@ -30,6 +56,7 @@ def load(name: str, settings: Mapping[str, str]) -> Study:
         only those you trust.
       settings: keys are parameters of that function, or dotted fields of RunConfig, set on every run. A parameter
         `rates` that they leave out, the text whose learning rates the runs take, is the one that suits data.source.
+      say: told where the tokens of a run were rounded to whole updates; None: they are not, and such a run is refused.
     """
     make = _function(name)
     parameters = _parameters(make)
@@ -44,21 +71,26 @@ def load(name: str, settings: Mapping[str, str]) -> Study:
         if parameter.default is parameter.empty and key not in settings:
             raise InputError(f"study() in {name} has no default for {key}; give one with --set {key}=VALUE")
     given = _given(settings, parameters)
-    with _plainly(name):
+    with _plainly(name), config.rounded(say):
         study = make(**given)
     if isinstance(study, Study) and not all(isinstance(run, RunConfig) for run in study.runs):
         raise InputError(f"{_place(make)}: study() returned a Study of {_shown(study.runs)}; wanted RunConfigs")
     if not isinstance(study, Study):
         raise InputError(f"{_place(make)}: study() returned {_shown(study)}; wanted a scaling.config.Study")
-    return dataclasses.replace(study, runs=_overridden(study.runs, settings, parameters))
+    with config.rounded(say):
+        return dataclasses.replace(study, runs=_overridden(study.runs, settings, parameters))
 
 
+@_in_its_folder
 def keys(name: str) -> dict[str, Any]:
     """Every key that a config's settings may have, with its type: the parameters of its function first."""
     return _parameters(_function(name)) | config.keys()
 
 
-def more(name: str, settings: Mapping[str, str]) -> Callable[[Any], tuple[RunConfig, ...]] | None:
+@_in_its_folder
+def more(
+    name: str, settings: Mapping[str, str], say: Say | None = None
+) -> Callable[[Any], tuple[RunConfig, ...]] | None:
     """The config's function `more`, which is asked once for further runs when all are done; None if it has none.
 
     Returns:
@@ -71,14 +103,14 @@ def more(name: str, settings: Mapping[str, str]) -> Callable[[Any], tuple[RunCon
     given = _given(settings, parameters)
 
     def asked(table: Any) -> tuple[RunConfig, ...]:
-        with _plainly(name):
+        with extensions.beside(_folder(name)), _plainly(name), config.rounded(say):
             found: Any = ask(table, **given)
         if not isinstance(found, tuple | list) or not all(isinstance(run, RunConfig) for run in found):
             raise InputError(
                 f"{_place(ask)}: more() returned {_shown(found)}; wanted a tuple of RunConfig, () for none"
             )
-        runs = tuple(found)
-        return _overridden(runs, settings, parameters)
+        with extensions.beside(_folder(name)), config.rounded(say):
+            return _overridden(tuple(found), settings, parameters)
 
     return asked
 
@@ -86,7 +118,7 @@ def more(name: str, settings: Mapping[str, str]) -> Callable[[Any], tuple[RunCon
 def _function(name: str) -> Any:
     make = getattr(_module(name), "study", None)
     if not callable(make):
-        raise InputError(f"{name} has no function named study; see configs/quickstart.py for one")
+        raise InputError(f"{name} has no function named study; {_ready_made()}")
     return make
 
 
@@ -138,11 +170,8 @@ def _plainly(name: str) -> Iterator[None]:
     except InputError:
         raise
     except (Exception, SystemExit, GeneratorExit) as error:  # a config is somebody's program: anything may happen in it
-        frames = traceback.extract_tb(error.__traceback__)
         stem = Path(name).stem if name.endswith(".py") else name.rpartition(".")[2]
-        at = next((frame for frame in reversed(frames) if Path(frame.filename).stem == stem), frames[-1])
-        said = (str(error).splitlines() or [""])[0]
-        raise InputError(f"{at.filename}:{at.lineno}: {type(error).__name__}: {said}") from None
+        raise InputError(place(error, lambda file: Path(file).stem == stem)) from None
 
 
 @contextlib.contextmanager
@@ -163,11 +192,39 @@ def _too_long(*_: object) -> None:
     raise TimeoutError(f"still running after {LIMIT:.0f} s; a config only names its runs")
 
 
+def _there(path: Path) -> str:
+    """What configs there are in the folder where one was looked for."""
+    if not path.parent.is_dir():
+        return f"there is no folder {path.parent}"
+    found = [each.name for each in sorted(path.parent.glob("*.py"))[:LOOKED_AT] if _is_config(each)]
+    folder = "here" if path.parent == Path() else f"in {path.parent}"
+    more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
+    return f"{folder} {'are' if len(found) > 1 else 'is'} {', '.join(found[:NAMED]) or 'none'}{more}"
+
+
+def _ready_made(asked: Path = Path()) -> str:
+    """The configs that come with this project, which are found from any folder; the one that was meant alone."""
+    spec = importlib.util.find_spec("configs")
+    root = Path(spec.origin).parent if spec and spec.origin else Path()
+    found = [each.relative_to(root.parent).with_suffix("") for each in sorted(root.rglob("*.py")) if _is_config(each)]
+    meant = [each for each in found if each.name in (asked.stem, asked.name.rpartition(".")[2])]
+    names = [
+        ".".join(each.parts) for each in meant or found if meant or len(each.parts) == len(Path("configs/a").parts)
+    ]
+    return f"ready-made, from any folder: {', '.join(names)}"
+
+
+def _is_config(path: Path) -> bool:
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        return re.search(r"^def study\(", path.read_text(encoding="utf-8"), re.MULTILINE) is not None
+    return False
+
+
 def _module(name: str) -> Any:
     path = Path(name)
     if path.suffix == ".py":
         if not path.is_file():
-            raise InputError(f"no config file {name}; the ready-made ones are in configs/")
+            raise InputError(f"no config file {name}; {_there(path)}; {_ready_made(path)}")
         spec = importlib.util.spec_from_file_location(path.stem, path)
         assert spec is not None
         assert spec.loader is not None
@@ -176,13 +233,17 @@ def _module(name: str) -> Any:
             try:
                 spec.loader.exec_module(module)
             except ImportError as error:
-                raise InputError(f"{name} imports what is not there: {error}") from None
+                beside = path.with_name(f"{(error.name or '').partition('.')[0]}.py").is_file()
+                way = (
+                    "; a config is read by itself, without the files beside it: see docs/extending.md" if beside else ""
+                )
+                raise InputError(f"{name} imports what is not there: {error}{way}") from None
             except SyntaxError as error:
                 where = f", line {error.lineno}" if error.lineno else ""
                 raise InputError(f"{name} is not a Python file: {error.msg}{where}") from None
         return module
     if not all(part.isidentifier() for part in name.split(".")):
-        raise InputError(f"no config {name!r}; give a path such as configs/quickstart.py or a dotted name")
+        raise InputError(f"no config {name!r}; wanted FILE.py or a dotted name; {_ready_made(Path(name))}")
     with _plainly(name):
         try:
             return importlib.import_module(name)
@@ -190,5 +251,5 @@ def _module(name: str) -> Any:
             if error.name is None or not f"{name}.".startswith(f"{error.name}."):
                 raise
             raise InputError(
-                f"no config {name!r}; give a path such as configs/quickstart.py or a dotted name"
+                f"no config {name!r}; wanted FILE.py or a dotted name; {_ready_made(Path(name))}"
             ) from None

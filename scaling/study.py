@@ -7,6 +7,7 @@
     DIR/packs/ID/N/done.json    written last: what `status` shows, and the checksum of history.npz
     DIR/packs/ID/N/failed.json  how often the pack failed, and of what
     DIR/packs/ID/N/unreadable   what of these was damaged, set aside
+    DIR/sources/HASH.py         the user's own code that runs are of: kept, never run
     DIR/planning                held by the process that writes study.json
 
 What is read is checked as an archive's is (scaling.checked): types and bounds, ids against what they are hashes of,
@@ -31,7 +32,7 @@ from typing import Any
 
 import numpy as np
 
-from scaling import calibration, checked, claims, config, folders, histories, layout, split
+from scaling import calibration, checked, claims, config, extensions, folders, histories, kinds, layout, split
 from scaling.checked import Damaged, Field
 from scaling.config import SEMANTICS, DataConfig, RunConfig, Study
 from scaling.data import batches, encoding, token_set
@@ -42,9 +43,10 @@ FORMAT = 1
 ATTEMPTS = 2  # at a pack that fails, before it is left alone
 ID = 12  # hexadecimal digits of the ids of runs and packs
 TOKENS_ID = 16
+MOST_COUNTED = 10**18  # parameters that a record may say a model has
 OPTIONAL = ("steps", "updates_trained", "window_loss")  # arrays that older histories lack
 DIRECTORY = 2**14  # bytes of the list of arrays in a history.npz, generously
-BELOW = ("packs", "planning", "report")  # folders of a study's folder, which are no links to elsewhere
+BELOW = ("packs", "planning", "report", "sources")  # folders of a study's folder, which are no links to elsewhere
 UNPACKING = (  # what NumPy and zipfile raise for a file that is not what it seems
     *(ValueError, LookupError, TypeError, AttributeError, RuntimeError, MemoryError, OverflowError, OSError, EOFError),
     *(zlib.error, zipfile.BadZipFile),
@@ -62,6 +64,7 @@ class PlannedRun:
     entropy_rate: float | None  # nats per byte, where the source knows it
     transfer_ids: tuple[str, ...] = ()  # of the tokens of `eval.transfer`, in its order
     semantics: int = SEMANTICS  # under which it was planned, and is trained
+    counted: kinds.Counted | None = None  # of a model whose kind is the user's own (scaling.extensions)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -451,7 +454,8 @@ def _prepared(
         ids = tuple(transfer[run.data, run.model.n_vocab, name].id for name in run.eval.transfer)
         id = config.identity(run, stream.id, ids)
         rate = stream.manifest.get("entropy_rate")
-        planned[id] = PlannedRun(id, run, stream.id, _bytes_per_token(stream, run), rate, ids)
+        counted = kinds.of(run.model).counted(run.model) if extensions.kept(run.model.kind) else None
+        planned[id] = PlannedRun(id, run, stream.id, _bytes_per_token(stream, run), rate, ids, counted=counted)
     if len(planned) < len(runs):
         say(f"{len(runs) - len(planned)} of {len(runs)} runs are equal to others, and trained once")
     known = found.all_packs if found else ()
@@ -487,12 +491,25 @@ def _prepared(
     _fits(result, costs, mesh, devices)
     if result != found:
         write(result)
+    _keep_sources(result)
     for each in result.packs:
         if damage := result.damage(each):
             _set_aside(result, each)
             again = "its checkpoint tells" if folders.saved_steps(result.pack_folder(each)) else "are trained again"
             say(f"{folder}: the record of pack {each.id} is damaged; its {len(each.runs)} runs {again} ({damage})")
     return result
+
+
+def extended(packs: Sequence[Pack]) -> list[str]:
+    """The names in the configs of packs that are of the user's own code."""
+    return config.extended(run.config for pack in packs for run in pack.runs)
+
+
+def _keep_sources(whole: StudyFolder) -> None:
+    """A copy of the user's own code that its runs are of: to be read, for nothing runs it."""
+    for hash, text in filter(None, map(extensions.text_of, extended(whole.packs))):
+        if not os.path.lexists(path := whole.path / "sources" / f"{hash}.py"):
+            checked.put(path, text.encode())
 
 
 def _set_aside(whole: StudyFolder, pack: Pack) -> None:
@@ -704,13 +721,26 @@ def _planned_run(told: Field) -> PlannedRun:
         entropy_rate=rate.number(least=0) if rate else None,
         transfer_ids=tuple(id.hex(TOKENS_ID) for id in transfer.items()) if transfer else (),
         semantics=semantics or config.semantics_of(told["config"].object()),
+        counted=_counted(told["counted"]) if told.get("counted") else None,
     )
+    if run.counted and not extensions.kept(run.config.model.kind):
+        raise told["counted"].wrong(f"nothing, of model.kind={run.config.model.kind}")
+    if run.counted:
+        kinds.tell(run.config.model, run.counted)
     wanted = config.identity(run.config, run.tokens_id, run.transfer_ids, run.semantics)
     if run.id != wanted:
         raise told["id"].wrong(f"{wanted}, the hash of its config, tokens_id, transfer_ids and semantics")
     if len(run.transfer_ids) != len(run.config.eval.transfer):
         raise Damaged(f"{told.file}: {told.name}.transfer_ids are not those of the config's eval.transfer")
     return run
+
+
+def _counted(told: Field) -> kinds.Counted:
+    told.only(kinds.Counted._fields)
+    for name in kinds.Counted._fields:
+        if told[name].whole() > MOST_COUNTED:
+            raise told[name].wrong(f"at most {MOST_COUNTED:.0e}")
+    return kinds.Counted(**told.object())
 
 
 def _config(told: Field, semantics: int | None = SEMANTICS) -> RunConfig:
@@ -732,6 +762,13 @@ def _config(told: Field, semantics: int | None = SEMANTICS) -> RunConfig:
         raise Damaged(f"{told.file}: {told.name}: {kind}{error}") from None
 
 
+def run_as_json(run: PlannedRun) -> dict[str, Any]:
+    """What `planned_pack` reads of a run."""
+    values = dataclasses.asdict(run)
+    counted = values.pop("counted")
+    return values | ({"counted": counted._asdict()} if counted else {})
+
+
 def write(study: StudyFolder) -> None:
     """Replaces study.json; for the holder of the study's planning claim."""
     checked.write(
@@ -743,7 +780,7 @@ def write(study: StudyFolder) -> None:
             "layout": dataclasses.asdict(study.layout),
             "tokens": study.tokens,
             "runs": study.runs,
-            "packs": [dataclasses.asdict(pack) for pack in study.all_packs],
+            "packs": [{"id": pack.id, "runs": [run_as_json(run) for run in pack.runs]} for pack in study.all_packs],
             "asked": dataclasses.asdict(study.asked) if study.asked else None,
         },
     )

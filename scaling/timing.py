@@ -1,4 +1,4 @@
-"""A process that measures how long programs take here: python -m scaling.timing DEVICE CORE.
+"""A process that measures how long programs take here: python -m scaling.timing DEVICE CORE [HASH=FILE.py...].
 
 It reads a JSON line {"run": ..., "lanes": n} per program from standard input and answers with one: the fields of
 `calibration.Timing`. It trains for real, a few updates, through the same code as a study, so what it compiles is in the
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from scaling import config, folders, layout, numerics
+from scaling import config, extensions, folders, layout, numerics
 from scaling.config import RunConfig
 
 SHORT = 4  # updates of the shorter training
@@ -37,6 +37,8 @@ def main() -> None:
     stats = jax.devices()[0].memory_stats() or {}
     memory = 0 if sys.argv[1] == "cpu" else stats.get("bytes_limit", 0)  # that the device has for arrays
     print(json.dumps({"start": time.process_time(), "memory": memory}), flush=True)
+    for word in sys.argv[3:]:
+        extensions.take(word)
     for line in sys.stdin:
         asked = json.loads(line)
         run = config.from_dict(RunConfig, asked["run"])

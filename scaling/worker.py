@@ -19,8 +19,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from scaling import checked, claims, folders, layout, machine, numerics, own_code, surroundings
-from scaling.errors import InputError, one_line
+from scaling import checked, claims, extensions, folders, layout, machine, numerics, own_code, surroundings
+from scaling.errors import InputError, one_line, place
 from scaling.mesh_axes import AXES
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
@@ -29,7 +29,7 @@ CONFIRM_EVERY = 1.0  # seconds
 
 
 def main() -> None:
-    """python -m scaling.worker STUDY_FOLDER DEVICE CORE"""
+    """python -m scaling.worker STUDY_FOLDER DEVICE CORE [HASH=FILE.py...]: the files are of the user's own code."""
     folder, device, core = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the coordinator hears Ctrl-C and ends our input
     leave = threading.Event()
@@ -41,6 +41,12 @@ def main() -> None:
     asked: queue.Queue[dict[str, str] | None] = queue.Queue()
     threading.Thread(target=_listen, args=(asked, leave), daemon=True).start()
 
+    try:
+        for word in sys.argv[4:]:
+            extensions.take(word)
+    except InputError as error:
+        _write(event="unusable", error=str(error))
+        return
     folders.keep_programs()
     numerics.without_fast_math()
     import jax
@@ -163,19 +169,23 @@ def _train(
         return
     except Exception as failure:  # whatever went wrong with this pack must not take the others along
         claim.confirm()  # a folder that was taken from under us fails in many ways
-        error = traceback.format_exc()
+        error, short = traceback.format_exc(), place(failure, extensions.has, _ours)
         if getattr(failure, "errno", None) in NO_ROOM or "No space left" in error:
             claim.release()
             _full()
         path = claim.folder / "error.txt"
         path.write_text(error)
-        failed(claim.folder, whole.failed(pack)["attempts"], error.strip().splitlines()[-1])
-        _write(event="failed", pack=pack.id, error=error.strip().splitlines()[-1], where=str(path))
+        failed(claim.folder, whole.failed(pack)["attempts"], short)
+        _write(event="failed", pack=pack.id, error=short, where=str(path))
         return
     if not history["finished"]:
         _write(event="left", pack=pack.id, done=len(history["train_loss"]))
         return
     _write(event="done", pack=pack.id, diverged=finish(pack, claim, history, origin))
+
+
+def _ours(file: str) -> bool:
+    return Path(file).is_relative_to(own_code.PACKAGE)
 
 
 def _mesh(pack: Any, device: str) -> Any:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
-from scaling import claims, config, layout, numerics, own_code, status, study, surroundings, worker
+from scaling import claims, config, extensions, layout, numerics, own_code, status, study, surroundings, worker
 from scaling.errors import InputError
 from scaling.progress_bar import Bar
 from scaling.study import ATTEMPTS, Pack, StudyFolder
@@ -316,7 +316,11 @@ def _signals_to(events: queue.SimpleQueue) -> Iterator[None]:
 
 def _start(whole: StudyFolder, place: layout.Place, events: queue.SimpleQueue) -> Worker:
     process = subprocess.Popen(
-        own_code.command("scaling.worker", str(whole.path), whole.layout.device, str(place.core)),
+        own_code.command(
+            "scaling.worker",
+            *(str(whole.path), whole.layout.device, str(place.core)),
+            *extensions.words(study.extended(whole.packs)),
+        ),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from scaling import cli
+from scaling.data.python_sources import ourselves
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -65,7 +66,7 @@ def mine(tmp_path) -> Path:
 
 def test_python_m_scaling_tells_the_version_that_is_installed():
     done = subprocess.run([sys.executable, "-m", "scaling", "--version"], capture_output=True, text=True, check=True)
-    assert done.stdout == f"scaling {importlib.metadata.version('scaling')}\n"
+    assert done.stdout == f"scaling {importlib.metadata.version(ourselves())}\n"
 
 
 def test_the_verbs_are_those_of_the_manual():
@@ -114,7 +115,7 @@ WRONG = {
     "a misspelt override": "study run FOLDER/mine.py --out FOLDER/out --set model.d_modle=3",
     "an override without a value": "study show FOLDER/mine.py --set model.d_model",
     "an override of the wrong kind": "study show FOLDER/mine.py --set model.d_model=big",
-    "an override that does not fit": "study show FOLDER/mine.py --set tokens=1000",
+    "an override that does not fit": "study show FOLDER/mine.py --set batch=3 accumulate=2",
     "an unknown config": "study show configs/quikstart.py",
     "an unknown dotted config": "study show configs.quikstart",
     "an empty config": "study show FOLDER/empty.py",

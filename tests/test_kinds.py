@@ -1,4 +1,4 @@
-"""Kinds of model: what each says of itself, and a new one that is made as docs/models.md says."""
+"""Kinds of model: what each says of itself, and a new one that is made as docs/extending.md says."""
 
 import functools
 import importlib.util
@@ -26,7 +26,9 @@ QUICK = {"xla_backend_optimization_level": 0}  # programs that run once
 @pytest.fixture
 def convolution(tmp_path, monkeypatch) -> ModelConfig:
     """The page's own kind, registered."""
-    code = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "models.md").read_text(), re.DOTALL)[0]
+    (code,) = re.findall(
+        r"```python\n(\"\"\"Tokens that.*?)```", (ROOT / "docs" / "extending.md").read_text(), re.DOTALL
+    )
     path = tmp_path / "convolution.py"
     path.write_text(code)
     spec = importlib.util.spec_from_file_location("convolution", path)

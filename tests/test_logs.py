@@ -498,3 +498,16 @@ def test_a_table_is_written_with_how_it_was_read(tmp_path, capsys):
     assert table["run"].tolist() == ["gpt-s", "a - b"]
     assert table["tokens"].tolist() == [200 * 524288] * 2
     assert math.isclose(table["loss"][1], B)
+
+
+def test_a_folder_of_logs_has_a_page_with_its_runs(tmp_path, monkeypatch, capsys):
+    for N, last in ((1e6, A), (4e6, B)):
+        write(tmp_path / "logs" / f"params={N:.0f}" / "log.csv", f"step,tokens_seen,val_loss\n9,1e8,5\n19,2e8,{last}\n")
+    monkeypatch.chdir(tmp_path / "logs")
+    with pytest.raises(SystemExit) as code:
+        cli.main(["report", ".", "--out", str(tmp_path / "page")])
+    assert code.value.code == 0
+    assert f"The page: {tmp_path / 'page' / 'index.html'}" in capsys.readouterr().out
+    page = load(tmp_path / "page" / "runs.csv")
+    assert page["params"].tolist() == [1e6, 4e6]
+    assert page["loss"].tolist() == [A, B]

@@ -42,6 +42,17 @@ def test_modules_of_the_current_folder_are_not_run(command, elsewhere):
     assert "usage: scaling" in done.stdout
 
 
+def test_a_package_of_the_name_of_ours_that_is_found_first_is_said_in_a_line(tmp_path):
+    (tmp_path / "analysis").mkdir()
+    (tmp_path / "analysis" / "__init__.py").write_text("raise SystemExit('not to be run')\n")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (tmp_path, ROOT)))}
+    command = [sys.executable, "-m", "scaling", "fit", "chinchilla", "runs.csv"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"scaling: {tmp_path / 'analysis'} has the name of a part of this program")
+    assert done.stderr.count("\n") == 1
+
+
 def test_our_processes_run_the_code_that_runs_here_whatever_else_is_found_first(elsewhere, tmp_path):
     shutil.copytree(ROOT / "scaling", tmp_path / "scaling")
     (tmp_path / "scaling" / "__init__.py").write_text("raise SystemExit('not to be run')")

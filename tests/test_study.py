@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from scaling import calibration, claims, layout, question, status, study
-from scaling.config import DataConfig, EvalConfig, OptimConfig, RunConfig, Study
+from scaling.config import DataConfig, EvalConfig, OptimConfig, RunConfig, Study, identity
 from scaling.errors import InputError
 from scaling.ladder import transformer
 from scaling.study import StudyFolder
@@ -237,6 +237,24 @@ def test_a_binary_file_is_refused_in_one_line(tmp_path):
         question.load(str(tmp_path / "mine.py"), {})
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("configs/quickstart.py", r"there is no folder configs; ready-made, from any folder: configs\.quickstart$"),
+        ("mime.py", r"no config file mime\.py; here is mine\.py; ready-made, from any folder: configs\.architecture, "),
+        ("isoflop", r"wanted FILE\.py or a dotted name; ready-made, from any folder: configs\.isoflop$"),
+        ("helper.py", r"helper\.py has no function named study; ready-made"),
+        ("mine.py", r"No module named 'helper'; a config is read by itself, without the files beside it"),
+    ],
+)
+def test_where_a_config_is_not_what_is_there_is_named(name, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text("import helper\n\n\ndef study():\n    pass\n")
+    Path("helper.py").write_text("x = 1\n")
+    with pytest.raises(InputError, match=message):
+        question.load(name, {})
+
+
 @pytest.mark.parametrize("name", ["configs.quickstart", "configs.learning_rate"])
 def test_the_configs_that_come_with_the_project_load(name):
     assert question.load(name, {}).runs
@@ -392,3 +410,24 @@ def test_prepared_tokens_named_by_their_id_are_the_same_runs_as_their_text(tmp_p
     (id,) = with_text.tokens
     named = DataConfig(f"tokens:{id}", RUNS[0].data.tokenizer)
     assert prepare(tmp_path / "b", *(dataclasses.replace(run, data=named) for run in RUNS)).runs == with_text.runs
+
+
+def test_a_d_that_is_no_whole_number_of_updates_is_rounded_with_a_line_for_whoever_is_told(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from scaling.config import RunConfig, Study\nfrom scaling.ladder import transformer\n\n"
+        "def study(D: int):\n"
+        "    run = RunConfig(transformer(8, 1, d_head=8, n_ctx=64), tokens=D, unique_tokens=D, batch=8)\n"
+        "    return Study('mine', 'Why?', (run, run))\n"
+    )
+    said: list[str] = []
+    (run, _) = question.load(str(path), {"D": "4e6"}, said.append).runs
+    assert (run.tokens, run.pool) == (7812 * 512, 4_000_000)
+    assert said == ["tokens=4000000 is not a whole number of steps of batch x n_ctx tokens (512): 3999744 is taken"]
+    exact = dataclasses.replace(run, tokens=3_999_744)
+    assert identity(run, "t") == identity(exact, "t")
+    for refused in (lambda: question.load(str(path), {"D": "4e6"}), lambda: dataclasses.replace(run, tokens=4_000_000)):
+        with pytest.raises(InputError, match=r"tokens=4000000 .* the nearest is 3999744"):
+            refused()
+    with pytest.raises(InputError, match="tokens=0 must be positive"):
+        question.load(str(path), {"D": "0"}, said.append)

@@ -20,7 +20,7 @@ from analysis.jsonable import jsonable
 from analysis.laws import Law, law_by_name
 from analysis.table import Excluded
 from analysis.table.columns import COLUMNS
-from scaling import folders
+from scaling import extensions, folders
 from scaling.errors import InputError
 
 Interval = tuple[float, float]
@@ -341,6 +341,7 @@ class Fit(Generic[L]):
         """Plain values: the constants stand beside `law`, `objective`, `intervals`, `status` and the rest."""
         return {
             "law": self.law.name,
+            **({"code": code} if (code := extensions.hash_of(type(self.law))) else {}),
             "source": self.law.source,
             "inputs": list(self.law.inputs),
             "target": self.target,
@@ -412,6 +413,12 @@ class Fit(Generic[L]):
                 "keep one form: scaling fit LAW TABLE --out FILE"
             )
         law = cast(type[L], law or law_by_name(d["law"]))
+        code, here = d.get("code", ""), extensions.hash_of(law)
+        if code and here and code != here:
+            raise InputError(
+                f"the fit is of a law {law.name!r} whose file said something else (hash {code}, now {here}); put the "
+                "old file back, or fit again"
+            )
         log = {c.name: c.log for c in law.constants()}
 
         def interval(ends: Sequence[float | None], name: str) -> Interval:

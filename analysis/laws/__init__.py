@@ -9,7 +9,9 @@ in `about`, the runs that it is about (`analysis.laws.admission`). `analysis.law
 """
 
 import difflib
+import inspect
 import re
+from pathlib import Path
 
 from analysis.laws.chinchilla import (
     Chinchilla,
@@ -43,6 +45,7 @@ from analysis.laws.kaplan import (
 )
 from analysis.laws.law import Law, constant
 from analysis.laws.surfaces import Farseer, QNorm, Rosenfeld
+from scaling import extensions
 from scaling.errors import InputError
 
 __all__ = [
@@ -84,6 +87,7 @@ __all__ = [
     "constant",
     "law_by_name",
     "lifetime_flops",
+    "own",
 ]
 
 LAWS: tuple[type[Law], ...] = (
@@ -125,9 +129,35 @@ LAWS: tuple[type[Law], ...] = (
 )
 
 
+_OWN: dict[str, type[Law]] = {}  # by name, of this process
+
+
+def own(text: str) -> type[Law]:
+    """The law FILE.py:Name, a class in a file of the user's, which is run; `law_by_name` knows it from then on.
+
+    Raises:
+        InputError: there is none, it lacks what every law has, or a published one has its name.
+    """
+    file, _, name = text.rpartition(":")
+    law = extensions.load(Path(file), name, Law, text)
+    said = [each for each in ("name", "inputs") if not hasattr(law, each)]
+    said += [] if "__call__" in vars(law) else ["__call__"]
+    if said or not law.constants():
+        raise InputError(
+            f"{text}: it has no {said[0] if said else 'field by constant()'}; wanted what docs/extending.md has"
+        )
+    columns = list(inspect.signature(law.__call__).parameters)[1:]
+    if len(columns) != len(law.inputs):
+        raise InputError(f"{text}: its formula takes {', '.join(columns)}, and its inputs are {', '.join(law.inputs)}")
+    if law.name in {each.name for each in LAWS}:
+        raise InputError(f"{text}: a published law is called {law.name!r} already; choose another name")
+    _OWN[law.name] = law
+    return law
+
+
 def law_by_name(name: str) -> type[Law]:
     """The law of that name, as `scaling fit` takes it."""
-    for law in LAWS:
+    for law in (*LAWS, *_OWN.values()):
         if law.name == name:
             return law
     if breaks := re.fullmatch(r"bnsl-([0-9])", name):
@@ -135,4 +165,7 @@ def law_by_name(name: str) -> type[Law]:
     names = [law.name for law in LAWS]
     near = difflib.get_close_matches(name, names, n=1)
     meant = f" (did you mean {near[0]}?)" if near else ""
-    raise InputError(f"no law is called {name!r}{meant}; there are {', '.join(names)}")
+    raise InputError(
+        f"no law is called {name!r}{meant}; there are {', '.join(names)}; one of your own is FILE.py:Name, and with a "
+        "fit that was kept --law FILE.py:Name"
+    )

@@ -124,6 +124,33 @@ def out_file(*endings: str) -> Callable[[str], Path]:
 OUT, JSON, PICTURE = out_file(), out_file(".json"), out_file(".svg", ".png", ".pdf")
 
 
+def law(text: str) -> str:
+    """The type of an option that names a law: a published one, or FILE.py:Name of the user's own, which is loaded."""
+    from scaling import extensions
+
+    if not extensions.is_file(text):
+        return text
+    from analysis import laws
+
+    try:
+        return laws.own(text).name
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _own_law(text: str) -> str:
+    if law(text) == text:
+        raise argparse.ArgumentTypeError(f"{text}: wanted FILE.py:Name; a published law needs no mention")
+    return text
+
+
+def own_laws(verb: argparse.ArgumentParser) -> None:
+    """The option of a verb that reads fits, whose laws may be the user's own."""
+    verb.add_argument(
+        "--law", type=_own_law, metavar="FILE.py:NAME", help="the law of your own that the fit is of: a class in a file"
+    )
+
+
 def store(text: str) -> str:
     """The type of --store FILE|DIR/: tried as `out_file` does, a folder that is not there yet excepted."""
     path = Path(text)

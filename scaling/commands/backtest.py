@@ -16,7 +16,10 @@ def add(verbs: arguments.Verbs) -> None:
     )
     verb.add_argument("table", type=Path, help=laws.TABLE)
     verb.add_argument(
-        "--law", default="chinchilla", help="name of a law, or average: of forms by held-out weight (chinchilla)"
+        "--law",
+        type=arguments.law,
+        default="chinchilla",
+        help="name of a law, or average: of forms by held-out weight (chinchilla)",
     )
     laws.rows(verb)
     verb.add_argument("--target", metavar="COLUMN", help="column to predict (the law's own, mostly loss)")

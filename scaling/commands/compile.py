@@ -29,7 +29,8 @@ def _compile(args: argparse.Namespace) -> int:
     arguments.fits_on_the_cpu()  # the compiler wants no device
     from scaling import chips, compile, question, sharding
 
-    runs = {run.model: run for run in question.load(args.config, arguments.pairs(args.set, "--set")).runs}
+    study = question.load(args.config, arguments.pairs(args.set, "--set"), arguments.say)
+    runs = {run.model: run for run in study.runs}
     found = []
     for run in runs.values():
         if args.smallest:

@@ -36,6 +36,7 @@ def add(verbs: arguments.Verbs) -> None:
     forecast.add_argument(
         "--page", type=arguments.out_file(".html"), metavar="FILE", help="publish the table as one self-contained page"
     )
+    arguments.own_laws(forecast)
     forecast.add_argument("--json", action="store_true", help="JSON in place of text")
 
 

@@ -29,7 +29,11 @@ def add(verbs: arguments.Verbs) -> None:
     )
     gate.add_argument("--by", choices=["flops", "seconds"], default="flops", help="what is to be saved (flops)")
     floors(gate)
-    gate.add_argument("--law", help="by which to compare (chinchilla where both ladders allow it, else of compute)")
+    gate.add_argument(
+        "--law",
+        type=arguments.law,
+        help="by which to compare (chinchilla where both ladders allow it, else of compute)",
+    )
     pair(gate)
     gate.add_argument("--json", action="store_true", help="JSON in place of text")
 

@@ -71,7 +71,7 @@ def _launch(args: argparse.Namespace) -> int:
         raise InputError(f"--on {args.on}: wanted one of {', '.join(targets.TARGETS)}")
     request = _request(args)
     target = targets.TARGETS[args.on]
-    wanted = question.load(args.config, dict(request.settings))
+    wanted = question.load(args.config, dict(request.settings), arguments.say)
     targets.check(request, wanted, args.on)
     if args.measured and args.mfu is not None:
         raise InputError("--mfu and --measured: the hours come from one of them; leave the other out")

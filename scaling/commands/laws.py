@@ -47,7 +47,7 @@ def add(verbs: arguments.Verbs) -> None:
         metavar="SHARE",
         help="seed noise as a share of the loss, for envelope and isoflop (read off the table)",
     )
-    allocate.add_argument("--law", default="chinchilla", help="of the surface (chinchilla)")
+    allocate.add_argument("--law", type=arguments.law, default="chinchilla", help="of the surface (chinchilla)")
     allocate.add_argument(
         "--budgets", nargs="+", type=arguments.number, metavar="C", help="FLOP for which to tell N and D"
     )
@@ -66,7 +66,9 @@ def add(verbs: arguments.Verbs) -> None:
     )
     compare.add_argument("a", type=Path, help=TABLE)
     compare.add_argument("b", type=Path, help="the same; parts of one table by --where-a and --where-b")
-    compare.add_argument("--law", help="by which to compare (chinchilla where both ladders allow it, else kaplan-c)")
+    compare.add_argument(
+        "--law", type=arguments.law, help="by which to compare (chinchilla where both ladders allow it, else kaplan-c)"
+    )
     pair(compare)
     compare.add_argument("--json", action="store_true", help="JSON in place of text")
 
@@ -79,7 +81,9 @@ def _add_fit(verbs: arguments.Verbs) -> None:
         "fit a law to a table of runs",
         'scaling fit chinchilla runs.csv --columns params="Model Size" flops="Training FLOP" --drop-worst 5',
     )
-    fit.add_argument("law", nargs="?", help="name of a law; --list shows them")
+    fit.add_argument(
+        "law", nargs="?", type=arguments.law, help="name of a law, --list shows them; or your own, FILE.py:Name"
+    )
     fit.add_argument("table", nargs="*", type=Path, help=TABLE)
     fit.add_argument(
         "--list", action="store_true", help="show the laws, their columns and the runs that they are about"
@@ -138,11 +142,17 @@ def _add_fit(verbs: arguments.Verbs) -> None:
     )
     fit.add_argument("--every-run", action="store_true", help="also the runs that the law is not about")
     fit.add_argument(
-        "--against", nargs="+", default=[], metavar="LAW", help="other laws to judge by rows that none of them has seen"
+        "--against",
+        nargs="+",
+        default=[],
+        type=arguments.law,
+        metavar="LAW",
+        help="other laws to judge by rows that none of them has seen",
     )
     fit.add_argument(
         "--choose",
         nargs="*",
+        type=arguments.law,
         metavar="LAW",
         help="fit whichever of these laws predicts rows held out best, if the difference is beyond luck "
         "(chinchilla, kaplan-one-pass and q-norm, or curves of the tokens alone)",

@@ -40,6 +40,7 @@ def add(verbs: arguments.Verbs) -> None:
     predict.add_argument(
         "--measured", type=arguments.number, metavar="LOSS", help="what the run gave, to score a stored forecast"
     )
+    arguments.own_laws(predict)
     predict.add_argument("--json", action="store_true", help="JSON in place of text")
 
     plan = arguments.verb(
@@ -89,6 +90,7 @@ def add(verbs: arguments.Verbs) -> None:
         metavar="FILE",
         help="keep the forecast of the planned run, dated; a folder is DIR/",
     )
+    arguments.own_laws(plan)
     plan.add_argument("--json", action="store_true", help="JSON in place of text")
 
 

@@ -109,12 +109,15 @@ def add(verbs: arguments.Verbs) -> None:
         verbs,
         "report",
         _report,
-        "figures, constants and intervals as one self-contained page, of a study or of anybody's table",
+        "figures, constants and intervals as one self-contained page, of a study or of anybody's table or logs",
         "scaling report runs.csv --columns params=n_params",
     )
     report.add_argument("table", type=Path, help=laws.TABLE)
     report.add_argument(
-        "--out", type=Path, metavar="FOLDER", help="of the page (DIR/report of a study, NAME-report here of NAME.csv)"
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="of the page (DIR/report of a study, NAME-report here of NAME.csv or of a folder of logs NAME)",
     )
     report.add_argument(
         "--live",
@@ -157,8 +160,8 @@ def _run_study(config: str, settings: dict[str, str], out: Path, args: argparse.
     shard = vars(args).get("shard")
     part, parts = split.parse(shard) if shard else (1, 1)
     retry = vars(args).get("retry", False)
-    wanted = question.load(config, settings)
-    ask = question.more(config, settings)
+    wanted = question.load(config, settings, arguments.say)
+    ask = question.more(config, settings, arguments.say)
     while True:
         whole, packs = plan(wanted, out, args, part, parts)
         if not packs:
@@ -287,7 +290,7 @@ def _study_show(args: argparse.Namespace) -> int:
         for key, hint in question.keys(args.config).items():
             print(f"{key:24} {getattr(hint, '__name__', None) or str(hint).replace('typing.', '')}")
         return 0
-    found = question.load(args.config, arguments.pairs(args.set, "--set"))
+    found = question.load(args.config, arguments.pairs(args.set, "--set"), arguments.say)
     if args.json:
         arguments.print_json(config.to_dict(found))
         return 0
@@ -440,7 +443,7 @@ def _study_export(args: argparse.Namespace) -> int:
 
 
 def _report(args: argparse.Namespace) -> int:
-    if not args.table.is_dir():
+    if not (args.table / "study.json").exists():
         return _report_table(args)
     arguments.fits_on_the_cpu()
     if args.columns or args.where or args.best_of:
@@ -461,7 +464,8 @@ def _report_table(args: argparse.Namespace) -> int:
     from analysis import report
 
     table = laws.asked_for(args)
-    path, found = report.write_table(table, args.out or Path(f"{args.table.stem}-report"), args.table.name)
+    name = args.table.resolve().name  # of a folder of logs, too, which may be given as a dot
+    path, found = report.write_table(table, args.out or Path(f"{Path(name).stem}-report"), name)
     if args.json:
         arguments.print_json(found.to_dict())
     else:

@@ -77,7 +77,8 @@ def _coordinates(args: argparse.Namespace) -> int:
     from analysis.page import study_plots
     from scaling import coordinates, question
 
-    found = coordinates.check(question.load(args.coordinate_check, arguments.pairs(args.set, "--set")), arguments.say)
+    study = question.load(args.coordinate_check, arguments.pairs(args.set, "--set"), arguments.say)
+    found = coordinates.check(study, arguments.say)
     draw = _drawing(lambda: study_plots.coordinates(found.to_dict()))
     return arguments.answer(found, args.json, (args.plot, draw))
 

@@ -30,14 +30,14 @@ class PythonCorpus:
     def signature(self) -> str:
         if self.source == "python:stdlib":
             return digest(["stdlib", sys.version])
-        return digest([d.read_text("RECORD") or d.version for d in _dependencies("scaling")])
+        return digest([d.read_text("RECORD") or d.version for d in _dependencies()])
 
     def parts(self) -> list[Part]:
         files = self._stdlib() if self.source == "python:stdlib" else self._installed()
         return gather([(file, os.path.getsize(file.path)) for file in files])
 
     def _installed(self) -> Iterator["PythonFile"]:
-        for distribution in _dependencies("scaling"):
+        for distribution in _dependencies():
             name = distribution.metadata["Name"]
             for record in sorted(distribution.files or (), key=str):
                 path = str(distribution.locate_file(record))
@@ -74,14 +74,27 @@ class PythonFile:
                 yield k, Document(f"{self.name}#{k}" if k or len(piece) < len(text) else self.name, piece, self.group)
 
 
-def _dependencies(project: str) -> list[importlib.metadata.Distribution]:
-    """Every installed distribution that `project` needs, directly or not, in order of name: not itself, not `LATER`."""
+def ourselves() -> str:
+    """The name of the distribution that installed this project: the one whose command is ours."""
+    for each in importlib.metadata.entry_points(group="console_scripts", name="scaling"):
+        if each.value == "scaling.cli:main" and each.dist:
+            return _normal(each.dist.name)
+    raise InputError("source python: this project is not installed here, nor what it needs; pip install . does both")
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _dependencies() -> list[importlib.metadata.Distribution]:
+    """Every installed distribution that this project needs, directly or not, in order of name: not it, not `LATER`."""
     from packaging.requirements import Requirement
 
     found: dict[str, importlib.metadata.Distribution] = {}
+    project = ourselves()
     todo = [project]
     while todo:
-        name = re.sub(r"[-_.]+", "-", todo.pop()).lower()
+        name = _normal(todo.pop())
         if name in found:
             continue
         try:

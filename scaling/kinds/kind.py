@@ -19,8 +19,19 @@ class Kept(NamedTuple):
     products: float  # with remat=matmuls
 
 
+class Counted(NamedTuple):
+    """What a kind counts of one model, for whoever reads its records without the kind's source; as in `Kind`."""
+
+    N: int
+    vectors: int
+    active: int
+    positions: int
+    context: int
+    depth: int
+
+
 class Kind(abc.ABC):
-    """Facts of all models of one kind, and where their network is; docs/models.md goes through them with an example.
+    """Facts of all models of one kind, and where their network is; docs/extending.md goes through them with an example.
 
     A kind names its network's module in place of importing it: networks know configs, configs know kinds, and a study
     is listed without JAX.
@@ -64,6 +75,10 @@ class Kind(abc.ABC):
     @abc.abstractmethod
     def kept(self, model: "ModelConfig", tensor: int) -> Kept:
         """What a layer holds in training. tensor: devices over which its wide parts are cut."""
+
+    def counted(self, model: "ModelConfig") -> Counted:
+        """All that is counted of a model."""
+        return Counted(*(getattr(self, name)(model) for name in Counted._fields))
 
     def cut(self, model: "ModelConfig") -> Mapping[str, int]:
         """The fields, with their values, that the mesh axis `tensor` cuts; none: it has nothing to cut."""
