@@ -103,7 +103,7 @@ def named(text: str) -> Chips:
       InputError: an unknown chip, no number of them, a slice that does not exist.
     """
     said = re.fullmatch(r"([a-z]+[a-z0-9]*)(?:([:-])(.*))?", text.lower().strip())
-    name, mark, size = said.groups() if said else (text, None, None)
+    name, mark, size = said.groups(default="") if said else (text, "", "")
     name = OTHER_NAMES.get(name, name)
     if name not in CHIPS:
         raise InputError(
@@ -112,9 +112,9 @@ def named(text: str) -> Chips:
         )
     chip = CHIPS[name]
     if chip.kind == "tpu" and mark != "-":
-        topology = _topology(text, chip, size or "")
+        topology = _topology(text, chip, size)
         return Chips(chip, math.prod(topology), topology)
-    size = "1" if mark is None else size
+    size = size if mark else "1"
     if not re.fullmatch(r"[1-9]\d{0,5}", size):
         raise InputError(f"accelerator {text!r}: wanted a number of chips, such as {name}:{chip.host}")
     if int(size) % chip.cores:

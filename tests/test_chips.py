@@ -39,7 +39,9 @@ def test_an_accelerator_has_these_chips_on_these_hosts(text, count, hosts):
     assert chips.accelerator(found.name) == found
 
 
-@pytest.mark.parametrize("one, other", [("h100:8", "h100-8"), ("v5p-128", "v5p:4x4x4"), ("v5litepod-16", "v5e:4x4")])
+@pytest.mark.parametrize(
+    ("one", "other"), [("h100:8", "h100-8"), ("v5p-128", "v5p:4x4x4"), ("v5litepod-16", "v5e:4x4")]
+)
 def test_two_ways_to_write_the_same_hardware_are_the_same(one, other):
     assert chips.accelerator(one) == chips.accelerator(other)
     assert (chips.named(one).chip, chips.named(one).number) == (chips.named(other).chip, chips.named(other).number)

@@ -144,7 +144,8 @@ def plan(
         rivals=published.rivals(float(best.flops), way),
         inputs=inputs,
         warnings=warnings,
-        notes=notes,
+        notes=[*notes, *_borrowed(law, repeated)],
+        fresh=route(law, asked.B_crit),
     )
     outside = []
     for what, run in (("served", made.served), ("given N", made.overtrained)):
@@ -199,8 +200,12 @@ def by_published(
         intervals=published.spread(found),
         level=math.nan,
         inputs={},
-        warnings=[published.NOT_YOURS],
-        notes=["train a ladder on your text and fit it: a plan by your own law has an interval of its own"],
+        warnings=[published.NOT_YOURS, *one.beyond(params=float(best.params), flops=float(best.flops))],
+        notes=[
+            "train a ladder on your text and fit it: a plan by your own law has an interval of its own",
+            *(_borrowed(one.law, repeated) if one.law else []),
+        ],
+        fresh=route(one.law) if one.law else None,
     )
     loss_of = "" if one.law is None else f" of {one.data}, not of your text"
     return dataclasses.replace(made, choices=found, interval="published fits, lowest to highest:", loss_of=loss_of)
@@ -273,6 +278,13 @@ def _spent(law: Law, C: float, asked: _Asked) -> tuple[Route, Optimum, Repeated 
     return SurfaceRoute(repeating(law, asked.unique_tokens)), found.cheapest, found
 
 
+def _borrowed(law: Law, repeated: Repeated | None) -> list[str]:
+    """That what repetition does was not fitted together with the law."""
+    if repeated is None or repeated.epochs <= 1 or isinstance(law, Muennighoff):
+        return []
+    return ["repetition by Muennighoff's R_D* = 15.4, R_N* = 5.3, borrowed; their runs identify them weakly"]
+
+
 def _made(
     way: Route | LineRoute,
     best: Optimum,
@@ -288,8 +300,9 @@ def _made(
     warnings: list[str],
     notes: list[str],
     rivals: tuple[published.Rival, ...] = (),
+    fresh: Route | None = None,
 ) -> Plan:
-    """The plan around the best run of a route."""
+    """The plan around the best run of a route; `fresh` is that of tokens that are seen once, where it is another."""
     C, N, D, L = (float(x) for x in (best.flops, best.params, best.tokens, best.loss))
     rows, aspect = asked.embedding_rows, asked.aspect
     shape, told = _shape(N, aspect, rows)
@@ -301,12 +314,8 @@ def _made(
         notes.append("no B_crit(L) of yours: batches are published rules, found on other data")
     notes += [*told, *too_large, *of_rates]
     surface = way.law if isinstance(way, SurfaceRoute) else None
-    if repeated and asked.unique_tokens is not None and asked.unique_tokens < D:
-        notes.append(
-            "repetition by Muennighoff's R_D* = 15.4, R_N* = 5.3, fitted on C4; their runs identify them weakly"
-        )
-        if repeated.epochs > EPOCHS:
-            notes.append(f"repeated: {repeated.epochs:.3g} epochs are over {EPOCHS:g}, so far out the law is a guess")
+    if repeated and repeated.epochs > EPOCHS:
+        notes.append(f"repeated: {repeated.epochs:.3g} epochs are over {EPOCHS:g}, so far out the law is a guess")
     machine = budget.machine
     if machine and ADAM_BYTES * N > machine.memory * machine.number:
         notes.append(
@@ -331,7 +340,8 @@ def _made(
         batches=batches,
         shape=shape,
         learning_rates=learning_rates,
-        ladder=rungs(way, C, N, aspect=aspect, rows=rows, recipe=asked.rate),
+        # Of fresh tokens also where the run repeats its own: what repetition does is no matter of N and D alone.
+        ladder=rungs(fresh or way, C, N, aspect=aspect, rows=rows, recipe=asked.rate),
         price={} if isinstance(way, LineRoute) else dict(zip(PRICED, map(float, way.excess(C, PRICED)), strict=True)),
         rivals=rivals,
         served=served,
@@ -393,8 +403,9 @@ def _intervals(
 
     def chosen(law: Law, own_B: KaplanBCrit | None) -> Array:
         way = SurfaceRoute(repeating(law, U)) if repeats else route(law, own_B)  # pyright: ignore
-        best = way.best(C)
-        return np.array([float(best.params), float(best.tokens), float(best.loss), exponent(way, C)])
+        best = way.best(C * np.array([1.0, 0.5, 2.0]))  # at once, as `exponent` has it
+        a = math.log(best.params[2] / best.params[1]) / math.log(4)
+        return np.array([best.params[0], best.tokens[0], best.loss[0], a])
 
     notes = []
     if len(fit.draws):

@@ -5,7 +5,7 @@ N as each counts it, D in tokens, C in FLOP, losses in nats per token of the tex
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from analysis import frontier
@@ -14,6 +14,7 @@ from analysis.frontier import FLOP_PER_PARAM_TOKEN
 from analysis.jsonable import jsonable
 from analysis.laws import Chinchilla, Gadre, Muennighoff
 from analysis.plan.prices import fresh_data, repeating, with_unique_tokens
+from analysis.plan.reach import outside
 from analysis.plan.routes import Route
 from analysis.reference import published, value
 from scaling.counts import PF_DAY
@@ -71,7 +72,8 @@ class Published:
     """One published answer to how compute is best spent: a law L(N, D), or N_opt(C) alone.
 
     Attributes:
-        counts, data, runs: what its N counts, the text it was fitted to, and how far its runs reach.
+        counts, data, runs: what its N counts, the text it was fitted to, and its runs in words.
+        ranges: of their `params` or `flops`.
         left_out: why it does not belong to the spread of those that can be believed; empty where it does. Those that
             disagree belong to it all the same: what is left out has a known fault.
     """
@@ -81,6 +83,7 @@ class Published:
     counts: str
     data: str
     runs: str
+    ranges: Mapping[str, tuple[float, float]]
     law: Chinchilla | Muennighoff | Gadre | None = None
     size: Callable[[float], float] | None = None
     left_out: str = ""
@@ -90,6 +93,10 @@ class Published:
     def fresh(self) -> Chinchilla | Gadre | None:
         """The law of tokens that are seen once."""
         return fresh_data(self.law) if isinstance(self.law, Muennighoff) else self.law
+
+    def beyond(self, **columns: float) -> list[str]:
+        """Which of params and flops lie outside its runs, as `reach.beyond` says it of a fit."""
+        return outside(self.ranges, columns)
 
     @property
     def told(self) -> str:
@@ -105,6 +112,7 @@ PUBLISHED = {
             LARGE,
             "MassiveText",
             "240 runs, N 44M to 16B",
+            {"params": (4.4e7, 1.6e10)},
             BESIROGLU,
             repeats=True,
         ),
@@ -114,6 +122,7 @@ PUBLISHED = {
             LARGE,
             "C4",
             "54 runs of one epoch, N 7M to 8.7B",
+            {"params": (7e6, 8.7e9)},
             _muennighoff(),
             repeats=True,
         ),
@@ -124,6 +133,7 @@ PUBLISHED = {
                 LARGE,
                 f"{text}, loss on C4" if text != "C4" else "C4",
                 "5 runs, used up to N 6.9B",
+                {"params": (1.1e7, 6.9e9)},
                 _gadre(text.lower()),
             )
             for text in ("C4", "RedPajama", "RefinedWeb")
@@ -134,6 +144,7 @@ PUBLISHED = {
             LARGE,
             "Dolma",
             "22 shapes, N 48M to 2B, D to 100B",
+            {"params": (4.8e7, 2e9)},
             _gemstones(),
         ),
         Published(
@@ -142,6 +153,7 @@ PUBLISHED = {
             "FLOP per token / 6, attention included",
             "their own Chinese and English",
             "8 budgets, C 1e17 to 3e20",
+            {"flops": (1e17, 3e20)},
             size=_deepseek,
         ),
         Published(
@@ -150,6 +162,7 @@ PUBLISHED = {
             "not said",
             "their own mix",
             "C 6e18 to 1e22",
+            {"flops": (6e18, 1e22)},
             size=_llama3,
         ),
         Published(
@@ -158,6 +171,7 @@ PUBLISHED = {
             LARGE,
             "MassiveText",
             "over 400 runs, N 44M to 16B",
+            {"params": (4.4e7, 1.6e10)},
             HOFFMANN,
             left_out="its optimiser stopped early (Besiroglu et al. 2024)",
             repeats=True,
@@ -168,6 +182,7 @@ PUBLISHED = {
             SMALL,
             "WebText2",
             "N 768 to 1.5B",
+            {"params": (768, 1.5e9)},
             size=_kaplan,
             left_out="no embeddings counted, warm-up and rate alike for all sizes (Porian et al. 2024)",
         ),
@@ -320,6 +335,7 @@ class Expected:
         return "\n".join(
             [
                 f"Warning: {NOT_YOURS}",
+                *(f"Warning: {told}" for told in self.by.beyond(params=self.params)),
                 f"loss {self.loss:.3f} nats per token of {self.by.data}: {run}, by {self.by.told}",
                 f"published fits, lowest to highest: {low:.3f} to {high:.3f}, each on its own text and tokenizer:",
                 *rows,

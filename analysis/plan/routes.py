@@ -29,7 +29,7 @@ class SurfaceRoute:
 
     law: Callable[..., Any]
 
-    def best(self, C: float) -> Optimum:
+    def best(self, C: ArrayLike) -> Optimum:
         return frontier.best(self.law, C)
 
     def loss(self, N: float, C: float) -> float:
@@ -52,8 +52,8 @@ class KaplanRoute:
 
     path: KaplanPath
 
-    def best(self, C: float) -> Optimum:
-        C_min = np.asarray(C / 2)
+    def best(self, C: ArrayLike) -> Optimum:
+        C_min = np.asarray(C, float) / 2
         return Optimum(np.asarray(C), self.path.params(C_min), 2 * self.path.tokens(C_min), self.path.loss(C_min))
 
     def loss(self, N: float, C: float) -> float:
