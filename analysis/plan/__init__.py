@@ -203,6 +203,7 @@ def by_published(
         warnings=[published.NOT_YOURS, *one.beyond(params=float(best.params), flops=float(best.flops))],
         notes=[
             "train a ladder on your text and fit it: a plan by your own law has an interval of its own",
+            *published.reasons(found),
             *(_borrowed(one.law, repeated) if one.law else []),
         ],
         fresh=route(one.law) if one.law else None,

@@ -80,7 +80,7 @@ def config(plan: Plan, name: str, *, n_ctx: int | None = None, n_vocab: int = N_
     head = HEAD.format(
         N=short(plan.params),
         D=short(plan.tokens),
-        law=plan.law,
+        law=plan.law.replace("\n", "; "),
         name=name,
         lengths=lengths,
         rule=" and ".join(dict.fromkeys(next(iter(rules)) for rules in (plan.batches, plan.learning_rates))),

@@ -95,7 +95,8 @@ def _run(plan: Plan) -> Iterator[tuple[str, str]]:
 
     unit = COLUMNS.get(plan.target, "")
     yield "Budget", plan.budget.told
-    yield "Law", plan.law
+    for i, line in enumerate(plan.law.split("\n")):
+        yield "" if i else "Law", line
     growing = "" if plan.repeats else f", growing as C^{plan.a:.2f}"
     yield "N", f"{short(plan.params)} parameters{between('params', short)}{growing}"
     ratio = plan.tokens / plan.params

@@ -100,7 +100,7 @@ class Published:
 
     @property
     def told(self) -> str:
-        return f"{PREFIX}{self.name}, {self.source}; {self.runs}; N {self.counts}; trained on {self.data}"
+        return f"{PREFIX}{self.name}, {self.source}\n{self.runs}; N {self.counts}; trained on {self.data}"
 
 
 PUBLISHED = {
@@ -251,12 +251,12 @@ class Choice:
 
     @property
     def outside(self) -> str:
-        return f"; not in the range: {self.left_out}" if self.left_out else ""
+        return ", not in the range" if self.left_out else ""
 
     def text(self) -> str:
         loss = f", loss {self.loss:.3f}" if math.isfinite(self.loss) else ""
         size = f"N {short(self.params)}, D {short(self.tokens)}, D/N {self.tokens / self.params:.3g}"
-        return f"{self.name:<16} {size}{loss} (N {self.counts}; {self.data}){self.outside}"
+        return f"{self.name:<16} {size}{loss} (N {self.counts}; {self.data}{self.outside})"
 
 
 def choices(C: float, unique_tokens: float | None = None) -> tuple[Choice, ...]:
@@ -293,6 +293,11 @@ def spread(found: tuple[Choice, ...]) -> dict[str, tuple[float, float]]:
         name: (min(getattr(one, name) for one in kept), max(getattr(one, name) for one in kept))
         for name in ("params", "tokens")
     }
+
+
+def reasons(found: tuple[Choice, ...]) -> list[str]:
+    """Why some of them are not in the range."""
+    return [f"{one.name} is not in the range: {one.left_out}" for one in found if one.left_out]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -336,9 +341,11 @@ class Expected:
             [
                 f"Warning: {NOT_YOURS}",
                 *(f"Warning: {told}" for told in self.by.beyond(params=self.params)),
-                f"loss {self.loss:.3f} nats per token of {self.by.data}: {run}, by {self.by.told}",
+                f"loss {self.loss:.3f} nats per token of {self.by.data}: {run}",
+                f"by {self.by.told}",
                 f"published fits, lowest to highest: {low:.3f} to {high:.3f}, each on its own text and tokenizer:",
                 *rows,
+                *(f"Note: {told}" for told in reasons(self.others)),
             ]
         )
 

@@ -212,7 +212,7 @@ def _plan(args: argparse.Namespace) -> int:
     if line:
         _refuse(
             args,
-            f"{args.fit} is an allocation, which tells no loss, so plan from a fit",
+            f"{args.fit} is an allocation, which tells no loss",
             *("batch_fit", "inference_tokens", "params", "unique_tokens", "store"),
         )
         return _answer_plan(args, plan.along(line, budget, **common))
