@@ -406,7 +406,7 @@ def test_the_written_ladder_is_trained_and_fitted(run, ladder, tmp_path):
     settings = "n_vocab=300 data.source=synthetic:bytes=3e6 eval.windows=16 eval.octaves=2"
     code, _, _ = run(f"study run {ladder} --out {tmp_path}/ladder --workers 1 --set {settings}")
     assert code == 0
-    code, out, _ = run(f"study export {tmp_path}/ladder --csv {tmp_path}/runs.csv")
+    code, _, _ = run(f"study export {tmp_path}/ladder --csv {tmp_path}/runs.csv")
     assert code == 0
     assert len((tmp_path / "runs.csv").read_text().splitlines()) == 4
 

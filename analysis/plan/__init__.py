@@ -203,6 +203,11 @@ def by_published(
         warnings=[published.NOT_YOURS, *one.beyond(params=float(best.params), flops=float(best.flops))],
         notes=[
             "train a ladder on your text and fit it: a plan by your own law has an interval of its own",
+            *(
+                ["N counts embeddings, the shapes do not: --embeddings ROWS, of your vocabulary, counts them in"]
+                if one.counts == published.LARGE and not embedding_rows
+                else []
+            ),
             *published.reasons(found),
             *(_borrowed(one.law, repeated) if one.law else []),
         ],
@@ -283,7 +288,10 @@ def _borrowed(law: Law, repeated: Repeated | None) -> list[str]:
     """That what repetition does was not fitted together with the law."""
     if repeated is None or repeated.epochs <= 1 or isinstance(law, Muennighoff):
         return []
-    return ["repetition by Muennighoff's R_D* = 15.4, R_N* = 5.3, borrowed; their runs identify them weakly"]
+    return [
+        "repetition by Muennighoff's R_D* = 15.4, R_N* = 5.3, borrowed; their runs identify them weakly, and their "
+        "form knows no over-fitting"
+    ]
 
 
 def _made(

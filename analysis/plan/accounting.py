@@ -103,7 +103,7 @@ class Account:
         if m is None or math.isnan(way.energy):
             return []
         whole = "the chips alone, PUE 1" if self.pue == 1 else f"PUE {self.pue:g}"
-        told = f"{_amount(way.energy)} kWh: {way.hours * m.number:.4g} chip-hours of {m.power:g} W, {whole}"
+        told = f"{_amount(way.energy)} kWh: {_amount(way.hours * m.number)} chip-hours of {m.power:g} W, {whole}"
         if not math.isnan(self.grid):
             told += f"; {_amount(self.carbon)} kg CO2 at {self.grid:g} g per kWh"
         return [f"Energy     {told}"]

@@ -307,7 +307,12 @@ def _machine(args: argparse.Namespace) -> "Machine | None":
     if args.chips is not None and args.peak is None:
         raise InputError("--chips belongs to --peak; of named hardware write h100:8")
     if args.hardware is not None:
-        return Machine.named(args.hardware, args.utilisation, args.power)
+        try:
+            return Machine.named(args.hardware, args.utilisation, args.power)
+        except InputError as error:
+            raise InputError(
+                f"{error}; hardware that is not listed is given by numbers: --peak FLOP/S --chips N"
+            ) from None
     if args.peak is not None:
         power = float("nan") if args.power is None else args.power
         return Machine("your hardware", args.chips or 1, args.peak, power, utilisation=args.utilisation)
