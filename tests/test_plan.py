@@ -14,7 +14,7 @@ from analysis.digits import short
 from analysis.fit import fit
 from analysis.laws import Chinchilla, Gadre, KaplanBCrit, KaplanC, KaplanND, KaplanNS, Muennighoff
 from analysis.load import load
-from analysis.plan import by_published, plan
+from analysis.plan import along, by_published, plan
 from analysis.plan.budget import Budget
 from analysis.plan.own_rates import OwnRates
 from analysis.plan.prices import repeating
@@ -181,6 +181,17 @@ def test_a_doubtful_fit_makes_no_plan_unless_told_and_then_one_without_intervals
     assert all(math.isnan(end) for ends in found.intervals.values() for end in ends)
     assert "interval " not in found.text().replace("no intervals", "")
     assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["intervals"]["params"] == [None, None]
+
+
+def test_a_doubtful_allocation_makes_no_plan_unless_told_either():
+    line = frontier.Allocation(
+        "surface", 1e20, 1e9, 0.5, 1.7e10, 0.5, (frontier.best(TRUE, 1e20),), (), np.zeros((0, 4)), ()
+    )
+    assert along(line, 1e21).params == pytest.approx(1e9 * 10**0.5)
+    doubtful = dataclasses.replace(line, doubts=("the fit is doubtful",))
+    with pytest.raises(InputError, match="the fit is doubtful; no plan by it"):
+        along(doubtful, 1e21)
+    assert along(doubtful, 1e21, despite_doubts=True).warnings[0] == "the fit is doubtful"
 
 
 @pytest.mark.parametrize("argument", ["inference_tokens", "unique_tokens", "params", "aspect"])

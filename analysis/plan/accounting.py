@@ -142,9 +142,11 @@ def account(
     Raises:
         InputError: a number that is none of these.
     """
-    for what, value in (("params", params), ("tokens", tokens)):
+    for what, value in (("params", params), ("tokens", tokens), ("aspect", aspect)):
         if not (math.isfinite(value) and value > 0):
             raise InputError(f"{what} {value:g}: wanted a number above 0")
+    if embedding_rows < 0:
+        raise InputError(f"{embedding_rows} embedding rows: wanted 0, or n_vocab (+ n_ctx) where N counts embeddings")
     for what, value, least in (("price", price, 0.0), ("grid", grid, 0.0)):
         if not (math.isnan(value) or least < value < math.inf):
             raise InputError(f"{what} {value:g}: wanted a number above 0")

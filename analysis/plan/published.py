@@ -360,12 +360,12 @@ def expect(name: str, params: float, tokens: float, unique_tokens: float | None 
     """The loss of N parameters on D tokens by published constants.
 
     Raises:
-        InputError: unknown constants, those that tell no loss, or a number that is not above 0.
+        InputError: unknown constants, those that tell no loss, or a number below 1.
     """
     by = find(name)
     for what, number in (("params", params), ("tokens", tokens), ("unique_tokens", unique_tokens)):
-        if number is not None and not (math.isfinite(number) and number > 0):
-            raise InputError(f"{what} {number:g}: wanted a number above 0")
+        if number is not None and not 1 <= number < math.inf:
+            raise InputError(f"{what} {number:g}: wanted 1 or more")
     with_law = [one for one in PUBLISHED.values() if one.law]
     if unique_tokens is not None:
         with_law = [one for one in with_law if one.repeats]
