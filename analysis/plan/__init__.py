@@ -3,6 +3,7 @@
 N as the fitted law counts it, D in tokens, C in FLOP, losses in nats per token (or in what the fit predicts).
 """
 
+import contextlib
 import dataclasses
 import math
 
@@ -26,7 +27,6 @@ from scaling.errors import InputError
 
 PRICED = (0.5, 2.0)  # times the best size
 EPOCHS = 100.0  # more repetition than that is called a guess
-FEW_DRAWS = 200  # of a search over N, which each of them costs with repeated data
 ADAM_BYTES = 16  # per parameter: weights, gradients and two moments in float32
 
 
@@ -126,8 +126,9 @@ def plan(
         warnings.append("no intervals are given: other sizes may fit these runs as well")
         intervals = {name: (math.nan, math.nan) for name in ("params", "tokens", "loss", "a")}
     else:
-        intervals, notes = _intervals(fit, B_crit, float(best.flops), asked)
-        if repeated is None or "unique_tokens" in law.inputs:
+        U = unique_tokens if repeated and repeated.needed else None
+        intervals, notes = _intervals(fit, B_crit, float(best.flops), asked.B_crit, U)
+        if U is None or "unique_tokens" in law.inputs:
             run = fit.predict(run=True, **inputs)
             intervals["one run"] = float(run.low), float(run.high)
     warnings += beyond(fit, {**inputs, "flops": float(best.flops)})
@@ -188,7 +189,7 @@ def by_published(
         best = way.best(C)
     else:
         way, best, repeated = _spent(one.law, budget.flops, asked)
-    found = published.choices(budget.flops, None if repeated is None else unique_tokens)
+    found = published.choices(budget.flops, unique_tokens if repeated and repeated.needed else None)
     made = _made(
         way,
         best,
@@ -242,7 +243,7 @@ def along(
     notes = ["an allocation tells no loss, so no price of other sizes and no forecast: fit a law for these"]
     if not len(line.draws):
         notes.append("no intervals: keep the allocation with scaling allocate --out, not with --json")
-    return _made(
+    made = _made(
         way,
         way.best(C),
         None,
@@ -256,6 +257,7 @@ def along(
         warnings=warnings,
         notes=[*notes, *(f"of the allocation: {note}" for note in line.warnings)],
     )
+    return dataclasses.replace(made, a=line.a)
 
 
 def _of(budget: Budget | float) -> Budget:
@@ -279,14 +281,14 @@ def _spent(law: Law, C: float, asked: _Asked) -> tuple[Route, Optimum, Repeated 
     if not isinstance(law, Chinchilla | Muennighoff):
         raise InputError(f"{law.name} says nothing of repeated data: fit chinchilla or muennighoff")
     found = with_unique_tokens(law, C, asked.unique_tokens)
-    if found.fresh.tokens <= asked.unique_tokens:
+    if not found.needed:
         return way, found.fresh, found
     return SurfaceRoute(repeating(law, asked.unique_tokens)), found.cheapest, found
 
 
 def _borrowed(law: Law, repeated: Repeated | None) -> list[str]:
     """That what repetition does was not fitted together with the law."""
-    if repeated is None or repeated.epochs <= 1 or isinstance(law, Muennighoff):
+    if repeated is None or not repeated.needed or isinstance(law, Muennighoff):
         return []
     return [
         "repetition by Muennighoff's R_D* = 15.4, R_N* = 5.3, borrowed; their runs identify them weakly, and their "
@@ -402,31 +404,38 @@ def _doubts(fit: Fit, B_crit: Fit | None) -> list[str]:
 
 
 def _intervals(
-    fit: Fit, B_crit: Fit | None, C: float, asked: _Asked
+    fit: Fit, B_crit: Fit | None, C: float, own_B: KaplanBCrit | None, unique_tokens: float | None
 ) -> tuple[dict[str, tuple[float, float]], list[str]]:
     """Intervals of N, D, L and a at C FLOP: the whole chain for each bootstrap draw, or by the covariance where there
-    are none. What repetition does has no doubt of its own in them where its constants are borrowed.
-    """
-    own_B, U = asked.B_crit, asked.unique_tokens
-    repeats = U is not None and float(route(fit.law, own_B).best(C).tokens) > U
+    are none.
 
-    def chosen(law: Law, own_B: KaplanBCrit | None) -> Array:
-        way = SurfaceRoute(repeating(law, U)) if repeats else route(law, own_B)  # pyright: ignore
-        best = way.best(C * np.array([1.0, 0.5, 2.0]))  # at once, as `exponent` has it
-        a = math.log(best.params[2] / best.params[1]) / math.log(4)
-        return np.array([best.params[0], best.tokens[0], best.loss[0], a])
+    Args:
+        unique_tokens: that are repeated; None where none are. Borrowed constants of repetition are not doubted.
+    """
+
+    def chosen(law: Law, own_B: KaplanBCrit | None, draws: tuple[int, ...] = ()) -> Array:
+        way = route(law, own_B)
+        if unique_tokens is not None:
+            assert isinstance(law, Chinchilla | Muennighoff)
+            way = SurfaceRoute(repeating(law, unique_tokens))
+        best = way.best(np.broadcast_to(C * np.array([1.0, 0.5, 2.0]), (*draws, 3)))  # as `exponent` has it
+        a = np.log(best.params[..., 2] / best.params[..., 1]) / np.log(4)
+        return np.stack([best.params[..., 0], best.tokens[..., 0], best.loss[..., 0], a], -1)
 
     notes = []
     if len(fit.draws):
-        every = max(1, len(fit.draws) // FEW_DRAWS) if repeats else 1
-        laws = [type(fit.law)(*constants) for constants in fit.draws[::every]]
+        laws = [type(fit.law)(*constants) for constants in fit.draws]
         critical = [KaplanBCrit(*constants) for constants in B_crit.draws] if B_crit else []
         rows = []
-        for i, law in enumerate(laws):
-            try:
-                rows.append(chosen(law, critical[i % len(critical)] if critical else own_B))
-            except InputError:  # this draw has no best size; counted below
-                continue
+        if unique_tokens is not None:  # all draws at once: each is a search over N
+            with contextlib.suppress(InputError):
+                rows = list(chosen(type(fit.law)(*fit.draws.T[:, :, None]), None, (len(laws),)))
+        else:
+            for i, law in enumerate(laws):
+                try:
+                    rows.append(chosen(law, critical[i % len(critical)] if critical else own_B))
+                except InputError:  # this draw has no best size; counted below
+                    continue
         lost = len(laws) - len(rows)
         if lost > 0.05 * len(laws):
             notes.append(f"{lost} of {len(laws)} bootstrap draws have no best size: intervals are too narrow")

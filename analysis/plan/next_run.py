@@ -77,7 +77,7 @@ class Plan:
     @property
     def repeats(self) -> bool:
         """Whether the run sees its data more than once."""
-        return self.repeated is not None and self.tokens > self.repeated.unique_tokens
+        return self.repeated is not None and self.repeated.needed
 
     def text(self) -> str:
         """The plan as a person reads it, doubts first."""

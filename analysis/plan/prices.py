@@ -137,6 +137,11 @@ class Repeated:
     fresh: Optimum
 
     @property
+    def needed(self) -> bool:
+        """Whether the best run wants more tokens than there are."""
+        return float(self.fresh.tokens) > self.unique_tokens
+
+    @property
     def epochs(self) -> float:
         """Of the cheapest."""
         return float(self.cheapest.tokens) / self.unique_tokens
@@ -175,15 +180,16 @@ def with_unique_tokens(law: Muennighoff | Chinchilla, C: float, unique_tokens: f
     surface = repeating(law, unique_tokens)
     fresh = frontier.best(fresh_data(law) if isinstance(law, Muennighoff) else law, C)
     best = frontier.optimum(surface, C)
-    if unique_tokens >= fresh.tokens:
-        return Repeated(best, best, float(unique_tokens), fresh)
+    found = Repeated(best, best, float(unique_tokens), fresh)
+    if not found.needed:
+        return found
     enough = float(best.loss) * (1 + ENOUGH)
     low, high = np.log(C) - np.log(1e6), np.log(C)
     for _ in range(30):
         middle = (low + high) / 2
         reached = float(frontier.optimum(surface, np.exp(middle)).loss) <= enough
         low, high = (low, middle) if reached else (middle, high)
-    return Repeated(frontier.optimum(surface, np.exp(high)), best, float(unique_tokens), fresh)
+    return dataclasses.replace(found, cheapest=frontier.optimum(surface, np.exp(high)))
 
 
 @dataclasses.dataclass(frozen=True)
