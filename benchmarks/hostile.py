@@ -226,7 +226,23 @@ VERBS: dict[str, tuple[str, dict[str, str]]] = {
         "plan FOLDER/fit.json --flops 1e21",
         {"--flops": "N", "--hardware": "W", "--hours": "N", "--money": "N", "--price": "N", "--utilisation": "N",
          "--inference-tokens": "N", "--unique-tokens": "N", "--params": "N", "--aspect": "N", "--embeddings": "N",
-         "--rates": "I.json", "--batch-fit": "I.json", "--store": "O.json"},
+         "--rates": "I.json", "--batch-fit": "I.json", "--store": "O.json", "--tokens": "N", "--peak": "N",
+         "--chips": "N", "--power": "N", "--pue": "N", "--grid": "N", "--n-ctx": "N", "--n-vocab": "N",
+         "--write": "O.py"},
+    ),
+    "plan without a fit": (
+        "plan published:chinchilla --peak 1e14 --hours 5",
+        {"--unique-tokens": "N", "--params": "N", "--inference-tokens": "N", "--peak": "N", "--hours": "N",
+         "--write": "O.py"},
+    ),
+    "what a training takes": (
+        "plan --params 1e9 --tokens 2e10 --hardware h100:8",
+        {"--params": "N", "--tokens": "N", "--hardware": "W", "--price": "N", "--power": "N", "--pue": "N",
+         "--grid": "N", "--n-ctx": "N", "--n-vocab": "N", "--aspect": "N", "--embeddings": "N"},
+    ),
+    "predict without a fit": (
+        "predict published:chinchilla --params 1e9 --tokens 1e10",
+        {"--params": "N", "--tokens": "N", "--unique-tokens": "N"},
     ),
     "plan by hours": (
         "plan FOLDER/fit.json --hardware v5p-128 --hours 72",

@@ -60,6 +60,9 @@ def check(request: Request) -> None:
     for key, least in (("restarts", 0), ("cpus", 1)):
         if getattr(chosen, key) < least:
             raise InputError(f"{key}={getattr(chosen, key)}: wanted {least} or more")
+    chip = request.accelerator.chip
+    if chip.kind == "gpu" and chip.name not in GPU:
+        raise InputError(f"{request.accelerator.name}: GKE has {', '.join(GPU)}; use --on slurm or local")
     if not request.image:
         raise InputError("no image: pods need one with this program, as docs/launch/gke.md builds it; --image NAME")
     for what, path in (("output", request.out), ("data", request.data)):

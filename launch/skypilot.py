@@ -18,7 +18,15 @@ from scaling.errors import InputError
 
 CLIENT = "sky"
 NOTES = ()
-GPU = {"v100": "V100-32GB", "l4": "L4", "a100": "A100-80GB", "h100": "H100", "h200": "H200", "b200": "B200"}
+GPU = {
+    "v100": "V100-32GB",
+    "l4": "L4",
+    "l40s": "L40S",
+    "a100": "A100-80GB",
+    "h100": "H100",
+    "h200": "H200",
+    "b200": "B200",
+}
 CACHE = "scaling-cache"  # in the machine's home
 
 
@@ -43,6 +51,8 @@ def check(request: Request) -> None:
         raise InputError(f"{accelerator.name}: SkyPilot has {', '.join(tpu_vm.TYPES)} of the TPUs; use --on gke")
     if accelerator.chip.kind == "tpu" and chosen.infra.split("/")[0] != "gcp":
         raise InputError(f"{accelerator.name} on infra={chosen.infra}: TPUs are Google's; infra=gcp")
+    if accelerator.chip.kind == "gpu" and accelerator.chip.name not in GPU:
+        raise InputError(f"{accelerator.name}: SkyPilot is asked for {', '.join(GPU)}; use --on slurm or local")
     if request.hosts > 1:
         raise InputError(
             f"{request.slices} x {accelerator.name} is {request.hosts} hosts, and what one writes to a bucket that "

@@ -1,7 +1,8 @@
-"""Chips and how they come: peak, memory, hosts, and the slices that exist.
+"""Chips and how they come: peak, memory, power, hosts, the slices that exist, and the one way in which they are named.
 
-Peaks are dense bfloat16 FLOP/s per chip and memory is bytes per chip, from the makers' data sheets. A TPU v5p-512 has
-256 chips: slices of v4, v5p and tpu7x are named by cores, two to a chip.
+Peaks are FLOP/s of dense bfloat16 products that are summed in float32, memory is bytes, power is watts at most, each of
+one chip and from its maker's data sheet. A TPU v5p-512 has 256 chips: slices of v4, v5p and tpu7x are named by cores,
+two to a chip.
 """
 
 import dataclasses
@@ -29,6 +30,7 @@ class Chip:
     cores: int = 1  # per chip, as the names of slices count them
     alone: tuple[int, ...] = ()  # sizes of slices that are one host
     largest: tuple[int, ...] = ()  # the whole pod
+    power: float = math.nan  # watts, of a chip or its card; nan where the maker prints none
 
 
 CHIPS = {
@@ -39,12 +41,18 @@ CHIPS = {
         Chip("v5p", "tpu", 459e12, 95 * GiB, 4, 2, (4,), (16, 16, 24)),
         Chip("v6e", "tpu", 918e12, 32 * GiB, 4, 1, (1, 4, 8), (16, 16)),
         Chip("tpu7x", "tpu", 2307e12, 192 * GiB, 4, 2, (4,), (16, 24, 24)),
-        Chip("v100", "gpu", 125e12, 32 * GiB, 8),  # in float16: it has no bfloat16
-        Chip("l4", "gpu", 121e12, 24 * GiB, 8),
-        Chip("a100", "gpu", 312e12, 80 * GiB, 8),
-        Chip("h100", "gpu", 989e12, 80 * GiB, 8),
-        Chip("h200", "gpu", 989e12, 141 * GiB, 8),
-        Chip("b200", "gpu", 2250e12, 180 * GiB, 8),
+        # NVIDIA's data sheets, of the SXM boards where a chip has several; float16 of the v100, which has no bfloat16.
+        Chip("v100", "gpu", 125e12, 32 * GiB, 8, power=300),
+        Chip("l4", "gpu", 121e12, 24 * GiB, 8, power=72),
+        Chip("l40s", "gpu", 362.05e12, 48 * GiB, 8, power=350),
+        Chip("a100", "gpu", 312e12, 80 * GiB, 8, power=400),
+        Chip("h100", "gpu", 989e12, 80 * GiB, 8, power=700),
+        Chip("h200", "gpu", 989e12, 141 * GiB, 8, power=700),
+        Chip("b200", "gpu", 2250e12, 180 * GiB, 8, power=1000),
+        # Cards at home, whose products summed in float16 are twice as fast and are not these.
+        Chip("rtx3090", "gpu", 71e12, 24 * GiB, 8, power=350),  # NVIDIA, Ampere GA102 white paper, appendix A
+        Chip("rtx4090", "gpu", 165.2e12, 24 * GiB, 8, power=450),  # NVIDIA, Ada white paper, appendix A
+        Chip("rtx5090", "gpu", 209.5e12, 32 * GiB, 8, power=575),  # NVIDIA, RTX Blackwell white paper, appendix A
         Chip("cpu", "cpu", math.nan, math.nan, 1),
     )
 }
@@ -79,8 +87,45 @@ class Accelerator:
         return self.chips // self.per_host
 
 
+@dataclasses.dataclass(frozen=True)
+class Chips:
+    """So many chips of a kind, as somebody named them."""
+
+    chip: Chip
+    number: int
+    topology: tuple[int, ...] = ()  # of a TPU slice, where it was said
+
+
+def named(text: str) -> Chips:
+    """What `h100:8` or `h100-8`, `h100` (one), `v5e:4x4`, `v5p-128` (64 chips, two cores each) or `cpu:2` mean.
+
+    Raises:
+      InputError: an unknown chip, no number of them, a slice that does not exist.
+    """
+    said = re.fullmatch(r"([a-z]+[a-z0-9]*)(?:([:-])(.*))?", text.lower().strip())
+    name, mark, size = said.groups(default="") if said else (text, "", "")
+    name = OTHER_NAMES.get(name, name)
+    if name not in CHIPS:
+        raise InputError(
+            f"accelerator {text!r}: no chip {name!r}; wanted one of {', '.join(CHIPS)}, then its topology or number: "
+            "v5e:4x4, h100:8, rtx4090:2, cpu"
+        )
+    chip = CHIPS[name]
+    if chip.kind == "tpu" and mark != "-":
+        topology = _topology(text, chip, size)
+        return Chips(chip, math.prod(topology), topology)
+    size = size if mark else "1"
+    if not re.fullmatch(r"[1-9]\d{0,5}", size):
+        raise InputError(f"accelerator {text!r}: wanted a number of chips, such as {name}:{chip.host}")
+    if int(size) % chip.cores:
+        raise InputError(
+            f"accelerator {text!r}: {name} is named by cores, {chip.cores} to a chip; wanted an even number"
+        )
+    return Chips(chip, int(size) // chip.cores)
+
+
 def accelerator(text: str, per_host: int | None = None) -> Accelerator:
-    """What `v5e:4x4`, `v5p:4x8x8`, `h100:8`, `cpu` or `cpu:2` mean; of GPUs and CPUs the number.
+    """What a task runs on, by a name that `named` understands; of a TPU it has to be one slice.
 
     Args:
       per_host: GPUs of a host, where they are not 8.
@@ -88,17 +133,11 @@ def accelerator(text: str, per_host: int | None = None) -> Accelerator:
     Raises:
       InputError: an unknown chip, a slice that does not exist, hosts that are not full.
     """
-    name, colon, size = text.lower().partition(":")
-    if name not in CHIPS:
-        raise InputError(f"accelerator {text!r}: {_way_out(name)}")
-    chip = CHIPS[name]
+    found = named(text)
+    chip, count = found.chip, found.number
     if chip.kind == "tpu":
-        return _slice(text, chip, size)
-    if not colon:
-        size = "1"
-    if not re.fullmatch(r"[1-9]\d{0,5}", size):
-        raise InputError(f"accelerator {text!r}: wanted a number of chips, such as {name}:{chip.host}")
-    count, full = int(size), per_host or chip.host
+        return _slice(chip, found.topology or _only_slice(text, chip, count))
+    full = per_host or chip.host
     if count > full and count % full:
         raise InputError(
             f"accelerator {text!r}: {count} chips do not fill hosts of {full}; take {full * (count // full)} or "
@@ -107,18 +146,18 @@ def accelerator(text: str, per_host: int | None = None) -> Accelerator:
     return Accelerator(chip, (count,), min(count, full))
 
 
-def _way_out(name: str) -> str:
-    known = ", ".join(CHIPS)
-    cores = re.fullmatch(r"(v4|v5p|v5litepod|v5e|v6e|tpu7x)-(\d{1,6})", name)
-    if cores is None:
-        return f"no chip {name!r}; wanted one of {known}, then its topology or number: v5e:4x4, h100:8, cpu"
-    chip = CHIPS[OTHER_NAMES.get(cores[1], cores[1])]
-    chips = int(cores[2]) // chip.cores
-    fitting = [shape for shape in slices(chip) if math.prod(shape) == chips]
+def _only_slice(text: str, chip: Chip, count: int) -> tuple[int, ...]:
+    """The topology of the one slice that has so many chips."""
+    fitting = [shape for shape in slices(chip) if math.prod(shape) == count]
+    if len(fitting) == 1:
+        return fitting[0]
     if not fitting:
-        return f"no slice of {chip.name} has {chips} chips; wanted its topology, such as {chip.name}:{_example(chip)}"
+        raise InputError(
+            f"accelerator {text!r}: no slice of {chip.name} has {count} chips; wanted its topology, such as "
+            f"{chip.name}:{_example(chip)}"
+        )
     found = " or ".join(f"{chip.name}:{'x'.join(map(str, shape))}" for shape in fitting[:3])
-    return f"wanted the topology, here {found}"
+    raise InputError(f"accelerator {text!r}: wanted the topology, here {found}")
 
 
 def slices(chip: Chip) -> list[tuple[int, ...]]:
@@ -130,7 +169,8 @@ def slices(chip: Chip) -> list[tuple[int, ...]]:
     return [*SMALL_CUBES, *sorted(cubes, key=math.prod)]
 
 
-def _slice(text: str, chip: Chip, size: str) -> Accelerator:
+def _topology(text: str, chip: Chip, size: str) -> tuple[int, ...]:
+    """The topology in a name such as v5e:4x4."""
     known = slices(chip)
     if not re.fullmatch(r"\d{1,3}(x\d{1,3}){1,2}", size):
         raise InputError(
@@ -149,6 +189,10 @@ def _slice(text: str, chip: Chip, size: str) -> Accelerator:
             why = f"no such slice of {chip.name}"
         shapes = ", ".join("x".join(map(str, shape)) for shape in near)
         raise InputError(f"accelerator {text!r}: {why}; near it: {shapes}")
+    return topology
+
+
+def _slice(chip: Chip, topology: tuple[int, ...]) -> Accelerator:
     chips = math.prod(topology)
     return Accelerator(chip, topology, chips if chips in chip.alone else chip.host)
 

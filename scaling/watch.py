@@ -22,9 +22,11 @@ EVERY = 10.0  # seconds between lines
 def peak(kind: str) -> float:
     """Dense bfloat16 FLOP/s of a device by the data sheet, from the name JAX has for it; nan where it is not known."""
     names = {"v5 lite": "v5e", "v6 lite": "v6e", "v5": "v5p", "7x": "tpu7x"}  # of TPUs, the longer first
-    words = kind.lower()
+    words = kind.lower().replace("rtx ", "rtx")  # NVIDIA GeForce RTX 4090
     known = next((chip for name, chip in names.items() if name in words and "tpu" in words), None)
     known = known or next((name for name in chips.CHIPS if re.search(rf"\b{name}\b", words)), None)
+    if re.search(r"laptop|max-q|h100.*(pcie|nvl)|rtx\d+ (ti|d)\b", words):  # slower boards of the same name
+        return math.nan
     return chips.CHIPS[known].peak if known else math.nan
 
 

@@ -1,10 +1,11 @@
 """Budgets in every currency, and the names of hardware."""
 
+import dataclasses
 import math
 
 import pytest
 
-from analysis.plan.budget import Budget, chips
+from analysis.plan.budget import Budget, Machine
 from scaling.chips import CHIPS
 from scaling.errors import InputError
 
@@ -29,23 +30,33 @@ def test_a_budget_of_flops_tells_the_hours_of_named_hardware():
 @pytest.mark.parametrize(
     ("name", "found"),
     [
-        ("v5p-128", ("v5p", 64)),
-        ("v4-8", ("v4", 4)),
-        ("v5e-256", ("v5e", 256)),
-        ("H100-8", ("h100", 8)),
-        ("v5litepod-16", ("v5e", 16)),
-        ("tpu7x-16", ("tpu7x", 8)),
+        ("v5p-128", (64, 459e12)),  # named by cores
+        ("v5p:4x4x4", (64, 459e12)),
+        ("v5litepod-16", (16, 197e12)),
+        ("tpu7x-16", (8, 2307e12)),
+        ("H100-8", (8, 989e12)),
+        ("h100:8", (8, 989e12)),
+        ("rtx4090", (1, 165.2e12)),
     ],
 )
-def test_slices_are_named_by_cores_or_chips_as_their_maker_does(name, found):
-    chip, number = chips(name)
-    assert (chip.name, number) == found
+def test_hardware_is_named_as_everywhere(name, found):
+    machine = Machine.named(name)
+    assert (machine.number, machine.peak) == found
+    assert Budget.of_hardware(name, 1.0, 1.0).flops == pytest.approx(math.prod(found) * 3600)
 
 
 @pytest.mark.parametrize("name", ["v5p", "v9-8", "h100-0", "h100-many", "-8", "cpu-8", "v5p-7"])
 def test_unknown_hardware_is_named_in_the_error(name):
-    with pytest.raises(InputError, match=f"hardware '{name}'"):
-        chips(name)
+    with pytest.raises(InputError, match=f"accelerator '{name}'"):
+        Machine.named(name)
+
+
+def test_hardware_can_be_given_by_numbers():
+    card = Machine("a card", 3, peak=50e12, power=200.0, utilisation=0.5)
+    assert Budget.of_hardware(card, 2.0).flops == pytest.approx(3 * 50e12 * 0.5 * 7200)
+    for wrong in ({"peak": 0.0}, {"peak": math.nan}, {"number": 0}, {"utilisation": 0.0}, {"power": -1.0}):
+        with pytest.raises(InputError, match=r"wanted"):
+            dataclasses.replace(card, **wrong)
 
 
 @pytest.mark.parametrize("flops", [0.0, -1.0, math.nan, math.inf])

@@ -26,6 +26,10 @@ from scaling.errors import InputError
         ("h100:16", 16, 2),
         ("cpu", 1, 1),
         ("cpu:3", 3, 3),
+        ("h100-8", 8, 1),
+        ("rtx4090", 1, 1),
+        ("v5p-128", 64, 16),  # named by cores
+        ("v5litepod-16", 16, 4),
     ],
 )
 def test_an_accelerator_has_these_chips_on_these_hosts(text, count, hosts):
@@ -33,6 +37,20 @@ def test_an_accelerator_has_these_chips_on_these_hosts(text, count, hosts):
     assert (found.chips, found.hosts) == (count, hosts)
     assert found.chips == found.hosts * found.per_host
     assert chips.accelerator(found.name) == found
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("h100:8", "h100-8"), ("v5p-128", "v5p:4x4x4"), ("v5litepod-16", "v5e:4x4")]
+)
+def test_two_ways_to_write_the_same_hardware_are_the_same(one, other):
+    assert chips.accelerator(one) == chips.accelerator(other)
+    assert (chips.named(one).chip, chips.named(one).number) == (chips.named(other).chip, chips.named(other).number)
+
+
+def test_cards_at_home_have_the_peaks_of_products_summed_in_float32():
+    # SMs x boost clock x 256 multiply-adds summed in float32 per SM and clock; the white paper rounds 71.16 to 71.
+    for name, sms, boost in (("rtx3090", 82, 1.695e9), ("rtx4090", 128, 2.520e9), ("rtx5090", 170, 2.407e9)):
+        assert chips.CHIPS[name].peak == pytest.approx(sms * boost * 2 * 256, rel=3e-3)
 
 
 def test_gpus_of_a_host_can_be_other_than_eight():
@@ -53,8 +71,10 @@ def test_gpus_of_a_host_can_be_other_than_eight():
         ("v5p:8x4x4", "dimensions grow from left to right; near it: 4x4x8"),
         ("v5p:32x32x32", "no such slice of v5p"),
         ("v5p-512", "wanted the topology, here v5p:4x4x16 or v5p:4x8x8"),
-        ("v5litepod-16", "here v5e:4x4"),
         ("v6e-7", "no slice of v6e has 7 chips"),
+        ("v5p-7", "named by cores, 2 to a chip; wanted an even number"),
+        ("rtx-4090", "no chip 'rtx'"),
+        ("h100-many", "wanted a number of chips, such as h100:8"),
         ("h100:0", "wanted a number of chips, such as h100:8"),
         ("h100:-8", "wanted a number"),
         ("h100:12", "do not fill hosts of 8; take 8 or 16"),

@@ -1,12 +1,16 @@
 """The documentation: its examples run as printed, on data of this repository."""
 
 import doctest
+import re
 import runpy
+import shlex
 import shutil
 import tempfile
 from pathlib import Path
 
 import pytest
+
+from scaling import cli
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = [page for page in sorted(DOCS.rglob("*.md")) if ">>> " in page.read_text(encoding="utf-8")]
@@ -19,6 +23,20 @@ def test_the_examples_run_as_printed(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # an example may write files
     assert doctest.testfile(str(page), module_relative=False).failed == 0
     assert "+SKIP" not in page.read_text(encoding="utf-8")
+
+
+def test_commands_of_planning_that_are_shown_with_their_output_print_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shown = re.findall(
+        r"^    \$ scaling (.*)\n((?:    .*\n)+)", (DOCS / "planning.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert len(shown) == 4
+    for command, wanted in shown:
+        with pytest.raises(SystemExit) as end:
+            cli.main(shlex.split(command))
+        assert not end.value.code
+        wanted, printed = (re.sub(r"[ \n]+", " ", part) for part in (wanted, capsys.readouterr().out))
+        assert doctest.OutputChecker().check_output(wanted.strip(), printed.strip(), doctest.ELLIPSIS), command
 
 
 def test_the_worked_notebook_runs_and_finds_the_law_its_logs_were_drawn_from(tmp_path, monkeypatch, capsys):

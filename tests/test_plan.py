@@ -10,12 +10,15 @@ import pytest
 from scipy import optimize
 
 from analysis import frontier
+from analysis.digits import short
 from analysis.fit import fit
 from analysis.laws import Chinchilla, Gadre, KaplanBCrit, KaplanC, KaplanND, KaplanNS, Muennighoff
 from analysis.load import load
-from analysis.plan import plan
+from analysis.plan import along, by_published, plan
+from analysis.plan.budget import Budget
 from analysis.plan.own_rates import OwnRates
-from analysis.plan.published import BESIROGLU, BESIROGLU_OPTIMUM, HOFFMANN
+from analysis.plan.prices import repeating
+from analysis.plan.published import BESIROGLU, BESIROGLU_OPTIMUM, HOFFMANN, PUBLISHED, expect
 from analysis.plan.recipe import published_learning_rates
 from analysis.plan.routes import route
 from analysis.plan.rungs import LENGTHS
@@ -169,13 +172,26 @@ def test_the_rate_of_a_plan_is_that_of_its_size_without_embeddings(fitted):
 
 
 @pytest.mark.parametrize("status", ["at a bound", "flat direction", "starts disagree", "not converged"])
-def test_a_doubtful_fit_makes_a_plan_that_says_so_first_and_gives_no_intervals(fitted, status):
+def test_a_doubtful_fit_makes_no_plan_unless_told_and_then_one_without_intervals(fitted, status):
     doubtful = dataclasses.replace(fitted, status=status, why="A and alpha go together")
-    found = plan(doubtful, 1e21)
+    with pytest.raises(InputError, match=f"doubtful, {status}: A and alpha go together; no plan .*--despite-doubts"):
+        plan(doubtful, 1e21)
+    found = plan(doubtful, 1e21, despite_doubts=True)
     assert found.text().startswith(f"Warning: the fit is doubtful, {status}: A and alpha go together")
     assert all(math.isnan(end) for ends in found.intervals.values() for end in ends)
     assert "interval " not in found.text().replace("no intervals", "")
     assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["intervals"]["params"] == [None, None]
+
+
+def test_a_doubtful_allocation_makes_no_plan_unless_told_either():
+    line = frontier.Allocation(
+        "surface", 1e20, 1e9, 0.5, 1.7e10, 0.5, (frontier.best(TRUE, 1e20),), (), np.zeros((0, 4)), ()
+    )
+    assert along(line, 1e21).params == pytest.approx(1e9 * 10**0.5)
+    doubtful = dataclasses.replace(line, doubts=("the fit is doubtful",))
+    with pytest.raises(InputError, match="the fit is doubtful; no plan by it"):
+        along(doubtful, 1e21)
+    assert along(doubtful, 1e21, despite_doubts=True).warnings[0] == "the fit is doubtful"
 
 
 @pytest.mark.parametrize("argument", ["inference_tokens", "unique_tokens", "params", "aspect"])
@@ -322,9 +338,101 @@ def test_published_rates_take_the_size_without_embeddings(fitted):
 
 def test_absurd_demands_are_called_guesses(fitted):
     text = plan(fitted, 1e21, unique_tokens=1e5, params=10.0).text()
-    assert "repeated: N = " in text
+    assert text.startswith("Warning: N = ")
     assert "epochs are over 100, so far out the law is a guess" in text
     assert "over 1000 times the compute against the cheapest way there" in text
+
+
+# --- small data
+
+
+def test_a_plan_on_few_tokens_is_of_the_cheapest_run_within_a_thousandth_of_the_best(fitted):
+    made = plan(fitted, 1e22, unique_tokens=1e8)
+    surface = repeating(fitted.law, 1e8)
+    best, own = float(frontier.optimum(surface, 1e22).loss), 6 * made.params * made.tokens
+    assert made.loss == pytest.approx(1.001 * best, rel=1e-6)
+    for C, better in ((0.9 * own, False), (1.1 * own, True)):
+        assert (float(frontier.optimum(surface, C).loss) < 1.001 * best) is better
+    assert own < 0.01 * 1e22  # all but a hundredth of the budget would be spent in vain
+    assert made.repeated is not None
+    assert made.repeated.epochs == pytest.approx(made.tokens / 1e8)
+    assert f"{short(made.repeated.epochs)} epochs" in made.text()
+    assert "Stop       after 0." in made.text()
+    low, high = made.intervals["params"]
+    assert low < made.params < high
+
+
+def test_with_tokens_enough_for_one_epoch_the_plan_is_what_it_was(fitted):
+    fresh, enough = plan(fitted, 1e21), plan(fitted, 1e21, unique_tokens=1e12)
+    assert (enough.params, enough.tokens, enough.loss) == (fresh.params, fresh.tokens, fresh.loss)
+    assert "Stop" not in enough.text()
+    assert "1T tokens are enough for one epoch" in enough.text()
+
+
+# --- without a fit of one's own
+
+
+def test_published_constants_plan_as_their_papers_print():
+    # Besiroglu et al. (2024): their constants train about 20 tokens per parameter at Gopher's budget, Hoffmann's 59.
+    assert by_published("published:chinchilla", 5.76e23).tokens / by_published("chinchilla", 5.76e23).params == (
+        pytest.approx(18.3, abs=0.5)
+    )
+    assert by_published("hoffmann", 5.76e23).tokens / by_published("hoffmann", 5.76e23).params == (
+        pytest.approx(58.9, abs=0.1)
+    )
+    # Llama Team (2024) section 3.2.1: 402B parameters on 16.55T tokens at 3.8e25 FLOP.
+    llama = by_published("llama3", 3.8e25)
+    assert llama.params == pytest.approx(402e9, rel=0.05)
+    assert llama.tokens == pytest.approx(16.55e12, rel=0.05)
+    assert math.isnan(llama.loss)
+
+
+def test_the_interval_of_a_plan_by_published_constants_is_the_spread_of_those_without_a_known_fault():
+    made = by_published("chinchilla", 1e21)
+    kept = [one for one in made.choices if not one.left_out]
+    assert made.intervals["params"] == (min(one.params for one in kept), max(one.params for one in kept))
+    assert {one.name for one in made.choices} - {one.name for one in kept} == {"hoffmann", "kaplan"}
+    text = made.text()
+    assert text.startswith("Warning: published constants, no run of yours")
+    assert "(published fits, lowest to highest: 2.78B to 6.97B)" in text
+    for one in PUBLISHED.values():
+        assert f"N {one.counts}; {one.data}" in text  # which is which
+    assert "95%" not in text
+    assert json.loads(json.dumps(made.to_dict(), allow_nan=False))["level"] is None
+
+
+def test_a_budget_far_from_the_published_runs_is_called_a_guess():
+    assert by_published("chinchilla", 1e13).warnings[-1] == "that far beyond the runs it is a guess"
+    assert len(by_published("chinchilla", 1e21).warnings) == 1
+
+
+def test_published_lines_tell_no_loss_and_say_so():
+    with pytest.raises(
+        InputError, match=r"published:kaplan tells no loss: leave out params, or take one of chinchilla"
+    ):
+        by_published("kaplan", 1e21, params=1e9)
+    with pytest.raises(InputError, match=r"published:llama: wanted published:NAME, of chinchilla, muennighoff"):
+        by_published("published:llama", 1e21)
+
+
+def test_a_run_is_expected_by_each_published_law_on_its_own_text():
+    found = expect("published:muennighoff", 7e9, 1.4e11)
+    # By hand: 1.8691 + 520.82 / 7e9^0.3526596 + 1487.7 / 1.4e11^0.3526596
+    assert found.loss == pytest.approx(1.8691 + 520.82 * 7e9**-0.3526596 + 1487.7 * 1.4e11**-0.3526596, rel=1e-4)
+    assert found.range[0] < found.loss < found.range[1]
+    repeated = expect("muennighoff", 7e9, 1.4e11, 7e9)
+    assert repeated.loss > found.loss
+    assert {one.name for one in repeated.others} == {"chinchilla", "muennighoff", "hoffmann"}
+    with pytest.raises(InputError, match=r"published:gadre-c4 tells no loss of repeated data"):
+        expect("gadre-c4", 7e9, 1.4e11, 7e9)
+
+
+def test_a_plan_that_the_chips_cannot_hold_says_so():
+    small = by_published("chinchilla", Budget.of_hardware("rtx4090:2", 168))
+    assert not any("GiB" in note for note in small.notes)
+    # 16 bytes x 2.75e9 = 41 GiB, one card has 24.
+    large = by_published("chinchilla", Budget.of_flops(1e21, "rtx4090"))
+    assert any("41.4 GiB in float32" in note and "1 x 24 GiB" in note for note in large.notes)
 
 
 def test_a_plan_holds_the_columns_of_its_law(fitted, kaplan):

@@ -350,6 +350,67 @@ def test_a_plan_by_kaplans_law_is_stored_with_its_own_columns(run, tmp_path):
     assert set(stored["inputs"]) == {"params", "steps_min"}
 
 
+def test_without_a_fit_published_constants_plan_and_predict(run):
+    code, out, _ = run("plan published:chinchilla --hardware rtx4090:2 --hours 168 --unique-tokens 7e8")
+    assert code == 0
+    assert out.startswith("Warning: published constants, no run of yours")
+    assert "7.99e19 FLOP, 168 h of rtx4090:2 (2 chips of 165.2 TFLOP/s)" in out  # 2 x 165.2e12 x 0.4 x 604800
+    assert "700M unique tokens, 40" in out
+    assert max(map(len, out.splitlines())) < 160
+    code, out, _ = run("predict published:chinchilla --params 7e9 --tokens 1.4e11 --json")
+    found = json.loads(out)
+    assert found["loss"] == pytest.approx(1.8172 + 482.01 * 7e9**-0.3478 + 2085.43 * 1.4e11**-0.3658)
+    assert found["range"][0] <= found["loss"] <= found["range"][1]
+    assert {one["data"] for one in found["others"]} >= {"MassiveText", "C4", "Dolma"}
+
+
+def test_what_one_training_takes_needs_no_fit(run):
+    for hardware in ("--hardware h100:8", "--hardware h100-8", "--peak 989e12 --chips 8 --power 700"):
+        code, out, _ = run(f"plan --params 1e9 --tokens 2e10 {hardware} --price 2.5 --grid 385 --json")
+        assert code == 0
+        way = json.loads(out)["ways"][0]
+        assert way["hours"] == pytest.approx(10.53, abs=0.01)  # 1.2e20 / (8 x 989e12 x 0.4 x 3600)
+        assert way["money"] == pytest.approx(210.7, abs=0.1)
+        assert way["energy"] == pytest.approx(58.98, abs=0.05)  # 84.26 chip-hours of 0.7 kW
+    assert json.loads(out)["carbon"] == pytest.approx(22.7, abs=0.05)
+    code, out, _ = run("plan FOLDER/chinchilla.json --params 1e9 --tokens 2e10 --hardware h100:8 --price 2.5")
+    assert "Given N    1B on 20B tokens reaches" in out
+    assert "10.5 h of h100:8" in out.replace("10.53", "10.5")
+    assert "What this run takes" in out
+
+
+@pytest.fixture(scope="module")
+def ladder(folder):
+    path = folder / "ladder.py"
+    with pytest.raises(SystemExit) as end:
+        cli.main(["plan", "published:chinchilla", "--flops", "1.2e12", "--write", str(path)])
+    assert not end.value.code
+    return path
+
+
+def test_a_plan_writes_its_ladder_as_a_study(run, ladder):
+    code, out, _ = run(f"study show {ladder} --set n_vocab=300")
+    assert code == 0
+    rungs = re.findall(r"^ +([\d,]+) +([\d,]+) .*cosine", out, re.MULTILINE)
+    sizes, lengths = ([int(text.replace(",", "")) for text in column] for column in zip(*rungs, strict=True))
+    assert len(rungs) == 3 * len(set(sizes)) > 0
+    assert [length / lengths[1] for length in lengths[:3]] == pytest.approx([0.5, 1, 2], rel=0.02)
+    # By hand: N_opt grows as C^0.5126, D_opt as C^0.4874; the size of 3,072 is best for 130k tokens.
+    assert lengths[1] == pytest.approx(130e3, rel=0.01)
+    _, out, _ = run(f"study show {ladder} --set n_vocab=300 unique_tokens=1e5")
+    assert " 99,968 " in out  # whole sequences of 64
+
+
+@pytest.mark.slow
+def test_the_written_ladder_is_trained_and_fitted(run, ladder, tmp_path):
+    settings = "n_vocab=300 data.source=synthetic:bytes=3e6 eval.windows=16 eval.octaves=2"
+    code, _, _ = run(f"study run {ladder} --out {tmp_path}/ladder --workers 1 --set {settings}")
+    assert code == 0
+    code, _, _ = run(f"study export {tmp_path}/ladder --csv {tmp_path}/runs.csv")
+    assert code == 0
+    assert len((tmp_path / "runs.csv").read_text().splitlines()) == 4
+
+
 WRONG = {
     "no budget": "plan FOLDER/chinchilla.json",
     "two budgets": "plan FOLDER/chinchilla.json --flops 1e21 --hardware h100-8 --hours 3",
@@ -362,6 +423,21 @@ WRONG = {
     "no data": "plan FOLDER/chinchilla.json --flops 1e21 --unique-tokens 0",
     "no size": "plan FOLDER/chinchilla.json --flops 1e21 --params 0",
     "no aspect": "plan FOLDER/chinchilla.json --flops 1e21 --aspect 0",
+    "nothing to plan by": "plan --flops 1e21",
+    "a size without tokens": "plan --params 1e9",
+    "hours of a run that is given": "plan --params 1e9 --tokens 2e10 --hours 3 --hardware h100",
+    "tokens without a size": "plan FOLDER/chinchilla.json --tokens 1e9",
+    "unknown constants": "plan published:me --flops 1e21",
+    "a name of constants that is none": "plan published --flops 1e21",
+    "constants and a batch": "plan published:chinchilla --flops 1e21 --batch-fit FOLDER/kaplan-bcrit.json",
+    "constants kept as a forecast": "predict published:chinchilla --params 1e9 --tokens 1e10 --store x",
+    "constants that tell no loss": "predict published:llama3 --params 1e9 --tokens 1e10",
+    "hardware twice": "plan FOLDER/chinchilla.json --hours 3 --hardware h100 --peak 1e15",
+    "chips of a name": "plan FOLDER/chinchilla.json --hours 3 --hardware h100 --chips 8",
+    "power of nothing": "plan FOLDER/chinchilla.json --flops 1e21 --power 300",
+    "a Mac, whose maker prints no peak": "plan FOLDER/chinchilla.json --hours 3 --hardware m3-max",
+    "a centre better than its chips": "plan --params 1e9 --tokens 2e10 --hardware h100 --pue 0.5",
+    "a ladder that is no Python file": "plan FOLDER/chinchilla.json --flops 1e21 --write ladder.txt",
     "a plan that repeats its data": "plan FOLDER/chinchilla.json --flops 1e21 --unique-tokens 1e6 --store x",
     "kaplan-ns without a batch": "plan FOLDER/kaplan-ns.json --flops 1e18",
     "a law without sizes": "plan FOLDER/kaplan-bcrit.json --flops 1e18",

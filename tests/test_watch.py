@@ -28,6 +28,9 @@ RUN = RunConfig(transformer(64, 2, n_ctx=32), tokens=1000 * 16 * 32)
         ("NVIDIA H100 80GB HBM3", 989),
         ("NVIDIA H200", 989),
         ("NVIDIA A100-SXM4-80GB", 312),
+        ("NVIDIA GeForce RTX 4090", 165.2),
+        ("NVIDIA GeForce RTX 4090 Laptop GPU", math.nan),  # another chip
+        ("NVIDIA H100 PCIe", math.nan),  # slower than the board whose peak is known
         ("cpu", math.nan),
         ("something else", math.nan),
     ],

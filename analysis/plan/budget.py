@@ -3,8 +3,8 @@
 import dataclasses
 import math
 
-from analysis.digits import typed
-from scaling.chips import CHIPS, OTHER_NAMES, Chip
+from analysis.digits import plural, typed
+from scaling import chips
 from scaling.counts import PF_DAY
 from scaling.errors import InputError
 
@@ -12,12 +12,67 @@ UTILISATION = 0.4  # of the peak, in training
 
 
 @dataclasses.dataclass(frozen=True)
+class Machine:
+    """Chips at work on one training run.
+
+    Attributes:
+        number: of chips.
+        peak: FLOP/s of one.
+        power: watts of one at most; nan where nobody says.
+        memory: bytes of one; nan likewise.
+        utilisation: share of the peak that training reaches.
+    """
+
+    name: str
+    number: int
+    peak: float
+    power: float = math.nan
+    memory: float = math.nan
+    utilisation: float = UTILISATION
+
+    def __post_init__(self):
+        if not (math.isfinite(self.peak) and self.peak > 0):
+            raise InputError(f"a peak of {self.peak:g} FLOP/s: wanted a number above 0, such as 989e12")
+        if self.number < 1:
+            raise InputError(f"{self.number} chips: wanted 1 or more")
+        _check_share(self.utilisation)
+        if not (math.isnan(self.power) or 0 < self.power < math.inf):
+            raise InputError(f"a power of {self.power:g} W: wanted a number above 0")
+
+    @classmethod
+    def named(cls, text: str, utilisation: float = UTILISATION, power: float | None = None) -> "Machine":
+        """The hardware that `chips.named` understands: h100:8, rtx4090:2, v5p-128.
+
+        Raises:
+            InputError: unknown hardware, or a CPU, whose peak is anybody's guess.
+        """
+        found = chips.named(text)
+        if math.isnan(found.chip.peak):
+            raise InputError(
+                f"accelerator {text!r}: a {found.chip.name} has no peak on a data sheet; give --peak FLOP/s"
+            )
+        watts = found.chip.power if power is None else power
+        return cls(text, found.number, found.chip.peak, watts, found.chip.hbm, utilisation)
+
+    @property
+    def flops_per_hour(self) -> float:
+        return self.peak * self.number * self.utilisation * 3600
+
+    @property
+    def told(self) -> str:
+        return (
+            f"{self.name} ({self.number} {plural(self.number, 'chip', 'chips')} of {self.peak / 1e12:.4g} TFLOP/s) at "
+            f"{self.utilisation:.3g} of its peak"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
 class Budget:
-    """C FLOP for one training run, and the words that say where it comes from."""
+    """C FLOP for one training run, the words that say where it comes from, and on what it is spent, where known."""
 
     flops: float
     told: str
-    flops_per_hour: float = math.nan  # of the hardware in use, where known
+    machine: Machine | None = None
 
     def __post_init__(self):
         if not (math.isfinite(self.flops) and self.flops > 0):
@@ -25,67 +80,47 @@ class Budget:
 
     @property
     def hours(self) -> float:
-        return self.flops / self.flops_per_hour
+        return self.flops / self.machine.flops_per_hour if self.machine else math.nan
 
     @classmethod
-    def of_flops(cls, flops: float, hardware: str | None = None, utilisation: float = UTILISATION) -> "Budget":
-        """A budget in FLOP, and the hours it takes where the hardware is named."""
+    def of_flops(
+        cls, flops: float, hardware: str | Machine | None = None, utilisation: float = UTILISATION
+    ) -> "Budget":
+        """A budget in FLOP, and the hours it takes where the hardware is known."""
         told = f"{typed(flops, 3)} FLOP = {typed(flops / PF_DAY, 3)} PF-days"
         _check_share(utilisation)
         if hardware is None:
             return cls(float(flops), told)
-        rate = _rate(hardware, utilisation)
-        return cls(float(flops), f"{told} = {flops / rate:.4g} h of {_slice(hardware, utilisation)}", rate)
+        machine = _machine(hardware, utilisation)
+        return cls(float(flops), f"{told} = {flops / machine.flops_per_hour:.4g} h of {machine.told}", machine)
 
     @classmethod
-    def of_hardware(cls, name: str, hours: float, utilisation: float = UTILISATION) -> "Budget":
-        """Chips x hours x utilisation. Names as in v5p-128 (cores), v5e-256 or h100-8 (chips); see `chips`."""
+    def of_hardware(cls, hardware: str | Machine, hours: float, utilisation: float = UTILISATION) -> "Budget":
+        """Chips x hours x utilisation; names as in h100:8, rtx4090:2 or v5p-128 (cores), see `scaling.chips.named`."""
         if not (math.isfinite(hours) and hours > 0):
             raise InputError(f"{hours:g} hours: wanted a number above 0")
-        rate = _rate(name, utilisation)
-        return cls(rate * hours, f"{typed(rate * hours, 3)} FLOP, {hours:g} h of {_slice(name, utilisation)}", rate)
+        machine = _machine(hardware, utilisation)
+        C = machine.flops_per_hour * hours
+        return cls(C, f"{typed(C, 3)} FLOP, {hours:g} h of {machine.told}", machine)
 
     @classmethod
-    def of_money(cls, money: float, name: str, price: float, utilisation: float = UTILISATION) -> "Budget":
+    def of_money(
+        cls, money: float, hardware: str | Machine, price: float, utilisation: float = UTILISATION
+    ) -> "Budget":
         """What `money` buys of hardware that costs `price` per chip and hour, in the same currency."""
         for what, value in (("money", money), ("price per chip and hour", price)):
             if not (math.isfinite(value) and value > 0):
                 raise InputError(f"{what} {value:g}: wanted a number above 0")
-        rate = _rate(name, utilisation)
-        hours = money / (price * chips(name)[1])
-        bought = f"{hours:.4g} h of {_slice(name, utilisation)}"
-        return cls(rate * hours, f"{typed(rate * hours, 3)} FLOP, {money:g} at {price:g} per chip-hour: {bought}", rate)
+        machine = _machine(hardware, utilisation)
+        hours = money / (price * machine.number)
+        C, bought = machine.flops_per_hour * hours, f"{hours:.4g} h of {machine.told}"
+        return cls(C, f"{typed(C, 3)} FLOP, {money:g} at {price:g} per chip-hour: {bought}", machine)
 
 
-def chips(name: str) -> tuple[Chip, int]:
-    """The kind and number of chips in a slice: v5p-128 has 64 (it is named by its cores), v5e-256 has 256.
-
-    Raises:
-        InputError: an unknown chip or one without a peak, or not a whole number of them.
-    """
-    kind, _, number = name.lower().rpartition("-")
-    chip = CHIPS.get(OTHER_NAMES.get(kind, kind))
-    if chip is None or math.isnan(chip.peak) or not number.isdecimal() or not int(number):
-        known = ", ".join(name for name, chip in CHIPS.items() if not math.isnan(chip.peak))
-        raise InputError(f"hardware '{name}': wanted a chip and a count like v5p-128 or h100-8; chips: {known}")
-    if int(number) % chip.cores:
-        raise InputError(
-            f"hardware '{name}': {chip.name} is named by cores, {chip.cores} to a chip; wanted an even count"
-        )
-    return chip, int(number) // chip.cores
-
-
-def _rate(name: str, utilisation: float) -> float:
-    """FLOP per hour."""
-    _check_share(utilisation)
-    chip, number = chips(name)
-    return chip.peak * number * 3600 * utilisation
+def _machine(hardware: str | Machine, utilisation: float) -> Machine:
+    return hardware if isinstance(hardware, Machine) else Machine.named(hardware, utilisation)
 
 
 def _check_share(utilisation: float) -> None:
     if not 0 < utilisation <= 1:
         raise InputError(f"utilisation {utilisation:g}: wanted a share between 0 and 1, such as {UTILISATION:g}")
-
-
-def _slice(name: str, utilisation: float) -> str:
-    return f"{name} ({chips(name)[1]} chips) at {utilisation:.3g} of its peak"

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from analysis.digits import compute, plural, short
+from analysis.frontier import FLOP_PER_PARAM_TOKEN
 from analysis.jsonable import jsonable
 from analysis.plan.budget import Budget
 from analysis.plan.prices import Overtrained, Repeated, Served
-from analysis.plan.published import Rival
+from analysis.plan.published import Choice, Rival
 from analysis.plan.recipe import Shape
 from analysis.plan.rungs import LENGTHS, Rung
 from analysis.table.columns import COLUMNS
@@ -21,7 +22,8 @@ INDENT = 11  # columns before the text of a line
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """The next run. Intervals are (low, high) at `level`; nan where the fit gives none.
+    """The next run. Intervals are (low, high) at `level`; nan where the fit gives none. By published constants they are
+    the lowest and the highest of `choices`, without a level, as `interval` says.
 
     `a` is the exponent of N ~ C^a at this budget. The batch is in tokens; `batches` and `learning_rates` say by which
     rule each suggestion comes, one's own measurement first; a guess goes last. `price` is the excess compute (relative)
@@ -53,6 +55,9 @@ class Plan:
     inputs: Mapping[str, float]
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
+    choices: tuple[Choice, ...] = ()  # of published fits, where the plan is by one of them
+    interval: str = ""  # what intervals are, where they have no level
+    loss_of: str = ""  # whose loss it is, where it is not that of the reader's text
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; infinite and missing numbers become null."""
@@ -60,6 +65,7 @@ class Plan:
         out["budget"]["hours"] = self.budget.hours
         out["price"] = {f"{ratio:g}": excess for ratio, excess in self.price.items()}
         out["tokens_per_param"] = self.tokens / self.params
+        out["flops"] = FLOP_PER_PARAM_TOKEN * self.params * self.tokens
         for holder, part in ((out, self), *zip(out["ladder"], self.ladder, strict=True)):
             if part.shape:
                 holder["shape"] |= {"d_ff": part.shape.d_ff, "params": part.shape.params}
@@ -68,10 +74,15 @@ class Plan:
                 out[name][extra] = getattr(part, extra)
         return jsonable(out)
 
+    @property
+    def repeats(self) -> bool:
+        """Whether the run sees its data more than once."""
+        return self.repeated is not None and self.repeated.needed
+
     def text(self) -> str:
         """The plan as a person reads it, doubts first."""
         lines = [f"Warning: {warning}" for warning in self.warnings]
-        for part in (_run, _recipe, _ladder, _prices, _demands, _rivals):
+        for part in (_run, _stop, _recipe, _ladder, _prices, _demands, _rivals, _choices):
             lines += [f"{head:<{INDENT}}{told}" for head, told in part(self)]
         return "\n".join([*lines, *(f"Note: {note}" for note in _notes(self))])
 
@@ -79,20 +90,19 @@ class Plan:
 def _run(plan: Plan) -> Iterator[tuple[str, str]]:
     def between(name: str, told: Callable[[float], str]) -> str:
         ends = plan.intervals.get(name, (math.nan, math.nan))
-        return (
-            f"  ({100 * plan.level:.4g}% interval {told(ends[0])} to {told(ends[1])})"
-            if all(map(math.isfinite, ends))
-            else ""
-        )
+        what = plan.interval or f"{100 * plan.level:.4g}% interval"
+        return f"  ({what} {told(ends[0])} to {told(ends[1])})" if all(map(math.isfinite, ends)) else ""
 
     unit = COLUMNS.get(plan.target, "")
     yield "Budget", plan.budget.told
-    yield "Law", plan.law
-    yield "N", f"{short(plan.params)} parameters{between('params', short)}, growing as C^{plan.a:.2f}"
+    for i, line in enumerate(plan.law.split("\n")):
+        yield "" if i else "Law", line
+    growing = "" if plan.repeats else f", growing as C^{plan.a:.2f}"
+    yield "N", f"{short(plan.params)} parameters{between('params', short)}{growing}"
     ratio = plan.tokens / plan.params
     yield "D", f"{short(plan.tokens)} tokens{between('tokens', short)}, {ratio:.3g} per parameter"
     if math.isfinite(plan.loss):
-        yield "Loss", f"{plan.loss:.4f} {unit}{between('loss', '{:.4f}'.format)}"
+        yield "Loss", f"{plan.loss:.4f} {unit}{plan.loss_of}{between('loss', '{:.4f}'.format)}"
         if of_run := between("one run", "{:.4f}".format):
             yield "", f"of one run, with the law's own error so far beyond its runs{of_run}"
 
@@ -120,7 +130,11 @@ def _ladder(plan: Plan) -> Iterator[tuple[str, str]]:
     for rung in plan.ladder:
         s = rung.shape
         shape = f"d_model {s.d_model}, n_layer {s.n_layer}, n_head {s.n_head}"
-        yield "", f"N {short(s.params)}, D {short(rung.tokens)}: {shape}; {100 * rung.share:.2g}% of the budget"
+        batch = f"batch {short(rung.batch)} tokens, rate {rung.learning_rate:.2g}"
+        yield (
+            "",
+            f"N {short(s.params)}, D {short(rung.tokens)}: {shape}; {batch}; {100 * rung.share:.2g}% of the budget",
+        )
 
 
 def _prices(plan: Plan) -> Iterator[tuple[str, str]]:
@@ -138,14 +152,26 @@ def _demands(plan: Plan) -> Iterator[tuple[str, str]]:
         yield "Served", f"for {short(v.inference_tokens)} tokens of inference: {size}"
         cost = f"training and serving cost {compute(v.cost)}, {v.saving:.0%} less"
         yield "", f"reaches the same {v.loss:.4f}; {cost}"
-    if r := plan.repeated:
-        N, D, loss = (float(x) for x in (r.best.params, r.best.tokens, r.best.loss))
-        size = f"N {short(N)} on {short(D)} tokens, {r.epochs:.3g} epochs"
-        yield "Repeated", f"with {short(r.unique_tokens)} unique tokens: {size}"
-        yield "", f"reaches {loss:.4f}, against {float(r.fresh.loss):.4f} with fresh tokens"
+    if (r := plan.repeated) and plan.repeats:
+        yield "Repeated", f"{short(r.unique_tokens)} unique tokens, {r.epochs:.3g} epochs of them"
+        fresh = f"fresh tokens would give {float(r.fresh.loss):.4f}"
+        left = (
+            f"all of the budget would give {float(r.best.loss):.4f}" if r.best.flops > 1.01 * r.cheapest.flops else ""
+        )
+        yield "", "; ".join(told for told in (left, fresh) if told)
+    elif r:
+        yield "Unique", f"{short(r.unique_tokens)} tokens are enough for one epoch"
     if o := plan.overtrained:
         yield "Given N", f"{short(o.params)} on {short(o.tokens)} tokens reaches {o.loss:.4f}"
         yield "", f"{_more(o.excess)} compute against the cheapest way there, N {short(float(o.cheapest.params))}"
+
+
+def _stop(plan: Plan) -> Iterator[tuple[str, str]]:
+    """What of the budget the run takes, where it stops before its end."""
+    share = FLOP_PER_PARAM_TOKEN * plan.params * plan.tokens / plan.budget.flops
+    if plan.repeats and share < 0.99:
+        hours = f", {plan.budget.hours * share:.3g} of {plan.budget.hours:.4g} h" if plan.budget.machine else ""
+        yield "Stop", f"after {100 * share:.3g}% of the budget{hours}: the rest would lower the loss by under 0.1 %"
 
 
 def _more(excess: float) -> str:
@@ -160,6 +186,11 @@ def _rivals(plan: Plan) -> Iterator[tuple[str, str]]:
     for r in plan.rivals:
         choice = f"N {short(r.params)}, D {short(r.tokens)}, D/N {r.tokens / r.params:.3g} (N {r.counts})"
         yield "", f"{r.name:<{width}}  {r.loss:.4f}  {choice}"
+
+
+def _choices(plan: Plan) -> Iterator[tuple[str, str]]:
+    for i, one in enumerate(plan.choices):
+        yield "" if i else "Published", one.text()
 
 
 def _notes(plan: Plan) -> Iterator[str]:

@@ -15,6 +15,7 @@ from analysis.frontier import FLOP_PER_PARAM_TOKEN, Array, Optimum, golden_secti
 from analysis.laws import Chinchilla, Muennighoff, lifetime_flops
 from scaling.errors import InputError
 
+ENOUGH = 0.001  # of the loss: more than that is not worth its compute
 MUENNIGHOFF_R_D, MUENNIGHOFF_R_N = 15.387756, 5.309743  # as published; their own runs identify them weakly
 
 
@@ -126,15 +127,24 @@ def with_inference(
 
 @dataclasses.dataclass(frozen=True)
 class Repeated:
-    """The best training on U unique tokens, and the loss that the same compute would reach on fresh ones."""
+    """The best training on U unique tokens: the cheapest within ENOUGH of the lowest loss, all of the budget spent, and
+    the loss that the same compute would reach on fresh tokens.
+    """
 
+    cheapest: Optimum
     best: Optimum
     unique_tokens: float
     fresh: Optimum
 
     @property
+    def needed(self) -> bool:
+        """Whether the best run wants more tokens than there are."""
+        return float(self.fresh.tokens) > self.unique_tokens
+
+    @property
     def epochs(self) -> float:
-        return float(self.best.tokens) / self.unique_tokens
+        """Of the cheapest."""
+        return float(self.cheapest.tokens) / self.unique_tokens
 
 
 def fresh_data(law: Muennighoff) -> Chinchilla:
@@ -142,23 +152,44 @@ def fresh_data(law: Muennighoff) -> Chinchilla:
     return Chinchilla(law.E, law.A, law.B, law.alpha, law.beta)
 
 
-def with_unique_tokens(law: Muennighoff | Chinchilla, C: float, unique_tokens: float) -> Repeated:
-    """The best N and D for C FLOP when only U unique tokens exist: Muennighoff et al. (2023), by search over N.
+def repeating(law: Muennighoff | Chinchilla, unique_tokens: float) -> frontier.Surface:
+    """L(N, D) where only U unique tokens exist: Muennighoff et al. (2023).
 
     Args:
-        law: their law, or Chinchilla's, which then borrows R_D* = 15.4 and R_N* = 5.3 from the paper.
-        C: FLOP.
-        unique_tokens: U; where the best run needs fewer, nothing is repeated.
+        law: theirs, or Chinchilla's, which then borrows R_D* = 15.4 and R_N* = 5.3 from the paper.
+        unique_tokens: U.
     """
     if not unique_tokens > 0:
         raise InputError(f"{unique_tokens:g} unique tokens: wanted a number above 0")
-    if isinstance(law, Chinchilla):
-        law = Muennighoff(**dataclasses.asdict(law), R_D=MUENNIGHOFF_R_D, R_N=MUENNIGHOFF_R_N)
+    own = law
+    if isinstance(own, Chinchilla):
+        own = Muennighoff(**dataclasses.asdict(own), R_D=MUENNIGHOFF_R_D, R_N=MUENNIGHOFF_R_N)
+    return lambda N, D: own(N, D, np.minimum(unique_tokens, D))
 
-    def surface(N: Array, D: Array) -> Array:
-        return law(N, D, np.minimum(unique_tokens, D))
 
-    return Repeated(frontier.optimum(surface, C), float(unique_tokens), frontier.best(fresh_data(law), C))
+def with_unique_tokens(law: Muennighoff | Chinchilla, C: float, unique_tokens: float) -> Repeated:
+    """The best N and D for at most C FLOP when only U unique tokens exist, by search over N.
+
+    More compute is always a little better by this law, by less and less: training stops at the cheapest run whose loss
+    is within ENOUGH of that of all C.
+
+    Args:
+        law, unique_tokens: as `repeating` takes them; where the best run needs fewer tokens, nothing is repeated.
+        C: FLOP.
+    """
+    surface = repeating(law, unique_tokens)
+    fresh = frontier.best(fresh_data(law) if isinstance(law, Muennighoff) else law, C)
+    best = frontier.optimum(surface, C)
+    found = Repeated(best, best, float(unique_tokens), fresh)
+    if not found.needed:
+        return found
+    enough = float(best.loss) * (1 + ENOUGH)
+    low, high = np.log(C) - np.log(1e6), np.log(C)
+    for _ in range(30):
+        middle = (low + high) / 2
+        reached = float(frontier.optimum(surface, np.exp(middle)).loss) <= enough
+        low, high = (low, middle) if reached else (middle, high)
+    return dataclasses.replace(found, cheapest=frontier.optimum(surface, np.exp(high)))
 
 
 @dataclasses.dataclass(frozen=True)

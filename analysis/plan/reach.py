@@ -19,14 +19,19 @@ def doubt(fit: Fit) -> str:
 
 
 def beyond(fit: Fit, columns: Mapping[str, float]) -> list[str]:
-    """Which of the columns lie outside the runs that were fitted, by what factor, and whether that is a guess.
+    """Which of the columns lie outside the runs that were fitted, by what factor, and whether that is a guess."""
+    return outside(fit.ranges, columns)
+
+
+def outside(ranges: Mapping[str, tuple[float, float]], columns: Mapping[str, float]) -> list[str]:
+    """The same of runs whose ranges are known.
 
     Args:
-        columns: values to ask about; of those that the fit has no range for nothing is said.
+        columns: values to ask about; of those without a range nothing is said.
     """
     told, guess = [], False
     for name, value in columns.items():
-        low, high = fit.ranges.get(name, (0.0, math.inf))
+        low, high = ranges.get(name, (0.0, math.inf))
         times = value / high if value > high * SLACK else low / value if value * SLACK < low else 1.0
         if times == 1.0:
             continue

@@ -29,7 +29,7 @@ class SurfaceRoute:
 
     law: Callable[..., Any]
 
-    def best(self, C: float) -> Optimum:
+    def best(self, C: ArrayLike) -> Optimum:
         return frontier.best(self.law, C)
 
     def loss(self, N: float, C: float) -> float:
@@ -52,8 +52,8 @@ class KaplanRoute:
 
     path: KaplanPath
 
-    def best(self, C: float) -> Optimum:
-        C_min = np.asarray(C / 2)
+    def best(self, C: ArrayLike) -> Optimum:
+        C_min = np.asarray(C, float) / 2
         return Optimum(np.asarray(C), self.path.params(C_min), 2 * self.path.tokens(C_min), self.path.loss(C_min))
 
     def loss(self, N: float, C: float) -> float:
@@ -73,12 +73,22 @@ class KaplanRoute:
 
 @dataclasses.dataclass(frozen=True)
 class LineRoute:
-    """Along the straight lines of an allocation, which say nothing of the loss."""
+    """Along lines N_opt(C) and D_opt(C), which say nothing of the loss."""
 
-    line: Allocation
+    params: Callable[[float], ArrayLike]
+    tokens: Callable[[float], ArrayLike]
+
+    @classmethod
+    def of(cls, line: Allocation) -> "LineRoute":
+        return cls(line.params, line.tokens)
+
+    @classmethod
+    def of_size(cls, size: Callable[[float], float]) -> "LineRoute":
+        """By N_opt(C) alone: D follows from C = 6 N D."""
+        return cls(size, lambda C: C / (FLOP_PER_PARAM_TOKEN * size(C)))
 
     def best(self, C: float) -> Optimum:
-        return Optimum(np.asarray(C), self.line.params(C), self.line.tokens(C), np.asarray(math.nan))
+        return Optimum(np.asarray(C), np.asarray(self.params(C)), np.asarray(self.tokens(C)), np.asarray(math.nan))
 
 
 Route = SurfaceRoute | KaplanRoute

@@ -1,6 +1,7 @@
 """The ladder of small runs to train before a planned one."""
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 
@@ -22,19 +23,35 @@ class Rung:
     shape: Shape
     tokens: float
     share: float
+    batch: float  # tokens
+    learning_rate: float  # peak
 
 
-def rungs(way: Route | LineRoute, C: float, N: float, *, aspect: float, rows: int) -> tuple[Rung, ...]:
+def rungs(
+    way: Route | LineRoute,
+    C: float,
+    N: float,
+    *,
+    aspect: float,
+    rows: int,
+    recipe: Callable[[float, float, float], tuple[float, float]],
+) -> tuple[Rung, ...]:
     """Sizes to train before N parameters on C FLOP, by a law's own way of spending; those too small for a standard
     shape are left out.
+
+    Args:
+        recipe: batch in tokens and peak rate of a run of N parameters, embeddings not counted, on D tokens that reaches
+            a loss.
     """
     found = {}
     for size in np.geomspace(SMALLEST * N, LARGEST * N, SIZES):
         try:
             shape = shape_for(float(size), aspect=aspect, rows=rows)
-            tokens = float(best_for_size(way, shape.params, C).tokens)
+            best = best_for_size(way, shape.params, C)
         except InputError:  # no standard shape, or no best size so far down
             continue
+        tokens = float(best.tokens)
         share = FLOP_PER_PARAM_TOKEN * shape.params * tokens * sum(LENGTHS) / C
-        found[shape.params] = Rung(shape, tokens, share)
+        batch, rate = recipe(shape.params - shape.rows * shape.d_model, tokens, float(best.loss))
+        found[shape.params] = Rung(shape, tokens, share, batch, rate)
     return tuple(found.values())

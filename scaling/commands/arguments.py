@@ -121,7 +121,7 @@ def out_file(*endings: str) -> Callable[[str], Path]:
     return tried
 
 
-OUT, JSON, PICTURE = out_file(), out_file(".json"), out_file(".svg", ".png", ".pdf")
+OUT, JSON, PICTURE, PYTHON = out_file(), out_file(".json"), out_file(".svg", ".png", ".pdf"), out_file(".py")
 
 
 def law(text: str) -> str:

@@ -1,6 +1,7 @@
 """scaling compile: what a run needs of a TPU slice, without the slice."""
 
 import argparse
+import re
 
 from scaling.commands import arguments
 from scaling.errors import InputError
@@ -34,7 +35,7 @@ def _compile(args: argparse.Namespace) -> int:
     found = []
     for run in runs.values():
         if args.smallest:
-            name = args.topology.partition(":")[0]
+            name = re.split("[:-]", args.topology)[0]
             if name not in compile.LINKS:
                 raise InputError(f"--topology {name}: --smallest wants a chip, one of {', '.join(compile.LINKS)}")
             program = compile.smallest(run, chips.CHIPS[name], arguments.say)

@@ -25,7 +25,7 @@ def add(verbs: arguments.Verbs) -> None:
     verb.add_argument("config", help="as in scaling study run")
     verb.add_argument("--on", required=True, metavar="PLATFORM", help="slurm, gke, local, tpu-vm or skypilot")
     verb.add_argument(
-        "--accelerator", required=True, metavar="CHIPS", help="of each task: v5e:4x4, v5p:4x8x8, h100:8, cpu, cpu:2"
+        "--accelerator", required=True, metavar="CHIPS", help="of each task: v5e:4x4, v5p-128, h100:8, rtx4090, cpu"
     )
     verb.add_argument(
         "--out", required=True, help="folder of the study, one that all hosts reach; or gs://bucket/folder"

@@ -4,7 +4,7 @@ import argparse
 import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scaling import folders
 from scaling.commands import arguments
@@ -13,7 +13,8 @@ from scaling.errors import InputError
 if TYPE_CHECKING:
     from analysis.fit.estimate import Fit
     from analysis.frontier import Allocation
-    from analysis.plan.budget import Budget
+    from analysis.plan.accounting import Account
+    from analysis.plan.budget import Budget, Machine
     from analysis.plan.next_run import Plan
 
 
@@ -29,7 +30,8 @@ def add(verbs: arguments.Verbs) -> None:
     predict.add_argument(
         "fit",
         type=Path,
-        help="a file from scaling fit --out, then the columns of its law; or one from --store, with --measured",
+        help="a file from scaling fit --out, then the columns of its law; or published:NAME; or one from --store, with "
+        "--measured",
     )
     predict.add_argument(
         "--store",
@@ -47,15 +49,24 @@ def add(verbs: arguments.Verbs) -> None:
         verbs,
         "plan",
         _plan,
-        "the next model for a budget, by a fitted law",
-        "scaling plan fit.json --hardware v5p-128 --hours 72",
+        "the next model for a budget, by a fitted law or published constants; or what one training takes",
+        "scaling plan published:chinchilla --hardware rtx4090:2 --hours 168 --unique-tokens 7e8",
     )
-    plan.add_argument("fit", type=Path, help="a file from scaling fit --out, or from scaling allocate --out")
+    plan.add_argument(
+        "fit",
+        type=Path,
+        nargs="?",
+        help="a file from scaling fit --out or scaling allocate --out, or published:NAME; none to ask what --params N "
+        "on --tokens D take",
+    )
     plan.add_argument("--flops", type=arguments.number, metavar="C", help="the budget in FLOP")
-    plan.add_argument("--hardware", metavar="NAME", help="such as v5p-128, v5e-256, h100-8; with --hours or --money")
+    plan.add_argument("--hardware", metavar="NAME", help="such as h100:8, rtx4090:2, v5p-128")
+    plan.add_argument("--peak", type=arguments.number, metavar="FLOP/S", help="of one chip, in place of a name")
+    plan.add_argument("--chips", type=arguments.count, metavar="N", help="of that peak (1)")
+    plan.add_argument("--power", type=arguments.number, metavar="W", help="of one chip (its data sheet's)")
     plan.add_argument("--hours", type=arguments.number, help="to train on it")
     plan.add_argument("--money", type=arguments.number, help="to spend on it; with --price")
-    plan.add_argument("--price", type=arguments.number, help="of one chip for an hour, in the same currency")
+    plan.add_argument("--price", type=arguments.number, help="of one chip for an hour, in any currency")
     plan.add_argument(
         "--utilisation", type=arguments.number, default=0.4, help="share of the chips' peak that training reaches (0.4)"
     )
@@ -69,6 +80,16 @@ def add(verbs: arguments.Verbs) -> None:
         "--unique-tokens", type=arguments.number, metavar="U", help="tokens that exist: more of them are repeats"
     )
     plan.add_argument("--params", type=arguments.number, metavar="N", help="also what training this size costs")
+    plan.add_argument("--tokens", type=arguments.number, metavar="D", help="with --params, in place of a budget")
+    plan.add_argument(
+        "--accounting",
+        action="store_true",
+        help="FLOP by every convention, hours, energy, thresholds of laws; --price, --pue and --grid ask for it too",
+    )
+    plan.add_argument("--pue", type=arguments.number, metavar="RATIO", help="power of the centre over its chips' (1)")
+    plan.add_argument("--grid", type=arguments.number, metavar="G", help="grams of CO2 per kWh of your grid")
+    plan.add_argument("--n-ctx", type=arguments.count, help="of the model, for accounts and ladders (2048)")
+    plan.add_argument("--n-vocab", type=arguments.count, help="likewise (32000)")
     plan.add_argument("--aspect", type=arguments.number, metavar="RATIO", help="d_model / n_layer of the shapes (80)")
     plan.add_argument(
         "--embeddings",
@@ -91,6 +112,10 @@ def add(verbs: arguments.Verbs) -> None:
         help="keep the forecast of the planned run, dated; a folder is DIR/",
     )
     arguments.own_laws(plan)
+    plan.add_argument(
+        "--write", type=arguments.PYTHON, metavar="FILE.py", help="write the ladder as a config for scaling study"
+    )
+    plan.add_argument("--despite-doubts", action="store_true", help="plan by a doubtful fit too, without intervals")
     plan.add_argument("--json", action="store_true", help="JSON in place of text")
 
 
@@ -104,6 +129,8 @@ def _predict(args: argparse.Namespace) -> int:
             raise InputError(f"--measured scores the forecast in {args.fit}; leave out {more}")
         score = forecast.score(args.fit, args.measured)
         return arguments.answer(score, args.json)
+    if _is_published(args.fit):
+        return _expect(args)
     averaged = average.read(args.fit)
     one = averaged.fits[0] if averaged else _fit(args.fit)
     columns, name = one.law.inputs, averaged.name if averaged else one.law.name
@@ -146,31 +173,60 @@ def _inputs(words: Sequence[str], known: Sequence[str]) -> dict[str, float]:
     return inputs
 
 
+def _is_published(path: Path | None) -> bool:
+    from analysis.plan import published
+
+    return str(path).startswith(published.PREFIX.rstrip(":"))
+
+
+def _expect(args: argparse.Namespace) -> int:
+    """What published constants say of a run."""
+    from analysis.plan import published
+
+    if args.store:
+        raise InputError("--store: a forecast is kept of a fit of your own; leave it out")
+    inputs = _inputs(args.inputs, ("params", "tokens", "unique_tokens"))
+    if missing := " ".join(f"--{name} VALUE" for name in ("params", "tokens") if name not in inputs):
+        raise InputError(f"{args.fit} wants {missing}")
+    return arguments.answer(published.expect(str(args.fit), **inputs), args.json)
+
+
 def _plan(args: argparse.Namespace) -> int:
     arguments.fits_on_the_cpu()
     from analysis import forecast, plan
     from analysis.plan import own_rates, recipe
 
+    machine = _machine(args)
+    if args.fit is None:
+        return _account_alone(args, machine)
+    budget = _budget(args, machine)
     common = {
         "rates": own_rates.read(args.rates) if args.rates else None,
         "aspect": recipe.ASPECT if args.aspect is None else args.aspect,
         "embedding_rows": args.embeddings,
     }
+    demands = {"inference_tokens": args.inference_tokens, "unique_tokens": args.unique_tokens, "params": args.params}
+    if _is_published(args.fit):
+        _refuse(args, f"{args.fit} is no fit of yours", "batch_fit", "store", "despite_doubts")
+        return _answer_plan(args, plan.by_published(str(args.fit), budget, **common, **demands))
+    common["despite_doubts"] = args.despite_doubts
     line = _allocation(args.fit)
     if line:
-        return _plan_along(args, plan.along(line, _budget(args), **common))
+        _refuse(
+            args,
+            f"{args.fit} is an allocation, which tells no loss",
+            *("batch_fit", "inference_tokens", "params", "unique_tokens", "store"),
+        )
+        return _answer_plan(args, plan.along(line, budget, **common))
     found = _fit(args.fit)
     made = plan.plan(
         found,
-        _budget(args),
+        budget,
         **common,
+        **demands,
         B_crit=arguments.read_fit(args.batch_fit) if args.batch_fit else None,
-        inference_tokens=args.inference_tokens,
-        unique_tokens=args.unique_tokens,
-        params=args.params,
     )
-    repeated = args.unique_tokens is not None and args.unique_tokens < made.tokens
-    if args.store and repeated and "unique_tokens" not in made.inputs:
+    if args.store and made.repeats and "unique_tokens" not in made.inputs:
         raise InputError(
             f"--store: {found.law.name} predicts no run that repeats its data; fit muennighoff, or store the "
             "forecast of a run with scaling predict"
@@ -179,7 +235,59 @@ def _plan(args: argparse.Namespace) -> int:
     def store(path: str) -> Path:
         return forecast.store(forecast.forecast(found, **made.inputs), path)
 
-    return arguments.answer(made, args.json, (args.store, store))
+    return _answer_plan(args, made, (args.store, store))
+
+
+def _refuse(args: argparse.Namespace, why: str, *names: str) -> None:
+    """Options that do not go with what was given."""
+    given = " ".join(f"--{name.replace('_', '-')}" for name in names if getattr(args, name) not in (None, False))
+    if given:
+        raise InputError(f"{why}: leave out {given}")
+
+
+def _answer_plan(args: argparse.Namespace, made: "Plan", *files: Any) -> int:
+    """The plan, and with it what was asked for beside it: its account, its ladder as a file."""
+    from analysis.plan import config_file
+
+    words, value = made.text(), made.to_dict()
+    if args.accounting or args.price is not None or args.pue is not None or args.grid is not None:
+        account = _account(args, made.params, made.tokens, made.budget.machine)
+        words += "\n\nWhat this run takes\n" + account.text()
+        value["account"] = account.to_dict()
+    shape = {name: number for name in ("n_ctx", "n_vocab") if (number := getattr(args, name)) is not None}
+    text = config_file.config(made, str(args.write), **shape) if args.write else ""
+    return arguments.answer(
+        arguments.Answer(words, value), args.json, *files, (args.write, lambda path: folders.write(path, text))
+    )
+
+
+def _account_alone(args: argparse.Namespace, machine: "Machine | None") -> int:
+    if args.params is None or args.tokens is None:
+        raise InputError(
+            "wanted a fit, or published:chinchilla where there is none, or --params N and --tokens D to ask what one "
+            "training takes"
+        )
+    _refuse(
+        args,
+        "without a fit --params N on --tokens D are told alone",
+        *("flops", "hours", "money", "inference_tokens", "unique_tokens", "rates", "batch_fit", "store", "write"),
+        "despite_doubts",
+    )
+    return arguments.answer(_account(args, args.params, args.tokens, machine), args.json)
+
+
+def _account(args: argparse.Namespace, params: float, tokens: float, machine: "Machine | None") -> "Account":
+    from analysis.plan import accounting, recipe
+
+    if machine is None and (args.price is not None or args.pue is not None or args.grid is not None):
+        raise InputError("--price, --pue and --grid need hardware: --hardware NAME, or --peak FLOP/S")
+    asked = {
+        name: value
+        for name in ("price", "pue", "grid", "n_ctx", "n_vocab")
+        if (value := getattr(args, name)) is not None
+    }
+    aspect = recipe.ASPECT if args.aspect is None else args.aspect
+    return accounting.account(params, tokens, machine, **asked, aspect=aspect, embedding_rows=args.embeddings)
 
 
 def _allocation(path: Path) -> "Allocation | None":
@@ -193,30 +301,50 @@ def _allocation(path: Path) -> "Allocation | None":
     return Allocation.from_dict(said) if isinstance(said, dict) and {"method", "N_1"} <= said.keys() else None
 
 
-def _plan_along(args: argparse.Namespace, made: "Plan") -> int:
-    asked = {"--batch-fit": args.batch_fit, "--inference-tokens": args.inference_tokens, "--params": args.params,
-             "--unique-tokens": args.unique_tokens, "--store": args.store}  # fmt: skip
-    given = " ".join(name for name, value in asked.items() if value is not None)
-    if given:
-        raise InputError(f"{args.fit} is an allocation, which tells no loss: leave out {given}, or plan from a fit")
-    return arguments.answer(made, args.json)
+def _machine(args: argparse.Namespace) -> "Machine | None":
+    from analysis.plan.budget import Machine
+
+    if args.hardware is not None and args.peak is not None:
+        raise InputError("--hardware and --peak: the chips are named or given by numbers; leave one out")
+    if args.chips is not None and args.peak is None:
+        raise InputError("--chips belongs to --peak; of named hardware write h100:8")
+    if args.hardware is not None:
+        try:
+            return Machine.named(args.hardware, args.utilisation, args.power)
+        except InputError as error:
+            raise InputError(
+                f"{error}; hardware that is not listed is given by numbers: --peak FLOP/S --chips N"
+            ) from None
+    if args.peak is not None:
+        power = float("nan") if args.power is None else args.power
+        return Machine("your hardware", args.chips or 1, args.peak, power, utilisation=args.utilisation)
+    if args.power is not None:
+        raise InputError("--power is of a chip: give --hardware NAME or --peak FLOP/S too")
+    return None
 
 
-def _budget(args: argparse.Namespace) -> "Budget":
+def _budget(args: argparse.Namespace, machine: "Machine | None") -> "Budget":
+    from analysis.frontier import FLOP_PER_PARAM_TOKEN
     from analysis.plan.budget import Budget
 
-    if (args.flops is None) + (args.hours is None) + (args.money is None) != 2:
+    if sum(value is not None for value in (args.flops, args.hours, args.money, args.tokens)) != 1:
         raise InputError(
-            "wanted one budget: --flops C, --hardware NAME --hours H, or --hardware NAME --money M --price P"
+            "wanted one budget: --flops C, --hardware NAME --hours H, --hardware NAME --money M --price P, or "
+            "--params N --tokens D"
         )
-    if args.price is not None and args.money is None:
-        raise InputError("--price belongs to --money; leave it out")
+    if args.tokens is not None:
+        if args.params is None:
+            raise InputError("--tokens belongs to --params: both are the run whose compute is the budget")
+        for name in ("params", "tokens"):
+            if not getattr(args, name) > 0:
+                raise InputError(f"--{name} {getattr(args, name):g}: wanted a number above 0")
+        args.flops = FLOP_PER_PARAM_TOKEN * args.params * args.tokens
     if args.flops is not None:
-        return Budget.of_flops(args.flops, args.hardware, args.utilisation)
-    if args.hardware is None:
-        raise InputError("--hours and --money need --hardware NAME, such as v5p-128 or h100-8")
+        return Budget.of_flops(args.flops, machine, args.utilisation)
+    if machine is None:
+        raise InputError("--hours and --money need --hardware NAME, such as h100:8 or rtx4090:2, or --peak FLOP/S")
     if args.hours is not None:
-        return Budget.of_hardware(args.hardware, args.hours, args.utilisation)
+        return Budget.of_hardware(machine, args.hours)
     if args.price is None:
         raise InputError("--money needs --price, of one chip and hour")
-    return Budget.of_money(args.money, args.hardware, args.price, args.utilisation)
+    return Budget.of_money(args.money, machine, args.price)
