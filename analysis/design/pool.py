@@ -1,0 +1,96 @@
+"""The runs that a study may be made of, and what they cost: sizes by lengths, alone or as branches of trunks.
+
+N in parameters as the law counts them, D in tokens, costs in FLOP, C = 6ND.
+"""
+
+import dataclasses
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.digits import short
+from analysis.frontier import FLOP_PER_PARAM_TOKEN, Array
+from scaling.errors import InputError
+
+STEP = 2.0  # between sizes, and between lengths
+COOLDOWN = 0.2  # of a run, in which a trunk's rate falls to zero: configs/grid.py
+RATIOS = 1.0, 1000.0  # fewest and most tokens per parameter of a run
+Counts = NDArray[np.int64]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pool:
+    """Candidates, an entry each; a candidate can be trained several times, from other seeds.
+
+    Attributes:
+        params, tokens: of each, (m,).
+        trunks: whether the runs of a size and a seed are branches of one trunk: then the longest pays for the others
+            but for their cooldowns.
+        overhead: FLOP that a run costs beside its training, to compile and to evaluate.
+    """
+
+    params: Array
+    tokens: Array
+    trunks: bool = False
+    overhead: float = 0.0
+
+    def __len__(self) -> int:
+        return len(self.params)
+
+    @property
+    def flops(self) -> Array:
+        """Of each, trained by itself, (m,)."""
+        return FLOP_PER_PARAM_TOKEN * self.params * self.tokens + self.overhead
+
+    def cost(self, counts: Counts) -> Array:
+        """FLOP of studies that train each candidate so often: counts (..., m) give (...)."""
+        counts = np.asarray(counts)
+        if not self.trunks:
+            return counts @ self.flops
+        total = counts @ (COOLDOWN * FLOP_PER_PARAM_TOKEN * self.params * self.tokens + self.overhead)
+        for N in np.unique(self.params):
+            of_size = self.params == N
+            for seed in range(int(counts[..., of_size].max(initial=0))):
+                longest = np.max(np.where(counts[..., of_size] > seed, self.tokens[of_size], 0.0), -1)
+                total = total + (1 - COOLDOWN) * FLOP_PER_PARAM_TOKEN * N * longest
+        return total
+
+
+def pool(
+    smallest: float,
+    largest: float,
+    flops: float,
+    *,
+    ratios: tuple[float, float] = RATIOS,
+    most_tokens: float = math.inf,
+    trunks: bool = False,
+    overhead: float = 0.0,
+) -> Pool:
+    """Sizes in factors of two by lengths in factors of two, each run within the budget.
+
+    Args:
+        smallest, largest: N.
+        flops: the budget of the whole study, which no run exceeds.
+        ratios: fewest and most tokens per parameter.
+        most_tokens: that there are.
+
+    Raises:
+        InputError: no run is left.
+    """
+    if not 0 < smallest <= largest:
+        raise InputError(f"sizes from {smallest:g} to {largest:g}: wanted two numbers above 0, the smaller first")
+    sizes = smallest * STEP ** np.arange(math.floor(math.log(largest / smallest, STEP) + 1e-9) + 1)
+    shortest = STEP ** math.floor(math.log(ratios[0] * smallest, STEP))
+    longest = min(ratios[1] * sizes[-1], flops / (FLOP_PER_PARAM_TOKEN * smallest), most_tokens)
+    lengths = shortest * STEP ** np.arange(max(math.floor(math.log(longest / shortest, STEP) + 1e-9), 0) + 1)
+    N, D = (values.ravel() for values in np.meshgrid(sizes, lengths, indexing="ij"))
+    ratio = D / N
+    fits = (ratio >= ratios[0]) & (ratio <= ratios[1]) & (D <= most_tokens)
+    fits &= FLOP_PER_PARAM_TOKEN * N * D + overhead <= flops
+    if not fits.any():
+        raise InputError(
+            f"no run of {short(smallest)} to {short(largest)} parameters with {ratios[0]:g} to {ratios[1]:g} tokens "
+            "per parameter is within the budget; allow smaller models, or spend more"
+        )
+    return Pool(N[fits], D[fits], trunks, overhead)
