@@ -18,7 +18,8 @@ from scaling.errors import InputError
 
 LAW = Chinchilla(E=1.0, A=12.0, B=60.0, alpha=0.25, beta=0.28)
 BUDGET = 2.2e14
-POOL = pool(1e4, 2e6, BUDGET, overhead=4e11)
+SIZES = 1e4 * 2.0 ** np.arange(8)
+POOL = pool(SIZES, BUDGET, overhead=4e11)
 TARGET = Target(np.array([1e7]), np.array([2e8]))
 PRIOR = Prior((LAW,), noise=0.005, error=0.0)
 
@@ -105,7 +106,9 @@ def test_what_is_promised_is_what_fits_find():
     rng, halves, inside = np.random.default_rng(0), [], 0
     for _ in range(40):
         loss = LAW(N, D) * np.exp(0.005 * rng.normal(size=len(N)))
-        found = fit(Chinchilla, Table.from_columns({"params": N, "tokens": D, "loss": loss}), loss="squared", every_run=True)
+        found = fit(
+            Chinchilla, Table.from_columns({"params": N, "tokens": D, "loss": loss}), loss="squared", every_run=True
+        )
         low, high = found.predict(params=1e7, tokens=2e8)[1:]
         halves.append(math.log(high / low) / 2)
         inside += low <= truth <= high
@@ -120,7 +123,9 @@ def test_the_laws_own_error_falls_with_the_distance_to_the_target():
     far[np.argmin(POOL.flops)] = 1
     assert c.error(near) < c.error(far)
     ratio = 1e7 * 2e8 / float((POOL.params * POOL.tokens)[near > 0][0])
-    assert c.error(near) == pytest.approx(0.004**2 * max(math.log(ratio), math.log(2e8 / POOL.tokens[near > 0][0])) ** 1.5)
+    assert c.error(near) == pytest.approx(
+        0.004**2 * max(math.log(ratio), math.log(2e8 / POOL.tokens[near > 0][0])) ** 1.5
+    )
 
 
 def test_what_no_study_can_be_made_of_is_refused():
@@ -129,9 +134,9 @@ def test_what_no_study_can_be_made_of_is_refused():
     with pytest.raises(InputError, match="cannot tell 5 constants"):
         design.design(PRIOR, POOL, TARGET, BUDGET, runs=5)
     with pytest.raises(InputError, match="buys"):
-        design.design(PRIOR, pool(1e6, 2e6, 1e13), TARGET, 1e13)
+        design.design(PRIOR, pool([1e6, 2e6], 1e13), TARGET, 1e13)
     with pytest.raises(InputError, match="no run of"):
-        pool(1e9, 2e9, 1e12)
+        pool([1e9, 2e9], 1e12)
 
 
 def test_half_widths_are_students():

@@ -99,14 +99,18 @@ class Design:
         ]
         for (size, tokens, often), more in zip(study.runs, self.adds, strict=True):
             share = FLOP_PER_PARAM_TOKEN * size * tokens * often / study.flops
-            lines.append(f"  {short(size):>10} {short(tokens):>12} {often:>6} {percent(share):>14} {percent(more, sign=True):>11}")
+            lines.append(
+                f"  {short(size):>10} {short(tokens):>12} {often:>6} {percent(share):>14} {percent(more, sign=True):>11}"
+            )
         lines += [
             f"promised at {percent(p.level)}: the law's value there to ± {percent(p.law)} "
             f"({percent(p.spread[0])} to {percent(p.spread[1])} over what is believed), one run to ± {percent(p.run)}",
             "exponents: " + ", ".join(f"{name} ± {half:.2g}" for name, half in p.exponents.items()),
         ]
         if math.isfinite(self.bound):
-            lines.append(f"no spending of the budget on these candidates leaves the law less than ± {percent(self.bound)}")
+            lines.append(
+                f"no spending of the budget on these candidates leaves the law less than ± {percent(self.bound)}"
+            )
         for rival in self.rivals:
             lines.append(
                 f"{rival.name} of {int(rival.counts.sum())} runs, {compute(rival.flops)}: law ± {percent(rival.promise.law)}, "
@@ -211,7 +215,10 @@ def promised(criterion: Criterion, counts: Counts, level: float = LEVEL) -> Prom
     both = law + criterion.error(counts) + criterion.prior.noise**2
     run = np.median([half_width(v, runs, p, level) for v, p in zip(both, constants, strict=True)])
     return Promise(
-        float(np.median(halves)), (float(halves.min()), float(halves.max())), float(run), _exponents(criterion, counts, level)
+        float(np.median(halves)),
+        (float(halves.min()), float(halves.max())),
+        float(run),
+        _exponents(criterion, counts, level),
     )
 
 
@@ -239,7 +246,9 @@ def _exponents(criterion: Criterion, counts: Counts, level: float) -> dict[str, 
 def _notes(prior: Prior, pool: Pool, counts: Counts, checks: float) -> tuple[str, ...]:
     notes = []
     if checks:
-        notes.append(f"{percent(checks)} of the budget went to runs that notice a law that bends, before the rest was chosen")
+        notes.append(
+            f"{percent(checks)} of the budget went to runs that notice a law that bends, before the rest was chosen"
+        )
     largest = pool.params[counts > 0].max()
     notes.append(
         f"fit with the largest size, {short(float(largest))}, held out first: if it is missed, the promise does not hold"

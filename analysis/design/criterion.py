@@ -71,7 +71,11 @@ class Criterion:
         there = counts > 0
         N, D = self.pool.params, self.pool.tokens
         far = np.zeros(counts.shape[:-1])
-        for own, at in ((N, self.target.params), (D, self.target.tokens), (N * D, self.target.params * self.target.tokens)):
+        for own, at in (
+            (N, self.target.params),
+            (D, self.target.tokens),
+            (N * D, self.target.params * self.target.tokens),
+        ):
             largest = np.max(np.where(there, own, 0.0), -1, initial=1.0)
             smallest = np.min(np.where(there, own, own.max()), -1)
             beyond = np.maximum(np.log(at.max()) - np.log(largest), np.log(smallest) - np.log(at.min()))

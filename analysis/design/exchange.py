@@ -51,7 +51,9 @@ def _filled(score: Score, pool: Pool, flops: float, runs: int, repeats: int, cou
     return counts
 
 
-def _exchanged(score: Score, pool: Pool, flops: float, runs: int, repeats: int, begin: Counts, counts: Counts) -> Counts:
+def _exchanged(
+    score: Score, pool: Pool, flops: float, runs: int, repeats: int, begin: Counts, counts: Counts
+) -> Counts:
     for _ in range(PASSES):
         before = float(score(counts))
         for i in np.flatnonzero(counts > begin):

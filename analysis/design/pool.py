@@ -7,10 +7,11 @@ import dataclasses
 import math
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from analysis.digits import short
+from analysis.digits import compute, short
 from analysis.frontier import FLOP_PER_PARAM_TOKEN, Array
+from analysis.plan.recipe import Shape, shape_for
 from scaling.errors import InputError
 
 STEP = 2.0  # between sizes, and between lengths
@@ -58,8 +59,7 @@ class Pool:
 
 
 def pool(
-    smallest: float,
-    largest: float,
+    sizes: ArrayLike,
     flops: float,
     *,
     ratios: tuple[float, float] = RATIOS,
@@ -67,10 +67,10 @@ def pool(
     trunks: bool = False,
     overhead: float = 0.0,
 ) -> Pool:
-    """Sizes in factors of two by lengths in factors of two, each run within the budget.
+    """Sizes by lengths in factors of two, each run within the budget.
 
     Args:
-        smallest, largest: N.
+        sizes: N of each.
         flops: the budget of the whole study, which no run exceeds.
         ratios: fewest and most tokens per parameter.
         most_tokens: that there are.
@@ -78,11 +78,11 @@ def pool(
     Raises:
         InputError: no run is left.
     """
-    if not 0 < smallest <= largest:
-        raise InputError(f"sizes from {smallest:g} to {largest:g}: wanted two numbers above 0, the smaller first")
-    sizes = smallest * STEP ** np.arange(math.floor(math.log(largest / smallest, STEP) + 1e-9) + 1)
-    shortest = STEP ** math.floor(math.log(ratios[0] * smallest, STEP))
-    longest = min(ratios[1] * sizes[-1], flops / (FLOP_PER_PARAM_TOKEN * smallest), most_tokens)
+    sizes = np.unique(np.asarray(sizes, float))
+    if not (sizes.size and sizes[0] > 0 and 0 < ratios[0] <= ratios[1]):
+        raise InputError("sizes and tokens per parameter: wanted numbers above 0, the smaller first")
+    shortest = STEP ** math.floor(math.log(ratios[0] * sizes[0], STEP))
+    longest = min(ratios[1] * sizes[-1], flops / (FLOP_PER_PARAM_TOKEN * sizes[0]), most_tokens)
     lengths = shortest * STEP ** np.arange(max(math.floor(math.log(longest / shortest, STEP) + 1e-9), 0) + 1)
     N, D = (values.ravel() for values in np.meshgrid(sizes, lengths, indexing="ij"))
     ratio = D / N
@@ -90,7 +90,20 @@ def pool(
     fits &= FLOP_PER_PARAM_TOKEN * N * D + overhead <= flops
     if not fits.any():
         raise InputError(
-            f"no run of {short(smallest)} to {short(largest)} parameters with {ratios[0]:g} to {ratios[1]:g} tokens "
-            "per parameter is within the budget; allow smaller models, or spend more"
+            f"no run of {short(sizes[0])} to {short(sizes[-1])} parameters with {ratios[0]:g} to {ratios[1]:g} tokens "
+            f"per parameter is within {compute(flops)}; allow smaller models, or spend more"
         )
     return Pool(N[fits], D[fits], trunks, overhead)
+
+
+def standard_sizes(smallest: float, largest: float) -> list[Shape]:
+    """Standard shapes a factor of STEP apart, the nearest to each size.
+
+    Raises:
+        InputError: there is none, or the ends are no sizes.
+    """
+    if not 0 < smallest <= largest:
+        raise InputError(f"sizes from {smallest:g} to {largest:g}: wanted two numbers above 0, the smaller first")
+    steps = math.floor(math.log(largest / smallest, STEP) + 1e-9)
+    found = {shape.params: shape for k in range(steps + 1) for shape in [shape_for(smallest * STEP**k)]}
+    return [found[N] for N in sorted(found)]

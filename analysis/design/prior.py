@@ -1,7 +1,7 @@
 """What is believed of a law before the runs: draws of its constants, of one form or of several, and how runs scatter."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -9,9 +9,7 @@ from analysis.fit import misfit, solver
 from analysis.fit.estimate import Fit
 from analysis.frontier import Array
 from analysis.laws import Law
-from analysis.laws.chinchilla import Chinchilla
-from analysis.plan.published import BESIROGLU, HOFFMANN
-from analysis.reference import value
+from analysis.plan.published import PUBLISHED
 from scaling.errors import InputError
 
 NOISE = 0.005  # of ln(loss) of one run: seeds move small models by this much (results/README.md, The main grid)
@@ -70,10 +68,11 @@ def of_fit(fit: Fit, draws: int = DRAWS, seed: int = 0) -> Prior:
     return Prior(kept, fit.residuals.sigma, error, f"{len(kept)} draws of the fit to {fit.n_runs} runs")
 
 
-def published(names: Mapping[str, Chinchilla] | None = None, noise: float = NOISE) -> Prior:
-    """The constants of several groups, each as likely: their spread is what a group without runs of its own knows."""
-    names = names or PUBLISHED
-    return Prior(tuple(names.values()), noise, told=f"published constants: {', '.join(names)}")
+def published(noise: float = NOISE) -> Prior:
+    """The laws of several groups, each as likely: their spread is what a group without runs of its own knows."""
+    kept = [one for one in PUBLISHED.values() if one.fresh is not None and not one.left_out]
+    laws = tuple(one.fresh for one in kept if one.fresh is not None)
+    return Prior(laws, noise, told=f"the published laws of {', '.join(one.name for one in kept)}, N as each counts it")
 
 
 def mixed(priors: Sequence[Prior]) -> Prior:
@@ -84,7 +83,3 @@ def mixed(priors: Sequence[Prior]) -> Prior:
         max(prior.error for prior in priors),
         "; ".join(prior.told for prior in priors),
     )
-
-
-MUENNIGHOFF = Chinchilla(**{name: value(name, "muennighoff2023") for name in ("E", "A", "B", "alpha", "beta")})
-PUBLISHED = {"Hoffmann et al. (2022)": HOFFMANN, "Besiroglu et al. (2024)": BESIROGLU, "Muennighoff et al. (2023)": MUENNIGHOFF}  # fmt: skip

@@ -68,7 +68,4 @@ def _spaced(low: int, high: int, n: int) -> Array | None:
 def _nearest(pool: Pool, sizes: Array, C: float) -> list[int]:
     """The candidates nearest to these sizes at C FLOP."""
     logs = np.log([pool.params, pool.tokens])
-    return [
-        int(np.argmin(np.abs(logs - np.log([[N], [C / (FLOP_PER_PARAM_TOKEN * N)]])).sum(0)))
-        for N in sizes
-    ]
+    return [int(np.argmin(np.abs(logs - np.log([[N], [C / (FLOP_PER_PARAM_TOKEN * N)]])).sum(0))) for N in sizes]

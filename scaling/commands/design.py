@@ -1,0 +1,145 @@
+"""scaling design: which runs to train for a forecast, and how narrow it will be."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scaling import folders
+from scaling.commands import arguments
+from scaling.errors import InputError
+
+if TYPE_CHECKING:
+    from analysis.design.criterion import Target
+    from analysis.design.prior import Prior
+
+PUBLISHED = "published"
+
+
+def add(verbs: arguments.Verbs) -> None:
+    design = arguments.verb(
+        verbs,
+        "design",
+        _design,
+        "which runs to train for a forecast, and the interval that they promise",
+        "scaling design --target 1e21 --flops 2e19 --out study.py",
+    )
+    design.add_argument(
+        "--target",
+        required=True,
+        metavar="C|N,D",
+        help="of the forecast: FLOP, spent as the laws believed have it, or parameters and tokens, 1e9,2e10",
+    )
+    design.add_argument(
+        "--flops", type=arguments.number, required=True, metavar="C", help="the budget of all runs together, in FLOP"
+    )
+    design.add_argument(
+        "--prior",
+        default=PUBLISHED,
+        metavar="FIT|TABLE",
+        help="what is believed of the law before: a file from scaling fit --out, or runs (published constants)",
+    )
+    design.add_argument("--law", help="fitted to the runs of --prior (chinchilla)")
+    design.add_argument(
+        "--sizes", type=arguments.number, nargs=2, metavar="N", help="smallest and largest model to train"
+    )
+    design.add_argument(
+        "--ratios",
+        type=arguments.number,
+        nargs=2,
+        metavar="D/N",
+        help="fewest and most tokens per parameter of a run (1 and 1000)",
+    )
+    design.add_argument("--max-tokens", type=arguments.number, metavar="D", help="that there are")
+    design.add_argument(
+        "--trunks", action="store_true", help="runs of one size are branches of one trunk, cooled over their last fifth"
+    )
+    design.add_argument("--runs", type=arguments.count, metavar="N", help="at most (40)")
+    design.add_argument("--repeats", type=arguments.count, metavar="N", help="of one run with other seeds, at most (3)")
+    design.add_argument(
+        "--checks", type=arguments.number, metavar="SHARE", help="of the budget, to notice a law that bends (0.3)"
+    )
+    design.add_argument("--noise", type=arguments.number, help="scatter of a run, in ln(loss) (0.005, or the fit's)")
+    design.add_argument("--overhead", type=arguments.number, metavar="C", help="FLOP that each run costs beside (0)")
+    design.add_argument("--out", type=arguments.out_file(".py"), metavar="FILE.py", help="the runs as a study's config")
+    design.add_argument("--json", action="store_true", help="JSON in place of text")
+
+
+def _design(args: argparse.Namespace) -> int:
+    arguments.fits_on_the_cpu()
+    import dataclasses
+
+    from analysis import design
+    from analysis.design import config_file
+    from analysis.design.pool import RATIOS, pool, standard_sizes
+
+    prior = _prior(args)
+    if args.noise is not None:
+        if not args.noise > 0:
+            raise InputError(f"--noise {args.noise:g}: wanted a number above 0, such as 0.005")
+        prior = dataclasses.replace(prior, noise=args.noise)
+    target = _target(args.target, prior)
+    N = float(target.params[0])
+    smallest, largest = args.sizes or (max(N / REACH, LEAST), N)
+    shapes = {float(shape.params): shape for shape in standard_sizes(smallest, largest)}
+    candidates = pool(
+        list(shapes),
+        args.flops,
+        ratios=tuple(args.ratios or RATIOS),
+        most_tokens=args.max_tokens or float("inf"),
+        trunks=args.trunks,
+        overhead=args.overhead or 0.0,
+    )
+    made = design.design(
+        prior,
+        candidates,
+        target,
+        args.flops,
+        checks=design.CHECKS if args.checks is None else args.checks,
+        runs=args.runs or design.RUNS,
+        repeats=args.repeats or design.REPEATS,
+    )
+
+    def write(path: Path) -> None:
+        folders.write(path, config_file.config(made, shapes, str(path)))
+
+    return arguments.answer(made, args.json, (args.out, write))
+
+
+REACH, LEAST = 3000.0, 3072.0  # smallest size by default: a share of the target's, and the smallest standard shape
+
+
+def _prior(args: argparse.Namespace) -> "Prior":
+    from analysis import load
+    from analysis.design import prior
+    from analysis.fit import fit
+
+    if args.prior == PUBLISHED:
+        if args.law is not None:
+            raise InputError("--law is of the runs of --prior TABLE; the published laws have forms of their own")
+        return prior.published()
+    path = Path(args.prior)
+    if path.suffix == ".json":
+        if args.law is not None:
+            raise InputError(f"--law: {path} has its law; leave it out")
+        return prior.of_fit(arguments.read_fit(path))
+    return prior.of_fit(fit(args.law or "chinchilla", load.load(path)))
+
+
+def _target(text: str, prior: "Prior") -> "Target":
+    import numpy as np
+
+    from analysis import frontier
+    from analysis.design.criterion import Target
+
+    try:
+        values = [arguments.number(part) for part in text.split(",")]
+    except argparse.ArgumentTypeError:
+        values = []
+    if len(values) not in (1, 2) or not all(value > 0 for value in values):
+        raise InputError(f"--target {text}: wanted FLOP, such as 1e21, or parameters and tokens, such as 1e9,2e10")
+    if len(values) == 2:
+        return Target(*(np.array([value]) for value in values))
+    C = values[0]
+    best = [float(frontier.best(law, C).params) for law in prior.laws]
+    N = float(np.exp(np.mean(np.log(best))))
+    return Target(np.array([N]), np.array([C / (frontier.FLOP_PER_PARAM_TOKEN * N)]))
