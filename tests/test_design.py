@@ -1,6 +1,7 @@
 """Designs against closed forms, brute force and what a fit really finds."""
 
 import itertools
+import json
 import math
 
 import numpy as np
@@ -14,6 +15,8 @@ from analysis.design.prior import Prior
 from analysis.fit import fit
 from analysis.laws import Chinchilla, KaplanN
 from analysis.table import Table
+from scaling import question
+from scaling.cli import main
 from scaling.errors import InputError
 
 LAW = Chinchilla(E=1.0, A=12.0, B=60.0, alpha=0.25, beta=0.28)
@@ -79,10 +82,13 @@ def test_a_trunk_pays_for_its_branches():
 def test_a_design_beats_the_habits_and_keeps_to_its_bounds():
     made = design.design(PRIOR, POOL, TARGET, BUDGET, runs=35)
     counts = made.study.counts
-    assert counts.sum() <= 35 and counts.max() <= design.REPEATS and POOL.cost(counts) <= BUDGET * (1 + 1e-9)
+    assert counts.sum() <= 35
+    assert counts.max() <= design.REPEATS
+    assert POOL.cost(counts) <= BUDGET * (1 + 1e-9)
     assert len(made.rivals) == 2
     for rival in made.rivals:
-        assert rival.flops <= BUDGET and made.study.promise.law < 0.7 * rival.promise.law
+        assert rival.flops <= BUDGET
+        assert made.study.promise.law < 0.7 * rival.promise.law
     assert made.bound < made.study.promise.law
     widths = [one.law for _, one in sorted(made.spendings.items())]
     assert widths == sorted(widths, reverse=True)
@@ -153,3 +159,65 @@ def test_habits_are_what_they_are_called():
     C = 6 * (POOL.params * POOL.tokens)[profiles > 0]
     assert len(np.unique(C)) >= 3  # budgets
     assert profiles.sum() >= 10
+
+
+def run(capsys, *words: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as end:
+        main(list(words))
+    said = capsys.readouterr()
+    return int(end.value.code or 0), said.out, said.err
+
+
+SMALL = ("--target", "1e7,2e8", "--flops", "2e14", "--sizes", "1e4", "1e6", "--runs", "12")
+
+
+def test_the_written_study_holds_the_runs_of_the_design(capsys, tmp_path):
+    """Trunks: the runs of a size share batch, rate and examples, and so are planned as branches of one."""
+    out = tmp_path / "study.py"
+    code, said, _ = run(capsys, "design", *SMALL, "--trunks", "--json", "--out", str(out))
+    assert code == 0
+    wanted = json.loads(said)
+    study = question.load(str(out), {})
+    assert len(study.runs) == sum(row["times"] for row in wanted["runs"]) <= 12
+    assert {run.model.N for run in study.runs} == {row["params"] for row in wanted["runs"]}
+    tokens = sorted(row["tokens"] for row in wanted["runs"] for _ in range(row["times"]))
+    assert np.array(sorted(run.tokens for run in study.runs)) == pytest.approx(tokens, rel=0.05)
+    for N in {run.model.N for run in study.runs}:
+        of_size = [run for run in study.runs if run.model.N == N]
+        assert len({(run.batch, run.optim, run.unique_tokens) for run in of_size}) == 1
+
+
+def test_a_study_that_has_begun_is_told_what_it_leaves_and_what_more_would(capsys, tmp_path):
+    N, D = (each.ravel() for each in np.meshgrid([1e4, 4e4, 1.6e5, 6.4e5], [1e5, 8e5, 6.4e6], indexing="ij"))
+    loss = LAW(N, D) * np.exp(0.005 * np.random.default_rng(1).normal(size=len(N)))
+    table = tmp_path / "runs.csv"
+    Table.from_columns({"params": N, "tokens": D, "loss": loss}).to_csv(table)
+    code, said, err = run(capsys, "suggest", str(table), *SMALL, "--json", "--until", "0.5")
+    assert code == 0
+    assert "is reached" in err
+    found = json.loads(said)
+    fitted = fit(Chinchilla, Table.from_columns({"params": N, "tokens": D, "loss": loss}))
+    low, high = fitted.predict(params=1e7, tokens=2e8)[1:]
+    assert found["before"]["law"] == pytest.approx(math.log(high / low) / 2, rel=0.5)
+    assert found["promise"]["law"] < found["before"]["law"]
+    _, _, err = run(capsys, "suggest", str(table), *SMALL, "--until", "0.001")
+    assert "cannot be reached with this budget" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--target", "near", "--flops", "1e15"), "wanted FLOP, such as 1e21, or parameters and tokens"),
+        (("--target", "1e7,2e8,3", "--flops", "1e15"), "wanted FLOP, such as 1e21, or parameters and tokens"),
+        ((*SMALL, "--noise", "0"), "wanted a number above 0"),
+        ((*SMALL, "--checks", "1"), "wanted a share of the budget"),
+        ((*SMALL, "--law", "chinchilla"), "the published laws have forms of their own"),
+        (("--target", "1e7,2e8", "--flops", "1e9"), "allow smaller models, or spend more"),
+        (("--target", "1e7,2e8", "--flops", "1e15", "--sizes", "1e6", "1e4"), "the smaller first"),
+    ],
+)
+def test_what_cannot_be_designed_is_told_in_a_line(capsys, words, told):
+    code, _, err = run(capsys, "design", *words)
+    assert code == 2
+    assert told in err
+    assert err.count("\n") == 1

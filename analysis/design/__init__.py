@@ -13,7 +13,7 @@ import numpy as np
 
 from analysis.confidence import LEVEL
 from analysis.design import usual
-from analysis.design.criterion import Criterion, Target, half_width
+from analysis.design.criterion import NOTHING, Criterion, Target, half_width
 from analysis.design.exchange import choose
 from analysis.design.pool import Counts, Pool
 from analysis.design.prior import Prior
@@ -72,6 +72,7 @@ class Design:
     Attributes:
         adds: of each of `study.runs`, how much wider the interval of the law is without it, as a share.
         bound: half width below which no spending of the budget on these candidates comes, NaN where none is known.
+        before: what the runs that are there already leave by themselves; None where there are none, or too few.
         spendings: promises at other budgets, by their FLOP.
         notes: what else to know.
     """
@@ -83,6 +84,7 @@ class Design:
     adds: tuple[float, ...]
     rivals: tuple[Study, ...]
     bound: float
+    before: Promise | None
     spendings: dict[float, Promise]
     notes: tuple[str, ...]
 
@@ -94,14 +96,13 @@ class Design:
             f"target: {short(N)} parameters on {short(D)} tokens, {compute(FLOP_PER_PARAM_TOKEN * N * D)}, "
             f"{FLOP_PER_PARAM_TOKEN * N * D / self.budget:.3g} times the budget of {compute(self.budget)}",
             f"believed before: {self.prior.told}; a run scatters by {percent(self.prior.noise)}",
-            f"{n} {plural(n, 'run', 'runs')}, {compute(study.flops)}:",
+            f"{n} {plural(n, 'run', 'runs')}{' more' if self.before else ''}, {compute(study.flops)}:",
             "           N            D  times  share of cost  without it",
         ]
         for (size, tokens, often), more in zip(study.runs, self.adds, strict=True):
             share = FLOP_PER_PARAM_TOKEN * size * tokens * often / study.flops
-            lines.append(
-                f"  {short(size):>10} {short(tokens):>12} {often:>6} {percent(share):>14} {percent(more, sign=True):>11}"
-            )
+            paid, without = percent(share), percent(more, sign=True)
+            lines.append(f"  {short(size):>10} {short(tokens):>12} {often:>6} {paid:>14} {without:>11}")
         lines += [
             f"promised at {percent(p.level)}: the law's value there to ± {percent(p.law)} "
             f"({percent(p.spread[0])} to {percent(p.spread[1])} over what is believed), one run to ± {percent(p.run)}",
@@ -113,9 +114,11 @@ class Design:
             )
         for rival in self.rivals:
             lines.append(
-                f"{rival.name} of {int(rival.counts.sum())} runs, {compute(rival.flops)}: law ± {percent(rival.promise.law)}, "
-                f"one run ± {percent(rival.promise.run)}"
+                f"{rival.name} of {int(rival.counts.sum())} runs, {compute(rival.flops)}: "
+                f"law ± {percent(rival.promise.law)}, one run ± {percent(rival.promise.run)}"
             )
+        if self.before:
+            lines.append(f"the runs that are there leave the law ± {percent(self.before.law)}")
         told = ", ".join(f"{compute(flops)} ± {percent(one.law)}" for flops, one in self.spendings.items())
         lines.append(f"other budgets: {told}")
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
@@ -132,6 +135,7 @@ class Design:
             "budget": self.budget,
             **told(self.study),
             "adds": list(self.adds),
+            "before": dataclasses.asdict(self.before) if self.before else None,
             "bound": self.bound,
             "rivals": {rival.name: told(rival) for rival in self.rivals},
             "spendings": {f"{flops:g}": dataclasses.asdict(one) for flops, one in self.spendings.items()},
@@ -149,11 +153,13 @@ def design(
     runs: int = RUNS,
     repeats: int = REPEATS,
     level: float = LEVEL,
+    begun: tuple[Array, Array] = NOTHING,
 ) -> Design:
     """The study of a budget whose forecast at a target is narrowest.
 
     Args:
-        flops: the budget, FLOP of all runs together.
+        begun: N and D of runs that are there already: the study goes on from them.
+        flops: the budget, FLOP of all runs together, those begun left out.
         checks: share of it for runs that notice a law that bends, in [0, 1).
         runs, repeats: of the study, and of one candidate, at most.
 
@@ -162,9 +168,9 @@ def design(
     """
     if not 0 <= checks < 1:
         raise InputError(f"checks {checks:g}: wanted a share of the budget, from 0 to below 1")
-    criterion = Criterion.of(prior, pool, target)
+    criterion = Criterion.of(prior, pool, target, begun)
     constants = max(len(law.constants()) for law in prior.laws)
-    if runs < constants + 1:
+    if runs + len(begun[0]) < constants + 1:
         raise InputError(f"{runs} runs cannot tell {constants} constants and a scatter; allow {constants + 1} at least")
 
     def best(budget: float) -> Counts:
@@ -172,11 +178,15 @@ def design(
         return choose(criterion.score, pool, budget, runs, repeats, begin)
 
     counts = best(flops)
-    apart = {"sizes": len(np.unique(pool.params[counts > 0])), "lengths": len(np.unique(pool.tokens[counts > 0]))}
-    if counts.sum() <= constants or min(apart.values()) < LEAST:
+    there = counts > 0
+    apart = {
+        "sizes": len(np.unique(np.concatenate([pool.params[there], begun[0]]))),
+        "lengths": len(np.unique(np.concatenate([pool.tokens[there], begun[1]]))),
+    }
+    if counts.sum() + len(begun[0]) <= constants or min(apart.values()) < LEAST:
         raise InputError(
-            f"{compute(flops)} buys {int(counts.sum())} runs of {apart['sizes']} sizes and {apart['lengths']} lengths; a "
-            f"law of {constants} constants wants {constants + 1} runs of {LEAST} at least; allow smaller models, or "
+            f"{compute(flops)} buys {int(counts.sum())} runs of {apart['sizes']} sizes and {apart['lengths']} lengths; "
+            f"a law of {constants} constants wants {constants + 1} runs of {LEAST} at least; allow smaller models, or "
             "spend more"
         )
 
@@ -189,10 +199,10 @@ def design(
     order = sorted(np.flatnonzero(counts), key=lambda i: (pool.params[i], pool.tokens[i]))
     without = counts - np.array([np.eye(len(pool), dtype=np.int64)[i] * counts[i] for i in order])
     adds = np.sqrt(np.median(criterion.law(without), 0) / np.median(criterion.law(counts), 0)) - 1
-    degrees = int(counts.sum())
     bound = math.nan
-    if not pool.trunks and len(target.params) == 1:
-        bound = float(np.median(half_width(criterion.bound(flops) ** 2, degrees, constants, level)))
+    if not (pool.trunks or len(begun[0])) and len(target.params) == 1:
+        bound = float(np.median(half_width(criterion.bound(flops) ** 2, int(counts.sum()), constants, level)))
+    before = promised(criterion, np.zeros(len(pool), np.int64), level) if len(begun[0]) > constants else None
     spendings = {s * flops: promised(criterion, best(s * flops), level) for s in SPENDINGS if s != 1.0}
     return Design(
         target,
@@ -202,6 +212,7 @@ def design(
         tuple(map(float, adds)),
         tuple(study(name, n) for name, n in rivals.items() if n.sum() > constants),
         bound,
+        before,
         spendings,
         _notes(prior, pool, counts, checks),
     )
@@ -209,8 +220,8 @@ def design(
 
 def promised(criterion: Criterion, counts: Counts, level: float = LEVEL) -> Promise:
     """What a study of these runs will leave at the target of a criterion."""
-    law, runs = criterion.law(counts), int(np.sum(counts))
-    constants = [len(one.constants()) for one in criterion.prior.laws]
+    law, runs = criterion.law(counts), int(np.sum(counts)) + len(criterion.begun[0])
+    constants = [len(one.constants()) for one in criterion.laws]
     halves = np.array([half_width(v, runs, p, level) for v, p in zip(law, constants, strict=True)])
     both = law + criterion.error(counts) + criterion.prior.noise**2
     run = np.median([half_width(v, runs, p, level) for v, p in zip(both, constants, strict=True)])
@@ -225,10 +236,10 @@ def promised(criterion: Criterion, counts: Counts, level: float = LEVEL) -> Prom
 def _exponents(criterion: Criterion, counts: Counts, level: float) -> dict[str, float]:
     """Half widths of the laws' exponents, and of beta / (alpha + beta) where there are both."""
     found: dict[str, list[float]] = {}
-    runs = int(np.sum(counts))
-    for law, M in zip(criterion.prior.laws, criterion.matrices(counts), strict=True):
+    runs = int(np.sum(counts)) + len(criterion.begun[0])
+    covariances = [each for form in criterion.forms for each in np.linalg.inv(form.matrices(counts))]
+    for law, covariance in zip(criterion.laws, covariances, strict=True):
         constants = law.constants()
-        covariance = np.linalg.inv(M)
 
         def half(slope: Array, constants: Any = constants, covariance: Array = covariance) -> float:
             return float(half_width(slope @ covariance @ slope, runs, len(constants), level))
@@ -251,7 +262,7 @@ def _notes(prior: Prior, pool: Pool, counts: Counts, checks: float) -> tuple[str
         )
     largest = pool.params[counts > 0].max()
     notes.append(
-        f"fit with the largest size, {short(float(largest))}, held out first: if it is missed, the promise does not hold"
+        f"fit with the largest size, {short(float(largest))}, held out first: if it is missed, no promise holds"
     )
     if len(prior.laws) == 1:
         notes.append("one law is believed: the promise is as good as its constants; give several, or a pilot's fit")

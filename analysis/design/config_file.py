@@ -71,9 +71,8 @@ def config(made: Design, shapes: dict[float, Shape], name: str) -> str:
         (by_batch, in_batch), (by_rate, rate) = next(iter(batches.items())), next(iter(rates.items()))
         rules = rules if rules[0] else (by_batch, by_rate)
         s = shapes[N]
-        lines.append(
-            f"    ({s.d_model}, {s.n_layer}, {s.n_head}, {D:.6g}, {often}, {typed(in_batch, 4)}, {rate:.3g}),  # N = {short(N)}"
-        )
+        shape = f"{s.d_model}, {s.n_layer}, {s.n_head}"
+        lines.append(f"    ({shape}, {D:.6g}, {often}, {typed(in_batch, 4)}, {rate:.3g}),  # N = {short(N)}")
     p = made.study.promise
     head = HEAD.format(
         N=short(float(made.target.params[0])),

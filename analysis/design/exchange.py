@@ -27,8 +27,10 @@ def choose(score: Score, pool: Pool, flops: float, runs: int, repeats: int, begi
         begin: runs that are there, and stay: what they cost is within the budget too.
     """
     begin = np.zeros(len(pool), np.int64) if begin is None else begin
-    found = [_exchanged(score, pool, flops, runs, repeats, begin, _filled(score, pool, flops, runs, repeats, begin, power))
-             for power in POWERS]  # fmt: skip
+    found = []
+    for power in POWERS:
+        counts = _filled(score, pool, flops, runs, repeats, begin, power)
+        found.append(_exchanged(score, pool, flops, runs, repeats, begin, counts))
     return min(found, key=lambda counts: float(score(counts)))
 
 

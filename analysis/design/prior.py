@@ -1,4 +1,4 @@
-"""What is believed of a law before the runs: draws of its constants, of one form or of several, and how runs scatter."""
+"""What is believed of a law before the runs: draws of its constants, of one form or more, and how runs scatter."""
 
 import dataclasses
 from collections.abc import Sequence

@@ -1,6 +1,7 @@
-"""scaling design: which runs to train for a forecast, and how narrow it will be."""
+"""scaling design and suggest: which runs to train for a forecast, first and next, and how narrow it will be."""
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,10 +10,13 @@ from scaling.commands import arguments
 from scaling.errors import InputError
 
 if TYPE_CHECKING:
+    from analysis.design import Design
     from analysis.design.criterion import Target
     from analysis.design.prior import Prior
+    from analysis.frontier import Array
 
 PUBLISHED = "published"
+REACH, LEAST = 3000.0, 3072.0  # smallest size by default: a share of the target's, and the smallest standard shape
 
 
 def add(verbs: arguments.Verbs) -> None:
@@ -24,55 +28,109 @@ def add(verbs: arguments.Verbs) -> None:
         "scaling design --target 1e21 --flops 2e19 --out study.py",
     )
     design.add_argument(
-        "--target",
-        required=True,
-        metavar="C|N,D",
-        help="of the forecast: FLOP, spent as the laws believed have it, or parameters and tokens, 1e9,2e10",
-    )
-    design.add_argument(
-        "--flops", type=arguments.number, required=True, metavar="C", help="the budget of all runs together, in FLOP"
-    )
-    design.add_argument(
         "--prior",
         default=PUBLISHED,
         metavar="FIT|TABLE",
         help="what is believed of the law before: a file from scaling fit --out, or runs (published constants)",
     )
-    design.add_argument("--law", help="fitted to the runs of --prior (chinchilla)")
-    design.add_argument(
+    _asked(design)
+    suggest = arguments.verb(
+        verbs,
+        "suggest",
+        _suggest,
+        "the next runs of a study that has begun, and the interval that they will leave",
+        "scaling suggest studies/mine --target 1e9,2e10 --flops 5e18",
+    )
+    suggest.add_argument("table", type=Path, help="a study's folder, or a table of its runs")
+    suggest.add_argument(
+        "--until",
+        type=arguments.number,
+        metavar="SHARE",
+        help="half width of the law's interval that is enough, such as 0.02: says whether it is reached, or can be",
+    )
+    _asked(suggest)
+
+
+def _asked(verb: argparse.ArgumentParser) -> None:
+    """What both verbs take: the forecast, the budget, and which runs there may be."""
+    verb.add_argument(
+        "--target",
+        required=True,
+        metavar="C|N,D",
+        help="of the forecast: FLOP, spent as the laws believed have it, or parameters and tokens, 1e9,2e10",
+    )
+    verb.add_argument(
+        "--flops", type=arguments.number, required=True, metavar="C", help="the budget of the runs together, in FLOP"
+    )
+    verb.add_argument("--law", help="fitted to the runs that are there (chinchilla)")
+    verb.add_argument(
         "--sizes", type=arguments.number, nargs=2, metavar="N", help="smallest and largest model to train"
     )
-    design.add_argument(
+    verb.add_argument(
         "--ratios",
         type=arguments.number,
         nargs=2,
         metavar="D/N",
         help="fewest and most tokens per parameter of a run (1 and 1000)",
     )
-    design.add_argument("--max-tokens", type=arguments.number, metavar="D", help="that there are")
-    design.add_argument(
+    verb.add_argument("--max-tokens", type=arguments.number, metavar="D", help="that there are")
+    verb.add_argument(
         "--trunks", action="store_true", help="runs of one size are branches of one trunk, cooled over their last fifth"
     )
-    design.add_argument("--runs", type=arguments.count, metavar="N", help="at most (40)")
-    design.add_argument("--repeats", type=arguments.count, metavar="N", help="of one run with other seeds, at most (3)")
-    design.add_argument(
+    verb.add_argument("--runs", type=arguments.count, metavar="N", help="at most (40)")
+    verb.add_argument("--repeats", type=arguments.count, metavar="N", help="of one run with other seeds, at most (3)")
+    verb.add_argument(
         "--checks", type=arguments.number, metavar="SHARE", help="of the budget, to notice a law that bends (0.3)"
     )
-    design.add_argument("--noise", type=arguments.number, help="scatter of a run, in ln(loss) (0.005, or the fit's)")
-    design.add_argument("--overhead", type=arguments.number, metavar="C", help="FLOP that each run costs beside (0)")
-    design.add_argument("--out", type=arguments.out_file(".py"), metavar="FILE.py", help="the runs as a study's config")
-    design.add_argument("--json", action="store_true", help="JSON in place of text")
+    verb.add_argument("--noise", type=arguments.number, help="scatter of a run, in ln(loss) (0.005, or the fit's)")
+    verb.add_argument("--overhead", type=arguments.number, metavar="C", help="FLOP that each run costs beside (0)")
+    verb.add_argument("--out", type=arguments.out_file(".py"), metavar="FILE.py", help="the runs as a study's config")
+    verb.add_argument("--json", action="store_true", help="JSON in place of text")
 
 
 def _design(args: argparse.Namespace) -> int:
     arguments.fits_on_the_cpu()
+    made, write = _made(args, _prior(args), None)
+    return arguments.answer(made, args.json, (args.out, write))
+
+
+def _suggest(args: argparse.Namespace) -> int:
+    arguments.fits_on_the_cpu()
+    from analysis import load
+    from analysis.design import prior
+    from analysis.digits import percent
+    from analysis.fit import fit
+    from analysis.fit.rows import admitted
+
+    if args.until is not None and not args.until > 0:
+        raise InputError(f"--until {args.until:g}: wanted a number above 0, such as 0.02")
+    table = load.load(args.table)
+    fitted = fit(args.law or "chinchilla", table)
+    rows = admitted(type(fitted.law), table)
+    made, write = _made(args, prior.of_fit(fitted), (rows["params"], rows["tokens"]))
+    code = arguments.answer(made, args.json, (args.out, write))
+    if args.until is not None and made.before is not None:
+        now, then = made.before.law, made.study.promise.law
+        arguments.say(
+            f"± {percent(args.until)} is reached: the runs that are there leave ± {percent(now)}"
+            if now <= args.until
+            else f"± {percent(args.until)} {'will' if then <= args.until else 'cannot'} be reached with this budget: "
+            f"± {percent(now)} now, ± {percent(then)} then"
+        )
+    return code
+
+
+def _made(
+    args: argparse.Namespace, prior: "Prior", begun: "tuple[Array, Array] | None"
+) -> "tuple[Design, Callable[[Path], None]]":
+    """The design, and what writes its config."""
     import dataclasses
 
     from analysis import design
     from analysis.design import config_file
+    from analysis.design.criterion import NOTHING
     from analysis.design.pool import RATIOS, pool, standard_sizes
 
-    prior = _prior(args)
     if args.noise is not None:
         if not args.noise > 0:
             raise InputError(f"--noise {args.noise:g}: wanted a number above 0, such as 0.005")
@@ -85,7 +143,7 @@ def _design(args: argparse.Namespace) -> int:
         list(shapes),
         args.flops,
         ratios=tuple(args.ratios or RATIOS),
-        most_tokens=args.max_tokens or float("inf"),
+        most_tokens=float("inf") if args.max_tokens is None else args.max_tokens,
         trunks=args.trunks,
         overhead=args.overhead or 0.0,
     )
@@ -97,15 +155,13 @@ def _design(args: argparse.Namespace) -> int:
         checks=design.CHECKS if args.checks is None else args.checks,
         runs=args.runs or design.RUNS,
         repeats=args.repeats or design.REPEATS,
+        begun=begun or NOTHING,
     )
 
     def write(path: Path) -> None:
         folders.write(path, config_file.config(made, shapes, str(path)))
 
-    return arguments.answer(made, args.json, (args.out, write))
-
-
-REACH, LEAST = 3000.0, 3072.0  # smallest size by default: a share of the target's, and the smallest standard shape
+    return made, write
 
 
 def _prior(args: argparse.Namespace) -> "Prior":
