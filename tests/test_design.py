@@ -66,8 +66,18 @@ def test_exchange_finds_the_best_of_all_studies():
     c = Criterion.of(PRIOR, few, TARGET)
     all_studies = np.array(list(itertools.product(range(3), repeat=6)))
     fits = all_studies[(few.cost(all_studies) <= flops) & (all_studies.sum(1) <= 9)]
-    found = exchange.choose(c.score, few, flops, 9, 2)
-    assert float(c.score(found)) == pytest.approx(float(c.score(fits).min()), abs=1e-6)
+    found = exchange.choose(c.narrow, few, flops, 9, 2)
+    assert c.narrow(found)[0] == pytest.approx(min(c.narrow(counts)[0] for counts in fits), abs=1e-6)
+
+
+def test_one_run_more_is_what_the_study_with_it_is():
+    """The quick formulas for all candidates at once, against the study itself; with runs that are there, too."""
+    c = Criterion.of(PRIOR, POOL, TARGET, (np.array([1e4, 3e5]), np.array([1e6, 1e7])))
+    counts = np.random.default_rng(0).integers(0, 2, len(POOL))
+    for aim in (c.narrow, c.departure):
+        after = aim(counts)[1]
+        for i in (0, 17, len(POOL) - 1):
+            assert after[i] == pytest.approx(aim(counts + (np.arange(len(POOL)) == i))[0], rel=1e-9)
 
 
 def test_a_trunk_pays_for_its_branches():
@@ -96,9 +106,9 @@ def test_a_design_beats_the_habits_and_keeps_to_its_bounds():
 
 def test_checks_notice_a_bend_that_the_narrowest_design_would_not():
     c = Criterion.of(PRIOR, POOL, TARGET)
-    narrow = exchange.choose(c.score, POOL, BUDGET, 20, 3)
+    narrow = exchange.choose(c.narrow, POOL, BUDGET, 20, 3)
     with_checks = design.design(PRIOR, POOL, TARGET, BUDGET, runs=20, checks=0.3).study.counts
-    assert float(c.departure(with_checks)) < float(c.departure(narrow)) - 0.5
+    assert c.departure(with_checks)[0] < c.departure(narrow)[0] - 0.5
     for own in (POOL.params, POOL.tokens):
         assert len(np.unique(own[with_checks > 0])) >= design.LEAST
 
@@ -127,9 +137,9 @@ def test_the_laws_own_error_falls_with_the_distance_to_the_target():
     near, far = np.zeros((2, len(POOL)), np.int64)
     near[np.argmax(POOL.flops)] = 1
     far[np.argmin(POOL.flops)] = 1
-    assert c.error(near) < c.error(far)
+    assert c.error(near)[0] < c.error(far)[0]
     ratio = 1e7 * 2e8 / float((POOL.params * POOL.tokens)[near > 0][0])
-    assert c.error(near) == pytest.approx(
+    assert c.error(near)[0] == pytest.approx(
         0.004**2 * max(math.log(ratio), math.log(2e8 / POOL.tokens[near > 0][0])) ** 1.5
     )
 
@@ -152,10 +162,10 @@ def test_half_widths_are_students():
 
 def test_habits_are_what_they_are_called():
     c = Criterion.of(PRIOR, POOL, TARGET)
-    counts = usual.grid(c.score, POOL, BUDGET, 35)
+    counts = usual.grid(c.narrow, POOL, BUDGET, 35)
     N, D = POOL.params[counts > 0], POOL.tokens[counts > 0]
     assert len(np.unique(N)) * len(np.unique(D)) >= counts.sum() > 5
-    profiles = usual.isoflop(c.score, POOL, PRIOR, BUDGET, 35)
+    profiles = usual.isoflop(c.narrow, POOL, PRIOR, BUDGET, 35)
     C = 6 * (POOL.params * POOL.tokens)[profiles > 0]
     assert len(np.unique(C)) >= 3  # budgets
     assert profiles.sum() >= 10

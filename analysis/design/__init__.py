@@ -175,7 +175,7 @@ def design(
 
     def best(budget: float) -> Counts:
         begin = choose(criterion.departure, pool, checks * budget, min(CHECK_RUNS, runs // 2), 1) if checks else None
-        return choose(criterion.score, pool, budget, runs, repeats, begin)
+        return choose(criterion.narrow, pool, budget, runs, repeats, begin)
 
     counts = best(flops)
     there = counts > 0
@@ -193,12 +193,14 @@ def design(
     def study(name: str, counts: Counts) -> Study:
         return Study(name, pool, counts, float(pool.cost(counts)), promised(criterion, counts, level))
 
-    rivals = {"a grid": usual.grid(criterion.score, pool, flops, runs),
-              "IsoFLOP profiles": usual.isoflop(criterion.score, pool, prior, flops, runs)}  # fmt: skip
+    rivals = {"a grid": usual.grid(criterion.narrow, pool, flops, runs),
+              "IsoFLOP profiles": usual.isoflop(criterion.narrow, pool, prior, flops, runs)}  # fmt: skip
     chosen = study("the design", counts)
     order = sorted(np.flatnonzero(counts), key=lambda i: (pool.params[i], pool.tokens[i]))
-    without = counts - np.array([np.eye(len(pool), dtype=np.int64)[i] * counts[i] for i in order])
-    adds = np.sqrt(np.median(criterion.law(without), 0) / np.median(criterion.law(counts), 0)) - 1
+    whole = np.median(criterion.law(counts))
+    adds = [
+        math.sqrt(np.median(criterion.law(np.where(np.arange(len(pool)) == i, 0, counts))) / whole) - 1 for i in order
+    ]
     bound = math.nan
     if not (pool.trunks or len(begun[0])) and len(target.params) == 1:
         bound = float(np.median(half_width(criterion.bound(flops) ** 2, int(counts.sum()), constants, level)))
@@ -209,7 +211,7 @@ def design(
         prior,
         flops,
         chosen,
-        tuple(map(float, adds)),
+        tuple(adds),
         tuple(study(name, n) for name, n in rivals.items() if n.sum() > constants),
         bound,
         before,
@@ -223,7 +225,7 @@ def promised(criterion: Criterion, counts: Counts, level: float = LEVEL) -> Prom
     law, runs = criterion.law(counts), int(np.sum(counts)) + len(criterion.begun[0])
     constants = [len(one.constants()) for one in criterion.laws]
     halves = np.array([half_width(v, runs, p, level) for v, p in zip(law, constants, strict=True)])
-    both = law + criterion.error(counts) + criterion.prior.noise**2
+    both = law + criterion.error(counts)[0] + criterion.prior.noise**2
     run = np.median([half_width(v, runs, p, level) for v, p in zip(both, constants, strict=True)])
     return Promise(
         float(np.median(halves)),
@@ -237,7 +239,7 @@ def _exponents(criterion: Criterion, counts: Counts, level: float) -> dict[str, 
     """Half widths of the laws' exponents, and of beta / (alpha + beta) where there are both."""
     found: dict[str, list[float]] = {}
     runs = int(np.sum(counts)) + len(criterion.begun[0])
-    covariances = [each for form in criterion.forms for each in np.linalg.inv(form.matrices(counts))]
+    covariances = [each for form in criterion.forms for each in np.linalg.inv(form.matrix(counts))]
     for law, covariance in zip(criterion.laws, covariances, strict=True):
         constants = law.constants()
 

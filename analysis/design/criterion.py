@@ -6,6 +6,7 @@ M = sum_i n_i g_i g_i' / sigma^2, and the variance at the target is g' M^-1 g.
 
 import dataclasses
 import itertools
+import math
 
 import numpy as np
 from scipy import optimize
@@ -39,23 +40,38 @@ class Form:
     Attributes:
         rows: of each candidate, (laws, m, p).
         wanted: at the target, in ln L itself, (laws, t, p).
-        begun: of the runs that are there already, (laws, b, p).
-        squares: J J' of each candidate, (laws, m, p p).
+        begun: information of the runs that are there already, and the little that makes it regular, (laws, p, p).
     """
 
     rows: Array
     wanted: Array
     begun: Array
-    squares: Array
 
-    def matrices(self, counts: Counts) -> Array:
-        """Information of studies, counts (..., m): (laws, ..., p, p)."""
-        p = self.rows.shape[-1]
-        found = np.tensordot(counts, self.squares, (-1, 1))  # ... laws pp
-        found = np.moveaxis(found, -2, 0).reshape(len(self.rows), *np.shape(counts)[:-1], p, p)
-        told = np.swapaxes(self.begun, 1, 2) @ self.begun
-        ridge = RIDGE * np.maximum(np.einsum("lmi,lmi->li", self.rows, self.rows), 1e-30)[:, None] * np.eye(p)
-        return found + (told + ridge).reshape(len(told), *(1,) * (np.ndim(counts) - 1), p, p)
+    @classmethod
+    def of(cls, rows: Array, wanted: Array, begun: Array, least: Array) -> "Form":
+        """From slopes of the runs that are there, (laws, b, p), and the least information on each, (laws, p)."""
+        return cls(rows, wanted, np.swapaxes(begun, 1, 2) @ begun + least[..., None] * np.eye(rows.shape[-1]))
+
+    def matrix(self, counts: Counts) -> Array:
+        """Information of a study, counts (m,): (laws, p, p)."""
+        return np.einsum("m,lmi,lmj->lij", counts, self.rows, self.rows, optimize=True) + self.begun
+
+    def variances(self, counts: Counts) -> tuple[Array, Array]:
+        """Of the law at the target, averaged over it: of the study (laws,), with one run more of each (laws, m).
+
+        One run more takes (g' M^-1 j)^2 / (1 + j' M^-1 j) off.
+        """
+        inverse = np.linalg.inv(self.matrix(counts))
+        g, j = self.wanted @ inverse, self.rows @ inverse  # l t p, l m p
+        now = np.einsum("ltp,ltp->l", g, self.wanted) / g.shape[1]
+        gained = np.mean((self.rows @ np.swapaxes(g, 1, 2)) ** 2, -1) / (1 + np.einsum("lmp,lmp->lm", j, self.rows))
+        return now, now[:, None] - gained
+
+    def logarithms(self, counts: Counts) -> tuple[Array, Array]:
+        """ln det M of the study (laws,), and with one run more of each (laws, m)."""
+        M = self.matrix(counts)
+        now = np.linalg.slogdet(M)[1]
+        return now, now[:, None] + np.log1p(np.einsum("lmp,lmp->lm", self.rows @ np.linalg.inv(M), self.rows))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -65,7 +81,7 @@ class Criterion:
     Attributes:
         begun: runs that are there already, at no cost, (N, D) rows; what they tell is in every study.
         laws: those of the prior, by form, in the order of everything that has an entry for each.
-        forms: of these.
+        forms: of these; bent: the same with quadratic terms in ln N and ln D beside their constants.
     """
 
     prior: Prior
@@ -74,73 +90,67 @@ class Criterion:
     begun: tuple[Array, Array]
     laws: tuple[Law, ...]
     forms: tuple[Form, ...]
+    bent: tuple[Form, ...]
 
     @classmethod
     def of(cls, prior: Prior, pool: Pool, target: Target, begun: tuple[Array, Array] = NOTHING) -> "Criterion":
-        forms, laws = [], sorted(prior.laws, key=lambda one: one.name)
+        forms, bent, laws = [], [], sorted(prior.laws, key=lambda one: one.name)
+        places = (pool.params, pool.tokens), (target.params, target.tokens), begun
+        bends = [_bends(pool, *place) for place in places]
         for law, of_form in itertools.groupby(laws, key=type):
             theta = np.array([theta_of(one) for one in of_form])
-            rows, wanted, there = (
-                solver.jacobian(law, theta, (N, D), True)
-                for N, D in ((pool.params, pool.tokens), (target.params, target.tokens), begun)
-            )
-            if not (np.isfinite(rows).all() and np.isfinite(wanted).all()):
+            slopes = [solver.jacobian(law, theta, place, True) for place in places]
+            if not all(np.isfinite(J).all() for J in slopes):
                 raise InputError(f"a law of {law.name} has no slope at some candidates or at the target; leave it out")
-            rows, there = rows / prior.noise, there / prior.noise
-            squares = (rows[..., None] * rows[..., None, :]).reshape(*rows.shape[:2], -1)
-            forms.append(Form(rows, wanted, there, squares))
-        return cls(prior, pool, target, begun, tuple(laws), tuple(forms))
+            both = [
+                np.concatenate([J, np.broadcast_to(Q, (len(J), *Q.shape))], -1)
+                for J, Q in zip(slopes, bends, strict=True)
+            ]
+            least = RIDGE * np.maximum(np.einsum("lmi,lmi->li", slopes[0], slopes[0]), 1e-30) / prior.noise**2
+            faint = np.concatenate([least, np.full((len(least), 3), FAINT)], -1)
+            forms.append(Form.of(slopes[0] / prior.noise, slopes[1], slopes[2] / prior.noise, least))
+            bent.append(Form.of(both[0] / prior.noise, both[1], both[2] / prior.noise, faint))
+        return cls(prior, pool, target, begun, tuple(laws), tuple(forms), tuple(bent))
 
     def law(self, counts: Counts) -> Array:
-        """Variance of each law's value at the target, its form being right, averaged over the target: (laws, ...)."""
-        found = []
-        for form in self.forms:
-            M = form.matrices(counts)
-            g = form.wanted.reshape(len(M), *(1,) * (M.ndim - 3), *form.wanted.shape[1:])
-            solved = np.linalg.solve(M, np.broadcast_to(np.swapaxes(g, -1, -2), (*M.shape[:-1], g.shape[-2])))
-            found.append(np.einsum("l...tp,l...pt->l...", np.broadcast_to(g, (*M.shape[:-2], *g.shape[-2:])), solved))
-        return np.concatenate(found) / len(self.target.params)
+        """Variance of each law's value at the target, its form being right, averaged over the target: (laws,)."""
+        return np.concatenate([form.variances(counts)[0] for form in self.forms])
 
-    def error(self, counts: Counts) -> Array:
-        """Variance of the law's own error at the target, which lies beyond the runs: (...)."""
+    def error(self, counts: Counts) -> tuple[float, Array]:
+        """Variance of the law's own error at the target, beyond the runs: of the study, with one more of each (m,)."""
+        far, after = 0.0, np.zeros(len(self.pool))
         there = np.asarray(counts) > 0
-        far = np.zeros(there.shape[:-1])
         for own, begun, at in zip(*map(_sides, (self.pool, self.begun, self.target)), strict=True):
-            largest = np.max(np.where(there, own, 0.0), -1, initial=begun.max(initial=1.0))
-            smallest = np.min(np.where(there, own, np.inf), -1, initial=begun.min(initial=np.inf))
-            smallest = np.where(np.isfinite(smallest), smallest, largest)
-            beyond = np.maximum(np.log(at.max()) - np.log(largest), np.log(smallest) - np.log(at.min()))
-            far = np.maximum(far, beyond)
-        return self.prior.error**2 * far ** (2 * POWER)
+            runs = np.concatenate([own[there], begun])
+            high, low = np.maximum(own, runs.max(initial=0.0)), np.minimum(own, runs.min(initial=np.inf))
+            after = np.maximum(after, np.maximum(np.log(at.max() / high), np.log(low / at.min())))
+            if len(runs):
+                far = max(far, math.log(at.max() / runs.max()), math.log(runs.min() / at.min()))
+        far = far if there.any() or len(self.begun[0]) else float(after.max())
+        return self.prior.error**2 * far ** (2 * POWER), self.prior.error**2 * after ** (2 * POWER)
 
-    def score(self, counts: Counts) -> Array:
-        """What a design makes small: the mean over laws of the logarithm of the standard deviation, both errors in."""
-        return 0.5 * np.log(self.law(counts) + self.error(counts)).mean(0)
+    def narrow(self, counts: Counts) -> tuple[float, Array]:
+        """What a design makes small, of a study and of it with one run more of each candidate (m,).
 
-    def departure(self, counts: Counts) -> Array:
-        """How badly a study would notice that the law bends: minus the information on ln L's quadratic terms.
+        The mean over laws of the logarithm of the standard deviation at the target, the law's own error in.
+        """
+        found = [form.variances(counts) for form in self.forms]
+        now, after = (np.concatenate([each[k] for each in found]) for k in (0, 1))
+        own, own_after = self.error(counts)
+        return float(0.5 * np.log(now + own).mean()), 0.5 * np.log(after + own_after).mean(0)
+
+    def departure(self, counts: Counts) -> tuple[float, Array]:
+        """How badly a study would notice that the law bends, as `narrow`: minus the information on the bends.
 
         The mean over laws of -1/2 ln det of the information on (ln N)^2, ln N ln D and (ln D)^2 that is left once the
         law's own constants are fitted: small where sizes and lengths are many and apart.
         """
-        counts = np.asarray(counts)
-        bends, begun = self._bends(self.pool.params, self.pool.tokens), self._bends(*self.begun)
-        squares = np.tensordot(counts, np.einsum("mi,mj->mij", bends, bends), 1) + begun.T @ begun  # ... 3 3
-        total = []
-        for form in self.forms:
-            both = np.einsum("...m,lmi,mj->l...ij", counts, form.rows, bends, optimize=True)
-            told = np.einsum("lbi,bj->lij", form.begun, begun)
-            both = both + told.reshape(len(told), *(1,) * (counts.ndim - 1), *told.shape[1:])
-            left = squares - np.swapaxes(both, -1, -2) @ np.linalg.solve(form.matrices(counts), both)
-            total.append(-0.5 * np.linalg.slogdet(left + FAINT * np.eye(3))[1])
-        return np.concatenate(total).mean(0)
-
-    def _bends(self, N: Array, D: Array) -> Array:
-        """(ln N)^2, ln N ln D and (ln D)^2 of runs, from the middle of the pool and in units of its width, (n, 3)."""
-        logs = np.log([self.pool.params, self.pool.tokens])
-        middle, width = logs.mean(1, keepdims=True), np.maximum(logs.std(1, keepdims=True), 1e-9)
-        u, v = (np.log([N, D]) - middle) / width
-        return np.stack([u * u, u * v, v * v], -1) / self.prior.noise
+        own, bent = ([form.logarithms(counts) for form in forms] for forms in (self.forms, self.bent))
+        now, after = (
+            0.5 * np.concatenate([of_law[k] - of_bent[k] for of_law, of_bent in zip(own, bent, strict=True)]).mean(0)
+            for k in (0, 1)
+        )
+        return float(now), after
 
     def bound(self, flops: float) -> Array:
         """Least standard deviation of each law's value that any spending of so much FLOP can leave, (laws,).
@@ -185,6 +195,14 @@ def half_width(variance: Array, runs: int, constants: int, level: float = LEVEL)
     degrees = np.array(max(runs - constants, 1), float)
     median = 1 - 2 / (9 * degrees)  # Wilson and Hilferty: the median of chi^2 / degrees, to the power 1/3
     return t_quantile(level, degrees) * np.sqrt(variance) * median**1.5
+
+
+def _bends(pool: Pool, N: Array, D: Array) -> Array:
+    """(ln N)^2, ln N ln D and (ln D)^2 of runs, from the middle of the pool and in units of its width, (n, 3)."""
+    logs = np.log([pool.params, pool.tokens])
+    middle, width = logs.mean(1, keepdims=True), np.maximum(logs.std(1, keepdims=True), 1e-9)
+    u, v = (np.log([N, D]) - middle) / width
+    return np.stack([u * u, u * v, v * v], -1)
 
 
 def _sides(runs: "Pool | Target | tuple[Array, Array]") -> tuple[Array, Array, Array]:

@@ -3,9 +3,11 @@
 Fedorov's exchange for whole runs with costs: one run out, the best that then fit in, as long as the criterion falls.
 """
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analysis.design.pool import Counts, Pool
 from analysis.frontier import Array
@@ -14,60 +16,78 @@ POWERS = (0.5, 1.0)  # of the cost, by which a gain is divided while the study i
 PASSES = 12  # over the chosen runs
 BETTER = 1e-6  # fall of the criterion that is worth an exchange
 
-Score = Callable[[Counts], Array]  # of studies (..., m)
+Aim = Callable[[Counts], tuple[float, Array]]  # of a study, and of it with one run more of each candidate (m,)
 
 
-def choose(score: Score, pool: Pool, flops: float, runs: int, repeats: int, begin: Counts | None = None) -> Counts:
+def choose(aim: Aim, pool: Pool, flops: float, runs: int, repeats: int, begin: Counts | None = None) -> Counts:
     """How often each candidate is trained, (m,).
 
     Args:
-        score: to be made small.
+        aim: to be made small.
         runs: in all, at most.
         repeats: of one candidate, at most.
         begin: runs that are there, and stay: what they cost is within the budget too.
     """
     begin = np.zeros(len(pool), np.int64) if begin is None else begin
-    found = []
-    for power in POWERS:
-        counts = _filled(score, pool, flops, runs, repeats, begin, power)
-        found.append(_exchanged(score, pool, flops, runs, repeats, begin, counts))
-    return min(found, key=lambda counts: float(score(counts)))
+    bounds = Bounds(pool, flops, runs, repeats)
+    found = [_exchanged(aim, bounds, begin, _filled(aim, bounds, begin, power)) for power in POWERS]
+    return min(found, key=lambda counts: aim(counts)[0])
 
 
-def _more(pool: Pool, flops: float, runs: int, repeats: int, counts: Counts) -> Counts:
-    """All studies of one run more that are within the bounds, (k, m)."""
-    if counts.sum() >= runs:
-        return np.zeros((0, len(pool)), np.int64)
-    more = counts + np.eye(len(pool), dtype=np.int64)[counts < repeats]
-    return more[pool.cost(more) <= flops * (1 + 1e-9)]
+@dataclasses.dataclass(frozen=True)
+class Bounds:
+    """What a study may be."""
+
+    pool: Pool
+    flops: float
+    runs: int
+    repeats: int
+
+    def more(self, counts: Counts) -> tuple[NDArray[np.int64], Array]:
+        """Which candidates may be trained once more, (k,), and what each costs then."""
+        if counts.sum() >= self.runs:
+            return np.zeros(0, np.int64), np.zeros(0)
+        open_ = np.flatnonzero(counts < self.repeats)
+        cost = self.pool.cost(counts + np.eye(len(counts), dtype=np.int64)[open_])
+        fits = cost <= self.flops * (1 + 1e-9)
+        return open_[fits], cost[fits] - float(self.pool.cost(counts))
 
 
-def _filled(score: Score, pool: Pool, flops: float, runs: int, repeats: int, counts: Counts, power: float) -> Counts:
-    while len(more := _more(pool, flops, runs, repeats, counts)):
-        cost = np.maximum(pool.cost(more) - pool.cost(counts), 1e-12 * flops)
-        gain = (score(counts) - score(more)) / cost**power
+def _filled(aim: Aim, bounds: Bounds, counts: Counts, power: float) -> Counts:
+    """With runs added as long as one fits in, each the one that gains most for its cost."""
+    counts = counts.copy()
+    while True:
+        open_, cost = bounds.more(counts)
+        if not len(open_):
+            return counts
+        now, after = aim(counts)
+        gain = (now - after[open_]) / np.maximum(cost, 1e-12 * bounds.flops) ** power
         best = int(np.argmax(gain))
         if not gain[best] > 0:
-            break
-        counts = more[best]
-    return counts
+            return counts
+        counts[open_[best]] += 1
 
 
-def _exchanged(
-    score: Score, pool: Pool, flops: float, runs: int, repeats: int, begin: Counts, counts: Counts
-) -> Counts:
+def _exchanged(aim: Aim, bounds: Bounds, begin: Counts, counts: Counts) -> Counts:
+    """With one run out and the best that then fit in, as long as that lowers the aim."""
+    best, _ = aim(counts)
     for _ in range(PASSES):
-        before = float(score(counts))
+        before = best
         for i in np.flatnonzero(counts > begin):
+            if counts[i] == begin[i]:
+                continue
             less = counts.copy()
             less[i] -= 1
-            more = _more(pool, flops, runs, repeats, less)
-            if len(more):
-                at = score(more)
-                best = int(np.argmin(at))
-                if at[best] < score(counts) - BETTER:
-                    counts = _filled(score, pool, flops, runs, repeats, more[best], POWERS[0])
-        counts = _filled(score, pool, flops, runs, repeats, counts, POWERS[0])
-        if float(score(counts)) > before - BETTER:
-            break
+            open_, _ = bounds.more(less)
+            if not len(open_):
+                continue
+            _, after = aim(less)
+            if after[open_].min() < best - BETTER:
+                less[open_[np.argmin(after[open_])]] += 1
+                counts = _filled(aim, bounds, less, POWERS[0])
+                best, _ = aim(counts)
+        counts = _filled(aim, bounds, counts, POWERS[0])
+        best, _ = aim(counts)
+        if best > before - BETTER:
+            return counts
     return counts

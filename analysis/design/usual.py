@@ -6,7 +6,7 @@ Of each kind the one that does best at the target, so that a design is held agai
 import numpy as np
 
 from analysis import frontier
-from analysis.design.exchange import Score
+from analysis.design.exchange import Aim
 from analysis.design.pool import Counts, Pool
 from analysis.design.prior import Prior
 from analysis.frontier import FLOP_PER_PARAM_TOKEN, Array
@@ -16,7 +16,7 @@ BUDGETS, AROUND = (3, 4, 5, 6, 7), (4, 5, 7)  # of IsoFLOP profiles, and sizes a
 FACTOR, REACH = 4.0, 8.0  # between budgets; between a profile's optimum and its ends
 
 
-def grid(score: Score, pool: Pool, flops: float, runs: int) -> Counts:
+def grid(aim: Aim, pool: Pool, flops: float, runs: int) -> Counts:
     """Sizes by lengths, evenly apart in their logarithms from the smallest on."""
     N, D = np.unique(pool.params), np.unique(pool.tokens)
     found = []
@@ -29,10 +29,10 @@ def grid(score: Score, pool: Pool, flops: float, runs: int) -> Counts:
                         continue
                     counts = (np.isin(pool.params, N[at_N]) & np.isin(pool.tokens, D[at_D])).astype(np.int64)
                     found.append(counts)
-    return _best(found, score, pool, flops)
+    return _best(found, aim, pool, flops)
 
 
-def isoflop(score: Score, pool: Pool, prior: Prior, flops: float, runs: int) -> Counts:
+def isoflop(aim: Aim, pool: Pool, prior: Prior, flops: float, runs: int) -> Counts:
     """Sizes within a factor of 8 of the best one at each of several budgets, the budgets a factor of 4 apart.
 
     The optima are those of the prior's first law.
@@ -51,13 +51,13 @@ def isoflop(score: Score, pool: Pool, prior: Prior, flops: float, runs: int) -> 
                     wanted = best * REACH ** np.linspace(-1, 1, around)
                     counts[_nearest(pool, wanted, at)] = 1
                 found.append(counts)
-    return _best(found, score, pool, flops)
+    return _best(found, aim, pool, flops)
 
 
-def _best(studies: list[Counts], score: Score, pool: Pool, flops: float) -> Counts:
-    """The study within the budget with the lowest score; one of no run where there is none."""
-    fits = np.array([counts for counts in studies if counts.sum() and pool.cost(counts) <= flops])
-    return fits[int(np.argmin(score(fits)))] if len(fits) else np.zeros(len(pool), np.int64)
+def _best(studies: list[Counts], aim: Aim, pool: Pool, flops: float) -> Counts:
+    """The study within the budget that does best; one of no run where there is none."""
+    fits = [counts for counts in studies if counts.sum() and pool.cost(counts) <= flops]
+    return min(fits, key=lambda counts: aim(counts)[0], default=np.zeros(len(pool), np.int64))
 
 
 def _spaced(low: int, high: int, n: int) -> Array | None:
