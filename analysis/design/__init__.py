@@ -21,9 +21,11 @@ from analysis.digits import compute, percent, plural, short
 from analysis.frontier import FLOP_PER_PARAM_TOKEN, Array
 from scaling.errors import InputError
 
-CHECKS = 0.3  # of the budget, for runs that notice a law that bends
+CHECKS = 0.2  # of the budget, for runs that notice a law that bends
 CHECK_RUNS = 12  # at most
-RUNS, REPEATS = 40, 3  # of a study, and of one candidate, at most
+# Of a study, and of one candidate, at most. More runs bring little, and a fit of more would take Huber's loss, whose
+# intervals are wider than promised where a few runs decide.
+RUNS, REPEATS = 24, 3
 LEAST = 3  # different sizes, and lengths
 SPENDINGS = (0.25, 0.5, 1.0, 2.0, 4.0)  # times the budget
 

@@ -10,7 +10,7 @@ HEAD = """The runs to train before N = {N} on {D} tokens, as scaling design chos
 
     scaling study show {name} --set 'data.source=text:mine/*.txt'
     scaling study run {name} --set 'data.source=text:mine/*.txt' --out studies/design
-    scaling fit chinchilla studies/design --out law.json
+    scaling fit chinchilla studies/design --loss squared --out law.json
 
 Promised at {level}: the law's value there to ± {law}, one run to ± {run}. Batches are those of {batches}, peak rates \
 those of {rates}: published rules, no sweep on this text.

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from analysis.design.pool import Counts, Pool
 from analysis.frontier import Array
 
-POWERS = (0.5, 1.0)  # of the cost, by which a gain is divided while the study is filled
+POWERS = (0.5, 0.25, 1.0)  # of the cost, by which a gain is divided while the study is filled
+SHAKES, SHAKEN = 12, 3  # how often some of the chosen runs are drawn and left out, to begin anew; and how many
 PASSES = 12  # over the chosen runs
 BETTER = 1e-6  # fall of the criterion that is worth an exchange
 
@@ -31,7 +32,18 @@ def choose(aim: Aim, pool: Pool, flops: float, runs: int, repeats: int, begin: C
     begin = np.zeros(len(pool), np.int64) if begin is None else begin
     bounds = Bounds(pool, flops, runs, repeats)
     found = [_exchanged(aim, bounds, begin, _filled(aim, bounds, begin, power)) for power in POWERS]
-    return min(found, key=lambda counts: aim(counts)[0])
+    best = min(found, key=lambda counts: aim(counts)[0])
+    rng = np.random.default_rng(0)
+    for _ in range(SHAKES):
+        chosen = np.repeat(np.arange(len(pool)), best - begin)
+        if len(chosen) <= SHAKEN:
+            break
+        less = best.copy()
+        np.subtract.at(less, rng.choice(chosen, SHAKEN, replace=False), 1)
+        again = _exchanged(aim, bounds, begin, _filled(aim, bounds, less, POWERS[0]))
+        if aim(again)[0] < aim(best)[0]:
+            best = again
+    return best
 
 
 @dataclasses.dataclass(frozen=True)

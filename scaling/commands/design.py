@@ -77,10 +77,10 @@ def _asked(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--trunks", action="store_true", help="runs of one size are branches of one trunk, cooled over their last fifth"
     )
-    verb.add_argument("--runs", type=arguments.count, metavar="N", help="at most (40)")
+    verb.add_argument("--runs", type=arguments.count, metavar="N", help="at most (24)")
     verb.add_argument("--repeats", type=arguments.count, metavar="N", help="of one run with other seeds, at most (3)")
     verb.add_argument(
-        "--checks", type=arguments.number, metavar="SHARE", help="of the budget, to notice a law that bends (0.3)"
+        "--checks", type=arguments.number, metavar="SHARE", help="of the budget, to notice a law that bends (0.2)"
     )
     verb.add_argument("--noise", type=arguments.number, help="scatter of a run, in ln(loss) (0.005, or the fit's)")
     verb.add_argument("--overhead", type=arguments.number, metavar="C", help="FLOP that each run costs beside (0)")
