@@ -59,8 +59,11 @@ def _asked(verb: argparse.ArgumentParser) -> None:
         metavar="C|N,D",
         help="of the forecast: FLOP, spent as the laws believed have it, or parameters and tokens, 1e9,2e10",
     )
+    verb.add_argument("--flops", type=arguments.number, metavar="C", help="the budget of the runs together, in FLOP")
+    verb.add_argument("--hardware", metavar="NAME", help="such as h100:8, rtx4090:2, v5p-128; with --hours")
+    verb.add_argument("--hours", type=arguments.number, help="of it, for all runs together")
     verb.add_argument(
-        "--flops", type=arguments.number, required=True, metavar="C", help="the budget of the runs together, in FLOP"
+        "--utilisation", type=arguments.number, default=0.4, help="share of the chips' peak that training reaches (0.4)"
     )
     verb.add_argument("--law", help="fitted to the runs that are there (chinchilla)")
     verb.add_argument(
@@ -84,7 +87,7 @@ def _asked(verb: argparse.ArgumentParser) -> None:
     )
     verb.add_argument("--noise", type=arguments.number, help="scatter of a run, in ln(loss) (0.005, or the fit's)")
     verb.add_argument("--overhead", type=arguments.number, metavar="C", help="FLOP that each run costs beside (0)")
-    verb.add_argument("--out", type=arguments.out_file(".py"), metavar="FILE.py", help="the runs as a study's config")
+    verb.add_argument("--out", type=arguments.PYTHON, metavar="FILE.py", help="the runs as a study's config")
     verb.add_argument("--json", action="store_true", help="JSON in place of text")
 
 
@@ -135,13 +138,13 @@ def _made(
         if not args.noise > 0:
             raise InputError(f"--noise {args.noise:g}: wanted a number above 0, such as 0.005")
         prior = dataclasses.replace(prior, noise=args.noise)
-    target = _target(args.target, prior)
+    flops, target = _flops(args), _target(args.target, prior)
     N = float(target.params[0])
     smallest, largest = args.sizes or (max(N / REACH, LEAST), N)
     shapes = {float(shape.params): shape for shape in standard_sizes(smallest, largest)}
     candidates = pool(
         list(shapes),
-        args.flops,
+        flops,
         ratios=tuple(args.ratios or RATIOS),
         most_tokens=float("inf") if args.max_tokens is None else args.max_tokens,
         trunks=args.trunks,
@@ -151,7 +154,7 @@ def _made(
         prior,
         candidates,
         target,
-        args.flops,
+        flops,
         checks=design.CHECKS if args.checks is None else args.checks,
         runs=args.runs or design.RUNS,
         repeats=args.repeats or design.REPEATS,
@@ -162,6 +165,17 @@ def _made(
         folders.write(path, config_file.config(made, shapes, str(path)))
 
     return made, write
+
+
+def _flops(args: argparse.Namespace) -> float:
+    """The budget, all runs together."""
+    from analysis.plan.budget import Budget, Machine
+
+    if (args.flops is None) == (args.hours is None) or (args.hardware is None) != (args.hours is None):
+        raise InputError("wanted one budget: --flops C, or --hardware NAME --hours H")
+    if args.hours is None:
+        return Budget.of_flops(args.flops).flops
+    return Budget.of_hardware(Machine.named(args.hardware, args.utilisation), args.hours).flops
 
 
 def _prior(args: argparse.Namespace) -> "Prior":
