@@ -84,7 +84,7 @@ def pool(
     shortest = STEP ** math.floor(math.log(ratios[0] * sizes[0], STEP))
     longest = min(ratios[1] * sizes[-1], flops / (FLOP_PER_PARAM_TOKEN * sizes[0]), most_tokens)
     lengths = shortest * STEP ** np.arange(max(math.floor(math.log(longest / shortest, STEP) + 1e-9), 0) + 1)
-    N, D = (values.ravel() for values in np.meshgrid(sizes, lengths, indexing="ij"))
+    N, D = np.repeat(sizes, len(lengths)), np.tile(lengths, len(sizes))
     ratio = D / N
     fits = (ratio >= ratios[0]) & (ratio <= ratios[1]) & (D <= most_tokens)
     fits &= FLOP_PER_PARAM_TOKEN * N * D + overhead <= flops
@@ -93,7 +93,7 @@ def pool(
             f"no run of {short(sizes[0])} to {short(sizes[-1])} parameters with {ratios[0]:g} to {ratios[1]:g} tokens "
             f"per parameter is within {compute(flops)}; allow smaller models, or spend more"
         )
-    return Pool(N[fits], D[fits], trunks, overhead)
+    return Pool(np.asarray(N[fits], float), np.asarray(D[fits], float), trunks, overhead)
 
 
 def standard_sizes(smallest: float, largest: float) -> list[Shape]:

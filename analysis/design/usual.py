@@ -60,7 +60,7 @@ def _best(studies: list[Counts], aim: Aim, pool: Pool, flops: float) -> Counts:
     return min(fits, key=lambda counts: aim(counts)[0], default=np.zeros(len(pool), np.int64))
 
 
-def _spaced(low: int, high: int, n: int) -> Array | None:
+def _spaced(low: int, high: int, n: int) -> Counts | None:
     """n indices evenly apart from low to high; None where there are none."""
     return np.arange(low, high + 1, (high - low) // (n - 1)) if (high - low) % (n - 1) == 0 else None
 

@@ -141,11 +141,12 @@ def _made(
     flops, target = _flops(args), _target(args.target, prior)
     N = float(target.params[0])
     smallest, largest = args.sizes or (max(N / REACH, LEAST), N)
+    fewest, most = args.ratios or RATIOS
     shapes = {float(shape.params): shape for shape in standard_sizes(smallest, largest)}
     candidates = pool(
         list(shapes),
         flops,
-        ratios=tuple(args.ratios or RATIOS),
+        ratios=(fewest, most),
         most_tokens=float("inf") if args.max_tokens is None else args.max_tokens,
         trunks=args.trunks,
         overhead=args.overhead or 0.0,
