@@ -130,6 +130,7 @@ def test_a_law_of_ones_own_takes_a_few_lines():
         ({"ranges": {"params": ""}}, "the range of params is no pair of numbers"),
         ({"degrees": "many"}, 'degrees is "many", not a number'),
         ({"ranges": {"params": [1.0, None]}}, "params is null, not a number"),
+        ({"misfit": {"error": 0.1}, "ranges": {"params": [1.0, -2.0]}}, "params is not above 0"),
         ({"residuals": {"rms": 0.1, "sigma": None, "largest": []}}, "sigma is null, not a number"),
     ],
 )

@@ -433,7 +433,9 @@ class Fit(Generic[L]):
             if not isinstance(ends, list) or len(ends) != 2:
                 raise ValueError(f"the range of {name} is no pair of numbers")
         below = [name for name in log if log[name] and not _number(d[name], name) > 0]
-        below += [name for name, ends in d["ranges"].items() if d.get("misfit") and not _number(ends[0], name) > 0]
+        below += [
+            name for name, ends in d["ranges"].items() for end in ends if d.get("misfit") and not _number(end, name) > 0
+        ]
         if below:
             raise ValueError(f"{below[0]} is not above 0")
         for name in ("level", "degrees", "objective", "starts", "n_runs"):
