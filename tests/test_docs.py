@@ -25,12 +25,13 @@ def test_the_examples_run_as_printed(page, tmp_path, monkeypatch):
     assert "+SKIP" not in page.read_text(encoding="utf-8")
 
 
-def test_commands_of_planning_that_are_shown_with_their_output_print_it(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(("page", "commands"), [("planning", 4), ("design", 1)])
+def test_commands_that_are_shown_with_their_output_print_it(page, commands, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     shown = re.findall(
-        r"^    \$ scaling (.*)\n((?:    .*\n)+)", (DOCS / "planning.md").read_text(encoding="utf-8"), re.MULTILINE
+        r"^    \$ scaling (.*)\n((?:    .*\n)+)", (DOCS / f"{page}.md").read_text(encoding="utf-8"), re.MULTILINE
     )
-    assert len(shown) == 4
+    assert len(shown) == commands
     for command, wanted in shown:
         with pytest.raises(SystemExit) as end:
             cli.main(shlex.split(command))

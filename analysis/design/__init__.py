@@ -1,0 +1,273 @@
+"""Which runs to train: the study whose forecast at a target is narrowest for what it costs, and how narrow that is.
+
+A design is chosen for what is believed (`prior`), from what can be trained (`pool`), by the variance of ln L at the
+target (`criterion`), by exchange of whole runs (`exchange`). A share of the budget goes to runs that would notice that
+the law bends, whatever is believed. Beside it stand the designs by habit of the same cost (`usual`).
+"""
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+
+from analysis.confidence import LEVEL
+from analysis.design import usual
+from analysis.design.criterion import NOTHING, Criterion, Target, half_width
+from analysis.design.exchange import choose
+from analysis.design.pool import Counts, Pool
+from analysis.design.prior import Prior
+from analysis.digits import compute, percent, plural, short
+from analysis.frontier import FLOP_PER_PARAM_TOKEN, Array
+from scaling.errors import InputError
+
+CHECKS = 0.2  # of the budget, for runs that notice a law that bends
+CHECK_RUNS = 12  # at most
+# Of a study, and of one candidate, at most. More runs bring little, and a fit of more would take Huber's loss, whose
+# intervals are wider than promised where a few runs decide.
+RUNS, REPEATS = 24, 3
+LEAST = 3  # different sizes, and lengths
+SPENDINGS = (0.25, 0.5, 1.0, 2.0, 4.0)  # times the budget
+
+
+@dataclasses.dataclass(frozen=True)
+class Promise:
+    """What a study will leave, before a run of it is trained; half widths at `level` in ln L, about shares of L.
+
+    Attributes:
+        law: of the law's value at the target, its form being right: the middle law of the prior.
+        spread: the same of the laws that expect least and most.
+        run: of one run there: the law's own error beyond the runs and a run's scatter in.
+        exponents: of alpha and beta, where the laws have them.
+        a: of the exponent of N_opt.
+    """
+
+    law: float
+    spread: tuple[float, float]
+    run: float
+    exponents: dict[str, float]
+    level: float = LEVEL
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Study:
+    """Runs chosen from a pool: `counts` of each candidate, (m,), what they cost in FLOP, what they promise."""
+
+    name: str
+    pool: Pool
+    counts: Counts
+    flops: float
+    promise: Promise
+
+    @property
+    def runs(self) -> list[tuple[float, float, int]]:
+        """(N, D, how often), the smallest first."""
+        there = np.flatnonzero(self.counts)
+        rows = [(float(self.pool.params[i]), float(self.pool.tokens[i]), int(self.counts[i])) for i in there]
+        return sorted(rows)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Design:
+    """The study to train, its rivals by habit, and what more or less money would buy.
+
+    Attributes:
+        adds: of each of `study.runs`, how much wider the interval of the law is without it, as a share.
+        bound: half width below which no spending of the budget on these candidates comes, NaN where none is known.
+        before: what the runs that are there already leave by themselves; None where there are none, or too few.
+        spendings: promises at other budgets, by their FLOP.
+        notes: what else to know.
+    """
+
+    target: Target
+    prior: Prior
+    budget: float
+    study: Study
+    adds: tuple[float, ...]
+    rivals: tuple[Study, ...]
+    bound: float
+    before: Promise | None
+    spendings: dict[float, Promise]
+    notes: tuple[str, ...]
+
+    def text(self) -> str:
+        N, D = float(self.target.params[0]), float(self.target.tokens[0])
+        p, study = self.study.promise, self.study
+        n = int(study.counts.sum())
+        lines = [
+            f"target: {short(N)} parameters on {short(D)} tokens, {compute(FLOP_PER_PARAM_TOKEN * N * D)}, "
+            f"{FLOP_PER_PARAM_TOKEN * N * D / self.budget:.3g} times the budget of {compute(self.budget)}",
+            f"believed before: {self.prior.told}; a run scatters by {percent(self.prior.noise)}",
+            f"{n} {plural(n, 'run', 'runs')}{' more' if self.before else ''}, {compute(study.flops)}:",
+            "           N            D  times  share of cost  without it",
+        ]
+        for (size, tokens, often), more in zip(study.runs, self.adds, strict=True):
+            share = FLOP_PER_PARAM_TOKEN * size * tokens * often / study.flops
+            paid, without = percent(share), percent(more, sign=True)
+            lines.append(f"  {short(size):>10} {short(tokens):>12} {often:>6} {paid:>14} {without:>11}")
+        lines += [
+            f"promised at {percent(p.level)}: the law's value there to ± {percent(p.law)} "
+            f"({percent(p.spread[0])} to {percent(p.spread[1])} over what is believed), one run to ± {percent(p.run)}",
+            "exponents: " + ", ".join(f"{name} ± {half:.2g}" for name, half in p.exponents.items()),
+        ]
+        if math.isfinite(self.bound):
+            lines.append(
+                f"no spending of the budget on these candidates leaves the law less than ± {percent(self.bound)}"
+            )
+        for rival in self.rivals:
+            lines.append(
+                f"{rival.name} of {int(rival.counts.sum())} runs, {compute(rival.flops)}: "
+                f"law ± {percent(rival.promise.law)}, one run ± {percent(rival.promise.run)}"
+            )
+        if self.before:
+            lines.append(f"the runs that are there leave the law ± {percent(self.before.law)}")
+        told = ", ".join(f"{compute(flops)} ± {percent(one.law)}" for flops, one in self.spendings.items())
+        lines.append(f"other budgets: {told}")
+        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+
+    def to_dict(self) -> dict[str, Any]:
+        def told(study: Study) -> dict[str, Any]:
+            runs = [{"params": N, "tokens": D, "times": n} for N, D, n in study.runs]
+            return {"runs": runs, "flops": study.flops, "promise": dataclasses.asdict(study.promise)}
+
+        return {
+            "target": {"params": self.target.params.tolist(), "tokens": self.target.tokens.tolist()},
+            "believed": self.prior.told,
+            "noise": self.prior.noise,
+            "budget": self.budget,
+            **told(self.study),
+            "adds": list(self.adds),
+            "before": dataclasses.asdict(self.before) if self.before else None,
+            "bound": self.bound,
+            "rivals": {rival.name: told(rival) for rival in self.rivals},
+            "spendings": {f"{flops:g}": dataclasses.asdict(one) for flops, one in self.spendings.items()},
+            "notes": list(self.notes),
+        }
+
+
+def design(
+    prior: Prior,
+    pool: Pool,
+    target: Target,
+    flops: float,
+    *,
+    checks: float = CHECKS,
+    runs: int = RUNS,
+    repeats: int = REPEATS,
+    level: float = LEVEL,
+    begun: tuple[Array, Array] = NOTHING,
+) -> Design:
+    """The study of a budget whose forecast at a target is narrowest.
+
+    Args:
+        begun: N and D of runs that are there already: the study goes on from them.
+        flops: the budget, FLOP of all runs together, those begun left out.
+        checks: share of it for runs that notice a law that bends, in [0, 1).
+        runs, repeats: of the study, and of one candidate, at most.
+
+    Raises:
+        InputError: the budget buys no study that tells the law's constants and that it is wrong.
+    """
+    if not 0 <= checks < 1:
+        raise InputError(f"checks {checks:g}: wanted a share of the budget, from 0 to below 1")
+    criterion = Criterion.of(prior, pool, target, begun)
+    constants = max(len(law.constants()) for law in prior.laws)
+    if runs + len(begun[0]) < constants + 1:
+        raise InputError(f"{runs} runs cannot tell {constants} constants and a scatter; allow {constants + 1} at least")
+
+    def best(budget: float) -> Counts:
+        begin = choose(criterion.departure, pool, checks * budget, min(CHECK_RUNS, runs // 2), 1) if checks else None
+        return choose(criterion.narrow, pool, budget, runs, repeats, begin)
+
+    counts = best(flops)
+    there = counts > 0
+    apart = {
+        "sizes": len(np.unique(np.concatenate([pool.params[there], begun[0]]))),
+        "lengths": len(np.unique(np.concatenate([pool.tokens[there], begun[1]]))),
+    }
+    if counts.sum() + len(begun[0]) <= constants or min(apart.values()) < LEAST:
+        raise InputError(
+            f"{compute(flops)} buys {int(counts.sum())} runs of {apart['sizes']} sizes and {apart['lengths']} lengths; "
+            f"a law of {constants} constants wants {constants + 1} runs of {LEAST} at least; allow smaller models, or "
+            "spend more"
+        )
+
+    def study(name: str, counts: Counts) -> Study:
+        return Study(name, pool, counts, float(pool.cost(counts)), promised(criterion, counts, level))
+
+    rivals = {"a grid": usual.grid(criterion.narrow, pool, flops, runs),
+              "IsoFLOP profiles": usual.isoflop(criterion.narrow, pool, prior, flops, runs)}  # fmt: skip
+    chosen = study("the design", counts)
+    order = sorted(np.flatnonzero(counts), key=lambda i: (pool.params[i], pool.tokens[i]))
+    whole = np.median(criterion.law(counts))
+    adds = [
+        math.sqrt(np.median(criterion.law(np.where(np.arange(len(pool)) == i, 0, counts))) / whole) - 1 for i in order
+    ]
+    bound = math.nan
+    if not (pool.trunks or len(begun[0])) and len(target.params) == 1:
+        bound = float(np.median(half_width(criterion.bound(flops) ** 2, int(counts.sum()), constants, level)))
+    before = promised(criterion, np.zeros(len(pool), np.int64), level) if len(begun[0]) > constants else None
+    spendings = {s * flops: promised(criterion, best(s * flops), level) for s in SPENDINGS if s != 1.0}
+    return Design(
+        target,
+        prior,
+        flops,
+        chosen,
+        tuple(adds),
+        tuple(study(name, n) for name, n in rivals.items() if n.sum() > constants),
+        bound,
+        before,
+        spendings,
+        _notes(prior, pool, counts, checks),
+    )
+
+
+def promised(criterion: Criterion, counts: Counts, level: float = LEVEL) -> Promise:
+    """What a study of these runs will leave at the target of a criterion."""
+    law, runs = criterion.law(counts), int(np.sum(counts)) + len(criterion.begun[0])
+    constants = [len(one.constants()) for one in criterion.laws]
+    halves = np.array([half_width(v, runs, p, level) for v, p in zip(law, constants, strict=True)])
+    both = law + criterion.error(counts)[0] + criterion.prior.noise**2
+    run = np.median([half_width(v, runs, p, level) for v, p in zip(both, constants, strict=True)])
+    return Promise(
+        float(np.median(halves)),
+        (float(halves.min()), float(halves.max())),
+        float(run),
+        _exponents(criterion, counts, level),
+    )
+
+
+def _exponents(criterion: Criterion, counts: Counts, level: float) -> dict[str, float]:
+    """Half widths of the laws' exponents, and of beta / (alpha + beta) where there are both."""
+    found: dict[str, list[float]] = {}
+    runs = int(np.sum(counts)) + len(criterion.begun[0])
+    covariances = [each for form in criterion.forms for each in np.linalg.inv(form.matrix(counts))]
+    for law, covariance in zip(criterion.laws, covariances, strict=True):
+        constants = law.constants()
+
+        def half(slope: Array, constants: Any = constants, covariance: Array = covariance) -> float:
+            return float(half_width(slope @ covariance @ slope, runs, len(constants), level))
+
+        unit = {c.name: np.eye(len(constants))[k] for k, c in enumerate(constants) if c.kind == "exponent"}
+        for name, slope in unit.items():
+            found.setdefault(name, []).append(half(slope))
+        if {"alpha", "beta"} <= unit.keys():
+            alpha, beta = getattr(law, "alpha"), getattr(law, "beta")  # noqa: B009
+            slope = (alpha * unit["beta"] - beta * unit["alpha"]) / (alpha + beta) ** 2
+            found.setdefault("N_opt's", []).append(half(slope))
+    return {name: float(np.median(values)) for name, values in found.items()}
+
+
+def _notes(prior: Prior, pool: Pool, counts: Counts, checks: float) -> tuple[str, ...]:
+    notes = []
+    if checks:
+        notes.append(
+            f"{percent(checks)} of the budget went to runs that notice a law that bends, before the rest was chosen"
+        )
+    largest = pool.params[counts > 0].max()
+    notes.append(
+        f"fit with the largest size, {short(float(largest))}, held out first: if it is missed, no promise holds"
+    )
+    if len(prior.laws) == 1:
+        notes.append("one law is believed: the promise is as good as its constants; give several, or a pilot's fit")
+    return tuple(notes)

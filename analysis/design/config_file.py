@@ -1,0 +1,92 @@
+"""A design as a config file, which `scaling study show` and `scaling study run` take."""
+
+import textwrap
+
+from analysis.design import Design
+from analysis.digits import compute, percent, short, typed
+from analysis.plan.recipe import Shape, leaving_updates, published_batches, published_learning_rates
+
+HEAD = """The runs to train before N = {N} on {D} tokens, as scaling design chose them for {flops}.
+
+    scaling study show {name} --set 'data.source=text:mine/*.txt'
+    scaling study run {name} --set 'data.source=text:mine/*.txt' --out studies/design
+    scaling fit chinchilla studies/design --loss squared --out law.json
+
+Promised at {level}: the law's value there to ± {law}, one run to ± {run}. Batches are those of {batches}, peak rates \
+those of {rates}: published rules, no sweep on this text.
+"""
+
+FILE = '''"""{head}
+"""
+
+from scaling.config import OptimConfig, RunConfig, Study
+from scaling.ladder import transformer
+
+RUNS = (  # d_model, n_layer, n_head, tokens, seeds, batch in tokens, peak rate
+{runs}
+)
+WARMUP = {warmup}  # tokens, of a trunk
+TRUNKS = {trunks}  # whether the runs of a size are branches of one trunk, cooled over their last fifth
+
+
+def study(n_ctx: int = 256, n_vocab: int = 8192, batch: float = 1.0) -> Study:
+    """The runs of the design.
+
+    Args:
+        n_ctx: tokens of a sequence.
+        n_vocab: of the tokenizer.
+        batch: times the batches above.
+    """
+    longest = {{row[:3]: max(other[3] for other in RUNS if other[:3] == row[:3]) for row in RUNS}}
+    runs = []
+    for d_model, n_layer, n_head, tokens, seeds, in_batch, rate in RUNS:
+        model = transformer(d_model, n_layer, d_model // n_head, n_ctx=n_ctx, n_vocab=n_vocab)
+        sequences = max(1, round(batch * in_batch / n_ctx))
+        D, most = (max(1, round(each / (sequences * n_ctx))) * sequences * n_ctx
+                   for each in (tokens, longest[d_model, n_layer, n_head]))
+        optim = OptimConfig(rate)
+        if TRUNKS:  # a constant rate, 0.7 of a cosine's peak
+            optim = OptimConfig(0.7 * rate, schedule="wsd", warmup=0.0, warmup_tokens=WARMUP)
+        for seed in range(seeds):
+            runs.append(RunConfig(model, D, most if TRUNKS else None, sequences, seed, optim=optim))
+    return Study("design", "Which law do these runs follow?", tuple(runs))
+'''
+
+
+def config(made: Design, shapes: dict[float, Shape], name: str) -> str:
+    """The text of the file.
+
+    Args:
+        shapes: of each N of the pool.
+        name: of the file, as its own words have it.
+    """
+    runs = made.study.runs
+    most = {N: max(D for size, D, _ in runs if size == N) for N, _, _ in runs}
+    lines, rules = [], ("", "")
+    for N, D, often in runs:
+        at = most[N] if made.study.pool.trunks else D  # a trunk has one batch and one rate
+        C = 6 * N * at
+        batches, _ = leaving_updates(published_batches(at, C, None), at)
+        rates = published_learning_rates(N, at, C)
+        (by_batch, in_batch), (by_rate, rate) = next(iter(batches.items())), next(iter(rates.items()))
+        rules = rules if rules[0] else (by_batch, by_rate)
+        s = shapes[N]
+        shape = f"{s.d_model}, {s.n_layer}, {s.n_head}"
+        lines.append(f"    ({shape}, {D:.6g}, {often}, {typed(in_batch, 4)}, {rate:.3g}),  # N = {short(N)}")
+    p = made.study.promise
+    head = HEAD.format(
+        N=short(float(made.target.params[0])),
+        D=short(float(made.target.tokens[0])),
+        flops=compute(made.budget),
+        name=name,
+        level=percent(p.level),
+        law=percent(p.law),
+        run=percent(p.run),
+        batches=rules[0],
+        rates=rules[1],
+    )
+    told = [textwrap.fill(line, 118, drop_whitespace=not line.startswith(" ")) for line in head.strip().split("\n")]
+    head = "\n".join(told).replace("\\", "/").replace('"', "'")
+    return FILE.format(
+        head=head, runs="\n".join(lines), trunks=made.study.pool.trunks, warmup=int(min(D for _, D, _ in runs) / 20)
+    )

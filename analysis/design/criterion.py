@@ -1,0 +1,211 @@
+"""How narrow the forecast of a study will be: the variance of ln L at a target, averaged over what is believed.
+
+Each law of the prior is linearised at its own constants, as the intervals of a fit are (`analysis.fit.intervals`):
+M = sum_i n_i g_i g_i' / sigma^2, and the variance at the target is g' M^-1 g.
+"""
+
+import dataclasses
+import itertools
+import math
+
+import numpy as np
+from scipy import optimize
+
+from analysis.confidence import LEVEL, t_quantile
+from analysis.design.pool import Counts, Pool
+from analysis.design.prior import Prior, theta_of
+from analysis.fit import solver
+from analysis.fit.misfit import POWER
+from analysis.frontier import Array
+from analysis.laws import Law
+from scaling.errors import InputError
+
+FAINT = 1.0  # information on a bend of 1 in ln L that is as good as none
+NOTHING = np.zeros(0), np.zeros(0)
+RIDGE = 1e-9  # of the information of all candidates: what a study that cannot tell a constant is given of it
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Target:
+    """Where the forecast is wanted: (N, D) rows, all alike in weight; (t,) each."""
+
+    params: Array
+    tokens: Array
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Form:
+    """The laws of one form: slopes d ln L / d theta in units of the noise of a run, by law.
+
+    Attributes:
+        rows: of each candidate, (laws, m, p).
+        wanted: at the target, in ln L itself, (laws, t, p).
+        begun: information of the runs that are there already, and the little that makes it regular, (laws, p, p).
+    """
+
+    rows: Array
+    wanted: Array
+    begun: Array
+
+    @classmethod
+    def of(cls, rows: Array, wanted: Array, begun: Array, least: Array) -> "Form":
+        """From slopes of the runs that are there, (laws, b, p), and the least information on each, (laws, p)."""
+        return cls(rows, wanted, np.swapaxes(begun, 1, 2) @ begun + least[..., None] * np.eye(rows.shape[-1]))
+
+    def matrix(self, counts: Counts) -> Array:
+        """Information of a study, counts (m,): (laws, p, p)."""
+        return np.einsum("m,lmi,lmj->lij", counts, self.rows, self.rows, optimize=True) + self.begun
+
+    def variances(self, counts: Counts) -> tuple[Array, Array]:
+        """Of the law at the target, averaged over it: of the study (laws,), with one run more of each (laws, m).
+
+        One run more takes (g' M^-1 j)^2 / (1 + j' M^-1 j) off.
+        """
+        inverse = np.linalg.inv(self.matrix(counts))
+        g, j = self.wanted @ inverse, self.rows @ inverse  # l t p, l m p
+        now = np.einsum("ltp,ltp->l", g, self.wanted) / g.shape[1]
+        gained = np.mean((self.rows @ np.swapaxes(g, 1, 2)) ** 2, -1) / (1 + np.einsum("lmp,lmp->lm", j, self.rows))
+        return now, now[:, None] - gained
+
+    def logarithms(self, counts: Counts) -> tuple[Array, Array]:
+        """ln det M of the study (laws,), and with one run more of each (laws, m)."""
+        M = self.matrix(counts)
+        now = np.linalg.slogdet(M)[1]
+        return now, now[:, None] + np.log1p(np.einsum("lmp,lmp->lm", self.rows @ np.linalg.inv(M), self.rows))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Criterion:
+    """The variances of ln L at a target that studies made of a pool would leave.
+
+    Attributes:
+        begun: runs that are there already, at no cost, (N, D) rows; what they tell is in every study.
+        laws: those of the prior, by form, in the order of everything that has an entry for each.
+        forms: of these; bent: the same with quadratic terms in ln N and ln D beside their constants.
+    """
+
+    prior: Prior
+    pool: Pool
+    target: Target
+    begun: tuple[Array, Array]
+    laws: tuple[Law, ...]
+    forms: tuple[Form, ...]
+    bent: tuple[Form, ...]
+
+    @classmethod
+    def of(cls, prior: Prior, pool: Pool, target: Target, begun: tuple[Array, Array] = NOTHING) -> "Criterion":
+        forms, bent, laws = [], [], sorted(prior.laws, key=lambda one: one.name)
+        places = (pool.params, pool.tokens), (target.params, target.tokens), begun
+        bends = [_bends(pool, *place) for place in places]
+        for law, of_form in itertools.groupby(laws, key=type):
+            theta = np.array([theta_of(one) for one in of_form])
+            slopes = [solver.jacobian(law, theta, place, True) for place in places]
+            if not all(np.isfinite(J).all() for J in slopes):
+                raise InputError(f"a law of {law.name} has no slope at some candidates or at the target; leave it out")
+            both = [
+                np.concatenate([J, np.broadcast_to(Q, (len(J), *Q.shape))], -1)
+                for J, Q in zip(slopes, bends, strict=True)
+            ]
+            least = RIDGE * np.maximum(np.einsum("lmi,lmi->li", slopes[0], slopes[0]), 1e-30) / prior.noise**2
+            faint = np.concatenate([least, np.full((len(least), 3), FAINT)], -1)
+            forms.append(Form.of(slopes[0] / prior.noise, slopes[1], slopes[2] / prior.noise, least))
+            bent.append(Form.of(both[0] / prior.noise, both[1], both[2] / prior.noise, faint))
+        return cls(prior, pool, target, begun, tuple(laws), tuple(forms), tuple(bent))
+
+    def law(self, counts: Counts) -> Array:
+        """Variance of each law's value at the target, its form being right, averaged over the target: (laws,)."""
+        return np.concatenate([form.variances(counts)[0] for form in self.forms])
+
+    def error(self, counts: Counts) -> tuple[float, Array]:
+        """Variance of the law's own error at the target, beyond the runs: of the study, with one more of each (m,)."""
+        far, after = 0.0, np.zeros(len(self.pool))
+        there = np.asarray(counts) > 0
+        for own, begun, at in zip(*map(_sides, (self.pool, self.begun, self.target)), strict=True):
+            runs = np.concatenate([own[there], begun])
+            high, low = np.maximum(own, runs.max(initial=0.0)), np.minimum(own, runs.min(initial=np.inf))
+            after = np.maximum(after, np.maximum(np.log(at.max() / high), np.log(low / at.min())))
+            if len(runs):
+                far = max(far, math.log(at.max() / runs.max()), math.log(runs.min() / at.min()))
+        far = far if there.any() or len(self.begun[0]) else float(after.max())
+        return self.prior.error**2 * far ** (2 * POWER), self.prior.error**2 * after ** (2 * POWER)
+
+    def narrow(self, counts: Counts) -> tuple[float, Array]:
+        """What a design makes small, of a study and of it with one run more of each candidate (m,).
+
+        The mean over laws of the logarithm of the standard deviation at the target, the law's own error in.
+        """
+        found = [form.variances(counts) for form in self.forms]
+        now, after = (np.concatenate([each[k] for each in found]) for k in (0, 1))
+        own, own_after = self.error(counts)
+        return float(0.5 * np.log(now + own).mean()), 0.5 * np.log(after + own_after).mean(0)
+
+    def departure(self, counts: Counts) -> tuple[float, Array]:
+        """How badly a study would notice that the law bends, as `narrow`: minus the information on the bends.
+
+        The mean over laws of -1/2 ln det of the information on (ln N)^2, ln N ln D and (ln D)^2 that is left once the
+        law's own constants are fitted: small where sizes and lengths are many and apart.
+        """
+        own, bent = ([form.logarithms(counts) for form in forms] for forms in (self.forms, self.bent))
+        now, after = (
+            0.5 * np.concatenate([of_law[k] - of_bent[k] for of_law, of_bent in zip(own, bent, strict=True)]).mean(0)
+            for k in (0, 1)
+        )
+        return float(now), after
+
+    def bound(self, flops: float) -> Array:
+        """Least standard deviation of each law's value that any spending of so much FLOP can leave, (laws,).
+
+        Elfving's theorem for c-optimality, as a linear programme: the least sum of |u_i| with sum_i u_i g_i /
+        (sigma sqrt(c_i)) the target's slope. For runs paid one by one, and one target.
+        """
+        if len(self.target.params) > 1:
+            raise InputError("a bound is known for one target; give one")
+        least = [
+            elfving(rows, wanted[0], self.pool.flops)[0]
+            for form in self.forms
+            for rows, wanted in zip(form.rows, form.wanted, strict=True)
+        ]
+        return np.array(least) / np.sqrt(flops)
+
+
+def elfving(slopes: Array, wanted: Array, cost: Array) -> tuple[float, Array]:
+    """The c-optimal design: (standard deviation x square root of the budget, share of the cost of each, (m,)).
+
+    Args:
+        slopes: of each candidate in units of its noise, (m, p).
+        wanted: slope at the target, (p,).
+        cost: of each, (m,).
+
+    Raises:
+        InputError: no mixture of the candidates tells the target.
+    """
+    per_cost = slopes / np.sqrt(cost)[:, None]  # m p
+    unit = np.abs(per_cost).max(0)
+    unit = np.where(unit > 0, unit, 1.0)
+    both = np.concatenate([per_cost, -per_cost]) / unit
+    found = optimize.linprog(np.ones(len(both)), A_eq=both.T, b_eq=wanted / unit, method="highs")
+    if found.status != 0:
+        raise InputError("these candidates do not tell the target, whatever is spent; give more sizes and lengths")
+    u = found.x[: len(cost)] + found.x[len(cost) :]
+    return float(u.sum()), u / u.sum()
+
+
+def half_width(variance: Array, runs: int, constants: int, level: float = LEVEL) -> Array:
+    """Half the width of the interval that a fit to so many runs tells, in ln L: t times the median scatter."""
+    degrees = np.array(max(runs - constants, 1), float)
+    median = 1 - 2 / (9 * degrees)  # Wilson and Hilferty: the median of chi^2 / degrees, to the power 1/3
+    return t_quantile(level, degrees) * np.sqrt(variance) * median**1.5
+
+
+def _bends(pool: Pool, N: Array, D: Array) -> Array:
+    """(ln N)^2, ln N ln D and (ln D)^2 of runs, from the middle of the pool and in units of its width, (n, 3)."""
+    logs = np.log([pool.params, pool.tokens])
+    middle, width = logs.mean(1, keepdims=True), np.maximum(logs.std(1, keepdims=True), 1e-9)
+    u, v = (np.log([N, D]) - middle) / width
+    return np.stack([u * u, u * v, v * v], -1)
+
+
+def _sides(runs: "Pool | Target | tuple[Array, Array]") -> tuple[Array, Array, Array]:
+    """N, D and N D."""
+    N, D = runs if isinstance(runs, tuple) else (runs.params, runs.tokens)
+    return N, D, N * D

@@ -1,0 +1,85 @@
+"""What is believed of a law before the runs: draws of its constants, of one form or more, and how runs scatter."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from analysis.fit import misfit, solver
+from analysis.fit.estimate import Fit
+from analysis.frontier import Array
+from analysis.laws import Law
+from analysis.plan.published import PUBLISHED
+from scaling.errors import InputError
+
+NOISE = 0.005  # of ln(loss) of one run: seeds move small models by this much (results/README.md, The main grid)
+DRAWS = 24  # of a fit
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Prior:
+    """Laws that may be the true one.
+
+    Attributes:
+        laws: each with its constants; one weight each.
+        noise: standard deviation of ln(loss) of a run around the law.
+        error: of the law itself at a distance of 1 beyond its runs, in ln(loss): `analysis.fit.misfit`.
+        told: where they come from, in words.
+    """
+
+    laws: tuple[Law, ...]
+    noise: float = NOISE
+    error: float = misfit.USUAL
+    told: str = ""
+
+    def slopes(self, *columns: Array) -> list[Array]:
+        """d ln L / d theta of each law at these rows, (n, p) each: theta as fits have it, scales as logarithms."""
+        return [solver.jacobian(type(law), theta_of(law), tuple(map(np.asarray, columns)), True) for law in self.laws]
+
+
+def theta_of(law: Law) -> Array:
+    constants = np.array([getattr(law, c.name) for c in law.constants()], float)
+    return solver.to_theta(type(law), constants)
+
+
+def of_fit(fit: Fit, draws: int = DRAWS, seed: int = 0) -> Prior:
+    """What a fit to a pilot leaves open: its bootstrap draws, or draws of its covariance, around its constants.
+
+    Raises:
+        InputError: the law is none of size and data, or the fit is doubtful.
+    """
+    law = type(fit.law)
+    if law.inputs != ("params", "tokens"):
+        raise InputError(f"{law.name} is a law of {', '.join(law.inputs)}; a design wants one of params, tokens")
+    if not fit.sound:
+        raise InputError(f"the fit is doubtful ({fit.why}), so it says nothing of what other runs would; begin from "
+                         "--prior published")  # fmt: skip
+    if len(fit.draws):
+        rows = fit.draws[np.linspace(0, len(fit.draws) - 1, min(draws, len(fit.draws))).astype(int)]
+    else:
+        rng = np.random.default_rng(seed)
+        theta = rng.multivariate_normal(fit.theta, np.nan_to_num(fit.covariance), draws, method="eigh")
+        rows = solver.to_constants(law, theta)
+    laws = [law(*map(float, row)) for row in rows if np.isfinite(row).all()]
+    kept = tuple(one for one in laws if all(getattr(one, c.name) > 0 for c in law.constants()))
+    if not kept:
+        raise InputError(f"no draw of the fit of {law.name} is a law that falls with size and data")
+    error = fit.misfit.error if fit.misfit else misfit.USUAL
+    return Prior(kept, fit.residuals.sigma, error, f"{len(kept)} draws of the fit to {fit.n_runs} runs")
+
+
+def published(noise: float = NOISE) -> Prior:
+    """The laws of several groups, each as likely: their spread is what a group without runs of its own knows."""
+    kept = [one for one in PUBLISHED.values() if one.fresh is not None and not one.left_out]
+    laws = tuple(one.fresh for one in kept if one.fresh is not None)
+    return Prior(laws, noise, told=f"the published laws of {', '.join(one.name for one in kept)}, N as each counts it")
+
+
+def mixed(priors: Sequence[Prior]) -> Prior:
+    """Several forms as one prior, each law as likely; the largest scatter and error of all."""
+    return Prior(
+        tuple(law for prior in priors for law in prior.laws),
+        max(prior.noise for prior in priors),
+        max(prior.error for prior in priors),
+        "; ".join(prior.told for prior in priors),
+    )

@@ -1,0 +1,216 @@
+"""scaling design and suggest: which runs to train for a forecast, first and next, and how narrow it will be."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scaling import folders
+from scaling.commands import arguments
+from scaling.errors import InputError
+
+if TYPE_CHECKING:
+    from analysis.design import Design
+    from analysis.design.criterion import Target
+    from analysis.design.prior import Prior
+    from analysis.frontier import Array
+
+PUBLISHED = "published"
+REACH, LEAST = 3000.0, 3072.0  # smallest size by default: a share of the target's, and the smallest standard shape
+
+
+def add(verbs: arguments.Verbs) -> None:
+    design = arguments.verb(
+        verbs,
+        "design",
+        _design,
+        "which runs to train for a forecast, and the interval that they promise",
+        "scaling design --target 1e21 --flops 2e19 --out study.py",
+    )
+    design.add_argument(
+        "--prior",
+        default=PUBLISHED,
+        metavar="FIT|TABLE",
+        help="what is believed of the law before: a file from scaling fit --out, or runs (published constants)",
+    )
+    _asked(design)
+    suggest = arguments.verb(
+        verbs,
+        "suggest",
+        _suggest,
+        "the next runs of a study that has begun, and the interval that they will leave",
+        "scaling suggest studies/mine --target 1e9,2e10 --flops 5e18",
+    )
+    suggest.add_argument("table", type=Path, help="a study's folder, or a table of its runs")
+    suggest.add_argument(
+        "--until",
+        type=arguments.number,
+        metavar="SHARE",
+        help="half width of the law's interval that is enough, such as 0.02: says whether it is reached, or can be",
+    )
+    _asked(suggest)
+
+
+def _asked(verb: argparse.ArgumentParser) -> None:
+    """What both verbs take: the forecast, the budget, and which runs there may be."""
+    verb.add_argument(
+        "--target",
+        required=True,
+        metavar="C|N,D",
+        help="of the forecast: FLOP, spent as the laws believed have it, or parameters and tokens, 1e9,2e10",
+    )
+    verb.add_argument("--flops", type=arguments.number, metavar="C", help="the budget of the runs together, in FLOP")
+    verb.add_argument("--hardware", metavar="NAME", help="such as h100:8, rtx4090:2, v5p-128; with --hours")
+    verb.add_argument("--hours", type=arguments.number, help="of it, for all runs together")
+    verb.add_argument(
+        "--utilisation", type=arguments.number, default=0.4, help="share of the chips' peak that training reaches (0.4)"
+    )
+    verb.add_argument("--law", help="fitted to the runs that are there (chinchilla)")
+    verb.add_argument(
+        "--sizes", type=arguments.number, nargs=2, metavar="N", help="smallest and largest model to train"
+    )
+    verb.add_argument(
+        "--ratios",
+        type=arguments.number,
+        nargs=2,
+        metavar="D/N",
+        help="fewest and most tokens per parameter of a run (1 and 1000)",
+    )
+    verb.add_argument("--max-tokens", type=arguments.number, metavar="D", help="that there are")
+    verb.add_argument(
+        "--trunks", action="store_true", help="runs of one size are branches of one trunk, cooled over their last fifth"
+    )
+    verb.add_argument("--runs", type=arguments.count, metavar="N", help="at most (24)")
+    verb.add_argument("--repeats", type=arguments.count, metavar="N", help="of one run with other seeds, at most (3)")
+    verb.add_argument(
+        "--checks", type=arguments.number, metavar="SHARE", help="of the budget, to notice a law that bends (0.2)"
+    )
+    verb.add_argument("--noise", type=arguments.number, help="scatter of a run, in ln(loss) (0.005, or the fit's)")
+    verb.add_argument("--overhead", type=arguments.number, metavar="C", help="FLOP that each run costs beside (0)")
+    verb.add_argument("--out", type=arguments.PYTHON, metavar="FILE.py", help="the runs as a study's config")
+    verb.add_argument("--json", action="store_true", help="JSON in place of text")
+
+
+def _design(args: argparse.Namespace) -> int:
+    arguments.fits_on_the_cpu()
+    made, write = _made(args, _prior(args), None)
+    return arguments.answer(made, args.json, (args.out, write))
+
+
+def _suggest(args: argparse.Namespace) -> int:
+    arguments.fits_on_the_cpu()
+    from analysis import load
+    from analysis.design import prior
+    from analysis.digits import percent
+    from analysis.fit import fit
+    from analysis.fit.rows import admitted
+
+    if args.until is not None and not args.until > 0:
+        raise InputError(f"--until {args.until:g}: wanted a number above 0, such as 0.02")
+    table = load.load(args.table)
+    fitted = fit(args.law or "chinchilla", table)
+    rows = admitted(type(fitted.law), table)
+    made, write = _made(args, prior.of_fit(fitted), (rows["params"], rows["tokens"]))
+    code = arguments.answer(made, args.json, (args.out, write))
+    if args.until is not None and made.before is not None:
+        now, then = made.before.law, made.study.promise.law
+        arguments.say(
+            f"± {percent(args.until)} is reached: the runs that are there leave ± {percent(now)}"
+            if now <= args.until
+            else f"± {percent(args.until)} {'will' if then <= args.until else 'cannot'} be reached with this budget: "
+            f"± {percent(now)} now, ± {percent(then)} then"
+        )
+    return code
+
+
+def _made(
+    args: argparse.Namespace, prior: "Prior", begun: "tuple[Array, Array] | None"
+) -> "tuple[Design, Callable[[Path], None]]":
+    """The design, and what writes its config."""
+    import dataclasses
+
+    from analysis import design
+    from analysis.design import config_file
+    from analysis.design.criterion import NOTHING
+    from analysis.design.pool import RATIOS, pool, standard_sizes
+
+    if args.noise is not None:
+        if not args.noise > 0:
+            raise InputError(f"--noise {args.noise:g}: wanted a number above 0, such as 0.005")
+        prior = dataclasses.replace(prior, noise=args.noise)
+    flops, target = _flops(args), _target(args.target, prior)
+    N = float(target.params[0])
+    smallest, largest = args.sizes or (max(N / REACH, LEAST), N)
+    fewest, most = args.ratios or RATIOS
+    shapes = {float(shape.params): shape for shape in standard_sizes(smallest, largest)}
+    candidates = pool(
+        list(shapes),
+        flops,
+        ratios=(fewest, most),
+        most_tokens=float("inf") if args.max_tokens is None else args.max_tokens,
+        trunks=args.trunks,
+        overhead=args.overhead or 0.0,
+    )
+    made = design.design(
+        prior,
+        candidates,
+        target,
+        flops,
+        checks=design.CHECKS if args.checks is None else args.checks,
+        runs=args.runs or design.RUNS,
+        repeats=args.repeats or design.REPEATS,
+        begun=begun or NOTHING,
+    )
+
+    def write(path: Path) -> None:
+        folders.write(path, config_file.config(made, shapes, str(path)))
+
+    return made, write
+
+
+def _flops(args: argparse.Namespace) -> float:
+    """The budget, all runs together."""
+    from analysis.plan.budget import Budget, Machine
+
+    if (args.flops is None) == (args.hours is None) or (args.hardware is None) != (args.hours is None):
+        raise InputError("wanted one budget: --flops C, or --hardware NAME --hours H")
+    if args.hours is None:
+        return Budget.of_flops(args.flops).flops
+    return Budget.of_hardware(Machine.named(args.hardware, args.utilisation), args.hours).flops
+
+
+def _prior(args: argparse.Namespace) -> "Prior":
+    from analysis import load
+    from analysis.design import prior
+    from analysis.fit import fit
+
+    if args.prior == PUBLISHED:
+        if args.law is not None:
+            raise InputError("--law is of the runs of --prior TABLE; the published laws have forms of their own")
+        return prior.published()
+    path = Path(args.prior)
+    if path.suffix == ".json":
+        if args.law is not None:
+            raise InputError(f"--law: {path} has its law; leave it out")
+        return prior.of_fit(arguments.read_fit(path))
+    return prior.of_fit(fit(args.law or "chinchilla", load.load(path)))
+
+
+def _target(text: str, prior: "Prior") -> "Target":
+    import numpy as np
+
+    from analysis import frontier
+    from analysis.design.criterion import Target
+
+    try:
+        values = [arguments.number(part) for part in text.split(",")]
+    except argparse.ArgumentTypeError:
+        values = []
+    if len(values) not in (1, 2) or not all(value > 0 for value in values):
+        raise InputError(f"--target {text}: wanted FLOP, such as 1e21, or parameters and tokens, such as 1e9,2e10")
+    if len(values) == 2:
+        return Target(*(np.array([value]) for value in values))
+    C = values[0]
+    best = [float(frontier.best(law, C).params) for law in prior.laws]
+    N = float(np.exp(np.mean(np.log(best))))
+    return Target(np.array([N]), np.array([C / (frontier.FLOP_PER_PARAM_TOKEN * N)]))
