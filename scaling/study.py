@@ -549,7 +549,7 @@ def tokens_of(
     """The prepared tokens of a source and a size of vocabulary, as many as those of the runs that use them need."""
     source, n_vocab = data
     users = [run for run in runs if (run.data, run.model.n_vocab) == data]
-    return encoding.prepare(
+    stream = encoding.prepare(
         source.source,
         source.tokenizer,
         n_vocab,
@@ -559,6 +559,9 @@ def tokens_of(
         cache=folders.cache(),
         say=say,
     )
+    if crowded := token_set.crowding(stream, {run.pool for run in users}):
+        say(crowded)
+    return stream
 
 
 def _transfer_tokens(

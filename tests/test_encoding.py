@@ -19,7 +19,7 @@ import pytest
 
 from scaling import claims
 from scaling.config import DataConfig
-from scaling.data import disk, encoding, index, token_set
+from scaling.data import copies, disk, encoding, index, token_set
 from scaling.data.batches import SPAN, validation_windows
 from scaling.data.corpora import open_corpus
 from scaling.data.documents import read
@@ -264,9 +264,9 @@ def test_near_duplicates_and_twins_in_a_folder_never_straddle_the_split(tmp_path
 
 def test_different_documents_are_not_taken_for_near_duplicates(corpus, tmp_path):
     rng = random.Random(0)
-    sketches = [index.sketch("".join(sentence(rng) for _ in range(50)).encode()) for _ in range(200)]
-    assert len(index._dissimilar(np.array(sketches))) == 200
-    assert (index.sketch(b"") == index.sketch(b"   ")).all()
+    sketches = [copies.sketch("".join(sentence(rng) for _ in range(50)).encode()) for _ in range(200)]
+    assert len(copies.dissimilar(np.array(sketches))) == 200
+    assert (copies.sketch(b"") == copies.sketch(b"   ")).all()
 
 
 @pytest.mark.parametrize("share", [0.5, 0.8])
@@ -275,8 +275,8 @@ def test_sketches_agree_in_the_share_of_what_texts_have_in_common(share):
     words = ["".join(rng.choices("abcdefghijklmnop", k=20)) for _ in range(3000)]
     n = int(1000 * (1 + share))  # |A| = |B| = n, |A and B| = 2 n share / (1 + share)
     shift = round(n - 2 * n * share / (1 + share))
-    a, b = (index.sketch(" ".join(words[start : start + n]).encode()) for start in (0, shift))
-    assert np.mean(a == b) == pytest.approx(share, abs=4 * np.sqrt(share * (1 - share) / index.N_HASH))
+    a, b = (copies.sketch(" ".join(words[start : start + n]).encode()) for start in (0, shift))
+    assert np.mean(a == b) == pytest.approx(share, abs=4 * np.sqrt(share * (1 - share) / copies.N_HASH))
 
 
 def test_the_floor_of_a_generated_language_is_stated(tmp_path):

@@ -51,9 +51,9 @@ def _corpus_show(args: argparse.Namespace) -> int:
 
 
 def _tokens(args: argparse.Namespace) -> "TokenSet":
-    from scaling.data import encoding
+    from scaling.data import encoding, token_set
 
-    return encoding.prepare(
+    stream = encoding.prepare(
         args.source,
         args.tokenizer,
         args.n_vocab or (257 if args.tokenizer == "bytes" else 512),
@@ -63,3 +63,6 @@ def _tokens(args: argparse.Namespace) -> "TokenSet":
         cache=folders.cache(),
         say=arguments.say,
     )
+    if crowded := token_set.crowding(stream, [args.tokens]):
+        arguments.say(crowded)
+    return stream

@@ -29,6 +29,7 @@ class TextCorpus:
 
     source: str
     drops_near_duplicates: bool = False
+    cut: None = None
     entropy_rate: None = None
 
     def signature(self) -> str:

@@ -5,6 +5,7 @@ import functools
 import hashlib
 import io
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,9 @@ PACKING = 1  # the manifest's format; raised when the way from documents to a st
 ID = 16  # hexadecimal digits of an id
 SPLITS = ("train", "validation")
 FILES = {"tokenizer.model": 2**27, "token_bytes.npy": 2**27}  # beside the streams, and their bytes at most
+LATER = ("limit", "piece", "cut", "copies", "null", "held_out_too", "held_out_near_copies")  # not in old manifests
+CUTS = ("text:", "tfds:")  # sources that take ?cut=
+LARGE = 0.01, 0.1  # share of a document above which it is said: of the largest D that a stream is for, and of any
 NAMED = "tokens:"  # with an id, a source: what was prepared before, whatever became of its text
 
 
@@ -173,6 +177,9 @@ def _check(m: Field) -> None:
         corpus = m["corpora"][name]
         for count in ("documents", "duplicates", "near_duplicates", "empty"):
             corpus[count].whole()
+        for count in LATER:
+            if later := corpus.get(count):
+                later.whole()
         for empty in corpus["empty_names"].items():
             empty.text()
     prints = []
@@ -182,6 +189,8 @@ def _check(m: Field) -> None:
         for count in ("tokens", "documents", "bytes", "documents_in_corpus", "bytes_in_corpus", "tokens_in_corpus"):
             part[count].whole()
         part["bytes_per_token"].number(least=0)
+        if longest := part.get("longest"):
+            longest.whole()
         sums = {"tokens": 0, "documents": 0}
         for block in part["blocks"].items():
             block["sha256"].hex(64)
@@ -221,18 +230,91 @@ def describe(tokens: TokenSet) -> str:
         )
     if m["validation_source"]:
         lines.append(f"  validation from {m['validation_source']}")
-    for name, summary in m["corpora"].items():
-        lines.append(
-            f"  left out of {name}: {summary['duplicates']:,} duplicates, "
-            f"{summary['near_duplicates']:,} near-duplicates, {summary['empty']:,} empty"
-            + (f" ({', '.join(summary['empty_names'][:3])}, ...)" if summary["empty"] else "")
-        )
+    if longest := {split: m[split]["longest"] for split in SPLITS if "longest" in m[split]}:
+        lines.append("  longest     " + ", ".join(f"{n:,} tokens in {split}" for split, n in longest.items()))
+    lines += [f"  {line}" for line in left_out(m)]
     if m["entropy_rate"] is not None:
         lines.append(
             f"  entropy     {m['entropy_rate']:.6f} nats per byte: no model's loss can be below "
             f"{m['entropy_rate'] * m['validation']['bytes_per_token']:.4f} nats per token"
         )
     return "\n".join(lines)
+
+
+def left_out(manifest: dict) -> list[str]:
+    """What became of the documents of each source that are not trained on as they are; a line each, or none."""
+    lines = []
+    for name, summary in manifest["corpora"].items():
+        counts = {
+            "equal to another": summary["duplicates"],
+            "equal but for white space and case": summary.get("copies", 0),
+            "near-duplicates": summary["near_duplicates"],
+            "held out too": summary.get("held_out_too", 0),
+            "without a text": summary.get("null", 0),
+            "empty": summary["empty"],
+        }
+        total = summary["documents"] + summary["empty"] + summary.get("null", 0)
+        if any(counts.values()):
+            told = ", ".join(f"{n:,} {what}" for what, n in counts.items() if n)
+            some = ", ".join(summary["empty_names"][:3]) + (", ..." if summary["empty"] > 3 else "")
+            lines.append(f"left out of {name}: of {total:,} documents {told}" + (f" ({some})" if some else ""))
+        if n := summary.get("cut"):
+            piece = f"pieces of at most {summary['piece']:,} characters"
+            lines.append(f"cut in {name}: {n:,} long documents, into {piece}, each a document of its own")
+        if n := summary.get("held_out_near_copies"):
+            of = manifest["validation"]["documents_in_corpus"]
+            lines.append(
+                f"held out of {name}: {n:,} of {of:,} documents nearly repeat one that is trained on, so part of the "
+                "held-out loss is memory; remove near-copies from the text, or hold out text of another origin "
+                "(--validation SOURCE, data.validation=SOURCE)"
+            )
+    return lines
+
+
+def crowding(tokens: TokenSet, sizes: Iterable[int]) -> str:
+    """A line where one document is much of the text that is trained on, at one of `sizes`; "" where none is.
+
+    Args:
+        sizes: numbers D of tokens, the first D of the training stream each.
+    """
+    shares = {D: _largest(tokens.train, D, tokens.separator) / D for D in set(sizes) if D <= len(tokens.train)}
+    if not shares or (shares[max(shares)] <= LARGE[0] and max(shares.values()) <= LARGE[1]):
+        return ""
+    D = max(shares, key=lambda D: (shares[D], D))
+    source = tokens.manifest["source"]
+    shorter = ", or cut documents shorter (?cut=CHARACTERS after the source)" if source.startswith(CUTS) else ""
+    return (
+        f"{source}: its largest document, {round(shares[D] * D):,} tokens, is {100 * shares[D]:.2g} % of D = {D:,}; "
+        f"what a model learns from so few documents depends on which they are: use more tokens{shorter}"
+    )
+
+
+def _largest(stream: np.ndarray, D: int, separator: int) -> int:
+    """Tokens of the largest document in the first D of a stream, as far as it is in them, if it is 1/200 of them; or 0.
+
+    Looks into the stream in steps of half of that, so that few of its tokens are read.
+    """
+    stream = stream[:D]
+    step = max(1, D // 400)
+    largest = at = 0
+    while at < D:
+        end = _end(stream, at, separator)
+        if end - at >= step:
+            before = _end(stream[:at][::-1], 0, separator)  # of its tokens lie before
+            largest = max(largest, before + min(end + 1, D) - at)
+        at = max(end + 1, at + step)
+    return largest
+
+
+def _end(stream: np.ndarray, start: int, separator: int) -> int:
+    """Where the first separator from `start` on is; the length of the stream where there is none."""
+    size = 256
+    while start < len(stream):
+        found = np.flatnonzero(np.asarray(stream[start : start + size]) == separator)
+        if len(found):
+            return start + int(found[0])
+        start, size = start + size, 2 * size
+    return len(stream)
 
 
 def named(
