@@ -176,7 +176,7 @@ def test_another_tokenizer_is_another_stream(corpus, prepared, tmp_path):
 def test_a_tokenizer_from_elsewhere_can_be_used(corpus, prepared, tmp_path):
     train_bpe(corpus[1], 400).save(tmp_path / "my.model")
     mine = make(corpus[0], tmp_path, tokenizer=str(tmp_path / "my.model"), n_vocab=400)
-    assert mine.tokenizer == Tokenizer.load(tmp_path / "my.model")
+    assert mine.tokenizer == Tokenizer.load(str(tmp_path / "my.model"))
     with pytest.raises(InputError, match=r"n_vocab=320, but the tokenizer .* has 400 tokens; use n_vocab=400"):
         make(corpus[0], tmp_path, tokenizer=str(tmp_path / "my.model"), n_vocab=320)
 

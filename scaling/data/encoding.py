@@ -57,7 +57,7 @@ def prepare(
 
     Args:
         source: a corpus, see `corpora`; or tokens:ID, prepared before and taken as they are.
-        tokenizer: "bpe" (trained on a sample of `source`), "bytes", or the path of a SentencePiece model.
+        tokenizer: "bpe" (trained on a sample of `source`), "bytes", or the path of one (`Tokenizer.load`).
         n_vocab: of the vocabulary; 257 for bytes, and what a given model has.
         validation_source: another corpus to evaluate on; empty for about 3 % of `source`, which is never trained on.
             Of tokens:ID it is the tokens:ID that were prepared with it.
@@ -148,7 +148,7 @@ class _Maker:
         if kind == "bytes":
             tokenizer = bytes_tokenizer()
         elif kind != "bpe":
-            tokenizer = Tokenizer.load(Path(kind).expanduser())
+            tokenizer = Tokenizer.load(kind)
         else:
             rows = self._sample_rows
             name = hashlib.sha256(rows["key"].tobytes() + f" {PACKING} {n_vocab}".encode()).hexdigest()[:16]
@@ -223,7 +223,6 @@ class _Maker:
         """An empty token set."""
         disk.write(folder / "tokenizer.model", lambda file: file.write(tokenizer.model))
         disk.write(folder / "token_bytes.npy", lambda file: np.save(file, tokenizer.n_bytes))
-        kind = "bytes" if tokenizer.is_bytes else "bpe"
         files = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in FILES}
         manifest = {
             "format": PACKING,
@@ -232,7 +231,7 @@ class _Maker:
             "validation_source": self.validation_source,
             "n_vocab": tokenizer.n_vocab,
             "dtype": np.dtype(tokenizer.dtype).name,
-            "tokenizer": {"kind": kind, "hash": tokenizer.hash, "eos": tokenizer.eos},
+            "tokenizer": {"kind": tokenizer.kind, "hash": tokenizer.hash, "eos": tokenizer.eos},
             "files": files,
             "entropy_rate": self.corpora[self.validation_source or self.source].entropy_rate,
             "corpora": self._left_out,

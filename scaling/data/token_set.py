@@ -15,6 +15,7 @@ from scaling.checked import Damaged, Field
 from scaling.data import disk
 from scaling.data.batches import validation_span
 from scaling.data.tokenizer import Tokenizer
+from scaling.data.vocabularies import KINDS
 from scaling.errors import InputError
 
 PACKING = 1  # the manifest's format; raised when the way from documents to a stream changes
@@ -168,7 +169,7 @@ def _check(m: Field) -> None:
     m["validation_source"].text()
     m["n_vocab"].whole(1)
     m["dtype"].one_of("uint16", "uint32")
-    m["tokenizer"]["kind"].one_of("bytes", "bpe")
+    m["tokenizer"]["kind"].one_of("bytes", "bpe", *KINDS)
     if not -1 <= m["tokenizer"]["eos"].whole(-1) < m["n_vocab"].value:
         raise m["tokenizer"]["eos"].wrong("a token")
     if rate := m.get("entropy_rate"):
@@ -338,14 +339,14 @@ def named(
         )
     found = open_tokens(folder)
     kind = found.manifest["tokenizer"]["kind"]
-    if tokenizer in ("bpe", "bytes"):
-        same = tokenizer == kind
+    if tokenizer in ("bpe", "bytes"):  # bpe, where nothing was said: whatever it was
+        same = (tokenizer == "bytes") == (kind == "bytes")
     else:
-        same = Tokenizer.load(Path(tokenizer).expanduser()).hash == found.tokenizer.hash
+        same = Tokenizer.load(tokenizer).hash == found.manifest["tokenizer"]["hash"]
     if not same or n_vocab != found.n_vocab:
         raise InputError(
             f"{source}: {found.n_vocab} tokens of {kind} were prepared, {n_vocab} of {tokenizer} are asked for; use "
-            f"model.n_vocab={found.n_vocab} and data.tokenizer={kind}"
+            f"model.n_vocab={found.n_vocab} and data.tokenizer={'bytes' if kind == 'bytes' else 'bpe'}"
         )
     for split, wanted in (("train", train_tokens), ("validation", validation_tokens)):
         more = f"--{'tokens' if split == 'train' else 'validation-tokens'} {wanted}"
