@@ -568,10 +568,9 @@ def _transfer_tokens(
     name: str, source: str, stream: token_set.TokenSet, runs: Sequence[RunConfig], say: Callable[[str], None]
 ) -> token_set.TokenSet:
     """Text of another source, all of which is held out, in the tokens of `stream`, which come from `source`."""
-    kind = stream.manifest["tokenizer"]["kind"]
     return encoding.prepare(
         source,
-        "bytes" if kind == "bytes" else str(stream.folder / "tokenizer.model"),
+        "bytes" if stream.tokenizer.is_bytes else str(stream.folder / "tokenizer.model"),
         stream.n_vocab,
         train_tokens=1,
         validation_tokens=max(run.model.n_ctx * run.eval.windows for run in runs if name in run.eval.transfer),

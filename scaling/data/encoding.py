@@ -250,7 +250,7 @@ class _Maker:
             }
             for split, described in ((split, self._described[split]) for split in ("train", "validation"))
         }
-        _write_manifest(folder, manifest)
+        write_manifest(folder, manifest)
         for line in token_set.left_out(manifest):
             self.say(line)
 
@@ -352,7 +352,8 @@ def _enough(tokens: TokenSet, wanted: dict[str, tuple[int, int]]) -> bool:
     )
 
 
-def _write_manifest(folder: Path, manifest: dict) -> None:
+def write_manifest(folder: Path, manifest: dict) -> None:
+    """Puts the manifest of a token set into its folder, sealed."""
     values = checked.sealed({name: value for name, value in manifest.items() if name != checked.SEAL})
     disk.write(folder / "manifest.json", lambda file: file.write(json.dumps(values, indent=1).encode()))
 
@@ -431,4 +432,4 @@ def _append(folder: Path, split: str, rows: np.ndarray, tokens: np.ndarray, long
     part["tokens_in_corpus"] = round(part["bytes_in_corpus"] / part["bytes_per_token"])
     digest = hashlib.sha256(tokens.data).hexdigest()
     part["blocks"].append({"tokens": len(tokens), "documents": len(rows), "sha256": digest})
-    _write_manifest(folder, manifest)
+    write_manifest(folder, manifest)

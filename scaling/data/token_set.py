@@ -22,6 +22,9 @@ PACKING = 1  # the manifest's format; raised when the way from documents to a st
 ID = 16  # hexadecimal digits of an id
 SPLITS = ("train", "validation")
 FILES = {"tokenizer.model": 2**27, "token_bytes.npy": 2**27}  # beside the streams, and their bytes at most
+IMPORTED = (
+    "imported"  # the kind of a tokenizer that is not known, and what the source of tokens made elsewhere begins with
+)
 LATER = ("limit", "piece", "cut", "copies", "null", "held_out_too", "held_out_near_copies")  # not in old manifests
 CUTS = ("text:", "tfds:")  # sources that take ?cut=
 LARGE = 0.01, 0.1  # share of a document above which it is said: of the largest D that a stream is for, and of any
@@ -76,6 +79,10 @@ class TokenSet:
 
     @functools.cached_property
     def tokenizer(self) -> Tokenizer:
+        if self.manifest["tokenizer"]["kind"] == IMPORTED:
+            raise InputError(
+                f"tokens {self.id} were imported without their tokenizer; import them again with --tokenizer FILE"
+            )
         return Tokenizer(self._file("tokenizer.model", self.manifest["tokenizer"]["hash"]))
 
     @functools.cached_property
@@ -169,7 +176,7 @@ def _check(m: Field) -> None:
     m["validation_source"].text()
     m["n_vocab"].whole(1)
     m["dtype"].one_of("uint16", "uint32")
-    m["tokenizer"]["kind"].one_of("bytes", "bpe", *KINDS)
+    m["tokenizer"]["kind"].one_of("bytes", "bpe", *KINDS, IMPORTED)
     if not -1 <= m["tokenizer"]["eos"].whole(-1) < m["n_vocab"].value:
         raise m["tokenizer"]["eos"].wrong("a token")
     if rate := m.get("entropy_rate"):
@@ -355,9 +362,10 @@ def named(
         # As of text: windows are spread over more than they hold, and other windows would be another measurement.
         spread = has < validation_span(wanted) and part["documents"] < part["documents_in_corpus"]
         if has < wanted or (split == "validation" and spread):
-            message = (
-                f"{source} has {has} tokens for {split}, {wanted} were asked for; ask for fewer, or prepare more where "
-                f"its text is: scaling corpus prepare {found.manifest['source']} {more}"
-            )
+            text = found.manifest["source"]
+            way = f"prepare more where its text is: scaling corpus prepare {text} {more}"
+            if text.startswith(f"{IMPORTED}:"):
+                way = "import more: scaling corpus import"
+            message = f"{source} has {has} tokens for {split}, {wanted} were asked for; ask for fewer, or {way}"
             raise TooLittleText(message, has) if split == "train" else InputError(message)
     return found
