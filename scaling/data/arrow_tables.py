@@ -80,8 +80,12 @@ def _columns(path: str, schema: Any, field: str) -> Columns:
     kind: Any = pyarrow.struct(list(schema))
     for name in names:
         if not pyarrow.types.is_struct(kind) or kind.get_field_index(name) < 0:
+            structs = {
+                c.name: [f"{c.name}.{f.name}" for f in c.type] for c in schema if pyarrow.types.is_struct(c.type)
+            }
+            there = [name for column in schema.names for name in structs.get(column, [column])]
             raise InputError(
-                f"{path}: no column {field!r} (it has {', '.join(schema.names)}); name the one that holds the text by "
+                f"{path}: no column {field!r} (it has {', '.join(there)}); name the one that holds the text by "
                 "?field=NAME after the source"
             )
         kind = kind.field(name).type

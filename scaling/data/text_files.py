@@ -205,7 +205,7 @@ class JsonLines:
                 break
         if not found and not self.start and not k:
             raise InputError(
-                f"{self._where(offset)}: no field {self.field!r} (it has {', '.join(map(repr, row)) or 'none'}); "
+                f"{self._where(offset)}: no field {self.field!r} (it has {_fields(row)}); "
                 "name the one that holds the text by ?field=NAME after the source"
             )
         if text is None:
@@ -224,6 +224,16 @@ class JsonLines:
                 number += block.count(b"\n")
                 offset -= len(block)
         return f"{self.path}, line {number}"
+
+
+def _fields(row: dict) -> str:
+    """What a message says that an object has, and the objects in it."""
+    names = [
+        f"{name}.{inner}" if inner else name
+        for name in row
+        for inner in (row[name] if isinstance(row[name], dict) else [""])
+    ]
+    return ", ".join(map(repr, names)) or "none"
 
 
 # What several kinds of file need

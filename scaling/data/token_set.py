@@ -268,7 +268,7 @@ def left_out(manifest: dict) -> list[str]:
             lines.append(f"left out of {name}: of {total:,} documents {told}" + (f" ({some})" if some else ""))
         if n := summary.get("cut"):
             piece = f"pieces of at most {summary['piece']:,} characters"
-            lines.append(f"cut in {name}: {n:,} long documents, into {piece}, each a document of its own")
+            lines.append(f"cut in {name}: {n:,} long document{'s' * (n > 1)}, into {piece}, each a document of its own")
         if n := summary.get("held_out_near_copies"):
             of = manifest["validation"]["documents_in_corpus"]
             lines.append(
