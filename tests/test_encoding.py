@@ -383,7 +383,7 @@ def test_outlines_agree_in_the_share_of_what_texts_have_in_common(share):
     agree = []
     for _ in range(4):
         vocabulary = ["".join(rng.choices("abcdefghijklmnop", k=20)) for _ in range(3000)]
-        a, b = (copies.outlines([" ".join(vocabulary[start : start + n])])[0] for start in (0, shift))
+        a, b = copies.outlines([" ".join(vocabulary[start : start + n]).encode() for start in (0, shift)])
         agree.append(np.mean(a == b))
     assert np.mean(agree) == pytest.approx(share, abs=3 * np.sqrt(share * (1 - share) / copies.N_HASH / 4))
 

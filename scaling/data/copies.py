@@ -26,7 +26,7 @@ WHITE = b" \t\n\r\x0b\x0c"
 LOWER = bytes(range(256)).lower()
 SPACED = LOWER.translate(bytes.maketrans(WHITE, b" " * len(WHITE)))
 EMPTY = np.uint32(2**32 - 1)  # of a range of values in which no shingle falls
-EDGES = (np.arange(N_HASH, dtype=np.uint64) << np.uint64(26)).astype(np.uint32)  # where the ranges begin
+RANGE = np.uint32(26)  # the bits of a hash below those that say in which of N_HASH ranges it is
 
 
 def folded(text: str, encoded: bytes) -> bytes:
@@ -42,14 +42,19 @@ def folded(text: str, encoded: bytes) -> bytes:
     return lower.replace(b"\xef\xbb\xbf", b"").replace(b"\xc2\xa0", b"")  # U+FEFF, no-break space
 
 
-def _shingles(text: bytes) -> np.ndarray:
-    """A hash of each shingle, u32 (n,)."""
-    padded = np.frombuffer(text + b" " * SHINGLE, np.uint8)
-    space = padded <= 32
-    starts = np.flatnonzero(~space & np.concatenate([[True], space[:-1]]))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, SHINGLE)[starts].view("<u8")  # (n, 2)
-    hashes = windows[:, 0] * np.uint64(0x9E3779B97F4A7C15) ^ windows[:, 1] * np.uint64(0xD1342543DE82EF95)
-    return ((hashes ^ hashes >> np.uint64(29)) * np.uint64(0xBF58476D1CE4E5B9) >> np.uint64(32)).astype(np.uint32)
+def _shingles(text: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """A hash of each shingle, u32 (n,), and where it starts, i64 (n,)."""
+    padded = np.frombuffer(b" " + text + b" " * SHINGLE, np.uint8)
+    word = padded > 32
+    starts = np.flatnonzero(word[1:] > word[:-1])
+    halves = (np.ndarray((len(text) + 1,), "<u8", padded, 1 + at, (1,)) for at in (0, 8))  # eight bytes from each place
+    first, second = (half[starts] for half in halves)
+    first *= np.uint64(0x9E3779B97F4A7C15)
+    second *= np.uint64(0xD1342543DE82EF95)
+    first ^= second
+    first ^= first >> np.uint64(29)
+    first *= np.uint64(0xBF58476D1CE4E5B9)
+    return (first >> np.uint64(32)).astype(np.uint32), starts
 
 
 # Sketches
@@ -61,7 +66,7 @@ _MASKS = _RNG.integers(0, 2**32, N_HASH, np.uint32)
 
 def sketch(text: bytes) -> np.ndarray:
     """MinHash of a text's shingles, u32 (N_HASH,)."""
-    hashes = _shingles(text)
+    hashes, _ = _shingles(text)
     least = np.full(N_HASH, 2**32 - 1, np.uint32)
     for block in range(0, len(hashes), 1024):  # so that the products stay in the cache
         values = (hashes[block : block + 1024, None] ^ _MASKS) * _FACTORS
@@ -87,27 +92,22 @@ def dissimilar(sketches: np.ndarray) -> np.ndarray:
 # Outlines
 
 
-def outlines(pieces: Sequence[str]) -> np.ndarray:
-    """The outline of a document and of each of its pieces, u8 (1 + pieces, N_HASH); of one piece, of that alone.
+def outlines(texts: Sequence[bytes]) -> np.ndarray:
+    """The outline of each text, u8 (n, N_HASH): all at once, as most are short.
 
     The low byte of each minimum is kept (b-bit minwise hashing: Li and König 2010): two minima that differ agree in it
     once in 256 times.
     """
-    least = np.full((len(pieces), N_HASH), EMPTY)
-    n_shingles = np.zeros(len(pieces), np.int64)
-    for row, piece in enumerate(pieces):
-        hashes = np.sort(_shingles(piece.encode().translate(SPACED)))
-        first = np.searchsorted(hashes, EDGES)
-        found = first < np.append(first[1:], len(hashes))
-        least[row, found] = hashes[first[found]]
-        n_shingles[row] = len(hashes)
-    if len(pieces) > 1:
-        least = np.concatenate([least.min(axis=0, keepdims=True), least])
-        n_shingles = np.concatenate([[n_shingles.sum()], n_shingles])
-    result = _filled(least)
+    gap = b" " * SHINGLE
+    hashes, starts = _shingles(gap.join(texts).translate(SPACED))
+    ends = np.cumsum([len(text) + SHINGLE for text in texts])
+    n_shingles = np.diff(np.searchsorted(starts, ends), prepend=0)
+    least = np.full(len(texts) * N_HASH, EMPTY)
+    of = np.repeat(np.arange(len(texts)), n_shingles)  # the text of each shingle
+    np.minimum.at(least, of * N_HASH + (hashes >> RANGE), hashes)
+    result = _filled(least.reshape(-1, N_HASH))
     for row in np.flatnonzero(n_shingles < FEW).tolist():  # equal to itself alone
-        text = "".join(pieces) if row == 0 else pieces[row - 1]
-        result[row] = np.frombuffer(hashlib.blake2b(text.encode(), digest_size=N_HASH).digest(), np.uint8)
+        result[row] = np.frombuffer(hashlib.blake2b(texts[row], digest_size=N_HASH).digest(), np.uint8)
     return result
 
 

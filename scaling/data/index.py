@@ -46,6 +46,7 @@ SCAN_WITH = {
     True: np.dtype([*SCAN, ("sketch", "<u4", (copies.N_HASH,))]),  # by Corpus.drops_near_duplicates
     False: np.dtype([*SCAN, ("outline", "u1", (copies.N_HASH,))]),
 }
+TOGETHER = 2**18  # bytes of text whose outlines are drawn at once
 ALWAYS = 2**32 - 1  # `of` a document that is cut whatever the corpus
 COUNTS = ("documents", "cut", "duplicates", "copies", "near_duplicates", "empty", "null")
 
@@ -244,27 +245,47 @@ def key(text: bytes) -> int:
 def _scan(task: tuple[Part, Path, int | None, bool]) -> None:
     """Read one part, write what an index needs to know of it."""
     part, path, cut, with_sketch = task
+    scans: list[np.ndarray] = []
     rows: list[tuple] = []
+    held: list[bytes] = []  # the texts of `rows`
     empty: list[str] = []
     null = 0
+
+    def enter() -> None:
+        scan = np.zeros(len(rows), SCAN_WITH[with_sketch])
+        for n, name in enumerate(("key", "copy", "place", "size", "piece", "group", "of")):
+            scan[name] = [row[n] for row in rows]
+        if held:
+            mark = "sketch" if with_sketch else "outline"
+            scan[mark] = list(map(copies.sketch, held)) if with_sketch else copies.outlines(held)
+        scans.append(scan)
+        rows.clear()
+        held.clear()
+
+    room = TOGETHER
     for place, document in read(part):
         if document.null:
             null += 1
         elif document.text:
-            rows += _rows(place, document, cut, with_sketch)
+            for row, text in _rows(place, document, cut):
+                rows.append(row)
+                held.append(text)
+                room -= len(text)
+            if room <= 0:
+                enter()
+                room = TOGETHER
         else:
             empty.append(document.id)
-    scan = np.array(rows, SCAN_WITH[with_sketch])
+    enter()
     left = {"empty": empty, "null": null}
     disk.write(path.with_suffix(".json"), lambda file: file.write(json.dumps(left).encode()))
-    disk.write(path, lambda file: np.save(file, scan))
+    disk.write(path, lambda file: np.save(file, np.concatenate(scans)))
 
 
-def _rows(place: int, document: Document, cut: int | None, with_sketch: bool) -> Iterator[tuple]:
-    """Of one document: a row; or of a long one a row for each piece, after one for the whole if it may stay whole."""
+def _rows(place: int, document: Document, cut: int | None) -> Iterator[tuple[tuple, bytes]]:
+    """Of one document: a row and its text; of a long one, for the whole if it may stay so, and for each piece."""
     whole = document.text
     parts = list(pieces(iter([whole]), cut or PIECE))
-    marks = list(map(copies.sketch, map(str.encode, parts))) if with_sketch else list(copies.outlines(parts))
     if len(parts) == 1:
         numbered, of = [(0, whole)], 0
     elif cut is None and len(whole) <= WHOLE:
@@ -272,10 +293,10 @@ def _rows(place: int, document: Document, cut: int | None, with_sketch: bool) ->
     else:
         numbered, of = list(enumerate(parts, 1)), ALWAYS
     group = document.group.encode("utf-8", "surrogateescape")
-    for (piece, text), mark in zip(numbered, marks[-len(numbered) :], strict=True):
+    for piece, text in numbered:
         raw = text.encode()
         copy = key(copies.folded(text, raw))
-        yield key(raw), copy, place, 0, 0, len(raw), piece, key(group or b"alone:" + raw), of, mark
+        yield (key(raw), copy, place, len(raw), piece, key(group or b"alone:" + raw), of), raw
 
 
 # From rows back to text
