@@ -282,17 +282,22 @@ def left_out(manifest: dict) -> list[str]:
 def crowding(tokens: TokenSet, sizes: Iterable[int]) -> str:
     """A line where one document is much of the text that is trained on, at one of `sizes`; "" where none is.
 
+    Of a generated language there is none: one document of it is as good as another.
+
     Args:
         sizes: numbers D of tokens, the first D of the training stream each.
     """
+    if tokens.manifest["entropy_rate"] is not None:
+        return ""
     shares = {D: _largest(tokens.train, D, tokens.separator) / D for D in set(sizes) if D <= len(tokens.train)}
     if not shares or (shares[max(shares)] <= LARGE[0] and max(shares.values()) <= LARGE[1]):
         return ""
     D = max(shares, key=lambda D: (shares[D], D))
     source = tokens.manifest["source"]
+    digits = f"{100 * shares[D]:.2g}" if shares[D] < 0.1 else f"{100 * shares[D]:.0f}"
     shorter = ", or cut documents shorter (?cut=CHARACTERS after the source)" if source.startswith(CUTS) else ""
     return (
-        f"{source}: its largest document, {round(shares[D] * D):,} tokens, is {100 * shares[D]:.2g} % of D = {D:,}; "
+        f"{source}: its largest document, {round(shares[D] * D):,} tokens, is {digits} % of D = {D:,}; "
         f"what a model learns from so few documents depends on which they are: use more tokens{shorter}"
     )
 
