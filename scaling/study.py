@@ -566,7 +566,7 @@ def tokens_of(
     """The prepared tokens of a source and a size of vocabulary, as many as those of the runs that use them need."""
     source, n_vocab = data
     users = [run for run in runs if (run.data, run.model.n_vocab) == data]
-    return encoding.prepare(
+    stream = encoding.prepare(
         source.source,
         source.tokenizer,
         n_vocab,
@@ -576,16 +576,18 @@ def tokens_of(
         cache=folders.cache(),
         say=say,
     )
+    if crowded := token_set.crowding(stream, {run.pool for run in users}):
+        say(crowded)
+    return stream
 
 
 def _transfer_tokens(
     name: str, source: str, stream: token_set.TokenSet, runs: Sequence[RunConfig], say: Callable[[str], None]
 ) -> token_set.TokenSet:
     """Text of another source, all of which is held out, in the tokens of `stream`, which come from `source`."""
-    kind = stream.manifest["tokenizer"]["kind"]
     return encoding.prepare(
         source,
-        "bytes" if kind == "bytes" else str(stream.folder / "tokenizer.model"),
+        "bytes" if stream.tokenizer.is_bytes else str(stream.folder / "tokenizer.model"),
         stream.n_vocab,
         train_tokens=1,
         validation_tokens=max(run.model.n_ctx * run.eval.windows for run in runs if name in run.eval.transfer),

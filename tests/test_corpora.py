@@ -6,6 +6,7 @@ import pickle
 
 import numpy as np
 import pyarrow
+import pyarrow.feather
 import pyarrow.parquet
 import pytest
 from hypothesis import given
@@ -45,6 +46,9 @@ def write_rows(path, rows=ROWS):
     elif path.name.endswith(".zst"):
         half = len(lines) // 2  # two frames, as appending writers leave them
         lines = zstd(lines[:half]) + zstd(lines[half:])
+    elif path.name.endswith((".arrow", ".feather")):
+        pyarrow.feather.write_feather(pyarrow.Table.from_pylist(rows), str(path), chunksize=7)
+        return
     elif path.name.endswith(".parquet"):
         pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path, row_group_size=7)
         return
@@ -77,7 +81,8 @@ def test_a_short_file_is_one_document_byte_for_byte(tmp_path, name):
     assert document == Document(str(tmp_path / name), text, "")
 
 
-def test_a_long_file_is_cut_at_paragraphs_into_pieces_that_stand_alone(tmp_path):
+def test_a_file_too_long_to_be_held_is_cut_at_paragraphs_into_pieces_that_stand_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, "WHOLE", 10**5)
     text = "".join(f"Paragraph {i}. " + "Ä sentence. " * (i % 90) + "\n\n" for i in range(1500))
     (tmp_path / "book.txt").write_text(text)
     pieces = documents(f"text:{tmp_path}/*.txt")
@@ -109,7 +114,7 @@ def test_every_line_is_read_once_however_the_file_is_cut(tmp_path, monkeypatch, 
     assert [d.id for d in documents(f"text:{tmp_path}/a.jsonl")] == [row["id"] for row in ROWS]
 
 
-@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.parquet", "a.txt"])
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.parquet", "a.arrow", "a.txt"])
 def test_a_document_is_found_again_by_its_place(tmp_path, name):
     if name == "a.txt":
         (tmp_path / name).write_text("A line of text.\n" * 9000)
@@ -121,6 +126,66 @@ def test_a_document_is_found_again_by_its_place(tmp_path, name):
         everything = dict(read(part))
         some = list(everything)[1::3]
         assert dict(read(part, some)) == {place: everything[place] for place in some}
+
+
+# Fields of text
+
+
+NESTED = [{"doc": {"body": None if i == 3 else f"body {i}"}, "text": ["no", "string"], "n": i} for i in range(9)]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.parquet", "a.arrow", "a.feather"])
+def test_the_text_is_in_the_field_that_is_named_and_a_null_is_counted(tmp_path, name):
+    write_rows(tmp_path / name, NESTED)
+    found = documents(f"text:{tmp_path}/{name}?field=doc.body")
+    assert [d.text for d in found] == ["" if i == 3 else f"body {i}" for i in range(9)]
+    assert [i for i, d in enumerate(found) if d.null] == [3]
+    assert "field=NAME" in complaint(f"text:{tmp_path}/{name}?field=doc.head")
+    assert "field=NAME" in complaint(f"text:{tmp_path}/{name}")
+
+
+def test_lines_of_other_systems_are_read(tmp_path):
+    rows = [b'{"text": "one"}', b'{"id": 5}', '{"text": "zwölf"}'.encode(), b'{"text": null}']
+    (tmp_path / "a.ndjson").write_bytes(b"\xef\xbb\xbf" + b"\r\n".join(rows))  # byte-order mark, no newline at the end
+    found = documents(f"text:{tmp_path}/*")
+    assert [(d.text, d.null) for d in found] == [("one", False), ("", True), ("zwölf", False), ("", True)]
+
+
+def test_arrow_files_are_read_as_files_and_as_streams(tmp_path):
+    table = pyarrow.table({"n": list(range(50)), "text": pyarrow.array([row["text"] for row in ROWS])})
+    with pyarrow.OSFile(str(tmp_path / "a.arrow"), "wb") as sink, pyarrow.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table, max_chunksize=7)
+    with pyarrow.OSFile(str(tmp_path / "b.arrow"), "wb") as sink, pyarrow.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table, max_chunksize=7)
+    for name in ("a.arrow", "b.arrow"):
+        assert [d.text for d in documents(f"text:{tmp_path}/{name}")] == [row["text"] for row in ROWS]
+
+
+def test_a_saved_data_set_is_read_by_its_own_list_of_files(tmp_path):
+    folder = tmp_path / "saved" / "train"
+    write_rows(folder / "data-00000-of-00001.arrow")
+    write_rows(folder / "cache-1f.arrow", [{"text": "of a map that was left behind"}])
+    state = {"_data_files": [{"filename": "data-00000-of-00001.arrow"}], "_fingerprint": "1f", "_split": "train"}
+    (folder / "state.json").write_text(json.dumps(state))
+    (tmp_path / "saved" / "dataset_dict.json").write_text('{"splits": ["train", "test"]}')
+    assert [d.text for d in documents(f"text:{folder}")] == [row["text"] for row in ROWS]
+    assert f"holds the splits train, test; write text:{folder}" in complaint(f"text:{tmp_path}/saved")
+    state["_data_files"][0]["filename"] = "../../secret.arrow"
+    (folder / "state.json").write_text(json.dumps(state))
+    assert "which is no file of" in complaint(f"text:{folder}")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("?fild=body", "unknown option 'fild=body'; known: field=NAME, cut=CHARACTERS"),
+        ("?cut=no", "cut=no, wanted a number of characters, at least 64"),
+        ("?cut=nan", "cut=nan, wanted a number of characters"),
+    ],
+)
+def test_options_that_do_not_exist_end_in_one_line(tmp_path, options, message):
+    (tmp_path / "a.txt").write_text("x")
+    assert message in complaint(f"text:{tmp_path}/a.txt{options}")
 
 
 def test_several_globs_with_home_and_subfolders(tmp_path, monkeypatch):
@@ -161,7 +226,8 @@ def test_the_signature_changes_with_the_files(tmp_path):
         ("a.md", bytes(range(256)), "a.md: byte 0x80 at offset 128 is not UTF-8 text"),
         ("a.jsonl", LINES + b'{"text": "\xff"}\n', "a.jsonl, line 51: byte 0xff is not UTF-8 text"),
         ("a.jsonl", LINES + b"\n{'text'}\n", "a.jsonl, line 52: not JSON (Expecting property name"),
-        ("a.jsonl", LINES + b'{"body": "x", "n": 1}\n', "line 51: no field 'text' (it has 'body', 'n')"),
+        ("a.jsonl", b'\n{"body": "x", "n": 1}\n', "line 2: no field 'text' (it has 'body', 'n'); name the one"),
+        ("a.jsonl", LINES.decode().encode("utf-16"), "a.jsonl, line 1: byte 0xff is not UTF-8 text"),
         ("a.jsonl", b'"text"\n', "line 1: no field 'text' (not an object)"),
         ("a.jsonl", b'{"text": ["x"]}\n', "line 1: field 'text' holds ['x']; wanted a string"),
         ("a.jsonl.gz", gzip.compress(LINES, mtime=0)[:-20], "a.jsonl.gz: damaged or cut short"),
@@ -170,6 +236,8 @@ def test_the_signature_changes_with_the_files(tmp_path):
         ("a.jsonl.zst", LINES, "a.jsonl.zst: damaged or cut short"),
         ("a.jsonl.zst", zstd(LINES)[:-20], "a.jsonl.zst: damaged or cut short"),
         ("a.parquet", LINES, "a.parquet: not a readable Parquet file"),
+        ("a.arrow", LINES, "a.arrow: not a readable Arrow file"),
+        ("a.json", LINES, "cannot read this kind of file; wanted .txt, .txt.gz, .md, .jsonl"),
         ("a.csv", b"text", "a.csv: cannot read this kind of file; wanted .txt, .txt.gz, .md, .jsonl"),
     ],
 )

@@ -1,6 +1,7 @@
 """Packed tokens: exact, nested, the same everywhere, and never half there."""
 
 import fcntl
+import itertools
 import json
 import os
 import random
@@ -15,14 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow
+import pyarrow.feather
+import pyarrow.parquet
 import pytest
 
 from scaling import claims
 from scaling.config import DataConfig
-from scaling.data import disk, encoding, index, token_set
+from scaling.data import copies, disk, encoding, index, token_set
 from scaling.data.batches import SPAN, validation_windows
 from scaling.data.corpora import open_corpus
-from scaling.data.documents import read
+from scaling.data.documents import PIECE, read
 from scaling.data.encoding import prepare
 from scaling.data.token_set import TokenSet, TooLittleText, open_tokens
 from scaling.data.tokenizer import Tokenizer, train_bpe
@@ -172,7 +176,7 @@ def test_another_tokenizer_is_another_stream(corpus, prepared, tmp_path):
 def test_a_tokenizer_from_elsewhere_can_be_used(corpus, prepared, tmp_path):
     train_bpe(corpus[1], 400).save(tmp_path / "my.model")
     mine = make(corpus[0], tmp_path, tokenizer=str(tmp_path / "my.model"), n_vocab=400)
-    assert mine.tokenizer == Tokenizer.load(tmp_path / "my.model")
+    assert mine.tokenizer == Tokenizer.load(str(tmp_path / "my.model"))
     with pytest.raises(InputError, match=r"n_vocab=320, but the tokenizer .* has 400 tokens; use n_vocab=400"):
         make(corpus[0], tmp_path, tokenizer=str(tmp_path / "my.model"), n_vocab=320)
 
@@ -264,9 +268,9 @@ def test_near_duplicates_and_twins_in_a_folder_never_straddle_the_split(tmp_path
 
 def test_different_documents_are_not_taken_for_near_duplicates(corpus, tmp_path):
     rng = random.Random(0)
-    sketches = [index.sketch("".join(sentence(rng) for _ in range(50)).encode()) for _ in range(200)]
-    assert len(index._dissimilar(np.array(sketches))) == 200
-    assert (index.sketch(b"") == index.sketch(b"   ")).all()
+    sketches = [copies.sketch("".join(sentence(rng) for _ in range(50)).encode()) for _ in range(200)]
+    assert len(copies.dissimilar(np.array(sketches))) == 200
+    assert (copies.sketch(b"") == copies.sketch(b"   ")).all()
 
 
 @pytest.mark.parametrize("share", [0.5, 0.8])
@@ -275,8 +279,137 @@ def test_sketches_agree_in_the_share_of_what_texts_have_in_common(share):
     words = ["".join(rng.choices("abcdefghijklmnop", k=20)) for _ in range(3000)]
     n = int(1000 * (1 + share))  # |A| = |B| = n, |A and B| = 2 n share / (1 + share)
     shift = round(n - 2 * n * share / (1 + share))
-    a, b = (index.sketch(" ".join(words[start : start + n]).encode()) for start in (0, shift))
-    assert np.mean(a == b) == pytest.approx(share, abs=4 * np.sqrt(share * (1 - share) / index.N_HASH))
+    a, b = (copies.sketch(" ".join(words[start : start + n]).encode()) for start in (0, shift))
+    assert np.mean(a == b) == pytest.approx(share, abs=4 * np.sqrt(share * (1 - share) / copies.N_HASH))
+
+
+# Long documents and copies
+
+
+def words(rng: random.Random, n: int) -> str:
+    return " ".join("".join(rng.choices("abcdefghij", k=rng.randint(2, 8))) for _ in range(n))
+
+
+def test_a_long_document_is_cut_alike_in_every_kind_of_file(tmp_path):
+    rng = random.Random(5)
+    long = "\n\n".join(words(rng, 60) for _ in range(200))  # some 66 kB
+    texts = [long, *(words(rng, 100) for _ in range(60))]
+    for name in ("txt", "jsonl", "parquet", "arrow"):
+        (tmp_path / name).mkdir()
+    for i, text in enumerate(texts):
+        (tmp_path / "txt" / f"{i}.txt").write_text(text)
+    (tmp_path / "jsonl" / "a.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    table = pyarrow.table({"text": texts})
+    pyarrow.parquet.write_table(table, tmp_path / "parquet" / "a.parquet")
+    pyarrow.feather.write_feather(table, str(tmp_path / "arrow" / "a.arrow"))
+    asked: dict[str, Any] = dict(tokenizer="bytes", n_vocab=257, train=1000, validation=100)
+    made = [
+        make(f"text:{tmp_path}/{name}/*", tmp_path / "cache", **asked) for name in ("txt", "jsonl", "parquet", "arrow")
+    ]
+    assert len({one.id for one in made}) == 1
+    (summary,) = made[1].manifest["corpora"].values()
+    assert summary["cut"] == 1
+    assert "cut in text:" in token_set.describe(made[1])
+    everything = make(f"text:{tmp_path}/jsonl/*", tmp_path / "cache", **asked | dict(train=80_000))
+    found = [texts_of(everything.tokenizer, getattr(everything, split))[:-1] for split in ("train", "validation")]
+    pieces = [text for text in itertools.chain(*found) if text not in texts]
+    assert len(pieces) >= len(long) / PIECE
+    assert all(len(piece) <= PIECE and piece in long for piece in pieces)
+    assert sum(map(len, pieces)) == len(long)
+    assert max(everything.manifest["train"]["longest"], everything.manifest["validation"]["longest"]) <= PIECE + 1
+
+
+def test_a_document_is_cut_only_if_it_is_much_of_its_corpus_or_if_asked(tmp_path):
+    rng = random.Random(6)
+    long = words(rng, 4_000)  # 24 kB
+    rest = [words(rng, 500) for _ in range(50)]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in [long, *rest]))
+    few = index.open_index(open_corpus(f"text:{tmp_path}/a.jsonl"), tmp_path / "cache", 1, print)
+    assert few.summary["cut"] == 1
+    many = index.open_index(open_corpus(f"text:{tmp_path}/a.jsonl"), tmp_path / "cache", 1, print, limit=len(long))
+    assert many.summary["cut"] == 0  # as beside a thousand times as much text
+    assert many.summary["documents"] == 51
+    asked = index.open_index(open_corpus(f"text:{tmp_path}/a.jsonl?cut=1000"), tmp_path / "cache", 1, print)
+    assert asked.summary["cut"] == 51
+    assert max(max(asked.rows(split)["size"]) for split in ("train", "validation")) <= 1000
+
+
+def test_copies_but_for_white_space_and_case_are_on_no_two_sides(tmp_path):
+    rng = random.Random(7)
+    texts = [words(rng, 50) for _ in range(300)]
+    copied = [text + "\n" for text in texts[:100]] + [text.upper().replace(" ", "\n  ") for text in texts[100:150]]
+    rows = [*texts, *copied, "Ünï " + texts[0], "ünï\xa0" + texts[0].replace(" ", "\t")]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in rows))
+    built = index.open_index(open_corpus(f"text:{tmp_path}/a.jsonl"), tmp_path / "cache", 1, print)
+    assert built.summary["copies"] == 151
+    assert built.summary["train"]["documents"] + built.summary["validation"]["documents"] == 301
+    # Text that is held out as a source of its own is not trained on in another spelling either.
+    (tmp_path / "held.txt").write_text(texts[0].title() + "\n")
+    said: list[str] = []
+    made = make(
+        f"text:{tmp_path}/a.jsonl",
+        tmp_path / "cache",
+        train=100,
+        validation=10,
+        say=said.append,
+        validation_source=f"text:{tmp_path}/held.txt",
+    )
+    assert made.manifest["train"]["documents_in_corpus"] == 300
+    assert any("151 equal but for white space and case, 1 held out too" in line for line in said)
+
+
+def test_held_out_documents_that_nearly_repeat_training_text_are_counted(tmp_path):
+    rng = random.Random(8)
+    texts = [words(rng, 100) for _ in range(400)]
+    near = [" ".join([*text.split()[:7], "another", *text.split()[8:]]) for text in texts[:200]]
+    half = [" ".join(text.split()[:30]) + " " + words(rng, 70) for text in texts[200:300]]  # a third in common
+    (tmp_path / "held.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in near + half))
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    said: list[str] = []
+    options: dict[str, Any] = dict(train=100, validation=10, say=said.append)
+    made = make(
+        f"text:{tmp_path}/a.jsonl", tmp_path / "cache", validation_source=f"text:{tmp_path}/held.jsonl", **options
+    )
+    assert made.manifest["corpora"][f"text:{tmp_path}/held.jsonl"]["held_out_near_copies"] == 200
+    assert any("200 of 300 documents nearly repeat one that is trained on" in line for line in said)
+    assert made.manifest["train"]["documents_in_corpus"] == 400  # told, not dropped
+
+
+@pytest.mark.parametrize("share", [0.5, 0.8])
+def test_outlines_agree_in_the_share_of_what_texts_have_in_common(share):
+    rng = random.Random(3)
+    n = int(1000 * (1 + share))
+    shift = round(n - 2 * n * share / (1 + share))
+    agree = []
+    for _ in range(4):
+        vocabulary = ["".join(rng.choices("abcdefghijklmnop", k=20)) for _ in range(3000)]
+        a, b = copies.outlines([" ".join(vocabulary[start : start + n]).encode() for start in (0, shift)])
+        agree.append(np.mean(a == b))
+    assert np.mean(agree) == pytest.approx(share, abs=3 * np.sqrt(share * (1 - share) / copies.N_HASH / 4))
+
+
+def test_a_document_that_is_much_of_what_is_trained_on_is_told_with_its_share():
+    lengths = [300, 40, 5000, 7, 100_000, 900]
+    stream = np.concatenate([np.append(np.zeros(n - 1, np.uint16), 1) for n in lengths]).astype(np.uint16)
+    ends = np.cumsum(lengths)
+    for D in (300, 340, 4000, 5340, 5347, 50_000, 105_347, len(stream)):
+        begun = [min(length, D - (end - length)) for length, end in zip(lengths, ends, strict=True) if end - length < D]
+        assert token_set._largest(stream, D, 1) == max(begun)
+    short = np.tile(np.append(np.zeros(9, np.uint16), 1), 1000).astype(np.uint16)
+    assert token_set._largest(short, len(short), 1) == 0
+
+
+def test_it_is_said_when_one_document_is_over_a_hundredth_of_the_tokens(tmp_path):
+    rng = random.Random(9)
+    rows = [words(rng, 60) for _ in range(400)] + [words(rng, 1500)]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in rows))
+    made = make(f"text:{tmp_path}/a.jsonl?cut=1e6", tmp_path / "cache", tokenizer="bytes", n_vocab=257, train=120_000)
+    n, D = made.manifest["train"]["longest"], len(made.train)
+    assert n == len(rows[-1]) + 1
+    line = token_set.crowding(made, [D])
+    assert f"its largest document, {n:,} tokens, is {100 * n / D:.0f} % of D = {D:,}" in line
+    cut = make(f"text:{tmp_path}/a.jsonl?cut=500", tmp_path / "cache", tokenizer="bytes", n_vocab=257, train=120_000)
+    assert token_set.crowding(cut, [len(cut.train)]) == ""
 
 
 def test_the_floor_of_a_generated_language_is_stated(tmp_path):

@@ -12,8 +12,24 @@ if TYPE_CHECKING:
 
 def add(verbs: arguments.Verbs) -> None:
     corpus = verbs.add_parser("corpus", help="text to packed tokens").add_subparsers(
-        metavar="prepare|show", required=True
+        metavar="prepare|show|import", required=True
     )
+    take = arguments.verb(
+        corpus,
+        "import",
+        _corpus_import,
+        "tokens made elsewhere, as a source",
+        "scaling corpus import train.bin --validation val.bin --dtype u16 --n-vocab 50257 --eos 50256 "
+        "--bytes-per-token 4.4",
+    )
+    take.add_argument("train", metavar="FILE", help="ids, .npy or .bin; or a pattern in quotes")
+    take.add_argument("--validation", default="", metavar="FILE", help="ids to hold out (3 %% of the documents)")
+    take.add_argument("--dtype", default="", choices=["u16", "u32", "i32", "i64"], help="of the ids in a .bin file")
+    take.add_argument("--n-vocab", type=arguments.count, required=True, help="size of the vocabulary")
+    take.add_argument("--eos", type=arguments.count, default=None, metavar="ID", help="that ends a document")
+    take.add_argument("--tokenizer", default="", metavar="FILE", help="that made the ids")
+    take.add_argument("--bytes-per-token", type=arguments.number, default=None, metavar="X", help="in its place")
+    take.add_argument("--json", action="store_true", help="the manifest")
     for name, run, text in (
         ("prepare", _corpus_prepare, "make packed tokens, or find them made"),
         ("show", _corpus_show, "what a source holds, with its first tokens"),
@@ -23,43 +39,94 @@ def add(verbs: arguments.Verbs) -> None:
         verb.add_argument("--tokens", type=arguments.count, default=2**20, help="for training (1e6 is understood)")
         verb.add_argument("--validation-tokens", type=arguments.count, default=2**14)
         verb.add_argument("--validation", default="", metavar="SOURCE", help="a source of its own for held-out text")
-        verb.add_argument("--tokenizer", default="bpe", help="bpe, bytes, or the path of a SentencePiece model")
+        verb.add_argument("--tokenizer", default="bpe", help="bpe, bytes, or a file, see docs/data.md")
         verb.add_argument(
-            "--n-vocab", type=arguments.count, default=None, help="size of the vocabulary (512; bytes: 257)"
+            "--n-vocab",
+            type=arguments.count,
+            default=None,
+            help="size of the vocabulary (512; bytes: 257; a file: what it has)",
         )
         verb.add_argument("--json", action="store_true", help="the manifest")
 
 
+def _corpus_import(args: argparse.Namespace) -> int:
+    from scaling.data import imported
+
+    made = imported.import_tokens(
+        args.train,
+        n_vocab=args.n_vocab,
+        eos=args.eos,
+        dtype=args.dtype,
+        validation=args.validation,
+        tokenizer=args.tokenizer,
+        bytes_per_token=args.bytes_per_token,
+        cache=folders.cache(),
+        say=arguments.say,
+    )
+    _show(args, made)
+    if not args.json:
+        print(f"\nTrain on it with: --set data.source=tokens:{made.id} model.n_vocab={made.n_vocab}")
+    return 0
+
+
 def _corpus_prepare(args: argparse.Namespace) -> int:
+    _show(args, _tokens(args))
+    return 0
+
+
+def _show(args: argparse.Namespace, stream: "TokenSet") -> None:
     from scaling.data import token_set
 
-    stream = _tokens(args)
     if args.json:
         arguments.print_json(stream.manifest)
     else:
         print(token_set.describe(stream))
-    return 0
 
 
 def _corpus_show(args: argparse.Namespace) -> int:
-    code = _corpus_prepare(args)
-    if not args.json:
-        stream = _tokens(args)
+    from scaling.data import token_set
+
+    stream = _tokens(args)
+    _show(args, stream)
+    if args.json:
+        return 0
+    first = stream.train[:160]
+    if stream.manifest["tokenizer"]["kind"] == token_set.IMPORTED:
+        print("\nIts first tokens; which text they stand for is not known:\n")
+        print(" ".join(map(str, first)))
+    else:
         print("\nIts first tokens, one per bar:\n")
-        print("|".join(stream.tokenizer.decode(stream.train[i : i + 1]) for i in range(min(160, len(stream.train)))))
-    return code
+        print("|".join(stream.tokenizer.decode([id]) for id in first))
+    return 0
 
 
 def _tokens(args: argparse.Namespace) -> "TokenSet":
-    from scaling.data import encoding
+    from scaling.data import encoding, token_set
 
-    return encoding.prepare(
+    stream = encoding.prepare(
         args.source,
         args.tokenizer,
-        args.n_vocab or (257 if args.tokenizer == "bytes" else 512),
+        args.n_vocab or _n_vocab(args.source, args.tokenizer),
         train_tokens=args.tokens,
         validation_tokens=args.validation_tokens,
         validation_source=args.validation,
         cache=folders.cache(),
         say=arguments.say,
     )
+    if crowded := token_set.crowding(stream, [args.tokens]):
+        arguments.say(crowded)
+    return stream
+
+
+def _n_vocab(source: str, tokenizer: str) -> int:
+    """The size of the vocabulary where none is given: what a tokenizer or prepared tokens have."""
+    from scaling.data import token_set
+    from scaling.data.tokenizer import Tokenizer
+
+    if source.startswith(token_set.NAMED):
+        folder = folders.cache() / "tokens" / source.removeprefix(token_set.NAMED)
+        if (folder / "manifest.json").is_file():
+            return token_set.open_tokens(folder).n_vocab
+    if tokenizer == "bpe":
+        return 512
+    return 257 if tokenizer == "bytes" else Tokenizer.load(tokenizer).n_vocab

@@ -5,10 +5,14 @@ be read by several processes, and a document is found again by its place in its 
 """
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-PIECE = 2**14  # characters: longer text and Python files are cut, at the end of a paragraph where there is one
+from scaling.errors import InputError
+
+PIECE = 2**14  # characters of a piece of a document that is cut, at the end of a paragraph where there is one
+WHOLE = 2**24  # characters: a longer document is cut whatever else is in the corpus, so that memory stays bounded
+LEAST_CUT = 64  # characters
 PART = 2**22  # bytes on disk that one part should hold, and at which plain .jsonl files are cut
 
 
@@ -16,11 +20,13 @@ class Document(NamedTuple):
     """Text with a name, and the group that a split into training and validation must not tear apart; "": itself alone.
 
     A document that stands alone is split by its text, so that the same files in another folder give the same tokens.
+    `null`: there was no text where its text should be.
     """
 
     id: str
     text: str
     group: str
+    null: bool = False
 
 
 class File(Protocol):
@@ -43,6 +49,11 @@ class Corpus(Protocol):
     @property
     def drops_near_duplicates(self) -> bool:
         """Whether near-duplicates are removed, beside exact ones."""
+        ...
+
+    @property
+    def cut(self) -> int | None:
+        """Characters above which a document is cut, and of a piece; None where that depends on all of the corpus."""
         ...
 
     @property
@@ -75,14 +86,14 @@ def read(part: Part, places: Iterable[int] | None = None) -> Iterator[tuple[int,
             yield n << 32 | k, document
 
 
-def pieces(blocks: Iterator[str]) -> Iterator[str]:
-    """The same text in pieces of at most PIECE characters, cut after a paragraph, else a line, else anywhere."""
+def pieces(blocks: Iterator[str], size: int = PIECE) -> Iterator[str]:
+    """The same text in pieces of at most `size` characters, cut after a paragraph, else a line, else anywhere."""
     held = ""
     for block in blocks:
         held += block
         start = 0
-        while len(held) - start > PIECE:
-            low, high = start + PIECE // 2, start + PIECE
+        while len(held) - start > size:
+            low, high = start + size // 2, start + size
             cut = held.rfind("\n\n", low, high) + 2
             if cut < low + 2:
                 cut = held.rfind("\n", low, high) + 1
@@ -106,6 +117,38 @@ def gather(files: Sequence[tuple[File, int]]) -> list[Part]:
         parts[-1].append(file)
         room -= size
     return list(parts)
+
+
+def options(source: str, query: str, known: Mapping[str, str]) -> dict[str, str]:
+    """The options that end a source, KEY=VALUE&KEY=VALUE.
+
+    Args:
+        known: the keys, each with how its value is shown.
+
+    Raises:
+        InputError: another key, or no value.
+    """
+    found = {}
+    for item in filter(None, query.split("&")):
+        key, _, value = item.partition("=")
+        if key not in known or not value:
+            shown = ", ".join(f"{key}={value}" for key, value in known.items())
+            raise InputError(f"{source}: unknown option {item!r}; known: {shown}")
+        found[key] = value
+    return found
+
+
+def cut_of(source: str, value: str) -> int:
+    """The characters that the option `cut` asks for."""
+    try:
+        cut = round(float(value))
+    except (ValueError, OverflowError):
+        cut = 0
+    if not LEAST_CUT <= cut:
+        raise InputError(
+            f"{source}: cut={value}, wanted a number of characters, at least {LEAST_CUT}, such as cut=16384"
+        )
+    return min(cut, WHOLE)
 
 
 def digest(lines: Iterable[str]) -> str:

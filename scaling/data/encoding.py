@@ -21,8 +21,9 @@ from pathlib import Path
 import numpy as np
 
 from scaling import checked
-from scaling.data import disk
+from scaling.data import disk, token_set
 from scaling.data.batches import validation_span
+from scaling.data.copies import repeated
 from scaling.data.corpora import open_corpus
 from scaling.data.documents import Corpus, Part
 from scaling.data.index import Changed, Index, by_part, open_index, summarise, texts
@@ -56,7 +57,7 @@ def prepare(
 
     Args:
         source: a corpus, see `corpora`; or tokens:ID, prepared before and taken as they are.
-        tokenizer: "bpe" (trained on a sample of `source`), "bytes", or the path of a SentencePiece model.
+        tokenizer: "bpe" (trained on a sample of `source`), "bytes", or the path of one (`Tokenizer.load`).
         n_vocab: of the vocabulary; 257 for bytes, and what a given model has.
         validation_source: another corpus to evaluate on; empty for about 3 % of `source`, which is never trained on.
             Of tokens:ID it is the tokens:ID that were prepared with it.
@@ -114,9 +115,12 @@ class _Maker:
 
     @functools.cached_property
     def indices(self) -> dict[str, Index]:
-        return {
-            source: open_index(corpus, self.cache, self.workers, self.say) for source, corpus in self.corpora.items()
-        }
+        index = open_index(self.corpora[self.source], self.cache, self.workers, self.say)
+        indices = {self.source: index}
+        if self.validation_source:  # what both hold is cut alike, and so found
+            held_out = self.corpora[self.validation_source]
+            indices[self.validation_source] = open_index(held_out, self.cache, self.workers, self.say, index.limit)
+        return indices
 
     def parts(self, source: str) -> list[Part]:
         if source not in self._parts:
@@ -137,14 +141,14 @@ class _Maker:
             return rows[np.argsort(rows["key"])]
 
         validation, train = both(self.validation_source), both(self.source)
-        return {"train": train[~np.isin(train["key"], validation["key"])], "validation": validation}
+        return {"train": train[~np.isin(train["copy"], validation["copy"])], "validation": validation}
 
     def tokenizer(self, kind: str, n_vocab: int) -> Tokenizer:
         """The tokenizer asked for; BPE is trained on the first documents of the training stream, once."""
         if kind == "bytes":
             tokenizer = bytes_tokenizer()
         elif kind != "bpe":
-            tokenizer = Tokenizer.load(Path(kind).expanduser())
+            tokenizer = Tokenizer.load(kind)
         else:
             rows = self._sample_rows
             name = hashlib.sha256(rows["key"].tobytes() + f" {PACKING} {n_vocab}".encode()).hexdigest()[:16]
@@ -209,7 +213,8 @@ class _Maker:
     @functools.cached_property
     def _sample(self) -> list[str]:
         parts = self.parts(self.source)
-        tasks = [(parts[part], rows) for part, rows in by_part(self._sample_rows)]
+        piece = self.indices[self.source].piece
+        tasks = [(parts[part], rows, piece) for part, rows in by_part(self._sample_rows)]
         workers = self.workers if len(tasks) > FEW_PARTS else 1
         found = disk.run(_texts_of, tasks, [1] * len(tasks), workers, "sampling", self.say)
         return list(itertools.chain.from_iterable(found))
@@ -218,7 +223,6 @@ class _Maker:
         """An empty token set."""
         disk.write(folder / "tokenizer.model", lambda file: file.write(tokenizer.model))
         disk.write(folder / "token_bytes.npy", lambda file: np.save(file, tokenizer.n_bytes))
-        kind = "bytes" if tokenizer.is_bytes else "bpe"
         files = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in FILES}
         manifest = {
             "format": PACKING,
@@ -227,13 +231,10 @@ class _Maker:
             "validation_source": self.validation_source,
             "n_vocab": tokenizer.n_vocab,
             "dtype": np.dtype(tokenizer.dtype).name,
-            "tokenizer": {"kind": kind, "hash": tokenizer.hash, "eos": tokenizer.eos},
+            "tokenizer": {"kind": tokenizer.kind, "hash": tokenizer.hash, "eos": tokenizer.eos},
             "files": files,
             "entropy_rate": self.corpora[self.validation_source or self.source].entropy_rate,
-            "corpora": {
-                source: {k: v for k, v in index.summary.items() if k not in ("train", "validation")}
-                for source, index in self.indices.items()
-            },
+            "corpora": self._left_out,
         } | {
             split: {
                 "tokens": 0,
@@ -244,11 +245,32 @@ class _Maker:
                 "documents_in_corpus": described["documents"],
                 "bytes_in_corpus": described["bytes"],
                 "tokens_in_corpus": 0,
+                "longest": 0,
                 "blocks": [],
             }
             for split, described in ((split, self._described[split]) for split in ("train", "validation"))
         }
-        _write_manifest(folder, manifest)
+        write_manifest(folder, manifest)
+        for line in token_set.left_out(manifest):
+            self.say(line)
+
+    @functools.cached_property
+    def _left_out(self) -> dict[str, dict]:
+        """What became of the documents of each source that are in no stream, or in one that they should not be in."""
+        found = {
+            source: {k: v for k, v in index.summary.items() if k not in ("train", "validation")}
+            for source, index in self.indices.items()
+        }
+        if self.validation_source:
+            source, held_out = self.indices[self.source], self.indices[self.validation_source]
+            n_all = sum(len(source.rows(split)) for split in ("train", "validation"))
+            found[self.source]["held_out_too"] = n_all - len(self.rows("train"))
+            outlines = source.outlines(self.rows("train")), held_out.outlines(self.rows("validation"))
+            for summary in found.values():
+                summary.pop("held_out_near_copies", None)  # of splits that are not these
+            if outlines[0] is not None and outlines[1] is not None:
+                found[self.validation_source]["held_out_near_copies"] = int(repeated(outlines[1], outlines[0]).sum())
+        return found
 
     def _extend(self, folder: Path, split: str, target: int, tokenizer: Tokenizer) -> None:
         """Append documents to a stream until it has `target` tokens, or there are no more documents."""
@@ -290,8 +312,10 @@ class _Maker:
         self.say(f"encoding {disk.size(rows['size'].sum(dtype=np.int64))} for {split}")
         try:
             chosen = by_part(rows)
-            tasks = [(work, n, parts[n], some, tokenizer) for n, some in chosen if not (work / f"{n}.done").exists()]
-            weights = [int(some["size"].sum(dtype=np.int64)) for _, _, _, some, _ in tasks]
+            piece = self.indices[source].piece
+            todo = [(n, some) for n, some in chosen if not (work / f"{n}.done").exists()]
+            tasks = [(work, n, parts[n], some, piece, tokenizer) for n, some in todo]
+            weights = [int(some["size"].sum(dtype=np.int64)) for _, some in todo]
             workers = self.workers if sum(weights) > IN_PROCESS else 1
             disk.run(_encode_part, tasks, weights, workers, f"encoding {split}", self.say)
             _merge(folder, split, rows, work, np.dtype(tokenizer.dtype))
@@ -328,23 +352,24 @@ def _enough(tokens: TokenSet, wanted: dict[str, tuple[int, int]]) -> bool:
     )
 
 
-def _write_manifest(folder: Path, manifest: dict) -> None:
+def write_manifest(folder: Path, manifest: dict) -> None:
+    """Puts the manifest of a token set into its folder, sealed."""
     values = checked.sealed({name: value for name, value in manifest.items() if name != checked.SEAL})
     disk.write(folder / "manifest.json", lambda file: file.write(json.dumps(values, indent=1).encode()))
 
 
-def _texts_of(task: tuple[Part, np.ndarray]) -> list[str]:
+def _texts_of(task: tuple[Part, np.ndarray, int]) -> list[str]:
     return list(texts(*task))
 
 
-def _encode_part(task: tuple[Path, int, Part, np.ndarray, Tokenizer]) -> None:
+def _encode_part(task: tuple[Path, int, Part, np.ndarray, int, Tokenizer]) -> None:
     """Encode some documents of one part into runs sorted by key: WORK/<part>-<run>.npy and .bin."""
-    work, n, part, rows, tokenizer = task
+    work, n, part, rows, piece, tokenizer = task
     for unfinished in work.glob(f"{n}-*"):
         unfinished.unlink()
     documents: list[np.ndarray] = []
     held = first = run = 0
-    for i, text in enumerate(texts(part, rows), 1):
+    for i, text in enumerate(texts(part, rows, piece), 1):
         documents += tokenizer.encode_batch([text])
         held += len(documents[-1])
         if held >= RUN or i == len(rows):
@@ -376,11 +401,15 @@ def _merge(folder: Path, split: str, rows: np.ndarray, work: Path, dtype: np.dty
                 documents += np.split(tokens, ends[:-1])
         order = np.argsort(np.concatenate(keys))
         assert len(order) == len(some)
-        _append(folder, split, some, np.concatenate([documents[i] for i in order]))
+        _append(folder, split, some, np.concatenate([documents[i] for i in order]), max(map(len, documents)))
 
 
-def _append(folder: Path, split: str, rows: np.ndarray, tokens: np.ndarray) -> None:
-    """Add a block to a stream: first the tokens, then the manifest, so that a crash between leaves the old state."""
+def _append(folder: Path, split: str, rows: np.ndarray, tokens: np.ndarray, longest: int) -> None:
+    """Add a block to a stream: first the tokens, then the manifest, so that a crash between leaves the old state.
+
+    Args:
+        longest: tokens of the longest of its documents.
+    """
     manifest = open_tokens(folder).manifest
     part = manifest[split]
     path = folder / f"{split}.bin"
@@ -396,9 +425,11 @@ def _append(folder: Path, split: str, rows: np.ndarray, tokens: np.ndarray) -> N
             raise
     part["tokens"] += len(tokens)
     part["documents"] += len(rows)
+    if "longest" in part:  # else begun by an older version, which did not look
+        part["longest"] = max(part["longest"], longest)
     part["bytes"] += int(rows["size"].sum(dtype=np.int64))
     part["bytes_per_token"] = part["bytes"] / part["tokens"]
     part["tokens_in_corpus"] = round(part["bytes_in_corpus"] / part["bytes_per_token"])
     digest = hashlib.sha256(tokens.data).hexdigest()
     part["blocks"].append({"tokens": len(tokens), "documents": len(rows), "sha256": digest})
-    _write_manifest(folder, manifest)
+    write_manifest(folder, manifest)

@@ -1,10 +1,15 @@
 """Which documents of a corpus are used, on which side of the split, and in which order.
 
 The order is that of a hash of the text. So it does not depend on file names, every prefix is an unbiased sample of the
-corpus, and equal documents fall together, where all but one are dropped.
+corpus, and equal documents fall together, where all but one are dropped; so are copies, which differ in white space and
+the case of letters alone, or of the Python sources near-duplicates.
 
-Reading every document once gives an index, about 24 bytes per document, that is kept under the corpus' signature. It
-is made part by part; parts that are done survive an interruption.
+A document of more than PIECE characters and a thousandth of the corpus' bytes (or of its training text's, where it is
+held out beside one) is cut into pieces, each a document of its own: otherwise a few documents would fill a small
+sample, and a loss on it would be theirs.
+
+Reading every document once gives a scan, about 120 bytes per document, that is kept under the corpus' signature. It
+is made part by part; parts that are done survive an interruption. An index is drawn from it in a moment.
 """
 
 import dataclasses
@@ -17,21 +22,33 @@ from pathlib import Path
 import numpy as np
 
 from scaling import checked
-from scaling.data import disk
-from scaling.data.documents import PART, PIECE, Corpus, Part, read
+from scaling.data import copies, disk
+from scaling.data.documents import PART, PIECE, WHOLE, Corpus, Document, Part, pieces, read
 from scaling.errors import InputError
 
-RULES = 2  # raised when the order, the split or the rule for duplicates changes
+RULES = 3  # raised when the order, the split or the rules for cutting and for copies change
 HELD_OUT = 0.03  # share of the groups that the validation split gets, by hash
-ROW = np.dtype([("key", "<u8"), ("place", "<u8"), ("part", "<u4"), ("size", "<u4")])  # size in bytes of UTF-8
+CUT = 1000  # a long document is cut if it has more than one in so many bytes of the corpus
 
-N_HASH = 64  # values in a sketch of a document
-BAND = 4  # documents that agree in BAND values side by side are compared
-SHINGLE = 16  # bytes, from the start of each word
-SIMILAR = 0.7  # estimated Jaccard similarity from which on two documents are near-duplicates
-
-SCAN = np.dtype([*ROW.descr, ("group", "<u8")])
-SCAN_WITH_SKETCH = np.dtype([*SCAN.descr, ("sketch", "<u4", (N_HASH,))])
+ROW = np.dtype(
+    [
+        ("key", "<u8"),
+        ("copy", "<u8"),  # the key of what copies have in common
+        ("place", "<u8"),  # of the document in its part
+        ("row", "<u8"),  # in the scan
+        ("part", "<u4"),
+        ("size", "<u4"),  # bytes of UTF-8
+        ("piece", "<u4"),  # of the document, from 1; 0: all of it
+    ]
+)
+SCAN = [*ROW.descr, ("group", "<u8"), ("of", "<u4")]  # bytes of the long document that it is, or is a piece of; or 0
+SCAN_WITH = {
+    True: np.dtype([*SCAN, ("sketch", "<u4", (copies.N_HASH,))]),  # by Corpus.drops_near_duplicates
+    False: np.dtype([*SCAN, ("outline", "u1", (copies.N_HASH,))]),
+}
+TOGETHER = 2**18  # bytes of text whose outlines are drawn at once
+ALWAYS = 2**32 - 1  # `of` a document that is cut whatever the corpus
+COUNTS = ("documents", "cut", "duplicates", "copies", "near_duplicates", "empty", "null")
 
 
 class Changed(InputError):
@@ -43,48 +60,87 @@ class Index:
     """The documents of a corpus, in stream order.
 
     Attributes:
-        folder: where it is kept.
+        folder: where all that was read of the corpus is kept.
+        limit: bytes from which on a long document is cut.
+        piece: characters of a piece.
         summary: counts, fingerprints and the names of empty files; plain JSON.
     """
 
     folder: Path
+    limit: int
+    piece: int
     summary: dict
 
     def rows(self, split: str) -> np.ndarray:
         """ROW (n_documents,) of "train" or "validation", mapped from the disk."""
-        return np.load(self.folder / f"{split}.npy", mmap_mode="r")
+        return np.load(self.folder / str(self.limit) / f"{split}.npy", mmap_mode="r")
+
+    def outlines(self, rows: np.ndarray) -> np.ndarray | None:
+        """Of `rows`, u8 (n, copies.N_HASH); None where near-copies were dropped."""
+        scan = np.load(self.folder / "scan.npy", mmap_mode="r")
+        return scan["outline"][rows["row"]] if "outline" in (scan.dtype.names or ()) else None
 
 
-def open_index(corpus: Corpus, cache: Path, workers: int, say: disk.Say) -> Index:
+def open_index(corpus: Corpus, cache: Path, workers: int, say: disk.Say, limit: int | None = None) -> Index:
     """The corpus' index: from the cache, or by reading all of the corpus.
+
+    Args:
+        limit: bytes from which on a long document is cut; None: one in CUT of the corpus.
 
     Raises:
         InputError: the corpus holds no text, or text that cannot be read.
     """
-    identity = json.dumps([RULES, PART, PIECE, corpus.source.partition(":")[0], corpus.signature()])
+    identity = json.dumps([RULES, PART, PIECE, WHOLE, corpus.source.partition(":")[0], corpus.cut, corpus.signature()])
     folder = cache / "index" / hashlib.sha256(identity.encode()).hexdigest()[:16]
-    if (summary := _summary(folder)) is None:
+    found = _summary(folder, limit)
+    if found is None:
         with disk.locked(folder, say):
-            if _summary(folder) is None:
-                _build(corpus, folder, workers, say)
-        summary = _summary(folder)
-        assert summary
-    return Index(folder, summary)
+            if (read := _scanned(folder)) is None:
+                _read(corpus, folder, workers, say)
+                read = _scanned(folder)
+                assert read
+            if _summary(folder, limit) is None:
+                _build(corpus, folder, read["limit"] if limit is None else limit, read)
+        found = _summary(folder, limit)
+        assert found
+    return Index(folder, found["limit"], found["piece"], found)
 
 
-def _summary(folder: Path) -> dict | None:
-    """What is kept of an index; None where it is to be made, or is damaged and to be made again."""
+def _scanned(folder: Path) -> dict | None:
+    """What is kept of all that was read of a corpus; None where it is to be read (again)."""
     try:
-        told = checked.read(folder / "summary.json")
-        for name in ("documents", "duplicates", "near_duplicates", "empty"):
+        told = checked.read(folder / "scan.json")
+        for name in ("rows", "limit", "empty", "null"):
             told[name].whole()
+        for empty in told["empty_names"].items():
+            empty.text()
+        rows = np.load(folder / "scan.npy", mmap_mode="r")
+        if rows.dtype not in SCAN_WITH.values() or rows.shape != (told["rows"].value,):
+            return None
+    except (OSError, ValueError, EOFError):
+        return None
+    return told.object()
+
+
+def _summary(folder: Path, limit: int | None) -> dict | None:
+    """What is kept of an index; None where it is to be made, or is damaged and to be made again."""
+    read = _scanned(folder)
+    if read is None:
+        return None
+    place = folder / str(read["limit"] if limit is None else limit)
+    try:
+        told = checked.read(place / "summary.json")
+        for name in ("limit", "piece", *COUNTS):
+            told[name].whole()
+        if near := told.get("held_out_near_copies"):
+            near.whole()
         for empty in told["empty_names"].items():
             empty.text()
         for split in ("train", "validation"):
             for name in ("documents", "bytes"):
                 told[split][name].whole()
             told[split]["fingerprint"].hex(64)
-            rows = np.load(folder / f"{split}.npy", mmap_mode="r")
+            rows = np.load(place / f"{split}.npy", mmap_mode="r")
             if rows.dtype != ROW or rows.shape != (told[split]["documents"].value,):
                 return None
     except (OSError, ValueError, EOFError):
@@ -92,24 +148,41 @@ def _summary(folder: Path) -> dict | None:
     return told.object()
 
 
-def _build(corpus: Corpus, folder: Path, workers: int, say: disk.Say) -> None:
+def _read(corpus: Corpus, folder: Path, workers: int, say: disk.Say) -> None:
+    """Reads all of a corpus: folder/scan.npy and folder/scan.json."""
     parts = corpus.parts()
     work = folder / "parts"
     files = [work / f"{n}.npy" for n in range(len(parts))]
     todo = [n for n, file in enumerate(files) if not file.exists()]
     say(f"reading {corpus.source}: {len(parts)} parts" + (f", {len(todo)} to go" if len(todo) < len(parts) else ""))
-    tasks = [(parts[n], files[n], corpus.drops_near_duplicates) for n in todo]
+    tasks = [(parts[n], files[n], corpus.cut, corpus.drops_near_duplicates) for n in todo]
     disk.run(_scan, tasks, [1] * len(tasks), workers, f"reading {corpus.source}", say)
 
-    empty = [name for file in files for name in json.loads(file.with_suffix(".json").read_text())]
+    left = [json.loads(file.with_suffix(".json").read_text()) for file in files]
+    empty = [name for one in left for name in one["empty"]]
+    null = sum(one["null"] for one in left)
     scans = [np.load(file) for file in files]
     for n, scan in enumerate(scans):
         scan["part"] = n
     rows = np.concatenate(scans)
     if not len(rows):
         found = f"{len(empty)} empty, such as {empty[0]}" if empty else "no document at all"
-        raise InputError(f"{corpus.source} holds no text ({found}); give at least one document that is not empty")
+        if null:
+            found = f"{null} without a text"
+        raise InputError(f"{corpus.source} holds no text ({found}); wanted at least one document that is not empty")
+    rows["row"] = np.arange(len(rows))
+    whole = (rows["piece"] == 0) | (rows["of"] == ALWAYS)
+    total = int(rows["size"][whole].sum(dtype=np.int64))
+    told = {"rows": len(rows), "limit": total // CUT, "empty": len(empty), "null": null, "empty_names": empty[:20]}
+    disk.write(folder / "scan.npy", lambda file: np.save(file, rows))
+    disk.write(folder / "scan.json", lambda file: file.write(json.dumps(told, indent=1).encode()))
+    shutil.rmtree(work)
 
+
+def _build(corpus: Corpus, folder: Path, limit: int, read: dict) -> None:
+    """Chooses, orders and splits what was read, with documents of more than `limit` bytes in pieces."""
+    rows = np.load(folder / "scan.npy")
+    rows = rows[(rows["of"] == 0) | ((rows["of"] <= limit) == (rows["piece"] == 0))]
     groups = rows["group"]
     held_out = groups < np.uint64(HELD_OUT * 2**64)
     if not held_out.any() and groups.min() < groups.max():  # few groups: the first by hash
@@ -121,21 +194,38 @@ def _build(corpus: Corpus, folder: Path, workers: int, say: disk.Say) -> None:
     order = order[np.concatenate([[True], keys[1:] != keys[:-1]])]
     n_distinct = len(order)
     if corpus.drops_near_duplicates:
-        order = order[_dissimilar(rows["sketch"][order])]
+        order = order[copies.dissimilar(rows["sketch"][order])]
+        n_near = n_distinct - len(order)
+    else:
+        order = order[_first_of_copies(rows["copy"][order], held_out[order])]
+        n_near = 0
 
     summary: dict = {
+        "limit": limit,
+        "piece": corpus.cut or PIECE,
         "documents": len(rows),
+        "cut": int(np.count_nonzero(rows["piece"] == 1)),
         "duplicates": len(rows) - n_distinct,
-        "near_duplicates": n_distinct - len(order),
-        "empty": len(empty),
-        "empty_names": empty[:20],
+        "copies": n_distinct - len(order) - n_near,
+        "near_duplicates": n_near,
+        **{name: read[name] for name in ("empty", "null", "empty_names")},
     }
-    for split, mask in (("validation", held_out[order]), ("train", ~held_out[order])):
-        chosen = rows[list(ROW.names or ())][order[mask]].astype(ROW)
-        disk.write(folder / f"{split}.npy", lambda file, chosen=chosen: np.save(file, chosen))
-        summary[split] = summarise(chosen)
-    disk.write(folder / "summary.json", lambda file: file.write(json.dumps(summary, indent=1).encode()))
-    shutil.rmtree(work)
+    chosen = {"validation": rows[order[held_out[order]]], "train": rows[order[~held_out[order]]]}
+    if not corpus.drops_near_duplicates:
+        near = copies.repeated(chosen["validation"]["outline"], chosen["train"]["outline"])
+        summary["held_out_near_copies"] = int(near.sum())
+    for split, some in chosen.items():
+        kept = some[list(ROW.names or ())].astype(ROW)
+        disk.write(folder / str(limit) / f"{split}.npy", lambda file, kept=kept: np.save(file, kept))
+        summary[split] = summarise(kept)
+    disk.write(folder / str(limit) / "summary.json", lambda file: file.write(json.dumps(summary, indent=1).encode()))
+
+
+def _first_of_copies(copy: np.ndarray, held_out: np.ndarray) -> np.ndarray:
+    """Which documents to keep, i64: in order, of those with one `copy` the first that is held out, or the first."""
+    by_copy = np.lexsort((np.arange(len(copy)), ~held_out, copy))
+    sorted_ = copy[by_copy]
+    return np.sort(by_copy[np.concatenate([[True], sorted_[1:] != sorted_[:-1]])])
 
 
 def summarise(rows: np.ndarray) -> dict:
@@ -152,57 +242,61 @@ def key(text: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
 
 
-def _scan(task: tuple[Part, Path, bool]) -> None:
-    """Read one part, write what the index needs to know of it."""
-    part, path, with_sketch = task
-    rows, empty = [], []
+def _scan(task: tuple[Part, Path, int | None, bool]) -> None:
+    """Read one part, write what an index needs to know of it."""
+    part, path, cut, with_sketch = task
+    scans: list[np.ndarray] = []
+    rows: list[tuple] = []
+    held: list[bytes] = []  # the texts of `rows`
+    empty: list[str] = []
+    null = 0
+
+    def enter() -> None:
+        scan = np.zeros(len(rows), SCAN_WITH[with_sketch])
+        for n, name in enumerate(("key", "copy", "place", "size", "piece", "group", "of")):
+            scan[name] = [row[n] for row in rows]
+        if held:
+            mark = "sketch" if with_sketch else "outline"
+            scan[mark] = list(map(copies.sketch, held)) if with_sketch else copies.outlines(held)
+        scans.append(scan)
+        rows.clear()
+        held.clear()
+
+    room = TOGETHER
     for place, document in read(part):
-        text = document.text.encode()
-        if text:
-            group = key(document.group.encode("utf-8", "surrogateescape") or b"alone:" + text)
-            rows.append((key(text), place, 0, len(text), group, *([sketch(text)] if with_sketch else [])))
+        if document.null:
+            null += 1
+        elif document.text:
+            for row, text in _rows(place, document, cut):
+                rows.append(row)
+                held.append(text)
+                room -= len(text)
+            if room <= 0:
+                enter()
+                room = TOGETHER
         else:
             empty.append(document.id)
-    scan = np.array(rows, SCAN_WITH_SKETCH if with_sketch else SCAN)
-    disk.write(path.with_suffix(".json"), lambda file: file.write(json.dumps(empty).encode()))
-    disk.write(path, lambda file: np.save(file, scan))
+    enter()
+    left = {"empty": empty, "null": null}
+    disk.write(path.with_suffix(".json"), lambda file: file.write(json.dumps(left).encode()))
+    disk.write(path, lambda file: np.save(file, np.concatenate(scans)))
 
 
-# Near-duplicates: Broder (1997), On the resemblance and containment of documents.
-
-_RNG = np.random.Generator(np.random.PCG64(1997))
-_FACTORS = _RNG.integers(0, 2**31, N_HASH, np.uint32) * np.uint32(2) + np.uint32(1)
-_MASKS = _RNG.integers(0, 2**32, N_HASH, np.uint32)
-
-
-def sketch(text: bytes) -> np.ndarray:
-    """MinHash of a text's shingles, u32 (N_HASH,): two sketches agree in about the Jaccard similarity of the sets."""
-    padded = np.frombuffer(text + b" " * SHINGLE, np.uint8)
-    space = padded <= 32
-    starts = np.flatnonzero(~space & np.concatenate([[True], space[:-1]]))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, SHINGLE)[starts].view("<u8")  # (n, 2)
-    hashes = windows[:, 0] * np.uint64(0x9E3779B97F4A7C15) ^ windows[:, 1] * np.uint64(0xD1342543DE82EF95)
-    hashes = ((hashes ^ hashes >> np.uint64(29)) * np.uint64(0xBF58476D1CE4E5B9) >> np.uint64(32)).astype(np.uint32)
-    least = np.full(N_HASH, 2**32 - 1, np.uint32)
-    for block in range(0, len(hashes), 1024):  # so that the products stay in the cache
-        values = (hashes[block : block + 1024, None] ^ _MASKS) * _FACTORS
-        least = np.minimum(least, values.min(axis=0))
-    return least
-
-
-def _dissimilar(sketches: np.ndarray) -> np.ndarray:
-    """Which documents to keep, i64: in order, those not similar to one kept before."""
-    kept: list[int] = []
-    buckets: dict[tuple[int, bytes], list[int]] = {}
-    for i, values in enumerate(sketches):
-        bands = [(b, values[b : b + BAND].tobytes()) for b in range(0, N_HASH, BAND)]
-        rivals = {j for band in bands for j in buckets.get(band, ())}
-        if any(np.count_nonzero(sketches[j] == values) >= SIMILAR * N_HASH for j in rivals):
-            continue
-        kept.append(i)
-        for band in bands:
-            buckets.setdefault(band, []).append(i)
-    return np.array(kept, np.int64)
+def _rows(place: int, document: Document, cut: int | None) -> Iterator[tuple[tuple, bytes]]:
+    """Of one document: a row and its text; of a long one, for the whole if it may stay so, and for each piece."""
+    whole = document.text
+    parts = list(pieces(iter([whole]), cut or PIECE))
+    if len(parts) == 1:
+        numbered, of = [(0, whole)], 0
+    elif cut is None and len(whole) <= WHOLE:
+        numbered, of = [(0, whole), *enumerate(parts, 1)], len(whole.encode())
+    else:
+        numbered, of = list(enumerate(parts, 1)), ALWAYS
+    group = document.group.encode("utf-8", "surrogateescape")
+    for piece, text in numbered:
+        raw = text.encode()
+        copy = key(copies.folded(text, raw))
+        yield (key(raw), copy, place, len(raw), piece, key(group or b"alone:" + raw), of), raw
 
 
 # From rows back to text
@@ -210,22 +304,29 @@ def _dissimilar(sketches: np.ndarray) -> np.ndarray:
 
 def by_part(rows: np.ndarray) -> list[tuple[int, np.ndarray]]:
     """The rows of each part that has any, in the order in which the part is read."""
-    order = np.lexsort((rows["place"], rows["part"]))
+    order = np.lexsort((rows["piece"], rows["place"], rows["part"]))
     parts, starts = np.unique(rows["part"][order], return_index=True)
     return [(int(part), rows[chunk]) for part, chunk in zip(parts, np.split(order, starts[1:]), strict=True)]
 
 
-def texts(part: Part, rows: np.ndarray) -> Iterator[str]:
+def texts(part: Part, rows: np.ndarray, piece: int) -> Iterator[str]:
     """The text of some documents of one part, in the order of `by_part`.
+
+    Args:
+        piece: characters of a piece of a document that was cut.
 
     Raises:
         Changed: the text is not what it was when the index was made.
     """
+    places, starts = np.unique(rows["place"], return_index=True)
     found = 0
-    for (_, document), expected in zip(read(part, rows["place"]), rows["key"], strict=False):
-        if key(document.text.encode()) != expected:
-            raise Changed(f"{document.id} changed while it was being read; leave the text alone and run again")
-        yield document.text
-        found += 1
+    for (_, document), some in zip(read(part, places), np.split(rows, starts[1:]), strict=False):
+        parts = [document.text, *(pieces(iter([document.text]), piece) if some["piece"].any() else ())]
+        for n, expected in zip(some["piece"], some["key"], strict=True):
+            text = parts[n] if n < len(parts) else ""
+            if key(text.encode()) != expected:
+                raise Changed(f"{document.id} changed while it was being read; leave the text alone and run again")
+            yield text
+            found += 1
     if found < len(rows):
         raise Changed(f"{len(rows) - found} documents vanished while they were being read; run again")

@@ -8,7 +8,7 @@ import sys
 import sysconfig
 from collections.abc import Collection, Iterator
 
-from scaling.data.documents import Document, Part, digest, gather, pieces
+from scaling.data.documents import PIECE, Document, Part, digest, gather, pieces
 from scaling.errors import InputError
 
 STDLIB_WITHOUT = {"test", "tests", "idle_test", "encodings", "idlelib", "lib2to3", "site-packages", "dist-packages"}
@@ -25,6 +25,7 @@ class PythonCorpus:
 
     source: str
     drops_near_duplicates: bool = True
+    cut: int = PIECE
     entropy_rate: None = None
 
     def signature(self) -> str:

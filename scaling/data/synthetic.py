@@ -18,7 +18,7 @@ from collections.abc import Collection, Iterator
 
 import numpy as np
 
-from scaling.data.documents import PART, Document, File, Part
+from scaling.data.documents import PART, WHOLE, Document, File, Part
 from scaling.errors import InputError
 
 ALPHABET = (string.ascii_letters + string.digits + string.punctuation).encode()  # one byte per symbol, none a space
@@ -134,6 +134,7 @@ class SyntheticCorpus:
 
     source: str
     drops_near_duplicates: bool = False
+    cut: int = WHOLE  # its documents are as long as was asked for
 
     @functools.cached_property
     def language(self) -> Language:

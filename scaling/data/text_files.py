@@ -1,4 +1,4 @@
-"""Text from files on disk: .txt[.gz], .md, .jsonl[.gz|.zst], .parquet."""
+"""Text from files on disk: plain text, JSON Lines, and the tables of `arrow_tables`."""
 
 import codecs
 import contextlib
@@ -10,44 +10,71 @@ import io
 import itertools
 import json
 import os
+import re
 import zlib
 from collections.abc import Collection, Iterator
 from typing import BinaryIO, cast
 
 from scaling.data import documents
-from scaling.data.documents import Document, File, Part, digest, first_line, gather, pieces
+from scaling.data.arrow_tables import arrow_file, row_groups, saved_dataset
+from scaling.data.documents import PIECE, Document, File, Part, cut_of, digest, first_line, gather, options, pieces
 from scaling.errors import InputError
 
 BLOCK = 2**20  # bytes read at once
 LOOK = 10_000  # files of a folder that are looked at to say how its text is named
-SUFFIXES = (".txt", ".txt.gz", ".md", ".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
+LINES = (".jsonl", ".ndjson")
+TABLES = (".parquet", ".arrow", ".feather")
+SUFFIXES = (".txt", ".txt.gz", ".md", ".jsonl", ".jsonl.gz", ".jsonl.zst", ".ndjson", ".ndjson.gz", *TABLES)
+OPTIONS = {"field": "NAME", "cut": "CHARACTERS"}
+QUERY = re.compile(r"\?(\w+=[^&?*/]*(&\w+=[^&?*/]*)*)$")  # a ? is also any character of a file's name
 
 
 @dataclasses.dataclass(frozen=True)
 class TextCorpus:
-    """Files on disk, by glob patterns; ** and ~ work."""
+    """Files on disk, by glob patterns; ** and ~ work. ?field=NAME&cut=CHARACTERS may stand at the end."""
 
     source: str
     drops_near_duplicates: bool = False
     entropy_rate: None = None
 
     def signature(self) -> str:
-        return digest([_stamp(path) for path in self._paths])
+        return digest([self._field, *(_stamp(path) for path in self._paths)])
 
     def parts(self) -> list[Part]:
-        return gather([item for path in self._paths for item in _open_file(path)])
+        opened = (item for path in self._paths for item in _open_file(path, self._field, self.cut or PIECE))
+        return gather(list(opened))
+
+    @property
+    def cut(self) -> int | None:
+        given = self._given[1].get("cut")
+        return None if given is None else cut_of(self.source, given)
+
+    @property
+    def _field(self) -> str:
+        return self._given[1].get("field", "text")
+
+    @functools.cached_property
+    def _given(self) -> tuple[str, dict[str, str]]:
+        """The patterns, and the options."""
+        whole = self.source.removeprefix("text:").strip()
+        asked = QUERY.search(whole)
+        if asked is None or os.path.exists(os.path.expanduser(whole)):
+            return whole, {}
+        return whole[: asked.start()], options(self.source, asked[1], OPTIONS)
 
     @functools.cached_property
     def _paths(self) -> list[str]:
-        whole = self.source.removeprefix("text:").strip()
+        whole, _ = self._given
         # A comma may belong to a name.
         is_one = os.path.exists(os.path.expanduser(whole)) or _matches(whole)
         patterns = [whole] if is_one else [pattern.strip() for pattern in whole.split(",")]
         paths: set[str] = set()
         for pattern in patterns:
             found = _matches(pattern)
-            if not found and os.path.isdir(os.path.expanduser(pattern)):
-                raise InputError(f"text:{pattern} is a folder; for the files in it write 'text:{inside(pattern)}'")
+            if not found and os.path.isdir(folder := os.path.expanduser(pattern)):
+                found = saved_dataset(folder)
+                if not found:
+                    raise InputError(f"text:{pattern} is a folder; for the files in it write 'text:{inside(pattern)}'")
             if not found:
                 raise InputError(
                     f"text:{pattern} matches no file; give a file or, in quotes, a pattern: 'text:folder/**/*.txt'"
@@ -56,7 +83,9 @@ class TextCorpus:
             paths |= found
         for path in sorted(paths):
             if not path.endswith(SUFFIXES):
-                raise InputError(f"{path}: cannot read this kind of file; wanted {', '.join(SUFFIXES)}")
+                as_lines = "; JSON Lines are named .jsonl" if path.endswith((".json", ".json.gz")) else ""
+                wanted = ", ".join(SUFFIXES)
+                raise InputError(f"{path}: cannot read this kind of file; wanted {wanted}{as_lines}")
         return sorted(paths)
 
 
@@ -76,44 +105,60 @@ def inside(folder: str) -> str:
     return ",".join(f"{folder}/**/*{suffix}" for suffix in suffixes or [".txt"])
 
 
-def _open_file(path: str) -> Iterator[tuple[File, int]]:
-    """The independent pieces of a file, each with its size in bytes on disk."""
+def _open_file(path: str, field: str, piece: int) -> Iterator[tuple[File, int]]:
+    """The parts of a file that can be read apart, each with its size in bytes on disk.
+
+    Args:
+        field: that holds the text, of files with fields; of one in another, with dots between their names.
+        piece: characters of a piece of a text file that is too long to be held.
+    """
     size = os.path.getsize(path)
     if path.endswith((".txt", ".txt.gz", ".md")):
-        yield TextFile(path), size
-    elif path.endswith(".jsonl"):
+        yield TextFile(path, piece), size
+    elif path.endswith(LINES):
         for start in range(0, max(size, 1), documents.PART):
-            yield JsonLines(path, start, start + documents.PART), min(documents.PART, size - start)
-    elif path.endswith((".jsonl.gz", ".jsonl.zst")):
-        yield JsonLines(path), size
+            yield JsonLines(path, field, start, start + documents.PART), min(documents.PART, size - start)
+    elif path.endswith(".parquet"):
+        yield from row_groups(path, field, size)
+    elif path.endswith(TABLES):
+        yield arrow_file(path, field), size
     else:
-        yield from _row_groups(path, size)
+        yield JsonLines(path, field), size
 
 
 @dataclasses.dataclass(frozen=True)
 class TextFile:
-    """A document, or several if it is long: each piece is then split by itself, so that one book can be split."""
+    """A document; or, where it is longer than can be held, several."""
 
     path: str
+    piece: int  # characters of each
 
     def documents(self, keep: Collection[int] | None) -> Iterator[tuple[int, Document]]:
         with _reader(self.path) as file:
-            found = pieces(_decode(self.path, file))
-            first, second = next(found, ""), next(found, None)
-            if second is None:
+            blocks = _decode(self.path, file)
+            held: list[str] = []
+            for block in blocks:
+                held.append(block)
+                if sum(map(len, held)) > documents.WHOLE:
+                    break
+            else:
                 if keep is None or 0 in keep:
-                    yield 0, Document(self.path, first, "")
+                    yield 0, Document(self.path, "".join(held), "")
                 return
-            for k, piece in enumerate(itertools.chain([first, second], found)):
+            for k, piece in enumerate(pieces(itertools.chain(held, blocks), self.piece)):
                 if keep is None or k in keep:
                     yield k, Document(f"{self.path}#{k}", piece, "")
 
 
 @dataclasses.dataclass(frozen=True)
 class JsonLines:
-    """One JSON object per line, with a text field and perhaps an id; of a plain file, lines that begin in a range."""
+    """One JSON object per line, with a text field and perhaps an id; of a plain file, lines that begin in a range.
+
+    The first object has to have the field; a later one without it, or with null in it, counts as one without a text.
+    """
 
     path: str
+    field: str
     start: int = 0  # byte offsets
     stop: int | None = None
 
@@ -137,8 +182,9 @@ class JsonLines:
             yield 0, Document(self.path, "", "")
 
     def _document(self, line: bytes, k: int, offset: int) -> Document:
+        line = line.removeprefix(codecs.BOM_UTF8)
         try:
-            row = json.loads(line)
+            row = json.loads(line.decode())
         except UnicodeDecodeError as error:
             byte = line[error.start]
             raise InputError(f"{self._where(offset)}: byte 0x{byte:02x} is not UTF-8 text; convert the file") from None
@@ -146,13 +192,29 @@ class JsonLines:
             raise InputError(
                 f"{self._where(offset)}: not JSON ({error.msg}, column {error.colno}); wanted one object per line"
             ) from None
-        if not isinstance(row, dict) or "text" not in row:
-            found = f"it has {', '.join(map(repr, row)) or 'no field'}" if isinstance(row, dict) else "not an object"
-            raise InputError(f"{self._where(offset)}: no field 'text' ({found}); rename the field that holds the text")
-        if not isinstance(row["text"], str):
-            raise InputError(f"{self._where(offset)}: field 'text' holds {row['text']!r:.40}; wanted a string")
+        if not isinstance(row, dict):
+            raise InputError(
+                f"{self._where(offset)}: no field {self.field!r} (not an object); wanted an object per line"
+            )
         name = str(row.get("id", f"{self.path}#{self.start}.{k}"))
-        return Document(name, _without_surrogates(row["text"]), "")
+        found, text = True, row
+        for key in [self.field] if self.field in row else self.field.split("."):
+            found = isinstance(text, dict) and key in text
+            text = text[key] if found else None
+            if text is None:
+                break
+        if not found and not self.start and not k:
+            raise InputError(
+                f"{self._where(offset)}: no field {self.field!r} (it has {_fields(row)}); "
+                "name the one that holds the text by ?field=NAME after the source"
+            )
+        if text is None:
+            return Document(name, "", "", null=True)
+        if not isinstance(text, str):
+            raise InputError(
+                f"{self._where(offset)}: field {self.field!r} holds {text!r:.40}; wanted a string, see ?field=NAME"
+            )
+        return Document(name, _without_surrogates(text), "")
 
     def _where(self, offset: int) -> str:
         """File and line number of an offset; reads the file again, as only errors need it."""
@@ -164,51 +226,14 @@ class JsonLines:
         return f"{self.path}, line {number}"
 
 
-def _row_groups(path: str, size: int) -> Iterator[tuple[File, int]]:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            schema, groups = file.schema_arrow, file.num_row_groups if file.metadata.num_rows else 0
-    except pyarrow.ArrowException as error:
-        raise InputError(f"{path}: not a readable Parquet file ({first_line(error)}); write it again") from None
-    if "text" not in schema.names:
-        raise InputError(
-            f"{path}: no column 'text' (it has {', '.join(schema.names)}); rename the one that holds the text"
-        )
-    kind = schema.field("text").type
-    if not (pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind)):
-        raise InputError(f"{path}: column 'text' holds {kind}; wanted strings")
-    for group in range(max(groups, 1)):
-        yield ParquetGroup(path, group if groups else None, "id" in schema.names), size // max(groups, 1)
-
-
-@dataclasses.dataclass(frozen=True)
-class ParquetGroup:
-    """One row group of a Parquet file: a text column, perhaps an id column."""
-
-    path: str
-    group: int | None  # None: the file has no row
-    has_id: bool
-
-    def documents(self, keep: Collection[int] | None) -> Iterator[tuple[int, Document]]:
-        import pyarrow.parquet
-
-        if self.group is None:
-            yield 0, Document(self.path, "", "")
-            return
-        k = 0
-        columns = ["text", "id"] if self.has_id else ["text"]
-        with pyarrow.parquet.ParquetFile(self.path) as file:
-            for batch in file.iter_batches(256, row_groups=[self.group], columns=columns):
-                texts = batch.column("text")
-                ids = batch.column("id") if self.has_id else None
-                for i in range(len(texts)):
-                    if keep is None or k in keep:
-                        name = str(ids[i].as_py()) if ids is not None else f"{self.path}#{self.group}.{k}"
-                        yield k, Document(name, texts[i].as_py() or "", "")
-                    k += 1
+def _fields(row: dict) -> str:
+    """What a message says that an object has, and the objects in it."""
+    names = [
+        f"{name}.{inner}" if inner else name
+        for name in row
+        for inner in (row[name] if isinstance(row[name], dict) else [""])
+    ]
+    return ", ".join(map(repr, names)) or "none"
 
 
 # What several kinds of file need

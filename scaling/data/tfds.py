@@ -8,7 +8,7 @@ import os
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from scaling.data.documents import PART, Document, File, Part, first_line
+from scaling.data.documents import PART, Document, File, Part, cut_of, first_line, options
 from scaling.errors import InputError
 
 RECORDS = 256  # read at once
@@ -22,22 +22,25 @@ class Dataset:
     split: str
     field: str
     data_dir: str | None  # None: $TFDS_DATA_DIR, or ~/tensorflow_datasets
+    cut: int | None  # characters
 
 
 def parse(source: str) -> Dataset:
-    """What "tfds:NAME[/CONFIG][?split=...&field=...&data_dir=...]" means; by default field `text` of split `train`.
+    """What "tfds:NAME[/CONFIG][?KEY=VALUE&...]" means; by default field `text` of split `train`.
 
     Raises:
         InputError: an unknown option.
     """
     name, _, query = source.removeprefix("tfds:").partition("?")
-    options: dict[str, str | None] = {"split": "train", "field": "text", "data_dir": None}
-    for item in filter(None, query.split("&")):
-        key, _, value = item.partition("=")
-        if key not in options or not value:
-            raise InputError(f"{source}: unknown option {item!r}; known: split=NAME, field=NAME, data_dir=FOLDER")
-        options[key] = os.path.expanduser(value) if key == "data_dir" else value
-    return Dataset(name, **options)  # type: ignore[arg-type]  # only data_dir may be None
+    given = options(source, query, {"split": "NAME", "field": "NAME", "data_dir": "FOLDER", "cut": "CHARACTERS"})
+    data_dir = given.get("data_dir")
+    return Dataset(
+        name,
+        given.get("split", "train"),
+        given.get("field", "text"),
+        None if data_dir is None else os.path.expanduser(data_dir),
+        None if "cut" not in given else cut_of(source, given["cut"]),
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +54,10 @@ class TfdsCorpus:
     @functools.cached_property
     def dataset(self) -> Dataset:
         return parse(self.source)
+
+    @property
+    def cut(self) -> int | None:
+        return self.dataset.cut
 
     def signature(self) -> str:
         builder, _ = _open(self.dataset)

@@ -5,6 +5,7 @@ import functools
 import hashlib
 import io
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,19 @@ from scaling.checked import Damaged, Field
 from scaling.data import disk
 from scaling.data.batches import validation_span
 from scaling.data.tokenizer import Tokenizer
+from scaling.data.vocabularies import KINDS
 from scaling.errors import InputError
 
 PACKING = 1  # the manifest's format; raised when the way from documents to a stream changes
 ID = 16  # hexadecimal digits of an id
 SPLITS = ("train", "validation")
 FILES = {"tokenizer.model": 2**27, "token_bytes.npy": 2**27}  # beside the streams, and their bytes at most
+IMPORTED = (
+    "imported"  # the kind of a tokenizer that is not known, and what the source of tokens made elsewhere begins with
+)
+LATER = ("limit", "piece", "cut", "copies", "null", "held_out_too", "held_out_near_copies")  # not in old manifests
+CUTS = ("text:", "tfds:")  # sources that take ?cut=
+LARGE = 0.01, 0.1  # share of a document above which it is said: of the largest D that a stream is for, and of any
 NAMED = "tokens:"  # with an id, a source: what was prepared before, whatever became of its text
 
 
@@ -71,6 +79,10 @@ class TokenSet:
 
     @functools.cached_property
     def tokenizer(self) -> Tokenizer:
+        if self.manifest["tokenizer"]["kind"] == IMPORTED:
+            raise InputError(
+                f"tokens {self.id} were imported without their tokenizer; import them again with --tokenizer FILE"
+            )
         return Tokenizer(self._file("tokenizer.model", self.manifest["tokenizer"]["hash"]))
 
     @functools.cached_property
@@ -164,7 +176,7 @@ def _check(m: Field) -> None:
     m["validation_source"].text()
     m["n_vocab"].whole(1)
     m["dtype"].one_of("uint16", "uint32")
-    m["tokenizer"]["kind"].one_of("bytes", "bpe")
+    m["tokenizer"]["kind"].one_of("bytes", "bpe", *KINDS, IMPORTED)
     if not -1 <= m["tokenizer"]["eos"].whole(-1) < m["n_vocab"].value:
         raise m["tokenizer"]["eos"].wrong("a token")
     if rate := m.get("entropy_rate"):
@@ -173,6 +185,9 @@ def _check(m: Field) -> None:
         corpus = m["corpora"][name]
         for count in ("documents", "duplicates", "near_duplicates", "empty"):
             corpus[count].whole()
+        for count in LATER:
+            if later := corpus.get(count):
+                later.whole()
         for empty in corpus["empty_names"].items():
             empty.text()
     prints = []
@@ -182,6 +197,8 @@ def _check(m: Field) -> None:
         for count in ("tokens", "documents", "bytes", "documents_in_corpus", "bytes_in_corpus", "tokens_in_corpus"):
             part[count].whole()
         part["bytes_per_token"].number(least=0)
+        if longest := part.get("longest"):
+            longest.whole()
         sums = {"tokens": 0, "documents": 0}
         for block in part["blocks"].items():
             block["sha256"].hex(64)
@@ -221,18 +238,96 @@ def describe(tokens: TokenSet) -> str:
         )
     if m["validation_source"]:
         lines.append(f"  validation from {m['validation_source']}")
-    for name, summary in m["corpora"].items():
-        lines.append(
-            f"  left out of {name}: {summary['duplicates']:,} duplicates, "
-            f"{summary['near_duplicates']:,} near-duplicates, {summary['empty']:,} empty"
-            + (f" ({', '.join(summary['empty_names'][:3])}, ...)" if summary["empty"] else "")
-        )
+    if longest := {split: m[split]["longest"] for split in SPLITS if "longest" in m[split]}:
+        lines.append("  longest     " + ", ".join(f"{n:,} tokens in {split}" for split, n in longest.items()))
+    lines += [f"  {line}" for line in left_out(m)]
     if m["entropy_rate"] is not None:
         lines.append(
             f"  entropy     {m['entropy_rate']:.6f} nats per byte: no model's loss can be below "
             f"{m['entropy_rate'] * m['validation']['bytes_per_token']:.4f} nats per token"
         )
     return "\n".join(lines)
+
+
+def left_out(manifest: dict) -> list[str]:
+    """What became of the documents of each source that are not trained on as they are; a line each, or none."""
+    lines = []
+    for name, summary in manifest["corpora"].items():
+        counts = {
+            "equal to another": summary["duplicates"],
+            "equal but for white space and case": summary.get("copies", 0),
+            "near-duplicates": summary["near_duplicates"],
+            "held out too": summary.get("held_out_too", 0),
+            "without a text": summary.get("null", 0),
+            "empty": summary["empty"],
+        }
+        total = summary["documents"] + summary["empty"] + summary.get("null", 0)
+        if any(counts.values()):
+            told = ", ".join(f"{n:,} {what}" for what, n in counts.items() if n)
+            some = ", ".join(summary["empty_names"][:3]) + (", ..." if summary["empty"] > 3 else "")
+            lines.append(f"left out of {name}: of {total:,} documents {told}" + (f" ({some})" if some else ""))
+        if n := summary.get("cut"):
+            piece = f"pieces of at most {summary['piece']:,} characters"
+            lines.append(f"cut in {name}: {n:,} long document{'s' * (n > 1)}, into {piece}, each a document of its own")
+        if n := summary.get("held_out_near_copies"):
+            of = manifest["validation"]["documents_in_corpus"]
+            lines.append(
+                f"held out of {name}: {n:,} of {of:,} documents nearly repeat one that is trained on, so part of the "
+                "held-out loss is memory; remove near-copies from the text, or hold out text of another origin "
+                "(--validation SOURCE, data.validation=SOURCE)"
+            )
+    return lines
+
+
+def crowding(tokens: TokenSet, sizes: Iterable[int]) -> str:
+    """A line where one document is much of the text that is trained on, at one of `sizes`; "" where none is.
+
+    Of a generated language there is none: one document of it is as good as another.
+
+    Args:
+        sizes: numbers D of tokens, the first D of the training stream each.
+    """
+    if tokens.manifest["entropy_rate"] is not None:
+        return ""
+    shares = {D: _largest(tokens.train, D, tokens.separator) / D for D in set(sizes) if D <= len(tokens.train)}
+    if not shares or (shares[max(shares)] <= LARGE[0] and max(shares.values()) <= LARGE[1]):
+        return ""
+    D = max(shares, key=lambda D: (shares[D], D))
+    source = tokens.manifest["source"]
+    digits = f"{100 * shares[D]:.2g}" if shares[D] < 0.1 else f"{100 * shares[D]:.0f}"
+    shorter = ", or cut documents shorter (?cut=CHARACTERS after the source)" if source.startswith(CUTS) else ""
+    return (
+        f"{source}: its largest document, {round(shares[D] * D):,} tokens, is {digits} % of D = {D:,}; "
+        f"what a model learns from so few documents depends on which they are: use more tokens{shorter}"
+    )
+
+
+def _largest(stream: np.ndarray, D: int, separator: int) -> int:
+    """Tokens of the largest document in the first D of a stream, as far as it is in them, if it is 1/200 of them; or 0.
+
+    Looks into the stream in steps of half of that, so that few of its tokens are read.
+    """
+    stream = stream[:D]
+    step = max(1, D // 400)
+    largest = at = 0
+    while at < D:
+        end = _end(stream, at, separator)
+        if end - at >= step:
+            before = _end(stream[:at][::-1], 0, separator)  # of its tokens lie before
+            largest = max(largest, before + min(end + 1, D) - at)
+        at = max(end + 1, at + step)
+    return largest
+
+
+def _end(stream: np.ndarray, start: int, separator: int) -> int:
+    """Where the first separator from `start` on is; the length of the stream where there is none."""
+    size = 256
+    while start < len(stream):
+        found = np.flatnonzero(np.asarray(stream[start : start + size]) == separator)
+        if len(found):
+            return start + int(found[0])
+        start, size = start + size, 2 * size
+    return len(stream)
 
 
 def named(
@@ -256,14 +351,14 @@ def named(
         )
     found = open_tokens(folder)
     kind = found.manifest["tokenizer"]["kind"]
-    if tokenizer in ("bpe", "bytes"):
-        same = tokenizer == kind
+    if tokenizer in ("bpe", "bytes"):  # bpe, where nothing was said: whatever it was
+        same = (tokenizer == "bytes") == (kind == "bytes")
     else:
-        same = Tokenizer.load(Path(tokenizer).expanduser()).hash == found.tokenizer.hash
+        same = Tokenizer.load(tokenizer).hash == found.manifest["tokenizer"]["hash"]
     if not same or n_vocab != found.n_vocab:
         raise InputError(
             f"{source}: {found.n_vocab} tokens of {kind} were prepared, {n_vocab} of {tokenizer} are asked for; use "
-            f"model.n_vocab={found.n_vocab} and data.tokenizer={kind}"
+            f"model.n_vocab={found.n_vocab} and data.tokenizer={'bytes' if kind == 'bytes' else 'bpe'}"
         )
     for split, wanted in (("train", train_tokens), ("validation", validation_tokens)):
         more = f"--{'tokens' if split == 'train' else 'validation-tokens'} {wanted}"
@@ -272,9 +367,10 @@ def named(
         # As of text: windows are spread over more than they hold, and other windows would be another measurement.
         spread = has < validation_span(wanted) and part["documents"] < part["documents_in_corpus"]
         if has < wanted or (split == "validation" and spread):
-            message = (
-                f"{source} has {has} tokens for {split}, {wanted} were asked for; ask for fewer, or prepare more where "
-                f"its text is: scaling corpus prepare {found.manifest['source']} {more}"
-            )
+            text = found.manifest["source"]
+            way = f"prepare more where its text is: scaling corpus prepare {text} {more}"
+            if text.startswith(f"{IMPORTED}:"):
+                way = "import more: scaling corpus import"
+            message = f"{source} has {has} tokens for {split}, {wanted} were asked for; ask for fewer, or {way}"
             raise TooLittleText(message, has) if split == "train" else InputError(message)
     return found

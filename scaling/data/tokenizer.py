@@ -1,4 +1,4 @@
-"""Text to token ids and back, exactly: SentencePiece BPE with byte fallback, or plain bytes.
+"""Text to token ids and back, exactly: SentencePiece BPE with byte fallback, plain bytes, or another's vocabulary.
 
 Both give back every text, because a token is a string of bytes and the bytes of all tokens joined are the text. Each
 document ends with one separator, `eos`, that stands for no bytes.
@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 
 from scaling import folders
+from scaling.data import vocabularies
+from scaling.data.vocabularies import HuggingFace, Tiktoken
 from scaling.errors import InputError
 
 BYTES_VOCAB = 257  # 256 bytes and the separator
@@ -26,6 +28,8 @@ COVERAGE = 0.9995  # share of the sample's characters that get a token of their 
 WHITESPACE_MARK = "\u2581"  # how SentencePiece writes a space inside a token
 RESERVED = "\t\u2581\u2585"  # the trainer has its own use for these: it skips sentences with them, or reads a space
 MAX_SENTENCE = 4096  # characters
+MODELS = "a SentencePiece model, a tokenizer.json or a .tiktoken file"
+QUERY = re.compile(r"\?(\w+=.*)$")
 BYTES_MODEL = b"bytes\n"  # what a saved byte tokenizer looks like
 
 
@@ -33,7 +37,7 @@ BYTES_MODEL = b"bytes\n"  # what a saved byte tokenizer looks like
 class Tokenizer:
     """Ids 0, ..., n_vocab - 1, each a string of bytes.
 
-    `model` is a serialised SentencePiece model, or BYTES_MODEL. Plain data, so that it pickles.
+    `model` is a serialised SentencePiece model, BYTES_MODEL, or one of `vocabularies`. Plain data, so that it pickles.
     """
 
     model: bytes
@@ -42,17 +46,30 @@ class Tokenizer:
     def is_bytes(self) -> bool:
         return self.model == BYTES_MODEL
 
+    @property
+    def kind(self) -> str:
+        """bytes, bpe (SentencePiece), tokenizers (Hugging Face) or tiktoken."""
+        return "bytes" if self.is_bytes else vocabularies.kind(self.model) or "bpe"
+
+    @functools.cached_property
+    def _others(self) -> HuggingFace | Tiktoken | None:
+        return vocabularies.opened(self.model) if self.kind in vocabularies.KINDS else None
+
     @functools.cached_property
     def hash(self) -> str:
         return hashlib.sha256(self.model).hexdigest()
 
     @functools.cached_property
     def n_vocab(self) -> int:
+        if self._others:
+            return self._others.n_vocab
         return BYTES_VOCAB if self.is_bytes else self._processor.get_piece_size()
 
     @functools.cached_property
     def eos(self) -> int:
         """The separator: the last token of every document."""
+        if self._others:
+            return self._others.eos
         return 256 if self.is_bytes else self._processor.eos_id()
 
     @property
@@ -63,6 +80,8 @@ class Tokenizer:
     @functools.cached_property
     def pieces(self) -> tuple[bytes, ...]:
         """The bytes that each id stands for; none for the separator."""
+        if self._others:
+            return self._others.pieces
         if self.is_bytes:
             return (*(bytes([i]) for i in range(256)), b"")
         model = self._processor
@@ -84,6 +103,8 @@ class Tokenizer:
         """The ids of one text, without a separator."""
         if self.is_bytes:
             return np.frombuffer(text.encode(), np.uint8).astype(np.uint16)
+        if self._others:
+            return np.array(self._others.encode(text), self.dtype)
         if WHITESPACE_MARK not in text:
             return np.array(self._processor.encode(text), self.dtype)
         # SentencePiece would give the mark back as a space: spell it in bytes.
@@ -106,16 +127,25 @@ class Tokenizer:
         path.write_bytes(self.model)
 
     @staticmethod
-    def load(path: Path) -> "Tokenizer":
-        """A saved tokenizer, or any SentencePiece model.
+    def load(path: str) -> "Tokenizer":
+        """A saved tokenizer, any SentencePiece model, a tokenizer.json, or a .tiktoken file.
+
+        Args:
+            path: of the file; ?eos=TOKEN may follow that of a tokenizer.json, ?encoding=NAME that of a .tiktoken file.
 
         Raises:
             InputError: not a model, or one that does not give every text back.
         """
-        model = folders.read_bytes(path, "bpe, bytes or the path of a SentencePiece model")
+        asked = None if Path(path).expanduser().exists() else QUERY.search(path)
+        name, query = (path[: asked.start()], asked[1]) if asked else (path, "")
+        model = folders.read_bytes(Path(name).expanduser(), f"bpe, bytes or the path of {MODELS}")
         tokenizer = Tokenizer(model)
-        if not tokenizer.is_bytes:
-            _check_reversible(tokenizer, path)
+        if tokenizer.kind == "bpe":
+            tokenizer = Tokenizer(vocabularies.read(name, model, query) or model)
+        if tokenizer.kind == "bpe":
+            _check_reversible(tokenizer, name)
+        elif not tokenizer.is_bytes:
+            _check_pieces(tokenizer, name)
         return tokenizer
 
     @functools.cached_property
@@ -216,13 +246,27 @@ def _sentences(text: str, rare: re.Pattern[str]) -> Iterable[str]:
                 yield part[start : start + MAX_SENTENCE]
 
 
-def _check_reversible(tokenizer: Tokenizer, path: Path) -> None:
+PROBE = " \n\n  \tA \u00c5\u212b\u2581 e\u0301 \u00bd \U0001f642\r\n"
+
+
+def _check_pieces(tokenizer: Tokenizer, path: str) -> None:
+    """Refuse vocabularies of other projects that lose text."""
+    probe = f"{PROBE}<|endoftext|></s>{PROBE}"
+    found = tokenizer.decode(tokenizer.encode(probe))
+    if found != probe:
+        place = next((i for i, (a, b) in enumerate(zip(found, probe, strict=False)) if a != b), len(found))
+        raise InputError(
+            f"tokenizer {path} does not give text back unchanged ({probe[place : place + 4]!r} becomes "
+            f"{found[place : place + 4]!r}); it needs byte-level BPE or bytes to fall back on, and no normaliser"
+        )
+
+
+def _check_reversible(tokenizer: Tokenizer, path: str) -> None:
     """Refuse models that lose text: no separator, no byte fallback, or a normaliser that changes it."""
-    probe = " \n\n  \tA \u00c5\u212b\u2581 e\u0301 \u00bd \U0001f642\r\n"
     try:
-        reversible = tokenizer.eos >= 0 and tokenizer.decode(tokenizer.encode(probe)) == probe
+        reversible = tokenizer.eos >= 0 and tokenizer.decode(tokenizer.encode(PROBE)) == PROBE
     except RuntimeError:
-        raise InputError(f"tokenizer {path} is not a SentencePiece model; give bpe, bytes or the path of one") from None
+        raise InputError(f"tokenizer {path} is not {MODELS}; give bpe, bytes or the path of one") from None
     if not reversible:
         raise InputError(
             f"tokenizer {path} does not give text back unchanged; it needs an end-of-sentence id, byte_fallback, "
