@@ -35,6 +35,7 @@ def plan(
     aspect: float = ASPECT,
     embedding_rows: int = 0,
     inference_tokens: float | None = None,
+    inference_cost: float = 1.0,
     unique_tokens: float | None = None,
     params: float | None = None,
 ) -> Plan:
@@ -49,6 +50,7 @@ def plan(
         aspect: d_model / n_layer of the shapes.
         embedding_rows: n_vocab (+ n_ctx) where the law's N counts embeddings, so that the shapes do too.
         inference_tokens: tokens the model will read and write: the lifetime answer is added.
+        inference_cost: what a FLOP of that costs over one of training, in money, say `prices.Money(...).cost_ratio`.
         unique_tokens: tokens that exist: the answer with repetition is added.
         params: a size that is given: the price of over-training or under-training it is added.
 
@@ -59,6 +61,7 @@ def plan(
     C, law = budget.flops, fit.law
     for what, value in (
         ("inference tokens", inference_tokens),
+        ("inference cost", inference_cost),
         ("unique tokens", unique_tokens),
         ("params", params),
         ("aspect", aspect),
@@ -99,7 +102,9 @@ def plan(
     shape, told = _shape(N, aspect, embedding_rows)
     notes += told
     surface = way.law if isinstance(way, SurfaceRoute) else None
-    served = with_inference(surface, L, inference_tokens) if surface and inference_tokens is not None else None
+    served = None
+    if surface and inference_tokens is not None:
+        served = with_inference(surface, L, inference_tokens, cost_ratio=inference_cost)
     given = way.given(params, C) if params is not None else None
     repeated = (
         with_unique_tokens(law, C, unique_tokens)

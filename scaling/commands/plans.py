@@ -65,6 +65,19 @@ def add(verbs: arguments.Verbs) -> None:
         help="tokens that the model will read and write once trained",
     )
     plan.add_argument(
+        "--inference-cost",
+        type=arguments.number,
+        default=1.0,
+        metavar="RATIO",
+        help="what a FLOP of serving costs over one of training, in money (1; 19 where chips write at 1 %% of peak)",
+    )
+    plan.add_argument(
+        "--plot",
+        type=arguments.PICTURE,
+        metavar="FILE",
+        help="how the best model moves with the tokens it serves, with --inference-tokens: .svg, .png or .pdf",
+    )
+    plan.add_argument(
         "--unique-tokens", type=arguments.number, metavar="U", help="tokens that exist: more of them are repeats"
     )
     plan.add_argument("--params", type=arguments.number, metavar="N", help="also what training this size costs")
@@ -157,6 +170,8 @@ def _plan(args: argparse.Namespace) -> int:
     line = _allocation(args.fit)
     if line:
         return _plan_along(args, plan.along(line, _budget(args), **common))
+    if args.inference_tokens is None and (args.plot or args.inference_cost != 1):
+        raise InputError("--inference-cost and --plot are about a model that will be served: give --inference-tokens D")
     found = _fit(args.fit)
     made = plan.plan(
         found,
@@ -164,6 +179,7 @@ def _plan(args: argparse.Namespace) -> int:
         **common,
         B_crit=arguments.read_fit(args.batch_fit) if args.batch_fit else None,
         inference_tokens=args.inference_tokens,
+        inference_cost=args.inference_cost,
         unique_tokens=args.unique_tokens,
         params=args.params,
     )
@@ -177,7 +193,16 @@ def _plan(args: argparse.Namespace) -> int:
     def store(path: str) -> Path:
         return forecast.store(forecast.forecast(found, **made.inputs), path)
 
-    return arguments.answer(made, args.json, (args.store, store))
+    def draw(path: str) -> None:
+        from analysis.page import canvas, served_figure
+        from analysis.plan.routes import SurfaceRoute, route
+
+        way = route(found.law)
+        assert isinstance(way, SurfaceRoute)
+        assert made.served is not None
+        canvas.save(served_figure.figure(way.law, made.served), path)
+
+    return arguments.answer(made, args.json, (args.store, store), (args.plot, draw))
 
 
 def _allocation(path: Path) -> "Allocation | None":
@@ -193,7 +218,7 @@ def _allocation(path: Path) -> "Allocation | None":
 
 def _plan_along(args: argparse.Namespace, made: "Plan") -> int:
     asked = {"--batch-fit": args.batch_fit, "--inference-tokens": args.inference_tokens, "--params": args.params,
-             "--unique-tokens": args.unique_tokens, "--store": args.store}  # fmt: skip
+             "--unique-tokens": args.unique_tokens, "--store": args.store, "--plot": args.plot}  # fmt: skip
     given = " ".join(name for name, value in asked.items() if value is not None)
     if given:
         raise InputError(f"{args.fit} is an allocation, which tells no loss: leave out {given}, or plan from a fit")

@@ -53,6 +53,6 @@ def figure(evidence: Chinchilla2022, drawn: Drawn) -> None:
     drawn.say(
         f"Another seed changes a loss by {digits.percent(seen.total)}: {digits.percent(seen.trunk)} that all lengths "
         f"of a trunk share and {digits.percent(seen.run)} of each run's own (standard deviations, {seen.degrees} "
-        f"{digits.plural(seen.degrees, 'degree', 'degrees')} of freedom). The intervals of all three approaches draw "
+        f"{digits.plural(seen.degrees, 'degree', 'degrees')} of freedom). Intervals draw "
         "both again and repeat the whole chain."
     )
