@@ -302,7 +302,7 @@ def test_the_figure_of_a_served_model_passes_through_the_plan_and_saves_more_wit
     models, costs = served_figure.figure(fitted.law, served).axes
     sizes = [line for line in models.get_lines() if "serving" in str(line.get_label())]
     (mark, _) = [line for line in models.get_lines() if line.get_marker() == "o"]
-    (at, n), (x, y) = mark.get_xydata()[0], sizes[0].get_xydata().T
+    (at, n), (x, y) = np.asarray(mark.get_xydata())[0], np.asarray(sizes[0].get_xydata()).T
     assert np.interp(np.log(at), np.log(x), y) == pytest.approx(n, rel=0.01)
     for line in costs.get_lines():
         if line.get_marker() != "o":

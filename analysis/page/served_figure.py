@@ -22,7 +22,8 @@ POINTS = 25
 def model_panel(axes: Axes, demand: NDArray[np.float64], shares: Shares, **style: Any) -> None:
     """Size and tokens over demand, both logarithmic: the size falls from 1, the tokens rise."""
     axes.plot(demand, shares.params, **style)
-    axes.plot(demand, shares.tokens, **(style | {"label": ""}))
+    same: dict[str, Any] = style | {"label": ""}
+    axes.plot(demand, shares.tokens, **same)
     _axes(axes, demand)
     axes.set_yscale("log")
     axes.set_ylabel("Over the model that is cheapest to train")

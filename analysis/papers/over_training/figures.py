@@ -88,7 +88,7 @@ def _slopes(axes: Axes, evidence: OverTraining) -> None:
     axes.axhspan(*np.nanpercentile(eta, (2.5, 97.5)), color=LAW, alpha=0.14, lw=0)
     axes.axhline(eta[0], color=LAW, lw=1.2, label="eta of eq. 4, ours")
     for k, (text, name) in enumerate((("RedPajama", "redpajama_eta"), ("C4", "c4_eta"))):
-        style = {"dashes": (5, 3)} if k else {"dashes": (1.5, 1.5)}
+        style: dict[str, Any] = {"dashes": (5, 3)} if k else {"dashes": (1.5, 1.5)}
         axes.axhline(reference.value(name, "gadre2024"), color=GREY, lw=1.0, label=f"the paper's, {text}", **style)
     axes.set_ylim(0.07, max(0.21, 1.05 * float(high.max())))
     axes.set_ylabel("Exponent of C")
