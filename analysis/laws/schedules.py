@@ -56,7 +56,7 @@ class Schedules:
         return cls(total, *(np.stack(rows) for rows in padded))
 
     def seen(self, t: Values, number: Values) -> "Seen":
-        """What a law reads after t updates of schedule `number`, from 1; beyond the last of either, that of the last."""
+        """What a law reads after t updates of schedule `number`, from 1; beyond the last of either, as at the last."""
         xp = namespace(t, number)
         t, i = xp.asarray(t), xp.clip(xp.asarray(number).astype(int), 1, len(self.total)) - 1
         total, at, drop, rate, before = (xp.asarray(getattr(self, f.name)) for f in dataclasses.fields(self))

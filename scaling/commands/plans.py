@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from analysis.frontier import Allocation
     from analysis.plan.budget import Budget
     from analysis.plan.next_run import Plan
+    from analysis.schedule_forecast import Curve, ScheduleForecast
 
 
 def add(verbs: arguments.Verbs) -> None:
@@ -22,14 +23,37 @@ def add(verbs: arguments.Verbs) -> None:
         verbs,
         "predict",
         _predict,
-        "what a fitted law says of a model, or how a stored forecast fared",
+        "what a fitted law says of a model, how a stored forecast fared, or what another learning-rate schedule gives",
         "scaling predict fit.json --params 1e9 --tokens 2e10 --store forecast.json",
     )
     predict.set_defaults(takes_columns=True)  # --params 1e9: the columns of its law
     predict.add_argument(
         "fit",
         type=Path,
-        help="a file from scaling fit --out, then the columns of its law; or one from --store, with --measured",
+        nargs="+",
+        help="a file from scaling fit --out, then the columns of its law; or one from --store, with --measured; or, "
+        "with --schedule, loss curves of one model with their learning rates: tables, logs, or the folder of a study",
+    )
+    predict.add_argument(
+        "--schedule",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="SCHEDULE",
+        help="where a schedule leads: constant, cosine, linear or wsd, with ,decay= ,fall= ,end= ,steps= ,peak= "
+        ",warmup= where they differ from the curves'; or planned, for the runs of a study that are on their way",
+    )
+    predict.add_argument(
+        "--run", metavar="NAME", dest="going_on", help="the curve whose run goes on under the one --schedule"
+    )
+    predict.add_argument("--law", choices=("tissue", "luo"), help="of whole loss curves, with --schedule (tissue)")
+    predict.add_argument(
+        "--columns",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=COLUMN",
+        help="columns of the curves under other names, such as loss=val_loss; with --schedule",
     )
     predict.add_argument(
         "--store",
@@ -106,17 +130,23 @@ def add(verbs: arguments.Verbs) -> None:
 
 
 def _predict(args: argparse.Namespace) -> int:
+    if args.schedule:
+        return _predict_schedules(args)
+    given = {"--run": args.going_on, "--law": args.law, "--columns": args.columns, "more files": args.fit[1:]}
+    if alone := [name for name, value in given.items() if value]:
+        raise InputError(f"{', '.join(alone)}: of loss curves, with --schedule; leave out, or give --schedule")
     arguments.fits_on_the_cpu()
     from analysis import average, forecast
 
+    (path,) = args.fit
     if args.measured is not None:
         if args.inputs or args.store:
             more = " ".join([*args.inputs, *(["--store"] if args.store else [])])
-            raise InputError(f"--measured scores the forecast in {args.fit}; leave out {more}")
-        score = forecast.score(args.fit, args.measured)
+            raise InputError(f"--measured scores the forecast in {path}; leave out {more}")
+        score = forecast.score(path, args.measured)
         return arguments.answer(score, args.json)
-    averaged = average.read(args.fit)
-    one = averaged.fits[0] if averaged else _fit(args.fit)
+    averaged = average.read(path)
+    one = averaged.fits[0] if averaged else _fit(path)
     columns, name = one.law.inputs, averaged.name if averaged else one.law.name
     inputs = _inputs(args.inputs, columns)
     missing = " ".join(f"--{column} VALUE" for column in columns if column not in inputs)
@@ -128,6 +158,53 @@ def _predict(args: argparse.Namespace) -> int:
         {name: value for name, value in made.to_dict().items() if name != "fit"},
     )
     return arguments.answer(said, args.json, (args.store, functools.partial(forecast.store, made)))
+
+
+def _predict_schedules(args: argparse.Namespace) -> int:
+    """Where schedules lead, by the law of loss curves."""
+    given = {"--measured": args.measured is not None, "--store": args.store, " ".join(args.inputs): args.inputs}
+    if more := " ".join(name for name, value in given.items() if value):
+        raise InputError(f"--schedule: leave out {more}, which belong to a fitted law")
+    if args.going_on and (len(args.schedule) > 1 or args.schedule == ["planned"]):
+        raise InputError("--run goes on under one schedule: give one --schedule such as cosine,steps=20000")
+    arguments.fits_on_the_cpu()
+    from analysis import load, records, schedule_forecast
+
+    law, run = args.law or "tissue", args.going_on or ""
+    if len(args.fit) > 1 or not (args.fit[0] / "study.json").exists():
+        columns = arguments.pairs(args.columns, "--columns")
+        curves = schedule_forecast.of_table(load.load(args.fit, columns, curves=True))
+        return arguments.answer(schedule_forecast.forecast(curves, args.schedule, law=law, run=run), args.json)
+    models = schedule_forecast.of_records(records.read(args.fit[0]))
+    if run:
+        models = {name: own for name, own in models.items() if run in [curve.name for curve in own]}
+    if args.schedule == [schedule_forecast.PLANNED]:
+        models = {name: own for name, own in models.items() if any(curve.unfinished for curve in own)}
+    elif len(models) > 1:
+        raise InputError(
+            f"{args.fit[0]} has {len(models)} models, and a law of whole curves is about one: give --run NAME of one of "
+            "them, or --schedule planned"
+        )
+    if not models:
+        raise InputError(
+            f"{args.fit[0]}: no {f'run {run}' if run else 'such run'} with enough points after its warm-up"
+        )
+    made = {name: _of_model(own, args.schedule, law, run) for name, own in models.items()}
+    text = "\n".join(f"{name}\n{one if isinstance(one, str) else one.text()}" for name, one in made.items())
+    value = {name: {"why": one} if isinstance(one, str) else one.to_dict() for name, one in made.items()}
+    return arguments.answer(arguments.Answer(text, value), args.json)
+
+
+def _of_model(curves: "list[Curve]", asked: Sequence[str], law: str, run: str) -> "ScheduleForecast | str":
+    """Where the schedules lead for one model of a study, or why that cannot be said."""
+    from analysis import schedule_forecast
+
+    try:
+        return schedule_forecast.forecast(curves, asked, law=law, run=run)
+    except InputError as error:
+        if asked != [schedule_forecast.PLANNED]:
+            raise
+        return f"  {error}"
 
 
 def _fit(path: Path) -> "Fit":
