@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from analysis import frontier, reference
 from analysis.fit import fit
-from analysis.fit.estimate import Fit, Interval
+from analysis.fit.estimate import Fit, Interval, Prediction
 from analysis.laws import Chinchilla, Gadre
 from analysis.papers.chinchilla import approaches, trunks
-from analysis.papers.chinchilla.evidence import Chinchilla2022
+from analysis.papers.chinchilla.evidence import Chinchilla2022, wider
 from analysis.papers.chinchilla.trunks import INNER
 from analysis.papers.claim import MISSING, Claim, Undecided
 from analysis.papers.over_training import lines, ratios, recipe
@@ -78,7 +78,7 @@ class OverTraining(Chinchilla2022):
         """The one exponent of eq. 4."""
         claim = Claim("eta", EQ_4, reference.value("c4_eta", GADRE), enough=EXPONENT, above=TEXT, below=TEXT)
         claim = dataclasses.replace(claim, note="the paper's is for C4; 0.136 on RedPajama")
-        return self._drawn(claim, lambda at: at.constants[:, 3])
+        return self._drawn(claim, lambda at: at.constants[:, 3], lambda at: at.fit.derived(lambda law: law.eta))
 
     @functools.cached_property
     def parallel(self) -> Claim:
@@ -87,16 +87,22 @@ class OverTraining(Chinchilla2022):
                       above=RANGE, below=RANGE)  # fmt: skip
         return self._drawn(claim, lambda at: at.lines.change)
 
-    def _drawn(self, claim: Claim, value: Callable[[AtRatios], Array]) -> Claim:
+    def _drawn(
+        self,
+        claim: Claim,
+        value: Callable[[AtRatios], Array],
+        by_fit: Callable[[AtRatios], Prediction] | None = None,
+    ) -> Claim:
         try:
             found = value(self.at_ratios)
         except MISSING as error:
             return claim.without(error)
+        ends = _interval(found) if by_fit is None else _both(found, by_fit(self.at_ratios))
         others = [lambda: _at_ratios(*self._measured(INNER)), lambda: _at_ratios(*self._few)]
         return dataclasses.replace(
             claim,
             ours=float(found[0]),
-            interval=_interval(found),
+            interval=ends,
             others=lambda: [float(value(at)[0]) for at in _those(others)],
         )
 
@@ -106,7 +112,7 @@ class OverTraining(Chinchilla2022):
 
     @property
     def _few(self) -> tuple[Table, Array]:
-        runs = self._without_smallest
+        runs = self._other_rows["without the smallest size"]
         return runs, np.log(runs["loss"])[:, None]
 
     @functools.cached_property
@@ -122,7 +128,8 @@ class OverTraining(Chinchilla2022):
             found = (one.fit for one in self.other_surfaces.values())
             return [fit.constants["alpha"] - fit.constants["beta"] for fit in found if fit is not None]
 
-        return dataclasses.replace(claim, ours=float(each[0]), interval=_interval(each), others=others)
+        by_fit = self.law.derived(lambda law: law.alpha - law.beta)
+        return dataclasses.replace(claim, ours=float(each[0]), interval=_both(each, by_fit), others=others)
 
     @functools.cached_property
     def surfaces(self) -> Array:
@@ -211,7 +218,11 @@ class OverTraining(Chinchilla2022):
         except MISSING as error:
             return claim.without(error)
         each = drawn[ratios.LIMITS[-1]][:, column] - drawn[ratios.LIMITS[0]][:, column]
-        return dataclasses.replace(claim, ours=float(each[0]), interval=_interval(each))
+        # Of two fits that share runs the covariances add up to no less than that of the difference.
+        halves = [np.ptp(self.by_ratio[limit].intervals[name]) / 2 for limit in (ratios.LIMITS[0], ratios.LIMITS[-1])]
+        half = float(np.hypot(*halves))
+        by_fit = Prediction(*(np.float64(each[0] + sign * half) for sign in (0, -1, 1)))
+        return dataclasses.replace(claim, ours=float(each[0]), interval=_both(each, by_fit))
 
     # --- models that will be served
 
@@ -232,7 +243,8 @@ class OverTraining(Chinchilla2022):
             laws = [fit.law for fit in (*found, *self.by_ratio.values()) if isinstance(fit.law, Chinchilla)]
             return [float(prices.served_shares(law.alpha, law.beta, DEMAND).params) for law in laws]
 
-        return dataclasses.replace(claim, ours=float(each[0]), interval=_interval(each), others=others)
+        by_fit = self.law.derived(lambda law: prices.served_shares(law.alpha, law.beta, DEMAND).params)
+        return dataclasses.replace(claim, ours=float(each[0]), interval=_both(each, by_fit), others=others)
 
     @functools.cached_property
     def published(self) -> Mapping[str, Chinchilla]:
@@ -269,6 +281,12 @@ def _interval(draws: Array) -> Interval | None:
     """The middle 95 % of the draws after the first; None where there are none."""
     kept = draws[1:][np.isfinite(draws[1:])]
     return frontier.percentile_interval(kept) if len(kept) else None
+
+
+def _both(draws: Array, by_fit: Prediction) -> Interval | None:
+    """The wider of the interval of redrawn luck and that of the fit, by trunk; None without the first."""
+    by_luck = _interval(draws)
+    return None if by_luck is None else wider(by_luck, by_fit)
 
 
 def _those(options: list[Callable[[], AtRatios]]) -> list[AtRatios]:
