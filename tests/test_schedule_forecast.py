@@ -10,10 +10,13 @@ from test_schedule_laws import FITTED, PREDICTED
 from analysis import schedule_forecast
 from analysis.laws.schedules import Schedules, Tissue, of_schedules
 from analysis.load import load
+from analysis.records import Records
 from analysis.schedule_forecast import Asked, Curve, forecast, of_table
 from analysis.table import Table
 from scaling import cli, schedules
+from scaling.config import EvalConfig, OptimConfig, RunConfig
 from scaling.errors import InputError
+from scaling.ladder import transformer
 
 TRUTH = (3.0, 0.6, 0.5, 0.7, 300.0)
 STEPS, WARMUP, PEAK = 6000, 200, 1e-3
@@ -83,6 +86,34 @@ def test_published_curves_foretell_others_to_a_percent_and_a_half_most_of_them_i
         assert one.value == pytest.approx(measured, rel=0.015)
         inside += one.low < measured < one.high
     assert inside >= 3
+
+
+def test_a_run_of_a_study_is_followed_to_the_end_of_its_own_plan():
+    model = transformer(16, 2, 8, n_ctx=64)
+    runs = {
+        schedule: RunConfig(
+            model,
+            tokens=2**20,
+            batch=4,
+            optim=OptimConfig(PEAK, schedule=schedule, warmup=0.05),
+            eval=EvalConfig(per_octave=8),
+        )
+        for schedule in ("constant", "wsd", "linear", "cosine")
+    }
+    rows = []
+    for name, run in runs.items():
+        falling = run.falling_steps
+        rates = PEAK * schedules.shape(name, run.steps, run.warmup_steps, falling)
+        step = np.arange(64.0, run.steps + 1, 64)
+        loss = np.asarray(of_schedules(Tissue, Schedules.of([rates]))(*TRUTH)(step, np.ones(len(step))))
+        ends = loss[-1]
+        cut = len(step) * 2 // 3 if name == "cosine" else len(step)
+        rows += [{"run": name, "step": t, "loss": L} for t, L in zip(step[:cut], loss[:cut], strict=True)]
+    none = Table({"run": np.array([], str)}, np.arange(0), "none")
+    (curves,) = schedule_forecast.of_records(Records(none, Table.from_rows(rows), none, (), runs)).values()
+    (one,) = forecast(curves, ["planned"]).endings
+    assert (one.run, one.steps) == ("cosine", runs["cosine"].steps)
+    assert one.value == pytest.approx(ends, rel=2e-3)
 
 
 def test_curves_whose_rate_never_fell_tell_nothing_of_a_fall():

@@ -182,8 +182,8 @@ def _predict_schedules(args: argparse.Namespace) -> int:
         models = {name: own for name, own in models.items() if any(curve.unfinished for curve in own)}
     elif len(models) > 1:
         raise InputError(
-            f"{args.fit[0]} has {len(models)} models, and a law of whole curves is about one: give --run NAME of one of "
-            "them, or --schedule planned"
+            f"{args.fit[0]} has {len(models)} models, and a law of whole curves is about one: give --run NAME of "
+            "one of them, or --schedule planned"
         )
     if not models:
         raise InputError(
