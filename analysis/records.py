@@ -297,9 +297,7 @@ def rate_sum(config: RunConfig) -> float:
 @functools.cache  # the runs of a study have few schedules
 def _sum_of_shape(schedule: str, steps: int, warmup: int, falling: int) -> float:
     """What `scaling.optim.Schedule` adds up to at a peak of 1; in NumPy, as reading records need not wait for Optax."""
-    step = np.arange(steps)
-    fall = schedules.FALLS[schedule](schedules.over(step, steps, falling, np), np)
-    return float((schedules.rise(step, warmup, np) * fall).sum())
+    return float(schedules.shape(schedule, steps, warmup, falling).sum())
 
 
 def _curve(run: _Run) -> dict[str, Any]:

@@ -225,7 +225,8 @@ VERBS: dict[str, tuple[str, dict[str, str]]] = {
     "plan": (
         "plan FOLDER/fit.json --flops 1e21",
         {"--flops": "N", "--hardware": "W", "--hours": "N", "--money": "N", "--price": "N", "--utilisation": "N",
-         "--inference-tokens": "N", "--unique-tokens": "N", "--params": "N", "--aspect": "N", "--embeddings": "N",
+         "--inference-tokens": "N", "--inference-cost": "N", "--unique-tokens": "N", "--params": "N", "--aspect": "N",
+         "--embeddings": "N",
          "--rates": "I.json", "--batch-fit": "I.json", "--store": "O.json", "--tokens": "N", "--peak": "N",
          "--chips": "N", "--power": "N", "--pue": "N", "--grid": "N", "--n-ctx": "N", "--n-vocab": "N",
          "--write": "O.py"},

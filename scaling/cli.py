@@ -143,7 +143,21 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"scaling {__version__}")
     verbs = top.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for module in (study, corpus, laws, backtest, gate, plans, design, forecast, table, tune, reproduce, compile, launch):
+    for module in (
+        study,
+        corpus,
+        laws,
+        backtest,
+        gate,
+        plans,
+        design,
+        forecast,
+        table,
+        tune,
+        reproduce,
+        compile,
+        launch,
+    ):
         module.add(verbs)
     return top
 

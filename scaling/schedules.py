@@ -8,6 +8,8 @@ stays at its peak and falls in a cooldown as 1 - sqrt of the share of it that is
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 Array = Any  # of NumPy or of JAX
 
 # By name: from the share of the fall that is over, and the array module, to the share of the peak.
@@ -28,3 +30,9 @@ def rise(step: Array, warmup: Array, xp: Any) -> Array:
 def over(step: Array, steps: Array, falling: Array, xp: Any) -> Array:
     """The share of the fall, the last `falling` of `steps` updates, that is over before update `step`."""
     return xp.clip((step - (steps - falling)) / xp.maximum(falling, 1), 0, 1)
+
+
+def shape(name: str, steps: int, warmup: int, falling: int) -> np.ndarray:
+    """The share of the peak at every update of a run, the first to the last. (steps,)"""
+    step = np.arange(steps)
+    return rise(step, warmup, np) * FALLS[name](over(step, steps, falling, np), np)

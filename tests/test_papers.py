@@ -37,7 +37,7 @@ def skeleton() -> Paper:
 def test_every_paper_has_a_folder_and_says_what_to_train():
     assert "kaplan" in papers.names()
     for name in papers.names():
-        paper, configs = papers.named(name), importlib.import_module(f"configs.{name}.experiments")
+        paper, configs = papers.named(name), importlib.import_module(f"configs.{papers.module(name)}.experiments")
         assert set(paper.needed(tuple(paper.figures))) == set(configs.EXPERIMENTS)
 
 

@@ -14,6 +14,7 @@ from analysis.digits import short
 from analysis.fit import fit
 from analysis.laws import Chinchilla, Gadre, KaplanBCrit, KaplanC, KaplanND, KaplanNS, Muennighoff
 from analysis.load import load
+from analysis.page import served_figure
 from analysis.plan import along, by_published, plan
 from analysis.plan.budget import Budget
 from analysis.plan.own_rates import OwnRates
@@ -300,6 +301,28 @@ def test_the_price_of_a_wrong_size_is_what_a_direct_search_finds(fitted):
         N = ratio * found.params
         D: Any = optimize.brentq(lambda D: float(fitted.law(N, D)) - found.loss, 1e6, 1e16)  # noqa: B023
         assert 6 * N * D / 1e21 - 1 == pytest.approx(excess, rel=1e-6)
+
+
+def test_a_dearer_flop_of_serving_is_as_many_more_tokens_served(fitted):
+    dear = plan(fitted, 1e22, inference_tokens=1e12, inference_cost=10.0).served
+    more = plan(fitted, 1e22, inference_tokens=1e13).served
+    assert dear is not None
+    assert more is not None
+    assert (dear.params, dear.saving) == (more.params, more.saving)
+    assert "at the price of 10 of training" in plan(fitted, 1e22, inference_tokens=1e12, inference_cost=10.0).text()
+
+
+def test_the_figure_of_a_served_model_passes_through_the_plan_and_saves_more_with_demand(fitted):
+    served = plan(fitted, 1e22, inference_tokens=1e13, inference_cost=5.0).served
+    assert served is not None
+    models, costs = served_figure.figure(fitted.law, served).axes
+    sizes = [line for line in models.get_lines() if "serving" in str(line.get_label())]
+    (mark, _) = [line for line in models.get_lines() if line.get_marker() == "o"]
+    (at, n), (x, y) = np.asarray(mark.get_xydata())[0], np.asarray(sizes[0].get_xydata()).T
+    assert np.interp(np.log(at), np.log(x), y) == pytest.approx(n, rel=0.01)
+    for line in costs.get_lines():
+        if line.get_marker() != "o":
+            assert np.all(np.diff(np.asarray(line.get_ydata(), float)) < 0)
 
 
 def test_the_served_model_is_where_a_direct_search_ends(fitted):

@@ -133,8 +133,28 @@ def test_a_model_that_serves_without_end_may_be_smaller_than_a_thousandth():
 
 
 def test_idle_inference_chips_make_smaller_models_pay():
-    plain, idle = (prices.with_inference(LAW, 2.2, 1e11, utilisation_ratio=r) for r in (1.0, 50.0))
+    plain, idle = (prices.with_inference(LAW, 2.2, 1e11, cost_ratio=r) for r in (1.0, 50.0))
     assert idle.params < plain.params
+
+
+def test_sardanas_model_in_dollars():
+    """Their released example: 1e10 requests of 1000 tokens read and 250 written, eight-bit serving at 0.60."""
+    money = prices.Money(1.40, 0.60, 3.12e14, 6.24e14, 0.5, 0.4, 0.2, 1000, 250)
+    found = prices.with_inference(SARDANA, 1.947, 1.25e13, cost_ratio=money.cost_ratio)
+    assert found.params == pytest.approx(2.053e10, rel=1e-3)
+    assert found.tokens == pytest.approx(3.302e12, rel=1e-3)
+    assert 1 - found.saving == pytest.approx(0.8876, abs=5e-4)
+
+
+@pytest.mark.parametrize("r", [0.0, 1.0, 300.0])
+def test_exponents_alone_say_how_the_best_model_moves_with_the_demand(r):
+    loss = 2.2
+    cheapest = prices.compute_for(LAW, loss)
+    searched = prices.with_inference(LAW, loss, r * float(cheapest.tokens))
+    shares = prices.served_shares(LAW.alpha, LAW.beta, r)
+    assert float(shares.params) == pytest.approx(searched.params / float(cheapest.params), rel=1e-4)
+    assert float(shares.tokens) == pytest.approx(searched.tokens / float(cheapest.tokens), rel=1e-4)
+    assert float(shares.cost) == pytest.approx(1 - searched.saving, rel=1e-6)
 
 
 # --- limited data

@@ -420,6 +420,8 @@ WRONG = {
     "no hours at all": "plan FOLDER/chinchilla.json --hardware h100-8 --hours 0",
     "unknown hardware": "plan FOLDER/chinchilla.json --hardware h900-8 --hours 3",
     "no inference": "plan FOLDER/chinchilla.json --flops 1e21 --inference-tokens 0",
+    "a price of what is not served": "plan FOLDER/chinchilla.json --flops 1e21 --inference-cost 3",
+    "a figure of what is not served": "plan FOLDER/chinchilla.json --flops 1e21 --plot FOLDER/served.svg",
     "no data": "plan FOLDER/chinchilla.json --flops 1e21 --unique-tokens 0",
     "no size": "plan FOLDER/chinchilla.json --flops 1e21 --params 0",
     "no aspect": "plan FOLDER/chinchilla.json --flops 1e21 --aspect 0",
@@ -493,7 +495,7 @@ def test_other_groups_tables_are_fitted_planned_and_allocated(run, shared, tmp_p
     porian = f"{runs}/porian2024_isoflop/isoflop_points.csv --columns params=n_params --where dataset=rw hparams=tuned"
     for words in (
         f"fit gadre {gadre} --loss squared --hold-out params>1e9 --out {tmp_path}/gadre.json --plot {tmp_path}/g.svg",
-        f"plan {tmp_path}/gadre.json --flops 1e22 --inference-tokens 1e12",
+        f"plan {tmp_path}/gadre.json --flops 1e22 --inference-tokens 1e12 --inference-cost 19 --plot {tmp_path}/s.svg",
         f"predict {tmp_path}/gadre.json --params 7e9 --tokens 1.4e11",
         f"allocate {porian} decay=const param_count=standard loss_kind=val",
     ):

@@ -56,11 +56,11 @@ class Schedules:
         return cls(total, *(np.stack(rows) for rows in padded))
 
     def seen(self, t: Values, number: Values) -> "Seen":
-        """What a law reads after t updates of schedule `number`, from 1."""
+        """What a law reads after t updates of schedule `number`, from 1; beyond the last of either, as at the last."""
         xp = namespace(t, number)
-        t, i = xp.asarray(t), (xp.asarray(number) - 1).astype(int)
+        t, i = xp.asarray(t), xp.clip(xp.asarray(number).astype(int), 1, len(self.total)) - 1
         total, at, drop, rate, before = (xp.asarray(getattr(self, f.name)) for f in dataclasses.fields(self))
-        S, come = total[i, t.astype(int)], at[i] <= t[..., None]
+        S, come = total[i, xp.clip(t.astype(int), 0, total.shape[1] - 1)], at[i] <= t[..., None]
         return Seen(
             S,
             xp.where(come, drop[i], 0.0),

@@ -1,13 +1,14 @@
 """Published papers, figure by figure, from our own runs.
 
 A paper NAME is two folders: `analysis/papers/NAME/`, whose module `paper` has a `PAPER`, and `configs/NAME/`, which
-says what to train, by `experiments.EXPERIMENTS` and `budgets.named`. Whatever of these there are can be reproduced.
+says what to train, by `experiments.EXPERIMENTS` and `budgets.named`; over-training is the folder over_training.
+Whatever of these there are can be reproduced.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from analysis.papers.folders import named, names
+from analysis.papers.folders import module, named, names
 from scaling.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from analysis.papers.reproduction import Reproduction, Wanted
     from analysis.records import Records
 
-__all__ = ["named", "names", "reproduce", "wanted"]
+__all__ = ["module", "named", "names", "reproduce", "wanted"]
 
 
 def wanted(

@@ -160,4 +160,4 @@ def _key(run: RunConfig) -> str:
 
 def _part(paper: str, module: str) -> ModuleType:
     """A module of what the paper's experiments train."""
-    return importlib.import_module(f"configs.{paper}.{module}")
+    return importlib.import_module(f"configs.{folders.module(paper)}.{module}")

@@ -39,6 +39,7 @@ class _Asked:
     embedding_rows: int
     B_crit: KaplanBCrit | None = None
     inference_tokens: float | None = None
+    inference_cost: float = 1.0
     unique_tokens: float | None = None
     params: float | None = None
     nats: bool = True  # whether losses are in nats per token
@@ -46,6 +47,7 @@ class _Asked:
     def __post_init__(self):
         for what, value in (
             ("inference tokens", self.inference_tokens),
+            ("inference cost", self.inference_cost),
             ("unique tokens", self.unique_tokens),
             ("params", self.params),
             ("aspect", self.aspect),
@@ -81,6 +83,7 @@ def plan(
     aspect: float = ASPECT,
     embedding_rows: int = 0,
     inference_tokens: float | None = None,
+    inference_cost: float = 1.0,
     unique_tokens: float | None = None,
     params: float | None = None,
     despite_doubts: bool = False,
@@ -96,6 +99,7 @@ def plan(
         aspect: d_model / n_layer of the shapes.
         embedding_rows: n_vocab (+ n_ctx) where the law's N counts embeddings, so that the shapes do too.
         inference_tokens: tokens the model will read and write: the lifetime answer is added.
+        inference_cost: what a FLOP of that costs over one of training, in money, say `prices.Money(...).cost_ratio`.
         unique_tokens: tokens that exist: where the best run wants more, the plan is of one that repeats them, and stops
             where more compute hardly helps (`prices.with_unique_tokens`).
         params: a size that is given: the price of over-training or under-training it is added.
@@ -111,6 +115,7 @@ def plan(
         embedding_rows,
         _critical(B_crit),
         inference_tokens,
+        inference_cost,
         unique_tokens,
         params,
         fit.target in ("loss", "loss_min"),
@@ -164,6 +169,7 @@ def by_published(
     aspect: float = ASPECT,
     embedding_rows: int = 0,
     inference_tokens: float | None = None,
+    inference_cost: float = 1.0,
     unique_tokens: float | None = None,
     params: float | None = None,
 ) -> Plan:
@@ -176,7 +182,9 @@ def by_published(
         name: one of `published.PUBLISHED`, with or without `published:` before it.
     """
     one, budget = published.find(name), _of(budget)
-    asked = _Asked(rates, aspect, embedding_rows, None, inference_tokens, unique_tokens, params, nats=False)
+    asked = _Asked(
+        rates, aspect, embedding_rows, None, inference_tokens, inference_cost, unique_tokens, params, nats=False
+    )
     if one.law is None:
         assert one.size
         wanted = {"inference_tokens": inference_tokens, "unique_tokens": unique_tokens, "params": params}
@@ -335,7 +343,7 @@ def _made(
         )
     served = None
     if surface and asked.inference_tokens is not None:
-        served = with_inference(surface, L, asked.inference_tokens)
+        served = with_inference(surface, L, asked.inference_tokens, cost_ratio=asked.inference_cost)
     return Plan(
         budget=budget,
         law=law,

@@ -72,7 +72,8 @@ class Served:
     tokens: float
     loss: float
     inference_tokens: float
-    cost: float  # FLOP of training and inference; inference in the FLOP that training could have used instead
+    cost_ratio: float
+    cost: float  # FLOP of training and inference; inference in the FLOP of training that cost as much
     cheapest_to_train: Optimum
     cost_of_cheapest_to_train: float
 
@@ -82,9 +83,7 @@ class Served:
         return 1 - self.cost / self.cost_of_cheapest_to_train
 
 
-def with_inference(
-    law: Callable[..., Any], loss: float, inference_tokens: float, *, utilisation_ratio: float = 1.0
-) -> Served:
+def with_inference(law: Callable[..., Any], loss: float, inference_tokens: float, *, cost_ratio: float = 1.0) -> Served:
     """The size with the least lifetime cost 6 N D + 2 N D_inf at a given loss: Sardana et al. (2024) eq. 3, by search
     over N.
 
@@ -92,15 +91,12 @@ def with_inference(
         law: L(N, D).
         loss: the quality wanted, say what a training budget alone would reach.
         inference_tokens: tokens read and written in the model's life.
-        utilisation_ratio: utilisation of training over that of inference; their money form (eq. 6) has 40-60 % over
-            about 1 %.
+        cost_ratio: what a FLOP of inference costs over one of training: 1 counts FLOP; in money see `Money.cost_ratio`.
     """
-    if inference_tokens < 0 or not utilisation_ratio > 0:
-        raise InputError(
-            f"inference tokens {inference_tokens:g}, utilisation ratio {utilisation_ratio:g}: wanted numbers above 0"
-        )
+    if inference_tokens < 0 or not cost_ratio > 0:
+        raise InputError(f"inference tokens {inference_tokens:g}, cost ratio {cost_ratio:g}: wanted numbers above 0")
     cheapest = compute_for(law, loss)
-    served = inference_tokens * utilisation_ratio
+    served = inference_tokens * cost_ratio
 
     def cost(x: Array) -> Array:
         return lifetime_flops(np.exp(x), tokens_for(law, np.exp(x), loss), served)
@@ -119,10 +115,77 @@ def with_inference(
         tokens=float(tokens_for(law, N, loss)),
         loss=float(loss),
         inference_tokens=float(inference_tokens),
+        cost_ratio=float(cost_ratio),
         cost=float(cost(x)),
         cheapest_to_train=cheapest,
         cost_of_cheapest_to_train=float(cost(np.asarray(top))),
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Money:
+    """What chips cost that train and that serve: the dollar form of Sardana et al. (2024) eq. 6.
+
+    Attributes:
+        train, serve: price of a chip for an hour, in one currency.
+        train_peak, serve_peak: FLOP a second of a chip, in the arithmetic of each.
+        train_use, read_use, write_use: shares of the peaks that training, reading and writing reach.
+        read, written: tokens of a request.
+    """
+
+    train: float
+    serve: float
+    train_peak: float
+    serve_peak: float
+    train_use: float
+    read_use: float
+    write_use: float
+    read: float
+    written: float
+
+    @property
+    def cost_ratio(self) -> float:
+        """Money for a FLOP of inference over that for one of training, the mean over the tokens of a request."""
+        idle = (self.read / self.read_use + self.written / self.write_use) / (self.read + self.written)
+        return self.serve / self.serve_peak * idle / (self.train / (self.train_peak * self.train_use))
+
+
+# An accelerator at one price, eight-bit arithmetic for serving, requests of 70 tokens read and 215 written as in the
+# paper.
+USUAL = Money(2.0, 2.0, 9.89e14, 1.978e15, 0.5, 0.5, 0.01, 70, 215)
+
+
+@dataclasses.dataclass(frozen=True)
+class Shares:
+    """The model of least lifetime cost over the one that is cheapest to train to the same loss."""
+
+    params: Array
+    tokens: Array
+    cost: Array
+
+
+def served_shares(alpha: ArrayLike, beta: ArrayLike, demand: ArrayLike) -> Shares:
+    """How Chinchilla's law moves the best model with the demand, whatever its scales: the exponents alone decide.
+
+    At the cheapest training alpha A / N ** alpha = beta B / D ** beta. So in n = N / N_0 and d = D / D_0 equal loss is
+    (n ** -alpha - 1) / alpha + (d ** -beta - 1) / beta = 0; the least cost has n ** -alpha d ** beta = 1 + r / (3 d).
+
+    Args:
+        alpha, beta: exponents.
+        demand: r, tokens of inference, times their cost ratio, over the tokens of the cheapest training.
+    """
+    alpha, beta, r = np.broadcast_arrays(*(np.asarray(x, float) for x in (alpha, beta, demand)))
+
+    def ln_n(x: Array) -> Array:
+        return -np.log1p(-alpha / beta * np.expm1(-beta * x)) / alpha
+
+    low, high = np.zeros(r.shape), np.full(r.shape, 300.0)
+    for _ in range(80):
+        middle = (low + high) / 2
+        short = -alpha * ln_n(middle) + beta * middle < np.log1p(r / 3 * np.exp(-middle))
+        low, high = np.where(short, middle, low), np.where(short, high, middle)
+    n, d = np.exp(ln_n(high)), np.exp(high)
+    return Shares(n, d, n * (3 * d + r) / (3 + r))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -144,10 +144,18 @@ def _own_law(text: str) -> str:
     return text
 
 
-def own_laws(verb: argparse.ArgumentParser) -> None:
-    """The option of a verb that reads fits, whose laws may be the user's own."""
+def own_laws(verb: argparse.ArgumentParser, of_curves: Sequence[str] = ()) -> None:
+    """The option of a verb that reads fits, whose laws may be the user's own.
+
+    Args:
+        of_curves: names that it takes beside, of laws of whole loss curves.
+    """
+    beside = f"; of whole loss curves, with --schedule: {' or '.join(of_curves)} ({of_curves[0]})" if of_curves else ""
     verb.add_argument(
-        "--law", type=_own_law, metavar="FILE.py:NAME", help="the law of your own that the fit is of: a class in a file"
+        "--law",
+        type=lambda text: text if text in of_curves else _own_law(text),
+        metavar="FILE.py:NAME",
+        help=f"the law of your own that the fit is of: a class in a file{beside}",
     )
 
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from analysis.plan.accounting import Account
     from analysis.plan.budget import Budget, Machine
     from analysis.plan.next_run import Plan
+    from analysis.schedule_forecast import Curve, ScheduleForecast
+
+OF_CURVES = ("tissue", "luo")  # laws of whole loss curves
 
 
 def add(verbs: arguments.Verbs) -> None:
@@ -23,15 +26,37 @@ def add(verbs: arguments.Verbs) -> None:
         verbs,
         "predict",
         _predict,
-        "what a fitted law says of a model, or how a stored forecast fared",
+        "what a fitted law says of a model, how a stored forecast fared, or what another learning-rate schedule gives",
         "scaling predict fit.json --params 1e9 --tokens 2e10 --store forecast.json",
     )
     predict.set_defaults(takes_columns=True)  # --params 1e9: the columns of its law
     predict.add_argument(
         "fit",
         type=Path,
+        nargs="+",
         help="a file from scaling fit --out, then the columns of its law; or published:NAME; or one from --store, with "
-        "--measured",
+        "--measured; or, with --schedule, loss curves of one model with their learning rates: tables, logs, or the "
+        "folder of a study",
+    )
+    predict.add_argument(
+        "--schedule",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="SCHEDULE",
+        help="where a schedule leads: constant, cosine, linear or wsd, with ,decay= ,fall= ,end= ,steps= ,peak= "
+        ",warmup= where they differ from the curves'; or planned, for the runs of a study that are on their way",
+    )
+    predict.add_argument(
+        "--run", metavar="NAME", dest="going_on", help="the curve whose run goes on under the one --schedule"
+    )
+    predict.add_argument(
+        "--columns",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=COLUMN",
+        help="columns of the curves under other names, such as loss=val_loss; with --schedule",
     )
     predict.add_argument(
         "--store",
@@ -42,7 +67,7 @@ def add(verbs: arguments.Verbs) -> None:
     predict.add_argument(
         "--measured", type=arguments.number, metavar="LOSS", help="what the run gave, to score a stored forecast"
     )
-    arguments.own_laws(predict)
+    arguments.own_laws(predict, OF_CURVES)
     predict.add_argument("--json", action="store_true", help="JSON in place of text")
 
     plan = arguments.verb(
@@ -75,6 +100,19 @@ def add(verbs: arguments.Verbs) -> None:
         type=arguments.number,
         metavar="D",
         help="tokens that the model will read and write once trained",
+    )
+    plan.add_argument(
+        "--inference-cost",
+        type=arguments.number,
+        default=1.0,
+        metavar="RATIO",
+        help="what a FLOP of serving costs over one of training, in money (1; 19 where chips write at 1 %% of peak)",
+    )
+    plan.add_argument(
+        "--plot",
+        type=arguments.PICTURE,
+        metavar="FILE",
+        help="how the best model moves with the tokens it serves, with --inference-tokens: .svg, .png or .pdf",
     )
     plan.add_argument(
         "--unique-tokens", type=arguments.number, metavar="U", help="tokens that exist: more of them are repeats"
@@ -120,19 +158,26 @@ def add(verbs: arguments.Verbs) -> None:
 
 
 def _predict(args: argparse.Namespace) -> int:
+    if args.schedule:
+        return _predict_schedules(args)
+    of_curves = args.law if args.law in OF_CURVES else None
+    given = {"--run": args.going_on, "--law": of_curves, "--columns": args.columns, "more files": args.fit[1:]}
+    if alone := [name for name, value in given.items() if value]:
+        raise InputError(f"{', '.join(alone)}: of loss curves, with --schedule; leave out, or give --schedule")
     arguments.fits_on_the_cpu()
     from analysis import average, forecast
 
+    (path,) = args.fit
     if args.measured is not None:
         if args.inputs or args.store:
             more = " ".join([*args.inputs, *(["--store"] if args.store else [])])
-            raise InputError(f"--measured scores the forecast in {args.fit}; leave out {more}")
-        score = forecast.score(args.fit, args.measured)
+            raise InputError(f"--measured scores the forecast in {path}; leave out {more}")
+        score = forecast.score(path, args.measured)
         return arguments.answer(score, args.json)
-    if _is_published(args.fit):
-        return _expect(args)
-    averaged = average.read(args.fit)
-    one = averaged.fits[0] if averaged else _fit(args.fit)
+    if _is_published(path):
+        return _expect(args, path)
+    averaged = average.read(path)
+    one = averaged.fits[0] if averaged else _fit(path)
     columns, name = one.law.inputs, averaged.name if averaged else one.law.name
     inputs = _inputs(args.inputs, columns)
     missing = " ".join(f"--{column} VALUE" for column in columns if column not in inputs)
@@ -144,6 +189,55 @@ def _predict(args: argparse.Namespace) -> int:
         {name: value for name, value in made.to_dict().items() if name != "fit"},
     )
     return arguments.answer(said, args.json, (args.store, functools.partial(forecast.store, made)))
+
+
+def _predict_schedules(args: argparse.Namespace) -> int:
+    """Where schedules lead, by the law of loss curves."""
+    given = {"--measured": args.measured is not None, "--store": args.store, " ".join(args.inputs): args.inputs}
+    if more := " ".join(name for name, value in given.items() if value):
+        raise InputError(f"--schedule: leave out {more}, which belong to a fitted law")
+    if args.going_on and (len(args.schedule) > 1 or args.schedule == ["planned"]):
+        raise InputError("--run goes on under one schedule: give one --schedule such as cosine,steps=20000")
+    if args.law not in (None, *OF_CURVES):
+        raise InputError(f"--law {args.law}: with --schedule wanted {' or '.join(OF_CURVES)}")
+    arguments.fits_on_the_cpu()
+    from analysis import load, records, schedule_forecast
+
+    law, run = args.law or OF_CURVES[0], args.going_on or ""
+    if len(args.fit) > 1 or not (args.fit[0] / "study.json").exists():
+        columns = arguments.pairs(args.columns, "--columns")
+        curves = schedule_forecast.of_table(load.load(args.fit, columns, curves=True))
+        return arguments.answer(schedule_forecast.forecast(curves, args.schedule, law=law, run=run), args.json)
+    models = schedule_forecast.of_records(records.read(args.fit[0]))
+    if run:
+        models = {name: own for name, own in models.items() if run in [curve.name for curve in own]}
+    if args.schedule == [schedule_forecast.PLANNED]:
+        models = {name: own for name, own in models.items() if any(curve.unfinished for curve in own)}
+    elif len(models) > 1:
+        raise InputError(
+            f"{args.fit[0]} has {len(models)} models, and a law of whole curves is about one: give --run NAME of "
+            "one of them, or --schedule planned"
+        )
+    if not models:
+        raise InputError(
+            f"{args.fit[0]}: no {f'run {run}' if run else 'such run'} with enough points after its warm-up"
+        )
+    made = {name: _of_model(own, args.schedule, law, run) for name, own in models.items()}
+    text = "\n".join(f"{name}\n{one if isinstance(one, str) else one.text()}" for name, one in made.items())
+    value = {name: {"why": one} if isinstance(one, str) else one.to_dict() for name, one in made.items()}
+    return arguments.answer(arguments.Answer(text, value), args.json)
+
+
+def _of_model(curves: "list[Curve]", asked: Sequence[str], law: str, run: str) -> "ScheduleForecast | str":
+    """Where the schedules lead for one model of a study, or why that cannot be said."""
+    from analysis import schedule_forecast
+
+    try:
+        return schedule_forecast.forecast(curves, asked, law=law, run=run)
+    except InputError as error:
+        if asked != [schedule_forecast.PLANNED]:
+            raise
+        return f"  {error}"
 
 
 def _fit(path: Path) -> "Fit":
@@ -179,7 +273,7 @@ def _is_published(path: Path | None) -> bool:
     return str(path).startswith(published.PREFIX.rstrip(":"))
 
 
-def _expect(args: argparse.Namespace) -> int:
+def _expect(args: argparse.Namespace, name: Path) -> int:
     """What published constants say of a run."""
     from analysis.plan import published
 
@@ -187,8 +281,8 @@ def _expect(args: argparse.Namespace) -> int:
         raise InputError("--store: a forecast is kept of a fit of your own; leave it out")
     inputs = _inputs(args.inputs, ("params", "tokens", "unique_tokens"))
     if missing := " ".join(f"--{name} VALUE" for name in ("params", "tokens") if name not in inputs):
-        raise InputError(f"{args.fit} wants {missing}")
-    return arguments.answer(published.expect(str(args.fit), **inputs), args.json)
+        raise InputError(f"{name} wants {missing}")
+    return arguments.answer(published.expect(str(name), **inputs), args.json)
 
 
 def _plan(args: argparse.Namespace) -> int:
@@ -205,9 +299,16 @@ def _plan(args: argparse.Namespace) -> int:
         "aspect": recipe.ASPECT if args.aspect is None else args.aspect,
         "embedding_rows": args.embeddings,
     }
-    demands = {"inference_tokens": args.inference_tokens, "unique_tokens": args.unique_tokens, "params": args.params}
+    demands = {
+        "inference_tokens": args.inference_tokens,
+        "inference_cost": args.inference_cost,
+        "unique_tokens": args.unique_tokens,
+        "params": args.params,
+    }
+    if args.inference_tokens is None and (args.plot or args.inference_cost != 1):
+        raise InputError("--inference-cost and --plot are about a model that will be served: give --inference-tokens D")
     if _is_published(args.fit):
-        _refuse(args, f"{args.fit} is no fit of yours", "batch_fit", "store", "despite_doubts")
+        _refuse(args, f"{args.fit} is no fit of yours", "batch_fit", "store", "despite_doubts", "plot")
         return _answer_plan(args, plan.by_published(str(args.fit), budget, **common, **demands))
     common["despite_doubts"] = args.despite_doubts
     line = _allocation(args.fit)
@@ -215,7 +316,7 @@ def _plan(args: argparse.Namespace) -> int:
         _refuse(
             args,
             f"{args.fit} is an allocation, which tells no loss",
-            *("batch_fit", "inference_tokens", "params", "unique_tokens", "store"),
+            *("batch_fit", "inference_tokens", "params", "unique_tokens", "store", "plot"),
         )
         return _answer_plan(args, plan.along(line, budget, **common))
     found = _fit(args.fit)
@@ -235,7 +336,16 @@ def _plan(args: argparse.Namespace) -> int:
     def store(path: str) -> Path:
         return forecast.store(forecast.forecast(found, **made.inputs), path)
 
-    return _answer_plan(args, made, (args.store, store))
+    def draw(path: str) -> None:
+        from analysis.page import canvas, served_figure
+        from analysis.plan.routes import SurfaceRoute, route
+
+        way = route(found.law)
+        assert isinstance(way, SurfaceRoute)
+        assert made.served is not None
+        canvas.save(served_figure.figure(way.law, made.served), path)
+
+    return _answer_plan(args, made, (args.store, store), (args.plot, draw))
 
 
 def _refuse(args: argparse.Namespace, why: str, *names: str) -> None:

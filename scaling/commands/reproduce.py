@@ -116,7 +116,7 @@ def refuse_on_a_cpu(wanted: "Wanted") -> None:
 
     budget = wanted.budget
     if budget.accelerated and layout.device() == "cpu":
-        config = f"configs/{wanted.paper}/experiments.py"
+        config = f"configs/{papers.module(wanted.paper)}/experiments.py"
         raise InputError(
             f"--budget {budget.name} is not for a CPU: run this command on the accelerator itself, see scaling launch "
             f"--help for how, or look with scaling study show {config} --set budget={budget.name}"

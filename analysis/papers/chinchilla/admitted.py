@@ -61,8 +61,8 @@ def figure(evidence: Chinchilla2022, drawn: Drawn) -> None:
     drawn.say(
         f"Another seed changes a loss by {digits.percent(seen.total)}: {digits.percent(seen.trunk)} that all lengths "
         f"of a trunk share and {digits.percent(seen.run)} of each run's own (standard deviations, {seen.degrees} "
-        f"{digits.plural(seen.degrees, 'degree', 'degrees')} of freedom). The intervals of all three approaches draw "
-        "both again and repeat the whole chain.",
+        f"{digits.plural(seen.degrees, 'degree', 'degrees')} of freedom). Intervals draw both again and repeat "
+        "the whole chain.",
         _by_size(evidence.runs),
     )
 
@@ -73,7 +73,7 @@ def _warmed(runs: Table) -> str:
     long = int((runs["warmup"] > MOST_WARMUP).sum())
     return (
         f"The warm-up is {digits.percent(low)} to {digits.percent(high)} of a run, over {digits.percent(MOST_WARMUP)} "
-        f"in {long} of those admitted; Table 2 has the exponents without these."
+        f"in {long} of those admitted; the range over analyses has the estimates without these."
     )
 
 

@@ -114,22 +114,29 @@ def by_surface(
 
 
 def _refitted(runs: Table, ln_loss: Draws, found: Fit[Any], C: Array, C_1: float) -> Array:
-    """The line of the surface fitted to each draw; each fit begins at that of the measured losses."""
-    n = ln_loss.shape[1]
+    """The line of the surface fitted to each draw."""
+    law, lines = type(found.law), np.full((ln_loss.shape[1], 4), np.nan)
+    for k, constants in enumerate(refits(runs, ln_loss, found)):
+        best = frontier.best(law(*constants), C)
+        if np.all(np.isfinite(constants)) and np.all(np.isfinite(best.params) & (best.params > 0)):
+            lines[k] = frontier.power_laws(C, best.params, best.tokens, C_1)
+    return lines
+
+
+def refits(runs: Table, ln_loss: Draws, found: Fit[Any]) -> Array:
+    """The constants of a surface L(N, D) fitted to each draw, each search begun at those of the measured losses.
+
+    NaN where it did not end. (draw, constant)
+    """
+    law, n = type(found.law), ln_loss.shape[1]
     if not n:
-        return np.zeros((0, 4))
-    law = type(found.law)
+        return np.zeros((0, len(found.theta)))
     problem = solver.Problem(
         law, found.objective_kind, runs.positive("params", "tokens"), ln_loss.T, np.ones((n, len(runs)))
     )
     start = np.repeat(found.theta[None], n, axis=0)
     ended = solver.solve(problem, start, data=np.arange(n), tolerance=solver.CLOSE)
-    lines = np.full((n, 4), np.nan)
-    for k, constants in enumerate(solver.to_constants(law, ended.theta)):
-        best = frontier.best(law(*constants), C)
-        if ended.converged[k] and np.all(np.isfinite(best.params) & (best.params > 0)):
-            lines[k] = frontier.power_laws(C, best.params, best.tokens, C_1)
-    return lines
+    return np.where(ended.converged[:, None], solver.to_constants(law, ended.theta), np.nan)
 
 
 def _again(number: int, find: Callable[[Array], Allocation], ln_loss: Draws) -> Approach:

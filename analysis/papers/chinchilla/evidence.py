@@ -270,7 +270,7 @@ class Chinchilla2022(evidence.Evidence):
         found = approach.found
         ends = interval(found)
         if approach.fit is not None:
-            ends = _wider(ends, approach.fit.derived(lambda law: of_a(law.beta / (law.alpha + law.beta))))
+            ends = wider(ends, approach.fit.derived(lambda law: of_a(law.beta / (law.alpha + law.beta))))
         return dataclasses.replace(
             claim,
             ours=value(found),
@@ -325,7 +325,7 @@ class Chinchilla2022(evidence.Evidence):
             x = np.log(C / found.C_1)
             ends = frontier.percentile_interval(np.exp(found.draws @ np.array([-1.0, -x, 1.0, x])))
             if approach.fit is not None:
-                ends = _wider(ends, approach.fit.derived(lambda law, C=C: _ratio(law, C), log=True))
+                ends = wider(ends, approach.fit.derived(lambda law, C=C: _ratio(law, C), log=True))
             ours = float(found.tokens(C) / found.params(C))
             interval = ends if math.isfinite(ends[0]) else None
             claims.append(dataclasses.replace(claim, ours=ours, interval=interval))
@@ -337,7 +337,7 @@ def _ratio(law: Chinchilla, C: float) -> float:
     return float(frontier.chinchilla_optimum(law, C).tokens_per_param)
 
 
-def _wider(by_luck: Interval, by_fit: Prediction) -> Interval:
+def wider(by_luck: Interval, by_fit: Prediction) -> Interval:
     """From the lower to the upper end of two intervals.
 
     Redrawn seeds know nothing of how far the form misses the runs; the covariance of the fit, by trunk, does. An

@@ -1,0 +1,502 @@
+"""What another schedule of the learning rate would have given, and what an unfinished run will end at.
+
+A law of whole loss curves (`analysis.laws.schedules`) is fitted to curves of one model whose rates are known. Points of
+a curve share its luck, so intervals come from whole curves: each is predicted from the others as the asked one is.
+"""
+
+import dataclasses
+import functools
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize, stats
+
+from analysis import digits
+from analysis.confidence import LEVEL
+from analysis.jsonable import jsonable
+from analysis.laws.law import Values
+from analysis.laws.schedules import Luo, OfSchedules, Schedules, Seen, Tissue, of_schedules
+from analysis.table import Table
+from scaling import schedules
+from scaling.errors import InputError
+
+if TYPE_CHECKING:
+    from analysis.records import Records
+
+Array = NDArray[np.float64]
+
+LAWS: Mapping[str, type[OfSchedules]] = {law.name: law for law in (Tissue, Luo)}
+PLANNED = "planned"
+POINTS = 60  # of a curve that are fitted, evenly spread over its updates
+KNOTS = 100  # places of a schedule where its rate is taken to change
+FEWEST = 8  # points after the warm-up that a curve needs
+FALLEN = 0.9  # of the peak: a curve whose rate came below has seen a fall
+LATE = 0.1  # of the updates seen: the last part, by which a run's own luck is known
+MOST = 1e8  # updates of a schedule
+ANOTHER = 0.05  # of the peak, by which a run's rates may differ from a schedule without a word
+FAR = 1.5  # times the longest sum of rates that was fitted, beyond which a forecast is said to be far out
+DELTA = 1e-3  # relative error from which Huber's loss grows linearly, as published for the multi-power law
+BEYOND = 20.0  # times the range of the starts that a constant may move
+CUTS = 0.3  # share of a run that must be seen before its own past can tell how well it foretells
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Curve:
+    """A loss curve and the learning rates of its updates.
+
+    Attributes:
+        step: updates made at each point, rising. (p,)
+        loss: nats per token. (p,)
+        rates: of the updates 1, 2, ..., to the end that is planned, or to the last point. (s,)
+    """
+
+    name: str
+    step: Array
+    loss: Array
+    rates: Array
+
+    @property
+    def seen(self) -> int:
+        """Updates up to the last point."""
+        return int(self.step[-1])
+
+    @property
+    def unfinished(self) -> bool:
+        return self.seen < len(self.rates)
+
+    @property
+    def warmup(self) -> int:
+        """Updates until the rate no longer rises."""
+        falls = np.flatnonzero(np.diff(self.rates) <= 0)
+        return int(falls[0]) + 1 if len(falls) else 1
+
+    @property
+    def fell(self) -> bool:
+        """Whether its rate came below FALLEN of the peak after the warm-up, as far as it was seen."""
+        return bool(self.rates[self.warmup : self.seen].min(initial=np.inf) < FALLEN * self.rates[: self.seen].max())
+
+    def until(self, step: float) -> "Curve":
+        """What was seen of it up to an update; the plan stays."""
+        keep = self.step <= step
+        return dataclasses.replace(self, step=self.step[keep], loss=self.loss[keep])
+
+    @functools.cached_property
+    def fitted(self) -> NDArray[np.intp]:
+        """The points that a law is fitted to: after the warm-up, POINTS at most."""
+        rows = np.flatnonzero(self.step >= self.warmup)
+        return rows[np.unique(np.linspace(0, len(rows) - 1, POINTS).round().astype(int))] if len(rows) else rows
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """A schedule as it is typed: a name of `scaling.schedules`, and what differs from the curve it is held against.
+
+    Attributes:
+        steps, peak, warmup: updates, the highest rate, and updates of the rise; the curve's own where left out.
+        decay: share of the updates in the cooldown of wsd.
+        end: share of the peak at the end.
+        fall: the shape of the cooldown of wsd; the schedule's own where it is left out.
+    """
+
+    name: str
+    steps: float | None = None
+    peak: float | None = None
+    warmup: float | None = None
+    decay: float = 0.2
+    end: float = 0.0
+    fall: str = ""
+    typed: str = ""
+
+    @classmethod
+    def read(cls, text: str) -> "Asked":
+        """Such as "cosine", "wsd,decay=0.1,fall=linear" or "cosine,steps=72000,end=0.1".
+
+        Raises:
+            InputError: another name, key or value.
+        """
+        from scaling.config import parse
+
+        name, *pairs = text.split(",")
+        if name not in schedules.NAMES:
+            raise InputError(f"--schedule {text}: wanted one of {', '.join((*schedules.NAMES, PLANNED))}")
+        known = {"steps", "peak", "warmup", *(("decay", "fall") if name == "wsd" else ()),
+                 *(("end",) if name != "constant" else ())}  # fmt: skip
+        given: dict[str, Any] = {}
+        for pair in pairs:
+            key, equals, value = pair.partition("=")
+            if key not in known or not equals or key in given:
+                raise InputError(
+                    f"--schedule {text}: {pair!r}; wanted KEY=VALUE, each once, of {', '.join(sorted(known))}"
+                )
+            given[key] = value if key == "fall" else parse(key, value, float)
+        asked = cls(name, **given, typed=text)
+        if asked.fall and asked.fall not in FALLS:
+            raise InputError(f"--schedule {text}: fall={asked.fall}; wanted one of {', '.join(FALLS)}")
+        for key, low, high in (("steps", 1, MOST), ("peak", 0, 1e6), ("warmup", -1, MOST), ("decay", 0, 1)):
+            value = getattr(asked, key)
+            if value is not None and not low < value <= high:
+                raise InputError(f"--schedule {text}: {key}={value:g}; wanted a number above {low:g} up to {high:g}")
+        if not 0 <= asked.end < 1 or (asked.fall == "exponential" and not asked.end):
+            raise InputError(
+                f"--schedule {text}: end={asked.end:g}; wanted a share of the peak, above 0 if exponential"
+            )
+        return asked
+
+    def rates(self, like: Curve) -> Array:
+        """Of every update, what is left out as of a curve. (steps,)
+
+        Raises:
+            InputError: the warm-up and the fall do not fit into the updates.
+        """
+        steps = int(self.steps or len(like.rates))
+        warmup = int(like.warmup if self.warmup is None else self.warmup)
+        falling = math.ceil(self.decay * steps) if self.name == "wsd" else steps - warmup
+        if warmup + falling > steps or falling < 1:
+            raise InputError(
+                f"--schedule {self.typed}: {warmup} updates of warm-up do not fit into {steps} with the fall"
+            )
+        over = schedules.over(np.arange(steps), steps, falling, np)
+        fall = FALLS[self.fall](over, self.end) if self.fall else schedules.FALLS[self.name](over, np)
+        left = fall if self.fall == "exponential" or self.name == "constant" else self.end + (1 - self.end) * fall
+        return (self.peak or float(like.rates.max())) * schedules.rise(np.arange(steps), warmup, np) * left
+
+
+FALLS: Mapping[str, Callable[[Array, float], Array]] = {
+    "sqrt": lambda over, end: schedules.FALLS["wsd"](over, np),
+    "linear": lambda over, end: schedules.FALLS["linear"](over, np),
+    "cosine": lambda over, end: schedules.FALLS["cosine"](over, np),
+    "exponential": lambda over, end: end**over,
+}
+
+
+# --- curves
+
+
+def of_table(table: Table) -> list[Curve]:
+    """The curves of a table with step, loss and the learning rate at each row; `run` tells them apart.
+
+    Between its points a rate is read along a straight line, and before the first along one from 0.
+
+    Raises:
+        InputError: a column is missing, or a curve has fewer than FEWEST points.
+    """
+    step, loss = table["step"], table["loss"]
+    rate = table["lr" if "lr" in table and "learning_rate" not in table else "learning_rate"]
+    for name, column in (("step", step), ("loss", loss), ("learning_rate", rate)):
+        if column.dtype.kind != "f":
+            raise InputError(f"{table.source}, column {name}: holds text ({column[0]!r}); wanted numbers")
+    run = table["run"].astype(str) if "run" in table else np.full(len(step), table.source)
+    found = []
+    for name in dict.fromkeys(run.tolist()):
+        own = np.flatnonzero((run == name) & np.isfinite(step) & np.isfinite(loss) & np.isfinite(rate) & (step > 0))
+        own = own[np.unique(step[own], return_index=True)[1]]
+        sound = len(own) >= FEWEST and loss[own].min() > 0 and rate[own].min() >= 0 and rate[own].max() > 0
+        if not sound or step[own[-1]] > MOST:
+            raise InputError(
+                f"{table.source}, run {name}: wanted {FEWEST} points or more with a step up to {MOST:g}, a loss above "
+                f"0 and a learning rate; found {len(own)}"
+            )
+        at = np.arange(1, int(step[own[-1]]) + 1)
+        rates = np.interp(at, np.append(0.0, step[own]), np.append(0.0, rate[own]))
+        found.append(Curve(str(name), step[own], loss[own], rates))
+    return found
+
+
+def of_records(found: "Records") -> dict[str, list[Curve]]:
+    """The curves of a study of our own by model and batch, each with the rates of its plan.
+
+    A law of whole curves is about one model. Runs with fewer than FEWEST points after their warm-up are left out.
+    """
+    groups: dict[tuple[Any, int], list[Curve]] = {}
+    table = found.curves
+    for run in dict.fromkeys(table["run"].tolist()):
+        config = found.configs[run]
+        own = np.flatnonzero((table["run"] == run) & np.isfinite(table["loss"]))
+        own = own[np.argsort(table["step"][own])]
+        shape = schedules.shape(config.optim.schedule, config.steps, config.warmup_steps, config.falling_steps)
+        curve = Curve(run, table["step"][own], table["loss"][own], config.optim.learning_rate * shape)
+        if len(own) and len(curve.fitted) >= FEWEST:
+            groups.setdefault((config.model, config.batch_tokens), []).append(curve)
+    return {
+        f"{k}: N = {digits.short(model.N)}, batches of {digits.short(B)} tokens": own
+        for k, ((model, B), own) in enumerate(groups.items(), 1)
+    }
+
+
+# --- the law
+
+
+def fitted(law: type[OfSchedules], curves: Sequence[Curve], more: Sequence[Array]) -> tuple[OfSchedules, float]:
+    """The law of these curves, for their schedules and, after them, for more; and its rms relative error.
+
+    The constants that a law is linear in follow from the others by least squares with none below 0; the others by
+    Huber's loss on relative errors, the best of several starts.
+
+    Raises:
+        InputError: no curve has seen its rate fall, or one has too few points after its warm-up.
+    """
+    for curve in curves:
+        if len(curve.fitted) < FEWEST:
+            raise InputError(f"{curve.name}: {len(curve.fitted)} points after the warm-up; wanted {FEWEST} or more")
+    if not any(curve.fell for curve in curves):
+        raise InputError("no curve has seen its learning rate fall: what a fall gains is not known; give one that has")
+    all_ = Schedules.of([*(curve.rates for curve in curves), *more], knots=KNOTS)
+    step = np.concatenate([curve.step[curve.fitted] for curve in curves])
+    loss = np.concatenate([curve.loss[curve.fitted] for curve in curves])
+    number = np.concatenate([np.full(len(curve.fitted), k + 1.0) for k, curve in enumerate(curves)])
+    read = of_schedules(law, _Read(all_, all_.seen(step, number)))
+    bent = [c for c in read.constants() if c.name not in law.linear]
+
+    def whole(theta: Array) -> tuple[dict[str, float], Array]:
+        """All constants from the logarithms of those that the law is not linear in, and relative errors."""
+        at = dict(zip((c.name for c in bent), np.exp(theta), strict=True))
+        zero = dict.fromkeys(law.linear, 0.0)
+        terms = np.stack(
+            [np.broadcast_to(read(**at, **(zero | {name: 1.0}))(step, number), step.shape) for name in law.linear]
+        )
+        best, _ = optimize.nnls((terms / loss).T, np.ones(len(loss)))
+        return at | dict(zip(law.linear, best, strict=True)), best @ terms / loss - 1
+
+    ranges = np.log([c.start for c in bent])
+    middle, quarter = ranges.mean(1), np.ptp(ranges, axis=1) / 4
+    signs = itertools.product((-1, 1), repeat=len(bent))
+    starts = [middle + quarter * np.array(sign) for sign in signs if sign[0] == sign[-1]]
+    room = math.log(BEYOND)
+    bounds = (ranges[:, 0] - room, ranges[:, 1] + room)
+    ends = [
+        optimize.least_squares(
+            lambda theta: whole(theta)[1],
+            start,
+            bounds=bounds,
+            loss="huber",
+            f_scale=DELTA,
+            diff_step=1e-5,
+            max_nfev=40,
+        )
+        for start in starts
+    ]
+    found, errors = whole(min(ends, key=lambda end: end.cost).x)
+    return of_schedules(law, all_)(**found), float(np.sqrt(np.mean(errors**2)))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Read(Schedules):
+    """Schedules as they are seen at rows that stay the same while a law is fitted to them."""
+
+    rows: Seen
+
+    def __init__(self, all_: Schedules, rows: Seen):
+        for field in dataclasses.fields(all_):
+            object.__setattr__(self, field.name, getattr(all_, field.name))
+        object.__setattr__(self, "rows", rows)
+
+    def seen(self, t: Values, number: Values) -> Seen:
+        return self.rows
+
+
+@dataclasses.dataclass(frozen=True)
+class Ending:
+    """What a schedule leads to.
+
+    Attributes:
+        schedule: as it was typed; run: the unfinished run that it is of, if it is one.
+        steps: updates; value: loss after them.
+        low, high: interval of one run at LEVEL; NaN where `why` says why there is none.
+        held_out: relative errors of curves predicted like this one.
+        notes: what to know.
+    """
+
+    schedule: str
+    run: str
+    steps: int
+    value: float
+    low: float
+    high: float
+    held_out: tuple[float, ...]
+    why: str
+    notes: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ScheduleForecast:
+    """The answers, and the law that they are by."""
+
+    law: OfSchedules
+    curves: int
+    points: int
+    rms: float
+    endings: tuple[Ending, ...]
+
+    def text(self) -> str:
+        constants = ", ".join(f"{c.name} {digits.plain(getattr(self.law, c.name), 3)}" for c in self.law.constants())
+        n = digits.plural(self.curves, "curve", "curves")
+        lines = [
+            f"Law: {self.law.name}, {self.law.source}",
+            f"  {constants}",
+            f"  fitted to {self.points} points of {self.curves} {n}, missed by {digits.percent(self.rms)} rms",
+        ]
+        for one in self.endings:
+            whose = f"{one.run}, " if one.run else ""
+            held = (
+                f" ({one.low:.4f} to {one.high:.4f}, {100 * LEVEL:.4g}% of one run)" if math.isfinite(one.low) else ""
+            )
+            lines.append(f"{whose}{one.schedule}: {one.value:.4f} after {digits.short(one.steps)} updates{held}")
+            if one.why:
+                lines.append(f"  no interval: {one.why}")
+            elif one.held_out:
+                worst = max(one.held_out, key=abs)
+                lines.append(
+                    f"  {len(one.held_out)} foretold like it were off by {digits.percent(worst, sign=True)} at worst"
+                )
+            lines += [f"  note: {note}" for note in one.notes]
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        constants = {c.name: float(getattr(self.law, c.name)) for c in self.law.constants()}
+        return jsonable(
+            {
+                "law": self.law.name,
+                "constants": constants,
+                "curves": self.curves,
+                "points": self.points,
+                "rms": self.rms,
+                "endings": [dataclasses.asdict(one) for one in self.endings],
+            }
+        )
+
+
+def forecast(curves: Sequence[Curve], asked: Sequence[str], *, law: str = "tissue", run: str = "") -> ScheduleForecast:
+    """Where schedules lead, by the law of these curves.
+
+    Args:
+        asked: each as `Asked.read` takes it; "planned" for the rest of every run that is not at the end of its plan.
+        law: a name of LAWS.
+        run: the curve whose run goes on under the one schedule that is asked for.
+
+    Raises:
+        InputError: no such law, run or schedule, or curves that tell nothing of falls.
+    """
+    if law not in LAWS:
+        raise InputError(f"--law {law}: wanted one of {', '.join(LAWS)}")
+    if not curves:
+        raise InputError("no curve with enough points after its warm-up")
+    of = LAWS[law]
+    wanted: list[tuple[str, Curve | None, Array]] = []
+    for text in asked:
+        if text == PLANNED:
+            going_on = [curve for curve in curves if curve.unfinished]
+            if not going_on:
+                raise InputError("--schedule planned: no run has more of its plan before it; name a schedule")
+            wanted += [(text, curve, curve.rates) for curve in going_on]
+        else:
+            longest = max(curves, key=lambda curve: len(curve.rates))
+            own = _named(curves, run) if run else None
+            wanted.append((text, own, Asked.read(text).rates(own or longest)))
+    found, rms = fitted(of, curves, [rates for _, _, rates in wanted])
+    others = [] if all(own for _, own, _ in wanted) else _held_out(of, curves, None, np.zeros(0))
+    made = []
+    for k, (text, own, rates) in enumerate(wanted):
+        if own is None:
+            value = float(found(np.array([float(len(rates))]), np.array([len(curves) + k + 1.0]))[0])
+            made.append(_ending(curves, text, None, rates, value, others, []))
+        else:
+            made.append(_going_on(of, curves, text, own, rates))
+    return ScheduleForecast(found, len(curves), sum(len(c.fitted) for c in curves), rms, tuple(made))
+
+
+def _named(curves: Sequence[Curve], run: str) -> Curve:
+    for curve in curves:
+        if curve.name == run:
+            return curve
+    raise InputError(f"--run {run}: there is no such curve; there are {', '.join(curve.name for curve in curves)}")
+
+
+def _going_on(law: type[OfSchedules], curves: Sequence[Curve], text: str, own: Curve, rates: Array) -> Ending:
+    """Where a run ends whose rates so far are its own and from now on those of a schedule."""
+    if own.seen >= len(rates):
+        raise InputError(f"{own.name}: {own.seen} updates are made, and the schedule has {len(rates)}; give steps=")
+    notes = []
+    off = float(np.abs(rates[: own.seen] - own.rates[: own.seen]).max() / own.rates.max())
+    if off > ANOTHER:
+        notes.append(f"so far the run's rate was another than this schedule's, by {digits.percent(off)} of the peak")
+    rates = np.append(own.rates[: own.seen], rates[own.seen :])
+    now = dataclasses.replace(own, rates=rates)
+    curves = [*(curve for curve in curves if curve is not own), now]
+    return _ending(curves, text, now, rates, _end(law, curves, now, rates), _held_out(law, curves, now, rates), notes)
+
+
+def _ending(
+    curves: Sequence[Curve],
+    text: str,
+    own: Curve | None,
+    rates: Array,
+    value: float,
+    errors: Sequence[float],
+    notes: list[str],
+) -> Ending:
+    if rates.sum() > FAR * max(curve.rates[: curve.seen].sum() for curve in curves):
+        notes.append(f"its rates add up to over {FAR:g} times those of the longest curve: far out")
+    why, half = "", math.nan
+    if len(errors) < 2:
+        why = "wanted two other curves, by which to see how well curves foretell one another" + (
+            f", or {CUTS:.0%} of the run" if own is not None else ""
+        )
+    else:
+        spread = float(np.sqrt(np.mean(np.square(errors)) * (1 + 1 / len(errors))))
+        half = spread * float(stats.t.ppf((1 + LEVEL) / 2, len(errors)))
+    return Ending(text, own.name if own else "", len(rates), value, value * (1 - half), value * (1 + half),
+                  tuple(errors), why, tuple(notes))  # fmt: skip
+
+
+def _end(law: type[OfSchedules], curves: Sequence[Curve], own: Curve | None, rates: Array) -> float:
+    """The loss at the end of a schedule; of a run that goes on, moved by how far its last part lies off the law."""
+    found, _ = fitted(law, curves, [rates])
+    value = float(found(np.array([float(len(rates))]), np.array([len(curves) + 1.0]))[0])
+    if own is None:
+        return value
+    late = own.step >= (1 - LATE) * own.seen
+    so_far = found(own.step[late], np.full(int(late.sum()), len(curves) + 1.0))
+    return value * float(np.mean(own.loss[late] / so_far))
+
+
+def _held_out(law: type[OfSchedules], curves: Sequence[Curve], own: Curve | None, rates: Array) -> list[float]:
+    """Relative errors of predictions like the one that is asked for, whose outcome is known.
+
+    Of each other curve that is at its end, from the rest and as much of it as of the run; where fewer than two are, of
+    the run itself, from its own past.
+    """
+    share = own.seen / len(rates) if own is not None else 0.0
+    tried: list[tuple[Sequence[Curve], Curve | None, Curve]] = []
+    for curve in curves:
+        if curve is own or curve.unfinished:
+            continue
+        rest = [one for one in curves if one is not curve and one is not own]
+        if own is None:
+            tried.append((rest, None, curve))
+        else:
+            cut = curve.until(share * curve.seen)
+            tried.append(([*rest, own, cut], cut, curve))
+    if len(tried) < 2 and own is not None and share >= CUTS:
+        rest = [curve for curve in curves if curve is not own]
+        for until in (own.seen, share * own.seen):
+            whole = own.until(until)
+            whole = dataclasses.replace(whole, rates=own.rates[: whole.seen])
+            cut = whole.until(share * whole.seen)
+            tried.append(([*rest, cut], cut, whole))
+    errors = []
+    for given, cut, whole in tried:
+        try:
+            if given:
+                errors.append(_end(law, given, cut, whole.rates) / _last(whole) - 1)
+        except InputError:  # without this curve nothing tells what a fall gains
+            continue
+    return errors
+
+
+def _last(curve: Curve) -> float:
+    """The loss at the end of a curve."""
+    return float(curve.loss[-1])

@@ -1,0 +1,164 @@
+"""Where schedules of the learning rate lead: a known law comes back, and published curves are foretold."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from test_schedule_laws import FITTED, PREDICTED
+
+from analysis import schedule_forecast
+from analysis.laws.schedules import Schedules, Tissue, of_schedules
+from analysis.load import load
+from analysis.records import Records
+from analysis.schedule_forecast import Asked, Curve, forecast, of_table
+from analysis.table import Table
+from scaling import cli, schedules
+from scaling.config import EvalConfig, OptimConfig, RunConfig
+from scaling.errors import InputError
+from scaling.ladder import transformer
+
+TRUTH = (3.0, 0.6, 0.5, 0.7, 300.0)
+STEPS, WARMUP, PEAK = 6000, 200, 1e-3
+OURS = ("cosine", "constant", "wsd,decay=0.1", "linear,end=0.2")
+
+
+def curve(text, luck=0.0, seen=1.0, steps=STEPS):
+    """A curve of the known law under a schedule, its losses moved by some luck, seen up to a share of its updates."""
+    like = Curve("", np.array([1.0]), np.array([1.0]), PEAK * schedules.shape("constant", steps, WARMUP, 1))
+    rates = Asked.read(text).rates(like)
+    step = np.arange(50.0, seen * steps + 1, 50)
+    loss = of_schedules(Tissue, Schedules.of([rates]))(*TRUTH)(step, np.ones(len(step)))
+    return Curve(text, step, np.asarray(loss) * np.exp(luck), rates)
+
+
+def end(text, steps=STEPS):
+    return curve(text, steps=steps).loss[-1]
+
+
+def test_a_known_law_foretells_schedules_that_it_has_not_seen():
+    seen = [curve(text) for text in OURS[:3]]
+    asked = ["wsd,decay=0.3", "linear", "cosine,steps=9000", "wsd,decay=0.2,fall=linear,end=0.1"]
+    found = forecast(seen, asked)
+    for one, text in zip(found.endings, asked, strict=True):
+        steps = 9000 if "steps" in text else STEPS
+        assert one.value == pytest.approx(end(text.replace(",steps=9000", ""), steps), rel=5e-4)
+        assert one.steps == steps
+    assert found.rms < 2e-4
+
+
+def test_an_unfinished_run_ends_where_the_law_and_its_own_luck_lead():
+    lucky = curve("cosine", luck=-0.004, seen=0.6)
+    found = forecast([curve(text) for text in OURS[1:]] + [lucky], ["planned"])
+    (one,) = found.endings
+    assert one.run == "cosine"
+    assert one.value == pytest.approx(end("cosine") * np.exp(-0.004), rel=2e-3)
+    assert one.low < end("cosine") * np.exp(-0.004) < one.high
+    assert len(one.held_out) == 3
+
+
+def test_an_interval_comes_from_whole_curves_and_is_as_wide_as_their_luck():
+    rng = np.random.default_rng(0)
+    inside, widths = 0, []
+    for _ in range(4):
+        seen = [curve(text, luck=0.003 * rng.normal()) for text in OURS]
+        (one,) = forecast(seen, ["wsd,decay=0.3"]).endings
+        inside += one.low < end("wsd,decay=0.3") < one.high
+        widths.append((one.high - one.low) / one.value)
+    assert inside == 4
+    assert 0.004 < np.median(widths) < 0.08
+    (alone,) = forecast([curve("cosine")], ["wsd"]).endings
+    assert np.isnan(alone.low)
+    assert "two other curves" in alone.why
+
+
+@pytest.mark.parametrize("size", [25, 400])
+def test_published_curves_foretell_others_to_a_percent_and_a_half_most_of_them_inside_the_interval(shared, size):
+    folder = shared / "reference_runs" / "luo2025_loss_curves"
+    curves = of_table(load([folder / f"{size}_{name}.csv" for name in FITTED], curves=True))
+    asked = {"constant_72000": "constant,steps=72000", "cosine_72000": "cosine,steps=72000,end=0.1",
+             "wsd_20000_24000": "wsd,decay=0.16667,end=0.1,fall=exponential,steps=24000",
+             "wsdld_20000_24000": "wsd,decay=0.16667,end=0.1,fall=linear,steps=24000"}  # fmt: skip
+    assert set(asked) < set(PREDICTED)
+    inside = 0
+    for name, one in zip(asked, forecast(curves, list(asked.values())).endings, strict=True):
+        measured = load(folder / f"{size}_{name}.csv")["loss"][-1]
+        assert one.value == pytest.approx(measured, rel=0.015)
+        inside += one.low < measured < one.high
+    assert inside >= 3
+
+
+def test_a_run_of_a_study_is_followed_to_the_end_of_its_own_plan():
+    model = transformer(16, 2, 8, n_ctx=64)
+    runs = {
+        schedule: RunConfig(
+            model,
+            tokens=2**20,
+            batch=4,
+            optim=OptimConfig(PEAK, schedule=schedule, warmup=0.05),
+            eval=EvalConfig(per_octave=8),
+        )
+        for schedule in ("constant", "wsd", "linear", "cosine")
+    }
+    rows = []
+    for name, run in runs.items():
+        falling = run.falling_steps
+        rates = PEAK * schedules.shape(name, run.steps, run.warmup_steps, falling)
+        step = np.arange(64.0, run.steps + 1, 64)
+        loss = np.asarray(of_schedules(Tissue, Schedules.of([rates]))(*TRUTH)(step, np.ones(len(step))))
+        ends = loss[-1]
+        cut = len(step) * 2 // 3 if name == "cosine" else len(step)
+        rows += [{"run": name, "step": t, "loss": L} for t, L in zip(step[:cut], loss[:cut], strict=True)]
+    none = Table({"run": np.array([], str)}, np.arange(0), "none")
+    (curves,) = schedule_forecast.of_records(Records(none, Table.from_rows(rows), none, (), runs)).values()
+    (one,) = forecast(curves, ["planned"]).endings
+    assert (one.run, one.steps) == ("cosine", runs["cosine"].steps)
+    assert one.value == pytest.approx(ends, rel=2e-3)
+
+
+def test_curves_whose_rate_never_fell_tell_nothing_of_a_fall():
+    with pytest.raises(InputError, match="no curve has seen its learning rate fall"):
+        forecast([curve("constant")], ["cosine"])
+
+
+@pytest.mark.parametrize(
+    "typed", ["triangle", "cosine,decay=0.1", "wsd,decay=2", "wsd,fall=up", "cosine,steps=", "wsd,fall=exponential",
+              "linear,end=1", "cosine,warmup=6000", "cosine,end=0.1,end=0.2", "cosine,peak=nan"]
+)  # fmt: skip
+def test_a_schedule_that_is_none_is_refused_in_a_line(typed):
+    with pytest.raises(InputError, match=r"wanted|do not fit|finite"):
+        forecast([curve("cosine")], [typed])
+
+
+def test_curves_of_files_are_foretold_from_the_command_line(tmp_path, capsys):
+    for k, text in enumerate(OURS[:3]):
+        one = curve(text, luck=2e-4 * (k - 1))
+        at = one.step.astype(int)
+        columns = {"step": one.step, "lr": one.rates[at - 1], "loss": one.loss, "run": np.full(len(at), f"run {k}")}
+        Table.from_columns(columns).to_csv(tmp_path / f"{k}.csv")
+    files = [str(tmp_path / f"{k}.csv") for k in range(3)]
+
+    def run(*words):
+        with pytest.raises(SystemExit) as stopped:
+            cli.main(["predict", *files, *words])
+        return stopped.value.code, capsys.readouterr()
+
+    code, said = run("--schedule", "wsd,decay=0.3", "linear", "--json")
+    assert not code
+    found = json.loads(said.out)
+    assert found["curves"] == 3
+    assert found["endings"][0]["value"] == pytest.approx(end("wsd,decay=0.3"), rel=3e-3)
+    code, said = run("--schedule", "linear")
+    assert re.search(r"linear: \d\.\d{4} after 6k updates \(\d\.\d{4} to \d\.\d{4}, 95% of one run\)", said.out)
+    code, said = run("--schedule", "cosine,steps=9000", "--run", "run 0")
+    assert "run 0, cosine,steps=9000: " in said.out
+    for words in (["--schedule", "linear", "--params", "1e9"], ["--run", "0"], ["--schedule", "planned"]):
+        code, said = run(*words)
+        assert code == 2
+        assert len(said.err.strip().splitlines()) == 1
+
+
+def test_every_law_of_whole_curves_can_be_asked():
+    assert set(schedule_forecast.LAWS) == {"tissue", "luo"}
+    (one,) = forecast([curve(text) for text in OURS[:2]], ["wsd,decay=0.3"], law="luo").endings
+    assert one.value == pytest.approx(end("wsd,decay=0.3"), rel=0.01)
