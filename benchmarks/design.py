@@ -117,9 +117,9 @@ def written(rows: list[Row], replicates: int, seconds: float) -> str:
         f"{seconds / 60:.0f} min.",
         "",
         f"A target of {TARGET.params[0]:.3g} parameters on {TARGET.tokens[0]:.3g} tokens, 50 times the budget of "
-        f"{BUDGET:g} FLOP; at most {design.RUNS} runs. Widths are half the 95 % interval of the law's value there. Believed: "
-        "the law, with the gap of its exponents so many times the true one. Rivals are the best of their kind by what is "
-        f"believed. Three binomial errors of the coverage: {error:.3f}.",
+        f"{BUDGET:g} FLOP; at most {design.RUNS} runs. Widths are half the 95 % interval of the law's value there. "
+        "Believed: the law, with the gap of its exponents so many times the true one. Rivals are the best of their "
+        f"kind by what is believed. Three binomial errors of the coverage: {error:.3f}.",
         "",
         "| law | noise | gap believed | study | runs | spent | promised | found | found / promised | covered | "
         "width / design's |",

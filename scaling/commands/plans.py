@@ -290,6 +290,8 @@ def _plan(args: argparse.Namespace) -> int:
     from analysis import forecast, plan
     from analysis.plan import own_rates, recipe
 
+    if args.inference_tokens is None and (args.plot or args.inference_cost != 1):
+        raise InputError("--inference-cost and --plot are about a model that will be served: give --inference-tokens D")
     machine = _machine(args)
     if args.fit is None:
         return _account_alone(args, machine)
@@ -305,8 +307,6 @@ def _plan(args: argparse.Namespace) -> int:
         "unique_tokens": args.unique_tokens,
         "params": args.params,
     }
-    if args.inference_tokens is None and (args.plot or args.inference_cost != 1):
-        raise InputError("--inference-cost and --plot are about a model that will be served: give --inference-tokens D")
     if _is_published(args.fit):
         _refuse(args, f"{args.fit} is no fit of yours", "batch_fit", "store", "despite_doubts", "plot")
         return _answer_plan(args, plan.by_published(str(args.fit), budget, **common, **demands))
