@@ -90,7 +90,7 @@ def test_intervals_of_data_without_noise_are_called_linearised():
 @pytest.mark.parametrize("raw", [b"\xff\xfe{\x00", b"\x80\x81"])
 def test_a_file_that_is_not_text_ends_in_one_line(raw, tmp_path):
     (tmp_path / "fit.json").write_bytes(raw)
-    with pytest.raises(InputError, match=r"fit\.json: not the JSON of a fit, .* \(no text in UTF-8") as error:
+    with pytest.raises(InputError, match=r"fit\.json: no text in UTF-8 .* wanted the JSON of a fit") as error:
         Fit.from_json(tmp_path / "fit.json")
     assert "\n" not in str(error.value)
 
