@@ -301,8 +301,10 @@ def test_tokens_that_are_not_those_of_the_study_end_it_in_one_line(config, tmp_p
 
 
 @pytest.mark.slow
-def test_modules_of_the_current_folder_are_not_what_trains(config, tmp_path):
-    here = tmp_path / "here"
+def test_neither_modules_of_the_current_folder_nor_the_config_run_where_it_trains(tmp_path, cache):
+    here, ran = tmp_path / "here", tmp_path / "ran"
+    config = tmp_path / "small.py"
+    config.write_text(f"import os\nopen({str(ran)!r}, 'a').write(f'{{os.getpid()}} ')\n{CONFIG}")
     for name in ("random", "queue", "json", "tempfile", "scaling/worker", "scaling/__init__"):
         (here / name).parent.mkdir(parents=True, exist_ok=True)
         (here / f"{name}.py").write_text("raise SystemExit('not to be run')\n")
@@ -311,6 +313,7 @@ def test_modules_of_the_current_folder_are_not_what_trains(config, tmp_path):
     (done, _) = (json.loads(path.read_text()) for path in (tmp_path / "out").glob("packs/*/*/done.json"))
     assert done["code"] == own_code.digest()
     assert done["settings"]["device"] == "cpu"
+    assert len(set(ran.read_text().split())) == 1
 
 
 EDITED = """
