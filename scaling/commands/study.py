@@ -266,18 +266,17 @@ def _write_report(
         arguments.fits_on_the_cpu()
         from analysis import report
 
-        if (folder / "study.json").exists():
-            page.parent.mkdir(parents=True, exist_ok=True)
-            folders.try_file(page)
-        found, files = report.files(folder)
-
-        def write(page: Path) -> None:
-            for name, content in files.items():
-                folders.write(page.parent / name, content)
-
-        arguments.answer(found, as_json, (page, write))
+        _try_page(page)
+        found, texts = report.files(folder)
+        arguments.answer(found, as_json, (page, lambda page: report.put(texts, page.parent)))
     if not as_json:
         print(f"The page: {page}")
+
+
+def _try_page(page: Path) -> None:
+    """Finds out whether a page can be written, and makes no folder for it yet."""
+    there = next(folder for folder in page.absolute().parents if folder.exists())
+    folders.try_file(page if page.parent.exists() else there / ".page")
 
 
 def _study_show(args: argparse.Namespace) -> int:
@@ -461,11 +460,12 @@ def _report_table(args: argparse.Namespace) -> int:
     from analysis import report
 
     table = laws.asked_for(args)
-    path, found = report.write_table(table, args.out or Path(f"{args.table.stem}-report"), args.table.name)
-    if args.json:
-        arguments.print_json(found.to_dict())
-    else:
-        print(f"{found.text()}\n\nThe page: {path}")
+    page = (args.out or Path(f"{args.table.stem}-report")) / "index.html"
+    _try_page(page)
+    found, texts = report.files_of_table(table, args.table.name)
+    arguments.answer(found, args.json, (page, lambda page: report.put(texts, page.parent)))
+    if not args.json:
+        print(f"The page: {page}")
     return 0
 
 
