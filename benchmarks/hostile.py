@@ -1,7 +1,7 @@
 """Does any input end in a traceback, a hang, or in an answer as if nothing were wrong?
 
     python -m benchmarks.hostile                 1,600 commands and 1,100 edited files, drawn by the seed
-    python -m benchmarks.hostile --share 0.1     a tenth of them
+    python -m benchmarks.hostile --share 0.1     a tenth of each kind
     python -m benchmarks.hostile --only edited   kinds whose name begins so
 
 Commands of all verbs with words, numbers, paths and settings that are none; files of every kind that the verbs read
@@ -48,6 +48,7 @@ WALL = 120.0  # seconds; many, for a machine that others use
 ADDRESSES = 8 * 2**30  # bytes
 MEMORY = 2 * 2**30  # bytes that it may have at once
 COMMANDS = 1_600  # in full
+LONG_AGO = 600.0  # seconds before now when a case's files were written: nobody's lease is waited for
 PROGRESS = re.compile(r"(reading|encoding|written|studies|/\S+: \d+ of|\S+: Note|[^:]*: note)\b")
 CODES = (0, 1, 2, 3, 42, 141)  # of the manual
 
@@ -618,6 +619,7 @@ class Bench:
         for name, content in case.files.items():
             (here / name).parent.mkdir(parents=True, exist_ok=True)
             (here / name).write_bytes(content)
+            os.utime(here / name, (time.time() - LONG_AGO,) * 2)
         here.mkdir(exist_ok=True)
         if case.shell:
             return self._in_a_shell(self._placed(case.shell))
@@ -764,12 +766,15 @@ def load() -> None:
 
 
 def cases(folder: Path, seed: int, share: float) -> list[Case]:
-    """A share of the commands and of the edited files, drawn by the seed."""
+    """A share of the commands and of the edited files of each kind, one at least, drawn by the seed."""
     rng = random.Random(seed)
     always = [*configs(), *inherited()]
     typed = [*rng.sample(list(commands(rng)), COMMANDS - len(always)), *always]
     edits = list(edited_files(folder, rng))
-    return [case for of in (typed, edits) for case in rng.sample(of, round(min(share, 1) * len(of)))]
+    kinds: dict[str, list[Case]] = collections.defaultdict(list)
+    for case in (*typed, *edits):
+        kinds[case.kind].append(case)
+    return [case for of in kinds.values() for case in rng.sample(of, max(1, round(min(share, 1) * len(of))))]
 
 
 @dataclasses.dataclass
@@ -833,7 +838,7 @@ def main() -> None:
         bench = prepared(folder, args.trained)
         chosen = [case for case in cases(folder, args.seed, args.share) if case.kind.startswith(args.only)]
         found = run(bench, chosen, lambda line: print(line, file=sys.stderr, flush=True))
-    spent = sum(resource.getrusage(who).ru_utime for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    spent = sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     words = " ".join(["python -m benchmarks.hostile", *sys.argv[1:]])
     text = report(found, words, spent)
     print(text)

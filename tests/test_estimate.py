@@ -124,6 +124,8 @@ def test_a_law_of_ones_own_takes_a_few_lines():
         ({"alpha": None}, "alpha is null, not a number"),
         ({"covariance": [[1.0] * 5] * 4}, r"covariance of shape \(4, 5\) for 5 constants"),
         ({"covariance": 3}, "not iterable"),
+        ({"ends": {"theta": [[True] * 5], "level": 0.95}}, "ends is true, not a number"),
+        ({"notes": ["checked", " "]}, 'notes is " ", not a text'),
         ({"covariance": [[1.0, 2.0, 0.0, 0.0, 0.0], *[[0.0] * 5] * 4]}, "covariance that is not symmetric"),
         ({"intervals": {"E": ["a", 2.0]}}, 'the interval of E is "a", not a number|no interval of'),
         ({"intervals": {}}, "no interval of A"),
