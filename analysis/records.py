@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import functools
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -111,21 +112,15 @@ def read(path: str | Path) -> Records:
     wanted = set(whole.runs)
     damaged: dict[str, str] = {pack.id: damage for pack in whole.packs if (damage := whole.damage(pack))}
     found: dict[str, _Run] = {}
-    origins: list[Origin] = []
-    made: list[int] = []  # runs of each of them
+    trained: list[tuple[list[Origin], int]] = []  # in which order by what, and how many runs
     for pack in whole.packs:
         history = _history(whole, pack, damaged)
         if history is not None and len(history["eval_step"]):
             found |= {run.plan.id: run for run in _runs_of(pack, history)}
-        done = whole.done(pack) or {}
-        origin = Origin(
-            done.get("machine", ""), done.get("versions", {}), done.get("code", ""), done.get("settings", {})
+        done = whole.done(pack) or study.origin_so_far(whole.pack_folder(pack))
+        trained.append(
+            ([_origin(told) for told in (*done.get("earlier", ()), done)], sum(run.id in wanted for run in pack.runs))
         )
-        if any(origin):
-            if origin not in origins:
-                origins.append(origin)
-                made.append(0)
-            made[origins.index(origin)] += sum(run.id in wanted for run in pack.runs)
     runs = [found[id] for id in whole.runs if id in found]
     if not runs and damaged:
         first = next(iter(damaged.values()))
@@ -144,9 +139,10 @@ def read(path: str | Path) -> Records:
             for pack in whole.packs
             if pack.id in damaged
         ),
-        *unlike(origins, made),
+        *unlike(trained),
     )
     curves = _joined([_curve(run) for run in runs])
+    origins = [origin for by, _ in trained for origin in by if any(origin)]
     return Records(
         Table.from_rows([_row(run) for run in runs], str(path), recorded=True).with_notes(*notes),
         # Before the first update no run has a curve, which is no mistake in a table.
@@ -154,24 +150,37 @@ def read(path: str | Path) -> Records:
         if len(curves["step"])
         else _empty(curves, str(path)),
         Table.from_columns(_joined([_positions(run) for run in runs]), str(path), recorded=True).with_notes(*notes),
-        tuple(origins),
+        tuple(origin for i, origin in enumerate(origins) if origin not in origins[:i]),
         {run.id: run.config for pack in whole.all_packs for run in pack.runs if run.id in wanted},
     )
 
 
-def unlike(origins: Sequence[Origin], made: Sequence[int]) -> list[str]:
-    """One line where other code, another JAX, device or setting trained some of the runs, as far as records tell."""
+def unlike(trained: Sequence[tuple[Sequence[Origin], int]]) -> list[str]:
+    """One line where other code, another JAX, device or setting trained some of the runs, as far as records tell.
+
+    Args:
+        trained: by what in turn, and how many runs that were.
+    """
     said = []
     for name in ("code", "jax", "jaxlib", "settings"):
         runs: collections.Counter[str] = collections.Counter()
-        for origin, n in zip(origins, made, strict=True):
-            settings = ", ".join(f"{key} {value}" for key, value in origin.settings.items())
-            runs[{"code": origin.code, "settings": settings}.get(name, origin.versions.get(name, ""))] += n
-        del runs[""]  # not told by older records
-        if len(runs) > 1:
+        for by, n in trained:
+            values = [_value(origin, name) for origin in by]
+            if any(values):  # not told by older records
+                runs[" then ".join(value or "unknown" for value, _ in itertools.groupby(values))] += n
+        if len(runs) > 1 or any(" then " in value for value in runs):
             values = ", ".join(f"{value} ({n} {'run' if n == 1 else 'runs'})" for value, n in runs.items())
             said.append(f"{name} {values}" if name != "settings" else values)
     return [f"the runs were not all trained alike: {'; '.join(said)}"] if said else []
+
+
+def _value(origin: Origin, name: str) -> str:
+    settings = ", ".join(f"{key} {value}" for key, value in origin.settings.items())
+    return {"code": origin.code, "settings": settings}.get(name, origin.versions.get(name, ""))
+
+
+def _origin(told: Mapping[str, Any]) -> Origin:
+    return Origin(told.get("machine", ""), told.get("versions", {}), told.get("code", ""), told.get("settings", {}))
 
 
 def _history(whole: StudyFolder, pack: Pack, damaged: dict[str, str]) -> History | None:

@@ -215,7 +215,7 @@ def _beside(path: Path) -> Path:
 
 
 def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashlib.sha256(folders.read_bytes(path, "a forecast")).hexdigest()
 
 
 def _now() -> str:

@@ -66,9 +66,14 @@ def write(folder: Path, out: Path | None = None) -> tuple[Path, Findings]:
         InputError: as `files`.
     """
     found, texts = files(folder)
+    return put(texts, out or folder / "report"), found
+
+
+def put(texts: Mapping[str, str], out: Path) -> Path:
+    """Writes a page and what stands beside it, name -> text, to the folder `out`: OUT/index.html."""
     for name, text in texts.items():
-        folders.write((out or folder / "report") / name, text)
-    return (out or folder / "report") / "index.html", found
+        folders.write(out / name, text)
+    return out / "index.html"
 
 
 def files(folder: Path) -> tuple[Findings, dict[str, str]]:
@@ -173,16 +178,25 @@ def write_table(table: Table, out: Path, name: str) -> tuple[Path, OfTable]:
         OUT/index.html, and what it shows.
 
     Raises:
+        InputError: as `files_of_table`.
+    """
+    found, texts = files_of_table(table, name)
+    return put(texts, out), found
+
+
+def files_of_table(table: Table, name: str) -> tuple[OfTable, dict[str, str]]:
+    """As `files`, of anybody's table.
+
+    Raises:
         InputError: no law is about such columns.
     """
     found = of_table.find(table)
-    out.mkdir(parents=True, exist_ok=True)
-    table.to_csv(out / FILES[0])
-    folders.write(out / FILES[1], json.dumps(found.to_dict(), indent=1, allow_nan=False) + "\n")
-    folders.write(out / "findings.txt", found.text() + "\n")
-    path = out / "index.html"
-    folders.write(path, table_page(found, name).encode())
-    return path, found
+    return found, {
+        FILES[0]: table.csv_text(),
+        FILES[1]: json.dumps(found.to_dict(), indent=1, allow_nan=False) + "\n",
+        "index.html": table_page(found, name),
+        "findings.txt": found.text() + "\n",
+    }
 
 
 def table_page(found: OfTable, name: str) -> str:

@@ -1,7 +1,7 @@
 """Does any input end in a traceback, a hang, or in an answer as if nothing were wrong?
 
     python -m benchmarks.hostile                 1,600 commands and 1,100 edited files, drawn by the seed
-    python -m benchmarks.hostile --share 0.1     a tenth of them
+    python -m benchmarks.hostile --share 0.1     a tenth of each kind
     python -m benchmarks.hostile --only edited   kinds whose name begins so
 
 Commands of all verbs with words, numbers, paths and settings that are none; files of every kind that the verbs read
@@ -48,6 +48,7 @@ WALL = 120.0  # seconds; many, for a machine that others use
 ADDRESSES = 8 * 2**30  # bytes
 MEMORY = 2 * 2**30  # bytes that it may have at once
 COMMANDS = 1_600  # in full
+LONG_AGO = 600.0  # seconds before now when a case's files were written: nobody's lease is waited for
 PROGRESS = re.compile(r"(reading|encoding|written|studies|/\S+: \d+ of|\S+: Note|[^:]*: note)\b")
 CODES = (0, 1, 2, 3, 42, 141)  # of the manual
 
@@ -628,6 +629,7 @@ class Bench:
     def __init__(self, folder: Path):
         self.folder = folder
         self.answers: dict[tuple[str, ...], Ended] = {}
+        self.wall = WALL
 
     def run(self, case: Case) -> Ended:
         here = self.folder / "here"
@@ -635,6 +637,7 @@ class Bench:
         for name, content in case.files.items():
             (here / name).parent.mkdir(parents=True, exist_ok=True)
             (here / name).write_bytes(content)
+            os.utime(here / name, (time.time() - LONG_AGO,) * 2)
         here.mkdir(exist_ok=True)
         if case.shell:
             return self._in_a_shell(self._placed(case.shell))
@@ -651,7 +654,7 @@ class Bench:
             start_new_session=True,
         ) as process:  # fmt: skip
             try:
-                out, err = process.communicate(timeout=WALL)
+                out, err = process.communicate(timeout=self.wall)
                 stopped = False
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
@@ -670,7 +673,7 @@ class Bench:
             done, status, used = os.wait4(pid, os.WNOHANG)
             if done:
                 break
-            if time.monotonic() - began > WALL:
+            if time.monotonic() - began > self.wall:
                 os.killpg(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
                 return Ended(-9, *(path.read_text(errors="replace") for path in (out, err)), stopped=True)
@@ -759,11 +762,13 @@ def prepared(folder: Path, trained: bool) -> Bench:
     write_tables(folder)
     write_odd_files(folder, random.Random(0))
     bench = Bench(folder)
+    bench.wall = math.inf
     begun = "study run FOLDER/mine.py --out FOLDER/begun --shard 9/16"
     for line in (*MAKE, begun, *([TRAIN, ARCHIVE] if trained else [])):
         ended = bench.run(Case("", tuple(line.split()), Wanted.DONE))
         if ended.code:
             raise RuntimeError(f"{line} ended with {ended.code}: {ended.err}{ended.out}")
+    bench.wall = WALL
     return bench
 
 
@@ -781,12 +786,15 @@ def load() -> None:
 
 
 def cases(folder: Path, seed: int, share: float) -> list[Case]:
-    """A share of the commands and of the edited files, drawn by the seed."""
+    """A share of the commands and of the edited files of each kind, one at least, drawn by the seed."""
     rng = random.Random(seed)
     always = [*configs(), *inherited()]
     typed = [*rng.sample(list(commands(rng)), COMMANDS - len(always)), *always]
     edits = list(edited_files(folder, rng))
-    return [case for of in (typed, edits) for case in rng.sample(of, round(min(share, 1) * len(of)))]
+    kinds: dict[str, list[Case]] = collections.defaultdict(list)
+    for case in (*typed, *edits):
+        kinds[case.kind].append(case)
+    return [case for of in kinds.values() for case in rng.sample(of, max(1, round(min(share, 1) * len(of))))]
 
 
 @dataclasses.dataclass
@@ -850,7 +858,7 @@ def main() -> None:
         bench = prepared(folder, args.trained)
         chosen = [case for case in cases(folder, args.seed, args.share) if case.kind.startswith(args.only)]
         found = run(bench, chosen, lambda line: print(line, file=sys.stderr, flush=True))
-    spent = sum(resource.getrusage(who).ru_utime for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    spent = sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     words = " ".join(["python -m benchmarks.hostile", *sys.argv[1:]])
     text = report(found, words, spent)
     print(text)

@@ -333,7 +333,7 @@ def key(program: RunConfig, lanes: int) -> str:
 def kept(device: str, devices: int = 1) -> Costs:
     """What was measured on this machine with these versions so far, for so many devices."""
     try:
-        values = json.loads(_path(device).read_bytes())
+        values = folders.read_json(_path(device), "what was measured")
         found = {
             name: (config.from_dict(RunConfig, one["run"]), one["lanes"], Timing(**one["timing"]))
             for name, one in values["programs"].items()
@@ -342,7 +342,7 @@ def kept(device: str, devices: int = 1) -> Costs:
             name: one for name, one in found.items() if all(map(extensions.text_of, config.extended([one[0]])))
         }  # what nobody gave the source of cannot be counted
         return Costs(device, values["start"], found, values["told"], devices)
-    except (FileNotFoundError, KeyError, TypeError, ValueError):  # none, or of another version
+    except (KeyError, TypeError, ValueError, AttributeError):  # none, damaged, or of another version
         return Costs(device, devices=devices)
 
 

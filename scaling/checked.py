@@ -4,13 +4,12 @@ A folder may have been edited, damaged, or come from elsewhere. What is wrong wi
 field, what was found, what was wanted. Files of older versions hold no checksum; of these the fields alone are checked.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import math
-import os
 import re
-import stat
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ from scaling.errors import InputError
 
 SMALL = 2**20  # bytes of a file about one pack
 LARGE = 2**26  # bytes of a file about a whole study or corpus: that of 40,000 runs
-VALUES = 2**22  # in one file: what they take in memory is up to a hundred times what they take on the disk
 SEAL = "sha256"  # the field with the checksum of the others
 
 
@@ -133,22 +131,8 @@ def content(path: Path, most: int) -> bytes:
         FileNotFoundError: there is none.
         Damaged: a folder, a device or a pipe, or more than `most` bytes.
     """
-    try:
-        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe without a writer is no wait
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise Damaged(f"{path}: cannot be read ({error.strerror}), wanted a file") from None
-    try:
-        at = os.fstat(file)
-        if not stat.S_ISREG(at.st_mode):
-            raise Damaged(f"{path} is a {'folder' if stat.S_ISDIR(at.st_mode) else 'device or pipe'}, wanted a file")
-        if at.st_size > most:
-            raise Damaged(f"{path} has {at.st_size:,} bytes, wanted at most {most:,}")
-        with open(file, "rb", closefd=False) as opened:
-            return opened.read(at.st_size)
-    finally:
-        os.close(file)
+    with _damaged():
+        return folders.content(path, "a file", most)
 
 
 def read(path: Path, most: int = SMALL) -> Field:
@@ -163,21 +147,19 @@ def read(path: Path, most: int = SMALL) -> Field:
 
 def parsed(file: Path, raw: bytes) -> Field:
     """As `read`, of the bytes of a file."""
-    if raw[:3] == b"\xef\xbb\xbf":
-        raise Damaged(f"{file} begins with a byte-order mark, wanted plain UTF-8")
-    if sum(raw.count(mark) for mark in (b",", b"[", b"{")) > VALUES:
-        raise Damaged(f"{file} holds more than {VALUES:,} values, wanted fewer")
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise Damaged(f"{file}: byte {error.start} is 0x{raw[error.start]:02x}, wanted text in UTF-8") from None
-    try:
-        value = folders.json_in(text)
-    except ValueError as error:
-        raise Damaged(f"{file} is not JSON ({error}), wanted a JSON object") from None
-    whole = Field(file, "", value)
+    with _damaged():
+        whole = Field(file, "", folders.json_of(file, raw, "a JSON object", finite=False))
     whole.object()
     return whole
+
+
+@contextlib.contextmanager
+def _damaged() -> Iterator[None]:
+    """What is refused of a file that somebody names is damage in one of ours."""
+    try:
+        yield
+    except InputError as error:
+        raise Damaged(str(error)) from None
 
 
 def checksum(values: Mapping[str, Any]) -> str:

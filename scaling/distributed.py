@@ -325,7 +325,7 @@ def train_all(
     """
     import jax
 
-    from scaling import train, watch, worker
+    from scaling import study, train, watch, worker
     from scaling.models import model
 
     first = jax.process_index() == 0
@@ -354,6 +354,8 @@ def train_all(
                 if not begun:
                     begun.append(done)
                     alike({"a checkpoint of update": str(done)})
+                    if claim:
+                        study.goes_on(claim.folder, done, origin)
                 notice.progress(done)
                 if claim:
                     claim.confirm(worker.CONFIRM_EVERY)

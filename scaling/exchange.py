@@ -238,9 +238,7 @@ def _members(path: Path) -> Iterator[tuple[str, Read]]:
                 raise Damaged(f"{path}: {checked.shown(file.name)} is {'a link' if file.is_symlink() else 'missing'}")
             yield file.name, lambda most, file=file: checked.content(file, most)
         return
-    if not path.is_file():
-        checked.content(path, 0)  # says what it is
-    with path.open("rb") as raw:
+    with folders.opened(path, "a tar file or a folder") as raw:
         packed = raw.read(2) == b"\x1f\x8b"
         raw.seek(0)
         with gzip.GzipFile(fileobj=raw) if packed else contextlib.nullcontext(raw) as file:

@@ -8,11 +8,12 @@ import stat
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 from scaling.errors import InputError
 
 MOST = 2**28  # bytes of a file that is read into memory
+VALUES = 2**22  # of JSON in one file
 DIGITS = 300  # of a whole number, which a float of 64 bits still holds
 
 
@@ -131,6 +132,48 @@ def _encoded(content: bytes | str) -> bytes:
     return content.encode("utf-8", "replace") if isinstance(content, str) else content
 
 
+@contextlib.contextmanager
+def opened(path: Path, what: str) -> Iterator[BinaryIO]:
+    """A plain file, opened to be read: what was looked at is what is read, and a pipe is nothing to wait for.
+
+    Args:
+        what: was wanted, for the message.
+
+    Raises:
+        FileNotFoundError: there is none.
+        InputError: it is a folder, a device or a pipe, or may not be read.
+    """
+    try:
+        number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; wanted {what}") from None
+    mode = os.fstat(number).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(number)
+        raise InputError(f"{path}: {'a folder' if stat.S_ISDIR(mode) else 'a device or pipe'}; wanted {what}")
+    with open(number, "rb") as file:
+        yield file
+
+
+def content(path: Path, what: str, most: int) -> bytes:
+    """All bytes of a plain file.
+
+    Raises:
+        FileNotFoundError: there is none.
+        InputError: as `opened`, or more than `most` bytes.
+    """
+    with opened(path, what) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
+            raise InputError(f"{path}: {size:,} bytes; wanted {what} of at most {most:,}")
+        try:
+            return file.read(size)  # of a file that grows, what it was when it was opened
+        except OSError as error:
+            raise InputError(f"{path}: {error.strerror}; wanted {what}") from None
+
+
 def read_bytes(path: Path, what: str) -> bytes:
     """The content of a file that somebody names.
 
@@ -140,17 +183,10 @@ def read_bytes(path: Path, what: str) -> bytes:
     Raises:
         InputError: it is not there, no file (but a device, a pipe, a folder), or longer than `MOST`.
     """
-    if not path.is_file():
-        found = "a folder" if path.is_dir() else "a device or pipe" if path.exists() else "no such file"
-        raise InputError(f"{path}: {found}; wanted {what}")
     try:
-        with path.open("rb") as file:
-            content = file.read(MOST + 1)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; wanted {what}") from error
-    if len(content) > MOST:
-        raise InputError(f"{path}: longer than {MOST:,} bytes; wanted {what}")
-    return content
+        return content(path, what, MOST)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; wanted {what}") from None
 
 
 def read_text(path: Path, what: str) -> str:
@@ -159,28 +195,47 @@ def read_text(path: Path, what: str) -> str:
     Raises:
         InputError: as `read_bytes`, or not UTF-8.
     """
-    try:
-        return read_bytes(path, what).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not {what} (no text in UTF-8: {error.reason} at byte {error.start})") from error
+    return _text(path, read_bytes(path, what), what)
 
 
 def read_json(path: Path, what: str) -> Any:
     """The value in a file of JSON that somebody names.
 
     Raises:
-        InputError: as `read_text`, or not JSON: a name twice in an object, NaN, nesting without end.
+        InputError: as `read_bytes` and `json_of`.
     """
+    return json_of(path, read_bytes(path, what), what)
+
+
+def json_of(path: Path, raw: bytes, what: str, *, finite: bool = True) -> Any:
+    """The value of the JSON in the bytes of a file.
+
+    Args:
+        finite: whether NaN, numbers of no end, and whole numbers beyond what a float holds are refused.
+
+    Raises:
+        InputError: not UTF-8, or no JSON as `json_in` wants it.
+    """
+    limits: dict[str, Any] = {"parse_constant": _refuse, "parse_float": _finite, "parse_int": _bounded}
     try:
-        return json_in(read_text(path, what), parse_constant=_refuse, parse_float=_finite, parse_int=_bounded)
+        return json_in(_text(path, raw, what), VALUES, **(limits if finite else {}))
     except InputError:
         raise
     except ValueError as error:
-        raise InputError(f"{path}: not {what} (no JSON: {error})") from error
+        raise InputError(f"{path}: no JSON ({error}); wanted {what}") from None
+
+
+def _text(path: Path, raw: bytes, what: str) -> str:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        where = f"{error.reason} at byte {error.start}"
+        raise InputError(f"{path}: no text in UTF-8 ({where}); wanted {what}") from None
 
 
 def json_in(
     text: str,
+    most: float = math.inf,
     parse_int: Callable[[str], Any] | None = None,
     parse_float: Callable[[str], Any] | None = None,
     parse_constant: Callable[[str], Any] | None = None,
@@ -188,11 +243,14 @@ def json_in(
     """The value of a JSON text from elsewhere.
 
     Args:
+        most: values that it may hold: what they take in memory is up to a hundred times their text.
         parse_int, parse_float, parse_constant: what becomes of numbers and of NaN, as `json.loads` has it.
 
     Raises:
-        ValueError: not JSON, a name twice in an object, nesting without end.
+        ValueError: not JSON, a name twice in an object, nesting without end, more values.
     """
+    if len(text) > most and sum(map(text.count, ",[{")) > most:
+        raise ValueError(f"more than {most:,} values")
     try:
         return json.loads(
             text,

@@ -1,6 +1,7 @@
 """A study from a config: a Python file, or a module by its dotted name, with a function `study`.
 
-Whatever its code raises ends in one line that says where.
+Whatever its code raises ends in one line that says where. What is trained depends on its values alone, which the ids of
+runs hold: its code never runs in a process that trains, and what it does to the environment ends with it.
 """
 
 import contextlib
@@ -9,14 +10,18 @@ import functools
 import importlib
 import importlib.util
 import inspect
+import json
+import os
 import re
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from scaling import config, extensions, rates
+from scaling import config, extensions, own_code, rates
 from scaling.config import RunConfig, Study
 from scaling.errors import InputError, place
 
@@ -60,7 +65,7 @@ def load(name: str, settings: Mapping[str, str], say: Say | None = None) -> Stud
     """
     make = _function(name)
     parameters = _parameters(make)
-    known = keys(name)
+    known = parameters | config.keys()
     for key in settings:
         try:
             config.known_key(key, known)
@@ -75,10 +80,31 @@ def load(name: str, settings: Mapping[str, str], say: Say | None = None) -> Stud
         study = make(**given)
     if isinstance(study, Study) and not all(isinstance(run, RunConfig) for run in study.runs):
         raise InputError(f"{_place(make)}: study() returned a Study of {_shown(study.runs)}; wanted RunConfigs")
+    if inspect.iscoroutine(study):
+        study.close()  # else Python warns of it
     if not isinstance(study, Study):
         raise InputError(f"{_place(make)}: study() returned {_shown(study)}; wanted a scaling.config.Study")
     with config.rounded(say):
         return dataclasses.replace(study, runs=_overridden(study.runs, settings, parameters))
+
+
+def apart(name: str, settings: Mapping[str, str]) -> Study:
+    """As `load`, for a process that trains: another one runs the config's code.
+
+    Raises:
+        InputError: as `load`, or that process ended without an answer.
+    """
+    words = own_code.command("scaling.question", name, *(f"{key}={value}" for key, value in settings.items()))
+    done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False)
+    try:
+        told = json.loads(done.stdout)
+    except ValueError:
+        raise InputError(f"{name}: its process ended with exit code {done.returncode} and named no runs") from None
+    if "refused" in told:
+        raise InputError(told["refused"])
+    for word in told["sources"]:
+        extensions.take(word)
+    return Study(told["name"], told["question"], tuple(config.from_dict(RunConfig, run) for run in told["runs"]))
 
 
 @_in_its_folder
@@ -163,7 +189,11 @@ def _shown(value: object) -> str:
 
 @contextlib.contextmanager
 def _plainly(name: str) -> Iterator[None]:
-    """What the code of a config raises, in one line that says where; in the main thread it has `LIMIT` seconds."""
+    """What the code of a config raises, in one line that says where; in the main thread it has `LIMIT` seconds.
+
+    Our processes inherit the environment as it was before.
+    """
+    before = dict(os.environ)
     try:
         with _limited():
             yield
@@ -172,6 +202,10 @@ def _plainly(name: str) -> Iterator[None]:
     except (Exception, SystemExit, GeneratorExit) as error:  # a config is somebody's program: anything may happen in it
         stem = Path(name).stem if name.endswith(".py") else name.rpartition(".")[2]
         raise InputError(place(error, lambda file: Path(file).stem == stem)) from None
+    finally:
+        if os.environ != before:
+            os.environ.clear()
+            os.environ.update(before)
 
 
 @contextlib.contextmanager
@@ -253,3 +287,20 @@ def _module(name: str) -> Any:
             raise InputError(
                 f"no config {name!r}; wanted FILE.py or a dotted name; {_ready_made(Path(name))}"
             ) from None
+
+
+def main() -> None:
+    """python -m scaling.question CONFIG KEY=VALUE...: the study as JSON, for `apart`."""
+    name, *settings = sys.argv[1:]
+    with open(os.dup(1), "w") as answer:
+        os.dup2(2, 1)  # what the config prints
+        try:
+            study = load(name, dict(item.split("=", 1) for item in settings), lambda text: print(text, file=sys.stderr))
+            told = config.to_dict(study) | {"sources": extensions.words(config.extended(study.runs))}
+        except InputError as error:
+            told = {"refused": str(error)}
+        json.dump(told, answer)
+
+
+if __name__ == "__main__":
+    main()

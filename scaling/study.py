@@ -3,6 +3,7 @@
     DIR/study.json              the study, its layout, its packs and their runs, written before the first step
     DIR/packs/ID/claim-N        who trains the pack, or did (scaling.claims)
     DIR/packs/ID/N/checkpoints  what the pack leaves behind (scaling.checkpoints)
+    DIR/packs/ID/N/origins.json where and with what it has been trained, from which update on each
     DIR/packs/ID/N/history.npz  the history of a finished pack by itself
     DIR/packs/ID/N/done.json    written last: what `status` shows, and the checksum of history.npz
     DIR/packs/ID/N/failed.json  how often the pack failed, and of what
@@ -241,9 +242,51 @@ def _done_of(told: Field, n_runs: int) -> dict[str, Any]:
 
 
 def origin(told: Field) -> dict[str, Any]:
-    """Where and with what a pack was trained, which only its record can tell."""
+    """Where and with what a pack was trained, which only its record can tell.
+
+    Of a pack that was begun with something else that is said in `earlier`, each with the update at which it ended.
+    """
+    found = _origin(told)
+    if earlier := told.get("earlier"):
+        found["earlier"] = [{"until": one["until"].whole(1), **_origin(one)} for one in earlier.items()]
+    return found
+
+
+def _origin(told: Field) -> dict[str, Any]:
     found: dict[str, Any] = {name: field.text() for name in ("machine", "code") if (field := told.get(name))}
     return found | {name: field.texts() for name in ("versions", "settings") if (field := told.get(name))}
+
+
+def origin_so_far(folder: Path) -> dict[str, Any]:
+    """As `origin`, of a pack that is being trained in this folder; empty where nothing tells."""
+    *earlier, last = _origins(folder) or [{"from": 0}]
+    ends = [one["from"] for one in (*earlier, last)][1:]
+    told = [{"until": end, **_without(one, "from")} for end, one in zip(ends, earlier, strict=True)]
+    return _without(last, "from") | ({"earlier": told} if told else {})
+
+
+def goes_on(folder: Path, done: int, origin: Mapping[str, Any]) -> None:
+    """Writes down where and with what a pack is trained from the update `done` on, before any of it is saved."""
+    kept = [one for one in _origins(folder) if one["from"] < done]  # what came after was lost, and is done again
+    if done and not kept:
+        kept = [{"from": 0}]  # unknown
+    if not kept or _without(kept[-1], "from") != origin:
+        kept.append({"from": done, **origin})
+    checked.write(folder / "origins.json", {"origins": kept})
+
+
+def _origins(folder: Path) -> list[dict[str, Any]]:
+    try:
+        told = checked.read(folder / "origins.json")
+        found = [{"from": one["from"].whole(), **_origin(one)} for one in told["origins"].items()]
+        told.sealed()
+        return found
+    except (FileNotFoundError, Damaged):  # then they count as unknown
+        return []
+
+
+def _without(values: Mapping[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name != key}
 
 
 def _spoilt(folder: Path, pack: Pack, done: Mapping[str, Any]) -> str:

@@ -7,9 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-from importlib import metadata
 
-from scaling import folders
+from scaling import folders, machine
 from scaling.errors import InputError
 
 FILES = 256  # that a process opens at once, in training
@@ -99,7 +98,7 @@ def _try_flags(flags: str) -> None:
     Raises:
         InputError: it did.
     """
-    known = hashlib.sha256(f"{metadata.version('jaxlib')} {flags}".encode(errors="replace")).hexdigest()[:16]
+    known = hashlib.sha256(f"{machine.versions().get('jaxlib', '')} {flags}".encode(errors="replace")).hexdigest()[:16]
     mark = folders.cache() / "flags" / known
     if mark.exists():
         return

@@ -123,14 +123,17 @@ def _train(
     Raises:
         claims.Lost: it no longer is, and nothing more was written.
     """
-    from scaling import train
+    from scaling import study, train
 
-    told = 0.0
+    told, begun = 0.0, False
     claim.done = max(folders.saved_steps(claim.folder), default=0)
 
     def progress(done: int) -> None:
-        nonlocal told
+        nonlocal told, begun
         claim.confirm(CONFIRM_EVERY)  # before what follows an update: a checkpoint
+        if not begun:
+            study.goes_on(claim.folder, done, origin)
+            begun = True
         claim.done = done
         if time.monotonic() - told > REPORT_EVERY:
             told = time.monotonic()
@@ -209,7 +212,7 @@ def finish(pack: Any, claim: claims.Claim, history: Any, origin: dict[str, Any])
     """Writes down that a pack is done; the ids of the runs that diverged.
 
     Args:
-        origin: where it was trained and with what.
+        origin: where it was trained and with what, unless its folder tells.
 
     Raises:
         claims.Lost: the pack is no longer ours, and nothing was written.
@@ -217,6 +220,7 @@ def finish(pack: Any, claim: claims.Claim, history: Any, origin: dict[str, Any])
     from scaling import histories, study
 
     claim.confirm()
+    origin = study.origin_so_far(claim.folder) or origin
     (claim.folder / "error.txt").unlink(missing_ok=True)
     kept = study.keep_history(claim.folder, history)
     checked.write(claim.folder / "done.json", {**outcome(pack, history), "history": kept, **origin})

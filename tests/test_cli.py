@@ -335,22 +335,33 @@ def test_what_a_process_inherits_ends_in_a_line_or_does_no_harm(line, code, said
     assert done.stderr.count("\n") == (1 if said else 0)
 
 
-def test_what_was_found_is_printed_even_if_its_file_cannot_be_written(run, tmp_path, mine):
+@pytest.mark.parametrize(
+    ("words", "file", "found"),
+    [
+        ("table synthetic:chinchilla --params 1e7 1e9 50 --tokens 1e9 1e11 50 --json --out {}", "x.csv", "surface"),
+        ("report batch.csv --json --out {}", "page/index.html", "rows"),
+    ],
+    ids=["table", "page"],
+)
+def test_what_was_found_is_printed_even_if_its_file_cannot_be_written(words, file, found, run, tmp_path, monkeypatch):
     """The disk is found full at the end; the old file stays."""
     import resource
 
-    words = ["table", "synthetic:chinchilla", "--params", "1e7", "1e9", "50", "--tokens", "1e9", "1e11", "50", "--json"]
-    (tmp_path / "runs.csv").write_text("old")
+    monkeypatch.chdir(tmp_path)
+    Path("batch.csv").write_text("loss,batch_crit\n3,1e5\n2.5,3e5\n2.2,6e5\n2,9e5\n")
+    out = tmp_path / file
+    out.parent.mkdir(exist_ok=True)
+    out.write_text("old")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
     try:
-        code, out, err = run(*words, "--out", tmp_path / "runs.csv")
+        code, said, err = run(*words.format(out if file == out.name else out.parent).split())
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert code == 2
-    assert json.loads(out)["surface"] == "chinchilla"
-    assert err.startswith(f"scaling: {tmp_path}/runs.csv: File too large")
-    assert (tmp_path / "runs.csv").read_text() == "old"
+    assert found in json.loads(said)
+    assert err.startswith(f"scaling: {out}: File too large")
+    assert out.read_text() == "old"
 
 
 def test_a_bucket_is_refused_and_no_folder_of_that_name_is_made(run, mine, tmp_path, monkeypatch):

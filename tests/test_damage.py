@@ -119,7 +119,7 @@ WHOLE: dict[str, Callable[[Path], object]] = {
     "a format to come": lambda path: bend(path, lambda raw: b'{"format": 7}'),
     "a flipped bit": lambda path: bend(path, lambda raw: raw[:-40] + bytes([raw[-40] ^ 1]) + raw[-39:]),
     "enormous": sparse,
-    "many values": lambda path: bend(path, lambda raw: b"[" + b"0," * (checked.VALUES + 1) + b"0]"),
+    "many values": lambda path: bend(path, lambda raw: b"[" + b"0," * (folders.VALUES + 1) + b"0]"),
     "a folder": lambda path: become(path, Path.mkdir),
     "a pipe": lambda path: become(path, os.mkfifo),
     "a link to a device": lambda path: become(path, lambda it: it.symlink_to("/dev/zero")),

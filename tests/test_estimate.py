@@ -90,7 +90,7 @@ def test_intervals_of_data_without_noise_are_called_linearised():
 @pytest.mark.parametrize("raw", [b"\xff\xfe{\x00", b"\x80\x81"])
 def test_a_file_that_is_not_text_ends_in_one_line(raw, tmp_path):
     (tmp_path / "fit.json").write_bytes(raw)
-    with pytest.raises(InputError, match=r"fit\.json: not the JSON of a fit, .* \(no text in UTF-8") as error:
+    with pytest.raises(InputError, match=r"fit\.json: no text in UTF-8 .* wanted the JSON of a fit") as error:
         Fit.from_json(tmp_path / "fit.json")
     assert "\n" not in str(error.value)
 
@@ -124,6 +124,8 @@ def test_a_law_of_ones_own_takes_a_few_lines():
         ({"alpha": None}, "alpha is null, not a number"),
         ({"covariance": [[1.0] * 5] * 4}, r"covariance of shape \(4, 5\) for 5 constants"),
         ({"covariance": 3}, "not iterable"),
+        ({"ends": {"theta": [[True] * 5], "level": 0.95}}, "ends is true, not a number"),
+        ({"notes": ["checked", " "]}, 'notes is " ", not a text'),
         ({"covariance": [[1.0, 2.0, 0.0, 0.0, 0.0], *[[0.0] * 5] * 4]}, "covariance that is not symmetric"),
         ({"intervals": {"E": ["a", 2.0]}}, 'the interval of E is "a", not a number|no interval of'),
         ({"intervals": {}}, "no interval of A"),

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from scaling import folders
+from analysis.table import files, opened
+from scaling import checked, folders
 from scaling.errors import InputError, one_line
 
 
@@ -79,18 +80,26 @@ def test_where_nothing_can_be_written_is_told_before(tmp_path):
     [(b'{"a": 1, "a": 2}', "'a' is there twice"), (b"[NaN]", "NaN is no finite number"),
      (b"[1e400]", "1e400 is no finite number"), (b"9" * 400, "is no finite number"),
      (b"[" * 100_000, "nested too deeply"), (b"\xff", "no text in UTF-8"), (b"[1", "no JSON"),
-     (b'"' + b"x" * 2000 + b'"', "longer than")],
+     (b'"' + b"x" * 2000 + b'"', "at most 1,000"), (b"[" + b"1," * 400 + b"1]", "more than 300 values")],
 )  # fmt: skip
 def test_json_that_cannot_be_taken_at_its_word_is_refused(content, words, tmp_path, monkeypatch):
-    monkeypatch.setattr(folders, "MOST", 1000 if words == "longer than" else folders.MOST)
+    monkeypatch.setattr(folders, "MOST", 1000 if "at most" in words else folders.MOST)
+    monkeypatch.setattr(folders, "VALUES", 300 if "values" in words else folders.VALUES)
     (tmp_path / "f.json").write_bytes(content)
     with pytest.raises(InputError, match=words):
         folders.read_json(tmp_path / "f.json", "a fit")
 
 
-def test_what_never_ends_is_not_begun(tmp_path):
+@pytest.mark.parametrize(
+    "read",
+    [lambda path: folders.read_text(path, "a table"), checked.read, opened.text, files.read_parquet],
+    ids=["named by somebody", "ours", "a log or a table", "Parquet"],
+)
+def test_what_never_ends_is_not_begun(read, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "endless").symlink_to("/dev/zero")
-    for name, words in (("pipe", "a device or pipe"), ("endless", "a device or pipe"), (".", "a folder")):
+    (tmp_path / "circle").symlink_to("circle")
+    kinds = {"pipe": "a device or pipe", "endless": "a device or pipe", ".": "a folder", "circle": "symbolic links"}
+    for name, words in kinds.items():
         with pytest.raises(InputError, match=words):
-            folders.read_text(tmp_path / name, "a table")
+            read(tmp_path / name)

@@ -481,7 +481,7 @@ def test_a_hostile_file_ends_in_one_line(tmp_path, name, content, words):
 
 
 def test_a_file_without_an_end_is_not_read(tmp_path):
-    with pytest.raises(InputError, match="no regular file"):
+    with pytest.raises(InputError, match="a device or pipe"):
         load("/dev/zero")
     with pytest.raises(InputError, match="no log or table of runs among 1 files"):
         load(write(tmp_path / "notes" / "x.md", "# notes").parent)

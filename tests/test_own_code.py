@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT
 
 from analysis import records
-from scaling import numerics, own_code
+from scaling import checked, numerics, own_code, study
 
 SHADOWS = ("random", "json", "argparse", "signal", "dataclasses", "analysis")
 
@@ -97,9 +97,24 @@ def test_what_changes_a_run_is_not_taken_and_what_changes_last_bits_is_recorded(
 def test_a_table_of_runs_that_were_not_trained_alike_says_so():
     one = records.Origin("here", {"jax": "0.10.2"}, "0123", {"device": "cpu"})
     older, moved = one._replace(code="", settings={}), one._replace(machine="there")
-    assert records.unlike([one, older, moved], [3, 2, 1]) == []
+    assert records.unlike([([one], 3), ([older], 2), ([moved, one], 1)]) == []
     other = one._replace(code="4567", settings={"device": "cpu", "XLA_FLAGS": "--x=1"})
-    assert records.unlike([one, older, other], [3, 2, 1]) == [
+    assert records.unlike([([one], 3), ([older], 2), ([other], 1)]) == [
         "the runs were not all trained alike: code 0123 (3 runs), 4567 (1 run); "
         "device cpu (3 runs), device cpu, XLA_FLAGS --x=1 (1 run)"
     ]
+    assert records.unlike([([one, other._replace(settings=one.settings), one], 2)]) == [
+        "the runs were not all trained alike: code 0123 then 4567 then 0123 (2 runs)"
+    ]
+
+
+def test_a_pack_that_goes_on_under_other_code_tells_of_all_that_trained_it_and_of_nothing_that_was_lost(tmp_path):
+    here, there, last = ({"code": code, "versions": {"jax": "1"}} for code in ("0123", "4567", "89ab"))
+    for done, by in ((0, there), (0, here), (40, here), (80, there), (60, last), (90, last)):
+        study.goes_on(tmp_path, done, by)
+    assert study.origin_so_far(tmp_path) == {**last, "earlier": [{"until": 60, **here}]}
+    (tmp_path / "origins.json").write_text("{}")
+    study.goes_on(tmp_path, 70, here)
+    assert study.origin_so_far(tmp_path) == {**here, "earlier": [{"until": 70}]}
+    told = checked.Field(tmp_path, "", study.origin_so_far(tmp_path))
+    assert study.origin(told) == told.value

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scaling import calibration, claims, layout, question, status, study
+from scaling import calibration, claims, layout, question, schedules, status, study
 from scaling.config import DataConfig, EvalConfig, OptimConfig, RunConfig, Study, identity
 from scaling.errors import InputError
 from scaling.ladder import transformer
@@ -207,6 +207,7 @@ def test_a_config_file_takes_its_parameters_and_fields_of_its_runs(tmp_path):
         ("def study(): return 3", {}, r"mine.py:1: study\(\) returned int 3; wanted a scaling.config.Study"),
         ("\ndef study(): pass", {}, r"mine.py:2: study\(\) returned None"),
         ("from scaling.config import Study\ndef study(): return Study('x', '?', (1,))", {}, "a tuple with int 1"),
+        ("async def study(): pass", {}, "returned coroutine"),
         (CONFIG.replace("Study(name", "Study(None"), {}, "name of the study=None: wanted text"),
         ("study = dict", {}, "ValueError: no signature found"),
         ("def study(x: int): pass", {}, "x"),
@@ -303,6 +304,41 @@ def test_an_unknown_key_names_the_nearest_and_not_all(tmp_path):
         question.load(str(path), {"model.d_modle": "3"})
     assert len(str(error.value)) < 200
     assert list(question.keys(str(path)))[:3] == ["n", "D", "name"]
+
+
+MEDDLES = """
+import os
+import scaling.schedules
+os.environ["JAX_DEFAULT_MATMUL_PRECISION"] = "float32"
+scaling.schedules.FALLS.clear()
+print("said")
+"""
+
+
+def test_a_config_changes_what_a_run_is_trained_with_through_its_values_alone(tmp_path, capfd):
+    path, environment, falls = tmp_path / "mine.py", dict(os.environ), dict(schedules.FALLS)
+    path.write_text(MEDDLES + CONFIG)
+    found = question.apart(str(path), {"n": "3", "eval.transfer": "synthetic:"})
+    assert capfd.readouterr() == ("", "said\n")
+    assert schedules.FALLS == falls
+    path.write_text(CONFIG)
+    assert found == question.load(str(path), {"n": "3", "eval.transfer": "synthetic:"})
+    path.write_text(MEDDLES.replace("scaling.schedules.FALLS.clear()", "") + CONFIG)
+    question.load(str(path), {})
+    assert dict(os.environ) == environment
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("def study(): return 3", r"mine\.py:1: study\(\) returned int 3"),
+        ("import os\nos._exit(0)", "exit code 0 and named"),
+    ],
+)
+def test_what_goes_wrong_with_a_config_in_its_own_process_is_one_line_in_ours(code, message, tmp_path):
+    (tmp_path / "mine.py").write_text(code)
+    with pytest.raises(InputError, match=message):
+        question.apart(str(tmp_path / "mine.py"), {})
 
 
 # What has changed under a study

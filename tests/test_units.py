@@ -171,6 +171,8 @@ def test_params_follow_from_flops_and_tokens(tmp_path):
     [
         ("n body +", "it ends where a column or a number is wanted"),
         ("(n body", "a bracket is left open"),
+        ("(" * 200, "more than 100 brackets or signs in one another"),
+        ("-" * 200 + "D", "more than 100 brackets or signs in one another"),
         ("n body)", "')' is left over"),
         ("nbody*2", "no column 'nbody' to take as params; nearest is 'n body'"),
         ("__import__('os')", "no column"),

@@ -20,7 +20,7 @@ import pytest
 
 from analysis import records
 from analysis.load import load
-from scaling import checkpoints, claims, exchange, folders, own_code, packs, question, status, study
+from scaling import checked, checkpoints, claims, exchange, folders, own_code, packs, question, status, study
 from scaling.config import to_dict
 
 CONFIG = """
@@ -198,8 +198,7 @@ def test_stopping_saves_says_so_and_goes_on_later(number, after, config, uninter
     process = start(config, tmp_path, process_group=0)
     wait_for((tmp_path / "study.json").exists)
     if after == "while training":
-        wait_for(lambda: any((tmp_path / "packs").glob("*/claim-*")))
-        time.sleep(1.5)
+        wait_for(lambda: any(claims.holder(pack).done for pack, pid in claimed(tmp_path) if pid))
     else:
         time.sleep(0.3)
     os.killpg(process.pid, number)
@@ -207,8 +206,16 @@ def test_stopping_saves_says_so_and_goes_on_later(number, after, config, uninter
     assert code == 42
     assert "stopping: each worker saves what it has" in said
     assert len(said.splitlines()) == 1 + said.count("packed")
+    begun = [
+        path.parent for path in tmp_path.glob("packs/*/*/origins.json") if not path.with_name("done.json").exists()
+    ]
+    begun = [folder for folder in begun if folders.saved_steps(folder)]
+    for folder in begun:
+        checked.write(folder / "origins.json", {"origins": [{"from": 0, "code": "0123"}]})
     assert go(config, tmp_path)[0] == 0
     assert same(trained(tmp_path), uninterrupted)
+    notes = " ".join(records.read(tmp_path).runs.notes)
+    assert (f"code 0123 then {own_code.digest()}" in notes) == bool(begun) == ("not all trained alike" in notes)
 
 
 @pytest.mark.slow
@@ -301,8 +308,10 @@ def test_tokens_that_are_not_those_of_the_study_end_it_in_one_line(config, tmp_p
 
 
 @pytest.mark.slow
-def test_modules_of_the_current_folder_are_not_what_trains(config, tmp_path):
-    here = tmp_path / "here"
+def test_neither_modules_of_the_current_folder_nor_the_config_run_where_it_trains(tmp_path, cache):
+    here, ran = tmp_path / "here", tmp_path / "ran"
+    config = tmp_path / "small.py"
+    config.write_text(f"import os\nopen({str(ran)!r}, 'a').write(f'{{os.getpid()}} ')\n{CONFIG}")
     for name in ("random", "queue", "json", "tempfile", "scaling/worker", "scaling/__init__"):
         (here / name).parent.mkdir(parents=True, exist_ok=True)
         (here / f"{name}.py").write_text("raise SystemExit('not to be run')\n")
@@ -311,6 +320,7 @@ def test_modules_of_the_current_folder_are_not_what_trains(config, tmp_path):
     (done, _) = (json.loads(path.read_text()) for path in (tmp_path / "out").glob("packs/*/*/done.json"))
     assert done["code"] == own_code.digest()
     assert done["settings"]["device"] == "cpu"
+    assert len(set(ran.read_text().split())) == 1
 
 
 EDITED = """

@@ -428,7 +428,7 @@ class Fit(Generic[L]):
                 math.inf if high is None else _number(high, f"the interval of {name}"),
             )
 
-        covariance = np.array([[math.inf if v is None else v for v in row] for row in d["covariance"]], float)
+        covariance = _numbers(d["covariance"], "covariance")
         if covariance.shape != (len(log), len(log)):
             raise ValueError(f"covariance of shape {covariance.shape} for {len(log)} constants")
         if not np.allclose(covariance, covariance.T, rtol=1e-6, atol=0):
@@ -460,22 +460,26 @@ class Fit(Generic[L]):
                 _number(residuals["rms"], "rms"),
                 _number(residuals["sigma"], "sigma"),
                 _number(residuals.get("degrees", d["degrees"]), "degrees"),
-                tuple((r, v) for r, v in residuals["largest"]),
+                tuple(
+                    (_text(r, "largest residuals"), _number(v, "largest residuals")) for r, v in residuals["largest"]
+                ),
             ),
             ranges={name: (_number(low, name), _number(high, name)) for name, (low, high) in d["ranges"].items()},
-            fixed=tuple(d["fixed"]),
+            fixed=tuple(_text(name, "fixed") for name in d["fixed"]),
             floor=Floor.from_dict(d["floor"]) if d.get("floor") else None,
-            excluded=tuple(Excluded(tuple(e["rows"]), e["reason"]) for e in d["excluded"]),
-            notes=tuple(d["notes"]),
+            excluded=tuple(Excluded(tuple(e["rows"]), _text(e["reason"], "excluded")) for e in d["excluded"]),
+            notes=tuple(_text(note, "notes") for note in d["notes"]),
             without_rule={
-                reason: {name: math.inf if value is None else value for name, value in constants.items()}
+                reason: {name: math.inf if value is None else _number(value, name) for name, value in constants.items()}
                 for reason, constants in d["without_rule"].items()
             },
-            ends=Ends(np.array(d["ends"]["theta"], float), d["ends"]["level"]) if d.get("ends") else None,
+            ends=Ends(_numbers(d["ends"]["theta"], "ends"), _number(d["ends"]["level"], "ends"))
+            if d.get("ends")
+            else None,
             misfit=_misfit(d["misfit"]) if d.get("misfit") else None,
             held_out=HeldOut.from_dict(held) if held else None,
             lack_of_fit=LackOfFit(lack["F"], lack["p"], tuple(lack["degrees"])) if lack else None,
-            draws=np.array(d["draws"], float).reshape(-1, len(log)),
+            draws=_numbers(d["draws"], "draws", missing=math.nan).reshape(-1, len(log)),
             n_given=d.get("n_given", d["n_runs"]),
             n_clusters=d.get("n_clusters", 0),
             limits=(float(d["limits"][0]), float(d["limits"][1])) if d.get("limits") else None,
@@ -577,6 +581,17 @@ def _share(value: float, log: bool) -> str:
 def _number(value: Any, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError(f"{name} is {json.dumps(value)[:40]}, not a number")
+    return value
+
+
+def _numbers(rows: Sequence[Sequence[float | None]], name: str, missing: float = math.inf) -> Array:
+    """A matrix, with `missing` where JSON has null."""
+    return np.array([[missing if value is None else _number(value, name) for value in row] for row in rows], float)
+
+
+def _text(value: Any, name: str) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"{name} is {json.dumps(value)[:40]}, not a text")
     return value
 
 

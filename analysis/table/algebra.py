@@ -10,7 +10,7 @@ meant, and a text that is a column's name as a whole is that column.
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from scaling.errors import InputError
 
 NUMBER = re.compile(r"(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?[kKMmBbTt]?(?![\w.])")
 SIGNS = "+-*/()"
+DEEPEST = 100  # brackets and leading signs in one another
 OPTION = "--columns"
 SCALED = re.compile(rf"(?P<number>{NUMBER.pattern})\s*\*\s*(?P<rest>.+)")
 
@@ -73,11 +74,12 @@ class _Formula:
 
     Attributes:
         names: the file's columns that it holds.
+        depth: brackets and leading signs that are open.
     """
 
     def __init__(self, canonical: str, text: str, raw: Mapping[str, Any], source: str):
         self.canonical, self.text, self.raw, self.source = canonical, text, raw, source
-        self.at = 0
+        self.at = self.depth = 0
         self.names: list[str] = []
         self.by_length = sorted(raw, key=len, reverse=True)
 
@@ -105,7 +107,7 @@ class _Formula:
 
     def _factor(self) -> Array:
         if self._sign("-"):
-            return -self._factor()
+            return -self._inside(self._factor)
         rest = self.text[self.at :].lstrip()
         self.at = len(self.text) - len(rest)
         if name := next((name for name in self.by_length if name and self._stands(name, rest)), ""):
@@ -117,11 +119,19 @@ class _Formula:
             self.at += found.end()
             return np.asarray(count_of(found[0]))
         if self._sign("("):
-            inside = self._sum()
+            inside = self._inside(self._sum)
             if not self._sign(")"):
                 raise self._no_formula("a bracket is left open")
             return inside
         raise self._no_formula("it ends where a column or a number is wanted") if not rest else self._unknown(rest)
+
+    def _inside(self, read: Callable[[], Array]) -> Array:
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise self._no_formula(f"more than {DEEPEST} brackets or signs in one another")
+        found = read()
+        self.depth -= 1
+        return found
 
     def _sign(self, signs: str) -> str:
         """The next sign where it is one of these, which is then behind us; else nothing."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from analysis.table import opened
 from analysis.table.columns import text_of
+from scaling import folders
 from scaling.errors import InputError
 
 CELLS = 20_000_000  # of a Parquet table, which tells so before it is read
@@ -67,10 +68,8 @@ def read_parquet(path: Path) -> dict[str, list[Any]]:
     import pyarrow
     import pyarrow.parquet
 
-    if not path.is_file():
-        raise InputError(f"{path}: a device or pipe; wanted a Parquet table")
     try:
-        with pyarrow.parquet.ParquetFile(path) as file:
+        with folders.opened(path, "a Parquet table") as plain, pyarrow.parquet.ParquetFile(plain) as file:
             cells = file.metadata.num_rows * file.metadata.num_columns
             if cells > CELLS:
                 raise InputError(f"{path}: {cells:,} cells; wanted a table of runs, of {CELLS:,} at most")

@@ -1,7 +1,6 @@
 """What a file holds, read with a bound: an endless, packed, cut or binary file ends in one line."""
 
 import gzip
-import stat
 import zlib
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ def data(path: Path, most: int = MOST) -> bytes:
     """The bytes of a file, unpacked where it is gzip's.
 
     Raises:
-        InputError: no regular file, damaged, or more than so many bytes.
+        InputError: a folder, a device or a pipe, damaged, or more than so many bytes.
     """
     found = _bytes(path, most + 1)
     if len(found) > most:
@@ -55,17 +54,15 @@ def json_in(words: str) -> Any:
 
 
 def _bytes(path: Path, most: int, *, whole: bool = True) -> bytes:
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise InputError(f"{path}: no regular file; give a file that ends")
     found = bytearray()
-    try:
-        with path.open("rb") as plain:
+    with folders.opened(path, "a file that ends") as plain:
+        try:
             packed = plain.read(2) == PACKED
             plain.seek(0)
             file = gzip.GzipFile(fileobj=plain) if packed else plain
             while len(found) < most and (block := file.read(min(most - len(found), 2**20))):
                 found += block
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        if whole:
-            raise InputError(f"{path}: damaged as a .gz ({error}); pack or fetch it again") from error
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            if whole:
+                raise InputError(f"{path}: damaged as a .gz ({error}); pack or fetch it again") from error
     return bytes(found)

@@ -269,18 +269,17 @@ def _write_report(
         arguments.fits_on_the_cpu()
         from analysis import report
 
-        if (folder / "study.json").exists():
-            page.parent.mkdir(parents=True, exist_ok=True)
-            folders.try_file(page)
-        found, files = report.files(folder)
-
-        def write(page: Path) -> None:
-            for name, content in files.items():
-                folders.write(page.parent / name, content)
-
-        arguments.answer(found, as_json, (page, write))
+        _try_page(page)
+        found, texts = report.files(folder)
+        arguments.answer(found, as_json, (page, lambda page: report.put(texts, page.parent)))
     if not as_json:
         print(f"The page: {page}")
+
+
+def _try_page(page: Path) -> None:
+    """Finds out whether a page can be written, and makes no folder for it yet."""
+    there = next(folder for folder in page.absolute().parents if folder.exists())
+    folders.try_file(page if page.parent.exists() else there / ".page")
 
 
 def _study_show(args: argparse.Namespace) -> int:
@@ -465,11 +464,12 @@ def _report_table(args: argparse.Namespace) -> int:
 
     table = laws.asked_for(args)
     name = args.table.resolve().name  # of a folder of logs, too, which may be given as a dot
-    path, found = report.write_table(table, args.out or Path(f"{Path(name).stem}-report"), name)
-    if args.json:
-        arguments.print_json(found.to_dict())
-    else:
-        print(f"{found.text()}\n\nThe page: {path}")
+    page = (args.out or Path(f"{Path(name).stem}-report")) / "index.html"
+    _try_page(page)
+    found, texts = report.files_of_table(table, name)
+    arguments.answer(found, args.json, (page, lambda page: report.put(texts, page.parent)))
+    if not args.json:
+        print(f"The page: {page}")
     return 0
 
 

@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     part, parts = split.parse(args.shard) if args.shard else (1, 1)
     sizes = sharding.parse(args.mesh) if args.mesh else None
     profile = watch.span(args.profile) if args.profile else None
-    config = question.load(args.config, arguments.pairs(args.set, "--set"), arguments.say)
+    config = question.apart(args.config, arguments.pairs(args.set, "--set"))
     environment = dict(os.environ)
     if asked := numerics.overruled():
         arguments.say(f"{', '.join(asked)}: not taken, since it would change what a run is")
