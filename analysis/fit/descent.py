@@ -75,7 +75,7 @@ def best_of(
     order = np.argsort(found.value)
 
     def look(i: int) -> tuple[int, solver.Solutions, Spread, float]:
-        exact = solver.solve(problem, found.theta[[i]], free)
+        exact = solver.solve(problem, found.theta[[i]], free, warm=True)
         spread = intervals.spread(problem, exact.theta, free, clusters)
         return i, exact, spread, _rise(spread, free)
 
