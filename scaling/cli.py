@@ -75,7 +75,7 @@ def _run(argv: Sequence[str] | None) -> int:
     args, args.inputs = parser().parse_known_args(argv)
     if args.inputs and "takes_columns" not in args:
         early = "; the table goes before the options" if vars(args).get("table", "") in (None, []) else ""
-        parser().error(f"unrecognized arguments: {' '.join(args.inputs)}{early}")
+        args.parser.error(f"unrecognized arguments: {' '.join(args.inputs)}{early}")
     with terminal.shown():
         return args.run(args)
 
