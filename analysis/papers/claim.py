@@ -21,10 +21,14 @@ NOT_MEASURABLE = "not measurable here"
 SHORT = "our runs are a short span of small models, on other text and another vocabulary"
 
 
+def capital(text: str) -> str:
+    """With a capital letter, but for the name of a constant."""
+    return text[0].upper() + text[1:] if re.match(r"(?!alpha\b|beta\b)[a-z]{2,}\b", text) else text
+
+
 def sentence(text: str) -> str:
-    """With a capital letter, but for the name of a constant, and a full stop."""
-    if re.match(r"(?!alpha\b|beta\b)[a-z]{2,}\b", text):
-        text = text[0].upper() + text[1:]
+    """As `capital`, and with a full stop."""
+    text = capital(text)
     return text if text.endswith(".") else f"{text}."
 
 

@@ -22,7 +22,7 @@ from analysis.jsonable import jsonable
 from analysis.page import canvas, markup
 from analysis.page.markup import tag
 from analysis.papers import summary
-from analysis.papers.claim import Claim, Verdict, sentence, tally
+from analysis.papers.claim import Claim, Verdict, capital, sentence, tally
 from analysis.papers.drawn import Drawn
 from analysis.papers.evidence import Experiments, joined
 from analysis.papers.paper import Paper
@@ -88,6 +88,7 @@ def write(folder: Path, paper: Paper, drawn: Sequence[Drawn], experiments: Exper
 
 def page(paper: Paper, drawn: Sequence[Drawn], experiments: Experiments, made: Made) -> str:
     """The page as HTML text: what holds, with the figures that carry the paper; then all else in folds."""
+    joined_runs = joined([records.runs for records in experiments.values()])
     leading = [one for name in paper.summary.figures for one in drawn if one.name == name]
     sections: list[markup.Section] = [("facts", "The runs in numbers", _facts(drawn, experiments, made))]
     for k, section in enumerate(paper.sections):
@@ -105,13 +106,23 @@ def page(paper: Paper, drawn: Sequence[Drawn], experiments: Experiments, made: M
     sections.append(("all", "All constants, and the runs", folds))
     opening = (
         tag("h1", paper.title),
-        tag("p", f"{paper.lede} at the budget {made.budget}.", class_="lede"),
+        tag("p", f"{paper.lede} at the budget {made.budget}{_models(joined_runs)}.", class_="lede"),
         _summary(paper, drawn),
         markup.joined(map(_leading, leading)),
     )
     links = [(one.name, one.short_title) for one in drawn] + [(id, title.partition(",")[0]) for id, title, _ in ends]
-    runs = joined([records.runs for records in experiments.values()])
-    return markup.document(paper.title, opening, sections, links, runs=runs)
+    return markup.document(paper.title, opening, sections, links, runs=joined_runs)
+
+
+def _models(runs: Table | None) -> str:
+    """Which models were trained, as the end of a sentence; nothing where no run has a record."""
+    if runs is None:
+        return ""
+    words = {"params": "{} parameters without the embedding", "n_layer": "depth {}"}
+    words |= {"n_ctx": "context {}", "n_vocab": "vocabulary {}"}
+    values = {name: runs[name][runs[name] > 0] for name in words if runs.has(name)}
+    shapes = ", ".join(words[name].format(_between(own, " to ")) for name, own in values.items() if len(own))
+    return shapes and f", with models of {shapes}"
 
 
 def _summary(paper: Paper, drawn: Sequence[Drawn]) -> Markup:
@@ -311,7 +322,7 @@ def _table(table: Table) -> Markup:
 def _head(column: str) -> Markup:
     """A column as a reader knows it: no underscores, no small flop."""
     words = column.replace("_", " ").replace("flop", "FLOP")
-    return markup.mathematics(canvas.LABELS.get(column, words[0].upper() + words[1:]))
+    return markup.mathematics(canvas.LABELS.get(column, capital(words)))
 
 
 def _cell(value: Any) -> str:
@@ -342,7 +353,7 @@ def _runs(experiments: Experiments, made: Made) -> Markup:
     head = ("Experiment", "Runs", "Done", ("N", "parameters"), ("D", "tokens"), ("C", "FLOP"), ("Time", "minutes"))
     origins = list(dict.fromkeys(_origin(o) for name in names for o in experiments[name].origins))
     about = [
-        ("Command", made.command),
+        *([("Command", made.command)] if made.command else []),
         ("Text", made.data),
         *(("Bytes per token", rate) for rate in _rates(experiments)),
         ("Page made", f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC on {machine.describe()}"),
@@ -370,9 +381,9 @@ def _rates(experiments: Experiments) -> list[str]:
     return [f"{low if low == high else f'{low} to {high}'}, so that 1 bit per byte is that times 0.693 nats per token"]
 
 
-def _between(values: np.ndarray) -> str:
+def _between(values: np.ndarray, to: str = " – ") -> str:
     low, high = digits.short(float(values.min())), digits.short(float(values.max()))
-    return low if low == high else f"{low} – {high}"
+    return low if low == high else f"{low}{to}{high}"
 
 
 def _origin(origin: Origin) -> tuple[str, str]:

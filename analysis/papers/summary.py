@@ -85,7 +85,7 @@ def _by_other_analyses(differs: Iterable[Claim]) -> Iterator[str]:
     if reached:
         yield f"other analyses of the same runs reach the paper's value of {', '.join(reached)}"
     else:
-        yield "no other analysis of the same runs that was tried reaches the paper's value of what differs"
+        yield "no estimate by another analysis of the same runs reaches the paper's value of what differs"
 
 
 def _open(cannot: str, claims: Sequence[Claim], n: int, stated: Mapping[Claim, str]) -> Iterator[str]:

@@ -24,7 +24,8 @@ SIGMAS = 2.0  # half-width of an interval of known noise
 
 
 def figure_a1(evidence: Chinchilla2022, drawn: Drawn) -> None:
-    """The loss after the same tokens of cosines as long as the run and longer."""
+    """Left: the losses of one seed along cosines as long as the run and longer. Right: the losses after the same tokens
+    above the mean of the matched cosine, grey each seed, red their mean."""
     runs = evidence.need("cycle")
     D = float(runs["tokens"].min())
     shortest = runs.where(runs["tokens"] == D, "a longer cosine")
@@ -93,9 +94,12 @@ def _said(evidence: Chinchilla2022, cycle: np.ndarray, loss: np.ndarray, table: 
     far = loss[cycle > LIMIT] / loss[0] - 1
     if not len(far) or float(far.max()) <= half:
         raise Undecided("whether a cosine longer than the run hurts: no difference exceeds what luck explains")
+    better = cycle[1:][loss[1:] / loss[0] - 1 < -half]
+    told = f", while cosines of {joined_words([f'{c:.3g}' for c in better])} times the run do better than its own"
     yield (
         f"In the paper a cosine over {100 * (LIMIT - 1):.0f} % too long visibly hurts; here the longest costs "
-        f"{digits.percent(float(far[-1]))}. The paper's cosines fall to a tenth of the peak, ours to zero."
+        f"{digits.percent(float(far[-1]))}{told if len(better) else ''}. The paper's cosines fall to a tenth of the "
+        "peak, ours to zero."
     )
 
 
@@ -117,16 +121,21 @@ def _half(evidence: Chinchilla2022, table: Table) -> tuple[float, str]:
 
 
 def _tuned(shortest: Table, rate: float) -> str:
-    """Whether the peak rate is a good one where the cosine is as long as the run."""
-    tried = np.unique(shortest["learning_rate"])
-    of = {r: float(np.exp(np.log(shortest["loss"][shortest["learning_rate"] == r]).mean())) for r in tried.tolist()}
-    if len(of) < 2:
+    """Whether the peak rate is a good one where the cosine is as long as the run: the same seeds at each rate."""
+    of = {
+        r: dict(zip(shortest["seed"][own].tolist(), np.log(shortest["loss"][own]).tolist(), strict=True))
+        for r in np.unique(shortest["learning_rate"]).tolist()
+        if (own := shortest["learning_rate"] == r).any()
+    }
+    seeds = set.intersection(*map(set, of.values()))
+    if len(of) < 2 or not seeds:
         return ""
+    changes = {r: float(np.mean([loss[s] - of[rate][s] for s in seeds])) for r, loss in of.items() if r != rate}
     others = joined_words(
-        [
-            f"{digits.percent(loss / of[rate] - 1, sign=True)} at {r / rate:.2g} times it"
-            for r, loss in of.items()
-            if r != rate
-        ]
+        [f"{digits.percent(math.expm1(d), sign=True)} at {r / rate:.2g} times it" for r, d in changes.items()]
     )
-    return f"The peak rate is the sweep's for this length; others change the loss of the matched cosine by {others}."
+    n = len(seeds)
+    return (
+        "The peak rate is the sweep's for this length; others change the loss of the matched cosine by "
+        f"{others} ({n} {digits.plural(n, 'seed', 'seeds')}, paired)."
+    )

@@ -25,7 +25,8 @@ TOLD = 0.2  # half-width of the interval of a difference of two exponents that d
 
 def figure_2(evidence: Chinchilla2022, drawn: Drawn) -> None:
     """Left: the losses of runs of every length, joined for each size; pale, the constant rate before; hollow, runs left
-    out; black, the envelope. Right: size and tokens along it, our line with its 95 % band, dashed the paper's."""
+    out; black, the envelope. Middle and right: size and tokens where two sizes cross on it, our line with its 95 %
+    band, dashed the paper's exponent."""
     drawn.tell(evidence.a(1))
     drawn.show(evidence.b(1))
     with rc_context(STYLE):
@@ -90,7 +91,11 @@ def figure_a5(evidence: Chinchilla2022, drawn: Drawn) -> None:
         legend(axes, "upper left")
         pf_days(axes)
     drawn.points(optima(best))
-    drawn.say(f"The exponents of the thirds are {joined_words([digits.plain(slope, 2) for slope, _ in lines])}.")
+    sizes = joined_words([str(len(own)) for own in np.array_split(np.arange(len(points)), len(PARTS))])
+    drawn.say(
+        f"The exponents of the thirds, of {sizes} best sizes, are "
+        f"{joined_words([digits.plain(slope, 2) for slope, _ in lines])}."
+    )
     drawn.say(_bend(lines, [_thirds(own) for own in best.redrawn if len(own) >= LEAST * len(PARTS)]))
 
 

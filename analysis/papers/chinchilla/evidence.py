@@ -11,9 +11,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from analysis import frontier, reference
+from analysis import digits, frontier, reference
 from analysis.envelope import envelope
-from analysis.fit.estimate import Fit, Interval
+from analysis.fit.estimate import Fit, Interval, Prediction
 from analysis.frontier import FLOP_PER_PARAM_TOKEN, Allocation
 from analysis.laws import Chinchilla, QNorm, admission
 from analysis.page.canvas import Shades
@@ -39,7 +39,15 @@ NUMBERS = tuple(FIND)
 SHARE = 0.1  # of growing compute: tells 0.5 from Kaplan's 0.73
 EXPONENT = 0.1  # alpha, beta: tells 0.34 from a third more or less
 HELD_OUT = 4.0  # times the compute of the fitted runs, up to which forecasts go
+BESIROGLU = Chinchilla(  # the paper's runs, refitted by Besiroglu et al. (2024)
+    **{
+        name: float(reference.published()["besiroglu2024"]["global_optimum_240pts"]["value"][name])
+        for name in ("E", "A", "B", "alpha", "beta")
+    }
+)
 LEAST_TOKENS = 10.0  # tokens per parameter: a choice of rows without the shortest runs
+MOST_WARMUP = 0.1  # of a run: a choice of rows without those that warm up for long
+ONSETS = 4.0  # tokens of a run over those at its onset: a choice of rows far from the onset
 ROUNDED = {"E": 3, "A": 4, "B": 4, "alpha": 2, "beta": 2}  # digits that the paper prints
 
 SMALL = (
@@ -47,10 +55,16 @@ SMALL = (
     "other count is in the range over choices"
 )
 LOCAL = (
-    "over small models and little data the exponents of L(N, D) still depend on the range; on another text they are "
-    "others"
+    "over small models and little data the exponents of L(N, D) follow the range of the runs and the form; on another "
+    "text they are others"
 )
 FOLLOWS = "a + b = 1, as C = 6ND"
+OTHER_FORM = "the q-norm, a form of one constant more"
+REFITTED = (
+    "the paper's runs, refitted by Besiroglu et al. (2024), have "
+    f"{digits.plain(BESIROGLU.beta / (BESIROGLU.alpha + BESIROGLU.beta))}"
+)
+COUNTED_ONCE = "a of approach 3 is beta / (alpha + beta): of the three, two are independent"
 
 
 class Chinchilla2022(evidence.Evidence):
@@ -182,39 +196,42 @@ class Chinchilla2022(evidence.Evidence):
     @functools.cached_property
     def choices(self) -> dict[int, dict[str, float]]:
         """The exponent a by other defensible analyses, by approach; one that fails is absent."""
-        inner, few = self.recounted(INNER), self._without_smallest
         options: dict[int, dict[str, Callable[[], Allocation]]] = {
-            1: {
-                INNER.words: lambda: approaches.by_envelope(inner, _measured(inner)).found,
-                "learning curves at the constant rate": lambda: envelope(self.trunk_curves, draws=0),
-                "without the smallest size": lambda: approaches.by_envelope(few, _measured(few)).found,
-            },
-            2: {
-                INNER.words: lambda: approaches.by_profiles(inner, _measured(inner)).found,
-                "Akima's interpolant": lambda: approaches.by_profiles(self.runs, self.draws[:, :1], "akima").found,
-                "without the smallest size": lambda: approaches.by_profiles(few, _measured(few)).found,
-            },
-            3: {words: lambda one=one: one.found for words, one in self.other_surfaces.items()},
+            number: {
+                words: lambda find=find, runs=runs: find(runs, _measured(runs)).found
+                for words, runs in self._other_rows.items()
+            }
+            for number, find in FIND.items()
+            if number != 3
         }
+        options[1]["learning curves at the constant rate"] = lambda: envelope(self.trunk_curves, draws=0)
+        options[2]["Akima's interpolant"] = lambda: approaches.by_profiles(self.runs, self.draws[:, :1], "akima").found
+        options[3] = {words: lambda one=one: one.found for words, one in self.other_surfaces.items()}
         return {number: {words: found.a for words, found in _those_found(own)} for number, own in options.items()}
 
     @functools.cached_property
     def other_surfaces(self) -> dict[str, Approach]:
         """Approach 3 by other defensible choices of counting, loss, form and rows; one that is not sound is absent."""
-        inner, few, runs = self.recounted(INNER), self._without_smallest, self.runs
+        runs = self.runs
         long = runs.where(runs["tokens"] >= LEAST_TOKENS * runs["params"], "few tokens per parameter")
+        rows = {**self._other_rows, f"runs of {LEAST_TOKENS:.0f} tokens per parameter or more": long}
         options: dict[str, Callable[[], Approach]] = {
-            INNER.words: lambda: approaches.by_surface(inner, _measured(inner)),
-            "squared error": lambda: approaches.by_surface(runs, _measured(runs), "squared"),
-            "the q-norm, a form of one constant more": lambda: approaches.by_surface(runs, _measured(runs), law=QNorm),
-            f"runs of {LEAST_TOKENS:.0f} tokens per parameter": lambda: approaches.by_surface(long, _measured(long)),
-            "without the smallest size": lambda: approaches.by_surface(few, _measured(few)),
+            words: lambda own=own: approaches.by_surface(own, _measured(own)) for words, own in rows.items()
         }
+        options["squared error"] = lambda: approaches.by_surface(runs, _measured(runs), "squared")
+        options[OTHER_FORM] = lambda: approaches.by_surface(runs, _measured(runs), law=QNorm)
         return dict(_those_found(options))
 
-    @property
-    def _without_smallest(self) -> Table:
-        return self.runs.where(self.runs["params"] > self.runs["params"].min(), "the smallest size")
+    @functools.cached_property
+    def _other_rows(self) -> dict[str, Table]:
+        """The runs by the other count, and those that another rule would admit."""
+        runs = self.runs
+        rules = {
+            "without the smallest size": runs["params"] > runs["params"].min(),
+            f"warm-ups of at most {digits.percent(MOST_WARMUP)} of the run": runs["warmup"] <= MOST_WARMUP,
+            f"runs of {ONSETS:.0f} onsets or more": runs["tokens"] >= ONSETS * runs["onset"],
+        }
+        return {INNER.words: self.recounted(INNER)} | {words: runs.where(keep, words) for words, keep in rules.items()}
 
     # --- claims
 
@@ -226,14 +243,16 @@ class Chinchilla2022(evidence.Evidence):
     def a(self, number: int) -> Claim:
         """The exponent of N_opt(C)."""
         paper = reference.value(f"approach{number}_a", PAPER)
-        claim = Claim(f"a, approach {number}", "Table 2", paper, enough=SHARE, above=SMALL, below=SMALL)
+        reason, note = (LOCAL, REFITTED) if number == 3 else (SMALL, "")
+        claim = Claim(f"a, approach {number}", "Table 2", paper, enough=SHARE, note=note, above=reason, below=reason)
         return self._of_line(claim, number, lambda found: found.a, lambda found: found.a_interval, lambda a: a)
 
     def b(self, number: int) -> Claim:
         """The exponent of D_opt(C)."""
         paper = reference.value(f"approach{number}_b", PAPER)
+        reason = LOCAL if number == 3 else SMALL
         claim = Claim(f"b, approach {number}", "Table 2", paper, enough=SHARE, independent=False, note=FOLLOWS,
-                      above=SMALL, below=SMALL)  # fmt: skip
+                      above=reason, below=reason)  # fmt: skip
         return self._of_line(claim, number, lambda found: found.b, lambda found: found.b_interval, lambda a: 1 - a)
 
     def _of_line(
@@ -245,10 +264,13 @@ class Chinchilla2022(evidence.Evidence):
         of_a: Callable[[float], float],
     ) -> Claim:
         try:
-            found = self.approach(number).found
+            approach = self.approach(number)
         except MISSING as error:
             return claim.without(error)
+        found = approach.found
         ends = interval(found)
+        if approach.fit is not None:
+            ends = _wider(ends, approach.fit.derived(lambda law: of_a(law.beta / (law.alpha + law.beta))))
         return dataclasses.replace(
             claim,
             ours=value(found),
@@ -264,7 +286,8 @@ class Chinchilla2022(evidence.Evidence):
         return tuple(
             self._of_law(
                 Claim(name, "(10)", reference.value(name, PAPER), enough=enough, unit=units.get(name, ""),
-                      above=LOCAL, below=LOCAL),
+                      independent=name != "beta", note=COUNTED_ONCE if name == "beta" else "", above=LOCAL,
+                      below=LOCAL),
                 name,
             )
             for name, enough in kinds.items()
@@ -294,16 +317,33 @@ class Chinchilla2022(evidence.Evidence):
                 f"tokens per parameter, approach {number}", "Table 3", None, note="at the middle of our budgets"
             )
             try:
-                found, C = self.approach(number).found, self.middle
+                approach, C = self.approach(number), self.middle
             except MISSING as error:
                 claims.append(claim.without(error))
                 continue
+            found = approach.found
             x = np.log(C / found.C_1)
-            ratios = np.exp(found.draws @ np.array([-1.0, -x, 1.0, x]))
-            low, high = frontier.percentile_interval(ratios)
+            ends = frontier.percentile_interval(np.exp(found.draws @ np.array([-1.0, -x, 1.0, x])))
+            if approach.fit is not None:
+                ends = _wider(ends, approach.fit.derived(lambda law, C=C: _ratio(law, C), log=True))
             ours = float(found.tokens(C) / found.params(C))
-            claims.append(dataclasses.replace(claim, ours=ours, interval=(low, high) if math.isfinite(low) else None))
+            interval = ends if math.isfinite(ends[0]) else None
+            claims.append(dataclasses.replace(claim, ours=ours, interval=interval))
         return tuple(claims)
+
+
+def _ratio(law: Chinchilla, C: float) -> float:
+    """The best tokens per parameter at this compute."""
+    return float(frontier.chinchilla_optimum(law, C).tokens_per_param)
+
+
+def _wider(by_luck: Interval, by_fit: Prediction) -> Interval:
+    """From the lower to the upper end of two intervals.
+
+    Redrawn seeds know nothing of how far the form misses the runs; the covariance of the fit, by trunk, does. An
+    interval of NaN, where no luck is known, stays one.
+    """
+    return float(np.minimum(by_luck[0], by_fit.low)), float(np.maximum(by_luck[1], by_fit.high))
 
 
 def _measured(runs: Table) -> Draws:

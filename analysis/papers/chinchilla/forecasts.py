@@ -22,7 +22,7 @@ from analysis.papers.chinchilla.profiles import measured_profiles
 from analysis.papers.claim import MISSING, Undecided
 from analysis.papers.drawing import BITS, PF_DAYS, bits_per_byte, dots, layered, legend, logarithmic, pf_days
 from analysis.papers.drawn import Drawn
-from analysis.registry import Entry
+from analysis.registry import Entry, Registry
 from analysis.table import Table
 from scaling.errors import InputError
 
@@ -61,8 +61,8 @@ class Scored:
 
 
 def forecast(evidence: Chinchilla2022, drawn: Drawn) -> None:
-    """What each approach, fitted to a quarter of the compute and less, says of the best size and of the lowest loss at
-    the budgets above; hollow, what was measured there."""
+    """What each approach, fitted to runs of a quarter of the compute and less, says of the best size and of the lowest
+    loss at the budgets above; hollow, the minimum of the measured profile there."""
     scored = list(scores(evidence))
     if not scored:
         raise Undecided("no approach finds a line in the smaller runs")
@@ -94,6 +94,8 @@ def forecast(evidence: Chinchilla2022, drawn: Drawn) -> None:
         pf_days(left)
         pf_days(right)
         bits_per_byte(right, evidence.runs)
+    reach = [digits.plain(end(C) / evidence.smaller["flops"].max(), 2) for end in (np.min, np.max)]
+    drawn.say(f"These budgets are {' to '.join(reach)} times the compute of the largest run that was fitted.")
     drawn.say(*_said(scored))
     absent = [f"approach {n}" for n in NUMBERS if n not in {one.approach for one in scored}]
     if absent:
@@ -178,7 +180,7 @@ def _loss_law(one: Approach):
 
 def promised(evidence: Chinchilla2022, drawn: Drawn) -> None:
     """Forecasts of a run that were stored, dated, before it was trained, each from runs of less compute: a dot for what
-    was predicted, dark the interval of the law, light that of one run, a diamond for what the run gave."""
+    was predicted, dark the 95 % interval of the law, light that of one run, a diamond for what the run gave."""
     found = evidence.promised
     if found is None:
         raise Undecided("no forecast was stored before its run; scaling predict --store PAGE/forecasts/ does")
@@ -200,7 +202,7 @@ def promised(evidence: Chinchilla2022, drawn: Drawn) -> None:
         axes.set_xlabel(LOSS)
         axes.grid(axis="y", visible=False)
     scored = [entry for entry in found.entries if entry.scored]
-    drawn.say(*(c.text() for c in found.calibration), *found.notes())
+    drawn.say(*_held(found), *found.notes())
     if not scored:
         raise Undecided("the run of these forecasts has not been measured")
     order = sorted(scored, key=lambda entry: abs(math.log(entry.measured / entry.forecast.value)))
@@ -208,7 +210,25 @@ def promised(evidence: Chinchilla2022, drawn: Drawn) -> None:
     for word, entry in ends.items():
         f, off = entry.forecast, digits.percent(entry.measured / entry.forecast.value - 1, sign=True)
         drawn.say(
-            f"The {word} is {entry.name}, made {f.made[:10]}: {f.value:.4f}, and {entry.measured:.4f} came: {off}"
+            f"The {word} is {entry.name} ({f.by}), made {f.made[:10]}: {f.value:.4f} was predicted and "
+            f"{entry.measured:.4f} came, {off}"
+        )
+
+
+def _held(found: Registry) -> Iterator[str]:
+    """How many intervals held what came, those of one run and those of the law, and how wide they are."""
+    scored = [e for e in found.entries if e.scored and e.forecast.bounded and not e.changed]
+    for c in found.calibration:
+        own = [e for e in scored if e.forecast.level == c.level]
+        law = sum(e.forecast.law_low <= e.measured <= e.forecast.law_high for e in own)
+        shared = ""
+        if c.runs < c.forecasts:
+            trials = "one run: that is one trial" if c.runs == 1 else f"{c.runs} runs: that many trials"
+            shared = f" All {c.forecasts} are of {trials}."
+        yield (
+            f"The {100 * c.level:.4g} % interval of one run holds what came in {c.inside} of {c.forecasts} forecasts, "
+            f"that of the law in {law}.{shared} The forecasts are off by {digits.percent(c.rms)} rms; half of an "
+            f"interval of one run is {digits.percent(c.half_width)} (median)."
         )
 
 

@@ -1,7 +1,7 @@
 """Figures 1 and A3, Tables 3 and A3: what the three approaches say of any compute, side by side."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from matplotlib import rc_context
@@ -11,18 +11,21 @@ from analysis.page.canvas import GREY, STYLE, panels
 from analysis.papers.chinchilla.approaches import Approach
 from analysis.papers.chinchilla.evidence import NUMBERS, PAPER, SHARE, Chinchilla2022
 from analysis.papers.chinchilla.growth import COLOURS, COMPUTE, MARKS, SIZE, joined_words, line, optima
+from analysis.papers.chinchilla.trunks import INNER
 from analysis.papers.claim import Undecided
 from analysis.papers.drawing import PF_DAYS, across, dots, fixed_limits, layered, legend, logarithmic, pf_days
 from analysis.papers.drawn import Drawn
 
 BEYOND = 10.0  # times our largest compute, that figure 1 shows
 KAPLAN = 0.73  # exponent of N_opt: Kaplan et al. (2020) Table 6
+EXTRAPOLATED = "Extrapolated: outside the computes at which the approach has best sizes."
 LARGER = 4.0  # times our largest size, a row of its own in the tables
 
 
 def figure_1(evidence: Chinchilla2022, drawn: Drawn) -> None:
-    """The best size over compute: for each approach a line and its 95 % band, for approaches 1 and 2 the measured best
-    sizes as marks, and dashed in grey Kaplan's exponent. Shaded: the compute of our runs; the rest is extrapolated."""
+    """The best size over compute: for each approach a line and the band in which the luck of the seeds leaves it, at
+    95 %; for approaches 1 and 2 the measured best sizes as marks; dashed in grey a line of Kaplan's exponent. Shaded:
+    the compute of our runs; the rest is extrapolated."""
     found = evidence.found()
     runs = evidence.runs
     C = np.array([runs["flops"].min(), runs["flops"].max() * BEYOND])
@@ -50,13 +53,23 @@ def figure_1(evidence: Chinchilla2022, drawn: Drawn) -> None:
     drawn.points(rows)
     beyond = math.log10(reference.value("gopher_budget", PAPER) / runs["flops"].max())
     drawn.say(
-        f"The dashed line has Kaplan's exponent {KAPLAN:g}; Gopher, at the right of the paper's figure, lies "
-        f"{beyond:.0f} decades of compute beyond our runs.",
+        f"N and C count the embedding, as the paper's do. The dashed line has Kaplan's exponent {KAPLAN:g}, of N and C "
+        f"without it{_so_counted(evidence)}.",
+        f"Gopher, at the right of the paper's figure, lies {beyond:.1f} decades of compute beyond our runs.",
         *_differences(found),
     )
     if len(found) < 3:
         missing = joined_words([f"approach {n}" for n in NUMBERS if n not in {one.number for one in found}])
         raise Undecided(f"{missing} found no line in these runs")
+
+
+def _so_counted(evidence: Chinchilla2022) -> str:
+    """The exponents without the embedding, where they are known."""
+    a = {number: own[INNER.words] for number, own in evidence.choices.items() if INNER.words in own}
+    if not a:
+        return ""
+    each = joined_words([f"{digits.plain(value, 2)} (approach {number})" for number, value in a.items()])
+    return f"; so counted, ours are {each}"
 
 
 def _differences(found: list[Approach]) -> Iterator[str]:
@@ -71,7 +84,7 @@ def _differences(found: list[Approach]) -> Iterator[str]:
                 told = "whether they agree cannot be told"
             value, interval = digits.constant(gap, low, high)
             yield (
-                f"With the same luck drawn for both, the exponent a of {one.title} exceeds that of {other.title} by "
+                f"With the same luck drawn for both, a of {one.title} less that of {other.title} is "
                 f"{value} ({interval}): {told}."
             )
 
@@ -107,8 +120,9 @@ def figure_a3(evidence: Chinchilla2022, drawn: Drawn) -> None:
             drawn.say(
                 f"Approach {one} has {claim.written} tokens per parameter at {at} FLOP, the middle of our budgets."
             )
+    each = [f"{_papers_ratios(number)} by approach {number}" for number in NUMBERS]
     drawn.say(
-        "The paper's tables have about 20 over all sizes for approaches 1 and 2. The number depends on the text, the "
+        f"The paper's tables have, over all sizes, {joined_words(each)}. The number depends on the text, the "
         "vocabulary and the count, and moves along each line whose exponents differ from a half: it is shown, not "
         "compared."
     )
@@ -117,24 +131,26 @@ def figure_a3(evidence: Chinchilla2022, drawn: Drawn) -> None:
 def table_3(evidence: Chinchilla2022, drawn: Drawn) -> None:
     """Compute and tokens at which a size is the best, by approach 1."""
     drawn.points(_optimal(evidence, (evidence.envelope,)))
-    drawn.say(*_papers_table())
+    drawn.say(_papers_sizes("Table 3", (1,)), EXTRAPOLATED)
 
 
 def table_a3(evidence: Chinchilla2022, drawn: Drawn) -> None:
     """The same by approaches 2 and 3."""
     drawn.points(_optimal(evidence, evidence.found(2, 3)))
+    drawn.say(_papers_sizes("Table A3", (2, 3)), EXTRAPOLATED)
 
 
 def _optimal(evidence: Chinchilla2022, found: Iterable[Approach]) -> Iterator[dict[str, float | str]]:
     """A row for each size of our runs, and for one beyond."""
-    sizes, largest = np.unique(evidence.runs["params"]), evidence.runs["flops"].max()
+    sizes = np.unique(evidence.runs["params"])
     for one in found:
+        C_seen = [float(point.flops) for point in one.found.points]
         for N in (*sizes, LARGER * sizes[-1]):
             C = one.found.C_1 * (N / one.found.N_1) ** (1 / one.found.a)
             D = float(one.found.tokens(C))
             yield {
                 "approach": one.title,
-                "where": "beyond our runs" if C > largest else "within",
+                "where": "within" if min(C_seen) <= C <= max(C_seen) else "extrapolated",
                 "params": float(N),
                 "FLOP": float(C),
                 "tokens": D,
@@ -142,10 +158,23 @@ def _optimal(evidence: Chinchilla2022, found: Iterable[Approach]) -> Iterator[di
             }
 
 
-def _papers_table() -> Iterator[str]:
-    rows = np.asarray(reference.published()[PAPER]["table3"]["value"], float)
+def _papers_table(number: int) -> np.ndarray:
+    """Parameters, FLOP and tokens of the paper's table of an approach."""
+    name = "table3" if number == 1 else f"tableA3_approach{number}"
+    return np.asarray(reference.published()[PAPER][name]["value"], float)
+
+
+def _papers_ratios(number: int) -> str:
+    """From the fewest to the most tokens per parameter there."""
+    rows = _papers_table(number)
     ratios = rows[:, 2] / rows[:, 0]
-    yield (
-        f"In the paper's Table 3, from {digits.short(rows[0, 0])} to {digits.short(rows[-1, 0])} parameters, approach "
-        f"1 has {ratios.min():.1f} to {ratios.max():.1f} tokens per parameter."
+    return f"{digits.plain(float(ratios.min()))} to {digits.plain(float(ratios.max()))}"
+
+
+def _papers_sizes(table: str, numbers: Sequence[int]) -> str:
+    N = _papers_table(numbers[0])[:, 0]
+    each = joined_words([f"approach {number} has {_papers_ratios(number)}" for number in numbers])
+    return (
+        f"In the paper's {table}, from {digits.short(N[0])} to {digits.short(N[-1])} parameters, {each} tokens per "
+        "parameter."
     )

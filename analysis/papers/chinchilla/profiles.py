@@ -17,8 +17,9 @@ from analysis.papers.drawn import Drawn
 
 
 def figure_3(evidence: Chinchilla2022, drawn: Drawn) -> None:
-    """Left: the loss over the size at equal compute, a parabola for each budget, its minimum hollow. Right: size and
-    tokens at the minima, our line with its 95 % band, dashed the paper's exponent."""
+    """Left: the loss over the size at equal compute, a parabola for each budget through the sizes near its minimum,
+    which is hollow. Middle and right: size and tokens at the minima, our line with its 95 % band, dashed the paper's
+    exponent."""
     drawn.tell(evidence.a(2))
     drawn.show(evidence.b(2))
     with rc_context(STYLE):

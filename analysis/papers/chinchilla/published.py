@@ -4,6 +4,7 @@ Besiroglu et al. (2024) refitted the paper's own runs; Schaeffer et al. (2025, a
 Table A9 differ from its shapes; Czech et al. (2026, arXiv 2603.22339) what wide and uneven grids do to parabolas.
 """
 
+import contextlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -14,7 +15,9 @@ from analysis.fit.estimate import Fit
 from analysis.isoflop import grid_bias, isoflop
 from analysis.laws import Chinchilla
 from analysis.papers.chinchilla.approaches import budgets, profile_points
-from analysis.papers.chinchilla.evidence import PAPER, ROUNDED, Chinchilla2022
+from analysis.papers.chinchilla.evidence import BESIROGLU, PAPER, ROUNDED, Chinchilla2022
+from analysis.papers.chinchilla.growth import joined_words
+from analysis.papers.claim import MISSING
 from analysis.papers.drawn import Drawn
 from analysis.table import Table
 
@@ -29,11 +32,10 @@ def laws_published() -> dict[str, Chinchilla]:
     """The paper's constants as printed and as released, and the refit of Besiroglu et al. (2024)."""
     own = {name: reference.value(name, PAPER) for name in NAMES}
     released = {name: reference.value(f"{name}_unrounded", PAPER) for name in NAMES}
-    refit = reference.published()["besiroglu2024"]["global_optimum_240pts"]["value"]
     return {
         "Hoffmann et al. (2022), as printed": Chinchilla(**own),
         "Hoffmann et al. (2022), as released": Chinchilla(**released),
-        "Besiroglu et al. (2024), refit": Chinchilla(**{name: float(refit[name]) for name in NAMES}),
+        "Besiroglu et al. (2024), refit": BESIROGLU,
     }
 
 
@@ -59,7 +61,7 @@ def constants(evidence: Chinchilla2022, drawn: Drawn) -> None:
         rows += [_row(f"ours, {what}", found.law, C) for what, found in misread(runs, law)]
     rows += [_row("ours, at Gopher's compute", law.law, GOPHER)]
     drawn.points(rows)
-    drawn.say(*_said(law, rows), *off_centre(law.law, budgets(runs)))
+    drawn.say(*_said(law, rows, _others_at(evidence, C)), *off_centre(law.law, budgets(runs)))
     with drawn.part("what our own grid does"):
         table, _ = profile_points(runs, np.log(runs["loss"])[:, None])
         made, true = grid_bias(table, law.law)
@@ -87,7 +89,7 @@ def misread(runs: Table, law: Fit[Chinchilla]) -> Iterator[tuple[str, Fit[Chinch
     sizes, which = np.unique(runs["params"], return_inverse=True)
     # The mean of |x| is 0.8 of a standard deviation.
     errors = np.exp(SPREAD / 0.8 * np.random.default_rng(0).standard_normal(len(sizes)))
-    yield f"each N wrong by {digits.percent(SPREAD)}", again(runs["params"] * errors[which])
+    yield f"each N wrong by {digits.percent(SPREAD)}, drawn once", again(runs["params"] * errors[which])
     fifth = runs["n_layer"] * runs["d_model"] * runs["d_attn"]
     yield "a fifth matrix in each layer, as in Table A9", again(runs["params"] + fifth)
     yield "every N twice as large", again(2 * runs["params"])
@@ -119,12 +121,29 @@ def _on_grid(law: Chinchilla, C: np.ndarray, factor: np.ndarray) -> frontier.All
     return isoflop(table, sigma=0.0, draws=0)
 
 
-def _said(law: Fit[Chinchilla], rows: list[dict[str, float | str]]) -> Iterator[str]:
+def _others_at(evidence: Chinchilla2022, C: float) -> str:
+    """What approaches 1 and 2 have at this compute, where they have a line."""
+    found = []
+    for number in (1, 2):
+        with contextlib.suppress(*MISSING):
+            one = evidence.approach(number).found
+            found.append(f"approach {number} has {digits.plain(float(one.tokens(C) / one.params(C)), 2)}")
+    return f"; {joined_words(found)} there" if found else ""
+
+
+def _said(law: Fit[Chinchilla], rows: list[dict[str, float | str]], others: str) -> Iterator[str]:
+    """What ours say.
+
+    Args:
+        others: what the other approaches say at our largest compute, as the end of a sentence.
+    """
     by_name: dict[str, dict] = {str(row["constants"]): row for row in rows}
     own, cut = (by_name[name]["tokens per parameter"] for name in ("ours", "ours, rounded as the paper's"))
     yield (
         f"Ours, at our own largest compute, have {digits.plain(own)} tokens per parameter, and {digits.plain(cut)} "
-        "once they are rounded to the digits that the paper prints."
+        f"once they are rounded to the digits that the paper prints{others}. Of Gopher's compute, "
+        f"{np.log10(GOPHER / float(by_name['ours']['FLOP'])):.1f} decades further, they say nothing: the last row "
+        "shows what becomes of an exponent that far out."
     )
     twice = by_name.get("ours, every N twice as large")
     if twice:

@@ -1,5 +1,7 @@
 """Figure 4: the fitted surface L(N, D), approach 3."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -7,8 +9,8 @@ from matplotlib.axes import Axes
 from analysis import digits, frontier
 from analysis.page.canvas import GREY, LOSS, STYLE, log_axis, panels
 from analysis.papers.chinchilla.approaches import budgets
-from analysis.papers.chinchilla.evidence import Chinchilla2022
-from analysis.papers.chinchilla.growth import COLOURS, COMPUTE, SIZE
+from analysis.papers.chinchilla.evidence import BESIROGLU, OTHER_FORM, Chinchilla2022
+from analysis.papers.chinchilla.growth import COLOURS, COMPUTE, SIZE, joined_words
 from analysis.papers.chinchilla.profiles import measured_profiles
 from analysis.papers.drawing import (
     BITS,
@@ -32,8 +34,8 @@ MISFIT = 1.5  # times the luck of the seeds, beyond which the form is not exact
 
 
 def figure_4(evidence: Chinchilla2022, drawn: Drawn) -> None:
-    """Left: lines of equal fitted loss over compute and size, the runs as dots, and the best size for each compute.
-    Right: measured losses over the size at equal compute, and the fit through them."""
+    """Left: lines of equal fitted loss over compute and size, the runs as dots, hollow those left out, and the best
+    size for each compute. Right: measured losses over the size at equal compute, and the fit there."""
     drawn.tell(evidence.a(3))
     drawn.show(evidence.b(3))
     drawn.tell(*evidence.constants)
@@ -65,15 +67,56 @@ def figure_4(evidence: Chinchilla2022, drawn: Drawn) -> None:
             f"L(N, D) = E + A / N^alpha + B / D^beta misses the {n} runs of {sizes} sizes by "
             f"{digits.percent(fit.residuals.rms)} rms.",
             _lack(evidence),
+            *_other_form(evidence),
+            _refitted(evidence),
         )
 
 
 def _lack(evidence: Chinchilla2022) -> str:
     """How the misfit compares with the luck of the seeds."""
-    luck, rms = evidence.luck.total, evidence.law.residuals.rms
-    more = rms > MISFIT * luck
-    told = "over the range of these runs the form is not exact" if more else "the law misses them by no more than that"
-    return f"Another seed moves a loss by {digits.percent(luck)}: {told}."
+    luck, fit, runs = evidence.luck.total, evidence.law, evidence.runs
+    if not fit.residuals.rms > MISFIT * luck:
+        return f"Another seed moves a loss by {digits.percent(luck)}: the law misses them by no more than that."
+    off = runs["loss"] / fit.law(runs["params"], runs["tokens"]) - 1
+    worst = int(np.argmax(np.abs(off)))
+    return (
+        f"Another seed moves a loss by {digits.percent(luck)}: over the range of these runs the form is not exact. It "
+        f"is furthest off at N = {digits.short(runs['params'][worst])} after {digits.short(runs['tokens'][worst])} "
+        f"tokens, where the loss is {digits.percent(abs(float(off[worst])))} {'above' if off[worst] > 0 else 'below'} "
+        "it. The intervals of its constants and of a allow for that: they rest on how far whole trunks lie off it."
+    )
+
+
+def _other_form(evidence: Chinchilla2022) -> Iterator[str]:
+    """What a form of one constant more makes of the same runs."""
+    other = evidence.other_surfaces.get(OTHER_FORM)
+    if other is None or other.fit is None:
+        return
+    fit = other.fit
+    a = fit.derived(lambda law: law.beta / (law.alpha + law.beta))
+    found = {"a": a, **{name: (fit.constants[name], *fit.intervals[name]) for name in ("alpha", "beta", "q")}}
+    said = ["{} = {} ({})".format(name, *digits.constant(*map(float, of))) for name, of in found.items()]
+    yield (
+        "The q-norm L = E + [(A / N^alpha)^(1/q) + (B / D^beta)^(1/q)]^q, of one constant more, misses the same runs "
+        f"by {digits.percent(fit.residuals.rms)} rms, with {joined_words(said)}; q = 1 is the form above."
+    )
+
+
+def _refitted(evidence: Chinchilla2022) -> str:
+    """The paper's own runs as Besiroglu et al. (2024) refitted them, beside ours."""
+    theirs = {
+        "a": BESIROGLU.beta / (BESIROGLU.alpha + BESIROGLU.beta),
+        "alpha": BESIROGLU.alpha,
+        "beta": BESIROGLU.beta,
+    }
+    ours = {"a": evidence.a(3), **{claim.name: claim for claim in evidence.constants}}
+    inside = [n for n, value in theirs.items() if (ends := ours[n].interval) and ends[0] <= value <= ends[1]]
+    said = joined_words([f"{name} = {digits.plain(value, 2)}" for name, value in theirs.items()])
+    which = f"{joined_words(inside)} {digits.plural(len(inside), 'lies', 'lie')}" if inside else "none lies"
+    return (
+        f"Besiroglu et al. (2024) refitted the paper's runs, whose fit had not converged, to {said}; of these {which} "
+        "in our intervals."
+    )
 
 
 def _contours(axes: Axes, evidence: Chinchilla2022) -> None:
