@@ -100,6 +100,11 @@ class Backtest:
         """Root mean square of ln(measured / predicted)."""
         return math.sqrt(self._mean([s.missed**2 for s in self.steps], least, most))
 
+    def inside(self) -> int:
+        """How many of the predicted runs lie inside their 95 % intervals of one run."""
+        k = LEVELS.index(LEVEL)
+        return sum(int((np.abs(s.missed) <= s.half_of_run[k]).sum()) for s in self.steps)
+
     def predictions(self, least: float = 1.0, most: float = math.inf) -> int:
         return sum(int(_within(s.far, least, most).sum()) for s in self.steps)
 
@@ -126,6 +131,8 @@ class Backtest:
             "inputs": list(self.inputs),
             "rows": self.rows,
             "refused": self.refused,
+            "predictions": self.predictions(),
+            "inside": self.inside(),
             "covered": {f"{level:g}": self.covered(level) for level in LEVELS},
             "covered_of_law": {f"{level:g}": self.covered(level, run=False) for level in LEVELS},
             "half_width": self.half_width(),
@@ -167,8 +174,9 @@ class Backtest:
                 f"{np.median(s.half_of_run[k]):.2%}"
             )
         lines.append(
-            f"inside the {percent(LEVEL)} interval of one run: {self.covered():.1%} (of the law alone: "
-            f"{self.covered(run=False):.1%}); interval score {self.score():.3f}"
+            f"inside the {percent(LEVEL)} interval of one run: {self.covered():.1%} of a step, {self.inside()} of "
+            f"{self.predictions()} in all (of the law alone: {self.covered(run=False):.1%}); interval score "
+            f"{self.score():.3f}"
         )
         for least, most in BANDS:
             if count := self.predictions(least, most):

@@ -60,6 +60,11 @@ class Forecast:
     def to_dict(self) -> dict[str, Any]:
         return jsonable(dataclasses.asdict(self))
 
+    def line(self) -> str:
+        """The prediction in a line, without its doubts."""
+        ends = f"law {self.law_low:.4f} to {self.law_high:.4f}, one run {self.low:.4f} to {self.high:.4f}"
+        return f"{self.at}: {self.target} {self.value:.4f} ({ends if self.bounded else 'no interval'})"
+
     def text(self) -> str:
         """The prediction as a person reads it, its doubts first."""
         unit = COLUMNS.get(self.target, "")

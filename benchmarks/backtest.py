@@ -158,7 +158,8 @@ def report(found: dict[str, list[Line]], command: str, seconds: float) -> str:
         "parameter are left out, as is what the authors marked as outliers.",
         "",
         "`of the law`: share of the predicted runs inside the 95 % interval of the law alone, which takes its",
-        "form for true. `of one run`: inside that of one run, which holds the law's own error; steps count alike.",
+        "form for true. `of one run`: inside that of one run, which holds the law's own error; steps count alike,",
+        "and `inside` counts runs.",
         "Half-width: of one run, median where the predicted run is 2 to 8 times beyond the fitted. Score:",
         "interval score in ln(loss), lower is better. In the first table every source counts alike. A doubtful fit",
         "would forecast nothing and is not counted (`refused` in the JSON).",
@@ -172,7 +173,7 @@ def report(found: dict[str, list[Line]], command: str, seconds: float) -> str:
             "",
             f"## {law}",
             "",
-            "| runs | rows | fits | predictions | rms error | of the law | of one run | half-width | score |",
+            "| runs | rows | fits | rms error | of the law | of one run | inside | half-width | score |",
             "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
         ]
         for line in lines:
@@ -181,8 +182,8 @@ def report(found: dict[str, list[Line]], command: str, seconds: float) -> str:
                 text.append(f"| {line.set.name} | none: {line.why} | | | | | | | |")
                 continue
             text.append(
-                f"| {line.set.name} | {b.rows} | {len(b.steps)} | {b.predictions()} | {b.rms():.1%} "
-                f"| {b.covered(run=False):.0%} | {b.covered():.0%} | {b.half_width():.1%} | {b.score():.3f} |"
+                f"| {line.set.name} | {b.rows} | {len(b.steps)} | {b.rms():.1%} | {b.covered(run=False):.0%} "
+                f"| {b.covered():.0%} | {b.inside()} of {b.predictions()} | {b.half_width():.1%} | {b.score():.3f} |"
             )
     return "\n".join(text) + "\n"
 

@@ -8,6 +8,7 @@ fault of this program, 141 whoever read the output left before its end.
 import argparse
 import contextlib
 import errno
+import gc
 import os
 import signal
 import sys
@@ -20,6 +21,7 @@ from scaling.errors import InputError, one_line
 
 INTERRUPTED = 42
 FAULT = 70  # EX_SOFTWARE of sysexits.h
+MANY = 100_000  # new objects before garbage is looked for: imports make many, and hardly any garbage
 UNREAD = 141  # what a shell says of a program that SIGPIPE ended
 WAYS_OUT = {
     errno.ENOSPC: "free some room, or choose another place",
@@ -32,6 +34,7 @@ WAYS_OUT = {
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs one command and exits the process."""
+    gc.set_threshold(MANY)
     for number in surroundings.endings():
         signal.signal(number, _interrupt)
     sys.exit(_code(argv))
@@ -76,7 +79,7 @@ def _run(argv: Sequence[str] | None) -> int:
     args, args.inputs = parser().parse_known_args(argv)
     if args.inputs and "takes_columns" not in args:
         early = "; the table goes before the options" if vars(args).get("table", "") in (None, []) else ""
-        parser().error(f"unrecognized arguments: {' '.join(args.inputs)}{early}")
+        args.parser.error(f"unrecognized arguments: {' '.join(args.inputs)}{early}")
     with terminal.shown():
         return args.run(args)
 

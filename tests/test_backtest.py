@@ -132,6 +132,7 @@ def test_the_verb_prints_draws_and_gives_json(true_table, tmp_path, capsys):
     assert (tmp_path / "b.svg").stat().st_size > 1000
     found = json.loads(command("--json"))
     assert 0.5 <= found["covered"]["0.95"] <= 1
+    assert 0.5 * found["predictions"] <= found["inside"] <= found["predictions"]
     assert math.isfinite(found["half_width"])
 
 

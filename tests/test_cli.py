@@ -189,6 +189,17 @@ def test_what_cannot_be_used_ends_in_one_line_and_exit_code_2(what, folder, run)
     assert out == ""
 
 
+@pytest.mark.parametrize("verb", [("fit", "chinchilla", "runs.csv"), ("study", "run", "mine.py", "--out", "a")])
+def test_an_unknown_option_points_to_the_help_of_its_own_verb(verb, folder, run):
+    code, out, err = run(*verb, "--bogus", "3")
+    name = " ".join(word for word in verb[:2] if word != "chinchilla")
+    assert (code, out, err) == (
+        2,
+        "",
+        f"scaling {name}: unrecognized arguments: --bogus 3; see scaling {name} --help\n",
+    )
+
+
 def test_a_study_is_shown_as_the_json_that_it_is(mine, run):
     from scaling.config import RunConfig, from_dict
 

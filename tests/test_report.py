@@ -367,6 +367,10 @@ def test_a_table_of_three_columns_has_a_page_with_laws_forecasts_and_the_split_o
         assert one["low"] < true < one["high"]
 
 
+def test_a_page_says_how_far_larger_runs_lie_in_one_sentence(of_table):
+    assert " times the largest fitted" not in of_table.read_text(encoding="utf-8")
+
+
 def test_the_same_findings_give_the_same_page(of_table):
     """Nothing on it tells when or where it was made."""
     text = of_table.read_text(encoding="utf-8")

@@ -237,6 +237,7 @@ def test_one_row_and_rows_without_a_number_end_in_one_line_when_a_law_is_fitted(
         ({"params": [1e8], "loss": [3.0]}, "1 run"),
         ({"params": N, "loss": [4.0, -3.5, 3.2]}, "row 2, column loss: found -3.5, wanted a number above 0"),
         ({"params": N, "loss": [4.0, np.nan, 3.2]}, "row 2, column loss: found an empty cell or NaN"),
+        ({"params": N, "loss": [4.0, -1.0, -1.0]}, r"and 1 more row\)$"),
     ):
         with pytest.raises(InputError, match=words) as error:
             fit("kaplan-n", Table.from_columns(rows))

@@ -312,6 +312,10 @@ def test_rows_that_are_hard_to_believe_are_named_in_a_note():
     (note,) = doubted(params=large, tokens=lengths, loss=LAW(sizes, lengths))
     assert "row 38, column params" in note
     assert "is it 1000 times too large?" in note
+    # A size times 1000 may be one of the others: then, too, the loss tells.
+    large = np.where(np.arange(len(sizes)) == 0, 1e3 * sizes, sizes)
+    (note,) = doubted(params=large, tokens=lengths, loss=LAW(sizes, lengths))
+    assert "row 1, column params: found 1e10, and a loss that suits 1e7: is it 1000 times too large?" in note
 
 
 @pytest.mark.parametrize(

@@ -188,6 +188,12 @@ def test_six_rows_are_too_few_to_judge_forms(run, tmp_path):
     assert "henighan-n: 6 rows are too few to judge 3 constants by rows held out; wanted 10 or more" in out
 
 
+def test_a_table_without_a_law_is_told_both_ways_on_with_its_own_name(run, folder):
+    code, _, err = run("fit FOLDER/a.csv")
+    assert code == 2
+    assert f"scaling fit chinchilla {folder}/a.csv; scaling fit --choose {folder}/a.csv takes the law" in err
+
+
 def test_the_form_that_the_rows_choose_is_fitted(run, tmp_path):
     """The table may stand anywhere among the words."""
     for words in ("--choose FOLDER/a.csv", "FOLDER/a.csv --choose kaplan-one-pass chinchilla", "--choose "):

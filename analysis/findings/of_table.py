@@ -4,6 +4,7 @@ that may spoil a law, how compute is best split, and the losses of larger runs.
 Nothing but columns is asked for. Losses are in nats per token, N in parameters, D in tokens, C in FLOP.
 """
 
+import collections
 import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -79,12 +80,21 @@ class OfTable:
     def text(self) -> str:
         """The same for a terminal."""
         lines = [self.study.text() if self.study else f"No laws of size and data: {self.why}"]
-        lines += self.choice.lines() if self.choice else []
+        lines += ["\n".join(self.choice.lines())] if self.choice else []
         lines += [found.summary() for found in self.fits]
         lines += self.suspects
         lines += [self.allocation.text()] if self.allocation else []
-        lines += [one.text() for one in self.ahead]
+        if self.ahead:
+            head = f"larger runs, by {self.ahead[0].by}:"
+            said = [f"Warning: {warning}" for warning in self.warnings_ahead]
+            lines.append("\n".join([*said, head, *(f"  {one.line()}" for one in self.ahead)]))
         return "\n\n".join(lines)
+
+    @property
+    def warnings_ahead(self) -> list[str]:
+        """What more than one of the larger runs is warned of; one alone is told how far it lies, which its row says."""
+        count = collections.Counter(warning for one in self.ahead for warning in one.warnings)
+        return [warning for warning, times in count.items() if times > 1]
 
 
 def find(table: Table, *, draws: int = DRAWS) -> OfTable:

@@ -37,5 +37,5 @@ def settled(problem: Problem, theta: Array, free: NDArray[np.bool_], lanes: int 
         s = intervals.scatter(r, (problem.weights > 0).sum(-1), int(free.sum()))
         objective = dataclasses.replace(problem.objective, kind="huber", delta=np.maximum(TUNING * s, LEAST)[:, None])
         problem = dataclasses.replace(problem, objective=objective)
-        theta = solver.solve(problem, theta, free, np.arange(m), solver.CLOSE, lanes).theta
+        theta = solver.solve(problem, theta, free, np.arange(m), solver.CLOSE, lanes, warm=True).theta
     return problem, theta

@@ -75,7 +75,7 @@ def best_of(
     order = np.argsort(found.value)
 
     def look(i: int) -> tuple[int, solver.Solutions, Spread, float]:
-        exact = solver.solve(problem, found.theta[[i]], free)
+        exact = solver.solve(problem, found.theta[[i]], free, warm=True)
         spread = intervals.spread(problem, exact.theta, free, clusters)
         return i, exact, spread, _rise(spread, free)
 
@@ -90,6 +90,7 @@ def best_of(
     same = np.abs(found.value - value) <= solver.SAME * value + 1e-24
     others: list[int] = []
     near = found.converged & (found.value <= max(value + rise, NEARLY * value)) & (plausible | ~plausible[best])
+    near &= ~_rising(problem, found, free)
     apart = near & _apart(problem, exact.theta[0], found.theta, spread, free)
     for i in order[apart[order]]:
         if apart[i] and len(others) < RIVALS:
@@ -107,6 +108,19 @@ def best_of(
         spread,
         value + rise,
     )
+
+
+def _rising(problem: Problem, found: solver.Solutions, free: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which of the descents stopped at a floor too low to be felt that should be higher: no optimum.
+
+    As a logarithm it has no slope there, and the step that is left looks like none.
+    """
+    rising = np.zeros(len(found.value), bool)
+    for k, c in enumerate(problem.law.constants()):
+        if c.kind == "floor" and free[k]:
+            felt = np.exp(found.theta[:, k]) > GONE * np.exp(solver.lifted(problem)) / solver.RISEN
+            rising |= ~felt & (found.gradient[:, k] < 0)
+    return rising
 
 
 def _apart(problem: Problem, theta: Array, others: Array, spread: Spread, free: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -29,6 +29,7 @@ APART = math.log(1.3)  # between steps, in ln(size)
 NEAREST = 0.1  # rows nearer than this in ln(size) are as far as this
 FURTHEST = math.log(30)  # rows beyond this say how a law ends, not how it goes on
 STARTS = 7  # of each step, beside the optimum of all rows
+ITERATIONS = 100  # of each start: one that takes more crosses a valley without end, and all lanes wait for it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,7 +133,9 @@ def _missed(
     """Squares of the law's error at a distance of 1, one for each step that says anything."""
     m, log = len(steps), problem.objective.log
     parts = problem.with_data(weights=np.array(steps) * problem.weights[0])
-    found = solver.solve(parts, np.tile(starts, (m, 1)), free, np.repeat(np.arange(m), len(starts)), solver.CLOSE)
+    found = solver.solve(
+        parts, np.tile(starts, (m, 1)), free, np.repeat(np.arange(m), len(starts)), solver.CLOSE, iterations=ITERATIONS
+    )
     value = found.value.reshape(m, -1)
     lowest = value.argmin(1)
     theta = found.theta.reshape(m, len(starts), -1)[np.arange(m), lowest]

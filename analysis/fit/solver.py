@@ -24,6 +24,7 @@ Array = NDArray[np.float64]
 State = tuple[Any, ...]
 
 ITERATIONS = 200  # per lane
+WARM = 1e-3  # damping from a start that is an optimum but for rounding, or nearly one; from elsewhere 1
 BUSY = 0.75  # lanes are refilled once fewer than this share of them is still going down
 BLOCK = 1024  # rows summed at a time, so that the working set stays in the second-level cache
 LANE_ELEMENTS = 2**14  # lanes x rows of one block
@@ -210,6 +211,9 @@ def solve(
     data: NDArray[np.int64] | None = None,
     tolerance: float = EXACT,
     lanes: int | None = None,
+    *,
+    warm: bool = False,
+    iterations: int = ITERATIONS,
 ) -> Solutions:
     """The minimum that each start leads to.
 
@@ -219,6 +223,8 @@ def solve(
         data: which of the problem's data sets a start is for, (s,); the first by default.
         tolerance: a lane is done when a step would lower its objective by less than this share of it.
         lanes: how many run side by side; by default as many as the cache holds.
+        warm: the starts are optima, or nearly: a damped step at the limit of rounding is refused again and again.
+        iterations: of each lane, at most.
     """
     theta0 = np.asarray(theta0, np.float64)
     s, p = theta0.shape
@@ -237,7 +243,8 @@ def solve(
         advance = _program(problem.law, problem.objective.log)
         delta, asymmetry = problem.objective.shape()
         delta = np.broadcast_to(np.ravel(delta), len(y))
-        _run_queue(advance, out, free, data, x, y, weights, delta, (tolerance, asymmetry), lanes)
+        settings = (tolerance, asymmetry, iterations)
+        _run_queue(advance, out, free, data, x, y, weights, delta, settings, lanes, WARM if warm else 1.0)
     return out
 
 
@@ -250,8 +257,9 @@ def _run_queue(
     y: Array,
     weights: Array,
     delta: Array,
-    settings: tuple[float, float],
+    settings: tuple[float, float, int],
     lanes: int,
+    damping: float,
 ) -> None:
     """Feeds starts to lanes until all are done; writes into `out`."""
     s, p = out.theta.shape
@@ -278,7 +286,9 @@ def _run_queue(
             who[empty] = new
             lane_free[empty], lane_y[empty], lane_w[empty] = free[new], y[data[new]], weights[data[new]]
             lane_delta[empty] = delta[data[new]]
-            for part, fill in zip(state, (out.theta[new], np.inf, 0.0, 0.0, 0.0, 1.0, 0, False, False), strict=True):
+            for part, fill in zip(
+                state, (out.theta[new], np.inf, 0.0, 0.0, 0.0, damping, 0, False, False), strict=True
+            ):
                 part[empty] = fill
         busy = who >= 0
         if not busy.any():
@@ -302,18 +312,6 @@ def _padded(n: int) -> int:
 
 
 @functools.cache
-def _compiler_options() -> dict[str, bool]:
-    """What of `OLD_EMITTERS` this version of XLA knows."""
-    import jax
-
-    try:
-        jax.jit(lambda x: x, compiler_options=OLD_EMITTERS).lower(0.0).compile()
-    except jax.errors.JaxRuntimeError:  # no such option
-        return {}
-    return OLD_EMITTERS
-
-
-@functools.cache
 def _program(law: type[Law], log_target: bool) -> Callable[..., State]:
     """The compiled descent of all lanes: iterations until fewer than a given number of them are left to go on."""
     import jax
@@ -324,62 +322,70 @@ def _program(law: type[Law], log_target: bool) -> Callable[..., State]:
 
     def transformed(theta: Any, x: Any) -> Any:
         constants = jnp.where(log, jnp.exp(jnp.where(log, theta, 0.0)), theta)
-        value = law(*(constants[k] for k in range(p)))(*x)
+        value = law(*(constants[:, k, None] for k in range(p)))(*x)
         return jnp.log(value) if log_target else value
 
     def block_sums(theta: Any, free: Any, x: Any, y: Any, w: Any, delta: Any, asymmetry: Any) -> tuple[Any, ...]:
-        value, push = jax.linearize(lambda t: jnp.broadcast_to(transformed(t, x), y.shape), theta)
-        J = jax.vmap(push)(jnp.eye(p)) * free[:, None]  # p n
-        rho, psi, slope, weight = _rho(value - y, delta, asymmetry, jnp)
-        return jnp.sum(w * rho), J @ (w * psi), (J * (w * slope)) @ J.T, (J * (w * weight)) @ J.T
+        def along(tangent: Any) -> tuple[Any, Any]:
+            return jax.jvp(
+                lambda t: jnp.broadcast_to(transformed(t, x), y.shape),
+                (theta,),
+                (jnp.broadcast_to(tangent, theta.shape),),
+            )
+
+        value, J = jax.vmap(along, out_axes=(None, 1))(jnp.eye(p))  # s n, s p n
+        J = J * free[..., None]
+        rho, psi, slope, weight = _rho(value - y, delta[:, None], asymmetry, jnp)
+
+        def curvature(weights: Any) -> Any:
+            return (J * weights[:, None]) @ jnp.swapaxes(J, 1, 2)
+
+        return jnp.sum(w * rho, -1), (J @ (w * psi)[..., None])[..., 0], curvature(w * slope), curvature(w * weight)
 
     def evaluate(theta: Any, free: Any, x: Any, y: Any, w: Any, delta: Any, asymmetry: Any) -> tuple[Any, ...]:
         """The objective, its gradient, and the curvature by rho'' and by rho' / r."""
-        if len(y) <= 2 * BLOCK:
+        s, n = y.shape
+        if n <= 2 * BLOCK:
             return block_sums(theta, free, x, y, w, delta, asymmetry)
 
         def add(sums: Any, rows: Any) -> tuple[Any, None]:
             columns, targets, weights = rows
-            return jax.tree.map(
-                jnp.add, sums, block_sums(theta, free, columns, targets, weights, delta, asymmetry)
-            ), None
+            more = block_sums(theta, free, columns, targets, weights, delta, asymmetry)
+            return jax.tree.map(jnp.add, sums, more), None
 
-        zeros = jnp.zeros(()), jnp.zeros(p), jnp.zeros((p, p)), jnp.zeros((p, p))
-        rows = jax.tree.map(lambda column: column.reshape(-1, BLOCK), (x, y, w))
-        return jax.lax.scan(add, zeros, rows)[0]
+        zeros = jnp.zeros(s), jnp.zeros((s, p)), jnp.zeros((s, p, p)), jnp.zeros((s, p, p))
+        columns = tuple(column.reshape(-1, BLOCK) for column in x)
+        targets, weights = (jnp.moveaxis(part.reshape(s, -1, BLOCK), 1, 0) for part in (y, w))
+        return jax.lax.scan(add, zeros, (columns, targets, weights))[0]
 
     def newton_step(value: Any, g: Any, H: Any, D: Any, damping: Any, free: Any) -> tuple[Any, ...]:
         # Damped by the curvature of iterated reweighting, which spans what rho'' misses where all residuals are large.
-        scale = jnp.diagonal(D)
-        A = (
-            H
-            + damping * (D + 0.001 * jnp.diag(scale) + 1e-9 * jnp.max(scale) * jnp.eye(p))
-            + jnp.diag(1e-14 * scale + ~free)
-        )
-        step, definite = eliminate(A, -g)
-        return (
-            jnp.where(jnp.isfinite(value), step, 0.0),
-            definite | ~jnp.isfinite(value),
-            -(g @ step + 0.5 * step @ H @ step),
-        )
+        scale = jnp.diagonal(D, axis1=1, axis2=2)  # s p
+        more = damping[:, None] * (0.001 * scale + 1e-9 * jnp.max(scale, -1, keepdims=True)) + 1e-14 * scale + ~free
+        step, definite = eliminate(H + damping[:, None, None] * D + more[..., None] * jnp.eye(p), -g)
+        unknown = ~jnp.isfinite(value)
+        step = jnp.where(unknown[:, None], 0.0, step)
+        fall = -jnp.sum(step * (g + 0.5 * (H @ step[..., None])[..., 0]), -1)
+        return step, definite | unknown, fall
 
     def eliminate(A: Any, b: Any) -> tuple[Any, Any]:
-        """Gauss-Jordan on a small positive matrix; a LAPACK call per lane would cost more than the rows do."""
+        """Gauss-Jordan on small positive matrices; a LAPACK call per lane would cost more than the rows do."""
 
         def sweep(j: Any, carry: tuple[Any, Any]) -> tuple[Any, Any]:
             M, definite = carry
-            pivot = M[j, j]
-            row = M[j] / jnp.where(pivot > 0, pivot, 1.0)
-            M = jnp.where((jnp.arange(p) == j)[:, None], row, M - jnp.outer(M[:, j], row))
-            return M, definite & (pivot > 1e-14 * A[j, j])
+            pivot = M[:, j, j]
+            row = M[:, j] / jnp.where(pivot > 0, pivot, 1.0)[:, None]
+            M = jnp.where((jnp.arange(p) == j)[:, None], row[:, None], M - M[:, :, j, None] * row[:, None])
+            return M, definite & (pivot > 1e-14 * A[:, j, j])
 
-        M, definite = jax.lax.fori_loop(0, p, sweep, (jnp.concatenate([A, b[:, None]], 1), jnp.array(True)))
-        return M[:, p], definite
+        start = jnp.concatenate([A, b[..., None]], -1), jnp.ones(len(A), bool)
+        M, definite = jax.lax.fori_loop(0, p, sweep, start)
+        return M[..., p], definite
 
     def iterate(state: State, free: Any, x: Any, y: Any, w: Any, delta: Any, settings: Any) -> State:
         theta, value, g, H, D, damping, count, done, converged = state
-        step, definite, decrease = jax.vmap(newton_step)(value, g, H, D, damping, free)
-        new = jax.vmap(evaluate, in_axes=(0, 0, None, 0, 0, 0, None))(theta + step, free, x, y, w, delta, settings[1])
+        step, definite, decrease = newton_step(value, g, H, D, damping, free)
+        new = evaluate(theta + step, free, x, y, w, delta, settings[1])
         fresh = ~jnp.isfinite(value)
         better = definite & (new[0] <= value) & jnp.isfinite(new[0]) & jnp.all(jnp.isfinite(new[1]), -1) & ~done
         gain = (value - new[0]) / jnp.maximum(decrease, 1e-300)
@@ -398,7 +404,7 @@ def _program(law: type[Law], log_target: bool) -> Callable[..., State]:
             *(keep(a, b) for a, b in zip(new, (value, g, H, D), strict=True)),
             damping,
             count + ~done,
-            done | small | (damping > 1e9) | (fresh & ~better) | (count + 1 >= ITERATIONS),
+            done | small | (damping > 1e9) | (fresh & ~better) | (count + 1 >= settings[2]),
             converged | (small & ~done),
         )
 
@@ -409,4 +415,15 @@ def _program(law: type[Law], log_target: bool) -> Callable[..., State]:
             state,
         )
 
-    return jax.jit(advance, compiler_options=_compiler_options())
+    programs = [jax.jit(advance, compiler_options=OLD_EMITTERS), jax.jit(advance)]
+
+    def program(*arguments: Any) -> State:
+        try:
+            return programs[0](*arguments)
+        except jax.errors.JaxRuntimeError:  # this version of XLA has no such option
+            if len(programs) == 1:
+                raise
+            del programs[0]
+            return programs[0](*arguments)
+
+    return program

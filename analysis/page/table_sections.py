@@ -116,5 +116,5 @@ def ahead(found: OfTable) -> Markup:
         for one in found.ahead
     ]  # fmt: skip
     said = f"By {found.ahead[0].by}: a model of the largest N on the most D of the table, and both 2, 4 and 10 times."
-    warnings = list(dict.fromkeys(w for one in found.ahead for w in one.warnings))
-    return tag("p", said) + markup.table(head, rows) + (markup.bullets(warnings) if warnings else "")
+    warnings = markup.bullets(found.warnings_ahead) if found.warnings_ahead else Markup()
+    return tag("p", said) + markup.table(head, rows) + warnings

@@ -181,7 +181,7 @@ class Table(dict[str, np.ndarray]):
             bad = np.flatnonzero(~(np.isfinite(column) & (column > 0)))
             if bad.size:
                 value = "an empty cell or NaN" if math.isnan(column[bad[0]]) else f"{column[bad[0]]:g}"
-                more = f" (and {bad.size - 1} more rows)" if bad.size > 1 else ""
+                more = f" (and {bad.size - 1} more {plural(bad.size - 1, 'row', 'rows')})" if bad.size > 1 else ""
                 raise InputError(
                     f"{self.source}, {self.label(int(bad[0]))}, column {name}: found {value}, wanted a number above 0; "
                     f"correct the cell or leave the row out{more}"

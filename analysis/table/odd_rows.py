@@ -4,6 +4,7 @@ Refused is what cannot be right; what is only hard to believe is a note. A row i
 the others, and where they are the most of the table.
 """
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -182,6 +183,26 @@ def _odd_sizes(N: Array, D: Array, loss: Array, usual: Surface, naming: Naming) 
                         f"{_span(values[rest])}, and a loss that suits {_n(values[rows[0]] * factor)}: "
                         f"is it {step:g} times too {'large' if high else 'small'}?"
                     ]
+    return _odd_among(N, D, loss, usual, naming)
+
+
+def _odd_among(N: Array, D: Array, loss: Array, usual: Surface, naming: Naming) -> list[str]:
+    """Rows among the others whose loss is far from theirs, and suits one of their inputs over or times 1000."""
+    off = np.log(loss / usual(N, D))
+    odd = np.abs(off) >= max(FAR * usual.scatter, LEAST_FAR)
+    if not odd.any() or odd.mean() > MINORITY:
+        return []
+    rows = np.flatnonzero(odd)
+    for name, values in (("params", N), ("tokens", D)):
+        for step, high in itertools.product(STEPS[:3], (True, False)):
+            factor = 1 / step if high else step
+            changed = (values * factor, D) if name == "params" else (N, values * factor)
+            near = np.abs(np.log(loss / usual(*changed)))[odd] <= max(NEAR * usual.scatter, SIZE_NEAR)
+            if near.all() and _between(values[odd] * factor, values[~odd]):
+                return [
+                    f"{naming.at(rows, name)}: found {_n(values[rows[0]])}, and a loss that suits "
+                    f"{_n(values[rows[0]] * factor)}: is it {step:g} times too {'large' if high else 'small'}?"
+                ]
     return []
 
 

@@ -58,7 +58,8 @@ def head(table: "Table") -> str:
 
 def _rest(table: "Table", rows: int, columns: int) -> Iterator[str]:
     if len(table) > rows:
-        yield f"and {len(table) - rows} more rows"
+        more = len(table) - rows
+        yield f"and {more} more {plural(more, 'row', 'rows')}"
     if others := list(table.columns)[columns:]:
         yield _cut(f"and {len(others)} more columns: {', '.join(others)}", NAMES)
 

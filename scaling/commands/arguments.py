@@ -31,7 +31,10 @@ class Parser(argparse.ArgumentParser):
         for word in args or ():
             if not word.strip() or re.fullmatch(r"--[\w-]+=(--)?\s*", word):  # of "--", argparse would make a list
                 self.error(f"{word or 'an empty word'}: wanted a value; leave it out where there is none")
-        return super().parse_known_args(args, namespace)
+        found, rest = super().parse_known_args(args, namespace)
+        if "parser" not in found:  # the innermost, whose help lists what could have been meant
+            found.parser = self
+        return found, rest
 
     def _print_message(self, message: str, file: Any = None) -> None:
         """Argparse's own says nothing of a disk that is full."""

@@ -401,9 +401,11 @@ def _asked(args: argparse.Namespace) -> tuple[list["type[Law]"], Path | list[Pat
 
     if args.choose is None:
         if not args.law or not args.table:
+            file = shlex.quote(args.law) if args.law and Path(args.law).exists() else ""
+            ways = f"; scaling fit --choose {file} takes the law that predicts rows held out best" if file else ""
             raise InputError(
-                "wanted a law and a table before the options, such as: scaling fit chinchilla runs.csv; "
-                "scaling fit --list names the laws"
+                f"wanted a law and a table before the options, such as: scaling fit chinchilla {file or 'runs.csv'}"
+                f"{ways}; scaling fit --list names the laws"
             )
         return [law_by_name(name) for name in (args.law, *args.against)], one_or_all(args.table)
     # The option takes words greedily, the table among them: it is the word that is no law's name.
