@@ -637,7 +637,8 @@ class Bench:
         for name, content in case.files.items():
             (here / name).parent.mkdir(parents=True, exist_ok=True)
             (here / name).write_bytes(content)
-            os.utime(here / name, (time.time() - LONG_AGO,) * 2)
+            then = time.time() - LONG_AGO
+            os.utime(here / name, (then, then))
         here.mkdir(exist_ok=True)
         if case.shell:
             return self._in_a_shell(self._placed(case.shell))

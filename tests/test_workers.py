@@ -198,7 +198,7 @@ def test_stopping_saves_says_so_and_goes_on_later(number, after, config, uninter
     process = start(config, tmp_path, process_group=0)
     wait_for((tmp_path / "study.json").exists)
     if after == "while training":
-        wait_for(lambda: any(claims.holder(pack).done for pack, pid in claimed(tmp_path) if pid))
+        wait_for(lambda: any((own := claims.holder(pack)) and own.done for pack, pid in claimed(tmp_path) if pid))
     else:
         time.sleep(0.3)
     os.killpg(process.pid, number)
