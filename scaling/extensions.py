@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from scaling import folders
 from scaling.errors import InputError, place
 
 T = TypeVar("T")
@@ -179,10 +180,8 @@ def _run(path: Path, stamp: tuple[int, ...]) -> str:
     if path in _READING:
         raise InputError(f"{path} names a class of its own while it is being read; name it inside study()")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = folders.read_text(path, "a Python file")
         tree = ast.parse(text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from None
     except (SyntaxError, ValueError) as error:
         where = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         raise InputError(f"{path} is not a Python file: {getattr(error, 'msg', error)}{where}") from None

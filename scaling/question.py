@@ -21,11 +21,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from scaling import config, extensions, own_code, rates
+from scaling import config, extensions, folders, own_code, rates
 from scaling.config import RunConfig, Study
 from scaling.errors import InputError, place
 
 LOOKED_AT, NAMED = 200, 8  # files of a folder where a config is not, in a message
+LONGEST = 2**20  # bytes of a file that is looked at for whether it is one
 LIMIT = 300.0  # seconds that the code of a config may take
 Say = Callable[[str], object]
 P = ParamSpec("P")
@@ -249,8 +250,8 @@ def _ready_made(asked: Path = Path()) -> str:
 
 
 def _is_config(path: Path) -> bool:
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        return re.search(r"^def study\(", path.read_text(encoding="utf-8"), re.MULTILINE) is not None
+    with contextlib.suppress(OSError, InputError):
+        return re.search(rb"^def study\(", folders.content(path, "a config", LONGEST), re.MULTILINE) is not None
     return False
 
 

@@ -533,7 +533,9 @@ def test_damaged_tokens_are_noticed(corpus, tmp_path):
         with pytest.raises(InputError, match=r"manifest.json.* (wanted|missing).*; delete .* and prepare again$"):
             open_tokens(made.folder)
     path.write_bytes(b"\xff\xfe")
-    with pytest.raises(InputError, match=r"manifest.json: byte 0 is 0xff, wanted .*; delete .* and prepare again$"):
+    with pytest.raises(
+        InputError, match=r"manifest.json: no text in UTF-8 .*; wanted .*; delete .* and prepare again$"
+    ):
         open_tokens(made.folder)
     path.write_text(right)
     assert open_tokens(made.folder).manifest == made.manifest
