@@ -232,8 +232,10 @@ def test_a_study_that_has_begun_is_told_what_it_leaves_and_what_more_would(capsy
     assert found["before"]["law"] == pytest.approx(math.log(high / low) / 2, rel=0.5)
     assert found["promise"]["law"] < found["before"]["law"]
     Table.from_columns({"N": N, "tokens": D, "loss": loss}).to_csv(table)
-    _, _, err = run(capsys, "suggest", str(table), "--columns", "params=N", *SMALL, "--until", "0.001")
+    words = ("--columns", "params=N", "--until", "0.001", "--out", str(tmp_path / "next.py"))
+    _, _, err = run(capsys, "suggest", str(table), *SMALL, *words)
     assert "cannot be reached with this budget" in err
+    assert "fitted together with the runs" in " ".join((tmp_path / "next.py").read_text().split())
 
 
 @pytest.mark.parametrize(
