@@ -1,5 +1,6 @@
 """Designs against closed forms, brute force and what a fit really finds."""
 
+import dataclasses
 import itertools
 import json
 import math
@@ -8,11 +9,13 @@ import numpy as np
 import pytest
 
 from analysis import design
-from analysis.design import exchange, usual
+from analysis.design import exchange, prior, usual
 from analysis.design.criterion import Criterion, Target, elfving, half_width
 from analysis.design.pool import Pool, pool
 from analysis.design.prior import Prior
 from analysis.fit import fit
+from analysis.fit.estimate import Fit
+from analysis.fit.floor import Floor
 from analysis.laws import Chinchilla, KaplanN
 from analysis.table import Table
 from scaling import question
@@ -87,6 +90,24 @@ def test_a_trunk_pays_for_its_branches():
     assert own.cost(np.array([1, 1, 0])) == pytest.approx(one)
     assert own.cost(np.array([2, 1, 0])) == pytest.approx(one + 6e9)  # the second seed has a trunk of its own
     assert own.cost(np.array([[1, 1, 1], [0, 0, 2]])) == pytest.approx([one + 12e9, 24e9])
+
+
+@pytest.mark.parametrize("trunks", [False, True])
+def test_what_each_candidate_is_paid_sums_to_the_cost(trunks):
+    own = Pool(np.array([1e3, 1e3, 2e3]), np.array([1e6, 2e6, 1e6]), trunks, overhead=1e8)
+    counts = np.array([3, 1, 2])
+    assert own.paid(counts).sum() == pytest.approx(float(own.cost(counts)))
+    assert own.paid(counts)[1] == pytest.approx(12e9 + 1e8)  # the longest, with its trunk
+
+
+def test_a_floor_of_0_may_be_believed(tmp_path):
+    N, D = (each.ravel() for each in np.meshgrid([1e4, 4e4, 1.6e5, 6.4e5], [1e5, 8e5, 6.4e6], indexing="ij"))
+    loss = dataclasses.replace(LAW, E=0.0)(N, D) * np.exp(0.01 * np.random.default_rng(0).normal(size=len(N)))
+    table = Table.from_columns({"params": N, "tokens": D, "loss": loss})
+    found = fit(Chinchilla, table, floor=Floor(0.0), every_run=True)
+    again = Fit.from_json(found.to_json())
+    assert again.constants["E"] == 0
+    assert all(getattr(law, "E") < 1e-6 for law in prior.of_fit(again).laws)  # noqa: B009
 
 
 def test_a_design_beats_the_habits_and_keeps_to_its_bounds():
@@ -210,8 +231,11 @@ def test_a_study_that_has_begun_is_told_what_it_leaves_and_what_more_would(capsy
     low, high = fitted.predict(params=1e7, tokens=2e8)[1:]
     assert found["before"]["law"] == pytest.approx(math.log(high / low) / 2, rel=0.5)
     assert found["promise"]["law"] < found["before"]["law"]
-    _, _, err = run(capsys, "suggest", str(table), *SMALL, "--until", "0.001")
+    Table.from_columns({"N": N, "tokens": D, "loss": loss}).to_csv(table)
+    words = ("--columns", "params=N", "--until", "0.001", "--out", str(tmp_path / "next.py"))
+    _, _, err = run(capsys, "suggest", str(table), *SMALL, *words)
     assert "cannot be reached with this budget" in err
+    assert "fitted together with the runs" in " ".join((tmp_path / "next.py").read_text().split())
 
 
 @pytest.mark.parametrize(
@@ -224,6 +248,11 @@ def test_a_study_that_has_begun_is_told_what_it_leaves_and_what_more_would(capsy
         ((*SMALL, "--law", "chinchilla"), "the published laws have forms of their own"),
         (("--target", "1e7,2e8", "--flops", "1e9"), "allow smaller models, or spend more"),
         (("--target", "1e7,2e8", "--flops", "1e15", "--sizes", "1e6", "1e4"), "the smaller first"),
+        (("--target", "1e3,1e5", "--flops", "1e12"), "give --sizes"),
+        ((*SMALL, "--max-tokens", "0"), "wanted 1 token or more"),
+        ((*SMALL, "--overhead", "-1"), "no less than 0"),
+        ((*SMALL, "--law", "none.py:Law"), "none.py"),
+        ((*SMALL, "--where", "loss<3"), "--where: of the table of --prior TABLE"),
     ],
 )
 def test_what_cannot_be_designed_is_told_in_a_line(capsys, words, told):

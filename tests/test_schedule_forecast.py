@@ -116,6 +116,23 @@ def test_a_run_of_a_study_is_followed_to_the_end_of_its_own_plan():
     assert one.value == pytest.approx(ends["cosine"], rel=2e-3)
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [(("planned",), "no run on its way"), (("cosine", "--columns", "loss=x"), "those of the study"),
+     (("cosine", "--run", "x"), "no run x with")],
+)  # fmt: skip
+def test_what_a_finished_study_cannot_be_asked_is_told_in_a_line(tmp_path, capsys, monkeypatch, words, told):
+    (tmp_path / "study.json").write_text("{}")
+    monkeypatch.setattr("analysis.records.read", lambda path: None)
+    monkeypatch.setattr(schedule_forecast, "of_records", lambda records: {"1": [curve("cosine")]})
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["predict", str(tmp_path), "--schedule", *words])
+    assert stopped.value.code == 2
+    err = capsys.readouterr().err
+    assert told in err
+    assert err.count("\n") == 1
+
+
 def test_curves_whose_rate_never_fell_tell_nothing_of_a_fall():
     with pytest.raises(InputError, match="no curve has seen its learning rate fall"):
         forecast([curve("constant")], ["cosine"])

@@ -370,6 +370,31 @@ def test_without_a_fit_published_constants_plan_and_predict(run):
     assert {one["data"] for one in found["others"]} >= {"MassiveText", "C4", "Dolma"}
 
 
+def test_a_file_may_be_called_published(run, tmp_path):
+    file = tmp_path / "published.json"
+    run(f"fit kaplan-c FOLDER/a.csv --columns params=size --out {file}")
+    for verb in ("predict published.json", "plan published.json --flops 1e18"):
+        code, _, err = run(verb)
+        assert code == 2
+        assert "published:NAME" not in err
+    for verb in ("predict published:x --params 1 --tokens 1", "plan published --flops 1e18"):
+        assert "wanted published:NAME" in run(verb)[2]
+
+
+def test_a_law_of_ones_own_says_nothing_of_published_constants(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(
+        "import dataclasses\nfrom analysis.laws import Law, constant\n\n\n@dataclasses.dataclass(frozen=True)\n"
+        "class Mine(Law):\n    A: float = constant('nats/token', start=(1, 9))\n    name = 'mine'\n"
+        "    inputs = ('params', 'tokens')\n\n    def __call__(self, N, D):\n        return self.A / N\n"
+    )
+    for words in ("plan published:chinchilla --flops 1e20", "plan --params 1e9 --tokens 1e10",
+                  "predict published:chinchilla --params 1e9 --tokens 1e10"):  # fmt: skip
+        code, _, err = run(f"{words} --law mine.py:Mine")
+        assert code == 2
+        assert "leave out --law" in err
+
+
 def test_what_one_training_takes_needs_no_fit(run):
     for hardware in ("--hardware h100:8", "--hardware h100-8", "--peak 989e12 --chips 8 --power 700"):
         code, out, _ = run(f"plan --params 1e9 --tokens 2e10 {hardware} --price 2.5 --grid 385 --json")

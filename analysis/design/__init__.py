@@ -27,6 +27,7 @@ CHECK_RUNS = 12  # at most
 # intervals are wider than promised where a few runs decide.
 RUNS, REPEATS = 24, 3
 LEAST = 3  # different sizes, and lengths
+MANY = 10**6  # runs that a spending may have: its interval is a normal one
 SPENDINGS = (0.25, 0.5, 1.0, 2.0, 4.0)  # times the budget
 
 
@@ -62,9 +63,17 @@ class Study:
     @property
     def runs(self) -> list[tuple[float, float, int]]:
         """(N, D, how often), the smallest first."""
+        return [(float(self.pool.params[i]), float(self.pool.tokens[i]), int(self.counts[i])) for i in self._order]
+
+    @property
+    def shares(self) -> list[float]:
+        """Of the cost, by each of `runs`; of a trunk, by its longest branch."""
+        return [float(x) for x in self.pool.paid(self.counts)[self._order] / self.flops]
+
+    @property
+    def _order(self) -> list[int]:
         there = np.flatnonzero(self.counts)
-        rows = [(float(self.pool.params[i]), float(self.pool.tokens[i]), int(self.counts[i])) for i in there]
-        return sorted(rows)
+        return sorted((int(i) for i in there), key=lambda i: (self.pool.params[i], self.pool.tokens[i]))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -101,8 +110,7 @@ class Design:
             f"{n} {plural(n, 'run', 'runs')}{' more' if self.before else ''}, {compute(study.flops)}:",
             "           N            D  times  share of cost  without it",
         ]
-        for (size, tokens, often), more in zip(study.runs, self.adds, strict=True):
-            share = FLOP_PER_PARAM_TOKEN * size * tokens * often / study.flops
+        for (size, tokens, often), share, more in zip(study.runs, study.shares, self.adds, strict=True):
             paid, without = percent(share), percent(more, sign=True)
             lines.append(f"  {short(size):>10} {short(tokens):>12} {often:>6} {paid:>14} {without:>11}")
         lines += [
@@ -205,7 +213,7 @@ def design(
     ]
     bound = math.nan
     if not (pool.trunks or len(begun[0])) and len(target.params) == 1:
-        bound = float(np.median(half_width(criterion.bound(flops) ** 2, int(counts.sum()), constants, level)))
+        bound = float(np.median(half_width(criterion.bound(flops) ** 2, MANY, constants, level)))
     before = promised(criterion, np.zeros(len(pool), np.int64), level) if len(begun[0]) > constants else None
     spendings = {s * flops: promised(criterion, best(s * flops), level) for s in SPENDINGS if s != 1.0}
     return Design(

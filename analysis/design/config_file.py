@@ -6,14 +6,14 @@ from analysis.design import Design
 from analysis.digits import compute, percent, short, typed
 from analysis.plan.recipe import Shape, leaving_updates, published_batches, published_learning_rates
 
-HEAD = """The runs to train before N = {N} on {D} tokens, as scaling design chose them for {flops}.
+HEAD = """The runs to train before N = {N} on {D} tokens, as scaling {verb} chose them for {flops}.
 
     scaling study show {name} --set 'data.source=text:mine/*.txt'
     scaling study run {name} --set 'data.source=text:mine/*.txt' --out studies/design
-    scaling fit chinchilla studies/design --loss squared --out law.json
+    scaling fit {law_name} studies/design --loss squared --out law.json
 
-Promised at {level}: the law's value there to ± {law}, one run to ± {run}. Batches are those of {batches}, peak rates \
-those of {rates}: published rules, no sweep on this text.
+Promised at {level}{beside}: the law's value there to ± {law}, one run to ± {run}. Batches are those of {batches}, \
+peak rates those of {rates}: published rules, no sweep on this text.
 """
 
 FILE = '''"""{head}
@@ -73,12 +73,15 @@ def config(made: Design, shapes: dict[float, Shape], name: str) -> str:
         s = shapes[N]
         shape = f"{s.d_model}, {s.n_layer}, {s.n_head}"
         lines.append(f"    ({shape}, {D:.6g}, {often}, {typed(in_batch, 4)}, {rate:.3g}),  # N = {short(N)}")
-    p = made.study.promise
+    p, names = made.study.promise, {law.name for law in made.prior.laws}
     head = HEAD.format(
         N=short(float(made.target.params[0])),
         D=short(float(made.target.tokens[0])),
         flops=compute(made.budget),
         name=name,
+        verb="suggest" if made.before else "design",
+        beside=", fitted together with the runs that were there before" if made.before else "",
+        law_name=names.pop() if len(names) == 1 else "chinchilla",
         level=percent(p.level),
         law=percent(p.law),
         run=percent(p.run),

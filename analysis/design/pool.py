@@ -49,13 +49,29 @@ class Pool:
         counts = np.asarray(counts)
         if not self.trunks:
             return counts @ self.flops
-        total = counts @ (COOLDOWN * FLOP_PER_PARAM_TOKEN * self.params * self.tokens + self.overhead)
+        total = counts @ self._branches
         for N in np.unique(self.params):
             of_size = self.params == N
             for seed in range(int(counts[..., of_size].max(initial=0))):
                 longest = np.max(np.where(counts[..., of_size] > seed, self.tokens[of_size], 0.0), -1)
                 total = total + (1 - COOLDOWN) * FLOP_PER_PARAM_TOKEN * N * longest
         return total
+
+    def paid(self, counts: Counts) -> Array:
+        """FLOP of each candidate in a study, counts (m,): a trunk is paid by its longest branch. They sum to `cost`."""
+        if not self.trunks:
+            return counts * self.flops
+        total = counts * self._branches
+        for N in np.unique(self.params):
+            for seed in range(int(counts[self.params == N].max())):
+                longest = np.argmax(np.where((self.params == N) & (counts > seed), self.tokens, 0.0))
+                total[longest] += (1 - COOLDOWN) * FLOP_PER_PARAM_TOKEN * N * self.tokens[longest]
+        return total
+
+    @property
+    def _branches(self) -> Array:
+        """FLOP of each behind its trunk, (m,)."""
+        return COOLDOWN * FLOP_PER_PARAM_TOKEN * self.params * self.tokens + self.overhead
 
 
 def pool(
@@ -81,8 +97,13 @@ def pool(
     sizes = np.unique(np.asarray(sizes, float))
     if not (sizes.size and sizes[0] > 0 and 0 < ratios[0] <= ratios[1]):
         raise InputError("sizes and tokens per parameter: wanted numbers above 0, the smaller first")
-    shortest = STEP ** math.floor(math.log(ratios[0] * sizes[0], STEP))
-    longest = min(ratios[1] * sizes[-1], flops / (FLOP_PER_PARAM_TOKEN * sizes[0]), most_tokens)
+    if not (most_tokens >= 1 and overhead >= 0):
+        raise InputError(
+            f"{most_tokens:g} tokens at most, {overhead:g} FLOP beside a run: wanted 1 token or more, no less than 0 "
+            "FLOP"
+        )
+    shortest = max(STEP ** math.floor(math.log(ratios[0] * sizes[0], STEP)), 1.0)
+    longest = min(ratios[1] * float(sizes[-1]), flops / (FLOP_PER_PARAM_TOKEN * float(sizes[0])), most_tokens)
     lengths = shortest * STEP ** np.arange(max(math.floor(math.log(longest / shortest, STEP) + 1e-9), 0) + 1)
     N, D = np.repeat(sizes, len(lengths)), np.tile(lengths, len(sizes))
     ratio = D / N

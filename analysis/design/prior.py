@@ -53,15 +53,21 @@ def of_fit(fit: Fit, draws: int = DRAWS, seed: int = 0) -> Prior:
         raise InputError(f"{law.name} is a law of {', '.join(law.inputs)}; a design wants one of params, tokens")
     if not fit.sound:
         raise InputError(f"the fit is doubtful ({fit.why}), so it says nothing of what other runs would; begin from "
-                         "--prior published")  # fmt: skip
+                         "published constants, with scaling design")  # fmt: skip
     if len(fit.draws):
         rows = fit.draws[np.linspace(0, len(fit.draws) - 1, min(draws, len(fit.draws))).astype(int)]
     else:
         rng = np.random.default_rng(seed)
-        theta = rng.multivariate_normal(fit.theta, np.nan_to_num(fit.covariance), draws, method="eigh")
+        none = solver.at_zero(law, fit.theta)  # of a floor of 0 the covariance says nothing
+        covariance = np.where(none | none[:, None], 0.0, np.nan_to_num(fit.covariance))
+        theta = rng.multivariate_normal(fit.theta, covariance, draws, method="eigh")
         rows = solver.to_constants(law, theta)
     laws = [law(*map(float, row)) for row in rows if np.isfinite(row).all()]
-    kept = tuple(one for one in laws if all(getattr(one, c.name) > 0 for c in law.constants()))
+    kept = tuple(
+        one
+        for one in laws
+        if all(getattr(one, c.name) > 0 or (c.kind == "floor" and getattr(one, c.name) == 0) for c in law.constants())
+    )
     if not kept:
         raise InputError(f"no draw of the fit of {law.name} is a law that falls with size and data")
     error = fit.misfit.error if fit.misfit else misfit.USUAL

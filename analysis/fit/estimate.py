@@ -439,7 +439,11 @@ class Fit(Generic[L]):
         for name, ends in d["ranges"].items():
             if not isinstance(ends, list) or len(ends) != 2:
                 raise ValueError(f"the range of {name} is no pair of numbers")
-        below = [name for name in log if log[name] and not _number(d[name], name) > 0]
+        below = [
+            c.name
+            for c in law.constants()
+            if c.log and not (_number(d[c.name], c.name) > 0 or (c.kind == "floor" and d[c.name] == 0))
+        ]
         below += [
             name for name, ends in d["ranges"].items() for end in ends if d.get("misfit") and not _number(end, name) > 0
         ]

@@ -141,7 +141,7 @@ def own(text: str) -> type[Law]:
     file, _, name = text.rpartition(":")
     law = extensions.load(Path(file), name, Law, text)
     said = [each for each in ("name", "inputs") if not hasattr(law, each)]
-    said += [] if "__call__" in vars(law) else ["__call__"]
+    said += [] if "__call__" in vars(law) else ["__call__ of its own"]
     if said or not law.constants():
         raise InputError(
             f"{text}: it has no {said[0] if said else 'field by constant()'}; wanted what docs/extending.md has"

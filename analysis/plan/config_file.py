@@ -75,7 +75,6 @@ def config(plan: Plan, name: str, *, n_ctx: int | None = None, n_vocab: int = N_
         f"{r.learning_rate:.3g}),  # N = {short(r.shape.params)}"
         for r in plan.ladder
     )
-    unique = int(plan.repeated.unique_tokens) if plan.repeated else 0
     lengths = ", ".join(f"{length:g}" for length in LENGTHS)
     head = HEAD.format(
         N=short(plan.params),

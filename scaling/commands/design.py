@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scaling import folders
-from scaling.commands import arguments
+from scaling.commands import arguments, laws
 from scaling.errors import InputError
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _asked(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--utilisation", type=arguments.number, default=0.4, help="share of the chips' peak that training reaches (0.4)"
     )
-    verb.add_argument("--law", help="fitted to the runs that are there (chinchilla)")
+    verb.add_argument("--law", type=arguments.law, help="fitted to the runs that are there (chinchilla)")
     verb.add_argument(
         "--sizes", type=arguments.number, nargs=2, metavar="N", help="smallest and largest model to train"
     )
@@ -88,6 +88,7 @@ def _asked(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--noise", type=arguments.number, help="scatter of a run, in ln(loss) (0.005, or the fit's)")
     verb.add_argument("--overhead", type=arguments.number, metavar="C", help="FLOP that each run costs beside (0)")
     verb.add_argument("--out", type=arguments.PYTHON, metavar="FILE.py", help="the runs as a study's config")
+    laws.rows(verb)
     verb.add_argument("--json", action="store_true", help="JSON in place of text")
 
 
@@ -99,7 +100,6 @@ def _design(args: argparse.Namespace) -> int:
 
 def _suggest(args: argparse.Namespace) -> int:
     arguments.fits_on_the_cpu()
-    from analysis import load
     from analysis.design import prior
     from analysis.digits import percent
     from analysis.fit import fit
@@ -107,7 +107,7 @@ def _suggest(args: argparse.Namespace) -> int:
 
     if args.until is not None and not args.until > 0:
         raise InputError(f"--until {args.until:g}: wanted a number above 0, such as 0.02")
-    table = load.load(args.table)
+    table = laws.asked_for(args)
     fitted = fit(args.law or "chinchilla", table)
     rows = admitted(type(fitted.law), table)
     made, write = _made(args, prior.of_fit(fitted), (rows["params"], rows["tokens"]))
@@ -140,6 +140,8 @@ def _made(
         prior = dataclasses.replace(prior, noise=args.noise)
     flops, target = _flops(args), _target(args.target, prior)
     N = float(target.params[0])
+    if args.sizes is None and N < LEAST:
+        raise InputError(f"a target of {N:g} parameters, and the smallest standard shape has {LEAST:g}; give --sizes")
     smallest, largest = args.sizes or (max(N / REACH, LEAST), N)
     fewest, most = args.ratios or RATIOS
     shapes = {float(shape.params): shape for shape in standard_sizes(smallest, largest)}
@@ -180,20 +182,24 @@ def _flops(args: argparse.Namespace) -> float:
 
 
 def _prior(args: argparse.Namespace) -> "Prior":
-    from analysis import load
     from analysis.design import prior
     from analysis.fit import fit
 
+    path = Path(args.prior)
+    if path.suffix == ".json" or args.prior == PUBLISHED:
+        read = {"--columns": args.columns, "--where": args.where, "--best-of": args.best_of}
+        if given := " ".join(name for name, value in read.items() if value):
+            raise InputError(f"{given}: of the table of --prior TABLE; leave out")
     if args.prior == PUBLISHED:
         if args.law is not None:
             raise InputError("--law is of the runs of --prior TABLE; the published laws have forms of their own")
         return prior.published()
-    path = Path(args.prior)
     if path.suffix == ".json":
-        if args.law is not None:
-            raise InputError(f"--law: {path} has its law; leave it out")
-        return prior.of_fit(arguments.read_fit(path))
-    return prior.of_fit(fit(args.law or "chinchilla", load.load(path)))
+        found = arguments.read_fit(path)
+        if args.law not in (None, found.law.name):
+            raise InputError(f"--law {args.law}: {path} is a fit of {found.law.name}; leave it out")
+        return prior.of_fit(found)
+    return prior.of_fit(fit(args.law or "chinchilla", laws.asked_for(args, path)))
 
 
 def _target(text: str, prior: "Prior") -> "Target":

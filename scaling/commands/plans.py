@@ -208,6 +208,8 @@ def _predict_schedules(args: argparse.Namespace) -> int:
         columns = arguments.pairs(args.columns, "--columns")
         curves = schedule_forecast.of_table(load.load(args.fit, columns, curves=True))
         return arguments.answer(schedule_forecast.forecast(curves, args.schedule, law=law, run=run), args.json)
+    if args.columns:
+        raise InputError(f"--columns renames the columns of a file; those of the study {args.fit[0]} have their names")
     models = schedule_forecast.of_records(records.read(args.fit[0]))
     if run:
         models = {name: own for name, own in models.items() if run in [curve.name for curve in own]}
@@ -219,9 +221,8 @@ def _predict_schedules(args: argparse.Namespace) -> int:
             "one of them, or --schedule planned"
         )
     if not models:
-        raise InputError(
-            f"{args.fit[0]}: no {f'run {run}' if run else 'such run'} with enough points after its warm-up"
-        )
+        which = f"run {run}" if run else "run on its way" if args.schedule == [schedule_forecast.PLANNED] else "run"
+        raise InputError(f"{args.fit[0]}: no {which} with enough points after its warm-up")
     made = {name: _of_model(own, args.schedule, law, run) for name, own in models.items()}
     text = "\n".join(f"{name}\n{one if isinstance(one, str) else one.text()}" for name, one in made.items())
     value = {name: {"why": one} if isinstance(one, str) else one.to_dict() for name, one in made.items()}
@@ -270,15 +271,14 @@ def _inputs(words: Sequence[str], known: Sequence[str]) -> dict[str, float]:
 def _is_published(path: Path | None) -> bool:
     from analysis.plan import published
 
-    return str(path).startswith(published.PREFIX.rstrip(":"))
+    return str(path).partition(":")[0] == published.PREFIX.rstrip(":")
 
 
 def _expect(args: argparse.Namespace, name: Path) -> int:
     """What published constants say of a run."""
     from analysis.plan import published
 
-    if args.store:
-        raise InputError("--store: a forecast is kept of a fit of your own; leave it out")
+    _refuse(args, f"{name} is no fit of yours", "store", "law")
     inputs = _inputs(args.inputs, ("params", "tokens", "unique_tokens"))
     if missing := " ".join(f"--{name} VALUE" for name in ("params", "tokens") if name not in inputs):
         raise InputError(f"{name} wants {missing}")
@@ -308,7 +308,7 @@ def _plan(args: argparse.Namespace) -> int:
         "params": args.params,
     }
     if _is_published(args.fit):
-        _refuse(args, f"{args.fit} is no fit of yours", "batch_fit", "store", "despite_doubts", "plot")
+        _refuse(args, f"{args.fit} is no fit of yours", "batch_fit", "store", "law", "despite_doubts", "plot")
         return _answer_plan(args, plan.by_published(str(args.fit), budget, **common, **demands))
     common["despite_doubts"] = args.despite_doubts
     line = _allocation(args.fit)
@@ -381,7 +381,7 @@ def _account_alone(args: argparse.Namespace, machine: "Machine | None") -> int:
         args,
         "without a fit --params N on --tokens D are told alone",
         *("flops", "hours", "money", "inference_tokens", "unique_tokens", "rates", "batch_fit", "store", "write"),
-        "despite_doubts",
+        *("despite_doubts", "law"),
     )
     return arguments.answer(_account(args, args.params, args.tokens, machine), args.json)
 
