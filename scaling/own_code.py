@@ -26,7 +26,7 @@ def shadowing() -> str:
     for name in BESIDE:
         spec = importlib.util.find_spec(name)
         at = next(iter(spec.submodule_search_locations or ()), spec.origin) if spec else None
-        if at and Path(at).resolve() != PACKAGE.parent / name:
+        if at and Path(at).resolve() != (PACKAGE.parent / name).resolve():  # either may be a link
             return str(at)
     return ""
 
