@@ -363,12 +363,15 @@ class RunConfig:
             )
 
     def _whole(self, name: str, unit: int, why: str) -> None:
-        """Refuses a number of tokens that is no multiple of `unit`; while `rounded` lasts, takes the nearest."""
+        """Refuses a number of tokens that is no multiple of `unit`; while `rounded` lasts, takes the nearest.
+
+        A D of less than half a unit is refused then too: the nearest is another question.
+        """
         value, told = getattr(self, name), _ROUNDED.get()
         if value > 0 and value % unit == 0:
             return
         nearest = max(1, round(value / unit)) * unit
-        if told is None or value <= 0:
+        if told is None or 2 * value < unit:
             raise InputError(f"{name}={value} is not {why} ({unit}); the nearest is {nearest}")
         told[f"{name}={value} is not {why} ({unit}): {nearest} is taken"] = None
         object.__setattr__(self, name, nearest)

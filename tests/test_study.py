@@ -460,6 +460,8 @@ def test_a_d_that_is_no_whole_number_of_updates_is_rounded_with_a_line_for_whoev
     (run, _) = question.load(str(path), {"D": "4e6"}, said.append).runs
     assert (run.tokens, run.pool) == (7812 * 512, 4_000_000)
     assert said == ["tokens=4000000 is not a whole number of steps of batch x n_ctx tokens (512): 3999744 is taken"]
+    with pytest.raises(InputError, match=r"tokens=100 is not a whole number of steps .* \(512\); the nearest is 512"):
+        question.load(str(path), {"D": "100"}, said.append)
     exact = dataclasses.replace(run, tokens=3_999_744)
     assert identity(run, "t") == identity(exact, "t")
     for refused in (lambda: question.load(str(path), {"D": "4e6"}), lambda: dataclasses.replace(run, tokens=4_000_000)):
