@@ -210,8 +210,8 @@ def read(path: str | Path) -> Forecast:
         for low, high in (("low", "high"), ("law_low", "law_high")):
             found |= {low: found[low] or 0.0, high: math.inf if found[high] is None else found[high]}
         found["warnings"] = tuple(map(str, found["warnings"]))
-        found["inputs"] = {name: float(value) for name, value in found["inputs"].items()}
-        found |= {name: float(found[name]) for name in ("value", "low", "high", "law_low", "law_high", "level")}
+        found["inputs"] = {name: _float(name, value) for name, value in found["inputs"].items()}
+        found |= {name: _float(name, found[name]) for name in ("value", "low", "high", "law_low", "law_high", "level")}
         for name in ("made", "law", "target"):
             if not isinstance(found[name], str):
                 raise TypeError(f"{name} is {found[name]!r}, no text")
@@ -237,3 +237,10 @@ def is_one(path: str | Path) -> bool:
     except InputError:
         return False
     return isinstance(found, dict) and {"made", "fit", "inputs"} <= found.keys()
+
+
+def _float(name: str, value: object) -> float:
+    """A number as JSON has it: neither a word that reads as one nor true or false."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} is {value!r}, no number")
+    return float(value)

@@ -83,7 +83,9 @@ def test_a_file_that_is_no_forecast_is_refused(text, tmp_path):
 @pytest.mark.parametrize(
     ("name", "value"),
     [("value", "x"), ("value", None), ("value", -2.0), ("low", "x"), ("level", None), ("law", 3), ("inputs", "x"),
-     ("inputs", {"params": "x"}), ("inputs", {"params": None}), ("warnings", None), ("made", None)],
+     ("inputs", {"params": "x"}),
+     ("inputs", {"params": "1e9"}), ("inputs", {"params": True}), ("value", "2.5"),
+     ("inputs", {"params": None}), ("warnings", None), ("made", None)],
 )  # fmt: skip
 def test_a_damaged_forecast_is_refused_in_one_line(fitted, name, value, tmp_path):
     forecast.store(forecast.forecast(fitted, params=1e9), tmp_path / "f.json")

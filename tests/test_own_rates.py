@@ -42,3 +42,11 @@ def test_a_sweep_without_a_law_is_refused_in_one_line(tmp_path):
         with pytest.raises(InputError, match=words) as error:
             own_rates.read(tmp_path / name)
         assert "\n" not in str(error.value)
+
+
+def test_kept_rates_whose_bowls_are_damaged_are_refused_in_a_line(tmp_path):
+    tuning.keep({"transformer": tune(load(RUNS))}, tmp_path / "rates.json")
+    text = (tmp_path / "rates.json").read_text()
+    (tmp_path / "rates.json").write_text(text.replace('"status"', '"state"', 1))
+    with pytest.raises(InputError, match=r"a bowl has no 'status'; wanted what scaling tune --out wrote"):
+        own_rates.read(tmp_path / "rates.json")

@@ -10,7 +10,7 @@ from analysis.load import load
 from analysis.tuning import tune
 from analysis.tuning.bowls import INTERIOR
 from scaling import rates
-from scaling.errors import InputError
+from scaling.errors import InputError, one_line
 from scaling.rates import RateLaw
 
 SWEPT = {"params": "N", "tokens": "D", "batch_tokens": "B"}
@@ -59,10 +59,15 @@ def read(path: str | Path) -> OwnRates:
         if found.law is None:
             raise InputError(f"{path}: no law of learning rates: {found.why}")
         law, said = found.law.law, found.to_dict()
-    bowls = [bowl for bowl in said.get("bowls", []) if bowl["status"] == INTERIOR]
     ranges = {}
-    for name in SWEPT:
-        values = [bowl[name] for bowl in bowls if bowl[name] is not None]
-        if values:
-            ranges[name] = (min(values), max(values))
-    return OwnRates(law, ranges, tuple(said.get("warnings", [])))
+    try:
+        bowls = [bowl for bowl in said.get("bowls", []) if bowl["status"] == INTERIOR]
+        for name in SWEPT:
+            values = [float(bowl[name]) for bowl in bowls if bowl[name] is not None]
+            if values:
+                ranges[name] = (min(values), max(values))
+        warnings = tuple(said.get("warnings", []))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        what = f"a bowl has no {error}" if isinstance(error, KeyError) else one_line(error)
+        raise InputError(f"{path}: {what}; wanted what scaling tune --out wrote") from None
+    return OwnRates(law, ranges, warnings)
