@@ -87,7 +87,7 @@ def children(process: subprocess.Popen) -> list[int]:
 def claimed(out: Path) -> list[tuple[Path, int]]:
     """(folder of a pack, process that has it; 0 while the claim is being written, and never to be sent a signal)"""
     packs = {path.parent for path in (out / "packs").glob("*/claim-*")}
-    return [(pack, holder.pid) for pack in packs if (holder := claims.holder(pack)) and not holder.free]
+    return [(pack, holder.pid) for pack in packs if (holder := claims.holder(pack))]
 
 
 def trained(out: Path) -> list[dict[str, str]]:
@@ -209,13 +209,15 @@ def test_stopping_saves_says_so_and_goes_on_later(number, after, config, uninter
     begun = [
         path.parent for path in tmp_path.glob("packs/*/*/origins.json") if not path.with_name("done.json").exists()
     ]
-    begun = [folder for folder in begun if folders.saved_steps(folder)]
+    begun = [folder for folder in begun if 0 < max(folders.saved_steps(folder), default=0) < 3000]  # of its updates
     for folder in begun:
         checked.write(folder / "origins.json", {"origins": [{"from": 0, "code": "0123"}]})
     assert go(config, tmp_path)[0] == 0
     assert same(trained(tmp_path), uninterrupted)
     notes = " ".join(records.read(tmp_path).runs.notes)
-    assert (f"code 0123 then {own_code.digest()}" in notes) == bool(begun) == ("not all trained alike" in notes)
+    if begun:
+        assert f"code 0123 then {own_code.digest()}" in notes
+        assert "not all trained alike" in notes
 
 
 @pytest.mark.slow
@@ -264,7 +266,8 @@ def test_what_fails_twice_is_left_alone_until_somebody_asks_for_it(config, unint
     running = start(config, tmp_path, "steps=3000")
 
     def trainers() -> dict[int, Path]:
-        return {pid: pack for pack, pid in claimed(tmp_path) if pid in children(running)}
+        held = [(pid, pack) for pack, pid in claimed(tmp_path) if pid in children(running)]
+        return {pid: pack for pid, pack in held if (own := claims.holder(pack)) and not own.free}
 
     wait_for(trainers)
     first, bad = next(iter(trainers().items()))
