@@ -41,7 +41,7 @@ ANOTHER = 0.05  # of the peak, by which a run's rates may differ from a schedule
 FAR = 1.5  # times the longest sum of rates that was fitted, beyond which a forecast is said to be far out
 DELTA = 1e-3  # relative error from which Huber's loss grows linearly, as published for the multi-power law
 BEYOND = 20.0  # times the range of the starts that a constant may move
-CUTS = 0.3  # share of a run that must be seen before its own past can tell how well it foretells
+CUTS = 0.3  # share of a run that must be seen before its own past can tell how well it predicts what follows
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -350,7 +350,8 @@ class ScheduleForecast:
             elif one.held_out:
                 worst = max(one.held_out, key=abs)
                 lines.append(
-                    f"  {len(one.held_out)} foretold like it were off by {digits.percent(worst, sign=True)} at worst"
+                    f"  {len(one.held_out)} predicted in the same way were off by "
+                    f"{digits.percent(worst, sign=True)} at worst"
                 )
             lines += [f"  note: {note}" for note in one.notes]
         return "\n".join(lines)
@@ -442,7 +443,7 @@ def _ending(
         notes.append(f"its rates add up to over {FAR:g} times those of the longest curve: far out")
     why, half = "", math.nan
     if len(errors) < 2:
-        why = "wanted two other curves, by which to see how well curves foretell one another" + (
+        why = "wanted two other curves, to see how well curves predict one another" + (
             f", or {CUTS:.0%} of the run" if own is not None else ""
         )
     else:

@@ -58,8 +58,11 @@ def chosen(budgets: Mapping[str, Of], name: str, rates: Text) -> Of:
     return dataclasses.replace(found, rates=rates)
 
 
-def of_one_text(budgets: Mapping[str, Of], name: str, transfer: tuple[str, ...], rates: Text) -> Of:
+def of_one_text(budgets: Mapping[str, Of], name: str, transfer: tuple[str, ...] = (), rates: Text = "python") -> Of:
     """`chosen`, for a paper without a figure about texts of other kinds.
+
+    Args:
+        transfer: refused where there is some.
 
     Raises:
         InputError: there is no such budget or text, or held-out text of other kinds was asked for.

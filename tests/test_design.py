@@ -13,7 +13,7 @@ from analysis.design import exchange, prior, usual
 from analysis.design.criterion import Criterion, Target, elfving, half_width
 from analysis.design.pool import Pool, pool
 from analysis.design.prior import Prior
-from analysis.fit import fit
+from analysis.fit import fit, solver
 from analysis.fit.estimate import Fit
 from analysis.fit.floor import Floor
 from analysis.laws import Chinchilla, KaplanN
@@ -41,9 +41,10 @@ def test_extrapolating_a_power_law_takes_elfvings_two_sizes(where):
     middle, half = math.log(1e6), math.log(100)
     N = np.exp(middle + half * np.linspace(-1, 1, 9))
     law = KaplanN(alpha_N=0.076, N_c=8.8e13)
-    (slopes,) = Prior((law,)).slopes(N)
-    (wanted,) = Prior((law,)).slopes(np.exp([middle + half * where]))
-    sd, share = elfving(slopes, wanted[0], np.ones(9))
+    theta = solver.theta_of(law)
+    slopes = solver.jacobian(KaplanN, theta, (N,), True)
+    (wanted,) = solver.jacobian(KaplanN, theta, (np.exp([middle + half * where]),), True)
+    sd, share = elfving(slopes, wanted, np.ones(9))
     least, above = at_ends(where)
     assert sd == pytest.approx(least, rel=1e-6)
     assert share[-1] == pytest.approx(above, abs=1e-6)

@@ -62,7 +62,7 @@ def test_every_figure_has_its_points_and_its_finding(drawn):
     assert set(drawn["table1"].data["fitted"]) == {"M ≤ 100", "M ≤ 250", "M ≤ 500", "all"}
 
 
-def test_lines_of_a_law_with_one_exponent_are_parallel_and_larger_runs_are_foretold():
+def test_lines_of_a_law_with_one_exponent_are_parallel_and_larger_runs_are_predicted():
     records = chinchilla_records.main_grid("cpu-24h", 0.0, 0.0)
     runs = trunks.counted(records.runs, trunks.WHOLE)
     evidence = OverTraining(

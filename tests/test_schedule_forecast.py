@@ -1,4 +1,4 @@
-"""Where schedules of the learning rate lead: a known law comes back, and published curves are foretold."""
+"""Where schedules of the learning rate lead: a known law comes back, and published curves are predicted."""
 
 import json
 import re
@@ -36,7 +36,7 @@ def end(text, steps=STEPS):
     return curve(text, steps=steps).loss[-1]
 
 
-def test_a_known_law_foretells_schedules_that_it_has_not_seen():
+def test_a_known_law_predicts_schedules_that_it_has_not_seen():
     seen = [curve(text) for text in OURS[:3]]
     asked = ["wsd,decay=0.3", "linear", "cosine,steps=9000", "wsd,decay=0.2,fall=linear,end=0.1"]
     found = forecast(seen, asked)
@@ -73,7 +73,7 @@ def test_an_interval_comes_from_whole_curves_and_is_as_wide_as_their_luck():
 
 
 @pytest.mark.parametrize("size", [25, 400])
-def test_published_curves_foretell_others_to_a_percent_and_a_half_most_of_them_inside_the_interval(shared, size):
+def test_published_curves_predict_others_to_a_percent_and_a_half_most_of_them_inside_the_interval(shared, size):
     folder = shared / "reference_runs" / "luo2025_loss_curves"
     curves = of_table(load([folder / f"{size}_{name}.csv" for name in FITTED], curves=True))
     asked = {"constant_72000": "constant,steps=72000", "cosine_72000": "cosine,steps=72000,end=0.1",
@@ -147,7 +147,7 @@ def test_a_schedule_that_is_none_is_refused_in_a_line(typed):
         forecast([curve("cosine")], [typed])
 
 
-def test_curves_of_files_are_foretold_from_the_command_line(tmp_path, capsys):
+def test_curves_of_files_are_predicted_from_the_command_line(tmp_path, capsys):
     for k, text in enumerate(OURS[:3]):
         one = curve(text, luck=2e-4 * (k - 1))
         at = one.step.astype(int)

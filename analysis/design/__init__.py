@@ -28,7 +28,7 @@ CHECK_RUNS = 12  # at most
 RUNS, REPEATS = 24, 3
 LEAST = 3  # different sizes, and lengths
 MANY = 10**6  # runs that a spending may have: its interval is a normal one
-SPENDINGS = (0.25, 0.5, 1.0, 2.0, 4.0)  # times the budget
+SPENDINGS = (0.25, 0.5, 2.0, 4.0)  # times the budget: what else is told of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,8 +39,7 @@ class Promise:
         law: of the law's value at the target, its form being right: the middle law of the prior.
         spread: the same of the laws that expect least and most.
         run: of one run there: the law's own error beyond the runs and a run's scatter in.
-        exponents: of alpha and beta, where the laws have them.
-        a: of the exponent of N_opt.
+        exponents: of the laws' exponents by name, and of N_opt's, beta / (alpha + beta), where there are both.
     """
 
     law: float
@@ -63,15 +62,16 @@ class Study:
     @property
     def runs(self) -> list[tuple[float, float, int]]:
         """(N, D, how often), the smallest first."""
-        return [(float(self.pool.params[i]), float(self.pool.tokens[i]), int(self.counts[i])) for i in self._order]
+        return [(float(self.pool.params[i]), float(self.pool.tokens[i]), int(self.counts[i])) for i in self.order]
 
     @property
     def shares(self) -> list[float]:
         """Of the cost, by each of `runs`; of a trunk, by its longest branch."""
-        return [float(x) for x in self.pool.paid(self.counts)[self._order] / self.flops]
+        return [float(x) for x in self.pool.paid(self.counts)[self.order] / self.flops]
 
     @property
-    def _order(self) -> list[int]:
+    def order(self) -> list[int]:
+        """Which candidates `runs` are."""
         there = np.flatnonzero(self.counts)
         return sorted((int(i) for i in there), key=lambda i: (self.pool.params[i], self.pool.tokens[i]))
 
@@ -206,16 +206,14 @@ def design(
     rivals = {"a grid": usual.grid(criterion.narrow, pool, flops, runs),
               "IsoFLOP profiles": usual.isoflop(criterion.narrow, pool, prior, flops, runs)}  # fmt: skip
     chosen = study("the design", counts)
-    order = sorted(np.flatnonzero(counts), key=lambda i: (pool.params[i], pool.tokens[i]))
     whole = np.median(criterion.law(counts))
-    adds = [
-        math.sqrt(np.median(criterion.law(np.where(np.arange(len(pool)) == i, 0, counts))) / whole) - 1 for i in order
-    ]
+    without = [np.where(np.arange(len(pool)) == i, 0, counts) for i in chosen.order]
+    adds = [math.sqrt(np.median(criterion.law(each)) / whole) - 1 for each in without]
     bound = math.nan
     if not (pool.trunks or len(begun[0])) and len(target.params) == 1:
         bound = float(np.median(half_width(criterion.bound(flops) ** 2, MANY, constants, level)))
     before = promised(criterion, np.zeros(len(pool), np.int64), level) if len(begun[0]) > constants else None
-    spendings = {s * flops: promised(criterion, best(s * flops), level) for s in SPENDINGS if s != 1.0}
+    spendings = {s * flops: promised(criterion, best(s * flops), level) for s in SPENDINGS}
     return Design(
         target,
         prior,
@@ -256,11 +254,12 @@ def _exponents(criterion: Criterion, counts: Counts, level: float) -> dict[str, 
         def half(slope: Array, constants: Any = constants, covariance: Array = covariance) -> float:
             return float(half_width(slope @ covariance @ slope, runs, len(constants), level))
 
+        values = dataclasses.asdict(law)
         unit = {c.name: np.eye(len(constants))[k] for k, c in enumerate(constants) if c.kind == "exponent"}
         for name, slope in unit.items():
             found.setdefault(name, []).append(half(slope))
         if {"alpha", "beta"} <= unit.keys():
-            alpha, beta = getattr(law, "alpha"), getattr(law, "beta")  # noqa: B009
+            alpha, beta = (values[name] for name in ("alpha", "beta"))
             slope = (alpha * unit["beta"] - beta * unit["alpha"]) / (alpha + beta) ** 2
             found.setdefault("N_opt's", []).append(half(slope))
     return {name: float(np.median(values)) for name, values in found.items()}

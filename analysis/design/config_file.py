@@ -1,9 +1,9 @@
 """A design as a config file, which `scaling study show` and `scaling study run` take."""
 
-import textwrap
-
 from analysis.design import Design
 from analysis.digits import compute, percent, short, typed
+from analysis.frontier import FLOP_PER_PARAM_TOKEN
+from analysis.plan.config_file import heading
 from analysis.plan.recipe import Shape, leaving_updates, published_batches, published_learning_rates
 
 HEAD = """The runs to train before N = {N} on {D} tokens, as scaling {verb} chose them for {flops}.
@@ -19,6 +19,7 @@ peak rates those of {rates}: published rules, no sweep on this text.
 FILE = '''"""{head}
 """
 
+from configs.rates import trunk
 from scaling.config import OptimConfig, RunConfig, Study
 from scaling.ladder import transformer
 
@@ -44,9 +45,7 @@ def study(n_ctx: int = 256, n_vocab: int = 8192, batch: float = 1.0) -> Study:
         sequences = max(1, round(batch * in_batch / n_ctx))
         D, most = (max(1, round(each / (sequences * n_ctx))) * sequences * n_ctx
                    for each in (tokens, longest[d_model, n_layer, n_head]))
-        optim = OptimConfig(rate)
-        if TRUNKS:  # a constant rate, 0.7 of a cosine's peak
-            optim = OptimConfig(0.7 * rate, schedule="wsd", warmup=0.0, warmup_tokens=WARMUP)
+        optim = trunk(rate, warmup=WARMUP) if TRUNKS else OptimConfig(rate)
         for seed in range(seeds):
             runs.append(RunConfig(model, D, most if TRUNKS else None, sequences, seed, optim=optim))
     return Study("design", "Which law do these runs follow?", tuple(runs))
@@ -65,7 +64,7 @@ def config(made: Design, shapes: dict[float, Shape], name: str) -> str:
     lines, rules = [], ("", "")
     for N, D, often in runs:
         at = most[N] if made.study.pool.trunks else D  # a trunk has one batch and one rate
-        C = 6 * N * at
+        C = FLOP_PER_PARAM_TOKEN * N * at
         batches, _ = leaving_updates(published_batches(at, C, None), at)
         rates = published_learning_rates(N, at, C)
         (by_batch, in_batch), (by_rate, rate) = next(iter(batches.items())), next(iter(rates.items()))
@@ -88,8 +87,9 @@ def config(made: Design, shapes: dict[float, Shape], name: str) -> str:
         batches=rules[0],
         rates=rules[1],
     )
-    told = [textwrap.fill(line, 118, drop_whitespace=not line.startswith(" ")) for line in head.strip().split("\n")]
-    head = "\n".join(told).replace("\\", "/").replace('"', "'")
     return FILE.format(
-        head=head, runs="\n".join(lines), trunks=made.study.pool.trunks, warmup=int(min(D for _, D, _ in runs) / 20)
+        head=heading(head),
+        runs="\n".join(lines),
+        trunks=made.study.pool.trunks,
+        warmup=int(min(D for _, D, _ in runs) / 20),
     )

@@ -13,9 +13,8 @@ from scipy import optimize
 
 from analysis.confidence import LEVEL, t_quantile
 from analysis.design.pool import Counts, Pool
-from analysis.design.prior import Prior, theta_of
-from analysis.fit import solver
-from analysis.fit.misfit import POWER
+from analysis.design.prior import Prior
+from analysis.fit import misfit, solver
 from analysis.frontier import Array
 from analysis.laws import Law
 from scaling.errors import InputError
@@ -54,7 +53,7 @@ class Form:
 
     def matrix(self, counts: Counts) -> Array:
         """Information of a study, counts (m,): (laws, p, p)."""
-        return np.einsum("m,lmi,lmj->lij", counts, self.rows, self.rows, optimize=True) + self.begun
+        return np.swapaxes(self.rows * counts[:, None], 1, 2) @ self.rows + self.begun
 
     def variances(self, counts: Counts) -> tuple[Array, Array]:
         """Of the law at the target, averaged over it: of the study (laws,), with one run more of each (laws, m).
@@ -98,7 +97,7 @@ class Criterion:
         places = (pool.params, pool.tokens), (target.params, target.tokens), begun
         bends = [_bends(pool, *place) for place in places]
         for law, of_form in itertools.groupby(laws, key=type):
-            theta = np.array([theta_of(one) for one in of_form])
+            theta = np.array([solver.theta_of(one) for one in of_form])
             slopes = [solver.jacobian(law, theta, place, True) for place in places]
             if not all(np.isfinite(J).all() for J in slopes):
                 raise InputError(f"a law of {law.name} has no slope at some candidates or at the target; leave it out")
@@ -127,7 +126,7 @@ class Criterion:
             if len(runs):
                 far = max(far, math.log(at.max() / runs.max()), math.log(runs.min() / at.min()))
         far = far if there.any() or len(self.begun[0]) else float(after.max())
-        return self.prior.error**2 * far ** (2 * POWER), self.prior.error**2 * after ** (2 * POWER)
+        return float(misfit.grown(self.prior.error, np.array(far))), misfit.grown(self.prior.error, after)
 
     def narrow(self, counts: Counts) -> tuple[float, Array]:
         """What a design makes small, of a study and of it with one run more of each candidate (m,).

@@ -1,13 +1,11 @@
 """What is believed of a law before the runs: draws of its constants, of one form or more, and how runs scatter."""
 
 import dataclasses
-from collections.abc import Sequence
 
 import numpy as np
 
 from analysis.fit import misfit, solver
 from analysis.fit.estimate import Fit
-from analysis.frontier import Array
 from analysis.laws import Law
 from analysis.plan.published import PUBLISHED
 from scaling.errors import InputError
@@ -31,15 +29,6 @@ class Prior:
     noise: float = NOISE
     error: float = misfit.USUAL
     told: str = ""
-
-    def slopes(self, *columns: Array) -> list[Array]:
-        """d ln L / d theta of each law at these rows, (n, p) each: theta as fits have it, scales as logarithms."""
-        return [solver.jacobian(type(law), theta_of(law), tuple(map(np.asarray, columns)), True) for law in self.laws]
-
-
-def theta_of(law: Law) -> Array:
-    constants = np.array([getattr(law, c.name) for c in law.constants()], float)
-    return solver.to_theta(type(law), constants)
 
 
 def of_fit(fit: Fit, draws: int = DRAWS, seed: int = 0) -> Prior:
@@ -79,13 +68,3 @@ def published(noise: float = NOISE) -> Prior:
     kept = [one for one in PUBLISHED.values() if one.fresh is not None and not one.left_out]
     laws = tuple(one.fresh for one in kept if one.fresh is not None)
     return Prior(laws, noise, told=f"the published laws of {', '.join(one.name for one in kept)}, N as each counts it")
-
-
-def mixed(priors: Sequence[Prior]) -> Prior:
-    """Several forms as one prior, each law as likely; the largest scatter and error of all."""
-    return Prior(
-        tuple(law for prior in priors for law in prior.laws),
-        max(prior.noise for prior in priors),
-        max(prior.error for prior in priors),
-        "; ".join(prior.told for prior in priors),
-    )

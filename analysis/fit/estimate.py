@@ -226,7 +226,7 @@ class Fit(Generic[L]):
     @property
     def theta(self) -> Array:
         """The constants in fit coordinates."""
-        return solver.to_theta(type(self.law), np.array(list(self.constants.values())))
+        return solver.theta_of(self.law)
 
     @property
     def stderr(self) -> dict[str, float]:

@@ -51,7 +51,7 @@ class Misfit:
 
     def variance(self, far: Array) -> Array:
         """Of the law at these distances from its runs."""
-        return self.error**2 * far ** (2 * POWER)
+        return grown(self.error, far)
 
     def distance(self, x: tuple[Array, ...], ranges: list[tuple[float, float]]) -> Array:
         """How far columns x (n,) each lie beyond the runs, in ln: the furthest of the inputs and of their product."""
@@ -60,6 +60,11 @@ class Misfit:
         logs, ends = [*logs, np.sum(logs, 0)], [*ends, (self.smallest, self.largest)]
         beyond = [np.maximum(value - high, low - value) for value, (low, high) in zip(logs, ends, strict=True)]
         return np.maximum(np.max(beyond, 0), 0.0)
+
+
+def grown(error: float, far: Array) -> Array:
+    """The variance of a law's own error, whose standard deviation is `error` at a distance of 1, at these distances."""
+    return error**2 * far ** (2 * POWER)
 
 
 def learn(

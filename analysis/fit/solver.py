@@ -149,6 +149,11 @@ def to_theta(law: type[Law], constants: Array) -> Array:
     return np.where(log, np.log(np.where(log & (constants != 0), constants, np.where(log, ZERO, 1.0))), constants)
 
 
+def theta_of(law: Law) -> Array:
+    """The constants of a law in fit coordinates, (p,)."""
+    return to_theta(type(law), np.array([getattr(law, c.name) for c in law.constants()], np.float64))
+
+
 def at_zero(law: type[Law], theta: Array) -> NDArray[np.bool_]:
     """Which of the constants theta (..., p) are floors of 0."""
     return np.array([c.kind == "floor" for c in law.constants()]) & (theta <= math.log(ZERO) + 1e-9)

@@ -53,6 +53,15 @@ def study(n_ctx: int = {n_ctx}, n_vocab: int = {n_vocab}, unique_tokens: int = {
 '''
 
 
+def heading(text: str) -> str:
+    """The docstring of a written config: its lines folded, but for commands, and nothing that could end it.
+
+    A law's or a file's name may hold anything.
+    """
+    lines = [textwrap.fill(line, 118, drop_whitespace=not line.startswith(" ")) for line in text.strip().split("\n")]
+    return "\n".join(lines).replace("\\", "/").replace('"', "'")
+
+
 def config(plan: Plan, name: str, *, n_ctx: int | None = None, n_vocab: int = N_VOCAB) -> str:
     """The text of the file.
 
@@ -84,10 +93,9 @@ def config(plan: Plan, name: str, *, n_ctx: int | None = None, n_vocab: int = N_
         lengths=lengths,
         rule=" and ".join(dict.fromkeys(next(iter(rules)) for rules in (plan.batches, plan.learning_rates))),
     )
-    lines = [textwrap.fill(line, 118, drop_whitespace=not line.startswith(" ")) for line in head.strip().split("\n")]
     unique = int(plan.repeated.unique_tokens) if plan.repeated else 0
     return FILE.format(
-        head="\n".join(lines).replace("\\", "/").replace('"', "'"),  # a law's or a file's name may hold anything
+        head=heading(head),
         lengths=lengths,
         sizes=sizes,
         n_ctx=n_ctx,

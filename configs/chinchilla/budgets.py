@@ -1,10 +1,10 @@
 """The budgets: a minute or an hour on two cores with the embedded Python sources, a day with English, accelerators."""
 
 import dataclasses
+import functools
 
 from configs import budget
 from configs.grid import GRIDS, Grid
-from scaling.rates import Text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,14 +38,4 @@ BUDGETS = {
 }
 DEFAULT = "cpu-1h"
 
-
-def named(name: str, transfer: tuple[str, ...] = (), rates: Text = "python") -> Budget:
-    """The budget of that name.
-
-    Args:
-        rates: the text whose learning rates the runs take.
-
-    Raises:
-        InputError: there is no such budget or text, or held-out text of other kinds was asked for.
-    """
-    return budget.of_one_text(BUDGETS, name, transfer, rates)
+named = functools.partial(budget.of_one_text, BUDGETS)

@@ -1,9 +1,9 @@
 """The budgets: how large a grid of sizes and compute each affords, from a minute on two cores to an accelerator."""
 
 import dataclasses
+import functools
 
 from configs import budget
-from scaling.rates import Text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,15 +101,4 @@ GPU_1H = Budget(
 BUDGETS = {one.name: one for one in (TINY, CPU_1H, CPU_24H, GPU_1H)}
 DEFAULT = "cpu-1h"
 
-
-def named(name: str, transfer: tuple[str, ...] = (), rates: Text = "python") -> Budget:
-    """The budget of that name.
-
-    Args:
-        transfer: refused where there is some: no figure is about other texts.
-        rates: the text whose learning rates the runs take.
-
-    Raises:
-        InputError: there is no such budget or text, or held-out text of other kinds was asked for.
-    """
-    return budget.of_one_text(BUDGETS, name, transfer, rates)
+named = functools.partial(budget.of_one_text, BUDGETS)

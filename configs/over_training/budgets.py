@@ -1,10 +1,10 @@
 """The budgets: the main grid, which other papers share at the same budget, and one between two of them."""
 
 import dataclasses
+import functools
 
 from configs import budget
 from configs.grid import GRIDS, Grid, Rung
-from scaling.rates import Text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,15 +29,4 @@ BUDGETS = {
 }
 DEFAULT = "cpu-1h"
 
-
-def named(name: str, transfer: tuple[str, ...] = (), rates: Text = "python") -> Budget:
-    """The budget of that name.
-
-    Args:
-        transfer: refused where there is some: no figure is about other texts.
-        rates: the text whose learning rates the runs take.
-
-    Raises:
-        InputError: there is no such budget or text, or held-out text of other kinds was asked for.
-    """
-    return budget.of_one_text(BUDGETS, name, transfer, rates)
+named = functools.partial(budget.of_one_text, BUDGETS)

@@ -35,7 +35,7 @@ PAPER = Paper(
             "slope does not change with M",
             "eta (4)": "along each of them the loss falls towards a floor as C^(−eta)",
             "alpha − beta (4)": "the terms of N and of D have one exponent",
-            "error of the largest run (Gadre et al., section 4)": "a few small runs foretell the largest",
+            "error of the largest run (Gadre et al., section 4)": "a few small runs predict the largest",
             "alpha, all runs less those of M ≤ 100 (Sardana et al., Table 1)": "the exponent of N grows with the "
             "M that is fitted",
             "beta, all runs less those of M ≤ 100 (Sardana et al., Table 1)": "the exponent of D grows with the "
