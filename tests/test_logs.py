@@ -385,6 +385,41 @@ def test_json_lines_by_step_and_a_json_of_lists_are_curves(tmp_path):
         load(path)
 
 
+def test_what_a_line_without_a_step_says_once_is_a_setting_of_its_run(tmp_path):
+    for depth, last in ((4, A), (6, B)):
+        lines = [
+            {"event": "start", "config": {"model": {"n_layer": depth, "d_model": 64}}},
+            {"event": "eval", "step": 100, "metrics": {"train": {"loss": 4.9}, "val": {"loss": 5}, "tokens_seen": 1e7}},
+            {"event": "eval", "step": 200, "metrics": {"train": {"loss": 3}, "val": {"loss": last}, "tokens_seen": 2e7}},
+        ]
+        write(tmp_path / f"l{depth}.jsonl", "\n".join(map(json.dumps, lines)))
+    with pytest.raises(InputError, match="params, which of a usual Transformer is 12.config.model.n_layer.config.model.d"):
+        load(tmp_path)["params"]
+    table = load(tmp_path, {"params": "12*config.model.n_layer*config.model.d_model*config.model.d_model"})
+    assert table["params"].tolist() == [12 * 4 * 64**2, 12 * 6 * 64**2]
+    assert table["tokens"].tolist() == [2e7, 2e7]
+    assert table["train_loss"].tolist() == [3, 3]
+
+
+def test_a_long_history_with_sizes_of_its_own_is_a_run_per_name(tmp_path):
+    """A script's export of W&B: losses where they were logged, row numbers of pandas before it."""
+    path = write(
+        tmp_path / "history.csv",
+        f",run_name,_step,tokens,params,train_loss,val_loss\n0,a,100,1e7,1e6,5,\n1,a,200,2e7,1e6,4.1,{A}\n"
+        f"2,b,100,1e7,4e6,4.5,\n3,b,200,2e7,4e6,3.6,{B}\n",
+    )
+    table = load(path)
+    assert {name: table[name].tolist() for name in ("run", "params", "tokens", "loss")} == {
+        "run": ["a", "b"], "params": [1e6, 4e6], "tokens": [2e7, 2e7], "loss": [A, B],
+    }  # fmt: skip
+
+
+def test_a_batch_size_is_not_offered_as_the_size_of_a_model(tmp_path):
+    write(tmp_path / "a" / "metrics.csv", "step,val_loss,batch_size\n100,5,64\n200,4,64\n")
+    with pytest.raises(InputError, match="no column params; say"):
+        load(tmp_path)["params"]
+
+
 def test_a_folder_of_csv_curves_takes_settings_from_names_of_runs(tmp_path):
     for n in (1e6, 4e6):
         write(tmp_path / f"params={n:.0f},lr=1e-3" / "log.csv", "step,tokens_seen,val_loss\n100,1e8,5\n200,2e8,4\n")

@@ -111,7 +111,7 @@ def value_of(cell: Any) -> float:
 def curve_of(
     columns: Mapping[str, Sequence[Any]], step: str, named: Mapping[str, str] | None = None
 ) -> tuple[dict[str, Column], dict[str, Any], tuple[str, ...]]:
-    """The columns of a log as a curve, those of texts that never change as settings, and notes.
+    """The columns of a log as a curve, those of texts that never change and of rows without a step as settings, notes.
 
     Args:
         step: which column counts updates.
@@ -129,6 +129,8 @@ def curve_of(
             distinct = {str(cell) for cell in filled}
             settings |= {name: next(iter(distinct))} if len(distinct) == 1 else {}
             words += [name] if len(distinct) > 1 else []
+        elif filled and len(set(filled)) == 1 and not np.isfinite(curve["step"][~np.isnan(values)]).any():
+            settings[name] = filled[0]  # said once before the first step: an event "config"
         elif filled:
             curve[name] = values
     curve, notes = named_curve(curve, named or {})
@@ -164,7 +166,11 @@ def named_curve(curve: Mapping[str, Column], named: Mapping[str, str]) -> tuple[
         rename(held_out[0], "loss")
     elif "loss" in curve and "loss" not in named.values():
         notes.append("the column loss does not say of which text it is: taken as held out")
-    for name in best((*LOSS[:-2], "loss_step", "loss_epoch"), TRAINING)[:1]:
+    training = best((*LOSS[:-2], "loss_step", "loss_epoch"), TRAINING)
+    if not training:  # metrics.train.loss
+        own = {name: set(plain(name).split("_")) for name in curve if plain(name).endswith("loss")}
+        training = [name for name, found in own.items() if found & set(TRAINING) and not found & set(HELD_OUT)]
+    for name in training[:1]:
         rename(name, "train_loss")
     for name in best(BITS, HELD_OUT)[:1]:
         rename(name, "bits_per_byte")
@@ -175,6 +181,7 @@ def named_curve(curve: Mapping[str, Column], named: Mapping[str, str]) -> tuple[
             notes.append(f"loss is taken as ln({name})")
     for new, names in (("tokens", TOKENS), ("learning_rate", RATES)):
         found = [name for wanted in names for name in curve if plain(name) == wanted]
+        found = found or [name for wanted in names for name in curve if plain(name.rpartition(".")[2]) == wanted]
         for name in [name for name in found if new != "tokens" or _rises(curve[name])][:1]:
             rename(name, new)
     return curve, tuple(notes)

@@ -75,7 +75,7 @@ def log(text: str, path: Path, root: Path) -> Log:
     if planned:
         settings["status"] = "done" if curve["step"][-1] >= planned - 1 else "running"
     if others:
-        notes = (*notes, f"{path.name}: {others} of {len(text.splitlines())} lines are no lines of steps")
+        notes = (*notes, f"{others} of {len(text.splitlines())} lines are no lines of steps")
     return Log(run_of(path, root), "lines of steps", curve, settings, notes)
 
 

@@ -24,6 +24,7 @@ from analysis.table.columns import (
     column,
     counted,
     harmless,
+    from_shape,
     nearest,
     possible,
     surely,
@@ -305,13 +306,16 @@ class Table(dict[str, np.ndarray]):
             others = [one for one in others if counted(self.columns[one][0]) is not None]
         several = possible(name, others)
         near = several[0] if len(several) > 1 else nearest(name, others)
-        found = {name: _in_its_unit(name, near) if near else "NAME"}
+        instead = _other_counts(names) if name == "params" and near is None else ""
+        found = {name: _in_its_unit(name, near) if near else instead or "NAME"}
         for other in CORE:  # what else the file calls by another name, so that one line names all
             if other not in self.columns and other != name and (one := surely(other, names)):
                 found |= {other: _in_its_unit(other, one)} if one != near and one not in COLUMNS else {}
-        if near is None and name in TRIPLE and all(one in found or one in self for one in TRIPLE if one != name):
+        if near is None and not instead and name in TRIPLE and all(one in found or one in self for one in TRIPLE if one != name):
             del found[name]  # it follows from the other two
         hint, which = f", nearest is {near!r}" if near else "", "say which one it is with"
+        if instead:
+            hint = f", which {'of a usual Transformer is' if '*' in instead else 'may be'} {instead}"
         if len(several) > 1:
             hint, which = f", and {len(several)} may be it ({', '.join(several)})", "choose one, as in"
         said = {**self.taken, **found}
@@ -329,6 +333,12 @@ def _of_curves(run: np.ndarray, naming: Naming) -> str:
         f"no column run: {int((run != '').sum())} rows follow one another as the points of {curves_} learning "
         f"{plural(curves_, 'curve', 'curves')} do, and those of one count as one run; where they are not, say {said}"
     )
+
+
+def _other_counts(names: Sequence[str]) -> str:
+    """What may stand for N where no column does: its formula from a shape, another count, or a count in runs' names."""
+    known = ("params_head", "params_embed", "params_total", "count_1_in_run")
+    return from_shape(names) or next((one for one in known if one in names), "")
 
 
 def _in_its_unit(name: str, own: str) -> str:

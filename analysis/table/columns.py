@@ -112,7 +112,7 @@ FORMULA = re.compile("'*[=+@\t\r\n\uff1d\uff0b\uff0d\uff20-]")
 
 # What others call these columns, as `_plain` writes names.
 OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
-    "params": ("n", "model_size", "parameters", "size", "non_embedding_params"),
+    "params": ("n", "model_size", "parameters", "parameter", "size", "non_embedding_params"),
     "params_total": ("total_params",),
     "tokens": ("d", "training_tokens", "dataset_size", "data", "tok", "toks"),
     "unique_tokens": ("u", "unique", "dataset_tokens"),
@@ -128,6 +128,9 @@ OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
     "error": ("mean_error",),
     "accuracy": ("acc", "mean_accuracy"),
 }
+# What others call the shape of a Transformer, whose N, without embeddings, is 12 n_layer d_model^2 where d_ff = 4 d_model.
+LAYERS = ("n_layer", "n_layers", "num_layers", "num_hidden_layers", "layers", "depth")
+WIDTHS = ("d_model", "n_embd", "hidden_size", "model_dim", "embed_dim", "width", "dim")
 
 UNNAMED = ("", "Unnamed: 0")  # what pandas and spreadsheets call a column of row numbers or names
 
@@ -159,7 +162,7 @@ def is_share(name: str, values: np.ndarray) -> bool:
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
     """Of the names, the one that most likely means column `name`; None where none comes near."""
-    names = list(names)
+    names = [one for one in names if not _is_another(one, name)]
     if one := surely(name, names):
         return one
     plain = {_plain(one): one for one in names}
@@ -186,7 +189,7 @@ def possible(name: str, names: Iterable[str]) -> list[str]:
 
 
 def _candidates(name: str, names: Iterable[str]) -> tuple[list[str], list[str]]:
-    names = [one for one in names if one]
+    names = [one for one in names if one and not _is_another(one, name)]
     plain = {_plain(one): one for one in names}
     if name in COUNTED:  # whose columns may name a unit: "Tokens (B)"
         plain |= {_plain(_split(one)[0]): one for one in names}
@@ -194,6 +197,20 @@ def _candidates(name: str, names: Iterable[str]) -> tuple[list[str], list[str]]:
     exact = [plain[word] for word in words if word in plain]
     holding = [plain[one] for one in plain if any(_holding(word, [one]) for word in words)]
     return list(dict.fromkeys(exact)), list(dict.fromkeys(holding))
+
+
+def _is_another(one: str, name: str) -> bool:
+    """Whether a name is another word for a column other than `name`, as batch_size is none for the size of a model."""
+    words = _plain(one)
+    ours = name in COLUMNS and words not in (name, *OTHER_NAMES.get(name, ()))
+    return ours and any(words in others for meant, others in OTHER_NAMES.items() if meant != name)
+
+
+def from_shape(names: Iterable[str]) -> str | None:
+    """N of a usual Transformer as a formula of the columns that hold its depth and width; None without such."""
+    last = {_plain(one.rpartition(".")[2].rpartition("/")[2]): one for one in names}
+    depth, width = (next((last[one] for one in known if one in last), None) for known in (LAYERS, WIDTHS))
+    return f"12*{depth}*{width}*{width}" if depth and width else None
 
 
 def unit_in(name: str) -> float:
