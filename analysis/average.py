@@ -73,7 +73,8 @@ class Average:
         return {"average": forms_, "notes": list(self.notes)}
 
     def to_json(self, path: str | Path) -> None:
-        folders.write(Path(path), json.dumps(jsonable(self.to_dict()), indent=1, allow_nan=False) + "\n")
+        text = json.dumps(folders.sealed(jsonable(self.to_dict())), indent=1, allow_nan=False)
+        folders.write(Path(path), text + "\n")
 
     @classmethod
     def from_dict(cls, d: dict[str, Any]) -> Self:

@@ -185,7 +185,7 @@ def _in_folder(forecast: Forecast, folder: Path) -> Path:
 
 def write_once(path: Path, value: Mapping[str, Any]) -> None:
     """A new file of JSON; FileExistsError where there is one already."""
-    folders.write_new(path, json.dumps(jsonable(value), indent=1, allow_nan=False) + "\n")
+    folders.write_new(path, json.dumps(folders.sealed(jsonable(value)), indent=1, allow_nan=False) + "\n")
 
 
 def score(path: str | Path, measured: float) -> Score:
@@ -194,19 +194,28 @@ def score(path: str | Path, measured: float) -> Score:
     Raises:
         InputError: no such file, not a forecast, or a measurement that is not above 0.
     """
-    if not (math.isfinite(measured) and measured > 0):
-        raise InputError(f"measured {measured:g}: wanted a number above 0")
-    return Score(read(path), float(measured))
+    measured = measurement(measured)
+    return Score(read(path), measured)
 
 
-def read(path: str | Path) -> Forecast:
+def measurement(value: float) -> float:
+    """What a run gave, refused where it is no number above 0."""
+    if not (math.isfinite(value) and value > 0):
+        raise InputError(f"measured {value:g}: wanted a number above 0")
+    return float(value)
+
+
+def read(path: str | Path, *, changed: bool = False) -> Forecast:
     """A stored forecast.
 
+    Args:
+        changed: whether one is taken that was changed after it was stored.
+
     Raises:
-        InputError: no such file, or not a forecast.
+        InputError: no such file, not a forecast, or one that was changed.
     """
     try:
-        found = folders.read_json(Path(path), "a forecast that --store wrote")
+        found = folders.read_json(Path(path), "a forecast that --store wrote", changed=changed)
         for low, high in (("low", "high"), ("law_low", "law_high")):
             found |= {low: found[low] or 0.0, high: math.inf if found[high] is None else found[high]}
         found["warnings"] = tuple(map(str, found["warnings"]))
@@ -233,7 +242,7 @@ def read(path: str | Path) -> Forecast:
 def is_one(path: str | Path) -> bool:
     """Whether a file looks like a stored forecast, and not like the fit that one is made by."""
     try:
-        found = folders.read_json(Path(path), "a forecast")
+        found = folders.read_json(Path(path), "a forecast", changed=True)
     except InputError:
         return False
     return isinstance(found, dict) and {"made", "fit", "inputs"} <= found.keys()

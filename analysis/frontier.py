@@ -185,7 +185,8 @@ class Allocation:
 
     def to_json(self, path: str | Path) -> None:
         """As `to_dict`, with the draws: from these follow the intervals at any budget."""
-        text = json.dumps(jsonable(self.to_dict() | {"draws": self.draws.tolist()}), allow_nan=False)
+        said = folders.sealed(jsonable(self.to_dict() | {"draws": self.draws.tolist()}))
+        text = json.dumps(said, allow_nan=False)
         folders.write(Path(path), text + "\n")
 
     @classmethod

@@ -30,7 +30,7 @@ class Entry:
 
     Attributes:
         scored: when it was scored, ISO 8601, UTC; empty before.
-        changed: whether the forecast's file is no longer the one that was scored.
+        changed: whether the forecast's file is no longer what was stored, or what was scored.
     """
 
     name: str
@@ -120,7 +120,7 @@ class Registry:
         told = [
             (waiting, f"{waiting} of {len(self.entries)} not scored yet"),
             (unbounded, f"{unbounded} scored without an interval: their fits were too doubtful to bound anything"),
-            (changed, f"changed after they were scored, and not counted: {', '.join(changed)}"),
+            (changed, f"changed after they were stored, and not counted: {', '.join(changed)}"),
             (self.others, f"not forecasts: {', '.join(self.others)}"),
         ]
         return [line for any_, line in told if any_]
@@ -197,15 +197,19 @@ def file_of(folder: str | Path, name: str) -> Path:
 
 
 def _entry(path: Path) -> Entry:
-    made = forecast.read(path)
+    made, changed = forecast.read(path, changed=True), False
+    try:
+        forecast.read(path)
+    except folders.Changed:
+        changed = True
     beside = _beside(path)
     if not beside.exists():
-        return Entry(path.stem, made)
+        return Entry(path.stem, made, changed=changed)
     try:
         kept: Mapping[str, Any] = folders.read_json(beside, "a score")
-        measured = float(kept["measured"])
-        forecast.score(path, measured)
-        return Entry(path.stem, made, measured, str(kept["scored"]), kept["forecast_sha256"] != _digest(path))
+        measured = forecast.measurement(float(kept["measured"]))
+        changed = changed or kept["forecast_sha256"] != _digest(path)
+        return Entry(path.stem, made, measured, str(kept["scored"]), changed)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{beside}: not a score ({error}); wanted what scaling forecast --measured writes") from error
 

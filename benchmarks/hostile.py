@@ -462,8 +462,9 @@ OTHER_VALUES = (0, -1, 1e300, -1e-300, 0.5)
 
 
 def edited_json(content: bytes, rng: random.Random) -> tuple[bytes, Wanted, str]:
-    """A JSON file with one value changed, and its place."""
+    """A JSON file with one value changed, and its place; half of those that hold their checksum without it."""
     value = json.loads(content)
+    unsealed = rng.random() < 0.5 and isinstance(value, dict) and bool(value.pop(folders.SEAL, ""))
     places = list(_places(value))
     *way, last = rng.choice([place for place in places if place])
     inside = value
@@ -471,7 +472,7 @@ def edited_json(content: bytes, rng: random.Random) -> tuple[bytes, Wanted, str]
         inside = inside[step]
     place = ".".join(map(str, (*way, last)))
     what = rng.choice(("odd", "odd", "odd", "other", "gone", "twice", "renamed"))
-    wanted = Wanted.TOLD
+    wanted = Wanted.ENDED if unsealed else Wanted.TOLD
     if what == "odd":
         inside[last] = rng.choice(ODD_VALUES)
     elif what == "other" or not isinstance(inside, dict):

@@ -6,7 +6,6 @@ field, what was found, what was wanted. Files of older versions hold no checksum
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import math
 import re
@@ -19,7 +18,6 @@ from scaling.errors import InputError
 
 SMALL = 2**20  # bytes of a file about one pack
 LARGE = 2**26  # bytes of a file about a whole study or corpus: that of 40,000 runs
-SEAL = "sha256"  # the field with the checksum of the others
 
 
 class Damaged(InputError):
@@ -97,12 +95,13 @@ class Field:
 
     def sealed(self) -> None:
         """Compares the file with its checksum, where it has one."""
-        if SEAL in self.object():
-            rest = {key: value for key, value in self.value.items() if key != SEAL}
-            if self[SEAL].hex(64) != checksum(rest):
+        seal = folders.SEAL
+        if seal in self.object():
+            rest = {key: value for key, value in self.value.items() if key != seal}
+            if self[seal].hex(64) != (found := folders.checksum(rest)):
                 raise Damaged(
-                    f"{self.file}: {SEAL} is {shown(self.value[SEAL])}, wanted {checksum(rest)[:12]}... of what the "
-                    "file holds: it was changed after it was written"
+                    f"{self.file}: {seal} is {shown(self.value[seal])}, wanted {found[:12]}... of what the file holds: "
+                    "it was changed after it was written"
                 )
 
     def _below(self, key: str) -> str:
@@ -162,19 +161,9 @@ def _damaged() -> Iterator[None]:
         raise Damaged(str(error)) from None
 
 
-def checksum(values: Mapping[str, Any]) -> str:
-    """Of the values of a JSON object, however it is laid out."""
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-
-
-def sealed(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A JSON object with its checksum."""
-    return {**values, SEAL: checksum(values)}
-
-
 def write(path: Path, values: Mapping[str, Any]) -> None:
     """Replaces a JSON file by one with a checksum."""
-    put(path, json.dumps(sealed(values), indent=1).encode())
+    put(path, json.dumps(folders.sealed(values), indent=1).encode())
 
 
 def put(path: Path, content: bytes) -> None:

@@ -61,7 +61,7 @@ def write(whole: StudyFolder, path: Path) -> int:
             packs.append({"id": pack.id, "runs": runs, "done": {"history": sha256, **origin}})
     if not packs:
         raise InputError(f"{whole.path}: no pack is finished, so there is nothing to export yet")
-    manifest = checked.sealed({"format": FORMAT, "name": whole.name, "question": whole.question, "packs": packs})
+    manifest = folders.sealed({"format": FORMAT, "name": whole.name, "question": whole.question, "packs": packs})
     files = {MANIFEST: json.dumps(manifest, indent=1).encode(), **files}
     if path.name.endswith((".tar", ".tar.gz")):
         folders.write(path, _tar(files, "gz" if path.suffix == ".gz" else ""))

@@ -1,12 +1,13 @@
 """Where things lie on a user's machine, how a file is replaced, and how one that somebody names is read."""
 
 import contextlib
+import hashlib
 import json
 import math
 import os
 import stat
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -14,7 +15,12 @@ from scaling.errors import InputError
 
 MOST = 2**28  # bytes of a file that is read into memory
 VALUES = 2**22  # of JSON in one file
+SEAL = "sha256"  # the field of a JSON object with the checksum of the others
 DIGITS = 300  # of a whole number, which a float of 64 bits still holds
+
+
+class Changed(InputError):
+    """A file was written with its checksum, and is not what was written."""
 
 
 def cache() -> Path:
@@ -198,13 +204,36 @@ def read_text(path: Path, what: str) -> str:
     return _text(path, read_bytes(path, what), what)
 
 
-def read_json(path: Path, what: str) -> Any:
-    """The value in a file of JSON that somebody names.
+def read_json(path: Path, what: str, *, changed: bool = False) -> Any:
+    """The value in a file of JSON that somebody names, without its checksum where it has one.
+
+    Args:
+        changed: whether an object is taken that is not what was written, by its checksum.
 
     Raises:
         InputError: as `read_bytes` and `json_of`.
+        Changed: an object that was changed after it was written.
     """
-    return json_of(path, read_bytes(path, what), what)
+    found = json_of(path, read_bytes(path, what), what)
+    if not isinstance(found, dict) or SEAL not in found:
+        return found
+    rest = {name: value for name, value in found.items() if name != SEAL}
+    if not changed and found[SEAL] != checksum(rest):
+        raise Changed(
+            f"{path}: changed after it was written, by its checksum; make it again, or delete its field {SEAL!r} to "
+            "have it taken as it is"
+        )
+    return rest
+
+
+def checksum(values: Mapping[str, Any]) -> str:
+    """Of the values of a JSON object, however it is laid out."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def sealed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A JSON object with its checksum."""
+    return {**values, SEAL: checksum(values)}
 
 
 def json_of(path: Path, raw: bytes, what: str, *, finite: bool = True) -> Any:

@@ -174,7 +174,7 @@ def test_a_damaged_file_is_said_or_changes_nothing(name, made, tmp_path):
         damaged(damage)
     if name != "history.npz":
         path = made / name if name == "study.json" else claims.data(made / "packs" / packs[1].id) / name
-        values = json.loads(path.read_text()) if path.exists() else checked.sealed({"attempts": 0, "error": ""})
+        values = json.loads(path.read_text()) if path.exists() else folders.sealed({"attempts": 0, "error": ""})
         for new in edits(values, random.Random(name)):
             damaged(lambda path, new=new: path.write_text(json.dumps(new)))
 

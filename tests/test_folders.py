@@ -1,6 +1,7 @@
 """Files for people: whole or as they were before, tried before the work; and read within bounds."""
 
 import contextlib
+import json
 import os
 import resource
 from pathlib import Path
@@ -103,3 +104,14 @@ def test_what_never_ends_is_not_begun(read, tmp_path):
     for name, words in kinds.items():
         with pytest.raises(InputError, match=words):
             read(tmp_path / name)
+
+
+def test_a_file_that_was_changed_after_it_was_written_is_refused_until_its_checksum_is_taken_out(tmp_path):
+    path = tmp_path / "fit.json"
+    path.write_text(json.dumps(folders.sealed({"alpha": 0.34, "notes": ["as it was"]}), indent=4, sort_keys=True))
+    assert folders.read_json(path, "a fit") == {"alpha": 0.34, "notes": ["as it was"]}
+    path.write_text(path.read_text().replace("0.34", "0.35"))
+    with pytest.raises(folders.Changed, match=r"changed after it was written.*delete its field 'sha256'"):
+        folders.read_json(path, "a fit")
+    path.write_text(json.dumps({"alpha": 0.35}))
+    assert folders.read_json(path, "a fit") == {"alpha": 0.35}

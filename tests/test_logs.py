@@ -390,10 +390,16 @@ def test_what_a_line_without_a_step_says_once_is_a_setting_of_its_run(tmp_path):
         lines = [
             {"event": "start", "config": {"model": {"n_layer": depth, "d_model": 64}}},
             {"event": "eval", "step": 100, "metrics": {"train": {"loss": 4.9}, "val": {"loss": 5}, "tokens_seen": 1e7}},
-            {"event": "eval", "step": 200, "metrics": {"train": {"loss": 3}, "val": {"loss": last}, "tokens_seen": 2e7}},
+            {
+                "event": "eval",
+                "step": 200,
+                "metrics": {"train": {"loss": 3}, "val": {"loss": last}, "tokens_seen": 2e7},
+            },
         ]
         write(tmp_path / f"l{depth}.jsonl", "\n".join(map(json.dumps, lines)))
-    with pytest.raises(InputError, match="params, which of a usual Transformer is 12.config.model.n_layer.config.model.d"):
+    with pytest.raises(
+        InputError, match=r"params, which of a usual Transformer is 12.config.model.n_layer.config.model.d"
+    ):
         load(tmp_path)["params"]
     table = load(tmp_path, {"params": "12*config.model.n_layer*config.model.d_model*config.model.d_model"})
     assert table["params"].tolist() == [12 * 4 * 64**2, 12 * 6 * 64**2]

@@ -66,7 +66,7 @@ def test_a_forecast_changed_after_its_score_is_found_out_and_not_counted(folder)
     found = registry.read(folder)
     assert found.entries[2].changed
     assert found.calibration[0].forecasts == 2
-    assert "changed after they were scored, and not counted: c" in found.text()
+    assert "changed after they were stored, and not counted: c" in found.text()
 
 
 def test_a_folder_names_its_forecasts_and_never_takes_one_name_twice(fitted, tmp_path):

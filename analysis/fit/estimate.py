@@ -381,7 +381,7 @@ class Fit(Generic[L]):
 
     def to_json(self, path: str | Path | None = None) -> str:
         """JSON text, written to `path` where one is given. Infinite ends become null."""
-        text = json.dumps(jsonable(self.to_dict()), indent=1, allow_nan=False)
+        text = json.dumps(folders.sealed(jsonable(self.to_dict())), indent=1, allow_nan=False)
         if path is not None:
             folders.write(Path(path), text + "\n")
         return text

@@ -207,8 +207,10 @@ def _settings(log: Log) -> dict[str, Any]:
     """Settings of a run under the names of our tables; pairs in its id such as lr=1e-3 are settings too."""
     found = {name: count_of(value) for name, value in PAIR.findall(log.run)} | dict(log.settings)
     for new, names in (("batch_tokens", BATCH), ("seed", SEEDS), ("learning_rate", ("lr",))):
-        if new not in found and (own := next((name for name in found if plain(name) in names), None)):
-            found[new] = found.pop(own)
+        own = [name for name in found if plain(name) in names]
+        nested = [name for name in found if plain(name.rpartition(".")[2]) in names]
+        if new not in found and (own or len(nested) == 1):
+            found[new] = found.pop((own or nested)[0])
     if not log.curve and "tokens" not in found and (own := next((n for n in found if plain(n) in TOKENS), None)):
         found["tokens"] = found.pop(own)
     return {name: _cell(value) for name, value in found.items()}

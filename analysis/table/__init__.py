@@ -23,8 +23,8 @@ from analysis.table.columns import (
     cells,
     column,
     counted,
-    harmless,
     from_shape,
+    harmless,
     nearest,
     possible,
     surely,
@@ -311,7 +311,12 @@ class Table(dict[str, np.ndarray]):
         for other in CORE:  # what else the file calls by another name, so that one line names all
             if other not in self.columns and other != name and (one := surely(other, names)):
                 found |= {other: _in_its_unit(other, one)} if one != near and one not in COLUMNS else {}
-        if near is None and not instead and name in TRIPLE and all(one in found or one in self for one in TRIPLE if one != name):
+        if (
+            near is None
+            and not instead
+            and name in TRIPLE
+            and all(one in found or one in self for one in TRIPLE if one != name)
+        ):
             del found[name]  # it follows from the other two
         hint, which = f", nearest is {near!r}" if near else "", "say which one it is with"
         if instead:

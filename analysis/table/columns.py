@@ -128,7 +128,7 @@ OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
     "error": ("mean_error",),
     "accuracy": ("acc", "mean_accuracy"),
 }
-# What others call the shape of a Transformer, whose N, without embeddings, is 12 n_layer d_model^2 where d_ff = 4 d_model.
+# What others call the shape of a Transformer: N without embeddings is 12 n_layer d_model^2 where d_ff = 4 d_model.
 LAYERS = ("n_layer", "n_layers", "num_layers", "num_hidden_layers", "layers", "depth")
 WIDTHS = ("d_model", "n_embd", "hidden_size", "model_dim", "embed_dim", "width", "dim")
 
@@ -201,7 +201,7 @@ def _candidates(name: str, names: Iterable[str]) -> tuple[list[str], list[str]]:
 
 def _is_another(one: str, name: str) -> bool:
     """Whether a name is another word for a column other than `name`, as batch_size is none for the size of a model."""
-    words = _plain(one)
+    words = _plain(one.rpartition(".")[2])
     ours = name in COLUMNS and words not in (name, *OTHER_NAMES.get(name, ()))
     return ours and any(words in others for meant, others in OTHER_NAMES.items() if meant != name)
 

@@ -307,7 +307,7 @@ def beside_others(found: Mapping[str, Tuning], path: str | Path, name: str = OWN
 def keep(found: Mapping[str, Tuning], path: str | Path, name: str = OWN) -> None:
     """Writes the tuning of each kind under a name, beside what the file holds under others; see `beside_others`."""
     kept = _kept(path) | {name: {kind: one.to_dict() for kind, one in found.items()}}
-    folders.write(Path(path), json.dumps(kept, indent=1, allow_nan=False) + "\n")
+    folders.write(Path(path), json.dumps(folders.sealed(kept), indent=1, allow_nan=False) + "\n")
 
 
 def _kept(path: str | Path) -> dict[str, dict[str, dict[str, Any]]]:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scaling import checked
+from scaling import folders
 from scaling.data import disk, token_set
 from scaling.data.batches import validation_span
 from scaling.data.copies import repeated
@@ -354,7 +354,7 @@ def _enough(tokens: TokenSet, wanted: dict[str, tuple[int, int]]) -> bool:
 
 def write_manifest(folder: Path, manifest: dict) -> None:
     """Puts the manifest of a token set into its folder, sealed."""
-    values = checked.sealed({name: value for name, value in manifest.items() if name != checked.SEAL})
+    values = folders.sealed({name: value for name, value in manifest.items() if name != folders.SEAL})
     disk.write(folder / "manifest.json", lambda file: file.write(json.dumps(values, indent=1).encode()))
 
 
