@@ -388,7 +388,7 @@ def _constants(found: Findings) -> Markup:
         "at which size a loss per token is reached, and a token is another piece of another text in every study. "
         "Kaplan's laws have no irreducible loss, so their exponents are far smaller than those beside an E.",
     ]
-    parts = [tag("div", table, class_="scroll"), *(tag("p", markup.mathematics(n)) for n in notes), _entropy(found)]
+    parts = [table, *(tag("p", markup.mathematics(n)) for n in notes), _entropy(found)]
     remarks = [
         f"{finding.title}: {note}."
         for finding in found.laws
@@ -408,7 +408,8 @@ def _estimate(finding: Finding, name: str) -> Iterator[str]:
         yield from ("–", "–", "–")
         return
     value, interval = digits.constant(fit.constants[name], *fit.intervals[name])
-    drawn = digits.constant(fit.constants[name], *fit.percentile[name])[1] if fit.percentile else "–"
+    enough = len(fit.draws) * (1 - fit.level) >= 2  # else no draw lies beyond either end
+    drawn = digits.constant(fit.constants[name], *fit.percentile[name])[1] if enough and fit.percentile else "–"
     for text in (value, interval, drawn):
         yield tag("span", text, class_="doubtful") if finding.doubts or not finding.sound else text
 

@@ -60,7 +60,7 @@ def _table(found: Registry) -> Markup:
         name = markup.joined([cells["forecast"], *(tag("small", line) for line in below)])
         rows.append((name, *(cells[column] for column in HEAD[4:])))
     head = ("forecast", "predicted", ("law", "interval"), ("one run", "interval"), *HEAD[7:])
-    return tag("div", markup.table(head, rows, text=1, wide=True), class_="scroll")
+    return markup.table(head, rows, text=1, wide=True)
 
 
 def _errors(scored: Sequence[Entry]) -> Markup:

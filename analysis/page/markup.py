@@ -137,7 +137,7 @@ def table(
 ) -> Markup:
     """A table; a row that is one string heads a group. The first `text` columns are set flush left.
 
-    A wide one fills the page.
+    A wide one fills the page; one that is wider than the page scrolls by itself.
     """
     last = len(head) - 1
 
@@ -159,7 +159,8 @@ def table(
             for k, c in enumerate(row)
         )
         lines.append(tag("tr", *cells, class_=classes[r] if classes else ""))
-    return tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *lines), class_="wide" if wide else "")
+    whole = tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *lines), class_="wide" if wide else "")
+    return tag("div", whole, class_="scroll")
 
 
 def figure(figure: Figure, id: str, caption: str, class_: str = "") -> Markup:

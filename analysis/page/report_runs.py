@@ -111,7 +111,7 @@ def runs(found: Findings, shades: Shades, files: Sequence[str]) -> Markup:
         )
     lead = tag("p", "The same with every column, at full precision: ", links(files), ".")
     body = markup.table(head, rows, text=2, classes=classes, wide=True)
-    return lead + tag("div", body, class_="scroll")
+    return lead + body
 
 
 def excluded(found: Findings) -> Markup:
