@@ -407,6 +407,13 @@ def test_what_a_line_without_a_step_says_once_is_a_setting_of_its_run(tmp_path):
     assert table["train_loss"].tolist() == [3, 3]
 
 
+def test_a_packed_table_in_a_folder_is_found(tmp_path):
+    (tmp_path / "runs.tsv.gz").write_bytes(
+        gzip.compress(b"name\tparams\ttokens\tloss\na\t1e6\t2e7\t4\nb\t4e6\t2e7\t3.5\n")
+    )
+    assert load(tmp_path)["run"].tolist() == ["a", "b"]
+
+
 def test_a_long_history_with_sizes_of_its_own_is_a_run_per_name(tmp_path):
     """A script's export of W&B: losses where they were logged, row numbers of pandas before it."""
     path = write(

@@ -431,7 +431,7 @@ def test_a_budget_far_from_the_published_runs_is_called_a_guess():
 
 def test_published_lines_tell_no_loss_and_say_so():
     with pytest.raises(
-        InputError, match=r"published:kaplan tells no loss: leave out params, or take one of chinchilla"
+        InputError, match=r"published:kaplan tells no loss: leave out --params, or take one of chinchilla"
     ):
         by_published("kaplan", 1e21, params=1e9)
     with pytest.raises(InputError, match=r"published:llama: wanted published:NAME, of chinchilla, muennighoff"):

@@ -126,8 +126,7 @@ def _newest(logs: Sequence[Log]) -> list[Log]:
 
 def _of_file(path: Path, root: Path, *, alone: bool) -> list[Log] | Columns:
     """The logs of a file, or the columns of a table."""
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    suffix = next((one for one in reversed(suffixes) if one != ".gz"), "")
+    suffix = _suffix(path)
     if suffix in (".parquet", ".pq"):
         columns: Columns = read_parquet(path)
         return rows.logs_in(columns, path, root, alone=alone) or columns
@@ -154,9 +153,14 @@ def _of_file(path: Path, root: Path, *, alone: bool) -> list[Log] | Columns:
     raise InputError(f"{path}: no table and no log that is known; wanted {KNOWN}")
 
 
+def _suffix(path: Path) -> str:
+    """What a file says of itself at the end of its name, packed by gzip or not."""
+    return next((one for one in map(str.lower, reversed(path.suffixes)) if one != ".gz"), "")
+
+
 def _may_be(path: Path) -> bool:
     """Whether a file in a folder may be a log, by its first bytes."""
-    if path.suffix.lower() in QUOTING:
+    if _suffix(path) in QUOTING:
         return False
     head = opened.head(path, 4096)
     if head[:4] == b"PAR1" or tensorboard.is_events(head):
@@ -165,7 +169,7 @@ def _may_be(path: Path) -> bool:
         return False
     if head.lstrip()[:1] in (b"{", b"["):  # a file of texts or of a tokenizer may be huge
         return b"loss" in (start := opened.head(path)) or b"results" in start or b"log_history" in start
-    if path.suffix.lower() in (".csv", ".tsv"):
+    if _suffix(path) in (".csv", ".tsv"):
         return True
     return step_lines.is_log(opened.head(path).decode("utf-8", "replace"))
 

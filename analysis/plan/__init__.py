@@ -188,7 +188,7 @@ def by_published(
     if one.law is None:
         assert one.size
         wanted = {"inference_tokens": inference_tokens, "unique_tokens": unique_tokens, "params": params}
-        given = ", ".join(name for name, value in wanted.items() if value is not None)
+        given = " ".join(f"--{name.replace('_', '-')}" for name, value in wanted.items() if value is not None)
         if given:
             told = ", ".join(other.name for other in published.PUBLISHED.values() if other.law)
             raise InputError(f"published:{one.name} tells no loss: leave out {given}, or take one of {told}")

@@ -183,9 +183,10 @@ class Table(dict[str, np.ndarray]):
             if bad.size:
                 value = "an empty cell or NaN" if math.isnan(column[bad[0]]) else f"{column[bad[0]]:g}"
                 more = f" (and {bad.size - 1} more {plural(bad.size - 1, 'row', 'rows')})" if bad.size > 1 else ""
+                out = f" (--where '{self.taken.get(name, name)}!=')" if np.isnan(column[bad]).all() else ""
                 raise InputError(
                     f"{self.source}, {self.label(int(bad[0]))}, column {name}: found {value}, wanted a number above 0; "
-                    f"correct the cell or leave the row out{more}"
+                    f"correct the cell or leave the row out{out}{more}"
                 )
         return tuple(self[name] for name in names)
 

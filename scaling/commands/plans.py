@@ -316,7 +316,7 @@ def _plan(args: argparse.Namespace) -> int:
         _refuse(
             args,
             f"{args.fit} is an allocation, which tells no loss",
-            *("batch_fit", "inference_tokens", "params", "unique_tokens", "store", "plot"),
+            *("batch_fit", "inference_tokens", "params", "unique_tokens", "store", "law", "plot"),
         )
         return _answer_plan(args, plan.along(line, budget, **common))
     found = _fit(args.fit)

@@ -7,6 +7,7 @@ tfds:NAME[/CONFIG]    TensorFlow Datasets, prepared beforehand; ?split=..., ?fie
 synthetic:...         a generated language of known entropy (`scaling.data.synthetic`)
 """
 
+import glob
 import os
 
 from scaling.data.documents import Corpus
@@ -35,7 +36,8 @@ def open_corpus(source: str) -> Corpus:
             return TfdsCorpus(source)
         case "synthetic":
             return SyntheticCorpus(source)
-    if os.path.exists(os.path.expanduser(source)):
-        hint = inside(source) if os.path.isdir(os.path.expanduser(source)) else source
+    files = os.path.expanduser(source.partition("?field=")[0])
+    if os.path.exists(files) or next(glob.iglob(files), None):
+        hint = inside(source) if os.path.isdir(files) else source
         raise InputError(f"unknown source {source!r}; for files on disk write text:{hint}")
     raise InputError(f"unknown source {source!r}; wanted {USAGE}")
