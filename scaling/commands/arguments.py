@@ -195,6 +195,8 @@ def check_folder(out: Path) -> None:
         )
     if not out.name:
         raise InputError(f"--out '{out}': wanted a folder of its own, such as studies/mine")
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out}: there is a file of that name; wanted a folder, such as studies/mine")
 
 
 def read_fit(path: Path) -> "Fit":
