@@ -13,7 +13,8 @@ from test_encoding import make, texts_of, write_texts
 
 from scaling.data import expressions, mixture
 from scaling.data.corpora import open_corpus
-from scaling.data.documents import read
+from scaling.data.documents import Document, read
+from scaling.data.index import on_held_out_side
 from scaling.data.token_set import describe
 from scaling.errors import InputError
 
@@ -39,7 +40,7 @@ def documents(source: str) -> list[str]:
 def test_the_first_tokens_of_a_mixture_hold_each_share_to_within_a_document_however_many_they_are(seed):
     rng = np.random.default_rng(seed)
     lengths = [rng.integers(1, 400, rng.integers(1, 300)) for _ in range(rng.integers(2, 6))]
-    shares = rng.dirichlet(np.ones(len(lengths)))
+    shares = rng.dirichlet(np.ones(len(lengths))).tolist()
     most = 40_000
     parts, documents = mixture.order(lengths, shares, most)
     of = np.array([lengths[part][document] for part, document in zip(parts, documents, strict=True)])
@@ -193,3 +194,34 @@ def test_a_changed_document_is_found_again_by_its_place(three):
         whole = dict(read(part))
         some = sorted(whole)[1::5]
         assert dict(read(part, some)) == {place: whole[place] for place in some}
+
+
+def test_a_filter_keeps_the_share_asked_for_of_what_is_most_like_the_text_it_is_given(tmp_path):
+    rng = random.Random(0)
+    kinds = {
+        kind: ["".join(rng.choice(letters) for _ in range(rng.randint(2, 9))) for _ in range(300)]
+        for kind, letters in (("good", "abcdefgh"), ("bad", "fghijklm"))
+    }
+
+    def write(name: str, kinds_: list[str]) -> list[str]:
+        texts = [" ".join(rng.choice(kinds[kind]) for _ in range(rng.randint(50, 150))) for kind in kinds_]
+        (tmp_path / name).write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+        return texts
+
+    write("like.jsonl", ["good"] * 100)
+    mixed = ["good"] * 150 + ["bad"] * 450
+    texts = write("web.jsonl", mixed)
+    whose = dict(zip(texts, mixed, strict=True))
+    web = f"text:{tmp_path}/web.jsonl"
+    for keep, good in ((0.2, 1.0), (0.5, 0.5), (1.0, 0.25)):
+        every = documents(f"filter({web}, keep={keep}, by=text:{tmp_path}/like.jsonl)")
+        held_out, kept, all_of_it = (
+            [text for text in some if on_held_out_side(Document("", text, "")) == side]
+            for some, side in ((every, True), (every, False), (texts, False))
+        )
+        assert len(held_out) == len(texts) - len(all_of_it)
+        assert sum(map(len, kept)) / sum(map(len, all_of_it)) == pytest.approx(keep, abs=0.003)
+        assert np.mean([whose[text] == "good" for text in kept]) == pytest.approx(good, abs=0.04)
+    made = make(f"filter({web}, keep=0.2, by=text:{tmp_path}/like.jsonl)", tmp_path / "cache", 5000, 200)
+    plain = make(web, tmp_path / "cache", 5000, 200)
+    assert set(texts_of(made.tokenizer, made.validation)) == set(texts_of(plain.tokenizer, plain.validation))

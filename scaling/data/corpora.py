@@ -5,14 +5,14 @@ python:stdlib         the standard library: another distribution of the same lan
 text:GLOB[,GLOB...]   .txt[.gz], .md, .jsonl[.gz|.zst], .parquet
 tfds:NAME[/CONFIG]    TensorFlow Datasets, prepared beforehand; ?split=..., ?field=..., ?data_dir=...
 synthetic:...         a generated language of known entropy (`scaling.data.synthetic`)
-RULE(SOURCE, ...)     another source, changed by a rule (`scaling.data.transformations`)
+RULE(SOURCE, ...)     another source, changed by a rule (`scaling.data.transformations`, `scaling.data.quality`)
 
 Several of them, each with its share, are a mixture (`scaling.data.mixture`).
 """
 
 import os
 
-from scaling.data import expressions
+from scaling.data import expressions, quality
 from scaling.data.documents import Corpus
 from scaling.data.python_sources import PythonCorpus
 from scaling.data.synthetic import SyntheticCorpus
@@ -35,6 +35,10 @@ def open_corpus(source: str) -> Corpus:
     """
     if (call := expressions.call(source)) is not None:
         name, inner, options = call
+        if name == "filter":
+            if options.keys() != {"keep", "by"}:
+                raise InputError(f"{source}: wanted {quality.USAGE}")
+            return quality.filtered(source, open_corpus(inner), open_corpus(options["by"]), options["keep"])
         return transformed(source, name, open_corpus(inner), options)
     kind, _, rest = source.partition(":")
     match kind:

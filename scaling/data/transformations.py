@@ -25,7 +25,10 @@ LETTERS = np.frombuffer(b"abcdefghijklmnopqrstuvwxyz", np.uint8)
 CORRUPTED = 0.5  # share of the words of a corrupted document that are replaced (Subramanyam et al. 2025)
 CHANGED = 0.02  # of a near-copy
 VERSION = 1  # raised when a rule gives other text
-USAGE = "corrupt(SOURCE, share=0.2), duplicate(SOURCE, share=0.1, times=10), dedup(SOURCE)"
+USAGE = (
+    "corrupt(SOURCE, share=0.2), duplicate(SOURCE, share=0.1, times=10), dedup(SOURCE) or "
+    "filter(SOURCE, keep=0.1, by=SOURCE)"
+)
 
 
 @dataclasses.dataclass(frozen=True)
