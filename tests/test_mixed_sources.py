@@ -11,12 +11,16 @@ import numpy as np
 import pytest
 from test_encoding import make, texts_of, write_texts
 
-from scaling.data import expressions, mixture
+from analysis import records
+from scaling import study, train
+from scaling.config import DataConfig, EvalConfig, OptimConfig, RunConfig, Study
+from scaling.data import expressions, mixture, token_set
 from scaling.data.corpora import open_corpus
 from scaling.data.documents import Document, read
 from scaling.data.index import on_held_out_side
 from scaling.data.token_set import describe
 from scaling.errors import InputError
+from scaling.ladder import transformer
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +148,29 @@ def test_brackets_keep_together_what_belongs_together():
     assert expressions.split(typed, mixture.NEXT) == ["0.5*corrupt(mix(a+0.1*b), share=0.1)", "0.5*text:c+d/*.txt"]
     assert expressions.call("f(g(text:a,b.txt, x=1), y=2)") == ("f", "g(text:a,b.txt, x=1)", {"y": "2"})
     assert expressions.call("text:a(1).txt") is None
+
+
+@pytest.mark.usefixtures("unoptimised")
+def test_a_study_of_mixtures_tells_the_share_of_each_source(tmp_path, cache):
+    one, two = (f"synthetic:order=1,symbols={n},bytes=1e5" for n in (8, 16))
+    runs = tuple(
+        RunConfig(
+            transformer(8, 1, d_head=8, n_vocab=257, n_ctx=16),
+            tokens=256,
+            batch=4,
+            data=DataConfig(source, "bytes"),
+            optim=OptimConfig(learning_rate=1e-2),
+            eval=EvalConfig(windows=16),
+        )
+        for source in (f"mix:0.25*{one}+0.75*{two}", two)
+    )
+    whole = study.prepare(Study("mixed", "?", runs), tmp_path / "study", pack=1, workers=1, say=lambda line: None)
+    for pack in whole.packs:
+        stream = token_set.open_tokens(Path(whole.tokens[pack.runs[0].tokens_id]))
+        configs, folder = [run.config for run in pack.runs], whole.pack_folder(pack)
+        train.train(configs, stream.train, stream.validation, folder, separator=stream.separator)
+    table = records.read(tmp_path / "study").runs
+    assert sorted(zip(table[f"share_{one}"], table[f"share_{two}"], strict=True)) == [(0, 1), (0.25, 0.75)]
 
 
 # Rules
