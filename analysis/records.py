@@ -275,7 +275,7 @@ def _shares(runs: Sequence[_Run]) -> list[dict[str, float]]:
     if not any(source.startswith(mixture.PREFIX) for source in sources):
         return [{} for _ in runs]
     each = [
-        {part.source: part.share for part in mixture.parse(source)}
+        {str(part): part.share for part in mixture.parse(source)}
         if source.startswith(mixture.PREFIX)
         else {source: 1.0}
         for source in sources

@@ -98,6 +98,22 @@ def test_how_a_mixture_is_typed_does_not_matter_and_its_shares_do(three, tmp_pat
     assert one.tokenizer.hash == other.tokenizer.hash  # so that losses under several shares can be compared
 
 
+def test_a_sliver_of_a_source_is_read_again_and_again(three, tmp_path):
+    folder, _ = three
+    a = source(folder, "a")
+    mixed = make(f"mix:0.9*{a}+0.1*first({a}, tokens=2000)", tmp_path, train=100_000, validation=500)
+    documents = texts_of(mixed.tokenizer, mixed.train)[:-1]
+    plain = texts_of(mixed.tokenizer, make(a, tmp_path, train=100_000, validation=500).train)
+    counts = Counter(documents)
+    sliver = [text for text in counts if counts[text] > 2]
+    tokens = sum(len(ids) for ids in mixed.tokenizer.encode_batch(sliver))
+    assert sliver == plain[: len(sliver)]
+    assert 2000 <= tokens < 2000 + max(map(len, mixed.tokenizer.encode_batch(sliver)))
+    assert {counts[text] for text in sliver} <= {int(10_000 / tokens) + 1, int(10_000 / tokens) + 2}
+    (part,) = (part for part in mixed.manifest["parts"] if part["share"] == 0.1)
+    assert part == {"source": f"first({a}, tokens=2000)", "share": 0.1, "tokens": tokens}
+
+
 def test_what_one_part_holds_out_another_does_not_train_on(three, tmp_path):
     folder, texts = three
     again = tmp_path / "again"
@@ -130,6 +146,7 @@ def test_a_mixture_with_held_out_text_of_its_own_is_evaluated_on_that(three, tmp
         ("mix:0.5*python+0.5*python", "comes twice"),
         ("mix:0.5*python+0.5*tokens:abc", "cannot be a part"),
         ("mix:0.5*synthetic:+0.5*corrupt(synthetic:)", "no share"),
+        ("mix:0.5*python+0.5*first(python)", "wants a number of tokens"),
         ("corrupt(python, share=2)", "share=2, wanted share from 0 to 1"),
         ("duplicate(python, share=0.1, times=2.5)", "times=2.5"),
         ("shuffle(python)", "unknown rule 'shuffle'"),

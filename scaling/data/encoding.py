@@ -95,7 +95,10 @@ def prepare(
             }
             try:
                 if len(makers) > 1:  # in an order of their text, however they are typed
-                    makers = {part: makers[part] for part in sorted(makers, key=lambda part: makers[part].fingerprint)}
+                    makers = {
+                        part: makers[part]
+                        for part in sorted(makers, key=lambda p: (makers[p].fingerprint, p.most or 0))
+                    }
                 coder = _tokenizer(tokenizer, n_vocab, [*makers.values()])
                 if len(makers) == 1:
                     return makers[parts[0]].extend(coder, train_tokens, validation_tokens)
@@ -361,7 +364,7 @@ class _Mixer:
                     _begin(folder, name, self.tokenizer, begun, self._described)
                 manifest = open_tokens(folder).manifest
                 manifest["parts"] = [
-                    {"source": part.source, "share": part.share, "tokens": stream.available}
+                    {"source": str(part), "share": part.share, "tokens": stream.available}
                     for part, stream in zip(self.parts, streams["train"], strict=True)
                 ]
                 write_manifest(folder, manifest)
@@ -409,8 +412,11 @@ class _Mixer:
             each = [
                 summarise(maker.rows(split)[kept[split]]) for maker, kept in zip(self.makers, self._kept, strict=True)
             ]
-            shares = sorted([one["fingerprint"], part.share] for one, part in zip(each, self.parts, strict=True))
-            mark = hashlib.sha256(json.dumps(shares).encode()).hexdigest()
+            shares = [
+                [one["fingerprint"], part.share, *([part.most] if part.most and split == "train" else [])]
+                for one, part in zip(each, self.parts, strict=True)
+            ]
+            mark = hashlib.sha256(json.dumps(sorted(shares)).encode()).hexdigest()
             found[split] = {"fingerprint": mark, **{k: sum(one[k] for one in each) for k in ("documents", "bytes")}}
         return found
 
@@ -430,10 +436,11 @@ class _Mixer:
 
     def _stream(self, n: int, split: str, wanted: int) -> "_Stream":
         maker, kept = self.makers[n], self._kept[n][split]
-        asked = wanted
+        most = self.parts[n].most if split == "train" else None
+        wanted = asked = wanted if most is None else min(wanted, most)
         while True:
             tokens = maker.open(self.tokenizer, {split: asked})
-            stream = _Stream.of(tokens, split, kept)
+            stream = _Stream.of(tokens, split, kept, most)
             if stream.lengths.sum() >= wanted or stream.whole:
                 return stream
             asked = int(tokens.manifest[split]["tokens"]) + wanted - int(stream.lengths.sum())
@@ -486,12 +493,16 @@ class _Stream:
     available: int
 
     @classmethod
-    def of(cls, tokens: TokenSet, split: str, kept: np.ndarray) -> "_Stream":
+    def of(cls, tokens: TokenSet, split: str, kept: np.ndarray, most: int | None) -> "_Stream":
         stream = getattr(tokens, split)
         ends = np.flatnonzero(np.asarray(stream) == tokens.separator) + 1
         lengths = np.diff(ends, prepend=0)
         some = kept[: len(ends)]
         whole = len(ends) == len(kept)
+        if most is not None and lengths[some].sum() >= most:
+            last = int(np.searchsorted(np.cumsum(lengths[some]), most))
+            some = some & (np.cumsum(some) <= last + 1)
+            whole = True
         has = int(lengths[some].sum())
         available = has if whole else round(tokens.manifest[split]["tokens_in_corpus"] * float(kept.mean()))
         return cls(stream, (ends - lengths)[some], lengths[some], whole, available)

@@ -3,7 +3,8 @@
 The stream of a mixture is the documents of its parts' streams, each as a whole, in the order in which the parts fill
 their shares: a document before which lie c tokens of a part of share s comes at c / s. So of the first D tokens s D are
 of that part, to within a document, for every D, and what was mixed for a smaller D is where it was. A part that ends
-begins again; how often it was read is its epochs.
+begins again; how often it was read is its epochs. first(SOURCE, tokens=1e5) is a part of no more than that, to within a
+document: the first of its stream.
 """
 
 import dataclasses
@@ -25,10 +26,19 @@ MOST = 64  # parts
 
 @dataclasses.dataclass(frozen=True)
 class Share:
-    """A part of a mixture: a source and its share of the tokens."""
+    """A part of a mixture.
+
+    Attributes:
+        share: of the tokens.
+        most: tokens of the source that are read, again and again; None for all of it.
+    """
 
     source: str
     share: float
+    most: int | None = None
+
+    def __str__(self) -> str:
+        return self.source if self.most is None else f"first({self.source}, tokens={self.most})"
 
 
 def parse(source: str) -> tuple[Share, ...]:
@@ -48,19 +58,33 @@ def parse(source: str) -> tuple[Share, ...]:
             raise InputError(
                 f"{source}: {term.strip()!r} is not SHARE*SOURCE with a share in (0, 1]; such as {EXAMPLE}"
             )
-        found.append(Share(match[2], share))
+        found.append(_part(source, match[2], share))
     if not 2 <= len(found) <= MOST:
         raise InputError(f"{source}: {len(found)} sources, wanted 2 to {MOST}; such as {EXAMPLE}")
     total = math.fsum(part.share for part in found)
     if abs(total - 1) > 1e-6:
         raise InputError(f"{source}: the shares add up to {total:.6g}, wanted 1")
     for n, part in enumerate(found):
-        if part.source in [other.source for other in found[:n]]:
-            raise InputError(f"{source}: {part.source} comes twice; give it one share")
+        if part in [dataclasses.replace(other, share=part.share) for other in found[:n]]:
+            raise InputError(f"{source}: {part} comes twice; give it one share")
         for prefix in (PREFIX, "tokens:"):
             if part.source.startswith(prefix):
                 raise InputError(f"{source}: {part.source} cannot be a part of a mixture; wanted text")
-    return tuple(Share(part.source, part.share / total) for part in found)
+    return tuple(dataclasses.replace(part, share=part.share / total) for part in found)
+
+
+def _part(source: str, part: str, share: float) -> Share:
+    call = expressions.call(part)
+    if call is None or call[0] != "first":
+        return Share(part, share)
+    _, inner, options = call
+    try:
+        most = float(options.pop("tokens", ""))
+    except ValueError:
+        most = math.nan
+    if options or not 1 <= most < 2**62:
+        raise InputError(f"{source}: {part} wants a number of tokens, such as first({inner}, tokens=1e5)")
+    return Share(inner, share, round(most))
 
 
 def order(lengths: Sequence[np.ndarray], shares: Sequence[float], upto: float) -> tuple[np.ndarray, np.ndarray]:
