@@ -163,17 +163,16 @@ class Quality(Evidence):
         found = [SLIVER.fullmatch(source) for source in slivers["data"]]
         share = np.array([float(match[1]) if match else np.nan for match in found])
         tokens = np.array([float(match[2]) if match else np.nan for match in found])
-        tables = [(slivers, share, share * slivers["tokens"] / tokens)]
+        tables, shares, repeats = [slivers], [share], [share * slivers["tokens"] / tokens]
         if "whole" in self.experiments:
             whole = self.need("whole")
-            tables.append((whole, np.ones(len(whole)), whole["tokens"] / whole["unique_tokens"]))
-        columns = {
-            name: np.concatenate([table[name] for table, _, _ in tables])
-            for name in ("run", "params", "tokens", "loss")
-        }
+            tables.append(whole)
+            shares.append(np.ones(len(whole)))
+            repeats.append(whole["tokens"] / whole["unique_tokens"])
+        names = ("run", "params", "tokens", "loss")
+        columns = {name: np.concatenate([table[name] for table in tables]) for name in names}
         table = Table(columns, np.arange(1, len(columns["run"]) + 1), slivers.source)
-        share, repeats = (np.concatenate([part[k] for part in tables]) for k in (1, 2))
-        return Repeated(table, share, repeats, self._effective(table))
+        return Repeated(table, np.concatenate(shares), np.concatenate(repeats), self._effective(table))
 
     def _effective(self, table: Table) -> Array:
         """N_eff / N, (run, draw): each draw moves the losses as other seeds would."""

@@ -66,10 +66,10 @@ def figure_2(evidence: Quality, drawn: Drawn) -> None:
     """Left: held-out loss over how often the repeated text is read, where a share of the tokens is a sliver of the text
     (its size falls to the right) or all of the text is repeated; the line, all of it new. Right: the size that reaches
     that loss on new text, over the model's own, with 95 % intervals; broken, what the paper has at worst."""
+    drawn.tell(*(evidence.least(share) for share in LEAST))
     N, losses, _ = evidence.sizes
     found = evidence.repeated
     shares = sorted(set(found.share.tolist()))
-    drawn.tell(*(evidence.least(share) for share in LEAST if share in shares))
     drawn.points(
         {"run": run, "share": s, "repeats": e, "loss": L, "effective": value}
         for run, s, e, L, value in zip(

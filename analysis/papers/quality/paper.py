@@ -18,8 +18,8 @@ FIGURES: Mapping[str, Entry] = {
 
 PAPER = Paper(
     title="The quality of text, from our own runs",
-    lede="The experiments of Subramanyam et al. (2025), arXiv 2510.03313, and of Hernandez et al. (2022), “Scaling Laws and "
-    "Interpretability of Learning from Repeated Data”,",
+    lede="The experiments of Subramanyam et al. (2025), arXiv 2510.03313, and of Hernandez et al. (2022), “Scaling "
+    "Laws and Interpretability of Learning from Repeated Data”,",
     figures=FIGURES,
     summary=Summary(
         claims={
@@ -27,8 +27,8 @@ PAPER = Paper(
             "predicted over measured loss of clean text, less 1 (Subramanyam et al.)": "the law of corrupted text "
             "holds up to clean text",
             "beta (Subramanyam et al.)": "with D it falls as D^(−beta)",
-            "least N_eff / N at a share of 10% (Hernandez et al.)": "a tenth of the tokens, read from a sliver, makes a "
-            "model as bad as one of half its size",
+            "least N_eff / N at a share of 10% (Hernandez et al.)": "a tenth of the tokens, read from a sliver, makes "
+            "a model as bad as one of half its size",
             "least N_eff / N at a share of 50% (Hernandez et al.)": "half of them, as bad as one of a tenth",
         },
         figures=("fig1", "fig2"),
