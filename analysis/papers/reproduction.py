@@ -22,6 +22,7 @@ from analysis.records import Records
 from configs.budget import Budget
 from scaling import config, rates
 from scaling.config import DataConfig, RunConfig, Study
+from scaling.data import mixture
 from scaling.errors import InputError
 
 Members = Mapping[str, tuple[RunConfig, ...]]  # the runs of each experiment
@@ -157,8 +158,9 @@ def planned_row(run: RunConfig) -> Planned:
 
 
 def _key(run: RunConfig) -> str:
-    """What two configs of one run share, whatever name of its text it was begun under: a study has one text."""
-    return config.identity(run, "", ("",) * len(run.eval.transfer))
+    """What two configs of one run share, whatever name of its text it was begun under: a study has one text, as it is
+    or made into others."""
+    return config.identity(run, mixture.form(run.data.source), ("",) * len(run.eval.transfer))
 
 
 def _part(paper: str, module: str) -> ModuleType:

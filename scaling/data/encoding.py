@@ -487,6 +487,7 @@ class _Stream:
     """
 
     tokens: np.ndarray
+    separator: int
     starts: np.ndarray
     lengths: np.ndarray
     whole: bool
@@ -499,16 +500,19 @@ class _Stream:
         lengths = np.diff(ends, prepend=0)
         some = kept[: len(ends)]
         whole = len(ends) == len(kept)
-        if most is not None and lengths[some].sum() >= most:
-            last = int(np.searchsorted(np.cumsum(lengths[some]), most))
-            some = some & (np.cumsum(some) <= last + 1)
-            whole = True
-        has = int(lengths[some].sum())
+        starts, lengths = (ends - lengths)[some], lengths[some]
+        if most is not None and lengths.sum() >= most:
+            last = int(np.searchsorted(np.cumsum(lengths), most))
+            lengths[last] -= lengths[: last + 1].sum() - most
+            starts, lengths, whole = starts[: last + 1], lengths[: last + 1], True
+        has = int(lengths.sum())
         available = has if whole else round(tokens.manifest[split]["tokens_in_corpus"] * float(kept.mean()))
-        return cls(stream, (ends - lengths)[some], lengths[some], whole, available)
+        return cls(stream, tokens.separator, starts, lengths, whole, available)
 
     def document(self, n: int) -> np.ndarray:
-        return np.asarray(self.tokens[self.starts[n] : self.starts[n] + self.lengths[n]])
+        found = np.array(self.tokens[self.starts[n] : self.starts[n] + self.lengths[n]])
+        found[-1] = self.separator  # of one that was cut, as of all others
+        return found
 
 
 def _enough(tokens: TokenSet, wanted: Mapping[str, int]) -> bool:

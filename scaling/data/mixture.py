@@ -3,8 +3,8 @@
 The stream of a mixture is the documents of its parts' streams, each as a whole, in the order in which the parts fill
 their shares: a document before which lie c tokens of a part of share s comes at c / s. So of the first D tokens s D are
 of that part, to within a document, for every D, and what was mixed for a smaller D is where it was. A part that ends
-begins again; how often it was read is its epochs. first(SOURCE, tokens=1e5) is a part of no more than that, to within a
-document: the first of its stream.
+begins again; how often it was read is its epochs. first(SOURCE, tokens=1e5) is a part of the first so many tokens of
+a stream, the last document cut to them.
 """
 
 import dataclasses
@@ -85,6 +85,21 @@ def _part(source: str, part: str, share: float) -> Share:
     if options or not 1 <= most < 2**62:
         raise InputError(f"{source}: {part} wants a number of tokens, such as first({inner}, tokens=1e5)")
     return Share(inner, share, round(most))
+
+
+def form(source: str, names: dict[str, str] | None = None) -> str:
+    """How a source is made of others, whatever these are called: "corrupt(A, share=0.5)", and "A" for a plain one."""
+    names = {} if names is None else names
+    if source.startswith(PREFIX):
+        return PREFIX + "+".join(
+            f"{term[1]}*{form(term[2], names)}"
+            for term in map(TERM.fullmatch, expressions.split(source.removeprefix(PREFIX), NEXT))
+            if term
+        )
+    if (call := expressions.call(source)) is not None:
+        name, inner, options = call
+        return f"{name}({', '.join([form(inner, names), *(f'{k}={v}' for k, v in options.items())])})"
+    return names.setdefault(source, chr(ord("A") + len(names)))
 
 
 def order(lengths: Sequence[np.ndarray], shares: Sequence[float], upto: float) -> tuple[np.ndarray, np.ndarray]:

@@ -125,7 +125,7 @@ class Quality(Evidence):
     @functools.cached_property
     def extrapolated(self) -> Claim:
         """How far the law of corrupted text alone lies from the text as it is, at the most tokens."""
-        claim = Claim("predicted over measured loss of clean text, less 1", SUBRAMANYAM, 0.0, enough=ERROR, above=TEXT,
+        claim = Claim("error at Q = 1", SUBRAMANYAM, 0.0, enough=ERROR, above=TEXT,
                       below=TEXT, note="the paper has the losses on a line through that of clean text")  # fmt: skip
         try:
             table = self.corrupted

@@ -24,8 +24,7 @@ PAPER = Paper(
     summary=Summary(
         claims={
             "gamma (Subramanyam et al.)": "the loss rises with the share of corrupted documents as Q^(−gamma)",
-            "predicted over measured loss of clean text, less 1 (Subramanyam et al.)": "the law of corrupted text "
-            "holds up to clean text",
+            "error at Q = 1 (Subramanyam et al.)": "the law of corrupted text holds up to clean text",
             "beta (Subramanyam et al.)": "with D it falls as D^(−beta)",
             "least N_eff / N at a share of 10% (Hernandez et al.)": "a tenth of the tokens, read from a sliver, makes "
             "a model as bad as one of half its size",
