@@ -42,7 +42,9 @@ def law_of(name: str, runs: Runs) -> type[MixtureLaw]:
         raise InputError(f"no mixture law is called {name!r}; there are {', '.join(NAMES)}")
     known = ("tokens",) if name == "bimix" else ()
     if others := [s for s in varied if s not in known]:
-        raise InputError(f"it is a law at one {' and '.join(map(_letter, others))}, and the rows have several; choose with --where")
+        raise InputError(
+            f"it is a law at one {' and '.join(map(_letter, others))}, and the rows have several; choose with --where"
+        )
     if name != "bimix":
         return laws.exponential(parts) if name == "exponential" else laws.linear(parts)
     check_own(runs)
@@ -104,10 +106,7 @@ def starts(law: type[MixtureLaw], runs: Runs) -> dict[str, Array]:
 def predict(law: type[MixtureLaw], theta: Array, runs: Runs) -> Array:
     """Losses on the domains at the mixtures of the runs: theta (domains, ..., p) gives (domains, ..., n)."""
     return np.stack(
-        [
-            solver.predict(law, t, columns(law, runs, d), log=False)
-            for d, t in zip(runs.domains, theta, strict=True)
-        ]
+        [solver.predict(law, t, columns(law, runs, d), log=False) for d, t in zip(runs.domains, theta, strict=True)]
     )
 
 

@@ -134,7 +134,9 @@ def additive(parts: int, scales: tuple[str, ...] = ()) -> type[MixtureLaw]:
     """Shukor's additive law: the best mixture is the same at every N and D. Without terms in what never varied."""
 
     def call(law, *x: Values) -> Values:
-        return law.E + 1 / _reached(law, x, parts) + sum(_term(law, s, v) for s, v in zip(scales, x[parts:], strict=True))
+        return (
+            law.E + 1 / _reached(law, x, parts) + sum(_term(law, s, v) for s, v in zip(scales, x[parts:], strict=True))
+        )
 
     def starts(cls, x: tuple[Array, ...], loss: Array) -> Array:
         found = []
@@ -147,7 +149,9 @@ def additive(parts: int, scales: tuple[str, ...] = ()) -> type[MixtureLaw]:
     fields = [("E", Scalar, floor()), *_of_parts(parts)]
     for letter, power_ in (TERMS[s] for s in scales):
         fields += [(letter, Scalar, constant("nats/token", (1.0, 1e6))), (power_, Scalar, _positive())]
-    formula = " + ".join(["L(r) = E + 1 / sum_j C_j r_j ** gamma_j", *(f"{TERMS[s][0]} / {_letter(s)} ** {TERMS[s][1]}" for s in scales)])
+    formula = " + ".join(
+        ["L(r) = E + 1 / sum_j C_j r_j ** gamma_j", *(f"{TERMS[s][0]} / {_letter(s)} ** {TERMS[s][1]}" for s in scales)]
+    )
     return _made(
         "additive", f"{formula}.", "Shukor et al. (2025), arXiv 2507.09404, additive",
         fields, call, starts, parts=parts, scales=scales,
@@ -176,7 +180,12 @@ def joint(parts: int, scales: tuple[str, ...]) -> type[MixtureLaw]:
     fields = [("E", Scalar, floor()), *_of_parts(parts)]
     for letter, power_ in (TERMS[s] for s in scales):
         fields += [*_each(letter, parts, lambda: constant("nats/token", (1.0, 1e6))), (power_, Scalar, _positive())]
-    formula = " + ".join(["L(r) = E + 1 / sum_j C_j r_j ** gamma_j", *(f"sum_j {TERMS[s][0]}_j r_j / {_letter(s)} ** {TERMS[s][1]}" for s in scales)])
+    formula = " + ".join(
+        [
+            "L(r) = E + 1 / sum_j C_j r_j ** gamma_j",
+            *(f"sum_j {TERMS[s][0]}_j r_j / {_letter(s)} ** {TERMS[s][1]}" for s in scales),
+        ]
+    )
     return _made(
         "joint", f"{formula}.", "Shukor et al. (2025), arXiv 2507.09404, joint; here A and B are linear in the shares",
         fields, call, starts, parts=parts, scales=scales,

@@ -215,9 +215,7 @@ def propose(
     loss = loss_of(fitted)
     theta = fitted.theta[chosen]
     best = lowest(lambda r: loss(theta, r), top, places)
-    some = dataclasses.replace(
-        runs, domains=tuple(runs.domains[i] for i in chosen), losses=runs.losses[:, chosen]
-    )
+    some = dataclasses.replace(runs, domains=tuple(runs.domains[i] for i in chosen), losses=runs.losses[:, chosen])
     drawn = np.moveaxis(estimate.redraw(fitted.law, theta, some, draws, seed), 1, 0)  # draws domains p
     M, p, sigma = runs.mixtures, theta.shape[1], fit.sigma(name, weights)
     others = {"proportional": None if available is None else _of_available(runs.parts, available),
@@ -242,9 +240,7 @@ def propose(
         compared.append(Mixture(label, shares, made[k], (gap, *ends), often))
     own = np.stack([lowest(lambda r, t=t: loss(t, r), top, best[None]) for t in drawn])
     regrets = np.array([u - float(loss(t, r[None])[0]) for u, t, r in zip(under[:, 0], drawn, own, strict=True)])
-    share_ends = np.array(
-        [np.clip(estimate.ends(float(b), own[:, k], M, p), 0.0, top[k]) for k, b in enumerate(best)]
-    )
+    share_ends = np.array([np.clip(estimate.ends(float(b), own[:, k], M, p), 0.0, top[k]) for k, b in enumerate(best)])
     rivals = []
     for other in verdict.laws:
         if other != name:
@@ -359,7 +355,9 @@ def _weights(fit: MixtureFit, target: Mapping[str, float]) -> Array:
     domains = fit.runs.domains
     for name, weight in target.items():
         if name not in domains:
-            raise InputError(f"no loss on {name!r} was fitted; there {'is' if len(domains) == 1 else 'are'} {', '.join(domains)}")
+            raise InputError(
+                f"no loss on {name!r} was fitted; there {'is' if len(domains) == 1 else 'are'} {', '.join(domains)}"
+            )
         if not (math.isfinite(weight) and weight >= 0):
             raise InputError(f"weight of {name} {weight:g}; wanted a number from 0 on")
     weights = np.array([target.get(d, 0.0) for d in domains], np.float64)
@@ -386,7 +384,9 @@ def _most(
         raise InputError(f"available tokens of {', '.join(missing)} are not given; wanted NAME=TOKENS of every part")
     _check_above(**{f"available tokens of {part}:": n for part, n in available.items()})
     if tokens is None:
-        raise InputError("how often a part is passed over depends on D, which the runs don't have; give the tokens planned")
+        raise InputError(
+            "how often a part is passed over depends on D, which the runs don't have; give the tokens planned"
+        )
     top = max_epochs * np.array([available[part] for part in parts]) / tokens
     if top.sum() < 1 - SAME:
         most = max_epochs * sum(available.values())
@@ -419,7 +419,9 @@ def _doubts(
     for k, part in enumerate(runs.parts):
         low, high = runs.shares[:, k].min(), runs.shares[:, k].max()
         if not low - BEYOND <= best[k] <= high + BEYOND:
-            side = f"above the largest fitted, {high:.3f}" if best[k] > high else f"below the smallest fitted, {low:.3f}"
+            side = (
+                f"above the largest fitted, {high:.3f}" if best[k] > high else f"below the smallest fitted, {low:.3f}"
+            )
             said.append(f"beyond the runs: a share of {best[k]:.3f} {part} is {side}")
     if not said and not _within(best, runs.shares):
         said.append("beyond the runs: each share was fitted, this mixture of them lies outside all fitted ones")
@@ -428,14 +430,18 @@ def _doubts(
         if planned is None:
             continue
         if name not in runs.scales:
-            said.append(f"the runs don't tell their {letter}: losses are those of the runs, not at {letter} = {short(planned)}")
+            said.append(
+                f"the runs don't tell their {letter}: losses are those of the runs, not at {letter} = {short(planned)}"
+            )
             continue
         x = runs.scales[name]
         if x.min() * 0.999 <= planned <= x.max() * 1.001 and name in runs.varied:
             continue
         if name in fitted.law.scales:
             if planned > x.max():
-                said.append(f"beyond the runs: {letter} = {short(planned)} is {planned / x.max():.3g} times the largest fitted")
+                said.append(
+                    f"beyond the runs: {letter} = {short(planned)} is {planned / x.max():.3g} times the largest fitted"
+                )
         elif abs(math.log(planned / x.max())) > 0.01:
             said.append(
                 f"the law knows no {letter}: losses are those at {letter} = {short(x.max())}, and whether the best mixture is "

@@ -3,9 +3,10 @@
 corrupt(SOURCE, share=, seed=)            of a share of the documents, half of the words become random letters
 duplicate(SOURCE, share=, times=, seed=)  a share of the documents is there so many times, all but once with changes
 dedup(SOURCE)                             of near-duplicates one is kept
+held_out(SOURCE)                          what is never trained on, alone: to evaluate on
 
-What is held out stays as it is, so that losses of one text under several rules are losses on the same words. Which
-documents a rule meets depends on their text and the seed, not on where they lie.
+But for the last one, what is held out stays as it is, so that losses of one text under several rules are losses on the
+same words. Which documents a rule meets depends on their text and the seed, not on where they lie.
 """
 
 import dataclasses
@@ -26,8 +27,8 @@ CORRUPTED = 0.5  # share of the words of a corrupted document that are replaced 
 CHANGED = 0.02  # of a near-copy
 VERSION = 1  # raised when a rule gives other text
 USAGE = (
-    "corrupt(SOURCE, share=0.2), duplicate(SOURCE, share=0.1, times=10), dedup(SOURCE) or "
-    "filter(SOURCE, keep=0.1, by=SOURCE)"
+    "corrupt(SOURCE, share=0.2), duplicate(SOURCE, share=0.1, times=10), dedup(SOURCE), "
+    "held_out(SOURCE) or filter(SOURCE, keep=0.1, by=SOURCE)"
 )
 
 
@@ -90,6 +91,42 @@ class Transformed:
 
 
 @dataclasses.dataclass(frozen=True)
+class HeldOut:
+    """What of a corpus is never trained on, as a corpus."""
+
+    source: str
+    of: Corpus
+
+    @property
+    def drops_near_duplicates(self) -> bool:
+        return self.of.drops_near_duplicates
+
+    @property
+    def cut(self) -> int | None:
+        return self.of.cut
+
+    @property
+    def entropy_rate(self) -> float | None:
+        return self.of.entropy_rate
+
+    def signature(self) -> str:
+        return digest([str(VERSION), self.of.source.partition(":")[0], self.of.signature()])
+
+    def parts(self) -> list[Part]:
+        return [[HeldOutFile(file) for file in part] for part in self.of.parts()]
+
+
+@dataclasses.dataclass(frozen=True)
+class HeldOutFile(File):
+    """A file's documents that are held out; their numbers stay."""
+
+    of: File
+
+    def documents(self, keep: Collection[int] | None) -> Iterator[tuple[int, Document]]:
+        return ((k, document) for k, document in self.of.documents(keep) if on_held_out_side(document))
+
+
+@dataclasses.dataclass(frozen=True)
 class TransformedFile(File):
     """A file whose documents went through a rule; each has room for `times` numbers."""
 
@@ -105,7 +142,7 @@ class TransformedFile(File):
                     yield n, made
 
 
-def transformed(source: str, name: str, inner: Corpus, options: dict[str, str]) -> Transformed:
+def transformed(source: str, name: str, inner: Corpus, options: dict[str, str]) -> Transformed | HeldOut:
     """The corpus that NAME(SOURCE, KEY=VALUE, ...) means.
 
     Raises:
@@ -119,6 +156,7 @@ def transformed(source: str, name: str, inner: Corpus, options: dict[str, str]) 
             "seed": (int, 0, 2**63 - 1, 0),
         },
         "dedup": {},
+        "held_out": {},
     }
     if name not in known:
         raise InputError(f"{source}: unknown rule {name!r}; wanted one of {USAGE}")
@@ -133,6 +171,8 @@ def transformed(source: str, name: str, inner: Corpus, options: dict[str, str]) 
         if not low <= values[option] <= high:
             given = f"{option}={options[option]}" if option in options else f"no {option}"
             raise InputError(f"{source}: {given}, wanted {option} from {low:g} to {high:g}; such as {USAGE}")
+    if name == "held_out":
+        return HeldOut(source, inner)
     if name == "dedup":
         return Transformed(source, inner, None, True)
     replaced = CORRUPTED if name == "corrupt" else CHANGED
