@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import re
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -23,6 +24,7 @@ LAWS = ("linear", "exponential")
 # On the 256 mixtures of RegMix held out at one million parameters, mean over 13 domains, recomputed from its tables.
 UNSEEN = {"linear": 0.831, "exponential": 0.974}
 SCALES = 0.98  # the lowest rank correlation there of the losses of 1M and of 60M parameters on the same mixtures
+HELD_OUT = re.compile(r"loss_on_held_out\((.*)\)", re.DOTALL)
 RANK, COVER = 0.05, 0.1  # half-widths of 95 % intervals that decide
 DRAWS = 1000
 OURS = "there are few mixtures here, of texts that differ more than parts of a crawl"
@@ -34,7 +36,7 @@ class Mixtures(Evidence):
     @functools.cached_property
     def small(self) -> Table:
         """The small runs, `held` where the mixture was trained at the larger size too."""
-        runs = self.need("small")
+        runs = _named(self.need("small"))
         large = self.need("large") if "large" in self.experiments else None
         return runs.with_columns(held=np.isin(runs["data"], [] if large is None else large["data"]).astype(float))
 
@@ -109,7 +111,7 @@ class Mixtures(Evidence):
     def both(self) -> tuple[Array, Array]:
         """Losses of the small and of the large models on the same mixtures, (mixture, domain) each."""
         small = self.small.where(self.small["held"] == 1, "not held out")
-        large = self.need("large")
+        large = _named(self.need("large"))
         order = {source: i for i, source in enumerate(large["data"].tolist())}
         rows = np.array([order[source] for source in small["data"].tolist()])
         names = [name for name in small if name.startswith("loss_on_")]
@@ -124,12 +126,20 @@ class Mixtures(Evidence):
         return {name: propose(self.fit, target) for name, target in targets.items()}
 
 
+def _named(table: Table) -> Table:
+    """With the losses on the held-out text of each part under the name of the part."""
+    columns = {
+        f"loss_on_{match[1]}" if (match := HELD_OUT.fullmatch(name)) else name: values
+        for name, values in table.columns.items()
+    }
+    return dataclasses.replace(table, columns=columns)
+
+
 def short(name: str) -> str:
-    """Of a source, what tells it from others: held_out(text:a/verse/train-*.jsonl.gz) is verse."""
-    inner = name.removeprefix("held_out(").removesuffix(")")
-    kind, _, rest = inner.partition(":")
+    """Of a source, what tells it from others: text:a/verse/train-*.jsonl.gz is verse."""
+    kind, _, rest = name.partition(":")
     if kind != "text":
-        return inner.replace("synthetic:", "")
+        return name.removeprefix("synthetic:")
     folders = [part for part in rest.split("/") if part not in ("", ".", "..")]
     return folders[-2] if len(folders) > 1 else rest
 
