@@ -64,35 +64,8 @@ class Rule:
 
 
 @dataclasses.dataclass(frozen=True)
-class Transformed:
-    """A corpus whose documents went through a rule."""
-
-    source: str
-    of: Corpus
-    rule: Rule | None
-    drops_near_duplicates: bool
-
-    @property
-    def cut(self) -> int | None:
-        return self.of.cut
-
-    @property
-    def entropy_rate(self) -> float | None:
-        return None if self.rule else self.of.entropy_rate
-
-    def signature(self) -> str:
-        return digest([str(VERSION), repr(self.rule), self.of.source.partition(":")[0], self.of.signature()])
-
-    def parts(self) -> list[Part]:
-        rule = self.rule
-        if rule is None:
-            return self.of.parts()
-        return [[TransformedFile(file, rule) for file in part] for part in self.of.parts()]
-
-
-@dataclasses.dataclass(frozen=True)
-class HeldOut:
-    """What of a corpus is never trained on, as a corpus."""
+class Derived:
+    """A corpus made from another: what it says of itself is what the other says, but for its parts and signature."""
 
     source: str
     of: Corpus
@@ -109,8 +82,49 @@ class HeldOut:
     def entropy_rate(self) -> float | None:
         return self.of.entropy_rate
 
+    def signed(self, *how: str) -> str:
+        """The signature of what becomes of the other corpus in this way."""
+        return digest([str(VERSION), *how, self.of.source.partition(":")[0], self.of.signature()])
+
+
+@dataclasses.dataclass(frozen=True)
+class Transformed(Derived):
+    """A corpus whose documents went through a rule."""
+
+    rule: Rule
+
+    @property
+    def entropy_rate(self) -> None:
+        return None
+
     def signature(self) -> str:
-        return digest([str(VERSION), self.of.source.partition(":")[0], self.of.signature()])
+        return self.signed(repr(self.rule))
+
+    def parts(self) -> list[Part]:
+        return [[TransformedFile(file, self.rule) for file in part] for part in self.of.parts()]
+
+
+@dataclasses.dataclass(frozen=True)
+class Deduplicated(Derived):
+    """A corpus of whose near-duplicates one is kept."""
+
+    @property
+    def drops_near_duplicates(self) -> bool:
+        return True
+
+    def signature(self) -> str:
+        return self.signed()
+
+    def parts(self) -> list[Part]:
+        return self.of.parts()
+
+
+@dataclasses.dataclass(frozen=True)
+class HeldOut(Derived):
+    """What of a corpus is never trained on, as a corpus."""
+
+    def signature(self) -> str:
+        return self.signed()
 
     def parts(self) -> list[Part]:
         return [[HeldOutFile(file) for file in part] for part in self.of.parts()]
@@ -142,7 +156,7 @@ class TransformedFile(File):
                     yield n, made
 
 
-def transformed(source: str, name: str, inner: Corpus, options: dict[str, str]) -> Transformed | HeldOut:
+def transformed(source: str, name: str, inner: Corpus, options: dict[str, str]) -> Corpus:
     """The corpus that NAME(SOURCE, KEY=VALUE, ...) means.
 
     Raises:
@@ -174,10 +188,10 @@ def transformed(source: str, name: str, inner: Corpus, options: dict[str, str]) 
     if name == "held_out":
         return HeldOut(source, inner)
     if name == "dedup":
-        return Transformed(source, inner, None, True)
+        return Deduplicated(source, inner)
     replaced = CORRUPTED if name == "corrupt" else CHANGED
     rule = Rule(name, values["share"], int(values.get("times", 1)), replaced, int(values["seed"]))
-    return Transformed(source, inner, rule, inner.drops_near_duplicates)
+    return Transformed(source, inner, rule)
 
 
 def _replaced(text: str, share: float, draw: Callable[[int], np.ndarray]) -> str:
