@@ -128,7 +128,8 @@ def main() -> None:
         f"{machine.describe()}, jax {machine.versions()['jax']}",
         "",
         f"A study of 40 runs on 2 workers, {kills.total()} kills at random moments ({kinds}), {sessions} invocations,",
-        f"{studies} studies from beginning to end: {same} of {studies} tables are the undisturbed study's, bit for bit",
+        f"from beginning to end {studies} {'time' if studies == 1 else 'times'}: its table is the undisturbed one {same} "
+        f"of {studies} {'time' if studies == 1 else 'times'}, bit for bit",
         f"({len(wanted)} rows of runs and curves, all columns but {', '.join(CLOCKED)}).",
         f"Undisturbed {alone:.0f} s, all together {time.monotonic() - began:.0f} s.",
     ]
