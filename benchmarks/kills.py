@@ -128,8 +128,7 @@ def main() -> None:
         f"{machine.describe()}, jax {machine.versions()['jax']}",
         "",
         f"A study of 40 runs on 2 workers, {kills.total()} kills at random moments ({kinds}), {sessions} invocations,",
-        f"from beginning to end {studies} {'time' if studies == 1 else 'times'}: its table is the undisturbed one {same} "
-        f"of {studies} {'time' if studies == 1 else 'times'}, bit for bit",
+        f"{same} of {studies} disturbed studies have the table of the undisturbed one, bit for bit",
         f"({len(wanted)} rows of runs and curves, all columns but {', '.join(CLOCKED)}).",
         f"Undisturbed {alone:.0f} s, all together {time.monotonic() - began:.0f} s.",
     ]
