@@ -271,6 +271,8 @@ def test_a_path_without_its_kind_is_shown_the_way(tmp_path):
     assert f"write text:{tmp_path}/**/*.txt" in complaint(f"{tmp_path}/")
     (tmp_path / "a.txt").touch()
     assert f"write text:{tmp_path}/a.txt" in complaint(f"{tmp_path}/a.txt")
+    (tmp_path / "b.jsonl").touch()
+    assert f"write text:{tmp_path}/*.jsonl?field=body" in complaint(f"{tmp_path}/*.jsonl?field=body")
 
 
 def test_a_folder_is_answered_with_the_pattern_for_its_files(tmp_path):

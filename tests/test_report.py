@@ -106,6 +106,10 @@ def test_the_policy_of_a_page_lets_its_own_script_run_and_nothing_else(page):
     assert not re.search(r" on[a-z]+=", page)
 
 
+def test_a_table_wider_than_the_page_scrolls_by_itself(page):
+    assert page.count("<table") == page.count('<div class="scroll"><table') > 3
+
+
 def test_names_of_runs_cannot_leave_the_data_of_a_page():
     rows = [row | {"run": f"</script>{EVIL}{k}"} for k, row in enumerate(known_runs.grid())]
     text = report.page(findings.find(known_runs.table(rows), draws=0), None, None, name="a", question="b")

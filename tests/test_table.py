@@ -183,6 +183,13 @@ def test_a_condition_that_cannot_be_met_ends_in_one_line(csv, conditions, words)
     assert "\n" not in str(error.value)
 
 
+def test_an_empty_cell_is_named_with_the_option_that_leaves_it_out(csv):
+    table = load(csv("n,loss\n1e6,4\n,3\n"), {"params": "n"})
+    with pytest.raises(InputError, match=r"row 2, .*leave the row out \(--where 'n!='\)"):
+        table.positive("params")
+    assert len(table.matching("n!=")) == 1
+
+
 def test_rows_from_mappings_have_empty_cells_for_missing_keys():
     table = Table.from_rows([{"params": 1e6, "loss": 4.0}, {"params": 2e6}])
     assert np.isnan(table["loss"][1])
