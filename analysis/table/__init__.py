@@ -111,9 +111,15 @@ class Table(dict[str, np.ndarray]):
         taken = dict(taken or {})
         naming = Naming(source, taken, parsed.get("run"), option)
         whole, notes = (parsed, ()) if recorded else units.completed(parsed, naming)
-        if (curve := None if recorded else curves.runs(whole)) is not None:
+        if not recorded and (ids := curves.named(whole, surely=True)):
+            whole = {**whole, "run": whole[ids].astype(str)}
+            notes = (*notes, f"no column run: {ids} is taken as it, since its values repeat along their runs")
+        elif (curve := None if recorded else curves.runs(whole)) is not None:
             whole = {**whole, "run": curve}
             notes = (*notes, _of_curves(curve, naming))
+        elif not recorded and (ids := curves.named(whole, surely=False)):
+            said = naming.line({}, {"run": ids})
+            notes = (*notes, f"values of {ids} repeat: where the rows of one are points of one run, say {said}")
         derived = frozenset(whole) - frozenset(parsed)
         notes = (*notes, *contradictions.notes(whole))
         if thousands:
