@@ -125,7 +125,7 @@ def test_a_rule_that_holds_every_run_out_ends_in_one_line(rule):
 
 
 def test_runs_of_several_settings_are_said_to_be_mixed():
-    said = "the rows mix 2 values of dataset: another condition has another law, choose one with --where"
+    said = "the rows mix 2 values of dataset (c4, rpj): another condition has another law, choose one with --where"
     assert said in fit(KaplanN, ladder()).notes
     assert said not in fit(KaplanN, ladder().matching("dataset=c4")).notes
     assert said not in fit(KaplanN, ladder(), hold_out="dataset=rpj").notes
