@@ -132,6 +132,18 @@ class Table(dict[str, np.ndarray]):
         """Rows of the source: those here, those left out and those that nobody asked for."""
         return len(self) + sum(len(e.rows) for e in self.excluded) + self.not_asked
 
+    @property
+    def n_runs(self) -> int:
+        """Runs that its rows are of: those that share an id of `run` are of one."""
+        ids = self.columns.get("run", np.full(len(self), ""))
+        return len(set(ids) - {""}) + int((ids == "").sum())
+
+    @property
+    def counted(self) -> str:
+        """How many runs its rows are, in words: "12 runs", or "120 rows of 12 runs"."""
+        runs = f"{self.n_runs} {plural(self.n_runs, 'run', 'runs')}"
+        return runs if self.n_runs == len(self) else f"{len(self)} rows of {runs}"
+
     def __post_init__(self):
         dict.update(self, self.columns)
 
