@@ -119,8 +119,8 @@ class MixtureFit:
     def verdict(self, weights: ArrayLike | None = None) -> Verdict:
         """Which law to believe for the losses weighed so, (domains,), taken together; for each of them if None.
 
-        The score of a law at a mixture is the logarithm of the density that it gives to what was measured there, unseen,
-        normal with the scatter of all its errors. Laws are compared mixture by mixture, as Vuong (1989) does.
+        The score of a law at a mixture is the logarithm of the density that it gives to what was measured there,
+        unseen, normal with the scatter of all its errors. Laws are compared mixture by mixture, as Vuong (1989) does.
         """
         m, mixture = self.runs.mixtures, self.runs.mixture
         scores = {}
@@ -186,7 +186,7 @@ class MixtureFit:
 
     def _scores(self, held: bool) -> list[str]:
         """A table: a row per domain, a column per law, and the law to believe or the runs inside its interval."""
-        named = max(len(d) for d in (*self.runs.domains, "mean"))
+        named = max(len(d) for d in ("domain", *self.runs.domains))
         first = [f.law.name for f in self.fits]
         shown = [[*first, "inside 95 %" if held else "believed"]]
         for d in self.runs.domains:
@@ -283,7 +283,9 @@ class MixtureFit:
         shares, losses = _numbers(whole["shares"], len(parts), 0.0), _numbers(whole["losses"], len(domains), 1e-300)
         if len(losses) != len(shares) or not np.allclose(shares.sum(1), 1):
             raise Damaged(f"{path}: shares and losses want a row each per run, and shares that add up to 1")
-        scales = {s: _row(whole["scales"][s], len(shares)) for s in whole["scales"].object() if s in ("params", "tokens")}
+        scales = {
+            s: _row(whole["scales"][s], len(shares)) for s in whole["scales"].object() if s in ("params", "tokens")
+        }
         if any((x <= 0).any() for x in scales.values()):
             raise Damaged(f"{path}: scales want numbers above 0")
         notes = tuple(f.text() for f in whole["notes"].items())
@@ -300,15 +302,15 @@ class MixtureFit:
             unseen = _numbers(each["unseen"], len(shares))
             if len(unseen) != len(domains):
                 raise Damaged(f"{path}: {each.name}.unseen wants a row per domain")
-            fits.append(Fitted(law, solver.to_theta(law, np.maximum(constants, np.where(log, 1e-300, -np.inf))), unseen))
+            fits.append(
+                Fitted(law, solver.to_theta(law, np.maximum(constants, np.where(log, 1e-300, -np.inf))), unseen)
+            )
         if not fits or runs.mixtures < 2:
             raise Damaged(f"{path}: wanted a law or more, of two mixtures or more")
         return cls(runs, tuple(fits), whole["not_scored"].texts())
 
 
-def fit(
-    table: Table, *, laws: Sequence[str] = NAMES, hold_out: ArrayLike | str | None = None
-) -> MixtureFit:
+def fit(table: Table, *, laws: Sequence[str] = NAMES, hold_out: ArrayLike | str | None = None) -> MixtureFit:
     """Fits mixture laws to runs, each judged by mixtures that it has not seen.
 
     Args:
@@ -345,7 +347,9 @@ def fit(
         unseen = estimate.unseen(law, theta, runs)
         fits.append(Fitted(law, theta, unseen, None if held is None else estimate.predict(law, theta, held)))
     if not fits:
-        raise InputError(f"{table.source}: no law can be judged: {'; '.join(f'{n}: {why}' for n, why in unscored.items())}")
+        raise InputError(
+            f"{table.source}: no law can be judged: {'; '.join(f'{n}: {why}' for n, why in unscored.items())}"
+        )
     rule = hold_out if isinstance(hold_out, str) else "chosen rows"
     return MixtureFit(runs, tuple(fits), unscored, held, rule)
 

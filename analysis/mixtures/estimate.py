@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from analysis.confidence import LEVEL, t_quantile
 from analysis.fit import held_out, intervals, solver
@@ -42,7 +43,9 @@ def law_of(name: str, runs: Runs) -> type[MixtureLaw]:
         raise InputError(f"no mixture law is called {name!r}; there are {', '.join(NAMES)}")
     known = ("tokens",) if name == "bimix" else ()
     if others := [s for s in varied if s not in known]:
-        raise InputError(f"it is a law at one {' and '.join(map(_letter, others))}, and the rows have several; choose with --where")
+        raise InputError(
+            f"it is a law at one {' and '.join(map(_letter, others))}, and the rows have several; choose with --where"
+        )
     if name != "bimix":
         return laws.exponential(parts) if name == "exponential" else laws.linear(parts)
     check_own(runs)
@@ -104,10 +107,7 @@ def starts(law: type[MixtureLaw], runs: Runs) -> dict[str, Array]:
 def predict(law: type[MixtureLaw], theta: Array, runs: Runs) -> Array:
     """Losses on the domains at the mixtures of the runs: theta (domains, ..., p) gives (domains, ..., n)."""
     return np.stack(
-        [
-            solver.predict(law, t, columns(law, runs, d), log=False)
-            for d, t in zip(runs.domains, theta, strict=True)
-        ]
+        [solver.predict(law, t, columns(law, runs, d), log=False) for d, t in zip(runs.domains, theta, strict=True)]
     )
 
 
@@ -135,7 +135,7 @@ def redraw(law: type[MixtureLaw], theta: Array, runs: Runs, draws: int = DRAWS, 
             f"{law.name}: {runs.mixtures} mixtures are too few for intervals of {theta.shape[-1]} constants by redrawn "
             "mixtures; train more of them"
         )
-    return estimate(law, runs, counts, {d: t[None] for d, t in zip(runs.domains, theta, strict=True)})
+    return estimate(law, runs, counts.astype(float), {d: t[None] for d, t in zip(runs.domains, theta, strict=True)})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,8 +173,6 @@ def ends(value: float, drawn: Array, mixtures: int, constants: int) -> tuple[flo
 
 def rank(found: NDArray[np.float64], measured: NDArray[np.float64]) -> float:
     """Spearman's rank correlation; NaN where one of them is the same in all rows."""
-    from scipy import stats
-
     if len(found) < 3 or not np.ptp(found) or not np.ptp(measured):
         return math.nan
-    return float(stats.spearmanr(found, measured).statistic)
+    return float(np.corrcoef(stats.rankdata(found), stats.rankdata(measured))[0, 1])

@@ -1,4 +1,3 @@
-# ruff: noqa: RUF009  (`constant` and the like return dataclass fields)
 """Laws of the loss on one domain over the shares of a mixture: a class is made for so many parts, `exponential(3)`.
 
 Shares r_1 ... r_K add up to 1, so a factor before an exponential and an intercept before a linear law are no constants
@@ -21,6 +20,8 @@ Array = NDArray[np.float64]
 FLOORS = (0.02, 0.3, 0.6, 0.8, 0.9, 0.97)  # of the lowest loss, at which descents begin
 POWERS = (0.2, 0.5, 1.0)  # of a share
 LEAST = 1e-3  # of the largest constant: what a start has in place of 0
+# A share is raised to no less: below, a trace of a part would be worth as much as all of it.
+LEAST_POWER = 0.1
 SCALES = ("params", "tokens")
 TERMS = {"params": ("A", "alpha"), "tokens": ("B", "beta")}  # constants of the terms in N and in D
 
@@ -79,10 +80,10 @@ def _of(law: Any, letter: str, parts: int) -> list[Values]:
 
 
 def _powered(r: Values, a: Scalar) -> Values:
-    """r ** a for r >= 0, 0 where r is 0, with a slope there too."""
+    """r ** max(a, LEAST_POWER) for r >= 0, 0 where r is 0, with a slope in `a` there too."""
     xp = namespace(r, a)
     there = r > 0
-    return xp.where(there, power(xp.where(there, r, 1.0), a), 0.0)
+    return xp.where(there, power(xp.where(there, r, 1.0), xp.maximum(a, LEAST_POWER)), 0.0)
 
 
 @functools.cache
@@ -94,7 +95,7 @@ def linear(parts: int) -> type[MixtureLaw]:
 
     def starts(cls, x: tuple[Array, ...], loss: Array) -> Array:
         S = np.stack(x, -1)
-        found = np.linalg.lstsq(S / loss[:, None], np.ones_like(loss), rcond=None)[0]
+        found = np.asarray(np.linalg.lstsq(S, loss, rcond=None)[0], np.float64)
         if (S @ found > 0).all():
             return found[None]
         return np.vstack([np.maximum(found, LEAST * loss.mean()), np.full(parts, loss.mean())])
@@ -117,7 +118,7 @@ def exponential(parts: int) -> type[MixtureLaw]:
         S, found = np.stack(x, -1), []
         for share in FLOORS:
             c = share * loss.min()
-            weight = (loss - c) / loss  # of the scatter of ln(loss - c) against that of ln(loss)
+            weight = loss - c  # one over the scatter of its logarithm
             found.append([c, *np.linalg.lstsq(weight[:, None] * S, weight * np.log(loss - c), rcond=None)[0]])
         return np.array(found)
 
@@ -134,7 +135,9 @@ def additive(parts: int, scales: tuple[str, ...] = ()) -> type[MixtureLaw]:
     """Shukor's additive law: the best mixture is the same at every N and D. Without terms in what never varied."""
 
     def call(law, *x: Values) -> Values:
-        return law.E + 1 / _reached(law, x, parts) + sum(_term(law, s, v) for s, v in zip(scales, x[parts:], strict=True))
+        return (
+            law.E + 1 / _reached(law, x, parts) + sum(_term(law, s, v) for s, v in zip(scales, x[parts:], strict=True))
+        )
 
     def starts(cls, x: tuple[Array, ...], loss: Array) -> Array:
         found = []
@@ -147,7 +150,9 @@ def additive(parts: int, scales: tuple[str, ...] = ()) -> type[MixtureLaw]:
     fields = [("E", Scalar, floor()), *_of_parts(parts)]
     for letter, power_ in (TERMS[s] for s in scales):
         fields += [(letter, Scalar, constant("nats/token", (1.0, 1e6))), (power_, Scalar, _positive())]
-    formula = " + ".join(["L(r) = E + 1 / sum_j C_j r_j ** gamma_j", *(f"{TERMS[s][0]} / {_letter(s)} ** {TERMS[s][1]}" for s in scales)])
+    formula = " + ".join(
+        ["L(r) = E + 1 / sum_j C_j r_j ** gamma_j", *(f"{TERMS[s][0]} / {_letter(s)} ** {TERMS[s][1]}" for s in scales)]
+    )
     return _made(
         "additive", f"{formula}.", "Shukor et al. (2025), arXiv 2507.09404, additive",
         fields, call, starts, parts=parts, scales=scales,
@@ -176,7 +181,12 @@ def joint(parts: int, scales: tuple[str, ...]) -> type[MixtureLaw]:
     fields = [("E", Scalar, floor()), *_of_parts(parts)]
     for letter, power_ in (TERMS[s] for s in scales):
         fields += [*_each(letter, parts, lambda: constant("nats/token", (1.0, 1e6))), (power_, Scalar, _positive())]
-    formula = " + ".join(["L(r) = E + 1 / sum_j C_j r_j ** gamma_j", *(f"sum_j {TERMS[s][0]}_j r_j / {_letter(s)} ** {TERMS[s][1]}" for s in scales)])
+    formula = " + ".join(
+        [
+            "L(r) = E + 1 / sum_j C_j r_j ** gamma_j",
+            *(f"sum_j {TERMS[s][0]}_j r_j / {_letter(s)} ** {TERMS[s][1]}" for s in scales),
+        ]
+    )
     return _made(
         "joint", f"{formula}.", "Shukor et al. (2025), arXiv 2507.09404, joint; here A and B are linear in the shares",
         fields, call, starts, parts=parts, scales=scales,
@@ -196,7 +206,8 @@ def bimix(scales: tuple[str, ...] = ()) -> type[MixtureLaw]:
         a, C = max(a, LEAST), np.exp(ln_C)
         if not scales:
             return np.array([[C, a]])
-        return np.array([[C * (1 - s), a, C * s * np.median(x[1]) ** b, b] for s in (0.1, 0.5, 0.9) for b in POWERS])
+        falling = itertools.product((0.1, 0.5, 0.9), POWERS)  # which share of the loss falls with D, and how fast
+        return np.array([[C * (1 - s), a, C * s * np.median(x[1]) ** b, b] for s, b in falling])
 
     fields = [("C", Scalar, constant("nats/token", (0.1, 10.0))), ("a", Scalar, _positive())]
     if scales:
@@ -232,7 +243,7 @@ def _reached(law: Any, x: tuple[Values, ...], parts: int) -> Values:
 
 def _reach(shares: tuple[Array, ...], loss: Array, E: float, gamma: float) -> Array:
     """The C_j by least squares of 1 / (L - E), above 0."""
-    weight = (loss - E) ** 2 / loss  # of its scatter against that of ln(loss)
+    weight = (loss - E) ** 2  # one over its scatter
     C = optimize.nnls(weight[:, None] * _powered(np.stack(shares, -1), gamma), weight / (loss - E))[0]
     return np.maximum(C, LEAST * max(C.max(), LEAST))
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import optimize
 
 from analysis.confidence import LEVEL
@@ -22,8 +23,9 @@ from analysis.mixtures.runs import SAME
 from scaling.errors import InputError
 
 MAX_EPOCHS = 4.0  # Muennighoff et al. (2023): up to four passes over a text are worth nearly as much as new text
-STARTS = 12  # of the fitted mixtures and by chance, beside uniform, proportional and each part alone
-STEP = 1e-6  # of a share, for slopes
+STARTS = 6  # of the fitted mixtures and by chance, beside uniform, proportional and each part alone
+STEP = 1e-4  # of a share, for slopes
+EXACT = 1e-8  # nats per token: what is lower by less is as good
 BEYOND = 0.01  # of a share, by which a mixture leaves the runs
 SHOWN = 0.0005  # a smaller share is shown as none
 
@@ -107,21 +109,23 @@ class Proposal:
             share = self.best.shares[k]
             lines.append(f"  {part:<{wide}}  {_share(share)} ({_share(low)} to {_share(high)}){passes}")
         lines += [
-            f"loss {b.value:.4f}: the law {b.low:.4f} to {b.high:.4f}, one run {b.run_low:.4f} to {b.run_high:.4f} "
+            f"loss {b.value:.3f}: the law {b.low:.3f} to {b.high:.3f}, one run {b.run_low:.3f} to {b.run_high:.3f} "
             f"({percent(LEVEL)})",
-            f"if the law is right, another mixture is better by at most {self.unsure:.4f}",
+            f"if the law is right, another mixture is better by at most {self.unsure:.3f}",
         ]
         for rival in self.rivals:
             lines.append(
-                f"if the {rival.law} law is true: {rival.loss:.4f} there, {rival.regret:.4f} above its own best, "
+                f"if the {rival.law} law is true: {rival.loss:.3f} there, {rival.regret:.3f} above its own best, "
                 f"{self._told(rival.shares)}"
             )
+        if not self.rivals:
+            lines.append("no other law is admissible by these runs")
         lines.append("against")
         for other in self.others:
             value, low, high = other.higher or (math.nan,) * 3
             often = "; ".join(f"{n:.3g} passes over {part}" for part, n in other.too_often.items())
             lines.append(
-                f"  {other.name}: {other.loss.value:.4f}, {_higher(value)} ({low:+.4f} to {high:+.4f}), "
+                f"  {other.name}: {other.loss.value:.3f}, {_higher(value)} ({low:+.3f} to {high:+.3f}), "
                 f"{self._told(other.shares)}" + (f"; not allowed, {often}" if often else "")
             )
         return "\n".join([*lines, *(f"note: {doubt}" for doubt in self.doubts)])
@@ -169,7 +173,7 @@ def _share(x: float) -> str:
 
 
 def _higher(value: float) -> str:
-    return f"{abs(value):.4f} {'higher' if value >= 0 else 'lower'}"
+    return f"{abs(value):.3f} {'higher' if value >= 0 else 'lower'}"
 
 
 def propose(
@@ -215,18 +219,16 @@ def propose(
     loss = loss_of(fitted)
     theta = fitted.theta[chosen]
     best = lowest(lambda r: loss(theta, r), top, places)
-    some = dataclasses.replace(
-        runs, domains=tuple(runs.domains[i] for i in chosen), losses=runs.losses[:, chosen]
-    )
+    some = dataclasses.replace(runs, domains=tuple(runs.domains[i] for i in chosen), losses=runs.losses[:, chosen])
     drawn = np.moveaxis(estimate.redraw(fitted.law, theta, some, draws, seed), 1, 0)  # draws domains p
     M, p, sigma = runs.mixtures, theta.shape[1], fit.sigma(name, weights)
     others = {"proportional": None if available is None else _of_available(runs.parts, available),
               "uniform": np.full(len(runs.parts), 1 / len(runs.parts))}  # fmt: skip
     measured = runs.losses @ weights
-    allowed = (runs.shares <= top + SAME).all(1) & _at_largest(fit)
-    if allowed.any():
-        i = int(np.flatnonzero(allowed)[measured[allowed].argmin()])
-        others[f"best of the runs, measured {measured[i]:.4f}"] = runs.shares[i]
+    free = np.all(runs.shares <= top + SAME, axis=1) & _at_largest(fit)
+    if free.any():
+        i = int(np.flatnonzero(free)[measured[free].argmin()])
+        others[f"best of the runs, measured {measured[i]:.3f}"] = runs.shares[i]
     there = {label: shares for label, shares in others.items() if shares is not None}
     every = np.vstack([best, *there.values()])
     values, under = loss(theta, every), np.stack([loss(t, every) for t in drawn])  # m, draws m
@@ -242,9 +244,7 @@ def propose(
         compared.append(Mixture(label, shares, made[k], (gap, *ends), often))
     own = np.stack([lowest(lambda r, t=t: loss(t, r), top, best[None]) for t in drawn])
     regrets = np.array([u - float(loss(t, r[None])[0]) for u, t, r in zip(under[:, 0], drawn, own, strict=True)])
-    share_ends = np.array(
-        [np.clip(estimate.ends(float(b), own[:, k], M, p), 0.0, top[k]) for k, b in enumerate(best)]
-    )
+    share_ends = np.array([np.clip(estimate.ends(float(b), own[:, k], M, p), 0.0, top[k]) for k, b in enumerate(best)])
     rivals = []
     for other in verdict.laws:
         if other != name:
@@ -277,7 +277,9 @@ def propose(
 class _Loss:
     """The target loss by a law over mixtures (m, parts), at one N and D: constants theta (domains, p) give (m,)."""
 
-    def __init__(self, fit: MixtureFit, fitted: Fitted, chosen: Array, weights: Array, at: Mapping[str, float]):
+    def __init__(
+        self, fit: MixtureFit, fitted: Fitted, chosen: NDArray[np.intp], weights: Array, at: Mapping[str, float]
+    ):
         self.law, self.weights = fitted.law, weights
         self.own = [fit.runs.parts.index(fit.runs.domains[i]) for i in chosen] if fitted.law.own else None
         self.scales = [at[s] for s in fitted.law.scales]
@@ -286,7 +288,7 @@ class _Loss:
         scales = [np.full(len(shares), x) for x in self.scales]
         total = np.zeros(len(shares))
         for k, (weight, t) in enumerate(zip(self.weights, theta, strict=True)):
-            taken = shares.T if self.own is None else np.maximum(shares[:, [self.own[k]]].T, STEP)
+            taken = shares.T if self.own is None else np.maximum(shares[:, [self.own[k]]].T, SAME)
             total += weight * solver.predict(self.law, t, (*taken, *scales), log=False)
         return total
 
@@ -314,7 +316,7 @@ def lowest(loss: Callable[[Array], Array], top: Array, starts: Array) -> Array:
         with np.errstate(all="ignore"):
             found = optimize.minimize(
                 lambda r: float(loss(r.clip(0.0)[None])[0]), start, jac=slope, method="SLSQP", bounds=bounds,
-                constraints=[total], options={"ftol": 1e-12, "maxiter": 300},
+                constraints=[total], options={"ftol": EXACT, "maxiter": 100},
             )  # fmt: skip
         for r in (start, allowed(np.nan_to_num(found.x), top)):
             value = float(loss(r[None])[0])
@@ -329,7 +331,8 @@ def allowed(shares: Array, top: Array) -> Array:
     for _ in range(80):
         middle = (low + high) / 2
         low, high = (middle, high) if np.clip(shares + middle, 0, top).sum() < 1 else (low, middle)
-    return np.clip(shares + high, 0, top.clip(max=1.0))
+    moved = np.clip(shares + high, 0, top.clip(max=1.0))
+    return np.where(moved < 1e-9, 0.0, moved)
 
 
 def _places(fit: MixtureFit, top: Array, available: Mapping[str, float] | None) -> Array:
@@ -349,7 +352,7 @@ def _of_available(parts: tuple[str, ...], available: Mapping[str, float]) -> Arr
     return tokens / tokens.sum()
 
 
-def _at_largest(fit: MixtureFit) -> Array:
+def _at_largest(fit: MixtureFit) -> NDArray[np.bool_]:
     """Rows at the largest N and D, whose losses are comparable."""
     same = [np.abs(np.log(x / x.max())) < 0.01 for x in fit.runs.scales.values()]
     return np.logical_and.reduce(same) if same else np.ones(len(fit.runs.shares), bool)
@@ -359,7 +362,9 @@ def _weights(fit: MixtureFit, target: Mapping[str, float]) -> Array:
     domains = fit.runs.domains
     for name, weight in target.items():
         if name not in domains:
-            raise InputError(f"no loss on {name!r} was fitted; there {'is' if len(domains) == 1 else 'are'} {', '.join(domains)}")
+            raise InputError(
+                f"no loss on {name!r} was fitted; there {'is' if len(domains) == 1 else 'are'} {', '.join(domains)}"
+            )
         if not (math.isfinite(weight) and weight >= 0):
             raise InputError(f"weight of {name} {weight:g}; wanted a number from 0 on")
     weights = np.array([target.get(d, 0.0) for d in domains], np.float64)
@@ -386,7 +391,9 @@ def _most(
         raise InputError(f"available tokens of {', '.join(missing)} are not given; wanted NAME=TOKENS of every part")
     _check_above(**{f"available tokens of {part}:": n for part, n in available.items()})
     if tokens is None:
-        raise InputError("how often a part is passed over depends on D, which the runs don't have; give the tokens planned")
+        raise InputError(
+            "how often a part is passed over depends on D, which the runs don't have; give the tokens planned"
+        )
     top = max_epochs * np.array([available[part] for part in parts]) / tokens
     if top.sum() < 1 - SAME:
         most = max_epochs * sum(available.values())
@@ -419,7 +426,9 @@ def _doubts(
     for k, part in enumerate(runs.parts):
         low, high = runs.shares[:, k].min(), runs.shares[:, k].max()
         if not low - BEYOND <= best[k] <= high + BEYOND:
-            side = f"above the largest fitted, {high:.3f}" if best[k] > high else f"below the smallest fitted, {low:.3f}"
+            side = (
+                f"above the largest fitted, {high:.3f}" if best[k] > high else f"below the smallest fitted, {low:.3f}"
+            )
             said.append(f"beyond the runs: a share of {best[k]:.3f} {part} is {side}")
     if not said and not _within(best, runs.shares):
         said.append("beyond the runs: each share was fitted, this mixture of them lies outside all fitted ones")
@@ -428,18 +437,22 @@ def _doubts(
         if planned is None:
             continue
         if name not in runs.scales:
-            said.append(f"the runs don't tell their {letter}: losses are those of the runs, not at {letter} = {short(planned)}")
+            said.append(
+                f"the runs don't tell their {letter}: losses are those of the runs, not at {letter} = {short(planned)}"
+            )
             continue
         x = runs.scales[name]
         if x.min() * 0.999 <= planned <= x.max() * 1.001 and name in runs.varied:
             continue
         if name in fitted.law.scales:
             if planned > x.max():
-                said.append(f"beyond the runs: {letter} = {short(planned)} is {planned / x.max():.3g} times the largest fitted")
+                said.append(
+                    f"beyond the runs: {letter} = {short(planned)} is {planned / x.max():.3g} times the largest fitted"
+                )
         elif abs(math.log(planned / x.max())) > 0.01:
             said.append(
-                f"the law knows no {letter}: losses are those at {letter} = {short(x.max())}, and whether the best mixture is "
-                f"the same at {short(planned)} is not told; runs at two {letter} would (the additive and the joint law)"
+                f"the law knows no {letter}: losses are those at {letter} = {short(x.max())}, and whether the best "
+                f"mixture is the same at {short(planned)} is not told; runs at two {letter} would tell (the joint law)"
             )
     if fitted.law.name == "additive" and fitted.law.scales:
         said.append("by the additive law the best mixture is the same at every N and D")

@@ -105,4 +105,6 @@ def _target(words: list[str]) -> dict[str, float]:
 
     if len(words) == 1 and "=" not in words[0]:
         return {words[0]: 1.0}
-    return {name: parse(f"--target {name}", weight, float) for name, weight in arguments.pairs(words, "--target").items()}
+    return {
+        name: parse(f"--target {name}", weight, float) for name, weight in arguments.pairs(words, "--target").items()
+    }
