@@ -41,7 +41,7 @@ class MixtureLaw(Law):
 
     @classmethod
     def starts(cls, x: tuple[Array, ...], loss: Array) -> Array:
-        """Constants at which descents begin, (s, p): shares and scales x (n,) each, loss (n,)."""
+        """Constants at which descents begin, (s, p), as many for any loss: shares and scales x (n,) each, loss (n,)."""
         raise NotImplementedError
 
     @classmethod
@@ -94,11 +94,7 @@ def linear(parts: int) -> type[MixtureLaw]:
         return sum(a * share for a, share in zip(_of(law, "a", parts), r, strict=True))
 
     def starts(cls, x: tuple[Array, ...], loss: Array) -> Array:
-        S = np.stack(x, -1)
-        found = np.asarray(np.linalg.lstsq(S, loss, rcond=None)[0], np.float64)
-        if (S @ found > 0).all():
-            return found[None]
-        return np.vstack([np.maximum(found, LEAST * loss.mean()), np.full(parts, loss.mean())])
+        return np.asarray(np.linalg.lstsq(np.stack(x, -1), loss, rcond=None)[0][None], np.float64)
 
     return _made(
         "linear", "L(r) = sum_j a_j r_j.", "regression on the shares, Liu et al. (2024), RegMix, arXiv 2407.01492",

@@ -28,6 +28,7 @@ SMOOTH = 1e-3  # nats per token
 STEP = 1e-4  # of a share, for slopes
 EXACT = 1e-8  # nats per token: what is lower by less is as good
 BEYOND = 0.01  # of a share, by which a mixture leaves the runs
+LEVELS = 3  # values of N or D from which a power of it and a floor are told apart
 SHOWN = 0.0005  # a smaller share is shown as none
 
 
@@ -488,6 +489,10 @@ def _doubts(
         if x.min() * 0.999 <= planned <= x.max() * 1.001 and name in runs.varied:
             continue
         if name in fitted.law.scales:
+            if (levels := len(np.unique(np.round(np.log(x), 2)))) < LEVELS and planned > x.max():
+                said.append(
+                    f"runs at {levels} {letter} don't tell how the loss falls with it: losses at another are guesses"
+                )
             if planned > x.max():
                 said.append(
                     f"beyond the runs: {letter} = {short(planned)} is {planned / x.max():.3g} times the largest fitted"
