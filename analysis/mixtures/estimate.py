@@ -77,11 +77,14 @@ def wanted(law: type[MixtureLaw]) -> int:
     return held_out.wanted(len(law.constants()))
 
 
-def estimate(law: type[MixtureLaw], runs: Runs, weights: Array, theta0: Mapping[str, Array]) -> Array:
+def estimate(
+    law: type[MixtureLaw], runs: Runs, weights: Array, theta0: Mapping[str, Array], *, warm: bool = False
+) -> Array:
     """Optima in fit coordinates, (domains, m, p), of m sets of weights (m, n).
 
     Args:
         theta0: starts of each domain, (s, p).
+        warm: they are optima, or nearly.
     """
     m, found = len(weights), []
     groups = [(d,) for d in runs.domains] if law.own else [tuple(theta0)]
@@ -90,7 +93,7 @@ def estimate(law: type[MixtureLaw], runs: Runs, weights: Array, theta0: Mapping[
         problem = Problem(law, SQUARED, columns(law, runs, group[0]), y, np.tile(weights, (len(group), 1)))
         starts = np.concatenate([np.tile(theta0[d], (m, 1)) for d in group])  # each set of a domain has all of its own
         s = len(starts) // len(y)
-        solved = solver.solve(problem, starts, None, np.repeat(np.arange(len(y)), s), solver.CLOSE)
+        solved = solver.solve(problem, starts, None, np.repeat(np.arange(len(y)), s), solver.CLOSE, warm=warm)
         best = solved.value.reshape(-1, s).argmin(1)
         found.append(solved.theta.reshape(len(y), s, -1)[np.arange(len(y)), best].reshape(len(group), m, -1))
     return np.concatenate(found)
@@ -117,7 +120,8 @@ def unseen(law: type[MixtureLaw], theta: Array, runs: Runs) -> Array:
     fold = np.random.default_rng(0).permutation(m) % min(FOLDS, m)
     fold = fold[runs.mixture]
     left = np.arange(fold.max() + 1)[:, None] != fold  # folds n
-    fitted = estimate(law, runs, left.astype(float), {d: t[None] for d, t in zip(runs.domains, theta, strict=True)})
+    near = {d: t[None] for d, t in zip(runs.domains, theta, strict=True)}
+    fitted = estimate(law, runs, left.astype(float), near, warm=True)
     return predict(law, fitted, runs)[:, fold, np.arange(len(fold))]
 
 
@@ -135,7 +139,8 @@ def redraw(law: type[MixtureLaw], theta: Array, runs: Runs, draws: int = DRAWS, 
             f"{law.name}: {runs.mixtures} mixtures are too few for intervals of {theta.shape[-1]} constants by redrawn "
             "mixtures; train more of them"
         )
-    return estimate(law, runs, counts.astype(float), {d: t[None] for d, t in zip(runs.domains, theta, strict=True)})
+    near = {d: t[None] for d, t in zip(runs.domains, theta, strict=True)}
+    return estimate(law, runs, counts.astype(float), near, warm=True)
 
 
 @dataclasses.dataclass(frozen=True)
