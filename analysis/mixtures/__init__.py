@@ -119,8 +119,8 @@ class MixtureFit:
     def verdict(self, weights: ArrayLike | None = None) -> Verdict:
         """Which law to believe for the losses weighed so, (domains,), taken together; for each of them if None.
 
-        The score of a law at a mixture is the logarithm of the density that it gives to what was measured there, unseen,
-        normal with the scatter of all its errors. Laws are compared mixture by mixture, as Vuong (1989) does.
+        The score of a law at a mixture is the logarithm of the density that it gives to what was measured there,
+        unseen, normal with the scatter of all its errors. Laws are compared mixture by mixture, as Vuong (1989) does.
         """
         m, mixture = self.runs.mixtures, self.runs.mixture
         scores = {}
@@ -186,7 +186,7 @@ class MixtureFit:
 
     def _scores(self, held: bool) -> list[str]:
         """A table: a row per domain, a column per law, and the law to believe or the runs inside its interval."""
-        named = max(len(d) for d in (*self.runs.domains, "mean"))
+        named = max(len(d) for d in ("domain", *self.runs.domains))
         first = [f.law.name for f in self.fits]
         shown = [[*first, "inside 95 %" if held else "believed"]]
         for d in self.runs.domains:
