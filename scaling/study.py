@@ -628,12 +628,18 @@ def _transfer_tokens(
     name: str, source: str, stream: token_set.TokenSet, runs: Sequence[RunConfig], say: Callable[[str], None]
 ) -> token_set.TokenSet:
     """Text of another source, all of which is held out, in the tokens of `stream`, which come from `source`."""
+    users = [run for run in runs if name in run.eval.transfer]
+    if name.startswith("held_out(") and (own := next((r.data.validation for r in users if r.data.validation), "")):
+        raise InputError(
+            f"eval.transfer={name}: with held-out text of its own (data.validation={own}) all of a text is trained on; "
+            "leave data.validation out, or evaluate on other text"
+        )
     return encoding.prepare(
         source,
         "bytes" if stream.tokenizer.is_bytes else str(stream.folder / "tokenizer.model"),
         stream.n_vocab,
         train_tokens=1,
-        validation_tokens=max(run.model.n_ctx * run.eval.windows for run in runs if name in run.eval.transfer),
+        validation_tokens=max(run.model.n_ctx * run.eval.windows for run in users),
         validation_source=name,
         cache=folders.cache(),
         say=say,
