@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from analysis import digits
 from analysis.confidence import LEVEL, sigma_interval
@@ -203,8 +204,6 @@ def _slope(sizes: Array, spreads: Array, degrees: NDArray[np.int64]) -> tuple[fl
     average and has the variance trigamma(d / 2) / 4, so the slope's error is known and not estimated. Weights from a
     slope that is only noise would be taken as known, and the intervals would be too short.
     """
-    from scipy import special  # a plain fit does not need it
-
     known = spreads > 0
     x, s, half = sizes[known], spreads[known], degrees[known] / 2
     if len(np.unique(x)) < 3 or 2 * half.sum() < ENOUGH:

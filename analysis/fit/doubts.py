@@ -7,9 +7,10 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from analysis import digits
-from analysis.confidence import LEVEL, f_above, t_quantile
+from analysis.confidence import LEVEL, t_quantile
 from analysis.fit import choice, intervals, solver
 from analysis.fit.descent import GONE, Optimum, descend
 from analysis.fit.estimate import HeldOut, Interval, LackOfFit, Residuals, Status, six_digits
@@ -427,4 +428,4 @@ def lack_of_fit(problem: Problem, best: Optimum, rows: Rows, free: NDArray[np.bo
         return None
     F = ((w * r**2).sum() - pure) / lack_degrees / (pure / degrees)
     known = int(independent(rows.table, groups)[1].sum())  # branches of one trunk share its noise
-    return LackOfFit(float(F), f_above(lack_degrees, known, F), (lack_degrees, known))
+    return LackOfFit(float(F), float(special.fdtrc(lack_degrees, known, F)), (lack_degrees, known))

@@ -8,10 +8,10 @@ those that the rows left in do not know.
 
 import dataclasses
 import itertools
-import math
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from analysis.fit import choice, doubts, intervals, solver
 from analysis.fit.misfit import furthest
@@ -136,7 +136,7 @@ def log_t(r: Array, scale: Array, degrees: float) -> float:
     root = np.linalg.cholesky(scale)
     square = float((np.linalg.solve(root, r) ** 2).sum())
     t = len(r)
-    normal = math.lgamma((degrees + t) / 2) - math.lgamma(degrees / 2) - t / 2 * np.log(degrees * np.pi)
+    normal = special.gammaln((degrees + t) / 2) - special.gammaln(degrees / 2) - t / 2 * np.log(degrees * np.pi)
     return float(normal - np.log(np.diag(root)).sum() - (degrees + t) / 2 * np.log1p(square / degrees))
 
 

@@ -9,8 +9,9 @@ from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
-from analysis.confidence import LEVEL, normal_below, t_quantile
+from analysis.confidence import LEVEL, t_quantile
 from analysis.fit.solver import CLOSE, Array, Objective, Problem, at_zero, jacobian, predict, risen, solve
 
 ROUNDS = 40  # of bracketing and false position per end of a profile interval
@@ -187,9 +188,9 @@ def _slope(objective: Objective, r: Array, n: Array, q: int) -> tuple[Array, Arr
 
     def slope(window: Array) -> Array:
         window = np.maximum(window, 1e-300)[:, None]
-        inside = normal_below((objective.delta - r) / window) - normal_below((-objective.delta - r) / window)
+        inside = special.ndtr((objective.delta - r) / window) - special.ndtr((-objective.delta - r) / window)
         if objective.kind == "asymmetric":
-            above = normal_below(r / window)  # share of the window where the law lies above the run
+            above = special.ndtr(r / window)  # share of the window where the law lies above the run
             inside = inside * (1 + (objective.asymmetry - 1) * above)
         return inside
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from analysis import mixed
-from analysis.confidence import t_below
 from analysis.digits import typed
 from analysis.laws.admission import updates_made, warmup_updates
 from analysis.replicates import RATE
@@ -170,7 +170,7 @@ def _break(x: np.ndarray, y: np.ndarray, line: np.ndarray, tests: int) -> float:
                 continue
             scatter = np.std(rest, ddof=1)
         t = mean[k] * np.sqrt(count[k]) / max(float(scatter), 1e-12)
-        sure = t_below(degrees, t) * len(count) * tests < SURE
+        sure = float(special.stdtr(degrees, t)) * len(count) * tests < SURE
         steep = np.median(behind[own]) < STEEPER * min(float(np.median(before[own])), 0.0)
         if sure and steep and t < best:
             best, found = t, float(x[inner][own].mean())
