@@ -46,9 +46,7 @@ TINY = Budget(
 CPU_1H = Budget("cpu-1h")
 
 # Longer runs, so that a sliver is read as often as in the paper.
-CPU_3H = dataclasses.replace(
-    CPU_1H, name="cpu-3h", longest=23, lengths=4, slivers=(10, 12, 14, 16, 18), windows=1024
-)
+CPU_3H = dataclasses.replace(CPU_1H, name="cpu-3h", longest=23, lengths=4, slivers=(10, 12, 14, 16, 18), windows=1024)
 
 BUDGETS = {one.name: one for one in (TINY, CPU_1H, CPU_3H)}
 DEFAULT = "cpu-1h"
