@@ -15,10 +15,11 @@ from analysis.confidence import LEVEL
 from analysis.design import usual
 from analysis.design.criterion import NOTHING, Criterion, Target, half_width
 from analysis.design.exchange import choose
-from analysis.design.pool import Counts, Pool
+from analysis.design.pool import VOCABULARY, Counts, Pool
 from analysis.design.prior import Prior
 from analysis.digits import compute, percent, plural, short
 from analysis.frontier import FLOP_PER_PARAM_TOKEN, Array
+from analysis.plan.recipe import shape_for
 from scaling.errors import InputError
 
 CHECKS = 0.2  # of the budget, for runs that notice a law that bends
@@ -179,7 +180,7 @@ def design(
     if not 0 <= checks < 1:
         raise InputError(f"checks {checks:g}: wanted a share of the budget, from 0 to below 1")
     criterion = Criterion.of(prior, pool, target, begun)
-    constants = max(len(law.constants()) for law in prior.laws)
+    constants = max(len(prior.free(type(law))) for law in prior.laws)
     if runs + len(begun[0]) < constants + 1:
         raise InputError(f"{runs} runs cannot tell {constants} constants and a scatter; allow {constants + 1} at least")
 
@@ -231,7 +232,7 @@ def design(
 def promised(criterion: Criterion, counts: Counts, level: float = LEVEL) -> Promise:
     """What a study of these runs will leave at the target of a criterion."""
     law, runs = criterion.law(counts), int(np.sum(counts)) + len(criterion.begun[0])
-    constants = [len(one.constants()) for one in criterion.laws]
+    constants = [len(criterion.prior.free(type(one))) for one in criterion.laws]
     halves = np.array([half_width(v, runs, p, level) for v, p in zip(law, constants, strict=True)])
     both = law + criterion.error(counts)[0] + criterion.prior.noise**2
     run = np.median([half_width(v, runs, p, level) for v, p in zip(both, constants, strict=True)])
@@ -249,7 +250,7 @@ def _exponents(criterion: Criterion, counts: Counts, level: float) -> dict[str, 
     runs = int(np.sum(counts)) + len(criterion.begun[0])
     covariances = [each for form in criterion.forms for each in np.linalg.inv(form.matrix(counts))]
     for law, covariance in zip(criterion.laws, covariances, strict=True):
-        constants = law.constants()
+        constants = criterion.prior.free(type(law))
 
         def half(slope: Array, constants: Any = constants, covariance: Array = covariance) -> float:
             return float(half_width(slope @ covariance @ slope, runs, len(constants), level))
@@ -275,6 +276,15 @@ def _notes(prior: Prior, pool: Pool, counts: Counts, checks: float) -> tuple[str
     notes.append(
         f"fit with the largest size, {short(float(largest))}, held out first: if it is missed, no promise holds"
     )
+    if prior.embeddings:
+        ends = (float(pool.params.min()), float(largest))
+        adds = [percent(VOCABULARY * shape_for(N).d_model / N) for N in ends]
+        notes.append(
+            f"sizes are without embeddings, those of the published laws with: a vocabulary of {VOCABULARY:,} "
+            f"would add {adds[0]} to {short(ends[0])} and {adds[1]} to {short(ends[1])}"
+        )
+    if prior.fixed:
+        notes.append(f"fitted with {', '.join(prior.fixed)} held where it is pinned, which the runs need not tell")
     if len(prior.laws) == 1:
         notes.append("one law is believed: the promise is as good as its constants; give several, or a pilot's fit")
     return tuple(notes)

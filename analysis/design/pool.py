@@ -16,6 +16,7 @@ from scaling.errors import InputError
 
 STEP = 2.0  # between sizes, and between lengths
 COOLDOWN = 0.2  # of a run, in which a trunk's rate falls to zero: configs/grid.py
+VOCABULARY = 8192  # of the tokenizer of a written study
 RATIOS = 1.0, 1000.0  # fewest and most tokens per parameter of a run
 Counts = NDArray[np.int64]
 
