@@ -185,8 +185,7 @@ def design(
         raise InputError(f"{runs} runs cannot tell {constants} constants and a scatter; allow {constants + 1} at least")
 
     def best(budget: float) -> Counts:
-        begin = choose(criterion.departure, pool, checks * budget, min(CHECK_RUNS, runs // 2), 1) if checks else None
-        return choose(criterion.narrow, pool, budget, runs, repeats, begin)
+        return chosen(criterion, budget, checks, runs, repeats)
 
     counts = best(flops)
     there = counts > 0
@@ -206,9 +205,9 @@ def design(
 
     rivals = {"a grid": usual.grid(criterion.narrow, pool, flops, runs),
               "IsoFLOP profiles": usual.isoflop(criterion.narrow, pool, prior, flops, runs)}  # fmt: skip
-    chosen = study("the design", counts)
+    made = study("the design", counts)
     whole = np.median(criterion.law(counts))
-    without = [np.where(np.arange(len(pool)) == i, 0, counts) for i in chosen.order]
+    without = [np.where(np.arange(len(pool)) == i, 0, counts) for i in made.order]
     adds = [math.sqrt(np.median(criterion.law(each)) / whole) - 1 for each in without]
     bound = math.nan
     if not (pool.trunks or len(begun[0])) and len(target.params) == 1:
@@ -219,7 +218,7 @@ def design(
         target,
         prior,
         flops,
-        chosen,
+        made,
         tuple(adds),
         tuple(study(name, n) for name, n in rivals.items() if n.sum() > constants),
         bound,
@@ -227,6 +226,15 @@ def design(
         spendings,
         _notes(prior, pool, counts, checks),
     )
+
+
+def chosen(
+    criterion: Criterion, flops: float, checks: float = CHECKS, runs: int = RUNS, repeats: int = REPEATS
+) -> Counts:
+    """How often each candidate of the criterion's pool is trained: first what notices a bend, then what narrows."""
+    pool = criterion.pool
+    begin = choose(criterion.departure, pool, checks * flops, min(CHECK_RUNS, runs // 2), 1) if checks else None
+    return choose(criterion.narrow, pool, flops, runs, repeats, begin)
 
 
 def promised(criterion: Criterion, counts: Counts, level: float = LEVEL) -> Promise:

@@ -29,13 +29,13 @@ class Pool:
         params, tokens: of each, (m,).
         trunks: whether the runs of a size and a seed are branches of one trunk: then the longest pays for the others
             but for their cooldowns.
-        overhead: FLOP that a run costs beside its training, to compile and to evaluate.
+        overhead: FLOP that a run costs beside its training, to compile and to evaluate: of all, or of each, (m,).
     """
 
     params: Array
     tokens: Array
     trunks: bool = False
-    overhead: float = 0.0
+    overhead: float | Array = 0.0
 
     def __len__(self) -> int:
         return len(self.params)
