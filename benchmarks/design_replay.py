@@ -141,11 +141,11 @@ def written(rows: list[Row]) -> str:
         "",
         f"`python -m benchmarks.design_replay ../shared/reference_runs`, {datetime.date.today()}, {machine()}.",
         "",
-        f"Rows with at most 1/{BELOW:g} of the largest run's compute may be chosen, at most {RUNS}, for a share of what "
-        "all of them cost; Chinchilla's law is fitted to those chosen and predicts the largest run (and others within a "
-        f"factor of {ALIKE:g} of its compute). Chosen by what published laws say, those of the same runs left out, before "
-        "any loss is seen. Error: rms of ln(measured / predicted). Interval: median half width of one run's at 95 %, "
-        "on the side of the error. Doubtful: the fit says so itself.",
+        f"Rows with at most 1/{BELOW:g} of the largest run's compute may be chosen, at most {RUNS}, for a share of "
+        "what all of them cost; Chinchilla's law is fitted to those chosen and predicts the largest run (and others "
+        f"within a factor of {ALIKE:g} of its compute). Chosen by what published laws say, those of the same runs left "
+        "out, before any loss is seen. Error: rms of ln(measured / predicted). Interval: median half width of one "
+        "run's at 95 %, on the side of the error. Doubtful: the fit says so itself.",
         "",
         "| runs of | budget | study | runs | spent | promised, law | error | interval | inside | doubtful |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",

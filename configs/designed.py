@@ -71,10 +71,10 @@ def study(
       shortest: tokens of the shortest run; fewer only to try things out.
       rates: the text whose learning rates the runs take; that of data.source where it is left out.
     """
-    _target(target, minutes, shortest)
+    target_of(target, minutes, shortest)
     if until < 0:
         raise InputError(f"until={until:g}: wanted a half width such as 0.01, or 0")
-    runs = tuple(_run(each, seed, rates) for each in pilot(minutes, shortest))
+    runs = tuple(run(each, seed, rates) for each in pilot(minutes, shortest))
     return Study("designed", "Which law do these runs follow, and what does it say of the target?", runs)
 
 
@@ -105,7 +105,7 @@ def more(
     left = 60 * minutes - sum(map(seconds, there))
     open_ = [each for each in candidates(minutes, shortest) if seconds(each) <= left]
     prior, doubtful = _believed(table)
-    asked = Target(*(np.array([x]) for x in _target(target, minutes, shortest)))
+    asked = Target(*(np.array([x]) for x in target_of(target, minutes, shortest)))
     done = np.array(table["status"]) == "done"
     criterion = Criterion.of(prior, pool(open_), asked, (table["params"][done], table["tokens"][done]))
     now = promised(criterion, np.zeros(len(open_), np.int64)).law
@@ -126,7 +126,7 @@ def more(
         wanted = wanted[: int((paid <= HALF * 60 * minutes).sum())] or wanted
     runs = []
     for each in wanted:
-        runs.append(_run(each, seed + there.count(each), rates))
+        runs.append(run(each, seed + there.count(each), rates))
         there.append(each)
     return tuple(runs)
 
@@ -180,7 +180,7 @@ def _believed(table: Any) -> "tuple[Prior, bool]":
     return dataclasses.replace(found, noise=max(found.noise, QUIET)), False
 
 
-def _target(text: str, minutes: float, shortest: int) -> tuple[float, float]:
+def target_of(text: str, minutes: float, shortest: int) -> tuple[float, float]:
     """N and D of the forecast."""
     if not text:
         C = BEYOND * max((6.0 * each.N * each.tokens for each in candidates(minutes, shortest)), default=1.0)
@@ -201,13 +201,13 @@ def _say(text: str) -> None:
 
 def seconds(each: Candidate) -> float:
     """Of a core, by rule: training, evaluating, and a share of compiling."""
-    run = _run(each, 0, "python")
+    one = run(each, 0, "python")
     costs = calibration.Costs("cpu")
-    timing = costs.timing(run, 1)
-    return costs.pack([run]) + timing.load + timing.compile / SERVES
+    timing = costs.timing(one, 1)
+    return costs.pack([one]) + timing.load + timing.compile / SERVES
 
 
-def _run(each: Candidate, seed: int, rates: Text) -> RunConfig:
+def run(each: Candidate, seed: int, rates: Text) -> RunConfig:
     model = transformer(each.width, 2, d_head=8)
     return RunConfig(
         model,
