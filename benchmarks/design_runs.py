@@ -1,6 +1,6 @@
-"""A designed study, a grid and IsoFLOP profiles, trained at equal cost: which forecasts a far larger run best?
+"""A designed study, a grid and IsoFLOP profiles at equal cost: which one forecasts a far larger run best?
 
-    python -m benchmarks.design_runs --minutes 30 --repeats 3 --folder studies/design_runs [--portion 60] [--out results]
+    python -m benchmarks.design_runs --minutes 30 --repeats 3 --folder studies/design_runs [--portion 60] [--show]
 
 On the embedded text. Every study spends so many minutes of a core, by the rule of `configs/designed.py`; the grid and
 the profiles are those of their kind that promise most for what published laws say. Each is fitted by Chinchilla's law,
@@ -153,7 +153,7 @@ def written(asked: Asked, rows: list[dict[str, Any]]) -> str:
         f"{asked.minutes:g} minutes of a core for each study, by rule. Held out: N = {short(far.N)} on D = "
         f"{short(far.tokens)} tokens, loss {measured:.4f}. Intervals at 95 %, half widths.",
         "",
-        "| study | repeat | runs | minutes | predicted | measured is above by | law ± | one run ± | inside | doubtful |",
+        "| study | repeat | runs | minutes | predicted | measured off by | law ± | one run ± | inside | doubtful |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in rows:

@@ -103,12 +103,13 @@ def more(
         Candidate(math.isqrt(round(N / 24)), round(D)) for N, D in zip(table["params"], table["tokens"], strict=True)
     ]
     left = 60 * minutes - sum(map(seconds, there))
-    open_ = [each for each in candidates(minutes, shortest) if seconds(each) <= left]
+    some = candidates(minutes, shortest)
+    open_ = [each for each in some if seconds(each) <= left]
     prior, doubtful = _believed(table)
     asked = Target(*(np.array([x]) for x in target_of(target, minutes, shortest)))
     done = np.array(table["status"]) == "done"
-    criterion = Criterion.of(prior, pool(open_), asked, (table["params"][done], table["tokens"][done]))
-    now = promised(criterion, np.zeros(len(open_), np.int64)).law
+    criterion = Criterion.of(prior, pool(open_ or some), asked, (table["params"][done], table["tokens"][done]))
+    now = promised(criterion, np.zeros(len(criterion.pool), np.int64)).law
     _say(f"{len(there)} runs leave the law's value at the target ± {percent(now)}, by {prior.told}")
     if (reached := now <= until and not doubtful) or not open_:
         _say("that is what was asked for" if reached else "the budget buys no more runs")

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ from analysis.fit.estimate import Fit
 from analysis.fit.floor import Floor
 from analysis.laws import Chinchilla, KaplanN
 from analysis.table import Table
+from configs import designed
 from scaling import question
 from scaling.cli import main
+from scaling.config import RunConfig
 from scaling.errors import InputError
 
 LAW = Chinchilla(E=1.0, A=12.0, B=60.0, alpha=0.25, beta=0.28)
@@ -330,3 +333,46 @@ def test_what_cannot_be_designed_is_told_in_a_line(capsys, words, told):
     assert code == 2
     assert told in err
     assert err.count("\n") == 1
+
+
+def drawn(runs: tuple[RunConfig, ...]) -> Table:
+    """Losses of these runs by LAW with noise of their own, the same whenever they are asked for."""
+    rows = []
+    for run in runs:
+        noise = np.random.default_rng([run.model.N, run.tokens, run.seed]).normal()
+        loss = float(LAW(run.model.N, run.tokens)) * math.exp(0.004 * noise)
+        rows.append({"params": run.model.N, "tokens": run.tokens, "seed": run.seed, "status": "done", "loss": loss})
+    return Table.from_rows(rows)
+
+
+@pytest.mark.slow
+def test_a_study_that_designs_itself_spends_its_budget_by_what_it_has_seen(capsys):
+    """What is next follows from the table alone: the same after an interruption."""
+    settings: dict[str, Any] = {"minutes": 5.0, "shortest": 2**15, "target": "1e6,2e7"}
+
+    def spent(runs: tuple[RunConfig, ...]) -> float:
+        return sum(designed.seconds(designed.Candidate(run.model.d_model, run.tokens)) for run in runs)
+
+    runs = designed.study(**settings).runs
+    assert len(runs) == 9
+    assert spent(runs) <= designed.PILOT * 300
+    answers = []
+    while more := designed.more(drawn(runs), **settings):
+        answers.append(more)
+        runs = (*runs, *more)
+    assert len(answers) == 2
+    assert len(set(runs)) == len(runs)
+    assert 0.8 * 300 < spent(runs) <= 300
+    said = capsys.readouterr().err
+    assert "no more runs" in said
+    halves = [float(share) for share in re.findall(r"target ± ([\d.]+) %", said)]
+    assert halves == sorted(halves, reverse=True)  # narrower with each answer
+    first = runs[: 9 + len(answers[0])]
+    again = {**settings, "until": halves[1] / 99}
+    assert designed.more(drawn(first), **settings) == answers[1]
+    assert designed.more(drawn(first), **again) == ()
+    assert "that is what was asked for" in capsys.readouterr().err
+    assert designed.more(drawn(first), **(again | {"until": 1e-4}))
+    assert "cannot be reached with this budget" in capsys.readouterr().err
+    with pytest.raises(InputError, match="no pilot"):
+        designed.study(minutes=1.0)
