@@ -50,8 +50,13 @@ def of_peer() -> None:
         budgets = BUDGETS if total == asked["budget"] else 2
         shares = [FACTOR**-k for k in range(budgets)]
         largest = total / (runs / budgets * sum(shares))
-        grid = peer.isoflop_grid([largest * share for share in shares], cost, centre=RATIO, points_per_budget=POINTS)
-        return [snapped(*row[:2]) for row in grid.select(*COLUMNS, "runs").rows() for _ in range(int(row[2]))]
+        while True:  # the nearest candidates may cost more than the points of the sweep
+            at = [largest * share for share in shares]
+            grid = peer.isoflop_grid(at, cost, centre=RATIO, points_per_budget=POINTS).select(*COLUMNS, "runs")
+            found = [snapped(*row[:2]) for row in grid.rows() for _ in range(int(row[2]))]
+            if sum(6 * n * d for n, d in found) <= total:
+                return found
+            largest *= 0.95
 
     def simulated(runs: Runs, seed: int) -> Any:
         truth = {"test_loss__ce": asked["truth"]}

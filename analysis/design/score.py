@@ -117,29 +117,26 @@ def score(studies: Sequence[Written], prior: Prior, target: Target, level: float
     constants = max(len(prior.free(type(law))) for law in prior.laws)
     if few := [f"{one.name} has {len(one.params)} runs" for one in studies if len(one.params) <= constants]:
         raise InputError(f"{few[0]}, and a law of {constants} constants and a scatter wants {constants + 1} at least")
-    rows = [np.stack([one.params, one.tokens], -1) for one in studies]
-    both = np.unique(np.concatenate(rows), axis=0)
-    pool = Pool(both[:, 0], both[:, 1])
+    return Scores(target, prior.told, tuple(_score(one, prior, target, level) for one in studies))
+
+
+def _score(one: Written, prior: Prior, target: Target, level: float) -> Score:
+    rows, counts = np.unique(np.stack([one.params, one.tokens], -1), axis=0, return_counts=True)
+    pool = Pool(rows[:, 0], rows[:, 1])
     middle = tuple(float(np.exp(np.log(x).mean())) for x in (pool.params, pool.tokens))
     priors = [dataclasses.replace(prior, laws=tuple(with_gap(law, g, *middle) for law in prior.laws)) for g in WRONG]
-    criterion, *wrong = [Criterion.of(one, pool, target) for one in (prior, *priors)]
-    found = []
-    for one, own in zip(studies, rows, strict=True):
-        there = (own[:, None] == both).all(-1).sum(0)
-        found.append(
-            Score(
-                one.name,
-                len(one.params),
-                len(np.unique(one.params)),
-                len(np.unique(one.tokens)),
-                one.flops,
-                promised(criterion, there, level),
-                _best(criterion, there, level),
-                tuple(promised(each, there, level).law for each in wrong),
-                _bent(criterion, there, level),
-            )
-        )
-    return Scores(target, prior.told, tuple(found))
+    criterion, *wrong = [Criterion.of(each, pool, target) for each in (prior, *priors)]
+    return Score(
+        one.name,
+        len(one.params),
+        len(np.unique(one.params)),
+        len(np.unique(one.tokens)),
+        one.flops,
+        promised(criterion, counts, level),
+        _best(criterion, counts, level),
+        tuple(promised(each, counts, level).law for each in wrong),
+        _bent(criterion, counts, level),
+    )
 
 
 def _best(criterion: Criterion, counts: Counts, level: float) -> float:
