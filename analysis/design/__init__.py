@@ -87,6 +87,7 @@ class Design:
         before: what the runs that are there already leave by themselves; None where there are none, or too few.
         spendings: promises at other budgets, by their FLOP.
         notes: what else to know.
+        begun: N and D of the runs that are there.
     """
 
     target: Target
@@ -99,6 +100,7 @@ class Design:
     before: Promise | None
     spendings: dict[float, Promise]
     notes: tuple[str, ...]
+    begun: tuple[Array, Array] = NOTHING
 
     def text(self) -> str:
         N, D = float(self.target.params[0]), float(self.target.tokens[0])
@@ -225,6 +227,7 @@ def design(
         before,
         spendings,
         _notes(prior, pool, counts, checks),
+        begun,
     )
 
 

@@ -46,6 +46,8 @@ def plane(axes: Axes, made: Design) -> None:
     axes.set_ylim(low[1] / edge[1], high[1] * edge[1] ** 1.6)
     _equal_compute(axes)
     axes.scatter(pool.params, pool.tokens, s=3, color=GREY, lw=0, zorder=2, label="could be trained")
+    if len(made.begun[0]):
+        axes.scatter(*made.begun, s=26, fc="none", ec=GREY, lw=0.8, zorder=3, label="there already")
     share, adds = np.array(study.shares), np.array(made.adds)
     colours = colormaps[MAP](LIGHTEST - LIGHTEST * np.clip(adds / MOST, 0, 1))
     size = SMALLEST + (LARGEST - SMALLEST) * share
@@ -60,6 +62,7 @@ def plane(axes: Axes, made: Design) -> None:
         log_axis(axis, np.geomspace(least, most, 40), digits.short, ((1,),), 7)
         axis.set_label_text(label)
     axes.set_title(CHOSEN)
+    axes.legend(loc="lower right", fontsize=7, handletextpad=0.2)
 
 
 def _labels(axes: Axes, made: Design, size: Array) -> None:
