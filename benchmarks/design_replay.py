@@ -23,7 +23,7 @@ from analysis.design import CHECKS, RUNS, chosen, promised, usual
 from analysis.design.criterion import Criterion, Target
 from analysis.design.pool import Counts, Pool
 from analysis.design.prior import Prior
-from analysis.digits import minus, percent
+from analysis.digits import minus, percent, plural
 from analysis.fit import fit
 from analysis.frontier import FLOP_PER_PARAM_TOKEN
 from analysis.plan.published import PUBLISHED
@@ -36,6 +36,7 @@ SHARES = (0.05, 0.2)  # of the cost of all rows that may be chosen
 BELOW = 10.0  # times the compute of any of them, at least, that of the largest run
 ALIKE = 1.2  # rows within this factor of the largest compute are predicted too
 OWN = {"besiroglu2024": "chinchilla", "gadre2024": "gadre", "muennighoff2023": "muennighoff"}  # laws of the same runs
+CURVES = "porian2024"  # rows are points on learning curves, at three of four settings without a decay of their own
 DESIGN, GRID, ISOFLOP, ALL = "the design", "a grid", "IsoFLOP profiles", "all rows"
 
 
@@ -120,7 +121,7 @@ def measured(name: str, share: float, study: str, criterion: Criterion, counts: 
     pool, n = criterion.pool, int(counts.sum())
     spent = float(pool.cost(counts) / pool.flops.sum())
     if n <= 5:
-        return Row(name, share, study, n, spent, math.nan, (), (), f"{n} runs")
+        return Row(name, share, study, n, spent, math.nan, (), (), f"{n} {plural(n, 'run', 'runs')}")
     law = promised(criterion, counts).law
     rows = Table.from_columns({column: near[column][counts > 0] for column in ("params", "tokens", "loss")})
     try:
@@ -162,14 +163,21 @@ def written(rows: list[Row]) -> str:
 
 
 def summary(rows: list[Row]) -> Iterator[str]:
-    """Medians over the sets where all three studies were fitted."""
+    """Medians over the sets where all three studies were fitted, runs apart from points on learning curves."""
     by: dict[tuple[str, float], dict[str, Row]] = defaultdict(dict)
     for row in rows:
         by[row.set, row.share][row.study] = row
-    yield "| budget | study | sets | median error | median interval | inside | better than the design in |"
+    yield "| sets | budget | study | median error | median interval | inside | better than the design in |"
     yield "| --- | --- | --- | --- | --- | --- | --- |"
-    for share in SHARES:
-        sets = [own for (_, s), own in by.items() if s == share and all(own[n].errors for n in (DESIGN, GRID, ISOFLOP))]
+    for share, of_curves in itertools.product(SHARES, (False, True)):
+        sets = [
+            own
+            for (name, s), own in by.items()
+            if s == share
+            and name.startswith(CURVES) == of_curves
+            and all(own[n].errors for n in (DESIGN, GRID, ISOFLOP))
+        ]
+        told = f"{len(sets)} {'of points on curves' if of_curves else 'of runs'}"
         for study in (DESIGN, GRID, ISOFLOP):
             own = [one[study] for one in sets]
             held = [abs(e) <= h for r in own for e, h in zip(r.errors, r.halves, strict=True)]
@@ -179,7 +187,7 @@ def summary(rows: list[Row]) -> Iterator[str]:
             )
             won = f"{wins} of {len(own)}" if study != DESIGN else ""
             inside = f"{sum(held)} of {len(held)}"
-            yield f"| {share:.0%} | {study} | {len(own)} | {percent(error)} | {percent(half)} | {inside} | {won} |"
+            yield f"| {told} | {share:.0%} | {study} | {percent(error)} | {percent(half)} | {inside} | {won} |"
 
 
 def main() -> None:
