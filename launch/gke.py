@@ -14,25 +14,10 @@ from typing import Any
 from launch import bucket, manifest
 from launch.bucket import in_bucket
 from launch.request import GATHER, Request, options, study_words, word
+from scaling import chips
 from scaling.errors import InputError
 
 CLIENT = "kubectl"
-NOTES = ()
-TPU = {  # the node label of each generation
-    "v4": "tpu-v4-podslice",
-    "v5e": "tpu-v5-lite-podslice",
-    "v5p": "tpu-v5p-slice",
-    "v6e": "tpu-v6e-slice",
-    "tpu7x": "tpu7x",
-}
-GPU = {
-    "v100": "nvidia-tesla-v100",
-    "l4": "nvidia-l4",
-    "a100": "nvidia-a100-80gb",
-    "h100": "nvidia-h100-80gb",
-    "h200": "nvidia-h200-141gb",
-    "b200": "nvidia-b200",
-}
 PORT = 8482  # of the coordinator, where JAX does not find it by itself
 GRACE = 300  # seconds to save in; Spot nodes give 30 at most
 CONFIG = "/study/config.py"  # where the pod finds the config file
@@ -61,13 +46,25 @@ def check(request: Request) -> None:
         if getattr(chosen, key) < least:
             raise InputError(f"{key}={getattr(chosen, key)}: wanted {least} or more")
     chip = request.accelerator.chip
-    if chip.kind == "gpu" and chip.name not in GPU:
-        raise InputError(f"{request.accelerator.name}: GKE has {', '.join(GPU)}; use --on slurm or local")
+    if chip.kind != "cpu" and not chip.label:
+        known = ", ".join(each.name for each in chips.CHIPS.values() if each.label and each.kind == chip.kind)
+        raise InputError(f"{request.accelerator.name}: GKE has {known}; use --on slurm or local")
     if not request.image:
         raise InputError("no image: pods need one with this program, as docs/launch/gke.md builds it; --image NAME")
     for what, path in (("output", request.out), ("data", request.data)):
         if path and not in_bucket(path):
             raise InputError(f"{what} {path}: a pod's own disk is gone with the pod; use gs://bucket/folder")
+
+
+def notes(request: Request) -> tuple[str, ...]:
+    """The node pool that a slice needs."""
+    one = request.accelerator
+    if one.chip.kind != "tpu":
+        return ()
+    nodes = f"{one.hosts} node{'s' if one.hosts > 1 else ''} of {one.machine}"
+    placed = f"a workload policy of topology {one.shape}" if one.chip.policy else f"--tpu-topology={one.shape}"
+    pools = f"{request.slices} node pools" if request.slices > 1 else "a node pool"
+    return (f"wants {pools} of {nodes}" + (f" with {placed}" if one.hosts > 1 else ""),)
 
 
 def files(request: Request) -> dict[str, str]:
@@ -161,13 +158,13 @@ def _pod(request: Request, part: int, chosen: Options) -> dict[str, Any]:
     limits: dict[str, str] = {}
     if chip.kind == "tpu":
         nodes = {
-            "cloud.google.com/gke-tpu-accelerator": TPU[chip.name],
+            "cloud.google.com/gke-tpu-accelerator": chip.label,
             "cloud.google.com/gke-tpu-topology": accelerator.shape,
         }
         limits = {"google.com/tpu": str(accelerator.per_host)}
         tolerations = [{"key": "google.com/tpu", "operator": "Exists", "effect": "NoSchedule"}]
     elif chip.kind == "gpu":
-        nodes = {"cloud.google.com/gke-accelerator": GPU[chip.name]}
+        nodes = {"cloud.google.com/gke-accelerator": chip.label}
         limits = {"nvidia.com/gpu": str(accelerator.per_host)}
         tolerations = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
     else:

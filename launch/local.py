@@ -14,7 +14,6 @@ from launch.request import Request, Shell, options, quoted, study_words
 from scaling.errors import InputError
 
 CLIENT = "bash"
-NOTES = ()
 PROCESSES = 256  # on one machine
 
 
@@ -47,6 +46,10 @@ def check(request: Request) -> None:
     for what, given in (("--spot", request.spot), ("--time", request.seconds), ("--image", request.image)):
         if given:
             raise InputError(f"{what}: not on this machine; leave it out")
+
+
+def notes(request: Request) -> tuple[str, ...]:
+    return ()
 
 
 def files(request: Request) -> dict[str, str]:

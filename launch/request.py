@@ -80,17 +80,28 @@ class Request:
             if size < 1:
                 raise InputError(f"mesh {axis}={size}: wanted 1 or more")
             product *= size
-        if self.mesh and self.accelerator.chip.kind != "cpu" and product != self.chips:
+        if self.mesh and self.accelerator.chip.kind != "cpu" and product != self.devices:
             told = " x ".join(str(size) for _, size in self.mesh)
+            usual = mesh_axes.show(mesh_axes.usual(self.devices, self.slices))
             raise InputError(
-                f"mesh {told} = {product} devices, but {self.slices} x {self.accelerator.name} has {self.chips} chips; "
-                "make the axes multiply to that"
+                f"mesh {told} = {product} devices, but {self.hardware} has {self.devices}; make the axes multiply to "
+                f"that, such as {usual}"
             )
+
+    @property
+    def hardware(self) -> str:
+        """Of one task, as in 2 x v6e:4x4."""
+        return f"{self.slices} x {self.accelerator.name}" if self.slices > 1 else self.accelerator.name
 
     @property
     def chips(self) -> int:
         """Of one task."""
         return self.accelerator.chips * self.slices
+
+    @property
+    def devices(self) -> int:
+        """Of one task, as JAX counts them."""
+        return self.accelerator.devices * self.slices
 
     @property
     def hosts(self) -> int:
@@ -99,8 +110,11 @@ class Request:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """The mesh that a task will use; empty where it trains on one device."""
-        return dict(self.mesh) or ({"fsdp": self.chips} if self.hosts > 1 else {})
+        """The mesh that a task will use; empty where its lanes are spread over the devices of one host."""
+        if self.mesh or self.hosts == 1:
+            return dict(self.mesh)
+        slices = self.hosts if self.accelerator.chip.kind == "gpu" else self.slices  # as JAX sees them
+        return mesh_axes.usual(self.devices, slices)
 
     @property
     def parts(self) -> range:

@@ -14,7 +14,6 @@ from launch.request import Request, Shell, options, quoted, study_words, word
 from scaling.errors import InputError
 
 CLIENT = "sbatch"
-NOTES = ()
 NOT_SHARED = ("/tmp", "/var/tmp", "/dev/shm", "/run")
 
 
@@ -61,6 +60,10 @@ def check(request: Request) -> None:
             )
     if request.seconds and request.seconds <= chosen.notice:
         raise InputError(f"time limit of {request.seconds} s with a notice of {chosen.notice} s; raise the one limit")
+
+
+def notes(request: Request) -> tuple[str, ...]:
+    return ()
 
 
 def files(request: Request) -> dict[str, str]:

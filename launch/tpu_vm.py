@@ -14,7 +14,6 @@ from launch.request import GATHER, Request, Shell, options, quoted, word
 from scaling.errors import InputError
 
 CLIENT = "gcloud"
-NOTES = ("queued resources are Cloud TPU's legacy API: where there is a choice, --on gke",)
 RUNTIMES = {
     "v4": "tpu-ubuntu2204-base",
     "v5e": "v2-alpha-tpuv5-lite",
@@ -59,6 +58,10 @@ def check(request: Request) -> None:
     for what, path in (("output", request.out), ("data", request.data)):
         if path and not in_bucket(path):
             raise InputError(f"{what} {path}: a TPU VM's disk is gone with the VM; use gs://bucket/folder")
+
+
+def notes(request: Request) -> tuple[str, ...]:
+    return ("queued resources are Cloud TPU's legacy API: where there is a choice, --on gke",)
 
 
 def files(request: Request) -> dict[str, str]:

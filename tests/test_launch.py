@@ -465,7 +465,9 @@ def test_a_skypilot_task_is_what_skypilot_allows(text):
         (lambda: request(image="--privileged"), "wanted a name such as"),
         (lambda: request("v5e:4x4", mesh=(("data", 4), ("fsdp", 8))), "data=4,fsdp=8"),
         (lambda: request("v5e:4x4", mesh=(("date", 16),)), "mesh axis 'date'"),
-        (lambda: request("v5e:4x4", mesh=(("data", 3),)), "mesh 3 = 3 devices, but 1 x v5e:4x4 has 16 chips"),
+        (lambda: request("v5e:4x4", mesh=(("data", 3),)), "mesh 3 = 3 devices, but v5e:4x4 has 16; make"),
+        (lambda: request("tpu7x:2x2x2", slices=2, mesh=(("data", 16),)), "2 x tpu7x:2x2x2 has 32; make"),
+        (lambda: request("tpu7x:2x2x2", slices=2, mesh=(("data", 16),)), "such as data=2,fsdp=16"),
         (lambda: parse_mesh("data"), "wanted sizes of run, data, fsdp, tensor"),
         (lambda: parse_mesh("data=2,data=8"), "each once"),
         (lambda: parse_time("12"), "90m, 12h or 2d"),
@@ -551,8 +553,6 @@ def test_several_hosts_of_a_cloud_want_staged_tokens():
             {"mesh": (("run", 8),), "accelerator": "v5e:2x4"},
             "the number of runs in a pack=4 does not divide over run=8",
         ),
-        ({"accelerator": "v5e:2x2"}, "one of its 4 chips; say how all are used, as in --mesh run=4, or take v5e:1x1"),
-        ({"accelerator": "v4:2x2x1"}, "one of its 4 chips; say how all are used, as in --mesh run=4"),
     ],
 )
 def test_chips_that_would_be_idle_or_do_not_divide_the_runs_are_one_line(fields, said):
@@ -561,6 +561,52 @@ def test_chips_that_would_be_idle_or_do_not_divide_the_runs_are_one_line(fields,
         targets.check(wish, a_study(n=4, batch=8), "gke")
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "n", "fields", "said"),
+    [
+        ("v4:2x2x1", 8, {}, "whose lanes lie on 4 of the 4 devices"),
+        ("h100:8", 8, {}, "whose lanes lie on 8 of the 8 devices"),
+        ("tpu7x:2x2x1", 4, {}, "whose lanes lie on 4 of the 8 devices; --mesh fsdp=8 has all of them train each run"),
+        ("h100:8", 8, {"tasks": 2}, "whose lanes lie on 4 of the 8 devices"),
+        ("h100:8", 8, {"mesh": (("data", 8),)}, ""),
+        ("h100:1", 8, {}, ""),
+    ],
+)
+def test_a_study_on_a_whole_host_is_told_how_many_of_its_devices_work(accelerator, n, fields, said):
+    wish = request(accelerator, image=IMAGE, **fields)
+    study = Study("mine", "?", tuple(dataclasses.replace(a_study(batch=8).runs[0], seed=seed) for seed in range(n)))
+    targets.check(wish, study, "gke")
+    told = targets.spread(wish, study)
+    assert said in told
+    assert bool(said) == bool(told)
+
+
+def test_one_run_that_would_leave_devices_idle_is_refused():
+    with pytest.raises(InputError, match=r"one run without --mesh trains on one of 8 devices; .* --mesh fsdp=8"):
+        targets.check(request("tpu7x:2x2x1", image=IMAGE), a_study(), "gke")
+
+
+def test_several_slices_or_hosts_of_gpus_are_joined_by_data():
+    tokens = {"data": "gs://my-bucket/tokens", "image": IMAGE}
+    assert request("v5e:4x4", slices=2, **tokens).sizes == {"data": 2, "fsdp": 16}
+    assert request("tpu7x:2x2x2", slices=4, **tokens).sizes == {"data": 4, "fsdp": 16}
+    assert request("h100:16", **tokens).sizes == {"data": 2, "fsdp": 8}
+    assert request("v5e:4x4", **tokens).sizes == {"fsdp": 16}
+
+
+def test_the_node_pool_that_a_slice_needs_is_said():
+    for text, slices, said in (
+        ("v5e:4x4", 1, "wants a node pool of 4 nodes of ct5lp-hightpu-4t with --tpu-topology=4x4"),
+        ("v6e:2x4", 1, "wants a node pool of 1 node of ct6e-standard-8t"),
+        (
+            "tpu7x:2x2x2",
+            2,
+            "wants 2 node pools of 2 nodes of tpu7x-standard-4t with a workload policy of topology 2x2x2",
+        ),
+    ):
+        assert gke.notes(request(text, slices=slices, image=IMAGE)) == (said,)
 
 
 def test_more_parts_than_runs_are_refused():

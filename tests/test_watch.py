@@ -25,6 +25,7 @@ RUN = RunConfig(transformer(64, 2, n_ctx=32), tokens=1000 * 16 * 32)
         ("TPU v5", 459),
         ("TPU v5p", 459),
         ("TPU v6 lite", 918),
+        ("TPU7x", 1153.5),  # a device is half a chip
         ("NVIDIA H100 80GB HBM3", 989),
         ("NVIDIA H200", 989),
         ("NVIDIA A100-SXM4-80GB", 312),
@@ -49,6 +50,8 @@ def test_a_line_tells_speed_mfu_loss_gradient_and_rate():
         f"500 of 1,000 updates, 0:50 left: loss 3.2500, gradient 0.5, rate 0.001, 5,120 tokens/s, MFU {share:.1%}"
     )
     assert "MFU" not in watch.Watch([RUN], ["cpu"], said.append).line(500, 10.0, metrics, [1e-3])
+    given = watch.Watch([RUN], ["something else"] * 2, said.append, each=989e12)
+    assert f"MFU {share:.1%}" in given.line(500, 10.0, metrics, [1e-3])
 
 
 def test_a_training_is_watched_without_being_changed(tiny, stream, tmp_path, monkeypatch):

@@ -25,7 +25,7 @@ def add(verbs: arguments.Verbs) -> None:
     verb.add_argument("config", help="as in scaling study run")
     verb.add_argument("--on", required=True, metavar="PLATFORM", help="slurm, gke, local, tpu-vm or skypilot")
     verb.add_argument(
-        "--accelerator", required=True, metavar="CHIPS", help="of each task: v5e:4x4, v5p-128, h100:8, rtx4090, cpu"
+        "--accelerator", required=True, metavar="CHIPS", help="of each task: v5e:4x4, v5p-128, h100:8, cpu"
     )
     verb.add_argument(
         "--out", required=True, help="folder of the study, one that all hosts reach; or gs://bucket/folder"
@@ -84,7 +84,7 @@ def _launch(args: argparse.Namespace) -> int:
     if not args.dry_run:
         submit.check_client(target.CLIENT)
         submit.check_buckets(request, hierarchical=args.on != "skypilot")
-    notes = [compiled.check(request), *target.NOTES]
+    notes = [*filter(None, [targets.spread(request, wanted)]), compiled.check(request), *target.notes(request)]
     files = target.files(request)
     folder = (args.files or Path("launches") / request.name).absolute()
     commands = target.commands(request, folder)
@@ -147,12 +147,12 @@ def _show(files: dict[str, str], folder: Path, commands: list[list[str]]) -> Non
 
 def _tell(request: "Request", expected: "Cost", notes: Sequence[str], to: Callable[[str], None]) -> None:
     tasks = f"{request.tasks} tasks, each with " if request.tasks > 1 else ""
-    slices = f"{request.slices} x " if request.slices > 1 else ""
-    chips = "chip" if request.chips == 1 else "chips"
-    hosts = "host" if request.hosts == 1 else "hosts"
-    size = f"{request.chips} {chips}, {request.hosts} {hosts}"
+    size = f"{request.chips} {'chip' if request.chips == 1 else 'chips'}"
+    if request.devices != request.chips:
+        size += f" of {request.accelerator.chip.devices} devices"
+    size += f", {request.hosts} {'host' if request.hosts == 1 else 'hosts'}"
     if request.sizes:
         size += ", mesh " + ",".join(f"{axis}={n}" for axis, n in request.sizes.items())
-    to(f"{request.name}: {tasks}{slices}{request.accelerator.name} ({size})")
+    to(f"{request.name}: {tasks}{request.hardware} ({size})")
     for line in (*expected.lines(), *notes):
         to(line)
