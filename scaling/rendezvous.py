@@ -218,7 +218,7 @@ class _Door:
         if not said or (caller is None and len(heard) > LINE):
             self.hang_up(line, caller, heard)
 
-    def hang_up(self, line: socket.socket, caller: Caller | None, heard: bytes) -> None:
+    def hang_up(self, line: socket.socket, caller: Caller | None, heard: bytearray) -> None:
         if caller:
             self.came.pop(caller.process, None)
             self.left.add(caller.process)
@@ -291,7 +291,7 @@ def _call(address: tuple[str, int], me: Caller, ends: float, wait: float) -> Non
                         break
                     missing, lost = [int(i) for i in words["missing"]], 0.0
         except TimeoutError as error:
-            if missing:
+            if missing and not lost:
                 raise InputError(
                     f"{_shown(address)}: process 0 is there, others did not come within {wait:g} s; "
                     f"{_missing(missing)}; start the same command there, or give more time with --wait"
