@@ -1,6 +1,7 @@
 """The seam to `scaling compile`: does the study's program compile for the slice, and fit into its memory?"""
 
 import importlib.util
+import os
 import subprocess
 
 from launch.request import Request
@@ -28,7 +29,8 @@ def check(request: Request) -> str:
         words.append("--mesh=" + ",".join(f"{axis}={size}" for axis, size in request.mesh))
     if request.settings:
         words += ["--set", *(f"{key}={value}" for key, value in request.settings)]
-    done = subprocess.run(words, capture_output=True, text=True)
+    flags = {key: value for key, value in request.env if key == "LIBTPU_INIT_ARGS"}  # may change what it needs
+    done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, **flags})
     last = (done.stderr.strip().splitlines() or ["no word of why"])[-1]
     if done.returncode:
         raise InputError(f"does not compile for {request.hardware}: {last.removeprefix('scaling: ')}")

@@ -18,6 +18,8 @@ from scaling import chips
 from scaling.errors import InputError
 
 CLIENT = "kubectl"
+QUANTITY = r"\d{1,9}(\.\d{1,3})?(m|[kMGTP]i?)?"  # as Kubernetes writes them: 500m, 64Gi
+METRICS = 8431  # where libtpu tells Cloud Monitoring of duty cycle and memory
 PORT = 8482  # of the coordinator, where JAX does not find it by itself
 GRACE = 300  # seconds to save in; Spot nodes give 30 at most
 CONFIG = "/study/config.py"  # where the pod finds the config file
@@ -35,14 +37,21 @@ class Options:
     priority: str = ""  # PriorityClass
     service_account: str = ""  # of Kubernetes, with access to the bucket
     restarts: int = 5  # after failures that are nobody's preemption
-    cpus: int = 8  # per pod, on CPUs only
+    cpus: int = 0  # that a pod asks for; 0: 8 on CPUs, elsewhere what the node gives
+    memory: str = ""  # likewise, as in 200Gi
+    disk: str = ""  # ephemeral storage likewise: what --data copies, and what is on its way to the bucket
+    mount_cpus: str = ""  # limits of the container that mounts buckets, GKE's own where empty; 0: none
+    mount_memory: str = ""
+    mount_disk: str = ""  # a file is kept here whole before it is sent: no checkpoint's file may be larger
 
 
 def check(request: Request) -> None:
     chosen = options(Options, request, "gke")
     for key in ("namespace", "queue", "priority", "service_account"):
         word(key, getattr(chosen, key), r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
-    for key, least in (("restarts", 0), ("cpus", 1)):
+    for key in ("memory", "disk", "mount_cpus", "mount_memory", "mount_disk"):
+        word(key, getattr(chosen, key), QUANTITY)
+    for key, least in (("restarts", 0), ("cpus", 0)):
         if getattr(chosen, key) < least:
             raise InputError(f"{key}={getattr(chosen, key)}: wanted {least} or more")
     chip = request.accelerator.chip
@@ -122,7 +131,7 @@ def job_set(request: Request, part: int) -> dict[str, Any]:
         "template": {
             "metadata": {
                 "labels": {"app.kubernetes.io/part-of": request.name},
-                "annotations": {"gke-gcsfuse/volumes": "true"},
+                "annotations": {"gke-gcsfuse/volumes": "true", **_sidecar(chosen)},
             },
             "spec": _pod(request, part, chosen),
         },
@@ -156,6 +165,9 @@ def _pod(request: Request, part: int, chosen: Options) -> dict[str, Any]:
     nodes: dict[str, str] = {}
     tolerations: list[dict[str, str]] = []
     limits: dict[str, str] = {}
+    cpus = chosen.cpus or (8 if chip.kind == "cpu" else 0)
+    asked = {"cpu": str(cpus or ""), "memory": chosen.memory, "ephemeral-storage": chosen.disk}
+    requests = {key: value for key, value in asked.items() if value}
     if chip.kind == "tpu":
         nodes = {
             "cloud.google.com/gke-tpu-accelerator": chip.label,
@@ -168,7 +180,7 @@ def _pod(request: Request, part: int, chosen: Options) -> dict[str, Any]:
         limits = {"nvidia.com/gpu": str(accelerator.per_host)}
         tolerations = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
     else:
-        limits = {"cpu": str(chosen.cpus)}
+        limits = {"cpu": str(cpus)}
     if request.spot:
         nodes["cloud.google.com/gke-spot"] = "true"
         spot = {"key": "cloud.google.com/gke-spot", "operator": "Equal", "value": "true", "effect": "NoSchedule"}
@@ -209,7 +221,8 @@ def _pod(request: Request, part: int, chosen: Options) -> dict[str, Any]:
                 "image": request.image,
                 "command": _command(request, part),
                 "env": _env(request),
-                "resources": {"limits": limits},
+                "resources": {"limits": limits, **({"requests": requests} if requests else {})},
+                **({"ports": [{"name": "metrics", "containerPort": METRICS}]} if chip.kind == "tpu" else {}),
                 "volumeMounts": mounts,
                 "securityContext": _rights(request),
             }
@@ -248,10 +261,16 @@ def _bucket(request: Request, i: int, name: str) -> dict[str, Any]:
 
 
 def _env(request: Request) -> list[dict[str, str]]:
-    env = {"PYTHONUNBUFFERED": "1"}
+    env = request.variables
     if request.data:
         env["SCALING_CACHE"] = bucket.CACHE
-    return [{"name": key, "value": value} for key, value in env.items()]
+    return [{"name": key, "value": _literal(value)} for key, value in env.items()]
+
+
+def _sidecar(chosen: Options) -> dict[str, str]:
+    """Limits of the container that mounts the buckets."""
+    names = {"cpu": chosen.mount_cpus, "memory": chosen.mount_memory, "ephemeral-storage": chosen.mount_disk}
+    return {f"gke-gcsfuse/{name}-limit": value for name, value in names.items() if value}
 
 
 def _command(request: Request, part: int) -> list[str]:

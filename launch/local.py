@@ -10,7 +10,7 @@ import zlib
 from pathlib import Path
 
 from launch.bucket import in_bucket
-from launch.request import Request, Shell, options, quoted, study_words
+from launch.request import Request, Shell, exports, options, quoted, study_words
 from scaling.errors import InputError
 
 CLIENT = "bash"
@@ -55,8 +55,7 @@ def notes(request: Request) -> tuple[str, ...]:
 def files(request: Request) -> dict[str, str]:
     """The script."""
     lines = ["#!/usr/bin/env bash", "set -u"]
-    if request.data:
-        lines.append(f"export {quoted([f'SCALING_CACHE={request.data}'])}")
+    lines += exports(request, request.data)
     return {"run.sh": "\n".join([*lines, TRAP, *_starts(request), WAIT])}
 
 

@@ -308,6 +308,73 @@ def test_a_skypilot_task_hands_over_exactly_the_words_of_the_request(out, data, 
     }
 
 
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(value=texts)
+def test_variables_reach_the_program_unchanged_wherever_it_runs(value, stubs, tmp_path):
+    (tmp_path / "env").write_text('#!/bin/bash\nprintf "%s\\0" "${GIVEN-}" > "$NOTES/$$"\n')
+    (tmp_path / "env").chmod(0o755)
+    given = {"env": (("GIVEN", value),), "data": "", "options": (("program", str(tmp_path / "env")),)}
+    assert ran(slurm.files(request("cpu", "/x", **given))["job.sh"], stubs, tmp_path) == [[value]]
+    assert ran(local.files(request("cpu", "/x", **given))["run.sh"], stubs, tmp_path) == [[value]]
+    given |= {"image": IMAGE, "options": ()}
+    [box] = template(request("v5e:2x4", mesh=(("data", 8),), **given))["spec"]["containers"]
+    assert {pair["name"]: expanded(pair["value"], {}) for pair in box["env"]}["GIVEN"] == value
+    command = container.run(request("v5e:2x4", mesh=(("data", 8),), **given), 1, container.Shell("/c"))
+    [docker] = ran(f'folder=/f; "{stubs}"/{command}', stubs, tmp_path)
+    assert docker[docker.index(f"GIVEN={value}") - 1] == "--env"
+
+
+def test_what_is_watched_goes_to_the_output_and_its_options_to_the_program():
+    wish = request("v5e:2x4", image=IMAGE, mesh=(("data", 8),), tasks=2, profile="10:20", save_steps=50)
+    [box] = template(wish)["spec"]["containers"]
+    command = " ".join(box["command"])
+    assert "--tensorboard=/gs/my-bucket/kaplan/1-of-2/tensorboard --profile 10:20 --save-steps 50" in command
+    for field in ({"tensorboard": True}, {"save_steps": 5}, {"profile": "1:2"}):
+        with pytest.raises(InputError, match="are for runs with --mesh, such as --mesh fsdp=8"):
+            request("v5e:2x4", image=IMAGE, **field)
+    with pytest.raises(InputError, match="wanted FROM:TO"):
+        request("v5e:2x4", image=IMAGE, mesh=(("data", 8),), profile="20:10")
+
+
+def test_a_pod_asks_for_what_it_is_told_to_and_shows_the_metrics_of_its_tpus(jobset):
+    asked = {"cpus": "96", "memory": "200Gi", "disk": "100Gi", "mount_memory": "2Gi", "mount_disk": "0"}
+    wish = request("v5e:4x4", image=IMAGE, options=tuple(asked.items()))
+    gke.check(wish)
+    [manifest] = yaml.load_all(gke.files(wish)["study.yaml"], LOADER)
+    assert jobset(manifest) == []
+    pod = template(wish)
+    [box] = pod["spec"]["containers"]
+    assert box["resources"] == {
+        "limits": {"google.com/tpu": "4"},
+        "requests": {"cpu": "96", "memory": "200Gi", "ephemeral-storage": "100Gi"},
+    }
+    assert box["ports"] == [{"name": "metrics", "containerPort": 8431}]
+    limits = {key: value for key, value in pod["metadata"]["annotations"].items() if key.endswith("-limit")}
+    assert limits == {"gke-gcsfuse/memory-limit": "2Gi", "gke-gcsfuse/ephemeral-storage-limit": "0"}
+    [plain] = template(request("h100:8", image=IMAGE))["spec"]["containers"]
+    assert "ports" not in plain
+    assert plain["resources"] == {"limits": {"nvidia.com/gpu": "8"}}
+    [cpu] = template(request("cpu", image=IMAGE))["spec"]["containers"]
+    assert cpu["resources"] == {"limits": {"cpu": "8"}, "requests": {"cpu": "8"}}
+
+
+def test_an_image_that_is_not_there_does_not_bill_a_tpu_vm_for_ever(stubs, tmp_path):
+    """Docker fails each time; the log goes to the bucket and the first worker deletes the resource."""
+    own = tmp_path / "bin"
+    own.mkdir()
+    (own / "docker").write_text(f'#!/bin/bash\necho "$@" >> {tmp_path}/tried\nexit 1\n')
+    (own / "sleep").write_text("#!/bin/bash\n")
+    for file in own.iterdir():
+        file.chmod(0o755)
+    wish = request("v5e:2x4", image=IMAGE, options=ZONE)
+    script = tpu_vm.files(wish)["study.sh"].replace("/var/lib/scaling", str(tmp_path / "var"))
+    calls = ran(script, stubs, tmp_path, PATH=f"{own}:{stubs}:{os.environ['PATH']}")
+    assert (tmp_path / "tried").read_text().splitlines() == [f"pull {IMAGE}"] * tpu_vm.TRIES
+    assert f"gave up after {tpu_vm.TRIES} tries: docker pull {IMAGE}" in (tmp_path / "var" / "log.txt").read_text()
+    assert (tmp_path / "var" / "ended").read_text() == "1\n"
+    assert any(call[1:6] == ["compute", "tpus", "queued-resources", "delete", "study"] for call in calls)
+
+
 lines = st.lists(st.sampled_from(["END_OF_CONFIG", "", "x = '$(rm -rf /)' `id`", "\tindented \\", "---"]) | texts)
 
 
@@ -468,6 +535,11 @@ def test_a_skypilot_task_is_what_skypilot_allows(text):
         (lambda: request("v5e:4x4", mesh=(("data", 3),)), "mesh 3 = 3 devices, but v5e:4x4 has 16; make"),
         (lambda: request("tpu7x:2x2x2", slices=2, mesh=(("data", 16),)), "2 x tpu7x:2x2x2 has 32; make"),
         (lambda: request("tpu7x:2x2x2", slices=2, mesh=(("data", 16),)), "such as data=2,fsdp=16"),
+        (lambda: request(env=(("A-B", "x"),)), "--env 'A-B': wanted a variable's name"),
+        (lambda: request(env=(("A", "x\ny"),)), "control character"),
+        (lambda: request(env=(("SCALING_CACHE", "/x"),)), "the folder of prepared tokens is --data"),
+        (lambda: request("h100:8", env=(("LIBTPU_INIT_ARGS", "--x"),)), "h100:8 has no libtpu"),
+        (lambda: gke.check(request(image=IMAGE, options=(("memory", "much"),))), "memory='much'"),
         (lambda: parse_mesh("data"), "wanted sizes of run, data, fsdp, tensor"),
         (lambda: parse_mesh("data=2,data=8"), "each once"),
         (lambda: parse_time("12"), "90m, 12h or 2d"),

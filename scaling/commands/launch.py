@@ -56,6 +56,17 @@ def add(verbs: arguments.Verbs) -> None:
         help="the platform's own options, such as partition=gpu, queue=team, zone=us-central2-b",
     )
     arguments.settings(verb)
+    verb.add_argument(
+        "--env",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="variables that the program sees, such as XLA_FLAGS=... or LIBTPU_INIT_ARGS=...; no secrets",
+    )
+    verb.add_argument("--tensorboard", action="store_true", help="curves in OUT/tensorboard, with --mesh")
+    verb.add_argument("--profile", default="", metavar="FROM:TO", help="profile these updates, into the same folder")
+    verb.add_argument("--save-steps", type=arguments.count, default=0, metavar="N", help="as in scaling study run")
     verb.add_argument("--dry-run", action="store_true", help="shows files, command and cost; asks and starts nothing")
     verb.add_argument("--files", type=Path, metavar="DIR", help="where the files go (launches/NAME)")
     verb.add_argument("--mfu", type=arguments.number, help="share of the peak to assume for the hours (0.4)")
@@ -84,7 +95,14 @@ def _launch(args: argparse.Namespace) -> int:
     if not args.dry_run:
         submit.check_client(target.CLIENT)
         submit.check_buckets(request, hierarchical=args.on != "skypilot")
-    notes = [*filter(None, [targets.spread(request, wanted)]), compiled.check(request), *target.notes(request)]
+    inside = bool(request.image) and (request.tensorboard or request.profile)
+    packages = ["--tensorboard: the image has to have the package tensorboardX"] if inside else []
+    notes = [
+        *packages,
+        *filter(None, [targets.spread(request, wanted)]),
+        compiled.check(request),
+        *target.notes(request),
+    ]
     files = target.files(request)
     folder = (args.files or Path("launches") / request.name).absolute()
     commands = target.commands(request, folder)
@@ -127,6 +145,10 @@ def _request(args: argparse.Namespace) -> "Request":
         seconds=parse_time(args.time) if args.time else 0,
         name=args.name or re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-0123456789")[:40].rstrip("-") or "study",
         options=tuple(arguments.pairs(args.options, "--with").items()),
+        env=tuple(arguments.pairs(args.env, "--env").items()),
+        tensorboard=args.tensorboard,
+        profile=args.profile,
+        save_steps=args.save_steps,
     )
 
 
