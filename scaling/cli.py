@@ -135,6 +135,7 @@ def parser() -> argparse.ArgumentParser:
         laws,
         plans,
         reproduce,
+        sample,
         study,
         table,
         tune,
@@ -158,6 +159,7 @@ def parser() -> argparse.ArgumentParser:
         table,
         tune,
         reproduce,
+        sample,
         compile,
         launch,
     ):
