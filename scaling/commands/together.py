@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     asked["study"] = f"{config.name} ({study.asked_of(config.runs)})"
     if args.distributed:
         distributed.check_times(args.silence, args.heartbeat)
-        facts = {**distributed.executes(numerics.ambient(environment)), **asked, "mesh": args.mesh or "as usual"}
+        facts = {**distributed.executes(numerics.ambient(environment)), **asked, "mesh": str(sizes or "as usual")}
         gang = (args.distributed, args.process_id, args.processes, args.wait, args.heartbeat)
         distributed.start(*gang, facts, arguments.say)
     import jax
