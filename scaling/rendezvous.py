@@ -25,7 +25,8 @@ LINE = 1 << 16  # bytes of a greeting at most
 AGAIN = 0.2  # seconds between two calls
 RETURN = 15.0  # seconds in which a first process that ended may be back
 LATER = 5.0  # seconds that a caller waits longer than the first, whose word says more
-TOLD = 3  # processes that a refusal names
+TOLD = 3  # processes that a refusal names, and twice as many that are missing
+NEWS = 0.5  # seconds between two words to those that wait: a pod has a thousand of them
 
 
 class Gone(Exception):
@@ -93,10 +94,11 @@ def _shown(address: tuple[str, int]) -> str:
     return f"--distributed {address[0]}:{address[1]}"
 
 
-def _missing(gone: Sequence[int]) -> str:
-    names = ", ".join(str(process) for process in gone[: 2 * TOLD])
-    more = f" and {len(gone) - 2 * TOLD} more" if len(gone) > 2 * TOLD else ""
-    return f"missing: process{'es' if len(gone) > 1 else ''} {names}{more}"
+def _missing(first: Sequence[int], n: int) -> str:
+    """What to say of n processes, of which these are the first."""
+    names = ", ".join(str(process) for process in first)
+    more = f" and {n - len(first)} more" if n > len(first) else ""
+    return f"missing: process{'es' if n > 1 else ''} {names}{more}"
 
 
 # --- the first process
@@ -140,7 +142,8 @@ class _Door:
         self.came = {me.process: me}
         self.lines: dict[socket.socket, tuple[bytearray, Caller | None]] = {}
         self.left: set[int] = set()  # that had come
-        self.strangers: list[str] = []
+        self.strangers: set[str] = set()
+        self.told: tuple[float, dict[str, Any]] = 0.0, {}  # the last news, and when
         self.selector = selectors.DefaultSelector()
         self.selector.register(listener, selectors.EVENT_READ)
 
@@ -160,7 +163,8 @@ class _Door:
                 left = ends - time.monotonic()
                 if left <= 0:
                     raise InputError(self.lacking(wait))
-                for key, _ in self.selector.select(left):
+                self.tell_news()
+                for key, _ in self.selector.select(min(left, NEWS)):
                     if key.fileobj is self.listener:
                         self.answer()
                     else:
@@ -180,14 +184,25 @@ class _Door:
     def gone(self) -> list[int]:
         return [process for process in range(self.me.processes) if process not in self.came]
 
+    def news(self) -> dict[str, Any]:
+        gone = self.gone()
+        return {"missing": gone[: 2 * TOLD], "of": len(gone)}
+
+    def tell_news(self) -> None:
+        when, before = self.told
+        if time.monotonic() > when + NEWS and (now := self.news()) != before:
+            self.told = time.monotonic(), now
+            self.tell(now)
+
     def lacking(self, wait: float) -> str:
         gone, n = self.gone(), self.me.processes
         left = sorted(self.left & set(gone))
         was = f" ({', '.join(map(str, left))} came and left)" if left else ""
-        others = sorted(set(self.strangers))
+        others = sorted(self.strangers)
         strange = f"; called by what is not this version of this program, from {', '.join(others[:TOLD])}"
         return (
-            f"{_shown(self.address)}: {len(self.came)} of {n} processes came within {wait:g} s; {_missing(gone)}{was}"
+            f"{_shown(self.address)}: {len(self.came)} of {n} processes came within {wait:g} s; "
+            f"{_missing(gone[: 2 * TOLD], len(gone))}{was}"
             f"{strange if others else ''}; start the same command there, open the port, or give more time with --wait"
         )
 
@@ -197,7 +212,7 @@ class _Door:
             line.setblocking(False)
             self.lines[line] = bytearray(), None
             self.selector.register(line, selectors.EVENT_READ)
-            _send(line, {"missing": self.gone()})
+            _send(line, self.news())
 
     def hear(self, line: socket.socket) -> None:
         heard, caller = self.lines[line]
@@ -207,7 +222,8 @@ class _Door:
             return
         except OSError:
             said = b""
-        heard += said
+        if caller is None:
+            heard += said
         if caller is None and b"\n" in heard:
             caller = _caller(bytes(heard.partition(b"\n")[0]))
             if caller is None:
@@ -224,12 +240,10 @@ class _Door:
             self.left.add(caller.process)
         elif heard:
             with contextlib.suppress(OSError):
-                self.strangers.append(line.getpeername()[0].removeprefix("::ffff:"))
+                self.strangers.add(line.getpeername()[0].removeprefix("::ffff:"))
         self.selector.unregister(line)
         del self.lines[line]
         line.close()
-        if caller:
-            self.tell({"missing": self.gone()})
 
     def welcome(self, caller: Caller) -> None:
         """Raises InputError for one that counts otherwise, or has the id of another that is there."""
@@ -244,7 +258,6 @@ class _Door:
                 f"{other.pid}) and on {caller.host} (pid {caller.pid}); give each its own, from 0"
             )
         self.came[caller.process] = caller
-        self.tell({"missing": self.gone()})
 
     def tell(self, words: Mapping[str, Any]) -> None:
         for line in self.lines:
@@ -275,6 +288,7 @@ def _call(address: tuple[str, int], me: Caller, ends: float, wait: float) -> Non
     """Calls the first process until it says that all have come. Raises as `meet`."""
     lost = 0.0  # when the first process ended
     missing: list[int] = []
+    n = 0  # that are
     while True:
         try:
             with socket.create_connection(address, 2) as line:
@@ -287,14 +301,14 @@ def _call(address: tuple[str, int], me: Caller, ends: float, wait: float) -> Non
                         return
                     if "refused" in words:
                         raise InputError(str(words["refused"]))
-                    if "missing" not in words:
+                    if not isinstance(words.get("missing"), list) or type(words.get("of")) is not int:
                         break
-                    missing, lost = [int(i) for i in words["missing"]], 0.0
+                    missing, n, lost = words["missing"], words["of"], 0.0
         except TimeoutError as error:
             if missing and not lost:
                 raise InputError(
                     f"{_shown(address)}: process 0 is there, others did not come within {wait:g} s; "
-                    f"{_missing(missing)}; start the same command there, or give more time with --wait"
+                    f"{_missing(missing, n)}; start the same command there, or give more time with --wait"
                 ) from None
             why: object = error
         except OSError as error:

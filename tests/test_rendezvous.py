@@ -114,14 +114,14 @@ def test_a_first_process_that_ends_is_missed_and_one_that_comes_again_is_not(mon
         waiting = pool.submit(meet, (1, 2, ALIKE), at=at)
         with socket.create_server(("127.0.0.1", at)) as first:  # says its first words, and is killed
             line, _ = first.accept()
-            line.sendall(json.dumps({"missing": [1]}).encode() + b"\n")
+            line.sendall(json.dumps({"missing": [1], "of": 1}).encode() + b"\n")
             line.close()
         assert meet((0, 2, ALIKE), at=at) == [""]
         assert waiting.result() == [""]
         waiting = pool.submit(meet, (1, 2, ALIKE), at=at)
         with socket.create_server(("127.0.0.1", at)) as first:
             line, _ = first.accept()
-            line.sendall(json.dumps({"missing": [1]}).encode() + b"\n")
+            line.sendall(json.dumps({"missing": [1], "of": 1}).encode() + b"\n")
             line.close()
         assert waiting.result() == [f"process 0 at 127.0.0.1:{at} came and ended before all had come"]
 
