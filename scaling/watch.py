@@ -121,6 +121,26 @@ def span(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
+def write_curves(folder: Path, runs: Mapping[str, Mapping[str, np.ndarray]]) -> None:
+    """Writes recorded curves as TensorBoard's files, a folder for each run.
+
+    Args:
+      runs: by name, columns of equal length, of which `tokens` is the axis.
+
+    Raises:
+      InputError: the folder has something in it, or tensorboardX is not installed.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} is not empty; give a new folder, so that no curve is there twice")
+    for name, columns in runs.items():
+        writer = _writer(folder / name)
+        for column in columns.keys() - {"tokens"}:
+            for tokens, value in zip(columns["tokens"], columns[column], strict=True):
+                if math.isfinite(value):
+                    writer.add_scalar(column, value, int(tokens))
+        writer.close()
+
+
 def _rate(run: RunConfig, done: int) -> float:
     import jax
 
