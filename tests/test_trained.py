@@ -30,7 +30,7 @@ def found() -> Trained:
 
 def test_the_likeliest_text_is_what_the_model_says_step_by_step(found):
     """Also beyond its context, of which the separator and the newest tokens are seen."""
-    [short] = found.logits(np.array([[256, 97]]))[0, -1:, :257]
+    short = np.asarray(found.logits(np.array([[256, 97, *[1] * (CONTEXT - 2)]]))[0, 1, :257])  # sees no later token
     assert found.sample("a", 1, temperature=0)[0] == bytes([int(short.argmax())]).decode("utf-8", "replace")
     prompt = "abcdefg"
     text, ended = found.sample(prompt, CONTEXT, temperature=0)
@@ -61,7 +61,7 @@ def test_what_is_drawn_has_the_models_probabilities():
 def test_the_same_seed_writes_the_same_text_and_never_a_token_without_a_meaning(found):
     one = found.sample("x", 30, seed=1)
     assert one == found.sample("x", 30, seed=1)
-    assert len({found.sample("x", 30, seed=seed) for seed in range(6)}) > 1  # of 264 logits seven are no token
+    assert len({found.sample("x", 30, seed=seed) for seed in range(3)}) > 1  # of 264 logits seven are no token
     assert found.sample("x", 0) == ("", False)
     with pytest.raises(InputError, match="wanted numbers from 0 on"):
         found.sample("x", temperature=-1)
