@@ -8,7 +8,7 @@ import math
 import pytest
 
 from configs import pod
-from scaling import chips, cli, compile, counts, sharding
+from scaling import chips, cli, compile, counts, mesh_axes, sharding
 from scaling.config import RunConfig
 from scaling.ladder import transformer
 
@@ -204,17 +204,12 @@ def test_a_program_too_large_for_its_chips_is_told_so():
 
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="no libtpu: nothing is compiled for TPUs")
-def test_slices_of_chips_of_two_devices_are_joined_by_data_and_talk_once_an_update(capsys):
-    """Only gradients go between them: each device its share of what a slice has added up."""
-    small = "size=768"
-    assert (
-        cli.main(["compile", "configs/pod.py", "--set", small, "--topology", "tpu7x:1x1x1", "--slices", "2", "--json"])
-        == 0
-    )
-    [found] = json.loads(capsys.readouterr().out)
-    assert (found["accelerator"], found["devices"], found["mesh"]) == ("2 x tpu7x:1x1x1", 4, "data=2,fsdp=2")
-    assert found["hbm"] == pytest.approx(96 * chips.GiB, rel=0.02)
-    run = pod.run("768")
-    moved = sum(each["moved"] for each in found["collectives"] if each["slow"])
+def test_slices_of_chips_of_two_devices_are_joined_by_data_and_talk_once_an_update():
+    """Only gradients go between them."""
+    run, slice = pod.run("768"), chips.accelerator("tpu7x:1x1x1")
+    sizes = sharding.parse(mesh_axes.show(mesh_axes.usual(2 * slice.devices, 2)))
+    found = compile.program([run], slice, sizes, slices=2)
+    assert (found.accelerator, found.devices, found.mesh) == ("2 x tpu7x:1x1x1", 4, "data=2,fsdp=2")
+    assert found.hbm == 96 * chips.GiB
     total = counts.params(run.model)["params_total"]
-    assert 2 * total / 2 < moved < 2 * 4 * total  # a sum of bfloat16 or float32, and some vectors whole
+    assert 2 * total / 2 < found.received(slow=True) < 2 * 4 * total  # bfloat16 or float32, and some vectors whole
