@@ -111,7 +111,7 @@ COUNTS = tuple(
 # Text that a spreadsheet takes for a formula (OWASP, CSV Injection), or that looks as if it had been made harmless.
 FORMULA = re.compile("'*[=+@\t\r\n\uff1d\uff0b\uff0d\uff20-]")
 
-# What others call these columns, as `_plain` writes names.
+# What others call these columns, as `simple` writes names.
 OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
     "params": ("n", "model_size", "parameters", "parameter", "size", "non_embedding_params"),
     "params_total": ("total_params",),
