@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from analysis.confidence import LEVEL, t_quantile
 from analysis.digits import plural
@@ -142,8 +142,8 @@ class MixtureFit:
         off = (estimate.predict(fitted.law, fitted.theta, self.runs).T - self.runs.losses) @ weights
         return math.sqrt(float((off**2).sum() / max(len(off) - fitted.theta.shape[1], 1)))
 
-    def inside(self, name: str, domain: str) -> int:
-        """How many of the rows held out lie in the 95 % interval of one run."""
+    def inside(self, name: str, domain: str) -> NDArray[np.bool_]:
+        """Which of the rows held out lie in the 95 % interval of one run."""
         fitted, i = self.of(name), self.runs.domains.index(domain)
         if self.held is None:
             raise InputError("no rows were held out")
@@ -154,7 +154,7 @@ class MixtureFit:
             estimate.interval(float(value), each, sigma, one.mixtures, fitted.theta.shape[1])
             for value, each in zip(self._beside(name, domain, True)[0], drawn.T, strict=True)
         ]
-        return sum(int(f.run_low <= y <= f.run_high) for f, y in zip(found, held.losses[:, 0], strict=True))
+        return np.array([f.run_low <= y <= f.run_high for f, y in zip(found, held.losses[:, 0], strict=True)])
 
     def ranks_alone(self, fitted: Fitted) -> bool:
         """Whether the rows held out lie at another N or D than a law without it was fitted at."""
@@ -216,7 +216,7 @@ class MixtureFit:
         name = self._of_domain(domain).laws[0]
         if self.held is None or self.ranks_alone(self.of(name)):
             return "–"
-        return f"{self.inside(name, domain)} of {len(self.held.shares)}, {name}"
+        return f"{int(self.inside(name, domain).sum())} of {len(self.held.shares)}, {name}"
 
     def _of_domain(self, domain: str) -> Verdict:
         return self.verdict(np.eye(len(self.runs.domains))[self.runs.domains.index(domain)])
