@@ -89,9 +89,8 @@ def test_the_regret_is_what_the_proposal_costs_if_the_other_law_is_true(straight
     assert rival.loss == pytest.approx(line @ found.best.shares)
     assert rival.regret == pytest.approx(rival.loss - line.min(), abs=1e-6)
     assert rival.shares == pytest.approx(np.eye(3)[line.argmin()], abs=1e-3)
-    hedge = found.others[-1]
-    assert hedge.name.startswith("least regret")
-    assert line @ hedge.shares - line.min() <= rival.regret + 1e-6
+    hedged = any(other.name.startswith("least regret") for other in found.others)
+    assert hedged == (rival.regret > proposal.SMOOTH)
 
 
 def test_what_lies_beyond_the_runs_is_said(fit):

@@ -203,13 +203,14 @@ class MixtureFit:
 
     def _score(self, fitted: Fitted, domain: str, held: bool) -> str:
         rms = "–" if held and self.ranks_alone(fitted) else f"{self.error(fitted.law.name, domain, held):.4f}"
-        return f"{rms} ({self.rank(fitted.law.name, domain, held):.3f})"
+        return _cell(rms, self.rank(fitted.law.name, domain, held))
 
     def _mean(self, fitted: Fitted, held: bool) -> str:
         name, domains = fitted.law.name, self.runs.domains
-        rms = np.mean([self.error(name, d, held) for d in domains])
-        rank = np.mean([self.rank(name, d, held) for d in domains])
-        return f"{'–' if held and self.ranks_alone(fitted) else f'{rms:.4f}'} ({rank:.3f})"
+        rms = (
+            "–" if held and self.ranks_alone(fitted) else f"{np.mean([self.error(name, d, held) for d in domains]):.4f}"
+        )
+        return _cell(rms, float(np.mean([self.rank(name, d, held) for d in domains])))
 
     def _inside(self, domain: str) -> str:
         name = self._of_domain(domain).laws[0]
@@ -352,6 +353,10 @@ def fit(table: Table, *, laws: Sequence[str] = NAMES, hold_out: ArrayLike | str 
         )
     rule = hold_out if isinstance(hold_out, str) else "chosen rows"
     return MixtureFit(runs, tuple(fits), unscored, held, rule)
+
+
+def _cell(rms: str, rank: float) -> str:
+    return f"{rms} ({rank:.3f})" if math.isfinite(rank) else rms
 
 
 def _one_domain(runs: Runs, i: int) -> Runs:

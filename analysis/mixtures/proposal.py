@@ -24,7 +24,7 @@ from scaling.errors import InputError
 
 MAX_EPOCHS = 4.0  # Muennighoff et al. (2023): up to four passes over a text are worth nearly as much as new text
 STARTS = 6  # of the fitted mixtures and by chance, beside uniform, proportional and each part alone
-SMOOTH = 1e-3  # nats per token
+SMOOTH = 1e-3  # nats per token: regrets below are none
 STEP = 1e-4  # of a share, for slopes
 EXACT = 1e-8  # nats per token: what is lower by less is as good
 BEYOND = 0.01  # of a share, by which a mixture leaves the runs
@@ -230,7 +230,7 @@ def propose(
             at_best, least = map(float, rival(np.stack([best, own])))
             rivals.append(Rival(other, at_best, max(at_best - least, 0.0), own))
             worst.laws.append((rival, least))
-    if rivals:
+    if any(rival.regret > SMOOTH for rival in rivals):
         hedge = lowest(worst, top, np.vstack([best, *(r.shares for r in rivals), *places]))
         others[f"least regret, {worst.sharp(hedge):.3f} at most whichever law is true"] = hedge
 
