@@ -22,6 +22,7 @@ from analysis.laws.law import Values
 from analysis.laws.schedules import Luo, OfSchedules, Schedules, Seen, Tissue, of_schedules
 from analysis.table import Table
 from scaling import schedules
+from scaling.config import COOLED
 from scaling.errors import InputError
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class Asked:
 
     Attributes:
         steps, peak, warmup: updates, the highest rate, and updates of the rise; the curve's own where left out.
-        decay: share of the updates in the cooldown of wsd.
+        decay: share of the updates in the cooldown, of a schedule that has one.
         end: share of the peak at the end.
         fall: the shape of the cooldown of wsd; the schedule's own where it is left out.
     """
@@ -123,7 +124,8 @@ class Asked:
         name, *pairs = text.split(",")
         if name not in schedules.NAMES:
             raise InputError(f"--schedule {text}: wanted one of {', '.join((*schedules.NAMES, PLANNED))}")
-        known = {"steps", "peak", "warmup", *(("decay", "fall") if name == "wsd" else ()),
+        known = {"steps", "peak", "warmup", *(("decay",) if name in COOLED else ()),
+                 *(("fall",) if name == "wsd" else ()),
                  *(("end",) if name != "constant" else ())}  # fmt: skip
         given: dict[str, Any] = {}
         for pair in pairs:
@@ -154,7 +156,7 @@ class Asked:
         """
         steps = int(self.steps or len(like.rates))
         warmup = int(like.warmup if self.warmup is None else self.warmup)
-        falling = math.ceil(self.decay * steps) if self.name == "wsd" else steps - warmup
+        falling = math.ceil(self.decay * steps) if self.name in COOLED else steps - warmup
         if warmup + falling > steps or falling < 1:
             raise InputError(
                 f"--schedule {self.typed}: {warmup} updates of warm-up do not fit into {steps} with the fall"
