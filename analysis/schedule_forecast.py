@@ -19,7 +19,7 @@ from analysis import digits
 from analysis.confidence import LEVEL
 from analysis.jsonable import jsonable
 from analysis.laws.law import Values
-from analysis.laws.schedules import Luo, OfSchedules, Schedules, Seen, Tissue, of_schedules
+from analysis.laws.schedules import Functional, Luo, OfSchedules, Schedules, Seen, Tissue, of_schedules
 from analysis.table import Table
 from scaling import schedules
 from scaling.config import COOLED
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-LAWS: Mapping[str, type[OfSchedules]] = {law.name: law for law in (Tissue, Luo)}
+LAWS: Mapping[str, type[OfSchedules]] = {law.name: law for law in (Tissue, Luo, Functional)}
 PLANNED = "planned"
 POINTS = 60  # of a curve that are fitted, evenly spread over its updates
 KNOTS = 100  # places of a schedule where its rate is taken to change
@@ -246,7 +246,7 @@ def fitted(law: type[OfSchedules], curves: Sequence[Curve], more: Sequence[Array
             raise InputError(f"{curve.name}: {len(curve.fitted)} points after the warm-up; wanted {FEWEST} or more")
     if not any(curve.fell for curve in curves):
         raise InputError("no curve has seen its learning rate fall: what a fall gains is not known; give one that has")
-    all_ = Schedules.of([*(curve.rates for curve in curves), *more], knots=KNOTS)
+    all_ = Schedules.of([*(curve.rates for curve in curves), *more], knots=KNOTS, between=law.between)
     step = np.concatenate([curve.step[curve.fitted] for curve in curves])
     loss = np.concatenate([curve.loss[curve.fitted] for curve in curves])
     number = np.concatenate([np.full(len(curve.fitted), k + 1.0) for k, curve in enumerate(curves)])

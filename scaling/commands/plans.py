@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from analysis.plan.next_run import Plan
     from analysis.schedule_forecast import Curve, ScheduleForecast
 
-OF_CURVES = ("tissue", "luo")  # laws of whole loss curves
+OF_CURVES = ("tissue", "luo", "functional")  # laws of whole loss curves
 
 
 def add(verbs: arguments.Verbs) -> None:
