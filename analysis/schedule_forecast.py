@@ -27,6 +27,7 @@ from scaling.errors import InputError
 
 if TYPE_CHECKING:
     from analysis.records import Records
+    from scaling.config import RunConfig
 
 Array = NDArray[np.float64]
 
@@ -217,16 +218,25 @@ def of_records(found: "Records") -> dict[str, list[Curve]]:
     table = found.curves
     for run in dict.fromkeys(table["run"].tolist()):
         config = found.configs[run]
-        own = np.flatnonzero((table["run"] == run) & np.isfinite(table["loss"]))
-        own = own[np.argsort(table["step"][own])]
-        shape = schedules.shape(config.optim.schedule, config.steps, config.warmup_steps, config.falling_steps)
-        curve = Curve(run, table["step"][own], table["loss"][own], config.optim.learning_rate * shape)
-        if len(own) and len(curve.fitted) >= FEWEST:
+        curve = of_run(table, run, config)
+        if len(curve.step) and len(curve.fitted) >= FEWEST:
             groups.setdefault((config.model, config.batch_tokens), []).append(curve)
     return {
         f"{k}: N = {digits.short(model.N)}, batches of {digits.short(B)} tokens": own
         for k, ((model, B), own) in enumerate(groups.items(), 1)
     }
+
+
+def of_run(curves: Table, run: str, config: "RunConfig") -> Curve:
+    """The curve of one run of our own, with the rates of its plan.
+
+    Args:
+        curves: run, step, loss; rows of other runs too.
+    """
+    own = np.flatnonzero((curves["run"] == run) & np.isfinite(curves["loss"]))
+    own = own[np.argsort(curves["step"][own])]
+    shape = schedules.shape(config.optim.schedule, config.steps, config.warmup_steps, config.falling_steps)
+    return Curve(run, curves["step"][own], curves["loss"][own], config.optim.learning_rate * shape)
 
 
 # --- the law

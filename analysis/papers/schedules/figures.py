@@ -1,0 +1,378 @@
+"""The figures and the table of the page."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps, rc_context
+from matplotlib.axes import Axes
+
+from analysis import digits
+from analysis.page.canvas import FAINT, GREY, INK, LOSS, STYLE, Shades, panels
+from analysis.papers.chinchilla.growth import joined_words
+from analysis.papers.claim import Undecided
+from analysis.papers.drawing import GROUPS, LAW, OTHER, beside, dots, legend, level, symbol
+from analysis.papers.drawn import Drawn
+from analysis.papers.evidence import paired_half
+from analysis.papers.schedules import unseen
+from analysis.papers.schedules.evidence import FIFTH, LAWS, UNSEEN, Cosines, Schedules
+from analysis.papers.schedules.unseen import Errors
+from configs.schedules.experiments import CYCLES, FITTED, SCHEDULES, SHARES, SLOW
+
+BEST = "tissue"  # the law that figures draw: the fewest constants
+LATE = 1 / 4  # of the run, from which curves are drawn
+BESIDE = 0.9  # inches at the right for names of schedules
+# Of the curves of Luo et al. (2025), fitted to three and averaged over six: by their published constants, and by the
+# functions of this page (tests/test_schedules_paper.py).
+PUBLIC = {
+    ("luo", "published, 25M"): Errors(0.9988, 0.00376, 0.00465, 0.00110, 0.00409),
+    ("luo", "published, 100M"): Errors(0.9983, 0.00435, 0.00592, 0.00142, 0.00583),
+    ("luo", "published, 400M"): Errors(0.9978, 0.00484, 0.00730, 0.00168, 0.00995),
+    ("tissue", "here, 25M"): Errors(0.99842, 0.00438, 0.00537, 0.00128, 0.00421),
+    ("tissue", "here, 100M"): Errors(0.9978, 0.00461, 0.00658, 0.00152, 0.00699),
+    ("tissue", "here, 400M"): Errors(0.99611, 0.00674, 0.00938, 0.00239, 0.00911),
+    ("luo", "here, 25M"): Errors(0.99788, 0.00458, 0.00532, 0.00135, 0.00282),
+    ("luo", "here, 100M"): Errors(0.99722, 0.00489, 0.0063, 0.00162, 0.00498),
+    ("luo", "here, 400M"): Errors(0.99627, 0.00615, 0.008, 0.0022, 0.00641),
+    ("functional", "here, 25M"): Errors(0.99747, 0.00507, 0.00592, 0.0015, 0.0036),
+    ("functional", "here, 100M"): Errors(0.9992, 0.00283, 0.00364, 0.00092, 0.00299),
+    ("functional", "here, 400M"): Errors(0.99815, 0.00461, 0.0058, 0.00164, 0.00547),
+}
+
+
+def figure_1(evidence: Schedules, drawn: Drawn) -> None:
+    """Left: loss curves of one seed under nine schedules, and the annealing law of three of them (named in bold):
+    solid where it was fitted, dashed where it was not. Right: predicted over measured loss at the ends, by law, the
+    mean over seeds and each seed; shaded, how far a seed alone moves an end."""
+    for law in LAWS:
+        drawn.show(evidence.error(law, "relative", 0.0011 if law == "luo" else None, 0.003))
+    drawn.tell(evidence.error("luo", "worst", 0.00409, 0.01))
+    nine, seed = evidence.nine, evidence.seeds[0]
+    found = evidence.by_seed[BEST][0]
+    rows, colours = [], colormaps["viridis"]
+    order = np.argsort(-evidence.ln_ends.mean(axis=0))  # the highest end first
+    names = [list(SCHEDULES)[k] for k in order]
+    with rc_context(STYLE):
+        drawn.figure, (left, right) = panels(2, beyond=BESIDE)
+        left.set_title("Nine schedules of one size")
+        for k, name in enumerate(names):
+            curve = nine[name][seed].curve
+            late = curve.step >= LATE * curve.seen
+            colour = colours(0.9 - 0.88 * k / (len(names) - 1))
+            step = np.linspace(LATE * curve.seen, curve.seen, 120)
+            dashes = (1, 0) if name in FITTED else (3, 1.5)
+            left.plot(step, unseen.losses(found, curve.rates, step), color=colour, lw=1.1, dashes=dashes, zorder=3)
+            dots(left, curve.step[late], curve.loss[late], [colour] * int(late.sum()), ms=2.8, mew=0.2)
+            rows += [
+                {"schedule": name, "seed": seed, "step": t, "loss": L, "tissue": p, "fitted": float(name in FITTED)}
+                for t, L, p in zip(curve.step, curve.loss, unseen.losses(found, curve.rates, curve.step), strict=True)
+            ]
+        left.set_xlabel("Updates")
+        left.set_ylabel(LOSS)
+        with drawn.panel(right, "At the end of each"):
+            _ends(right, evidence, names)
+        style = [
+            (f"{name}{' (fitted)' if name in FITTED else ''}",
+             {"color": colours(0.9 - 0.88 * k / (len(names) - 1)), "marker": "o", "ms": 4})
+            for k, name in enumerate(names)
+        ]  # fmt: skip
+        beside(drawn.figure, style, "schedule")
+    drawn.points(rows)
+    drawn.say(*_unseen_said(evidence))
+
+
+def _ends(axes: Axes, evidence: Schedules, names: list[str]) -> None:
+    place = {name: k for k, name in enumerate(names)}
+    half = 100 * _luck(evidence)
+    if np.isfinite(half):
+        axes.axvspan(-half, half, color=FAINT, lw=0)
+    axes.axvline(0, color=GREY, lw=0.8)
+    for k, (law, words) in enumerate(LAWS.items()):
+        off = 100 * evidence.ends(law)
+        for j, name in enumerate(SCHEDULES):
+            y = place[name] + 0.2 * (k - 1)
+            axes.plot(off[:, j], np.full(len(off), y), ".", color=GROUPS[k + 1], ms=2.6, alpha=0.6, zorder=3)
+            mark = symbol(k + 1, label=words if name == UNSEEN[0] else "", ls="")
+            if name in FITTED:
+                mark |= {"mfc": "white", "mew": 0.9, "mec": GROUPS[k + 1]}
+            axes.plot(off[:, j].mean(), y, **mark)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.tick_params(axis="y", labelsize=7)
+    axes.set_xlabel("Predicted over measured loss − 1, % (hollow: fitted)")
+    legend(axes, "lower left")
+
+
+def _luck(evidence: Schedules) -> float:
+    """Half-width of the interval of one run among schedules of one seed, relative."""
+    seeds = len(evidence.seeds)
+    return paired_half(evidence.ln_ends) * np.sqrt(seeds / 2)
+
+
+def _unseen_said(evidence: Schedules) -> Iterator[str]:
+    ends = {law: evidence.ends(law) for law in LAWS}
+    new = [k for k, name in enumerate(SCHEDULES) if name not in FITTED]
+    said = joined_words(
+        [f"the {LAWS[law]} law to {digits.percent(float(np.abs(off[:, new]).mean()))}" for law, off in ends.items()]
+    )
+    measured = np.exp(evidence.ln_ends.mean(axis=0))
+    cosine = list(SCHEDULES).index("cosine")
+    naive = np.exp(evidence.ln_ends[:, [cosine]] - evidence.ln_ends[:, new]) - 1
+    yield (
+        f"From a constant rate, a cosine and one cooldown of a fifth the ends of {len(new)} other schedules are met on "
+        f"average by {said}; taking each to end as the cosine does is off by "
+        f"{digits.percent(float(np.abs(naive).mean()))}. {len(evidence.seeds)} seeds, each with a law of its own."
+    )
+    at = {name: float(loss) for name, loss in zip(SCHEDULES, measured, strict=True)}
+    best, last = min(at, key=lambda name: at[name]), max(at, key=lambda name: at[name])
+    yield (
+        f"The nine ends lie between {at[best]:.3f} ({best}) and {at[last]:.3f} ({last}) nats per token; the cosine has "
+        f"{at['cosine']:.3f}. A single run's end moves by {digits.percent(_luck(evidence))} either way against others "
+        "of its seed."
+    )
+    for law, off in ends.items():
+        mean = off.mean(axis=0)
+        worst = new[int(np.argmax(np.abs(mean[new])))]
+        yield (
+            f"The {LAWS[law]} law is furthest off at {list(SCHEDULES)[worst]}: "
+            f"{digits.percent(float(mean[worst]), sign=True)}."
+        )
+
+
+def table_1(evidence: Schedules, drawn: Drawn) -> None:
+    """Errors on six unseen schedules, the mean over them, of laws fitted to three: ours (the mean over seeds), and on
+    the public curves of Luo et al. (2025) by the constants that they print and by the functions of this page."""
+    rows: list[dict[str, Any]] = []
+    with drawn.part():
+        for law, each in evidence.errors.items():
+            rows.append(_row(law, "ours", Errors.mean_of(each)))
+    rows += [_row(law, where, errors) for (law, where), errors in PUBLIC.items()]
+    drawn.points(rows)
+    drawn.say(
+        "On the public curves the functional law, whose noise is forgotten as 1 / (1 + c T), does as well as the "
+        "multi-power law with one constant fewer, and the annealing law with two fewer nearly so."
+    )
+
+
+def _row(law: str, curves: str, errors: Errors) -> dict[str, Any]:
+    return {
+        "law": LAWS[law],
+        "curves": curves,
+        "R2": errors.R2,
+        "mean error, nats": errors.mean,
+        "rms, nats": errors.rms,
+        "mean, %": 100 * errors.relative,
+        "worst, %": 100 * errors.worst,
+    }
+
+
+def figure_2(evidence: Schedules, drawn: Drawn) -> None:
+    """Loss at the end above that of the tuned cosine, over the share of the updates in the cooldown, from two constant
+    rates: mean over seeds with 95 % intervals, and the annealing law of three schedules at the higher rate (lines)."""
+    drawn.tell(evidence.matched, evidence.plateau)
+    rows = []
+    cooldowns = evidence.cooldowns
+    with rc_context(STYLE):
+        drawn.figure, (axes,) = panels(1, legend=False)
+        axes.set_title("Cooldowns of several shares")
+        for k, (factor, change) in enumerate(cooldowns.items()):
+            half = 100 * paired_half(np.concatenate([change, np.zeros((len(change), 1))], axis=1))
+            y = 100 * change.mean(axis=0)
+            if np.isfinite(half):
+                axes.vlines(SHARES, y - half, y + half, color=GROUPS[k + 1], lw=1.0)
+            axes.plot(SHARES, y, label=f"{factor:g} of the cosine's peak", **symbol(k + 1, ls=""))
+            rows += [
+                {"rate": factor, "share": share, "shape": "1 - sqrt", "change, %": value, "half": half}
+                for share, value in zip(SHARES, y, strict=True)
+            ]
+            with drawn.part("the law's cooldowns"):
+                axes.plot(*_lines(evidence, factor), color=GROUPS[k + 1], lw=1.0, dashes=(3, 1.5))
+        with drawn.part("the shape of a cooldown"):
+            straight = 100 * float(
+                (evidence.ln_ends[:, _place("wsd 20 %, linear")] - evidence.ln_ends[:, _place("cosine")]).mean()
+            )
+            axes.plot(0.2, straight, **symbol(3, ls="", label="a straight line, 1"))
+            rows.append({"rate": 1.0, "share": 0.2, "shape": "linear", "change, %": straight})
+            drawn.say(_shape_said(evidence))
+        level(axes)
+        axes.set_xscale("log")
+        axes.set_xticks(SHARES, [f"{100 * share:g} %" for share in SHARES])
+        axes.minorticks_off()
+        axes.set_xlabel("Share of the updates in the cooldown")
+        axes.set_ylabel("Loss above the cosine's, %")
+        legend(axes, "upper right")
+    drawn.points(rows)
+    drawn.say(*_cooldowns_said(evidence))
+
+
+def _lines(evidence: Schedules, factor: float) -> tuple[np.ndarray, np.ndarray]:
+    """Shares, and what the annealing law says of them against the cosine, in percent."""
+    from scaling import schedules
+
+    cosine = evidence.nine["cosine"][evidence.seeds[0]]
+    config, peak = cosine.config, cosine.config.optim.learning_rate
+    at = evidence.predicted(BEST, cosine.curve.rates)
+    shares = np.geomspace(SHARES[0], SHARES[-1], 25)
+    rates = [
+        factor * peak * schedules.shape("wsd", config.steps, config.warmup_steps, int(np.ceil(share * config.steps)))
+        for share in shares
+    ]
+    return shares, 100 * np.array([evidence.predicted(BEST, each) - at for each in rates])
+
+
+def _place(name: str) -> int:
+    return list(SCHEDULES).index(name)
+
+
+def _shape_said(evidence: Schedules) -> str:
+    y = evidence.ln_ends
+    change = float((y[:, _place("wsd 20 %")] - y[:, _place("wsd 20 %, linear")]).mean())
+    return (
+        f"Over a fifth of the run, 1 − sqrt ends {digits.percent(float(np.expm1(change)), sign=True)} from a straight "
+        f"line, ± {digits.percent(paired_half(y))}. Haegele et al. find it better, the more so the longer the run."
+    )
+
+
+def _cooldowns_said(evidence: Schedules) -> Iterator[str]:
+    for factor, change in evidence.cooldowns.items():
+        half = paired_half(np.concatenate([change, np.zeros((len(change), 1))], axis=1))
+        shown = joined_words(
+            [f"{digits.percent(float(value), sign=True)} at {100 * share:g} %"
+             for share, value in zip(SHARES, np.expm1(change.mean(axis=0)), strict=True)]
+        )  # fmt: skip
+        yield (
+            f"From {factor:g} of the cosine's peak the cooldowns end, against it, {shown} of the updates, "
+            f"± {digits.percent(half)} ({len(change)} seeds, paired)."
+        )
+    if len(evidence.cooldowns) > 1:
+        gain = {factor: float(change.mean(axis=0)[FIFTH]) for factor, change in evidence.cooldowns.items()}
+        better = min(gain, key=lambda factor: gain[factor])
+        yield (
+            f"Of the two constant rates, {better:g} of the cosine's peak is the better one at 20 %; between them, and "
+            "below, no rate was tried."
+        )
+
+
+def figure_3(evidence: Schedules, drawn: Drawn) -> None:
+    """Figure A1 of Hoffmann et al.: loss after the same tokens along cosines as long as the run and longer, above that
+    of the cosine of the run's own length, at the tuned peak rate and at a quarter of it. Dots: seeds and their mean;
+    dashed: the annealing law of three schedules of one length at the tuned rate."""
+    drawn.tell(evidence.best_length("cycle"), evidence.best_length("slow"))
+    rows, told = [], []
+    with rc_context(STYLE):
+        drawn.figure, axes = panels(2, legend=False)
+        for axis, experiment, factor, colour in zip(axes, ("cycle", "slow"), (1.0, SLOW), (LAW, OTHER), strict=True):
+            title = "At the tuned rate" if factor == 1 else f"At {factor:g} of it"
+            with drawn.panel(axis, title, title.lower()):
+                found = evidence.cosines(experiment)
+                change = 100 * found.change
+                for each in change:
+                    axis.plot(found.cycle, each, ".", color=GREY, ms=4, alpha=0.7)
+                half = 100 * evidence.luck(found)
+                mean = change.mean(axis=0)
+                if np.isfinite(half):
+                    axis.vlines(found.cycle[1:], mean[1:] - half, mean[1:] + half, color=colour, lw=1.0)
+                axis.plot(found.cycle, mean, color=colour, lw=1.2, marker="o", ms=4.6, mec="white", mew=0.5)
+                rows += [
+                    {"rate": found.rate, "cycle": c, "change, %": y, "half": half}
+                    for c, y in zip(found.cycle, mean, strict=True)
+                ]
+                with drawn.part("the law's cosines"):
+                    x, y = _longer(evidence, found)
+                    axis.plot(x, y, color=INK, lw=1.0, dashes=(3, 1.5), label="annealing law")
+                told.append(_cosines_said(found, evidence.luck(found), factor))
+                level(axis)
+                axis.set_xlabel("Length of the cosine, in lengths of the run")
+                axis.set_ylabel("Loss above that of the matched cosine, %")
+                legend(axis, "upper left")
+    drawn.points(rows)
+    drawn.say(*told)
+
+
+def _longer(evidence: Schedules, found: Cosines) -> tuple[np.ndarray, np.ndarray]:
+    """Lengths, and what the annealing law says of such cosines against the matched one, in percent."""
+    from scaling import schedules
+
+    warmup = evidence.nine["cosine"][evidence.seeds[0]].config.warmup_steps
+    lengths = np.geomspace(1, CYCLES[-1], 25)
+    steps = [round(float(length) * found.steps) for length in lengths]
+    at = [
+        evidence.predicted(BEST, found.rate * schedules.shape("cosine", n, warmup, n - warmup), found.steps)
+        for n in steps
+    ]
+    return lengths, 100 * (np.array(at) - at[0])
+
+
+def _cosines_said(found: Cosines, half: float, factor: float) -> str:
+    changes = joined_words(
+        [f"{digits.percent(float(np.expm1(y)), sign=True)} at {c:.3g}"
+         for c, y in zip(found.cycle[1:], found.change.mean(axis=0)[1:], strict=True)]
+    )  # fmt: skip
+    seeds = len(found.ln_loss)
+    luck = f"± {digits.percent(half)}, {seeds} seeds, paired" if seeds > 1 else "one seed"
+    luck += f", ± {digits.percent(half)} by the seeds of the tuned ones" if seeds == 1 and np.isfinite(half) else ""
+    where = "At the rate that was tuned for the run" if factor == 1 else f"At {factor:g} of that rate"
+    return f"{where}, against the cosine of its own length: {changes} times as long ({luck})."
+
+
+def figure_4(evidence: Schedules, drawn: Drawn) -> None:
+    """Left: loss above L_0, over that at the end, along runs of sizes with equal tokens per parameter; L_0 is that of a
+    power law of compute through their ends. Right: the standard deviation of its logarithm among sizes, and among seeds
+    of one size."""
+    drawn.show(evidence.collapse_spread)
+    found, runs = evidence.collapse, evidence.sizes
+    shades = Shades.of(evidence.need("collapse"))
+    N = [run.config.model.N for run in runs]
+    drawn.points(
+        {"run": run.curve.name, "params": n, "seed": run.config.seed, "share": x, "normalised": y, "departure": d}
+        for run, n, each, d in zip(runs, N, found.curves, found.departure, strict=True)
+        for x, y in zip(found.share, each, strict=True)
+    )
+    with rc_context(STYLE):
+        drawn.figure, (left, right) = panels(2, beyond=0.0)
+        left.set_title("One curve for all sizes?")
+        for k, (n, each) in enumerate(zip(N, found.curves, strict=True)):
+            gone = k in found.left
+            left.plot(found.share, each, color=shades(float(n)), lw=0.9, dashes=(3, 1.5) if gone else (1, 0))
+        left.plot(found.share, found.common, color=INK, lw=0.8, dashes=(1, 1.2), label="median")
+        left.set_xlabel("Share of the run that is done")
+        left.set_ylabel(f"(Loss − {found.floor:.2f}) / that at the end")
+        legend(left, "upper right")
+        with drawn.panel(right, "Spread of the curves", "whether the spread is that of seeds"):
+            among, within = evidence.spreads
+            right.plot(found.share, 100 * among, color=LAW, lw=1.2, label="among sizes")
+            right.plot(found.share, 100 * within, color=GREY, lw=1.2, label="among seeds of one size")
+            right.set_xlabel("Share of the run that is done")
+            right.set_ylabel("Standard deviation, %")
+            right.set_ylim(0, None)
+            legend(right, "upper right")
+        sizes = [(digits.short(n), {"color": shades(float(n)), "marker": "o", "ms": 4}) for n in sorted(set(N))]
+        beside(drawn.figure, sizes, "N")
+    drawn.say(*_collapse_said(evidence))
+
+
+def _collapse_said(evidence: Schedules) -> Iterator[str]:
+    found, runs = evidence.collapse, evidence.sizes
+    typical = digits.percent(float(np.median(found.departure)))
+    yield (
+        f"{len(runs)} curves of {len({run.config.model.N for run in runs})} sizes lie within {typical} of their median "
+        f"(rms of the loss above {found.floor:.2f}, median over runs) from {100 * found.share[0]:.0f} % of the run on."
+    )
+    if len(found.left):
+        named = joined_words(
+            [f"{runs[k].curve.name} (N = {digits.short(runs[k].config.model.N)}, seed {runs[k].config.seed}; "
+             f"{digits.percent(float(found.departure[k]))})" for k in found.left]
+        )  # fmt: skip
+        yield f"These leave it, by over three times that: {named}."
+    else:
+        yield "No run leaves it by over three times that."
+    try:
+        among, within = evidence.spreads
+    except Undecided:
+        return
+    yield (
+        f"Among the means of sizes they scatter by {digits.percent(float(np.sqrt(np.mean(among**2))))}, among seeds of "
+        f"one size by {digits.percent(float(np.sqrt(np.mean(within**2))))}. In Qiu et al. sizes scatter less than "
+        "seeds do, with widths alone growing, a parametrisation made for that, and the best length of each size; here "
+        "depth is fixed, rates are a rule's and lengths are 43 tokens per parameter outside the embedding."
+    )
