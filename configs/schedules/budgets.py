@@ -30,8 +30,8 @@ BUDGETS = {
         # For tests.
         Budget("tiny", GRIDS["tiny"], Cycle(3, 2**15, 2), slow=1, sizes=(2, 3, 4), shortest=17),
         # An hour of one core of English; with cpu-6h the cosines and the sizes are those of chinchilla at cpu-24h.
-        Budget("cpu-1h", GRIDS["cpu-24h"], Cycle(4, 2**21, 3), slow=1, sizes=(3, 4, 5), shortest=19),
-        Budget("cpu-6h", GRIDS["cpu-24h"], Cycle(4, 2**21, 3), slow=3, sizes=(3, 4, 5, 6, 7, 8), shortest=19),
+        Budget("cpu-1h", GRIDS["cpu-24h"], Cycle(4, 2**21, 3), slow=1, sizes=(4, 5, 6), shortest=20),
+        Budget("cpu-6h", GRIDS["cpu-24h"], Cycle(4, 2**21, 3), slow=3, sizes=(4, 5, 6, 7, 8), shortest=20),
         Budget(
             "gpu-1h",
             GRIDS["gpu-1h"],

@@ -31,6 +31,7 @@ ERROR = 0.003  # of a loss, mean over curves
 WORST = 0.01
 CHANGE = 0.005  # of a loss
 LENGTH = 0.25  # of the run
+EARLY = 0.25  # of the tokens, by which a model must use its context: else its curve shows when that begins
 LUO, FIG_A1, HAEGELE_3, HAEGELE_5 = (
     "Luo et al., test curves of 25M",
     "Hoffmann et al., Figure A1",
@@ -270,36 +271,45 @@ class Schedules(Evidence):
     # --- one curve for all sizes
 
     @functools.cached_property
+    def _sizes(self) -> tuple[list[Trained], Array]:
+        """The finished runs with equal tokens per parameter that use their context early, and their compute."""
+        runs = self.need("collapse")
+        early = runs["onset"] <= EARLY * runs["tokens"]
+        if not early.any():
+            raise Undecided(f"every run of the experiment collapse has its onset beyond {EARLY:.0%} of its tokens")
+        return [run for run, keep in zip(self.trained("collapse"), early, strict=True) if keep], runs["flops_head"][
+            early
+        ]
+
+    @property
     def sizes(self) -> list[Trained]:
-        """The finished runs of sizes with equal tokens per parameter."""
-        return self.trained("collapse")
+        return self._sizes[0]
 
     @functools.cached_property
     def collapse(self) -> Collapse:
-        """Their curves on one scale."""
-        runs = self.need("collapse")
-        return collapse.of([run.curve for run in self.sizes], runs["flops_head"])
+        """Their curves on one scale, by the floor of the power law through their ends."""
+        runs, flops = self._sizes
+        floor = collapse.asymptote(flops, np.array([run.loss for run in runs]))
+        return collapse.of([run.curve for run in runs], self._params, floor)
+
+    @functools.cached_property
+    def closest(self) -> Collapse:
+        """The same by the floor at which they lie closest."""
+        return collapse.closest([run.curve for run in self.sizes], self._params)
+
+    @property
+    def _params(self) -> Array:
+        return np.array([float(run.config.model.N) for run in self.sizes])
 
     @functools.cached_property
     def collapse_spread(self) -> Claim:
         """The spread of the curves of sizes over that of seeds."""
-        claim = Claim("spread among sizes over that among seeds", "Qiu et al., supercollapse", 1.0)
+        claim = Claim("spread among sizes over that among seeds", "Qiu et al., supercollapse", 1.0,
+                      note="the paper's is below 1")  # fmt: skip
         try:
-            among, within = self.spreads
+            return dataclasses.replace(claim, ours=self.collapse.ratio)
         except MISSING as error:
             return claim.without(error)
-        return dataclasses.replace(claim, ours=float(np.sqrt(np.mean(among**2) / np.mean(within**2))))
-
-    @functools.cached_property
-    def spreads(self) -> tuple[Array, Array]:
-        """Standard deviations of ln normalised loss, among the means of sizes, and among seeds of one size. (x,)"""
-        found, N = np.log(self.collapse.curves), np.array([run.config.model.N for run in self.sizes])
-        each = {n: found[n == N] for n in np.unique(N).tolist()}
-        several = [own for own in each.values() if len(own) > 1]
-        if not several or len(each) < 2:
-            raise Undecided("no size has two seeds, or there is one size")
-        within = np.sqrt(np.mean([own.var(axis=0, ddof=1) for own in several], axis=0))
-        return np.std([own.mean(axis=0) for own in each.values()], axis=0, ddof=1), within
 
     def _of_seeds(self, claim: Claim, each: Array) -> Claim:
         """A mean over seeds and its interval, Student's."""

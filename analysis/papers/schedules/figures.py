@@ -15,13 +15,13 @@ from analysis.papers.drawing import GROUPS, LAW, OTHER, beside, dots, legend, le
 from analysis.papers.drawn import Drawn
 from analysis.papers.evidence import paired_half
 from analysis.papers.schedules import unseen
+from analysis.papers.schedules.collapse import Collapse
 from analysis.papers.schedules.evidence import FIFTH, LAWS, UNSEEN, Cosines, Schedules
 from analysis.papers.schedules.unseen import Errors
 from configs.schedules.experiments import CYCLES, FITTED, SCHEDULES, SHARES, SLOW
 
 BEST = "tissue"  # the law that figures draw: the fewest constants
 LATE = 1 / 4  # of the run, from which curves are drawn
-BESIDE = 0.9  # inches at the right for names of schedules
 # Of the curves of Luo et al. (2025), fitted to three and averaged over six: by their published constants, and by the
 # functions of this page (tests/test_schedules_paper.py).
 PUBLIC = {
@@ -41,8 +41,8 @@ PUBLIC = {
 
 
 def figure_1(evidence: Schedules, drawn: Drawn) -> None:
-    """Left: loss curves of one seed under nine schedules, and the annealing law of three of them (named in bold):
-    solid where it was fitted, dashed where it was not. Right: predicted over measured loss at the ends, by law, the
+    """Left: loss curves of one seed under nine schedules, and the annealing law of three of them: solid where it was
+    fitted (names in bold), dashed where it was not. Right: predicted over measured loss at the ends, by law, the
     mean over seeds and each seed; shaded, how far a seed alone moves an end."""
     for law in LAWS:
         drawn.show(evidence.error(law, "relative", 0.0011 if law == "luo" else None, 0.003))
@@ -53,7 +53,7 @@ def figure_1(evidence: Schedules, drawn: Drawn) -> None:
     order = np.argsort(-evidence.ln_ends.mean(axis=0))  # the highest end first
     names = [list(SCHEDULES)[k] for k in order]
     with rc_context(STYLE):
-        drawn.figure, (left, right) = panels(2, beyond=BESIDE)
+        drawn.figure, (left, right) = panels(2)
         left.set_title("Nine schedules of one size")
         for k, name in enumerate(names):
             curve = nine[name][seed].curve
@@ -71,12 +71,10 @@ def figure_1(evidence: Schedules, drawn: Drawn) -> None:
         left.set_ylabel(LOSS)
         with drawn.panel(right, "At the end of each"):
             _ends(right, evidence, names)
-        style = [
-            (f"{name}{' (fitted)' if name in FITTED else ''}",
-             {"color": colours(0.9 - 0.88 * k / (len(names) - 1)), "marker": "o", "ms": 4})
-            for k, name in enumerate(names)
-        ]  # fmt: skip
-        beside(drawn.figure, style, "schedule")
+            for k, label in enumerate(right.get_yticklabels()):
+                label.set(
+                    color=colours(0.9 - 0.88 * k / (len(names) - 1)), fontweight="bold" if names[k] in FITTED else None
+                )
     drawn.points(rows)
     drawn.say(*_unseen_said(evidence))
 
@@ -98,9 +96,10 @@ def _ends(axes: Axes, evidence: Schedules, names: list[str]) -> None:
             axes.plot(off[:, j].mean(), y, **mark)
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.tick_params(axis="y", labelsize=7)
+    axes.yaxis.tick_right()
+    axes.tick_params(axis="y", labelsize=7.5, length=0)
     axes.set_xlabel("Predicted over measured loss − 1, % (hollow: fitted)")
-    legend(axes, "lower left")
+    legend(axes, "best")
 
 
 def _luck(evidence: Schedules) -> float:
@@ -180,7 +179,7 @@ def figure_2(evidence: Schedules, drawn: Drawn) -> None:
             y = 100 * change.mean(axis=0)
             if np.isfinite(half):
                 axes.vlines(SHARES, y - half, y + half, color=GROUPS[k + 1], lw=1.0)
-            axes.plot(SHARES, y, label=f"{factor:g} of the cosine's peak", **symbol(k + 1, ls=""))
+            axes.plot(SHARES, y, label=f"{factor:g} times the cosine's peak", **symbol(k + 1, ls=""))
             rows += [
                 {"rate": factor, "share": share, "shape": "1 - sqrt", "change, %": value, "half": half}
                 for share, value in zip(SHARES, y, strict=True)
@@ -191,7 +190,7 @@ def figure_2(evidence: Schedules, drawn: Drawn) -> None:
             straight = 100 * float(
                 (evidence.ln_ends[:, _place("wsd 20 %, linear")] - evidence.ln_ends[:, _place("cosine")]).mean()
             )
-            axes.plot(0.2, straight, **symbol(3, ls="", label="a straight line, 1"))
+            axes.plot(0.2, straight, **symbol(3, ls="", label="the same, a straight line"))
             rows.append({"rate": 1.0, "share": 0.2, "shape": "linear", "change, %": straight})
             drawn.say(_shape_said(evidence))
         level(axes)
@@ -200,7 +199,7 @@ def figure_2(evidence: Schedules, drawn: Drawn) -> None:
         axes.minorticks_off()
         axes.set_xlabel("Share of the updates in the cooldown")
         axes.set_ylabel("Loss above the cosine's, %")
-        legend(axes, "upper right")
+        legend(axes, "best")
     drawn.points(rows)
     drawn.say(*_cooldowns_said(evidence))
 
@@ -316,63 +315,64 @@ def _cosines_said(found: Cosines, half: float, factor: float) -> str:
 
 
 def figure_4(evidence: Schedules, drawn: Drawn) -> None:
-    """Left: loss above L_0, over that at the end, along runs of sizes with equal tokens per parameter; L_0 is that of a
-    power law of compute through their ends. Right: the standard deviation of its logarithm among sizes, and among seeds
-    of one size."""
+    """Loss above L_0, over that at the end, along runs of sizes with equal tokens per parameter. Left: L_0 is that of a
+    power law of compute through their ends. Right: L_0 is the one at which they lie closest. Dashed: runs that leave
+    the trend over sizes."""
     drawn.show(evidence.collapse_spread)
     found, runs = evidence.collapse, evidence.sizes
     shades = Shades.of(evidence.need("collapse"))
-    N = [run.config.model.N for run in runs]
     drawn.points(
         {"run": run.curve.name, "params": n, "seed": run.config.seed, "share": x, "normalised": y, "departure": d}
-        for run, n, each, d in zip(runs, N, found.curves, found.departure, strict=True)
+        for run, n, each, d in zip(runs, found.params, found.curves, found.departure, strict=True)
         for x, y in zip(found.share, each, strict=True)
     )
     with rc_context(STYLE):
         drawn.figure, (left, right) = panels(2, beyond=0.0)
-        left.set_title("One curve for all sizes?")
-        for k, (n, each) in enumerate(zip(N, found.curves, strict=True)):
-            gone = k in found.left
-            left.plot(found.share, each, color=shades(float(n)), lw=0.9, dashes=(3, 1.5) if gone else (1, 0))
-        left.plot(found.share, found.common, color=INK, lw=0.8, dashes=(1, 1.2), label="median")
-        left.set_xlabel("Share of the run that is done")
-        left.set_ylabel(f"(Loss − {found.floor:.2f}) / that at the end")
-        legend(left, "upper right")
-        with drawn.panel(right, "Spread of the curves", "whether the spread is that of seeds"):
-            among, within = evidence.spreads
-            right.plot(found.share, 100 * among, color=LAW, lw=1.2, label="among sizes")
-            right.plot(found.share, 100 * within, color=GREY, lw=1.2, label="among seeds of one size")
-            right.set_xlabel("Share of the run that is done")
-            right.set_ylabel("Standard deviation, %")
-            right.set_ylim(0, None)
-            legend(right, "upper right")
-        sizes = [(digits.short(n), {"color": shades(float(n)), "marker": "o", "ms": 4}) for n in sorted(set(N))]
+        left.set_title("By the floor of the ends")
+        _scaled(left, found, shades)
+        with drawn.panel(right, "By the floor that suits them best", "which floor suits them best"):
+            _scaled(right, evidence.closest, shades)
+        sizes = [
+            (digits.short(n), {"color": shades(n), "marker": "o", "ms": 4}) for n in np.unique(found.params).tolist()
+        ]
         beside(drawn.figure, sizes, "N")
     drawn.say(*_collapse_said(evidence))
 
 
+def _scaled(axes: Axes, found: Collapse, shades: Shades) -> None:
+    for k, (n, each) in enumerate(zip(found.params.tolist(), found.curves, strict=True)):
+        axes.plot(found.share, each, color=shades(n), lw=0.9, dashes=(3, 1.5) if k in found.left else (1, 0))
+    axes.set_xlabel("Share of the run that is done")
+    axes.set_ylabel(f"(Loss − {found.floor:.2f}) / that at the end")
+
+
 def _collapse_said(evidence: Schedules) -> Iterator[str]:
     found, runs = evidence.collapse, evidence.sizes
-    typical = digits.percent(float(np.median(found.departure)))
     yield (
-        f"{len(runs)} curves of {len({run.config.model.N for run in runs})} sizes lie within {typical} of their median "
-        f"(rms of the loss above {found.floor:.2f}, median over runs) from {100 * found.share[0]:.0f} % of the run on."
+        f"{len(runs)} curves of {len(np.unique(found.params))} sizes, from {100 * found.share[0]:.0f} % of the run on, "
+        f"lie within {digits.percent(float(np.median(found.departure)))} of their trend over sizes (rms of the loss "
+        f"above {found.floor:.2f}, median over runs)."
     )
     if len(found.left):
         named = joined_words(
-            [f"{runs[k].curve.name} (N = {digits.short(runs[k].config.model.N)}, seed {runs[k].config.seed}; "
+            [f"{runs[k].curve.name} (N = {digits.short(float(found.params[k]))}, seed {runs[k].config.seed}; "
              f"{digits.percent(float(found.departure[k]))})" for k in found.left]
         )  # fmt: skip
         yield f"These leave it, by over three times that: {named}."
     else:
         yield "No run leaves it by over three times that."
     try:
-        among, within = evidence.spreads
+        best = evidence.closest
     except Undecided:
         return
     yield (
-        f"Among the means of sizes they scatter by {digits.percent(float(np.sqrt(np.mean(among**2))))}, among seeds of "
-        f"one size by {digits.percent(float(np.sqrt(np.mean(within**2))))}. In Qiu et al. sizes scatter less than "
-        "seeds do, with widths alone growing, a parametrisation made for that, and the best length of each size; here "
-        "depth is fixed, rates are a rule's and lengths are 43 tokens per parameter outside the embedding."
+        f"By the floor of a power law through their ends, {found.floor:.2f}, sizes scatter {found.ratio:.1f} times as "
+        f"far as seeds of one size do; at {best.floor:.2f}, where they lie closest, {best.ratio:.1f} times: "
+        f"{'within' if best.ratio <= 1 else 'still beyond'} what luck explains. Which floor is right is not decided here."
+    )
+    ratio = runs[0].config.tokens / runs[0].config.model.N
+    yield (
+        "In Qiu et al. sizes scatter less than seeds do, with widths alone growing, a parametrisation made for that and "
+        f"the best length of each size; here rates are a rule's, and lengths are {ratio:.0f} tokens per parameter "
+        "outside the embedding."
     )

@@ -24,7 +24,8 @@ PAPER = Paper(
     title="Schedules of the learning rate, from our own runs",
     lede="The experiments of Hoffmann et al. (2022), Figure A1, Haegele et al. (2024), “Scaling Laws and "
     "Compute-Optimal Training Beyond Fixed Training Durations”, Tissue et al. (2024), “Scaling Law with Learning Rate "
-    "Annealing”, Luo et al. (2025), “A Multi-Power Law for Loss Curve Prediction”, and Qiu et al. (2025), “Scaling Collapse”, as far as "
+    "Annealing”, Luo et al. (2025), “A Multi-Power Law for Loss Curve Prediction”, "
+    "and Qiu et al. (2025), “Scaling Collapse”, as far as "
     "losses go,",
     figures=FIGURES,
     summary=Summary(
