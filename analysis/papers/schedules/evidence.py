@@ -298,6 +298,14 @@ class Schedules(Evidence):
         return collapse.closest([run.curve for run in self.sizes], self._params)
 
     @property
+    def suited(self) -> Collapse:
+        """By that floor, or by the other where it is not known: by which runs that leave are named."""
+        try:
+            return self.closest
+        except Undecided:
+            return self.collapse
+
+    @property
     def _params(self) -> Array:
         return np.array([float(run.config.model.N) for run in self.sizes])
 

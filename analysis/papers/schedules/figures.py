@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
+from numpy.typing import NDArray
 
 from analysis import digits
 from analysis.page.canvas import FAINT, GREY, INK, LOSS, STYLE, Shades, panels
@@ -58,7 +59,7 @@ def figure_1(evidence: Schedules, drawn: Drawn) -> None:
         for k, name in enumerate(names):
             curve = nine[name][seed].curve
             late = curve.step >= LATE * curve.seen
-            colour = colours(0.9 - 0.88 * k / (len(names) - 1))
+            colour = colours(0.78 - 0.76 * k / (len(names) - 1))
             step = np.linspace(LATE * curve.seen, curve.seen, 120)
             dashes = (1, 0) if name in FITTED else (3, 1.5)
             left.plot(step, unseen.losses(found, curve.rates, step), color=colour, lw=1.1, dashes=dashes, zorder=3)
@@ -73,7 +74,7 @@ def figure_1(evidence: Schedules, drawn: Drawn) -> None:
             _ends(right, evidence, names)
             for k, label in enumerate(right.get_yticklabels()):
                 label.set(
-                    color=colours(0.9 - 0.88 * k / (len(names) - 1)), fontweight="bold" if names[k] in FITTED else None
+                    color=colours(0.78 - 0.76 * k / (len(names) - 1)), fontweight="bold" if names[k] in FITTED else None
                 )
     drawn.points(rows)
     drawn.say(*_unseen_said(evidence))
@@ -316,22 +317,22 @@ def _cosines_said(found: Cosines, half: float, factor: float) -> str:
 
 def figure_4(evidence: Schedules, drawn: Drawn) -> None:
     """Loss above L_0, over that at the end, along runs of sizes with equal tokens per parameter. Left: L_0 is that of a
-    power law of compute through their ends. Right: L_0 is the one at which they lie closest. Dashed: runs that leave
-    the trend over sizes."""
+    power law of compute through their ends. Right: L_0 is the one at which they lie closest. Dashed: runs that there
+    leave the trend over sizes."""
     drawn.show(evidence.collapse_spread)
     found, runs = evidence.collapse, evidence.sizes
     shades = Shades.of(evidence.need("collapse"))
     drawn.points(
         {"run": run.curve.name, "params": n, "seed": run.config.seed, "share": x, "normalised": y, "departure": d}
-        for run, n, each, d in zip(runs, found.params, found.curves, found.departure, strict=True)
+        for run, n, each, d in zip(runs, found.params, found.curves, evidence.suited.departure, strict=True)
         for x, y in zip(found.share, each, strict=True)
     )
     with rc_context(STYLE):
         drawn.figure, (left, right) = panels(2, beyond=0.0)
         left.set_title("By the floor of the ends")
-        _scaled(left, found, shades)
+        _scaled(left, found, evidence.suited.left, shades)
         with drawn.panel(right, "By the floor that suits them best", "which floor suits them best"):
-            _scaled(right, evidence.closest, shades)
+            _scaled(right, evidence.closest, evidence.suited.left, shades)
         sizes = [
             (digits.short(n), {"color": shades(n), "marker": "o", "ms": 4}) for n in np.unique(found.params).tolist()
         ]
@@ -339,24 +340,25 @@ def figure_4(evidence: Schedules, drawn: Drawn) -> None:
     drawn.say(*_collapse_said(evidence))
 
 
-def _scaled(axes: Axes, found: Collapse, shades: Shades) -> None:
+def _scaled(axes: Axes, found: Collapse, gone: NDArray[np.intp], shades: Shades) -> None:
     for k, (n, each) in enumerate(zip(found.params.tolist(), found.curves, strict=True)):
-        axes.plot(found.share, each, color=shades(n), lw=0.9, dashes=(3, 1.5) if k in found.left else (1, 0))
+        axes.plot(found.share, each, color=shades(n), lw=0.9, dashes=(3, 1.5) if k in gone else (1, 0))
     axes.set_xlabel("Share of the run that is done")
     axes.set_ylabel(f"(Loss − {found.floor:.2f}) / that at the end")
 
 
 def _collapse_said(evidence: Schedules) -> Iterator[str]:
     found, runs = evidence.collapse, evidence.sizes
+    shown = evidence.suited
     yield (
         f"{len(runs)} curves of {len(np.unique(found.params))} sizes, from {100 * found.share[0]:.0f} % of the run on, "
-        f"lie within {digits.percent(float(np.median(found.departure)))} of their trend over sizes (rms of the loss "
-        f"above {found.floor:.2f}, median over runs)."
+        f"lie within {digits.percent(float(np.median(shown.departure)))} of their trend over sizes (rms of the loss "
+        f"above {shown.floor:.2f}, median over runs)."
     )
-    if len(found.left):
+    if len(shown.left):
         named = joined_words(
             [f"{runs[k].curve.name} (N = {digits.short(float(found.params[k]))}, seed {runs[k].config.seed}; "
-             f"{digits.percent(float(found.departure[k]))})" for k in found.left]
+             f"{digits.percent(float(shown.departure[k]))})" for k in shown.left]
         )  # fmt: skip
         yield f"These leave it, by over three times that: {named}."
     else:
@@ -368,11 +370,11 @@ def _collapse_said(evidence: Schedules) -> Iterator[str]:
     yield (
         f"By the floor of a power law through their ends, {found.floor:.2f}, sizes scatter {found.ratio:.1f} times as "
         f"far as seeds of one size do; at {best.floor:.2f}, where they lie closest, {best.ratio:.1f} times: "
-        f"{'within' if best.ratio <= 1 else 'still beyond'} what luck explains. Which floor is right is not decided here."
+        f"{'within' if best.ratio <= 1 else 'still beyond'} what luck explains. Which floor is right is not decided."
     )
     ratio = runs[0].config.tokens / runs[0].config.model.N
     yield (
-        "In Qiu et al. sizes scatter less than seeds do, with widths alone growing, a parametrisation made for that and "
+        "In Qiu et al. sizes scatter less than seeds do, with widths alone growing, a parametrisation made for it and "
         f"the best length of each size; here rates are a rule's, and lengths are {ratio:.0f} tokens per parameter "
         "outside the embedding."
     )
