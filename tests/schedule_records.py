@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from chinchilla_records import along, columns
+from numpy.typing import ArrayLike
 
 from analysis.laws.schedules import Schedules, Tissue, of_schedules
 from analysis.papers.schedules import unseen
@@ -37,10 +38,15 @@ def experiment(name: str, budget: str = "cpu-1h", law: Any = TRUTH, run: float =
     return _records(rows, curves, configs)
 
 
-def under(config: RunConfig, step: np.ndarray, law: Any = TRUTH) -> np.ndarray:
+def under(config: RunConfig, step: ArrayLike, law: Any = TRUTH) -> np.ndarray:
     """The losses of a run's schedule by the law."""
+    return unseen.losses(law, rates(config), step)
+
+
+def rates(config: RunConfig) -> np.ndarray:
+    """Of every update of a run."""
     shape = schedules.shape(config.optim.schedule, config.steps, config.warmup_steps, config.falling_steps)
-    return unseen.losses(law, config.optim.learning_rate * shape, step)
+    return config.optim.learning_rate * shape
 
 
 def scaled(flops: float, share: np.ndarray) -> np.ndarray:

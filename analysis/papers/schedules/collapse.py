@@ -22,7 +22,7 @@ FEWEST = 3  # sizes from which L_0 and the power law through the ends are known
 STEEP = (0.02, 1.5)  # exponents of C between which the best one is looked for
 FIRST = 0.2  # share of the run from which curves are held against one another: after the warm-up
 SHARES = 24  # places between it and the end
-LEAVES = 3.0  # times the median departure: a run beyond it has left the trend
+LEAVES = 4.0  # times what is usual, some three standard deviations of one run: beyond it, it has left the trend
 FLOORS = 100  # that are tried
 
 
@@ -59,8 +59,20 @@ class Collapse:
     @property
     def left(self) -> NDArray[np.intp]:
         """The runs that left the trend, the furthest first."""
-        found = np.flatnonzero(self.departure > LEAVES * np.median(self.departure))
+        found = np.flatnonzero(self.departure > LEAVES * self.usual)
         return found[np.argsort(-self.departure[found])]
+
+    @functools.cached_property
+    def usual(self) -> float:
+        """A usual departure: the median of the runs', or how far seeds part a size, its median, if that is more."""
+        apart = [np.sqrt(np.mean(own.var(axis=0, ddof=1))) for own in self._several]
+        return float(max(np.median(self.departure), np.median(apart) if apart else 0.0))
+
+    @property
+    def _several(self) -> list[Array]:
+        """ln of the curves of each size that has several seeds. (seed, x)"""
+        each = [np.log(self.curves[self.params == n]) for n in np.unique(self.params)]
+        return [own for own in each if len(own) > 1]
 
     @functools.cached_property
     def spreads(self) -> tuple[Array, Array]:
@@ -71,7 +83,7 @@ class Collapse:
         """
         found = np.log(self.curves)
         each = [found[self.params == n] for n in np.unique(self.params)]
-        several = [own for own in each if len(own) > 1]
+        several = self._several
         if not several or len(each) < 2:
             raise Undecided("no size has two seeds, or there is one size")
         within = np.sqrt(np.mean([own.var(axis=0, ddof=1) for own in several], axis=0))

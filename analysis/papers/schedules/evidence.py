@@ -132,32 +132,33 @@ class Schedules(Evidence):
     # --- laws of three schedules
 
     @functools.cached_property
-    def by_seed(self) -> Mapping[str, list[OfSchedules]]:
-        """Each law, of the three schedules of each seed."""
-        return {law: [unseen.known(law, self.curves_of_nine(FITTED, seed)) for seed in self.seeds] for law in LAWS}
+    def _known(self) -> dict[str, list[OfSchedules]]:
+        return {}
 
-    @functools.cached_property
-    def errors(self) -> Mapping[str, list[Errors]]:
-        """Of each law on the six schedules that it has not seen, for each seed."""
-        return {
-            law: [
-                unseen.errors(found, self.curves_of_nine(UNSEEN, seed))
-                for seed, found in zip(self.seeds, each, strict=True)
-            ]
-            for law, each in self.by_seed.items()
-        }
+    def known(self, law: str) -> list[OfSchedules]:
+        """A law of the three schedules, of each seed."""
+        if law not in self._known:
+            self._known[law] = [unseen.known(law, self.curves_of_nine(FITTED, seed)) for seed in self.seeds]
+        return self._known[law]
+
+    def errors(self, law: str) -> list[Errors]:
+        """Of a law on the six schedules that it has not seen, for each seed."""
+        return [
+            unseen.errors(found, self.curves_of_nine(UNSEEN, seed))
+            for seed, found in zip(self.seeds, self.known(law), strict=True)
+        ]
 
     def ends(self, law: str) -> Array:
         """Predicted over measured loss at the end of the nine, less 1. (seed, schedule)"""
         rows = []
-        for seed, found in zip(self.seeds, self.by_seed[law], strict=True):
+        for seed, found in zip(self.seeds, self.known(law), strict=True):
             runs = [self.nine[name][seed] for name in SCHEDULES]
             rows.append([_end(found, run.curve.rates) / run.loss - 1 for run in runs])
         return np.array(rows)
 
     def predicted(self, law: str, rates: Array, step: int | None = None) -> float:
         """ln loss after so many updates of a schedule, or at its end, the mean over the laws of all seeds."""
-        return float(np.mean([np.log(_end(found, rates, step)) for found in self.by_seed[law]]))
+        return float(np.mean([np.log(_end(found, rates, step)) for found in self.known(law)]))
 
     def error(self, law: str, name: str, paper: float | None, enough: float) -> Claim:
         """A number of `Errors`, as a claim."""
@@ -166,7 +167,7 @@ class Schedules(Evidence):
         if paper is None:
             claim = dataclasses.replace(claim, source="six unseen schedules", enough=None)
         try:
-            each = np.array([getattr(one, name) for one in self.errors[law]])
+            each = np.array([getattr(one, name) for one in self.errors(law)])
         except MISSING as error:
             return claim.without(error)
         return self._of_seeds(claim, each)
