@@ -351,8 +351,8 @@ def _collapse_said(evidence: Schedules) -> Iterator[str]:
     shown = evidence.suited
     yield (
         f"{len(runs)} curves of {len(np.unique(found.params))} sizes, from {100 * found.share[0]:.0f} % of the run on, "
-        f"lie within {digits.percent(shown.usual)} of their trend over sizes (rms of the loss "
-        f"above {shown.floor:.2f}, or how far seeds part a size; medians)."
+        f"typically lie {digits.percent(shown.usual)} from their trend over sizes (rms of the loss above "
+        f"{shown.floor:.2f}, or how far seeds part a size, whichever is more)."
     )
     if len(shown.left):
         named = joined_words(
