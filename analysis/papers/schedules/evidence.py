@@ -199,29 +199,33 @@ class Schedules(Evidence):
 
     @functools.cached_property
     def matched(self) -> Claim:
-        """A fifth of cooldown from the gentle rate against the cosine."""
+        """A fifth of cooldown against the cosine."""
         claim = Claim("20 % cooldown over the cosine", HAEGELE_3, 0.0, enough=CHANGE, above=RATE, below=RATE,
-                      note=f"relative loss; from {GENTLE:g} times the cosine's peak")  # fmt: skip
+                      note="relative loss")  # fmt: skip
         return self._cooldown(claim, lambda change: change[:, FIFTH])
 
     @functools.cached_property
     def plateau(self) -> Claim:
         """What a cooldown of two fifths gains over one of a fifth."""
         claim = Claim("40 % cooldown over one of 20 %", HAEGELE_5, 0.0, enough=CHANGE, above=RATE, below=RATE,
-                      note="relative loss; the paper's gain no longer grows beyond about 20 %")  # fmt: skip
+                      note="relative loss; in the paper the gain no longer grows beyond about 20 %")  # fmt: skip
         return self._cooldown(claim, lambda change: change[:, SHARES.index(0.4)] - change[:, FIFTH])
 
+    @property
+    def better(self) -> float:
+        """The constant rate, as a share of the cosine's peak, whose cooldowns of a fifth end lowest."""
+        return min(self.cooldowns, key=lambda factor: float(self.cooldowns[factor][:, FIFTH].mean()))
+
     def _cooldown(self, claim: Claim, value: Callable[[Array], Array]) -> Claim:
+        """From the better constant rate; others are choices."""
         try:
-            cooldowns = self.cooldowns
-            if GENTLE not in cooldowns:
-                raise Undecided("no seed has all cooldowns from the lower rate")
-            change = cooldowns[GENTLE]
-            half = paired_half(np.concatenate([change, np.zeros((len(change), 1))], axis=1))
-            others = [float(np.expm1(value(each).mean())) for factor, each in cooldowns.items() if factor != GENTLE]
+            cooldowns, better = self.cooldowns, self.better
         except MISSING as error:
             return claim.without(error)
-        return _within(claim, float(np.expm1(value(change).mean())), half, others)
+        claim = dataclasses.replace(claim, note=f"{claim.note}; from {better:g} times the cosine's peak")
+        half = half_of_changes(cooldowns[better])
+        others = [float(np.expm1(value(each).mean())) for factor, each in cooldowns.items() if factor != better]
+        return _within(claim, float(np.expm1(value(cooldowns[better]).mean())), half, others)
 
     # --- cosines longer than the run
 
@@ -333,6 +337,11 @@ class Schedules(Evidence):
 def _within(claim: Claim, value: float, half: float, others: Sequence[float]) -> Claim:
     interval = (value - half, value + half) if np.isfinite(half) else None
     return dataclasses.replace(claim, ours=value, interval=interval, others=lambda: others)
+
+
+def half_of_changes(change: Array) -> float:
+    """`paired_half` of arms whose changes against one more arm are known. change: (seed, arm)"""
+    return paired_half(np.concatenate([change, np.zeros((len(change), 1))], axis=1))
 
 
 def _has(fields: Mapping[str, object], optim: OptimConfig) -> bool:

@@ -17,7 +17,7 @@ from analysis.papers.drawn import Drawn
 from analysis.papers.evidence import paired_half
 from analysis.papers.schedules import unseen
 from analysis.papers.schedules.collapse import Collapse
-from analysis.papers.schedules.evidence import FIFTH, LAWS, UNSEEN, Cosines, Schedules
+from analysis.papers.schedules.evidence import LAWS, UNSEEN, Cosines, Schedules, half_of_changes
 from analysis.papers.schedules.unseen import Errors
 from configs.schedules.experiments import CYCLES, FITTED, SCHEDULES, SHARES, SLOW
 
@@ -175,7 +175,7 @@ def figure_2(evidence: Schedules, drawn: Drawn) -> None:
         drawn.figure, (axes,) = panels(1, legend=False)
         axes.set_title("Cooldowns of several shares")
         for k, (factor, change) in enumerate(cooldowns.items()):
-            half = 100 * paired_half(np.concatenate([change, np.zeros((len(change), 1))], axis=1))
+            half = 100 * half_of_changes(change)
             y = 100 * change.mean(axis=0)
             if np.isfinite(half):
                 axes.vlines(SHARES, y - half, y + half, color=GROUPS[k + 1], lw=1.0)
@@ -234,7 +234,7 @@ def _shape_said(evidence: Schedules) -> str:
 
 def _cooldowns_said(evidence: Schedules) -> Iterator[str]:
     for factor, change in evidence.cooldowns.items():
-        half = paired_half(np.concatenate([change, np.zeros((len(change), 1))], axis=1))
+        half = half_of_changes(change)
         shown = joined_words(
             [f"{digits.percent(float(value), sign=True)} at {100 * share:g} %"
              for share, value in zip(SHARES, np.expm1(change.mean(axis=0)), strict=True)]
@@ -244,11 +244,9 @@ def _cooldowns_said(evidence: Schedules) -> Iterator[str]:
             f"± {digits.percent(half)} ({len(change)} seeds, paired)."
         )
     if len(evidence.cooldowns) > 1:
-        gain = {factor: float(change.mean(axis=0)[FIFTH]) for factor, change in evidence.cooldowns.items()}
-        better = min(gain, key=lambda factor: gain[factor])
         yield (
-            f"Of the two constant rates, {better:g} of the cosine's peak is the better one at 20 %; between them, and "
-            "below, no rate was tried."
+            f"Of the two constant rates, {evidence.better:g} of the cosine's peak is the better one at 20 %; between "
+            "them, and below, no rate was tried."
         )
 
 
