@@ -1,0 +1,165 @@
+"""Sources made from another by a rule with a seed, so that what was done to a text is known exactly.
+
+corrupt(SOURCE, share=, seed=)            of a share of the documents, half of the words become random letters
+duplicate(SOURCE, share=, times=, seed=)  a share of the documents is there so many times, all but once with changes
+dedup(SOURCE)                             of near-duplicates one is kept
+
+What is held out stays as it is, so that losses of one text under several rules are losses on the same words. Which
+documents a rule meets depends on their text and the seed, not on where they lie.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import re
+from collections.abc import Callable, Collection, Iterator
+
+import numpy as np
+
+from scaling.data.documents import Corpus, Document, File, Part, digest
+from scaling.data.index import on_held_out_side
+from scaling.errors import InputError
+
+WORD = re.compile(r"\S+")
+LETTERS = np.frombuffer(b"abcdefghijklmnopqrstuvwxyz", np.uint8)
+CORRUPTED = 0.5  # share of the words of a corrupted document that are replaced (Subramanyam et al. 2025)
+CHANGED = 0.02  # of a near-copy
+VERSION = 1  # raised when a rule gives other text
+USAGE = (
+    "corrupt(SOURCE, share=0.2), duplicate(SOURCE, share=0.1, times=10), dedup(SOURCE) or "
+    "filter(SOURCE, keep=0.1, by=SOURCE)"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """What is done to the documents that are trained on.
+
+    Attributes:
+        share: of the documents that it meets.
+        times: of which so many are there afterwards.
+        replaced: share of the words that are random letters, in every document it meets, or in all but the first.
+    """
+
+    name: str
+    share: float
+    times: int
+    replaced: float
+    seed: int
+
+    def of(self, document: Document) -> list[Document]:
+        """What becomes of a document; nothing but its text is changed, and the side of the split stays."""
+        if not document.text or on_held_out_side(document):
+            return [document]
+        draw = functools.partial(_draws, f"{VERSION} {self.name} {self.seed}".encode(), document.text.encode())
+        if draw(0, 1)[0] >= self.share:
+            return [document]
+        group = document.group or f"alone:{document.text}"
+        texts = [_replaced(document.text, self.replaced, functools.partial(draw, n)) for n in range(1, self.times + 1)]
+        if self.times > 1:
+            texts[0] = document.text
+        names = [document.id, *(f"{document.id}~{n}" for n in range(1, self.times))]
+        return [Document(name, text, group) for name, text in zip(names, texts, strict=True)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Transformed:
+    """A corpus whose documents went through a rule."""
+
+    source: str
+    of: Corpus
+    rule: Rule | None
+    drops_near_duplicates: bool
+
+    @property
+    def cut(self) -> int | None:
+        return self.of.cut
+
+    @property
+    def entropy_rate(self) -> float | None:
+        return None if self.rule else self.of.entropy_rate
+
+    def signature(self) -> str:
+        return digest([str(VERSION), repr(self.rule), self.of.source.partition(":")[0], self.of.signature()])
+
+    def parts(self) -> list[Part]:
+        rule = self.rule
+        if rule is None:
+            return self.of.parts()
+        return [[TransformedFile(file, rule) for file in part] for part in self.of.parts()]
+
+
+@dataclasses.dataclass(frozen=True)
+class TransformedFile(File):
+    """A file whose documents went through a rule; each has room for `times` numbers."""
+
+    of: File
+    rule: Rule
+
+    def documents(self, keep: Collection[int] | None) -> Iterator[tuple[int, Document]]:
+        times = self.rule.times
+        wanted = None if keep is None else set(keep)
+        for k, document in self.of.documents(None if keep is None else {n // times for n in keep}):
+            for n, made in enumerate(self.rule.of(document), k * times):
+                if wanted is None or n in wanted:
+                    yield n, made
+
+
+def transformed(source: str, name: str, inner: Corpus, options: dict[str, str]) -> Transformed:
+    """The corpus that NAME(SOURCE, KEY=VALUE, ...) means.
+
+    Raises:
+        InputError: an unknown rule or option, or a value that cannot be.
+    """
+    known: dict[str, dict[str, tuple[Callable[[str], float], float, float, float]]] = {
+        "corrupt": {"share": (float, 0.0, 1.0, np.nan), "seed": (int, 0, 2**63 - 1, 0)},
+        "duplicate": {
+            "share": (float, 0.0, 1.0, np.nan),
+            "times": (int, 2, 1000, np.nan),
+            "seed": (int, 0, 2**63 - 1, 0),
+        },
+        "dedup": {},
+    }
+    if name not in known:
+        raise InputError(f"{source}: unknown rule {name!r}; wanted one of {USAGE}")
+    if odd := options.keys() - known[name]:
+        raise InputError(f"{source}: unknown option {min(odd)!r}; known: {', '.join(known[name]) or 'none'}")
+    values = {}
+    for option, (kind, low, high, default) in known[name].items():
+        try:
+            values[option] = kind(options[option]) if option in options else default
+        except ValueError:
+            values[option] = np.nan
+        if not low <= values[option] <= high:
+            given = f"{option}={options[option]}" if option in options else f"no {option}"
+            raise InputError(f"{source}: {given}, wanted {option} from {low:g} to {high:g}; such as {USAGE}")
+    if name == "dedup":
+        return Transformed(source, inner, None, True)
+    replaced = CORRUPTED if name == "corrupt" else CHANGED
+    rule = Rule(name, values["share"], int(values.get("times", 1)), replaced, int(values["seed"]))
+    return Transformed(source, inner, rule, inner.drops_near_duplicates)
+
+
+def _replaced(text: str, share: float, draw: Callable[[int], np.ndarray]) -> str:
+    """The text with a share of its words made random letters, as many; at least one word of a text that has any."""
+    words = list(WORD.finditer(text))
+    if not words:
+        return text
+    chances = draw(len(words))
+    chosen = chances < max(share, np.nextafter(chances.min(), 1))
+    letters = draw(len(words) + sum(map(len, map(re.Match.group, words))))[len(words) :]
+    spelled = LETTERS[(letters * len(LETTERS)).astype(int)].tobytes().decode()
+    out, at, used = [], 0, 0
+    for word, hit in zip(words, chosen, strict=True):
+        if hit:
+            n = word.end() - word.start()
+            out += [text[at : word.start()], spelled[used : used + n]]
+            at, used = word.end(), used + n
+    return "".join([*out, text[at:]])
+
+
+def _draws(rule: bytes, text: bytes, stream: int, n: int) -> np.ndarray:
+    """Uniform numbers in [0, 1), f64 (n,), that depend on the rule, the text and the number of the stream alone."""
+    name = hashlib.blake2b(text, digest_size=16, key=hashlib.sha256(rule + b" %d" % stream).digest()).digest()
+    raw = np.random.Philox(key=np.frombuffer(name, "<u8")).random_raw(n)
+    return (raw >> np.uint64(11)) * 2.0**-53
