@@ -17,12 +17,8 @@ from analysis.onset import BEYOND, onset
 from analysis.table import Table
 from scaling import counts, histories, kinds, schedules, study
 from scaling.checked import Damaged
-<<<<<<< HEAD
 from scaling.config import COOLED, SEMANTICS, ModelConfig, RunConfig
-=======
-from scaling.config import SEMANTICS, ModelConfig, RunConfig
 from scaling.data import mixture
->>>>>>> main
 from scaling.errors import InputError
 from scaling.histories import History
 from scaling.study import Pack, PlannedRun, StudyFolder
