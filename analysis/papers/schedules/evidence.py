@@ -18,7 +18,7 @@ from analysis.papers.schedules import collapse, unseen
 from analysis.papers.schedules.collapse import Collapse
 from analysis.papers.schedules.unseen import Errors
 from analysis.schedule_forecast import Curve
-from configs.schedules.experiments import CYCLES, FITTED, GENTLE, SCHEDULES, SHARES, SLOW
+from configs.schedules.experiments import FITTED, GENTLE, SCHEDULES, SHARES, SLOW
 from scaling.config import OptimConfig, RunConfig
 
 Array = NDArray[np.float64]
@@ -31,6 +31,7 @@ ERROR = 0.003  # of a loss, mean over curves
 WORST = 0.01
 CHANGE = 0.005  # of a loss
 LENGTH = 0.25  # of the run
+LENGTHS = 4  # of cosines, from which a best one is told
 EARLY = 0.25  # of the tokens, by which a model must use its context: else its curve shows when that begins
 LUO, FIG_A1, HAEGELE_3, HAEGELE_5 = (
     "Luo et al., test curves of 25M",
@@ -233,7 +234,7 @@ class Schedules(Evidence):
         """Those of `cycle`, at the rule's rate, or of `slow`.
 
         Raises:
-            Undecided: no seed has all lengths.
+            Undecided: too few lengths have finished, or no seed has all that have.
         """
         runs = self.need(experiment)
         D = float(runs["tokens"].min())
@@ -243,8 +244,11 @@ class Schedules(Evidence):
         by = dict(zip(zip(table["seed"].tolist(), table["cycle"].tolist(), strict=True), table["loss"], strict=True))
         lengths = np.unique(table["cycle"])
         seeds = [seed for seed in np.unique(table["seed"]).tolist() if all((seed, c) in by for c in lengths.tolist())]
-        if not seeds or len(lengths) < len(CYCLES):
-            raise Undecided(f"no seed has all {len(CYCLES)} lengths of the cosine")
+        if not seeds or len(lengths) < LENGTHS or not np.isclose(lengths[0], 1):
+            raise Undecided(
+                f"no seed has all of the {len(lengths)} lengths of the cosine that have finished; wanted {LENGTHS} "
+                "and that of the run"
+            )
         steps = round(float(D / runs["batch_tokens"][0]))
         return Cosines(rate, steps, lengths, np.log([[by[seed, c] for c in lengths.tolist()] for seed in seeds]))
 
