@@ -157,9 +157,8 @@ def test_a_budget_is_kept_and_experiments_can_be_trained_by_themselves():
 # --- the public curves, through the same functions
 
 
-@pytest.mark.parametrize(
-    "size", [pytest.param(25, marks=pytest.mark.slow), pytest.param(100, marks=pytest.mark.slow), 400]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [25, 100, 400])
 def test_the_public_curves_give_the_errors_of_the_table(shared, size):
     folder = shared / "reference_runs" / "luo2025_loss_curves"
     tables = {name: load(folder / f"{size}_{name}.csv") for name in (*FITTED, *PREDICTED)}
