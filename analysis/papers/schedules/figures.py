@@ -21,7 +21,8 @@ from analysis.papers.schedules.evidence import LAWS, UNSEEN, Cosines, Schedules,
 from analysis.papers.schedules.unseen import Errors
 from configs.schedules.experiments import CYCLES, FITTED, SCHEDULES, SHARES, SLOW
 
-BEST = "tissue"  # the law that figures draw: the fewest constants
+FEWEST = "tissue"  # the law with the fewest constants, which is drawn along curves
+DASHES = {"tissue": (3, 1.5), "luo": (1, 1.2), "functional": (7, 1.5)}
 LATE = 1 / 4  # of the run, from which curves are drawn
 # Of the curves of Luo et al. (2025), fitted to three and averaged over six: by their published constants, and by the
 # functions of this page (tests/test_schedules_paper.py).
@@ -49,7 +50,7 @@ def figure_1(evidence: Schedules, drawn: Drawn) -> None:
         drawn.show(evidence.error(law, "relative", 0.0011 if law == "luo" else None, 0.003))
     drawn.tell(evidence.error("luo", "worst", 0.00409, 0.01))
     nine, seed = evidence.nine, evidence.seeds[0]
-    found = evidence.known(BEST)[0]
+    found = evidence.known(FEWEST)[0]
     rows, colours = [], colormaps["viridis"]
     order = np.argsort(-evidence.ln_ends.mean(axis=0))  # the highest end first
     names = [list(SCHEDULES)[k] for k in order]
@@ -167,7 +168,7 @@ def _row(law: str, curves: str, errors: Errors) -> dict[str, Any]:
 
 def figure_2(evidence: Schedules, drawn: Drawn) -> None:
     """Loss at the end above that of the tuned cosine, over the share of the updates in the cooldown, from two constant
-    rates: mean over seeds with 95 % intervals, and the annealing law of three schedules at the higher rate (lines)."""
+    rates: mean over seeds with 95 % intervals, and laws of three schedules at the higher rate (lines)."""
     drawn.tell(evidence.matched, evidence.plateau)
     rows = []
     cooldowns = evidence.cooldowns
@@ -179,18 +180,26 @@ def figure_2(evidence: Schedules, drawn: Drawn) -> None:
             y = 100 * change.mean(axis=0)
             if np.isfinite(half):
                 axes.vlines(SHARES, y - half, y + half, color=GROUPS[k + 1], lw=1.0)
-            axes.plot(SHARES, y, label=f"{factor:g} times the cosine's peak", **symbol(k + 1, ls=""))
+            axes.plot(
+                SHARES,
+                y,
+                label="at the cosine's peak" if factor == 1 else f"at {factor:g} of it",
+                **symbol(k + 1, ls=""),
+            )
             rows += [
                 {"rate": factor, "share": share, "shape": "1 - sqrt", "change, %": value, "half": half}
                 for share, value in zip(SHARES, y, strict=True)
             ]
-            with drawn.part("the law's cooldowns"):
-                axes.plot(*_lines(evidence, factor), color=GROUPS[k + 1], lw=1.0, dashes=(3, 1.5))
+            with drawn.part("cooldowns by the laws"):
+                for law, words in LAWS.items():
+                    label = f"{words} law" if k == 0 else ""
+                    x, y = _lines(evidence, law, factor)
+                    axes.plot(x, y, color=GROUPS[k + 1], lw=0.9, dashes=DASHES[law], label=label)
         with drawn.part("the shape of a cooldown"):
             straight = 100 * float(
                 (evidence.ln_ends[:, _place("wsd 20 %, linear")] - evidence.ln_ends[:, _place("cosine")]).mean()
             )
-            axes.plot(0.2, straight, **symbol(3, ls="", label="the same, a straight line"))
+            axes.plot(0.2, straight, **symbol(3, ls="", label="at the peak, a straight line"))
             rows.append({"rate": 1.0, "share": 0.2, "shape": "linear", "change, %": straight})
             drawn.say(_shape_said(evidence))
         level(axes)
@@ -204,19 +213,19 @@ def figure_2(evidence: Schedules, drawn: Drawn) -> None:
     drawn.say(*_cooldowns_said(evidence))
 
 
-def _lines(evidence: Schedules, factor: float) -> tuple[np.ndarray, np.ndarray]:
-    """Shares, and what the annealing law says of them against the cosine, in percent."""
+def _lines(evidence: Schedules, law: str, factor: float) -> tuple[np.ndarray, np.ndarray]:
+    """Shares, and what a law says of them against the cosine, in percent."""
     from scaling import schedules
 
     cosine = evidence.nine["cosine"][evidence.seeds[0]]
     config, peak = cosine.config, cosine.config.optim.learning_rate
-    at = evidence.predicted(BEST, cosine.curve.rates)
+    at = evidence.predicted(law, cosine.curve.rates)
     shares = np.geomspace(SHARES[0], SHARES[-1], 25)
     rates = [
         factor * peak * schedules.shape("wsd", config.steps, config.warmup_steps, int(np.ceil(share * config.steps)))
         for share in shares
     ]
-    return shares, 100 * np.array([evidence.predicted(BEST, each) - at for each in rates])
+    return shares, 100 * np.array([evidence.predicted(law, each) - at for each in rates])
 
 
 def _place(name: str) -> int:
@@ -253,7 +262,7 @@ def _cooldowns_said(evidence: Schedules) -> Iterator[str]:
 def figure_3(evidence: Schedules, drawn: Drawn) -> None:
     """Figure A1 of Hoffmann et al.: loss after the same tokens along cosines as long as the run and longer, above that
     of the cosine of the run's own length, at the tuned peak rate and at a quarter of it. Dots: seeds and their mean;
-    dashed: the annealing law of three schedules of one length at the tuned rate."""
+    dashed: laws of three schedules of one length at the tuned rate."""
     drawn.tell(evidence.best_length("cycle"), evidence.best_length("slow"))
     rows, told = [], []
     with rc_context(STYLE):
@@ -274,9 +283,10 @@ def figure_3(evidence: Schedules, drawn: Drawn) -> None:
                     {"rate": found.rate, "cycle": c, "change, %": y, "half": half}
                     for c, y in zip(found.cycle, mean, strict=True)
                 ]
-                with drawn.part("the law's cosines"):
-                    x, y = _longer(evidence, found)
-                    axis.plot(x, y, color=INK, lw=1.0, dashes=(3, 1.5), label="annealing law")
+                with drawn.part("cosines by the laws"):
+                    for law, words in LAWS.items():
+                        axis.plot(*_longer(evidence, law, found), color=INK, lw=0.9, dashes=DASHES[law],
+                                  label=f"{words} law")  # fmt: skip
                 told.append(_cosines_said(found, evidence.luck(found), factor))
                 level(axis)
                 axis.set_xlabel("Length of the cosine, in lengths of the run")
@@ -286,15 +296,15 @@ def figure_3(evidence: Schedules, drawn: Drawn) -> None:
     drawn.say(*told)
 
 
-def _longer(evidence: Schedules, found: Cosines) -> tuple[np.ndarray, np.ndarray]:
-    """Lengths, and what the annealing law says of such cosines against the matched one, in percent."""
+def _longer(evidence: Schedules, law: str, found: Cosines) -> tuple[np.ndarray, np.ndarray]:
+    """Lengths, and what a law says of such cosines against the matched one, in percent."""
     from scaling import schedules
 
     warmup = evidence.nine["cosine"][evidence.seeds[0]].config.warmup_steps
     lengths = np.geomspace(1, CYCLES[-1], 25)
     steps = [round(float(length) * found.steps) for length in lengths]
     at = [
-        evidence.predicted(BEST, found.rate * schedules.shape("cosine", n, warmup, n - warmup), found.steps)
+        evidence.predicted(law, found.rate * schedules.shape("cosine", n, warmup, n - warmup), found.steps)
         for n in steps
     ]
     return lengths, 100 * (np.array(at) - at[0])
