@@ -31,7 +31,7 @@ ERROR = 0.003  # of a loss, mean over curves
 WORST = 0.01
 CHANGE = 0.005  # of a loss
 LENGTH = 0.25  # of the run
-LENGTHS = 4  # of cosines, from which a best one is told
+LENGTHS = 3  # of cosines, from which a best one is told
 EARLY = 0.25  # of the tokens, by which a model must use its context: else its curve shows when that begins
 LUO, FIG_A1, HAEGELE_3, HAEGELE_5 = (
     "Luo et al., test curves of 25M",
@@ -217,6 +217,13 @@ class Schedules(Evidence):
         """The constant rate, as a share of the cosine's peak, whose cooldowns of a fifth end lowest."""
         return min(self.cooldowns, key=lambda factor: float(self.cooldowns[factor][:, FIFTH].mean()))
 
+    def cooldown_luck(self, factor: float) -> float:
+        """Half-width of the interval of a difference of two of one rate; with one seed, by those of the other rate."""
+        if len(self.cooldowns[factor]) > 1:
+            return half_of_changes(self.cooldowns[factor])
+        several = [change for change in self.cooldowns.values() if len(change) > 1]
+        return min((half_of_changes(one) * float(np.sqrt(len(one))) for one in several), default=np.inf)
+
     def _cooldown(self, claim: Claim, value: Callable[[Array], Array]) -> Claim:
         """From the better constant rate; others are choices."""
         try:
@@ -224,7 +231,7 @@ class Schedules(Evidence):
         except MISSING as error:
             return claim.without(error)
         claim = dataclasses.replace(claim, note=f"{claim.note}; from {better:g} times the cosine's peak")
-        half = half_of_changes(cooldowns[better])
+        half = self.cooldown_luck(better)
         others = [float(np.expm1(value(each).mean())) for factor, each in cooldowns.items() if factor != better]
         return _within(claim, float(np.expm1(value(cooldowns[better]).mean())), half, others)
 

@@ -17,7 +17,7 @@ from analysis.papers.drawn import Drawn
 from analysis.papers.evidence import paired_half
 from analysis.papers.schedules import unseen
 from analysis.papers.schedules.collapse import Collapse
-from analysis.papers.schedules.evidence import LAWS, UNSEEN, Cosines, Schedules, half_of_changes
+from analysis.papers.schedules.evidence import LAWS, UNSEEN, Cosines, Schedules
 from analysis.papers.schedules.unseen import Errors
 from configs.schedules.experiments import CYCLES, FITTED, SCHEDULES, SHARES, SLOW
 
@@ -176,7 +176,7 @@ def figure_2(evidence: Schedules, drawn: Drawn) -> None:
         drawn.figure, (axes,) = panels(1, legend=False)
         axes.set_title("Cooldowns of several shares")
         for k, (factor, change) in enumerate(cooldowns.items()):
-            half = 100 * half_of_changes(change)
+            half = 100 * evidence.cooldown_luck(factor)
             y = 100 * change.mean(axis=0)
             if np.isfinite(half):
                 axes.vlines(SHARES, y - half, y + half, color=GROUPS[k + 1], lw=1.0)
@@ -243,14 +243,14 @@ def _shape_said(evidence: Schedules) -> str:
 
 def _cooldowns_said(evidence: Schedules) -> Iterator[str]:
     for factor, change in evidence.cooldowns.items():
-        half = half_of_changes(change)
+        half = evidence.cooldown_luck(factor)
         shown = joined_words(
             [f"{digits.percent(float(value), sign=True)} at {100 * share:g} %"
              for share, value in zip(SHARES, np.expm1(change.mean(axis=0)), strict=True)]
         )  # fmt: skip
         yield (
             f"From {factor:g} of the cosine's peak the cooldowns end, against it, {shown} of the updates, "
-            f"± {digits.percent(half)} ({len(change)} seeds, paired)."
+            f"± {digits.percent(half)} ({_seeds(len(change), 'the other rate')})."
         )
     if len(evidence.cooldowns) > 1:
         yield (
@@ -288,6 +288,8 @@ def figure_3(evidence: Schedules, drawn: Drawn) -> None:
                         axis.plot(*_longer(evidence, law, found), color=INK, lw=0.9, dashes=DASHES[law],
                                   label=f"{words} law")  # fmt: skip
                 told.append(_cosines_said(found, evidence.luck(found), factor))
+                with drawn.part("cosines by the laws"):
+                    told.append(_laws_said(evidence, found, factor))
                 level(axis)
                 axis.set_xlabel("Length of the cosine, in lengths of the run")
                 axis.set_ylabel("Loss above that of the matched cosine, %")
@@ -315,11 +317,28 @@ def _cosines_said(found: Cosines, half: float, factor: float) -> str:
         [f"{digits.percent(float(np.expm1(y)), sign=True)} at {c:.3g}"
          for c, y in zip(found.cycle[1:], found.change.mean(axis=0)[1:], strict=True)]
     )  # fmt: skip
-    seeds = len(found.ln_loss)
-    luck = f"± {digits.percent(half)}, {seeds} seeds, paired" if seeds > 1 else "one seed"
-    luck += f", ± {digits.percent(half)} by the seeds of the tuned ones" if seeds == 1 and np.isfinite(half) else ""
+    luck = f"± {digits.percent(half)}; {_seeds(len(found.ln_loss), 'the tuned rate')}"
     where = "At the rate that was tuned for the run" if factor == 1 else f"At {factor:g} of that rate"
     return f"{where}, against the cosine of its own length: {changes} times as long ({luck})."
+
+
+def _laws_said(evidence: Schedules, found: Cosines, factor: float) -> str:
+    """How far the laws are off the changes."""
+    measured = found.change.mean(axis=0)[1:]
+    off = []
+    for law, words in LAWS.items():
+        lengths, said = _longer(evidence, law, found)
+        by_law = np.interp(found.cycle[1:], lengths, said) / 100
+        off.append(f"{digits.percent(float(np.sqrt(np.mean((by_law - measured) ** 2))))} ({words})")
+    where = "" if factor == 1 else ", of a rate that they have not seen,"
+    return (
+        f"Fitted to three schedules of one length at the tuned rate, the laws miss these changes{where} by "
+        f"{joined_words(off)}, rms."
+    )
+
+
+def _seeds(n: int, others: str) -> str:
+    return f"{n} seeds, paired" if n > 1 else f"one seed, with the luck seen at {others}"
 
 
 def figure_4(evidence: Schedules, drawn: Drawn) -> None:
