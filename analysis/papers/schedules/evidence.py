@@ -31,7 +31,7 @@ ERROR = 0.003  # of a loss, mean over curves
 WORST = 0.01
 CHANGE = 0.005  # of a loss
 LENGTH = 0.25  # of the run
-LENGTHS = 3  # of cosines, from which a best one is told
+LENGTHS = 4  # of cosines, from which a best one is told
 EARLY = 0.25  # of the tokens, by which a model must use its context: else its curve shows when that begins
 LUO, FIG_A1, HAEGELE_3, HAEGELE_5 = (
     "Luo et al., test curves of 25M",
@@ -251,10 +251,10 @@ class Schedules(Evidence):
         by = dict(zip(zip(table["seed"].tolist(), table["cycle"].tolist(), strict=True), table["loss"], strict=True))
         lengths = np.unique(table["cycle"])
         seeds = [seed for seed in np.unique(table["seed"]).tolist() if all((seed, c) in by for c in lengths.tolist())]
-        if not seeds or len(lengths) < LENGTHS or not np.isclose(lengths[0], 1):
+        if not seeds or len(lengths) < 2 or not np.isclose(lengths[0], 1):
             raise Undecided(
-                f"no seed has all of the {len(lengths)} lengths of the cosine that have finished; wanted {LENGTHS} "
-                "and that of the run"
+                f"no seed has all of the {len(lengths)} lengths of the cosine that have finished; wanted that of the "
+                "run and another"
             )
         steps = round(float(D / runs["batch_tokens"][0]))
         return Cosines(rate, steps, lengths, np.log([[by[seed, c] for c in lengths.tolist()] for seed in seeds]))
@@ -277,9 +277,12 @@ class Schedules(Evidence):
         if experiment != "cycle":
             claim = dataclasses.replace(claim, paper=None, enough=None)
         try:
-            each = self.cosines(experiment).best()
+            found = self.cosines(experiment)
         except MISSING as error:
             return claim.without(error)
+        if len(found.cycle) < LENGTHS:
+            return claim.without(Undecided(f"{len(found.cycle)} lengths have finished; wanted {LENGTHS}"))
+        each = found.best()
         if not np.isfinite(each).all():
             return claim.without(Undecided("the losses have no least value between 1 and 2 lengths of the run"))
         return self._of_seeds(claim, each)
