@@ -163,7 +163,7 @@ def test_what_cannot_be_mixed_ends_in_one_line(tmp_path, typed, message):
 def test_brackets_keep_together_what_belongs_together():
     typed = "0.5*corrupt(mix(a+0.1*b), share=0.1)+0.5*text:c+d/*.txt"
     assert expressions.split(typed, mixture.NEXT) == ["0.5*corrupt(mix(a+0.1*b), share=0.1)", "0.5*text:c+d/*.txt"]
-    assert expressions.call("f(g(text:a,b.txt, x=1), y=2)") == ("f", "g(text:a,b.txt, x=1)", {"y": "2"})
+    assert expressions.call("f(g(synthetic:a=1,b=2, x=1), y=2)") == ("f", "g(synthetic:a=1,b=2, x=1)", {"y": "2"})
     assert expressions.call("text:a(1).txt") is None
 
 
@@ -217,6 +217,15 @@ def test_corruption_replaces_half_the_words_of_its_share_of_the_documents_and_no
     clean, corrupted = (make(one, tmp_path, validation=2000, tokenizer="bytes", n_vocab=257) for one in (plain, typed))
     assert clean.id != corrupted.id
     assert (clean.validation == corrupted.validation).all()
+
+
+def test_the_held_out_text_of_a_source_is_what_no_training_on_it_reads(three, tmp_path):
+    folder, _ = three
+    a = source(folder, "a")
+    alone = make(a, tmp_path, 200_000, 500)
+    beside = make(a, tmp_path, 200_000, 500, validation_source=f"held_out({a})")
+    assert (alone.validation == beside.validation).all()
+    assert (alone.train == beside.train).all()
 
 
 def test_near_copies_are_planted_at_the_rate_asked_for_and_dedup_finds_them(tmp_path):

@@ -193,7 +193,7 @@ class _Maker:
         for split, n_tokens in (("train", train_tokens), ("validation", validation_tokens)):
             has = tokens.manifest[split]["tokens"]
             if has < n_tokens:
-                raise self._too_small(split, n_tokens, has)
+                raise self.too_small(split, n_tokens, has)
         return tokens
 
     def open(self, tokenizer: Tokenizer, wanted: Mapping[str, int]) -> TokenSet:
@@ -320,7 +320,7 @@ class _Maker:
             raise
         shutil.rmtree(work)
 
-    def _too_small(self, split: str, n_tokens: int, has: int) -> InputError:
+    def too_small(self, split: str, n_tokens: int, has: int) -> InputError:
         if split == "train":
             return TooLittleText(
                 f"{self.source} has {has} tokens to train on, {n_tokens} were asked for; ask for fewer or give more "
@@ -372,6 +372,8 @@ class _Mixer:
                     self._extend(folder, split, some, wanted[split])
         tokens = open_tokens(folder)
         if (has := tokens.manifest["validation"]["tokens"]) < validation_tokens:
+            if first.validation_source:
+                raise first.too_small("validation", validation_tokens, has)
             raise InputError(
                 f"{self.source}: held out in these shares are {has} tokens, {validation_tokens} were asked for; ask "
                 "for fewer (--set eval.windows=N), or hold out another corpus (--set data.validation=SOURCE)"

@@ -3,7 +3,7 @@
 import re
 
 CALL = re.compile(r"(\w+)\((.*)\)", re.DOTALL)
-OPTION = re.compile(r",\s*(?=\w+=)")  # what stands before an option; other commas belong to the source
+OPTION = re.compile(r",\s+(?=\w+=)")  # what stands before an option; commas without a space belong to the source
 
 
 def split(text: str, between: re.Pattern[str]) -> list[str]:

@@ -12,12 +12,13 @@ from collections.abc import Collection, Iterator
 
 import numpy as np
 
-from scaling.data.documents import Corpus, Document, File, Part, digest, read
+from scaling.data.documents import Corpus, Document, File, Part, read
 from scaling.data.index import on_held_out_side
+from scaling.data.transformations import Derived
 from scaling.errors import InputError
 
 BINS = 2**18  # of the hash of a pair
-VERSION = 1  # raised when scores change
+SCORES = "1"  # raised when they change
 FACTOR, FACTOR_2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD1342543DE82EF95)
 USAGE = "filter(SOURCE, keep=0.1, by=SOURCE)"
 
@@ -38,29 +39,18 @@ class Filter:
 
 
 @dataclasses.dataclass(frozen=True)
-class Filtered:
+class Filtered(Derived):
     """A corpus of those documents that are most like another's."""
 
-    source: str
-    of: Corpus
     by: Corpus
     keep: float
-
-    @property
-    def drops_near_duplicates(self) -> bool:
-        return self.of.drops_near_duplicates
-
-    @property
-    def cut(self) -> int | None:
-        return self.of.cut
 
     @property
     def entropy_rate(self) -> None:
         return None
 
     def signature(self) -> str:
-        kinds = [corpus.source.partition(":")[0] for corpus in (self.of, self.by)]
-        return digest([str(VERSION), repr(self.keep), *kinds, self.of.signature(), self.by.signature()])
+        return self.signed(SCORES, repr(self.keep), self.by.source.partition(":")[0], self.by.signature())
 
     def parts(self) -> list[Part]:
         return [[FilteredFile(file, self._filter) for file in part] for part in self.of.parts()]

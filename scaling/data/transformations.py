@@ -3,9 +3,10 @@
 corrupt(SOURCE, share=, seed=)            of a share of the documents, half of the words become random letters
 duplicate(SOURCE, share=, times=, seed=)  a share of the documents is there so many times, all but once with changes
 dedup(SOURCE)                             of near-duplicates one is kept
+held_out(SOURCE)                          what is never trained on, alone: to evaluate on
 
-What is held out stays as it is, so that losses of one text under several rules are losses on the same words. Which
-documents a rule meets depends on their text and the seed, not on where they lie.
+But for the last one, what is held out stays as it is, so that losses of one text under several rules are losses on the
+same words. Which documents a rule meets depends on their text and the seed, not on where they lie.
 """
 
 import dataclasses
@@ -26,8 +27,8 @@ CORRUPTED = 0.5  # share of the words of a corrupted document that are replaced 
 CHANGED = 0.02  # of a near-copy
 VERSION = 1  # raised when a rule gives other text
 USAGE = (
-    "corrupt(SOURCE, share=0.2), duplicate(SOURCE, share=0.1, times=10), dedup(SOURCE) or "
-    "filter(SOURCE, keep=0.1, by=SOURCE)"
+    "corrupt(SOURCE, share=0.2), duplicate(SOURCE, share=0.1, times=10), dedup(SOURCE), "
+    "held_out(SOURCE) or filter(SOURCE, keep=0.1, by=SOURCE)"
 )
 
 
@@ -63,13 +64,15 @@ class Rule:
 
 
 @dataclasses.dataclass(frozen=True)
-class Transformed:
-    """A corpus whose documents went through a rule."""
+class Derived:
+    """A corpus made from another: what it says of itself is what the other says, but for its parts and signature."""
 
     source: str
     of: Corpus
-    rule: Rule | None
-    drops_near_duplicates: bool
+
+    @property
+    def drops_near_duplicates(self) -> bool:
+        return self.of.drops_near_duplicates
 
     @property
     def cut(self) -> int | None:
@@ -77,16 +80,64 @@ class Transformed:
 
     @property
     def entropy_rate(self) -> float | None:
-        return None if self.rule else self.of.entropy_rate
+        return self.of.entropy_rate
+
+    def signed(self, *how: str) -> str:
+        """The signature of what becomes of the other corpus in this way."""
+        return digest([str(VERSION), *how, self.of.source.partition(":")[0], self.of.signature()])
+
+
+@dataclasses.dataclass(frozen=True)
+class Transformed(Derived):
+    """A corpus whose documents went through a rule."""
+
+    rule: Rule
+
+    @property
+    def entropy_rate(self) -> None:
+        return None
 
     def signature(self) -> str:
-        return digest([str(VERSION), repr(self.rule), self.of.source.partition(":")[0], self.of.signature()])
+        return self.signed(repr(self.rule))
 
     def parts(self) -> list[Part]:
-        rule = self.rule
-        if rule is None:
-            return self.of.parts()
-        return [[TransformedFile(file, rule) for file in part] for part in self.of.parts()]
+        return [[TransformedFile(file, self.rule) for file in part] for part in self.of.parts()]
+
+
+@dataclasses.dataclass(frozen=True)
+class Deduplicated(Derived):
+    """A corpus of whose near-duplicates one is kept."""
+
+    @property
+    def drops_near_duplicates(self) -> bool:
+        return True
+
+    def signature(self) -> str:
+        return self.signed()
+
+    def parts(self) -> list[Part]:
+        return self.of.parts()
+
+
+@dataclasses.dataclass(frozen=True)
+class HeldOut(Derived):
+    """What of a corpus is never trained on, as a corpus."""
+
+    def signature(self) -> str:
+        return self.signed()
+
+    def parts(self) -> list[Part]:
+        return [[HeldOutFile(file) for file in part] for part in self.of.parts()]
+
+
+@dataclasses.dataclass(frozen=True)
+class HeldOutFile(File):
+    """A file's documents that are held out; their numbers stay."""
+
+    of: File
+
+    def documents(self, keep: Collection[int] | None) -> Iterator[tuple[int, Document]]:
+        return ((k, document) for k, document in self.of.documents(keep) if on_held_out_side(document))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +156,7 @@ class TransformedFile(File):
                     yield n, made
 
 
-def transformed(source: str, name: str, inner: Corpus, options: dict[str, str]) -> Transformed:
+def transformed(source: str, name: str, inner: Corpus, options: dict[str, str]) -> Corpus:
     """The corpus that NAME(SOURCE, KEY=VALUE, ...) means.
 
     Raises:
@@ -119,6 +170,7 @@ def transformed(source: str, name: str, inner: Corpus, options: dict[str, str]) 
             "seed": (int, 0, 2**63 - 1, 0),
         },
         "dedup": {},
+        "held_out": {},
     }
     if name not in known:
         raise InputError(f"{source}: unknown rule {name!r}; wanted one of {USAGE}")
@@ -133,11 +185,13 @@ def transformed(source: str, name: str, inner: Corpus, options: dict[str, str]) 
         if not low <= values[option] <= high:
             given = f"{option}={options[option]}" if option in options else f"no {option}"
             raise InputError(f"{source}: {given}, wanted {option} from {low:g} to {high:g}; such as {USAGE}")
+    if name == "held_out":
+        return HeldOut(source, inner)
     if name == "dedup":
-        return Transformed(source, inner, None, True)
+        return Deduplicated(source, inner)
     replaced = CORRUPTED if name == "corrupt" else CHANGED
     rule = Rule(name, values["share"], int(values.get("times", 1)), replaced, int(values["seed"]))
-    return Transformed(source, inner, rule, inner.drops_near_duplicates)
+    return Transformed(source, inner, rule)
 
 
 def _replaced(text: str, share: float, draw: Callable[[int], np.ndarray]) -> str:
