@@ -208,7 +208,9 @@ def figure_2(evidence: Schedules, drawn: Drawn) -> None:
         axes.minorticks_off()
         axes.set_xlabel("Share of the updates in the cooldown")
         axes.set_ylabel("Loss above the cosine's, %")
-        legend(axes, "best")
+        low, high = axes.get_ylim()
+        axes.set_ylim(low, high + 0.5 * (high - low))  # room for the legend
+        legend(axes, "upper right")
     drawn.points(rows)
     drawn.say(*_cooldowns_said(evidence))
 
@@ -251,6 +253,16 @@ def _cooldowns_said(evidence: Schedules) -> Iterator[str]:
         yield (
             f"From {factor:g} of the cosine's peak the cooldowns end, against it, {shown} of the updates, "
             f"± {digits.percent(half)} ({_seeds(len(change), 'the other rate')})."
+        )
+    for factor, change in evidence.cooldowns.items():
+        off = []
+        for law, words in LAWS.items():
+            shares, said = _lines(evidence, law, factor)
+            by_law = np.interp(np.log(SHARES), np.log(shares), said) / 100
+            off.append(f"{digits.percent(float(np.mean(by_law - change.mean(axis=0))), sign=True)} ({words})")
+        yield (
+            f"The laws, fitted at the cosine's peak, put the cooldowns from {factor:g} of it on average "
+            f"{joined_words(off)} from where they end."
         )
     if len(evidence.cooldowns) > 1:
         yield (
