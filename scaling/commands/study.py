@@ -170,7 +170,7 @@ def _run_study(config: str, settings: dict[str, str], out: Path, args: argparse.
         outcome = train(whole, packs, args, shard=shard, retry=retry)
         if outcome.left or outcome.failed:
             break
-        if ask is None or whole.asked or parts > 1 or not _ask(ask, whole, wanted):
+        if ask is None or (whole.asked and whole.asked.closed) or parts > 1 or not _ask(ask, whole, wanted):
             break
     if outcome.finished + outcome.diverged and not outcome.interrupted and parts == 1:
         _write_report(out, only_if_older_than=[out / "study.json", *out.glob("packs/*/*/done.json")])
@@ -251,9 +251,9 @@ def _ask(ask: Callable[["Table"], Sequence["RunConfig"]], whole: "StudyFolder", 
     from analysis.load import load
 
     runs = ask(load(whole.path))
-    arguments.say(f"{whole.path}: the config adds {len(runs)} runs" if runs else f"{whole.path}: no run is added")
-    study.answer(whole.path, wanted.runs, runs, arguments.say)
-    return bool(runs)
+    added = study.answer(whole.path, wanted.runs, whole.asked, runs, arguments.say)
+    arguments.say(f"{whole.path}: the config adds {len(runs)} runs" if added else f"{whole.path}: no run is added")
+    return added
 
 
 def _write_report(
