@@ -235,8 +235,9 @@ def of_run(curves: Table, run: str, config: "RunConfig") -> Curve:
     """
     own = np.flatnonzero((curves["run"] == run) & np.isfinite(curves["loss"]))
     own = own[np.argsort(curves["step"][own])]
-    shape = schedules.shape(config.optim.schedule, config.steps, config.warmup_steps, config.falling_steps)
-    return Curve(run, curves["step"][own], curves["loss"][own], config.optim.learning_rate * shape)
+    o = config.optim
+    shape = schedules.shape(o.schedule, config.steps, config.warmup_steps, config.falling_steps, o.end)
+    return Curve(run, curves["step"][own], curves["loss"][own], o.learning_rate * shape)
 
 
 # --- the law

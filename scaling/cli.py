@@ -138,6 +138,7 @@ def parser() -> argparse.ArgumentParser:
         mix,
         plans,
         reproduce,
+        sample,
         study,
         table,
         tune,
@@ -162,6 +163,7 @@ def parser() -> argparse.ArgumentParser:
         table,
         tune,
         reproduce,
+        sample,
         compile,
         launch,
     ):

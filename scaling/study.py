@@ -452,7 +452,7 @@ def prepare(
     Raises:
       InputError: tokens cannot be made, the text has changed, memory or disk do not suffice.
     """
-    there = folder.exists()
+    there = folders.on_disk(folder).exists()
     try:
         with claims.held(folder / "planning", say, str(folder)):
             return _prepared(study, folder, pack, workers, shards_of, mesh, devices, say)
