@@ -17,7 +17,7 @@ from analysis.onset import BEYOND, onset
 from analysis.table import Table
 from scaling import counts, histories, kinds, schedules, study
 from scaling.checked import Damaged
-from scaling.config import SEMANTICS, ModelConfig, RunConfig
+from scaling.config import COOLED, SEMANTICS, ModelConfig, RunConfig
 from scaling.data import mixture
 from scaling.errors import InputError
 from scaling.histories import History
@@ -248,6 +248,7 @@ def _row(run: _Run) -> dict[str, Any]:
         "learning_rate": config.optim.learning_rate,
         "learning_rate_sum": rate_sum(config),
         "schedule": config.optim.schedule,
+        "cooldown": config.optim.decay if config.optim.schedule in COOLED else math.nan,
         "warmup": config.optim.warmup if warmup_tokens is None else config.warmup_steps / config.steps,
         "optimizer": config.optim.optimizer,
         "weight_decay": config.optim.weight_decay,

@@ -16,6 +16,7 @@ from scipy import special
 from analysis import digits
 from analysis.confidence import LEVEL, sigma_interval
 from analysis.table import Table
+from scaling.config import COOLED
 
 Array = NDArray[np.float64]
 
@@ -26,7 +27,6 @@ NOT_SETTINGS = (
     *("loss", "train_loss", "val_loss", "test_loss", "perplexity", "accuracy", "tokens_at_min", "onset"),
     *("batch_crit", "steps_min", "steps_stop", "flops_min", "flops_trained", "noise_trace", "grad_square"),
 )
-BRANCHING = "wsd"  # the schedule whose runs can share a trunk
 # What branches of one trunk may differ in: shares and totals follow the length.
 OWN_LENGTH = ("tokens", "unique_tokens", "epochs", "steps", "warmup")
 LIKELY = 0.05  # that equal noise at all sizes would show such a slope, below which the slope is believed
@@ -114,7 +114,7 @@ def grouped(table: Table, names: list[str]) -> NDArray[np.int64]:
 
 
 def trunks(table: Table, *besides: str) -> NDArray[np.int64]:
-    """A number per row: equal for branches of one trunk, runs of schedule wsd that differ in their length alone.
+    """A number per row: equal for branches of one trunk, runs that have a cooldown and differ in their length alone.
 
     What follows from the length may differ too. A warm-up is the same where its updates are.
 
@@ -128,7 +128,7 @@ def trunks(table: Table, *besides: str) -> NDArray[np.int64]:
         table = table.with_columns(_warmup=np.round(table["warmup"] * table["steps"]))
     same = [name for name in setting_columns(table) if name not in OWN_LENGTH and not name.startswith("flops")]
     group = grouped(table, [*same, *(name for name in ("_warmup", *besides) if name in table)])
-    alone = table["schedule"] != BRANCHING
+    alone = ~np.isin(table["schedule"], COOLED)
     group[alone] = len(table) + np.arange(int(alone.sum()))
     return np.unique(group, return_inverse=True)[1]
 

@@ -19,17 +19,19 @@ from analysis import digits
 from analysis.confidence import LEVEL
 from analysis.jsonable import jsonable
 from analysis.laws.law import Values
-from analysis.laws.schedules import Luo, OfSchedules, Schedules, Seen, Tissue, of_schedules
+from analysis.laws.schedules import Functional, Luo, OfSchedules, Schedules, Seen, Tissue, of_schedules
 from analysis.table import Table
 from scaling import schedules
+from scaling.config import COOLED
 from scaling.errors import InputError
 
 if TYPE_CHECKING:
     from analysis.records import Records
+    from scaling.config import RunConfig
 
 Array = NDArray[np.float64]
 
-LAWS: Mapping[str, type[OfSchedules]] = {law.name: law for law in (Tissue, Luo)}
+LAWS: Mapping[str, type[OfSchedules]] = {law.name: law for law in (Tissue, Luo, Functional)}
 PLANNED = "planned"
 POINTS = 60  # of a curve that are fitted, evenly spread over its updates
 KNOTS = 100  # places of a schedule where its rate is taken to change
@@ -97,7 +99,7 @@ class Asked:
 
     Attributes:
         steps, peak, warmup: updates, the highest rate, and updates of the rise; the curve's own where left out.
-        decay: share of the updates in the cooldown of wsd.
+        decay: share of the updates in the cooldown, of a schedule that has one.
         end: share of the peak at the end.
         fall: the shape of the cooldown of wsd; the schedule's own where it is left out.
     """
@@ -123,7 +125,8 @@ class Asked:
         name, *pairs = text.split(",")
         if name not in schedules.NAMES:
             raise InputError(f"--schedule {text}: wanted one of {', '.join((*schedules.NAMES, PLANNED))}")
-        known = {"steps", "peak", "warmup", *(("decay", "fall") if name == "wsd" else ()),
+        known = {"steps", "peak", "warmup", *(("decay",) if name in COOLED else ()),
+                 *(("fall",) if name == "wsd" else ()),
                  *(("end",) if name != "constant" else ())}  # fmt: skip
         given: dict[str, Any] = {}
         for pair in pairs:
@@ -154,7 +157,7 @@ class Asked:
         """
         steps = int(self.steps or len(like.rates))
         warmup = int(like.warmup if self.warmup is None else self.warmup)
-        falling = math.ceil(self.decay * steps) if self.name == "wsd" else steps - warmup
+        falling = math.ceil(self.decay * steps) if self.name in COOLED else steps - warmup
         if warmup + falling > steps or falling < 1:
             raise InputError(
                 f"--schedule {self.typed}: {warmup} updates of warm-up do not fit into {steps} with the fall"
@@ -215,17 +218,26 @@ def of_records(found: "Records") -> dict[str, list[Curve]]:
     table = found.curves
     for run in dict.fromkeys(table["run"].tolist()):
         config = found.configs[run]
-        own = np.flatnonzero((table["run"] == run) & np.isfinite(table["loss"]))
-        own = own[np.argsort(table["step"][own])]
-        o = config.optim
-        shape = schedules.shape(o.schedule, config.steps, config.warmup_steps, config.falling_steps, o.end)
-        curve = Curve(run, table["step"][own], table["loss"][own], o.learning_rate * shape)
-        if len(own) and len(curve.fitted) >= FEWEST:
+        curve = of_run(table, run, config)
+        if len(curve.step) and len(curve.fitted) >= FEWEST:
             groups.setdefault((config.model, config.batch_tokens), []).append(curve)
     return {
         f"{k}: N = {digits.short(model.N)}, batches of {digits.short(B)} tokens": own
         for k, ((model, B), own) in enumerate(groups.items(), 1)
     }
+
+
+def of_run(curves: Table, run: str, config: "RunConfig") -> Curve:
+    """The curve of one run of our own, with the rates of its plan.
+
+    Args:
+        curves: run, step, loss; rows of other runs too.
+    """
+    own = np.flatnonzero((curves["run"] == run) & np.isfinite(curves["loss"]))
+    own = own[np.argsort(curves["step"][own])]
+    o = config.optim
+    shape = schedules.shape(o.schedule, config.steps, config.warmup_steps, config.falling_steps, o.end)
+    return Curve(run, curves["step"][own], curves["loss"][own], o.learning_rate * shape)
 
 
 # --- the law
@@ -245,7 +257,7 @@ def fitted(law: type[OfSchedules], curves: Sequence[Curve], more: Sequence[Array
             raise InputError(f"{curve.name}: {len(curve.fitted)} points after the warm-up; wanted {FEWEST} or more")
     if not any(curve.fell for curve in curves):
         raise InputError("no curve has seen its learning rate fall: what a fall gains is not known; give one that has")
-    all_ = Schedules.of([*(curve.rates for curve in curves), *more], knots=KNOTS)
+    all_ = Schedules.of([*(curve.rates for curve in curves), *more], knots=KNOTS, between=law.between)
     step = np.concatenate([curve.step[curve.fitted] for curve in curves])
     loss = np.concatenate([curve.loss[curve.fitted] for curve in curves])
     number = np.concatenate([np.full(len(curve.fitted), k + 1.0) for k, curve in enumerate(curves)])

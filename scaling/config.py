@@ -36,6 +36,8 @@ ADDED = (
     "optim.independent_decay",
     "optim.end",
 )
+# Schedules at the peak up to a fall of their own, over the last `optim.decay` of the updates; one trunk until then.
+COOLED = ("wsd", "wsd_linear", "two_stage")
 # The first semantics: learned positions that were not scaled as tokens are, windows without a separator before them.
 ADDED_TO_FIRST = (
     "optim.decay",
@@ -228,14 +230,15 @@ class OptimConfig:
 
     learning_rate: float = 1e-3  # peak
     optimizer: str = "adam"  # one of scaling.optimizers.OPTIMIZERS, or FILE.py:Name (scaling.extensions)
-    schedule: Literal["cosine", "constant", "linear", "wsd"] = "cosine"  # after the warm-up, see scaling.schedules
+    # After the warm-up, see scaling.schedules.
+    schedule: Literal["cosine", "constant", "linear", "wsd", "wsd_linear", "two_stage"] = "cosine"
     warmup: float = 0.05  # share of the steps
     weight_decay: float = 0.0  # not with adam, on matrices; decoupled, see independent_decay
     b1: float = 0.9
     b2: float = 0.99  # 0.95 is too low at small batches: Porian et al. (2024)
     eps: float = 1e-8
     clip: float = 1.0  # global gradient norm
-    decay: float = 0.2  # wsd only: share of the steps in the cooldown that ends the run
+    decay: float = 0.2  # wsd, wsd_linear and two_stage: share of the steps in the cooldown that ends the run
     warmup_tokens: int | None = None  # in place of the share, so that runs of several lengths warm up alike
     independent_decay: bool = False  # the decay is multiplied by the schedule alone, not by the peak rate as well
     end: float = 0.0  # cosine and linear: share of the peak at which the rate ends
@@ -255,10 +258,10 @@ class OptimConfig:
             )
         if not 0 < self.decay <= 1:
             raise InputError(f"optim.decay={self.decay} is a share of the steps; use 0.01 to 1, such as 0.2")
-        if self.schedule != "wsd" and self.decay != type(self).decay:
+        if self.schedule not in COOLED and self.decay != type(self).decay:
             raise InputError(
-                f"optim.decay={self.decay} with optim.schedule={self.schedule}; only wsd has a cooldown of its own: "
-                "use --set optim.schedule=wsd, or leave optim.decay out"
+                f"optim.decay={self.decay} with optim.schedule={self.schedule}; only {', '.join(COOLED)} have a "
+                "cooldown of their own: use --set optim.schedule=wsd, or leave optim.decay out"
             )
         if not 0 <= self.end < 1:
             raise InputError(f"optim.end={self.end} is a share of the peak; use 0 to 0.99, such as 0.1")
@@ -352,7 +355,7 @@ class RunConfig:
         self._whole("tokens", self.batch_tokens, "a whole number of steps of batch x n_ctx tokens")
         if self.unique_tokens is not None:
             self._whole("unique_tokens", self.model.n_ctx, "a whole number of windows of n_ctx tokens")
-        if self.optim.schedule == "wsd" and self.warmup_steps + self.decay_steps > self.steps:
+        if self.optim.schedule in COOLED and self.warmup_steps + self.decay_steps > self.steps:
             raise InputError(
                 f"the warm-up of {self.warmup_steps} updates and the cooldown of {self.decay_steps} do not fit into "
                 f"tokens={self.tokens}, {self.steps} updates; use more tokens, or a smaller optim.decay or warm-up"
@@ -413,13 +416,13 @@ class RunConfig:
 
     @property
     def decay_steps(self) -> int:
-        """Updates of the cooldown, at the end of a run of schedule wsd."""
-        return math.ceil(self.optim.decay * self.steps) if self.optim.schedule == "wsd" else 0
+        """Updates of the cooldown at the end of a run, of a schedule that has one."""
+        return math.ceil(self.optim.decay * self.steps) if self.optim.schedule in COOLED else 0
 
     @property
     def falling_steps(self) -> int:
         """Updates at the end of the run over which the rate falls; a constant one does not."""
-        return self.decay_steps if self.optim.schedule == "wsd" else self.steps - self.warmup_steps
+        return self.decay_steps if self.optim.schedule in COOLED else self.steps - self.warmup_steps
 
     @property
     def noise_batches(self) -> tuple[int, ...]:

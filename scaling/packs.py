@@ -9,7 +9,7 @@ import dataclasses
 import itertools
 from collections.abc import Hashable, Sequence
 
-from scaling.config import OptimConfig, RunConfig
+from scaling.config import COOLED, OptimConfig, RunConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,13 +33,13 @@ class Segment:
 def trunk(run: RunConfig) -> Hashable | None:
     """What runs that can share their updates before the cooldown have in common; None: this one shares none.
 
-    Runs of schedule wsd that agree in all but their tokens and the share of the cooldown do, if the updates of the
+    Runs of a schedule with a cooldown that agree in all but their tokens and the cooldown do, if the updates of the
     warm-up and the tokens from which they draw examples are the same, as absolute `optim.warmup_tokens` and
     `unique_tokens` make them.
     """
-    if run.optim.schedule != "wsd":
+    if run.optim.schedule not in COOLED:
         return None
-    optim = dataclasses.replace(run.optim, warmup=0.0, warmup_tokens=None, decay=OptimConfig.decay)
+    optim = dataclasses.replace(run.optim, warmup=0.0, warmup_tokens=None, schedule="wsd", decay=OptimConfig.decay)
     return run.warmup_steps, dataclasses.replace(run, tokens=run.batch_tokens, unique_tokens=run.pool, optim=optim)
 
 

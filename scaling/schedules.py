@@ -3,7 +3,8 @@
 A cosine and a straight line fall from the end of the warm-up on, to zero or to a share of the peak (`ending`).
 Of warm-up, stable, decay (wsd) the rate
 stays at its peak and falls in a cooldown as 1 - sqrt of the share of it that is over: Haegele et al. (2024), arXiv
-2405.18392.
+2405.18392; of wsd_linear as a straight line. Of two_stage it drops at once to SECOND of the peak: Luo et al. (2025),
+arXiv 2503.12811.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 Array = Any  # of NumPy or of JAX
+SECOND = 0.3  # of the peak, the rate of the second of two stages
 
 # By name: from the share of the fall that is over, and the array module, to the share of the peak.
 FALLS: Mapping[str, Callable[[Array, Any], Array]] = {
@@ -19,6 +21,8 @@ FALLS: Mapping[str, Callable[[Array, Any], Array]] = {
     "cosine": lambda over, xp: 0.5 * (1 + xp.cos(xp.pi * over)),
     "linear": lambda over, xp: 1 - over,
     "wsd": lambda over, xp: 1 - xp.sqrt(over),
+    "wsd_linear": lambda over, xp: 1 - over,
+    "two_stage": lambda over, xp: xp.where(over > 0, SECOND, 1.0),
 }
 NAMES = tuple(FALLS)  # a schedule's number is its place here
 

@@ -316,7 +316,7 @@ OF_OTHER_TYPES = (
         ),
         (lambda: dataclasses.replace(RUN, tokens=-1024), "tokens=-1024 must be positive"),
         (lambda: dataclasses.replace(RUN, unique_tokens=100), "unique_tokens=100 .* the nearest is 128"),
-        (lambda: OptimConfig(decay=0.1), "optim.decay=0.1 with optim.schedule=cosine; only wsd"),
+        (lambda: OptimConfig(decay=0.1), "optim.decay=0.1 with optim.schedule=cosine; only wsd, "),
         (lambda: OptimConfig(schedule="wsd", decay=0.0), "optim.decay=0.0 is a share"),
         (lambda: OptimConfig(warmup_tokens=-1), "optim.warmup_tokens=-1 is negative"),
         (

@@ -41,6 +41,10 @@ def rate(run: RunConfig, step: int) -> float:
     if run.optim.schedule == "wsd":
         cooldown = np.ceil(run.optim.decay * run.steps)
         return run.optim.learning_rate * (1 - np.sqrt(max(0, 1 - left / cooldown)))
+    if run.optim.schedule == "wsd_linear":
+        return run.optim.learning_rate * min(1, left / np.ceil(run.optim.decay * run.steps))
+    if run.optim.schedule == "two_stage":
+        return run.optim.learning_rate * (0.3 if left < np.ceil(run.optim.decay * run.steps) else 1)
     return run.optim.learning_rate * 0.5 * (1 + np.cos(np.pi * (step - warmup) / (run.steps - warmup)))
 
 
@@ -235,6 +239,8 @@ RUNS = (
     dataclasses.replace(RUN, optim=OptimConfig(schedule="wsd", warmup_tokens=5 * RUN.batch_tokens)),
     dataclasses.replace(RUN, optim=OptimConfig(schedule="wsd", warmup=0.0, decay=1.0)),
     dataclasses.replace(RUN, optim=OptimConfig(schedule="wsd", warmup_tokens=1, decay=0.01)),
+    dataclasses.replace(RUN, optim=OptimConfig(schedule="wsd_linear", warmup=0.0, decay=0.3)),
+    dataclasses.replace(RUN, optim=OptimConfig(schedule="two_stage", warmup=0.0, decay=0.4)),
 )
 
 

@@ -94,12 +94,16 @@ def mixed(draw) -> list[RunConfig]:
 
     def run(steps: int, seed: int, schedule, decay: float) -> RunConfig:
         optim = OptimConfig(schedule=schedule, warmup_tokens=0)
-        if schedule == "wsd":
+        if schedule != "cosine":
             optim = dataclasses.replace(optim, decay=decay)
         return dataclasses.replace(WSD, tokens=steps * B, seed=seed, optim=optim)
 
     one = st.builds(
-        run, st.integers(1, 60), st.integers(0, 1), st.sampled_from(("wsd", "cosine")), st.sampled_from((0.1, 0.5, 1.0))
+        run,
+        st.integers(1, 60),
+        st.integers(0, 1),
+        st.sampled_from(("wsd", "two_stage", "cosine")),
+        st.sampled_from((0.1, 0.5, 1.0)),
     )
     return draw(st.lists(one, min_size=1, max_size=9))
 

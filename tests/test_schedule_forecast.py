@@ -176,6 +176,6 @@ def test_curves_of_files_are_predicted_from_the_command_line(tmp_path, capsys):
 
 
 def test_every_law_of_whole_curves_can_be_asked():
-    assert set(schedule_forecast.LAWS) == {"tissue", "luo"}
+    assert set(schedule_forecast.LAWS) == {"tissue", "luo", "functional"}
     (one,) = forecast([curve(text) for text in OURS[:2]], ["wsd,decay=0.3"], law="luo").endings
     assert one.value == pytest.approx(end("wsd,decay=0.3"), rel=0.01)

@@ -239,6 +239,10 @@ def wsd(run: RunConfig, steps: int, decay: float) -> RunConfig:
     return dataclasses.replace(run, tokens=steps * run.batch_tokens, unique_tokens=30 * run.batch_tokens, optim=optim)
 
 
+def linearly(run: RunConfig) -> RunConfig:
+    return dataclasses.replace(run, optim=dataclasses.replace(run.optim, schedule="wsd_linear"))
+
+
 @pytest.fixture(scope="module")
 def several(tiny) -> list[RunConfig]:
     """Runs of one program in a pack of three, two and one lanes: two branches of a trunk, and two runs of their own."""
@@ -246,7 +250,7 @@ def several(tiny) -> list[RunConfig]:
     return [
         wsd(tiny, 12, 0.25),  # cools down after 9 updates
         dataclasses.replace(tiny, tokens=6 * tiny.batch_tokens, seed=5, eval=EvalConfig(8, 2, 1)),
-        wsd(tiny, 24, 0.25),  # after 18
+        linearly(wsd(tiny, 24, 0.25)),  # after 18
         dataclasses.replace(tiny, tokens=16 * tiny.batch_tokens, seed=6, optim=adamw),
     ]
 

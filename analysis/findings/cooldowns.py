@@ -1,7 +1,7 @@
 """Several lengths from one trunk: what the cooldown branches reach, beside runs that decayed over their own length.
 
-Warm-up-stable-decay, Haegele et al. (2024). Runs of schedule wsd that differ in their tokens alone are branches of one
-trunk. Losses are in nats per token, N in non-embedding parameters, D in tokens.
+Warm-up-stable-decay, Haegele et al. (2024). Runs of a schedule with a cooldown that differ in their tokens alone are
+branches of one trunk. Losses are in nats per token, N in non-embedding parameters, D in tokens.
 """
 
 import dataclasses
@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from analysis import digits
-from analysis.replicates import BRANCHING, RATE, mean_loss
+from analysis.replicates import RATE, mean_loss
 from analysis.replicates import trunks as trunks_of
 from analysis.table import Table
+from scaling.config import COOLED
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +114,7 @@ def find(table: Table) -> Cooldowns | None:
     if not len(table) or not all(table.has(name) for name in ("params", "tokens", "schedule", "loss")):
         return None
     trunk = trunks_of(table, RATE, "seed")
-    branch = (table["schedule"] == BRANCHING) & np.isfinite(table["loss"])
+    branch = np.isin(table["schedule"], COOLED) & np.isfinite(table["loss"])
     trunks, members = [], []
     for k in np.unique(trunk):
         rows = sorted(np.flatnonzero(branch & (trunk == k)).tolist(), key=lambda i: table["tokens"][i])
@@ -134,7 +135,7 @@ def find(table: Table) -> Cooldowns | None:
 
 
 def _branch(table: Table, i: int) -> Branch:
-    same = (table["schedule"] != BRANCHING) & np.isfinite(table["loss"])
+    same = ~np.isin(table["schedule"], COOLED) & np.isfinite(table["loss"])
     for name in ("params", "d_model", "n_layer", "tokens", "batch_tokens", "seed", "data", "tokens_id"):
         if name in table:
             same &= table[name] == table[name][i]

@@ -41,15 +41,20 @@ class Schedules:
     before: Array
 
     @classmethod
-    def of(cls, schedules: Sequence[ArrayLike], knots: int = KNOTS) -> "Schedules":
-        """Schedules as the learning rates of all their updates; a schedule with more changes than `knots` has
-        neighbouring ones that are of one sign taken together, at their mean place."""
+    def of(cls, schedules: Sequence[ArrayLike], knots: int = KNOTS, between: int = 0) -> "Schedules":
+        """Schedules as the learning rates of all their updates.
+
+        Args:
+            knots: a schedule with more changes has neighbouring ones that are of one sign taken together, at their
+                mean place.
+            between: places that are added where nothing changes, evenly over the rates added up.
+        """
         all_ = [np.asarray(rates, float) for rates in schedules]
         longest = max(len(rates) for rates in all_)
         total = np.stack(
             [np.pad(np.append(0.0, np.cumsum(rates)), (0, longest - len(rates)), "edge") for rates in all_]
         )
-        changes = [_changes(rates, sums, knots) for rates, sums in zip(all_, total, strict=True)]
+        changes = [_changes(rates, sums, knots, between) for rates, sums in zip(all_, total, strict=True)]
         widest = max(len(at) for at, *_ in changes)
         fill = (longest + 1.0, 0.0, 1.0, 0.0)  # a change that never comes
         padded = ([np.pad(c[i], (0, widest - len(c[i])), constant_values=fill[i]) for c in changes] for i in range(4))
@@ -90,7 +95,7 @@ class Seen(NamedTuple):
     warming: Values
 
 
-def _changes(rates: Array, total: Array, knots: int) -> tuple[Array, Array, Array, Array]:
+def _changes(rates: Array, total: Array, knots: int, between: int) -> tuple[Array, Array, Array, Array]:
     """`at`, `drop`, `rate` and `before` of one schedule."""
     drop = -np.diff(rates, prepend=0.0)
     k = np.flatnonzero(drop)
@@ -104,7 +109,15 @@ def _changes(rates: Array, total: Array, knots: int) -> tuple[Array, Array, Arra
         parts = np.arange(len(k))
     whole = np.bincount(parts, drop).astype(float)
     mean = [np.bincount(parts, drop * x) / whole for x in (k + 1.0, np.maximum(rates[k], LEAST_RATE), total[k])]
-    return mean[0], whole, mean[1], mean[2]
+    even = np.searchsorted(total[: len(rates)], total[len(rates)] * np.arange(1, between + 1) / (between + 1))
+    at = np.append(mean[0], even + 1.0)
+    order = np.argsort(at, kind="stable")
+    return (
+        at[order],
+        np.append(whole, np.zeros(between))[order],
+        np.append(mean[1], np.maximum(rates[np.minimum(even, len(rates) - 1)], LEAST_RATE))[order],
+        np.append(mean[2], total[even])[order],
+    )
 
 
 class OfSchedules(Law):
@@ -113,6 +126,7 @@ class OfSchedules(Law):
     inputs = ("step", "schedule_number")
     about = (FINISHED, ONE_MODEL)
     schedules: ClassVar[Schedules]
+    between: ClassVar[int] = 0  # places of a schedule that the law wants beside those where its rate changes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,7 +183,41 @@ class Luo(OfSchedules):
         return self.L_0 + self.A * power(seen.S, -self.alpha) - self.B * (seen.drop * gained).sum(-1)
 
 
+@dataclasses.dataclass(frozen=True)
+class Functional(OfSchedules):
+    """L(t) = L_0 + A T^-q + integral over u from 0 to T of eta(u) (A_0 + A_1 u^-q) / (1 + c (T - u)) du.
+
+    The functional scaling law: T the rates added up. What the noise of an update adds is proportional to its rate over
+    its batch, of which there is one here, and is forgotten as 1 / (1 + c (T - u)): the exponent is near 1, at which the
+    integral over a stretch of one rate is a logarithm. The paper, about gradient descent, has 1 + T where T stands
+    here; the rates of Adam have no such unit, and the curves of Luo et al. (2025) want none.
+    """
+
+    L_0: Scalar = floor()
+    A: Scalar = constant("nats/token", (0.1, 10.0))
+    q: Scalar = exponent((0.1, 1.0))
+    A_0: Scalar = constant("nats/token", (1e2, 1e7))
+    A_1: Scalar = constant("nats/token", (1e2, 1e7))
+    c: Scalar = constant("", (1e2, 1e5))
+
+    name = "functional"
+    source = "Li et al. (2025), arXiv 2509.19189, with the kernel's exponent 1"
+    linear = ("L_0", "A", "A_0", "A_1")
+    between = 40
+
+    def __call__(self, t: Values, number: Values) -> Values:
+        xp = namespace(self.L_0, self.A, self.q, self.A_0, self.A_1, self.c, t, number)
+        seen = self.schedules.seen(t, number)
+        q, A_0, A_1, c = (xp.asarray(x)[..., None] for x in (self.q, self.A_0, self.A_1, self.c))
+        begun = seen.since
+        ended = xp.concatenate([begun[..., 1:], xp.zeros_like(begun[..., :1])], -1)
+        u = seen.S[..., None] - (begun + ended) / 2
+        kept = (xp.log1p(c * begun) - xp.log1p(c * ended)) / c
+        noise = (seen.rate * (A_0 + A_1 * power(u, -q)) * kept).sum(-1)
+        return self.L_0 + self.A * power(seen.S, -self.q) + noise
+
+
 def of_schedules(law: type[L], schedules: Schedules) -> type[L]:
-    """The law, `Tissue` or `Luo`, for these schedules."""
+    """A law of this module for these schedules."""
     namespace = {"schedules": schedules, "__doc__": law.__doc__}
     return dataclasses.make_dataclass(law.__name__, [], bases=(law,), namespace=namespace, frozen=True)

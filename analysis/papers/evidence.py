@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from analysis.confidence import LEVEL, t_quantile
 from analysis.laws.admission import IN_CONTEXT
 from analysis.papers.claim import Undecided
 from analysis.records import Records
@@ -150,6 +151,21 @@ def means(table: Table, by: str = "params", of: str = "loss") -> tuple[np.ndarra
     """The values of a column, rising, and the geometric mean of another at each of them."""
     at = np.unique(table[by])
     return at, np.array([math.exp(np.log(table[of][table[by] == value]).mean()) for value in at])
+
+
+def paired_half(ln_loss: np.ndarray) -> float:
+    """Half-width of the interval of the mean difference of two arms that seeds share. ln_loss: (seed, arm)
+
+    Arms of one seed share their first weights and their examples: what a seed does to all alike is no noise. What it
+    does to each by itself is pooled over the arms. Infinite with one seed or one arm.
+    """
+    seeds, arms = ln_loss.shape
+    degrees = (seeds - 1) * (arms - 1)
+    if not degrees:
+        return math.inf
+    residual = ln_loss - ln_loss.mean(axis=0) - ln_loss.mean(axis=1)[:, None] + ln_loss.mean()
+    sigma = math.sqrt(float((residual**2).sum()) / degrees)
+    return float(t_quantile(LEVEL, np.array(degrees))) * sigma * math.sqrt(2 / seeds)
 
 
 def mode(values: ArrayLike) -> Any:

@@ -64,6 +64,7 @@ COLUMNS: Mapping[str, str] = {
     "learning_rate": "",
     "learning_rate_sum": "",
     "warmup": "share of the updates, or updates",
+    "cooldown": "share of the updates",
     "weight_decay": "",
     "independent_decay": "1 or 0",
     "tied": "1 or 0",

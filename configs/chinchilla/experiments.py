@@ -37,14 +37,15 @@ def cycles(budget: Budget) -> tuple[RunConfig, ...]:
     """
     part = budget.cycle
     return tuple(
-        _cosine(budget, cycle, seed, factor)
+        cosine(budget, cycle, seed, factor)
         for seed in range(part.seeds)
         for cycle, factor in (*((cycle, 1.0) for cycle in CYCLES), *((1.0, factor) for factor in TRIED))
         if factor == 1.0 or seed == 0
     )
 
 
-def _cosine(budget: Budget, cycle: float, seed: int, factor: float) -> RunConfig:
+def cosine(budget: Budget, cycle: float, seed: int, factor: float) -> RunConfig:
+    """A cosine so many times as long as the run, at so many times the rule's rate."""
     part, model = budget.cycle, budget.grid.model(budget.cycle.k)
     B = budget.grid.batch_tokens
     run = budget.grid.trained(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from analysis.plan.next_run import Plan
     from analysis.schedule_forecast import Curve, ScheduleForecast
 
-OF_CURVES = ("tissue", "luo")  # laws of whole loss curves
+OF_CURVES = ("tissue", "luo", "functional")  # laws of whole loss curves
 
 
 def add(verbs: arguments.Verbs) -> None:
@@ -44,8 +44,9 @@ def add(verbs: arguments.Verbs) -> None:
         action="extend",
         default=[],
         metavar="SCHEDULE",
-        help="where a schedule leads: constant, cosine, linear or wsd, with ,decay= ,fall= ,end= ,steps= ,peak= "
-        ",warmup= where they differ from the curves'; or planned, for the runs of a study that are on their way",
+        help="where a schedule leads: constant, cosine, linear, wsd, wsd_linear or two_stage, with ,decay= ,fall= "
+        ",end= ,steps= ,peak= ,warmup= where they differ from the curves'; or planned, for the runs of a study that "
+        "are on their way",
     )
     predict.add_argument(
         "--run", metavar="NAME", dest="going_on", help="the curve whose run goes on under the one --schedule"

@@ -404,6 +404,8 @@ def _glance(now: "Status", each_run: bool) -> list[str]:
     states = ", ".join(f"{n} {state}" for state, n in counts.items())
     left = f", about {progress_bar.clock(now.left)} left" if now.left else ""
     lines.append(f"{finished} of {len(now.runs)} runs finished ({states}); {now.share:.0%} of the updates{left}")
+    if any(each.state == "running" for each in now.packs):
+        lines.append("what unfinished runs will end at: scaling predict DIR --schedule planned")
     if "quarantined" in counts:
         lines.append("what is quarantined is tried again by scaling study run ... --retry")
     return lines

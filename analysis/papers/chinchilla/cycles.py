@@ -9,14 +9,13 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 
 from analysis import digits
-from analysis.confidence import LEVEL, t_quantile
 from analysis.page.canvas import GREY, LOSS, STYLE, log_y, panels
 from analysis.papers.chinchilla.evidence import Chinchilla2022
 from analysis.papers.chinchilla.growth import joined_words
 from analysis.papers.claim import Undecided
 from analysis.papers.drawing import LAW, dots, level
 from analysis.papers.drawn import Drawn
-from analysis.papers.evidence import means
+from analysis.papers.evidence import means, paired_half
 from analysis.table import Table
 
 LIMIT = 1.25  # times the run: beyond it a longer cosine visibly hurts, in the paper
@@ -31,7 +30,7 @@ def figure_a1(evidence: Chinchilla2022, drawn: Drawn) -> None:
     shortest = runs.where(runs["tokens"] == D, "a longer cosine")
     rate = float(np.median(shortest["learning_rate"]))
     own = runs.where(np.isclose(runs["learning_rate"], rate), "another peak rate")
-    table = _at(evidence.curves_of(own), own, D)
+    table = at(evidence.curves_of(own), own, D)
     cycle, loss = means(table, "cycle")
     drawn.points(dict(zip(("cycle", "seed", "loss"), row, strict=True))
                  for row in zip(*(table[name] for name in ("cycle", "seed", "loss")), strict=True))  # fmt: skip
@@ -51,7 +50,7 @@ def figure_a1(evidence: Chinchilla2022, drawn: Drawn) -> None:
     drawn.say(*_said(evidence, cycle, loss, table, D), _tuned(shortest, rate))
 
 
-def _at(curves: Table, runs: Table, D: float) -> Table:
+def at(curves: Table, runs: Table, D: float) -> Table:
     """The loss of each run after D tokens, read between its evaluations: cycle, seed, loss."""
     rows = []
     for i, run in enumerate(runs["run"]):
@@ -104,20 +103,13 @@ def _said(evidence: Chinchilla2022, cycle: np.ndarray, loss: np.ndarray, table: 
 
 
 def _half(evidence: Chinchilla2022, table: Table) -> tuple[float, str]:
-    """Half-width of the interval of a difference of two cosines, as a share of the loss, and where it comes from.
-
-    Cosines of one seed share their first weights and their examples: what a seed does to all of them alike is no noise.
-    """
+    """Half-width of the interval of a difference of two cosines, as a share of the loss, and where it comes from."""
     seeds, cycles = np.unique(table["seed"]), np.unique(table["cycle"])
     if len(seeds) < 2 or len(table) < len(seeds) * len(cycles):
         return SIGMAS * evidence.known_noise.sigma * math.sqrt(2), "one seed, and the noise of the grid's"
     loss = dict(zip(zip(table["seed"], table["cycle"], strict=True), table["loss"], strict=True))
     y = np.log([[loss[seed, cycle] for cycle in cycles] for seed in seeds])
-    residual = y - y.mean(axis=0) - y.mean(axis=1)[:, None] + y.mean()
-    degrees = (len(seeds) - 1) * (len(cycles) - 1)
-    sigma = math.sqrt(float((residual**2).sum()) / degrees)
-    half = float(t_quantile(LEVEL, np.array(degrees))) * sigma * math.sqrt(2 / len(seeds))
-    return half, f"{len(seeds)} seeds, paired"
+    return paired_half(y), f"{len(seeds)} seeds, paired"
 
 
 def _tuned(shortest: Table, rate: float) -> str:
