@@ -1,0 +1,85 @@
+"""What is trained: sizes times unique tokens over epochs, and some of them against learning by heart.
+
+scaling study show configs/data_constrained/experiments.py --set budget=cpu-1h
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+
+from configs.budget import NAME, QUESTION
+from configs.data_constrained.budgets import ARMS, DEFAULT, PLAIN, Arm, Budget, Sizes, named
+from configs.kaplan import data
+from scaling.config import RunConfig, Study
+from scaling.errors import InputError
+from scaling.rates import Text
+
+OCTAVES = 2  # how far back a branch is measured
+
+
+def study(budget: str = DEFAULT, only: tuple[str, ...] = (), rates: Text = "python") -> Study:
+    """The runs of all figures, or of some experiments.
+
+    Args:
+      only: names of experiments; all where there are none.
+      rates: the text whose learning rates the runs take; that of data.source where it is left out.
+    """
+    for name in only:
+        if name not in EXPERIMENTS:
+            raise InputError(f"experiment {name!r}: wanted one of {', '.join(EXPERIMENTS)}")
+    at = named(budget, rates=rates)
+    return Study(
+        NAME, QUESTION, tuple(dict.fromkeys(run for name in only or EXPERIMENTS for run in EXPERIMENTS[name](at)))
+    )
+
+
+def repeats(budget: Budget) -> tuple[RunConfig, ...]:
+    """Without dropout and weight decay: each size on each set of unique tokens, and on tokens that are all new."""
+    return (*_repeated(budget, PLAIN, budget.sizes, budget.unique), *_new(budget))
+
+
+def dropout(budget: Budget) -> tuple[RunConfig, ...]:
+    """With dropout: runs of configs/kaplan/data.py."""
+    unique = {2**u for u in (*budget.unique, budget.fresh)}
+    sizes = {budget.like.grid.size(k) for k in budget.shared}
+    runs = data.runs(dataclasses.replace(budget.like, rates=budget.rates))
+    return tuple(run for run in runs if run.model.dropout and run.model.N in sizes and run.unique_tokens in unique)
+
+
+def arms(budget: Budget) -> tuple[RunConfig, ...]:
+    """With weight decay, and with both."""
+    return tuple(run for arm in ARMS for run in _repeated(budget, arm, budget.held, budget.held_unique))
+
+
+def _repeated(budget: Budget, arm: Arm, sizes: Sizes, unique: tuple[int, ...]) -> Iterator[RunConfig]:
+    """One epoch, two, four, ... of each set of unique tokens."""
+    for k, longest in sizes:
+        for u in unique:
+            for tokens in range(u, max(u, min(longest, u + budget.epochs.bit_length() - 1)) + 1):
+                yield _run(budget, arm, k, 2**tokens, 2**u)
+
+
+def _new(budget: Budget) -> Iterator[RunConfig]:
+    """As many tokens, each seen once."""
+    for k, longest in budget.sizes:
+        for tokens in range(min(budget.unique), min(longest, budget.fresh) + 1):
+            yield _run(budget, PLAIN, k, 2**tokens, 2**budget.fresh)
+
+
+def _run(budget: Budget, arm: Arm, k: int, tokens: int, pool: int) -> RunConfig:
+    """A branch of a trunk, warmed up and measured as Kaplan's on repeated data are."""
+    like, part = budget.like, budget.like.data
+    model = dataclasses.replace(like.grid.model(k), dropout=arm.dropout)
+    evaluate = like.seen(1, OCTAVES, train_windows=part.train_windows)
+    run = like.grid.trained(model, tokens, evaluate, budget.rates, unique_tokens=pool, warmup=part.warmup)
+    if not arm.weight_decay:
+        return run
+    return dataclasses.replace(
+        run, optim=dataclasses.replace(run.optim, optimizer="adamw", weight_decay=arm.weight_decay)
+    )
+
+
+EXPERIMENTS: Mapping[str, Callable[[Budget], tuple[RunConfig, ...]]] = {
+    "repeats": repeats,
+    "dropout": dropout,
+    "arms": arms,
+}
