@@ -16,20 +16,24 @@ from scaling.rates import Text
 OCTAVES = 2  # how far back a branch is measured
 
 
-def study(budget: str = DEFAULT, only: tuple[str, ...] = (), rates: Text = "python") -> Study:
-    """The runs of all figures, or of some experiments.
+def study(budget: str = DEFAULT, only: tuple[str, ...] = (), N: int | None = None, rates: Text = "python") -> Study:
+    """The runs of all figures, or a part of them.
 
     Args:
       only: names of experiments; all where there are none.
+      N: only models of so many parameters, for a study that is trained in portions.
       rates: the text whose learning rates the runs take; that of data.source where it is left out.
     """
     for name in only:
         if name not in EXPERIMENTS:
             raise InputError(f"experiment {name!r}: wanted one of {', '.join(EXPERIMENTS)}")
     at = named(budget, rates=rates)
-    return Study(
-        NAME, QUESTION, tuple(dict.fromkeys(run for name in only or EXPERIMENTS for run in EXPERIMENTS[name](at)))
-    )
+    runs = dict.fromkeys(run for name in only or EXPERIMENTS for run in EXPERIMENTS[name](at))
+    own = tuple(run for run in runs if N in (None, run.model.N))
+    if not own:
+        sizes = ", ".join(map(str, sorted({run.model.N for run in runs})))
+        raise InputError(f"N={N}: no model of these experiments has so many parameters; there are {sizes}")
+    return Study(NAME, QUESTION, own)
 
 
 def repeats(budget: Budget) -> tuple[RunConfig, ...]:
