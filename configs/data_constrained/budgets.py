@@ -20,7 +20,7 @@ class Arm:
 
 PLAIN = Arm(0.0, 0.0)
 # Weight decay of the two sides of Lovelace et al. (2026), each with and without the dropout of Muennighoff et al.
-ARMS = (Arm(0.1, 0.0), Arm(0.1, 0.1), Arm(1.0, 0.0), Arm(1.0, 0.1))
+ARMS = (Arm(0.1, 0.0), Arm(1.0, 0.0), Arm(0.1, 0.1), Arm(1.0, 0.1))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +65,7 @@ BUDGETS = {
         fresh=22,
         epochs=64,
         shared=(2,),
-        held=((6, 21),),
+        held=((6, 20),),
         held_unique=(14, 16),
     ),
     "cpu-6h": Budget(
