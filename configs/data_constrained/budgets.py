@@ -60,7 +60,7 @@ BUDGETS = {
     "cpu-1h": Budget(
         "cpu-1h",
         like=kaplan.CPU_24H,
-        sizes=((2, 22), (4, 22), (6, 21), (8, 20)),
+        sizes=((2, 22), (4, 22), (6, 20), (8, 19)),
         unique=(14, 16, 18, 20),
         fresh=22,
         epochs=64,

@@ -77,9 +77,9 @@ def _one_size(axes: Axes, evidence: DataConstrained) -> None:
     axes.plot(own["tokens"][fresh][at], own["loss"][fresh][at], color=INK, lw=1.4, label="new tokens", zorder=4)
     each = list(repeats.trunks(own))
     for k, rows in enumerate(each):
-        U = own["unique_tokens"][rows[0]]
-        axes.plot(own["tokens"][rows], own["loss"][rows], label=f"U = {digits.short(U)}", lw=1.0,
-                  **symbol(k + 1, ms=4))  # fmt: skip
+        U = float(own["unique_tokens"][rows[0]])
+        style = symbol(k + 1, ms=4, lw=1.0, label=f"U = {digits.short(U)}")
+        axes.plot(own["tokens"][rows], own["loss"][rows], **style)
     axes.set_title(f"N = {digits.short(N)} with the embedding")
     axes.set_ylabel(LOSS)
     legend(axes, "lower left")
