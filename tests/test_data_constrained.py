@@ -10,7 +10,6 @@ import pytest
 from analysis import reference
 from analysis.laws import Chinchilla, Law, Lovelace, Muennighoff
 from analysis.load import load
-from analysis.papers.claim import Verdict
 from analysis.papers.data_constrained import repeats, rivals
 from analysis.papers.data_constrained.evidence import DataConstrained
 from analysis.papers.data_constrained.paper import PAPER
@@ -20,9 +19,9 @@ from configs.data_constrained import budgets, experiments
 from configs.kaplan import budgets as kaplan_budgets
 from configs.kaplan import data as kaplan_data
 
-BASE = Chinchilla(E=1.7, A=12.0, B=100.0, alpha=0.25, beta=0.35)
 PENALTY = Lovelace(1.7, 12.0, 100.0, 0.25, 0.35, P=0.02, delta=0.7, kappa=0.6)
-EFFECTIVE = Muennighoff(1.7, 12.0, 100.0, 0.25, 0.35, R_D=12.0, R_N=4.0)
+# Whose best size for U tokens is 39 U, so that no model here has a parameter too many.
+EFFECTIVE = Muennighoff(1.7, 60.0, 20.0, 0.3, 0.3, R_D=12.0, R_N=4.0)
 CUT = {0.0: 1.0, 0.1: 0.6, 1.0: 0.18}  # of the penalty, by weight decay
 NOISE = 0.002  # of ln loss
 
@@ -81,7 +80,6 @@ def test_known_effective_data_come_back_and_win():
     low, high = made.decay.interval
     assert low < EFFECTIVE.R_D < high
     assert made.sums.interval[0] > 1
-    # Models without a parameter too many, so that effective data are all there is: 16 epochs of (5).
     low, high = made.worth(16).interval
     assert low < 1 + EFFECTIVE.R_D * -math.expm1(-15 / EFFECTIVE.R_D) < high
     assert not made.turns["turned"].any()
@@ -112,7 +110,7 @@ def test_repeats_are_held_against_as_many_new_tokens_and_told_in_new_tokens():
     R = found["epochs"] - 1
     worth = 1 + EFFECTIVE.R_D * -np.expm1(-R / EFFECTIVE.R_D)
     np.testing.assert_allclose(found["worth"], worth, rtol=2e-3)
-    fresh = BASE(N, found["tokens"])
+    fresh = Chinchilla(1.7, 60.0, 20.0, 0.3, 0.3)(N, found["tokens"])
     np.testing.assert_allclose(found["excess"][:3], (found["loss"] / fresh - 1)[:3], rtol=1e-9)
     assert math.isnan(found["excess"][3])  # no run saw as many new ones
 

@@ -55,10 +55,10 @@ def arms(budget: Budget) -> tuple[RunConfig, ...]:
 
 
 def _repeated(budget: Budget, arm: Arm, sizes: Sizes, unique: tuple[int, ...]) -> Iterator[RunConfig]:
-    """One epoch, two, four, ... of each set of unique tokens."""
+    """One epoch, two, four, ... of each set of unique tokens that can be repeated."""
     for k, longest in sizes:
         for u in unique:
-            for tokens in range(u, max(u, min(longest, u + budget.epochs.bit_length() - 1)) + 1):
+            for tokens in range(u, min(longest, u + budget.epochs.bit_length() - 1) + 1 if u < longest else u):
                 yield _run(budget, arm, k, 2**tokens, 2**u)
 
 

@@ -37,7 +37,7 @@ TOKENS = "Tokens processed D"
 HARMLESS = 4  # epochs, of the paper
 NOT_DECIDED = (
     "Not decided: code mixed into the text for the same compute, and de-duplicated or filtered text, which the paper "
-    "tries too; a run draws from the first U tokens of one text, so that repeated text beside new code cannot be asked for"
+    "tries too; a run draws from the first U tokens of one text, so repeated text beside new code cannot be asked for"
 )
 
 
@@ -197,8 +197,8 @@ def figure_3(evidence: DataConstrained, drawn: Drawn) -> None:
     if near.any():
         mean = float(np.exp(np.log(at["epochs"][near]).mean()))
         drawn.say(
-            f"Near N = U the best number of epochs is {digits.plain(mean, 2)} ({int(near.sum())} sets), where Lovelace et "
-            "al. have 5 to 10."
+            f"Near N = U the best number of epochs is {digits.plain(mean, 2)} ({int(near.sum())} sets), where Lovelace "
+            "et al. have 5 to 10."
         )
 
 
@@ -279,7 +279,8 @@ def _shares_of_draws(evidence: DataConstrained) -> str:
     ratio = ratio[np.isfinite(ratio)]
     if not len(ratio):
         return ""
-    return f"With the trunks drawn again the penalty fits better in {digits.percent(float((ratio < 1).mean()))} of the draws"
+    share = digits.percent(float((ratio < 1).mean()))
+    return f"With the trunks drawn again the penalty fits better in {share} of the draws."
 
 
 def table_1(evidence: DataConstrained, drawn: Drawn) -> None:
