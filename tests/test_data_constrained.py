@@ -10,6 +10,7 @@ import pytest
 from analysis import reference
 from analysis.laws import Chinchilla, Law, Lovelace, Muennighoff
 from analysis.load import load
+from analysis.papers.claim import Claim
 from analysis.papers.data_constrained import repeats, rivals
 from analysis.papers.data_constrained.evidence import DataConstrained
 from analysis.papers.data_constrained.paper import PAPER
@@ -45,6 +46,11 @@ def records(law: Law, seed: int = 0) -> dict[str, Records]:
     return found
 
 
+def ends(claim: Claim) -> tuple[float, float]:
+    assert claim.interval is not None
+    return claim.interval
+
+
 def evidence(law: Law) -> DataConstrained:
     made = DataConstrained(records(law))
     made.drawn = made.rivals.drawn(40)
@@ -58,14 +64,14 @@ def evidence(law: Law) -> DataConstrained:
 def test_a_known_penalty_comes_back_wins_and_is_cut_by_weight_decay():
     made = evidence(PENALTY)
     for name in ("delta", "kappa"):
-        low, high = made.power(name).interval
+        low, high = ends(made.power(name))
         assert low < getattr(PENALTY, name) < high
     low, high = made.drawn["P"].min(), made.drawn["P"].max()
     assert low < PENALTY.P < high
-    assert made.sums.interval[1] < 0.5
+    assert ends(made.sums)[1] < 0.5
     missed = {name: np.sqrt(np.mean(error**2)) for name, error in made.rivals.held_out().items()}
     assert missed["penalty"] < 2 * NOISE < 0.1 * missed["effective data"]
-    low, high = made.by_decay.interval
+    low, high = ends(made.by_decay)
     assert low < CUT[1.0] / CUT[0.1] < high
     for name in ("fig1", "fig2", "fig3", "fig4", "fig5"):
         drawn = PAPER.draw_one(name, made)
@@ -77,10 +83,10 @@ def test_a_known_penalty_comes_back_wins_and_is_cut_by_weight_decay():
 @pytest.mark.slow
 def test_known_effective_data_come_back_and_win():
     made = evidence(EFFECTIVE)
-    low, high = made.decay.interval
+    low, high = ends(made.decay)
     assert low < EFFECTIVE.R_D < high
-    assert made.sums.interval[0] > 1
-    low, high = made.worth(16).interval
+    assert ends(made.sums)[0] > 1
+    low, high = ends(made.worth(16))
     assert low < 1 + EFFECTIVE.R_D * -math.expm1(-15 / EFFECTIVE.R_D) < high
     assert not made.turns["turned"].any()
 
