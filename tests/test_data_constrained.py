@@ -24,7 +24,7 @@ PENALTY = Lovelace(1.7, 12.0, 100.0, 0.25, 0.35, P=0.02, delta=0.7, kappa=0.6)
 # Whose best size for U tokens is 39 U, so that no model here has a parameter too many.
 EFFECTIVE = Muennighoff(1.7, 60.0, 20.0, 0.3, 0.3, R_D=12.0, R_N=4.0)
 CUT = {0.0: 1.0, 0.1: 0.6, 1.0: 0.18}  # of the penalty, by weight decay
-NOISE = 0.002  # of ln loss
+NOISE = 5e-4  # of ln loss
 
 
 @functools.cache
@@ -65,12 +65,12 @@ def test_a_known_penalty_comes_back_wins_and_is_cut_by_weight_decay():
     made = evidence(PENALTY)
     for name in ("delta", "kappa"):
         low, high = ends(made.power(name))
-        assert low < getattr(PENALTY, name) < high
-    low, high = made.drawn["P"].min(), made.drawn["P"].max()
-    assert low < PENALTY.P < high
+        assert low - 0.01 < getattr(PENALTY, name) < high + 0.01
+        assert high - low < 0.05
+    assert made.rivals.penalty.law.P == pytest.approx(PENALTY.P, rel=0.05)
     assert ends(made.sums)[1] < 0.5
     missed = {name: np.sqrt(np.mean(error**2)) for name, error in made.rivals.held_out().items()}
-    assert missed["penalty"] < 2 * NOISE < 0.1 * missed["effective data"]
+    assert missed["penalty"] < 0.1 * missed["effective data"]
     low, high = ends(made.by_decay)
     assert low < CUT[1.0] / CUT[0.1] < high
     for name in ("fig1", "fig2", "fig3", "fig4", "fig5"):

@@ -60,13 +60,13 @@ BUDGETS = {
     "cpu-1h": Budget(
         "cpu-1h",
         like=kaplan.CPU_24H,
-        sizes=((2, 21), (4, 22), (6, 20), (8, 19)),
-        unique=(14, 16, 18, 20),
+        sizes=((2, 21), (4, 22), (5, 19), (6, 19)),
+        unique=(14, 16, 18),
         fresh=22,
         epochs=64,
         shared=(2,),
         held=((4, 20),),
-        held_unique=(14, 16),
+        held_unique=(14,),
     ),
     "cpu-6h": Budget(
         "cpu-6h",
