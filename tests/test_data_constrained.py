@@ -16,6 +16,7 @@ from analysis.papers.data_constrained.evidence import DataConstrained
 from analysis.papers.data_constrained.paper import PAPER
 from analysis.records import Records
 from analysis.table import Table
+from configs import grid
 from configs.data_constrained import budgets, experiments
 from configs.kaplan import budgets as kaplan_budgets
 from configs.kaplan import data as kaplan_data
@@ -144,6 +145,7 @@ def test_runs_with_dropout_are_kaplans_and_every_repeated_length_has_one_of_new_
     fresh = {(run.model.N, run.tokens) for run in plain if run.pool >= run.tokens}
     assert {(run.model.N, run.tokens) for run in plain} == fresh
     # An arm differs from the plain runs in weight decay and dropout alone.
+    assert set(experiments.main_grid(at)) < set(grid.runs(grid.named("cpu-24h"), "english"))
     trunks = {(run.model.N, run.tokens, run.pool, run.optim.learning_rate) for run in plain}
     assert {(run.model.N, run.tokens, run.pool, run.optim.learning_rate) for run in experiments.arms(at)} < trunks
 

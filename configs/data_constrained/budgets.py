@@ -30,6 +30,7 @@ class Budget(budget.Budget):
     Attributes:
         sizes, unique: of the trunks without dropout and weight decay; `unique` is log2 of the tokens.
         fresh: log2 of the tokens from which those runs draw that repeat none.
+        grid: k of the main grid's sizes that are used, up to as many tokens; most have been trained for other papers.
         shared: k of Kaplan's runs with dropout.
         held: the trunks of each arm.
         held_unique: their unique tokens, log2.
@@ -39,6 +40,7 @@ class Budget(budget.Budget):
     sizes: Sizes
     unique: tuple[int, ...]
     fresh: int
+    grid: tuple[int, ...]
     epochs: int
     shared: tuple[int, ...]
     held: Sizes
@@ -52,6 +54,7 @@ BUDGETS = {
         sizes=((2, 14), (4, 13)),
         unique=(11,),
         fresh=14,
+        grid=(),
         epochs=4,
         shared=(2,),
         held=((4, 13),),
@@ -63,6 +66,7 @@ BUDGETS = {
         sizes=((2, 21), (4, 22), (5, 19), (6, 19)),
         unique=(14, 16, 18),
         fresh=22,
+        grid=(2, 3, 4, 5, 6, 7),
         epochs=64,
         shared=(2,),
         held=((4, 20),),
@@ -74,6 +78,7 @@ BUDGETS = {
         sizes=((2, 24), (4, 24), (6, 23), (8, 22)),
         unique=(14, 16, 18, 20),
         fresh=24,
+        grid=(2, 3, 4, 5, 6, 7, 8),
         epochs=64,
         shared=(2, 4, 6),
         held=((4, 22), (6, 22), (8, 20)),
@@ -85,6 +90,7 @@ BUDGETS = {
         sizes=((4, 26), (6, 26), (8, 26), (10, 26)),
         unique=(17, 19, 21, 23),
         fresh=26,
+        grid=(4, 5, 6, 7, 8, 9, 10),
         epochs=64,
         shared=(4, 6),
         held=((6, 25), (8, 25)),

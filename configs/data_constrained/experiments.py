@@ -6,6 +6,7 @@ scaling study show configs/data_constrained/experiments.py --set budget=cpu-1h
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 
+from configs import grid
 from configs.budget import NAME, QUESTION
 from configs.data_constrained.budgets import ARMS, DEFAULT, PLAIN, Arm, Budget, Sizes, named
 from configs.kaplan import data
@@ -39,6 +40,13 @@ def study(budget: str = DEFAULT, only: tuple[str, ...] = (), N: int | None = Non
 def repeats(budget: Budget) -> tuple[RunConfig, ...]:
     """Without dropout and weight decay: each size on each set of unique tokens, and on tokens that are all new."""
     return (*_repeated(budget, PLAIN, budget.sizes, budget.unique), *_new(budget))
+
+
+def main_grid(budget: Budget) -> tuple[RunConfig, ...]:
+    """More sizes on new tokens: one seed of the main grid, which other papers share."""
+    sizes = {budget.like.grid.size(k) for k in budget.grid}
+    every = grid.runs(budget.like.grid, budget.rates)
+    return tuple(run for run in every if run.model.N in sizes and not run.seed and run.tokens <= 2**budget.fresh)
 
 
 def dropout(budget: Budget) -> tuple[RunConfig, ...]:
@@ -83,6 +91,7 @@ def _run(budget: Budget, arm: Arm, k: int, tokens: int, pool: int) -> RunConfig:
 
 
 EXPERIMENTS: Mapping[str, Callable[[Budget], tuple[RunConfig, ...]]] = {
+    "grid": main_grid,
     "repeats": repeats,
     "dropout": dropout,
     "arms": arms,

@@ -26,7 +26,7 @@ from analysis.table import Table
 Array = NDArray[np.float64]
 
 PAPER = "muennighoff2023"
-EXPERIMENTS = ("repeats", "dropout", "arms")
+EXPERIMENTS = ("grid", "repeats", "dropout", "arms")
 MOST_WARMUP = 1 / 16  # of a run: a shorter one measures how it begins
 LONGER_WARMUP = 1 / 4  # in a choice of rows
 # 8.7e9 parameters on 4.4e10 unique tokens, the largest of the paper that repeats; its loss over that on new tokens.

@@ -30,6 +30,7 @@ from analysis.papers.drawing import (
     tints,
 )
 from analysis.papers.drawn import Drawn
+from analysis.papers.evidence import means
 from analysis.table import Table
 
 EPOCHS = "Epochs D / U"
@@ -66,15 +67,16 @@ def _named(values: Any, shade: Any) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _one_size(axes: Axes, evidence: DataConstrained) -> None:
-    """The size whose trunks have most runs, the larger of equal ones."""
+    """The size that repeats most, the larger of equal ones."""
     runs = evidence.runs_of(PLAIN, warmup=1.0)
-    sizes, counts = np.unique(runs["params"], return_counts=True)
+    sizes, counts = np.unique(runs["params"][~repeats.new(runs)], return_counts=True)
+    if not len(sizes):
+        raise Undecided("no run repeats its tokens")
     N = float(sizes[counts == counts.max()].max())
     own = runs.chosen(runs["params"] == N)
     fresh = repeats.new(own)
     logarithmic(axes, own["tokens"], TOKENS, own["loss"])
-    at = np.argsort(own["tokens"][fresh], kind="stable")
-    axes.plot(own["tokens"][fresh][at], own["loss"][fresh][at], color=INK, lw=1.4, label="new tokens", zorder=4)
+    axes.plot(*means(own.chosen(fresh), "tokens"), color=INK, lw=1.4, label="new tokens", zorder=4)
     each = list(repeats.trunks(own))
     for k, rows in enumerate(each):
         U = float(own["unique_tokens"][rows[0]])
@@ -135,7 +137,7 @@ def figure_2(evidence: DataConstrained, drawn: Drawn) -> None:
     ratios = found["params"] / found["unique_tokens"]
     shade = tints(ratios)
     with rc_context(STYLE):
-        drawn.figure, (axes,) = panels(1, beyond=1.0)
+        drawn.figure, (axes,) = panels(1)
         axes.set_title("New tokens that give the same loss")
         logarithmic(axes, found["epochs"][known], EPOCHS, found["worth"][known], most=7, write_y=digits.short)
         for N, U in sorted(set(zip(found["params"][known], found["unique_tokens"][known], strict=True))):
@@ -223,6 +225,7 @@ def _turns(axes: Axes, evidence: DataConstrained, shade: Any) -> None:
                       label=f"penalty, U = {digits.short(U)}")  # fmt: skip
         except Undecided:
             pass
+    axes.set_ylim(axes.get_ylim()[0] / 4, None)  # room for the legend
     axes.set_ylabel("Best epochs")
     legend(axes, "lower left")
 
@@ -244,7 +247,8 @@ def figure_4(evidence: DataConstrained, drawn: Drawn) -> None:
             zip(own["run"], own["params"], own["unique_tokens"], epochs, own["loss"], strict=True)
         )
     )
-    reach = 105 * max(float(np.nanmax(np.abs(each))) for each in errors.values())
+    every = 100 * np.concatenate(list(errors.values()))
+    margin = 0.05 * float(np.nanmax(every) - np.nanmin(every))
     with rc_context(STYLE):
         drawn.figure, each = panels(2)
         for axes, name in zip(each, errors, strict=True):
@@ -256,7 +260,7 @@ def figure_4(evidence: DataConstrained, drawn: Drawn) -> None:
                     k = k[np.argsort(epochs[k])]
                     axes.plot(epochs[k], 100 * errors[name][k], color=shade(n / u), lw=0.9, zorder=3)
                 dots(axes, epochs, 100 * errors[name], [shade(r) for r in ratios], runs=own["run"].tolist(), ms=4)
-                axes.set_ylim(-reach, reach)
+                axes.set_ylim(np.nanmin(every) - margin, np.nanmax(every) + margin)
         each[0].set_ylabel("Measured over predicted loss − 1, %")
         beside(drawn.figure, _named(ratios, shade), "N / U")
     rms = {name: float(np.sqrt(np.nanmean(error**2))) for name, error in errors.items()}
@@ -334,7 +338,7 @@ def figure_5(evidence: DataConstrained, drawn: Drawn) -> None:
     rows: list[dict[str, Any]] = []
     order = sorted(every)
     with rc_context(STYLE):
-        drawn.figure, each = panels(min(len(places), 3), beyond=0.6 if len(places) < 2 else 0.0)
+        drawn.figure, each = panels(min(len(places), 3), beyond=0.2)
         for axes, (N, U) in zip(each, places[:3], strict=True):
             axes.set_title(f"N = {digits.short(N)}, U = {digits.short(U)}")
             shown = []
@@ -350,8 +354,8 @@ def figure_5(evidence: DataConstrained, drawn: Drawn) -> None:
             x, y = np.array(shown).T
             logarithmic(axes, x, EPOCHS, y, most=7)
         each[0].set_ylabel(LOSS)
-        styles = [(arm.words, {**symbol(k, ms=4), "lw": 1.0}) for k, arm in enumerate(order)]
-        beside(drawn.figure, styles, "Arm")
+        styles = [(f"{arm.weight_decay:g}, {arm.dropout:g}", symbol(k, ms=4, lw=1.0)) for k, arm in enumerate(order)]
+        beside(drawn.figure, styles, "Decay, dropout")
     drawn.points(rows)
     drawn.say(*(_bought(rows, N, U) for N, U in places[:3]))
 

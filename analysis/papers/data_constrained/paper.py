@@ -12,8 +12,8 @@ TURNS = "Lovelace et al.: when more epochs harm"
 LAWS = "Which law"
 HELD = "What regularisation buys"
 
-PLAIN = ("repeats",)
-ALL = ("repeats", "dropout", "arms")
+PLAIN = ("grid", "repeats")
+ALL = (*PLAIN, "dropout", "arms")
 
 FIGURES: Mapping[str, Entry] = {
     "fig1": Entry("Figure 1: what repeated tokens cost", RETURNS, figures.figure_1, PLAIN),
