@@ -12,7 +12,7 @@ from analysis.laws import Chinchilla, Law, Lovelace, Muennighoff
 from analysis.load import load
 from analysis.papers.claim import Claim
 from analysis.papers.data_constrained import repeats, rivals
-from analysis.papers.data_constrained.evidence import DataConstrained
+from analysis.papers.data_constrained.evidence import PLAIN, DataConstrained
 from analysis.papers.data_constrained.paper import PAPER
 from analysis.records import Records
 from analysis.table import Table
@@ -87,7 +87,7 @@ def test_known_effective_data_come_back_and_win():
     low, high = ends(made.decay)
     assert low < EFFECTIVE.R_D < high
     assert ends(made.sums)[0] > 1
-    low, high = ends(made.worth(16))
+    low, high = ends(made.worth(PLAIN, 16))
     assert low < 1 + EFFECTIVE.R_D * -math.expm1(-15 / EFFECTIVE.R_D) < high
     assert not made.turns["turned"].any()
 

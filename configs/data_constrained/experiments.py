@@ -51,10 +51,9 @@ def main_grid(budget: Budget) -> tuple[RunConfig, ...]:
 
 def dropout(budget: Budget) -> tuple[RunConfig, ...]:
     """With dropout: runs of configs/kaplan/data.py."""
-    unique = {2**u for u in (*budget.unique, budget.fresh)}
     sizes = {budget.like.grid.size(k) for k in budget.shared}
     runs = data.runs(dataclasses.replace(budget.like, rates=budget.rates))
-    return tuple(run for run in runs if run.model.dropout and run.model.N in sizes and run.unique_tokens in unique)
+    return tuple(run for run in runs if run.model.dropout and run.model.N in sizes)
 
 
 def arms(budget: Budget) -> tuple[RunConfig, ...]:

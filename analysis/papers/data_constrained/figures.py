@@ -1,5 +1,6 @@
 """The figures and the table of the page."""
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from analysis.page.canvas import GREY, INK, LOSS, STYLE, panels
 from analysis.papers.claim import Undecided
 from analysis.papers.data_constrained import repeats, rivals
 from analysis.papers.data_constrained.evidence import (
+    DROPOUT,
     PAPER,
     PLAIN,
     Arm,
@@ -36,6 +38,8 @@ from analysis.table import Table
 EPOCHS = "Epochs D / U"
 TOKENS = "Tokens processed D"
 HARMLESS = 4  # epochs, of the paper
+LEAST = 1e-3  # of a loss, drawn for what is less
+WORTH = ("run", "params", "unique_tokens", "epochs", "worth")
 NOT_DECIDED = (
     "Not decided: code mixed into the text for the same compute, and de-duplicated or filtered text, which the paper "
     "tries too; a run draws from the first U tokens of one text, so repeated text beside new code cannot be asked for"
@@ -44,17 +48,19 @@ NOT_DECIDED = (
 
 def figure_1(evidence: DataConstrained, drawn: Drawn) -> None:
     """Left: loss of one size over the tokens processed, on U unique ones and on new ones (black). Right: the loss over
-    that of as many new tokens, less 1, over epochs, every size and U, in the colour of N / U."""
-    drawn.tell(evidence.excess)
+    that of as many new tokens, less 1, over epochs, by size and U, in the colour of N / U; dashed with dropout 0.1."""
+    drawn.tell(evidence.excess(DROPOUT), evidence.excess(PLAIN))
     found = evidence.returns
-    drawn.points(named(found, list(found)))
+    drawn.points(row | arm._asdict() for arm, own in found.items() for row in named(own, list(own)))
     with rc_context(STYLE):
         drawn.figure, (left, right) = panels(2)
         with drawn.panel(left, "One size"):
             _one_size(left, evidence)
         with drawn.panel(right, "Loss over that of new tokens"):
-            _excess(right, found)
-        ratios = found["params"] / found["unique_tokens"]
+            _by_trunk(right, found, "excess", LEAST)
+            right.axvline(HARMLESS, color=GREY, lw=0.8, dashes=(4, 3), zorder=0)
+            right.set_ylabel(f"Loss over that of new tokens − 1 (at least {digits.percent(LEAST)})")
+        ratios = _ratios(found)
         beside(drawn.figure, _named(ratios, tints(ratios)), "N / U")
     drawn.say(*_costs(evidence), NOT_DECIDED)
 
@@ -87,76 +93,80 @@ def _one_size(axes: Axes, evidence: DataConstrained) -> None:
     legend(axes, "lower left")
 
 
-def _excess(axes: Axes, found: Table) -> None:
-    ratios = found["params"] / found["unique_tokens"]
-    shade = tints(ratios)
-    known = np.isfinite(found["excess"])
-    if not known.any():
+def _ratios(found: Mapping[Arm, Table]) -> np.ndarray:
+    """N / U of all their rows."""
+    return np.concatenate([own["params"] / own["unique_tokens"] for own in found.values()])
+
+
+def _by_trunk(axes: Axes, found: Mapping[Arm, Table], column: str, least: float) -> None:
+    """A column over epochs, of each trunk in the colour of its N / U; what is below `least` is drawn there."""
+    shade = tints(_ratios(found))
+    kept = {arm: own.chosen(np.isfinite(own[column])) for arm, own in found.items()}
+    epochs = np.concatenate([own["epochs"] for own in kept.values()])
+    if not len(epochs):
         raise Undecided("no run repeats as many tokens as another saw new")
-    least = 1e-3
-    shown = np.maximum(found["excess"], least)
-    logarithmic(axes, found["epochs"][known], EPOCHS, shown[known], most=7, write_y=digits.percent)
-    for N, U in sorted(set(zip(found["params"][known], found["unique_tokens"][known], strict=True))):
-        own = np.flatnonzero(known & (found["params"] == N) & (found["unique_tokens"] == U))
-        own = own[np.argsort(found["epochs"][own])]
-        axes.plot(found["epochs"][own], shown[own], color=shade(N / U), lw=0.9, zorder=3)
-        dots(axes, found["epochs"][own], shown[own], [shade(N / U)] * len(own), runs=found["run"][own].tolist(), ms=4)
-    axes.axvline(HARMLESS, color=GREY, lw=0.8, dashes=(4, 3), zorder=0)
-    axes.set_ylabel(f"Loss over that of new tokens − 1 (at least {digits.percent(least)})")
+    y = np.concatenate([np.maximum(own[column], least) for own in kept.values()])
+    logarithmic(axes, epochs, EPOCHS, y, most=7, write_y=digits.percent if column == "excess" else digits.short)
+    for arm, every in kept.items():
+        for N, U in sorted(set(zip(every["params"], every["unique_tokens"], strict=True))):
+            own = every.chosen((every["params"] == N) & (every["unique_tokens"] == U))
+            own = own.chosen(np.argsort(own["epochs"]))
+            colour, values = shade(N / U), np.maximum(own[column], least)
+            dashes = (3, 2) if arm.dropout else (1, 0)
+            axes.plot(own["epochs"], values, color=colour, lw=0.9, dashes=dashes, zorder=3)
+            dots(axes, own["epochs"], values, [colour] * len(own), runs=own["run"].tolist(), ms=4)
 
 
-def _costs(evidence: DataConstrained) -> list[str]:
-    said = []
-    for epochs in (2, 4, 8, 16):
-        try:
-            values = evidence.at_epochs(epochs, "excess")
-        except Undecided:
-            continue
-        said.append(f"{epochs} epochs {digits.percent(float(values.mean()), sign=True)} ({len(values)} sets)")
-    lines = [f"Of models of up to a quarter of a parameter a token, over as many new tokens: {', '.join(said)}."]
-    found = evidence.returns
+def _costs(evidence: DataConstrained) -> Iterator[str]:
+    for arm in evidence.returns:
+        said = []
+        for epochs in (2, 4, 8, 16):
+            try:
+                values = evidence.at_epochs(arm, epochs, "excess")
+            except Undecided:
+                continue
+            mean = digits.percent(float(values.mean()), sign=True)
+            said.append(f"{epochs} epochs {mean} ({len(values)} sets)")
+        if said:
+            yield (
+                f"Of models of up to a quarter of a parameter a token, {arm.words}, over as many new tokens: "
+                f"{', '.join(said)}."
+            )
+    found = evidence.returns.get(PLAIN)
+    if found is None:
+        return
     large = (found["params"] > found["unique_tokens"]) & np.isclose(found["epochs"], HARMLESS)
     values = found["excess"][large & np.isfinite(found["excess"])]
     if len(values):
-        lines.append(
+        yield (
             f"Of models of more parameters than unique tokens four epochs cost {digits.percent(float(values.min()))} "
             f"to {digits.percent(float(values.max()))} ({len(values)} sets)."
         )
-    return lines if said else lines[1:]
 
 
 def figure_2(evidence: DataConstrained, drawn: Drawn) -> None:
-    """How many new tokens give the loss of so many epochs, in U, in the colour of N / U; the grey line has every token
-    count as a new one, the dashed one is the paper's effective data, the red one that law fitted to our runs."""
-    drawn.tell(evidence.worth(4), evidence.worth(16), evidence.decay)
+    """How many new tokens give the loss of so many epochs, in U, in the colour of N / U, dashed with dropout 0.1; the
+    thin grey line has every token count as a new one, the broken one is the paper's effective data, the red one that
+    law fitted to our runs without dropout."""
+    drawn.tell(evidence.worth(DROPOUT, 4), evidence.worth(DROPOUT, 16), evidence.worth(PLAIN, 4), evidence.decay)
     found = evidence.returns
-    known = np.isfinite(found["worth"])
-    drawn.points(named(found, ("run", "params", "unique_tokens", "epochs", "worth")))
-    if not known.any():
-        raise Undecided("no repeated tokens give a loss that new ones gave too")
-    ratios = found["params"] / found["unique_tokens"]
-    shade = tints(ratios)
+    drawn.points(row | arm._asdict() for arm, own in found.items() for row in named(own, WORTH))
+    ratios = _ratios(found)
     with rc_context(STYLE):
         drawn.figure, (axes,) = panels(1)
-        axes.set_title("New tokens that give the same loss")
-        logarithmic(axes, found["epochs"][known], EPOCHS, found["worth"][known], most=7, write_y=digits.short)
-        for N, U in sorted(set(zip(found["params"][known], found["unique_tokens"][known], strict=True))):
-            own = np.flatnonzero(known & (found["params"] == N) & (found["unique_tokens"] == U))
-            own = own[np.argsort(found["epochs"][own])]
-            axes.plot(found["epochs"][own], found["worth"][own], color=shade(N / U), lw=0.9, zorder=3)
-            dots(axes, found["epochs"][own], found["worth"][own], [shade(N / U)] * len(own),
-                 runs=found["run"][own].tolist(), ms=4)  # fmt: skip
-        with fixed_limits(axes):
-            x = np.geomspace(1, float(found["epochs"].max()), 60)
-            axes.plot(x, x, color=GREY, lw=0.8, zorder=1)
-            R = reference.value("R_D_star", PAPER)
-            axes.plot(x, 1 + R * -np.expm1(-(x - 1) / R), color=GREY, lw=1.2, dashes=(5, 3), label="the paper's law")
-            with drawn.part("effective data"):
-                R = float(evidence.rivals.effective.law.R_D)
-                axes.plot(x, 1 + R * -np.expm1(-(x - 1) / R), color=LAW, lw=1.2, label="fitted to our runs")
-        axes.set_ylabel("New tokens / U")
-        legend(axes, "upper left")
-        beside(drawn.figure, _named(ratios, shade), "N / U")
+        with drawn.panel(axes, "New tokens that give the same loss"):
+            _by_trunk(axes, found, "worth", 0.0)
+            with fixed_limits(axes):
+                x = np.geomspace(1, max(float(own["epochs"].max()) for own in found.values()), 60)
+                axes.plot(x, x, color=GREY, lw=0.8, zorder=1)
+                laws = {"the paper's law": (reference.value("R_D_star", PAPER), {"color": GREY, "dashes": (5, 3)})}
+                with drawn.part("effective data"):
+                    laws["fitted to our runs"] = float(evidence.rivals.effective.law.R_D), {"color": LAW}
+                for label, (R, style) in laws.items():
+                    axes.plot(x, 1 + R * -np.expm1(-(x - 1) / R), lw=1.4, label=label, **style)
+            axes.set_ylabel("New tokens / U")
+            legend(axes, "upper left")
+        beside(drawn.figure, _named(ratios, tints(ratios)), "N / U")
 
 
 def figure_3(evidence: DataConstrained, drawn: Drawn) -> None:
