@@ -20,6 +20,7 @@ from configs import grid
 from configs.data_constrained import budgets, experiments
 from configs.kaplan import budgets as kaplan_budgets
 from configs.kaplan import data as kaplan_data
+from scaling import cli
 
 PENALTY = Lovelace(1.7, 12.0, 100.0, 0.25, 0.35, P=0.02, delta=0.7, kappa=0.6)
 # Whose best size for U tokens is 39 U, so that no model here has a parameter too many.
@@ -213,3 +214,21 @@ def test_all_sums_that_are_known_of_the_public_runs(
     assert rivals.of_law(Muennighoff, kept, None).objective == pytest.approx(free_effective, rel=0.04) or (
         n > 182 and rivals.of_law(Muennighoff, kept, None).objective < free_effective
     )
+
+
+# --- the whole way
+
+
+@pytest.mark.slow
+def test_the_smallest_budget_is_trained_and_every_figure_drawn(cache, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    text = ("--data", "synthetic:order=1,symbols=16,bytes=2e6", "--set", "data.tokenizer=bytes", "model.n_vocab=257")
+    with pytest.raises(SystemExit) as end:
+        cli.main(["reproduce", "data-constrained", "--budget", "tiny", "--out", str(tmp_path / "mine"), *text])
+    said = capsys.readouterr()
+    assert end.value.code == 0, said.err
+    made = tmp_path / "mine" / "data-constrained"
+    for name in PAPER.figures:
+        assert (made / f"{name}.csv").exists()
+    assert len((made / "fig5.csv").read_text().splitlines()) > 12  # arms beside the plain runs
+    assert "cannot decide" in said.out

@@ -60,7 +60,7 @@ class Arm(NamedTuple):
             *([f"weight decay {self.weight_decay:g}"] if self.weight_decay else []),
             *([f"dropout {self.dropout:g}"] if self.dropout else []),
         ]
-        return ", ".join(parts) or "neither"
+        return ", ".join(parts) or "unregularised"
 
 
 PLAIN, DROPOUT = Arm(0.0, 0.0), Arm(0.0, 0.1)

@@ -33,7 +33,7 @@ PAPER = Paper(
         claims={
             "loss of 4 epochs over new tokens − 1, dropout 0.1 (Muennighoff et al., Figure 4)": "with dropout four "
             "epochs cost a model that is small for its data hardly more than new tokens",
-            "loss of 4 epochs over new tokens − 1, neither (Muennighoff et al., Figure 4)": "nor do they "
+            "loss of 4 epochs over new tokens − 1, unregularised (Muennighoff et al., Figure 4)": "nor do they "
             "without dropout and weight decay",
             "16 epochs in new tokens / U, dropout 0.1 (5)": "sixteen epochs of U tokens are worth some 10 U new ones",
             "sum of the penalty over that of effective data (182 public runs)": "a penalty for learning by heart fits "
