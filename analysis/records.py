@@ -18,6 +18,7 @@ from analysis.table import Table
 from scaling import counts, histories, kinds, schedules, study
 from scaling.checked import Damaged
 from scaling.config import SEMANTICS, ModelConfig, RunConfig
+from scaling.data import mixture
 from scaling.errors import InputError
 from scaling.histories import History
 from scaling.study import Pack, PlannedRun, StudyFolder
@@ -144,7 +145,9 @@ def read(path: str | Path) -> Records:
     curves = _joined([_curve(run) for run in runs])
     origins = [origin for by, _ in trained for origin in by if any(origin)]
     return Records(
-        Table.from_rows([_row(run) for run in runs], str(path), recorded=True).with_notes(*notes),
+        Table.from_rows(
+            [_row(run) | shares for run, shares in zip(runs, _shares(runs), strict=True)], str(path), recorded=True
+        ).with_notes(*notes),
         # Before the first update no run has a curve, which is no mistake in a table.
         Table.from_columns(curves, str(path), recorded=True).with_notes(*notes)
         if len(curves["step"])
@@ -264,6 +267,21 @@ def _row(run: _Run) -> dict[str, Any]:
         "loss_floor": entropy_rate * bytes_per_token if entropy_rate else math.nan,
         "seconds": run.seconds,
     }
+
+
+def _shares(runs: Sequence[_Run]) -> list[dict[str, float]]:
+    """Of each run, the share that it has of each source, where any run is trained on a mixture."""
+    sources = [run.plan.config.data.source for run in runs]
+    if not any(source.startswith(mixture.PREFIX) for source in sources):
+        return [{} for _ in runs]
+    each = [
+        {str(part): part.share for part in mixture.parse(source)}
+        if source.startswith(mixture.PREFIX)
+        else {source: 1.0}
+        for source in sources
+    ]
+    names = dict.fromkeys(name for shares in each for name in shares)
+    return [{f"share_{name}": shares.get(name, 0.0) for name in names} for shares in each]
 
 
 def _parts(model: ModelConfig) -> dict[str, Any]:

@@ -19,6 +19,7 @@ class Budget:
         name: as it is typed.
         transfer: sources of held-out text of other kinds.
         rates: the text whose learning rates the runs take.
+        source: the text, where experiments make sources of their own of it; else each run's is its data.source.
         accelerated: not for a CPU.
         paper: the paper's own scale, with its own learning rates.
     """
@@ -27,6 +28,7 @@ class Budget:
     _: dataclasses.KW_ONLY
     transfer: tuple[str, ...] = ()
     rates: Text = "python"
+    source: str = ""
     accelerated: bool = False
     paper: bool = False
 

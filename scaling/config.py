@@ -205,7 +205,7 @@ class ModelConfig:
 class DataConfig:
     """Where the tokens come from. A run's identity holds the tokens themselves, not these names."""
 
-    source: str = "python"  # python | text:GLOB | tfds:NAME | synthetic:... | tokens:ID, see docs/data.md
+    source: str = "python"  # python | text:GLOB | tfds:NAME | mix:0.7*A+0.3*B | tokens:ID | ..., see docs/data.md
     tokenizer: str = "bpe"  # learnt from the source | bytes | path of a SentencePiece model; its size is model.n_vocab
     validation: str = ""  # a source of its own for held-out text; empty: about 3 % of `source`, kept apart
 

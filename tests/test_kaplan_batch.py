@@ -7,6 +7,7 @@ import kaplan_records as known
 import numpy as np
 import pytest
 
+from analysis import digits
 from analysis.papers.drawn import Drawn
 from analysis.papers.evidence import Experiments
 from analysis.papers.kaplan.claims import Kaplan
@@ -66,7 +67,7 @@ def critical_by_data(N: float, S: np.ndarray, B: float) -> np.ndarray:
 
 def test_whether_the_critical_batch_goes_with_the_loss_or_with_D_is_what_was_planted(found):
     assert "it goes with the loss, as in the paper" in found.sentences[0]
-    (text,) = draw("fig10", {"batch": known.batch(law=critical_by_data, warmup=1e-3)}).sentences
+    text = draw("fig10", {"batch": known.batch(law=critical_by_data, warmup=1e-3)}).sentences[0]
     assert "it goes with D, as Zhang et al. (2024) found" in text
     power = re.search(r"D\^([\d.]+) \(([\d.]+) to ([\d.]+)\)", text)
     assert power is not None
@@ -77,7 +78,7 @@ def test_a_noise_scale_equal_to_the_critical_batch_agrees(found):
     assert any("the two agree within their intervals" in text for text in found.sentences)
 
 
-def test_a_noise_scale_three_times_off_and_batches_before_the_onset_of_context_use_are_told(batch):
+def test_a_noise_scale_three_times_off_is_told_and_what_lies_before_the_onset_of_context_use_is_left_out(batch):
     """The smaller size reaches the onset at once here, the larger one never."""
     runs = batch.runs
     smaller = runs["params"] == runs["params"].min()
@@ -86,9 +87,9 @@ def test_a_noise_scale_three_times_off_and_batches_before_the_onset_of_context_u
     (text,) = (text for text in found.sentences if "gradient noise scale" in text)
     assert "is 3." in text or "is 2.9" in text
     assert "measure different things" in text
-    of = found.data["params"][found.data["from"] == "scan"]
-    (text,) = (text for text in found.sentences if text.startswith("The onset of context use"))
-    assert f"{np.sum(of > runs['params'].min())} of {len(of)} critical batches are of losses before it" in text
+    assert set(found.data["params"]) == {runs["params"].min()}
+    (text,) = (text for text in found.sentences if text.startswith("Models begin to use their context"))
+    assert f"below all losses here at N = {digits.short(runs['params'].max())}" in text
 
 
 def test_one_batch_size_decides_nothing(batch):

@@ -44,6 +44,7 @@ from analysis.laws.kaplan import (
     KaplanStop,
 )
 from analysis.laws.law import Law, constant
+from analysis.laws.quality import Subramanyam
 from analysis.laws.surfaces import Farseer, QNorm, Rosenfeld
 from scaling import extensions
 from scaling.errors import InputError
@@ -83,6 +84,7 @@ __all__ = [
     "QNorm",
     "Rosenfeld",
     "SigmoidAccuracy",
+    "Subramanyam",
     "broken",
     "constant",
     "law_by_name",
@@ -121,6 +123,7 @@ LAWS: tuple[type[Law], ...] = (
     QNorm,
     Rosenfeld,
     Farseer,
+    Subramanyam,
     M3,
     M4,
     broken(0),

@@ -22,6 +22,7 @@ from analysis.records import Records
 from configs.budget import Budget
 from scaling import config, rates
 from scaling.config import DataConfig, RunConfig, Study
+from scaling.data import mixture
 from scaling.errors import InputError
 
 Members = Mapping[str, tuple[RunConfig, ...]]  # the runs of each experiment
@@ -112,7 +113,8 @@ class Reproduction:
             command: that made it, as the page tells.
             expected: what was promised before the start (`Wanted.expected`).
         """
-        sources = dict.fromkeys(run.data.source for runs in self.wanted.members.values() for run in runs)
+        own = self.wanted.budget.source
+        sources = [own] if own else dict.fromkeys(r.data.source for runs in self.wanted.members.values() for r in runs)
         made = page.Made(self.wanted.budget.name, command, ", ".join(sources), self.planned, expected)
         return page.write(Path(folder), folders.named(self.wanted.paper), self.drawn, self.experiments, made)
 
@@ -131,6 +133,8 @@ def wanted(
     text: Any = settings.pop("rates", rates.suiting(settings.get("data.source", DataConfig.source)))
     budgets = _part(paper, "budgets")
     at = budgets.named(budget or budgets.DEFAULT, tuple(transfer), text)
+    if at.source:
+        at = dataclasses.replace(at, source=settings.pop("data.source", at.source))
     names = figures.chosen(tuple(only))
     needed = [name for name in experiments if name in figures.needed(names)]
     members = {name: tuple(config.override(run, settings) for run in experiments[name](at)) for name in needed}
@@ -154,8 +158,9 @@ def planned_row(run: RunConfig) -> Planned:
 
 
 def _key(run: RunConfig) -> str:
-    """What two configs of one run share, whatever name of its text it was begun under: a study has one text."""
-    return config.identity(run, "", ("",) * len(run.eval.transfer))
+    """What two configs of one run share, whatever name of its text it was begun under: a study has one text, as it is
+    or made into others."""
+    return config.identity(run, mixture.form(run.data.source), ("",) * len(run.eval.transfer))
 
 
 def _part(paper: str, module: str) -> ModuleType:

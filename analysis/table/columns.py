@@ -24,6 +24,7 @@ COLUMNS: Mapping[str, str] = {
     "params_experts": "parameters",
     "experts": "experts",
     "active_share": "share",
+    "quality": "share",
     "granularity": "times",
     "tokens": "tokens",
     "unique_tokens": "tokens",

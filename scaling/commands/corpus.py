@@ -35,7 +35,7 @@ def add(verbs: arguments.Verbs) -> None:
         ("show", _corpus_show, "what a source holds, with its first tokens"),
     ):
         verb = arguments.verb(corpus, name, run, text, f"scaling corpus {name} python --tokens 1e6 --n-vocab 512")
-        verb.add_argument("source", help="python | text:GLOB | tfds:NAME | synthetic:... | tokens:ID, see docs/data.md")
+        verb.add_argument("source", help="python | text:GLOB | tfds:NAME | mix:0.7*A+0.3*B | ..., see docs/data.md")
         verb.add_argument("--tokens", type=arguments.count, default=2**20, help="for training (1e6 is understood)")
         verb.add_argument("--validation-tokens", type=arguments.count, default=2**14)
         verb.add_argument("--validation", default="", metavar="SOURCE", help="a source of its own for held-out text")

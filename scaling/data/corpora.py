@@ -5,18 +5,26 @@ python:stdlib         the standard library: another distribution of the same lan
 text:GLOB[,GLOB...]   .txt[.gz], .md, .jsonl[.gz|.zst], .parquet
 tfds:NAME[/CONFIG]    TensorFlow Datasets, prepared beforehand; ?split=..., ?field=..., ?data_dir=...
 synthetic:...         a generated language of known entropy (`scaling.data.synthetic`)
+RULE(SOURCE, ...)     another source, changed by a rule (`scaling.data.transformations`, `scaling.data.quality`)
+
+Several of them, each with its share, are a mixture (`scaling.data.mixture`).
 """
 
 import os
 
+from scaling.data import expressions, quality
 from scaling.data.documents import Corpus
 from scaling.data.python_sources import PythonCorpus
 from scaling.data.synthetic import SyntheticCorpus
 from scaling.data.text_files import TextCorpus, inside
 from scaling.data.tfds import TfdsCorpus
+from scaling.data.transformations import transformed
 from scaling.errors import InputError
 
-USAGE = "python, python:stdlib, text:GLOB, tfds:NAME, synthetic:KEY=VALUE,... or tokens:ID"
+USAGE = (
+    "python, python:stdlib, text:GLOB, tfds:NAME, synthetic:KEY=VALUE,..., RULE(SOURCE, ...), "
+    "mix:SHARE*SOURCE+SHARE*SOURCE or tokens:ID"
+)
 
 
 def open_corpus(source: str) -> Corpus:
@@ -25,6 +33,13 @@ def open_corpus(source: str) -> Corpus:
     Raises:
         InputError: an unknown kind of source, or nothing there.
     """
+    if (call := expressions.call(source)) is not None:
+        name, inner, options = call
+        if name == "filter":
+            if options.keys() != {"keep", "by"}:
+                raise InputError(f"{source}: wanted {quality.USAGE}")
+            return quality.filtered(source, open_corpus(inner), open_corpus(options["by"]), options["keep"])
+        return transformed(source, name, open_corpus(inner), options)
     kind, _, rest = source.partition(":")
     match kind:
         case "python" if rest in ("", "stdlib"):

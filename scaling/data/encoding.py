@@ -14,20 +14,22 @@ import functools
 import hashlib
 import itertools
 import json
+import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from scaling import checked
-from scaling.data import disk, token_set
+from scaling.data import disk, mixture, token_set
 from scaling.data.batches import validation_span
 from scaling.data.copies import repeated
 from scaling.data.corpora import open_corpus
 from scaling.data.documents import Corpus, Part
 from scaling.data.index import Changed, Index, by_part, open_index, summarise, texts
-from scaling.data.token_set import FILES, NAMED, PACKING, TokenSet, TooLittleText, identity, named, open_tokens
+from scaling.data.mixture import Share
+from scaling.data.token_set import FILES, NAMED, PACKING, SPLITS, TokenSet, TooLittleText, identity, named, open_tokens
 from scaling.data.tokenizer import Tokenizer, bytes_tokenizer, train_bpe
 from scaling.errors import InputError
 
@@ -56,8 +58,10 @@ def prepare(
     For evaluation as much is prepared as `batches.validation_windows` may spread its windows over.
 
     Args:
-        source: a corpus, see `corpora`; or tokens:ID, prepared before and taken as they are.
-        tokenizer: "bpe" (trained on a sample of `source`), "bytes", or the path of one (`Tokenizer.load`).
+        source: a corpus, see `corpora`; several of them, see `mixture`; or tokens:ID, prepared before and taken as
+            they are.
+        tokenizer: "bpe" (trained on a sample of `source`; of a mixture, on as much of each part), "bytes", or the path
+            of one (`Tokenizer.load`).
         n_vocab: of the vocabulary; 257 for bytes, and what a given model has.
         validation_source: another corpus to evaluate on; empty for about 3 % of `source`, which is never trained on.
             Of tokens:ID it is the tokens:ID that were prepared with it.
@@ -80,30 +84,70 @@ def prepare(
             f"{source} and {validation_source}: one is text, the other was prepared apart from it; give both as text, "
             "or both as tokens:ID"
         )
+    if validation_source.startswith(mixture.PREFIX):
+        raise InputError(f"{validation_source}: a mixture is trained on; hold out a source of its own, or none")
+    parts = mixture.parse(source) if source.startswith(mixture.PREFIX) else (Share(source, 1.0),)
     with disk.room(cache):
         for again in (True, False):
-            maker = _Maker(source, validation_source, cache, workers or disk.cores(), say)
+            makers = {
+                part: _Maker(part.source, validation_source, cache, workers or disk.cores(), say, SAMPLE // len(parts))
+                for part in parts
+            }
             try:
-                coder = maker.tokenizer(tokenizer, n_vocab)
-                return maker.extend(coder, train_tokens, validation_tokens)
+                if len(makers) > 1:  # in an order of their text, however they are typed
+                    makers = {
+                        part: makers[part]
+                        for part in sorted(makers, key=lambda p: (makers[p].fingerprint, p.most or 0))
+                    }
+                coder = _tokenizer(tokenizer, n_vocab, [*makers.values()])
+                if len(makers) == 1:
+                    return makers[parts[0]].extend(coder, train_tokens, validation_tokens)
+                return _Mixer(source, [*makers], [*makers.values()], coder).extend(train_tokens, validation_tokens)
             except Changed as changed:  # with the size and the times that it had: its content decides
                 if not again:
                     raise
                 say(f"{source} is not the text of its index, and is read anew ({str(changed).split(';')[0]})")
-                for index in maker.indices.values():
+                for index in (index for maker in makers.values() for index in maker.indices.values()):
                     shutil.rmtree(index.folder, ignore_errors=True)
         raise AssertionError
 
 
+def _tokenizer(kind: str, n_vocab: int, makers: Sequence["_Maker"]) -> Tokenizer:
+    """The tokenizer asked for; BPE is trained on the first documents of the training streams, once."""
+    if kind == "bytes":
+        tokenizer = bytes_tokenizer()
+    elif kind != "bpe":
+        tokenizer = Tokenizer.load(kind)
+    else:
+        rows = np.concatenate([maker.sample_rows for maker in makers])
+        name = hashlib.sha256(rows["key"].tobytes() + f" {PACKING} {n_vocab}".encode()).hexdigest()[:16]
+        folder, say = makers[0].cache / "tokenizers" / name, makers[0].say
+        path = folder / "tokenizer.model"
+        if not path.exists():
+            with disk.locked(folder, say):
+                if not path.exists():
+                    say(f"learning a vocabulary of {n_vocab} from {disk.size(rows['size'].sum())}")
+                    model = train_bpe(itertools.chain.from_iterable(maker.sample for maker in makers), n_vocab).model
+                    disk.write(path, lambda file: file.write(model))
+        tokenizer = Tokenizer(path.read_bytes())
+    if tokenizer.n_vocab != n_vocab:
+        raise InputError(
+            f"n_vocab={n_vocab}, but the tokenizer {kind} has {tokenizer.n_vocab} tokens; "
+            f"use n_vocab={tokenizer.n_vocab}"
+        )
+    return tokenizer
+
+
 @dataclasses.dataclass
 class _Maker:
-    """One call of `prepare`."""
+    """One source in a call of `prepare`."""
 
     source: str
     validation_source: str
     cache: Path
     workers: int
     say: Callable[[str], None]
+    sampled: int  # bytes of text from which a vocabulary is learnt
     _parts: dict[str, list[Part]] = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
@@ -143,56 +187,42 @@ class _Maker:
         validation, train = both(self.validation_source), both(self.source)
         return {"train": train[~np.isin(train["copy"], validation["copy"])], "validation": validation}
 
-    def tokenizer(self, kind: str, n_vocab: int) -> Tokenizer:
-        """The tokenizer asked for; BPE is trained on the first documents of the training stream, once."""
-        if kind == "bytes":
-            tokenizer = bytes_tokenizer()
-        elif kind != "bpe":
-            tokenizer = Tokenizer.load(kind)
-        else:
-            rows = self._sample_rows
-            name = hashlib.sha256(rows["key"].tobytes() + f" {PACKING} {n_vocab}".encode()).hexdigest()[:16]
-            folder = self.cache / "tokenizers" / name
-            path = folder / "tokenizer.model"
-            if not path.exists():
-                with disk.locked(folder, self.say):
-                    if not path.exists():
-                        self.say(f"learning a vocabulary of {n_vocab} from {disk.size(rows['size'].sum())}")
-                        model = train_bpe(self._sample, n_vocab).model
-                        disk.write(path, lambda file: file.write(model))
-            tokenizer = Tokenizer(path.read_bytes())
-        if tokenizer.n_vocab != n_vocab:
-            raise InputError(
-                f"n_vocab={n_vocab}, but the tokenizer {kind} has {tokenizer.n_vocab} tokens; "
-                f"use n_vocab={tokenizer.n_vocab}"
-            )
-        return tokenizer
-
     def extend(self, tokenizer: Tokenizer, train_tokens: int, validation_tokens: int) -> TokenSet:
         """The token set, with at least as many tokens as asked for."""
-        prints = {split: self._described[split]["fingerprint"] for split in ("train", "validation")}
+        tokens = self.open(tokenizer, {"train": train_tokens, "validation": validation_span(validation_tokens)})
+        for split, n_tokens in (("train", train_tokens), ("validation", validation_tokens)):
+            has = tokens.manifest[split]["tokens"]
+            if has < n_tokens:
+                raise self.too_small(split, n_tokens, has)
+        return tokens
+
+    def open(self, tokenizer: Tokenizer, wanted: Mapping[str, int]) -> TokenSet:
+        """The token set, with at least so many tokens of each split, or all there are."""
+        prints = {split: self._described[split]["fingerprint"] for split in SPLITS}
         name = identity(prints["train"], prints["validation"], tokenizer.hash)
         folder = self.cache / "tokens" / name
-        wanted = {
-            "train": (train_tokens, train_tokens),
-            "validation": (validation_tokens, validation_span(validation_tokens)),
-        }
         if not (folder / "manifest.json").exists() or not _enough(open_tokens(folder), wanted):
             with disk.locked(folder, self.say):
                 if not (folder / "manifest.json").exists():
-                    self._begin(folder, name, tokenizer)
-                for split, (_, n_tokens) in wanted.items():
+                    rate = self.corpora[self.validation_source or self.source].entropy_rate
+                    begun = {"source": self.source, "entropy_rate": rate, "corpora": self.left_out}
+                    _begin(
+                        folder, name, tokenizer, begun | {"validation_source": self.validation_source}, self._described
+                    )
+                    for line in token_set.left_out(open_tokens(folder).manifest):
+                        self.say(line)
+                for split, n_tokens in wanted.items():
                     self._extend(folder, split, n_tokens, tokenizer)
                 for work in folder.glob("work-*"):  # of a call that was interrupted, and had asked for more
                     shutil.rmtree(work)
                 for left in folder.glob(".*.*"):  # a file that was being written when its process was killed
                     left.unlink()
-        tokens = open_tokens(folder)
-        for split, (n_tokens, _) in wanted.items():
-            has = tokens.manifest[split]["tokens"]
-            if has < n_tokens:
-                raise self._too_small(split, n_tokens, has)
-        return tokens
+        return open_tokens(folder)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the documents to train on."""
+        return self._described["train"]["fingerprint"]
 
     @functools.cached_property
     def _described(self) -> dict[str, dict]:
@@ -201,61 +231,26 @@ class _Maker:
         return {split: summarise(rows) for split, rows in self._all_rows.items()}
 
     @property
-    def _sample_rows(self) -> np.ndarray:
+    def sample_rows(self) -> np.ndarray:
         rows = self.rows("train")
         if not len(rows):
             raise InputError(
                 f"{self.source} has no text to train on that is not held out too; give another or more text"
             )
-        ends = np.cumsum(rows["size"][: SAMPLE // 16], dtype=np.int64)
-        return np.array(rows[: max(1, np.searchsorted(ends, SAMPLE))])
+        ends = np.cumsum(rows["size"][: self.sampled // 16], dtype=np.int64)
+        return np.array(rows[: max(1, np.searchsorted(ends, self.sampled))])
 
     @functools.cached_property
-    def _sample(self) -> list[str]:
+    def sample(self) -> list[str]:
         parts = self.parts(self.source)
         piece = self.indices[self.source].piece
-        tasks = [(parts[part], rows, piece) for part, rows in by_part(self._sample_rows)]
+        tasks = [(parts[part], rows, piece) for part, rows in by_part(self.sample_rows)]
         workers = self.workers if len(tasks) > FEW_PARTS else 1
         found = disk.run(_texts_of, tasks, [1] * len(tasks), workers, "sampling", self.say)
         return list(itertools.chain.from_iterable(found))
 
-    def _begin(self, folder: Path, name: str, tokenizer: Tokenizer) -> None:
-        """An empty token set."""
-        disk.write(folder / "tokenizer.model", lambda file: file.write(tokenizer.model))
-        disk.write(folder / "token_bytes.npy", lambda file: np.save(file, tokenizer.n_bytes))
-        files = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in FILES}
-        manifest = {
-            "format": PACKING,
-            "id": name,
-            "source": self.source,
-            "validation_source": self.validation_source,
-            "n_vocab": tokenizer.n_vocab,
-            "dtype": np.dtype(tokenizer.dtype).name,
-            "tokenizer": {"kind": tokenizer.kind, "hash": tokenizer.hash, "eos": tokenizer.eos},
-            "files": files,
-            "entropy_rate": self.corpora[self.validation_source or self.source].entropy_rate,
-            "corpora": self._left_out,
-        } | {
-            split: {
-                "tokens": 0,
-                "documents": 0,
-                "bytes": 0,
-                "bytes_per_token": 0.0,
-                "fingerprint": described["fingerprint"],
-                "documents_in_corpus": described["documents"],
-                "bytes_in_corpus": described["bytes"],
-                "tokens_in_corpus": 0,
-                "longest": 0,
-                "blocks": [],
-            }
-            for split, described in ((split, self._described[split]) for split in ("train", "validation"))
-        }
-        write_manifest(folder, manifest)
-        for line in token_set.left_out(manifest):
-            self.say(line)
-
     @functools.cached_property
-    def _left_out(self) -> dict[str, dict]:
+    def left_out(self) -> dict[str, dict]:
         """What became of the documents of each source that are in no stream, or in one that they should not be in."""
         found = {
             source: {k: v for k, v in index.summary.items() if k not in ("train", "validation")}
@@ -294,9 +289,9 @@ class _Maker:
         if tokenizer.is_bytes:
             train = self._described["train"]
             return train["bytes"] / (train["bytes"] + train["documents"])
-        ends = np.cumsum([len(text.encode()) for text in self._sample])
+        ends = np.cumsum([len(text.encode()) for text in self.sample])
         n = min(int(np.searchsorted(ends, SAMPLE // 8)) + 1, len(ends))
-        return float(ends[n - 1]) / sum(map(len, tokenizer.encode_batch(self._sample[:n])))
+        return float(ends[n - 1]) / sum(map(len, tokenizer.encode_batch(self.sample[:n])))
 
     def _encode(self, folder: Path, split: str, rows: np.ndarray, start: int, stop: int, tokenizer: Tokenizer) -> None:
         """Append the documents rows[start:stop], or a little fewer if that was begun and not finished."""
@@ -325,7 +320,7 @@ class _Maker:
             raise
         shutil.rmtree(work)
 
-    def _too_small(self, split: str, n_tokens: int, has: int) -> InputError:
+    def too_small(self, split: str, n_tokens: int, has: int) -> InputError:
         if split == "train":
             return TooLittleText(
                 f"{self.source} has {has} tokens to train on, {n_tokens} were asked for; ask for fewer or give more "
@@ -344,12 +339,224 @@ class _Maker:
         )
 
 
-def _enough(tokens: TokenSet, wanted: dict[str, tuple[int, int]]) -> bool:
+@dataclasses.dataclass
+class _Mixer:
+    """A mixture in a call of `prepare`: the streams of its parts as one."""
+
+    source: str
+    parts: Sequence[Share]
+    makers: Sequence[_Maker]
+    tokenizer: Tokenizer
+
+    def extend(self, train_tokens: int, validation_tokens: int) -> TokenSet:
+        """The token set, with at least as many tokens as asked for."""
+        first = self.makers[0]
+        prints = {split: self._described[split]["fingerprint"] for split in SPLITS}
+        name = identity(prints["train"], prints["validation"], self.tokenizer.hash)
+        folder = first.cache / "tokens" / name
+        wanted = {"train": train_tokens, "validation": validation_span(validation_tokens)}
+        if not (folder / "manifest.json").exists() or not self._enough(open_tokens(folder), wanted):
+            streams = {split: self._streams(split, n_tokens) for split, n_tokens in wanted.items()}
+            with disk.locked(folder, first.say):
+                if not (folder / "manifest.json").exists():
+                    begun = {"source": self.source, "validation_source": first.validation_source}
+                    begun |= {"entropy_rate": None, "corpora": self._left_out, "parts": []}
+                    _begin(folder, name, self.tokenizer, begun, self._described)
+                manifest = open_tokens(folder).manifest
+                manifest["parts"] = [
+                    {"source": str(part), "share": part.share, "tokens": stream.available}
+                    for part, stream in zip(self.parts, streams["train"], strict=True)
+                ]
+                write_manifest(folder, manifest)
+                for split, some in streams.items():
+                    self._extend(folder, split, some, wanted[split])
+        tokens = open_tokens(folder)
+        if (has := tokens.manifest["validation"]["tokens"]) < validation_tokens:
+            if first.validation_source:
+                raise first.too_small("validation", validation_tokens, has)
+            raise InputError(
+                f"{self.source}: held out in these shares are {has} tokens, {validation_tokens} were asked for; ask "
+                "for fewer (--set eval.windows=N), or hold out another corpus (--set data.validation=SOURCE)"
+            )
+        for line in token_set.repeats(tokens, train_tokens):
+            first.say(line)
+        return tokens
+
+    @staticmethod
+    def _enough(tokens: TokenSet, wanted: Mapping[str, int]) -> bool:
+        return tokens.manifest["train"]["tokens"] >= wanted["train"] and _enough(
+            tokens, {"validation": wanted["validation"]}
+        )
+
+    @functools.cached_property
+    def _kept(self) -> list[dict[str, np.ndarray]]:
+        """Of each part and split, which of its documents are in the mixture: none to train on that is held out."""
+        held_out = [maker.rows("validation")["copy"] for maker in self.makers]
+        kept = []
+        for n, maker in enumerate(self.makers):
+            others = np.concatenate([copy for m, copy in enumerate(held_out) if m != n])
+            train = ~np.isin(maker.rows("train")["copy"], others)
+            if not train.any():
+                raise InputError(f"{self.source}: {maker.source} has no text to train on that is not held out too")
+            if dropped := np.count_nonzero(~train):
+                maker.say(f"{maker.source}: {dropped:,} documents are held out of another part, and not trained on")
+            kept.append({"train": train, "validation": np.ones(len(held_out[n]), bool)})
+        return kept
+
+    @functools.cached_property
+    def _described(self) -> dict[str, dict]:
+        """As of a corpus, of the documents of all parts; the fingerprint is of the parts' and of their shares."""
+        found = {}
+        for split in SPLITS:
+            if split == "validation" and self.makers[0].validation_source:
+                found[split] = summarise(self.makers[0].rows(split))
+                continue
+            each = [
+                summarise(maker.rows(split)[kept[split]]) for maker, kept in zip(self.makers, self._kept, strict=True)
+            ]
+            shares = [
+                [one["fingerprint"], part.share, *([part.most] if part.most and split == "train" else [])]
+                for one, part in zip(each, self.parts, strict=True)
+            ]
+            mark = hashlib.sha256(json.dumps(sorted(shares)).encode()).hexdigest()
+            found[split] = {"fingerprint": mark, **{k: sum(one[k] for one in each) for k in ("documents", "bytes")}}
+        return found
+
+    @property
+    def _left_out(self) -> dict[str, dict]:
+        found = {source: dict(left) for maker in self.makers for source, left in maker.left_out.items()}
+        for maker, kept in zip(self.makers, self._kept, strict=True):
+            dropped = int((~kept["train"]).sum())
+            found[maker.source]["held_out_too"] = found[maker.source].get("held_out_too", 0) + dropped
+        return found
+
+    def _streams(self, split: str, wanted: int) -> list["_Stream"]:
+        """Of each part, the documents that fill its share of `wanted` tokens, or all."""
+        if split == "validation" and self.makers[0].validation_source:
+            return [self._stream(0, split, wanted)]
+        return [self._stream(n, split, math.ceil(part.share * wanted)) for n, part in enumerate(self.parts)]
+
+    def _stream(self, n: int, split: str, wanted: int) -> "_Stream":
+        maker, kept = self.makers[n], self._kept[n][split]
+        most = self.parts[n].most if split == "train" else None
+        wanted = asked = wanted if most is None else min(wanted, most)
+        while True:
+            tokens = maker.open(self.tokenizer, {split: asked})
+            stream = _Stream.of(tokens, split, kept, most)
+            if stream.lengths.sum() >= wanted or stream.whole:
+                return stream
+            asked = int(tokens.manifest[split]["tokens"]) + wanted - int(stream.lengths.sum())
+
+    def _extend(self, folder: Path, split: str, streams: Sequence["_Stream"], wanted: int) -> None:
+        """Append documents to a split of the mixture until it has `wanted` tokens; of held-out text, each once."""
+        shares = [part.share for part in self.parts] if len(streams) > 1 else [1.0]
+        ends = [int(s.lengths.sum() / share) for s, share in zip(streams, shares, strict=True) if s.whole]
+        all_there_is = split == "validation" and any(end <= wanted for end in ends)
+        if all_there_is:
+            wanted = min(ends)
+        there = open_tokens(folder).manifest[split]["documents"]
+        parts, documents = mixture.order([stream.lengths for stream in streams], shares, wanted)
+        block: list[np.ndarray] = []
+        held = 0
+        for part, document in zip(parts[there:].tolist(), documents[there:].tolist(), strict=True):
+            block.append(streams[part].document(document))
+            held += len(block[-1])
+            if held >= RUN:
+                self._append(folder, split, block)
+                block, held = [], 0
+        if block:
+            self._append(folder, split, block)
+        if all_there_is:
+            manifest = open_tokens(folder).manifest
+            held_out = manifest[split]
+            for what in ("documents", "bytes", "tokens"):
+                held_out[f"{what}_in_corpus"] = held_out[what]
+            write_manifest(folder, manifest)
+
+    def _append(self, folder: Path, split: str, documents: Sequence[np.ndarray]) -> None:
+        n_bytes = sum(int(self.tokenizer.n_bytes[document].sum()) for document in documents)
+        _append(folder, split, documents, n_bytes)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Stream:
+    """Those documents of a stream that are in a mixture.
+
+    Attributes:
+        starts, lengths: i64 (n_documents,), in tokens.
+        whole: that these are all there are.
+        available: tokens of all there are, about as many where these are not all.
+    """
+
+    tokens: np.ndarray
+    separator: int
+    starts: np.ndarray
+    lengths: np.ndarray
+    whole: bool
+    available: int
+
+    @classmethod
+    def of(cls, tokens: TokenSet, split: str, kept: np.ndarray, most: int | None) -> "_Stream":
+        stream = getattr(tokens, split)
+        ends = np.flatnonzero(np.asarray(stream) == tokens.separator) + 1
+        lengths = np.diff(ends, prepend=0)
+        some = kept[: len(ends)]
+        whole = len(ends) == len(kept)
+        starts, lengths = (ends - lengths)[some], lengths[some]
+        if most is not None and lengths.sum() >= most:
+            last = int(np.searchsorted(np.cumsum(lengths), most))
+            lengths[last] -= lengths[: last + 1].sum() - most
+            starts, lengths, whole = starts[: last + 1], lengths[: last + 1], True
+        has = int(lengths.sum())
+        available = has if whole else round(tokens.manifest[split]["tokens_in_corpus"] * float(kept.mean()))
+        return cls(stream, tokens.separator, starts, lengths, whole, available)
+
+    def document(self, n: int) -> np.ndarray:
+        found = np.array(self.tokens[self.starts[n] : self.starts[n] + self.lengths[n]])
+        found[-1] = self.separator  # of one that was cut, as of all others
+        return found
+
+
+def _enough(tokens: TokenSet, wanted: Mapping[str, int]) -> bool:
     return all(
         tokens.manifest[split]["tokens"] >= n_tokens
         or tokens.manifest[split]["documents"] == tokens.manifest[split]["documents_in_corpus"]
-        for split, (_, n_tokens) in wanted.items()
+        for split, n_tokens in wanted.items()
     )
+
+
+def _begin(folder: Path, name: str, tokenizer: Tokenizer, begun: Mapping[str, object], described: Mapping) -> None:
+    """An empty token set.
+
+    Args:
+        begun: what its manifest says beside this.
+        described: of each split, the documents and bytes of the corpus and their fingerprint.
+    """
+    disk.write(folder / "tokenizer.model", lambda file: file.write(tokenizer.model))
+    disk.write(folder / "token_bytes.npy", lambda file: np.save(file, tokenizer.n_bytes))
+    manifest = {
+        "format": PACKING,
+        "id": name,
+        **begun,
+        "n_vocab": tokenizer.n_vocab,
+        "dtype": np.dtype(tokenizer.dtype).name,
+        "tokenizer": {"kind": tokenizer.kind, "hash": tokenizer.hash, "eos": tokenizer.eos},
+        "files": {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in FILES},
+    }
+    for split in SPLITS:
+        manifest[split] = {
+            "tokens": 0,
+            "documents": 0,
+            "bytes": 0,
+            "bytes_per_token": 0.0,
+            "fingerprint": described[split]["fingerprint"],
+            "documents_in_corpus": described[split]["documents"],
+            "bytes_in_corpus": described[split]["bytes"],
+            "tokens_in_corpus": 0,
+            "longest": 0,
+            "blocks": [],
+        }
+    write_manifest(folder, manifest)
 
 
 def write_manifest(folder: Path, manifest: dict) -> None:
@@ -401,15 +608,16 @@ def _merge(folder: Path, split: str, rows: np.ndarray, work: Path, dtype: np.dty
                 documents += np.split(tokens, ends[:-1])
         order = np.argsort(np.concatenate(keys))
         assert len(order) == len(some)
-        _append(folder, split, some, np.concatenate([documents[i] for i in order]), max(map(len, documents)))
+        _append(folder, split, [documents[i] for i in order], int(some["size"].sum(dtype=np.int64)))
 
 
-def _append(folder: Path, split: str, rows: np.ndarray, tokens: np.ndarray, longest: int) -> None:
+def _append(folder: Path, split: str, documents: Sequence[np.ndarray], n_bytes: int) -> None:
     """Add a block to a stream: first the tokens, then the manifest, so that a crash between leaves the old state.
 
     Args:
-        longest: tokens of the longest of its documents.
+        n_bytes: of the documents' text.
     """
+    tokens = np.concatenate(documents)
     manifest = open_tokens(folder).manifest
     part = manifest[split]
     path = folder / f"{split}.bin"
@@ -424,12 +632,12 @@ def _append(folder: Path, split: str, rows: np.ndarray, tokens: np.ndarray, long
             file.truncate(part["tokens"] * tokens.itemsize)
             raise
     part["tokens"] += len(tokens)
-    part["documents"] += len(rows)
+    part["documents"] += len(documents)
     if "longest" in part:  # else begun by an older version, which did not look
-        part["longest"] = max(part["longest"], longest)
-    part["bytes"] += int(rows["size"].sum(dtype=np.int64))
+        part["longest"] = max(part["longest"], *map(len, documents))
+    part["bytes"] += n_bytes
     part["bytes_per_token"] = part["bytes"] / part["tokens"]
     part["tokens_in_corpus"] = round(part["bytes_in_corpus"] / part["bytes_per_token"])
     digest = hashlib.sha256(tokens.data).hexdigest()
-    part["blocks"].append({"tokens": len(tokens), "documents": len(rows), "sha256": digest})
+    part["blocks"].append({"tokens": len(tokens), "documents": len(documents), "sha256": digest})
     write_manifest(folder, manifest)

@@ -28,6 +28,7 @@ from scaling.errors import InputError
 
 RULES = 3  # raised when the order, the split or the rules for cutting and for copies change
 HELD_OUT = 0.03  # share of the groups that the validation split gets, by hash
+HELD_OUT_BELOW = int(HELD_OUT * 2**64)  # the hash of a group
 CUT = 1000  # a long document is cut if it has more than one in so many bytes of the corpus
 
 ROW = np.dtype(
@@ -184,7 +185,7 @@ def _build(corpus: Corpus, folder: Path, limit: int, read: dict) -> None:
     rows = np.load(folder / "scan.npy")
     rows = rows[(rows["of"] == 0) | ((rows["of"] <= limit) == (rows["piece"] == 0))]
     groups = rows["group"]
-    held_out = groups < np.uint64(HELD_OUT * 2**64)
+    held_out = groups < np.uint64(HELD_OUT_BELOW)
     if not held_out.any() and groups.min() < groups.max():  # few groups: the first by hash
         held_out = groups == groups.min()
     # Held-out documents first, so that of equal ones on both sides that one is kept.
@@ -242,6 +243,16 @@ def key(text: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
 
 
+def on_held_out_side(document: Document) -> bool:
+    """Whether a document, unless it is cut, is on the side that is never trained on, in a corpus of many groups."""
+    return _side(document, document.text.encode()) < HELD_OUT_BELOW
+
+
+def _side(document: Document, text: bytes) -> int:
+    """The hash that says on which side a document or a piece of it is."""
+    return key(document.group.encode("utf-8", "surrogateescape") or b"alone:" + text)
+
+
 def _scan(task: tuple[Part, Path, int | None, bool]) -> None:
     """Read one part, write what an index needs to know of it."""
     part, path, cut, with_sketch = task
@@ -292,11 +303,10 @@ def _rows(place: int, document: Document, cut: int | None) -> Iterator[tuple[tup
         numbered, of = [(0, whole), *enumerate(parts, 1)], len(whole.encode())
     else:
         numbered, of = list(enumerate(parts, 1)), ALWAYS
-    group = document.group.encode("utf-8", "surrogateescape")
     for piece, text in numbered:
         raw = text.encode()
         copy = key(copies.folded(text, raw))
-        yield (key(raw), copy, place, len(raw), piece, key(group or b"alone:" + raw), of), raw
+        yield (key(raw), copy, place, len(raw), piece, _side(document, raw), of), raw
 
 
 # From rows back to text

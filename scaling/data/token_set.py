@@ -181,6 +181,11 @@ def _check(m: Field) -> None:
         raise m["tokenizer"]["eos"].wrong("a token")
     if rate := m.get("entropy_rate"):
         rate.number(least=0)
+    if parts := m.get("parts"):
+        for part in parts.items():
+            part["source"].text()
+            part["share"].number(least=0)
+            part["tokens"].whole(1)
     for name in m["corpora"].object():
         corpus = m["corpora"][name]
         for count in ("documents", "duplicates", "near_duplicates", "empty"):
@@ -231,13 +236,15 @@ def describe(tokens: TokenSet) -> str:
             f"{disk.size(part['bytes'])}, {part['bytes_per_token']:.3f} bytes per token; "
             + (
                 "all there is"
-                if part["documents"] == part["documents_in_corpus"]
+                if part["documents"] == part["documents_in_corpus"] and (split == "validation" or not m.get("parts"))
                 else f"of {part['documents_in_corpus']:,} documents, {disk.size(part['bytes_in_corpus'])}: "
                 f"about {part['tokens_in_corpus']:.3g} tokens"
             )
         )
+    lines += [f"  part        {p['share']:.4g} of {p['source']}, {p['tokens']:,} tokens" for p in m.get("parts", ())]
     if m["validation_source"]:
         lines.append(f"  validation from {m['validation_source']}")
+    lines += [f"  repeated    {line}" for line in repeats(tokens, m["train"]["tokens"])]
     if longest := {split: m[split]["longest"] for split in SPLITS if "longest" in m[split]}:
         lines.append("  longest     " + ", ".join(f"{n:,} tokens in {split}" for split, n in longest.items()))
     lines += [f"  {line}" for line in left_out(m)]
@@ -277,6 +284,15 @@ def left_out(manifest: dict) -> list[str]:
                 "(--validation SOURCE, data.validation=SOURCE)"
             )
     return lines
+
+
+def repeats(tokens: TokenSet, D: int) -> list[str]:
+    """A line for each part of a mixture that is read more than once in its first D tokens."""
+    return [
+        f"{part['source']}: its {part['tokens']:,} tokens are read {epochs:.3g} times in {part['share']:.4g} of {D:,}"
+        for part in tokens.manifest.get("parts", ())
+        if (epochs := part["share"] * D / part["tokens"]) > 1
+    ]
 
 
 def crowding(tokens: TokenSet, sizes: Iterable[int]) -> str:

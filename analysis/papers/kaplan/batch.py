@@ -1,7 +1,7 @@
 """Figures 10 and 18: the critical batch against the loss, and the trade of steps for tokens that it comes from."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -43,22 +43,21 @@ def figure_10(evidence: Kaplan, drawn: Drawn) -> None:
     the loss takes at B_crit; circles are gradient noise scales along the same runs, those known to a factor of ten or
     better. Grey: the paper's points, scaled to meet our law at one loss, and the power of D of Zhang et al. (2024).
     """
-    law, found, curves = evidence.batch, evidence.tradeoffs, evidence.batch_curves
+    law, found, curves = evidence.batch, evidence.tradeoffs, evidence.scanned_curves
     drawn.show(evidence.alpha_B, evidence.B_star)
     noise = _noise(curves)
     drawn.points(_rows10(found, noise))
     left = None
     with drawn.part():
         left = evidence.batches_left_out
-    onsets = _onsets(evidence, curves)
+    onsets = evidence.onset_losses
     drawn.figure = _draw10(found, law.fit, noise, left, onsets)
     if left is None:
         raise Undecided(evidence.alpha_B.remark)
-    drawn.say(_goes_with(found, left), _before(found, onsets))
-    if not evidence.alpha_B.decided:
-        raise Undecided(evidence.alpha_B.remark)
     alpha = law.fit.constants["alpha_B"]
     drawn.say(
+        _goes_with(found, left),
+        _onset(onsets),
         _law(alpha, left, found),
         *_sizes(found, law.fit),
         *_alone(found, alpha),
@@ -66,37 +65,18 @@ def figure_10(evidence: Kaplan, drawn: Drawn) -> None:
         *_edges(curves, found),
         *(f"Note: {note}." for note in found.notes if "not independent" not in note),
     )
+    if not evidence.alpha_B.decided:
+        raise Undecided(evidence.alpha_B.remark)
 
 
-def _onsets(evidence: Kaplan, curves: Table) -> dict[float, float]:
-    """By N the loss, in the median over the runs, at which models begin to use their context; -inf where they do not,
-    inf where they do before the curve begins. Empty where the runs do not say.
-    """
-    table = evidence.need("batch")
-    found: dict[float, list[float]] = {}
-    if "onset" not in table:
-        return {}
-    for run, N, when in zip(*(table[name] for name in ("run", "params", "onset")), strict=True):
-        own = np.flatnonzero(curves["run"] == run)
-        own = own[np.argsort(curves["tokens"][own])]
-        if len(own):
-            at, loss = np.log(curves["tokens"][own]), curves["loss"][own]
-            there = float(np.interp(np.log(when), at, loss, left=np.inf)) if math.isfinite(when) else -math.inf
-            found.setdefault(float(N), []).append(there)
-    return {N: float(np.median(losses)) for N, losses in sorted(found.items())}
-
-
-def _before(found: Critical, onsets: dict[float, float]) -> str:
-    """How many critical batches are of losses that models have before they use their context."""
-    if not onsets or not found.table.has("params"):
+def _onset(onsets: Mapping[float, float]) -> str:
+    """From which losses on the models of each size use their context."""
+    if not onsets:
         return ""
-    at = np.array([onsets[N] for N in found.table["params"]])
     where = {math.inf: "above all losses here", -math.inf: "below all losses here"}
     said = ", ".join(f"{where.get(loss, f'{loss:.2f}')} at N = {digits.short(N)}" for N, loss in onsets.items())
-    n = int((found.table["loss"] > at).sum())
     return (
-        f"The onset of context use, as a loss, is {said} (median over the runs): {n} of {len(at)} critical batches are "
-        "of losses before it."
+        f"Models begin to use their context at a loss of {said} (median over the runs); what lies before is left out."
     )
 
 
@@ -326,7 +306,7 @@ def _draw10(
     law: Fit,
     noise: list[tuple[float, dict[str, np.ndarray]]],
     left: Left | None,
-    onsets: dict[float, float],
+    onsets: Mapping[float, float],
 ) -> Figure:
     table = found.table
     N = table["params"] if table.has("params") else np.ones(len(table))
@@ -365,7 +345,7 @@ def _draw10(
         axes.set_xlim(losses.max() * 1.03, losses.min() / 1.03)
         _papers10(axes, line, law)
         for size, loss in ((size, loss) for size, loss in onsets.items() if math.isfinite(loss)):
-            axes.axvline(loss, color=shades(size), lw=0.9, dashes=(1, 2), zorder=1)
+            axes.axvline(loss, 0, 0.68, color=shades(size), lw=0.9, dashes=(1, 2), zorder=1)
         axes.set_xlabel("Held-out loss, nats per token")
         axes.set_ylabel("Critical batch, tokens")
         axes.set_title("Against the loss")
@@ -425,7 +405,7 @@ def figure_18(evidence: Kaplan, drawn: Drawn) -> None:
     """Tokens against updates that batches need to reach a loss, a dot per batch, each at the fastest of its learning
     rates; lines are the hyperbola (5.1) through the dots of one loss. A panel per size.
     """
-    curves = evidence.batch_curves
+    curves = evidence.scanned_curves
     found: dict[float, Critical] = {}
     for N in np.unique(curves["params"]):
         with drawn.part(f"N = {digits.short(N)}"):

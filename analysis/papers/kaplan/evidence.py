@@ -1,13 +1,16 @@
 """What the paper's figures share: the runs of its experiments and the laws that they tell, each worked out once."""
 
+import contextlib
 import functools
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
 from analysis import digits, laws
 from analysis.batch_size import Critical, with_minima
 from analysis.findings import study_laws
+from analysis.fit import fit
 from analysis.fit.estimate import Fit
 from analysis.fit.rows import admitted
 from analysis.kaplan_path import KaplanPath
@@ -21,6 +24,7 @@ from analysis.papers.kaplan.left_out import Left, batches_left_out, jackknife, p
 from analysis.papers.known import Known, known
 from analysis.replicates import Noise, seed_noise
 from analysis.table import Table
+from scaling.errors import InputError
 
 NO_LADDER = "no run of the ladder has finished"
 SAME = ("tokens", "unique_tokens", "batch_tokens", "n_ctx", "n_vocab", "dropout", "schedule", "tokens_id")
@@ -247,7 +251,7 @@ class Evidence(evidence.Evidence):
 
     @functools.cached_property
     def _scans(self) -> tuple[Known, Critical]:
-        return fits.of_scans(self.batch_curves)
+        return fits.of_scans(self.scanned_curves)
 
     @property
     def batch(self) -> Known:
@@ -261,7 +265,46 @@ class Evidence(evidence.Evidence):
 
     @functools.cached_property
     def batches_left_out(self) -> Left:
-        return batches_left_out(self.batch_curves, self.batch.fit)
+        return batches_left_out(self.scanned_curves, self.batch.fit)
+
+    @functools.cached_property
+    def onset_losses(self) -> Mapping[float, float]:
+        """By N of the experiment batch the loss, in the median over the runs, at which models begin to use their
+        context; -inf where they do not, inf where they do before the curve begins. Empty where the runs do not say.
+        """
+        table, curves = self.need("batch"), self.batch_curves
+        found: dict[float, list[float]] = {}
+        if "onset" not in table:
+            return {}
+        for run, N, when in zip(*(table[name] for name in ("run", "params", "onset")), strict=True):
+            own = np.flatnonzero(curves["run"] == run)
+            own = own[np.argsort(curves["tokens"][own])]
+            if len(own):
+                at, loss = np.log(curves["tokens"][own]), curves["loss"][own]
+                there = float(np.interp(np.log(when), at, loss, left=np.inf)) if math.isfinite(when) else -math.inf
+                found.setdefault(float(N), []).append(there)
+        return {N: float(np.median(losses)) for N, losses in sorted(found.items())}
+
+    @functools.cached_property
+    def scanned_curves(self) -> Table:
+        """Those of the experiment batch from the onset of context use on, as a loss of each size."""
+        curves, onsets = self.batch_curves, self.onset_losses
+        if not onsets:
+            return curves
+        least = np.array([onsets[float(N)] for N in curves["params"]])
+        return curves.where(curves["loss"] <= least, "before the onset of context use")
+
+    @functools.cached_property
+    def other_batches(self) -> list[laws.KaplanBCrit]:
+        """B_crit(L) of each size alone, and of all losses, those before the onset of context use too."""
+        table, found = self.batch.table, []
+        for N in np.unique(table["params"]):
+            own = table.where(table["params"] == N, "another size")
+            with contextlib.suppress(InputError):
+                found.append(fit(laws.KaplanBCrit, own, loss="squared", weights=fits.sureness(own)))
+        with contextlib.suppress(InputError):
+            found.append(fits.of_scans(self.batch_curves)[0].fit)
+        return [one.law for one in found if one.sound]
 
     def adjusted(self, curves: Table) -> Table:
         """Learning curves of two layers or more with batch_crit, steps_min and flops_min."""

@@ -1,0 +1,464 @@
+"""The mixture with the lowest loss by a fitted law, within so many passes over each part, and the price of being wrong.
+
+Convex for the exponential law, nearly always one valley for the others; still descents begin from many mixtures.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from scipy import optimize
+
+from analysis.confidence import LEVEL
+from analysis.digits import count_of, percent, short
+from analysis.fit import solver
+from analysis.fit.solver import Array
+from analysis.jsonable import jsonable
+from analysis.mixtures import Fitted, MixtureFit, estimate
+from analysis.mixtures.estimate import Interval
+from analysis.mixtures.runs import SAME
+from scaling.errors import InputError
+
+MAX_EPOCHS = 4.0  # Muennighoff et al. (2023): up to four passes over a text are worth nearly as much as new text
+STARTS = 12  # of the fitted mixtures and by chance, beside uniform, proportional and each part alone
+STEP = 1e-6  # of a share, for slopes
+BEYOND = 0.01  # of a share, by which a mixture leaves the runs
+SHOWN = 0.0005  # a smaller share is shown as none
+
+
+@dataclasses.dataclass(frozen=True)
+class Mixture:
+    """A mixture and its loss by the law.
+
+    Attributes:
+        higher: its loss over that of the proposal, with both ends of the interval; None of the proposal itself.
+        too_often: parts that it would pass over more often than is allowed, and how often.
+    """
+
+    name: str
+    shares: Array
+    loss: Interval
+    higher: tuple[float, float, float] | None = None
+    too_often: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Rival:
+    """What another law that may be true says of the proposal.
+
+    Attributes:
+        loss: there.
+        regret: over the lowest loss by that law.
+        shares: of its own best mixture.
+    """
+
+    law: str
+    loss: float
+    regret: float
+    shares: Array
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Proposal:
+    """The mixture with the lowest target loss, beside what else one might take.
+
+    Attributes:
+        parts: names of the parts.
+        target: weight of each domain in the loss.
+        law, verdict: by which law, and which are admissible, in words.
+        best: the mixture; share_ends: both ends of each share's interval, (parts, 2).
+        unsure: by how much its loss may exceed that of the best mixture, the law being right, at 95 %.
+        epochs: passes over each part, by name; empty where nothing is known of what is available.
+        others: mixtures to compare with.
+        rivals: the other admissible laws.
+        doubts: what else to know, first of all where it lies beyond the runs.
+    """
+
+    parts: tuple[str, ...]
+    target: Mapping[str, float]
+    law: str
+    verdict: str
+    best: Mixture
+    share_ends: Array
+    unsure: float
+    tokens: float | None
+    max_epochs: float
+    epochs: Mapping[str, float]
+    others: tuple[Mixture, ...]
+    rivals: tuple[Rival, ...]
+    doubts: tuple[str, ...]
+
+    def text(self) -> str:
+        target = " + ".join(d if w == 1 else f"{w:.3g} {d}" for d, w in self.target.items())
+        b = self.best.loss
+        lines = [
+            f"the mixture with the lowest loss on {target}, by the {self.law} law ({self.verdict})"
+            + (f", for D = {short(self.tokens)}" if self.tokens else ""),
+        ]
+        wide = max(map(len, self.parts))
+        for k, part in enumerate(self.parts):
+            low, high = self.share_ends[k]
+            passes = ""
+            if part in self.epochs:
+                full = " (all that is allowed)" if self.epochs[part] > self.max_epochs * (1 - 1e-3) else ""
+                passes = f", {self.epochs[part]:.2g} passes{full}"
+            share = self.best.shares[k]
+            lines.append(f"  {part:<{wide}}  {_share(share)} ({_share(low)} to {_share(high)}){passes}")
+        lines += [
+            f"loss {b.value:.4f}: the law {b.low:.4f} to {b.high:.4f}, one run {b.run_low:.4f} to {b.run_high:.4f} "
+            f"({percent(LEVEL)})",
+            f"if the law is right, another mixture is better by at most {self.unsure:.4f}",
+        ]
+        for rival in self.rivals:
+            lines.append(
+                f"if the {rival.law} law is true: {rival.loss:.4f} there, {rival.regret:.4f} above its own best, "
+                f"{self._told(rival.shares)}"
+            )
+        lines.append("against")
+        for other in self.others:
+            value, low, high = other.higher or (math.nan,) * 3
+            often = "; ".join(f"{n:.3g} passes over {part}" for part, n in other.too_often.items())
+            lines.append(
+                f"  {other.name}: {other.loss.value:.4f}, {_higher(value)} ({low:+.4f} to {high:+.4f}), "
+                f"{self._told(other.shares)}" + (f"; not allowed, {often}" if often else "")
+            )
+        return "\n".join([*lines, *(f"note: {doubt}" for doubt in self.doubts)])
+
+    def _told(self, shares: Array) -> str:
+        there = [(part, s) for part, s in zip(self.parts, shares, strict=True) if s >= SHOWN]
+        return " + ".join(f"{s:.3f} {part}" for part, s in there)
+
+    def to_dict(self) -> dict[str, Any]:
+        def mixture(m: Mixture) -> dict[str, Any]:
+            said: dict[str, Any] = {"shares": self._named(m.shares), "loss": dataclasses.asdict(m.loss)}
+            if m.higher:
+                said["higher"] = dict(zip(("value", "low", "high"), m.higher, strict=True))
+            return said | ({"passes_beyond": dict(m.too_often)} if m.too_often else {})
+
+        return jsonable(
+            {
+                "target": dict(self.target),
+                "law": self.law,
+                "verdict": self.verdict,
+                "level": LEVEL,
+                "mixture": mixture(self.best),
+                "shares": {
+                    part: {"low": float(low), "high": float(high)}
+                    for part, (low, high) in zip(self.parts, self.share_ends, strict=True)
+                },
+                "better_by_at_most": self.unsure,
+                "tokens": self.tokens,
+                "max_epochs": self.max_epochs,
+                "epochs": dict(self.epochs),
+                "others": {m.name: mixture(m) for m in self.others},
+                "other_laws": {
+                    r.law: {"loss": r.loss, "regret": r.regret, "best": self._named(r.shares)} for r in self.rivals
+                },
+                "doubts": list(self.doubts),
+            }
+        )
+
+    def _named(self, shares: Array) -> dict[str, float]:
+        return dict(zip(self.parts, map(float, shares), strict=True))
+
+
+def _share(x: float) -> str:
+    return f"{x if x >= SHOWN else 0:.3f}"
+
+
+def _higher(value: float) -> str:
+    return f"{abs(value):.4f} {'higher' if value >= 0 else 'lower'}"
+
+
+def propose(
+    fit: MixtureFit,
+    target: Mapping[str, float],
+    *,
+    tokens: float | None = None,
+    params: float | None = None,
+    available: Mapping[str, float] | None = None,
+    max_epochs: float = MAX_EPOCHS,
+    law: str | None = None,
+    draws: int = estimate.DRAWS,
+    seed: int = 0,
+) -> Proposal:
+    """The mixture with the lowest target loss by the law that is believed.
+
+    Args:
+        target: weights of domains, which are divided by their sum.
+        tokens, params: D and N of the training that is planned; the largest of the runs where they are left out.
+        available: tokens that there are of each part; none for no bound.
+        max_epochs: passes over a part, at most.
+        law: in place of the one that is believed.
+
+    Raises:
+        InputError: another domain, part or law, numbers that cannot be, or more tokens than all passes give.
+    """
+    runs = fit.runs
+    weights = _weights(fit, target)
+    _check_above(max_epochs=max_epochs, tokens=tokens, params=params)
+    asked = {"params": params, "tokens": tokens}
+    at = {s: float(asked[s] or x.max()) for s, x in runs.scales.items()}
+    tokens = tokens if tokens is not None else at.get("tokens")
+    top = _most(runs.parts, tokens, available, max_epochs)
+    verdict = fit.verdict(weights)
+    name = law or verdict.laws[0]
+    fitted = fit.of(name)
+    chosen = np.flatnonzero(weights)
+    places = _places(fit, top, available)
+
+    def loss_of(fitted: Fitted) -> "_Loss":
+        return _Loss(fit, fitted, chosen, weights[chosen], at)
+
+    loss = loss_of(fitted)
+    theta = fitted.theta[chosen]
+    best = lowest(lambda r: loss(theta, r), top, places)
+    some = dataclasses.replace(runs, domains=tuple(runs.domains[i] for i in chosen), losses=runs.losses[:, chosen])
+    drawn = np.moveaxis(estimate.redraw(fitted.law, theta, some, draws, seed), 1, 0)  # draws domains p
+    M, p, sigma = runs.mixtures, theta.shape[1], fit.sigma(name, weights)
+    others = {"proportional": None if available is None else _of_available(runs.parts, available),
+              "uniform": np.full(len(runs.parts), 1 / len(runs.parts))}  # fmt: skip
+    measured = runs.losses @ weights
+    allowed = (runs.shares <= top + SAME).all(1) & _at_largest(fit)
+    if allowed.any():
+        i = int(np.flatnonzero(allowed)[measured[allowed].argmin()])
+        others[f"best of the runs, measured {measured[i]:.4f}"] = runs.shares[i]
+    there = {label: shares for label, shares in others.items() if shares is not None}
+    every = np.vstack([best, *there.values()])
+    values, under = loss(theta, every), np.stack([loss(t, every) for t in drawn])  # m, draws m
+    made = [estimate.interval(float(v), u, sigma, M, p) for v, u in zip(values, under.T, strict=True)]
+    compared = []
+    for k, (label, shares) in enumerate(there.items(), 1):
+        gap = float(values[k] - values[0])
+        ends = estimate.ends(gap, under[:, k] - under[:, 0], M, p)
+        often = {}
+        if available is not None and tokens:
+            passes = shares * tokens / np.array([available[part] for part in runs.parts])
+            often = {part: float(n) for part, n in zip(runs.parts, passes, strict=True) if n > max_epochs * 1.001}
+        compared.append(Mixture(label, shares, made[k], (gap, *ends), often))
+    own = np.stack([lowest(lambda r, t=t: loss(t, r), top, best[None]) for t in drawn])
+    regrets = np.array([u - float(loss(t, r[None])[0]) for u, t, r in zip(under[:, 0], drawn, own, strict=True)])
+    share_ends = np.array([np.clip(estimate.ends(float(b), own[:, k], M, p), 0.0, top[k]) for k, b in enumerate(best)])
+    rivals = []
+    for other in verdict.laws:
+        if other != name:
+            f = fit.of(other)
+            rival = loss_of(f)
+            its_own = lowest(lambda r, rival=rival, f=f: rival(f.theta[chosen], r), top, np.vstack([best, places]))
+            there_, least = (float(rival(f.theta[chosen], r[None])[0]) for r in (best, its_own))
+            rivals.append(Rival(other, there_, max(there_ - least, 0.0), its_own))
+    passes = {}
+    if available is not None and tokens:
+        passes = {part: float(r * tokens / available[part]) for part, r in zip(runs.parts, best, strict=True)}
+    told = verdict.text() if name in verdict.laws else f"as asked; believed: {verdict.text()}"
+    return Proposal(
+        runs.parts,
+        {runs.domains[i]: float(weights[i]) for i in chosen},
+        name,
+        f"believed: {told}" if name == verdict.best else told,
+        Mixture("proposal", best, made[0]),
+        share_ends,
+        float(np.quantile(np.maximum(regrets, 0.0), LEVEL)),
+        tokens,
+        max_epochs,
+        passes,
+        tuple(compared),
+        tuple(rivals),
+        tuple(_doubts(fit, fitted, best, at, tokens, params, available)),
+    )
+
+
+class _Loss:
+    """The target loss by a law over mixtures (m, parts), at one N and D: constants theta (domains, p) give (m,)."""
+
+    def __init__(self, fit: MixtureFit, fitted: Fitted, chosen: Array, weights: Array, at: Mapping[str, float]):
+        self.law, self.weights = fitted.law, weights
+        self.own = [fit.runs.parts.index(fit.runs.domains[i]) for i in chosen] if fitted.law.own else None
+        self.scales = [at[s] for s in fitted.law.scales]
+
+    def __call__(self, theta: Array, shares: Array) -> Array:
+        scales = [np.full(len(shares), x) for x in self.scales]
+        total = np.zeros(len(shares))
+        for k, (weight, t) in enumerate(zip(self.weights, theta, strict=True)):
+            taken = shares.T if self.own is None else np.maximum(shares[:, [self.own[k]]].T, STEP)
+            total += weight * solver.predict(self.law, t, (*taken, *scales), log=False)
+        return total
+
+
+def lowest(loss: Callable[[Array], Array], top: Array, starts: Array) -> Array:
+    """The mixture with the lowest loss under shares of `top` at most, from all starts, (parts,).
+
+    Args:
+        loss: of many mixtures at once, (m, parts) -> (m,).
+        starts: mixtures that are allowed, (s, parts).
+    """
+    parts = len(top)
+    best, least = starts[0], math.inf
+    each = np.eye(parts)
+
+    def slope(r: Array) -> Array:
+        up, down = np.minimum(r + STEP, top.clip(max=1.0)), np.maximum(r - STEP, 0.0)
+        higher, lower = r + each * (up - r)[:, None], r - each * (r - down)[:, None]
+        both = loss(np.vstack([higher, lower]))
+        return (both[:parts] - both[parts:]) / np.maximum(up - down, 1e-300)
+
+    total = {"type": "eq", "fun": lambda r: r.sum() - 1, "jac": lambda r: np.ones(parts)}
+    bounds = list(zip(np.zeros(parts), top.clip(max=1.0), strict=True))
+    for start in starts:
+        with np.errstate(all="ignore"):
+            found = optimize.minimize(
+                lambda r: float(loss(r.clip(0.0)[None])[0]), start, jac=slope, method="SLSQP", bounds=bounds,
+                constraints=[total], options={"ftol": 1e-12, "maxiter": 300},
+            )  # fmt: skip
+        for r in (start, allowed(np.nan_to_num(found.x), top)):
+            value = float(loss(r[None])[0])
+            if value < least:
+                best, least = r, value
+    return best
+
+
+def allowed(shares: Array, top: Array) -> Array:
+    """The mixture nearest to these shares that keeps below `top` and adds up to 1: all moved by one amount."""
+    low, high = -2.0, 2.0
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (middle, high) if np.clip(shares + middle, 0, top).sum() < 1 else (low, middle)
+    return np.clip(shares + high, 0, top.clip(max=1.0))
+
+
+def _places(fit: MixtureFit, top: Array, available: Mapping[str, float] | None) -> Array:
+    """Allowed mixtures from which descents begin."""
+    parts = len(top)
+    rng = np.random.default_rng(0)
+    some = rng.permutation(len(fit.runs.shares))[:STARTS]
+    first = [np.full(parts, 1 / parts), *([] if available is None else [_of_available(fit.runs.parts, available)])]
+    return np.array([
+        allowed(r, top)
+        for r in (*first, *np.eye(parts), *fit.runs.shares[some], *rng.dirichlet(np.ones(parts), STARTS))
+    ])  # fmt: skip
+
+
+def _of_available(parts: tuple[str, ...], available: Mapping[str, float]) -> Array:
+    tokens = np.array([available[part] for part in parts])
+    return tokens / tokens.sum()
+
+
+def _at_largest(fit: MixtureFit) -> Array:
+    """Rows at the largest N and D, whose losses are comparable."""
+    same = [np.abs(np.log(x / x.max())) < 0.01 for x in fit.runs.scales.values()]
+    return np.logical_and.reduce(same) if same else np.ones(len(fit.runs.shares), bool)
+
+
+def _weights(fit: MixtureFit, target: Mapping[str, float]) -> Array:
+    domains = fit.runs.domains
+    for name, weight in target.items():
+        if name not in domains:
+            raise InputError(
+                f"no loss on {name!r} was fitted; there {'is' if len(domains) == 1 else 'are'} {', '.join(domains)}"
+            )
+        if not (math.isfinite(weight) and weight >= 0):
+            raise InputError(f"weight of {name} {weight:g}; wanted a number from 0 on")
+    weights = np.array([target.get(d, 0.0) for d in domains], np.float64)
+    if not weights.sum() > 0:
+        raise InputError("all weights are 0; wanted a domain, or domains with weights such as code=0.7 web=0.3")
+    return weights / weights.sum()
+
+
+def _check_above(**values: float | None) -> None:
+    for name, value in values.items():
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise InputError(f"{name} {value:g}; wanted a number above 0")
+
+
+def _most(
+    parts: tuple[str, ...], tokens: float | None, available: Mapping[str, float] | None, max_epochs: float
+) -> Array:
+    """The largest share of each part."""
+    if available is None:
+        return np.ones(len(parts))
+    if other := [part for part in available if part not in parts]:
+        raise InputError(f"available tokens of {other[0]!r}, which is no part; there are {', '.join(parts)}")
+    if missing := [part for part in parts if part not in available]:
+        raise InputError(f"available tokens of {', '.join(missing)} are not given; wanted NAME=TOKENS of every part")
+    _check_above(**{f"available tokens of {part}:": n for part, n in available.items()})
+    if tokens is None:
+        raise InputError(
+            "how often a part is passed over depends on D, which the runs don't have; give the tokens planned"
+        )
+    top = max_epochs * np.array([available[part] for part in parts]) / tokens
+    if top.sum() < 1 - SAME:
+        most = max_epochs * sum(available.values())
+        raise InputError(
+            f"{max_epochs:g} passes over all parts are {short(most)} tokens, and D is {short(tokens)}; "
+            f"allow {math.ceil(tokens / sum(available.values()))} passes, or plan fewer tokens"
+        )
+    return top
+
+
+def count(text: str) -> float:
+    """Tokens as they are typed, 300M or 2e9.
+
+    Raises:
+        ValueError: no number.
+    """
+    return count_of(text.strip())
+
+
+def _doubts(
+    fit: MixtureFit,
+    fitted: Fitted,
+    best: Array,
+    at: Mapping[str, float],
+    tokens: float | None,
+    params: float | None,
+    available: Mapping[str, float] | None,
+) -> list[str]:
+    runs, said = fit.runs, []
+    for k, part in enumerate(runs.parts):
+        low, high = runs.shares[:, k].min(), runs.shares[:, k].max()
+        if not low - BEYOND <= best[k] <= high + BEYOND:
+            side = (
+                f"above the largest fitted, {high:.3f}" if best[k] > high else f"below the smallest fitted, {low:.3f}"
+            )
+            said.append(f"beyond the runs: a share of {best[k]:.3f} {part} is {side}")
+    if not said and not _within(best, runs.shares):
+        said.append("beyond the runs: each share was fitted, this mixture of them lies outside all fitted ones")
+    for name, letter in (("params", "N"), ("tokens", "D")):
+        planned = {"params": params, "tokens": tokens}[name]
+        if planned is None:
+            continue
+        if name not in runs.scales:
+            said.append(
+                f"the runs don't tell their {letter}: losses are those of the runs, not at {letter} = {short(planned)}"
+            )
+            continue
+        x = runs.scales[name]
+        if x.min() * 0.999 <= planned <= x.max() * 1.001 and name in runs.varied:
+            continue
+        if name in fitted.law.scales:
+            if planned > x.max():
+                said.append(
+                    f"beyond the runs: {letter} = {short(planned)} is {planned / x.max():.3g} times the largest fitted"
+                )
+        elif abs(math.log(planned / x.max())) > 0.01:
+            said.append(
+                f"the law knows no {letter}: losses are those at {letter} = {short(x.max())}, and whether the best mixture is "
+                f"the same at {short(planned)} is not told; runs at two {letter} would (the additive and the joint law)"
+            )
+    if fitted.law.name == "additive" and fitted.law.scales:
+        said.append("by the additive law the best mixture is the same at every N and D")
+    if available is None:
+        said.append("without --available NAME=TOKENS no part is bounded, and proportional is not known")
+    return said
+
+
+def _within(r: Array, shares: Array) -> bool:
+    """Whether a mixture is a mean of others, within BEYOND of a share."""
+    n, parts = shares.shape
+    # Least deviation t with |sum_i w_i r_i - r| <= t in each part.
+    A = np.vstack([np.hstack([shares.T, -np.ones((parts, 1))]), np.hstack([-shares.T, -np.ones((parts, 1))])])
+    cost, total = np.append(np.zeros(n), 1.0), np.append(np.ones(n), 0.0)
+    found = optimize.linprog(cost, A, np.concatenate([r, -r]), total[None], [1.0], bounds=(0, None))
+    return bool(found.success and found.fun <= BEYOND)

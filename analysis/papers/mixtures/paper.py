@@ -1,0 +1,37 @@
+"""The page: its figures and its table in order."""
+
+from collections.abc import Mapping
+
+from analysis.papers.mixtures import figures
+from analysis.papers.mixtures.evidence import Mixtures
+from analysis.papers.paper import Entry, Paper
+from analysis.papers.summary import Summary
+
+LAWS = "Ye et al., Liu et al.: the loss over the shares"
+SCALES = "From small models to larger ones"
+
+BOTH = ("small", "large")
+
+FIGURES: Mapping[str, Entry] = {
+    "fig1": Entry("Figure 1: mixtures that were not fitted", LAWS, figures.figure_1, BOTH),
+    "table1": Entry("Table 1: the laws by domain", LAWS, figures.table_1, BOTH),
+    "fig2": Entry("Figure 2: a larger model, and the best mixtures", SCALES, figures.figure_2, BOTH),
+}
+
+PAPER = Paper(
+    title="Mixtures of texts, from our own runs",
+    lede="The experiments of Ye et al. (2024), “Data Mixing Laws”, and of Liu et al. (2024), “RegMix”,",
+    figures=FIGURES,
+    summary=Summary(
+        claims={
+            "rank correlation, linear (Liu et al. (RegMix))": "a law linear in the shares orders unseen mixtures",
+            "rank correlation, exponential (Liu et al. (RegMix))": "an exponential one orders them better",
+            "share of losses inside their interval (Ye et al.)": "unseen losses lie inside their 95 % intervals",
+            "rank correlation of two sizes (Liu et al. (RegMix))": "small models order mixtures as larger ones do",
+        },
+        figures=("fig1", "fig2"),
+    ),
+    evidence=Mixtures,
+    scales="other texts and models ten times as large",
+    choices="none",
+)

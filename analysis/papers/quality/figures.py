@@ -1,0 +1,136 @@
+"""The page's figures and its table."""
+
+import numpy as np
+from matplotlib import rc_context
+
+from analysis import digits
+from analysis.page.canvas import LOSS, STYLE, panels
+from analysis.papers.claim import Undecided
+from analysis.papers.drawing import beside, dots, fixed_limits, legend, level, logarithmic, symbol, tints
+from analysis.papers.drawn import Drawn
+from analysis.papers.quality.evidence import LEAST, Quality, interval
+
+REPEATS = "Times that the repeated text is read"
+
+
+def figure_1(evidence: Quality, drawn: Drawn) -> None:
+    """Left: held-out loss, on text that is never corrupted, over the tokens trained, by the share Q of documents left
+    as they are; lines, the law. Right: how much higher it is than with Q = 1, over Q^(−gamma) − 1, at each number of
+    tokens; lines, the law, which has them through 0."""
+    drawn.tell(evidence.exponent("gamma"), evidence.exponent("beta"), evidence.extrapolated)
+    drawn.show(evidence.worth)
+    table, found = evidence.corrupted, evidence.law
+    D, Q, loss = table["tokens"], table["quality"], table["loss"]
+    drawn.points(
+        {"run": run, "tokens": d, "quality": q, "seed": s, "loss": L}
+        for run, d, q, s, L in zip(table["run"], D, Q, table["seed"], loss, strict=True)
+    )
+    of_q, of_d, gamma = tints(1.05 - Q), tints(D), found.constants["gamma"]
+    with rc_context(STYLE):
+        drawn.figure, (left, right) = panels(2, left=0.8)
+        with drawn.panel(left, "Loss by quality"):
+            logarithmic(left, D, "tokens", loss)
+            dots(left, D, loss, [of_q(1.05 - q) for q in Q], runs=table["run"].tolist(), ms=4)
+            with fixed_limits(left):
+                x = np.geomspace(D.min() / 1.3, D.max() * 1.3, 30)
+                for q in np.unique(Q):
+                    left.plot(x, found.law(x, q), color=of_q(1.05 - q), lw=1.0, zorder=3)
+            left.set_ylabel(LOSS)
+        with drawn.panel(right, "Loss above that of clean text"):
+            for d in np.unique(D):
+                own = D == d
+                clean = loss[own & (Q == 1)]
+                if not len(clean):
+                    raise Undecided("no run on clean text has finished")
+                dots(right, Q[own] ** -gamma - 1, loss[own] - clean.mean(), [of_d(d)] * int(own.sum()), ms=4)
+                q = np.linspace(1, Q.min(), 20)
+                right.plot(q**-gamma - 1, found.law(d, q) - found.law(d, 1.0), color=of_d(d), lw=1.0, zorder=3,
+                           label=f"{digits.short(d)} tokens")  # fmt: skip
+            level(right)
+            right.set_xlabel("Q^(−gamma) − 1")
+            right.set_ylabel("Nats per token")
+            legend(right, "upper left")
+        style = [(f"{q:g}", {"color": of_q(1.05 - q), "marker": "o", "ms": 4}) for q in np.unique(Q)[::-1]]
+        beside(drawn.figure, style, "Q")
+    worth, half = evidence.worth, float(Q.min())
+    if worth.ours is not None:
+        drawn.say(
+            f"D tokens of quality Q are worth D Q^{worth.ours:.2f} of clean ones: at Q = {half:g} "
+            f"{digits.percent(half**worth.ours)} of them, where leaving the corrupted documents out would leave "
+            f"{digits.percent(half)}."
+        )
+    drawn.say(f"The law misses these {len(table)} runs by {digits.percent(found.residuals.rms)} rms.")
+
+
+def figure_2(evidence: Quality, drawn: Drawn) -> None:
+    """Left: held-out loss over how often the repeated text is read, where a share of the tokens is a sliver of the text
+    (its size falls to the right) or all of the text is repeated; the line, all of it new. Right: the size that reaches
+    that loss on new text, over the model's own, with 95 % intervals; broken, what the paper has at worst."""
+    drawn.tell(*(evidence.least(share) for share in LEAST))
+    N, losses, _ = evidence.sizes
+    found = evidence.repeated
+    shares = sorted(set(found.share.tolist()))
+    drawn.points(
+        {"run": run, "share": s, "repeats": e, "loss": L, "effective": value}
+        for run, s, e, L, value in zip(
+            found.table["run"], found.share, found.repeats, found.table["loss"], found.effective[:, 0], strict=True
+        )
+    )
+    own = float(found.table["params"][0])
+    new = float(np.exp(losses[N == own][0])) if own in N else np.nan
+    entries = []
+    with rc_context(STYLE):
+        drawn.figure, (left, right) = panels(2, left=0.8)
+        for axes in (left, right):
+            logarithmic(axes, found.repeats, REPEATS)
+        for k, share in enumerate(shares):
+            one, style = found.of(share), symbol(k)
+            name = "all of it" if share == 1 else f"{share:.0%} of D"
+            entries.append((name, style))
+            left.plot(one.repeats, one.table["loss"], lw=0.9, **style)
+            right.plot(one.repeats, one.effective[:, 0], lw=0.9, **style)
+            for x, draws in zip(one.repeats, one.effective, strict=True):
+                if (ends := interval(draws)) is not None:
+                    right.vlines(x, *ends, color=style["color"], lw=0.9)
+            if share in LEAST:
+                right.axhline(LEAST[share], color=style["color"], lw=0.9, dashes=(4, 3))
+        if np.isfinite(new):
+            level(left, new)
+        level(right, 1.0)
+        left.set_title("Loss")
+        left.set_ylabel(LOSS)
+        right.set_title("Effective size")
+        right.set_ylabel("N_eff / N")
+        right.set_ylim(0, None)
+        beside(drawn.figure, entries, "repeated")
+    for share in shares:
+        one = found.of(share)
+        what = "All of the text" if share == 1 else f"A sliver of {share:.0%} of the tokens"
+        worst = int(np.nanargmin(one.effective[:, 0])) if np.isfinite(one.effective[:, 0]).any() else -1
+        drawn.say(
+            f"{what}, read {digits.short(float(one.repeats[0]))} to {digits.short(float(one.repeats[-1]))} times: "
+            f"the loss is {digits.percent(float(one.table['loss'].max() / new - 1), sign=True)} at worst"
+            + (f", as that of {one.effective[worst, 0]:.2f} N." if worst >= 0 else ".")
+        )
+
+
+def table_1(evidence: Quality, drawn: Drawn) -> None:
+    """The constants of L(D, Q) = E + B / (D^beta Q^gamma), ours and Subramanyam et al.'s of C4 and of translation."""
+    found = evidence.law
+    theirs = {
+        "E": (3.439, 0.067),
+        "B": (1441.5, 139.6),
+        "beta": (0.396, 0.250),
+        "gamma": (0.401, 0.173),
+    }
+    drawn.points(
+        {
+            "constant": name,
+            "ours": value,
+            "low": found.intervals[name][0],
+            "high": found.intervals[name][1],
+            "C4": theirs[name][0],
+            "translation": theirs[name][1],
+        }
+        for name, value in found.constants.items()
+    )

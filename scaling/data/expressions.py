@@ -1,0 +1,25 @@
+"""Sources within sources, as they are typed: what is in brackets stays together."""
+
+import re
+
+CALL = re.compile(r"(\w+)\((.*)\)", re.DOTALL)
+OPTION = re.compile(r",\s+(?=\w+=)")  # what stands before an option; commas without a space belong to the source
+
+
+def split(text: str, between: re.Pattern[str]) -> list[str]:
+    """The text at each match of `between` that is in no brackets."""
+    found, start = [], 0
+    for match in between.finditer(text):
+        if text.count("(", start, match.start()) == text.count(")", start, match.start()):
+            found.append(text[start : match.start()])
+            start = match.end()
+    return [*found, text[start:]]
+
+
+def call(text: str) -> tuple[str, str, dict[str, str]] | None:
+    """NAME(SOURCE, KEY=VALUE, ...) as name, source and options; None where it is no such thing."""
+    match = CALL.fullmatch(text.strip())
+    if match is None:
+        return None
+    source, *options = split(match[2], OPTION)
+    return match[1], source.strip(), dict(option.strip().split("=", 1) for option in options)

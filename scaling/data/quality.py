@@ -1,0 +1,136 @@
+"""filter(SOURCE, keep=0.1, by=SOURCE): the share of a text that is most like another.
+
+A document's score is the mean over its pairs of neighbouring words of the logarithm of how much likelier the pair is in
+the text `by` than in the source itself, both counted (Moore and Lewis 2010, on a bag of pairs). Of the text that is
+trained on, the documents with the highest scores are kept until they hold the share asked for; held-out text stays.
+"""
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Collection, Iterator
+
+import numpy as np
+
+from scaling.data.documents import Corpus, Document, File, Part, read
+from scaling.data.index import on_held_out_side
+from scaling.data.transformations import Derived
+from scaling.errors import InputError
+
+BINS = 2**18  # of the hash of a pair
+SCORES = "1"  # raised when they change
+FACTOR, FACTOR_2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD1342543DE82EF95)
+USAGE = "filter(SOURCE, keep=0.1, by=SOURCE)"
+
+
+@dataclasses.dataclass(frozen=True)
+class Filter:
+    """What is kept: documents of at least `least` by `ratios`, the score of a pair by its bin, f32 (BINS,)."""
+
+    ratios: np.ndarray
+    least: float
+
+    def score(self, text: str) -> float:
+        found = pairs(text)
+        return float(self.ratios[found].mean(dtype=np.float64)) if len(found) else -np.inf
+
+    def keeps(self, document: Document) -> bool:
+        return not document.text or on_held_out_side(document) or self.score(document.text) >= self.least
+
+
+@dataclasses.dataclass(frozen=True)
+class Filtered(Derived):
+    """A corpus of those documents that are most like another's."""
+
+    by: Corpus
+    keep: float
+
+    @property
+    def entropy_rate(self) -> None:
+        return None
+
+    def signature(self) -> str:
+        return self.signed(SCORES, repr(self.keep), self.by.source.partition(":")[0], self.by.signature())
+
+    def parts(self) -> list[Part]:
+        return [[FilteredFile(file, self._filter) for file in part] for part in self.of.parts()]
+
+    @functools.cached_property
+    def _filter(self) -> Filter:
+        """Reads the text `by` once and the source twice."""
+        wanted = _counts(_documents(self.by))
+        if not wanted.any():
+            raise InputError(f"{self.source}: {self.by.source} holds no text to be like")
+        there = _counts(_trained_on(self.of))
+        if not there.any():
+            raise InputError(f"{self.source}: {self.of.source} holds no text to train on")
+        ratios = np.log((wanted + 1) / (wanted + 1).sum()) - np.log((there + 1) / (there + 1).sum())
+        scored = Filter(ratios.astype(np.float32), -np.inf)
+        found = [(scored.score(document.text), len(document.text.encode())) for document in _trained_on(self.of)]
+        scores, sizes = np.array([score for score, _ in found]), np.array([size for _, size in found])
+        best = np.argsort(-scores, kind="stable")
+        last = int(np.searchsorted(np.cumsum(sizes[best]), self.keep * sizes.sum()))
+        return dataclasses.replace(scored, least=float(scores[best[min(last, len(best) - 1)]]))
+
+
+@dataclasses.dataclass(frozen=True)
+class FilteredFile(File):
+    """A file without the documents that are not kept; the numbers of the others stay."""
+
+    of: File
+    filter: Filter
+
+    def documents(self, keep: Collection[int] | None) -> Iterator[tuple[int, Document]]:
+        if keep is not None:  # they were chosen before
+            yield from self.of.documents(keep)
+            return
+        for k, document in self.of.documents(None):
+            if self.filter.keeps(document):
+                yield k, document
+
+
+def filtered(source: str, of: Corpus, by: Corpus, keep: str) -> Filtered:
+    """The corpus that filter(SOURCE, keep=, by=) means.
+
+    Raises:
+        InputError: a share that cannot be.
+    """
+    try:
+        share = float(keep)
+    except ValueError:
+        share = np.nan
+    if not 0 < share <= 1:
+        raise InputError(f"{source}: keep={keep}, wanted a share in (0, 1]; such as {USAGE}")
+    return Filtered(source, of, by, share)
+
+
+def pairs(text: str) -> np.ndarray:
+    """The bin of each pair of neighbouring words, i64 (n,): of their first eight bytes, in lower case."""
+    padded = np.frombuffer(b" " + text.encode().lower() + b" " * 9, np.uint8)
+    word = padded > 32
+    starts = np.flatnonzero(word[1:] > word[:-1]) + 1
+    if len(starts) < 2:
+        return np.zeros(0, np.int64)
+    ends = np.flatnonzero(word[:-1] > word[1:]) + 1
+    n_bytes = np.minimum(ends - starts, 8).astype(np.uint64)
+    eight = np.ndarray((len(padded) - 8,), "<u8", padded, 0, (1,))[starts]
+    words = eight & (~np.uint64(0) >> (np.uint64(64) - np.uint64(8) * n_bytes))
+    mixed = (words[:-1] * FACTOR) ^ (words[1:] * FACTOR_2 + FACTOR)
+    mixed ^= mixed >> np.uint64(29)
+    return ((mixed * FACTOR) >> np.uint64(46)).astype(np.int64)
+
+
+def _documents(corpus: Corpus) -> Iterator[Document]:
+    return (document for part in corpus.parts() for _, document in read(part) if document.text)
+
+
+def _trained_on(corpus: Corpus) -> Iterator[Document]:
+    return itertools.filterfalse(on_held_out_side, _documents(corpus))
+
+
+def _counts(documents: Iterator[Document]) -> np.ndarray:
+    """How often each bin is met, f64 (BINS,)."""
+    counts = np.zeros(BINS)
+    for document in documents:
+        counts += np.bincount(pairs(document.text), minlength=BINS)
+    return counts

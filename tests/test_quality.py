@@ -1,0 +1,103 @@
+"""The quality of text from our own runs: a known law and a known harm of repeats come back, and what is trained."""
+
+import numpy as np
+import pytest
+import quality_records
+from quality_records import LAW
+
+from analysis.laws import Subramanyam
+from analysis.papers.claim import Verdict
+from analysis.papers.quality.evidence import PRINTED, Quality
+from analysis.papers.quality.paper import PAPER
+from configs.quality import budgets, experiments
+from scaling.config import RunConfig
+
+
+@pytest.fixture(scope="module")
+def evidence() -> Quality:
+    return Quality(quality_records.records(seed_noise=0.001))
+
+
+@pytest.fixture(scope="module")
+def drawn(evidence):
+    return {name: PAPER.draw_one(name, evidence) for name in PAPER.figures}
+
+
+def test_the_law_that_was_planted_comes_back(evidence):
+    for name in ("beta", "gamma"):
+        claim = evidence.exponent(name)
+        assert claim.interval[0] < getattr(LAW, name) < claim.interval[1]
+    assert evidence.exponent("gamma").verdict is Verdict.DIFFERS  # from the paper's
+    assert evidence.worth.interval[0] < LAW.worth < evidence.worth.interval[1]
+
+
+def test_clean_text_lies_on_the_law_of_corrupted_text_where_the_law_is_true_and_not_where_it_is_worse(evidence):
+    assert evidence.extrapolated.interval is not None
+    assert evidence.extrapolated.interval[0] < 0 < evidence.extrapolated.interval[1]
+    records = quality_records.records(seed_noise=0.001)
+    runs = records["corruption"].runs
+    clean = np.array(["corrupt" not in source for source in runs["data"]])
+    worse = runs.with_columns(loss=np.where(clean, 1.05 * runs["loss"], runs["loss"]))
+    other = Quality(
+        records | {"corruption": type(records["corruption"])(worse, *list(vars(records["corruption"]).values())[1:])}
+    )
+    assert other.extrapolated.ours == pytest.approx(-0.05, abs=0.02)
+    assert other.extrapolated.interval is not None
+    assert other.extrapolated.interval[1] < 0
+
+
+def test_a_run_with_a_sliver_is_worth_the_size_that_has_its_loss(evidence):
+    N, _, counts = evidence.sizes
+    assert len(N) == len(budgets.CPU_1H.sizes)
+    assert (counts == budgets.CPU_1H.seeds).all()
+    found = evidence.repeated.of(0.5)
+    assert (np.diff(found.repeats) > 0).all()
+    harm = 1 + quality_records.HARM * np.log1p(found.repeats) / np.log1p(100)
+    np.testing.assert_allclose(found.effective[:, 0], harm ** (-1 / quality_records.ALPHA), rtol=0.06)
+    whole = evidence.repeated.of(1.0)
+    np.testing.assert_allclose(whole.effective[:, 0], 1, rtol=0.06)
+    assert whole.repeats.tolist() == sorted(budgets.CPU_1H.whole)
+    least = evidence.least(0.5)
+    assert least.interval[0] < least.ours < least.interval[1]
+
+
+def test_every_figure_has_its_points_and_its_finding(drawn):
+    for name in ("fig1", "fig2"):
+        assert drawn[name].figure is not None
+        assert len(drawn[name].data) >= 13
+        assert drawn[name].sentences
+        assert drawn[name].decided
+    assert drawn["table1"].data["constant"].tolist() == ["E", "B", "beta", "gamma"]
+
+
+def test_without_a_run_every_figure_says_what_it_lacks():
+    for name in PAPER.figures:
+        found = PAPER.draw_one(name, Quality({}))
+        assert not found.decided
+        assert all(line.startswith("cannot decide") for line in found.open)
+
+
+def test_the_papers_constants_make_corrupted_documents_worth_nothing():
+    law = Subramanyam(E=3.439, B=1441.5, **PRINTED)
+    assert law.worth == pytest.approx(1, abs=0.02)
+    assert law(1e8, 0.5) == pytest.approx(law(0.5e8, 1.0), rel=1e-3)
+
+
+@pytest.mark.parametrize("budget", budgets.BUDGETS)
+def test_runs_differ_in_their_text_alone_and_the_clean_ones_are_shared(budget):
+    at = budgets.named(budget)
+    runs = {name: of(at) for name, of in experiments.EXPERIMENTS.items()}
+    clean = [run for run in runs["corruption"] if run.data.source == "python"]
+    assert len(clean) == len(runs["corruption"]) / len(at.qualities)
+    assert {run for run in clean if run.tokens == 2**at.longest} <= set(runs["sizes"])
+
+    def besides(run: RunConfig) -> tuple:
+        return run.model, run.tokens, run.batch, run.optim, run.eval, run.seed
+
+    assert {besides(run) for run in runs["corruption"]} == {besides(run) for run in clean}
+    assert {run.tokens // run.U for run in runs["whole"]} == set(at.whole)
+
+
+def test_the_text_that_is_given_is_the_one_that_is_changed():
+    study = experiments.study("tiny", source="text:a/*.txt")
+    assert all("text:a/*.txt" in run.data.source for run in study.runs)
