@@ -68,7 +68,7 @@ BUDGETS = {
         fresh=22,
         grid=(2, 3, 4, 5, 6, 7),
         epochs=64,
-        shared=(2,),
+        shared=(2, 4),
         held=((4, 20),),
         held_unique=(14,),
     ),

@@ -41,8 +41,8 @@ HARMLESS = 4  # epochs, of the paper
 LEAST = 1e-3  # of a loss, drawn for what is less
 WORTH = ("run", "params", "unique_tokens", "epochs", "worth")
 NOT_DECIDED = (
-    "Not decided: code mixed into the text for the same compute, and de-duplicated or filtered text, which the paper "
-    "tries too; a run draws from the first U tokens of one text, so repeated text beside new code cannot be asked for"
+    "Not decided, as it was not trained: code mixed into the text for the same compute, and de-duplicated or filtered "
+    "text, which the paper tries too; a source can say such texts"
 )
 
 
