@@ -6,7 +6,7 @@ N counts the embedding, as Muennighoff et al. do; without it is one of the choic
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from analysis.papers.data_constrained.rivals import Rivals
 from analysis.table import Table
 
 Array = NDArray[np.float64]
+T = TypeVar("T")
 
 PAPER = "muennighoff2023"
 EXPERIMENTS = ("grid", "repeats", "dropout", "arms")
@@ -168,7 +169,7 @@ class DataConstrained(evidence.Evidence):
             claim, ours=ours, interval=(ours - half, ours + half), others=lambda: self._by_other_rows(mean, arm)
         )
 
-    def _by_other_rows(self, value: Callable[[Table], float], arm: Arm) -> list[float]:
+    def _by_other_rows(self, value: Callable[[Table], T], arm: Arm) -> list[T]:
         """With N without the embedding, with shorter runs too, and from the runs alone that use their context."""
         return _those(
             lambda: value(self.runs_of(arm, INNER)),
@@ -224,21 +225,26 @@ class DataConstrained(evidence.Evidence):
         """The constants of repetition and the ratio of the sums, trunks drawn again."""
         return self.rivals.drawn()
 
+    @functools.cached_property
+    def _other_rivals(self) -> list[Rivals]:
+        """By other choices of rows and of N, and with all constants free."""
+
+        def of(runs: Table) -> Rivals:
+            return rivals.fitted(runs, rivals.new_tokens(runs))
+
+        return [*self._by_other_rows(of, PLAIN), *_those(lambda: self.free)]
+
     def _of_rivals(self, claim: Claim, name: str, value: Callable[[Rivals], float]) -> Claim:
         try:
             found, draws = self.rivals, self.drawn[name]
         except MISSING as error:
             return claim.without(error)
 
-        def others() -> list[float]:
-            return [
-                *self._by_other_rows(lambda runs: value(rivals.fitted(runs, rivals.new_tokens(runs))), PLAIN),
-                *_those(lambda: value(self.free)),
-            ]
-
         kept = draws[np.isfinite(draws)]
         ends = frontier.percentile_interval(kept) if len(kept) else None
-        return dataclasses.replace(claim, ours=value(found), interval=ends, others=others)
+        return dataclasses.replace(
+            claim, ours=value(found), interval=ends, others=lambda: list(map(value, self._other_rivals))
+        )
 
     @functools.cached_property
     def sums(self) -> Claim:
@@ -356,8 +362,8 @@ class DataConstrained(evidence.Evidence):
         return ours, (ours * float(np.exp(-half)), ours * float(np.exp(half)))
 
 
-def _those(*options: Callable[[], float]) -> list[float]:
-    """The estimates of those choices that have what they need."""
+def _those(*options: Callable[[], T]) -> list[T]:
+    """What those choices give that have what they need."""
     found = []
     for option in options:
         try:
