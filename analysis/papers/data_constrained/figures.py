@@ -273,10 +273,13 @@ def figure_4(evidence: DataConstrained, drawn: Drawn) -> None:
                 axes.set_ylim(np.nanmin(every) - margin, np.nanmax(every) + margin)
         each[0].set_ylabel("Measured over predicted loss − 1, %")
         beside(drawn.figure, _named(ratios, shade), "N / U")
-    rms = {name: float(np.sqrt(np.nanmean(error**2))) for name, error in errors.items()}
-    worst = {name: float(np.nanmax(np.abs(error))) for name, error in errors.items()}
+    both = np.all([np.isfinite(error) for error in errors.values()], axis=0)  # where neither descent was lost
+    if not both.any():
+        raise Undecided("no trunk is predicted by both laws from the others")
+    rms = {name: float(np.sqrt(np.mean(error[both] ** 2))) for name, error in errors.items()}
+    worst = {name: float(np.max(np.abs(error[both]))) for name, error in errors.items()}
     drawn.say(
-        f"Of the {len(own)} runs that repeat, unseen, "
+        f"Of {int(both.sum())} of the {len(own)} runs that repeat, unseen, "
         + " and ".join(
             f"{name} misses {digits.percent(rms[name])} rms and {digits.percent(worst[name])} at worst"
             for name in errors
@@ -348,7 +351,7 @@ def figure_5(evidence: DataConstrained, drawn: Drawn) -> None:
     rows: list[dict[str, Any]] = []
     order = sorted(every)
     with rc_context(STYLE):
-        drawn.figure, each = panels(min(len(places), 3), beyond=0.2)
+        drawn.figure, each = panels(min(len(places), 3), beyond=0.35)
         for axes, (N, U) in zip(each, places[:3], strict=True):
             axes.set_title(f"N = {digits.short(N)}, U = {digits.short(U)}")
             shown = []

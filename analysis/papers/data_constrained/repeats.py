@@ -28,7 +28,8 @@ def trunks(runs: Table) -> Iterator[NDArray[np.intp]]:
     more = ~new(runs)
     for N, U in sorted(set(zip(runs["params"][more], runs["unique_tokens"][more], strict=True))):
         own = np.flatnonzero((runs["params"] == N) & (runs["unique_tokens"] == U))
-        yield own[np.argsort(runs["tokens"][own], kind="stable")]
+        _, first = np.unique(runs["tokens"][own], return_index=True)  # of two runs of one epoch one
+        yield own[first]
 
 
 def numbered(runs: Table) -> Table:
