@@ -6,7 +6,8 @@ in sequences as well; the two differ by n_ctx), S in updates, losses in nats per
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -250,12 +251,15 @@ class Critical(NamedTuple):
     notes: tuple[str, ...]
 
 
-def critical(curves: Table, losses: ArrayLike | None = None) -> Critical:
+def critical(
+    curves: Table, losses: ArrayLike | None = None, highest: Mapping[float, float] = MappingProxyType({})
+) -> Critical:
     """B_crit(L) of learning curves at several batch sizes, each model size by itself.
 
     Args:
         curves: as for `steps_to_loss`, of any number of model sizes.
         losses: at which to measure; None takes N_LOSSES that at least three batches, and half of them, reached.
+        highest: of these, by model size; a size that is not there has no bound.
 
     Raises:
         InputError: no size has three batches that reached one loss, or B_crit lies outside the batches at all of them.
@@ -273,7 +277,7 @@ def critical(curves: Table, losses: ArrayLike | None = None) -> Critical:
             few.append(f"{N:.6g}")
             continue
         try:
-            here = tradeoffs(own, _common_losses(own) if losses is None else losses)
+            here = tradeoffs(own, _common_losses(own, highest.get(float(N), np.inf)) if losses is None else losses)
         except InputError as error:
             notes.append(f"{name}left out, {error}")
             continue
@@ -301,10 +305,12 @@ def critical(curves: Table, losses: ArrayLike | None = None) -> Critical:
     return Critical(table, tuple(found), tuple(notes))
 
 
-def _common_losses(curves: Table) -> Array:
-    """N_LOSSES losses that at least three batch sizes, and half of them, reached."""
+def _common_losses(curves: Table, highest: float) -> Array:
+    """N_LOSSES losses, none above `highest`, that at least three batch sizes, and half of them, reached."""
     (loss,) = curves.positive("loss")
-    grid = np.geomspace(loss.max(), loss.min(), 50 * N_LOSSES)
+    if loss.min() > highest:
+        raise InputError(f"no run reached a loss of {highest:.4g}: train longer")
+    grid = np.geomspace(min(loss.max(), highest), loss.min(), 50 * N_LOSSES)
     batches, steps = steps_to_loss(curves, grid)
     reached = np.flatnonzero(np.isfinite(steps).sum(1) >= max(3, len(batches) / 2))
     if not reached.size:

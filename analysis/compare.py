@@ -23,7 +23,7 @@ from analysis.laws.law import Law
 from analysis.plan.prices import compute_for
 from analysis.replicates import RATE
 from analysis.table import Table, digits_beyond
-from analysis.table.columns import COLUMNS
+from analysis.table.columns import COLUMNS, meaning
 from scaling.errors import InputError
 
 SIZES, PLACES = 3, 8  # a grid has at least so many sizes, and so many different pairs of N and D
@@ -35,6 +35,7 @@ CHANCE = 4  # digits of losses that two runs may share by chance
 COUNTED_ALIKE = 1.2  # times between C / 6 N D of two ladders at one size: shapes alone make less
 # Words in the name of a column that say how a run was measured or counted, and not what it was.
 MEASURED = {"val", "valid", "validation", "eval", "evaluation", "test", "heldout", "loss", "flop", "flops", "count"}
+PARAMETERS = {name for name, unit in COLUMNS.items() if unit == "parameters"}
 LIKE = 2.0  # ratio below which the ends of two ladders are alike
 
 STRAIGHT = (
@@ -350,12 +351,12 @@ def _straight(fits: Sequence[Fit]) -> list[str]:
 
 def _target(A: Table, B: Table) -> tuple[str, list[str]]:
     """The column to compare in: the loss, or bits per byte where the tokenizers differ."""
-    if not any(_differ(A, B, column) for column in ("n_vocab", "bytes_per_token")):
+    if not _tokenizers(A, B):
         return "loss", []
     if A.has("bits_per_byte") and B.has("bits_per_byte"):
         return "bits_per_byte", ["the ladders have different tokenizers: compared in bits per byte"]
     return "loss", [
-        "the ladders have different vocabularies, so their losses per token do not compare: use bits per byte"
+        "the ladders have different tokenizers, so their losses per token do not compare: use bits per byte"
     ]
 
 
@@ -378,6 +379,12 @@ def _differ(A: Table, B: Table, column: str) -> bool:
     return A.has(column) and B.has(column) and set(A[column]) != set(B[column])
 
 
+def _tokenizers(A: Table, B: Table) -> bool:
+    """Whether the ladders have different ones, by their vocabulary, bytes per token, or a column that names it."""
+    columns = [name for name in A if meaning(name) in ("n_vocab", "bytes_per_token") or "tokeni" in name.lower()]
+    return any(_differ(A, B, name) for name in columns if A[name].dtype.kind == "U" or COLUMNS.get(meaning(name)))
+
+
 def _contexts(A: Table, B: Table) -> list[str]:
     """What else to know of the tables: contexts that differ, units that are doubtful."""
     told = "the ladders have different contexts, and tokens late in a long one are easier"
@@ -387,11 +394,10 @@ def _contexts(A: Table, B: Table) -> list[str]:
 
 def _unlike(A: Table, B: Table, target: str) -> Iterator[str]:
     """What was measured or counted in two ways."""
-    if target == "loss" and any(_differ(A, B, column) for column in ("n_vocab", "bytes_per_token")):
+    if target == "loss" and _tokenizers(A, B):
         yield "losses per token of two tokenizers do not compare"
-    yield from filter(
-        None, (_two_columns(A, B, target, "validation sets"), _two_columns(A, B, "flops", "counts of FLOP"))
-    )
+    said = (_two_columns(A, B, target, "validation sets"), _two_columns(A, B, "flops", "counts of FLOP"))
+    yield from filter(None, (*said, _two_counts_of_parameters(A, B)))
     # A loss under a name of its own is of the text that it names; one text has one number of bytes per token.
     one_text = A.taken.get(target, target) != target or _one_value(A, B, "bytes_per_token")
     if any(_differ(A, B, column) for column in ("data", "dataset")) and not one_text:
@@ -419,9 +425,23 @@ def _of_the_measurement(column: str) -> bool:
 def _two_columns(A: Table, B: Table, name: str, what: str) -> str:
     """That one file's columns were taken for one thing; empty where they were not."""
     one, other = (table.taken.get(name, name) for table in (A, B))
-    if one == other or not (other in A or one in B):
+    if one == other or not (_in_the_file(A, other) or _in_the_file(B, one)):
         return ""
     return f"{name} is {one} in A and {other} in B, two {what}"
+
+
+def _in_the_file(table: Table, name: str) -> bool:
+    """Whether the source has a column of this name, whatever it is called here."""
+    return name in table.taken.values() or (name in table and name not in {*table.taken, *table.derived})
+
+
+def _two_counts_of_parameters(A: Table, B: Table) -> str:
+    """That the sizes of the ladders count different weights, by the names of their columns; empty where they do not."""
+    one, other = (table.taken.get("params", "params") for table in (A, B))
+    counts = {meaning(one), meaning(other)}
+    if len(counts) < 2 or not counts <= PARAMETERS:
+        return ""
+    return f"params is {one} in A and {other} in B, two counts of parameters"
 
 
 def _two_counts(A: Table, B: Table) -> str:

@@ -50,7 +50,9 @@ class Forecast:
         """The law, and the fit that gave its constants; of an average of laws, the heaviest's."""
         parts = self.fit.get("average")
         fit = parts[0]["fit"] if parts else self.fit
-        return f"{self.law}, {fit.get('n_runs', '?')} runs, {fit.get('status', 'status unknown')}"
+        n, clusters = fit.get("n_runs", "?"), fit.get("n_clusters", 0)
+        rows = f"{n} rows in {clusters} clusters" if clusters else f"{n} runs"
+        return f"{self.law}, {rows}, {fit.get('status', 'status unknown')}"
 
     @property
     def at(self) -> str:

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from analysis.confidence import LEVEL
 from analysis.digits import compute, short, typed
 from analysis.jsonable import jsonable
-from analysis.laws import Chinchilla, admission
+from analysis.laws import Chinchilla, Gadre, admission
 from analysis.laws.law import Law
 from analysis.table import Table
 from scaling import folders
@@ -319,7 +319,7 @@ def golden_section(f: Callable[[Array], Array], low: Array, high: Array) -> Arra
 
 
 def best(law: Surface, C: ArrayLike) -> Optimum:
-    """The optimum of L(N, D) at C: the closed form for Chinchilla's law, else `optimum`.
+    """The optimum of L(N, D) at C: the closed form for Chinchilla's and Gadre's law, else `optimum`.
 
     Args:
         law: a law of (params, tokens), or any function of N and D.
@@ -334,6 +334,7 @@ def best(law: Surface, C: ArrayLike) -> Optimum:
             f"{law.name} is a law of {', '.join(law.inputs)}; how C is best spent follows from one of params, tokens: "
             "fit chinchilla"
         )
+    law = law.as_chinchilla() if isinstance(law, Gadre) else law
     return chinchilla_optimum(law, C) if isinstance(law, Chinchilla) else optimum(law, C)
 
 

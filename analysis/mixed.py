@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from analysis.digits import typed
 from analysis.replicates import NOT_SETTINGS, RATE
-from analysis.table import Table
-from analysis.table.columns import COLUMNS, OTHER_NAMES, cell
+from analysis.table import ENDED, Table, algebra
+from analysis.table.columns import COLUMNS, cell, meaning
 from scaling.errors import InputError
 
 Codes = NDArray[np.int64]
@@ -36,6 +36,7 @@ OUTCOMES = frozenset(  # words in the names of columns that say what came of a r
 )
 NAMES = ("_", "run", "name", "id", "seed", "status", "time", "date")  # texts that only say which run it is
 TOLD = 6  # columns that a note names
+SHORT = 40  # characters of the values of a column that a note tells
 WIDE = 300.0  # times the smallest N: over so wide a ladder the best rate falls to a third or less
 SCALED = ("mup", "completep")  # parametrisations under which one rate serves all sizes
 SAME = 0.01  # of the logarithm: sizes and lengths nearer than this are one
@@ -51,15 +52,15 @@ def notes(table: Table, inputs: Sequence[str], target: str) -> list[str]:
     if at_equal:
         names = [f"{name} ({k} values at {n} of {place.max() + 1})" for name, (k, n) in at_equal.items()]
         more = f" and {len(names) - TOLD} more" if len(names) > TOLD else ""
-        tuned = [name for name in at_equal if _meaning(name) in TUNED and table[name].dtype.kind == "f"]
-        tuned.sort(key=lambda name: TUNED.index(_meaning(name)))
+        tuned = [name for name in at_equal if meaning(name) in TUNED and table[name].dtype.kind == "f"]
+        tuned.sort(key=lambda name: TUNED.index(meaning(name)))
         best = f", or take the best with --best-of {tuned[0]}" if tuned else ""
         told = f"{', '.join(names[:TOLD])}{more}"
         said.append(f"at equal {' and '.join(equal)} the rows differ in {told}: choose with --where{best}")
     along = [_told(table, name) for name in _conditions(table, codes) if name not in at_equal]
     if along:
         said.append(f"the rows mix {', '.join(along)}: another condition has another law, choose one with --where")
-    return said + _one_rate(table, inputs)
+    return said + _states(table) + _one_rate(table, inputs)
 
 
 def at_equal(table: Table, inputs: Sequence[str], target: str) -> tuple[str, ...]:
@@ -139,9 +140,10 @@ def _decisions(table: Table, known: set[str]) -> Iterator[tuple[str, Codes]]:
     scales = _scales(table)
     found = []
     for name, values in table.items():
-        canonical = _meaning(name)
+        canonical = meaning(name)
         text = values.dtype.kind != "f"
-        idle = name.lower().startswith(NAMES) if text else _is_outcome(name) or _is_scale(canonical)
+        naming = name.lower().startswith(NAMES) or canonical in ("run", "status")
+        idle = naming if text else _is_outcome(name) or _is_scale(canonical)
         if name in known or canonical in known or idle:
             continue
         if name == "warmup" and not text and table.has("steps"):  # a share of more updates is a longer one
@@ -164,17 +166,9 @@ def _decisions(table: Table, known: set[str]) -> Iterator[tuple[str, Codes]]:
         yield name, code
 
 
-def _meaning(name: str) -> str:
-    """The canonical column that a name of others stands for, else the name."""
-    if name in COLUMNS:
-        return name
-    plain = re.sub("[^a-z0-9]+", "_", name.lower()).strip("_")
-    return next((ours for ours, others in OTHER_NAMES.items() if plain in (ours, *others)), name)
-
-
 def named(table: Table, canonical: str) -> str | None:
     """The column of numbers that has this meaning, under its own name or one of others; None without one."""
-    names = [name for name, values in table.items() if _meaning(name) == canonical and values.dtype.kind == "f"]
+    names = [name for name, values in table.items() if meaning(name) == canonical and values.dtype.kind == "f"]
     return canonical if canonical in names else next(iter(names), None)
 
 
@@ -274,7 +268,7 @@ def _conditions(table: Table, codes: dict[str, Codes]) -> list[str]:
     """The columns that a ladder keeps and that differ, each unless it follows from those before."""
     found, told = [], np.zeros(len(table), np.int64)
     for name, code in codes.items():
-        canonical, count = _meaning(name), int(code.max()) + 1
+        canonical, count = meaning(name), int(code.max()) + 1
         if count > MIXED or (table[name].dtype.kind == "f" and canonical not in KEPT):
             continue
         if canonical in RULED and follows_a_scale(table, table[name]):
@@ -305,14 +299,26 @@ def _told(table: Table, name: str) -> str:
     """A condition in words: how many values, and whether one of them is that of one end of the ladder alone."""
     values = [v for v in np.unique(table[name]).tolist() if v != "" and v == v]
     text = f"{len(values)} values of {name}"
-    if not _positive(table, "params"):
-        return text
-    for value, end in itertools.product(values, ("largest", "smallest")):
+    for value, end in itertools.product(values if _positive(table, "params") else (), ("largest", "smallest")):
         own = table[name] == value
         inside, outside = table["params"][own], table["params"][~own]
         if len(outside) and (inside.min() > outside.max() if end == "largest" else inside.max() < outside.min()):
             return f"{text} ({name} {cell(value)} at the {end} params alone)"
-    return text
+    there = ", ".join(map(cell, values))
+    return f"{text} ({there})" if len(there) <= SHORT else text
+
+
+def _states(table: Table) -> list[str]:
+    """A note where a column says how runs ended that is not taken as their status, and not all of them ended well."""
+    for name, values in table.items():
+        if name == "status" or meaning(name) != "status" or values.dtype.kind == "f" or table.has("status"):
+            continue
+        others = [value for value in np.unique(values).tolist() if value and value.lower() not in ENDED]
+        if others and len(np.unique(values)) <= MIXED:
+            said = algebra.line({**table.taken, "status": name}, table.option)
+            counts = ", ".join(f"{cell(value)} in {int((values == value).sum())} rows" for value in others)
+            return [f"{name} is {counts}: {said} leaves runs out that did not end well"]
+    return []
 
 
 def _one_rate(table: Table, inputs: Sequence[str]) -> list[str]:

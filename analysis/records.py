@@ -317,14 +317,14 @@ def _onset(run: _Run) -> float:
 
 def rate_sum(config: RunConfig) -> float:
     """The learning rates of all updates of the run, added up."""
-    shape = _sum_of_shape(config.optim.schedule, config.steps, config.warmup_steps, config.falling_steps)
-    return config.optim.learning_rate * shape
+    o = config.optim
+    return o.learning_rate * _sum_of_shape(o.schedule, config.steps, config.warmup_steps, config.falling_steps, o.end)
 
 
 @functools.cache  # the runs of a study have few schedules
-def _sum_of_shape(schedule: str, steps: int, warmup: int, falling: int) -> float:
+def _sum_of_shape(schedule: str, steps: int, warmup: int, falling: int, end: float) -> float:
     """What `scaling.optim.Schedule` adds up to at a peak of 1; in NumPy, as reading records need not wait for Optax."""
-    return float(schedules.shape(schedule, steps, warmup, falling).sum())
+    return float(schedules.shape(schedule, steps, warmup, falling, end).sum())
 
 
 def _curve(run: _Run) -> dict[str, Any]:

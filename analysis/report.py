@@ -247,8 +247,9 @@ def _facts(found: Findings, counted: str = ", non-embedding") -> Markup:
         n = len(np.unique(everything[column]))
         return f"{n} {digits.plural(n, what, f'{what}s')}"
 
+    kept = str(len(table)) if table.n_runs == len(table) else table.counted
     facts = [
-        ("Runs", str(len(everything)), f"{len(table)} {'finished' if found.answers.no_laws else 'for the laws'}"),
+        ("Runs", str(everything.n_runs), f"{kept} {'finished' if found.answers.no_laws else 'for the laws'}"),
         ("Parameters N", between("params"), f"{values('params', 'size')}{counted}"),
         ("Tokens D", between("tokens"), values("tokens", "length")),
     ]
@@ -286,7 +287,7 @@ def _laws(found: Findings) -> Markup:
         else:
             inside = tag("p", "L = ", markup.mathematics(formula(finding)), class_="formula")
             intervals = (f"{n} {i}" for n, _, i in constants(fit) if n in EXPONENTS)
-            text = f"{digits.percent(LEVEL)} intervals: {', '.join(intervals)}. From {fit.n_runs} {_rows_of(finding)}, "
+            text = f"{digits.percent(LEVEL)} intervals: {', '.join(intervals)}. From {finding.rows}, "
             text += f"which it misses by {digits.percent(fit.residuals.rms)} rms."
             inside += tag("p", markup.mathematics(text))
             if finding.doubts:
@@ -517,10 +518,6 @@ def _printed(value: str) -> Markup:
 
 def _symbol(name: str, unit: str) -> Markup:
     return markup.mathematics(name) + (Markup(" ") + tag("span", unit, class_="soft") if unit else "")
-
-
-def _rows_of(finding: Finding) -> str:
-    return "points of the envelope" if finding.law is laws.KaplanC else "runs"
 
 
 def _only(rows: Table, runs: Table) -> Table:

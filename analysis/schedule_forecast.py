@@ -217,8 +217,9 @@ def of_records(found: "Records") -> dict[str, list[Curve]]:
         config = found.configs[run]
         own = np.flatnonzero((table["run"] == run) & np.isfinite(table["loss"]))
         own = own[np.argsort(table["step"][own])]
-        shape = schedules.shape(config.optim.schedule, config.steps, config.warmup_steps, config.falling_steps)
-        curve = Curve(run, table["step"][own], table["loss"][own], config.optim.learning_rate * shape)
+        o = config.optim
+        shape = schedules.shape(o.schedule, config.steps, config.warmup_steps, config.falling_steps, o.end)
+        curve = Curve(run, table["step"][own], table["loss"][own], o.learning_rate * shape)
         if len(own) and len(curve.fitted) >= FEWEST:
             groups.setdefault((config.model, config.batch_tokens), []).append(curve)
     return {

@@ -22,7 +22,7 @@ from analysis import design
 from analysis.design import Study
 from analysis.design.criterion import Target
 from analysis.design.pool import pool
-from analysis.design.prior import Prior
+from analysis.design.prior import Prior, with_gap
 from analysis.laws import Chinchilla, KaplanOnePass, Law
 from benchmarks.calibration import ahead, fitted, held, profiles, without_interval
 
@@ -53,20 +53,6 @@ class Row:
     none: float  # share of fits without an interval, not counted in the rest
 
 
-def believed(law: Law, gap: float) -> Law:
-    """The law with the gap of its exponents so many times as wide, its terms the same in the middle of the sizes."""
-    names = [c.name for c in law.constants() if c.kind == "exponent"]
-    first, second = (getattr(law, name) for name in names)
-    middle, half = (first + second) / 2, (second - first) / 2 * gap
-    changed = dataclasses.replace(law, **{names[0]: middle - half, names[1]: middle + half})
-    if not isinstance(changed, Chinchilla):
-        return changed
-    N, D = (math.exp(np.log(each).mean()) for each in (SIZES, TARGET.tokens))
-    assert isinstance(law, Chinchilla)
-    A, B = law.A * N ** (changed.alpha - law.alpha), law.B * D ** (changed.beta - law.beta)
-    return dataclasses.replace(changed, A=A, B=B)
-
-
 def measured(law: Law, study: Study, noise: float, replicates: int) -> tuple[float, float, float]:
     """Median half width at the target, share that held the truth, share of fits without an interval."""
     rows = np.repeat(np.arange(len(study.pool)), study.counts)
@@ -93,10 +79,11 @@ def studies(law: Law, noise: float) -> list[Study]:
 
 def compared(replicates: int) -> list[Row]:
     rows = []
+    middle = (math.exp(np.log(SIZES).mean()), float(TARGET.tokens[0]))
     for law in LAWS:
         for noise in NOISES:
             for gap in GAPS:
-                for study in studies(believed(law, gap), noise):
+                for study in studies(with_gap(law, gap, *middle), noise):
                     found, covered, none = measured(law, study, noise, replicates)
                     n, spent = int(study.counts.sum()), study.flops / BUDGET
                     rows.append(

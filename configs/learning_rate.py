@@ -84,7 +84,7 @@ def expected(N: float, D: float, B: float) -> float:
 
 
 def more(table: Any, part: Part = "all", n_rates: int = 4) -> tuple[RunConfig, ...]:
-    """Runs at two more rates wherever the lowest loss lies at an end of a bowl; asked once, when all runs are done.
+    """Runs at two more rates wherever the lowest loss lies at an end of a bowl, once for each bowl.
 
     Args:
       table: the study's runs, an `analysis.table.Table`.
@@ -94,6 +94,8 @@ def more(table: Any, part: Part = "all", n_rates: int = 4) -> tuple[RunConfig, .
     added: dict[RunConfig, None] = {}
     for bowl in bowls(part):
         losses = found.get(_key(bowl), {})
+        if len(losses) > n_rates:
+            continue
         end = rates.edge(list(losses), [sum(some) / len(some) for some in losses.values()])
         for rate in rates.beyond(list(losses), end) if end else ():
             added[_run(bowl, rate)] = None

@@ -45,6 +45,8 @@ def run(
     docker += ["--volume", f"{mount}:{mount}"]
     if request.data:
         docker += ["--volume", Shell(f"{cache}:{bucket.CACHE}"), "--env", f"SCALING_CACHE={bucket.CACHE}"]
+    for key, value in request.env:
+        docker += ["--env", f"{key}={value}"]
     config = f"{INSIDE}/config.py" if request.config_file else request.config
     return quoted([*docker, request.image, *study_words(request, "scaling", config, str(part), processes)])
 

@@ -36,7 +36,8 @@ def assumed(request: Request, share: float = ASSUMED) -> Speed:
         raise InputError(f"MFU {share:g}: wanted a share between 0 and 1, such as {ASSUMED:g}")
     chip = request.accelerator.chip
     if math.isnan(chip.peak):
-        return Speed("hours unknown: a CPU has no peak to take a share of; --measured STUDY tells", lambda N: math.nan)
+        what = "a CPU has no peak" if chip.kind == "cpu" else f"no peak of a {chip.name} was given"
+        return Speed(f"hours unknown: {what} to take a share of; --measured STUDY tells", lambda N: math.nan)
     told = f"MFU {share:.0%}, assumed, of {request.chips} x {chip.peak / 1e12:g} TFLOP/s"
     return Speed(told, lambda N: share * chip.peak * request.chips)
 

@@ -14,25 +14,12 @@ from typing import Any
 from launch import bucket, manifest
 from launch.bucket import in_bucket
 from launch.request import GATHER, Request, options, study_words, word
+from scaling import chips
 from scaling.errors import InputError
 
 CLIENT = "kubectl"
-NOTES = ()
-TPU = {  # the node label of each generation
-    "v4": "tpu-v4-podslice",
-    "v5e": "tpu-v5-lite-podslice",
-    "v5p": "tpu-v5p-slice",
-    "v6e": "tpu-v6e-slice",
-    "tpu7x": "tpu7x",
-}
-GPU = {
-    "v100": "nvidia-tesla-v100",
-    "l4": "nvidia-l4",
-    "a100": "nvidia-a100-80gb",
-    "h100": "nvidia-h100-80gb",
-    "h200": "nvidia-h200-141gb",
-    "b200": "nvidia-b200",
-}
+QUANTITY = r"\d{1,9}(\.\d{1,3})?(m|[kMGTP]i?)?"  # as Kubernetes writes them: 500m, 64Gi
+METRICS = 8431  # where libtpu tells Cloud Monitoring of duty cycle and memory
 PORT = 8482  # of the coordinator, where JAX does not find it by itself
 GRACE = 300  # seconds to save in; Spot nodes give 30 at most
 CONFIG = "/study/config.py"  # where the pod finds the config file
@@ -50,24 +37,43 @@ class Options:
     priority: str = ""  # PriorityClass
     service_account: str = ""  # of Kubernetes, with access to the bucket
     restarts: int = 5  # after failures that are nobody's preemption
-    cpus: int = 8  # per pod, on CPUs only
+    cpus: int = 0  # that a pod asks for; 0: 8 on CPUs, elsewhere what the node gives
+    memory: str = ""  # likewise, as in 200Gi
+    disk: str = ""  # ephemeral storage likewise: what --data copies, and what is on its way to the bucket
+    mount_cpus: str = ""  # limits of the container that mounts buckets, GKE's own where empty; 0: none
+    mount_memory: str = ""
+    mount_disk: str = ""  # a file is kept here whole before it is sent: no checkpoint's file may be larger
 
 
 def check(request: Request) -> None:
     chosen = options(Options, request, "gke")
     for key in ("namespace", "queue", "priority", "service_account"):
         word(key, getattr(chosen, key), r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
-    for key, least in (("restarts", 0), ("cpus", 1)):
+    for key in ("memory", "disk", "mount_cpus", "mount_memory", "mount_disk"):
+        word(key, getattr(chosen, key), QUANTITY)
+    for key, least in (("restarts", 0), ("cpus", 0)):
         if getattr(chosen, key) < least:
             raise InputError(f"{key}={getattr(chosen, key)}: wanted {least} or more")
     chip = request.accelerator.chip
-    if chip.kind == "gpu" and chip.name not in GPU:
-        raise InputError(f"{request.accelerator.name}: GKE has {', '.join(GPU)}; use --on slurm or local")
+    if chip.kind != "cpu" and not chip.label:
+        known = ", ".join(each.name for each in chips.CHIPS.values() if each.label and each.kind == chip.kind)
+        raise InputError(f"{request.accelerator.name}: GKE has {known}; use --on slurm or local")
     if not request.image:
         raise InputError("no image: pods need one with this program, as docs/launch/gke.md builds it; --image NAME")
     for what, path in (("output", request.out), ("data", request.data)):
         if path and not in_bucket(path):
             raise InputError(f"{what} {path}: a pod's own disk is gone with the pod; use gs://bucket/folder")
+
+
+def notes(request: Request) -> tuple[str, ...]:
+    """The node pool that a slice needs."""
+    one = request.accelerator
+    if one.chip.kind != "tpu":
+        return ()
+    nodes = f"{one.hosts} node{'s' if one.hosts > 1 else ''} of {one.machine}"
+    placed = f"a workload policy of topology {one.shape}" if one.chip.policy else f"--tpu-topology={one.shape}"
+    pools = f"{request.slices} node pools" if request.slices > 1 else "a node pool"
+    return (f"wants {pools} of {nodes}" + (f" with {placed}" if one.hosts > 1 else ""),)
 
 
 def files(request: Request) -> dict[str, str]:
@@ -125,7 +131,7 @@ def job_set(request: Request, part: int) -> dict[str, Any]:
         "template": {
             "metadata": {
                 "labels": {"app.kubernetes.io/part-of": request.name},
-                "annotations": {"gke-gcsfuse/volumes": "true"},
+                "annotations": {"gke-gcsfuse/volumes": "true", **_sidecar(chosen)},
             },
             "spec": _pod(request, part, chosen),
         },
@@ -159,19 +165,22 @@ def _pod(request: Request, part: int, chosen: Options) -> dict[str, Any]:
     nodes: dict[str, str] = {}
     tolerations: list[dict[str, str]] = []
     limits: dict[str, str] = {}
+    cpus = chosen.cpus or (8 if chip.kind == "cpu" else 0)
+    asked = {"cpu": str(cpus or ""), "memory": chosen.memory, "ephemeral-storage": chosen.disk}
+    requests = {key: value for key, value in asked.items() if value}
     if chip.kind == "tpu":
         nodes = {
-            "cloud.google.com/gke-tpu-accelerator": TPU[chip.name],
+            "cloud.google.com/gke-tpu-accelerator": chip.label,
             "cloud.google.com/gke-tpu-topology": accelerator.shape,
         }
         limits = {"google.com/tpu": str(accelerator.per_host)}
         tolerations = [{"key": "google.com/tpu", "operator": "Exists", "effect": "NoSchedule"}]
     elif chip.kind == "gpu":
-        nodes = {"cloud.google.com/gke-accelerator": GPU[chip.name]}
+        nodes = {"cloud.google.com/gke-accelerator": chip.label}
         limits = {"nvidia.com/gpu": str(accelerator.per_host)}
         tolerations = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
     else:
-        limits = {"cpu": str(chosen.cpus)}
+        limits = {"cpu": str(cpus)}
     if request.spot:
         nodes["cloud.google.com/gke-spot"] = "true"
         spot = {"key": "cloud.google.com/gke-spot", "operator": "Equal", "value": "true", "effect": "NoSchedule"}
@@ -212,7 +221,8 @@ def _pod(request: Request, part: int, chosen: Options) -> dict[str, Any]:
                 "image": request.image,
                 "command": _command(request, part),
                 "env": _env(request),
-                "resources": {"limits": limits},
+                "resources": {"limits": limits, **({"requests": requests} if requests else {})},
+                **({"ports": [{"name": "metrics", "containerPort": METRICS}]} if chip.kind == "tpu" else {}),
                 "volumeMounts": mounts,
                 "securityContext": _rights(request),
             }
@@ -251,10 +261,16 @@ def _bucket(request: Request, i: int, name: str) -> dict[str, Any]:
 
 
 def _env(request: Request) -> list[dict[str, str]]:
-    env = {"PYTHONUNBUFFERED": "1"}
+    env = request.variables
     if request.data:
         env["SCALING_CACHE"] = bucket.CACHE
-    return [{"name": key, "value": value} for key, value in env.items()]
+    return [{"name": key, "value": _literal(value)} for key, value in env.items()]
+
+
+def _sidecar(chosen: Options) -> dict[str, str]:
+    """Limits of the container that mounts the buckets."""
+    names = {"cpu": chosen.mount_cpus, "memory": chosen.mount_memory, "ephemeral-storage": chosen.mount_disk}
+    return {f"gke-gcsfuse/{name}-limit": value for name, value in names.items() if value}
 
 
 def _command(request: Request, part: int) -> list[str]:

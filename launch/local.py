@@ -10,11 +10,10 @@ import zlib
 from pathlib import Path
 
 from launch.bucket import in_bucket
-from launch.request import Request, Shell, options, quoted, study_words
+from launch.request import Request, Shell, exports, options, quoted, study_words
 from scaling.errors import InputError
 
 CLIENT = "bash"
-NOTES = ()
 PROCESSES = 256  # on one machine
 
 
@@ -49,11 +48,14 @@ def check(request: Request) -> None:
             raise InputError(f"{what}: not on this machine; leave it out")
 
 
+def notes(request: Request) -> tuple[str, ...]:
+    return ()
+
+
 def files(request: Request) -> dict[str, str]:
     """The script."""
     lines = ["#!/usr/bin/env bash", "set -u"]
-    if request.data:
-        lines.append(f"export {quoted([f'SCALING_CACHE={request.data}'])}")
+    lines += exports(request, request.data)
     return {"run.sh": "\n".join([*lines, TRAP, *_starts(request), WAIT])}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from launch.bucket import in_bucket, part_folder
-from scaling import config, folders, mesh_axes
+from scaling import config, folders, mesh_axes, watch
 from scaling.chips import Accelerator
 from scaling.errors import InputError
 from scaling.mesh_axes import AXES
@@ -20,6 +20,7 @@ TASKS = 1000  # more parts than that no study has runs for, and few schedulers t
 NAME = r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?"  # a DNS label, short enough for the suffixes that Kubernetes adds
 BUCKET = r"gs://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9](/[^/]+)*/?"
 IMAGE = r"[a-z0-9][\w.\-/:@]*"
+VARIABLE = r"[A-Za-z_][A-Za-z0-9_]{0,199}"
 GATHER = 1800  # seconds for the hosts of a cloud's task to come: machines start, and pull the image, each by itself
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -44,6 +45,10 @@ class Request:
     seconds: int = 0  # time limit; 0: the platform's
     name: str = "study"
     options: tuple[tuple[str, str], ...] = ()  # of the platform
+    env: tuple[tuple[str, str], ...] = ()  # variables that the program sees
+    tensorboard: bool = False  # curves for it, in the folder tensorboard of the output
+    profile: str = ""  # updates FROM:TO, whose profile goes there too
+    save_steps: int = 0  # save every so many updates too; 0: by time alone
 
     def __post_init__(self):
         if not re.fullmatch(NAME, self.name):
@@ -63,6 +68,7 @@ class Request:
             ("output", self.out),
             ("data", self.data),
             *(("setting", f"{key}={value}") for key, value in self.settings),
+            *(("variable", f"{key}={value}") for key, value in self.env),
         ):
             if not text.isprintable():
                 raise InputError(f"{what} {text!r} holds a line break or another control character; leave it out")
@@ -71,6 +77,28 @@ class Request:
         for what, text in (("output", self.out), ("data", self.data)):
             _location(what, text)
         self._check_mesh()
+        self._check_env()
+        if (self.tensorboard or self.profile or self.save_steps) and not self.sizes:
+            raise InputError(
+                "--tensorboard, --profile and --save-steps are for runs with --mesh, such as --mesh "
+                f"{mesh_axes.show(mesh_axes.usual(self.devices))}"
+            )
+        if self.profile:
+            watch.span(self.profile)
+
+    def _check_env(self) -> None:
+        for key, _ in self.env:
+            if not re.fullmatch(VARIABLE, key):
+                raise InputError(f"--env {key!r}: wanted a variable's name, letters, digits and _, as in XLA_FLAGS=...")
+            if key == "SCALING_CACHE":
+                raise InputError("--env SCALING_CACHE: the folder of prepared tokens is --data")
+            if key == "LIBTPU_INIT_ARGS" and self.accelerator.chip.kind != "tpu":
+                raise InputError(f"--env LIBTPU_INIT_ARGS: {self.accelerator.name} has no libtpu; leave it out")
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What the program sees in a pod."""
+        return {"PYTHONUNBUFFERED": "1", **dict(self.env)}
 
     def _check_mesh(self) -> None:
         product = 1
@@ -80,17 +108,28 @@ class Request:
             if size < 1:
                 raise InputError(f"mesh {axis}={size}: wanted 1 or more")
             product *= size
-        if self.mesh and self.accelerator.chip.kind != "cpu" and product != self.chips:
+        if self.mesh and self.accelerator.chip.kind != "cpu" and product != self.devices:
             told = " x ".join(str(size) for _, size in self.mesh)
+            usual = mesh_axes.show(mesh_axes.usual(self.devices, self.slices))
             raise InputError(
-                f"mesh {told} = {product} devices, but {self.slices} x {self.accelerator.name} has {self.chips} chips; "
-                "make the axes multiply to that"
+                f"mesh {told} = {product} devices, but {self.hardware} has {self.devices}; make the axes multiply to "
+                f"that, such as {usual}"
             )
+
+    @property
+    def hardware(self) -> str:
+        """Of one task, as in 2 x v6e:4x4."""
+        return f"{self.slices} x {self.accelerator.name}" if self.slices > 1 else self.accelerator.name
 
     @property
     def chips(self) -> int:
         """Of one task."""
         return self.accelerator.chips * self.slices
+
+    @property
+    def devices(self) -> int:
+        """Of one task, as JAX counts them."""
+        return self.accelerator.devices * self.slices
 
     @property
     def hosts(self) -> int:
@@ -99,8 +138,11 @@ class Request:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """The mesh that a task will use; empty where it trains on one device."""
-        return dict(self.mesh) or ({"fsdp": self.chips} if self.hosts > 1 else {})
+        """The mesh that a task will use; empty where its lanes are spread over the devices of one host."""
+        if self.mesh or self.hosts == 1:
+            return dict(self.mesh)
+        slices = self.hosts if self.accelerator.chip.kind == "gpu" else self.slices  # as JAX sees them
+        return mesh_axes.usual(self.devices, slices)
 
     @property
     def parts(self) -> range:
@@ -183,6 +225,14 @@ def quoted(words: Sequence[str]) -> str:
     return " ".join(each if isinstance(each, Shell) else shlex.quote(each) for each in words)
 
 
+def exports(request: Request, cache: str = "") -> list[str]:
+    """Lines of shell that set the variables of a program on this machine."""
+    found = dict(request.env)
+    if cache:
+        found["SCALING_CACHE"] = cache
+    return [f"export {quoted([f'{key}={value}'])}" for key, value in found.items()]
+
+
 def study_words(
     request: Request, program: str, config: str, part: str, processes: Mapping[str, str] | None = None
 ) -> list[str]:
@@ -200,6 +250,12 @@ def study_words(
         words += ["--shard", type(part)(f"{part}/{request.tasks}")]
     if request.mesh:
         words += ["--mesh", ",".join(f"{axis}={size}" for axis, size in request.mesh)]
+    if request.tensorboard or request.profile:
+        words.append(f"--tensorboard={out}/tensorboard")
+    if request.profile:
+        words += ["--profile", request.profile]
+    if request.save_steps:
+        words += ["--save-steps", str(request.save_steps)]
     for option, value in (processes or {}).items():
         words += [option, value]
     if request.settings:

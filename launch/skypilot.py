@@ -17,7 +17,6 @@ from scaling import chips
 from scaling.errors import InputError
 
 CLIENT = "sky"
-NOTES = ()
 GPU = {
     "v100": "V100-32GB",
     "l4": "L4",
@@ -55,7 +54,7 @@ def check(request: Request) -> None:
         raise InputError(f"{accelerator.name}: SkyPilot is asked for {', '.join(GPU)}; use --on slurm or local")
     if request.hosts > 1:
         raise InputError(
-            f"{request.slices} x {accelerator.name} is {request.hosts} hosts, and what one writes to a bucket that "
+            f"{request.hardware} is {request.hosts} hosts, and what one writes to a bucket that "
             f"SkyPilot mounts the others see late; use --on gke, or one host such as {_one_host(request)}"
         )
     if not request.image:
@@ -65,6 +64,10 @@ def check(request: Request) -> None:
     for what, path in (("output", request.out), ("data", request.data)):
         if path and not in_bucket(path):
             raise InputError(f"{what} {path}: a task's disk is gone with its machine; use gs://bucket/folder")
+
+
+def notes(request: Request) -> tuple[str, ...]:
+    return ()
 
 
 def files(request: Request) -> dict[str, str]:

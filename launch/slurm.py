@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Literal
 
 from launch.bucket import in_bucket
-from launch.request import Request, Shell, options, quoted, study_words, word
+from launch.request import Request, Shell, exports, options, quoted, study_words, word
 from scaling.errors import InputError
 
 CLIENT = "sbatch"
-NOTES = ()
 NOT_SHARED = ("/tmp", "/var/tmp", "/dev/shm", "/run")
 
 
@@ -63,6 +62,10 @@ def check(request: Request) -> None:
         raise InputError(f"time limit of {request.seconds} s with a notice of {chosen.notice} s; raise the one limit")
 
 
+def notes(request: Request) -> tuple[str, ...]:
+    return ()
+
+
 def files(request: Request) -> dict[str, str]:
     """The batch script."""
     chosen = options(Options, request, "slurm")
@@ -108,8 +111,7 @@ def _body(request: Request, chosen: Options) -> list[str]:
     # srun's tasks leave one after the other when they have saved: the last of them may take a while, but not for ever
     srun = ["srun", "--kill-on-bad-exit=0", "--wait=600", f"--cpus-per-task={chosen.cpus}"]
     lines = ["set -u", "trap : TERM  # a preemption's: the step gets it too, and this script has to outlive it"]
-    if request.data:
-        lines.append(f"export {quoted([f'SCALING_CACHE={request.data}'])}")
+    lines += exports(request, request.data)
     if together and gpus and not per_gpu:  # JAX takes a Slurm task for the owner of one GPU
         lines.append(f"export JAX_LOCAL_DEVICE_IDS={','.join(map(str, range(gpus)))}")
     # the number of an array's last element is that of the whole array: the pair means one element

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from launch import bucket, gke, local, skypilot, slurm, tpu_vm
 from launch.request import Request
-from scaling import sharding
+from scaling import layout, packs, sharding, split
 from scaling.config import RunConfig, Study, program
 from scaling.errors import InputError
 
@@ -18,8 +18,7 @@ class Target(Protocol):
         """The program that submits."""
         ...
 
-    @property
-    def NOTES(self) -> tuple[str, ...]:
+    def notes(self, request: Request) -> tuple[str, ...]:
         """What is said at each launch."""
         ...
 
@@ -58,21 +57,40 @@ def check(request: Request, study: Study, target: str) -> None:
 
 
 def _check_devices(request: Request, study: Study) -> None:
-    """Whether all chips of a task are used, and divide its runs."""
-    chip, chips = request.accelerator.chip, request.chips
-    one = "" if chip.kind == "tpu" and 1 not in chip.alone else f"{chip.name}:{'1x1' if chip.kind == 'tpu' else 1}"
-    asked = f"{request.slices} x {request.accelerator.name}" if request.slices > 1 else request.accelerator.name
-    if chips > 1 and request.hosts == 1 and not request.mesh:
+    """Whether devices of a task would stand idle, or do not divide its runs where they train them together."""
+    runs = list(dict.fromkeys(study.runs))
+    if request.devices > 1 and not request.sizes and len(runs) == 1:
         raise InputError(
-            f"{asked}: without --mesh a task trains on one of its {chips} chips; say how all are used, as in "
-            f"--mesh {'run' if len(study.runs) > 1 else 'fsdp'}={chips}{f', or take {one}' if one else ''}"
+            f"{request.hardware}: one run without --mesh trains on one of {request.devices} devices; say how all are "
+            f"used, as in --mesh fsdp={request.devices}"
         )
     if request.sizes:
         programs: dict[RunConfig, list[RunConfig]] = {}
-        for run in dict.fromkeys(study.runs):
+        for run in runs:
             programs.setdefault(program(run), []).append(run)
-        for runs in programs.values():
-            sharding.check(runs, request.sizes)
+        for these in programs.values():
+            sharding.check(these, request.sizes)
+
+
+def spread(request: Request, study: Study) -> str:
+    """How a study without a mesh uses the devices of a task's one host; empty where there is one, or a mesh.
+
+    Where a pack has other lanes than its devices divide, or a program has one run, fewer of them work on it.
+    """
+    n = request.devices
+    if n == 1 or request.sizes:
+        return ""
+    parts = split.parts(study.runs, request.tasks)
+    busy: list[int] = []
+    for part in request.parts:
+        runs = [run for run, its in parts.items() if its == part]
+        most = layout.ACCELERATED_PACK * n
+        found = layout.packed(runs, lambda run: run, lambda run: run.data, lambda _, most=most: most, n)
+        busy += [packs.across(pack, n) for pack in found]
+    few, many = min(busy), max(busy)
+    told = f"{few}" if few == many else f"{few} to {many}"
+    way = "" if few == n else f"; --mesh fsdp={n} has all of them train each run, more --tasks on fewer chips each one"
+    return f"without --mesh the runs of one program are a pack, whose lanes lie on {told} of the {n} devices{way}"
 
 
 def _check_data(request: Request, study: Study, target: str) -> None:

@@ -14,7 +14,6 @@ from launch.request import GATHER, Request, Shell, options, quoted, word
 from scaling.errors import InputError
 
 CLIENT = "gcloud"
-NOTES = ("queued resources are Cloud TPU's legacy API: where there is a choice, --on gke",)
 RUNTIMES = {
     "v4": "tpu-ubuntu2204-base",
     "v5e": "v2-alpha-tpuv5-lite",
@@ -23,6 +22,7 @@ RUNTIMES = {
 }
 TYPES = {"v4": "v4", "v5e": "v5litepod", "v5p": "v5p", "v6e": "v6e"}
 ATTEMPTS = 5  # at a part that crashes
+TRIES = 30  # at what needs the network, 20 s apart: a wrong name must not bill a slice for ever
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +61,10 @@ def check(request: Request) -> None:
             raise InputError(f"{what} {path}: a TPU VM's disk is gone with the VM; use gs://bucket/folder")
 
 
+def notes(request: Request) -> tuple[str, ...]:
+    return ("queued resources are Cloud TPU's legacy API: where there is a choice, --on gke",)
+
+
 def files(request: Request) -> dict[str, str]:
     """One startup script per part."""
     return {f"{request.part_name(part)}.sh": _startup(request, part) for part in request.parts}
@@ -86,14 +90,48 @@ def _startup(request: Request, part: int) -> str:
         'mkdir -p "$folder"',
         '[ -e "$folder/ended" ] && exit 0',
         'exec > >(tee -a "$folder/log.txt") 2>&1',
+        "attribute() {",
+        "  curl --silent --fail --header 'Metadata-Flavor: Google' \\",
+        '    "http://metadata.google.internal/computeMetadata/v1/instance/attributes/$1"',
+        "}",
+        "worker=$(attribute agent-worker-number)",
+        'slice=$(attribute tpu-env | sed -n "s/^MEGASCALE_SLICE_ID: *//p" | tr -d "\'")',
+        "send_log() {",
+        f'  gcloud storage cp "$folder/log.txt" {_logs(request, name)}',
+        "}",
+        "finish() {  # with this exit code: the log goes to the bucket, and the first worker gives the machines back",
+        '  echo "$1" > "$folder/ended"',
+        '  [ -z "${sender-}" ] || kill "$sender"',
+        "  send_log",
+        '  if [ "${slice:-0}" = 0 ] && [ "${worker:-0}" = 0 ]; then',
+        f"    {' '.join(delete)}",
+        "  fi",
+        "  exit 0",
+        "}",
+        "again() {  # until it succeeds, but not for ever",
+        "  local try",
+        f"  for try in {{1..{TRIES}}}; do",
+        '    "$@" && return',
+        f'    [ "$try" = {TRIES} ] || sleep 20',
+        "  done",
+        f'  echo "gave up after {TRIES} tries: $*"',
+        "  finish 1",
+        "}",
+        "# shellcheck disable=SC2329  # `again` calls it",
+        "mounted() {",
+        f"  {_mount(request)}",
+        "}",
+        *INSTALL,
         *container.unpack(request),
         *container.registry_login(request),
-        f"until docker pull {request.image}; do sleep 20; done",
+        f"again docker pull {request.image}",
         *_copy(request),
-        INSTALL,
+        "again installed",
+        "while sleep 60; do send_log; done >/dev/null 2>&1 &",
+        "sender=$!",
         "failures=0",
         "while :; do",
-        f"  {_mount(request)}",
+        "  again mounted",
         "  docker rm --force scaling >/dev/null 2>&1",
         f"  {container.run(request, part, Shell(CACHE), processes=processes)}",
         "  code=$?",
@@ -105,17 +143,7 @@ def _startup(request: Request, part: int) -> str:
         f'  [ "$failures" -lt {ATTEMPTS} ] || break',
         "  sleep 20",
         "done",
-        'echo "$code" > "$folder/ended"',
-        "attribute() {",
-        "  curl --silent --fail --header 'Metadata-Flavor: Google' \\",
-        '    "http://metadata.google.internal/computeMetadata/v1/instance/attributes/$1"',
-        "}",
-        "worker=$(attribute agent-worker-number)",
-        'slice=$(attribute tpu-env | sed -n "s/^MEGASCALE_SLICE_ID: *//p" | tr -d "\'")',
-        f'gcloud storage cp "$folder/log.txt" {_logs(request, name)}',
-        'if [ "${slice:-0}" = 0 ] && [ "${worker:-0}" = 0 ]; then',
-        f"  {' '.join(delete)}",
-        "fi",
+        'finish "$code"',
         "",
     ]
     return "\n".join(lines)
@@ -123,12 +151,15 @@ def _startup(request: Request, part: int) -> str:
 
 CACHE = '"$folder/cache"'
 GCSFUSE = "3.6.0"
-INSTALL = f"""\
-until command -v gcsfuse >/dev/null; do
-  curl --silent --show-error --fail --location --output "$folder/gcsfuse.deb" \\
-    https://github.com/GoogleCloudPlatform/gcsfuse/releases/download/v{GCSFUSE}/gcsfuse_{GCSFUSE}_amd64.deb
-  if ! {{ apt-get update && apt-get install --yes "$folder/gcsfuse.deb"; }}; then sleep 20; fi
-done"""
+INSTALL = (
+    "# shellcheck disable=SC2329  # `again` calls it",
+    "installed() {  # gcsfuse",
+    "  command -v gcsfuse >/dev/null && return",
+    '  curl --silent --show-error --fail --location --output "$folder/gcsfuse.deb" \\',
+    f"    https://github.com/GoogleCloudPlatform/gcsfuse/releases/download/v{GCSFUSE}/gcsfuse_{GCSFUSE}_amd64.deb &&",
+    '    apt-get update && apt-get install --yes "$folder/gcsfuse.deb" && command -v gcsfuse >/dev/null',
+    "}",
+)
 
 
 def _copy(request: Request) -> list[str]:
@@ -136,7 +167,7 @@ def _copy(request: Request) -> list[str]:
     if not request.data:
         return []
     copy = quoted(["gcloud", "storage", "rsync", "--recursive", request.data.rstrip("/"), Shell(CACHE)])
-    return [f"mkdir -p {CACHE}", f"until {copy}; do sleep 20; done"]
+    return [f"mkdir -p {CACHE}", f"again {copy}"]
 
 
 def _mount(request: Request) -> str:
@@ -144,8 +175,7 @@ def _mount(request: Request) -> str:
     name = bucket.name(request.out)
     place = f"{bucket.ROOT}/{name}"
     mount = quoted(["gcsfuse", *bucket.as_flags(request.hosts), name, place])
-    again = f"{{ fusermount -uz {place}; mkdir -p {place}; {mount}; }}"
-    return f"mountpoint --quiet {place} || {again} || {{ sleep 20; continue; }}"
+    return f"mountpoint --quiet {place} || {{ fusermount -uz {place}; mkdir -p {place}; {mount}; }}"
 
 
 def _logs(request: Request, name: str) -> str:

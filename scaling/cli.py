@@ -6,6 +6,7 @@ fault of this program, 141 whoever read the output left before its end.
 """
 
 import argparse
+import atexit
 import contextlib
 import errno
 import gc
@@ -35,6 +36,7 @@ WAYS_OUT = {
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs one command and exits the process."""
     gc.set_threshold(MANY)
+    atexit.register(gc.freeze)  # else the interpreter's end looks through everything that was imported, twice
     for number in surroundings.endings():
         signal.signal(number, _interrupt)
     sys.exit(_code(argv))
@@ -136,6 +138,7 @@ def parser() -> argparse.ArgumentParser:
         mix,
         plans,
         reproduce,
+        sample,
         study,
         table,
         tune,
@@ -160,6 +163,7 @@ def parser() -> argparse.ArgumentParser:
         table,
         tune,
         reproduce,
+        sample,
         compile,
         launch,
     ):

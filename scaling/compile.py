@@ -20,13 +20,11 @@ from scaling.chips import Accelerator
 from scaling.config import RunConfig
 from scaling.errors import InputError
 
-# Bytes/s that a chip can send over all its links to neighbours at once, one way.
-LINKS = {"v4": 2.7e11, "v5e": 1.8e11, "v5p": 5.4e11, "v6e": 3.6e11, "tpu7x": 5.4e11}
 RECOMPUTED = {"none": 1.0, "matmuls": 1.0, "layers": 4 / 3}  # operations done, over those needed
 ASSUMPTIONS = (
-    "matrix products run at the data sheet's dense bfloat16 peak, every link at its rate; what else happens costs "
-    "nothing. MFU counts causal attention half and the head, not the embedding look-up. First figure: communication "
-    "behind computation; second: one after the other"
+    "matrix products run at the data sheet's dense bfloat16 peak, every link at its rate, and between slices the "
+    "data-centre network at a chip's share; what else happens costs nothing. MFU counts causal attention half and the "
+    "head, not the embedding look-up. First figure: communication behind computation; second: one after the other"
 )
 _BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s32": 4, "u32": 4, "f32": 4, "s64": 8, "u64": 8, "f64": 8}
 _LOOP = ("condition", "body")
@@ -39,20 +37,25 @@ class Collective:
 
     kind: str
     count: float
-    moved: float  # bytes that each chip receives
+    moved: float  # bytes that each device receives
+    slow: bool = False  # between slices, over the data-centre network
 
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """The compiled update of a pack on a slice; bytes and FLOP per chip and update."""
+    """The compiled update of a pack on one or more slices; bytes and FLOP per device and update."""
 
-    accelerator: str
+    accelerator: str  # 2 x v6e:4x4
+    devices: int  # of all slices
+    rate: float  # FLOP/s of a device at its peak
+    links: float  # bytes/s of a device to its neighbours
+    network: float  # bytes/s of a device to other slices
     mesh: str
     attention: str  # which, and why
     arguments: int  # the state and the tokens
     temporaries: int
     peak: int  # both, and the program
-    hbm: float  # of the chip
+    hbm: float  # of the device
     xla_flops: float  # as the compiler counts, the body of a loop once
     model_flops: float  # by the convention of MFU
     done_flops: float  # with what is computed again, and the whole attention square
@@ -63,20 +66,23 @@ class Program:
     def fits(self) -> bool:
         return self.peak <= self.hbm
 
-    @property
-    def moved(self) -> float:
-        return sum(kind.moved for kind in self.collectives)
+    def received(self, slow: bool = False) -> float:
+        """Bytes over the links of a slice, or those between slices."""
+        return sum(kind.moved for kind in self.collectives if kind.slow == slow)
 
     def seconds(self) -> tuple[float, float]:
         """Of an update: communication behind computation, and one after the other."""
-        chip = chips.CHIPS[self.accelerator.partition(":")[0]]
-        compute, talk = self.done_flops / chip.peak, self.moved / LINKS[chip.name]
-        return max(compute, talk), compute + talk
+        compute = self.done_flops / self.rate
+        talk = [
+            moved / rate
+            for moved, rate in ((self.received(), self.links), (self.received(slow=True), self.network))
+            if moved
+        ]
+        return max(compute, *talk) if talk else compute, compute + sum(talk)
 
     def mfu(self) -> tuple[float, float]:
-        """Share of the chips' peak, for both times of `seconds`."""
-        peak = chips.CHIPS[self.accelerator.partition(":")[0]].peak
-        behind, after = (self.model_flops / peak / seconds for seconds in self.seconds())
+        """Share of the devices' peak, for both times of `seconds`."""
+        behind, after = (self.model_flops / self.rate / seconds for seconds in self.seconds())
         return behind, after
 
     def to_dict(self) -> dict[str, Any]:
@@ -86,17 +92,28 @@ class Program:
         """Some lines for the terminal."""
         gib = chips.GiB
         verdict = "fits" if self.fits else "does NOT fit"
-        lines = [
-            f"{self.accelerator} as {self.mesh}: {verdict}, peak {self.peak / gib:.2f} of {self.hbm / gib:.0f} GiB "
-            f"(arguments {self.arguments / gib:.2f}, temporaries {self.temporaries / gib:.2f}); compiled in "
-            f"{self.compile_seconds:.0f} s",
-            f"  attention: {self.attention}",
-            f"  {self.model_flops:.3g} FLOP per chip and update, {self.done_flops:.3g} done; XLA counts "
-            f"{self.xla_flops:.3g}, loops once",
-            *(f"  {c.kind:18} {c.count:8.0f} per update {c.moved / gib:9.3f} GiB" for c in self.collectives),
-        ]
         (first, second), (best, worst) = self.seconds(), self.mfu()
-        return "\n".join([*lines, f"  {first:.3g} to {second:.3g} s per update, MFU {best:.0%} to {worst:.0%}"])
+        speed = f"{first:.3g} to {second:.3g} s per update, MFU {best:.0%} to {worst:.0%}"
+        if math.isnan(second):
+            speed = (
+                "time unknown: no peak, links or network of this chip; say them, as in NAME:4x4,peak=1e15,links=1e11"
+            )
+        return "\n".join(
+            [
+                f"{self.accelerator}, {self.devices} devices as {self.mesh}: {verdict}, peak {self.peak / gib:.2f} of "
+                f"{self.hbm / gib:.0f} GiB (arguments {self.arguments / gib:.2f}, temporaries "
+                f"{self.temporaries / gib:.2f}); compiled in {self.compile_seconds:.0f} s",
+                f"  attention: {self.attention}",
+                f"  {self.model_flops:.3g} FLOP per device and update, {self.done_flops:.3g} done; XLA counts "
+                f"{self.xla_flops:.3g}, loops once",
+                *(
+                    f"  {c.kind:18} {c.count:8.0f} per update {c.moved / gib:9.3f} GiB"
+                    + (f" between slices, at {self.network / 1e9:.3g} GB/s" if c.slow else "")
+                    for c in self.collectives
+                ),
+                f"  {speed}",
+            ]
+        )
 
 
 def devices(accelerator: Accelerator, slices: int = 1) -> list[Any]:
@@ -124,10 +141,17 @@ def devices(accelerator: Accelerator, slices: int = 1) -> list[Any]:
         more["chips_per_host_bounds"] = (1, 1, 1)
     with _quiet():
         try:
-            return list(topologies.get_topology_desc(accelerator.name, "tpu", **more).devices)
+            found = list(topologies.get_topology_desc(accelerator.name, "tpu", **more).devices)
         except (RuntimeError, NotImplementedError, ValueError) as error:
             reason = str(error).splitlines()[0][:160]
             raise InputError(f"--topology {accelerator.name}: libtpu cannot describe it ({reason})") from None
+    if len(found) != accelerator.devices * slices:
+        each = len(found) / (accelerator.chips * slices)
+        raise InputError(
+            f"--topology {accelerator.typed}: libtpu has {len(found)} devices there, {each:g} a chip, and "
+            f"{accelerator.chip.devices} was said; write {accelerator.name},devices={each:g}"
+        )
+    return found
 
 
 @numerics.pinned()
@@ -166,7 +190,7 @@ def program(runs: Sequence[RunConfig], accelerator: Accelerator, sizes: dict[str
         try:
             compiled = lowered.compile()
         except jax.errors.JaxRuntimeError as error:
-            return _too_large(runs, accelerator, sizes, error, time.monotonic() - began)
+            return _too_large(runs, accelerator, sizes, slices, error, time.monotonic() - began)
     memory = compiled.memory_analysis()
     return Program(
         arguments=memory.argument_size_in_bytes,
@@ -177,31 +201,40 @@ def program(runs: Sequence[RunConfig], accelerator: Accelerator, sizes: dict[str
         + memory.temp_size_in_bytes
         + memory.generated_code_size_in_bytes,
         xla_flops=compiled.cost_analysis().get("flops", math.nan),
-        collectives=collectives(compiled.as_text()),
+        collectives=collectives(compiled.as_text(), slices),
         compile_seconds=time.monotonic() - began,
-        **_known(runs, accelerator, sizes),
+        **_known(runs, accelerator, sizes, slices),
     )
 
 
-def _known(runs: Sequence[RunConfig], accelerator: Accelerator, sizes: dict[str, int]) -> dict[str, Any]:
+def _known(runs: Sequence[RunConfig], accelerator: Accelerator, sizes: dict[str, int], slices: int) -> dict[str, Any]:
     """What does not depend on the compiler."""
     from scaling import packs
     from scaling.models import model
 
-    first, n = runs[0], len(packs.segments(runs)[0].lanes)
+    first, n, chip = runs[0], len(packs.segments(runs)[0].lanes), accelerator.chip
     tokens = n * first.batch_tokens / math.prod(sizes.values())
     return {
-        "accelerator": accelerator.name,
+        "accelerator": f"{slices} x {accelerator.name}" if slices > 1 else accelerator.name,
+        "devices": accelerator.devices * slices,
+        "rate": chip.peak / chip.devices,
+        "links": chip.links / chip.devices,
+        "network": chip.network / chip.devices,
         "mesh": mesh_axes.show(sizes),
         "attention": model.attention(first.model, first.dtype, "tpu"),
-        "hbm": accelerator.chip.hbm,
+        "hbm": chip.hbm / chip.devices,
         "model_flops": tokens * counts.mfu_flops_per_token(first.model),
         "done_flops": tokens * counts.flops_per_token(first.model)["flops_total"] * RECOMPUTED[first.remat],
     }
 
 
 def _too_large(
-    runs: Sequence[RunConfig], accelerator: Accelerator, sizes: dict[str, int], error: Exception, seconds: float
+    runs: Sequence[RunConfig],
+    accelerator: Accelerator,
+    sizes: dict[str, int],
+    slices: int,
+    error: Exception,
+    seconds: float,
 ) -> Program:
     """What the compiler says of a program that it refuses for want of memory; other errors are raised again."""
     size = r"([\d.]+)([KMGT])"
@@ -210,7 +243,7 @@ def _too_large(
     )
     if said is None:
         raise error
-    known = _known(runs, accelerator, sizes)
+    known = _known(runs, accelerator, sizes, slices)
     used, known["hbm"] = (
         int(float(n) * 1024 ** (1 + "KMGT".index(unit))) for n, unit in (said.group(1, 2), said.group(3, 4))
     )
@@ -239,7 +272,7 @@ def _quiet() -> Iterator[None]:
 
 
 def meshes(run: RunConfig, n: int) -> list[dict[str, int]]:
-    """A few meshes of n chips that divide a run: all in fsdp, with some tensor, all in data."""
+    """A few meshes of n devices that divide a run: all in fsdp, with some tensor, all in data."""
     from scaling import sharding
 
     tried = [{"fsdp": n}, *({"fsdp": n // t, "tensor": t} for t in (4, 8) if n % t == 0 and n > t), {"data": n}]
@@ -256,11 +289,11 @@ def smallest(run: RunConfig, chip: chips.Chip, say: Callable[[str], None]) -> Pr
     weights = counts.params(run.model)["params_total"]
     state = 4 * (weights + optimizers.of(run.optim.optimizer).kept(run.model.N, weights))
     for topology in chips.slices(chip):
-        accelerator = chips.accelerator(f"{chip.name}:{'x'.join(map(str, topology))}")
+        accelerator = chips.accelerator(f"{chip.name}:{'x'.join(map(str, topology))}{chip.numbers}")
         if state > accelerator.chips * chip.hbm:
             continue
         fitting = []
-        for sizes in meshes(run, accelerator.chips):
+        for sizes in meshes(run, accelerator.devices):
             found = program([run], accelerator, sizes)
             say(f"{found.accelerator} {found.mesh}: {found.peak / chips.GiB:.2f} GiB")
             if found.fits:
@@ -270,30 +303,34 @@ def smallest(run: RunConfig, chip: chips.Chip, say: Callable[[str], None]) -> Pr
     return None
 
 
-def collectives(hlo: str) -> tuple[Collective, ...]:
+def collectives(hlo: str, slices: int = 1) -> tuple[Collective, ...]:
     """What a compiled program communicates in one update, from its text: by kind, the most first.
+
+    What goes between slices the compiler writes as transfers through the hosts, with the kind as an attribute.
 
     A loop over layers, or over the pieces of a product, counts as often as it is run; the loop over updates, whose
     number is not known to the compiler, once.
     """
     bodies, entry = _computations(hlo)
-    totals: dict[str, list[float]] = collections.defaultdict(lambda: [0, 0])
+    totals: dict[tuple[str, bool], list[float]] = collections.defaultdict(lambda: [0, 0])
     seen: set[str] = set()  # a gather that is spread over several fusions is in the text of each
 
     def visit(name: str, times: float) -> None:
         for line in bodies.get(name, {}).values():
             for called in _called(line):
                 visit(called, times * _trips(line, bodies) if " while(" in line else times)
-            if found := _operation(line):
+            far = _between(line, slices)
+            if found := far or _operation(line):
                 kind, moved, channel = found
                 if channel not in seen:
-                    totals[kind][0] += times
-                    totals[kind][1] += times * moved
+                    totals[kind, far is not None][0] += times
+                    totals[kind, far is not None][1] += times * moved
                 seen.update({channel} - {""})
 
     visit(entry, 1)
     return tuple(
-        Collective(kind, count, moved) for kind, (count, moved) in sorted(totals.items(), key=lambda kv: -kv[1][1])
+        Collective(kind, count, moved, slow)
+        for (kind, slow), (count, moved) in sorted(totals.items(), key=lambda kv: -kv[1][1])
     )
 
 
@@ -343,22 +380,42 @@ def _operation(line: str) -> tuple[str, float, str] | None:
     if found is None or found[2].removesuffix("-start") not in _KINDS:
         return None
     kind = found[2].removesuffix("-start")
-    sizes = [
-        _BYTES.get(dtype, 4) * math.prod(int(n) for n in dims.split(",") if n)
-        for dtype, dims in re.findall(r"\b([a-z]+\d*)\[([\d,]*)\]", found[1])
-    ]
+    sizes = _sizes(found[1])
     if found[2].endswith("-start"):  # (operand, result, ...)
         size = min(sizes[:2]) if kind == "reduce-scatter" else max(sizes[:2])
     else:
         size = sum(sizes)
-    group = _group(line)
-    factor = {
+    channel = re.search(r"channel_id=(\d+)", line)
+    return kind, size * _share(kind, _group(line)), channel[1] if channel else ""
+
+
+def _between(line: str, slices: int) -> tuple[str, float, str] | None:
+    """The same of what a device receives from other slices; None for other operations."""
+    found = re.match(r"\s*(?:ROOT )?%?[\w.\-]+ = (.*?) recv\(", line)
+    said = re.search(r'_xla_megascale_transfer_type="(\w+)"', line)
+    if found is None or said is None:
+        return None
+    kind = said[1].lower().replace("_", "-")
+    channel = re.search(r'_xla_host_transfer_rendezvous="([^"]*)"', line)
+    return kind, max(_sizes(found[1])) * _share(kind, slices), channel[1] if channel else ""
+
+
+def _sizes(types: str) -> list[int]:
+    """Bytes of each array of a result's type."""
+    return [
+        _BYTES.get(dtype, 4) * math.prod(int(n) for n in dims.split(",") if n)
+        for dtype, dims in re.findall(r"\b([a-z]+\d*)\[([\d,]*)\]", types)
+    ]
+
+
+def _share(kind: str, group: int) -> float:
+    """Bytes that each of a group receives, over those of the result."""
+    return {
         "all-reduce": 2 * (group - 1) / group,
         "reduce-scatter": group - 1,
         "collective-permute": 1,
+        "one-to-one": 1,
     }.get(kind, (group - 1) / group)
-    channel = re.search(r"channel_id=(\d+)", line)
-    return kind, size * factor, channel[1] if channel else ""
 
 
 def _group(line: str) -> int:

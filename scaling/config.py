@@ -34,6 +34,7 @@ ADDED = (
     *("model.tied", "model.bias", "model.z_loss", "model.softcap"),
     *("model.parametrization", "model.base_width", "model.base_depth"),
     "optim.independent_decay",
+    "optim.end",
 )
 # The first semantics: learned positions that were not scaled as tokens are, windows without a separator before them.
 ADDED_TO_FIRST = (
@@ -237,6 +238,7 @@ class OptimConfig:
     decay: float = 0.2  # wsd only: share of the steps in the cooldown that ends the run
     warmup_tokens: int | None = None  # in place of the share, so that runs of several lengths warm up alike
     independent_decay: bool = False  # the decay is multiplied by the schedule alone, not by the peak rate as well
+    end: float = 0.0  # cosine and linear: share of the peak at which the rate ends
 
     def __post_init__(self):
         _plain(self, "optim.")
@@ -257,6 +259,13 @@ class OptimConfig:
             raise InputError(
                 f"optim.decay={self.decay} with optim.schedule={self.schedule}; only wsd has a cooldown of its own: "
                 "use --set optim.schedule=wsd, or leave optim.decay out"
+            )
+        if not 0 <= self.end < 1:
+            raise InputError(f"optim.end={self.end} is a share of the peak; use 0 to 0.99, such as 0.1")
+        if self.end and self.schedule not in ("cosine", "linear"):
+            raise InputError(
+                f"optim.end={self.end} with optim.schedule={self.schedule}; only cosine and linear end at a share of "
+                "the peak: leave optim.end out"
             )
         for name in ("b1", "b2"):
             if not 0 <= getattr(self, name) < 1:
@@ -504,6 +513,7 @@ def program(run: RunConfig) -> RunConfig:
             decay=OptimConfig.decay,
             warmup_tokens=None,
             independent_decay=False,
+            end=0.0,
         ),
         eval=dataclasses.replace(run.eval, per_octave=1, octaves=1),
     )

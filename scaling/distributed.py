@@ -17,11 +17,11 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from scaling import claims, machine, own_code, sharding, surroundings
+from scaling import claims, machine, own_code, rendezvous, sharding, surroundings
 from scaling.config import RunConfig
 from scaling.errors import InputError
 
@@ -32,7 +32,6 @@ WINDOW = 25.0  # the same for one that trains: spot machines are gone after 30
 SIGNS = 4  # of life that a process may miss at least
 DONE, HELD, LEAVE = 0, -1, -2  # in place of a claim's number
 NEAR = 1e-2  # of a weight's norm: other random numbers differ by most of it
-TOLD = 3  # processes that a refusal names
 PACKAGES = ("scaling", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")  # packages that make the numbers
 
 
@@ -50,49 +49,91 @@ def check_times(silence: int, heartbeat: int) -> None:
         )
 
 
-def start(address: str, process: int | None, processes: int | None, wait: int, heartbeat: int) -> None:
+def start(
+    address: str,
+    process: int | None,
+    processes: int | None,
+    wait: int,
+    heartbeat: int,
+    facts: Mapping[str, str],
+    say: Callable[[str], None],
+) -> None:
     """Joins the other processes; before anything touches a device.
 
     Args:
       address: HOST:PORT of the first process, or "auto": what Slurm, Kubernetes or the TPU's machines tell.
       wait: seconds for all to come.
       heartbeat: seconds after which JAX ends a process that misses another.
+      facts: what has to be alike in all of them, as far as it is known before they meet.
 
     Raises:
-      InputError: nothing answers there, or no cluster is found.
+      InputError: who is missing, or differs; no cluster is found.
     """
     import jax
 
     if address == "auto":
-        arguments: dict[str, Any] = {}
-        where = "the coordinator that this cluster names"
-    else:
-        if process is None or processes is None or not 0 <= process < processes:
-            raise InputError(
-                f"--distributed {address} with --process-id {process} and --processes {processes}: wanted a number "
-                "of processes, and for each its own id from 0"
-            )
-        host, port = _parsed(address)
+        address, process, processes = _told(wait)
+    elif process is None or processes is None or not 0 <= process < processes:
+        raise InputError(
+            f"--distributed {address} with --process-id {process} and --processes {processes}: wanted a number "
+            "of processes, and for each its own id from 0"
+        )
+    host, port = _parsed(address)
+    if processes > 1:
+        try:
+            rendezvous.meet((host, port), process, processes, facts, wait)
+        except rendezvous.Gone as error:
+            say(lost(error))
+            end(LEFT)
         if process:
-            _reachable(host, port, wait)
-        arguments = {"coordinator_address": address, "process_id": process, "num_processes": processes}
-        where = address
+            _reachable(host, port, wait)  # until JAX's service is up
     jax.config.update("jax_enable_preemption_service", False)  # it would swallow the signals that `Notice` hears
     try:
         jax.distributed.initialize(
-            **arguments, initialization_timeout=wait, heartbeat_timeout_seconds=heartbeat, shutdown_timeout_seconds=10
+            coordinator_address=address,
+            process_id=process,
+            num_processes=processes,
+            initialization_timeout=wait,
+            heartbeat_timeout_seconds=heartbeat,
+            shutdown_timeout_seconds=10,
         )
     except (RuntimeError, ValueError) as error:
         reason = (str(error).splitlines() or [""])[0][:160]
         raise InputError(
-            f"--distributed {address}: not all processes met at {where} within {wait} s ({reason}); start the same "
+            f"--distributed {address}: not all processes met there within {wait} s ({reason}); start the same "
             "command on every host, open the port, or give more time with --wait"
         ) from None
 
 
+def _told(wait: int) -> tuple[str, int, int]:
+    """The first process's address, this one's id and the number of all, as the cluster tells them to JAX.
+
+    Raises:
+      InputError: no cluster that JAX knows.
+    """
+    from jax._src import clusters  # what jax.distributed.initialize asks; nothing public does
+
+    detect = clusters.ClusterEnv.auto_detect_unset_distributed_params
+    try:
+        address, processes, process, _ = detect(None, None, None, [], None, wait)
+    except (RuntimeError, ValueError, KeyError, OSError) as error:
+        reason = (str(error).splitlines() or [""])[0][:160]
+        raise InputError(
+            f"--distributed auto: this cluster does not say where the first process is ({reason}); give HOST:PORT "
+            "with --process-id and --processes"
+        ) from None
+    address = address or os.environ.get("JAX_COORDINATOR_ADDRESS")
+    if address is None or processes is None or process is None:
+        raise InputError(
+            "--distributed auto: no Slurm, Kubernetes or TPU slice that JAX knows is seen here; give HOST:PORT with "
+            "--process-id and --processes"
+        )
+    return address, int(process), int(processes)
+
+
 def _parsed(address: str) -> tuple[str, int]:
     host, colon, port = address.rpartition(":")
-    if not colon or not host or not re.fullmatch(r"[1-9]\d{0,4}", port):
+    if not colon or not host or not re.fullmatch(r"[1-9]\d{0,4}", port) or int(port) > 65535:
         raise InputError(f"--distributed {address!r}: wanted auto, or HOST:PORT of the first process")
     return host.strip("[]"), int(port)
 
@@ -107,8 +148,8 @@ def _reachable(host: str, port: int, wait: float) -> None:
         except OSError as error:
             if time.monotonic() > ends:
                 raise InputError(
-                    f"--distributed {host}:{port}: nothing answers there after {wait:.0f} s ({error.strerror or error})"
-                    "; start the first process, open the port, or give more time with --wait"
+                    f"--distributed {host}:{port}: process 0 came and does not answer after {wait:.0f} s "
+                    f"({error.strerror or error}); its own line says why"
                 ) from None
             time.sleep(0.2)
 
@@ -142,13 +183,9 @@ def alike(facts: Mapping[str, str]) -> None:
     if jax.process_count() == 1:
         return
     everywhere = [json.loads(said) for said in _gathered(json.dumps([socket.gethostname(), facts]).encode())]
-    first, found = everywhere[0][1], []
-    for i, (host, there) in enumerate(everywhere):
-        names = [name for name in {**first, **there} if first.get(name) != there.get(name)]
-        if names:
-            told = [f"{name} {there.get(name, 'unset')} for {first.get(name, 'unset')}" for name in names]
-            found.append(f"process {i} on {host} has {', '.join(told)}")
-    _refuse(found)
+    rendezvous.refuse(
+        rendezvous.differing([(f"process {i} on {host}", there) for i, (host, there) in enumerate(everywhere)])
+    )
 
 
 def alike_at_first(run: RunConfig) -> None:
@@ -168,21 +205,12 @@ def alike_at_first(run: RunConfig) -> None:
     names, sums = train.beginning(run)
     everywhere = np.asarray(multihost_utils.process_allgather(sums))  # process, weight, (norm, sum)
     other = (np.abs(everywhere - everywhere[0]) > NEAR * everywhere[0, :, :1]).any(-1)
-    _refuse(
+    rendezvous.refuse(
         [
             f"process {i} begins with other weights ({', '.join(names[k] for k in np.flatnonzero(other[i])[:3])})"
             for i in np.flatnonzero(other.any(-1))
         ]
     )
-
-
-def _refuse(found: Sequence[str]) -> None:
-    if found:
-        more = f"; and {len(found) - TOLD} more" if len(found) > TOLD else ""
-        raise InputError(
-            f"{'; '.join(found[:TOLD])}{more}: other than process 0, with which they would train; start the same "
-            "command, with the same code, packages and environment, on every host"
-        )
 
 
 def _gathered(said: bytes) -> list[bytes]:
@@ -312,6 +340,7 @@ def train_all(
     save_steps: int | None = None,
     tensorboard: Path | None = None,
     profile: tuple[int, int] | None = None,
+    peak: float | None = None,
 ) -> int:
     """Trains what is open of a part of a study, pack by pack over all devices of all processes; the exit code.
 
@@ -321,7 +350,7 @@ def train_all(
       sizes: of the mesh.
       settings: of JAX (scaling.numerics), for the records.
       save_steps: as in `train.train`.
-      tensorboard, profile: as in `watch.Watch`; TensorBoard's files of a pack in a folder of their own.
+      tensorboard, profile, peak: as in `watch.Watch`; TensorBoard's files of a pack in a folder of their own.
     """
     import jax
 
@@ -343,7 +372,7 @@ def train_all(
             alike_at_first(pack.configs[0])
             kinds = [device.device_kind for device in mesh.devices.flat]
             board = tensorboard / pack.id if tensorboard else None
-            seen = watch.Watch(pack.configs, kinds, say, board, profile) if first else None
+            seen = watch.Watch(pack.configs, kinds, say, board, profile, peak) if first else None
             if first and (backend := sharding.platform(mesh)) != "cpu":
                 run = pack.configs[0]
                 say(f"pack {pack.id}: attention: {model.attention(run.model, run.dtype, backend)}")

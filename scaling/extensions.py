@@ -127,6 +127,12 @@ def hash_of(made: type) -> str:
     return next((hash for hash, source in _SOURCES.items() if source.module.__name__ == made.__module__), "")
 
 
+def word_of(made: type) -> str:
+    """FILE.py:Name of a class that was loaded from a file, as somebody typed it; empty for any other class."""
+    source = _SOURCES.get(hash_of(made))
+    return f"{source.path}:{made.__name__}" if source else ""
+
+
 def known_classes(base: type[T]) -> list[type[T]]:
     """All classes of a kind in the files that this process has loaded, the newest last."""
     return [made for source in _SOURCES.values() for made in _own(source, base).values()]

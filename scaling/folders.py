@@ -4,6 +4,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import stat
 import warnings
 from collections.abc import Callable, Iterator
@@ -20,7 +21,26 @@ DIGITS = 300  # of a whole number, which a float of 64 bits still holds
 def cache() -> Path:
     """Packed tokens, tokenizers and compiled programs: $SCALING_CACHE, else the user's cache folder."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("SCALING_CACHE") or Path(home) / "scaling")
+    return on_disk(Path(os.environ.get("SCALING_CACHE") or Path(home) / "scaling"), "SCALING_CACHE=")
+
+
+def on_disk(path: Path | str, option: str = "") -> Path:
+    """The path, which has to lie on a disk: of gs://b/x Python would make a local folder called gs: without a word.
+
+    Args:
+        option: by which it was given.
+
+    Raises:
+        InputError: it begins with a scheme.
+    """
+    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/+", str(path))  # Path makes one slash of two
+    if found:
+        place = f"{found[1]}://{str(path)[found.end() :]}"
+        raise InputError(
+            f"{option}{place}: {found[1]}: is no folder; mount the bucket and give its folder, see "
+            "docs/launch/buckets.md"
+        )
+    return Path(path)
 
 
 def keep_programs() -> None:
@@ -46,7 +66,7 @@ def write(path: Path, content: bytes | str) -> None:
     Raises:
         OSError: with `path` as its file name.
     """
-    with _named(path):
+    with _named(on_disk(path)):
         if _is_stream(path):
             with path.open("ab") as file:
                 file.write(_encoded(content))
@@ -66,7 +86,7 @@ def write_new(path: Path, content: bytes | str) -> None:
         FileExistsError: it is.
         OSError: with `path` as its file name.
     """
-    with _named(path), _beside(path, content) as new:
+    with _named(on_disk(path)), _beside(path, content) as new:
         try:
             os.link(new, path)  # unlike os.replace, it refuses to replace
         except FileExistsError:
@@ -82,7 +102,7 @@ def try_file(path: Path) -> None:
     Raises:
         InputError: it could not.
     """
-    if path.is_dir():
+    if on_disk(path).is_dir():
         raise InputError(f"{path}: a folder; wanted the name of a file")
     if _is_stream(path):
         return
@@ -144,7 +164,7 @@ def opened(path: Path, what: str) -> Iterator[BinaryIO]:
         InputError: it is a folder, a device or a pipe, or may not be read.
     """
     try:
-        number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        number = os.open(on_disk(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         raise
     except OSError as error:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from scaling import config, packs
+from scaling import chips, config, packs
 from scaling.config import RunConfig
 from scaling.errors import InputError
 
@@ -95,11 +95,13 @@ def device() -> str:
 def devices(kind: str) -> int:
     """How many devices of this kind a worker here will train with, without asking JAX; 1 for the core of a CPU."""
     named = {"gpu": ("CUDA_VISIBLE_DEVICES",), "tpu": ("TPU_VISIBLE_CHIPS", "TPU_VISIBLE_DEVICES")}
+    chip = chips.here() if kind == "tpu" else None
+    each = chip.devices if chip else 1
     for name in named.get(kind, ()):
         if name in os.environ:
-            return max(1, sum(part.strip() not in ("", "-1") for part in os.environ[name].split(",")))
+            return max(1, each * sum(part.strip() not in ("", "-1") for part in os.environ[name].split(",")))
     files = {"gpu": ("nvidia[0-9]*",), "tpu": ("accel[0-9]*", "vfio/[0-9]*")}
-    return max([1, *(len(list(Path("/dev").glob(pattern))) for pattern in files.get(kind, ()))])
+    return max([1, *(each * len(list(Path("/dev").glob(pattern))) for pattern in files.get(kind, ()))])
 
 
 def pin(kind: str, core: int) -> None:

@@ -26,3 +26,10 @@ def parse(text: str) -> dict[str, int]:
 def show(sizes: Mapping[str, int]) -> str:
     """`data=2,fsdp=4`: the axes that are not 1."""
     return ",".join(f"{name}={sizes[name]}" for name in AXES if sizes.get(name, 1) > 1) or "data=1"
+
+
+def usual(devices: int, slices: int = 1) -> dict[str, int]:
+    """The mesh where nobody names one: `data` across slices, whose network is slow, `fsdp` over the devices of each."""
+    if slices > 1 and devices % slices == 0:
+        return {"data": slices, "fsdp": devices // slices}
+    return {"fsdp": devices}

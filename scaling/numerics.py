@@ -67,14 +67,19 @@ def overruled() -> list[str]:
 def settings(environment: Mapping[str, str]) -> dict[str, str]:
     """The device's kind, and whatever else may change the last bits of a result and is not as by default.
 
-    JAX must have been imported.
-
     Args:
       environment: os.environ as it was before we set anything in it.
     """
     import jax
 
-    found = {"device": jax.devices()[0].device_kind}
+    return {"device": jax.devices()[0].device_kind, **ambient(environment)}
+
+
+def ambient(environment: Mapping[str, str]) -> dict[str, str]:
+    """The same without the device, which is not touched."""
+    import jax
+
+    found: dict[str, str] = {}
     for name, usual in BITS.items():
         value = jax.config.values.get(f"jax_{name}", usual)
         if value != usual:

@@ -36,6 +36,7 @@ class Schedule:
     steps: jax.Array
     falling: jax.Array  # steps
     shape: jax.Array  # index into schedules.NAMES
+    end: jax.Array  # share of the peak at which the fall ends
 
     @classmethod
     def of(cls, runs: tuple[RunConfig, ...]) -> "Schedule":
@@ -45,13 +46,15 @@ class Schedule:
             steps=jnp.array([run.steps for run in runs], jnp.float32),
             falling=jnp.array([run.falling_steps for run in runs], jnp.float32),
             shape=jnp.array([schedules.NAMES.index(run.optim.schedule) for run in runs], jnp.int32),
+            end=jnp.array([run.optim.end for run in runs], jnp.float32),
         )
 
     def __call__(self, step: jax.Array) -> jax.Array:
-        """The learning rate of update `step`, from 0: first peak/warmup, last nearly zero unless constant."""
+        """The learning rate of update `step`, from 0: first peak/warmup, last nearly `end` unless constant."""
         over = schedules.over(step, self.steps, self.falling, jnp)
         shapes = jnp.stack([fall(over, jnp) for fall in schedules.FALLS.values()])
-        return self.peak * schedules.rise(step, self.warmup, jnp) * shapes[self.shape]
+        left = schedules.ending(shapes[self.shape], self.end)
+        return self.peak * schedules.rise(step, self.warmup, jnp) * left
 
 
 def optimizer(config: OptimConfig, factors: Mapping[str, Factors] = ALIKE) -> optax.GradientTransformation:

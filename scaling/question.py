@@ -118,7 +118,9 @@ def keys(name: str) -> dict[str, Any]:
 def more(
     name: str, settings: Mapping[str, str], say: Say | None = None
 ) -> Callable[[Any], tuple[RunConfig, ...]] | None:
-    """The config's function `more`, which is asked once for further runs when all are done; None if it has none.
+    """The config's function `more`, which is asked for further runs when all are done, until it has no new ones.
+
+    None if it has none.
 
     Returns:
       table (analysis.table.Table) -> runs, with the settings applied as `load` does.

@@ -1,6 +1,7 @@
 """The schedules of the learning rate: what is left of its peak after the warm-up, on NumPy and JAX arrays alike.
 
-A cosine and a straight line fall to zero from the end of the warm-up on. Of warm-up, stable, decay (wsd) the rate
+A cosine and a straight line fall from the end of the warm-up on, to zero or to a share of the peak (`ending`).
+Of warm-up, stable, decay (wsd) the rate
 stays at its peak and falls in a cooldown as 1 - sqrt of the share of it that is over: Haegele et al. (2024), arXiv
 2405.18392.
 """
@@ -32,7 +33,12 @@ def over(step: Array, steps: Array, falling: Array, xp: Any) -> Array:
     return xp.clip((step - (steps - falling)) / xp.maximum(falling, 1), 0, 1)
 
 
-def shape(name: str, steps: int, warmup: int, falling: int) -> np.ndarray:
+def ending(left: Array, end: Array) -> Array:
+    """What is `left` of the peak in a fall to zero, of the same fall to the share `end` of it."""
+    return end + (1 - end) * left
+
+
+def shape(name: str, steps: int, warmup: int, falling: int, end: float = 0.0) -> np.ndarray:
     """The share of the peak at every update of a run, the first to the last. (steps,)"""
     step = np.arange(steps)
-    return rise(step, warmup, np) * FALLS[name](over(step, steps, falling, np), np)
+    return rise(step, warmup, np) * ending(FALLS[name](over(step, steps, falling, np), np), end)

@@ -24,7 +24,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from scaling import kinds, mesh_axes
 from scaling.config import RunConfig
 from scaling.errors import InputError
-from scaling.mesh_axes import AXES, show
+from scaling.mesh_axes import AXES, show, usual
 
 BATCH = ("data", "fsdp")  # what the sequences of a batch are spread over
 
@@ -78,9 +78,9 @@ def make(sizes: Mapping[str, int], devices: Sequence[Any] | None = None) -> Mesh
     if math.prod(shape) != len(devices):
         raise InputError(
             f"--mesh {typed} is for {math.prod(shape)} devices, and there are {len(devices)}; "
-            f"use sizes whose product is {len(devices)}, such as fsdp={len(devices)}"
+            f"use sizes whose product is {len(devices)}, such as {show(usual(len(devices), slices_of(devices)))}"
         )
-    slices = len({getattr(device, "slice_index", 0) for device in devices})
+    slices = slices_of(devices)
     if slices == 1:
         return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
     across = next((name for name in ("data", "run", "fsdp") if sizes.get(name, 1) % slices == 0), None)
@@ -93,6 +93,11 @@ def make(sizes: Mapping[str, int], devices: Sequence[Any] | None = None) -> Mesh
     inner = tuple(size // n for size, n in zip(shape, outer, strict=True))
     grid = mesh_utils.create_hybrid_device_mesh(inner, outer, devices, allow_split_physical_axes=True)
     return Mesh(grid, AXES, axis_types=(AxisType.Auto,) * len(AXES))
+
+
+def slices_of(devices: Sequence[Any]) -> int:
+    """How many slices the devices lie in; hosts with GPUs are slices of their own."""
+    return len({getattr(device, "slice_index", 0) for device in devices})
 
 
 def check(runs: Sequence[RunConfig], sizes: Mapping[str, int]) -> None:

@@ -102,10 +102,11 @@ class Pack:
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
-    """What the config's function `more` answered, once the runs were done."""
+    """What the config's function `more` has answered so far, each time when all runs were done."""
 
-    of: str  # a hash of those runs
-    runs: tuple[RunConfig, ...]
+    of: str  # a hash of the runs of the config itself
+    runs: tuple[RunConfig, ...]  # of all answers
+    closed: bool = True  # whether the last one had none that was new: it is not asked again
 
 
 @dataclasses.dataclass(frozen=True)
@@ -451,7 +452,7 @@ def prepare(
     Raises:
       InputError: tokens cannot be made, the text has changed, memory or disk do not suffice.
     """
-    there = folder.exists()
+    there = folders.on_disk(folder).exists()
     try:
         with claims.held(folder / "planning", say, str(folder)):
             return _prepared(study, folder, pack, workers, shards_of, mesh, devices, say)
@@ -573,12 +574,27 @@ def _set_aside(whole: StudyFolder, pack: Pack) -> None:
                 os.replace(claim.folder / name, aside / f"{name}-{claim.number}")
 
 
-def answer(folder: Path, runs: Sequence[RunConfig], more: Sequence[RunConfig], say: Callable[[str], None]) -> None:
-    """Writes down which runs the config of `runs` added to them; the first answer counts."""
+def answer(
+    folder: Path,
+    runs: Sequence[RunConfig],
+    before: Asked | None,
+    more: Sequence[RunConfig],
+    say: Callable[[str], None],
+) -> bool:
+    """Writes down which runs the config of `runs` added to them and to those of its answers before.
+
+    Of two processes that asked for the same answer, the first counts.
+
+    Returns:
+        Whether it added any.
+    """
+    there = before.runs if before else ()
+    new = tuple(run for run in dict.fromkeys(more) if run not in {*runs, *there})
     with claims.held(folder / "planning", say, str(folder)):
         whole = read(folder)
-        if whole.asked is None or whole.asked.of != asked_of(runs):
-            write(dataclasses.replace(whole, asked=Asked(asked_of(runs), tuple(more))))
+        if whole.asked == before:
+            write(dataclasses.replace(whole, asked=Asked(asked_of(runs), (*there, *new), closed=not new)))
+    return bool(new)
 
 
 def asked_of(runs: Sequence[RunConfig]) -> str:
@@ -628,12 +644,18 @@ def _transfer_tokens(
     name: str, source: str, stream: token_set.TokenSet, runs: Sequence[RunConfig], say: Callable[[str], None]
 ) -> token_set.TokenSet:
     """Text of another source, all of which is held out, in the tokens of `stream`, which come from `source`."""
+    users = [run for run in runs if name in run.eval.transfer]
+    if name.startswith("held_out(") and (own := next((r.data.validation for r in users if r.data.validation), "")):
+        raise InputError(
+            f"eval.transfer={name}: with held-out text of its own (data.validation={own}) all of a text is trained on; "
+            "leave data.validation out, or evaluate on other text"
+        )
     return encoding.prepare(
         source,
         "bytes" if stream.tokenizer.is_bytes else str(stream.folder / "tokenizer.model"),
         stream.n_vocab,
         train_tokens=1,
-        validation_tokens=max(run.model.n_ctx * run.eval.windows for run in runs if name in run.eval.transfer),
+        validation_tokens=max(run.model.n_ctx * run.eval.windows for run in users),
         validation_source=name,
         cache=folders.cache(),
         say=say,
@@ -728,10 +750,16 @@ def _from_json(folder: Path, told: Field) -> StudyFolder:
         tokens=tokens,
         runs=runs,
         all_packs=packs,
-        asked=Asked(asked["of"].hex(ID), tuple(map(_config, asked["runs"].items()))) if asked else None,
+        asked=_asked(asked) if asked else None,
     )
     told.sealed()
     return found
+
+
+def _asked(told: Field) -> Asked:
+    closed = told.get("closed")  # older folders lack it: their configs were asked once
+    runs = tuple(map(_config, told["runs"].items()))
+    return Asked(told["of"].hex(ID), runs, closed.one_of(True, False) if closed else True)
 
 
 def planned_pack(told: Field) -> Pack:

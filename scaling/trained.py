@@ -1,17 +1,21 @@
-"""A trained model in Python: its weights, its tokenizer, and what it expects to come next."""
+"""A trained model in Python: its weights, its tokenizer, what it expects to come next, and as a file for others."""
 
 import dataclasses
 import functools
+import json
+import struct
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from scaling import checkpoints, packs, study
+from scaling import checkpoints, config, folders, packs, study
 from scaling.config import RunConfig
-from scaling.data import token_set
+from scaling.data import disk, token_set
 from scaling.data.tokenizer import Tokenizer
 from scaling.errors import InputError
 from scaling.models import model
@@ -45,6 +49,52 @@ class Trained:
         if tokens.ndim != 2 or tokens.shape[1] > self.config.model.n_ctx:
             raise InputError(f"tokens of shape {tokens.shape}: wanted b t, t at most {self.config.model.n_ctx}")
         return _apply(self.config)(self.params, tokens)
+
+    def sample(
+        self, prompt: str = "", n: int = 200, *, temperature: float = 1.0, top: int = 0, seed: int = 0
+    ) -> tuple[str, bool]:
+        """What comes after a text, and whether the model ended its document there.
+
+        Of a text that is longer than its context the model sees the separator and the newest tokens.
+
+        Args:
+          n: tokens at most.
+          temperature: by which logits are divided; 0 takes the likeliest each time.
+          top: only the so many likeliest tokens are drawn from; 0: all.
+
+        Raises:
+          InputError: a temperature or a number below 0.
+        """
+        if not (temperature >= 0 and n >= 0 and top >= 0):
+            raise InputError(f"temperature {temperature:g}, n={n}, top={top}: wanted numbers from 0 on")
+        rng, context = np.random.default_rng(seed), self.config.model.n_ctx
+        end, drawn = self.tokenizer.eos, []
+        before = self.tokenizer.encode(prompt).tolist()
+        for _ in range(n):
+            seen = [end, *[*before, *drawn][-(context - 1) :]] if context > 1 else [end]
+            tokens = np.full((1, context), end, np.int32)  # what comes later is not seen: one program for all lengths
+            tokens[0, : len(seen)] = seen
+            logits = np.asarray(self.logits(tokens)[0, len(seen) - 1, : len(self.tokenizer.pieces)], np.float64)
+            following = _drawn(logits, temperature, top, rng)
+            if following == end:
+                return self.tokenizer.decode(drawn), True
+            drawn.append(following)
+        return self.tokenizer.decode(drawn), False
+
+    def write(self, path: Path) -> list[Path]:
+        """The weights as a file of safetensors, its config in the header, and the tokenizer beside it; both files.
+
+        The header's `config` is the run's as JSON, `id` and `steps` are those of this object.
+        """
+        if path.suffix != ".safetensors":
+            raise InputError(f"{path}: wanted a name that ends in .safetensors")
+        folders.try_file(path)
+        told = {"config": json.dumps(config.to_dict(self.config)), "id": self.id, "steps": str(self.steps)}
+        arrays = {name: np.ascontiguousarray(leaf, np.float32) for name, leaf in sorted(self.params.items())}
+        disk.write(path, lambda file: _write_safetensors(file, arrays, {"format": "scaling", **told}))
+        beside = path.with_suffix(".tokenizer")
+        folders.write(beside, self.tokenizer.model)
+        return [path, beside]
 
 
 def load(folder: str | Path, run: str = "") -> Trained:
@@ -94,6 +144,30 @@ def _chosen(whole: StudyFolder, run: str) -> tuple[str, Pack]:
         raise InputError(f"{whole.path}: no run is done; name one that has begun by its id")
     _, id, pack = min(losses, key=lambda one: one[0])
     return id, pack
+
+
+def _drawn(logits: np.ndarray, temperature: float, top: int, rng: np.random.Generator) -> int:
+    """A token by its logits. logits: v"""
+    if temperature == 0:
+        return int(logits.argmax())
+    if 0 < top < len(logits):
+        logits = np.where(logits >= np.partition(logits, -top)[-top], logits, -np.inf)
+    weights = np.exp((logits - logits.max()) / temperature)
+    return int(rng.choice(len(weights), p=weights / weights.sum()))
+
+
+def _write_safetensors(file: Any, arrays: Mapping[str, np.ndarray], told: Mapping[str, str]) -> None:
+    """The format of that name: the header's length in 8 bytes, the header as JSON, then the arrays, f32, row by row."""
+    header: dict[str, Any] = {"__metadata__": dict(told)}
+    at = 0
+    for name, array in arrays.items():
+        header[name] = {"dtype": "F32", "shape": list(array.shape), "data_offsets": [at, at + array.nbytes]}
+        at += array.nbytes
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)  # arrays begin at a multiple of 8
+    file.write(struct.pack("<Q", len(text)) + text)
+    for array in arrays.values():
+        file.write(array.astype("<f4", copy=False).tobytes())
 
 
 @functools.cache

@@ -21,13 +21,8 @@ EVERY = 10.0  # seconds between lines
 
 def peak(kind: str) -> float:
     """Dense bfloat16 FLOP/s of a device by the data sheet, from the name JAX has for it; nan where it is not known."""
-    names = {"v5 lite": "v5e", "v6 lite": "v6e", "v5": "v5p", "7x": "tpu7x"}  # of TPUs, the longer first
-    words = kind.lower().replace("rtx ", "rtx")  # NVIDIA GeForce RTX 4090
-    known = next((chip for name, chip in names.items() if name in words and "tpu" in words), None)
-    known = known or next((name for name in chips.CHIPS if re.search(rf"\b{name}\b", words)), None)
-    if re.search(r"laptop|max-q|h100.*(pcie|nvl)|rtx\d+ (ti|d)\b", words):  # slower boards of the same name
-        return math.nan
-    return chips.CHIPS[known].peak if known else math.nan
+    chip = chips.of_device(kind)
+    return chip.peak / chip.devices if chip else math.nan
 
 
 class Watch:
@@ -40,6 +35,7 @@ class Watch:
         say: Callable[[str], None],
         folder: Path | None = None,
         profile: tuple[int, int] | None = None,
+        each: float | None = None,
     ):
         """
         Args:
@@ -47,12 +43,13 @@ class Watch:
           kinds: `device_kind` of each device that trains it.
           folder: for TensorBoard's files; None for none.
           profile: the updates, from and to, whose profile goes to `folder` or ./profile, in whole dispatches.
+          each: FLOP/s at the peak of a device, where it is no chip that is listed.
 
         Raises:
           InputError: tensorboardX is not installed.
         """
         self.runs, self.say = runs, say
-        self.peak = sum(peak(kind) for kind in kinds)
+        self.peak = each * len(kinds) if each else sum(peak(kind) for kind in kinds)
         self.writer = _writer(folder) if folder else None
         self.profile, self.profiling, self.folder = profile, False, folder or Path("profile")
         self.told = time.monotonic()
@@ -122,6 +119,26 @@ def span(text: str) -> tuple[int, int]:
     if not found or int(found[1]) >= int(found[2]):
         raise InputError(f"--profile {text!r}: wanted FROM:TO in updates, such as 100:120")
     return int(found[1]), int(found[2])
+
+
+def write_curves(folder: Path, runs: Mapping[str, Mapping[str, np.ndarray]]) -> None:
+    """Writes recorded curves as TensorBoard's files, a folder for each run.
+
+    Args:
+      runs: by name, columns of equal length, of which `tokens` is the axis.
+
+    Raises:
+      InputError: the folder has something in it, or tensorboardX is not installed.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} is not empty; give a new folder, so that no curve is there twice")
+    for name, columns in runs.items():
+        writer = _writer(folder / name)
+        for column in columns.keys() - {"tokens"}:
+            for tokens, value in zip(columns["tokens"], columns[column], strict=True):
+                if math.isfinite(value):
+                    writer.add_scalar(column, value, int(tokens))
+        writer.close()
 
 
 def _rate(run: RunConfig, done: int) -> float:

@@ -102,7 +102,7 @@ def test_the_exponent_of_gadres_form_is_said_to_be_its_own(tables):
 
 def test_mixed_settings_are_told(tables):
     halves = tables["isoflop"].with_columns(dataset=np.array(["a", "b"] * 22 + ["a"]))
-    assert any("mix 2 values of dataset: another condition" in note for note in allocate(halves).warnings)
+    assert any("mix 2 values of dataset (a, b): another condition" in note for note in allocate(halves).warnings)
 
 
 def test_the_runs_of_a_study_are_split_by_their_surface():

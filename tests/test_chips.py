@@ -20,6 +20,10 @@ from scaling.errors import InputError
         ("v4:2x2x4", 16, 4),
         ("v5p:4x8x8", 256, 64),
         ("tpu7x:2x2x1", 4, 1),
+        ("tpu7x:1x1x1", 1, 1),
+        ("tpu7x-32", 16, 4),
+        ("v9x:2x2x2,devices=2,hbm=1e11", 8, 2),  # by its numbers
+        ("mi300x:16,peak=1.3e15", 16, 2),
         ("V5P:8x8x8", 512, 128),
         ("h100:1", 1, 1),
         ("h100:8", 8, 1),
@@ -36,7 +40,7 @@ def test_an_accelerator_has_these_chips_on_these_hosts(text, count, hosts):
     found = chips.accelerator(text)
     assert (found.chips, found.hosts) == (count, hosts)
     assert found.chips == found.hosts * found.per_host
-    assert chips.accelerator(found.name) == found
+    assert chips.accelerator(found.typed) == found
 
 
 @pytest.mark.parametrize(
@@ -53,6 +57,34 @@ def test_cards_at_home_have_the_peaks_of_products_summed_in_float32():
         assert chips.CHIPS[name].peak == pytest.approx(sms * boost * 2 * 256, rel=3e-3)
 
 
+def test_a_device_is_a_chip_but_for_those_that_are_two():
+    assert [chips.accelerator(text).devices for text in ("tpu7x:2x2x2", "v5p:2x2x2", "h100:8")] == [16, 8, 8]
+    assert {name: chip.devices for name, chip in chips.CHIPS.items() if chip.devices != 1} == {"tpu7x": 2}
+    assert chips.accelerator("v9x:2x2x2,devices=2").devices == 16
+
+
+def test_hosts_are_called_as_on_compute_engine():
+    for text, machine in (
+        ("v4:2x2x4", "ct4p-hightpu-4t"),
+        ("v5e:1x1", "ct5lp-hightpu-1t"),
+        ("v5e:2x4", "ct5lp-hightpu-8t"),
+        ("v5p:4x4x4", "ct5p-hightpu-4t"),
+        ("v6e:4x4", "ct6e-standard-4t"),
+        ("tpu7x:1x1x1", "tpu7x-standard-1t"),
+        ("tpu7x:2x2x1", "tpu7x-standard-4t"),
+        ("h100:8", ""),
+    ):
+        assert chips.accelerator(text).machine == machine
+
+
+def test_numbers_that_are_given_stand_for_those_of_the_list():
+    card, board = chips.named("h100:8").chip, chips.named("h100:8,peak=7.56e14,hbm=8.5e10").chip
+    assert (board.peak, board.hbm, board.host, board.power) == (7.56e14, 8.5e10, card.host, card.power)
+    new = chips.named("v9x:4x4x4,peak=5e15,links=1e12,network=2e10,host=8").chip
+    assert (new.kind, new.peak, new.links, new.network, new.host) == ("tpu", 5e15, 1e12, 2e10, 8)
+    assert math.isnan(new.hbm)
+
+
 def test_gpus_of_a_host_can_be_other_than_eight():
     assert chips.accelerator("a100:16", per_host=4).hosts == 4
 
@@ -61,6 +93,14 @@ def test_gpus_of_a_host_can_be_other_than_eight():
     ("text", "said"),
     [
         ("h1000:8", "no chip 'h1000'; wanted one of v4, v5e"),
+        ("h1000:8", "or its numbers too: mi300x:8,peak=1.3e15"),
+        ("h100:8,peek=1e15", "'peek=1e15'; wanted numbers above 0 of peak, hbm, host, devices"),
+        ("h100:8,peak=fast", "'peak=fast'; wanted numbers"),
+        ("h100:8,peak=0", "'peak=0'; wanted numbers above 0"),
+        ("h100:8,hbm=1e9,hbm=1e9", "each once"),
+        ("v9x:2x2x2,devices=1.5", "'devices=1.5'; wanted"),
+        ("v9x:2x2x2,host=3", "8 chips do not fill hosts of 3; say host=N"),
+        ("v9x:2x0x2,host=4", "no slice has a dimension of 0"),
         ("", "no chip ''"),
         ("v5e", "its topology, such as v5e:4x4"),
         ("v5e:16", "its topology, such as v5e:4x4"),
@@ -95,6 +135,7 @@ def test_every_slice_that_is_listed_is_understood_and_fills_its_hosts(chip):
         found = chips.accelerator(f"{chip.name}:{'x'.join(map(str, shape))}")
         assert found.chips == found.hosts * found.per_host
         assert found.hosts == 1 or found.per_host == 4
+        assert found.machine.endswith(f"-{found.per_host}t")
 
 
 def test_the_largest_slices_are_those_of_the_data_sheets():
@@ -113,7 +154,12 @@ def test_the_memory_of_this_machines_accelerators_is_known_or_unlimited(tmp_path
     smi.write_text("#!/bin/sh\nexit 9\n")
     chips.memory.cache_clear()
     assert chips.memory("gpu") == math.inf
-    for name, found in (("v5litepod-4", 16 * chips.GiB), ("v4-8", 32 * chips.GiB), ("v99-8", math.inf), ("", math.inf)):
+    for name, found in (
+        ("v5litepod-4", 16 * chips.GiB),
+        ("tpu7x-16", 96 * chips.GiB),
+        ("v99-8", math.inf),
+        ("", math.inf),
+    ):
         monkeypatch.setenv("TPU_ACCELERATOR_TYPE", name)
         chips.memory.cache_clear()
         assert chips.memory("tpu") == found

@@ -375,12 +375,36 @@ def test_what_was_found_is_printed_even_if_its_file_cannot_be_written(words, fil
     assert out.read_text() == "old"
 
 
-def test_a_bucket_is_refused_and_no_folder_of_that_name_is_made(run, mine, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "words",
+    [
+        "study run {mine} --out gs://bucket/x",
+        "study export {tmp} --records s3://bucket/x",
+        "study export {tmp} --csv GS://bucket/x",
+        "study status abfss://bucket/x",
+        "report gs://bucket/x",
+        "fit kaplan gs://bucket/x",
+        "corpus show text:gs://bucket/x",
+        "study run {mine} --out q --set data.tokenizer=gs://bucket/x data.source=python",
+        "launch {mine} --on slurm --accelerator cpu --out /q --files gs://bucket/x",
+    ],
+)
+def test_a_bucket_is_refused_wherever_a_folder_is_wanted_and_no_folder_of_that_name_is_made(
+    words, run, mine, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
-    code, _, err = run("study", "run", mine, "--out", "gs://bucket/x")
+    code, _, err = run(*words.format(mine=mine, tmp=tmp_path).split())
+    assert (code, err.count("\n")) == (2, 1)
+    assert "://bucket/x: " in err
+    assert "is no folder; mount the bucket and give its folder, see docs/launch/buckets.md" in err
+    assert not [path for path in tmp_path.iterdir() if ":" in path.name]
+
+
+def test_a_cache_in_a_bucket_is_refused(run, mine, monkeypatch):
+    monkeypatch.setenv("SCALING_CACHE", "gs://bucket/x")
+    code, _, err = run("study", "show", mine)
     assert code == 2
-    assert "is no folder; mount the bucket" in err
-    assert not (tmp_path / "gs:").exists()
+    assert "SCALING_CACHE=gs://bucket/x: gs: is no folder" in err
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])

@@ -227,6 +227,29 @@ def test_what_a_column_says_of_the_measurement_gives_no_verdict(tmp_path):
     assert "eval_set is web in A and books in B" in compare(A, B).verdict
     same = [table.with_columns(eval_set=np.array(["web"] * len(table))) for table in (A, B)]
     assert compare(*same).verdict == "B is better"
+    tokenizers = [
+        table.with_columns(tokenizer=np.full(len(table), name)) for table, name in zip(same, "ab", strict=True)
+    ]
+    assert "losses per token of two tokenizers do not compare" in compare(*tokenizers).verdict
+
+
+@pytest.mark.parametrize(
+    ("params", "loss", "verdict"),
+    [
+        ("params", "val_loss", "B is better"),  # another name in another file is no other text
+        (
+            "total_params",
+            "loss",
+            "cannot be told: params is params in A and total_params in B, two counts of parameters",
+        ),
+    ],
+)
+def test_names_of_two_files_say_what_was_counted_and_not_what_was_measured(params, loss, verdict):
+    A, B = grid(1.0, seed=1), grid(1.6, seed=2)
+    whole = {"params": B["params"], "tokens": B["tokens"], "loss": B["loss"]}
+    taken = {"params": params, "loss": loss}
+    found = compare(Table.from_columns(dict(A.items())), Table.from_columns(whole, "b.csv", taken))
+    assert found.verdict == verdict
 
 
 def test_a_ladder_of_two_measurements_gives_no_verdict(tmp_path):

@@ -8,7 +8,7 @@ import math
 import pytest
 
 from configs import pod
-from scaling import chips, cli, compile, counts, sharding
+from scaling import chips, cli, compile, counts, mesh_axes, sharding
 from scaling.config import RunConfig
 from scaling.ladder import transformer
 
@@ -79,6 +79,25 @@ def test_communication_is_counted_as_often_as_it_happens():
     }
 
 
+# As two slices are written: 64 sums of 1024 bytes through the hosts, told of when they are sent and received.
+BETWEEN = """HloModule jit_update
+
+ENTRY %main (a: bf16[512]) -> bf16[512] {
+  %t = token[] after-all(), frontend_attributes={MegascaleRendezvousKeyName="all-reduce.5_0"}
+  %s = (bf16[512]{0}, u32[], token[]) send(%a, %t), channel_id=10, is_host_transfer=true, frontend_attributes={_xla_host_transfer_handler_name="xla_megascale_runtime",_xla_host_transfer_rendezvous="all-reduce.5_0",_xla_megascale_transfer_type="ALL_REDUCE"}
+  %r = (bf16[512]{0}, u32[], token[]) recv(%t), channel_id=9, is_host_transfer=true, frontend_attributes={_xla_host_transfer_handler_name="xla_megascale_runtime",_xla_host_transfer_rendezvous="all-reduce.5_0",_xla_megascale_transfer_type="ALL_REDUCE"}
+  %d = (bf16[512]{0}, token[]) recv-done(%r), channel_id=9, is_host_transfer=true, frontend_attributes={_xla_host_transfer_handler_name="xla_megascale_runtime"}
+  ROOT %ar = bf16[512]{0} all-reduce(%a), channel_id=11, replica_groups={{0,1},{2,3}}, to_apply=%add
+}
+"""  # noqa: E501
+
+
+def test_what_goes_between_slices_is_counted_apart_and_once():
+    for slices, share in ((2, 1), (4, 1.5)):
+        found = {(c.kind, c.slow): (c.count, c.moved) for c in compile.collectives(BETWEEN, slices)}
+        assert found == {("all-reduce", True): (1, share * 1024), ("all-reduce", False): (1, 1024)}
+
+
 def test_mfu_counts_causal_attention_half_and_the_head():
     model = transformer(768, 12, d_head=64, n_vocab=50_304, n_ctx=1024)
     wanted = 6 * model.N + 6 * 12 * 1024 * 768 + 6 * 50_304 * 768
@@ -88,8 +107,12 @@ def test_mfu_counts_causal_attention_half_and_the_head():
 
 def test_an_estimate_lies_between_communication_hidden_and_not():
     one = compile.Program(
-        accelerator="v5e:2x2",
-        mesh="fsdp=4",
+        accelerator="2 x v5e:2x2",
+        devices=8,
+        rate=197e12,
+        links=1.8e11,
+        network=1e9,
+        mesh="data=2,fsdp=4",
         attention="XLA",
         arguments=2**30,
         temporaries=2**30,
@@ -105,7 +128,14 @@ def test_an_estimate_lies_between_communication_hidden_and_not():
     assert one.mfu() == pytest.approx((1 / 2, 1 / 3))
     assert one.fits
     assert not dataclasses.replace(one, peak=2**35).fits
+    assert "2 x v5e:2x2, 8 devices as data=2,fsdp=4" in one.text()
     assert "MFU 50% to 33%" in one.text()
+    slow = compile.Collective("all-reduce", 1, 1e9, slow=True)  # a second, at the network's speed
+    far = dataclasses.replace(one, collectives=(*one.collectives, slow))
+    assert far.seconds() == pytest.approx((1.0, 1.3))
+    assert "between slices, at 1 GB/s" in far.text()
+    assert "time unknown: no peak, links or network" in dataclasses.replace(far, network=math.nan).text()
+    assert dataclasses.replace(one, network=math.nan).seconds() == one.seconds()
 
 
 def test_meshes_that_are_tried_divide_the_model():
@@ -158,7 +188,8 @@ def test_the_step_is_compiled_for_a_slice_that_is_not_there():
     state = 12 * counts.params(model)["params_total"] / 16
     assert state < found.arguments < 1.3 * state + 2**20
     weights = 2 * (model.N + model.n_vocab * model.d_model) * 15 / 16
-    assert 3 * weights < found.moved < 5 * weights
+    assert 3 * weights < found.received() < 5 * weights
+    assert found.received(slow=True) == 0
     json.dumps(found.to_dict())
 
 
@@ -169,3 +200,16 @@ def test_a_program_too_large_for_its_chips_is_told_so():
     run = RunConfig(model, tokens=64 * 2048 * 10, batch=64)
     found = compile.program([run], chips.accelerator("v5e:1x1"), sharding.parse("fsdp=1"))
     assert not found.fits
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="no libtpu: nothing is compiled for TPUs")
+def test_slices_of_chips_of_two_devices_are_joined_by_data_and_talk_once_an_update():
+    """Only gradients go between them."""
+    run, slice = pod.run("768"), chips.accelerator("tpu7x:1x1x1")
+    sizes = sharding.parse(mesh_axes.show(mesh_axes.usual(2 * slice.devices, 2)))
+    found = compile.program([run], slice, sizes, slices=2)
+    assert (found.accelerator, found.devices, found.mesh) == ("2 x tpu7x:1x1x1", 4, "data=2,fsdp=2")
+    assert found.hbm == 96 * chips.GiB
+    total = counts.params(run.model)["params_total"]
+    assert 2 * total / 2 < found.received(slow=True) < 2 * 4 * total  # bfloat16 or float32, and some vectors whole

@@ -83,6 +83,7 @@ CHANGES = {
     "eval.octaves": "3",
     "optim.independent_decay": "true",
     "optim.decay": "0.1",
+    "optim.end": "0.1",
     "optim.warmup_tokens": "2048",
     "eval.noise": "1",
     "eval.transfer": "text:a.md,bytes of b",
@@ -211,6 +212,7 @@ def test_runs_of_one_program_differ_only_in_what_is_an_array():
         "decay",
         "weight_decay",
         "independent_decay",
+        "end",
     )
     same = ("tokens", "unique_tokens", "seed", *(f"optim.{name}" for name in optim), "eval.per_octave", "eval.octaves")
     for key, text in CHANGES.items():

@@ -4,22 +4,27 @@ import dataclasses
 import itertools
 import json
 import math
+import re
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from analysis import design
-from analysis.design import exchange, prior, usual
+from analysis import design, laws
+from analysis.design import config_file, exchange, prior, score, usual
 from analysis.design.criterion import Criterion, Target, elfving, half_width
-from analysis.design.pool import Pool, pool
+from analysis.design.pool import Pool, pool, standard_sizes
 from analysis.design.prior import Prior
 from analysis.fit import fit, solver
 from analysis.fit.estimate import Fit
 from analysis.fit.floor import Floor
 from analysis.laws import Chinchilla, KaplanN
 from analysis.table import Table
+from configs import designed
 from scaling import question
 from scaling.cli import main
+from scaling.config import RunConfig
 from scaling.errors import InputError
 
 LAW = Chinchilla(E=1.0, A=12.0, B=60.0, alpha=0.25, beta=0.28)
@@ -203,11 +208,13 @@ def run(capsys, *words: str) -> tuple[int, str, str]:
 SMALL = ("--target", "1e7,2e8", "--flops", "2e14", "--sizes", "1e4", "1e6", "--runs", "12")
 
 
-def test_the_written_study_holds_the_runs_of_the_design(capsys, tmp_path):
+def test_the_written_study_holds_the_runs_of_the_design_and_scores_as_promised(capsys, tmp_path):
     """Trunks: the runs of a size share batch, rate and examples, and so are planned as branches of one."""
-    out = tmp_path / "study.py"
-    code, said, _ = run(capsys, "design", *SMALL, "--trunks", "--json", "--out", str(out))
+    out, picture = tmp_path / "study.py", tmp_path / "study.svg"
+    words = ("--trunks", "--json", "--out", str(out), "--plot", str(picture))
+    code, said, _ = run(capsys, "design", *SMALL, *words)
     assert code == 0
+    assert "double the budget buys" in picture.read_text()
     wanted = json.loads(said)
     study = question.load(str(out), {})
     assert len(study.runs) == sum(row["times"] for row in wanted["runs"]) <= 12
@@ -217,6 +224,70 @@ def test_the_written_study_holds_the_runs_of_the_design(capsys, tmp_path):
     for N in {run.model.N for run in study.runs}:
         of_size = [run for run in study.runs if run.model.N == N]
         assert len({(run.batch, run.optim, run.unique_tokens) for run in of_size}) == 1
+    fewer = tmp_path / "fewer.py"
+    fewer.write_text(out.read_text().replace("for seed in range(seeds)", "for seed in range(1)"))
+    code, said, _ = run(capsys, "design", "--score", str(out), str(fewer), "--target", "1e7,2e8", "--json")
+    assert code == 0
+    own, less = json.loads(said)["studies"]
+    promise = wanted["promise"]
+    assert own["flops"] == pytest.approx(wanted["flops"], rel=0.05)  # whole updates, and whole cooldowns
+    assert own["promise"]["law"] == pytest.approx(promise["law"], rel=0.05)
+    assert own["promise"]["exponents"]["alpha"] == pytest.approx(promise["exponents"]["alpha"], rel=0.05)
+    assert less["runs"] < own["runs"]
+    assert less["promise"]["law"] > own["promise"]["law"]
+    assert own["bent"] > max(own["wrong"])
+
+
+def test_the_best_size_moves_with_a_constant_as_the_closed_form_has_it():
+    """ln N_opt = ln(alpha A / beta B) / (alpha + beta) + ...: Hoffmann et al. (2022) eq. 4."""
+    slope = dict(zip([c.name for c in LAW.constants()], score._slope(LAW, 1e16), strict=True))
+    assert slope["A"] == pytest.approx(1 / (LAW.alpha + LAW.beta), rel=1e-6)
+    assert slope["B"] == pytest.approx(-slope["A"], rel=1e-6)
+    assert slope["E"] == pytest.approx(0, abs=1e-9)
+
+
+def test_a_floor_that_is_pinned_is_known_to_the_design_as_to_the_fit():
+    N, D = (each.ravel() for each in np.meshgrid([1e4, 4e4, 1.6e5, 6.4e5], [1e5, 8e5, 6.4e6], indexing="ij"))
+    loss = LAW(N, D) * np.exp(0.005 * np.random.default_rng(2).normal(size=len(N)))
+    table = Table.from_columns({"params": N, "tokens": D, "loss": loss})
+    left = {}
+    for name, floor in (("free", None), ("pinned", Floor(LAW.E))):
+        found = fit(Chinchilla, table, loss="squared", floor=floor, every_run=True)
+        believed = prior.of_fit(found)
+        before = design.promised(Criterion.of(believed, POOL, TARGET, (N, D)), np.zeros(len(POOL), np.int64))
+        low, high = found.predict(params=1e7, tokens=2e8)[1:]
+        left[name] = before.law, math.log(high / low) / 2
+    assert left["pinned"][0] == pytest.approx(left["pinned"][1], rel=0.15)
+    assert left["pinned"][0] < 0.6 * left["free"][0]
+
+
+OWN = """
+import dataclasses
+
+from analysis.laws import Law, constant
+
+
+@dataclasses.dataclass(frozen=True)
+class Mine(Law):
+    A: float = constant("", start=(1, 1e4))
+    B: float = constant("", start=(1, 1e4))
+    alpha: float = constant("", start=(0.05, 1), kind="exponent")
+    name = "mine-of-designs"
+    inputs = ("params", "tokens")
+
+    def __call__(self, N, D):
+        return self.A / N**self.alpha + self.B / D**self.alpha
+"""
+
+
+def test_a_written_design_names_ones_own_law_as_it_was_typed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("my law.py").write_text(OWN)
+    law: Any = laws.own("my law.py:Mine")
+    shapes = {float(shape.params): shape for shape in standard_sizes(1e4, 1e5)}
+    made = design.design(Prior((law(12.0, 60.0, 0.2),)), pool(list(shapes), 1e13), TARGET, 1e13, runs=8)
+    written = config_file.config(made, shapes, "next.py")
+    assert "scaling fit 'my law.py:Mine' studies/design --loss squared" in written
 
 
 def test_a_study_that_has_begun_is_told_what_it_leaves_and_what_more_would(capsys, tmp_path):
@@ -253,6 +324,7 @@ def test_a_study_that_has_begun_is_told_what_it_leaves_and_what_more_would(capsy
         ((*SMALL, "--max-tokens", "0"), "wanted 1 token or more"),
         ((*SMALL, "--overhead", "-1"), "no less than 0"),
         ((*SMALL, "--law", "none.py:Law"), "none.py"),
+        ((*SMALL, "--score", "study.py"), "--score makes no design; leave out --flops, --sizes, --runs"),
         ((*SMALL, "--where", "loss<3"), "--where: of the table of --prior TABLE"),
     ],
 )
@@ -261,3 +333,46 @@ def test_what_cannot_be_designed_is_told_in_a_line(capsys, words, told):
     assert code == 2
     assert told in err
     assert err.count("\n") == 1
+
+
+def drawn(runs: tuple[RunConfig, ...]) -> Table:
+    """Losses of these runs by LAW with noise of their own, the same whenever they are asked for."""
+    rows = []
+    for run in runs:
+        noise = np.random.default_rng([run.model.N, run.tokens, run.seed]).normal()
+        loss = float(LAW(run.model.N, run.tokens)) * math.exp(0.004 * noise)
+        rows.append({"params": run.model.N, "tokens": run.tokens, "seed": run.seed, "status": "done", "loss": loss})
+    return Table.from_rows(rows)
+
+
+@pytest.mark.slow
+def test_a_study_that_designs_itself_spends_its_budget_by_what_it_has_seen(capsys):
+    """What is next follows from the table alone: the same after an interruption."""
+    settings: dict[str, Any] = {"minutes": 5.0, "shortest": 2**15, "target": "1e6,2e7"}
+
+    def spent(runs: tuple[RunConfig, ...]) -> float:
+        return sum(designed.seconds(designed.Candidate(run.model.d_model, run.tokens)) for run in runs)
+
+    runs = designed.study(**settings).runs
+    assert len(runs) == 9
+    assert spent(runs) <= designed.PILOT * 300
+    answers = []
+    while more := designed.more(drawn(runs), **settings):
+        answers.append(more)
+        runs = (*runs, *more)
+    assert len(answers) == 2
+    assert len(set(runs)) == len(runs)
+    assert 0.8 * 300 < spent(runs) <= 300
+    said = capsys.readouterr().err
+    assert "no more runs" in said
+    halves = [float(share) for share in re.findall(r"target ± ([\d.]+) %", said)]
+    assert halves == sorted(halves, reverse=True)  # narrower with each answer
+    first = runs[: 9 + len(answers[0])]
+    again = {**settings, "until": halves[1] / 99}
+    assert designed.more(drawn(first), **settings) == answers[1]
+    assert designed.more(drawn(first), **again) == ()
+    assert "that is what was asked for" in capsys.readouterr().err
+    assert designed.more(drawn(first), **(again | {"until": 1e-4}))
+    assert "cannot be reached with this budget" in capsys.readouterr().err
+    with pytest.raises(InputError, match="no pilot"):
+        designed.study(minutes=1.0)

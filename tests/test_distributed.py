@@ -238,6 +238,7 @@ AT = ["--distributed", "127.0.0.1:1", "--process-id", "1", "--processes", "2", "
         (["--distributed", "here"], "wanted auto, or HOST:PORT|wanted a number of processes"),
         (["--distributed", "h:1", "--process-id", "2", "--processes", "2"], "each its own id from 0"),
         (["--distributed", "h", "--process-id", "1", "--processes", "2"], "wanted auto, or HOST:PORT"),
+        (["--distributed", "auto"], "no Slurm, Kubernetes or TPU slice that JAX knows is seen here; give HOST:PORT"),
         (["--process-id", "1"], "belong to --distributed"),
         ([*AT, "--silence", "5"], "--silence 5: a process gives a sign of life every 3 s; use 12 or more"),
         ([*AT, "--silence", "200"], "--heartbeat 100 with --silence 200: .* above 200, such as 600"),

@@ -25,8 +25,10 @@ def test_the_examples_run_as_printed(page, tmp_path, monkeypatch):
     assert "+SKIP" not in page.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(("page", "commands"), [("planning", 4), ("design", 1)])
+@pytest.mark.parametrize(("page", "commands"), [("planning", 4), ("design", 2), ("mixtures", 2)])
 def test_commands_that_are_shown_with_their_output_print_it(page, commands, tmp_path, monkeypatch, capsys):
+    (tmp_path / "docs").mkdir()
+    shutil.copy(DOCS / "mixtures.csv", tmp_path / "docs")
     monkeypatch.chdir(tmp_path)
     shown = re.findall(
         r"^    \$ scaling (.*)\n((?:    .*\n)+)", (DOCS / f"{page}.md").read_text(encoding="utf-8"), re.MULTILINE

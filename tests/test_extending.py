@@ -84,7 +84,7 @@ def test_the_page_s_kind_is_trained_with_the_page_s_optimiser(trained):
         assert kept[f"{name.partition('@')[2]}.py"] == FILES[file]
 
 
-def test_a_trained_model_is_loaded_with_the_loss_that_its_record_has(trained):
+def test_a_trained_model_is_loaded_with_the_loss_that_its_record_has(trained, capsys):
     whole, _ = trained
     done = next(done for pack in whole.packs if (done := whole.done(pack)))
     found = load(whole.path)
@@ -96,6 +96,11 @@ def test_a_trained_model_is_loaded_with_the_loss_that_its_record_has(trained):
     chosen = np.take_along_axis(logits, windows[:, 1:, None], -1)[..., 0]
     assert (log_z - chosen).mean() == pytest.approx(done["loss"][0], rel=1e-5)
     assert found.tokenizer.decode(found.tokens("abc")[0, 1:]) == "abc"
+    with pytest.raises(SystemExit) as end:
+        main(["sample", f"{whole.path}/{found.id}", "--prompt", "abc", "--tokens", "20", "--json"])
+    assert not end.value.code
+    said = json.loads(capsys.readouterr().out)
+    assert (said["run"], said["text"]) == (found.id, found.sample("abc", 20)[0])
     for wrong in ("no", found.config.model.kind):
         with pytest.raises(InputError, match="0 runs have ids that begin with"):
             load(whole.path, wrong)

@@ -319,6 +319,16 @@ def test_somebody_elses_table_of_three_columns_is_enough():
     assert found.law(laws.KaplanND).why == "the table has no column unique_tokens"
 
 
+def test_rows_of_a_run_are_not_called_runs_and_another_name_of_the_rate_is_seen():
+    rows = [row for row in known_runs.grid() if row["status"] == "done"]
+    columns = {name: [row[name] for row in rows] for name in ("params", "tokens", "loss")}
+    pairs = [f"r{i // 2}" for i in range(len(rows))]
+    found = findings.find(Table.from_columns({**columns, "run": pairs, "lr": [1e-3] * len(rows)}), draws=0)
+    assert found.overview().startswith(f"{len(rows)} rows of {len(set(pairs))} runs; ")
+    assert f"from {len(rows)} rows of {len(set(pairs))} runs; " in found.law(laws.Chinchilla).sentence()
+    assert any("lr is it by its name: say --columns learning_rate=lr" in one for one in found.warnings)
+
+
 def read_back(text: str, columns: dict[str, np.ndarray]) -> np.ndarray:
     """The value of a printed formula: caret, fraction and powers of ten as a reader takes them."""
     powers = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")

@@ -8,7 +8,7 @@ import pytest
 from analysis import frontier
 from analysis.batch_size import with_minima
 from analysis.envelope import envelope, grid_bias
-from analysis.laws import Chinchilla, KaplanBCrit, KaplanND
+from analysis.laws import Chinchilla, Gadre, KaplanBCrit, KaplanND
 from analysis.table import Table
 from scaling.counts import PF_DAY
 from scaling.errors import InputError
@@ -58,6 +58,10 @@ def test_search_finds_the_closed_form():
     np.testing.assert_allclose(found.params, exact.params, rtol=1e-6)
     np.testing.assert_allclose(found.loss, exact.loss, rtol=1e-12)
     np.testing.assert_allclose(6 * found.params * found.tokens, C, rtol=1e-12)
+    gadre = Gadre(E=1.8, a=141.0, b=190.0, eta=0.121)
+    exact, found = frontier.best(gadre, C), frontier.optimum(gadre, C)
+    np.testing.assert_allclose(found.params, exact.params, rtol=1e-6)
+    np.testing.assert_allclose(found.loss, exact.loss, rtol=1e-12)
 
 
 def test_hoffmanns_table_of_approach_3_follows_from_equation_4(papers):

@@ -308,6 +308,73 @@ def test_a_skypilot_task_hands_over_exactly_the_words_of_the_request(out, data, 
     }
 
 
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(value=texts)
+def test_variables_reach_the_program_unchanged_wherever_it_runs(value, stubs, tmp_path):
+    (tmp_path / "env").write_text('#!/bin/bash\nprintf "%s\\0" "${GIVEN-}" > "$NOTES/$$"\n')
+    (tmp_path / "env").chmod(0o755)
+    given = {"env": (("GIVEN", value),), "data": "", "options": (("program", str(tmp_path / "env")),)}
+    assert ran(slurm.files(request("cpu", "/x", **given))["job.sh"], stubs, tmp_path) == [[value]]
+    assert ran(local.files(request("cpu", "/x", **given))["run.sh"], stubs, tmp_path) == [[value]]
+    given |= {"image": IMAGE, "options": ()}
+    [box] = template(request("v5e:2x4", mesh=(("data", 8),), **given))["spec"]["containers"]
+    assert {pair["name"]: expanded(pair["value"], {}) for pair in box["env"]}["GIVEN"] == value
+    command = container.run(request("v5e:2x4", mesh=(("data", 8),), **given), 1, container.Shell("/c"))
+    [docker] = ran(f'folder=/f; "{stubs}"/{command}', stubs, tmp_path)
+    assert docker[docker.index(f"GIVEN={value}") - 1] == "--env"
+
+
+def test_what_is_watched_goes_to_the_output_and_its_options_to_the_program():
+    wish = request("v5e:2x4", image=IMAGE, mesh=(("data", 8),), tasks=2, profile="10:20", save_steps=50)
+    [box] = template(wish)["spec"]["containers"]
+    command = " ".join(box["command"])
+    assert "--tensorboard=/gs/my-bucket/kaplan/1-of-2/tensorboard --profile 10:20 --save-steps 50" in command
+    for field in ({"tensorboard": True}, {"save_steps": 5}, {"profile": "1:2"}):
+        with pytest.raises(InputError, match="are for runs with --mesh, such as --mesh fsdp=8"):
+            request("v5e:2x4", image=IMAGE, **field)
+    with pytest.raises(InputError, match="wanted FROM:TO"):
+        request("v5e:2x4", image=IMAGE, mesh=(("data", 8),), profile="20:10")
+
+
+def test_a_pod_asks_for_what_it_is_told_to_and_shows_the_metrics_of_its_tpus(jobset):
+    asked = {"cpus": "96", "memory": "200Gi", "disk": "100Gi", "mount_memory": "2Gi", "mount_disk": "0"}
+    wish = request("v5e:4x4", image=IMAGE, options=tuple(asked.items()))
+    gke.check(wish)
+    [manifest] = yaml.load_all(gke.files(wish)["study.yaml"], LOADER)
+    assert jobset(manifest) == []
+    pod = template(wish)
+    [box] = pod["spec"]["containers"]
+    assert box["resources"] == {
+        "limits": {"google.com/tpu": "4"},
+        "requests": {"cpu": "96", "memory": "200Gi", "ephemeral-storage": "100Gi"},
+    }
+    assert box["ports"] == [{"name": "metrics", "containerPort": 8431}]
+    limits = {key: value for key, value in pod["metadata"]["annotations"].items() if key.endswith("-limit")}
+    assert limits == {"gke-gcsfuse/memory-limit": "2Gi", "gke-gcsfuse/ephemeral-storage-limit": "0"}
+    [plain] = template(request("h100:8", image=IMAGE))["spec"]["containers"]
+    assert "ports" not in plain
+    assert plain["resources"] == {"limits": {"nvidia.com/gpu": "8"}}
+    [cpu] = template(request("cpu", image=IMAGE))["spec"]["containers"]
+    assert cpu["resources"] == {"limits": {"cpu": "8"}, "requests": {"cpu": "8"}}
+
+
+def test_an_image_that_is_not_there_does_not_bill_a_tpu_vm_for_ever(stubs, tmp_path):
+    """Docker fails each time; the log goes to the bucket and the first worker deletes the resource."""
+    own = tmp_path / "bin"
+    own.mkdir()
+    (own / "docker").write_text(f'#!/bin/bash\necho "$@" >> {tmp_path}/tried\nexit 1\n')
+    (own / "sleep").write_text("#!/bin/bash\n")
+    for file in own.iterdir():
+        file.chmod(0o755)
+    wish = request("v5e:2x4", image=IMAGE, options=ZONE)
+    script = tpu_vm.files(wish)["study.sh"].replace("/var/lib/scaling", str(tmp_path / "var"))
+    calls = ran(script, stubs, tmp_path, PATH=f"{own}:{stubs}:{os.environ['PATH']}")
+    assert (tmp_path / "tried").read_text().splitlines() == [f"pull {IMAGE}"] * tpu_vm.TRIES
+    assert f"gave up after {tpu_vm.TRIES} tries: docker pull {IMAGE}" in (tmp_path / "var" / "log.txt").read_text()
+    assert (tmp_path / "var" / "ended").read_text() == "1\n"
+    assert any(call[1:6] == ["compute", "tpus", "queued-resources", "delete", "study"] for call in calls)
+
+
 lines = st.lists(st.sampled_from(["END_OF_CONFIG", "", "x = '$(rm -rf /)' `id`", "\tindented \\", "---"]) | texts)
 
 
@@ -465,7 +532,14 @@ def test_a_skypilot_task_is_what_skypilot_allows(text):
         (lambda: request(image="--privileged"), "wanted a name such as"),
         (lambda: request("v5e:4x4", mesh=(("data", 4), ("fsdp", 8))), "data=4,fsdp=8"),
         (lambda: request("v5e:4x4", mesh=(("date", 16),)), "mesh axis 'date'"),
-        (lambda: request("v5e:4x4", mesh=(("data", 3),)), "mesh 3 = 3 devices, but 1 x v5e:4x4 has 16 chips"),
+        (lambda: request("v5e:4x4", mesh=(("data", 3),)), "mesh 3 = 3 devices, but v5e:4x4 has 16; make"),
+        (lambda: request("tpu7x:2x2x2", slices=2, mesh=(("data", 16),)), "2 x tpu7x:2x2x2 has 32; make"),
+        (lambda: request("tpu7x:2x2x2", slices=2, mesh=(("data", 16),)), "such as data=2,fsdp=16"),
+        (lambda: request(env=(("A-B", "x"),)), "--env 'A-B': wanted a variable's name"),
+        (lambda: request(env=(("A", "x\ny"),)), "control character"),
+        (lambda: request(env=(("SCALING_CACHE", "/x"),)), "the folder of prepared tokens is --data"),
+        (lambda: request("h100:8", env=(("LIBTPU_INIT_ARGS", "--x"),)), "h100:8 has no libtpu"),
+        (lambda: gke.check(request(image=IMAGE, options=(("memory", "much"),))), "memory='much'"),
         (lambda: parse_mesh("data"), "wanted sizes of run, data, fsdp, tensor"),
         (lambda: parse_mesh("data=2,data=8"), "each once"),
         (lambda: parse_time("12"), "90m, 12h or 2d"),
@@ -551,8 +625,6 @@ def test_several_hosts_of_a_cloud_want_staged_tokens():
             {"mesh": (("run", 8),), "accelerator": "v5e:2x4"},
             "the number of runs in a pack=4 does not divide over run=8",
         ),
-        ({"accelerator": "v5e:2x2"}, "one of its 4 chips; say how all are used, as in --mesh run=4, or take v5e:1x1"),
-        ({"accelerator": "v4:2x2x1"}, "one of its 4 chips; say how all are used, as in --mesh run=4"),
     ],
 )
 def test_chips_that_would_be_idle_or_do_not_divide_the_runs_are_one_line(fields, said):
@@ -561,6 +633,52 @@ def test_chips_that_would_be_idle_or_do_not_divide_the_runs_are_one_line(fields,
         targets.check(wish, a_study(n=4, batch=8), "gke")
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "n", "fields", "said"),
+    [
+        ("v4:2x2x1", 8, {}, "whose lanes lie on 4 of the 4 devices"),
+        ("h100:8", 8, {}, "whose lanes lie on 8 of the 8 devices"),
+        ("tpu7x:2x2x1", 4, {}, "whose lanes lie on 4 of the 8 devices; --mesh fsdp=8 has all of them train each run"),
+        ("h100:8", 8, {"tasks": 2}, "whose lanes lie on 4 of the 8 devices"),
+        ("h100:8", 8, {"mesh": (("data", 8),)}, ""),
+        ("h100:1", 8, {}, ""),
+    ],
+)
+def test_a_study_on_a_whole_host_is_told_how_many_of_its_devices_work(accelerator, n, fields, said):
+    wish = request(accelerator, image=IMAGE, **fields)
+    study = Study("mine", "?", tuple(dataclasses.replace(a_study(batch=8).runs[0], seed=seed) for seed in range(n)))
+    targets.check(wish, study, "gke")
+    told = targets.spread(wish, study)
+    assert said in told
+    assert bool(said) == bool(told)
+
+
+def test_one_run_that_would_leave_devices_idle_is_refused():
+    with pytest.raises(InputError, match=r"one run without --mesh trains on one of 8 devices; .* --mesh fsdp=8"):
+        targets.check(request("tpu7x:2x2x1", image=IMAGE), a_study(), "gke")
+
+
+def test_several_slices_or_hosts_of_gpus_are_joined_by_data():
+    tokens = {"data": "gs://my-bucket/tokens", "image": IMAGE}
+    assert request("v5e:4x4", slices=2, **tokens).sizes == {"data": 2, "fsdp": 16}
+    assert request("tpu7x:2x2x2", slices=4, **tokens).sizes == {"data": 4, "fsdp": 16}
+    assert request("h100:16", **tokens).sizes == {"data": 2, "fsdp": 8}
+    assert request("v5e:4x4", **tokens).sizes == {"fsdp": 16}
+
+
+def test_the_node_pool_that_a_slice_needs_is_said():
+    for text, slices, said in (
+        ("v5e:4x4", 1, "wants a node pool of 4 nodes of ct5lp-hightpu-4t with --tpu-topology=4x4"),
+        ("v6e:2x4", 1, "wants a node pool of 1 node of ct6e-standard-8t"),
+        (
+            "tpu7x:2x2x2",
+            2,
+            "wants 2 node pools of 2 nodes of tpu7x-standard-4t with a workload policy of topology 2x2x2",
+        ),
+    ):
+        assert gke.notes(request(text, slices=slices, image=IMAGE)) == (said,)
 
 
 def test_more_parts_than_runs_are_refused():

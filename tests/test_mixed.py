@@ -97,6 +97,8 @@ def test_labels_outcomes_and_what_follows_the_size_are_no_settings(label):
         ("dropout", [0.0, 0.1]),
         ("weight_decay", [0.0, 0.1]),
         ("wd", [0.0, 0.1]),
+        ("config.seq_len", [1024.0, 2048.0]),
+        ("num_experts", [1.0, 8.0]),
         ("batch_tokens", [2.0**18, 2.0**19]),
         ("experts", [1.0, 8.0]),
         ("device", ["a100", "h100"]),
@@ -113,7 +115,8 @@ def test_a_condition_that_differs_is_said_number_or_text_and_at_which_end(name, 
     assert f"the rows mix 2 values of {name} ({name} {value} at the largest params alone)" in note
     middle = np.where(np.arange(20) % 3 == 0, values[0], values[1])
     (note,) = said({**columns, name: middle})
-    assert f"2 values of {name}:" in note
+    values = [one if isinstance(one, str) else f"{one:.10g}" for one in sorted(values)]
+    assert f"2 values of {name} ({', '.join(values)}):" in note
     assert said({**columns, name: np.full(20, values[0])}) == []
 
 
@@ -130,7 +133,16 @@ def test_one_rate_over_three_decades_of_sizes_is_said():
     (note,) = said({**wide, "learning_rate": rate})
     assert note.startswith("learning_rate is 0.001 at every size, and params differ 1000 times")
     assert said({**narrow, "learning_rate": rate}) == []
+    for name in ("max_lr", "optim.lr"):
+        assert said({**wide, name: rate})[0].startswith(f"{name} is 0.001 at every size")
     assert said({**wide, "learning_rate": rate, "parametrization": np.full(20, "mup")}) == []
+
+
+def test_a_column_that_says_how_runs_ended_is_said_to_be_their_status():
+    state = np.where(np.arange(20) % 5 == 4, "crashed", "finished")
+    (note,) = said({**ladder(), "State": state})
+    assert note == "State is crashed in 4 rows: --columns status=State leaves runs out that did not end well"
+    assert said({**ladder(), "State": np.full(20, "finished")}) == []
 
 
 def test_a_rule_that_takes_away_one_end_of_the_ladder_is_said():

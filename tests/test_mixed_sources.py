@@ -94,7 +94,9 @@ def test_how_a_mixture_is_typed_does_not_matter_and_its_shares_do(three, tmp_pat
         make(mixed, tmp_path, train=5_000, validation=200)
         for mixed in (f"mix:0.75*{a}+0.25*{b}", f"mix:.25*{b} + 7.5e-1*{a}", f"mix:0.5*{a}+0.5*{b}")
     )
-    assert one.id == same.id != other.id
+    elsewhere = make(f"mix:.25*{b} + 7.5e-1*{a}", tmp_path / "elsewhere", train=5_000, validation=200)
+    assert one.id == same.id == elsewhere.id != other.id
+    assert (one.train == elsewhere.train).all()
     assert one.tokenizer.hash == other.tokenizer.hash  # so that losses under several shares can be compared
 
 
@@ -151,6 +153,11 @@ def test_a_mixture_with_held_out_text_of_its_own_is_evaluated_on_that(three, tmp
         ("duplicate(python, share=0.1, times=2.5)", "times=2.5"),
         ("shuffle(python)", "unknown rule 'shuffle'"),
         ("dedup(python, by=x)", "unknown option 'by'"),
+        ("corrupt(python, share=0.1, share=0.2)", "given twice"),
+        ("corrupt(mix:0.5*python+0.5*synthetic:, share=0.1)", "a rule changes one text"),
+        ("first(python, tokens=9)", "is a part of a mixture"),
+        ("dedup(" * 40 + "python" + ")" * 40, "wanted at most 16"),
+        ("mix:0.5*synthetic:bytes=1e5+0.5*text:SECURITY.md", "too little to hold any of it out"),
         ("corrupt(nothing, share=0.1)", "unknown source 'nothing'"),
     ],
 )
@@ -219,13 +226,61 @@ def test_corruption_replaces_half_the_words_of_its_share_of_the_documents_and_no
     assert (clean.validation == corrupted.validation).all()
 
 
-def test_the_held_out_text_of_a_source_is_what_no_training_on_it_reads(three, tmp_path):
-    folder, _ = three
-    a = source(folder, "a")
-    alone = make(a, tmp_path, 200_000, 500)
-    beside = make(a, tmp_path, 200_000, 500, validation_source=f"held_out({a})")
-    assert (alone.validation == beside.validation).all()
-    assert (alone.train == beside.train).all()
+@pytest.fixture(scope="module")
+def long(tmp_path_factory) -> str:
+    """A source whose documents are all cut."""
+    folder, rng = tmp_path_factory.mktemp("long"), random.Random(0)
+    vocabulary = ["".join(rng.choice("abcdefghij") for _ in range(rng.randint(2, 9))) for _ in range(2000)]
+    rows = [{"text": " ".join(rng.choice(vocabulary) for _ in range(12_000))} for _ in range(60)]
+    (folder / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return f"text:{folder}/a.jsonl"
+
+
+def test_the_held_out_text_of_a_source_is_what_no_training_on_it_reads(three, long, tmp_path):
+    for one in (source(three[0], "a"), long):
+        alone = make(one, tmp_path, 200_000, 500)
+        beside = make(one, tmp_path, 200_000, 500, validation_source=f"held_out({one})")
+        assert (alone.validation == beside.validation).all()
+        assert (alone.train[:200_000] == beside.train[:200_000]).all()
+    a, b = source(three[0], "a"), source(three[0], "b")
+    mixed = make(f"mix:0.5*{long}+0.5*{a}", tmp_path, 200_000, 500)
+    for part in (long, a):
+        of_part = make(f"mix:0.5*{long}+0.5*{a}", tmp_path, 1, 500, validation_source=f"held_out({part})")
+        trained, held_out = (
+            set(texts_of(of_part.tokenizer, stream)) - {""} for stream in (mixed.train, of_part.validation)
+        )
+        assert len(held_out) > 3
+        assert not held_out & trained
+    with pytest.raises(InputError, match="is to evaluate on"):
+        make(f"held_out({b})", tmp_path)
+
+
+def test_rules_leave_what_is_held_out_as_it_is_in_long_documents_too(three, long, tmp_path):
+    like = f"filter({{}}, keep=0.5, by={source(three[0], 'b')})"
+    plain = make(f"{long}?cut=16384", tmp_path, 100_000, 2_000)
+    for rule in ("corrupt({}, share=1)", "duplicate({}, share=1, times=2)", like):
+        changed = make(rule.format(long), tmp_path, 100_000, 2_000)
+        assert changed.tokenizer.hash == plain.tokenizer.hash  # so that losses can be compared
+        assert (changed.validation == plain.validation).all()
+        held_out = set(texts_of(plain.tokenizer, plain.validation)) - {""}
+        assert not held_out & set(texts_of(changed.tokenizer, changed.train))
+
+
+def test_beside_held_out_text_of_its_own_a_rule_meets_all_that_is_trained_on(three, tmp_path):
+    folder, texts = three
+    found = make(f"corrupt({source(folder, 'a')}, share=1)", tmp_path, 200_000, validation_source=source(folder, "c"))
+    assert not set(texts["a"]) & set(texts_of(found.tokenizer, found.train))
+
+
+def test_near_copies_across_parts_are_told(three, tmp_path):
+    folder, texts = three
+    (tmp_path / "near").mkdir()
+    near = [text.replace("The ", "Teh ", 1) + " And so on." for text in texts["a"]]
+    (tmp_path / "near/near.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in near))
+    mixed = make(f"mix:0.5*{source(folder, 'a')}+0.5*text:{tmp_path}/near/*.jsonl", tmp_path, 20_000, 400)
+    counts = mixed.manifest["corpora"][source(folder, "a")]
+    assert counts["held_out_near_copies"] > 0.5 * counts["held_out"]
+    assert f"{counts['held_out_near_copies']} of {counts['held_out']} documents nearly repeat" in describe(mixed)
 
 
 def test_near_copies_are_planted_at_the_rate_asked_for_and_dedup_finds_them(tmp_path):

@@ -9,8 +9,9 @@ import numpy as np
 import optax
 import pytest
 
-from scaling import optim, sharding
+from scaling import optim, schedules, sharding
 from scaling.config import ModelConfig, OptimConfig, RunConfig
+from scaling.errors import InputError
 from scaling.ladder import transformer
 from scaling.models import model
 from scaling.optimizers import OPTIMIZERS
@@ -262,3 +263,20 @@ def test_the_warm_up_rises_to_the_peak_and_the_cosine_ends_near_zero():
     assert (np.diff(found[8:]) < 0).all()
     assert found[8] == pytest.approx(3e-3)
     assert 0 < found[-1] < 0.01 * 3e-3
+
+
+@pytest.mark.parametrize("name", ["cosine", "linear"])
+def test_a_fall_to_a_share_of_the_peak_ends_there_and_is_half_way_where_that_to_zero_is(name):
+    ends = (0.0, 0.1, 0.5)
+    runs = tuple(dataclasses.replace(RUN, optim=OptimConfig(3e-3, schedule=name, end=end)) for end in ends)
+    found = np.array(jax.vmap(lambda s: jax.vmap(s)(jnp.arange(STEPS + 1)))(optim.Schedule.of(runs))) / 3e-3
+    np.testing.assert_allclose(found[:, RUN.steps], ends, atol=1e-6)  # after the last update
+    np.testing.assert_allclose(found.max(1), 1)
+    falling = found[:, runs[0].warmup_steps :]
+    np.testing.assert_allclose(falling[1], 0.1 + 0.9 * falling[0], rtol=1e-5)
+    whole = schedules.shape(name, RUN.steps, runs[0].warmup_steps, runs[0].falling_steps, 0.5)
+    np.testing.assert_allclose(found[2, : RUN.steps], whole, rtol=1e-5)
+    with pytest.raises(InputError, match="only cosine and linear end at a share"):
+        OptimConfig(schedule="constant", end=0.1)
+    with pytest.raises(InputError, match=r"optim.end=1.0 is a share of the peak; use 0 to 0.99"):
+        OptimConfig(schedule=name, end=1.0)

@@ -64,7 +64,7 @@ def test_a_run_with_a_sliver_is_worth_the_size_that_has_its_loss(evidence):
 def test_every_figure_has_its_points_and_its_finding(drawn):
     for name in ("fig1", "fig2"):
         assert drawn[name].figure is not None
-        assert len(drawn[name].data) >= 13
+        assert len(drawn[name].data) > 10
         assert drawn[name].sentences
         assert drawn[name].decided
     assert drawn["table1"].data["constant"].tolist() == ["E", "B", "beta", "gamma"]

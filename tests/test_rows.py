@@ -125,7 +125,7 @@ def test_a_rule_that_holds_every_run_out_ends_in_one_line(rule):
 
 
 def test_runs_of_several_settings_are_said_to_be_mixed():
-    said = "the rows mix 2 values of dataset: another condition has another law, choose one with --where"
+    said = "the rows mix 2 values of dataset (c4, rpj): another condition has another law, choose one with --where"
     assert said in fit(KaplanN, ladder()).notes
     assert said not in fit(KaplanN, ladder().matching("dataset=c4")).notes
     assert said not in fit(KaplanN, ladder(), hold_out="dataset=rpj").notes
@@ -202,6 +202,8 @@ def test_rows_before_the_first_update_and_in_the_warm_up_are_left_out_and_counte
     reason = "before the first update or the end of the warm-up"
     assert [(len(e.rows), e.reason) for e in found.excluded] == [(40, reason)]
     assert f"left out: 40 ({reason})" in found.summary()
+    columns["warmup_steps"] = columns.pop("warmup")  # as others call it
+    assert fit("chinchilla", columns).n_runs == 8 * 25
 
 
 def test_held_out_rows_of_runs_that_are_fitted_are_said_to_be_seen():

@@ -245,7 +245,7 @@ def test_parts_of_a_batch_must_divide_over_the_mesh_too():
 
 
 def test_a_mesh_needs_as_many_devices_as_it_has():
-    with pytest.raises(InputError, match=r"--mesh data=2,fsdp=3 is for 6 devices, and there are 1; .* such as fsdp=1"):
+    with pytest.raises(InputError, match=r"--mesh data=2,fsdp=3 is for 6 devices, and there are 1; .* such as data=1"):
         sharding.make({"data": 2, "fsdp": 3}, jax.devices()[:1])
 
 

@@ -76,6 +76,7 @@ def test_a_hold_out_at_which_a_law_means_nothing_is_remarked_on():
     wide = Table.from_columns({"loss": np.append(rows["loss"], 0.5), "error": np.append(measured, 0.28)})
     found = fit("gadre-error", wide, hold_out=wide["loss"] < 2.0)
     assert any("error lies between 0 and 1, and the law leaves that at" in note for note in found.notes)
+    assert "inf" not in found.summary()
     fair = fit("gadre-error", runs(low=1.6), hold_out=held)
     assert not any("does not hold there" in note for note in fair.notes)
 

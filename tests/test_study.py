@@ -384,17 +384,25 @@ def test_what_neither_memory_nor_disk_can_hold_is_refused_in_one_line(tmp_path):
         calibration.check([[a_run(large)]], layout.Layout("gpu", 1, 1), calibration.Costs("gpu"), tmp_path)
 
 
-# More runs, asked for once
+# More runs, asked for until there are none
 
 
 def test_the_answer_of_more_is_kept_for_the_runs_it_was_given_for(tmp_path):
     base, added = RUNS[:2], (a_run(seed=9),)
     prepare(tmp_path, *base)
-    study.answer(tmp_path, base, added, pytest.fail)
-    study.answer(tmp_path, base, (), pytest.fail)  # the second to finish, who asks as well
+    assert study.answer(tmp_path, base, None, added, pytest.fail)
+    study.answer(tmp_path, base, None, (), pytest.fail)  # the second to finish, who asks as well
     whole = prepare(tmp_path, *base)
     assert [run.config for pack in whole.packs for run in pack.runs] == [*base, *added]
-    assert study.read(tmp_path).asked == study.Asked(study.asked_of(base), added)
+    first = study.Asked(study.asked_of(base), added, closed=False)
+    assert study.read(tmp_path).asked == first
+    again = (a_run(seed=10), *added)
+    assert study.answer(tmp_path, base, first, again, pytest.fail)
+    second = study.Asked(first.of, (*added, again[0]), closed=False)
+    assert study.read(tmp_path).asked == second
+    assert len(prepare(tmp_path, *base).runs) == len(base) + 2
+    assert not study.answer(tmp_path, base, second, added, pytest.fail)  # what is there is nothing new
+    assert study.read(tmp_path).asked == dataclasses.replace(second, closed=True)
     other = prepare(tmp_path, *RUNS[:3])
     assert other.asked is None
     assert len(other.runs) == 3

@@ -148,6 +148,8 @@ def test_cells_that_contradict_each_other_are_said(columns, words):
         (["1e6<params<=4e6"], [2, 3]),
         (["4e6>=params"], [1, 2, 3]),
         (["8e6 > params > 1e6"], [2, 3]),
+        (["params>=4M"], [3, 4]),
+        (["params==2M"], [2]),
         (["lr!="], [1, 2, 3]),
         (["lr="], [4]),
         (["a<b=1"], [1]),
@@ -339,6 +341,28 @@ def test_conditions_may_call_a_column_as_the_file_does(csv):
     assert table.matching("1e9<Model Size<=2e9")["params"].tolist() == [2e9]
     with pytest.raises(InputError, match=r"no column D \(B\): it was taken as tokens=1e9\*D \(B\); call it tokens"):
         table.matching("D (B)>20")
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "runs", "words"),
+    [
+        ("run_id", {}, 6, "run_id is taken as it"),
+        ("run label", {}, 6, "run label is taken as it"),
+        ("name", {}, 0, "values of name repeat: where the rows of one are points of one run, say --columns run=name"),
+        ("run_id", {"tokens": np.full(24, 1e9)}, 0, ""),  # seeds
+        ("tier", {}, 0, ""),
+    ],
+)
+def test_names_that_repeat_along_runs_are_their_ids(name, more, runs, words):
+    """Four points of a run, evenly spaced in the logarithm, do not look like a curve."""
+    N, D = np.repeat(np.geomspace(1e6, 1e9, 6), 4), np.tile([1e9, 3e9, 1e10, 3e10], 6)
+    ids = [f"m{i}" for i in range(6) for _ in range(4)]
+    table = Table.from_columns({name: ids, "params": N, "tokens": D, "loss": 2 + N**-0.1 + D**-0.1, **more})
+    assert len(set(table.get("run", []))) == runs
+    assert [note for note in table.notes if "repeat" in note] == [
+        note for note in table.notes if words and words in note
+    ]
+    assert any(words in note for note in table.notes)
 
 
 def test_an_error_is_no_loss(csv):

@@ -148,7 +148,7 @@ def test_settings_that_are_mixed_at_one_rate_are_warned_about():
     table = losses(seeds=2)
     found = tune(table.with_columns(weight_decay=0.1 * table["seed"]))
     assert found.mixed == len(found.bowls)
-    assert "differ in more than their seed" in next(found.warnings())
+    assert "differ in more than their seed (weight_decay) at" in next(found.warnings())
     assert not tune(table).mixed
 
 

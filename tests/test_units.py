@@ -272,6 +272,11 @@ def test_rows_that_cannot_be_right_are_named_and_refused(noise):
         refused(
             f"{rows}, column tokens: .*look like {word}", params=n, tokens=np.where(seventh, d / unit, d), loss=loss
         )
+    # Lengths over a wider range: no gap divides tokens per parameter, and the losses of short runs look too low.
+    wide, most = (x.ravel() for x in np.meshgrid(np.geomspace(1e7, 1e10, 7), np.geomspace(1e9, 3e11, 8)))
+    level = LAW(wide, most) * np.exp(noise * np.random.default_rng(1).standard_normal(56))
+    few = np.where(np.arange(56) % 7 == 3, most / 1e6, most)
+    refused("rows 4, 11, .*column tokens: found 1000.*look like millions", params=wide, tokens=few, loss=level)
     large = np.where(one, 1e3 * n, n)
     refused("row 6, column params: found 3.16e12.*1000 times too large", params=large, tokens=d, loss=loss)
     refused(
@@ -301,6 +306,12 @@ def test_rows_that_are_hard_to_believe_are_named_in_a_note():
     (note,) = doubted(params=n, tokens=d, loss=np.where(fifth, loss / math.log(2), loss))
     assert "rows 3, 8" in note
     assert "1.44 times as much, as bits would be" in note
+    (note,) = doubted(params=n, tokens=d, loss=np.where(np.arange(len(n)) % 2, loss / math.log(2), loss))
+    assert "rows 2, 4, 6, 8, 10 and 16 more" in note  # half of them: neither kind is the most of the table
+    assert "1.44 times as much, as bits would be" in note
+    (note,) = doubted(params=n, tokens=d, loss=np.where(np.arange(len(n)) == 20, 0.18, loss))
+    assert "row 21, column loss: found 0.18" in note
+    assert "less than half of it" in note
     ladder = np.geomspace(1e7, 1e10, 12)
     large = np.where(np.arange(12) == 5, 1e3 * ladder, ladder)
     (note,) = doubted(params=large, tokens=20 * ladder, loss=LAW(ladder, 20 * ladder))

@@ -25,6 +25,7 @@ RUN = RunConfig(transformer(64, 2, n_ctx=32), tokens=1000 * 16 * 32)
         ("TPU v5", 459),
         ("TPU v5p", 459),
         ("TPU v6 lite", 918),
+        ("TPU7x", 1153.5),  # a device is half a chip
         ("NVIDIA H100 80GB HBM3", 989),
         ("NVIDIA H200", 989),
         ("NVIDIA A100-SXM4-80GB", 312),
@@ -49,6 +50,8 @@ def test_a_line_tells_speed_mfu_loss_gradient_and_rate():
         f"500 of 1,000 updates, 0:50 left: loss 3.2500, gradient 0.5, rate 0.001, 5,120 tokens/s, MFU {share:.1%}"
     )
     assert "MFU" not in watch.Watch([RUN], ["cpu"], said.append).line(500, 10.0, metrics, [1e-3])
+    given = watch.Watch([RUN], ["something else"] * 2, said.append, each=989e12)
+    assert f"MFU {share:.1%}" in given.line(500, 10.0, metrics, [1e-3])
 
 
 def test_a_training_is_watched_without_being_changed(tiny, stream, tmp_path, monkeypatch):
@@ -82,6 +85,38 @@ def test_runs_of_a_pack_that_are_over_are_not_counted():
 def test_a_span_that_is_none_is_told(text):
     with pytest.raises(InputError, match="wanted FROM:TO in updates"):
         watch.span(text)
+
+
+def scalars(folder) -> dict[str, list[tuple[int, float]]]:
+    """What a folder of TensorBoard's files has: (step, value) by tag. Records: 8 bytes of length, 4, the event, 4."""
+    from tensorboardX.proto import event_pb2  # pyright: ignore[reportMissingImports]
+
+    found: dict[str, list[tuple[int, float]]] = {}
+    for path in folder.glob("events.out.tfevents*"):
+        raw, at = path.read_bytes(), 0
+        while at < len(raw):
+            n = int.from_bytes(raw[at : at + 8], "little")
+            event = event_pb2.Event.FromString(raw[at + 12 : at + 12 + n])
+            at += n + 16
+            for value in event.summary.value:
+                found.setdefault(value.tag, []).append((event.step, value.simple_value))
+    return found
+
+
+def test_recorded_curves_are_tensorboards_files_or_one_line(tmp_path):
+    runs = {
+        "N=768 D=96": {"tokens": np.array([32, 96]), "loss": np.array([5.0, 4.0])},
+        "N=768 D=32": {"tokens": np.array([32]), "loss": np.array([np.nan]), "train_loss": np.array([3.5])},
+    }
+    if importlib.util.find_spec("tensorboardX") is None:
+        with pytest.raises(InputError, match="needs the package tensorboardX"):
+            watch.write_curves(tmp_path / "board", runs)
+        return
+    watch.write_curves(tmp_path / "board", runs)
+    assert scalars(tmp_path / "board" / "N=768 D=96") == {"loss": [(32, 5.0), (96, 4.0)]}
+    assert scalars(tmp_path / "board" / "N=768 D=32") == {"train_loss": [(32, 3.5)]}
+    with pytest.raises(InputError, match="is not empty; give a new folder"):
+        watch.write_curves(tmp_path / "board", runs)
 
 
 def test_tensorboard_is_written_or_missed_in_one_line(tmp_path):

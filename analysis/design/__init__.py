@@ -15,10 +15,11 @@ from analysis.confidence import LEVEL
 from analysis.design import usual
 from analysis.design.criterion import NOTHING, Criterion, Target, half_width
 from analysis.design.exchange import choose
-from analysis.design.pool import Counts, Pool
+from analysis.design.pool import VOCABULARY, Counts, Pool
 from analysis.design.prior import Prior
 from analysis.digits import compute, percent, plural, short
 from analysis.frontier import FLOP_PER_PARAM_TOKEN, Array
+from analysis.plan.recipe import shape_for
 from scaling.errors import InputError
 
 CHECKS = 0.2  # of the budget, for runs that notice a law that bends
@@ -86,6 +87,7 @@ class Design:
         before: what the runs that are there already leave by themselves; None where there are none, or too few.
         spendings: promises at other budgets, by their FLOP.
         notes: what else to know.
+        begun: N and D of the runs that are there.
     """
 
     target: Target
@@ -98,6 +100,7 @@ class Design:
     before: Promise | None
     spendings: dict[float, Promise]
     notes: tuple[str, ...]
+    begun: tuple[Array, Array] = NOTHING
 
     def text(self) -> str:
         N, D = float(self.target.params[0]), float(self.target.tokens[0])
@@ -179,13 +182,12 @@ def design(
     if not 0 <= checks < 1:
         raise InputError(f"checks {checks:g}: wanted a share of the budget, from 0 to below 1")
     criterion = Criterion.of(prior, pool, target, begun)
-    constants = max(len(law.constants()) for law in prior.laws)
+    constants = max(len(prior.free(type(law))) for law in prior.laws)
     if runs + len(begun[0]) < constants + 1:
         raise InputError(f"{runs} runs cannot tell {constants} constants and a scatter; allow {constants + 1} at least")
 
     def best(budget: float) -> Counts:
-        begin = choose(criterion.departure, pool, checks * budget, min(CHECK_RUNS, runs // 2), 1) if checks else None
-        return choose(criterion.narrow, pool, budget, runs, repeats, begin)
+        return chosen(criterion, budget, checks, runs, repeats)
 
     counts = best(flops)
     there = counts > 0
@@ -205,9 +207,9 @@ def design(
 
     rivals = {"a grid": usual.grid(criterion.narrow, pool, flops, runs),
               "IsoFLOP profiles": usual.isoflop(criterion.narrow, pool, prior, flops, runs)}  # fmt: skip
-    chosen = study("the design", counts)
+    made = study("the design", counts)
     whole = np.median(criterion.law(counts))
-    without = [np.where(np.arange(len(pool)) == i, 0, counts) for i in chosen.order]
+    without = [np.where(np.arange(len(pool)) == i, 0, counts) for i in made.order]
     adds = [math.sqrt(np.median(criterion.law(each)) / whole) - 1 for each in without]
     bound = math.nan
     if not (pool.trunks or len(begun[0])) and len(target.params) == 1:
@@ -218,20 +220,30 @@ def design(
         target,
         prior,
         flops,
-        chosen,
+        made,
         tuple(adds),
         tuple(study(name, n) for name, n in rivals.items() if n.sum() > constants),
         bound,
         before,
         spendings,
         _notes(prior, pool, counts, checks),
+        begun,
     )
+
+
+def chosen(
+    criterion: Criterion, flops: float, checks: float = CHECKS, runs: int = RUNS, repeats: int = REPEATS
+) -> Counts:
+    """How often each candidate of the criterion's pool is trained: first what notices a bend, then what narrows."""
+    pool = criterion.pool
+    begin = choose(criterion.departure, pool, checks * flops, min(CHECK_RUNS, runs // 2), 1) if checks else None
+    return choose(criterion.narrow, pool, flops, runs, repeats, begin)
 
 
 def promised(criterion: Criterion, counts: Counts, level: float = LEVEL) -> Promise:
     """What a study of these runs will leave at the target of a criterion."""
     law, runs = criterion.law(counts), int(np.sum(counts)) + len(criterion.begun[0])
-    constants = [len(one.constants()) for one in criterion.laws]
+    constants = [len(criterion.prior.free(type(one))) for one in criterion.laws]
     halves = np.array([half_width(v, runs, p, level) for v, p in zip(law, constants, strict=True)])
     both = law + criterion.error(counts)[0] + criterion.prior.noise**2
     run = np.median([half_width(v, runs, p, level) for v, p in zip(both, constants, strict=True)])
@@ -249,7 +261,7 @@ def _exponents(criterion: Criterion, counts: Counts, level: float) -> dict[str, 
     runs = int(np.sum(counts)) + len(criterion.begun[0])
     covariances = [each for form in criterion.forms for each in np.linalg.inv(form.matrix(counts))]
     for law, covariance in zip(criterion.laws, covariances, strict=True):
-        constants = law.constants()
+        constants = criterion.prior.free(type(law))
 
         def half(slope: Array, constants: Any = constants, covariance: Array = covariance) -> float:
             return float(half_width(slope @ covariance @ slope, runs, len(constants), level))
@@ -275,6 +287,15 @@ def _notes(prior: Prior, pool: Pool, counts: Counts, checks: float) -> tuple[str
     notes.append(
         f"fit with the largest size, {short(float(largest))}, held out first: if it is missed, no promise holds"
     )
+    if prior.embeddings:
+        ends = (float(pool.params.min()), float(largest))
+        adds = [percent(VOCABULARY * shape_for(N).d_model / N) for N in ends]
+        notes.append(
+            f"sizes are without embeddings, those of the published laws with: a vocabulary of {VOCABULARY:,} "
+            f"would add {adds[0]} to {short(ends[0])} and {adds[1]} to {short(ends[1])}"
+        )
+    if prior.fixed:
+        notes.append(f"fitted with {', '.join(prior.fixed)} held where it is pinned, which the runs need not tell")
     if len(prior.laws) == 1:
         notes.append("one law is believed: the promise is as good as its constants; give several, or a pilot's fit")
     return tuple(notes)

@@ -1,18 +1,22 @@
 """A design as a config file, which `scaling study show` and `scaling study run` take."""
 
+import shlex
+
 from analysis.design import Design
+from analysis.design.pool import VOCABULARY
 from analysis.digits import compute, percent, short, typed
 from analysis.frontier import FLOP_PER_PARAM_TOKEN
 from analysis.plan.config_file import heading
 from analysis.plan.recipe import Shape, leaving_updates, published_batches, published_learning_rates
+from scaling import extensions
 
 HEAD = """The runs to train before N = {N} on {D} tokens, as scaling {verb} chose them for {flops}.
 
     scaling study show {name} --set 'data.source=text:mine/*.txt'
     scaling study run {name} --set 'data.source=text:mine/*.txt' --out studies/design
-    scaling fit {law_name} studies/design --loss squared --out law.json
+    scaling fit {law} studies/design --loss squared{pinned} --out law.json
 
-Promised at {level}{beside}: the law's value there to ± {law}, one run to ± {run}. Batches are those of {batches}, \
+Promised at {level}{beside}: the law's value there to ± {half}, one run to ± {run}. Batches are those of {batches}, \
 peak rates those of {rates}: published rules, no sweep on this text.
 """
 
@@ -30,7 +34,7 @@ WARMUP = {warmup}  # tokens, of a trunk
 TRUNKS = {trunks}  # whether the runs of a size are branches of one trunk, cooled over their last fifth
 
 
-def study(n_ctx: int = 256, n_vocab: int = 8192, batch: float = 1.0) -> Study:
+def study(n_ctx: int = 256, n_vocab: int = {vocabulary}, batch: float = 1.0) -> Study:
     """The runs of the design.
 
     Args:
@@ -72,7 +76,8 @@ def config(made: Design, shapes: dict[float, Shape], name: str) -> str:
         s = shapes[N]
         shape = f"{s.d_model}, {s.n_layer}, {s.n_head}"
         lines.append(f"    ({shape}, {D:.6g}, {often}, {typed(in_batch, 4)}, {rate:.3g}),  # N = {short(N)}")
-    p, names = made.study.promise, {law.name for law in made.prior.laws}
+    p, names, fixed = made.study.promise, {law.name for law in made.prior.laws}, made.prior.fixed
+    first = made.prior.laws[0]
     head = HEAD.format(
         N=short(float(made.target.params[0])),
         D=short(float(made.target.tokens[0])),
@@ -80,9 +85,10 @@ def config(made: Design, shapes: dict[float, Shape], name: str) -> str:
         name=name,
         verb="suggest" if made.before else "design",
         beside=", fitted together with the runs that were there before" if made.before else "",
-        law_name=names.pop() if len(names) == 1 else "chinchilla",
+        law=shlex.quote(extensions.word_of(type(first)) or first.name) if len(names) == 1 else "chinchilla",
+        pinned=f" --fix {' '.join(f'{name}={getattr(first, name):.6g}' for name in fixed)}" if fixed else "",
         level=percent(p.level),
-        law=percent(p.law),
+        half=percent(p.law),
         run=percent(p.run),
         batches=rules[0],
         rates=rules[1],
@@ -91,5 +97,6 @@ def config(made: Design, shapes: dict[float, Shape], name: str) -> str:
         head=heading(head),
         runs="\n".join(lines),
         trunks=made.study.pool.trunks,
+        vocabulary=VOCABULARY,
         warmup=int(min(D for _, D, _ in runs) / 20),
     )

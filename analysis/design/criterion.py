@@ -78,6 +78,7 @@ class Criterion:
     """The variances of ln L at a target that studies made of a pool would leave.
 
     Attributes:
+        prior: its fixed constants are in no slope.
         begun: runs that are there already, at no cost, (N, D) rows; what they tell is in every study.
         laws: those of the prior, by form, in the order of everything that has an entry for each.
         forms: of these; bent: the same with quadratic terms in ln N and ln D beside their constants.
@@ -98,7 +99,8 @@ class Criterion:
         bends = [_bends(pool, *place) for place in places]
         for law, of_form in itertools.groupby(laws, key=type):
             theta = np.array([solver.theta_of(one) for one in of_form])
-            slopes = [solver.jacobian(law, theta, place, True) for place in places]
+            free = np.array([c.name not in prior.fixed for c in law.constants()])
+            slopes = [solver.jacobian(law, theta, place, True)[..., free] for place in places]
             if not all(np.isfinite(J).all() for J in slopes):
                 raise InputError(f"a law of {law.name} has no slope at some candidates or at the target; leave it out")
             both = [

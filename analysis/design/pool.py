@@ -16,6 +16,7 @@ from scaling.errors import InputError
 
 STEP = 2.0  # between sizes, and between lengths
 COOLDOWN = 0.2  # of a run, in which a trunk's rate falls to zero: configs/grid.py
+VOCABULARY = 8192  # of the tokenizer of a written study
 RATIOS = 1.0, 1000.0  # fewest and most tokens per parameter of a run
 Counts = NDArray[np.int64]
 
@@ -28,13 +29,13 @@ class Pool:
         params, tokens: of each, (m,).
         trunks: whether the runs of a size and a seed are branches of one trunk: then the longest pays for the others
             but for their cooldowns.
-        overhead: FLOP that a run costs beside its training, to compile and to evaluate.
+        overhead: FLOP that a run costs beside its training, to compile and to evaluate: of all, or of each, (m,).
     """
 
     params: Array
     tokens: Array
     trunks: bool = False
-    overhead: float = 0.0
+    overhead: float | Array = 0.0
 
     def __len__(self) -> int:
         return len(self.params)

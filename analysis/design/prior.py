@@ -6,8 +6,9 @@ import numpy as np
 
 from analysis.fit import misfit, solver
 from analysis.fit.estimate import Fit
-from analysis.laws import Law
-from analysis.plan.published import PUBLISHED
+from analysis.laws import Chinchilla, Law
+from analysis.laws.law import Constant
+from analysis.plan.published import LARGE, PUBLISHED
 from scaling.errors import InputError
 
 NOISE = 0.005  # of ln(loss) of one run: seeds move small models by this much (results/README.md, The main grid)
@@ -23,12 +24,20 @@ class Prior:
         noise: standard deviation of ln(loss) of a run around the law.
         error: of the law itself at a distance of 1 beyond its runs, in ln(loss): `analysis.fit.misfit`.
         told: where they come from, in words.
+        fixed: constants that are known, such as a floor that was pinned: no fit will estimate them.
+        embeddings: whether their N counts those, which that of shapes does not.
     """
 
     laws: tuple[Law, ...]
     noise: float = NOISE
     error: float = misfit.USUAL
     told: str = ""
+    fixed: tuple[str, ...] = ()
+    embeddings: bool = False
+
+    def free(self, law: type[Law]) -> list[Constant]:
+        """The constants of a law that its fits estimate."""
+        return [c for c in law.constants() if c.name not in self.fixed]
 
 
 def of_fit(fit: Fit, draws: int = DRAWS, seed: int = 0) -> Prior:
@@ -60,11 +69,30 @@ def of_fit(fit: Fit, draws: int = DRAWS, seed: int = 0) -> Prior:
     if not kept:
         raise InputError(f"no draw of the fit of {law.name} is a law that falls with size and data")
     error = fit.misfit.error if fit.misfit else misfit.USUAL
-    return Prior(kept, fit.residuals.sigma, error, f"{len(kept)} draws of the fit to {fit.n_runs} runs")
+    told = f"{len(kept)} draws of the fit to {fit.n_runs} runs"
+    return Prior(kept, fit.residuals.sigma, error, told, fit.fixed)
+
+
+def with_gap(law: Law, gap: float, N: float, D: float) -> Law:
+    """The law with the gap of its two exponents so many times as wide, and its terms at N and D as they were.
+
+    Where it has not two exponents, as it is. Of a law that is no sum of terms the scales stay.
+    """
+    names = [c.name for c in law.constants() if c.kind == "exponent"]
+    if len(names) != 2:
+        return law
+    first, second = (getattr(law, name) for name in names)
+    middle, half = (first + second) / 2, (second - first) / 2 * gap
+    changed = dataclasses.replace(law, **{names[0]: middle - half, names[1]: middle + half})
+    if not (isinstance(law, Chinchilla) and isinstance(changed, Chinchilla)):
+        return changed
+    A, B = law.A * N ** (changed.alpha - law.alpha), law.B * D ** (changed.beta - law.beta)
+    return dataclasses.replace(changed, A=A, B=B)
 
 
 def published(noise: float = NOISE) -> Prior:
     """The laws of several groups, each as likely: their spread is what a group without runs of its own knows."""
     kept = [one for one in PUBLISHED.values() if one.fresh is not None and not one.left_out]
     laws = tuple(one.fresh for one in kept if one.fresh is not None)
-    return Prior(laws, noise, told=f"the published laws of {', '.join(one.name for one in kept)}, N as each counts it")
+    told = f"the published laws of {', '.join(one.name for one in kept)}, N as each counts it"
+    return Prior(laws, noise, told=told, embeddings=any(one.counts == LARGE for one in kept))

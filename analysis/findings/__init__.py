@@ -72,7 +72,7 @@ class Findings:
 
     def overview(self) -> str:
         table = self.table
-        parts = [f"{len(self.everything)} runs", f"N {_range(table, 'params')}", f"D {_range(table, 'tokens')} tokens"]
+        parts = [self.everything.counted, f"N {_range(table, 'params')}", f"D {_range(table, 'tokens')} tokens"]
         if len(table):
             i = int(np.nanargmin(table["loss"]))
             bits = f", {table['bits_per_byte'][i]:.3f} bits per byte" if table.has("bits_per_byte") else ""

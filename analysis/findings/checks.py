@@ -10,10 +10,10 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis import digits
+from analysis import digits, mixed
 from analysis.laws.admission import ONE_EPOCH
 from analysis.replicates import mean_loss, seed_noise, settings
-from analysis.table import Table
+from analysis.table import Table, algebra
 
 Mask = NDArray[np.bool_]
 
@@ -111,7 +111,12 @@ def rate_checks(table: Table, own: Mask) -> tuple[list[RateCheck], list[str]]:
     """
     checks: list[RateCheck] = []
     if not (table.has("learning_rate") and table.has("params")):
-        return checks, ["The table has no column learning_rate: whether the rates suit the sizes cannot be checked."]
+        own_name = mixed.named(table, "learning_rate")
+        way = algebra.line({**table.taken, "learning_rate": own_name}, table.option) if own_name else ""
+        way_out = f"; {own_name} is it by its name: say {way}" if own_name else ""
+        return checks, [
+            f"The table has no column learning_rate: whether the rates suit the sizes cannot be checked{way_out}."
+        ]
     rate, cell, loss = table["learning_rate"], settings(table), np.where(_bad(table), np.nan, table["loss"])
     ended = table["status"] != "running" if "status" in table else np.ones(len(table), bool)
     noise = seed_noise(table.where(own & np.isfinite(loss), "another rate, or diverged"))

@@ -136,6 +136,14 @@ class Finding:
             said.append(f"fitted without {held.rule}, {what} outside its {digits.percent(LEVEL)} interval there")
         return tuple(said)
 
+    @property
+    def rows(self) -> str:
+        """What the law was fitted to, counted: runs, rows of so many runs, or points of an envelope."""
+        n = self.fit.n_runs if self.fit else 0
+        if self.law is laws.KaplanC or self.table is None:
+            return f"{n} {'points of the envelope' if self.law is laws.KaplanC else 'runs'}"
+        return self.table.counted if len(self.table) == n else f"{n} runs"
+
     def sentence(self) -> str:
         """The law in one sentence."""
         if self.fit is None:
@@ -143,9 +151,9 @@ class Finding:
         if not self.sound:
             return f"{self.title}: the constants are doubtful ({self.fit.status}: {self.fit.why})."
         exponents = ", ".join(f"{name} {interval}" for name, _, interval in constants(self.fit) if name in EXPONENTS)
-        rows = "points of the envelope (the lowest loss at each compute)" if self.law is laws.KaplanC else "runs"
+        said = f"{self.rows} (the lowest loss at each compute)" if self.law is laws.KaplanC else self.rows
         return (
-            f"{self.title}{' (doubtful)' if self.doubts else ''}: L = {formula(self)}, from {self.fit.n_runs} {rows}; "
+            f"{self.title}{' (doubtful)' if self.doubts else ''}: L = {formula(self)}, from {said}; "
             f"{digits.percent(LEVEL)} intervals {exponents}.{self.doubt()}"
         )
 

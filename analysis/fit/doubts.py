@@ -375,7 +375,7 @@ def check_held_out(
                 f"{rows.target} lies between {limits[0]:g} and {limits[1]:g}, and the law leaves that at {beyond} of "
                 f"{len(predicted)} rows held out: it does not hold there"
             )
-    if held_out.rms > max(ABSURD, ABSURDLY * residuals.rms):
+    if math.isfinite(held_out.rms) and held_out.rms > max(ABSURD, ABSURDLY * residuals.rms):
         notes.append(
             f"held out, the law misses by {held_out.rms:.3g} times itself (rms), where it missed the rows fitted by "
             f"{residuals.rms:.2%}: it does not hold there"

@@ -551,10 +551,14 @@ LISTED = 10  # held-out rows at most
 
 def _told(h: HeldOut, level: float) -> list[str]:
     """What became of the rows held out: all together, then the first of them."""
+    off = f"measured / law - 1 is {h.rms:.2%} rms, {h.mean:+.2%} mean, {h.worst:.2%} at worst"
+    if not math.isfinite(h.rms):  # the law falls to 0 there
+        apart = np.array(h.measured) - np.array(h.predicted)
+        worst = np.abs(apart).max()
+        off = f"measured - law is {np.sqrt(np.mean(apart**2)):.3g} rms, {apart.mean():+.3g} mean, {worst:.3g} at worst"
     lines = [
         f"held out ({h.rule}): {h.inside.sum()} of {len(h.rows)} inside {percent(level)} of one run, "
-        f"{h.inside_law.sum()} inside that of the law; measured / law - 1 is {h.rms:.2%} rms, {h.mean:+.2%} mean, "
-        f"{h.worst:.2%} at worst"
+        f"{h.inside_law.sum()} inside that of the law; {off}"
     ]
     cells = zip(h.rows, h.measured, h.predicted, h.low, h.high, h.inside, strict=True)
     for row, measured, predicted, low, high, inside in list(cells)[:LISTED]:

@@ -97,8 +97,9 @@ def long_warmup(table: Table, inputs: Sequence[str], target: str) -> Iterator[Su
         np.maximum.at(most, of, np.nan_to_num(made))
         made = most[of]
     if made is None or warmup is None:
-        if table.has("warmup") and table["warmup"].dtype.kind == "f" and np.nanmax(table["warmup"]) < 1:
-            yield Suspicion(table["warmup"] > LONG, f"a warm-up of more than {LONG:.0%} of its updates")
+        name = mixed.named(table, "warmup")
+        if name and table.has(name) and np.nanmax(table[name]) < 1:
+            yield Suspicion(table[name] > LONG, f"a warm-up of more than {LONG:.0%} of its updates")
         return
     with np.errstate(invalid="ignore"):
         yield Suspicion(warmup > LONG * made * (1 + 1e-9), f"a warm-up of more than {LONG:.0%} of its updates")

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from analysis import mixed
 from analysis.table import ENDED, Table
 
 # A run counts as converged when the last doubling of its tokens lowered the loss by less than this share of it, and its
@@ -146,9 +147,9 @@ def updates_made(table: Table) -> np.ndarray | None:
 
 def warmup_updates(table: Table) -> np.ndarray | None:
     """Updates of each row's warm-up, of which `warmup` is a share below 1 and the number from 1 on; None if unknown."""
-    if not table.has("warmup") or table["warmup"].dtype.kind != "f":
+    if (name := mixed.named(table, "warmup")) is None or not table.has(name):
         return None
-    warmup = table["warmup"]
+    warmup = table[name]
     share = warmup < 1
     if np.any(share & (warmup > 0)) and not table.has("steps"):
         return None

@@ -149,6 +149,11 @@ class Gadre(Law):
         C, M = 6 * N * D, D / N
         return self.E + self.a * power(C / M, -self.eta) + self.b * power(C * M, -self.eta)
 
+    def as_chinchilla(self) -> Chinchilla:
+        """The same surface as Chinchilla's law: C / M = 6 N^2 and C M = 6 D^2."""
+        six = power(6.0, -self.eta)
+        return Chinchilla(self.E, self.a * six, self.b * six, 2 * self.eta, 2 * self.eta)
+
 
 @dataclasses.dataclass(frozen=True)
 class GadreError(Law):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from analysis.confidence import LEVEL, t_quantile
 from analysis.digits import plural
@@ -119,8 +119,8 @@ class MixtureFit:
     def verdict(self, weights: ArrayLike | None = None) -> Verdict:
         """Which law to believe for the losses weighed so, (domains,), taken together; for each of them if None.
 
-        The score of a law at a mixture is the logarithm of the density that it gives to what was measured there, unseen,
-        normal with the scatter of all its errors. Laws are compared mixture by mixture, as Vuong (1989) does.
+        The score of a law at a mixture is the logarithm of the density that it gives to what was measured there,
+        unseen, normal with the scatter of all its errors. Laws are compared mixture by mixture, as Vuong (1989) does.
         """
         m, mixture = self.runs.mixtures, self.runs.mixture
         scores = {}
@@ -142,8 +142,8 @@ class MixtureFit:
         off = (estimate.predict(fitted.law, fitted.theta, self.runs).T - self.runs.losses) @ weights
         return math.sqrt(float((off**2).sum() / max(len(off) - fitted.theta.shape[1], 1)))
 
-    def inside(self, name: str, domain: str) -> int:
-        """How many of the rows held out lie in the 95 % interval of one run."""
+    def inside(self, name: str, domain: str) -> NDArray[np.bool_]:
+        """Which of the rows held out lie in the 95 % interval of one run."""
         fitted, i = self.of(name), self.runs.domains.index(domain)
         if self.held is None:
             raise InputError("no rows were held out")
@@ -154,7 +154,7 @@ class MixtureFit:
             estimate.interval(float(value), each, sigma, one.mixtures, fitted.theta.shape[1])
             for value, each in zip(self._beside(name, domain, True)[0], drawn.T, strict=True)
         ]
-        return sum(int(f.run_low <= y <= f.run_high) for f, y in zip(found, held.losses[:, 0], strict=True))
+        return np.array([f.run_low <= y <= f.run_high for f, y in zip(found, held.losses[:, 0], strict=True)])
 
     def ranks_alone(self, fitted: Fitted) -> bool:
         """Whether the rows held out lie at another N or D than a law without it was fitted at."""
@@ -186,7 +186,7 @@ class MixtureFit:
 
     def _scores(self, held: bool) -> list[str]:
         """A table: a row per domain, a column per law, and the law to believe or the runs inside its interval."""
-        named = max(len(d) for d in (*self.runs.domains, "mean"))
+        named = max(len(d) for d in ("domain", *self.runs.domains))
         first = [f.law.name for f in self.fits]
         shown = [[*first, "inside 95 %" if held else "believed"]]
         for d in self.runs.domains:
@@ -215,7 +215,7 @@ class MixtureFit:
         name = self._of_domain(domain).laws[0]
         if self.held is None or self.ranks_alone(self.of(name)):
             return "–"
-        return f"{self.inside(name, domain)} of {len(self.held.shares)}, {name}"
+        return f"{int(self.inside(name, domain).sum())} of {len(self.held.shares)}, {name}"
 
     def _of_domain(self, domain: str) -> Verdict:
         return self.verdict(np.eye(len(self.runs.domains))[self.runs.domains.index(domain)])

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from analysis.confidence import LEVEL, t_quantile
 from analysis.fit import held_out, intervals, solver
@@ -76,11 +77,14 @@ def wanted(law: type[MixtureLaw]) -> int:
     return held_out.wanted(len(law.constants()))
 
 
-def estimate(law: type[MixtureLaw], runs: Runs, weights: Array, theta0: Mapping[str, Array]) -> Array:
+def estimate(
+    law: type[MixtureLaw], runs: Runs, weights: Array, theta0: Mapping[str, Array], *, warm: bool = False
+) -> Array:
     """Optima in fit coordinates, (domains, m, p), of m sets of weights (m, n).
 
     Args:
         theta0: starts of each domain, (s, p).
+        warm: they are optima, or nearly.
     """
     m, found = len(weights), []
     groups = [(d,) for d in runs.domains] if law.own else [tuple(theta0)]
@@ -89,7 +93,7 @@ def estimate(law: type[MixtureLaw], runs: Runs, weights: Array, theta0: Mapping[
         problem = Problem(law, SQUARED, columns(law, runs, group[0]), y, np.tile(weights, (len(group), 1)))
         starts = np.concatenate([np.tile(theta0[d], (m, 1)) for d in group])  # each set of a domain has all of its own
         s = len(starts) // len(y)
-        solved = solver.solve(problem, starts, None, np.repeat(np.arange(len(y)), s), solver.CLOSE)
+        solved = solver.solve(problem, starts, None, np.repeat(np.arange(len(y)), s), solver.CLOSE, warm=warm)
         best = solved.value.reshape(-1, s).argmin(1)
         found.append(solved.theta.reshape(len(y), s, -1)[np.arange(len(y)), best].reshape(len(group), m, -1))
     return np.concatenate(found)
@@ -116,7 +120,8 @@ def unseen(law: type[MixtureLaw], theta: Array, runs: Runs) -> Array:
     fold = np.random.default_rng(0).permutation(m) % min(FOLDS, m)
     fold = fold[runs.mixture]
     left = np.arange(fold.max() + 1)[:, None] != fold  # folds n
-    fitted = estimate(law, runs, left.astype(float), {d: t[None] for d, t in zip(runs.domains, theta, strict=True)})
+    near = {d: t[None] for d, t in zip(runs.domains, theta, strict=True)}
+    fitted = estimate(law, runs, left.astype(float), near, warm=True)
     return predict(law, fitted, runs)[:, fold, np.arange(len(fold))]
 
 
@@ -134,7 +139,8 @@ def redraw(law: type[MixtureLaw], theta: Array, runs: Runs, draws: int = DRAWS, 
             f"{law.name}: {runs.mixtures} mixtures are too few for intervals of {theta.shape[-1]} constants by redrawn "
             "mixtures; train more of them"
         )
-    return estimate(law, runs, counts, {d: t[None] for d, t in zip(runs.domains, theta, strict=True)})
+    near = {d: t[None] for d, t in zip(runs.domains, theta, strict=True)}
+    return estimate(law, runs, counts.astype(float), near, warm=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,8 +178,6 @@ def ends(value: float, drawn: Array, mixtures: int, constants: int) -> tuple[flo
 
 def rank(found: NDArray[np.float64], measured: NDArray[np.float64]) -> float:
     """Spearman's rank correlation; NaN where one of them is the same in all rows."""
-    from scipy import stats
-
     if len(found) < 3 or not np.ptp(found) or not np.ptp(measured):
         return math.nan
-    return float(stats.spearmanr(found, measured).statistic)
+    return float(np.corrcoef(stats.rankdata(found), stats.rankdata(measured))[0, 1])

@@ -1,4 +1,3 @@
-# ruff: noqa: RUF009  (`constant` and the like return dataclass fields)
 """Laws of the loss on one domain over the shares of a mixture: a class is made for so many parts, `exponential(3)`.
 
 Shares r_1 ... r_K add up to 1, so a factor before an exponential and an intercept before a linear law are no constants
@@ -21,6 +20,8 @@ Array = NDArray[np.float64]
 FLOORS = (0.02, 0.3, 0.6, 0.8, 0.9, 0.97)  # of the lowest loss, at which descents begin
 POWERS = (0.2, 0.5, 1.0)  # of a share
 LEAST = 1e-3  # of the largest constant: what a start has in place of 0
+# A share is raised to no less: below, a trace of a part would be worth as much as all of it.
+LEAST_POWER = 0.1
 SCALES = ("params", "tokens")
 TERMS = {"params": ("A", "alpha"), "tokens": ("B", "beta")}  # constants of the terms in N and in D
 
@@ -40,7 +41,7 @@ class MixtureLaw(Law):
 
     @classmethod
     def starts(cls, x: tuple[Array, ...], loss: Array) -> Array:
-        """Constants at which descents begin, (s, p): shares and scales x (n,) each, loss (n,)."""
+        """Constants at which descents begin, (s, p), as many for any loss: shares and scales x (n,) each, loss (n,)."""
         raise NotImplementedError
 
     @classmethod
@@ -79,10 +80,10 @@ def _of(law: Any, letter: str, parts: int) -> list[Values]:
 
 
 def _powered(r: Values, a: Scalar) -> Values:
-    """r ** a for r >= 0, 0 where r is 0, with a slope there too."""
+    """r ** max(a, LEAST_POWER) for r >= 0, 0 where r is 0, with a slope in `a` there too."""
     xp = namespace(r, a)
     there = r > 0
-    return xp.where(there, power(xp.where(there, r, 1.0), a), 0.0)
+    return xp.where(there, power(xp.where(there, r, 1.0), xp.maximum(a, LEAST_POWER)), 0.0)
 
 
 @functools.cache
@@ -93,11 +94,7 @@ def linear(parts: int) -> type[MixtureLaw]:
         return sum(a * share for a, share in zip(_of(law, "a", parts), r, strict=True))
 
     def starts(cls, x: tuple[Array, ...], loss: Array) -> Array:
-        S = np.stack(x, -1)
-        found = np.linalg.lstsq(S / loss[:, None], np.ones_like(loss), rcond=None)[0]
-        if (S @ found > 0).all():
-            return found[None]
-        return np.vstack([np.maximum(found, LEAST * loss.mean()), np.full(parts, loss.mean())])
+        return np.asarray(np.linalg.lstsq(np.stack(x, -1), loss, rcond=None)[0][None], np.float64)
 
     return _made(
         "linear", "L(r) = sum_j a_j r_j.", "regression on the shares, Liu et al. (2024), RegMix, arXiv 2407.01492",
@@ -117,7 +114,7 @@ def exponential(parts: int) -> type[MixtureLaw]:
         S, found = np.stack(x, -1), []
         for share in FLOORS:
             c = share * loss.min()
-            weight = (loss - c) / loss  # of the scatter of ln(loss - c) against that of ln(loss)
+            weight = loss - c  # one over the scatter of its logarithm
             found.append([c, *np.linalg.lstsq(weight[:, None] * S, weight * np.log(loss - c), rcond=None)[0]])
         return np.array(found)
 
@@ -205,7 +202,8 @@ def bimix(scales: tuple[str, ...] = ()) -> type[MixtureLaw]:
         a, C = max(a, LEAST), np.exp(ln_C)
         if not scales:
             return np.array([[C, a]])
-        return np.array([[C * (1 - s), a, C * s * np.median(x[1]) ** b, b] for s in (0.1, 0.5, 0.9) for b in POWERS])
+        falling = itertools.product((0.1, 0.5, 0.9), POWERS)  # which share of the loss falls with D, and how fast
+        return np.array([[C * (1 - s), a, C * s * np.median(x[1]) ** b, b] for s, b in falling])
 
     fields = [("C", Scalar, constant("nats/token", (0.1, 10.0))), ("a", Scalar, _positive())]
     if scales:
@@ -241,7 +239,7 @@ def _reached(law: Any, x: tuple[Values, ...], parts: int) -> Values:
 
 def _reach(shares: tuple[Array, ...], loss: Array, E: float, gamma: float) -> Array:
     """The C_j by least squares of 1 / (L - E), above 0."""
-    weight = (loss - E) ** 2 / loss  # of its scatter against that of ln(loss)
+    weight = (loss - E) ** 2  # one over its scatter
     C = optimize.nnls(weight[:, None] * _powered(np.stack(shares, -1), gamma), weight / (loss - E))[0]
     return np.maximum(C, LEAST * max(C.max(), LEAST))
 

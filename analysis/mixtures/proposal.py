@@ -6,10 +6,10 @@ Convex for the exponential law, nearly always one valley for the others; still d
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
-from scipy import optimize
+from scipy import optimize, special
 
 from analysis.confidence import LEVEL
 from analysis.digits import count_of, percent, short
@@ -18,13 +18,17 @@ from analysis.fit.solver import Array
 from analysis.jsonable import jsonable
 from analysis.mixtures import Fitted, MixtureFit, estimate
 from analysis.mixtures.estimate import Interval
+from analysis.mixtures.laws import MixtureLaw
 from analysis.mixtures.runs import SAME
 from scaling.errors import InputError
 
 MAX_EPOCHS = 4.0  # Muennighoff et al. (2023): up to four passes over a text are worth nearly as much as new text
-STARTS = 12  # of the fitted mixtures and by chance, beside uniform, proportional and each part alone
-STEP = 1e-6  # of a share, for slopes
+STARTS = 6  # of the fitted mixtures and by chance, beside uniform, proportional and each part alone
+SMOOTH = 1e-3  # nats per token
+STEP = 1e-4  # of a share, for slopes
+EXACT = 1e-8  # nats per token: what is lower by less is as good
 BEYOND = 0.01  # of a share, by which a mixture leaves the runs
+LEVELS = 3  # values of N or D from which a power of it and a floor are told apart
 SHOWN = 0.0005  # a smaller share is shown as none
 
 
@@ -107,21 +111,23 @@ class Proposal:
             share = self.best.shares[k]
             lines.append(f"  {part:<{wide}}  {_share(share)} ({_share(low)} to {_share(high)}){passes}")
         lines += [
-            f"loss {b.value:.4f}: the law {b.low:.4f} to {b.high:.4f}, one run {b.run_low:.4f} to {b.run_high:.4f} "
+            f"loss {b.value:.3f}: the law {b.low:.3f} to {b.high:.3f}, one run {b.run_low:.3f} to {b.run_high:.3f} "
             f"({percent(LEVEL)})",
-            f"if the law is right, another mixture is better by at most {self.unsure:.4f}",
+            f"if the law is right, another mixture is better by at most {self.unsure:.3f}",
         ]
         for rival in self.rivals:
             lines.append(
-                f"if the {rival.law} law is true: {rival.loss:.4f} there, {rival.regret:.4f} above its own best, "
+                f"if the {rival.law} law is true: {rival.loss:.3f} there, {rival.regret:.3f} above its own best, "
                 f"{self._told(rival.shares)}"
             )
+        if not self.rivals:
+            lines.append("no other law is admissible by these runs")
         lines.append("against")
         for other in self.others:
             value, low, high = other.higher or (math.nan,) * 3
             often = "; ".join(f"{n:.3g} passes over {part}" for part, n in other.too_often.items())
             lines.append(
-                f"  {other.name}: {other.loss.value:.4f}, {_higher(value)} ({low:+.4f} to {high:+.4f}), "
+                f"  {other.name}: {other.loss.value:.3f}, {_higher(value)} ({low:+.3f} to {high:+.3f}), "
                 f"{self._told(other.shares)}" + (f"; not allowed, {often}" if often else "")
             )
         return "\n".join([*lines, *(f"note: {doubt}" for doubt in self.doubts)])
@@ -169,7 +175,7 @@ def _share(x: float) -> str:
 
 
 def _higher(value: float) -> str:
-    return f"{abs(value):.4f} {'higher' if value >= 0 else 'lower'}"
+    return f"{abs(value):.3f} {'higher' if value >= 0 else 'lower'}"
 
 
 def propose(
@@ -208,50 +214,44 @@ def propose(
     fitted = fit.of(name)
     chosen = np.flatnonzero(weights)
     places = _places(fit, top, available)
-
-    def loss_of(fitted: Fitted) -> "_Loss":
-        return _Loss(fit, fitted, chosen, weights[chosen], at)
-
-    loss = loss_of(fitted)
-    theta = fitted.theta[chosen]
-    best = lowest(lambda r: loss(theta, r), top, places)
-    some = dataclasses.replace(runs, domains=tuple(runs.domains[i] for i in chosen), losses=runs.losses[:, chosen])
-    drawn = np.moveaxis(estimate.redraw(fitted.law, theta, some, draws, seed), 1, 0)  # draws domains p
-    M, p, sigma = runs.mixtures, theta.shape[1], fit.sigma(name, weights)
-    others = {"proportional": None if available is None else _of_available(runs.parts, available),
-              "uniform": np.full(len(runs.parts), 1 / len(runs.parts))}  # fmt: skip
-    measured = runs.losses @ weights
-    allowed = (runs.shares <= top + SAME).all(1) & _at_largest(fit)
-    if allowed.any():
-        i = int(np.flatnonzero(allowed)[measured[allowed].argmin()])
-        others[f"best of the runs, measured {measured[i]:.4f}"] = runs.shares[i]
-    there = {label: shares for label, shares in others.items() if shares is not None}
-    every = np.vstack([best, *there.values()])
-    values, under = loss(theta, every), np.stack([loss(t, every) for t in drawn])  # m, draws m
-    made = [estimate.interval(float(v), u, sigma, M, p) for v, u in zip(values, under.T, strict=True)]
-    compared = []
-    for k, (label, shares) in enumerate(there.items(), 1):
-        gap = float(values[k] - values[0])
-        ends = estimate.ends(gap, under[:, k] - under[:, 0], M, p)
-        often = {}
-        if available is not None and tokens:
-            passes = shares * tokens / np.array([available[part] for part in runs.parts])
-            often = {part: float(n) for part, n in zip(runs.parts, passes, strict=True) if n > max_epochs * 1.001}
-        compared.append(Mixture(label, shares, made[k], (gap, *ends), often))
-    own = np.stack([lowest(lambda r, t=t: loss(t, r), top, best[None]) for t in drawn])
-    regrets = np.array([u - float(loss(t, r[None])[0]) for u, t, r in zip(under[:, 0], drawn, own, strict=True)])
-    share_ends = np.array([np.clip(estimate.ends(float(b), own[:, k], M, p), 0.0, top[k]) for k, b in enumerate(best)])
-    rivals = []
+    loss = _Loss.of(fit, fitted, weights, at)
+    best = lowest(loss, top, places)
+    rivals, others = [], {}
+    if available is not None:
+        others["proportional"] = _of_available(runs.parts, available)
+    others["uniform"] = np.full(len(runs.parts), 1 / len(runs.parts))
+    if found := _best_run(fit, weights, top):
+        others[f"best of the runs, measured {found[0]:.3f}"] = found[1]
+    worst = _Regret([(loss, float(loss(best[None])[0]))])
     for other in verdict.laws:
         if other != name:
-            f = fit.of(other)
-            rival = loss_of(f)
-            its_own = lowest(lambda r, rival=rival, f=f: rival(f.theta[chosen], r), top, np.vstack([best, places]))
-            there_, least = (float(rival(f.theta[chosen], r[None])[0]) for r in (best, its_own))
-            rivals.append(Rival(other, there_, max(there_ - least, 0.0), its_own))
-    passes = {}
-    if available is not None and tokens:
-        passes = {part: float(r * tokens / available[part]) for part, r in zip(runs.parts, best, strict=True)}
+            rival = _Loss.of(fit, fit.of(other), weights, at)
+            own = lowest(rival, top, np.vstack([best, places]))
+            at_best, least = map(float, rival(np.stack([best, own])))
+            rivals.append(Rival(other, at_best, max(at_best - least, 0.0), own))
+            worst.laws.append((rival, least))
+    if rivals:
+        hedge = lowest(worst, top, np.vstack([best, *(r.shares for r in rivals), *places]))
+        others[f"least regret, {worst.sharp(hedge):.3f} at most whichever law is true"] = hedge
+
+    some = dataclasses.replace(runs, domains=tuple(runs.domains[i] for i in chosen), losses=runs.losses[:, chosen])
+    drawn = [
+        loss.with_constants(t) for t in np.moveaxis(estimate.redraw(loss.law, loss.theta, some, draws, seed), 1, 0)
+    ]
+    M, p, sigma = runs.mixtures, loss.theta.shape[1], fit.sigma(name, weights)
+    every = np.vstack([best, *others.values()])
+    values, under = loss(every), np.stack([one(every) for one in drawn])  # m, draws m
+    made = [estimate.interval(float(v), u, sigma, M, p) for v, u in zip(values, under.T, strict=True)]
+    compared = []
+    for k, (label, shares) in enumerate(others.items(), 1):
+        gap = float(values[k] - values[0])
+        ends = estimate.ends(gap, under[:, k] - under[:, 0], M, p)
+        passes = _passes(runs.parts, shares, tokens, available)
+        often = {part: n for part, n in passes.items() if n > max_epochs * 1.001}
+        compared.append(Mixture(label, shares, made[k], (gap, *ends), often))
+    own = np.stack([lowest(one, top, best[None]) for one in drawn])
+    regrets = under[:, 0] - np.array([float(one(r[None])[0]) for one, r in zip(drawn, own, strict=True)])
+    share_ends = np.array([np.clip(estimate.ends(float(b), own[:, k], M, p), 0.0, top[k]) for k, b in enumerate(best)])
     told = verdict.text() if name in verdict.laws else f"as asked; believed: {verdict.text()}"
     return Proposal(
         runs.parts,
@@ -263,28 +263,84 @@ def propose(
         float(np.quantile(np.maximum(regrets, 0.0), LEVEL)),
         tokens,
         max_epochs,
-        passes,
+        _passes(runs.parts, best, tokens, available),
         tuple(compared),
         tuple(rivals),
         tuple(_doubts(fit, fitted, best, at, tokens, params, available)),
     )
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
 class _Loss:
-    """The target loss by a law over mixtures (m, parts), at one N and D: constants theta (domains, p) give (m,)."""
+    """The target loss by a law, over mixtures (m, parts), at one N and D.
 
-    def __init__(self, fit: MixtureFit, fitted: Fitted, chosen: Array, weights: Array, at: Mapping[str, float]):
-        self.law, self.weights = fitted.law, weights
-        self.own = [fit.runs.parts.index(fit.runs.domains[i]) for i in chosen] if fitted.law.own else None
-        self.scales = [at[s] for s in fitted.law.scales]
+    Attributes:
+        theta: constants of each domain, (domains, p); weights: of them.
+        own: which part each domain's own is, where the law takes that alone.
+        scales: N and D, as far as the law takes them.
+    """
 
-    def __call__(self, theta: Array, shares: Array) -> Array:
+    law: type[MixtureLaw]
+    theta: Array
+    weights: Array
+    own: tuple[int, ...] | None
+    scales: tuple[float, ...]
+
+    @classmethod
+    def of(cls, fit: MixtureFit, fitted: Fitted, weights: Array, at: Mapping[str, float]) -> Self:
+        chosen = np.flatnonzero(weights)
+        own = tuple(fit.runs.parts.index(fit.runs.domains[i]) for i in chosen) if fitted.law.own else None
+        scales = tuple(at[s] for s in fitted.law.scales)
+        return cls(fitted.law, fitted.theta[chosen], weights[chosen], own, scales)
+
+    def with_constants(self, theta: Array) -> Self:
+        return dataclasses.replace(self, theta=theta)
+
+    def __call__(self, shares: Array) -> Array:
         scales = [np.full(len(shares), x) for x in self.scales]
         total = np.zeros(len(shares))
-        for k, (weight, t) in enumerate(zip(self.weights, theta, strict=True)):
-            taken = shares.T if self.own is None else np.maximum(shares[:, [self.own[k]]].T, STEP)
+        for k, (weight, t) in enumerate(zip(self.weights, self.theta, strict=True)):
+            taken = shares.T if self.own is None else np.maximum(shares[:, [self.own[k]]].T, SAME)
             total += weight * solver.predict(self.law, t, (*taken, *scales), log=False)
         return total
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Regret:
+    """The largest loss of mixtures (m, parts) over the least that a law allows, of several laws; rounded corners."""
+
+    laws: list[tuple[_Loss, float]]
+
+    def __call__(self, shares: Array) -> Array:
+        return SMOOTH * special.logsumexp(self._over(shares) / SMOOTH, axis=0)
+
+    def sharp(self, r: Array) -> float:
+        return float(self._over(r[None]).max())
+
+    def _over(self, shares: Array) -> Array:
+        return np.stack([loss(shares) - least for loss, least in self.laws])
+
+
+def _best_run(fit: MixtureFit, weights: Array, top: Array) -> tuple[float, Array] | None:
+    """The lowest loss measured at the largest N and D, and its mixture, of those that are allowed."""
+    runs = fit.runs
+    free = np.all(runs.shares <= top + SAME, axis=1)
+    for x in runs.scales.values():
+        free &= np.abs(np.log(x / x.max())) < 0.01
+    if not free.any():
+        return None
+    measured = runs.losses @ weights
+    i = int(np.flatnonzero(free)[measured[free].argmin()])
+    return float(measured[i]), runs.shares[i]
+
+
+def _passes(
+    parts: tuple[str, ...], shares: Array, tokens: float | None, available: Mapping[str, float] | None
+) -> dict[str, float]:
+    """Over each part; empty where nothing is known of what is available."""
+    if available is None or not tokens:
+        return {}
+    return {part: float(r * tokens / available[part]) for part, r in zip(parts, shares, strict=True)}
 
 
 def lowest(loss: Callable[[Array], Array], top: Array, starts: Array) -> Array:
@@ -310,7 +366,7 @@ def lowest(loss: Callable[[Array], Array], top: Array, starts: Array) -> Array:
         with np.errstate(all="ignore"):
             found = optimize.minimize(
                 lambda r: float(loss(r.clip(0.0)[None])[0]), start, jac=slope, method="SLSQP", bounds=bounds,
-                constraints=[total], options={"ftol": 1e-12, "maxiter": 300},
+                constraints=[total], options={"ftol": EXACT, "maxiter": 100},
             )  # fmt: skip
         for r in (start, allowed(np.nan_to_num(found.x), top)):
             value = float(loss(r[None])[0])
@@ -325,7 +381,8 @@ def allowed(shares: Array, top: Array) -> Array:
     for _ in range(80):
         middle = (low + high) / 2
         low, high = (middle, high) if np.clip(shares + middle, 0, top).sum() < 1 else (low, middle)
-    return np.clip(shares + high, 0, top.clip(max=1.0))
+    moved = np.clip(shares + high, 0, top.clip(max=1.0))
+    return np.where(moved < SAME, 0.0, moved)
 
 
 def _places(fit: MixtureFit, top: Array, available: Mapping[str, float] | None) -> Array:
@@ -343,12 +400,6 @@ def _places(fit: MixtureFit, top: Array, available: Mapping[str, float] | None) 
 def _of_available(parts: tuple[str, ...], available: Mapping[str, float]) -> Array:
     tokens = np.array([available[part] for part in parts])
     return tokens / tokens.sum()
-
-
-def _at_largest(fit: MixtureFit) -> Array:
-    """Rows at the largest N and D, whose losses are comparable."""
-    same = [np.abs(np.log(x / x.max())) < 0.01 for x in fit.runs.scales.values()]
-    return np.logical_and.reduce(same) if same else np.ones(len(fit.runs.shares), bool)
 
 
 def _weights(fit: MixtureFit, target: Mapping[str, float]) -> Array:
@@ -438,14 +489,18 @@ def _doubts(
         if x.min() * 0.999 <= planned <= x.max() * 1.001 and name in runs.varied:
             continue
         if name in fitted.law.scales:
+            if (levels := len(np.unique(np.round(np.log(x), 2)))) < LEVELS and planned > x.max():
+                said.append(
+                    f"runs at {levels} {letter} don't tell how the loss falls with it: losses at another are guesses"
+                )
             if planned > x.max():
                 said.append(
                     f"beyond the runs: {letter} = {short(planned)} is {planned / x.max():.3g} times the largest fitted"
                 )
         elif abs(math.log(planned / x.max())) > 0.01:
             said.append(
-                f"the law knows no {letter}: losses are those at {letter} = {short(x.max())}, and whether the best mixture is "
-                f"the same at {short(planned)} is not told; runs at two {letter} would (the additive and the joint law)"
+                f"the law knows no {letter}: losses are those at {letter} = {short(x.max())}, and whether the best "
+                f"mixture is the same at {short(planned)} is not told; runs at two {letter} would tell (the joint law)"
             )
     if fitted.law.name == "additive" and fitted.law.scales:
         said.append("by the additive law the best mixture is the same at every N and D")

@@ -125,7 +125,7 @@ class Runs:
                     else "train mixtures in which it varies, or leave it out and divide the other shares by the rest"
                 )
                 raise InputError(
-                    f"{source}: the share of {part} is {high:.4g} in every row, so that nothing tells what it does; {out}"
+                    f"{source}: the share of {part} is {high:.4g} in every row, so nothing tells what it does; {out}"
                 )
         for d, domain in enumerate(self.domains):
             if np.ptp(self.losses[:, d]) <= SAME * self.losses[:, d].mean():
@@ -137,7 +137,7 @@ class Runs:
         if rank < len(self.parts):
             raise InputError(
                 f"{source}: the shares of {len(self.parts)} parts change together as if they were {rank}, in "
-                f"{self.mixtures} {plural(self.mixtures, 'mixture', 'mixtures')}; train mixtures that vary each by itself"
+                f"{self.mixtures} {plural(self.mixtures, 'mixture', 'mixtures')}; vary each by itself"
             )
 
 

@@ -111,9 +111,15 @@ class Table(dict[str, np.ndarray]):
         taken = dict(taken or {})
         naming = Naming(source, taken, parsed.get("run"), option)
         whole, notes = (parsed, ()) if recorded else units.completed(parsed, naming)
-        if (curve := None if recorded else curves.runs(whole)) is not None:
+        if not recorded and (ids := curves.named(whole, surely=True)):
+            whole = {**whole, "run": whole[ids].astype(str)}
+            notes = (*notes, f"no column run: {ids} is taken as it, since its values repeat along their runs")
+        elif (curve := None if recorded else curves.runs(whole)) is not None:
             whole = {**whole, "run": curve}
             notes = (*notes, _of_curves(curve, naming))
+        elif not recorded and (ids := curves.named(whole, surely=False)):
+            said = naming.line({}, {"run": ids})
+            notes = (*notes, f"values of {ids} repeat: where the rows of one are points of one run, say {said}")
         derived = frozenset(whole) - frozenset(parsed)
         notes = (*notes, *contradictions.notes(whole))
         if thousands:
@@ -125,6 +131,18 @@ class Table(dict[str, np.ndarray]):
     def given(self) -> int:
         """Rows of the source: those here, those left out and those that nobody asked for."""
         return len(self) + sum(len(e.rows) for e in self.excluded) + self.not_asked
+
+    @property
+    def n_runs(self) -> int:
+        """Runs that its rows are of: those that share an id of `run` are of one."""
+        ids = self.columns.get("run", np.full(len(self), ""))
+        return len(set(ids) - {""}) + int((ids == "").sum())
+
+    @property
+    def counted(self) -> str:
+        """How many runs its rows are, in words: "12 runs", or "120 rows of 12 runs"."""
+        runs = f"{self.n_runs} {plural(self.n_runs, 'run', 'runs')}"
+        return runs if self.n_runs == len(self) else f"{len(self)} rows of {runs}"
 
     def __post_init__(self):
         dict.update(self, self.columns)

@@ -119,13 +119,18 @@ OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
     "unique_tokens": ("u", "unique", "dataset_tokens"),
     "flops": ("c", "compute", "training_flop", "flop", "budget"),
     "loss": ("l", "val_loss", "validation_loss", "test_loss", "final_loss", "nll"),
-    "batch_tokens": ("batch_size", "batch", "global_batch"),
+    "batch_tokens": ("batch_size", "batch", "global_batch", "global_batch_size", "bsz"),
     "steps": ("updates", "iterations"),
-    "learning_rate": ("lr", "peak_lr"),
+    "learning_rate": ("lr", "peak_lr", "max_lr", "base_lr", "peak_learning_rate", "max_learning_rate"),
+    "warmup": ("warmup_steps", "warmup_updates", "warmup_iters", "warmup_ratio", "warmup_fraction"),
     "weight_decay": ("wd",),
+    "dropout": ("dropout_rate", "dropout_prob"),
+    "schedule": ("lr_schedule", "scheduler", "lr_scheduler"),
+    "experts": ("n_experts", "num_experts"),
     "n_vocab": ("vocab", "vocab_size", "vocabulary"),
-    "n_ctx": ("context", "context_length", "seq_len", "sequence_length"),
-    "run": ("name", "id", "run_label"),
+    "n_ctx": ("context", "context_length", "seq_len", "sequence_length", "block_size", "max_seq_len"),
+    "run": ("name", "id", "run_label", "run_id", "run_name"),
+    "status": ("state", "run_state"),
     "error": ("mean_error",),
     "accuracy": ("acc", "mean_accuracy"),
 }
@@ -153,9 +158,19 @@ COUNTED = (
 )
 
 
+def meaning(name: str) -> str:
+    """The canonical column that a name of others stands for, `config.lr` by its last part; else the name."""
+    for word in (name, simple(name), simple(re.split(r"[./]", name)[-1])):
+        if word in COLUMNS:
+            return word
+        if ours := next((ours for ours, others in OTHER_NAMES.items() if word in others), None):
+            return ours
+    return name
+
+
 def is_share(name: str, values: np.ndarray) -> bool:
     """Whether a column is an error or an accuracy between 0 and 1; in per cent it is not."""
-    return bool(SHARES & set(_plain(name).split("_"))) and bool(np.all((values >= 0) & (values <= 1)))
+    return bool(SHARES & set(simple(name).split("_"))) and bool(np.all((values >= 0) & (values <= 1)))
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
@@ -163,11 +178,11 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     names = list(names)
     if one := surely(name, names):
         return one
-    plain = {_plain(one): one for one in names}
+    plain = {simple(one): one for one in names}
     for wanted in (name, *OTHER_NAMES.get(name, ())):
         if whole := _holding(wanted, plain):
             return plain[min(whole, key=len)]
-    near = difflib.get_close_matches(_plain(name), list(plain), n=1, cutoff=SPELT)
+    near = difflib.get_close_matches(simple(name), list(plain), n=1, cutoff=SPELT)
     return plain[near[0]] if near else None
 
 
@@ -188,9 +203,9 @@ def possible(name: str, names: Iterable[str]) -> list[str]:
 
 def _candidates(name: str, names: Iterable[str]) -> tuple[list[str], list[str]]:
     names = [one for one in names if one]
-    plain = {_plain(one): one for one in names}
+    plain = {simple(one): one for one in names}
     if name in COUNTED:  # whose columns may name a unit: "Tokens (B)"
-        plain |= {_plain(_split(one)[0]): one for one in names}
+        plain |= {simple(_split(one)[0]): one for one in names}
     words = (name, *OTHER_NAMES.get(name, ()))
     exact = [plain[word] for word in words if word in plain]
     holding = [plain[one] for one in plain if any(_holding(word, [one]) for word in words)]
@@ -214,7 +229,8 @@ def _holding(wanted: str, plain: Iterable[str]) -> list[str]:
     return [one for one in plain if len(wanted) > 1 and re.search(rf"(^|_){re.escape(wanted)}(_|$)", one)]
 
 
-def _plain(name: str) -> str:
+def simple(name: str) -> str:
+    """A name in small letters, with _ for all that is neither letter nor digit."""
     return re.sub("[^a-z0-9]+", "_", name.lower()).strip("_")
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.digits import typed
-from analysis.table.columns import cell, number
+from analysis.table.columns import cell, counted, number
 from scaling.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 FORMS = (
     "COLUMN=VALUE, COLUMN!=VALUE, COLUMN<NUMBER, COLUMN>=NUMBER, LOW<COLUMN<HIGH, or COLUMN!= for cells that are filled"
 )
-SIGNS = ("!=", "<=", ">=", "<", ">", "=")
+SIGNS = ("!=", "<=", ">=", "==", "<", ">", "=")
 COMPARE = {"<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater_equal}
 TURNED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
 SIGN = re.compile("|".join(SIGNS))
@@ -81,15 +81,16 @@ def _parts(table: "Table", condition: str) -> list[tuple[str, str, str]]:
 
 
 def _meets(table: "Table", name: str, sign: str, value: str, condition: str) -> np.ndarray:
-    values, wanted = table[name], number(value)
+    values = table[name]
     text = values.dtype.kind != "f"
+    wanted = found if (found := number(value)) is not None else counted(value)
     if sign in COMPARE:
         if text:
             there = ", ".join(dict.fromkeys(values.tolist()))[:100]
             like = f"{name}={values[0]}"
             raise InputError(f'condition {condition!r}: {name} holds text ({there}); wanted one like "{like}"')
         if wanted is None or np.isnan(wanted):
-            raise InputError(f"condition {condition!r}: found {value!r}, wanted a number such as 1e9")
+            raise InputError(f"condition {condition!r}: found {value!r}, wanted a number such as 1e9 or 1B")
         return COMPARE[sign](values, wanted)
     if value == "":
         same = values == "" if text else np.isnan(values)

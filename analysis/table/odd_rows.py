@@ -30,10 +30,12 @@ STEPS = (1e3, 1e6, 1e9, 1e12)  # from one unit of counts to another
 UNIT_WORDS = {1e3: "thousands", 1e6: "millions", 1e9: "billions", 1e12: "trillions"}
 LARGE_LOSS = 15.0  # nats/token: no finished run is above
 GUESSING = (8.0, 13.0)  # nats/token that guessing among 3,000 to 400,000 tokens costs, where runs end that diverged
+BEYOND = 5.0  # scatters: a row beyond all sizes is odd from there on
 FAR, NEAR = 8.0, 3.0  # scatters of the rest: an odd row is beyond the first, within the second in its own unit
 LEAST_FAR, LEAST_NEAR = 0.25, 0.1  # of ln(loss), whatever the scatter
 SIZE_FAR, SIZE_NEAR = 0.03, 0.03  # the same for sizes, which change a loss by less
 BITS = 1 / math.log(2)
+AS_BITS = "1.44 times as much, as bits would be"
 BITS_SCATTER = 0.03  # of the rest: above it 1.44 times is nothing special
 BITS_NEAR, BITS_CLEAN = 0.015, 0.06  # of ln(loss): from 1.44 times, and from the surface where a row is no such
 
@@ -58,19 +60,23 @@ def check(columns: Columns, given: frozenset[str], naming: Naming) -> list[str]:
     loss = above_zero(columns, "loss")
     if loss is not None and "status" in columns:
         loss = np.where(columns["status"] == "diverged", np.nan, loss)
-    inputs = tuple(x for x in (N, D) if x is not None) or tuple(x for x in (C,) if x is not None)
+    whole = inputs = tuple(x for x in (N, D) if x is not None) or tuple(x for x in (C,) if x is not None)
     usual = surface.through(inputs, loss) if loss is not None and inputs else None
     if usual is None and loss is not None and len(inputs) == 2:  # where D follows N, no surface tells them apart
         inputs = inputs[:1]
         usual = surface.through(inputs, loss)
     expected = usual(*inputs) if usual is not None else None
-    notes: list[str] = []
+    odd: list[tuple[str, NDArray]] = []
     if N is not None and D is not None and "step" not in columns and len(given) < 3:
-        notes += _odd_ratios(N, D, loss, usual if len(inputs) == 2 else None, given, naming)
-        if not notes and usual is not None and loss is not None and given == {"params", "tokens"} and len(inputs) == 2:
-            notes += _odd_sizes(N, D, loss, usual, naming)
+        odd += _odd_ratios(N, D, loss, usual if len(inputs) == 2 else None, given, naming)
+        if not odd and usual is not None and loss is not None and given == {"params", "tokens"} and len(inputs) == 2:
+            odd += _odd_sizes(N, D, loss, usual, naming)
+    notes = [note for note, _ in odd]
     if loss is not None:
-        notes += _odd_losses(loss, usual, expected, naming, begun="step" in columns)
+        for _, rows in odd:  # whose loss is that of another size
+            loss = np.where(np.isin(np.arange(len(loss)), rows), np.nan, loss)
+        of_losses = _odd_losses(loss, usual, expected, naming, begun="step" in columns)
+        notes += of_losses or (_bits_and_nats(loss, whole, expected, naming) if whole else [])
     return notes
 
 
@@ -119,8 +125,8 @@ def _too(name: str, factor: float) -> str:
 
 def _odd_ratios(
     N: Array, D: Array, loss: Array | None, usual: Surface | None, given: frozenset[str], naming: Naming
-) -> list[str]:
-    """Rows whose tokens per parameter lie far from all others', and among them in another unit.
+) -> list[tuple[str, NDArray]]:
+    """Rows whose tokens per parameter lie far from all others', and among them in another unit: a note, and the rows.
 
     Raises:
         InputError: so few or so many tokens per parameter that no run had them.
@@ -145,9 +151,9 @@ def _odd_ratios(
                 f"{_span(column[rest])}, and {_n(ratio[rows[0]])} tokens per parameter; "
                 f"{'these look' if rows.size > 1 else 'this looks'} {_in_unit(step, column[odd], column[rest])}"
             )
-            if np.max(ratio[odd]) < FEW or np.min(ratio[odd]) > MANY:
+            if np.min(ratio[odd]) < FEW or np.max(ratio[odd]) > MANY:
                 raise InputError(f"{said}; {_way_out(rows)}")
-            return [f"{said}: is it right?"]
+            return [(f"{said}: is it right?", rows)]
     return []
 
 
@@ -160,8 +166,12 @@ def _moved(N: Array, D: Array, name: str, factor: float, given: frozenset[str]) 
     return N, D * factor  # of FLOP the tokens follow
 
 
-def _odd_sizes(N: Array, D: Array, loss: Array, usual: Surface, naming: Naming) -> list[str]:
-    """Rows beyond the end of all other N or D with a loss that is far from the one at that end."""
+def _odd_sizes(N: Array, D: Array, loss: Array, usual: Surface, naming: Naming) -> list[tuple[str, NDArray]]:
+    """Rows beyond the end of all other N or D with a loss that is far from the one at that end: a note, and the rows.
+
+    Raises:
+        InputError: so few or so many tokens per parameter that no run had them.
+    """
     for name, values in (("params", N), ("tokens", D)):
         for odd in _split_off(values, SIZE_GAP):
             rest = np.isfinite(values) & ~odd
@@ -174,20 +184,25 @@ def _odd_sizes(N: Array, D: Array, loss: Array, usual: Surface, naming: Naming) 
             at_end = off(end) if high else -off(end)
             for step in STEPS[:3]:
                 factor = 1 / step if high else step
-                far = np.all(at_end[odd] >= max(FAR * usual.scatter, SIZE_FAR))
+                far = np.any(at_end[odd] >= max(BEYOND * usual.scatter, SIZE_FAR))  # in its own unit one may lie there
                 near = np.all(np.abs(off(values * factor))[odd] <= max(NEAR * usual.scatter, SIZE_NEAR))
                 if far and near and _between(values[odd] * factor, values[rest]):
                     rows = np.flatnonzero(odd)
-                    return [
+                    said = (
                         f"{naming.at(rows, name)}: found {_n(values[rows[0]])}, where the other rows hold "
-                        f"{_span(values[rest])}, and a loss that suits {_n(values[rows[0]] * factor)}: "
-                        f"is it {step:g} times too {'large' if high else 'small'}?"
-                    ]
+                        f"{_span(values[rest])}, and a loss that suits {_n(values[rows[0]] * factor)}"
+                    )
+                    times = f"{step:g} times too {'large' if high else 'small'}"
+                    if np.min((D / N)[odd]) < FEW or np.max((D / N)[odd]) > MANY:
+                        raise InputError(f"{said}: {times}; {_way_out(rows)}")
+                    return [(f"{said}: is it {times}?", rows)]
     return _odd_among(N, D, loss, usual, naming)
 
 
-def _odd_among(N: Array, D: Array, loss: Array, usual: Surface, naming: Naming) -> list[str]:
-    """Rows among the others whose loss is far from theirs, and suits one of their inputs over or times 1000."""
+def _odd_among(N: Array, D: Array, loss: Array, usual: Surface, naming: Naming) -> list[tuple[str, NDArray]]:
+    """Rows among the others whose loss is far from theirs, and suits one of their inputs over or times 1000: a note,
+    and the rows.
+    """
     off = np.log(loss / usual(N, D))
     odd = np.abs(off) >= max(FAR * usual.scatter, LEAST_FAR)
     if not odd.any() or odd.mean() > MINORITY:
@@ -199,10 +214,11 @@ def _odd_among(N: Array, D: Array, loss: Array, usual: Surface, naming: Naming) 
             changed = (values * factor, D) if name == "params" else (N, values * factor)
             near = np.abs(np.log(loss / usual(*changed)))[odd] <= max(NEAR * usual.scatter, SIZE_NEAR)
             if near.all() and _between(values[odd] * factor, values[~odd]):
-                return [
+                said = (
                     f"{naming.at(rows, name)}: found {_n(values[rows[0]])}, and a loss that suits "
                     f"{_n(values[rows[0]] * factor)}: is it {step:g} times too {'large' if high else 'small'}?"
-                ]
+                )
+                return [(said, rows)]
     return []
 
 
@@ -222,7 +238,7 @@ def _in_unit(step: float, odd: Array, rest: Array) -> str:
 def _odd_losses(
     loss: Array, usual: Surface | None, expected: Array | None, naming: Naming, *, begun: bool
 ) -> list[str]:
-    """Rows whose loss is that of the others over 10 or times 10, its exponential, or in bits.
+    """Rows whose loss is that of the others over 10 or times 10, its exponential, or less than half of theirs.
 
     Args:
         begun: of curves, whose first losses lie far above all others: these are looked at for losses that are too low.
@@ -273,11 +289,40 @@ def _other_units(loss: Array, usual: Surface | None, expected: Array | None) -> 
             if 0 < rows.size <= few:
                 sure = sign < 0 or bool(np.min(loss[rows]) > LARGE_LOSS)
                 yield f"{_where_others(expected, rows)}: {power:g} times too {too}", rows, sure
-    bits = np.abs(off - math.log(BITS)) <= max(NEAR * usual.scatter, BITS_NEAR)
-    others_clean = np.nanmax(np.where(bits, 0.0, np.abs(off))) <= max(FAR * usual.scatter, BITS_CLEAN)
-    if usual.scatter <= BITS_SCATTER and 2 <= bits.sum() <= few and others_clean:
-        rows = np.flatnonzero(bits)
-        yield f"{_where_others(expected, rows)}: 1.44 times as much, as bits would be", rows, False
+    rows = _in_bits(off, usual.scatter)
+    if 2 <= rows.size <= few:
+        yield f"{_where_others(expected, rows)}: {AS_BITS}", rows, False
+    rows = np.flatnonzero(off < -math.log(2))
+    if 0 < rows.size <= few:
+        yield f"{_where_others(expected, rows)}: less than half of it", rows, False
+
+
+def _in_bits(off: Array, scatter: float) -> NDArray:
+    """The rows 1.44 times above a surface, by ln(loss / surface), where all others lie on it; none if vague."""
+    bits = np.abs(off - math.log(BITS)) <= max(NEAR * scatter, BITS_NEAR)
+    clean = np.nanmax(np.where(bits, 0.0, np.abs(off))) <= max(FAR * scatter, BITS_CLEAN)
+    return np.flatnonzero(bits & (scatter <= BITS_SCATTER) & clean)
+
+
+def _bits_and_nats(loss: Array, inputs: tuple[Array, ...], single: Array | None, naming: Naming) -> list[str]:
+    """A note where so many losses are in bits, and all others in nats, that one surface describes neither.
+
+    Args:
+        single: what that surface makes one expect; None without one.
+    """
+    known = np.isfinite(loss)
+    if single is not None and np.mean(np.abs(np.log(loss / single))[known] > LEAST_NEAR) < MINORITY:
+        return []
+    usual = surface.through(inputs, loss, (1.0, BITS)) or surface.through(inputs[:1], loss, (1.0, BITS))
+    if usual is None:
+        return []
+    expected = usual(*inputs[: len(usual.constants) - 1])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        rows = _in_bits(np.log(loss / expected), usual.scatter)
+    if not 2 <= rows.size <= known.sum() - 2:
+        return []
+    found = f"{naming.at(rows, 'loss')}: found {_n(loss[rows[0]])}, {_where_others(expected, rows)}"
+    return [f"{found}: {AS_BITS}: are these nats per token?"]
 
 
 def _guessing(loss: Array) -> bool:

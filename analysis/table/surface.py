@@ -28,12 +28,13 @@ class Surface(NamedTuple):
         return np.where(loss > 0, loss, np.nan)
 
 
-def through(inputs: tuple[Array, ...], loss: Array) -> Surface | None:
+def through(inputs: tuple[Array, ...], loss: Array, levels: tuple[float, ...] = (1.0,)) -> Surface | None:
     """The surface with the smallest median |ln(loss / surface)|, drawn through few rows at a time; None without one.
 
     Args:
         inputs: columns of positive numbers, (n,) each; rows that lack one do not count.
         loss: (n,).
+        levels: times the surface, at the nearest of which a row may lie: of losses in several units.
     """
     usable = np.isfinite(loss) & np.all(np.isfinite(np.stack(inputs)), axis=0)
     inputs, loss = tuple(column[usable] for column in inputs), loss[usable]
@@ -55,11 +56,12 @@ def through(inputs: tuple[Array, ...], loss: Array) -> Surface | None:
         c = c[(c[:, 1:] >= 0).all(1)]  # a loss falls with each input
         if not len(c):
             continue
-        chosen = c[np.median(_off(loss[some], c @ X_scaled[some].T), axis=1).argmin()]
-        near = _off(loss, X_scaled @ chosen)
+        off, _ = _off(loss[some], c @ X_scaled[some].T, levels)
+        chosen = c[np.median(off, axis=1).argmin()]
+        near, level = _off(loss, X_scaled @ chosen, levels)
         inside = near <= max(3 * 1.4826 * float(np.median(near)), SMALLEST)
-        refined = np.linalg.lstsq(X_scaled[inside], loss[inside])[0]
-        rest = _off(loss, X_scaled @ refined)
+        refined = np.linalg.lstsq(X_scaled[inside], (loss / level)[inside])[0]
+        rest, _ = _off(loss, X_scaled @ refined, levels)
         scatter = max(1.4826 * float(np.median(rest)), SMALLEST)
         if best is None or scatter < best.scatter:
             best = Surface(exponent, refined / np.abs(X).max(0), scatter)
@@ -70,6 +72,9 @@ def _features(inputs: tuple[Array, ...], exponent: float) -> Array:
     return np.stack([np.ones_like(inputs[0]), *(column**-exponent for column in inputs)], axis=-1)
 
 
-def _off(loss: Array, surface: Array) -> Array:
+def _off(loss: Array, surface: Array, levels: tuple[float, ...]) -> tuple[Array, Array]:
+    """|ln(loss / surface)| at the nearest level of each row, and that level."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(surface > 0, np.abs(np.log(loss / surface)), np.inf)
+        off = np.where(surface > 0, np.log(loss / surface), np.inf)
+    each = np.stack([np.abs(off - np.log(level)) for level in levels])
+    return each.min(0), np.asarray(levels)[each.argmin(0)]

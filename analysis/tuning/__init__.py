@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from analysis import digits
+from analysis import digits, mixed
 from analysis.confidence import LEVEL
 from analysis.jsonable import jsonable
 from analysis.laws import admission
@@ -65,6 +65,7 @@ class Tuning:
         batch_law: B_opt(N, D) through their bottoms; None where they identify none, `why_no_batch_law` says why.
         runs: those in a bowl, those of the table.
         mixed: sizes, lengths and batches at which runs of one rate differ in more than their seed.
+        mixed_in: the columns in which they differ.
         notes: what was wrong with rows of the table.
     """
 
@@ -78,6 +79,7 @@ class Tuning:
     why_no_batch_law: str = ""
     runs: tuple[int, int] = (0, 0)
     mixed: int = 0
+    mixed_in: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -109,8 +111,9 @@ class Tuning:
     def warnings(self) -> Iterator[str]:
         yield from self.notes
         if self.mixed:
+            beside = f" ({', '.join(self.mixed_in)})" if self.mixed_in else ""
             yield (
-                f"runs of one size, length, batch and rate differ in more than their seed at {self.mixed} "
+                f"runs of one size, length, batch and rate differ in more than their seed{beside} at {self.mixed} "
                 f"{digits.plural(self.mixed, 'bowl', 'bowls')}: a bowl through several settings says nothing of either"
             )
         if coarse := [b for b in self.bowls if b.spacing >= COARSE]:
@@ -237,14 +240,14 @@ def tune(table: Table, *, sigma: float | None = None) -> Tuning:
     notes += [*odd_rates.check(table, rate, loss), *odd_rates.unmapped_batch(table), *table.doubts]
     places = _places_of(table, params, tokens)
     cell = settings(table)
-    drafts, mixed, few, used = [], 0, 0, 0
+    drafts, several, few, used = [], 0, 0, 0
     for place in dict.fromkeys(places):
         rows = np.array([other == place for other in places])
         if len(np.unique(rate[rows])) < NEAREST - 1:
             few += 1
             continue
         drafts.append((place, parabola(np.log(rate[rows]), np.log(loss[rows]))))
-        mixed += len(np.unique(cell[rows])) > 1
+        several += len(np.unique(cell[rows])) > 1
         used += int(rows.sum())
     if not drafts:
         raise InputError(
@@ -272,7 +275,8 @@ def tune(table: Table, *, sigma: float | None = None) -> Tuning:
     return Tuning(
         *(bowls, noise.sigma, noise.degrees, law, why, batches, batch_law, why_none),
         runs=(used, given),
-        mixed=mixed,
+        mixed=several,
+        mixed_in=mixed.at_equal(table, _place_and_rate(table), "loss") if several else (),
         notes=tuple(notes),
     )
 
@@ -344,6 +348,11 @@ def _places_of(table: Table, params: Array, tokens: Array) -> list[tuple[float, 
         np.nan_to_num(table[name]) if table.has(name) else np.zeros(len(table)) for name in ("batch_tokens", "n_layer")
     ]
     return list(zip(*(column.tolist() for column in (params, tokens, *known)), strict=True))
+
+
+def _place_and_rate(table: Table) -> list[str]:
+    """The columns that tell a bowl, and where a run lies in it."""
+    return ["params", "tokens", "learning_rate", *(name for name in ("batch_tokens", "n_layer") if table.has(name))]
 
 
 def _most_rates(table: Table) -> int:

@@ -32,7 +32,7 @@ class Budget(budget.Budget):
     sizes: tuple[int, ...] = (0, 1, 2, 3, 4, 5)
     repeated: int = 4
     shares: tuple[float, ...] = (0.1, 0.5)  # of Hernandez et al. (2022): 0.03 to 0.9
-    slivers: tuple[int, ...] = (11, 13, 15, 17, 19)
+    slivers: tuple[int, ...] = (11, 13, 15, 17)
     whole: tuple[int, ...] = (4, 16, 64)
     windows: int = 512
 
@@ -46,9 +46,7 @@ TINY = Budget(
 CPU_1H = Budget("cpu-1h")
 
 # Longer runs, so that a sliver is read as often as in the paper.
-CPU_3H = dataclasses.replace(
-    CPU_1H, name="cpu-3h", longest=23, lengths=4, slivers=(10, 12, 14, 16, 18, 20), windows=1024
-)
+CPU_3H = dataclasses.replace(CPU_1H, name="cpu-3h", longest=23, lengths=4, slivers=(10, 12, 14, 16, 18), windows=1024)
 
 BUDGETS = {one.name: one for one in (TINY, CPU_1H, CPU_3H)}
 DEFAULT = "cpu-1h"

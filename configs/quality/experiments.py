@@ -6,7 +6,7 @@
 | --- | --- |
 | `corruption` | one size; of a share of the documents half of the words are random letters; several lengths, seeds |
 | `sizes` | several sizes on the text as it is, so that a loss can be read as the size that has it |
-| `repeats` | one size; a share of the tokens is a sliver of 2^11 to 2^19 tokens, read again and again |
+| `repeats` | one size; a share of the tokens is a sliver of 2^11 to 2^17 tokens, read again and again |
 | `whole` | one size; all of the text is less, and read several times |
 
 A run's lengths are branches of one trunk. What is held out is never changed: give the text as `source` and not as

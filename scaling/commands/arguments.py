@@ -32,6 +32,11 @@ class Parser(argparse.ArgumentParser):
             if not word.strip() or re.fullmatch(r"--[\w-]+=(--)?\s*", word):  # of "--", argparse would make a list
                 self.error(f"{word or 'an empty word'}: wanted a value; leave it out where there is none")
         found, rest = super().parse_known_args(args, namespace)
+        for action in self._actions:  # a place that Python would take for a folder called gs:
+            values = getattr(found, action.dest, None)
+            for value in values if isinstance(values, list) else [values]:
+                if isinstance(value, Path):
+                    folders.on_disk(value, f"{action.option_strings[-1]} " if action.option_strings else "")
         if "parser" not in found:  # the innermost, whose help lists what could have been meant
             found.parser = self
         return found, rest
@@ -189,10 +194,6 @@ def pairs(items: Sequence[str], what: str) -> dict[str, str]:
 
 def check_folder(out: Path) -> None:
     """Refuses an --out that no study can be written to."""
-    if found := re.match(r"([a-z0-9]+):/", str(out)):  # Path has made one slash of two
-        raise InputError(
-            f"--out {out}: {found[1]}: is no folder; mount the bucket and give its folder, see docs/launch/buckets.md"
-        )
     if not out.name:
         raise InputError(f"--out '{out}': wanted a folder of its own, such as studies/mine")
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from analysis.design import Design
     from analysis.design.criterion import Target
     from analysis.design.prior import Prior
+    from analysis.design.score import Written
     from analysis.frontier import Array
 
 PUBLISHED = "published"
@@ -32,6 +33,13 @@ def add(verbs: arguments.Verbs) -> None:
         default=PUBLISHED,
         metavar="FIT|TABLE",
         help="what is believed of the law before: a file from scaling fit --out, or runs (published constants)",
+    )
+    design.add_argument(
+        "--score",
+        nargs="+",
+        default=[],
+        metavar="STUDY.py",
+        help="configs of studies, side by side: what each leaves at the target, and what it costs; no design is made",
     )
     _asked(design)
     suggest = arguments.verb(
@@ -87,6 +95,12 @@ def _asked(verb: argparse.ArgumentParser) -> None:
     )
     verb.add_argument("--noise", type=arguments.number, help="scatter of a run, in ln(loss) (0.005, or the fit's)")
     verb.add_argument("--overhead", type=arguments.number, metavar="C", help="FLOP that each run costs beside (0)")
+    verb.add_argument(
+        "--plot",
+        type=arguments.PICTURE,
+        metavar="FILE",
+        help="the runs, and the interval by budget: .svg, .png or .pdf",
+    )
     verb.add_argument("--out", type=arguments.PYTHON, metavar="FILE.py", help="the runs as a study's config")
     laws.rows(verb)
     verb.add_argument("--json", action="store_true", help="JSON in place of text")
@@ -94,8 +108,48 @@ def _asked(verb: argparse.ArgumentParser) -> None:
 
 def _design(args: argparse.Namespace) -> int:
     arguments.fits_on_the_cpu()
-    made, write = _made(args, _prior(args), None)
-    return arguments.answer(made, args.json, (args.out, write))
+    if args.score:
+        return _score(args)
+    made, write, draw = _made(args, _prior(args), None)
+    return arguments.answer(made, args.json, (args.plot, draw), (args.out, write))
+
+
+def _score(args: argparse.Namespace) -> int:
+    from analysis.design import score
+
+    of_a_design = ("flops", "hardware", "hours", "sizes", "ratios", "max_tokens", "trunks", "runs", "repeats", "checks",
+                   "overhead", "plot", "out")  # fmt: skip
+    if given := [f"--{name.replace('_', '-')}" for name in of_a_design if getattr(args, name)]:
+        raise InputError(f"--score makes no design; leave out {', '.join(given)}")
+    prior = _noisy(args, _prior(args))
+    studies = [_written(name) for name in args.score]
+    return arguments.answer(score.score(studies, prior, _target(args.target, prior)), args.json)
+
+
+def _written(name: str) -> "Written":
+    """The runs of a config, and their cost in FLOP, C = 6ND of every update that is trained."""
+    import numpy as np
+
+    from analysis.design.score import Written
+    from analysis.frontier import FLOP_PER_PARAM_TOKEN
+    from scaling import layout, packs, question
+
+    runs = question.load(name, {}, arguments.say).runs
+    updates = [(group[0], packs.updates(group)) for group in layout.together(runs, lambda run: run)]
+    flops = sum(FLOP_PER_PARAM_TOKEN * run.model.N * run.batch_tokens * n for run, n in updates)
+    N, D = (np.array([float(getter(run)) for run in runs]) for getter in (lambda r: r.model.N, lambda r: r.tokens))
+    return Written(name, N, D, flops)
+
+
+def _noisy(args: argparse.Namespace, prior: "Prior") -> "Prior":
+    """With the scatter of a run that was given."""
+    import dataclasses
+
+    if args.noise is None:
+        return prior
+    if not args.noise > 0:
+        raise InputError(f"--noise {args.noise:g}: wanted a number above 0, such as 0.005")
+    return dataclasses.replace(prior, noise=args.noise)
 
 
 def _suggest(args: argparse.Namespace) -> int:
@@ -110,8 +164,8 @@ def _suggest(args: argparse.Namespace) -> int:
     table = laws.asked_for(args)
     fitted = fit(args.law or "chinchilla", table)
     rows = admitted(type(fitted.law), table)
-    made, write = _made(args, prior.of_fit(fitted), (rows["params"], rows["tokens"]))
-    code = arguments.answer(made, args.json, (args.out, write))
+    made, write, draw = _made(args, prior.of_fit(fitted), (rows["params"], rows["tokens"]))
+    code = arguments.answer(made, args.json, (args.plot, draw), (args.out, write))
     if args.until is not None and made.before is not None:
         now, then = made.before.law, made.study.promise.law
         arguments.say(
@@ -125,19 +179,14 @@ def _suggest(args: argparse.Namespace) -> int:
 
 def _made(
     args: argparse.Namespace, prior: "Prior", begun: "tuple[Array, Array] | None"
-) -> "tuple[Design, Callable[[Path], None]]":
-    """The design, and what writes its config."""
-    import dataclasses
-
+) -> "tuple[Design, Callable[[Path], None], Callable[[Path], None]]":
+    """The design, what writes its config, and what draws it."""
     from analysis import design
     from analysis.design import config_file
     from analysis.design.criterion import NOTHING
     from analysis.design.pool import RATIOS, pool, standard_sizes
 
-    if args.noise is not None:
-        if not args.noise > 0:
-            raise InputError(f"--noise {args.noise:g}: wanted a number above 0, such as 0.005")
-        prior = dataclasses.replace(prior, noise=args.noise)
+    prior = _noisy(args, prior)
     flops, target = _flops(args), _target(args.target, prior)
     N = float(target.params[0])
     if args.sizes is None and N < LEAST:
@@ -167,7 +216,12 @@ def _made(
     def write(path: Path) -> None:
         folders.write(path, config_file.config(made, shapes, str(path)))
 
-    return made, write
+    def draw(path: Path) -> None:
+        from analysis.page import canvas, design_figure
+
+        canvas.save(design_figure.figure(made), path)
+
+    return made, write, draw
 
 
 def _flops(args: argparse.Namespace) -> float:

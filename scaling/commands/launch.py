@@ -25,7 +25,7 @@ def add(verbs: arguments.Verbs) -> None:
     verb.add_argument("config", help="as in scaling study run")
     verb.add_argument("--on", required=True, metavar="PLATFORM", help="slurm, gke, local, tpu-vm or skypilot")
     verb.add_argument(
-        "--accelerator", required=True, metavar="CHIPS", help="of each task: v5e:4x4, v5p-128, h100:8, rtx4090, cpu"
+        "--accelerator", required=True, metavar="CHIPS", help="of each task: v5e:4x4, v5p-128, h100:8, cpu"
     )
     verb.add_argument(
         "--out", required=True, help="folder of the study, one that all hosts reach; or gs://bucket/folder"
@@ -56,6 +56,17 @@ def add(verbs: arguments.Verbs) -> None:
         help="the platform's own options, such as partition=gpu, queue=team, zone=us-central2-b",
     )
     arguments.settings(verb)
+    verb.add_argument(
+        "--env",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="variables that the program sees, such as XLA_FLAGS=... or LIBTPU_INIT_ARGS=...; no secrets",
+    )
+    verb.add_argument("--tensorboard", action="store_true", help="curves in OUT/tensorboard, with --mesh")
+    verb.add_argument("--profile", default="", metavar="FROM:TO", help="profile these updates, into the same folder")
+    verb.add_argument("--save-steps", type=arguments.count, default=0, metavar="N", help="as in scaling study run")
     verb.add_argument("--dry-run", action="store_true", help="shows files, command and cost; asks and starts nothing")
     verb.add_argument("--files", type=Path, metavar="DIR", help="where the files go (launches/NAME)")
     verb.add_argument("--mfu", type=arguments.number, help="share of the peak to assume for the hours (0.4)")
@@ -84,7 +95,14 @@ def _launch(args: argparse.Namespace) -> int:
     if not args.dry_run:
         submit.check_client(target.CLIENT)
         submit.check_buckets(request, hierarchical=args.on != "skypilot")
-    notes = [compiled.check(request), *target.NOTES]
+    inside = bool(request.image) and (request.tensorboard or request.profile)
+    packages = ["--tensorboard: the image has to have the package tensorboardX"] if inside else []
+    notes = [
+        *packages,
+        *filter(None, [targets.spread(request, wanted)]),
+        compiled.check(request),
+        *target.notes(request),
+    ]
     files = target.files(request)
     folder = (args.files or Path("launches") / request.name).absolute()
     commands = target.commands(request, folder)
@@ -127,6 +145,10 @@ def _request(args: argparse.Namespace) -> "Request":
         seconds=parse_time(args.time) if args.time else 0,
         name=args.name or re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-0123456789")[:40].rstrip("-") or "study",
         options=tuple(arguments.pairs(args.options, "--with").items()),
+        env=tuple(arguments.pairs(args.env, "--env").items()),
+        tensorboard=args.tensorboard,
+        profile=args.profile,
+        save_steps=args.save_steps,
     )
 
 
@@ -147,12 +169,12 @@ def _show(files: dict[str, str], folder: Path, commands: list[list[str]]) -> Non
 
 def _tell(request: "Request", expected: "Cost", notes: Sequence[str], to: Callable[[str], None]) -> None:
     tasks = f"{request.tasks} tasks, each with " if request.tasks > 1 else ""
-    slices = f"{request.slices} x " if request.slices > 1 else ""
-    chips = "chip" if request.chips == 1 else "chips"
-    hosts = "host" if request.hosts == 1 else "hosts"
-    size = f"{request.chips} {chips}, {request.hosts} {hosts}"
+    size = f"{request.chips} {'chip' if request.chips == 1 else 'chips'}"
+    if request.devices != request.chips:
+        size += f" of {request.accelerator.chip.devices} devices"
+    size += f", {request.hosts} {'host' if request.hosts == 1 else 'hosts'}"
     if request.sizes:
         size += ", mesh " + ",".join(f"{axis}={n}" for axis, n in request.sizes.items())
-    to(f"{request.name}: {tasks}{slices}{request.accelerator.name} ({size})")
+    to(f"{request.name}: {tasks}{request.hardware} ({size})")
     for line in (*expected.lines(), *notes):
         to(line)

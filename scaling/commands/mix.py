@@ -9,7 +9,7 @@ from scaling.errors import InputError
 
 def add(verbs: arguments.Verbs) -> None:
     mix = verbs.add_parser("mix", help="laws of losses over the shares of a mixture, and the mixture to train on")
-    verbs = mix.add_subparsers(metavar="VERB", required=True)
+    verbs = mix.add_subparsers(metavar="fit|propose", required=True)
     fit = arguments.verb(
         verbs,
         "fit",

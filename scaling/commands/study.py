@@ -15,6 +15,8 @@ from scaling.commands import arguments, laws, together
 from scaling.errors import InputError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from analysis.table import Table
     from scaling.config import ModelConfig, RunConfig, Study
     from scaling.layout import Layout
@@ -103,6 +105,7 @@ def add(verbs: arguments.Verbs) -> None:
     export.add_argument("--records", type=Path, metavar="FILE.tar|FOLDER", help="finished runs, for study import")
     export.add_argument("--csv", type=arguments.OUT, metavar="FILE")
     export.add_argument("--parquet", type=arguments.OUT, metavar="FILE")
+    export.add_argument("--tensorboard", type=Path, metavar="DIR", help="all learning curves, a folder for each run")
     export.add_argument("--curves", action="store_true", help="one row per run and evaluation instead of one per run")
 
     report = arguments.verb(
@@ -170,7 +173,7 @@ def _run_study(config: str, settings: dict[str, str], out: Path, args: argparse.
         outcome = train(whole, packs, args, shard=shard, retry=retry)
         if outcome.left or outcome.failed:
             break
-        if ask is None or whole.asked or parts > 1 or not _ask(ask, whole, wanted):
+        if ask is None or (whole.asked and whole.asked.closed) or parts > 1 or not _ask(ask, whole, wanted):
             break
     if outcome.finished + outcome.diverged and not outcome.interrupted and parts == 1:
         _write_report(out, only_if_older_than=[out / "study.json", *out.glob("packs/*/*/done.json")])
@@ -251,9 +254,9 @@ def _ask(ask: Callable[["Table"], Sequence["RunConfig"]], whole: "StudyFolder", 
     from analysis.load import load
 
     runs = ask(load(whole.path))
-    arguments.say(f"{whole.path}: the config adds {len(runs)} runs" if runs else f"{whole.path}: no run is added")
-    study.answer(whole.path, wanted.runs, runs, arguments.say)
-    return bool(runs)
+    added = study.answer(whole.path, wanted.runs, whole.asked, runs, arguments.say)
+    arguments.say(f"{whole.path}: the config adds {len(runs)} runs" if added else f"{whole.path}: no run is added")
+    return added
 
 
 def _write_report(
@@ -424,10 +427,10 @@ def _study_export(args: argparse.Namespace) -> int:
                 arguments.say(f"{args.dir}: the record of pack {pack.id} is damaged and left out: {damage}")
         n = exchange.write(whole, args.records)
         print(f"{args.records}: {n} runs")
-    if not args.csv and not args.parquet:
+    if not args.csv and not args.parquet and not args.tensorboard:
         if args.records:
             return 0
-        raise InputError("nothing to write: give --csv FILE, --parquet FILE or --records FILE.tar")
+        raise InputError("nothing to write: give --csv FILE, --parquet FILE, --tensorboard DIR or --records FILE.tar")
     from analysis import records
 
     read = records.read(args.dir)
@@ -438,7 +441,26 @@ def _study_export(args: argparse.Namespace) -> int:
         if path:
             write(path)
             print(f"{path}: {len(rows)} rows, {len(list(rows))} columns")
+    if args.tensorboard:
+        from scaling import watch
+
+        runs = _curves_by_run(read.curves)
+        watch.write_curves(args.tensorboard, runs)
+        print(f"{args.tensorboard}: the curves of {len(runs)} runs")
     return 0
+
+
+def _curves_by_run(curves: "Table") -> dict[str, dict[str, "np.ndarray"]]:
+    """Tokens and losses of each run, by a name that says its N, D, rate and seed; losses are of held-out text."""
+    losses = [name for name in curves if name in ("loss", "train_loss") or name.startswith("loss_on_")]
+    found = {}
+    for run in dict.fromkeys(curves["run"].tolist()):
+        rows = curves["run"] == run
+        first = {name: curves[name][rows][0] for name in ("params", "steps", "batch_tokens", "learning_rate", "seed")}
+        N, D = int(first["params"]), int(first["steps"] * first["batch_tokens"])
+        name = f"N={N} D={D} rate={first['learning_rate']:.3g} seed={int(first['seed'])} {run}"
+        found[name] = {column: curves[column][rows] for column in ("tokens", *losses)}
+    return found
 
 
 def _report(args: argparse.Namespace) -> int:

@@ -28,6 +28,9 @@ def options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--save-steps", type=arguments.count, metavar="N", help="save every N updates too, with --mesh")
     verb.add_argument("--tensorboard", type=Path, metavar="DIR", help="curves for TensorBoard, with --mesh")
     verb.add_argument("--profile", metavar="FROM:TO", help="profile these updates, with --mesh")
+    verb.add_argument(
+        "--peak", type=arguments.number, metavar="FLOP/S", help="of a device that is not listed, for MFU, with --mesh"
+    )
 
 
 def wanted(args: argparse.Namespace) -> bool:
@@ -35,14 +38,18 @@ def wanted(args: argparse.Namespace) -> bool:
     if args.distributed is None and (args.process_id is not None or args.processes is not None):
         raise InputError("--process-id and --processes belong to --distributed HOST:PORT; give it, or leave them out")
     together = bool(args.mesh or args.distributed)
-    if (args.tensorboard or args.profile or args.save_steps) and not together:
-        raise InputError("--save-steps, --tensorboard and --profile are for runs with --mesh, such as --mesh fsdp=8")
+    if (args.tensorboard or args.profile or args.save_steps or args.peak is not None) and not together:
+        raise InputError(
+            "--save-steps, --tensorboard, --profile and --peak are for runs with --mesh, such as --mesh fsdp=8"
+        )
+    if args.peak is not None and not args.peak > 0:
+        raise InputError(f"--peak {args.peak:g}: wanted a number above 0, such as 989e12")
     return together
 
 
 def run(args: argparse.Namespace) -> int:
     """Plans the study in the first process and trains in all."""
-    from scaling import checkpoints, distributed, numerics, question, sharding, split, study, watch
+    from scaling import checkpoints, distributed, mesh_axes, numerics, question, sharding, split, study, watch
 
     if args.workers:
         raise InputError("--mesh and --distributed use all devices for one pack: leave out --workers")
@@ -52,22 +59,24 @@ def run(args: argparse.Namespace) -> int:
     profile = watch.span(args.profile) if args.profile else None
     config = question.apart(args.config, arguments.pairs(args.set, "--set"))
     environment = dict(os.environ)
-    if asked := numerics.overruled():
-        arguments.say(f"{', '.join(asked)}: not taken, since it would change what a run is")
+    if overruled := numerics.overruled():
+        arguments.say(f"{', '.join(overruled)}: not taken, since it would change what a run is")
     numerics.without_fast_math()
+    asked = {name: str(getattr(args, name)) for name in ("shard", "pack", "save_steps")}
+    asked["study"] = f"{config.name} ({study.asked_of(config.runs)})"
     if args.distributed:
         distributed.check_times(args.silence, args.heartbeat)
-        distributed.start(args.distributed, args.process_id, args.processes, args.wait, args.heartbeat)
+        facts = {**distributed.executes(numerics.ambient(environment)), **asked, "mesh": str(sizes or "as usual")}
+        gang = (args.distributed, args.process_id, args.processes, args.wait, args.heartbeat)
+        distributed.start(*gang, facts, arguments.say)
     import jax
 
     with distributed.Notice(arguments.say) as notice:
         try:
-            sizes = sizes or {"fsdp": jax.device_count()}
+            sizes = sizes or mesh_axes.usual(jax.device_count(), sharding.slices_of(jax.devices()))
             checkpoints.together("begun")  # where they first meet CPUs wait for 30 s only, and to plan may take longer
             settings = numerics.settings(environment)
-            asked = {name: str(getattr(args, name)) for name in ("shard", "pack", "save_steps")}
-            runs = f"{config.name} ({study.asked_of(config.runs)})"
-            distributed.alike({**distributed.executes(settings), "study": runs, "mesh": str(sizes), **asked})
+            distributed.alike({**distributed.executes(settings), **asked, "mesh": str(sizes)})
 
             def plan() -> study.StudyFolder | None:
                 if jax.process_index():
@@ -101,6 +110,7 @@ def run(args: argparse.Namespace) -> int:
                     save_steps=args.save_steps,
                     tensorboard=args.tensorboard,
                     profile=profile,
+                    peak=args.peak,
                 )
                 checkpoints.together("done")
         except (jax.errors.JaxRuntimeError, ConnectionError) as error:

@@ -35,6 +35,11 @@ def open_corpus(source: str) -> Corpus:
     """
     if (call := expressions.call(source)) is not None:
         name, inner, options = call
+        if inner.startswith("mix:") or name == "first":
+            raise InputError(
+                f"{source}: a rule changes one text, and first(...) is a part of a mixture; such as "
+                "mix:0.5*dedup(text:a/*.txt)+0.5*first(python, tokens=1e5)"
+            )
         if name == "filter":
             if options.keys() != {"keep", "by"}:
                 raise InputError(f"{source}: wanted {quality.USAGE}")

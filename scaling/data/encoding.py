@@ -31,6 +31,7 @@ from scaling.data.index import Changed, Index, by_part, open_index, summarise, t
 from scaling.data.mixture import Share
 from scaling.data.token_set import FILES, NAMED, PACKING, SPLITS, TokenSet, TooLittleText, identity, named, open_tokens
 from scaling.data.tokenizer import Tokenizer, bytes_tokenizer, train_bpe
+from scaling.data.transformations import Derived, HeldOut, root
 from scaling.errors import InputError
 
 SAMPLE = 2**22  # bytes of text from which a vocabulary is learnt
@@ -89,37 +90,34 @@ def prepare(
     parts = mixture.parse(source) if source.startswith(mixture.PREFIX) else (Share(source, 1.0),)
     with disk.room(cache):
         for again in (True, False):
-            makers = {
-                part: _Maker(part.source, validation_source, cache, workers or disk.cores(), say, SAMPLE // len(parts))
-                for part in parts
-            }
+            makers = [_Maker(part.source, validation_source, cache, workers or disk.cores(), say) for part in parts]
             try:
-                if len(makers) > 1:  # in an order of their text, however they are typed
-                    makers = {
-                        part: makers[part]
-                        for part in sorted(makers, key=lambda p: (makers[p].fingerprint, p.most or 0))
-                    }
-                coder = _tokenizer(tokenizer, n_vocab, [*makers.values()])
-                if len(makers) == 1:
-                    return makers[parts[0]].extend(coder, train_tokens, validation_tokens)
-                return _Mixer(source, [*makers], [*makers.values()], coder).extend(train_tokens, validation_tokens)
+                if len(parts) == 1:
+                    return makers[0].extend(_tokenizer(tokenizer, n_vocab, makers), train_tokens, validation_tokens)
+                return _Mixer.of(source, parts, makers, tokenizer, n_vocab).extend(train_tokens, validation_tokens)
             except Changed as changed:  # with the size and the times that it had: its content decides
                 if not again:
                     raise
                 say(f"{source} is not the text of its index, and is read anew ({str(changed).split(';')[0]})")
-                for index in (index for maker in makers.values() for index in maker.indices.values()):
+                for index in (index for maker in makers for index in maker.indices.values()):
                     shutil.rmtree(index.folder, ignore_errors=True)
         raise AssertionError
 
 
 def _tokenizer(kind: str, n_vocab: int, makers: Sequence["_Maker"]) -> Tokenizer:
-    """The tokenizer asked for; BPE is trained on the first documents of the training streams, once."""
+    """The tokenizer asked for; BPE is trained on the first documents of the training streams, once.
+
+    Of a text that rules changed it is that of the text as it was, so that losses under several rules can be compared.
+    """
     if kind == "bytes":
         tokenizer = bytes_tokenizer()
     elif kind != "bpe":
         tokenizer = Tokenizer.load(kind)
     else:
-        rows = np.concatenate([maker.sample_rows for maker in makers])
+        sampled = list({maker.root: maker.sampler() for maker in makers}.values())
+        for maker in sampled:
+            maker.sampled = SAMPLE // len(sampled)
+        rows = np.concatenate([maker.sample_rows for maker in sampled])
         name = hashlib.sha256(rows["key"].tobytes() + f" {PACKING} {n_vocab}".encode()).hexdigest()[:16]
         folder, say = makers[0].cache / "tokenizers" / name, makers[0].say
         path = folder / "tokenizer.model"
@@ -127,7 +125,7 @@ def _tokenizer(kind: str, n_vocab: int, makers: Sequence["_Maker"]) -> Tokenizer
             with disk.locked(folder, say):
                 if not path.exists():
                     say(f"learning a vocabulary of {n_vocab} from {disk.size(rows['size'].sum())}")
-                    model = train_bpe(itertools.chain.from_iterable(maker.sample for maker in makers), n_vocab).model
+                    model = train_bpe(itertools.chain.from_iterable(maker.sample for maker in sampled), n_vocab).model
                     disk.write(path, lambda file: file.write(model))
         tokenizer = Tokenizer(path.read_bytes())
     if tokenizer.n_vocab != n_vocab:
@@ -147,24 +145,42 @@ class _Maker:
     cache: Path
     workers: int
     say: Callable[[str], None]
-    sampled: int  # bytes of text from which a vocabulary is learnt
+    limit: int | None = None  # bytes from which on a long document is cut; None: as it suits the source
+    sampled: int = SAMPLE  # bytes of text from which a vocabulary is learnt
     _parts: dict[str, list[Part]] = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
     def corpora(self) -> dict[str, Corpus]:
         corpora = {self.source: open_corpus(self.source)}
+        if isinstance(corpora[self.source], HeldOut):
+            raise InputError(
+                f"{self.source} is to evaluate on (eval.transfer, or a validation source), not to train on"
+            )
         if self.validation_source:
             corpora[self.validation_source] = open_corpus(self.validation_source)
         return corpora
 
     @functools.cached_property
     def indices(self) -> dict[str, Index]:
-        index = open_index(self.corpora[self.source], self.cache, self.workers, self.say)
+        index = open_index(self.corpora[self.source], self.cache, self.workers, self.say, self.limit)
         indices = {self.source: index}
-        if self.validation_source:  # what both hold is cut alike, and so found
+        if self.validation_source:
             held_out = self.corpora[self.validation_source]
-            indices[self.validation_source] = open_index(held_out, self.cache, self.workers, self.say, index.limit)
+            if isinstance(held_out, HeldOut):  # what is held out of it where it is trained on
+                found = open_index(held_out.of, self.cache, self.workers, self.say, self.limit)
+            else:  # what both hold is cut alike, and so found
+                found = open_index(held_out, self.cache, self.workers, self.say, index.limit)
+            indices[self.validation_source] = found
         return indices
+
+    @property
+    def root(self) -> str:
+        """The source before all rules."""
+        return root(self.corpora[self.source]).source
+
+    def sampler(self) -> "_Maker":
+        """Of the source before all rules, whose vocabulary is learnt."""
+        return dataclasses.replace(self, source=self.root, limit=None, _parts={})
 
     def parts(self, source: str) -> list[Part]:
         if source not in self._parts:
@@ -184,7 +200,14 @@ class _Maker:
             rows = np.concatenate([index.rows("train"), index.rows("validation")])
             return rows[np.argsort(rows["key"])]
 
-        validation, train = both(self.validation_source), both(self.source)
+        source, held_out = self.corpora[self.source], self.corpora[self.validation_source]
+        # No rule changes what a text holds out, and so that is not trained on beside what it changed.
+        train = self.indices[self.source].rows("train") if isinstance(source, Derived) else both(self.source)
+        validation = (
+            self.indices[self.validation_source].rows("validation")
+            if isinstance(held_out, HeldOut)
+            else both(self.validation_source)
+        )
         return {"train": train[~np.isin(train["copy"], validation["copy"])], "validation": validation}
 
     def extend(self, tokenizer: Tokenizer, train_tokens: int, validation_tokens: int) -> TokenSet:
@@ -348,6 +371,17 @@ class _Mixer:
     makers: Sequence[_Maker]
     tokenizer: Tokenizer
 
+    @classmethod
+    def of(
+        cls, source: str, parts: Sequence[Share], makers: Sequence[_Maker], tokenizer: str, n_vocab: int
+    ) -> "_Mixer":
+        """The parts in an order of their text, however they are typed, all of them cut at one length."""
+        limit = min(maker.indices[maker.source].limit for maker in makers)
+        alike = [dataclasses.replace(maker, limit=limit, _parts={}) for maker in makers]
+        order = sorted(range(len(parts)), key=lambda n: (alike[n].fingerprint, parts[n].share, parts[n].most or 0))
+        parts, alike = [parts[n] for n in order], [alike[n] for n in order]
+        return cls(source, parts, alike, _tokenizer(tokenizer, n_vocab, alike))
+
     def extend(self, train_tokens: int, validation_tokens: int) -> TokenSet:
         """The token set, with at least as many tokens as asked for."""
         first = self.makers[0]
@@ -400,6 +434,11 @@ class _Mixer:
                 raise InputError(f"{self.source}: {maker.source} has no text to train on that is not held out too")
             if dropped := np.count_nonzero(~train):
                 maker.say(f"{maker.source}: {dropped:,} documents are held out of another part, and not trained on")
+            if not len(held_out[n]):
+                raise InputError(
+                    f"{self.source}: {maker.source} is too little to hold any of it out; give more of it, or hold out "
+                    "another corpus (--validation SOURCE, data.validation=SOURCE)"
+                )
             kept.append({"train": train, "validation": np.ones(len(held_out[n]), bool)})
         return kept
 
@@ -414,20 +453,35 @@ class _Mixer:
             each = [
                 summarise(maker.rows(split)[kept[split]]) for maker, kept in zip(self.makers, self._kept, strict=True)
             ]
-            shares = [
+            marks = [
                 [one["fingerprint"], part.share, *([part.most] if part.most and split == "train" else [])]
                 for one, part in zip(each, self.parts, strict=True)
-            ]
-            mark = hashlib.sha256(json.dumps(sorted(shares)).encode()).hexdigest()
+            ]  # in the order of the parts, which is that of equal times in a stream
+            mark = hashlib.sha256(json.dumps(marks).encode()).hexdigest()
             found[split] = {"fingerprint": mark, **{k: sum(one[k] for one in each) for k in ("documents", "bytes")}}
         return found
 
     @property
     def _left_out(self) -> dict[str, dict]:
-        found = {source: dict(left) for maker in self.makers for source, left in maker.left_out.items()}
+        """As of one source, of each; what is held out is compared with what any part trains on."""
+        found: dict[str, dict] = {}
+        trained = [
+            maker.indices[maker.source].outlines(maker.rows("train")[kept["train"]])
+            for maker, kept in zip(self.makers, self._kept, strict=True)
+        ]
+        outlines = [some for some in trained if some is not None]
         for maker, kept in zip(self.makers, self._kept, strict=True):
-            dropped = int((~kept["train"]).sum())
-            found[maker.source]["held_out_too"] = found[maker.source].get("held_out_too", 0) + dropped
+            if maker.source in found:
+                continue
+            found |= {source: dict(left) for source, left in maker.left_out.items()}
+            too = found[maker.source].get("held_out_too", 0)
+            found[maker.source]["held_out_too"] = too + int((~kept["train"]).sum())
+            held_out = maker.validation_source or maker.source
+            rows = maker.rows("validation")
+            own = maker.indices[held_out].outlines(rows)
+            if own is not None and outlines:
+                found[held_out]["held_out_near_copies"] = int(repeated(own, np.concatenate(outlines)).sum())
+                found[held_out]["held_out"] = len(rows)
         return found
 
     def _streams(self, split: str, wanted: int) -> list["_Stream"]:
@@ -509,6 +563,7 @@ class _Stream:
             starts, lengths, whole = starts[: last + 1], lengths[: last + 1], True
         has = int(lengths.sum())
         available = has if whole else round(tokens.manifest[split]["tokens_in_corpus"] * float(kept.mean()))
+        available = available if most is None else min(available, most)
         return cls(stream, tokens.separator, starts, lengths, whole, available)
 
     def document(self, n: int) -> np.ndarray:

@@ -2,6 +2,9 @@
 
 import re
 
+from scaling.errors import InputError
+
+DEEPEST = 16  # brackets
 CALL = re.compile(r"(\w+)\((.*)\)", re.DOTALL)
 OPTION = re.compile(r",\s+(?=\w+=)")  # what stands before an option; commas without a space belong to the source
 
@@ -17,9 +20,18 @@ def split(text: str, between: re.Pattern[str]) -> list[str]:
 
 
 def call(text: str) -> tuple[str, str, dict[str, str]] | None:
-    """NAME(SOURCE, KEY=VALUE, ...) as name, source and options; None where it is no such thing."""
+    """NAME(SOURCE, KEY=VALUE, ...) as name, source and options; None where it is no such thing.
+
+    Raises:
+        InputError: an option twice, or too many brackets.
+    """
     match = CALL.fullmatch(text.strip())
     if match is None:
         return None
-    source, *options = split(match[2], OPTION)
-    return match[1], source.strip(), dict(option.strip().split("=", 1) for option in options)
+    if text.count("(") > DEEPEST:
+        raise InputError(f"{text[:60]}...: {text.count('(')} brackets, wanted at most {DEEPEST}")
+    source, *typed = split(match[2], OPTION)
+    options = dict(option.strip().split("=", 1) for option in typed)
+    if len(options) < len(typed):
+        raise InputError(f"{text}: an option is given twice")
+    return match[1], source.strip(), options

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from scaling import folders
 from scaling.data import disk
 from scaling.data.documents import first_line
 from scaling.data.encoding import write_manifest
@@ -81,6 +82,7 @@ def import_tokens(
 def _opened(pattern: str, dtype: str) -> list[np.ndarray]:
     """The ids of each file, mapped from the disk."""
     name = os.path.expanduser(pattern)
+    folders.on_disk(name)
     paths = [name] if os.path.isfile(name) else sorted(filter(os.path.isfile, glob.glob(name, recursive=True)))
     if not paths:
         raise InputError(f"{pattern} matches no file; give a .npy or .bin file, or a pattern in quotes")

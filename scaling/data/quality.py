@@ -7,14 +7,13 @@ trained on, the documents with the highest scores are kept until they hold the s
 
 import dataclasses
 import functools
-import itertools
 from collections.abc import Collection, Iterator
 
 import numpy as np
 
-from scaling.data.documents import Corpus, Document, File, Part, read
+from scaling.data.documents import PIECE, Corpus, Document, File, Part
 from scaling.data.index import on_held_out_side
-from scaling.data.transformations import Derived
+from scaling.data.transformations import Changed, in_pieces
 from scaling.errors import InputError
 
 BINS = 2**18  # of the hash of a pair
@@ -39,26 +38,23 @@ class Filter:
 
 
 @dataclasses.dataclass(frozen=True)
-class Filtered(Derived):
+class Filtered(Changed):
     """A corpus of those documents that are most like another's."""
 
     by: Corpus
     keep: float
 
-    @property
-    def entropy_rate(self) -> None:
-        return None
-
     def signature(self) -> str:
         return self.signed(SCORES, repr(self.keep), self.by.source.partition(":")[0], self.by.signature())
 
     def parts(self) -> list[Part]:
-        return [[FilteredFile(file, self._filter) for file in part] for part in self.of.parts()]
+        model = Lazy(self)
+        return [[FilteredFile(file, model, self.cut) for file in part] for part in self.of.parts()]
 
     @functools.cached_property
-    def _filter(self) -> Filter:
+    def filter(self) -> Filter:
         """Reads the text `by` once and the source twice."""
-        wanted = _counts(_documents(self.by))
+        wanted = _counts(_trained_on(self.by))
         if not wanted.any():
             raise InputError(f"{self.source}: {self.by.source} holds no text to be like")
         there = _counts(_trained_on(self.of))
@@ -73,20 +69,29 @@ class Filtered(Derived):
         return dataclasses.replace(scored, least=float(scores[best[min(last, len(best) - 1)]]))
 
 
+@dataclasses.dataclass
+class Lazy:
+    """A corpus' filter, worked out when it is first needed, or before it goes to another process."""
+
+    of: Filtered
+
+    def __getstate__(self) -> dict:
+        self.of.filter  # noqa: B018  (worked out once, here)
+        return self.__dict__
+
+
 @dataclasses.dataclass(frozen=True)
 class FilteredFile(File):
-    """A file without the documents that are not kept; the numbers of the others stay."""
+    """A file without the documents, and pieces of documents, that are not kept; they are numbered before."""
 
     of: File
-    filter: Filter
+    by: Lazy
+    cut: int
 
     def documents(self, keep: Collection[int] | None) -> Iterator[tuple[int, Document]]:
-        if keep is not None:  # they were chosen before
-            yield from self.of.documents(keep)
-            return
-        for k, document in self.of.documents(None):
-            if self.filter.keeps(document):
-                yield k, document
+        for n, document in enumerate(in_pieces(self.of, self.cut)):
+            if n in keep if keep is not None else self.by.of.filter.keeps(document):  # those were chosen before
+                yield n, document
 
 
 def filtered(source: str, of: Corpus, by: Corpus, keep: str) -> Filtered:
@@ -120,12 +125,10 @@ def pairs(text: str) -> np.ndarray:
     return ((mixed * FACTOR) >> np.uint64(46)).astype(np.int64)
 
 
-def _documents(corpus: Corpus) -> Iterator[Document]:
-    return (document for part in corpus.parts() for _, document in read(part) if document.text)
-
-
 def _trained_on(corpus: Corpus) -> Iterator[Document]:
-    return itertools.filterfalse(on_held_out_side, _documents(corpus))
+    """The documents, and pieces of documents, that are not held out."""
+    every = (document for part in corpus.parts() for file in part for document in in_pieces(file, corpus.cut or PIECE))
+    return (document for document in every if document.text and not on_held_out_side(document))
 
 
 def _counts(documents: Iterator[Document]) -> np.ndarray:

@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Collection, Iterator
 from typing import BinaryIO, cast
 
+from scaling import folders
 from scaling.data import documents
 from scaling.data.arrow_tables import arrow_file, row_groups, saved_dataset
 from scaling.data.documents import PIECE, Document, File, Part, cut_of, digest, first_line, gather, options, pieces
@@ -70,6 +71,7 @@ class TextCorpus:
         patterns = [whole] if is_one else [pattern.strip() for pattern in whole.split(",")]
         paths: set[str] = set()
         for pattern in patterns:
+            folders.on_disk(pattern, "text:")
             found = _matches(pattern)
             if not found and os.path.isdir(folder := os.path.expanduser(pattern)):
                 found = saved_dataset(folder)

@@ -25,7 +25,16 @@ FILES = {"tokenizer.model": 2**27, "token_bytes.npy": 2**27}  # beside the strea
 IMPORTED = (
     "imported"  # the kind of a tokenizer that is not known, and what the source of tokens made elsewhere begins with
 )
-LATER = ("limit", "piece", "cut", "copies", "null", "held_out_too", "held_out_near_copies")  # not in old manifests
+LATER = (
+    "limit",
+    "piece",
+    "cut",
+    "copies",
+    "null",
+    "held_out_too",
+    "held_out",
+    "held_out_near_copies",
+)  # not in old manifests
 CUTS = ("text:", "tfds:")  # sources that take ?cut=
 LARGE = 0.01, 0.1  # share of a document above which it is said: of the largest D that a stream is for, and of any
 NAMED = "tokens:"  # with an id, a source: what was prepared before, whatever became of its text
@@ -277,7 +286,7 @@ def left_out(manifest: dict) -> list[str]:
             piece = f"pieces of at most {summary['piece']:,} characters"
             lines.append(f"cut in {name}: {n:,} long document{'s' * (n > 1)}, into {piece}, each a document of its own")
         if n := summary.get("held_out_near_copies"):
-            of = manifest["validation"]["documents_in_corpus"]
+            of = summary.get("held_out", manifest["validation"]["documents_in_corpus"])
             lines.append(
                 f"held out of {name}: {n:,} of {of:,} documents nearly repeat one that is trained on, so part of the "
                 "held-out loss is memory; remove near-copies from the text, or hold out text of another origin "

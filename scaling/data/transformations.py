@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterator
 
 import numpy as np
 
-from scaling.data.documents import Corpus, Document, File, Part, digest
+from scaling.data.documents import PIECE, Corpus, Document, File, Part, digest, pieces
 from scaling.data.index import on_held_out_side
 from scaling.errors import InputError
 
@@ -48,19 +48,30 @@ class Rule:
     replaced: float
     seed: int
 
+    def made_of(self, document: Document) -> int:
+        """How many documents a document becomes."""
+        return self.times if self._meets(document) else 1
+
     def of(self, document: Document) -> list[Document]:
         """What becomes of a document; nothing but its text is changed, and the side of the split stays."""
-        if not document.text or on_held_out_side(document):
-            return [document]
-        draw = functools.partial(_draws, f"{VERSION} {self.name} {self.seed}".encode(), document.text.encode())
-        if draw(0, 1)[0] >= self.share:
+        if not self._meets(document):
             return [document]
         group = document.group or f"alone:{document.text}"
+        draw = self._draw(document)
         texts = [_replaced(document.text, self.replaced, functools.partial(draw, n)) for n in range(1, self.times + 1)]
         if self.times > 1:
             texts[0] = document.text
         names = [document.id, *(f"{document.id}~{n}" for n in range(1, self.times))]
         return [Document(name, text, group) for name, text in zip(names, texts, strict=True)]
+
+    def _meets(self, document: Document) -> bool:
+        if not document.text or on_held_out_side(document):
+            return False
+        return bool(self._draw(document)(0, 1)[0] < self.share)
+
+    def _draw(self, document: Document) -> Callable[[int, int], np.ndarray]:
+        rule = f"{VERSION} {self.name} {self.seed}".encode()
+        return functools.partial(_draws, rule, document.text.encode())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,20 +99,31 @@ class Derived:
 
 
 @dataclasses.dataclass(frozen=True)
-class Transformed(Derived):
-    """A corpus whose documents went through a rule."""
+class Changed(Derived):
+    """A corpus whose documents are changed or left out one by one: a long one is cut first, so that each piece is on
+    the side of the split that it has by itself.
+    """
 
-    rule: Rule
+    @property
+    def cut(self) -> int:
+        return self.of.cut or PIECE
 
     @property
     def entropy_rate(self) -> None:
         return None
 
+
+@dataclasses.dataclass(frozen=True)
+class Transformed(Changed):
+    """A corpus whose documents went through a rule."""
+
+    rule: Rule
+
     def signature(self) -> str:
         return self.signed(repr(self.rule))
 
     def parts(self) -> list[Part]:
-        return [[TransformedFile(file, self.rule) for file in part] for part in self.of.parts()]
+        return [[TransformedFile(file, self.rule, self.cut) for file in part] for part in self.of.parts()]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,39 +143,46 @@ class Deduplicated(Derived):
 
 @dataclasses.dataclass(frozen=True)
 class HeldOut(Derived):
-    """What of a corpus is never trained on, as a corpus."""
+    """What of a corpus is never trained on, to evaluate on: the held-out side of the corpus' own index."""
 
     def signature(self) -> str:
-        return self.signed()
+        return self.of.signature()
 
     def parts(self) -> list[Part]:
-        return [[HeldOutFile(file) for file in part] for part in self.of.parts()]
-
-
-@dataclasses.dataclass(frozen=True)
-class HeldOutFile(File):
-    """A file's documents that are held out; their numbers stay."""
-
-    of: File
-
-    def documents(self, keep: Collection[int] | None) -> Iterator[tuple[int, Document]]:
-        return ((k, document) for k, document in self.of.documents(keep) if on_held_out_side(document))
+        return self.of.parts()
 
 
 @dataclasses.dataclass(frozen=True)
 class TransformedFile(File):
-    """A file whose documents went through a rule; each has room for `times` numbers."""
+    """A file whose documents, and pieces of documents, went through a rule; they are numbered anew."""
 
     of: File
     rule: Rule
+    cut: int
 
     def documents(self, keep: Collection[int] | None) -> Iterator[tuple[int, Document]]:
-        times = self.rule.times
-        wanted = None if keep is None else set(keep)
-        for k, document in self.of.documents(None if keep is None else {n // times for n in keep}):
-            for n, made in enumerate(self.rule.of(document), k * times):
-                if wanted is None or n in wanted:
-                    yield n, made
+        wanted, first = None if keep is None else set(keep), 0
+        for document in in_pieces(self.of, self.cut):
+            numbers = range(first, first := first + self.rule.made_of(document))
+            if wanted is None or not wanted.isdisjoint(numbers):
+                for n, made in zip(numbers, self.rule.of(document), strict=True):
+                    if wanted is None or n in wanted:
+                        yield n, made
+
+
+def in_pieces(file: File, cut: int) -> Iterator[Document]:
+    """The documents of a file, a long one in pieces of at most `cut` characters."""
+    for _, document in file.documents(None):
+        if len(document.text) <= cut:
+            yield document
+        else:
+            for n, text in enumerate(pieces(iter([document.text]), cut), 1):
+                yield Document(f"{document.id}[{n}]", text, document.group)
+
+
+def root(corpus: Corpus) -> Corpus:
+    """The corpus from which another is made, after however many rules."""
+    return root(corpus.of) if isinstance(corpus, Derived) else corpus
 
 
 def transformed(source: str, name: str, inner: Corpus, options: dict[str, str]) -> Corpus:

@@ -43,9 +43,9 @@ def figure_10(evidence: Kaplan, drawn: Drawn) -> None:
     the loss takes at B_crit; circles are gradient noise scales along the same runs, those known to a factor of ten or
     better. Grey: the paper's points, scaled to meet our law at one loss, and the power of D of Zhang et al. (2024).
     """
-    law, found, curves = evidence.batch, evidence.tradeoffs, evidence.scanned_curves
+    law, found, curves = evidence.batch, evidence.tradeoffs, evidence.batch_curves
     drawn.show(evidence.alpha_B, evidence.B_star)
-    noise = _noise(curves)
+    noise = _noise(evidence.scanned_curves)
     drawn.points(_rows10(found, noise))
     left = None
     with drawn.part():
@@ -405,11 +405,13 @@ def figure_18(evidence: Kaplan, drawn: Drawn) -> None:
     """Tokens against updates that batches need to reach a loss, a dot per batch, each at the fastest of its learning
     rates; lines are the hyperbola (5.1) through the dots of one loss. A panel per size.
     """
-    curves = evidence.scanned_curves
+    curves = evidence.batch_curves
     found: dict[float, Critical] = {}
     for N in np.unique(curves["params"]):
         with drawn.part(f"N = {digits.short(N)}"):
-            found[float(N)] = critical(curves.where(curves["params"] == N, "another size"))
+            found[float(N)] = critical(
+                curves.where(curves["params"] == N, "another size"), highest=evidence.onset_losses
+            )
     if not found:
         return
     drawn.figure = _draw18(found)

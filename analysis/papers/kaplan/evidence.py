@@ -251,7 +251,7 @@ class Evidence(evidence.Evidence):
 
     @functools.cached_property
     def _scans(self) -> tuple[Known, Critical]:
-        return fits.of_scans(self.scanned_curves)
+        return fits.of_scans(self.batch_curves, self.onset_losses)
 
     @property
     def batch(self) -> Known:
@@ -265,7 +265,7 @@ class Evidence(evidence.Evidence):
 
     @functools.cached_property
     def batches_left_out(self) -> Left:
-        return batches_left_out(self.scanned_curves, self.batch.fit)
+        return batches_left_out(self.batch_curves, self.batch.fit, self.onset_losses)
 
     @functools.cached_property
     def onset_losses(self) -> Mapping[float, float]:
@@ -287,11 +287,9 @@ class Evidence(evidence.Evidence):
 
     @functools.cached_property
     def scanned_curves(self) -> Table:
-        """Those of the experiment batch from the onset of context use on, as a loss of each size."""
+        """Rows of the experiment batch from the onset of context use on, where the noise scale is averaged."""
         curves, onsets = self.batch_curves, self.onset_losses
-        if not onsets:
-            return curves
-        least = np.array([onsets[float(N)] for N in curves["params"]])
+        least = np.array([onsets.get(float(N), math.inf) for N in curves["params"]])
         return curves.where(curves["loss"] <= least, "before the onset of context use")
 
     @functools.cached_property

@@ -7,6 +7,8 @@ N in non-embedding parameters, D and B in tokens, C in FLOP, S in updates, L in 
 """
 
 import dataclasses
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -126,13 +128,17 @@ def excesses(rows: Table) -> Table:
     return rows.where(rows["unique_tokens"] < top, "itself the run on the most data")
 
 
-def of_scans(curves: Table) -> tuple[Known, Critical]:
+def of_scans(curves: Table, onsets: Mapping[float, float] = MappingProxyType({})) -> tuple[Known, Critical]:
     """B_crit(L) of these learning curves, eq. 1.4, and the tradeoffs that it comes from.
+
+    Args:
+        onsets: by N, the loss from which on critical batches are read, whatever the curves have before; from their
+            beginning on where there are none.
 
     Raises:
         InputError: the batches do not tell.
     """
-    found = critical(curves)
+    found = critical(curves, highest=onsets)
     law = fit(laws.KaplanBCrit, found.table, loss="squared", weights=sureness(found.table))
     return Known(law=laws.KaplanBCrit, fit=law, table=found.table), found
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -54,12 +54,13 @@ class Left:
         return self.half((-math.log(loss), 1))
 
 
-def batches_left_out(curves: Table, whole: Fit) -> Left:
+def batches_left_out(curves: Table, whole: Fit, onsets: Mapping[float, float]) -> Left:
     """The chain without each batch size.
 
     Args:
         curves: of the experiment batch, past the warm-up.
         whole: the fit to all of them.
+        onsets: by N, the loss from which on critical batches are read.
 
     Raises:
         Undecided: it breaks without one of them.
@@ -69,7 +70,7 @@ def batches_left_out(curves: Table, whole: Fit) -> Left:
     without, scans = [], []
     for B in sizes:
         try:
-            law, scan = fits.of_scans(curves.where(column != B, f"batches of {B:.0f} tokens left out"))
+            law, scan = fits.of_scans(curves.where(column != B, f"batches of {B:.0f} tokens left out"), onsets)
         except InputError:
             break
         without.append(_powers(law.fit))

@@ -26,12 +26,12 @@ PAPER = Paper(
         claims={
             "rank correlation, linear (Liu et al. (RegMix))": "a law linear in the shares orders unseen mixtures",
             "rank correlation, exponential (Liu et al. (RegMix))": "an exponential one orders them better",
-            "share of losses inside their interval (Ye et al.)": "unseen losses lie inside their 95 % intervals",
+            "share of losses inside their interval (a 95 % interval)": "unseen losses lie inside their 95 % intervals",
             "rank correlation of two sizes (Liu et al. (RegMix))": "small models order mixtures as larger ones do",
         },
         figures=("fig1", "fig2"),
     ),
     evidence=Mixtures,
-    scales="other texts and models ten times as large",
+    scales="other texts and models forty to thousands of times as large",
     choices="none",
 )

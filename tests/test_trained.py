@@ -1,0 +1,101 @@
+"""A trained model outside its training: what it writes, and its weights as a file that others read."""
+
+import dataclasses
+import json
+import struct
+
+import numpy as np
+import pytest
+
+from scaling import config
+from scaling.config import RunConfig
+from scaling.data.tokenizer import Tokenizer, bytes_tokenizer
+from scaling.errors import InputError
+from scaling.ladder import transformer
+from scaling.models import model
+from scaling.trained import Trained, _drawn
+
+CONTEXT = 8
+
+
+@pytest.fixture(scope="module")
+def found() -> Trained:
+    """A model whose weights nobody has trained, made large enough that its preferences differ."""
+    import jax
+
+    run = RunConfig(transformer(16, 1, d_head=8, n_vocab=264, n_ctx=CONTEXT), tokens=1024)
+    params = model.init(run.model, jax.random.key(3))
+    return Trained("abc", run, {name: 5 * leaf for name, leaf in params.items()}, 7, bytes_tokenizer())
+
+
+def test_the_likeliest_text_is_what_the_model_says_step_by_step(found):
+    """Also beyond its context, of which the separator and the newest tokens are seen."""
+    short = np.asarray(found.logits(np.array([[256, 97, *[1] * (CONTEXT - 2)]]))[0, 1, :257])  # sees no later token
+    assert found.sample("a", 1, temperature=0)[0] == bytes([int(short.argmax())]).decode("utf-8", "replace")
+    prompt = "abcdefg"
+    text, ended = found.sample(prompt, CONTEXT, temperature=0)
+    ids = list(prompt.encode())
+    while len(ids) < len(prompt) + CONTEXT:
+        logits = found.logits(np.array([[256, *ids[-(CONTEXT - 1) :]]]))[0, -1, :257]
+        ids.append(int(np.asarray(logits).argmax()))
+        if ids[-1] == 256:
+            break
+    assert ended == (ids[-1] == 256)
+    assert text == bytes(i for i in ids[len(prompt) :] if i < 256).decode("utf-8", "replace")
+
+
+def test_what_is_drawn_has_the_models_probabilities():
+    """By temperature and the likeliest alone: within 4 standard errors of 4,000 draws."""
+    logits, rng = np.log([0.5, 0.3, 0.2]), np.random.default_rng(0)
+    for temperature, top, wanted in (
+        (1, 0, [0.5, 0.3, 0.2]),
+        (0.5, 0, [25, 9, 4]),
+        (1, 2, [5, 3, 0]),
+        (0, 0, [1, 0, 0]),
+    ):
+        drawn = np.bincount([_drawn(logits, temperature, top, rng) for _ in range(4000)], minlength=3) / 4000
+        p = np.array(wanted) / np.sum(wanted)
+        assert (np.abs(drawn - p) <= 4 * np.sqrt(p * (1 - p) / 4000)).all()
+
+
+def test_the_same_seed_writes_the_same_text_and_never_a_token_without_a_meaning(found):
+    one = found.sample("x", 30, seed=1)
+    assert one == found.sample("x", 30, seed=1)
+    assert len({found.sample("x", 30, seed=seed) for seed in range(3)}) > 1  # of 264 logits seven are no token
+    assert found.sample("x", 0) == ("", False)
+    with pytest.raises(InputError, match="wanted numbers from 0 on"):
+        found.sample("x", temperature=-1)
+
+
+def test_weights_are_written_as_the_format_has_it_with_config_and_tokenizer(found, tmp_path):
+    """Read by hand: https://huggingface.co/docs/safetensors, "Format"."""
+    file, beside = found.write(tmp_path / "model.safetensors")
+    raw = file.read_bytes()
+    [size] = struct.unpack("<Q", raw[:8])
+    header = json.loads(raw[8 : 8 + size])
+    told = header.pop("__metadata__")
+    assert config.from_dict(RunConfig, json.loads(told["config"])) == found.config
+    assert (told["id"], told["steps"]) == ("abc", "7")
+    assert header.keys() == found.params.keys()
+    at = 0
+    for name, place in header.items():
+        begin, end = place["data_offsets"]
+        assert (begin, place["dtype"]) == (at, "F32")
+        read = np.frombuffer(raw[8 + size + begin : 8 + size + end], "<f4").reshape(place["shape"])
+        np.testing.assert_array_equal(read, found.params[name])
+        at = end
+    assert len(raw) == 8 + size + at
+    assert size % 8 == 0
+    assert Tokenizer.load(str(beside)) == found.tokenizer
+    with pytest.raises(InputError, match=r"ends in \.safetensors"):
+        found.write(tmp_path / "model.bin")
+
+
+def test_the_library_of_that_name_reads_them(found, tmp_path):
+    safetensors = pytest.importorskip("safetensors", reason="no safetensors: what is written is read by hand alone")
+    file, _ = found.write(tmp_path / "model.safetensors")
+    with safetensors.safe_open(str(file), "numpy") as opened:
+        assert set(opened.keys()) == found.params.keys()
+        for name in found.params:
+            np.testing.assert_array_equal(opened.get_tensor(name), found.params[name])
+        assert json.loads(opened.metadata()["config"]) == json.loads(json.dumps(dataclasses.asdict(found.config)))
