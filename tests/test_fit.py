@@ -170,18 +170,6 @@ def test_with_all_constants_free_muennighoffs_decay_is_called_weakly_identified_
     assert any("leaving rows out matters" in note and "R_D" in note for note in found.notes)
 
 
-def test_the_penalty_of_repeats_fits_the_public_runs_better_than_effective_data(muennighoff, papers):
-    """Summed Huber losses 0.01098 against 0.01581 on the 182 runs, sublinear in the repeats."""
-    m = papers["muennighoff2023"]
-    base = {"alpha": m["alpha"]["value"], "beta": m["beta"]["value"]}
-    base |= {name.upper(): math.exp(m[name]["value"]) for name in ("a", "b", "e")}
-    floor = Floor(base.pop("E"), "Muennighoff et al. (2023)")
-    found = fit("lovelace", muennighoff, loss="huber", fixed=base, floor=floor)
-    assert found.objective <= 0.010985
-    ours = [found.constants[name] for name in ("P", "delta", "kappa")]
-    np.testing.assert_allclose(ours, (0.318, 0.160, 0.289), atol=1e-3)
-
-
 @pytest.mark.parametrize(
     ("data", "model", "multiplier", "loss_error", "task_error"),
     [

@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import root_scalar
 
 from analysis import frontier
-from analysis.laws import Chinchilla, Gadre, Muennighoff
+from analysis.laws import Chinchilla, Gadre, Lovelace, Muennighoff
 from analysis.plan import prices
 from scaling.errors import InputError
 
@@ -199,6 +199,23 @@ def test_chinchillas_law_borrows_the_published_decay(muennighoff):
     assert borrowed.best.loss == pytest.approx(
         float(prices.with_unique_tokens(muennighoff, C, 5e9).best.loss), rel=1e-6
     )
+
+
+def test_a_penalty_of_repeats_stops_training_before_the_budget_is_spent(muennighoff):
+    base = dataclasses.asdict(prices.fresh_data(muennighoff))
+    law = Lovelace(**base, P=0.01, delta=1.0, kappa=1.0)
+    found = prices.with_unique_tokens(law, 1e24, 5e9)
+    N, epochs = float(found.best.params), law.best_epochs(float(found.best.params), 5e9)
+    assert found.best.tokens > 2 * epochs * 5e9  # all of the budget would go on until the loss had risen again
+    assert float(found.best.loss) == pytest.approx(float(law(N, epochs * 5e9, 5e9)), rel=1e-4)
+    # No size and no stop is better, and the cheapest run within a thousandth spends a part of it.
+    sizes, stops = np.meshgrid(np.geomspace(N / 30, 30 * N, 200), np.geomspace(1, 1e3, 400))
+    every = law(sizes, 5e9 * stops, 5e9)
+    assert float(found.best.loss) == pytest.approx(float(every[6 * sizes * 5e9 * stops <= 1e24].min()), rel=1e-4)
+    assert found.cheapest.flops < 0.1 * 1e24
+    assert float(law(found.cheapest.params, found.cheapest.tokens, 5e9)) < 1.0011 * float(found.best.loss)
+    # With enough unique tokens nothing is repeated, and the plan is Chinchilla's.
+    assert not prices.with_unique_tokens(law, C, 1e15).needed
 
 
 # --- a size that is given

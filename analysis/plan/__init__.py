@@ -12,13 +12,13 @@ import numpy as np
 from analysis.digits import compute, typed
 from analysis.fit.estimate import Fit
 from analysis.frontier import FLOP_PER_PARAM_TOKEN, Allocation, Array, Optimum
-from analysis.laws import Chinchilla, KaplanBCrit, KaplanNS, Muennighoff
+from analysis.laws import Chinchilla, KaplanBCrit, KaplanNS
 from analysis.laws.law import Law
 from analysis.plan import published
 from analysis.plan.budget import Budget
 from analysis.plan.next_run import Plan
 from analysis.plan.own_rates import OwnRates
-from analysis.plan.prices import Repeated, repeating, with_inference, with_unique_tokens
+from analysis.plan.prices import Repeatable, Repeated, repeating, with_inference, with_unique_tokens
 from analysis.plan.reach import FAR, beyond, doubt
 from analysis.plan.recipe import ASPECT, Shape, leaving_updates, published_batches, published_learning_rates, shape_for
 from analysis.plan.routes import LineRoute, Route, SurfaceRoute, exponent, route
@@ -91,8 +91,8 @@ def plan(
     """The compute-optimal run for a budget, by a fitted law.
 
     Args:
-        fit: of a law of (params, tokens), of Muennighoff's, or of Kaplan's L(N, S_min), which needs `B_crit` and leads
-            along his path with the batch at B_crit.
+        fit: of a law of (params, tokens), of Muennighoff's or Lovelace's, or of Kaplan's L(N, S_min), which needs
+            `B_crit` and leads along his path with the batch at B_crit.
         budget: a `Budget`, or FLOP.
         B_crit: fit of B_crit(L) to one's own runs; without it the batch is a published rule's.
         rates: law of one's own sweep (`own_rates.read`); without it only published rules are listed.
@@ -286,8 +286,8 @@ def _spent(law: Law, C: float, asked: _Asked) -> tuple[Route, Optimum, Repeated 
         raise InputError(f"{law.name} says nothing of inference: fit a law of params, tokens, such as chinchilla")
     if asked.unique_tokens is None:
         return way, way.best(C), None
-    if not isinstance(law, Chinchilla | Muennighoff):
-        raise InputError(f"{law.name} says nothing of repeated data: fit chinchilla or muennighoff")
+    if not isinstance(law, Repeatable):
+        raise InputError(f"{law.name} says nothing of repeated data: fit chinchilla, muennighoff or lovelace")
     found = with_unique_tokens(law, C, asked.unique_tokens)
     if not found.needed:
         return way, found.fresh, found
@@ -296,7 +296,7 @@ def _spent(law: Law, C: float, asked: _Asked) -> tuple[Route, Optimum, Repeated 
 
 def _borrowed(law: Law, repeated: Repeated | None) -> list[str]:
     """That what repetition does was not fitted together with the law."""
-    if repeated is None or not repeated.needed or isinstance(law, Muennighoff):
+    if repeated is None or not repeated.needed or not isinstance(law, Chinchilla):
         return []
     return [
         "repetition by Muennighoff's R_D* = 15.4, R_N* = 5.3, borrowed; their runs identify them weakly, and their "
@@ -424,7 +424,7 @@ def _intervals(
     def chosen(law: Law, own_B: KaplanBCrit | None, draws: tuple[int, ...] = ()) -> Array:
         way = route(law, own_B)
         if unique_tokens is not None:
-            assert isinstance(law, Chinchilla | Muennighoff)
+            assert isinstance(law, Repeatable)
             way = SurfaceRoute(repeating(law, unique_tokens))
         best = way.best(np.broadcast_to(C * np.array([1.0, 0.5, 2.0]), (*draws, 3)))  # as `exponent` has it
         a = np.log(best.params[..., 2] / best.params[..., 1]) / np.log(4)

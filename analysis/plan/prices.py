@@ -12,10 +12,12 @@ from numpy.typing import ArrayLike
 
 from analysis import digits, frontier
 from analysis.frontier import FLOP_PER_PARAM_TOKEN, Array, Optimum, golden_section
-from analysis.laws import Chinchilla, Muennighoff, lifetime_flops
+from analysis.laws import Chinchilla, Lovelace, Muennighoff, lifetime_flops
 from scaling.errors import InputError
 
 ENOUGH = 0.001  # of the loss: more than that is not worth its compute
+STOPS = 17  # numbers of epochs at which training on repeated tokens may stop, at a time
+Repeatable = Chinchilla | Muennighoff | Lovelace  # laws that plan for a limited number of unique tokens
 MUENNIGHOFF_R_D, MUENNIGHOFF_R_N = 15.387756, 5.309743  # as published; their own runs identify them weakly
 
 
@@ -210,30 +212,53 @@ class Repeated:
         return float(self.cheapest.tokens) / self.unique_tokens
 
 
-def fresh_data(law: Muennighoff) -> Chinchilla:
+def fresh_data(law: Muennighoff | Lovelace) -> Chinchilla:
     """The law without repetition: its limit of as many unique tokens as are processed."""
     return Chinchilla(law.E, law.A, law.B, law.alpha, law.beta)
 
 
-def repeating(law: Muennighoff | Chinchilla, unique_tokens: float) -> frontier.Surface:
-    """L(N, D) where only U unique tokens exist: Muennighoff et al. (2023).
+def repeating(law: Repeatable, unique_tokens: float) -> frontier.Surface:
+    """L(N, D) where only U unique tokens exist: Muennighoff et al. (2023), or the penalty of Lovelace et al. (2026).
+
+    Where a penalty makes the loss rise with more epochs, training stops before: the lowest loss on up to D tokens.
 
     Args:
-        law: theirs, or Chinchilla's, which then borrows R_D* = 15.4 and R_N* = 5.3 from the paper.
+        law: either, or Chinchilla's, which then borrows R_D* = 15.4 and R_N* = 5.3 from Muennighoff et al.
         unique_tokens: U.
     """
     if not unique_tokens > 0:
         raise InputError(f"{unique_tokens:g} unique tokens: wanted a number above 0")
+    if isinstance(law, Lovelace):
+        return _stopped(law, unique_tokens)
     own = law
     if isinstance(own, Chinchilla):
         own = Muennighoff(**dataclasses.asdict(own), R_D=MUENNIGHOFF_R_D, R_N=MUENNIGHOFF_R_N)
     return lambda N, D: own(N, D, np.minimum(unique_tokens, D))
 
 
-def with_unique_tokens(law: Muennighoff | Chinchilla, C: float, unique_tokens: float) -> Repeated:
+def _stopped(law: Lovelace, U: float) -> frontier.Surface:
+    """The lowest loss on up to D tokens: two searches over ln epochs, the second beside the best of the first."""
+
+    def surface(N: ArrayLike, D: ArrayLike) -> Array:
+        unique = np.minimum(U, np.asarray(D, float))
+        lowest, best = np.asarray(law(N, D, unique), float), np.ones(())  # a share of ln epochs
+        low, width = np.zeros(()), 1.0
+        for _ in range(2):
+            for part in np.linspace(0, width, STOPS):
+                share = np.minimum(low + part, 1.0)
+                loss = law(N, unique * (D / unique) ** share, unique)
+                lowest, best = np.minimum(loss, lowest), np.where(loss < lowest, share, best)
+            step = width / (STOPS - 1)
+            low, width = np.maximum(best - step, 0.0), 2 * step
+        return lowest
+
+    return surface
+
+
+def with_unique_tokens(law: Repeatable, C: float, unique_tokens: float) -> Repeated:
     """The best N and D for at most C FLOP when only U unique tokens exist, by search over N.
 
-    More compute is always a little better by this law, by less and less: training stops at the cheapest run whose loss
+    More compute is always a little better, or no worse, by less and less: training stops at the cheapest run whose loss
     is within ENOUGH of that of all C.
 
     Args:
@@ -241,7 +266,7 @@ def with_unique_tokens(law: Muennighoff | Chinchilla, C: float, unique_tokens: f
         C: FLOP.
     """
     surface = repeating(law, unique_tokens)
-    fresh = frontier.best(fresh_data(law) if isinstance(law, Muennighoff) else law, C)
+    fresh = frontier.best(law if isinstance(law, Chinchilla) else fresh_data(law), C)
     best = frontier.optimum(surface, C)
     found = Repeated(best, best, float(unique_tokens), fresh)
     if not found.needed:

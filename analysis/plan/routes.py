@@ -15,7 +15,7 @@ from analysis import frontier
 from analysis.digits import compute, short
 from analysis.frontier import FLOP_PER_PARAM_TOKEN, Allocation, Array, Optimum
 from analysis.kaplan_path import KaplanPath
-from analysis.laws import KaplanBCrit, KaplanNS, Muennighoff
+from analysis.laws import KaplanBCrit, KaplanNS, Lovelace, Muennighoff
 from analysis.laws.law import Law
 from analysis.plan.prices import Overtrained, fresh_data, overtrained, price_of_size
 from scaling.errors import InputError
@@ -106,12 +106,12 @@ def route(law: Law, B_crit: KaplanBCrit | None = None) -> Route:
                 "kaplan-ns spends no compute by itself: give a fit of kaplan-bcrit beside it (--batch-fit)"
             )
         return KaplanRoute(KaplanPath(law.alpha_N, law.N_c, law.alpha_S, law.S_c, B_crit.alpha_B, B_crit.B_star))
-    if isinstance(law, Muennighoff):
+    if isinstance(law, Muennighoff | Lovelace):
         law = fresh_data(law)
     if law.inputs != ("params", "tokens"):
         raise InputError(
-            f"{law.name} is a law of {', '.join(law.inputs)}: no size follows from it; fit chinchilla, muennighoff or "
-            "kaplan-ns"
+            f"{law.name} is a law of {', '.join(law.inputs)}: no size follows from it; fit chinchilla, muennighoff, "
+            "lovelace or kaplan-ns"
         )
     return SurfaceRoute(law)
 

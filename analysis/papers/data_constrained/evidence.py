@@ -1,0 +1,373 @@
+"""What the figures share: the runs by arm, the two laws on those without dropout and weight decay, and the claims.
+
+N counts the embedding, as Muennighoff et al. do; without it is one of the choices that estimates range over.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis import frontier, reference
+from analysis.confidence import LEVEL, t_quantile
+from analysis.fit.estimate import Fit, Interval
+from analysis.laws import Chinchilla, Lovelace
+from analysis.page.canvas import Shades
+from analysis.papers import evidence
+from analysis.papers.chinchilla.trunks import INNER, WHOLE, Counting, counted
+from analysis.papers.claim import MISSING, Claim, Undecided
+from analysis.papers.data_constrained import repeats, rivals
+from analysis.papers.data_constrained.rivals import Rivals
+from analysis.table import Table
+
+Array = NDArray[np.float64]
+T = TypeVar("T")
+
+PAPER = "muennighoff2023"
+EXPERIMENTS = ("grid", "repeats", "dropout", "arms")
+MOST_WARMUP = 1 / 16  # of a run: a shorter one measures how it begins
+LONGER_WARMUP = 1 / 4  # in a choice of rows
+# 8.7e9 parameters on 4.4e10 unique tokens, the largest of the paper that repeats; its loss over that on new tokens.
+RATIO, EXCESS = 0.2, 2.3512 / 2.3367 - 1
+LARGER = 1.25  # times RATIO, up to which a model counts as small for its data
+PUBLIC = 0.01098 / 0.01581  # the penalty's sum over that of effective data on the 182 runs, base constants published
+FEWEST = 4  # trunks that turn, for two exponents and something to tell their error
+# Half-widths of 95 % intervals that decide.
+SMALL_SHARE = 0.01  # of a loss
+WORTH = {4: 0.5, 16: 3.0}  # in U, by epochs
+DECAY = 5.0  # R_D
+SUMS = 0.3
+POWER = 0.3
+
+TEXT = "another text, another vocabulary and models a ten-thousandth as large"
+REGULAR = "these runs have neither dropout nor weight decay, those of the paper have both"
+STEEP = (
+    "the exponents of the penalty depend on the epochs and the regularisation; the 182 public runs have 0.160 and 0.289"
+)
+
+
+class Arm(NamedTuple):
+    """How runs are kept from learning by heart."""
+
+    weight_decay: float
+    dropout: float
+
+    @property
+    def words(self) -> str:
+        parts = [
+            *([f"weight decay {self.weight_decay:g}"] if self.weight_decay else []),
+            *([f"dropout {self.dropout:g}"] if self.dropout else []),
+        ]
+        return ", ".join(parts) or "unregularised"
+
+
+PLAIN, DROPOUT = Arm(0.0, 0.0), Arm(0.0, 0.1)
+
+
+class DataConstrained(evidence.Evidence):
+    """The runs and the claims. Where something is missing, asking for it raises Undecided, or InputError."""
+
+    # --- runs
+
+    @functools.cached_property
+    def every_run(self) -> Table:
+        """The finished runs of all experiments."""
+        return self.need(*EXPERIMENTS)
+
+    def runs_of(self, arm: Arm, counting: Counting = WHOLE, warmup: float = MOST_WARMUP) -> Table:
+        """The runs of an arm that are long beside their warm-up, with `trunk`.
+
+        Raises:
+            Undecided: there are none.
+        """
+        runs = counted(self.every_run, counting)
+        decay = runs["weight_decay"] if runs.has("weight_decay") else np.zeros(len(runs))
+        own = (np.nan_to_num(decay) == arm.weight_decay) & (runs["dropout"] == arm.dropout)
+        runs = runs.where(own, "another arm")
+        if runs.has("warmup"):
+            runs = runs.where(runs["warmup"] <= warmup, f"a warm-up of over {warmup:.2g} of the run")
+        if not len(runs):
+            raise Undecided(f"no finished run with {arm.words} is long beside its warm-up")
+        return repeats.numbered(runs)
+
+    @functools.cached_property
+    def plain(self) -> Table:
+        """Those without dropout and weight decay."""
+        return self.runs_of(PLAIN)
+
+    @functools.cached_property
+    def arms(self) -> Mapping[Arm, Table]:
+        """By arm, without the plain one."""
+        runs = self.every_run
+        decay = np.nan_to_num(runs["weight_decay"]) if runs.has("weight_decay") else np.zeros(len(runs))
+        found = {}
+        for arm in sorted({Arm(float(w), float(p)) for w, p in zip(decay, runs["dropout"], strict=True)} - {PLAIN}):
+            try:
+                found[arm] = self.runs_of(arm)
+            except Undecided:
+                continue
+        return found
+
+    @functools.cached_property
+    def shades(self) -> Shades:
+        """One colour for each N."""
+        return Shades.of(counted(self.every_run, WHOLE))
+
+    # --- what repetition costs
+
+    @functools.cached_property
+    def returns(self) -> Mapping[Arm, Table]:
+        """Repeated tokens beside new ones, `repeats.returns`, of the arms that have both.
+
+        Raises:
+            Undecided: none has.
+        """
+        found, why = {}, Undecided("no run has finished")
+        for arm in (PLAIN, DROPOUT):
+            try:
+                found[arm] = repeats.returns(self.runs_of(arm))
+            except Undecided as error:
+                why = error
+        if not found:
+            raise why
+        return found
+
+    def at_epochs(self, arm: Arm, epochs: float, column: str, found: Table | None = None) -> Array:
+        """A column of the returns after so many epochs, of models that are small for their data. (trunk,)
+
+        Raises:
+            Undecided: fewer than two trunks have that.
+        """
+        found = self.returns.get(arm) if found is None else found
+        values = np.zeros(0)
+        if found is not None:
+            own = (found["params"] <= LARGER * RATIO * found["unique_tokens"]) & np.isclose(found["epochs"], epochs)
+            values = found[column][own]
+            values = values[np.isfinite(values)]
+        if len(values) < 2:
+            raise Undecided(
+                f"fewer than two sets of unique tokens were seen {epochs:g} times with {arm.words} by a model of up to "
+                f"{LARGER * RATIO:g} parameters a token, beside as many new tokens"
+            )
+        return values
+
+    def _mean_of(self, claim: Claim, arm: Arm, epochs: float, column: str) -> Claim:
+        try:
+            values = self.at_epochs(arm, epochs, column)
+        except MISSING as error:
+            return claim.without(error)
+
+        def mean(runs: Table) -> float:
+            return float(self.at_epochs(arm, epochs, column, repeats.returns(runs)).mean())
+
+        half = float(t_quantile(LEVEL, len(values) - 1)) * float(values.std(ddof=1)) / len(values) ** 0.5
+        ours = float(values.mean())
+        return dataclasses.replace(
+            claim, ours=ours, interval=(ours - half, ours + half), others=lambda: self._by_other_rows(mean, arm)
+        )
+
+    def _by_other_rows(self, value: Callable[[Table], T], arm: Arm) -> list[T]:
+        """With N without the embedding, with shorter runs too, and from the runs alone that use their context."""
+        return _those(
+            lambda: value(self.runs_of(arm, INNER)),
+            lambda: value(self.runs_of(arm, warmup=LONGER_WARMUP)),
+            lambda: value(repeats.numbered(evidence.in_context(self.runs_of(arm)))),
+        )
+
+    def excess(self, arm: Arm) -> Claim:
+        """The loss after four epochs over that on as many new tokens, less 1."""
+        claim = Claim(
+            f"loss of 4 epochs over new tokens − 1, {arm.words}",
+            "Muennighoff et al., Figure 4",
+            EXCESS,
+            enough=SMALL_SHARE,
+            note="the paper's is of 8.7e9 parameters on 4.4e10 tokens, with dropout 0.1 and weight decay 0.1",
+            above=TEXT if arm.dropout else REGULAR,
+            below=TEXT,
+        )
+        return self._mean_of(claim, arm, 4, "excess")
+
+    def worth(self, arm: Arm, epochs: int) -> Claim:
+        """The new tokens that give the same loss, in U."""
+        R = reference.value("R_D_star", PAPER)
+        claim = Claim(
+            f"{epochs} epochs in new tokens / U, {arm.words}",
+            "(5)",
+            float(1 + R * -np.expm1(-(epochs - 1) / R)),
+            enough=WORTH[epochs],
+            above=TEXT,
+            below=TEXT if arm.dropout else REGULAR,
+        )
+        return self._mean_of(claim, arm, epochs, "worth")
+
+    # --- which law
+
+    @functools.cached_property
+    def base(self) -> Fit[Chinchilla]:
+        """L(N, D) of new tokens."""
+        return rivals.new_tokens(self.plain)
+
+    @functools.cached_property
+    def rivals(self) -> Rivals:
+        """Both laws on the runs without dropout and weight decay."""
+        return rivals.fitted(self.plain, self.base)
+
+    @functools.cached_property
+    def free(self) -> Rivals:
+        """Both laws with all of their constants free."""
+        return rivals.fitted(self.plain, None)
+
+    @functools.cached_property
+    def drawn(self) -> Mapping[str, Array]:
+        """The constants of repetition and the ratio of the sums, trunks drawn again."""
+        return self.rivals.drawn()
+
+    @functools.cached_property
+    def _other_rivals(self) -> list[Rivals]:
+        """By other choices of rows and of N, and with all constants free."""
+
+        def of(runs: Table) -> Rivals:
+            return rivals.fitted(runs, rivals.new_tokens(runs))
+
+        return [*self._by_other_rows(of, PLAIN), *_those(lambda: self.free)]
+
+    def _of_rivals(self, claim: Claim, name: str, value: Callable[[Rivals], float]) -> Claim:
+        try:
+            found, draws = self.rivals, self.drawn[name]
+        except MISSING as error:
+            return claim.without(error)
+
+        kept = draws[np.isfinite(draws)]
+        ends = frontier.percentile_interval(kept) if len(kept) else None
+        return dataclasses.replace(
+            claim, ours=value(found), interval=ends, others=lambda: list(map(value, self._other_rivals))
+        )
+
+    @functools.cached_property
+    def sums(self) -> Claim:
+        """Which law fits better."""
+        claim = Claim(
+            "sum of the penalty over that of effective data",
+            "182 public runs",
+            PUBLIC,
+            enough=SUMS,
+            note="Huber's loss, the law of new tokens fixed; the paper's runs, fitted so, have 0.01098 and 0.01581",
+            above=REGULAR,
+            below=REGULAR,
+        )
+        return self._of_rivals(claim, "ratio", lambda found: found.ratio)
+
+    @functools.cached_property
+    def decay(self) -> Claim:
+        """R_D of effective data."""
+        claim = Claim("R_D", "(5)", reference.value("R_D_star", PAPER), enough=DECAY, unit="epochs",
+                      note="the paper's own runs identify it weakly", above=TEXT, below=REGULAR)  # fmt: skip
+        return self._of_rivals(claim, "R_D", lambda found: float(found.effective.law.R_D))
+
+    def power(self, name: str) -> Claim:
+        """delta or kappa of the penalty."""
+        paper = {"delta": 1.7, "kappa": 1.3}[name]
+        claim = Claim(name, "Lovelace et al. (2026)", paper, enough=POWER, above=STEEP, below=STEEP)
+        return self._of_rivals(claim, name, lambda found: float(getattr(found.penalty.law, name)))
+
+    # --- best epochs
+
+    @functools.cached_property
+    def turns(self) -> Table:
+        """Where each trunk's loss is lowest, all runs of the arm whatever their warm-up."""
+        return repeats.turns(self.runs_of(PLAIN, warmup=1.0))
+
+    @functools.cached_property
+    def turning(self) -> tuple[Array, Array, float]:
+        """Best epochs = exp(c_0) N ** c_1 U ** c_2 by least squares over the trunks that turn: c, its covariance, and
+        degrees of freedom.
+
+        Raises:
+            Undecided: too few turn.
+        """
+        at = self.turns
+        own = at["turned"] > 0
+        N, U = np.log(at["params"][own]), np.log(at["unique_tokens"][own])
+        if own.sum() < FEWEST or len(np.unique(N)) < 2 or len(np.unique(U)) < 2:
+            raise Undecided(
+                f"{int(own.sum())} trunks have their lowest loss between others; {FEWEST} of two sizes and two sets of "
+                "unique tokens tell how it moves"
+            )
+        x = np.column_stack([np.ones_like(N), N, U])
+        y = np.log(at["epochs"][own])
+        c, *_ = np.linalg.lstsq(x, y, rcond=None)
+        degrees = len(y) - x.shape[1]
+        if degrees < 1 or np.linalg.matrix_rank(x) < x.shape[1]:
+            raise Undecided("N and U do not vary apart among the trunks that turn")
+        scatter = float(np.sum((y - x @ c) ** 2)) / degrees
+        return c, scatter * np.linalg.inv(x.T @ x), float(degrees)
+
+    def best_epochs(self, name: str) -> Claim:
+        """The exponent of N or of U in the best epochs."""
+        k, paper = {"N": (1, -0.70), "U": (2, 0.40)}[name]
+        claim = Claim(f"best epochs over {name}", "Lovelace et al. (2026)", paper, enough=POWER,
+                      note="the paper's from its form of one constant", above=STEEP, below=STEEP)  # fmt: skip
+        try:
+            c, covariance, degrees = self.turning
+        except MISSING as error:
+            return claim.without(error)
+        half = float(t_quantile(LEVEL, degrees) * np.sqrt(covariance[k, k]))
+        return dataclasses.replace(claim, ours=float(c[k]), interval=(float(c[k]) - half, float(c[k]) + half))
+
+    # --- what regularisation buys
+
+    def penalty_of(self, arm: Arm) -> Fit[Lovelace]:
+        """P of an arm, all other constants those of the plain runs."""
+        law = self.rivals.penalty.law
+        known = {name: getattr(law, name) for name in ("delta", "kappa")}
+        return rivals.of_law(Lovelace, self.runs_of(arm), self.base.law, **known)
+
+    @functools.cached_property
+    def by_decay(self) -> Claim:
+        """P at a weight decay of 1 over P at 0.1."""
+        claim = Claim(
+            "P, weight decay 1 over 0.1",
+            "Lovelace et al. (2026)",
+            0.3,
+            enough=0.2,
+            note="of two sets of unique tokens and one size, the other constants those of the plain runs",
+            above=TEXT,
+            below=TEXT,
+        )
+        try:
+            ours, ends = self._by_decay(0.0)
+        except MISSING as error:
+            return claim.without(error)
+
+        return dataclasses.replace(
+            claim,
+            ours=ours,
+            interval=ends,
+            others=lambda: _those(lambda: self._by_decay(max(arm.dropout for arm in self.arms))[0]),
+        )
+
+    def _by_decay(self, dropout: float) -> tuple[float, Interval]:
+        strong, weak = (self.penalty_of(Arm(decay, dropout)) for decay in (1.0, 0.1))
+        ours = float(strong.law.P) / float(weak.law.P)
+        halves = []
+        for one in (strong, weak):
+            low, high = one.intervals["P"]
+            if not (low > 0 and np.isfinite(high)):
+                raise Undecided("P of an arm has an interval without an end")
+            halves.append(np.log(high / low) / 2)
+        half = float(np.hypot(*halves))
+        return ours, (ours * float(np.exp(-half)), ours * float(np.exp(half)))
+
+
+def _those(*options: Callable[[], T]) -> list[T]:
+    """What those choices give that have what they need."""
+    found = []
+    for option in options:
+        try:
+            found.append(option())
+        except MISSING:
+            continue
+    return found

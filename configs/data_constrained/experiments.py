@@ -1,0 +1,97 @@
+"""What is trained: sizes times unique tokens over epochs, and some of them against learning by heart.
+
+scaling study show configs/data_constrained/experiments.py --set budget=cpu-1h
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+
+from configs import grid
+from configs.budget import NAME, QUESTION
+from configs.data_constrained.budgets import ARMS, DEFAULT, PLAIN, Arm, Budget, Sizes, named
+from configs.kaplan import data
+from scaling.config import RunConfig, Study
+from scaling.errors import InputError
+from scaling.rates import Text
+
+OCTAVES = 2  # how far back a branch is measured
+
+
+def study(budget: str = DEFAULT, only: tuple[str, ...] = (), N: int | None = None, rates: Text = "python") -> Study:
+    """The runs of all figures, or a part of them.
+
+    Args:
+      only: names of experiments; all where there are none.
+      N: only models of so many parameters, for a study that is trained in portions.
+      rates: the text whose learning rates the runs take; that of data.source where it is left out.
+    """
+    for name in only:
+        if name not in EXPERIMENTS:
+            raise InputError(f"experiment {name!r}: wanted one of {', '.join(EXPERIMENTS)}")
+    at = named(budget, rates=rates)
+    runs = dict.fromkeys(run for name in only or EXPERIMENTS for run in EXPERIMENTS[name](at))
+    own = tuple(run for run in runs if N in (None, run.model.N))
+    if not own:
+        sizes = ", ".join(map(str, sorted({run.model.N for run in runs})))
+        raise InputError(f"N={N}: no model of these experiments has so many parameters; there are {sizes}")
+    return Study(NAME, QUESTION, own)
+
+
+def repeats(budget: Budget) -> tuple[RunConfig, ...]:
+    """Without dropout and weight decay: each size on each set of unique tokens, and on tokens that are all new."""
+    return (*_repeated(budget, PLAIN, budget.sizes, budget.unique), *_new(budget))
+
+
+def main_grid(budget: Budget) -> tuple[RunConfig, ...]:
+    """More sizes on new tokens: one seed of the main grid, which other papers share."""
+    sizes = {budget.like.grid.size(k) for k in budget.grid}
+    every = grid.runs(budget.like.grid, budget.rates)
+    return tuple(run for run in every if run.model.N in sizes and not run.seed and run.tokens <= 2**budget.fresh)
+
+
+def dropout(budget: Budget) -> tuple[RunConfig, ...]:
+    """With dropout: runs of configs/kaplan/data.py."""
+    sizes = {budget.like.grid.size(k) for k in budget.shared}
+    runs = data.runs(dataclasses.replace(budget.like, rates=budget.rates))
+    return tuple(run for run in runs if run.model.dropout and run.model.N in sizes)
+
+
+def arms(budget: Budget) -> tuple[RunConfig, ...]:
+    """With weight decay, and with both."""
+    return tuple(run for arm in ARMS for run in _repeated(budget, arm, budget.held, budget.held_unique))
+
+
+def _repeated(budget: Budget, arm: Arm, sizes: Sizes, unique: tuple[int, ...]) -> Iterator[RunConfig]:
+    """One epoch, two, four, ... of each set of unique tokens that can be repeated."""
+    for k, longest in sizes:
+        for u in unique:
+            for tokens in range(u, min(longest, u + budget.epochs.bit_length() - 1) + 1 if u < longest else u):
+                yield _run(budget, arm, k, 2**tokens, 2**u)
+
+
+def _new(budget: Budget) -> Iterator[RunConfig]:
+    """As many tokens, each seen once."""
+    for k, longest in budget.sizes:
+        for tokens in range(min(budget.unique), min(longest, budget.fresh) + 1):
+            yield _run(budget, PLAIN, k, 2**tokens, 2**budget.fresh)
+
+
+def _run(budget: Budget, arm: Arm, k: int, tokens: int, pool: int) -> RunConfig:
+    """A branch of a trunk, warmed up and measured as Kaplan's on repeated data are."""
+    like, part = budget.like, budget.like.data
+    model = dataclasses.replace(like.grid.model(k), dropout=arm.dropout)
+    evaluate = like.seen(1, OCTAVES, train_windows=part.train_windows)
+    run = like.grid.trained(model, tokens, evaluate, budget.rates, unique_tokens=pool, warmup=part.warmup)
+    if not arm.weight_decay:
+        return run
+    return dataclasses.replace(
+        run, optim=dataclasses.replace(run.optim, optimizer="adamw", weight_decay=arm.weight_decay)
+    )
+
+
+EXPERIMENTS: Mapping[str, Callable[[Budget], tuple[RunConfig, ...]]] = {
+    "grid": main_grid,
+    "repeats": repeats,
+    "dropout": dropout,
+    "arms": arms,
+}

@@ -1,0 +1,232 @@
+"""Repeated data from our own runs: a known law comes back, and the public runs give what is known of them."""
+
+import functools
+import math
+
+import chinchilla_records
+import numpy as np
+import pytest
+
+from analysis import reference
+from analysis.laws import Chinchilla, Law, Lovelace, Muennighoff
+from analysis.load import load
+from analysis.papers.claim import Claim
+from analysis.papers.data_constrained import repeats, rivals
+from analysis.papers.data_constrained.evidence import PLAIN, DataConstrained
+from analysis.papers.data_constrained.paper import PAPER
+from analysis.records import Records
+from analysis.table import Table
+from configs import grid
+from configs.data_constrained import budgets, experiments
+from configs.kaplan import budgets as kaplan_budgets
+from configs.kaplan import data as kaplan_data
+from scaling import cli
+
+PENALTY = Lovelace(1.7, 12.0, 100.0, 0.25, 0.35, P=0.02, delta=0.7, kappa=0.6)
+# Whose best size for U tokens is 39 U, so that no model here has a parameter too many.
+EFFECTIVE = Muennighoff(1.7, 60.0, 20.0, 0.3, 0.3, R_D=12.0, R_N=4.0)
+CUT = {0.0: 1.0, 0.1: 0.6, 1.0: 0.18}  # of the penalty, by weight decay
+NOISE = 5e-4  # of ln loss
+
+
+@functools.cache
+def records(law: Law, seed: int = 0) -> dict[str, Records]:
+    """The runs of an hour's budget as a study would give them if a law were the truth, in N with the embedding."""
+    rng, found, budget = np.random.default_rng(seed), {}, budgets.named("cpu-1h")
+    for name, runs in experiments.EXPERIMENTS.items():
+        rows = []
+        for i, config in enumerate(runs(budget)):
+            row = chinchilla_records.columns(config, f"{name}-{i:03d}")
+            decay = config.optim.weight_decay
+            held = law
+            if isinstance(law, Lovelace):
+                held = Lovelace(**{**vars(law), "P": law.P * CUT[decay]})
+            loss = float(held(row["params_head"], row["tokens"], row["unique_tokens"])) * math.exp(NOISE * rng.normal())
+            rows.append(row | {"dropout": config.model.dropout, "weight_decay": decay, "loss": loss})
+        none = Table.from_rows(rows[:1], "known law").chosen(np.zeros(1, bool))
+        found[name] = Records(Table.from_rows(rows, "known law"), none, none, ())
+    return found
+
+
+def ends(claim: Claim) -> tuple[float, float]:
+    assert claim.interval is not None
+    return claim.interval
+
+
+def evidence(law: Law) -> DataConstrained:
+    made = DataConstrained(records(law))
+    made.drawn = made.rivals.drawn(40)
+    return made
+
+
+# --- a known law comes back through the page's own path
+
+
+@pytest.mark.slow
+def test_a_known_penalty_comes_back_wins_and_is_cut_by_weight_decay():
+    made = evidence(PENALTY)
+    for name in ("delta", "kappa"):
+        low, high = ends(made.power(name))
+        assert low - 0.01 < getattr(PENALTY, name) < high + 0.01
+        assert high - low < 0.05
+    assert made.rivals.penalty.law.P == pytest.approx(PENALTY.P, rel=0.05)
+    assert ends(made.sums)[1] < 0.5
+    missed = {name: np.sqrt(np.mean(error**2)) for name, error in made.rivals.held_out().items()}
+    assert missed["penalty"] < 0.1 * missed["effective data"]
+    low, high = ends(made.by_decay)
+    assert low < CUT[1.0] / CUT[0.1] < high
+    for name in ("fig1", "fig2", "fig3", "fig4", "fig5"):
+        drawn = PAPER.draw_one(name, made)
+        assert drawn.figure is not None
+        assert len(drawn.data) > 10
+        assert drawn.sentences
+
+
+@pytest.mark.slow
+def test_known_effective_data_come_back_and_win():
+    made = evidence(EFFECTIVE)
+    low, high = ends(made.decay)
+    assert low < EFFECTIVE.R_D < high
+    assert ends(made.sums)[0] > 1
+    low, high = ends(made.worth(PLAIN, 16))
+    assert low < 1 + EFFECTIVE.R_D * -math.expm1(-15 / EFFECTIVE.R_D) < high
+    assert not made.turns["turned"].any()
+
+
+def test_without_runs_everything_is_open_and_nothing_fails():
+    for name in PAPER.figures:
+        assert PAPER.draw_one(name, DataConstrained({})).open
+
+
+# --- what is read off the runs
+
+
+def runs(law: Law, N: float, U: float, epochs: tuple[int, ...], lengths: tuple[int, ...]) -> Table:
+    """One size on U unique tokens, and on as many new ones as each of `lengths`."""
+    tokens = np.array([*(U * e for e in epochs), *lengths], float)
+    unique = np.array([*([U] * len(epochs)), *lengths], float)
+    names = np.array([f"r{k}" for k in range(len(tokens))])
+    N_all = np.full(len(tokens), float(N))
+    return Table.from_columns({"run": names, "params": N_all, "tokens": tokens, "unique_tokens": unique,
+                               "loss": law(N_all, tokens, unique)})  # fmt: skip
+
+
+def test_repeats_are_held_against_as_many_new_tokens_and_told_in_new_tokens():
+    N, U, lengths = 5e4, 2**18, tuple(2**k for k in range(16, 25))
+    found = repeats.returns(runs(EFFECTIVE, N, U, (1, 2, 4, 16, 256), lengths))
+    assert found["epochs"].tolist() == [2, 4, 16, 256]
+    R = found["epochs"] - 1
+    worth = 1 + EFFECTIVE.R_D * -np.expm1(-R / EFFECTIVE.R_D)
+    np.testing.assert_allclose(found["worth"], worth, rtol=2e-3)
+    fresh = Chinchilla(1.7, 60.0, 20.0, 0.3, 0.3)(N, found["tokens"])
+    np.testing.assert_allclose(found["excess"][:3], (found["loss"] / fresh - 1)[:3], rtol=1e-9)
+    assert math.isnan(found["excess"][3])  # no run saw as many new ones
+
+
+def test_the_best_epochs_lie_between_the_runs_and_only_where_the_loss_turns():
+    N, U = 2e5, 2**14
+    epochs = tuple(2**k for k in range(8))
+    found = repeats.turns(runs(PENALTY, N, U, epochs, ()))
+    assert found["turned"].tolist() == [1.0]
+    assert found["epochs"][0] == pytest.approx(PENALTY.best_epochs(N, U), rel=0.1)
+    assert found["loss"][0] <= min(PENALTY(N, U * e, U) for e in epochs)
+    falls = repeats.turns(runs(EFFECTIVE, N, U, epochs, ()))
+    assert (falls["turned"][0], falls["risen"][0]) == (0.0, 0.0)
+    assert falls["epochs"][0] == pytest.approx(128)
+
+
+# --- the budgets
+
+
+def test_runs_with_dropout_are_kaplans_and_every_repeated_length_has_one_of_new_tokens():
+    at = budgets.named("cpu-1h", rates="english")
+    kaplans = set(kaplan_data.runs(kaplan_budgets.named("cpu-24h", rates="english")))
+    assert set(experiments.dropout(at)) < kaplans
+    plain = experiments.repeats(at)
+    fresh = {(run.model.N, run.tokens) for run in plain if run.pool >= run.tokens}
+    assert {(run.model.N, run.tokens) for run in plain} == fresh
+    # An arm differs from the plain runs in weight decay and dropout alone.
+    assert set(experiments.main_grid(at)) < set(grid.runs(grid.named("cpu-24h"), "english"))
+    trunks = {(run.model.N, run.tokens, run.pool, run.optim.learning_rate) for run in plain}
+    assert {(run.model.N, run.tokens, run.pool, run.optim.learning_rate) for run in experiments.arms(at)} < trunks
+
+
+# --- the public runs, through the same functions
+
+
+@pytest.fixture(scope="module")
+def public(shared) -> Table:
+    return load(shared / "reference_runs" / "muennighoff2023_data_constrained" / "runs.csv", {"params": "n_params"})
+
+
+@pytest.fixture(scope="module")
+def printed() -> Chinchilla:
+    """The law of new tokens as the authors' code has it."""
+    m = {name: float(reference.value(name, "muennighoff2023")) for name in ("a", "b", "e", "alpha", "beta")}
+    return Chinchilla(math.exp(m["e"]), math.exp(m["a"]), math.exp(m["b"]), m["alpha"], m["beta"])
+
+
+ROWS = {
+    182: lambda runs: runs.where(runs["in_published_fit"] == 1, "taken out by the authors"),
+    265: lambda runs: runs.where(runs["loss"] < 5, "a loss of 5 and more"),
+    296: lambda runs: runs,
+}
+
+
+def test_the_penalty_of_repeats_fits_the_public_runs_better_than_effective_data(public, printed):
+    """Summed Huber losses 0.01098 against 0.01583 as published on the 182 runs, sublinear in the repeats."""
+    kept = ROWS[182](public)
+    found = rivals.of_law(Lovelace, kept, printed)
+    assert found.objective == pytest.approx(0.01098, abs=5e-6)
+    ours = [found.constants[name] for name in ("P", "delta", "kappa")]
+    np.testing.assert_allclose(ours, (0.318, 0.160, 0.289), atol=1e-3)
+    published = Muennighoff(**vars(printed), R_D=reference.value("R_D_star", "muennighoff2023"),
+                            R_N=reference.value("R_N_star", "muennighoff2023"))  # fmt: skip
+    residuals = np.log(published(*kept.positive(*published.inputs)) / kept["loss"])
+    assert found.objective_kind.terms(residuals)[0].sum() == pytest.approx(0.01583, abs=5e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("n", "refitted", "one", "three", "free_effective", "free_penalty"),
+    [
+        (182, 0.01581, 0.02699, 0.01098, 0.00636, 0.00513),
+        (265, 0.01984, 0.03473, 0.01114, 0.01103, 0.00677),
+        (296, 0.02870, 0.04695, 0.02141, 0.02322, 0.01227),
+    ],
+)
+def test_all_sums_that_are_known_of_the_public_runs(
+    public, printed, n, refitted, one, three, free_effective, free_penalty
+):
+    kept = ROWS[n](public)
+    assert len(kept) == n
+    found = {
+        "refitted": rivals.of_law(Muennighoff, kept, printed).objective,
+        "one": rivals.of_law(Lovelace, kept, printed, delta=1.0, kappa=1.0).objective,
+        "three": rivals.of_law(Lovelace, kept, printed).objective,
+        "free penalty": rivals.of_law(Lovelace, kept, None).objective,
+    }
+    assert found["one"] == pytest.approx(one, abs=6e-6)
+    assert found["three"] == pytest.approx(three, abs=6e-6)
+    assert found["free penalty"] == pytest.approx(free_penalty, abs=6e-6)
+    # Effective data have many optima; with all constants free ours are lower than what is known of two of the tables.
+    assert found["refitted"] == pytest.approx(refitted, rel=0.02)
+    assert rivals.of_law(Muennighoff, kept, None).objective < 1.04 * free_effective
+
+
+# --- the whole way
+
+
+@pytest.mark.slow
+def test_the_smallest_budget_is_trained_and_drawn(cache, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    text = ("--data", "synthetic:order=1,symbols=16,bytes=2e6", "--set", "data.tokenizer=bytes", "model.n_vocab=257")
+    words = ["--budget", "tiny", "--only", "fig3", "--out", str(tmp_path / "mine")]
+    with pytest.raises(SystemExit) as end:
+        cli.main(["reproduce", "data-constrained", *words, *text])
+    said = capsys.readouterr()
+    assert end.value.code == 0, said.err
+    made = tmp_path / "mine" / "data-constrained"
+    assert (made / "index.html").exists()
+    assert len((made / "fig3.csv").read_text().splitlines()) == 3  # a trunk of each of two sizes
+    assert "cannot decide" in said.out
