@@ -372,7 +372,8 @@ def test_a_study_that_designs_itself_spends_its_budget_by_what_it_has_seen(capsy
     assert designed.more(drawn(first), **settings) == answers[1]
     assert designed.more(drawn(first), **again) == ()
     assert "that is what was asked for" in capsys.readouterr().err
-    assert designed.more(drawn(first), **(again | {"until": 1e-4}))
+    never: dict[str, Any] = {**settings, "until": 1e-4}
+    assert designed.more(drawn(first), **never)
     assert "cannot be reached with this budget" in capsys.readouterr().err
     with pytest.raises(InputError, match="no pilot"):
         designed.study(minutes=1.0)
