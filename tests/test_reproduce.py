@@ -237,7 +237,7 @@ def test_every_figure_is_drawn_from_a_tiny_budget(cache, monkeypatch, tmp_path, 
     made = tmp_path / "mine" / "kaplan"
     for name in PAPER.figures:
         assert (made / f"{name}.csv").exists()
-    assert len(list(made.glob("*.svg"))) >= 15
+    assert len(list(made.glob("*.svg"))) >= 14  # such models hardly use their context: no critical batch is read
     assert len(re.findall(r"at best|cannot decide", out)) >= 9
     for constant in json.loads((made / "constants.json").read_text()):
         assert constant["value"] is None or math.isfinite(constant["value"])

@@ -266,7 +266,7 @@ def propose(
         _passes(runs.parts, best, tokens, available),
         tuple(compared),
         tuple(rivals),
-        tuple(_doubts(fit, fitted, best, at, tokens, params, available)),
+        (*_untold(fit, weights, made[0]), *_doubts(fit, fitted, best, at, tokens, params, available)),
     )
 
 
@@ -455,6 +455,17 @@ def count(text: str) -> float:
         ValueError: no number.
     """
     return count_of(text.strip())
+
+
+def _untold(fit: MixtureFit, weights: Array, loss: Interval) -> list[str]:
+    """A line where the interval of the law at the proposal is wider than the losses of the runs differ."""
+    spread = float(np.ptp(fit.runs.losses @ weights))
+    if loss.high - loss.low <= spread:
+        return []
+    return [
+        f"the law does not tell the loss there: its interval is {loss.high - loss.low:.3g} wide, the losses of the "
+        f"runs differ by {spread:.3g}; take a law of fewer constants (--law exponential), or train near the proposal"
+    ]
 
 
 def _doubts(

@@ -41,9 +41,9 @@ def figure_1(evidence: Mixtures, drawn: Drawn) -> None:
             axis.set_xlabel("Measured, nats per token above the mean")
             axis.set_ylabel("Predicted")
         beside(drawn.figure, [(short(name), symbol(d)) for d, name in enumerate(held.domains)], "loss on")
-    verdict = found.verdict()
     drawn.say(
-        f"{len(found.runs.shares)} mixtures are fitted and {len(held.shares)} predicted. {verdict.text}.",
+        f"{len(found.runs.shares)} mixtures are fitted and {len(held.shares)} predicted. Which law to believe, by "
+        f"mixtures left out of the fit: {found.verdict().text()}.",
         *(f"{law} could not be judged: {why}" for law, why in found.unscored.items()),
     )
 
@@ -80,7 +80,7 @@ def figure_2(evidence: Mixtures, drawn: Drawn) -> None:
     )
     both = evidence.proposals["all alike"]
     drawn.say(
-        "For all domains alike the best mixture is "
+        "For all domains alike the best mixture, by the exponential law, is "
         + ", ".join(f"{digits.percent(s)} {short(p)}" for p, s in zip(parts, both.best.shares, strict=True))
         + f"; the loss of what is best in truth may be {both.unsure:.2g} nats per token lower, if the law is right.",
         *both.doubts,
