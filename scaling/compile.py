@@ -64,7 +64,7 @@ class Program:
 
     @property
     def fits(self) -> bool:
-        return self.peak <= self.hbm
+        return not self.peak > self.hbm  # an unlisted chip's memory may be unknown
 
     def received(self, slow: bool = False) -> float:
         """Bytes over the links of a slice, or those between slices."""
@@ -92,6 +92,7 @@ class Program:
         """Some lines for the terminal."""
         gib = chips.GiB
         verdict = "fits" if self.fits else "does NOT fit"
+        verdict = "memory unknown: say hbm=BYTES of a chip" if math.isnan(self.hbm) else verdict
         (first, second), (best, worst) = self.seconds(), self.mfu()
         speed = f"{first:.3g} to {second:.3g} s per update, MFU {best:.0%} to {worst:.0%}"
         if math.isnan(second):

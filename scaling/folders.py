@@ -252,7 +252,13 @@ def checksum(values: Mapping[str, Any]) -> str:
 
 
 def sealed(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A JSON object with its checksum."""
+    """A JSON object with its checksum.
+
+    Raises:
+        InputError: it has a field of that name.
+    """
+    if SEAL in values:
+        raise InputError(f"{SEAL!r} is the name of the checksum; take another")
     return {**values, SEAL: checksum(values)}
 
 

@@ -4,7 +4,6 @@ import io
 import json
 import math
 import tarfile
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,6 @@ from scaling.ladder import transformer
 from scaling.study import StudyFolder
 
 ALONG = np.array([1.875, *[-0.125] * 15], np.float32)  # the loss at each of 16 positions above their mean
-HISTORIES = Path(__file__).parents[1] / "results" / "kaplan" / "histories.tar.gz"
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -251,14 +249,6 @@ def test_what_an_older_model_was_cannot_be_edited(field, there, tmp_path):
     values["config"]["model"][field] = {"positions": "none", "position_scale": 9.0}[field]
     model = config.recorded(values["config"], 1).model
     assert (model.positions, model.position_scale) == ("learned", 1 / math.sqrt(8))
-
-
-def test_the_kept_histories_of_the_older_model_can_be_taken_in(tmp_path):
-    assert exchange.read(tmp_path / "old", HISTORIES, pytest.fail) == 228
-    whole = study.read(tmp_path / "old")
-    kinds = Counter(run.config.model.kind for pack in whole.packs for run in pack.runs)
-    assert kinds == {"transformer": 199, "lstm": 20, "universal": 9}
-    assert {run.semantics for pack in whole.packs for run in pack.runs} == {1}
 
 
 def test_a_pack_that_somebody_has_is_kept(there, tmp_path):

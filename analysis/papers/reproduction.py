@@ -66,9 +66,9 @@ class Wanted:
                 f"{records.runs.source} has no run of budget {self.budget.name} with these settings yet; give the "
                 "budget, the text, the texts of other kinds and the settings with which it was begun"
             )
-        planned = len(set().union(*ids.values()))
         promised = None if forecasts is None else registry.read(forecasts)
-        return Reproduction(self, experiments, tuple(self._paper.draw(self.figures, experiments, promised)), planned)
+        drawn = tuple(self._paper.draw(self.figures, experiments, promised))
+        return Reproduction(self, experiments, drawn, len(self.study.runs))
 
     @property
     def _paper(self) -> Paper:

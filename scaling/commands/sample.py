@@ -35,6 +35,10 @@ def add(verbs: arguments.Verbs) -> None:
 def _sample(args: argparse.Namespace) -> int:
     if args.temperature < 0 or args.seed < 0:
         raise InputError(f"--temperature {args.temperature:g} --seed {args.seed}: wanted numbers from 0 on")
+    if args.prompt.encode(errors="replace").decode() != args.prompt:
+        raise InputError("--prompt: it is not UTF-8")
+    if args.weights and args.prompt:
+        raise InputError("--weights writes the model and --prompt its text; give one of them")
     from scaling import trained
 
     folder, run = args.model, ""

@@ -173,7 +173,12 @@ def _run_study(config: str, settings: dict[str, str], out: Path, args: argparse.
         outcome = train(whole, packs, args, shard=shard, retry=retry)
         if outcome.left or outcome.failed:
             break
-        if ask is None or (whole.asked and whole.asked.closed) or parts > 1 or not _ask(ask, whole, wanted):
+        if ask is not None and parts == 1 and whole.asked and whole.asked.closed:
+            arguments.say(
+                f"{out}: the config's `more` was asked before, and had no more to add; a new --out folder asks again"
+            )
+            break
+        if ask is None or parts > 1 or not _ask(ask, whole, wanted):
             break
     if outcome.finished + outcome.diverged and not outcome.interrupted and parts == 1:
         _write_report(out, only_if_older_than=[out / "study.json", *out.glob("packs/*/*/done.json")])

@@ -83,7 +83,7 @@ def figure_2(evidence: Mixtures, drawn: Drawn) -> None:
         "For all domains alike the best mixture, by the exponential law, is "
         + ", ".join(f"{digits.percent(s)} {short(p)}" for p, s in zip(parts, both.best.shares, strict=True))
         + f"; the loss of what is best in truth may be {both.unsure:.2g} nats per token lower, if the law is right.",
-        *both.doubts,
+        *(doubt for doubt in both.doubts if "--available" not in doubt),
     )
 
 

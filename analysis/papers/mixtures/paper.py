@@ -25,7 +25,7 @@ PAPER = Paper(
     summary=Summary(
         claims={
             "rank correlation, linear (Liu et al. (RegMix))": "a law linear in the shares orders unseen mixtures",
-            "rank correlation, exponential (Liu et al. (RegMix))": "an exponential one orders them better",
+            "rank correlation, exponential (Liu et al. (RegMix))": "an exponential one orders them",
             "share of losses inside their interval (a 95 % interval)": "unseen losses lie inside their 95 % intervals",
             "rank correlation of two sizes (Liu et al. (RegMix))": "small models order mixtures as larger ones do",
         },
