@@ -273,14 +273,9 @@ def _row(run: _Run) -> dict[str, Any]:
 def _shares(runs: Sequence[_Run]) -> list[dict[str, float]]:
     """Of each run, the share that it has of each source, where any run is trained on a mixture."""
     sources = [run.plan.config.data.source for run in runs]
-    if not any(source.startswith(mixture.PREFIX) for source in sources):
+    if not any(map(mixture.is_one, sources)):
         return [{} for _ in runs]
-    each = [
-        {str(part): part.share for part in mixture.parse(source)}
-        if source.startswith(mixture.PREFIX)
-        else {source: 1.0}
-        for source in sources
-    ]
+    each = [{str(part): part.share for part in mixture.parse(source)} for source in sources]
     names = dict.fromkeys(name for shares in each for name in shares)
     return [{f"share_{name}": shares.get(name, 0.0) for name in names} for shares in each]
 

@@ -1,9 +1,10 @@
 """What the budgets of every paper say, whatever its experiments are; `scaling reproduce` asks no more of them."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
+from scaling.config import RunConfig
 from scaling.errors import InputError
 from scaling.rates import TEXTS, Text
 
@@ -72,3 +73,28 @@ def of_one_text(budgets: Mapping[str, Of], name: str, transfer: tuple[str, ...] 
     if transfer:
         raise InputError("--transfer: no figure of this paper measures other texts along a run; leave it out")
     return chosen(budgets, name, rates)
+
+
+def runs_of(
+    experiments: Mapping[str, Callable[[Of], tuple[RunConfig, ...]]],
+    budget: Of,
+    names: Sequence[str] = (),
+    N: int | None = None,
+) -> tuple[RunConfig, ...]:
+    """The runs of a paper's experiments, each once.
+
+    Args:
+        names: of experiments; all where there are none.
+        N: only models of so many parameters.
+
+    Raises:
+        InputError: an experiment is not known, or none has a model of N parameters.
+    """
+    for name in names:
+        if name not in experiments:
+            raise InputError(f"experiment {name!r}: wanted one of {', '.join(experiments)}")
+    runs = dict.fromkeys(run for name in names or experiments for run in experiments[name](budget))
+    if N is not None and not any(run.model.N == N for run in runs):
+        sizes = ", ".join(map(str, sorted({run.model.N for run in runs})))
+        raise InputError(f"N={N}: no model of budget {budget.name} has so many parameters; there are {sizes}")
+    return tuple(run for run in runs if N in (None, run.model.N))

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import optimize, special
 
 from analysis.confidence import LEVEL
-from analysis.digits import count_of, percent, short
+from analysis.digits import percent, short
 from analysis.fit import solver
 from analysis.fit.solver import Array
 from analysis.jsonable import jsonable
@@ -446,15 +446,6 @@ def _most(
             f"allow {math.ceil(tokens / sum(available.values()))} passes, or plan fewer tokens"
         )
     return top
-
-
-def count(text: str) -> float:
-    """Tokens as they are typed, 300M or 2e9.
-
-    Raises:
-        ValueError: no number.
-    """
-    return count_of(text.strip())
 
 
 def _untold(fit: MixtureFit, weights: Array, loss: Interval) -> list[str]:

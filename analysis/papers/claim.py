@@ -3,17 +3,20 @@
 What is missing for a claim or a figure is an exception, `Undecided`, and no sentence is read to learn what was decided.
 """
 
+import contextlib
 import dataclasses
 import functools
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 from analysis import digits
 from analysis.fit.estimate import Interval
 from scaling.errors import InputError
+
+T = TypeVar("T")
 
 UNDECIDED = "cannot decide"
 NOT_MEASURABLE = "not measurable here"
@@ -55,6 +58,15 @@ class NotMeasurable(Undecided):
 
 # What an analysis raises that lacks something.
 MISSING = (Undecided, InputError)
+
+
+def those(*options: Callable[[], T]) -> list[T]:
+    """What those choices of an analysis give that have what they need."""
+    found = []
+    for option in options:
+        with contextlib.suppress(*MISSING):
+            found.append(option())
+    return found
 
 
 class Verdict(StrEnum):

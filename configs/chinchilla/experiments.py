@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Mapping
 
 from configs import grid
-from configs.budget import NAME, QUESTION
+from configs.budget import NAME, QUESTION, runs_of
 from configs.chinchilla.budgets import DEFAULT, Budget, named
 from scaling.config import EvalConfig, RunConfig, Study
 from scaling.rates import Text
@@ -20,8 +20,7 @@ def study(budget: str = DEFAULT, rates: Text = "python") -> Study:
     Args:
       rates: the text whose learning rates the runs take; that of data.source where it is left out.
     """
-    at = named(budget, rates=rates)
-    return Study(NAME, QUESTION, tuple(dict.fromkeys(run for runs in EXPERIMENTS.values() for run in runs(at))))
+    return Study(NAME, QUESTION, runs_of(EXPERIMENTS, named(budget, rates=rates)))
 
 
 def main_grid(budget: Budget) -> tuple[RunConfig, ...]:

@@ -7,11 +7,10 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 
 from configs import grid
-from configs.budget import NAME, QUESTION
+from configs.budget import NAME, QUESTION, runs_of
 from configs.data_constrained.budgets import ARMS, DEFAULT, PLAIN, Arm, Budget, Sizes, named
 from configs.kaplan import data
 from scaling.config import RunConfig, Study
-from scaling.errors import InputError
 from scaling.rates import Text
 
 OCTAVES = 2  # how far back a branch is measured
@@ -25,16 +24,7 @@ def study(budget: str = DEFAULT, only: tuple[str, ...] = (), N: int | None = Non
       N: only models of so many parameters, for a study that is trained in portions.
       rates: the text whose learning rates the runs take; that of data.source where it is left out.
     """
-    for name in only:
-        if name not in EXPERIMENTS:
-            raise InputError(f"experiment {name!r}: wanted one of {', '.join(EXPERIMENTS)}")
-    at = named(budget, rates=rates)
-    runs = dict.fromkeys(run for name in only or EXPERIMENTS for run in EXPERIMENTS[name](at))
-    own = tuple(run for run in runs if N in (None, run.model.N))
-    if not own:
-        sizes = ", ".join(map(str, sorted({run.model.N for run in runs})))
-        raise InputError(f"N={N}: no model of these experiments has so many parameters; there are {sizes}")
-    return Study(NAME, QUESTION, own)
+    return Study(NAME, QUESTION, runs_of(EXPERIMENTS, named(budget, rates=rates), only, N))
 
 
 def repeats(budget: Budget) -> tuple[RunConfig, ...]:

@@ -19,12 +19,11 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping
 
-from configs.budget import NAME, QUESTION
+from configs.budget import NAME, QUESTION, runs_of
 from configs.discrepancy.budgets import Budget, Grid, named
 from configs.rates import learning_rate, trunk
 from scaling import counts
 from scaling.config import EvalConfig, ModelConfig, OptimConfig, RunConfig, Study
-from scaling.errors import InputError
 from scaling.ladder import transformer
 from scaling.rates import Text
 
@@ -80,12 +79,7 @@ def study(budget: str = "cpu-1h", only: tuple[str, ...] = (), rates: Text = "pyt
       only: names of arms; all where there are none.
       rates: the text whose learning rates the runs take; that of data.source where it is left out.
     """
-    for name in only:
-        if name not in EXPERIMENTS:
-            raise InputError(f"experiment {name!r}: wanted one of {', '.join(EXPERIMENTS)}")
-    at = named(budget, rates=rates)
-    runs = dict.fromkeys(run for name in only or EXPERIMENTS for run in EXPERIMENTS[name](at))
-    return Study(NAME, QUESTION, tuple(runs))
+    return Study(NAME, QUESTION, runs_of(EXPERIMENTS, named(budget, rates=rates), only))
 
 
 def _models(budget: Budget, grid: Grid) -> Iterator[ModelConfig]:

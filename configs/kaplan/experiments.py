@@ -6,12 +6,11 @@ scaling study run configs/kaplan/experiments.py --set budget=cpu-24h --out studi
 from collections.abc import Callable, Mapping, Sequence
 
 from configs import grid
-from configs.budget import NAME, QUESTION
+from configs.budget import NAME, QUESTION, runs_of
 from configs.kaplan import batch, context, data, depth, lstm, schedule, shape, steps, universal
 from configs.kaplan.budgets import DEFAULT, named
 from configs.kaplan.terms import Budget
 from scaling.config import RunConfig, Study
-from scaling.errors import InputError
 from scaling.rates import Text
 
 
@@ -49,21 +48,9 @@ def study(
       N: only models of so many parameters, to compile one of them, say.
       rates: the text whose learning rates the runs take; that of data.source where it is left out.
     """
-    return union(named(budget, transfer, rates), only or tuple(EXPERIMENTS), N)
+    return union(named(budget, transfer, rates), only, N)
 
 
 def union(budget: Budget, names: Sequence[str], N: int | None = None) -> Study:
-    """The runs of these experiments as a study.
-
-    Raises:
-        InputError: an experiment is not known, or none has a model of N parameters.
-    """
-    for name in names:
-        if name not in EXPERIMENTS:
-            raise InputError(f"experiment {name!r}: wanted one of {', '.join(EXPERIMENTS)}")
-    runs = dict.fromkeys(run for name in names for run in EXPERIMENTS[name](budget))
-    if N is not None and not any(run.model.N == N for run in runs):
-        sizes = ", ".join(map(str, sorted({run.model.N for run in runs})))
-        raise InputError(f"N={N}: no model of budget {budget.name} has so many parameters; there are {sizes}")
-    kept = tuple(run for run in runs if N in (None, run.model.N))
-    return Study(NAME, QUESTION, kept)
+    """The runs of these experiments as a study, with the errors of `runs_of`."""
+    return Study(NAME, QUESTION, runs_of(EXPERIMENTS, budget, names, N))

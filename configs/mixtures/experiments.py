@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
-from configs.budget import NAME, QUESTION
+from configs.budget import NAME, QUESTION, runs_of
 from configs.grid import GRIDS
 from configs.mixtures.budgets import DEFAULT, EMBEDDED, Budget, named
 from configs.rates import learning_rate
@@ -35,7 +35,7 @@ def study(budget: str = DEFAULT, source: str = EMBEDDED, rates: Text = "english"
       rates: the text whose learning rates the runs take.
     """
     at = dataclasses.replace(named(budget, rates=rates), source=source)
-    return Study(NAME, QUESTION, tuple(dict.fromkeys(run for of in EXPERIMENTS.values() for run in of(at))))
+    return Study(NAME, QUESTION, runs_of(EXPERIMENTS, at))
 
 
 def small(budget: Budget) -> tuple[RunConfig, ...]:
@@ -57,7 +57,7 @@ def mixtures(budget: Budget) -> list[str]:
     Raises:
         InputError: the budget's source is no mixture.
     """
-    if not budget.source.startswith(mixture.PREFIX):
+    if not mixture.is_one(budget.source):
         raise InputError(f"{budget.source}: wanted several texts, each with a share, such as {EMBEDDED}")
     parts = mixture.parse(budget.source)
     draws = np.random.default_rng(len(parts)).dirichlet(np.ones(len(parts)), budget.mixtures - 1)

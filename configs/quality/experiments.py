@@ -16,7 +16,7 @@ data.source, which would be the same for all runs.
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 
-from configs.budget import NAME, QUESTION
+from configs.budget import NAME, QUESTION, runs_of
 from configs.grid import GRIDS
 from configs.quality.budgets import DEFAULT, Budget, named
 from configs.rates import learning_rate, trunk
@@ -35,7 +35,7 @@ def study(budget: str = DEFAULT, source: str = "python", rates: Text | None = No
       rates: the text whose learning rates the runs take; that of `source` where it is left out.
     """
     at = dataclasses.replace(named(budget, rates=rates or suiting(source)), source=source)
-    return Study(NAME, QUESTION, tuple(dict.fromkeys(run for of in EXPERIMENTS.values() for run in of(at))))
+    return Study(NAME, QUESTION, runs_of(EXPERIMENTS, at))
 
 
 def corruption(budget: Budget) -> tuple[RunConfig, ...]:

@@ -17,11 +17,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from configs import grid
-from configs.budget import NAME, QUESTION
+from configs.budget import NAME, QUESTION, runs_of
 from configs.chinchilla.experiments import CYCLES, cosine, cycles
 from configs.schedules.budgets import DEFAULT, Budget, named
 from scaling.config import RunConfig, Study
-from scaling.errors import InputError
 from scaling.rates import Text
 
 GENTLE = 0.5  # of a cosine's peak: the best constant rate of Haegele et al. (2024)
@@ -95,9 +94,4 @@ def study(budget: str = DEFAULT, only: tuple[str, ...] = (), rates: Text = "pyth
       only: names of experiments; all where there are none.
       rates: the text whose learning rates the runs take; that of data.source where it is left out.
     """
-    for name in only:
-        if name not in EXPERIMENTS:
-            raise InputError(f"experiment {name!r}: wanted one of {', '.join(EXPERIMENTS)}")
-    at = named(budget, rates=rates)
-    runs = dict.fromkeys(run for name in only or EXPERIMENTS for run in EXPERIMENTS[name](at))
-    return Study(NAME, QUESTION, tuple(runs))
+    return Study(NAME, QUESTION, runs_of(EXPERIMENTS, named(budget, rates=rates), only))

@@ -80,12 +80,13 @@ def _fit(args: argparse.Namespace) -> int:
 def _propose(args: argparse.Namespace) -> int:
     arguments.fits_on_the_cpu()
     from analysis import mixtures
+    from analysis.digits import count_of
     from analysis.mixtures import proposal
 
     available = {}
     for name, text in arguments.pairs(args.available, "--available").items():
         try:
-            available[name] = proposal.count(text)
+            available[name] = count_of(text.strip())
         except ValueError:
             raise InputError(f"--available {name}={text}: wanted tokens, such as 200M or 2e9") from None
     found = proposal.propose(

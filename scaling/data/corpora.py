@@ -13,7 +13,7 @@ Several of them, each with its share, are a mixture (`scaling.data.mixture`).
 import glob
 import os
 
-from scaling.data import expressions, quality
+from scaling.data import expressions, mixture, quality
 from scaling.data.documents import Corpus
 from scaling.data.python_sources import PythonCorpus
 from scaling.data.synthetic import SyntheticCorpus
@@ -36,7 +36,7 @@ def open_corpus(source: str) -> Corpus:
     """
     if (call := expressions.call(source)) is not None:
         name, inner, options = call
-        if inner.startswith("mix:") or name == "first":
+        if mixture.is_one(inner) or name == "first":
             raise InputError(
                 f"{source}: a rule changes one text, and first(...) is a part of a mixture; such as "
                 "mix:0.5*dedup(text:a/*.txt)+0.5*first(python, tokens=1e5)"

@@ -85,9 +85,9 @@ def prepare(
             f"{source} and {validation_source}: one is text, the other was prepared apart from it; give both as text, "
             "or both as tokens:ID"
         )
-    if validation_source.startswith(mixture.PREFIX):
+    if mixture.is_one(validation_source):
         raise InputError(f"{validation_source}: a mixture is trained on; hold out a source of its own, or none")
-    parts = mixture.parse(source) if source.startswith(mixture.PREFIX) else (Share(source, 1.0),)
+    parts = mixture.parse(source)
     with disk.room(cache):
         for again in (True, False):
             makers = [_Maker(part.source, validation_source, cache, workers or disk.cores(), say) for part in parts]
@@ -99,8 +99,9 @@ def prepare(
                 if not again:
                     raise
                 say(f"{source} is not the text of its index, and is read anew ({str(changed).split(';')[0]})")
-                for index in (index for maker in makers for index in maker.indices.values()):
-                    shutil.rmtree(index.folder, ignore_errors=True)
+                for maker in (*makers, *(maker.sampler() for maker in makers)):
+                    for index in maker.indices.values():
+                        shutil.rmtree(index.folder, ignore_errors=True)
         raise AssertionError
 
 
@@ -180,6 +181,8 @@ class _Maker:
 
     def sampler(self) -> "_Maker":
         """Of the source before all rules, whose vocabulary is learnt."""
+        if self.root == self.source and self.limit is None:
+            return self
         return dataclasses.replace(self, source=self.root, limit=None, _parts={})
 
     def parts(self, source: str) -> list[Part]:

@@ -41,12 +41,19 @@ class Share:
         return self.source if self.most is None else f"first({self.source}, tokens={self.most})"
 
 
+def is_one(source: str) -> bool:
+    """Whether a source is a mixture."""
+    return source.startswith(PREFIX)
+
+
 def parse(source: str) -> tuple[Share, ...]:
-    """The parts of a mixture; their shares add up to 1.
+    """The parts of a mixture, whose shares add up to 1; of another source, itself.
 
     Raises:
-        InputError: it is none, a share is no number above 0, they do not add up to 1, or a source comes twice.
+        InputError: a share is no number above 0, they do not add up to 1, or a source comes twice.
     """
+    if not is_one(source):
+        return (Share(source, 1.0),)
     found = []
     for term in expressions.split(source.removeprefix(PREFIX), NEXT):
         match = TERM.fullmatch(term)
@@ -90,7 +97,7 @@ def _part(source: str, part: str, share: float) -> Share:
 def form(source: str, names: dict[str, str] | None = None) -> str:
     """How a source is made of others, whatever these are called: "corrupt(A, share=0.5)", and "A" for a plain one."""
     names = {} if names is None else names
-    if source.startswith(PREFIX):
+    if is_one(source):
         return PREFIX + "+".join(
             f"{term[1]}*{form(term[2], names)}"
             for term in map(TERM.fullmatch, expressions.split(source.removeprefix(PREFIX), NEXT))

@@ -18,13 +18,14 @@ from analysis.laws import Chinchilla, Lovelace
 from analysis.page.canvas import Shades
 from analysis.papers import evidence
 from analysis.papers.chinchilla.trunks import INNER, WHOLE, Counting, counted
-from analysis.papers.claim import MISSING, Claim, Undecided
+from analysis.papers.claim import MISSING, Claim, Undecided, those
 from analysis.papers.data_constrained import repeats, rivals
 from analysis.papers.data_constrained.rivals import Rivals
 from analysis.table import Table
 
-Array = NDArray[np.float64]
 T = TypeVar("T")
+
+Array = NDArray[np.float64]
 
 PAPER = "muennighoff2023"
 EXPERIMENTS = ("grid", "repeats", "dropout", "arms")
@@ -171,7 +172,7 @@ class DataConstrained(evidence.Evidence):
 
     def _by_other_rows(self, value: Callable[[Table], T], arm: Arm) -> list[T]:
         """With N without the embedding, with shorter runs too, and from the runs alone that use their context."""
-        return _those(
+        return those(
             lambda: value(self.runs_of(arm, INNER)),
             lambda: value(self.runs_of(arm, warmup=LONGER_WARMUP)),
             lambda: value(repeats.numbered(evidence.in_context(self.runs_of(arm)))),
@@ -232,7 +233,7 @@ class DataConstrained(evidence.Evidence):
         def of(runs: Table) -> Rivals:
             return rivals.fitted(runs, rivals.new_tokens(runs))
 
-        return [*self._by_other_rows(of, PLAIN), *_those(lambda: self.free)]
+        return [*self._by_other_rows(of, PLAIN), *those(lambda: self.free)]
 
     def _of_rivals(self, claim: Claim, name: str, value: Callable[[Rivals], float]) -> Claim:
         try:
@@ -346,7 +347,7 @@ class DataConstrained(evidence.Evidence):
             claim,
             ours=ours,
             interval=ends,
-            others=lambda: _those(lambda: self._by_decay(max(arm.dropout for arm in self.arms))[0]),
+            others=lambda: those(lambda: self._by_decay(max(arm.dropout for arm in self.arms))[0]),
         )
 
     def _by_decay(self, dropout: float) -> tuple[float, Interval]:
@@ -360,14 +361,3 @@ class DataConstrained(evidence.Evidence):
             halves.append(np.log(high / low) / 2)
         half = float(np.hypot(*halves))
         return ours, (ours * float(np.exp(-half)), ours * float(np.exp(half)))
-
-
-def _those(*options: Callable[[], T]) -> list[T]:
-    """What those choices give that have what they need."""
-    found = []
-    for option in options:
-        try:
-            found.append(option())
-        except MISSING:
-            continue
-    return found

@@ -187,8 +187,12 @@ class Kaplan(Evidence):
         except Undecided as error:
             return dataclasses.replace(claim, why=error.why)
         note = found.note or f"jackknife over {len(left.without)} batch sizes"
-        others = lambda: [getattr(law, attribute) for law in self.other_batches]  # noqa: E731
-        return dataclasses.replace(found, interval=getattr(left, attribute), note=note, others=others)
+        return dataclasses.replace(
+            found,
+            interval=getattr(left, attribute),
+            note=note,
+            others=lambda: [getattr(law, attribute) for law in self.other_batches],
+        )
 
     @functools.cached_property
     def alpha_C_min_predicted(self) -> Claim:

@@ -17,7 +17,7 @@ from analysis.laws import Chinchilla, Gadre
 from analysis.papers.chinchilla import approaches, trunks
 from analysis.papers.chinchilla.evidence import Chinchilla2022, wider
 from analysis.papers.chinchilla.trunks import INNER
-from analysis.papers.claim import MISSING, Claim, Undecided
+from analysis.papers.claim import MISSING, Claim, Undecided, those
 from analysis.papers.over_training import lines, ratios, recipe
 from analysis.papers.over_training.lines import Lines
 from analysis.papers.over_training.recipe import Recipe
@@ -103,7 +103,7 @@ class OverTraining(Chinchilla2022):
             claim,
             ours=float(found[0]),
             interval=ends,
-            others=lambda: [float(value(at)[0]) for at in _those(others)],
+            others=lambda: [float(value(at)[0]) for at in those(*others)],
         )
 
     def _measured(self, counting: trunks.Counting) -> tuple[Table, Array]:
@@ -287,13 +287,3 @@ def _both(draws: Array, by_fit: Prediction) -> Interval | None:
     """The wider of the interval of redrawn luck and that of the fit, by trunk; None without the first."""
     by_luck = _interval(draws)
     return None if by_luck is None else wider(by_luck, by_fit)
-
-
-def _those(options: list[Callable[[], AtRatios]]) -> list[AtRatios]:
-    found = []
-    for option in options:
-        try:
-            found.append(option())
-        except MISSING:
-            continue
-    return found

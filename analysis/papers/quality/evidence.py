@@ -12,7 +12,7 @@ from analysis import frontier
 from analysis.fit import fit
 from analysis.fit.estimate import Fit, Interval
 from analysis.laws import Subramanyam
-from analysis.papers.claim import MISSING, Claim, Undecided
+from analysis.papers.claim import MISSING, Claim, Undecided, those
 from analysis.papers.evidence import Evidence, in_context
 from analysis.table import Table
 
@@ -104,9 +104,13 @@ class Quality(Evidence):
         except MISSING as error:
             return claim.without(error)
         ends = (float(found.low), float(found.high))
-        others = lambda: [value(other.law) for other in self._others]  # noqa: E731
         interval = ends if np.isfinite(ends).all() else None
-        return dataclasses.replace(claim, ours=float(found.value), interval=interval, others=others)
+        return dataclasses.replace(
+            claim,
+            ours=float(found.value),
+            interval=interval,
+            others=lambda: [value(other.law) for other in self._others],
+        )
 
     @functools.cached_property
     def _others(self) -> list[Fit[Subramanyam]]:
@@ -117,14 +121,7 @@ class Quality(Evidence):
             lambda: fit("subramanyam", _but(table, "tokens"), loss="squared", clusters="trunk"),
             lambda: fit("subramanyam", _but(table, "quality"), loss="squared", clusters="trunk"),
         ]
-        found = []
-        for option in options:
-            try:
-                other = option()
-            except MISSING:
-                continue
-            found += [other] if other.sound else []
-        return found
+        return [other for other in those(*options) if other.sound]
 
     @functools.cached_property
     def extrapolated(self) -> Claim:
