@@ -98,7 +98,7 @@ def train(
     examples = [Batches(train_tokens, run.model.n_ctx, run.pool, run.seed, separator) for run in runs]
     measured = measure.Measurements(runs, examples, validation_tokens, transfer_tokens, separator, mesh)
 
-    kept = checkpoints.Record(folder)
+    kept = checkpoints.Record(folder, say)
     try:
         restored = kept.restore(lambda done: abstract_state(runs, packs.at(plan, done), mesh), say, measured.start())
         if restored and restored[2]["finished"]:
@@ -133,7 +133,7 @@ def train(
                 )
                 if done:
                     saving = time.monotonic()
-                    kept.begin(done, state, curve.history())
+                    kept.begin(done, state, curve.history(), last=leaving)
                     saved, saved_at = time.monotonic(), done
                     pause = max(SAVE_EVERY, (saved - saving) / SAVE_SHARE)
             kept.settle(wait=leaving)

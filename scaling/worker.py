@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from scaling import checked, claims, extensions, folders, layout, machine, numerics, own_code, surroundings
+from scaling.buckets import Bucket
 from scaling.errors import InputError, one_line, place
 from scaling.mesh_axes import AXES
 
@@ -30,7 +31,7 @@ CONFIRM_EVERY = 1.0  # seconds
 
 def main() -> None:
     """python -m scaling.worker STUDY_FOLDER DEVICE CORE [HASH=FILE.py...]: the files are of the user's own code."""
-    folder, device, core = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+    folder, device, core = folders.place(sys.argv[1]), sys.argv[2], int(sys.argv[3])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the coordinator hears Ctrl-C and ends our input
     leave = threading.Event()
     for number in surroundings.endings():
@@ -71,9 +72,11 @@ def main() -> None:
             _write(event="taken", pack=id, by="somebody else")
             _write(event="say", text=f"pack {id}: {lost}")
         except OSError as error:
-            if error.errno not in NO_ROOM:
+            if error.errno in NO_ROOM:
+                _full()
+            if not isinstance(folder, Bucket):
                 raise
-            _full()
+            _write(event="failed", pack=id, error=place(error))
         if leave.is_set():
             break
 
@@ -269,9 +272,15 @@ def streams(whole: Any, pack: Any) -> tuple[Any, dict[str, Any]]:
         InputError: they are missing, or not those that the study was planned with.
     """
     first = pack.runs[0]
-    own = _stream(Path(whole.tokens[first.tokens_id]), first.tokens_id, max(run.config.pool for run in pack.runs) + 1)
+    own = _stream(_tokens(whole, first.tokens_id), first.tokens_id, max(run.config.pool for run in pack.runs) + 1)
     names = zip(first.config.eval.transfer, first.transfer_ids, strict=True)
-    return own, {name: _stream(Path(whole.tokens[id]), id, 0).validation for name, id in names}
+    return own, {name: _stream(_tokens(whole, id), id, 0).validation for name, id in names}
+
+
+def _tokens(whole: Any, id: str) -> Path:
+    """Where the tokens lie; another machine that planned the study may have them elsewhere than this one."""
+    there, here = Path(whole.tokens[id]), folders.cache() / "tokens" / id
+    return here if here.exists() and not there.exists() else there
 
 
 @functools.cache
