@@ -9,6 +9,8 @@ each committed checkpoint gets checksums.json, the CRC of its files, and is comp
 Of a pack in a bucket (scaling.buckets) a checkpoint is written to this machine's disk, sealed there, and sent while the
 training goes on, file by file, checksums.json last: without that it does not count. One that is still on its way when
 the next is due lets that one wait. To go on, the newest that came whole is fetched, and compared with its seal.
+Where several processes train the pack, each writes its share to the bucket itself, as Orbax does on GCS; what such a
+checkpoint holds is in no one place, and its seal has sizes in place of checksums.
 """
 
 import concurrent.futures
@@ -51,9 +53,9 @@ class Record:
     """The checkpoints of one pack, newest last."""
 
     def __init__(self, folder: Path, say: Callable[[str], None] = print):
-        self.bucket = folder if isinstance(folder, Bucket) else None
-        self.folder = _staging(folder) if isinstance(folder, Bucket) else folder.absolute()
-        self.say = say
+        self.bucket = folder if isinstance(folder, Bucket) and jax.process_count() == 1 else None
+        self.folder = _staging(self.bucket) if self.bucket else folder.absolute()
+        self.home, self.say = folder, say
         self.checkpointer = ocp.training.Checkpointer(
             str(self.folder / "checkpoints"),
             preservation_policy=ocp.training.preservation_policies.LatestN(KEEP),  # pyright: ignore[reportArgumentType]
@@ -83,7 +85,8 @@ class Record:
         if any(there.step == step for there in self.checkpointer.checkpoints):
             return
         leaves = [*jax.tree.leaves(state), *history.values()]
-        if shutil.disk_usage(self.folder).free < sum(leaf.nbytes for leaf in leaves) + OVERHEAD:
+        in_bucket = isinstance(self.folder, Bucket)
+        if not in_bucket and shutil.disk_usage(self.folder).free < sum(leaf.nbytes for leaf in leaves) + OVERHEAD:
             # Asked before, because Orbax tells of a disk that fills up under its hands in many tracebacks.
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder))
         if jax.default_backend() == "cpu":  # where Orbax would read the memory that the next update writes
@@ -188,7 +191,7 @@ class Record:
             except UNREADABLE as error:
                 if jax.process_count() > 1:
                     raise InputError(
-                        f"{self.folder}: the checkpoint of step {there.step} cannot be read ({_first_line(error)}); "
+                        f"{self.home}: the checkpoint of step {there.step} cannot be read ({_first_line(error)}); "
                         "move its folder away, and the same command goes on from the one before"
                     ) from None
                 say(f"checkpoint of step {there.step} is unreadable, using the one before ({_first_line(error)})")
@@ -218,7 +221,7 @@ class Record:
                 found = _difference(_arrays(kept, rows), _arrays(begun, rows))
         if found:
             raise InputError(
-                f"{self.folder}: the checkpoint of step {step} is of another model, optimiser or version: {found}; "
+                f"{self.home}: the checkpoint of step {step} is of another model, optimiser or version: {found}; "
                 "go on with what it was begun with, or move its checkpoints away to begin the pack anew"
             )
 
@@ -233,12 +236,10 @@ class Record:
 
     def _set_aside(self, step: int) -> None:
         """Moved, not deleted: what cannot be read today may be readable by another version."""
-        if self.bucket:
-            folders.move(self.bucket / "checkpoints" / str(step), self.bucket / "unreadable" / str(step))
-        aside = self.folder / "unreadable" / str(step)
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.parent.mkdir(exist_ok=True)
-        os.replace(self.folder / "checkpoints" / str(step), aside)
+        for place in filter(None, (self.folder, self.bucket)):
+            aside = place / "unreadable" / str(step)
+            folders.remove(aside)
+            folders.move(place / "checkpoints" / str(step), aside)
         self.checkpointer.reload()
 
     def close(self) -> None:
@@ -314,7 +315,22 @@ def read_params(folder: Path) -> tuple[int, dict[str, np.ndarray]] | None:
 
 def seal(checkpoint: Path) -> None:
     """Writes down what the files of a committed checkpoint hold."""
-    folders.write_json(checkpoint / SEAL, {name: _crc(checkpoint / name) for name in _files(checkpoint)})
+    folders.write_json(checkpoint / SEAL, _told(checkpoint))
+
+
+def _told(checkpoint: Path) -> dict[str, Any]:
+    """What is told of each file: its CRC; of an object in a bucket its size, which is known without reading it."""
+    if isinstance(checkpoint, Bucket):
+        return _sizes(checkpoint)
+    return {name: _crc(checkpoint / name) for name in _files(checkpoint)}
+
+
+def _sizes(checkpoint: Path) -> dict[str, str]:
+    if isinstance(checkpoint, Bucket):
+        found = {name: at.st_size for name, at in buckets.below(checkpoint).items()}
+    else:
+        found = {name: (checkpoint / name).stat().st_size for name in _files(checkpoint)}
+    return {name: f"{size} bytes" for name, size in found.items() if name != SEAL}
 
 
 def _files(checkpoint: Path) -> list[str]:
@@ -329,22 +345,25 @@ def check(checkpoint: Path, part: str = "") -> None:
     """
     try:
         seal = checked.read(checkpoint / SEAL, checked.LARGE)
-        sums = {name: seal[name].whole() for name in seal.object()}
+        told = {name: one.text() if type((one := seal[name]).value) is str else one.whole() for name in seal.object()}
     except FileNotFoundError:
         return
     except checked.Damaged as error:
         raise ValueError(str(error)) from None
-    for name, crc in sums.items():
+    sizes = _sizes(checkpoint) if any(isinstance(one, str) for one in told.values()) else {}
+    for name, one in told.items():
         path = checkpoint / name
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise ValueError(f"{SEAL} names {checked.shown(name)}, which lies outside")
-        if name.startswith(part) and (not path.is_file() or _crc(path) != crc):
+        if not name.startswith(part):
+            continue
+        if sizes.get(name) != one if isinstance(one, str) else not path.is_file() or _crc(path) != one:
             raise ValueError(f"{checked.shown(name)} is not what was written")
 
 
 def _crc(path: Path) -> int:
     crc = 0
-    with path.open("rb") as file:
+    with buckets.opened(path) if isinstance(path, Bucket) else path.open("rb") as file:
         while block := file.read(2**24):
             crc = zlib.crc32(block, crc)
     return crc

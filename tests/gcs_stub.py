@@ -36,6 +36,7 @@ class Stub(ThreadingHTTPServer):
         self.counts: Counter[str] = Counter()  # requests of each kind
         self.busy = 0  # every so many requests one is answered 503 or 429; 0: none
         self.mute = 0  # so many of the next writes are done, and their answer is lost
+        self.careless = False  # conditions on generations are passed over
         self.away = False  # nothing is answered but 503
         self.asked = itertools.count(1)
 
@@ -177,6 +178,8 @@ class _Handler(BaseHTTPRequestHandler):
             raise _Refused(404, f"no such object: {bucket}/{name}") from None
 
     def _check(self, bucket: str, name: str, asked: dict[str, str]) -> None:
+        if self.server.careless:
+            return
         found = self.server.objects.get((bucket, name))
         generation = found["meta"]["generation"] if found else "0"
         if "ifGenerationMatch" in asked and asked["ifGenerationMatch"] != generation:
