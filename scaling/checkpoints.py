@@ -71,19 +71,22 @@ class Record:
         self.begin(step, state, history, last=True)
         self.settle()
 
-    def begin(self, step: int, state: Any, history: History, last: bool = False) -> None:
+    def begin(self, step: int, state: Any, history: History, last: bool = False) -> bool:
         """As `save`, but returns as soon as `state` may be changed: `settle` ends what is written meanwhile.
 
         Where the one before is still on its way to a bucket, nothing is saved, unless this is the last.
+
+        Returns:
+          Whether it is saved, or was.
         """
         if self.bucket and not last:
             self.settle(wait=False)
             if self._writing:
-                return
+                return False
         else:
             self.settle()
         if any(there.step == step for there in self.checkpointer.checkpoints):
-            return
+            return True
         leaves = [*jax.tree.leaves(state), *history.values()]
         in_bucket = isinstance(self.folder, Bucket)
         if not in_bucket and shutil.disk_usage(self.folder).free < sum(leaf.nbytes for leaf in leaves) + OVERHEAD:
@@ -94,6 +97,7 @@ class Record:
         asked = {"state": state, "history": history}
         answer = self.checkpointer.save_checkpointables_async(step, asked, force=True)
         self._writing = step, self._sender.submit(self._send, step, answer) if self._sender else answer
+        return True
 
     def _send(self, step: int, answer: Any) -> None:
         """Seals what Orbax has written here, sends it to the bucket, and deletes there what is not kept.

@@ -103,6 +103,23 @@ def holder(folder: Path) -> Holder | None:
     )
 
 
+def several(folder: Path) -> bool:
+    """Whether the folder was claimed more than once."""
+    return _newest(folder, PREFIX) > 1
+
+
+def times(folder: Path) -> list[tuple[int, float, float]]:
+    """Of each claim its number, when it was taken and its last sign of life, in order; those that tell."""
+    found = []
+    for number in sorted(_folders(folder, PREFIX)):
+        path = _claim(folder, number)
+        with contextlib.suppress(FileNotFoundError, Damaged):
+            said = _said(path, checked.content(path, WIDTH))
+            at = buckets.listing(folder)[path.name] if isinstance(folder, Bucket) else path.lstat()
+            found.append((number, said["began"], at.st_mtime))
+    return found
+
+
 def age(path: Path, beside: Path) -> float:
     """Seconds since a file was written, by the clock of the disk; below 0 for one that is dated ahead.
 

@@ -358,6 +358,7 @@ def train_all(
     tensorboard: Path | None = None,
     profile: tuple[int, int] | None = None,
     peak: float | None = None,
+    since: float | None = None,
 ) -> int:
     """Trains what is open of a part of a study, pack by pack over all devices of all processes; the exit code.
 
@@ -368,10 +369,11 @@ def train_all(
       settings: of JAX (scaling.numerics), for the records.
       save_steps: as in `train.train`.
       tensorboard, profile, peak: as in `watch.Watch`; TensorBoard's files of a pack in a folder of their own.
+      since: when the command began, by time.monotonic(): the first pack pays for the start (scaling.goodput).
     """
     import jax
 
-    from scaling import study, train, watch, worker
+    from scaling import goodput, study, train, watch, worker
     from scaling.models import model
 
     first = jax.process_index() == 0
@@ -385,6 +387,8 @@ def train_all(
                 return LEFT
             if number == DONE:
                 continue
+            spent = goodput.Session(claim.folder, number, since) if claim else None
+            since = None
             stream, transfer = worker.streams(whole, pack)
             alike_at_first(pack.configs[0])
             kinds = [device.device_kind for device in mesh.devices.flat]
@@ -421,6 +425,7 @@ def train_all(
                 should_stop=notice.should_stop,
                 agree=agree,
                 watch=seen or (lambda done, metrics: None),
+                session=spent,
             )
             if seen:
                 seen.close()

@@ -31,6 +31,7 @@ CONFIRM_EVERY = 1.0  # seconds
 
 def main() -> None:
     """python -m scaling.worker STUDY_FOLDER DEVICE CORE [HASH=FILE.py...]: the files are of the user's own code."""
+    began: float | None = time.monotonic()  # the first pack pays for the start
     folder, device, core = folders.place(sys.argv[1]), sys.argv[2], int(sys.argv[3])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the coordinator hears Ctrl-C and ends our input
     leave = threading.Event()
@@ -60,12 +61,15 @@ def main() -> None:
         return
     origin["settings"] = numerics.settings(environment)
     _write(event="ready", code=own_code.digest())
+    from scaling import goodput
+
     while (task := asked.get()) is not None:
         id = task["pack"]
         try:
             whole, pack, claim = _claimed(folder, id)
             with claim:
-                _train(whole, pack, claim, whole.pack(task.get("next", "")), device, leave, origin)
+                spent, began = goodput.Session(claim.folder, claim.number, began), None
+                _train(whole, pack, claim, whole.pack(task.get("next", "")), device, leave, origin, spent)
         except _Taken as taken:
             _write(event="taken", pack=id, by=str(taken))
         except claims.Lost as lost:
@@ -120,6 +124,7 @@ def _train(
     device: str,
     leave: threading.Event,
     origin: dict[str, Any],
+    spent: Any,
 ) -> None:
     """Trains a pack that is ours.
 
@@ -167,6 +172,7 @@ def _train(
             say=lambda text: _write(event="say", text=f"pack {pack.id}: {text}"),
             progress=progress,
             should_stop=should_stop,
+            session=spent,
         )
     except claims.Lost:
         raise

@@ -364,7 +364,7 @@ def _show_costs(runs: Sequence["RunConfig"], args: argparse.Namespace) -> None:
 
 
 def _study_status(args: argparse.Namespace) -> int:
-    from scaling import status, study
+    from scaling import goodput, status, study
 
     if args.json:
         arguments.print_json(
@@ -385,10 +385,12 @@ def _study_status(args: argparse.Namespace) -> int:
         return 0
     while True:
         whole = study.read(args.dir)
-        now = status.of(whole)
+        with study.at_a_glance(whole):
+            now, spent = status.of(whole), goodput.of(whole)
         if args.watch and sys.stdout.isatty():
             terminal.obeyed(sys.stdout).write("\033[2J\033[H")
-        print("\n".join(_glance(now, args.runs or (not args.watch and len(now.runs) <= FEW))), flush=True)
+        told = [*_glance(now, args.runs or (not args.watch and len(now.runs) <= FEW)), *([f"{spent}"] if spent else [])]
+        print("\n".join(told), flush=True)
         over = all(each.state in ("done", "quarantined") for each in now.packs)
         if not args.watch or over:
             return 0

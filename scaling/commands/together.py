@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import time
 from pathlib import Path
 
 from scaling.buckets import Bucket
@@ -52,6 +53,7 @@ def run(args: argparse.Namespace) -> int:
     """Plans the study in the first process and trains in all."""
     from scaling import checkpoints, distributed, mesh_axes, numerics, question, sharding, split, study, watch
 
+    began = time.monotonic()
     if args.workers:
         raise InputError("--mesh and --distributed use all devices for one pack: leave out --workers")
     arguments.check_folder(args.out)
@@ -117,6 +119,7 @@ def run(args: argparse.Namespace) -> int:
                     tensorboard=args.tensorboard,
                     profile=profile,
                     peak=args.peak,
+                    since=began,
                 )
                 checkpoints.together("done")
         except (jax.errors.JaxRuntimeError, ConnectionError) as error:
