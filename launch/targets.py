@@ -98,7 +98,7 @@ def _check_data(request: Request, study: Study, target: str) -> None:
         raise InputError(f"data {request.data} is not there; stage it as docs/launch/{target}.md says")
     if target not in ELSEWHERE:
         return
-    seen = f"{bucket.ROOT}/{bucket.name(request.out)}/"
+    seen = "\0" if request.direct else f"{bucket.ROOT}/{bucket.name(request.out)}/"  # of what is mounted, if any
     for source in dict.fromkeys(source for run in study.runs for source in _sources(run)):
         kind = source.partition(":")[0]
         if kind == "tokens" and not request.data:
@@ -106,11 +106,21 @@ def _check_data(request: Request, study: Study, target: str) -> None:
                 f"{source} lie on this machine alone; stage them as docs/launch/buckets.md says, then --data"
             )
         if kind not in ("python", "synthetic", "tokens") and seen not in source:
+            if request.direct:
+                raise InputError(
+                    f"text {source} lies on this machine alone; stage its tokens as docs/launch/buckets.md says and "
+                    "name them tokens:ID"
+                )
             raise InputError(
                 f"text {source} lies on this machine alone; copy it to the output's bucket and name it as the job sees "
                 f"it, as in --set data.source=text:{seen}notes/*.txt, or stage its tokens and name them tokens:ID"
             )
     for tokenizer in {run.data.tokenizer for run in study.runs} - {"bpe", "bytes"}:
+        if request.direct:
+            raise InputError(
+                f"data.tokenizer={tokenizer} lies on this machine alone; stage tokens as docs/launch/buckets.md says "
+                "and name them tokens:ID"
+            )
         if not tokenizer.startswith(seen):
             raise InputError(
                 f"data.tokenizer={tokenizer} lies on this machine alone; copy it to the output's bucket and name it as "
