@@ -690,7 +690,20 @@ def test_a_study_on_a_whole_host_is_told_how_many_of_its_devices_work(accelerato
 
 def test_one_run_that_would_leave_devices_idle_is_refused():
     with pytest.raises(InputError, match=r"one run without --mesh trains on one of 8 devices; .* --mesh fsdp=8"):
-        targets.check(request("tpu7x:2x2x1", image=IMAGE), a_study(), "gke")
+        targets.check(request("tpu7x:2x2x1", image=IMAGE), a_study(batch=8), "gke")
+
+
+def test_a_mesh_that_is_advised_divides_the_study():
+    wish = request("h100:8", image=IMAGE)
+    assert targets.fitting(wish, a_study(batch=8)) == "fsdp=8"
+    wide = a_study(batch=8).runs[0]
+    odd = dataclasses.replace(wide, model=transformer(36, 1, d_head=12, n_vocab=257, n_ctx=16))
+    found = targets.fitting(wish, Study("mine", "?", (odd,)))
+    assert found == "data=2,fsdp=4"  # 36 does not divide over 8
+    targets.check(request("h100:8", image=IMAGE, mesh=parse_mesh(found)), Study("mine", "?", (odd,)), "gke")
+    assert not targets.fitting(wish, a_study(batch=1))
+    with pytest.raises(InputError, match="no mesh of all divides it; use fewer chips"):
+        targets.check(wish, a_study(batch=1), "gke")
 
 
 def test_several_slices_or_hosts_of_gpus_are_joined_by_data():
