@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from conftest import QUICKLY, ROOT
 from gcs_stub import Stub
+from test_distributed import TOLERANCE, Processes, curve
 
 from scaling import buckets, checkpoints, claims, cli, config, exchange, folders, status, study
 from scaling.buckets import Bucket
@@ -320,6 +321,77 @@ def test_a_pack_killed_while_it_sends_checkpoints_is_one_curve(busy, tiny, strea
     assert other is not None
     for name in other.keys() - {"seconds"}:
         np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+
+
+@pytest.mark.slow
+def test_processes_that_train_together_are_killed_and_one_goes_on_alone(folder, stub, tmp_path, cache):
+    """They write their shares to the bucket itself; what is there is no different for one with the same devices."""
+    alone = tmp_path / "alone"
+    assert Processes(1, 1, cache, alone, "data=1", tmp_path / "log-alone", steps=200).ends() == [0]
+    two = Processes(2, 2, cache, folder, "data=2,fsdp=2", tmp_path / "log-two", steps=200)
+    two.until(lambda: any(name.endswith("/checksums.json") for name in stub.names("study", "x/packs/")))
+    for process in two.all:
+        process.kill()
+    two.ends()
+    assert folders.saved_steps(study.read(folder).pack_folder(study.read(folder).packs[0]))
+    last = Processes(1, 4, cache, folder, "data=2,fsdp=2", tmp_path / "log-last", steps=200)
+    assert last.ends() == [0]
+    np.testing.assert_allclose(curve(folder), curve(alone), rtol=TOLERANCE)
+
+
+@pytest.fixture
+def s3(monkeypatch) -> Iterator[Path]:
+    pytest.importorskip("s3fs", reason="the package s3fs is not installed: S3 not tested")
+    server = pytest.importorskip("moto.server", reason="the package moto[server] is not installed: S3 not tested")
+    import boto3  # pyright: ignore[reportMissingImports] # moto's
+
+    moto = server.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    moto.start()
+    host, port = moto.get_host_and_port()
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "any",
+        "AWS_SECRET_ACCESS_KEY": "any",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    boto3.client("s3").create_bucket(Bucket="study")
+    buckets._connected.cache_clear()
+    yield folders.place("s3://study/x")
+    buckets._connected.cache_clear()
+    moto.stop()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of moto's and boto's own
+def test_on_s3_a_claim_is_one_s_and_a_checkpoint_counts_when_it_is_whole(s3, tmp_path, monkeypatch):
+    monkeypatch.setenv("SCALING_CACHE", str(tmp_path))
+    buckets.check(in_bucket(s3))
+    pack, state = s3 / "packs" / "a", {"w": np.arange(6, dtype=np.float32)}
+    first = claims.take(pack)
+    assert first
+    assert claims.take(pack) is None
+    holder = claims.holder(pack)
+    assert holder
+    assert holder.pid == os.getpid()
+    assert holder.age < 60
+    kept = checkpoints.Record(first.folder)
+    for step in (1, 2, 3):
+        kept.save(step, {"w": state["w"] * step}, {"train_loss": np.zeros((3, 1), np.float32)})
+    kept.close()
+    (first.folder / "checkpoints" / "4" / "state").write_bytes(b"half of it")
+    first.release()
+    with claims.take(pack) or pytest.fail("not taken") as second:
+        assert folders.saved_steps(second.folder) == [2, 3]
+        assert not buckets.below(in_bucket(first.folder))
+        again = checkpoints.Record(second.folder)
+        step, restored, _ = again.restore(lambda _: state, print) or pytest.fail("nothing")
+        again.close()
+        assert step == 3
+        np.testing.assert_array_equal(restored["w"], 3 * state["w"])
+    with pytest.raises(FileNotFoundError):
+        (s3 / "nothing").read_bytes()
+    assert buckets.listing(in_bucket(s3 / "nothing")) == {}
 
 
 STUDY = """
