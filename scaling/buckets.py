@@ -21,7 +21,7 @@ import re
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from pathlib import Path, PosixPath
 from typing import Any, BinaryIO, NoReturn, TypeVar
 
@@ -114,7 +114,9 @@ class Bucket(PosixPath):
         _asked(self, lambda fs: fs.pipe_file(self.key, bytes(data)))
         return len(data)
 
-    def write_text(self, data: str, encoding: str | None = None, errors: str | None = None, **_: Any) -> int:
+    def write_text(
+        self, data: str, encoding: str | None = None, errors: str | None = None, newline: str | None = None
+    ) -> int:
         return self.write_bytes(data.encode(encoding or "utf-8", errors or "strict"))
 
     def touch(self, *_: Any, **__: Any) -> None:
@@ -128,7 +130,7 @@ class Bucket(PosixPath):
             if not missing_ok:
                 raise
 
-    def iterdir(self) -> "Iterator[Bucket]":
+    def iterdir(self) -> "Generator[Bucket]":
         yield from (self / name for name in listing(self))
 
 

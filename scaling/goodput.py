@@ -21,7 +21,6 @@ import contextlib
 import dataclasses
 import itertools
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -49,7 +48,7 @@ class Session:
         self.folder, self.number = folder, number
         self.since = time.monotonic() if since is None else since
         self.began = time.time() - (time.monotonic() - self.since)
-        self.seconds: Counter[str] = Counter()
+        self.seconds: dict[str, float] = dict.fromkeys(MEASURED, 0.0)
         self.before = _read(folder) if folder else []
 
     @contextlib.contextmanager
@@ -116,10 +115,9 @@ class Goodput:
 def of(whole: StudyFolder) -> Goodput | None:
     """How the time of a study's packs was spent; None where nothing tells."""
     several: Callable[..., Any] = buckets.each if isinstance(whole.path, Bucket) else map
-    found: Counter[str] = Counter()
-    for one in several(lambda pack: _of_pack(whole.claims(pack), whole.pack_folder(pack)), whole.packs):
-        found.update(one)
-    return Goodput({cause: found[cause] for cause in CAUSES}) if sum(found.values()) else None
+    each = list(several(lambda pack: _of_pack(whole.claims(pack), whole.pack_folder(pack)), whole.packs))
+    found = {cause: sum(one.get(cause, 0.0) for one in each) for cause in CAUSES}
+    return Goodput(found) if sum(found.values()) else None
 
 
 def _of_pack(claimed: Path, folder: Path) -> Mapping[str, float]:
@@ -137,9 +135,10 @@ def spent(sessions: Mapping[int, Mapping[str, float]], held: Sequence[tuple[int,
       held: of all claims in order their number, when they were taken and their last sign of life; one that wrote
         nothing down came to no checkpoint.
     """
-    found: Counter[str] = Counter()
+    found: dict[str, float] = dict.fromkeys(CAUSES, 0.0)
     for one in sessions.values():
-        found.update({cause: one[cause] for cause in MEASURED})
+        for cause in MEASURED:
+            found[cause] += one[cause]
         found["train"] += max(0.0, one["seconds"] - sum(one[cause] for cause in MEASURED))
     last = max(sessions)
     for (number, taken, alive), (_, again, _) in itertools.pairwise(held):

@@ -224,7 +224,7 @@ def at_a_glance(whole: StudyFolder) -> Iterator[None]:
         yield
         return
     with buckets.one_look():
-        buckets.each(whole.done, whole.all_packs)
+        buckets.each(lambda pack: whole.done(pack) or whole.failed(pack), whole.all_packs)
         yield
 
 

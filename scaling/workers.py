@@ -74,7 +74,8 @@ def run(
     Raises:
         InputError: the disk is full, or the tokens are not those of the study; what was saved before stays.
     """
-    crew = Crew(whole, whole.packs if packs is None else packs, retry, shared, say)
+    with study.at_a_glance(whole):
+        crew = Crew(whole, whole.packs if packs is None else packs, retry, shared, say)
     crew.work()
     return crew.outcome()
 

@@ -15,8 +15,8 @@ def session(began: float, seconds: float, **causes: float) -> dict[str, float]:
 
 def test_what_is_not_start_restore_compile_or_save_is_training():
     found = goodput.spent({1: session(1000, 100, start=10, compile=20, save=5)}, [])
-    assert found == {"start": 10, "restore": 0, "compile": 20, "save": 5, "train": 65}
-    whole = goodput.Goodput({cause: found.get(cause, 0) for cause in goodput.CAUSES})
+    assert found == {"start": 10, "restore": 0, "compile": 20, "save": 5, "train": 65, "lost": 0, "idle": 0}
+    whole = goodput.Goodput(found)
     assert whole.share == 0.65
     assert f"{whole}" == "goodput 65.0% (compile 20.0%, start 10.0%, save 5.0%)"
 

@@ -215,9 +215,10 @@ def train(
     retry: bool = False,
 ) -> "Outcome":
     """Trains what these packs have left and says what is left then; how it ended."""
-    from scaling import workers
+    from scaling import study, workers
 
-    _say_what_is_open(whole, packs, shard, retry)
+    with study.at_a_glance(whole):
+        _say_what_is_open(whole, packs, shard, retry)
     outcome = workers.run(whole, packs=packs, retry=retry, shared=bool(args.workers), say=arguments.say)
     if outcome.left or outcome.failed:
         done = outcome.finished + outcome.diverged
