@@ -236,16 +236,21 @@ gathered.defvjp(
 )
 
 
-def to_experts(x: jax.Array, mesh: Mesh | None, *, there: bool) -> jax.Array:
+def between_experts(x: jax.Array, mesh: Mesh | None, *, back: bool) -> jax.Array:
     """Inside a jitted function of one run: tokens in the slots of experts, g e ..., groups g of a batch's sequences.
 
+    They travel from the devices of their groups to those of their experts. Both ends are said, so that gradients, which
+    go the other way, do it as well while groups and experts are dimensions of their own.
+
     Args:
-      there: each device has the slots of its experts; else those of its groups.
+      back: from the experts to the groups.
     """
     if mesh is None or mesh.shape["expert"] == 1 or x.shape[0] % sequences(mesh.shape):
         return x
-    lies = (tuple(axis for axis in BATCH if axis != "expert"), "expert") if there else (BATCH,)
-    return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, PartitionSpec(*lies)))
+    home, away = (BATCH,), (tuple(axis for axis in BATCH if axis != "expert"), "expert")
+    for lies in (away, home) if back else (home, away):
+        x = jax.lax.with_sharding_constraint(x, NamedSharding(mesh, PartitionSpec(*lies)))
+    return x
 
 
 def whole_rows(table: jax.Array, mesh: Mesh | None) -> jax.Array:

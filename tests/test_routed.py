@@ -194,7 +194,9 @@ def test_training_has_the_table_of_its_text_and_leaves_it_alone_in_every_lane(tm
     np.testing.assert_allclose(found["both"][:, :1], found["first"], rtol=1e-5)
     assert not np.allclose(found["both"][:, 0], found["both"][:, 1], rtol=1e-3)
     record = checkpoints.Record(tmp_path / "both")
-    restored = record.restore(lambda done: train.abstract_state(runs, packs.at(packs.segments(runs), done)), print, None)
+    restored = record.restore(
+        lambda done: train.abstract_state(runs, packs.at(packs.segments(runs), done)), print, None
+    )
     record.close()
     assert restored is not None
     table = balanced(np.bincount(stream[:5000], minlength=64), 4)

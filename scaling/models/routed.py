@@ -31,7 +31,7 @@ from scaling.kinds.routed import has_router, has_table, slots
 from scaling.models import transformer
 from scaling.models.pieces import FEED_FORWARDS, NORMS, dense, fold
 from scaling.models.shared import Features, Params, Remat, folded
-from scaling.sharding import gathered, platform, to_experts
+from scaling.sharding import between_experts, gathered, platform
 
 GROUP = 2048  # tokens that share the slots of experts, or one sequence where it is longer
 
@@ -81,10 +81,10 @@ class Routed(transformer.Transformer):
             route, aux = chosen(m, self._groups(logits.reshape(*shape, e)))
         y = self._groups(y.reshape(*shape, -1))  # g s d
         there = dispatched(y, route.slot, route.choice)  # g m d
-        there = to_experts(there.reshape(len(there), e, -1, m.d_model), self.mesh, there=True)
+        there = between_experts(there.reshape(len(there), e, -1, m.d_model), self.mesh, back=False)
         found = self._experts(there.swapaxes(0, 1).reshape(e, -1, m.d_model), w)
         back = found.reshape(e, len(there), -1, m.d_model).swapaxes(0, 1)  # g e c d
-        back = to_experts(back, self.mesh, there=False).reshape(len(there), -1, m.d_model)
+        back = between_experts(back, self.mesh, back=True).reshape(len(there), -1, m.d_model)
         each = collected(back, route.slot, route.choice)  # g s*k d
         each = each if route.gate is None else each * route.gate[..., None].astype(self.dtype)
         y = each if each.shape == y.shape else each.reshape(*y.shape[:2], -1, m.d_model).sum(2)
