@@ -35,6 +35,10 @@ TRIES = 8  # of a request to S3
 EXTRA = "neural-scaling-laws[buckets]"
 
 
+class NoStore(InputError):
+    """A place in a bucket that cannot be asked about, whatever is there."""
+
+
 def is_url(text: str) -> bool:
     """Whether this names a place in a bucket."""
     return re.match(r"(gs|s3):/", text) is not None
@@ -350,7 +354,7 @@ def _connected(scheme: str, process: int) -> Any:
         retries = {"retries": {"mode": "standard", "max_attempts": TRIES}}
         return S3FileSystem(use_listings_cache=False, config_kwargs=retries)
     except ImportError:
-        raise InputError(
+        raise NoStore(
             f"{scheme}:// needs the package {package}; install it with pip install '{EXTRA}', or name a folder"
         ) from None
 
@@ -361,10 +365,10 @@ def _asked(path: Bucket, ask: Callable[[Any], T]) -> T:
     Raises:
         FileNotFoundError, FileExistsError: with `path` as their file name.
         OSError: it gave none, or refused; why in a line.
-        InputError: its package is not installed, or the path names no bucket.
+        NoStore: its package is not installed, or the path names no bucket.
     """
     if len(path.parts) < 2:
-        raise InputError(f"{path}: no bucket is named; wanted {path.scheme}://BUCKET/FOLDER")
+        raise NoStore(f"{path}: no bucket is named; wanted {path.scheme}://BUCKET/FOLDER")
     try:
         return ask(_store(path))
     except FileNotFoundError:

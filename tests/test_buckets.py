@@ -65,6 +65,13 @@ def test_a_place_in_a_bucket_is_no_folder_on_the_disk(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_without_its_package_a_bucket_is_one_line_and_no_damage(monkeypatch):
+    buckets._connected.cache_clear()
+    monkeypatch.setitem(sys.modules, "gcsfs.core", None)
+    with pytest.raises(buckets.NoStore, match=r"^gs:// needs the package gcsfs; install it with pip install"):
+        study.read(folders.place("gs://study/x"))
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -277,9 +284,9 @@ with claims.take(folders.place(sys.argv[3])) as claim:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("busy", [0, 5])
+@pytest.mark.parametrize("busy", [0, 8])
 def test_a_pack_killed_while_it_sends_checkpoints_is_one_curve(busy, tiny, stream, folder, stub, tmp_path, cache):
-    """Killed with -9 up to five times, mostly with a checkpoint on its way; every fifth request is refused, or none."""
+    """Killed with -9 up to three times, mostly with a checkpoint on its way; every eighth request is refused."""
     run = dataclasses.replace(tiny, tokens=60 * 16 * tiny.batch_tokens, unique_tokens=2**13)
     np.save(tmp_path / "stream.npy", stream)
     pack = folder / "packs" / "a"
@@ -295,7 +302,7 @@ def test_a_pack_killed_while_it_sends_checkpoints_is_one_curve(busy, tiny, strea
     assert (whole.communicate(timeout=300)[1], whole.returncode) == ("", 0)
     stub.busy, rng = busy, random.Random(busy)
     reached = killed = 0
-    for _ in range(5):
+    for _ in range(3):
         process = session(pack, "save always")
         begun, ends = stub.counts["write"], time.monotonic() + 120
         more = rng.randrange(4, 50)
@@ -310,7 +317,7 @@ def test_a_pack_killed_while_it_sends_checkpoints_is_one_curve(busy, tiny, strea
         done = max(folders.saved_steps(claims.data(pack)), default=0)
         assert reached <= done < run.steps
         reached = done
-    assert killed > 1
+    assert killed
     assert reached
     last = session(pack)
     assert (last.communicate(timeout=300)[1], last.returncode) == ("", 0)
