@@ -19,6 +19,7 @@ import errno
 import hashlib
 import logging
 import os
+import re
 import shutil
 import tempfile
 import threading
@@ -322,6 +323,14 @@ def seal(checkpoint: Path) -> None:
     folders.write_json(checkpoint / SEAL, _told(checkpoint))
 
 
+def _seal_of(told: checked.Field) -> int | str:
+    if type(told.value) is not str:
+        return told.whole()
+    if not re.fullmatch(r"\d{1,18} bytes", told.value):
+        raise told.wrong("a checksum, or a size such as '12 bytes'")
+    return told.value
+
+
 def _told(checkpoint: Path) -> dict[str, Any]:
     """What is told of each file: its CRC; of an object in a bucket its size, which is known without reading it."""
     if isinstance(checkpoint, Bucket):
@@ -349,7 +358,7 @@ def check(checkpoint: Path, part: str = "") -> None:
     """
     try:
         seal = checked.read(checkpoint / SEAL, checked.LARGE)
-        told = {name: one.text() if type((one := seal[name]).value) is str else one.whole() for name in seal.object()}
+        told = {name: _seal_of(seal[name]) for name in seal.object()}
     except FileNotFoundError:
         return
     except checked.Damaged as error:
