@@ -407,7 +407,7 @@ from scaling.ladder import transformer
 
 DATA = DataConfig("synthetic:order=1,symbols=8,bytes=1e6", "bytes")
 
-def study(n: int = 6, steps: int = 1500):
+def study(n: int = 4, steps: int = 600):
     model = transformer(16, 1, d_head=8, n_vocab=257, n_ctx=16)
     return Study("small", "Does it hold together?", tuple(
         RunConfig(model, tokens=64 * steps, batch=4, seed=seed, data=DATA, eval=EvalConfig(windows=8))
@@ -453,21 +453,21 @@ def test_two_coordinators_one_of_them_killed_end_with_the_table_of_one_on_a_disk
     both[0].communicate()
     ended(both[1])
     there, here = study.read(folder), study.read(disk)
-    assert status.of(there).counts == {"done": 6}
+    assert status.of(there).counts == {"done": 4}
     assert losses(there) == losses(here)
     asked = sum(stub.counts.values())
-    assert status.of(there).counts == {"done": 6}
-    assert sum(stub.counts.values()) - asked < 20 * 6  # requests, some for each pack
+    assert status.of(there).counts == {"done": 4}
+    assert sum(stub.counts.values()) - asked < 20 * 4  # requests, some for each pack
 
     said = ended(command("study", "status", folder, cache=cache))
-    assert "6 of 6 runs finished" in said
+    assert "4 of 4 runs finished" in said
     records = folders.place("gs://study/runs.tar")
-    assert "6 runs" in ended(command("study", "export", folder, "--records", records, cache=cache))
-    assert exchange.read(tmp_path / "taken", records, print) == 6
+    assert "4 runs" in ended(command("study", "export", folder, "--records", records, cache=cache))
+    assert exchange.read(tmp_path / "taken", records, print) == 4
     ended(command("study", "import", "gs://study/taken", records, cache=cache))
-    assert status.of(study.read(folders.place("gs://study/taken"))).counts == {"done": 6}
+    assert status.of(study.read(folders.place("gs://study/taken"))).counts == {"done": 4}
     assert "The page: gs://study/x/report/index.html" in ended(command("report", folder, cache=cache))
     ended(command("study", "export", folder, "--csv", tmp_path / "runs.csv", cache=cache))
-    assert len((tmp_path / "runs.csv").read_text().splitlines()) == 7
+    assert len((tmp_path / "runs.csv").read_text().splitlines()) == 5
     assert not list(ROOT.glob("gs:*"))
     assert not list(tmp_path.glob("gs:*"))
