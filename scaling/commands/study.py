@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 QUICKSTART = "configs.quickstart"
 FEW = 60  # runs that are listed one by one
 WATCH = 2.0  # seconds between two looks
+WATCH_AWAY = 10.0  # the same at a bucket
 LIVE = 10.0  # seconds between two pages
 
 
@@ -395,7 +396,7 @@ def _study_status(args: argparse.Namespace) -> int:
         over = all(each.state in ("done", "quarantined") for each in now.packs)
         if not args.watch or over:
             return 0
-        time.sleep(WATCH)
+        time.sleep(WATCH_AWAY if isinstance(whole.path, Bucket) else WATCH)
 
 
 def _glance(now: "Status", each_run: bool) -> list[str]:
