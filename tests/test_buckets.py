@@ -18,7 +18,7 @@ from conftest import QUICKLY, ROOT
 from gcs_stub import Stub
 from test_distributed import TOLERANCE, Processes, curve
 
-from scaling import buckets, checkpoints, claims, cli, config, exchange, folders, status, study
+from scaling import buckets, checkpoints, claims, config, exchange, folders, status, study
 from scaling.buckets import Bucket
 from scaling.config import to_dict
 from scaling.errors import InputError
@@ -70,23 +70,6 @@ def test_without_its_package_a_bucket_is_one_line_and_no_damage(monkeypatch):
     monkeypatch.setitem(sys.modules, "gcsfs.core", None)
     with pytest.raises(buckets.NoStore, match=r"^gs:// needs the package gcsfs; install it with pip install"):
         study.read(folders.place("gs://study/x"))
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        ("study", "run", "configs/quickstart.py", "--out", "hdfs://host/x"),
-        ("study", "export", "gs://study/x", "--csv", "gs://study/x.csv"),
-        ("reproduce", "kaplan", "cpu-1h", "--out", "gs://study/x"),
-    ],
-)
-def test_what_takes_no_bucket_says_so_and_makes_no_folder(words, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as end:
-        cli.main(list(words))
-    assert end.value.code == 2
-    assert "://" in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
 
 
 def test_of_many_who_create_an_object_one_succeeds(folder):
