@@ -23,7 +23,12 @@ from scaling.errors import InputError
 from scaling.histories import History
 from scaling.study import Made, Pack, PlannedRun, StudyFolder
 
-OTHERS = ("noise_sq", "transfer_loss", "train_eval_loss")  # of a history, measured where a config asks for them
+OTHERS = (
+    "noise_sq",
+    "transfer_loss",
+    "train_eval_loss",
+    "frequency_loss",
+)  # of a history, measured where a config asks for them
 
 
 class Origin(NamedTuple):
@@ -243,6 +248,7 @@ def _row(run: _Run) -> dict[str, Any]:
         "train_loss": last.mean(dtype=np.float64) if done else math.nan,
         **{f"loss_on_{name}": float(loss) for name, loss in zip(config.eval.transfer, transfer, strict=True)},
         **({"loss_on_train": float(run.others["train_eval_loss"][-1])} if "train_eval_loss" in run.others else {}),
+        **{f"loss_of_part_{k + 1}": float(loss) for k, loss in enumerate(run.others.get("frequency_loss", [()])[-1])},
         "onset": onset_at,
         "onset_is_first": float(onset_at <= first[0] * config.batch_tokens) if len(first) else math.nan,
         "learning_rate": config.optim.learning_rate,

@@ -378,9 +378,12 @@ def unpacked(file: bytes, sha256: str) -> histories.History:
 
 
 @functools.lru_cache(maxsize=256)
-def _arrays(n_run: int, n_ctx: int, windows: int, noise: int, transfer: int, train: bool) -> histories.History:
+def _arrays(
+    n_run: int, n_ctx: int, windows: int, noise: int, transfer: int, train: bool, by_frequency: int
+) -> histories.History:
     """What a history of such runs has before the first update, and once it is done."""
-    arrays = histories.start(n_run, n_ctx, windows=windows, noise=noise, transfer=transfer, train=train)
+    asked = {"windows": windows, "noise": noise, "transfer": transfer, "train": train, "by_frequency": by_frequency}
+    arrays = histories.start(n_run, n_ctx, **asked)
     return arrays | {"steps": np.zeros(n_run, np.int64), "updates_trained": np.zeros(n_run)}
 
 
@@ -388,7 +391,7 @@ def _first_arrays(pack: Pack) -> histories.History:
     first, wanted = pack.runs[0].config, pack.runs[0].config.eval
     noise = len(first.noise_batches) if wanted.noise else 0
     sizes = len(pack.runs), first.model.n_ctx, wanted.windows, noise, len(wanted.transfer)
-    return _arrays(*sizes, wanted.train_windows > 0)
+    return _arrays(*sizes, wanted.train_windows > 0, wanted.by_frequency)
 
 
 def check_history(pack: Pack, found: histories.History, finished: bool = False) -> None:
@@ -552,6 +555,37 @@ def _prepared(
             again = "its checkpoint tells" if folders.saved_steps(result.pack_folder(each)) else "are trained again"
             say(f"{folder}: the record of pack {each.id} is damaged; its {len(each.runs)} runs {again} ({damage})")
     return result
+
+
+def place(model: Path) -> tuple[Path, str]:
+    """The folder and the run, "" for none, that STUDY[/RUN] names."""
+    if not (model / "study.json").exists() and (model.parent / "study.json").exists():
+        return model.parent, model.name
+    return model, ""
+
+
+def chosen(whole: StudyFolder, run: str) -> tuple[str, Pack]:
+    """The run whose id begins so, and its pack; with "" the run that is done and has the lowest held-out loss.
+
+    Raises:
+        InputError: there is none, or several.
+    """
+    if run:
+        found = {each.id: pack for pack in whole.packs for each in pack.runs if each.id.startswith(run)}
+        if len(found) != 1:
+            raise InputError(f"{whole.path}: {len(found)} runs have ids that begin with {run!r}; wanted one")
+        return next(iter(found.items()))
+    losses = [
+        (loss, each.id, pack)
+        for pack in whole.packs
+        if (done := whole.done(pack))
+        for each, loss in zip(pack.runs, done["loss"], strict=True)
+        if loss is not None
+    ]
+    if not losses:
+        raise InputError(f"{whole.path}: no run is done; name one that has begun by its id")
+    _, id, pack = min(losses, key=lambda one: one[0])
+    return id, pack
 
 
 def extended(packs: Sequence[Pack]) -> list[str]:
