@@ -4,7 +4,7 @@
 
 | experiment | the g-th generation is trained on |
 | --- | --- |
-| `real` | real text alone, as long as the g-th of `accumulate`; the first is that of every chain, the others one trunk |
+| `real` | real text alone, as long as the g-th of `accumulate`; the first is that of every chain, the others a trunk |
 | `replace` | what the one before wrote |
 | `accumulate` | the real text of the first and all that was written since, a g-th each; g times as long as the first |
 | `fixed` | the same mixture, as long as the first |
