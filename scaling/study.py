@@ -29,14 +29,14 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from scaling import calibration, checked, claims, config, extensions, folders, histories, kinds, layout, split
 from scaling.checked import Damaged, Field
 from scaling.config import SEMANTICS, DataConfig, RunConfig, Study
-from scaling.data import batches, encoding, token_set
+from scaling.data import batches, encoding, mixture, token_set
 from scaling.errors import InputError
 from scaling.layout import Layout
 
@@ -66,6 +66,15 @@ class PlannedRun:
     transfer_ids: tuple[str, ...] = ()  # of the tokens of `eval.transfer`, in its order
     semantics: int = SEMANTICS  # under which it was planned, and is trained
     counted: kinds.Counted | None = None  # of a model whose kind is the user's own (scaling.extensions)
+    made: "Made | None" = None  # of a text that rules changed, or that is several
+
+
+class Made(NamedTuple):
+    """What is known of a text that is made of others."""
+
+    bytes_per_token: float  # of the training stream
+    documents: int  # read, with those left out
+    near_duplicates: int  # left out
 
 
 @dataclasses.dataclass(frozen=True)
@@ -369,9 +378,12 @@ def unpacked(file: bytes, sha256: str) -> histories.History:
 
 
 @functools.lru_cache(maxsize=256)
-def _arrays(n_run: int, n_ctx: int, windows: int, noise: int, transfer: int, train: bool) -> histories.History:
+def _arrays(
+    n_run: int, n_ctx: int, windows: int, noise: int, transfer: int, train: bool, by_frequency: int
+) -> histories.History:
     """What a history of such runs has before the first update, and once it is done."""
-    arrays = histories.start(n_run, n_ctx, windows=windows, noise=noise, transfer=transfer, train=train)
+    asked = {"windows": windows, "noise": noise, "transfer": transfer, "train": train, "by_frequency": by_frequency}
+    arrays = histories.start(n_run, n_ctx, **asked)
     return arrays | {"steps": np.zeros(n_run, np.int64), "updates_trained": np.zeros(n_run)}
 
 
@@ -379,7 +391,7 @@ def _first_arrays(pack: Pack) -> histories.History:
     first, wanted = pack.runs[0].config, pack.runs[0].config.eval
     noise = len(first.noise_batches) if wanted.noise else 0
     sizes = len(pack.runs), first.model.n_ctx, wanted.windows, noise, len(wanted.transfer)
-    return _arrays(*sizes, wanted.train_windows > 0)
+    return _arrays(*sizes, wanted.train_windows > 0, wanted.by_frequency)
 
 
 def check_history(pack: Pack, found: histories.History, finished: bool = False) -> None:
@@ -499,7 +511,8 @@ def _prepared(
         id = config.identity(run, stream.id, ids)
         rate = stream.manifest.get("entropy_rate")
         counted = kinds.of(run.model).counted(run.model) if extensions.kept(run.model.kind) else None
-        planned[id] = PlannedRun(id, run, stream.id, _bytes_per_token(stream, run), rate, ids, counted=counted)
+        size, made = _bytes_per_token(stream, run), _made(stream, run.data.source)
+        planned[id] = PlannedRun(id, run, stream.id, size, rate, ids, counted=counted, made=made)
     if len(planned) < len(runs):
         say(f"{len(runs) - len(planned)} of {len(runs)} runs are equal to others, and trained once")
     known = found.all_packs if found else ()
@@ -542,6 +555,37 @@ def _prepared(
             again = "its checkpoint tells" if folders.saved_steps(result.pack_folder(each)) else "are trained again"
             say(f"{folder}: the record of pack {each.id} is damaged; its {len(each.runs)} runs {again} ({damage})")
     return result
+
+
+def place(model: Path) -> tuple[Path, str]:
+    """The folder and the run, "" for none, that STUDY[/RUN] names."""
+    if not (model / "study.json").exists() and (model.parent / "study.json").exists():
+        return model.parent, model.name
+    return model, ""
+
+
+def chosen(whole: StudyFolder, run: str) -> tuple[str, Pack]:
+    """The run whose id begins so, and its pack; with "" the run that is done and has the lowest held-out loss.
+
+    Raises:
+        InputError: there is none, or several.
+    """
+    if run:
+        found = {each.id: pack for pack in whole.packs for each in pack.runs if each.id.startswith(run)}
+        if len(found) != 1:
+            raise InputError(f"{whole.path}: {len(found)} runs have ids that begin with {run!r}; wanted one")
+        return next(iter(found.items()))
+    losses = [
+        (loss, each.id, pack)
+        for pack in whole.packs
+        if (done := whole.done(pack))
+        for each, loss in zip(pack.runs, done["loss"], strict=True)
+        if loss is not None
+    ]
+    if not losses:
+        raise InputError(f"{whole.path}: no run is done; name one that has begun by its id")
+    _, id, pack = min(losses, key=lambda one: one[0])
+    return id, pack
 
 
 def extended(packs: Sequence[Pack]) -> list[str]:
@@ -660,6 +704,15 @@ def _transfer_tokens(
         cache=folders.cache(),
         say=say,
     )
+
+
+def _made(stream: token_set.TokenSet, source: str) -> Made | None:
+    """Of tokens that a rule or several sources gave."""
+    if mixture.plain(source):
+        return None
+    train, texts = stream.manifest["train"], stream.manifest["corpora"].values()
+    counts = (sum(text[name] for text in texts) for name in ("documents", "near_duplicates"))
+    return Made(train["bytes_per_token"], *counts)
 
 
 def _bytes_per_token(stream: token_set.TokenSet, run: RunConfig) -> float:
@@ -795,6 +848,7 @@ def _planned_run(told: Field) -> PlannedRun:
         transfer_ids=tuple(id.hex(TOKENS_ID) for id in transfer.items()) if transfer else (),
         semantics=semantics or config.semantics_of(told["config"].object()),
         counted=_counted(told["counted"]) if told.get("counted") else None,
+        made=_made_of(told["made"]) if told.get("made") else None,
     )
     if run.counted and not extensions.kept(run.config.model.kind):
         raise told["counted"].wrong(f"nothing, of model.kind={run.config.model.kind}")
@@ -806,6 +860,12 @@ def _planned_run(told: Field) -> PlannedRun:
     if len(run.transfer_ids) != len(run.config.eval.transfer):
         raise Damaged(f"{told.file}: {told.name}.transfer_ids are not those of the config's eval.transfer")
     return run
+
+
+def _made_of(told: Field) -> Made:
+    told.only(Made._fields)
+    size = told["bytes_per_token"].number(above=0)
+    return Made(size, *(told[name].whole() for name in ("documents", "near_duplicates")))
 
 
 def _counted(told: Field) -> kinds.Counted:
@@ -838,8 +898,8 @@ def _config(told: Field, semantics: int | None = SEMANTICS) -> RunConfig:
 def run_as_json(run: PlannedRun) -> dict[str, Any]:
     """What `planned_pack` reads of a run."""
     values = dataclasses.asdict(run)
-    counted = values.pop("counted")
-    return values | ({"counted": counted._asdict()} if counted else {})
+    own = {name: found for name in ("counted", "made") if (found := values.pop(name))}
+    return values | {name: found._asdict() for name, found in own.items()}
 
 
 def write(study: StudyFolder) -> None:
