@@ -345,6 +345,28 @@ def drawn(runs: tuple[RunConfig, ...]) -> Table:
     return Table.from_rows(rows)
 
 
+def test_runs_before_the_onset_are_no_information_and_are_asked_for_longer(capsys):
+    """What they lost decides nothing, nor are runs as short asked for of models as small."""
+    settings: dict[str, Any] = {"minutes": 5.0, "shortest": 2**15, "target": "1e6,2e7"}
+    runs = designed.study(**settings).runs
+    table = drawn(runs)
+    small = min(run.model.N for run in runs)
+    early = (table["params"] == small) & (table["tokens"] == table["tokens"][table["params"] == small].min())
+    assert early.sum() == 1
+    table = table.with_columns(onset=np.where(early, math.nan, 1e4))
+    asked = designed.more(table, **settings)
+    assert "1 of 9 runs diverged or ended before their model used its context" in capsys.readouterr().err
+    assert asked
+    assert not any(run.model.N <= small and run.tokens <= table["tokens"][early][0] for run in asked)
+    assert designed.more(table.with_columns(loss=np.where(early, 9.0, table["loss"])), **settings) == asked
+
+
+def test_a_larger_budget_keeps_the_pilot_that_the_folder_was_begun_with():
+    begun = designed.study(minutes=30.0).runs
+    assert designed.study(minutes=60.0).runs != begun
+    assert designed.study(minutes=60.0, began=30.0).runs == begun
+
+
 @pytest.mark.slow
 def test_a_study_that_designs_itself_spends_its_budget_by_what_it_has_seen(capsys):
     """What is next follows from the table alone: the same after an interruption."""
@@ -364,7 +386,10 @@ def test_a_study_that_designs_itself_spends_its_budget_by_what_it_has_seen(capsy
     assert len(set(runs)) == len(runs)
     assert 0.8 * 300 < spent(runs) <= 300
     said = capsys.readouterr().err
-    assert "no more runs" in said
+    assert "no more runs; --set minutes=10 began=5 in the same folder goes on" in said
+    larger: dict[str, Any] = {**settings, "minutes": 10.0, "began": 5.0}
+    assert 0 < spent(designed.more(drawn(runs), **larger)) <= 600 - spent(runs)
+    capsys.readouterr()
     halves = [float(share) for share in re.findall(r"target ± ([\d.]+) %", said)]
     assert halves == sorted(halves, reverse=True)  # narrower with each answer
     first = runs[: 9 + len(answers[0])]
