@@ -390,7 +390,10 @@ def _study_status(args: argparse.Namespace) -> int:
         now = status.of(whole)
         if args.watch and sys.stdout.isatty():
             terminal.obeyed(sys.stdout).write("\033[2J\033[H")
-        print("\n".join(_glance(now, args.runs or (not args.watch and len(now.runs) <= FEW))), flush=True)
+        lines = _glance(now, args.runs or (not args.watch and len(now.runs) <= FEW))
+        if not args.watch:
+            lines += _ends(whole, now)
+        print("\n".join(lines), flush=True)
         over = all(each.state in ("done", "quarantined") for each in now.packs)
         if not args.watch or over:
             return 0
@@ -421,10 +424,25 @@ def _glance(now: "Status", each_run: bool) -> list[str]:
     states = ", ".join(f"{n} {state}" for state, n in counts.items())
     left = f", about {progress_bar.clock(now.left)} left" if now.left else ""
     lines.append(f"{finished} of {len(now.runs)} runs finished ({states}); {now.share:.0%} of the updates{left}")
-    if any(each.state == "running" for each in now.packs):
-        lines.append("what unfinished runs will end at: scaling predict DIR --schedule planned")
     if "quarantined" in counts:
         lines.append("what is quarantined is tried again by scaling study run ... --retry")
+    return lines
+
+
+def _ends(whole: "StudyFolder", now: "Status") -> list[str]:
+    """What the runs that are trained now will end at, as far as their curves tell."""
+    running = [each.pack for each in now.packs if each.state == "running"]
+    if not running:
+        return []
+    arguments.fits_on_the_cpu()
+    from analysis import schedule_forecast
+
+    told = schedule_forecast.of_running(whole, running)
+    lines = ["", "where runs in training end, by the annealing law of their curves:"]
+    for run, ending in told.items():
+        lines.append(f"  {run} {ending if isinstance(ending, str) else f'ends at {ending.told()}'}")
+    if (more := sum(len(pack.runs) for pack in running) - len(told)) > 0:
+        lines.append(f"  {more} more: scaling predict {whole.path} --schedule planned")
     return lines
 
 
