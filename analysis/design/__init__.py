@@ -126,7 +126,8 @@ class Design:
             paid, without = percent(share), percent(more, sign=True)
             lines.append(f"  {short(size):>10} {short(tokens):>12} {often:>6} {paid:>14} {without:>11}")
         lines += [
-            f"promised at {percent(p.level)}: the law's value there to ± {percent(p.law)} "
+            f"promised at {percent(p.level)}: the law's value {'on average there' if along else 'there'} to ± "
+            f"{percent(p.law)} "
             f"({percent(p.spread[0])} to {percent(p.spread[1])} over what is believed), one run to ± {percent(p.run)}",
             "exponents: " + ", ".join(f"{name} ± {half:.2g}" for name, half in p.exponents.items()),
         ]

@@ -35,7 +35,8 @@ class Errors(NamedTuple):
     @classmethod
     def mean_of(cls, each: Sequence[Self]) -> Self:
         """The mean of each number over curves, but for `most`, which is the most over them."""
-        return cls(*np.mean(each, axis=0).tolist()[:-1], max(one.most for one in each))
+        mean = cls(*(float(np.mean(values)) for values in zip(*each, strict=True)))
+        return mean._replace(most=max(one.most for one in each))
 
 
 def known(law: str, curves: Sequence[Curve]) -> OfSchedules:
