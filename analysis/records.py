@@ -163,6 +163,18 @@ def read(path: str | Path) -> Records:
     )
 
 
+def curves_of(whole: StudyFolder, packs: Sequence[Pack]) -> Table:
+    """The learning curves of some packs alone, of unfinished ones as far as they are saved; nothing of damaged ones."""
+    runs: dict[str, _Run] = {}
+    for pack in packs:
+        history = _history(whole, pack, {})
+        if history is not None and len(history["eval_step"]):
+            runs |= {run.plan.id: run for run in _runs_of(pack, history)}
+    if not any((run.eval_step > 0).any() for run in runs.values()):
+        return _empty({"run": np.array([], str), "step": np.zeros(0), "loss": np.zeros(0)}, str(whole.path))
+    return Table.from_columns(_joined([_curve(run) for run in runs.values()]), str(whole.path), recorded=True)
+
+
 def unlike(trained: Sequence[tuple[Sequence[Origin], int]]) -> list[str]:
     """One line where other code, another JAX, device or setting trained some of the runs, as far as records tell.
 

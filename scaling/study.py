@@ -111,11 +111,19 @@ class Pack:
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
-    """What the config's function `more` has answered so far, each time when all runs were done."""
+    """What the config's function `more` has answered so far, each time when all runs were done.
 
-    of: str  # a hash of the runs of the config itself
-    runs: tuple[RunConfig, ...]  # of all answers
-    closed: bool = True  # whether the last one had none that was new: it is not asked again
+    Attributes:
+        of: a hash of the runs of the config itself.
+        runs: of all answers.
+        closed: whether the last answer had none that was new: with the same settings it is not asked again.
+        settings: of the config, as they were typed, with which it was asked last; older folders lack them.
+    """
+
+    of: str
+    runs: tuple[RunConfig, ...]
+    closed: bool = True
+    settings: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -450,6 +458,7 @@ def prepare(
     shards_of: int = 1,
     mesh: Mapping[str, int] = calibration.ALONE,
     devices: int = 1,
+    settings: Mapping[str, str] | None = None,
     say: Callable[[str], None],
 ) -> StudyFolder:
     """Makes the tokens, the packs and study.json, or finds them as they are; trains nothing.
@@ -460,6 +469,8 @@ def prepare(
       shards_of: into how many parts the study is divided: no pack has runs of two.
       mesh: the sizes of its axes, where devices train a pack together.
       devices: of the mesh that are this machine's.
+      settings: with which the config's function `more` will be asked; None: it will not be. Where they are not those of
+        the last time, it is asked anew, and the runs that it has asked for stay.
 
     Raises:
       InputError: tokens cannot be made, the text has changed, memory or disk do not suffice.
@@ -467,7 +478,7 @@ def prepare(
     there = folders.on_disk(folder).exists()
     try:
         with claims.held(folder / "planning", say, str(folder)):
-            return _prepared(study, folder, pack, workers, shards_of, mesh, devices, say)
+            return _prepared(study, folder, pack, workers, shards_of, mesh, devices, settings, say)
     except BaseException:
         if not there and {path.name for path in folder.glob("*")} <= {"planning"}:
             shutil.rmtree(folder, ignore_errors=True)
@@ -482,6 +493,7 @@ def _prepared(
     shards_of: int,
     mesh: Mapping[str, int],
     devices: int,
+    settings: Mapping[str, str] | None,
     say: Callable[[str], None],
 ) -> StudyFolder:
     found = read(folder) if (folder / "study.json").exists() else None
@@ -493,6 +505,14 @@ def _prepared(
         pack, workers, found.layout if found else None, lambda _: max(costs.lanes(run) for run in study.runs)
     )
     asked = found.asked if found and found.asked and found.asked.of == asked_of(study.runs) else None
+    if asked and settings is not None and asked.settings != settings:
+        asked = dataclasses.replace(asked, closed=False, settings=dict(settings))
+    elif found and found.asked and not asked and found.asked.runs:
+        say(
+            f"{folder}: the runs that the config begins with are others than those whose results its `more` saw "
+            f"({' '.join(f'{key}={text}' for key, text in found.asked.settings.items()) or 'no settings'}); it is "
+            "asked from the beginning"
+        )
     runs = (*study.runs, *(asked.runs if asked else ()))
     ready = {data: tokens_of(data, runs, say) for data in dict.fromkeys((r.data, r.model.n_vocab) for r in runs)}
     transfer = {
@@ -623,11 +643,15 @@ def answer(
     runs: Sequence[RunConfig],
     before: Asked | None,
     more: Sequence[RunConfig],
+    settings: Mapping[str, str],
     say: Callable[[str], None],
 ) -> bool:
     """Writes down which runs the config of `runs` added to them and to those of its answers before.
 
     Of two processes that asked for the same answer, the first counts.
+
+    Args:
+      settings: with which it was asked.
 
     Returns:
         Whether it added any.
@@ -637,7 +661,7 @@ def answer(
     with claims.held(folder / "planning", say, str(folder)):
         whole = read(folder)
         if whole.asked == before:
-            write(dataclasses.replace(whole, asked=Asked(asked_of(runs), (*there, *new), closed=not new)))
+            write(dataclasses.replace(whole, asked=Asked(asked_of(runs), (*there, *new), not new, dict(settings))))
     return bool(new)
 
 
@@ -812,7 +836,13 @@ def _from_json(folder: Path, told: Field) -> StudyFolder:
 def _asked(told: Field) -> Asked:
     closed = told.get("closed")  # older folders lack it: their configs were asked once
     runs = tuple(map(_config, told["runs"].items()))
-    return Asked(told["of"].hex(ID), runs, closed.one_of(True, False) if closed else True)
+    settings = told.get("settings")
+    return Asked(
+        told["of"].hex(ID),
+        runs,
+        closed.one_of(True, False) if closed else True,
+        settings.texts() if settings else {},
+    )
 
 
 def planned_pack(told: Field) -> Pack:
