@@ -70,14 +70,14 @@ def _say_gains(evidence: MoE, drawn: Drawn) -> None:
     most = longest[gains.experts[longest] == gains.experts[longest].max()]
     told = []
     for at in most:
-        change, half = gains.change[at], gains.half[at]
+        N, change, half = float(gains.params[at]), gains.change[at], gains.half[at]
         if not math.isfinite(half):
             word = "by an unknown luck of the seed"
         elif change + half < 0:
             word = "lower"
         else:
             word = "higher" if change - half > 0 else "no clear difference"
-        told.append(f"{digits.percent(math.expm1(change), sign=True)} at N = {digits.short(float(gains.params[at]))} ({word})")
+        told.append(f"{digits.percent(math.expm1(change), sign=True)} at N = {digits.short(N)} ({word})")
     drawn.say(
         f"{gains.experts[most[0]]:.0f} experts over one, at {digits.short(gains.tokens.max())} tokens: "
         f"{', '.join(told)}."
@@ -119,6 +119,7 @@ def figure_2(evidence: MoE, drawn: Drawn) -> None:
             right.set_xticks(range(len(found)), [way.replace("_", "\n", 2) for way in found])
             right.set_xlim(-0.5, len(found) - 0.5)
             right.set_ylabel("Loss over the dense model's, %")
+    found = evidence.routings
     rows = [{"routing": way, "experts": e, "change": math.expm1(c), "half": h} for way, (c, h, e) in found.items()]
     drawn.points(rows)
     drawn.say(
