@@ -573,7 +573,7 @@ def test_a_skypilot_task_is_what_skypilot_allows(text):
         (lambda: request(env=(("SCALING_CACHE", "/x"),)), "the folder of prepared tokens is --data"),
         (lambda: request("h100:8", env=(("LIBTPU_INIT_ARGS", "--x"),)), "h100:8 has no libtpu"),
         (lambda: gke.check(request(image=IMAGE, options=(("memory", "much"),))), "memory='much'"),
-        (lambda: parse_mesh("data"), "wanted sizes of run, data, fsdp, tensor"),
+        (lambda: parse_mesh("data"), "wanted sizes of run, data, fsdp, expert, tensor"),
         (lambda: parse_mesh("data=2,data=8"), "each once"),
         (lambda: parse_time("12"), "90m, 12h or 2d"),
         (lambda: parse_time("0h"), "90m, 12h or 2d"),
