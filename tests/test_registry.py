@@ -126,6 +126,22 @@ def test_a_curve_of_no_run_that_was_forecast_is_refused(fitted):
         follow("b", made, curves())
 
 
+def test_the_only_curve_is_refused_where_it_is_of_another_size(fitted):
+    alone = curves().matching("run=ours")
+    made = forecast.forecast(fitted, params=1e9, tokens=3e10)
+    with pytest.raises(InputError, match="run ours has params 2B, and the forecast is of params 1B, tokens 30B"):
+        follow("b", made, alone)
+    assert follow("b", forecast.forecast(fitted, params=2e9, tokens=3e10), alone).run == "ours"
+
+
+def test_a_run_that_has_ended_says_how_it_is_scored(fitted):
+    whole = curves().matching("run=ours")
+    made = forecast.forecast(fitted, params=2e9, tokens=1e10)
+    assert f"score it with --measured b={whole['loss'][-1]:.6g}" in follow("b", made, whole).text()
+    early = whole.where(whole["tokens"] < 5e9, "later")
+    assert "--measured" not in follow("b", made, early).text()
+
+
 def test_a_run_that_has_just_begun_is_known_by_its_size(fitted):
     begun = curves()
     begun = begun.where(begun["step"] == 1, "later")
