@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from analysis import digits
+from analysis.average import Average
 from analysis.fit.estimate import Fit
 from analysis.forecast import Forecast
 from analysis.frontier import Array
@@ -87,7 +88,9 @@ def follow(name: str, forecast: Forecast, curves: Table) -> Followed:
     Raises:
         InputError: no run fits the forecast, or several do; or the law's inputs do not grow along the run.
     """
-    fit = Fit.from_json(json.dumps(dict(forecast.fit)))
+    whole = dict(forecast.fit)
+    said = Average.from_dict(whole) if "average" in whole else Fit.from_json(json.dumps(whole))
+    fit = said.fits[0] if isinstance(said, Average) else said  # forms of an average share their columns
     rows = _own(forecast, curves)
     grows = [name for name in fit.law.inputs if name in GROW]
     if not grows:
@@ -108,7 +111,7 @@ def follow(name: str, forecast: Forecast, curves: Table) -> Followed:
     order = np.argsort(columns[k], kind="stable")
     columns = tuple(column[order] for column in columns)
     (measured,) = rows.positive(forecast.target)
-    promised = fit.band(*columns, run=True)
+    promised = said.predict(run=True, **dict(zip(fit.law.inputs, columns, strict=True)))
     end = forecast.inputs[along]
     last = float(measured[order][-1])
     if abs(columns[k][-1] / end - 1) <= SAME:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from analysis import forecast, registry
+from analysis.average import Average
 from analysis.fit import fit
 from analysis.follow import follow
 from analysis.laws import Chinchilla
@@ -140,6 +141,16 @@ def test_a_run_that_has_ended_says_how_it_is_scored(fitted):
     assert f"score it with --measured b={whole['loss'][-1]:.6g}" in follow("b", made, whole).text()
     early = whole.where(whole["tokens"] < 5e9, "later")
     assert "--measured" not in follow("b", made, early).text()
+
+
+def test_a_forecast_of_several_forms_is_followed_by_all_of_them(fitted, tmp_path):
+    N, D = (x.ravel() for x in np.meshgrid(np.geomspace(1e7, 1e9, 5), np.geomspace(3e8, 3e10, 5)))
+    other = fit("kaplan-one-pass", {"params": N, "tokens": D, "loss": TRUE(N, D)}, loss="squared")
+    both = Average((fitted, other), (0.7, 0.3))
+    stored = forecast.store(forecast.forecast(both, params=2e9, tokens=3e10), tmp_path / "both.json")
+    found = follow("both", forecast.read(stored), curves())
+    np.testing.assert_allclose(found.value, both.predict(params=2e9, tokens=found.x, run=True).value)
+    assert (abs(found.value / fitted.predict(params=2e9, tokens=found.x).value - 1) > 1e-4).any()
 
 
 def test_a_run_that_has_just_begun_is_known_by_its_size(fitted):
