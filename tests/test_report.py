@@ -415,10 +415,13 @@ def test_a_page_begins_with_what_its_rows_mix(tmp_path):
     text = np.repeat(["web", "books"], len(table))
     loss = np.concatenate([table["loss"], 1.2 * table["loss"]])
     mixed = Table.from_columns(both | {"loss": loss, "dataset": text}, "theirs.csv")
-    warnings = tables.find(mixed, draws=0).study.warnings
-    assert [w for w in warnings if "the rows differ in dataset (2 values" in w]
+    study = tables.find(mixed, draws=0).study
+    assert study
+    assert [w for w in study.warnings if "the rows differ in dataset (2 values" in w]
     alone = Table.from_columns({name: table[name] for name in ("params", "tokens", "loss")}, "theirs.csv")
-    assert not [w for w in tables.find(alone, draws=0).study.warnings if "differ" in w]
+    study = tables.find(alone, draws=0).study
+    assert study
+    assert not [w for w in study.warnings if "differ" in w]
 
 
 def test_larger_runs_are_forecast_by_the_form_that_rows_held_out_choose():
@@ -427,6 +430,9 @@ def test_larger_runs_are_forecast_by_the_form_that_rows_held_out_choose():
     N, D = (x.ravel() for x in np.meshgrid(np.geomspace(1e6, 1e9, 5), np.geomspace(1e8, 1e11, 5)))
     noise = np.exp(0.003 * np.random.default_rng(0).standard_normal(25))
     found = tables.find(Table.from_columns({"params": N, "tokens": D, "loss": law(N, D) * noise}), draws=20)
+    assert found.choice
+    assert found.study
+    assert found.allocation
     assert found.choice.best == "kaplan-one-pass"
     assert [one.law for one in found.ahead] == ["kaplan-one-pass"] * 4
     for one in found.ahead:

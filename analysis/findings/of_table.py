@@ -130,8 +130,9 @@ def find(table: Table, *, draws: int = DRAWS) -> OfTable:
     surface = study.surface.fit if study and study.surface else None
     chosen = _chosen(study, choice, draws) if study and choice else None
     if study and chosen:
-        study = dataclasses.replace(study, warnings=(*study.warnings, _other_form(chosen)))
+        study = dataclasses.replace(study, warnings=(*study.warnings, _other_form(study, chosen)))
     allocation, unallocated = _allocation(study, chosen) if study else (None, "")
+    by = chosen or surface
     return OfTable(
         table=table,
         study=study,
@@ -142,7 +143,7 @@ def find(table: Table, *, draws: int = DRAWS) -> OfTable:
         suspects=tuple(_suspects(table)),
         allocation=allocation,
         unallocated=unallocated,
-        ahead=tuple(_ahead(chosen or surface)) if chosen or surface else (),
+        ahead=tuple(_ahead(by)) if by else (),
     )
 
 
@@ -158,10 +159,11 @@ def _chosen(study: Findings, choice: Choice, draws: int) -> Fit[Law] | None:
     return found if found.sound and found.law.inputs == SURFACE[:2] else None
 
 
-def _other_form(chosen: Fit[Law]) -> str:
+def _other_form(study: Findings, chosen: Fit[Law]) -> str:
+    by_it = "larger runs are" if study.answers.profiles else "larger runs, and how compute is best split, are"
     return (
-        f"Rows held out are predicted best by {chosen.law.name}, beyond luck: larger runs, and how compute is best "
-        f"split, are by it, which misses these rows by {digits.percent(chosen.residuals.rms)} rms."
+        f"Rows held out are predicted best by {chosen.law.name}, beyond luck: {by_it} by it, which misses these rows "
+        f"by {digits.percent(chosen.residuals.rms)} rms."
     )
 
 
