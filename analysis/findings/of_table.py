@@ -128,9 +128,9 @@ def find(table: Table, *, draws: int = DRAWS) -> OfTable:
     if study is None and not fits and not (choice and choice.forms):
         raise InputError(why)
     surface = study.surface.fit if study and study.surface else None
-    chosen = _chosen(study, choice, draws) if study and choice else None
-    if study and chosen:
-        study = dataclasses.replace(study, warnings=(*study.warnings, _other_form(study, chosen)))
+    chosen, said = _chosen(study, choice, draws) if study and choice else (None, "")
+    if study and said:
+        study = dataclasses.replace(study, warnings=(*study.warnings, said))
     allocation, unallocated = _allocation(study, chosen) if study else (None, "")
     by = chosen or surface
     return OfTable(
@@ -147,24 +147,26 @@ def find(table: Table, *, draws: int = DRAWS) -> OfTable:
     )
 
 
-def _chosen(study: Findings, choice: Choice, draws: int) -> Fit[Law] | None:
-    """The form of N and D that the rows choose, where it is not that of the study's law."""
+def _chosen(study: Findings, choice: Choice, draws: int) -> tuple[Fit[Law] | None, str]:
+    """The form of N and D that the rows choose, where it is not that of the study's law and its fit can be believed;
+    and what a reader should know of it."""
     surface = study.surface
     if study.answers.no_laws or not choice.best or (surface and surface.law.name == choice.best):
-        return None
+        return None, ""
+    best = f"Rows held out are predicted best by {choice.best}, beyond luck"
     try:
         found = fit(choice.best, study.table, loss="squared", bootstrap=draws)
-    except InputError:
-        return None
-    return found if found.sound and found.law.inputs == SURFACE[:2] else None
-
-
-def _other_form(study: Findings, chosen: Fit[Law]) -> str:
+    except InputError as error:
+        return None, f"{best}, but it cannot be fitted to all rows: {error}."
+    if found.law.inputs != SURFACE[:2]:
+        return None, ""
+    if not found.sound:
+        return (
+            None,
+            f"{best}, but its fit to all rows is doubtful ({found.status}: {found.why}): nothing here is by it.",
+        )
     by_it = "larger runs are" if study.answers.profiles else "larger runs, and how compute is best split, are"
-    return (
-        f"Rows held out are predicted best by {chosen.law.name}, beyond luck: {by_it} by it, which misses these rows "
-        f"by {digits.percent(chosen.residuals.rms)} rms."
-    )
+    return found, f"{best}: {by_it} by it, which misses these rows by {digits.percent(found.residuals.rms)} rms."
 
 
 def _mixed(study: Findings) -> list[str]:
