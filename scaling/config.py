@@ -36,6 +36,7 @@ ADDED = (
     *("model.experts", "model.routing", "model.top_k", "model.capacity", "model.balance", "model.router_z"),
     "optim.independent_decay",
     "optim.end",
+    "eval.by_frequency",
 )
 # Schedules at the peak up to a fall of their own, over the last `optim.decay` of the updates; one trunk until then.
 COOLED = ("wsd", "wsd_linear", "two_stage")
@@ -304,6 +305,7 @@ class EvalConfig:
     noise: int = 0  # batches over which the gradient noise is measured each time
     transfer: tuple[str, ...] = ()  # other sources of held-out windows, read with the run's tokenizer
     train_windows: int = 0  # of the run's own first examples, whose loss is measured as the held-out one is
+    by_frequency: int = 0  # equal parts of the held-out tokens, from the commonest to the rarest, measured apart
 
     def __post_init__(self):
         _plain(self, "eval.")
@@ -313,7 +315,7 @@ class EvalConfig:
                 raise InputError(
                     f"eval.{name}={getattr(self, name)}: wanted {most} at most; 7 octaves, 2 each, are usual"
                 )
-        for name in ("noise", "train_windows"):
+        for name in ("noise", "train_windows", "by_frequency"):
             if getattr(self, name) < 0:
                 raise InputError(f"eval.{name}={getattr(self, name)} is negative; use 0 for none")
         if len(set(self.transfer)) < len(self.transfer):

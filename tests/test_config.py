@@ -94,6 +94,7 @@ CHANGES = {
     "eval.noise": "1",
     "eval.transfer": "text:a.md,bytes of b",
     "eval.train_windows": "8",
+    "eval.by_frequency": "4",
     "accumulate": "2",
     "remat": "layers",
 }

@@ -6,7 +6,7 @@ budgets).
 
 import dataclasses
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args
@@ -19,6 +19,7 @@ from analysis.papers.drawn import Drawn
 from analysis.papers.evidence import Experiments, split
 from analysis.papers.paper import Paper, Planned
 from analysis.records import Records
+from analysis.table import Table
 from configs.budget import Budget
 from scaling import config, rates
 from scaling.config import DataConfig, RunConfig, Study
@@ -31,12 +32,21 @@ SHOWN = ("kind", "reuse", "n_layer", "d_model", "n_ctx", "n_vocab", "dropout")  
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-    """Figures of a paper at a budget, and the runs of the experiments that they need."""
+    """Figures of a paper at a budget, and the runs of the experiments that they need.
+
+    Attributes:
+        later: the runs of the experiments that a table of those that are done tells, where not all are known before.
+    """
 
     paper: str
     budget: Budget
     figures: tuple[str, ...]
     members: Members
+    later: Callable[[Table], Members] | None = None
+
+    def grown(self, records: Records) -> "Wanted":
+        """With the runs that follow from those of the records, where not all are known before."""
+        return self if self.later is None else dataclasses.replace(self, members=self.later(records.runs))
 
     @property
     def study(self) -> Study:
@@ -154,8 +164,13 @@ def wanted(
         at = dataclasses.replace(at, source=settings.pop("data.source", at.source))
     names = figures.chosen(tuple(only))
     needed = [name for name in experiments if name in figures.needed(names)]
-    members = {name: tuple(config.override(run, settings) for run in experiments[name](at)) for name in needed}
-    return Wanted(paper, at, names, members)
+
+    def overridden(found: Members) -> Members:
+        return {name: tuple(config.override(run, settings) for run in found[name]) for name in needed}
+
+    grown = getattr(_part(paper, "experiments"), "grown", None)
+    later = None if grown is None else lambda table: overridden(grown(at, table))
+    return Wanted(paper, at, names, overridden({name: experiments[name](at) for name in needed}), later)
 
 
 def planned_row(run: RunConfig) -> Planned:

@@ -91,7 +91,7 @@ def _reproduce(paper: str, args: argparse.Namespace) -> int:
         )
     out = args.out or Path("studies") / f"{wanted.study.name}-{wanted.budget.name}"
     if args.draw:
-        _draw(wanted, read(out), args.beside)
+        _draw(_grown(wanted, out), read(out), args.beside)
         return 0
     refuse_on_a_cpu(wanted)
     if not wanted.budget.paper:
@@ -99,9 +99,18 @@ def _reproduce(paper: str, args: argparse.Namespace) -> int:
         arguments.say(
             f"learning rates: as swept on {text}; --set rates=python or rates=english chooses, where both are"
         )
-    whole, packs = study.plan(wanted.study, out, args)
-    _tell_expected(wanted, whole)
-    outcome = study.train(whole, packs, args, retry=args.retry)
+    told = False
+    while True:
+        whole, packs = study.plan(wanted.study, out, args)
+        if not told:
+            _tell_expected(wanted, whole)
+            told = True
+        outcome = study.train(whole, packs, args, retry=args.retry)
+        grown = wanted if outcome.interrupted or outcome.left or outcome.failed else _grown(wanted, out)
+        if grown.members == wanted.members:
+            break
+        arguments.say(f"{out}: {len(grown.study.runs) - len(wanted.study.runs)} runs follow from those that are done")
+        wanted = grown
     if outcome.interrupted:
         arguments.say(f"{out}: --draw draws what is there")
         return outcome.exit_code
@@ -112,6 +121,16 @@ def _reproduce(paper: str, args: argparse.Namespace) -> int:
             raise
         arguments.say(f"nothing is drawn: {error}")  # runs have failed, and that is what the exit code tells
     return outcome.exit_code
+
+
+def _grown(wanted: "Wanted", out: Path) -> "Wanted":
+    """With the runs that follow from those that are done in a folder."""
+    if wanted.later is None:
+        return wanted
+    with _on_the_cpu():
+        from analysis import records
+
+        return wanted.grown(records.read(out))
 
 
 def refuse_on_a_cpu(wanted: "Wanted") -> None:

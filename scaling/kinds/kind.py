@@ -110,3 +110,32 @@ class Kind(abc.ABC):
     def features(self, model: "ModelConfig", params: "Params", tokens: "jax.Array", **how: Any) -> "Features":
         """What the logits are made from. tokens: i32 b t. Arguments as of `scaling.models.model.features`."""
         return importlib.import_module(self.network).features(model, params, tokens, **how)
+
+    def cache(self, model: "ModelConfig", b: int, dtype: str) -> Any:
+        """What `continued` keeps of b texts of which nothing was read: of a network that has no `cache` of its own, the
+        tokens, so that all is computed again at each one.
+        """
+        if (network := self._with_cache()) is not None:
+            return network.cache(model, b, dtype)
+        import jax.numpy as jnp
+
+        return jnp.zeros((b, model.n_ctx), jnp.int32)
+
+    def continued(
+        self, model: "ModelConfig", params: "Params", tokens: "jax.Array", cache: Any, at: "jax.Array | int", **how: Any
+    ) -> "tuple[Features, Any]":
+        """As `features`, after further tokens at the positions from `at` on, and the cache with them. i32 b t."""
+        if (network := self._with_cache()) is not None:
+            return network.continued(model, params, tokens, cache, at, **how)
+        from jax import lax
+
+        seen = lax.dynamic_update_slice_in_dim(cache, tokens, at, 1)
+        found = self.features(model, params, seen, **how)
+        return found._replace(x=lax.dynamic_slice_in_dim(found.x, at, tokens.shape[1], 1)), seen
+
+    def _with_cache(self) -> Any:
+        """The module of the network, where it has a cache, and is what computes the features."""
+        if not hasattr(self, "network") or type(self).features is not Kind.features:
+            return None
+        network = importlib.import_module(self.network)
+        return network if hasattr(network, "continued") else None

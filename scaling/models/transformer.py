@@ -15,7 +15,7 @@ runs lower, and less dependent on the learning rate, than residual matrices of v
 """
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -25,7 +25,7 @@ from jax.sharding import Mesh
 
 from scaling.config import ModelConfig
 from scaling.kinds.transformer import norm_bias
-from scaling.models.attention import Choice, Implementation, attend, choose
+from scaling.models.attention import Choice, Implementation, attend, attend_after, choose
 from scaling.models.pieces import FEED_FORWARDS, NORMS, dense, unstack
 from scaling.models.positions import rotate, rotations, sinusoids
 from scaling.models.shared import (
@@ -44,6 +44,13 @@ from scaling.models.shared import (
 from scaling.sharding import gathered, over_batch, platform
 
 
+class Cache(NamedTuple):
+    """The keys and values of what was read, for each turn and layer; those of later positions are not looked at."""
+
+    k: jax.Array  # turns l b n_ctx h' k
+    v: jax.Array
+
+
 class Transformer(nn.Module):
     """Weights and forward pass; letters as in the house: b t d, heads h of width k, feed-forward f, vocabulary v."""
 
@@ -56,9 +63,10 @@ class Transformer(nn.Module):
     trace: bool = False  # gives the stream before and after each layer, l+1 b t d, in place of features
 
     @nn.compact
-    def __call__(self, tokens, dropout_key=None):
+    def __call__(self, tokens, dropout_key=None, cache=None, at=0):
+        """With a cache also what it is afterwards: tokens are then those at the positions from `at` on."""
         m = self.model
-        d, n_layer, std = m.d_model, m.n_layer, embed_std(m)
+        d, n_layer, std, t = m.d_model, m.n_layer, embed_std(m), tokens.shape[1]
         w_embed = embedding(self, m)
         w_pos = self._normal("w_pos", std, m.n_ctx, d) if m.positions == "learned" else None
         layers = self._layers() if n_layer else {}  # Orbax keeps no arrays without elements
@@ -68,15 +76,21 @@ class Transformer(nn.Module):
         turned = rotations(m.n_ctx, m.d_head, m.rotary_base) if m.positions == "rotary" and n_layer else ()
         route = self._routed(tokens)
 
+        def here(table):
+            """Its rows for the positions of the tokens. n_ctx ... -> t ..."""
+            return table[:t] if cache is None else jax.lax.dynamic_slice_in_dim(jnp.asarray(table), at, t)
+
+        turned = tuple(map(here, turned))
+
         def block(x, layer):
-            i, w = layer
+            i, w, *seen = layer
             shape = x.shape
             x = x.reshape(-1, d)  # n d: one matrix product for all positions
-            y = self._attend(x, w, shape[:2], turned)
+            y, seen = self._attend(x, w, shape[:2], turned, seen, at)
             x = saved(x + drop(y.reshape(shape), m.dropout, dropout_key, i, 1).reshape(x.shape))
             y, aux = self._feed_forward(x, w, shape[:2], route)
             x = over_batch(x.reshape(shape) + drop(y.reshape(shape), m.dropout, dropout_key, i, 2), self.mesh)
-            return x, (x if self.trace else None, aux)
+            return x, (seen if seen else x if self.trace else None, aux)
 
         unroll = n_layer if platform(self.mesh) == "cpu" else 1  # a rolled loop costs a quarter of the speed on CPU
         if self.remat != "none":
@@ -85,20 +99,25 @@ class Transformer(nn.Module):
         x = look_up(token_scale(m), w_embed, tokens, self.dtype, self.mesh)
         scale = token_scale(m) * m.position_scale
         if w_pos is not None:
-            x = x + (scale * w_pos[: tokens.shape[1]]).astype(self.dtype)
+            x = x + (scale * here(w_pos)).astype(self.dtype)
         elif m.positions == "sinusoidal":
-            x = x + sinusoids(m.n_ctx, d, scale * std)[: tokens.shape[1]].astype(self.dtype)
+            x = x + here(sinusoids(m.n_ctx, d, scale * std)).astype(self.dtype)
         x = over_batch(drop(x, m.dropout, dropout_key, self.turns * n_layer, 0), self.mesh)
         stream: list[Any] = [x[None]]
         aux = None
         for turn in range(self.turns if n_layer else 0):
             places = jnp.arange(turn * n_layer, (turn + 1) * n_layer)  # each turn drops by masks of its own
-            x, (after, aux) = jax.lax.scan(block, x, (places, layers), unroll=unroll)
+            seen = [] if cache is None else [part[turn] for part in cache]
+            x, (after, aux) = jax.lax.scan(block, x, (places, layers, *seen), unroll=unroll)
             stream.append(after)
         if self.trace:
             return jnp.concatenate(stream)
         found = head(x, g_final, b_final, w_head, self.mesh, m.norm)
-        return found if aux is None else found._replace(aux=aux.sum())
+        if aux is not None:
+            found = found._replace(aux=aux.sum())
+        if cache is None:
+            return found
+        return found, Cache(*map(jnp.stack, zip(*stream[1:], strict=True))) if n_layer else cache
 
     def _normal(self, name: str, std: float, *shape: int) -> jax.Array:
         return self.param(name, nn.initializers.normal(std), shape, jnp.float32)
@@ -147,16 +166,22 @@ class Transformer(nn.Module):
     def _routed(self, tokens: jax.Array) -> Any:
         """What the feed-forwards of all layers know of the tokens, i32 b t; these here nothing."""
 
-    def _attend(self, x: jax.Array, w: Params, shape: tuple[int, ...], turned: tuple) -> jax.Array:
-        """The attention of one layer. x: n d, of b t -> n d."""
+    def _attend(
+        self, x: jax.Array, w: Params, shape: tuple[int, ...], turned: tuple, seen: list, at: jax.Array | int
+    ) -> tuple[jax.Array, list]:
+        """The attention of one layer. x: n d, of b t -> n d; and the keys and values seen with those of x, if any."""
         m, norm = self.model, NORMS[self.model.norm]
         q, k, v = self._queries_keys_values(x, w, shape)
         if m.qk_norm:
             q, k = (norm(y) * w[name].astype(self.dtype) for y, name in ((q, "g_q"), (k, "g_k")))
         if m.positions == "rotary":
             q, k = rotate(q, *turned), rotate(k, *turned)
-        y = saved(attend(q, k, v, self.attention, mesh=self.mesh).reshape(-1, m.d_attn))
-        return self._out(y, w, "out")
+        if seen:
+            seen = [jax.lax.dynamic_update_slice_in_dim(old, new, at, 1) for old, new in zip(seen, (k, v), strict=True)]
+            y = attend_after(q, *seen, at)
+        else:
+            y = attend(q, k, v, self.attention, mesh=self.mesh)
+        return self._out(saved(y.reshape(-1, m.d_attn)), w, "out"), seen
 
     def _queries_keys_values(self, x: jax.Array, w: Params, shape: tuple[int, ...]) -> tuple[jax.Array, ...]:
         """By one matrix product. x: n d, of b t -> b t h k, and twice b t h' k with the heads of keys and values."""
@@ -228,6 +253,27 @@ def features(
     choice = attention(model, dtype, platform(mesh))
     module = Transformer(model, model.reuse, jnp.dtype(dtype), choice.implementation, remat, mesh)
     return module.apply({"params": params}, tokens, dropout_key)  # pyright: ignore[reportReturnType]
+
+
+def cache(model: ModelConfig, b: int, dtype="float32") -> Cache:
+    """Of b texts of which nothing was read."""
+    shape = (
+        model.reuse,
+        model.n_layer,
+        b,
+        model.n_ctx,
+        model.d_kv // model.d_head if model.n_layer else 0,
+        model.d_head,
+    )
+    return Cache(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
+
+
+def continued(
+    model: ModelConfig, params: Params, tokens: jax.Array, cache: Cache, at: jax.Array | int, *, dtype="float32"
+) -> tuple[Features, Cache]:
+    """What the logits after further tokens are made from. Arguments as of `model.continued`."""
+    module = Transformer(model, model.reuse, jnp.dtype(dtype))
+    return module.apply({"params": params}, tokens, cache=cache, at=at)  # pyright: ignore[reportReturnType]
 
 
 def stream(model: ModelConfig, params: Params, tokens: jax.Array) -> jax.Array:
