@@ -4,6 +4,7 @@ import hashlib
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +12,9 @@ from scaling import folders, study
 from scaling.data import disk
 from scaling.data.sampled import FILE, LANES, LENGTH, VERSION
 from scaling.errors import InputError
+
+if TYPE_CHECKING:
+    from scaling.trained import Trained
 
 SEALS = "checksums.json"  # of a checkpoint's files
 
@@ -55,7 +59,7 @@ def written(model: str, files: int, temperature: float, seed: int, cache: Path) 
     return {"folder": str(folder.absolute()), "tokenizer": str((folder / "tokenizer.model").absolute())}
 
 
-def documents(found: "trained.Trained", n: int, temperature: float, seed: int) -> list[str]:  # noqa: F821
+def documents(found: "Trained", n: int, temperature: float, seed: int) -> list[str]:
     """The n-th file, a line of JSON for each document."""
     prompt = np.zeros((LANES, 0), np.int32)
     pieces, held = [], 0

@@ -34,7 +34,7 @@ def loss(name: str, run: RunConfig, noise: float) -> float:
 
 def grown(noise: float = 1e-4) -> dict[str, Records]:
     """All generations, one after the other, as the runs before them are done."""
-    rows: dict[str, dict] = {}
+    rows: dict[RunConfig, dict] = {}
     while True:
         members = experiments.grown(AT, table(list(rows.values())))
         new = {(name, run): f"{len(rows) + k}" for k, (name, run) in enumerate(_named(members)) if run not in rows}

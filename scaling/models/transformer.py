@@ -171,7 +171,7 @@ class Transformer(nn.Module):
             q, k = rotate(q, *turned), rotate(k, *turned)
         if seen:
             seen = [jax.lax.dynamic_update_slice_in_dim(old, new, at, 1) for old, new in zip(seen, (k, v), strict=True)]
-            y = attend_after(q, *seen, at)
+            y = attend_after(q, seen[0], seen[1], at)
         else:
             y = attend(q, k, v, self.attention, mesh=self.mesh)
         return self._out(_saved(y.reshape(-1, m.d_attn)), w, "out"), seen
