@@ -265,6 +265,10 @@ def _row(run: _Run) -> dict[str, Any]:
             name: getattr(model, name)
             for name in ("kind", "reuse", "d_model", "n_layer", "n_head", "d_attn", "d_ff", "n_ctx", "n_vocab")
         },
+        "experts": model.experts,
+        "routing": model.routing if model.experts > 1 else "",
+        "capacity": model.capacity if model.experts > 1 else math.nan,
+        "active_share": model.top_k / model.experts,
         **_parts(model),
         "dropout": model.dropout,
         "dtype": config.dtype,

@@ -9,7 +9,7 @@ import importlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -60,34 +60,51 @@ class Wanted:
         planned = {name: [planned_row(run) for run in runs] for name, runs in self.members.items()}
         return [str(line) for line in self._paper.expected(planned, self.figures)]
 
-    def drawn_from(self, records: Records, forecasts: str | Path | None = None) -> "Reproduction":
+    def drawn_from(
+        self, records: Records, forecasts: str | Path | None = None, beside: Sequence[Records] = ()
+    ) -> "Reproduction":
         """The figures from the records of a study that holds these runs, among others or not all of them yet.
 
         Args:
             forecasts: folder of dated forecasts, which a page holds against what came.
+            beside: of studies of the same experiments on other texts, at any budget.
 
         Raises:
-            InputError: none of these runs has a record, or the folder has no forecast.
+            InputError: none of these runs has a record, or the folder has no forecast, or a study beside has no run of
+                these experiments, or the text of another.
         """
-        ids = self._ids(records.configs)
-        experiments = split(records, ids)
+        experiments = split(records, _ids(self.members, records.configs))
         if not experiments:
             raise InputError(
                 f"{records.runs.source} has no run of budget {self.budget.name} with these settings yet; give the "
                 "budget, the text, the texts of other kinds and the settings with which it was begun"
             )
         promised = None if forecasts is None else registry.read(forecasts)
-        drawn = tuple(self._paper.draw(self.figures, experiments, promised))
+        others = self._on_other_texts(records, beside)
+        drawn = tuple(self._paper.draw(self.figures, experiments, promised, others))
         return Reproduction(self, experiments, drawn, len(self.study.runs))
 
     @property
     def _paper(self) -> Paper:
         return folders.named(self.paper)
 
-    def _ids(self, configs: Mapping[str, RunConfig]) -> dict[str, set[str]]:
-        """The ids, in the study, of each experiment's runs."""
-        ids = {_key(run): id for id, run in configs.items()}
-        return {name: {ids[_key(run)] for run in runs if _key(run) in ids} for name, runs in self.members.items()}
+    def _on_other_texts(self, records: Records, beside: Sequence[Records]) -> dict[str, Experiments]:
+        """The experiments of each study beside this one, by its text."""
+        found: dict[str, Experiments] = {}
+        anywhere = _at_any_budget(self.paper, tuple(self.members)) if beside else {}
+        texts = _texts(records)
+        for other in beside:
+            own = split(other, _ids(anywhere, other.configs))
+            if not own:
+                raise InputError(f"{other.runs.source} has no run of the experiments {', '.join(anywhere)}")
+            (text, *more) = _texts(other)
+            if more or text in (*texts, *found):
+                theirs, ours = (" and ".join(names) for names in ([text, *more], [*texts, *found]))
+                raise InputError(
+                    f"{other.runs.source} is of {theirs}; a study beside this one has one text, and another than {ours}"
+                )
+            found[text] = own
+        return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,6 +187,24 @@ def planned_row(run: RunConfig) -> Planned:
         "seed": run.seed,
     }
     return Planned(row, np.array([step for step in run.eval_steps if step], float))
+
+
+def _at_any_budget(paper: str, names: Sequence[str]) -> Members:
+    """The runs of these experiments at every budget of the paper, at the rates of either text."""
+    budgets, experiments = _part(paper, "budgets"), _part(paper, "experiments").EXPERIMENTS
+    every = [budgets.named(name, (), text) for name in budgets.BUDGETS for text in get_args(rates.Text)]
+    return {name: tuple(dict.fromkeys(run for at in every for run in experiments[name](at))) for name in names}
+
+
+def _ids(members: Members, configs: Mapping[str, RunConfig]) -> dict[str, set[str]]:
+    """The ids, in a study, of each experiment's runs."""
+    ids = {_key(run): id for id, run in configs.items()}
+    return {name: {ids[_key(run)] for run in runs if _key(run) in ids} for name, runs in members.items()}
+
+
+def _texts(records: Records) -> list[str]:
+    """The texts of a study's runs."""
+    return list(dict.fromkeys(run.data.source for run in records.configs.values()))
 
 
 def _key(run: RunConfig) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 if TYPE_CHECKING:  # facts are read without JAX
     import jax
+    import numpy as np
 
     from scaling.config import ModelConfig
     from scaling.models.shared import Features, Params
@@ -28,6 +29,7 @@ class Counted(NamedTuple):
     positions: int
     context: int
     depth: int
+    idle: int = 0
 
 
 class Kind(abc.ABC):
@@ -50,7 +52,8 @@ class Kind(abc.ABC):
 
     @abc.abstractmethod
     def N(self, model: "ModelConfig") -> int:
-        """Non-embedding parameters: the elements of the matrices (named w_) but w_embed, w_pos and w_head."""
+        """Non-embedding parameters: the elements of the matrices (named w_) but w_embed, w_pos and w_head, and but
+        those that are `idle`."""
 
     @abc.abstractmethod
     def vectors(self, model: "ModelConfig") -> int:
@@ -59,6 +62,10 @@ class Kind(abc.ABC):
     def active(self, model: "ModelConfig") -> int:
         """Of N, those that a token meets, each as often as it meets it: 2 FLOP each in the forward pass."""
         return self.N(model)
+
+    def idle(self, model: "ModelConfig") -> int:
+        """Elements of the matrices that a token does not meet, while others do: experts that it is not sent to."""
+        return 0
 
     def positions(self, model: "ModelConfig") -> int:
         """Parameters of learned positions."""
@@ -87,6 +94,14 @@ class Kind(abc.ABC):
     def attention(self, model: "ModelConfig", dtype: str, backend: str) -> str:
         """Which attention a program uses on a backend ("cpu", "gpu", "tpu"), and why, in one line."""
         return "none"
+
+    def frozen(self, model: "ModelConfig", frequency: "np.ndarray") -> "Mapping[str, np.ndarray]":
+        """Weights that training leaves as they are and that the text decides, by name.
+
+        Args:
+            frequency: of each token in the text, (n_vocab,).
+        """
+        return {}
 
     def init(self, model: "ModelConfig", rng: "jax.Array") -> "Params":
         """Float32 parameters by name, those of the layers stacked (l first)."""

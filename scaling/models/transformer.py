@@ -74,6 +74,7 @@ class Transformer(nn.Module):
         b_final = self._zeros("b_final", d) if norm_bias(m) else None
         w_head = readout(self, m, w_embed)  # the last, so that the others begin alike with a head or without
         turned = rotations(m.n_ctx, m.d_head, m.rotary_base) if m.positions == "rotary" and n_layer else ()
+        route = self._routed(tokens)
 
         def here(table):
             """Its rows for the positions of the tokens. n_ctx ... -> t ..."""
@@ -86,10 +87,10 @@ class Transformer(nn.Module):
             shape = x.shape
             x = x.reshape(-1, d)  # n d: one matrix product for all positions
             y, seen = self._attend(x, w, shape[:2], turned, seen, at)
-            x = _saved(x + drop(y.reshape(shape), m.dropout, dropout_key, i, 1).reshape(x.shape))
-            y = self._feed_forward(x, w)
+            x = saved(x + drop(y.reshape(shape), m.dropout, dropout_key, i, 1).reshape(x.shape))
+            y, aux = self._feed_forward(x, w, shape[:2], route)
             x = over_batch(x.reshape(shape) + drop(y.reshape(shape), m.dropout, dropout_key, i, 2), self.mesh)
-            return x, seen if seen else x if self.trace else None
+            return x, (seen if seen else x if self.trace else None, aux)
 
         unroll = n_layer if platform(self.mesh) == "cpu" else 1  # a rolled loop costs a quarter of the speed on CPU
         if self.remat != "none":
@@ -103,14 +104,16 @@ class Transformer(nn.Module):
             x = x + here(sinusoids(m.n_ctx, d, scale * std)).astype(self.dtype)
         x = over_batch(drop(x, m.dropout, dropout_key, self.turns * n_layer, 0), self.mesh)
         stream: list[Any] = [x[None]]
+        aux = None
         for turn in range(self.turns if n_layer else 0):
             places = jnp.arange(turn * n_layer, (turn + 1) * n_layer)  # each turn drops by masks of its own
             seen = [] if cache is None else [part[turn] for part in cache]
-            x, after = jax.lax.scan(block, x, (places, layers, *seen), unroll=unroll)
+            x, (after, aux) = jax.lax.scan(block, x, (places, layers, *seen), unroll=unroll)
             stream.append(after)
         if self.trace:
             return jnp.concatenate(stream)
         found = head(x, g_final, b_final, w_head, self.mesh, m.norm)
+        found = found if aux is None else found._replace(aux=aux.sum())
         if cache is None:
             return found
         return found, Cache(*map(jnp.stack, zip(*stream[1:], strict=True))) if n_layer else cache
@@ -127,7 +130,7 @@ class Transformer(nn.Module):
     def _layers(self) -> Params:
         """Declares the weights of the layers: those that this model's fields give it."""
         m = self.model
-        l, d, hk, kv, f, std = m.n_layer, m.d_model, m.d_attn, m.d_kv, m.d_ff, 1 / math.sqrt(m.d_model)
+        l, d, hk, kv, std = m.n_layer, m.d_model, m.d_attn, m.d_kv, 1 / math.sqrt(m.d_model)
         found = {}
 
         def norm(name: str) -> None:
@@ -135,29 +138,32 @@ class Transformer(nn.Module):
             if norm_bias(m):
                 found[f"b_{name}"] = self._zeros(f"b_{name}", l, d)
 
-        def matrix(name: str, std: float, *shape: int) -> None:
-            """And its bias, which has all its dimensions but the one that is summed over, the last but one."""
-            found[f"w_{name}"] = (
-                self._normal(f"w_{name}", std, l, *shape) if std else self._zeros(f"w_{name}", l, *shape)
-            )
-            if m.bias:
-                found[f"b_{name}"] = self._zeros(f"b_{name}", l, *shape[:-2], shape[-1])
-
         norm("attn")
         if kv == hk:
-            matrix("qkv", std, 3, d, hk)
+            found |= self._matrix("qkv", std, 3, d, hk)
         else:
-            matrix("q", std, d, hk)
-            matrix("kv", std, 2, d, kv)
+            found |= self._matrix("q", std, d, hk) | self._matrix("kv", std, 2, d, kv)
         if m.qk_norm:
             found |= {name: self._ones(name, l, m.d_head) for name in ("g_q", "g_k")}
-        matrix("out", 0, hk, d)
+        found |= self._matrix("out", 0, hk, d)
         norm("ff")
-        if m.feed_forward == "swiglu":
-            matrix("gate", std, d, f)
-        matrix("up", std, d, f)
-        matrix("down", 0, f, d)
-        return found
+        return found | self._feed_forward_weights()
+
+    def _matrix(self, name: str, std: float, *shape: int) -> Params:
+        """A matrix of every layer and its bias, which has all its dimensions but the one that is summed over, the last
+        but one."""
+        l = self.model.n_layer
+        w = self._normal(f"w_{name}", std, l, *shape) if std else self._zeros(f"w_{name}", l, *shape)
+        bias = {f"b_{name}": self._zeros(f"b_{name}", l, *shape[:-2], shape[-1])} if self.model.bias else {}
+        return {f"w_{name}": w} | bias
+
+    def _feed_forward_weights(self) -> Params:
+        d, f, std = self.model.d_model, self.model.d_ff, 1 / math.sqrt(self.model.d_model)
+        gate = self._matrix("gate", std, d, f) if self.model.feed_forward == "swiglu" else {}
+        return gate | self._matrix("up", std, d, f) | self._matrix("down", 0, f, d)
+
+    def _routed(self, tokens: jax.Array) -> Any:
+        """What the feed-forwards of all layers know of the tokens, i32 b t; these here nothing."""
 
     def _attend(
         self, x: jax.Array, w: Params, shape: tuple[int, ...], turned: tuple, seen: list, at: jax.Array | int
@@ -174,7 +180,7 @@ class Transformer(nn.Module):
             y = attend_after(q, seen[0], seen[1], at)
         else:
             y = attend(q, k, v, self.attention, mesh=self.mesh)
-        return self._out(_saved(y.reshape(-1, m.d_attn)), w, "out"), seen
+        return self._out(saved(y.reshape(-1, m.d_attn)), w, "out"), seen
 
     def _queries_keys_values(self, x: jax.Array, w: Params, shape: tuple[int, ...]) -> tuple[jax.Array, ...]:
         """By one matrix product. x: n d, of b t -> b t h k, and twice b t h' k with the heads of keys and values."""
@@ -196,8 +202,10 @@ class Transformer(nn.Module):
         y = self._normed(x, w, "attn", by_group(w["w_q"], w["w_kv"]), b).reshape(*shape, groups, each + 2, k)
         return y[..., :each, :].reshape(*shape, m.n_head, k), y[..., each, :], y[..., each + 1, :]
 
-    def _feed_forward(self, x: jax.Array, w: Params) -> jax.Array:
-        """The feed-forward part of one layer. x: n d -> n d."""
+    def _feed_forward(
+        self, x: jax.Array, w: Params, shape: tuple[int, ...], route: Any
+    ) -> tuple[jax.Array, jax.Array | None]:
+        """The feed-forward part of one layer, and a loss of its own. x: n d, of b t (`shape`) -> n d, scalar."""
         m = self.model
         d, f = m.d_model, m.d_ff
         inner, b = w["w_up"], w.get("b_up")
@@ -205,12 +213,12 @@ class Transformer(nn.Module):
             inner = jnp.stack([w["w_gate"], inner], 1).reshape(d, 2 * f)
             b = jnp.concatenate([w["b_gate"], b]) if b is not None else None
         y = self._normed(x, w, "ff", inner, b)
-        return self._out(FEED_FORWARDS[m.feed_forward](y), w, "down")
+        return self._out(FEED_FORWARDS[m.feed_forward](y), w, "down"), None
 
     def _normed(self, x: jax.Array, w: Params, norm: str, inner: jax.Array, b: jax.Array | None) -> jax.Array:
         """A norm and the matrix after it, whose one product has the norm's gain and bias. x: n i, inner: i o -> n o."""
         gain, bias = w[f"g_{norm}"], w.get(f"b_{norm}")
-        return _saved(dense(NORMS[self.model.norm](x), *folded(gain, bias, inner, b, self.dtype, self.mesh)))
+        return saved(dense(NORMS[self.model.norm](x), *folded(gain, bias, inner, b, self.dtype, self.mesh)))
 
     def _out(self, x: jax.Array, w: Params, name: str) -> jax.Array:
         """What a part of a layer writes to the stream. x: n i -> n d."""
@@ -219,7 +227,7 @@ class Transformer(nn.Module):
         return dense(x, matrix, None if b is None else b.astype(self.dtype))
 
 
-def _saved(x: jax.Array) -> jax.Array:
+def saved(x: jax.Array) -> jax.Array:
     """What rematerialisation of the rest begins from."""
     return checkpoint_name(x, "matmul")
 
