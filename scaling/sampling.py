@@ -46,7 +46,10 @@ def written(model: str, files: int, temperature: float, seed: int, cache: Path) 
     for name, leaf in sorted(found.params.items()):
         content.update(f"{name} {leaf.shape}".encode() + np.ascontiguousarray(leaf, np.float32).tobytes())
     folder = cache / "samples" / content.hexdigest()[:16]
-    say = lambda line: print(f"{model}: {line}", file=sys.stderr, flush=True)  # noqa: E731
+
+    def say(line: str) -> None:
+        print(f"{model}: {line}", file=sys.stderr, flush=True)
+
     with disk.locked(folder, say):
         if not (folder / "tokenizer.model").exists():
             disk.write(folder / "tokenizer.model", lambda file: file.write(found.tokenizer.model))

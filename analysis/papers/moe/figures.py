@@ -77,7 +77,9 @@ def _say_gains(evidence: MoE, drawn: Drawn) -> None:
             word = "lower"
         else:
             word = "higher" if change - half > 0 else "no clear difference"
-        told.append(f"{digits.percent(math.expm1(change), sign=True)} at N = {digits.short(float(gains.params[at]))} ({word})")
+        told.append(
+            f"{digits.percent(math.expm1(change), sign=True)} at N = {digits.short(float(gains.params[at]))} ({word})"
+        )
     drawn.say(
         f"{gains.experts[most[0]]:.0f} experts over one, at {digits.short(gains.tokens.max())} tokens: "
         f"{', '.join(told)}."
