@@ -24,6 +24,7 @@ from analysis.frontier import Allocation
 from analysis.jsonable import jsonable
 from analysis.laws import Law
 from analysis.table import Table
+from analysis.table.columns import COLUMNS, from_batches, from_shape, surely
 from scaling.errors import InputError
 
 SURFACE = ("params", "tokens", "loss")  # columns that the laws of a study want
@@ -104,7 +105,8 @@ def find(table: Table, *, draws: int = DRAWS) -> OfTable:
         draws: bootstrap refits of each law of a study.
 
     Raises:
-        InputError: the table has no column that a law predicts, or none that a law is of.
+        InputError: the table has no column that a law predicts, or none that a law is of; or it has N, D or the loss
+            under another name, without which laws of the rest would be of runs of all sizes together.
     """
     study, why = None, ""
     try:
@@ -112,6 +114,8 @@ def find(table: Table, *, draws: int = DRAWS) -> OfTable:
         study.table.positive(*SURFACE)
     except InputError as error:
         study, why = None, str(error)
+        if _called_otherwise(table):
+            raise
     fits, refused = _others(table, bool(study))
     choice = None
     if study is None or not study.answers.no_laws:
@@ -137,6 +141,14 @@ def find(table: Table, *, draws: int = DRAWS) -> OfTable:
         unallocated=unallocated,
         ahead=tuple(_ahead(surface.fit)) if surface and surface.fit else (),
     )
+
+
+def _called_otherwise(table: Table) -> bool:
+    """Whether a column of a surface is missing that the table seems to have under another name, or as a shape."""
+    others = [name for name in table if name not in COLUMNS and table[name].dtype.kind == "f"]
+    missing = [name for name in SURFACE if not table.has(name)]
+    by_formula = {"params": from_shape, "tokens": from_batches}
+    return any(surely(name, others) or (name in by_formula and by_formula[name](table)) for name in missing)
 
 
 def _others(table: Table, surface: bool) -> tuple[list[Fit], dict[str, str]]:
