@@ -91,7 +91,10 @@ def _asked(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--runs", type=arguments.count, metavar="N", help="at most (24)")
     verb.add_argument("--repeats", type=arguments.count, metavar="N", help="of one run with other seeds, at most (3)")
     verb.add_argument(
-        "--checks", type=arguments.number, metavar="SHARE", help="of the budget, to notice a law that bends (0.2)"
+        "--checks",
+        type=arguments.number,
+        metavar="SHARE",
+        help="of the budget, to notice a law that bends (0.2; 0 for none)",
     )
     verb.add_argument("--noise", type=arguments.number, help="scatter of a run, in ln(loss) (0.005, or the fit's)")
     verb.add_argument("--overhead", type=arguments.number, metavar="C", help="FLOP that each run costs beside (0)")
@@ -119,7 +122,7 @@ def _score(args: argparse.Namespace) -> int:
 
     of_a_design = ("flops", "hardware", "hours", "sizes", "ratios", "max_tokens", "trunks", "runs", "repeats", "checks",
                    "overhead", "plot", "out")  # fmt: skip
-    if given := [f"--{name.replace('_', '-')}" for name in of_a_design if getattr(args, name)]:
+    if given := arguments.given(args, *of_a_design):
         raise InputError(f"--score makes no design; leave out {', '.join(given)}")
     prior = _noisy(args, _prior(args))
     studies = [_written(name) for name in args.score]
