@@ -402,7 +402,8 @@ def _glance(now: "Status", each_run: bool) -> list[str]:
     for each in now.packs:
         if each.state == "running":
             at = f"{each.steps:,} of {each.pack.steps:,} updates"
-            lines.append(f"pack {each.pack.id}: {len(each.pack.runs)} runs, {at}, by {each.holder}")
+            n = len(each.pack.runs)
+            lines.append(f"pack {each.pack.id}: {n} run{'s' * (n > 1)}, {at}, by {each.holder}")
         elif each.error:
             lines.append(f"pack {each.pack.id}: {each.state}, {each.error}")
     counts = now.counts
