@@ -503,6 +503,14 @@ def test_a_chart_of_wandb_and_its_table_of_runs_tell_of_the_same_runs(tmp_path):
     assert curves["params"].tolist() == [1e6, 1e6, 4e6]
 
 
+def test_settings_of_a_table_are_those_of_the_runs_in_a_folder_beside_it(tmp_path):
+    for run, last in (("a", A), ("b", B)):
+        write(tmp_path / "logs" / run / "log.csv", f"step,tokens_seen,val_loss\n100,1e6,5\n200,2e6,{last}\n")
+    settings = write(tmp_path / "settings.csv", "run,n_params\na,1e6\nb,4e6\n")
+    table = load([tmp_path / "logs", settings], {"params": "n_params"})
+    assert (table["params"].tolist(), table["loss"].tolist()) == ([1e6, 4e6], [A, B])
+
+
 def test_lines_of_all_runs_in_one_file_are_the_curves_of_each_in_whatever_order_they_came(tmp_path):
     """A column `run` does not make rows by step runs: no law is fitted to points of half a training."""
     lines = [

@@ -144,11 +144,16 @@ def find(table: Table, *, draws: int = DRAWS) -> OfTable:
 
 
 def _called_otherwise(table: Table) -> bool:
-    """Whether a column of a surface is missing that the table seems to have under another name, or as a shape."""
+    """Whether a column of a surface is missing that the table seems to have under another name, or as a shape.
+
+    Logs have all of them somewhere: training has a size and a length.
+    """
     others = [name for name in table if name not in COLUMNS and table[name].dtype.kind == "f"]
     missing = [name for name in SURFACE if not table.has(name)]
     by_formula = {"params": from_shape, "tokens": from_batches}
-    return any(surely(name, others) or (name in by_formula and by_formula[name](table)) for name in missing)
+    return bool(missing and table.of_logs) or any(
+        surely(name, others) or (name in by_formula and by_formula[name](table)) for name in missing
+    )
 
 
 def _others(table: Table, surface: bool) -> tuple[list[Fit], dict[str, str]]:
