@@ -10,6 +10,7 @@
     noise_sq                f32 e r n    mean |gradient|^2 at the batches `RunConfig.noise_batches`
     transfer_loss           f32 e r x    loss on windows of each source in `eval.transfer`
     train_eval_loss         f32 e r      loss on windows that the run has been trained on
+    frequency_loss          f32 e r k    held-out loss by the frequency of the token that is predicted, commonest first
     seconds                 f64          wall-clock time spent training, all sessions together
     finished                bool         no update is left to do
 
@@ -26,19 +27,28 @@ TOTALS = ("steps", "updates_trained")  # in a history from its first save on
 
 
 def start(
-    n_run: int, n_ctx: int, *, windows: int = 0, noise: int = 0, transfer: int = 0, train: bool = False
+    n_run: int,
+    n_ctx: int,
+    *,
+    windows: int = 0,
+    noise: int = 0,
+    transfer: int = 0,
+    train: bool = False,
+    by_frequency: int = 0,
 ) -> History:
     """The history of a pack before its first update.
 
     Args:
       windows, noise, transfer: held-out windows, levels of noise, sources of other text; `train`: whether the loss on
-        windows of the training text is measured. What is not measured has no array: Orbax keeps no empty ones.
+        windows of the training text is measured; `by_frequency`: parts of the held-out tokens. What is not measured
+        has no array: Orbax keeps no empty ones.
     """
     eval_rows = {
         "eval_loss": (n_run, n_ctx),
         **({"noise_sq": (n_run, noise)} if noise else {}),
         **({"transfer_loss": (n_run, transfer)} if transfer else {}),
         **({"train_eval_loss": (n_run,)} if train else {}),
+        **({"frequency_loss": (n_run, by_frequency)} if by_frequency else {}),
     }
     return {
         "train_loss": np.zeros((0, n_run), np.float32),

@@ -45,12 +45,9 @@ def _sample(args: argparse.Namespace) -> int:
     prompt = args.prompt or ""
     if prompt.encode(errors="replace").decode() != prompt:
         raise InputError("--prompt: it is not UTF-8")
-    from scaling import trained
+    from scaling import study, trained
 
-    folder, run = args.model, ""
-    if not (folder / "study.json").exists() and (folder.parent / "study.json").exists():
-        folder, run = folder.parent, folder.name
-    found = trained.load(folder, run)
+    found = trained.load(*study.place(args.model))
     size = f"run {found.id}, N={found.config.model.N:,}, after {found.steps:,} updates"
     if args.weights:
         for path in found.write(args.weights):
