@@ -21,6 +21,7 @@ from pathlib import Path
 import known_runs
 import numpy as np
 import pytest
+from conftest import ROOT
 from known_runs import SURFACE
 from matplotlib import image
 
@@ -446,6 +447,20 @@ def test_a_table_of_nothing_that_a_law_is_about_is_refused_in_one_line(tmp_path)
     with pytest.raises(InputError, match="no column"):
         report.write_table(table, tmp_path / "page", "t.csv")
     assert not (tmp_path / "page").exists()
+
+
+def test_a_table_whose_sizes_have_another_name_is_refused_and_not_read_as_of_one_size(tmp_path):
+    D = np.geomspace(1e6, 1e9, 12)
+    table = Table.from_columns({"n_params": np.tile([1e6, 1e7], 6), "tokens": D, "loss": 2.0 + 300 * D**-0.4}, "t.csv")
+    with pytest.raises(InputError, match="--columns params=n_params"):
+        report.write_table(table, tmp_path, "t.csv")
+
+
+def test_runs_are_done_by_whatever_name_their_tool_gives_it():
+    """W&B and MLflow call it finished, in capitals or not."""
+    table = load(ROOT / "docs" / "runs.csv")
+    found = findings.find(table.with_columns(status=np.array(["FINISHED", *["finished"] * (len(table) - 1)])), draws=0)
+    assert len(found.table) == len(findings.find(table, draws=0).table) > 0
 
 
 @pytest.mark.slow

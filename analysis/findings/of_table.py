@@ -24,7 +24,7 @@ from analysis.frontier import Allocation
 from analysis.jsonable import jsonable
 from analysis.laws import Law
 from analysis.table import Table
-from analysis.table.columns import COLUMNS, nearest, possible
+from analysis.table.columns import COLUMNS, from_batches, from_shape, surely
 from scaling.errors import InputError
 
 SURFACE = ("params", "tokens", "loss")  # columns that the laws of a study want
@@ -105,7 +105,8 @@ def find(table: Table, *, draws: int = DRAWS) -> OfTable:
         draws: bootstrap refits of each law of a study.
 
     Raises:
-        InputError: the table has no column that a law predicts, or none that a law is of.
+        InputError: the table has no column that a law predicts, or none that a law is of; or it has N, D or the loss
+            under another name, without which laws of the rest would be of runs of all sizes together.
     """
     study, why = None, ""
     try:
@@ -114,7 +115,7 @@ def find(table: Table, *, draws: int = DRAWS) -> OfTable:
         study = dataclasses.replace(study, warnings=(*study.warnings, *_mixed(study)))
     except InputError as error:
         study, why = None, str(error)
-        if _sizes_unnamed(table):  # or its rows would be taken for those of one model
+        if _called_otherwise(table):
             raise
     fits, refused = _others(table, bool(study))
     choice = None
@@ -176,10 +177,17 @@ def _mixed(study: Findings) -> list[str]:
     return [f"{note[0].upper()}{note[1:]}." for note in said]
 
 
-def _sizes_unnamed(table: Table) -> bool:
-    """Whether a column of numbers may be N under a name that does not say so."""
-    names = [name for name, values in table.items() if values.dtype.kind == "f" and name not in COLUMNS]
-    return not table.has("params") and bool(possible("params", names) or nearest("params", names))
+def _called_otherwise(table: Table) -> bool:
+    """Whether a column of a surface is missing that the table seems to have under another name, or as a shape.
+
+    Logs have all of them somewhere: training has a size and a length.
+    """
+    others = [name for name in table if name not in COLUMNS and table[name].dtype.kind == "f"]
+    missing = [name for name in SURFACE if not table.has(name)]
+    by_formula = {"params": from_shape, "tokens": from_batches}
+    return bool(missing and table.of_logs) or any(
+        surely(name, others) or (name in by_formula and by_formula[name](table)) for name in missing
+    )
 
 
 def _others(table: Table, surface: bool) -> tuple[list[Fit], dict[str, str]]:
