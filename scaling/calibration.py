@@ -80,7 +80,7 @@ def predicted(run: RunConfig, lanes: int, device: str) -> Timing:
         accelerated += ACCELERATED_POSITION * depth * model.n_ctx
     dispatch = DISPATCH.get(device, accelerated)
     update = lanes * run.batch_tokens * (flops + OVERHEAD) / speed + dispatch
-    windows = wanted.windows * (1 + len(wanted.transfer)) + wanted.train_windows
+    windows = wanted.windows * (1 + len(wanted.transfer)) + wanted.train_windows + wanted.answers * len(wanted.tasks)
     forward = lanes * windows * model.n_ctx * (flops + OVERHEAD) / 3 / speed
     return Timing(
         update=update,

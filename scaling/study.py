@@ -36,7 +36,7 @@ import numpy as np
 from scaling import calibration, checked, claims, config, extensions, folders, histories, kinds, layout, split
 from scaling.checked import Damaged, Field
 from scaling.config import SEMANTICS, DataConfig, RunConfig, Study
-from scaling.data import batches, encoding, token_set
+from scaling.data import batches, encoding, tasks, token_set
 from scaling.errors import InputError
 from scaling.layout import Layout
 
@@ -369,9 +369,13 @@ def unpacked(file: bytes, sha256: str) -> histories.History:
 
 
 @functools.lru_cache(maxsize=256)
-def _arrays(n_run: int, n_ctx: int, windows: int, noise: int, transfer: int, train: bool) -> histories.History:
+def _arrays(
+    n_run: int, n_ctx: int, windows: int, noise: int, transfer: int, train: bool, answers: tuple[int, int, int]
+) -> histories.History:
     """What a history of such runs has before the first update, and once it is done."""
-    arrays = histories.start(n_run, n_ctx, windows=windows, noise=noise, transfer=transfer, train=train)
+    arrays = histories.start(
+        n_run, n_ctx, windows=windows, noise=noise, transfer=transfer, train=train, answers=answers
+    )
     return arrays | {"steps": np.zeros(n_run, np.int64), "updates_trained": np.zeros(n_run)}
 
 
@@ -379,7 +383,7 @@ def _first_arrays(pack: Pack) -> histories.History:
     first, wanted = pack.runs[0].config, pack.runs[0].config.eval
     noise = len(first.noise_batches) if wanted.noise else 0
     sizes = len(pack.runs), first.model.n_ctx, wanted.windows, noise, len(wanted.transfer)
-    return _arrays(*sizes, wanted.train_windows > 0)
+    return _arrays(*sizes, wanted.train_windows > 0, tasks.answers(wanted))
 
 
 def check_history(pack: Pack, found: histories.History, finished: bool = False) -> None:
@@ -655,7 +659,7 @@ def _transfer_tokens(
         "bytes" if stream.tokenizer.is_bytes else str(stream.folder / "tokenizer.model"),
         stream.n_vocab,
         train_tokens=1,
-        validation_tokens=max(run.model.n_ctx * run.eval.windows for run in users),
+        validation_tokens=max(max(run.model.n_ctx * run.eval.windows, tasks.wanted(name, run.eval)) for run in users),
         validation_source=name,
         cache=folders.cache(),
         say=say,
