@@ -15,8 +15,8 @@
     answer_right            f32 e r k a  share of the questions in which that token is the likeliest
     answer_exact            f32 e r k a  share of the questions in which it and those of the answer before it are
     answer_brier            f32 e r k a  mean squared distance of the probabilities from it, over the vocabulary
-    answer_wrong            i8 r k i     how many tokens of the answer to question i are not the likeliest, each given all
-                                         before it, after a run's last update; -1 before
+    answer_wrong            i8 r k i     how many tokens of the answer to question i are not the likeliest, each given
+                                         all before it, after a run's last update; -1 before
     seconds                 f64          wall-clock time spent training, all sessions together
     finished                bool         no update is left to do
 

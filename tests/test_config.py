@@ -90,6 +90,8 @@ CHANGES = {
     "eval.train_windows": "8",
     "accumulate": "2",
     "remat": "layers",
+    "answers_after": "11",
+    "eval.answers": "100",
 }
 
 # What must be set before a field can have another value.
@@ -102,6 +104,7 @@ NEEDS = {
     "model.base_depth": {"model.tied": "false", "model.parametrization": "completep"},
     "optim.decay": {"optim.schedule": "wsd"},
     "model.reuse": {"model.kind": "universal"},
+    "eval.answers": {"eval.transfer": "task:copy?digits=3"},
 }
 
 

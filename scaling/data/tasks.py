@@ -34,7 +34,7 @@ class Task:
 
     Attributes:
         seed: of the order of all questions.
-        first, items: which of them.
+        first, items: which of them; where it is left out, as many items as there are up to that.
     """
 
     seed: int = 0
@@ -177,6 +177,8 @@ def parse(source: str) -> Task:
             raise InputError(f"{source}: {name}={text}, wanted a whole number; such as {EXAMPLE}")
         values[name] = int(text)
     task = KINDS[kind](**values)
+    if "items" not in values:
+        task = dataclasses.replace(task, items=max(2, min(task.items, task.questions - task.first)))
     task.check(source)
     return task
 

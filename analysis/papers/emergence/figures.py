@@ -40,11 +40,14 @@ def figure_1(evidence: Emergence, drawn: Drawn) -> None:
                 for k, L in enumerate(lengths):
                     own.plot(N, means[name, L], lw=1.0, **symbol(k))
         beside(drawn.figure, [(f"{L}", symbol(k)) for k, L in enumerate(lengths)], "digits")
-    exact, wrong = (means[name, lengths[-1]] for name in ("exact match", "wrong digits"))
+    first, last = (
+        [digits.plain(float(means[name, lengths[-1]][end]), 2) for name in ("exact match", "wrong digits")]
+        for end in (0, -1)
+    )
     drawn.say(
-        f"From the smallest size to the largest the mean exact match of all digits goes from "
-        f"{digits.plain(exact[0], 2)} to {digits.plain(exact[-1], 2)}, the wrong digits of an answer from {digits.plain(wrong[0], 2)} to "
-        f"{digits.plain(wrong[-1], 2)}. Metrics of single digits rise earlier, and rise in steps too."
+        f"From the smallest size to the largest the mean exact match of all digits goes from {first[0]} to {last[0]}, "
+        f"the wrong digits of an answer from {first[1]} to {last[1]}. Metrics of single digits rise earlier, and rise "
+        "in steps too."
     )
 
 
@@ -102,11 +105,10 @@ def figure_3(evidence: Emergence, drawn: Drawn) -> None:
         sizes = np.unique(table["params"])
         style = [(digits.short(n), {"color": shades(n), "marker": "o", "ms": 4, "lw": 0}) for n in sizes]
         beside(drawn.figure, style, "N")
-    at, low, high = evidence.spread
+    at, low, high = (digits.plain(value, 2) for value in evidence.spread)
     drawn.say(
         "Exact match falls with the loss, and is no function of it alone: within 10 % of a loss of "
-        f"{digits.plain(at, 2)} it lies from {digits.plain(low, 2)} to {digits.plain(high, 2)}, as the same loss may be in one digit or in "
-        "all of them."
+        f"{at} it lies from {low} to {high}, as the same loss may be in one digit or in all of them."
     )
 
 
@@ -150,8 +152,8 @@ def figure_4(evidence: Emergence, drawn: Drawn) -> None:
     claim = evidence.between
     if claim.ours is not None:
         drawn.say(
-            f"At sizes whose mean exact match is half-way ({BETWEEN[0]:g} to {BETWEEN[1]:g}), {digits.percent(claim.ours)} "
-            "of the runs are: the mean over seeds rises where single runs step."
+            f"At sizes whose mean exact match is half-way ({BETWEEN[0]:g} to {BETWEEN[1]:g}), "
+            f"{digits.percent(claim.ours)} of the runs are: the mean over seeds rises where single runs step."
         )
 
 
@@ -207,8 +209,8 @@ def figure_6(evidence: Emergence, drawn: Drawn) -> None:
 
 
 def figure_7(evidence: Emergence, drawn: Drawn) -> None:
-    """Copies of six digits mixed into text, by their share of the tokens: exact match, loss per digit of the answer, and
-    the loss on the held-out text, over the size."""
+    """Copies of six digits mixed into text, by their share of the tokens: exact match, loss per digit of the answer,
+    and the loss on the held-out text, over the size."""
     found = evidence.answers("mixed")
     shares = np.array([float(source.rpartition("+")[2].partition("*")[0]) for source in found.runs["data"]])
     values = {"Exact match": found.exact[:, -1], "Loss, nats per digit": found.loss.mean(1), "Loss": found.runs["loss"]}

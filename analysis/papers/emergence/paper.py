@@ -25,14 +25,14 @@ FIGURES: Mapping[str, Entry] = {
 
 PAPER = Paper(
     title="Emergence, from our own runs",
-    lede="Both sides of a debate on the same outputs: Wei et al. (2022), “Emergent Abilities of Large Language Models”, "
-    "Schaeffer et al. (2023), “Are Emergent Abilities of Large Language Models a Mirage?”, and Du et al. (2024), "
-    "“Understanding Emergent Abilities of Language Models from the Loss Perspective”,",
+    lede="Both sides of a debate on the same outputs: Wei et al. (2022), “Emergent Abilities of Large Language "
+    "Models”, Schaeffer et al. (2023), “Are Emergent Abilities of Large Language Models a Mirage?”, and Du et al. "
+    "(2024), “Understanding Emergent Abilities of Language Models from the Loss Perspective”,",
     figures=FIGURES,
     summary=Summary(
         claims={
-            f"share of zeros of {TESTS[0]} questions that are none of {TESTS[-1]:,} (Schaeffer et al.)": "what no model "
-            "seemed to do is done by some, once more questions are asked",
+            f"share of zeros of {TESTS[0]} questions that are none of {TESTS[-1]:,} (Schaeffer et al.)": "what a "
+            "model seemed unable to do it does once more questions are asked",
             "exact match / p^L, furthest from 1 (Schaeffer et al.)": "exact match is the share of right digits to the "
             "power of their number",
             "exact match / product over digits, furthest from 1 (Schaeffer et al.)": "it is the product of the shares "
