@@ -110,7 +110,7 @@ def alone(budget: Budget, task: str, width: int, seed: int, lengths: int) -> Ite
             eval=EvalConfig(
                 windows=min(256, parse(held_out).items),
                 per_octave=1,
-                octaves=3 if n == 0 else 1,
+                octaves=3,
                 transfer=(held_out,),
                 answers=parse(held_out).items,
             ),

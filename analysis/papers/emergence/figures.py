@@ -77,7 +77,7 @@ def figure_2(evidence: Emergence, drawn: Drawn) -> None:
             with drawn.panel(own, f"{n:,} questions"):
                 logarithmic(own, found.N, SIZE, [lowest, 1.0])
                 shown = np.maximum(exact[n], lowest)
-                dots(own, spread(found.N), shown, ["#1d2433"] * len(shown), runs=found.runs["run"].tolist(), ms=3)
+                dots(own, spread(found.N), shown, ["#1d2433"] * len(shown), runs=found.runs["run"].tolist(), ms=4)
                 own.axhline(1 / n, color="#b3261e", lw=0.8, dashes=(4, 3))
                 own.set_ylabel("Exact match")
     zeros = [f"{int((exact[n] == 0).sum())} with {n:,}" for n in tests]
@@ -100,7 +100,7 @@ def figure_3(evidence: Emergence, drawn: Drawn) -> None:
                 colours = [shades(n) for n in table["params"]]
                 shown = table["exact"] if own is left else np.maximum(table["exact"], 1e-5)
                 logarithmic(own, table["loss"], "Loss, nats per digit", shown if own is right else None)
-                dots(own, table["loss"], shown, colours, runs=table["run"].tolist(), ms=3)
+                dots(own, table["loss"], shown, colours, runs=table["run"].tolist(), ms=4)
                 own.set_ylabel("Exact match")
         sizes = np.unique(table["params"])
         style = [(digits.short(n), {"color": shades(n), "marker": "o", "ms": 4, "lw": 0}) for n in sizes]
@@ -135,7 +135,7 @@ def figure_4(evidence: Emergence, drawn: Drawn) -> None:
                 if own is left:
                     logarithmic(own, found.N, SIZE, shown)
                     colours = [of_d(d) for d in found.runs["tokens"]]
-                    dots(own, spread(found.N), shown, colours, runs=found.runs["run"].tolist(), ms=3.5)
+                    dots(own, spread(found.N), shown, colours, runs=found.runs["run"].tolist(), ms=4.5)
                     own.plot(N, mean_by_size(found.N[longest], exact[longest]), color="#b3261e", lw=1.2)
                     for step in (0.1, 0.01, 0.001):
                         own.axhline(step, color="#999999", lw=0.6, dashes=(4, 3))
@@ -163,6 +163,8 @@ def figure_5(evidence: Emergence, drawn: Drawn) -> None:
     drawn.tell(evidence.ratio("power"), evidence.ratio("product"))
     found = evidence.sums
     exact = found.exact[:, -1]
+    middle = [float(np.median(exact / one)) for one in (found.power, found.product)]
+    drawn.say(f"In the middle run it is {middle[0]:.2f} of p^L and {middle[1]:.2f} of the product.")
     drawn.points(
         {"run": run, "params": N, "power": a, "product": b, "exact": c}
         for run, N, a, b, c in zip(found.runs["run"], found.N, found.power, found.product, exact, strict=True)
@@ -177,7 +179,7 @@ def figure_5(evidence: Emergence, drawn: Drawn) -> None:
             with drawn.panel(own, title):
                 x = np.maximum(predicted, lowest)
                 logarithmic(own, x, "Predicted exact match", np.maximum(exact, lowest), write=digits.plain)
-                dots(own, x, np.maximum(exact, lowest), ["#1d2433"] * len(x), runs=found.runs["run"].tolist(), ms=3)
+                dots(own, x, np.maximum(exact, lowest), ["#1d2433"] * len(x), runs=found.runs["run"].tolist(), ms=4)
                 with fixed_limits(own):
                     own.plot([lowest, 1], [lowest, 1], color="#b3261e", lw=0.9)
                 own.set_ylabel("Measured")

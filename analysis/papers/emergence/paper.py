@@ -35,7 +35,7 @@ PAPER = Paper(
             "model seemed unable to do it does once more questions are asked",
             "exact match / p^L, furthest from 1 (Schaeffer et al.)": "exact match is the share of right digits to the "
             "power of their number",
-            "exact match / product over digits, furthest from 1 (Schaeffer et al.)": "it is the product of the shares "
+            "exact match / product over digits, furthest from 1 (digit by digit)": "it is the product of the shares "
             "of each digit",
             "share of runs half-way at sizes that are half-way (Zhao et al.)": "at a size in between, runs are in "
             "between",
