@@ -27,7 +27,7 @@ OTHERS = (REVERSED, "task:copy?digits=6", "task:modsum?modulus=997")
 COPY = "task:copy?digits=6"  # in text
 RATE = 4e-3  # peak, of sizes from 4e2 to 6e4: found by hand among 2e-3, 4e-3 and 8e-3
 BATCH = 64  # questions
-TEXT_BATCH, TEXT_CONTEXT = 16, 64
+TEXT_BATCH, TEXT_CONTEXT, TEXT_WINDOWS = 16, 64, 256
 WARMUP = 100  # updates
 LAYERS = 2
 
@@ -120,7 +120,7 @@ def alone(budget: Budget, task: str, width: int, seed: int, lengths: int) -> Ite
 
 def in_text(budget: Budget, share: float, width: int) -> RunConfig:
     """A run on the text with copies in it. All tokens are trained on; the held-out loss is that of the text alone."""
-    held_out = asked(COPY, budget.questions // 10)
+    held_out = asked(COPY, max(budget.questions // 10, TEXT_WINDOWS * TEXT_CONTEXT // 10))
     task = trained_on(COPY, max(2**10, round(2 * budget.mixed * max(budget.shares) / (parse(held_out).width + 1))))
     model = transformer(width, LAYERS, heads(width), n_ctx=TEXT_CONTEXT)
     return RunConfig(
@@ -131,5 +131,5 @@ def in_text(budget: Budget, share: float, width: int) -> RunConfig:
             f"mix:{round(1 - share, 6):g}*{budget.source}+{share:g}*{task}", validation=f"held_out({budget.source})"
         ),
         optim=trunk(learning_rate(model.N, budget.mixed, TEXT_BATCH * TEXT_CONTEXT, text=budget.rates)),
-        eval=EvalConfig(windows=256, octaves=4, transfer=(held_out,), answers=parse(held_out).items),
+        eval=EvalConfig(windows=TEXT_WINDOWS, octaves=4, transfer=(held_out,), answers=parse(held_out).items),
     )
