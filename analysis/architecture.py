@@ -14,7 +14,7 @@ from scaling.kinds import KINDS
 # of the older model follows the width.
 PARTS = (
     *("kind", "reuse", "positions", "rotary_base", "norm", "feed_forward", "qk_norm"),
-    *("tied", "bias", "z_loss", "softcap", "parametrization"),
+    *("tied", "bias", "z_loss", "softcap", "parametrization", "experts", "routing"),
 )
 GROUPED = "grouped"  # 1 where heads of queries share their keys: how many do may follow the size
 

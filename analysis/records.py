@@ -21,13 +21,14 @@ from scaling.config import COOLED, SEMANTICS, ModelConfig, RunConfig
 from scaling.data import mixture
 from scaling.errors import InputError
 from scaling.histories import BY_TOKEN, History
-from scaling.study import Pack, PlannedRun, StudyFolder
+from scaling.study import Made, Pack, PlannedRun, StudyFolder
 
 OTHERS = (
     "noise_sq",
     "transfer_loss",
     "train_eval_loss",
     *BY_TOKEN,
+    "frequency_loss",
 )  # of a history, measured where a config asks for them
 
 
@@ -163,7 +164,7 @@ def read(path: str | Path) -> Records:
     origins = [origin for by, _ in trained for origin in by if any(origin)]
     return Records(
         Table.from_rows(
-            [_row(run) | shares for run, shares in zip(runs, _shares(runs), strict=True)], str(path), recorded=True
+            [_row(run) | more for run, more in zip(runs, _of_texts(runs), strict=True)], str(path), recorded=True
         ).with_notes(*notes),
         # Before the first update no run has a curve, which is no mistake in a table.
         Table.from_columns(curves, str(path), recorded=True).with_notes(*notes)
@@ -177,6 +178,18 @@ def read(path: str | Path) -> Records:
         Table(answers, np.arange(1, len(answers["run"]) + 1), str(path)) if answers else None,
         {run.plan.id: run.wrong for run in runs if run.wrong is not None},
     )
+
+
+def curves_of(whole: StudyFolder, packs: Sequence[Pack]) -> Table:
+    """The learning curves of some packs alone, of unfinished ones as far as they are saved; nothing of damaged ones."""
+    runs: dict[str, _Run] = {}
+    for pack in packs:
+        history = _history(whole, pack, {})
+        if history is not None and len(history["eval_step"]):
+            runs |= {run.plan.id: run for run in _runs_of(pack, history)}
+    if not any((run.eval_step > 0).any() for run in runs.values()):
+        return _empty({"run": np.array([], str), "step": np.zeros(0), "loss": np.zeros(0)}, str(whole.path))
+    return Table.from_columns(_joined([_curve(run) for run in runs.values()]), str(whole.path), recorded=True)
 
 
 def unlike(trained: Sequence[tuple[Sequence[Origin], int]]) -> list[str]:
@@ -264,6 +277,7 @@ def _row(run: _Run) -> dict[str, Any]:
         "train_loss": last.mean(dtype=np.float64) if done else math.nan,
         **{f"loss_on_{name}": float(loss) for name, loss in zip(config.eval.transfer, transfer, strict=True)},
         **({"loss_on_train": float(run.others["train_eval_loss"][-1])} if "train_eval_loss" in run.others else {}),
+        **{f"loss_of_part_{k + 1}": float(loss) for k, loss in enumerate(run.others.get("frequency_loss", [()])[-1])},
         "onset": onset_at,
         "onset_is_first": float(onset_at <= first[0] * config.batch_tokens) if len(first) else math.nan,
         "learning_rate": config.optim.learning_rate,
@@ -280,6 +294,10 @@ def _row(run: _Run) -> dict[str, Any]:
             name: getattr(model, name)
             for name in ("kind", "reuse", "d_model", "n_layer", "n_head", "d_attn", "d_ff", "n_ctx", "n_vocab")
         },
+        "experts": model.experts,
+        "routing": model.routing if model.experts > 1 else "",
+        "capacity": model.capacity if model.experts > 1 else math.nan,
+        "active_share": model.top_k / model.experts,
         **_parts(model),
         "dropout": model.dropout,
         "dtype": config.dtype,
@@ -289,6 +307,18 @@ def _row(run: _Run) -> dict[str, Any]:
         "loss_floor": entropy_rate * bytes_per_token if entropy_rate else math.nan,
         "seconds": run.seconds,
     }
+
+
+def _of_texts(runs: Sequence[_Run]) -> list[dict[str, float]]:
+    """Of each run, what is known of its text, where any run's is made of others."""
+    if not any(run.plan.made for run in runs):
+        return _shares(runs)
+    none = dict.fromkeys(Made._fields, math.nan)
+    made = [
+        {f"train_{name}": value for name, value in (run.plan.made._asdict() if run.plan.made else none).items()}
+        for run in runs
+    ]
+    return [shares | of for shares, of in zip(_shares(runs), made, strict=True)]
 
 
 def _shares(runs: Sequence[_Run]) -> list[dict[str, float]]:

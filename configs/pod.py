@@ -4,8 +4,9 @@
 
 Shapes of Kaplan et al. (2020) up to 1.5e9 parameters, of Brown et al. (2020) table 2.1 above (13b is 5120 wide).
 1.5b-llama is one of today's, `scaling.ladder.llama` with four heads of queries to each of keys; it has about the
-parameters of 1.5b. Adafactor above 1e9 parameters, as Kaplan et al. section 2.2 has it. The vocabulary of 50,257 is
-filled up to a multiple of 128.
+parameters of 1.5b. 1.5b-experts has eight experts in each layer, of which a token meets one: 1.5e9 of 8.4e9 parameters.
+Adafactor above 1e9 parameters, as Kaplan et al. section 2.2 has it. The vocabulary of 50,257 is filled up to a multiple
+of 128.
 """
 
 import math
@@ -27,9 +28,11 @@ SHAPES: dict[str, tuple[int, int, int, int, int]] = {
     "302m": (1024, 24, 64, 1024, 512),
     "1.5b": (1600, 48, 64, 1024, 512),
     "1.5b-llama": (2048, 29, 128, 2048, 256),
+    "1.5b-experts": (1600, 48, 64, 1024, 512),
     "13b": (5120, 40, 128, 2048, 1024),
     "175b": (12288, 96, 128, 2048, 1536),
 }
+EXPERTS = 8  # of 1.5b-experts
 STEPS = 250_000  # Kaplan et al. (2020) section 2.2
 WARMUP = 3000  # steps
 
@@ -51,7 +54,8 @@ def run(size: str) -> RunConfig:
     if size.endswith("-llama"):
         model = llama(d_model, n_layer, n_kv_head=d_model // d_head // 4, **fields)
     else:
-        model = transformer(d_model, n_layer, **fields)
+        routed = {"kind": "routed", "experts": EXPERTS} if size.endswith("-experts") else {}
+        model = transformer(d_model, n_layer, **fields, **routed)
     return RunConfig(
         model,
         tokens=STEPS * batch * n_ctx,

@@ -80,7 +80,8 @@ def predicted(run: RunConfig, lanes: int, device: str) -> Timing:
         accelerated += ACCELERATED_POSITION * depth * model.n_ctx
     dispatch = DISPATCH.get(device, accelerated)
     update = lanes * run.batch_tokens * (flops + OVERHEAD) / speed + dispatch
-    windows = wanted.windows * (1 + len(wanted.transfer)) + wanted.train_windows + wanted.answers * len(wanted.tasks)
+    windows = wanted.windows * (1 + len(wanted.transfer) + (wanted.by_frequency > 0)) + wanted.train_windows
+    windows += wanted.answers * len(wanted.tasks)
     forward = lanes * windows * model.n_ctx * (flops + OVERHEAD) / 3 / speed
     return Timing(
         update=update,
@@ -95,21 +96,24 @@ def predicted(run: RunConfig, lanes: int, device: str) -> Timing:
 def held(run: RunConfig, lanes: int, sizes: Mapping[str, int]) -> float:
     """Bytes of the arrays of a pack on each device of a mesh, by rule.
 
-    What is of a model's size is cut by fsdp and tensor, what the forward pass keeps by data and fsdp, and its wide
-    parts by tensor; lanes by run. Of the programs in results/compile.md this is 0.7 to 0.9 times what they need.
+    What is of a model's size is cut by fsdp and tensor, and idle experts by expert; what the forward pass keeps by
+    data, fsdp and expert, and its wide parts by tensor; lanes by run. Of the programs in results/compile.md this is 0.7
+    to 0.9 times what they need.
 
     Args:
       sizes: of the mesh; empty for one device.
     """
     model, kind = run.model, kinds.of(run.model)
-    across, data, fsdp, tensor = (sizes.get(name, 1) for name in ("run", "data", "fsdp", "tensor"))
+    across, fsdp, expert, tensor = (sizes.get(name, 1) for name in ("run", "fsdp", "expert", "tensor"))
     layer, products = kind.kept(model, tensor)
     kept = {"none": layer, "matmuls": products, "layers": model.d_model}[run.remat]
     activations = kind.depth(model) * kept + (layer if run.remat != "none" else 0)
-    tokens = run.batch_tokens / run.accumulate / (data * fsdp)
-    total = counts.params(model)["params_total"]
+    tokens = run.batch_tokens / run.accumulate / (sizes.get("data", 1) * fsdp * expert)
+    count, idle = counts.params(model), kind.idle(model)
+    total = count["params_total"]
     weights = (HELD + (run.accumulate > 1)) * total  # gradients are summed up
-    weights += optimizers.of(run.optim.optimizer).kept(model.N, total)
+    weights += optimizers.of(run.optim.optimizer).kept(count["params_experts"], total)
+    weights *= 1 - idle / total * (1 - 1 / expert)  # those of which each device has some experts
     logits = min(tokens * model.n_vocab / tensor, LOGITS)
     each = 4 * weights / (fsdp * tensor)
     each += BYTES.get(run.dtype, 4.0) * tokens * activations + 4 * 3 * logits

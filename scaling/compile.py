@@ -273,10 +273,11 @@ def _quiet() -> Iterator[None]:
 
 
 def meshes(run: RunConfig, n: int) -> list[dict[str, int]]:
-    """A few meshes of n devices that divide a run: all in fsdp, with some tensor, all in data."""
+    """A few meshes of n devices that divide a run: all in fsdp, with some expert or tensor, all in data."""
     from scaling import sharding
 
-    tried = [{"fsdp": n}, *({"fsdp": n // t, "tensor": t} for t in (4, 8) if n % t == 0 and n > t), {"data": n}]
+    few = [(axis, t) for axis in ("tensor", "expert") for t in (4, 8) if n % t == 0 and n > t]
+    tried = [{"fsdp": n}, *({"fsdp": n // t, axis: t} for axis, t in few), {"data": n}]
     found = []
     for sizes in tried:
         with contextlib.suppress(InputError):
@@ -287,8 +288,9 @@ def meshes(run: RunConfig, n: int) -> list[dict[str, int]]:
 
 def smallest(run: RunConfig, chip: chips.Chip, say: Callable[[str], None]) -> Program | None:
     """The program with the shortest update on the smallest slice of a chip on which the run fits; None: on no slice."""
-    weights = counts.params(run.model)["params_total"]
-    state = 4 * (weights + optimizers.of(run.optim.optimizer).kept(run.model.N, weights))
+    each = counts.params(run.model)
+    weights = each["params_total"]
+    state = 4 * (weights + optimizers.of(run.optim.optimizer).kept(each["params_experts"], weights))
     for topology in chips.slices(chip):
         accelerator = chips.accelerator(f"{chip.name}:{'x'.join(map(str, topology))}{chip.numbers}")
         if state > accelerator.chips * chip.hbm:

@@ -35,10 +35,12 @@ ADDED = (
     *("model.norm", "model.feed_forward", "model.qk_norm", "model.n_kv_head"),
     *("model.tied", "model.bias", "model.z_loss", "model.softcap"),
     *("model.parametrization", "model.base_width", "model.base_depth"),
+    *("model.experts", "model.routing", "model.top_k", "model.capacity", "model.balance", "model.router_z"),
     "optim.independent_decay",
     "optim.end",
     "answers_after",
     "eval.answers",
+    "eval.by_frequency",
 )
 # Schedules at the peak up to a fall of their own, over the last `optim.decay` of the updates; one trunk until then.
 COOLED = ("wsd", "wsd_linear", "two_stage")
@@ -150,19 +152,25 @@ class ModelConfig:
     parametrization: Literal["standard", "mup", "completep"] = "standard"  # see scaling.parametrization
     base_width: int = 64  # of mup and completep: where they are the standard model
     base_depth: int = 2  # of completep
+    experts: int = 1  # feed-forwards of d_ff of a routed layer, see scaling.models.routed
+    routing: Literal["hash", "top_k", "expert_choice", "expert_choice_at_position"] = "top_k"
+    top_k: int = 1  # experts of a token; under expert choice on average
+    capacity: float = 1.25  # tokens that an expert takes at most, over those it would take if all took the same
+    balance: float = 1e-2  # of top_k, times the loss that is 1 where experts are used alike: Fedus et al. (2021) eq. 4
+    router_z: float = 1e-3  # times the router's mean log^2 Z: Zoph et al. (2022), arXiv 2202.08906, eq. 5
 
     def __post_init__(self):
         _plain(self, "model.")
         object.__setattr__(self, "kind", kinds.resolved(self.kind))
         kind = kinds.of(self)
-        for name in ("positions", "norm", "feed_forward", "parametrization"):
+        for name in ("positions", "norm", "feed_forward", "parametrization", "routing"):
             _one_of(self, name, "model")
         deep = ("n_layer",) if self.n_layer or not kind.embedding_alone else ()
         _positive(self, "d_model", *deep, "n_head", "d_attn", "d_ff", "n_vocab", "n_ctx", "reuse", "rotary_base")
-        _positive(self, "base_width", "base_depth")
+        _positive(self, "base_width", "base_depth", "experts", "top_k", "capacity")
         if not 0 <= self.dropout < 1:
             raise InputError(f"model.dropout={self.dropout} is not a probability below 1; use 0 to 0.5")
-        for name in ("z_loss", "softcap"):
+        for name in ("z_loss", "softcap", "balance", "router_z"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise InputError(f"model.{name}={getattr(self, name)}: wanted a number from 0 on; use 0 for none")
         kinds.check(self)
@@ -304,6 +312,7 @@ class EvalConfig:
     transfer: tuple[str, ...] = ()  # other sources of held-out windows, read with the run's tokenizer
     train_windows: int = 0  # of the run's own first examples, whose loss is measured as the held-out one is
     answers: int = 0  # questions of each task of `transfer` whose answers are looked at (scaling.data.tasks)
+    by_frequency: int = 0  # equal parts of the held-out tokens, from the commonest to the rarest, measured apart
 
     def __post_init__(self):
         _plain(self, "eval.")
@@ -313,7 +322,7 @@ class EvalConfig:
                 raise InputError(
                     f"eval.{name}={getattr(self, name)}: wanted {most} at most; 7 octaves, 2 each, are usual"
                 )
-        for name in ("noise", "train_windows", "answers"):
+        for name in ("noise", "train_windows", "answers", "by_frequency"):
             if getattr(self, name) < 0:
                 raise InputError(f"eval.{name}={getattr(self, name)} is negative; use 0 for none")
         if len(set(self.transfer)) < len(self.transfer):

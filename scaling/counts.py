@@ -15,10 +15,12 @@ def params(model: ModelConfig) -> dict[str, int]:
 
     Returns:
       params: non-embedding, Kaplan et al. (2020) eq. 2.1: attention and feed-forward matrices, or those of the gates.
+        Of experts those that a token is sent to, as in the next two.
       params_head: with the output projection, n_vocab d_model (Porian et al. 2024), be it the embedding or its own.
       params_embed: with token and learned position embeddings (Kaplan et al. 2020, Figure 6 left), and a head that is
         not the embedding.
-      params_total: all that the model allocates, biases and norms included.
+      params_experts: `params` with all experts.
+      params_total: all that the model allocates, experts, biases and norms included.
     """
     kind, vocabulary = kinds.of(model), model.n_vocab * model.d_model
     embed = (1 if model.tied else 2) * vocabulary + kind.positions(model)
@@ -26,7 +28,8 @@ def params(model: ModelConfig) -> dict[str, int]:
         "params": model.N,
         "params_head": model.N + vocabulary,
         "params_embed": model.N + embed,
-        "params_total": model.N + embed + kind.vectors(model),
+        "params_experts": model.N + kind.idle(model),
+        "params_total": model.N + kind.idle(model) + embed + kind.vectors(model),
     }
 
 

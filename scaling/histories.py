@@ -17,6 +17,7 @@
     answer_brier            f32 e r k a  mean squared distance of the probabilities from it, over the vocabulary
     answer_wrong            i8 r k i     how many tokens of the answer to question i are not the likeliest, each given
                                          all before it, after a run's last update; -1 before
+    frequency_loss          f32 e r k    held-out loss by the frequency of the token that is predicted, commonest first
     seconds                 f64          wall-clock time spent training, all sessions together
     finished                bool         no update is left to do
 
@@ -43,13 +44,14 @@ def start(
     transfer: int = 0,
     train: bool = False,
     answers: tuple[int, int, int] = (0, 0, 0),
+    by_frequency: int = 0,
 ) -> History:
     """The history of a pack before its first update.
 
     Args:
       windows, noise, transfer: held-out windows, levels of noise, sources of other text; `train`: whether the loss on
-        windows of the training text is measured; `answers`: tasks, tokens of the longest answer,
-        questions. What is not measured has no array: Orbax keeps no empty ones.
+        windows of the training text is measured; `answers`: tasks, tokens of the longest answer, questions;
+        `by_frequency`: parts of the held-out tokens. What is not measured has no array: Orbax keeps no empty ones.
     """
     tasks, longest, questions = answers
     eval_rows = {
@@ -58,6 +60,7 @@ def start(
         **({"transfer_loss": (n_run, transfer)} if transfer else {}),
         **({"train_eval_loss": (n_run,)} if train else {}),
         **({name: (n_run, tasks, longest) for name in BY_TOKEN} if tasks else {}),
+        **({"frequency_loss": (n_run, by_frequency)} if by_frequency else {}),
     }
     return {
         "train_loss": np.zeros((0, n_run), np.float32),

@@ -24,6 +24,7 @@ class Functions(NamedTuple):
 
     loss: Any  # on windows that all lanes share
     own_loss: Any  # on windows of each lane
+    by_frequency: Any
     noise: Any
 
 
@@ -41,6 +42,7 @@ def _compiled(run: RunConfig, mesh: Mesh | None) -> Functions:
     return Functions(
         loss=jitted(step.eval_step, (0, None)),
         own_loss=jitted(step.eval_step, (0, 0)),
+        by_frequency=jitted(step.frequency_step, (0, None, None)),
         noise=jitted(step.noise_step, (0, 0)),
     )
 
@@ -86,6 +88,10 @@ class Measurements:
             return self._put(grouped(validation_windows(tokens, model.n_ctx, wanted.windows, separator), mesh))
 
         self.windows = windows(validation_tokens)
+        if wanted.by_frequency:
+            shown = validation_windows(validation_tokens, model.n_ctx, wanted.windows, separator)[:, 1:]
+            of = parts_by_frequency(np.bincount(shown.reshape(-1), minlength=model.n_vocab), wanted.by_frequency)
+            self.part = jnp.asarray(np.equal.outer(of, np.arange(wanted.by_frequency)), jnp.float32)
         self.transfer = [windows(transfer_tokens[name]) for name in wanted.transfer]
         self.questions = [
             self._put(grouped(tasks.items(name, transfer_tokens[name], wanted.answers, separator), mesh))
@@ -116,6 +122,7 @@ class Measurements:
             transfer=len(wanted.transfer),
             train=wanted.train_windows > 0,
             answers=tasks.answers(wanted),
+            by_frequency=wanted.by_frequency,
         )
 
     def rows(self, segment: packs.Segment, done: int, params: Any) -> dict[str, np.ndarray]:
@@ -151,6 +158,8 @@ class Measurements:
             found["transfer_loss"] = by_run(np.stack(each, 1))
         if self.questions:
             found |= {name: by_run(values) for name, values in self._answered(params).items()}
+        if wanted.by_frequency:
+            found["frequency_loss"] = by_run(self.functions.by_frequency(params, self.windows, self.part))
         if wanted.noise:
             tokens = [one.examples(done * batch, wanted.noise * batch) for one in order]
             found["noise_sq"] = by_run(
@@ -175,6 +184,19 @@ class Measurements:
             for name in histories.BY_TOKEN
         }
         return by_token | {"answer_wrong": np.stack([one["wrong"] for one in each], 1)}
+
+
+def parts_by_frequency(counts: np.ndarray, k: int) -> np.ndarray:
+    """The part of each token, i64 v, of k parts that hold about as many occurrences each: 0 has the commonest tokens.
+
+    A token is in the part in which the middle of its occurrences lies; so one with more than 1 / k of them may leave
+    the next part empty.
+    """
+    order = np.argsort(-counts, kind="stable")
+    middle = np.cumsum(counts[order]) - counts[order] / 2
+    found = np.empty(len(counts), np.int64)
+    found[order] = np.minimum(k * middle / max(counts.sum(), 1), k - 1).astype(np.int64)
+    return found
 
 
 def compile_ahead(run: RunConfig, params: Any) -> None:

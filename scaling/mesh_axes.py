@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from scaling.errors import InputError
 
-AXES = ("run", "data", "fsdp", "tensor")  # the neighbours on the network last: they talk most
+AXES = ("run", "data", "fsdp", "expert", "tensor")  # the neighbours on the network last: they talk most
 
 
 def parse(text: str) -> dict[str, int]:

@@ -1,8 +1,9 @@
-"""How a pack lies on many devices: a mesh of the axes run, data, fsdp and tensor, and one rule per weight.
+"""How a pack lies on many devices: a mesh of the axes run, data, fsdp, expert and tensor, and one rule per weight.
 
     run      the runs of a pack, side by side
     data     sequences of a batch; every device has the whole model
     fsdp     sequences as well, and a share of every matrix, gathered when it is used (Rajbhandari et al. 2020, ZeRO-3)
+    expert   sequences as well, and the experts of routed layers, to which tokens travel (Lepikhin et al. 2020)
     tensor   heads, the feed-forward's width and the vocabulary (Shoeybi et al. 2019, arXiv 1909.08053)
 
 The model knows nothing of this: its kind (scaling.kinds) names the dimensions of each weight, `SPREAD` says which of
@@ -26,10 +27,11 @@ from scaling.config import RunConfig
 from scaling.errors import InputError
 from scaling.mesh_axes import AXES, show, usual
 
-BATCH = ("data", "fsdp")  # what the sequences of a batch are spread over
+BATCH = ("data", "fsdp", "expert")  # what the sequences of a batch are spread over
 
 SPREAD = {
     "d": "fsdp",
+    "e": "expert",
     "hk": "tensor",
     "kv": "tensor",
     "f": "tensor",
@@ -55,7 +57,7 @@ def stacked(name: str) -> bool:
 
 
 def parse(text: str) -> dict[str, int]:
-    """The sizes that `data=2,fsdp=4` means, all four axes.
+    """The sizes that `data=2,fsdp=4` means, all axes.
 
     Raises:
       InputError: as of `mesh_axes.parse`.
@@ -111,6 +113,7 @@ def check(runs: Sequence[RunConfig], sizes: Mapping[str, int]) -> None:
     fields = [
         ("fsdp", "model.d_model", m.d_model),
         *(("tensor", name, size) for name, size in kind.cut(m).items()),
+        ("expert", "model.experts", m.experts),
         ("run", "the number of runs in a pack", len(runs)),
     ]
     for axis, field, size in fields:
@@ -123,8 +126,9 @@ def check(runs: Sequence[RunConfig], sizes: Mapping[str, int]) -> None:
     whole, n = runs[0].batch, runs[0].accumulate
     if whole // n % parts:
         part = f" in accumulate={n} parts" if n > 1 else ""
+        spread = " x ".join(axis for axis in BATCH if axis != "expert" or sizes.get(axis, 1) > 1)
         raise InputError(
-            f"batch={whole} sequences{part} do not divide over data x fsdp = {parts}; use a multiple of {parts * n}, "
+            f"batch={whole} sequences{part} do not divide over {spread} = {parts}; use a multiple of {parts * n}, "
             "or another --mesh"
         )
 
@@ -230,6 +234,23 @@ gathered.defvjp(
     lambda w, axis, mesh: (gathered(w, axis, mesh), None),
     lambda axis, mesh, _, dw: (_one_axis(dw, axis, SPREAD["d"], mesh),),
 )
+
+
+def between_experts(x: jax.Array, mesh: Mesh | None, *, back: bool) -> jax.Array:
+    """Inside a jitted function of one run: tokens in the slots of experts, g e ..., groups g of a batch's sequences.
+
+    They travel from the devices of their groups to those of their experts. Both ends are said, so that gradients, which
+    go the other way, do it as well while groups and experts are dimensions of their own.
+
+    Args:
+      back: from the experts to the groups.
+    """
+    if mesh is None or mesh.shape["expert"] == 1 or x.shape[0] % sequences(mesh.shape):
+        return x
+    home, away = (BATCH,), (tuple(axis for axis in BATCH if axis != "expert"), "expert")
+    for lies in (away, home) if back else (home, away):
+        x = jax.lax.with_sharding_constraint(x, NamedSharding(mesh, PartitionSpec(*lies)))
+    return x
 
 
 def whole_rows(table: jax.Array, mesh: Mesh | None) -> jax.Array:

@@ -171,6 +171,20 @@ def _logits(run: RunConfig, params, tokens, mesh: Mesh | None):
     return model.apply(run.model, params, tokens, dtype=run.dtype, mesh=mesh).astype(jnp.float32)
 
 
+def frequency_step(run: RunConfig, params, windows, part, mesh: Mesh | None = None) -> jax.Array:
+    """Loss without dropout by the part to which the token that is predicted belongs, nats per token. -> f32 k
+
+    windows: i32 g b t+1, part: f32 v k, 1 where a token is of a part.
+    """
+
+    def group(tokens):
+        of = part[tokens[:, 1:]]  # b t k
+        return jnp.einsum("bt,btk->k", token_losses(run, params, tokens, mesh=mesh), of), of.sum((0, 1))
+
+    losses, counts = jax.lax.map(group, windows)
+    return losses.sum(0) / jnp.maximum(counts.sum(0), 1)
+
+
 def noise_step(run: RunConfig, params, tokens, mesh: Mesh | None = None) -> jax.Array:
     """Mean squared norm of the loss's gradient at each of `run.noise_batches`, without dropout. -> f32 levels
 

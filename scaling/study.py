@@ -29,14 +29,14 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from scaling import calibration, checked, claims, config, extensions, folders, histories, kinds, layout, split
 from scaling.checked import Damaged, Field
 from scaling.config import SEMANTICS, DataConfig, RunConfig, Study
-from scaling.data import batches, encoding, tasks, token_set
+from scaling.data import batches, encoding, mixture, tasks, token_set
 from scaling.errors import InputError
 from scaling.layout import Layout
 
@@ -66,6 +66,15 @@ class PlannedRun:
     transfer_ids: tuple[str, ...] = ()  # of the tokens of `eval.transfer`, in its order
     semantics: int = SEMANTICS  # under which it was planned, and is trained
     counted: kinds.Counted | None = None  # of a model whose kind is the user's own (scaling.extensions)
+    made: "Made | None" = None  # of a text that rules changed, or that is several
+
+
+class Made(NamedTuple):
+    """What is known of a text that is made of others."""
+
+    bytes_per_token: float  # of the training stream
+    documents: int  # read, with those left out
+    near_duplicates: int  # left out
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,11 +111,19 @@ class Pack:
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
-    """What the config's function `more` has answered so far, each time when all runs were done."""
+    """What the config's function `more` has answered so far, each time when all runs were done.
 
-    of: str  # a hash of the runs of the config itself
-    runs: tuple[RunConfig, ...]  # of all answers
-    closed: bool = True  # whether the last one had none that was new: it is not asked again
+    Attributes:
+        of: a hash of the runs of the config itself.
+        runs: of all answers.
+        closed: whether the last answer had none that was new: with the same settings it is not asked again.
+        settings: of the config, as they were typed, with which it was asked last; older folders lack them.
+    """
+
+    of: str
+    runs: tuple[RunConfig, ...]
+    closed: bool = True
+    settings: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -370,12 +387,18 @@ def unpacked(file: bytes, sha256: str) -> histories.History:
 
 @functools.lru_cache(maxsize=256)
 def _arrays(
-    n_run: int, n_ctx: int, windows: int, noise: int, transfer: int, train: bool, answers: tuple[int, int, int]
+    n_run: int,
+    n_ctx: int,
+    windows: int,
+    noise: int,
+    transfer: int,
+    train: bool,
+    answers: tuple[int, int, int],
+    by_frequency: int,
 ) -> histories.History:
     """What a history of such runs has before the first update, and once it is done."""
-    arrays = histories.start(
-        n_run, n_ctx, windows=windows, noise=noise, transfer=transfer, train=train, answers=answers
-    )
+    asked = {"windows": windows, "noise": noise, "transfer": transfer, "train": train}
+    arrays = histories.start(n_run, n_ctx, **asked, answers=answers, by_frequency=by_frequency)
     return arrays | {"steps": np.zeros(n_run, np.int64), "updates_trained": np.zeros(n_run)}
 
 
@@ -383,7 +406,7 @@ def _first_arrays(pack: Pack) -> histories.History:
     first, wanted = pack.runs[0].config, pack.runs[0].config.eval
     noise = len(first.noise_batches) if wanted.noise else 0
     sizes = len(pack.runs), first.model.n_ctx, wanted.windows, noise, len(wanted.transfer)
-    return _arrays(*sizes, wanted.train_windows > 0, tasks.answers(wanted))
+    return _arrays(*sizes, wanted.train_windows > 0, tasks.answers(wanted), wanted.by_frequency)
 
 
 def check_history(pack: Pack, found: histories.History, finished: bool = False) -> None:
@@ -442,6 +465,7 @@ def prepare(
     shards_of: int = 1,
     mesh: Mapping[str, int] = calibration.ALONE,
     devices: int = 1,
+    settings: Mapping[str, str] | None = None,
     say: Callable[[str], None],
 ) -> StudyFolder:
     """Makes the tokens, the packs and study.json, or finds them as they are; trains nothing.
@@ -452,6 +476,8 @@ def prepare(
       shards_of: into how many parts the study is divided: no pack has runs of two.
       mesh: the sizes of its axes, where devices train a pack together.
       devices: of the mesh that are this machine's.
+      settings: with which the config's function `more` will be asked; None: it will not be. Where they are not those of
+        the last time, it is asked anew, and the runs that it has asked for stay.
 
     Raises:
       InputError: tokens cannot be made, the text has changed, memory or disk do not suffice.
@@ -459,7 +485,7 @@ def prepare(
     there = folders.on_disk(folder).exists()
     try:
         with claims.held(folder / "planning", say, str(folder)):
-            return _prepared(study, folder, pack, workers, shards_of, mesh, devices, say)
+            return _prepared(study, folder, pack, workers, shards_of, mesh, devices, settings, say)
     except BaseException:
         if not there and {path.name for path in folder.glob("*")} <= {"planning"}:
             shutil.rmtree(folder, ignore_errors=True)
@@ -474,6 +500,7 @@ def _prepared(
     shards_of: int,
     mesh: Mapping[str, int],
     devices: int,
+    settings: Mapping[str, str] | None,
     say: Callable[[str], None],
 ) -> StudyFolder:
     found = read(folder) if (folder / "study.json").exists() else None
@@ -485,6 +512,14 @@ def _prepared(
         pack, workers, found.layout if found else None, lambda _: max(costs.lanes(run) for run in study.runs)
     )
     asked = found.asked if found and found.asked and found.asked.of == asked_of(study.runs) else None
+    if asked and settings is not None and asked.settings != settings:
+        asked = dataclasses.replace(asked, closed=False, settings=dict(settings))
+    elif found and found.asked and not asked and found.asked.runs:
+        say(
+            f"{folder}: the runs that the config begins with are others than those whose results its `more` saw "
+            f"({' '.join(f'{key}={text}' for key, text in found.asked.settings.items()) or 'no settings'}); it is "
+            "asked from the beginning"
+        )
     runs = (*study.runs, *(asked.runs if asked else ()))
     ready = {data: tokens_of(data, runs, say) for data in dict.fromkeys((r.data, r.model.n_vocab) for r in runs)}
     transfer = {
@@ -503,7 +538,8 @@ def _prepared(
         id = config.identity(run, stream.id, ids)
         rate = stream.manifest.get("entropy_rate")
         counted = kinds.of(run.model).counted(run.model) if extensions.kept(run.model.kind) else None
-        planned[id] = PlannedRun(id, run, stream.id, _bytes_per_token(stream, run), rate, ids, counted=counted)
+        size, made = _bytes_per_token(stream, run), _made(stream, run.data.source)
+        planned[id] = PlannedRun(id, run, stream.id, size, rate, ids, counted=counted, made=made)
     if len(planned) < len(runs):
         say(f"{len(runs) - len(planned)} of {len(runs)} runs are equal to others, and trained once")
     known = found.all_packs if found else ()
@@ -548,6 +584,37 @@ def _prepared(
     return result
 
 
+def place(model: Path) -> tuple[Path, str]:
+    """The folder and the run, "" for none, that STUDY[/RUN] names."""
+    if not (model / "study.json").exists() and (model.parent / "study.json").exists():
+        return model.parent, model.name
+    return model, ""
+
+
+def chosen(whole: StudyFolder, run: str) -> tuple[str, Pack]:
+    """The run whose id begins so, and its pack; with "" the run that is done and has the lowest held-out loss.
+
+    Raises:
+        InputError: there is none, or several.
+    """
+    if run:
+        found = {each.id: pack for pack in whole.packs for each in pack.runs if each.id.startswith(run)}
+        if len(found) != 1:
+            raise InputError(f"{whole.path}: {len(found)} runs have ids that begin with {run!r}; wanted one")
+        return next(iter(found.items()))
+    losses = [
+        (loss, each.id, pack)
+        for pack in whole.packs
+        if (done := whole.done(pack))
+        for each, loss in zip(pack.runs, done["loss"], strict=True)
+        if loss is not None
+    ]
+    if not losses:
+        raise InputError(f"{whole.path}: no run is done; name one that has begun by its id")
+    _, id, pack = min(losses, key=lambda one: one[0])
+    return id, pack
+
+
 def extended(packs: Sequence[Pack]) -> list[str]:
     """The names in the configs of packs that are of the user's own code."""
     return config.extended(run.config for pack in packs for run in pack.runs)
@@ -583,11 +650,15 @@ def answer(
     runs: Sequence[RunConfig],
     before: Asked | None,
     more: Sequence[RunConfig],
+    settings: Mapping[str, str],
     say: Callable[[str], None],
 ) -> bool:
     """Writes down which runs the config of `runs` added to them and to those of its answers before.
 
     Of two processes that asked for the same answer, the first counts.
+
+    Args:
+      settings: with which it was asked.
 
     Returns:
         Whether it added any.
@@ -597,7 +668,7 @@ def answer(
     with claims.held(folder / "planning", say, str(folder)):
         whole = read(folder)
         if whole.asked == before:
-            write(dataclasses.replace(whole, asked=Asked(asked_of(runs), (*there, *new), closed=not new)))
+            write(dataclasses.replace(whole, asked=Asked(asked_of(runs), (*there, *new), not new, dict(settings))))
     return bool(new)
 
 
@@ -664,6 +735,15 @@ def _transfer_tokens(
         cache=folders.cache(),
         say=say,
     )
+
+
+def _made(stream: token_set.TokenSet, source: str) -> Made | None:
+    """Of tokens that a rule or several sources gave."""
+    if mixture.plain(source):
+        return None
+    train, texts = stream.manifest["train"], stream.manifest["corpora"].values()
+    counts = (sum(text[name] for text in texts) for name in ("documents", "near_duplicates"))
+    return Made(train["bytes_per_token"], *counts)
 
 
 def _bytes_per_token(stream: token_set.TokenSet, run: RunConfig) -> float:
@@ -763,7 +843,13 @@ def _from_json(folder: Path, told: Field) -> StudyFolder:
 def _asked(told: Field) -> Asked:
     closed = told.get("closed")  # older folders lack it: their configs were asked once
     runs = tuple(map(_config, told["runs"].items()))
-    return Asked(told["of"].hex(ID), runs, closed.one_of(True, False) if closed else True)
+    settings = told.get("settings")
+    return Asked(
+        told["of"].hex(ID),
+        runs,
+        closed.one_of(True, False) if closed else True,
+        settings.texts() if settings else {},
+    )
 
 
 def planned_pack(told: Field) -> Pack:
@@ -799,6 +885,7 @@ def _planned_run(told: Field) -> PlannedRun:
         transfer_ids=tuple(id.hex(TOKENS_ID) for id in transfer.items()) if transfer else (),
         semantics=semantics or config.semantics_of(told["config"].object()),
         counted=_counted(told["counted"]) if told.get("counted") else None,
+        made=_made_of(told["made"]) if told.get("made") else None,
     )
     if run.counted and not extensions.kept(run.config.model.kind):
         raise told["counted"].wrong(f"nothing, of model.kind={run.config.model.kind}")
@@ -810,6 +897,12 @@ def _planned_run(told: Field) -> PlannedRun:
     if len(run.transfer_ids) != len(run.config.eval.transfer):
         raise Damaged(f"{told.file}: {told.name}.transfer_ids are not those of the config's eval.transfer")
     return run
+
+
+def _made_of(told: Field) -> Made:
+    told.only(Made._fields)
+    size = told["bytes_per_token"].number(above=0)
+    return Made(size, *(told[name].whole() for name in ("documents", "near_duplicates")))
 
 
 def _counted(told: Field) -> kinds.Counted:
@@ -842,8 +935,8 @@ def _config(told: Field, semantics: int | None = SEMANTICS) -> RunConfig:
 def run_as_json(run: PlannedRun) -> dict[str, Any]:
     """What `planned_pack` reads of a run."""
     values = dataclasses.asdict(run)
-    counted = values.pop("counted")
-    return values | ({"counted": counted._asdict()} if counted else {})
+    own = {name: found for name in ("counted", "made") if (found := values.pop(name))}
+    return values | {name: found._asdict() for name, found in own.items()}
 
 
 def write(study: StudyFolder) -> None:

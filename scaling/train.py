@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from scaling import checkpoints, histories, measure, numerics, packs, sharding, step
+from scaling import checkpoints, histories, kinds, measure, numerics, packs, sharding, step
 from scaling.config import EvalConfig, ModelConfig, RunConfig, program
 from scaling.data.batches import Batches
 from scaling.models import model
@@ -21,6 +21,7 @@ from scaling.models import model
 SAVE_EVERY = 20.0  # seconds between checkpoints: what a crash may cost
 SAVE_SHARE = 0.02  # of the time at most is spent in them, so where saving is slow they are further apart
 CHUNK = 16  # updates per dispatch
+COUNTED = 2**22  # tokens of the text in which their frequencies are counted
 HASH = (2654435761, 2246822519, 3266489917, 668265263)  # odd, without a pattern: one for each axis of a weight
 
 
@@ -105,7 +106,11 @@ def train(
             return restored[2]
         segment = packs.at(plan, restored[0] if restored else 0)
         hyper = sharding.put(hyper_of(runs, segment), mesh)
-        done, state, history = restored or (0, functions.init(hyper), measured.start())
+        done, state, history = restored or (
+            0,
+            _with_frozen(functions.init(hyper), runs[0].model, train_tokens, mesh),
+            measured.start(),
+        )
         curve = histories.Curve(history)
         measured_at = max(history["eval_step"], default=-1)
         began = saved = time.monotonic()
@@ -209,6 +214,17 @@ def abstract_state(runs: Sequence[RunConfig], segment: packs.Segment, mesh: Mesh
         shapes,
         sharding.shardings(shapes, mesh, shapes.params, lanes=True),
     )
+
+
+def _with_frozen(state: step.TrainState, model: ModelConfig, tokens: np.ndarray, mesh: Mesh | None) -> step.TrainState:
+    """A state at the start with the weights that the text decides and training leaves alone, in all lanes."""
+    frequency = np.bincount(tokens[:COUNTED], minlength=model.n_vocab)
+    own = {}
+    for name, values in kinds.of(model).frozen(model, frequency).items():
+        leaf = state.params[name]
+        lies = getattr(leaf.sharding, "spec", None)
+        own[name] = sharding.put(np.broadcast_to(values.astype(leaf.dtype), leaf.shape), mesh, lies)
+    return dataclasses.replace(state, params=state.params | jax.tree.map(jnp.asarray, own)) if own else state
 
 
 def _chunk(

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,8 @@ from scaling.config import RunConfig
 from scaling.data import disk, token_set
 from scaling.data.tokenizer import Tokenizer
 from scaling.errors import InputError
-from scaling.models import model
+from scaling.models import model, writing
 from scaling.models.shared import Params
-from scaling.study import Pack, StudyFolder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +54,7 @@ class Trained:
     ) -> tuple[str, bool]:
         """What comes after a text, and whether the model ended its document there.
 
-        Of a text that is longer than its context the model sees the separator and the newest tokens.
+        The model sees the separator and what is newest; a window that is full goes on from its newer half.
 
         Args:
           n: tokens at most.
@@ -67,19 +66,27 @@ class Trained:
         """
         if not (temperature >= 0 and n >= 0 and top >= 0):
             raise InputError(f"temperature {temperature:g}, n={n}, top={top}: wanted numbers from 0 on")
-        rng, context = np.random.default_rng(seed), self.config.model.n_ctx
-        end, drawn = self.tokenizer.eos, []
-        before = self.tokenizer.encode(prompt).tolist()
-        for _ in range(n):
-            seen = [end, *[*before, *drawn][-(context - 1) :]] if context > 1 else [end]
-            tokens = np.full((1, context), end, np.int32)  # what comes later is not seen: one program for all lengths
-            tokens[0, : len(seen)] = seen
-            logits = np.asarray(self.logits(tokens)[0, len(seen) - 1, : len(self.tokenizer.pieces)], np.float64)
-            following = _drawn(logits, temperature, top, rng)
-            if following == end:
-                return self.tokenizer.decode(drawn), True
-            drawn.append(following)
+        written = self.written(
+            np.array([self.tokenizer.encode(prompt)]), seed, temperature=temperature, top=top, stop=True
+        )
+        drawn = np.zeros(0, np.int32)
+        while len(drawn) < n:
+            drawn = np.concatenate([drawn, next(written)[0]])[:n]
+            if (drawn == self.tokenizer.eos).any():
+                return self.tokenizer.decode(drawn[: drawn.tolist().index(self.tokenizer.eos)]), True
         return self.tokenizer.decode(drawn), False
+
+    def written(self, prompt: np.ndarray, seed: int, first: int = 0, **how: Any) -> Iterator[np.ndarray]:
+        """What the model writes after prompts, i32 b t, some tokens at a time (`scaling.models.writing.write`).
+
+        Args:
+          seed: of what is drawn; the texts of one seed are numbered from `first` on, and each is drawn by itself.
+          how: temperature, top, stop.
+        """
+        numbers = jnp.arange(first, first + len(prompt))
+        keys = jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(seed)))(numbers)
+        vocabulary = {"end": self.tokenizer.eos, "n_pieces": len(self.tokenizer.pieces)}
+        return writing.write(self.config, self.params, prompt, keys, **vocabulary, **how)
 
     def write(self, path: Path) -> list[Path]:
         """The weights as a file of safetensors, its config in the header, and the tokenizer beside it; both files.
@@ -108,7 +115,7 @@ def load(folder: str | Path, run: str = "") -> Trained:
             a pack that went on without it.
     """
     whole = study.read(Path(folder))
-    id, pack = _chosen(whole, run)
+    id, pack = study.chosen(whole, run)
     found = checkpoints.read_params(whole.pack_folder(pack))
     if found is None:
         raise InputError(f"{folder}: run {id} has no weights: it has not begun, or came in as a record alone")
@@ -125,35 +132,6 @@ def load(folder: str | Path, run: str = "") -> Trained:
     tokens = token_set.open_tokens(Path(whole.tokens[planned.tokens_id]))
     weights = {name: jnp.asarray(leaf[lane]) for name, leaf in params.items()}
     return Trained(id, planned.config, weights, steps, tokens.tokenizer)
-
-
-def _chosen(whole: StudyFolder, run: str) -> tuple[str, Pack]:
-    if run:
-        found = {each.id: pack for pack in whole.packs for each in pack.runs if each.id.startswith(run)}
-        if len(found) != 1:
-            raise InputError(f"{whole.path}: {len(found)} runs have ids that begin with {run!r}; wanted one")
-        return next(iter(found.items()))
-    losses = [
-        (loss, each.id, pack)
-        for pack in whole.packs
-        if (done := whole.done(pack))
-        for each, loss in zip(pack.runs, done["loss"], strict=True)
-        if loss is not None
-    ]
-    if not losses:
-        raise InputError(f"{whole.path}: no run is done; name one that has begun by its id")
-    _, id, pack = min(losses, key=lambda one: one[0])
-    return id, pack
-
-
-def _drawn(logits: np.ndarray, temperature: float, top: int, rng: np.random.Generator) -> int:
-    """A token by its logits. logits: v"""
-    if temperature == 0:
-        return int(logits.argmax())
-    if 0 < top < len(logits):
-        logits = np.where(logits >= np.partition(logits, -top)[-top], logits, -np.inf)
-    weights = np.exp((logits - logits.max()) / temperature)
-    return int(rng.choice(len(weights), p=weights / weights.sum()))
 
 
 def _write_safetensors(file: Any, arrays: Mapping[str, np.ndarray], told: Mapping[str, str]) -> None:

@@ -13,13 +13,15 @@ import numpy as np
 from scaling import sharding, train
 from scaling.config import EvalConfig, OptimConfig, RunConfig
 from scaling.ladder import llama, lstm, transformer
-from scaling.models import loss
+from scaling.models import loss, routed
 
 STEPS = 50
 MODELS = {
     "transformer": transformer(32, 2, d_head=4, n_vocab=64, n_ctx=16),
     "muon": transformer(32, 2, d_head=4, n_vocab=64, n_ctx=16, tied=False),
     "lstm": lstm(32, 2, n_vocab=64, n_ctx=16),
+    "routed": transformer(32, 2, d_head=4, n_vocab=64, n_ctx=16, kind="routed", experts=4, top_k=2),
+    "hash": transformer(32, 2, d_head=4, n_vocab=64, n_ctx=16, kind="routed", experts=4, routing="hash"),
     "llama": llama(32, 2, n_kv_head=4, d_head=4, n_vocab=64, n_ctx=16, z_loss=1e-3, qk_norm=True),
 }
 
@@ -49,6 +51,7 @@ def main() -> None:
     tokens = stream()
     kind, n, logits, *meshes = sys.argv[1:]
     loss.LOGITS = int(logits)
+    routed.GROUP = 16  # tokens of one sequence, so that groups lie on different devices
     for text in meshes:
         mesh = None
         if text != "one":

@@ -1,11 +1,12 @@
 """Records of the experiments of configs/quality with a known law."""
 
+import dataclasses
 import zlib
 
 import numpy as np
 
 from analysis.laws import Subramanyam
-from analysis.papers.quality.evidence import SLIVER
+from analysis.papers.quality.evidence import CORRUPTED, FILTERED, SLIVER
 from analysis.papers.reproduction import planned_row
 from analysis.records import Records
 from analysis.table import Table
@@ -16,18 +17,54 @@ ALPHA = 0.2  # of the sizes: their loss on new text is LAW's at their own N
 HARM = 0.05  # of the loss at 100 repeats of half of the tokens
 
 
+DEARER = 1.2  # tokens of a corrupted document, over those of the same one before
+TEXT = "text:a/*.txt"
+WORTH = {"duplicate": 0.6, "dedup(duplicate": 0.95}  # of a token, with near-copies and without
+DOCUMENTS = {"duplicate": (1990, 0), "dedup(duplicate": (1990, 940)}  # and near-copies left out
+
+
+def in_tokens(clean: float) -> float:
+    """The share of tokens that are of the documents left as they are."""
+    return clean / (clean + DEARER * (1 - clean))
+
+
 def loss(run, seed_noise: float, rng: np.random.Generator) -> float:
-    quality = 1.0 - float(run.data.source.split("share=")[1].rstrip(")")) if "corrupt" in run.data.source else 1.0
-    found = float(LAW(run.tokens, quality)) * (run.model.N / 24576) ** -ALPHA
-    if match := SLIVER.fullmatch(run.data.source):
+    source, D, quality = run.data.source, float(run.tokens), 1.0
+    if match := CORRUPTED.fullmatch(source):
+        quality = in_tokens(1 - float(match[1]))
+    if match := FILTERED.fullmatch(source):
+        quality = min(1.0, 0.5 / float(match[1]))
+    if (
+        run.unique_tokens < run.tokens and ", share=0.5)" in source
+    ):  # of a pool: what is read again is soon worth nothing
+        D = run.unique_tokens * (2 - np.exp(1 - run.tokens / run.unique_tokens))
+        quality = min(quality, 1.0) if FILTERED.fullmatch(source) else 0.5
+    D *= 1.0 if ", share=0," in source else WORTH.get(source.partition("(text")[0], 1.0)
+    found = float(LAW(D, quality)) * (run.model.N / 24576) ** -ALPHA
+    if match := SLIVER.fullmatch(source):
         share, repeats = float(match[1]), float(match[1]) * run.tokens / float(match[2])
         found *= 1 + HARM * share / 0.5 * np.log1p(repeats) / np.log1p(100)
     return found * float(np.exp(seed_noise * rng.standard_normal()))
 
 
+def of_text(source: str) -> dict[str, float]:
+    """What is known of a text."""
+    match = CORRUPTED.fullmatch(source)
+    bad = float(match[1]) if match else np.nan
+    documents, near = DOCUMENTS.get(source.partition("(text")[0], (np.nan, np.nan))
+    if ", share=0," in source:
+        documents, near = 1000, 10
+    tokens_per_byte = 0.5 * (1 - bad + DEARER * bad)
+    return {
+        "train_bytes_per_token": 1 / tokens_per_byte,
+        "train_documents": documents,
+        "train_near_duplicates": near,
+    }
+
+
 def records(budget: str = "cpu-1h", seed_noise: float = 0.003) -> dict[str, Records]:
     """Every experiment's runs."""
-    at, found = budgets.named(budget), {}
+    at, found = dataclasses.replace(budgets.named(budget), source=TEXT), {}
     for name, of in experiments.EXPERIMENTS.items():
         rows = []
         for run in of(at):
@@ -36,6 +73,7 @@ def records(budget: str = "cpu-1h", seed_noise: float = 0.003) -> dict[str, Reco
             rows.append(
                 {
                     **planned_row(run).row,
+                    **of_text(run.data.source),
                     "run": name_of,
                     "status": "done",
                     "loss": loss(run, seed_noise, rng),

@@ -1,6 +1,7 @@
 """Hoffmann et al. (2022) from our own runs: a known law comes back by every approach, and published numbers recur."""
 
 import csv
+import dataclasses
 import functools
 import math
 
@@ -10,7 +11,7 @@ import pytest
 from chinchilla_records import LAW
 from scipy import optimize
 
-from analysis import forecast, frontier, reference, registry
+from analysis import forecast, frontier, papers, reference, registry
 from analysis.fit import fit
 from analysis.isoflop import parabola_minima
 from analysis.laws import Chinchilla
@@ -19,7 +20,11 @@ from analysis.papers.chinchilla import approaches, cycles, published, trunks
 from analysis.papers.chinchilla.evidence import Chinchilla2022
 from analysis.papers.chinchilla.paper import PAPER
 from analysis.papers.claim import Undecided
+from analysis.records import Records
 from analysis.table import Table
+from configs import grid
+from scaling.config import DataConfig
+from scaling.errors import InputError
 
 A = LAW.beta / (LAW.alpha + LAW.beta)  # the exponent of N_opt
 MADE = page.Made("cpu-1h", "scaling reproduce chinchilla", "synthetic", 118)
@@ -164,6 +169,36 @@ def test_peak_rates_of_fewer_seeds_are_compared_on_the_seeds_that_they_share():
     loss = 3.0 * np.where(seed == 0, 0.99, 1.0) * np.where(rate == 2.0, 1.005, 1.0)
     table = Table.from_columns({"learning_rate": rate, "seed": seed, "loss": loss})
     assert "by +0.50 % at 2 times it (1 seed, paired)" in cycles._tuned(table, 1.0)
+
+
+def test_on_another_text_the_exponent_of_its_own_law_is_found_and_held_against_the_main_one(evidence):
+    other = {"grid": chinchilla_records.main_grid(seed=1)}
+    alone = PAPER.draw_one("tableA2", evidence)
+    assert "--beside" in alone.open[0]
+    found = PAPER.draw_one("tableA2", Few(evidence.experiments, beside={"text:verse/*.jsonl": other}))
+    (claim,) = found.claims
+    assert (claim.name, claim.paper) == ("a, approach 2 on *.jsonl", None)
+    assert claim.interval is not None
+    assert claim.interval[0] <= A <= claim.interval[1]
+    assert "no difference is seen" in found.sentences[-1]
+    assert set(found.data["text"]) == {"*.jsonl"}
+
+
+def test_a_study_beside_another_is_one_of_its_experiments_on_another_text():
+    def records(text: str, budget: str) -> Records:
+        runs = [dataclasses.replace(run, data=DataConfig(text)) for run in grid.runs(grid.named(budget), "python")]
+        configs = {f"grid-{i:03d}": run for i, run in enumerate(runs)}
+        return dataclasses.replace(chinchilla_records.main_grid(budget), configs=configs)
+
+    wanted = papers.wanted("chinchilla", "tiny", ["tableA2"], settings={"data.source": "text:a", "rates": "python"})
+    main = records("text:a", "tiny")
+    with pytest.raises(InputError, match=r"another than text:a$"):
+        wanted.drawn_from(main, beside=[records("text:a", "cpu-1h")])
+    (table,) = wanted.drawn_from(main, beside=[records("text:b", "cpu-1h")]).drawn
+    assert [claim.name for claim in table.claims] == ["a, approach 2 on b"]
+    nothing = dataclasses.replace(main, configs={})
+    with pytest.raises(InputError, match="no run of the experiments grid"):
+        wanted.drawn_from(main, beside=[nothing])
 
 
 def test_leaving_out_the_embedding_raises_the_exponent_of_small_models(drawn):

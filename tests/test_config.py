@@ -61,6 +61,12 @@ CHANGES = {
     "model.bias": "false",
     "model.z_loss": "1e-4",
     "model.softcap": "30",
+    "model.experts": "4",
+    "model.routing": "expert_choice",
+    "model.top_k": "2",
+    "model.capacity": "2",
+    "model.balance": "0.1",
+    "model.router_z": "0.1",
     "tokens": str(2**17),
     "unique_tokens": str(2**15),
     "batch": "8",
@@ -88,6 +94,7 @@ CHANGES = {
     "eval.noise": "1",
     "eval.transfer": "text:a.md,bytes of b",
     "eval.train_windows": "8",
+    "eval.by_frequency": "4",
     "accumulate": "2",
     "remat": "layers",
     "answers_after": "11",
@@ -105,6 +112,12 @@ NEEDS = {
     "optim.decay": {"optim.schedule": "wsd"},
     "model.reuse": {"model.kind": "universal"},
     "eval.answers": {"eval.transfer": "task:copy?digits=3"},
+    "model.experts": {"model.kind": "routed"},
+    "model.routing": {"model.kind": "routed", "model.experts": "4"},
+    "model.top_k": {"model.kind": "routed", "model.experts": "4"},
+    "model.capacity": {"model.kind": "routed", "model.experts": "4"},
+    "model.balance": {"model.kind": "routed", "model.experts": "4"},
+    "model.router_z": {"model.kind": "routed", "model.experts": "4"},
 }
 
 

@@ -37,6 +37,14 @@ def shapes(draw) -> ModelConfig:
     )
 
 
+ROUTINGS = ("hash", "top_k", "expert_choice", "expert_choice_at_position")
+
+
+def routed(shape: ModelConfig, experts: int, routing: str, top_k: int) -> ModelConfig:
+    top_k = 1 if routing == "hash" else min(top_k, experts)
+    return dataclasses.replace(shape, kind="routed", experts=experts, routing=routing, top_k=top_k)
+
+
 @st.composite
 def kinds(draw) -> ModelConfig:
     """Of shapes, the universal among them, and LSTMs."""
@@ -46,6 +54,7 @@ def kinds(draw) -> ModelConfig:
             shapes(),
             shapes().map(lambda shape: dataclasses.replace(shape, n_layer=0)),
             shapes().map(lambda shape: dataclasses.replace(shape, kind="universal", reuse=3)),
+            st.builds(routed, shapes(), st.integers(1, 5), st.sampled_from(ROUTINGS), st.integers(1, 5)),
             st.builds(
                 lambda d, n, tied: lstm(d, n, tied=tied, **sizes), st.integers(1, 40), st.integers(1, 5), st.booleans()
             ),
@@ -62,9 +71,14 @@ def test_the_counts_are_what_the_model_allocates(shape):
     matrices = sum(n for name, n in size.items() if name.startswith("w_"))
     biases_and_norms = sum(n for name, n in size.items() if not name.startswith("w_"))
     found = counts.params(shape)
-    assert found["params"] == shape.N == matrices
-    assert found["params_head"] == matrices + shape.n_vocab * shape.d_model
-    assert found["params_embed"] == matrices + embedding
+    each = sum(n for name, n in size.items() if name.startswith("w_expert")) // shape.experts
+    idle = (
+        shape.experts - shape.top_k
+    ) * each  # none but in a routed model, which counts the experts that a token meets
+    assert found["params"] == shape.N == matrices - idle
+    assert found["params_experts"] == matrices
+    assert found["params_head"] == matrices - idle + shape.n_vocab * shape.d_model
+    assert found["params_embed"] == matrices - idle + embedding
     assert found["params_total"] == matrices + embedding + biases_and_norms
 
 
@@ -131,6 +145,8 @@ def test_the_conventions_of_C_differ_by_their_terms_alone(shape):
         llama(64, 2, n_ctx=64),
         llama(64, 2, n_kv_head=1, n_ctx=64, qk_norm=True),
         transformer(64, 2, n_ctx=64, n_kv_head=2, feed_forward="relu2", softcap=30.0),
+        transformer(64, 2, n_ctx=64, kind="routed", experts=4, top_k=2, capacity=1.0),
+        transformer(64, 2, n_ctx=64, kind="routed", experts=8, routing="expert_choice", feed_forward="swiglu"),
     ],
 )
 def test_flops_total_is_what_xla_counts_for_the_forward_pass(shape):

@@ -67,7 +67,7 @@ def test_the_gap_between_the_counts_is_the_laws_and_grows_with_the_vocabulary(cl
         clean.exponent(without).ours - clean.exponent(counted).ours
         for without, counted in ((TUNED_WITHOUT, TUNED), (CONTROL_WITHOUT, CONTROL_HEAD))
     ]
-    assert gaps[0] == pytest.approx(0.205, abs=0.01)
+    assert gaps[0] == pytest.approx(0.172, abs=0.01)
     assert gaps[1] == pytest.approx(0.145, abs=0.015)
 
 
@@ -189,21 +189,21 @@ def test_batches_grow_with_the_size_as_porians():
     assert found == [4, 8, 16, 32, 32]
 
 
-def test_five_core_hours_and_a_quarter_of_an_hour_are_enough():
+def test_five_core_hours_and_half_an_hour_are_enough():
     hours = {
         name: calibration.seconds(experiments.study(name).runs, workers) / 3600
         for name, workers in (("cpu-24h", 1), ("cpu-1h", 2), ("tiny", 2))
     }
     assert hours["cpu-24h"] < 5
-    assert hours["cpu-1h"] < 0.32
+    assert hours["cpu-1h"] < 0.45
     assert hours["tiny"] < 0.03
 
 
 def test_the_head_is_most_of_the_small_models_and_little_of_the_large_ones():
     at = budgets.named("cpu-24h")
     shares = [counts.params(run.model)["params_head"] / run.model.N - 1 for run in experiments.long(at)]
-    assert shares[0] == pytest.approx(10.7, abs=0.1)
-    assert shares[-1] < 0.7
+    assert shares[0] == pytest.approx(5.3, abs=0.1)
+    assert shares[-1] < 0.35
 
 
 def test_what_cannot_be_trained_is_one_line():

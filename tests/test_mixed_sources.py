@@ -195,6 +195,26 @@ def test_a_study_of_mixtures_tells_the_share_of_each_source(tmp_path, cache):
         train.train(configs, stream.train, stream.validation, folder, separator=stream.separator)
     table = records.read(tmp_path / "study").runs
     assert sorted(zip(table[f"share_{one}"], table[f"share_{two}"], strict=True)) == [(0, 1), (0.25, 0.75)]
+    mixed = table[f"share_{one}"] > 0
+    assert 0.99 < table["train_bytes_per_token"][mixed][0] < 1  # a byte is a token, and a separator none
+    assert np.isnan(table["train_bytes_per_token"][~mixed]).all()
+
+
+def test_a_study_tells_what_a_rule_left_of_its_text(tmp_path, cache):
+    write_texts(tmp_path / "a", 400)
+    model = transformer(8, 1, d_head=8, n_vocab=257, n_ctx=16)
+    copied = f"duplicate({source(tmp_path, 'a')}, share=0.2, times=5)"
+    runs = tuple(
+        RunConfig(model, tokens=256, batch=4, data=DataConfig(text, "bytes"), eval=EvalConfig(windows=8))
+        for text in (copied, f"dedup({copied})")
+    )
+    whole = study.prepare(Study("rules", "What was left out?", runs), tmp_path / "s", workers=1, say=lambda line: None)
+    told = [made for pack in study.read(tmp_path / "s").packs for run in pack.runs if (made := run.made)]
+    assert told == [run.made for pack in whole.packs for run in pack.runs]
+    left, found = sorted(told, key=lambda made: made.near_duplicates)
+    assert left.documents == found.documents > 600
+    assert left.near_duplicates == 0
+    assert 0.5 * (left.documents - 400) < found.near_duplicates <= left.documents - 400
 
 
 def test_the_form_of_a_source_is_that_of_any_other_text_made_into_it():

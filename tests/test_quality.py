@@ -1,5 +1,7 @@
 """The quality of text from our own runs: a known law and a known harm of repeats come back, and what is trained."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import quality_records
@@ -7,7 +9,7 @@ from quality_records import LAW
 
 from analysis.laws import Subramanyam
 from analysis.papers.claim import Verdict
-from analysis.papers.quality.evidence import PRINTED, Quality
+from analysis.papers.quality.evidence import PRINTED, Quality, interval
 from analysis.papers.quality.paper import PAPER
 from configs.quality import budgets, experiments
 from scaling.config import RunConfig
@@ -61,8 +63,34 @@ def test_a_run_with_a_sliver_is_worth_the_size_that_has_its_loss(evidence):
     assert least.interval[0] < least.ours < least.interval[1]
 
 
+def test_quality_counts_tokens_where_the_records_tell_what_corrupted_ones_take(evidence):
+    assert evidence.dearer == pytest.approx(quality_records.DEARER, rel=1e-6)
+    assert evidence.corrupted["quality"].min() == pytest.approx(quality_records.in_tokens(0.5))
+    records = quality_records.records()
+    untold = records["corruption"].runs.with_columns(train_bytes_per_token=np.full(63, np.nan))
+    other = Quality(records | {"corruption": dataclasses.replace(records["corruption"], runs=untold)})
+    assert other.dearer is None
+    assert other.corrupted["quality"].min() == 0.5
+
+
+def test_what_near_copies_cost_and_how_many_were_found_comes_back(evidence, drawn):
+    found = evidence.copies
+    assert (found.planted, found.found) == (990, 930)
+    for role, worth in (("planted", 0.6), ("sought", 0.95)):
+        ends = interval(found.worth[role])
+        assert found.worth[role][0] == pytest.approx(worth, abs=0.05)
+        assert role == "sought" or (ends and ends[0] < worth < ends[1])
+    assert any("94 %" in line or "94%" in line for line in drawn["fig3"].lines)
+
+
+def test_the_best_filter_keeps_more_when_more_is_trained_where_repeats_are_worth_little(evidence, drawn):
+    assert evidence.filters.best[0, 0] == 0.5  # what is clean
+    assert evidence.filters.best[-1, 0] == 1.0
+    assert any("keeps more" in line for line in drawn["fig4"].sentences)
+
+
 def test_every_figure_has_its_points_and_its_finding(drawn):
-    for name in ("fig1", "fig2"):
+    for name in ("fig1", "fig2", "fig3", "fig4"):
         assert drawn[name].figure is not None
         assert len(drawn[name].data) > 10
         assert drawn[name].sentences
@@ -85,9 +113,9 @@ def test_the_papers_constants_make_corrupted_documents_worth_nothing():
 
 @pytest.mark.parametrize("budget", budgets.BUDGETS)
 def test_runs_differ_in_their_text_alone_and_the_clean_ones_are_shared(budget):
-    at = budgets.named(budget)
+    at = dataclasses.replace(budgets.named(budget), source="text:a/*.txt")
     runs = {name: of(at) for name, of in experiments.EXPERIMENTS.items()}
-    clean = [run for run in runs["corruption"] if run.data.source == "python"]
+    clean = [run for run in runs["corruption"] if run.data.source == at.source]
     assert len(clean) == len(runs["corruption"]) / len(at.qualities)
     assert {run for run in clean if run.tokens == 2**at.longest} <= set(runs["sizes"])
 
@@ -96,6 +124,10 @@ def test_runs_differ_in_their_text_alone_and_the_clean_ones_are_shared(budget):
 
     assert {besides(run) for run in runs["corruption"]} == {besides(run) for run in clean}
     assert {run.tokens // run.U for run in runs["whole"]} == set(at.whole)
+    assert {run.U for run in runs["filters"]} == {
+        min(round(k * 2**at.pool), run.tokens) // 64 * 64 for k in at.keeps for run in runs["filters"]
+    }
+    assert len({run.data.source for run in runs["copies"]}) == 3
 
 
 def test_the_text_that_is_given_is_the_one_that_is_changed():

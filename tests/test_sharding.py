@@ -21,8 +21,9 @@ from scaling.models import loss
 
 MODEL = transformer(256, 2, n_vocab=512, n_ctx=16)
 LLAMA = llama(256, 2, n_kv_head=4, n_vocab=512, n_ctx=16, qk_norm=True)
+ROUTED = transformer(256, 2, n_vocab=512, n_ctx=16, kind="routed", experts=4, top_k=2)
 RUN = RunConfig(MODEL, tokens=8 * 16, batch=8)
-CUBE = {"run": 1, "data": 2, "fsdp": 2, "tensor": 2}
+CUBE = {"run": 1, "data": 2, "fsdp": 2, "expert": 1, "tensor": 2}
 LOSS_OF_3_STEPS, LOSS_OF_50_STEPS = 1e-6, 1e-5  # relative differences seen: 1.2e-7 and 2.1e-7
 
 
@@ -103,12 +104,22 @@ def test_an_lstm_on_all_axes_but_tensor_has_the_losses_of_one_device():
     assert_one_curve(on_meshes(2, "one", "run=2,data=2,fsdp=2", kind="lstm"))
 
 
+def test_experts_apart_have_the_losses_of_one_device():
+    """Tokens travel to the devices of their experts and back, and which find no slot does not depend on the mesh."""
+    assert_one_curve(on_meshes(1, "one", "data=2,expert=2,tensor=2", kind="routed"))
+
+
+@pytest.mark.slow
+def test_experts_on_all_axes_have_the_losses_of_one_device():
+    assert_one_curve(on_meshes(2, "one", "run=2,fsdp=2,expert=2", "run=2,expert=4", kind="hash"))
+
+
 def abstract(run: RunConfig, n: int = 1) -> step.TrainState:
     return jax.eval_shape(step.over_runs(step.init_state, run, (0,)), step.Hyper.of((run,) * n))
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adafactor", "muon"])
-@pytest.mark.parametrize("model", [MODEL, universal(256, 2, reuse=2, n_ctx=16), lstm(256, 2, n_ctx=16), LLAMA])
+@pytest.mark.parametrize("model", [MODEL, universal(256, 2, reuse=2, n_ctx=16), lstm(256, 2, n_ctx=16), LLAMA, ROUTED])
 def test_every_weight_of_the_model_and_all_that_an_optimiser_keeps_of_it_is_covered(model, optimizer):
     run = dataclasses.replace(RUN, model=model, optim=OptimConfig(optimizer=optimizer))
     state = abstract(run)
@@ -122,6 +133,11 @@ def test_every_weight_of_the_model_and_all_that_an_optimiser_keeps_of_it_is_cove
             assert axis is None or n % CUBE[axis] == 0
     if model.kind == "lstm":
         assert specs.params["w_input"] == specs.params["w_recur"] == P("run", None, None, "fsdp", None)
+        return
+    if model == ROUTED:
+        assert specs.params["w_expert_up"] == P("run", None, "expert", "fsdp", "tensor")
+        assert specs.params["w_expert_down"] == P("run", None, "expert", "tensor", "fsdp")
+        assert specs.params["w_router"] == P("run", None, "fsdp", None)
         return
     if model == LLAMA:
         assert specs.params["w_q"] == P("run", None, "fsdp", "tensor")

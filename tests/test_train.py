@@ -12,7 +12,7 @@ import pytest
 
 from scaling import checkpoints, distributed, histories, measure, packs, step, train
 from scaling.config import EvalConfig, RunConfig
-from scaling.data.batches import Batches
+from scaling.data.batches import Batches, validation_windows
 from scaling.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
@@ -321,19 +321,27 @@ def test_a_branch_that_becomes_nan_leaves_its_pack_mates_alone(several, stream, 
 
 def test_what_else_is_measured_changes_no_bit_of_the_training(pair, stream, whole, tmp_path):
     other = np.random.default_rng(1).integers(0, 32, 2_000).astype(np.uint16)
-    asked = EvalConfig(8, 1, 2, noise=2, transfer=("noise", "same"), train_windows=4)
+    asked = EvalConfig(8, 1, 2, noise=2, transfer=("noise", "same"), train_windows=4, by_frequency=3)
     runs = [dataclasses.replace(run, eval=asked) for run in pair]
     streams = {"same": stream[15_000:], "noise": other}
     asked_twice = iter((False, False))
     go(runs, stream, tmp_path, transfer_tokens=streams, should_stop=lambda: next(asked_twice, True))
     history = go(runs, stream, tmp_path, transfer_tokens=streams)
-    extra = {"noise_sq", "transfer_loss", "train_eval_loss"}
+    extra = {"noise_sq", "transfer_loss", "train_eval_loss", "frequency_loss"}
     assert_same({name: history[name] for name in history.keys() - extra}, whole[1])
     assert history["noise_sq"].shape == (4, 2, 3)  # batches of 1, 2 and 4 sequences
     assert (np.diff(history["noise_sq"], axis=2) < 0).all()
     assert history["transfer_loss"].shape == (4, 2, 2)
     np.testing.assert_allclose(history["transfer_loss"][:, :, 1], history["eval_loss"].mean(-1), rtol=1e-5)
     assert (history["transfer_loss"][-1, :, 0] > history["transfer_loss"][-1, :, 1]).all()  # it is not like that text
+    windows = validation_windows(stream[15_000:], 16, 8, 1)[:, 1:]
+    counts = np.bincount(windows.reshape(-1), minlength=32)
+    part = measure.parts_by_frequency(counts, 3)
+    weights = [counts[part == k].sum() for k in range(3)]
+    assert max(weights) - min(weights) <= counts.max()
+    assert all(counts[part == k].min() >= counts[part == k + 1].max() for k in range(2))
+    whole_loss = (history["frequency_loss"] * weights).sum(-1) / sum(weights)
+    np.testing.assert_allclose(whole_loss, history["eval_loss"].mean(-1), rtol=1e-5)
     with pytest.raises(InputError, match=r"eval\.transfer=same has no tokens here; there are noise"):
         go(runs, stream, tmp_path / "none", transfer_tokens={"noise": other})
 

@@ -1,9 +1,11 @@
 """A trained model outside its training: what it writes, and its weights as a file that others read."""
 
 import dataclasses
+import functools
 import json
 import struct
 
+import jax
 import numpy as np
 import pytest
 
@@ -11,9 +13,10 @@ from scaling import config
 from scaling.config import RunConfig
 from scaling.data.tokenizer import Tokenizer, bytes_tokenizer
 from scaling.errors import InputError
-from scaling.ladder import transformer
-from scaling.models import model
-from scaling.trained import Trained, _drawn
+from scaling.ladder import lstm, transformer
+from scaling.models import model as networks
+from scaling.models import writing
+from scaling.trained import Trained
 
 CONTEXT = 8
 
@@ -21,39 +24,64 @@ CONTEXT = 8
 @pytest.fixture(scope="module")
 def found() -> Trained:
     """A model whose weights nobody has trained, made large enough that its preferences differ."""
-    import jax
-
     run = RunConfig(transformer(16, 1, d_head=8, n_vocab=264, n_ctx=CONTEXT), tokens=1024)
-    params = model.init(run.model, jax.random.key(3))
+    params = networks.init(run.model, jax.random.key(3))
     return Trained("abc", run, {name: 5 * leaf for name, leaf in params.items()}, 7, bytes_tokenizer())
 
 
 def test_the_likeliest_text_is_what_the_model_says_step_by_step(found):
-    """Also beyond its context, of which the separator and the newest tokens are seen."""
+    """Also beyond its context: a full window goes on from its newer half, after a separator."""
     short = np.asarray(found.logits(np.array([[256, 97, *[1] * (CONTEXT - 2)]]))[0, 1, :257])  # sees no later token
     assert found.sample("a", 1, temperature=0)[0] == bytes([int(short.argmax())]).decode("utf-8", "replace")
-    prompt = "abcdefg"
-    text, ended = found.sample(prompt, CONTEXT, temperature=0)
-    ids = list(prompt.encode())
-    while len(ids) < len(prompt) + CONTEXT:
-        logits = found.logits(np.array([[256, *ids[-(CONTEXT - 1) :]]]))[0, -1, :257]
-        ids.append(int(np.asarray(logits).argmax()))
+    prompt = "abcdef"
+    text, ended = found.sample(prompt, 2 * CONTEXT, temperature=0)
+    ids, seen = list(prompt.encode()), [256, *prompt.encode()]
+    while len(ids) < len(prompt) + 2 * CONTEXT:
+        padded = np.array([[*seen, *[0] * (CONTEXT - len(seen))]])  # one program for all lengths
+        ids.append(int(np.asarray(found.logits(padded)[0, len(seen) - 1, :257]).argmax()))
+        seen = [*seen, ids[-1]] if len(seen) < CONTEXT else [256, *ids[-CONTEXT // 2 :]]
         if ids[-1] == 256:
             break
     assert ended == (ids[-1] == 256)
     assert text == bytes(i for i in ids[len(prompt) :] if i < 256).decode("utf-8", "replace")
 
 
+@pytest.mark.usefixtures("unoptimised")
+@pytest.mark.parametrize(
+    "model",
+    [
+        transformer(16, 2, d_head=8, n_vocab=64, n_ctx=CONTEXT),
+        transformer(16, 2, d_head=4, n_vocab=64, n_ctx=CONTEXT, positions="learned", n_kv_head=2, qk_norm=True),
+        transformer(16, 1, d_head=8, n_vocab=64, n_ctx=CONTEXT, positions="sinusoidal", softcap=5.0),
+        transformer(16, 2, d_head=8, n_vocab=64, n_ctx=CONTEXT, kind="universal", reuse=2),
+        lstm(16, 2, n_vocab=64, n_ctx=CONTEXT),
+    ],
+    ids=lambda model: f"{model.kind}-{model.positions}",
+)
+def test_a_text_read_piece_by_piece_gives_the_logits_of_the_whole(model):
+    params = {name: 3 * leaf + 0.1 for name, leaf in networks.init(model, jax.random.key(1)).items()}
+    tokens = np.random.default_rng(0).integers(0, 64, (3, CONTEXT))
+    whole = np.asarray(jax.jit(functools.partial(networks.apply, model))(params, tokens))
+    further = jax.jit(functools.partial(networks.continued, model))
+    cache, pieces = networks.cache(model, 3), []
+    for begin, stop in ((0, 3), (3, 4), (4, 5), (5, CONTEXT)):
+        logits, cache = further(params, tokens[:, begin:stop], cache, begin)
+        pieces.append(np.asarray(logits))
+    np.testing.assert_allclose(np.concatenate(pieces, 1), whole, rtol=1e-3, atol=3e-4)
+    assert np.abs(whole).max() > 0.3
+
+
 def test_what_is_drawn_has_the_models_probabilities():
     """By temperature and the likeliest alone: within 4 standard errors of 4,000 draws."""
-    logits, rng = np.log([0.5, 0.3, 0.2]), np.random.default_rng(0)
+    logits = np.tile(np.log([0.5, 0.3, 0.2]), (4000, 1))
+    uniform = np.random.default_rng(0).random(4000)
     for temperature, top, wanted in (
         (1, 0, [0.5, 0.3, 0.2]),
         (0.5, 0, [25, 9, 4]),
         (1, 2, [5, 3, 0]),
         (0, 0, [1, 0, 0]),
     ):
-        drawn = np.bincount([_drawn(logits, temperature, top, rng) for _ in range(4000)], minlength=3) / 4000
+        drawn = np.bincount(writing.draw(logits, uniform, temperature, top), minlength=3) / 4000
         p = np.array(wanted) / np.sum(wanted)
         assert (np.abs(drawn - p) <= 4 * np.sqrt(p * (1 - p) / 4000)).all()
 

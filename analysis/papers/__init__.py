@@ -46,6 +46,7 @@ def reproduce(
     transfer: Sequence[str] = (),
     settings: Mapping[str, str] | None = None,
     forecasts: "str | Path | None" = None,
+    beside: Sequence["Records"] = (),
 ) -> "Reproduction":
     """A paper's figures and tables from the records of our own runs.
 
@@ -62,8 +63,9 @@ def reproduce(
         settings: fields of every run that differ from the experiments' own, such as {"data.source": "text:*.txt"};
             `rates` is the text whose learning rates the runs take.
         forecasts: folder of dated forecasts (`scaling predict --store`), which a page holds against what came.
+        beside: of studies of the same experiments on other texts, at any budget, for Table A2 of chinchilla.
 
     Raises:
-        InputError: no such paper, budget, figure or forecast, or the study has none of these runs.
+        InputError: no such paper, budget, figure or forecast, or a study has none of these runs.
     """
-    return wanted(paper, budget, only, transfer=transfer, settings=settings).drawn_from(records, forecasts)
+    return wanted(paper, budget, only, transfer=transfer, settings=settings).drawn_from(records, forecasts, beside)

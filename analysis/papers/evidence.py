@@ -42,11 +42,18 @@ class Evidence:
 
     Args:
         promised: dated forecasts of runs, where some were stored.
+        beside: the same experiments on other texts, by text, where some were trained.
     """
 
-    def __init__(self, experiments: Experiments, promised: Registry | None = None):
+    def __init__(
+        self,
+        experiments: Experiments,
+        promised: Registry | None = None,
+        beside: Mapping[str, Experiments] | None = None,
+    ):
         self.experiments = experiments
         self.promised = promised
+        self.beside = beside or {}
 
     def need(self, *names: str) -> Table:
         """The runs of these experiments that ended well, each once.

@@ -88,9 +88,15 @@ class Paper:
         """The experiments that these figures need."""
         return tuple(dict.fromkeys(need for name in names for need in self.figures[name].needs))
 
-    def draw(self, names: Sequence[str], experiments: Experiments, promised: Registry | None = None) -> list[Drawn]:
+    def draw(
+        self,
+        names: Sequence[str],
+        experiments: Experiments,
+        promised: Registry | None = None,
+        beside: Mapping[str, Experiments] | None = None,
+    ) -> list[Drawn]:
         """These figures and tables, of one evidence."""
-        evidence = self.evidence(experiments, promised)
+        evidence = self.evidence(experiments, promised, beside)
         return [self.draw_one(name, evidence) for name in names]
 
     def draw_one(self, name: str, evidence: Evidence) -> Drawn:

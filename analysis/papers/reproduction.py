@@ -6,10 +6,10 @@ budgets).
 
 import dataclasses
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from analysis.papers.drawn import Drawn
 from analysis.papers.evidence import Experiments, split
 from analysis.papers.paper import Paper, Planned
 from analysis.records import Records
+from analysis.table import Table
 from configs.budget import Budget
 from scaling import config, rates
 from scaling.config import DataConfig, RunConfig, Study
@@ -31,12 +32,21 @@ SHOWN = ("kind", "reuse", "n_layer", "d_model", "n_ctx", "n_vocab", "dropout")  
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-    """Figures of a paper at a budget, and the runs of the experiments that they need."""
+    """Figures of a paper at a budget, and the runs of the experiments that they need.
+
+    Attributes:
+        later: the runs of the experiments that a table of those that are done tells, where not all are known before.
+    """
 
     paper: str
     budget: Budget
     figures: tuple[str, ...]
     members: Members
+    later: Callable[[Table], Members] | None = None
+
+    def grown(self, records: Records) -> "Wanted":
+        """With the runs that follow from those of the records, where not all are known before."""
+        return self if self.later is None else dataclasses.replace(self, members=self.later(records.runs))
 
     @property
     def study(self) -> Study:
@@ -50,34 +60,51 @@ class Wanted:
         planned = {name: [planned_row(run) for run in runs] for name, runs in self.members.items()}
         return [str(line) for line in self._paper.expected(planned, self.figures)]
 
-    def drawn_from(self, records: Records, forecasts: str | Path | None = None) -> "Reproduction":
+    def drawn_from(
+        self, records: Records, forecasts: str | Path | None = None, beside: Sequence[Records] = ()
+    ) -> "Reproduction":
         """The figures from the records of a study that holds these runs, among others or not all of them yet.
 
         Args:
             forecasts: folder of dated forecasts, which a page holds against what came.
+            beside: of studies of the same experiments on other texts, at any budget.
 
         Raises:
-            InputError: none of these runs has a record, or the folder has no forecast.
+            InputError: none of these runs has a record, or the folder has no forecast, or a study beside has no run of
+                these experiments, or the text of another.
         """
-        ids = self._ids(records.configs)
-        experiments = split(records, ids)
+        experiments = split(records, _ids(self.members, records.configs))
         if not experiments:
             raise InputError(
                 f"{records.runs.source} has no run of budget {self.budget.name} with these settings yet; give the "
                 "budget, the text, the texts of other kinds and the settings with which it was begun"
             )
         promised = None if forecasts is None else registry.read(forecasts)
-        drawn = tuple(self._paper.draw(self.figures, experiments, promised))
+        others = self._on_other_texts(records, beside)
+        drawn = tuple(self._paper.draw(self.figures, experiments, promised, others))
         return Reproduction(self, experiments, drawn, len(self.study.runs))
 
     @property
     def _paper(self) -> Paper:
         return folders.named(self.paper)
 
-    def _ids(self, configs: Mapping[str, RunConfig]) -> dict[str, set[str]]:
-        """The ids, in the study, of each experiment's runs."""
-        ids = {_key(run): id for id, run in configs.items()}
-        return {name: {ids[_key(run)] for run in runs if _key(run) in ids} for name, runs in self.members.items()}
+    def _on_other_texts(self, records: Records, beside: Sequence[Records]) -> dict[str, Experiments]:
+        """The experiments of each study beside this one, by its text."""
+        found: dict[str, Experiments] = {}
+        anywhere = _at_any_budget(self.paper, tuple(self.members)) if beside else {}
+        texts = _texts(records)
+        for other in beside:
+            own = split(other, _ids(anywhere, other.configs))
+            if not own:
+                raise InputError(f"{other.runs.source} has no run of the experiments {', '.join(anywhere)}")
+            (text, *more) = _texts(other)
+            if more or text in (*texts, *found):
+                theirs, ours = (" and ".join(names) for names in ([text, *more], [*texts, *found]))
+                raise InputError(
+                    f"{other.runs.source} is of {theirs}; a study beside this one has one text, and another than {ours}"
+                )
+            found[text] = own
+        return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,8 +164,13 @@ def wanted(
         at = dataclasses.replace(at, source=settings.pop("data.source", at.source))
     names = figures.chosen(tuple(only))
     needed = [name for name in experiments if name in figures.needed(names)]
-    members = {name: tuple(config.override(run, settings) for run in experiments[name](at)) for name in needed}
-    return Wanted(paper, at, names, members)
+
+    def overridden(found: Members) -> Members:
+        return {name: tuple(config.override(run, settings) for run in found[name]) for name in needed}
+
+    grown = getattr(_part(paper, "experiments"), "grown", None)
+    later = None if grown is None else lambda table: overridden(grown(at, table))
+    return Wanted(paper, at, names, overridden({name: experiments[name](at) for name in needed}), later)
 
 
 def planned_row(run: RunConfig) -> Planned:
@@ -155,6 +187,24 @@ def planned_row(run: RunConfig) -> Planned:
         "seed": run.seed,
     }
     return Planned(row, np.array([step for step in run.eval_steps if step], float))
+
+
+def _at_any_budget(paper: str, names: Sequence[str]) -> Members:
+    """The runs of these experiments at every budget of the paper, at the rates of either text."""
+    budgets, experiments = _part(paper, "budgets"), _part(paper, "experiments").EXPERIMENTS
+    every = [budgets.named(name, (), text) for name in budgets.BUDGETS for text in get_args(rates.Text)]
+    return {name: tuple(dict.fromkeys(run for at in every for run in experiments[name](at))) for name in names}
+
+
+def _ids(members: Members, configs: Mapping[str, RunConfig]) -> dict[str, set[str]]:
+    """The ids, in a study, of each experiment's runs."""
+    ids = {_key(run): id for id, run in configs.items()}
+    return {name: {ids[_key(run)] for run in runs if _key(run) in ids} for name, runs in members.items()}
+
+
+def _texts(records: Records) -> list[str]:
+    """The texts of a study's runs."""
+    return list(dict.fromkeys(run.data.source for run in records.configs.values()))
 
 
 def _key(run: RunConfig) -> str:

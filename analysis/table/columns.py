@@ -23,6 +23,8 @@ COLUMNS: Mapping[str, str] = {
     "params_total": "parameters",
     "params_experts": "parameters",
     "experts": "experts",
+    "routing": TEXT,
+    "capacity": "times",
     "active_share": "share",
     "quality": "share",
     "granularity": "times",

@@ -84,7 +84,8 @@ def study(budget: str = "cpu-1h", only: tuple[str, ...] = (), rates: Text = "pyt
 
 def _models(budget: Budget, grid: Grid) -> Iterator[ModelConfig]:
     for width in grid.widths:
-        yield transformer(width, 2, budget.d_head, n_vocab=grid.n_vocab, n_ctx=budget.n_ctx)
+        d_head = budget.d_head if width % budget.d_head == 0 else budget.d_head // 2
+        yield transformer(width, 2, d_head, n_vocab=grid.n_vocab, n_ctx=budget.n_ctx)
 
 
 def _lengths(grid: Grid, model: ModelConfig, unit: int) -> list[int]:

@@ -21,6 +21,11 @@ class Budget(budget.Budget):
         shares: of the tokens that are the sliver's.
         slivers: log2 of its tokens.
         whole: times that all of the text is read, in comparison.
+        copied: share of the documents that are planted near-copies' originals, and how many there are of each.
+        pool: log2 of the tokens that a filter chooses from.
+        keeps: shares of them that filters keep.
+        bad: share of the documents that are corrupted before.
+        twice: seeds of the runs with near-copies and filters.
     """
 
     source: str = "python"
@@ -34,19 +39,26 @@ class Budget(budget.Budget):
     shares: tuple[float, ...] = (0.1, 0.5)  # of Hernandez et al. (2022): 0.03 to 0.9
     slivers: tuple[int, ...] = (11, 13, 15, 17)
     whole: tuple[int, ...] = (4, 16, 64)
+    copied: tuple[float, int] = (0.001, 1000)
+    pool: int = 20
+    keeps: tuple[float, ...] = (0.1, 0.25, 0.5, 1.0)  # of Goyal et al. (2024): 0.1 to 0.4
+    bad: float = 0.5
+    twice: int = 2
     windows: int = 512
 
 
 # For tests: a minute, and nothing can be decided.
 TINY = Budget(
     "tiny", size=2, qualities=(1.0, 0.75, 0.5), longest=17, lengths=2, seeds=2, sizes=(1, 2, 3), repeated=2,
-    slivers=(11, 13), whole=(4,), windows=128,
+    slivers=(11, 13), whole=(4,), copied=(0.02, 5), pool=16, keeps=(0.25, 0.5, 1.0), windows=128,
 )  # fmt: skip
 
 CPU_1H = Budget("cpu-1h")
 
 # Longer runs, so that a sliver is read as often as in the paper.
-CPU_3H = dataclasses.replace(CPU_1H, name="cpu-3h", longest=23, lengths=4, slivers=(10, 12, 14, 16, 18), windows=1024)
+CPU_3H = dataclasses.replace(
+    CPU_1H, name="cpu-3h", longest=23, lengths=4, slivers=(10, 12, 14, 16, 18), twice=3, windows=1024
+)
 
 BUDGETS = {one.name: one for one in (TINY, CPU_1H, CPU_3H)}
 DEFAULT = "cpu-1h"

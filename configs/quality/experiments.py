@@ -1,4 +1,5 @@
-"""Text of known quality: documents corrupted at a stated rate, and a sliver of the text read many times.
+"""Text of known quality: documents corrupted at a stated rate, a sliver of the text read many times, near-copies and
+what their removal is worth, and filters of several strengths.
 
     scaling study run configs/quality/experiments.py --set budget=cpu-1h 'source=text:main/train*' --out studies/quality
 
@@ -8,6 +9,8 @@
 | `sizes` | several sizes on the text as it is, so that a loss can be read as the size that has it |
 | `repeats` | one size; a share of the tokens is a sliver of 2^11 to 2^17 tokens, read again and again |
 | `whole` | one size; all of the text is less, and read several times |
+| `copies` | one size; near-copies of a few documents are half of the text, and the same text after `dedup` |
+| `filters` | one size; of a pool of which half is corrupted, the share most like the clean text, read several times |
 
 A run's lengths are branches of one trunk. What is held out is never changed: give the text as `source` and not as
 data.source, which would be the same for all runs.
@@ -77,11 +80,37 @@ def whole(budget: Budget) -> tuple[RunConfig, ...]:
     )
 
 
+def copies(budget: Budget) -> tuple[RunConfig, ...]:
+    """A text with planted near-copies, what `dedup` leaves of it, and of the text without them. Python sources drop
+    theirs always: no runs."""
+    if budget.source.partition(":")[0] == "python":
+        return ()
+    return tuple(
+        run
+        for source in (copied(budget), f"dedup({copied(budget)})", f"dedup({copied(budget, 0.0)})")
+        for seed in range(budget.twice)
+        for run in _branches(budget, budget.repeated, source, 1, seed)
+    )
+
+
+def filters(budget: Budget) -> tuple[RunConfig, ...]:
+    """Every strength at every length. Of a pool of so many tokens, a filter that keeps a share k leaves k of them: the
+    first ones of the filtered text, since it has the order of the text."""
+    return tuple(
+        dataclasses.replace(run, unique_tokens=round(keep * 2**budget.pool / GRID.n_ctx) * GRID.n_ctx)
+        for keep in budget.keeps
+        for seed in range(budget.twice)
+        for run in _branches(budget, budget.repeated, filtered(budget, keep), budget.lengths, seed)
+    )
+
+
 EXPERIMENTS: Mapping[str, Callable[[Budget], tuple[RunConfig, ...]]] = {
     "corruption": corruption,
     "sizes": sizes,
     "repeats": repeats,
     "whole": whole,
+    "copies": copies,
+    "filters": filters,
 }
 
 
@@ -93,6 +122,18 @@ def corrupted(source: str, quality: float) -> str:
 def with_sliver(source: str, share: float, tokens: int) -> str:
     """The text of whose tokens a share is the first so many, read again and again."""
     return f"mix:{round(1 - share, 6):g}*{source}+{share:g}*first({source}, tokens={tokens})"
+
+
+def copied(budget: Budget, share: float | None = None) -> str:
+    """The text with planted near-copies of a share of the documents; with none of none, cut as with some."""
+    most, times = budget.copied
+    return f"duplicate({budget.source}, share={most if share is None else share:g}, times={times})"
+
+
+def filtered(budget: Budget, keep: float) -> str:
+    """Of a text of which a share is corrupted, the share `keep` that is most like the text as it is."""
+    source = corrupted(budget.source, 1 - budget.bad)
+    return source if keep == 1 else f"filter({source}, keep={keep:g}, by={budget.source})"
 
 
 def _branches(budget: Budget, k: int, source: str, lengths: int, seed: int) -> Iterator[RunConfig]:

@@ -2,6 +2,7 @@
 
 import argparse
 import functools
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -130,6 +131,18 @@ def add(verbs: arguments.Verbs) -> None:
     plan.add_argument("--n-ctx", type=arguments.count, help="of the model, for accounts and ladders (2048)")
     plan.add_argument("--n-vocab", type=arguments.count, help="likewise (32000)")
     plan.add_argument("--aspect", type=arguments.number, metavar="RATIO", help="d_model / n_layer of the shapes (80)")
+    plan.add_argument(
+        "--experts",
+        nargs="+",
+        action="extend",
+        default=[],
+        type=arguments.count,
+        metavar="E",
+        help="dense and routed models beside each other, by published:ludziejewski or a fit of that law",
+    )
+    plan.add_argument(
+        "--total-params", type=arguments.number, metavar="N", help="with --experts: that a model may hold, all experts"
+    )
     plan.add_argument(
         "--embeddings",
         type=int,
@@ -297,6 +310,9 @@ def _plan(args: argparse.Namespace) -> int:
     if args.fit is None:
         return _account_alone(args, machine)
     budget = _budget(args, machine)
+    if args.experts:
+        return _compare_experts(args, budget)
+    _refuse(args, "--total-params is about experts: give --experts 1 8 32", "total_params")
     common = {
         "rates": own_rates.read(args.rates) if args.rates else None,
         "aspect": recipe.ASPECT if args.aspect is None else args.aspect,
@@ -347,6 +363,37 @@ def _plan(args: argparse.Namespace) -> int:
         canvas.save(served_figure.figure(way.law, made.served), path)
 
     return _answer_plan(args, made, (args.store, store), (args.plot, draw))
+
+
+def _compare_experts(args: argparse.Namespace, budget: "Budget") -> int:
+    """Dense and routed models of one compute."""
+    from analysis.laws import Ludziejewski
+    from analysis.plan import experts, published, reach
+
+    _refuse(
+        args,
+        "--experts compares dense and routed models",
+        *("inference_tokens", "unique_tokens", "params", "rates", "batch_fit", "write", "store", "plot", "accounting"),
+    )
+    if str(args.fit).removeprefix(published.PREFIX) == experts.NAME:
+        law, doubts = experts.published(), [published.NOT_YOURS]
+        if max(args.experts) > experts.LARGEST:
+            doubts.append(f"{max(args.experts)} experts: the paper's runs have {experts.LARGEST} at most")
+    else:
+        found = _fit(args.fit)
+        if not isinstance(found.law, Ludziejewski):
+            raise InputError(
+                f"{args.fit} is a fit of {found.law.name}, which knows no experts; wanted one of {experts.NAME}, or "
+                f"{published.PREFIX}{experts.NAME}"
+            )
+        law, doubts = found.law, reach.beyond(found, {"experts": max(args.experts), "flops": budget.flops})
+        if doubt := reach.doubt(found):
+            if not args.despite_doubts:
+                raise InputError(f"{args.fit}: {doubt}; --despite-doubts compares by it all the same")
+            doubts.insert(0, doubt)
+    total = math.inf if args.total_params is None else args.total_params
+    made = experts.compare(law, budget.flops, args.experts, total_params=total, doubts=doubts)
+    return arguments.answer(made, args.json)
 
 
 def _refuse(args: argparse.Namespace, why: str, *names: str) -> None:

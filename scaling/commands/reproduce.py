@@ -6,7 +6,7 @@ import functools
 import os
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +52,14 @@ def _add_paper(verbs: arguments.Verbs, name: str) -> None:
         help="held-out text of other kinds, for figures 8 and 24 of kaplan",
     )
     paper.add_argument(
+        "--beside",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="STUDY",
+        help="folders or exports of the same experiments on other texts, for tableA2 of chinchilla",
+    )
+    paper.add_argument(
         "--out", type=Path, help="folder of the study, which papers share (studies/papers-BUDGET); the page is in NAME/"
     )
     paper.add_argument("--draw", action="store_true", help="draw from the runs there are; train nothing")
@@ -83,7 +91,7 @@ def _reproduce(paper: str, args: argparse.Namespace) -> int:
         )
     out = args.out or Path("studies") / f"{wanted.study.name}-{wanted.budget.name}"
     if args.draw:
-        _draw(wanted, read(out))
+        _draw(_grown(wanted, out), read(out), args.beside)
         return 0
     refuse_on_a_cpu(wanted)
     if not wanted.budget.paper:
@@ -91,19 +99,38 @@ def _reproduce(paper: str, args: argparse.Namespace) -> int:
         arguments.say(
             f"learning rates: as swept on {text}; --set rates=python or rates=english chooses, where both are"
         )
-    whole, packs = study.plan(wanted.study, out, args)
-    _tell_expected(wanted, whole)
-    outcome = study.train(whole, packs, args, retry=args.retry)
+    told = False
+    while True:
+        whole, packs = study.plan(wanted.study, out, args)
+        if not told:
+            _tell_expected(wanted, whole)
+            told = True
+        outcome = study.train(whole, packs, args, retry=args.retry)
+        grown = wanted if outcome.interrupted or outcome.left or outcome.failed else _grown(wanted, out)
+        if grown.members == wanted.members:
+            break
+        arguments.say(f"{out}: {len(grown.study.runs) - len(wanted.study.runs)} runs follow from those that are done")
+        wanted = grown
     if outcome.interrupted:
         arguments.say(f"{out}: --draw draws what is there")
         return outcome.exit_code
     try:
-        _draw(wanted, whole)
+        _draw(wanted, whole, args.beside)
     except InputError as error:
         if not outcome.exit_code:
             raise
         arguments.say(f"nothing is drawn: {error}")  # runs have failed, and that is what the exit code tells
     return outcome.exit_code
+
+
+def _grown(wanted: "Wanted", out: Path) -> "Wanted":
+    """With the runs that follow from those that are done in a folder."""
+    if wanted.later is None:
+        return wanted
+    with _on_the_cpu():
+        from analysis import records
+
+        return wanted.grown(records.read(out))
 
 
 def refuse_on_a_cpu(wanted: "Wanted") -> None:
@@ -160,7 +187,7 @@ def _kept(path: Path) -> dict[str, Any]:
         return {}
 
 
-def _draw(wanted: "Wanted", whole: "StudyFolder") -> None:
+def _draw(wanted: "Wanted", whole: "StudyFolder", beside: Sequence[str]) -> None:
     """Makes the page from the runs there are and prints what it says."""
     folder = whole.path / wanted.paper
     path = folder / EXPECTED
@@ -168,7 +195,8 @@ def _draw(wanted: "Wanted", whole: "StudyFolder") -> None:
         from analysis import records
 
         promised = folder / FORECASTS
-        found = wanted.drawn_from(records.read(whole.path), promised if promised.is_dir() else None)
+        others = [records.read(path) for path in beside]
+        found = wanted.drawn_from(records.read(whole.path), promised if promised.is_dir() else None, others)
         expected = _kept(path).get("lines", ())
         page, command = folder / "index.html", shlex.join(["scaling", *sys.argv[1:]])
         folder.mkdir(parents=True, exist_ok=True)

@@ -39,12 +39,9 @@ def _sample(args: argparse.Namespace) -> int:
         raise InputError("--prompt: it is not UTF-8")
     if args.weights and args.prompt:
         raise InputError("--weights writes the model and --prompt its text; give one of them")
-    from scaling import trained
+    from scaling import study, trained
 
-    folder, run = args.model, ""
-    if not (folder / "study.json").exists() and (folder.parent / "study.json").exists():
-        folder, run = folder.parent, folder.name
-    found = trained.load(folder, run)
+    found = trained.load(*study.place(args.model))
     size = f"run {found.id}, N={found.config.model.N:,}, after {found.steps:,} updates"
     if args.weights:
         for path in found.write(args.weights):

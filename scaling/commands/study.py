@@ -6,7 +6,7 @@ import hashlib
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -165,20 +165,24 @@ def _run_study(config: str, settings: dict[str, str], out: Path, args: argparse.
     retry = vars(args).get("retry", False)
     wanted = question.load(config, settings, arguments.say)
     ask = question.more(config, settings, arguments.say)
+    asked_with = settings if ask is not None and parts == 1 else None
     while True:
-        whole, packs = plan(wanted, out, args, part, parts)
+        whole, packs = plan(wanted, out, args, part, parts, asked_with)
         if not packs:
             arguments.say(f"{out}: part {shard} has no runs")
             return 0
         outcome = train(whole, packs, args, shard=shard, retry=retry)
         if outcome.left or outcome.failed:
             break
-        if ask is not None and parts == 1 and whole.asked and whole.asked.closed:
+        if ask is None or asked_with is None:
+            break
+        if whole.asked and whole.asked.closed:
             arguments.say(
-                f"{out}: the config's `more` was asked before, and had no more to add; a new --out folder asks again"
+                f"{out}: the config's `more` was asked before with these settings, and had no more to add; others ask "
+                "again"
             )
             break
-        if ask is None or parts > 1 or not _ask(ask, whole, wanted):
+        if not _ask(ask, whole, wanted, asked_with):
             break
     if outcome.finished + outcome.diverged and not outcome.interrupted and parts == 1:
         _write_report(out, only_if_older_than=[out / "study.json", *out.glob("packs/*/*/done.json")])
@@ -186,13 +190,19 @@ def _run_study(config: str, settings: dict[str, str], out: Path, args: argparse.
 
 
 def plan(
-    wanted: "Study", out: Path, args: argparse.Namespace, part: int = 1, parts: int = 1
+    wanted: "Study",
+    out: Path,
+    args: argparse.Namespace,
+    part: int = 1,
+    parts: int = 1,
+    settings: Mapping[str, str] | None = None,
 ) -> tuple["StudyFolder", Sequence["Pack"]]:
     """The study in its folder, made there or found, and the packs of one of its parts."""
     from scaling import study
 
     arguments.check_folder(out)
-    whole = study.prepare(wanted, out, pack=args.pack, workers=args.workers, shards_of=parts, say=arguments.say)
+    spread = {"pack": args.pack, "workers": args.workers, "shards_of": parts}
+    whole = study.prepare(wanted, out, **spread, settings=settings, say=arguments.say)
     return whole, whole.part(part, parts)
 
 
@@ -251,7 +261,9 @@ def _only_given_up(whole: "StudyFolder", packs: Sequence["Pack"]) -> bool:
     return all(whole.quarantined(pack) for pack in packs if not whole.done(pack))
 
 
-def _ask(ask: Callable[["Table"], Sequence["RunConfig"]], whole: "StudyFolder", wanted: "Study") -> bool:
+def _ask(
+    ask: Callable[["Table"], Sequence["RunConfig"]], whole: "StudyFolder", wanted: "Study", settings: Mapping[str, str]
+) -> bool:
     """Asks the config for more runs, now that all are done, and writes its answer down; whether there are any."""
     from scaling import study
 
@@ -259,7 +271,7 @@ def _ask(ask: Callable[["Table"], Sequence["RunConfig"]], whole: "StudyFolder", 
     from analysis.load import load
 
     runs = ask(load(whole.path))
-    added = study.answer(whole.path, wanted.runs, whole.asked, runs, arguments.say)
+    added = study.answer(whole.path, wanted.runs, whole.asked, runs, settings, arguments.say)
     arguments.say(f"{whole.path}: the config adds {len(runs)} runs" if added else f"{whole.path}: no run is added")
     return added
 
@@ -378,7 +390,10 @@ def _study_status(args: argparse.Namespace) -> int:
         now = status.of(whole)
         if args.watch and sys.stdout.isatty():
             terminal.obeyed(sys.stdout).write("\033[2J\033[H")
-        print("\n".join(_glance(now, args.runs or (not args.watch and len(now.runs) <= FEW))), flush=True)
+        lines = _glance(now, args.runs or (not args.watch and len(now.runs) <= FEW))
+        if not args.watch:
+            lines += _ends(whole, now)
+        print("\n".join(lines), flush=True)
         over = all(each.state in ("done", "quarantined") for each in now.packs)
         if not args.watch or over:
             return 0
@@ -409,10 +424,25 @@ def _glance(now: "Status", each_run: bool) -> list[str]:
     states = ", ".join(f"{n} {state}" for state, n in counts.items())
     left = f", about {progress_bar.clock(now.left)} left" if now.left else ""
     lines.append(f"{finished} of {len(now.runs)} runs finished ({states}); {now.share:.0%} of the updates{left}")
-    if any(each.state == "running" for each in now.packs):
-        lines.append("what unfinished runs will end at: scaling predict DIR --schedule planned")
     if "quarantined" in counts:
         lines.append("what is quarantined is tried again by scaling study run ... --retry")
+    return lines
+
+
+def _ends(whole: "StudyFolder", now: "Status") -> list[str]:
+    """What the runs that are trained now will end at, as far as their curves tell."""
+    running = [each.pack for each in now.packs if each.state == "running"]
+    if not running:
+        return []
+    arguments.fits_on_the_cpu()
+    from analysis import schedule_forecast
+
+    told = schedule_forecast.of_running(whole, running)
+    lines = ["", "where runs in training end, by the annealing law of their curves:"]
+    for run, ending in told.items():
+        lines.append(f"  {run} {ending if isinstance(ending, str) else f'ends at {ending.told()}'}")
+    if (more := sum(len(pack.runs) for pack in running) - len(told)) > 0:
+        lines.append(f"  {more} more: scaling predict {whole.path} --schedule planned")
     return lines
 
 

@@ -6,6 +6,7 @@ text:GLOB[,GLOB...]   .txt[.gz], .md, .jsonl[.gz|.zst], .parquet
 tfds:NAME[/CONFIG]    TensorFlow Datasets, prepared beforehand; ?split=..., ?field=..., ?data_dir=...
 synthetic:...         a generated language of known entropy (`scaling.data.synthetic`)
 task:...              questions with their answers: sums, copies (`scaling.data.tasks`)
+sample(STUDY/RUN, ..) what a trained model writes (`scaling.data.sampled`)
 RULE(SOURCE, ...)     another source, changed by a rule (`scaling.data.transformations`, `scaling.data.quality`)
 
 Several of them, each with its share, are a mixture (`scaling.data.mixture`).
@@ -14,7 +15,7 @@ Several of them, each with its share, are a mixture (`scaling.data.mixture`).
 import glob
 import os
 
-from scaling.data import expressions, mixture, quality
+from scaling.data import expressions, mixture, quality, sampled
 from scaling.data.documents import Corpus
 from scaling.data.python_sources import PythonCorpus
 from scaling.data.synthetic import SyntheticCorpus
@@ -25,7 +26,8 @@ from scaling.data.transformations import transformed
 from scaling.errors import InputError
 
 USAGE = (
-    "python, python:stdlib, text:GLOB, tfds:NAME, synthetic:KEY=VALUE,..., task:KIND?KEY=VALUE, RULE(SOURCE, ...), "
+    "python, python:stdlib, text:GLOB, tfds:NAME, synthetic:KEY=VALUE,..., task:KIND?KEY=VALUE, "
+    "sample(STUDY/RUN, ...), RULE(SOURCE, ...), "
     "mix:SHARE*SOURCE+SHARE*SOURCE or tokens:ID"
 )
 
@@ -38,6 +40,8 @@ def open_corpus(source: str) -> Corpus:
     """
     if (call := expressions.call(source)) is not None:
         name, inner, options = call
+        if name == "sample":
+            return sampled.sampled(source, inner, options)
         if mixture.is_one(inner) or name == "first":
             raise InputError(
                 f"{source}: a rule changes one text, and first(...) is a part of a mixture; such as "

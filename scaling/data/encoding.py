@@ -29,6 +29,7 @@ from scaling.data.corpora import open_corpus
 from scaling.data.documents import Corpus, Part
 from scaling.data.index import Changed, Index, by_part, open_index, summarise, texts
 from scaling.data.mixture import Share
+from scaling.data.sampled import SampledCorpus
 from scaling.data.token_set import FILES, NAMED, PACKING, SPLITS, TokenSet, TooLittleText, identity, named, open_tokens
 from scaling.data.tokenizer import Tokenizer, bytes_tokenizer, train_bpe
 from scaling.data.transformations import Derived, HeldOut, root
@@ -108,9 +109,15 @@ def prepare(
 def _tokenizer(kind: str, n_vocab: int, makers: Sequence["_Maker"]) -> Tokenizer:
     """The tokenizer asked for; BPE is trained on the first documents of the training streams, once.
 
-    Of a text that rules changed it is that of the text as it was, so that losses under several rules can be compared.
+    Of a text that rules changed it is that of the text as it was, so that losses under several rules can be compared;
+    where a model writes the text, or one of several, it is the model's.
     """
-    if kind == "bytes":
+    own = {maker.vocabulary for maker in makers} - {b""} if kind == "bpe" else set()
+    if len(own) > 1:
+        raise InputError("the texts were written by models of several vocabularies; name one with data.tokenizer=FILE")
+    if own:
+        tokenizer = Tokenizer(own.pop())
+    elif kind == "bytes":
         tokenizer = bytes_tokenizer()
     elif kind != "bpe":
         tokenizer = Tokenizer.load(kind)
@@ -178,6 +185,12 @@ class _Maker:
     def root(self) -> str:
         """The source before all rules."""
         return root(self.corpora[self.source]).source
+
+    @property
+    def vocabulary(self) -> bytes:
+        """That of the model by which the text is written; empty of another text."""
+        corpus = root(self.corpora[self.source])
+        return corpus.written.tokenizer.read_bytes() if isinstance(corpus, SampledCorpus) else b""
 
     def sampler(self) -> "_Maker":
         """Of the source before all rules, whose vocabulary is learnt."""

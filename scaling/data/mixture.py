@@ -47,6 +47,11 @@ def is_one(source: str) -> bool:
     return source.startswith(PREFIX)
 
 
+def plain(source: str) -> bool:
+    """Whether a source is a text as it is: neither a mixture nor changed by a rule."""
+    return not is_one(source) and expressions.call(source) is None
+
+
 def parse(source: str) -> tuple[Share, ...]:
     """The parts of a mixture, whose shares add up to 1; of another source, itself.
 

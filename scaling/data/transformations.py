@@ -52,17 +52,20 @@ class Rule:
         """How many documents a document becomes."""
         return self.times if self._meets(document) else 1
 
-    def of(self, document: Document) -> list[Document]:
-        """What becomes of a document; nothing but its text is changed, and the side of the split stays."""
+    def of(self, document: Document, which: Collection[int]) -> Iterator[Document]:
+        """What becomes of a document, those of `made_of` numbered in `which`; nothing but its text is changed, and the
+        side of the split stays.
+        """
         if not self._meets(document):
-            return [document]
+            yield from [document] * len(which)
+            return
         group = document.group or f"alone:{document.text}"
         draw = self._draw(document)
-        texts = [_replaced(document.text, self.replaced, functools.partial(draw, n)) for n in range(1, self.times + 1)]
-        if self.times > 1:
-            texts[0] = document.text
-        names = [document.id, *(f"{document.id}~{n}" for n in range(1, self.times))]
-        return [Document(name, text, group) for name, text in zip(names, texts, strict=True)]
+        for n in which:
+            text = document.text
+            if n or self.times == 1:
+                text = _replaced(text, self.replaced, functools.partial(draw, n + 1))
+            yield Document(f"{document.id}~{n}" if n else document.id, text, group)
 
     def _meets(self, document: Document) -> bool:
         if not document.text or on_held_out_side(document):
@@ -164,10 +167,8 @@ class TransformedFile(File):
         wanted, first = None if keep is None else set(keep), 0
         for document in in_pieces(self.of, self.cut):
             numbers = range(first, first := first + self.rule.made_of(document))
-            if wanted is None or not wanted.isdisjoint(numbers):
-                for n, made in zip(numbers, self.rule.of(document), strict=True):
-                    if wanted is None or n in wanted:
-                        yield n, made
+            some = [n for n in numbers if wanted is None or n in wanted]
+            yield from zip(some, self.rule.of(document, [n - numbers.start for n in some]), strict=True)
 
 
 def in_pieces(file: File, cut: int) -> Iterator[Document]:

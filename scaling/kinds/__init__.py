@@ -10,6 +10,7 @@ from scaling.errors import InputError
 from scaling.kinds.foreign import Foreign, tell
 from scaling.kinds.kind import Counted, Kept, Kind
 from scaling.kinds.lstm import LSTM
+from scaling.kinds.routed import Routed
 from scaling.kinds.transformer import Transformer, Universal
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ KINDS: dict[str, Kind] = {
     "transformer": Transformer(),
     "lstm": LSTM(),
     "universal": Universal(),
+    "routed": Routed(),
 }
 
 

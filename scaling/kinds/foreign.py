@@ -45,6 +45,9 @@ class Foreign(Kind):
     def active(self, model: "ModelConfig") -> int:
         return self.counted(model).active
 
+    def idle(self, model: "ModelConfig") -> int:
+        return self.counted(model).idle
+
     def positions(self, model: "ModelConfig") -> int:
         return self.counted(model).positions
 

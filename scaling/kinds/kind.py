@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 if TYPE_CHECKING:  # facts are read without JAX
     import jax
+    import numpy as np
 
     from scaling.config import ModelConfig
     from scaling.models.shared import Features, Params
@@ -28,6 +29,7 @@ class Counted(NamedTuple):
     positions: int
     context: int
     depth: int
+    idle: int = 0
 
 
 class Kind(abc.ABC):
@@ -50,7 +52,8 @@ class Kind(abc.ABC):
 
     @abc.abstractmethod
     def N(self, model: "ModelConfig") -> int:
-        """Non-embedding parameters: the elements of the matrices (named w_) but w_embed, w_pos and w_head."""
+        """Non-embedding parameters: the elements of the matrices (named w_) but w_embed, w_pos and w_head, and but
+        those that are `idle`."""
 
     @abc.abstractmethod
     def vectors(self, model: "ModelConfig") -> int:
@@ -59,6 +62,10 @@ class Kind(abc.ABC):
     def active(self, model: "ModelConfig") -> int:
         """Of N, those that a token meets, each as often as it meets it: 2 FLOP each in the forward pass."""
         return self.N(model)
+
+    def idle(self, model: "ModelConfig") -> int:
+        """Elements of the matrices that a token does not meet, while others do: experts that it is not sent to."""
+        return 0
 
     def positions(self, model: "ModelConfig") -> int:
         """Parameters of learned positions."""
@@ -88,6 +95,14 @@ class Kind(abc.ABC):
         """Which attention a program uses on a backend ("cpu", "gpu", "tpu"), and why, in one line."""
         return "none"
 
+    def frozen(self, model: "ModelConfig", frequency: "np.ndarray") -> "Mapping[str, np.ndarray]":
+        """Weights that training leaves as they are and that the text decides, by name.
+
+        Args:
+            frequency: of each token in the text, (n_vocab,).
+        """
+        return {}
+
     def init(self, model: "ModelConfig", rng: "jax.Array") -> "Params":
         """Float32 parameters by name, those of the layers stacked (l first)."""
         return importlib.import_module(self.network).init(model, rng)
@@ -95,3 +110,32 @@ class Kind(abc.ABC):
     def features(self, model: "ModelConfig", params: "Params", tokens: "jax.Array", **how: Any) -> "Features":
         """What the logits are made from. tokens: i32 b t. Arguments as of `scaling.models.model.features`."""
         return importlib.import_module(self.network).features(model, params, tokens, **how)
+
+    def cache(self, model: "ModelConfig", b: int, dtype: str) -> Any:
+        """What `continued` keeps of b texts of which nothing was read: of a network that has no `cache` of its own, the
+        tokens, so that all is computed again at each one.
+        """
+        if (network := self._with_cache()) is not None:
+            return network.cache(model, b, dtype)
+        import jax.numpy as jnp
+
+        return jnp.zeros((b, model.n_ctx), jnp.int32)
+
+    def continued(
+        self, model: "ModelConfig", params: "Params", tokens: "jax.Array", cache: Any, at: "jax.Array | int", **how: Any
+    ) -> "tuple[Features, Any]":
+        """As `features`, after further tokens at the positions from `at` on, and the cache with them. i32 b t."""
+        if (network := self._with_cache()) is not None:
+            return network.continued(model, params, tokens, cache, at, **how)
+        from jax import lax
+
+        seen = lax.dynamic_update_slice_in_dim(cache, tokens, at, 1)
+        found = self.features(model, params, seen, **how)
+        return found._replace(x=lax.dynamic_slice_in_dim(found.x, at, tokens.shape[1], 1)), seen
+
+    def _with_cache(self) -> Any:
+        """The module of the network, where it has a cache, and is what computes the features."""
+        if not hasattr(self, "network") or type(self).features is not Kind.features:
+            return None
+        network = importlib.import_module(self.network)
+        return network if hasattr(network, "continued") else None

@@ -88,6 +88,21 @@ def attend(
     return _attend(grouped, k, v).reshape(q.shape).swapaxes(1, 2)
 
 
+def attend_after(q: jax.Array, k: jax.Array, v: jax.Array, at: jax.Array | int) -> jax.Array:
+    """`attend` for positions at, at + 1, ... over keys and values of the whole context, whose later ones are not seen.
+
+    q: b t h k, k, v: b s h' k -> b t h k. No gradient of its own: it is for text that is written.
+    """
+    t, s = q.shape[1], k.shape[1]
+    q, k, v = (x.swapaxes(1, 2) for x in (q, k, v))  # b h t k
+    grouped = (q * (1 / math.sqrt(q.shape[-1]))).reshape(*k.shape[:2], -1, k.shape[-1])  # b h' gt k
+    future = jnp.where(jnp.arange(s) > at + jnp.arange(t)[:, None], MASKED, 0.0)
+    scores = _product("bhtk,bhsk->bhts", grouped, k) + jnp.tile(future, (grouped.shape[2] // t, 1))
+    weights = jnp.exp(scores - scores.max(-1, keepdims=True))
+    y = _product("bhts,bhsk->bhtk", weights.astype(v.dtype), v) / weights.sum(-1, keepdims=True)
+    return y.astype(v.dtype).reshape(q.shape).swapaxes(1, 2)
+
+
 def _splash_each(q, k, v, mesh, interpret):
     """On each device of a mesh the kernel for its sequences and heads, as XLA cannot cut one. Arguments: `_splash`."""
     kernel = functools.partial(_splash, interpret=interpret)

@@ -3,6 +3,8 @@
 Nothing outside this folder knows the module system behind it; which kinds there are stands in scaling.kinds.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
@@ -68,6 +70,28 @@ def apply(
       mesh: over which the program is partitioned.
     """
     found = features(model, params, tokens, dtype=dtype, dropout_key=dropout_key, remat=remat, mesh=mesh)
+    return _logits(model, found)
+
+
+def cache(model: ModelConfig, b: int, dtype: str = "float32") -> Any:
+    """What `continued` keeps of b texts, of which nothing was read yet: arrays."""
+    return kinds.of(model).cache(model, b, dtype)
+
+
+def continued(
+    model: ModelConfig, params: Params, tokens: jax.Array, cache: Any, at: jax.Array | int, *, dtype: str = "float32"
+) -> tuple[jax.Array, Any]:
+    """Logits after further tokens of texts that were read before, and the cache with them.
+
+    Args:
+      tokens: i32 b t, at the positions at, at + 1, ..., the last of which lies within n_ctx; -> b t v.
+      cache: of as many texts read up to `at`.
+    """
+    found, cache = kinds.of(model).continued(model, multiplied(model, params), tokens, cache, at, dtype=dtype)
+    return _logits(model, found), cache
+
+
+def _logits(model: ModelConfig, found: Features) -> jax.Array:
     logits = found.x @ found.w.T
     logits = logits if found.b is None else logits + found.b
     return model.softcap * jnp.tanh(logits / model.softcap) if model.softcap else logits

@@ -15,7 +15,7 @@ runs lower, and less dependent on the learning rate, than residual matrices of v
 """
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -25,7 +25,7 @@ from jax.sharding import Mesh
 
 from scaling.config import ModelConfig
 from scaling.kinds.transformer import norm_bias
-from scaling.models.attention import Choice, Implementation, attend, choose
+from scaling.models.attention import Choice, Implementation, attend, attend_after, choose
 from scaling.models.pieces import FEED_FORWARDS, NORMS, dense, unstack
 from scaling.models.positions import rotate, rotations, sinusoids
 from scaling.models.shared import (
@@ -44,6 +44,13 @@ from scaling.models.shared import (
 from scaling.sharding import gathered, over_batch, platform
 
 
+class Cache(NamedTuple):
+    """The keys and values of what was read, for each turn and layer; those of later positions are not looked at."""
+
+    k: jax.Array  # turns l b n_ctx h' k
+    v: jax.Array
+
+
 class Transformer(nn.Module):
     """Weights and forward pass; letters as in the house: b t d, heads h of width k, feed-forward f, vocabulary v."""
 
@@ -56,9 +63,10 @@ class Transformer(nn.Module):
     trace: bool = False  # gives the stream before and after each layer, l+1 b t d, in place of features
 
     @nn.compact
-    def __call__(self, tokens, dropout_key=None):
+    def __call__(self, tokens, dropout_key=None, cache=None, at=0):
+        """With a cache also what it is afterwards: tokens are then those at the positions from `at` on."""
         m = self.model
-        d, n_layer, std = m.d_model, m.n_layer, embed_std(m)
+        d, n_layer, std, t = m.d_model, m.n_layer, embed_std(m), tokens.shape[1]
         w_embed = embedding(self, m)
         w_pos = self._normal("w_pos", std, m.n_ctx, d) if m.positions == "learned" else None
         layers = self._layers() if n_layer else {}  # Orbax keeps no arrays without elements
@@ -66,16 +74,23 @@ class Transformer(nn.Module):
         b_final = self._zeros("b_final", d) if norm_bias(m) else None
         w_head = readout(self, m, w_embed)  # the last, so that the others begin alike with a head or without
         turned = rotations(m.n_ctx, m.d_head, m.rotary_base) if m.positions == "rotary" and n_layer else ()
+        route = self._routed(tokens)
+
+        def here(table):
+            """Its rows for the positions of the tokens. n_ctx ... -> t ..."""
+            return table[:t] if cache is None else jax.lax.dynamic_slice_in_dim(jnp.asarray(table), at, t)
+
+        turned = tuple(map(here, turned))
 
         def block(x, layer):
-            i, w = layer
+            i, w, *seen = layer
             shape = x.shape
             x = x.reshape(-1, d)  # n d: one matrix product for all positions
-            y = self._attend(x, w, shape[:2], turned)
-            x = _saved(x + drop(y.reshape(shape), m.dropout, dropout_key, i, 1).reshape(x.shape))
-            y = self._feed_forward(x, w)
+            y, seen = self._attend(x, w, shape[:2], turned, seen, at)
+            x = saved(x + drop(y.reshape(shape), m.dropout, dropout_key, i, 1).reshape(x.shape))
+            y, aux = self._feed_forward(x, w, shape[:2], route)
             x = over_batch(x.reshape(shape) + drop(y.reshape(shape), m.dropout, dropout_key, i, 2), self.mesh)
-            return x, x if self.trace else None
+            return x, (seen if seen else x if self.trace else None, aux)
 
         unroll = n_layer if platform(self.mesh) == "cpu" else 1  # a rolled loop costs a quarter of the speed on CPU
         if self.remat != "none":
@@ -84,18 +99,25 @@ class Transformer(nn.Module):
         x = look_up(token_scale(m), w_embed, tokens, self.dtype, self.mesh)
         scale = token_scale(m) * m.position_scale
         if w_pos is not None:
-            x = x + (scale * w_pos[: tokens.shape[1]]).astype(self.dtype)
+            x = x + (scale * here(w_pos)).astype(self.dtype)
         elif m.positions == "sinusoidal":
-            x = x + sinusoids(m.n_ctx, d, scale * std)[: tokens.shape[1]].astype(self.dtype)
+            x = x + here(sinusoids(m.n_ctx, d, scale * std)).astype(self.dtype)
         x = over_batch(drop(x, m.dropout, dropout_key, self.turns * n_layer, 0), self.mesh)
         stream: list[Any] = [x[None]]
+        aux = None
         for turn in range(self.turns if n_layer else 0):
             places = jnp.arange(turn * n_layer, (turn + 1) * n_layer)  # each turn drops by masks of its own
-            x, after = jax.lax.scan(block, x, (places, layers), unroll=unroll)
+            seen = [] if cache is None else [part[turn] for part in cache]
+            x, (after, aux) = jax.lax.scan(block, x, (places, layers, *seen), unroll=unroll)
             stream.append(after)
         if self.trace:
             return jnp.concatenate(stream)
-        return head(x, g_final, b_final, w_head, self.mesh, m.norm)
+        found = head(x, g_final, b_final, w_head, self.mesh, m.norm)
+        if aux is not None:
+            found = found._replace(aux=aux.sum())
+        if cache is None:
+            return found
+        return found, Cache(*map(jnp.stack, zip(*stream[1:], strict=True))) if n_layer else cache
 
     def _normal(self, name: str, std: float, *shape: int) -> jax.Array:
         return self.param(name, nn.initializers.normal(std), shape, jnp.float32)
@@ -109,7 +131,7 @@ class Transformer(nn.Module):
     def _layers(self) -> Params:
         """Declares the weights of the layers: those that this model's fields give it."""
         m = self.model
-        l, d, hk, kv, f, std = m.n_layer, m.d_model, m.d_attn, m.d_kv, m.d_ff, 1 / math.sqrt(m.d_model)
+        l, d, hk, kv, std = m.n_layer, m.d_model, m.d_attn, m.d_kv, 1 / math.sqrt(m.d_model)
         found = {}
 
         def norm(name: str) -> None:
@@ -117,40 +139,49 @@ class Transformer(nn.Module):
             if norm_bias(m):
                 found[f"b_{name}"] = self._zeros(f"b_{name}", l, d)
 
-        def matrix(name: str, std: float, *shape: int) -> None:
-            """And its bias, which has all its dimensions but the one that is summed over, the last but one."""
-            found[f"w_{name}"] = (
-                self._normal(f"w_{name}", std, l, *shape) if std else self._zeros(f"w_{name}", l, *shape)
-            )
-            if m.bias:
-                found[f"b_{name}"] = self._zeros(f"b_{name}", l, *shape[:-2], shape[-1])
-
         norm("attn")
         if kv == hk:
-            matrix("qkv", std, 3, d, hk)
+            found |= self._matrix("qkv", std, 3, d, hk)
         else:
-            matrix("q", std, d, hk)
-            matrix("kv", std, 2, d, kv)
+            found |= self._matrix("q", std, d, hk) | self._matrix("kv", std, 2, d, kv)
         if m.qk_norm:
             found |= {name: self._ones(name, l, m.d_head) for name in ("g_q", "g_k")}
-        matrix("out", 0, hk, d)
+        found |= self._matrix("out", 0, hk, d)
         norm("ff")
-        if m.feed_forward == "swiglu":
-            matrix("gate", std, d, f)
-        matrix("up", std, d, f)
-        matrix("down", 0, f, d)
-        return found
+        return found | self._feed_forward_weights()
 
-    def _attend(self, x: jax.Array, w: Params, shape: tuple[int, ...], turned: tuple) -> jax.Array:
-        """The attention of one layer. x: n d, of b t -> n d."""
+    def _matrix(self, name: str, std: float, *shape: int) -> Params:
+        """A matrix of every layer and its bias, which has all its dimensions but the one that is summed over, the last
+        but one."""
+        l = self.model.n_layer
+        w = self._normal(f"w_{name}", std, l, *shape) if std else self._zeros(f"w_{name}", l, *shape)
+        bias = {f"b_{name}": self._zeros(f"b_{name}", l, *shape[:-2], shape[-1])} if self.model.bias else {}
+        return {f"w_{name}": w} | bias
+
+    def _feed_forward_weights(self) -> Params:
+        d, f, std = self.model.d_model, self.model.d_ff, 1 / math.sqrt(self.model.d_model)
+        gate = self._matrix("gate", std, d, f) if self.model.feed_forward == "swiglu" else {}
+        return gate | self._matrix("up", std, d, f) | self._matrix("down", 0, f, d)
+
+    def _routed(self, tokens: jax.Array) -> Any:
+        """What the feed-forwards of all layers know of the tokens, i32 b t; these here nothing."""
+
+    def _attend(
+        self, x: jax.Array, w: Params, shape: tuple[int, ...], turned: tuple, seen: list, at: jax.Array | int
+    ) -> tuple[jax.Array, list]:
+        """The attention of one layer. x: n d, of b t -> n d; and the keys and values seen with those of x, if any."""
         m, norm = self.model, NORMS[self.model.norm]
         q, k, v = self._queries_keys_values(x, w, shape)
         if m.qk_norm:
             q, k = (norm(y) * w[name].astype(self.dtype) for y, name in ((q, "g_q"), (k, "g_k")))
         if m.positions == "rotary":
             q, k = rotate(q, *turned), rotate(k, *turned)
-        y = _saved(attend(q, k, v, self.attention, mesh=self.mesh).reshape(-1, m.d_attn))
-        return self._out(y, w, "out")
+        if seen:
+            seen = [jax.lax.dynamic_update_slice_in_dim(old, new, at, 1) for old, new in zip(seen, (k, v), strict=True)]
+            y = attend_after(q, *seen, at)
+        else:
+            y = attend(q, k, v, self.attention, mesh=self.mesh)
+        return self._out(saved(y.reshape(-1, m.d_attn)), w, "out"), seen
 
     def _queries_keys_values(self, x: jax.Array, w: Params, shape: tuple[int, ...]) -> tuple[jax.Array, ...]:
         """By one matrix product. x: n d, of b t -> b t h k, and twice b t h' k with the heads of keys and values."""
@@ -172,8 +203,10 @@ class Transformer(nn.Module):
         y = self._normed(x, w, "attn", by_group(w["w_q"], w["w_kv"]), b).reshape(*shape, groups, each + 2, k)
         return y[..., :each, :].reshape(*shape, m.n_head, k), y[..., each, :], y[..., each + 1, :]
 
-    def _feed_forward(self, x: jax.Array, w: Params) -> jax.Array:
-        """The feed-forward part of one layer. x: n d -> n d."""
+    def _feed_forward(
+        self, x: jax.Array, w: Params, shape: tuple[int, ...], route: Any
+    ) -> tuple[jax.Array, jax.Array | None]:
+        """The feed-forward part of one layer, and a loss of its own. x: n d, of b t (`shape`) -> n d, scalar."""
         m = self.model
         d, f = m.d_model, m.d_ff
         inner, b = w["w_up"], w.get("b_up")
@@ -181,12 +214,12 @@ class Transformer(nn.Module):
             inner = jnp.stack([w["w_gate"], inner], 1).reshape(d, 2 * f)
             b = jnp.concatenate([w["b_gate"], b]) if b is not None else None
         y = self._normed(x, w, "ff", inner, b)
-        return self._out(FEED_FORWARDS[m.feed_forward](y), w, "down")
+        return self._out(FEED_FORWARDS[m.feed_forward](y), w, "down"), None
 
     def _normed(self, x: jax.Array, w: Params, norm: str, inner: jax.Array, b: jax.Array | None) -> jax.Array:
         """A norm and the matrix after it, whose one product has the norm's gain and bias. x: n i, inner: i o -> n o."""
         gain, bias = w[f"g_{norm}"], w.get(f"b_{norm}")
-        return _saved(dense(NORMS[self.model.norm](x), *folded(gain, bias, inner, b, self.dtype, self.mesh)))
+        return saved(dense(NORMS[self.model.norm](x), *folded(gain, bias, inner, b, self.dtype, self.mesh)))
 
     def _out(self, x: jax.Array, w: Params, name: str) -> jax.Array:
         """What a part of a layer writes to the stream. x: n i -> n d."""
@@ -195,7 +228,7 @@ class Transformer(nn.Module):
         return dense(x, matrix, None if b is None else b.astype(self.dtype))
 
 
-def _saved(x: jax.Array) -> jax.Array:
+def saved(x: jax.Array) -> jax.Array:
     """What rematerialisation of the rest begins from."""
     return checkpoint_name(x, "matmul")
 
@@ -220,6 +253,27 @@ def features(
     choice = attention(model, dtype, platform(mesh))
     module = Transformer(model, model.reuse, jnp.dtype(dtype), choice.implementation, remat, mesh)
     return module.apply({"params": params}, tokens, dropout_key)  # pyright: ignore[reportReturnType]
+
+
+def cache(model: ModelConfig, b: int, dtype="float32") -> Cache:
+    """Of b texts of which nothing was read."""
+    shape = (
+        model.reuse,
+        model.n_layer,
+        b,
+        model.n_ctx,
+        model.d_kv // model.d_head if model.n_layer else 0,
+        model.d_head,
+    )
+    return Cache(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
+
+
+def continued(
+    model: ModelConfig, params: Params, tokens: jax.Array, cache: Cache, at: jax.Array | int, *, dtype="float32"
+) -> tuple[Features, Cache]:
+    """What the logits after further tokens are made from. Arguments as of `model.continued`."""
+    module = Transformer(model, model.reuse, jnp.dtype(dtype))
+    return module.apply({"params": params}, tokens, cache=cache, at=at)  # pyright: ignore[reportReturnType]
 
 
 def stream(model: ModelConfig, params: Params, tokens: jax.Array) -> jax.Array:

@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import numpy as np
 
@@ -246,6 +246,11 @@ class Chinchilla2022(evidence.Evidence):
         reason, note = (LOCAL, REFITTED) if number == 3 else (SMALL, "")
         claim = Claim(f"a, approach {number}", "Table 2", paper, enough=SHARE, note=note, above=reason, below=reason)
         return self._of_line(claim, number, lambda found: found.a, lambda found: found.a_interval, lambda a: a)
+
+    @functools.cached_property
+    def on_texts(self) -> Mapping[str, Self]:
+        """The same on each of the other texts, where studies of them were given."""
+        return {text: type(self)(experiments) for text, experiments in self.beside.items()}
 
     def b(self, number: int) -> Claim:
         """The exponent of D_opt(C)."""

@@ -26,7 +26,7 @@ def figure_3(evidence: Chinchilla2022, drawn: Drawn) -> None:
         drawn.figure, (left, middle, right) = panels(3, legend=False, above=PF_DAYS)
         with drawn.panel(left, "IsoFLOP profiles"):
             found = measured_profiles(evidence)
-            _profiles(left, found)
+            profile_curves(left, found)
             drawn.points(_rows(found))
         for axes, column, title in ((middle, "params", "Best size"), (right, "tokens", "Best number of tokens")):
             with drawn.panel(axes, title):
@@ -41,7 +41,8 @@ def measured_profiles(evidence: Chinchilla2022) -> tuple[Profile, ...]:
     return profiles(table.with_columns(loss=np.exp(losses[:, 0])))[0]
 
 
-def _profiles(axes: Axes, found: tuple[Profile, ...]) -> None:
+def profile_curves(axes: Axes, found: tuple[Profile, ...]) -> None:
+    """The losses over the size at each compute, with a parabola through those near its minimum, which is hollow."""
     tint = tints([p.flops for p in found])
     every = np.exp(np.concatenate([p.y for p in found]))
     logarithmic(axes, np.exp(np.concatenate([p.x for p in found])), SIZE, every, most=5)

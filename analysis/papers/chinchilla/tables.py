@@ -1,12 +1,19 @@
 """Tables 2, A2 and A9: the exponents, other texts, and which parameters count."""
 
+import dataclasses
+import math
+
 import numpy as np
+from matplotlib import rc_context
 
 from analysis import digits, reference
+from analysis.page.canvas import STYLE, panels
 from analysis.papers.chinchilla.evidence import FIND, NUMBERS, PAPER, Chinchilla2022
-from analysis.papers.chinchilla.growth import joined_words
+from analysis.papers.chinchilla.growth import growth_panel, joined_words, optima
+from analysis.papers.chinchilla.profiles import measured_profiles, profile_curves
 from analysis.papers.chinchilla.trunks import INNER, WHOLE
-from analysis.papers.claim import Undecided, Verdict
+from analysis.papers.claim import Claim, Undecided, Verdict
+from analysis.papers.drawing import PF_DAYS
 from analysis.papers.drawn import Drawn
 
 
@@ -33,13 +40,45 @@ def table_2(evidence: Chinchilla2022, drawn: Drawn) -> None:
 
 
 def table_a2(evidence: Chinchilla2022, drawn: Drawn) -> None:
-    """IsoFLOP profiles on other texts."""
+    """Left: IsoFLOP profiles of another text, with a parabola for each budget, whose minimum is hollow. Right: the best
+    size over compute there, with our line and its 95 % band; dashed, the paper's exponent on its main text. A row for
+    each text."""
     evidence.need("grid")
     C4, github = (digits.plain(reference.value(f"tableA2_{name}_a", PAPER), 2) for name in ("c4", "github"))
-    raise Undecided(
-        f"the runs of a study have one text; the paper's exponents a on C4 and on GitHub are {C4} and {github}, and "
-        "the same command with another --data and another --out gives ours on another text"
-    )
+    papers = f"the paper's exponents a on C4 and on GitHub are {C4} and {github}"
+    if not evidence.on_texts:
+        raise Undecided(
+            f"the runs of a study have one text; {papers}; the same command with another --data and another --out "
+            "trains another text, and --beside STUDY shows it here"
+        )
+    drawn.say(papers)
+    rows, texts = [], list(evidence.on_texts.items())
+    with rc_context(STYLE):
+        drawn.figure, axes = panels(2 * len(texts), rows=len(texts), legend=False, above=PF_DAYS)
+        for i, (source, other) in enumerate(texts):
+            left, right = axes[2 * i : 2 * i + 2]
+            text = source.rpartition(":")[2].rpartition("/")[2]
+            with drawn.panel(left, f"IsoFLOP profiles on {text}", text):
+                profile_curves(left, measured_profiles(other))
+            with drawn.panel(right, f"Best size on {text}", text):
+                growth_panel(right, other.profiles, "params")
+                rows += [{"text": text} | row for row in optima(other.profiles)]
+            a = other.a(2)
+            drawn.show(dataclasses.replace(a, name=f"a, approach 2 on {text}", source="Table A2", paper=None))
+            with drawn.part(text):
+                drawn.say(_against(text, a, evidence.a(2)))
+    drawn.points(rows)
+
+
+def _against(text: str, other: Claim, main: Claim) -> str:
+    """How far the exponent on another text is from that on the main one, of runs that share no luck."""
+    for claim in (other, main):
+        if not claim.decided:
+            raise claim.lack
+    apart, half = (other.ours or 0.0) - (main.ours or 0.0), math.hypot(other.half, main.half)
+    found = "no difference is seen" if abs(apart) <= half else "they differ"
+    both = f"on {text} a of approach 2 is {other.written}, on the main text {main.written}"
+    return f"{both}: {found} ({apart:+.2f} ± {half:.2g})"
 
 
 def table_a9(evidence: Chinchilla2022, drawn: Drawn) -> None:

@@ -99,8 +99,13 @@ STEPS = (
 class Discrepancy(evidence.Evidence):
     """The arms and what they say. Where something is missing, asking for it raises Undecided."""
 
-    def __init__(self, experiments: evidence.Experiments, promised: Registry | None = None):
-        super().__init__(experiments, promised)
+    def __init__(
+        self,
+        experiments: evidence.Experiments,
+        promised: Registry | None = None,
+        beside: Mapping[str, evidence.Experiments] | None = None,
+    ):
+        super().__init__(experiments, promised, beside)
         self._best: dict[tuple[str, Count], Best] = {}
         self._choices: dict[tuple[str, Count], dict[str, float]] = {}
         self._laws: dict[tuple[str, ...], Fit[Counted]] = {}

@@ -24,10 +24,13 @@ from analysis.records import Records
 from analysis.table import Table
 
 NOISE = 0.003  # of ln loss between seeds, the same along a run
-BYTES = {512: 1.9, 2048: 2.9}  # per token, by vocabulary
+BYTES = {512: 1.9, 1024: 2.4, 2048: 2.9}  # per token, by vocabulary
 PER_PARAM = 39 * BYTES[2048]  # bytes of text at the best size: N = 3.6e5 with the head on 1.4e7 tokens
 WORTHS = (0.25, 0.5, 1.0)  # of a parameter of the head: between Porian et al.'s runs and Pearce and Song's assumption
-ONSET = 1e5  # tokens at the full rate: models of 1e5 parameters, results/positions
+ONSET = (
+    300.0,
+    2.4e6,
+)  # tokens at the full rate over the vocabulary, and what small models add, as 1 / N: docs/discrepancy.md
 
 LAW = Chinchilla(E=0.86, A=26.0, B=26.0 * PER_PARAM**0.35, alpha=0.35, beta=0.35)
 
@@ -55,9 +58,10 @@ class Truth:
         return Chinchilla(size * law.E, size * law.A, size * law.B * size**-law.beta, law.alpha, law.beta)
 
     def onset(self, row: Mapping[str, Any]) -> float:
-        """Tokens at which a planned run has had as many as ONSET at the full rate."""
+        """Tokens at which a planned run has had as many at the full rate as a model of its size needs."""
         warmup = row["warmup"] * row["tokens"]
-        return ONSET + warmup / 2 if ONSET > warmup / 2 else math.sqrt(2 * warmup * ONSET)
+        needed = row["n_vocab"] * (ONSET[0] + ONSET[1] / row["params"])
+        return needed + warmup / 2 if needed > warmup / 2 else math.sqrt(2 * warmup * needed)
 
 
 def bytes_per_token(n_vocab: float) -> float:

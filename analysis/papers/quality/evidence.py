@@ -19,6 +19,8 @@ from analysis.table import Table
 Array = NDArray[np.float64]
 
 CORRUPTED = re.compile(r"corrupt\(.*, share=([\d.]+)\)", re.DOTALL)
+COPIED = re.compile(r"(dedup\()?duplicate\(.*, share=([\d.]+), times=\d+\)+", re.DOTALL)
+FILTERED = re.compile(r"filter\(corrupt\(.*\), keep=([\d.]+), by=.*\)", re.DOTALL)
 SLIVER = re.compile(r"mix:.*\+([\d.]+)\*first\(.*, tokens=(\d+)\)", re.DOTALL)
 SUBRAMANYAM, HERNANDEZ = "Subramanyam et al.", "Hernandez et al."
 # C4, eight layers: the constants as printed. Of translation gamma is 0.173 and beta 0.250.
@@ -57,6 +59,40 @@ class Repeated:
         return Repeated(rows, self.share[keep], self.repeats[keep], self.effective[keep])
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Copies:
+    """What near-copies cost, and what is left of that where they are sought and dropped.
+
+    Attributes:
+        role: of each run, "planted", "sought" (and dropped) or "own": those of the text itself sought, without others.
+        worth: tokens of the text as it is that reach the mean loss of the runs of a role, over their own, (draw,), the
+            first as measured.
+        planted, found: documents; `found` without those of the text's own.
+    """
+
+    table: Table
+    role: NDArray[np.str_]
+    worth: dict[str, Array]
+    planted: int
+    found: int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Filters:
+    """Filters of several strengths on a pool of which a part is corrupted.
+
+    Attributes:
+        keep: of each run, the share of the pool that is kept.
+        best: of each length, rising, the share with the lowest mean loss, (length, draw), the first as measured.
+        lengths: tokens, rising.
+    """
+
+    table: Table
+    keep: Array
+    lengths: Array
+    best: Array
+
+
 class Quality(Evidence):
     """The runs and the claims. Where something is missing, asking for it raises Undecided, or InputError."""
 
@@ -64,18 +100,37 @@ class Quality(Evidence):
 
     @functools.cached_property
     def corrupted(self) -> Table:
-        """The runs with the share of documents left as they are, `quality`, and the number of their trunk.
-
-        Random letters take more tokens than words, so that of the tokens less is clean: about 0.46 at 0.5 on English.
+        """The runs with the share of tokens that are of documents left as they are, `quality`, and the number of their
+        trunk; of documents where `dearer` is not known.
         """
         runs = self.need("corruption")
         shortest = min(map(len, runs["data"]))  # the text as it is, whatever was done to it before
         found = [CORRUPTED.fullmatch(source) if len(source) > shortest else None for source in runs["data"]]
-        quality = np.array([1 - float(match[1]) if match else 1.0 for match in found])
+        clean = np.array([1 - float(match[1]) if match else 1.0 for match in found])
+        quality = clean if self.dearer is None else clean / (clean + self.dearer * (1 - clean))
         trunk = np.unique([f"{q} {seed}" for q, seed in zip(quality, runs["seed"], strict=True)], return_inverse=True)[
             1
         ]
         return in_context(runs.with_columns(quality=quality, trunk=trunk.astype(float)))
+
+    @functools.cached_property
+    def dearer(self) -> float | None:
+        """Tokens that a corrupted document takes, over those that it took before; None where the records do not tell.
+
+        Tokens per byte of a text are linear in the share that is corrupted, whose bytes stay.
+        """
+        runs = self.need("corruption")
+        if not runs.has("train_bytes_per_token"):
+            return None
+        found = {
+            float(match[1]): 1 / size
+            for source, size in zip(runs["data"], runs["train_bytes_per_token"], strict=True)
+            if (match := CORRUPTED.fullmatch(source)) and np.isfinite(size)
+        }
+        if len(found) < 2:
+            return None
+        slope, clean = np.polyfit(list(found), list(found.values()), 1)
+        return float(1 + slope / clean)
 
     @functools.cached_property
     def law(self) -> Fit[Subramanyam]:
@@ -203,6 +258,66 @@ class Quality(Evidence):
             return claim.without(error)
         draws = own.effective.min(axis=0)  # of whichever is the most harmful in a draw
         return dataclasses.replace(claim, ours=float(draws[0]), interval=interval(draws))
+
+    # --- near-copies, and filters
+
+    @functools.cached_property
+    def copies(self) -> Copies:
+        """Runs on a text with planted near-copies, and on what is left of it without them."""
+        runs = in_context(self.need("copies"))
+        role = np.array([_role(source) for source in runs["data"]])
+        clean = self.corrupted.where(self.corrupted["quality"] == 1, "corrupted")
+        if len(lengths := np.unique(runs["tokens"])) > 1 or not (own := clean["tokens"] == lengths[0]).any():
+            raise Undecided("the text as it is was not trained at their length")
+        as_it_is = np.log(clean["loss"][own])
+        worth = {
+            str(name): self._tokens_worth(np.log(runs["loss"][role == name]), as_it_is) for name in np.unique(role)
+        }
+        planted = found = -1
+        if runs.has("train_documents") and set(role) == {"planted", "sought", "own"}:
+            told = {name: runs.where(role == name, "another text") for name in ("planted", "sought", "own")}
+            documents = {name: int(one["train_documents"][0]) for name, one in told.items()}
+            near = {name: int(one["train_near_duplicates"][0]) for name, one in told.items()}
+            planted, found = documents["planted"] - documents["own"], near["sought"] - near["own"]
+        return Copies(runs, role, worth, planted, found)
+
+    def _tokens_worth(self, own: Array, clean: Array) -> Array:
+        """Tokens of the text as it is that have the mean of losses, over theirs, (draw,): by the law's fall with D.
+
+        Args:
+            own, clean: ln of the losses of as many tokens, of the text as it is the second ones.
+        """
+        law, rng = self.law.law, np.random.default_rng(0)
+        sigma = self.known_noise.sigma * np.array([[len(own) ** -0.5], [len(clean) ** -0.5]])
+        moved = sigma * rng.standard_normal((2, DRAWS + 1))
+        moved[:, 0] = 0
+        ours, theirs = np.exp(np.array([[own.mean()], [clean.mean()]]) + moved) - law.E
+        return np.where((ours > 0) & (theirs > 0), np.abs(theirs / ours) ** (1 / law.beta), np.nan)
+
+    @functools.cached_property
+    def filters(self) -> Filters:
+        """Runs on what filters leave of a pool of which a part is corrupted."""
+        runs = in_context(self.need("filters"))
+        found = [FILTERED.fullmatch(source) for source in runs["data"]]
+        keep = np.array([float(match[1]) if match else 1.0 for match in found])
+        keeps, lengths = np.unique(keep), np.unique(runs["tokens"])
+        cells = [[np.log(runs["loss"][(keep == k) & (runs["tokens"] == d)]) for k in keeps] for d in lengths]
+        if any(not len(cell) for row in cells for cell in row):
+            raise Undecided("not every filter was trained at every length")
+        means = np.array([[cell.mean() for cell in row] for row in cells])
+        spread = self.known_noise.sigma / np.sqrt([[len(cell) for cell in row] for row in cells])
+        drawn = means[..., None] + spread[..., None] * np.random.default_rng(0).standard_normal(
+            (*means.shape, DRAWS + 1)
+        )
+        drawn[..., 0] = means
+        return Filters(runs, keep, lengths, keeps[drawn.argmin(1)])
+
+
+def _role(source: str) -> str:
+    """What was done about near-copies in a text."""
+    if (match := COPIED.fullmatch(source)) is None or not float(match[2]):
+        return "own"
+    return "sought" if match[1] else "planted"
 
 
 def interval(draws: Array) -> Interval | None:

@@ -11,12 +11,14 @@ from analysis.papers.drawn import Drawn
 from analysis.papers.quality.evidence import LEAST, Quality, interval
 
 REPEATS = "Times that the repeated text is read"
+SIDE = 1.03  # between the points of one length
+NAMES = {"planted": "with near-copies", "sought": "near-copies dropped", "own": "its own dropped"}
 
 
 def figure_1(evidence: Quality, drawn: Drawn) -> None:
-    """Left: held-out loss, on text that is never corrupted, over the tokens trained, by the share Q of documents left
-    as they are; lines, the law. Right: how much higher it is than with Q = 1, over Q^(−gamma) − 1, at each number of
-    tokens; lines, the law, which has them through 0."""
+    """Left: held-out loss, on text that is never corrupted, over the tokens trained, by the share Q of them that is of
+    documents left as they are; lines, the law. Right: how much higher it is than with Q = 1, over Q^(−gamma) − 1, at
+    each number of tokens; lines, the law, which has them through 0."""
     drawn.tell(evidence.exponent("gamma"), evidence.exponent("beta"), evidence.extrapolated)
     drawn.show(evidence.worth)
     table, found = evidence.corrupted, evidence.law
@@ -50,14 +52,19 @@ def figure_1(evidence: Quality, drawn: Drawn) -> None:
             right.set_xlabel("Q^(−gamma) − 1")
             right.set_ylabel("Nats per token")
             legend(right, "upper left")
-        style = [(f"{q:g}", {"color": of_q(1.05 - q), "marker": "o", "ms": 4}) for q in np.unique(Q)[::-1]]
+        style = [(f"{q:.3g}", {"color": of_q(1.05 - q), "marker": "o", "ms": 4}) for q in np.unique(Q)[::-1]]
         beside(drawn.figure, style, "Q")
     worth, half = evidence.worth, float(Q.min())
     if worth.ours is not None:
         drawn.say(
-            f"D tokens of quality Q are worth D Q^{worth.ours:.2f} of clean ones: at Q = {half:g} "
-            f"{digits.percent(half**worth.ours)} of them. Q counts documents; random letters take more tokens than "
-            "words (1.2 times as many on English), so that of the tokens less is clean, and gamma is that much larger."
+            f"D tokens of quality Q are worth D Q^{worth.ours:.2f} of clean ones: at Q = {half:.2g} "
+            f"{digits.percent(half**worth.ours)} of them."
+        )
+    if evidence.dearer is None:
+        drawn.say("Q counts documents here: how many tokens corrupted ones take is not recorded.")
+    else:
+        drawn.say(
+            f"A corrupted document takes {evidence.dearer:.3g} times the tokens that it took before; Q counts tokens."
         )
     drawn.say(f"The law misses these {len(table)} runs by {digits.percent(found.residuals.rms)} rms.")
 
@@ -111,6 +118,101 @@ def figure_2(evidence: Quality, drawn: Drawn) -> None:
             f"{what}, read {digits.short(float(one.repeats[0]))} to {digits.short(float(one.repeats[-1]))} times: "
             f"the loss is {digits.percent(float(one.table['loss'].max() / new - 1), sign=True)} at worst"
             + (f", as that of {one.effective[worst, 0]:.2f} N." if worst >= 0 else ".")
+        )
+
+
+def figure_3(evidence: Quality, drawn: Drawn) -> None:
+    """Held-out loss over the tokens trained: the text as it is, and of one length, side by side, with planted
+    near-copies, the same after near-copies were sought and dropped, and the text as it is without its own."""
+    found = evidence.copies
+    table = found.table
+    clean = evidence.corrupted.where(evidence.corrupted["quality"] == 1, "corrupted")
+    rows = [("as it is", clean, np.ones(len(clean), bool)), *((NAMES[r], table, found.role == r) for r in NAMES)]
+    drawn.points(
+        {"run": run, "text": name, "tokens": d, "loss": L}
+        for name, of, own in rows
+        for run, d, L in zip(of["run"][own], of["tokens"][own], of["loss"][own], strict=True)
+    )
+    with rc_context(STYLE):
+        drawn.figure, axes = panels(1, left=0.8)
+        logarithmic(axes[0], clean["tokens"], "tokens", np.concatenate([clean["loss"], table["loss"]]))
+        for k, (_, of, own) in enumerate(rows):
+            axes[0].plot(of["tokens"][own] * SIDE**k, of["loss"][own], ls="", **symbol(k))
+        axes[0].set_ylabel(LOSS)
+        beside(drawn.figure, [(name, symbol(k)) for k, (name, *_) in enumerate(rows)], "text")
+    if found.planted > 0:
+        drawn.say(
+            f"Of {found.planted:,} planted near-copies {digits.percent(found.found / found.planted)} are found and "
+            "dropped, those of the text's own not counted."
+        )
+    else:
+        drawn.lacks(
+            "the records do not tell how many documents were left out", "the share of near-copies that is found"
+        )
+    for role, worth in found.worth.items():
+        ends = interval(worth)
+        with drawn.part(f"what the text is worth, {NAMES[role]}"):
+            if ends is None:
+                raise Undecided("its loss, or that of the text as it is, lies within the noise of the law's floor")
+            drawn.say(
+                f"{NAMES[role].capitalize()}, D tokens are worth {worth[0]:.2f} D of the text as it is "
+                f"({ends[0]:.2f} to {ends[1]:.2f})."
+            )
+
+
+def figure_4(evidence: Quality, drawn: Drawn) -> None:
+    """Left: held-out loss over the share of a pool that a filter keeps, which is then read as often as the tokens ask
+    for, by the tokens trained; broken, the share of the pool that is clean. Right: the share that is best, over the
+    tokens, with 95 % intervals."""
+    found = evidence.filters
+    table = found.table
+    drawn.points(
+        {"run": run, "keep": k, "tokens": d, "epochs": e, "seed": s, "loss": L}
+        for run, k, d, e, s, L in zip(
+            table["run"], found.keep, table["tokens"], table["epochs"], table["seed"], table["loss"], strict=True
+        )
+    )
+    shades = tints(found.lengths)
+    keeps = np.unique(found.keep)
+    with rc_context(STYLE):
+        drawn.figure, (left, right) = panels(2, left=0.8)
+        for d in found.lengths:
+            own = table["tokens"] == d
+            means = [float(np.exp(np.log(table["loss"][own & (found.keep == k)]).mean())) for k in keeps]
+            left.plot(keeps, means, color=shades(d), lw=0.9)
+            left.plot(found.keep[own], table["loss"][own], "o", color=shades(d), ms=3, mew=0)
+        left.set_xscale("log")
+        left.set_xticks(keeps, [f"{k:g}" for k in keeps])
+        left.minorticks_off()
+        left.set_xlabel("Share of the pool that is kept")
+        left.set_ylabel(LOSS)
+        left.set_title("Loss by filter")
+        logarithmic(right, found.lengths, "tokens")
+        right.plot(found.lengths, found.best[:, 0], "o-", color="0.2", lw=0.9, ms=4)
+        for d, draws in zip(found.lengths, found.best, strict=True):
+            right.vlines(d, *np.quantile(draws[1:], [0.025, 0.975]), color="0.2", lw=0.9)
+        right.set_yscale("log")
+        right.set_yticks(keeps, [f"{k:g}" for k in keeps])
+        right.set_title("Best filter")
+        beside(
+            drawn.figure,
+            [(digits.short(d), {"color": shades(d), "marker": "o", "ms": 4}) for d in found.lengths],
+            "tokens",
+        )
+    first, last = found.best[0], found.best[-1]
+    drawn.say(
+        f"At {digits.short(found.lengths[0])} tokens it is best to keep {first[0]:g} of the pool, at "
+        f"{digits.short(found.lengths[-1])} {last[0]:g}."
+    )
+    wider = float((last[1:] > first[1:]).mean()), float((last[1:] < first[1:]).mean())
+    if wider[0] > 0.95:
+        drawn.say("The best filter keeps more when more is trained, as Goyal et al. (2024) have it.")
+    elif wider[1] > 0.95:
+        drawn.say("The best filter keeps less when more is trained, against Goyal et al. (2024).")
+    else:
+        drawn.lacks(
+            "the best shares at the fewest and at the most tokens are the same, or differ within the noise",
+            "whether one filters less when more is trained (Goyal et al. 2024)",
         )
 
 

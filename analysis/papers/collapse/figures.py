@@ -1,0 +1,153 @@
+"""The page's figures."""
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.ticker import MaxNLocator
+
+from analysis import digits
+from analysis.page.canvas import GREY, LOSS, STYLE, panels
+from analysis.papers.claim import Undecided
+from analysis.papers.collapse import exact
+from analysis.papers.collapse.evidence import ARMS, Collapse
+from analysis.papers.drawing import beside, level, logarithmic, symbol
+from analysis.papers.drawn import Drawn
+
+STYLES = {arm: symbol(k) for k, arm in enumerate(ARMS)}
+B, KEPT = 1.5, (1e2, 1e3, 1e4)  # of the exact law of cut tails: Zipf's exponent, words that are left
+
+
+def figure_1(evidence: Collapse, drawn: Drawn) -> None:
+    """Loss on real held-out text over the generation, by how the text of a generation is made; each line a chain, at
+    each temperature of what is written. Grey, real text, as much of it as the accumulated generations read."""
+    chains = evidence.chains
+    temperatures = sorted({t for _, t in chains}, reverse=True)
+    drawn.points(
+        {"way": arm, "temperature": t, "chain": chain, "generation": g + 1, "run": run, "loss": float(np.exp(loss))}
+        for (arm, t), own in chains.items()
+        for chain, (runs, losses) in enumerate(zip(own.runs, own.losses, strict=True))
+        for g, (run, loss) in enumerate(zip(runs, losses, strict=True))
+        if run
+    )
+    drawn.show(evidence.against_real())
+    first = min(evidence.real)
+    with rc_context(STYLE):
+        drawn.figure, axes = panels(len(temperatures), left=0.8)
+        for one, t in zip(axes, temperatures, strict=True):
+            n = [tokens / first for tokens in evidence.real]
+            one.plot(n, [float(np.exp(losses.mean())) for losses in evidence.real.values()], color=GREY, lw=0.9)
+            for arm, style in STYLES.items():
+                if (arm, t) in chains:
+                    for losses in chains[arm, t].losses:
+                        one.plot(np.arange(1, len(losses) + 1), np.exp(losses), lw=0.9, **style)
+            one.set_title(f"Temperature {t:g}")
+            one.set_xlabel("Generation")
+            one.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes[0].set_ylabel(LOSS)
+        beside(
+            drawn.figure, [*((ARMS[arm], style) for arm, style in STYLES.items()), ("real", {"color": GREY})], "text"
+        )
+    for (arm, t), own in chains.items():
+        with drawn.part(f"the rise, {ARMS[arm]}, at temperature {t:g}"):
+            rise, half = evidence.rise(arm, t)
+            sign = "not told from 0" if abs(rise) < half else "up" if rise > 0 else "down"
+            drawn.say(
+                f"{ARMS[arm].capitalize()}, at temperature {t:g}: the loss of generation {own.generations} is "
+                f"{digits.percent(float(np.expm1(rise)), sign=True)} on the first's (± {digits.percent(half)}, {sign})"
+            )
+    with drawn.part("what accumulated text costs beside real text"):
+        claim = evidence.against_real()
+        if claim.ours is None:
+            raise claim.lack
+        drawn.say(
+            f"The loss of the last accumulated generation is {digits.percent(float(np.expm1(claim.ours)), sign=True)} "
+            "over that on as much real text."
+        )
+
+
+def figure_2(evidence: Collapse, drawn: Drawn) -> None:
+    """Left: how far the loss has risen, over its rise in the second generation, at the highest temperature. Right: the
+    same of the squared error of linear regression on the answers of the fit before, drawn (points) and by the theorems
+    (lines): n where text is replaced, sum of 1/i² where it accumulates."""
+    claims = [evidence.growth("replace"), evidence.growth("fixed")]
+    drawn.tell(claims[0])
+    drawn.show(claims[1])
+    rows = []
+    with rc_context(STYLE):
+        drawn.figure, (left, right) = panels(2, left=0.8)
+        with drawn.panel(left, "Our models"):
+            n = 0
+            for arm in ("replace", "fixed"):
+                found = evidence.of(arm)
+                mean = np.exp(found.mean)
+                n = max(n, len(mean))
+                if mean[1] <= mean[0]:
+                    raise Undecided("the second generation is not worse than the first")
+                ratio = (mean - mean[0]) / (mean[1] - mean[0])
+                left.plot(np.arange(1, len(mean) + 1), ratio, lw=0.9, **STYLES[arm])
+                rows += [{"of": "models", "way": arm, "generation": g, "ratio": r} for g, r in enumerate(ratio, 1)]
+            level(left)
+            left.set_ylabel("(L_n − L_1) / (L_2 − L_1)")
+        for arm, law, accumulate in (("replace", exact.replaced, False), ("fixed", exact.accumulated, True)):
+            n = 6
+            error, line = exact.regression(n, accumulate=accumulate), law(n)
+            right.plot(np.arange(1, n + 1), (error - 1) / (error[1] - 1), ls="", **STYLES[arm])
+            right.plot(np.arange(1, n + 1), (line - 1) / (line[1] - 1), color=STYLES[arm]["color"], lw=0.9)
+            rows += [
+                {"of": "regression", "way": arm, "generation": g, "ratio": (e - 1) / (error[1] - 1), "error": e}
+                for g, e in enumerate(error, 1)
+            ]
+        level(right)
+        right.set_title("Linear regression, exactly")
+        for axes in (left, right):
+            axes.set_xlabel("Generation")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        beside(drawn.figure, [("replaced", STYLES["replace"]), ("accumulated", STYLES["fixed"])], "text")
+    drawn.points(rows)
+
+
+def figure_3(evidence: Collapse, drawn: Drawn) -> None:
+    """Left: how far the loss has risen in the last generation, by the frequency of the token that is predicted, in
+    parts of about as many tokens, the commonest first. Right, exactly: the share of words that a learner by heart has
+    not met, over the tokens that it has read, of Zipf's law with exponent 1.5 (black) and where all but the first words
+    were lost (Dohmatob et al. 2024)."""
+    chains, rows = evidence.chains, []
+    entries = []
+    with rc_context(STYLE):
+        drawn.figure, (left, right) = panels(2, left=0.8)
+        with drawn.panel(left, "Our models"):
+            for arm, t in chains:
+                if arm == "accumulate":
+                    continue
+                own = evidence.by_part(arm, t)
+                look = STYLES[arm] | (
+                    {} if t == max(t for _, t in chains) else {"mfc": "white", "mec": STYLES[arm]["color"]}
+                )
+                entries.append((f"{ARMS[arm].partition(',')[0]}, {t:g}", look))
+                x = np.arange(1, own.shape[1] + 1)
+                left.plot(x, own.mean(0), lw=0.9, **look)
+                rows += [
+                    {"way": arm, "temperature": t, "part": k + 1, "chain": chain, "rise": rise}
+                    for chain, rises in enumerate(own)
+                    for k, rise in enumerate(rises)
+                ]
+                common, rare = (float(np.expm1(np.nanmean(some))) for some in np.array_split(own.mean(0), 2))
+                drawn.say(
+                    f"{ARMS[arm].capitalize()}, at temperature {t:g}: the loss on the rarer half of the tokens is "
+                    f"{digits.percent(rare, sign=True)} over the first generation's, on the commoner half "
+                    f"{digits.percent(common, sign=True)}."
+                )
+            level(left)
+            left.set_xlabel("Part of the tokens, the rarest last")
+            left.set_ylabel("ln L_last / L_1")
+        T = np.geomspace(10, 1e7, 25)
+        logarithmic(right, T, "Tokens read", exact.cut_tail(T, B))
+        right.plot(T, exact.cut_tail(T, B), color="0.1", lw=1.2)
+        for kept in KEPT:
+            right.plot(T, exact.cut_tail(T, B, kept), color=GREY, lw=0.9)
+            right.annotate(
+                digits.short(kept), (T[-1], exact.cut_tail(T[-1:], B, kept)[0]), ha="right", va="bottom", fontsize=7
+            )
+        right.set_title("A cut tail, exactly")
+        right.set_ylabel("Share of words not met")
+        beside(drawn.figure, entries, "text")
+    drawn.points(rows)

@@ -1,0 +1,87 @@
+"""A trained model's text as files, for `scaling.data.sampled`, whose process this module is."""
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from scaling import folders, study
+from scaling.data import disk
+from scaling.data.sampled import FILE, LANES, LENGTH, VERSION
+from scaling.errors import InputError
+
+SEALS = "checksums.json"  # of a checkpoint's files
+
+
+def mark(model: str) -> str:
+    """Changes when the weights of STUDY/RUN may have changed; no weight is read.
+
+    Raises:
+        InputError: no such run, or it has no weights.
+    """
+    folder, run = study.place(Path(model))
+    whole = study.read(folder)
+    id, pack = study.chosen(whole, run)
+    at = whole.pack_folder(pack)
+    steps = folders.saved_steps(at)
+    if not steps:
+        raise InputError(f"{model}: run {id} has no weights: it has not begun, or came in as a record alone")
+    seal = at / "checkpoints" / str(steps[-1]) / SEALS
+    sums = seal.read_text() if seal.is_file() else ""
+    return hashlib.sha256(f"{id} {steps[-1]} {sums}".encode()).hexdigest()[:16]
+
+
+def written(model: str, files: int, temperature: float, seed: int, cache: Path) -> dict[str, str]:
+    """Writes those of the first `files` files that are not there yet; where they are, and the vocabulary."""
+    from scaling import trained
+
+    found = trained.load(*study.place(Path(model)))
+    content = hashlib.sha256(f"{VERSION} {temperature!r} {seed} {found.tokenizer.hash} {found.config.model}".encode())
+    for name, leaf in sorted(found.params.items()):
+        content.update(f"{name} {leaf.shape}".encode() + np.ascontiguousarray(leaf, np.float32).tobytes())
+    folder = cache / "samples" / content.hexdigest()[:16]
+    say = lambda line: print(f"{model}: {line}", file=sys.stderr, flush=True)  # noqa: E731
+    with disk.locked(folder, say):
+        if not (folder / "tokenizer.model").exists():
+            disk.write(folder / "tokenizer.model", lambda file: file.write(found.tokenizer.model))
+        todo = [n for n in range(files) if not (folder / f"{n}.jsonl").exists()]
+        if todo:
+            say(f"writes {len(todo) * FILE:,} tokens of text")
+        for n in todo:
+            lines = documents(found, n, temperature, seed)
+            disk.write(folder / f"{n}.jsonl", lambda file, lines=lines: file.write("".join(lines).encode()))
+    return {"folder": str(folder.absolute()), "tokenizer": str((folder / "tokenizer.model").absolute())}
+
+
+def documents(found: "trained.Trained", n: int, temperature: float, seed: int) -> list[str]:  # noqa: F821
+    """The n-th file, a line of JSON for each document."""
+    prompt = np.zeros((LANES, 0), np.int32)
+    pieces, held = [], 0
+    for some in found.written(prompt, seed, n * LANES, temperature=temperature):
+        pieces.append(some)
+        held += some.shape[1]
+        if held >= LENGTH:
+            break
+    lines, end = [], found.tokenizer.eos
+    for lane, tokens in enumerate(np.concatenate(pieces, 1)[:, :LENGTH], n * LANES):
+        ends = np.flatnonzero(tokens == end)
+        for k, document in enumerate(np.split(tokens, ends + 1)):
+            if len(document):
+                text = found.tokenizer.decode(document[document != end])
+                lines.append(json.dumps({"id": f"{lane}.{k}", "text": text}) + "\n")
+    return lines
+
+
+def main() -> None:
+    model, files, temperature, seed, cache = sys.argv[1:]
+    try:
+        told = written(model, int(files), float(temperature), int(seed), Path(cache))
+    except InputError as error:
+        told = {"refused": str(error)}
+    print(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""Models trained on what models write: exact truths, chains that grow as runs are done, known rises found again."""
+
+import dataclasses
+import zlib
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+
+from analysis.papers import reproduction
+from analysis.papers.claim import Verdict
+from analysis.papers.collapse import exact
+from analysis.papers.collapse.evidence import Collapse
+from analysis.papers.collapse.paper import PAPER
+from analysis.papers.reproduction import planned_row
+from analysis.records import Records
+from analysis.table import Table
+from configs.collapse import budgets, experiments
+from scaling.config import RunConfig
+from scaling.data import mixture
+
+AT = dataclasses.replace(budgets.named("cpu-1h"), source="text:a/*.txt")
+RISE = {"replace": 0.05, "fixed": 0.02, "accumulate": 0.01}  # nats in the second generation
+PARTS = np.linspace(0.5, 1.5, AT.parts)  # of the rise, from the commonest tokens to the rarest
+
+
+def loss(name: str, run: RunConfig, noise: float) -> float:
+    chain, g = experiments.generation(run.seed)
+    at = {"replace": g - 1, "fixed": 4 * (exact.accumulated(5)[g - 1] - 1)}.get(name, 1.0 if g > 1 else 0.0)
+    falls = 3.0 * (run.tokens / AT.tokens) ** -0.05
+    luck = np.random.default_rng([chain, g, zlib.crc32(run.data.source.encode())]).standard_normal()
+    return (falls + RISE.get(name, 0.0) * at) * float(np.exp(noise * luck))
+
+
+def grown(noise: float = 1e-4) -> dict[str, Records]:
+    """All generations, one after the other, as the runs before them are done."""
+    rows: dict[str, dict] = {}
+    while True:
+        members = experiments.grown(AT, table(list(rows.values())))
+        new = {(name, run): f"{len(rows) + k}" for k, (name, run) in enumerate(_named(members)) if run not in rows}
+        if not new:
+            break
+        for (name, run), id in new.items():
+            L = loss(name, run, noise)
+            rise = L - 3.0 * (run.tokens / AT.tokens) ** -0.05
+            parts = {f"loss_of_part_{k + 1}": L + rise * (x - 1) for k, x in enumerate(PARTS)}
+            told = {"run": id, "status": "done", "loss": L, "data": run.data.source, "steps": run.steps, **parts}
+            rows[run] = {**planned_row(run).row, **told, "of": name}
+    empty = Table({"run": np.array([], str), "step": np.array([])}, np.arange(0), "studies/x")
+    return {
+        name: Records(table([row for row in rows.values() if row["of"] == name]), empty, empty, (), {})
+        for name in members
+    }
+
+
+def _named(members: Mapping[str, tuple[RunConfig, ...]]) -> list[tuple[str, RunConfig]]:
+    return list({run: (name, run) for name, runs in members.items() for run in runs}.values())
+
+
+def table(rows: list[dict]) -> Table:
+    if not rows:
+        names = ("run", "status", "data", "params", "seed", "tokens")
+        return Table({name: np.array([]) for name in names}, np.arange(0), "studies/x")
+    return Table.from_rows(rows, "studies/x")
+
+
+@pytest.fixture(scope="module")
+def records() -> dict[str, Records]:
+    return grown()
+
+
+@pytest.fixture(scope="module")
+def evidence(records) -> Collapse:
+    return Collapse(records)
+
+
+def test_replaced_answers_multiply_the_error_and_accumulated_ones_do_not():
+    """The figures of a simulation of Gerstgrasser et al. (2024), T 100 and d 20."""
+    replaced, accumulated = (exact.regression(6, accumulate=how, draws=2000) for how in (False, True))
+    np.testing.assert_allclose(replaced, [1.00, 1.99, 2.97, 3.98, 4.96, 5.99], rtol=0.03)
+    np.testing.assert_allclose(accumulated, [1.00, 1.23, 1.32, 1.37, 1.41, 1.43], rtol=0.02)
+    np.testing.assert_allclose(exact.replaced(6), replaced, rtol=0.03)
+    assert (exact.accumulated(6) >= accumulated - 0.005).all()
+    assert exact.accumulated(10**5)[-1] < np.pi**2 / 6
+
+
+def test_a_cut_tail_ends_the_fall_of_the_error_where_the_words_end():
+    b, T = 1.5, np.array([1e3, 1e4])
+    whole = exact.cut_tail(T, b)
+    assert np.log(whole[0] / whole[1]) / np.log(10) == pytest.approx((b - 1) / b, abs=0.03)
+    ends = [exact.cut_tail(np.array([1e9]), b, kept)[0] for kept in (100, 1000)]
+    assert np.log(ends[0] / ends[1]) / np.log(10) == pytest.approx(b - 1, abs=0.05)
+
+
+def test_a_generation_is_asked_for_when_the_one_before_is_done(records):
+    first = experiments.study("cpu-1h", source=AT.source).runs
+    assert {run.data.source for run in first} == {AT.source}
+    count = (AT.generations - 1) * len(AT.temperatures) * AT.chains
+    assert {name: len(found.runs) for name, found in records.items()} == {
+        "real": AT.chains * AT.generations, "replace": count, "accumulate": count, "fixed": count,
+    }  # fmt: skip
+    ids = {run: (int(seed), data) for r in records.values() for run, seed, data in
+           zip(r.runs["run"], r.runs["seed"], r.runs["data"], strict=True)}  # fmt: skip
+    for seed, data in ids.values():
+        chain, g = experiments.generation(seed)
+        parts = mixture.parse(data)
+        for part in parts:
+            if part.source.startswith("sample("):
+                model = part.source.split(",")[0].removeprefix("sample(studies/x/")
+                assert experiments.generation(ids[model][0]) in [(chain, k) for k in range(1, g)]
+        if len(parts) > 1:
+            assert len(parts) == g
+            assert {round(part.share, 6) for part in parts} == {round(1 / g, 6)}
+
+
+def test_how_the_loss_grows_comes_back(evidence):
+    replaced, fixed = evidence.growth("replace"), evidence.growth("fixed")
+    assert replaced.verdict is Verdict.HOLDS
+    assert replaced.ours == pytest.approx(4, abs=0.1)
+    assert fixed.ours == pytest.approx(1.85, abs=0.2)
+    rise, half = evidence.rise("replace")
+    assert rise == pytest.approx(np.log(3.2 / 3.0), abs=0.001)
+    assert 0 < half < 0.001
+    claim = evidence.against_real()
+    assert claim.interval[0] < np.log1p(RISE["accumulate"] / (3 * 5**-0.05)) < claim.interval[1]
+
+
+def test_the_rarest_tokens_suffer_most_where_that_was_planted(evidence):
+    found = evidence.by_part("replace", 1.0).mean(0)
+    assert (np.diff(found) > 0).all()
+    assert found[-1] / found[0] == pytest.approx(3, rel=0.1)
+
+
+def test_every_figure_has_its_points_and_its_finding(evidence):
+    for name in PAPER.figures:
+        found = PAPER.draw_one(name, evidence)
+        assert found.decided, found.lines
+        assert found.figure is not None
+        assert len(found.data) > 10
+        assert found.sentences
+
+
+def test_without_a_run_every_figure_says_what_it_lacks():
+    for name in PAPER.figures:
+        found = PAPER.draw_one(name, Collapse({}))
+        assert not found.decided
+        assert all(line.startswith("cannot decide") for line in found.open)
+
+
+def test_a_reproduction_grows_with_its_records(records):
+    wanted = reproduction.wanted("collapse", "cpu-1h", (), settings={"data.source": AT.source})
+    assert len(wanted.study.runs) == AT.chains * AT.generations
+    more = wanted.grown(records["real"])
+    assert len(more.study.runs) == len(wanted.study.runs) + 3 * len(AT.temperatures) * AT.chains
+    assert more.grown(records["real"]).members == more.members

@@ -1,0 +1,120 @@
+"""Text that a trained model writes, as a source: what it is known by, how its documents begin and end."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_encoding import make
+
+from scaling import sampling, study, train, trained
+from scaling.config import DataConfig, EvalConfig, OptimConfig, RunConfig, Study
+from scaling.data import token_set
+from scaling.data.corpora import open_corpus
+from scaling.data.sampled import FILE
+from scaling.errors import InputError
+from scaling.ladder import transformer
+
+pytestmark = pytest.mark.usefixtures("unoptimised")
+REAL = "synthetic:order=1,symbols=8,bytes=2e5,document=64"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    """STUDY/RUN of a model that has learnt a little of a language of eight letters, in documents of 64 of them."""
+    folder = tmp_path_factory.mktemp("model")
+    patch = pytest.MonkeyPatch()
+    patch.setenv("SCALING_CACHE", str(folder / "cache"))
+    run = RunConfig(
+        transformer(16, 1, d_head=8, n_vocab=257, n_ctx=16),
+        tokens=2**14,
+        batch=8,
+        data=DataConfig(REAL, "bytes"),
+        optim=OptimConfig(learning_rate=1e-2),
+        eval=EvalConfig(windows=16),
+    )
+    whole = study.prepare(Study("real", "?", (run,)), folder / "study", workers=1, say=lambda line: None)
+    pack = whole.packs[0]
+    stream = token_set.open_tokens(Path(whole.tokens[pack.runs[0].tokens_id]))
+    train.train([run], stream.train, stream.validation, whole.pack_folder(pack), separator=stream.separator)
+    patch.undo()
+    return folder / "study" / pack.runs[0].id
+
+
+@pytest.fixture
+def short(monkeypatch):
+    monkeypatch.setattr(sampling, "LENGTH", 256)
+
+
+def texts(told: dict[str, str]) -> list[str]:
+    return [json.loads(line)["text"] for line in (Path(told["folder"]) / "0.jsonl").read_text().splitlines()]
+
+
+def test_a_models_text_is_read_as_any_other_and_known_by_its_content(model, tmp_path, monkeypatch):
+    monkeypatch.setenv("SCALING_CACHE", str(tmp_path / "cache"))
+    source = f"sample({model}, tokens=1e5, seed=3)"
+    bytes_ = {"tokenizer": "bpe", "n_vocab": 257, "validation_source": f"held_out({REAL})"}  # the model's are bytes
+    tokens = make(source, tmp_path / "cache", 90_000, 500, **bytes_)
+    assert tokens.tokenizer.is_bytes
+    assert FILE * 0.9 < tokens.manifest["train"]["bytes_in_corpus"] < FILE * 1.05  # what is no UTF-8 takes three bytes
+    letters = set(np.unique(tokens.validation))
+    assert np.isin(tokens.train, list(letters)).mean() > 0.9  # it writes what it has read
+    moved = shutil.copytree(model.parent, tmp_path / "moved")
+    monkeypatch.setattr("subprocess.run", lambda *args, **kwargs: pytest.fail("it was written before"))
+    again = open_corpus(f"sample({moved / model.name}, tokens=1e5, seed=3, temperature=1)")
+    assert again.signature() == open_corpus(source).signature()
+    mixed = make(f"mix:0.5*{REAL}+0.5*{source}", tmp_path / "cache", 40_000, 500, **bytes_)
+    assert min(part["tokens"] for part in mixed.manifest["parts"] if "sample" in part["source"]) > 90_000
+
+
+@pytest.mark.usefixtures("short")
+def test_documents_begin_as_in_training_and_end_where_the_model_ends_them(model, tmp_path):
+    told = sampling.written(str(model), 1, 1.0, 0, tmp_path)
+    found = texts(told)
+    assert sum(map(len, found)) + len(found) == pytest.approx(256 * 64, abs=64)  # a separator each, but for 64 lanes
+    assert 256 / 4 / 4 < np.mean([len(text) for text in found]) < 64 * 2  # of documents of 64
+    loaded = trained.load(*study.place(model))
+    first = next(loaded.written(np.zeros((64, 0), np.int32), 0))[0].tolist()
+    begun = first[: first.index(256)] if 256 in first else first
+    assert found[0][:8] == loaded.tokenizer.decode(begun)[:8]
+
+
+@pytest.mark.usefixtures("short")
+def test_what_is_written_depends_on_weights_temperature_and_seed_and_more_of_it_leaves_the_rest(model, tmp_path):
+    one = sampling.written(str(model), 1, 1.0, 0, tmp_path)
+    before = texts(one)
+    assert sampling.written(str(model), 2, 1.0, 0, tmp_path) == one
+    assert texts(one) == before
+    cold, other = (sampling.written(str(model), 1, *how, tmp_path) for how in ((0.5, 0), (1.0, 1)))
+    assert len({one["folder"], cold["folder"], other["folder"]}) == 3
+    assert before != texts(other)
+
+    def commonest(some: list[str]) -> float:
+        _, counts = np.unique(list("".join(some)), return_counts=True)
+        return float(np.sort(counts)[-2:].sum() / counts.sum())
+
+    assert commonest(texts(cold)) > commonest(before)  # a low temperature cuts the tail
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ("sample({0})", "no tokens, wanted tokens"),
+        ("sample({0}, tokens=1e5, temprature=1)", "unknown option 'temprature'"),
+        ("sample({0}, tokens=1e5, temperature=-1)", "wanted temperature from 0 to 100"),
+        ("sample({0}, tokens=1e5, seed=0.5)", "seed=0.5"),
+    ],
+)
+def test_what_cannot_be_written_ends_in_one_line(model, typed, message):
+    with pytest.raises(InputError, match=message):
+        open_corpus(typed.format(model))
+
+
+def test_a_run_without_weights_says_so(model, tmp_path):
+    whole = study.read(model.parent)
+    bare = dataclasses.replace(whole, path=tmp_path)
+    study.write(bare)
+    with pytest.raises(InputError, match="has no weights"):
+        open_corpus(f"sample({tmp_path / model.name}, tokens=1e5)").signature()
