@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from analysis.fit import fit
 from analysis.fit.estimate import Fit, Prediction
@@ -36,7 +35,7 @@ class TwoStep:
     second: Fit
     free: Fit | None = None
 
-    def predict(self, *, seed: int = 0, **columns: ArrayLike) -> Prediction:
+    def predict(self, **columns: float) -> Prediction:
         """Accuracy, or error, of a run at these inputs of the first law, with the interval of one run.
 
         Args:
@@ -45,11 +44,11 @@ class TwoStep:
         Raises:
             InputError: of the inputs one is missing, unknown or not positive.
         """
-        law, run = self.first.predict(**columns), self.first.predict(run=True, **columns)
+        x = self._inputs(columns)
+        law, run = self.first.band(*x), self.first.band(*x, run=True)
         value = self._at(self.second, float(law.value))
         n = min(len(self.first.draws), len(self.second.draws))
-        rng = np.random.default_rng(seed)
-        x = [float(np.asarray(columns[name])) for name in self.first.law.inputs]
+        rng = np.random.default_rng(0)
         losses = np.array([type(self.first.law)(*constants)(*x) for constants in self.first.draws[:n]], np.float64)
         beyond = [_half(run, side) ** 2 - _half(law, side) ** 2 for side in (0, 1)]
         widths = np.sqrt(np.maximum(beyond, 0)) / 1.96
@@ -62,6 +61,15 @@ class TwoStep:
         tail = 50 * (1 - self.second.level)
         low, high = np.percentile(np.clip(drawn, 0, 1), [tail, 100 - tail])
         return Prediction(value, min(float(low), value), max(float(high), value))
+
+    def _inputs(self, columns: Mapping[str, float]) -> list[float]:
+        """In the order of the first law."""
+        wanted = self.first.law.inputs
+        if set(columns) != set(wanted):
+            raise InputError(
+                f"{self.first.law.name} predicts from {', '.join(wanted)}; found {', '.join(columns) or 'none'}"
+            )
+        return [columns[name] for name in wanted]
 
     @staticmethod
     def _at(found: Fit, loss: float) -> float:
@@ -77,7 +85,7 @@ class TwoStep:
             elif bound := [name for name, value in found.constants.items() if value == 0]:
                 said.append(f"{', '.join(bound)} of the law of {step} is at its bound, 0")
         low, high = self.second.ranges["loss"]
-        at = self.first.predict(run=True, **columns)
+        at = self.first.band(*self._inputs(columns), run=True)
         if float(at.low) < low * (low / high):
             said.append(
                 f"the loss there, {float(at.value):.3g} and down to {float(at.low):.3g}, is as far below that of any "

@@ -46,11 +46,11 @@ def olmo(root: Path) -> Iterator[str]:
     for (task, name), published in zip(TASKS.items(), PUBLISHED, strict=True):
         column = f"bpb_{task}"
         theirs, own = fit("chinchilla", ladder, target=column, **AUTHORS), fit("chinchilla", ladder, target=column)
-        x = {"params": targets["params"], "tokens": targets["tokens"]}
-        true, band = targets[column], own.predict(run=True, **x)
+        N, D = targets["params"], targets["tokens"]
+        true, band = targets[column], own.predict(run=True, params=N, tokens=D)
         half = 50 * (band.high - band.low) / band.value
         inside = ["yes" if low < y < high else "no" for low, y, high in zip(band.low, true, band.high, strict=True)]
-        errors = [100 * (found.predict(**x).value[1] / true[1] - 1) for found in (theirs, own)]
+        errors = [100 * (found.predict(params=N, tokens=D).value[1] / true[1] - 1) for found in (theirs, own)]
         yield (
             f"| {name} | {published:+g} % | {errors[0]:+.2f} % | {errors[1]:+.2f} % | ± {half[1]:.0f} % | "
             f"{', '.join(inside)} |"

@@ -21,7 +21,7 @@ TESTS = (50, 500, 20_000)  # questions
 BETWEEN = 0.2, 0.8  # exact match of a run that is neither below nor above a step
 PRODUCT, SHARE, SCORES = 0.25, 0.15, 0.5  # half-widths of 95 % intervals that decide
 DRAWS = 2000
-LEAST = 20  # right answers of which a ratio is taken: fewer are noise
+LEAST = 200  # right answers of which a ratio is taken: of fewer it is noise
 STEPS = "digits are learnt one at a time here, in the loss itself, and p is not the same for all of them"
 TOGETHER = "questions that are hard in one digit are hard in another: right digits are not independent at every size"
 METRICS = {
@@ -82,8 +82,8 @@ class Answers:
     def where(self, keep: NDArray[np.bool_]) -> "Answers":
         at = np.flatnonzero(keep)
         runs = Table({k: v[at] for k, v in self.runs.columns.items()}, self.runs.rows[at], self.runs.source)
-        arrays = (each[at] for each in (self.loss, self.right, self.exact, self.brier, self.wrong))
-        return Answers(runs, *arrays)
+        arrays = (each[at] for each in (self.loss, self.right, self.exact, self.brier))
+        return Answers(runs, *arrays, wrong=self.wrong[at])
 
 
 class Emergence(Evidence):
