@@ -51,9 +51,13 @@ class Tokenizer:
         return self.model == BYTES_MODEL
 
     @property
+    def is_characters(self) -> bool:
+        return self.model.startswith(CHARACTERS_MODEL)
+
+    @property
     def kind(self) -> str:
         """bytes, characters, bpe (SentencePiece), tokenizers (Hugging Face) or tiktoken."""
-        if self.model.startswith(CHARACTERS_MODEL):
+        if self.is_characters:
             return "characters"
         return "bytes" if self.is_bytes else vocabularies.kind(self.model) or "bpe"
 
@@ -74,7 +78,7 @@ class Tokenizer:
     def n_vocab(self) -> int:
         if self._others:
             return self._others.n_vocab
-        if self.kind == "characters":
+        if self.is_characters:
             return len(self.characters) + 1
         return BYTES_VOCAB if self.is_bytes else self._processor.get_piece_size()
 
@@ -83,7 +87,7 @@ class Tokenizer:
         """The separator: the last token of every document."""
         if self._others:
             return self._others.eos
-        if self.kind == "characters":
+        if self.is_characters:
             return len(self.characters)
         return 256 if self.is_bytes else self._processor.eos_id()
 
@@ -99,7 +103,7 @@ class Tokenizer:
             return self._others.pieces
         if self.is_bytes:
             return (*(bytes([i]) for i in range(256)), b"")
-        if self.kind == "characters":
+        if self.is_characters:
             return (*(character.encode() for character in self.characters), b"")
         model = self._processor
         return tuple(
@@ -122,7 +126,7 @@ class Tokenizer:
             return np.frombuffer(text.encode(), np.uint8).astype(np.uint16)
         if self._others:
             return np.array(self._others.encode(text), self.dtype)
-        if self.kind == "characters":
+        if self.is_characters:
             try:
                 return np.array([self.characters[c] for c in text], self.dtype)
             except KeyError as error:
