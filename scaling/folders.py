@@ -271,13 +271,25 @@ def read_json(path: Path, what: str, *, changed: bool = False) -> Any:
         InputError: as `read_bytes` and `json_of`.
         Changed: an object that was changed after it was written.
     """
-    found = json_of(path, read_bytes(path, what), what)
+    return unsealed(json_of(path, read_bytes(path, what), what), str(path), changed=changed)
+
+
+def unsealed(found: Any, name: str, *, changed: bool = False) -> Any:
+    """A value of JSON without its checksum, where it has one.
+
+    Args:
+        name: what it is, or where it lies, for messages.
+        changed: as `read_json` has it.
+
+    Raises:
+        Changed: an object that was changed after it was written.
+    """
     if not isinstance(found, dict) or SEAL not in found:
         return found
-    rest = {name: value for name, value in found.items() if name != SEAL}
+    rest = {field: value for field, value in found.items() if field != SEAL}
     if not changed and found[SEAL] != checksum(rest):
         raise Changed(
-            f"{path}: changed after it was written, by its checksum; make it again, or delete its field {SEAL!r} to "
+            f"{name}: changed after it was written, by its checksum; make it again, or delete its field {SEAL!r} to "
             "have it taken as it is"
         )
     return rest

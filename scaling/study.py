@@ -37,7 +37,7 @@ from scaling import buckets, calibration, checked, claims, config, extensions, f
 from scaling.buckets import Bucket
 from scaling.checked import Damaged, Field
 from scaling.config import SEMANTICS, DataConfig, RunConfig, Study
-from scaling.data import batches, encoding, mixture, token_set
+from scaling.data import batches, encoding, mixture, tasks, token_set
 from scaling.errors import InputError
 from scaling.layout import Layout
 
@@ -405,11 +405,18 @@ def unpacked(file: bytes, sha256: str) -> histories.History:
 
 @functools.lru_cache(maxsize=256)
 def _arrays(
-    n_run: int, n_ctx: int, windows: int, noise: int, transfer: int, train: bool, by_frequency: int
+    n_run: int,
+    n_ctx: int,
+    windows: int,
+    noise: int,
+    transfer: int,
+    train: bool,
+    answers: tuple[int, int, int],
+    by_frequency: int,
 ) -> histories.History:
     """What a history of such runs has before the first update, and once it is done."""
-    asked = {"windows": windows, "noise": noise, "transfer": transfer, "train": train, "by_frequency": by_frequency}
-    arrays = histories.start(n_run, n_ctx, **asked)
+    asked = {"windows": windows, "noise": noise, "transfer": transfer, "train": train}
+    arrays = histories.start(n_run, n_ctx, **asked, answers=answers, by_frequency=by_frequency)
     return arrays | {"steps": np.zeros(n_run, np.int64), "updates_trained": np.zeros(n_run)}
 
 
@@ -417,7 +424,7 @@ def _first_arrays(pack: Pack) -> histories.History:
     first, wanted = pack.runs[0].config, pack.runs[0].config.eval
     noise = len(first.noise_batches) if wanted.noise else 0
     sizes = len(pack.runs), first.model.n_ctx, wanted.windows, noise, len(wanted.transfer)
-    return _arrays(*sizes, wanted.train_windows > 0, wanted.by_frequency)
+    return _arrays(*sizes, wanted.train_windows > 0, tasks.answers(wanted), wanted.by_frequency)
 
 
 def check_history(pack: Pack, found: histories.History, finished: bool = False) -> None:
@@ -742,7 +749,7 @@ def _transfer_tokens(
         "bytes" if stream.tokenizer.is_bytes else str(stream.folder / "tokenizer.model"),
         stream.n_vocab,
         train_tokens=1,
-        validation_tokens=max(run.model.n_ctx * run.eval.windows for run in users),
+        validation_tokens=max(max(run.model.n_ctx * run.eval.windows, tasks.wanted(name, run.eval)) for run in users),
         validation_source=name,
         cache=folders.cache(),
         say=say,

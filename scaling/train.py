@@ -136,7 +136,8 @@ def train(
             if done > measured_at and (rows := measured.rows(segment, done, state.params)):
                 measured_at = done
                 ended = [r for r, run in enumerate(runs) if run.steps == done]
-                curve.replace("window_loss", ended, rows.pop("window_loss")[0, ended])
+                for name in histories.ENDS & rows.keys():
+                    curve.replace(name, ended, rows.pop(name)[0, ended])
                 curve.append(eval_step=np.array([done]), **rows)
             alive = done == 0 or np.isfinite(curve.last("train_loss")).any()
             finished = done >= last or not alive

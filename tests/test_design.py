@@ -360,6 +360,7 @@ def test_a_study_that_has_begun_is_told_what_it_leaves_and_what_more_would(capsy
         ((*SMALL, "--overhead", "-1"), "no less than 0"),
         ((*SMALL, "--law", "none.py:Law"), "none.py"),
         ((*SMALL, "--score", "study.py"), "--score makes no design; leave out --flops, --sizes, --runs"),
+        (("--target", "1e7,2e8", "--score", "study.py", "--checks", "0"), "leave out --checks"),
         ((*SMALL, "--where", "loss<3"), "--where: of the table of --prior TABLE"),
     ],
 )

@@ -298,11 +298,11 @@ def _exponents(criterion: Criterion, counts: Counts, level: float) -> dict[str, 
 
 
 def _notes(prior: Prior, pool: Pool, counts: Counts, checks: float) -> tuple[str, ...]:
-    notes = []
-    if checks:
-        notes.append(
-            f"{percent(checks)} of the budget went to runs that notice a law that bends, before the rest was chosen"
-        )
+    notes = [
+        f"{percent(checks)} of the budget went to runs that notice a law that bends, before the rest was chosen"
+        if checks
+        else "no run was chosen to notice a law that bends: the promise holds if none does"
+    ]
     largest = pool.params[counts > 0].max()
     notes.append(
         f"fit with the largest size, {short(float(largest))}, held out first: if it is missed, no promise holds"

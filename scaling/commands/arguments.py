@@ -86,6 +86,12 @@ def layout(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--pack", type=int, default=0, help="runs trained as one program (1 on a CPU)")
 
 
+def given(args: argparse.Namespace, *names: str) -> list[str]:
+    """Of these options, those that were given, as they are typed; 0 is given too."""
+    values = ((name, getattr(args, name)) for name in names)
+    return [f"--{name.replace('_', '-')}" for name, value in values if value is not None and value is not False]
+
+
 def number(text: str) -> float:
     """A finite number, as an option takes it."""
     from scaling.config import parse

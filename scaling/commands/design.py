@@ -109,7 +109,10 @@ def _asked(verb: argparse.ArgumentParser, required: bool) -> None:
     verb.add_argument("--runs", type=arguments.count, metavar="N", help="at most (24)")
     verb.add_argument("--repeats", type=arguments.count, metavar="N", help="of one run with other seeds, at most (3)")
     verb.add_argument(
-        "--checks", type=arguments.number, metavar="SHARE", help="of the budget, to notice a law that bends (0.2)"
+        "--checks",
+        type=arguments.number,
+        metavar="SHARE",
+        help="of the budget, to notice a law that bends (0.2; 0 for none)",
     )
     verb.add_argument("--noise", type=arguments.number, help="scatter of a run, in ln(loss) (0.005, or the fit's)")
     verb.add_argument(
@@ -142,7 +145,7 @@ def _score(args: argparse.Namespace) -> int:
 
     of_a_design = ("flops", "hardware", "hours", "sizes", "ratios", "max_tokens", "trunks", "runs", "repeats", "checks",
                    "overhead", "plot", "out", "along")  # fmt: skip
-    given = [f"--{name.replace('_', '-')}" for name in of_a_design if getattr(args, name)]
+    given = arguments.given(args, *of_a_design)
     if given := [*given, *(["--aim"] if args.aim != "forecast" else [])]:
         raise InputError(f"--score makes no design; leave out {', '.join(given)}")
     prior = _noisy(args, _prior(args))

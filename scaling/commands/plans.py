@@ -398,7 +398,7 @@ def _compare_experts(args: argparse.Namespace, budget: "Budget") -> int:
 
 def _refuse(args: argparse.Namespace, why: str, *names: str) -> None:
     """Options that do not go with what was given."""
-    given = " ".join(f"--{name.replace('_', '-')}" for name in names if getattr(args, name) not in (None, False))
+    given = " ".join(arguments.given(args, *names))
     if given:
         raise InputError(f"{why}: leave out {given}")
 

@@ -119,12 +119,13 @@ def add(verbs: arguments.Verbs) -> None:
         "figures, constants and intervals as one self-contained page, of a study or of anybody's table or logs",
         "scaling report runs.csv --columns params=n_params",
     )
-    report.add_argument("table", type=arguments.place, help=laws.TABLE)
+    report.add_argument("table", type=arguments.place, nargs="+", help=laws.TABLE)
     report.add_argument(
         "--out",
         type=arguments.place,
         metavar="FOLDER",
-        help="of the page (DIR/report of a study, NAME-report here of NAME.csv or of a folder of logs NAME)",
+        help="of the page (DIR/report of a study, NAME-report here of NAME.csv or a folder of logs NAME, the first of "
+        "several)",
     )
     report.add_argument(
         "--live",
@@ -431,7 +432,8 @@ def _glance(now: "Status", each_run: bool) -> list[str]:
     for each in now.packs:
         if each.state == "running":
             at = f"{each.steps:,} of {each.pack.steps:,} updates"
-            lines.append(f"pack {each.pack.id}: {len(each.pack.runs)} runs, {at}, by {each.holder}")
+            n = len(each.pack.runs)
+            lines.append(f"pack {each.pack.id}: {n} run{'s' * (n > 1)}, {at}, by {each.holder}")
         elif each.error:
             lines.append(f"pack {each.pack.id}: {each.state}, {each.error}")
     counts = now.counts
@@ -516,31 +518,32 @@ def _curves_by_run(curves: "Table") -> dict[str, dict[str, "np.ndarray"]]:
 
 
 def _report(args: argparse.Namespace) -> int:
-    if not (args.table / "study.json").exists():
+    folder = args.table[0]
+    if len(args.table) > 1 or not (folder / "study.json").exists():
         return _report_table(args)
     arguments.fits_on_the_cpu()
     if args.columns or args.where or args.best_of:
         raise InputError(
-            f"{args.table}: --columns, --where and --best-of are for tables; export the study's with scaling study "
-            f"export {args.table} --csv runs.csv"
+            f"{folder}: --columns, --where and --best-of are for tables; export the study's with scaling study "
+            f"export {folder} --csv runs.csv"
         )
     if args.live is not None:
         return _report_live(args)
-    _write_report(args.table, out=args.out, as_json=args.json)
+    _write_report(folder, out=args.out, as_json=args.json)
     return 0
 
 
 def _report_table(args: argparse.Namespace) -> int:
     if args.live is not None:
-        raise InputError(f"--live: {args.table} is no folder of a study, whose runs train")
+        raise InputError(f"--live: {args.table[0]} is no folder of a study, whose runs train; wanted one alone")
     arguments.fits_on_the_cpu()
     from analysis import report
 
     table = laws.asked_for(args)
-    name = args.table.resolve().name  # of a folder of logs, too, which may be given as a dot
+    name = args.table[0].resolve().name  # of a folder of logs, too, which may be given as a dot
     page = (args.out or Path(f"{Path(name).stem}-report")) / "index.html"
     _try_page(page)
-    found, texts = report.files_of_table(table, name)
+    found, texts = report.files_of_table(table, name if len(args.table) == 1 else table.source)
     arguments.answer(found, args.json, (page, lambda page: report.put(texts, page.parent)))
     if not args.json:
         print(f"The page: {page}")
@@ -556,7 +559,7 @@ def _report_live(args: argparse.Namespace) -> int:
     from analysis import report
     from scaling import status, study
 
-    folder, seen = args.table, None
+    folder, seen = args.table[0], None
     page = folder / "report" / "index.html"
     arguments.say(f"{page}: written again every {args.live:g} s while runs train; an open browser shows it")
     try:
