@@ -7,6 +7,7 @@ from typing import Any
 from analysis import logs
 from analysis.table import Table, algebra
 from analysis.table.columns import UNNAMED, number
+from scaling import folders
 from scaling.errors import InputError
 
 
@@ -29,7 +30,7 @@ def load(
     Raises:
         InputError: no such file, not a table, a named column is not there, text in a column of numbers.
     """
-    paths = [Path(path)] if isinstance(path, (str, Path)) else [Path(one) for one in path]
+    paths = [folders.place(one) for one in ([path] if isinstance(path, (str, Path)) else path)]
     columns = dict(columns or {})
     if len(paths) == 1 and (paths[0] / "study.json").exists():
         from analysis import records  # the trainer's modules, which a file does not need

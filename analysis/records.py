@@ -15,7 +15,7 @@ import numpy as np
 from analysis.noise_scale import noise_estimates
 from analysis.onset import BEYOND, onset
 from analysis.table import Table
-from scaling import counts, histories, kinds, schedules, study
+from scaling import counts, folders, histories, kinds, schedules, study
 from scaling.checked import Damaged
 from scaling.config import COOLED, SEMANTICS, ModelConfig, RunConfig
 from scaling.data import mixture
@@ -114,7 +114,12 @@ def read(path: str | Path) -> Records:
     Raises:
         InputError: not the folder of a study, or no run has a record yet.
     """
-    whole = study.current(Path(path))
+    whole = study.current(folders.place(path))
+    with study.at_a_glance(whole):
+        return _read(whole, path)
+
+
+def _read(whole: StudyFolder, path: str | Path) -> Records:
     wanted = set(whole.runs)
     damaged: dict[str, str] = {pack.id: damage for pack in whole.packs if (damage := whole.damage(pack))}
     found: dict[str, _Run] = {}

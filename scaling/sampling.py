@@ -4,6 +4,7 @@ import hashlib
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +12,9 @@ from scaling import folders, study
 from scaling.data import disk
 from scaling.data.sampled import FILE, LANES, LENGTH, VERSION
 from scaling.errors import InputError
+
+if TYPE_CHECKING:
+    from scaling.trained import Trained
 
 SEALS = "checksums.json"  # of a checkpoint's files
 
@@ -42,7 +46,10 @@ def written(model: str, files: int, temperature: float, seed: int, cache: Path) 
     for name, leaf in sorted(found.params.items()):
         content.update(f"{name} {leaf.shape}".encode() + np.ascontiguousarray(leaf, np.float32).tobytes())
     folder = cache / "samples" / content.hexdigest()[:16]
-    say = lambda line: print(f"{model}: {line}", file=sys.stderr, flush=True)  # noqa: E731
+
+    def say(line: str) -> None:
+        print(f"{model}: {line}", file=sys.stderr, flush=True)
+
     with disk.locked(folder, say):
         if not (folder / "tokenizer.model").exists():
             disk.write(folder / "tokenizer.model", lambda file: file.write(found.tokenizer.model))
@@ -55,7 +62,7 @@ def written(model: str, files: int, temperature: float, seed: int, cache: Path) 
     return {"folder": str(folder.absolute()), "tokenizer": str((folder / "tokenizer.model").absolute())}
 
 
-def documents(found: "trained.Trained", n: int, temperature: float, seed: int) -> list[str]:  # noqa: F821
+def documents(found: "Trained", n: int, temperature: float, seed: int) -> list[str]:
     """The n-th file, a line of JSON for each document."""
     prompt = np.zeros((LANES, 0), np.int32)
     pieces, held = [], 0

@@ -17,6 +17,7 @@ checksums. A damaged study.json is refused; a damaged pack is said, and the othe
 Nothing here imports JAX: the workers do.
 """
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -24,16 +25,16 @@ import io
 import json
 import math
 import os
-import shutil
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from scaling import calibration, checked, claims, config, extensions, folders, histories, kinds, layout, split
+from scaling import buckets, calibration, checked, claims, config, extensions, folders, histories, kinds, layout, split
+from scaling.buckets import Bucket
 from scaling.checked import Damaged, Field
 from scaling.config import SEMANTICS, DataConfig, RunConfig, Study
 from scaling.data import batches, encoding, mixture, token_set
@@ -204,6 +205,8 @@ class StudyFolder:
         except FileNotFoundError:
             return None, ""
         except OSError as error:  # a link to itself
+            if isinstance(path, Bucket):  # which does not answer: that is no damage
+                raise
             return None, f"{path} cannot be read ({error.strerror}), wanted a file"
         told, damage = _done(path, len(pack.runs), (at.st_ino, at.st_mtime_ns, at.st_size))
         return told, damage or ("" if told is None else _spoilt(folder, pack, told))
@@ -226,7 +229,20 @@ class StudyFolder:
     def open_packs(self) -> list[Pack]:
         """Packs with updates left, the costliest first."""
         costs = calibration.kept(self.layout.device, self.layout.devices)
-        return sorted((pack for pack in self.packs if self.done(pack) is None), key=lambda p: -costs.pack(p.configs))
+        with at_a_glance(self):
+            found = [pack for pack in self.packs if self.done(pack) is None]
+        return sorted(found, key=lambda p: -costs.pack(p.configs))
+
+
+@contextlib.contextmanager
+def at_a_glance(whole: StudyFolder) -> Iterator[None]:
+    """While this lasts, the packs of a study in a bucket are as they were when it began, and asked for at once."""
+    if not isinstance(whole.path, Bucket):
+        yield
+        return
+    with buckets.one_look():
+        buckets.each(lambda pack: whole.done(pack) or whole.failed(pack), whole.all_packs)
+        yield
 
 
 @functools.lru_cache(maxsize=2**16)
@@ -318,6 +334,8 @@ def _spoilt(folder: Path, pack: Pack, done: Mapping[str, Any]) -> str:
     except FileNotFoundError:
         return f"{path} is missing"
     except OSError as error:  # a link to itself
+        if isinstance(path, Bucket):
+            raise
         return f"{path} cannot be read ({error.strerror}), wanted a file"
 
 
@@ -475,13 +493,15 @@ def prepare(
     Raises:
       InputError: tokens cannot be made, the text has changed, memory or disk do not suffice.
     """
-    there = folders.on_disk(folder).exists()
+    there = folder.exists()
+    if isinstance(folder, Bucket):
+        buckets.check(folder)
     try:
         with claims.held(folder / "planning", say, str(folder)):
             return _prepared(study, folder, pack, workers, shards_of, mesh, devices, settings, say)
     except BaseException:
-        if not there and {path.name for path in folder.glob("*")} <= {"planning"}:
-            shutil.rmtree(folder, ignore_errors=True)
+        if not there and folder.exists() and {path.name for path in folder.iterdir()} <= {"planning"}:
+            folders.remove(folder)
         raise
 
 
@@ -569,11 +589,12 @@ def _prepared(
     if result != found:
         write(result)
     _keep_sources(result)
-    for each in result.packs:
-        if damage := result.damage(each):
-            _set_aside(result, each)
-            again = "its checkpoint tells" if folders.saved_steps(result.pack_folder(each)) else "are trained again"
-            say(f"{folder}: the record of pack {each.id} is damaged; its {len(each.runs)} runs {again} ({damage})")
+    with at_a_glance(result):
+        damaged = [(each, damage) for each in result.packs if (damage := result.damage(each))]
+    for each, damage in damaged:
+        _set_aside(result, each)
+        again = "its checkpoint tells" if folders.saved_steps(result.pack_folder(each)) else "are trained again"
+        say(f"{folder}: the record of pack {each.id} is damaged; its {len(each.runs)} runs {again} ({damage})")
     return result
 
 
@@ -616,7 +637,7 @@ def extended(packs: Sequence[Pack]) -> list[str]:
 def _keep_sources(whole: StudyFolder) -> None:
     """A copy of the user's own code that its runs are of: to be read, for nothing runs it."""
     for hash, text in filter(None, map(extensions.text_of, extended(whole.packs))):
-        if not os.path.lexists(path := whole.path / "sources" / f"{hash}.py"):
+        if not folders.there(path := whole.path / "sources" / f"{hash}.py"):
             checked.put(path, text.encode())
 
 
@@ -632,10 +653,8 @@ def _set_aside(whole: StudyFolder, pack: Pack) -> None:
     with claim:
         links = [] if folders.own(claim.folder / "checkpoints") else ["checkpoints"]
         for name in ("done.json", "history.npz", "failed.json", *links):
-            if os.path.lexists(claim.folder / name):
-                aside = claim.folder / "unreadable"
-                aside.mkdir(exist_ok=True)
-                os.replace(claim.folder / name, aside / f"{name}-{claim.number}")
+            if folders.there(claim.folder / name):
+                folders.move(claim.folder / name, claim.folder / "unreadable" / f"{name}-{claim.number}")
 
 
 def answer(
@@ -752,7 +771,8 @@ def _window_bytes(folder: Path, n_ctx: int, n_windows: int) -> float:
 
 def _fits(whole: StudyFolder, costs: calibration.Costs, mesh: Mapping[str, int], devices: int) -> None:
     """Refuses what neither the memory nor the disk can hold."""
-    work = [pack.configs for pack in whole.packs if not whole.done(pack)]
+    with at_a_glance(whole):
+        work = [pack.configs for pack in whole.packs if not whole.done(pack)]
     if work:
         calibration.check(work, whole.layout, costs, whole.path, mesh, devices)
 
@@ -785,6 +805,9 @@ def read(folder: Path) -> StudyFolder:
 
 def current(folder: Path) -> StudyFolder:
     """The study in `folder` as it is now; the very same object while its file is the same."""
+    if isinstance(folder, Bucket):
+        at = (folder / "study.json").stat() if (folder / "study.json").exists() else None
+        return _read_once(folder, (at.st_ino, at.st_mtime_ns, at.st_size)) if at else read(folder)
     try:  # opened, since a network disk then asks for what is new
         file = os.open(folder / "study.json", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:

@@ -3,6 +3,7 @@
 import dataclasses
 import zlib
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,13 +14,15 @@ from analysis.papers.collapse import exact
 from analysis.papers.collapse.evidence import Collapse
 from analysis.papers.collapse.paper import PAPER
 from analysis.papers.reproduction import planned_row
-from analysis.records import Records
+from analysis.records import Records, read
 from analysis.table import Table
 from configs.collapse import budgets, experiments
+from scaling import study, train
 from scaling.config import RunConfig
-from scaling.data import mixture
+from scaling.data import mixture, token_set
 
 AT = dataclasses.replace(budgets.named("cpu-1h"), source="text:a/*.txt")
+LITTLE = dataclasses.replace(budgets.TINY, tokens=2**15, windows=16)
 RISE = {"replace": 0.05, "fixed": 0.02, "accumulate": 0.01}  # nats in the second generation
 PARTS = np.linspace(0.5, 1.5, AT.parts)  # of the rise, from the commonest tokens to the rarest
 
@@ -34,7 +37,7 @@ def loss(name: str, run: RunConfig, noise: float) -> float:
 
 def grown(noise: float = 1e-4) -> dict[str, Records]:
     """All generations, one after the other, as the runs before them are done."""
-    rows: dict[str, dict] = {}
+    rows: dict[RunConfig, dict] = {}
     while True:
         members = experiments.grown(AT, table(list(rows.values())))
         new = {(name, run): f"{len(rows) + k}" for k, (name, run) in enumerate(_named(members)) if run not in rows}
@@ -153,3 +156,34 @@ def test_a_reproduction_grows_with_its_records(records):
     more = wanted.grown(records["real"])
     assert len(more.study.runs) == len(wanted.study.runs) + 3 * len(AT.temperatures) * AT.chains
     assert more.grown(records["real"]).members == more.members
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("unoptimised")
+def test_generations_are_trained_on_what_those_before_them_wrote(tmp_path, monkeypatch):
+    """Real runs on little text, from the first generation to the page."""
+    monkeypatch.setenv("SCALING_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setitem(budgets.BUDGETS, "tiny", LITTLE)
+    wanted = reproduction.wanted("collapse", "tiny", (), settings={"data.source": "python:stdlib"})
+    for _ in range(LITTLE.generations):
+        whole = study.prepare(wanted.study, tmp_path / "study", pack=1, workers=1, say=lambda line: None)
+        for pack in whole.packs:
+            if study.history(whole, pack) is None:
+                streams = (token_set.open_tokens(Path(whole.tokens[pack.runs[0].tokens_id])),) * 2
+                train.train(
+                    pack.configs,
+                    *(getattr(stream, split) for stream, split in zip(streams, token_set.SPLITS, strict=True)),
+                    whole.pack_folder(pack),
+                    separator=streams[0].separator,
+                )
+        before, wanted = wanted, wanted.grown(read(tmp_path / "study"))
+    assert wanted.members == before.members
+    assert {name: len(runs) for name, runs in wanted.members.items()} == {
+        "real": 3, "replace": 2, "accumulate": 2, "fixed": 2,
+    }  # fmt: skip
+    stream = {tokens: token_set.open_tokens(Path(folder)) for tokens, folder in whole.tokens.items()}
+    assert len({one.manifest["tokenizer"]["hash"] for one in stream.values()}) == 1
+    assert len({one.manifest["validation"]["fingerprint"] for one in stream.values()}) == 1
+    drawn = wanted.drawn_from(read(tmp_path / "study"))
+    assert all(one.figure is not None for one in drawn.drawn)
+    assert len(drawn.drawn[0].data) == 9

@@ -25,6 +25,7 @@ from known_runs import SURFACE
 from matplotlib import image
 
 from analysis import findings, laws, records, report
+from analysis.findings import of_table as tables
 from analysis.findings.of_table import OfTable
 from analysis.load import load
 from analysis.records import Origin
@@ -398,6 +399,46 @@ def test_a_table_without_sizes_has_a_page_of_the_curve_that_it_is(tmp_path):
     read(text)
     assert found.study is None
     assert "no column params" in text  # and how it would be named
+
+
+def test_sizes_under_another_name_are_asked_for_and_not_taken_for_one_model(tmp_path):
+    table = Table.from_rows(known_runs.grid(), "theirs.csv")
+    table = Table.from_columns({"n_params": table["params"], "tokens": table["tokens"], "loss": table["loss"]})
+    with pytest.raises(InputError, match=r"no column params, nearest is 'n_params'.*--columns params=n_params"):
+        report.write_table(table, tmp_path / "page", "theirs.csv")
+
+
+def test_a_page_begins_with_what_its_rows_mix(tmp_path):
+    """Two texts of different loss in one table: no law is of both."""
+    table = Table.from_rows(known_runs.grid(), "theirs.csv")
+    both = {name: np.tile(table[name], 2) for name in ("params", "tokens")}
+    text = np.repeat(["web", "books"], len(table))
+    loss = np.concatenate([table["loss"], 1.2 * table["loss"]])
+    mixed = Table.from_columns(both | {"loss": loss, "dataset": text}, "theirs.csv")
+    study = tables.find(mixed, draws=0).study
+    assert study
+    assert [w for w in study.warnings if "the rows differ in dataset (2 values" in w]
+    alone = Table.from_columns({name: table[name] for name in ("params", "tokens", "loss")}, "theirs.csv")
+    study = tables.find(alone, draws=0).study
+    assert study
+    assert not [w for w in study.warnings if "differ" in w]
+
+
+def test_larger_runs_are_forecast_by_the_form_that_rows_held_out_choose():
+    """Kaplan's form has no floor, and Chinchilla's law of its losses bends towards one."""
+    law = laws.KaplanOnePass(N_c=8.8e13, D_c=5.4e13, alpha_N=0.076, alpha_D=0.103)
+    N, D = (x.ravel() for x in np.meshgrid(np.geomspace(1e6, 1e9, 5), np.geomspace(1e8, 1e11, 5)))
+    noise = np.exp(0.003 * np.random.default_rng(0).standard_normal(25))
+    found = tables.find(Table.from_columns({"params": N, "tokens": D, "loss": law(N, D) * noise}), draws=20)
+    assert found.choice
+    assert found.study
+    assert found.allocation
+    assert found.choice.best == "kaplan-one-pass"
+    assert [one.law for one in found.ahead] == ["kaplan-one-pass"] * 4
+    for one in found.ahead:
+        assert one.law_low < float(law(one.inputs["params"], one.inputs["tokens"])) < one.law_high
+    assert found.allocation.a == pytest.approx(0.103 / (0.076 + 0.103), abs=0.02)
+    assert any("predicted best by kaplan-one-pass" in warning for warning in found.study.warnings)
 
 
 def test_a_table_of_nothing_that_a_law_is_about_is_refused_in_one_line(tmp_path):

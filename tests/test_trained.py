@@ -6,6 +6,7 @@ import json
 import struct
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -73,8 +74,8 @@ def test_a_text_read_piece_by_piece_gives_the_logits_of_the_whole(model):
 
 def test_what_is_drawn_has_the_models_probabilities():
     """By temperature and the likeliest alone: within 4 standard errors of 4,000 draws."""
-    logits = np.tile(np.log([0.5, 0.3, 0.2]), (4000, 1))
-    uniform = np.random.default_rng(0).random(4000)
+    logits = jnp.asarray(np.tile(np.log([0.5, 0.3, 0.2]), (4000, 1)))
+    uniform = jnp.asarray(np.random.default_rng(0).random(4000))
     for temperature, top, wanted in (
         (1, 0, [0.5, 0.3, 0.2]),
         (0.5, 0, [25, 9, 4]),

@@ -16,7 +16,7 @@ from analysis.digits import percent, short
 from analysis.fit import solver
 from analysis.fit.solver import Array
 from analysis.jsonable import jsonable
-from analysis.mixtures import Fitted, MixtureFit, estimate
+from analysis.mixtures import Fitted, MixtureFit, descent, estimate
 from analysis.mixtures.estimate import Interval
 from analysis.mixtures.laws import MixtureLaw
 from analysis.mixtures.runs import SAME
@@ -25,8 +25,6 @@ from scaling.errors import InputError
 MAX_EPOCHS = 4.0  # Muennighoff et al. (2023): up to four passes over a text are worth nearly as much as new text
 STARTS = 6  # of the fitted mixtures and by chance, beside uniform, proportional and each part alone
 SMOOTH = 1e-3  # nats per token: regrets below are none
-STEP = 1e-4  # of a share, for slopes
-EXACT = 1e-8  # nats per token: what is lower by less is as good
 BEYOND = 0.01  # of a share, by which a mixture leaves the runs
 LEVELS = 3  # values of N or D from which a power of it and a floor are told apart
 SHOWN = 0.0005  # a smaller share is shown as none
@@ -235,12 +233,10 @@ def propose(
         others[f"least regret, {worst.sharp(hedge):.3f} at most whichever law is true"] = hedge
 
     some = dataclasses.replace(runs, domains=tuple(runs.domains[i] for i in chosen), losses=runs.losses[:, chosen])
-    drawn = [
-        loss.with_constants(t) for t in np.moveaxis(estimate.redraw(loss.law, loss.theta, some, draws, seed), 1, 0)
-    ]
+    drawn = loss.with_constants(estimate.redraw(loss.law, loss.theta, some, draws, seed))
     M, p, sigma = runs.mixtures, loss.theta.shape[1], fit.sigma(name, weights)
     every = np.vstack([best, *others.values()])
-    values, under = loss(every), np.stack([one(every) for one in drawn])  # m, draws m
+    values, under = loss(every), drawn(every)  # m, draws m
     made = [estimate.interval(float(v), u, sigma, M, p) for v, u in zip(values, under.T, strict=True)]
     compared = []
     for k, (label, shares) in enumerate(others.items(), 1):
@@ -249,8 +245,8 @@ def propose(
         passes = _passes(runs.parts, shares, tokens, available)
         often = {part: n for part, n in passes.items() if n > max_epochs * 1.001}
         compared.append(Mixture(label, shares, made[k], (gap, *ends), often))
-    own = np.stack([lowest(one, top, best[None]) for one in drawn])
-    regrets = under[:, 0] - np.array([float(one(r[None])[0]) for one, r in zip(drawn, own, strict=True)])
+    own, least = descent.descend(drawn, top, np.tile(best, (under.shape[0], 1)))
+    regrets = under[:, 0] - np.minimum(least, under[:, 0])
     share_ends = np.array([np.clip(estimate.ends(float(b), own[:, k], M, p), 0.0, top[k]) for k, b in enumerate(best)])
     told = verdict.text() if name in verdict.laws else f"as asked; believed: {verdict.text()}"
     return Proposal(
@@ -275,7 +271,7 @@ class _Loss:
     """The target loss by a law, over mixtures (m, parts), at one N and D.
 
     Attributes:
-        theta: constants of each domain, (domains, p); weights: of them.
+        theta: constants of each domain, (domains, p), or as drawn, (domains, draws, p); weights: of them.
         own: which part each domain's own is, where the law takes that alone.
         scales: N and D, as far as the law takes them.
     """
@@ -297,17 +293,20 @@ class _Loss:
         return dataclasses.replace(self, theta=theta)
 
     def __call__(self, shares: Array) -> Array:
-        scales = [np.full(len(shares), x) for x in self.scales]
-        total = np.zeros(len(shares))
+        """Of mixtures (..., m, parts), (..., m); of constants drawn so often, (draws, m)."""
+        total = np.zeros(1)
         for k, (weight, t) in enumerate(zip(self.weights, self.theta, strict=True)):
-            taken = shares.T if self.own is None else np.maximum(shares[:, [self.own[k]]].T, SAME)
-            total += weight * solver.predict(self.law, t, (*taken, *scales), log=False)
+            taken = np.moveaxis(shares, -1, 0)
+            taken = taken if self.own is None else np.maximum(taken[[self.own[k]]], SAME)
+            constants = solver.to_constants(self.law, t)
+            law = self.law(*(constants[..., c, None] for c in range(constants.shape[-1])))
+            total = total + weight * np.asarray(law(*taken, *self.scales), np.float64)
         return total
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Regret:
-    """The largest loss of mixtures (m, parts) over the least that a law allows, of several laws; rounded corners."""
+    """The largest loss of mixtures (..., m, parts) over the least of a law, of several laws; rounded corners."""
 
     laws: list[tuple[_Loss, float]]
 
@@ -347,32 +346,12 @@ def lowest(loss: Callable[[Array], Array], top: Array, starts: Array) -> Array:
     """The mixture with the lowest loss under shares of `top` at most, from all starts, (parts,).
 
     Args:
-        loss: of many mixtures at once, (m, parts) -> (m,).
+        loss: of many mixtures at once, (..., m, parts) -> (..., m).
         starts: mixtures that are allowed, (s, parts).
     """
-    parts = len(top)
-    best, least = starts[0], math.inf
-    each = np.eye(parts)
-
-    def slope(r: Array) -> Array:
-        up, down = np.minimum(r + STEP, top.clip(max=1.0)), np.maximum(r - STEP, 0.0)
-        higher, lower = r + each * (up - r)[:, None], r - each * (r - down)[:, None]
-        both = loss(np.vstack([higher, lower]))
-        return (both[:parts] - both[parts:]) / np.maximum(up - down, 1e-300)
-
-    total = {"type": "eq", "fun": lambda r: r.sum() - 1, "jac": lambda r: np.ones(parts)}
-    bounds = list(zip(np.zeros(parts), top.clip(max=1.0), strict=True))
-    for start in starts:
-        with np.errstate(all="ignore"):
-            found = optimize.minimize(
-                lambda r: float(loss(r.clip(0.0)[None])[0]), start, jac=slope, method="SLSQP", bounds=bounds,
-                constraints=[total], options={"ftol": EXACT, "maxiter": 100},
-            )  # fmt: skip
-        for r in (start, allowed(np.nan_to_num(found.x), top)):
-            value = float(loss(r[None])[0])
-            if value < least:
-                best, least = r, value
-    return best
+    found, value = descent.descend(loss, top, starts)
+    every = np.vstack([starts, found])
+    return every[int(np.concatenate([loss(starts), value]).argmin())]
 
 
 def allowed(shares: Array, top: Array) -> Array:

@@ -51,7 +51,7 @@ def add(verbs: arguments.Verbs) -> None:
         "the next runs of a study that has begun, and the interval that they will leave",
         "scaling suggest studies/mine --flops 5e18 --target 1e9,2e10",
     )
-    suggest.add_argument("table", type=Path, help="a study's folder, or a table of its runs")
+    suggest.add_argument("table", type=arguments.place, help="a study's folder, or a table of its runs")
     suggest.add_argument(
         "--until",
         type=arguments.number,

@@ -33,7 +33,7 @@ def add(verbs: arguments.Verbs) -> None:
     predict.set_defaults(takes_columns=True)  # --params 1e9: the columns of its law
     predict.add_argument(
         "fit",
-        type=Path,
+        type=arguments.place,
         nargs="+",
         help="a file from scaling fit --out, then the columns of its law; or published:NAME; or one from --store, with "
         "--measured; or, with --schedule, loss curves of one model with their learning rates: tables, logs, or the "

@@ -99,6 +99,9 @@ def _reproduce(paper: str, args: argparse.Namespace) -> int:
         arguments.say(
             f"learning rates: as swept on {text}; --set rates=python or rates=english chooses, where both are"
         )
+    if (out / "study.json").exists():
+        with contextlib.suppress(InputError):  # no record yet
+            wanted = _grown(wanted, out)
     told = False
     while True:
         whole, packs = study.plan(wanted.study, out, args)

@@ -1,7 +1,6 @@
 """scaling sample: what a trained model writes."""
 
 import argparse
-from pathlib import Path
 
 from scaling.commands import arguments
 from scaling.errors import InputError
@@ -16,7 +15,10 @@ def add(verbs: arguments.Verbs) -> None:
         "scaling sample studies/quickstart --prompt 'def ' --tokens 100",
     )
     verb.add_argument(
-        "model", type=Path, metavar="STUDY[/RUN]", help="folder of the study, and a run of it (the one of lowest loss)"
+        "model",
+        type=arguments.place,
+        metavar="STUDY[/RUN]",
+        help="folder of the study, and a run of it (the one of lowest loss)",
     )
     verb.add_argument("--prompt", default="", help="text to go on from (the beginning of a document)")
     verb.add_argument("--tokens", type=arguments.count, default=200, metavar="N", help="at most (200)")

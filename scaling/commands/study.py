@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scaling import folders, terminal
+from scaling.buckets import Bucket
 from scaling.commands import arguments, laws, together
 from scaling.errors import InputError
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 QUICKSTART = "configs.quickstart"
 FEW = 60  # runs that are listed one by one
 WATCH = 2.0  # seconds between two looks
+WATCH_AWAY = 10.0  # the same at a bucket
 LIVE = 10.0  # seconds between two pages
 
 
@@ -43,7 +45,7 @@ def add(verbs: arguments.Verbs) -> None:
     )
     quick.add_argument("--data", metavar="SOURCE", help="your own text, such as text:'notes/**/*.md'; see docs/data.md")
     quick.add_argument(
-        "--out", type=Path, help="folder of the study (studies/quickstart, with --data a name of its own)"
+        "--out", type=arguments.place, help="folder of the study (studies/quickstart, with --data a name of its own)"
     )
     arguments.settings(quick)
     arguments.layout(quick)
@@ -74,7 +76,7 @@ def add(verbs: arguments.Verbs) -> None:
     show.add_argument("--json", action="store_true")
     show.add_argument("--keys", action="store_true", help="what --set knows, instead of the runs")
     show.add_argument("--calibrate", action="store_true", help="measure the programs here first, once per machine")
-    run.add_argument("--out", type=Path, required=True, help="folder of the study")
+    run.add_argument("--out", type=arguments.place, required=True, help="folder of the study, or gs://... or s3://...")
     run.add_argument("--shard", metavar="3/16", help="train the third of sixteen parts, of about equal cost")
     run.add_argument("--retry", action="store_true", help="try again what was left out")
     arguments.layout(run)
@@ -97,12 +99,14 @@ def add(verbs: arguments.Verbs) -> None:
         "scaling study import studies/quickstart runs.tar",
     )
     for verb in (state, export, take):
-        verb.add_argument("dir", type=Path, help="folder of the study")
+        verb.add_argument("dir", type=arguments.place, help="folder of the study")
     state.add_argument("--json", action="store_true")
     state.add_argument("--watch", action="store_true", help="show it again every few seconds until all is done")
     state.add_argument("--runs", action="store_true", help="a line per run, however many there are")
-    take.add_argument("file", type=Path, help="what study export --records wrote")
-    export.add_argument("--records", type=Path, metavar="FILE.tar|FOLDER", help="finished runs, for study import")
+    take.add_argument("file", type=arguments.place, help="what study export --records wrote")
+    export.add_argument(
+        "--records", type=arguments.place, metavar="FILE.tar|FOLDER", help="finished runs, for study import"
+    )
     export.add_argument("--csv", type=arguments.OUT, metavar="FILE")
     export.add_argument("--parquet", type=arguments.OUT, metavar="FILE")
     export.add_argument("--tensorboard", type=Path, metavar="DIR", help="all learning curves, a folder for each run")
@@ -115,10 +119,10 @@ def add(verbs: arguments.Verbs) -> None:
         "figures, constants and intervals as one self-contained page, of a study or of anybody's table or logs",
         "scaling report runs.csv --columns params=n_params",
     )
-    report.add_argument("table", type=Path, help=laws.TABLE)
+    report.add_argument("table", type=arguments.place, help=laws.TABLE)
     report.add_argument(
         "--out",
-        type=Path,
+        type=arguments.place,
         metavar="FOLDER",
         help="of the page (DIR/report of a study, NAME-report here of NAME.csv or of a folder of logs NAME)",
     )
@@ -185,8 +189,15 @@ def _run_study(config: str, settings: dict[str, str], out: Path, args: argparse.
         if not _ask(ask, whole, wanted, asked_with):
             break
     if outcome.finished + outcome.diverged and not outcome.interrupted and parts == 1:
-        _write_report(out, only_if_older_than=[out / "study.json", *out.glob("packs/*/*/done.json")])
+        _write_report(out, only_if_older_than=_what_a_page_shows(out))
     return outcome.exit_code
+
+
+def _what_a_page_shows(out: Path) -> list[Path]:
+    """The files of a study that are older than its page where nothing has changed; none in a bucket, where to look
+    at each takes longer than to write a page.
+    """
+    return [] if isinstance(out, Bucket) else [out / "study.json", *out.glob("packs/*/*/done.json")]
 
 
 def plan(
@@ -215,9 +226,10 @@ def train(
     retry: bool = False,
 ) -> "Outcome":
     """Trains what these packs have left and says what is left then; how it ended."""
-    from scaling import workers
+    from scaling import study, workers
 
-    _say_what_is_open(whole, packs, shard, retry)
+    with study.at_a_glance(whole):
+        _say_what_is_open(whole, packs, shard, retry)
     outcome = workers.run(whole, packs=packs, retry=retry, shared=bool(args.workers), say=arguments.say)
     if outcome.left or outcome.failed:
         done = outcome.finished + outcome.diverged
@@ -366,7 +378,7 @@ def _show_costs(runs: Sequence["RunConfig"], args: argparse.Namespace) -> None:
 
 
 def _study_status(args: argparse.Namespace) -> int:
-    from scaling import status, study
+    from scaling import goodput, status, study
 
     if args.json:
         arguments.print_json(
@@ -387,17 +399,20 @@ def _study_status(args: argparse.Namespace) -> int:
         return 0
     while True:
         whole = study.read(args.dir)
-        now = status.of(whole)
+        with study.at_a_glance(whole):
+            now, spent = status.of(whole), goodput.of(whole)
         if args.watch and sys.stdout.isatty():
             terminal.obeyed(sys.stdout).write("\033[2J\033[H")
         lines = _glance(now, args.runs or (not args.watch and len(now.runs) <= FEW))
+        if spent:
+            lines.append(f"{spent}")
         if not args.watch:
             lines += _ends(whole, now)
         print("\n".join(lines), flush=True)
         over = all(each.state in ("done", "quarantined") for each in now.packs)
         if not args.watch or over:
             return 0
-        time.sleep(WATCH)
+        time.sleep(WATCH_AWAY if isinstance(whole.path, Bucket) else WATCH)
 
 
 def _glance(now: "Status", each_run: bool) -> list[str]:

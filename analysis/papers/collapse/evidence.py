@@ -154,9 +154,10 @@ class Collapse(Evidence):
                       note="the paper has no such run")  # fmt: skip
         try:
             found = self.of("accumulate")
-            tokens = max(self.real)
+            tokens = found.generations * min(self.real)
+            if (theirs := self.real.get(tokens)) is None:
+                raise Undecided("no run on as much real text has finished")
             sigma, degrees = self.scatter
-            theirs = self.real[tokens]
             half = float(t_quantile(LEVEL, degrees)) * sigma * math.sqrt(1 / len(found.whole) + 1 / len(theirs))
             value = float(found.mean[-1] - theirs.mean())
         except MISSING as error:
