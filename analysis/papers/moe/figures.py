@@ -19,7 +19,7 @@ WORDS = {
     "hash": "hash",
     "top_k": "top-1",
     "expert_choice": "expert choice",
-    "expert_choice_at_position": "expert choice at one position",
+    "expert_choice_at_position": "at one position",
 }
 BUDGETS = np.geomspace(1e19, 1e23, 41)
 
