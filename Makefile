@@ -1,11 +1,14 @@
-# make setup | quickstart | test | test-slow | check | docs | calibration | backtest | truths; everything lives in .venv, made on first use.
+# make setup | cuda | tpu | quickstart | test | test-slow | check | docs | calibration | backtest | truths; everything lives in .venv, made on first use.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: setup quickstart test test-slow check docs format calibration backtest truths lock audit clean
+.PHONY: setup cuda tpu quickstart test test-slow check docs format calibration backtest truths lock audit clean
 
 setup: $(READY)
+
+cuda tpu: $(READY)
+	@$(PYTHON) .ci/setup.py $@
 
 quickstart: $(READY)
 	$(BIN)/scaling quickstart

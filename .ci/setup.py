@@ -1,5 +1,7 @@
 """Makes .venv from requirements.lock, with uv where it is there, else venv and pip. Of two at once the second waits.
 
+With the word cuda or tpu it adds to it what such chips want: requirements-cuda.lock, requirements-tpu.lock.
+
 Modules are byte-compiled: importing jax takes three times as long otherwise. In plain Python, so that an old one can
 say what it lacks.
 """
@@ -31,16 +33,19 @@ with open(".venv.lock", "w") as lock:
     except BlockingIOError:
         print("another process is setting up .venv; waiting for it")
         fcntl.flock(lock, fcntl.LOCK_EX)
+    python = ".venv/bin/python"
+    if shutil.which("uv"):
+        venv = ["uv", "venv", "--quiet", "--python", sys.executable]
+        pip = ["uv", "pip", "install", "--quiet", "--python", python, "--compile-bytecode", "--no-deps"]
+    else:
+        venv = [sys.executable, "-m", "venv"]
+        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
     if not up_to_date():
         print("setting up .venv: a minute or two")
-        python = ".venv/bin/python"
         shutil.rmtree(".venv", ignore_errors=True)
-        if shutil.which("uv"):
-            run("uv", "venv", "--quiet", "--python", sys.executable, ".venv")
-            pip = ["uv", "pip", "install", "--quiet", "--python", python, "--compile-bytecode", "--no-deps"]
-        else:
-            run(sys.executable, "-m", "venv", ".venv")
-            pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        run(*venv, ".venv")
         run(*pip, "--require-hashes", "--requirement", "requirements.lock")
         run(*pip, "--no-build-isolation", "--editable", ".")
         open(".venv/ready", "w").close()
+    for chips in sys.argv[1:]:
+        run(*pip, "--require-hashes", "--requirement", "requirements-" + chips + ".lock")

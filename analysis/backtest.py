@@ -86,6 +86,11 @@ class Backtest:
         halves = [s.half_of_run[k][_within(s.far, least, most)] for s in self.steps]
         return float(np.median(np.concatenate(halves))) if sum(map(len, halves)) else math.nan
 
+    def reach(self, least: float = 2.0, most: float = 8.0) -> float:
+        """How far intervals of one width, chosen afterwards, would have to reach to hold 95 % of the predicted runs."""
+        missed = [np.abs(s.missed)[_within(s.far, least, most)] for s in self.steps]
+        return float(np.quantile(np.concatenate(missed), LEVEL)) if sum(map(len, missed)) else math.nan
+
     def score(self) -> float:
         """Mean interval score of the 95 % intervals of one run."""
         k, heavy = LEVELS.index(LEVEL), 2 / (1 - LEVEL)
@@ -136,6 +141,7 @@ class Backtest:
             "covered": {f"{level:g}": self.covered(level) for level in LEVELS},
             "covered_of_law": {f"{level:g}": self.covered(level, run=False) for level in LEVELS},
             "half_width": self.half_width(),
+            "reach": self.reach(),
             "score": self.score(),
             "rms": self.rms(),
             "doubt": self.doubt,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from analysis import digits
+from analysis.average import Average
 from analysis.fit.estimate import Fit
 from analysis.forecast import Forecast
 from analysis.frontier import Array
@@ -87,7 +88,9 @@ def follow(name: str, forecast: Forecast, curves: Table) -> Followed:
     Raises:
         InputError: no run fits the forecast, or several do; or the law's inputs do not grow along the run.
     """
-    fit = Fit.from_json(json.dumps(dict(forecast.fit)))
+    whole = dict(forecast.fit)
+    said = Average.from_dict(whole) if "average" in whole else Fit.from_json(json.dumps(whole))
+    fit = said.fits[0] if isinstance(said, Average) else said  # forms of an average share their columns
     rows = _own(forecast, curves)
     grows = [name for name in fit.law.inputs if name in GROW]
     if not grows:
@@ -108,8 +111,11 @@ def follow(name: str, forecast: Forecast, curves: Table) -> Followed:
     order = np.argsort(columns[k], kind="stable")
     columns = tuple(column[order] for column in columns)
     (measured,) = rows.positive(forecast.target)
-    promised = fit.band(*columns, run=True)
+    promised = said.predict(run=True, **dict(zip(fit.law.inputs, columns, strict=True)))
     end = forecast.inputs[along]
+    last = float(measured[order][-1])
+    if abs(columns[k][-1] / end - 1) <= SAME:
+        notes.append(f"the run has ended: score it with --measured {name}={last:.6g}")
     notes += _caveats(fit, rows, along, columns[k], end)
     if not forecast.bounded:
         notes.append("the fit was too doubtful for an interval where the run ends")
@@ -128,16 +134,30 @@ def follow(name: str, forecast: Forecast, curves: Table) -> Followed:
 
 def _own(forecast: Forecast, curves: Table) -> Table:
     """The rows of the run that was forecast: the only one whose last row does not go beyond it, at its size."""
-    if not curves.has("run"):
+    names = np.unique(curves["run"]) if curves.has("run") else np.array([""])
+    if len(names) == 1:
+        _refuse_another(forecast, curves, names[0])
         return curves
-    names = np.unique(curves["run"])
-    fits = [name for name in names if _is_of(forecast, curves, curves["run"] == name)] if len(names) > 1 else names
+    fits = [name for name in names if _is_of(forecast, curves, curves["run"] == name)]
     if len(fits) != 1:
         at = forecast.at
         found = f"none of {len(names)} runs has" if not len(fits) else f"{len(fits)} runs may have"
         which = ", ".join(map(str, (fits if len(fits) else names)[:5]))
         raise InputError(f"{found} {at}; choose one with --where run=ID, such as {which}")
     return curves.where(curves["run"] == fits[0], "another run")
+
+
+def _refuse_another(forecast: Forecast, curve: Table, name: str) -> None:
+    """Refuses the only curve that there is where it is of another model than was forecast."""
+    for column, wanted in forecast.inputs.items():
+        if column in GROW or column not in curve or curve[column].dtype.kind != "f":
+            continue
+        seen = float(np.nanmax(curve[column]))
+        if abs(seen - wanted) > SAME * wanted:
+            raise InputError(
+                f"run {name or 'without a name'} has {column} {digits.short(seen)}, and the forecast is of "
+                f"{forecast.at}; wanted the curve of that run"
+            )
 
 
 def _is_of(forecast: Forecast, curves: Table, rows: np.ndarray) -> bool:

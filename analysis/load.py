@@ -1,5 +1,6 @@
 """A table from where it lies: a file of anybody's, logs of other tools, or the folder of a study of our own."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from analysis import logs
 from analysis.table import Table, algebra
 from analysis.table.columns import UNNAMED, number
+from scaling import folders
 from scaling.errors import InputError
 
 
@@ -29,7 +31,7 @@ def load(
     Raises:
         InputError: no such file, not a table, a named column is not there, text in a column of numbers.
     """
-    paths = [Path(path)] if isinstance(path, (str, Path)) else [Path(one) for one in path]
+    paths = [folders.place(one) for one in ([path] if isinstance(path, (str, Path)) else path)]
     columns = dict(columns or {})
     if len(paths) == 1 and (paths[0] / "study.json").exists():
         from analysis import records  # the trainer's modules, which a file does not need
@@ -37,14 +39,16 @@ def load(
         table = records.read(paths[0]).runs
         if not columns:
             return table
-        raw, notes, source = dict(table.items()), (), paths[0].name
+        raw, notes, source, of_logs = dict(table.items()), (), paths[0].name, False
     else:
         found = logs.read(paths)
         if curves and found.formats and not found.curves:
             raise InputError(f"{_named(paths)}: results of runs without curves; wanted logs with a row per evaluation")
         raw, notes = _without_index(found.curves if curves and found.curves else found.runs)
         notes, source = (*found.notes, *notes), _named(paths)
-    return Table.from_columns(algebra.taken(raw, columns, source), source, columns, option).with_notes(*notes)
+        of_logs = bool(found.formats)
+    table = Table.from_columns(algebra.taken(raw, columns, source), source, columns, option).with_notes(*notes)
+    return dataclasses.replace(table, of_logs=of_logs)
 
 
 def _named(paths: Sequence[Path]) -> str:

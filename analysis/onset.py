@@ -68,8 +68,7 @@ def onsets(runs: Table) -> Table:
     Raises:
         InputError: a column is missing.
     """
-    if "status" in runs:
-        runs = runs.where(runs["status"] == "done", "diverged or unfinished")
+    runs = runs.where(runs.ended(), "diverged or unfinished")
     for name in COMPARED:
         runs[name]  # or it says which column is missing
     runs = runs.where(runs["n_ctx"] > BEYOND, f"a context of {BEYOND} tokens or fewer")

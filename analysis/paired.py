@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from analysis.confidence import LEVEL, t_quantile
-from scaling import study
+from scaling import folders, study
 from scaling.data import batches
 from scaling.data.token_set import open_tokens
 from scaling.errors import InputError
@@ -42,7 +42,7 @@ def paired(path: str | Path, run_a: str, run_b: str) -> Difference:
     Raises:
         InputError: no such run, one without a loss for each window, or two whose windows are not the same.
     """
-    whole = study.read(Path(path))
+    whole = study.read(folders.place(path))
     losses, plans = [], []
     for id in (run_a, run_b):
         place = next(((pack, r) for pack in whole.packs for r, run in enumerate(pack.runs) if run.id == id), None)

@@ -15,18 +15,19 @@ import numpy as np
 from analysis.noise_scale import noise_estimates
 from analysis.onset import BEYOND, onset
 from analysis.table import Table
-from scaling import counts, histories, kinds, schedules, study
+from scaling import counts, folders, histories, kinds, schedules, study
 from scaling.checked import Damaged
 from scaling.config import COOLED, SEMANTICS, ModelConfig, RunConfig
 from scaling.data import mixture
 from scaling.errors import InputError
-from scaling.histories import History
+from scaling.histories import BY_TOKEN, History
 from scaling.study import Made, Pack, PlannedRun, StudyFolder
 
 OTHERS = (
     "noise_sq",
     "transfer_loss",
     "train_eval_loss",
+    *BY_TOKEN,
     "frequency_loss",
 )  # of a history, measured where a config asks for them
 
@@ -55,6 +56,10 @@ class Records:
             so far, `steps` and `unique_tokens` those of the run, `train_loss` the mean since the evaluation before.
         positions: the last held-out loss of each run by position in the context: 1 has no token before it, and is not
             there in runs of the older model, whose windows began with a token that was an input only.
+        answers: where `eval.answers` asks for them, one row per run, task, evaluation and token of the answer: its
+            `answer_loss`, `right`, `brier` and `exact`, which is of the answer up to it (scaling.histories).
+        wrong: of these runs by their id, for each task of `eval.tasks` and question, how many tokens of the answer are
+            not the likeliest in the trained model. i8 k i
         origins: the different machines, versions, code and settings that trained them, in the order of the packs.
         configs: of every run of the study by its id, with or without a record.
     """
@@ -64,6 +69,8 @@ class Records:
     positions: Table
     origins: tuple[Origin, ...]
     configs: Mapping[str, RunConfig] = dataclasses.field(default_factory=dict, repr=False)
+    answers: Table | None = dataclasses.field(default=None, repr=False)
+    wrong: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict, repr=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +85,7 @@ class _Run:
     seconds: float
     updates_trained: float  # computed for it: of a trunk that several runs share, a part
     others: Mapping[str, np.ndarray]  # what else was measured, by its name in the history. e ...
+    wrong: np.ndarray | None = None  # tokens of each answer, after the last update. k i
 
     @property
     def loss(self) -> np.ndarray:
@@ -105,7 +113,10 @@ def _runs_of(pack: Pack, history: History) -> Iterator[_Run]:
             status = "running" if np.isfinite(train_loss).all() and np.isfinite(eval_loss).all() else "diverged"
         others = {name: history[name][own, r] for name in OTHERS if name in history}
         seconds = float(history["seconds"] * share[r])
-        yield _Run(run, status, train_loss, history["eval_step"][own], eval_loss, seconds, float(work[r]), others)
+        wrong = history["answer_wrong"][r] if "answer_wrong" in history and status == "done" else None
+        yield _Run(
+            run, status, train_loss, history["eval_step"][own], eval_loss, seconds, float(work[r]), others, wrong
+        )
 
 
 def read(path: str | Path) -> Records:
@@ -114,7 +125,12 @@ def read(path: str | Path) -> Records:
     Raises:
         InputError: not the folder of a study, or no run has a record yet.
     """
-    whole = study.current(Path(path))
+    whole = study.current(folders.place(path))
+    with study.at_a_glance(whole):
+        return _read(whole, path)
+
+
+def _read(whole: StudyFolder, path: str | Path) -> Records:
     wanted = set(whole.runs)
     damaged: dict[str, str] = {pack.id: damage for pack in whole.packs if (damage := whole.damage(pack))}
     found: dict[str, _Run] = {}
@@ -148,6 +164,8 @@ def read(path: str | Path) -> Records:
         *unlike(trained),
     )
     curves = _joined([_curve(run) for run in runs])
+    positions = _joined([_positions(run) for run in runs])
+    answers = _joined([_answers(run, k) for run in runs for k in range(len(run.plan.config.eval.tasks))])
     origins = [origin for by, _ in trained for origin in by if any(origin)]
     return Records(
         Table.from_rows(
@@ -157,10 +175,26 @@ def read(path: str | Path) -> Records:
         Table.from_columns(curves, str(path), recorded=True).with_notes(*notes)
         if len(curves["step"])
         else _empty(curves, str(path)),
-        Table.from_columns(_joined([_positions(run) for run in runs]), str(path), recorded=True).with_notes(*notes),
+        Table.from_columns(positions, str(path), recorded=True).with_notes(*notes)
+        if len(positions["loss"])
+        else _empty(positions, str(path)),
         tuple(origin for i, origin in enumerate(origins) if origin not in origins[:i]),
         {run.id: run.config for pack in whole.all_packs for run in pack.runs if run.id in wanted},
+        Table(answers, np.arange(1, len(answers["run"]) + 1), str(path)) if answers else None,
+        {run.plan.id: run.wrong for run in runs if run.wrong is not None},
     )
+
+
+def curves_of(whole: StudyFolder, packs: Sequence[Pack]) -> Table:
+    """The learning curves of some packs alone, of unfinished ones as far as they are saved; nothing of damaged ones."""
+    runs: dict[str, _Run] = {}
+    for pack in packs:
+        history = _history(whole, pack, {})
+        if history is not None and len(history["eval_step"]):
+            runs |= {run.plan.id: run for run in _runs_of(pack, history)}
+    if not any((run.eval_step > 0).any() for run in runs.values()):
+        return _empty({"run": np.array([], str), "step": np.zeros(0), "loss": np.zeros(0)}, str(whole.path))
+    return Table.from_columns(_joined([_curve(run) for run in runs.values()]), str(whole.path), recorded=True)
 
 
 def unlike(trained: Sequence[tuple[Sequence[Origin], int]]) -> list[str]:
@@ -326,6 +360,8 @@ def _onset(run: _Run) -> float:
     """The tokens after which the run's model began to use its context; NaN where it did not."""
     later = run.eval_step > 0
     loss = run.eval_loss[later].astype(np.float64)  # e t
+    if run.plan.config.answers_after is not None:  # no loss is of the context alone
+        return math.nan
     near, far = 2 - run.first, BEYOND + 1 - run.first  # places of the positions 2 and BEYOND + 1
     if loss.shape[1] <= far:
         return math.nan
@@ -373,7 +409,7 @@ def _curve(run: _Run) -> dict[str, Any]:
         "warmup": config.warmup_steps / config.steps,
         "seed": config.seed,
         **{f"loss_on_{name}": run.others["transfer_loss"][later, k] for k, name in enumerate(config.eval.transfer)},
-        **_by_octave(run.eval_loss[later], run.first),
+        **({} if config.answers_after is not None else _by_octave(run.eval_loss[later], run.first)),
         **(_noise(run, later) if "noise_sq" in run.others else {}),
     }
 
@@ -402,8 +438,31 @@ def _noise(run: _Run, rows: np.ndarray) -> dict[str, np.ndarray]:
     return {"noise_trace": trace, "grad_square": square}
 
 
+def _answers(run: _Run, k: int) -> dict[str, Any]:
+    """The answers to the k-th task, by evaluation and token."""
+    config = run.plan.config
+    own = np.isfinite(run.others["answer_loss"][-1, k])  # tokens of its answers
+    e, a = np.indices((len(run.eval_step), int(own.sum()))).reshape(2, -1)
+    found = {name: run.others[name][e, k, a].astype(np.float64) for name in BY_TOKEN}
+    return {
+        "run": run.plan.id,
+        "status": run.status,
+        "params": config.model.N,
+        "seed": config.seed,
+        "task": config.eval.tasks[k],
+        "step": run.eval_step[e],
+        "steps": config.steps,
+        "tokens": run.eval_step[e] * config.batch_tokens,
+        "loss": run.loss[e],
+        "token": a + 1,
+        **{name.removeprefix("answer_") if name != "answer_loss" else name: found[name] for name in BY_TOKEN},
+    }
+
+
 def _positions(run: _Run) -> dict[str, Any]:
     loss = run.eval_loss[-1].astype(np.float64)  # t
+    if run.plan.config.answers_after is not None:
+        loss = loss[:0]  # weighed, and 0 in the questions
     return {
         "run": run.plan.id,
         "status": run.status,

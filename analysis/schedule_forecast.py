@@ -28,6 +28,7 @@ from scaling.errors import InputError
 if TYPE_CHECKING:
     from analysis.records import Records
     from scaling.config import RunConfig
+    from scaling.study import Pack, PlannedRun, StudyFolder
 
 Array = NDArray[np.float64]
 
@@ -43,6 +44,7 @@ ANOTHER = 0.05  # of the peak, by which a run's rates may differ from a schedule
 FAR = 1.5  # times the longest sum of rates that was fitted, beyond which a forecast is said to be far out
 DELTA = 1e-3  # relative error from which Huber's loss grows linearly, as published for the multi-power law
 BEYOND = 20.0  # times the range of the starts that a constant may move
+SHOWN, BESIDE = 4, 3  # unfinished runs that are followed at a glance, and finished ones that each is held against
 CUTS = 0.3  # share of a run that must be seen before its own past can tell how well it predicts what follows
 
 
@@ -220,7 +222,7 @@ def of_records(found: "Records") -> dict[str, list[Curve]]:
         config = found.configs[run]
         curve = of_run(table, run, config)
         if len(curve.step) and len(curve.fitted) >= FEWEST:
-            groups.setdefault((config.model, config.batch_tokens), []).append(curve)
+            groups.setdefault(_alike(config), []).append(curve)
     return {
         f"{k}: N = {digits.short(model.N)}, batches of {digits.short(B)} tokens": own
         for k, ((model, B), own) in enumerate(groups.items(), 1)
@@ -333,6 +335,11 @@ class Ending:
     why: str
     notes: tuple[str, ...]
 
+    def told(self) -> str:
+        """The loss, when, and its interval or why there is none."""
+        held = f"{self.low:.4f} to {self.high:.4f}, {100 * LEVEL:.4g}% of one run" if math.isfinite(self.low) else ""
+        return f"{self.value:.4f} after {digits.short(self.steps)} updates ({held or f'no interval: {self.why}'})"
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ScheduleForecast:
@@ -354,13 +361,8 @@ class ScheduleForecast:
         ]
         for one in self.endings:
             whose = f"{one.run}, " if one.run else ""
-            held = (
-                f" ({one.low:.4f} to {one.high:.4f}, {100 * LEVEL:.4g}% of one run)" if math.isfinite(one.low) else ""
-            )
-            lines.append(f"{whose}{one.schedule}: {one.value:.4f} after {digits.short(one.steps)} updates{held}")
-            if one.why:
-                lines.append(f"  no interval: {one.why}")
-            elif one.held_out:
+            lines.append(f"{whose}{one.schedule}: {one.told()}")
+            if one.held_out and not one.why:
                 worst = max(one.held_out, key=abs)
                 lines.append(
                     f"  {len(one.held_out)} predicted in the same way were off by "
@@ -420,6 +422,51 @@ def forecast(curves: Sequence[Curve], asked: Sequence[str], *, law: str = "tissu
         else:
             made.append(_going_on(of, curves, text, own, rates))
     return ScheduleForecast(found, len(curves), sum(len(c.fitted) for c in curves), rms, tuple(made))
+
+
+def of_running(whole: "StudyFolder", packs: Sequence["Pack"]) -> "dict[str, Ending | str]":
+    """What the runs of unfinished packs will end at, the first SHOWN of them, or why that cannot be told.
+
+    By the annealing law of the run and of BESIDE finished ones of its model and batch, those nearest in length and with
+    a rate that falls: few, so that it takes less than a second.
+    """
+    found: dict[str, Ending | str] = {}
+    each_run = [(pack, run) for pack in packs for run in pack.runs]
+    for pack, run in each_run[:SHOWN]:
+        own, *beside = _curves_beside(whole, pack, run)
+        if len(own.step) and not own.unfinished:
+            found[run.id] = f"is at its end, at {_last(own):.4f}"
+        elif not len(own.step) or len(own.fitted) < FEWEST:
+            n = len(own.fitted) if len(own.step) else 0
+            found[run.id] = f"cannot be told: {n} evaluations after its warm-up are saved, {FEWEST} are wanted"
+        elif not any(curve.fell for curve in (own, *beside)):
+            found[run.id] = "cannot be told: no finished run of its model and batch has seen its learning rate fall"
+        else:
+            found[run.id] = forecast([*beside, own], [PLANNED]).endings[0]
+    return found
+
+
+def _curves_beside(whole: "StudyFolder", pack: "Pack", run: "PlannedRun") -> list[Curve]:
+    """The curve of a run, and of BESIDE finished ones of its model and batch, those that fall and are as long first."""
+    from analysis.records import curves_of
+
+    others = []
+    for other in whole.packs:
+        status = (whole.done(other) or {}).get("status", ())
+        for each, state in zip(other.runs, status, strict=False):
+            if state == "done" and _alike(each.config) == _alike(run.config) and each.id != run.id:
+                constant = each.config.optim.schedule == "constant"
+                others.append((constant, abs(math.log(each.config.steps / run.config.steps)), each, other))
+    others.sort(key=lambda one: one[:2])
+    packs = {each.id: each for each in (pack, *(other for *_, other in others[:BESIDE]))}
+    table = curves_of(whole, list(packs.values()))
+    own, *rest = [of_run(table, each.id, each.config) for each in (run, *(each for *_, each, _ in others[:BESIDE]))]
+    return [own, *(curve for curve in rest if len(curve.step) and len(curve.fitted) >= FEWEST)]
+
+
+def _alike(config: "RunConfig") -> tuple[Any, int]:
+    """What a law of whole curves is of."""
+    return config.model, config.batch_tokens
 
 
 def _named(curves: Sequence[Curve], run: str) -> Curve:

@@ -132,7 +132,9 @@ def overall(lines: list[Line]) -> dict[str, float]:
         "covered_of_law": mean(lambda b: b.covered(run=False)),
         "covered_near": mean(lambda b: b.covered(most=8.0)),
         "least": min(float(np.mean([b.covered() for b in group])) for group in groups.values()),
-        "half_width": float(np.median([np.nanmedian([b.half_width() for b in g]) for g in groups.values()])),
+        "least_of_runs": min(b.inside() / b.predictions() for group in groups.values() for b in group),
+        "half_width": float(np.nanmedian([np.nanmedian([b.half_width() for b in g]) for g in groups.values()])),
+        "reach": float(np.nanmedian([np.nanmedian([b.reach() for b in g]) for g in groups.values()])),
         "score": mean(lambda b: b.score()),
         "predictions": sum(b.predictions() for group in groups.values() for b in group),
     }
@@ -141,7 +143,8 @@ def overall(lines: list[Line]) -> dict[str, float]:
 def told(law: str, all_: dict[str, float]) -> str:
     return (
         f"| `{law}` | {all_['predictions']:,} | {all_['covered_of_law']:.1%} | {all_['covered']:.1%} "
-        f"| {all_['covered_near']:.1%} | {all_['least']:.1%} | {all_['half_width']:.1%} | {all_['score']:.3f} |"
+        f"| {all_['covered_near']:.1%} | {all_['least']:.1%} | {all_['least_of_runs']:.1%} "
+        f"| {all_['half_width']:.1%} | {all_['reach']:.1%} | {all_['score']:.3f} |"
     )
 
 
@@ -160,12 +163,15 @@ def report(found: dict[str, list[Line]], command: str, seconds: float) -> str:
         "`of the law`: share of the predicted runs inside the 95 % interval of the law alone, which takes its",
         "form for true. `of one run`: inside that of one run, which holds the law's own error; steps count alike,",
         "and `inside` counts runs.",
-        "Half-width: of one run, median where the predicted run is 2 to 8 times beyond the fitted. Score:",
-        "interval score in ln(loss), lower is better. In the first table every source counts alike. A doubtful fit",
-        "would forecast nothing and is not counted (`refused` in the JSON).",
+        "Half-width: of one run, median where the predicted run is 2 to 8 times beyond the fitted. Needed: the",
+        "half-width that would have held 95 % of these runs, had it been known: no interval of one width about these",
+        "predictions does with less. Score: interval score in ln(loss), lower is better. In the first table every",
+        "source counts alike; the lowest source is by steps, the lowest set by runs. A doubtful fit would forecast",
+        "nothing and is not counted (`refused` in the JSON).",
         "",
-        "| | predictions | of the law | of one run | up to 8 times beyond | lowest source | half-width | score |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| | predictions | of the law | of one run | up to 8 times beyond | lowest source | lowest set | half-width "
+        "| needed | score |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
         *(told(law, overall(lines)) for law, lines in found.items()),
     ]
     for law, lines in found.items():
@@ -173,17 +179,18 @@ def report(found: dict[str, list[Line]], command: str, seconds: float) -> str:
             "",
             f"## {law}",
             "",
-            "| runs | rows | fits | rms error | of the law | of one run | inside | half-width | score |",
-            "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+            "| runs | rows | fits | rms error | of the law | of one run | inside | half-width | needed | score |",
+            "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
         ]
         for line in lines:
             b = line.found
             if b is None:
-                text.append(f"| {line.set.name} | none: {line.why} | | | | | | | |")
+                text.append(f"| {line.set.name} | none: {line.why} | | | | | | | | |")
                 continue
             text.append(
                 f"| {line.set.name} | {b.rows} | {len(b.steps)} | {b.rms():.1%} | {b.covered(run=False):.0%} "
-                f"| {b.covered():.0%} | {b.inside()} of {b.predictions()} | {b.half_width():.1%} | {b.score():.3f} |"
+                f"| {b.covered():.0%} | {b.inside()} of {b.predictions()} | {b.half_width():.1%} | {b.reach():.1%} "
+                f"| {b.score():.3f} |"
             )
     return "\n".join(text) + "\n"
 

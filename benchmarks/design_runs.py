@@ -5,8 +5,10 @@
 On the embedded text. Every study spends so many minutes of a core, by the rule of `configs/designed.py`; the grid and
 the profiles are those of their kind that promise most for what published laws say. Each is fitted by Chinchilla's law,
 which predicts a run at ten times the compute of the largest run that a study may have. Repeats have other seeds. The
-same command goes on where it was stopped: after `--portion` minutes, by Ctrl-C, or by anything else. `--show` says what
-is trained and what it costs. Writes results/design_runs.md when all is there.
+same command goes on where it was stopped: after `--portion` minutes, by Ctrl-C, or by anything else. What is finished
+is written to `--kept` whenever a study ends or is left, a file for each, and taken from there by a folder that lacks
+it: on another machine the same command goes on from these files. `--show` says what is trained, what it costs, and what
+of it is kept. Writes results/design_runs.md when all is there.
 """
 
 import argparse
@@ -30,7 +32,7 @@ from analysis.load import load
 from benchmarks.calibration import machine
 from configs import designed
 from configs.designed import Candidate
-from scaling import calibration
+from scaling import calibration, exchange, study
 from scaling.errors import InputError
 
 KINDS = ("designed", "grid", "isoflop")
@@ -55,6 +57,7 @@ class Asked(NamedTuple):
     repeats: int
     shortest: int
     folder: Path
+    kept: Path
 
 
 def held_out(asked: Asked) -> Candidate:
@@ -101,6 +104,7 @@ def _config(asked: Asked, name: str, runs: list[Candidate], seed: int) -> str:
 def trained(asked: Asked, until: float) -> bool:
     """Trains what is missing; False where the time was up, or a study has not come to its end."""
     for name, words in studies(asked).items():
+        take_in(asked, name)
         command = [sys.executable, "-m", "scaling", "study", "run", *words, "--out", str(asked.folder / name)]
         with (asked.folder / f"{name}.log").open("a") as log:
             process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
@@ -109,10 +113,28 @@ def trained(asked: Asked, until: float) -> bool:
             except (subprocess.TimeoutExpired, KeyboardInterrupt):
                 process.send_signal(signal.SIGINT)  # which saves
                 code = process.wait()
-        print(f"{name}: exit code {code}", flush=True)
+        print(f"{name}: exit code {code}, {keep(asked, name)} runs kept", flush=True)
         if code not in (0, 3) or time.monotonic() > until:  # 3: a run diverged, which is a result
             return False
     return True
+
+
+def take_in(asked: Asked, name: str) -> None:
+    """The finished runs of a study from its file, where its folder is not there."""
+    file = asked.kept / f"{name}.tar.gz"
+    if file.exists() and not (asked.folder / name / "study.json").exists():
+        exchange.read(asked.folder / name, file, print)
+
+
+def keep(asked: Asked, name: str) -> int:
+    """Writes the finished runs of a study to its file; how many those are."""
+    if not (asked.folder / name / "study.json").exists():
+        return 0
+    whole = study.read(asked.folder / name)
+    if not any(whole.done(pack) for pack in whole.packs):
+        return 0
+    asked.kept.mkdir(parents=True, exist_ok=True)
+    return exchange.write(whole, asked.kept / f"{name}.tar.gz")
 
 
 def found(asked: Asked) -> list[dict[str, Any]]:
@@ -125,10 +147,11 @@ def found(asked: Asked) -> list[dict[str, Any]]:
             table = load(asked.folder / f"{kind}-{repeat}")
             runs = [Candidate(math.isqrt(round(N / 24)), round(D)) for N, D in
                     zip(table["params"], table["tokens"], strict=True)]  # fmt: skip
-            row: dict[str, Any] = {"study": kind, "repeat": repeat + 1, "runs": len(runs)}
+            row: dict[str, Any] = {"study": kind, "repeat": repeat + 1, "runs": len(runs),
+                                   "fitted": len(designed.admitted(table))}  # fmt: skip
             row["minutes"] = sum(map(designed.seconds, runs)) / 60
             try:
-                law = fit("chinchilla", table, loss="squared")
+                law = fit("chinchilla", designed.admitted(table), loss="squared")
             except InputError as error:
                 rows.append(row | {"why": str(error)})
                 continue
@@ -151,10 +174,12 @@ def written(asked: Asked, rows: list[dict[str, Any]]) -> str:
         f"{asked.shortest} --folder studies/design_runs`, {datetime.date.today()}, {machine()}.",
         "",
         f"{asked.minutes:g} minutes of a core for each study, by rule. Held out: N = {short(far.N)} on D = "
-        f"{short(far.tokens)} tokens, loss {measured:.4f}. Intervals at 95 %, half widths.",
+        f"{short(far.tokens)} tokens, loss {measured:.4f}. Runs that ended before their model used its context are not "
+        "fitted. Intervals at 95 %, half widths.",
         "",
-        "| study | repeat | runs | minutes | predicted | measured off by | law ± | one run ± | inside | doubtful |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| study | repeat | runs | fitted | minutes | predicted | measured off by | law ± | one run ± | inside | "
+        "doubtful |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in rows:
         told = "– | – | – | – | –"
@@ -164,7 +189,8 @@ def written(asked: Asked, rows: list[dict[str, Any]]) -> str:
                 f"{percent(row['run'])} | {'yes' if row['inside'] else 'no'}"
             )
         lines.append(
-            f"| {row['study']} | {row['repeat']} | {row['runs']} | {row['minutes']:.1f} | {told} | {row['why']} |"
+            f"| {row['study']} | {row['repeat']} | {row['runs']} | {row['fitted']} | {row['minutes']:.1f} | {told} | "
+            f"{row['why']} |"
         )
     lines += ["", "| study | rms error | median law ± | inside |", "| --- | --- | --- | --- |"]
     for kind in KINDS:
@@ -186,6 +212,8 @@ def shown(asked: Asked) -> str:
         cost = sum(map(designed.seconds, runs)) / 60
         lines.append(f"{name}: {len(runs)} runs, {cost:.1f} minutes: {[tuple(each) for each in runs]}")
     total = alone + len(KINDS) * asked.repeats * asked.minutes
+    for file in sorted(asked.kept.glob("*.tar.gz")):
+        lines.append(f"kept: {file}")
     return "\n".join([*lines, f"in all at most {total:.0f} minutes of a core by rule"])
 
 
@@ -195,18 +223,23 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--shortest", type=int, default=designed.SHORTEST, help="tokens of the shortest run")
     parser.add_argument("--folder", type=Path, default=Path("studies/design_runs"))
+    parser.add_argument("--kept", type=Path, default=Path("results/design_runs"), help="finished runs, for a later day")
     parser.add_argument("--portion", type=float, default=math.inf, help="minutes after which to stop for now")
     parser.add_argument("--show", action="store_true", help="what is trained, and what it costs")
     parser.add_argument("--out", type=Path, default=Path("results"))
     args = parser.parse_args()
-    asked = Asked(args.minutes, args.repeats, args.shortest, args.folder)
-    if args.show:
-        print(shown(asked))
-    elif trained(asked, time.monotonic() + 60 * args.portion):
-        args.out.mkdir(parents=True, exist_ok=True)
-        (args.out / "design_runs.md").write_text(written(asked, found(asked)))
-    else:
-        print("the same command goes on")
+    asked = Asked(args.minutes, args.repeats, args.shortest, args.folder, args.kept)
+    try:
+        designed.pilot(asked.minutes, asked.shortest)  # or it says that the budget is too small
+        if args.show:
+            print(shown(asked))
+        elif trained(asked, time.monotonic() + 60 * args.portion):
+            args.out.mkdir(parents=True, exist_ok=True)
+            (args.out / "design_runs.md").write_text(written(asked, found(asked)))
+        else:
+            print("the same command goes on")
+    except InputError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

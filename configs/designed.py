@@ -9,7 +9,13 @@ the budget; what is left is designed anew from what they show. The study ends wh
 narrow enough, `until`, or when the budget is spent; whether it can be reached at all is said each time.
 
 What is next follows from the runs that are there and from nothing else: after any interruption the same command
-goes on to the same runs. Costs are seconds of a core by the rule of `scaling.calibration`, the same on every machine;
+goes on to the same runs. With another target, `until` or budget in the same folder it is asked anew: `began`, the
+budget that the folder was begun with, keeps its pilot where that of the new budget is another.
+
+    scaling study run configs/designed.py --out studies/designed --set minutes=120 began=30
+
+Runs that ended before their model used its context tell nothing of the law: they are in no fit, no promise, and what is
+asked for next is longer. Costs are seconds of a core by the rule of `scaling.calibration`, the same on every machine;
 each program is taken to serve SERVES runs. Runs are one epoch each, with a cosine of their own (docs/design.md).
 """
 
@@ -60,6 +66,7 @@ def study(
     seed: int = 0,
     shortest: int = SHORTEST,
     rates: Text = "python",
+    began: float = 0.0,
 ) -> Study:
     """The pilot; `more` adds the rest.
 
@@ -70,11 +77,12 @@ def study(
       seed: of the first run of each kind; the next have the next ones.
       shortest: tokens of the shortest run; fewer only to try things out.
       rates: the text whose learning rates the runs take; that of data.source where it is left out.
+      began: the budget with which the folder was begun, whose pilot stays; 0: this one.
     """
     target_of(target, minutes, shortest)
     if until < 0:
         raise InputError(f"until={until:g}: wanted a half width such as 0.01, or 0")
-    runs = tuple(run(each, seed, rates) for each in pilot(minutes, shortest))
+    runs = tuple(run(each, seed, rates) for each in pilot(began or minutes, shortest))
     return Study("designed", "Which law do these runs follow, and what does it say of the target?", runs)
 
 
@@ -86,12 +94,13 @@ def more(
     seed: int = 0,
     shortest: int = SHORTEST,
     rates: Text = "python",
+    began: float = 0.0,
 ) -> tuple[RunConfig, ...]:
     """The next runs by what those of the table show; none where the interval is reached or the budget spent.
 
     Args:
       table: the study's runs, an `analysis.table.Table`.
-      minutes, target, until, seed, shortest, rates: as given to `study`.
+      minutes, target, until, seed, shortest, rates, began: as given to `study`.
     """
     import numpy as np
 
@@ -99,20 +108,21 @@ def more(
     from analysis.design.criterion import Criterion, Target
     from analysis.digits import percent
 
-    there = [
-        Candidate(math.isqrt(round(N / 24)), round(D)) for N, D in zip(table["params"], table["tokens"], strict=True)
-    ]
+    there = [_candidate(N, D) for N, D in zip(table["params"], table["tokens"], strict=True)]
+    told = admitted(table)
+    if early := len(there) - len(told):
+        _say(f"{early} of {len(there)} runs diverged or ended before their model used its context: in no fit")
     left = 60 * minutes - sum(map(seconds, there))
-    some = candidates(minutes, shortest)
+    some = _late_enough(candidates(minutes, shortest), table)
     open_ = [each for each in some if seconds(each) <= left]
-    prior, doubtful = _believed(table)
+    prior, doubtful = _believed(told)
     asked = Target(*(np.array([x]) for x in target_of(target, minutes, shortest)))
-    done = np.array(table["status"]) == "done"
-    criterion = Criterion.of(prior, pool(open_ or some), asked, (table["params"][done], table["tokens"][done]))
+    criterion = Criterion.of(prior, pool(open_ or some), asked, (told["params"], told["tokens"]))
     now = promised(criterion, np.zeros(len(criterion.pool), np.int64)).law
     _say(f"{len(there)} runs leave the law's value at the target ± {percent(now)}, by {prior.told}")
     if (reached := now <= until and not doubtful) or not open_:
-        _say("that is what was asked for" if reached else "the budget buys no more runs")
+        more = f"--set minutes={2 * minutes:g} began={began or minutes:g} in the same folder goes on"
+        _say("that is what was asked for" if reached else f"the budget buys no more runs; {more}")
         return ()
     shares = SHARES if until else SHARES[-1:]
     studies = (chosen(criterion, share * left * calibration.SPEED["cpu"]) for share in shares)
@@ -122,7 +132,7 @@ def more(
     can = f"; ± {percent(until)} {'will' if then <= until else 'cannot'} be reached with this budget" if until else ""
     _say(f"{counts.sum()} runs more, {cost:.3g} minutes of a core, would leave ± {percent(then)}{can}")
     wanted = sorted((open_[i] for i in np.repeat(np.arange(len(open_)), counts)), key=seconds)
-    if len(there) == len(pilot(minutes, shortest)):
+    if len(there) == len(pilot(began or minutes, shortest)):
         paid = 60 * minutes - left + np.cumsum([seconds(each) for each in wanted])
         wanted = wanted[: int((paid <= HALF * 60 * minutes).sum())] or wanted
     runs = []
@@ -130,6 +140,30 @@ def more(
         runs.append(run(each, seed + there.count(each), rates))
         there.append(each)
     return tuple(runs)
+
+
+def admitted(table: Any) -> Any:
+    """The runs that a fit is to: those which Chinchilla's law is about, of models that used their context."""
+    from analysis.laws import Chinchilla
+    from analysis.laws.admission import IN_CONTEXT
+
+    rows = IN_CONTEXT.admit(table)
+    for admission in Chinchilla.about:
+        rows = admission.admit(rows)
+    return rows
+
+
+def _late_enough(some: list[Candidate], table: Any) -> list[Candidate]:
+    """Without those that, by a run of a size as large, would end before their model uses its context."""
+    from analysis.laws.admission import IN_CONTEXT
+
+    early = table.where(~IN_CONTEXT.rule(table).keep & (table["status"] == "done"), "")
+    ends = [_candidate(N, D) for N, D in zip(early["params"], early["tokens"], strict=True)]
+    return [each for each in some if not any(each.width <= end.width and each.tokens <= end.tokens for end in ends)]
+
+
+def _candidate(N: float, D: float) -> Candidate:
+    return Candidate(math.isqrt(round(N / 24)), round(D))
 
 
 def candidates(minutes: float, shortest: int = SHORTEST) -> list[Candidate]:
@@ -169,7 +203,7 @@ def pool(some: list[Candidate]) -> "Pool":
 
 
 def _believed(table: Any) -> "tuple[Prior, bool]":
-    """What the runs of a table say of the law, or, where that is doubtful, what published laws do; whether it is."""
+    """What these runs say of the law, or, where that is doubtful, what published laws do; whether it is."""
     from analysis.design import prior
     from analysis.fit import fit
 

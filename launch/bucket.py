@@ -1,5 +1,7 @@
 """Buckets in a job: gs://my-bucket is the folder /gs/my-bucket there, mounted with gcsfuse by the platform's own means.
 
+With --direct the program writes to the output's bucket itself (scaling.buckets), and nothing of this holds for it.
+
 What such a folder cannot do decides what is launched (docs/launch/buckets.md):
 
 - A file that is open is seen by its own machine alone until it is closed, and creating one excludes nobody elsewhere.
@@ -15,7 +17,7 @@ FRESH = ("ttl-secs", "negative-ttl-secs")  # of gcsfuse's metadata-cache, 0 wher
 
 
 def in_bucket(location: str) -> bool:
-    return location.startswith("gs://")
+    return location.startswith(("gs://", "s3://"))
 
 
 def name(location: str) -> str:

@@ -25,7 +25,7 @@ def run(
 ) -> str:
     """One line of shell that runs the task in the foreground and ends with its exit code.
 
-    $folder has the config, `cache` the copy of the data; the output's bucket is mounted.
+    $folder has the config, `cache` the copy of the data; the output's bucket is mounted, but with --direct.
 
     The container shares the host's network, where JAX finds the other hosts and the machine's own credentials, and has
     30 s to save in when the machine is told to stop. It is the machine's user, who may do nothing else; with TPUs it is
@@ -41,8 +41,9 @@ def run(
         *("docker", "run", "--rm", "--init", "--name", "scaling", *rights, "--network=host", "--ipc=host"),
         *("--stop-timeout", "30", *gpus, "--volume", Shell(f'"$folder":{INSIDE}')),
     ]
-    mount = f"{bucket.ROOT}/{bucket.name(request.out)}"
-    docker += ["--volume", f"{mount}:{mount}"]
+    if not request.direct:
+        mount = f"{bucket.ROOT}/{bucket.name(request.out)}"
+        docker += ["--volume", f"{mount}:{mount}"]
     if request.data:
         docker += ["--volume", Shell(f"{cache}:{bucket.CACHE}"), "--env", f"SCALING_CACHE={bucket.CACHE}"]
     for key, value in request.env:

@@ -131,7 +131,7 @@ def job_set(request: Request, part: int) -> dict[str, Any]:
         "template": {
             "metadata": {
                 "labels": {"app.kubernetes.io/part-of": request.name},
-                "annotations": {"gke-gcsfuse/volumes": "true", **_sidecar(chosen)},
+                **({"annotations": {"gke-gcsfuse/volumes": "true", **_sidecar(chosen)}} if _buckets(request) else {}),
             },
             "spec": _pod(request, part, chosen),
         },
@@ -249,8 +249,9 @@ def _rights(request: Request) -> dict[str, Any]:
 
 
 def _buckets(request: Request) -> list[str]:
-    """Names of the buckets that the pod sees, the output's first."""
-    return list(dict.fromkeys(bucket.name(place) for place in (request.out, request.data) if place))
+    """Names of the buckets that the pod sees as folders, the output's first."""
+    mounted = ("" if request.direct else request.out, request.data)
+    return list(dict.fromkeys(bucket.name(place) for place in mounted if place))
 
 
 def _bucket(request: Request, i: int, name: str) -> dict[str, Any]:

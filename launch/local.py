@@ -41,8 +41,9 @@ def check(request: Request) -> None:
     if max(request.tasks, request.hosts) > PROCESSES:
         raise InputError(f"{max(request.tasks, request.hosts)} processes on one machine: wanted {PROCESSES} at most")
     for what, path in (("output", request.out), ("data", request.data)):
-        if in_bucket(path):
-            raise InputError(f"{what} {path}: this machine has disks; use a folder, and gcloud storage rsync later")
+        if in_bucket(path) and not (request.direct and what == "output"):
+            way = ", or --direct to write to the bucket itself" if what == "output" else ""
+            raise InputError(f"{what} {path}: this machine has disks; use a folder{way}")
     for what, given in (("--spot", request.spot), ("--time", request.seconds), ("--image", request.image)):
         if given:
             raise InputError(f"{what}: not on this machine; leave it out")

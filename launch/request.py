@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 TASKS = 1000  # more parts than that no study has runs for, and few schedulers take
 NAME = r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?"  # a DNS label, short enough for the suffixes that Kubernetes adds
-BUCKET = r"gs://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9](/[^/]+)*/?"
+BUCKET = r"(gs|s3)://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9](/[^/]+)*/?"
 IMAGE = r"[a-z0-9][\w.\-/:@]*"
 VARIABLE = r"[A-Za-z_][A-Za-z0-9_]{0,199}"
 GATHER = 1800  # seconds for the hosts of a cloud's task to come: machines start, and pull the image, each by itself
@@ -49,6 +49,7 @@ class Request:
     tensorboard: bool = False  # curves for it, in the folder tensorboard of the output
     profile: str = ""  # updates FROM:TO, whose profile goes there too
     save_steps: int = 0  # save every so many updates too; 0: by time alone
+    direct: bool = False  # whether the program writes to the output's bucket itself, which then is not mounted
 
     def __post_init__(self):
         if not re.fullmatch(NAME, self.name):
@@ -74,8 +75,15 @@ class Request:
                 raise InputError(f"{what} {text!r} holds a line break or another control character; leave it out")
         if self.image and not re.fullmatch(IMAGE, self.image):
             raise InputError(f"image {self.image!r}: wanted a name such as europe-docker.pkg.dev/project/scaling/tpu:1")
-        for what, text in (("output", self.out), ("data", self.data)):
-            _location(what, text)
+        _location("output", self.out, ("gs", "s3") if self.direct else ("gs",))
+        _location("data", self.data, ("gs",))
+        if self.direct and not re.match("(gs|s3):", self.out):
+            raise InputError(f"--direct with output {self.out!r}: wanted gs://bucket/folder or s3://bucket/folder")
+        if self.out.startswith("s3:") and self.hosts > 1:
+            raise InputError(
+                f"output {self.out!r}: the hosts of one run write its checkpoints together only to gs:// or to a disk "
+                "that all see; wanted one of them"
+            )
         self._check_mesh()
         self._check_env()
         if (self.tensorboard or self.profile or self.save_steps) and not self.sizes:
@@ -163,14 +171,15 @@ class Request:
         return folders.read_text(self.config_file, "a config in Python")
 
 
-def _location(what: str, text: str) -> None:
+def _location(what: str, text: str, schemes: Sequence[str]) -> None:
     if not text:
         if what == "output":
             raise InputError("output is empty: wanted a folder, or gs://bucket/folder")
         return
     scheme = re.match(r"([a-zA-Z][a-zA-Z0-9+.-]*):", text)
-    if scheme and scheme[1] != "gs":
-        raise InputError(f"{what} {text!r}: wanted a folder, or gs://bucket/folder")
+    if scheme and scheme[1] not in schemes:
+        way = "; s3:// is written to with --direct" if scheme[1] == "s3" and what == "output" else ""
+        raise InputError(f"{what} {text!r}: wanted a folder, or gs://bucket/folder{way}")
     if scheme and not re.fullmatch(BUCKET, text):
         raise InputError(f"{what} {text!r}: wanted a bucket and a folder in it, as in gs://my-bucket/kaplan")
     if scheme and {".", ".."} & set(text.split("/")):
@@ -244,7 +253,8 @@ def study_words(
       part: which part of the study, counted from 1; may be `Shell` where the output is no bucket.
       processes: `--distributed` and the options that go with it, where the task has several hosts, by option.
     """
-    out = part_folder(request.out, part, request.tasks) if in_bucket(request.out) else request.out
+    mounted = in_bucket(request.out) and not request.direct
+    out = part_folder(request.out, part, request.tasks) if mounted else request.out
     words = [program, "study", "run", config, f"--out={out}"]
     if request.tasks > 1:
         words += ["--shard", type(part)(f"{part}/{request.tasks}")]

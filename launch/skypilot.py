@@ -95,7 +95,10 @@ def task(request: Request, part: int, chosen: Options) -> dict[str, Any]:
         "disk_size": chosen.disk,
         "job_recovery": {"max_restarts_on_errors": chosen.restarts, "recover_on_exit_codes": [42]},
     }
-    mounts = {f"{bucket.ROOT}/{bucket.name(request.out)}": _stored(f"gs://{bucket.name(request.out)}", "MOUNT")}
+    mounts: dict[str, Any] = {}
+    if not request.direct:
+        name = bucket.name(request.out)
+        mounts[f"{bucket.ROOT}/{name}"] = _stored(f"gs://{name}", "MOUNT")
     if request.data:
         mounts[f"~/{CACHE}"] = _stored(request.data.rstrip("/"), "COPY")
     setup = [*container.registry_login(request, sudo=True), f"sudo docker pull {request.image}"]
@@ -108,7 +111,7 @@ def task(request: Request, part: int, chosen: Options) -> dict[str, Any]:
     return {
         "name": request.part_name(part),
         "resources": resources,
-        "file_mounts": mounts,
+        **({"file_mounts": mounts} if mounts else {}),
         "setup": "\n".join(setup) + "\n",
         "run": "\n".join(run) + "\n",
     }

@@ -48,10 +48,9 @@ def check(request: Request) -> None:
     if request.image:
         raise InputError(f"image {request.image}: under Slurm the installed program runs; leave --image out")
     for what, path in (("output", request.out), ("data", request.data)):
-        if in_bucket(path):
-            raise InputError(
-                f"{what} {path}: Slurm's nodes have a disk in common; use a folder on it, gcloud storage rsync later"
-            )
+        if in_bucket(path) and not (request.direct and what == "output"):
+            way = ", or --direct to write to the bucket itself" if what == "output" else ""
+            raise InputError(f"{what} {path}: Slurm's nodes have a disk in common; use a folder on it{way}")
         if "\\" in path:
             raise InputError(f"{what} {path}: sbatch has a meaning of its own for backslashes; use a folder without")
         if path and any(Path(path).is_relative_to(place) for place in NOT_SHARED):
@@ -132,7 +131,7 @@ def _body(request: Request, chosen: Options) -> list[str]:
 
 def commands(request: Request, folder: Path) -> list[list[str]]:
     """Makes the folder of the logs and submits the script."""
-    logs = f"{request.out}/logs"
+    logs = f"{folder if request.direct else request.out}/logs"
     job = "%A_%a" if request.tasks > 1 else "%j"
     pattern = logs.replace("%", "%%")  # sbatch reads % as the beginning of a number
     return [

@@ -31,8 +31,10 @@ def check_buckets(request: Request, hierarchical: bool) -> None:
     if not shutil.which("gcloud") or not bucket.in_bucket(request.out):
         return
     name = f"gs://{bucket.name(request.out)}"
+    if request.out.startswith("s3:"):
+        return
     told = _asked("bucket", name, "buckets", "describe", "--raw", "--format=value(hierarchicalNamespace.enabled)")
-    if (told == "True") != hierarchical:
+    if not request.direct and (told == "True") != hierarchical:
         found, wanted = ("no", "one") if hierarchical else ("a", "one without")
         raise InputError(
             f"bucket {name} has {found} hierarchical namespace; make {wanted} as docs/launch/buckets.md says"

@@ -1,11 +1,12 @@
 """The platforms, and the checks that all of them share: everything that can be known before anything is written."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from launch import bucket, gke, local, skypilot, slurm, tpu_vm
 from launch.request import Request
-from scaling import layout, packs, sharding, split
+from scaling import layout, mesh_axes, packs, sharding, split
 from scaling.config import RunConfig, Study, program
 from scaling.errors import InputError
 
@@ -60,16 +61,42 @@ def _check_devices(request: Request, study: Study) -> None:
     """Whether devices of a task would stand idle, or do not divide its runs where they train them together."""
     runs = list(dict.fromkeys(study.runs))
     if request.devices > 1 and not request.sizes and len(runs) == 1:
+        mesh = fitting(request, study)
+        way = f"say how all are used, as in --mesh {mesh}" if mesh else "no mesh of all divides it; use fewer chips"
         raise InputError(
-            f"{request.hardware}: one run without --mesh trains on one of {request.devices} devices; say how all are "
-            f"used, as in --mesh fsdp={request.devices}"
+            f"{request.hardware}: one run without --mesh trains on one of {request.devices} devices; {way}"
         )
     if request.sizes:
-        programs: dict[RunConfig, list[RunConfig]] = {}
-        for run in runs:
-            programs.setdefault(program(run), []).append(run)
-        for these in programs.values():
+        for these in _programs(study):
             sharding.check(these, request.sizes)
+
+
+def _programs(study: Study) -> list[list[RunConfig]]:
+    """The runs of a study by the program that trains them."""
+    found: dict[RunConfig, list[RunConfig]] = {}
+    for run in dict.fromkeys(study.runs):
+        found.setdefault(program(run), []).append(run)
+    return list(found.values())
+
+
+def fitting(request: Request, study: Study) -> str:
+    """A mesh of all devices of a task that divides every run of a study, as it is typed; empty where there is none."""
+    n, programs = request.devices, _programs(study)
+    divisors = [k for k in range(1, n + 1) if n % k == 0]
+    tried = ({"data": data, "fsdp": n // data // tensor, "tensor": tensor} for tensor, data in _pairs(divisors, n))
+    for sizes in tried:
+        try:
+            for these in programs:
+                sharding.check(these, sizes)
+        except InputError:
+            continue
+        return mesh_axes.show(sizes)
+    return ""
+
+
+def _pairs(divisors: Sequence[int], n: int) -> Iterator[tuple[int, int]]:
+    """Sizes of tensor and data whose product divides n; little tensor and much fsdp first."""
+    return ((tensor, data) for tensor in divisors for data in divisors if n % (tensor * data) == 0)
 
 
 def spread(request: Request, study: Study) -> str:
@@ -89,7 +116,10 @@ def spread(request: Request, study: Study) -> str:
         busy += [packs.across(pack, n) for pack in found]
     few, many = min(busy), max(busy)
     told = f"{few}" if few == many else f"{few} to {many}"
-    way = "" if few == n else f"; --mesh fsdp={n} has all of them train each run, more --tasks on fewer chips each one"
+    mesh = "" if few == n else fitting(request, study)
+    way = f"; --mesh {mesh} has all of them train each run, more --tasks on fewer chips each one" if mesh else ""
+    if few < n and not mesh:
+        way = "; more --tasks on fewer chips use each one"
     return f"without --mesh the runs of one program are a pack, whose lanes lie on {told} of the {n} devices{way}"
 
 
@@ -98,7 +128,7 @@ def _check_data(request: Request, study: Study, target: str) -> None:
         raise InputError(f"data {request.data} is not there; stage it as docs/launch/{target}.md says")
     if target not in ELSEWHERE:
         return
-    seen = f"{bucket.ROOT}/{bucket.name(request.out)}/"
+    seen = "\0" if request.direct else f"{bucket.ROOT}/{bucket.name(request.out)}/"  # of what is mounted, if any
     for source in dict.fromkeys(source for run in study.runs for source in _sources(run)):
         kind = source.partition(":")[0]
         if kind == "tokens" and not request.data:
@@ -106,11 +136,21 @@ def _check_data(request: Request, study: Study, target: str) -> None:
                 f"{source} lie on this machine alone; stage them as docs/launch/buckets.md says, then --data"
             )
         if kind not in ("python", "synthetic", "tokens") and seen not in source:
+            if request.direct:
+                raise InputError(
+                    f"text {source} lies on this machine alone; stage its tokens as docs/launch/buckets.md says and "
+                    "name them tokens:ID"
+                )
             raise InputError(
                 f"text {source} lies on this machine alone; copy it to the output's bucket and name it as the job sees "
                 f"it, as in --set data.source=text:{seen}notes/*.txt, or stage its tokens and name them tokens:ID"
             )
     for tokenizer in {run.data.tokenizer for run in study.runs} - {"bpe", "bytes"}:
+        if request.direct:
+            raise InputError(
+                f"data.tokenizer={tokenizer} lies on this machine alone; stage tokens as docs/launch/buckets.md says "
+                "and name them tokens:ID"
+            )
         if not tokenizer.startswith(seen):
             raise InputError(
                 f"data.tokenizer={tokenizer} lies on this machine alone; copy it to the output's bucket and name it as "

@@ -117,21 +117,17 @@ def _startup(request: Request, part: int) -> str:
         f'  echo "gave up after {TRIES} tries: $*"',
         "  finish 1",
         "}",
-        "# shellcheck disable=SC2329  # `again` calls it",
-        "mounted() {",
-        f"  {_mount(request)}",
-        "}",
-        *INSTALL,
+        *([] if request.direct else [*_mounted(request), *INSTALL]),
         *container.unpack(request),
         *container.registry_login(request),
         f"again docker pull {request.image}",
         *_copy(request),
-        "again installed",
+        *([] if request.direct else ["again installed"]),
         "while sleep 60; do send_log; done >/dev/null 2>&1 &",
         "sender=$!",
         "failures=0",
         "while :; do",
-        "  again mounted",
+        *([] if request.direct else ["  again mounted"]),
         "  docker rm --force scaling >/dev/null 2>&1",
         f"  {container.run(request, part, Shell(CACHE), processes=processes)}",
         "  code=$?",
@@ -170,12 +166,17 @@ def _copy(request: Request) -> list[str]:
     return [f"mkdir -p {CACHE}", f"again {copy}"]
 
 
-def _mount(request: Request) -> str:
+def _mounted(request: Request) -> list[str]:
     """Mounts the output's bucket, where it is not mounted or its mount has died."""
     name = bucket.name(request.out)
     place = f"{bucket.ROOT}/{name}"
     mount = quoted(["gcsfuse", *bucket.as_flags(request.hosts), name, place])
-    return f"mountpoint --quiet {place} || {{ fusermount -uz {place}; mkdir -p {place}; {mount}; }}"
+    return [
+        "# shellcheck disable=SC2329  # `again` calls it",
+        "mounted() {",
+        f"  mountpoint --quiet {place} || {{ fusermount -uz {place}; mkdir -p {place}; {mount}; }}",
+        "}",
+    ]
 
 
 def _logs(request: Request, name: str) -> str:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from scaling import chips, config, counts, extensions, folders, kinds, layout, machine, optimizers, own_code, packs
+from scaling.buckets import Bucket
 from scaling.config import RunConfig
 from scaling.errors import InputError
 
@@ -81,6 +82,7 @@ def predicted(run: RunConfig, lanes: int, device: str) -> Timing:
     dispatch = DISPATCH.get(device, accelerated)
     update = lanes * run.batch_tokens * (flops + OVERHEAD) / speed + dispatch
     windows = wanted.windows * (1 + len(wanted.transfer) + (wanted.by_frequency > 0)) + wanted.train_windows
+    windows += wanted.answers * len(wanted.tasks)
     forward = lanes * windows * model.n_ctx * (flops + OVERHEAD) / 3 / speed
     return Timing(
         update=update,
@@ -285,6 +287,8 @@ def check(
             f"{costs.room / 2**30:.1f}; use {way}"
         )
     wanted = sum(map(disk, work))
+    if isinstance(folder, Bucket):  # where checkpoints go by way of this machine's disk
+        wanted, folder = spread.workers * max(map(disk, work)), folders.cache()
     free = shutil.disk_usage(next(path for path in (folder, *folder.absolute().parents) if path.exists())).free
     if wanted > free:
         raise InputError(

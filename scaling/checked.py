@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from scaling import folders
+from scaling.buckets import NoStore
 from scaling.errors import InputError
 
 SMALL = 2**20  # bytes of a file about one pack
@@ -157,6 +158,8 @@ def _damaged() -> Iterator[None]:
     """What is refused of a file that somebody names is damage in one of ours."""
     try:
         yield
+    except NoStore:  # which says nothing of the file
+        raise
     except InputError as error:
         raise Damaged(str(error)) from None
 

@@ -5,15 +5,27 @@ repeat, and `analysis` reads it without the parameters.
 
 Orbax notices a checkpoint that is cut short, but not a flipped bit, and complains about damage in many tracebacks. So
 each committed checkpoint gets checksums.json, the CRC of its files, and is compared with it before Orbax sees it.
+
+Of a pack in a bucket (scaling.buckets) a checkpoint is written to this machine's disk, sealed there, and sent while the
+training goes on, file by file, checksums.json last: without that it does not count. One that is still on its way when
+the next is due lets that one wait. To go on, the newest that came whole is fetched, and compared with its seal.
+Where several processes train the pack, each writes its share to the bucket itself, as Orbax does on GCS; what such a
+checkpoint holds is in no one place, and its seal has sizes in place of checksums.
 """
 
+import concurrent.futures
+import contextlib
 import errno
+import hashlib
 import logging
 import os
+import re
 import shutil
+import tempfile
+import threading
 import warnings
 import zlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +35,15 @@ import numpy as np
 from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
-from scaling import checked, folders
+from scaling import buckets, checked, folders
+from scaling.buckets import Bucket
 from scaling.errors import InputError
 from scaling.histories import TOTALS, History
 
 OVERHEAD = 2**18  # bytes of a checkpoint's own files, generously
 KEEP = 2  # checkpoints: the newest, and the one to fall back on
-SEAL = "checksums.json"
+SEAL = folders.LAST
+AWAY = (5.0, 10.0, 20.0, 40.0, 80.0, 160.0)  # seconds between tries to send a checkpoint, each of which has its own
 # What Orbax and TensorStore raise for a damaged checkpoint.
 UNREADABLE = (ValueError, OSError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
 
@@ -39,33 +53,79 @@ logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax narrates every sav
 class Record:
     """The checkpoints of one pack, newest last."""
 
-    def __init__(self, folder: Path):
-        self.folder = folder.absolute()
+    def __init__(self, folder: Path, say: Callable[[str], None] = print):
+        self.bucket = folder if isinstance(folder, Bucket) and jax.process_count() == 1 else None
+        self.folder = _staging(self.bucket) if self.bucket else folder.absolute()
+        self.home, self.say = folder, say
         self.checkpointer = ocp.training.Checkpointer(
             str(self.folder / "checkpoints"),
             preservation_policy=ocp.training.preservation_policies.LatestN(KEEP),  # pyright: ignore[reportArgumentType]
             cleanup_tmp_directories=True,
         )
         self._writing: tuple[int, Any] | None = None  # step, Orbax's answer to come
+        self._sender = concurrent.futures.ThreadPoolExecutor(1, "checkpoint") if self.bucket else None
+        self._sent = folders.saved_steps(self.bucket) if self.bucket else []
+        self._closing = threading.Event()
 
     def save(self, step: int, state: Any, history: History) -> None:
         """Commits both together; returns when they are on disk. A step already there is kept."""
-        self.begin(step, state, history)
+        self.begin(step, state, history, last=True)
         self.settle()
 
-    def begin(self, step: int, state: Any, history: History) -> None:
-        """As `save`, but returns as soon as `state` may be changed: `settle` ends what is written meanwhile."""
-        self.settle()
+    def begin(self, step: int, state: Any, history: History, last: bool = False) -> bool:
+        """As `save`, but returns as soon as `state` may be changed: `settle` ends what is written meanwhile.
+
+        Where the one before is still on its way to a bucket, nothing is saved, unless this is the last.
+
+        Returns:
+          Whether it is saved, or was.
+        """
+        if self.bucket and not last:
+            self.settle(wait=False)
+            if self._writing:
+                return False
+        else:
+            self.settle()
         if any(there.step == step for there in self.checkpointer.checkpoints):
-            return
+            return True
         leaves = [*jax.tree.leaves(state), *history.values()]
-        if shutil.disk_usage(self.folder).free < sum(leaf.nbytes for leaf in leaves) + OVERHEAD:
+        in_bucket = isinstance(self.folder, Bucket)
+        if not in_bucket and shutil.disk_usage(self.folder).free < sum(leaf.nbytes for leaf in leaves) + OVERHEAD:
             # Asked before, because Orbax tells of a disk that fills up under its hands in many tracebacks.
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder))
         if jax.default_backend() == "cpu":  # where Orbax would read the memory that the next update writes
             state = jax.tree.map(jnp.copy, state)
         asked = {"state": state, "history": history}
-        self._writing = step, self.checkpointer.save_checkpointables_async(step, asked, force=True)
+        answer = self.checkpointer.save_checkpointables_async(step, asked, force=True)
+        self._writing = step, self._sender.submit(self._send, step, answer) if self._sender else answer
+        return True
+
+    def _send(self, step: int, answer: Any) -> None:
+        """Seals what Orbax has written here, sends it to the bucket, and deletes there what is not kept.
+
+        Raises:
+          OSError: the bucket has refused it for minutes.
+        """
+        assert self.bucket
+        answer.result()
+        local, there = self.folder / "checkpoints" / str(step), self.bucket / "checkpoints"
+        seal(local)
+        files = [name for name in _files(local) if name != SEAL]
+        for pause in (*AWAY, None):
+            try:
+                buckets.upload(local, there / str(step), files)
+                buckets.upload(local, there / str(step), [SEAL])
+                break
+            except OSError as error:
+                if pause is None or self._closing.is_set():
+                    raise
+                self.say(f"the checkpoint of step {step} is not in the bucket yet, and sent again: {error}")
+                self._closing.wait(pause)
+        self._sent.append(step)
+        while len(self._sent) > KEEP:
+            with contextlib.suppress(OSError):  # then it stays
+                buckets.remove(there / str(self._sent[0]), first=SEAL)
+            del self._sent[0]
 
     def settle(self, wait: bool = True) -> None:
         """Seals what `begin` began, once it is committed: the place where a failure to write it is raised.
@@ -74,7 +134,12 @@ class Record:
           wait: for the commit, and of several processes for the others. Otherwise a save still under way is left to
             the next call.
         """
-        if self._writing and (wait or not self.checkpointer.is_saving_in_progress()):
+        if self._writing and self._sender:
+            _, answer = self._writing
+            if wait or answer.done():
+                self._writing = None
+                answer.result()
+        elif self._writing and (wait or not self.checkpointer.is_saving_in_progress()):
             (step, answer), self._writing = self._writing, None
             answer.result()
             if jax.process_index() == 0:
@@ -97,6 +162,19 @@ class Record:
         Raises:
           InputError: the newest readable checkpoint is whole, but of something else. Nothing is set aside.
         """
+        if self.bucket:
+            for step in reversed(folders.saved_steps(self.bucket)):
+                _fetch(self.bucket, step, self.folder)
+                self.checkpointer.reload()
+                if found := self._restored(abstract_state, say, begun):
+                    return found
+            return None
+        return self._restored(abstract_state, say, begun)
+
+    def _restored(
+        self, abstract_state: Callable[[int], Any], say: Callable[[str], None], begun: History | None
+    ) -> tuple[int, Any, History] | None:
+        """`restore`, of what lies on the disk."""
         if jax.process_count() > 1:
             if jax.process_index() == 0:
                 self._drop_damaged(say)
@@ -118,7 +196,7 @@ class Record:
             except UNREADABLE as error:
                 if jax.process_count() > 1:
                     raise InputError(
-                        f"{self.folder}: the checkpoint of step {there.step} cannot be read ({_first_line(error)}); "
+                        f"{self.home}: the checkpoint of step {there.step} cannot be read ({_first_line(error)}); "
                         "move its folder away, and the same command goes on from the one before"
                     ) from None
                 say(f"checkpoint of step {there.step} is unreadable, using the one before ({_first_line(error)})")
@@ -148,7 +226,7 @@ class Record:
                 found = _difference(_arrays(kept, rows), _arrays(begun, rows))
         if found:
             raise InputError(
-                f"{self.folder}: the checkpoint of step {step} is of another model, optimiser or version: {found}; "
+                f"{self.home}: the checkpoint of step {step} is of another model, optimiser or version: {found}; "
                 "go on with what it was begun with, or move its checkpoints away to begin the pack anew"
             )
 
@@ -163,14 +241,45 @@ class Record:
 
     def _set_aside(self, step: int) -> None:
         """Moved, not deleted: what cannot be read today may be readable by another version."""
-        aside = self.folder / "unreadable" / str(step)
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.parent.mkdir(exist_ok=True)
-        os.replace(self.folder / "checkpoints" / str(step), aside)
+        for place in filter(None, (self.folder, self.bucket)):
+            aside = place / "unreadable" / str(step)
+            folders.remove(aside)
+            folders.move(place / "checkpoints" / str(step), aside)
         self.checkpointer.reload()
 
     def close(self) -> None:
+        self._closing.set()
         self.checkpointer.close()
+        if self._sender:
+            self._sender.shutdown()
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _staging(folder: Bucket) -> Path:
+    """A new folder on this disk for the checkpoints of one claim; those of earlier claims to the pack are deleted."""
+    root, of = folders.cache() / "staging", hashlib.sha256(str(folder.parent).encode()).hexdigest()[:16]
+    root.mkdir(parents=True, exist_ok=True)
+    for before in root.glob(f"{of}-*"):
+        shutil.rmtree(before, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{of}-", dir=root))
+
+
+def _fetch(pack: Bucket, step: int, to: Path, part: str = "") -> Path:
+    """Copies a checkpoint from a bucket, or what of it is needed to read a part; its folder here."""
+    there, here = pack / "checkpoints" / str(step), to / "checkpoints" / str(step)
+    names = [name for name in buckets.below(there) if name.startswith(part) or "/" not in name]
+    buckets.download(there, here, names)
+    return here
+
+
+@contextlib.contextmanager
+def _on_disk(folder: Path, step: int, part: str = "") -> Iterator[Path]:
+    """A checkpoint of a pack on this disk, for as long as it is read."""
+    if not isinstance(folder, Bucket):
+        yield folder.absolute() / "checkpoints" / str(step)
+        return
+    with tempfile.TemporaryDirectory(prefix="scaling-") as here:
+        yield _fetch(folder, step, Path(here), part)
 
 
 def together(name: str) -> None:
@@ -182,12 +291,12 @@ def together(name: str) -> None:
 def read_history(folder: Path) -> History | None:
     """The newest readable history of a pack, without its parameters; None before the first checkpoint."""
     for step in reversed(folders.saved_steps(folder)):
-        checkpoint = folder.absolute() / "checkpoints" / str(step)
-        try:
-            check(checkpoint, "history/")
-            return _as_history(ocp.load_checkpointables(str(checkpoint), {"history": None})["history"])
-        except UNREADABLE:
-            continue
+        with _on_disk(folder, step, "history/") as checkpoint:
+            try:
+                check(checkpoint, "history/")
+                return _as_history(ocp.load_checkpointables(str(checkpoint), {"history": None})["history"])
+            except UNREADABLE:
+                continue
     return None
 
 
@@ -197,22 +306,48 @@ def read_params(folder: Path) -> tuple[int, dict[str, np.ndarray]] | None:
     None before the first checkpoint.
     """
     for step in reversed(folders.saved_steps(folder)):
-        checkpoint = folder.absolute() / "checkpoints" / str(step)
-        try:
-            check(checkpoint)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # Orbax, of where arrays lay when they were written
-                state = ocp.load_checkpointables(str(checkpoint), {"state": None})["state"]
-            return step, {name: np.asarray(leaf) for name, leaf in state["params"].items()}
-        except UNREADABLE:
-            continue
+        with _on_disk(folder, step) as checkpoint:
+            try:
+                check(checkpoint)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # Orbax, of where arrays lay when they were written
+                    state = ocp.load_checkpointables(str(checkpoint), {"state": None})["state"]
+                return step, {name: np.asarray(leaf) for name, leaf in state["params"].items()}
+            except UNREADABLE:
+                continue
     return None
 
 
 def seal(checkpoint: Path) -> None:
     """Writes down what the files of a committed checkpoint hold."""
-    files = {path.relative_to(checkpoint).as_posix(): _crc(path) for path in checkpoint.rglob("*") if path.is_file()}
-    folders.write_json(checkpoint / SEAL, files)
+    folders.write_json(checkpoint / SEAL, _told(checkpoint))
+
+
+def _seal_of(told: checked.Field) -> int | str:
+    if type(told.value) is not str:
+        return told.whole()
+    if not re.fullmatch(r"\d{1,18} bytes", told.value):
+        raise told.wrong("a checksum, or a size such as '12 bytes'")
+    return told.value
+
+
+def _told(checkpoint: Path) -> dict[str, Any]:
+    """What is told of each file: its CRC; of an object in a bucket its size, which is known without reading it."""
+    if isinstance(checkpoint, Bucket):
+        return _sizes(checkpoint)
+    return {name: _crc(checkpoint / name) for name in _files(checkpoint)}
+
+
+def _sizes(checkpoint: Path) -> dict[str, str]:
+    if isinstance(checkpoint, Bucket):
+        found = {name: at.st_size for name, at in buckets.below(checkpoint).items()}
+    else:
+        found = {name: (checkpoint / name).stat().st_size for name in _files(checkpoint)}
+    return {name: f"{size} bytes" for name, size in found.items() if name != SEAL}
+
+
+def _files(checkpoint: Path) -> list[str]:
+    return [path.relative_to(checkpoint).as_posix() for path in checkpoint.rglob("*") if path.is_file()]
 
 
 def check(checkpoint: Path, part: str = "") -> None:
@@ -223,22 +358,25 @@ def check(checkpoint: Path, part: str = "") -> None:
     """
     try:
         seal = checked.read(checkpoint / SEAL, checked.LARGE)
-        sums = {name: seal[name].whole() for name in seal.object()}
+        told = {name: _seal_of(seal[name]) for name in seal.object()}
     except FileNotFoundError:
         return
     except checked.Damaged as error:
         raise ValueError(str(error)) from None
-    for name, crc in sums.items():
+    sizes = _sizes(checkpoint) if any(isinstance(one, str) for one in told.values()) else {}
+    for name, one in told.items():
         path = checkpoint / name
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise ValueError(f"{SEAL} names {checked.shown(name)}, which lies outside")
-        if name.startswith(part) and (not path.is_file() or _crc(path) != crc):
+        if not name.startswith(part):
+            continue
+        if sizes.get(name) != one if isinstance(one, str) else not path.is_file() or _crc(path) != one:
             raise ValueError(f"{checked.shown(name)} is not what was written")
 
 
 def _crc(path: Path) -> int:
     crc = 0
-    with path.open("rb") as file:
+    with buckets.opened(path) if isinstance(path, Bucket) else path.open("rb") as file:
         while block := file.read(2**24):
             crc = zlib.crc32(block, crc)
     return crc

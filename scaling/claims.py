@@ -9,6 +9,14 @@ clock: a stopped process has none, nor has a claim whose time lies as far ahead,
 fencing token: whoever takes over first renames the older claim's folder to his own number, so what a holder writes
 that slept beyond its lease, in the middle of a save say, finds no folder, or ends in one that is never read. It also
 looks before it writes (`confirm`), to leave early. Claim files stay, so a number never comes twice.
+
+In a bucket (scaling.buckets) no folder can be renamed. There the file of a claim is created by a write that only one
+can win, and whoever takes over copies what the older claim's folder has that is whole to his own, within the store,
+writes
+
+    FOLDER/data-000007    the folder of this number counts from now on, and no older one
+
+and then deletes the older one: what a late holder still writes to it is never read.
 """
 
 import contextlib
@@ -18,19 +26,26 @@ import json
 import os
 import shutil
 import socket
+import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from scaling import checked, folders
+from scaling import buckets, checked, folders
+from scaling.buckets import Bucket
 from scaling.checked import Damaged
 from scaling.errors import InputError
 
 LEASE = 60.0  # seconds without a heartbeat after which a claim is open to others
 BEAT = 3.0  # seconds between heartbeats
+BEAT_AWAY = 10.0  # the same in a bucket, where each is a request that is paid for
+SOON = 0.1  # seconds between two looks at what somebody else holds for a moment
+SOON_AWAY = 2.0
 PREFIX = "claim-"
+COUNTS = "data-"
+TAKEOVERS = 3  # that may come between while one is under way
 WIDTH = 512  # bytes of a claim file: always the same, so that a rewrite is one write
 DIGITS = 12  # of a number at most
 
@@ -82,10 +97,27 @@ def holder(folder: Path) -> Holder | None:
         pid=said.get("pid", 0),
         began=said.get("began", 0.0),
         done=said.get("done", 0),
-        age=abs(age(path, folder.parent)),
+        age=abs(_age(path)),
         gone=bool(said) and said["place"] == _place() and _started(said["pid"]) != said["started"],
         damage=damage,
     )
+
+
+def several(folder: Path) -> bool:
+    """Whether the folder was claimed more than once."""
+    return _newest(folder, PREFIX) > 1
+
+
+def times(folder: Path) -> list[tuple[int, float, float]]:
+    """Of each claim its number, when it was taken and its last sign of life, in order; those that tell."""
+    found = []
+    for number in sorted(_folders(folder, PREFIX)):
+        path = _claim(folder, number)
+        with contextlib.suppress(FileNotFoundError, Damaged):
+            said = _said(path, checked.content(path, WIDTH))
+            at = buckets.listing(folder)[path.name] if isinstance(folder, Bucket) else path.lstat()
+            found.append((number, said["began"], at.st_mtime))
+    return found
 
 
 def age(path: Path, beside: Path) -> float:
@@ -94,7 +126,20 @@ def age(path: Path, beside: Path) -> float:
     Args:
         beside: a folder of the same disk to try the clock in.
     """
-    return time.time() + _offset(beside, int(time.time() // 60)) - path.lstat().st_mtime
+    return _now(beside) - path.lstat().st_mtime
+
+
+def _age(claim: Path) -> float:
+    beside = claim.parent.parent
+    if not isinstance(claim, Bucket):
+        return age(claim, beside)
+    found = buckets.listing(claim.parent).get(claim.name)  # as it was asked for its number
+    return _now(beside) - found.st_mtime if found else 0.0
+
+
+def _now(beside: Path) -> float:
+    """The time by the clock of the disk or the store."""
+    return time.time() + _offset(beside, int(time.time() // 60))
 
 
 def _said(path: Path, raw: bytes) -> dict[str, Any]:
@@ -112,11 +157,11 @@ def _said(path: Path, raw: bytes) -> dict[str, Any]:
 
 def data(folder: Path) -> Path:
     """What the newest holder has written; `folder` itself where no claim has a folder yet (or none knew of claims)."""
-    number = _newest(folder, "")
+    number = (isinstance(folder, Bucket) and _newest(folder, COUNTS)) or _newest(folder, "")
     return folder / f"{number:06}" if number else folder
 
 
-def take(folder: Path, lease: float = LEASE, beat: float = BEAT) -> "Claim | None":
+def take(folder: Path, lease: float = LEASE, beat: float | None = None) -> "Claim | None":
     """The folder for this process alone, or None: somebody else has it."""
     before = holder(folder)
     if before and not before.open(lease):
@@ -124,12 +169,13 @@ def take(folder: Path, lease: float = LEASE, beat: float = BEAT) -> "Claim | Non
     number = before.number + 1 if before else 1
     if not folders.own(folder) or len(f"{number}") > DIGITS:
         raise InputError(f"{folder} is no folder of claims (a link, a file, or claim {number}); move it away")
-    folder.mkdir(parents=True, exist_ok=True)
     try:
-        file = os.open(_claim(folder, number), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        if isinstance(folder, Bucket):
+            claim = _InBucket(folder, number, beat or BEAT_AWAY)
+        else:
+            claim = Claim(folder, number, beat or BEAT)
     except FileExistsError:
         return None
-    claim = Claim(folder, number, file, beat)
     try:
         claim.begin()
     except BaseException as error:
@@ -141,16 +187,25 @@ def take(folder: Path, lease: float = LEASE, beat: float = BEAT) -> "Claim | Non
 
 
 class Claim:
-    """A folder that is ours until `release`, or until our heart stops; use it in a `with`."""
+    """A folder that is ours until `release`, or until our heart stops; use it in a `with`.
 
-    def __init__(self, folder: Path, number: int, file: int, beat: float):
-        self.root, self.number, self.file = folder, number, file
+    Raises:
+        FileExistsError: the number is taken.
+    """
+
+    def __init__(self, folder: Path, number: int, beat: float):
+        self.root, self.number = folder, number
         self.folder = folder / f"{number:06}"
         self.done = 0
         self.began = time.time()
         self._every, self._ended, self._write = beat, threading.Event(), threading.Lock()
         self._looked = 0.0
         self._thread = threading.Thread(target=self._live, daemon=True)
+        self._make()
+
+    def _make(self) -> None:
+        self.root.mkdir(parents=True, exist_ok=True)
+        self.file = os.open(_claim(self.root, self.number), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
 
     def begin(self) -> None:
         """Writes who we are, moves what the holder before left to our number, starts the heart.
@@ -196,6 +251,9 @@ class Claim:
             self._thread.join()
         with contextlib.suppress(OSError):  # then it expires
             self._say(free=True)
+        self._close()
+
+    def _close(self) -> None:
         os.close(self.file)
 
     def __enter__(self) -> "Claim":
@@ -213,7 +271,7 @@ class Claim:
         with contextlib.suppress(OSError):  # a full or absent disk: the next beat may get through
             self._say()
 
-    def _say(self, free: bool = False) -> None:
+    def _words(self, free: bool) -> bytes:
         said = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
@@ -223,9 +281,78 @@ class Claim:
             "done": self.done,
             "free": free,
         }
+        return json.dumps(said).encode().ljust(WIDTH)
+
+    def _say(self, free: bool = False) -> None:
         with self._write:
-            os.pwrite(self.file, json.dumps(said).encode().ljust(WIDTH), 0)
+            os.pwrite(self.file, self._words(free), 0)
             os.utime(self.file)  # by the clock of the disk
+
+
+class _InBucket(Claim):
+    """A claim to a folder in a bucket. Its heart also looks whether somebody else took over: each look is a request."""
+
+    lost = False
+
+    def _make(self) -> None:
+        assert isinstance(self.root, Bucket)
+        assert isinstance(self.folder, Bucket)
+        self.home, self.own = self.root, self.folder  # which are buckets
+        buckets.create(self.home / _claim(self.home, self.number).name, self._words(False))
+
+    def begin(self) -> None:
+        self._thread.start()
+        before = self._take_over()
+        self.confirm()
+        (self.home / f"{COUNTS}{self.number:06}").write_bytes(b"1")
+        if before:
+            for orphan in {*_folders(self.home), *_folders(self.home, COUNTS)}:
+                if orphan < self.number:
+                    buckets.remove(self.home / f"{orphan:06}")
+                    (self.home / f"{COUNTS}{orphan:06}").unlink(missing_ok=True)
+
+    def _take_over(self) -> bool:
+        """Copies what the holder before left; whether there was one."""
+        for _ in range(TAKEOVERS):
+            before = data(self.home)
+            if before == self.home:
+                return False
+            if before.name > self.folder.name:
+                raise Lost
+            try:
+                assert isinstance(before, Bucket)
+                buckets.copy(before, self.own, _whole(before))
+                return True
+            except FileNotFoundError:  # somebody took over meanwhile, and came as far as to delete it
+                continue
+        raise Lost(f"{self.root} was taken over several times while it was being taken over from here")
+
+    def confirm(self, within: float = 0.0) -> None:
+        if self.lost or (not within and self._taken()):
+            raise Lost(f"{self.root} was taken over, after {LEASE:.0f} s without a sign of life from here")
+
+    def _taken(self) -> bool:
+        return (self.home / _claim(self.home, self.number + 1).name).exists()
+
+    def beat(self) -> None:
+        if self.lost:
+            return
+        super().beat()
+        with contextlib.suppress(OSError):
+            self.lost = self.lost or self._taken()
+
+    def _say(self, free: bool = False) -> None:
+        with self._write:
+            (self.home / _claim(self.home, self.number).name).write_bytes(self._words(free))
+
+    def _close(self) -> None: ...
+
+
+def _whole(folder: Bucket) -> list[str]:
+    """The objects of a claim's folder, without checkpoints that came in half, and what was set aside."""
+    names = [name for name in buckets.below(folder) if not name.startswith("unreadable/")]
+    ends = {name.removesuffix(folders.LAST) for name in names if name.endswith(f"/{folders.LAST}")}
+    return [name for name in names if not name.startswith("checkpoints/") or name.startswith(tuple(ends))]
 
 
 @contextlib.contextmanager
@@ -240,7 +367,7 @@ def held(folder: Path, say: Callable[[str], None], what: str) -> Iterator[None]:
                 f"{LEASE:.0f} s (Ctrl-C leaves it alone)"
             )
             told = True
-        time.sleep(0.1)
+        time.sleep(SOON_AWAY if isinstance(folder, Bucket) else SOON)
     with claim:
         yield
 
@@ -255,11 +382,18 @@ def _newest(folder: Path, prefix: str) -> int:
 
 def _folders(folder: Path, prefix: str = "") -> list[int]:
     """The numbers N of all prefix-N in the folder."""
+    if isinstance(folder, Bucket):
+        found = buckets.listing(folder)
+        return _numbers((name for name, at in found.items() if prefix or stat.S_ISDIR(at.st_mode)), prefix)
     try:
         with os.scandir(folder) as entries:  # what is written below a link would land elsewhere
             names = [entry.name for entry in entries if prefix or entry.is_dir(follow_symlinks=False)]
     except (FileNotFoundError, NotADirectoryError):
         return []
+    return _numbers(names, prefix)
+
+
+def _numbers(names: Iterable[str], prefix: str) -> list[int]:
     found = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
     return [int(n) for n in found if len(n) <= DIGITS and n.isascii() and n.isdigit() and n == f"{int(n):06}"]
 
@@ -274,7 +408,7 @@ def _adopt(root: Path, folder: Path) -> None:
 @functools.lru_cache(maxsize=64)
 def _offset(folder: Path, minute: int) -> float:
     """How far the disk's clock is ahead of ours in that minute, seconds; 0 where we may not write."""
-    probe = folder / f".clock.{socket.gethostname()}.{os.getpid()}"
+    probe = folder / f".clock.{socket.gethostname()}.{os.getpid()}.{threading.get_ident()}"
     try:
         probe.touch()
         try:

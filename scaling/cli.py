@@ -30,6 +30,7 @@ WAYS_OUT = {
     errno.EMFILE: "allow more files at once: ulimit -n 1024",
     errno.ENFILE: "allow more files at once",
     errno.ENOMEM: "free some memory",
+    errno.EHOSTUNREACH: "check the bucket's name, the network and the credentials here; see docs/buckets.md",
 }
 
 

@@ -23,6 +23,8 @@ from scaling.errors import InputError
 from scaling.optimizers import OWN, Optimizer, having
 
 T = TypeVar("T")
+CHARACTERS = "characters:"  # what the tokenizers begin with that have a token for each of these characters
+TASK = "task:"  # what the sources begin with that are questions and answers (scaling.data.tasks)
 _ROUNDED: contextvars.ContextVar[dict[str, None] | None] = contextvars.ContextVar("what was rounded", default=None)
 
 WANTED = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
@@ -36,6 +38,8 @@ ADDED = (
     *("model.experts", "model.routing", "model.top_k", "model.capacity", "model.balance", "model.router_z"),
     "optim.independent_decay",
     "optim.end",
+    "answers_after",
+    "eval.answers",
     "eval.by_frequency",
 )
 # Schedules at the peak up to a fall of their own, over the last `optim.decay` of the updates; one trunk until then.
@@ -217,7 +221,9 @@ class DataConfig:
     """Where the tokens come from. A run's identity holds the tokens themselves, not these names."""
 
     source: str = "python"  # python | text:GLOB | tfds:NAME | mix:0.7*A+0.3*B | tokens:ID | ..., see docs/data.md
-    tokenizer: str = "bpe"  # learnt from the source | bytes | path of a SentencePiece model; its size is model.n_vocab
+    tokenizer: str = (
+        "bpe"  # learnt from the source | bytes | characters:abc | path of a model; its size is model.n_vocab
+    )
     validation: str = ""  # a source of its own for held-out text; empty: about 3 % of `source`, kept apart
 
     def __post_init__(self):
@@ -305,6 +311,7 @@ class EvalConfig:
     noise: int = 0  # batches over which the gradient noise is measured each time
     transfer: tuple[str, ...] = ()  # other sources of held-out windows, read with the run's tokenizer
     train_windows: int = 0  # of the run's own first examples, whose loss is measured as the held-out one is
+    answers: int = 0  # questions of each task of `transfer` whose answers are looked at (scaling.data.tasks)
     by_frequency: int = 0  # equal parts of the held-out tokens, from the commonest to the rarest, measured apart
 
     def __post_init__(self):
@@ -315,11 +322,21 @@ class EvalConfig:
                 raise InputError(
                     f"eval.{name}={getattr(self, name)}: wanted {most} at most; 7 octaves, 2 each, are usual"
                 )
-        for name in ("noise", "train_windows", "by_frequency"):
+        for name in ("noise", "train_windows", "answers", "by_frequency"):
             if getattr(self, name) < 0:
                 raise InputError(f"eval.{name}={getattr(self, name)} is negative; use 0 for none")
         if len(set(self.transfer)) < len(self.transfer):
             raise InputError(f"eval.transfer={','.join(self.transfer)} names a source twice; name each once")
+        if self.answers and not self.tasks:
+            raise InputError(
+                f"eval.answers={self.answers}, but eval.transfer has no task; give one, such as --set "
+                f"'eval.transfer={TASK}sum?digits=3', or leave eval.answers out"
+            )
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The sources of `transfer` that are tasks, where their answers are looked at."""
+        return tuple(name for name in self.transfer if name.startswith(TASK)) if self.answers else ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -336,6 +353,9 @@ class RunConfig:
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the computation; parameters and loss are float32
     accumulate: int = 1  # parts of a batch, one after the other, where the whole does not fit into memory
     remat: Literal["none", "matmuls", "layers"] = "none"  # what is computed twice to save memory: models.model.apply
+    # Only tokens after this id, up to the separator, count in the loss that is trained on and in that of held-out
+    # windows: the answers, of a task alone. None: all tokens.
+    answers_after: int | None = None
     data: DataConfig = DataConfig()
     optim: OptimConfig = OptimConfig()
     eval: EvalConfig = EvalConfig()
@@ -377,11 +397,23 @@ class RunConfig:
             raise InputError(
                 f"eval.noise={self.eval.noise} with batch={self.batch}: it compares halves; use an even batch"
             )
+        if self.answers_after is not None and not 0 <= self.answers_after < self.model.n_vocab:
+            raise InputError(
+                f"answers_after={self.answers_after} is no id of model.n_vocab={self.model.n_vocab}; use that of the "
+                "token between question and answer, or none"
+            )
         if self.data.tokenizer == "bytes" and self.model.n_vocab != 257:
             raise InputError(
                 f"model.n_vocab={self.model.n_vocab}, but data.tokenizer=bytes has 257 tokens: "
                 "256 bytes and a separator; use --set model.n_vocab=257"
             )
+        if self.data.tokenizer.startswith(CHARACTERS):
+            n = len(self.data.tokenizer) - len(CHARACTERS) + 1
+            if self.model.n_vocab != n:
+                raise InputError(
+                    f"model.n_vocab={self.model.n_vocab}, but data.tokenizer={self.data.tokenizer} has {n} tokens, "
+                    f"with the separator; use --set model.n_vocab={n}"
+                )
 
     def _whole(self, name: str, unit: int, why: str) -> None:
         """Refuses a number of tokens that is no multiple of `unit`; while `rounded` lasts, takes the nearest.

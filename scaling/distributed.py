@@ -21,7 +21,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from scaling import claims, machine, own_code, rendezvous, sharding, surroundings
+from scaling import buckets, claims, machine, own_code, rendezvous, sharding, surroundings
+from scaling.buckets import Bucket
 from scaling.config import RunConfig
 from scaling.errors import InputError
 
@@ -29,6 +30,7 @@ T = TypeVar("T")
 LEFT = 42  # exit code: interrupted and saved
 PATIENCE = 8.0  # seconds for a process without an update of its own to come to a point where it can agree
 WINDOW = 25.0  # the same for one that trains: spot machines are gone after 30
+LOOKS = 6  # at the others, in a bucket, in the time after which one counts as lost
 SIGNS = 4  # of life that a process may miss at least
 DONE, HELD, LEAVE = 0, -1, -2  # in place of a claim's number
 NEAR = 1e-2  # of a weight's norm: other random numbers differ by most of it
@@ -295,7 +297,8 @@ class Peers:
     """
 
     def __init__(self, folder: Path, process: int, processes: int, say: Callable[[str], None], silence: int):
-        self.files = [folder / str(i) for i in range(processes)]
+        self.folder, self.files = folder, [folder / str(i) for i in range(processes)]
+        self.beat = silence / LOOKS if isinstance(folder, Bucket) else claims.BEAT
         self.own, self.say, self.silence, self.ended = self.files[process], say, silence, threading.Event()
         self.own.parent.mkdir(parents=True, exist_ok=True)
         self.own.touch()
@@ -311,9 +314,15 @@ class Peers:
             self.own.unlink(missing_ok=True)
 
     def _look(self) -> None:
-        while not self.ended.wait(claims.BEAT):
-            self.own.touch()
-            if silent := self.silent():
+        while not self.ended.wait(self.beat):
+            try:
+                self.own.touch()
+                silent = self.silent()
+            except OSError:
+                if not isinstance(self.folder, Bucket):
+                    raise
+                continue  # the store does not answer: it says nothing of the others
+            if silent:
                 self.say(
                     lost(f"process {silent[0]} has been silent for {self.silence} s; if it lives, raise --silence")
                 )
@@ -321,12 +330,20 @@ class Peers:
 
     def silent(self) -> list[int]:
         """The processes whose last sign of life is too old, by the clock of the disk; one that left has no file."""
+        if isinstance(self.folder, Bucket):  # all at once
+            there = buckets.listing(self.folder)
+            now = there[self.own.name].st_mtime if self.own.name in there else 0.0
+            return [i for i, file in enumerate(self.files) if _older(there.get(file.name), now - self.silence)]
         now, found = self.own.stat().st_mtime, []
         for i, file in enumerate(self.files):
             with contextlib.suppress(FileNotFoundError):
                 if now - file.stat().st_mtime > self.silence:
                     found.append(i)
         return found
+
+
+def _older(at: os.stat_result | None, when: float) -> bool:
+    return at is not None and at.st_mtime < when
 
 
 def train_all(
@@ -341,6 +358,7 @@ def train_all(
     tensorboard: Path | None = None,
     profile: tuple[int, int] | None = None,
     peak: float | None = None,
+    since: float | None = None,
 ) -> int:
     """Trains what is open of a part of a study, pack by pack over all devices of all processes; the exit code.
 
@@ -351,10 +369,11 @@ def train_all(
       settings: of JAX (scaling.numerics), for the records.
       save_steps: as in `train.train`.
       tensorboard, profile, peak: as in `watch.Watch`; TensorBoard's files of a pack in a folder of their own.
+      since: when the command began, by time.monotonic(): the first pack pays for the start (scaling.goodput).
     """
     import jax
 
-    from scaling import study, train, watch, worker
+    from scaling import goodput, study, train, watch, worker
     from scaling.models import model
 
     first = jax.process_index() == 0
@@ -368,6 +387,8 @@ def train_all(
                 return LEFT
             if number == DONE:
                 continue
+            spent = goodput.Session(claim.folder, number, since) if claim else None
+            since = None
             stream, transfer = worker.streams(whole, pack)
             alike_at_first(pack.configs[0])
             kinds = [device.device_kind for device in mesh.devices.flat]
@@ -404,6 +425,7 @@ def train_all(
                 should_stop=notice.should_stop,
                 agree=agree,
                 watch=seen or (lambda done, metrics: None),
+                session=spent,
             )
             if seen:
                 seen.close()

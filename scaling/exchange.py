@@ -48,7 +48,9 @@ def write(whole: StudyFolder, path: Path) -> int:
     if path.suffix and not path.name.endswith((".tar", ".tar.gz")):
         raise InputError(f"{path} ends in {path.suffix}; give a file that ends in .tar or .tar.gz, or a new folder")
     packs, files = [], {}
-    for pack in whole.packs:
+    with study.at_a_glance(whole):
+        finished = [pack for pack in whole.packs if whole.done(pack)]
+    for pack in finished:
         done = whole.done(pack)
         found = study.history(whole, pack) if done else None
         if done and found is not None:

@@ -6,17 +6,21 @@ import json
 import math
 import os
 import re
+import shutil
 import stat
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
+from scaling import buckets
+from scaling.buckets import Bucket
 from scaling.errors import InputError
 
 MOST = 2**28  # bytes of a file that is read into memory
 VALUES = 2**22  # of JSON in one file
 SEAL = "sha256"  # the field of a JSON object with the checksum of the others
+LAST = "checksums.json"  # of the files of a checkpoint the one that is written last
 DIGITS = 300  # of a whole number, which a float of 64 bits still holds
 
 
@@ -28,6 +32,11 @@ def cache() -> Path:
     """Packed tokens, tokenizers and compiled programs: $SCALING_CACHE, else the user's cache folder."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return on_disk(Path(os.environ.get("SCALING_CACHE") or Path(home) / "scaling"), "SCALING_CACHE=")
+
+
+def place(name: Path | str) -> Path:
+    """The folder or file of that name, on a disk or in a bucket."""
+    return name if isinstance(name, Bucket) else Bucket(name) if buckets.is_url(str(name)) else on_disk(name)
 
 
 def on_disk(path: Path | str, option: str = "") -> Path:
@@ -43,8 +52,8 @@ def on_disk(path: Path | str, option: str = "") -> Path:
     if found:
         place = f"{found[1]}://{str(path)[found.end() :]}"
         raise InputError(
-            f"{option}{place}: {found[1]}: is no folder; mount the bucket and give its folder, see "
-            "docs/launch/buckets.md"
+            f"{option}{place}: {found[1]}: is no folder on a disk, which is wanted here; copy it or mount the bucket, "
+            "see docs/buckets.md"
         )
     return Path(path)
 
@@ -72,6 +81,9 @@ def write(path: Path, content: bytes | str) -> None:
     Raises:
         OSError: with `path` as its file name.
     """
+    if isinstance(path, Bucket):
+        path.write_bytes(_encoded(content))
+        return
     with _named(on_disk(path)):
         if _is_stream(path):
             with path.open("ab") as file:
@@ -92,6 +104,9 @@ def write_new(path: Path, content: bytes | str) -> None:
         FileExistsError: it is.
         OSError: with `path` as its file name.
     """
+    if isinstance(path, Bucket):
+        buckets.create(path, _encoded(content))
+        return
     with _named(on_disk(path)), _beside(path, content) as new:
         try:
             os.link(new, path)  # unlike os.replace, it refuses to replace
@@ -108,6 +123,9 @@ def try_file(path: Path) -> None:
     Raises:
         InputError: it could not.
     """
+    if isinstance(path, Bucket):
+        _try_object(path)
+        return
     if on_disk(path).is_dir():
         raise InputError(f"{path}: a folder; wanted the name of a file")
     if _is_stream(path):
@@ -122,6 +140,15 @@ def try_file(path: Path) -> None:
             pass
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}; choose another file or folder") from None
+
+
+def _try_object(path: Bucket) -> None:
+    probe = path.with_name(f".{path.name[:200]}.{os.getpid()}")
+    try:
+        probe.write_bytes(b"0")
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; choose another file or folder, see docs/buckets.md") from None
 
 
 def _is_stream(path: Path) -> bool:
@@ -169,6 +196,10 @@ def opened(path: Path, what: str) -> Iterator[BinaryIO]:
         FileNotFoundError: there is none.
         InputError: it is a folder, a device or a pipe, or may not be read.
     """
+    if isinstance(path, Bucket):
+        with buckets.opened(path) as file:
+            yield file
+        return
     try:
         number = os.open(on_disk(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -189,7 +220,13 @@ def content(path: Path, what: str, most: int) -> bytes:
     Raises:
         FileNotFoundError: there is none.
         InputError: as `opened`, or more than `most` bytes.
+        OSError: of a bucket, which does not answer: that says nothing about the file.
     """
+    if isinstance(path, Bucket):
+        found = buckets.first_bytes(path, most + 1)
+        if len(found) > most:
+            raise InputError(f"{path}: more than {most:,} bytes; wanted {what} of at most so many")
+        return found
     with opened(path, what) as file:
         size = os.fstat(file.fileno()).st_size
         if size > most:
@@ -234,13 +271,25 @@ def read_json(path: Path, what: str, *, changed: bool = False) -> Any:
         InputError: as `read_bytes` and `json_of`.
         Changed: an object that was changed after it was written.
     """
-    found = json_of(path, read_bytes(path, what), what)
+    return unsealed(json_of(path, read_bytes(path, what), what), str(path), changed=changed)
+
+
+def unsealed(found: Any, name: str, *, changed: bool = False) -> Any:
+    """A value of JSON without its checksum, where it has one.
+
+    Args:
+        name: what it is, or where it lies, for messages.
+        changed: as `read_json` has it.
+
+    Raises:
+        Changed: an object that was changed after it was written.
+    """
     if not isinstance(found, dict) or SEAL not in found:
         return found
-    rest = {name: value for name, value in found.items() if name != SEAL}
+    rest = {field: value for field, value in found.items() if field != SEAL}
     if not changed and found[SEAL] != checksum(rest):
         raise Changed(
-            f"{path}: changed after it was written, by its checksum; make it again, or delete its field {SEAL!r} to "
+            f"{name}: changed after it was written, by its checksum; make it again, or delete its field {SEAL!r} to "
             "have it taken as it is"
         )
     return rest
@@ -341,6 +390,8 @@ def _bounded(text: str) -> int:
 
 def own(path: Path) -> bool:
     """Whether what lies there is a folder, or nothing; what is written below a link would land elsewhere."""
+    if isinstance(path, Bucket):  # which has no links
+        return True
     try:
         return stat.S_ISDIR(path.lstat().st_mode)
     except FileNotFoundError:
@@ -350,10 +401,50 @@ def own(path: Path) -> bool:
 
 
 def saved_steps(pack: Path) -> list[int]:
-    """The updates after which a pack has a checkpoint, by the names of their folders alone."""
+    """The updates after which a pack has a checkpoint, by the names of their folders alone.
+
+    In a bucket, where they come object by object, by those that have their last one.
+    """
     root = pack / "checkpoints"
+    if isinstance(root, Bucket):
+        return sorted(step for step in _numbers(buckets.listing(root)) if (root / f"{step}" / LAST).exists())
     try:
-        names = os.listdir(root)
+        return sorted(_numbers(os.listdir(root)))
     except (FileNotFoundError, NotADirectoryError):
         return []
-    return sorted(int(name) for name in names if name.isascii() and name.isdigit())
+
+
+def _numbers(names: Iterable[str]) -> list[int]:
+    return [int(name) for name in names if name.isascii() and name.isdigit()]
+
+
+def there(path: Path) -> bool:
+    """Whether something lies there, be it a link to nothing."""
+    return path.exists() if isinstance(path, Bucket) else os.path.lexists(path)
+
+
+def move(path: Path, to: Path) -> None:
+    """Renames a file or a folder to a place in a folder that need not be there yet.
+
+    In a bucket, object by object, within the store.
+    """
+    if isinstance(path, Bucket):
+        assert isinstance(to, Bucket)
+        if names := list(buckets.below(path)):
+            buckets.copy(path, to, names)
+            buckets.remove(path, first=LAST)
+        else:
+            buckets.copy(path.parent, to.parent, {path.name: to.name})
+            path.unlink()
+        return
+    to.parent.mkdir(exist_ok=True)
+    os.replace(path, to)
+
+
+def remove(path: Path) -> None:
+    """Deletes a folder with all that is in it, as far as that is possible."""
+    if isinstance(path, Bucket):
+        with contextlib.suppress(OSError):
+            buckets.remove(path)
+        return
+    shutil.rmtree(path, ignore_errors=True)

@@ -10,6 +10,13 @@
     noise_sq                f32 e r n    mean |gradient|^2 at the batches `RunConfig.noise_batches`
     transfer_loss           f32 e r x    loss on windows of each source in `eval.transfer`
     train_eval_loss         f32 e r      loss on windows that the run has been trained on
+    answer_loss             f32 e r k a  of each task k in `eval.transfer`, where `eval.answers` asks for them: loss of
+                                         token a of the right answer, given all before it; NaN beyond an answer's end
+    answer_right            f32 e r k a  share of the questions in which that token is the likeliest
+    answer_exact            f32 e r k a  share of the questions in which it and those of the answer before it are
+    answer_brier            f32 e r k a  mean squared distance of the probabilities from it, over the vocabulary
+    answer_wrong            i8 r k i     how many tokens of the answer to question i are not the likeliest, each given
+                                         all before it, after a run's last update; -1 before
     frequency_loss          f32 e r k    held-out loss by the frequency of the token that is predicted, commonest first
     seconds                 f64          wall-clock time spent training, all sessions together
     finished                bool         no update is left to do
@@ -23,6 +30,8 @@ import numpy as np
 
 History = dict[str, np.ndarray]
 
+BY_TOKEN = ("answer_loss", "answer_right", "answer_brier", "answer_exact")
+ENDS = {"window_loss", "answer_wrong"}  # of each run after its last update
 TOTALS = ("steps", "updates_trained")  # in a history from its first save on
 
 
@@ -34,20 +43,23 @@ def start(
     noise: int = 0,
     transfer: int = 0,
     train: bool = False,
+    answers: tuple[int, int, int] = (0, 0, 0),
     by_frequency: int = 0,
 ) -> History:
     """The history of a pack before its first update.
 
     Args:
       windows, noise, transfer: held-out windows, levels of noise, sources of other text; `train`: whether the loss on
-        windows of the training text is measured; `by_frequency`: parts of the held-out tokens. What is not measured
-        has no array: Orbax keeps no empty ones.
+        windows of the training text is measured; `answers`: tasks, tokens of the longest answer, questions;
+        `by_frequency`: parts of the held-out tokens. What is not measured has no array: Orbax keeps no empty ones.
     """
+    tasks, longest, questions = answers
     eval_rows = {
         "eval_loss": (n_run, n_ctx),
         **({"noise_sq": (n_run, noise)} if noise else {}),
         **({"transfer_loss": (n_run, transfer)} if transfer else {}),
         **({"train_eval_loss": (n_run,)} if train else {}),
+        **({name: (n_run, tasks, longest) for name in BY_TOKEN} if tasks else {}),
         **({"frequency_loss": (n_run, by_frequency)} if by_frequency else {}),
     }
     return {
@@ -56,6 +68,7 @@ def start(
         "eval_step": np.zeros(0, np.int64),
         **{name: np.zeros((0, *shape), np.float32) for name, shape in eval_rows.items()},
         **({"window_loss": np.full((n_run, windows), np.nan, np.float32)} if windows else {}),
+        **({"answer_wrong": np.full((n_run, tasks, questions), -1, np.int8)} if tasks else {}),
         "seconds": np.zeros((), np.float64),
         "finished": np.zeros((), np.bool_),
     }

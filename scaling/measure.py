@@ -12,6 +12,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 from scaling import histories, packs, sharding, step
 from scaling.config import EvalConfig, RunConfig, program
+from scaling.data import tasks
 from scaling.data.batches import Batches, validation_windows
 from scaling.errors import InputError
 
@@ -44,6 +45,13 @@ def _compiled(run: RunConfig, mesh: Mesh | None) -> Functions:
         by_frequency=jitted(step.frequency_step, (0, None, None)),
         noise=jitted(step.noise_step, (0, 0)),
     )
+
+
+@functools.cache
+def _answers(run: RunConfig, n: int, mesh: Mesh | None) -> Any:
+    """The jitted measurement of answers of `n` tokens; lanes first."""
+    function = step.over_runs(functools.partial(step.answer_step, n=n), run, (0, None), mesh)
+    return jax.jit(lambda *args: sharding.everywhere(function(*args), mesh))
 
 
 class Measurements:
@@ -85,6 +93,17 @@ class Measurements:
             of = parts_by_frequency(np.bincount(shown.reshape(-1), minlength=model.n_vocab), wanted.by_frequency)
             self.part = jnp.asarray(np.equal.outer(of, np.arange(wanted.by_frequency)), jnp.float32)
         self.transfer = [windows(transfer_tokens[name]) for name in wanted.transfer]
+        self.questions = [
+            self._put(grouped(tasks.items(name, transfer_tokens[name], wanted.answers, separator), mesh))
+            for name in wanted.tasks
+        ]
+        for name, items in zip(wanted.tasks, self.questions, strict=True):
+            if items.shape[-1] - 1 > model.n_ctx:
+                raise InputError(
+                    f"model.n_ctx={model.n_ctx}: {name} has {items.shape[-1] - 1} tokens with its answer; use as many"
+                )
+        bare = dataclasses.replace(program(self.first), eval=EvalConfig())
+        self.answers = [_answers(bare, tasks.parse(name).answer, mesh) for name in wanted.tasks]
 
     def _put(self, tokens: np.ndarray) -> Any:
         """Windows ... b t+1 onto the devices, where they divide over them."""
@@ -102,6 +121,7 @@ class Measurements:
             noise=len(self.first.noise_batches) if wanted.noise else 0,
             transfer=len(wanted.transfer),
             train=wanted.train_windows > 0,
+            answers=tasks.answers(wanted),
             by_frequency=wanted.by_frequency,
         )
 
@@ -136,6 +156,8 @@ class Measurements:
         if self.transfer:
             each = [np.asarray(self.functions.loss(params, w)["positions"]).mean(-1) for w in self.transfer]
             found["transfer_loss"] = by_run(np.stack(each, 1))
+        if self.questions:
+            found |= {name: by_run(values) for name, values in self._answered(params).items()}
         if wanted.by_frequency:
             found["frequency_loss"] = by_run(self.functions.by_frequency(params, self.windows, self.part))
         if wanted.noise:
@@ -148,6 +170,20 @@ class Measurements:
             loss = self.functions.own_loss(params, self._put(own))
             found["train_eval_loss"] = by_run(np.asarray(loss["positions"]).mean(-1))
         return found
+
+    def _answered(self, params: Any) -> dict[str, np.ndarray]:
+        """What `answer_step` finds of each task, lanes first; by token NaN beyond the end of an answer."""
+        each = [jax.device_get(look(params, items)) for look, items in zip(self.answers, self.questions, strict=True)]
+        _, longest, _ = tasks.answers(self.first.eval)
+
+        def padded(x: np.ndarray) -> np.ndarray:
+            return np.pad(x, ((0, 0), (0, longest - x.shape[1])), constant_values=np.nan)
+
+        by_token = {
+            name: np.stack([padded(one[name.removeprefix("answer_")]) for one in each], 1)
+            for name in histories.BY_TOKEN
+        }
+        return by_token | {"answer_wrong": np.stack([one["wrong"] for one in each], 1)}
 
 
 def parts_by_frequency(counts: np.ndarray, k: int) -> np.ndarray:

@@ -26,6 +26,7 @@ AGAIN = 0.2  # seconds between two calls
 RETURN = 15.0  # seconds in which a first process that ended may be back
 LATER = 5.0  # seconds that a caller waits longer than the first, whose word says more
 TOLD = 3  # processes that a refusal names, and twice as many that are missing
+SILENT = (5, 2, 3)  # a line is idle for so many seconds, then so many apart so many questions: no answer is an end
 NEWS = 0.5  # seconds between two words to those that wait: a pod has a thousand of them
 
 
@@ -209,6 +210,7 @@ class _Door:
     def answer(self) -> None:
         with contextlib.suppress(OSError):
             line, _ = self.listener.accept()
+            _keep_alive(line)
             line.setblocking(False)
             self.lines[line] = bytearray(), None
             self.selector.register(line, selectors.EVENT_READ)
@@ -292,6 +294,7 @@ def _call(address: tuple[str, int], me: Caller, ends: float, wait: float) -> Non
     while True:
         try:
             with socket.create_connection(address, 2) as line:
+                _keep_alive(line)
                 _send(line, {"scaling": VERSION, **dataclasses.asdict(me)})
                 buffer = bytearray()
                 while True:
@@ -305,7 +308,7 @@ def _call(address: tuple[str, int], me: Caller, ends: float, wait: float) -> Non
                         break
                     missing, n, lost = words["missing"], words["of"], 0.0
         except TimeoutError as error:
-            if missing and not lost:
+            if missing and not lost and error.errno is None:  # else its machine is gone, without a word
                 raise InputError(
                     f"{_shown(address)}: process 0 is there, others did not come within {wait:g} s; "
                     f"{_missing(missing, n)}; start the same command there, or give more time with --wait"
@@ -325,6 +328,17 @@ def _call(address: tuple[str, int], me: Caller, ends: float, wait: float) -> Non
                 "the port, or give more time with --wait"
             ) from None
         time.sleep(AGAIN)
+
+
+def _keep_alive(line: socket.socket) -> None:
+    """Has the system end a line whose other side is gone without a word: a machine that died, a cable.
+
+    Else its process would seem to be there, and one that comes in its place would be a second of its id.
+    """
+    line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in zip(("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT"), SILENT, strict=True):
+        if hasattr(socket, name):  # of Linux
+            line.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _send(line: socket.socket, words: Mapping[str, Any]) -> None:

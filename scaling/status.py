@@ -4,7 +4,8 @@ import collections
 import dataclasses
 from collections.abc import Sequence
 
-from scaling import calibration, claims, folders
+from scaling import buckets, calibration, claims, folders, study
+from scaling.buckets import Bucket
 from scaling.study import Pack, PlannedRun, StudyFolder
 
 UNSURE = 30.0  # seconds of work by which the prediction is trusted as much as what finished packs took
@@ -58,7 +59,13 @@ class Status:
 def of(whole: StudyFolder) -> Status:
     """The state of every pack and run; reads a few small files per pack."""
     costs = calibration.kept(whole.layout.device, whole.layout.devices)
-    packs = tuple(_pack(whole, pack, costs) for pack in whole.packs)
+    with study.at_a_glance(whole):
+        return _now(whole, costs)
+
+
+def _now(whole: StudyFolder, costs: calibration.Costs) -> Status:
+    several = buckets.each if isinstance(whole.path, Bucket) else map
+    packs = tuple(several(lambda pack: _pack(whole, pack, costs), whole.packs))
     rows: dict[str, RunStatus] = {}
     for each in packs:
         done = whole.done(each.pack) if each.state == "done" else None

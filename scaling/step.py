@@ -45,16 +45,22 @@ class Hyper:
 
 
 def token_losses(run: RunConfig, params, tokens, dropout_key=None, mesh: Mesh | None = None):
-    """Cross-entropy of each next token, nats. tokens: i32 b t+1 -> f32 b t."""
-    return loss.token_losses(
+    """Cross-entropy of each next token, nats; times its weight where only answers count. i32 b t+1 -> f32 b t."""
+    losses = loss.token_losses(
         run.model, params, tokens, dtype=run.dtype, dropout_key=dropout_key, remat=run.remat, mesh=mesh
     )
+    weights = _weights(run, tokens)
+    return losses if weights is None else losses * weights
 
 
 def objective(run: RunConfig, params, tokens, dropout_key=None, mesh: Mesh | None = None):
     """What training lowers, and the mean cross-entropy in it, nats per token. tokens: i32 b t+1 -> f32, f32"""
     how = {"dtype": run.dtype, "dropout_key": dropout_key, "remat": run.remat, "mesh": mesh}
-    return loss.objective(run.model, params, tokens, **how)
+    return loss.objective(run.model, params, tokens, _weights(run, tokens), **how)
+
+
+def _weights(run: RunConfig, tokens):
+    return None if run.answers_after is None else loss.answer_weights(tokens, run.answers_after)
 
 
 def init_state(run: RunConfig, hyper: Hyper, mesh: Mesh | None = None) -> TrainState:
@@ -134,6 +140,35 @@ def eval_step(run: RunConfig, params, windows, mesh: Mesh | None = None) -> dict
 
     positions, each = jax.lax.map(group, windows)
     return {"positions": positions.mean(0), "windows": each.reshape(-1)}
+
+
+def answer_step(run: RunConfig, params, items, mesh: Mesh | None = None, *, n: int) -> dict[str, jax.Array]:
+    """The answers to questions, each token given the right ones before it. items: i32 g b t+1, g groups in turn.
+
+    Of each of the last `n` tokens, f32 n: `loss`, nats; `right`, the share of the questions in which it is the
+    likeliest; `exact`, that in which it and all before it are, which a model that writes the likeliest answers without
+    a fault so far; `brier`, the mean squared distance of the probabilities from the answer, summed over the vocabulary.
+    Of each question, i32 g*b: `wrong`, how many of them are not the likeliest.
+    """
+
+    def group(tokens):
+        logits = _logits(run, params, tokens[:, :-1], mesh)[:, -n:]  # b n v
+        target = tokens[:, -n:, None]
+        log_p = jax.nn.log_softmax(logits)
+        at_target = jnp.take_along_axis(log_p, target, -1)[..., 0]
+        right = logits.argmax(-1) == target[..., 0]
+        p = jnp.exp(log_p)
+        brier = (p * p).sum(-1) - 2 * jnp.exp(at_target) + 1
+        found = {"loss": -at_target, "right": right, "brier": brier, "exact": jnp.cumprod(right, -1)}
+        return jax.tree.map(lambda x: x.astype(jnp.float32).mean(0), found), (~right).sum(-1)
+
+    means, wrong = jax.lax.map(group, items)
+    return jax.tree.map(lambda x: x.mean(0), means) | {"wrong": wrong.reshape(-1)}
+
+
+def _logits(run: RunConfig, params, tokens, mesh: Mesh | None):
+    """float32 b t v. tokens: i32 b t"""
+    return model.apply(run.model, params, tokens, dtype=run.dtype, mesh=mesh).astype(jnp.float32)
 
 
 def frequency_step(run: RunConfig, params, windows, part, mesh: Mesh | None = None) -> jax.Array:

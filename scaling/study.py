@@ -17,6 +17,7 @@ checksums. A damaged study.json is refused; a damaged pack is said, and the othe
 Nothing here imports JAX: the workers do.
 """
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -24,19 +25,19 @@ import io
 import json
 import math
 import os
-import shutil
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from scaling import calibration, checked, claims, config, extensions, folders, histories, kinds, layout, split
+from scaling import buckets, calibration, checked, claims, config, extensions, folders, histories, kinds, layout, split
+from scaling.buckets import Bucket
 from scaling.checked import Damaged, Field
 from scaling.config import SEMANTICS, DataConfig, RunConfig, Study
-from scaling.data import batches, encoding, mixture, token_set
+from scaling.data import batches, encoding, mixture, tasks, token_set
 from scaling.errors import InputError
 from scaling.layout import Layout
 
@@ -111,11 +112,19 @@ class Pack:
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
-    """What the config's function `more` has answered so far, each time when all runs were done."""
+    """What the config's function `more` has answered so far, each time when all runs were done.
 
-    of: str  # a hash of the runs of the config itself
-    runs: tuple[RunConfig, ...]  # of all answers
-    closed: bool = True  # whether the last one had none that was new: it is not asked again
+    Attributes:
+        of: a hash of the runs of the config itself.
+        runs: of all answers.
+        closed: whether the last answer had none that was new: with the same settings it is not asked again.
+        settings: of the config, as they were typed, with which it was asked last; older folders lack them.
+    """
+
+    of: str
+    runs: tuple[RunConfig, ...]
+    closed: bool = True
+    settings: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -196,6 +205,8 @@ class StudyFolder:
         except FileNotFoundError:
             return None, ""
         except OSError as error:  # a link to itself
+            if isinstance(path, Bucket):  # which does not answer: that is no damage
+                raise
             return None, f"{path} cannot be read ({error.strerror}), wanted a file"
         told, damage = _done(path, len(pack.runs), (at.st_ino, at.st_mtime_ns, at.st_size))
         return told, damage or ("" if told is None else _spoilt(folder, pack, told))
@@ -218,7 +229,20 @@ class StudyFolder:
     def open_packs(self) -> list[Pack]:
         """Packs with updates left, the costliest first."""
         costs = calibration.kept(self.layout.device, self.layout.devices)
-        return sorted((pack for pack in self.packs if self.done(pack) is None), key=lambda p: -costs.pack(p.configs))
+        with at_a_glance(self):
+            found = [pack for pack in self.packs if self.done(pack) is None]
+        return sorted(found, key=lambda p: -costs.pack(p.configs))
+
+
+@contextlib.contextmanager
+def at_a_glance(whole: StudyFolder) -> Iterator[None]:
+    """While this lasts, the packs of a study in a bucket are as they were when it began, and asked for at once."""
+    if not isinstance(whole.path, Bucket):
+        yield
+        return
+    with buckets.one_look():
+        buckets.each(lambda pack: whole.done(pack) or whole.failed(pack), whole.all_packs)
+        yield
 
 
 @functools.lru_cache(maxsize=2**16)
@@ -310,6 +334,8 @@ def _spoilt(folder: Path, pack: Pack, done: Mapping[str, Any]) -> str:
     except FileNotFoundError:
         return f"{path} is missing"
     except OSError as error:  # a link to itself
+        if isinstance(path, Bucket):
+            raise
         return f"{path} cannot be read ({error.strerror}), wanted a file"
 
 
@@ -379,11 +405,18 @@ def unpacked(file: bytes, sha256: str) -> histories.History:
 
 @functools.lru_cache(maxsize=256)
 def _arrays(
-    n_run: int, n_ctx: int, windows: int, noise: int, transfer: int, train: bool, by_frequency: int
+    n_run: int,
+    n_ctx: int,
+    windows: int,
+    noise: int,
+    transfer: int,
+    train: bool,
+    answers: tuple[int, int, int],
+    by_frequency: int,
 ) -> histories.History:
     """What a history of such runs has before the first update, and once it is done."""
-    asked = {"windows": windows, "noise": noise, "transfer": transfer, "train": train, "by_frequency": by_frequency}
-    arrays = histories.start(n_run, n_ctx, **asked)
+    asked = {"windows": windows, "noise": noise, "transfer": transfer, "train": train}
+    arrays = histories.start(n_run, n_ctx, **asked, answers=answers, by_frequency=by_frequency)
     return arrays | {"steps": np.zeros(n_run, np.int64), "updates_trained": np.zeros(n_run)}
 
 
@@ -391,7 +424,7 @@ def _first_arrays(pack: Pack) -> histories.History:
     first, wanted = pack.runs[0].config, pack.runs[0].config.eval
     noise = len(first.noise_batches) if wanted.noise else 0
     sizes = len(pack.runs), first.model.n_ctx, wanted.windows, noise, len(wanted.transfer)
-    return _arrays(*sizes, wanted.train_windows > 0, wanted.by_frequency)
+    return _arrays(*sizes, wanted.train_windows > 0, tasks.answers(wanted), wanted.by_frequency)
 
 
 def check_history(pack: Pack, found: histories.History, finished: bool = False) -> None:
@@ -450,6 +483,7 @@ def prepare(
     shards_of: int = 1,
     mesh: Mapping[str, int] = calibration.ALONE,
     devices: int = 1,
+    settings: Mapping[str, str] | None = None,
     say: Callable[[str], None],
 ) -> StudyFolder:
     """Makes the tokens, the packs and study.json, or finds them as they are; trains nothing.
@@ -460,17 +494,21 @@ def prepare(
       shards_of: into how many parts the study is divided: no pack has runs of two.
       mesh: the sizes of its axes, where devices train a pack together.
       devices: of the mesh that are this machine's.
+      settings: with which the config's function `more` will be asked; None: it will not be. Where they are not those of
+        the last time, it is asked anew, and the runs that it has asked for stay.
 
     Raises:
       InputError: tokens cannot be made, the text has changed, memory or disk do not suffice.
     """
-    there = folders.on_disk(folder).exists()
+    there = folder.exists()
+    if isinstance(folder, Bucket):
+        buckets.check(folder)
     try:
         with claims.held(folder / "planning", say, str(folder)):
-            return _prepared(study, folder, pack, workers, shards_of, mesh, devices, say)
+            return _prepared(study, folder, pack, workers, shards_of, mesh, devices, settings, say)
     except BaseException:
-        if not there and {path.name for path in folder.glob("*")} <= {"planning"}:
-            shutil.rmtree(folder, ignore_errors=True)
+        if not there and folder.exists() and {path.name for path in folder.iterdir()} <= {"planning"}:
+            folders.remove(folder)
         raise
 
 
@@ -482,6 +520,7 @@ def _prepared(
     shards_of: int,
     mesh: Mapping[str, int],
     devices: int,
+    settings: Mapping[str, str] | None,
     say: Callable[[str], None],
 ) -> StudyFolder:
     found = read(folder) if (folder / "study.json").exists() else None
@@ -493,6 +532,14 @@ def _prepared(
         pack, workers, found.layout if found else None, lambda _: max(costs.lanes(run) for run in study.runs)
     )
     asked = found.asked if found and found.asked and found.asked.of == asked_of(study.runs) else None
+    if asked and settings is not None and asked.settings != settings:
+        asked = dataclasses.replace(asked, closed=False, settings=dict(settings))
+    elif found and found.asked and not asked and found.asked.runs:
+        say(
+            f"{folder}: the runs that the config begins with are others than those whose results its `more` saw "
+            f"({' '.join(f'{key}={text}' for key, text in found.asked.settings.items()) or 'no settings'}); it is "
+            "asked from the beginning"
+        )
     runs = (*study.runs, *(asked.runs if asked else ()))
     ready = {data: tokens_of(data, runs, say) for data in dict.fromkeys((r.data, r.model.n_vocab) for r in runs)}
     transfer = {
@@ -549,11 +596,12 @@ def _prepared(
     if result != found:
         write(result)
     _keep_sources(result)
-    for each in result.packs:
-        if damage := result.damage(each):
-            _set_aside(result, each)
-            again = "its checkpoint tells" if folders.saved_steps(result.pack_folder(each)) else "are trained again"
-            say(f"{folder}: the record of pack {each.id} is damaged; its {len(each.runs)} runs {again} ({damage})")
+    with at_a_glance(result):
+        damaged = [(each, damage) for each in result.packs if (damage := result.damage(each))]
+    for each, damage in damaged:
+        _set_aside(result, each)
+        again = "its checkpoint tells" if folders.saved_steps(result.pack_folder(each)) else "are trained again"
+        say(f"{folder}: the record of pack {each.id} is damaged; its {len(each.runs)} runs {again} ({damage})")
     return result
 
 
@@ -596,7 +644,7 @@ def extended(packs: Sequence[Pack]) -> list[str]:
 def _keep_sources(whole: StudyFolder) -> None:
     """A copy of the user's own code that its runs are of: to be read, for nothing runs it."""
     for hash, text in filter(None, map(extensions.text_of, extended(whole.packs))):
-        if not os.path.lexists(path := whole.path / "sources" / f"{hash}.py"):
+        if not folders.there(path := whole.path / "sources" / f"{hash}.py"):
             checked.put(path, text.encode())
 
 
@@ -612,10 +660,8 @@ def _set_aside(whole: StudyFolder, pack: Pack) -> None:
     with claim:
         links = [] if folders.own(claim.folder / "checkpoints") else ["checkpoints"]
         for name in ("done.json", "history.npz", "failed.json", *links):
-            if os.path.lexists(claim.folder / name):
-                aside = claim.folder / "unreadable"
-                aside.mkdir(exist_ok=True)
-                os.replace(claim.folder / name, aside / f"{name}-{claim.number}")
+            if folders.there(claim.folder / name):
+                folders.move(claim.folder / name, claim.folder / "unreadable" / f"{name}-{claim.number}")
 
 
 def answer(
@@ -623,11 +669,15 @@ def answer(
     runs: Sequence[RunConfig],
     before: Asked | None,
     more: Sequence[RunConfig],
+    settings: Mapping[str, str],
     say: Callable[[str], None],
 ) -> bool:
     """Writes down which runs the config of `runs` added to them and to those of its answers before.
 
     Of two processes that asked for the same answer, the first counts.
+
+    Args:
+      settings: with which it was asked.
 
     Returns:
         Whether it added any.
@@ -637,7 +687,7 @@ def answer(
     with claims.held(folder / "planning", say, str(folder)):
         whole = read(folder)
         if whole.asked == before:
-            write(dataclasses.replace(whole, asked=Asked(asked_of(runs), (*there, *new), closed=not new)))
+            write(dataclasses.replace(whole, asked=Asked(asked_of(runs), (*there, *new), not new, dict(settings))))
     return bool(new)
 
 
@@ -699,7 +749,7 @@ def _transfer_tokens(
         "bytes" if stream.tokenizer.is_bytes else str(stream.folder / "tokenizer.model"),
         stream.n_vocab,
         train_tokens=1,
-        validation_tokens=max(run.model.n_ctx * run.eval.windows for run in users),
+        validation_tokens=max(max(run.model.n_ctx * run.eval.windows, tasks.wanted(name, run.eval)) for run in users),
         validation_source=name,
         cache=folders.cache(),
         say=say,
@@ -728,7 +778,8 @@ def _window_bytes(folder: Path, n_ctx: int, n_windows: int) -> float:
 
 def _fits(whole: StudyFolder, costs: calibration.Costs, mesh: Mapping[str, int], devices: int) -> None:
     """Refuses what neither the memory nor the disk can hold."""
-    work = [pack.configs for pack in whole.packs if not whole.done(pack)]
+    with at_a_glance(whole):
+        work = [pack.configs for pack in whole.packs if not whole.done(pack)]
     if work:
         calibration.check(work, whole.layout, costs, whole.path, mesh, devices)
 
@@ -761,6 +812,9 @@ def read(folder: Path) -> StudyFolder:
 
 def current(folder: Path) -> StudyFolder:
     """The study in `folder` as it is now; the very same object while its file is the same."""
+    if isinstance(folder, Bucket):
+        at = (folder / "study.json").stat() if (folder / "study.json").exists() else None
+        return _read_once(folder, (at.st_ino, at.st_mtime_ns, at.st_size)) if at else read(folder)
     try:  # opened, since a network disk then asks for what is new
         file = os.open(folder / "study.json", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
@@ -812,7 +866,13 @@ def _from_json(folder: Path, told: Field) -> StudyFolder:
 def _asked(told: Field) -> Asked:
     closed = told.get("closed")  # older folders lack it: their configs were asked once
     runs = tuple(map(_config, told["runs"].items()))
-    return Asked(told["of"].hex(ID), runs, closed.one_of(True, False) if closed else True)
+    settings = told.get("settings")
+    return Asked(
+        told["of"].hex(ID),
+        runs,
+        closed.one_of(True, False) if closed else True,
+        settings.texts() if settings else {},
+    )
 
 
 def planned_pack(told: Field) -> Pack:

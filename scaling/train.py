@@ -1,12 +1,13 @@
 """The loop: one pack from its first step to its last."""
 
+import contextlib
 import dataclasses
 import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,9 @@ from scaling import checkpoints, histories, kinds, measure, numerics, packs, sha
 from scaling.config import EvalConfig, ModelConfig, RunConfig, program
 from scaling.data.batches import Batches
 from scaling.models import model
+
+if TYPE_CHECKING:
+    from scaling.goodput import Session
 
 SAVE_EVERY = 20.0  # seconds between checkpoints: what a crash may cost
 SAVE_SHARE = 0.02  # of the time at most is spent in them, so where saving is slow they are further apart
@@ -66,6 +70,7 @@ def train(
     should_stop: Callable[[], bool] = lambda: False,
     agree: Callable[[bool, bool], tuple[bool, bool]] = lambda stop, save: (stop, save),
     watch: Callable[[int, Mapping[str, np.ndarray]], None] = lambda done, metrics: None,
+    session: "Session | None" = None,
 ) -> histories.History:
     """Trains the runs of one pack as one program, from the newest checkpoint in `folder` on, or from the start.
 
@@ -81,6 +86,7 @@ def train(
       agree: called between dispatches with whether to stop and whether to save, and returns what is done: where
         several processes train together, the same in all (scaling.distributed).
       watch: told of each dispatch the updates done and the rows of its metrics, n r (scaling.watch).
+      session: told what takes the time (scaling.goodput).
 
     Returns:
       The history; its `finished` tells whether updates are left.
@@ -99,36 +105,45 @@ def train(
     examples = [Batches(train_tokens, run.model.n_ctx, run.pool, run.seed, separator) for run in runs]
     measured = measure.Measurements(runs, examples, validation_tokens, transfer_tokens, separator, mesh)
 
-    kept = checkpoints.Record(folder)
+    at = session.at if session else lambda cause: contextlib.nullcontext()
+    if session:
+        session.started()
+    kept = checkpoints.Record(folder, say)
     try:
-        restored = kept.restore(lambda done: abstract_state(runs, packs.at(plan, done), mesh), say, measured.start())
+        with at("restore"):
+            restored = kept.restore(
+                lambda done: abstract_state(runs, packs.at(plan, done), mesh), say, measured.start()
+            )
         if restored and restored[2]["finished"]:
             return restored[2]
         segment = packs.at(plan, restored[0] if restored else 0)
         hyper = sharding.put(hyper_of(runs, segment), mesh)
-        done, state, history = restored or (
-            0,
-            _with_frozen(functions.init(hyper), runs[0].model, train_tokens, mesh),
-            measured.start(),
-        )
+        with at("compile"):
+            done, state, history = restored or (
+                0,
+                _with_frozen(functions.init(hyper), runs[0].model, train_tokens, mesh),
+                measured.start(),
+            )
         curve = histories.Curve(history)
         measured_at = max(history["eval_step"], default=-1)
         began = saved = time.monotonic()
         pause, saved_at = SAVE_EVERY, done
         spent = float(history["seconds"])
+        known: set[int] = set()  # numbers of lanes whose program is there
         progress(done)
         ready = _chunk(runs, examples, plan, stops, done, mesh)
         while True:
             if done > measured_at and (rows := measured.rows(segment, done, state.params)):
                 measured_at = done
                 ended = [r for r, run in enumerate(runs) if run.steps == done]
-                curve.replace("window_loss", ended, rows.pop("window_loss")[0, ended])
+                for name in histories.ENDS & rows.keys():
+                    curve.replace(name, ended, rows.pop(name)[0, ended])
                 curve.append(eval_step=np.array([done]), **rows)
             alive = done == 0 or np.isfinite(curve.last("train_loss")).any()
             finished = done >= last or not alive
             due = save_steps is not None and done // save_steps > saved_at // save_steps
             stop, save = agree(should_stop(), due or time.monotonic() - saved > pause)
-            leaving = finished or stop
+            leaving, begun = finished or stop, False
             if leaving or (done and save):
                 curve.set(
                     steps=np.array([min(done, run.steps) for run in runs]),
@@ -138,17 +153,24 @@ def train(
                 )
                 if done:
                     saving = time.monotonic()
-                    kept.begin(done, state, curve.history())
+                    with at("save"):
+                        begun = kept.begin(done, state, curve.history(), last=leaving)
                     saved, saved_at = time.monotonic(), done
                     pause = max(SAVE_EVERY, (saved - saving) / SAVE_SHARE)
-            kept.settle(wait=leaving)
+            with at("save"):
+                kept.settle(wait=leaving)
+            if session and begun:
+                session.write()
             if leaving:
                 return curve.history()
             following, n, tokens = ready
             if following != segment:
                 segment, hyper = following, sharding.put(hyper_of(runs, following), mesh)
                 state = step.take(state, np.array([lane.parent for lane in segment.lanes]), mesh)
-            state, metrics = functions.update(hyper, state, tokens, n)
+            first = len(segment.lanes) not in known  # of this shape: it is compiled before it is begun
+            known.add(len(segment.lanes))
+            with at("compile") if first else contextlib.nullcontext():
+                state, metrics = functions.update(hyper, state, tokens, n)
             done += n
             if done < last:
                 ready = _chunk(runs, examples, plan, stops, done, mesh)  # while the device works

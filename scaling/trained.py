@@ -114,7 +114,7 @@ def load(folder: str | Path, run: str = "") -> Trained:
         InputError: no such run, or its weights are not there: it has not begun, came in as a record alone, or ended in
             a pack that went on without it.
     """
-    whole = study.read(Path(folder))
+    whole = study.read(folders.place(folder))
     id, pack = study.chosen(whole, run)
     found = checkpoints.read_params(whole.pack_folder(pack))
     if found is None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from scaling import checked, claims, extensions, folders, layout, machine, numerics, own_code, surroundings
+from scaling.buckets import Bucket
 from scaling.errors import InputError, one_line, place
 from scaling.mesh_axes import AXES
 
@@ -30,7 +31,8 @@ CONFIRM_EVERY = 1.0  # seconds
 
 def main() -> None:
     """python -m scaling.worker STUDY_FOLDER DEVICE CORE [HASH=FILE.py...]: the files are of the user's own code."""
-    folder, device, core = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+    began: float | None = time.monotonic()  # the first pack pays for the start
+    folder, device, core = folders.place(sys.argv[1]), sys.argv[2], int(sys.argv[3])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the coordinator hears Ctrl-C and ends our input
     leave = threading.Event()
     for number in surroundings.endings():
@@ -59,21 +61,26 @@ def main() -> None:
         return
     origin["settings"] = numerics.settings(environment)
     _write(event="ready", code=own_code.digest())
+    from scaling import goodput
+
     while (task := asked.get()) is not None:
         id = task["pack"]
         try:
             whole, pack, claim = _claimed(folder, id)
             with claim:
-                _train(whole, pack, claim, whole.pack(task.get("next", "")), device, leave, origin)
+                spent, began = goodput.Session(claim.folder, claim.number, began), None
+                _train(whole, pack, claim, whole.pack(task.get("next", "")), device, leave, origin, spent)
         except _Taken as taken:
             _write(event="taken", pack=id, by=str(taken))
         except claims.Lost as lost:
             _write(event="taken", pack=id, by="somebody else")
             _write(event="say", text=f"pack {id}: {lost}")
         except OSError as error:
-            if error.errno not in NO_ROOM:
+            if error.errno in NO_ROOM:
+                _full()
+            if not isinstance(folder, Bucket):
                 raise
-            _full()
+            _write(event="failed", pack=id, error=place(error))
         if leave.is_set():
             break
 
@@ -117,6 +124,7 @@ def _train(
     device: str,
     leave: threading.Event,
     origin: dict[str, Any],
+    spent: Any,
 ) -> None:
     """Trains a pack that is ours.
 
@@ -164,6 +172,7 @@ def _train(
             say=lambda text: _write(event="say", text=f"pack {pack.id}: {text}"),
             progress=progress,
             should_stop=should_stop,
+            session=spent,
         )
     except claims.Lost:
         raise
@@ -269,9 +278,15 @@ def streams(whole: Any, pack: Any) -> tuple[Any, dict[str, Any]]:
         InputError: they are missing, or not those that the study was planned with.
     """
     first = pack.runs[0]
-    own = _stream(Path(whole.tokens[first.tokens_id]), first.tokens_id, max(run.config.pool for run in pack.runs) + 1)
+    own = _stream(_tokens(whole, first.tokens_id), first.tokens_id, max(run.config.pool for run in pack.runs) + 1)
     names = zip(first.config.eval.transfer, first.transfer_ids, strict=True)
-    return own, {name: _stream(Path(whole.tokens[id]), id, 0).validation for name, id in names}
+    return own, {name: _stream(_tokens(whole, id), id, 0).validation for name, id in names}
+
+
+def _tokens(whole: Any, id: str) -> Path:
+    """Where the tokens lie; another machine that planned the study may have them elsewhere than this one."""
+    there, here = Path(whole.tokens[id]), folders.cache() / "tokens" / id
+    return here if here.exists() and not there.exists() else there
 
 
 @functools.cache

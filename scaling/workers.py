@@ -17,12 +17,14 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from scaling import claims, config, extensions, layout, numerics, own_code, status, study, surroundings, worker
+from scaling.buckets import Bucket
 from scaling.errors import InputError
 from scaling.progress_bar import Bar
 from scaling.study import ATTEMPTS, Pack, StudyFolder
 
 ONE_SIGNAL = 2.0  # seconds within which signals are one: `timeout` and some schedulers send theirs twice
 TICK = 1.0  # seconds between looks at what others do
+TICK_AWAY = 10.0  # the same in a bucket
 
 
 @dataclasses.dataclass
@@ -72,7 +74,8 @@ def run(
     Raises:
         InputError: the disk is full, or the tokens are not those of the study; what was saved before stays.
     """
-    crew = Crew(whole, whole.packs if packs is None else packs, retry, shared, say)
+    with study.at_a_glance(whole):
+        crew = Crew(whole, whole.packs if packs is None else packs, retry, shared, say)
     crew.work()
     return crew.outcome()
 
@@ -84,6 +87,7 @@ class Crew:
         self, whole: StudyFolder, packs: Sequence[Pack], retry: bool, shared: bool, say: Callable[[str], None]
     ):
         self.whole, self.packs, self.retry, self.shared = whole, packs, retry, shared
+        self.tick = TICK_AWAY if isinstance(whole.path, Bucket) else TICK
         self.code = own_code.digest()  # which that of all workers is to be
         self.mine = {run.id for pack in packs for run in pack.runs}
         self.seen = whole  # study.json when it was last looked at
@@ -108,7 +112,7 @@ class Crew:
                 while self.workers or (self._left() and not self.ending and not self.broken):
                     with contextlib.suppress(queue.Empty):
                         self._handle(*self.events.get(timeout=TICK))
-                    if time.monotonic() - self.ticked > TICK:
+                    if time.monotonic() - self.ticked > self.tick:
                         self._tick()
         finally:
             self.bar.end()
@@ -189,7 +193,7 @@ class Crew:
                 if any(pack.id == each.pack.id for pack in self.packs):  # else its runs came in from elsewhere
                     self.held[each.pack.id] = each.pack
             case "failed":
-                where = f"; the whole story is in {event['where']}"
+                where = f"; the whole story is in {event['where']}" if "where" in event else ""
                 self._failed(each.pack, f"{event['error']}{where}")
             case "refused":
                 self.say(f"pack {event['pack']} is left out this time: {event['error']}")
@@ -244,6 +248,27 @@ class Crew:
     def _tick(self) -> None:
         """Looks at what others hold, starts workers where there is work and room, hands out packs."""
         self.ticked = time.monotonic()
+        try:
+            self._look_at_others()
+        except OSError as error:
+            if not isinstance(self.whole.path, Bucket):
+                raise
+            self.say(f"no look at what others do ({error}); what is trained here goes on")
+        busy = sum(each.pack is None and not each.closed for each in self.workers)
+        while not self.ending and not self.broken and len(self.workers) < self.whole.layout.workers:
+            if len(self.waiting) <= busy:
+                break
+            place = layout.place(self.whole.layout.device, self.whole.path, len(self.workers), shared=self.shared)
+            if place is None:
+                if not self.workers and not self.told:
+                    self.told = True
+                    self.say(f"the cores of this machine are at work on {self.whole.path} already; waiting for one")
+                break
+            self.workers.append(_start(self.whole, place, self.events))
+            busy += 1
+        self._hand_out()
+
+    def _look_at_others(self) -> None:
         self._follow()
         for pack in list(self.held.values()):
             who = claims.holder(self.whole.claims(pack))
@@ -262,19 +287,6 @@ class Crew:
             who = claims.holder(self.whole.claims(pack))
             some = "1 pack is" if len(self.held) == 1 else f"{len(self.held)} packs are"
             self.say(f"{some} trained by others, {pack.id} by {who}; waiting for the end")
-        busy = sum(each.pack is None and not each.closed for each in self.workers)
-        while not self.ending and not self.broken and len(self.workers) < self.whole.layout.workers:
-            if len(self.waiting) <= busy:
-                break
-            place = layout.place(self.whole.layout.device, self.whole.path, len(self.workers), shared=self.shared)
-            if place is None:
-                if not self.workers and not self.told:
-                    self.told = True
-                    self.say(f"the cores of this machine are at work on {self.whole.path} already; waiting for one")
-                break
-            self.workers.append(_start(self.whole, place, self.events))
-            busy += 1
-        self._hand_out()
 
     def _hand_out(self) -> None:
         """A pack for each worker that has none; where none is left, here or with others, workers end."""

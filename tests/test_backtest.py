@@ -110,7 +110,13 @@ def test_the_score_is_the_width_plus_forty_times_what_lies_outside(true_table):
     step = found.steps[0]
     half = step.half_of_run[-1]
     wanted = np.mean(2 * half + 40 * np.maximum(np.abs(step.missed) - half, 0))
-    assert dataclasses.replace(found, steps=(step,)).score() == pytest.approx(wanted)
+    one = dataclasses.replace(found, steps=(step,))
+    assert one.score() == pytest.approx(wanted)
+    near = (step.far >= math.log(2)) & (step.far < math.log(8))
+    beyond = np.abs(step.missed[near]) > one.reach()  # what would have held 95 % in hindsight
+    assert len(beyond) == 11
+    assert beyond.sum() == 1
+    assert 0 < one.reach() < one.half_width()  # a true law misses by no more than its interval says
 
 
 def test_too_few_runs_are_refused_in_a_line():

@@ -378,25 +378,25 @@ def test_what_was_found_is_printed_even_if_its_file_cannot_be_written(words, fil
 @pytest.mark.parametrize(
     "words",
     [
-        "study run {mine} --out gs://bucket/x",
-        "study export {tmp} --records s3://bucket/x",
+        "study run {mine} --out hdfs://bucket/x",
+        "study export {tmp} --tensorboard s3://bucket/x",
         "study export {tmp} --csv GS://bucket/x",
         "study status abfss://bucket/x",
-        "report gs://bucket/x",
-        "fit kaplan gs://bucket/x",
+        "reproduce kaplan --budget cpu-1h --out gs://bucket/x",
+        "fit kaplan runs.csv --floor-from gs://bucket/x",
         "corpus show text:gs://bucket/x",
         "study run {mine} --out q --set data.tokenizer=gs://bucket/x data.source=python",
         "launch {mine} --on slurm --accelerator cpu --out /q --files gs://bucket/x",
     ],
 )
-def test_a_bucket_is_refused_wherever_a_folder_is_wanted_and_no_folder_of_that_name_is_made(
+def test_a_bucket_is_refused_wherever_only_a_disk_will_do_and_no_folder_of_that_name_is_made(
     words, run, mine, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
     code, _, err = run(*words.format(mine=mine, tmp=tmp_path).split())
     assert (code, err.count("\n")) == (2, 1)
     assert "://bucket/x: " in err
-    assert "is no folder; mount the bucket and give its folder, see docs/launch/buckets.md" in err
+    assert "is no folder on a disk, which is wanted here; copy it or mount the bucket, see docs/buckets.md" in err
     assert not [path for path in tmp_path.iterdir() if ":" in path.name]
 
 

@@ -97,6 +97,8 @@ CHANGES = {
     "eval.by_frequency": "4",
     "accumulate": "2",
     "remat": "layers",
+    "answers_after": "11",
+    "eval.answers": "100",
 }
 
 # What must be set before a field can have another value.
@@ -109,6 +111,7 @@ NEEDS = {
     "model.base_depth": {"model.tied": "false", "model.parametrization": "completep"},
     "optim.decay": {"optim.schedule": "wsd"},
     "model.reuse": {"model.kind": "universal"},
+    "eval.answers": {"eval.transfer": "task:copy?digits=3"},
     "model.experts": {"model.kind": "routed"},
     "model.routing": {"model.kind": "routed", "model.experts": "4"},
     "model.top_k": {"model.kind": "routed", "model.experts": "4"},

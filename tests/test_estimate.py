@@ -11,6 +11,7 @@ from drawn import TRUTH, grid, noisy
 from analysis.fit import fit
 from analysis.fit.estimate import Fit
 from analysis.laws import Chinchilla, HenighanN, KaplanN, Law, constant
+from scaling import folders
 from scaling.errors import InputError
 
 
@@ -44,6 +45,13 @@ def test_a_fit_survives_being_stored(found, tmp_path):
     assert again.predict(params=1e9, tokens=1e10) == found.predict(params=1e9, tokens=1e10)
     stored = json.loads((tmp_path / "fit.json").read_text())
     assert {"E", "A", "B", "alpha", "beta", "objective", "intervals", "status"} <= set(stored)
+
+
+def test_the_text_of_a_fit_that_was_changed_is_refused_as_its_file_is(found):
+    text = found.to_json()
+    assert Fit.from_json(text).law == found.law
+    with pytest.raises(folders.Changed, match="changed after it was written"):
+        Fit.from_json(text.replace('"alpha": ', '"alpha": 1', 1))
 
 
 @pytest.mark.parametrize("text", ["{}", "{nonsense", '{"law": "chinchilla"}'])

@@ -182,6 +182,38 @@ def test_hosts_that_train_together_remember_nothing_of_a_bucket():
     assert "--metadata-cache-ttl-secs=0" not in bucket.as_flags(1)
 
 
+@pytest.mark.parametrize("target", targets.TARGETS)
+@pytest.mark.parametrize("scheme", ["gs", "s3"])
+def test_with_direct_the_program_writes_to_the_bucket_itself_and_nothing_is_mounted(target, scheme, jobset):
+    own = {"gke": (), "tpu-vm": ZONE, "skypilot": ()}
+    accelerator = "v4:2x2x1" if target == "tpu-vm" else "cpu"
+    fields = {"image": IMAGE, "options": own[target]} if target in own else {}
+    asked = request(accelerator, f"{scheme}://my-bucket/kaplan", tasks=2, direct=True, **fields)
+    targets.TARGETS[target].check(asked)
+    if target == "gke":
+        assert not jobset(gke.job_set(asked, 1))
+    for text in targets.TARGETS[target].files(asked).values():
+        assert f"--out={scheme}://my-bucket/kaplan" in text  # one folder: parts claim their runs there
+        assert "of-2" not in text
+        assert "gcsfuse" not in text
+        assert bucket.ROOT not in text.replace(f"{scheme}://", "")
+    assert "s3:" not in " ".join(targets.TARGETS["slurm"].commands(asked, Path("/launches"))[0])
+
+
+@pytest.mark.parametrize(
+    ("out", "accelerator", "said"),
+    [
+        ("/shared/x", "cpu", "wanted gs://bucket/folder or s3://bucket/folder"),
+        ("s3://my-bucket/x", "v5e:4x4", "the hosts of one run write its checkpoints together only to gs://"),
+    ],
+)
+def test_direct_is_for_buckets_and_several_hosts_for_one_store(out, accelerator, said):
+    with pytest.raises(InputError, match=said):
+        request(accelerator, out, direct=True)
+    with pytest.raises(InputError, match="s3:// is written to with --direct"):
+        request("cpu", "s3://my-bucket/x")
+
+
 def test_no_two_parts_write_to_one_folder_of_a_bucket():
     for write in (gke.files, tpu_vm.files, skypilot.files):
         wish = request("v5e:1x1", image=IMAGE, tasks=12, options=ZONE if write is tpu_vm.files else ())
@@ -658,7 +690,20 @@ def test_a_study_on_a_whole_host_is_told_how_many_of_its_devices_work(accelerato
 
 def test_one_run_that_would_leave_devices_idle_is_refused():
     with pytest.raises(InputError, match=r"one run without --mesh trains on one of 8 devices; .* --mesh fsdp=8"):
-        targets.check(request("tpu7x:2x2x1", image=IMAGE), a_study(), "gke")
+        targets.check(request("tpu7x:2x2x1", image=IMAGE), a_study(batch=8), "gke")
+
+
+def test_a_mesh_that_is_advised_divides_the_study():
+    wish = request("h100:8", image=IMAGE)
+    assert targets.fitting(wish, a_study(batch=8)) == "fsdp=8"
+    wide = a_study(batch=8).runs[0]
+    odd = dataclasses.replace(wide, model=transformer(36, 1, d_head=12, n_vocab=257, n_ctx=16))
+    found = targets.fitting(wish, Study("mine", "?", (odd,)))
+    assert found == "data=2,fsdp=4"  # 36 does not divide over 8
+    targets.check(request("h100:8", image=IMAGE, mesh=parse_mesh(found)), Study("mine", "?", (odd,)), "gke")
+    assert not targets.fitting(wish, a_study(batch=1))
+    with pytest.raises(InputError, match="no mesh of all divides it; use fewer chips"):
+        targets.check(wish, a_study(batch=1), "gke")
 
 
 def test_several_slices_or_hosts_of_gpus_are_joined_by_data():

@@ -207,6 +207,15 @@ def test_repetition_is_worth_less_than_fresh_data_and_one_epoch_is_chinchilla(pa
     assert law(0.10e10, 1e10, 1e10) > plain(0.10e10, 1e10)
 
 
+@pytest.mark.parametrize(("epochs", "worth"), [(4, 3.73), (16, 10.58), (1e6, 16.39)])
+def test_repeats_are_worth_what_muennighoff_print(epochs, worth, papers):
+    """In unique tokens; from the constants as printed, R_D 15.39."""
+    m = {name: papers["muennighoff2023"][name]["value"] for name in ("E", "A", "B", "alpha", "beta")}
+    law, U = Muennighoff(**m, R_D=15.387756, R_N=5.309743), 1e10
+    of_data = law(1e8, epochs * U, U) - m["E"] - m["A"] * 1e8 ** -m["alpha"]
+    assert (m["B"] / of_data) ** (1 / m["beta"]) / U == pytest.approx(worth, abs=5e-3)
+
+
 def test_the_best_size_for_unique_tokens_is_muennighoffs(papers):
     """Check 14: U_N / U_D = 0.05099 under the published constants, whose exponents are equal."""
     m = {name: papers["muennighoff2023"][name]["value"] for name in ("E", "A", "B", "alpha", "beta")}
@@ -242,8 +251,9 @@ ABNAR = Abnar(0.94, 16612.5, 5455.67, 0.4598, 17.26, 0.5962, 0.3954, -0.1666, 0.
 
 @pytest.mark.parametrize(
     ("E", "m", "mu", "n", "nu"),
-    [(1, 30.364, -0.1817, 53.98, -0.1965), (8, 21.83, -0.1676, 119.9, -0.2338), (32, 16.54, -0.1557, 234.7, -0.2652)],
-)
+    [(1, 30.364, -0.1817, 53.98, -0.1965), (2, 27.80, -0.1780, 66.84, -0.2065), (4, 24.85, -0.1731, 87.70, -0.2192),
+     (8, 21.83, -0.1676, 119.9, -0.2338), (16, 19.02, -0.1617, 167.5, -0.2494), (32, 16.54, -0.1557, 234.7, -0.2652)],
+)  # fmt: skip
 def test_the_joint_law_of_experts_is_a_surface_for_each_number_of_them(E, m, mu, n, nu):
     """The paper's table of single laws, from constants that were not rounded."""
     ours = JOINT.of_experts(E)
@@ -259,7 +269,8 @@ def lowest(loss, C, share=1.0):
 
 
 @pytest.mark.parametrize(("E", "C", "size", "loss"), [(1, 1e20, 1.7e9, 2.5897), (8, 1e20, 0.99e9, 2.5291),
-                                                      (32, 1e20, 0.669e9, 2.4724), (1, 1e22, 18.8e9, None),
+                                                      (32, 1e20, 0.669e9, 2.4724), (1, 1e21, 5.7e9, None),
+                                                      (32, 1e21, 2.85e9, None), (1, 1e22, 18.8e9, None),
                                                       (32, 1e22, 12.2e9, None)])  # fmt: skip
 def test_the_joint_law_has_the_papers_best_sizes(E, C, size, loss):
     best, low = lowest(lambda N, D: JOINT(N, D, E), C)

@@ -3,6 +3,7 @@
 import gzip
 import json
 import math
+import re
 import struct
 
 import numpy as np
@@ -429,7 +430,7 @@ def test_a_long_history_with_sizes_of_its_own_is_a_run_per_name(tmp_path):
 
 def test_a_batch_size_is_not_offered_as_the_size_of_a_model(tmp_path):
     write(tmp_path / "a" / "metrics.csv", "step,val_loss,batch_size\n100,5,64\n200,4,64\n")
-    with pytest.raises(InputError, match="no column params; say"):
+    with pytest.raises(InputError, match="no column params, and the logs do not tell it; give a table of the runs too"):
         load(tmp_path)["params"]
 
 
@@ -439,6 +440,19 @@ def test_a_folder_of_csv_curves_takes_settings_from_names_of_runs(tmp_path):
     table = load(tmp_path)
     assert table["params"].tolist() == [1e6, 4e6]
     assert table["tokens"].tolist() == [2e8, 2e8]
+
+
+def test_n_and_d_that_a_log_tells_by_shape_and_batch_alone_are_offered_as_formulas_in_one_line(tmp_path):
+    for version, depth in enumerate((2, 4)):
+        folder = tmp_path / "lightning_logs" / f"version_{version}"
+        write(folder / "hparams.yaml", f"n_layer: {depth}\nd_model: 64\nbatch_size: 32\nblock_size: 128\n")
+        write(folder / "metrics.csv", "epoch,step,train_loss,val_loss\n0,50,5,\n0,100,,4\n")
+    with pytest.raises(InputError) as error:
+        load(tmp_path)["params"]
+    (typed,) = re.findall(r"or load\(path, (\{.*\})\)", str(error.value))
+    table = load(tmp_path, json.loads(typed))
+    assert table["params"].tolist() == [12 * 2 * 64**2, 12 * 4 * 64**2]
+    assert table["tokens"].tolist() == [100 * 32 * 128] * 2
 
 
 def test_a_loss_that_does_not_say_whether_it_is_held_out_and_tokens_of_each_batch_are_not_taken_without_a_word(
@@ -460,7 +474,7 @@ def test_logs_of_one_run_that_contradict_each_other_are_said(tmp_path):
 
 
 def test_a_curve_in_our_own_names_is_taken_as_it_stands(tmp_path):
-    for text in ("step,lr,loss\n100,0.1,5\n200,0.1,4\n", "run,step,val_loss\na,100,5\na,200,4\n"):
+    for text in ("step,lr,loss\n100,0.1,5\n200,0.1,4\n", "run,step,loss\na,100,5\na,200,4\n"):
         assert load(write(tmp_path / "curve.csv", text))["step"].tolist() == [100, 200]
 
 
@@ -470,7 +484,45 @@ def test_a_table_written_into_the_folder_of_its_logs_counts_no_run_twice(tmp_pat
     load(tmp_path).to_csv(tmp_path / "runs.csv")
     table = load(tmp_path)
     assert table["run"].tolist() == ["a", "b"]
-    assert noted(table, "2 rows of tables tell of runs whose logs are here too, and are left out")
+    assert noted(table, "2 rows of tables tell of runs whose logs are here too: taken for what these do not say")
+
+
+def test_a_chart_of_wandb_and_its_table_of_runs_tell_of_the_same_runs(tmp_path):
+    """N and the settings from the one, the curve from the other; D along the curve from that of the whole run."""
+    chart = write(tmp_path / "chart.csv", CHART)
+    table = write(
+        tmp_path / "runs.csv",
+        "Name,State,Created,n_params,tokens_seen,_step,val/loss\n"
+        "gpt-s,finished,2026,1e6,2e6,200,4.2\na - b,finished,2026,4e6,4e6,200,3.5\nother,finished,2026,9e6,4e6,200,3\n",
+    )
+    runs = load([chart, table], {"params": "n_params"})
+    assert runs["run"].tolist() == ["gpt-s", "a - b", "other"]
+    assert (runs["params"].tolist(), runs["loss"].tolist()) == ([1e6, 4e6, 9e6], [A, B, 3.0])  # the curve's, not 4.2
+    curves = load([chart, table], {"params": "n_params"}, curves=True)
+    assert curves["tokens"].tolist() == [1e6, 2e6, 4e6]
+    assert curves["params"].tolist() == [1e6, 1e6, 4e6]
+
+
+def test_settings_of_a_table_are_those_of_the_runs_in_a_folder_beside_it(tmp_path):
+    for run, last in (("a", A), ("b", B)):
+        write(tmp_path / "logs" / run / "log.csv", f"step,tokens_seen,val_loss\n100,1e6,5\n200,2e6,{last}\n")
+    settings = write(tmp_path / "settings.csv", "run,n_params\na,1e6\nb,4e6\n")
+    table = load([tmp_path / "logs", settings], {"params": "n_params"})
+    assert (table["params"].tolist(), table["loss"].tolist()) == ([1e6, 4e6], [A, B])
+
+
+def test_lines_of_all_runs_in_one_file_are_the_curves_of_each_in_whatever_order_they_came(tmp_path):
+    """A column `run` does not make rows by step runs: no law is fitted to points of half a training."""
+    lines = [
+        {"run": run, "_step": step, "val": {"loss": last + 1 - step / 200}, "tokens_seen": 1e4 * step, "n_params": n}
+        for step in (50, 200, 100)
+        for run, last, n in (("s", A, 1e6), ("l", B, 4e6))
+    ]
+    path = write(tmp_path / "all.jsonl", "\n".join(map(json.dumps, lines)))
+    table = load(path, {"params": "n_params"})
+    assert {name: table[name].tolist() for name in ("run", "params", "tokens", "loss")} == {
+        "run": ["s", "l"], "params": [1e6, 4e6], "tokens": [2e6, 2e6], "loss": [A, B],
+    }  # fmt: skip
 
 
 def test_a_run_whose_last_loss_is_no_number_has_diverged(tmp_path):

@@ -104,6 +104,20 @@ def test_every_figure_has_its_points_and_says_what_it_lacks(evidence):
         assert not PAPER.draw_one(name, MoE({})).decided
 
 
+def test_a_part_of_the_runs_is_drawn_and_the_rest_is_said_to_lack():
+    whole = records()
+    some = MoE({"experts": whole["experts"]})
+    drawn = PAPER.draw_one("fig2", some)
+    assert drawn.figure is not None
+    assert any("routings has finished" in line for line in drawn.open)
+    runs = whole["experts"].runs
+    one = runs.where(runs["params"] == runs["params"].min(), "other sizes")
+    drawn = PAPER.draw_one("fig1", MoE({"experts": dataclasses.replace(whole["experts"], runs=one)}))
+    assert len(drawn.data) == len(one)
+    assert any("16 experts over one" in line for line in drawn.sentences)
+    assert any("fewer than 3 sizes" in line for line in drawn.open)
+
+
 @pytest.mark.parametrize("budget", budgets.BUDGETS)
 def test_dense_runs_are_the_main_grids_and_experts_cost_a_token_nothing_more(budget):
     at = budgets.named(budget)

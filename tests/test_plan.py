@@ -12,7 +12,7 @@ from scipy import optimize
 from analysis import frontier
 from analysis.digits import short
 from analysis.fit import fit
-from analysis.laws import Chinchilla, Gadre, KaplanBCrit, KaplanC, KaplanND, KaplanNS, Muennighoff
+from analysis.laws import Chinchilla, Gadre, KaplanBCrit, KaplanC, KaplanND, KaplanNS, Lovelace, Muennighoff
 from analysis.load import load
 from analysis.page import served_figure
 from analysis.plan import along, by_published, plan
@@ -390,6 +390,14 @@ def test_with_tokens_enough_for_one_epoch_the_plan_is_what_it_was(fitted):
     assert (enough.params, enough.tokens, enough.loss) == (fresh.params, fresh.tokens, fresh.loss)
     assert "Stop" not in enough.text()
     assert "1T tokens are enough for one epoch" in enough.text()
+
+
+def test_a_penalty_of_repeats_alone_makes_no_plan_of_one_epoch_of_an_enormous_model(fitted):
+    """Its loss falls with N without end while no text is read twice."""
+    law = Lovelace(1.87, 521.0, 1488.0, 0.35, 0.36, 0.318, 0.6, 0.289)
+    by_penalty = dataclasses.replace(fitted, law=law)
+    with pytest.raises(InputError, match=r"leads to one epoch of N = [0-9.]+B, [0-9.]+ times its largest run"):
+        plan(by_penalty, 1e20, unique_tokens=1e8)
 
 
 # --- without a fit of one's own

@@ -112,15 +112,32 @@ def test_sardanas_model_for_two_trillion_tokens_of_inference():
     assert 1 - found.saving == pytest.approx(0.9522, abs=5e-4)
 
 
+def test_the_first_order_condition_of_sardanas_model():
+    """alpha A N^-alpha / (beta B D^-beta) = 1 + D_inference / (3 D) = 1.2509; a compute-optimal 30B has 1.556e12."""
+    found = prices.with_inference(SARDANA, 1.947, 2e12)
+    pull = 0.336 * 406.4 * found.params**-0.336 / (0.283 * 410.7 * found.tokens**-0.283)
+    assert pull == pytest.approx(1.2509, rel=1e-3)
+    best = root_scalar(lambda x: float(frontier.best(SARDANA, np.exp(x)).params) - 30e9, bracket=(41.0, 62.0)).root
+    there = frontier.best(SARDANA, np.exp(best))
+    assert float(there.tokens) == pytest.approx(1.556e12, rel=1e-3)
+    assert float(there.loss) == pytest.approx(1.95825, rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("quality", "served", "size", "tokens", "cost"),
-    [(7e9, 1e11, 6.00e9, None, 0.9915), (30e9, 1e13, 13.61e9, 4.43e12, 0.7202), (70e9, 1e13, 41.55e9, 7.92e12, 0.8805)],
+    [
+        (7e9, 1e11, 6.00e9, 1.176, 0.9915),
+        (30e9, 1e13, 13.61e9, 4.43e12, 0.7202),
+        (70e9, 1e13, 41.55e9, 7.92e12, 0.8805),
+    ],
 )
 def test_sardanas_models_of_the_quality_of_a_compute_optimal_one(quality, served, size, tokens, cost):
     x = root_scalar(lambda x: float(frontier.best(SARDANA, np.exp(x)).params) - quality, bracket=(41.0, 62.0)).root
     found = prices.with_inference(SARDANA, float(frontier.best(SARDANA, np.exp(x)).loss), served)
     assert found.params == pytest.approx(size, rel=1e-3)
-    assert tokens is None or found.tokens == pytest.approx(tokens, rel=2e-3)
+    if tokens < 10:  # told as a share of the compute-optimal model's
+        tokens *= float(found.cheapest_to_train.tokens)
+    assert found.tokens == pytest.approx(tokens, rel=2e-3)
     assert 1 - found.saving == pytest.approx(cost, abs=5e-4)
 
 

@@ -1,5 +1,6 @@
 """README.md: its commands and its Python run as printed, one after the other, and print what it says they print."""
 
+import json
 import os
 import re
 import shlex
@@ -9,16 +10,20 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from conftest import ROOT
 
+from analysis.fit.estimate import Fit
+from analysis.laws import Chinchilla
 from scaling import cli
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
 QUICKSTART = next(i for i, (_, block) in enumerate(BLOCKS) if "quickstart" in block)
+OWN = next(i for i, (_, block) in enumerate(BLOCKS) if "report logs" in block)
 NUMBER = r"\d+(?:\.\d+)?(?:e-?\d+)?"
 
 
@@ -33,7 +38,7 @@ def test_what_is_done_before_anything_is_trained_prints_what_it_says(tmp_path, m
     (tmp_path / "docs").mkdir()
     shutil.copy(ROOT / "docs" / "runs.csv", tmp_path / "docs")
     monkeypatch.chdir(tmp_path)
-    for kind, block in BLOCKS[:QUICKSTART]:
+    for kind, block in BLOCKS[:OWN]:
         if kind == "text":
             alike(capsys.readouterr().out, block)
         elif kind == "python":
@@ -43,6 +48,49 @@ def test_what_is_done_before_anything_is_trained_prints_what_it_says(tmp_path, m
             for line in block.splitlines():
                 with pytest.raises(SystemExit, match=r"^0$"):
                     cli.main(shlex.split(line)[1:])
+
+
+@pytest.mark.slow
+def test_ones_own_logs_and_exports_of_wandb_become_pages_a_law_and_a_plan(tmp_path, monkeypatch, capsys):
+    """Files as their tools leave them, of L = 1.9 + 60 / N^0.34 + 250 / D^0.36: each finds its exponents."""
+    noise, law = np.random.default_rng(0), Chinchilla(1.9, 60.0, 250.0, 0.34, 0.36)
+    chart: dict[str, dict[int, float]] = {}
+    settings, history = [], ["_step,run_name,n_params,tokens_seen,train/loss,val/loss"]
+    (tmp_path / "logs").mkdir()
+    for width, depth in ((128, 4), (192, 6), (256, 8), (384, 8), (512, 10)):
+        for ratio in (5, 20, 60):
+            N, name = 12 * depth * width**2, f"gpt-d{width}-x{ratio}"
+            steps = [ratio * N // 16384 * part // 4 for part in (1, 2, 4)]
+            chart[name] = {s: float(law(N, 16384 * s) * np.exp(0.002 * noise.normal())) for s in steps}
+            lines: list[Any] = [{"config": {"n_params": N, "optim": {"lr": 1e-3}}, "gpu": "RTX 4090"}]
+            for s, loss in chart[name].items():
+                lines.append({"_step": s - 1, "train": {"loss": loss}, "tokens_seen": 16384 * (s - 1)})
+                lines.append({"_step": s, "val": {"loss": loss, "ppl": np.exp(loss)}, "tokens_seen": 16384 * s})
+                history.append(f"{s},{name},{N},{16384 * s},{loss * 0.99},{loss}")
+            (tmp_path / "logs" / f"{name}.jsonl").write_text("\n".join(map(json.dumps, lines)))
+            settings.append(f'"{name}","finished","-","me","","2026-11-30T10:00:00.000Z","60","","{N}","{steps[-1]}"')
+    (tmp_path / "history.csv").write_text("\n".join(history))
+    (tmp_path / "wandb_runs.csv").write_text(
+        '"Name","State","Notes","User","Tags","Created","Runtime","Sweep","n_params","_step"\n' + "\n".join(settings)
+    )
+    sides = ("", "__MIN", "__MAX")
+    rows = [["Step", *(f"{name} - val/loss{side}" for name in chart for side in sides)]]
+    for step in sorted({step for curve in chart.values() for step in curve}):
+        rows.append([str(step), *(str(curve.get(step, "")) for curve in chart.values() for _ in sides)])
+    (tmp_path / "chart.csv").write_text("\n".join(",".join(f'"{cell}"' for cell in row) for row in rows))
+    monkeypatch.chdir(tmp_path)
+    for _, block in BLOCKS[OWN:QUICKSTART]:
+        for line in block.splitlines():
+            with pytest.raises(SystemExit, match=r"^0$"):
+                cli.main(shlex.split(line)[1:])
+    for page in ("logs-report", "chart-report", "history-report"):
+        said = json.loads((tmp_path / page / "findings.json").read_text())
+        assert said["rows"] == 15
+        assert 'id="figure-chinchilla-loss"' in (tmp_path / page / "index.html").read_text()
+    for low, high in (Fit.from_json(tmp_path / "mine.json").intervals[name] for name in ("alpha", "beta")):
+        assert low < 0.36
+        assert high > 0.34
+    assert "of rtx4090" in capsys.readouterr().out
 
 
 @pytest.fixture(scope="module")

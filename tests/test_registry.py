@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from analysis import forecast, registry
+from analysis.average import Average
 from analysis.fit import fit
 from analysis.follow import follow
 from analysis.laws import Chinchilla
@@ -124,6 +125,32 @@ def test_a_curve_of_no_run_that_was_forecast_is_refused(fitted):
     made = forecast.forecast(fitted, params=9e9, tokens=3e10)
     with pytest.raises(InputError, match="none of 2 runs has params 9B, tokens 30B; choose one with --where run="):
         follow("b", made, curves())
+
+
+def test_the_only_curve_is_refused_where_it_is_of_another_size(fitted):
+    alone = curves().matching("run=ours")
+    made = forecast.forecast(fitted, params=1e9, tokens=3e10)
+    with pytest.raises(InputError, match="run ours has params 2B, and the forecast is of params 1B, tokens 30B"):
+        follow("b", made, alone)
+    assert follow("b", forecast.forecast(fitted, params=2e9, tokens=3e10), alone).run == "ours"
+
+
+def test_a_run_that_has_ended_says_how_it_is_scored(fitted):
+    whole = curves().matching("run=ours")
+    made = forecast.forecast(fitted, params=2e9, tokens=1e10)
+    assert f"score it with --measured b={whole['loss'][-1]:.6g}" in follow("b", made, whole).text()
+    early = whole.where(whole["tokens"] < 5e9, "later")
+    assert "--measured" not in follow("b", made, early).text()
+
+
+def test_a_forecast_of_several_forms_is_followed_by_all_of_them(fitted, tmp_path):
+    N, D = (x.ravel() for x in np.meshgrid(np.geomspace(1e7, 1e9, 5), np.geomspace(3e8, 3e10, 5)))
+    other = fit("kaplan-one-pass", {"params": N, "tokens": D, "loss": TRUE(N, D)}, loss="squared")
+    both = Average((fitted, other), (0.7, 0.3))
+    stored = forecast.store(forecast.forecast(both, params=2e9, tokens=3e10), tmp_path / "both.json")
+    found = follow("both", forecast.read(stored), curves())
+    np.testing.assert_allclose(found.value, both.predict(params=2e9, tokens=found.x, run=True).value)
+    assert (abs(found.value / fitted.predict(params=2e9, tokens=found.x).value - 1) > 1e-4).any()
 
 
 def test_a_run_that_has_just_begun_is_known_by_its_size(fitted):

@@ -1,6 +1,7 @@
 """Processes that are to train together find out who is missing or differs, before they wait for each other in vain."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import signal
@@ -124,6 +125,38 @@ def test_a_first_process_that_ends_is_missed_and_one_that_comes_again_is_not(mon
             line.sendall(json.dumps({"missing": [1], "of": 1}).encode() + b"\n")
             line.close()
         assert waiting.result() == [f"process 0 at 127.0.0.1:{at} came and ended before all had come"]
+
+
+def test_a_machine_that_dies_without_a_word_does_not_keep_its_place(monkeypatch):
+    monkeypatch.setattr(rendezvous, "SILENT", (1, 1, 1))
+    at = port()
+
+    def missing() -> list[int]:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", at), 2) as line:
+            return rendezvous._read(line)["missing"]
+        return []
+
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(meet, (0, 3, ALIKE), at=at)
+        while not missing():
+            time.sleep(0.05)
+        dies = socket.create_connection(("127.0.0.1", at))
+        caller = rendezvous.Caller(1, 3, "gone", 7, ALIKE)
+        rendezvous._send(dies, {"scaling": rendezvous.VERSION, **dataclasses.asdict(caller)})
+        while missing() != [2]:
+            time.sleep(0.05)
+        try:
+            dies.setsockopt(socket.IPPROTO_TCP, 19, 1)  # TCP_REPAIR of Linux: closes without a word to the other side
+        except OSError:
+            pytest.skip("this system or user cannot end a connection without a word")
+        finally:
+            dies.close()
+        ends = time.monotonic() + 15
+        while missing() != [1, 2] and time.monotonic() < ends:
+            time.sleep(0.05)
+        assert missing() == [1, 2]
+        assert meet((1, 3, ALIKE), (2, 3, ALIKE), at=at) == ["", ""]
+        assert first.result() == [""]
 
 
 # --- real processes

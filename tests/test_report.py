@@ -21,10 +21,12 @@ from pathlib import Path
 import known_runs
 import numpy as np
 import pytest
+from conftest import ROOT
 from known_runs import SURFACE
 from matplotlib import image
 
 from analysis import findings, laws, records, report
+from analysis.findings import of_table as tables
 from analysis.findings.of_table import OfTable
 from analysis.load import load
 from analysis.records import Origin
@@ -400,11 +402,65 @@ def test_a_table_without_sizes_has_a_page_of_the_curve_that_it_is(tmp_path):
     assert "no column params" in text  # and how it would be named
 
 
+def test_sizes_under_another_name_are_asked_for_and_not_taken_for_one_model(tmp_path):
+    table = Table.from_rows(known_runs.grid(), "theirs.csv")
+    table = Table.from_columns({"n_params": table["params"], "tokens": table["tokens"], "loss": table["loss"]})
+    with pytest.raises(InputError, match=r"no column params, nearest is 'n_params'.*--columns params=n_params"):
+        report.write_table(table, tmp_path / "page", "theirs.csv")
+
+
+def test_a_page_begins_with_what_its_rows_mix(tmp_path):
+    """Two texts of different loss in one table: no law is of both."""
+    table = Table.from_rows(known_runs.grid(), "theirs.csv")
+    both = {name: np.tile(table[name], 2) for name in ("params", "tokens")}
+    text = np.repeat(["web", "books"], len(table))
+    loss = np.concatenate([table["loss"], 1.2 * table["loss"]])
+    mixed = Table.from_columns(both | {"loss": loss, "dataset": text}, "theirs.csv")
+    study = tables.find(mixed, draws=0).study
+    assert study
+    assert [w for w in study.warnings if "the rows differ in dataset (2 values" in w]
+    alone = Table.from_columns({name: table[name] for name in ("params", "tokens", "loss")}, "theirs.csv")
+    study = tables.find(alone, draws=0).study
+    assert study
+    assert not [w for w in study.warnings if "differ" in w]
+
+
+def test_larger_runs_are_forecast_by_the_form_that_rows_held_out_choose():
+    """Kaplan's form has no floor, and Chinchilla's law of its losses bends towards one."""
+    law = laws.KaplanOnePass(N_c=8.8e13, D_c=5.4e13, alpha_N=0.076, alpha_D=0.103)
+    N, D = (x.ravel() for x in np.meshgrid(np.geomspace(1e6, 1e9, 5), np.geomspace(1e8, 1e11, 5)))
+    noise = np.exp(0.003 * np.random.default_rng(0).standard_normal(25))
+    found = tables.find(Table.from_columns({"params": N, "tokens": D, "loss": law(N, D) * noise}), draws=20)
+    assert found.choice
+    assert found.study
+    assert found.allocation
+    assert found.choice.best == "kaplan-one-pass"
+    assert [one.law for one in found.ahead] == ["kaplan-one-pass"] * 4
+    for one in found.ahead:
+        assert one.law_low < float(law(one.inputs["params"], one.inputs["tokens"])) < one.law_high
+    assert found.allocation.a == pytest.approx(0.103 / (0.076 + 0.103), abs=0.02)
+    assert any("predicted best by kaplan-one-pass" in warning for warning in found.study.warnings)
+
+
 def test_a_table_of_nothing_that_a_law_is_about_is_refused_in_one_line(tmp_path):
     table = Table.from_columns({"colour": ["red", "blue"], "size": [1.0, 2.0]}, "t.csv")
     with pytest.raises(InputError, match="no column"):
         report.write_table(table, tmp_path / "page", "t.csv")
     assert not (tmp_path / "page").exists()
+
+
+def test_a_table_whose_sizes_have_another_name_is_refused_and_not_read_as_of_one_size(tmp_path):
+    D = np.geomspace(1e6, 1e9, 12)
+    table = Table.from_columns({"n_params": np.tile([1e6, 1e7], 6), "tokens": D, "loss": 2.0 + 300 * D**-0.4}, "t.csv")
+    with pytest.raises(InputError, match="--columns params=n_params"):
+        report.write_table(table, tmp_path, "t.csv")
+
+
+def test_runs_are_done_by_whatever_name_their_tool_gives_it():
+    """W&B and MLflow call it finished, in capitals or not."""
+    table = load(ROOT / "docs" / "runs.csv")
+    found = findings.find(table.with_columns(status=np.array(["FINISHED", *["finished"] * (len(table) - 1)])), draws=0)
+    assert len(found.table) == len(findings.find(table, draws=0).table) > 0
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 """Where schedules of the learning rate lead: a known law comes back, and published curves are predicted."""
 
+import contextlib
+import dataclasses
 import json
 import re
 
@@ -13,8 +15,8 @@ from analysis.load import load
 from analysis.records import Records
 from analysis.schedule_forecast import Asked, Curve, forecast, of_table
 from analysis.table import Table
-from scaling import cli, schedules
-from scaling.config import EvalConfig, OptimConfig, RunConfig
+from scaling import checked, checkpoints, claims, cli, histories, schedules, study, worker
+from scaling.config import DataConfig, EvalConfig, OptimConfig, RunConfig, Study
 from scaling.errors import InputError
 from scaling.ladder import transformer
 
@@ -114,6 +116,64 @@ def test_a_run_of_a_study_is_followed_to_the_end_of_its_own_plan():
     (one,) = forecast(curves, ["planned"]).endings
     assert (one.run, one.steps) == ("cosine", runs["cosine"].steps)
     assert one.value == pytest.approx(ends["cosine"], rel=2e-3)
+
+
+def left(config, share):
+    """The last loss of the known law after a share of a run's updates, and the history of a pack of that run alone."""
+    rates = PEAK * schedules.shape(config.optim.schedule, config.steps, config.warmup_steps, config.falling_steps)
+    law = of_schedules(Tissue, Schedules.of([rates]))(*TRUTH)
+    done = int(share * config.steps)
+    step = np.array([at for at in config.eval_steps if at <= done])
+    loss = np.asarray(law(np.maximum(step, 1.0), np.ones(len(step))))
+    return loss[-1], histories.start(1, 16) | {
+        "train_loss": np.asarray(law(np.arange(1.0, done + 1), np.ones(done)))[:, None].astype(np.float32),
+        "grad_norm": np.ones((done, 1), np.float32),
+        "eval_step": step,
+        "eval_loss": np.repeat(loss[:, None, None], 16, axis=2).astype(np.float32),
+        "seconds": np.asarray(1.0),
+        "finished": np.asarray(share == 1),
+    }
+
+
+@pytest.mark.usefixtures("cache", "unoptimised")
+def test_the_status_of_a_study_says_where_the_runs_in_training_end(tmp_path, capsys):
+    """Three finished schedules of one model tell where a fourth ends; one of another model has seen no fall."""
+    first = RunConfig(
+        transformer(8, 1, d_head=8, n_vocab=257, n_ctx=16),
+        tokens=2**16,
+        batch=4,
+        data=DataConfig("synthetic:order=1,symbols=8,bytes=5e5", "bytes"),
+        optim=OptimConfig(PEAK, warmup=0.05),
+        eval=EvalConfig(windows=16, per_octave=8, octaves=7),
+    )
+    runs = [
+        dataclasses.replace(first, optim=dataclasses.replace(first.optim, schedule=name))
+        for name in ("linear", "wsd", "constant", "cosine")
+    ]
+    runs.append(dataclasses.replace(runs[1], model=transformer(16, 1, d_head=8, n_vocab=257, n_ctx=16)))
+    whole = study.prepare(Study("four", "?", tuple(runs)), tmp_path, pack=1, workers=1, say=lambda line: None)
+    of = {pack.runs[0].config: pack for pack in whole.packs}
+    for config in runs[:3]:
+        _, history = left(config, 1)
+        with claims.take(whole.claims(of[config])) or pytest.fail("taken") as claim:
+            told = worker.outcome(of[config], history) | {"history": study.keep_history(claim.folder, history)}
+            checked.write(claim.folder / "done.json", told)
+    ends, _ = left(runs[3], 1)
+    with contextlib.ExitStack() as held:
+        for config in runs[3:]:
+            claim = held.enter_context(claims.take(whole.claims(of[config])) or pytest.fail("taken"))
+            kept = checkpoints.Record(claim.folder)
+            kept.save(config.steps * 2 // 3, {"weights": np.zeros(1)}, left(config, 2 / 3)[1])
+            kept.close()
+        (one,) = schedule_forecast.of_running(whole, [of[runs[3]]]).values()
+        assert isinstance(one, schedule_forecast.Ending)
+        assert one.value == pytest.approx(ends, rel=2e-3)
+        assert one.low < ends < one.high
+        with pytest.raises(SystemExit):
+            cli.main(["study", "status", str(tmp_path)])
+    said = capsys.readouterr().out
+    assert f"{of[runs[3]].runs[0].id} ends at {one.told()}" in said
+    assert f"{of[runs[4]].runs[0].id} cannot be told: no finished run of its model and batch" in said
 
 
 @pytest.mark.parametrize(

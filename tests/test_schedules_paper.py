@@ -8,7 +8,7 @@ from test_schedule_laws import FITTED, PREDICTED, rates
 
 from analysis.load import load
 from analysis.papers import page
-from analysis.papers.claim import Verdict
+from analysis.papers.claim import Claim, Verdict
 from analysis.papers.schedules import collapse, unseen
 from analysis.papers.schedules.evidence import LAWS, Schedules
 from analysis.papers.schedules.figures import PUBLIC
@@ -96,10 +96,29 @@ def test_every_figure_has_its_points_and_its_finding_and_all_of_them_are_on_the_
 def test_a_tiny_budget_is_drawn_as_far_as_it_goes_and_without_runs_everything_is_open():
     tiny = evidence_of("tiny")
     assert PAPER.draw_one("fig2", tiny).figure is not None
-    assert PAPER.draw_one("fig3", tiny).decided
+    assert "2 seeds have" in " ".join(PAPER.draw_one("fig3", tiny).open)  # an interval wants three
+    assert "at the tuned rate and at 0.25 of it" in PAPER.draw_one("fig3", tiny).caption
     assert PAPER.draw_one("fig4", tiny).open  # two of its sizes use no context by a quarter of their runs
     for name in PAPER.figures:
         assert PAPER.draw_one(name, Schedules({})).open
+
+
+def test_an_interval_over_seeds_is_of_a_positive_number_and_wants_three():
+    """By hand for ln of 1, e and e^2: 1 ± t(2) / sqrt(3), t = 4.303."""
+    claim, none = Claim("error", "here", None, enough=10.0), Schedules({})
+    found = none._of_seeds(claim, np.exp([0.0, 1.0, 2.0]))
+    assert found.ours == pytest.approx(np.e)
+    assert found.interval == pytest.approx(np.exp(1 + np.array([-1, 1]) * 4.3027 / np.sqrt(3)), rel=1e-4)
+    assert "2 seeds have 0.0027 and 0.0020; 3 are wanted" in none._of_seeds(claim, np.array([0.0027, 0.002])).doubt
+
+
+def test_a_caption_names_what_is_there(evidence):
+    """Without the runs at a quarter of the rate, that of Figure 3 is silent about them."""
+    there = Schedules({name: own for name, own in evidence.experiments.items() if name != "slow"})
+    there._known.update(evidence._known)
+    drawn = PAPER.draw_one("fig3", there)
+    assert "own length, at the tuned rate." in drawn.caption
+    assert "0.25" not in drawn.caption
 
 
 # --- one curve for all sizes

@@ -390,22 +390,41 @@ def test_what_neither_memory_nor_disk_can_hold_is_refused_in_one_line(tmp_path):
 def test_the_answer_of_more_is_kept_for_the_runs_it_was_given_for(tmp_path):
     base, added = RUNS[:2], (a_run(seed=9),)
     prepare(tmp_path, *base)
-    assert study.answer(tmp_path, base, None, added, pytest.fail)
-    study.answer(tmp_path, base, None, (), pytest.fail)  # the second to finish, who asks as well
+    assert study.answer(tmp_path, base, None, added, {}, pytest.fail)
+    study.answer(tmp_path, base, None, (), {}, pytest.fail)  # the second to finish, who asks as well
     whole = prepare(tmp_path, *base)
     assert [run.config for pack in whole.packs for run in pack.runs] == [*base, *added]
     first = study.Asked(study.asked_of(base), added, closed=False)
     assert study.read(tmp_path).asked == first
     again = (a_run(seed=10), *added)
-    assert study.answer(tmp_path, base, first, again, pytest.fail)
+    assert study.answer(tmp_path, base, first, again, {}, pytest.fail)
     second = study.Asked(first.of, (*added, again[0]), closed=False)
     assert study.read(tmp_path).asked == second
     assert len(prepare(tmp_path, *base).runs) == len(base) + 2
-    assert not study.answer(tmp_path, base, second, added, pytest.fail)  # what is there is nothing new
+    assert not study.answer(tmp_path, base, second, added, {}, pytest.fail)  # what is there is nothing new
     assert study.read(tmp_path).asked == dataclasses.replace(second, closed=True)
     other = prepare(tmp_path, *RUNS[:3])
     assert other.asked is None
     assert len(other.runs) == 3
+
+
+def test_more_is_asked_again_with_other_settings_and_what_it_had_asked_for_stays(tmp_path):
+    """One question to a folder for each of its settings: a larger budget goes on from the runs that are there."""
+    base, added = RUNS[:2], (a_run(seed=9),)
+    once, twice = {"n": "2"}, {"n": "3"}
+    prepare(tmp_path, *base, settings=once)
+    study.answer(tmp_path, base, None, added, once, pytest.fail)
+    first = prepare(tmp_path, *base, settings=once).asked
+    study.answer(tmp_path, base, first, (), once, pytest.fail)
+    for settings in (once, None):  # None: nobody will ask, as where several machines train parts
+        assert prepare(tmp_path, *base, settings=settings).asked == study.Asked(study.asked_of(base), added, True, once)
+    reopened = prepare(tmp_path, *base, settings=twice)
+    assert reopened.asked == study.read(tmp_path).asked == study.Asked(study.asked_of(base), added, False, twice)
+    assert len(reopened.runs) == len(base) + 1
+    said: list[str] = []
+    whole = study.prepare(a_study(*RUNS[:3]), tmp_path, settings=twice, say=said.append)
+    assert whole.asked is None
+    assert any("its `more` saw (n=3)" in line for line in said)
 
 
 # The history

@@ -328,6 +328,7 @@ def test_a_missing_column_names_the_nearest_and_how_to_say_it(there, wanted, nea
         (["tokens", "loss_on_ice", "loss_on_c4_en"], ["loss_on_ice", "loss_on_c4_en"]),
         (["tokens", "train loss", "val_loss", "test_loss"], ["val_loss", "test_loss"]),
         (["tokens", "loss_of", "loss_a", "loss_b"], ["loss_a", "loss_b"]),  # the first of them holds text
+        (["tokens", "m.train/loss", "m.val/loss", "m.test/loss"], ["m.val/loss", "m.test/loss"]),
     ],
 )
 def test_where_several_columns_may_be_the_loss_none_is_chosen_by_its_name(csv, names, several):
@@ -339,6 +340,13 @@ def test_where_several_columns_may_be_the_loss_none_is_chosen_by_its_name(csv, n
     assert f"no column loss, and 2 may be it ({', '.join(several)}); choose one, as in --columns loss=" in said
     (typed,) = re.findall(r"--columns loss=(\S+),", said)
     assert load(path, {"loss": typed})["loss"][0] >= 1000
+
+
+def test_a_held_out_loss_is_offered_before_a_training_loss_and_a_table_of_no_rows_names_its_columns_too(csv):
+    table = load(csv("n_params,m.train/loss,m.val/loss\n1e6,3,4\n2e6,2,3\n"))
+    for rows in (table, table.where(np.zeros(2, bool), "none is asked for")):
+        with pytest.raises(InputError, match=r"--columns loss=m\.val/loss params=n_params"):
+            rows["loss"]
 
 
 def test_conditions_may_call_a_column_as_the_file_does(csv):

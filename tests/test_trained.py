@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scaling import config
+from scaling import cli, config
 from scaling.config import RunConfig
 from scaling.data.tokenizer import Tokenizer, bytes_tokenizer
 from scaling.errors import InputError
@@ -118,6 +118,13 @@ def test_weights_are_written_as_the_format_has_it_with_config_and_tokenizer(foun
     assert Tokenizer.load(str(beside)) == found.tokenizer
     with pytest.raises(InputError, match=r"ends in \.safetensors"):
         found.write(tmp_path / "model.bin")
+
+
+def test_what_is_about_text_is_refused_beside_weights_and_not_ignored(tmp_path, capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.main(["sample", str(tmp_path), "--weights", str(tmp_path / "m.safetensors"), "--seed", "0", "--json"])
+    assert end.value.code == 2
+    assert "--weights writes the model, and --seed is about text; leave out --seed, --json" in capsys.readouterr().err
 
 
 def test_the_library_of_that_name_reads_them(found, tmp_path):

@@ -13,7 +13,7 @@ import numpy as np
 
 from analysis.confidence import LEVEL
 from analysis.design import usual
-from analysis.design.criterion import NOTHING, Criterion, Target, half_width
+from analysis.design.criterion import NOTHING, Criterion, Target, half_width, split_slope
 from analysis.design.exchange import choose
 from analysis.design.pool import VOCABULARY, Counts, Pool
 from analysis.design.prior import Prior
@@ -29,6 +29,10 @@ CHECK_RUNS = 12  # at most
 RUNS, REPEATS = 24, 3
 LEAST = 3  # different sizes, and lengths
 MANY = 10**6  # runs that a spending may have: its interval is a normal one
+CHOSEN_FOR = {
+    "exponent": "the exponent of N_opt, not for the law's value there",
+    "forms": "the power to tell that the law bends, not for its value there",
+}
 SPENDINGS = (0.25, 0.5, 2.0, 4.0)  # times the budget: what else is told of
 
 
@@ -88,6 +92,7 @@ class Design:
         spendings: promises at other budgets, by their FLOP.
         notes: what else to know.
         begun: N and D of the runs that are there.
+        aim: of `criterion.AIMS`, what was made small; `adds` are of it.
     """
 
     target: Target
@@ -101,14 +106,18 @@ class Design:
     spendings: dict[float, Promise]
     notes: tuple[str, ...]
     begun: tuple[Array, Array] = NOTHING
+    aim: str = "forecast"
 
     def text(self) -> str:
         N, D = float(self.target.params[0]), float(self.target.tokens[0])
         p, study = self.study.promise, self.study
         n = int(study.counts.sum())
+        near = float(FLOP_PER_PARAM_TOKEN * self.target.params[-1] * self.target.tokens[-1])
+        along = f", and along the best models from {compute(near)} on" if len(self.target.params) > 1 else ""
         lines = [
-            f"target: {short(N)} parameters on {short(D)} tokens, {compute(FLOP_PER_PARAM_TOKEN * N * D)}, "
+            f"target: {short(N)} parameters on {short(D)} tokens, {compute(FLOP_PER_PARAM_TOKEN * N * D)}{along}, "
             f"{FLOP_PER_PARAM_TOKEN * N * D / self.budget:.3g} times the budget of {compute(self.budget)}",
+            *([f"chosen for {CHOSEN_FOR[self.aim]}"] if self.aim in CHOSEN_FOR else []),
             f"believed before: {self.prior.told}; a run scatters by {percent(self.prior.noise)}",
             f"{n} {plural(n, 'run', 'runs')}{' more' if self.before else ''}, {compute(study.flops)}:",
             "           N            D  times  share of cost  without it",
@@ -117,7 +126,8 @@ class Design:
             paid, without = percent(share), percent(more, sign=True)
             lines.append(f"  {short(size):>10} {short(tokens):>12} {often:>6} {paid:>14} {without:>11}")
         lines += [
-            f"promised at {percent(p.level)}: the law's value there to ± {percent(p.law)} "
+            f"promised at {percent(p.level)}: the law's value {'on average there' if along else 'there'} to ± "
+            f"{percent(p.law)} "
             f"({percent(p.spread[0])} to {percent(p.spread[1])} over what is believed), one run to ± {percent(p.run)}",
             "exponents: " + ", ".join(f"{name} ± {half:.2g}" for name, half in p.exponents.items()),
         ]
@@ -145,6 +155,7 @@ class Design:
             "target": {"params": self.target.params.tolist(), "tokens": self.target.tokens.tolist()},
             "believed": self.prior.told,
             "noise": self.prior.noise,
+            "aim": self.aim,
             "budget": self.budget,
             **told(self.study),
             "adds": list(self.adds),
@@ -167,6 +178,7 @@ def design(
     repeats: int = REPEATS,
     level: float = LEVEL,
     begun: tuple[Array, Array] = NOTHING,
+    aim: str = "forecast",
 ) -> Design:
     """The study of a budget whose forecast at a target is narrowest.
 
@@ -175,6 +187,7 @@ def design(
         flops: the budget, FLOP of all runs together, those begun left out.
         checks: share of it for runs that notice a law that bends, in [0, 1).
         runs, repeats: of the study, and of one candidate, at most.
+        aim: a name of `criterion.AIMS`: what is made small.
 
     Raises:
         InputError: the budget buys no study that tells the law's constants and that it is wrong.
@@ -187,7 +200,7 @@ def design(
         raise InputError(f"{runs} runs cannot tell {constants} constants and a scatter; allow {constants + 1} at least")
 
     def best(budget: float) -> Counts:
-        return chosen(criterion, budget, checks, runs, repeats)
+        return chosen(criterion, budget, checks, runs, repeats, aim)
 
     counts = best(flops)
     there = counts > 0
@@ -205,12 +218,16 @@ def design(
     def study(name: str, counts: Counts) -> Study:
         return Study(name, pool, counts, float(pool.cost(counts)), promised(criterion, counts, level))
 
-    rivals = {"a grid": usual.grid(criterion.narrow, pool, flops, runs),
-              "IsoFLOP profiles": usual.isoflop(criterion.narrow, pool, prior, flops, runs)}  # fmt: skip
+    small = criterion.aim(aim)
+    rivals = {"a grid": usual.grid(small, pool, flops, runs),
+              "IsoFLOP profiles": usual.isoflop(small, pool, prior, flops, runs)}  # fmt: skip
     made = study("the design", counts)
     whole = np.median(criterion.law(counts))
     without = [np.where(np.arange(len(pool)) == i, 0, counts) for i in made.order]
-    adds = [math.sqrt(np.median(criterion.law(each)) / whole) - 1 for each in without]
+    if aim == "forecast":
+        adds = [math.sqrt(np.median(criterion.law(each)) / whole) - 1 for each in without]
+    else:
+        adds = [math.exp(small(each)[0] - small(counts)[0]) - 1 for each in without]
     bound = math.nan
     if not (pool.trunks or len(begun[0])) and len(target.params) == 1:
         bound = float(np.median(half_width(criterion.bound(flops) ** 2, MANY, constants, level)))
@@ -228,16 +245,22 @@ def design(
         spendings,
         _notes(prior, pool, counts, checks),
         begun,
+        aim,
     )
 
 
 def chosen(
-    criterion: Criterion, flops: float, checks: float = CHECKS, runs: int = RUNS, repeats: int = REPEATS
+    criterion: Criterion,
+    flops: float,
+    checks: float = CHECKS,
+    runs: int = RUNS,
+    repeats: int = REPEATS,
+    aim: str = "forecast",
 ) -> Counts:
     """How often each candidate of the criterion's pool is trained: first what notices a bend, then what narrows."""
     pool = criterion.pool
     begin = choose(criterion.departure, pool, checks * flops, min(CHECK_RUNS, runs // 2), 1) if checks else None
-    return choose(criterion.narrow, pool, flops, runs, repeats, begin)
+    return choose(criterion.aim(aim), pool, flops, runs, repeats, begin)
 
 
 def promised(criterion: Criterion, counts: Counts, level: float = LEVEL) -> Promise:
@@ -266,23 +289,20 @@ def _exponents(criterion: Criterion, counts: Counts, level: float) -> dict[str, 
         def half(slope: Array, constants: Any = constants, covariance: Array = covariance) -> float:
             return float(half_width(slope @ covariance @ slope, runs, len(constants), level))
 
-        values = dataclasses.asdict(law)
         unit = {c.name: np.eye(len(constants))[k] for k, c in enumerate(constants) if c.kind == "exponent"}
         for name, slope in unit.items():
             found.setdefault(name, []).append(half(slope))
-        if {"alpha", "beta"} <= unit.keys():
-            alpha, beta = (values[name] for name in ("alpha", "beta"))
-            slope = (alpha * unit["beta"] - beta * unit["alpha"]) / (alpha + beta) ** 2
+        if (slope := split_slope(law, criterion.prior)) is not None:
             found.setdefault("N_opt's", []).append(half(slope))
     return {name: float(np.median(values)) for name, values in found.items()}
 
 
 def _notes(prior: Prior, pool: Pool, counts: Counts, checks: float) -> tuple[str, ...]:
-    notes = []
-    if checks:
-        notes.append(
-            f"{percent(checks)} of the budget went to runs that notice a law that bends, before the rest was chosen"
-        )
+    notes = [
+        f"{percent(checks)} of the budget went to runs that notice a law that bends, before the rest was chosen"
+        if checks
+        else "no run was chosen to notice a law that bends: the promise holds if none does"
+    ]
     largest = pool.params[counts > 0].max()
     notes.append(
         f"fit with the largest size, {short(float(largest))}, held out first: if it is missed, no promise holds"

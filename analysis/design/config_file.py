@@ -34,17 +34,21 @@ WARMUP = {warmup}  # tokens, of a trunk
 TRUNKS = {trunks}  # whether the runs of a size are branches of one trunk, cooled over their last fifth
 
 
-def study(n_ctx: int = 256, n_vocab: int = {vocabulary}, batch: float = 1.0) -> Study:
+def study(n_ctx: int = 256, n_vocab: int = {vocabulary}, batch: float = 1.0, check_rates: bool = False) -> Study:
     """The runs of the design.
 
     Args:
         n_ctx: tokens of a sequence.
         n_vocab: of the tokenizer.
         batch: times the batches above.
+        check_rates: whether the shortest runs of the smallest and the largest size are trained at half and double their
+            rate as well, beyond the budget: a page of the study warns where one of them wins.
     """
+    ends = RUNS[0], min((row for row in RUNS if row[:3] == RUNS[-1][:3]), key=lambda row: row[3])
+    checks = [(*row[:4], 1, row[5], row[6] * by) for row in dict.fromkeys(ends) for by in (0.5, 2.0)]
     longest = {{row[:3]: max(other[3] for other in RUNS if other[:3] == row[:3]) for row in RUNS}}
     runs = []
-    for d_model, n_layer, n_head, tokens, seeds, in_batch, rate in RUNS:
+    for d_model, n_layer, n_head, tokens, seeds, in_batch, rate in (*RUNS, *(checks if check_rates else ())):
         model = transformer(d_model, n_layer, d_model // n_head, n_ctx=n_ctx, n_vocab=n_vocab)
         sequences = max(1, round(batch * in_batch / n_ctx))
         D, most = (max(1, round(each / (sequences * n_ctx))) * sequences * n_ctx

@@ -7,6 +7,7 @@ M = sum_i n_i g_i g_i' / sigma^2, and the variance at the target is g' M^-1 g.
 import dataclasses
 import itertools
 import math
+from collections.abc import Callable
 
 import numpy as np
 from scipy import optimize
@@ -19,6 +20,7 @@ from analysis.frontier import Array
 from analysis.laws import Law
 from scaling.errors import InputError
 
+AIMS = ("forecast", "exponent", "forms")  # the law at the target; N_opt's exponent; the power to tell that a law bends
 FAINT = 1.0  # information on a bend of 1 in ln L that is as good as none
 NOTHING = np.zeros(0), np.zeros(0)
 RIDGE = 1e-9  # of the information of all candidates: what a study that cannot tell a constant is given of it
@@ -39,30 +41,36 @@ class Form:
     Attributes:
         rows: of each candidate, (laws, m, p).
         wanted: at the target, in ln L itself, (laws, t, p).
+        split: slope of N_opt's exponent, (laws, 1, p); (laws, 0, p) where the form leaves no run to tell it.
         begun: information of the runs that are there already, and the little that makes it regular, (laws, p, p).
     """
 
     rows: Array
     wanted: Array
+    split: Array
     begun: Array
 
     @classmethod
-    def of(cls, rows: Array, wanted: Array, begun: Array, least: Array) -> "Form":
+    def of(cls, rows: Array, wanted: Array, split: Array, begun: Array, least: Array) -> "Form":
         """From slopes of the runs that are there, (laws, b, p), and the least information on each, (laws, p)."""
-        return cls(rows, wanted, np.swapaxes(begun, 1, 2) @ begun + least[..., None] * np.eye(rows.shape[-1]))
+        return cls(rows, wanted, split, np.swapaxes(begun, 1, 2) @ begun + least[..., None] * np.eye(rows.shape[-1]))
 
     def matrix(self, counts: Counts) -> Array:
         """Information of a study, counts (m,): (laws, p, p)."""
         return np.swapaxes(self.rows * counts[:, None], 1, 2) @ self.rows + self.begun
 
-    def variances(self, counts: Counts) -> tuple[Array, Array]:
+    def variances(self, counts: Counts, wanted: Array | None = None) -> tuple[Array, Array]:
         """Of the law at the target, averaged over it: of the study (laws,), with one run more of each (laws, m).
 
         One run more takes (g' M^-1 j)^2 / (1 + j' M^-1 j) off.
+
+        Args:
+            wanted: slopes of something else than the law at the target, (laws, t, p).
         """
         inverse = np.linalg.inv(self.matrix(counts))
-        g, j = self.wanted @ inverse, self.rows @ inverse  # l t p, l m p
-        now = np.einsum("ltp,ltp->l", g, self.wanted) / g.shape[1]
+        wanted = self.wanted if wanted is None else wanted
+        g, j = wanted @ inverse, self.rows @ inverse  # l t p, l m p
+        now = np.einsum("ltp,ltp->l", g, wanted) / g.shape[1]
         gained = np.mean((self.rows @ np.swapaxes(g, 1, 2)) ** 2, -1) / (1 + np.einsum("lmp,lmp->lm", j, self.rows))
         return now, now[:, None] - gained
 
@@ -109,8 +117,12 @@ class Criterion:
             ]
             least = RIDGE * np.maximum(np.einsum("lmi,lmi->li", slopes[0], slopes[0]), 1e-30) / prior.noise**2
             faint = np.concatenate([least, np.full((len(least), 3), FAINT)], -1)
-            forms.append(Form.of(slopes[0] / prior.noise, slopes[1], slopes[2] / prior.noise, least))
-            bent.append(Form.of(both[0] / prior.noise, both[1], both[2] / prior.noise, faint))
+            known = [split_slope(one, prior) for one in laws if type(one) is law]
+            split = (
+                np.array([[each] for each in known if each is not None]) if known[0] is not None else slopes[1][:, :0]
+            )
+            forms.append(Form.of(slopes[0] / prior.noise, slopes[1], split, slopes[2] / prior.noise, least))
+            bent.append(Form.of(both[0] / prior.noise, both[1], both[1][:, :0], both[2] / prior.noise, faint))
         return cls(prior, pool, target, begun, tuple(laws), tuple(forms), tuple(bent))
 
     def law(self, counts: Counts) -> Array:
@@ -140,6 +152,22 @@ class Criterion:
         own, own_after = self.error(counts)
         return float(0.5 * np.log(now + own).mean()), 0.5 * np.log(after + own_after).mean(0)
 
+    def split(self, counts: Counts) -> tuple[float, Array]:
+        """As `narrow`, of N_opt's exponent, over the laws whose runs tell it."""
+        found = [form.variances(counts, form.split) for form in self.forms if form.split.shape[1]]
+        now, after = (np.concatenate([each[k] for each in found]) for k in (0, 1))
+        return float(0.5 * np.log(now).mean()), 0.5 * np.log(after).mean(0)
+
+    def aim(self, name: str) -> Callable[[Counts], tuple[float, Array]]:
+        """What a design makes small, by a name of AIMS.
+
+        Raises:
+            InputError: no law believed has an exponent of N_opt that runs tell.
+        """
+        if name == "exponent" and not any(form.split.shape[1] for form in self.forms):
+            raise InputError("no law believed leaves the exponent of N_opt to the runs; give one of alpha and beta")
+        return {"forecast": self.narrow, "exponent": self.split, "forms": self.departure}[name]
+
     def departure(self, counts: Counts) -> tuple[float, Array]:
         """How badly a study would notice that the law bends, as `narrow`: minus the information on the bends.
 
@@ -167,6 +195,20 @@ class Criterion:
             for rows, wanted in zip(form.rows, form.wanted, strict=True)
         ]
         return np.array(least) / np.sqrt(flops)
+
+
+def split_slope(law: Law, prior: Prior) -> Array | None:
+    """d (beta / (alpha + beta)) / d theta of the constants that a fit estimates, (p,): N_opt's exponent.
+
+    None of a law that has not both, or whose both are known.
+    """
+    names = [c.name for c in prior.free(type(law))]
+    exponents = {c.name: float(getattr(law, c.name)) for c in law.constants() if c.kind == "exponent"}
+    if not {"alpha", "beta"} <= exponents.keys() or not {"alpha", "beta"} & set(names):
+        return None
+    alpha, beta = exponents["alpha"], exponents["beta"]
+    slope = {"alpha": -beta / (alpha + beta) ** 2, "beta": alpha / (alpha + beta) ** 2}
+    return np.array([slope.get(name, 0.0) for name in names])
 
 
 def elfving(slopes: Array, wanted: Array, cost: Array) -> tuple[float, Array]:

@@ -73,6 +73,12 @@ def of_fit(fit: Fit, draws: int = DRAWS, seed: int = 0) -> Prior:
     return Prior(kept, fit.residuals.sigma, error, told, fit.fixed)
 
 
+def gap_of(law: Law) -> float:
+    """The second exponent less the first; 0 of a law that has not two."""
+    exponents = [getattr(law, c.name) for c in law.constants() if c.kind == "exponent"]
+    return exponents[1] - exponents[0] if len(exponents) == 2 else 0.0
+
+
 def with_gap(law: Law, gap: float, N: float, D: float) -> Law:
     """The law with the gap of its two exponents so many times as wide, and its terms at N and D as they were.
 
@@ -90,9 +96,20 @@ def with_gap(law: Law, gap: float, N: float, D: float) -> Law:
     return dataclasses.replace(changed, A=A, B=B)
 
 
-def published(noise: float = NOISE) -> Prior:
-    """The laws of several groups, each as likely: their spread is what a group without runs of its own knows."""
-    kept = [one for one in PUBLISHED.values() if one.fresh is not None and not one.left_out]
+def published(noise: float = NOISE, form: str | None = None) -> Prior:
+    """The laws of several groups, each as likely: their spread is what a group without runs of its own knows.
+
+    Args:
+        form: the name of a law, where those of other forms are left out.
+
+    Raises:
+        InputError: none is of that form.
+    """
+    known = [one for one in PUBLISHED.values() if one.fresh is not None and not one.left_out]
+    kept = [one for one in known if form is None or (one.fresh is not None and one.fresh.name == form)]
+    if not kept:
+        forms = dict.fromkeys(one.fresh.name for one in known if one.fresh is not None)
+        raise InputError(f"no published law is of the form {form}; they are of {', '.join(forms)}")
     laws = tuple(one.fresh for one in kept if one.fresh is not None)
     told = f"the published laws of {', '.join(one.name for one in kept)}, N as each counts it"
     return Prior(laws, noise, told=told, embeddings=any(one.counts == LARGE for one in kept))

@@ -1,7 +1,8 @@
 """Studies that are written down already, side by side: what each will leave at a target, what it costs, what it bears.
 
-A design is best for what is believed; so beside its promise stands what is left of it where the belief is wrong (the
-gap of the laws' exponents is half or double), and where the law's form is (it bends as well).
+A design is best for what is believed; so beside its promise stands what is left of it by the law
+that expects least and the one that expects most, where the belief is wrong (the gap of the laws' exponents is half or
+double), and where the law's form is (it bends as well).
 """
 
 import dataclasses
@@ -16,8 +17,8 @@ from analysis.confidence import LEVEL
 from analysis.design import Promise, promised
 from analysis.design.criterion import Criterion, Target, half_width
 from analysis.design.pool import Counts, Pool
-from analysis.design.prior import Prior, with_gap
-from analysis.digits import compute, percent, short
+from analysis.design.prior import Prior, gap_of, with_gap
+from analysis.digits import compute, percent, plural, short
 from analysis.fit import solver
 from analysis.frontier import FLOP_PER_PARAM_TOKEN, Array
 from analysis.laws import Law
@@ -44,7 +45,8 @@ class Score:
     Attributes:
         runs, sizes, lengths: how many there are.
         best: of N_opt at the target's compute.
-        wrong: of the law's value there, where the gap of its exponents is WRONG times what is believed.
+        wrong: of the law's value there, where the gap of its exponents is WRONG times what is believed: the most over
+            the laws that have a gap. NaN where none has.
         bent: of the law's value, were quadratic terms in ln N and ln D to be told by the same runs.
     """
 
@@ -61,15 +63,22 @@ class Score:
 
 @dataclasses.dataclass(frozen=True)
 class Scores:
-    """Studies side by side."""
+    """Studies side by side.
+
+    Attributes:
+        laws, gaps: how many are believed, and how many of these have two exponents that differ.
+    """
 
     target: Target
     told: str
+    laws: int
+    gaps: int
     scores: tuple[Score, ...]
 
     def text(self) -> str:
         N, D = float(self.target.params[0]), float(self.target.tokens[0])
         p = self.scores[0].promise
+        of = f", at worst of {self.gaps} laws" if self.gaps > 1 else ""
         of_exponents = list(dict.fromkeys(name for s in self.scores for name in s.promise.exponents))
         rows: list[tuple[str, list[str]]] = [
             ("", [s.name for s in self.scores]),
@@ -77,6 +86,11 @@ class Scores:
             ("sizes, lengths", [f"{s.sizes}, {s.lengths}" for s in self.scores]),
             ("cost", [compute(s.flops) for s in self.scores]),
             ("the law's value there ±", [percent(s.promise.law) for s in self.scores]),
+            *(
+                (f"  by the law believed that expects {word}", [percent(s.promise.spread[k]) for s in self.scores])
+                for k, word in enumerate(("least", "most"))
+                if self.laws > 1
+            ),
             ("one run there ±", [percent(s.promise.run) for s in self.scores]),
             *(
                 (f"exponent {name} ±", [f"{s.promise.exponents.get(name, math.nan):.2g}" for s in self.scores])
@@ -84,8 +98,9 @@ class Scores:
             ),
             ("N_opt at its compute ±", [percent(s.best) for s in self.scores]),
             *(
-                (f"law ±, gap of exponents x {gap:g}", [percent(s.wrong[k]) for s in self.scores])
+                (f"law ±, gap of exponents x {gap:g}{of}", [percent(s.wrong[k]) for s in self.scores])
                 for k, gap in enumerate(WRONG)
+                if self.gaps
             ),
             ("law ±, were it to bend", [percent(s.bent) for s in self.scores]),
         ]
@@ -98,12 +113,19 @@ class Scores:
         for name, row in rows:
             told = "  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
             lines.append(f"  {name:<{first}}  {told}")
+        if self.gaps < self.laws:
+            lines.append(
+                f"note: of {self.laws} {plural(self.laws, 'law', 'laws')} believed {self.gaps or 'none'} "
+                f"{plural(self.gaps, 'has', 'have')} two exponents that differ: where they do not, no gap can be wrong"
+            )
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "target": {"params": self.target.params.tolist(), "tokens": self.target.tokens.tolist()},
             "believed": self.told,
+            "laws": self.laws,
+            "gaps": self.gaps,
             "studies": [dataclasses.asdict(s) for s in self.scores],
         }
 
@@ -117,15 +139,20 @@ def score(studies: Sequence[Written], prior: Prior, target: Target, level: float
     constants = max(len(prior.free(type(law))) for law in prior.laws)
     if few := [f"{one.name} has {len(one.params)} runs" for one in studies if len(one.params) <= constants]:
         raise InputError(f"{few[0]}, and a law of {constants} constants and a scatter wants {constants + 1} at least")
-    return Scores(target, prior.told, tuple(_score(one, prior, target, level) for one in studies))
+    gapped = dataclasses.replace(prior, laws=tuple(law for law in prior.laws if gap_of(law)))
+    scores = tuple(_score(one, prior, gapped, target, level) for one in studies)
+    return Scores(target, prior.told, len(prior.laws), len(gapped.laws), scores)
 
 
-def _score(one: Written, prior: Prior, target: Target, level: float) -> Score:
+def _score(one: Written, prior: Prior, gapped: Prior, target: Target, level: float) -> Score:
     rows, counts = np.unique(np.stack([one.params, one.tokens], -1), axis=0, return_counts=True)
     pool = Pool(rows[:, 0], rows[:, 1])
     middle = tuple(float(np.exp(np.log(x).mean())) for x in (pool.params, pool.tokens))
-    priors = [dataclasses.replace(prior, laws=tuple(with_gap(law, g, *middle) for law in prior.laws)) for g in WRONG]
-    criterion, *wrong = [Criterion.of(each, pool, target) for each in (prior, *priors)]
+    criterion = Criterion.of(prior, pool, target)
+    wrong = []
+    for gap in WRONG if gapped.laws else ():
+        belief = dataclasses.replace(gapped, laws=tuple(with_gap(law, gap, *middle) for law in gapped.laws))
+        wrong.append(promised(Criterion.of(belief, pool, target), counts, level).spread[1])
     return Score(
         one.name,
         len(one.params),
@@ -134,7 +161,7 @@ def _score(one: Written, prior: Prior, target: Target, level: float) -> Score:
         one.flops,
         promised(criterion, counts, level),
         _best(criterion, counts, level),
-        tuple(promised(each, counts, level).law for each in wrong),
+        tuple(wrong) or (math.nan,) * len(WRONG),
         _bent(criterion, counts, level),
     )
 

@@ -211,7 +211,7 @@ def _finished(table: Table) -> Table:
         return table
     status = table["status"]
     table = table.where(status != "diverged", "diverged: its loss was not a number, or ended above where it began")
-    return table.where(table["status"] == "done", "not finished yet")
+    return table.where(table.ended(), "not finished yet")
 
 
 # --- what to be told

@@ -168,7 +168,7 @@ def _beside(table: Table, loss: np.ndarray, there: Mask, mine: Mask) -> tuple[fl
 
 
 def _bad(table: Table) -> Mask:
-    return table["status"] != "done" if "status" in table else np.zeros(len(table), bool)
+    return ~table.ended()
 
 
 # --- data

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis import findings, forms, frontier, laws
+from analysis import digits, findings, forms, frontier, laws, mixed
 from analysis.findings import DRAWS, Findings
 from analysis.findings.finding import TITLES
 from analysis.fit import fit
@@ -24,6 +24,7 @@ from analysis.frontier import Allocation
 from analysis.jsonable import jsonable
 from analysis.laws import Law
 from analysis.table import Table
+from analysis.table.columns import COLUMNS, from_batches, from_shape, surely
 from scaling.errors import InputError
 
 SURFACE = ("params", "tokens", "loss")  # columns that the laws of a study want
@@ -46,7 +47,7 @@ class OfTable:
         suspects: a line for each row, or for all rows of a check, that may spoil a law.
         allocation: N_opt(C) and D_opt(C): from profiles where the table has them, else from the surface.
         unallocated: why there is none.
-        ahead: the losses of larger runs.
+        ahead: the losses of larger runs, by the form that the rows choose, else by the study's law.
     """
 
     table: Table
@@ -104,14 +105,18 @@ def find(table: Table, *, draws: int = DRAWS) -> OfTable:
         draws: bootstrap refits of each law of a study.
 
     Raises:
-        InputError: the table has no column that a law predicts, or none that a law is of.
+        InputError: the table has no column that a law predicts, or none that a law is of; or it has N, D or the loss
+            under another name, without which laws of the rest would be of runs of all sizes together.
     """
     study, why = None, ""
     try:
         study = findings.find(table, draws=draws)
         study.table.positive(*SURFACE)
+        study = dataclasses.replace(study, warnings=(*study.warnings, *_mixed(study)))
     except InputError as error:
         study, why = None, str(error)
+        if _called_otherwise(table):
+            raise
     fits, refused = _others(table, bool(study))
     choice = None
     if study is None or not study.answers.no_laws:
@@ -123,8 +128,12 @@ def find(table: Table, *, draws: int = DRAWS) -> OfTable:
         fits.insert(0, fit(choice.best, table))
     if study is None and not fits and not (choice and choice.forms):
         raise InputError(why)
-    surface = study.surface if study else None
-    allocation, unallocated = _allocation(study) if study else (None, "")
+    surface = study.surface.fit if study and study.surface else None
+    chosen, said = _chosen(study, choice, draws) if study and choice else (None, "")
+    if study and said:
+        study = dataclasses.replace(study, warnings=(*study.warnings, said))
+    allocation, unallocated = _allocation(study, chosen) if study else (None, "")
+    by = chosen or surface
     return OfTable(
         table=table,
         study=study,
@@ -135,7 +144,49 @@ def find(table: Table, *, draws: int = DRAWS) -> OfTable:
         suspects=tuple(_suspects(table)),
         allocation=allocation,
         unallocated=unallocated,
-        ahead=tuple(_ahead(surface.fit)) if surface and surface.fit else (),
+        ahead=tuple(_ahead(by)) if by else (),
+    )
+
+
+def _chosen(study: Findings, choice: Choice, draws: int) -> tuple[Fit[Law] | None, str]:
+    """The form of N and D that the rows choose, where it is not that of the study's law and its fit can be believed;
+    and what a reader should know of it."""
+    surface = study.surface
+    if study.answers.no_laws or not choice.best or (surface and surface.law.name == choice.best):
+        return None, ""
+    best = f"Rows held out are predicted best by {choice.best}, beyond luck"
+    try:
+        found = fit(choice.best, study.table, loss="squared", bootstrap=draws)
+    except InputError as error:
+        return None, f"{best}, but it cannot be fitted to all rows: {error}."
+    if found.law.inputs != SURFACE[:2]:
+        return None, ""
+    if not found.sound:
+        return (
+            None,
+            f"{best}, but its fit to all rows is doubtful ({found.status}: {found.why}): nothing here is by it.",
+        )
+    by_it = "larger runs are" if study.answers.profiles else "larger runs, and how compute is best split, are"
+    return found, f"{best}: {by_it} by it, which misses these rows by {digits.percent(found.residuals.rms)} rms."
+
+
+def _mixed(study: Findings) -> list[str]:
+    """What the rows behind the law of N and D differ in besides, as sentences."""
+    rows = study.law(laws.Chinchilla).table
+    said = [] if rows is None else mixed.notes(rows, SURFACE[:2], SURFACE[2])
+    return [f"{note[0].upper()}{note[1:]}." for note in said]
+
+
+def _called_otherwise(table: Table) -> bool:
+    """Whether a column of a surface is missing that the table seems to have under another name, or as a shape.
+
+    Logs have all of them somewhere: training has a size and a length.
+    """
+    others = [name for name in table if name not in COLUMNS and table[name].dtype.kind == "f"]
+    missing = [name for name in SURFACE if not table.has(name)]
+    by_formula = {"params": from_shape, "tokens": from_batches}
+    return bool(missing and table.of_logs) or any(
+        surely(name, others) or (name in by_formula and by_formula[name](table)) for name in missing
     )
 
 
@@ -179,17 +230,21 @@ def _suspects(table: Table) -> Iterator[str]:
             return
 
 
-def _allocation(study: Findings) -> tuple[Allocation | None, str]:
+def _allocation(study: Findings, chosen: Fit[Law] | None) -> tuple[Allocation | None, str]:
     """From the profiles that the table is, else along the surface that was fitted, with its bootstrap."""
     if study.answers.profiles:
         return study.answers.profiles.allocation, study.answers.profiles.why
     found = study.law(laws.Chinchilla)
-    if not found.sound or found.fit is None or found.table is None:
+    if chosen:
+        surface, table = chosen, study.table
+    elif found.sound and found.fit and found.table:
+        surface, table = found.fit, found.table
+    else:
         return None, found.why or study.answers.no_laws or "the surface is doubtful"
-    C = found.table["flops"] if found.table.has("flops") else 6 * found.table["params"] * found.table["tokens"]
-    drawn = [laws.Chinchilla(*draw) for draw in found.fit.draws]
+    C = table["flops"] if table.has("flops") else 6 * table["params"] * table["tokens"]
+    drawn = [type(surface.law)(*draw) for draw in surface.draws]
     try:
-        return frontier.surface(found.fit.law, np.geomspace(C.min(), C.max(), 9), drawn=drawn), ""
+        return frontier.surface(surface.law, np.geomspace(C.min(), C.max(), 9), drawn=drawn), ""
     except InputError as error:
         return None, str(error)
 

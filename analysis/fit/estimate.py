@@ -391,11 +391,11 @@ class Fit(Generic[L]):
         """A fit from JSON text or from a file. A law of one's own is given as `law`.
 
         Raises:
-            InputError: not the JSON of a fit.
+            InputError: not the JSON of a fit, or changed after it was written, by its checksum.
         """
         try:
             if isinstance(source, str) and source.lstrip().startswith("{"):
-                return cls._from_dict(json.loads(source), law)
+                return cls._from_dict(folders.unsealed(json.loads(source), "the JSON of the fit"), law)
             return cls._from_dict(folders.read_json(Path(source), WANTED), law)
         except InputError:
             raise

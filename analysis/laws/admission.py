@@ -64,7 +64,11 @@ def one_epoch(table: Table) -> Rule:
 
 def decayed(table: Table) -> Rule:
     if not table.has("schedule"):
-        return everything(table, "that the learning rate decayed over exactly each run (no column schedule)")
+        along = len(table) - table.n_runs
+        more = (
+            f": {along} rows are points along the runs, where a rate that decays has not decayed yet" if along else ""
+        )
+        return everything(table, f"that the learning rate decayed over exactly each run (no column schedule){more}")
     return Rule(~constant_rate(table), "learning rate not decayed at the end of the run")
 
 

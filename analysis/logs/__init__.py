@@ -12,7 +12,7 @@ from typing import Any
 
 from analysis.digits import plural
 from analysis.logs import json_files, mlflow, rows, runs, settings, step_lines, tensorboard
-from analysis.logs.log import TABLES, Log, joined
+from analysis.logs.log import Log, joined
 from analysis.table import opened
 from analysis.table.files import read_csv, read_parquet
 from scaling.errors import InputError
@@ -102,19 +102,34 @@ def _found(logs: Sequence[Log], notes: Sequence[str]) -> Found:
             of_run.setdefault(log.run, []).append(log)
         else:
             whole.append(log)
-    again = [log for log in whole if log.format == TABLES and log.run in of_run]
-    whole = [log for log in whole if log not in again]
+    meant = {log: run for log in whole if (run := _same(log.run, of_run))}
+    again = list(meant)
+    whole = [log for log in whole if log not in meant]
     states = {run: _newest(own) for run, own in of_run.items()}
     older = sum(len(own) for own in of_run.values()) - sum(len(own) for own in states.values())
-    whole = [joined(own) for own in states.values()] + whole
+    whole = [
+        runs.with_results(joined(own), [log for log in again if meant[log] == run]) for run, own in states.items()
+    ] + whole
     columns, said = runs.runs(whole)
     formats = tuple(dict.fromkeys(log.format for log in whole))
     told = [f"{len(whole)} {plural(len(whole), 'run', 'runs')} read from {' and '.join(formats)}"]
     if again:
-        told.append(f"{len(again)} rows of tables tell of runs whose logs are here too, and are left out")
+        n = len(again)
+        told.append(
+            f"{n} {plural(n, 'row of a table tells', 'rows of tables tell')} of runs whose logs are here too: "
+            "taken for what these do not say"
+        )
     if older:
         told.append(f"{older} earlier checkpoints of the same runs are left out")
     return Found(columns, runs.curves(whole), (*told, *said, *notes), formats)
+
+
+def _same(name: str, runs: Mapping[str, Any]) -> str | None:
+    """The run of this name, or the only one whose path ends in it; None without one."""
+    if name in runs:
+        return name
+    ending = [run for run in runs if run.endswith(f"/{name}")]
+    return ending[0] if name and len(ending) == 1 else None
 
 
 def _newest(logs: Sequence[Log]) -> list[Log]:

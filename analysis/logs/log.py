@@ -10,12 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.table.columns import number
+from analysis.table.columns import HELD_OUT, TRAINING, number
 
 Column = NDArray[np.float64]
 
-HELD_OUT = ("val", "valid", "validation", "dev", "heldout", "held_out", "eval", "test")  # the first that is there
-TRAINING = ("train", "training")
 LOSS = ("loss", "nll", "ce", "cross_entropy", "ce_loss", "xent", "lm_loss", "lm_loss_value", "loss_epoch", "loss_step")
 BITS = ("bpb", "bits_per_byte")
 PERPLEXITY = ("ppl", "perplexity", "lm_loss_ppl")
@@ -133,10 +131,10 @@ def curve_of(
             settings[name] = filled[0]  # said once before the first step: an event "config"
         elif filled:
             curve[name] = values
-    curve, notes = named_curve(curve, named or {})
+    curve, notes = named_curve(merged(curve), named or {})
     said = (f"columns of text are left out: {', '.join(words[:5])}",) if words else ()
     notes = (*notes, CALLS) if step.lower() == "_step" else notes
-    return merged(curve), settings, (*notes, *said)
+    return curve, settings, (*notes, *said)
 
 
 def named_curve(curve: Mapping[str, Column], named: Mapping[str, str]) -> tuple[dict[str, Column], tuple[str, ...]]:

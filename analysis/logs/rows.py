@@ -78,7 +78,7 @@ def as_logs(columns: Columns, path: Path, root: Path) -> list[Log]:
 def _is_ours(columns: Columns) -> bool:
     """Whether a table has our own names of a curve: its rows are taken as they stand."""
     filled = "loss" in columns and not any(cell in (None, "") for cell in columns["loss"])
-    return "run" in columns or (filled and any(name in columns for name in ("step", *SIZES)))
+    return filled and any(name in columns for name in ("run", "step", *SIZES))
 
 
 def _by_run(columns: Columns, *, alone: bool) -> dict[str, list[int]] | None:

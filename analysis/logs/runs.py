@@ -34,6 +34,7 @@ SPEED = frozenset(
     )
 )
 MEASURED = ("loss", "train_loss", "tokens", "flops", "steps", "step", "bits_per_byte", "loss_min", "run", "status")
+AT_THE_END = ("loss", "train_loss", "tokens", "flops", "bits_per_byte", "loss_min", "tokens_at_min")  # of a run
 COUNT = re.compile(r"(?<![A-Za-z0-9.=])(\d+(?:\.\d+)?[kKmMbB])(?![A-Za-z0-9=])")  # in the id of a run
 PAIR = re.compile(r"([A-Za-z][\w.]*?)=([-+]?\d[\d.]*(?:[eE][-+]?\d+)?[kKMBT]?)(?![A-Za-z0-9])")
 
@@ -75,6 +76,25 @@ def curves(logs: Sequence[Log]) -> dict[str, list[Any]]:
     return _tidy(
         {name: [value for part, n in parts for value in (part[name] if name in part else [None] * n)] for name in names}
     )
+
+
+def with_results(log: Log, results: Sequence[Log]) -> Log:
+    """A log with what rows of tables say of its run; what it measured and says itself comes first.
+
+    Tokens of the whole run, which a curve without tokens has not, are those of its updates.
+    """
+    more: dict[str, Any] = {}
+    notes: list[str] = []
+    for one in results:
+        said = (one if one.format == TABLES else _named(one)).settings
+        said = {name: value for name, value in said.items() if value not in (None, "")}
+        differ = [name for name, value in said.items() if more.get(name, value) != value]
+        notes += [f"{log.run}: rows of it differ in {', '.join(differ[:3])}; the last one counts"] if differ else []
+        more |= said
+    tokens, steps = (number(more.get(name)) for name in ("tokens", "steps"))
+    if tokens and steps and math.isfinite(tokens / steps):
+        more.setdefault("batch_tokens", tokens / steps)
+    return dataclasses.replace(log, settings={**more, **log.settings}, notes=(*log.notes, *notes))
 
 
 def _row(log: Log) -> tuple[dict[str, Any], bool]:
@@ -127,7 +147,7 @@ def _evaluations(log: Log) -> tuple[dict[str, list[Any]], int]:
             found[name] = _means(values, rows)
         elif name not in found:
             found[name] = np.where(np.isfinite(values), values, math.nan)[rows]
-    found |= {name: [value] * len(rows) for name, value in settings.items() if name not in found}
+    found |= {name: [value] * len(rows) for name, value in settings.items() if name not in (*found, *AT_THE_END)}
     return {name: list(values) for name, values in found.items()}, len(rows)
 
 

@@ -78,7 +78,7 @@ def _errors(scored: Sequence[Entry]) -> Markup:
             axes.plot([law_low, law_high], [k, k], color=canvas.GREY, lw=2.5, solid_capstyle="butt", zorder=2)
             axes.plot(100 * score.error, k, "o", color=colour, ms=5, zorder=3)
         axes.axvline(0, color=canvas.INK, lw=0.8)
-        axes.set_yticks(range(len(scored)), [e.name if len(e.name) < 45 else f"{e.name[:43]}…" for e in scored])
+        axes.set_yticks(range(len(scored)), [_label(e) for e in scored])
         axes.set_ylim(len(scored) - 0.4, -0.6)
         axes.set_xlabel("Measured above predicted, %")
         axes.grid(axis="y", visible=False)
@@ -89,6 +89,12 @@ def _errors(scored: Sequence[Entry]) -> Markup:
     return markup.figure(figure, "errors", caption)
 
 
+def _label(entry: Entry) -> str:
+    """The name of a forecast, short enough to stand beside a figure; its date is in the table."""
+    name = entry.name.removeprefix(f"{entry.forecast.made[:10]}-")
+    return name if len(name) < 45 else f"{name[:43]}…"
+
+
 def _curve(one: Followed, k: int) -> Markup:
     f = one.forecast
     with matplotlib.rc_context(canvas.STYLE):
@@ -96,8 +102,10 @@ def _curve(one: Followed, k: int) -> Markup:
         left.fill_between(one.x, one.low, one.high, color=canvas.GREY, alpha=0.25, lw=0)
         left.plot(one.x, one.value, color=canvas.GREY, lw=1.1, label="promised")
         left.plot(one.x, one.measured, color=canvas.INK, lw=1.3, label="this run")
-        left.plot([one.end], [f.value], "o", ms=4, color=MISS, label="forecast")
-        canvas.log_axes(left, one.along, np.append(one.x, one.end), np.append(one.measured, f.value))
+        ends = [[f.value - f.low], [f.high - f.value]] if f.bounded else None
+        left.errorbar([one.end], [f.value], yerr=ends, fmt="o", ms=4, color=MISS, lw=1.1, label="forecast")
+        shown = [*one.measured, *one.low, *one.high, f.value, *((f.low, f.high) if f.bounded else ())]
+        canvas.log_axes(left, one.along, np.append(one.x, one.end), shown)
         left.set_ylabel(f.target)
         left.legend()
         low, high = 100 * (one.low / one.value - 1), 100 * (one.high / one.value - 1)

@@ -93,9 +93,8 @@ def runs(found: Findings, shades: Shades, files: Sequence[str]) -> Markup:
         *([("Shape", "width × layers")] if shaped else []),
         *(h for h, _, _ in shown),
     )
-    rows, classes = [], []
+    rows, classes, ended = [], [], table.ended()
     for i in (int(i) for i in order):
-        status = str(table["status"][i]) if "status" in table else "done"
         shade = to_hex(shades(float(table["params"][i])))
         dot = Markup('<span class="dot" style="background:{}"></span>').format(shade)
         mine = int(table.rows[i]) in used
@@ -103,7 +102,7 @@ def runs(found: Findings, shades: Shades, files: Sequence[str]) -> Markup:
         rows.append(
             (
                 table.names[i],
-                "" if mine else (of[i] or "other rate") if status == "done" else status,
+                "" if mine else (of[i] or "other rate") if ended[i] else str(table["status"][i]),
                 dot + cell(i, "params", "{:,.0f}".format),
                 *([f"{cell(i, 'd_model', '{:.0f}'.format)} × {cell(i, 'n_layer', '{:.0f}'.format)}"] if shaped else []),
                 *(cell(i, column, write) for _, column, write in shown),

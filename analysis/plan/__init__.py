@@ -9,10 +9,11 @@ import math
 
 import numpy as np
 
-from analysis.digits import compute, typed
+from analysis.digits import compute, short, typed
 from analysis.fit.estimate import Fit
 from analysis.frontier import FLOP_PER_PARAM_TOKEN, Allocation, Array, Optimum
-from analysis.laws import Chinchilla, KaplanBCrit, KaplanNS
+from analysis.laws import Chinchilla, KaplanBCrit, KaplanNS, Lovelace
+from analysis.laws.admission import ONE_EPOCH
 from analysis.laws.law import Law
 from analysis.plan import published
 from analysis.plan.budget import Budget
@@ -125,7 +126,7 @@ def plan(
     if "unique_tokens" in law.inputs:
         D = float(best.tokens)
         inputs["unique_tokens"] = D if unique_tokens is None else min(unique_tokens, D)
-    warnings, notes = _doubts(fit, B_crit), []
+    warnings, notes = [*_doubts(fit, B_crit), *_unbounded(fit, repeated)], []
     _refuse(warnings, despite_doubts)
     if warnings:
         warnings.append("no intervals are given: other sizes may fit these runs as well")
@@ -292,6 +293,20 @@ def _spent(law: Law, C: float, asked: _Asked) -> tuple[Route, Optimum, Repeated 
     if not found.needed:
         return way, found.fresh, found
     return SurfaceRoute(repeating(law, asked.unique_tokens)), found.cheapest, found
+
+
+def _unbounded(fit: Fit, repeated: Repeated | None) -> list[str]:
+    """That a penalty of repeats leads to a size which nothing bounds: it is none before the text repeats."""
+    if repeated is None or not repeated.needed or not isinstance(fit.law, Lovelace) or repeated.epochs > ONE_EPOCH:
+        return []
+    N, largest = float(repeated.cheapest.params), fit.ranges["params"][1]
+    if N <= largest:
+        return []
+    return [
+        f"{fit.law.name} leads to one epoch of N = {short(N)}, {typed(N / largest, 3)} times its largest run: no "
+        f"penalty acts before text repeats, so nothing in it bounds a size on {short(repeated.unique_tokens)} unique "
+        "tokens (muennighoff does)"
+    ]
 
 
 def _borrowed(law: Law, repeated: Repeated | None) -> list[str]:

@@ -23,6 +23,7 @@ from analysis.table.columns import (
     cells,
     column,
     counted,
+    from_batches,
     from_shape,
     harmless,
     nearest,
@@ -73,6 +74,7 @@ class Table(dict[str, np.ndarray]):
     not_asked: int = 0  # rows of the source that nobody asked for
     taken: Mapping[str, str] = dataclasses.field(default_factory=dict)  # what of the file a column was taken from
     option: str = algebra.OPTION  # with which columns are named
+    of_logs: bool = False  # read from logs of other tools, beside which another file may say more of their runs
 
     @classmethod
     def from_rows(cls, rows: Iterable[Mapping[str, Any]], source: str = "table", *, recorded: bool = False) -> "Table":
@@ -321,14 +323,15 @@ class Table(dict[str, np.ndarray]):
         if name not in COLUMNS and typed in COLUMNS:  # no law asks for it: somebody mistyped it
             return f"{self.source}: no column {name}, nearest is {typed!r}; found {', '.join(names)}"
         others = [one for one in names if one not in COLUMNS]  # those have a meaning of their own
-        if name in NUMBER_COLUMNS:
+        if name in NUMBER_COLUMNS and len(self):
             others = [one for one in others if counted(self.columns[one][0]) is not None]
         several = possible(name, others)
         near = several[0] if len(several) > 1 else nearest(name, others)
-        instead = _other_counts(names) if name == "params" and near is None else ""
+        instead = _by_formula(name, names) if near is None else ""
         found = {name: _in_its_unit(name, near) if near else instead or "NAME"}
         for other in CORE:  # what else the file calls by another name, so that one line names all
-            if other not in self.columns and other != name and (one := surely(other, names)):
+            one = surely(other, names) or ("" if "flops" in self.columns else _by_formula(other, names))
+            if other not in self.columns and other != name and one:
                 found |= {other: _in_its_unit(other, one)} if one != near and one not in COLUMNS else {}
         if (
             near is None
@@ -338,8 +341,12 @@ class Table(dict[str, np.ndarray]):
         ):
             del found[name]  # it follows from the other two
         hint, which = f", nearest is {near!r}" if near else "", "say which one it is with"
+        if found.get(name) == "NAME" and name in ("params", "tokens") and self.of_logs:
+            hint = ", and the logs do not tell it"
+            which = "give a table of the runs too (a column run, or W&B's CSV of its page of runs), or say it with"
         if instead:
-            hint = f", which {'of a usual Transformer is' if '*' in instead else 'may be'} {instead}"
+            usual = "of a usual Transformer is" if name == "params" else "on one device, without accumulation, is"
+            hint = f", which {usual if '*' in instead else 'may be'} {instead}"
         if len(several) > 1:
             hint, which = f", and {len(several)} may be it ({', '.join(several)})", "choose one, as in"
         said = {**self.taken, **found}
@@ -359,8 +366,10 @@ def _of_curves(run: np.ndarray, naming: Naming) -> str:
     )
 
 
-def _other_counts(names: Sequence[str]) -> str:
-    """What may stand for N where no column does: its formula from a shape, another count, or a count in runs' names."""
+def _by_formula(name: str, names: Sequence[str]) -> str:
+    """What may stand for N or D where no column does: a formula, for N another count, or one in the runs' names."""
+    if name != "params":
+        return (from_batches(names) or "") if name == "tokens" else ""
     known = ("params_head", "params_embed", "params_total", "count_1_in_run")
     return from_shape(names) or next((one for one in known if one in names), "")
 

@@ -101,6 +101,8 @@ COLUMNS: Mapping[str, str] = {
     "dataset": TEXT,
     "tokens_id": TEXT,
 }
+HELD_OUT = ("val", "valid", "validation", "dev", "heldout", "held_out", "eval", "test")  # words of a loss's name
+TRAINING = ("train", "training")
 TEXT_COLUMNS = tuple(name for name, unit in COLUMNS.items() if unit == TEXT)
 EITHER = ("warmup",)  # others' tables name a kind of warm-up there
 NUMBER_COLUMNS = tuple(name for name, unit in COLUMNS.items() if unit != TEXT and name not in EITHER)
@@ -140,6 +142,7 @@ OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
 # What others call the shape of a Transformer: N without embeddings is 12 n_layer d_model^2 where d_ff = 4 d_model.
 LAYERS = ("n_layer", "n_layers", "num_layers", "num_hidden_layers", "layers", "depth")
 WIDTHS = ("d_model", "n_embd", "hidden_size", "model_dim", "embed_dim", "width", "dim")
+BATCHES = ("batch_size", "train_batch_size", "global_batch_size", "per_device_train_batch_size")  # of sequences
 
 UNNAMED = ("", "Unnamed: 0")  # what pandas and spreadsheets call a column of row numbers or names
 
@@ -215,6 +218,11 @@ def _candidates(name: str, names: Iterable[str]) -> tuple[list[str], list[str]]:
     words = (name, *OTHER_NAMES.get(name, ()))
     exact = [plain[word] for word in words if word in plain]
     holding = [plain[one] for one in plain if any(_holding(word, [one]) for word in words)]
+    if name == "loss":  # a training loss beside a held-out one is not meant
+        parts = {one: set(simple(one).split("_")) for one in holding}
+        held_out = [one for one in holding if parts[one] & set(HELD_OUT)]
+        if held_out and all(parts[one] & set(TRAINING) for one in holding if one not in held_out):
+            holding = held_out
     return list(dict.fromkeys(exact)), list(dict.fromkeys(holding))
 
 
@@ -230,6 +238,14 @@ def from_shape(names: Iterable[str]) -> str | None:
     last = {simple(one.rpartition(".")[2].rpartition("/")[2]): one for one in names}
     depth, width = (next((last[one] for one in known if one in last), None) for known in (LAYERS, WIDTHS))
     return f"12*{depth}*{width}*{width}" if depth and width else None
+
+
+def from_batches(names: Iterable[str]) -> str | None:
+    """D as a formula of the columns that hold updates, sequences in a batch and tokens in one; None without such."""
+    last = {simple(one.rpartition(".")[2].rpartition("/")[2]): one for one in names}
+    contexts = ("n_ctx", *OTHER_NAMES["n_ctx"])
+    found = [next((last[one] for one in known if one in last), None) for known in (("steps",), BATCHES, contexts)]
+    return "*".join(one for one in found if one) if all(found) else None
 
 
 def unit_in(name: str) -> float:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from scaling import folders
+from scaling.buckets import Bucket
 from scaling.errors import InputError, one_line
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Parser(argparse.ArgumentParser):
         for action in self._actions:  # a place that Python would take for a folder called gs:
             values = getattr(found, action.dest, None)
             for value in values if isinstance(values, list) else [values]:
-                if isinstance(value, Path):
+                if isinstance(value, Path) and not isinstance(value, Bucket):
                     folders.on_disk(value, f"{action.option_strings[-1]} " if action.option_strings else "")
         if "parser" not in found:  # the innermost, whose help lists what could have been meant
             found.parser = self
@@ -83,6 +84,12 @@ def settings(verb: argparse.ArgumentParser) -> None:
 def layout(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--workers", type=int, default=0, help="processes (one per core on a CPU)")
     verb.add_argument("--pack", type=int, default=0, help="runs trained as one program (1 on a CPU)")
+
+
+def given(args: argparse.Namespace, *names: str) -> list[str]:
+    """Of these options, those that were given, as they are typed; 0 is given too."""
+    values = ((name, getattr(args, name)) for name in names)
+    return [f"--{name.replace('_', '-')}" for name, value in values if value is not None and value is not False]
 
 
 def number(text: str) -> float:
@@ -190,6 +197,14 @@ def pairs(items: Sequence[str], what: str) -> dict[str, str]:
             raise InputError(f"{what} {key} is there twice, as {pairs[key]} and as {value}; give it once")
         pairs[key] = value
     return pairs
+
+
+def place(text: str) -> Path:
+    """The type of an argument that may lie in a bucket as well as on a disk."""
+    try:
+        return folders.place(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def check_folder(out: Path) -> None:

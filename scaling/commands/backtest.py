@@ -14,7 +14,7 @@ def add(verbs: arguments.Verbs) -> None:
         "walk a law forward over a table: fit the smaller runs, predict the larger, count what the intervals held",
         "scaling backtest runs.csv --law chinchilla --plot backtest.svg",
     )
-    verb.add_argument("table", type=Path, help=laws.TABLE)
+    verb.add_argument("table", type=arguments.place, help=laws.TABLE)
     verb.add_argument(
         "--law",
         type=arguments.law,

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from analysis.frontier import Array
 
 PUBLISHED = "published"
+BEYOND = 10.0  # times the compute of the largest run, the target of a study that has begun, where none is given
+ALONG = 5  # places of a compute-optimal line
 REACH, LEAST = 3000.0, 3072.0  # smallest size by default: a share of the target's, and the smallest standard shape
 
 
@@ -41,31 +43,43 @@ def add(verbs: arguments.Verbs) -> None:
         metavar="STUDY.py",
         help="configs of studies, side by side: what each leaves at the target, and what it costs; no design is made",
     )
-    _asked(design)
+    _asked(design, required=True)
     suggest = arguments.verb(
         verbs,
         "suggest",
         _suggest,
         "the next runs of a study that has begun, and the interval that they will leave",
-        "scaling suggest studies/mine --target 1e9,2e10 --flops 5e18",
+        "scaling suggest studies/mine --flops 5e18 --target 1e9,2e10",
     )
-    suggest.add_argument("table", type=Path, help="a study's folder, or a table of its runs")
+    suggest.add_argument("table", type=arguments.place, help="a study's folder, or a table of its runs")
     suggest.add_argument(
         "--until",
         type=arguments.number,
         metavar="SHARE",
         help="half width of the law's interval that is enough, such as 0.02: says whether it is reached, or can be",
     )
-    _asked(suggest)
+    _asked(suggest, required=False)
 
 
-def _asked(verb: argparse.ArgumentParser) -> None:
+def _asked(verb: argparse.ArgumentParser, required: bool) -> None:
     """What both verbs take: the forecast, the budget, and which runs there may be."""
+    largest = "" if required else f" ({BEYOND:g} times the FLOP of the largest run)"
     verb.add_argument(
         "--target",
-        required=True,
+        required=required,
         metavar="C|N,D",
-        help="of the forecast: FLOP, spent as the laws believed have it, or parameters and tokens, 1e9,2e10",
+        help=f"of the forecast: FLOP, spent as the laws believed have it, or parameters and tokens, 1e9,2e10{largest}",
+    )
+    verb.add_argument(
+        "--along",
+        action="store_true",
+        help="the forecast is along the best models from the budget's FLOP to --target C",
+    )
+    verb.add_argument(
+        "--aim",
+        choices=("forecast", "exponent", "forms"),
+        default="forecast",
+        help="what is made narrow: the forecast, the exponent of N_opt, or what tells that the law bends",
     )
     verb.add_argument("--flops", type=arguments.number, metavar="C", help="the budget of the runs together, in FLOP")
     verb.add_argument("--hardware", metavar="NAME", help="such as h100:8, rtx4090:2, v5p-128; with --hours")
@@ -73,7 +87,11 @@ def _asked(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--utilisation", type=arguments.number, default=0.4, help="share of the chips' peak that training reaches (0.4)"
     )
-    verb.add_argument("--law", type=arguments.law, help="fitted to the runs that are there (chinchilla)")
+    verb.add_argument(
+        "--law",
+        type=arguments.law,
+        help="fitted to the runs that are there (chinchilla); of published laws, those of that form",
+    )
     verb.add_argument(
         "--sizes", type=arguments.number, nargs=2, metavar="N", help="smallest and largest model to train"
     )
@@ -91,10 +109,18 @@ def _asked(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--runs", type=arguments.count, metavar="N", help="at most (24)")
     verb.add_argument("--repeats", type=arguments.count, metavar="N", help="of one run with other seeds, at most (3)")
     verb.add_argument(
-        "--checks", type=arguments.number, metavar="SHARE", help="of the budget, to notice a law that bends (0.2)"
+        "--checks",
+        type=arguments.number,
+        metavar="SHARE",
+        help="of the budget, to notice a law that bends (0.2; 0 for none)",
     )
     verb.add_argument("--noise", type=arguments.number, help="scatter of a run, in ln(loss) (0.005, or the fit's)")
-    verb.add_argument("--overhead", type=arguments.number, metavar="C", help="FLOP that each run costs beside (0)")
+    verb.add_argument(
+        "--overhead",
+        type=arguments.number,
+        metavar="C|HOURS",
+        help="that each run costs beside its training, to compile and evaluate: hours with --hours, else FLOP (0)",
+    )
     verb.add_argument(
         "--plot",
         type=arguments.PICTURE,
@@ -118,8 +144,9 @@ def _score(args: argparse.Namespace) -> int:
     from analysis.design import score
 
     of_a_design = ("flops", "hardware", "hours", "sizes", "ratios", "max_tokens", "trunks", "runs", "repeats", "checks",
-                   "overhead", "plot", "out")  # fmt: skip
-    if given := [f"--{name.replace('_', '-')}" for name in of_a_design if getattr(args, name)]:
+                   "overhead", "plot", "out", "along")  # fmt: skip
+    given = arguments.given(args, *of_a_design)
+    if given := [*given, *(["--aim"] if args.aim != "forecast" else [])]:
         raise InputError(f"--score makes no design; leave out {', '.join(given)}")
     prior = _noisy(args, _prior(args))
     studies = [_written(name) for name in args.score]
@@ -158,12 +185,17 @@ def _suggest(args: argparse.Namespace) -> int:
     from analysis.digits import percent
     from analysis.fit import fit
     from analysis.fit.rows import admitted
+    from analysis.frontier import FLOP_PER_PARAM_TOKEN
 
     if args.until is not None and not args.until > 0:
         raise InputError(f"--until {args.until:g}: wanted a number above 0, such as 0.02")
     table = laws.asked_for(args)
     fitted = fit(args.law or "chinchilla", table)
     rows = admitted(type(fitted.law), table)
+    if args.target is None:
+        C = BEYOND * FLOP_PER_PARAM_TOKEN * float((rows["params"] * rows["tokens"]).max())
+        args.target = f"{C:.4g}"
+        arguments.say(f"--target {args.target}: {BEYOND:g} times the FLOP of the largest run, as none is given")
     made, write, draw = _made(args, prior.of_fit(fitted), (rows["params"], rows["tokens"]))
     code = arguments.answer(made, args.json, (args.plot, draw), (args.out, write))
     if args.until is not None and made.before is not None:
@@ -187,7 +219,8 @@ def _made(
     from analysis.design.pool import RATIOS, pool, standard_sizes
 
     prior = _noisy(args, prior)
-    flops, target = _flops(args), _target(args.target, prior)
+    flops, rate = _flops(args)
+    target = _target(args.target, prior, flops if args.along else None)
     N = float(target.params[0])
     if args.sizes is None and N < LEAST:
         raise InputError(f"a target of {N:g} parameters, and the smallest standard shape has {LEAST:g}; give --sizes")
@@ -200,7 +233,7 @@ def _made(
         ratios=(fewest, most),
         most_tokens=float("inf") if args.max_tokens is None else args.max_tokens,
         trunks=args.trunks,
-        overhead=args.overhead or 0.0,
+        overhead=(args.overhead or 0.0) * rate,
     )
     made = design.design(
         prior,
@@ -211,6 +244,7 @@ def _made(
         runs=args.runs or design.RUNS,
         repeats=args.repeats or design.REPEATS,
         begun=begun or NOTHING,
+        aim=args.aim,
     )
 
     def write(path: Path) -> None:
@@ -224,15 +258,16 @@ def _made(
     return made, write, draw
 
 
-def _flops(args: argparse.Namespace) -> float:
-    """The budget, all runs together."""
+def _flops(args: argparse.Namespace) -> tuple[float, float]:
+    """FLOP of the budget, all runs together, and of the unit in which it is given."""
     from analysis.plan.budget import Budget, Machine
 
     if (args.flops is None) == (args.hours is None) or (args.hardware is None) != (args.hours is None):
         raise InputError("wanted one budget: --flops C, or --hardware NAME --hours H")
     if args.hours is None:
-        return Budget.of_flops(args.flops).flops
-    return Budget.of_hardware(Machine.named(args.hardware, args.utilisation), args.hours).flops
+        return Budget.of_flops(args.flops).flops, 1.0
+    machine = Machine.named(args.hardware, args.utilisation)
+    return Budget.of_hardware(machine, args.hours).flops, machine.flops_per_hour
 
 
 def _prior(args: argparse.Namespace) -> "Prior":
@@ -245,9 +280,7 @@ def _prior(args: argparse.Namespace) -> "Prior":
         if given := " ".join(name for name, value in read.items() if value):
             raise InputError(f"{given}: of the table of --prior TABLE; leave out")
     if args.prior == PUBLISHED:
-        if args.law is not None:
-            raise InputError("--law is of the runs of --prior TABLE; the published laws have forms of their own")
-        return prior.published()
+        return prior.published(form=args.law)
     if path.suffix == ".json":
         found = arguments.read_fit(path)
         if args.law not in (None, found.law.name):
@@ -256,7 +289,8 @@ def _prior(args: argparse.Namespace) -> "Prior":
     return prior.of_fit(fit(args.law or "chinchilla", laws.asked_for(args, path)))
 
 
-def _target(text: str, prior: "Prior") -> "Target":
+def _target(text: str, prior: "Prior", nearest: float | None = None) -> "Target":
+    """Where the forecast is wanted, the far end first: one place, or several from so many FLOP on."""
     import numpy as np
 
     from analysis import frontier
@@ -268,9 +302,11 @@ def _target(text: str, prior: "Prior") -> "Target":
         values = []
     if len(values) not in (1, 2) or not all(value > 0 for value in values):
         raise InputError(f"--target {text}: wanted FLOP, such as 1e21, or parameters and tokens, such as 1e9,2e10")
+    if nearest is not None and (len(values) == 2 or values[0] <= nearest):
+        raise InputError(f"--along: wanted --target C above the budget's {nearest:g} FLOP; found {text}")
     if len(values) == 2:
         return Target(*(np.array([value]) for value in values))
-    C = values[0]
-    best = [float(frontier.best(law, C).params) for law in prior.laws]
-    N = float(np.exp(np.mean(np.log(best))))
-    return Target(np.array([N]), np.array([C / (frontier.FLOP_PER_PARAM_TOKEN * N)]))
+    C = np.geomspace(values[0], nearest, ALONG) if nearest is not None else np.array(values)
+    best = np.array([[float(frontier.best(law, c).params) for law in prior.laws] for c in C])
+    N = np.exp(np.log(best).mean(1))
+    return Target(N, C / (frontier.FLOP_PER_PARAM_TOKEN * N))

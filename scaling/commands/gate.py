@@ -1,7 +1,6 @@
 """scaling gate: whether a change is promoted, by a rule given before."""
 
 import argparse
-from pathlib import Path
 
 from scaling.commands import arguments
 from scaling.commands.laws import TABLE, floor_of, floors, pair, two_tables
@@ -15,8 +14,10 @@ def add(verbs: arguments.Verbs) -> None:
         "whether a change passes: its effective speed-up over a baseline, by a rule given before",
         "scaling gate studies/baseline studies/change --at-least 1.05 --at 1e21 --floor-from law.json",
     )
-    gate.add_argument("a", type=Path, metavar="baseline", help=TABLE)
-    gate.add_argument("b", type=Path, metavar="candidate", help="the same; parts of one table by --where-a, --where-b")
+    gate.add_argument("a", type=arguments.place, metavar="baseline", help=TABLE)
+    gate.add_argument(
+        "b", type=arguments.place, metavar="candidate", help="the same; parts of one table by --where-a, --where-b"
+    )
     gate.add_argument(
         "--at-least",
         type=arguments.number,

@@ -41,6 +41,9 @@ def add(verbs: arguments.Verbs) -> None:
         metavar="PLACE",
         help="cache folder with prepared tokens; each machine copies gs://bucket/it",
     )
+    verb.add_argument(
+        "--direct", action="store_true", help="the program writes to the bucket of --out itself, nothing is mounted"
+    )
     verb.add_argument("--image", default="", help="container image with this program, see Dockerfile")
     verb.add_argument("--spot", action="store_true", help="cheaper chips that may be taken away at any time")
     verb.add_argument("--time", default="", metavar="LIMIT", help="as in 90m, 12h, 2d")
@@ -149,6 +152,7 @@ def _request(args: argparse.Namespace) -> "Request":
         tensorboard=args.tensorboard,
         profile=args.profile,
         save_steps=args.save_steps,
+        direct=args.direct,
     )
 
 

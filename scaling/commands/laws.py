@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scaling import folders
 from scaling.commands import arguments
 from scaling.errors import InputError
 
@@ -27,7 +28,7 @@ def add(verbs: arguments.Verbs) -> None:
         "how compute is best split into parameters and tokens, with intervals",
         "scaling allocate studies/isoflop --approach isoflop --budgets 1e21 1e22",
     )
-    allocate.add_argument("table", type=Path, nargs="+", help=TABLE)
+    allocate.add_argument("table", type=arguments.place, nargs="+", help=TABLE)
     allocate.add_argument(
         "--approach",
         choices=["auto", "envelope", "hull", "isoflop", "surface", "optima", "all"],
@@ -64,8 +65,8 @@ def add(verbs: arguments.Verbs) -> None:
         "how many times the compute of ladder B ladder A needs for the same loss",
         "scaling compare studies/baseline studies/change",
     )
-    compare.add_argument("a", type=Path, help=TABLE)
-    compare.add_argument("b", type=Path, help="the same; parts of one table by --where-a and --where-b")
+    compare.add_argument("a", type=arguments.place, help=TABLE)
+    compare.add_argument("b", type=arguments.place, help="the same; parts of one table by --where-a and --where-b")
     compare.add_argument(
         "--law", type=arguments.law, help="by which to compare (chinchilla where both ladders allow it, else kaplan-c)"
     )
@@ -84,7 +85,7 @@ def _add_fit(verbs: arguments.Verbs) -> None:
     fit.add_argument(
         "law", nargs="?", type=arguments.law, help="name of a law, --list shows them; or your own, FILE.py:Name"
     )
-    fit.add_argument("table", nargs="*", type=Path, help=TABLE)
+    fit.add_argument("table", nargs="*", type=arguments.place, help=TABLE)
     fit.add_argument(
         "--list", action="store_true", help="show the laws, their columns and the runs that they are about"
     )
@@ -422,7 +423,7 @@ def _asked(args: argparse.Namespace) -> tuple[list["type[Law]"], Path | list[Pat
         raise InputError("--choose: wanted a table, such as: scaling fit --choose chinchilla q-norm runs.csv")
     if args.against or len(names) == 1:
         raise InputError("--choose: wanted two laws or more, or none for the usual ones, and no --against beside it")
-    return names, one_or_all([Path(word) for word in others])
+    return names, one_or_all([folders.place(word) for word in others])
 
 
 def _undecided(choice: "Choice", args: argparse.Namespace) -> int:

@@ -18,7 +18,10 @@ def add(verbs: arguments.Verbs) -> None:
         "scaling mix fit runs.csv --columns share_code=CODE share_web=WEB loss_code=VAL_CODE --out mix.json",
     )
     fit.add_argument(
-        "table", nargs="+", type=Path, help=f"{laws.TABLE}: columns share_NAME, loss_NAME, perhaps params and tokens"
+        "table",
+        nargs="+",
+        type=arguments.place,
+        help=f"{laws.TABLE}: columns share_NAME, loss_NAME, perhaps params and tokens",
     )
     laws.rows(fit)
     fit.add_argument(

@@ -33,7 +33,7 @@ def add(verbs: arguments.Verbs) -> None:
     predict.set_defaults(takes_columns=True)  # --params 1e9: the columns of its law
     predict.add_argument(
         "fit",
-        type=Path,
+        type=arguments.place,
         nargs="+",
         help="a file from scaling fit --out, then the columns of its law; or published:NAME; or one from --store, with "
         "--measured; or, with --schedule, loss curves of one model with their learning rates: tables, logs, or the "
@@ -398,7 +398,7 @@ def _compare_experts(args: argparse.Namespace, budget: "Budget") -> int:
 
 def _refuse(args: argparse.Namespace, why: str, *names: str) -> None:
     """Options that do not go with what was given."""
-    given = " ".join(f"--{name.replace('_', '-')}" for name in names if getattr(args, name) not in (None, False))
+    given = " ".join(arguments.given(args, *names))
     if given:
         raise InputError(f"{why}: leave out {given}")
 

@@ -1,10 +1,11 @@
 """scaling sample: what a trained model writes."""
 
 import argparse
-from pathlib import Path
 
 from scaling.commands import arguments
 from scaling.errors import InputError
+
+TOKENS = 200  # that are sampled
 
 
 def add(verbs: arguments.Verbs) -> None:
@@ -16,13 +17,16 @@ def add(verbs: arguments.Verbs) -> None:
         "scaling sample studies/quickstart --prompt 'def ' --tokens 100",
     )
     verb.add_argument(
-        "model", type=Path, metavar="STUDY[/RUN]", help="folder of the study, and a run of it (the one of lowest loss)"
+        "model",
+        type=arguments.place,
+        metavar="STUDY[/RUN]",
+        help="folder of the study, and a run of it (the one of lowest loss)",
     )
-    verb.add_argument("--prompt", default="", help="text to go on from (the beginning of a document)")
-    verb.add_argument("--tokens", type=arguments.count, default=200, metavar="N", help="at most (200)")
-    verb.add_argument("--temperature", type=arguments.number, default=1.0, help="0 takes the likeliest each time (1)")
-    verb.add_argument("--top", type=arguments.count, default=0, metavar="K", help="draw from the K likeliest alone")
-    verb.add_argument("--seed", type=int, default=0)
+    verb.add_argument("--prompt", help="text to go on from (the beginning of a document)")
+    verb.add_argument("--tokens", type=arguments.count, metavar="N", help=f"at most ({TOKENS})")
+    verb.add_argument("--temperature", type=arguments.number, help="0 takes the likeliest each time (1)")
+    verb.add_argument("--top", type=arguments.count, metavar="K", help="draw from the K likeliest alone")
+    verb.add_argument("--seed", type=int, help="of the draws (0)")
     verb.add_argument(
         "--weights",
         type=arguments.out_file(".safetensors"),
@@ -33,12 +37,16 @@ def add(verbs: arguments.Verbs) -> None:
 
 
 def _sample(args: argparse.Namespace) -> int:
-    if args.temperature < 0 or args.seed < 0:
-        raise InputError(f"--temperature {args.temperature:g} --seed {args.seed}: wanted numbers from 0 on")
-    if args.prompt.encode(errors="replace").decode() != args.prompt:
+    of_text = ("prompt", "tokens", "temperature", "top", "seed", "json")
+    given = arguments.given(args, *of_text)
+    if args.weights and given:
+        raise InputError(f"--weights writes the model, and {given[0]} is about text; leave out {', '.join(given)}")
+    temperature, seed = (1.0 if args.temperature is None else args.temperature), args.seed or 0
+    if temperature < 0 or seed < 0:
+        raise InputError(f"--temperature {temperature:g} --seed {seed}: wanted numbers from 0 on")
+    prompt = args.prompt or ""
+    if prompt.encode(errors="replace").decode() != prompt:
         raise InputError("--prompt: it is not UTF-8")
-    if args.weights and args.prompt:
-        raise InputError("--weights writes the model and --prompt its text; give one of them")
     from scaling import study, trained
 
     found = trained.load(*study.place(args.model))
@@ -48,12 +56,12 @@ def _sample(args: argparse.Namespace) -> int:
             arguments.say(f"written: {path}")
         arguments.say(size)
         return 0
-    text, ended = found.sample(args.prompt, args.tokens, temperature=args.temperature, top=args.top, seed=args.seed)
+    text, ended = found.sample(prompt, args.tokens or TOKENS, temperature=temperature, top=args.top or 0, seed=seed)
     if args.json:
-        arguments.print_json({"run": found.id, "prompt": args.prompt, "text": text, "ended": ended})
+        arguments.print_json({"run": found.id, "prompt": prompt, "text": text, "ended": ended})
         return 0
     arguments.say(size)
-    print(args.prompt + text)
+    print(prompt + text)
     if ended:
         arguments.say("the model ended its document here")
     return 0

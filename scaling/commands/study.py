@@ -6,11 +6,12 @@ import hashlib
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scaling import folders, terminal
+from scaling.buckets import Bucket
 from scaling.commands import arguments, laws, together
 from scaling.errors import InputError
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 QUICKSTART = "configs.quickstart"
 FEW = 60  # runs that are listed one by one
 WATCH = 2.0  # seconds between two looks
+WATCH_AWAY = 10.0  # the same at a bucket
 LIVE = 10.0  # seconds between two pages
 
 
@@ -43,7 +45,7 @@ def add(verbs: arguments.Verbs) -> None:
     )
     quick.add_argument("--data", metavar="SOURCE", help="your own text, such as text:'notes/**/*.md'; see docs/data.md")
     quick.add_argument(
-        "--out", type=Path, help="folder of the study (studies/quickstart, with --data a name of its own)"
+        "--out", type=arguments.place, help="folder of the study (studies/quickstart, with --data a name of its own)"
     )
     arguments.settings(quick)
     arguments.layout(quick)
@@ -74,7 +76,7 @@ def add(verbs: arguments.Verbs) -> None:
     show.add_argument("--json", action="store_true")
     show.add_argument("--keys", action="store_true", help="what --set knows, instead of the runs")
     show.add_argument("--calibrate", action="store_true", help="measure the programs here first, once per machine")
-    run.add_argument("--out", type=Path, required=True, help="folder of the study")
+    run.add_argument("--out", type=arguments.place, required=True, help="folder of the study, or gs://... or s3://...")
     run.add_argument("--shard", metavar="3/16", help="train the third of sixteen parts, of about equal cost")
     run.add_argument("--retry", action="store_true", help="try again what was left out")
     arguments.layout(run)
@@ -97,12 +99,14 @@ def add(verbs: arguments.Verbs) -> None:
         "scaling study import studies/quickstart runs.tar",
     )
     for verb in (state, export, take):
-        verb.add_argument("dir", type=Path, help="folder of the study")
+        verb.add_argument("dir", type=arguments.place, help="folder of the study")
     state.add_argument("--json", action="store_true")
     state.add_argument("--watch", action="store_true", help="show it again every few seconds until all is done")
     state.add_argument("--runs", action="store_true", help="a line per run, however many there are")
-    take.add_argument("file", type=Path, help="what study export --records wrote")
-    export.add_argument("--records", type=Path, metavar="FILE.tar|FOLDER", help="finished runs, for study import")
+    take.add_argument("file", type=arguments.place, help="what study export --records wrote")
+    export.add_argument(
+        "--records", type=arguments.place, metavar="FILE.tar|FOLDER", help="finished runs, for study import"
+    )
     export.add_argument("--csv", type=arguments.OUT, metavar="FILE")
     export.add_argument("--parquet", type=arguments.OUT, metavar="FILE")
     export.add_argument("--tensorboard", type=Path, metavar="DIR", help="all learning curves, a folder for each run")
@@ -115,12 +119,13 @@ def add(verbs: arguments.Verbs) -> None:
         "figures, constants and intervals as one self-contained page, of a study or of anybody's table or logs",
         "scaling report runs.csv --columns params=n_params",
     )
-    report.add_argument("table", type=Path, help=laws.TABLE)
+    report.add_argument("table", type=arguments.place, nargs="+", help=laws.TABLE)
     report.add_argument(
         "--out",
-        type=Path,
+        type=arguments.place,
         metavar="FOLDER",
-        help="of the page (DIR/report of a study, NAME-report here of NAME.csv or of a folder of logs NAME)",
+        help="of the page (DIR/report of a study, NAME-report here of NAME.csv or a folder of logs NAME, the first of "
+        "several)",
     )
     report.add_argument(
         "--live",
@@ -165,34 +170,51 @@ def _run_study(config: str, settings: dict[str, str], out: Path, args: argparse.
     retry = vars(args).get("retry", False)
     wanted = question.load(config, settings, arguments.say)
     ask = question.more(config, settings, arguments.say)
+    asked_with = settings if ask is not None and parts == 1 else None
     while True:
-        whole, packs = plan(wanted, out, args, part, parts)
+        whole, packs = plan(wanted, out, args, part, parts, asked_with)
         if not packs:
             arguments.say(f"{out}: part {shard} has no runs")
             return 0
         outcome = train(whole, packs, args, shard=shard, retry=retry)
         if outcome.left or outcome.failed:
             break
-        if ask is not None and parts == 1 and whole.asked and whole.asked.closed:
+        if ask is None or asked_with is None:
+            break
+        if whole.asked and whole.asked.closed:
             arguments.say(
-                f"{out}: the config's `more` was asked before, and had no more to add; a new --out folder asks again"
+                f"{out}: the config's `more` was asked before with these settings, and had no more to add; others ask "
+                "again"
             )
             break
-        if ask is None or parts > 1 or not _ask(ask, whole, wanted):
+        if not _ask(ask, whole, wanted, asked_with):
             break
     if outcome.finished + outcome.diverged and not outcome.interrupted and parts == 1:
-        _write_report(out, only_if_older_than=[out / "study.json", *out.glob("packs/*/*/done.json")])
+        _write_report(out, only_if_older_than=_what_a_page_shows(out))
     return outcome.exit_code
 
 
+def _what_a_page_shows(out: Path) -> list[Path]:
+    """The files of a study that are older than its page where nothing has changed; none in a bucket, where to look
+    at each takes longer than to write a page.
+    """
+    return [] if isinstance(out, Bucket) else [out / "study.json", *out.glob("packs/*/*/done.json")]
+
+
 def plan(
-    wanted: "Study", out: Path, args: argparse.Namespace, part: int = 1, parts: int = 1
+    wanted: "Study",
+    out: Path,
+    args: argparse.Namespace,
+    part: int = 1,
+    parts: int = 1,
+    settings: Mapping[str, str] | None = None,
 ) -> tuple["StudyFolder", Sequence["Pack"]]:
     """The study in its folder, made there or found, and the packs of one of its parts."""
     from scaling import study
 
     arguments.check_folder(out)
-    whole = study.prepare(wanted, out, pack=args.pack, workers=args.workers, shards_of=parts, say=arguments.say)
+    spread = {"pack": args.pack, "workers": args.workers, "shards_of": parts}
+    whole = study.prepare(wanted, out, **spread, settings=settings, say=arguments.say)
     return whole, whole.part(part, parts)
 
 
@@ -205,9 +227,10 @@ def train(
     retry: bool = False,
 ) -> "Outcome":
     """Trains what these packs have left and says what is left then; how it ended."""
-    from scaling import workers
+    from scaling import study, workers
 
-    _say_what_is_open(whole, packs, shard, retry)
+    with study.at_a_glance(whole):
+        _say_what_is_open(whole, packs, shard, retry)
     outcome = workers.run(whole, packs=packs, retry=retry, shared=bool(args.workers), say=arguments.say)
     if outcome.left or outcome.failed:
         done = outcome.finished + outcome.diverged
@@ -251,7 +274,9 @@ def _only_given_up(whole: "StudyFolder", packs: Sequence["Pack"]) -> bool:
     return all(whole.quarantined(pack) for pack in packs if not whole.done(pack))
 
 
-def _ask(ask: Callable[["Table"], Sequence["RunConfig"]], whole: "StudyFolder", wanted: "Study") -> bool:
+def _ask(
+    ask: Callable[["Table"], Sequence["RunConfig"]], whole: "StudyFolder", wanted: "Study", settings: Mapping[str, str]
+) -> bool:
     """Asks the config for more runs, now that all are done, and writes its answer down; whether there are any."""
     from scaling import study
 
@@ -259,7 +284,7 @@ def _ask(ask: Callable[["Table"], Sequence["RunConfig"]], whole: "StudyFolder", 
     from analysis.load import load
 
     runs = ask(load(whole.path))
-    added = study.answer(whole.path, wanted.runs, whole.asked, runs, arguments.say)
+    added = study.answer(whole.path, wanted.runs, whole.asked, runs, settings, arguments.say)
     arguments.say(f"{whole.path}: the config adds {len(runs)} runs" if added else f"{whole.path}: no run is added")
     return added
 
@@ -354,7 +379,7 @@ def _show_costs(runs: Sequence["RunConfig"], args: argparse.Namespace) -> None:
 
 
 def _study_status(args: argparse.Namespace) -> int:
-    from scaling import status, study
+    from scaling import goodput, status, study
 
     if args.json:
         arguments.print_json(
@@ -375,14 +400,20 @@ def _study_status(args: argparse.Namespace) -> int:
         return 0
     while True:
         whole = study.read(args.dir)
-        now = status.of(whole)
+        with study.at_a_glance(whole):
+            now, spent = status.of(whole), goodput.of(whole)
         if args.watch and sys.stdout.isatty():
             terminal.obeyed(sys.stdout).write("\033[2J\033[H")
-        print("\n".join(_glance(now, args.runs or (not args.watch and len(now.runs) <= FEW))), flush=True)
+        lines = _glance(now, args.runs or (not args.watch and len(now.runs) <= FEW))
+        if spent:
+            lines.append(f"{spent}")
+        if not args.watch:
+            lines += _ends(whole, now)
+        print("\n".join(lines), flush=True)
         over = all(each.state in ("done", "quarantined") for each in now.packs)
         if not args.watch or over:
             return 0
-        time.sleep(WATCH)
+        time.sleep(WATCH_AWAY if isinstance(whole.path, Bucket) else WATCH)
 
 
 def _glance(now: "Status", each_run: bool) -> list[str]:
@@ -401,7 +432,8 @@ def _glance(now: "Status", each_run: bool) -> list[str]:
     for each in now.packs:
         if each.state == "running":
             at = f"{each.steps:,} of {each.pack.steps:,} updates"
-            lines.append(f"pack {each.pack.id}: {len(each.pack.runs)} runs, {at}, by {each.holder}")
+            n = len(each.pack.runs)
+            lines.append(f"pack {each.pack.id}: {n} run{'s' * (n > 1)}, {at}, by {each.holder}")
         elif each.error:
             lines.append(f"pack {each.pack.id}: {each.state}, {each.error}")
     counts = now.counts
@@ -409,10 +441,25 @@ def _glance(now: "Status", each_run: bool) -> list[str]:
     states = ", ".join(f"{n} {state}" for state, n in counts.items())
     left = f", about {progress_bar.clock(now.left)} left" if now.left else ""
     lines.append(f"{finished} of {len(now.runs)} runs finished ({states}); {now.share:.0%} of the updates{left}")
-    if any(each.state == "running" for each in now.packs):
-        lines.append("what unfinished runs will end at: scaling predict DIR --schedule planned")
     if "quarantined" in counts:
         lines.append("what is quarantined is tried again by scaling study run ... --retry")
+    return lines
+
+
+def _ends(whole: "StudyFolder", now: "Status") -> list[str]:
+    """What the runs that are trained now will end at, as far as their curves tell."""
+    running = [each.pack for each in now.packs if each.state == "running"]
+    if not running:
+        return []
+    arguments.fits_on_the_cpu()
+    from analysis import schedule_forecast
+
+    told = schedule_forecast.of_running(whole, running)
+    lines = ["", "where runs in training end, by the annealing law of their curves:"]
+    for run, ending in told.items():
+        lines.append(f"  {run} {ending if isinstance(ending, str) else f'ends at {ending.told()}'}")
+    if (more := sum(len(pack.runs) for pack in running) - len(told)) > 0:
+        lines.append(f"  {more} more: scaling predict {whole.path} --schedule planned")
     return lines
 
 
@@ -471,31 +518,32 @@ def _curves_by_run(curves: "Table") -> dict[str, dict[str, "np.ndarray"]]:
 
 
 def _report(args: argparse.Namespace) -> int:
-    if not (args.table / "study.json").exists():
+    folder = args.table[0]
+    if len(args.table) > 1 or not (folder / "study.json").exists():
         return _report_table(args)
     arguments.fits_on_the_cpu()
     if args.columns or args.where or args.best_of:
         raise InputError(
-            f"{args.table}: --columns, --where and --best-of are for tables; export the study's with scaling study "
-            f"export {args.table} --csv runs.csv"
+            f"{folder}: --columns, --where and --best-of are for tables; export the study's with scaling study "
+            f"export {folder} --csv runs.csv"
         )
     if args.live is not None:
         return _report_live(args)
-    _write_report(args.table, out=args.out, as_json=args.json)
+    _write_report(folder, out=args.out, as_json=args.json)
     return 0
 
 
 def _report_table(args: argparse.Namespace) -> int:
     if args.live is not None:
-        raise InputError(f"--live: {args.table} is no folder of a study, whose runs train")
+        raise InputError(f"--live: {args.table[0]} is no folder of a study, whose runs train; wanted one alone")
     arguments.fits_on_the_cpu()
     from analysis import report
 
     table = laws.asked_for(args)
-    name = args.table.resolve().name  # of a folder of logs, too, which may be given as a dot
+    name = args.table[0].resolve().name  # of a folder of logs, too, which may be given as a dot
     page = (args.out or Path(f"{Path(name).stem}-report")) / "index.html"
     _try_page(page)
-    found, texts = report.files_of_table(table, name)
+    found, texts = report.files_of_table(table, name if len(args.table) == 1 else table.source)
     arguments.answer(found, args.json, (page, lambda page: report.put(texts, page.parent)))
     if not args.json:
         print(f"The page: {page}")
@@ -511,7 +559,7 @@ def _report_live(args: argparse.Namespace) -> int:
     from analysis import report
     from scaling import status, study
 
-    folder, seen = args.table, None
+    folder, seen = args.table[0], None
     page = folder / "report" / "index.html"
     arguments.say(f"{page}: written again every {args.live:g} s while runs train; an open browser shows it")
     try:

@@ -2,8 +2,10 @@
 
 import argparse
 import os
+import time
 from pathlib import Path
 
+from scaling.buckets import Bucket
 from scaling.commands import arguments
 from scaling.errors import InputError
 
@@ -51,6 +53,7 @@ def run(args: argparse.Namespace) -> int:
     """Plans the study in the first process and trains in all."""
     from scaling import checkpoints, distributed, mesh_axes, numerics, question, sharding, split, study, watch
 
+    began = time.monotonic()
     if args.workers:
         raise InputError("--mesh and --distributed use all devices for one pack: leave out --workers")
     arguments.check_folder(args.out)
@@ -73,6 +76,11 @@ def run(args: argparse.Namespace) -> int:
 
     with distributed.Notice(arguments.say) as notice:
         try:
+            if isinstance(args.out, Bucket) and args.out.scheme != "gs" and jax.process_count() > 1:
+                raise InputError(
+                    f"--out {args.out}: several processes write the checkpoint of one run together only to gs:// or to "
+                    "a disk that all see; mount the bucket, or train on one host"
+                )
             sizes = sizes or mesh_axes.usual(jax.device_count(), sharding.slices_of(jax.devices()))
             checkpoints.together("begun")  # where they first meet CPUs wait for 30 s only, and to plan may take longer
             settings = numerics.settings(environment)
@@ -111,6 +119,7 @@ def run(args: argparse.Namespace) -> int:
                     tensorboard=args.tensorboard,
                     profile=profile,
                     peak=args.peak,
+                    since=began,
                 )
                 checkpoints.together("done")
         except (jax.errors.JaxRuntimeError, ConnectionError) as error:

@@ -22,7 +22,7 @@ def add(verbs: arguments.Verbs) -> None:
         "the best learning rate of each size and length, and the law LR(N, D, B) through them, or how far it moves",
         "scaling tune studies/rates --out rates.json --plot rates.svg",
     )
-    tune.add_argument("table", type=Path, nargs="?", help=f"{laws.TABLE}, with several rates per size")
+    tune.add_argument("table", type=arguments.place, nargs="?", help=f"{laws.TABLE}, with several rates per size")
     tune.add_argument(
         "--coordinate-check",
         metavar="CONFIG",

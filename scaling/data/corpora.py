@@ -5,6 +5,7 @@ python:stdlib         the standard library: another distribution of the same lan
 text:GLOB[,GLOB...]   .txt[.gz], .md, .jsonl[.gz|.zst], .parquet
 tfds:NAME[/CONFIG]    TensorFlow Datasets, prepared beforehand; ?split=..., ?field=..., ?data_dir=...
 synthetic:...         a generated language of known entropy (`scaling.data.synthetic`)
+task:...              questions with their answers: sums, copies (`scaling.data.tasks`)
 sample(STUDY/RUN, ..) what a trained model writes (`scaling.data.sampled`)
 RULE(SOURCE, ...)     another source, changed by a rule (`scaling.data.transformations`, `scaling.data.quality`)
 
@@ -18,13 +19,15 @@ from scaling.data import expressions, mixture, quality, sampled
 from scaling.data.documents import Corpus
 from scaling.data.python_sources import PythonCorpus
 from scaling.data.synthetic import SyntheticCorpus
+from scaling.data.tasks import TaskCorpus
 from scaling.data.text_files import TextCorpus, inside
 from scaling.data.tfds import TfdsCorpus
 from scaling.data.transformations import transformed
 from scaling.errors import InputError
 
 USAGE = (
-    "python, python:stdlib, text:GLOB, tfds:NAME, synthetic:KEY=VALUE,..., sample(STUDY/RUN, ...), RULE(SOURCE, ...), "
+    "python, python:stdlib, text:GLOB, tfds:NAME, synthetic:KEY=VALUE,..., task:KIND?KEY=VALUE, "
+    "sample(STUDY/RUN, ...), RULE(SOURCE, ...), "
     "mix:SHARE*SOURCE+SHARE*SOURCE or tokens:ID"
 )
 
@@ -59,6 +62,8 @@ def open_corpus(source: str) -> Corpus:
             return TfdsCorpus(source)
         case "synthetic":
             return SyntheticCorpus(source)
+        case "task":
+            return TaskCorpus.of(source)
     files = os.path.expanduser(source.partition("?field=")[0])
     if os.path.exists(files) or next(glob.iglob(files), None):
         hint = inside(source) if os.path.isdir(files) else source

@@ -185,7 +185,7 @@ def _check(m: Field) -> None:
     m["validation_source"].text()
     m["n_vocab"].whole(1)
     m["dtype"].one_of("uint16", "uint32")
-    m["tokenizer"]["kind"].one_of("bytes", "bpe", *KINDS, IMPORTED)
+    m["tokenizer"]["kind"].one_of("bytes", "characters", "bpe", *KINDS, IMPORTED)
     if not -1 <= m["tokenizer"]["eos"].whole(-1) < m["n_vocab"].value:
         raise m["tokenizer"]["eos"].wrong("a token")
     if rate := m.get("entropy_rate"):

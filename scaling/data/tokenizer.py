@@ -1,6 +1,7 @@
 """Text to token ids and back, exactly: SentencePiece BPE with byte fallback, plain bytes, or another's vocabulary.
 
-Both give back every text, because a token is a string of bytes and the bytes of all tokens joined are the text. Each
+They give back every text, because a token is a string of bytes and the bytes of all tokens joined are the text; so do
+the characters of a source that has but a few, which refuse all others. Each
 document ends with one separator, `eos`, that stands for no bytes.
 """
 
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from scaling import folders
+from scaling.config import CHARACTERS
 from scaling.data import vocabularies
 from scaling.data.vocabularies import HuggingFace, Tiktoken
 from scaling.errors import InputError
@@ -30,6 +32,7 @@ RESERVED = "\t\u2581\u2585"  # the trainer has its own use for these: it skips s
 MAX_SENTENCE = 4096  # characters
 MODELS = "a SentencePiece model, a tokenizer.json or a .tiktoken file"
 QUERY = re.compile(r"\?(\w+=.*)$")
+CHARACTERS_MODEL = b"characters\n"  # what those of given characters begin with, and then these
 BYTES_MODEL = b"bytes\n"  # what a saved byte tokenizer looks like
 
 
@@ -37,7 +40,8 @@ BYTES_MODEL = b"bytes\n"  # what a saved byte tokenizer looks like
 class Tokenizer:
     """Ids 0, ..., n_vocab - 1, each a string of bytes.
 
-    `model` is a serialised SentencePiece model, BYTES_MODEL, or one of `vocabularies`. Plain data, so that it pickles.
+    `model` is a serialised SentencePiece model, BYTES_MODEL, CHARACTERS_MODEL with characters, or one of
+    `vocabularies`. Plain data, so that it pickles.
     """
 
     model: bytes
@@ -47,8 +51,14 @@ class Tokenizer:
         return self.model == BYTES_MODEL
 
     @property
+    def is_characters(self) -> bool:
+        return self.model.startswith(CHARACTERS_MODEL)
+
+    @property
     def kind(self) -> str:
-        """bytes, bpe (SentencePiece), tokenizers (Hugging Face) or tiktoken."""
+        """bytes, characters, bpe (SentencePiece), tokenizers (Hugging Face) or tiktoken."""
+        if self.is_characters:
+            return "characters"
         return "bytes" if self.is_bytes else vocabularies.kind(self.model) or "bpe"
 
     @functools.cached_property
@@ -60,9 +70,16 @@ class Tokenizer:
         return hashlib.sha256(self.model).hexdigest()
 
     @functools.cached_property
+    def characters(self) -> dict[str, int]:
+        """The id of each character, of the kind that has a token for each of a few."""
+        return {c: i for i, c in enumerate(self.model.removeprefix(CHARACTERS_MODEL).decode())}
+
+    @functools.cached_property
     def n_vocab(self) -> int:
         if self._others:
             return self._others.n_vocab
+        if self.is_characters:
+            return len(self.characters) + 1
         return BYTES_VOCAB if self.is_bytes else self._processor.get_piece_size()
 
     @functools.cached_property
@@ -70,6 +87,8 @@ class Tokenizer:
         """The separator: the last token of every document."""
         if self._others:
             return self._others.eos
+        if self.is_characters:
+            return len(self.characters)
         return 256 if self.is_bytes else self._processor.eos_id()
 
     @property
@@ -84,6 +103,8 @@ class Tokenizer:
             return self._others.pieces
         if self.is_bytes:
             return (*(bytes([i]) for i in range(256)), b"")
+        if self.is_characters:
+            return (*(character.encode() for character in self.characters), b"")
         model = self._processor
         return tuple(
             bytes([int(piece[3:5], 16)])  # <0x0A>
@@ -105,6 +126,14 @@ class Tokenizer:
             return np.frombuffer(text.encode(), np.uint8).astype(np.uint16)
         if self._others:
             return np.array(self._others.encode(text), self.dtype)
+        if self.is_characters:
+            try:
+                return np.array([self.characters[c] for c in text], self.dtype)
+            except KeyError as error:
+                raise InputError(
+                    f"the text has a character {error.args[0]!r}, the vocabulary is {''.join(self.characters)!r}; add "
+                    "it, or use the bytes tokenizer"
+                ) from None
         if WHITESPACE_MARK not in text:
             return np.array(self._processor.encode(text), self.dtype)
         # SentencePiece would give the mark back as a space: spell it in bytes.
@@ -131,11 +160,14 @@ class Tokenizer:
         """A saved tokenizer, any SentencePiece model, a tokenizer.json, or a .tiktoken file.
 
         Args:
-            path: of the file; ?eos=TOKEN may follow that of a tokenizer.json, ?encoding=NAME that of a .tiktoken file.
+            path: of the file, or characters:THESE; ?eos=TOKEN may follow that of a tokenizer.json, ?encoding=NAME that
+                of a .tiktoken file.
 
         Raises:
             InputError: not a model, or one that does not give every text back.
         """
+        if path.startswith(CHARACTERS):
+            return characters_tokenizer(path.removeprefix(CHARACTERS))
         asked = None if Path(path).expanduser().exists() else QUERY.search(path)
         name, query = (path[: asked.start()], asked[1]) if asked else (path, "")
         model = folders.read_bytes(Path(name).expanduser(), f"bpe, bytes or the path of {MODELS}")
@@ -144,7 +176,7 @@ class Tokenizer:
             tokenizer = Tokenizer(vocabularies.read(name, model, query) or model)
         if tokenizer.kind == "bpe":
             _check_reversible(tokenizer, name)
-        elif not tokenizer.is_bytes:
+        elif tokenizer.kind not in ("bytes", "characters"):
             _check_pieces(tokenizer, name)
         return tokenizer
 
@@ -166,6 +198,17 @@ class Tokenizer:
 def bytes_tokenizer() -> Tokenizer:
     """256 bytes and a separator: no training, no vocabulary to choose."""
     return Tokenizer(BYTES_MODEL)
+
+
+def characters_tokenizer(characters: str) -> Tokenizer:
+    """A token for each of these characters, in their order, and a separator.
+
+    Raises:
+        InputError: none, or one twice.
+    """
+    if not characters or len(set(characters)) < len(characters):
+        raise InputError(f"{CHARACTERS}{characters}: wanted different characters, such as {CHARACTERS}0123456789+=")
+    return Tokenizer(CHARACTERS_MODEL + characters.encode())
 
 
 def train_bpe(sample: Iterable[str], n_vocab: int) -> Tokenizer:

@@ -35,15 +35,35 @@ def token_losses(
     return _predicted(model, features(model, params, tokens[:, :-1], **how), tokens, mesh)[0]
 
 
-def objective(model: ModelConfig, params: Params, tokens: jax.Array, **how: Any) -> tuple[jax.Array, jax.Array]:
+def answer_weights(tokens: jax.Array, mark: int) -> jax.Array:
+    """Of each next token its weight in the loss of answers alone, of mean 1. tokens: i32 b t+1 -> f32 b t.
+
+    Answers are the tokens after `mark`, up to the separator, which begins the window. A window without any weighs 0.
+    """
+    separator, x, target = tokens[:, :1], tokens[:, :-1], tokens[:, 1:]
+    place = jnp.arange(x.shape[1])
+
+    def last(where: jax.Array) -> jax.Array:
+        return jax.lax.cummax(jnp.where(where, place, -1), axis=1)
+
+    own = (last(x == mark) > last(x == separator)) & (target != separator)
+    return own * (x.shape[1] / jnp.maximum(own.sum(1, keepdims=True), 1))
+
+
+def objective(
+    model: ModelConfig, params: Params, tokens: jax.Array, weights: jax.Array | None = None, **how: Any
+) -> tuple[jax.Array, jax.Array]:
     """What training lowers, and the mean cross-entropy in it, nats per token. Arguments as of `token_losses`.
+
+    Args:
+      weights: of the cross-entropy of each next token, of mean 1, f32 b t; None: all alike.
 
     The rest are the model's own auxiliary loss, and z_loss times the mean of log^2 Z, Z the sum of the exponentials of
     the logits: Wortsman et al. (2023), arXiv 2309.14322, section 3.1.
     """
     found = features(model, params, tokens[:, :-1], **how)
     losses, log_total = _predicted(model, found, tokens, how.get("mesh"))
-    mean = whole = losses.mean()
+    mean = whole = (losses if weights is None else losses * weights).mean()
     if model.z_loss:
         whole = whole + model.z_loss * (log_total**2).mean()
     return (whole if found.aux is None else whole + found.aux), mean

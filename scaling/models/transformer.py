@@ -113,7 +113,8 @@ class Transformer(nn.Module):
         if self.trace:
             return jnp.concatenate(stream)
         found = head(x, g_final, b_final, w_head, self.mesh, m.norm)
-        found = found if aux is None else found._replace(aux=aux.sum())
+        if aux is not None:
+            found = found._replace(aux=aux.sum())
         if cache is None:
             return found
         return found, Cache(*map(jnp.stack, zip(*stream[1:], strict=True))) if n_layer else cache
@@ -177,7 +178,7 @@ class Transformer(nn.Module):
             q, k = rotate(q, *turned), rotate(k, *turned)
         if seen:
             seen = [jax.lax.dynamic_update_slice_in_dim(old, new, at, 1) for old, new in zip(seen, (k, v), strict=True)]
-            y = attend_after(q, seen[0], seen[1], at)
+            y = attend_after(q, *seen, at)
         else:
             y = attend(q, k, v, self.attention, mesh=self.mesh)
         return self._out(saved(y.reshape(-1, m.d_attn)), w, "out"), seen

@@ -33,7 +33,8 @@ MOST_WARMUP = 1 / 16  # of a run: a shorter one measures how it begins
 LONGER_WARMUP = 1 / 4  # in a choice of rows
 # 8.7e9 parameters on 4.4e10 unique tokens, the largest of the paper that repeats; its loss over that on new tokens.
 RATIO, EXCESS = 0.2, 2.3512 / 2.3367 - 1
-LARGER = 1.25  # times RATIO, up to which a model counts as small for its data
+MOST_RATIO = 1.0  # N / U up to which returns follow a line in ln(N / U), within their scatter
+FEWEST_SETS = 3  # of unique tokens and sizes, for a line and something to tell its error
 PUBLIC = 0.01098 / 0.01581  # the penalty's sum over that of effective data on the 182 runs, base constants published
 FEWEST = 4  # trunks that turn, for two exponents and something to tell their error
 # Half-widths of 95 % intervals that decide.
@@ -66,6 +67,36 @@ class Arm(NamedTuple):
 
 
 PLAIN, DROPOUT = Arm(0.0, 0.0), Arm(0.0, 0.1)
+
+
+class ByRatio(NamedTuple):
+    """A line in ln(N / U) through sets of unique tokens and sizes, by least squares; halves are of Student's intervals.
+
+    Attributes:
+        value, half: at N / U = RATIO.
+        slope, slope_half: for each factor of e in N / U.
+        sets: how many.
+    """
+
+    value: float
+    half: float
+    slope: float
+    slope_half: float
+    sets: int
+
+    @classmethod
+    def of(cls, x: Array, y: Array) -> "ByRatio":
+        """x: ln(N / U / RATIO). (set,)"""
+        rows = np.stack([np.ones(len(x)), x], axis=1)
+        found, *_ = np.linalg.lstsq(rows, y, rcond=None)
+        degrees = len(x) - 2
+        scatter = float(np.sum((y - rows @ found) ** 2)) / degrees
+        halves = t_quantile(LEVEL, degrees) * np.sqrt(scatter * np.diag(np.linalg.inv(rows.T @ rows)))
+        return cls(float(found[0]), float(halves[0]), float(found[1]), float(halves[1]), len(x))
+
+    def at(self, ratio: Array) -> Array:
+        """The line at N / U."""
+        return self.value + self.slope * np.log(ratio / RATIO)
 
 
 class DataConstrained(evidence.Evidence):
@@ -136,38 +167,41 @@ class DataConstrained(evidence.Evidence):
             raise why
         return found
 
-    def at_epochs(self, arm: Arm, epochs: float, column: str, found: Table | None = None) -> Array:
-        """A column of the returns after so many epochs, of models that are small for their data. (trunk,)
+    def by_ratio(self, arm: Arm, epochs: float, column: str, found: Table | None = None) -> "ByRatio":
+        """How a column of the returns after so many epochs moves with N / U, up to MOST_RATIO.
 
         Raises:
-            Undecided: fewer than two trunks have that.
+            Undecided: fewer than FEWEST_SETS have that, or none on one side of RATIO.
         """
         found = self.returns.get(arm) if found is None else found
-        values = np.zeros(0)
+        x = values = np.zeros(0)
         if found is not None:
-            own = (found["params"] <= LARGER * RATIO * found["unique_tokens"]) & np.isclose(found["epochs"], epochs)
-            values = found[column][own]
-            values = values[np.isfinite(values)]
-        if len(values) < 2:
+            ratio = found["params"] / found["unique_tokens"]
+            own = (ratio <= MOST_RATIO) & np.isclose(found["epochs"], epochs) & np.isfinite(found[column])
+            x, values = np.log(ratio[own] / RATIO), found[column][own]
+        if len(values) < FEWEST_SETS or not x.min() < 0 < x.max():
             raise Undecided(
-                f"fewer than two sets of unique tokens were seen {epochs:g} times with {arm.words} by a model of up to "
-                f"{LARGER * RATIO:g} parameters a token, beside as many new tokens"
+                f"{len(values)} sets of unique tokens were seen {epochs:g} times with {arm.words} by models of up to "
+                f"{MOST_RATIO:g} parameter a token, beside as many new tokens; wanted {FEWEST_SETS} around N / U = "
+                f"{RATIO:g}"
             )
-        return values
+        return ByRatio.of(x, values)
 
-    def _mean_of(self, claim: Claim, arm: Arm, epochs: float, column: str) -> Claim:
+    def _at_ratio(self, claim: Claim, arm: Arm, epochs: float, column: str) -> Claim:
+        """At N / U = RATIO, where the paper's largest run that repeats lies."""
         try:
-            values = self.at_epochs(arm, epochs, column)
+            line = self.by_ratio(arm, epochs, column)
         except MISSING as error:
             return claim.without(error)
 
-        def mean(runs: Table) -> float:
-            return float(self.at_epochs(arm, epochs, column, repeats.returns(runs)).mean())
+        def at(runs: Table) -> float:
+            return self.by_ratio(arm, epochs, column, repeats.returns(runs)).value
 
-        half = float(t_quantile(LEVEL, len(values) - 1)) * float(values.std(ddof=1)) / len(values) ** 0.5
-        ours = float(values.mean())
         return dataclasses.replace(
-            claim, ours=ours, interval=(ours - half, ours + half), others=lambda: self._by_other_rows(mean, arm)
+            claim,
+            ours=line.value,
+            interval=(line.value - line.half, line.value + line.half),
+            others=lambda: self._by_other_rows(at, arm),
         )
 
     def _by_other_rows(self, value: Callable[[Table], T], arm: Arm) -> list[T]:
@@ -185,11 +219,12 @@ class DataConstrained(evidence.Evidence):
             "Muennighoff et al., Figure 4",
             EXCESS,
             enough=SMALL_SHARE,
-            note="the paper's is of 8.7e9 parameters on 4.4e10 tokens, with dropout 0.1 and weight decay 0.1",
+            note=f"at N / U = {RATIO:g}; the paper's is of 8.7e9 parameters on 4.4e10 tokens, with dropout 0.1 and "
+            "weight decay 0.1",
             above=TEXT if arm.dropout else REGULAR,
             below=TEXT,
         )
-        return self._mean_of(claim, arm, 4, "excess")
+        return self._at_ratio(claim, arm, 4, "excess")
 
     def worth(self, arm: Arm, epochs: int) -> Claim:
         """The new tokens that give the same loss, in U."""
@@ -199,10 +234,11 @@ class DataConstrained(evidence.Evidence):
             "(5)",
             float(1 + R * -np.expm1(-(epochs - 1) / R)),
             enough=WORTH[epochs],
+            note=f"at N / U = {RATIO:g}; the paper's effective data are the same at any",
             above=TEXT,
             below=TEXT if arm.dropout else REGULAR,
         )
-        return self._mean_of(claim, arm, epochs, "worth")
+        return self._at_ratio(claim, arm, epochs, "worth")
 
     # --- which law
 

@@ -1,5 +1,6 @@
 """The figures and the table of the page."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,8 +14,10 @@ from analysis.papers.claim import Undecided
 from analysis.papers.data_constrained import repeats, rivals
 from analysis.papers.data_constrained.evidence import (
     DROPOUT,
+    MOST_RATIO,
     PAPER,
     PLAIN,
+    RATIO,
     Arm,
     DataConstrained,
 )
@@ -122,16 +125,12 @@ def _costs(evidence: DataConstrained) -> Iterator[str]:
         said = []
         for epochs in (2, 4, 8, 16):
             try:
-                values = evidence.at_epochs(arm, epochs, "excess")
+                line = evidence.by_ratio(arm, epochs, "excess")
             except Undecided:
                 continue
-            mean = digits.percent(float(values.mean()), sign=True)
-            said.append(f"{epochs} epochs {mean} ({len(values)} sets)")
+            said.append(f"{epochs} epochs {digits.percent(line.value, sign=True)} ({line.sets} sets)")
         if said:
-            yield (
-                f"Of models of up to a quarter of a parameter a token, {arm.words}, over as many new tokens: "
-                f"{', '.join(said)}."
-            )
+            yield f"At N / U = {RATIO:g}, {arm.words}, over as many new tokens: {', '.join(said)}."
     found = evidence.returns.get(PLAIN)
     if found is None:
         return
@@ -145,28 +144,73 @@ def _costs(evidence: DataConstrained) -> Iterator[str]:
 
 
 def figure_2(evidence: DataConstrained, drawn: Drawn) -> None:
-    """How many new tokens give the loss of so many epochs, in U, in the colour of N / U, dashed with dropout 0.1; the
-    thin grey line has every token count as a new one, the broken one is the paper's effective data, the red one that
-    law fitted to our runs without dropout."""
+    """How many new tokens give the loss of so many epochs, in U. Left: over epochs, in the colour of N / U, dashed with
+    dropout 0.1; the thin grey line has every token count as a new one, the broken one is the paper's effective data,
+    the red one that law fitted to our runs without dropout. Right: over N / U, with dropout 0.1, and lines through
+    those of up to one parameter a token; broken, the paper's, which are the same at any N / U."""
     drawn.tell(evidence.worth(DROPOUT, 4), evidence.worth(DROPOUT, 16), evidence.worth(PLAIN, 4), evidence.decay)
     found = evidence.returns
     drawn.points(row | arm._asdict() for arm, own in found.items() for row in named(own, WORTH))
     ratios = _ratios(found)
     with rc_context(STYLE):
-        drawn.figure, (axes,) = panels(1)
-        with drawn.panel(axes, "New tokens that give the same loss"):
-            _by_trunk(axes, found, "worth", 0.0)
-            with fixed_limits(axes):
+        drawn.figure, (left, right) = panels(2)
+        with drawn.panel(left, "New tokens that give the same loss"):
+            _by_trunk(left, found, "worth", 0.0)
+            with fixed_limits(left):
                 x = np.geomspace(1, max(float(own["epochs"].max()) for own in found.values()), 60)
-                axes.plot(x, x, color=GREY, lw=0.8, zorder=1)
+                left.plot(x, x, color=GREY, lw=0.8, zorder=1)
                 laws = {"the paper's law": (reference.value("R_D_star", PAPER), {"color": GREY, "dashes": (5, 3)})}
                 with drawn.part("effective data"):
                     laws["fitted to our runs"] = float(evidence.rivals.effective.law.R_D), {"color": LAW}
                 for label, (R, style) in laws.items():
-                    axes.plot(x, 1 + R * -np.expm1(-(x - 1) / R), lw=1.4, label=label, **style)
-            axes.set_ylabel("New tokens / U")
-            legend(axes, "upper left")
+                    left.plot(x, 1 + R * -np.expm1(-(x - 1) / R), lw=1.4, label=label, **style)
+            left.set_ylabel("New tokens / U")
+            legend(left, "upper left")
+        with drawn.panel(right, "By parameters a unique token, dropout 0.1", "how they move with N / U"):
+            _by_ratio(right, evidence)
         beside(drawn.figure, _named(ratios, tints(ratios)), "N / U")
+    drawn.say(*_slopes(evidence))
+
+
+def _by_ratio(axes: Axes, evidence: DataConstrained) -> None:
+    """New tokens that give the loss of 4 and of 16 epochs, over N / U."""
+    own = evidence.returns.get(DROPOUT)
+    if own is None:
+        raise Undecided("no run with dropout 0.1 repeats tokens beside new ones")
+    every, R = own["params"] / own["unique_tokens"], reference.value("R_D_star", PAPER)
+    shown = np.isfinite(own["worth"])
+    logarithmic(axes, every[shown], "N / U, parameters per unique token", own["worth"][shown], most=6,
+                write_y=digits.short)  # fmt: skip
+    for k, epochs in enumerate((4, 16)):
+        here = shown & np.isclose(own["epochs"], epochs)
+        axes.plot(every[here], own["worth"][here], **symbol(k + 1, ls="", ms=5, label=f"{epochs} epochs"))
+        colour = symbol(k + 1)["color"]
+        with fixed_limits(axes):
+            axes.axhline(1 + R * -np.expm1(-(epochs - 1) / R), color=colour, lw=0.9, dashes=(5, 3), zorder=1)
+            try:
+                line = evidence.by_ratio(DROPOUT, epochs, "worth")
+            except Undecided:
+                continue
+            x = np.geomspace(every[here].min(), min(every[here].max(), MOST_RATIO), 30)
+            axes.plot(x, line.at(x), color=colour, lw=1.1)
+    axes.set_ylabel("New tokens / U")
+    legend(axes, "lower left")
+
+
+def _slopes(evidence: DataConstrained) -> Iterator[str]:
+    """How what repeated tokens are worth moves with N / U."""
+    for epochs in (4, 16):
+        try:
+            line = evidence.by_ratio(DROPOUT, epochs, "worth")
+        except Undecided:
+            continue
+        ten = math.log(10)
+        yield (
+            f"With dropout 0.1 the worth of {epochs} epochs changes by {digits.plain(ten * line.slope, 2)} U "
+            f"(± {digits.plain(ten * line.slope_half, 2)}) for each factor of 10 in N / U ({line.sets} sets of up to "
+            f"{MOST_RATIO:g} parameter a token): {digits.plain(float(line.at(np.array(0.04))), 2)} U at 0.04, "
+            f"{digits.plain(line.value, 2)} U at {RATIO:g}."
+        )
 
 
 def figure_3(evidence: DataConstrained, drawn: Drawn) -> None:

@@ -15,6 +15,12 @@ from analysis.plan import experts
 
 EXPERTS = "Experts E of each layer"
 LOOKS_AHEAD = "expert_choice"
+WORDS = {
+    "hash": "hash",
+    "top_k": "top-1",
+    "expert_choice": "expert choice",
+    "expert_choice_at_position": "expert choice at one position",
+}
 BUDGETS = np.geomspace(1e19, 1e23, 41)
 
 
@@ -70,16 +76,14 @@ def _say_gains(evidence: MoE, drawn: Drawn) -> None:
     most = longest[gains.experts[longest] == gains.experts[longest].max()]
     told = []
     for at in most:
-        change, half = gains.change[at], gains.half[at]
+        N, change, half = float(gains.params[at]), gains.change[at], gains.half[at]
         if not math.isfinite(half):
             word = "by an unknown luck of the seed"
         elif change + half < 0:
             word = "lower"
         else:
             word = "higher" if change - half > 0 else "no clear difference"
-        told.append(
-            f"{digits.percent(math.expm1(change), sign=True)} at N = {digits.short(float(gains.params[at]))} ({word})"
-        )
+        told.append(f"{digits.percent(math.expm1(change), sign=True)} at N = {digits.short(N)} ({word})")
     drawn.say(
         f"{gains.experts[most[0]]:.0f} experts over one, at {digits.short(gains.tokens.max())} tokens: "
         f"{', '.join(told)}."
@@ -107,7 +111,7 @@ def figure_2(evidence: MoE, drawn: Drawn) -> None:
                 rows = np.flatnonzero(own["experts"] == e)
                 at = np.unique(own["tokens"][rows])
                 mean = [own["loss"][rows][own["tokens"][rows] == d].mean() for d in at]
-                left.plot(at, mean, color=shade(e), lw=1.0, label=f"{e:.0f}")
+                left.plot(at, mean, color=shade(e), lw=1.0, label=f"E = {e:.0f}")
             dots(left, own["tokens"], own["loss"], [shade(e) for e in own["experts"]], runs=own["run"].tolist(), ms=4)
             left.set_ylabel(LOSS)
             legend(left, "lower left")
@@ -118,23 +122,23 @@ def figure_2(evidence: MoE, drawn: Drawn) -> None:
                 if math.isfinite(half):
                     right.vlines(k, *(100 * np.expm1([change - half, change + half])), color=symbol(k)["color"], lw=0.9)
             level(right)
-            right.set_xticks(range(len(found)), [way.replace("_", "\n", 2) for way in found])
+            right.set_xticks(range(len(found)), [WORDS[way].replace(" ", "\n", 1) for way in found])
             right.set_xlim(-0.5, len(found) - 0.5)
             right.set_ylabel("Loss over the dense model's, %")
+    found = evidence.routings
     rows = [{"routing": way, "experts": e, "change": math.expm1(c), "half": h} for way, (c, h, e) in found.items()]
     drawn.points(rows)
     drawn.say(
         *(
-            f"{way}: {digits.percent(math.expm1(c), sign=True)} of the dense model's loss"
+            f"{WORDS[way]}: {digits.percent(math.expm1(c), sign=True)} of the dense model's loss"
             for way, (c, *_) in found.items()
         )
     )
     if LOOKS_AHEAD in found:
         drawn.say(
-            "Under expert_choice an expert takes the surest tokens of whole sequences, so that where a token is sent "
+            "Under expert choice an expert takes the surest tokens of whole sequences, so that where a token is sent "
             "depends on later ones: its loss, held out too, is lower than text that is written token by token would "
-            "have. Under expert_choice_at_position experts choose among sequences at one position, and nothing looks "
-            "ahead."
+            "have. At one position experts choose among sequences, and nothing looks ahead."
         )
     try:
         rates = evidence.rates
@@ -171,7 +175,7 @@ def figure_3(evidence: MoE, drawn: Drawn) -> None:
     numbers = experts.EXPERTS[1:]
     rows = []
     with rc_context(STYLE):
-        drawn.figure, axes = panels(2, legend=False)
+        drawn.figure, axes = panels(2, left=0.8)
         titles = ("At equal compute", "And in equal memory")
         for right, (axis, title) in enumerate(zip(axes, titles, strict=True)):
             with drawn.panel(axis, title):
@@ -185,10 +189,10 @@ def figure_3(evidence: MoE, drawn: Drawn) -> None:
                         each.append(100 * (one.loss / dense.loss - 1))
                         rows.append({"flops": C, "experts": e, "in_memory": right, "loss": one.loss,
                                      "dense": dense.loss, "params": one.params, "tokens": one.tokens})  # fmt: skip
-                    axis.plot(BUDGETS, each, color=symbol(k)["color"], label=f"E = {e}", **layered(0) | {"lw": 1.2})
+                    axis.plot(BUDGETS, each, color=symbol(k)["color"], **layered(0) | {"lw": 1.2})
                 level(axis)
                 axis.set_ylabel("Loss over the best dense model's, %")
-                legend(axis, "lower left")
+        beside(drawn.figure, [(f"{e}", {"color": symbol(k)["color"]}) for k, e in enumerate(numbers)], "Experts E")
     drawn.points(rows)
     for C in (1e20, 1e22):
         dense = experts.compare(law, C, [1]).best

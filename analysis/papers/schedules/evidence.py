@@ -8,10 +8,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis import schedule_forecast
+from analysis import digits, schedule_forecast
 from analysis.confidence import LEVEL, t_quantile
 from analysis.laws.schedules import OfSchedules
 from analysis.papers.chinchilla import cycles
+from analysis.papers.chinchilla.growth import joined_words
 from analysis.papers.claim import MISSING, Claim, Undecided
 from analysis.papers.evidence import Evidence, paired_half
 from analysis.papers.schedules import collapse, unseen
@@ -31,6 +32,7 @@ ERROR = 0.003  # of a loss, mean over curves
 WORST = 0.01
 CHANGE = 0.005  # of a loss
 LENGTH = 0.25  # of the run
+SEEDS = 3  # from which an interval of a mean over them is told
 LENGTHS = 4  # of cosines, from which a best one is told
 EARLY = 0.25  # of the tokens, by which a model must use its context: else its curve shows when that begins
 LUO, FIG_A1, HAEGELE_3, HAEGELE_5 = (
@@ -167,8 +169,9 @@ class Schedules(Evidence):
 
     def error(self, law: str, name: str, paper: float | None, enough: float) -> Claim:
         """A number of `Errors`, as a claim."""
-        words = {"relative": "mean relative error", "worst": "worst relative error"}[name]
-        claim = Claim(f"{words}, {LAWS[law]} law", LUO, paper, enough=enough, above=SHORT, below=SHORT)
+        words = {"relative": "mean relative error", "worst": "worst relative error of a curve"}[name]
+        note = "the mean over six curves of the worst of each" if name == "worst" else ""
+        claim = Claim(f"{words}, {LAWS[law]} law", LUO, paper, enough=enough, above=SHORT, below=SHORT, note=note)
         if paper is None:
             claim = dataclasses.replace(claim, source="six unseen schedules", enough=None)
         try:
@@ -343,13 +346,15 @@ class Schedules(Evidence):
             return claim.without(error)
 
     def _of_seeds(self, claim: Claim, each: Array) -> Claim:
-        """A mean over seeds and its interval, Student's."""
-        half = (
-            float(t_quantile(LEVEL, np.array(len(each) - 1))) * each.std(ddof=1) / np.sqrt(len(each))
-            if len(each) > 1
-            else np.inf
-        )
-        return _within(claim, float(each.mean()), float(half), ())
+        """A mean over seeds of a number above 0, and its interval: Student's, of the logarithms."""
+        if len(each) < SEEDS:
+            told = joined_words([digits.plain(float(value), 2) for value in each])
+            seeds = f"{digits.plural(len(each), 'the one seed has', f'{len(each)} seeds have')} {told}"
+            return claim.without(Undecided(f"{seeds}; {SEEDS} are wanted for an interval"))
+        ln = np.log(each)
+        half = float(t_quantile(LEVEL, np.array(len(each) - 1))) * ln.std(ddof=1) / np.sqrt(len(each))
+        low, middle, high = np.exp(ln.mean() + half * np.array([-1.0, 0.0, 1.0]))
+        return dataclasses.replace(claim, ours=float(middle), interval=(float(low), float(high)))
 
 
 def _within(claim: Claim, value: float, half: float, others: Sequence[float]) -> Claim:

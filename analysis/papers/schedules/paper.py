@@ -32,7 +32,7 @@ PAPER = Paper(
         claims={
             f"mean relative error, multi-power law ({LUO})": "a law of whole curves, fitted to three schedules, "
             "predicts six others",
-            f"worst relative error, multi-power law ({LUO})": "it misses no point of them by far",
+            f"worst relative error of a curve, multi-power law ({LUO})": "it misses no point of them by far",
             f"20 % cooldown over the cosine ({HAEGELE_3})": "a constant rate with a cooldown of a fifth ends where the "
             "tuned cosine does",
             f"40 % cooldown over one of 20 % ({HAEGELE_5})": "a longer cooldown gains no more",

@@ -19,7 +19,8 @@ class Errors(NamedTuple):
     mean: float  # absolute, nats per token
     rms: float
     relative: float  # mean
-    worst: float  # relative
+    worst: float  # relative: of a curve; over several curves, the mean of theirs
+    most: float  # relative: of all points of all curves
 
     @classmethod
     def of(cls, predicted: Array, measured: Array) -> Self:
@@ -27,12 +28,15 @@ class Errors(NamedTuple):
         off = predicted - measured
         share = np.abs(off) / measured
         R2 = 1 - np.sum(off**2) / np.sum((measured - measured.mean()) ** 2)
-        return cls(*map(float, (R2, np.abs(off).mean(), np.sqrt(np.mean(off**2)), share.mean(), share.max())))
+        return cls(
+            *map(float, (R2, np.abs(off).mean(), np.sqrt(np.mean(off**2)), share.mean(), share.max(), share.max()))
+        )
 
     @classmethod
     def mean_of(cls, each: Sequence[Self]) -> Self:
-        """The mean of each number over curves."""
-        return cls(*np.mean(each, axis=0).tolist())
+        """The mean of each number over curves, but for `most`, which is the most over them."""
+        mean = cls(*(float(np.mean(values)) for values in zip(*each, strict=True)))
+        return mean._replace(most=max(one.most for one in each))
 
 
 def known(law: str, curves: Sequence[Curve]) -> OfSchedules:

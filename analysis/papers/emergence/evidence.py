@@ -1,0 +1,270 @@
+"""What the figures share: the answers of every run, by digit, and what they are under each metric."""
+
+import dataclasses
+import functools
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from analysis.confidence import LEVEL
+from analysis.papers.claim import MISSING, Claim, Undecided
+from analysis.papers.evidence import Evidence
+from analysis.papers.evidence import joined as joined_tables
+from analysis.table import Table
+
+Array = NDArray[np.float64]
+
+SCHAEFFER, DU, WEI = "Schaeffer et al.", "Du et al.", "Wei et al."
+TESTS = (50, 500, 20_000)  # questions
+BETWEEN = 0.2, 0.8  # exact match of a run that is neither below nor above a step
+PRODUCT, SHARE, SCORES = 0.25, 0.15, 0.5  # half-widths of 95 % intervals that decide
+DRAWS = 2000
+LEAST = 200  # right answers of which a ratio is taken: of fewer it is noise
+STEPS = "digits are learnt one at a time here, in the loss itself, and p is not the same for all of them"
+TOGETHER = "questions that are hard in one digit are hard in another: right digits are not independent at every size"
+METRICS = {
+    "exact match": 1.0,
+    "wrong digits": -1.0,
+    "Brier score": -1.0,
+    "log-likelihood": 1.0,
+}  # each with its sign: 1 where more is better
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Answers:
+    """The answers of runs to one task after their last update.
+
+    Attributes:
+        runs: rows of the table of runs.
+        loss: nats per digit of the right answer, (run, digit).
+        right: share of the questions in which a digit is the likeliest, given the right ones before, (run, digit).
+        exact: share in which it and all before it are, (run, digit); the last is exact match.
+        brier: (run, digit).
+        wrong: how many digits of the answer to each question are not the likeliest, (run, question).
+    """
+
+    runs: Table
+    loss: Array
+    right: Array
+    exact: Array
+    brier: Array
+    wrong: NDArray[np.int8]
+
+    @property
+    def N(self) -> Array:
+        return self.runs["params"]
+
+    @property
+    def power(self) -> Array:
+        """p^L, of the mean p over the digits: exact match by Schaeffer et al. (2023), appendix A."""
+        return self.right.mean(1) ** self.right.shape[1]
+
+    @property
+    def product(self) -> Array:
+        """The product of the shares of the digits: exact match, were the digits of a question right independently."""
+        return self.right.prod(1)
+
+    def metric(self, name: str, digits: int | None = None) -> Array:
+        """A value per run: one of METRICS, of the first so many digits (all)."""
+        n = digits or self.right.shape[1]
+        match name:
+            case "exact match":
+                return self.exact[:, n - 1]
+            case "wrong digits":
+                return (1 - self.right[:, :n]).sum(1)
+            case "Brier score":
+                return self.brier[:, :n].mean(1)
+            case _:
+                return -self.loss[:, :n].sum(1)
+
+    def where(self, keep: NDArray[np.bool_]) -> "Answers":
+        at = np.flatnonzero(keep)
+        runs = Table({k: v[at] for k, v in self.runs.columns.items()}, self.runs.rows[at], self.runs.source)
+        arrays = (each[at] for each in (self.loss, self.right, self.exact, self.brier))
+        return Answers(runs, *arrays, wrong=self.wrong[at])
+
+
+class Emergence(Evidence):
+    """The runs and the claims. Where something is missing, asking for it raises Undecided, or InputError."""
+
+    @functools.cached_property
+    def sums(self) -> Answers:
+        """All lengths of the sums."""
+        return self.answers("sums")
+
+    @functools.cached_property
+    def longest(self) -> Answers:
+        """The longest runs of the sums."""
+        return self.sums.where(self.sums.runs["tokens"] == self.sums.runs["tokens"].max())
+
+    def answers(self, experiment: str, task: str = "") -> Answers:
+        """The answers of an experiment's runs.
+
+        Args:
+            task: only runs that are asked this; the name of a source without what chooses the questions.
+
+        Raises:
+            Undecided: no run has finished, or none was asked.
+        """
+        runs, table = self.need(experiment), self.by_token(experiment)
+        last = table["step"] == table["steps"]
+        wanted = last & np.array([name.startswith(task) for name in table["task"]])
+        rows = {run: np.flatnonzero(wanted & (table["run"] == run)) for run in runs["run"]}
+        keep = [n for n, run in enumerate(runs["run"]) if len(rows[run])]
+        if not keep:
+            raise Undecided(f"no run of the experiment {experiment} was asked {task or 'anything'}")
+        own = [rows[runs["run"][n]] for n in keep]
+        order = [at[np.argsort(table["token"][at])] for at in own]
+        wrong = self.experiments[experiment].wrong
+        chosen = Table({k: v[keep] for k, v in runs.columns.items()}, runs.rows[keep], runs.source)
+        columns = (np.stack([table[name][at] for at in order]) for name in ("answer_loss", "right", "exact", "brier"))
+        return Answers(chosen, *columns, wrong=np.stack([wrong[run][0] for run in chosen["run"]]))
+
+    def by_token(self, experiment: str) -> Table:
+        """All that was asked of an experiment's runs, at every evaluation."""
+        table = self.experiments[experiment].answers if experiment in self.experiments else None
+        if table is None or not len(table):
+            raise Undecided(f"no run of the experiment {experiment} was asked anything")
+        return table
+
+    @functools.cached_property
+    def tasks(self) -> tuple[str, ...]:
+        """What the runs of `others` were asked, without what chooses the questions."""
+        names = (name.partition("&first=")[0] for name in self.by_token("others")["task"])
+        return tuple(dict.fromkeys(names))
+
+    # --- what follows from the metric
+
+    def ratio(self, by: str) -> Claim:
+        """Measured exact match over p^L, or over the product: the run in which it is furthest from 1.
+
+        Only of runs with LEAST right answers. The interval allows for the choice among them (Sidak).
+        """
+        name = "exact match / p^L" if by == "power" else "exact match / product over digits"
+        source, why = (SCHAEFFER, STEPS) if by == "power" else ("digit by digit", TOGETHER)
+        claim = Claim(f"{name}, furthest from 1", source, 1.0, enough=PRODUCT, above=why, below=why,
+                      note="of all longest runs, which the interval allows for")  # fmt: skip
+        try:
+            found = self.longest
+            exact, predicted = found.exact[:, -1], found.power if by == "power" else found.product
+            counts = exact * found.wrong.shape[1]
+            keep = (counts >= LEAST) & (predicted > 0)
+            if not keep.any():
+                raise Undecided(f"no run answers {LEAST} questions without a fault")
+            logs = np.log(exact[keep] / predicted[keep])
+            at = int(np.abs(logs).argmax())
+            sd = math.sqrt((1 - exact[keep][at]) / counts[keep][at])  # of ln of a share of the questions
+            half = float(stats.norm.ppf(0.5 + 0.5 * LEVEL ** (1 / keep.sum()))) * sd
+        except MISSING as error:
+            return claim.without(error)
+        ends = np.exp([logs[at] - half, logs[at] + half])
+        return dataclasses.replace(claim, ours=float(np.exp(logs[at])), interval=(float(ends[0]), float(ends[1])))
+
+    @functools.cached_property
+    def hidden(self) -> Claim:
+        """Of runs with no right answer among the first TESTS[0], the share that has one among all."""
+        claim = Claim(f"share of zeros of {TESTS[0]} questions that are none of {TESTS[-1]:,}", SCHAEFFER, 1.0,
+                      enough=SHARE, independent=True, above="", below="the smallest models answer nothing but by "
+                      "chance, which is 1e-4 here", note="of runs with no right answer")  # fmt: skip
+        try:
+            wrong = self.sums.wrong
+            zero = (wrong[:, : TESTS[0]] > 0).all(1)
+            if wrong.shape[1] < TESTS[-1] or not zero.any():
+                raise Undecided(f"no run has no right answer of {TESTS[0]}, or fewer than {TESTS[-1]:,} were asked")
+            k, n = int((wrong[zero] == 0).any(1).sum()), int(zero.sum())
+        except MISSING as error:
+            return claim.without(error)
+        low, high = wilson(k, n)
+        return dataclasses.replace(claim, ours=k / n, interval=(low, high))
+
+    @functools.cached_property
+    def between(self) -> Claim:
+        """The share of single runs whose exact match lies between BETWEEN, at sizes whose mean does."""
+        claim = Claim("share of runs half-way at sizes that are half-way", "Zhao et al.", None, enough=SHARE,
+                      note=f"an exact match from {BETWEEN[0]} to {BETWEEN[1]}; no number is printed")  # fmt: skip
+        try:
+            found = self.sums
+            exact = found.exact[:, -1]
+            setting = found.N * 1e12 + found.runs["tokens"]
+            half = [one for one in np.unique(setting) if BETWEEN[0] < exact[setting == one].mean() < BETWEEN[1]]
+            own = exact[np.isin(setting, half)]
+            if not len(own):
+                raise Undecided("no size has a mean exact match half-way")
+            k = int(((own > BETWEEN[0]) & (own < BETWEEN[1])).sum())
+        except MISSING as error:
+            return claim.without(error)
+        low, high = wilson(k, len(own))
+        return dataclasses.replace(claim, ours=k / len(own), interval=(low, high))
+
+    # --- the emergence score
+
+    def score(self, metric: str) -> Claim:
+        """Of the mean over seeds against N, by Schaeffer et al. (2023) section 4, after Srivastava et al. (2022)."""
+        claim = Claim(f"emergence score of {metric}", SCHAEFFER, None, independent=False,
+                      note="of the mean over seeds; no number is printed for sums")  # fmt: skip
+        try:
+            found = self.longest
+            N = np.unique(found.N)
+            if len(N) < 4:
+                raise Undecided("fewer than four sizes were trained")
+            values = METRICS[metric] * found.metric(metric)
+            rng = np.random.default_rng(0)
+            draws = np.empty((DRAWS, len(N)))
+            for k, n in enumerate(N):
+                own = values[found.N == n]
+                draws[0, k] = own.mean()
+                draws[1:, k] = own[rng.integers(0, len(own), (DRAWS - 1, len(own)))].mean(1)
+            scores = np.array([emergence_score(one) for one in draws])
+        except MISSING as error:
+            return claim.without(error)
+        low, high = np.percentile(scores[1:], [2.5, 97.5])
+        return dataclasses.replace(claim, ours=float(scores[0]), interval=(float(low), float(high)))
+
+    # --- accuracy by loss
+
+    @functools.cached_property
+    def by_loss(self) -> Table:
+        """Every evaluation of every run of the sums: N, tokens, loss per digit and exact match."""
+        table = self.by_token("sums")
+        own = np.isin(table["run"], self.need("sums")["run"]) & (table["step"] > 0)
+        digits = int(table["token"].max())
+        at = np.flatnonzero(own & (table["token"] == 1))  # rows of an evaluation lie together
+        loss = np.mean([table["answer_loss"][at + k] for k in range(digits)], axis=0)
+        columns = {
+            **{name: table[name][at] for name in ("run", "params", "seed", "tokens")},
+            "loss": loss,
+            "exact": table["exact"][at + digits - 1],
+        }
+        joined = joined_tables([self.experiments["sums"].runs])
+        assert joined is not None
+        return Table(columns, np.arange(1, len(at) + 1), joined.source)
+
+    @functools.cached_property
+    def spread(self) -> tuple[float, float, float]:
+        """The loss at which exact match differs most among evaluations within 10 % of it, and its least and largest."""
+        table = self.by_loss
+        order = np.argsort(table["loss"])
+        loss, exact = table["loss"][order], table["exact"][order]
+        found = []
+        for k, one in enumerate(loss):
+            near = exact[k : np.searchsorted(loss, 1.1 * one, side="right")]
+            found.append((near.max() - near.min(), one, near.min(), near.max()))
+        if not found:
+            raise Undecided("no run was asked anything on the way")
+        _, at, low, high = max(found)
+        return float(at), float(low), float(high)
+
+
+def emergence_score(values: Array) -> float:
+    """sign(argmax - argmin) (max - min) / sqrt(median of squared successive differences), of values by size."""
+    fall = math.sqrt(float(np.median(np.diff(values) ** 2)))
+    reach = float(values.max() - values.min())
+    return math.copysign(reach / fall if fall else math.inf, int(values.argmax()) - int(values.argmin()))
+
+
+def wilson(k: int, n: int) -> tuple[float, float]:
+    """The 95 % interval of a share, k of n."""
+    ends = stats.binomtest(k, n).proportion_ci(method="wilson")
+    return float(ends.low), float(ends.high)

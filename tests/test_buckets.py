@@ -1,0 +1,456 @@
+"""A study in a bucket is what one on a disk is: owned by one, whole after every crash, and nobody else's in between."""
+
+import concurrent.futures
+import dataclasses
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import QUICKLY, ROOT
+from gcs_stub import Stub
+from test_distributed import TOLERANCE, Processes, curve
+
+from scaling import buckets, checkpoints, claims, config, exchange, folders, status, study
+from scaling.buckets import Bucket
+from scaling.config import to_dict
+from scaling.errors import InputError
+
+CLIENT = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = CLIENT  # gcsfs leaves its connections to the end of the process
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Stub]:
+    pytest.importorskip("gcsfs", reason="the package gcsfs is not installed: buckets not tested")
+    with Stub() as stub, pytest.MonkeyPatch.context() as patch:
+        for name, value in stub.environment.items():
+            patch.setenv(name, value)
+        buckets._connected.cache_clear()
+        yield stub
+        buckets._connected.cache_clear()
+
+
+@pytest.fixture
+def stub(served) -> Iterator[Stub]:
+    yield served
+    served.busy, served.mute, served.away, served.careless = 0, 0, False, False
+    served.objects.clear()
+
+
+@pytest.fixture
+def folder(stub) -> Path:
+    return folders.place("gs://study/x")
+
+
+def in_bucket(path: Path) -> Bucket:
+    assert isinstance(path, Bucket)
+    return path
+
+
+def test_a_place_in_a_bucket_is_no_folder_on_the_disk(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    place = folders.place("gs://study/x") / "packs"
+    assert str(place) == "gs://study/x/packs"
+    for disk_only in (lambda: place.open("wb"), lambda: os.makedirs(place), lambda: place.rename("elsewhere")):
+        with pytest.raises(InputError, match=r"^gs://study/x/packs: a place in a bucket, and this needs a folder"):
+            disk_only()
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_its_package_a_bucket_is_one_line_and_no_damage(monkeypatch):
+    buckets._connected.cache_clear()
+    monkeypatch.setitem(sys.modules, "gcsfs.core", None)
+    with pytest.raises(buckets.NoStore, match=r"^gs:// needs the package gcsfs; install it with pip install"):
+        study.read(folders.place("gs://study/x"))
+
+
+def test_of_many_who_create_an_object_one_succeeds(folder):
+    def tried(n: int) -> bool:
+        try:
+            buckets.create(folder / "claim", f"{n}".encode())
+        except FileExistsError:
+            return False
+        return True
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(tried, range(24))) == 1
+
+
+def test_an_answer_that_is_lost_on_the_way_does_not_lose_what_was_created(stub, folder):
+    stub.mute = 1  # the object is written, its writer hears nothing and asks again
+    buckets.create(folder / "claim", b"mine")
+    with pytest.raises(FileExistsError):
+        buckets.create(folder / "claim", b"yours")
+
+
+def test_a_store_that_lets_two_create_one_object_is_refused(stub, folder):
+    buckets.check(folder)
+    stub.careless = True
+    with pytest.raises(InputError, match="two processes could train the same runs"):
+        buckets.check(folder)
+
+
+def test_a_claim_is_one_s_until_it_is_given_back_and_the_next_finds_what_is_whole(folder):
+    pack = folder / "packs" / "a"
+    first = claims.take(pack)
+    assert first
+    assert claims.take(pack) is None
+    holder = claims.holder(pack)
+    assert holder
+    assert (holder.pid, holder.number, holder.open()) == (os.getpid(), 1, False)
+    for name in ("done.json", "checkpoints/100/state", "checkpoints/100/checksums.json", "checkpoints/200/state"):
+        (first.folder / name).write_bytes(b"1")
+    first.release()
+    second = claims.take(pack)
+    assert second
+    with second:
+        assert claims.data(pack) == second.folder != first.folder
+        assert set(buckets.below(in_bucket(second.folder))) == {
+            *("done.json", "checkpoints/100/state", "checkpoints/100/checksums.json"),
+        }
+        assert folders.saved_steps(second.folder) == [100]
+        assert not buckets.below(in_bucket(first.folder))
+
+
+def test_what_a_late_holder_writes_is_never_read(folder):
+    pack = folder / "packs" / "a"
+    late = claims.take(pack)
+    assert late
+    (late.folder / "state").write_bytes(b"1")
+    winner = claims.take(pack, lease=-1.0)  # as after a lease that has run out
+    assert winner
+    with winner:
+        (late.folder / "state").write_bytes(b"2")
+        (late.folder / "done.json").write_bytes(b"2")
+        late.beat()
+        with pytest.raises(claims.Lost):
+            late.confirm()
+        with pytest.raises(claims.Lost):
+            late.confirm(within=1.0)
+        late.release()
+        holder = claims.holder(pack)
+        assert holder
+        assert holder.number == winner.number
+        assert claims.data(pack) == winner.folder
+        assert set(buckets.below(in_bucket(claims.data(pack)))) == {"state"}
+        assert (winner.folder / "state").read_bytes() == b"1"
+    third = claims.take(pack)
+    assert third
+    with third:
+        assert (third.folder / "state").read_bytes() == b"1"
+        assert set(buckets.below(in_bucket(pack))) == {
+            *("claim-000001", "claim-000002", "claim-000003", "data-000003", "000003/state"),
+        }
+
+
+def test_a_takeover_that_ends_halfway_leaves_all_to_the_next(folder, monkeypatch):
+    pack = folder / "packs" / "a"
+    with claims.take(pack) or pytest.fail("not taken") as first:
+        (first.folder / "one").write_bytes(b"1")
+        (first.folder / "two").write_bytes(b"2")
+
+    def half(there, to, names):
+        (to / "one").write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(buckets, "copy", half)
+        with pytest.raises(KeyboardInterrupt):
+            claims.take(pack)
+    assert claims.data(pack) == first.folder
+    with claims.take(pack) or pytest.fail("not taken") as third:
+        assert third.number == 3
+        assert [(third.folder / name).read_bytes() for name in ("one", "two")] == [b"1", b"2"]
+
+
+def test_a_store_that_does_not_answer_is_no_damage(folder, stub, tiny_study, monkeypatch):
+    whole = tiny_study(folder)
+    before = status.of(whole).counts
+    stub.away = True
+    monkeypatch.setattr("gcsfs.retry.asyncio.sleep", _at_once)
+    with pytest.raises(OSError, match="slow down"):
+        status.of(whole)
+    stub.away = False
+    assert status.of(whole).counts == before
+
+
+async def _at_once(seconds: float) -> None: ...
+
+
+@pytest.fixture
+def tiny_study(tiny, monkeypatch):
+    """A study of one run in a folder, as it was planned."""
+
+    def made(folder: Path) -> study.StudyFolder:
+        from scaling import layout
+
+        run = study.PlannedRun(config.identity(tiny, "1" * 16), tiny, "1" * 16, 1.0, None)
+        pack = study.Pack(layout.pack_id([run.id]), (run,))
+        spread = layout.choose(1, 1, None, lambda _: 1)
+        whole = study.StudyFolder(folder, "s", "?", spread, {"1" * 16: "/nowhere"}, (run.id,), (pack,))
+        study.write(whole)
+        return study.read(folder)
+
+    return made
+
+
+def test_a_checkpoint_counts_once_its_last_object_is_there(folder, stub, tiny, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SCALING_CACHE", str(tmp_path))
+    state, history = {"w": np.arange(6, dtype=np.float32)}, {"train_loss": np.zeros((3, 1), np.float32)}
+    kept = checkpoints.Record(folder / "000001")
+    for step in (1, 2, 3):
+        kept.save(step, {"w": state["w"] * step}, history)
+    kept.close()
+    assert folders.saved_steps(folder / "000001") == [2, 3]  # the newest and the one to fall back on
+    assert not list((tmp_path / "staging").iterdir())
+    found = checkpoints.read_history(folder / "000001")
+    assert found is not None
+    np.testing.assert_array_equal(found["train_loss"], history["train_loss"])
+
+    name = next(n for n in stub.names("study", "x/000001/checkpoints/3/state/") if "/d/" in n)
+    stub.objects["study", name]["content"] = b"x" + stub.content("study", name)[1:]
+    again = checkpoints.Record(folder / "000001")
+    step, restored, _ = again.restore(lambda _: state, print) or pytest.fail("nothing")
+    again.close()
+    assert step == 2
+    np.testing.assert_array_equal(restored["w"], 2 * state["w"])
+    assert "checkpoint of step 3 is unreadable" in capsys.readouterr().out
+    assert folders.saved_steps(folder / "000001") == [2]
+
+    (folder / "000001" / "checkpoints" / "2" / "checksums.json").unlink()
+    assert folders.saved_steps(folder / "000001") == []
+
+
+def test_a_checkpoint_waits_until_the_store_is_back(folder, stub, tmp_path, monkeypatch):
+    monkeypatch.setenv("SCALING_CACHE", str(tmp_path))
+    monkeypatch.setattr("gcsfs.retry.asyncio.sleep", _at_once)
+    monkeypatch.setattr(checkpoints, "AWAY", (0.01,) * 500)
+    said: list[str] = []
+    kept = checkpoints.Record(folder / "000001", said.append)
+    stub.away = True
+    kept.begin(1, {"w": np.arange(6.0)}, {"train_loss": np.zeros((3, 1), np.float32)})
+    kept.begin(2, {"w": np.arange(6.0)}, {"train_loss": np.zeros((3, 1), np.float32)})  # not begun: one is on its way
+    while not said:
+        time.sleep(0.01)
+    assert "checkpoint of step 1 is not in the bucket yet" in said[0]
+    stub.away = False
+    kept.settle()
+    kept.close()
+    assert folders.saved_steps(folder / "000001") == [1]
+
+
+SESSION = """
+import json, sys, time
+import numpy as np
+from scaling import claims, folders, train
+from scaling.config import RunConfig, from_dict
+
+if "save always" in sys.argv:
+    train.SAVE_EVERY, train.SAVE_SHARE = 0.0, float("inf")
+run = from_dict(RunConfig, json.loads(sys.argv[1]))
+stream = np.load(sys.argv[2])
+with claims.take(folders.place(sys.argv[3])) as claim:
+    train.train(
+        [run], stream[:15_000], stream[15_000:], claim.folder, separator=0, say=lambda line: sys.exit(line),
+        progress=lambda done: time.sleep(0.1 if "save always" in sys.argv else 0),
+        should_stop=lambda: claim.confirm(1.0) or False,
+    )
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("busy", [0, 8])
+def test_a_pack_killed_while_it_sends_checkpoints_is_one_curve(busy, tiny, stream, folder, stub, tmp_path, cache):
+    """Killed with -9 up to three times, mostly with a checkpoint on its way; every eighth request is refused."""
+    run = dataclasses.replace(tiny, tokens=60 * 16 * tiny.batch_tokens, unique_tokens=2**13)
+    np.save(tmp_path / "stream.npy", stream)
+    pack = folder / "packs" / "a"
+
+    def session(place: Path, *words: str) -> subprocess.Popen[str]:
+        arguments = [json.dumps(to_dict(run)), str(tmp_path / "stream.npy"), str(place), *words]
+        environment = os.environ | {"SCALING_CACHE": str(tmp_path / "cache"), "XLA_FLAGS": QUICKLY}
+        return subprocess.Popen(
+            [sys.executable, "-c", SESSION, *arguments], stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment
+        )
+
+    whole = session(tmp_path / "whole")
+    assert (whole.communicate(timeout=300)[1], whole.returncode) == ("", 0)
+    stub.busy, rng = busy, random.Random(busy)
+    reached = killed = 0
+    for _ in range(3):
+        process = session(pack, "save always")
+        begun, ends = stub.counts["write"], time.monotonic() + 120
+        more = rng.randrange(4, 50)
+        while process.poll() is None and stub.counts["write"] < begun + more and time.monotonic() < ends:
+            time.sleep(0.002)
+        process.kill()
+        assert process.communicate()[1] == ""
+        if process.returncode == 0:  # it was faster than we
+            break
+        assert process.returncode == -signal.SIGKILL
+        killed += 1
+        done = max(folders.saved_steps(claims.data(pack)), default=0)
+        assert reached <= done < run.steps
+        reached = done
+    assert killed
+    assert reached
+    last = session(pack)
+    assert (last.communicate(timeout=300)[1], last.returncode) == ("", 0)
+    stub.busy = 0
+    one = checkpoints.read_history(claims.data(pack))
+    other = checkpoints.read_history(claims.data(tmp_path / "whole"))
+    assert one is not None
+    assert other is not None
+    for name in other.keys() - {"seconds"}:
+        np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+
+
+@pytest.mark.slow
+def test_processes_that_train_together_are_killed_and_one_goes_on_alone(folder, stub, tmp_path, cache):
+    """They write their shares to the bucket itself; what is there is no different for one with the same devices."""
+    alone = tmp_path / "alone"
+    assert Processes(1, 1, cache, alone, "data=1", tmp_path / "log-alone", steps=200).ends() == [0]
+    two = Processes(2, 2, cache, folder, "data=2,fsdp=2", tmp_path / "log-two", steps=200)
+    two.until(lambda: any(name.endswith("/checksums.json") for name in stub.names("study", "x/packs/")))
+    for process in two.all:
+        process.kill()
+    two.ends()
+    assert folders.saved_steps(study.read(folder).pack_folder(study.read(folder).packs[0]))
+    last = Processes(1, 4, cache, folder, "data=2,fsdp=2", tmp_path / "log-last", steps=200)
+    assert last.ends() == [0]
+    np.testing.assert_allclose(curve(folder), curve(alone), rtol=TOLERANCE)
+
+
+@pytest.fixture
+def s3(monkeypatch) -> Iterator[Path]:
+    pytest.importorskip("s3fs", reason="the package s3fs is not installed: S3 not tested")
+    server = pytest.importorskip("moto.server", reason="the package moto[server] is not installed: S3 not tested")
+    import boto3  # pyright: ignore[reportMissingImports] # moto's
+
+    moto = server.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    moto.start()
+    host, port = moto.get_host_and_port()
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "any",
+        "AWS_SECRET_ACCESS_KEY": "any",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    boto3.client("s3").create_bucket(Bucket="study")
+    buckets._connected.cache_clear()
+    yield folders.place("s3://study/x")
+    buckets._connected.cache_clear()
+    moto.stop()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of moto's and boto's own
+def test_on_s3_a_claim_is_one_s_and_a_checkpoint_counts_when_it_is_whole(s3, tmp_path, monkeypatch):
+    monkeypatch.setenv("SCALING_CACHE", str(tmp_path))
+    buckets.check(in_bucket(s3))
+    pack, state = s3 / "packs" / "a", {"w": np.arange(6, dtype=np.float32)}
+    first = claims.take(pack)
+    assert first
+    assert claims.take(pack) is None
+    holder = claims.holder(pack)
+    assert holder
+    assert holder.pid == os.getpid()
+    assert holder.age < 60
+    kept = checkpoints.Record(first.folder)
+    for step in (1, 2, 3):
+        kept.save(step, {"w": state["w"] * step}, {"train_loss": np.zeros((3, 1), np.float32)})
+    kept.close()
+    (first.folder / "checkpoints" / "4" / "state").write_bytes(b"half of it")
+    first.release()
+    with claims.take(pack) or pytest.fail("not taken") as second:
+        assert folders.saved_steps(second.folder) == [2, 3]
+        assert not buckets.below(in_bucket(first.folder))
+        again = checkpoints.Record(second.folder)
+        step, restored, _ = again.restore(lambda _: state, print) or pytest.fail("nothing")
+        again.close()
+        assert step == 3
+        np.testing.assert_array_equal(restored["w"], 3 * state["w"])
+    with pytest.raises(FileNotFoundError):
+        (s3 / "nothing").read_bytes()
+    assert buckets.listing(in_bucket(s3 / "nothing")) == {}
+
+
+STUDY = """
+from scaling.config import DataConfig, EvalConfig, RunConfig, Study
+from scaling.ladder import transformer
+
+DATA = DataConfig("synthetic:order=1,symbols=8,bytes=1e6", "bytes")
+
+def study(n: int = 4, steps: int = 600):
+    model = transformer(16, 1, d_head=8, n_vocab=257, n_ctx=16)
+    return Study("small", "Does it hold together?", tuple(
+        RunConfig(model, tokens=64 * steps, batch=4, seed=seed, data=DATA, eval=EvalConfig(windows=8))
+        for seed in range(n)
+    ))
+"""
+
+
+def command(*words: object, cache: Path) -> subprocess.Popen[str]:
+    environment = os.environ | {"SCALING_CACHE": str(cache)}
+    return subprocess.Popen(
+        [sys.executable, "-m", "scaling.cli", *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=ROOT,
+        env=environment,
+    )
+
+
+def ended(process: subprocess.Popen[str], code: int = 0) -> str:
+    said, _ = process.communicate(timeout=500)
+    assert process.returncode == code, said
+    assert "Traceback" not in said, said
+    return said
+
+
+def losses(whole: study.StudyFolder) -> dict[str, list[float]]:
+    return {pack.id: study.history(whole, pack)["train_loss"].tolist() for pack in whole.packs}  # pyright: ignore
+
+
+@pytest.mark.slow
+def test_two_coordinators_one_of_them_killed_end_with_the_table_of_one_on_a_disk(folder, stub, tmp_path, cache):
+    asked_for = tmp_path / "small.py"
+    asked_for.write_text(STUDY)
+    disk = tmp_path / "disk"
+    ended(command("study", "run", asked_for, "--out", disk, "--workers", 1, cache=cache))
+    both = [command("study", "run", asked_for, "--out", folder, "--workers", 1, cache=cache) for _ in range(2)]
+    ends = time.monotonic() + 240
+    while not any("/claim-" in name for name in stub.names("study", "x/packs/")) and time.monotonic() < ends:
+        time.sleep(0.1)
+    both[0].kill()
+    both[0].communicate()
+    ended(both[1])
+    there, here = study.read(folder), study.read(disk)
+    assert status.of(there).counts == {"done": 4}
+    assert losses(there) == losses(here)
+    asked = sum(stub.counts.values())
+    assert status.of(there).counts == {"done": 4}
+    assert sum(stub.counts.values()) - asked < 20 * 4  # requests, some for each pack
+
+    said = ended(command("study", "status", folder, cache=cache))
+    assert "4 of 4 runs finished" in said
+    records = folders.place("gs://study/runs.tar")
+    assert "4 runs" in ended(command("study", "export", folder, "--records", records, cache=cache))
+    assert exchange.read(tmp_path / "taken", records, print) == 4
+    ended(command("study", "import", "gs://study/taken", records, cache=cache))
+    assert status.of(study.read(folders.place("gs://study/taken"))).counts == {"done": 4}
+    assert "The page: gs://study/x/report/index.html" in ended(command("report", folder, cache=cache))
+    ended(command("study", "export", folder, "--csv", tmp_path / "runs.csv", cache=cache))
+    assert len((tmp_path / "runs.csv").read_text().splitlines()) == 5
+    assert not list(ROOT.glob("gs:*"))
+    assert not list(tmp_path.glob("gs:*"))

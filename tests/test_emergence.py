@@ -1,0 +1,113 @@
+"""Emergence from our own runs: what was planted comes back, both sides are told apart, and what is trained."""
+
+import dataclasses
+
+import emergence_records
+import numpy as np
+import pytest
+
+from analysis.papers.claim import Verdict
+from analysis.papers.emergence.evidence import METRICS, Emergence, emergence_score
+from analysis.papers.emergence.paper import PAPER
+from configs.emergence import budgets, experiments
+from scaling.config import program
+from scaling.data import tasks
+from scaling.data.corpora import open_corpus
+from scaling.data.documents import read
+
+
+@pytest.fixture(scope="module")
+def planted():
+    return emergence_records.records()
+
+
+@pytest.fixture(scope="module")
+def evidence(planted) -> Emergence:
+    return Emergence(planted)
+
+
+def test_independent_digits_multiply_and_their_mean_to_the_power_of_the_length_is_wrong(evidence):
+    """By the inequality of the means the power is never the smaller one."""
+    found = evidence.sums
+    assert (found.power >= found.product - 1e-12).all()
+    assert evidence.ratio("product").verdict is Verdict.HOLDS
+    power = evidence.ratio("power")
+    assert power.verdict is Verdict.DIFFERS
+    assert power.ours < 0.8
+
+
+def test_log_exact_match_is_linear_in_the_length_where_all_digits_are_alike():
+    L = np.arange(1, 6)
+    right = np.full((1, 5), 0.7)
+    exact = np.array([right[0, :n].prod() for n in L])
+    np.testing.assert_allclose(np.diff(np.log(exact)), np.log(0.7))
+
+
+def test_more_questions_find_answers_where_fewer_found_none(evidence):
+    wrong = evidence.sums.wrong
+    few, many = (wrong[:, :50] > 0).all(1), (wrong > 0).all(1)
+    assert few.sum() > many.sum()
+    assert evidence.hidden.ours == pytest.approx((few & ~many).sum() / few.sum())
+
+
+def test_runs_that_step_lie_beside_a_mean_that_does_not(planted):
+    """A size of which half of the seeds know all and half nothing is half-way, and none of its runs is."""
+    sums = planted["sums"]
+    answers = sums.answers
+    stepped = np.where(answers["seed"] % 2, 0.99, 0.01)
+    other = dataclasses.replace(sums, answers=answers.with_columns(exact=stepped))
+    claim = Emergence(planted | {"sums": other}).between
+    assert claim.ours == 0
+    assert claim.interval is not None
+    assert claim.interval[1] < 0.1
+
+
+def test_the_score_of_a_line_is_its_number_of_steps_and_a_jump_has_none_to_divide_by():
+    assert emergence_score(np.arange(8.0)) == pytest.approx(7)
+    assert emergence_score(-np.arange(8.0)) == pytest.approx(-7)
+    assert emergence_score(np.array([0, 0, 0, 0, 1.0])) == np.inf
+
+
+def test_exact_match_scores_higher_than_single_digits_on_the_same_answers(evidence):
+    scores = {name: evidence.score(name).ours for name in METRICS}
+    assert scores["exact match"] > scores["wrong digits"] > 0
+
+
+@pytest.mark.parametrize("name", PAPER.figures)
+def test_every_figure_has_its_points_and_says_what_it_finds(evidence, name):
+    drawn = PAPER.draw_one(name, evidence)
+    assert len(drawn.data)
+    assert drawn.figure is not None or name == "table1"
+    assert drawn.sentences or drawn.claims
+    assert drawn.decided, drawn.open
+
+
+def test_without_a_run_every_figure_says_what_it_lacks():
+    for name in PAPER.figures:
+        found = PAPER.draw_one(name, Emergence({}))
+        assert not found.decided or found.claims
+
+
+@pytest.mark.parametrize("budget", budgets.BUDGETS)
+def test_lengths_are_branches_of_one_trunk_and_one_program_trains_all_seeds(budget):
+    at = budgets.named(budget)
+    runs = experiments.sums(at)
+    assert len({run.unique_tokens for run in runs}) == 1
+    assert {run.tokens for run in runs} == {max(run.tokens for run in runs) // 2**n for n in range(at.lengths)}
+    assert len({program(run) for run in runs}) == len(at.widths)
+    assert len({run.model.N for run in runs}) == len(at.widths)
+
+
+def test_nothing_that_is_asked_is_trained_on_in_any_experiment_of_a_budget():
+    for of in experiments.EXPERIMENTS.values():
+        for run in of(budgets.TINY):
+            trained = run.data.source.rpartition("*")[2]
+            (asked,) = run.eval.tasks
+            one, other = tasks.parse(trained), tasks.parse(asked)
+            assert (type(one), one.seed) == (type(other), other.seed)
+            assert one.first + one.items <= other.first
+            assert not texts(trained) & texts(asked)
+
+
+def texts(source: str) -> set[str]:
+    return {document.text for part in open_corpus(source).parts() for _, document in read(part)}

@@ -1,0 +1,168 @@
+"""Tasks: every answer is right, no question is asked that was trained on, and what the record says of answers is so."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from scaling import step
+from scaling.config import CHARACTERS, DataConfig, EvalConfig, OptimConfig, RunConfig
+from scaling.data import encoding, tasks
+from scaling.data.corpora import open_corpus
+from scaling.data.documents import read
+from scaling.data.tasks import ALPHABET, MARK
+from scaling.data.tokenizer import Tokenizer
+from scaling.errors import InputError
+from scaling.ladder import transformer
+from scaling.models import loss, model
+from scaling.train import train
+
+VOCABULARY = CHARACTERS + ALPHABET
+MARK_ID = ALPHABET.index(MARK)
+
+
+def documents(source: str) -> list[str]:
+    return [document.text for part in open_corpus(source).parts() for _, document in read(part)]
+
+
+@pytest.mark.parametrize(
+    ("source", "answer"),
+    [
+        ("task:sum?digits=3&items=300", lambda a, b: f"{int(a) + int(b):04d}"),
+        ("task:sum?digits=2&items=300&reversed=1", lambda a, b: f"{int(a) + int(b):03d}"[::-1]),
+        ("task:modsum?modulus=97&items=300", lambda a, b: f"{(int(a) + int(b)) % 97:02d}"),
+        ("task:copy?digits=6&items=300", lambda a, _: a),
+    ],
+)
+def test_every_answer_is_right_and_all_documents_are_of_one_length(source, answer):
+    task, found = tasks.parse(source), documents(source)
+    assert len(set(found)) == 300
+    for text in found:
+        question, _, given = text.partition(MARK)
+        a, _, b = question.partition("+")
+        assert given == answer(a, b)
+        assert (len(text), len(given)) == (task.width, task.answer)
+
+
+def test_all_questions_are_there_once_and_ranges_share_none():
+    every = documents("task:modsum?modulus=11&items=121")
+    assert len(set(every)) == 121
+    first, rest = documents("task:modsum?modulus=11&items=50"), documents("task:modsum?modulus=11&first=50&items=71")
+    assert sorted(first + rest) == sorted(every)
+    assert documents("task:modsum?modulus=11&items=50&seed=1") != first
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "task:",
+        "task:product",
+        "task:sum?digits=0",
+        "task:sum?digit=3",
+        "task:sum?digits=two",
+        "task:sum?digits=1&items=101",
+        "task:sum?digits=1&first=99&items=2",
+        "task:copy?digits=19",
+        "task:modsum?modulus=1",
+    ],
+)
+def test_a_task_that_cannot_be_is_refused_in_a_line(source):
+    with pytest.raises(InputError) as said:
+        open_corpus(source)
+    assert "\n" not in str(said.value)
+
+
+def test_characters_are_a_token_each_and_others_are_refused(tmp_path):
+    tokenizer = Tokenizer.load(VOCABULARY)
+    text = "123+456=0579"
+    ids = tokenizer.encode(text)
+    assert len(ids) == len(text)
+    assert (tokenizer.n_vocab, tokenizer.eos) == (len(ALPHABET) + 1, len(ALPHABET))
+    tokenizer.save(tmp_path / "kept")
+    assert Tokenizer.load(str(tmp_path / "kept")).decode(ids) == text
+    with pytest.raises(InputError, match="'a'"):
+        tokenizer.encode("1a")
+    with pytest.raises(InputError, match="different"):
+        Tokenizer.load(CHARACTERS + "aa")
+    with pytest.raises(InputError, match="n_vocab=13"):
+        RunConfig(transformer(4, 1), tokens=1024, data=DataConfig("task:sum", VOCABULARY))
+
+
+def test_only_answers_weigh_in_the_loss_whatever_lies_in_a_window():
+    end, mark = 12, MARK_ID
+    #                    sep q  q  mark a  a  sep q  mark a
+    window = jnp.array([[end, 1, 2, mark, 3, 4, end, 5, mark, 6, end]])
+    weights = np.asarray(loss.answer_weights(window, mark))[0]
+    assert np.flatnonzero(weights).tolist() == [3, 4, 8]  # the tokens 3, 4 and 6 as targets
+    assert weights.mean() == pytest.approx(1)
+    assert not np.asarray(loss.answer_weights(jnp.array([[end, 1, 2, 3]]), mark)).any()
+
+
+def test_a_guess_without_knowledge_costs_ln_m_and_has_the_brier_score_of_m_options():
+    run = RunConfig(transformer(4, 1, n_vocab=13, n_ctx=8), tokens=1024, answers_after=MARK_ID)
+    params = jax.tree.map(jnp.zeros_like, model.init(run.model, jax.random.key(0)))
+    items = np.random.default_rng(0).integers(0, 13, (2, 4, 9)).astype(np.int32)
+    found = step.answer_step(run, params, items, n=3)
+    np.testing.assert_allclose(found["loss"], math.log(13), rtol=1e-5)
+    np.testing.assert_allclose(found["brier"], 1 - 1 / 13, rtol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run on sums of one digit, which has learnt some of them."""
+    folder = tmp_path_factory.mktemp("task")
+    train_on, held_out = "task:sum?digits=1&items=80", "task:sum?digits=1&first=80&items=20"
+    tokens = encoding.prepare(
+        train_on, VOCABULARY, 13, train_tokens=560, validation_tokens=140, validation_source=held_out, cache=folder,
+        say=lambda line: None,
+    )  # fmt: skip
+    run = RunConfig(
+        transformer(8, 1, 4, n_vocab=13, n_ctx=7),
+        tokens=7 * 16 * 60,
+        unique_tokens=560,
+        answers_after=MARK_ID,
+        data=DataConfig(train_on, VOCABULARY, held_out),
+        optim=OptimConfig(learning_rate=1e-2),
+        eval=EvalConfig(windows=20, per_octave=1, octaves=1, transfer=(held_out,), answers=20),
+    )
+    history = train(
+        [run], tokens.train, tokens.validation, folder / "run", separator=tokens.separator,
+        transfer_tokens={held_out: tokens.validation}, say=lambda line: None,
+    )  # fmt: skip
+    return run, tokens, history
+
+
+def test_no_question_that_is_asked_was_trained_on(trained):
+    _, tokens, _ = trained
+
+    def questions(stream):
+        return {tuple(row) for row in np.asarray(stream).reshape(-1, 7)}
+
+    assert len(questions(tokens.train)) == 80
+    assert len(questions(tokens.validation)) == 20
+    assert not questions(tokens.train) & questions(tokens.validation)
+
+
+def test_the_record_of_answers_says_one_thing_in_all_its_arrays(trained):
+    run, _, history = trained
+    wrong = history["answer_wrong"][0, 0]  # i
+    right, exact, nll = (history[f"answer_{name}"][-1, 0, 0] for name in ("right", "exact", "loss"))  # a
+    assert wrong.shape == (20,)
+    assert exact[-1] == pytest.approx((wrong == 0).mean())
+    assert (1 - right).sum() == pytest.approx(wrong.mean(), abs=1e-5)
+    assert exact[0] == right[0]
+    assert (np.diff(exact) <= 0).all()
+    assert history["eval_step"].tolist() == list(run.eval_steps)
+    # The held-out loss is that of the same answers, per token of an answer.
+    assert history["eval_loss"][-1, 0].mean() == pytest.approx(nll.mean(), rel=1e-5)
+    assert history["eval_loss"][-1, 0].mean() < history["eval_loss"][0, 0].mean()
+    assert not history["eval_loss"][-1, 0][[0, 1, 2, 3, 6]].any()
+
+
+def test_digits_that_are_no_tokens_of_their_own_are_refused():
+    with pytest.raises(InputError, match="characters:"):
+        tasks.items("task:copy?digits=1", np.array([1, 2, 12, 1, 2, 3, 12, 1]), 2, 12)
+    with pytest.raises(InputError, match="ask for fewer"):
+        tasks.items("task:copy?digits=1", np.array([1, 11, 1, 12]), 2, 12)
