@@ -22,7 +22,7 @@ def accumulated(generations: int) -> Array:
 
 
 def regression(
-    generations: int, *, accumulate: bool, samples: int = 100, features: int = 20, draws: int = 400, seed: int = 0
+    generations: int, *, accumulate: bool, samples: int = 100, features: int = 20, draws: int = 2000, seed: int = 0
 ) -> Array:
     """The same by drawing: mean squared error of each generation over that of the first, (n,).
 

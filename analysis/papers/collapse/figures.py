@@ -9,7 +9,7 @@ from analysis.page.canvas import GREY, LOSS, STYLE, panels
 from analysis.papers.claim import Undecided
 from analysis.papers.collapse import exact
 from analysis.papers.collapse.evidence import ARMS, Collapse
-from analysis.papers.drawing import beside, level, logarithmic, symbol
+from analysis.papers.drawing import groups_legend, level, logarithmic, symbol
 from analysis.papers.drawn import Drawn
 
 STYLES = {arm: symbol(k) for k, arm in enumerate(ARMS)}
@@ -31,7 +31,7 @@ def figure_1(evidence: Collapse, drawn: Drawn) -> None:
     drawn.show(evidence.against_real())
     first = min(evidence.real)
     with rc_context(STYLE):
-        drawn.figure, axes = panels(len(temperatures), left=0.8)
+        drawn.figure, axes = panels(len(temperatures), left=0.8, legend=False)
         for one, t in zip(axes, temperatures, strict=True):
             n = [tokens / first for tokens in evidence.real]
             one.plot(n, [float(np.exp(losses.mean())) for losses in evidence.real.values()], color=GREY, lw=0.9)
@@ -43,9 +43,7 @@ def figure_1(evidence: Collapse, drawn: Drawn) -> None:
             one.set_xlabel("Generation")
             one.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes[0].set_ylabel(LOSS)
-        beside(
-            drawn.figure, [*((ARMS[arm], style) for arm, style in STYLES.items()), ("real", {"color": GREY})], "text"
-        )
+        groups_legend(axes[0], [*((ARMS[arm], style) for arm, style in STYLES.items()), ("real", {"color": GREY})])
     for (arm, t), own in chains.items():
         with drawn.part(f"the rise, {ARMS[arm]}, at temperature {t:g}"):
             rise, half = evidence.rise(arm, t)
@@ -73,18 +71,18 @@ def figure_2(evidence: Collapse, drawn: Drawn) -> None:
     drawn.show(claims[1])
     rows = []
     with rc_context(STYLE):
-        drawn.figure, (left, right) = panels(2, left=0.8)
+        drawn.figure, (left, right) = panels(2, left=0.8, legend=False)
         with drawn.panel(left, "Our models"):
             n = 0
             for arm in ("replace", "fixed"):
-                found = evidence.of(arm)
-                mean = np.exp(found.mean)
-                n = max(n, len(mean))
-                if mean[1] <= mean[0]:
-                    raise Undecided("the second generation is not worse than the first")
+                if evidence.growth(arm).ours is None:
+                    continue
+                n, mean = n + 1, np.exp(evidence.of(arm).mean)
                 ratio = (mean - mean[0]) / (mean[1] - mean[0])
                 left.plot(np.arange(1, len(mean) + 1), ratio, lw=0.9, **STYLES[arm])
                 rows += [{"of": "models", "way": arm, "generation": g, "ratio": r} for g, r in enumerate(ratio, 1)]
+            if not n:
+                raise Undecided("the second generation is not worse than the first beyond the noise")
             level(left)
             left.set_ylabel("(L_n − L_1) / (L_2 − L_1)")
         for arm, law, accumulate in (("replace", exact.replaced, False), ("fixed", exact.accumulated, True)):
@@ -101,7 +99,8 @@ def figure_2(evidence: Collapse, drawn: Drawn) -> None:
         for axes in (left, right):
             axes.set_xlabel("Generation")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        beside(drawn.figure, [("replaced", STYLES["replace"]), ("accumulated", STYLES["fixed"])], "text")
+        groups_legend(right, [("replaced", STYLES["replace"]), ("accumulated", STYLES["fixed"])], "upper left")
+        groups_legend(left, [(ARMS[arm], STYLES[arm]) for arm in ("replace", "fixed")], "upper left")
     drawn.points(rows)
 
 
@@ -113,7 +112,7 @@ def figure_3(evidence: Collapse, drawn: Drawn) -> None:
     chains, rows = evidence.chains, []
     entries = []
     with rc_context(STYLE):
-        drawn.figure, (left, right) = panels(2, left=0.8)
+        drawn.figure, (left, right) = panels(2, left=0.8, legend=False)
         with drawn.panel(left, "Our models"):
             for arm, t in chains:
                 if arm == "accumulate":
@@ -149,5 +148,6 @@ def figure_3(evidence: Collapse, drawn: Drawn) -> None:
             )
         right.set_title("A cut tail, exactly")
         right.set_ylabel("Share of words not met")
-        beside(drawn.figure, entries, "text")
+        if entries:
+            groups_legend(left, entries)
     drawn.points(rows)
