@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from analysis.confidence import LEVEL
+from analysis.fit.estimate import Interval
 from analysis.papers.claim import MISSING, Claim, Undecided
 from analysis.papers.evidence import Evidence
 from analysis.papers.evidence import joined as joined_tables
@@ -22,6 +23,7 @@ BETWEEN = 0.2, 0.8  # exact match of a run that is neither below nor above a ste
 PRODUCT, SHARE, SCORES = 0.25, 0.15, 0.5  # half-widths of 95 % intervals that decide
 DRAWS = 2000
 LEAST = 200  # right answers of which a ratio is taken: of fewer it is noise
+FEWER = 20  # another choice of them
 STEPS = "digits are learnt one at a time here, in the loss itself, and p is not the same for all of them"
 TOGETHER = "questions that are hard in one digit are hard in another: right digits are not independent at every size"
 METRICS = {
@@ -140,27 +142,33 @@ class Emergence(Evidence):
     def ratio(self, by: str) -> Claim:
         """Measured exact match over p^L, or over the product: the run in which it is furthest from 1.
 
-        Only of runs with LEAST right answers. The interval allows for the choice among them (Sidak).
+        Only of runs with LEAST right answers, and by another choice FEWER. The interval allows for the choice among
+        them (Sidak).
         """
         name = "exact match / p^L" if by == "power" else "exact match / product over digits"
         source, why = (SCHAEFFER, STEPS) if by == "power" else ("digit by digit", TOGETHER)
         claim = Claim(f"{name}, furthest from 1", source, 1.0, enough=PRODUCT, above=why, below=why,
                       note="of all longest runs, which the interval allows for")  # fmt: skip
         try:
-            found = self.longest
-            exact, predicted = found.exact[:, -1], found.power if by == "power" else found.product
-            counts = exact * found.wrong.shape[1]
-            keep = (counts >= LEAST) & (predicted > 0)
-            if not keep.any():
-                raise Undecided(f"no run answers {LEAST} questions without a fault")
-            logs = np.log(exact[keep] / predicted[keep])
-            at = int(np.abs(logs).argmax())
-            sd = math.sqrt((1 - exact[keep][at]) / counts[keep][at])  # of ln of a share of the questions
-            half = float(stats.norm.ppf(0.5 + 0.5 * LEVEL ** (1 / keep.sum()))) * sd
+            ours, interval = self._furthest(by, LEAST)
         except MISSING as error:
             return claim.without(error)
-        ends = np.exp([logs[at] - half, logs[at] + half])
-        return dataclasses.replace(claim, ours=float(np.exp(logs[at])), interval=(float(ends[0]), float(ends[1])))
+        return dataclasses.replace(claim, ours=ours, interval=interval, others=lambda: [self._furthest(by, FEWER)[0]])
+
+    def _furthest(self, by: str, least: int) -> tuple[float, Interval]:
+        """The ratio that is furthest from 1 of runs with so many right answers, and its interval."""
+        found = self.longest
+        exact, predicted = found.exact[:, -1], found.power if by == "power" else found.product
+        counts = exact * found.wrong.shape[1]
+        keep = (counts >= least) & (predicted > 0)
+        if not keep.any():
+            raise Undecided(f"no run answers {least} questions without a fault")
+        logs = np.log(exact[keep] / predicted[keep])
+        at = int(np.abs(logs).argmax())
+        sd = math.sqrt((1 - exact[keep][at]) / counts[keep][at])  # of ln of a share of the questions
+        half = float(stats.norm.ppf(0.5 + 0.5 * LEVEL ** (1 / keep.sum()))) * sd
+        low, high = np.exp([logs[at] - half, logs[at] + half])
+        return float(np.exp(logs[at])), (float(low), float(high))
 
     @functools.cached_property
     def hidden(self) -> Claim:

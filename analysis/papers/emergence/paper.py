@@ -44,5 +44,5 @@ PAPER = Paper(
     ),
     evidence=Emergence,
     scales="tasks, metrics and models of its own",
-    choices="nothing else",
+    choices="with runs of fewer right answers",
 )
