@@ -243,7 +243,7 @@ AT = ["--distributed", "127.0.0.1:1", "--process-id", "1", "--processes", "2", "
         ([*AT, "--silence", "5"], "--silence 5: a process gives a sign of life every 3 s; use 12 or more"),
         ([*AT, "--silence", "200"], "--heartbeat 100 with --silence 200: .* above 200, such as 600"),
         ([*AT, "--heartbeat", "0"], "'0' is not a whole number above 0"),
-        (["--mesh", "model=2"], "wanted sizes of run, data, fsdp, tensor"),
+        (["--mesh", "model=2"], "wanted sizes of run, data, fsdp, expert, tensor"),
         (["--mesh", "data=2", "--workers", "2"], "leave out --workers"),
     ],
 )

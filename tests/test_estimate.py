@@ -145,8 +145,10 @@ def test_a_law_of_ones_own_takes_a_few_lines():
     ],
 )
 def test_a_damaged_fit_ends_in_one_line(found, damage, words):
+    damaged = json.loads(found.to_json()) | damage
+    del damaged[folders.SEAL]  # else its checksum tells
     with pytest.raises(InputError, match=words) as error:
-        Fit.from_json(json.dumps(json.loads(found.to_json()) | damage))
+        Fit.from_json(json.dumps(damaged))
     assert "\n" not in str(error.value)
 
 

@@ -66,7 +66,7 @@ METRICS = {
 def test_the_multi_power_law_has_its_published_errors(curves, size):
     """Within one of the last digit printed."""
     law = of_schedules(Luo, Schedules.of(SCHEDULES))(*PUBLISHED[size])
-    np.testing.assert_allclose(errors(law, curves, size), METRICS[size], atol=1.6e-5, rtol=5e-5)
+    np.testing.assert_allclose(errors(law, curves, size)[:5], METRICS[size], atol=1.6e-5, rtol=5e-5)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_the_multi_power_law_has_its_published_errors(curves, size):
 )
 def test_the_annealing_law_does_nearly_as_well_with_two_constants_fewer(curves, size, constants, found):
     law = of_schedules(Tissue, Schedules.of(SCHEDULES))(*constants)
-    R2, mean, _, _, worst = errors(law, curves, size)
+    R2, mean, _, _, worst, _ = errors(law, curves, size)
     np.testing.assert_allclose((R2, mean, worst), found, atol=2e-4)
 
 

@@ -194,7 +194,8 @@ def test_the_momentum_of_muon_lies_as_its_matrix_does():
 
 def test_no_rule_is_for_a_weight_that_no_model_has():
     grouped = dataclasses.replace(LLAMA, bias=True)
-    models = (MODEL, gpt2(32, 1), LLAMA, grouped, lstm(32, 1))
+    routed = dataclasses.replace(grouped, kind="routed", experts=2)
+    models = (MODEL, gpt2(32, 1), LLAMA, grouped, lstm(32, 1), routed, dataclasses.replace(routed, routing="hash"))
     assert set().union(
         *(abstract(dataclasses.replace(RUN, model=m, tokens=8 * m.n_ctx)).params for m in models)
     ) == set(kinds.axes())
@@ -220,7 +221,7 @@ def test_a_weight_without_a_rule_is_named():
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("data=0", "--mesh 'data=0': wanted sizes of run, data, fsdp, tensor"),
+        ("data=0", "--mesh 'data=0': wanted sizes of run, data, fsdp, expert, tensor"),
         ("model=2", "such as data=2,fsdp=4"),
         ("", "wanted sizes"),
     ],

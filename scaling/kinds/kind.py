@@ -130,7 +130,7 @@ class Kind(abc.ABC):
         from jax import lax
 
         seen = lax.dynamic_update_slice_in_dim(cache, tokens, at, 1)
-        found = self.features(model, params, seen, **how)
+        found = self.features(model, params, seen, dropout_key=None, remat="none", mesh=None, **how)
         return found._replace(x=lax.dynamic_slice_in_dim(found.x, at, tokens.shape[1], 1)), seen
 
     def _with_cache(self) -> Any:
