@@ -58,4 +58,4 @@ audit:
 	for lock in requirements*.lock; do uvx pip-audit --disable-pip --no-deps --requirement $$lock || exit 1; done
 
 clean:
-	rm -rf .venv .venv.lock
+	rm -rf .venv .venv.lock .venv.chips

@@ -78,12 +78,13 @@ class Followed:
         return "\n".join([*lines, *(f"Note: {note}" for note in self.notes)])
 
 
-def follow(name: str, forecast: Forecast, curves: Table) -> Followed:
+def follow(name: str, forecast: Forecast, curves: Table, scored: bool = False) -> Followed:
     """The curve of the run that a forecast is of, against the forecast's own fit at each point.
 
     Args:
         name: of the forecast.
         curves: one row per (run, step): the inputs of the law so far, and its target.
+        scored: whether the forecast has its score: nothing is said of how to give it one.
 
     Raises:
         InputError: no run fits the forecast, or several do; or the law's inputs do not grow along the run.
@@ -114,7 +115,7 @@ def follow(name: str, forecast: Forecast, curves: Table) -> Followed:
     promised = said.predict(run=True, **dict(zip(fit.law.inputs, columns, strict=True)))
     end = forecast.inputs[along]
     last = float(measured[order][-1])
-    if abs(columns[k][-1] / end - 1) <= SAME:
+    if abs(columns[k][-1] / end - 1) <= SAME and not scored:
         notes.append(f"the run has ended: score it with --measured {name}={last:.6g}")
     notes += _caveats(fit, rows, along, columns[k], end)
     if not forecast.bounded:
@@ -152,7 +153,8 @@ def _refuse_another(forecast: Forecast, curve: Table, name: str) -> None:
     for column, wanted in forecast.inputs.items():
         if column in GROW or column not in curve or curve[column].dtype.kind != "f":
             continue
-        seen = float(np.nanmax(curve[column]))
+        values = curve[column][np.isfinite(curve[column])]
+        seen = float(values.max()) if len(values) else wanted
         if abs(seen - wanted) > SAME * wanted:
             raise InputError(
                 f"run {name or 'without a name'} has {column} {digits.short(seen)}, and the forecast is of "

@@ -32,7 +32,7 @@ R = TypeVar("R")
 SCHEMES = {"gs": "gcsfs", "s3": "s3fs"}  # and what speaks to them
 AT_ONCE = 16  # requests
 TRIES = 8  # of a request to S3
-EXTRA = "neural-scaling-laws[buckets]"
+EXTRA = ".[buckets]"
 
 
 class NoStore(InputError):
@@ -355,7 +355,8 @@ def _connected(scheme: str, process: int) -> Any:
         return S3FileSystem(use_listings_cache=False, config_kwargs=retries)
     except ImportError:
         raise NoStore(
-            f"{scheme}:// needs the package {package}; install it with pip install '{EXTRA}', or name a folder"
+            f"{scheme}:// needs the package {package}; install it in the clone with .venv/bin/pip install '{EXTRA}', "
+            "or name a folder"
         ) from None
 
 

@@ -9,10 +9,11 @@ spent.json, each time that one is begun and at its end:
     save      the time that the training stood still for a checkpoint; what is written while it goes on costs nothing
     train     the rest, evaluations among it
 
-Of a session that ended without a word, killed say, the work since its last checkpoint is lost:
+After a session that another one followed:
 
-    lost      from there to the last sign of life, which its claim (scaling.claims) keeps
-    idle      from there until somebody took the pack up again
+    lost      from its last checkpoint to its last sign of life, which its claim (scaling.claims) keeps: where it ended
+              without a word, killed say
+    idle      from there until somebody took the pack up again, on purpose or not
 
 All sessions of all packs are added up: on several workers an hour has as many hours as there are workers.
 """

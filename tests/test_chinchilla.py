@@ -177,11 +177,11 @@ def test_on_another_text_the_exponent_of_its_own_law_is_found_and_held_against_t
     assert "--beside" in alone.open[0]
     found = PAPER.draw_one("tableA2", Few(evidence.experiments, beside={"text:verse/*.jsonl": other}))
     (claim,) = found.claims
-    assert (claim.name, claim.paper) == ("a, approach 2 on *.jsonl", None)
+    assert (claim.name, claim.paper) == ("a, approach 2 on verse/*.jsonl", None)
     assert claim.interval is not None
     assert claim.interval[0] <= A <= claim.interval[1]
     assert "no difference is seen" in found.sentences[-1]
-    assert set(found.data["text"]) == {"*.jsonl"}
+    assert set(found.data["text"]) == {"verse/*.jsonl"}
 
 
 def test_a_study_beside_another_is_one_of_its_experiments_on_another_text():
@@ -196,6 +196,8 @@ def test_a_study_beside_another_is_one_of_its_experiments_on_another_text():
         wanted.drawn_from(main, beside=[records("text:a", "cpu-1h")])
     (table,) = wanted.drawn_from(main, beside=[records("text:b", "cpu-1h")]).drawn
     assert [claim.name for claim in table.claims] == ["a, approach 2 on b"]
+    with pytest.raises(InputError, match="none of these figures shows other texts; tableA2 does"):
+        papers.wanted("chinchilla", "tiny", ["fig3"]).check_beside()
     nothing = dataclasses.replace(main, configs={})
     with pytest.raises(InputError, match="no run of the experiments grid"):
         wanted.drawn_from(main, beside=[nothing])

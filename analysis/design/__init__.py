@@ -243,7 +243,7 @@ def design(
         bound,
         before,
         spendings,
-        _notes(prior, pool, counts, checks),
+        _notes(prior, pool, counts, checks, aim),
         begun,
         aim,
     )
@@ -297,12 +297,13 @@ def _exponents(criterion: Criterion, counts: Counts, level: float) -> dict[str, 
     return {name: float(np.median(values)) for name, values in found.items()}
 
 
-def _notes(prior: Prior, pool: Pool, counts: Counts, checks: float) -> tuple[str, ...]:
-    notes = [
+def _notes(prior: Prior, pool: Pool, counts: Counts, checks: float, aim: str) -> tuple[str, ...]:
+    bend = [
         f"{percent(checks)} of the budget went to runs that notice a law that bends, before the rest was chosen"
         if checks
         else "no run was chosen to notice a law that bends: the promise holds if none does"
     ]
+    notes = bend if checks or aim != "forms" else []  # which are chosen for nothing else
     largest = pool.params[counts > 0].max()
     notes.append(
         f"fit with the largest size, {short(float(largest))}, held out first: if it is missed, no promise holds"

@@ -58,6 +58,7 @@ class Paper:
         choices: what an estimate is the range over, beside its interval.
         expected: what intervals planned runs may expect, from `Planned` runs by experiment and the names of figures; a
             sentence each, by `str`.
+        beside: the figures that show the same experiments on other texts.
     """
 
     title: str
@@ -68,6 +69,7 @@ class Paper:
     scales: str = "its text and vocabulary"
     choices: str = "with the runs that a rule left out, with a floor in the law, and with other counts of N"
     expected: Callable[..., Sequence[Any]] = lambda planned, names: ()
+    beside: tuple[str, ...] = ()
 
     @property
     def sections(self) -> tuple[str, ...]:

@@ -88,9 +88,21 @@ class Wanted:
     def _paper(self) -> Paper:
         return folders.named(self.paper)
 
+    def check_beside(self) -> None:
+        """Refuses studies of other texts where none of the figures shows them.
+
+        Raises:
+            InputError: none does.
+        """
+        if not set(self._paper.beside) & set(self.figures):
+            which = " or ".join(self._paper.beside) or "none of this paper"
+            raise InputError(f"--beside: none of these figures shows other texts; {which} does")
+
     def _on_other_texts(self, records: Records, beside: Sequence[Records]) -> dict[str, Experiments]:
         """The experiments of each study beside this one, by its text."""
         found: dict[str, Experiments] = {}
+        if beside:
+            self.check_beside()
         anywhere = _at_any_budget(self.paper, tuple(self.members)) if beside else {}
         texts = _texts(records)
         for other in beside:

@@ -54,11 +54,13 @@ def _forecast(args: argparse.Namespace) -> int:
     for name, loss in losses.items():
         registry.keep(args.folder, name, loss)
     found = registry.read(args.folder)
+    scored = {entry.name for entry in found.entries if entry.scored}
     followed = [
         follow.follow(
             name,
             forecast.read(registry.file_of(args.folder, name)),
             table_of(Path(curves), columns_of(args), args.where, curves=True),
+            name in scored,
         )
         for name, curves in arguments.pairs(args.follow, "--follow").items()
     ]

@@ -28,7 +28,9 @@ def add(verbs: arguments.Verbs) -> None:
         "--accelerator", required=True, metavar="CHIPS", help="of each task: v5e:4x4, v5p-128, h100:8, cpu"
     )
     verb.add_argument(
-        "--out", required=True, help="folder of the study, one that all hosts reach; or gs://bucket/folder"
+        "--out",
+        required=True,
+        help="folder of the study, one that all hosts reach; or gs://bucket/folder, with --direct s3:// too",
     )
     verb.add_argument(
         "--tasks", type=arguments.count, default=1, help="parts of the study, each on chips of its own (1)"

@@ -17,6 +17,7 @@ from scaling.errors import InputError
 
 if TYPE_CHECKING:
     from analysis.papers.reproduction import Wanted
+    from analysis.records import Records
     from scaling.study import StudyFolder
 
 EXPECTED = "expected.json"  # beside the page
@@ -57,7 +58,7 @@ def _add_paper(verbs: arguments.Verbs, name: str) -> None:
         action="extend",
         default=[],
         metavar="STUDY",
-        help="folders or exports of the same experiments on other texts, for tableA2 of chinchilla",
+        help="folders of studies of the same experiments on other texts, for tableA2 of chinchilla",
     )
     paper.add_argument(
         "--out", type=Path, help="folder of the study, which papers share (studies/papers-BUDGET); the page is in NAME/"
@@ -89,9 +90,10 @@ def _reproduce(paper: str, args: argparse.Namespace) -> int:
             transfer=args.transfer,
             settings=settings | arguments.pairs(args.set, "--set"),
         )
+        beside = _beside(wanted, args.beside)
     out = args.out or Path("studies") / f"{wanted.study.name}-{wanted.budget.name}"
     if args.draw:
-        _draw(_grown(wanted, out), read(out), args.beside)
+        _draw(_grown(wanted, out), read(out), beside)
         return 0
     refuse_on_a_cpu(wanted)
     if not wanted.budget.paper:
@@ -118,12 +120,22 @@ def _reproduce(paper: str, args: argparse.Namespace) -> int:
         arguments.say(f"{out}: --draw draws what is there")
         return outcome.exit_code
     try:
-        _draw(wanted, whole, args.beside)
+        _draw(wanted, whole, beside)
     except InputError as error:
         if not outcome.exit_code:
             raise
         arguments.say(f"nothing is drawn: {error}")  # runs have failed, and that is what the exit code tells
     return outcome.exit_code
+
+
+def _beside(wanted: "Wanted", paths: Sequence[str]) -> list["Records"]:
+    """The studies of other texts, read before anything is trained."""
+    if not paths:
+        return []
+    from analysis import records
+
+    wanted.check_beside()
+    return [records.read(path) for path in paths]
 
 
 def _grown(wanted: "Wanted", out: Path) -> "Wanted":
@@ -190,7 +202,7 @@ def _kept(path: Path) -> dict[str, Any]:
         return {}
 
 
-def _draw(wanted: "Wanted", whole: "StudyFolder", beside: Sequence[str]) -> None:
+def _draw(wanted: "Wanted", whole: "StudyFolder", beside: Sequence["Records"]) -> None:
     """Makes the page from the runs there are and prints what it says."""
     folder = whole.path / wanted.paper
     path = folder / EXPECTED
@@ -198,8 +210,7 @@ def _draw(wanted: "Wanted", whole: "StudyFolder", beside: Sequence[str]) -> None
         from analysis import records
 
         promised = folder / FORECASTS
-        others = [records.read(path) for path in beside]
-        found = wanted.drawn_from(records.read(whole.path), promised if promised.is_dir() else None, others)
+        found = wanted.drawn_from(records.read(whole.path), promised if promised.is_dir() else None, beside)
         expected = _kept(path).get("lines", ())
         page, command = folder / "index.html", shlex.join(["scaling", *sys.argv[1:]])
         folder.mkdir(parents=True, exist_ok=True)

@@ -69,5 +69,6 @@ PAPER = Paper(
     ),
     evidence=Chinchilla2022,
     scales="MassiveText and 32,000 tokens",
+    beside=("tableA2",),
     choices="without the embedding, with other rows, and by other interpolants, losses and forms; Table 2 names each",
 )

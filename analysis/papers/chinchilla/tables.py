@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib import rc_context
@@ -52,12 +53,11 @@ def table_a2(evidence: Chinchilla2022, drawn: Drawn) -> None:
             "trains another text, and --beside STUDY shows it here"
         )
     drawn.say(papers)
-    rows, texts = [], list(evidence.on_texts.items())
+    rows, texts = [], list(zip(_short(list(evidence.on_texts)), evidence.on_texts.values(), strict=True))
     with rc_context(STYLE):
         drawn.figure, axes = panels(2 * len(texts), rows=len(texts), legend=False, above=PF_DAYS)
-        for i, (source, other) in enumerate(texts):
+        for i, (text, other) in enumerate(texts):
             left, right = axes[2 * i : 2 * i + 2]
-            text = source.rpartition(":")[2].rpartition("/")[2]
             with drawn.panel(left, f"IsoFLOP profiles on {text}", text):
                 profile_curves(left, measured_profiles(other))
             with drawn.panel(right, f"Best size on {text}", text):
@@ -68,6 +68,12 @@ def table_a2(evidence: Chinchilla2022, drawn: Drawn) -> None:
             with drawn.part(text):
                 drawn.say(_against(text, a, evidence.a(2)))
     drawn.points(rows)
+
+
+def _short(sources: Sequence[str]) -> Sequence[str]:
+    """Names of texts for titles: the file and its folder, where that tells them apart."""
+    names = ["/".join(source.rpartition(":")[2].split("/")[-2:]) for source in sources]
+    return names if len(set(names)) == len(names) else sources
 
 
 def _against(text: str, other: Claim, main: Claim) -> str:
