@@ -96,7 +96,9 @@ def scalars(folder) -> dict[str, list[tuple[int, float]]]:
         raw, at = path.read_bytes(), 0
         while at < len(raw):
             n = int.from_bytes(raw[at : at + 8], "little")
-            event = event_pb2.Event.FromString(raw[at + 12 : at + 12 + n])
+            event = event_pb2.Event.FromString(  # pyright: ignore[reportAttributeAccessIssue]
+                raw[at + 12 : at + 12 + n]
+            )
             at += n + 16
             for value in event.summary.value:
                 found.setdefault(value.tag, []).append((event.step, value.simple_value))

@@ -177,8 +177,8 @@ class Transformer(nn.Module):
         if m.positions == "rotary":
             q, k = rotate(q, *turned), rotate(k, *turned)
         if seen:
-            seen = [jax.lax.dynamic_update_slice_in_dim(old, new, at, 1) for old, new in zip(seen, (k, v), strict=True)]
-            y = attend_after(q, *seen, at)
+            k, v = (jax.lax.dynamic_update_slice_in_dim(old, new, at, 1) for old, new in zip(seen, (k, v), strict=True))
+            y, seen = attend_after(q, k, v, at), [k, v]
         else:
             y = attend(q, k, v, self.attention, mesh=self.mesh)
         return self._out(saved(y.reshape(-1, m.d_attn)), w, "out"), seen
