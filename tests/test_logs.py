@@ -157,7 +157,7 @@ def test_the_folders_that_wandb_keeps_on_disk_give_settings_and_results(tmp_path
         "loss": [A],
         "steps": [200.0],
     }
-    assert noted(table, "_step is taken as the updates")
+    assert noted(table, "_step, the Step of W&B's charts, is taken as the updates")
 
 
 NANOGPT = """Overriding config with config/train_shakespeare_char.py:
@@ -501,6 +501,84 @@ def test_a_chart_of_wandb_and_its_table_of_runs_tell_of_the_same_runs(tmp_path):
     curves = load([chart, table], {"params": "n_params"}, curves=True)
     assert curves["tokens"].tolist() == [1e6, 2e6, 4e6]
     assert curves["params"].tolist() == [1e6, 1e6, 4e6]
+
+
+OFTEN = "Name,State,Created,n_params,tokens_seen,trainer/global_step"
+
+
+@pytest.mark.parametrize(
+    ("head", "more", "steps"),
+    [
+        (f"{OFTEN},_step", "2000,200", 2000),
+        (OFTEN, "2000", 2000),
+        (OFTEN.replace("trainer/global_step", "_step"), "200", 200),
+        (OFTEN.replace(",trainer/global_step", ""), "", 200),
+    ],
+)
+def test_d_of_a_chart_over_step_does_not_depend_on_how_often_a_run_logged(tmp_path, head, more, steps):
+    """Step counts calls of the log, here one in ten updates; the tokens of the table are those of its end."""
+    chart = write(tmp_path / "chart.csv", CHART)
+    rows = "".join(f"{run},finished,2026,1e6,4e7{more and ','}{more}\n" for run in ("gpt-s", "a - b"))
+    paths = [chart, write(tmp_path / "runs.csv", f"{head}\n{rows}")]
+    table = load(paths, {"params": "n_params"})
+    assert table["tokens"].tolist() == [4e7, 4e7]
+    assert table["steps"].tolist() == [steps, steps]
+    assert load(paths, {"params": "n_params"}, curves=True)["tokens"].tolist() == [2e7, 4e7, 4e7]
+    assert noted(table, "counts calls of W&B's log") == (steps == 2000)
+    assert noted(table, "is taken as the updates") == (steps == 200)
+    if steps == 2000:
+        assert table["batch_tokens"].tolist() == [2e4, 2e4]
+
+
+def test_a_curve_that_ends_before_its_run_is_said(tmp_path):
+    settings = write(tmp_path / "settings.csv", "Name,State,Created,tokens,_step\ngpt-s,finished,2026,4e7,400\n")
+    table = load([write(tmp_path / "chart.csv", CHART), settings])
+    assert table["tokens"][0] == 2e7
+    assert noted(table, "the curve ends at another step than its table of runs tells")
+
+
+def test_a_chart_says_that_its_step_counts_what_was_logged(tmp_path):
+    words = "the Step of W&B's charts, is taken as the updates"
+    assert noted(load(write(tmp_path / "a.csv", CHART)), words)
+    assert not noted(load(write(tmp_path / "b.csv", CHART.replace("Step", "trainer/global_step"))), words)
+
+
+@pytest.mark.parametrize("x", ["Relative Time (Process)", "tokens_seen"])
+def test_a_chart_over_another_axis_ends_each_run_at_its_own_last_point_and_counts_no_updates(tmp_path, x):
+    rows = '"0",6,6,6,6,6,6\n"1e6",5,5,5,5,5,5\n"2e6",4,4,4,,,\n'
+    table = load(write(tmp_path / "chart.csv", CHART.partition("\n")[0].replace("Step", x) + "\n" + rows))
+    assert table["loss"].tolist() == [4, 5]
+    assert "steps" not in table
+    assert noted(table, f"the chart is over {x}")
+    assert not noted(table, "went on after")
+    if x == "tokens_seen":
+        assert table["tokens"].tolist() == [2e6, 1e6]
+
+
+def test_a_batch_that_stands_in_every_row_of_a_history_gives_d(tmp_path):
+    table = load(
+        write(tmp_path / "h.csv", "run,step,batch_tokens,val_loss\na,1,512,5\na,9,512,4\nb,1,64,5\nb,9,64,4\n")
+    )
+    assert table["tokens"].tolist() == [9 * 512, 9 * 64]
+
+
+def test_a_table_of_settings_that_names_none_of_the_runs_is_said(tmp_path):
+    for run in ("a", "b"):
+        write(tmp_path / "logs" / f"{run}.csv", "step,tokens_seen,val_loss\n100,1e6,5\n200,2e6,4\n")
+    settings = write(tmp_path / "settings.csv", "run,n_params\nrun-a,1e6\nrun-b,4e6\n")
+    said = "no row of settings.csv names a run of the logs (they are called logs/a, logs/b)"
+    assert noted(load([tmp_path / "logs", settings], {"params": "n_params"}), said)
+    write(settings, "run,n_params\na,1e6\nrun-b,4e6\n")
+    assert not noted(load([tmp_path / "logs", settings], {"params": "n_params"}), said)
+
+
+def test_the_folder_of_a_study_is_not_walked_as_logs(tmp_path):
+    """Its checkpoints and histories would count as runs."""
+    study = write(tmp_path / "studies" / "mine" / "study.json", {}).parent
+    log = write(tmp_path / "a.csv", "step,tokens_seen,val_loss\n100,1e6,5\n200,2e6,4\n")
+    for paths in ([study, study], [log, study], study.parent):
+        with pytest.raises(InputError, match=r"mine: the folder of a study, which is read alone; scaling study export"):
+            load(paths)
 
 
 def test_settings_of_a_table_are_those_of_the_runs_in_a_folder_beside_it(tmp_path):

@@ -14,7 +14,7 @@ from analysis.compare import compare
 from analysis.fit import fit
 from analysis.laws import Chinchilla
 from analysis.load import load
-from analysis.table import Table
+from analysis.table import Table, algebra
 from scaling.cli import main
 from scaling.errors import InputError
 
@@ -69,6 +69,15 @@ def test_units_that_cannot_be_right_end_in_one_line_with_the_option_that_puts_th
     assert "\n" not in str(error.value)
     assert "row " in str(error.value)
     assert typed(str(error.value)) == hint
+
+
+def test_a_unit_in_the_name_of_a_column_is_the_remedy():
+    """These small models with little text could be a thousand times larger, were it not for the names."""
+    own = {"Params (M)": [1.2, 3.5, 9.4], "Tokens (B)": [0.02, 0.05, 0.2], "loss": [4.0, 3.5, 3.2]}
+    columns = {"params": "Params (M)", "tokens": "Tokens (B)"}
+    with pytest.raises(InputError) as error:
+        Table.from_columns(algebra.taken(own, columns, "x"), "x", columns)
+    assert typed(str(error.value)) == {"params": "1e6*Params (M)", "tokens": "1e9*Tokens (B)"}
 
 
 def test_losses_tell_millions_from_billions():

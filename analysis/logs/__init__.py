@@ -12,7 +12,8 @@ from typing import Any
 
 from analysis.digits import plural
 from analysis.logs import json_files, mlflow, rows, runs, settings, step_lines, tensorboard
-from analysis.logs.log import Log, joined
+from analysis.logs.log import TABLES, Log, joined
+from analysis.logs.wandb import RUNS
 from analysis.table import opened
 from analysis.table.files import read_csv, read_parquet
 from scaling.errors import InputError
@@ -65,10 +66,12 @@ def read(paths: Sequence[Path]) -> Found:
     logs: list[Log] = []
     unknown: list[Path] = []
     notes: list[str] = []
+    tables: dict[Path, list[Log]] = {}
     for path, named in list(_files(paths)):  # to its end, which closes the folders
         if path.is_dir():
             logs.append(mlflow.run(path))
             continue
+        before = len(logs)
         try:
             one = _of_file(path, root, alone=False) if named or _may_be(path) else None
         except InputError as error:
@@ -84,17 +87,21 @@ def read(paths: Sequence[Path]) -> Found:
             logs += rows.as_logs(one, path, root)
         else:
             unknown.append(path)
+        if one is not None and (
+            rows_of := [log for log in logs[before:] if not log.curve and log.format in (TABLES, RUNS)]
+        ):
+            tables[path] = rows_of
     if not logs:
         where = ", ".join(map(str, paths[:NAMED]))
         raise InputError(f"{where}: no log or table of runs among {len(unknown) + len(notes)} files; wanted {KNOWN}")
     if unknown:
         names = ", ".join(path.name for path in unknown[:NAMED])
         notes.append(f"{len(unknown)} files that are no logs are left alone: {names}{', ...' * (len(unknown) > NAMED)}")
-    return _found(logs, notes)
+    return _found(logs, notes, tables)
 
 
-def _found(logs: Sequence[Log], notes: Sequence[str]) -> Found:
-    """Logs as tables, the logs of one run joined."""
+def _found(logs: Sequence[Log], notes: Sequence[str], tables: Mapping[Path, Sequence[Log]] | None = None) -> Found:
+    """Logs as tables, the logs of one run joined. tables: the rows of each file that is a table of runs."""
     of_run: dict[str, list[Log]] = {}
     whole: list[Log] = []
     for log in logs:
@@ -119,6 +126,10 @@ def _found(logs: Sequence[Log], notes: Sequence[str]) -> Found:
             f"{n} {plural(n, 'row of a table tells', 'rows of tables tell')} of runs whose logs are here too: "
             "taken for what these do not say"
         )
+    for table, own in (tables or {}).items() if of_run else ():
+        if not any(log in meant for log in own):
+            names = f"{', '.join(list(of_run)[:NAMED])}{', ...' * (len(of_run) > NAMED)}"
+            told.append(f"no row of {table.name} names a run of the logs (they are called {names})")
     if older:
         told.append(f"{older} earlier checkpoints of the same runs are left out")
     return Found(columns, runs.curves(whole), (*told, *said, *notes), formats)
@@ -206,6 +217,11 @@ def _files(paths: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
             continue
         for folder, folders, files in os.walk(path):
             here = Path(folder)
+            if "study.json" in files:
+                raise InputError(
+                    f"{here}: the folder of a study, which is read alone; scaling study export {here} --csv runs.csv "
+                    "makes a table of it to give here"
+                )
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             if mlflow.is_run(here):
                 folders.clear()

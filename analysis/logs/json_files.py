@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.logs import lm_eval, rows, settings, tensorboard, trainer
-from analysis.logs.log import Log, curve_of, run_of, step_column
+from analysis.logs.log import Log, counted_by, curve_of, run_of, step_column
 from analysis.table import opened
 from scaling.errors import InputError
 
@@ -68,10 +68,13 @@ def _one_run(value: Mapping[str, Any], path: Path, root: Path) -> Log | None:
         same = {name: cells for name, cells in lists.items() if len(cells) == len(lists[step])}
         last = {name.rpartition(".")[2]: cells for name, cells in same.items()}  # history.val_loss is val_loss
         short = last if len(last) == len(same) else same
-        curve, texts, notes = curve_of(short, step.rpartition(".")[2] if short is last else step)
+        step = step.rpartition(".")[2] if short is last else step
+        curve, texts, notes = curve_of(short, step)
         others = [name for name in lists if name not in same]
         said = (f"{path.name}: lists of another length are left out: {', '.join(others[:5])}",) if others else ()
-        return Log(run_of(path, root), "JSON", curve, {**settings.flat(value), **texts}, (*notes, *said))
+        return Log(
+            run_of(path, root), "JSON", curve, {**settings.flat(value), **texts}, (*notes, *said), counted_by(step)
+        )
     flat = settings.flat(value)
     if flat and not lists and rows.says_of_training(list(flat)) and not _of_runs(value):
         return Log(run_of(path, root), "JSON", {}, flat)

@@ -22,7 +22,8 @@ STEPS = (
     *("step", "global_step", "trainer/global_step", "train/global_step", "train/step", "iter", "iteration", "iter_num"),
     *("num_updates", "training_step", "_step"),
 )
-CALLS = "_step is taken as the updates; it counts what W&B logged, one by one"
+CALLS = "_step, the Step of W&B's charts, is taken as the updates; it counts calls of its log, one by one"
+BY_UPDATES, BY_CALLS, BY_POINTS = "updates", "calls of W&B's log", "points of a chart"  # what a step counts
 TOKENS = (
     *("tokens", "tokens_seen", "num_input_tokens_seen", "train_num_input_tokens_seen", "train_tokens", "num_tokens"),
     *("train_tokens_seen", "total_tokens", "consumed_tokens", "tokens_processed", "num_tokens_seen", "n_tokens"),
@@ -49,6 +50,7 @@ class Log:
             logged, and no number. Empty where the log holds results alone.
         settings: what holds for the whole run, by name.
         notes: what of the log was not understood, or was understood in one of several ways.
+        counts: what the steps of its curve are, as far as the log tells: BY_UPDATES, BY_CALLS or BY_POINTS.
     """
 
     run: str
@@ -56,6 +58,7 @@ class Log:
     curve: Mapping[str, Column] = dataclasses.field(default_factory=dict)
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    counts: str = BY_UPDATES
 
 
 def plain(name: str) -> str:
@@ -82,6 +85,11 @@ def step_column(names: Sequence[str]) -> str | None:
         if wanted in found:
             return found[wanted]
     return None
+
+
+def counted_by(step: str) -> str:
+    """What a column of steps of that name counts."""
+    return BY_CALLS if step.lower() == "_step" else BY_UPDATES
 
 
 def measured(name: str, kinds: Sequence[str], parts: Sequence[str]) -> tuple[int, int] | None:
@@ -127,8 +135,12 @@ def curve_of(
             distinct = {str(cell) for cell in filled}
             settings |= {name: next(iter(distinct))} if len(distinct) == 1 else {}
             words += [name] if len(distinct) > 1 else []
-        elif filled and len(set(filled)) == 1 and not np.isfinite(curve["step"][~np.isnan(values)]).any():
-            settings[name] = filled[0]  # said once before the first step: an event "config"
+        elif (
+            filled
+            and len(set(filled)) == 1
+            and (plain(name.rpartition(".")[2]) in BATCH or not np.isfinite(curve["step"][~np.isnan(values)]).any())
+        ):
+            settings[name] = filled[0]  # a batch that never changes; said before the first step: an event "config"
         elif filled:
             curve[name] = values
     curve, notes = named_curve(merged(curve), named or {})
@@ -232,4 +244,5 @@ def joined(logs: Sequence[Log]) -> Log:
     differ = [name for name in names if name != "step" and _differ([log.curve for log in logs], name)]
     if differ:
         notes = (*notes, f"{logs[0].run}: its {len(logs)} logs differ in {', '.join(differ[:3])}; the last one counts")
-    return Log(logs[0].run, formats, merged(curve), settings, notes)
+    counts = logs[0].counts if len({log.counts for log in logs}) == 1 else BY_UPDATES
+    return Log(logs[0].run, formats, merged(curve), settings, notes, counts)

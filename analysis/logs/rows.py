@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from analysis.logs import mlflow, tensorboard, wandb
-from analysis.logs.log import TABLES, Log, curve_of, plain, run_of, step_column, value_of
+from analysis.logs.log import TABLES, Log, counted_by, curve_of, plain, run_of, step_column, value_of
 from analysis.table.columns import UNNAMED, number, surely
 
 RUN = ("run", "run_name", "run_id", "run_label", "experiment", "experiment_name", "exp_name", "name", "model_name")
@@ -52,7 +52,7 @@ def logs_in(columns: Columns, path: Path, root: Path, *, alone: bool) -> list[Lo
         curve, settings, notes = curve_of(part, step)
         lightning = path.name.startswith("metrics.csv") and "epoch" in names
         form = "Lightning's metrics.csv" if lightning else "rows by step"
-        logs.append(Log(run or run_of(path, root), form, curve, settings, notes))
+        logs.append(Log(run or run_of(path, root), form, curve, settings, notes, counted_by(step)))
     return logs
 
 

@@ -11,6 +11,9 @@ import numpy as np
 from analysis.digits import count_of
 from analysis.logs.log import (
     BATCH,
+    BY_CALLS,
+    BY_POINTS,
+    BY_UPDATES,
     CALLS,
     SEEDS,
     TABLES,
@@ -22,6 +25,7 @@ from analysis.logs.log import (
     step_column,
     value_of,
 )
+from analysis.table import ENDED
 from analysis.table.columns import COLUMNS, NUMBER_COLUMNS, TEXT_COLUMNS, number
 
 LAST = 0.05  # share of the updates over whose end training losses are averaged, as in our own records
@@ -81,7 +85,8 @@ def curves(logs: Sequence[Log]) -> dict[str, list[Any]]:
 def with_results(log: Log, results: Sequence[Log]) -> Log:
     """A log with what rows of tables say of its run; what it measured and says itself comes first.
 
-    Tokens of the whole run, which a curve without tokens has not, are those of its updates.
+    Tokens of the whole run, which a curve without tokens has not, are those of its updates; where its steps count
+    calls of W&B's log, those of the calls, and the updates too where the tables tell them.
     """
     more: dict[str, Any] = {}
     notes: list[str] = []
@@ -91,10 +96,34 @@ def with_results(log: Log, results: Sequence[Log]) -> Log:
         differ = [name for name, value in said.items() if more.get(name, value) != value]
         notes += [f"{log.run}: rows of it differ in {', '.join(differ[:3])}; the last one counts"] if differ else []
         more |= said
-    tokens, steps = (number(more.get(name)) for name in ("tokens", "steps"))
-    if tokens and steps and math.isfinite(tokens / steps):
+    tokens, steps = (_above_zero(more.get(name)) for name in ("tokens", "steps"))
+    end = log.curve["step"][-1] if len(log.curve["step"]) else math.nan
+    if log.counts == BY_CALLS:
+        told = any("_step" in one.settings for one in results)
+        updates = steps if "_step" in more or not told else math.nan
+        ended = str(more.get("status", "done")).lower() in ENDED
+        steps = _above_zero(more.get("_step", steps if told else end if ended else None))
+        if math.isfinite(updates / steps):
+            curve = {**log.curve, "step": log.curve["step"] / steps * updates}
+            own = tuple(note for note in log.notes if note != CALLS)
+            log = dataclasses.replace(log, curve=curve, notes=own, counts=BY_UPDATES)
+            end, steps = end / steps * updates, updates
+            notes.append("Step counts calls of W&B's log: the updates are those of the table of runs, in proportion")
+    if math.isfinite(tokens / steps) and not _any(log.curve.get("tokens")):
+        if log.counts == BY_CALLS:
+            curve = {**log.curve, "tokens": log.curve["step"] * (tokens / steps)}
+            log = dataclasses.replace(log, curve=curve)
+        if log.counts != BY_POINTS and abs(end / steps - 1) > LAST:
+            notes.append("the curve ends at another step than its table of runs tells: D is in proportion to the steps")
+    if math.isfinite(tokens / steps) and log.counts != BY_CALLS:
         more.setdefault("batch_tokens", tokens / steps)
     return dataclasses.replace(log, settings={**more, **log.settings}, notes=(*log.notes, *notes))
+
+
+def _above_zero(cell: Any) -> float:
+    """A number above 0, NaN for all else."""
+    found = number(cell)
+    return found if found is not None and found > 0 else math.nan
 
 
 def _row(log: Log) -> tuple[dict[str, Any], bool]:
@@ -110,7 +139,7 @@ def _row(log: Log) -> tuple[dict[str, Any], bool]:
     at = int(np.flatnonzero(np.isfinite(marks))[-1])
     tokens, flops = _tokens(log, settings), _flops(log, settings)
     row["status"] = _status(log, settings)
-    row["steps"] = step[at]
+    row |= {"steps": step[at]} if log.counts != BY_POINTS else {}
     row |= {"tokens": tokens[at]} if tokens is not None else {}
     row |= {"flops": flops[at]} if flops is not None else {}
     if losses is not None and _any(losses):
@@ -137,7 +166,8 @@ def _evaluations(log: Log) -> tuple[dict[str, list[Any]], int]:
     marks = _marks(curve)
     rows = np.flatnonzero(np.isfinite(marks) & (step > 0))
     found: dict[str, Any] = {"run": [log.run] * len(rows), "step": step[rows]}
-    found["steps"] = [settings.get("steps", step[-1])] * len(rows)
+    if log.counts != BY_POINTS:
+        found["steps"] = [settings.get("steps", step[-1])] * len(rows)
     status = _status(log, settings)
     found |= {"status": [status] * len(rows)} if status else {}
     for name, values in (("tokens", _tokens(log, settings)), ("flops", _flops(log, settings))):
@@ -203,7 +233,7 @@ def _tokens(log: Log, settings: Mapping[str, Any]) -> Column | None:
     if not _any(tokens) or tokens is None:
         batch = settings.get("batch_tokens")
         found = number(batch) if batch is not None else None
-        return step * found if found and math.isfinite(found) else None
+        return step * found if found and math.isfinite(found) and log.counts != BY_POINTS else None
     known = np.isfinite(tokens) & (step > 0)
     if not known.any():
         return tokens
@@ -217,7 +247,7 @@ def _flops(log: Log, settings: Mapping[str, Any]) -> Column | None:
     """FLOP so far at each step: as logged, else in proportion to the updates where the log gives those of the run."""
     if _any(log.curve.get("flops")):
         return log.curve["flops"]
-    total, steps = settings.get("flops"), settings.get("steps")
+    total, steps = settings.get("flops"), settings.get("steps") if log.counts != BY_POINTS else None
     if isinstance(total, (int, float)) and isinstance(steps, (int, float)) and total > 0 and steps > 0:
         return log.curve["step"] * (total / steps)
     return None

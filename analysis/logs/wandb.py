@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from analysis.logs import settings
-from analysis.logs.log import Log, curve_of, plain, step_column
+from analysis.logs.log import BY_CALLS, BY_POINTS, CALLS, Log, counted_by, curve_of, plain, step_column
 from scaling.errors import InputError
 
+RUNS = "W&B's CSV of runs"  # the format of rows of its table of runs
 EDGES = ("__MIN", "__MAX")  # of the values that one point of a chart stands for
 BETWEEN = " - "  # a run's name and its metric
 PAGE = ("Name", "State")  # how its table of runs begins
@@ -36,20 +37,20 @@ def chart(columns: Mapping[str, Sequence[Any]]) -> list[Log]:
             runs.setdefault(re.sub(r"^Group: ", "", run), {})[metric] = columns[name]
     logs = []
     for run, own in runs.items():
-        every = {x: columns[x], **own}
+        filled = [i for i in range(len(columns[x])) if any(cells[i] not in (None, "") for cells in own.values())]
+        every: dict[str, Sequence[Any]] = {
+            name: [cells[i] for i in filled] for name, cells in {x: columns[x], **own}.items()
+        }
         step = step_column([name for name in every if plain(name) != "step" or name == x]) or "_row"
         if step == "_row":  # a chart over time or tokens: the rows are in their order
-            every["_row"] = list(range(1, len(columns[x]) + 1))
+            every["_row"] = list(range(1, len(filled) + 1))
         curve, constant, notes = curve_of(every, step)
-        kept = [
-            i
-            for i in range(len(curve["step"]))
-            if any(curve[n][i] == curve[n][i] for n in curve if n not in ("step", x))
-        ]
-        curve = {name: values[kept] for name, values in curve.items()}
+        counts = BY_CALLS if step.lower() == "step" else BY_POINTS if step == "_row" else counted_by(step)
         if step == "_row":
             notes = (*notes, f"the chart is over {x}: step only counts its points")
-        logs.append(Log(run, "W&B's CSV of a chart", curve, constant, notes))
+        elif counts == BY_CALLS:
+            notes = tuple(dict.fromkeys((*notes, CALLS)))
+        logs.append(Log(run, "W&B's CSV of a chart", curve, constant, notes, counts))
     return logs
 
 
@@ -73,7 +74,7 @@ def exported(columns: Mapping[str, Sequence[Any]], path: Path) -> list[Log]:
                     f"{path}, row {i + 1}, column {name}: found {words[:40]!r}, wanted {{'lr': 0.001, ...}}"
                 )
             found |= settings.flat(value)
-        logs.append(Log(str(run), "W&B's CSV of runs", {}, found))
+        logs.append(Log(str(run), RUNS, {}, found))
     return logs
 
 
@@ -88,5 +89,5 @@ def runs(columns: Mapping[str, Sequence[Any]]) -> list[Log]:
     for i, run in enumerate(columns["Name"]):
         found = {("seconds" if name == "Runtime" else name): columns[name][i] for name in known}
         state = str(columns["State"][i]).strip().lower()
-        logs.append(Log(str(run), "W&B's CSV of runs", {}, found | {"status": state}))
+        logs.append(Log(str(run), RUNS, {}, found | {"status": state}))
     return logs

@@ -15,7 +15,7 @@ import numpy as np
 
 from analysis.digits import typed
 from analysis.table import odd_rows
-from analysis.table.columns import above_zero, is_share, surely
+from analysis.table.columns import above_zero, is_share, surely, unit_in
 from analysis.table.naming import Doubt, Naming
 from analysis.table.odd_rows import contradiction
 from scaling.errors import InputError
@@ -257,7 +257,7 @@ def _wrong_compute(N: np.ndarray, D: np.ndarray, C: np.ndarray, columns: Columns
 def _said(wrong: Wrong, columns: Columns, naming: Naming) -> str:
     """What is wrong with a unit, and the way out."""
     where = f"{naming.at([wrong.row], wrong.name)}: {wrong.found}"
-    remedy = _remedy(columns)
+    remedy = _remedy(columns, naming)
     if not remedy and wrong.factor:
         return f"{where}; one of the three is off by a factor of about {typed(wrong.factor, 2)}"
     if not remedy:
@@ -266,11 +266,19 @@ def _said(wrong: Wrong, columns: Columns, naming: Naming) -> str:
     return f"{where}; {looks}; say {naming.line(remedy)}"
 
 
-def _remedy(columns: Columns) -> dict[str, float]:
-    """Factors under which no unit is wrong, the most usual of those; none where none are usual."""
-    names = [name for name in FACTORS if above_zero(columns, name) is not None]
-    best, least = {}, DEAREST
-    for factors in itertools.product(*(FACTORS[name] for name in names)):
+def _remedy(columns: Columns, naming: Naming) -> dict[str, float]:
+    """Factors under which no unit is wrong: those that names such as "Tokens (B)" say, else the most usual ones."""
+    choices = {name: FACTORS[name] for name in FACTORS if above_zero(columns, name) is not None}
+    own = {name: naming.taken.get(name, name) for name in choices}
+    said = {name: (unit_in(text),) for name, text in own.items() if unit_in(text) != 1 and "*" not in text}
+    by_name = _best(columns, {**choices, **said}, math.inf) if said else {}
+    return by_name or _best(columns, choices, DEAREST)
+
+
+def _best(columns: Columns, choices: Mapping[str, tuple[float, ...]], least: float) -> dict[str, float]:
+    """Of the factors of each column those under which no unit is wrong and whose `_cost` is below `least`, lowest."""
+    names, best = list(choices), {}
+    for factors in itertools.product(*choices.values()):
         changed = {name: factor for name, factor in zip(names, factors, strict=True) if factor != 1}
         scaled = {**columns, **{name: factor * columns[name] for name, factor in changed.items()}}
         if changed and (cost := sum(_cost(scaled, changed))) < least and not _wrong(scaled):
