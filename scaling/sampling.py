@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scaling import folders, study
+from scaling import folders, kinds, study
 from scaling.data import disk
 from scaling.data.sampled import FILE, LANES, LENGTH, VERSION
 from scaling.errors import InputError
@@ -20,21 +20,23 @@ SEALS = "checksums.json"  # of a checkpoint's files
 
 
 def mark(model: str) -> str:
-    """Changes when the weights of STUDY/RUN may have changed; no weight is read.
+    """Changes when the weights of STUDY/RUN, or how they write, may have changed; no weight is read.
 
     Raises:
-        InputError: no such run, or it has no weights.
+        InputError: no such run, it has no weights, or its model writes no text.
     """
     folder, run = study.place(Path(model))
     whole = study.read(folder)
     id, pack = study.chosen(whole, run)
+    own = next(planned.config.model for planned in pack.runs if planned.id == id)
+    writer = kinds.of(own).writing(own)
     at = whole.pack_folder(pack)
     steps = folders.saved_steps(at)
     if not steps:
         raise InputError(f"{model}: run {id} has no weights: it has not begun, or came in as a record alone")
     seal = at / "checkpoints" / str(steps[-1]) / SEALS
     sums = seal.read_text() if seal.is_file() else ""
-    return hashlib.sha256(f"{id} {steps[-1]} {sums}".encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{id} {steps[-1]} {sums} {writer}".encode()).hexdigest()[:16]
 
 
 def written(model: str, files: int, temperature: float, seed: int, cache: Path) -> dict[str, str]:
@@ -42,7 +44,8 @@ def written(model: str, files: int, temperature: float, seed: int, cache: Path) 
     from scaling import trained
 
     found = trained.load(*study.place(Path(model)))
-    content = hashlib.sha256(f"{VERSION} {temperature!r} {seed} {found.tokenizer.hash} {found.config.model}".encode())
+    writer = kinds.of(found.config.model).writing(found.config.model)
+    content = hashlib.sha256(f"{VERSION} {temperature!r} {seed} {found.tokenizer.hash} {writer}".encode())
     for name, leaf in sorted(found.params.items()):
         content.update(f"{name} {leaf.shape}".encode() + np.ascontiguousarray(leaf, np.float32).tobytes())
     folder = cache / "samples" / content.hexdigest()[:16]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SAVE_EVERY = 20.0  # seconds between checkpoints: what a crash may cost
 SAVE_SHARE = 0.02  # of the time at most is spent in them, so where saving is slow they are further apart
 CHUNK = 16  # updates per dispatch
-COUNTED = 2**22  # tokens of the text in which their frequencies are counted
+COUNTED = 2**22  # tokens of a run's pool in which their frequencies are counted, at most
 HASH = (2654435761, 2246822519, 3266489917, 668265263)  # odd, without a pattern: one for each axis of a weight
 
 
@@ -121,7 +121,7 @@ def train(
         with at("compile"):
             done, state, history = restored or (
                 0,
-                _with_frozen(functions.init(hyper), runs[0].model, train_tokens, mesh),
+                _with_frozen(functions.init(hyper), runs, segment, train_tokens, mesh),
                 measured.start(),
             )
         curve = histories.Curve(history)
@@ -237,14 +237,23 @@ def abstract_state(runs: Sequence[RunConfig], segment: packs.Segment, mesh: Mesh
     )
 
 
-def _with_frozen(state: step.TrainState, model: ModelConfig, tokens: np.ndarray, mesh: Mesh | None) -> step.TrainState:
-    """A state at the start with the weights that the text decides and training leaves alone, in all lanes."""
-    frequency = np.bincount(tokens[:COUNTED], minlength=model.n_vocab)
+def _with_frozen(
+    state: step.TrainState, runs: Sequence[RunConfig], segment: packs.Segment, tokens: np.ndarray, mesh: Mesh | None
+) -> step.TrainState:
+    """A state at the start with the weights that the text decides and training leaves alone.
+
+    Each lane has those of its own run's pool: neither what is prepared beyond it nor the rest of the pack matters.
+    """
+    model = runs[0].model
+    counted = [min(COUNTED, runs[lane.like].pool) for lane in segment.lanes]
+    frozen = {
+        n: kinds.of(model).frozen(model, np.bincount(tokens[:n], minlength=model.n_vocab)) for n in sorted(set(counted))
+    }
     own = {}
-    for name, values in kinds.of(model).frozen(model, frequency).items():
+    for name in frozen[counted[0]]:
         leaf = state.params[name]
         lies = getattr(leaf.sharding, "spec", None)
-        own[name] = sharding.put(np.broadcast_to(values.astype(leaf.dtype), leaf.shape), mesh, lies)
+        own[name] = sharding.put(np.stack([frozen[n][name] for n in counted]).astype(leaf.dtype), mesh, lies)
     return dataclasses.replace(state, params=state.params | jax.tree.map(jnp.asarray, own)) if own else state
 
 

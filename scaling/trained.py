@@ -62,7 +62,7 @@ class Trained:
           top: only the so many likeliest tokens are drawn from; 0: all.
 
         Raises:
-          InputError: a temperature or a number below 0.
+          InputError: a temperature or a number below 0, or a model that writes no text (`Kind.writing`).
         """
         if not (temperature >= 0 and n >= 0 and top >= 0):
             raise InputError(f"temperature {temperature:g}, n={n}, top={top}: wanted numbers from 0 on")

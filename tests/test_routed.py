@@ -176,22 +176,23 @@ def test_a_hash_sends_experts_tokens_within_1_percent_of_balance(seed, experts):
     np.testing.assert_allclose(sent, frequency.sum() / experts, rtol=0.01)
 
 
+@pytest.mark.usefixtures("unoptimised")
 def test_training_has_the_table_of_its_text_and_leaves_it_alone_in_every_lane(tmp_path):
-    """And lanes of a pack are what each is alone."""
+    """And lanes of a pack are what each is alone, of its own pool, however much of the text is prepared."""
     shape = of("hash", capacity=2.0)
     stream = (np.random.default_rng(1).zipf(1.3, 6000) % 64).astype(np.uint16)
     runs = [
         RunConfig(
-            shape, tokens=128 * 6, batch=8, seed=seed, optim=OptimConfig(1e-2, "adamw", weight_decay=0.1),
+            shape, tokens=128 * 6, unique_tokens=pool, batch=8, optim=OptimConfig(1e-2, "adamw", weight_decay=0.1),
             eval=EvalConfig(windows=16, per_octave=1, octaves=1),
         )
-        for seed in (0, 1)
+        for pool in (None, 128)
     ]  # fmt: skip
     found = {}
-    for name, pack in (("both", runs), ("first", runs[:1])):
-        history = train.train(pack, stream[:5000], stream[5000:], tmp_path / name, separator=0)
+    for name, pack, prepared in (("both", runs, 5000), ("first", runs[:1], 128 * 6), ("second", runs[1:], 128)):
+        history = train.train(pack, stream[:prepared], stream[5000:], tmp_path / name, separator=0)
         found[name] = history["train_loss"]
-    np.testing.assert_allclose(found["both"][:, :1], found["first"], rtol=1e-5)
+    np.testing.assert_allclose(found["both"], np.hstack([found["first"], found["second"]]), rtol=1e-5)
     assert not np.allclose(found["both"][:, 0], found["both"][:, 1], rtol=1e-3)
     record = checkpoints.Record(tmp_path / "both")
     restored = record.restore(
@@ -199,8 +200,9 @@ def test_training_has_the_table_of_its_text_and_leaves_it_alone_in_every_lane(tm
     )
     record.close()
     assert restored is not None
-    table = balanced(np.bincount(stream[:5000], minlength=64), 4)
-    np.testing.assert_array_equal(restored[1].params["b_hash"], np.stack([table, table]))
+    tables = [balanced(np.bincount(stream[:n], minlength=64), 4) for n in (128 * 6, 128)]
+    assert (tables[0] != tables[1]).any()
+    np.testing.assert_array_equal(restored[1].params["b_hash"], np.stack(tables))
 
 
 def test_what_no_routing_has_is_refused():

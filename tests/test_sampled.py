@@ -112,6 +112,16 @@ def test_what_cannot_be_written_ends_in_one_line(model, typed, message):
         open_corpus(typed.format(model))
 
 
+def test_a_model_whose_experts_choose_among_texts_is_refused_before_a_process_begins(tmp_path, monkeypatch):
+    monkeypatch.setenv("SCALING_CACHE", str(tmp_path / "cache"))
+    shape = transformer(8, 1, d_head=8, n_vocab=257, n_ctx=16, kind="routed", experts=2, routing="expert_choice")
+    run = RunConfig(shape, tokens=16, batch=1, data=DataConfig(REAL, "bytes"), eval=EvalConfig(windows=1))
+    whole = study.prepare(Study("experts", "?", (run,)), tmp_path / "study", workers=1, say=lambda line: None)
+    monkeypatch.setattr("subprocess.run", lambda *args, **kwargs: pytest.fail("a process has begun"))
+    with pytest.raises(InputError, match=r"model\.routing=expert_choice writes no text"):
+        open_corpus(f"sample({tmp_path / 'study' / whole.packs[0].runs[0].id}, tokens=1e5)").signature()
+
+
 def test_a_run_without_weights_says_so(model, tmp_path):
     whole = study.read(model.parent)
     bare = dataclasses.replace(whole, path=tmp_path)

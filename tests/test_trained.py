@@ -87,6 +87,37 @@ def test_what_is_drawn_has_the_models_probabilities():
         assert (np.abs(drawn - p) <= 4 * np.sqrt(p * (1 - p) / 4000)).all()
 
 
+@pytest.mark.usefixtures("unoptimised")
+@pytest.mark.parametrize("routing", ["hash", "top_k"])
+def test_what_a_routed_model_writes_does_not_depend_on_the_texts_beside_it(routing):
+    """Nor on how few slots its experts had in training: the likeliest text is that of a model with a slot for all."""
+    shape = transformer(
+        16, 1, d_head=8, n_vocab=264, n_ctx=CONTEXT, kind="routed", experts=4, routing=routing, capacity=0.5
+    )
+    run = RunConfig(shape, tokens=1024)
+    params = {name: 5 * leaf for name, leaf in networks.init(shape, jax.random.key(3)).items()}
+    for name in ("w_out", "w_expert_down"):
+        params[name] = jax.random.normal(jax.random.key(4), params[name].shape)
+    if routing == "hash":
+        params["b_hash"] = jnp.arange(264.0) % 4
+    few = Trained("abc", run, params, 7, bytes_tokenizer())
+    prompt = np.random.default_rng(0).integers(0, 256, (12, 2))
+    others = np.concatenate([256 - prompt[:6], prompt[6:]])
+    np.testing.assert_array_equal(next(few.written(others, 0))[6:], next(few.written(prompt, 0))[6:])
+    whole = dataclasses.replace(few, config=dataclasses.replace(run, model=dataclasses.replace(shape, capacity=4.0)))
+    greedy = next(few.written(prompt, 0, temperature=0.0))
+    read = np.concatenate([np.full((12, 1), 256), prompt, greedy], 1)[:, :CONTEXT]
+    np.testing.assert_array_equal(np.asarray(whole.logits(read))[:, 2:, :257].argmax(-1)[:, : CONTEXT - 2], greedy)
+
+
+@pytest.mark.parametrize("routing", ["expert_choice", "expert_choice_at_position"])
+def test_a_model_whose_experts_choose_among_tokens_that_are_not_written_yet_writes_none(found, routing):
+    shape = dataclasses.replace(found.config.model, kind="routed", experts=4, routing=routing)
+    looks_ahead = dataclasses.replace(found, config=dataclasses.replace(found.config, model=shape))
+    with pytest.raises(InputError, match=rf"model\.routing={routing} writes no text: .*; use a model of hash or top_k"):
+        looks_ahead.sample("a", 1)
+
+
 def test_the_same_seed_writes_the_same_text_and_never_a_token_without_a_meaning(found):
     one = found.sample("x", 30, seed=1)
     assert one == found.sample("x", 30, seed=1)

@@ -13,6 +13,7 @@ from analysis.digits import short
 from analysis.frontier import FLOP_PER_PARAM_TOKEN
 from analysis.jsonable import jsonable
 from analysis.laws import Chinchilla, Gadre, Muennighoff
+from analysis.plan import experts
 from analysis.plan.prices import fresh_data, repeating, with_unique_tokens
 from analysis.plan.reach import outside
 from analysis.plan.routes import Route
@@ -197,6 +198,11 @@ def find(name: str) -> Published:
         InputError: there are none of that name.
     """
     short_name = name.removeprefix(PREFIX).lower()
+    if short_name == experts.NAME:
+        raise InputError(
+            f"{name} holds models of several numbers of experts beside each other: scaling plan {PREFIX}{experts.NAME} "
+            f"--flops C --experts 1 8 32; without --experts take {PREFIX}{FIRST}"
+        )
     if short_name not in PUBLISHED:
         raise InputError(
             f"{name}: wanted {PREFIX}NAME, of {', '.join(PUBLISHED)}; {PREFIX}{FIRST} where none is better"

@@ -19,8 +19,8 @@ class Budget(budget.Budget):
         lengths: so many, each half of the next.
         seeds: of every run of the smallest and of the largest size; the others have one.
         compared: number of the size that is routed in every way, with the most experts but one.
-        capacity: slots of an expert of a hash, over what it needs on average. At 1.5 one token in 10,000 of a batch
-            of 1,024 finds none with 16 experts, and none with fewer.
+        capacity: slots of an expert of a hash, and of top-k, over what it needs on average. At 1.5 one token in 10,000
+            of a batch of 1,024 finds none with 16 experts of a hash, and none with fewer.
     """
 
     grid: Grid = GRIDS["cpu-1h"]

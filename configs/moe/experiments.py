@@ -50,10 +50,11 @@ def experts(budget: Budget) -> tuple[RunConfig, ...]:
 
 
 def routings(budget: Budget) -> tuple[RunConfig, ...]:
-    """The dense model, and each way of routing."""
+    """The dense model, and each way of routing; those that have slots to spare have as many."""
     number, k = budget.experts[-2], budget.compared
     models = [_hashed(budget, k, 1), _hashed(budget, k, number)]
-    models += [dataclasses.replace(models[0], kind="routed", experts=number, routing=way) for way in ROUTINGS[1:]]
+    models += [dataclasses.replace(models[1], routing="top_k")]
+    models += [dataclasses.replace(models[0], kind="routed", experts=number, routing=way) for way in ROUTINGS[2:]]
     return tuple(run for model in models for run in _branches(budget, model, 1))
 
 

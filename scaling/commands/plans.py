@@ -375,10 +375,15 @@ def _compare_experts(args: argparse.Namespace, budget: "Budget") -> int:
         "--experts compares dense and routed models",
         *("inference_tokens", "unique_tokens", "params", "rates", "batch_fit", "write", "store", "plot", "accounting"),
     )
-    if str(args.fit).removeprefix(published.PREFIX) == experts.NAME:
+    if str(args.fit).removeprefix(published.PREFIX).lower() == experts.NAME:
         law, doubts = experts.published(), [published.NOT_YOURS]
         if max(args.experts) > experts.LARGEST:
             doubts.append(f"{max(args.experts)} experts: the paper's runs have {experts.LARGEST} at most")
+    elif _is_published(args.fit):
+        raise InputError(
+            f"{args.fit} knows no experts; wanted {published.PREFIX}{experts.NAME} or a fit of {experts.NAME}, or no "
+            "--experts"
+        )
     else:
         found = _fit(args.fit)
         if not isinstance(found.law, Ludziejewski):

@@ -99,9 +99,17 @@ class Kind(abc.ABC):
         """Weights that training leaves as they are and that the text decides, by name.
 
         Args:
-            frequency: of each token in the text, (n_vocab,).
+            frequency: of each token in the text from which a run draws its examples, (n_vocab,).
         """
         return {}
+
+    def writing(self, model: "ModelConfig") -> "ModelConfig":
+        """The model as it writes text, in which every token depends on those before it in its own text alone.
+
+        Raises:
+            InputError: it has none, one line.
+        """
+        return model
 
     def init(self, model: "ModelConfig", rng: "jax.Array") -> "Params":
         """Float32 parameters by name, those of the layers stacked (l first)."""

@@ -1,5 +1,6 @@
 """The facts of a Transformer whose feed-forwards are experts; scaling.models.routed computes it."""
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
@@ -85,6 +86,17 @@ class Routed(Transformer):
 
     def frozen(self, model: "ModelConfig", frequency: "np.ndarray") -> "Mapping[str, np.ndarray]":
         return {"b_hash": balanced(frequency, model.experts)} if has_table(model) else {}
+
+    def writing(self, model: "ModelConfig") -> "ModelConfig":
+        """With a slot for every token: which tokens come before one in its group is chance, and no part of its text."""
+        if model.experts == 1:
+            return model
+        if "capacity" not in OF[model.routing]:
+            raise InputError(
+                f"model.routing={model.routing} writes no text: its experts choose among tokens that are written later "
+                f"or in other texts; use a model of {' or '.join(name for name in OF if 'capacity' in OF[name])}"
+            )
+        return dataclasses.replace(model, capacity=max(model.capacity, float(model.experts)))
 
 
 def has_router(model: "ModelConfig") -> bool:

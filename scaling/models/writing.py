@@ -6,6 +6,7 @@ a token is drawn after at least n_ctx / 2 others of its text, once there are as 
 holds what was read (`model.continued`).
 """
 
+import dataclasses
 import functools
 from collections.abc import Iterator
 
@@ -13,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scaling import kinds
 from scaling.config import RunConfig
 from scaling.models import model
 from scaling.models.shared import Params
@@ -40,7 +42,11 @@ def write(
       temperature: by which logits are divided; 0 takes the likeliest each time.
       top: only the so many likeliest are drawn from; 0: all.
       stop: a window is left as soon as every text has ended a document in it.
+
+    Raises:
+      InputError: a model that writes no text (`Kind.writing`).
     """
+    run = dataclasses.replace(run, model=kinds.of(run.model).writing(run.model))
     n_ctx = run.model.n_ctx
     ends = np.full((len(prompt), 1), end, np.int32)
     seen = np.asarray(prompt, np.int32)[:, max(0, prompt.shape[1] - n_ctx + 1) :]
