@@ -14,6 +14,7 @@ import numpy as np
 
 from analysis.fit import fit
 from analysis.fit.estimate import Fit, Prediction
+from analysis.laws import law_by_name
 from analysis.table import Table
 from scaling.errors import InputError
 
@@ -47,7 +48,9 @@ class TwoStep:
         x = self._inputs(columns)
         law, run = self.first.band(*x), self.first.band(*x, run=True)
         value = self._at(self.second, float(law.value))
-        n = min(len(self.first.draws), len(self.second.draws))
+        n = self.pairs
+        if not n:
+            return Prediction(value, 0.0, 1.0)
         rng = np.random.default_rng(0)
         losses = np.array([type(self.first.law)(*constants)(*x) for constants in self.first.draws[:n]], np.float64)
         beyond = [_half(run, side) ** 2 - _half(law, side) ** 2 for side in (0, 1)]
@@ -61,6 +64,11 @@ class TwoStep:
         tail = 50 * (1 - self.second.level)
         low, high = np.percentile(np.clip(drawn, 0, 1), [tail, 100 - tail])
         return Prediction(value, min(float(low), value), max(float(high), value))
+
+    @property
+    def pairs(self) -> int:
+        """How many draws both laws have; the k-th of each is of the same runs."""
+        return min(len(self.first.draws), len(self.second.draws))
 
     def _inputs(self, columns: Mapping[str, float]) -> list[float]:
         """In the order of the first law."""
@@ -84,6 +92,8 @@ class TwoStep:
                 said.append(f"the law of {step} is doubtful: {found.why or 'constants have no end'}")
             elif bound := [name for name, value in found.constants.items() if value == 0]:
                 said.append(f"{', '.join(bound)} of the law of {step} is at its bound, 0")
+        if self.pairs < (enough := math.ceil(2 / (1 - self.second.level) - 1e-9)):
+            said.append(f"{self.pairs} draws hold enough different runs for both laws; wanted {enough} or more")
         low, high = self.second.ranges["loss"]
         at = self.first.band(*self._inputs(columns), run=True)
         if float(at.low) < low * (low / high):
@@ -128,18 +138,24 @@ def two_step(
             their fits there. None leaves all constants free.
 
     Raises:
-        InputError: a column is missing, or no run has both.
+        InputError: a column is missing, no run has both, or the laws are to be fitted to different runs.
         FitError: a law cannot be fitted.
     """
     for name in (loss, accuracy):
         if name not in table:
             raise InputError(f"{table.source} has no column {name}; wanted a loss and an accuracy of one task")
     runs = table.where(np.isfinite(table[loss]) & np.isfinite(table[accuracy]), f"no {loss} or {accuracy}")
-    again = {"bootstrap": draws, "seed": seed, "every_run": True}  # the same draws of the same runs
+    most = max(len(law_by_name(first).constants()), len(law_by_name(second).constants()))
+    again = {"bootstrap": draws, "seed": seed, "every_run": True, "different": most}  # the same draws of the same runs
     one = fit(first, runs, target=loss, **again | dict(how_first or {}))
     by_loss = runs.with_columns(loss=runs[loss])
     how = dict(how_second or {})
     free = fit(second, by_loss, target=accuracy, **again | how)
+    if free.n_runs != one.n_runs:
+        raise InputError(
+            f"{first} was fitted to {one.n_runs} runs and {second} to {free.n_runs}; wanted the same rules for both, "
+            "which are drawn again together"
+        )
     if ceiling is None:
         return TwoStep(one, free)
     return TwoStep(one, fit(second, by_loss, target=accuracy, fixed=dict([ceiling]), **again | how), free)

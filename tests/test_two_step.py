@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from analysis.fit import fit
+from analysis.fit.intervals import resample
 from analysis.laws import Chinchilla, SigmoidAccuracy
 from analysis.load import load
 from analysis.table import Table
@@ -46,6 +47,43 @@ def test_an_interval_of_the_chain_is_wider_than_that_of_its_second_step_alone():
     found = chain(ladder(accuracy, noise=0.01))
     told, alone = found.predict(**TARGET), found.second.predict(loss=float(found.first.law(*TARGET.values())))
     assert told.high - told.low > alone.high - alone.low
+
+
+def few(runs: int) -> Table:
+    table = ladder(SigmoidAccuracy(top=1.0, drop=0.73, k=12.0, L_0=1.0), noise=0.01)
+    return Table.from_columns({name: table[name][16 - runs :] for name in table.columns})
+
+
+def test_a_draw_of_both_laws_is_of_the_same_runs():
+    """Of eight runs many draws hold too few different ones for one law and enough for the other."""
+    table = few(8)
+    found = chain(table, draws=100)
+    counts = resample(np.random.default_rng(0), 8, 100)
+    counts = counts[(counts > 0).sum(1) > 5]
+    assert len(found.first.draws) == len(found.second.draws) == len(counts) < 100
+    for k in (0, 10, 20):
+        at = counts[k] > 0
+        drawn = Table.from_columns({name: table[name][at] for name in table.columns})
+        drawn = drawn.with_columns(loss=drawn["bpb"])
+        for law, target, how in (
+            (found.first, "bpb", {}),
+            (found.second, "acc_task", {"log": False, "fixed": {"top": 1.0}}),
+        ):
+            weighed = {"loss": "squared", "every_run": True, "weights": counts[k][at].astype(float)}
+            refit = fit(type(law.law), drawn, target=target, **weighed, **how)
+            x = [drawn[name] for name in law.law.inputs]
+            np.testing.assert_allclose(type(law.law)(*law.draws[k])(*x), refit.law(*x), rtol=1e-4)
+
+
+def test_a_forecast_from_so_few_runs_that_hardly_a_draw_is_left_is_refused():
+    found = chain(few(6))
+    assert found.pairs < 40
+    assert any("draws hold enough different runs" in why for why in found.doubts(**TARGET))
+
+
+def test_laws_of_different_runs_are_not_drawn_together():
+    with pytest.raises(InputError, match="same rules for both"):
+        chain(few(16), how_first={"drop_worst": 1})
 
 
 def test_a_column_that_is_missing_is_named():

@@ -49,6 +49,7 @@ def fit(
     floor: Floor | None = None,
     level: float = LEVEL,
     bootstrap: int = 0,
+    different: int = 0,
     clusters: str | None = None,
     drop: Literal["suspicious"] | None = None,
     starts: ArrayLike | int = STARTS,
@@ -72,7 +73,9 @@ def fit(
             "params>1e9" or "data=c4" for a rule, or a bool per row of `table`.
         fixed: constants that are known.
         floor: where the law's floor is pinned, and by what; at 0 it is the law without one.
-        bootstrap: number of refits to resampled runs.
+        bootstrap: number of refits to resampled runs. Those that hold no more different runs than constants are left
+            out.
+        different: also those that hold no more than this, so that fits of several laws keep the same ones.
         clusters: column whose equal values mark rows of one run, which are resampled together. None takes rows with one
             id of `run`, else branches of one trunk (`analysis.replicates.trunks`); where trunks are few, the bootstrap
             alone draws their branches together, and the profile intervals take rows to be independent.
@@ -123,7 +126,7 @@ def fit(
         best, low, high, kind, ends = _estimate(problem, at_bound, moving, rows.clusters, level)
         low, high = np.where(gone, -np.inf, low), np.where(gone, np.inf, high)
     wanted = 0 if few else bootstrap  # rows of a run drawn one by one would hide what they share
-    draws, said = _bootstrap(problem, best, moving, wanted, rows.drawn, spread_out, level, seed)
+    draws, said = _bootstrap(problem, best, moving, wanted, rows.drawn, spread_out, level, seed, different)
     estimate = law(*(float(c) for c in _reported(law, best.theta)))
     named = _named(law, low, high)
     status, why = doubts.status(problem, best, free, named, unbounded)
@@ -264,12 +267,13 @@ def _bootstrap(
     theta0: Array,
     level: float,
     seed: int,
+    different: int,
 ) -> tuple[Array, list[str]]:
     """Refits to resampled runs in fit coordinates, (draws, p), and what is to be said of them."""
     none = np.zeros((0, len(free)))
     if not wanted:
         return none, []
-    n, q = len(problem.x[0]), int(free.sum())
+    n, q = len(problem.x[0]), max(int(free.sum()), different)
     counts = intervals.resample(np.random.default_rng(seed), n, wanted, clusters)
     counts = counts[(counts > 0).sum(-1) > q]
     if not len(counts):

@@ -19,7 +19,7 @@ from configs.collapse.experiments import generation
 Array = NDArray[np.float64]
 
 TEMPERATURE = re.compile(r"temperature=([\d.]+)")
-GERSTGRASSER, DOHMATOB = "Gerstgrasser et al.", "Dohmatob et al."
+GERSTGRASSER = "Gerstgrasser et al."
 ARMS = {"replace": "replaced", "fixed": "accumulated, as long as the first", "accumulate": "accumulated"}
 RISE, RATIO = 0.01, 0.5  # half-widths of 95 % intervals that decide
 DRAWS = 2000

@@ -17,15 +17,15 @@ from analysis.table import Table
 
 Array = NDArray[np.float64]
 
-SCHAEFFER, DU, WEI = "Schaeffer et al.", "Du et al.", "Wei et al."
+SCHAEFFER, ZHAO = "Schaeffer et al.", "Zhao et al., 2025"
 TESTS = (50, 500, 20_000)  # questions
 BETWEEN = 0.2, 0.8  # exact match of a run that is neither below nor above a step
-PRODUCT, SHARE, SCORES = 0.25, 0.15, 0.5  # half-widths of 95 % intervals that decide
+PRODUCT, SHARE = 0.25, 0.15  # half-widths of 95 % intervals that decide
 DRAWS = 2000
-LEAST = 200  # right answers of which a ratio is taken: of fewer it is noise
-FEWER = 20  # another choice of them
+NEAR = 1.1  # losses are one loss within this factor
 STEPS = "digits are learnt one at a time here, in the loss itself, and p is not the same for all of them"
-TOGETHER = "questions that are hard in one digit are hard in another: right digits are not independent at every size"
+TOGETHER = "questions that are hard in one digit are hard in another: digits are not right independently"
+APART = "questions that are hard in one digit are easy in another: digits are not right independently"
 METRICS = {
     "exact match": 1.0,
     "wrong digits": -1.0,
@@ -140,44 +140,49 @@ class Emergence(Evidence):
     # --- what follows from the metric
 
     def ratio(self, by: str) -> Claim:
-        """Measured exact match over p^L, or over the product: the run in which it is furthest from 1.
+        """Measured exact match over p^L, or over the product: the run in which it is most surely not 1.
 
-        Only of runs with LEAST right answers, and by another choice FEWER. The interval allows for the choice among
-        them (Sidak).
+        Of the runs whose interval is narrow enough to decide, that with the most standard errors between the two. The
+        intervals hold for all longest runs together (Sidak), so for whichever is chosen.
         """
         name = "exact match / p^L" if by == "power" else "exact match / product over digits"
-        source, why = (SCHAEFFER, STEPS) if by == "power" else ("digit by digit", TOGETHER)
-        claim = Claim(f"{name}, furthest from 1", source, 1.0, enough=PRODUCT, above=why, below=why,
+        source, why = (SCHAEFFER, (STEPS, STEPS)) if by == "power" else ("digit by digit", (TOGETHER, APART))
+        claim = Claim(f"{name}, most surely off 1", source, 1.0, enough=PRODUCT, above=why[0], below=why[1],
                       note="of all longest runs, which the interval allows for")  # fmt: skip
         try:
-            ours, interval = self._furthest(by, LEAST)
+            ratios, intervals, errors = self.ratios(by)
         except MISSING as error:
             return claim.without(error)
-        return dataclasses.replace(claim, ours=ours, interval=interval, others=lambda: [self._furthest(by, FEWER)[0]])
+        narrow = np.ptp(intervals, axis=1) <= 2 * PRODUCT
+        at = int(np.where(narrow | ~narrow.any(), np.abs(errors), -1.0).argmax())
+        low, high = intervals[at].tolist()
+        return dataclasses.replace(claim, ours=float(ratios[at]), interval=(low, high))
 
-    def _furthest(self, by: str, least: int) -> tuple[float, Interval]:
-        """The ratio that is furthest from 1 of runs with so many right answers, and its interval."""
-        found = self.longest
-        exact, predicted = found.exact[:, -1], found.power if by == "power" else found.product
-        counts = exact * found.wrong.shape[1]
-        keep = (counts >= least) & (predicted > 0)
-        if not keep.any():
-            raise Undecided(f"no run answers {least} questions without a fault")
-        logs = np.log(exact[keep] / predicted[keep])
-        at = int(np.abs(logs).argmax())
-        sd = math.sqrt((1 - exact[keep][at]) / counts[keep][at])  # of ln of a share of the questions
-        half = float(stats.norm.ppf(0.5 + 0.5 * LEVEL ** (1 / keep.sum()))) * sd
-        low, high = np.exp([logs[at] - half, logs[at] + half])
-        return float(np.exp(logs[at])), (float(low), float(high))
+    def ratios(self, by: str) -> tuple[Array, Array, Array]:
+        """Of the longest runs that are predicted to be right at all: the ratios, their intervals, (run, 2), and how
+        many standard errors of so many questions lie between what is measured and predicted.
+
+        A prediction's own error is that of the same questions and goes up and down with what is measured: taking it as
+        exact makes the intervals wider than they need be.
+        """
+        found, questions = self.longest, self.longest.wrong.shape[1]
+        predicted = found.power if by == "power" else found.product
+        exact, predicted = found.exact[predicted > 0, -1], predicted[predicted > 0]
+        if not len(exact):
+            raise Undecided("no run has all digits right anywhere")
+        level = LEVEL ** (1 / len(exact))
+        shares = [wilson(k, questions, level) for k in np.rint(exact * questions).astype(int).tolist()]
+        error = np.sqrt(predicted * np.maximum(1 - predicted, 1 / questions) / questions)
+        return exact / predicted, np.array(shares) / predicted[:, None], (exact - predicted) / error
 
     @functools.cached_property
     def hidden(self) -> Claim:
-        """Of runs with no right answer among the first TESTS[0], the share that has one among all."""
+        """Of the longest runs with no right answer among the first TESTS[0], the share that has one among all."""
         claim = Claim(f"share of zeros of {TESTS[0]} questions that are none of {TESTS[-1]:,}", SCHAEFFER, 1.0,
                       enough=SHARE, independent=True, above="", below="the smallest models answer nothing but by "
-                      "chance, which is 1e-4 here", note="of runs with no right answer")  # fmt: skip
+                      "chance, which is 1e-4 here", note="of the longest runs with no right answer")  # fmt: skip
         try:
-            wrong = self.sums.wrong
+            wrong = self.longest.wrong
             zero = (wrong[:, : TESTS[0]] > 0).all(1)
             if wrong.shape[1] < TESTS[-1] or not zero.any():
                 raise Undecided(f"no run has no right answer of {TESTS[0]}, or fewer than {TESTS[-1]:,} were asked")
@@ -189,15 +194,14 @@ class Emergence(Evidence):
 
     @functools.cached_property
     def between(self) -> Claim:
-        """The share of single runs whose exact match lies between BETWEEN, at sizes whose mean does."""
-        claim = Claim("share of runs half-way at sizes that are half-way", "Zhao et al.", None, enough=SHARE,
+        """The share of single longest runs whose exact match lies between BETWEEN, at sizes whose mean does."""
+        claim = Claim("share of runs half-way at sizes that are half-way", ZHAO, None, enough=SHARE,
                       note=f"an exact match from {BETWEEN[0]} to {BETWEEN[1]}; no number is printed")  # fmt: skip
         try:
-            found = self.sums
+            found = self.longest
             exact = found.exact[:, -1]
-            setting = found.N * 1e12 + found.runs["tokens"]
-            half = [one for one in np.unique(setting) if BETWEEN[0] < exact[setting == one].mean() < BETWEEN[1]]
-            own = exact[np.isin(setting, half)]
+            half = [n for n in np.unique(found.N) if BETWEEN[0] < exact[found.N == n].mean() < BETWEEN[1]]
+            own = exact[np.isin(found.N, half)]
             if not len(own):
                 raise Undecided("no size has a mean exact match half-way")
             k = int(((own > BETWEEN[0]) & (own < BETWEEN[1])).sum())
@@ -250,19 +254,25 @@ class Emergence(Evidence):
         return Table(columns, np.arange(1, len(at) + 1), joined.source)
 
     @functools.cached_property
-    def spread(self) -> tuple[float, float, float]:
-        """The loss at which exact match differs most among evaluations within 10 % of it, and its least and largest."""
-        table = self.by_loss
-        order = np.argsort(table["loss"])
-        loss, exact = table["loss"][order], table["exact"][order]
-        found = []
-        for k, one in enumerate(loss):
-            near = exact[k : np.searchsorted(loss, 1.1 * one, side="right")]
-            found.append((near.max() - near.min(), one, near.min(), near.max()))
-        if not found:
-            raise Undecided("no run was asked anything on the way")
-        _, at, low, high = max(found)
-        return float(at), float(low), float(high)
+    def spread(self) -> tuple[float, Array, Array]:
+        """The factor by which exact match of two runs differs most at losses within a factor NEAR of one another.
+
+        Chance is taken off: the factor is from the upper end of the smaller's 95 % interval to the lower end of the
+        larger's.
+
+        Returns:
+            The factor, at least 1, and of both evaluations, the larger exact match first, the losses and exact matches.
+        """
+        table, questions = self.by_loss, self.sums.wrong.shape[1]
+        if len(np.unique(table["run"])) < 2:
+            raise Undecided("fewer than two runs were asked anything on the way")
+        loss, exact = np.log(table["loss"]), table["exact"]
+        ends = np.array([wilson(k, questions) for k in np.rint(exact * questions).astype(int).tolist()])
+        low, high = np.log(np.maximum(ends, 1e-12)).T
+        pairs = (np.abs(loss[:, None] - loss) <= math.log(NEAR)) & (table["run"][:, None] != table["run"])
+        gaps = np.where(pairs, low[:, None] - high, -np.inf)
+        at = list(np.unravel_index(int(gaps.argmax()), gaps.shape))
+        return float(np.exp(max(gaps.max(), 0.0))), table["loss"][at], exact[at]
 
 
 def emergence_score(values: Array) -> float:
@@ -272,7 +282,7 @@ def emergence_score(values: Array) -> float:
     return math.copysign(reach / fall if fall else math.inf, int(values.argmax()) - int(values.argmin()))
 
 
-def wilson(k: int, n: int) -> tuple[float, float]:
-    """The 95 % interval of a share, k of n."""
-    ends = stats.binomtest(k, n).proportion_ci(method="wilson")
+def wilson(k: int, n: int, level: float = LEVEL) -> Interval:
+    """The interval of a share, k of n that are independent."""
+    ends = stats.binomtest(k, n).proportion_ci(level, method="wilson")
     return float(ends.low), float(ends.high)

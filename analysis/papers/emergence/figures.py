@@ -8,7 +8,7 @@ from analysis.page.canvas import STYLE, Shades, panels
 from analysis.papers.claim import Undecided
 from analysis.papers.drawing import beside, dots, fixed_limits, level, logarithmic, symbol, tints
 from analysis.papers.drawn import Drawn
-from analysis.papers.emergence.evidence import BETWEEN, METRICS, TESTS, Answers, Emergence
+from analysis.papers.emergence.evidence import BETWEEN, METRICS, NEAR, PRODUCT, TESTS, Answers, Emergence
 
 SIZE = "Parameters N"
 LABELS = {
@@ -17,7 +17,6 @@ LABELS = {
     "Brier score": "Brier score per digit",
     "log-likelihood": "ln p of the answer",
 }
-CLOSE = 0.2  # of exact match at one loss, below which the loss tells it
 SHORT = {"reversed=1": "last digit first", "copy": "copies", "modsum": "sums modulo 997"}
 
 
@@ -47,9 +46,10 @@ def figure_1(evidence: Emergence, drawn: Drawn) -> None:
     )
     drawn.say(
         f"From the smallest size to the largest the mean exact match of all digits goes from {first[0]} to {last[0]}, "
-        f"the wrong digits of an answer from {first[1]} to {last[1]}. Metrics of single digits rise earlier, and rise "
-        "in steps too."
+        f"the wrong digits of an answer from {first[1]} to {last[1]}."
     )
+    halves = [f"{name} at N = {digits.short(half_way(N, means[name, lengths[-1]]))}" for name in METRICS]
+    drawn.say(f"The first size at which a mean is half-way or further: {', '.join(halves)}.")
 
 
 def table_1(evidence: Emergence, drawn: Drawn) -> None:
@@ -106,12 +106,16 @@ def figure_3(evidence: Emergence, drawn: Drawn) -> None:
         sizes = np.unique(table["params"])
         style = [(digits.short(n), {"color": shades(n), "marker": "o", "ms": 4, "lw": 0}) for n in sizes]
         beside(drawn.figure, style, "N")
-    at, low, high = evidence.spread
-    drawn.say(
-        ("Exact match follows the loss" if high - low < CLOSE else "Exact match is no function of the loss alone")
-        + f": among sizes, lengths and seeds within 10 % of one loss it differs most at {digits.plain(at, 2)}, from "
-        f"{digits.plain(low, 2)} to {digits.plain(high, 2)}. One loss may still be in one digit or in all of them."
-    )
+    factor, loss, exact = evidence.spread
+    if factor > 1:
+        drawn.say(
+            f"At losses within {digits.percent(NEAR - 1)} of one another exact match of two runs differs, chance taken "
+            f"off, by a factor of up to {digits.plain(factor, 2)}: it is {digits.plain(float(exact[0]), 2)} at a loss "
+            f"of {digits.plain(float(loss[0]), 3)} and {digits.plain(float(exact[1]), 2)} at "
+            f"{digits.plain(float(loss[1]), 3)}."
+        )
+    else:
+        drawn.say(f"At losses within {digits.percent(NEAR - 1)} of one another no two runs differ by more than chance.")
 
 
 def figure_4(evidence: Emergence, drawn: Drawn) -> None:
@@ -152,10 +156,12 @@ def figure_4(evidence: Emergence, drawn: Drawn) -> None:
         ]
         beside(drawn.figure, style, "tokens")
     claim = evidence.between
-    if claim.ours is not None:
+    if claim.ours is not None and claim.interval is not None:
+        low, high = claim.interval
+        most = "fewer than half" if high < 0.5 else "more than half" if low > 0.5 else "whether half are is not decided"
         drawn.say(
-            f"At sizes whose mean exact match is half-way ({BETWEEN[0]:g} to {BETWEEN[1]:g}), "
-            f"{digits.percent(claim.ours)} of the runs are: the mean over seeds rises where single runs step."
+            f"At sizes whose mean exact match of the longest runs is half-way ({BETWEEN[0]:g} to {BETWEEN[1]:g}), "
+            f"{digits.percent(claim.ours)} of these runs are ({digits.percent(low)} to {digits.percent(high)}): {most}."
         )
 
 
@@ -163,6 +169,13 @@ def figure_5(evidence: Emergence, drawn: Drawn) -> None:
     """Measured exact match over what is predicted from the shares of right digits, given the right ones before: their
     mean to the power of the length (p^L), and their product."""
     drawn.tell(evidence.ratio("power"), evidence.ratio("product"))
+    ratios, intervals, _ = evidence.ratios("product")
+    own = ratios[np.ptp(intervals, axis=1) <= 2 * PRODUCT]
+    if len(own):
+        drawn.say(
+            f"In the {len(own)} runs of {len(ratios)} whose interval is within ± {PRODUCT:g} it is "
+            f"{own.min():.2f} to {own.max():.2f} of the product."
+        )
     found = evidence.sums
     exact = found.exact[:, -1]
     middle = [float(np.median(exact / one)) for one in (found.power, found.product)]
@@ -246,6 +259,12 @@ def _first_size(found: Answers) -> str:
     if not at.size:
         return f"no size answers half of the questions; the best is {digits.plain(float(mean.max()), 2)}"
     return f"half of the questions are answered from N = {digits.short(float(N[at[0]]))} on"
+
+
+def half_way(N: np.ndarray, values: np.ndarray) -> float:
+    """The first of the sizes at which a value has gone half of its way from the smallest to the largest."""
+    gone = np.abs(values - values[0]) >= abs(values[-1] - values[0]) / 2
+    return float(N[gone.argmax()])
 
 
 def mean_by_size(N: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -33,16 +33,16 @@ PAPER = Paper(
         claims={
             f"share of zeros of {TESTS[0]} questions that are none of {TESTS[-1]:,} (Schaeffer et al.)": "what a "
             "model seemed unable to do it does once more questions are asked",
-            "exact match / p^L, furthest from 1 (Schaeffer et al.)": "exact match is the share of right digits to the "
-            "power of their number",
-            "exact match / product over digits, furthest from 1 (digit by digit)": "it is the product of the shares "
+            "exact match / p^L, most surely off 1 (Schaeffer et al.)": "exact match is the share of right digits to "
+            "the power of their number",
+            "exact match / product over digits, most surely off 1 (digit by digit)": "it is the product of the shares "
             "of each digit",
-            "share of runs half-way at sizes that are half-way (Zhao et al.)": "at a size in between, runs are in "
-            "between",
+            "share of runs half-way at sizes that are half-way (Zhao et al., 2025)": "at a size in between, runs are "
+            "in between",
         },
         figures=("fig1", "fig2", "fig4", "fig5"),
     ),
     evidence=Emergence,
     scales="tasks, metrics and models of its own",
-    choices="with runs of fewer right answers",
+    choices="of no other analysis",
 )
