@@ -278,7 +278,8 @@ def _row(run: _Run) -> dict[str, Any]:
         "tokens_at_min": step[finite.argmin()] * config.batch_tokens,
         "loss_half": loss[half[0]] if half.size else math.nan,
         "loss_initial": loss[0],
-        "bits_per_byte": loss[-1] / math.log(2) / bytes_per_token,
+        # The bytes are those of all tokens, the loss may be of answers alone.
+        "bits_per_byte": loss[-1] / math.log(2) / bytes_per_token if config.answers_after is None else math.nan,
         "train_loss": last.mean(dtype=np.float64) if done else math.nan,
         **{f"loss_on_{name}": float(loss) for name, loss in zip(config.eval.transfer, transfer, strict=True)},
         **({"loss_on_train": float(run.others["train_eval_loss"][-1])} if "train_eval_loss" in run.others else {}),

@@ -255,7 +255,8 @@ def _facts(found: Findings, counted: str = ", non-embedding") -> Markup:
     ]
     if len(table):
         i = int(np.nanargmin(table["loss"]))
-        bits = f"nats per token; {table['bits_per_byte'][i]:.3f} bits per byte" if table.has("bits_per_byte") else ""
+        per_byte = float(table["bits_per_byte"][i]) if table.has("bits_per_byte") else math.nan
+        bits = f"nats per token; {per_byte:.3f} bits per byte" if math.isfinite(per_byte) else ""
         facts.append(("Lowest loss", f"{table['loss'][i]:.4f}", bits or "nats per token"))
     if found.noise:
         facts.append(("Seed noise", digits.percent(found.noise.sigma), f"{found.noise.nats:.2g} nats per token"))

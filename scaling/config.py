@@ -330,7 +330,7 @@ class EvalConfig:
         if self.answers and not self.tasks:
             raise InputError(
                 f"eval.answers={self.answers}, but eval.transfer has no task; give one, such as --set "
-                f"'eval.transfer={TASK}sum?digits=3', or leave eval.answers out"
+                f"'eval.transfer={TASK}sum?digits=3&first=900000', or leave eval.answers out"
             )
 
     @property

@@ -77,7 +77,10 @@ class Measurements:
         """
         self.functions, self.runs, self.examples, self.mesh = compiled(runs[0], mesh), runs, examples, mesh
         self.first, self.steps = runs[0], [frozenset(run.eval_steps) for run in runs]
+        # Of other text than tasks there is a loss of all tokens.
+        self.of_all_tokens = compiled(dataclasses.replace(runs[0], answers_after=None), mesh)
         model, wanted = self.first.model, self.first.eval
+        tasks.fit(self.first)
         for name in wanted.transfer:
             if name not in transfer_tokens:
                 raise InputError(
@@ -97,11 +100,6 @@ class Measurements:
             self._put(grouped(tasks.items(name, transfer_tokens[name], wanted.answers, separator), mesh))
             for name in wanted.tasks
         ]
-        for name, items in zip(wanted.tasks, self.questions, strict=True):
-            if items.shape[-1] - 1 > model.n_ctx:
-                raise InputError(
-                    f"model.n_ctx={model.n_ctx}: {name} has {items.shape[-1] - 1} tokens with its answer; use as many"
-                )
         bare = dataclasses.replace(program(self.first), eval=EvalConfig())
         self.answers = [_answers(bare, tasks.parse(name).answer, mesh) for name in wanted.tasks]
 
@@ -154,7 +152,13 @@ class Measurements:
         loss = self.functions.loss(params, self.windows)
         found = {"eval_loss": by_run(loss["positions"]), "window_loss": by_run(loss["windows"])}
         if self.transfer:
-            each = [np.asarray(self.functions.loss(params, w)["positions"]).mean(-1) for w in self.transfer]
+            each = [
+                np.asarray(
+                    (self.functions if tasks.alone(name) else self.of_all_tokens).loss(params, windows)["positions"]
+                )
+                for name, windows in zip(wanted.transfer, self.transfer, strict=True)
+            ]
+            each = [loss.mean(-1) for loss in each]
             found["transfer_loss"] = by_run(np.stack(each, 1))
         if self.questions:
             found |= {name: by_run(values) for name, values in self._answered(params).items()}

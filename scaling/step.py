@@ -179,7 +179,9 @@ def frequency_step(run: RunConfig, params, windows, part, mesh: Mesh | None = No
 
     def group(tokens):
         of = part[tokens[:, 1:]]  # b t k
-        return jnp.einsum("bt,btk->k", token_losses(run, params, tokens, mesh=mesh), of), of.sum((0, 1))
+        weights = _weights(run, tokens)
+        counted = of if weights is None else of * weights[..., None]
+        return jnp.einsum("bt,btk->k", token_losses(run, params, tokens, mesh=mesh), of), counted.sum((0, 1))
 
     losses, counts = jax.lax.map(group, windows)
     return losses.sum(0) / jnp.maximum(counts.sum(0), 1)

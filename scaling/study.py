@@ -541,7 +541,13 @@ def _prepared(
             "asked from the beginning"
         )
     runs = (*study.runs, *(asked.runs if asked else ()))
+    for run in runs:
+        if not run.data.source.startswith(token_set.NAMED):
+            tasks.check(run)
     ready = {data: tokens_of(data, runs, say) for data in dict.fromkeys((r.data, r.model.n_vocab) for r in runs)}
+    for run in runs:
+        stream = ready[run.data, run.model.n_vocab]
+        tasks.check(_of_text(run, stream), None if run.answers_after is None else stream.tokenizer)
     transfer = {
         (run.data, run.model.n_vocab, name): _transfer_tokens(
             name, run.data.source, ready[run.data, run.model.n_vocab], runs, say
@@ -754,6 +760,14 @@ def _transfer_tokens(
         cache=folders.cache(),
         say=say,
     )
+
+
+def _of_text(run: RunConfig, stream: token_set.TokenSet) -> RunConfig:
+    """The run with the text of which tokens:ID were made in their place."""
+    if not run.data.source.startswith(token_set.NAMED):
+        return run
+    source, validation = stream.manifest["source"], stream.manifest["validation_source"]
+    return dataclasses.replace(run, data=dataclasses.replace(run.data, source=source, validation=validation))
 
 
 def _made(stream: token_set.TokenSet, source: str) -> Made | None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +110,21 @@ def made_up(tmp_path_factory, cache) -> records.Records:
         config = pack.runs[0].config
         keep(whole.pack_folder(pack), config, expected(config, np.array(config.eval_steps)))
     return records.read(folder)
+
+
+def test_the_loss_of_answers_alone_is_in_no_bits_per_byte_of_all_tokens(tmp_path, cache):
+    text = "task:sum?digits=2"
+    plain = dataclasses.replace(run(), data=DataConfig(text, "bytes"))
+    answers = dataclasses.replace(plain, answers_after=ord("="))
+    whole = study.prepare(Study("sums", "?", (plain, answers)), tmp_path, pack=1, workers=1, say=lambda line: None)
+    for pack in whole.packs:
+        config = pack.runs[0].config
+        keep(whole.pack_folder(pack), config, np.full(len(config.eval_steps), 2.0))
+    table = records.read(tmp_path).runs
+    bits = dict(zip(table["run"].tolist(), table["bits_per_byte"].tolist(), strict=True))
+    found = {pack.runs[0].config.answers_after: bits[pack.runs[0].id] for pack in whole.packs}
+    assert found[None] == pytest.approx(2 / math.log(2) * 10 / 9, rel=0.01)  # nine characters and a separator
+    assert math.isnan(found[ord("=")])
 
 
 def test_runs_and_curves_tell_the_same_ends(read):

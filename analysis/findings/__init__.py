@@ -6,6 +6,7 @@ in non-embedding parameters, D in tokens, C in FLOP.
 
 import dataclasses
 import json
+import math
 import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -75,7 +76,8 @@ class Findings:
         parts = [self.everything.counted, f"N {_range(table, 'params')}", f"D {_range(table, 'tokens')} tokens"]
         if len(table):
             i = int(np.nanargmin(table["loss"]))
-            bits = f", {table['bits_per_byte'][i]:.3f} bits per byte" if table.has("bits_per_byte") else ""
+            per_byte = float(table["bits_per_byte"][i]) if table.has("bits_per_byte") else math.nan
+            bits = f", {per_byte:.3f} bits per byte" if math.isfinite(per_byte) else ""
             parts.append(f"lowest loss {table['loss'][i]:.4f} nats per token{bits}")
         return "; ".join(parts)
 

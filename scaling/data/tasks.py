@@ -18,14 +18,17 @@ from typing import ClassVar
 
 import numpy as np
 
-from scaling.config import TASK, EvalConfig
+from scaling.config import TASK, EvalConfig, RunConfig
+from scaling.data import expressions, mixture
 from scaling.data.batches import mix, permute
 from scaling.data.documents import PART, WHOLE, Document, File, Part, options
+from scaling.data.tokenizer import Tokenizer
 from scaling.errors import InputError
 
 ALPHABET = "0123456789+="  # of all tasks: data.tokenizer=characters:0123456789+= has a token for each
 MARK = "="  # between a question and its answer
 EXAMPLE = "task:sum?digits=3&items=100000"
+LONGEST = 19  # digits of a value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,8 +65,21 @@ class Task:
         """Characters of a document, and tokens but for the separator that ends it."""
         return len(self.text(0))
 
+    @property
+    def end(self) -> int:
+        """The number after that of the last item."""
+        return self.first + self.items
+
+    def alike(self, other: "Task") -> bool:
+        """Whether both are of the same questions, whichever of them and in whatever order."""
+        return dataclasses.replace(self, seed=other.seed, first=other.first, items=other.items) == other
+
+    def bound(self, source: str) -> None:
+        """Raises InputError for keys of its own that cannot be, before its questions are counted."""
+        raise NotImplementedError
+
     def check(self, source: str) -> None:
-        """Raises InputError for a task that cannot be."""
+        """Raises InputError for items that cannot be."""
         for name, low, high in (
             ("seed", 0, 2**63 - 1),
             ("first", 0, self.questions - 1),
@@ -98,10 +114,9 @@ class Sum(Task):
         total = f"{a + b:0{self.answer}d}"
         return f"{a:0{self.digits}d}+{b:0{self.digits}d}{MARK}{total[::-1] if self.reversed else total}"
 
-    def check(self, source: str) -> None:
+    def bound(self, source: str) -> None:
         _between(source, "digits", self.digits, 1, 9)
         _between(source, "reversed", self.reversed, 0, 1)
-        super().check(source)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,9 +139,8 @@ class ModularSum(Task):
         a, b = divmod(number, self.modulus)
         return f"{a:0{self.answer}d}+{b:0{self.answer}d}{MARK}{(a + b) % self.modulus:0{self.answer}d}"
 
-    def check(self, source: str) -> None:
+    def bound(self, source: str) -> None:
         _between(source, "modulus", self.modulus, 2, 10**9)
-        super().check(source)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,9 +162,8 @@ class Copy(Task):
     def text(self, number: int) -> str:
         return f"{number:0{self.digits}d}{MARK}{number:0{self.digits}d}"
 
-    def check(self, source: str) -> None:
+    def bound(self, source: str) -> None:
         _between(source, "digits", self.digits, 1, 18)
-        super().check(source)
 
 
 KINDS: dict[str, type[Task]] = {kind.name: kind for kind in (Sum, ModularSum, Copy)}
@@ -175,12 +188,121 @@ def parse(source: str) -> Task:
     for name, text in options(source, query, known).items():
         if not text.isdecimal():
             raise InputError(f"{source}: {name}={text}, wanted a whole number; such as {EXAMPLE}")
+        if len(text) > LONGEST:
+            raise InputError(
+                f"{TASK}{kind}: {name} of {len(text):,} digits, wanted {LONGEST} at most; such as {EXAMPLE}"
+            )
         values[name] = int(text)
     task = KINDS[kind](**values)
+    task.bound(source)
     if "items" not in values:
         task = dataclasses.replace(task, items=max(2, min(task.items, task.questions - task.first)))
     task.check(source)
     return task
+
+
+def roots(source: str) -> tuple[str, ...]:
+    """The sources of which one is made, as a mixture or by rules; of a plain one, itself."""
+    if (call := expressions.call(source)) is not None:
+        return roots(call[1])
+    if mixture.is_one(source):
+        return tuple(root for part in mixture.parse(source) for root in roots(part.source))
+    return (source,)
+
+
+def alone(source: str) -> bool:
+    """Whether a source is of tasks and nothing else."""
+    return all(root.startswith(TASK) for root in roots(source))
+
+
+def check(run: RunConfig, tokenizer: Tokenizer | None = None) -> None:
+    """Checks what a run asks of tasks, before anything is trained.
+
+    Args:
+        tokenizer: of the run, where `answers_after` is to be checked too.
+
+    Raises:
+        InputError: questions that are trained on would be asked, a question does not fit into a window, there are too
+            few of them, or `answers_after` is no id after which the answers come.
+    """
+    for name in run.eval.transfer:
+        if name.startswith(TASK):
+            _apart(name, run)
+    fit(run)
+    for name in run.eval.tasks:
+        if (has := parse(name).items) < run.eval.answers:
+            raise InputError(
+                f"eval.answers={run.eval.answers}: {name} has {has} questions; use --set eval.answers={has}, or ask "
+                "more (&items=N)"
+            )
+    if run.answers_after is None:
+        return
+    for key, source in (("source", run.data.source), ("validation", run.data.validation)):
+        if source and not alone(source):
+            raise InputError(
+                f"answers_after={run.answers_after}, but data.{key}={source} is not of tasks alone, such as {EXAMPLE}; "
+                "leave answers_after out"
+            )
+        for root in filter(None, roots(source)):
+            if tokenizer is not None:
+                _answered_after(run.answers_after, root, tokenizer)
+
+
+def fit(run: RunConfig) -> None:
+    """Raises InputError where a question that is asked is longer than a window."""
+    for name in run.eval.tasks:
+        if (width := parse(name).width) > run.model.n_ctx:
+            raise InputError(
+                f"model.n_ctx={run.model.n_ctx}: {name} has {width} tokens with its answer; use as many "
+                f"(--set model.n_ctx={width})"
+            )
+
+
+def _apart(name: str, run: RunConfig) -> None:
+    """Raises InputError where some of the questions of a source of `eval.transfer` are trained on."""
+    asked, validation = parse(name), run.data.validation
+    if validation.startswith(TASK):  # none of it is trained on, whatever else holds it
+        held = parse(validation)
+        if held.alike(asked) and held.seed == asked.seed and held.first <= asked.first and asked.end <= held.end:
+            return
+    for source in roots(run.data.source):
+        if not source.startswith(TASK) or not (task := parse(source)).alike(asked):
+            continue
+        if task.seed == asked.seed and (task.end <= asked.first or asked.end <= task.first):
+            continue
+        rooms = (task.end, task.questions - task.end), (0, task.first)
+        start, room = max(rooms, key=lambda one: min(one[1], asked.items))
+        way = f"ask others: {_with(name, seed=task.seed, first=start, items=min(room, asked.items))}"
+        if room < 2:
+            fewer = max(2, task.questions * 9 // 10)
+            way = f"train on fewer, {_with(source, first=0, items=fewer)}, and ask others (&first={fewer})"
+        order = "" if task.seed == asked.seed else " in another order"
+        raise InputError(f"eval.transfer={name}: data.source has questions of it{order} ({source}); {way}")
+
+
+def _with(source: str, **values: int) -> str:
+    """The source with other values of these keys; those that are the default's are left out."""
+    name, _, query = source.partition("?")
+    kept = [item for item in query.split("&") if item and item.partition("=")[0] not in values]
+    return "?".join(
+        filter(None, (name, "&".join([*kept, *(f"{key}={value}" for key, value in values.items() if value)])))
+    )
+
+
+def _answered_after(mark: int, source: str, tokenizer: Tokenizer) -> None:
+    """Raises InputError where the answers of a task are not what comes after the id `mark`."""
+    task = parse(source)
+    ids = [int(id) for id in tokenizer.encode(task.text(0))]
+    right = [
+        id for id in dict.fromkeys(ids) if tokenizer.decode(ids[ids.index(id) + 1 :]) == task.text(0)[-task.answer :]
+    ]
+    if mark not in right:
+        way = (
+            f"use answers_after={right[0]}"
+            if right
+            else "use a tokenizer that splits there, or leave answers_after out"
+        )
+        raise InputError(f"answers_after={mark} is not the id before the answers of {source}; {way}")
 
 
 @dataclasses.dataclass(frozen=True)

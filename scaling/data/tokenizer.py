@@ -204,8 +204,12 @@ def characters_tokenizer(characters: str) -> Tokenizer:
     """A token for each of these characters, in their order, and a separator.
 
     Raises:
-        InputError: none, or one twice.
+        InputError: none, one twice, or bytes that are no UTF-8.
     """
+    if any("\ud800" <= character <= "\udfff" for character in characters):
+        raise InputError(
+            f"{CHARACTERS}{ascii(characters)[1:-1]}: not valid UTF-8; wanted characters, such as 0123456789+="
+        )
     if not characters or len(set(characters)) < len(characters):
         raise InputError(f"{CHARACTERS}{characters}: wanted different characters, such as {CHARACTERS}0123456789+=")
     return Tokenizer(CHARACTERS_MODEL + characters.encode())
