@@ -248,7 +248,7 @@ def test_the_losses_of_parts_are_those_of_the_answers_in_them():
     """A part's loss is the mean over its own answer tokens, whichever tokens of questions belong to it too."""
     run = RunConfig(transformer(4, 1, n_vocab=13, n_ctx=6), tokens=6 * 16, answers_after=MARK_ID)
     params = jax.jit(model.init, static_argnums=0)(run.model, jax.random.key(0))
-    windows = jnp.array([[[12, 1, 2, MARK_ID, 3, 4, 12], [12, 2, 1, MARK_ID, 4, 1, 12]]])
+    windows = jnp.array([[[12, 2, 2, MARK_ID, 3, 4, 12], [12, 2, 1, MARK_ID, 4, 1, 12]]])
     part = jnp.asarray(np.equal.outer(np.arange(13) == 1, [False, True]), jnp.float32)
     each = np.asarray(all_losses(run, windows[0]))[:, 3:5]
     ones = np.asarray(windows[0])[:, 4:6] == 1

@@ -75,8 +75,7 @@ class Task:
         return dataclasses.replace(self, seed=other.seed, first=other.first, items=other.items) == other
 
     def bound(self, source: str) -> None:
-        """Raises InputError for keys of its own that cannot be, before its questions are counted."""
-        raise NotImplementedError
+        """Raises InputError for values of its own keys that cannot be, before its questions are counted."""
 
     def check(self, source: str) -> None:
         """Raises InputError for items that cannot be."""
