@@ -26,6 +26,11 @@ def mark(model: str) -> str:
         InputError: no such run, or it has no weights.
     """
     folder, run = study.place(Path(model))
+    if not (folder / "study.json").exists():
+        raise InputError(
+            f"{model}: no study is there, as seen from this folder; if it has moved, put it back or make a link of its "
+            "old name"
+        )
     whole = study.read(folder)
     id, pack = study.chosen(whole, run)
     at = whole.pack_folder(pack)
