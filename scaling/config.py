@@ -369,6 +369,11 @@ class RunConfig:
             raise InputError(
                 f"accumulate={self.accumulate} does not divide batch={self.batch}; use a divisor, or 1 for the whole"
             )
+        if self.eval.by_frequency > self.model.n_vocab:
+            raise InputError(
+                f"eval.by_frequency={self.eval.by_frequency}: wanted {self.model.n_vocab} at most, as many as the "
+                "vocabulary has tokens; 10 are usual"
+            )
         if self.remat != "none" and not kinds.of(self.model).remat:
             raise InputError(
                 f"remat={self.remat} with model.kind={self.model.kind}, of which nothing is computed again; "

@@ -194,7 +194,7 @@ def parts_by_frequency(counts: np.ndarray, k: int) -> np.ndarray:
     """The part of each token, i64 v, of k parts that hold about as many occurrences each: 0 has the commonest tokens.
 
     A token is in the part in which the middle of its occurrences lies; so one with more than 1 / k of them may leave
-    the next part empty.
+    parts before and after its own empty. Those that do not occur are in the last.
     """
     order = np.argsort(-counts, kind="stable")
     middle = np.cumsum(counts[order]) - counts[order] / 2

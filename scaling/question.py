@@ -60,8 +60,10 @@ def load(name: str, settings: Mapping[str, str], say: Say | None = None) -> Stud
     Args:
       name: a path to a Python file or a dotted module name; either has a function `study`. The file is a program: run
         only those you trust.
-      settings: keys are parameters of that function, or dotted fields of RunConfig, set on every run. A parameter
-        `rates` that they leave out, the text whose learning rates the runs take, is the one that suits data.source.
+      settings: keys are parameters of that function, or dotted fields of RunConfig, set on every run. One with a
+        parameter `source` makes the texts of its runs, and data.source, which would replace them, is refused. A
+        parameter `rates` that they leave out, the text whose learning rates the runs take, is the one that suits
+        data.source.
       say: told where the tokens of a run were rounded to whole updates; None: they are not, and such a run is refused.
     """
     make = _function(name)
@@ -73,6 +75,11 @@ def load(name: str, settings: Mapping[str, str], say: Say | None = None) -> Stud
         except InputError as error:
             said = str(error).partition("; known:")[0]
             raise InputError(f"{said}; scaling study show {name} --keys lists all") from None
+    if "source" in parameters and "data.source" in settings:
+        raise InputError(
+            f"data.source={settings['data.source']} would replace the text of every run, and {name} makes these of its "
+            f"own parameter source; give --set source={settings['data.source']}"
+        )
     for key, parameter in inspect.signature(make).parameters.items():
         if parameter.default is parameter.empty and key not in settings:
             raise InputError(f"study() in {name} has no default for {key}; give one with --set {key}=VALUE")

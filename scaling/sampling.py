@@ -26,6 +26,11 @@ def mark(model: str) -> str:
         InputError: no such run, it has no weights, or its model writes no text.
     """
     folder, run = study.place(Path(model))
+    if not (folder / "study.json").exists():
+        raise InputError(
+            f"{model}: no study is there, as seen from this folder; if it has moved, put it back or make a link of its "
+            "old name"
+        )
     whole = study.read(folder)
     id, pack = study.chosen(whole, run)
     own = next(planned.config.model for planned in pack.runs if planned.id == id)

@@ -174,7 +174,7 @@ def _logits(run: RunConfig, params, tokens, mesh: Mesh | None):
 def frequency_step(run: RunConfig, params, windows, part, mesh: Mesh | None = None) -> jax.Array:
     """Loss without dropout by the part to which the token that is predicted belongs, nats per token. -> f32 k
 
-    windows: i32 g b t+1, part: f32 v k, 1 where a token is of a part.
+    NaN of a part that has none of them. windows: i32 g b t+1, part: f32 v k, 1 where a token is of a part.
     """
 
     def group(tokens):
@@ -184,7 +184,7 @@ def frequency_step(run: RunConfig, params, windows, part, mesh: Mesh | None = No
         return jnp.einsum("bt,btk->k", token_losses(run, params, tokens, mesh=mesh), of), counted.sum((0, 1))
 
     losses, counts = jax.lax.map(group, windows)
-    return losses.sum(0) / jnp.maximum(counts.sum(0), 1)
+    return losses.sum(0) / counts.sum(0)  # 0 / 0 is NaN
 
 
 def noise_step(run: RunConfig, params, tokens, mesh: Mesh | None = None) -> jax.Array:

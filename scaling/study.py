@@ -29,6 +29,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,7 +38,7 @@ from scaling import buckets, calibration, checked, claims, config, extensions, f
 from scaling.buckets import Bucket
 from scaling.checked import Damaged, Field
 from scaling.config import SEMANTICS, DataConfig, RunConfig, Study
-from scaling.data import batches, encoding, mixture, tasks, token_set
+from scaling.data import batches, encoding, mixture, sampled, tasks, token_set
 from scaling.errors import InputError
 from scaling.layout import Layout
 
@@ -544,13 +545,17 @@ def _prepared(
     for run in runs:
         if not run.data.source.startswith(token_set.NAMED):
             tasks.check(run)
-    ready = {data: tokens_of(data, runs, say) for data in dict.fromkeys((r.data, r.model.n_vocab) for r in runs)}
+    known = [run for pack in found.all_packs for run in pack.runs if run.semantics == SEMANTICS] if found else []
+    before = {run.config: run for run in known}
+    ready = {
+        data: tokens_of(data, runs, say, before) for data in dict.fromkeys((r.data, r.model.n_vocab) for r in runs)
+    }
     for run in runs:
         stream = ready[run.data, run.model.n_vocab]
         tasks.check(_of_text(run, stream), None if run.answers_after is None else stream.tokenizer)
     transfer = {
         (run.data, run.model.n_vocab, name): _transfer_tokens(
-            name, run.data.source, ready[run.data, run.model.n_vocab], runs, say
+            name, run.data.source, ready[run.data, run.model.n_vocab], runs, say, before
         )
         for run in runs
         for name in run.eval.transfer
@@ -720,19 +725,27 @@ def _unchanged(found: StudyFolder, now: Mapping[tuple[DataConfig, int], str]) ->
 
 
 def tokens_of(
-    data: tuple[DataConfig, int], runs: Sequence[RunConfig], say: Callable[[str], None]
+    data: tuple[DataConfig, int],
+    runs: Sequence[RunConfig],
+    say: Callable[[str], None],
+    before: Mapping[RunConfig, PlannedRun] = MappingProxyType({}),
 ) -> token_set.TokenSet:
-    """The prepared tokens of a source and a size of vocabulary, as many as those of the runs that use them need."""
+    """The prepared tokens of a source and a size of vocabulary, as many as those of the runs that use them need.
+
+    Args:
+      before: runs that are planned. What a model wrote for them is not looked for where it was: its study may have
+        moved.
+    """
     source, n_vocab = data
     users = [run for run in runs if (run.data, run.model.n_vocab) == data]
-    stream = encoding.prepare(
+    stream = _tokens(
+        [before[run].tokens_id if run in before else "" for run in users],
         source.source,
         source.tokenizer,
         n_vocab,
         train_tokens=max(run.pool for run in users),
         validation_tokens=max(run.model.n_ctx * run.eval.windows for run in users),
         validation_source=source.validation,
-        cache=folders.cache(),
         say=say,
     )
     if crowded := token_set.crowding(stream, {run.pool for run in users}):
@@ -740,8 +753,29 @@ def tokens_of(
     return stream
 
 
+def _tokens(
+    before: Sequence[str], source: str, tokenizer: str, n_vocab: int, *, validation_source: str, **wanted: Any
+) -> token_set.TokenSet:
+    """As `encoding.prepare`; but what a model wrote is not asked for again where its tokens are in the cache.
+
+    Args:
+      before: the ids of the tokens that the runs had when they were planned, empty of a new one.
+    """
+    wanted["cache"] = folders.cache()
+    [id, *others] = set(before)
+    if id and not others and (sampled.writes(source) or sampled.writes(validation_source)):
+        with contextlib.suppress(InputError):  # not there, or fewer than there were
+            return encoding.prepare(f"{token_set.NAMED}{id}", tokenizer, n_vocab, **wanted)
+    return encoding.prepare(source, tokenizer, n_vocab, validation_source=validation_source, **wanted)
+
+
 def _transfer_tokens(
-    name: str, source: str, stream: token_set.TokenSet, runs: Sequence[RunConfig], say: Callable[[str], None]
+    name: str,
+    source: str,
+    stream: token_set.TokenSet,
+    runs: Sequence[RunConfig],
+    say: Callable[[str], None],
+    before: Mapping[RunConfig, PlannedRun],
 ) -> token_set.TokenSet:
     """Text of another source, all of which is held out, in the tokens of `stream`, which come from `source`."""
     users = [run for run in runs if name in run.eval.transfer]
@@ -750,14 +784,18 @@ def _transfer_tokens(
             f"eval.transfer={name}: with held-out text of its own (data.validation={own}) all of a text is trained on; "
             "leave data.validation out, or evaluate on other text"
         )
-    return encoding.prepare(
+    had = [before.get(run) for run in users if run.data.source == source]
+    return _tokens(
+        [
+            dict(zip(run.config.eval.transfer, run.transfer_ids, strict=False)).get(name, "") if run else ""
+            for run in had
+        ],
         source,
         "bytes" if stream.tokenizer.is_bytes else str(stream.folder / "tokenizer.model"),
         stream.n_vocab,
         train_tokens=1,
         validation_tokens=max(max(run.model.n_ctx * run.eval.windows, tasks.wanted(name, run.eval)) for run in users),
         validation_source=name,
-        cache=folders.cache(),
         say=say,
     )
 

@@ -346,6 +346,10 @@ OF_OTHER_TYPES = (
         (lambda: EvalConfig(noise=-1), "eval.noise=-1 is negative"),
         (lambda: EvalConfig(transfer=("a", "b", "a")), "eval.transfer=a,b,a names a source twice"),
         (lambda: dataclasses.replace(RUN, batch=1, eval=EvalConfig(noise=1)), "eval.noise=1 with batch=1"),
+        (
+            lambda: dataclasses.replace(RUN, eval=EvalConfig(by_frequency=RUN.model.n_vocab + 1)),
+            rf"eval.by_frequency={RUN.model.n_vocab + 1}: wanted {RUN.model.n_vocab} at most",
+        ),
         (lambda: dataclasses.replace(RUN, batch=0), "batch=0 must be positive"),
         (lambda: dataclasses.replace(RUN, seed=-1), "seed=-1 must lie between 0 and"),
         (lambda: dataclasses.replace(RUN, seed=2**32), "seed=4294967296 must lie between 0 and"),

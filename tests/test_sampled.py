@@ -52,11 +52,17 @@ def texts(told: dict[str, str]) -> list[str]:
     return [json.loads(line)["text"] for line in (Path(told["folder"]) / "0.jsonl").read_text().splitlines()]
 
 
-def test_a_models_text_is_read_as_any_other_and_known_by_its_content(model, tmp_path, monkeypatch):
-    monkeypatch.setenv("SCALING_CACHE", str(tmp_path / "cache"))
+@pytest.fixture
+def cache(model, monkeypatch) -> Path:
+    """In which a text that several tests read is written once."""
+    monkeypatch.setenv("SCALING_CACHE", str(model.parent.parent / "cache"))
+    return model.parent.parent / "cache"
+
+
+def test_a_models_text_is_read_as_any_other_and_known_by_its_content(model, cache, tmp_path, monkeypatch):
     source = f"sample({model}, tokens=1e5, seed=3)"
     bytes_ = {"tokenizer": "bpe", "n_vocab": 257, "validation_source": f"held_out({REAL})"}  # the model's are bytes
-    tokens = make(source, tmp_path / "cache", 90_000, 500, **bytes_)
+    tokens = make(source, cache, 90_000, 500, **bytes_)
     assert tokens.tokenizer.is_bytes
     assert FILE * 0.9 < tokens.manifest["train"]["bytes_in_corpus"] < FILE * 1.05  # what is no UTF-8 takes three bytes
     letters = set(np.unique(tokens.validation))
@@ -65,8 +71,30 @@ def test_a_models_text_is_read_as_any_other_and_known_by_its_content(model, tmp_
     monkeypatch.setattr("subprocess.run", lambda *args, **kwargs: pytest.fail("it was written before"))
     again = open_corpus(f"sample({moved / model.name}, tokens=1e5, seed=3, temperature=1)")
     assert again.signature() == open_corpus(source).signature()
-    mixed = make(f"mix:0.5*{REAL}+0.5*{source}", tmp_path / "cache", 40_000, 500, **bytes_)
+    mixed = make(f"mix:0.5*{REAL}+0.5*{source}", cache, 40_000, 500, **bytes_)
     assert min(part["tokens"] for part in mixed.manifest["parts"] if "sample" in part["source"]) > 90_000
+
+
+def test_a_study_is_opened_again_where_the_model_that_wrote_its_text_has_moved(model, cache, tmp_path):
+    old = shutil.copytree(model.parent, tmp_path / "old")
+    written = f"sample({old / model.name}, tokens=1e5, seed=3)"
+    first = study.read(old).packs[0].runs[0].config
+    data = DataConfig(f"mix:0.5*{REAL}+0.5*{written}", "bytes", f"held_out({REAL})")
+    run = dataclasses.replace(first, data=data, seed=1)
+
+    def prepare(*runs: RunConfig) -> study.StudyFolder:
+        return study.prepare(Study("next", "?", runs), tmp_path / "next", workers=1, say=lambda line: None)
+
+    before = prepare(run)
+    moved = old.rename(tmp_path / "new")
+    assert prepare(run) == before
+    another = dataclasses.replace(run, seed=2)
+    with pytest.raises(InputError, match="no study is there, as seen from this folder") as refused:
+        prepare(run, another)
+    assert "study run" not in str(refused.value)
+    old.symlink_to(moved)
+    assert set(prepare(run, another).tokens) == set(before.tokens)
+    assert trained.load(*study.place(old / model.name)).id == model.name
 
 
 @pytest.mark.usefixtures("short")

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from analysis.noise_scale import noise_estimates
-from scaling import optim, step
+from scaling import measure, optim, step
 from scaling.config import RunConfig, program
 from scaling.data.batches import Batches
 from scaling.step import Hyper, TrainState
@@ -39,6 +39,19 @@ def begun(tiny) -> TrainState:
 def examples(run: RunConfig, stream: np.ndarray, n: int) -> np.ndarray:
     batches = Batches(stream, run.model.n_ctx, run.U, run.seed, separator=0)
     return batches.examples(0, n * run.batch).reshape(n, run.batch, -1)
+
+
+def test_parts_that_a_common_token_leaves_empty_have_no_loss(tiny, begun):
+    """Seven of ten tokens are one, whose middle lies in the second of five parts."""
+    windows = np.zeros((1, 10, tiny.model.n_ctx + 1), np.int32)
+    windows[:, 7:] = np.arange(3)[:, None] + 1
+    of = measure.parts_by_frequency(np.bincount(windows[..., 1:].reshape(-1), minlength=tiny.model.n_vocab), 5)
+    part = jnp.asarray(np.equal.outer(of, np.arange(5)), jnp.float32)
+    found = np.asarray(quick(lambda p: step.frequency_step(tiny, p, windows, part))(begun.params))
+    there = np.isin(np.arange(5), of[:4])
+    assert there.tolist() == [False, True, False, True, True]
+    np.testing.assert_array_equal(np.isnan(found), ~there)
+    assert (found[there] > 0).all()
 
 
 def test_an_update_follows_the_gradient_of_the_mean_loss_at_the_rate_of_its_step(tiny, stream, update, begun):

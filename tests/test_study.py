@@ -199,6 +199,7 @@ def test_a_config_file_takes_its_parameters_and_fields_of_its_runs(tmp_path):
     [
         (CONFIG, {"m": "3"}, "unknown key 'm'"),
         (CONFIG, {"model.d_modle": "3"}, "did you mean 'model.d_model'"),
+        (CONFIG.replace("n: int", "source: str = 'python', n: int"), {"data.source": "x"}, "give --set source=x"),
         (CONFIG, {"n": "three"}, "n=three: wanted a whole number"),
         (CONFIG, {"n": "0"}, "study 'mine' has no runs"),
         (CONFIG, {"tokens": "1000"}, "tokens=1000 is not a whole number of steps"),

@@ -94,6 +94,13 @@ def test_characters_are_a_token_each_and_others_are_refused(tmp_path):
         RunConfig(transformer(4, 1), tokens=1024, data=DataConfig("task:sum", VOCABULARY))
 
 
+def test_questions_that_would_be_others_are_read_anew(monkeypatch):
+    before = open_corpus("task:copy").signature()
+    assert before == open_corpus("task:copy?digits=6").signature()
+    monkeypatch.setattr(tasks, "VERSION", tasks.VERSION + 1)
+    assert before != open_corpus("task:copy").signature()
+
+
 def test_only_answers_weigh_in_the_loss_whatever_lies_in_a_window():
     end, mark = 12, MARK_ID
     #                    sep q  q  mark a  a  sep q  mark a

@@ -158,6 +158,13 @@ def test_what_is_about_text_is_refused_beside_weights_and_not_ignored(tmp_path, 
     assert "--weights writes the model, and --seed is about text; leave out --seed, --json" in capsys.readouterr().err
 
 
+def test_a_seed_that_is_no_seed_is_refused_in_one_line(tmp_path, capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.main(["sample", str(tmp_path), "--seed", str(2**32)])
+    assert end.value.code == 2
+    assert f"--seed {2**32}: wanted a number below 2^32" in capsys.readouterr().err
+
+
 def test_the_library_of_that_name_reads_them(found, tmp_path):
     safetensors = pytest.importorskip("safetensors", reason="no safetensors: what is written is read by hand alone")
     file, _ = found.write(tmp_path / "model.safetensors")

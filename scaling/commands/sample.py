@@ -44,6 +44,8 @@ def _sample(args: argparse.Namespace) -> int:
     temperature, seed = (1.0 if args.temperature is None else args.temperature), args.seed or 0
     if temperature < 0 or seed < 0:
         raise InputError(f"--temperature {temperature:g} --seed {seed}: wanted numbers from 0 on")
+    if seed >= 2**32:
+        raise InputError(f"--seed {seed}: wanted a number below 2^32")
     prompt = args.prompt or ""
     if prompt.encode(errors="replace").decode() != prompt:
         raise InputError("--prompt: it is not UTF-8")

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from scaling import checked, folders, own_code
+from scaling.data import expressions, mixture
 from scaling.data.documents import PIECE, Part, digest
 from scaling.data.text_files import JsonLines
 from scaling.errors import InputError
@@ -96,6 +97,16 @@ class SampledCorpus:
 
     def parts(self) -> list[Part]:
         return [[JsonLines(str(path), "text")] for path in self._paths(self.written.folder)]
+
+
+def writes(source: str) -> bool:
+    """Whether a source, or a part of it, is text that a model writes."""
+    return any(_is_written(part.source) for part in mixture.parse(source))
+
+
+def _is_written(source: str) -> bool:
+    call = expressions.call(source)
+    return call is not None and (call[0] == "sample" or _is_written(call[1]))
 
 
 def sampled(source: str, model: str, options: dict[str, str]) -> SampledCorpus:

@@ -25,6 +25,7 @@ from scaling.data.documents import PART, WHOLE, Document, File, Part, options
 from scaling.data.tokenizer import Tokenizer
 from scaling.errors import InputError
 
+VERSION = 1  # raised when a task has other questions, or in another order
 ALPHABET = "0123456789+="  # of all tasks: data.tokenizer=characters:0123456789+= has a token for each
 MARK = "="  # between a question and its answer
 EXAMPLE = "task:sum?digits=3&items=100000"
@@ -319,7 +320,7 @@ class TaskCorpus:
         return cls(source, parse(source))
 
     def signature(self) -> str:
-        return hashlib.sha256(repr(self.task).encode()).hexdigest()[:16]
+        return hashlib.sha256(f"{VERSION} {self.task!r}".encode()).hexdigest()[:16]
 
     def parts(self) -> list[Part]:
         first, end = self.task.first, self.task.first + self.task.items
