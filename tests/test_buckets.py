@@ -68,7 +68,7 @@ def test_a_place_in_a_bucket_is_no_folder_on_the_disk(tmp_path, monkeypatch):
 def test_without_its_package_a_bucket_is_one_line_and_no_damage(monkeypatch):
     buckets._connected.cache_clear()
     monkeypatch.setitem(sys.modules, "gcsfs.core", None)
-    with pytest.raises(buckets.NoStore, match=r"^gs:// needs the package gcsfs; install it with pip install"):
+    with pytest.raises(buckets.NoStore, match=r"^gs:// needs the package gcsfs; install it in the clone with"):
         study.read(folders.place("gs://study/x"))
 
 
