@@ -22,11 +22,11 @@ import contextlib
 import dataclasses
 import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from scaling import buckets, checked, claims
+from scaling import checked, claims, study
 from scaling.buckets import Bucket
 from scaling.checked import Damaged
 from scaling.study import StudyFolder
@@ -115,8 +115,7 @@ class Goodput:
 
 def of(whole: StudyFolder) -> Goodput | None:
     """How the time of a study's packs was spent; None where nothing tells."""
-    several: Callable[..., Any] = buckets.each if isinstance(whole.path, Bucket) else map
-    each = list(several(lambda pack: _of_pack(whole.claims(pack), whole.pack_folder(pack)), whole.packs))
+    each = study.of_packs(whole, lambda pack: _of_pack(whole.claims(pack), whole.pack_folder(pack)))
     found = {cause: sum(one.get(cause, 0.0) for one in each) for cause in CAUSES}
     return Goodput(found) if sum(found.values()) else None
 

@@ -77,8 +77,6 @@ class Measurements:
         """
         self.functions, self.runs, self.examples, self.mesh = compiled(runs[0], mesh), runs, examples, mesh
         self.first, self.steps = runs[0], [frozenset(run.eval_steps) for run in runs]
-        # Of other text than tasks there is a loss of all tokens.
-        self.of_all_tokens = compiled(dataclasses.replace(runs[0], answers_after=None), mesh)
         model, wanted = self.first.model, self.first.eval
         tasks.fit(self.first)
         for name in wanted.transfer:
@@ -95,7 +93,11 @@ class Measurements:
             shown = validation_windows(validation_tokens, model.n_ctx, wanted.windows, separator)[:, 1:]
             of = parts_by_frequency(np.bincount(shown.reshape(-1), minlength=model.n_vocab), wanted.by_frequency)
             self.part = jnp.asarray(np.equal.outer(of, np.arange(wanted.by_frequency)), jnp.float32)
-        self.transfer = [windows(transfer_tokens[name]) for name in wanted.transfer]
+        of_all_tokens = compiled(dataclasses.replace(self.first, answers_after=None), mesh)  # of text that is no task
+        self.transfer = [
+            ((self.functions if tasks.alone(name) else of_all_tokens).loss, windows(transfer_tokens[name]))
+            for name in wanted.transfer
+        ]
         self.questions = [
             self._put(grouped(tasks.items(name, transfer_tokens[name], wanted.answers, separator), mesh))
             for name in wanted.tasks
@@ -152,13 +154,7 @@ class Measurements:
         loss = self.functions.loss(params, self.windows)
         found = {"eval_loss": by_run(loss["positions"]), "window_loss": by_run(loss["windows"])}
         if self.transfer:
-            each = [
-                np.asarray(
-                    (self.functions if tasks.alone(name) else self.of_all_tokens).loss(params, windows)["positions"]
-                )
-                for name, windows in zip(wanted.transfer, self.transfer, strict=True)
-            ]
-            each = [loss.mean(-1) for loss in each]
+            each = [np.asarray(loss(params, windows)["positions"]).mean(-1) for loss, windows in self.transfer]
             found["transfer_loss"] = by_run(np.stack(each, 1))
         if self.questions:
             found |= {name: by_run(values) for name, values in self._answered(params).items()}

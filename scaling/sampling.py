@@ -16,8 +16,6 @@ from scaling.errors import InputError
 if TYPE_CHECKING:
     from scaling.trained import Trained
 
-SEALS = "checksums.json"  # of a checkpoint's files
-
 
 def mark(model: str) -> str:
     """Changes when the weights of STUDY/RUN, or how they write, may have changed; no weight is read.
@@ -39,7 +37,7 @@ def mark(model: str) -> str:
     steps = folders.saved_steps(at)
     if not steps:
         raise InputError(f"{model}: run {id} has no weights: it has not begun, or came in as a record alone")
-    seal = at / "checkpoints" / str(steps[-1]) / SEALS
+    seal = at / "checkpoints" / str(steps[-1]) / folders.LAST
     sums = seal.read_text() if seal.is_file() else ""
     return hashlib.sha256(f"{id} {steps[-1]} {sums} {writer}".encode()).hexdigest()[:16]
 

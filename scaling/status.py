@@ -4,8 +4,7 @@ import collections
 import dataclasses
 from collections.abc import Sequence
 
-from scaling import buckets, calibration, claims, folders, study
-from scaling.buckets import Bucket
+from scaling import calibration, claims, folders, study
 from scaling.study import Pack, PlannedRun, StudyFolder
 
 UNSURE = 30.0  # seconds of work by which the prediction is trusted as much as what finished packs took
@@ -64,8 +63,7 @@ def of(whole: StudyFolder) -> Status:
 
 
 def _now(whole: StudyFolder, costs: calibration.Costs) -> Status:
-    several = buckets.each if isinstance(whole.path, Bucket) else map
-    packs = tuple(several(lambda pack: _pack(whole, pack, costs), whole.packs))
+    packs = tuple(study.of_packs(whole, lambda pack: _pack(whole, pack, costs)))
     rows: dict[str, RunStatus] = {}
     for each in packs:
         done = whole.done(each.pack) if each.state == "done" else None

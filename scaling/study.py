@@ -30,7 +30,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -42,6 +42,7 @@ from scaling.data import batches, encoding, mixture, sampled, tasks, token_set
 from scaling.errors import InputError
 from scaling.layout import Layout
 
+T = TypeVar("T")
 FORMAT = 1
 ATTEMPTS = 2  # at a pack that fails, before it is left alone
 ID = 12  # hexadecimal digits of the ids of runs and packs
@@ -233,6 +234,11 @@ class StudyFolder:
         with at_a_glance(self):
             found = [pack for pack in self.packs if self.done(pack) is None]
         return sorted(found, key=lambda p: -costs.pack(p.configs))
+
+
+def of_packs(whole: StudyFolder, function: Callable[[Pack], T]) -> list[T]:
+    """What a function says of each pack, in their order; of a study in a bucket several are asked for at once."""
+    return buckets.each(function, whole.packs) if isinstance(whole.path, Bucket) else [*map(function, whole.packs)]
 
 
 @contextlib.contextmanager
@@ -550,9 +556,10 @@ def _prepared(
     ready = {
         data: tokens_of(data, runs, say, before) for data in dict.fromkeys((r.data, r.model.n_vocab) for r in runs)
     }
-    for run in runs:
-        stream = ready[run.data, run.model.n_vocab]
-        tasks.check(_of_text(run, stream), None if run.answers_after is None else stream.tokenizer)
+    for run in runs:  # of which the text, or the vocabulary, is known by now alone
+        if run.data.source.startswith(token_set.NAMED) or run.answers_after is not None:
+            stream = ready[run.data, run.model.n_vocab]
+            tasks.check(_of_text(run, stream), None if run.answers_after is None else stream.tokenizer)
     transfer = {
         (run.data, run.model.n_vocab, name): _transfer_tokens(
             name, run.data.source, ready[run.data, run.model.n_vocab], runs, say, before

@@ -246,9 +246,7 @@ def _with_frozen(
     """
     model = runs[0].model
     counted = [min(COUNTED, runs[lane.like].pool) for lane in segment.lanes]
-    frozen = {
-        n: kinds.of(model).frozen(model, np.bincount(tokens[:n], minlength=model.n_vocab)) for n in sorted(set(counted))
-    }
+    frozen = {n: kinds.of(model).frozen(model, tokens[:n]) for n in sorted(set(counted))}
     own = {}
     for name in frozen[counted[0]]:
         leaf = state.params[name]

@@ -111,14 +111,15 @@ def split(records: Records, members: Mapping[str, Collection[str]]) -> Experimen
     found = {}
     for name, ids in members.items():
         runs, curves, positions = (
-            _own(table, np.isin(table["run"], list(ids))) for table in (records.runs, records.curves, records.positions)
+            rows_alone(table, np.isin(table["run"], list(ids)))
+            for table in (records.runs, records.curves, records.positions)
         )
         if len(runs):
             found[name] = dataclasses.replace(records, runs=runs, curves=curves, positions=positions)
     return found
 
 
-def _own(table: Table, keep: np.ndarray) -> Table:
+def rows_alone(table: Table, keep: np.ndarray) -> Table:
     """These rows alone: what other experiments have is not left out, it does not belong here."""
     columns = {name: column[keep] for name, column in table.columns.items()}
     return dataclasses.replace(table, columns=columns, rows=table.rows[keep])

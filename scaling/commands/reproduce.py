@@ -104,18 +104,16 @@ def _reproduce(paper: str, args: argparse.Namespace) -> int:
     if (out / "study.json").exists():
         with contextlib.suppress(InputError):  # no record yet
             wanted = _grown(wanted, out)
-    told = False
+    whole, packs = study.plan(wanted.study, out, args)
+    _tell_expected(wanted, whole)
     while True:
-        whole, packs = study.plan(wanted.study, out, args)
-        if not told:
-            _tell_expected(wanted, whole)
-            told = True
         outcome = study.train(whole, packs, args, retry=args.retry)
         grown = wanted if outcome.interrupted or outcome.left or outcome.failed else _grown(wanted, out)
         if grown.members == wanted.members:
             break
         arguments.say(f"{out}: {len(grown.study.runs) - len(wanted.study.runs)} runs follow from those that are done")
         wanted = grown
+        whole, packs = study.plan(wanted.study, out, args)
     if outcome.interrupted:
         arguments.say(f"{out}: --draw draws what is there")
         return outcome.exit_code

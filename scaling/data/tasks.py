@@ -11,6 +11,7 @@ every character of the answer is a digit, a token of its own in each vocabulary 
 products over digits need no alignment.
 """
 
+import abc
 import dataclasses
 import hashlib
 from collections.abc import Collection, Iterator
@@ -33,7 +34,7 @@ LONGEST = 19  # digits of a value
 
 
 @dataclasses.dataclass(frozen=True)
-class Task:
+class Task(abc.ABC):
     """A kind of question. Its fields are the keys of its source.
 
     Attributes:
@@ -48,18 +49,18 @@ class Task:
     name: ClassVar[str]
 
     @property
+    @abc.abstractmethod
     def questions(self) -> int:
         """How many there are."""
-        raise NotImplementedError
 
     @property
+    @abc.abstractmethod
     def answer(self) -> int:
         """Digits of an answer."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def text(self, number: int) -> str:
         """The question of that number, and its answer."""
-        raise NotImplementedError
 
     @property
     def width(self) -> int:
@@ -75,6 +76,7 @@ class Task:
         """Whether both are of the same questions, whichever of them and in whatever order."""
         return dataclasses.replace(self, seed=other.seed, first=other.first, items=other.items) == other
 
+    @abc.abstractmethod
     def bound(self, source: str) -> None:
         """Raises InputError for values of its own keys that cannot be, before its questions are counted."""
 

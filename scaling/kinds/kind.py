@@ -95,11 +95,11 @@ class Kind(abc.ABC):
         """Which attention a program uses on a backend ("cpu", "gpu", "tpu"), and why, in one line."""
         return "none"
 
-    def frozen(self, model: "ModelConfig", frequency: "np.ndarray") -> "Mapping[str, np.ndarray]":
+    def frozen(self, model: "ModelConfig", tokens: "np.ndarray") -> "Mapping[str, np.ndarray]":
         """Weights that training leaves as they are and that the text decides, by name.
 
         Args:
-            frequency: of each token in the text from which a run draws its examples, (n_vocab,).
+            tokens: from which a run draws its examples, (n,).
         """
         return {}
 

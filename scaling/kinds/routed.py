@@ -84,8 +84,12 @@ class Routed(Transformer):
             dense.products + (slots - 1) * (MATRICES[model.feed_forward] - 1) * f + slots * d + router,
         )
 
-    def frozen(self, model: "ModelConfig", frequency: "np.ndarray") -> "Mapping[str, np.ndarray]":
-        return {"b_hash": balanced(frequency, model.experts)} if has_table(model) else {}
+    def frozen(self, model: "ModelConfig", tokens: "np.ndarray") -> "Mapping[str, np.ndarray]":
+        import numpy as np
+
+        if not has_table(model):
+            return {}
+        return {"b_hash": balanced(np.bincount(tokens, minlength=model.n_vocab), model.experts)}
 
     def writing(self, model: "ModelConfig") -> "ModelConfig":
         """With a slot for every token: which tokens come before one in its group is chance, and no part of its text."""

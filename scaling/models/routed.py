@@ -19,19 +19,19 @@ second ones). So nothing depends on how a batch lies on devices. What moves toke
 also in the backward pass: a choice has one slot, and a slot one choice.
 """
 
+import functools
 import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh
 
 from scaling.config import ModelConfig
 from scaling.kinds.routed import has_router, has_table, slots
 from scaling.models import transformer
 from scaling.models.pieces import FEED_FORWARDS, NORMS, dense, fold
-from scaling.models.shared import Features, Params, Remat, folded
-from scaling.sharding import between_experts, gathered, platform
+from scaling.models.shared import Params, folded
+from scaling.sharding import between_experts, gathered
 
 GROUP = 2048  # tokens that share the slots of experts, or one sequence where it is longer
 
@@ -191,26 +191,6 @@ def collected(y: jax.Array, slot: jax.Array, choice: jax.Array) -> jax.Array:
 collected.defvjp(lambda y, slot, choice: (_rows(y, slot), choice), lambda choice, dx: (_rows(dx, choice), None, None))
 
 
-def init(model: ModelConfig, rng: jax.Array) -> Params:
-    """Float32 parameters, those of the layers stacked (l first)."""
-    tokens = jnp.zeros((1, model.n_ctx), jnp.int32)
-    return Routed(model).init(rng, tokens)["params"]  # pyright: ignore[reportReturnType]
-
-
-def features(
-    model: ModelConfig,
-    params: Params,
-    tokens: jax.Array,
-    *,
-    dtype: str = "float32",
-    dropout_key: jax.Array | None = None,
-    remat: Remat = "none",
-    mesh: Mesh | None = None,
-) -> Features:
-    """What the logits are made from. Arguments as of `model.apply`."""
-    choice = transformer.attention(model, dtype, platform(mesh))
-    module = Routed(model, 1, jnp.dtype(dtype), choice.implementation, remat, mesh)
-    return module.apply({"params": params}, tokens, dropout_key)  # pyright: ignore[reportReturnType]
-
-
+init = functools.partial(transformer.init, network=Routed)
+features = functools.partial(transformer.features, network=Routed)
 attention = transformer.attention

@@ -233,10 +233,10 @@ def saved(x: jax.Array) -> jax.Array:
     return checkpoint_name(x, "matmul")
 
 
-def init(model: ModelConfig, rng: jax.Array) -> Params:
+def init(model: ModelConfig, rng: jax.Array, network: type[Transformer] = Transformer) -> Params:
     """Float32 parameters, those of the layers stacked (l first)."""
     tokens = jnp.zeros((1, model.n_ctx), jnp.int32)
-    return Transformer(model).init(rng, tokens)["params"]  # pyright: ignore[reportReturnType]
+    return network(model).init(rng, tokens)["params"]  # pyright: ignore[reportReturnType]
 
 
 def features(
@@ -248,10 +248,11 @@ def features(
     dropout_key: jax.Array | None = None,
     remat: Remat = "none",
     mesh: Mesh | None = None,
+    network: type[Transformer] = Transformer,
 ) -> Features:
     """What the logits are made from, after model.reuse turns through the layers. Arguments as of `model.apply`."""
     choice = attention(model, dtype, platform(mesh))
-    module = Transformer(model, model.reuse, jnp.dtype(dtype), choice.implementation, remat, mesh)
+    module = network(model, model.reuse, jnp.dtype(dtype), choice.implementation, remat, mesh)
     return module.apply({"params": params}, tokens, dropout_key)  # pyright: ignore[reportReturnType]
 
 

@@ -47,7 +47,9 @@ def figure_1(evidence: Collapse, drawn: Drawn) -> None:
     for (arm, t), own in chains.items():
         with drawn.part(f"the rise, {ARMS[arm]}, at temperature {t:g}"):
             rise, half = evidence.rise(arm, t)
-            sign = "not told from 0" if abs(rise) < half else "up" if rise > 0 else "down"
+            sign = "up" if rise > 0 else "down"
+            if abs(rise) < half:
+                sign = "not told from 0"
             drawn.say(
                 f"{ARMS[arm].capitalize()}, at temperature {t:g}: the loss of generation {own.generations} is "
                 f"{digits.percent(float(np.expm1(rise)), sign=True)} on the first's (± {digits.percent(half)}, {sign})"

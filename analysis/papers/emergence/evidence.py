@@ -11,7 +11,7 @@ from scipy import stats
 from analysis.confidence import LEVEL
 from analysis.fit.estimate import Interval
 from analysis.papers.claim import MISSING, Claim, Undecided
-from analysis.papers.evidence import Evidence
+from analysis.papers.evidence import Evidence, rows_alone
 from analysis.papers.evidence import joined as joined_tables
 from analysis.table import Table
 
@@ -82,10 +82,8 @@ class Answers:
                 return -self.loss[:, :n].sum(1)
 
     def where(self, keep: NDArray[np.bool_]) -> "Answers":
-        at = np.flatnonzero(keep)
-        runs = Table({k: v[at] for k, v in self.runs.columns.items()}, self.runs.rows[at], self.runs.source)
-        arrays = (each[at] for each in (self.loss, self.right, self.exact, self.brier))
-        return Answers(runs, *arrays, wrong=self.wrong[at])
+        arrays = (each[keep] for each in (self.loss, self.right, self.exact, self.brier))
+        return Answers(rows_alone(self.runs, keep), *arrays, wrong=self.wrong[keep])
 
 
 class Emergence(Evidence):
