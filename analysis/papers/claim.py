@@ -187,7 +187,7 @@ class Claim:
     @property
     def remark(self) -> str:
         """Why it is not decided, and the note."""
-        return ". ".join(filter(None, (self.doubt, self.note)))
+        return ". ".join(filter(None, (self.doubt, capital(self.note) if self.doubt else self.note)))
 
     @property
     def lack(self) -> Undecided:

@@ -1,8 +1,8 @@
 """How the figures of papers are drawn: axes, marks, lines, legends, panels without an answer, the paper's own points.
 
-The range of an axis is that of our runs: points of the paper beyond it are not drawn. Where hardly any is left, they
-are brought to our height at one x that both have, which shows whether both fall alike; and where both share no x, the
-paper's exponent is drawn, as a line of that slope through the middle of our points.
+The range of an axis is that of our runs: points of the paper beyond it are not drawn. Where most of those over our x lie
+beyond it, all are brought to our height at one x that both have, which shows whether both fall alike; and where both
+share no x, the paper's exponent is drawn, as a line of that slope through the middle of our points.
 """
 
 import contextlib
@@ -286,7 +286,7 @@ def papers_curve(
     points: ArrayLike,
     exponent: float,
 ) -> Fall | None:
-    """The paper's points beside ours, in axes that are set: as they are where FEWEST of them lie within.
+    """The paper's points beside ours, in axes that are set: as they are where half of those over our x lie within.
 
     Else they are all moved by one factor, so that both curves meet at the largest x that they share: as L(x) / L(x_0)
     of both would be. Where they share too little, the paper's exponent is drawn.
@@ -301,7 +301,10 @@ def papers_curve(
     """
     their_x, their_y = np.asarray(points, float).T
     shared = fall(x, y, points)
-    if papers_points(axes, their_x, their_y):
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    heights = their_y[(left <= their_x) & (their_x <= right)]
+    inside = (low <= heights) & (heights <= high)
+    if 2 * inside.sum() >= len(heights) and papers_points(axes, their_x, their_y):
         _through(axes, their_x, their_y)
         return shared
     if shared is not None:

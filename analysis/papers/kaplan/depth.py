@@ -13,7 +13,7 @@ from analysis.fit import fit
 from analysis.fit.estimate import Fit
 from analysis.page.canvas import GREY, LOSS, STYLE, fitted_line, log_axis, log_y, margins, panels
 from analysis.papers.claim import Undecided
-from analysis.papers.drawing import beside, groups_legend, logarithmic, named, papers_curve, symbol
+from analysis.papers.drawing import BITS, beside, bits_per_byte, groups_legend, logarithmic, named, papers_curve, symbol
 from analysis.papers.drawn import Drawn
 from analysis.papers.evidence import means
 from analysis.papers.kaplan import runs
@@ -64,18 +64,25 @@ def figure_6(evidence: Kaplan, drawn: Drawn) -> None:
     )
     if with_them.flat and without_them.flat:
         raise Undecided(f"{said}. In neither count do the depths differ significantly")
-    drawn.say(f"{said}: {_splits(with_them, without_them)}.", _shallow(table, without))
+    drawn.say(_shallow(table, without))
+    if not (said_of := _splits(with_them, without_them)):
+        raise Undecided(f"{said}. One of them differs significantly from none, but not by twice the other")
+    drawn.say(f"{said}: {said_of}.")
 
 
 def _splits(with_them: Trend, without_them: Trend) -> str:
-    """Which count of N splits by depth, where one does."""
-    if not with_them.flat and (without_them.flat or abs(without_them.slope) < abs(with_them.slope) / 2):
+    """Which count of N splits by depth, at least one of which does: one is a line for all where its slope is less than
+    half the other's. Empty where that cannot be told.
+    """
+    if not with_them.flat and abs(without_them.slope) < abs(with_them.slope) / 2:
         return "the count with embeddings splits by depth, the one without is a line for all, as in the paper"
-    if not with_them.flat:
+    if not with_them.flat and not without_them.flat:
         return (
             "both counts split by depth, while the paper saw one line without embeddings; of two models of one N the "
             "deeper is the narrower, and Figure 5 shows what that costs"
         )
+    if without_them.flat or abs(with_them.slope) >= abs(without_them.slope) / 2:
+        return ""
     return (
         "the count without embeddings splits by depth and the one with them does not, the other way round than in the "
         "paper; what embeddings are worth, in parameters, would tell why"
@@ -148,7 +155,7 @@ def _name(group: int) -> str:
 def _draw6(table: Table, without: Fit | None = None, with_embeddings: Fit | None = None, label: str = "") -> Figure:
     groups = sorted({_group(n) for n in table["n_layer"]})
     with rc_context(STYLE):
-        figure, grid = panels(2)
+        figure, grid = panels(2, beyond=BITS)
         for axes, column, law in zip(grid, ("params_embed", "params"), (with_embeddings, without), strict=True):
             shown = table.where(table[column] > 0, "no layer: no place on the axis of N")
             x, y = shown[column], shown["loss"]
@@ -172,6 +179,7 @@ def _draw6(table: Table, without: Fit | None = None, with_embeddings: Fit | None
                 axes.set_xlabel("Parameters with embeddings")
                 axes.set_title("Parameters with embeddings")
         grid[0].set_ylabel(LOSS)
+        bits_per_byte(grid[1], table)
         beside(figure, [(_name(group), symbol(k, lw=0)) for k, group in enumerate(groups)], "Layers")
         return figure
 
