@@ -12,7 +12,7 @@ from analysis.findings import shapes
 from analysis.fit import fit
 from analysis.fit.estimate import Fit
 from analysis.page.canvas import GREY, LOSS, STYLE, fitted_line, log_axis, log_y, margins, panels
-from analysis.papers.claim import Undecided
+from analysis.papers.claim import Undecided, those
 from analysis.papers.drawing import BITS, beside, bits_per_byte, groups_legend, logarithmic, named, papers_curve, symbol
 from analysis.papers.drawn import Drawn
 from analysis.papers.evidence import means
@@ -43,7 +43,8 @@ def figure_6(evidence: Kaplan, drawn: Drawn) -> None:
     table = evidence.ladder
     names = ("run", "n_layer", "d_model", "params", "params_embed", "loss", "seed")
     drawn.points(named(table, names))
-    drawn.figure = _draw6(table)
+    largest = max(those(lambda: float(evidence.size.table["params"].max())), default=math.inf)
+    drawn.figure = _draw6(table, largest)
     deep = runs.deep(table)
     depths = np.unique(deep["n_layer"])
     if len(deep) < LEAST or len(depths) < 2:
@@ -54,7 +55,7 @@ def figure_6(evidence: Kaplan, drawn: Drawn) -> None:
     if np.ptp(_deeper(deep, ladder)) == 0 or np.ptp(_deeper(counted, ladder_counted)) == 0:
         raise Undecided(f"all models lie on one ladder, of {own}")
     without, with_embeddings, form = _lines(ladder, ladder_counted)
-    drawn.figure = _draw6(table, without, with_embeddings, f"L(N) of the ladder, {own}")
+    drawn.figure = _draw6(table, largest, without, with_embeddings, f"L(N) of the ladder, {own}")
     with_them = _per_doubling(counted, ladder_counted, with_embeddings)
     without_them = _per_doubling(deep, ladder, without)
     said = (
@@ -64,10 +65,10 @@ def figure_6(evidence: Kaplan, drawn: Drawn) -> None:
     )
     if with_them.flat and without_them.flat:
         raise Undecided(f"{said}. In neither count do the depths differ significantly")
-    drawn.say(_shallow(table, without))
-    if not (said_of := _splits(with_them, without_them)):
-        raise Undecided(f"{said}. One of them differs significantly from none, but not by twice the other")
-    drawn.say(f"{said}: {said_of}.")
+    splits = _splits(with_them, without_them)
+    drawn.say(f"{said}: {splits}." if splits else "", _shallow(table, without))
+    if not splits:
+        raise Undecided(f"{said}. One of them differs significantly from none, but is not twice the other")
 
 
 def _splits(with_them: Trend, without_them: Trend) -> str:
@@ -152,7 +153,10 @@ def _name(group: int) -> str:
     return f"> {DEEPEST}" if group > DEEPEST else str(group)
 
 
-def _draw6(table: Table, without: Fit | None = None, with_embeddings: Fit | None = None, label: str = "") -> Figure:
+def _draw6(
+    table: Table, largest: float, without: Fit | None = None, with_embeddings: Fit | None = None, label: str = ""
+) -> Figure:
+    """Both counts; the paper's points meet ours at sizes up to `largest`, the most that had converged."""
     groups = sorted({_group(n) for n in table["n_layer"]})
     with rc_context(STYLE):
         figure, grid = panels(2, beyond=BITS)
@@ -169,7 +173,7 @@ def _draw6(table: Table, without: Fit | None = None, with_embeddings: Fit | None
                 fitted_line(axes, line, law, [line], GREY, label=label)
             logarithmic(axes, x, "params", y)
             if column == "params":
-                deep = shown.where(shown["n_layer"] >= 2, "off the line")
+                deep = shown.where((shown["n_layer"] >= 2) & (shown["params"] <= largest), "off the line")
                 papers_curve(
                     axes, deep["params"], deep["loss"], reference.points("fig1_L_of_N"), -reference.value("alpha_N")
                 )

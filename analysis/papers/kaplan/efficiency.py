@@ -53,11 +53,11 @@ def figure_11(evidence: Kaplan, drawn: Drawn) -> None:
             with drawn.panel(axes, title):
                 N, at, loss = _slices(find(), column)
                 rows += _slice_panel(axes, column, predict.get(column), N, at, loss)
+                if axes is right:
+                    bits_per_byte(right, evidence.steps_runs)
                 with drawn.part("the best size" if column == "flops_min" else ""):
                     drawn.say(shape(N, at, loss))
         left.set_ylabel(LOSS)
-        with drawn.part():
-            bits_per_byte(right, evidence.steps_runs)
     if not rows:
         drawn.figure = None
         return

@@ -171,7 +171,7 @@ def _over_size(axes: Axes, table: Table, fit: Fit) -> None:
             handles.append(Line2D([], [], color=tint(float(d)), ls="", marker="o", ms=4.6, label=digits.short(d)))
     axes.set_ylabel(LOSS)
     handles += axes.get_legend_handles_labels()[0]
-    axes.legend(handles=handles, title="D", loc="lower left", handletextpad=0.2, alignment="left")
+    axes.legend(handles=handles, title="D", loc="best", handletextpad=0.2, alignment="left")
 
 
 def _needed(law: laws.KaplanND, N: float, most: float) -> str:
