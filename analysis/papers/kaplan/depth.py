@@ -35,7 +35,8 @@ SLIGHT = 0.01  # change of the transfer's ratio per doubling of the depth that i
 
 def figure_6(evidence: Kaplan, drawn: Drawn) -> None:
     """Loss against parameters, left with embeddings and right without, models of one depth joined; grey: the law of the
-    ladder's own depth with its interval; hollow: runs that ended before their model used its context.
+    ladder's own depth with its interval, and, right, the paper's points; hollow: runs that ended before their model
+    used its context.
 
     How far a model lies from that line is held against how much deeper it is than the ladder at its N: a line through
     all depths would follow the deeper ones part of the way.
