@@ -52,8 +52,8 @@ def test_exponents_of_one_quantity_are_slopes_of_the_kept_points(kaplan, panel, 
 
 
 def test_the_laws_of_two_quantities_are_least_squares_of_the_kept_points(kaplan):
-    points = rows("kaplan/fig9")
-    ln_N, ln_D, ln_L = (np.log(points[name]) for name in ("params", "unique_tokens", "loss_min"))
+    points = rows("kaplan/fig4", panel="L(N, D)")
+    ln_N, ln_D, ln_L = (np.log(points[name]) for name in ("params", "x", "loss"))
     _, _, *found = least(
         lambda c: c[3] * np.logaddexp(c[2] / c[3] * (c[0] - ln_N), c[1] - ln_D) - ln_L, (20.0, 20.0, 0.09, 0.1)
     )
