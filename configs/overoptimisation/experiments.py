@@ -23,8 +23,8 @@ from scaling.config import CHARACTERS, DataConfig, EvalConfig, RunConfig, Study
 from scaling.data.pairs import PAIRS, parse
 from scaling.ladder import transformer
 
-GOLD, CONTROL = "repeats", "network"
-WORLD = 1  # of the policy and the gold rewards
+GOLD, CONTROL = "tail", "network"
+WORLD = 2  # of the policy and the gold rewards
 HELD_OUT, SCORED = 10**9, 2 * 10**9  # the first pairs that are held out, and whose texts are scored
 WINDOWS = 4096  # held-out pairs
 LITTLE = 4096  # pairs scored of proxies of which the accuracy alone is asked

@@ -1,7 +1,7 @@
 """Pairs of texts as sources, the preferred one first: pairs:POLICY?KEY=VALUE&KEY=VALUE.
 
-pairs:chain?gold=repeats               texts by a random chain of symbols, the better one by a known reward first
-pairs:chain?gold=repeats&labels=soft   the better one first with the probability sigmoid(difference of their rewards)
+pairs:chain?gold=tail               texts by a random chain of symbols, the better one by a known reward first
+pairs:chain?gold=tail&labels=soft   the better one first with the probability sigmoid(difference of their rewards)
 pairs:chain?gold=network               by another reward
 
 Who writes the texts is the policy, what they are worth says a gold reward (GOLDS), of mean 0 and variance 1 over what
@@ -38,12 +38,12 @@ MARK = ">"  # between the two texts
 LETTERS = (
     "abcdefghijklmnopqrstuvwxyz"  # in lower case alone: texts that differ in case are copies (scaling.data.copies)
 )
-EXAMPLE = "pairs:chain?gold=repeats&items=100000"
+EXAMPLE = "pairs:chain?gold=tail&items=100000"
 LABELS = ("hard", "soft")
 LONGEST = 18  # digits of a value
 DISTINCT = 2**40  # texts that there must be at least, so that hardly any is drawn twice: copies are left out
 MEASURED = 2**16  # texts from which the mean and the variance of a gold reward are known
-FREE = 4  # times that the commonest symbol of a text may stand there and cost nothing
+FREE = 3  # times that the symbol 0 may stand in a text and cost nothing
 
 
 class Gold(abc.ABC):
@@ -60,23 +60,22 @@ class Gold(abc.ABC):
         """In units of its own. n t -> n"""
 
 
-class Repeats(Gold):
-    """Weights of neighbouring symbols, a random one each, and of repetition, which is good up to a point: m / 2 less
-    (m - 4)^1.5 beyond 4, where m is how often the commonest symbol stands in the text.
+class Tail(Gold):
+    """Weights of neighbouring symbols, a random one each, and m - 3 (m - 3)^1.5 (beyond 3), where m is how often the
+    symbol 0 stands in the text.
 
-    Few of the texts that the policy writes are beyond that point: a tail that a proxy sees little of.
+    It is good up to three times. Few of the texts that the policy writes have it more often: a proxy sees little of
+    that, and the best by a proxy that only knows that it is good are the worst.
     """
 
-    name = "repeats"
+    name = "tail"
 
     def __init__(self, n_symbol: int, length: int, rng: np.random.Generator):
         self.weights = rng.standard_normal((n_symbol, n_symbol)) / 4
 
     def score(self, texts: Texts) -> Array:
-        n_symbol = len(self.weights)
-        commonest = np.stack([(texts == symbol).sum(1) for symbol in range(n_symbol)]).max(0)
-        repetition = commonest / 2 - np.maximum(commonest - FREE, 0) ** 1.5
-        return self.weights[texts[:, :-1], texts[:, 1:]].sum(1) + repetition
+        m = (texts == 0).sum(1)
+        return self.weights[texts[:, :-1], texts[:, 1:]].sum(1) + m - 3 * np.maximum(m - FREE, 0) ** 1.5
 
 
 class Network(Gold):
@@ -94,7 +93,7 @@ class Network(Gold):
         return np.tanh(summed) @ self.outer
 
 
-GOLDS: dict[str, type[Gold]] = {gold.name: gold for gold in (Repeats, Network)}
+GOLDS: dict[str, type[Gold]] = {gold.name: gold for gold in (Tail, Network)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +108,7 @@ class Pairs:
         seed, first, items: which pairs.
     """
 
-    gold: str = "repeats"
+    gold: str = "tail"
     labels: str = "hard"
     symbols: int = 16
     length: int = 16

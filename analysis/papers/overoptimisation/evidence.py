@@ -27,8 +27,9 @@ DRAWS = 200
 SPARE = 4  # samples for each text of the best of n that a law is fitted to, at least: the last few are chance
 KNOWN = 1000  # n up to which the law is fitted that is held against larger n, as in the paper: 6 nats
 FEW = 2000  # comparisons below which proxies are near chance
+LAW = 0.05  # standard deviations that a law is off in any case
 LEFT = 100  # samples that must carry a tilted policy
-NEAR, SAME, OFF, FLOOR = 0.05, 0.02, 0.15, 0.02  # half-widths of 95 % intervals that decide
+NEAR, SAME, BEYOND, RATIO, FLOOR = 0.05, 0.02, 0.3, 0.15, 0.02  # half-widths of 95 % intervals that decide
 TASK = (
     "sums of random weights are learnt from few pairs by a model that reads sixteen symbols, unlike preferences of text"
 )
@@ -101,8 +102,12 @@ class Proxy:
 
     def drawn(self, counts: NDArray[np.int64], vectors: Array) -> Array:
         """Numbers that are linear in `ranked`, of samples drawn so many times each. vectors: k samples -> k"""
-        order = np.argsort(self.score, kind="stable")
-        return vectors @ np.repeat(self.ranked, counts[order])
+        return vectors @ np.repeat(self.ranked, counts[self.order])
+
+    @functools.cached_property
+    def order(self) -> NDArray[np.int64]:
+        """Of the samples, the lowest score first."""
+        return np.argsort(self.score, kind="stable")
 
 
 class Slope(NamedTuple):
@@ -214,7 +219,7 @@ class Overoptimisation(Evidence):
     @functools.cached_property
     def beyond(self) -> Claim:
         """How much more the best of the largest n is worth than the law of n up to KNOWN says, over the proxies."""
-        claim = Claim(f"gold at the largest n less the law of n <= {KNOWN}", GAO, 0.0, enough=OFF, above=TAIL,
+        claim = Claim(f"gold at the largest n less the law of n <= {KNOWN}", GAO, 0.0, enough=BEYOND, above=TAIL,
                       below=TAIL, unit="standard deviations",
                       note="mean over the proxies with the most pairs")  # fmt: skip
         try:
@@ -269,7 +274,7 @@ class Overoptimisation(Evidence):
         """Without a tail: gold over proxy of the best of the largest n, over the correlation, which it is where nothing
         but noise is selected."""
         claim = Claim("gold / (correlation x proxy) at the largest n, no tail", "regression to the mean", 1.0,
-                      enough=OFF, above="errors of these proxies shrink where their scores are high",
+                      enough=RATIO, above="errors of these proxies shrink where their scores are high",
                       below="errors of these proxies grow where their scores are high",
                       note="mean over the proxies of the control")  # fmt: skip
         try:
@@ -375,10 +380,14 @@ def _last(samples: int) -> int:
 @functools.lru_cache(maxsize=8)
 def _of_law(samples: int, most: int | None = None) -> Array:
     """The constants of BestOfN by least squares over n, up to `most`, are these times what samples are worth in their
-    order: (2, samples)."""
+    order: (2, samples).
+
+    The best of n is known as well as samples / n independent texts are; a law that is off by LAW is not known better.
+    """
     fitted = grid(samples) <= min(samples // SPARE, most or samples)
-    d = distance(samples)[fitted]
-    return np.linalg.pinv(np.stack([d, -d * d], 1)) @ _weights(samples)[fitted]
+    d, n = distance(samples)[fitted], grid(samples)[fitted]
+    sure = 1 / np.sqrt(LAW**2 + n / samples)
+    return np.linalg.pinv(sure[:, None] * np.stack([d, -d * d], 1)) @ (sure[:, None] * _weights(samples)[fitted])
 
 
 def _beyond(samples: int) -> Array:

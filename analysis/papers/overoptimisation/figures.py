@@ -67,8 +67,9 @@ def figure_1(evidence: Overoptimisation, drawn: Drawn) -> None:
 
 
 def figure_2(evidence: Overoptimisation, drawn: Drawn) -> None:
-    """α and β of R(d) = d (α − β d) over the size of the proxy, by its pairs: the mean over seeds. Bars are 95 %
-    intervals of one proxy, from other samples of the policy."""
+    """α and β of R(d) = d (α − β d) over the size of the proxy, by its pairs: the mean over seeds, and the distance of
+    the peak, α / (2β), where it is below three times what was measured. Bars are 95 % intervals of one proxy, from
+    other samples of the policy."""
     found = evidence.proxies()
     spans = {one.run: [ends([values[one.run][k] for _, values in evidence.draws]) for k in (0, 1)] for one in found}
     drawn.points(
@@ -82,8 +83,8 @@ def figure_2(evidence: Overoptimisation, drawn: Drawn) -> None:
     drawn.tell(*claims)
     of_pairs = tints([one.pairs for one in found])
     with rc_context(STYLE):
-        drawn.figure, (left, right) = panels(2, left=0.8)
-        for k, own in enumerate((left, right)):
+        drawn.figure, (left, middle, right) = panels(3, left=0.8)
+        for k, own in enumerate((left, middle)):
             with drawn.panel(own, ("α", "β")[k]):
                 logarithmic(own, [one.N for one in found], SIZE)
                 for n in dict.fromkeys(one.pairs for one in found):
@@ -96,6 +97,16 @@ def figure_2(evidence: Overoptimisation, drawn: Drawn) -> None:
                          [of_pairs(n)] * len(some), runs=[one.run for one in some], ms=4)  # fmt: skip
                 level(own)
                 own.set_ylabel(("α, per √nat", "β, per nat")[k])
+        with drawn.panel(right, "Peak", "where the gold reward is highest"):
+            far = distance(len(found[0].gold))[-1]
+            shown = [one for one in found if one.law.beta > 0 and 0 < one.law.peak < 3 * far]
+            if not shown:
+                raise Undecided("by none of the laws the gold reward turns")
+            logarithmic(right, [one.N for one in found], SIZE)
+            dots(right, [one.N for one in shown], [one.law.peak for one in shown],
+                 [of_pairs(one.pairs) for one in shown], runs=[one.run for one in shown], ms=4)  # fmt: skip
+            level(right, float(far))
+            right.set_ylabel("d at the peak, √nats")
         style = [
             (digits.short(n), {"color": of_pairs(n), "lw": 1.4})
             for n in sorted({one.pairs for one in found}, reverse=True)
@@ -221,7 +232,7 @@ def figure_5(evidence: Overoptimisation, drawn: Drawn) -> None:
     shades = Shades(min(widths), max(widths))
     with rc_context(STYLE):
         drawn.figure, (left, right) = panels(2, left=0.8)
-        for own, some, title in ((left, found, "A random network"), (right, tail, "Weights less repeats")):
+        for own, some, title in ((left, found, "A random network"), (right, tail, "With a tail")):
             with drawn.panel(own, title):
                 if not some:
                     raise Undecided("no proxy of these sizes has finished")
