@@ -42,7 +42,7 @@ CPU_3H = dataclasses.replace(
     CPU_1H,
     name="cpu-3h",
     widths=(*CPU_1H.widths, 48, 64),
-    pairs=2**17,
+    pairs=2**18,
     lengths=5,
     seeds=3,
     scored=2**16,

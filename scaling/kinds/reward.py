@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 class Reward(Transformer):
     """A reward model: Stiennon et al. (2020), arXiv 2009.01325, section 3.4.
 
-    What it makes of a text's last token is one number, its score, by a vector in place of the logits' matrix. An
-    example is a pair of texts of which the first is preferred (scaling.data.pairs), and a text is half a window.
+    What it makes of each token is one number, by a vector in place of the logits' matrix, and their sum is the score of
+    the text. An example is a pair of texts of which the first is preferred (scaling.data.pairs), and a text is half a
+    window.
     """
 
     title = "a reward model"

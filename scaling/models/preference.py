@@ -22,14 +22,17 @@ def texts(tokens: jax.Array) -> jax.Array:
 
 
 def scores(model: ModelConfig, params: Params, tokens: jax.Array, **how: Any) -> jax.Array:
-    """Of the first and of the second text of each window. i32 b t+1 -> f32 2 b.
+    """Of the first and of the second text of each window: the sum over its tokens. i32 b t+1 -> f32 2 b.
+
+    That of the last token alone, as in Stiennon et al. (2020), has a ceiling in narrow models, whose last norm leaves
+    it few directions: at N = 384 the best of 64 texts and the best of 16,384 had one score.
 
     Args:
       how: as of `model.features`.
     """
     found = features(model, params, texts(tokens), **how)
-    last = found.x[:, -1].astype(jnp.float32) @ found.w[0].astype(jnp.float32)
-    return (last if found.b is None else last + found.b[0].astype(jnp.float32)).reshape(2, -1)
+    each = found.x.astype(jnp.float32) @ found.w[0].astype(jnp.float32)  # 2b t/2
+    return (each if found.b is None else each + found.b[0].astype(jnp.float32)).sum(-1).reshape(2, -1)
 
 
 def pair_losses(model: ModelConfig, params: Params, tokens: jax.Array, **how: Any) -> jax.Array:

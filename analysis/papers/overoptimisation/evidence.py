@@ -29,7 +29,7 @@ KNOWN = 1000  # n up to which the law is fitted that is held against larger n, a
 FEW = 2000  # comparisons below which proxies are near chance
 LAW = 0.05  # standard deviations that a law is off in any case
 LEFT = 100  # samples that must carry a tilted policy
-NEAR, SAME, BEYOND, RATIO, FLOOR = 0.05, 0.02, 0.3, 0.15, 0.02  # half-widths of 95 % intervals that decide
+NEAR, SAME, BEYOND, FLOOR = 0.05, 0.02, 0.3, 0.02  # half-widths of 95 % intervals that decide
 TASK = (
     "sums of random weights are learnt from few pairs by a model that reads sixteen symbols, unlike preferences of text"
 )
@@ -271,21 +271,19 @@ class Overoptimisation(Evidence):
 
     @functools.cached_property
     def control(self) -> Claim:
-        """Without a tail: gold over proxy of the best of the largest n, over the correlation, which it is where nothing
-        but noise is selected."""
-        claim = Claim("gold / (correlation x proxy) at the largest n, no tail", "regression to the mean", 1.0,
-                      enough=RATIO, above="errors of these proxies shrink where their scores are high",
-                      below="errors of these proxies grow where their scores are high",
-                      note="mean over the proxies of the control")  # fmt: skip
+        """Without a tail: how far gold falls from its highest to the largest n, where nothing but noise is selected."""
+        claim = Claim("fall of gold from its highest to the largest n, no tail", "regression to the mean", 0.0,
+                      enough=BEYOND, above="errors of these proxies grow where their scores are high", below="",
+                      unit="standard deviations", note="mean over the proxies of the control")  # fmt: skip
         try:
             found = self.most("control")
-            at = _last(len(found[0].gold))
-            ratios = [one.best_gold[at] / one.best_proxy[at] / one.correlation for one in found]
-            if len(ratios) < 2:
+            if len(found) < 2:
                 raise Undecided("fewer than two proxies of the control were trained")
+            at = _last(len(found[0].gold))
+            falls = [float(one.best_gold[: at + 1].max() - one.best_gold[at]) for one in found]
         except MISSING as error:
             return claim.without(error)
-        return about(claim, ratios)
+        return about(claim, falls)
 
     # --- the loss of reward models
 
