@@ -21,7 +21,7 @@ class Budget(budget.Budget):
         soft: whether there are runs on labels that are drawn.
     """
 
-    widths: tuple[int, ...] = (4, 6, 8, 12, 16, 24, 32)
+    widths: tuple[int, ...] = (4, 6, 8, 12, 16, 24, 32, 48)
     pairs: int = 2**16
     lengths: int = 4
     seeds: int = 2
@@ -41,7 +41,7 @@ CPU_1H = Budget("cpu-1h")
 CPU_3H = dataclasses.replace(
     CPU_1H,
     name="cpu-3h",
-    widths=(*CPU_1H.widths, 48, 64),
+    widths=(*CPU_1H.widths, 64),
     pairs=2**18,
     lengths=5,
     seeds=3,

@@ -26,7 +26,7 @@ from scaling.ladder import transformer
 GOLD, CONTROL = "tail", "network"
 WORLD = 2  # of the policy and the gold rewards
 HELD_OUT, SCORED = 10**9, 2 * 10**9  # the first pairs that are held out, and whose texts are scored
-WINDOWS = 4096  # held-out pairs
+WINDOWS = 1024  # held-out pairs
 LITTLE = 4096  # pairs scored of proxies of which the accuracy alone is asked
 RATE = 4e-3  # peak, of all sizes: one rate, not swept
 BATCH = 32  # pairs

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,7 +111,7 @@ class Proxy:
 
 
 class Slope(NamedTuple):
-    """How a constant changes with ln N, from the smallest to the largest size."""
+    """How a constant changes with a logarithm."""
 
     value: float
     interval: Interval
@@ -182,25 +182,26 @@ class Overoptimisation(Evidence):
         """Of a number that follows from the draws of each proxy."""
         return ends([of(values) for _, values in self.draws])
 
-    def slope(self, k: int, pairs: int | None = None) -> Slope:
-        """How alpha (k 0) or beta (1) changes per ln N, at a number of pairs, the most where none is given.
+    def slope(self, k: int, by: Literal["size", "pairs"] = "size") -> Slope:
+        """How alpha (k 0) or beta (1) changes per ln N with the most pairs, or per ln pairs of the largest proxies.
 
-        Its interval holds other samples of the policy, and other seeds of each size.
+        Its interval holds other samples of the policy, and other seeds.
         """
-        found = self.most() if pairs is None else [one for one in self.proxies() if one.pairs == pairs]
-        sizes = np.unique([one.N for one in found])
-        if len(sizes) < 3:
-            raise Undecided("fewer than three sizes were trained")
+        found = self.most() if by == "size" else self.largest()
+        x = np.array([one.N if by == "size" else one.pairs for one in found])
+        at = np.unique(x)
+        if len(at) < 3:
+            raise Undecided(f"fewer than three {'sizes' if by == 'size' else 'numbers of pairs'} were trained")
         rng = np.random.default_rng(1)
-        own = [[one for one in found if one.N == N] for N in sizes]
+        own = [np.flatnonzero(x == value) for value in at]
 
-        def of(values: Callable[[Proxy], float], pick: Callable[[int], Sequence[int]]) -> float:
-            means = [np.mean([values(some[j]) for j in pick(len(some))]) for some in own]
-            return float(np.polyfit(np.log(sizes), means, 1)[0])
+        def of(values: Array, pick: Callable[[int], Any]) -> float:
+            means = [values[rows[pick(len(rows))]].mean() for rows in own]
+            return float(np.polyfit(np.log(at), means, 1)[0])
 
-        value = of(lambda one: dataclasses.astuple(one.law)[k], range)
-        drawn = [of(lambda one, v=v: v[one.run][k], lambda n: rng.integers(0, n, n).tolist()) for _, v in self.draws]
-        return Slope(value, ends(drawn))
+        value = of(np.array([dataclasses.astuple(one.law)[k] for one in found]), lambda n: slice(n))
+        each = (np.array([values[one.run][k] for one in found]) for _, values in self.draws)
+        return Slope(value, ends([of(values, lambda n: rng.integers(0, n, n)) for values in each]))
 
     # --- claims
 

@@ -115,6 +115,13 @@ def figure_2(evidence: Overoptimisation, drawn: Drawn) -> None:
     for claim in claims:
         if claim.decided:
             drawn.say(f"{claim.name}: {claim.note}")
+    for k, name in enumerate(NAMES):
+        with drawn.part(f"{name} over the pairs"):
+            value, (low, high) = evidence.slope(k, "pairs")
+            drawn.say(
+                f"With the pairs of the largest proxies {name} changes by {value:.3f} ({low:.3f} to {high:.3f}) for "
+                "each factor of e"
+            )
     peaks = [one for one in evidence.most() if one.law.beta > 0]
     for one in (peaks[0], peaks[-1]) if len(peaks) > 1 else ():
         drawn.say(
