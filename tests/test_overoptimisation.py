@@ -14,6 +14,7 @@ from analysis.papers.claim import Verdict
 from analysis.papers.overoptimisation.best_of_n import best_of, kl, kl_of_classes, weights
 from analysis.papers.overoptimisation.evidence import Overoptimisation, grid
 from analysis.papers.overoptimisation.paper import PAPER
+from analysis.papers.reproduction import _key, wanted
 from configs.overoptimisation import budgets, experiments
 from scaling.config import program
 from scaling.data import pairs
@@ -185,6 +186,13 @@ def test_numbers_of_pairs_are_branches_of_one_trunk_and_one_program_trains_all_s
     assert len({run.unique_tokens for run in runs}) == 1
     assert {run.tokens for run in runs} == {max(run.tokens for run in runs) // 4**n for n in range(at.lengths)}
     assert len({program(run) for run in runs}) == len({run.model.N for run in runs}) == len(at.widths)
+
+
+def test_no_run_of_one_experiment_is_taken_for_one_of_another():
+    """Runs are found again in a study by all that they are but the names of texts; of pairs the name says what."""
+    found = wanted("overoptimisation", "cpu-1h")
+    keys = [_key(run) for run in found.study.runs]
+    assert len(set(keys)) == len(keys) == sum(map(len, found.members.values()))
 
 
 def test_no_pair_that_is_held_out_or_scored_is_trained_on_and_four_epochs_have_one_epoch_beside_them():

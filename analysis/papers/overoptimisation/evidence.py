@@ -28,6 +28,7 @@ SPARE = 4  # samples for each text of the best of n that a law is fitted to, at 
 KNOWN = 1000  # n up to which the law is fitted that is held against larger n, as in the paper: 6 nats
 FEW = 2000  # comparisons below which proxies are near chance
 LAW = 0.05  # standard deviations that a law is off in any case
+MISFIT = 0.2  # standard deviations off at which a law is no form of what it is fitted to
 LEFT = 100  # samples that must carry a tilted policy
 NEAR, SAME, BEYOND, FLOOR = 0.05, 0.02, 0.3, 0.02  # half-widths of 95 % intervals that decide
 TASK = (
@@ -99,6 +100,13 @@ class Proxy:
     def early(self) -> BestOfN:
         """Of n up to KNOWN."""
         return BestOfN(*(_of_law(len(self.gold), KNOWN) @ self.ranked).tolist())
+
+    @property
+    def misfit(self) -> float:
+        """How far `law` is off the n that it is fitted to, rms, in standard deviations of the gold reward."""
+        fitted = grid(len(self.gold)) <= len(self.gold) // SPARE
+        gap = self.best_gold - self.law(distance(len(self.gold)))
+        return math.sqrt(float((gap[fitted] ** 2).mean()))
 
     def drawn(self, counts: NDArray[np.int64], vectors: Array) -> Array:
         """Numbers that are linear in `ranked`, of samples drawn so many times each. vectors: k samples -> k"""

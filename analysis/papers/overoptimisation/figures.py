@@ -16,6 +16,7 @@ from analysis.papers.overoptimisation.best_of_n import kl
 from analysis.papers.overoptimisation.evidence import (
     FEW,
     KNOWN,
+    MISFIT,
     SPARE,
     Overoptimisation,
     Proxy,
@@ -45,7 +46,7 @@ def figure_1(evidence: Overoptimisation, drawn: Drawn) -> None:
     sizes = Shades(min(one.N for one in by_size), max(one.N for one in by_size))
     of_pairs = tints([one.pairs for one in by_pairs])
     with rc_context(STYLE):
-        drawn.figure, (left, right) = panels(2, left=0.8)
+        drawn.figure, (left, right) = panels(2, left=0.8, above=0.4)
         for own, some, title, colour in (
             (left, by_size, f"{digits.short(by_size[0].pairs)} pairs", lambda one: sizes(one.N)),
             (right, by_pairs, f"N = {digits.short(by_pairs[0].N)}", lambda one: of_pairs(one.pairs)),
@@ -63,6 +64,11 @@ def figure_1(evidence: Overoptimisation, drawn: Drawn) -> None:
     largest = [one for one in by_size if one.N == by_size[-1].N]
     for some in (smallest, largest) if largest[0].N > smallest[0].N else (smallest,):
         drawn.say(_course(some))
+        off = float(np.mean([one.misfit for one in some]))
+        drawn.say(
+            f"Its law is {digits.plain(off, 2)} standard deviations off (rms): "
+            f"{'a parabola is no form of so steep a fall' if off > MISFIT else 'the form holds here'}."
+        )
     drawn.tell(evidence.beyond)
 
 
@@ -322,6 +328,7 @@ def _of_n(axes: Axes, samples: int) -> None:
     second = axes.secondary_xaxis("top")
     second.set_xticks(np.sqrt(kl(shown)), [digits.short(n) for n in shown])
     second.set_xlabel("best of n")
+    axes.set_title(axes.get_title("left"), pad=34)
 
 
 def _course(some: Sequence[Proxy]) -> str:

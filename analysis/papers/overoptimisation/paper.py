@@ -27,9 +27,9 @@ PAPER = Paper(
     figures=FIGURES,
     summary=Summary(
         claims={
-            "sign of alpha's slope in ln N (Gao et al.)": "α rises with the size of the proxy",
-            "sign of beta's slope in ln N (Gao et al.)": "β falls with it",
-            f"gold at the largest n less the law of n <= {KNOWN} (Gao et al.)": "d (α − β d), fitted to 6 nats, holds "
+            "sign of alpha's slope in ln N (Gao et al.)": "the larger the proxy, the larger α",
+            "sign of beta's slope in ln N (Gao et al.)": "the larger the proxy, the smaller β",
+            f"gold at the largest n less the law of n <= {KNOWN} (Gao et al.)": "the law d (α − β d) of 6 nats holds "
             "beyond",
             f"accuracy with at most {FEW:,} pairs (Gao et al.)": "proxies of few comparisons are near chance",
             "accuracy of four epochs less that of one (Gao et al.)": "four epochs of the same pairs change nothing",
