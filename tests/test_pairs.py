@@ -133,7 +133,9 @@ def test_a_score_is_of_its_text_alone_and_the_loss_is_that_of_their_difference_i
     """Each text is read by itself, after a separator; the sums are in float64."""
     tokens = windows(HARD, 6)
     alone = np.concatenate([tokens[:, :1], tokens[:, 1:17]], 1), np.concatenate([tokens[:, :1], tokens[:, 18:34]], 1)
-    first, second = (np.asarray(model.apply(PROXY, params, one))[..., 0].astype(np.float64).sum(1) for one in alone)
+    first, second = (
+        np.asarray(model.apply(PROXY, params, jnp.asarray(one)))[..., 0].astype(np.float64).sum(1) for one in alone
+    )
     scores = np.asarray(preference.scores(PROXY, params, jnp.asarray(tokens)))
     np.testing.assert_allclose(scores, [first, second], rtol=1e-5, atol=1e-5)
     expected = np.log(1 + np.exp(second - first))
@@ -161,10 +163,9 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("case", WRONG)
 def test_what_a_reward_model_has_not_is_refused(case):
     fields, words = WRONG[case]
+    shape: dict[str, Any] = {"d_model": 8, "n_layer": 2, "n_head": 2, "d_attn": 8, "d_ff": 32, "n_ctx": 34}
     with pytest.raises(InputError, match=words):
-        ModelConfig(
-            **{"d_model": 8, "n_layer": 2, "n_head": 2, "d_attn": 8, "d_ff": 32, "n_ctx": 34} | fields, kind="reward"
-        )
+        ModelConfig(**shape | fields, kind="reward")
 
 
 # --- a run

@@ -230,7 +230,8 @@ def _written(policy: Array, uniform: Array) -> Texts:
 
 def _uniform(at: NDArray[np.uint64], seed: int) -> Array:
     """A number in [0, 1) for each place, a function of (seed, place)."""
-    return (mix(mix(np.array([seed], np.uint64)) + at) >> np.uint64(11)) * 2.0**-53
+    bits = mix(mix(np.array([seed], np.uint64)) + at) >> np.uint64(11)
+    return bits.astype(np.float64) * 2.0**-53
 
 
 def parse(source: str) -> Pairs:
