@@ -13,7 +13,6 @@ A run's numbers of pairs are branches of one trunk. Pairs that are held out, and
 proxies score, are others than those that are trained on.
 """
 
-import functools
 from collections.abc import Callable, Iterator, Mapping
 
 from configs.budget import NAME, QUESTION, runs_of
@@ -131,9 +130,3 @@ def of_size(
 def heads(width: int) -> int:
     """The width of a head: two heads, or one in the narrowest models."""
     return width // 2 if width >= 8 else width
-
-
-@functools.cache
-def floor(labels: str) -> float:
-    """The least loss on held-out pairs of the gold reward with a tail, nats per pair."""
-    return parse(source(GOLD, labels, HELD_OUT, WINDOWS)).floor()

@@ -157,14 +157,6 @@ class Pairs:
         mean, std = _scale(*world)
         return (_gold(*world).score(texts) - mean) / std
 
-    def floor(self) -> float:
-        """The loss of the best reward model there can be, nats per pair: the entropy of the labels given the texts."""
-        if self.labels == "hard":
-            return 0.0
-        texts = self.drawn(0, min(self.items, MEASURED))
-        gap = np.abs(self.reward(texts[:, 0]) - self.reward(texts[:, 1]))
-        return float((np.log1p(np.exp(-gap)) + gap / (1 + np.exp(gap))).mean())
-
     def text(self, pair: Texts) -> str:
         """The document of a pair. 2 t"""
         return MARK.join("".join(LETTERS[symbol] for symbol in text) for text in pair)
@@ -226,6 +218,12 @@ def _written(policy: Array, uniform: Array) -> Texts:
         last = np.minimum((uniform[..., t, None] >= policy[1 + last]).sum(-1), policy.shape[1] - 1)
         texts[..., t] = last
     return texts
+
+
+def entropy(gap: Array) -> float:
+    """Of labels drawn by these differences of rewards, the mean in nats: the loss of the best reward model there is."""
+    gap = np.abs(gap)
+    return float((np.log1p(np.exp(-gap)) + gap / (1 + np.exp(gap))).mean())
 
 
 def _uniform(at: NDArray[np.uint64], seed: int) -> Array:

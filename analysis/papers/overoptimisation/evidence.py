@@ -303,9 +303,7 @@ class Overoptimisation(Evidence):
         keep = np.array([id in found for id in runs["run"]])
         runs = runs.where(keep, "it scored no text")
         first = next(iter(found.values()))
-        gold = first.gold[0::2] - first.gold[1::2]
-        p = 1 / (1 + np.exp(-gold))
-        floor = float(-(p * np.log(p) + (1 - p) * np.log1p(-p)).mean())
+        floor = pairs.entropy(first.gold[0::2] - first.gold[1::2])
         return runs.with_columns(loss=np.array([found[id].loss(soft=True) for id in runs["run"]])), floor
 
     @functools.cached_property
