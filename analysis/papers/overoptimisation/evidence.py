@@ -35,7 +35,10 @@ TASK = (
     "sums of random weights are learnt from few pairs by a model that reads sixteen symbols, unlike preferences of text"
 )
 FRESH = "our small proxies are far from having learnt their pairs by heart, and four epochs are four times the updates"
-TAIL = "the tail of this gold reward is steeper than what Gao et al. saw of theirs within 10 nats"
+TAIL = (
+    "the tail of this gold reward is rare and steep: a larger proxy knows better what is good, and pairs show it "
+    "little of where that turns"
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
