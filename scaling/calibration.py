@@ -83,6 +83,7 @@ def predicted(run: RunConfig, lanes: int, device: str) -> Timing:
     update = lanes * run.batch_tokens * (flops + OVERHEAD) / speed + dispatch
     windows = wanted.windows * (1 + len(wanted.transfer) + (wanted.by_frequency > 0)) + wanted.train_windows
     windows += wanted.answers * len(wanted.tasks)
+    windows += wanted.scores * len(wanted.scored) / len(run.eval_steps)  # at the end alone
     forward = lanes * windows * model.n_ctx * (flops + OVERHEAD) / 3 / speed
     return Timing(
         update=update,

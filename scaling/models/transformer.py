@@ -72,7 +72,7 @@ class Transformer(nn.Module):
         layers = self._layers() if n_layer else {}  # Orbax keeps no arrays without elements
         g_final = self._ones("g_final", d)
         b_final = self._zeros("b_final", d) if norm_bias(m) else None
-        w_head = readout(self, m, w_embed)  # the last, so that the others begin alike with a head or without
+        w_head = self._readout(w_embed)  # the last, so that the others begin alike with a head or without
         turned = rotations(m.n_ctx, m.d_head, m.rotary_base) if m.positions == "rotary" and n_layer else ()
         route = self._routed(tokens)
 
@@ -118,6 +118,9 @@ class Transformer(nn.Module):
         if cache is None:
             return found
         return found, Cache(*map(jnp.stack, zip(*stream[1:], strict=True))) if n_layer else cache
+
+    def _readout(self, w_embed: jax.Array) -> jax.Array:
+        return readout(self, self.model, w_embed)
 
     def _normal(self, name: str, std: float, *shape: int) -> jax.Array:
         return self.param(name, nn.initializers.normal(std), shape, jnp.float32)
