@@ -78,10 +78,10 @@ def _check_devices(request: Request, study: Study) -> None:
         told, mesh = " x ".join(str(size) for _, size in request.mesh), fitting(request, study)
         way = f"make the axes multiply to that, as in {mesh}" if mesh else "no mesh of all divides the study"
         raise InputError(f"mesh {told} = {product} devices, but {request.hardware} has {request.devices}; {way}")
-    if (request.tensorboard or request.profile or request.save_steps) and not request.sizes:
+    if (request.profile or request.save_steps) and not request.sizes:
         mesh = fitting(request, study)
         way = f", such as --mesh {mesh}" if mesh else ", and none of all devices divides the study"
-        raise InputError(f"--tensorboard, --profile and --save-steps are for runs with --mesh{way}")
+        raise InputError(f"--profile and --save-steps are for runs with --mesh{way}")
     if request.devices > 1 and not request.sizes and len(runs) == 1:
         mesh = fitting(request, study)
         way = f"say how all are used, as in --mesh {mesh}" if mesh else "no mesh of all divides it; use fewer chips"

@@ -323,12 +323,12 @@ def test_a_pack_killed_while_it_sends_checkpoints_is_one_curve(busy, tiny, strea
 
 @pytest.mark.slow
 def test_two_processes_then_four_are_killed_and_one_goes_on_alone(folder, stub, tmp_path, cache):
-    """They write their shares to the bucket itself; what is there is no different for one with the same devices."""
+    """They write their shares to the bucket itself; one with half of the devices goes on from what is there."""
     alone = tmp_path / "alone"
     assert Processes(1, 1, cache, alone, "data=1", tmp_path / "log-alone", steps=400).ends() == [0]
 
     def reached() -> int:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, InputError):  # before it is planned
             whole = study.read(folder)
             return max(folders.saved_steps(whole.pack_folder(whole.packs[0])), default=0)
         return 0
@@ -336,20 +336,20 @@ def test_two_processes_then_four_are_killed_and_one_goes_on_alone(folder, stub, 
     before = 0
     for n in (2, 4):
         gang = Processes(n, 4 // n, cache, folder, "data=2,fsdp=2", tmp_path / f"log-{n}", steps=400)
-        gang.until(lambda before=before: reached() > before)
+        gang.until(lambda before=before: reached() > before, 500)
         for process in gang.all:
             process.kill()
         gang.ends()
         before = reached()
     assert before < 400
-    last = Processes(1, 4, cache, folder, "data=2,fsdp=2", tmp_path / "log-last", steps=400)
+    last = Processes(1, 2, cache, folder, "fsdp=2", tmp_path / "log-last", steps=400)
     assert last.ends() == [0]
     np.testing.assert_allclose(curve(folder), curve(alone), rtol=TOLERANCE)
 
 
 @pytest.fixture
 def s3(monkeypatch) -> Iterator[Path]:
-    pytest.importorskip("s3fs", reason="the package s3fs is not installed: S3 not tested")
+    s3fs = pytest.importorskip("s3fs", reason="the package s3fs is not installed: S3 not tested")
     server = pytest.importorskip("moto.server", reason="the package moto[server] is not installed: S3 not tested")
     import boto3  # pyright: ignore[reportMissingImports] # moto's
 
@@ -364,6 +364,7 @@ def s3(monkeypatch) -> Iterator[Path]:
     }.items():
         monkeypatch.setenv(name, value)
     boto3.client("s3").create_bucket(Bucket="study")
+    s3fs.S3FileSystem.clear_instance_cache()  # that of an earlier server
     buckets._connected.cache_clear()
     yield folders.place("s3://study/x")
     buckets._connected.cache_clear()

@@ -374,7 +374,7 @@ def test_what_is_watched_goes_to_the_output_and_its_options_to_the_program():
     [box] = template(wish)["spec"]["containers"]
     command = " ".join(box["command"])
     assert "--tensorboard=/gs/my-bucket/kaplan/1-of-2/tensorboard --profile 10:20 --save-steps 50" in command
-    fields: list[dict[str, Any]] = [{"tensorboard": True}, {"save_steps": 5}, {"profile": "1:2"}]
+    fields: list[dict[str, Any]] = [{"save_steps": 5}, {"profile": "1:2"}]
     for field in fields:
         with pytest.raises(InputError, match="are for runs with --mesh, such as --mesh data=2,fsdp=4"):
             targets.check(request("v5e:2x4", image=IMAGE, **field), a_narrow_study(), "gke")

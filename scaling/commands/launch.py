@@ -69,7 +69,7 @@ def add(verbs: arguments.Verbs) -> None:
         metavar="KEY=VALUE",
         help="variables that the program sees, such as XLA_FLAGS=... or LIBTPU_INIT_ARGS=...; no secrets",
     )
-    verb.add_argument("--tensorboard", action="store_true", help="curves in OUT/tensorboard, with --mesh")
+    verb.add_argument("--tensorboard", action="store_true", help="curves in OUT/tensorboard")
     verb.add_argument("--profile", default="", metavar="FROM:TO", help="profile these updates, into the same folder")
     verb.add_argument("--save-steps", type=arguments.count, default=0, metavar="N", help="as in scaling study run")
     verb.add_argument("--dry-run", action="store_true", help="shows files, command and cost; asks and starts nothing")
