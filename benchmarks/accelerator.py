@@ -27,10 +27,11 @@ from typing import Any
 SHARES = {"tests": 0.35, "mfu": 0.4, "packs": 0.25}  # of the time
 TESTS = ("attention", "packs", "step", "transformer", "train")  # what an accelerator may do otherwise than a CPU
 PART = "part"
+EPOCH = 8  # batches of text
 
 
 def main() -> int:
-    verb = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    verb = argparse.ArgumentParser(description="What an accelerator gives.")
     verb.add_argument("--out", type=Path, default=Path(os.environ.get("OUT", "accelerator")))
     verb.add_argument("--minutes", type=float, default=13.0)
     verb.add_argument("--small", action="store_true", help="sizes that a CPU can do")
@@ -77,9 +78,8 @@ def update_seconds(runs: list, steps: int) -> float:
 
     from scaling import train
 
-    run = runs[0]
-    marks: dict[int, float] = {}
-    tokens = np.random.default_rng(0).integers(0, run.model.n_vocab, run.batch_tokens * 8, np.int32)
+    run, marks = runs[0], {}
+    tokens = np.random.default_rng(0).integers(0, run.model.n_vocab, run.batch_tokens * (EPOCH + 1), np.int32)
     with tempfile.TemporaryDirectory() as folder:
         train.train(
             runs,
@@ -114,6 +114,7 @@ def mfu(out: Path, small: bool) -> None:
             run = RunConfig(
                 model,
                 tokens=steps * batch * n_ctx,
+                unique_tokens=EPOCH * batch * n_ctx,
                 batch=batch,
                 dtype="bfloat16",
                 remat=remat,
@@ -141,7 +142,13 @@ def packs(out: Path, small: bool) -> None:
     layout.pin("cpu", layout.cores()[-1]) if small else None
     d_model, n_ctx, steps = (16, 32, 64) if small else (64, 256, 512)
     model = transformer(d_model, 2, d_head=8, n_vocab=257, n_ctx=n_ctx)
-    run = RunConfig(model, tokens=steps * 16 * n_ctx, batch=16, eval=EvalConfig(windows=8, per_octave=1, octaves=1))
+    run = RunConfig(
+        model,
+        tokens=steps * 16 * n_ctx,
+        unique_tokens=EPOCH * 16 * n_ctx,
+        batch=16,
+        eval=EvalConfig(windows=8, per_octave=1, octaves=1),
+    )
     rows: list[dict[str, Any]] = []
     for lanes in (1, 4) if small else (1, 8, 64, 256):
         seconds = update_seconds([dataclasses.replace(run, seed=seed) for seed in range(lanes)], steps)

@@ -112,8 +112,8 @@ class Board:
     def __init__(self, runs: Sequence[RunConfig], folder: Path):
         """Raises InputError where tensorboardX is not installed."""
         self.runs, self.writer, self.wrote = runs, _writer(folder), -math.inf
-        names = [named(run.model.N, run.tokens, run.optim.learning_rate, run.seed) for run in runs]
-        self.names = [f"{name} {r}" if names.count(name) > 1 else name for r, name in enumerate(names)]
+        names = [_as_tag(named(run.model.N, run.tokens, run.optim.learning_rate, run.seed)) for run in runs]
+        self.names = [f"{name}_{r}" if names.count(name) > 1 else name for r, name in enumerate(names)]
 
     def __call__(self, done: int, metrics: Mapping[str, np.ndarray]) -> None:
         """As `Watch`."""
@@ -135,6 +135,11 @@ class Board:
 def named(N: float, D: float, learning_rate: float, seed: float) -> str:
     """What a run is called in charts."""
     return f"N={N:.0f} D={D:.0f} rate={learning_rate:.3g} seed={seed:.0f}"
+
+
+def _as_tag(name: str) -> str:
+    """In the letters that TensorBoard has for tags."""
+    return re.sub(r"[^\w.+-]", "_", name)
 
 
 def check_board() -> None:

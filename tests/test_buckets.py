@@ -325,7 +325,7 @@ def test_a_pack_killed_while_it_sends_checkpoints_is_one_curve(busy, tiny, strea
 def test_two_processes_then_four_are_killed_and_one_goes_on_alone(folder, stub, tmp_path, cache):
     """They write their shares to the bucket itself; one with half of the devices goes on from what is there."""
     alone = tmp_path / "alone"
-    assert Processes(1, 1, cache, alone, "data=1", tmp_path / "log-alone", steps=400).ends() == [0]
+    assert Processes(1, 1, cache, alone, "data=1", tmp_path / "log-alone", steps=400).ends(600) == [0]
 
     def reached() -> int:
         with contextlib.suppress(FileNotFoundError, InputError):  # before it is planned
@@ -343,7 +343,7 @@ def test_two_processes_then_four_are_killed_and_one_goes_on_alone(folder, stub, 
         before = reached()
     assert before < 400
     last = Processes(1, 2, cache, folder, "fsdp=2", tmp_path / "log-last", steps=400)
-    assert last.ends() == [0]
+    assert last.ends(600) == [0]
     np.testing.assert_allclose(curve(folder), curve(alone), rtol=TOLERANCE)
 
 

@@ -145,7 +145,7 @@ def test_tensorboard_is_written_or_missed_in_one_line(tmp_path):
     seen(16, {"train_loss": np.array([[3.0]]), "grad_norm": np.array([[1.0]])})
     seen.close()
     [name] = {tag.partition("/")[2] for tag in scalars(tmp_path)}
-    assert name == f"N={RUN.model.N} D={RUN.tokens} rate={RUN.optim.learning_rate:.3g} seed={RUN.seed}"
+    assert name == f"N_{RUN.model.N}_D_{RUN.tokens}_rate_{RUN.optim.learning_rate:.3g}_seed_{RUN.seed}"
     assert scalars(tmp_path)[f"train_loss/{name}"] == [(16 * RUN.batch_tokens, 3.0)]
 
 
