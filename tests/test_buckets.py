@@ -442,8 +442,7 @@ def losses(whole: study.StudyFolder) -> dict[str, list[float]]:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # of moto's and boto's own
-@pytest.mark.parametrize("store", ["folder", "s3"])
+@pytest.mark.parametrize("store", ["folder"])
 def test_two_coordinators_one_of_them_killed_end_with_the_table_of_one_on_a_disk(store, request, tmp_path, cache):
     folder = in_bucket(request.getfixturevalue(store))
     asked_for = tmp_path / "small.py"
