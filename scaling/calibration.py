@@ -108,7 +108,7 @@ def held(run: RunConfig, lanes: int, sizes: Mapping[str, int]) -> float:
     model, kind = run.model, kinds.of(run.model)
     across, fsdp, expert, tensor = (sizes.get(name, 1) for name in ("run", "fsdp", "expert", "tensor"))
     layer, products = kind.kept(model, tensor)
-    kept = {"none": layer, "matmuls": products, "layers": model.d_model}[run.remat]
+    kept = {"none": layer, "matmuls": products}.get(run.remat, model.d_model)  # offloaded products lie with the host
     activations = kind.depth(model) * kept + (layer if run.remat != "none" else 0)
     tokens = run.batch_tokens / run.accumulate / (sizes.get("data", 1) * fsdp * expert)
     count, idle = counts.params(model), kind.idle(model)

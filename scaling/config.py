@@ -366,7 +366,9 @@ class RunConfig:
     seed: int = 0  # initialisation, order of the examples, dropout
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the computation; parameters and loss are float32
     accumulate: int = 1  # parts of a batch, one after the other, where the whole does not fit into memory
-    remat: Literal["none", "matmuls", "layers"] = "none"  # what is computed twice to save memory: models.model.apply
+    remat: Literal["none", "matmuls", "layers", "offload"] = (
+        "none"  # what is computed twice to save memory: models.model.apply
+    )
     # Only tokens after this id, up to the separator, count in the loss that is trained on and in that of held-out
     # windows: the answers, of a task alone. None: all tokens.
     answers_after: int | None = None
