@@ -377,7 +377,7 @@ class DataConstrained(evidence.Evidence):
             "Lovelace et al. (2026)",
             0.3,
             enough=0.2,
-            note="of two sets of unique tokens and one size, the other constants those of the plain runs",
+            note="the other constants those of the plain runs",
             above=TEXT,
             below=TEXT,
         )
