@@ -415,6 +415,8 @@ def _curve(run: _Run) -> dict[str, Any]:
         "learning_rate": config.optim.learning_rate,
         "schedule": config.optim.schedule,
         "warmup": config.warmup_steps / config.steps,
+        "cooldown": config.decay_steps / config.steps if config.decay_steps else math.nan,
+        "learning_rate_end": config.optim.end,
         "seed": config.seed,
         **{f"loss_on_{name}": run.others["transfer_loss"][later, k] for k, name in enumerate(config.eval.transfer)},
         **({} if not config.by_token else _by_octave(run.eval_loss[later], run.first)),

@@ -67,6 +67,7 @@ COLUMNS: Mapping[str, str] = {
     "position": "tokens",
     "learning_rate": "",
     "learning_rate_sum": "",
+    "learning_rate_end": "share of the peak",
     "warmup": "share of the updates, or updates",
     "cooldown": "share of the updates",
     "weight_decay": "",
