@@ -49,7 +49,8 @@ def test_rows_that_share_the_luck_of_their_run_are_above_suspicion_and_an_onset_
         clean += found({"params": N, "tokens": D, "loss": loss, **ids})
         late += found({"params": N, "tokens": D, "loss": loss * (1 + 0.4 / (1 + (D / 1e9) ** 3)), **ids})
     assert len(clean) <= 1
-    assert len(late) == 20 and all("before a transition: from tokens" in line for line in late)
+    assert len(late) == 20
+    assert all("before a transition: from tokens" in line for line in late)
 
 
 @pytest.mark.parametrize(
