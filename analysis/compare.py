@@ -37,8 +37,10 @@ COUNTED_ALIKE = 1.2  # times between C / 6 N D of two ladders at one size: shape
 MEASURED = {"val", "valid", "validation", "eval", "evaluation", "test", "heldout", "loss", "flop", "flops", "count"}
 # Words beside these that say how a loss was worked out, and not on which text.
 PLAIN = frozenset(
-    "final last best min mean avg smooth smoothed on set data dev train training ce cross entropy nll nats token per lm "
-    "model metric metrics".split()
+    (
+        *("final", "last", "best", "min", "mean", "avg", "smooth", "smoothed", "on", "set", "data", "dev", "train"),
+        *("training", "ce", "cross", "entropy", "nll", "nats", "token", "per", "lm", "model", "metric", "metrics"),
+    )
 )
 PARAMETERS = {name for name, unit in COLUMNS.items() if unit == "parameters"}
 LIKE = 2.0  # ratio below which the ends of two ladders are alike
