@@ -92,6 +92,13 @@ def test_a_run_is_fitted_or_predicted_never_both():
         assert all(rows[run == r].all() or not rows[run == r].any() for r in range(6))
 
 
+def test_rows_of_runs_are_not_counted_as_runs(true_table):
+    pairs = true_table.with_columns(run=np.repeat(np.arange(18), 2).astype(str))
+    found = backtest("chinchilla", pairs, steps=1)
+    assert (found.rows, found.runs) == (36, 18)
+    assert found.text().startswith("chinchilla: 36 of 36 rows (18 runs), ")
+
+
 def test_a_law_of_the_loss_walks_towards_smaller_losses():
     loss = np.geomspace(2.0, 6.0, 12)
     steps = steps_of(KaplanBCrit, (loss,), 4, 4)
@@ -134,7 +141,9 @@ def test_the_verb_prints_draws_and_gives_json(true_table, tmp_path, capsys):
         assert not end.value.code
         return capsys.readouterr().out
 
-    assert "inside the 95% interval of one run" in command("--plot", str(tmp_path / "b.svg"))
+    said = command("--plot", str(tmp_path / "b.svg"), "--where", "tokens<9e10")
+    assert said.startswith("chinchilla: 30 of 36 rows, ")
+    assert "inside the 95% interval of one run" in said
     assert (tmp_path / "b.svg").stat().st_size > 1000
     found = json.loads(command("--json"))
     assert 0.5 <= found["covered"]["0.95"] <= 1
