@@ -13,6 +13,7 @@ from analysis.fit.estimate import Fit
 from analysis.fit.misfit import USUAL, steps_of
 from analysis.laws import Chinchilla, KaplanBCrit
 from analysis.table import Table
+from benchmarks.backtest import Line, Set, of_the_pair
 from scaling import cli
 from scaling.errors import InputError
 
@@ -124,6 +125,18 @@ def test_the_score_is_the_width_plus_forty_times_what_lies_outside(true_table):
     assert len(beyond) == 11
     assert beyond.sum() == 1
     assert 0 < one.reach() < one.half_width()  # a true law misses by no more than its interval says
+
+
+def test_of_two_forms_the_narrower_is_taken_step_by_step(true_table):
+    found = backtest("chinchilla", true_table, steps=2)
+    wide = [
+        dataclasses.replace(s, half_of_run=s.half_of_run * w) for s, w in zip(found.steps, (2, 0.5, 2), strict=False)
+    ]
+    one, other = (Line(Set("own", "runs.csv", {}), b) for b in (found, dataclasses.replace(found, steps=tuple(wide))))
+    told = of_the_pair({"chinchilla": [one], "q-norm": [other]})
+    (narrow,) = told["the narrower, steps of both"]
+    widths = [[s.half_of_run[-1].mean() for s in line.found.steps[: len(wide)]] for line in (one, other, narrow)]
+    np.testing.assert_allclose(widths[2], np.minimum(widths[0], widths[1]))
 
 
 def test_too_few_runs_are_refused_in_a_line():
