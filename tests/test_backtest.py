@@ -129,14 +129,15 @@ def test_the_score_is_the_width_plus_forty_times_what_lies_outside(true_table):
 
 def test_of_two_forms_the_narrower_is_taken_step_by_step(true_table):
     found = backtest("chinchilla", true_table, steps=2)
-    wide = [
-        dataclasses.replace(s, half_of_run=s.half_of_run * w) for s, w in zip(found.steps, (2, 0.5, 2), strict=False)
-    ]
-    one, other = (Line(Set("own", "runs.csv", {}), b) for b in (found, dataclasses.replace(found, steps=tuple(wide))))
-    told = of_the_pair({"chinchilla": [one], "q-norm": [other]})
-    (narrow,) = told["the narrower, steps of both"]
-    widths = [[s.half_of_run[-1].mean() for s in line.found.steps[: len(wide)]] for line in (one, other, narrow)]
-    np.testing.assert_allclose(widths[2], np.minimum(widths[0], widths[1]))
+    times = np.resize([2.0, 0.5], len(found.steps))
+    rival = tuple(
+        dataclasses.replace(s, half_of_run=s.half_of_run * w) for s, w in zip(found.steps, times, strict=True)
+    )
+    one, other = (Line(Set("own", "runs.csv", {}), b) for b in (found, dataclasses.replace(found, steps=rival)))
+    (narrow,) = of_the_pair({"chinchilla": [one], "q-norm": [other]})["the narrower, steps of both"]
+    assert narrow.found
+    for step, taken, factor in zip(found.steps, narrow.found.steps, np.minimum(times, 1), strict=True):
+        np.testing.assert_allclose(taken.half_of_run, factor * step.half_of_run)
 
 
 def test_too_few_runs_are_refused_in_a_line():
