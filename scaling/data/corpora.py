@@ -6,6 +6,7 @@ text:GLOB[,GLOB...]   .txt[.gz], .md, .jsonl[.gz|.zst], .parquet
 tfds:NAME[/CONFIG]    TensorFlow Datasets, prepared beforehand; ?split=..., ?field=..., ?data_dir=...
 synthetic:...         a generated language of known entropy (`scaling.data.synthetic`)
 task:...              questions with their answers: sums, copies (`scaling.data.tasks`)
+pairs:...             pairs of texts, the preferred one first (`scaling.data.pairs`)
 sample(STUDY/RUN, ..) what a trained model writes (`scaling.data.sampled`)
 RULE(SOURCE, ...)     another source, changed by a rule (`scaling.data.transformations`, `scaling.data.quality`)
 
@@ -17,6 +18,7 @@ import os
 
 from scaling.data import expressions, mixture, quality, sampled
 from scaling.data.documents import Corpus
+from scaling.data.pairs import PairCorpus
 from scaling.data.python_sources import PythonCorpus
 from scaling.data.synthetic import SyntheticCorpus
 from scaling.data.tasks import TaskCorpus
@@ -27,6 +29,7 @@ from scaling.errors import InputError
 
 USAGE = (
     "python, python:stdlib, text:GLOB, tfds:NAME, synthetic:KEY=VALUE,..., task:KIND?KEY=VALUE, "
+    "pairs:POLICY?KEY=VALUE, "
     "sample(STUDY/RUN, ...), RULE(SOURCE, ...), "
     "mix:SHARE*SOURCE+SHARE*SOURCE or tokens:ID"
 )
@@ -64,6 +67,8 @@ def open_corpus(source: str) -> Corpus:
             return SyntheticCorpus(source)
         case "task":
             return TaskCorpus.of(source)
+        case "pairs":
+            return PairCorpus.of(source)
     files = os.path.expanduser(source.partition("?field=")[0])
     if os.path.exists(files) or next(glob.iglob(files), None):
         hint = inside(source) if os.path.isdir(files) else source
