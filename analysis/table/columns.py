@@ -127,7 +127,7 @@ OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
     "unique_tokens": ("u", "unique", "dataset_tokens"),
     "flops": ("c", "compute", "training_flop", "flop", "budget"),
     "loss": ("l", "val_loss", "validation_loss", "test_loss", "final_loss", "nll"),
-    "batch_tokens": ("batch_size", "batch", "global_batch", "global_batch_size", "bsz"),
+    "batch_tokens": ("batch_size", "batch", "global_batch", "global_batch_size", "bsz", "bs"),
     "steps": ("updates", "iterations"),
     "learning_rate": ("lr", "peak_lr", "max_lr", "base_lr", "peak_learning_rate", "max_learning_rate"),
     "warmup": ("warmup_steps", "warmup_updates", "warmup_iters", "warmup_ratio", "warmup_fraction"),
