@@ -48,7 +48,22 @@ def large(budget: Budget) -> tuple[RunConfig, ...]:
     return _trained(budget, budget.large, mixtures(budget)[-budget.held :])
 
 
-EXPERIMENTS: Mapping[str, Callable[[Budget], tuple[RunConfig, ...]]] = {"small": small, "large": large}
+def repeated(budget: Budget) -> tuple[RunConfig, ...]:
+    """Every mixture, of some of its parts only a little text."""
+    return _trained(budget, budget.size, (scarce(budget, source) for source in mixtures(budget)))
+
+
+def repeated_large(budget: Budget) -> tuple[RunConfig, ...]:
+    """The mixtures of `large`, as in `repeated`."""
+    return _trained(budget, budget.large, (scarce(budget, source) for source in mixtures(budget)[-budget.held :]))
+
+
+EXPERIMENTS: Mapping[str, Callable[[Budget], tuple[RunConfig, ...]]] = {
+    "small": small,
+    "large": large,
+    "repeated": repeated,
+    "repeated_large": repeated_large,
+}
 
 
 def mixtures(budget: Budget) -> list[str]:
@@ -68,6 +83,15 @@ def mixtures(budget: Budget) -> list[str]:
         shares[np.argmax(shares)] += whole - shares.sum()
         found.append(mixture.PREFIX + "+".join(f"{n / whole:g}*{part}" for n, part in zip(shares, parts, strict=True)))
     return found
+
+
+def scarce(budget: Budget, source: str) -> str:
+    """The mixture with so little text of its last parts that at equal shares each is read `budget.repeats` times."""
+    parts = mixture.parse(source)
+    most = 2**budget.tokens // (len(parts) * budget.repeats)
+    few = parts[len(parts) - budget.scarce :]
+    short = [dataclasses.replace(part, most=min(most, part.most or most)) if part in few else part for part in parts]
+    return mixture.PREFIX + "+".join(f"{part.share:.9g}*{part}" for part in short)
 
 
 def held_out(budget: Budget) -> tuple[str, ...]:
