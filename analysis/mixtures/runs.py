@@ -1,6 +1,7 @@
 """Runs that differ in their mixture: shares of parts, losses on domains."""
 
 import dataclasses
+import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from scaling.errors import InputError
 
 Array = NDArray[np.float64]
 
-SHARE, LOSS, LOSS_ON = "share_", "loss_", "loss_on_"
+SHARE, LOSS, LOSS_ON, AVAILABLE = "share_", "loss_", "loss_on_", "available_"
 OFF = 0.02  # by which shares may miss 1: those of 17 parts to three digits do by 0.004
 SAME = 1e-6  # shares, relative scales and losses nearer than this are one
 ROUNDED = 1e-4  # by which shares miss 1 before a note says so
@@ -27,6 +28,8 @@ class Runs:
         shares: of each part, adding up to 1, (n, parts).
         losses: on each domain, nats per token, (n, domains).
         scales: N and D where they are known, by column: (n,).
+        once: of each part, the share at which it is read once; infinite where that is not known, or no row reads it
+            again. (parts,)
         mixture: which of the different mixtures a row has, (n,).
         notes: what was said of the rows.
     """
@@ -38,6 +41,11 @@ class Runs:
     scales: dict[str, Array]
     given: int
     notes: tuple[str, ...] = ()
+    once: tuple[float, ...] = ()
+
+    def __post_init__(self):
+        if not self.once:
+            object.__setattr__(self, "once", (math.inf,) * len(self.parts))
 
     @property
     def mixture(self) -> NDArray[np.int64]:
@@ -110,7 +118,10 @@ class Runs:
             if table.has(name):
                 (scales[name],) = table.positive(name)
         names = tuple(name.removeprefix(SHARE) for name in parts)
-        runs = cls(names, tuple(domains), shares, values, scales, table.given, (*table.notes, *notes))
+        once = tuple(
+            _once(table, name, share, scales.get("tokens")) for name, share in zip(names, shares.T, strict=True)
+        )
+        runs = cls(names, tuple(domains), shares, values, scales, table.given, (*table.notes, *notes), once)
         if alone:
             runs._check_variation(source)
         return runs
@@ -139,6 +150,22 @@ class Runs:
                 f"{source}: the shares of {len(self.parts)} parts change together as if they were {rank}, in "
                 f"{self.mixtures} {plural(self.mixtures, 'mixture', 'mixtures')}; vary each by itself"
             )
+
+
+def _once(table: Table, part: str, share: Array, D: Array | None) -> float:
+    """The share at which a part is read once, where a column tells the tokens of it that there are."""
+    if D is None or not table.has(AVAILABLE + part):
+        return math.inf
+    (there,) = table.positive(AVAILABLE + part)
+    if (share * D <= there).all():
+        return math.inf
+    at = there / D
+    if np.ptp(np.log(at)) > SAME:
+        raise InputError(
+            f"{table.source}: of {part} there are {at.min():.3g} to {at.max():.3g} of D, and a law of repeats is for "
+            "one such share; choose rows with --where"
+        )
+    return float(at[0])
 
 
 def _domain(column: str) -> str:

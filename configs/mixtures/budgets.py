@@ -20,6 +20,7 @@ class Budget(budget.Budget):
         large: the size at which those are trained again.
         scarce: parts, the last ones, of which there is little text where parts repeat.
         repeats: how often each of them is read there at equal shares.
+        seeds: of a proposal for all texts, and of what it is held against.
     """
 
     source: str = EMBEDDED
@@ -30,6 +31,7 @@ class Budget(budget.Budget):
     large: int = 6
     scarce: int = 2
     repeats: int = 8
+    seeds: int = 2
     windows: int = 256
 
 
