@@ -35,9 +35,8 @@ class Budget(budget.Budget):
     windows: int = 256
 
 
-TINY = Budget(
-    "tiny", size=1, tokens=16, mixtures=10, held=4, large=2, scarce=1, windows=64
-)  # for tests: nothing can be decided
+# For tests: nothing can be decided.
+TINY = Budget("tiny", size=1, tokens=16, mixtures=12, held=4, large=2, scarce=1, seeds=1, windows=64)
 CPU_1H = Budget("cpu-1h")
 CPU_3H = Budget("cpu-3h", size=6, tokens=21, mixtures=60, large=8, windows=512)
 

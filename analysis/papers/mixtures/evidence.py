@@ -29,7 +29,12 @@ LAWS = ("linear", "exponential")
 # On the 256 mixtures of RegMix held out at one million parameters, mean over 13 domains, recomputed from its tables.
 UNSEEN = {"linear": 0.831, "exponential": 0.974}
 SCALES = 0.98  # the lowest rank correlation there of the losses of 1M and of 60M parameters on the same mixtures
-RANK, COVER, PRICE = 0.05, 0.1, 0.01  # half-widths of 95 % intervals that decide; of a price in nats per token
+RANK, ORDER, COVER, PRICE = (
+    0.05,
+    0.1,
+    0.1,
+    0.01,
+)  # half-widths of 95 % intervals that decide; of a price in nats per token
 PROXIES = "the best mixture stays"  # what whoever asks small models with ample text takes for granted
 DRAWS = 1000
 JUDGED = ("linear", AMPLE, REPEATED, "additive")
@@ -195,7 +200,7 @@ class Mixtures(Evidence):
 
     def order(self, one: str, other: str) -> Claim:
         """Rank correlation of the losses of two experiments on the same mixtures, mean over domains."""
-        claim = Claim(f"rank correlation, {TITLES[one]} and {TITLES[other]}", PROXIES, None, enough=RANK)
+        claim = Claim(f"rank correlation, {TITLES[one]} and {TITLES[other]}", PROXIES, None, enough=ORDER)
         return self._of_pairs(claim, one, other, lambda x, y: _mean_rank(x.T, y.T))
 
     def choice(self, one: str, other: str) -> Claim:
