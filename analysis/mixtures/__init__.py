@@ -23,7 +23,7 @@ from analysis.jsonable import jsonable
 from analysis.mixtures import estimate
 from analysis.mixtures.estimate import NAMES
 from analysis.mixtures.laws import MixtureLaw
-from analysis.mixtures.runs import Runs
+from analysis.mixtures.runs import Runs, named
 from analysis.table import Table
 from scaling import folders
 from scaling.checked import Damaged, Field
@@ -317,13 +317,14 @@ def fit(table: Table, *, laws: Sequence[str] = NAMES, hold_out: ArrayLike | str 
     """Fits mixture laws to runs, each judged by mixtures that it has not seen.
 
     Args:
-        table: with columns share_NAME, loss_NAME, and params and tokens where they are known.
+        table: with columns share_NAME, loss_NAME, and params, tokens and available_NAME where they are known.
         laws: names, of `NAMES`.
         hold_out: rows that are predicted and not fitted, as of `analysis.fit.fit`.
 
     Raises:
         InputError: a table that cannot be used, or of which no law can be judged.
     """
+    table = named(table)
     held_rows = held_out_rows(hold_out, table)
     if held_rows.all():
         raise InputError(f"hold_out {hold_out}: the rule holds out all {len(table)} rows; leave some to fit")

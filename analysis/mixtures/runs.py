@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,8 @@ from scaling.errors import InputError
 Array = NDArray[np.float64]
 
 SHARE, LOSS, LOSS_ON, AVAILABLE = "share_", "loss_", "loss_on_", "available_"
+ON_HELD_OUT = re.compile(r"loss_on_held_out\((.*)\)", re.DOTALL)
+CUT = re.compile(r"share_first\((.*), tokens=(\d+)\)", re.DOTALL)
 OFF = 0.02  # by which shares may miss 1: those of 17 parts to three digits do by 0.004
 SAME = 1e-6  # shares, relative scales and losses nearer than this are one
 ROUNDED = 1e-4  # by which shares miss 1 before a note says so
@@ -152,15 +155,37 @@ class Runs:
             )
 
 
+def named(table: Table) -> Table:
+    """The table of a study under the names of its parts: loss_on_PART of the loss on held_out(PART), and share_PART of
+    the share of first(PART, tokens=n), a part that is cut, whose n tokens are available_PART then.
+    """
+    columns = dict(table.columns)
+    for name, values in table.columns.items():
+        if match := CUT.fullmatch(name):
+            part = SHARE + match[1]
+            whole = columns.get(part, np.zeros(len(values)))
+            if ((values > 0) & (whole > 0)).any() or AVAILABLE + match[1] in columns:
+                continue  # some of it beside the rest, or cut in several ways: parts of their own
+            del columns[name]
+            columns[part] = values + whole
+            columns[AVAILABLE + match[1]] = np.where(values > 0, float(match[2]), np.inf)
+    for name in table:
+        if (match := ON_HELD_OUT.fullmatch(name)) and SHARE + match[1] in columns:
+            columns[LOSS_ON + match[1]] = columns.pop(name)
+    return dataclasses.replace(table, columns=columns)
+
+
 def _once(table: Table, part: str, share: Array, D: Array | None) -> float:
     """The share at which a part is read once, where a column tells the tokens of it that there are."""
     if D is None or not table.has(AVAILABLE + part):
         return math.inf
-    (there,) = table.positive(AVAILABLE + part)
+    there = table[AVAILABLE + part]
+    if there.dtype.kind != "f" or not (there > 0).all():
+        table.positive(AVAILABLE + part)
     if (share * D <= there).all():
         return math.inf
     at = there / D
-    if np.ptp(np.log(at)) > SAME:
+    if at.max() > at.min() * (1 + SAME):
         raise InputError(
             f"{table.source}: of {part} there are {at.min():.3g} to {at.max():.3g} of D, and a law of repeats is for "
             "one such share; choose rows with --where"

@@ -16,9 +16,10 @@ from analysis.frontier import percentile_interval
 from analysis.mixtures import MixtureFit
 from analysis.mixtures.estimate import Interval, rank
 from analysis.mixtures.proposal import Gap, Proposal, predict, propose
+from analysis.mixtures.runs import named
 from analysis.papers.claim import MISSING, Claim, Undecided
 from analysis.papers.evidence import Evidence
-from analysis.papers.mixtures.proposed import ALIKE, AMPLE, REPEATED, named, proportional, short_parts, targets
+from analysis.papers.mixtures.proposed import ALIKE, AMPLE, REPEATED, proportional, short_parts, targets
 from analysis.table import Table
 from configs.mixtures.experiments import LEAST, NEAR
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -11,10 +10,8 @@ from numpy.typing import NDArray
 from analysis import mixtures
 from analysis.mixtures import MixtureFit
 from analysis.mixtures.proposal import propose
-from analysis.mixtures.runs import AVAILABLE, LOSS_ON, SHARE
 from analysis.papers.claim import MISSING
 from analysis.table import Table
-from scaling.data import expressions
 
 Array = NDArray[np.float64]
 
@@ -22,7 +19,6 @@ ALIKE = "all alike"
 # The law of Ye et al., and the same where parts repeat: the law of most constants may fit so few mixtures best and say
 # anything beyond them.
 AMPLE, REPEATED = "exponential", "repeats"
-HELD_OUT = re.compile(r"loss_on_held_out\((.*)\)", re.DOTALL)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -45,26 +41,6 @@ class Candidate:
     @property
     def again(self) -> bool:
         return self.target in ("", ALIKE)
-
-
-def named(table: Table) -> Table:
-    """With the names of the parts in columns: loss_on_PART of the loss on its held-out text; share_PART, also where it
-    is cut short, and then available_PART, its tokens.
-    """
-    columns = {}
-    for name, values in table.columns.items():
-        if match := HELD_OUT.fullmatch(name):
-            columns[f"{LOSS_ON}{match[1]}"] = values
-            continue
-        call = expressions.call(name.removeprefix(SHARE)) if name.startswith(SHARE) else None
-        if call is None or call[0] != "first":
-            columns[name] = columns.get(name, 0.0) + values if name.startswith(SHARE) else values
-            continue
-        part = f"{SHARE}{call[1]}"
-        columns[part] = columns.get(part, 0.0) + values
-        if (values > 0).any():
-            columns[f"{AVAILABLE}{call[1]}"] = np.full(len(values), float(call[2]["tokens"]))
-    return dataclasses.replace(table, columns=columns)
 
 
 def targets(fit: MixtureFit) -> Mapping[str, Mapping[str, float]]:
@@ -93,7 +69,7 @@ def follow(small: Table | None, repeated: Table | None) -> dict[str, list[Candid
     try:
         if small is None:
             return found
-        ample = mixtures.fit(named(small), laws=(AMPLE,))
+        ample = mixtures.fit(small, laws=(AMPLE,))
         best = {name: propose(ample, target, law=AMPLE, draws=2).best.shares for name, target in targets(ample).items()}
         uniform = np.full(len(ample.runs.parts), 1 / len(ample.runs.parts))
         found["proposed"] = [
@@ -102,7 +78,7 @@ def follow(small: Table | None, repeated: Table | None) -> dict[str, list[Candid
         ]
         if repeated is None:
             return found
-        fit = mixtures.fit(named(repeated), laws=(REPEATED,))
+        fit = mixtures.fit(repeated, laws=(REPEATED,))
         some = [name for name in targets(fit) if name in (ALIKE, *short_parts(fit))]
         own = {name: propose(fit, targets(fit)[name], law=REPEATED, draws=2).best.shares for name in some}
         found["proposed_repeated"] = [
