@@ -208,7 +208,8 @@ class Mixtures(Evidence):
     def choice(self, one: str, other: str) -> Claim:
         """What choosing among the mixtures by one experiment costs in the other, for all domains alike."""
         claim = Claim(f"price of choosing {TITLES[other]} by {TITLES[one]}", PROXIES, 0.0, enough=PRICE,
-                      unit="nats per token", note="all domains alike, among the mixtures that both have; the noise of seeds is not counted")  # fmt: skip
+                      unit="nats per token",
+                      note="all domains alike, among the mixtures that both have; luck of seeds is in it")  # fmt: skip
 
         def found(x: Array, y: Array) -> float:
             return float(y.mean(1)[x.mean(1).argmin()] - y.mean(1).min())

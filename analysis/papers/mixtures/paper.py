@@ -37,8 +37,8 @@ PAPER = Paper(
             "rank correlation, exponential (Liu et al. (RegMix))": "an exponential one orders them",
             "share of losses inside their interval (a 95 % interval)": "unseen losses lie inside their 95 % intervals",
             "rank correlation of two sizes (Liu et al. (RegMix))": "small models order mixtures as larger ones do",
-            "price of proxies without repeats (Liu et al. (RegMix), rank invariance)": "the best mixture of ample text is best where "
-            "parts repeat",
+            "price of proxies without repeats (Liu et al. (RegMix), rank invariance)": "the best mixture of "
+            "ample text is best where parts repeat",
             "share of proposals inside their interval (a 95 % interval)": "what is proposed, trained, lies inside "
             "its interval",
         },
