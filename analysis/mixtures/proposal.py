@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import optimize, special
 
 from analysis.confidence import LEVEL
@@ -289,7 +290,7 @@ def predict(
     return _told(fit, loss, _drawn(fit, fitted, loss, np.flatnonzero(weights), draws, seed), shares, weights)
 
 
-def _drawn(fit: MixtureFit, fitted: Fitted, loss: "_Loss", chosen: Array, draws: int, seed: int) -> "_Loss":
+def _drawn(fit: MixtureFit, fitted: Fitted, loss: "_Loss", chosen: NDArray[np.intp], draws: int, seed: int) -> "_Loss":
     """The loss by constants that are refitted to mixtures drawn again."""
     runs = fit.runs
     some = dataclasses.replace(runs, domains=tuple(runs.domains[i] for i in chosen), losses=runs.losses[:, chosen])

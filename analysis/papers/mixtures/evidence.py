@@ -17,7 +17,7 @@ from analysis.mixtures import MixtureFit
 from analysis.mixtures.estimate import Interval, rank
 from analysis.mixtures.proposal import Gap, Proposal, predict, propose
 from analysis.mixtures.runs import named
-from analysis.papers.claim import MISSING, Claim, Undecided
+from analysis.papers.claim import MISSING, Claim, Undecided, those
 from analysis.papers.evidence import Evidence
 from analysis.papers.mixtures.proposed import ALIKE, AMPLE, REPEATED, proportional, short_parts, targets
 from analysis.table import Table
@@ -226,15 +226,15 @@ class Mixtures(Evidence):
     @functools.cached_property
     def trained(self) -> "Sequence[Trained]":
         """The proposals that were trained, each beside what was promised."""
-        found = []
-        for experiment, law, own in (("proposed", AMPLE, self.whole), ("proposed_repeated", REPEATED, None)):
-            try:
-                found += self._trained(experiment, law, self.repeats if own is None else own)
-            except MISSING as error:
-                lack = error
-        if not found:
-            raise Undecided.of(lack)
-        return found
+
+        def in_repeated() -> list[Trained]:
+            return self._trained("proposed_repeated", REPEATED, self.repeats)
+
+        def in_ample() -> list[Trained]:
+            return self._trained("proposed", AMPLE, self.whole)
+
+        found = [one for each in those(in_ample, in_repeated) for one in each]
+        return found or in_ample()  # which says what is missing
 
     def _trained(self, experiment: str, law: str, fit: MixtureFit) -> "list[Trained]":
         runs = named(self.need(experiment))
@@ -261,6 +261,8 @@ class Mixtures(Evidence):
                 for (name, one), gap in zip(seen.items(), gaps, strict=True)
             }
             found.append(Trained(by, target, experiment, promised, losses, gains))
+        if not found:
+            raise Undecided("no proposal is trained")
         return found
 
     @functools.cached_property
