@@ -223,6 +223,8 @@ def figure_4(evidence: Mixtures, drawn: Drawn) -> None:
                         row |= {f"{part}, {by}, {end}": float(x) for end, x in ends.items()}
                 rows.append(row)
             level(right)
+            reach = 1.5 * max(float(np.abs(found[:, 0]).max()), 0.02)  # of few mixtures intervals may have no end
+            right.set_ylim(-reach / 2, reach)
             right.set_ylabel("Nats per token over the best")
         for axis in (left, right):
             axis.set_xticks(at, [short(name) for name in wanted], rotation=30, ha="right")
