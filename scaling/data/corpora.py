@@ -6,6 +6,8 @@ text:GLOB[,GLOB...]   .txt[.gz], .md, .jsonl[.gz|.zst], .parquet
 tfds:NAME[/CONFIG]    TensorFlow Datasets, prepared beforehand; ?split=..., ?field=..., ?data_dir=...
 synthetic:...         a generated language of known entropy (`scaling.data.synthetic`)
 task:...              questions with their answers: sums, copies (`scaling.data.tasks`)
+images:SET[@PIXELS]   pictures, a token each pixel (`scaling.data.images`)
+glyphs:SET            glyphs after their Unicode names (`scaling.data.glyphs`)
 sample(STUDY/RUN, ..) what a trained model writes (`scaling.data.sampled`)
 RULE(SOURCE, ...)     another source, changed by a rule (`scaling.data.transformations`, `scaling.data.quality`)
 
@@ -17,6 +19,8 @@ import os
 
 from scaling.data import expressions, mixture, quality, sampled
 from scaling.data.documents import Corpus
+from scaling.data.glyphs import GlyphCorpus
+from scaling.data.images import ImageCorpus
 from scaling.data.python_sources import PythonCorpus
 from scaling.data.synthetic import SyntheticCorpus
 from scaling.data.tasks import TaskCorpus
@@ -27,6 +31,7 @@ from scaling.errors import InputError
 
 USAGE = (
     "python, python:stdlib, text:GLOB, tfds:NAME, synthetic:KEY=VALUE,..., task:KIND?KEY=VALUE, "
+    "images:SET@PIXELS, glyphs:SET, "
     "sample(STUDY/RUN, ...), RULE(SOURCE, ...), "
     "mix:SHARE*SOURCE+SHARE*SOURCE or tokens:ID"
 )
@@ -64,6 +69,10 @@ def open_corpus(source: str) -> Corpus:
             return SyntheticCorpus(source)
         case "task":
             return TaskCorpus.of(source)
+        case "images":
+            return ImageCorpus.of(source)
+        case "glyphs":
+            return GlyphCorpus.of(source)
     files = os.path.expanduser(source.partition("?field=")[0])
     if os.path.exists(files) or next(glob.iglob(files), None):
         hint = inside(source) if os.path.isdir(files) else source
