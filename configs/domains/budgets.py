@@ -17,8 +17,8 @@ class Ladder:
         sizes: numbers of the sizes N = 1,536 2^k of the main grid.
         examples: of the longest runs.
         there: different examples that the runs draw from; of a text, as many as the longest run sees.
-        lengths: so many, each half of the next, branches of one trunk; those of under LEAST tokens per parameter are left
-            out.
+        lengths: so many, each half of the next, branches of one trunk; those below LEAST tokens per parameter are
+            left out.
         seeds: of the smaller half of the sizes; the others have one.
         batch: examples.
         windows: held-out examples.
@@ -75,7 +75,7 @@ def _tiny(ladder: Ladder, sizes: tuple[int, ...], examples: int) -> Ladder:
 TINY = Budget(
     "tiny",
     digits=dataclasses.replace(_tiny(DIGITS, (0, 1, 2, 3), 2**11), seeds=2),
-    fashion=(_tiny(FASHION_7, (0, 1, 2, 3), 2**11), _tiny(FASHION_14, (0, 1), 2**8)),
+    fashion=(_tiny(FASHION_7, (0, 1, 2, 3), 2**11), dataclasses.replace(_tiny(FASHION_14, (0, 1), 2**9), lengths=2)),
     text=_tiny(BYTES, (0, 1, 2, 3), 2**10),
     glyphs=(dataclasses.replace(_tiny(HANGUL, (0, 2), 2**10), lengths=1),),
     rated=False,

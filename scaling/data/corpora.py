@@ -17,7 +17,7 @@ Several of them, each with its share, are a mixture (`scaling.data.mixture`).
 import glob
 import os
 
-from scaling.data import expressions, mixture, quality, sampled
+from scaling.data import expressions, glyphs, images, mixture, quality, sampled
 from scaling.data.documents import Corpus
 from scaling.data.glyphs import GlyphCorpus
 from scaling.data.images import ImageCorpus
@@ -78,3 +78,11 @@ def open_corpus(source: str) -> Corpus:
         hint = inside(source) if os.path.isdir(files) else source
         raise InputError(f"unknown source {source!r}; for files on disk write text:{hint}")
     raise InputError(f"unknown source {source!r}; wanted {USAGE}")
+
+
+def vocabulary(source: str) -> int | None:
+    """The size of the vocabulary of a source that has its own, with the separator; None of any other."""
+    kind = source.partition(":")[0]
+    if kind == "images":
+        return images.parse(source).levels + 1
+    return len(glyphs.ALPHABET) + 1 if kind == "glyphs" else None
