@@ -74,14 +74,22 @@ def test_what_was_planted_comes_back_in_every_domain(evidence):
         floor = FLOOR["pixel" if one.pictures else "byte"]
         beta = evidence.beta(one)
         assert beta.ours == pytest.approx(BETA / (ALPHA + BETA), abs=0.06), one.name
-        claim = evidence.alpha_C(one)
-        assert claim.interval is not None, (one.name, claim.why)
-        assert claim.interval[0] < ALPHA * BETA / (ALPHA + BETA) < claim.interval[1], (one.name, claim.written)
+        low, high = one.compute_law.intervals["alpha"]
+        assert low < ALPHA * BETA / (ALPHA + BETA) < high, one.name
         low, high = one.compute_law.intervals["L_inf"]
         assert low < floor < high, one.name
-        size = evidence.alpha_N(one)
-        assert size.interval is not None
-        assert size.interval[0] < ALPHA < size.interval[1], (one.name, size.written)
+        low, high = one.size_law.intervals["alpha"]
+        assert low < ALPHA < high, one.name
+
+
+def test_an_exponent_is_held_against_the_papers_of_the_same_form(evidence):
+    """Language has no floor in the paper: an exponent of what is above one is another quantity, and much larger."""
+    for one in evidence.domains.values():
+        claim, with_floor = evidence.alpha_C(one), one.compute_law.constants["alpha"]
+        if one.pictures:
+            assert claim.ours == with_floor
+        else:
+            assert claim.ours < with_floor / 2
 
 
 def test_a_picture_costs_its_pixels_and_one_nat_more_at_the_compute_that_the_law_says(evidence):
@@ -102,7 +110,7 @@ def test_names_tell_what_was_planted(evidence):
 def test_every_figure_has_its_points_and_says_what_it_lacks(evidence):
     for name in PAPER.figures:
         drawn = PAPER.draw_one(name, evidence)
-        assert len(drawn.data) > 3, name
+        assert len(drawn.data) > 2, name
         assert drawn.sentences, name
         assert drawn.figure is not None or name.startswith("table")
         assert all("models without weights" in line for line in drawn.open), (name, drawn.open)
@@ -111,7 +119,7 @@ def test_every_figure_has_its_points_and_says_what_it_lacks(evidence):
 
 
 def test_the_page_states_a_claim_of_every_domain_by_its_label(evidence):
-    labels = {claim.label for one in evidence.domains.values() for claim in (evidence.alpha_N(one), evidence.beta(one))}
+    labels = {claim.label for one in evidence.domains.values() for claim in (evidence.alpha_C(one), evidence.beta(one))}
     assert labels <= set(PAPER.summary.claims)
     assert {one.name for one in evidence.domains.values()} <= set(NAMES)
 
@@ -190,6 +198,7 @@ def test_what_is_missing_is_said_with_a_way_out_and_the_rest_is_trained(monkeypa
     said = next(line for line in lines if "fashion" in line)
     assert "apt-get install dataset-fashion-mnist" in said
     assert any("--data" in line for line in lines)
+    assert "images:fashion-mnist@7" in wanted.budget.texts([run for runs in wanted.members.values() for run in runs])
     drawn = PAPER.draw_one("fig1", Domains({"code": records("tiny")["code"]}))
     assert drawn.figure is not None
 

@@ -165,8 +165,7 @@ class Reproduction:
             command: that made it, as the page tells.
             expected: what was promised before the start (`Wanted.expected`).
         """
-        own = self.wanted.budget.source
-        sources = [own] if own else dict.fromkeys(r.data.source for runs in self.wanted.members.values() for r in runs)
+        sources = self.wanted.budget.texts([run for runs in self.wanted.members.values() for run in runs])
         made = page.Made(self.wanted.budget.name, command, ", ".join(sources), self.planned, expected)
         return page.write(Path(folder), folders.named(self.wanted.paper), self.drawn, self.experiments, made)
 

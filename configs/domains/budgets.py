@@ -2,8 +2,10 @@
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 
 from configs import budget
+from scaling.config import RunConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +67,10 @@ class Budget(budget.Budget):
     text: Ladder = BYTES
     glyphs: tuple[Ladder, ...] = (HANGUL,)
     rated: bool = True
+
+    def texts(self, runs: Sequence[RunConfig]) -> list[str]:
+        """All of them: one of the sources is no more than one domain."""
+        return list(dict.fromkeys(run.data.source for run in runs))
 
 
 def _tiny(ladder: Ladder, sizes: tuple[int, ...], examples: int) -> Ladder:

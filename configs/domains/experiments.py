@@ -12,7 +12,7 @@
 | `rates` | the smallest and the largest size on digits and code at half and at twice the learning rate |
 
 An example is one picture, or one glyph with its name. Its held-out pictures are those of the set's own test part. The
-learning rates are those of the sweeps on text: `rates` says what others give.
+learning rates are those of the sweep on Python's sources, and of the text its own: `rates` says what others give.
 """
 
 import dataclasses
@@ -130,7 +130,7 @@ def ladder(budget: Budget, of: Ladder, factor: float = 1.0) -> Iterator[RunConfi
     few = of.sizes[: (len(of.sizes) + 1) // 2]
     for k in of.sizes:
         model = dataclasses.replace(GRID.model(k), n_ctx=of.n_ctx, n_vocab=of.n_vocab, **_positions(of))
-        rate = factor * learning_rate(model.N, middle, B, text=budget.rates)
+        rate = factor * learning_rate(model.N, middle, B, text=budget.rates if of.source == budget.source else PYTHON)
         for seed in range(of.seeds if k in few else 1):
             for n in range(of.lengths):
                 if longest // 2**n < LEAST * model.N:

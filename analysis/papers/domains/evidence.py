@@ -13,7 +13,7 @@ from analysis.confidence import LEVEL, t_quantile
 from analysis.fit import fit
 from analysis.fit.estimate import Fit, Interval
 from analysis.frontier import Allocation
-from analysis.laws import HenighanC, HenighanN
+from analysis.laws import HenighanC, HenighanN, KaplanC, KaplanN, law_by_name
 from analysis.papers.claim import MISSING, Claim, Undecided, those
 from analysis.papers.domains.baselines import Baselines
 from analysis.papers.evidence import Evidence
@@ -77,10 +77,18 @@ class Domain:
     @functools.cached_property
     def size_law(self) -> Fit[HenighanN]:
         """L(N) of the longest runs."""
-        table = self.longest
-        if len(np.unique(table["params"])) < FEWEST:
+        self._enough()
+        return fit("henighan-n", self.longest, loss="squared", every_run=True)
+
+    def _enough(self) -> None:
+        if len(np.unique(self.longest["params"])) < FEWEST:
             raise Undecided(f"fewer than {FEWEST} sizes of {self.name} have finished")
-        return fit("henighan-n", table, loss="squared", every_run=True)
+
+    @functools.cached_property
+    def power_of_size(self) -> Fit[KaplanN]:
+        """L(N) of the longest runs without a floor."""
+        self._enough()
+        return fit("kaplan-n", self.longest, loss="squared", every_run=True)
 
     @functools.cached_property
     def best(self) -> Table:
@@ -107,6 +115,11 @@ class Domain:
     def compute_law(self) -> Fit[HenighanC]:
         """L(C) of the best sizes."""
         return fit("henighan-c", self.best, loss="squared", every_run=True)
+
+    @functools.cached_property
+    def power_of_compute(self) -> Fit[KaplanC]:
+        """L(C) of the best sizes without a floor."""
+        return fit("kaplan-c", self.best, loss="squared", every_run=True)
 
     @functools.cached_property
     def allocation(self) -> Allocation:
@@ -180,16 +193,20 @@ class Domains(Evidence):
     # --- exponents beside Table 1
 
     def alpha_N(self, of: Domain) -> Claim:
-        """The exponent of L(N), with a floor."""
+        """The exponent of L(N): with a floor of pictures, without one of text, as the paper has them."""
         claim = Claim(f"alpha_N of {of.name}", TABLE_1, printed(of.paper, "L_of_N")[2], enough=EXPONENT,
-                      **_reason(of), note=f"the paper's is of {words(of.paper)}")  # fmt: skip
-        return _by_fit(claim, lambda: of.size_law, "alpha", lambda: _others(of.longest, "henighan-n", "params"))
+                      **_reason(of), note=_note(of))  # fmt: skip
+        if of.pictures:
+            return _by_fit(claim, lambda: of.size_law, "alpha", lambda: _others(of.longest, "henighan-n", "params"))
+        return _by_fit(claim, lambda: of.power_of_size, "alpha_N", lambda: _others(of.longest, "kaplan-n", "params"))
 
     def alpha_C(self, of: Domain) -> Claim:
-        """The exponent of L(C), with a floor."""
+        """The exponent of L(C): with a floor of pictures, without one of text, as the paper has them."""
         claim = Claim(f"alpha_C of {of.name}", TABLE_1, printed(of.paper, "L_of_C")[2], enough=EXPONENT,
-                      **_reason(of), note=f"the paper's is of {words(of.paper)}")  # fmt: skip
-        return _by_fit(claim, lambda: of.compute_law, "alpha", lambda: _others(of.best, "henighan-c", "flops"))
+                      **_reason(of), note=_note(of))  # fmt: skip
+        if of.pictures:
+            return _by_fit(claim, lambda: of.compute_law, "alpha", lambda: _others(of.best, "henighan-c", "flops"))
+        return _by_fit(claim, lambda: of.power_of_compute, "alpha_C", lambda: _others(of.best, "kaplan-c", "flops"))
 
     def beta(self, of: Domain) -> Claim:
         """The exponent of the best size in compute."""
@@ -360,6 +377,10 @@ def _reason(of: Domain) -> dict[str, str]:
     return {"above": why, "below": why}
 
 
+def _note(of: Domain) -> str:
+    return f"the paper's is of {words(of.paper)}{'' if of.pictures else ', both without a floor'}"
+
+
 def _by_fit(
     claim: Claim, find: Callable[[], Fit], name: str, others: Callable[[], list[float]] = list, times: float = 1.0
 ) -> Claim:
@@ -383,7 +404,8 @@ def _others(table: Table, law: str, column: str) -> list[float]:
         lambda: fit(law, table.where(table[column] > ends[0], "smallest"), loss="squared", every_run=True),
         lambda: fit(law, table.where(table[column] < ends[1], "largest"), loss="squared", every_run=True),
     ]
-    return [found.constants["alpha"] for found in those(*options) if found.sound]
+    name = next(one.name for one in law_by_name(law).constants() if one.kind == "exponent")
+    return [found.constants[name] for found in those(*options) if found.sound]
 
 
 def _ends(low: float, high: float) -> Interval | None:

@@ -198,8 +198,8 @@ def _columns(one: Domain, pixels: np.ndarray) -> str:
     worst = np.unravel_index(int(pixels.argmax()), pixels.shape)
     return (
         f"{one.name}: a pixel costs {digits.plain(float(pixels.min()), 2)} to {digits.plain(float(pixels.max()), 2)} "
-        f"nats, the most in row {worst[0] + 1}, column {worst[1] + 1}; the first row {digits.plain(float(by_row[0]), 2)}"
-        f", the last {digits.plain(float(by_row[-1]), 2)}"
+        f"nats, the most in row {worst[0] + 1}, column {worst[1] + 1}; in the first row "
+        f"{digits.plain(float(by_row[0]), 2)}, in the last {digits.plain(float(by_row[-1]), 2)}"
     )
 
 

@@ -40,8 +40,7 @@ PAPER = Paper(
             f"{name} of {domain} (Henighan et al., Table 1)": words.format(domain)
             for domain in NAMES
             for name, words in (
-                ("alpha_N", "the reducible loss of {} falls with N as fast"),
-                ("alpha_C", "that of {} falls with C as fast"),
+                ("alpha_C", "the loss of {} falls with C as fast"),
                 ("beta", "the best size of {} grows as fast with C"),
             )
         },
