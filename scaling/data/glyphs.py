@@ -24,7 +24,6 @@ from scaling.data.documents import options
 from scaling.data.images import Rows
 from scaling.errors import InputError
 
-VERSION = 1  # raised when a pair becomes other characters
 FONT = Path("/usr/share/unifont/unifont.hex")  # of Debian's package unifont
 MARK = "="  # between a caption and its glyph
 NIBBLES = "abcdefghijklmnop"

@@ -38,7 +38,6 @@ from scaling.errors import InputError
 
 Levels = NDArray[np.uint8]
 
-VERSION = 1  # raised when a picture becomes other characters
 FASHION = "fashion-mnist"
 DEBIAN = Path("/usr/share/datasets") / FASHION  # of its package dataset-fashion-mnist
 DIGITS, DIGITS_SIZE, DIGITS_LEVELS = "digits", 8, 17

@@ -31,6 +31,13 @@ LADDERS = ("digits", "fashion", "code", "text")  # experiments
 # The resolution of the paper that is nearest in tokens: RGB has three tokens a pixel.
 NEAREST = {7: "image_8x8", 8: "image_8x8", 14: "image_16x16", 28: "image_32x32"}
 LANGUAGE = "language"
+# What every page states claims of, whether it was trained or left out: the row of Table 1 beside each.
+MAIN = {
+    "digits 8×8": "image_8x8",
+    "Fashion-MNIST 7×7": "image_8x8",
+    "Fashion-MNIST 14×14": "image_16x16",
+    "Python": LANGUAGE,
+}
 EXPONENT, BETA, FLOOR = 0.05, 0.1, 0.1  # half-widths of 95 % intervals that decide; the floor's relative
 SMALL = (
     "the paper's smallest models have 1e4 to 1e5 parameters and see pictures once, of colour, from a set of 1e8; ours "
@@ -192,33 +199,67 @@ class Domains(Evidence):
 
     # --- exponents beside Table 1
 
-    def alpha_N(self, of: Domain) -> Claim:
-        """The exponent of L(N): with a floor of pictures, without one of text, as the paper has them."""
-        claim = Claim(f"alpha_N of {of.name}", TABLE_1, printed(of.paper, "L_of_N")[2], enough=EXPONENT,
-                      **_reason(of), note=_note(of))  # fmt: skip
-        if of.pictures:
-            return _by_fit(claim, lambda: of.size_law, "alpha", lambda: _others(of.longest, "henighan-n", "params"))
-        return _by_fit(claim, lambda: of.power_of_size, "alpha_N", lambda: _others(of.longest, "kaplan-n", "params"))
-
-    def alpha_C(self, of: Domain) -> Claim:
-        """The exponent of L(C): with a floor of pictures, without one of text, as the paper has them."""
-        claim = Claim(f"alpha_C of {of.name}", TABLE_1, printed(of.paper, "L_of_C")[2], enough=EXPONENT,
-                      **_reason(of), note=_note(of))  # fmt: skip
-        if of.pictures:
-            return _by_fit(claim, lambda: of.compute_law, "alpha", lambda: _others(of.best, "henighan-c", "flops"))
-        return _by_fit(claim, lambda: of.power_of_compute, "alpha_C", lambda: _others(of.best, "kaplan-c", "flops"))
-
-    def beta(self, of: Domain) -> Claim:
-        """The exponent of the best size in compute."""
-        claim = Claim(f"beta of {of.name}", TABLE_1, printed(of.paper, "N_opt")[1], enough=BETA, **_reason(of),
-                      note=f"the paper's is of {words(of.paper)}")  # fmt: skip
+    @property
+    def names(self) -> list[str]:
+        """The domains that claims are about: the main ones, and what else has finished."""
         try:
-            found = of.allocation
-            interval = _ends(*found.a_interval)
-            others = [isoflop.isoflop(of.runs, method="akima", draws=0).a]
+            return list(dict.fromkeys([*MAIN, *self.domains]))
+        except MISSING:
+            return list(MAIN)
+
+    def of(self, name: str) -> Domain:
+        """The domain of that name.
+
+        Raises:
+            Undecided: none of its runs has finished.
+        """
+        if name not in self.domains:
+            raise Undecided(f"no run of {name} has finished")
+        return self.domains[name]
+
+    def alpha_N(self, name: str) -> Claim:
+        """The exponent of L(N): with a floor of pictures, without one of text, as the paper has them."""
+        claim = self._claim("alpha_N", name, "L_of_N", 2, EXPONENT)
+        law, constant = ("henighan-n", "alpha") if self._row(name) != LANGUAGE else ("kaplan-n", "alpha_N")
+
+        def find() -> Fit:
+            return self.of(name).size_law if law == "henighan-n" else self.of(name).power_of_size
+
+        return _by_fit(claim, find, constant, lambda: _others(self.of(name).longest, law, "params"))
+
+    def alpha_C(self, name: str) -> Claim:
+        """The exponent of L(C): with a floor of pictures, without one of text, as the paper has them."""
+        claim = self._claim("alpha_C", name, "L_of_C", 2, EXPONENT)
+        law, constant = ("henighan-c", "alpha") if self._row(name) != LANGUAGE else ("kaplan-c", "alpha_C")
+
+        def find() -> Fit:
+            return self.of(name).compute_law if law == "henighan-c" else self.of(name).power_of_compute
+
+        return _by_fit(claim, find, constant, lambda: _others(self.of(name).best, law, "flops"))
+
+    def beta(self, name: str) -> Claim:
+        """The exponent of the best size in compute."""
+        claim = self._claim("beta", name, "N_opt", 1, BETA)
+        try:
+            found = self.of(name).allocation
         except MISSING as error:
             return claim.without(error)
-        return dataclasses.replace(claim, ours=found.a, interval=interval, others=lambda: others)
+
+        def others() -> list[float]:
+            return [each.a for each in those(lambda: isoflop.isoflop(self.of(name).runs, method="akima", draws=0))]
+
+        return dataclasses.replace(claim, ours=found.a, interval=_ends(*found.a_interval), others=others)
+
+    def _row(self, name: str) -> str:
+        return MAIN.get(name) or self.domains[name].paper
+
+    def _claim(self, constant: str, name: str, column: str, place: int, enough: float) -> Claim:
+        """What the row of Table 1 beside a domain says of a constant."""
+        row = self._row(name)
+        why = BYTE_TEXT if row == LANGUAGE else SMALL
+        without = ", both without a floor" if row == LANGUAGE and column != "N_opt" else ""
+        return Claim(f"{constant} of {name}", TABLE_1, printed(row, column)[place], enough=enough, above=why, below=why,
+                     note=f"the paper's is of {words(row)}{without}")  # fmt: skip
 
     # --- nats of a whole picture, beside Table 3
 
@@ -370,15 +411,6 @@ def per_image(paper: str) -> list[float]:
 def words(paper: str) -> str:
     """A row of Table 1 for people."""
     return "language" if paper == LANGUAGE else paper.replace("_", " ").replace("image", "images of")
-
-
-def _reason(of: Domain) -> dict[str, str]:
-    why = SMALL if of.pictures else BYTE_TEXT
-    return {"above": why, "below": why}
-
-
-def _note(of: Domain) -> str:
-    return f"the paper's is of {words(of.paper)}{'' if of.pictures else ', both without a floor'}"
 
 
 def _by_fit(

@@ -23,12 +23,12 @@ def figure_1(evidence: Domains, drawn: Drawn) -> None:
     """Loss over compute C = 6ND of all runs of each domain, colour: the size; the best size at each compute is ringed
     where it lies between a smaller and a larger one, and the line is L_inf + (C_0/C)^alpha through these, dashed beyond
     them, with its floor."""
+    drawn.tell(*(evidence.alpha_C(name) for name in evidence.names))
     domains = list(evidence.domains.values())
     rows = []
     with rc_context(STYLE):
         drawn.figure, axes = _grid(len(domains))
         for axis, one in zip(axes, domains, strict=False):
-            drawn.tell(evidence.alpha_C(one))
             runs = one.runs
             rows += _rows(one, ("run", "params", "tokens", "flops", "seed", "loss"))
             with drawn.panel(axis, one.name, f"L(C) of {one.name}"):
@@ -62,12 +62,12 @@ def figure_2(evidence: Domains, drawn: Drawn) -> None:
     """Loss of the longest runs over the size N, with L_inf + (N_0/N)^alpha fitted to them. Levels: what pixels cost by
     their frequency (unigram) and by the pixels at the left and above, counted, without any weights: a Transformer above
     the latter is not learning."""
+    drawn.tell(*(evidence.alpha_N(name) for name in evidence.names))
     domains = list(evidence.domains.values())
     rows = []
     with rc_context(STYLE):
         drawn.figure, axes = _grid(len(domains))
         for axis, one in zip(axes, domains, strict=False):
-            drawn.tell(evidence.alpha_N(one))
             runs = one.longest
             shown = list(runs["loss"])
             levels = {}
@@ -109,12 +109,12 @@ def _say_levels(drawn: Drawn, one: Domain, unigram: float, position: float, left
 def figure_3(evidence: Domains, drawn: Drawn) -> None:
     """The best size over compute: the minimum of a parabola through the runs of each compute, and the line through
     these; broken, the slope of the paper's beta."""
+    drawn.tell(*(evidence.beta(name) for name in evidence.names))
     domains = list(evidence.domains.values())
     rows = []
     with rc_context(STYLE):
         drawn.figure, axes = _grid(len(domains))
         for axis, one in zip(axes, domains, strict=False):
-            drawn.tell(evidence.beta(one))
             with drawn.panel(axis, one.name, f"N_opt(C) of {one.name}"):
                 found = one.allocation
                 C, N = (np.array([getattr(p, name) for p in found.points]) for name in ("flops", "params"))
@@ -295,10 +295,7 @@ def _told(one: Captions) -> str:
 
 def table_1(evidence: Domains, drawn: Drawn) -> None:
     """The exponents of L(N), L(C) and N_opt(C) of each domain, beside the nearest row of the paper's Table 1."""
-    claims = [
-        make(one) for one in evidence.domains.values() for make in (evidence.alpha_N, evidence.alpha_C, evidence.beta)
-    ]
-    drawn.show(*claims)
+    drawn.show(*(make(name) for name in evidence.names for make in (evidence.alpha_N, evidence.alpha_C, evidence.beta)))
     drawn.say(
         *(
             f"{one.name} stands beside the paper's {words(one.paper)}"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from analysis.papers.domains import figures
-from analysis.papers.domains.evidence import Domains
+from analysis.papers.domains.evidence import MAIN, Domains
 from analysis.papers.paper import Entry, Paper
 from analysis.papers.summary import Summary
 
@@ -28,8 +28,6 @@ FIGURES: Mapping[str, Entry] = {
     "table3": Entry("Table 3: what this scale cannot decide", LIMITS, figures.table_3, (*LADDERS, "rates")),
 }
 
-NAMES = ("digits 8×8", "Fashion-MNIST 7×7", "Fashion-MNIST 14×14", "Fashion-MNIST 28×28", "Python", "text")
-
 PAPER = Paper(
     title="Pictures, code and text, from our own runs",
     lede="The experiments of Henighan et al. (2020), “Scaling Laws for Autoregressive Generative Modeling”, on small "
@@ -38,11 +36,11 @@ PAPER = Paper(
     summary=Summary(
         claims={
             f"{name} of {domain} (Henighan et al., Table 1)": words.format(domain)
-            for domain in NAMES
             for name, words in (
                 ("alpha_C", "the loss of {} falls with C as fast"),
                 ("beta", "the best size of {} grows as fast with C"),
             )
+            for domain in MAIN
         },
         figures=("fig1", "fig2", "fig3", "fig4"),
     ),
