@@ -33,13 +33,15 @@ class Baselines:
     def of(cls, train: NDArray[np.uint8], test: NDArray[np.uint8], levels: int) -> "Baselines":
         """Pictures as levels, (picture, row, column)."""
         side = train.shape[1]
-        ones = np.zeros(train.shape, np.int64), np.zeros(test.shape, np.int64)
-        places = (np.broadcast_to(np.arange(side * side).reshape(side, side), x.shape) for x in (train, test))
-        context = left_up(train, levels), left_up(test, levels)
-        by_pixel = _cost(train, test, *context, levels).mean(0)
+        everywhere, pixel = np.zeros((1, 1), np.int64), np.arange(side * side).reshape(side, side)
+
+        def cost(of_train: NDArray[np.int64], of_test: NDArray[np.int64]) -> Array:
+            return _cost(train, test, of_train, of_test, levels)
+
+        by_pixel = cost(left_up(train, levels), left_up(test, levels)).mean(0)
         return cls(
-            float(_cost(train, test, *ones, levels).mean()),
-            float(_cost(train, test, *places, levels).mean()),
+            float(cost(everywhere, everywhere).mean()),
+            float(cost(pixel, pixel).mean()),
             float(by_pixel.mean()),
             by_pixel,
         )
@@ -66,12 +68,21 @@ def left_up(pixels: NDArray[np.uint8], levels: int) -> NDArray[np.int64]:
     return left * (levels + 1) + up
 
 
-def _cost(train, test, context, asked, levels: int) -> Array:
-    """-ln p of each test pixel, by how often its level follows its context in the training pictures."""
-    n = int(context.max(initial=0)) + 1
-    n = max(n, int(asked.max(initial=0)) + 1)
-    counts = np.bincount((context * levels + train).ravel(), minlength=n * levels).reshape(n, levels) + PRIOR
-    return -np.log(counts / counts.sum(1, keepdims=True))[asked, test]
+def _cost(
+    train: NDArray[np.uint8],
+    test: NDArray[np.uint8],
+    of_train: NDArray[np.int64],
+    of_test: NDArray[np.int64],
+    levels: int,
+) -> Array:
+    """-ln p of each test pixel, by how often its level follows its context in the training pictures.
+
+    Args:
+        of_train, of_test: the number of each pixel's context, of the shape of the pictures or one that broadcasts.
+    """
+    n = int(max(of_train.max(), of_test.max())) + 1
+    counts = np.bincount((of_train * levels + train).ravel(), minlength=n * levels).reshape(n, levels) + PRIOR
+    return -np.log(counts / counts.sum(1, keepdims=True))[np.broadcast_to(of_test, test.shape), test]
 
 
 def entropy(values: NDArray[np.uint8]) -> float:

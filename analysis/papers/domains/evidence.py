@@ -257,9 +257,8 @@ class Domains(Evidence):
         """What the row of Table 1 beside a domain says of a constant."""
         row = self._row(name)
         why = BYTE_TEXT if row == LANGUAGE else SMALL
-        without = ", both without a floor" if row == LANGUAGE and column != "N_opt" else ""
-        return Claim(f"{constant} of {name}", TABLE_1, printed(row, column)[place], enough=enough, above=why, below=why,
-                     note=f"the paper's is of {words(row)}{without}")  # fmt: skip
+        value = printed(row, column)[place]
+        return Claim(f"{constant} of {name}", TABLE_1, value, enough=enough, above=why, below=why)
 
     # --- nats of a whole picture, beside Table 3
 
@@ -324,7 +323,7 @@ class Domains(Evidence):
 
     def _captions(self, source: str, after: Table, without: Table) -> Captions:
         tables = [one.where(one["tokens"] == one["tokens"].max(), "shorter") for one in (without, after)]
-        sizes = np.intersect1d(*(one["params"] for one in tables))
+        sizes = np.intersect1d(tables[0]["params"], tables[1]["params"])
         if not len(sizes):
             raise Undecided(f"no size of {source} was trained with captions and without")
         each = [[PICTURE * one["loss"][one["params"] == n] for n in sizes] for one in tables]

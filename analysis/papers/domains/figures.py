@@ -11,7 +11,7 @@ from analysis import digits
 from analysis.page.canvas import GREY, STYLE, fitted_line, panels
 from analysis.papers.claim import MISSING
 from analysis.papers.domains.evidence import Captions, Domain, Domains, printed, words
-from analysis.papers.drawing import LAW, OTHER, beside, dots, fixed_limits, level, logarithmic, symbol, tints
+from analysis.papers.drawing import LAW, OTHER, across, beside, dots, fixed_limits, level, logarithmic, symbol, tints
 from analysis.papers.drawn import Drawn
 
 COLUMNS = 3  # panels side by side
@@ -38,12 +38,10 @@ def figure_1(evidence: Domains, drawn: Drawn) -> None:
                 best = one.best
                 axis.plot(best["flops"], best["loss"], ls="", marker="o", ms=8, mfc="none", mec=LAW, mew=0.9, zorder=6)
                 law = one.compute_law
-                x = np.geomspace(*axis.get_xlim(), 60)
+                x = across(axis, 60)
                 with fixed_limits(axis):
                     fitted_line(axis, x, law, [x], LAW, runs=best["flops"])
                     axis.axhline(law.constants["L_inf"], color=GREY, lw=0.8, dashes=(4, 3))
-        for axis in axes[len(domains) :]:
-            axis.set_visible(False)
         _sizes(drawn, domains)
     drawn.points(rows)
     for one in domains:
@@ -86,11 +84,9 @@ def figure_2(evidence: Domains, drawn: Drawn) -> None:
                     axis.axhline(value, color=OTHER, lw=1.0, dashes=(4, 3), label=name)
                     axis.legend(loc="upper right")
                 law = one.size_law
-                x = np.geomspace(*axis.get_xlim(), 60)
+                x = across(axis, 60)
                 with fixed_limits(axis):
                     fitted_line(axis, x, law, [x], LAW, runs=runs["params"])
-        for axis in axes[len(domains) :]:
-            axis.set_visible(False)
     drawn.points(rows)
 
 
@@ -130,8 +126,6 @@ def figure_3(evidence: Domains, drawn: Drawn) -> None:
                     axis.plot(x, found.params(x), color=LAW, lw=1.1)
                     axis.plot(x, middle[1] * (x / middle[0]) ** beta, color=GREY, lw=1.0, dashes=(5, 3))
                 axis.set_ylabel("Best N")
-        for axis in axes[len(domains) :]:
-            axis.set_visible(False)
     drawn.points(rows)
 
 
@@ -140,32 +134,27 @@ def figure_4(evidence: Domains, drawn: Drawn) -> None:
     picture, row after row, and of code along its window."""
     pictures, texts = evidence.pictures, [one for one in evidence.domains.values() if not one.pictures]
     rows, told = [], []
+    along = [*pictures, *texts[:1]]
+    columns = max(len(along), 2)
     with rc_context(STYLE):
-        n = max(len(pictures), 2)
-        drawn.figure, axes = panels(2 * n, rows=2, legend=False, height=3.2)
-        for axis in axes:
-            axis.set_visible(False)
-        for k, one in enumerate(pictures):
-            axes[k].set_visible(True)
-            with drawn.panel(axes[k], one.name, f"loss by pixel of {one.name}"):
+        drawn.figure, axes = panels(2 * columns, rows=2, legend=False, height=3.2)
+        for axis, one in zip(axes, pictures, strict=False):
+            with drawn.panel(axis, one.name, f"loss by pixel of {one.name}"):
                 places = evidence.by_place(one)
                 pixels = places[: one.side**2].reshape(one.side, one.side)
-                axes[k].imshow(pixels, cmap="viridis_r", interpolation="nearest")
-                axes[k].grid(False)
-                axes[k].set_xticks([])
-                axes[k].set_yticks([])
-                rows += [{"domain": one.name, "place": p + 1, "loss": v} for p, v in enumerate(places)]
-                told.append((one, places[: one.side**2]))
+                axis.imshow(pixels, cmap="viridis_r", interpolation="nearest")
+                axis.grid(False)
+                axis.set_xticks([])
+                axis.set_yticks([])
                 drawn.say(_columns(one, pixels), f"The separator that ends a picture costs {places[-1]:.2g} nats")
-        for k, (one, places) in enumerate(told[:n]):
-            _along(axes[n + k], one.name, places)
-        for one in texts[:1]:
-            with drawn.part(f"loss by place of {one.name}"):
+        for axis, one in zip(axes[columns:], along, strict=False):
+            with drawn.panel(axis, one.name, f"loss by place of {one.name}"):
                 places = evidence.by_place(one)
                 rows += [{"domain": one.name, "place": p + 1, "loss": v} for p, v in enumerate(places)]
-                told.append((one, places))
-                if len(told) <= n:
-                    _along(axes[n + len(told) - 1], one.name, places)
+                told.append((one, places[: one.side**2] if one.pictures else places))
+                _along(axis, places)
+        for axis in (*axes[len(pictures) : columns], *axes[columns + len(along) :]):
+            axis.remove()
     drawn.points(rows)
     for one, places in told:
         share = explained(places)
@@ -184,9 +173,7 @@ def explained(places: np.ndarray) -> float:
     return float(1 - (y - slope * x - middle).var() / y.var())
 
 
-def _along(axis: Axes, name: str, places: np.ndarray) -> None:
-    axis.set_visible(True)
-    axis.set_title(name)
+def _along(axis: Axes, places: np.ndarray) -> None:
     axis.plot(np.arange(1, len(places) + 1), places, color="#1d2433", lw=0.9)
     axis.set_xscale("log")
     axis.set_xlabel("Place")
@@ -299,7 +286,11 @@ def table_1(evidence: Domains, drawn: Drawn) -> None:
     drawn.say(
         *(
             f"{one.name} stands beside the paper's {words(one.paper)}"
-            + (": one token a pixel here, three there" if one.pictures else ", of which no floor could be fitted there")
+            + (
+                ": one token a pixel here, three there"
+                if one.pictures
+                else ", of which no floor could be fitted there: both exponents are without one"
+            )
             for one in evidence.domains.values()
         )
     )
@@ -352,7 +343,7 @@ def table_3(evidence: Domains, drawn: Drawn) -> None:
 
 
 def _grid(n: int):
-    return panels(n, rows=-(-n // COLUMNS), height=3.4) if n > COLUMNS else panels(max(n, 2), height=3.6)
+    return panels(n, rows=-(-n // COLUMNS), height=3.4)
 
 
 def _rows(one: Domain, names: Sequence[str], longest: bool = False) -> list[dict]:
