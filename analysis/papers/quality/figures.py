@@ -162,8 +162,8 @@ def figure_3(evidence: Quality, drawn: Drawn) -> None:
 
 def figure_4(evidence: Quality, drawn: Drawn) -> None:
     """Left: held-out loss over the share of a pool that a filter keeps, which is then read as often as the tokens ask
-    for, by the tokens trained; broken, the share of the pool that is clean. Right: the share that is best, over the
-    tokens, with 95 % intervals."""
+    for, by the tokens trained; lines, the means over seeds. Right: the share that is best, over the tokens, with
+    95 % intervals."""
     found = evidence.filters
     table = found.table
     drawn.points(
