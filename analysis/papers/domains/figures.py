@@ -22,7 +22,7 @@ NOT_TOLD = 0.5  # of the variance of ln loss: less is no power law of the positi
 def figure_1(evidence: Domains, drawn: Drawn) -> None:
     """Loss over compute C = 6ND of all runs of each domain, colour: the size; the best size at each compute is ringed
     where it lies between a smaller and a larger one, and the line is L_inf + (C_0/C)^alpha through these, dashed beyond
-    them, with its floor."""
+    them."""
     drawn.tell(*(evidence.alpha_C(name) for name in evidence.names))
     domains = list(evidence.domains.values())
     rows = []
@@ -41,7 +41,6 @@ def figure_1(evidence: Domains, drawn: Drawn) -> None:
                 x = across(axis, 60)
                 with fixed_limits(axis):
                     fitted_line(axis, x, law, [x], LAW, runs=best["flops"])
-                    axis.axhline(law.constants["L_inf"], color=GREY, lw=0.8, dashes=(4, 3))
         _sizes(drawn, domains)
     drawn.points(rows)
     for one in domains:
@@ -82,7 +81,7 @@ def figure_2(evidence: Domains, drawn: Drawn) -> None:
                 axis.set_ylabel(one.unit.capitalize())
                 for name, value in levels.items():
                     axis.axhline(value, color=OTHER, lw=1.0, dashes=(4, 3), label=name)
-                    axis.legend(loc="upper right")
+                    axis.legend(loc="lower left")
                 law = one.size_law
                 x = across(axis, 60)
                 with fixed_limits(axis):
@@ -115,7 +114,7 @@ def figure_3(evidence: Domains, drawn: Drawn) -> None:
                 found = one.allocation
                 C, N = (np.array([getattr(p, name) for p in found.points]) for name in ("flops", "params"))
                 rows += [{"domain": one.name, "flops": c, "params": n} for c, n in zip(C, N, strict=True)]
-                logarithmic(axis, C, "flops", N, write=digits.ten, write_y=digits.short)
+                logarithmic(axis, C, "flops", N, write=digits.ten, write_y=digits.short, most=4)
                 dots(axis, C, N, ["#1d2433"] * len(C), ms=4.5)
                 x = np.geomspace(C.min(), C.max(), 40)
                 beta = printed(one.paper, "N_opt")[1]
@@ -130,7 +129,7 @@ def figure_3(evidence: Domains, drawn: Drawn) -> None:
 
 
 def figure_4(evidence: Domains, drawn: Drawn) -> None:
-    """Loss by the place of a pixel in the largest longest runs, nats; dark is little. Below, the same along the
+    """Loss by the place of a pixel in the largest longest runs, nats; dark is much. Below, the same along the
     picture, row after row, and of code along its window."""
     pictures, texts = evidence.pictures, [one for one in evidence.domains.values() if not one.pictures]
     rows, told = [], []
@@ -174,9 +173,9 @@ def explained(places: np.ndarray) -> float:
 
 
 def _along(axis: Axes, places: np.ndarray) -> None:
-    axis.plot(np.arange(1, len(places) + 1), places, color="#1d2433", lw=0.9)
-    axis.set_xscale("log")
-    axis.set_xlabel("Place")
+    at = np.arange(1, len(places) + 1)
+    logarithmic(axis, at, "Place", most=5)
+    axis.plot(at, places, color="#1d2433", lw=0.9)
     axis.set_ylabel("Nats")
 
 
@@ -206,8 +205,9 @@ def figure_5(evidence: Domains, drawn: Drawn) -> None:
                 x = np.concatenate([table[column] for table, _ in tables])
                 y = np.concatenate([table["loss"] for table, _ in tables])
                 logarithmic(
-                    axis, x, column if axis is left else SIZE, y, write=digits.ten if axis is left else digits.short
-                )
+                    axis, x, column if axis is left else SIZE, y,
+                    write=digits.ten if axis is left else digits.short, most=4 if axis is left else 8,
+                )  # fmt: skip
                 for k, (one, (table, law)) in enumerate(zip(texts, tables, strict=True)):
                     axis.plot(table[column], table["loss"], ls="", **symbol(k))
                     line = np.geomspace(x.min(), x.max(), 40)
