@@ -8,8 +8,9 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 
 from analysis import digits
+from analysis.fit.estimate import Fit
 from analysis.page.canvas import GREY, STYLE, fitted_line, panels
-from analysis.papers.claim import MISSING
+from analysis.papers.claim import MISSING, Undecided
 from analysis.papers.domains.evidence import Captions, Domain, Domains, printed, words
 from analysis.papers.drawing import LAW, OTHER, across, beside, dots, fixed_limits, level, logarithmic, symbol, tints
 from analysis.papers.drawn import Drawn
@@ -31,16 +32,14 @@ def figure_1(evidence: Domains, drawn: Drawn) -> None:
         for axis, one in zip(axes, domains, strict=False):
             runs = one.runs
             rows += _rows(one, ("run", "params", "tokens", "flops", "seed", "loss"))
-            with drawn.panel(axis, one.name, f"L(C) of {one.name}"):
+            with drawn.panel(axis, one.name):
                 logarithmic(axis, runs["flops"], "flops", runs["loss"], write=digits.ten)
                 _dots(axis, one, "flops")
                 axis.set_ylabel(one.unit.capitalize())
-                best = one.best
-                axis.plot(best["flops"], best["loss"], ls="", marker="o", ms=8, mfc="none", mec=LAW, mew=0.9, zorder=6)
-                law = one.compute_law
-                x = across(axis, 60)
-                with fixed_limits(axis):
-                    fitted_line(axis, x, law, [x], LAW, runs=best["flops"])
+                with drawn.part(f"L(C) of {one.name}"):
+                    C, loss = one.best["flops"], one.best["loss"]
+                    axis.plot(C, loss, ls="", marker="o", ms=8, mfc="none", mec=LAW, mew=0.9, zorder=6)
+                    _law(axis, one.compute_law, C)
         _sizes(drawn, domains)
     drawn.points(rows)
     for one in domains:
@@ -75,18 +74,25 @@ def figure_2(evidence: Domains, drawn: Drawn) -> None:
                     shown.append(found.left_up)
                     _say_levels(drawn, one, found.unigram, found.position, found.left_up)
             rows += [row | levels for row in _rows(one, ("run", "params", "tokens", "seed", "loss"), longest=True)]
-            with drawn.panel(axis, one.name, f"L(N) of {one.name}"):
+            with drawn.panel(axis, one.name):
                 logarithmic(axis, runs["params"], SIZE, shown)
                 dots(axis, runs["params"], runs["loss"], ["#1d2433"] * len(runs), runs=runs["run"].tolist(), ms=4)
                 axis.set_ylabel(one.unit.capitalize())
                 for name, value in levels.items():
                     axis.axhline(value, color=OTHER, lw=1.0, dashes=(4, 3), label=name)
                     axis.legend(loc="lower left")
-                law = one.size_law
-                x = across(axis, 60)
-                with fixed_limits(axis):
-                    fitted_line(axis, x, law, [x], LAW, runs=runs["params"])
+                with drawn.part(f"L(N) of {one.name}"):
+                    _law(axis, one.size_law, runs["params"])
     drawn.points(rows)
+
+
+def _law(axis: Axes, law: Fit, runs: np.ndarray) -> None:
+    """The line of a law, where the runs tell it."""
+    if not law.sound:
+        raise Undecided(f"the law is doubtful: {law.why}")
+    x = across(axis, 60)
+    with fixed_limits(axis):
+        fitted_line(axis, x, law, [x], LAW, runs=runs)
 
 
 def _say_levels(drawn: Drawn, one: Domain, unigram: float, position: float, left_up: float) -> None:
@@ -211,8 +217,9 @@ def figure_5(evidence: Domains, drawn: Drawn) -> None:
                 for k, (one, (table, law)) in enumerate(zip(texts, tables, strict=True)):
                     axis.plot(table[column], table["loss"], ls="", **symbol(k))
                     line = np.geomspace(x.min(), x.max(), 40)
-                    with fixed_limits(axis):
-                        fitted_line(axis, line, law, [line], symbol(k)["color"], runs=table[column])
+                    if law.sound:
+                        with fixed_limits(axis):
+                            fitted_line(axis, line, law, [line], symbol(k)["color"], runs=table[column])
                     rows += [
                         {"domain": one.name, column: a, "loss": b}
                         for a, b in zip(table[column], table["loss"], strict=True)
