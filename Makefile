@@ -13,6 +13,9 @@ cuda tpu: $(READY)
 quickstart: $(READY)
 	$(BIN)/scaling quickstart
 
+# Whatever the environment says, compiled modules are kept: tests start many processes, which would each compile them.
+test test-slow: export PYTHONDONTWRITEBYTECODE =
+
 test: $(READY)
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 

@@ -1,9 +1,11 @@
 """What several test files share."""
 
+import gc
 import importlib.metadata
 import importlib.util
 import os
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -24,10 +26,22 @@ QUICKLY = "--xla_backend_optimization_level=0" + EMITTERS  # for programs that h
 ROOM = 1.2e9  # bytes of a test process, above which it forgets its programs
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Before JAX is imported, for this process and for those that tests start."""
     if importlib.util.find_spec("libtpu") is None:  # the compiler for TPUs would read them too
         os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1" + EMITTERS)
+    if not hasattr(config, "workerinput"):  # what pytest-xdist starts has this process's folder
+        compiled = tempfile.TemporaryDirectory(prefix="compiled-")
+        config.add_cleanup(compiled.cleanup)
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled.name
+        os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays, and need not be searched for cycles again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -70,12 +84,10 @@ def papers() -> Mapping:
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory) -> Iterator[Path]:
-    """A cache folder of this session: tokens and compiled programs are made once, and the user's are left alone."""
+    """A cache folder of this session: tokens are made once, and the user's are left alone."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SCALING_CACHE", str(folder))
-        patch.setenv("JAX_COMPILATION_CACHE_DIR", str(folder / "compiled"))
-        patch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
         yield folder
 
 

@@ -184,6 +184,9 @@ def test_generations_are_trained_on_what_those_before_them_wrote(tmp_path, monke
     stream = {tokens: token_set.open_tokens(Path(folder)) for tokens, folder in whole.tokens.items()}
     assert len({one.manifest["tokenizer"]["hash"] for one in stream.values()}) == 1
     assert len({one.manifest["validation"]["fingerprint"] for one in stream.values()}) == 1
-    drawn = wanted.drawn_from(read(tmp_path / "study"))
+    (tmp_path / "study").rename(tmp_path / "moved")
+    begun = reproduction.wanted("collapse", "tiny", (), settings={"data.source": "python:stdlib"})
+    drawn = begun.drawn_from(read(tmp_path / "moved"))
+    assert drawn.planned == len(wanted.study.runs)
     assert all(one.figure is not None for one in drawn.drawn)
     assert len(drawn.drawn[0].data) == 9

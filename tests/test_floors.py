@@ -4,6 +4,7 @@ import ast
 import functools
 import graphlib
 import re
+from collections.abc import Iterator
 
 from conftest import ROOT
 
@@ -14,23 +15,25 @@ DRAWN = re.findall(r"^    floor: .+?  (.+)$", (ROOT / "docs" / "architecture.md"
 FLOORS = {name: -row for row, names in enumerate(DRAWN) for name in names.split()}
 
 
+@functools.cache
 def floor(module: str) -> int:
     """0 is the front door. Of the names that a module's own begins with, the longest counts."""
     return FLOORS[max((name for name in FLOORS if f"{module}.".startswith(f"{name}.")), key=len)]
 
 
-def nodes(tree: ast.AST):
+def statements(tree: ast.AST) -> Iterator[ast.AST]:
     """What is run: not what is there for the type checker alone."""
-    if not (isinstance(tree, ast.If) and "TYPE_CHECKING" in ast.unparse(tree.test)):
-        yield tree
-        for child in ast.iter_child_nodes(tree):
-            yield from nodes(child)
+    for name in ("body", "handlers", "orelse", "finalbody", "cases"):
+        for node in getattr(tree, name, ()):
+            if not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)):
+                yield node
+                yield from statements(node)
 
 
 @functools.cache
 def imported(module: str) -> set[str]:
     found = set()
-    for node in nodes(ast.parse((ROOT / MODULES[module]).read_text())):
+    for node in statements(ast.parse((ROOT / MODULES[module]).read_text())):
         if isinstance(node, ast.ImportFrom):
             names = [f"{node.module}.{a.name}" for a in node.names]
             found |= {name if name in MODULES else str(node.module) for name in names}

@@ -50,6 +50,7 @@ def test_a_session_writes_down_what_came_before_it(tmp_path):
     assert goodput._of_pack(pack, claims.data(pack)) == {}
 
 
+@pytest.mark.usefixtures("unoptimised")
 def test_training_tells_what_compiled_restored_and_saved(tiny, stream, tmp_path):
     run = dataclasses.replace(tiny, tokens=20 * tiny.batch_tokens)
     arguments = ([run], stream[:15_000], stream[15_000:], tmp_path)

@@ -225,7 +225,11 @@ def test_without_a_batch_scan_nothing_is_said_of_the_least_compute(evidence):
 
 
 @pytest.mark.parametrize(
-    "there", [(), ("grid",), ("data",), ("batch",), ("steps",), ("grid", "data"), ("grid", "batch")]
+    "there",
+    [
+        *((), ("grid",), ("data",), ("batch",), ("steps",)),
+        *(pytest.param(pair, marks=pytest.mark.slow) for pair in (("grid", "data"), ("grid", "batch"))),
+    ],
 )
 def test_no_figure_raises_for_want_of_an_experiment(evidence, there):
     some = Kaplan({name: evidence.experiments[name] for name in there})

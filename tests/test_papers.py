@@ -93,9 +93,11 @@ def test_its_page_has_the_figure_the_claims_and_a_verdict_on_each(skeleton, tmp_
     (drawn,) = skeleton.draw(skeleton.chosen(()), experiments)
     assert drawn.decided
     assert "and the paper's 0.0760" in drawn.sentences[0] or "the paper's 0.0760" in drawn.sentences[0]
+    drawn.find("it fell by -1 %")
     at = page.write(tmp_path, skeleton, [drawn], experiments, MADE)
     text = at.read_text(encoding="utf-8")
     assert skeleton.title in text
+    assert text.count("It fell by −1 %.") == 2  # what opens it, and the figure
     head, rest = text.split('<section id="summary">')[1].split("<nav>")
     assert "On ample data" not in rest
     assert "The loss falls as N" in head

@@ -206,7 +206,8 @@ def test_the_page_counts_what_is_decided(written):
 
 def test_one_figure_is_trained_drawn_and_not_trained_again(cache, monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
-    words = ("--budget", "tiny", "--only", "fig22", "--out", str(tmp_path / "mine"), *QUICK, "optim.clip=1.0")
+    here = ("--workers", "1", "--pack", "18", "--out", str(tmp_path / "mine"))
+    words = ("--budget", "tiny", "--only", "fig22", *here, *QUICK, "optim.clip=1.0")
     assert command(*words) == 0
     said = capsys.readouterr()
     assert "18 of 18 runs to train" in said.err

@@ -28,6 +28,7 @@ class Drawn:
         data: the points that are drawn.
         claims: for the table of constants.
         sentences: what agrees, what does not, and why (scale, data, vocabulary).
+        findings: those of them that the page opens with, beside its main claims.
         missing: by the reason why our runs cannot decide something, what that is; nothing for the whole figure.
         unmeasurable: those of these reasons for which it cannot be measured with such runs.
     """
@@ -39,6 +40,7 @@ class Drawn:
     data: Table = dataclasses.field(default_factory=lambda: Table({}, np.arange(0)))
     claims: list[Claim] = dataclasses.field(default_factory=list)
     sentences: list[str] = dataclasses.field(default_factory=list)
+    findings: list[str] = dataclasses.field(default_factory=list)
     missing: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     unmeasurable: set[str] = dataclasses.field(default_factory=set)
 
@@ -68,6 +70,12 @@ class Drawn:
     def say(self, *sentences: str) -> None:
         """Sentences; a capital letter and a full stop are seen to."""
         self.sentences += [sentence(digits.minus(text)) for text in sentences if text]
+
+    def find(self, *sentences: str) -> None:
+        """Sentences that the page opens with too."""
+        before = len(self.sentences)
+        self.say(*sentences)
+        self.findings += self.sentences[before:]
 
     def show(self, *claims: Claim) -> None:
         """Claims beside the paper's, without a sentence."""

@@ -126,11 +126,12 @@ def _models(runs: Table | None) -> str:
 
 
 def _summary(paper: Paper, drawn: Sequence[Drawn]) -> Markup:
-    """Sentences on the main claims, and their table; on all exponents, without a table, where none is a main one."""
+    """What the figures found, sentences on the main claims, and the table of these; on all exponents, without a table,
+    where none is a main one."""
     claims = [claim for one in drawn for claim in one.claims]
     stated = paper.summary.stated(claims)
     words = stated or {claim: claim.label for claim in claims if claim.independent}
-    sentences = summary.sentences(words)
+    sentences = [*(text for one in drawn for text in one.findings), *summary.sentences(words)]
     if not (sentences or stated):
         return Markup()
     said = tag("div", markup.bullets(map(_said, sentences)), class_="summary") if sentences else Markup()

@@ -86,7 +86,8 @@ class Wanted:
             InputError: none of these runs has a record, or the folder has no forecast, or a study beside has no run of
                 these experiments, or the text of another.
         """
-        experiments = split(records, _ids(self.members, records.configs))
+        wanted = self.grown(records)
+        experiments = split(records, _ids(wanted.members, records.configs))
         if not experiments:
             raise InputError(
                 f"{records.runs.source} has no run of budget {self.budget.name} with these settings yet; give the "
@@ -95,7 +96,7 @@ class Wanted:
         promised = None if forecasts is None else registry.read(forecasts)
         others = self._on_other_texts(records, beside)
         drawn = tuple(self._paper.draw(self.figures, experiments, promised, others))
-        return Reproduction(self, experiments, drawn, len(self.study.runs))
+        return Reproduction(wanted, experiments, drawn, len(wanted.study.runs))
 
     @property
     def _paper(self) -> Paper:

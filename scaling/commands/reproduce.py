@@ -93,7 +93,7 @@ def _reproduce(paper: str, args: argparse.Namespace) -> int:
         beside = _beside(wanted, args.beside)
     out = args.out or Path("studies") / f"{wanted.study.name}-{wanted.budget.name}"
     if args.draw:
-        _draw(_grown(wanted, out), read(out), beside)
+        _draw(wanted, read(out), beside)
         return 0
     refuse_on_a_cpu(wanted)
     wanted, left_out = wanted.trainable()

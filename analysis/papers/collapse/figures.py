@@ -50,7 +50,8 @@ def figure_1(evidence: Collapse, drawn: Drawn) -> None:
             sign = "up" if rise > 0 else "down"
             if abs(rise) < half:
                 sign = "not told from 0"
-            drawn.say(
+            say = drawn.find if t == max(temperatures) else drawn.say
+            say(
                 f"{ARMS[arm].capitalize()}, at temperature {t:g}: the loss of generation {own.generations} is "
                 f"{digits.percent(float(np.expm1(rise)), sign=True)} on the first's (± {digits.percent(half)}, {sign})"
             )

@@ -154,7 +154,8 @@ def figure_3(evidence: Quality, drawn: Drawn) -> None:
         with drawn.part(f"what the text is worth, {NAMES[role]}"):
             if ends is None:
                 raise Undecided("its loss, or that of the text as it is, lies within the noise of the law's floor")
-            drawn.say(
+            say = drawn.say if role == "own" else drawn.find
+            say(
                 f"{NAMES[role].capitalize()}, D tokens are worth {worth[0]:.2f} D of the text as it is "
                 f"({ends[0]:.2f} to {ends[1]:.2f})."
             )
