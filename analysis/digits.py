@@ -9,6 +9,7 @@ SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 NORMAL = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹−", "-0123456789-")
 MOST_DIGITS = 12  # of a number in a formula
 DECADES = 3.0  # ends of an interval further apart than this ratio are written to digits of their own
+DECIMALS = 6  # of a constant at most
 
 
 def short(x: float) -> str:
@@ -62,8 +63,12 @@ def plain(x: float, digits: int = 3) -> str:
     return minus(f"{x:.{max(digits - 1 - math.floor(math.log10(abs(x))), 0)}f}")
 
 
-def constant(value: float, low: float, high: float) -> tuple[str, str]:
-    """A constant to the digits that its interval supports, and the interval: ("0.354", "0.345 to 0.363")."""
+def constant(value: float, low: float, high: float, beside: float | None = None) -> tuple[str, str]:
+    """A constant to the digits that its interval supports, and the interval: ("0.354", "0.345 to 0.363").
+
+    Args:
+        beside: a number that the interval, as it is written, holds if it does: further decimals until it is so.
+    """
     width = (high - low) / 2
     even = math.isfinite(width) and width > 0 and (low < 0 or low * DECADES > high)
     if not even:
@@ -77,7 +82,14 @@ def constant(value: float, low: float, high: float) -> tuple[str, str]:
         figures = max(2, top + digits + 1)
         return ten(value, figures), f"{ten(low, figures)} to {ten(high, figures)}"
     decimals = max(digits, 0)
+    while beside is not None and decimals < DECIMALS and not _as_written(low, high, beside, decimals):
+        decimals += 1
     return minus(f"{value:.{decimals}f}"), minus(f"{low:.{decimals}f} to {high:.{decimals}f}")
+
+
+def _as_written(low: float, high: float, beside: float, decimals: int) -> bool:
+    """Whether an interval of so many decimals holds a number if the interval itself does."""
+    return (round(low, decimals) <= beside <= round(high, decimals)) == (low <= beside <= high)
 
 
 def value_of(text: str) -> float:

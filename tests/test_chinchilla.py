@@ -347,8 +347,10 @@ def test_an_N_to_a_power_divides_alpha_by_it_and_a_constant_added_to_N_moves_alp
     assert alpha_and_E(N - 4e7)[0] < 0.98 * law.alpha
 
 
-@pytest.mark.parametrize(("exponents", "reach", "bias"), [((0.34, 0.28), 2, 0.003), ((0.34, 0.28), 16, 0.041)])
-def test_a_centred_parabola_has_the_right_exponent_and_a_biased_intercept(exponents, reach, bias):
+@pytest.mark.parametrize(
+    ("exponents", "reach", "bias"), [((0.34, 0.28), 2, 0.003), ((0.34, 0.28), 16, 0.041), ((0.46, 0.15), 16, 0.23)]
+)
+def test_a_centred_parabola_has_the_right_exponent_and_too_few_tokens(exponents, reach, bias):
     """Czech et al. (2026, arXiv 2603.22339): the parabola over all sizes of a grid, without noise."""
     law = Chinchilla(1.69, 406.4, 410.7, *exponents)
     C = np.geomspace(1e18, 1e22, 5)
@@ -360,7 +362,7 @@ def test_a_centred_parabola_has_the_right_exponent_and_a_biased_intercept(expone
         found.append(at)
     slope = np.polyfit(np.log(C), found, 1)[0]
     assert slope == pytest.approx(law.beta / (law.alpha + law.beta), abs=1e-3)
-    assert np.abs(np.expm1(np.mean(found - np.log(best.params)))) == pytest.approx(bias, rel=0.35)
+    assert -np.expm1(np.mean(np.log(best.params) - found)) == pytest.approx(bias, rel=0.25)
 
 
 def test_the_parameters_of_table_A9_are_as_far_from_the_textbook_count_as_schaeffer_says():

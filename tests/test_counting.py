@@ -82,6 +82,13 @@ def test_pearce_and_songs_exponents_over_kaplans_sizes(law, without, counted):
         assert np.polyfit(np.log(C), np.log(N), 1)[0] == pytest.approx(exponent, abs=1e-3)
 
 
+@pytest.mark.parametrize(("law", "power"), [(HOFFMANN, -0.066), (REFIT, -0.069)])
+def test_a_power_of_compute_without_a_floor_falls_over_kaplans_sizes_as_pearce_and_song_simulate(law, power):
+    D = counting.best_tokens(PEARCE, law, KAPLANS_SIZES, count=0, worth=1)
+    loss = law(PEARCE.counted(KAPLANS_SIZES, 1), D)
+    assert np.polyfit(np.log(6 * KAPLANS_SIZES * D), np.log(loss), 1)[0] == pytest.approx(power, abs=1.5e-3)
+
+
 def test_pearce_and_songs_embeddings_are_those_of_their_vocabulary_and_shape():
     assert Family.of_aspect(32_000, 39.2).omega == pytest.approx(PEARCE.omega, rel=3e-4)
 
@@ -106,11 +113,15 @@ def test_the_closed_form_is_the_best_size(count):
     np.testing.assert_allclose(slope[1:-1], found[1:-1], atol=0.02)
 
 
-@pytest.mark.parametrize(("warmup", "exponent"), [(0, 0.473), (1e5, 0.509), (3e5, 0.555), (6e5, 0.597), (1.2e6, 0.640)])
-def test_a_longer_warm_up_raises_the_exponent(warmup, exponent):
-    C = np.geomspace(1e11, 3e13, 6)
-    best = counting.best_sizes(Family.of_depth(2048, 2), EQUAL, C, count=1, worth=0.5, warmup=warmup)
-    assert np.polyfit(np.log(C), np.log(best.params), 1)[0] == pytest.approx(exponent, abs=0.02)
+@pytest.mark.parametrize(
+    ("warmup", "counted", "without"),
+    [(0, 0.473, 0.674), (1e5, 0.509, 0.689), (3e5, 0.555, 0.718), (6e5, 0.597, 0.737), (1.2e6, 0.640, 0.764)],
+)
+def test_a_longer_warm_up_raises_the_exponent_under_either_count(warmup, counted, without):
+    """Over budgets of 1e11 to 3e13 FLOP with the head, and those without it between which the same runs have minima."""
+    for count, exponent, C in ((1, counted, np.geomspace(1e11, 3e13, 6)), (0, without, np.geomspace(2e10, 1e13, 6))):
+        best = counting.best_sizes(Family.of_depth(2048, 2), EQUAL, C, count=count, worth=0.5, warmup=warmup)
+        assert np.polyfit(np.log(C), np.log(best.params), 1)[0] == pytest.approx(exponent, abs=0.02)
 
 
 def test_progress_is_the_summed_rate():

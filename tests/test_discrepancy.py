@@ -111,14 +111,19 @@ def test_the_page_has_four_figures_and_a_table_and_every_number_beside_it(drawn)
     assert {step.told for step in STEPS} <= {constant["name"] for constant in constants}
 
 
-def test_the_exponents_follow_from_the_points_beside_the_page_by_plain_numpy(drawn):
+def test_the_exponents_and_the_paired_gaps_follow_from_the_points_beside_the_page_by_plain_numpy(drawn):
     found, path = drawn
     rows = np.genfromtxt(path.parent / "fig4.csv", delimiter=",", names=True, dtype=None, encoding="utf-8")
     claims = {claim.name: claim.ours for one in found for claim in one.claims}
-    for at in (*WALK, WARM_FIRST):
+    slopes = {}
+    for at in (*WALK, WARM_FIRST, TUNED_WITHOUT):
         own = rows[(rows["arm"] == at.arm) & (rows["count"] == at.count.value)]
-        slope = np.polyfit(np.log(own["flops"]), np.log(own["params"]), 1)[0]
-        assert claims[f"a, {at.told}"] == pytest.approx(slope, abs=1e-9)
+        slopes[at] = np.polyfit(np.log(own["flops"]), np.log(own["params"]), 1)[0]
+        assert claims.get(f"a, {at.told}", slopes[at]) == pytest.approx(slopes[at], abs=1e-9)
+    gaps = [step for step in STEPS if {step.before, step.after} <= set(slopes)]
+    assert len(gaps) == 8
+    for step in gaps:
+        assert claims[step.told] == pytest.approx(slopes[step.after] - slopes[step.before], abs=1e-9)
 
 
 def test_readings_before_the_onset_of_context_use_are_left_out_and_counted(clean, drawn):

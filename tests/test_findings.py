@@ -408,6 +408,12 @@ def test_constants_are_written_to_the_digits_of_their_interval(value, low, high,
     assert digits.constant(value, low, high) == said
 
 
+def test_an_interval_is_written_on_the_side_of_a_number_on_which_it_lies():
+    assert digits.constant(0.889, 0.7602, 1.023, beside=0.76) == ("0.8890", "0.7602 to 1.0230")
+    assert digits.constant(0.44, 0.395, 0.4965, beside=0.497)[1] == "0.395 to 0.496"
+    assert digits.constant(0.44, 0.395, 0.4965, beside=0.45)[1] == digits.constant(0.44, 0.395, 0.4965)[1]
+
+
 @pytest.mark.parametrize(
     ("x", "said"),
     [(999, "999"), (999.9, "1k"), (1536, "1.54k"), (2**20, "1.05M"), (1e9, "1B"), (1e21, "1e21"), (2.57e15, "2.57e15")],

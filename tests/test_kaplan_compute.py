@@ -168,8 +168,20 @@ def test_the_same_branches_counted_with_the_head_give_a_slower_growth_of_the_bes
     assert slopes[1] == pytest.approx(slopes[2], abs=0.05)
 
 
-def test_figure_1_says_how_far_both_losses_fall_over_the_sizes_that_both_have(evidence):
-    said = " ".join(PAPER.draw_one("fig1", evidence).sentences)
+@pytest.fixture(scope="module")
+def figure_1(evidence):
+    return PAPER.draw_one("fig1", evidence)
+
+
+def test_the_exponents_of_figure_1_are_slopes_of_its_points_by_plain_numpy(evidence, figure_1):
+    for panel, claim in (("N", evidence.alpha_N), ("D", evidence.alpha_D), ("C_min", evidence.alpha_C_min)):
+        own = figure_1.data["panel"] == panel
+        slope = np.polyfit(np.log(figure_1.data["x"][own]), np.log(figure_1.data["loss"][own]), 1)[0]
+        assert -slope == pytest.approx(claim.ours, rel=1e-6)
+
+
+def test_figure_1_says_how_far_both_losses_fall_over_the_sizes_that_both_have(evidence, figure_1):
+    said = " ".join(figure_1.sentences)
     ours, theirs = map(
         float, re.findall(r"From N = 6.14k to 519k our .* of ([\d.]+), the paper's by ([\d.]+)\.", said)[0]
     )

@@ -302,6 +302,13 @@ def test_alpha_B_has_one_interval_wherever_it_is_shown(evidence):
         assert evidence.alpha_B in PAPER.draw_one(name, evidence).claims
 
 
+def test_alpha_S_is_no_surer_than_the_critical_batches_that_S_min_is_made_of(evidence):
+    fit, claim = evidence.steps.fit, evidence.alpha_S
+    assert claim.half > (fit.intervals["alpha_S"][1] - fit.intervals["alpha_S"][0]) / 2
+    others = [law.alpha_S for law in evidence.steps_by_other_batches]
+    assert claim.span[0] <= min(others) < max(others) <= claim.span[1]
+
+
 def test_the_exponent_of_the_batch_is_no_surer_than_alpha_B(evidence):
     alpha_B, p_B = evidence.alpha_B, evidence.B_opt
     assert alpha_B.ours is not None

@@ -10,10 +10,11 @@ import pytest
 
 from analysis.papers.drawn import Drawn
 from analysis.papers.evidence import Evidence, Experiments
-from analysis.papers.kaplan import runs
+from analysis.papers.kaplan import depth, runs
 from analysis.papers.kaplan.claims import Kaplan
 from analysis.papers.kaplan.paper import PAPER
 from analysis.papers.kaplan.transfer import short_name
+from analysis.papers.kaplan.trend import Trend
 from analysis.records import Records
 
 
@@ -85,6 +86,14 @@ def test_depths_that_are_told_apart_in_no_count_decide_nothing():
     assert not found.decided
     assert "In neither count do the depths differ significantly" in said(found)
     assert found.figure is not None
+
+
+def test_a_count_that_splits_significantly_and_one_that_nearly_does_tell_nothing():
+    clear, nearly, none = (Trend(slope, slope - 0.01, slope + 0.01, 0, 0, 9) for slope in (0.014, 0.0072, 0.001))
+    assert not depth._splits(nearly, clear)
+    assert not depth._splits(clear, nearly)
+    assert "other way round" in depth._splits(none, clear)
+    assert "as in the paper" in depth._splits(clear, none)
 
 
 @pytest.mark.parametrize("deeper", [0.02, 0.05])

@@ -69,6 +69,30 @@ def test_the_multi_power_law_has_its_published_errors(curves, size):
     np.testing.assert_allclose(errors(law, curves, size)[:5], METRICS[size], atol=1.6e-5, rtol=5e-5)
 
 
+def cosine(steps, cycle, end=END):
+    """A cosine that is longer than the run, cut after so many updates."""
+    k = np.arange(WARMUP + 1, steps + 1)
+    after = end + (PEAK - end) / 2 * (1 + np.cos(np.pi * (k - WARMUP) / (cycle * steps - WARMUP)))
+    return np.append(PEAK * np.arange(1, WARMUP + 1) / WARMUP, after)
+
+
+@pytest.mark.parametrize(
+    ("size", "steps", "longer", "ends"),
+    [
+        (25, 24_000, (-0.0075, -0.0112, -0.0084, 0.0028, 0.0253), ()),
+        (25, 72_000, (-0.0035, -0.0028, 0.0049, 0.0213, 0.0512), ()),
+        (400, 72_000, (-0.0042, -0.0020, 0.0100, 0.0346, 0.0785), (0.034, 0.0072, -0.0039)),
+    ],
+)
+def test_the_multi_power_law_says_what_a_longer_cosine_and_another_end_cost(size, steps, longer, ends):
+    """Hoffmann et al. (2022) Figure A1 and footnote 9: cosines of 1.1 to 5 lengths; a last rate of 1/2, 1/5, 1/30."""
+    schedules = [cosine(steps, cycle) for cycle in (1, 1.1, 1.25, 1.5, 2, 5)]
+    schedules += [cosine(steps, 1, PEAK / part) for part in (2, 5, 30)[: len(ends)]]
+    law = of_schedules(Luo, Schedules.of(schedules))(*PUBLISHED[size])
+    loss = law(np.full(len(schedules), float(steps)), np.arange(1.0, len(schedules) + 1))
+    np.testing.assert_allclose(loss[1:] - loss[0], (*longer, *ends), atol=1.5e-4)
+
+
 @pytest.mark.parametrize(
     ("size", "constants", "found"),
     [

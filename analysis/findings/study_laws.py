@@ -155,7 +155,7 @@ def law_of_data(table: Table, draws: int) -> Finding:
         )
         if known > ample:
             why = (
-                f"a larger model would still do better on {known - ample} of {sets} data sets: the last doubling of N "
+                f"larger models would still do better on {known - ample} of {sets} data sets: the last doubling of N "
                 f"{_lowered(max(changes))}{' at most' if known > 1 else ''}"
             )
         return Finding(

@@ -45,6 +45,7 @@ from analysis.laws.kaplan import (
 )
 from analysis.laws.law import Law, constant
 from analysis.laws.quality import Subramanyam
+from analysis.laws.rewards import BestOfN, Reinforced
 from analysis.laws.surfaces import Farseer, QNorm, Rosenfeld
 from scaling import extensions
 from scaling.errors import InputError
@@ -54,6 +55,7 @@ __all__ = [
     "M3",
     "M4",
     "Abnar",
+    "BestOfN",
     "Chinchilla",
     "Clark",
     "Counted",
@@ -82,6 +84,7 @@ __all__ = [
     "Ludziejewski",
     "Muennighoff",
     "QNorm",
+    "Reinforced",
     "Rosenfeld",
     "SigmoidAccuracy",
     "Subramanyam",
@@ -124,6 +127,8 @@ LAWS: tuple[type[Law], ...] = (
     Rosenfeld,
     Farseer,
     Subramanyam,
+    BestOfN,
+    Reinforced,
     M3,
     M4,
     broken(0),

@@ -175,19 +175,21 @@ class Claim:
             return "undecided" if self.measurable else NOT_MEASURABLE
         if self.interval is None:
             return digits.plain(self.ours)
-        return "{} ({})".format(*digits.constant(self.ours, *self.interval))
+        return "{} ({})".format(*digits.constant(self.ours, *self.interval, self.paper))
 
     @property
     def parts(self) -> tuple[str, str]:
         """Our value and its interval, each "–" where it is not decided."""
         if self.ours is None or not self.decided:
             return "–", "–"
-        return (digits.plain(self.ours), "–") if self.interval is None else digits.constant(self.ours, *self.interval)
+        if self.interval is None:
+            return digits.plain(self.ours), "–"
+        return digits.constant(self.ours, *self.interval, self.paper)
 
     @property
     def remark(self) -> str:
         """Why it is not decided, and the note."""
-        return ". ".join(filter(None, (self.doubt, self.note)))
+        return ". ".join(filter(None, (self.doubt, capital(self.note) if self.doubt else self.note)))
 
     @property
     def lack(self) -> Undecided:

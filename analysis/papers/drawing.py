@@ -1,8 +1,8 @@
 """How the figures of papers are drawn: axes, marks, lines, legends, panels without an answer, the paper's own points.
 
-The range of an axis is that of our runs: points of the paper beyond it are not drawn. Where hardly any is left, they
-are brought to our height at one x that both have, which shows whether both fall alike; and where both share no x, the
-paper's exponent is drawn, as a line of that slope through the middle of our points.
+The range of an axis is that of our runs: points of the paper beyond it are not drawn. Where most of those over our x
+lie beyond it, all are brought to our height at one x that both have, which shows whether both fall alike; and where
+both share no x, the paper's exponent is drawn, as a line of that slope through the middle of our points.
 """
 
 import contextlib
@@ -35,6 +35,7 @@ PF_DAYS = 0.4  # inches above the panels that `pf_days` takes
 ONE_RATE = 0.01  # of the bytes per token: as far as those of one tokenizer differ from one part of a text to another
 BITS = 0.5  # inches at the right of the last panel that `bits_per_byte` takes
 LAYERS = ((2.2, (1, 0)), (1.6, (5, 2.5)), (1.4, (1.2, 1.6)), (1.2, (6, 2, 1.2, 2)))  # width, dashes
+FEW_DECADES = 2.0  # on a shorter axis of PF-days powers of ten alone would be one tick or two
 READ = 0.01  # of ln x: how closely the paper's points were read off
 FEWEST = 3  # points of the paper within our axes that show anything
 
@@ -79,7 +80,9 @@ def pf_days(axes: Axes) -> None:
     second = axes.secondary_xaxis(
         "top", functions=(lambda C: np.asarray(C) / PF_DAY, lambda days: np.asarray(days) * PF_DAY)
     )
-    log_axis(second.xaxis, across(axes, 40) / PF_DAY, digits.ten, ((1,),), 4)
+    days = across(axes, 40) / PF_DAY
+    decades = math.log10(days[-1] / days[0])
+    log_axis(second.xaxis, days, digits.ten, ((1,),) if decades > FEW_DECADES else ((1, 3), (1,)), 4)
     second.set_xlabel("PF-days")
 
 
@@ -286,7 +289,7 @@ def papers_curve(
     points: ArrayLike,
     exponent: float,
 ) -> Fall | None:
-    """The paper's points beside ours, in axes that are set: as they are where FEWEST of them lie within.
+    """The paper's points beside ours, in axes that are set: as they are where half of those over our x lie within.
 
     Else they are all moved by one factor, so that both curves meet at the largest x that they share: as L(x) / L(x_0)
     of both would be. Where they share too little, the paper's exponent is drawn.
@@ -301,7 +304,10 @@ def papers_curve(
     """
     their_x, their_y = np.asarray(points, float).T
     shared = fall(x, y, points)
-    if papers_points(axes, their_x, their_y):
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    heights = their_y[(left <= their_x) & (their_x <= right)]
+    inside = (low <= heights) & (heights <= high)
+    if 2 * inside.sum() >= len(heights) and papers_points(axes, their_x, their_y):
         _through(axes, their_x, their_y)
         return shared
     if shared is not None:

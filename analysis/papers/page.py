@@ -106,12 +106,22 @@ def page(paper: Paper, drawn: Sequence[Drawn], experiments: Experiments, made: M
     sections.append(("all", "All constants, and the runs", folds))
     opening = (
         tag("h1", paper.title),
-        tag("p", f"{paper.lede} at the budget {made.budget}{_models(joined_runs)}.", class_="lede"),
+        tag(
+            "p",
+            f"{paper.lede} at the budget {made.budget}{_models(joined_runs)}{_so_far(joined_runs, made)}.",
+            class_="lede",
+        ),
         _summary(paper, drawn),
         markup.joined(map(_leading, leading)),
     )
     links = [(one.name, one.short_title) for one in drawn] + [(id, title.partition(",")[0]) for id, title, _ in ends]
     return markup.document(paper.title, opening, sections, links, runs=joined_runs)
+
+
+def _so_far(runs: Table | None, made: Made) -> str:
+    """How many runs there are where some are still to be trained, as the end of a sentence."""
+    done = 0 if runs is None else len(runs)
+    return f": {done} of {made.planned} runs so far" if done < made.planned else ""
 
 
 def _models(runs: Table | None) -> str:

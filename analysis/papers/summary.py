@@ -69,10 +69,8 @@ def _listed(claims: Iterable[Claim], stated: Mapping[Claim, str]) -> str:
 
 def _numbers(claim: Claim) -> str:
     """Ours with its interval, and the paper's."""
-    assert claim.ours is not None
-    assert claim.interval is not None
     assert claim.paper is not None
-    value, interval = digits.constant(claim.ours, *claim.interval)
+    value, interval = claim.parts
     return f"{value}, {interval}; the paper {digits.plain(claim.paper)}"
 
 

@@ -28,6 +28,8 @@ COLUMNS: Mapping[str, str] = {
     "active_share": "share",
     "quality": "share",
     "granularity": "times",
+    "distance": "sqrt(nats)",
+    "gold": "standard deviations",
     "tokens": "tokens",
     "unique_tokens": "tokens",
     "epochs": "epochs",

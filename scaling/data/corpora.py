@@ -8,6 +8,7 @@ synthetic:...         a generated language of known entropy (`scaling.data.synth
 task:...              questions with their answers: sums, copies (`scaling.data.tasks`)
 images:SET[@PIXELS]   pictures, a token each pixel (`scaling.data.images`)
 glyphs:SET            glyphs after their Unicode names (`scaling.data.glyphs`)
+pairs:...             pairs of texts, the preferred one first (`scaling.data.pairs`)
 sample(STUDY/RUN, ..) what a trained model writes (`scaling.data.sampled`)
 RULE(SOURCE, ...)     another source, changed by a rule (`scaling.data.transformations`, `scaling.data.quality`)
 
@@ -21,6 +22,7 @@ from scaling.data import expressions, glyphs, images, mixture, quality, sampled
 from scaling.data.documents import Corpus
 from scaling.data.glyphs import GlyphCorpus
 from scaling.data.images import ImageCorpus
+from scaling.data.pairs import PairCorpus
 from scaling.data.python_sources import PythonCorpus
 from scaling.data.synthetic import SyntheticCorpus
 from scaling.data.tasks import TaskCorpus
@@ -32,6 +34,7 @@ from scaling.errors import InputError
 USAGE = (
     "python, python:stdlib, text:GLOB, tfds:NAME, synthetic:KEY=VALUE,..., task:KIND?KEY=VALUE, "
     "images:SET@PIXELS, glyphs:SET, "
+    "pairs:POLICY?KEY=VALUE, "
     "sample(STUDY/RUN, ...), RULE(SOURCE, ...), "
     "mix:SHARE*SOURCE+SHARE*SOURCE or tokens:ID"
 )
@@ -73,6 +76,8 @@ def open_corpus(source: str) -> Corpus:
             return ImageCorpus.of(source)
         case "glyphs":
             return GlyphCorpus.of(source)
+        case "pairs":
+            return PairCorpus.of(source)
     files = os.path.expanduser(source.partition("?field=")[0])
     if os.path.exists(files) or next(glob.iglob(files), None):
         hint = inside(source) if os.path.isdir(files) else source

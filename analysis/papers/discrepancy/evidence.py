@@ -4,11 +4,11 @@ import contextlib
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from analysis import recount, reference
+from analysis import digits, recount, reference
 from analysis.fit import fit
 from analysis.fit.estimate import Fit
 from analysis.laws import Counted
@@ -165,7 +165,10 @@ class Discrepancy(evidence.Evidence):
         if key not in self._best:
             self.readings(at.arm)  # or it says why there are none
             curves = self.arms[at.arm]
-            self._best[key] = _told(lambda: recount.best(curves, at.count, self.moves[at.arm].of(at.arm, curves)), at)
+            try:
+                self._best[key] = recount.best(curves, at.count, self.moves[at.arm].of(at.arm, curves))
+            except InputError as error:
+                raise Undecided(f"arm {at.arm}, {at.count}: {error}; {_there(curves)}") from None
         return self._best[key]
 
     def choices(self, at: Station) -> dict[str, float]:
@@ -221,11 +224,11 @@ class Discrepancy(evidence.Evidence):
         return measured(claim, lambda: self.law(*arms), "f")
 
 
-def _told(find: Callable[[], Best], at: Station) -> Best:
-    try:
-        return find()
-    except InputError as error:
-        raise Undecided(f"arm {at.arm}, {at.count}: {error}") from None
+def _there(curves: Arm) -> str:
+    """Which sizes of an arm have readings."""
+    N = [curve.N[Count.KAPLAN] for curve in curves]
+    sizes = f"N = {digits.short(min(N))}" + (f" to {digits.short(max(N))}" if len(N) > 1 else "")
+    return f"so far {len(N)} {digits.plural(len(N), 'size has', 'sizes have')} readings, {sizes}"
 
 
 def _fitted(tables: Sequence[Table]) -> Fit[Counted]:

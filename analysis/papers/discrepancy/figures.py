@@ -73,7 +73,8 @@ VOCABULARIES = np.geomspace(256, 16384, 40)
 
 def figure_1(evidence: Discrepancy, drawn: Drawn) -> None:
     """The exponent a of the best size in compute, from Kaplan's way to Hoffmann's, with 95 % intervals; dashed, the
-    warm-up is shortened before the head is counted. Red: what arithmetic has for f = 0.25 to 1, the line at 0.5."""
+    warm-up is shortened before the head is counted. Diamonds: Porian et al.'s. Red: what arithmetic has before anything
+    is trained, for f = 0.25 to 1, the line at 0.5."""
     claims = {at: evidence.exponent(at) for at in (*WALK, WARM_FIRST, ATTENTION)}
     _show(drawn, claims.values())
     drawn.show(*(evidence.step(step) for step in STEPS))
@@ -88,6 +89,9 @@ def figure_1(evidence: Discrepancy, drawn: Drawn) -> None:
         figure.subplots_adjust(left=0.08, right=0.98)
         for stations, new, look in ROUTES:
             _route(axes, evidence, [at for at in stations if at in known], [at for at in new if at in known], look)
+        for at in set(WALK) - set(known):
+            axes.annotate(UNDECIDED.replace(" ", "\n"), (PLACES[at], 0.02), xycoords=("data", "axes fraction"),
+                          ha="center", fontsize=7.5, color=GREY)  # fmt: skip
         for at in known:
             _predicted(axes, PLACES[at], [rows[at][f"predicted_f_{worth:g}"] for worth in WORTHS])
         _porian(axes)
@@ -160,7 +164,8 @@ def _published(axes: Axes) -> None:
 def _porian(axes: Axes) -> None:
     for at, place in PLACES.items():
         if (a := at.exponent) is not None:
-            colour, label = OTHER if at is WARM_FIRST else GREY, PORIANS if at is KAPLAN else ""
+            colour = OTHER if at is WARM_FIRST else GREY
+            label = {KAPLAN: PORIANS, WARM_FIRST: "theirs, the warm-up shortened first"}.get(at, "")
             axes.plot(place + 0.14, a, ls="", marker="D", ms=5, mfc="none", mec=colour, mew=1.0, label=label)
 
 
@@ -276,12 +281,12 @@ def _profiles(axes: Axes, best: Best) -> list[dict[str, Any]]:
     axes.plot(best.params, best.loss, ls="-", lw=1.0, marker="*", ms=8, color=INK, mec="white", mew=0.5, zorder=6,
               label=f"best size, exponent {best.a:.2f}")  # fmt: skip
     logarithmic(axes, [row["params"] for row in rows], f"N, {best.count}", [row["loss"] for row in rows])
-    for profile in (shown[0], shown[-1]):
+    for profile, below in ((shown[0], False), (shown[-1], True)):
         axes.annotate(f"{digits.ten(profile.flops)} FLOP", (np.exp(profile.x[-1]), np.exp(profile.y[-1])),
-                      xytext=(2, 5), textcoords="offset points", fontsize=7.5, ha="right",
-                      color=shades(profile.flops))  # fmt: skip
+                      xytext=(2, -6 if below else 5), textcoords="offset points", fontsize=7.5, ha="right",
+                      va="top" if below else "bottom", color=shades(profile.flops))  # fmt: skip
     low, high = axes.get_ylim()
-    axes.set_ylim(low / (high / low) ** 0.08, high)  # room for the legend
+    axes.set_ylim(low / (high / low) ** 0.12, high * (high / low) ** 0.06)  # room for the legend and what is written
     legend(axes, "lower left")
     return rows
 

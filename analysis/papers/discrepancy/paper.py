@@ -29,12 +29,12 @@ PAPER = Paper(
     summary=Summary(
         claims={
             "a, Kaplan's way (Table 1)": "counted and trained as by Kaplan et al. the best size grows as C^a",
-            "count the head (Table 1)": "counting the head lowers a",
-            "shorten the warm-up (Table 1)": "a short warm-up then lowers a",
-            "match the decay to each length (Table 1)": "a decay matched to each length lowers a a little",
-            "tune rate, batch and beta2 (Table 1)": "rate, batch and beta2 tuned for each size lower a once more",
+            "count the head (Table 1)": "counting the head lowers this exponent",
+            "shorten the warm-up (Table 1)": "a short warm-up then lowers it",
+            "match the decay to each length (Table 1)": "a decay matched to each length lowers it a little",
+            "tune rate, batch and beta2 (Table 1)": "rate, batch and beta2 tuned for each size lower it once more",
             "a, tuned by size (Table 1)": "after all of this the best size grows as C^a",
-            "all of it (Table 1)": "all of it together lowers a",
+            "all of it (Table 1)": "all of it together lowers the exponent",
             "f, both vocabularies (Pearce and Song (2024))": "a parameter of the head is worth as much as any other, "
             "f = 1",
         },

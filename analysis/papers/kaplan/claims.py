@@ -14,8 +14,9 @@ from numpy.typing import ArrayLike
 
 from analysis import reference
 from analysis.laws import KaplanND, KaplanNS
-from analysis.papers.claim import MISSING, Claim, Undecided
+from analysis.papers.claim import MISSING, Claim, Undecided, those
 from analysis.papers.kaplan.evidence import NEARLY, Efficient, Evidence
+from analysis.papers.kaplan.left_out import jackknife
 from analysis.papers.known import Known, measured
 from scaling.counts import PF_DAY
 
@@ -39,12 +40,17 @@ UNCONVERGED = (
 )
 ENDS = "runs on ample data that had not converged raise the asymptote and flatten the fit"
 EARLY = (
-    "losses fall by the warm-up and the decay too, the more the fewer the updates, and the law misses the curves most "
-    "where they are early; no one reason is established"
+    "S_min rests on B_crit(L), and the law misses the curves most where they are early and the warm-up still shows; no "
+    "one reason is established"
 )
 BELOW = "few tokens were trained, and the loss of the best sizes falls more slowly there"
 INHERITED = "it is made of alpha_N, alpha_S and alpha_B, and inherits what they are off by"
-FEW = "few sizes lie on the envelope, and N without the head is a small part of so small models"
+FEW = "few sizes lie on the envelope"
+SMALL = f"{FEW}, and N without the head is a small part of the smallest, which makes the best size grow faster"
+SHORT_WARMUP = (
+    f"{FEW}, and the warm-up takes N tokens where the paper's takes as many for all sizes, which keeps its best sizes "
+    "of little compute small"
+)
 ONE = "the batch is far below the critical one, so that C_min is nearly C: one measurement, which is judged once"
 QUOTIENT = "it is alpha_C_min / alpha_B along the best sizes, and inherits what they are off by"
 BEYOND = "at one PF-day, far beyond our runs"
@@ -60,6 +66,7 @@ def of_law(
     paper: str = "",
     divide: float = 1.0,
     over: str = "",
+    by_batches: bool = False,
     **more: Any,
 ) -> functools.cached_property[Claim]:
     """A constant of a law as a claim.
@@ -68,11 +75,14 @@ def of_law(
         attribute: of the law; its name where it is left out.
         paper: its name among the published constants; its own where it is left out.
         over: the column that the law is of, for an exponent whose interval is to be no narrower than the seeds make it.
+        by_batches: whether the law is of S_min, which is made of B_crit(L).
     """
 
     def claim(evidence: "Kaplan") -> Claim:
         wanted = Claim(name, source, reference.value(paper or name), **more)
         found = measured(wanted, lambda: find(evidence), attribute or name, divide)
+        if by_batches:
+            found = evidence.with_batches(found, attribute or name)
         if found.ours is None or not over:
             return found
         law = find(evidence)
@@ -101,13 +111,35 @@ class Kaplan(Evidence):
 
     # L(N, S_min)
     steps_alpha_N = of_law(
-        "alpha_N", "Table 3", lambda e: e.steps, paper="table3_alpha_N", enough=OF_LOSS, above=FAR, below=EARLY
+        "alpha_N",
+        "Table 3",
+        lambda e: e.steps,
+        by_batches=True,
+        paper="table3_alpha_N",
+        enough=OF_LOSS,
+        above=FAR,
+        below=EARLY,
     )
     alpha_S = of_law(
-        "alpha_S", "Table 3", lambda e: e.steps, paper="table3_alpha_S", enough=OF_STEPS, above=EARLY, below=EARLY
+        "alpha_S",
+        "Table 3",
+        lambda e: e.steps,
+        by_batches=True,
+        paper="table3_alpha_S",
+        enough=OF_STEPS,
+        above=EARLY,
+        below=EARLY,
     )
-    steps_N_c = of_law("N_c", "Table 3", lambda e: e.steps, paper="table3_N_c", unit="parameters")
-    S_c = of_law("S_c", "Table 3", lambda e: e.steps, paper="S_c_effective_Smin_axis", unit="updates", note=ON_AXIS)
+    steps_N_c = of_law("N_c", "Table 3", lambda e: e.steps, by_batches=True, paper="table3_N_c", unit="parameters")
+    S_c = of_law(
+        "S_c",
+        "Table 3",
+        lambda e: e.steps,
+        by_batches=True,
+        paper="S_c_effective_Smin_axis",
+        unit="updates",
+        note=ON_AXIS,
+    )
 
     # The loss over compute
     alpha_C_min = of_law(
@@ -160,6 +192,25 @@ class Kaplan(Evidence):
         ln_x = np.log(np.unique(np.asarray(x, float)))
         return claim.widened(SIGMAS * self.sigma / float(np.sqrt(np.sum((ln_x - ln_x.mean()) ** 2))))
 
+    def with_batches(self, claim: Claim, constant: str) -> Claim:
+        """A constant of L(N, S_min) with what B_crit(L) adds to its interval and range, which its own fit cannot know.
+
+        S_min = S / (1 + B_crit / B), and B_crit(L) is estimated. The interval by leaving out batches of its scan joins
+        that of the fit, in logarithms.
+        """
+        if claim.ours is None or claim.interval is None:
+            return claim
+        try:
+            left = [getattr(law, constant) for law in self.steps_without_batches]
+        except Undecided as error:
+            return claim.without(error)
+        half = math.hypot(math.log(claim.interval[1] / claim.interval[0]) / 2, jackknife(np.log(left)))
+        return dataclasses.replace(
+            claim,
+            interval=(claim.ours * math.exp(-half), claim.ours * math.exp(half)),
+            others=lambda: [*claim.others(), *(getattr(law, constant) for law in self.steps_by_other_batches)],
+        )
+
     @functools.cached_property
     def ratio(self) -> Claim:
         """The exponent of N^(alpha_N/alpha_D) / D."""
@@ -211,15 +262,23 @@ class Kaplan(Evidence):
             return lambda law: 1 / (1 / law.alpha_N + 1 / law.alpha_S + 1 / alpha_B)
 
         slow, value = self.steps.fit.derived(with_alpha_B(path.alpha_B)), path.alpha_C
-        ends = (1 / (1 / path.alpha_N + 1 / path.alpha_S + 1 / end) for end in self.alpha_B.interval)
-        half = math.hypot(float(slow.high - slow.value), max(abs(end - value) for end in ends))
+        left = zip(self.steps_without_batches, self.batches_left_out.laws, strict=True)
+        part = jackknife([with_alpha_B(batch.alpha_B)(law) for law, batch in left])
+        half = math.hypot(float(slow.high - slow.value), part)
         return dataclasses.replace(claim, ours=value, interval=(value - half, value + half))
 
     # --- the best N, B, S and D over C_min: Table 6
 
     @functools.cached_property
     def N_opt(self) -> Claim:
-        return self._share("N_opt exponent", "p_N", "params", above=FEW, below=FEW)
+        """Its other analyses: over the compute spent, and by the ends of branches under each count of N and C."""
+        found = self._share("N_opt exponent", "p_N", "params", above=SMALL, below=SHORT_WARMUP)
+
+        def others() -> list[float]:
+            along = those(lambda: self.fixed_batch.growth("params").law.p)
+            return [*found.others(), *along, *(best.a for counts in those(lambda: self.counts) for best in counts)]
+
+        return found if found.ours is None else dataclasses.replace(found, others=others)
 
     @functools.cached_property
     def B_opt(self) -> Claim:
@@ -240,7 +299,8 @@ class Kaplan(Evidence):
     def D_opt(self) -> Claim:
         """It follows: C_min = 3 N D at the batch B_crit, so that its exponent and that of N add to 1."""
         found = self.N_opt
-        claim = dataclasses.replace(found, name="D_opt exponent", paper=reference.value("p_D"), independent=False)
+        claim = dataclasses.replace(found, name="D_opt exponent", paper=reference.value("p_D"), independent=False,
+                                    above=found.below, below=found.above)  # fmt: skip
         if found.ours is None:
             return claim
         ends = found.interval and (1 - found.interval[1], 1 - found.interval[0])
@@ -251,7 +311,7 @@ class Kaplan(Evidence):
     @functools.cached_property
     def N_opt_fixed_batch(self) -> Claim:
         paper = reference.value("fixed_batch_N_opt_exponent")
-        claim = Claim("N_opt exponent, fixed batch", "Fig. 14", paper, enough=SHARE, above=FEW, below=FEW)
+        claim = Claim("N_opt exponent, fixed batch", "Fig. 14", paper, enough=SHARE, above=SMALL, below=SHORT_WARMUP)
         return self._one_measurement(self._along(claim, lambda: self.fixed_batch, "params"))
 
     @functools.cached_property

@@ -10,15 +10,16 @@ from matplotlib.axes import Axes
 
 from analysis import digits, kaplan_path, recount, reference
 from analysis.frontier import Optimum
-from analysis.laws.admission import DEEP
 from analysis.page import plots
 from analysis.page.canvas import GREY, INK, LABELS, LOSS, STYLE, fitted_line, panels, size_legend
 from analysis.papers.claim import MISSING, Claim, Undecided
 from analysis.papers.drawing import (
+    BITS,
     LAW,
     OTHER,
     PF_DAYS,
     POINTS,
+    bits_per_byte,
     by_run,
     dots,
     fixed_limits,
@@ -35,18 +36,20 @@ from analysis.papers.drawn import Drawn
 from analysis.papers.kaplan.claims import Kaplan
 from analysis.papers.kaplan.evidence import Efficient
 from analysis.papers.kaplan.needed import needed, widest
-from analysis.recount import Best, Count
+from analysis.recount import Best
 from analysis.table import Table
 from scaling.counts import PF_DAY
 from scaling.errors import InputError
 
-ROOM = 0.6  # of the range of a panel, above its points, for the legend
+ROOM = 0.15  # of the range of a panel, above its points, for the legend
 LOSSES = 120  # at which sizes are held against each other
 PARTS = (("params", "model size N", "#3f8f5b"), ("batch_crit", "batch B", OTHER), ("steps_min", "updates S", "#a86a12"))
 
 
 def figure_2(evidence: Kaplan, drawn: Drawn) -> None:
-    """Learning curves of all sizes over tokens and over compute."""
+    """Held-out losses along the constant rate of every trunk, in the colour of its size, a dot at its end: left over
+    tokens, right over compute, where black is the lowest of all curves.
+    """
     curves = evidence.grid_curves
     drawn.figure = figure = plots.learning_curves(curves, above=PF_DAYS)
     with rc_context(STYLE):
@@ -66,7 +69,9 @@ def figure_2(evidence: Kaplan, drawn: Drawn) -> None:
 
 
 def figure_3(evidence: Kaplan, drawn: Drawn) -> None:
-    """How growing compute is split over size, batch and updates along the best sizes."""
+    """Where C_min goes along the best sizes, from the smallest of our budgets on: by what factor N, the batch and the
+    updates have grown, one on the other.
+    """
     best = evidence.least_compute
     if len(best.points) < 2:
         raise Undecided("fewer than two sizes are best anywhere")
@@ -104,7 +109,9 @@ def figure_3(evidence: Kaplan, drawn: Drawn) -> None:
 
 
 def figure_13(evidence: Kaplan, drawn: Drawn) -> None:
-    """L(C) at a fixed batch, and L(C_min)."""
+    """The lowest losses over the compute spent at the grid's one batch (squares, blue) and over C_min (dots, red), the
+    power laws through them with their bands; pale: learning curves in the colour of their size; grey: the paper's.
+    """
     measured, predicted = evidence.alpha_C_min, evidence.alpha_C_min_predicted
     drawn.tell(evidence.alpha_C, evidence.C_c, measured, evidence.C_c_min, predicted)
     plain, shades, rows = evidence.grid_curves, evidence.shades, []
@@ -113,7 +120,7 @@ def figure_13(evidence: Kaplan, drawn: Drawn) -> None:
         ("flops_min", lambda: evidence.least_compute, LAW, "C_min", "o"),
     )
     with rc_context(STYLE):
-        drawn.figure, (axes,) = panels(1, above=PF_DAYS)
+        drawn.figure, (axes,) = panels(1, above=PF_DAYS, beyond=BITS)
         try:
             by_run(axes, evidence.compute_curves, "flops_min", shades=shades, alpha=0.3)
         except MISSING:  # of which the claims tell
@@ -138,6 +145,7 @@ def figure_13(evidence: Kaplan, drawn: Drawn) -> None:
         _papers_laws(axes, evidence)
         axes.set_ylabel(LOSS)
         pf_days(axes)
+        bits_per_byte(axes, evidence.grid)
         legend(axes)
         size_legend(drawn.figure, plain["params"], shades)
     drawn.points(rows)
@@ -224,7 +232,7 @@ def figure_14(evidence: Kaplan, drawn: Drawn) -> None:
             if "least" in found:
                 _growth_line(middle, found["least"], "steps_min", LAW)
         with drawn.panel(right, "Best size by what is counted", "what counting does to the best size"):
-            counts = _counts(evidence)
+            counts = evidence.counts
             _counts_panel(right, counts)
             drawn.points(
                 rows
@@ -235,13 +243,6 @@ def figure_14(evidence: Kaplan, drawn: Drawn) -> None:
                 ]
             )
             drawn.say(_by_count(counts))
-
-
-def _counts(evidence: Kaplan) -> list[Best]:
-    """N_opt(C) by the ends of the grid's branches under each count, from the same redrawn losses."""
-    curves = recount.arm(DEEP.admit(evidence.grid))
-    moves = recount.moves({"grid": curves}).of("grid", curves)
-    return [recount.best(curves, count, moves) for count in Count]
 
 
 def _counts_panel(axes: Axes, counts: Sequence[Best]) -> None:
@@ -308,7 +309,9 @@ def _growth_panel(axes: Axes, table: Table, y: str, letter: str, names: tuple[st
 
 
 def figure_15(evidence: Kaplan, drawn: Drawn) -> None:
-    """Where L(C_min) would fall below L(D) of the data that compute-efficient training uses."""
+    """The loss that the best sizes reach over C_min, dots and red, and, where L(D) is known, blue: L(D) of the data
+    that they use in one epoch. Where red would fall below blue the laws contradict each other.
+    """
     best = evidence.least_compute
     lower = best.loss.sure("L(C_min)")
     C = best.points["flops_min"]
@@ -322,14 +325,15 @@ def figure_15(evidence: Kaplan, drawn: Drawn) -> None:
         c, d = lower.fit.constants, upper.fit.constants
         at = kaplan_path.contradiction(c["C_c"] / PF_DAY, c["alpha_C"], d["D_c"], d["alpha_D"], D.y_1, D.p, N.y_1, N.p)
     except MISSING as error:
-        drawn.lacks(error)
+        if drawn.decided:  # else it was said of where they cross
+            drawn.lacks(error)
         at = upper = D = None
     far = float(at.flops) * PF_DAY if at is not None and drawn.decided else None
     # Where they cross is no claim of ours if it is undecided: then the laws are shown over our runs alone.
     x = np.geomspace(C.min(), float(C.max()) if far is None else max(float(C.max()), far) * 30, 120)
     shown = {"L_of_C_min": lower.fit.law(x)} | ({} if upper is None or D is None else {"L_of_D": upper.fit.law(D(x))})
     with rc_context(STYLE):
-        drawn.figure, (axes,) = panels(1, legend=False, above=PF_DAYS)
+        drawn.figure, (axes,) = panels(1, legend=False, above=PF_DAYS, beyond=BITS)
         logarithmic(axes, x, "flops_min", np.concatenate([*shown.values(), best.points["loss"]]), write=digits.ten)
         axes.plot(C, best.points["loss"], "o", color=INK, ms=4)
         axes.plot(x, shown["L_of_C_min"], color=LAW, label="L(C_min)", **layered(0))
@@ -341,6 +345,7 @@ def figure_15(evidence: Kaplan, drawn: Drawn) -> None:
             axes.annotate("they cross", (far, float(at.loss)), xytext=(6, 6), textcoords="offset points", fontsize=8)
         axes.set_ylabel(LOSS)
         pf_days(axes)
+        bits_per_byte(axes, evidence.grid)
         legend(axes)
     drawn.points({"flops_min": a} | {name: y[k] for name, y in shown.items()} for k, a in enumerate(x))
     drawn.say(*_crossing(at if far else None, float(C.max())))

@@ -12,8 +12,8 @@ from analysis.findings import shapes
 from analysis.fit import fit
 from analysis.fit.estimate import Fit
 from analysis.page.canvas import GREY, LOSS, STYLE, fitted_line, log_axis, log_y, margins, panels
-from analysis.papers.claim import Undecided
-from analysis.papers.drawing import beside, groups_legend, logarithmic, named, papers_curve, symbol
+from analysis.papers.claim import Undecided, those
+from analysis.papers.drawing import BITS, beside, bits_per_byte, groups_legend, logarithmic, named, papers_curve, symbol
 from analysis.papers.drawn import Drawn
 from analysis.papers.evidence import means
 from analysis.papers.kaplan import runs
@@ -35,7 +35,8 @@ SLIGHT = 0.01  # change of the transfer's ratio per doubling of the depth that i
 
 def figure_6(evidence: Kaplan, drawn: Drawn) -> None:
     """Loss against parameters, left with embeddings and right without, models of one depth joined; grey: the law of the
-    ladder's own depth with its interval; hollow: runs that ended before their model used its context.
+    ladder's own depth with its interval, and, right, the paper's points; hollow: runs that ended before their model
+    used its context.
 
     How far a model lies from that line is held against how much deeper it is than the ladder at its N: a line through
     all depths would follow the deeper ones part of the way.
@@ -43,7 +44,8 @@ def figure_6(evidence: Kaplan, drawn: Drawn) -> None:
     table = evidence.ladder
     names = ("run", "n_layer", "d_model", "params", "params_embed", "loss", "seed")
     drawn.points(named(table, names))
-    drawn.figure = _draw6(table)
+    largest = max(those(lambda: float(evidence.size.table["params"].max())), default=math.inf)
+    drawn.figure = _draw6(table, largest)
     deep = runs.deep(table)
     depths = np.unique(deep["n_layer"])
     if len(deep) < LEAST or len(depths) < 2:
@@ -54,7 +56,7 @@ def figure_6(evidence: Kaplan, drawn: Drawn) -> None:
     if np.ptp(_deeper(deep, ladder)) == 0 or np.ptp(_deeper(counted, ladder_counted)) == 0:
         raise Undecided(f"all models lie on one ladder, of {own}")
     without, with_embeddings, form = _lines(ladder, ladder_counted)
-    drawn.figure = _draw6(table, without, with_embeddings, f"L(N) of the ladder, {own}")
+    drawn.figure = _draw6(table, largest, without, with_embeddings, f"L(N) of the ladder, {own}")
     with_them = _per_doubling(counted, ladder_counted, with_embeddings)
     without_them = _per_doubling(deep, ladder, without)
     said = (
@@ -64,18 +66,25 @@ def figure_6(evidence: Kaplan, drawn: Drawn) -> None:
     )
     if with_them.flat and without_them.flat:
         raise Undecided(f"{said}. In neither count do the depths differ significantly")
-    drawn.say(f"{said}: {_splits(with_them, without_them)}.", _shallow(table, without))
+    splits = _splits(with_them, without_them)
+    drawn.say(f"{said}: {splits}." if splits else "", _shallow(table, without))
+    if not splits:
+        raise Undecided(f"{said}. One of them differs significantly from none, but is not twice the other")
 
 
 def _splits(with_them: Trend, without_them: Trend) -> str:
-    """Which count of N splits by depth, where one does."""
-    if not with_them.flat and (without_them.flat or abs(without_them.slope) < abs(with_them.slope) / 2):
+    """Which count of N splits by depth, at least one of which does: one is a line for all where its slope is less than
+    half the other's. Empty where that cannot be told.
+    """
+    if not with_them.flat and abs(without_them.slope) < abs(with_them.slope) / 2:
         return "the count with embeddings splits by depth, the one without is a line for all, as in the paper"
-    if not with_them.flat:
+    if not with_them.flat and not without_them.flat:
         return (
             "both counts split by depth, while the paper saw one line without embeddings; of two models of one N the "
             "deeper is the narrower, and Figure 5 shows what that costs"
         )
+    if without_them.flat or abs(with_them.slope) >= abs(without_them.slope) / 2:
+        return ""
     return (
         "the count without embeddings splits by depth and the one with them does not, the other way round than in the "
         "paper; what embeddings are worth, in parameters, would tell why"
@@ -145,10 +154,13 @@ def _name(group: int) -> str:
     return f"> {DEEPEST}" if group > DEEPEST else str(group)
 
 
-def _draw6(table: Table, without: Fit | None = None, with_embeddings: Fit | None = None, label: str = "") -> Figure:
+def _draw6(
+    table: Table, largest: float, without: Fit | None = None, with_embeddings: Fit | None = None, label: str = ""
+) -> Figure:
+    """Both counts; the paper's points meet ours at sizes up to `largest`, the most that had converged."""
     groups = sorted({_group(n) for n in table["n_layer"]})
     with rc_context(STYLE):
-        figure, grid = panels(2)
+        figure, grid = panels(2, beyond=BITS)
         for axes, column, law in zip(grid, ("params_embed", "params"), (with_embeddings, without), strict=True):
             shown = table.where(table[column] > 0, "no layer: no place on the axis of N")
             x, y = shown[column], shown["loss"]
@@ -162,7 +174,7 @@ def _draw6(table: Table, without: Fit | None = None, with_embeddings: Fit | None
                 fitted_line(axes, line, law, [line], GREY, label=label)
             logarithmic(axes, x, "params", y)
             if column == "params":
-                deep = shown.where(shown["n_layer"] >= 2, "off the line")
+                deep = shown.where((shown["n_layer"] >= 2) & (shown["params"] <= largest), "off the line")
                 papers_curve(
                     axes, deep["params"], deep["loss"], reference.points("fig1_L_of_N"), -reference.value("alpha_N")
                 )
@@ -172,6 +184,7 @@ def _draw6(table: Table, without: Fit | None = None, with_embeddings: Fit | None
                 axes.set_xlabel("Parameters with embeddings")
                 axes.set_title("Parameters with embeddings")
         grid[0].set_ylabel(LOSS)
+        bits_per_byte(grid[1], table)
         beside(figure, [(_name(group), symbol(k, lw=0)) for k, group in enumerate(groups)], "Layers")
         return figure
 

@@ -17,7 +17,7 @@ from analysis.isoflop import akima_minima
 from analysis.kaplan_path import KaplanPath
 from analysis.page.canvas import GREY, LABELS, LOSS, STYLE, panels
 from analysis.papers.claim import Undecided
-from analysis.papers.drawing import LAW, beside, dots, legend, logarithmic, tints
+from analysis.papers.drawing import BITS, LAW, beside, bits_per_byte, dots, legend, logarithmic, tints
 from analysis.papers.drawn import Drawn, points
 from analysis.papers.kaplan.claims import Kaplan
 from analysis.papers.kaplan.left_out import jackknife
@@ -36,8 +36,8 @@ MORE = digits.percent(EXTRA - 1)
 
 
 def figure_11(evidence: Kaplan, drawn: Drawn) -> None:
-    """Loss against N at fixed C_min, of the main grid, and at fixed S_min, of runs near the critical batch; lines by
-    L(N, S_min).
+    """Loss against N, left at fixed C_min, of the main grid, and right at fixed S_min, of runs near the critical batch,
+    a colour each; lines by L(N, S_min).
     """
     # Where L(N, S_min) is doubtful the measured losses stand alone.
     predict: dict[str, Callable[[Array, float], Array]] = {}
@@ -45,7 +45,7 @@ def figure_11(evidence: Kaplan, drawn: Drawn) -> None:
         predict = {"flops_min": evidence.path.loss_at, "steps_min": evidence.steps.fit.law}
     rows = []
     with rc_context(STYLE):
-        drawn.figure, (left, right) = panels(2, legend=False)
+        drawn.figure, (left, right) = panels(2, legend=False, beyond=BITS)
         for axes, column, find, title, shape in (
             (left, "flops_min", lambda: evidence.compute_curves, "At fixed least compute", _minima),
             (right, "steps_min", lambda: evidence.steps_curves, "At fixed least updates", _falls),
@@ -53,6 +53,8 @@ def figure_11(evidence: Kaplan, drawn: Drawn) -> None:
             with drawn.panel(axes, title):
                 N, at, loss = _slices(find(), column)
                 rows += _slice_panel(axes, column, predict.get(column), N, at, loss)
+                if axes is right:
+                    bits_per_byte(right, evidence.steps_runs)
                 with drawn.part("the best size" if column == "flops_min" else ""):
                     drawn.say(shape(N, at, loss))
         left.set_ylabel(LOSS)
@@ -69,21 +71,22 @@ def _slice_panel(
     axes: Axes, column: str, predict: Callable[[Array, float], Array] | None, N: Array, at: Array, loss: Array
 ) -> list[dict[str, Any]]:
     """The losses over N at each of the fixed values, and the law where it is sound; the points."""
-    tint, rows = tints(at), []
+    tint, rows, shown = tints(at), [], [loss[np.isfinite(loss)]]
     for k, x in enumerate(at):
         seen = np.isfinite(loss[k])
         dots(axes, N[seen], loss[k][seen], [tint(x)] * int(seen.sum()))
         line = np.geomspace(N[seen].min(), N[seen].max(), 80)
         label = digits.ten(float(x)) if column == "flops_min" else digits.short(float(x))
         if predict:
-            axes.plot(line, predict(line, x), color=tint(x), lw=1.0, zorder=3)
+            axes.plot(line, law := predict(line, x), color=tint(x), lw=1.0, zorder=3)
+            shown.append(law)
         axes.plot([], [], color=tint(x), marker="o", ms=4.6, lw=1.0 if predict else 0.0, label=label)
         law = predict(N[seen], x) if predict else np.full(int(seen.sum()), np.nan)
         rows += [
             {"fixed": column, "at": x, "params": n, "loss": measured, "law": predicted}
             for n, measured, predicted in zip(N[seen], loss[k][seen], law, strict=True)
         ]
-    logarithmic(axes, N, "params", [row["loss"] for row in rows], most=6)
+    logarithmic(axes, N, "params", np.concatenate(shown), most=6)
     axes.legend(title="C_min, FLOP" if column == "flops_min" else "S_min", loc="best", alignment="left")
     return rows
 
@@ -173,7 +176,9 @@ def reached(evidence: Kaplan) -> tuple[Needed, Table]:
 
 
 def figure_12(evidence: Kaplan, drawn: Drawn) -> None:
-    """Excess compute and fewer updates of models larger or smaller than the best, for the same loss."""
+    """What a size N takes to a loss, over what the best size N_eff takes: left compute, dotted the paper's 20 % more,
+    right updates. Dots are measured, a colour for each loss; red by our exponents, grey by the paper's.
+    """
     _, table = reached(evidence)
     path = evidence.path
     rows = []
@@ -210,7 +215,7 @@ def _draw12(data: Table, path: KaplanPath) -> Figure:
     ratios = data["ratio"] if len(data) else np.array([1.0])
     x = np.geomspace(max(min(float(ratios.min()), 0.4), 0.1), min(max(float(ratios.max()), 6.0), 20.0), 300)
     with rc_context(STYLE):
-        figure, (left, right) = panels(2, legend=False)
+        figure, (left, right) = panels(2)
         for axes, column, ours, paper, label, equation in (
             (left, "compute", path.excess_compute, theirs.excess_compute, "C(N) / C(N_eff)", "(B.16)"),
             (right, "updates", path.excess_steps, theirs.excess_steps, "S(N) / S(N_eff)", "(B.17)"),
@@ -228,7 +233,16 @@ def _draw12(data: Table, path: KaplanPath) -> Figure:
         left.axhline(EXTRA, color=GREY, lw=0.7, dashes=(1, 2))
         left.set_title("Compute for the same loss")
         right.set_title("Updates for the same loss")
+        if len(data):
+            _losses(figure, data["loss"])
         return figure
+
+
+def _losses(figure: Figure, losses: Array) -> None:
+    """A legend of losses at the right of a figure, the highest first."""
+    tint, look = tints(losses), {"ls": "", "marker": "o", "ms": 4.6}
+    entries = [(f"{loss:.2f}", look | {"color": tint(loss)}) for loss in np.unique(losses)[::-1]]
+    beside(figure, entries, "loss, nats")
 
 
 def _bought(path: KaplanPath, others: Sequence[KaplanPath]) -> str:
@@ -323,7 +337,7 @@ def around_best(path: KaplanPath) -> tuple[float, float]:
 
 
 def figure_19(evidence: Kaplan, drawn: Drawn) -> None:
-    """Least updates and least tokens to fixed losses, against N."""
+    """The least updates, left, and the least tokens, right, that each size needs to a loss, a colour for each loss."""
     found, table = reached(evidence)
     found = found.at(np.unique(np.linspace(0, len(found.losses) - 1, SLICES).round().astype(int)))
     drawn.data = table = table.where(np.isin(table["loss"], found.losses), "another loss")
@@ -340,9 +354,7 @@ def figure_19(evidence: Kaplan, drawn: Drawn) -> None:
                 dots(axes, table["params"][own], table[column][own], [tint(loss)] * int(own.sum()))
             logarithmic(axes, table["params"], "params", table[column], write_y=digits.short, most=6)
             axes.set_ylabel(label)
-        look = {"ls": "", "marker": "o", "ms": 4.6}
-        losses = np.unique(table["loss"])
-        beside(drawn.figure, [(f"{L:.2f}", look | {"color": tint(L)}) for L in losses], "loss, nats")
+        _losses(drawn.figure, table["loss"])
     most = widest(found)
     assert most is not None  # SIZES sizes reached each of these losses
     paper = "the paper saw almost a hundred times, over sizes three decades apart"

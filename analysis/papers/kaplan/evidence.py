@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from analysis import digits, laws
+from analysis import digits, laws, recount
 from analysis.batch_size import Critical, with_minima
 from analysis.findings import study_laws
 from analysis.fit import fit
@@ -20,8 +20,16 @@ from analysis.page.canvas import Shades
 from analysis.papers import evidence
 from analysis.papers.claim import NotMeasurable, Undecided
 from analysis.papers.kaplan import fits, runs
-from analysis.papers.kaplan.left_out import Left, batches_left_out, jackknife, paths_left_out, sizes_left_out
+from analysis.papers.kaplan.left_out import (
+    Left,
+    batches_left_out,
+    jackknife,
+    paths_left_out,
+    sizes_left_out,
+    with_other_batches,
+)
 from analysis.papers.known import Known, known
+from analysis.recount import Best, Count
 from analysis.replicates import Noise, seed_noise
 from analysis.table import Table
 from scaling.errors import InputError
@@ -361,6 +369,24 @@ class Evidence(evidence.Evidence):
         return sizes_left_out(self.steps_curves, self.steps.fit)
 
     @functools.cached_property
+    def steps_without_batches(self) -> list[laws.KaplanNS]:
+        """L(N, S_min) where B_crit(L), of which S_min is made, lacks one batch size at a time.
+
+        Raises:
+            Undecided: it cannot be fitted without one of them.
+        """
+        left = self.batches_left_out.laws
+        found = with_other_batches(self.steps_curves, self.steps.fit, left)
+        if len(found) < len(left):
+            raise Undecided("L(N, S_min) cannot be fitted with B_crit(L) without one of the batch sizes")
+        return found
+
+    @functools.cached_property
+    def steps_by_other_batches(self) -> list[laws.KaplanNS]:
+        """L(N, S_min) by `other_batches`."""
+        return with_other_batches(self.steps_curves, self.steps.fit, self.other_batches)
+
+    @functools.cached_property
     def path(self) -> KaplanPath:
         """Appendix B's path from our L(N, S_min) and B_crit(L); its C is C_min."""
         law, batch = self.steps.sure("L(N, S_min)").fit.law, self.batch.fit.law
@@ -372,6 +398,13 @@ class Evidence(evidence.Evidence):
     def fixed_batch(self) -> Efficient:
         """The best sizes over the compute spent at the batch of the grid; eq. 3.3."""
         return Efficient(laws.KaplanC, DEEP.admit(self.grid_curves))
+
+    @functools.cached_property
+    def counts(self) -> list[Best]:
+        """N_opt(C) by the ends of the grid's branches under each count of N and C, from the same redrawn losses."""
+        curves = recount.arm(DEEP.admit(self.grid))
+        moves = recount.moves({"grid": curves}).of("grid", curves)
+        return [recount.best(curves, count, moves) for count in Count]
 
     @functools.cached_property
     def least_compute(self) -> Efficient:

@@ -37,7 +37,9 @@ GOAL = 0.01  # held-out error of L(N, D) on the largest runs
 
 
 def figure_4(evidence: Kaplan, drawn: Drawn) -> None:
-    """L(N, D) over D, and L(N, S_min) over S_min, one line per size."""
+    """Left: the early-stopped loss over the unique tokens D, dots in the colour of their size, dotted our L(N, D);
+    hollow: runs that are not known to have stopped. Right: learning curves over S_min, dotted our L(N, S_min).
+    """
     drawn.tell(*evidence.joint_claims)
     with drawn.part("the held-out error of L(N, D)"):
         drawn.say(_held_out(evidence.joint.sure("L(N, D)")))
@@ -92,7 +94,6 @@ def _over_data(axes: Axes, table: Table, fit: Fit, shades: Shades) -> None:
         for size in np.unique(N):
             axes.plot(x, fit.law(size, x), color=shades(float(size)), lw=1.0, dashes=(1.5, 1.5), zorder=3)
     axes.set_ylabel(LOSS)
-    papers_points(axes, *reference.points("fig9_L_of_N_D").T[1:])
     axes.plot([], [], color=INK, lw=1.0, dashes=(1.5, 1.5), label="L(N, D), our fit")
     legend(axes)
 
@@ -116,7 +117,8 @@ def _over_steps(axes: Axes, curves: Table, fit: Fit, shades: Shades) -> None:
 def figure_9(evidence: Kaplan, drawn: Drawn) -> None:
     """Left: the early-stopped loss over N, a colour for each number D of unique tokens, dotted our L(N, D); hollow:
     runs that are not known to have stopped. Right: how far each loss lies above that of the same size on the most data,
-    over N^(alpha_N/alpha_D) / D, coloured by size; red: the one curve (4.3) on which all should lie.
+    over N^(alpha_N/alpha_D) / D, coloured by size; red: the one curve (4.3) on which all should lie; grey: the paper's
+    points over its own ratio, moved by one factor so that its curve and ours begin alike.
     """
     joint, excesses, shades = evidence.joint, evidence.excesses, evidence.shades
     law = joint.fit.law
@@ -169,7 +171,7 @@ def _over_size(axes: Axes, table: Table, fit: Fit) -> None:
             handles.append(Line2D([], [], color=tint(float(d)), ls="", marker="o", ms=4.6, label=digits.short(d)))
     axes.set_ylabel(LOSS)
     handles += axes.get_legend_handles_labels()[0]
-    axes.legend(handles=handles, title="D", loc="lower left", handletextpad=0.2, alignment="left")
+    axes.legend(handles=handles, title="D", loc="best", handletextpad=0.2, alignment="left")
 
 
 def _needed(law: laws.KaplanND, N: float, most: float) -> str:
@@ -193,7 +195,23 @@ def _collapsed(axes: Axes, table: Table, law: laws.KaplanND, ratio: float, shade
     axes.plot(line, law.excess(law.N_c, law.N_c**ratio / line), color=LAW, lw=1.2, label="(4.3), our fit")
     axes.axhline(0, color=GREY, lw=0.8, zorder=1)
     axes.set_ylabel("L(N, D) / L(N, ample) − 1")
+    at, excess = _papers_excess(law)
+    papers_points(axes, at, excess)
     legend(axes, "upper left")
+
+
+def _papers_excess(law: laws.KaplanND) -> tuple[np.ndarray, np.ndarray]:
+    """The paper's losses above those of the same size on its most data, over our N^(alpha_N/alpha_D) / D.
+
+    Over its own ratio times one factor: that by which both curves (4.3) begin with one slope, D_c alpha_D / N_c^ratio.
+    """
+    N, D, L = reference.points("fig9_L_of_N_D").T
+    paper = laws.KaplanND(*(reference.value(f"table2_{name}") for name in ("N_c", "D_c", "alpha_N", "alpha_D")))
+    ours, theirs = (one.D_c * one.alpha_D / one.N_c ** (one.alpha_N / one.alpha_D) for one in (law, paper))
+    ample = {n: float(L[(n == N) & (D.max() == D)].mean()) for n in np.unique(N[D.max() == D])}
+    rows = np.isin(N, list(ample)) & (D < D.max())
+    excess = L[rows] / np.array([ample[n] for n in N[rows]]) - 1
+    return N[rows] ** (paper.alpha_N / paper.alpha_D) / D[rows] * theirs / ours, excess
 
 
 def _collapse(table: Table, law: laws.KaplanND, sigma: float) -> str:
@@ -209,7 +227,10 @@ def _collapse(table: Table, law: laws.KaplanND, sigma: float) -> str:
 
 
 def figure_16(evidence: Kaplan, drawn: Drawn) -> None:
-    """When data-limited runs stop against the bound (5.7), and their losses on train and test."""
+    """Left: the updates after which runs on little data had their lowest held-out loss, over the bound (5.7), in the
+    colour of their size; dashed, where both are equal. Right: held-out losses of the largest of these models, lines,
+    and training losses, dashed, for each number D of unique tokens; a dot at the lowest held-out one.
+    """
     shades, rows = evidence.shades, []
     evidence.need("data")
     with rc_context(STYLE):

@@ -1,5 +1,6 @@
 """Intervals by leaving out: B_crit(L) without one batch size at a time, L(N, S_min) and the path without one size."""
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
@@ -7,11 +8,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from analysis.batch_size import Critical
+from analysis.batch_size import Critical, with_minima
 from analysis.confidence import LEVEL, t_quantile
 from analysis.fit import fit
 from analysis.fit.estimate import Fit, Interval
-from analysis.laws import KaplanNS
+from analysis.laws import KaplanBCrit, KaplanNS
 from analysis.papers.claim import Undecided
 from analysis.papers.kaplan import fits
 from analysis.table import Table
@@ -34,6 +35,11 @@ class Left:
     whole: np.ndarray
     without: np.ndarray
     scans: tuple[Critical, ...]
+
+    @property
+    def laws(self) -> list[KaplanBCrit]:
+        """B_crit(L) without each of the batches."""
+        return [KaplanBCrit(B_star=math.exp(star), alpha_B=1 / power) for power, star in self.without]
 
     def half(self, weights: Sequence[float]) -> float:
         """Half width of the interval of a weighted sum of 1 / alpha_B and ln B_*."""
@@ -127,6 +133,22 @@ def sizes_left_out(curves: Table, whole: Fit) -> list[KaplanNS]:
     if len(found) < len(np.unique(curves["params"])):
         raise Undecided("L(N, S_min) cannot be fitted without one of the sizes")
     return found
+
+
+def with_other_batches(curves: Table, whole: Fit, batches: Sequence[KaplanBCrit]) -> list[KaplanNS]:
+    """L(N, S_min) with S_min by each of other laws of the critical batch; those that are not sound are left out.
+
+    Args:
+        curves: with steps_min.
+        whole: the fit to all of them, where each of the others begins.
+    """
+    start = np.array([list(whole.constants.values())])
+    found = []
+    for law in batches:
+        with contextlib.suppress(InputError):
+            own = with_minima(curves, law)
+            found.append(fit(KaplanNS, own, loss="squared", clusters="run", starts=start))
+    return [one.law for one in found if one.sound]
 
 
 def jackknife(values: ArrayLike) -> float:

@@ -19,7 +19,7 @@ from analysis.fit.estimate import Fit, Interval
 from analysis.laws.admission import DEEP
 from analysis.page.canvas import GREY, INK, LOSS, STYLE, panels, size_legend
 from analysis.papers.claim import Claim, Undecided
-from analysis.papers.drawing import LAW, OTHER, across, dots, legend, logarithmic
+from analysis.papers.drawing import BITS, LAW, OTHER, across, bits_per_byte, dots, legend, logarithmic
 from analysis.papers.drawn import Drawn
 from analysis.papers.kaplan import runs
 from analysis.papers.kaplan.claims import SIGMAS, Kaplan
@@ -137,7 +137,7 @@ def figure(evidence: Kaplan, drawn: Drawn) -> None:
     grid = DEEP.admit(evidence.grid)
     rows = []
     with rc_context(STYLE):
-        drawn.figure, (left, right) = panels(2)
+        drawn.figure, (left, right) = panels(2, beyond=BITS)
         with drawn.panel(left, "The exponent over the tokens trained", "whether alpha_N is stationary"):
             found = exponents(grid, evidence.sigma)
             every = list(_of_all_sizes(grid))
@@ -157,6 +157,7 @@ def figure(evidence: Kaplan, drawn: Drawn) -> None:
                 for n, L in zip(table["params"], table["loss"], strict=True)
             ]
             _draw_forms(right, table, power, floor, evidence)
+            bits_per_byte(right, evidence.size_runs)
             size_legend(drawn.figure, table["params"], evidence.shades)
             with drawn.part("whether L(N) has a floor"):
                 drawn.say(_floor(power, floor, table, evidence.length))

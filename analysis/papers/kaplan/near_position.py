@@ -15,7 +15,7 @@ from analysis import digits
 from analysis.confidence import LEVEL, t_quantile
 from analysis.page.canvas import GREY, LOSS, STYLE, panels
 from analysis.papers.claim import Undecided
-from analysis.papers.drawing import beside, groups_legend, logarithmic
+from analysis.papers.drawing import BITS, beside, bits_per_byte, groups_legend, logarithmic
 from analysis.papers.drawn import Drawn
 from analysis.papers.kaplan.claims import OF_LOSS, Kaplan
 from analysis.papers.kaplan.context import LEAST, Sizes, colour_of, long_context, sizes_of
@@ -166,7 +166,7 @@ def _text_noise(sizes: Sizes) -> float:
 
 def _draw(long: Sizes, short: Sizes | None, places: Sequence[int]) -> Figure:
     with rc_context(STYLE):
-        figure, (axes,) = panels(1, height=4.8)
+        figure, (axes,) = panels(1, height=4.8, beyond=BITS)
         N = np.array(list(long.loss))
         entries, shown, sizes = [], [], [N]
         hollow = np.isin(N, long.unused)
@@ -193,6 +193,7 @@ def _draw(long: Sizes, short: Sizes | None, places: Sequence[int]) -> Figure:
         low, high = axes.get_ylim()
         axes.set_ylim(low, high * (high / low) ** 0.12)
         axes.set_ylabel(LOSS)
+        bits_per_byte(axes, long.table)
         axes.set_title("Mean over positions T/√2 to T")
         beside(figure, entries, "Positions")
         return figure

@@ -16,7 +16,7 @@ from analysis.fit import fit
 from analysis.fit.estimate import Fit
 from analysis.page.canvas import GREY, LOSS, STYLE, Shades, log_axis, log_y, panels
 from analysis.papers.claim import Claim, Undecided
-from analysis.papers.drawing import blank, fixed_limits, groups_legend, logarithmic
+from analysis.papers.drawing import BITS, bits_per_byte, blank, fixed_limits, groups_legend, logarithmic
 from analysis.papers.drawn import Drawn
 from analysis.papers.kaplan.claims import RATIO, Kaplan
 from analysis.papers.kaplan.context import LEAST, Sizes, colour_of, long_context, onsets, uncounted
@@ -177,7 +177,7 @@ def _draw(sizes: Sizes, laws: dict[float, Fit], training: Table | None) -> Figur
     T, entries = sizes.position.astype(float), []
     line = np.geomspace(T[0], T[-1], 100)
     with rc_context(STYLE):
-        figure, (left, right) = panels(2, legend=False)
+        figure, (left, right) = panels(2, legend=False, beyond=BITS)
         for N, loss in sizes.loss.items():
             left.plot(T, loss, "o", color=shades(N), ms=1.8, mew=0, alpha=0.55)
             if N in laws:
@@ -192,6 +192,8 @@ def _draw(sizes: Sizes, laws: dict[float, Fit], training: Table | None) -> Figur
         left.set_title("At each position, with a + b T^−c")
         groups_legend(left, entries, "upper right")
         _draw_training(right, training, sizes)
+        if training is not None:
+            bits_per_byte(right, sizes.table)
         return figure
 
 

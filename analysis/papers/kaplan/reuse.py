@@ -15,7 +15,7 @@ from analysis import digits, reference
 from analysis.confidence import LEVEL, t_quantile
 from analysis.page.canvas import GREY, LOSS, STYLE, panels
 from analysis.papers.claim import Undecided
-from analysis.papers.drawing import beside, logarithmic, named, papers_slope, symbol
+from analysis.papers.drawing import BITS, beside, bits_per_byte, logarithmic, named, papers_slope, symbol
 from analysis.papers.drawn import Drawn
 from analysis.papers.evidence import in_context, means, mode
 from analysis.papers.kaplan import runs
@@ -122,7 +122,7 @@ def _called(plain: Table) -> str:
 def _draw(universal: Table, same: Table, ladder: Table) -> Figure:
     kinds = [int(reuse) for reuse in np.unique(universal["reuse"])]
     with rc_context(STYLE):
-        figure, grid = panels(2)
+        figure, grid = panels(2, beyond=BITS)
         for axes, counted in zip(grid, (False, True), strict=True):
             plain = ladder if counted else same
             seen = [plain["params"]]
@@ -145,6 +145,7 @@ def _draw(universal: Table, same: Table, ladder: Table) -> Figure:
             axes.set_title("Reuse counted" if counted else "Reuse not counted")
             axes.legend(loc="lower left")
         grid[0].set_ylabel(LOSS)
+        bits_per_byte(grid[1], ladder)
         beside(figure, [(f"{k}×" if k > 1 else "none", symbol(j, lw=0.9)) for j, k in enumerate((1, *kinds))], "Reuse")
         return figure
 

@@ -12,7 +12,7 @@ from analysis import digits, reference
 from analysis.confidence import LEVEL, t_quantile
 from analysis.page.canvas import FAINT, GREY, LOSS, STYLE, log_axis, log_y, margins, panels
 from analysis.papers.claim import Undecided
-from analysis.papers.drawing import groups_legend, named, symbol
+from analysis.papers.drawing import BITS, bits_per_byte, groups_legend, named, symbol
 from analysis.papers.drawn import Drawn
 from analysis.papers.evidence import mode
 from analysis.papers.kaplan import runs
@@ -176,7 +176,7 @@ def _draw(table: Table, each: list[Schedule], half: float, default: Schedule | N
     kinds = list(dict.fromkeys(sorted(table["schedule"].tolist())))
     total, loss, best = table["learning_rate_sum"], table["loss"], min(one.loss for one in each)
     with rc_context(STYLE):
-        figure, (axes,) = panels(1, legend=False)
+        figure, (axes,) = panels(1, legend=False, beyond=BITS)
         if math.isfinite(half):
             band = {"color": FAINT, "lw": 0, "zorder": 0}
             axes.axhspan(best, best * math.exp(half), label="no significant difference from the lowest", **band)
@@ -194,6 +194,7 @@ def _draw(table: Table, each: list[Schedule], half: float, default: Schedule | N
         axes.set_xlim(*margins(total, 1.2))
         axes.set_xlabel("Learning rate, summed over the updates")
         axes.set_ylabel(LOSS)
+        bits_per_byte(axes, table)
         axes.set_title("Final loss of each schedule")
         groups_legend(axes, [(kind, symbol(k, lw=0, ms=6)) for k, kind in enumerate(kinds)], "upper right", ncols=2)
         return figure

@@ -43,8 +43,8 @@ UNITS = {"flops_min": ("C_min", "FLOP"), "unique_tokens": ("D", "tokens"), "para
 def figure_1(evidence: Kaplan, drawn: Drawn) -> None:
     """The loss over C_min, D and N, each where the other two do not limit it: our points in the colour of their size,
     red the law through them with its band; hollow: runs that the law leaves out; pale: learning curves. Grey: the
-    paper's points, joined, and brought to our height at the largest x that both have where none lie near, or a line of
-    its exponent.
+    paper's points, joined, and brought to our law's height at its largest x that both have where most lie elsewhere, or
+    a line of its exponent.
     """
     drawn.tell(evidence.alpha_C_min, evidence.C_c_min, evidence.alpha_D, evidence.D_c, evidence.alpha_N, evidence.N_c)
     shades, rows = evidence.shades, []
@@ -77,16 +77,12 @@ def figure_1(evidence: Kaplan, drawn: Drawn) -> None:
 def _panel(
     axes: Axes, found: Known, offered: Table, column: str, shades: Shades, points: str, exponent: str, drawn: Drawn
 ) -> list[dict]:
-    """A law of the runs that it was offered, and hollow those that it left out.
-
-    Sizes that had not converged are held against the paper's with the others: they were trained alike.
-    """
+    """A law of the runs that it was offered, and hollow those that it left out; the paper's beside the law's runs."""
     target, left = found.fit.target, runs.left_by_law(found.table, offered)
-    own = runs.deep(offered) if column == "params" else found.table.with_columns(loss=found.table[target])
-    rows = _law(axes, found, column, shades, span=own)
+    own = found.table.with_columns(loss=found.table[target])
+    rows = _law(axes, found, column, shades, span=runs.deep(offered) if column == "params" else own)
     left_out(axes, left, column, target, shades=shades)
-    if _theirs(axes, own, column, points, exponent, drawn) and len(own) > len(found.table):
-        drawn.say("Ours is the fall of all sizes after as many tokens, those that the law leaves out among them.")
+    _theirs(axes, own, column, points, exponent, drawn)
     return rows + [
         row | {"panel": f"{row['panel']}, left out"}
         for one in left.excluded
@@ -117,7 +113,7 @@ def _rows(cells: Mapping[str, np.ndarray] | Table, column: str, target: str) -> 
     ]
 
 
-def _theirs(axes: Axes, table: Table, column: str, name: str, exponent: str, drawn: Drawn, unit: float = 1.0) -> bool:
+def _theirs(axes: Axes, table: Table, column: str, name: str, exponent: str, drawn: Drawn, unit: float = 1.0) -> None:
     """The paper's points or exponent beside ours, and how far both fall over the x that they share, if they do."""
     points = reference.points(name) * (unit, 1)
     found = papers_curve(axes, table[column], table["loss"], points, -reference.value(exponent))
@@ -125,11 +121,10 @@ def _theirs(axes: Axes, table: Table, column: str, name: str, exponent: str, dra
         write = digits.ten if column == "flops_min" else digits.short
         drawn.say(found.said(UNITS[column][0], write))
     legend(axes)
-    return found is not None
 
 
 def figure_23(evidence: Kaplan, drawn: Drawn) -> None:
-    """L(N) as a power law and as a logarithm, through the mean of each size."""
+    """L(N) through the mean of each size, a dot in its colour, as a power law and as a logarithm."""
     found = evidence.size
     # Seeds of one size say nothing of the form. Without further columns no rule leaves out more of the rows.
     table = runs.per_size(found.table)
