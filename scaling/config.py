@@ -25,6 +25,8 @@ from scaling.optimizers import OWN, Optimizer, having
 T = TypeVar("T")
 CHARACTERS = "characters:"  # what the tokenizers begin with that have a token for each of these characters
 TASK = "task:"  # what the sources begin with that are questions and answers (scaling.data.tasks)
+IMAGES = "images:"  # ... that are pictures (scaling.data.images)
+GLYPHS = "glyphs:"  # ... that are names with their glyphs (scaling.data.glyphs)
 PAIRS = "pairs:"  # what the sources begin with that are pairs of texts, the preferred one first (scaling.data.pairs)
 _ROUNDED: contextvars.ContextVar[dict[str, None] | None] = contextvars.ContextVar("what was rounded", default=None)
 
@@ -223,9 +225,9 @@ class DataConfig:
     """Where the tokens come from. A run's identity holds the tokens themselves, not these names."""
 
     source: str = "python"  # python | text:GLOB | tfds:NAME | mix:0.7*A+0.3*B | tokens:ID | ..., see docs/data.md
-    tokenizer: str = (
-        "bpe"  # learnt from the source | bytes | characters:abc | path of a model; its size is model.n_vocab
-    )
+    # bpe (learnt from the source, or that of a source that has its own) | bytes | characters:abc | path of a model; its
+    # size is model.n_vocab
+    tokenizer: str = "bpe"
     validation: str = ""  # a source of its own for held-out text; empty: about 3 % of `source`, kept apart
 
     def __post_init__(self):
