@@ -195,7 +195,8 @@ def test_the_momentum_of_muon_lies_as_its_matrix_does():
 def test_no_rule_is_for_a_weight_that_no_model_has():
     grouped = dataclasses.replace(LLAMA, bias=True)
     routed = dataclasses.replace(grouped, kind="routed", experts=2)
-    models = (MODEL, gpt2(32, 1), LLAMA, grouped, lstm(32, 1), routed, dataclasses.replace(routed, routing="hash"))
+    others = (dataclasses.replace(routed, routing="hash"), dataclasses.replace(gpt2(32, 1), kind="reward"))
+    models = (MODEL, gpt2(32, 1), LLAMA, grouped, lstm(32, 1), routed, *others)
     assert set().union(
         *(abstract(dataclasses.replace(RUN, model=m, tokens=8 * m.n_ctx)).params for m in models)
     ) == set(kinds.axes())

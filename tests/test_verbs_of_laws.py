@@ -86,15 +86,16 @@ def test_the_json_of_a_fit_holds_its_constants_and_what_they_are_worth(run):
 
 
 def test_the_list_describes_every_law(run):
-    from analysis.laws import LAWS
+    from analysis.laws import LAWS, OF_CURVES
 
     code, out, _ = run("fit --list")
     assert code == 0
-    for law in LAWS:
+    every = (*LAWS, *OF_CURVES)
+    for law in every:
         assert law.name in out
         assert law.source in " ".join(out.split())
     code, out, _ = run("fit --list --json")
-    assert [law["name"] for law in json.loads(out)] == [law.name for law in LAWS]
+    assert [law["name"] for law in json.loads(out)] == [law.name for law in every]
 
 
 def test_rows_are_held_out_by_value(run):

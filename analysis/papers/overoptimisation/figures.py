@@ -35,6 +35,7 @@ def figure_1(evidence: Overoptimisation, drawn: Drawn) -> None:
     """The gold reward of the best of n texts by a proxy, over their distance from the policy, n = 2 to half of the
     samples. Left: by the size of the proxy, with the most pairs. Right: by the pairs of the largest proxy. Each line is
     a seed; broken, the law d (α − β d)."""
+    drawn.tell(evidence.beyond)
     by_size, by_pairs = evidence.most(), evidence.largest()
     shown = {one.run: one for one in (*by_size, *by_pairs)}.values()
     drawn.points(
@@ -69,13 +70,14 @@ def figure_1(evidence: Overoptimisation, drawn: Drawn) -> None:
             f"Its law is {digits.plain(off, 2)} standard deviations off (rms): "
             f"{'a parabola is no form of so steep a fall' if off > MISFIT else 'the form holds here'}."
         )
-    drawn.tell(evidence.beyond)
 
 
 def figure_2(evidence: Overoptimisation, drawn: Drawn) -> None:
     """α and β of R(d) = d (α − β d) over the size of the proxy, by its pairs: the mean over seeds, and the distance of
     the peak, α / (2β), where it is below three times what was measured. Bars are 95 % intervals of one proxy, from
     other samples of the policy."""
+    claims = [evidence.sign(0, 1.0), evidence.sign(1, -1.0)]
+    drawn.tell(*claims)
     found = evidence.proxies()
     spans = {one.run: [ends([values[one.run][k] for _, values in evidence.draws]) for k in (0, 1)] for one in found}
     drawn.points(
@@ -85,8 +87,6 @@ def figure_2(evidence: Overoptimisation, drawn: Drawn) -> None:
          "peak": one.law.peak if one.law.beta > 0 else np.nan}
         for one in found
     )  # fmt: skip
-    claims = [evidence.sign(0, 1.0), evidence.sign(1, -1.0)]
-    drawn.tell(*claims)
     of_pairs = tints([one.pairs for one in found])
     with rc_context(STYLE):
         drawn.figure, (left, middle, right) = panels(3, left=0.8)
@@ -141,6 +141,7 @@ def figure_3(evidence: Overoptimisation, drawn: Drawn) -> None:
     """Left: the share of pairs in which a proxy prefers the better text, over the pairs that it was trained on, by
     size; hollow, four epochs of so many. Right: its loss on them. Grey, chance, and the comparisons below which Gao et
     al. found all proxies near it."""
+    drawn.tell(evidence.few, evidence.epochs)
     found = evidence.proxies()
     sizes = Shades(found[0].N, found[-1].N)
     repeated: Sequence[Proxy] = ()
@@ -151,7 +152,6 @@ def figure_3(evidence: Overoptimisation, drawn: Drawn) -> None:
          "seed": one.seed, "accuracy": one.accuracy, "loss": one.loss(soft=False), "correlation": one.correlation}
         for one in (*found, *repeated)
     )  # fmt: skip
-    drawn.tell(evidence.few, evidence.epochs)
     with rc_context(STYLE):
         drawn.figure, (left, right) = panels(2, left=0.8)
         for own, of, chance in (
@@ -188,13 +188,13 @@ def figure_3(evidence: Overoptimisation, drawn: Drawn) -> None:
 def figure_4(evidence: Overoptimisation, drawn: Drawn) -> None:
     """The loss of reward models whose labels are drawn, above the entropy of the labels given the texts, which no model
     can go below: over the size, by the pairs, and over the pairs, by the size."""
+    drawn.tell(evidence.floor)
     table, floor = evidence.soft
     n = np.rint(table["tokens"] / table["n_ctx"])
     drawn.points(
         {"run": run, "params": N, "pairs": of, "loss": loss, "above_the_floor": loss - floor}
         for run, N, of, loss in zip(table["run"], table["params"], n, table["loss"], strict=True)
     )
-    drawn.tell(evidence.floor)
     sizes, of_pairs = Shades(table["params"].min(), table["params"].max()), tints(n)
     with rc_context(STYLE):
         drawn.figure, (left, right) = panels(2, left=0.8)
