@@ -63,14 +63,22 @@ class Step:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Backtest:
-    """What came of all steps."""
+    """What came of all steps.
+
+    Attributes:
+        rows, given: that could be walked through, and of how many the table was read with.
+        runs: into which the rows fall that are no runs of their own; 0 where each row is one.
+        refused: steps whose fit is doubtful, or finds no law: no forecast would be made from it.
+    """
 
     law: str
     target: str
     inputs: tuple[str, ...]
     rows: int
+    given: int
+    runs: int
     steps: tuple[Step, ...]
-    refused: int  # steps whose fit is doubtful, or finds no law: no forecast would be made from it
+    refused: int
     notes: tuple[str, ...]
 
     def covered(self, level: float = LEVEL, *, run: bool = True, least: float = 1.0, most: float = math.inf) -> float:
@@ -135,6 +143,8 @@ class Backtest:
             "target": self.target,
             "inputs": list(self.inputs),
             "rows": self.rows,
+            "given": self.given,
+            "runs": self.runs or self.rows,
             "refused": self.refused,
             "predictions": self.predictions(),
             "inside": self.inside(),
@@ -166,8 +176,9 @@ class Backtest:
 
     def text(self) -> str:
         product = " x ".join(self.inputs)
+        of = f" ({self.runs} {plural(self.runs, 'run', 'runs')})" if self.runs else ""
         lines = [
-            f"{self.law}: {self.rows} runs, {len(self.steps)} fits to the smaller ones, "
+            f"{self.law}: {self.rows} of {self.given} rows{of}, {len(self.steps)} fits to the smaller ones, "
             f"{self.predictions()} predictions of larger ones",
             f"  {'fitted':>6}  {'up to ' + product:<24} {'predicted':>9}  {'rms error':>9}  {'inside':>6}  half-width",
         ]
@@ -257,7 +268,8 @@ def backtest(
     if refused:
         notes.append(f"{refused} of {len(parts)} fits are doubtful and predict nothing, such as: {why}")
     form = AVERAGE if averaged else law.name
-    return Backtest(form, name, tuple(law.inputs), len(rows), tuple(told), refused, tuple(notes))
+    runs = 0 if index is None else len(np.unique(index))
+    return Backtest(form, name, tuple(law.inputs), len(rows), rows.given, runs, tuple(told), refused, tuple(notes))
 
 
 def _below_the_largest(x: Sequence[Array], clusters: NDArray[np.int64] | None) -> int:

@@ -35,6 +35,13 @@ CHANCE = 4  # digits of losses that two runs may share by chance
 COUNTED_ALIKE = 1.2  # times between C / 6 N D of two ladders at one size: shapes alone make less
 # Words in the name of a column that say how a run was measured or counted, and not what it was.
 MEASURED = {"val", "valid", "validation", "eval", "evaluation", "test", "heldout", "loss", "flop", "flops", "count"}
+# Words beside these that say how a loss was worked out, and not on which text.
+PLAIN = frozenset(
+    (
+        *("final", "last", "best", "min", "mean", "avg", "smooth", "smoothed", "on", "set", "data", "dev", "train"),
+        *("training", "ce", "cross", "entropy", "nll", "nats", "token", "per", "lm", "model", "metric", "metrics"),
+    )
+)
 PARAMETERS = {name for name, unit in COLUMNS.items() if unit == "parameters"}
 LIKE = 2.0  # ratio below which the ends of two ladders are alike
 
@@ -401,8 +408,8 @@ def _unlike(A: Table, B: Table, target: str) -> Iterator[str]:
     """What was measured or counted in two ways."""
     if target == "loss" and _tokenizers(A, B):
         yield "losses per token of two tokenizers do not compare"
-    said = (_two_columns(A, B, target, "validation sets"), _two_columns(A, B, "flops", "counts of FLOP"))
-    yield from filter(None, (*said, _two_counts_of_parameters(A, B)))
+    losses = _two_columns(A, B, target, "validation sets") or _two_texts(A, B, target)
+    yield from filter(None, (losses, _two_columns(A, B, "flops", "counts of FLOP"), _two_counts_of_parameters(A, B)))
     # A loss under a name of its own is of the text that it names; one text has one number of bytes per token.
     one_text = A.taken.get(target, target) != target or _one_value(A, B, "bytes_per_token")
     if any(_differ(A, B, column) for column in ("data", "dataset")) and not one_text:
@@ -433,6 +440,15 @@ def _two_columns(A: Table, B: Table, name: str, what: str) -> str:
     if one == other or not (_in_the_file(A, other) or _in_the_file(B, one)):
         return ""
     return f"{name} is {one} in A and {other} in B, two {what}"
+
+
+def _two_texts(A: Table, B: Table, target: str) -> str:
+    """That the names of two files' columns say two texts, as loss_on_c4 and val/pile do; empty where they do not."""
+    one, other = (table.taken.get(target, target) for table in (A, B))
+    texts = [set(re.split("[^a-z0-9]+", name.lower())) - MEASURED - PLAIN - {""} for name in (one, other)]
+    if not all(texts) or texts[0] == texts[1]:
+        return ""
+    return f"{target} is {one} in A and {other} in B, two validation sets by their names"
 
 
 def _in_the_file(table: Table, name: str) -> bool:

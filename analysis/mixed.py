@@ -7,7 +7,7 @@ that a ladder keeps: its data, vocabulary, context, decay, batch, device. What o
 import itertools
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -55,11 +55,13 @@ def notes(table: Table, inputs: Sequence[str], target: str) -> list[str]:
         tuned = [name for name in at_equal if meaning(name) in TUNED and table[name].dtype.kind == "f"]
         tuned.sort(key=lambda name: TUNED.index(meaning(name)))
         best = f", or take the best with --best-of {tuned[0]}" if tuned else ""
-        told = f"{', '.join(names[:TOLD])}{more}"
+        told = f"{', '.join(names[:TOLD])}{more}{_following(codes, at_equal, place)}"
         said.append(f"at equal {' and '.join(equal)} the rows differ in {told}: choose with --where{best}")
-    along = [_told(table, name) for name in _conditions(table, codes) if name not in at_equal]
+    along = [name for name in _conditions(table, codes) if name not in at_equal]
     if along:
-        said.append(f"the rows mix {', '.join(along)}: another condition has another law, choose one with --where")
+        kept = {name: code for name, code in _kept(table, codes).items() if name not in at_equal}
+        told = f"{', '.join(_told(table, name) for name in along)}{_following(kept, along)}"
+        said.append(f"the rows mix {told}: another condition has another law, choose one with --where")
     return said + _states(table) + _one_rate(table, inputs)
 
 
@@ -266,17 +268,29 @@ def _varying(codes: dict[str, Codes], place: Codes) -> dict[str, tuple[int, int]
 
 def _conditions(table: Table, codes: dict[str, Codes]) -> list[str]:
     """The columns that a ladder keeps and that differ, each unless it follows from those before."""
-    found, told = [], np.zeros(len(table), np.int64)
+    return list(_varying(_kept(table, codes), np.zeros(len(table), np.int64)))
+
+
+def _kept(table: Table, codes: dict[str, Codes]) -> dict[str, Codes]:
+    """The columns that a ladder keeps: texts, and numbers that are decided once for all sizes."""
+    kept = {}
     for name, code in codes.items():
-        canonical, count = meaning(name), int(code.max()) + 1
-        if count > MIXED or (table[name].dtype.kind == "f" and canonical not in KEPT):
+        canonical = meaning(name)
+        if int(code.max()) + 1 > MIXED or (table[name].dtype.kind == "f" and canonical not in KEPT):
             continue
-        if canonical in RULED and follows_a_scale(table, table[name]):
-            continue
-        if _spread(code, told)[1]:
-            found.append(name)
-            told = _joint([told, code], len(table))
-    return found
+        if not (canonical in RULED and follows_a_scale(table, table[name])):
+            kept[name] = code
+    return kept
+
+
+def _following(codes: dict[str, Codes], told: Collection[str], place: Codes | None = None) -> str:
+    """The columns that differ (at equal place) and follow from those told, in words; empty without one."""
+    n = len(next(iter(codes.values())))
+    place = np.zeros(n, np.int64) if place is None else place
+    rest = [name for name, code in codes.items() if name not in told and _spread(code, place)[1]]
+    rest = [name for name in rest if not _spread(codes[name], _joint([place, *(codes[one] for one in told)], n))[1]]
+    more = f" and {len(rest) - TOLD} more" if len(rest) > TOLD else ""
+    return f", and with {'it' if len(told) == 1 else 'them'} in {', '.join(rest[:TOLD])}{more}" if rest else ""
 
 
 def follows_a_scale(table: Table, values: np.ndarray) -> bool:

@@ -60,6 +60,8 @@ class Records:
             `answer_loss`, `right`, `brier` and `exact`, which is of the answer up to it (scaling.histories).
         wrong: of these runs by their id, for each task of `eval.tasks` and question, how many tokens of the answer are
             not the likeliest in the trained model. i8 k i
+        scores: where `eval.scores` asks for them, of these runs by their id, what the trained model says of the texts
+            of each source of `eval.scored`, as `scaling.data.pairs.scored` gives them. f32 k 2n
         origins: the different machines, versions, code and settings that trained them, in the order of the packs.
         configs: of every run of the study by its id, with or without a record.
     """
@@ -71,6 +73,7 @@ class Records:
     configs: Mapping[str, RunConfig] = dataclasses.field(default_factory=dict, repr=False)
     answers: Table | None = dataclasses.field(default=None, repr=False)
     wrong: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict, repr=False)
+    scores: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict, repr=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +89,7 @@ class _Run:
     updates_trained: float  # computed for it: of a trunk that several runs share, a part
     others: Mapping[str, np.ndarray]  # what else was measured, by its name in the history. e ...
     wrong: np.ndarray | None = None  # tokens of each answer, after the last update. k i
+    scores: np.ndarray | None = None  # of each text, after the last update. k i
 
     @property
     def loss(self) -> np.ndarray:
@@ -113,9 +117,11 @@ def _runs_of(pack: Pack, history: History) -> Iterator[_Run]:
             status = "running" if np.isfinite(train_loss).all() and np.isfinite(eval_loss).all() else "diverged"
         others = {name: history[name][own, r] for name in OTHERS if name in history}
         seconds = float(history["seconds"] * share[r])
-        wrong = history["answer_wrong"][r] if "answer_wrong" in history and status == "done" else None
+        ends = [
+            history[name][r] if name in history and status == "done" else None for name in ("answer_wrong", "scores")
+        ]
         yield _Run(
-            run, status, train_loss, history["eval_step"][own], eval_loss, seconds, float(work[r]), others, wrong
+            run, status, train_loss, history["eval_step"][own], eval_loss, seconds, float(work[r]), others, *ends
         )
 
 
@@ -182,6 +188,7 @@ def _read(whole: StudyFolder, path: str | Path) -> Records:
         {run.id: run.config for pack in whole.all_packs for run in pack.runs if run.id in wanted},
         Table(answers, np.arange(1, len(answers["run"]) + 1), str(path)) if answers else None,
         {run.plan.id: run.wrong for run in runs if run.wrong is not None},
+        {run.plan.id: run.scores for run in runs if run.scores is not None},
     )
 
 
@@ -278,8 +285,8 @@ def _row(run: _Run) -> dict[str, Any]:
         "tokens_at_min": step[finite.argmin()] * config.batch_tokens,
         "loss_half": loss[half[0]] if half.size else math.nan,
         "loss_initial": loss[0],
-        # The bytes are those of all tokens, the loss may be of answers alone.
-        "bits_per_byte": loss[-1] / math.log(2) / bytes_per_token if config.answers_after is None else math.nan,
+        # The bytes are those of all tokens, the loss may be of answers alone, or of pairs.
+        "bits_per_byte": loss[-1] / math.log(2) / bytes_per_token if config.by_token else math.nan,
         "train_loss": last.mean(dtype=np.float64) if done else math.nan,
         **{f"loss_on_{name}": float(loss) for name, loss in zip(config.eval.transfer, transfer, strict=True)},
         **({"loss_on_train": float(run.others["train_eval_loss"][-1])} if "train_eval_loss" in run.others else {}),
@@ -361,7 +368,7 @@ def _onset(run: _Run) -> float:
     """The tokens after which the run's model began to use its context; NaN where it did not."""
     later = run.eval_step > 0
     loss = run.eval_loss[later].astype(np.float64)  # e t
-    if run.plan.config.answers_after is not None:  # no loss is of the context alone
+    if not run.plan.config.by_token:  # no loss is of the context alone
         return math.nan
     near, far = 2 - run.first, BEYOND + 1 - run.first  # places of the positions 2 and BEYOND + 1
     if loss.shape[1] <= far:
@@ -408,9 +415,11 @@ def _curve(run: _Run) -> dict[str, Any]:
         "learning_rate": config.optim.learning_rate,
         "schedule": config.optim.schedule,
         "warmup": config.warmup_steps / config.steps,
+        "cooldown": config.decay_steps / config.steps if config.decay_steps else math.nan,
+        "learning_rate_end": config.optim.end,
         "seed": config.seed,
         **{f"loss_on_{name}": run.others["transfer_loss"][later, k] for k, name in enumerate(config.eval.transfer)},
-        **({} if config.answers_after is not None else _by_octave(run.eval_loss[later], run.first)),
+        **({} if not config.by_token else _by_octave(run.eval_loss[later], run.first)),
         **(_noise(run, later) if "noise_sq" in run.others else {}),
     }
 
@@ -462,8 +471,8 @@ def _answers(run: _Run, k: int) -> dict[str, Any]:
 
 def _positions(run: _Run) -> dict[str, Any]:
     loss = run.eval_loss[-1].astype(np.float64)  # t
-    if run.plan.config.answers_after is not None:
-        loss = loss[:0]  # weighed, and 0 in the questions
+    if not run.plan.config.by_token:
+        loss = loss[:0]  # weighed, and 0 in the questions; or of a pair
     return {
         "run": run.plan.id,
         "status": run.status,

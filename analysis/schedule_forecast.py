@@ -4,6 +4,7 @@ A law of whole loss curves (`analysis.laws.schedules`) is fitted to curves of on
 a curve share its luck, so intervals come from whole curves: each is predicted from the others as the asked one is.
 """
 
+import collections
 import dataclasses
 import functools
 import itertools
@@ -18,8 +19,9 @@ from scipy import optimize, stats
 from analysis import digits
 from analysis.confidence import LEVEL
 from analysis.jsonable import jsonable
+from analysis.laws.admission import warmup_updates
 from analysis.laws.law import Values
-from analysis.laws.schedules import Functional, Luo, OfSchedules, Schedules, Seen, Tissue, of_schedules
+from analysis.laws.schedules import OF_CURVES, OfSchedules, Schedules, Seen, of_schedules
 from analysis.table import Table
 from scaling import schedules
 from scaling.config import COOLED
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-LAWS: Mapping[str, type[OfSchedules]] = {law.name: law for law in (Tissue, Luo, Functional)}
+LAWS: Mapping[str, type[OfSchedules]] = {law.name: law for law in OF_CURVES}
 PLANNED = "planned"
 POINTS = 60  # of a curve that are fitted, evenly spread over its updates
 KNOTS = 100  # places of a schedule where its rate is taken to change
@@ -45,6 +47,7 @@ FAR = 1.5  # times the longest sum of rates that was fitted, beyond which a fore
 DELTA = 1e-3  # relative error from which Huber's loss grows linearly, as published for the multi-power law
 BEYOND = 20.0  # times the range of the starts that a constant may move
 SHOWN, BESIDE = 4, 3  # unfinished runs that are followed at a glance, and finished ones that each is held against
+SLACK = 1e-6  # updates by which a share of them may lie above a whole number, from rounding
 CUTS = 0.3  # share of a run that must be seen before its own past can tell how well it predicts what follows
 
 
@@ -184,11 +187,14 @@ FALLS: Mapping[str, Callable[[Array, float], Array]] = {
 def of_table(table: Table) -> list[Curve]:
     """The curves of a table with step, loss and the learning rate at each row; `run` tells them apart.
 
-    Between its points a rate is read along a straight line, and before the first along one from 0.
+    Between its points a rate is read along a straight line, and before the first along one from 0. Where the rate is
+    the same in all rows of a run whose `schedule` is one of ours, it is the peak, as our own tables have it: the rates
+    are those of the plan, from `steps`, `warmup`, `cooldown` and `learning_rate_end`, to its end.
 
     Raises:
-        InputError: a column is missing, or a curve has fewer than FEWEST points.
+        InputError: a column is missing, a curve has fewer than FEWEST points, or diverged, or they are of two models.
     """
+    _of_one_model(table)
     step, loss = table["step"], table["loss"]
     rate = table["lr" if "lr" in table and "learning_rate" not in table else "learning_rate"]
     for name, column in (("step", step), ("loss", loss), ("learning_rate", rate)):
@@ -205,26 +211,81 @@ def of_table(table: Table) -> list[Curve]:
                 f"{table.source}, run {name}: wanted {FEWEST} points or more with a step up to {MOST:g}, a loss above "
                 f"0 and a learning rate; found {len(own)}"
             )
-        at = np.arange(1, int(step[own[-1]]) + 1)
-        rates = np.interp(at, np.append(0.0, step[own]), np.append(0.0, rate[own]))
+        rates = _planned(table, name, own, rate[own]) if np.ptp(rate[own]) == 0 else None
+        if rates is None:
+            at = np.arange(1, int(step[own[-1]]) + 1)
+            rates = np.interp(at, np.append(0.0, step[own]), np.append(0.0, rate[own]))
         found.append(Curve(str(name), step[own], loss[own], rates))
     return found
+
+
+def _of_one_model(table: Table) -> None:
+    """What a law of whole curves is about, as far as the columns tell."""
+    for name, one in (("params", "model"), ("batch_tokens", "batch")):
+        values = np.unique(table[name][np.isfinite(table[name])]) if table.has(name) else np.zeros(0)
+        if len(values) > 1:
+            raise InputError(
+                f"{table.source}: curves of {name} {', '.join(map(digits.short, values[:3]))}; a law of whole curves "
+                f"is of one {one}: give those of one, or the folder of the study, of which each is taken by itself"
+            )
+    if "status" in table and (table["status"] == "diverged").any():
+        run = table["run"][table["status"] == "diverged"][0] if "run" in table else "a curve"
+        raise InputError(f"{table.source}: {run} diverged; leave its rows out")
+
+
+def _planned(table: Table, run: str, rows: NDArray[np.intp], peak: Array) -> Array | None:
+    """The rates of a run's plan by the columns of its rows; None where they name no schedule of ours.
+
+    Raises:
+        InputError: the schedule is ours, and a column that it wants is missing, or they do not fit together.
+    """
+    row = table.chosen(rows[-1:])
+    name = str(row["schedule"][0]) if "schedule" in row else ""
+    if name not in schedules.NAMES:
+        return None
+
+    def of(column: str, default: float = math.nan) -> float:
+        value = float(row[column][0]) if row.has(column) else math.nan
+        return value if math.isfinite(value) else default
+
+    steps, decay = of("steps"), of("cooldown")
+    made, updates = float(row["step"][0]), warmup_updates(row)
+    warmup = 0.0 if updates is None or not math.isfinite(updates[0]) else math.ceil(float(updates[0]) - SLACK)
+    if name == "constant" and not steps >= made:
+        steps = made
+    falling = math.ceil(decay * steps - SLACK) if name in COOLED and steps >= made and decay > 0 else steps - warmup
+    whole = made <= steps <= MOST and (name not in COOLED or 0 < decay <= 1)
+    if not whole or warmup + (falling if name != "constant" else 0) > steps:
+        wanted = "steps, warmup and cooldown" if name in COOLED else "steps and warmup"
+        raise InputError(
+            f"{table.source}, run {run}: the learning rate is {peak[0]:g} in every row, and its schedule is {name}; "
+            f"wanted the rate of each row, or columns {wanted} that make the plan (docs/table.md)"
+        )
+    shape = schedules.shape(name, int(steps), int(warmup), int(falling), of("learning_rate_end", 0.0))
+    return float(peak[0]) * shape
 
 
 def of_records(found: "Records") -> dict[str, list[Curve]]:
     """The curves of a study of our own by model and batch, each with the rates of its plan.
 
-    A law of whole curves is about one model. Runs with fewer than FEWEST points after their warm-up are left out.
+    A law of whole curves is about one model. Runs with fewer than FEWEST points after their warm-up are left out, and
+    those that diverged.
     """
     groups: dict[tuple[Any, int], list[Curve]] = {}
+    lost: collections.Counter[tuple[Any, int]] = collections.Counter()
     table = found.curves
+    diverged = set(table["run"][table["status"] == "diverged"].tolist()) if "status" in table else set()
     for run in dict.fromkeys(table["run"].tolist()):
         config = found.configs[run]
+        if run in diverged:
+            lost[_alike(config)] += 1
+            continue
         curve = of_run(table, run, config)
         if len(curve.step) and len(curve.fitted) >= FEWEST:
             groups.setdefault(_alike(config), []).append(curve)
     return {
-        f"{k}: N = {digits.short(model.N)}, batches of {digits.short(B)} tokens": own
+        f"{k}: N = {digits.short(model.N)}, batches of {digits.short(B)} tokens"
+        + (f", less {n} that diverged" if (n := lost[model, B]) else ""): own
         for k, ((model, B), own) in enumerate(groups.items(), 1)
     }
 

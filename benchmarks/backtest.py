@@ -17,13 +17,15 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.backtest import Backtest, backtest
+from analysis.backtest import LEVELS, Backtest, Step, backtest
+from analysis.confidence import LEVEL
 from analysis.jsonable import jsonable
 from analysis.load import load
 from analysis.table import Table
 from benchmarks.calibration import machine
 from scaling.errors import InputError
 
+PAIR = ("chinchilla", "q-norm")  # of which the narrower interval is taken too, step by step
 LEAST = 1.0  # tokens per parameter: runs with fewer have hardly left their first loss
 
 
@@ -117,6 +119,28 @@ def lines_of(sets: list[tuple[Set, Path]], law: str) -> Iterator[Line]:
             yield Line(each, None, str(error))
 
 
+def of_the_pair(found: dict[str, list[Line]]) -> dict[str, list[Line]]:
+    """Both forms of `PAIR` on the steps that they share, and of each step the one whose interval is narrower."""
+    told: dict[str, list[Line]] = {}
+    for one, other in zip(*(found[law] for law in PAIR), strict=True):
+        if not (one.found and other.found):
+            continue
+        rival = {_key(step): step for step in other.found.steps}
+        pairs = [(step, rival[_key(step)]) for step in one.found.steps if _key(step) in rival]
+        if not pairs:
+            continue
+        narrow = [min(pair, key=lambda s: float(np.median(s.half_of_run[LEVELS.index(LEVEL)]))) for pair in pairs]
+        for name, steps in zip((*PAIR, "the narrower"), (*zip(*pairs, strict=True), narrow), strict=True):
+            line = dataclasses.replace(one, found=dataclasses.replace(one.found, law=name, steps=tuple(steps)))
+            told.setdefault(f"{name}, steps of both", []).append(line)
+    return told
+
+
+def _key(step: Step) -> tuple[int, bytes]:
+    """What tells a step: how many rows it fits, and what it predicts."""
+    return step.fitted, step.measured.tobytes()
+
+
 def overall(lines: list[Line]) -> dict[str, float]:
     """Means in which every source counts alike, however many settings it has."""
     groups: dict[str, list[Backtest]] = {}
@@ -148,7 +172,7 @@ def told(law: str, all_: dict[str, float]) -> str:
     )
 
 
-def report(found: dict[str, list[Line]], command: str, seconds: float) -> str:
+def report(found: dict[str, list[Line]], pair: dict[str, list[Line]], command: str, seconds: float) -> str:
     text = [
         "# Do the forecasts hold?",
         "",
@@ -172,7 +196,7 @@ def report(found: dict[str, list[Line]], command: str, seconds: float) -> str:
         "| | predictions | of the law | of one run | up to 8 times beyond | lowest source | lowest set | half-width "
         "| needed | score |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-        *(told(law, overall(lines)) for law, lines in found.items()),
+        *(told(law, overall(lines)) for law, lines in (found | pair).items()),
     ]
     for law, lines in found.items():
         text += [
@@ -213,12 +237,13 @@ def main() -> None:
             print(f"{time.process_time():5.0f} s {law}, {line.set.name}: {said}", file=sys.stderr, flush=True)
     command = f"python -m benchmarks.backtest ../shared/reference_runs --laws {' '.join(args.laws)}"
     args.out.mkdir(exist_ok=True)
-    (args.out / "backtest.md").write_text(report(found, command, time.process_time()), encoding="utf-8")
+    pair = of_the_pair(found) if all(law in found for law in PAIR) else {}
+    (args.out / "backtest.md").write_text(report(found, pair, command, time.process_time()), encoding="utf-8")
     facts = {
         "command": command,
         "date": str(datetime.date.today()),
         "machine": machine(),
-        "overall": {law: overall(lines) for law, lines in found.items()},
+        "overall": {law: overall(lines) for law, lines in (found | pair).items()},
         "sets": {
             law: {line.set.name: line.found.summary() if line.found else {"why": line.why} for line in lines}
             for law, lines in found.items()

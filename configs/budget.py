@@ -33,6 +33,10 @@ class Budget:
     accelerated: bool = False
     paper: bool = False
 
+    def texts(self, runs: Sequence[RunConfig]) -> list[str]:
+        """The sources, as a page names them, of these runs."""
+        return [self.source] if self.source else list(dict.fromkeys(run.data.source for run in runs))
+
 
 Under = TypeVar("Under")
 Of = TypeVar("Of", bound=Budget)

@@ -16,7 +16,7 @@ from scaling.config import EvalConfig, OptimConfig, RunConfig, Study
 from scaling.errors import InputError
 from scaling.ladder import llama, transformer
 
-Remat = Literal["none", "matmuls", "layers"]
+Remat = Literal["none", "matmuls", "layers", "offload"]
 Optimizer = Literal["adam", "adafactor"]
 
 VOCABULARY = 50_304

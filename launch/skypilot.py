@@ -47,7 +47,7 @@ def check(request: Request) -> None:
         if getattr(chosen, key) < least:
             raise InputError(f"{key}={getattr(chosen, key)}: wanted {least} or more")
     if accelerator.chip.kind == "tpu" and accelerator.chip.name not in tpu_vm.TYPES:
-        raise InputError(f"{accelerator.name}: SkyPilot has {', '.join(tpu_vm.TYPES)} of the TPUs; use --on gke")
+        raise InputError(f"{accelerator.name}: SkyPilot has {', '.join(tpu_vm.TYPES)} of the TPUs; use --on gke or mig")
     if accelerator.chip.kind == "tpu" and chosen.infra.split("/")[0] != "gcp":
         raise InputError(f"{accelerator.name} on infra={chosen.infra}: TPUs are Google's; infra=gcp")
     if accelerator.chip.kind == "gpu" and accelerator.chip.name not in GPU:

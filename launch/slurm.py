@@ -42,7 +42,7 @@ def check(request: Request) -> None:
         if getattr(chosen, key) < least:
             raise InputError(f"{key}={getattr(chosen, key)}: wanted {least} or more")
     if request.accelerator.chip.kind == "tpu":
-        raise InputError(f"{request.accelerator.name}: Slurm has no TPU slices; use --on gke or --on tpu-vm")
+        raise InputError(f"{request.accelerator.name}: Slurm has no TPU slices; use --on gke")
     if request.spot:
         raise InputError("--spot: each cluster has a partition or QOS of its own for that; --with partition=NAME")
     if request.image:

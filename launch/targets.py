@@ -1,12 +1,12 @@
 """The platforms, and the checks that all of them share: everything that can be known before anything is written."""
 
-from collections.abc import Iterator, Sequence
+import math
 from pathlib import Path
 from typing import Protocol
 
-from launch import bucket, gke, local, skypilot, slurm, tpu_vm
+from launch import bucket, gke, local, mig, skypilot, slurm, tpu_vm
 from launch.request import Request
-from scaling import layout, mesh_axes, packs, sharding, split
+from scaling import chips, layout, mesh_axes, packs, sharding, split
 from scaling.config import RunConfig, Study, program
 from scaling.errors import InputError
 
@@ -40,8 +40,15 @@ class Target(Protocol):
         ...
 
 
-TARGETS: dict[str, Target] = {"slurm": slurm, "gke": gke, "local": local, "tpu-vm": tpu_vm, "skypilot": skypilot}
-ELSEWHERE = ("gke", "tpu-vm", "skypilot")  # whose machines see none of our files
+TARGETS: dict[str, Target] = {
+    "slurm": slurm,
+    "gke": gke,
+    "local": local,
+    "mig": mig,
+    "tpu-vm": tpu_vm,
+    "skypilot": skypilot,
+}
+ELSEWHERE = ("gke", "mig", "tpu-vm", "skypilot")  # whose machines see none of our files
 
 
 def check(request: Request, study: Study, target: str) -> None:
@@ -50,6 +57,12 @@ def check(request: Request, study: Study, target: str) -> None:
     Raises:
       InputError: one line with the value found, the value wanted and the way out.
     """
+    chip = request.accelerator.chip
+    if chip.kind == "tpu" and chip.name not in chips.CHIPS and target != "local":
+        raise InputError(
+            f"--on {target}: how {request.accelerator.name} is asked for is not known, of a TPU that is not listed; on "
+            "its hosts start scaling study run CONFIG --out PLACE --distributed auto, as docs/pods.md says"
+        )
     TARGETS[target].check(request)
     if request.tasks > len(study.runs):
         raise InputError(f"{request.tasks} tasks for {len(study.runs)} runs; use --tasks {len(study.runs)} at most")
@@ -60,6 +73,15 @@ def check(request: Request, study: Study, target: str) -> None:
 def _check_devices(request: Request, study: Study) -> None:
     """Whether devices of a task would stand idle, or do not divide its runs where they train them together."""
     runs = list(dict.fromkeys(study.runs))
+    product = math.prod(size for _, size in request.mesh)
+    if request.mesh and request.accelerator.chip.kind != "cpu" and product != request.devices:
+        told, mesh = " x ".join(str(size) for _, size in request.mesh), fitting(request, study)
+        way = f"make the axes multiply to that, as in {mesh}" if mesh else "no mesh of all divides the study"
+        raise InputError(f"mesh {told} = {product} devices, but {request.hardware} has {request.devices}; {way}")
+    if (request.profile or request.save_steps) and not request.sizes:
+        mesh = fitting(request, study)
+        way = f", such as --mesh {mesh}" if mesh else ", and none of all devices divides the study"
+        raise InputError(f"--profile and --save-steps are for runs with --mesh{way}")
     if request.devices > 1 and not request.sizes and len(runs) == 1:
         mesh = fitting(request, study)
         way = f"say how all are used, as in --mesh {mesh}" if mesh else "no mesh of all divides it; use fewer chips"
@@ -67,8 +89,12 @@ def _check_devices(request: Request, study: Study) -> None:
             f"{request.hardware}: one run without --mesh trains on one of {request.devices} devices; {way}"
         )
     if request.sizes:
-        for these in _programs(study):
-            sharding.check(these, request.sizes)
+        try:
+            for these in _programs(study):
+                sharding.check(these, request.sizes)
+        except InputError as error:
+            mesh = "" if request.mesh else fitting(request, study)
+            raise InputError(f"{error}{f', such as --mesh {mesh}' if mesh else ''}") from None
 
 
 def _programs(study: Study) -> list[list[RunConfig]]:
@@ -83,8 +109,10 @@ def fitting(request: Request, study: Study) -> str:
     """A mesh of all devices of a task that divides every run of a study, as it is typed; empty where there is none."""
     n, programs = request.devices, _programs(study)
     divisors = [k for k in range(1, n + 1) if n % k == 0]
-    tried = ({"data": data, "fsdp": n // data // tensor, "tensor": tensor} for tensor, data in _pairs(divisors, n))
-    for sizes in tried:
+    pairs = [(tensor, data) for tensor in divisors for data in divisors if n % (tensor * data) == 0]
+    pairs.sort(key=lambda pair: (pair[0], pair[1] % request.slices > 0, pair[1]))  # little tensor, much fsdp
+    for tensor, data in pairs:
+        sizes = {"data": data, "fsdp": n // data // tensor, "tensor": tensor}
         try:
             for these in programs:
                 sharding.check(these, sizes)
@@ -92,11 +120,6 @@ def fitting(request: Request, study: Study) -> str:
             continue
         return mesh_axes.show(sizes)
     return ""
-
-
-def _pairs(divisors: Sequence[int], n: int) -> Iterator[tuple[int, int]]:
-    """Sizes of tensor and data whose product divides n; little tensor and much fsdp first."""
-    return ((tensor, data) for tensor in divisors for data in divisors if n % (tensor * data) == 0)
 
 
 def spread(request: Request, study: Study) -> str:

@@ -83,6 +83,7 @@ def predicted(run: RunConfig, lanes: int, device: str) -> Timing:
     update = lanes * run.batch_tokens * (flops + OVERHEAD) / speed + dispatch
     windows = wanted.windows * (1 + len(wanted.transfer) + (wanted.by_frequency > 0)) + wanted.train_windows
     windows += wanted.answers * len(wanted.tasks)
+    windows += wanted.scores * len(wanted.scored) / len(run.eval_steps)  # at the end alone
     forward = lanes * windows * model.n_ctx * (flops + OVERHEAD) / 3 / speed
     return Timing(
         update=update,
@@ -107,7 +108,7 @@ def held(run: RunConfig, lanes: int, sizes: Mapping[str, int]) -> float:
     model, kind = run.model, kinds.of(run.model)
     across, fsdp, expert, tensor = (sizes.get(name, 1) for name in ("run", "fsdp", "expert", "tensor"))
     layer, products = kind.kept(model, tensor)
-    kept = {"none": layer, "matmuls": products, "layers": model.d_model}[run.remat]
+    kept = {"none": layer, "matmuls": products}.get(run.remat, model.d_model)  # offloaded products lie with the host
     activations = kind.depth(model) * kept + (layer if run.remat != "none" else 0)
     tokens = run.batch_tokens / run.accumulate / (sizes.get("data", 1) * fsdp * expert)
     count, idle = counts.params(model), kind.idle(model)

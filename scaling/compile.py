@@ -20,7 +20,7 @@ from scaling.chips import Accelerator
 from scaling.config import RunConfig
 from scaling.errors import InputError
 
-RECOMPUTED = {"none": 1.0, "matmuls": 1.0, "layers": 4 / 3}  # operations done, over those needed
+RECOMPUTED = {"none": 1.0, "matmuls": 1.0, "layers": 4 / 3, "offload": 1.0}  # operations done, over those needed
 ASSUMPTIONS = (
     "matrix products run at the data sheet's dense bfloat16 peak, every link at its rate, and between slices the "
     "data-centre network at a chip's share; what else happens costs nothing. MFU counts causal attention half and the "

@@ -25,6 +25,9 @@ from scaling.optimizers import OWN, Optimizer, having
 T = TypeVar("T")
 CHARACTERS = "characters:"  # what the tokenizers begin with that have a token for each of these characters
 TASK = "task:"  # what the sources begin with that are questions and answers (scaling.data.tasks)
+IMAGES = "images:"  # ... that are pictures (scaling.data.images)
+GLYPHS = "glyphs:"  # ... that are names with their glyphs (scaling.data.glyphs)
+PAIRS = "pairs:"  # what the sources begin with that are pairs of texts, the preferred one first (scaling.data.pairs)
 _ROUNDED: contextvars.ContextVar[dict[str, None] | None] = contextvars.ContextVar("what was rounded", default=None)
 
 WANTED = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
@@ -41,6 +44,7 @@ ADDED = (
     "answers_after",
     "eval.answers",
     "eval.by_frequency",
+    "eval.scores",
 )
 # Schedules at the peak up to a fall of their own, over the last `optim.decay` of the updates; one trunk until then.
 COOLED = ("wsd", "wsd_linear", "two_stage")
@@ -221,9 +225,9 @@ class DataConfig:
     """Where the tokens come from. A run's identity holds the tokens themselves, not these names."""
 
     source: str = "python"  # python | text:GLOB | tfds:NAME | mix:0.7*A+0.3*B | tokens:ID | ..., see docs/data.md
-    tokenizer: str = (
-        "bpe"  # learnt from the source | bytes | characters:abc | path of a model; its size is model.n_vocab
-    )
+    # bpe (learnt from the source, or that of a source that has its own) | bytes | characters:abc | path of a model; its
+    # size is model.n_vocab
+    tokenizer: str = "bpe"
     validation: str = ""  # a source of its own for held-out text; empty: about 3 % of `source`, kept apart
 
     def __post_init__(self):
@@ -313,6 +317,7 @@ class EvalConfig:
     train_windows: int = 0  # of the run's own first examples, whose loss is measured as the held-out one is
     answers: int = 0  # questions of each task of `transfer` whose answers are looked at (scaling.data.tasks)
     by_frequency: int = 0  # equal parts of the held-out tokens, from the commonest to the rarest, measured apart
+    scores: int = 0  # pairs of each such source of `transfer` whose texts a reward model scores in the end
 
     def __post_init__(self):
         _plain(self, "eval.")
@@ -322,7 +327,7 @@ class EvalConfig:
                 raise InputError(
                     f"eval.{name}={getattr(self, name)}: wanted {most} at most; 7 octaves, 2 each, are usual"
                 )
-        for name in ("noise", "train_windows", "answers", "by_frequency"):
+        for name in ("noise", "train_windows", "answers", "by_frequency", "scores"):
             if getattr(self, name) < 0:
                 raise InputError(f"eval.{name}={getattr(self, name)} is negative; use 0 for none")
         if len(set(self.transfer)) < len(self.transfer):
@@ -332,6 +337,17 @@ class EvalConfig:
                 f"eval.answers={self.answers}, but eval.transfer has no task; give one, such as --set "
                 f"'eval.transfer={TASK}sum?digits=3&first=900000', or leave eval.answers out"
             )
+
+        if self.scores and not self.scored:
+            raise InputError(
+                f"eval.scores={self.scores}, but eval.transfer has no pairs; give some, such as --set "
+                f"'eval.transfer={PAIRS}chain?first=10000000&items={self.scores}', or leave eval.scores out"
+            )
+
+    @property
+    def scored(self) -> tuple[str, ...]:
+        """The sources of `transfer` that are pairs of texts, where their scores are kept."""
+        return tuple(name for name in self.transfer if name.startswith(PAIRS)) if self.scores else ()
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -352,7 +368,9 @@ class RunConfig:
     seed: int = 0  # initialisation, order of the examples, dropout
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the computation; parameters and loss are float32
     accumulate: int = 1  # parts of a batch, one after the other, where the whole does not fit into memory
-    remat: Literal["none", "matmuls", "layers"] = "none"  # what is computed twice to save memory: models.model.apply
+    remat: Literal["none", "matmuls", "layers", "offload"] = (
+        "none"  # what is computed twice to save memory: models.model.apply
+    )
     # Only tokens after this id, up to the separator, count in the loss that is trained on and in that of held-out
     # windows: the answers, of a task alone. None: all tokens.
     answers_after: int | None = None
@@ -402,6 +420,7 @@ class RunConfig:
             raise InputError(
                 f"eval.noise={self.eval.noise} with batch={self.batch}: it compares halves; use an even batch"
             )
+        self._check_pairs()
         if self.answers_after is not None and not 0 <= self.answers_after < self.model.n_vocab:
             raise InputError(
                 f"answers_after={self.answers_after} is no id of model.n_vocab={self.model.n_vocab}; use that of the "
@@ -418,6 +437,25 @@ class RunConfig:
                 raise InputError(
                     f"model.n_vocab={self.model.n_vocab}, but data.tokenizer={self.data.tokenizer} has {n} tokens, "
                     f"with the separator; use --set model.n_vocab={n}"
+                )
+
+    def _check_pairs(self) -> None:
+        """Raises InputError where a reward model is asked about tokens, or another one about pairs."""
+        if not kinds.of(self.model).of_pairs:
+            if self.eval.scores:
+                raise InputError(
+                    f"eval.scores={self.eval.scores} with model.kind={self.model.kind}, which gives texts no score; "
+                    "use --set model.kind=reward, or leave eval.scores out"
+                )
+            return
+        for name, value in (
+            ("answers_after", self.answers_after),
+            ("eval.answers", self.eval.answers or None),
+            ("eval.by_frequency", self.eval.by_frequency or None),
+        ):
+            if value is not None:
+                raise InputError(
+                    f"{name}={value} with model.kind={self.model.kind}, whose loss is of pairs of texts; leave it out"
                 )
 
     def _whole(self, name: str, unit: int, why: str) -> None:
@@ -443,6 +481,11 @@ class RunConfig:
     def U(self) -> int:
         """Unique tokens available to the run, the D of Kaplan's L(N, D)."""
         return min(self.pool, self.tokens)
+
+    @property
+    def by_token(self) -> bool:
+        """Whether the loss is that of every token, given those before it; not of answers alone, nor of pairs."""
+        return self.answers_after is None and not kinds.of(self.model).of_pairs
 
     @property
     def batch_tokens(self) -> int:

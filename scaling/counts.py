@@ -16,17 +16,19 @@ def params(model: ModelConfig) -> dict[str, int]:
     Returns:
       params: non-embedding, Kaplan et al. (2020) eq. 2.1: attention and feed-forward matrices, or those of the gates.
         Of experts those that a token is sent to, as in the next two.
-      params_head: with the output projection, n_vocab d_model (Porian et al. 2024), be it the embedding or its own.
+      params_head: with the output projection, n_vocab d_model (Porian et al. 2024), be it the embedding or its own;
+        of a reward model with the vector of its scores.
       params_embed: with token and learned position embeddings (Kaplan et al. 2020, Figure 6 left), and a head that is
         not the embedding.
       params_experts: `params` with all experts.
       params_total: all that the model allocates, experts, biases and norms included.
     """
     kind, vocabulary = kinds.of(model), model.n_vocab * model.d_model
+    head = kind.outputs(model) * model.d_model
     embed = (1 if model.tied else 2) * vocabulary + kind.positions(model)
     return {
         "params": model.N,
-        "params_head": model.N + vocabulary,
+        "params_head": model.N + head,
         "params_embed": model.N + embed,
         "params_experts": model.N + kind.idle(model),
         "params_total": model.N + kind.idle(model) + embed + kind.vectors(model),
@@ -45,7 +47,7 @@ def flops_per_token(model: ModelConfig) -> dict[str, int]:
       flops_total: every matrix product: 6 N, the whole attention square twice (scores and mixing), logits.
     """
     kind = kinds.of(model)
-    used, context, head = 2 * kind.active(model), 2 * kind.context(model), 2 * model.n_vocab * model.d_model
+    used, context, head = 2 * kind.active(model), 2 * kind.context(model), 2 * kind.outputs(model) * model.d_model
     return {
         "flops": 3 * used,
         "flops_attention": 3 * (used + context),

@@ -17,6 +17,8 @@
     answer_brier            f32 e r k a  mean squared distance of the probabilities from it, over the vocabulary
     answer_wrong            i8 r k i     how many tokens of the answer to question i are not the likeliest, each given
                                          all before it, after a run's last update; -1 before
+    scores                  f32 r k i    what a reward model says of text i of each source k of pairs in
+                                         `eval.transfer`, both texts of a pair side by side, after a run's last update
     frequency_loss          f32 e r k    held-out loss by the frequency of the token that is predicted, commonest first
     seconds                 f64          wall-clock time spent training, all sessions together
     finished                bool         no update is left to do
@@ -31,7 +33,7 @@ import numpy as np
 History = dict[str, np.ndarray]
 
 BY_TOKEN = ("answer_loss", "answer_right", "answer_brier", "answer_exact")
-ENDS = {"window_loss", "answer_wrong"}  # of each run after its last update
+ENDS = {"window_loss", "answer_wrong", "scores"}  # of each run after its last update
 TOTALS = ("steps", "updates_trained")  # in a history from its first save on
 
 
@@ -45,13 +47,15 @@ def start(
     train: bool = False,
     answers: tuple[int, int, int] = (0, 0, 0),
     by_frequency: int = 0,
+    scores: tuple[int, int] = (0, 0),
 ) -> History:
     """The history of a pack before its first update.
 
     Args:
       windows, noise, transfer: held-out windows, levels of noise, sources of other text; `train`: whether the loss on
         windows of the training text is measured; `answers`: tasks, tokens of the longest answer, questions;
-        `by_frequency`: parts of the held-out tokens. What is not measured has no array: Orbax keeps no empty ones.
+        `by_frequency`: parts of the held-out tokens; `scores`: sources of pairs, texts of each. What is not measured
+        has no array: Orbax keeps no empty ones.
     """
     tasks, longest, questions = answers
     eval_rows = {
@@ -69,6 +73,7 @@ def start(
         **{name: np.zeros((0, *shape), np.float32) for name, shape in eval_rows.items()},
         **({"window_loss": np.full((n_run, windows), np.nan, np.float32)} if windows else {}),
         **({"answer_wrong": np.full((n_run, tasks, questions), -1, np.int8)} if tasks else {}),
+        **({"scores": np.full((n_run, *scores), np.nan, np.float32)} if scores[0] else {}),
         "seconds": np.zeros((), np.float64),
         "finished": np.zeros((), np.bool_),
     }

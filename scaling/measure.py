@@ -12,7 +12,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 from scaling import histories, packs, sharding, step
 from scaling.config import EvalConfig, RunConfig, program
-from scaling.data import tasks
+from scaling.data import pairs, tasks
 from scaling.data.batches import Batches, validation_windows
 from scaling.errors import InputError
 
@@ -51,6 +51,13 @@ def _compiled(run: RunConfig, mesh: Mesh | None) -> Functions:
 def _answers(run: RunConfig, n: int, mesh: Mesh | None) -> Any:
     """The jitted measurement of answers of `n` tokens; lanes first."""
     function = step.over_runs(functools.partial(step.answer_step, n=n), run, (0, None), mesh)
+    return jax.jit(lambda *args: sharding.everywhere(function(*args), mesh))
+
+
+@functools.cache
+def _scores(run: RunConfig, mesh: Mesh | None) -> Any:
+    """The jitted scores of pairs of texts; lanes first."""
+    function = step.over_runs(step.score_step, run, (0, None), mesh)
     return jax.jit(lambda *args: sharding.everywhere(function(*args), mesh))
 
 
@@ -104,6 +111,12 @@ class Measurements:
         ]
         bare = dataclasses.replace(program(self.first), eval=EvalConfig())
         self.answers = [_answers(bare, tasks.parse(name).answer, mesh) for name in wanted.tasks]
+        self.pairs = [
+            self._put(grouped(pairs.windows(name, transfer_tokens[name], wanted.scores, separator), mesh))
+            for name in wanted.scored
+        ]
+        self.ends = {run.steps for run in runs}
+        self.scores = _scores(bare, mesh) if self.pairs else None
 
     def _put(self, tokens: np.ndarray) -> Any:
         """Windows ... b t+1 onto the devices, where they divide over them."""
@@ -123,6 +136,7 @@ class Measurements:
             train=wanted.train_windows > 0,
             answers=tasks.answers(wanted),
             by_frequency=wanted.by_frequency,
+            scores=pairs.scores(wanted),
         )
 
     def rows(self, segment: packs.Segment, done: int, params: Any) -> dict[str, np.ndarray]:
@@ -158,6 +172,8 @@ class Measurements:
             found["transfer_loss"] = by_run(np.stack(each, 1))
         if self.questions:
             found |= {name: by_run(values) for name, values in self._answered(params).items()}
+        if self.scores and done in self.ends:
+            found["scores"] = by_run(np.stack([np.asarray(self.scores(params, texts)) for texts in self.pairs], 1))
         if wanted.by_frequency:
             found["frequency_loss"] = by_run(self.functions.by_frequency(params, self.windows, self.part))
         if wanted.noise:

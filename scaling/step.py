@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 
 from scaling import optim, parametrization, sharding
 from scaling.config import RunConfig
-from scaling.models import loss, model
+from scaling.models import loss, model, preference
 from scaling.models.shared import Params
 
 
@@ -164,6 +164,15 @@ def answer_step(run: RunConfig, params, items, mesh: Mesh | None = None, *, n: i
 
     means, wrong = jax.lax.map(group, items)
     return jax.tree.map(lambda x: x.mean(0), means) | {"wrong": wrong.reshape(-1)}
+
+
+def score_step(run: RunConfig, params, windows, mesh: Mesh | None = None) -> jax.Array:
+    """What a reward model says of the texts of pairs, both of each. i32 g b t+1, g groups in turn -> f32 g*b*2"""
+
+    def group(tokens):
+        return preference.scores(run.model, params, tokens, dtype=run.dtype, mesh=mesh).T  # b 2
+
+    return jax.lax.map(group, windows).reshape(-1)
 
 
 def _logits(run: RunConfig, params, tokens, mesh: Mesh | None):

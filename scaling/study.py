@@ -38,7 +38,7 @@ from scaling import buckets, calibration, checked, claims, config, extensions, f
 from scaling.buckets import Bucket
 from scaling.checked import Damaged, Field
 from scaling.config import SEMANTICS, DataConfig, RunConfig, Study
-from scaling.data import batches, encoding, mixture, sampled, tasks, token_set
+from scaling.data import batches, encoding, mixture, pairs, sampled, tasks, token_set
 from scaling.errors import InputError
 from scaling.layout import Layout
 
@@ -420,10 +420,11 @@ def _arrays(
     train: bool,
     answers: tuple[int, int, int],
     by_frequency: int,
+    scores: tuple[int, int],
 ) -> histories.History:
     """What a history of such runs has before the first update, and once it is done."""
     asked = {"windows": windows, "noise": noise, "transfer": transfer, "train": train}
-    arrays = histories.start(n_run, n_ctx, **asked, answers=answers, by_frequency=by_frequency)
+    arrays = histories.start(n_run, n_ctx, **asked, answers=answers, by_frequency=by_frequency, scores=scores)
     return arrays | {"steps": np.zeros(n_run, np.int64), "updates_trained": np.zeros(n_run)}
 
 
@@ -431,7 +432,8 @@ def _first_arrays(pack: Pack) -> histories.History:
     first, wanted = pack.runs[0].config, pack.runs[0].config.eval
     noise = len(first.noise_batches) if wanted.noise else 0
     sizes = len(pack.runs), first.model.n_ctx, wanted.windows, noise, len(wanted.transfer)
-    return _arrays(*sizes, wanted.train_windows > 0, tasks.answers(wanted), wanted.by_frequency)
+    more = tasks.answers(wanted), wanted.by_frequency, pairs.scores(wanted)
+    return _arrays(*sizes, wanted.train_windows > 0, *more)
 
 
 def check_history(pack: Pack, found: histories.History, finished: bool = False) -> None:
@@ -551,6 +553,7 @@ def _prepared(
     for run in runs:
         if not run.data.source.startswith(token_set.NAMED):
             tasks.check(run)
+            pairs.check(run)
     known = [run for pack in found.all_packs for run in pack.runs if run.semantics == SEMANTICS] if found else []
     before = {run.config: run for run in known}
     ready = {
@@ -560,6 +563,7 @@ def _prepared(
         if run.data.source.startswith(token_set.NAMED) or run.answers_after is not None:
             stream = ready[run.data, run.model.n_vocab]
             tasks.check(_of_text(run, stream), None if run.answers_after is None else stream.tokenizer)
+            pairs.check(_of_text(run, stream))
     transfer = {
         (run.data, run.model.n_vocab, name): _transfer_tokens(
             name, run.data.source, ready[run.data, run.model.n_vocab], runs, say, before
@@ -801,7 +805,10 @@ def _transfer_tokens(
         "bytes" if stream.tokenizer.is_bytes else str(stream.folder / "tokenizer.model"),
         stream.n_vocab,
         train_tokens=1,
-        validation_tokens=max(max(run.model.n_ctx * run.eval.windows, tasks.wanted(name, run.eval)) for run in users),
+        validation_tokens=max(
+            max(run.model.n_ctx * run.eval.windows, tasks.wanted(name, run.eval), pairs.wanted(name, run.eval))
+            for run in users
+        ),
         validation_source=name,
         say=say,
     )

@@ -19,7 +19,7 @@ import numpy as np
 
 from scaling import config, extensions, folders, layout, numerics
 from scaling.config import RunConfig
-from scaling.data import tasks
+from scaling.data import pairs, tasks
 
 SHORT = 4  # updates of the shorter training
 LONG = 0.5  # seconds that half of the longer one should take
@@ -89,7 +89,9 @@ def _training(run: RunConfig, lanes: int, steps: int, train: Callable[..., Any])
             held_out,
             Path(folder),
             separator=0,
-            transfer_tokens={name: tasks.filler(name, run.eval, held_out) for name in run.eval.transfer},
+            transfer_tokens={
+                name: pairs.filler(name, run.eval, tasks.filler(name, run.eval, held_out)) for name in run.eval.transfer
+            },
             say=lambda line: None,
             progress=lambda done: marks.update({done: CLOCK() - began}),
         )

@@ -3,6 +3,7 @@
 These are mirrors: the record is the history (scaling.checkpoints). Only the first process writes.
 """
 
+import importlib.util
 import math
 import re
 import time
@@ -50,7 +51,7 @@ class Watch:
         """
         self.runs, self.say = runs, say
         self.peak = each * len(kinds) if each else sum(peak(kind) for kind in kinds)
-        self.writer = _writer(folder) if folder else None
+        self.board = Board(runs, folder) if folder else None
         self.profile, self.profiling, self.folder = profile, False, folder or Path("profile")
         self.told = time.monotonic()
         self.done: int | None = None  # at that time
@@ -59,16 +60,12 @@ class Watch:
         """After `done` updates. metrics: rows of the last dispatch by run, n r."""
         now = time.monotonic()
         self._profile(done)
-        rates = [_rate(run, done) for run in self.runs]
-        if self.writer:
-            for r, run in enumerate(self.runs):
-                values = {name: rows[-1, r] for name, rows in metrics.items()} | {"learning_rate": rates[r]}
-                for name, value in values.items():
-                    if math.isfinite(value):
-                        self.writer.add_scalar(f"{name}/seed {run.seed}, {r}", value, done * run.batch_tokens)
+        if self.board:
+            self.board(done, metrics)
         if self.done is None:  # the first dispatch was compiled as well
             self.told, self.done = now, done
         elif now - self.told > EVERY:
+            rates = [_rate(run, done) for run in self.runs]
             self.say(self.line(done, (done - self.done) / (now - self.told), metrics, rates))
             self.told, self.done = now, done
 
@@ -105,8 +102,50 @@ class Watch:
     def close(self) -> None:
         if self.profiling:
             self._end_profile()
-        if self.writer:
-            self.writer.close()
+        if self.board:
+            self.board.close()
+
+
+class Board:
+    """TensorBoard's curves of a pack while it is trained: the last update of a dispatch, one a second at most."""
+
+    def __init__(self, runs: Sequence[RunConfig], folder: Path):
+        """Raises InputError where tensorboardX is not installed."""
+        self.runs, self.writer, self.wrote = runs, _writer(folder), -math.inf
+        names = [_as_tag(named(run.model.N, run.tokens, run.optim.learning_rate, run.seed)) for run in runs]
+        self.names = [f"{name}_{r}" if names.count(name) > 1 else name for r, name in enumerate(names)]
+
+    def __call__(self, done: int, metrics: Mapping[str, np.ndarray]) -> None:
+        """As `Watch`."""
+        if time.monotonic() < self.wrote + 1:
+            return
+        self.wrote = time.monotonic()
+        for r, (run, name) in enumerate(zip(self.runs, self.names, strict=True)):
+            if done > run.steps:
+                continue
+            values = {metric: rows[-1, r] for metric, rows in metrics.items()} | {"learning_rate": _rate(run, done)}
+            for metric, value in values.items():
+                if math.isfinite(value):
+                    self.writer.add_scalar(f"{metric}/{name}", value, done * run.batch_tokens)
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+def named(N: float, D: float, learning_rate: float, seed: float) -> str:
+    """What a run is called in charts."""
+    return f"N={N:.0f} D={D:.0f} rate={learning_rate:.3g} seed={seed:.0f}"
+
+
+def _as_tag(name: str) -> str:
+    """In the letters that TensorBoard has for tags."""
+    return re.sub(r"[^\w.+-]", "_", name)
+
+
+def check_board() -> None:
+    """Raises InputError where TensorBoard's files cannot be written."""
+    if importlib.util.find_spec("tensorboardX") is None:
+        raise InputError("--tensorboard needs the package tensorboardX; install it, or leave the option out")
 
 
 def span(text: str) -> tuple[int, int]:
@@ -130,8 +169,7 @@ def write_curves(folder: Path, runs: Mapping[str, Mapping[str, np.ndarray]]) -> 
     Raises:
       InputError: the folder has something in it, or tensorboardX is not installed.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} is not empty; give a new folder, so that no curve is there twice")
+    _must_be_new(folder)
     for name, columns in runs.items():
         writer = _writer(folder / name)
         for column in columns.keys() - {"tokens"}:
@@ -139,6 +177,34 @@ def write_curves(folder: Path, runs: Mapping[str, Mapping[str, np.ndarray]]) -> 
                 if math.isfinite(value):
                     writer.add_scalar(column, value, int(tokens))
         writer.close()
+
+
+def write_wandb(folder: Path, runs: Mapping[str, Mapping[str, np.ndarray]]) -> None:
+    """As `write_curves`, for Weights & Biases: runs that were offline, which `wandb sync` sends.
+
+    Raises:
+      InputError: the folder has something in it, or wandb is not installed.
+    """
+    _must_be_new(folder)
+    if importlib.util.find_spec("wandb") is None:
+        raise InputError("--wandb needs the package wandb; install it, or take --tensorboard or --csv")
+    import wandb  # pyright: ignore[reportMissingImports] # optional
+
+    folder.mkdir(parents=True, exist_ok=True)
+    quiet = wandb.Settings(mode="offline", silent=True, console="off", x_disable_stats=True, disable_git=True)
+    for name, columns in runs.items():
+        told = {key: float(value) for key, value in (part.split("=") for part in name.split() if "=" in part)}
+        run = wandb.init(dir=str(folder), name=name, config=told, reinit="finish_previous", settings=quiet)
+        run.define_metric("*", step_metric="tokens")
+        for i, tokens in enumerate(columns["tokens"]):
+            row = {column: float(columns[column][i]) for column in columns.keys() - {"tokens"}}
+            run.log({"tokens": int(tokens)} | {column: value for column, value in row.items() if math.isfinite(value)})
+        run.finish()
+
+
+def _must_be_new(folder: Path) -> None:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} is not empty; give a new folder, so that no curve is there twice")
 
 
 def _rate(run: RunConfig, done: int) -> float:
@@ -151,8 +217,7 @@ def _rate(run: RunConfig, done: int) -> float:
 
 
 def _writer(folder: Path) -> Any:
-    try:
-        from tensorboardX import SummaryWriter  # pyright: ignore[reportMissingImports] # optional
-    except ImportError:
-        raise InputError("--tensorboard needs the package tensorboardX; install it, or leave the option out") from None
+    check_board()
+    from tensorboardX import SummaryWriter  # pyright: ignore[reportMissingImports] # optional
+
     return SummaryWriter(str(folder))

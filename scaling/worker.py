@@ -1,8 +1,9 @@
 """A process that trains packs, one after the other, as `scaling.workers` hands them out.
 
-It reads a line per pack from standard input, {"pack": id, "next": id of the one that will probably follow}, and writes
-one JSON object per line to standard output. When the input ends, because the coordinator is done or gone, it saves what
-it is doing and leaves: no pack is trained unwatched. It trains only what it has claimed (scaling.claims).
+It reads a line per pack from standard input, {"pack": id, "next": id of the one that will probably follow, "board":
+folder of TensorBoard's files, or empty}, and writes one JSON object per line to standard output. When the input ends,
+because the coordinator is done or gone, it saves what it is doing and leaves: no pack is trained unwatched. It trains
+only what it has claimed (scaling.claims).
 """
 
 import errno
@@ -69,7 +70,17 @@ def main() -> None:
             whole, pack, claim = _claimed(folder, id)
             with claim:
                 spent, began = goodput.Session(claim.folder, claim.number, began), None
-                _train(whole, pack, claim, whole.pack(task.get("next", "")), device, leave, origin, spent)
+                _train(
+                    whole,
+                    pack,
+                    claim,
+                    whole.pack(task.get("next", "")),
+                    device,
+                    leave,
+                    origin,
+                    spent,
+                    task.get("board"),
+                )
         except _Taken as taken:
             _write(event="taken", pack=id, by=str(taken))
         except claims.Lost as lost:
@@ -125,13 +136,14 @@ def _train(
     leave: threading.Event,
     origin: dict[str, Any],
     spent: Any,
+    board: str | None,
 ) -> None:
     """Trains a pack that is ours.
 
     Raises:
         claims.Lost: it no longer is, and nothing more was written.
     """
-    from scaling import study, train
+    from scaling import study, train, watch
 
     told, begun = 0.0, False
     claim.done = max(folders.saved_steps(claim.folder), default=0)
@@ -157,6 +169,7 @@ def _train(
         _write(event="unusable", pack=pack.id, error=str(error))
         return
     mesh = _mesh(pack, device)
+    seen = watch.Board(pack.configs, Path(board) / pack.id) if board else None
     try:
         # A pinned worker would only take turns with itself; what is compiled ahead is for one device.
         if following and device != "cpu" and mesh is _mesh(following, device) is None:
@@ -172,6 +185,7 @@ def _train(
             say=lambda text: _write(event="say", text=f"pack {pack.id}: {text}"),
             progress=progress,
             should_stop=should_stop,
+            watch=seen or (lambda done, metrics: None),
             session=spent,
         )
     except claims.Lost:
@@ -190,6 +204,9 @@ def _train(
         failed(claim.folder, whole.failed(pack)["attempts"], short)
         _write(event="failed", pack=pack.id, error=short, where=str(path))
         return
+    finally:
+        if seen:
+            seen.close()
     if not history["finished"]:
         _write(event="left", pack=pack.id, done=len(history["train_loss"]))
         return

@@ -14,6 +14,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from scaling import claims, config, extensions, layout, numerics, own_code, status, study, surroundings, worker
@@ -60,6 +61,7 @@ def run(
     packs: Sequence[Pack] | None = None,
     retry: bool = False,
     shared: bool = False,
+    board: Path | None = None,
     say: Callable[[str], None],
 ) -> Outcome:
     """Trains every pack that has updates left.
@@ -70,12 +72,13 @@ def run(
       packs: only these; None for all.
       retry: try again what is quarantined.
       shared: start as many workers as planned even where others of this study have the cores.
+      board: where TensorBoard's files of each pack go, in a folder of its own; None for none.
 
     Raises:
         InputError: the disk is full, or the tokens are not those of the study; what was saved before stays.
     """
     with study.at_a_glance(whole):
-        crew = Crew(whole, whole.packs if packs is None else packs, retry, shared, say)
+        crew = Crew(whole, whole.packs if packs is None else packs, retry, shared, say, board)
     crew.work()
     return crew.outcome()
 
@@ -84,8 +87,15 @@ class Crew:
     """The workers of one `scaling study run` and what is left for them."""
 
     def __init__(
-        self, whole: StudyFolder, packs: Sequence[Pack], retry: bool, shared: bool, say: Callable[[str], None]
+        self,
+        whole: StudyFolder,
+        packs: Sequence[Pack],
+        retry: bool,
+        shared: bool,
+        say: Callable[[str], None],
+        board: Path | None = None,
     ):
+        self.board = str(board.absolute()) if board else ""
         self.whole, self.packs, self.retry, self.shared = whole, packs, retry, shared
         self.tick = TICK_AWAY if isinstance(whole.path, Bucket) else TICK
         self.code = own_code.digest()  # which that of all workers is to be
@@ -300,7 +310,7 @@ class Crew:
             if each.pack:
                 each.programs.add(_program(each.pack))
                 following = self.waiting[0].id if self.waiting else ""
-                _tell(each, json.dumps({"pack": each.pack.id, "next": following}))
+                _tell(each, json.dumps({"pack": each.pack.id, "next": following, "board": self.board}))
 
     def _next(self, each: Worker) -> Pack | None:
         """The costliest pack, but rather one whose program no other worker is the first to compile."""

@@ -36,6 +36,8 @@ TRUTH = {
     # WikiText-103: I 6.60, n 16.34, B 0.33, E 9.04, exponents 0.74 and 0.56, for N and D as shares of 1e7 and 1e9.
     "rosenfeld": (6.60, 1e7**0.74 / 16.34, 0.33 * 1e9**0.56 / 16.34, 9.04 / 16.34, 0.74, 0.56),
     "subramanyam": (3.439, 1441.5, 0.396, 0.401),
+    "best-of-n": (0.9, 0.05),
+    "reinforced": (0.9, 0.2),
     "farseer": (-0.062465473, 0.13, 0.128488068, 230.734371, -0.1729, -1.544209554, -1.665630816, 0.0459, 3.133347199),
     "m3": (100.0, 1e-9, 0.25),
     "m4": (1.5, 9.0, 0.7, 300.0, 0.35),
@@ -59,6 +61,7 @@ RANGES = {
     "experts": np.geomspace(2, 512, 9),
     "params_experts": np.geomspace(1e8, 1e11, 6),
     "granularity": np.geomspace(1, 32, 6),
+    "distance": np.linspace(0.4, 3.0, 14),
     "quality": np.array([1.0, 0.9, 0.8, 0.75, 0.7, 0.6, 0.5]),
     "active_share": np.array([1.0, 0.75, 0.5, 0.25, 0.1, 0.05, 0.02]),
 }

@@ -13,6 +13,7 @@ from analysis.fit.estimate import Fit
 from analysis.fit.misfit import USUAL, steps_of
 from analysis.laws import Chinchilla, KaplanBCrit
 from analysis.table import Table
+from benchmarks.backtest import Line, Set, of_the_pair
 from scaling import cli
 from scaling.errors import InputError
 
@@ -92,6 +93,13 @@ def test_a_run_is_fitted_or_predicted_never_both():
         assert all(rows[run == r].all() or not rows[run == r].any() for r in range(6))
 
 
+def test_rows_of_runs_are_not_counted_as_runs(true_table):
+    pairs = true_table.with_columns(run=np.repeat(np.arange(18), 2).astype(str))
+    found = backtest("chinchilla", pairs, steps=1)
+    assert (found.rows, found.runs) == (36, 18)
+    assert found.text().startswith("chinchilla: 36 of 36 rows (18 runs), ")
+
+
 def test_a_law_of_the_loss_walks_towards_smaller_losses():
     loss = np.geomspace(2.0, 6.0, 12)
     steps = steps_of(KaplanBCrit, (loss,), 4, 4)
@@ -119,6 +127,19 @@ def test_the_score_is_the_width_plus_forty_times_what_lies_outside(true_table):
     assert 0 < one.reach() < one.half_width()  # a true law misses by no more than its interval says
 
 
+def test_of_two_forms_the_narrower_is_taken_step_by_step(true_table):
+    found = backtest("chinchilla", true_table, steps=2)
+    times = np.resize([2.0, 0.5], len(found.steps))
+    rival = tuple(
+        dataclasses.replace(s, half_of_run=s.half_of_run * w) for s, w in zip(found.steps, times, strict=True)
+    )
+    one, other = (Line(Set("own", "runs.csv", {}), b) for b in (found, dataclasses.replace(found, steps=rival)))
+    (narrow,) = of_the_pair({"chinchilla": [one], "q-norm": [other]})["the narrower, steps of both"]
+    assert narrow.found
+    for step, taken, factor in zip(found.steps, narrow.found.steps, np.minimum(times, 1), strict=True):
+        np.testing.assert_allclose(taken.half_of_run, factor * step.half_of_run)
+
+
 def test_too_few_runs_are_refused_in_a_line():
     N, D = grid(3, 3)
     with pytest.raises(InputError, match=r"8 lie below the largest, and a step fits 15 or more .3 for each of 5"):
@@ -134,7 +155,9 @@ def test_the_verb_prints_draws_and_gives_json(true_table, tmp_path, capsys):
         assert not end.value.code
         return capsys.readouterr().out
 
-    assert "inside the 95% interval of one run" in command("--plot", str(tmp_path / "b.svg"))
+    said = command("--plot", str(tmp_path / "b.svg"), "--where", "tokens<9e10")
+    assert said.startswith("chinchilla: 30 of 36 rows, ")
+    assert "inside the 95% interval of one run" in said
     assert (tmp_path / "b.svg").stat().st_size > 1000
     found = json.loads(command("--json"))
     assert 0.5 <= found["covered"]["0.95"] <= 1

@@ -252,6 +252,25 @@ def test_names_of_two_files_say_what_was_counted_and_not_what_was_measured(param
     assert found.verdict == verdict
 
 
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (("loss_on_c4", "loss_on_pile"), False),
+        (("c4 val loss", "eval/pile"), False),
+        (("loss_on_c4", "val_loss"), True),  # the other may be of c4 too
+        (("final val loss", "smoothed_loss"), True),
+    ],
+)
+def test_losses_of_two_files_named_by_two_texts_give_no_verdict(names, told):
+    ladders = []
+    for factor, name in zip((1.0, 1.6), names, strict=True):
+        columns = dict(grid(factor, seed=int(factor)).items())
+        ladders.append(Table.from_columns({**columns}, f"{factor}.csv", {"loss": name}))
+    verdict = compare(*ladders).verdict
+    two = f"cannot be told: loss is {names[0]} in A and {names[1]} in B, two validation sets by their names"
+    assert verdict == ("B is better" if told else two)
+
+
 def test_a_ladder_of_two_measurements_gives_no_verdict(tmp_path):
     A, B = two(tmp_path, {"loss": "val_a"}, {"loss": "val_a"})
     mixed = B.with_columns(eval_set=np.array(["web", "books"] * (len(B) // 2)))

@@ -99,6 +99,7 @@ CHANGES = {
     "remat": "layers",
     "answers_after": "11",
     "eval.answers": "100",
+    "eval.scores": "100",
 }
 
 # What must be set before a field can have another value.
@@ -112,6 +113,7 @@ NEEDS = {
     "optim.decay": {"optim.schedule": "wsd"},
     "model.reuse": {"model.kind": "universal"},
     "eval.answers": {"eval.transfer": "task:copy?digits=3"},
+    "eval.scores": {"model.kind": "reward", "eval.transfer": "pairs:chain?first=1000000"},
     "model.experts": {"model.kind": "routed"},
     "model.routing": {"model.kind": "routed", "model.experts": "4"},
     "model.top_k": {"model.kind": "routed", "model.experts": "4"},

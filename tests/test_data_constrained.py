@@ -71,6 +71,8 @@ def test_a_known_penalty_comes_back_wins_and_is_cut_by_weight_decay():
         assert high - low < 0.05
     assert made.rivals.penalty.law.P == pytest.approx(PENALTY.P, rel=0.05)
     assert ends(made.sums)[1] < 0.5
+    # The other law's constant is left open by these runs, as its profile says; draws end beside where they began.
+    assert not made.decay.decided
     missed = {name: np.sqrt(np.mean(error**2)) for name, error in made.rivals.held_out().items()}
     assert missed["penalty"] < 0.1 * missed["effective data"]
     low, high = ends(made.by_decay)
@@ -186,32 +188,89 @@ def test_the_penalty_of_repeats_fits_the_public_runs_better_than_effective_data(
     assert found.objective_kind.terms(residuals)[0].sum() == pytest.approx(0.01583, abs=5e-6)
 
 
+def test_the_public_runs_have_the_fit_and_the_scatter_that_are_known_of_them(public, printed):
+    kept = ROWS[182](public)
+    effective = Muennighoff(**vars(printed), R_D=15.387756, R_N=5.309743)
+    total = np.sum((kept["loss"] - kept["loss"].mean()) ** 2)
+    for law, R2 in ((effective, 0.7722), (printed, 0.4452)):
+        left = np.sum((law(*kept.positive(*law.inputs)) - kept["loss"]) ** 2)
+        assert 1 - left / total == pytest.approx(R2, abs=5e-5)
+    # Five seeds: those of 2.8e9 parameters differ little at every number of epochs, those of 4.2e9 broke once.
+    spread = {}
+    for tokens in (5.5e10, 8.4e10):
+        for U in np.unique(public["unique_tokens"]):
+            same = (public["tokens"] == tokens) & (public["unique_tokens"] == U)
+            if same.sum() == 5:
+                spread[tokens, round(tokens / U)] = float(np.std(public["loss"][same], ddof=1))
+    assert sorted(epochs for tokens, epochs in spread if tokens == 5.5e10) == [1, 2, 3, 4, 5, 6, 14, 44]
+    small, large = ([s for (D, _), s in spread.items() if D == tokens] for tokens in (5.5e10, 8.4e10))
+    assert (min(small), max(small)) == pytest.approx((0.0009, 0.0027), abs=5e-5)
+    assert spread.pop((8.4e10, 44)) == pytest.approx(0.076, abs=5e-4)
+    assert (min(large), sorted(large)[-2]) == pytest.approx((0.006, 0.025), abs=5e-4)
+    # Of the largest that repeats, four epochs over new tokens.
+    largest = public.where((public["params"] > 8e9) & (public["tokens"] > 1e11), "another size")
+    losses = {round(D / U, 1): L for D, U, L in zip(largest["tokens"], largest["unique_tokens"], largest["loss"],
+                                                   strict=True)}  # fmt: skip
+    assert losses[4.0] / losses[1.0] - 1 == pytest.approx(0.0062, abs=5e-5)
+
+
+def test_what_is_known_below_our_optimum_of_all_public_runs_is_rounding(public, printed):
+    """0.02870 is known; by plain NumPy 0.02923 is the lowest, as R_D grows without end and R_N falls to 0.
+
+    1 - exp(-R / R_D) at R_D near 5e16 is a few times the last digit of 1, so that R_D times it moves in jumps.
+    """
+    N, D, U = ROWS[296](public).positive("params", "tokens", "unique_tokens")
+    E, A, B, alpha = printed.E, printed.A, printed.B, printed.alpha
+    U_N = np.minimum(N, (A / B) ** (1 / alpha) * U)  # both exponents are one
+
+    def summed(R_D, R_N, share):
+        data = U * (1 + R_D * share((D / U - 1) / R_D))
+        size = U_N * (1 + R_N * share((N / U_N - 1) / R_N))
+        r = np.abs(np.log((E + A * size**-alpha + B * data**-alpha) / public["loss"]))
+        return np.where(r <= 1e-3, r**2 / 2, 1e-3 * (r - 5e-4)).sum()
+
+    def exact(x):
+        return -np.expm1(-x)
+
+    def rounded(x):
+        return 1 - np.exp(-x)
+
+    grid = [summed(R_D, R_N, exact) for R_D in np.geomspace(0.1, 1e18, 80) for R_N in np.geomspace(1e-6, 1e4, 40)]
+    assert min(grid) == pytest.approx(0.029234, abs=2e-6)
+    assert summed(15.387756, 5.309743, exact) == pytest.approx(0.03584, abs=6e-6)
+    assert summed(4.6593e16, 5e-9, rounded) == pytest.approx(0.02870, abs=3e-5)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("n", "refitted", "one", "three", "free_effective", "free_penalty"),
+    ("n", "refitted", "one", "three", "constants", "free_effective", "known", "free_penalty"),
     [
-        (182, 0.01581, 0.02699, 0.01098, 0.00636, 0.00513),
-        (265, 0.01984, 0.03473, 0.01114, 0.01103, 0.00677),
-        (296, 0.02870, 0.04695, 0.02141, 0.02322, 0.01227),
+        (182, 0.01581, 0.02699, 0.01098, (0.318, 0.160, 0.289), 0.00657, 0.00636, 0.00513),
+        (265, 0.01984, 0.03473, 0.01114, (0.323, 0.160, 0.360), 0.00761, 0.01103, 0.00677),
+        (296, 0.02923, 0.04695, 0.02141, None, 0.02069, 0.02322, 0.01227),
     ],
 )
 def test_all_sums_that_are_known_of_the_public_runs(
-    public, printed, n, refitted, one, three, free_effective, free_penalty
+    public, printed, n, refitted, one, three, constants, free_effective, known, free_penalty
 ):
     kept = ROWS[n](public)
     assert len(kept) == n
+    penalty = rivals.of_law(Lovelace, kept, printed)
     found = {
         "refitted": rivals.of_law(Muennighoff, kept, printed).objective,
         "one": rivals.of_law(Lovelace, kept, printed, delta=1.0, kappa=1.0).objective,
-        "three": rivals.of_law(Lovelace, kept, printed).objective,
+        "three": penalty.objective,
         "free penalty": rivals.of_law(Lovelace, kept, None).objective,
     }
-    assert found["one"] == pytest.approx(one, abs=6e-6)
-    assert found["three"] == pytest.approx(three, abs=6e-6)
-    assert found["free penalty"] == pytest.approx(free_penalty, abs=6e-6)
-    # Effective data have many optima; with all constants free ours are lower than what is known of two of the tables.
-    assert found["refitted"] == pytest.approx(refitted, rel=0.02)
-    assert rivals.of_law(Muennighoff, kept, None).objective < 1.04 * free_effective
+    for name, value in (("refitted", refitted), ("one", one), ("three", three), ("free penalty", free_penalty)):
+        assert found[name] == pytest.approx(value, abs=6e-6), name
+    if constants is not None:
+        np.testing.assert_allclose([penalty.constants[c] for c in ("P", "delta", "kappa")], constants, atol=1e-3)
+    # With all constants free effective data have many optima: ours lie below what is known of two of the tables, and
+    # no positive R_D and R_N are found that reach what is known of the first (docs/data-constrained.md).
+    free = rivals.of_law(Muennighoff, kept, None).objective
+    assert free == pytest.approx(free_effective, abs=6e-6)
+    assert n == 182 or free < known
 
 
 # --- the whole way

@@ -18,7 +18,7 @@ from conftest import ROOT
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from launch import bucket, container, gke, local, skypilot, slurm, targets, tpu_vm
+from launch import bucket, container, gke, local, mig, relaunch, skypilot, slurm, startup, targets, tpu_vm
 from launch.request import Request, parse_mesh, parse_time
 from scaling import chips, cli
 from scaling.config import DataConfig, RunConfig, Study
@@ -39,6 +39,7 @@ BUCKET = "gs://my-bucket/kaplan"
 IMAGE = "europe-docker.pkg.dev/project/scaling/tpu:1"
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 ZONE = (("zone", "us-central2-b"),)
+AGAIN = ("relaunches", "2")
 
 # Printable text of every kind that a shell, YAML or Kubernetes could take for something else.
 texts = st.text(
@@ -185,14 +186,16 @@ def test_hosts_that_train_together_remember_nothing_of_a_bucket():
 @pytest.mark.parametrize("target", targets.TARGETS)
 @pytest.mark.parametrize("scheme", ["gs", "s3"])
 def test_with_direct_the_program_writes_to_the_bucket_itself_and_nothing_is_mounted(target, scheme, jobset):
-    own = {"gke": (), "tpu-vm": ZONE, "skypilot": ()}
-    accelerator = "v4:2x2x1" if target == "tpu-vm" else "cpu"
+    own = {"gke": (), "mig": ZONE, "tpu-vm": ZONE, "skypilot": ()}
+    accelerator = {"tpu-vm": "v4:2x2x1", "mig": "v6e:1x1"}.get(target, "cpu")
     fields = {"image": IMAGE, "options": own[target]} if target in own else {}
     asked = request(accelerator, f"{scheme}://my-bucket/kaplan", tasks=2, direct=True, **fields)
     targets.TARGETS[target].check(asked)
     if target == "gke":
         assert not jobset(gke.job_set(asked, 1))
-    for text in targets.TARGETS[target].files(asked).values():
+    for name, text in targets.TARGETS[target].files(asked).items():
+        if name == relaunch.SCRIPT:
+            continue
         assert f"--out={scheme}://my-bucket/kaplan" in text  # one folder: parts claim their runs there
         assert "of-2" not in text
         assert "gcsfuse" not in text
@@ -305,11 +308,21 @@ def test_this_machine_hands_over_exactly_the_words_of_the_request(out, data, giv
     assert calls == sorted(expected)
 
 
-@FEW
+@pytest.mark.parametrize(
+    ("service", "accelerator", "deleted"),
+    [
+        (tpu_vm, "v5e:2x4", ["tpus", "queued-resources", "delete"]),
+        (mig, "v6e:2x4", ["instance-groups", "managed", "delete"]),
+    ],
+    ids=["tpu-vm", "mig"],
+)
+@settings(FEW, max_examples=10)
 @given(out=buckets, data=buckets, given=pairs, name=names)
-def test_a_tpu_vm_hands_over_exactly_the_words_of_the_request(out, data, given, name, stubs, tmp_path):
-    wish = request("v5e:2x4", out, data=data, settings=given, name=name, image=IMAGE, options=ZONE)
-    script = tpu_vm.files(wish)[f"{name}.sh"].replace("/var/lib/scaling", str(tmp_path / "var"))
+def test_a_tpu_vm_hands_over_exactly_the_words_of_the_request(
+    service, accelerator, deleted, out, data, given, name, stubs, tmp_path
+):
+    wish = request(accelerator, out, data=data, settings=given, name=name, image=IMAGE, options=ZONE)
+    script = service.files(wish)[f"{name}.sh"].replace("/var/lib/scaling", str(tmp_path / "var"))
     script = script.replace("mkdir -p /gs/", f"mkdir -p {tmp_path}/gs/")
     shutil.rmtree(tmp_path / "var", ignore_errors=True)
     calls = ran(script, stubs, tmp_path)
@@ -321,8 +334,8 @@ def test_a_tpu_vm_hands_over_exactly_the_words_of_the_request(out, data, given, 
     gcloud = [call[1:] for call in calls if call[1] in ("storage", "compute", "--implicit-dirs")]
     assert ["--implicit-dirs", "my-bucket", "/gs/my-bucket"] in gcloud
     assert ["storage", "rsync", "--recursive", data, f"{tmp_path}/var/cache"] in gcloud
-    place = ["--zone=us-central2-b"]
-    assert ["compute", "tpus", "queued-resources", "delete", name, *place, "--force", "--async", "--quiet"] in gcloud
+    [last] = [words for words in gcloud if words[:4] == ["compute", *deleted]]
+    assert {name, "--zone=us-central2-b", "--quiet"} <= set(last)
     assert ["storage", "cp", f"{tmp_path}/var/log.txt", f"{out.rstrip('/')}/logs/{name}-0-0.txt"] in gcloud
 
 
@@ -361,10 +374,10 @@ def test_what_is_watched_goes_to_the_output_and_its_options_to_the_program():
     [box] = template(wish)["spec"]["containers"]
     command = " ".join(box["command"])
     assert "--tensorboard=/gs/my-bucket/kaplan/1-of-2/tensorboard --profile 10:20 --save-steps 50" in command
-    fields: list[dict[str, Any]] = [{"tensorboard": True}, {"save_steps": 5}, {"profile": "1:2"}]
+    fields: list[dict[str, Any]] = [{"save_steps": 5}, {"profile": "1:2"}]
     for field in fields:
-        with pytest.raises(InputError, match="are for runs with --mesh, such as --mesh fsdp=8"):
-            request("v5e:2x4", image=IMAGE, **field)
+        with pytest.raises(InputError, match="are for runs with --mesh, such as --mesh data=2,fsdp=4"):
+            targets.check(request("v5e:2x4", image=IMAGE, **field), a_narrow_study(), "gke")
     with pytest.raises(InputError, match="wanted FROM:TO"):
         request("v5e:2x4", image=IMAGE, mesh=(("data", 8),), profile="20:10")
 
@@ -402,8 +415,8 @@ def test_an_image_that_is_not_there_does_not_bill_a_tpu_vm_for_ever(stubs, tmp_p
     wish = request("v5e:2x4", image=IMAGE, options=ZONE)
     script = tpu_vm.files(wish)["study.sh"].replace("/var/lib/scaling", str(tmp_path / "var"))
     calls = ran(script, stubs, tmp_path, PATH=f"{own}:{stubs}:{os.environ['PATH']}")
-    assert (tmp_path / "tried").read_text().splitlines() == [f"pull {IMAGE}"] * tpu_vm.TRIES
-    assert f"gave up after {tpu_vm.TRIES} tries: docker pull {IMAGE}" in (tmp_path / "var" / "log.txt").read_text()
+    assert (tmp_path / "tried").read_text().splitlines() == [f"pull {IMAGE}"] * startup.TRIES
+    assert f"gave up after {startup.TRIES} tries: docker pull {IMAGE}" in (tmp_path / "var" / "log.txt").read_text()
     assert (tmp_path / "var" / "ended").read_text() == "1\n"
     assert any(call[1:6] == ["compute", "tpus", "queued-resources", "delete", "study"] for call in calls)
 
@@ -431,6 +444,8 @@ SCRIPTS = {
     "local, parts on the CPU": lambda: local.files(request("cpu", "/tmp/mine", tasks=4))["run.sh"],
     "local, processes": lambda: local.files(request("cpu:2", "/tmp/mine"))["run.sh"],
     "tpu-vm": lambda: tpu_vm.files(request("v4:2x2x4", image=IMAGE, options=ZONE, slices=2, data=BUCKET))["study.sh"],
+    "mig": lambda: mig.files(request("tpu7x:2x2x2", image=IMAGE, options=ZONE, tasks=2))["launch.sh"],
+    "relaunched": lambda: mig.files(request("tpu7x:2x2x2", image=IMAGE, options=(*ZONE, AGAIN), tasks=2))["launch.sh"],
     "skypilot": lambda: (
         "#!/bin/bash\n" + yaml.safe_load(skypilot.files(request("h100:8", image=IMAGE))["study.yaml"])["run"]
     ),
@@ -477,14 +492,28 @@ def test_a_signal_reaches_every_process_and_their_last_words_count(tmp_path):
 
 # --- gcloud and SkyPilot
 
-# `gcloud compute tpus queued-resources create --help` and `delete --help`, as of 2026; of each group exactly one.
+# Flags of gcloud's commands, from their --help, as of 2026.
 FLAGS = {
-    "create": {
+    "compute tpus queued-resources create": {
         *("zone", "project", "runtime-version", "accelerator-type", "type", "topology", "node-id", "node-count"),
         *("node-prefix", "spot", "reserved", "guaranteed", "metadata", "metadata-from-file", "labels", "network"),
         *("subnetwork", "service-account", "internal-ips", "async", "quiet", "valid-until-duration"),
     },
-    "delete": {"zone", "project", "force", "async", "quiet"},
+    "compute tpus queued-resources delete": {"zone", "project", "force", "async", "quiet"},
+    "compute tpus queued-resources describe": {"zone", "project", "format"},
+    "compute resource-policies describe": {"region", "project"},
+    "compute resource-policies create workload-policy": {"region", "project", "type", "accelerator-topology"},
+    "compute instance-templates delete": {"project", "quiet"},
+    "compute instance-templates create": {
+        *("project", "machine-type", "image-project", "image-family", "boot-disk-size", "boot-disk-type", "region"),
+        *("maintenance-policy", "provisioning-model", "instance-termination-action", "reservation-affinity", "labels"),
+        *("reservation", "network", "subnet", "scopes", "service-account", "metadata-from-file", "max-run-duration"),
+    },
+    "compute instance-groups managed create": {
+        *("zone", "project", "template", "size", "workload-policy", "default-action-on-vm-failure"),
+    },
+    "compute instance-groups managed list-instances": {"zone", "project", "format"},
+    "compute instance-groups managed delete": {"zone", "project", "quiet"},
 }
 
 
@@ -508,21 +537,113 @@ def test_gcloud_is_given_flags_that_it_has(wish):
     for words in made:
         assert words[:5] == ["gcloud", "compute", "tpus", "queued-resources", "create"]
         given = flags(words)
-        assert set(given) <= FLAGS["create"]
+        assert set(given) <= FLAGS["compute tpus queued-resources create"]
         assert len(given) == len(set(given))
         assert ("accelerator-type" in given) != ({"type", "topology"} <= set(given))
         assert ("node-id" in given) != ({"node-count", "node-prefix"} <= set(given))
     deleting = next(line for line in tpu_vm.files(wish).popitem()[1].splitlines() if "queued-resources delete" in line)
-    assert set(flags(deleting.split())) <= FLAGS["delete"]
+    assert set(flags(deleting.split())) <= FLAGS["compute tpus queued-resources delete"]
+
+
+MIG = [
+    request("tpu7x:2x2x2", image=IMAGE, options=(*ZONE, AGAIN), spot=True, tasks=2),
+    request("v6e:2x4", image=IMAGE, options=(*ZONE, ("project", "mine"), ("subnetwork", "net"), ("disk", "300"))),
+    request("v5p:4x4x4", image=IMAGE, options=(*ZONE, ("reservation", "ours"), ("service_account", "a@b.c"))),
+]
+
+
+class Cloud:
+    """A gcloud that notes its words and says of each part what its turn is; sleep passes at once."""
+
+    def __init__(self, folder: Path, states: dict[str, list[str]] | None = None):
+        self.folder, self.bin = folder, folder / "bin"
+        self.bin.mkdir(parents=True)
+        for name, found in (states or {}).items():
+            (folder / name).write_text("".join(f"{state}\n" for state in found))
+        self.write("sleep", "")
+        self.write(
+            "gcloud",
+            f"""printf '%s\\0' "$@" >> {folder}/calls; echo >> {folder}/calls
+case " $* " in
+  *" config get-value "*) echo lab ;;
+  *" describe scaling-"*) exit 1 ;;
+  *" describe "* | *" list-instances "*)
+    for word; do [ -e "{folder}/$word" ] && part=$word; done
+    state=$(head -n 1 "{folder}/$part")
+    sed -i 1d "{folder}/$part"
+    [ "$state" = none ] && {{ echo "ERROR: NOT_FOUND: $part was not found" >&2; exit 1; }}
+    [ "$state" = silence ] && {{ echo "ERROR: no network" >&2; exit 1; }}
+    printf '%b\\n' "$state" ;;
+esac
+exit 0""",
+        )
+
+    def write(self, name: str, text: str) -> None:
+        (self.bin / name).write_text(f"#!/bin/bash\n{text}\n")
+        (self.bin / name).chmod(0o755)
+
+    def run(self, script: str) -> tuple[int, str]:
+        file = self.folder / relaunch.SCRIPT
+        file.write_text(script)
+        env = {"PATH": f"{self.bin}:{os.environ['PATH']}"}
+        done = subprocess.run(["bash", str(file)], capture_output=True, text=True, env=env, timeout=60)
+        assert done.stderr == ""
+        return done.returncode, done.stdout
+
+    def calls(self) -> list[list[str]]:
+        return [line.split("\0")[:-1] for line in (self.folder / "calls").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("wish", MIG, ids=lambda wish: wish.accelerator.name)
+def test_gcloud_makes_a_group_of_as_many_machines_as_a_slice_has_hosts(wish, tmp_path):
+    mig.check(wish)
+    cloud = Cloud(tmp_path, {wish.part_name(part): ["none"] for part in wish.parts})
+    assert cloud.run(mig.files(wish)[relaunch.SCRIPT])[0] == 0
+    made: dict[str, list[list[str]]] = {}
+    for words in cloud.calls():
+        command = next((each for each in FLAGS if words[: len(each.split())] == each.split()), "")
+        made.setdefault(command, []).append(words)
+        if command:
+            given = flags(words)
+            assert set(given) <= FLAGS[command]
+            assert len(given) == len(set(given))
+    group = made["compute instance-groups managed create"]
+    assert len(group) == len(made["compute instance-templates create"]) == wish.tasks
+    assert f"--size={wish.hosts}" in group[0]
+    assert any(word.startswith("--workload-policy=projects/") for word in group[0]) == (wish.hosts > 1)
+    for words in made["compute instance-templates create"]:
+        [script] = [word.rpartition("=")[2] for word in words if word.startswith("--metadata-from-file=")]
+        assert Path(script) == tmp_path / f"{words[3]}.sh"
+        assert f"{words[3]}.sh" in mig.files(wish)
+
+
+@pytest.mark.parametrize("service", [tpu_vm, mig], ids=["tpu-vm", "mig"])
+def test_what_was_preempted_is_made_again_and_not_for_ever(service, tmp_path):
+    accelerator, taken = ("v5p:2x2x2", "SUSPENDED") if service is tpu_vm else ("v6e:4x4", "RUNNING\\nTERMINATED")
+    wish = request(accelerator, image=IMAGE, options=(*ZONE, AGAIN), spot=True, tasks=2)
+    service.check(wish)
+    turns = {"study-1": ["ACTIVE", taken, "silence", "ACTIVE", "none"], "study-2": [taken, taken, "ACTIVE", taken]}
+    cloud = Cloud(tmp_path, turns)
+    code, said = cloud.run(service.files(wish)[relaunch.SCRIPT])
+    assert code == 1
+    assert "study-1 was taken away, and is made again: 1 of 2" in said
+    assert "study-1 has ended" in said
+    assert "study-2 was taken away, and made again 2 times before" in said
+    noun = "queued-resources" if service is tpu_vm else "managed"
+    for verb, first, second in (("create", 2, 3), ("delete", 1, 3)):
+        found = [words for words in cloud.calls() if verb in words and noun in words]
+        assert [sum(name in words for words in found) for name in ("study-1", "study-2")] == [first, second]
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("gcloud"), reason="no gcloud: the table of its flags is not held against its help")
 @pytest.mark.parametrize("verb", FLAGS)
 def test_gcloud_knows_the_flags_of_the_table(verb):
-    words = ["gcloud", "compute", "tpus", "queued-resources", verb, "--help"]
+    words = ["gcloud", *verb.split(), "--help"]
     told = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "PAGER": "cat"}).stdout
-    assert {flag for flag in FLAGS[verb] if not re.search(rf"--(\[no-\])?{flag}\b", told)} == set()
+    told = re.sub(r"\x1b\[[0-9;]*m", "", told)
+    found = {flag for flag in FLAGS[verb] if re.search(rf"--(\[no-\])?{flag}\b", told)}
+    assert FLAGS[verb] - found <= {"quiet", "project", "format"}  # which every command of gcloud has
 
 
 def test_slices_are_named_by_their_cores_where_the_older_api_counts_those():
@@ -563,11 +684,7 @@ def test_a_skypilot_task_is_what_skypilot_allows(text):
         (lambda: request(out="/a\nb"), "control character"),
         (lambda: request(settings=(("a", "b\0"),)), "control character"),
         (lambda: request(image="--privileged"), "wanted a name such as"),
-        (lambda: request("v5e:4x4", mesh=(("data", 4), ("fsdp", 8))), "data=4,fsdp=8"),
         (lambda: request("v5e:4x4", mesh=(("date", 16),)), "mesh axis 'date'"),
-        (lambda: request("v5e:4x4", mesh=(("data", 3),)), "mesh 3 = 3 devices, but v5e:4x4 has 16; make"),
-        (lambda: request("tpu7x:2x2x2", slices=2, mesh=(("data", 16),)), "2 x tpu7x:2x2x2 has 32; make"),
-        (lambda: request("tpu7x:2x2x2", slices=2, mesh=(("data", 16),)), "such as data=2,fsdp=16"),
         (lambda: request(env=(("A-B", "x"),)), "--env 'A-B': wanted a variable's name"),
         (lambda: request(env=(("A", "x\ny"),)), "control character"),
         (lambda: request(env=(("SCALING_CACHE", "/x"),)), "the folder of prepared tokens is --data"),
@@ -590,6 +707,11 @@ def test_a_skypilot_task_is_what_skypilot_allows(text):
         (lambda: tpu_vm.check(request("v4:2x2x1", image=IMAGE)), "no zone"),
         (lambda: tpu_vm.check(request("v4:2x2x1", image=IMAGE, options=(("zone", "a;b"),))), "one plain word"),
         (lambda: tpu_vm.check(request("v4:2x2x1", "/x", image=IMAGE, options=ZONE)), "gone with the VM"),
+        (lambda: mig.check(request("v5e:2x4", image=IMAGE, options=ZONE)), "use --on gke or tpu-vm"),
+        (lambda: mig.check(request("v6e:2x4", image=IMAGE, options=ZONE, slices=2)), "for several use --on gke"),
+        (lambda: mig.check(request("v6e:2x4", image=IMAGE)), "no zone"),
+        (lambda: mig.check(request("v6e:2x4", image=IMAGE, options=(*ZONE, ("disk", "5")))), "50 GB or more"),
+        (lambda: mig.check(request("v6e:2x4", image=IMAGE, options=(*ZONE, ("relaunches", "-1")))), "0 to 1000"),
         (lambda: skypilot.check(request("v6e:4x4", image=IMAGE)), "is 4 hosts"),
         (lambda: skypilot.check(request("v6e:4x4", image=IMAGE)), "one host such as v6e:2x4"),
         (lambda: skypilot.check(request("h100-16", image=IMAGE)), "one host such as h100:8"),
@@ -604,8 +726,6 @@ def test_a_skypilot_task_is_what_skypilot_allows(text):
     ],
 )
 def test_what_cannot_be_is_one_line(make, said):
-    if said == "data=4,fsdp=8":
-        said = "mesh 4 x 8 = 32 devices"
     with pytest.raises(InputError) as error:
         make()
     assert said in str(error.value)
@@ -622,8 +742,8 @@ def with_tokenizer(name: str) -> RunConfig:
 
 
 def test_text_that_lies_on_this_machine_has_to_be_in_the_bucket_of_the_output():
-    for target, options in (("gke", ()), ("tpu-vm", ZONE), ("skypilot", ())):
-        wish = request("v5e:1x1", image=IMAGE, options=options, data="gs://my-bucket/tokens")
+    for target, options in (("gke", ()), ("mig", ZONE), ("tpu-vm", ZONE), ("skypilot", ())):
+        wish = request("v6e:1x1", image=IMAGE, options=options, data="gs://my-bucket/tokens")
         for lost in ("text:notes/*.md", "text:/gs/other-bucket/notes/*.md", "tfds:lm1b"):
             with pytest.raises(InputError, match=r"--set data\.source=text:/gs/my-bucket/notes"):
                 targets.check(wish, a_study(lost), target)
@@ -693,14 +813,30 @@ def test_one_run_that_would_leave_devices_idle_is_refused():
         targets.check(request("tpu7x:2x2x1", image=IMAGE), a_study(batch=8), "gke")
 
 
+def a_narrow_study(d_model: int = 36) -> Study:
+    model = transformer(d_model, 1, d_head=d_model // 3, n_vocab=257, n_ctx=16)
+    return Study("mine", "?", (dataclasses.replace(a_study(batch=8).runs[0], model=model),))
+
+
+def test_a_tpu_that_is_not_listed_is_not_sent_from_platform_to_platform():
+    wish = request("v9x:2x2x2,devices=2,peak=2e15", image=IMAGE, options=ZONE)
+    for target in targets.TARGETS.keys() - {"local"}:
+        with pytest.raises(InputError, match="of a TPU that is not listed; on its hosts start scaling study run"):
+            targets.check(wish, a_study(batch=8), target)
+
+
 def test_a_mesh_that_is_advised_divides_the_study():
     wish = request("h100:8", image=IMAGE)
     assert targets.fitting(wish, a_study(batch=8)) == "fsdp=8"
-    wide = a_study(batch=8).runs[0]
-    odd = dataclasses.replace(wide, model=transformer(36, 1, d_head=12, n_vocab=257, n_ctx=16))
-    found = targets.fitting(wish, Study("mine", "?", (odd,)))
+    found = targets.fitting(wish, a_narrow_study())
     assert found == "data=2,fsdp=4"  # 36 does not divide over 8
-    targets.check(request("h100:8", image=IMAGE, mesh=parse_mesh(found)), Study("mine", "?", (odd,)), "gke")
+    targets.check(request("h100:8", image=IMAGE, mesh=parse_mesh(found)), a_narrow_study(), "gke")
+    for wrong in ("data=4,fsdp=8", "data=4"):
+        with pytest.raises(InputError, match=r"but h100:8 has 8; make the axes multiply to that, as in data=2,fsdp=4"):
+            targets.check(request("h100:8", image=IMAGE, mesh=parse_mesh(wrong)), a_narrow_study(), "gke")
+    tokens = {"data": "gs://my-bucket/tokens", "image": IMAGE}
+    with pytest.raises(InputError, match=r"or choose another --mesh, such as --mesh data=4,fsdp=2"):
+        targets.check(request("v6e:2x2", slices=2, **tokens), a_narrow_study(d_model=18), "gke")
     assert not targets.fitting(wish, a_study(batch=1))
     with pytest.raises(InputError, match="no mesh of all divides it; use fewer chips"):
         targets.check(wish, a_study(batch=1), "gke")
@@ -755,6 +891,7 @@ TARGETS = {
     "gke": ["--accelerator", "v5e:1x1", "--out", BUCKET, "--tasks", "2", "--image", IMAGE],
     "local": ["--accelerator", "cpu", "--out", "mine", "--tasks", "2"],
     "tpu-vm": ["--accelerator", "v5e:1x1", "--out", BUCKET, "--image", IMAGE, "--with", "zone=us-central2-b"],
+    "mig": ["--accelerator", "v6e:1x1", "--out", BUCKET, "--image", IMAGE, "--with", "zone=us-central2-b"],
     "skypilot": ["--accelerator", "l4:1", "--out", BUCKET, "--image", IMAGE],
 }
 
@@ -763,7 +900,7 @@ TARGETS = {
 def test_a_dry_run_shows_files_command_and_cost_and_writes_nothing(target, launch, tmp_path):
     code, out, err = launch("--on", target, *TARGETS[target], "--dry-run")
     assert (code, err) == (0, "")
-    assert f"$ {targets.TARGETS[target].CLIENT} " in out
+    assert re.search(rf"(\$|\)|;|&&) {targets.TARGETS[target].CLIENT} ", out)
     assert "in total" in out
     assert [path.name for path in tmp_path.iterdir()] == ["mine.py"]
 
@@ -910,7 +1047,7 @@ def test_on_this_machine_the_exit_code_is_the_studys_own(launch, tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--on", "aws"], "--on aws: wanted one of slurm, gke, local, tpu-vm, skypilot"),
+        (["--on", "aws"], "--on aws: wanted one of slurm, gke, local, mig, tpu-vm, skypilot"),
         (["--accelerator", "v5e:3x3"], "no such slice of v5e"),
         (["--accelerator", "h1000:8"], "no chip 'h1000'"),
         (["--accelerator", "rtx4090-1"], "rtx4090:1: GKE has v100, l4"),

@@ -130,7 +130,14 @@ def test_a_study_that_was_trained_tells_the_hours_of_the_next(cache, tmp_path, m
             cli.main(list(words))
         return int(end.value.code or 0), capsys.readouterr().out
 
-    assert scaling("study", "run", "mine.py", "--out", "done", "--workers", "1", "--shard", "1/2")[0] == 0
+    assert (
+        scaling(
+            "study", "run", "mine.py", "--out", "done", "--workers", "1", "--shard", "1/2", "--tensorboard", "board"
+        )[0]
+        == 0
+    )
+    assert all(list(pack.glob("events.out.tfevents*")) for pack in (tmp_path / "board").iterdir())
+    assert list((tmp_path / "board").iterdir())
     wish = request("cpu")
     found = cost.estimate(wish, question.load("mine.py", {}), cost.measured(tmp_path / "done", wish))
     trained = studies.read(tmp_path / "done")

@@ -120,6 +120,20 @@ def test_a_condition_that_differs_is_said_number_or_text_and_at_which_end(name, 
     assert said({**columns, name: np.full(20, values[0])}) == []
 
 
+def test_conditions_that_differ_together_are_all_named():
+    """Whoever reads of n_ctx alone takes the loss of one dropout for that of one context."""
+    twice = ladder(repeats=2)
+    together = {"n_ctx": [512.0, 2048.0], "dropout": [0.0, 0.1], "device": ["A100", "H100"]}
+    (note,) = said({**twice, **{name: np.tile(values, 20) for name, values in together.items()}})
+    at = "at equal params and tokens the rows differ in n_ctx (2 values at 20 of 20), and with it in dropout, device:"
+    assert note == f"{at} choose with --where"
+    middle = np.arange(20) % 3 == 0
+    (note,) = said({**ladder(), **{name: np.where(middle, *values) for name, values in together.items()}})
+    assert note.startswith(
+        "the rows mix 2 values of n_ctx (512, 2048), and with it in dropout, device: another condition"
+    )
+
+
 def test_what_follows_from_the_size_is_no_setting_of_a_law_of_compute_alone():
     columns = ladder()
     table = Table.from_columns({**columns, "n_layer": np.tile([2.0, 4.0, 6.0, 8.0, 10.0], 4)})

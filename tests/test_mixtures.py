@@ -9,7 +9,7 @@ import pytest
 
 from analysis import mixtures
 from analysis.mixtures import estimate, laws, proposal
-from analysis.mixtures.runs import Runs
+from analysis.mixtures.runs import Runs, named
 from analysis.table import Table
 from scaling.cli import main
 from scaling.errors import InputError
@@ -174,6 +174,58 @@ def test_a_fit_that_was_kept_proposes_the_same_and_a_damaged_one_is_refused(fit,
         with pytest.raises(SystemExit, match="2"):
             main(["mix", "propose", str(path), "--target", "web"])
         assert capsys.readouterr().err.count("\n") == 1
+
+
+ONCE = 0.04  # share at which the last part is read once
+WORN = np.array([0.4, 0.5, 3.0])
+
+
+def repeating(shares):
+    """Of domains whose last part repeats: the more of it, the less is it worth."""
+    return C + np.exp(shares @ T.T + laws.worn(shares[:, 2], ONCE)[:, None] * WORN)
+
+
+def test_what_repeats_are_worth_comes_back_and_the_best_mixture_reads_less_of_them(tmp_path):
+    """Read 25 times that part alone is worst for itself; a law without repeats proposes nothing else."""
+    said = {"tokens": np.full(40, 1e6), "available_code": np.full(40, ONCE * 1e6)}
+    found = mixtures.fit(table(repeating, noise=0.002, **said), laws=("exponential", "repeats"))
+    code = np.eye(3)[2]
+    assert found.verdict(code).best == "repeats"
+    np.testing.assert_allclose(found.of("repeats").constants[2], [C[2], *T[2], WORN[2]], atol=0.25)
+    best, blind = (proposal.propose(found, {"code": 1.0}, law=law, draws=60) for law in ("repeats", "exponential"))
+    grid = np.random.default_rng(1).dirichlet(np.ones(3), 5000)
+    least = repeating(grid)[:, 2].min()
+    assert repeating(best.best.shares[None])[0, 2] == pytest.approx(least, abs=0.005)
+    (_, there), ((price, low, high),) = proposal.predict(
+        found, {"code": 1.0}, np.array([best.best.shares, blind.best.shares]), law="repeats"
+    )
+    true = float(np.ptp(repeating(np.array([best.best.shares, blind.best.shares]))[:, 2]))
+    assert blind.best.shares[2] > best.best.shares[2] + 0.05
+    assert 0 < low <= price <= high
+    assert price == pytest.approx(true, abs=0.02)
+    assert there.low <= repeating(blind.best.shares[None])[0, 2] <= there.high
+    path = tmp_path / "mix.json"
+    found.to_json(path)
+    ample = dict.fromkeys(PARTS, 1e9)
+    kept = proposal.propose(mixtures.MixtureFit.from_json(path), {"code": 1.0}, law="repeats", available=ample)
+    assert kept.best.shares[2] > best.best.shares[2] + 0.05  # there is enough of it
+    assert "repeats" in mixtures.fit(table(exponential, n=14), laws=("linear", "repeats")).unscored
+
+
+def test_a_study_names_its_parts_whether_they_are_cut_or_not():
+    half, code = np.array([0.5, 0.6]), np.array([0.5, 0.4])
+    cut = "share_first(text:c/*, tokens=4000)"
+    columns = {"share_web": half, cut: code, "loss_on_held_out(text:c/*)": code, "loss_on_held_out(other)": half}
+    found = named(Table.from_columns({**columns, "tokens": np.full(2, 1e5)}))
+    assert {"share_web", "share_text:c/*", "loss_on_text:c/*", "loss_on_held_out(other)"} < set(found)
+    assert Runs.of(found).once == (np.inf, 0.04)
+    beside = named(Table.from_columns({"share_text:c/*": half, cut: code}))
+    assert set(beside) == {"share_text:c/*", cut}
+    both = named(Table.from_columns({"share_web": half, "share_text:c/*": code * [1, 0], cut: code * [0, 1]}))
+    np.testing.assert_array_equal(both["available_text:c/*"], [np.inf, 4000])
+    several = {"loss_x": half, "tokens": np.full(2, 1e5)}
+    with pytest.raises(InputError, match=r"of text:c/\* there are 0.04 to inf of D"):
+        Runs.of(both.with_columns(**several))
 
 
 def pile(folder, split):

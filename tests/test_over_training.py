@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from chinchilla_records import LAW
 
-from analysis.laws import Gadre
+from analysis.laws import Chinchilla, Gadre
 from analysis.load import load
 from analysis.papers.chinchilla import approaches, trunks
 from analysis.papers.claim import Verdict
@@ -114,10 +114,18 @@ def test_sardanas_runs_give_the_refits_of_their_table_by_ratio(shared):
     path = shared / "reference_runs" / "sardana2024_overtraining" / "trainingresults.csv"
     runs = load(path, {"loss": "Smoothed Loss", "params": "Parameters", "tokens": "Tokens"})
     found = ratios.fits(runs)
-    wanted = {100: (34, 0.077, 0.126, 2.19), 250: (39, 0.131, 0.157, 3.07), 500: (43, 0.132, 0.158, 3.92),
-              np.inf: (47, 0.179, 0.232, 6.20)}  # fmt: skip
-    for limit, (n, alpha, beta, objective) in wanted.items():
-        law = found[limit]
-        assert law.n_runs == n
-        assert (law.constants["alpha"], law.constants["beta"]) == pytest.approx((alpha, beta), abs=6e-4)
+    wanted = {  # alpha, beta, A, B, E as known, and 1e4 times the sum; and both of the constants as they print them
+        100: (34, (0.077, 0.126, 7.14, 26.0, 0.153), 2.19, (0.08, 0.13, 7.199, 25.97, 0.17), 22.9),
+        250: (39, (0.131, 0.157, 14.44, 39.47, 0.986), 3.07, (0.13, 0.16, 14.23, 39.54, 0.98), 11.1),
+        500: (43, (0.132, 0.158, 17.07, 35.81, 0.946), 3.92, (0.13, 0.16, 17.07, 35.80, 0.95), 4.53),
+        np.inf: (47, (0.179, 0.232, 35.39, 133, 1.463), 6.20, (0.18, 0.24, 33.66, 138.9, 1.45), 27.5),
+    }
+    for limit, (n, constants, objective, printed, rounded) in wanted.items():
+        law, part = found[limit], ratios.up_to(runs, limit)
+        assert law.n_runs == len(part) == n
+        ours = [law.constants[name] for name in ("alpha", "beta", "A", "B", "E")]
+        np.testing.assert_allclose(ours, constants, rtol=2e-3, atol=6e-4)
         assert 1e4 * law.objective == pytest.approx(objective, abs=6e-3)
+        alpha, beta, A, B, E = printed
+        off = np.log(Chinchilla(E, A, B, alpha, beta)(part["params"], part["tokens"]) / part["loss"])
+        assert 1e4 * law.objective_kind.terms(off)[0].sum() == pytest.approx(rounded, rel=5e-3)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from test_schedule_laws import FITTED, PREDICTED
 
-from analysis import schedule_forecast
+from analysis import records, schedule_forecast
 from analysis.laws.schedules import Schedules, Tissue, of_schedules
 from analysis.load import load
 from analysis.records import Records
@@ -174,6 +174,20 @@ def test_the_status_of_a_study_says_where_the_runs_in_training_end(tmp_path, cap
     said = capsys.readouterr().out
     assert f"{of[runs[3]].runs[0].id} ends at {one.told()}" in said
     assert f"{of[runs[4]].runs[0].id} cannot be told: no finished run of its model and batch" in said
+    # Its table of curves holds the schedules: as a file it is predicted as the study is, unfinished runs too.
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["study", "export", str(tmp_path), "--csv", str(tmp_path / "curves.csv"), "--curves"])
+    assert stopped.value.code == 0, capsys.readouterr().err
+    table = load(tmp_path / "curves.csv", curves=True)
+    kept = {}
+    for params in np.unique(table["params"]):
+        kept |= {one.name: one for one in of_table(table.where(table["params"] == params, "of another model"))}
+    own = [one for each in schedule_forecast.of_records(records.read(tmp_path)).values() for one in each]
+    assert len(kept) == len(own) == 5
+    for one in own:
+        np.testing.assert_allclose(kept[one.name].rates, one.rates, rtol=1e-12)
+        np.testing.assert_allclose(kept[one.name].loss, one.loss)
+    assert [one.unfinished for one in own].count(True) == 2
 
 
 @pytest.mark.parametrize(
@@ -233,6 +247,45 @@ def test_curves_of_files_are_predicted_from_the_command_line(tmp_path, capsys):
         code, said = run(*words)
         assert code == 2
         assert len(said.err.strip().splitlines()) == 1
+
+
+def test_a_table_may_hold_the_plan_of_a_schedule_in_place_of_its_rates():
+    step = np.arange(50.0, 1001.0, 50)
+    plan = {"run": np.full(20, "a"), "step": step, "loss": 4 - step / 1000, "learning_rate": np.full(20, PEAK)}
+    for name in schedules.NAMES:
+        own = {"schedule": np.full(20, name), "steps": np.full(20, 2000.0), "warmup": np.full(20, 100.0)}
+        own |= {"cooldown": np.full(20, 0.25), "learning_rate_end": np.full(20, 0.1)}
+        (one,) = of_table(Table.from_columns(plan | own))
+        falling = 500 if name in ("wsd", "wsd_linear", "two_stage") else 1900
+        np.testing.assert_allclose(one.rates, PEAK * schedules.shape(name, 2000, 100, falling, 0.1))
+        assert one.unfinished
+        # Rates that differ from row to row are the rates, whatever the schedule is called.
+        (read,) = of_table(Table.from_columns(plan | own | {"learning_rate": PEAK * (1 - step / 2000)}))
+        assert read.rates[-1] == pytest.approx(PEAK / 2)
+    lacking = plan | {"schedule": np.full(20, "wsd"), "steps": np.full(20, 2000.0)}
+    with pytest.raises(InputError, match="its schedule is wsd; wanted the rate of each row, or columns steps, warmup"):
+        of_table(Table.from_columns(lacking))
+    with pytest.raises(InputError, match="its schedule is cosine; wanted"):
+        of_table(Table.from_columns(plan | {"schedule": np.full(20, "cosine")}))
+    two = {name: np.append(column, column) for name, column in plan.items()} | {"run": np.repeat(["a", "b"], 20)}
+    with pytest.raises(InputError, match="curves of params 1M, 2M; a law of whole curves is of one model"):
+        of_table(Table.from_columns(two | {"params": np.repeat([1e6, 2e6], 20)}))
+    with pytest.raises(InputError, match="b diverged"):
+        of_table(Table.from_columns(two | {"status": np.repeat(["done", "diverged"], 20)}))
+    (other,) = of_table(Table.from_columns(plan | {"schedule": np.full(20, "none of ours")}))
+    assert other.rates[-1] == PEAK
+
+
+def test_a_law_of_whole_curves_is_found_where_it_is_fitted(capsys):
+    """It is made for the schedules of its curves, and no other law is fitted to them."""
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["fit", "tissue", "curves.csv"])
+    assert stopped.value.code == 2
+    assert "scaling predict CURVES --schedule" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.main(["fit", "--list"])
+    said = capsys.readouterr().out
+    assert all(f"\n{law.name}\n" in said for law in schedule_forecast.LAWS.values())
 
 
 def test_every_law_of_whole_curves_can_be_asked():

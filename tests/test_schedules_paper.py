@@ -1,5 +1,7 @@
 """Schedules from our own runs: known laws come back through the page, and the public curves give the printed errors."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import schedule_records
@@ -143,12 +145,40 @@ def test_curves_that_collapse_do_so_at_their_floor_and_at_no_other():
     assert not len(right.left)
 
 
-def test_a_run_that_leaves_the_others_is_named():
-    params = np.repeat([1e4, 3e4, 9e4, 2.7e5], 2)
-    each = curves(params)
-    slow = each[5]
-    each[5] = Curve("slow", slow.step, slow.loss * (1 + 0.02 * (slow.step < 1000)), slow.rates)
-    assert collapse.of(each, params, FLOOR).left.tolist() == [5]
+def test_curves_of_sizes_collapse_where_their_lengths_are_the_best_and_not_at_one_length():
+    """Of L(N, D) = E + A N^-a + B D^-b the share of either term at D ~ N^(a/b) is the same for all sizes."""
+    a, b, share = 0.35, 0.3, np.unique(np.geomspace(20, 2000, 60).round()) / 2000
+    params, rng = np.repeat([1e4, 3e4, 9e4, 2.7e5], 2), np.random.default_rng(0)
+
+    def under(lengths):
+        each = [
+            FLOOR + (300 * n**-a + 100 * (D * share) ** -b) * np.exp(5e-4 * rng.normal() * (1 - share))
+            for n, D in zip(params, lengths, strict=True)
+        ]
+        return [Curve("", 2000 * share, loss, np.ones(2000)) for loss in each]
+
+    best, equal, short = (
+        collapse.of(under(1e6 * (params / 1e4) ** power), params, FLOOR).ratio for power in (a / b, 0.0, 0.7)
+    )
+    assert best < 3
+    assert min(equal, short) > 10 * best
+
+
+def test_the_page_names_the_run_that_leaves_the_others_and_no_other():
+    """The only run of the largest size, whose loss fell late."""
+    whole = schedule_records.experiment("collapse", "cpu-6h")
+    largest = whole.runs["run"][int(np.argmax(whole.runs["params"]))]
+    assert np.sum(whole.runs["params"] == whole.runs["params"].max()) == 1
+    curves = whole.curves
+    late = (curves["run"] == largest) & (curves["step"] < 0.5 * curves["steps"])
+    odd = dataclasses.replace(whole, curves=curves.with_columns(loss=curves["loss"] * np.where(late, 1.02, 1.0)))
+    said = {
+        name: " ".join(PAPER.draw_one("fig4", Schedules({"collapse": records})).sentences)
+        for name, records in (("as drawn", whole), ("odd", odd))
+    }
+    assert "No run leaves it" in said["as drawn"]
+    named = said["odd"].partition("These leave it, by over four times that: ")[2].partition(").")[0]
+    assert [run for run in whole.runs["run"] if run in named] == [largest]
 
 
 # --- what is trained

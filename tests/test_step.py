@@ -111,7 +111,7 @@ def test_a_dispatch_of_many_updates_does_the_first_n_of_them(tiny, stream, updat
         np.testing.assert_array_equal(a, b)  # where a dispatch ends does not matter
 
 
-@pytest.mark.parametrize("change", [{"accumulate": 2}, {"accumulate": 4, "remat": "layers"}, {"remat": "matmuls"}])
+@pytest.mark.parametrize("change", [{"accumulate": 2}, {"accumulate": 4, "remat": "layers"}, {"remat": "offload"}])
 def test_a_batch_in_parts_or_computed_twice_is_the_same_update(tiny, stream, update, begun, change):
     hyper, tokens = one(Hyper.of((tiny,))), examples(tiny, stream, 1)[0]
     state, metrics = update(hyper, begun, tokens)

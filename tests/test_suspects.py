@@ -36,6 +36,23 @@ def test_a_clean_ladder_is_above_suspicion_in_95_of_100_draws(sizes, lengths, si
     assert np.mean(draws) <= 0.05
 
 
+@pytest.mark.parametrize("how", ["checkpoints", "branches"])
+def test_rows_that_share_the_luck_of_their_run_are_above_suspicion_and_an_onset_along_them_is_not(how):
+    """Taken as rows that err by themselves, a fifth of these ladders showed a transition at a size, which was luck."""
+    run, n = np.tile(np.arange(8), 10), 80
+    N, D = (x.ravel() for x in np.meshgrid(np.geomspace(1e7, 1e9, 8), np.geomspace(1e8, 2e10, 10)))
+    ids = {"run": run.astype(str)} if how == "checkpoints" else {"schedule": np.full(n, "wsd")}
+    clean, late = [], []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        loss = TRUE(N, D) * np.exp(0.01 * rng.standard_normal(8)[run] + 0.001 * rng.standard_normal(n))
+        clean += found({"params": N, "tokens": D, "loss": loss, **ids})
+        late += found({"params": N, "tokens": D, "loss": loss * (1 + 0.4 / (1 + (D / 1e9) ** 3)), **ids})
+    assert len(clean) <= 1
+    assert len(late) == 20
+    assert all("before a transition: from tokens" in line for line in late)
+
+
 @pytest.mark.parametrize(
     ("columns", "why"),
     [

@@ -284,7 +284,7 @@ def test_rematerialisation_changes_what_is_kept_and_not_the_gradients(monkeypatc
         return sum(leaf.size for leaf in jax.tree.leaves(backward))
 
     wanted = gradients("none")
-    for remat in ("matmuls", "layers"):
+    for remat in ("matmuls", "layers", "offload"):
         found = gradients(remat)
         for name in params:
             np.testing.assert_allclose(found[name], wanted[name], rtol=1e-4, atol=1e-6, err_msg=name)

@@ -148,7 +148,10 @@ def test_settings_that_are_mixed_at_one_rate_are_warned_about():
     table = losses(seeds=2)
     found = tune(table.with_columns(weight_decay=0.1 * table["seed"]))
     assert found.mixed == len(found.bowls)
-    assert "differ in more than their seed (weight_decay) at" in next(found.warnings())
+    assert "differ in more than their rate and seed (weight_decay) at" in next(found.warnings())
+    one_each = losses()
+    alternating = np.where(np.arange(len(one_each)) % 2, 0.1, 0.0)
+    assert tune(one_each.with_columns(weight_decay=alternating)).mixed_in == ("weight_decay",)
     assert not tune(table).mixed
 
 

@@ -326,6 +326,15 @@ def test_rows_that_are_hard_to_believe_are_named_in_a_note():
     (note,) = doubted(params=large, tokens=20 * ladder, loss=LAW(ladder, 20 * ladder))
     assert "row 6, column params" in note
     assert "1000 times too large: is it right?" in note
+    # Any row of a coarse grid, its corners too; at its upper end the floor hides what a size changes.
+    sizes, lengths = (x.ravel() for x in np.meshgrid(np.geomspace(1e7, 1e10, 6), np.geomspace(1e9, 1e11, 4)))
+    for row in range(22):
+        large = np.where(np.arange(24) == row, 1e3 * sizes, sizes)
+        try:
+            (note,) = doubted(params=large, tokens=lengths, loss=grid(0.003, 0, 6, 4)[2])
+        except InputError as error:
+            note = str(error)
+        assert f"row {row + 1}, column params: found {1e3 * sizes[row]:.3g}".replace("+", "") in note
     # Among so many tokens per parameter it is the loss that tells.
     sizes, lengths = (x.ravel() for x in np.meshgrid(np.geomspace(1e7, 1e10, 7), np.geomspace(1e9, 1e13, 6)))
     large = np.where(np.arange(len(sizes)) == 37, 1e3 * sizes, sizes)

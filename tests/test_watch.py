@@ -121,6 +121,21 @@ def test_recorded_curves_are_tensorboards_files_or_one_line(tmp_path):
         watch.write_curves(tmp_path / "board", runs)
 
 
+def test_recorded_curves_are_runs_that_wandb_can_send_or_one_line(tmp_path):
+    runs = {"N=768 D=96": {"tokens": np.array([32, 96]), "loss": np.array([5.0, np.nan])}}
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").write_text("")
+    with pytest.raises(InputError, match="is not empty; give a new folder"):
+        watch.write_wandb(tmp_path / "full", runs)
+    if importlib.util.find_spec("wandb") is None:
+        with pytest.raises(InputError, match="needs the package wandb"):
+            watch.write_wandb(tmp_path / "board", runs)
+        return
+    watch.write_wandb(tmp_path / "board", runs)
+    [file] = tmp_path.glob("board/wandb/offline-run-*/run-*.wandb")
+    assert b"N=768 D=96" in file.read_bytes()
+
+
 def test_tensorboard_is_written_or_missed_in_one_line(tmp_path):
     if importlib.util.find_spec("tensorboardX") is None:
         with pytest.raises(InputError, match="needs the package tensorboardX"):
@@ -129,4 +144,17 @@ def test_tensorboard_is_written_or_missed_in_one_line(tmp_path):
     seen = watch.Watch([RUN], ["cpu"], print, tmp_path)
     seen(16, {"train_loss": np.array([[3.0]]), "grad_norm": np.array([[1.0]])})
     seen.close()
-    assert list(tmp_path.glob("events.out.tfevents*"))
+    [name] = {tag.partition("/")[2] for tag in scalars(tmp_path)}
+    assert name == f"N_{RUN.model.N}_D_{RUN.tokens}_rate_{RUN.optim.learning_rate:.3g}_seed_{RUN.seed}"
+    assert scalars(tmp_path)[f"train_loss/{name}"] == [(16 * RUN.batch_tokens, 3.0)]
+
+
+def test_runs_of_a_pack_have_names_of_their_own_and_no_points_after_their_end(tmp_path):
+    pytest.importorskip("tensorboardX")
+    short = dataclasses.replace(RUN, tokens=8 * RUN.batch_tokens)
+    seen = watch.Board([RUN, RUN, short], tmp_path)
+    seen(16, {"train_loss": np.array([[3.0, 4.0, np.nan]])})
+    seen(32, {"train_loss": np.array([[2.0, 3.0, np.nan]])})  # within a second
+    seen.close()
+    losses = {tag: points for tag, points in scalars(tmp_path).items() if tag.startswith("train_loss/")}
+    assert sorted(losses.values()) == [[(16 * RUN.batch_tokens, 3.0)], [(16 * RUN.batch_tokens, 4.0)]]

@@ -21,6 +21,7 @@ from analysis.fit.solver import Array, Problem
 from analysis.fit.starts import some_of
 from analysis.laws import Law
 from analysis.replicates import independent, replicated
+from analysis.table.columns import COLUMNS
 
 CHECKED_DRAWS = 50  # bootstrap draws that are refitted from all over the ranges as well
 CHECKED_STARTS = 64  # per such draw
@@ -296,10 +297,19 @@ def check_loss(problem: Problem, best: Optimum, free: NDArray[np.bool_]) -> list
     ]
 
 
+def _far(problem: Problem) -> tuple[tuple[Array, ...], str]:
+    """Ten times beyond the rows, a place for each input of the law, and in words; a share stays at its largest."""
+    inputs = problem.law.inputs
+    grown = [COLUMNS.get(name) != "share" for name in inputs]
+    far = tuple(np.array([(10 if more else 1) * column.max()]) for column, more in zip(problem.x, grown, strict=True))
+    names = " and ".join(name for name, more in zip(inputs, grown, strict=True) if more)
+    return far, f"ten times the largest {names}"
+
+
 def check_floor(problem: Problem, best: Optimum, theta0: Array, free: NDArray[np.bool_]) -> list[str]:
     """How much a forecast ten times beyond the runs hangs on the irreducible loss: the fit again without one."""
     law = problem.law
-    far = tuple(np.array([10 * column.max()]) for column in problem.x)
+    far, place = _far(problem)
     notes = []
     for k, c in enumerate(law.constants()):
         if c.kind != "floor" or not free[k] or free.sum() < 2 or solver.at_zero(law, best.theta)[k]:
@@ -321,8 +331,7 @@ def check_floor(problem: Problem, best: Optimum, theta0: Array, free: NDArray[np
         )
         if abs(none / with_ - 1) > 0.01:
             notes.append(
-                f"at ten times the largest {' and '.join(law.inputs)} the forecast is {with_:.4g} with {c.name} free "
-                f"and {none:.4g} with {c.name} = 0, {verdict}"
+                f"at {place} the forecast is {with_:.4g} with {c.name} free and {none:.4g} with {c.name} = 0, {verdict}"
             )
     return notes
 
@@ -347,7 +356,7 @@ def check_pinned(
     also = free.copy()
     also[k] = True
     released = descend(problem, starts, also, clusters).sunk(problem, also, clusters)
-    far = tuple(np.array([10 * column.max()]) for column in problem.x)
+    far, place = _far(problem)
     pinned, other = (float(solver.predict(law, t, far, False)[0]) for t in (best.theta, released.theta))
     rise = 2 * (best.value - released.value) / float(released.spread.scale[0, k])
     rejected = not released.spread.flat[0] and rise > t_quantile(LEVEL, released.spread.degrees[0, k]) ** 2
@@ -355,7 +364,7 @@ def check_pinned(
     verdict = "which these runs reject" if rejected else "which these runs allow"
     return [
         f"{name} is pinned at {floor.value:.4g} ({floor.told}), {verdict}, and no interval doubts it: free it is "
-        f"{value:.4g}, and at ten times the largest {' and '.join(law.inputs)} the forecast is {other:.4g} instead of "
+        f"{value:.4g}, and at {place} the forecast is {other:.4g} instead of "
         f"{pinned:.4g}"
     ]
 

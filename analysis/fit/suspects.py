@@ -14,7 +14,7 @@ from scipy import special
 from analysis import mixed
 from analysis.digits import typed
 from analysis.laws.admission import updates_made, warmup_updates
-from analysis.replicates import RATE
+from analysis.replicates import RATE, trunks
 from analysis.table import Table
 
 Mask = NDArray[np.bool_]
@@ -123,7 +123,8 @@ def transition(table: Table, inputs: Sequence[str], target: str) -> Iterator[Sus
 
     Sums of powers are convex in the logarithms: they flatten, and the slope of ln(target) never grows steeper. Where it
     does, by STEEPER and beyond its scatter among lines of equal other inputs, is a transition, such as the onset of
-    context use, and rows before it, where they are the fewer, follow another law than rows behind it.
+    context use, and rows before it, where they are the fewer, follow another law than rows behind it. Lines whose rows
+    are those of the same runs share the luck of these, and are as one.
     """
     if not all(table.has(name) for name in (*inputs, target)) or not np.all(table[target] > 0):
         return
@@ -131,7 +132,7 @@ def transition(table: Table, inputs: Sequence[str], target: str) -> Iterator[Sus
         return  # no logarithm; whoever fits them says so
     for name in inputs:
         line = mixed.places(table, [other for other in inputs if other != name])
-        at = _break(np.log(table[name]), np.log(table[target]), line, len(inputs))
+        at = _break(np.log(table[name]), np.log(table[target]), line, len(inputs), shared=_of_one_run(table, name))
         before = table[name] <= np.exp(at) * (1 + 1e-6)
         if before.any() and 2 * before.sum() <= len(table):
             yield Suspicion(
@@ -139,8 +140,21 @@ def transition(table: Table, inputs: Sequence[str], target: str) -> Iterator[Sus
             )
 
 
-def _break(x: np.ndarray, y: np.ndarray, line: np.ndarray, tests: int) -> float:
-    """The x from which on the slope is much steeper, of all places the surest; -inf where none is sure."""
+def _of_one_run(table: Table, name: str) -> bool:
+    """Whether rows of one run, or branches of one trunk, have one value of a column, two of them or more on average."""
+    value = mixed.places(table, [name])
+    units = [trunks(table, RATE, "seed")]
+    if table.has("run"):
+        units.append(np.unique(table["run"], return_inverse=True)[1])
+    return any(2 * len(np.unique(unit * (value.max() + 1) + value)) <= len(table) for unit in units)
+
+
+def _break(x: np.ndarray, y: np.ndarray, line: np.ndarray, tests: int, *, shared: bool) -> float:
+    """The x from which on the slope is much steeper, of all places the surest; -inf where none is sure.
+
+    Args:
+        shared: whether all lines hold the same runs, and count as one.
+    """
     x, y, line = _averaged(x, y, line)
     if len(x) < 3:
         return -math.inf
@@ -158,18 +172,18 @@ def _break(x: np.ndarray, y: np.ndarray, line: np.ndarray, tests: int) -> float:
     best, found = 0.0, -math.inf
     for k in np.flatnonzero(mean < 0):
         own = place == k
-        if count.max() > 1:
+        if count.max() > 1 and not shared:
             degrees = len(bend) - len(count)
             if min(degrees, count[k]) < FEWEST:
                 continue
             scatter = np.sqrt(((bend - mean[place]) ** 2).sum() / degrees)
         else:
-            rest = bend[np.abs(place - k) > 1]
+            rest = mean[np.abs(np.arange(len(mean)) - k) > 1]
             degrees = len(rest) - 1
             if degrees < FEWEST:
                 continue
             scatter = np.std(rest, ddof=1)
-        t = mean[k] * np.sqrt(count[k]) / max(float(scatter), 1e-12)
+        t = mean[k] * (1.0 if shared else np.sqrt(count[k])) / max(float(scatter), 1e-12)
         sure = float(special.stdtr(degrees, t)) * len(count) * tests < SURE
         steep = np.median(behind[own]) < STEEPER * min(float(np.median(before[own])), 0.0)
         if sure and steep and t < best:

@@ -45,6 +45,8 @@ from analysis.laws.kaplan import (
 )
 from analysis.laws.law import Law, constant
 from analysis.laws.quality import Subramanyam
+from analysis.laws.rewards import BestOfN, Reinforced
+from analysis.laws.schedules import OF_CURVES
 from analysis.laws.surfaces import Farseer, QNorm, Rosenfeld
 from scaling import extensions
 from scaling.errors import InputError
@@ -53,7 +55,9 @@ __all__ = [
     "LAWS",
     "M3",
     "M4",
+    "OF_CURVES",
     "Abnar",
+    "BestOfN",
     "Chinchilla",
     "Clark",
     "Counted",
@@ -82,6 +86,7 @@ __all__ = [
     "Ludziejewski",
     "Muennighoff",
     "QNorm",
+    "Reinforced",
     "Rosenfeld",
     "SigmoidAccuracy",
     "Subramanyam",
@@ -124,6 +129,8 @@ LAWS: tuple[type[Law], ...] = (
     Rosenfeld,
     Farseer,
     Subramanyam,
+    BestOfN,
+    Reinforced,
     M3,
     M4,
     broken(0),
@@ -165,6 +172,11 @@ def law_by_name(name: str) -> type[Law]:
             return law
     if breaks := re.fullmatch(r"bnsl-([0-9])", name):
         return broken(int(breaks[1]))
+    if name in {law.name for law in OF_CURVES}:
+        raise InputError(
+            f"{name} is a law of whole loss curves, made for their schedules: scaling predict CURVES --schedule cosine "
+            f"--law {name} fits it, prints its constants, and says where a schedule leads"
+        )
     names = [law.name for law in LAWS]
     near = difflib.get_close_matches(name, names, n=1)
     meant = f" (did you mean {near[0]}?)" if near else ""

@@ -217,6 +217,9 @@ class Functional(OfSchedules):
         return self.L_0 + self.A * power(seen.S, -self.q) + noise
 
 
+OF_CURVES: tuple[type[OfSchedules], ...] = (Tissue, Luo, Functional)  # each is made for the schedules of its curves
+
+
 def of_schedules(law: type[L], schedules: Schedules) -> type[L]:
     """A law of this module for these schedules."""
     namespace = {"schedules": schedules, "__doc__": law.__doc__}

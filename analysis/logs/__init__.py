@@ -16,6 +16,7 @@ from analysis.logs.log import TABLES, Log, joined
 from analysis.logs.wandb import RUNS
 from analysis.table import opened
 from analysis.table.files import read_csv, read_parquet
+from scaling.buckets import Bucket
 from scaling.errors import InputError
 
 MOST_FILES = 20_000  # below a folder
@@ -57,6 +58,11 @@ def read(paths: Sequence[Path]) -> Found:
     for path in paths:
         if not path.exists():
             raise InputError(f"{path}: no such file or folder; wanted {KNOWN}")
+        if isinstance(path, Bucket) and (len(paths) > 1 or path.is_dir()):
+            raise InputError(
+                f"{path}: it has no study.json, and folders of logs and several files are read from a disk alone; copy "
+                "it (gcloud storage rsync --recursive, aws s3 sync), or name one table"
+            )
     if len(paths) == 1 and not paths[0].is_dir():
         one = _of_file(paths[0], paths[0].parent, alone=True)
         if not isinstance(one, list):

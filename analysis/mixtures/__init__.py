@@ -23,7 +23,7 @@ from analysis.jsonable import jsonable
 from analysis.mixtures import estimate
 from analysis.mixtures.estimate import NAMES
 from analysis.mixtures.laws import MixtureLaw
-from analysis.mixtures.runs import Runs
+from analysis.mixtures.runs import Runs, named
 from analysis.table import Table
 from scaling import folders
 from scaling.checked import Damaged, Field
@@ -249,6 +249,7 @@ class MixtureFit:
             "shares": runs.shares.tolist(),
             "losses": runs.losses.tolist(),
             "scales": {name: x.tolist() for name, x in runs.scales.items()},
+            "read_once": [x if math.isfinite(x) else None for x in runs.once],
             "given": runs.given,
             "notes": list(runs.notes),
         }
@@ -290,7 +291,8 @@ class MixtureFit:
         if any((x <= 0).any() for x in scales.values()):
             raise Damaged(f"{path}: scales want numbers above 0")
         notes = tuple(f.text() for f in whole["notes"].items())
-        runs = Runs(parts, domains, shares, losses, scales, whole["given"].whole(), notes)
+        once = _once(whole.get("read_once"), len(parts))
+        runs = Runs(parts, domains, shares, losses, scales, whole["given"].whole(), notes, once)
         fits = []
         for each in whole["laws"].items():
             law = estimate.law_of(each["law"].one_of(*NAMES), runs)
@@ -315,13 +317,14 @@ def fit(table: Table, *, laws: Sequence[str] = NAMES, hold_out: ArrayLike | str 
     """Fits mixture laws to runs, each judged by mixtures that it has not seen.
 
     Args:
-        table: with columns share_NAME, loss_NAME, and params and tokens where they are known.
+        table: with columns share_NAME, loss_NAME, and params, tokens and available_NAME where they are known.
         laws: names, of `NAMES`.
         hold_out: rows that are predicted and not fitted, as of `analysis.fit.fit`.
 
     Raises:
         InputError: a table that cannot be used, or of which no law can be judged.
     """
+    table = named(table)
     held_rows = held_out_rows(hold_out, table)
     if held_rows.all():
         raise InputError(f"hold_out {hold_out}: the rule holds out all {len(table)} rows; leave some to fit")
@@ -361,6 +364,15 @@ def _cell(rms: str, rank: float) -> str:
 
 def _one_domain(runs: Runs, i: int) -> Runs:
     return dataclasses.replace(runs, domains=(runs.domains[i],), losses=runs.losses[:, [i]])
+
+
+def _once(field: Field | None, n: int) -> tuple[float, ...]:
+    if field is None:  # of an older file
+        return ()
+    found = tuple(math.inf if f.value is None else f.number(least=1e-300) for f in field.items())
+    if len(found) != n:
+        raise field.wrong(f"{n} numbers or null")
+    return found
 
 
 def _row(field: Field, n: int) -> Array:

@@ -23,7 +23,7 @@ from scaling.errors import InputError
 FOLDS = 10  # of the mixtures
 DRAWS = 200
 SQUARED = Objective("squared", log=False)
-NAMES = ("exponential", "additive", "joint", "bimix", "linear")
+NAMES = ("exponential", "repeats", "additive", "joint", "bimix", "linear")
 
 
 def law_of(name: str, runs: Runs) -> type[MixtureLaw]:
@@ -46,6 +46,10 @@ def law_of(name: str, runs: Runs) -> type[MixtureLaw]:
         raise InputError(
             f"it is a law at one {' and '.join(map(_letter, others))}, and the rows have several; choose with --where"
         )
+    if name == "repeats":
+        if not np.isfinite(runs.once).any():
+            raise InputError("no part is read more than once, as far as columns available_NAME and tokens tell")
+        return laws.repeats(parts, runs.once)
     if name != "bimix":
         return laws.exponential(parts) if name == "exponential" else laws.linear(parts)
     check_own(runs)

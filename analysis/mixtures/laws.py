@@ -22,6 +22,8 @@ POWERS = (0.2, 0.5, 1.0)  # of a share
 LEAST = 1e-3  # of the largest constant: what a start has in place of 0
 # A share is raised to no less: below, a trace of a part would be worth as much as all of it.
 LEAST_POWER = 0.1
+# New tokens that endless repeats are worth, over those that there are (Muennighoff et al. 2023, R_D*).
+WORTH = 15.387756
 SCALES = ("params", "tokens")
 TERMS = {"params": ("A", "alpha"), "tokens": ("B", "beta")}  # constants of the terms in N and in D
 
@@ -33,11 +35,13 @@ class MixtureLaw(Law):
         parts: how many shares it takes.
         scales: of `SCALES`, those that it takes after them.
         own: whether it takes the share of the domain's own part alone.
+        once: of each part, the share at which it is read once, where the law knows repeats.
     """
 
     parts: ClassVar[int]
     scales: ClassVar[tuple[str, ...]] = ()
     own: ClassVar[bool] = False
+    once: ClassVar[tuple[float, ...]] = ()
 
     @classmethod
     def starts(cls, x: tuple[Array, ...], loss: Array) -> Array:
@@ -111,12 +115,7 @@ def exponential(parts: int) -> type[MixtureLaw]:
         return law.c + namespace(inside).exp(inside)
 
     def starts(cls, x: tuple[Array, ...], loss: Array) -> Array:
-        S, found = np.stack(x, -1), []
-        for share in FLOORS:
-            c = share * loss.min()
-            weight = loss - c  # one over the scatter of its logarithm
-            found.append([c, *np.linalg.lstsq(weight[:, None] * S, weight * np.log(loss - c), rcond=None)[0]])
-        return np.array(found)
+        return _starts_of_exponential(np.stack(x, -1), loss)
 
     return _made(
         "exponential", "L(r) = c + exp(sum_j t_j r_j), that is c + k exp(sum_j t'_j r_j) with ln k in every t.",
@@ -124,6 +123,40 @@ def exponential(parts: int) -> type[MixtureLaw]:
         [("c", Scalar, floor()), *_each("t", parts, lambda: constant("", (-5.0, 5.0), "number"))],
         call, starts, parts=parts,
     )  # fmt: skip
+
+
+@functools.cache
+def repeats(parts: int, once: tuple[float, ...]) -> type[MixtureLaw]:
+    """Ye's law where text ends and begins again: what its repeats lack of new text has a slope of its own.
+
+    Args:
+        once: of each part, the share at which it is read once; infinite where it has no end.
+    """
+    short = [j for j, share in enumerate(once, 1) if np.isfinite(share)]
+
+    def call(law, *r: Values) -> Values:
+        inside = sum(t * share for t, share in zip(_of(law, "t", parts), r, strict=True))
+        inside = inside + sum(getattr(law, f"v_{j}") * worn(r[j - 1], once[j - 1]) for j in short)
+        return law.c + namespace(inside).exp(inside)
+
+    def starts(cls, x: tuple[Array, ...], loss: Array) -> Array:
+        S = np.stack([*x, *(worn(x[j - 1], once[j - 1]) for j in short)], -1)
+        return _starts_of_exponential(S, loss)
+
+    fields = [("c", Scalar, floor()), *_each("t", parts, lambda: constant("", (-5.0, 5.0), "number"))]
+    fields += [(f"v_{j}", Scalar, constant("", (-5.0, 5.0), "number")) for j in short]
+    return _made(
+        "repeats", "L(r) = c + exp(sum_j t_j r_j + sum_j v_j (r_j - r'_j)), r'_j what r_j is worth in new text.",
+        "Ye et al. (2024), arXiv 2403.16952, with the worth of repeats of Muennighoff et al. (2023), arXiv 2305.16264",
+        fields, call, starts, parts=parts, once=once,
+    )  # fmt: skip
+
+
+def worn(r: Values, once: float) -> Values:
+    """What a share lacks of as much new text, where the part is read once at `once`: nothing up to there."""
+    xp = namespace(r)
+    again = xp.maximum(r / once - 1, 0.0)
+    return once * (again - WORTH * (1 - xp.exp(-again / WORTH)))
 
 
 @functools.cache
@@ -212,6 +245,16 @@ def bimix(scales: tuple[str, ...] = ()) -> type[MixtureLaw]:
         "bimix", f"L(r_i) = r_i ** -a (C{' + B / D ** beta' if scales else ''}), r_i the domain's own share.",
         "BiMix, arXiv 2405.14908", fields, call, starts, parts=1, scales=scales, own=True,
     )  # fmt: skip
+
+
+def _starts_of_exponential(S: Array, loss: Array) -> Array:
+    """A floor c and the slopes of ln(L - c) in the columns of S, for several floors."""
+    found = []
+    for share in FLOORS:
+        c = share * loss.min()
+        weight = loss - c  # one over the scatter of its logarithm
+        found.append([c, *np.linalg.lstsq(weight[:, None] * S, weight * np.log(loss - c), rcond=None)[0]])
+    return np.array(found)
 
 
 def _letter(scale: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import optimize, special
 
 from analysis.confidence import LEVEL
@@ -16,7 +17,7 @@ from analysis.digits import percent, short
 from analysis.fit import solver
 from analysis.fit.solver import Array
 from analysis.jsonable import jsonable
-from analysis.mixtures import Fitted, MixtureFit, descent, estimate
+from analysis.mixtures import Fitted, MixtureFit, descent, estimate, laws
 from analysis.mixtures.estimate import Interval
 from analysis.mixtures.laws import MixtureLaw
 from analysis.mixtures.runs import SAME
@@ -28,6 +29,8 @@ SMOOTH = 1e-3  # nats per token: regrets below are none
 BEYOND = 0.01  # of a share, by which a mixture leaves the runs
 LEVELS = 3  # values of N or D from which a power of it and a floor are told apart
 SHOWN = 0.0005  # a smaller share is shown as none
+
+Gap = tuple[float, float, float]  # of two losses, with both ends of its interval
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Mixture:
     name: str
     shares: Array
     loss: Interval
-    higher: tuple[float, float, float] | None = None
+    higher: Gap | None = None
     too_often: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
@@ -212,7 +215,8 @@ def propose(
     fitted = fit.of(name)
     chosen = np.flatnonzero(weights)
     places = _places(fit, top, available)
-    loss = _Loss.of(fit, fitted, weights, at)
+    once = _once(runs.parts, runs.once, tokens, available)
+    loss = _Loss.of(fit, fitted, weights, at, once)
     best = lowest(loss, top, places)
     rivals, others = [], {}
     if available is not None:
@@ -223,7 +227,7 @@ def propose(
     worst = _Regret([(loss, float(loss(best[None])[0]))])
     for other in verdict.laws:
         if other != name:
-            rival = _Loss.of(fit, fit.of(other), weights, at)
+            rival = _Loss.of(fit, fit.of(other), weights, at, once)
             own = lowest(rival, top, np.vstack([best, places]))
             at_best, least = map(float, rival(np.stack([best, own])))
             rivals.append(Rival(other, at_best, max(at_best - least, 0.0), own))
@@ -232,21 +236,18 @@ def propose(
         hedge = lowest(worst, top, np.vstack([best, *(r.shares for r in rivals), *places]))
         others[f"least regret, {worst.sharp(hedge):.3f} at most whichever law is true"] = hedge
 
-    some = dataclasses.replace(runs, domains=tuple(runs.domains[i] for i in chosen), losses=runs.losses[:, chosen])
-    drawn = loss.with_constants(estimate.redraw(loss.law, loss.theta, some, draws, seed))
-    M, p, sigma = runs.mixtures, loss.theta.shape[1], fit.sigma(name, weights)
+    drawn = _drawn(fit, fitted, loss, chosen, draws, seed)
+    M, p = runs.mixtures, loss.theta.shape[1]
     every = np.vstack([best, *others.values()])
-    values, under = loss(every), drawn(every)  # m, draws m
-    made = [estimate.interval(float(v), u, sigma, M, p) for v, u in zip(values, under.T, strict=True)]
+    made, gaps = _told(fit, loss, drawn, every, weights)
     compared = []
-    for k, (label, shares) in enumerate(others.items(), 1):
-        gap = float(values[k] - values[0])
-        ends = estimate.ends(gap, under[:, k] - under[:, 0], M, p)
+    for label, shares, its_loss, gap in zip(others, every[1:], made[1:], gaps, strict=True):
         passes = _passes(runs.parts, shares, tokens, available)
         often = {part: n for part, n in passes.items() if n > max_epochs * 1.001}
-        compared.append(Mixture(label, shares, made[k], (gap, *ends), often))
-    own, least = descent.descend(drawn, top, np.tile(best, (under.shape[0], 1)))
-    regrets = under[:, 0] - np.minimum(least, under[:, 0])
+        compared.append(Mixture(label, shares, its_loss, gap, often))
+    under = drawn(best[None])[:, 0]
+    own, least = descent.descend(drawn, top, np.tile(best, (len(under), 1)))
+    regrets = under - np.minimum(least, under)
     share_ends = np.array([np.clip(estimate.ends(float(b), own[:, k], M, p), 0.0, top[k]) for k, b in enumerate(best)])
     told = verdict.text() if name in verdict.laws else f"as asked; believed: {verdict.text()}"
     return Proposal(
@@ -263,6 +264,64 @@ def propose(
         tuple(compared),
         tuple(rivals),
         (*_untold(fit, weights, made[0]), *_doubts(fit, fitted, best, at, tokens, params, available)),
+    )
+
+
+def predict(
+    fit: MixtureFit,
+    target: Mapping[str, float],
+    shares: Array,
+    *,
+    law: str | None = None,
+    draws: int = estimate.DRAWS,
+    seed: int = 0,
+) -> tuple[list[Interval], list[Gap]]:
+    """The target losses of mixtures (m, parts) at the N and D of the runs, and how much higher each is than the first.
+
+    Args:
+        target, law, draws, seed: as of `propose`.
+
+    Raises:
+        InputError: another domain or law.
+    """
+    weights = _weights(fit, target)
+    fitted = fit.of(law or fit.verdict(weights).laws[0])
+    loss = _Loss.of(fit, fitted, weights, {s: float(x.max()) for s, x in fit.runs.scales.items()}, fit.runs.once)
+    return _told(fit, loss, _drawn(fit, fitted, loss, np.flatnonzero(weights), draws, seed), shares, weights)
+
+
+def _drawn(fit: MixtureFit, fitted: Fitted, loss: "_Loss", chosen: NDArray[np.intp], draws: int, seed: int) -> "_Loss":
+    """The loss by constants that are refitted to mixtures drawn again."""
+    runs = fit.runs
+    some = dataclasses.replace(runs, domains=tuple(runs.domains[i] for i in chosen), losses=runs.losses[:, chosen])
+    return loss.with_constants(estimate.redraw(fitted.law, loss.theta, some, draws, seed))
+
+
+def _told(
+    fit: MixtureFit, loss: "_Loss", drawn: "_Loss", shares: Array, weights: Array
+) -> tuple[list[Interval], list[Gap]]:
+    """The losses of mixtures with their intervals, and by how much those after the first are higher."""
+    M, p, sigma = fit.runs.mixtures, loss.theta.shape[1], fit.sigma(loss.law.name, weights)
+    values, under = loss(shares), drawn(shares)  # m, draws m
+    made = [estimate.interval(float(v), u, sigma, M, p) for v, u in zip(values, under.T, strict=True)]
+    gaps = []
+    for k in range(1, len(values)):
+        gap = float(values[k] - values[0])
+        gaps.append((gap, *estimate.ends(gap, under[:, k] - under[:, 0], M, p)))
+    return made, gaps
+
+
+def _once(
+    parts: tuple[str, ...],
+    once: tuple[float, ...],
+    tokens: float | None,
+    available: Mapping[str, float] | None,
+) -> tuple[float, ...]:
+    """The share at which each part that repeats in the runs is read once in the training that is planned."""
+    if available is None or not tokens:
+        return once
+    return tuple(
+        available[part] / tokens if math.isfinite(share) else share for part, share in zip(parts, once, strict=True)
     )
 
 
@@ -283,11 +342,14 @@ class _Loss:
     scales: tuple[float, ...]
 
     @classmethod
-    def of(cls, fit: MixtureFit, fitted: Fitted, weights: Array, at: Mapping[str, float]) -> Self:
+    def of(
+        cls, fit: MixtureFit, fitted: Fitted, weights: Array, at: Mapping[str, float], once: tuple[float, ...]
+    ) -> Self:
         chosen = np.flatnonzero(weights)
         own = tuple(fit.runs.parts.index(fit.runs.domains[i]) for i in chosen) if fitted.law.own else None
         scales = tuple(at[s] for s in fitted.law.scales)
-        return cls(fitted.law, fitted.theta[chosen], weights[chosen], own, scales)
+        law = laws.repeats(len(once), once) if fitted.law.once else fitted.law
+        return cls(law, fitted.theta[chosen], weights[chosen], own, scales)
 
     def with_constants(self, theta: Array) -> Self:
         return dataclasses.replace(self, theta=theta)
@@ -483,6 +545,10 @@ def _doubts(
                 f"the law knows no {letter}: losses are those at {letter} = {short(x.max())}, and whether the best "
                 f"mixture is the same at {short(planned)} is not told; runs at two {letter} would tell (the joint law)"
             )
+    if fitted.law.once and available is None:
+        said.append(
+            "parts repeat as often at a share as in the runs; --available NAME=TOKENS tells how often they will"
+        )
     if fitted.law.name == "additive" and fitted.law.scales:
         said.append("by the additive law the best mixture is the same at every N and D")
     if available is None:

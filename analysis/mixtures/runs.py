@@ -1,6 +1,8 @@
 """Runs that differ in their mixture: shares of parts, losses on domains."""
 
 import dataclasses
+import math
+import re
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +15,9 @@ from scaling.errors import InputError
 
 Array = NDArray[np.float64]
 
-SHARE, LOSS, LOSS_ON = "share_", "loss_", "loss_on_"
+SHARE, LOSS, LOSS_ON, AVAILABLE = "share_", "loss_", "loss_on_", "available_"
+ON_HELD_OUT = re.compile(r"loss_on_held_out\((.*)\)", re.DOTALL)
+CUT = re.compile(r"share_first\((.*), tokens=(\d+)\)", re.DOTALL)
 OFF = 0.02  # by which shares may miss 1: those of 17 parts to three digits do by 0.004
 SAME = 1e-6  # shares, relative scales and losses nearer than this are one
 ROUNDED = 1e-4  # by which shares miss 1 before a note says so
@@ -27,6 +31,8 @@ class Runs:
         shares: of each part, adding up to 1, (n, parts).
         losses: on each domain, nats per token, (n, domains).
         scales: N and D where they are known, by column: (n,).
+        once: of each part, the share at which it is read once; infinite where that is not known, or no row reads it
+            again. (parts,)
         mixture: which of the different mixtures a row has, (n,).
         notes: what was said of the rows.
     """
@@ -38,6 +44,11 @@ class Runs:
     scales: dict[str, Array]
     given: int
     notes: tuple[str, ...] = ()
+    once: tuple[float, ...] = ()
+
+    def __post_init__(self):
+        if not self.once:
+            object.__setattr__(self, "once", (math.inf,) * len(self.parts))
 
     @property
     def mixture(self) -> NDArray[np.int64]:
@@ -110,7 +121,10 @@ class Runs:
             if table.has(name):
                 (scales[name],) = table.positive(name)
         names = tuple(name.removeprefix(SHARE) for name in parts)
-        runs = cls(names, tuple(domains), shares, values, scales, table.given, (*table.notes, *notes))
+        once = tuple(
+            _once(table, name, share, scales.get("tokens")) for name, share in zip(names, shares.T, strict=True)
+        )
+        runs = cls(names, tuple(domains), shares, values, scales, table.given, (*table.notes, *notes), once)
         if alone:
             runs._check_variation(source)
         return runs
@@ -139,6 +153,44 @@ class Runs:
                 f"{source}: the shares of {len(self.parts)} parts change together as if they were {rank}, in "
                 f"{self.mixtures} {plural(self.mixtures, 'mixture', 'mixtures')}; vary each by itself"
             )
+
+
+def named(table: Table) -> Table:
+    """The table of a study under the names of its parts: loss_on_PART of the loss on held_out(PART), and share_PART of
+    the share of first(PART, tokens=n), a part that is cut, whose n tokens are available_PART then.
+    """
+    columns = dict(table.columns)
+    for name, values in table.columns.items():
+        if match := CUT.fullmatch(name):
+            part = SHARE + match[1]
+            whole = columns.get(part, np.zeros(len(values)))
+            if ((values > 0) & (whole > 0)).any() or AVAILABLE + match[1] in columns:
+                continue  # some of it beside the rest, or cut in several ways: parts of their own
+            del columns[name]
+            columns[part] = values + whole
+            columns[AVAILABLE + match[1]] = np.where(values > 0, float(match[2]), np.inf)
+    for name in table:
+        if (match := ON_HELD_OUT.fullmatch(name)) and SHARE + match[1] in columns:
+            columns[LOSS_ON + match[1]] = columns.pop(name)
+    return dataclasses.replace(table, columns=columns)
+
+
+def _once(table: Table, part: str, share: Array, D: Array | None) -> float:
+    """The share at which a part is read once, where a column tells the tokens of it that there are."""
+    if D is None or not table.has(AVAILABLE + part):
+        return math.inf
+    there = table[AVAILABLE + part]
+    if there.dtype.kind != "f" or not (there > 0).all():
+        table.positive(AVAILABLE + part)
+    if (share * D <= there).all():
+        return math.inf
+    at = there / D
+    if at.max() > at.min() * (1 + SAME):
+        raise InputError(
+            f"{table.source}: of {part} there are {at.min():.3g} to {at.max():.3g} of D, and a law of repeats is for "
+            "one such share; choose rows with --where"
+        )
+    return float(at[0])
 
 
 def _domain(column: str) -> str:

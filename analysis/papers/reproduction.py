@@ -55,6 +55,19 @@ class Wanted:
         runs = dict.fromkeys(run for own in self.members.values() for run in own)
         return Study(experiments.NAME, experiments.QUESTION, tuple(runs))
 
+    def trainable(self) -> tuple["Wanted", list[str]]:
+        """Without the experiments that this machine has not the data for, and a line on each of these."""
+        asked = getattr(_part(self.paper, "experiments"), "left_out", None)
+        lacking = {} if asked is None else {k: v for k, v in asked(self.budget).items() if k in self.members}
+        members = {name: runs for name, runs in self.members.items() if name not in lacking}
+        if not any(members.values()):
+            raise InputError(f"{self.paper}: nothing can be trained here; {next(iter(lacking.values()), 'no runs')}")
+        if not lacking:
+            return self, []
+        why = {line: [name for name in lacking if lacking[name] == line] for line in lacking.values()}
+        lines = [f"left out, as the page will say: {', '.join(names)} ({line})" for line, names in why.items()]
+        return dataclasses.replace(self, members=members), lines
+
     def expected(self) -> list[str]:
         """What intervals these runs promise for the main exponents, a line each, if the paper's laws hold here."""
         planned = {name: [planned_row(run) for run in runs] for name, runs in self.members.items()}
@@ -153,8 +166,7 @@ class Reproduction:
             command: that made it, as the page tells.
             expected: what was promised before the start (`Wanted.expected`).
         """
-        own = self.wanted.budget.source
-        sources = [own] if own else dict.fromkeys(r.data.source for runs in self.wanted.members.values() for r in runs)
+        sources = self.wanted.budget.texts([run for runs in self.wanted.members.values() for run in runs])
         made = page.Made(self.wanted.budget.name, command, ", ".join(sources), self.planned, expected)
         return page.write(Path(folder), folders.named(self.wanted.paper), self.drawn, self.experiments, made)
 

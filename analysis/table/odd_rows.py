@@ -23,6 +23,7 @@ CONTRADICTION = 30.0  # times between C and 6 N D: what is counted explains less
 LOGITS = 1e5  # over sqrt(N): so many times 6 N D are the logits of 256 thousand tokens on a single narrow layer
 MINORITY = 1 / 3  # of the rows at most: more of them would be the table
 GAP = 10.0  # times between tokens per parameter of odd rows and those of the others
+SAME = 0.01  # of the logarithm: sizes and lengths so near are one
 SIZE_GAP = 3.0  # times between sizes or tokens of odd rows and those of the others
 LOSS_GAP, LOSS_SURE = 3.0, 5.0  # times between losses, where no surface tells; so far below no run came
 FEW, MANY = 1e-3, 1e7  # tokens per parameter that no run had
@@ -140,7 +141,9 @@ def _odd_ratios(
             if moved is None:
                 continue
             n, d = moved
-            if not (_between(d[odd] / n[odd], ratio[rest]) and _between(n[odd], N[rest]) and _between(d[odd], D[rest])):
+            if not (_between(n[odd], N[rest]) and _between(d[odd], D[rest])):
+                continue
+            if not (_between(d[odd] / n[odd], ratio[rest]) or _crossing(n[odd], d[odd], N[rest], D[rest])):
                 continue
             if usual is not None and loss is not None and not _loss_agrees(loss[odd], usual(n, d)[odd], usual):
                 continue
@@ -155,6 +158,16 @@ def _odd_ratios(
                 raise InputError(f"{said}; {_way_out(rows)}")
             return [(f"{said}: is it right?", rows)]
     return []
+
+
+def _crossing(n: Array, d: Array, N: Array, D: Array) -> bool:
+    """Whether each n and each d is a value that N and D have in other rows: the corner of a grid lies beyond these."""
+    return bool(np.all(_nearest(n, N) < SAME) and np.all(_nearest(d, D) < SAME))
+
+
+def _nearest(values: Array, rest: Array) -> Array:
+    """How far each value lies from the nearest of the rest, in the logarithm."""
+    return np.abs(np.log(values)[:, None] - np.log(rest)).min(1)
 
 
 def _moved(N: Array, D: Array, name: str, factor: float, given: frozenset[str]) -> tuple[Array, Array] | None:

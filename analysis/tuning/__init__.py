@@ -64,7 +64,7 @@ class Tuning:
         batches: bowls over the batch, each of the losses at the best rates.
         batch_law: B_opt(N, D) through their bottoms; None where they identify none, `why_no_batch_law` says why.
         runs: those in a bowl, those of the table.
-        mixed: sizes, lengths and batches at which runs of one rate differ in more than their seed.
+        mixed: sizes, lengths and batches at which runs differ in more than their rate and seed.
         mixed_in: the columns in which they differ.
         notes: what was wrong with rows of the table.
     """
@@ -113,7 +113,7 @@ class Tuning:
         if self.mixed:
             beside = f" ({', '.join(self.mixed_in)})" if self.mixed_in else ""
             yield (
-                f"runs of one size, length, batch and rate differ in more than their seed{beside} at {self.mixed} "
+                f"runs of one size, length and batch differ in more than their rate and seed{beside} at {self.mixed} "
                 f"{digits.plural(self.mixed, 'bowl', 'bowls')}: a bowl through several settings says nothing of either"
             )
         if coarse := [b for b in self.bowls if b.spacing >= COARSE]:
@@ -276,7 +276,7 @@ def tune(table: Table, *, sigma: float | None = None) -> Tuning:
         *(bowls, noise.sigma, noise.degrees, law, why, batches, batch_law, why_none),
         runs=(used, given),
         mixed=several,
-        mixed_in=mixed.at_equal(table, _place_and_rate(table), "loss") if several else (),
+        mixed_in=_mixed_in(table) if several else (),
         notes=tuple(notes),
     )
 
@@ -350,9 +350,11 @@ def _places_of(table: Table, params: Array, tokens: Array) -> list[tuple[float, 
     return list(zip(*(column.tolist() for column in (params, tokens, *known)), strict=True))
 
 
-def _place_and_rate(table: Table) -> list[str]:
-    """The columns that tell a bowl, and where a run lies in it."""
-    return ["params", "tokens", "learning_rate", *(name for name in ("batch_tokens", "n_layer") if table.has(name))]
+def _mixed_in(table: Table) -> tuple[str, ...]:
+    """The columns in which runs of one bowl differ: those of one rate, else those of several."""
+    place = ["params", "tokens", *(name for name in ("batch_tokens", "n_layer") if table.has(name))]
+    found = mixed.at_equal(table, [*place, "learning_rate"], "loss") or mixed.at_equal(table, place, "loss")
+    return tuple(name for name in found if name != "learning_rate")
 
 
 def _most_rates(table: Table) -> int:

@@ -18,6 +18,9 @@ class Budget(budget.Budget):
         size, tokens: of the models, and log2 of the tokens of each.
         mixtures: that are trained at this size, the last `held` of them for predictions alone.
         large: the size at which those are trained again.
+        scarce: parts, the last ones, of which there is little text where parts repeat.
+        repeats: how often each of them is read there at equal shares.
+        seeds: of a proposal for all texts, and of what it is held against.
     """
 
     source: str = EMBEDDED
@@ -26,10 +29,14 @@ class Budget(budget.Budget):
     mixtures: int = 36
     held: int = 12
     large: int = 6
+    scarce: int = 2
+    repeats: int = 8
+    seeds: int = 2
     windows: int = 256
 
 
-TINY = Budget("tiny", size=1, tokens=16, mixtures=10, held=4, large=2, windows=64)  # for tests: nothing can be decided
+# For tests: nothing can be decided.
+TINY = Budget("tiny", size=1, tokens=16, mixtures=12, held=4, large=2, scarce=1, seeds=1, windows=64)
 CPU_1H = Budget("cpu-1h")
 CPU_3H = Budget("cpu-3h", size=6, tokens=21, mixtures=60, large=8, windows=512)
 

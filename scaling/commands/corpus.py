@@ -44,7 +44,7 @@ def add(verbs: arguments.Verbs) -> None:
             "--n-vocab",
             type=arguments.count,
             default=None,
-            help="size of the vocabulary (512; bytes: 257; a file: what it has)",
+            help="size of the vocabulary (512; bytes: 257; a file, or pictures: what they have)",
         )
         verb.add_argument("--json", action="store_true", help="the manifest")
 
@@ -120,7 +120,7 @@ def _tokens(args: argparse.Namespace) -> "TokenSet":
 
 def _n_vocab(source: str, tokenizer: str) -> int:
     """The size of the vocabulary where none is given: what a tokenizer or prepared tokens have."""
-    from scaling.data import token_set
+    from scaling.data import corpora, token_set
     from scaling.data.tokenizer import Tokenizer
 
     if source.startswith(token_set.NAMED):
@@ -128,5 +128,5 @@ def _n_vocab(source: str, tokenizer: str) -> int:
         if (folder / "manifest.json").is_file():
             return token_set.open_tokens(folder).n_vocab
     if tokenizer == "bpe":
-        return 512
+        return corpora.vocabulary(source) or 512
     return 257 if tokenizer == "bytes" else Tokenizer.load(tokenizer).n_vocab

@@ -23,7 +23,7 @@ def add(verbs: arguments.Verbs) -> None:
         "scaling launch configs/quickstart.py --on slurm --accelerator h100:1 --tasks 8 --out /shared/mine --dry-run",
     )
     verb.add_argument("config", help="as in scaling study run")
-    verb.add_argument("--on", required=True, metavar="PLATFORM", help="slurm, gke, local, tpu-vm or skypilot")
+    verb.add_argument("--on", required=True, metavar="PLATFORM", help="slurm, gke, local, mig, tpu-vm or skypilot")
     verb.add_argument(
         "--accelerator", required=True, metavar="CHIPS", help="of each task: v5e:4x4, v5p-128, h100:8, cpu"
     )
@@ -69,7 +69,7 @@ def add(verbs: arguments.Verbs) -> None:
         metavar="KEY=VALUE",
         help="variables that the program sees, such as XLA_FLAGS=... or LIBTPU_INIT_ARGS=...; no secrets",
     )
-    verb.add_argument("--tensorboard", action="store_true", help="curves in OUT/tensorboard, with --mesh")
+    verb.add_argument("--tensorboard", action="store_true", help="curves in OUT/tensorboard")
     verb.add_argument("--profile", default="", metavar="FROM:TO", help="profile these updates, into the same folder")
     verb.add_argument("--save-steps", type=arguments.count, default=0, metavar="N", help="as in scaling study run")
     verb.add_argument("--dry-run", action="store_true", help="shows files, command and cost; asks and starts nothing")
@@ -160,12 +160,15 @@ def _request(args: argparse.Namespace) -> "Request":
 
 def _show(files: dict[str, str], folder: Path, commands: list[list[str]]) -> None:
     """The first file in full: those of the other parts differ from it in their number alone."""
+    from launch import relaunch
     from launch.request import quoted
 
-    name, text = next(iter(files.items()))
-    print(f"# ---- {folder / name}\n{text}")
-    if len(files) > 1:
-        print(f"# ---- and {len(files) - 1} more like it, to {list(files)[-1]}\n")
+    parts = [name for name in files if name != relaunch.SCRIPT]
+    print(f"# ---- {folder / parts[0]}\n{files[parts[0]]}")
+    if len(parts) > 1:
+        print(f"# ---- and {len(parts) - 1} more like it, to {parts[-1]}\n")
+    if relaunch.SCRIPT in files:
+        print(f"# ---- {folder / relaunch.SCRIPT}\n{files[relaunch.SCRIPT]}")
     for words in commands[:3]:
         print(f"$ {quoted(words)}")
     if len(commands) > 3:

@@ -324,10 +324,11 @@ def _fit(args: argparse.Namespace) -> int:
     from scaling.config import parse
 
     if args.list:
+        every = (*laws.LAWS, *laws.OF_CURVES)
         if args.json:
-            arguments.print_json([to_dict(law) for law in laws.LAWS])
+            arguments.print_json([to_dict(law) for law in every])
         else:
-            print("\n\n".join(describe(law) for law in laws.LAWS))
+            print("\n\n".join(map(describe, every)))
         return 0
     laws_asked, path = _asked(args)
     table = asked_for(args, path, target=args.target, curves=laws_asked[:1] == [laws.KaplanBCrit])

@@ -29,7 +29,7 @@ def add(verbs: arguments.Verbs) -> None:
         nargs="+",
         default=[],
         metavar="LAW",
-        help="those to judge: exponential, additive, joint, bimix, linear (all)",
+        help="those to judge: exponential, repeats, additive, joint, bimix, linear (all)",
     )
     fit.add_argument(
         "--hold-out",

@@ -96,6 +96,9 @@ def _reproduce(paper: str, args: argparse.Namespace) -> int:
         _draw(wanted, read(out), beside)
         return 0
     refuse_on_a_cpu(wanted)
+    wanted, left_out = wanted.trainable()
+    for line in left_out:
+        arguments.say(line)
     if not wanted.budget.paper:
         text, _ = law_of(wanted.budget.rates, "transformer")
         arguments.say(

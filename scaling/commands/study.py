@@ -110,6 +110,7 @@ def add(verbs: arguments.Verbs) -> None:
     export.add_argument("--csv", type=arguments.OUT, metavar="FILE")
     export.add_argument("--parquet", type=arguments.OUT, metavar="FILE")
     export.add_argument("--tensorboard", type=Path, metavar="DIR", help="all learning curves, a folder for each run")
+    export.add_argument("--wandb", type=Path, metavar="DIR", help="the same as offline runs for wandb sync")
     export.add_argument("--curves", action="store_true", help="one row per run and evaluation instead of one per run")
 
     report = arguments.verb(
@@ -157,8 +158,12 @@ def _quickstart(args: argparse.Namespace) -> int:
 
 
 def _study_run(args: argparse.Namespace) -> int:
+    from scaling import watch
+
     if together.wanted(args):
         return together.run(args)
+    if args.tensorboard:
+        watch.check_board()
     return _run_study(args.config, arguments.pairs(args.set, "--set"), args.out, args)
 
 
@@ -231,7 +236,8 @@ def train(
 
     with study.at_a_glance(whole):
         _say_what_is_open(whole, packs, shard, retry)
-    outcome = workers.run(whole, packs=packs, retry=retry, shared=bool(args.workers), say=arguments.say)
+    board = vars(args).get("tensorboard")
+    outcome = workers.run(whole, packs=packs, retry=retry, shared=bool(args.workers), board=board, say=arguments.say)
     if outcome.left or outcome.failed:
         done = outcome.finished + outcome.diverged
         again = "--retry tries what failed" if _only_given_up(whole, packs) else "the same command goes on"
@@ -481,10 +487,12 @@ def _study_export(args: argparse.Namespace) -> int:
                 arguments.say(f"{args.dir}: the record of pack {pack.id} is damaged and left out: {damage}")
         n = exchange.write(whole, args.records)
         print(f"{args.records}: {n} runs")
-    if not args.csv and not args.parquet and not args.tensorboard:
+    if not args.csv and not args.parquet and not args.tensorboard and not args.wandb:
         if args.records:
             return 0
-        raise InputError("nothing to write: give --csv FILE, --parquet FILE, --tensorboard DIR or --records FILE.tar")
+        raise InputError(
+            "nothing to write: give --csv FILE, --parquet FILE, --tensorboard DIR, --wandb DIR or --records FILE.tar"
+        )
     from analysis import records
 
     read = records.read(args.dir)
@@ -495,24 +503,28 @@ def _study_export(args: argparse.Namespace) -> int:
         if path:
             write(path)
             print(f"{path}: {len(rows)} rows, {len(list(rows))} columns")
-    if args.tensorboard:
+    if args.tensorboard or args.wandb:
         from scaling import watch
 
         runs = _curves_by_run(read.curves)
-        watch.write_curves(args.tensorboard, runs)
-        print(f"{args.tensorboard}: the curves of {len(runs)} runs")
+        for folder, write in ((args.tensorboard, watch.write_curves), (args.wandb, watch.write_wandb)):
+            if folder:
+                write(folder, runs)
+                print(f"{folder}: the curves of {len(runs)} runs")
     return 0
 
 
 def _curves_by_run(curves: "Table") -> dict[str, dict[str, "np.ndarray"]]:
     """Tokens and losses of each run, by a name that says its N, D, rate and seed; losses are of held-out text."""
+    from scaling import watch
+
     losses = [name for name in curves if name in ("loss", "train_loss") or name.startswith("loss_on_")]
     found = {}
     for run in dict.fromkeys(curves["run"].tolist()):
         rows = curves["run"] == run
         first = {name: curves[name][rows][0] for name in ("params", "steps", "batch_tokens", "learning_rate", "seed")}
-        N, D = int(first["params"]), int(first["steps"] * first["batch_tokens"])
-        name = f"N={N} D={D} rate={first['learning_rate']:.3g} seed={int(first['seed'])} {run}"
+        N, D = first["params"], first["steps"] * first["batch_tokens"]
+        name = f"{watch.named(N, D, first['learning_rate'], first['seed'])} {run}"
         found[name] = {column: curves[column][rows] for column in ("tokens", *losses)}
     return found
 

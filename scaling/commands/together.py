@@ -28,7 +28,7 @@ def options(verb: argparse.ArgumentParser) -> None:
     ):
         verb.add_argument(name, type=arguments.count, default=default, metavar="SECONDS", help=f"{text} ({default})")
     verb.add_argument("--save-steps", type=arguments.count, metavar="N", help="save every N updates too, with --mesh")
-    verb.add_argument("--tensorboard", type=Path, metavar="DIR", help="curves for TensorBoard, with --mesh")
+    verb.add_argument("--tensorboard", type=Path, metavar="DIR", help="curves for TensorBoard, a folder for each pack")
     verb.add_argument("--profile", metavar="FROM:TO", help="profile these updates, with --mesh")
     verb.add_argument(
         "--peak", type=arguments.number, metavar="FLOP/S", help="of a device that is not listed, for MFU, with --mesh"
@@ -40,10 +40,8 @@ def wanted(args: argparse.Namespace) -> bool:
     if args.distributed is None and (args.process_id is not None or args.processes is not None):
         raise InputError("--process-id and --processes belong to --distributed HOST:PORT; give it, or leave them out")
     together = bool(args.mesh or args.distributed)
-    if (args.tensorboard or args.profile or args.save_steps or args.peak is not None) and not together:
-        raise InputError(
-            "--save-steps, --tensorboard, --profile and --peak are for runs with --mesh, such as --mesh fsdp=8"
-        )
+    if (args.profile or args.save_steps or args.peak is not None) and not together:
+        raise InputError("--save-steps, --profile and --peak are for runs with --mesh, such as --mesh fsdp=8")
     if args.peak is not None and not args.peak > 0:
         raise InputError(f"--peak {args.peak:g}: wanted a number above 0, such as 989e12")
     return together

@@ -6,6 +6,9 @@ text:GLOB[,GLOB...]   .txt[.gz], .md, .jsonl[.gz|.zst], .parquet
 tfds:NAME[/CONFIG]    TensorFlow Datasets, prepared beforehand; ?split=..., ?field=..., ?data_dir=...
 synthetic:...         a generated language of known entropy (`scaling.data.synthetic`)
 task:...              questions with their answers: sums, copies (`scaling.data.tasks`)
+images:SET[@PIXELS]   pictures, a token each pixel (`scaling.data.images`)
+glyphs:SET            glyphs after their Unicode names (`scaling.data.glyphs`)
+pairs:...             pairs of texts, the preferred one first (`scaling.data.pairs`)
 sample(STUDY/RUN, ..) what a trained model writes (`scaling.data.sampled`)
 RULE(SOURCE, ...)     another source, changed by a rule (`scaling.data.transformations`, `scaling.data.quality`)
 
@@ -15,8 +18,11 @@ Several of them, each with its share, are a mixture (`scaling.data.mixture`).
 import glob
 import os
 
-from scaling.data import expressions, mixture, quality, sampled
+from scaling.data import expressions, glyphs, images, mixture, quality, sampled
 from scaling.data.documents import Corpus
+from scaling.data.glyphs import GlyphCorpus
+from scaling.data.images import ImageCorpus
+from scaling.data.pairs import PairCorpus
 from scaling.data.python_sources import PythonCorpus
 from scaling.data.synthetic import SyntheticCorpus
 from scaling.data.tasks import TaskCorpus
@@ -27,6 +33,8 @@ from scaling.errors import InputError
 
 USAGE = (
     "python, python:stdlib, text:GLOB, tfds:NAME, synthetic:KEY=VALUE,..., task:KIND?KEY=VALUE, "
+    "images:SET@PIXELS, glyphs:SET, "
+    "pairs:POLICY?KEY=VALUE, "
     "sample(STUDY/RUN, ...), RULE(SOURCE, ...), "
     "mix:SHARE*SOURCE+SHARE*SOURCE or tokens:ID"
 )
@@ -64,8 +72,22 @@ def open_corpus(source: str) -> Corpus:
             return SyntheticCorpus(source)
         case "task":
             return TaskCorpus.of(source)
+        case "images":
+            return ImageCorpus.of(source)
+        case "glyphs":
+            return GlyphCorpus.of(source)
+        case "pairs":
+            return PairCorpus.of(source)
     files = os.path.expanduser(source.partition("?field=")[0])
     if os.path.exists(files) or next(glob.iglob(files), None):
         hint = inside(source) if os.path.isdir(files) else source
         raise InputError(f"unknown source {source!r}; for files on disk write text:{hint}")
     raise InputError(f"unknown source {source!r}; wanted {USAGE}")
+
+
+def vocabulary(source: str) -> int | None:
+    """The size of the vocabulary of a source that has its own, with the separator; None of any other."""
+    kind = source.partition(":")[0]
+    if kind == "images":
+        return images.parse(source).levels + 1
+    return len(glyphs.ALPHABET) + 1 if kind == "glyphs" else None

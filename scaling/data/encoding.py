@@ -27,11 +27,12 @@ from scaling.data.batches import validation_span
 from scaling.data.copies import repeated
 from scaling.data.corpora import open_corpus
 from scaling.data.documents import Corpus, Part
+from scaling.data.images import Rows
 from scaling.data.index import Changed, Index, by_part, open_index, summarise, texts
 from scaling.data.mixture import Share
 from scaling.data.sampled import SampledCorpus
 from scaling.data.token_set import FILES, NAMED, PACKING, SPLITS, TokenSet, TooLittleText, identity, named, open_tokens
-from scaling.data.tokenizer import Tokenizer, bytes_tokenizer, train_bpe
+from scaling.data.tokenizer import Tokenizer, bytes_tokenizer, characters_tokenizer, train_bpe
 from scaling.data.transformations import Derived, HeldOut, root
 from scaling.errors import InputError
 
@@ -110,11 +111,11 @@ def _tokenizer(kind: str, n_vocab: int, makers: Sequence["_Maker"]) -> Tokenizer
     """The tokenizer asked for; BPE is trained on the first documents of the training streams, once.
 
     Of a text that rules changed it is that of the text as it was, so that losses under several rules can be compared;
-    where a model writes the text, or one of several, it is the model's.
+    where a model writes the text, or one of several, it is the model's, and that of pictures is their levels.
     """
     own = {maker.vocabulary for maker in makers} - {b""} if kind == "bpe" else set()
     if len(own) > 1:
-        raise InputError("the texts were written by models of several vocabularies; name one with data.tokenizer=FILE")
+        raise InputError("the texts have several vocabularies of their own; name one with data.tokenizer=FILE")
     if own:
         tokenizer = Tokenizer(own.pop())
     elif kind == "bytes":
@@ -188,8 +189,10 @@ class _Maker:
 
     @property
     def vocabulary(self) -> bytes:
-        """That of the model by which the text is written; empty of another text."""
+        """That of the model by which the text is written, or of a source of few characters; empty of another text."""
         corpus = root(self.corpora[self.source])
+        if isinstance(corpus, Rows):
+            return characters_tokenizer(corpus.alphabet).model
         return corpus.written.tokenizer.read_bytes() if isinstance(corpus, SampledCorpus) else b""
 
     def sampler(self) -> "_Maker":

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from scaling.config import TASK
+from scaling.config import PAIRS, TASK
 from scaling.data import expressions
 from scaling.errors import InputError
 
@@ -102,7 +102,7 @@ def _part(source: str, part: str, share: float) -> Share:
 
 def form(source: str, names: dict[str, str] | None = None) -> str:
     """How a source is made of others, whatever these are called: "corrupt(A, share=0.5)", and "A" for a plain one. A
-    task is what it is called."""
+    task, and pairs, are what they are called."""
     names = {} if names is None else names
     if is_one(source):
         return PREFIX + "+".join(
@@ -113,7 +113,7 @@ def form(source: str, names: dict[str, str] | None = None) -> str:
     if (call := expressions.call(source)) is not None:
         name, inner, options = call
         return f"{name}({', '.join([form(inner, names), *(f'{k}={v}' for k, v in options.items())])})"
-    return source if source.startswith(TASK) else names.setdefault(source, chr(ord("A") + len(names)))
+    return source if source.startswith((TASK, PAIRS)) else names.setdefault(source, chr(ord("A") + len(names)))
 
 
 def order(lengths: Sequence[np.ndarray], shares: Sequence[float], upto: float) -> tuple[np.ndarray, np.ndarray]:

@@ -19,8 +19,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from scaling.config import TASK, EvalConfig, RunConfig
-from scaling.data import expressions, mixture
+from scaling.config import GLYPHS, TASK, EvalConfig, RunConfig
+from scaling.data import expressions, glyphs, mixture
 from scaling.data.batches import mix, permute
 from scaling.data.documents import PART, WHOLE, Document, File, Part, options
 from scaling.data.tokenizer import Tokenizer
@@ -213,8 +213,8 @@ def roots(source: str) -> tuple[str, ...]:
 
 
 def alone(source: str) -> bool:
-    """Whether a source is of tasks and nothing else."""
-    return all(root.startswith(TASK) for root in roots(source))
+    """Whether a source is of tasks, or of glyphs after their names, and nothing else: each document has its answer."""
+    return all(root.startswith((TASK, GLYPHS)) for root in roots(source))
 
 
 def check(run: RunConfig, tokenizer: Tokenizer | None = None) -> None:
@@ -292,12 +292,13 @@ def _with(source: str, **values: int) -> str:
 
 
 def _answered_after(mark: int, source: str, tokenizer: Tokenizer) -> None:
-    """Raises InputError where the answers of a task are not what comes after the id `mark`."""
-    task = parse(source)
-    ids = [int(id) for id in tokenizer.encode(task.text(0))]
-    right = [
-        id for id in dict.fromkeys(ids) if tokenizer.decode(ids[ids.index(id) + 1 :]) == task.text(0)[-task.answer :]
-    ]
+    """Raises InputError where the answers of a task, or the glyphs, are not what comes after the id `mark`."""
+    if source.startswith(GLYPHS):
+        text, answer = f"A{glyphs.MARK}{glyphs.NIBBLES[0] * glyphs.PICTURE}", glyphs.PICTURE
+    else:
+        text, answer = parse(source).text(0), parse(source).answer
+    ids = [int(id) for id in tokenizer.encode(text)]
+    right = [id for id in dict.fromkeys(ids) if tokenizer.decode(ids[ids.index(id) + 1 :]) == text[-answer:]]
     if mark not in right:
         way = (
             f"use answers_after={right[0]}"

@@ -10,6 +10,7 @@ from scaling.errors import InputError
 from scaling.kinds.foreign import Foreign, tell
 from scaling.kinds.kind import Counted, Kept, Kind
 from scaling.kinds.lstm import LSTM
+from scaling.kinds.reward import Reward
 from scaling.kinds.routed import Routed
 from scaling.kinds.transformer import Transformer, Universal
 
@@ -23,6 +24,7 @@ KINDS: dict[str, Kind] = {
     "lstm": LSTM(),
     "universal": Universal(),
     "routed": Routed(),
+    "reward": Reward(),
 }
 
 

@@ -46,6 +46,7 @@ class Kind(abc.ABC):
     embedding_alone: ClassVar[bool] = False  # whether n_layer=0 is a model
     remat: ClassVar[bool] = False  # whether the backward pass can compute layers again
     recurrent: ClassVar[bool] = False  # whether a layer goes through the positions one by one
+    of_pairs: ClassVar[bool] = False  # whether it scores texts, and an example is two of them (scaling.data.pairs)
 
     def check(self, model: "ModelConfig") -> None:  # noqa: B027  # many kinds refuse nothing
         """Raises InputError, one line, where fields are not those of a model of this kind."""
@@ -74,6 +75,10 @@ class Kind(abc.ABC):
     def context(self, model: "ModelConfig") -> int:
         """Products of a token with its context, once: attention's scores with n_ctx keys; as many mix the values."""
         return 0
+
+    def outputs(self, model: "ModelConfig") -> int:
+        """Rows of the matrix that what comes out of the layers meets: logits, or one score."""
+        return model.n_vocab
 
     def depth(self, model: "ModelConfig") -> int:
         """Layers that a token goes through."""

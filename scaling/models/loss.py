@@ -1,4 +1,4 @@
-"""The loss of each token: cross-entropy of the next one, with logits that never dominate memory."""
+"""The loss of each token: cross-entropy of the next one, with logits that never dominate memory; or of its pair."""
 
 import functools
 from typing import Any
@@ -7,7 +7,9 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
+from scaling import kinds
 from scaling.config import ModelConfig
+from scaling.models import preference
 from scaling.models.model import features
 from scaling.models.pieces import weight_gradient
 from scaling.models.shared import Features, Params, Remat
@@ -26,12 +28,14 @@ def token_losses(
     remat: Remat = "none",
     mesh: Mesh | None = None,
 ) -> jax.Array:
-    """Cross-entropy of each next token, nats. tokens: i32 b t+1 -> f32 b t.
+    """Cross-entropy of each next token, nats; of a reward model the loss of its pair. tokens: i32 b t+1 -> f32 b t.
 
     Args:
       dtype, dropout_key, remat, mesh: as in `model.apply`. The loss is float32.
     """
     how: dict[str, Any] = {"dtype": dtype, "dropout_key": dropout_key, "remat": remat, "mesh": mesh}
+    if kinds.of(model).of_pairs:
+        return preference.pair_losses(model, params, tokens, **how)
     return _predicted(model, features(model, params, tokens[:, :-1], **how), tokens, mesh)[0]
 
 
@@ -61,6 +65,8 @@ def objective(
     The rest are the model's own auxiliary loss, and z_loss times the mean of log^2 Z, Z the sum of the exponentials of
     the logits: Wortsman et al. (2023), arXiv 2309.14322, section 3.1.
     """
+    if kinds.of(model).of_pairs:
+        return (loss := preference.pair_losses(model, params, tokens, **how).mean()), loss
     found = features(model, params, tokens[:, :-1], **how)
     losses, log_total = _predicted(model, found, tokens, how.get("mesh"))
     mean = whole = (losses if weights is None else losses * weights).mean()

@@ -66,7 +66,8 @@ def apply(
       dropout_key: dropout is off without it.
       remat: what the backward pass computes again instead of finding it in memory: nothing; all but the "matmuls",
         whose results are kept (about 10 d_model values per position and layer with d_attn = d_model and
-        d_ff = 4 d_model); or whole "layers", of which the input is kept.
+        d_ff = 4 d_model); whole "layers", of which the input is kept; or to "offload" what "matmuls" keeps to the
+        host's memory, from which the backward pass fetches it.
       mesh: over which the program is partitioned.
     """
     found = features(model, params, tokens, dtype=dtype, dropout_key=dropout_key, remat=remat, mesh=mesh)

@@ -20,7 +20,7 @@ from scaling.parametrization import stream_width
 from scaling.sharding import gathered, whole_rows
 
 Params = dict[str, jax.Array]
-Remat = Literal["none", "matmuls", "layers"]
+Remat = Literal["none", "matmuls", "layers", "offload"]
 EMBED_STD = 0.02
 
 

@@ -72,7 +72,7 @@ class Transformer(nn.Module):
         layers = self._layers() if n_layer else {}  # Orbax keeps no arrays without elements
         g_final = self._ones("g_final", d)
         b_final = self._zeros("b_final", d) if norm_bias(m) else None
-        w_head = readout(self, m, w_embed)  # the last, so that the others begin alike with a head or without
+        w_head = self._readout(w_embed)  # the last, so that the others begin alike with a head or without
         turned = rotations(m.n_ctx, m.d_head, m.rotary_base) if m.positions == "rotary" and n_layer else ()
         route = self._routed(tokens)
 
@@ -94,8 +94,7 @@ class Transformer(nn.Module):
 
         unroll = n_layer if platform(self.mesh) == "cpu" else 1  # a rolled loop costs a quarter of the speed on CPU
         if self.remat != "none":
-            keep = jax.checkpoint_policies.save_only_these_names("matmul") if self.remat == "matmuls" else None
-            block = jax.checkpoint(block, policy=keep, prevent_cse=unroll > 1)
+            block = jax.checkpoint(block, policy=KEPT[self.remat], prevent_cse=unroll > 1)
         x = look_up(token_scale(m), w_embed, tokens, self.dtype, self.mesh)
         scale = token_scale(m) * m.position_scale
         if w_pos is not None:
@@ -118,6 +117,9 @@ class Transformer(nn.Module):
         if cache is None:
             return found
         return found, Cache(*map(jnp.stack, zip(*stream[1:], strict=True))) if n_layer else cache
+
+    def _readout(self, w_embed: jax.Array) -> jax.Array:
+        return readout(self, self.model, w_embed)
 
     def _normal(self, name: str, std: float, *shape: int) -> jax.Array:
         return self.param(name, nn.initializers.normal(std), shape, jnp.float32)
@@ -231,6 +233,18 @@ class Transformer(nn.Module):
 def saved(x: jax.Array) -> jax.Array:
     """What rematerialisation of the rest begins from."""
     return checkpoint_name(x, "matmul")
+
+
+KEPT = {  # of a layer, for the backward pass
+    "matmuls": jax.checkpoint_policies.save_only_these_names("matmul"),
+    "layers": None,  # but for what goes into it
+    "offload": jax.checkpoint_policies.save_and_offload_only_these_names(
+        names_which_can_be_saved=[],
+        names_which_can_be_offloaded=["matmul"],
+        offload_src="device",
+        offload_dst="pinned_host",
+    ),
+}
 
 
 def init(model: ModelConfig, rng: jax.Array, network: type[Transformer] = Transformer) -> Params:

@@ -271,7 +271,11 @@ class DataConstrained(evidence.Evidence):
 
         return [*self._by_other_rows(of, PLAIN), *those(lambda: self.free)]
 
-    def _of_rivals(self, claim: Claim, name: str, value: Callable[[Rivals], float]) -> Claim:
+    def _of_rivals(self, claim: Claim, name: str, value: Callable[[Rivals], float], own: str = "") -> Claim:
+        """By the draws; of a constant also as far as the profile likelihood goes of the fit `own` that it is of.
+
+        Draws end beside the optimum that they began at: alone they tell nothing of a constant that the runs leave open.
+        """
         try:
             found, draws = self.rivals, self.drawn[name]
         except MISSING as error:
@@ -279,6 +283,9 @@ class DataConstrained(evidence.Evidence):
 
         kept = draws[np.isfinite(draws)]
         ends = frontier.percentile_interval(kept) if len(kept) else None
+        if ends is not None and own:
+            profile = found.fits[own].intervals[name]
+            ends = (min(ends[0], profile[0]), max(ends[1], profile[1]))
         return dataclasses.replace(
             claim, ours=value(found), interval=ends, others=lambda: list(map(value, self._other_rivals))
         )
@@ -302,13 +309,13 @@ class DataConstrained(evidence.Evidence):
         """R_D of effective data."""
         claim = Claim("R_D", "(5)", reference.value("R_D_star", PAPER), enough=DECAY, unit="epochs",
                       note="the paper's own runs identify it weakly", above=TEXT, below=REGULAR)  # fmt: skip
-        return self._of_rivals(claim, "R_D", lambda found: float(found.effective.law.R_D))
+        return self._of_rivals(claim, "R_D", lambda found: float(found.effective.law.R_D), "effective data")
 
     def power(self, name: str) -> Claim:
         """delta or kappa of the penalty."""
         paper = {"delta": 1.7, "kappa": 1.3}[name]
         claim = Claim(name, "Lovelace et al. (2026)", paper, enough=POWER, above=STEEP, below=STEEP)
-        return self._of_rivals(claim, name, lambda found: float(getattr(found.penalty.law, name)))
+        return self._of_rivals(claim, name, lambda found: float(getattr(found.penalty.law, name)), "penalty")
 
     # --- best epochs
 
@@ -370,7 +377,7 @@ class DataConstrained(evidence.Evidence):
             "Lovelace et al. (2026)",
             0.3,
             enough=0.2,
-            note="of two sets of unique tokens and one size, the other constants those of the plain runs",
+            note="the other constants those of the plain runs",
             above=TEXT,
             below=TEXT,
         )

@@ -84,7 +84,7 @@ def _say_gains(evidence: MoE, drawn: Drawn) -> None:
         else:
             word = "higher" if change - half > 0 else "no clear difference"
         told.append(f"{digits.percent(math.expm1(change), sign=True)} at N = {digits.short(N)} ({word})")
-    drawn.say(
+    drawn.find(
         f"{gains.experts[most[0]]:.0f} experts over one, at {digits.short(gains.tokens.max())} tokens: "
         f"{', '.join(told)}."
     )

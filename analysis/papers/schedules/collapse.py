@@ -115,10 +115,22 @@ def of(curves: Sequence[Curve], params: Array, floor: float) -> Collapse:
 
 
 def closest(curves: Sequence[Curve], params: Array) -> Collapse:
-    """With the floor, from 0 on, at which the curves of sizes lie closest for how far seeds part those of one."""
+    """With the floor, from 0 on, at which the curves of sizes lie closest for how far seeds part those of one.
+
+    Runs that leave the others there have bent the floor, and with it the trend of their neighbours: it is that of the
+    rest, where sizes and seeds are left to tell it.
+    """
     least = min(float(curve.loss.min()) for curve in curves)
-    each = [of(curves, params, floor) for floor in np.linspace(0, least, FLOORS, endpoint=False)]
-    return min(each, key=lambda one: one.ratio)
+    floors = np.linspace(0, least, FLOORS, endpoint=False)
+    found = min((of(curves, params, floor) for floor in floors), key=lambda one: one.ratio)
+    rest = np.setdiff1d(np.arange(len(params)), found.left)
+    if len(rest) == len(params):
+        return found
+    try:
+        others = [curves[k] for k in rest]
+        return of(curves, params, min(floors, key=lambda floor: of(others, params[rest], floor).ratio))
+    except Undecided:
+        return found
 
 
 def asymptote(flops: Array, loss: Array) -> float:

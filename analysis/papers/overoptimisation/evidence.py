@@ -1,0 +1,411 @@
+"""What the figures share: what every proxy says of samples of the policy, what these are worth, and laws of both."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.confidence import LEVEL, t_quantile
+from analysis.fit import fit
+from analysis.fit.estimate import Interval
+from analysis.laws import BestOfN, Reinforced
+from analysis.papers.claim import MISSING, Claim, Undecided
+from analysis.papers.evidence import Evidence
+from analysis.papers.known import measured
+from analysis.papers.overoptimisation.best_of_n import kl, ranked, weights
+from analysis.table import Table
+from scaling.data import pairs
+
+Array = NDArray[np.float64]
+
+GAO = "Gao et al."
+DRAWS = 200
+SPARE = 4  # samples for each text of the best of n that a law is fitted to, at least: the last few are chance
+KNOWN = 1000  # n up to which the law is fitted that is held against larger n, as in the paper: 6 nats
+FEW = 2000  # comparisons below which proxies are near chance
+LAW = 0.05  # standard deviations that a law is off in any case
+MISFIT = 0.2  # standard deviations off at which a law is no form of what it is fitted to
+LEFT = 100  # samples that must carry a tilted policy
+NEAR, SAME, BEYOND, FLOOR = 0.05, 0.02, 0.3, 0.02  # half-widths of 95 % intervals that decide
+TASK = (
+    "sums of random weights are learnt from few pairs by a model that reads sixteen symbols, unlike preferences of text"
+)
+FRESH = "our small proxies are far from having learnt their pairs by heart, and four epochs are four times the updates"
+TAIL = (
+    "the tail of this gold reward is rare and steep: a larger proxy knows better what is good, and pairs show it "
+    "little of where that turns"
+)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Proxy:
+    """A reward model, by what it says of samples of the policy.
+
+    Attributes:
+        run: its id.
+        N: parameters; pairs: that it processed; unique: of them.
+        score, gold: of each sample, both texts of a pair side by side, the better one first. (samples,)
+    """
+
+    run: str
+    N: float
+    pairs: int
+    unique: int
+    seed: int
+    score: Array
+    gold: Array
+
+    @property
+    def accuracy(self) -> float:
+        """The share of pairs in which it prefers the better text."""
+        first, second = self.score[0::2], self.score[1::2]
+        return float((first > second).mean() + 0.5 * (first == second).mean())
+
+    @property
+    def correlation(self) -> float:
+        return float(np.corrcoef(self.score, self.gold)[0, 1])
+
+    def loss(self, soft: bool) -> float:
+        """On all these pairs, nats per pair; with labels that are drawn, its mean over them."""
+        gap, gold = (x[0::2] - x[1::2] for x in (self.score, self.gold))
+        right = np.logaddexp(0, -gap)
+        if not soft:
+            return float(right.mean())
+        p = 1 / (1 + np.exp(-gold))
+        return float((p * right + (1 - p) * np.logaddexp(0, gap)).mean())
+
+    @functools.cached_property
+    def ranked(self) -> Array:
+        """What the samples are worth, in the order of the scores."""
+        return ranked(self.score, self.gold)
+
+    @functools.cached_property
+    def best_gold(self) -> Array:
+        """What the best of n is worth, n of `grid`."""
+        return _weights(len(self.gold)) @ self.ranked
+
+    @functools.cached_property
+    def best_proxy(self) -> Array:
+        """What the proxy says of it, in its own standard deviations."""
+        score = np.sort(self.score)
+        return _weights(len(score)) @ ((score - score.mean()) / score.std())
+
+    @functools.cached_property
+    def law(self) -> BestOfN:
+        """Of all n of which many samples tell."""
+        return BestOfN(*(_of_law(len(self.gold)) @ self.ranked).tolist())
+
+    @functools.cached_property
+    def early(self) -> BestOfN:
+        """Of n up to KNOWN."""
+        return BestOfN(*(_of_law(len(self.gold), KNOWN) @ self.ranked).tolist())
+
+    @property
+    def misfit(self) -> float:
+        """How far `law` is off the n that it is fitted to, rms, in standard deviations of the gold reward."""
+        fitted = grid(len(self.gold)) <= len(self.gold) // SPARE
+        gap = self.best_gold - self.law(distance(len(self.gold)))
+        return math.sqrt(float((gap[fitted] ** 2).mean()))
+
+    def drawn(self, counts: NDArray[np.int64], vectors: Array) -> Array:
+        """Numbers that are linear in `ranked`, of samples drawn so many times each. vectors: k samples -> k"""
+        return vectors @ np.repeat(self.ranked, counts[self.order])
+
+    @functools.cached_property
+    def order(self) -> NDArray[np.int64]:
+        """Of the samples, the lowest score first."""
+        return np.argsort(self.score, kind="stable")
+
+
+class Slope(NamedTuple):
+    """How a constant changes with a logarithm."""
+
+    value: float
+    interval: Interval
+
+
+class Overoptimisation(Evidence):
+    """The proxies and the claims. Where something is missing, asking for it raises Undecided, or InputError."""
+
+    def proxies(self, experiment: str = "proxies") -> list[Proxy]:
+        """Of an experiment, by size, pairs and seed.
+
+        Raises:
+            Undecided: no run has finished, or none scored any text.
+        """
+        return self._proxies[experiment] if experiment in self._proxies else self._read(experiment)
+
+    @functools.cached_property
+    def _proxies(self) -> dict[str, list[Proxy]]:
+        return {}
+
+    def _read(self, experiment: str) -> list[Proxy]:
+        runs, records = self.need(experiment), self.experiments[experiment]
+        found = []
+        names = ("run", "params", "tokens", "unique_tokens", "n_ctx", "seed")
+        for id, N, D, U, n_ctx, seed in zip(*(runs[name] for name in names), strict=True):
+            if id not in records.scores:
+                continue
+            wanted = records.configs[id].eval
+            gold = _gold(wanted.scored[0], wanted.scores)
+            score = records.scores[id][0].astype(np.float64)
+            found.append(Proxy(str(id), float(N), round(D / n_ctx), round(U / n_ctx), int(seed), score, gold))
+        if not found:
+            raise Undecided(f"no run of the experiment {experiment} scored any text")
+        found.sort(key=lambda one: (one.N, one.pairs, one.seed))
+        self._proxies[experiment] = found
+        return found
+
+    @functools.cached_property
+    def grid(self) -> NDArray[np.int64]:
+        """n of the best of n that the figures show."""
+        return grid(len(self.proxies()[0].gold))
+
+    def most(self, experiment: str = "proxies") -> list[Proxy]:
+        """Those with the most pairs."""
+        found = self.proxies(experiment)
+        return [one for one in found if one.pairs == max(other.pairs for other in found)]
+
+    def largest(self) -> list[Proxy]:
+        """The largest ones, with every number of pairs."""
+        found = self.proxies()
+        return [one for one in found if one.N == found[-1].N]
+
+    @functools.cached_property
+    def draws(self) -> list[tuple[Array, dict[str, Array]]]:
+        """Of each draw: how often each sample is drawn, and (alpha, beta, gold and law of KNOWN at the largest n) of
+        each proxy. All proxies score the same samples, so a draw is the same for all."""
+        found, rng = self.proxies(), np.random.default_rng(0)
+        n = len(found[0].gold)
+        vectors = np.concatenate([_of_law(n), _weights(n)[[_last(n)]], _beyond(n)[None]])
+        drawn = []
+        for _ in range(DRAWS):
+            counts = 2 * [rng.multinomial(n // 2, np.full(n // 2, 2 / n))]
+            both = np.stack(counts, 1).reshape(-1)  # the texts of a pair together
+            drawn.append((both, {one.run: one.drawn(both, vectors) for one in found}))
+        return drawn
+
+    def interval(self, of: Callable[[Mapping[str, Array]], float]) -> Interval:
+        """Of a number that follows from the draws of each proxy."""
+        return ends([of(values) for _, values in self.draws])
+
+    def slope(self, k: int, by: Literal["size", "pairs"] = "size") -> Slope:
+        """How alpha (k 0) or beta (1) changes per ln N with the most pairs, or per ln pairs of the largest proxies.
+
+        Its interval holds other samples of the policy, and other seeds.
+        """
+        found = self.most() if by == "size" else self.largest()
+        x = np.array([one.N if by == "size" else one.pairs for one in found])
+        at = np.unique(x)
+        if len(at) < 3:
+            raise Undecided(f"fewer than three {'sizes' if by == 'size' else 'numbers of pairs'} were trained")
+        rng = np.random.default_rng(1)
+        own = [np.flatnonzero(x == value) for value in at]
+
+        def of(values: Array, pick: Callable[[int], Any]) -> float:
+            means = [values[rows[pick(len(rows))]].mean() for rows in own]
+            return float(np.polyfit(np.log(at), means, 1)[0])
+
+        value = of(np.array([dataclasses.astuple(one.law)[k] for one in found]), lambda n: slice(n))
+        each = (np.array([values[one.run][k] for one in found]) for _, values in self.draws)
+        return Slope(value, ends([of(values, lambda n: rng.integers(0, n, n)) for values in each]))
+
+    # --- claims
+
+    def sign(self, k: int, paper: float) -> Claim:
+        """Whether alpha rises, or beta falls, with the size: +1 or -1."""
+        name = ("alpha", "beta")[k]
+        claim = Claim(f"sign of {name}'s slope in ln N", GAO, paper, enough=0.5, above=TAIL, below=TAIL)
+        try:
+            found = self.slope(k)
+        except MISSING as error:
+            return claim.without(error)
+        low, high = (float(np.sign(end)) for end in found.interval)
+        note = f"the slope is {found.value:.3f} ({found.interval[0]:.3f} to {found.interval[1]:.3f})"
+        return dataclasses.replace(claim, ours=float(np.sign(found.value)), interval=(low, high), note=note)
+
+    @functools.cached_property
+    def beyond(self) -> Claim:
+        """How much more the best of the largest n is worth than the law of n up to KNOWN says, over the proxies."""
+        claim = Claim(f"gold at the largest n less the law of n <= {KNOWN}", GAO, 0.0, enough=BEYOND, above=TAIL,
+                      below=TAIL, unit="standard deviations",
+                      note="mean over the proxies with the most pairs")  # fmt: skip
+        try:
+            found = self.most()
+            n = len(found[0].gold)
+            if grid(n)[_last(n)] < 4 * KNOWN:
+                raise Undecided(f"{n:,} samples tell of no n much larger than {KNOWN}")
+            value = float(np.mean([one.best_gold[_last(n)] - one.early(distance(n)[_last(n)]) for one in found]))
+            ends = self.interval(lambda values: float(np.mean([values[one.run][3] for one in found])))
+        except MISSING as error:
+            return claim.without(error)
+        return dataclasses.replace(claim, ours=value, interval=ends)
+
+    @functools.cached_property
+    def few(self) -> Claim:
+        """The accuracy of proxies of at most FEW pairs: the mean over sizes and seeds."""
+        claim = Claim(f"accuracy with at most {FEW:,} pairs", GAO, 0.5, enough=NEAR, above=TASK, below=TASK,
+                      note="mean over the sizes")  # fmt: skip
+        try:
+            found = [one.accuracy for one in self.proxies() if one.pairs <= FEW]
+            if len(found) < 2:
+                raise Undecided(f"no proxies of at most {FEW:,} pairs were trained")
+        except MISSING as error:
+            return claim.without(error)
+        return about(claim, found)
+
+    @functools.cached_property
+    def epochs(self) -> Claim:
+        """The accuracy after four epochs less that after one of the same number of pairs, of sizes that have both."""
+        claim = Claim("accuracy of four epochs less that of one", GAO, 0.0, enough=SAME, above=FRESH, below=FRESH,
+                      note="the same number of pairs, each once or four times")  # fmt: skip
+        try:
+            gaps = list(self.by_epochs().values())
+            if len(gaps) < 2:
+                raise Undecided("fewer than two proxies of four epochs have one of one epoch beside them")
+        except MISSING as error:
+            return claim.without(error)
+        return about(claim, gaps)
+
+    def by_epochs(self) -> dict[tuple[float, int], float]:
+        """By size and unique pairs, how much more accurate four epochs make a proxy than one of those pairs does."""
+        once = self.proxies()
+        found = {}
+        for one in self.proxies("repeated"):
+            beside = [other.accuracy for other in once if other.N == one.N and other.pairs == one.unique]
+            if beside:
+                found[one.N, one.unique] = one.accuracy - float(np.mean(beside))
+        return found
+
+    @functools.cached_property
+    def control(self) -> Claim:
+        """Without a tail: how far gold falls from its highest to the largest n, where nothing but noise is selected."""
+        claim = Claim("fall of gold from its highest to the largest n, no tail", "regression to the mean", 0.0,
+                      enough=BEYOND, above="errors of these proxies grow where their scores are high", below="",
+                      unit="standard deviations", note="mean over the proxies of the control")  # fmt: skip
+        try:
+            found = self.most("control")
+            if len(found) < 2:
+                raise Undecided("fewer than two proxies of the control were trained")
+            at = _last(len(found[0].gold))
+            falls = [float(one.best_gold[: at + 1].max() - one.best_gold[at]) for one in found]
+        except MISSING as error:
+            return claim.without(error)
+        return about(claim, falls)
+
+    # --- the loss of reward models
+
+    @functools.cached_property
+    def soft(self) -> tuple[Table, float]:
+        """The runs whose labels are drawn, with the exact loss on their pairs, and the least there can be."""
+        runs, found = self.need("soft"), {one.run: one for one in self.proxies("soft")}
+        keep = np.array([id in found for id in runs["run"]])
+        runs = runs.where(keep, "it scored no text")
+        first = next(iter(found.values()))
+        floor = pairs.entropy(first.gold[0::2] - first.gold[1::2])
+        return runs.with_columns(loss=np.array([found[id].loss(soft=True) for id in runs["run"]])), floor
+
+    @functools.cached_property
+    def floor(self) -> Claim:
+        """The floor that L(N, D) gives, beside the entropy of the labels."""
+        claim = Claim("floor of the reward model's L(N, D)", "entropy of the labels", None, enough=FLOOR,
+                      unit="nats/pair", above="sizes and pairs that would show the last of the fall were not trained",
+                      below="the fall over these sizes and pairs is no sum of two power laws")  # fmt: skip
+        try:
+            table, floor = self.soft
+        except MISSING as error:
+            return claim.without(error)
+        claim = dataclasses.replace(claim, paper=floor)
+        return measured(claim, lambda: fit("chinchilla", table, loss="squared"), "E")
+
+    # --- policies that are tilted
+
+    def tilted(self, one: Proxy) -> tuple[Array, Array]:
+        """Distance and gold reward of the policies that have the highest proxy at their KL: p exp(b proxy) / Z(b).
+
+        That is where reinforcement learning with a KL penalty 1 / b would end; as far as LEFT samples carry it.
+        """
+        score = (one.score - one.score.mean()) / one.score.std()
+        found = []
+        for b in np.geomspace(0.05, 50, 60):
+            w = np.exp(b * (score - score.max()))
+            w /= w.sum()
+            if 1 / (w**2).sum() < LEFT:
+                break
+            found.append((math.sqrt(max(float((w[w > 0] * np.log(w[w > 0] * len(w))).sum()), 0)), float(w @ one.gold)))
+        d, gold = np.array(found).T
+        return d, gold
+
+    def forms(self) -> dict[str, float]:
+        """How far both forms are from the tilted policies, rms over all of them, in standard deviations."""
+        off: dict[str, list[float]] = {law.name: [] for law in (BestOfN, Reinforced)}
+        for one in self.most():
+            d, gold = self.tilted(one)
+            for law in (BestOfN, Reinforced):
+                x = np.stack([d, -d * (d if law is BestOfN else np.log(d))], 1)
+                constants = np.linalg.lstsq(x, gold, rcond=None)[0]
+                off[law.name] += ((x @ constants - gold) ** 2).tolist()
+        return {name: math.sqrt(float(np.mean(squares))) for name, squares in off.items()}
+
+
+def about(claim: Claim, values: Sequence[float]) -> Claim:
+    """The claim with the mean of some values, and its interval by their scatter."""
+    half = float(t_quantile(LEVEL, np.array(len(values) - 1))) * float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    mean = float(np.mean(values))
+    return dataclasses.replace(claim, ours=mean, interval=(mean - half, mean + half))
+
+
+def ends(values: Sequence[float]) -> Interval:
+    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+@functools.lru_cache(maxsize=8)
+def grid(samples: int) -> NDArray[np.int64]:
+    """n of the best of n of so many samples: powers of 2 up to half of them."""
+    return 2 ** np.arange(1, int(math.log2(samples)))
+
+
+def distance(samples: int) -> Array:
+    """sqrt(KL) of these n."""
+    return np.sqrt(kl(grid(samples)))
+
+
+@functools.lru_cache(maxsize=4)
+def _weights(samples: int) -> Array:
+    return weights(samples, grid(samples))
+
+
+def _last(samples: int) -> int:
+    """The place of the largest n that a law is fitted to."""
+    return int(np.flatnonzero(grid(samples) <= samples // SPARE)[-1])
+
+
+@functools.lru_cache(maxsize=8)
+def _of_law(samples: int, most: int | None = None) -> Array:
+    """The constants of BestOfN by least squares over n, up to `most`, are these times what samples are worth in their
+    order: (2, samples).
+
+    The best of n is known as well as samples / n independent texts are; a law that is off by LAW is not known better.
+    """
+    fitted = grid(samples) <= min(samples // SPARE, most or samples)
+    d, n = distance(samples)[fitted], grid(samples)[fitted]
+    sure = 1 / np.sqrt(LAW**2 + n / samples)
+    return np.linalg.pinv(sure[:, None] * np.stack([d, -d * d], 1)) @ (sure[:, None] * _weights(samples)[fitted])
+
+
+def _beyond(samples: int) -> Array:
+    """What the best of the largest n is worth less the law of n up to KNOWN, as such a vector."""
+    d = distance(samples)[_last(samples)]
+    return _weights(samples)[_last(samples)] - np.array([d, -d * d]) @ _of_law(samples, KNOWN)
+
+
+@functools.lru_cache(maxsize=8)
+def _gold(source: str, n: int) -> Array:
+    """What the texts of a source of pairs are worth, in the order of their scores."""
+    texts = pairs.scored(source, n)
+    return pairs.parse(source).reward(texts.reshape(-1, texts.shape[-1]))

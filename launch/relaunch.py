@@ -1,0 +1,113 @@
+"""A script that makes the machines of all parts, and makes them again where they are taken away.
+
+Spot machines that were preempted stay as they are, stopped, until somebody deletes them. So the script looks at them
+once a minute, deletes what was taken away and makes it again, a bounded number of times. It runs on whichever machine
+stays up, in the foreground, until all parts have ended; without relaunches it ends once all are made. bash 3.2, which
+Macs have, will do.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from scaling.errors import InputError
+
+SCRIPT = "launch.sh"
+MOST = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class Machines:
+    """Lines of shell by which the machines of one part are made, asked after and deleted."""
+
+    create: str
+    state: str  # prints a word, or one for each machine; fails with "not found" where there are none
+    delete: str  # returns when they are gone
+
+
+def check(relaunches: int) -> None:
+    if not 0 <= relaunches <= MOST:
+        raise InputError(f"relaunches={relaunches}: wanted 0 to {MOST}")
+
+
+def notes(spot: bool, relaunches: int) -> tuple[str, ...]:
+    if spot and not relaunches:
+        return ("what is preempted stays away until it is launched again; --with relaunches=20 does that from here",)
+    return ()
+
+
+def script(parts: Mapping[str, Machines], taken: Sequence[str], relaunches: int, before: Sequence[str] = ()) -> str:
+    """The script.
+
+    Args:
+      parts: by their names.
+      taken: words in a state that mean that machines were taken away.
+      relaunches: of each part.
+      before: lines of shell for what all parts need.
+    """
+    lines = [
+        "#!/usr/bin/env bash",
+        "# Makes the machines of each part"
+        + (f"; those that are taken away are made again, {relaunches} times at most." if relaunches else "."),
+        "set -u",
+        'folder=$(cd "$(dirname "$0")" && pwd)',
+        *before,
+        *_by_name("create", {name: one.create for name, one in parts.items()}),
+        f"parts=({' '.join(parts)})",
+    ]
+    if not relaunches:
+        return "\n".join([*lines, 'for part in "${parts[@]}"; do create "$part" || exit; done', ""])
+    return "\n".join(
+        [
+            *lines,
+            *_by_name("state", {name: one.state for name, one in parts.items()}),
+            *_by_name("delete", {name: one.delete for name, one in parts.items()}),
+            FOLLOW.format(taken=" | ".join(f"*{word}*" for word in taken), relaunches=relaunches),
+        ]
+    )
+
+
+def _by_name(function: str, commands: Mapping[str, str]) -> list[str]:
+    cases = [f"    {name}) {command} ;;" for name, command in commands.items()]
+    return [f"{function}() {{", '  case "$1" in', *cases, "  esac", "}"]
+
+
+FOLLOW = """\
+gone=() tries=() failed=0  # by the number of a part: whether it is to be made, and how often it was made again
+for i in "${{!parts[@]}}"; do
+  create "${{parts[i]}}" || exit
+  gone[i]=0 tries[i]=0
+done
+while [ "${{#parts[@]}}" -gt 0 ]; do
+  sleep 60
+  for i in "${{!parts[@]}}"; do
+    part=${{parts[i]}}
+    if [ "${{gone[i]}}" = 0 ]; then
+      if found=$(state "$part" 2>&1); then
+        case "$found" in
+          {taken}) gone[i]=1 ;;
+          *) continue ;;
+        esac
+      else
+        case "$found" in
+          *NOT_FOUND* | *"not found"*)
+            echo "$part has ended"
+            unset "parts[i]"
+            ;;
+        esac
+        continue  # who does not answer is asked again
+      fi
+    fi
+    delete "$part"
+    if [ "${{tries[i]}}" -ge {relaunches} ]; then
+      echo "$part was taken away, and made again {relaunches} times before: launch again to go on"
+      failed=1
+      unset "parts[i]"
+      continue
+    fi
+    tries[i]=$((tries[i] + 1))
+    echo "$part was taken away, and is made again: ${{tries[i]}} of {relaunches}"
+    create "$part" && gone[i]=0
+  done
+done
+exit "$failed"
+"""

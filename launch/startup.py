@@ -1,0 +1,132 @@
+"""The startup script of a TPU's virtual machines, whichever of Google's services makes them.
+
+It runs as root on every worker, at every boot, so that a repaired or rebooted worker goes on by itself, and ends when
+its part has ended. Then the first worker gives all machines back.
+"""
+
+from collections.abc import Sequence
+
+from launch import bucket, container
+from launch.request import GATHER, Request, Shell, quoted
+
+ATTEMPTS = 5  # at a part that crashes
+TRIES = 30  # at what needs the network, 20 s apart: a wrong name must not bill a slice for ever
+CACHE = '"$folder/cache"'
+GCSFUSE = "3.6.0"
+
+
+def script(request: Request, part: int, give_back: Sequence[str]) -> str:
+    """The script of one part.
+
+    Args:
+      give_back: the command that deletes the part's machines.
+    """
+    name = request.part_name(part)
+    processes = {"--distributed": "auto", "--wait": str(GATHER)} if request.hosts > 1 else {}
+    lines = [
+        "#!/bin/bash",
+        "# Runs as root on every worker, at every boot.",
+        "set -u",
+        "folder=/var/lib/scaling",
+        'mkdir -p "$folder"',
+        '[ -e "$folder/ended" ] && exit 0',
+        'exec > >(tee -a "$folder/log.txt") 2>&1',
+        "attribute() {",
+        "  curl --silent --fail --header 'Metadata-Flavor: Google' \\",
+        '    "http://metadata.google.internal/computeMetadata/v1/instance/attributes/$1"',
+        "}",
+        "worker=$(attribute agent-worker-number)",
+        'slice=$(attribute tpu-env | sed -n "s/^MEGASCALE_SLICE_ID: *//p" | tr -d "\'")',
+        "send_log() {",
+        f'  gcloud storage cp "$folder/log.txt" {_logs(request, name)}',
+        "}",
+        "finish() {  # with this exit code: the log goes to the bucket, and the first worker gives the machines back",
+        '  echo "$1" > "$folder/ended"',
+        '  [ -z "${sender-}" ] || kill "$sender"',
+        "  send_log",
+        '  if [ "${slice:-0}" = 0 ] && [ "${worker:-0}" = 0 ]; then',
+        f"    {quoted(give_back)}",
+        "  fi",
+        "  exit 0",
+        "}",
+        "again() {  # until it succeeds, but not for ever",
+        "  local try",
+        f"  for try in {{1..{TRIES}}}; do",
+        '    "$@" && return',
+        f'    [ "$try" = {TRIES} ] || sleep 20',
+        "  done",
+        f'  echo "gave up after {TRIES} tries: $*"',
+        "  finish 1",
+        "}",
+        *INSTALL,
+        *([] if request.direct else [*_mounted(request), *INSTALL_GCSFUSE]),
+        "again installed",
+        *container.unpack(request),
+        *container.registry_login(request),
+        f"again docker pull {request.image}",
+        *_copy(request),
+        *([] if request.direct else ["again installed_gcsfuse"]),
+        "while sleep 60; do send_log; done >/dev/null 2>&1 &",
+        "sender=$!",
+        "failures=0",
+        "while :; do",
+        *([] if request.direct else ["  again mounted"]),
+        "  docker rm --force scaling >/dev/null 2>&1",
+        f"  {container.run(request, part, Shell(CACHE), processes=processes)}",
+        "  code=$?",
+        '  case "$code" in',
+        "    0 | 2 | 3) break ;;  # ended: all done, unusable, or some runs failed and the rest are done",
+        "    42) ;;  # told to stop, and saved",
+        "    *) failures=$((failures + 1)) ;;",
+        "  esac",
+        f'  [ "$failures" -lt {ATTEMPTS} ] || break',
+        "  sleep 20",
+        "done",
+        'finish "$code"',
+        "",
+    ]
+    return "\n".join(lines)
+
+
+INSTALL = (
+    "# shellcheck disable=SC2329  # `again` calls it",
+    "installed() {  # what the images of Compute Engine lack, and those of TPU VMs have",
+    "  command -v gcloud >/dev/null || snap install google-cloud-cli --classic || return",
+    "  command -v docker >/dev/null || { apt-get update && apt-get install --yes docker.io; } || return",
+    "  command -v gcloud >/dev/null && command -v docker >/dev/null",
+    "}",
+)
+INSTALL_GCSFUSE = (
+    "# shellcheck disable=SC2329  # `again` calls it",
+    "installed_gcsfuse() {",
+    "  command -v gcsfuse >/dev/null && return",
+    '  curl --silent --show-error --fail --location --output "$folder/gcsfuse.deb" \\',
+    f"    https://github.com/GoogleCloudPlatform/gcsfuse/releases/download/v{GCSFUSE}/gcsfuse_{GCSFUSE}_amd64.deb &&",
+    '    apt-get update && apt-get install --yes "$folder/gcsfuse.deb" && command -v gcsfuse >/dev/null',
+    "}",
+)
+
+
+def _copy(request: Request) -> list[str]:
+    """Brings the prepared tokens to this machine's disk."""
+    if not request.data:
+        return []
+    copy = quoted(["gcloud", "storage", "rsync", "--recursive", request.data.rstrip("/"), Shell(CACHE)])
+    return [f"mkdir -p {CACHE}", f"again {copy}"]
+
+
+def _mounted(request: Request) -> list[str]:
+    """Mounts the output's bucket, where it is not mounted or its mount has died."""
+    name = bucket.name(request.out)
+    place = f"{bucket.ROOT}/{name}"
+    mount = quoted(["gcsfuse", *bucket.as_flags(request.hosts), name, place])
+    return [
+        "# shellcheck disable=SC2329  # `again` calls it",
+        "mounted() {",
+        f"  mountpoint --quiet {place} || {{ fusermount -uz {place}; mkdir -p {place}; {mount}; }}",
+        "}",
+    ]
+
+
+def _logs(request: Request, name: str) -> str:
+    return quoted([f"{request.out.rstrip('/')}/logs/{name}-"]) + '"${slice:-0}-${worker:-0}.txt"'

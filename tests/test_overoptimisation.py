@@ -1,0 +1,209 @@
+"""Over-optimisation from our own runs: the best of n exactly, what was planted comes back, and what is trained."""
+
+import dataclasses
+import itertools
+import math
+
+import numpy as np
+import overoptimisation_records
+import pytest
+from scipy import integrate
+
+from analysis.laws import BestOfN, Reinforced
+from analysis.papers.claim import Verdict
+from analysis.papers.overoptimisation.best_of_n import best_of, kl, kl_of_classes, weights
+from analysis.papers.overoptimisation.evidence import Overoptimisation, grid
+from analysis.papers.overoptimisation.paper import PAPER
+from analysis.papers.reproduction import _key, wanted
+from configs.overoptimisation import budgets, experiments
+from scaling.config import program
+from scaling.data import pairs
+
+
+def test_the_best_of_n_is_the_mean_over_all_choices_of_n_of_the_samples():
+    rng = np.random.default_rng(0)
+    proxy, gold = rng.standard_normal((2, 9))
+    for n in (1, 3, 8, 9):
+        chosen = [gold[max(some, key=lambda i: proxy[i])] for some in itertools.combinations(range(9), n)]
+        assert best_of(proxy, gold, [n])[0] == pytest.approx(np.mean(chosen), rel=1e-12)
+
+
+def test_of_samples_with_one_score_either_may_be_the_best():
+    proxy, gold = np.array([0.0, 1.0, 1.0, 1.0]), np.array([5.0, 1.0, 2.0, 6.0])
+    assert best_of(proxy, gold, [4])[0] == pytest.approx(3.0)
+    # Of two of the four, every pair has one of the last three in it.
+    assert best_of(proxy, gold, [2])[0] == pytest.approx(3.0)
+
+
+def test_weights_of_tens_of_thousands_of_samples_are_chances():
+    found = weights(2**16, [1, 16, 2**15])
+    assert np.isfinite(found).all()
+    np.testing.assert_allclose(found.sum(1), 1, rtol=1e-6)
+
+
+def test_the_distance_of_the_best_of_n_is_the_kl_of_its_density():
+    """The best of n has the density n u^(n - 1) in the rank u."""
+    for n in (2, 16, 1000):
+        exact, _ = integrate.quad(lambda v, n=n: math.exp(-v) * (math.log(n) - v * (n - 1) / n), 0, 60)  # v = -n ln u
+        assert kl(n) == pytest.approx(exact, abs=1e-9)
+    assert kl(1) == 0
+
+
+@pytest.mark.parametrize(("classes", "n", "nats"), [(10, 16, 1.733), (10, 10_000, math.log(10)), (100, 256, 4.31)])
+def test_texts_that_are_drawn_again_are_nearer_than_n_says_and_no_further_than_the_best_of_them(classes, n, nats):
+    found = kl_of_classes(np.full(classes, 1 / classes), n)
+    assert found == pytest.approx(nats, abs=5e-3)
+    assert found < kl(n)
+
+
+def test_a_proxy_that_is_gold_and_noise_gives_its_correlation_of_what_it_promises():
+    """And what it promises is the largest of n normal numbers: 1.766 at 16, 2.85 at 256."""
+    rng = np.random.default_rng(1)
+    gold, noise = rng.standard_normal((2, 2**17))
+    for rho in (0.5, 0.9):
+        proxy = rho * gold + math.sqrt(1 - rho**2) * noise
+        for n, most in ((16, 1.766), (256, 2.825)):
+            promised, found = best_of(proxy, proxy, [n])[0], best_of(proxy, gold, [n])[0]
+            assert promised == pytest.approx(most, abs=0.04)
+            assert found / promised == pytest.approx(rho, abs=0.03)
+
+
+def test_the_laws_are_highest_where_they_say():
+    for law in (BestOfN(1.2, 0.3), Reinforced(1.2, 0.5)):
+        d = np.linspace(0.01, 2 * law.peak, 40_001)
+        assert d[law(d).argmax()] == pytest.approx(law.peak, rel=1e-3)
+    assert BestOfN(1.2, 0.3)(4.0) == pytest.approx(0)
+    assert BestOfN(1.2, 0.3).height == pytest.approx(1.2**2 / 1.2)
+
+
+# --- what was planted
+
+
+@pytest.fixture(scope="module")
+def planted():
+    return overoptimisation_records.records()
+
+
+@pytest.fixture(scope="module")
+def evidence(planted) -> Overoptimisation:
+    return Overoptimisation(planted)
+
+
+@pytest.fixture(scope="module")
+def honest() -> Overoptimisation:
+    """Of proxies that nothing deceives."""
+    return Overoptimisation(overoptimisation_records.records(baited=False))
+
+
+def test_proxies_that_are_gold_and_noise_come_back_with_their_correlation(honest):
+    for one in honest.proxies():
+        rho = overoptimisation_records.correlation(one.N, one.pairs)
+        assert one.correlation == pytest.approx(rho, abs=0.02)
+        n = grid(len(one.gold)) <= 256
+        np.testing.assert_allclose(one.best_gold[n] / one.best_proxy[n], rho, atol=0.08)
+        # Two normal scores apart by rho: right with the chance 1/2 + asin(rho) / pi.
+        assert one.accuracy == pytest.approx(0.5 + math.asin(rho) / math.pi, abs=0.02)
+
+
+def test_small_proxies_that_take_the_worst_for_good_turn_and_large_ones_do_not(evidence, honest):
+    most = evidence.most()
+    small, large = ([one for one in most if one.N == N] for N in (most[0].N, most[-1].N))
+    assert all(one.law.beta > 0.2 and one.law.peak < 2 for one in small)
+    assert all(one.best_gold.argmax() > len(one.best_gold) // 2 for one in large)
+    assert evidence.sign(1, -1.0).verdict is Verdict.HOLDS
+    assert honest.sign(0, 1.0).verdict is Verdict.HOLDS
+    assert honest.slope(1).value > evidence.slope(1).value
+
+
+def test_a_law_of_its_own_samples_is_drawn_around_what_it_is(evidence):
+    one = evidence.most()[0]
+    drawn = np.array([values[one.run][:2] for _, values in evidence.draws])
+    for k, value in enumerate((one.law.alpha, one.law.beta)):
+        assert abs(drawn[:, k].mean() - value) < drawn[:, k].std()
+
+
+def test_the_interval_of_alpha_covers_other_samples_of_the_policy(planted, evidence):
+    """The same proxy, asked about other texts: what differs is what the draws say differs."""
+    run = planted["proxies"].configs["proxies-0"]
+    other = pairs.parse(run.eval.scored[0])
+    source = experiments.source(experiments.GOLD, first=other.first + 10 * other.items, items=other.items)
+    worth = overoptimisation_records.gold(source, other.items)
+    rng, rho = np.random.default_rng(5), overoptimisation_records.correlation(run.model.N, run.U / run.model.n_ctx)
+    score = rho * worth + math.sqrt(1 - rho**2) * rng.standard_normal(len(worth))
+    score[worth < np.quantile(worth, overoptimisation_records.SPIKE)] += overoptimisation_records.bait(run.model.N)
+    (one,) = (one for one in evidence.proxies() if one.run == "proxies-0")
+    beside = dataclasses.replace(one, score=score, gold=worth)
+    scatter = np.std([values[one.run][0] for _, values in evidence.draws])
+    assert abs(beside.law.alpha - one.law.alpha) < 4 * math.sqrt(2) * scatter
+
+
+def test_four_epochs_that_change_nothing_change_nothing(evidence):
+    assert evidence.epochs.verdict is Verdict.HOLDS
+
+
+def test_where_noise_alone_is_selected_nothing_falls(evidence):
+    assert evidence.control.verdict is Verdict.HOLDS
+    assert evidence.beyond.ours is not None
+
+
+def test_the_loss_with_drawn_labels_is_never_below_their_entropy_and_gold_itself_has_it(evidence):
+    table, floor = evidence.soft
+    assert (table["loss"] > floor).all()
+    one = evidence.proxies("soft")[0]
+    assert dataclasses.replace(one, score=one.gold).loss(soft=True) == pytest.approx(floor, rel=1e-9)
+
+
+def test_a_policy_that_is_tilted_by_normal_scores_moves_along_them(honest):
+    """exp(b z) moves a standard normal z by b, at KL b^2 / 2: the gold reward is rho sqrt(2) d."""
+    one = honest.most()[-1]
+    d, gold = honest.tilted(one)
+    near = (d > 0.3) & (d < 1.5)
+    np.testing.assert_allclose(gold[near] / d[near], math.sqrt(2) * one.correlation, atol=0.06)
+
+
+@pytest.mark.parametrize("name", PAPER.figures)
+def test_every_figure_has_its_points_and_says_what_it_finds(evidence, name):
+    drawn = PAPER.draw_one(name, evidence)
+    assert len(drawn.data)
+    assert drawn.figure is not None
+    assert drawn.sentences
+    # What was planted has no runs of few pairs, and no loss that is a sum of powers.
+    assert drawn.decided or name in ("fig3", "fig4"), drawn.open
+
+
+def test_without_a_run_every_figure_says_what_it_lacks():
+    for name in PAPER.figures:
+        assert not PAPER.draw_one(name, Overoptimisation({})).decided
+
+
+# --- what is trained
+
+
+@pytest.mark.parametrize("budget", budgets.BUDGETS)
+def test_numbers_of_pairs_are_branches_of_one_trunk_and_one_program_trains_all_seeds(budget):
+    at = budgets.named(budget)
+    runs = experiments.proxies(at)
+    assert len({run.unique_tokens for run in runs}) == 1
+    assert {run.tokens for run in runs} == {max(run.tokens for run in runs) // 4**n for n in range(at.lengths)}
+    assert len({program(run) for run in runs}) == len({run.model.N for run in runs}) == len(at.widths)
+
+
+def test_no_run_of_one_experiment_is_taken_for_one_of_another():
+    """Runs are found again in a study by all that they are but the names of texts; of pairs the name says what."""
+    found = wanted("overoptimisation", "cpu-1h")
+    keys = [_key(run) for run in found.study.runs]
+    assert len(set(keys)) == len(keys) == sum(map(len, found.members.values()))
+
+
+def test_no_pair_that_is_held_out_or_scored_is_trained_on_and_four_epochs_have_one_epoch_beside_them():
+    for budget in budgets.BUDGETS.values():
+        once = {(run.model.N, run.tokens) for run in experiments.proxies(budget)}
+        for name, of in experiments.EXPERIMENTS.items():
+            for run in of(budget):
+                pairs.check(run)
+                trained, (scored,) = pairs.parse(run.data.source), run.eval.scored
+                assert trained.first + trained.items <= pairs.parse(run.data.validation).first
+                assert trained.first + trained.items <= pairs.parse(scored).first
+                if name == "repeated":
+                    assert run.tokens == 4 * run.U
+                    assert (run.model.N, run.U) in once
