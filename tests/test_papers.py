@@ -179,6 +179,17 @@ def test_axes_in_pf_days_and_bits_show_what_the_axes_in_flop_and_nats_do():
     days, bits = axes.child_axes
     np.testing.assert_allclose(np.array(days.get_xlim()) * PF_DAY, axes.get_xlim())
     np.testing.assert_allclose(np.array(bits.get_ylim()) * 2 * np.log(2), axes.get_ylim())
+    _, (left, right) = canvas.panels(2, above=drawing.PF_DAYS, between=drawing.BITS)
+    drawing.logarithmic(left, runs["loss"], "loss", runs["params"])
+    drawing.bits_per_byte(left, runs, above=True)
+    left.figure.draw_without_rendering()
+    (bits,) = left.child_axes
+    np.testing.assert_allclose(np.array(bits.get_xlim()) * 2 * np.log(2), left.get_xlim())
+    _, (near, far) = canvas.panels(2)
+    inches = [
+        (b.get_position().x0 - a.get_position().x1) * a.figure.get_figwidth() for a, b in ((left, right), (near, far))
+    ]
+    assert inches[0] > inches[1] + drawing.BITS / 2
     kept = runs.where(runs["flops"] > 1e12, "too short")
     assert drawing.left_out(axes, kept, "flops", shades=canvas.Shades.of(runs)) == 1
     assert axes.lines[-1].get_markerfacecolor() == "white"

@@ -160,18 +160,22 @@ def panels(
     left: float = 0.72,
     above: float = 0.0,
     beyond: float = 0.0,
+    between: float = 0.0,
 ) -> tuple[Figure, Sequence[Any]]:
     """A figure of n panels side by side in rows of this height, with room for the legend of sizes at its right.
 
     Args:
         left: inches for what stands at the left of the first panel.
-        above, beyond: inches more above the panels, and at the right of the last, for a second axis there.
+        above, beyond, between: inches more above the panels, at the right of the last, and between two of a row, for a
+            second axis there.
     """
     width = (WIDE[0] if n > 1 else HALF[0]) + (beyond if n == 1 else 0.0)
     columns, height = -(-n // rows), rows * height + above
     figure = Drawing(figsize=(width, height))
     # Margins in inches, so that panels of different figures on a page line up.
     right = beyond + (0.95 if legend else 0.15)
+    apart = 0.26 if columns < 3 else 0.34
+    panel = (width - left - right - (columns - 1) * between) / (columns + (columns - 1) * apart)
     grid = figure.add_gridspec(
         rows,
         columns,
@@ -179,7 +183,7 @@ def panels(
         right=1 - right / width,
         bottom=0.55 / height,
         top=1 - (0.35 + above) / height,
-        wspace=0.26 if columns < 3 else 0.34,
+        wspace=apart + between / panel,
         hspace=0.32,
     )
     return figure, [figure.add_subplot(grid[k // columns, k % columns]) for k in range(n)]

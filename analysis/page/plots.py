@@ -41,6 +41,7 @@ def learning_curves(
     fit: Fit | None = None,
     shades: Shades | None = None,
     above: float = 0.0,
+    beyond: float = 0.0,
 ) -> Figure:
     """Held-out loss along training, against tokens and against compute with the lower envelope of all curves.
 
@@ -48,11 +49,11 @@ def learning_curves(
         curves: one row per (run, evaluation): run, params, tokens, flops, loss, as `records.read` gives them.
         ends: the points that L(C) was fitted to, marked on the envelope.
         fit: L(C), drawn with its band over the range of `ends`.
-        above: inches more above the panels, for a second axis there.
+        above, beyond: inches more above the panels, and at the right of the last, for a second axis there.
     """
     shades = shades or Shades.of(curves)
     with rc_context(STYLE):
-        figure, (left, right) = panels(2, above=above)
+        figure, (left, right) = panels(2, above=above, beyond=beyond)
         for run in dict.fromkeys(curves["run"].tolist()):
             rows = np.flatnonzero(curves["run"] == run)
             colour = shades(float(curves["params"][rows[0]]))

@@ -33,7 +33,7 @@ SLOPE = "paper's exponent"
 LEFT_OUT = "left out of the law"
 PF_DAYS = 0.4  # inches above the panels that `pf_days` takes
 ONE_RATE = 0.01  # of the bytes per token: as far as those of one tokenizer differ from one part of a text to another
-BITS = 0.5  # inches at the right of the last panel that `bits_per_byte` takes
+BITS = 0.5  # inches at the right of a panel that `bits_per_byte` takes
 LAYERS = ((2.2, (1, 0)), (1.6, (5, 2.5)), (1.4, (1.2, 1.6)), (1.2, (6, 2, 1.2, 2)))  # width, dashes
 FEW_DECADES = 2.0  # on a shorter axis of PF-days powers of ten alone would be one tick or two
 READ = 0.01  # of ln x: how closely the paper's points were read off
@@ -86,10 +86,13 @@ def pf_days(axes: Axes) -> None:
     second.set_xlabel("PF-days")
 
 
-def bits_per_byte(axes: Axes, table: Table) -> None:
+def bits_per_byte(axes: Axes, table: Table, *, above: bool = False) -> None:
     """A second axis of the losses at the right of a panel, where the runs have one tokenizer and its rate is known.
 
-    The figure left BITS beyond its panels.
+    The figure left BITS beyond its panels, or between them.
+
+    Args:
+        above: the losses lie along x, and the axis above the panel, where the figure left PF_DAYS.
     """
     if not table.has("bytes_per_token"):
         return
@@ -97,12 +100,11 @@ def bits_per_byte(axes: Axes, table: Table) -> None:
     if np.ptp(rates) > ONE_RATE * rates.max():
         return
     bit = math.log(2) * float(rates.mean())  # nats per token
-    second = axes.secondary_yaxis(
-        "right", functions=(lambda loss: np.asarray(loss) / bit, lambda bits: np.asarray(bits) * bit)
-    )
-    low, high = axes.get_ylim()
-    log_axis(second.yaxis, np.geomspace(low, high, 9) / bit, digits.plain)
-    second.set_ylabel("bits per byte")
+    functions = (lambda loss: np.asarray(loss) / bit, lambda bits: np.asarray(bits) * bit)
+    second = axes.secondary_xaxis("top", functions=functions) if above else axes.secondary_yaxis("right", functions)
+    low, high = axes.get_xlim() if above else axes.get_ylim()
+    log_axis(second.xaxis if above else second.yaxis, np.geomspace(low, high, 9) / bit, digits.plain)
+    second.set(**{"xlabel" if above else "ylabel": "bits per byte"})
 
 
 @contextlib.contextmanager

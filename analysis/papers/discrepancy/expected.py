@@ -24,8 +24,8 @@ from analysis.records import Records
 from analysis.table import Table
 
 NOISE = 0.003  # of ln loss between seeds, the same along a run
-BYTES = {512: 1.9, 1024: 2.4, 2048: 2.9}  # per token, by vocabulary
-PER_PARAM = 39 * BYTES[2048]  # bytes of text at the best size: N = 3.6e5 with the head on 1.4e7 tokens
+BYTES = 2.9  # per token of English at a vocabulary of 2048; half a byte less at each halving: 1.9 at 512
+PER_PARAM = 39 * BYTES  # bytes of text at the best size: N = 3.6e5 with the head on 1.4e7 tokens
 WORTHS = (0.25, 0.5, 1.0)  # of a parameter of the head: between Porian et al.'s runs and Pearce and Song's assumption
 ONSET = (
     300.0,
@@ -65,8 +65,8 @@ class Truth:
 
 
 def bytes_per_token(n_vocab: float) -> float:
-    """Of English, by the vocabulary: about as its logarithm."""
-    return BYTES.get(int(n_vocab), 0.35 * math.log(n_vocab))
+    """Of English, by the vocabulary."""
+    return BYTES + 0.5 * math.log2(n_vocab / 2048)
 
 
 def family(runs: Table) -> Family:

@@ -17,7 +17,7 @@ from analysis.fit.estimate import Fit
 from analysis.noise_scale import noise_scale_over_loss
 from analysis.page.canvas import GREY, INK, MAP, STYLE, Shades, log_axis, log_y, margins, panels, some
 from analysis.papers.claim import Undecided
-from analysis.papers.drawing import fixed_limits, groups_legend, named
+from analysis.papers.drawing import PF_DAYS, bits_per_byte, fixed_limits, groups_legend, named
 from analysis.papers.drawn import Drawn
 from analysis.papers.kaplan import fits
 from analysis.papers.kaplan.claims import Kaplan
@@ -51,7 +51,7 @@ def figure_10(evidence: Kaplan, drawn: Drawn) -> None:
     with drawn.part():
         left = evidence.batches_left_out
     onsets = evidence.onset_losses
-    drawn.figure = _draw10(found, law.fit, noise, left, onsets)
+    drawn.figure = _draw10(found, law.fit, noise, left, onsets, evidence.need("batch"))
     if left is None:
         raise Undecided(evidence.alpha_B.remark)
     alpha = law.fit.constants["alpha_B"]
@@ -307,6 +307,7 @@ def _draw10(
     noise: list[tuple[float, dict[str, np.ndarray]]],
     left: Left | None,
     onsets: Mapping[float, float],
+    trained: Table,
 ) -> Figure:
     table = found.table
     N = table["params"] if table.has("params") else np.ones(len(table))
@@ -314,7 +315,7 @@ def _draw10(
     shades = Shades(float(sizes[0]), float(sizes[-1]))
     scan = {"color": GREY, "marker": "s", "ms": 5, "lw": 0}
     with rc_context(STYLE):
-        figure, (axes, right) = panels(2, legend=False, height=4.6)
+        figure, (axes, right) = panels(2, legend=False, height=4.6, above=PF_DAYS)
         losses_seen, batch = [table["loss"]], [table["batch_crit"]]
         for size, dots in noise:
             bars = np.array([dots["batch_crit"] - dots["low"], dots["high"] - dots["batch_crit"]])
@@ -349,6 +350,7 @@ def _draw10(
         axes.set_xlabel("Held-out loss, nats per token")
         axes.set_ylabel("Critical batch, tokens")
         axes.set_title("Against the loss")
+        bits_per_byte(axes, trained, above=True)
         own = [(f"N = {digits.short(size)}", scan | {"color": shades(size)}) for size in some(sizes)]
         kinds = [("batch scans", scan)]
         if noise:

@@ -51,9 +51,10 @@ def figure_2(evidence: Kaplan, drawn: Drawn) -> None:
     tokens, right over compute, where black is the lowest of all curves.
     """
     curves = evidence.grid_curves
-    drawn.figure = figure = plots.learning_curves(curves, above=PF_DAYS)
+    drawn.figure = figure = plots.learning_curves(curves, above=PF_DAYS, beyond=BITS)
     with rc_context(STYLE):
         pf_days(figure.axes[1])
+        bits_per_byte(figure.axes[1], evidence.grid)
     drawn.points(named(curves, ("run", "params", "tokens", "flops", "loss")))
     if len(np.unique(curves["params"])) < 2:
         raise Undecided("one size alone has finished")

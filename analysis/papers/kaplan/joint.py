@@ -126,9 +126,10 @@ def figure_9(evidence: Kaplan, drawn: Drawn) -> None:
     ratio = law.alpha_N / law.alpha_D
     N, D, L = (joint.table[name] for name in ("params", "unique_tokens", joint.fit.target))
     with rc_context(STYLE):
-        drawn.figure, (left, right) = panels(2)
+        drawn.figure, (left, right) = panels(2, between=BITS)
         with drawn.panel(left, "Early-stopped loss over N, by unique tokens"):
             _over_size(left, runs.left_by_law(joint.table, evidence.data_runs), joint.fit)
+            bits_per_byte(left, evidence.data_runs)
         with drawn.panel(right, "Excess over the same size on the most data"):
             _collapsed(right, _some(excesses), law, ratio, shades)
         size_legend(drawn.figure, N, shades)
@@ -234,7 +235,7 @@ def figure_16(evidence: Kaplan, drawn: Drawn) -> None:
     shades, rows = evidence.shades, []
     evidence.need("data")
     with rc_context(STYLE):
-        drawn.figure, (left, right) = panels(2)
+        drawn.figure, (left, right) = panels(2, beyond=BITS)
         with drawn.panel(left, "Early stopping against its lower bound", "the bound (5.7)"):
             stops = early.stops(evidence)
             _against_bound(left, stops, shades)
@@ -246,6 +247,7 @@ def figure_16(evidence: Kaplan, drawn: Drawn) -> None:
         with drawn.panel(right, "The largest model on ever more data"):
             curves = early.curves_of_largest(evidence)
             drawn.say(_train_and_test(right, curves))
+            bits_per_byte(right, evidence.every_data_run)
             columns = ("run", "params", "unique_tokens", "step", "loss", "train_loss", "loss_on_train")
             rows += [{"panel": "curves"} | row for row in named(curves, columns)]
         if rows:

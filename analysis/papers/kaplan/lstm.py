@@ -19,6 +19,8 @@ from analysis.laws.admission import IN_CONTEXT
 from analysis.page.canvas import GREY, LABELS, LOSS, STYLE, Shades, log_axis, log_y, panels
 from analysis.papers.claim import Claim, Undecided
 from analysis.papers.drawing import (
+    BITS,
+    bits_per_byte,
     blank,
     fixed_limits,
     groups_legend,
@@ -370,7 +372,7 @@ def _along(pairs: Sequence[Pair], noise: Noise | None) -> Iterator[str]:
 
 def _draw(transformer: Table, lstm: Table, pairs: Sequence[Pair]) -> Figure:
     with rc_context(STYLE):
-        figure, (left, right) = panels(2, legend=False)
+        figure, (left, right) = panels(2, legend=False, beyond=BITS, between=BITS)
         depths = [int(n) for n in np.unique(lstm["n_layer"])]
         groups = [transformer, *(lstm.where(lstm["n_layer"] == n, "another depth") for n in depths)]
         for k, table in enumerate(groups):
@@ -382,10 +384,13 @@ def _draw(transformer: Table, lstm: Table, pairs: Sequence[Pair]) -> Figure:
         left.set_ylim(low, high * (high / low) ** 0.4)
         _papers(left, transformer, depths)
         left.set_ylabel(LOSS)
+        bits_per_byte(left, transformer)
         left.set_title("Against N")
         names = [f"Transformer, {runs.depths_text(transformer)}", *(_called(n) for n in depths)]
         groups_legend(left, [(name, symbol(k, lw=0.9)) for k, name in enumerate(names)], "upper right")
         _draw_along(right, pairs)
+        if pairs:
+            bits_per_byte(right, transformer)
         return figure
 
 
