@@ -317,7 +317,7 @@ def test_a_law_in_N_and_D_and_the_mixture_comes_back():
         fit = mixtures.fit(Table.from_columns({**columns, "loss_x": y}))
         assert name in fit.verdict().laws
         assert ("additive" in fit.verdict().laws) == (tilt == 0.0)
-        assert {"exponential", "bimix", "linear"} == set(fit.unscored)
+        assert {"exponential", "bimix", "linear", "repeats"} == set(fit.unscored)
         f = fit.of(name)
         found = f.law(*f.constants[0])(*there.T, 3e8, 3e10)
         np.testing.assert_allclose(found, loss(there, 3e8, 3e10, tilt), rtol=0.01)
