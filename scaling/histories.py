@@ -125,13 +125,15 @@ def steps(history: History) -> np.ndarray:
 def diverged(history: History) -> np.ndarray:
     """Which runs diverged: a loss that is not a number, or one that ended above where it started. -> bool r
 
-    The training loss decides: a model that has learnt its few tokens by heart may end with a held-out loss above the
+    Above by more than chance, two standard errors by the scatter of its last quarter: a few updates on few sequences
+    tell little where losses begin near their end. The training loss decides: a model that has learnt its few tokens by heart may end with a held-out loss above the
     first one, which is over-fitting and a result.
     """
     found = np.zeros(history["train_loss"].shape[1], bool)
     for r, n in enumerate(steps(history)):
         train_loss = history["train_loss"][:n, r]
         if n:
-            last = train_loss[-max(1, n // 20) :].mean()
-            found[r] = not np.isfinite(train_loss).all() or not last <= history["eval_loss"][0, r].mean()
+            last, quarter = train_loss[-max(1, n // 20) :], train_loss[-max(1, n // 4) :]
+            low = last.mean() - 2 * quarter.std() / len(last) ** 0.5
+            found[r] = not np.isfinite(train_loss).all() or not low <= history["eval_loss"][0, r].mean()
     return found

@@ -214,7 +214,7 @@ class Crew:
             case "done":
                 self.bar.finish(event["pack"])
                 for id in event["diverged"]:
-                    self.say(f"run {id} diverged: its loss is not a number, or above where it started")
+                    self.say(f"run {id} diverged: its loss is not a number, or ended above where it started")
         each.pack = None
         self._hand_out()
 
