@@ -14,9 +14,9 @@ from configs.quality import budgets, experiments
 
 LAW = Subramanyam(E=2.0, B=100.0, beta=0.4, gamma=0.3)
 ALPHA = 0.2  # of the sizes: their loss on new text is LAW's at their own N
-HARM = 0.05  # of the loss at 100 repeats of half of the tokens
-
-
+HARM = 0.05  # of the loss at worst, of half of the tokens
+WORST = 256  # repeats, where they harm most
+EPOCHS, RUINED = 64, 2.0  # of all of the text, that make its loss so many times higher
 DEARER = 1.2  # tokens of a corrupted document, over those of the same one before
 TEXT = "text:a/*.txt"
 WORTH = {"duplicate": 0.6, "dedup(duplicate": 0.95}  # of a token, with near-copies and without
@@ -26,6 +26,11 @@ DOCUMENTS = {"duplicate": (1990, 0), "dedup(duplicate": (1990, 940)}  # and near
 def in_tokens(clean: float) -> float:
     """The share of tokens that are of the documents left as they are."""
     return clean / (clean + DEARER * (1 - clean))
+
+
+def harm(share, repeats):
+    """Of the loss, where a share of the tokens is read so often."""
+    return HARM * share / 0.5 * np.exp(-((np.log(repeats / WORST) / 3) ** 2))
 
 
 def loss(run, seed_noise: float, rng: np.random.Generator) -> float:
@@ -43,7 +48,9 @@ def loss(run, seed_noise: float, rng: np.random.Generator) -> float:
     found = float(LAW(D, quality)) * (run.model.N / 24576) ** -ALPHA
     if match := SLIVER.fullmatch(source):
         share, repeats = float(match[1]), float(match[1]) * run.tokens / float(match[2])
-        found *= 1 + HARM * share / 0.5 * np.log1p(repeats) / np.log1p(100)
+        found *= 1 + harm(share, repeats)
+    if run.unique_tokens == run.tokens // EPOCHS and source == TEXT:
+        found *= RUINED
     return found * float(np.exp(seed_noise * rng.standard_normal()))
 
 

@@ -54,13 +54,28 @@ def test_a_run_with_a_sliver_is_worth_the_size_that_has_its_loss(evidence):
     assert (counts == budgets.CPU_1H.seeds).all()
     found = evidence.repeated.of(0.5)
     assert (np.diff(found.repeats) > 0).all()
-    harm = 1 + quality_records.HARM * np.log1p(found.repeats) / np.log1p(100)
+    harm = 1 + quality_records.harm(0.5, found.repeats)
     np.testing.assert_allclose(found.effective[:, 0], harm ** (-1 / quality_records.ALPHA), rtol=0.06)
     whole = evidence.repeated.of(1.0)
-    np.testing.assert_allclose(whole.effective[:, 0], 1, rtol=0.06)
     assert whole.repeats.tolist() == sorted(budgets.CPU_1H.whole)
-    least = evidence.least(0.5)
+    np.testing.assert_allclose(whole.effective[:-1, 0], 1, rtol=0.06)
+    assert np.isnan(whole.effective[-1, 0])  # beyond the sizes
+
+
+def test_the_most_harmful_sliver_is_known_only_where_slivers_read_more_often_and_less_were_tried(evidence):
+    least = evidence.least(0.5)  # harm turns at 256 repeats, and 1,024 were tried
     assert least.interval[0] < least.ours < least.interval[1]
+    untold = evidence.least(0.1)  # 205 at most
+    assert untold.ours is None
+    assert untold.verdict is Verdict.CANNOT_TELL
+    assert "205: more may be worse" in untold.why
+
+
+def test_the_worst_run_is_told_with_its_own_size_and_as_beyond_the_sizes_where_it_is(evidence, drawn):
+    told = {line.partition(", read")[0]: line for line in drawn["fig2"].sentences if ", read" in line}
+    assert "+100 % at worst, read 64 times, worse than the smallest size, N / 16." in told["All of the text"]
+    worst = evidence.repeated.of(0.5).effective[:, 0].min()
+    assert f"read 256 times, as that of {worst:.2f} N" in told["A sliver of 50% of the tokens"]
 
 
 def test_quality_counts_tokens_where_the_records_tell_what_corrupted_ones_take(evidence):
@@ -83,6 +98,17 @@ def test_what_near_copies_cost_and_how_many_were_found_comes_back(evidence, draw
     assert any("94 %" in line or "94%" in line for line in drawn["fig3"].lines)
 
 
+def test_what_a_text_is_worth_is_an_extrapolation_where_it_is_beyond_the_tokens_that_the_law_was_fitted_to(drawn):
+    assert not any("extrapolated" in line for line in drawn["fig3"].sentences)  # 0.6 of 4.2M, fitted from 1.05M on
+    records = quality_records.records(seed_noise=0.001)
+    runs = records["copies"].runs
+    planted = np.array([source.startswith("duplicate") and ", share=0," not in source for source in runs["data"]])
+    loss = np.where(planted, LAW(0.1 * runs["tokens"], 1.0), runs["loss"])
+    copies = dataclasses.replace(records["copies"], runs=runs.with_columns(loss=loss))
+    told = PAPER.draw_one("fig3", Quality(records | {"copies": copies})).findings
+    assert [" extrapolated to 4" in line and "from 1.05M to 4.19M" in line for line in told] == [True, False]
+
+
 def test_the_best_filter_keeps_more_when_more_is_trained_where_repeats_are_worth_little(evidence, drawn):
     assert evidence.filters.best[0, 0] == 0.5  # what is clean
     assert evidence.filters.best[-1, 0] == 1.0
@@ -94,7 +120,7 @@ def test_every_figure_has_its_points_and_its_finding(drawn):
         assert drawn[name].figure is not None
         assert len(drawn[name].data) > 10
         assert drawn[name].sentences
-        assert drawn[name].decided
+        assert drawn[name].decided is (name != "fig2")  # a tenth of the tokens is not read often enough
     assert drawn["table1"].data["constant"].tolist() == ["E", "B", "beta", "gamma"]
 
 

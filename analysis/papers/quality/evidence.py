@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis import frontier
+from analysis import digits, frontier
 from analysis.fit import fit
 from analysis.fit.estimate import Fit, Interval
 from analysis.laws import Subramanyam
@@ -66,7 +66,7 @@ class Copies:
     Attributes:
         role: of each run, "planted", "sought" (and dropped) or "own": those of the text itself sought, without others.
         worth: tokens of the text as it is that reach the mean loss of the runs of a role, over their own, (draw,), the
-            first as measured.
+            first as measured. The draws move the losses as other seeds would; the law stays as it is.
         planted, found: documents; `found` without those of the text's own.
     """
 
@@ -230,6 +230,14 @@ class Quality(Evidence):
         table = Table(columns, np.arange(1, len(columns["run"]) + 1), slivers.source)
         return Repeated(table, np.concatenate(shares), np.concatenate(repeats), self._effective(table))
 
+    def beyond(self, loss: float, params: float) -> str:
+        """Where the loss of a model of so many parameters N is higher or lower than that of every size, in words; empty
+        where it is between them."""
+        N, losses, _ = self.sizes
+        if np.log(loss) > losses.max():
+            return f"worse than the smallest size, N / {params / N[0]:.3g}"
+        return f"better than the largest size, {N[-1] / params:.3g} N" if np.log(loss) < losses.min() else ""
+
     def _effective(self, table: Table) -> Array:
         """N_eff / N, (run, draw): each draw moves the losses as other seeds would."""
         N, losses, counts = self.sizes
@@ -247,13 +255,20 @@ class Quality(Evidence):
     def least(self, share: float) -> Claim:
         """N_eff / N at the most harmful sliver of a share."""
         claim = Claim(f"least N_eff / N at a share of {share:.0%}", HERNANDEZ, LEAST.get(share), enough=SIZE,
-                      above=FEW, below=FEW, note="the paper's at 8e8 parameters")  # fmt: skip
+                      above=FEW, below=FEW, note="the paper's at 8e8 parameters; ours of the slivers that were tried, "
+                      "between which the worst may lie")  # fmt: skip
         try:
             own = self.repeated.of(share)
             if not len(own.repeats):
                 raise Undecided(f"no run has a sliver of {share:.0%}")
             if np.isnan(own.effective[:, 0]).any():
                 raise Undecided("the worst runs are worse than the smallest size on the text as it is")
+            worst = int(own.effective[:, 0].argmin())
+            if worst in (0, len(own.repeats) - 1):
+                raise Undecided(
+                    f"the worst run, {own.effective[worst, 0]:.2f}, has the {'most' if worst else 'fewest'} repeats "
+                    f"tried, {digits.short(own.repeats[worst])}: {'more' if worst else 'fewer'} may be worse"
+                )
         except MISSING as error:
             return claim.without(error)
         draws = own.effective.min(axis=0)  # of whichever is the most harmful in a draw

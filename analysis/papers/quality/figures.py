@@ -57,14 +57,15 @@ def figure_1(evidence: Quality, drawn: Drawn) -> None:
     worth, half = evidence.worth, float(Q.min())
     if worth.ours is not None:
         drawn.say(
-            f"D tokens of quality Q are worth D Q^{worth.ours:.2f} of clean ones: at Q = {half:.2g} "
-            f"{digits.percent(half**worth.ours)} of them."
+            f"D tokens of quality Q are worth D Q^(gamma / beta) of the text as it is, where gamma / beta is "
+            f"{worth.written}: at Q = {half:.2g} {digits.percent(half**worth.ours)} of them."
         )
     if evidence.dearer is None:
         drawn.say("Q counts documents here: how many tokens corrupted ones take is not recorded.")
     else:
         drawn.say(
-            f"A corrupted document takes {evidence.dearer:.3g} times the tokens that it took before; Q counts tokens."
+            f"A corrupted document takes {evidence.dearer:.3g} times the tokens that it took before; Q counts the "
+            "tokens of documents left as they are, though half of the words of the others are as they were."
         )
     drawn.say(f"The law misses these {len(table)} runs by {digits.percent(found.residuals.rms)} rms.")
 
@@ -72,7 +73,8 @@ def figure_1(evidence: Quality, drawn: Drawn) -> None:
 def figure_2(evidence: Quality, drawn: Drawn) -> None:
     """Left: held-out loss over how often the repeated text is read, where a share of the tokens is a sliver of the text
     (its size falls to the right) or all of the text is repeated; the line, all of it new. Right: the size that reaches
-    that loss on new text, over the model's own, with 95 % intervals; broken, what the paper has at worst."""
+    that loss on new text, over the model's own, with 95 % intervals; broken, what the paper has at worst. A run that is
+    worse than the smallest size, or better than the largest, has no point there."""
     drawn.tell(*(evidence.least(share) for share in LEAST))
     N, losses, _ = evidence.sizes
     found = evidence.repeated
@@ -113,17 +115,20 @@ def figure_2(evidence: Quality, drawn: Drawn) -> None:
     for share in shares:
         one = found.of(share)
         what = "All of the text" if share == 1 else f"A sliver of {share:.0%} of the tokens"
-        worst = int(np.nanargmin(one.effective[:, 0])) if np.isfinite(one.effective[:, 0]).any() else -1
+        worst = int(one.table["loss"].argmax())
+        loss = float(one.table["loss"][worst])
         drawn.say(
             f"{what}, read {digits.short(float(one.repeats[0]))} to {digits.short(float(one.repeats[-1]))} times: "
-            f"the loss is {digits.percent(float(one.table['loss'].max() / new - 1), sign=True)} at worst"
-            + (f", as that of {one.effective[worst, 0]:.2f} N." if worst >= 0 else ".")
+            f"the loss is {digits.percent(loss / new - 1, sign=True)} at worst, read "
+            f"{digits.short(float(one.repeats[worst]))} times, "
+            f"{evidence.beyond(loss, own) or f'as that of {one.effective[worst, 0]:.2f} N'}."
         )
 
 
 def figure_3(evidence: Quality, drawn: Drawn) -> None:
     """Held-out loss over the tokens trained: the text as it is, and of one length, side by side, with planted
-    near-copies, the same after near-copies were sought and dropped, and the text as it is without its own."""
+    near-copies, the same after near-copies were sought and dropped, and the text as it is without its own. What a text
+    is worth is by the law's fall with D; its interval has the luck of the seeds alone, not the law's own error."""
     found = evidence.copies
     table = found.table
     clean = evidence.corrupted.where(evidence.corrupted["quality"] == 1, "corrupted")
@@ -149,15 +154,22 @@ def figure_3(evidence: Quality, drawn: Drawn) -> None:
         drawn.lacks(
             "the records do not tell how many documents were left out", "the share of near-copies that is found"
         )
+    fitted, length = clean["tokens"], float(table["tokens"][0])
     for role, worth in found.worth.items():
         ends = interval(worth)
         with drawn.part(f"what the text is worth, {NAMES[role]}"):
             if ends is None:
                 raise Undecided("its loss, or that of the text as it is, lies within the noise of the law's floor")
             say = drawn.say if role == "own" else drawn.find
+            beyond = ""
+            if worth[0] * length < fitted.min() or ends[0] * length > fitted.max():
+                beyond = (
+                    f", by a law that is extrapolated to {digits.short(worth[0] * length)} tokens from "
+                    f"{digits.short(fitted.min())} to {digits.short(fitted.max())}"
+                )
             say(
                 f"{NAMES[role].capitalize()}, D tokens are worth {worth[0]:.2f} D of the text as it is "
-                f"({ends[0]:.2f} to {ends[1]:.2f})."
+                f"({ends[0]:.2f} to {ends[1]:.2f}){beyond}."
             )
 
 

@@ -33,7 +33,8 @@ PAPER = Paper(
             "beta (Subramanyam et al.)": "with D it falls as D^(−beta)",
             "least N_eff / N at a share of 10% (Hernandez et al.)": "a tenth of the tokens, read from a sliver, makes "
             "a model as bad as one of half its size",
-            "least N_eff / N at a share of 50% (Hernandez et al.)": "half of them, as bad as one of a tenth",
+            "least N_eff / N at a share of 50% (Hernandez et al.)": "half of the tokens, read from a sliver, "
+            "makes a model as bad as one of a tenth of its size",
         },
         figures=("fig1", "fig2", "fig4"),
     ),
