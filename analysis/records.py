@@ -62,6 +62,7 @@ class Records:
             not the likeliest in the trained model. i8 k i
         scores: where `eval.scores` asks for them, of these runs by their id, what the trained model says of the texts
             of each source of `eval.scored`, as `scaling.data.pairs.scored` gives them. f32 k 2n
+        windows: of these runs by their id, the loss of the trained model on each held-out window. f32 w
         origins: the different machines, versions, code and settings that trained them, in the order of the packs.
         configs: of every run of the study by its id, with or without a record.
     """
@@ -74,6 +75,7 @@ class Records:
     answers: Table | None = dataclasses.field(default=None, repr=False)
     wrong: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict, repr=False)
     scores: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict, repr=False)
+    windows: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict, repr=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +92,7 @@ class _Run:
     others: Mapping[str, np.ndarray]  # what else was measured, by its name in the history. e ...
     wrong: np.ndarray | None = None  # tokens of each answer, after the last update. k i
     scores: np.ndarray | None = None  # of each text, after the last update. k i
+    windows: np.ndarray | None = None  # loss of each held-out window, after the last update. w
 
     @property
     def loss(self) -> np.ndarray:
@@ -118,7 +121,8 @@ def _runs_of(pack: Pack, history: History) -> Iterator[_Run]:
         others = {name: history[name][own, r] for name in OTHERS if name in history}
         seconds = float(history["seconds"] * share[r])
         ends = [
-            history[name][r] if name in history and status == "done" else None for name in ("answer_wrong", "scores")
+            history[name][r] if name in history and status == "done" else None
+            for name in ("answer_wrong", "scores", "window_loss")
         ]
         yield _Run(
             run, status, train_loss, history["eval_step"][own], eval_loss, seconds, float(work[r]), others, *ends
@@ -189,6 +193,7 @@ def _read(whole: StudyFolder, path: str | Path) -> Records:
         Table(answers, np.arange(1, len(answers["run"]) + 1), str(path)) if answers else None,
         {run.plan.id: run.wrong for run in runs if run.wrong is not None},
         {run.plan.id: run.scores for run in runs if run.scores is not None},
+        {run.plan.id: run.windows for run in runs if run.windows is not None},
     )
 
 

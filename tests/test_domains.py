@@ -17,11 +17,13 @@ from analysis.papers.reproduction import planned_row
 from analysis.records import Records
 from analysis.table import Table
 from configs.domains import budgets, experiments
-from scaling.data import images
+from scaling.data import glyphs, images
 
 FLOOR, ALPHA, BETA = {"pixel": 0.9, "byte": 1.2}, 0.4, 0.45
 SIZE, LENGTH = (lambda run: run.model.N), (lambda run: run.tokens)
 TOLD = 3.0  # nats per glyph that a name tells
+SPREAD = 4.0  # nats: the standard deviation of what glyphs cost
+BYTES_PER_TOKEN = 0.998  # a separator in five hundred tokens is no byte
 
 
 def surface(run, N_1: float, D_1: float) -> float:
@@ -35,7 +37,7 @@ def loss_of(run, N_1: float, D_1: float) -> float:
     if run.answers_after is not None:
         return (150 * run.model.N**-0.1 - TOLD * ("captions=0" not in run.data.source)) / 64
     if run.data.tokenizer == "bytes":
-        return surface(run, N_1, D_1) * math.log(2)
+        return surface(run, N_1, D_1) * math.log(2) * BYTES_PER_TOKEN
     return surface(run, N_1, D_1) * (run.model.n_ctx - 1) / run.model.n_ctx
 
 
@@ -43,7 +45,7 @@ def records(*names: str, seed_noise: float = 0.0005) -> dict[str, Records]:
     """Of these experiments, or of all, at cpu-1h; pictures at one resolution of each set."""
     at, found = dataclasses.replace(budgets.CPU_1H, source="text:planted", fashion=(budgets.FASHION_7,)), {}
     for name in names or experiments.EXPERIMENTS:
-        rows, places, runs = [], [], experiments.EXPERIMENTS[name](at)
+        rows, places, windows, runs = [], [], {}, experiments.EXPERIMENTS[name](at)
         middle = {
             data: [
                 statistics.geometric_mean({value(run) for run in runs if run.data == data}) for value in (SIZE, LENGTH)
@@ -54,14 +56,19 @@ def records(*names: str, seed_noise: float = 0.0005) -> dict[str, Records]:
             id = str(zlib.crc32(repr(run).encode()))
             luck = np.random.default_rng(int(id)).standard_normal()
             loss = loss_of(run, *middle[run.data]) * math.exp(seed_noise * luck)
+            per_byte = loss / math.log(2) / BYTES_PER_TOKEN
             rows.append({**planned_row(run).row, "run": id, "status": "done", "loss": loss, "loss_min": loss,
+                         "bits_per_byte": per_byte,
                          "epochs": run.tokens / run.U, "data": run.data.source, "steps": run.steps})  # fmt: skip
+            if run.answers_after is not None:
+                glyphs = np.random.default_rng(0).standard_normal(run.eval.windows)
+                windows[id] = loss + SPREAD / 64 * (glyphs - glyphs.mean()) / glyphs.std(ddof=1)
             if run.tokens == max(other.tokens for other in runs if other.data == run.data):
                 places += [{"run": id, "position": float(t), "loss": loss * (1 + 0.5 / t), "params": run.model.N}
                            for t in range(1, run.model.n_ctx + 1)]  # fmt: skip
         empty = Table({"run": np.array([], str), "step": np.array([])}, np.arange(0), "planted")
         positions = Table.from_rows(places, "planted") if places else empty
-        found[name] = Records(Table.from_rows(rows, "planted"), empty, positions, (), {})
+        found[name] = Records(Table.from_rows(rows, "planted"), empty, positions, (), {}, windows=windows)
     return found
 
 
@@ -104,8 +111,48 @@ def test_a_picture_costs_its_pixels_and_one_nat_more_at_the_compute_that_the_law
 def test_names_tell_what_was_planted(evidence):
     (found,) = evidence.captions
     assert found.told == pytest.approx(np.full(3, TOLD), abs=0.25)
+    of_glyphs = 1.96 * SPREAD * math.sqrt(2 / 1134)  # 0.33
+    assert (found.half > of_glyphs).all()
     assert (found.half < 0.5).all()
-    assert found.most < math.log(11_172)
+    assert found.which == pytest.approx(math.log(10_038))
+
+
+def test_what_names_tell_is_not_decided_where_the_scatter_of_glyphs_is_not_known():
+    planted = records("glyphs")
+    (found,) = Domains({"glyphs": dataclasses.replace(planted["glyphs"], windows={})}).captions
+    assert np.isinf(found.half).all()
+
+
+def test_text_costs_bits_over_its_bytes_and_separators_are_none(evidence):
+    nats_per_token = evidence.need("code")["loss"]
+    expected = nats_per_token / math.log(2) / BYTES_PER_TOKEN
+    assert evidence.domains["Python"].runs["loss"] == pytest.approx(expected)
+
+
+def test_rates_on_code_are_tried_without_the_digits(monkeypatch):
+    monkeypatch.setattr(images, "_digits_file", lambda: None)
+    one_set = dataclasses.replace(budgets.CPU_1H, glyphs=())
+    lacking = experiments.left_out(one_set)
+    assert {"digits", "digit_rates"} <= set(lacking)
+    assert "rates" not in lacking
+    assert {run.data.source for run in experiments.rates(one_set)} == {"python"}
+    assert {run.data.source for run in experiments.digit_rates(one_set)} == {"images:digits"}
+
+
+@pytest.mark.parametrize("name", ["cpu-1h", pytest.param("cpu-3h", marks=pytest.mark.slow)])
+def test_both_arms_train_on_all_glyphs_of_a_set_and_are_measured_on_all_that_are_held_out(name):
+    at = budgets.BUDGETS[name]
+    if why := glyphs.missing("glyphs:hangul"):
+        pytest.skip(why)
+    assert "glyphs" not in experiments.left_out(at)
+    for run in {run.data: run for run in experiments.glyphs(at)}.values():
+        trained, held_out = (glyphs.GlyphCorpus.of(name).texts() for name in (run.data.source, run.data.validation))
+        assert run.U / run.model.n_ctx == pytest.approx(len(trained), rel=experiments.MORE)
+        assert run.eval.windows == pytest.approx(len(held_out), rel=experiments.MORE)
+    few = dataclasses.replace(budgets.HANGUL, windows=512)
+    said = experiments.left_out(dataclasses.replace(at, glyphs=(few,)))["glyphs"]
+    assert "10,038 and 1,134" in said
+    assert "wanted 10,038 and 512" in said
 
 
 def test_every_figure_has_its_points_and_says_what_it_lacks(evidence):

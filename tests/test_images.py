@@ -71,6 +71,12 @@ def test_a_document_is_a_picture_row_after_row_and_a_pixel_the_floor_of_its_mean
     assert [[alphabet.index(c) for c in text] for text in found] == expected.reshape(N, -1).tolist()
 
 
+def test_a_mean_of_many_pixels_is_exact(tmp_path):
+    """A sum of 512 x 512 bytes times 256 is more than 32 bits hold."""
+    (tmp_path / "white").write_bytes(idx(np.full((1, 512, 512), 255)))
+    assert images.ImageCorpus.of(f"images:{tmp_path / 'white'}@1?levels=256").pixels().item() == 255
+
+
 def test_an_example_is_one_picture_after_the_token_that_begins_it_and_D_is_exact(folder, tmp_path):
     """n_ctx = R^2 + 1: windows of the stream, held out and trained on, never straddle two pictures."""
     source = f"images:{folder}"
@@ -153,7 +159,8 @@ def test_a_file_that_is_no_set_of_pictures_is_refused_in_a_line(name, tmp_path):
     ["images:", "images:digits@4", "images:digits?levels=16", "images:{}@3", "images:{}@0", "images:{}?levels=17",
      "images:{}?part=all", "images:{}?colour=1", "images:{}/none.gz", "images:{}/t10k-images-idx3-ubyte?part=test",
      "glyphs:", "glyphs:kanji", "glyphs:hangul?captions=2", "glyphs:hangul?font={}/t10k-images-idx3-ubyte",
-     "glyphs:hangul?font={}/none.hex"],
+     "glyphs:hangul?font={}/none.hex", "images:{}\0", "glyphs:hangul?font={}\0", "images:~nobody-of-this-name/a",
+     "images:{}?part=test&part=train", "glyphs:hangul?captions=0&captions=0"],
 )  # fmt: skip
 def test_a_source_that_cannot_be_is_refused_in_a_line(source, folder):
     with pytest.raises(InputError) as said:
@@ -174,6 +181,27 @@ def test_a_pair_is_a_name_and_its_glyph_and_without_captions_the_glyph_alone(fon
     (letter,) = texts(f"glyphs:others?font={font}") or texts(f"glyphs:others?font={font}&part=test")
     assert letter.strip().startswith("LATIN CAPITAL LETTER A=")
     assert letter.endswith("biaa" * 16)  # 0x18 in the left half
+
+
+def test_equal_glyphs_are_one_with_captions_and_without(tmp_path):
+    """Otherwise the captions would keep copies in training and in the test that are dropped without them."""
+    path = tmp_path / "twice.hex"
+    path.write_text("".join(f"{point:04X}:{point // 3:064X}\n" for point in range(0xAC00, 0xAC00 + 300)))
+    for captions in (0, 1):
+        train, test = (
+            [text[-64:] for text in texts(f"glyphs:hangul?captions={captions}&font={path}&part={part}")]
+            for part in ("train", "test")
+        )
+        assert len({*train, *test}) == len(train) + len(test) == len({p // 3 for p in range(0xAC00, 0xAC00 + 300)})
+
+
+@pytest.mark.parametrize("line", ["0041:+" + "0" * 31, "0041:" + "0_0" + "0" * 29, "0041:" + "\u0663" * 32,
+                                  "-041:" + "0" * 32, "0_41:" + "0" * 32, "110000:" + "0" * 32,
+                                  "0041:" + "0" * 33])  # fmt: skip
+def test_a_line_of_a_font_has_hexadecimal_digits_alone(line, tmp_path):
+    (tmp_path / "bad.hex").write_text(f"AC00:{'0' * 64}\n{line}\n")
+    with pytest.raises(InputError, match="line 2"):
+        open_corpus(f"glyphs:hangul?font={tmp_path / 'bad.hex'}")
 
 
 def test_a_pair_is_on_the_same_side_with_its_name_and_without(font):

@@ -151,6 +151,14 @@ def test_losses_by_octaves_of_the_position_average_to_the_loss(read):
     np.testing.assert_allclose(found[read.curves["run"] == run][-1, 3], last[4:8].mean(), rtol=1e-6)
 
 
+def test_the_loss_of_a_run_is_the_mean_over_its_windows(read):
+    done = read.runs["status"] == "done"
+    assert set(read.windows) == set(read.runs["run"][done])
+    for run, loss in zip(read.runs["run"][done], read.runs["loss"][done], strict=True):
+        assert read.windows[run].shape == (read.configs[run].eval.windows,)
+        assert read.windows[run].mean() == pytest.approx(loss, rel=1e-5)
+
+
 def test_a_diverged_run_keeps_its_rows_and_its_status(read):
     lost = read.curves["status"] == "diverged"
     assert np.isnan(read.curves["loss"][lost]).any()

@@ -9,10 +9,12 @@
 | `code` | Python's sources, byte by byte |
 | `text` | the text that `--data` names, by as many bytes |
 | `glyphs` | glyphs of Unicode after their names, and after none; the loss is that of the glyph alone |
-| `rates` | the smallest and the largest size on digits and code at half and at twice the learning rate |
+| `rates` | the smallest and the largest size on code at half and at twice the learning rate |
+| `digit_rates` | the same on digits |
 
 An example is one picture, or one glyph with its name. Its held-out pictures are those of the set's own test part. The
-learning rates are those of the sweep on Python's sources, and of the text its own: `rates` says what others give.
+learning rates are those of the sweep on Python's sources, and of the text its own: `rates` and `digit_rates` say what
+others give.
 """
 
 import dataclasses
@@ -30,6 +32,7 @@ from scaling.rates import Text, suiting
 GRID = GRIDS["cpu-1h"]  # its sizes
 FACTORS = (0.5, 2.0)  # times the rule's rate
 EVALUATIONS = 2  # per octave
+MORE = 0.01  # of a ladder's glyphs: as many more than it takes may a newer font, or a newer Unicode, have
 PYTHON = "python"
 
 
@@ -50,11 +53,26 @@ def left_out(budget: Budget) -> dict[str, str]:
     found = {
         "digits": images.missing(budget.digits.source),
         "fashion": next(filter(None, (images.missing(one.source) for one in budget.fashion)), ""),
-        "glyphs": next(filter(None, (glyph_sets.missing(one.source) for one in budget.glyphs)), ""),
+        "glyphs": next(filter(None, (_other_glyphs(one) for one in budget.glyphs)), ""),
         "text": "" if budget.source != PYTHON else "no text beside Python's sources; --data 'text:GLOB' names one",
     }
-    found["rates"] = found["digits"]
+    found["digit_rates"] = found["digits"]
     return {name: why for name, why in found.items() if why}
+
+
+def _other_glyphs(of: Ladder) -> str:
+    """Why a set of glyphs is not on this machine, or not the one that the ladder takes all of; else empty."""
+    if why := glyph_sets.missing(of.source):
+        return why
+    there = {source: len(glyph_sets.GlyphCorpus.of(source).texts()) for source in (of.source, held_out(of.source))}
+    taken = dict(zip(there, (of.there, of.windows), strict=True))
+    if all(taken[source] <= n <= (1 + MORE) * taken[source] for source, n in there.items()):
+        return ""
+    found, wanted = (" and ".join(f"{n:,}" for n in counts.values()) for counts in (there, taken))
+    return (
+        f"{of.source}: {glyph_sets.FONT} has {found} glyphs to train on and to hold out, wanted {wanted}, those of "
+        "Unifont 15; set there and windows of its ladder in configs/domains/budgets.py"
+    )
 
 
 def digits(budget: Budget) -> tuple[RunConfig, ...]:
@@ -90,14 +108,22 @@ def glyphs(budget: Budget) -> tuple[RunConfig, ...]:
 
 
 def rates(budget: Budget) -> tuple[RunConfig, ...]:
-    """Other learning rates, and the rule's, at the longest length."""
+    """Other learning rates, and the rule's, at the longest length, on Python's sources."""
+    return _rates(budget, dataclasses.replace(budget.text, source=PYTHON))
+
+
+def digit_rates(budget: Budget) -> tuple[RunConfig, ...]:
+    """The same on the digits."""
+    return _rates(budget, budget.digits)
+
+
+def _rates(budget: Budget, of: Ladder) -> tuple[RunConfig, ...]:
     return tuple(
         run
-        for one in (budget.digits, dataclasses.replace(budget.text, source=PYTHON))
+        for k in (of.sizes[0], of.sizes[-1])
         if budget.rated
-        for k in (one.sizes[0], one.sizes[-1])
         for factor in (1.0, *FACTORS)
-        for run in ladder(budget, dataclasses.replace(one, sizes=(k,), lengths=1, seeds=1), factor)
+        for run in ladder(budget, dataclasses.replace(of, sizes=(k,), lengths=1, seeds=1), factor)
     )
 
 
@@ -108,6 +134,7 @@ EXPERIMENTS: Mapping[str, Callable[[Budget], tuple[RunConfig, ...]]] = {
     "text": text,
     "glyphs": glyphs,
     "rates": rates,
+    "digit_rates": digit_rates,
 }
 
 

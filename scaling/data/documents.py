@@ -126,7 +126,7 @@ def options(source: str, query: str, known: Mapping[str, str]) -> dict[str, str]
         known: the keys, each with how its value is shown.
 
     Raises:
-        InputError: another key, or no value.
+        InputError: another key, one that is there twice, or no value.
     """
     found = {}
     for item in filter(None, query.split("&")):
@@ -134,6 +134,8 @@ def options(source: str, query: str, known: Mapping[str, str]) -> dict[str, str]
         if key not in known or not value:
             shown = ", ".join(f"{key}={value}" for key, value in known.items())
             raise InputError(f"{source}: unknown option {item!r}; known: {shown}")
+        if key in found:
+            raise InputError(f"{source}: {key} is there twice, {key}={found[key]} and {item}; give it once")
         found[key] = value
     return found
 

@@ -6,6 +6,8 @@ glyphs:others                 all others with a name of at most LONGEST characte
 glyphs:hangul?captions=0      the same without what the name says
 glyphs:hangul?part=test       one in ten, by a hash of the name, that the other part has not
 
+Of names whose glyphs are equal the first in the font stands for all: with captions and without, the pairs are the same.
+
 A document is the caption, with spaces before it so that all are of one length, MARK, and 64 characters: the glyph's 16
 rows of 16 pixels, four pixels a character, a for none of them set to p for all. What all names of a set begin with is
 left out of the caption. Half-width glyphs fill the left half. With `answers_after` the id of MARK the loss is that of
@@ -15,6 +17,8 @@ the picture alone.
 import dataclasses
 import functools
 import hashlib
+import os
+import re
 import unicodedata
 from pathlib import Path
 
@@ -30,6 +34,7 @@ NIBBLES = "abcdefghijklmnop"
 ALPHABET = " -0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ" + MARK + NIBBLES
 PICTURE = 64  # characters of a glyph
 LONGEST = 40
+CODE, BITS, LAST = re.compile("[0-9A-Fa-f]{1,8}"), re.compile("[0-9A-Fa-f]+"), 0x10FFFF  # of a line CODE:BITS
 TEST = 10  # one in so many pairs
 KINDS = {
     "hangul": ("HANGUL SYLLABLE ", 7),
@@ -90,6 +95,8 @@ def parse(source: str) -> GlyphCorpus:
     Raises:
         InputError: an unknown set or option, or a value that cannot be.
     """
+    if "\0" in source:
+        raise InputError(f"{source!r}: no file has a NUL in its name; wanted {WANTED}")
     kind, _, query = source.removeprefix(GLYPHS).partition("?")
     asked = options(source, query, KEYS)
     if kind not in KINDS:
@@ -97,7 +104,7 @@ def parse(source: str) -> GlyphCorpus:
     for key, wanted in (("captions", ("0", "1")), ("part", ("train", "test"))):
         if asked.get(key, wanted[0]) not in wanted:
             raise InputError(f"{source}: {key}={asked[key]}, wanted {' or '.join(wanted)}")
-    font = Path(asked.get("font", str(FONT))).expanduser()
+    font = Path(os.path.expanduser(asked.get("font", str(FONT))))
     return GlyphCorpus(source, kind, asked.get("captions", "1") == "1", asked.get("part", "train"), font)
 
 
@@ -116,11 +123,8 @@ def _glyphs(font: Path) -> dict[int, str]:
     found: dict[int, str] = {}
     for n, line in enumerate(folders.read_text(font, wanted).splitlines(), 1):
         code, _, bits = line.strip().partition(":")
-        try:
-            point, _ = int(code, 16), int(bits, 16)
-        except ValueError:
-            point = -1
-        if not 0 <= point < 0x110000 or len(bits) not in (PICTURE // 2, PICTURE):
+        hexadecimal = CODE.fullmatch(code) and BITS.fullmatch(bits)
+        if not hexadecimal or (point := int(code, 16)) > LAST or len(bits) not in (PICTURE // 2, PICTURE):
             raise InputError(f"{font}: line {n} is {line[:20]!r}, wanted CODE:BITS with 32 or 64 digits; give {wanted}")
         if len(bits) == PICTURE // 2:  # 8 pixels wide
             bits = "".join(f"{bits[k : k + 2]}00" for k in range(0, len(bits), 2))
@@ -133,12 +137,15 @@ def _texts(corpus: GlyphCorpus) -> list[str]:
     begins, width = KINDS[corpus.kind]
     others = tuple(begin for begin, _ in KINDS.values() if begin)
     to_nibbles = str.maketrans("0123456789abcdef", NIBBLES)
-    found = []
+    found, seen = [], set()
     for point, bits in _glyphs(corpus.font).items():
         name = unicodedata.name(chr(point), "")
         caption = name.removeprefix(begins)
         if not name.startswith(begins) or not 0 < len(caption) <= width or (not begins and name.startswith(others)):
             continue
+        if bits in seen:  # without captions they would be one document, with captions two
+            continue
+        seen.add(bits)
         hashed = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")
         if (hashed % TEST == 0) == (corpus.part == "test"):
             shown = caption if corpus.captions else ""

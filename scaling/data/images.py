@@ -23,6 +23,7 @@ import hashlib
 import importlib.util
 import io
 import math
+import os
 import re
 import zlib
 from collections.abc import Collection, Iterator
@@ -146,10 +147,12 @@ def parse(source: str) -> ImageCorpus:
     Raises:
         InputError: an unknown option, or a value that cannot be.
     """
+    if "\0" in source:
+        raise InputError(f"{source!r}: no file has a NUL in its name; wanted {WANTED}")
     name, _, query = source.removeprefix(IMAGES).partition("?")
     asked = options(source, query, KEYS)
     size = 0
-    if at := re.search(r"@(\d{1,9})$", name):
+    if at := re.search(r"@([0-9]{1,9})$", name):
         name, size = name[: at.start()], int(at[1])
         if not size:
             raise InputError(f"{source}: @0 pixels, wanted 1 or more along a side, such as {WANTED}")
@@ -203,15 +206,16 @@ def _pixels(corpus: ImageCorpus) -> Levels:
         divisors = ", ".join(f"{d}" for d in range(1, side + 1) if side % d == 0)
         raise InputError(f"{corpus.source}: {side} pixels do not pool to {size}; wanted one of {divisors}")
     times = side // size
-    total = np.zeros((n, size, size), np.uint32)
+    exact = np.min_scalar_type(max(LEVELS) * corpus.levels * times * times)  # holds every sum times the levels
+    total = np.zeros((n, size, size), exact)
     for row in range(times):
         for column in range(times):
             total += found[:, row::times, column::times]
-    return (total * np.uint32(corpus.levels) // np.uint32(256 * times * times)).astype(np.uint8)
+    return (total * exact.type(corpus.levels) // exact.type(256 * times * times)).astype(np.uint8)
 
 
 def _path(corpus: ImageCorpus) -> Path:
-    path = DEBIAN if corpus.name == FASHION else Path(corpus.name).expanduser()
+    path = DEBIAN if corpus.name == FASHION else Path(os.path.expanduser(corpus.name))
     if not path.is_dir():
         if corpus.part == "test":
             raise InputError(

@@ -142,8 +142,10 @@ class Captions:
     Attributes:
         params: sizes, rising.
         without, after: nats per glyph, the mean over seeds of the longest runs. (size,)
-        half: of the interval of their difference; infinite where no seeds tell.
-        most: ln of how many pairs there are: no name can tell more.
+        half: of the interval of their difference: of seeds, and of other held-out glyphs, as if each arm had its own,
+            which is too wide where what is hard after a name is hard after none; infinite where no seeds tell.
+        pairs: that were trained on. Where no two are alike, a name that says which has ln(pairs) of mutual information
+            with its glyph; a difference of two models' losses is not bounded by it.
     """
 
     name: str
@@ -151,11 +153,16 @@ class Captions:
     without: Array
     after: Array
     half: Array
-    most: float
+    pairs: float
+
+    @property
+    def which(self) -> float:
+        """ln(pairs), nats."""
+        return math.log(self.pairs)
 
     @property
     def told(self) -> Array:
-        """Nats per glyph that the name tells: the mutual information, as these models have it."""
+        """Nats per glyph that the name tells these models; what each lacks of the best one is in it."""
         return self.without - self.after
 
 
@@ -334,15 +341,30 @@ class Domains(Evidence):
         half = np.full(len(sizes), np.inf)
         if degrees:
             half = t_quantile(LEVEL, np.array(degrees)) * np.sqrt(squares / degrees * counts)
+            half = np.hypot(half, [self._of_glyphs(*(one["run"][one["params"] == n] for one in tables)) for n in sizes])
         pairs = float(after["unique_tokens"].max() / after["n_ctx"].max())
         name = source.removeprefix(GLYPHS)
-        return Captions(name, sizes, *means, half=half, most=math.log(pairs))
+        return Captions(name, sizes, *means, half=half, pairs=pairs)
+
+    def _of_glyphs(self, *arms: NDArray[np.str_]) -> float:
+        """Half the interval that glyphs leave to the difference of two arms, nats per glyph; the mean over their runs.
+
+        Infinite where a run has no loss for each window, or one window alone.
+        """
+        losses, square, fewest = self.experiments["glyphs"].windows, 0.0, 2**31
+        for arm in arms:
+            each = [PICTURE * losses[run].astype(float) for run in arm.tolist() if run in losses]
+            if len(each) < len(arm) or len(each[0]) < 2:
+                return math.inf
+            mean = np.mean(each, axis=0)
+            square, fewest = square + float(mean.var(ddof=1)) / len(mean), min(fewest, len(mean))
+        return float(t_quantile(LEVEL, np.array(fewest - 1))) * math.sqrt(square)
 
     def told(self, of: Captions) -> Claim:
-        """What a name tells of its glyph at the largest size, in nats, over the most that it can."""
+        """What a name tells of its glyph at the largest size, in nats, over ln of how many were trained on."""
         claim = Claim(f"share of ln(pairs) that names tell, {of.name}", "mutual information", None, enough=0.1,
                       note="of our largest model; the paper's is about 10 % of the text")  # fmt: skip
-        value, half = float(of.told[-1] / of.most), float(of.half[-1] / of.most)
+        value, half = float(of.told[-1] / of.which), float(of.half[-1] / of.which)
         return dataclasses.replace(claim, ours=value, interval=_ends(value - half, value + half))
 
     # --- rates
@@ -350,7 +372,7 @@ class Domains(Evidence):
     @functools.cached_property
     def rates(self) -> Mapping[tuple[str, float], dict[float, float]]:
         """By source and size, the loss at each learning rate over that at the rule's, less 1, by the factor."""
-        runs = self.need("rates")
+        runs = self.need("rates", "digit_rates")
         found: dict[tuple[str, float], dict[float, float]] = {}
         for source in dict.fromkeys(runs["data"].tolist()):
             for N in np.unique(runs["params"][runs["data"] == source]):
@@ -372,7 +394,8 @@ def domain(source: str, runs: Table) -> Domain:
     """The runs on a source in the unit that its domain is measured in.
 
     Of pictures the loss is all that a picture costs over its pixels: the separator that ends it is in it, which costs
-    next to nothing once a model can count. Of sets that are read several times it is the lowest on the way.
+    next to nothing once a model can count. Of sets that are read several times it is the lowest on the way. Of text it
+    is all that a text costs over its bytes, which are fewer than the tokens: separators are none.
     """
     keep = ("run", "status", "params", "tokens", "unique_tokens", "epochs", "steps", "learning_rate", "seed", "n_ctx")
     columns = {name: runs[name] for name in keep if runs.has(name)}
@@ -382,7 +405,7 @@ def domain(source: str, runs: Table) -> Domain:
         lowest = runs["loss_min"] if runs.has("loss_min") else loss
         loss = np.where(np.isfinite(lowest), lowest, loss) * (side**2 + 1) / side**2
     else:
-        loss = loss / math.log(2)
+        loss = runs["bits_per_byte"]
     table = Table(
         columns | {"flops": 6 * runs["params"] * runs["tokens"], "loss": loss}, np.arange(1, len(runs) + 1), runs.source
     )

@@ -198,7 +198,7 @@ def _columns(one: Domain, pixels: np.ndarray) -> str:
 
 
 def figure_5(evidence: Domains, drawn: Drawn) -> None:
-    """Code against text byte by byte, equal bytes and equal sizes: bits per byte over compute, of the best size at
+    """Code against text byte by byte, equal tokens and equal sizes: bits per byte over compute, of the best size at
     each, with L_inf + (C_0/C)^alpha; and of the longest runs over the size."""
     texts = evidence.texts
     rows = []
@@ -237,19 +237,21 @@ def figure_5(evidence: Domains, drawn: Drawn) -> None:
         N = np.intersect1d(code.longest["params"], text.longest["params"])[-1]
         a, b = (float(one.longest["loss"][one.longest["params"] == N].mean()) for one in (code, text))
         drawn.say(
-            f"After {digits.short(float(code.longest['tokens'][0]))} bytes at N = {digits.short(float(N))} Python's "
-            f"sources cost {digits.plain(a)} bits per byte and the text {digits.plain(b)}"
+            f"After {digits.short(float(code.longest['tokens'][0]))} tokens, bytes and separators, at "
+            f"N = {digits.short(float(N))} Python's sources cost {digits.plain(a)} bits per byte and the "
+            f"text {digits.plain(b)}"
         )
 
 
 def figure_6(evidence: Domains, drawn: Drawn) -> None:
     """Left: nats per glyph after its name and after none, over the size. Right: their difference, what the name tells
-    of the glyph, with 95 % intervals; broken, the most that names can tell, ln of how many pairs there are."""
+    of the glyph, with 95 % intervals; broken, ln of how many pairs were trained on, the mutual information of a name
+    that says which of them it is. Two models may differ by more: it bounds what a name tells the best ones."""
     found = evidence.captions
     for one in found:
         drawn.show(evidence.told(one))
     drawn.points(
-        {"set": one.name, "params": n, "without": a, "after": b, "told": a - b, "half": h, "most": one.most}
+        {"set": one.name, "params": n, "without": a, "after": b, "told": a - b, "half": h, "ln_pairs": one.which}
         for one in found
         for n, a, b, h in zip(one.params, one.without, one.after, one.half, strict=True)
     )
@@ -270,7 +272,7 @@ def figure_6(evidence: Domains, drawn: Drawn) -> None:
                 known = np.isfinite(one.half)
                 low, high = (one.told[known] + sign * one.half[known] for sign in (-1, 1))
                 right.vlines(one.params[known], low, high, color=symbol(k)["color"], lw=0.9)
-                right.axhline(one.most, color=symbol(k)["color"], lw=0.8, dashes=(4, 3))
+                right.axhline(one.which, color=symbol(k)["color"], lw=0.8, dashes=(4, 3))
             level(right)
             right.set_ylabel("Nats per glyph")
         beside(drawn.figure, [(one.name, symbol(k)) for k, one in enumerate(found)], "glyphs")
@@ -281,7 +283,8 @@ def figure_6(evidence: Domains, drawn: Drawn) -> None:
 def _told(one: Captions) -> str:
     line = (
         f"{one.name}: at N = {digits.short(float(one.params[-1]))} a name tells {digits.plain(float(one.told[-1]))} "
-        f"nats of {digits.plain(float(one.without[-1]))}; no name can tell more than {digits.plain(one.most)}"
+        f"nats of {digits.plain(float(one.without[-1]))}; to say which of {one.pairs:,.0f} it is takes "
+        f"{digits.plain(one.which)}"
     )
     if len(one.params) > 2:
         slope = float(np.polyfit(np.log(one.params), one.told, 1)[0])
@@ -310,7 +313,8 @@ def table_2(evidence: Domains, drawn: Drawn) -> None:
     Table 3."""
     drawn.show(*(make(one) for one in evidence.pictures for make in (evidence.floor, evidence.one_nat)))
     drawn.say(
-        "Table 3 of the paper follows from its Table 1, times three colours a pixel, in all rows but that of 8×8: its "
+        "Table 3 of the paper follows from its Table 1, times three colours a pixel, or one code of a VQ image, in all "
+        "rows but that of 8×8: its "
         "C of 1 nat is ten times smaller there than Table 1 gives (1.9e3 for 1.9e4 PF-days)"
     )
 

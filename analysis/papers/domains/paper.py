@@ -25,7 +25,9 @@ FIGURES: Mapping[str, Entry] = {
     "fig6": Entry("Figure 6: what a name tells of its glyph", CAPTIONS, figures.figure_6, ("glyphs",)),
     "table1": Entry("Table 1: exponents", TABLES, figures.table_1, LADDERS),
     "table2": Entry("Table 2: nats of a whole picture", TABLES, figures.table_2, ("digits", "fashion")),
-    "table3": Entry("Table 3: what this scale cannot decide", LIMITS, figures.table_3, (*LADDERS, "rates")),
+    "table3": Entry(
+        "Table 3: what this scale cannot decide", LIMITS, figures.table_3, (*LADDERS, "rates", "digit_rates")
+    ),
 }
 
 PAPER = Paper(
