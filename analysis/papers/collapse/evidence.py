@@ -2,17 +2,19 @@
 
 import dataclasses
 import functools
-import math
 import re
 from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.confidence import LEVEL, t_quantile
+from analysis import digits
+from analysis.confidence import LEVEL
 from analysis.papers.claim import MISSING, Claim, Undecided
 from analysis.papers.collapse import exact
+from analysis.papers.collapse.scatter import REAL, Cell, Key, Scatter, of_cells
 from analysis.papers.evidence import Evidence
+from analysis.replicates import seed_noise
 from analysis.table import Table
 from configs.collapse.experiments import generation
 
@@ -22,7 +24,7 @@ TEMPERATURE = re.compile(r"temperature=([\d.]+)")
 GERSTGRASSER = "Gerstgrasser et al."
 ARMS = {"replace": "replaced", "fixed": "accumulated, as long as the first", "accumulate": "accumulated"}
 RISE, RATIO = 0.01, 0.5  # half-widths of 95 % intervals that decide
-DRAWS = 2000
+DRAWS = 20_000
 OTHER = "a Transformer on text is no linear regression, and its error has parts that more samples do not lower"
 
 
@@ -100,44 +102,54 @@ class Collapse(Evidence):
         return {float(d): np.log(runs["loss"][runs["tokens"] == d]) for d in np.unique(runs["tokens"])}
 
     @functools.cached_property
-    def scatter(self) -> tuple[float, int]:
-        """The standard deviation of ln L from chain to chain, and its degrees of freedom."""
-        squares, degrees = 0.0, 0
-        cells = [*(column for one in self.chains.values() for column in one.losses[:, 1:].T), *self.real.values()]
-        for cell in cells:
-            there = cell[np.isfinite(cell)]
-            if len(there) > 1:
-                squares += float(((there - there.mean()) ** 2).sum())
-                degrees += len(there) - 1
-        if not degrees:
+    def scatter(self) -> Scatter:
+        """How far ln L differs from chain to chain, by way, temperature and generation."""
+        cells: dict[Key, Cell] = {}
+        if (noise := seed_noise(self.need("real"))) is not None:
+            cells[REAL] = Cell(noise.sigma, noise.degrees)
+        for (arm, t), one in self.chains.items():
+            for g, losses in enumerate(one.losses[:, 1:].T, 2):
+                there = losses[np.isfinite(losses)]
+                if len(there) > 1:
+                    cells[arm, t, g] = Cell(float(there.std(ddof=1)), len(there) - 1)
+        if (found := of_cells(cells)) is None:
             raise Undecided("no setting has two chains: which differences are noise is not known")
-        return math.sqrt(squares / degrees), degrees
+        return found
 
-    def rise(self, arm: str, temperature: float | None = None) -> tuple[float, float]:
-        """ln of the last generation's loss over the first's, and the half-width of its interval."""
+    def rise(self, arm: str, temperature: float | None = None, since: int = 1) -> tuple[float, float]:
+        """ln of the last generation's loss over that of generation `since`, and the half-width of its interval."""
         found = self.of(arm, temperature)
-        sigma, degrees = self.scatter
-        half = float(t_quantile(LEVEL, degrees)) * sigma * math.sqrt(2 / len(found.whole))
-        return float(found.mean[-1] - found.mean[0]), half
+        keys, n = self._cells(arm, temperature), len(found.whole)
+        half = self.scatter.half((keys[-1], n), (keys[since - 1], n))
+        return float(found.mean[-1] - found.mean[since - 1]), half
 
-    def growth(self, arm: str) -> Claim:
+    def _cells(self, arm: str, temperature: float | None = None) -> list[Key]:
+        """Of the generations of one way, as `scatter` knows them."""
+        found = self.of(arm, temperature)
+        t = next(t for (_, t), one in self.chains.items() if one is found)
+        return [REAL, *((arm, t, g) for g in range(2, found.generations + 1))]
+
+    def growth(self, arm: exact.Way) -> Claim:
         """How much further the loss rises after the second generation: (L_n - L_1) / (L_2 - L_1)."""
         try:
             n = self.of(arm).generations
         except MISSING:
             n = 5
-        law = exact.replaced(n) if arm == "replace" else exact.accumulated(n)
-        claim = Claim(f"(L_{n} - L_1) / (L_2 - L_1), {ARMS[arm]}", GERSTGRASSER, float((law[-1] - 1) / (law[1] - 1)),
-                      enough=RATIO, independent=arm == "replace", above=OTHER, below=OTHER,
-                      note="the paper's of the errors of linear regression")  # fmt: skip
+        law = exact.LAWS[arm](n)
+        theirs = float((law[-1] - 1) / (law[1] - 1))
+        name = f"(L_{n} - L_1) / (L_2 - L_1), {ARMS[arm]}"
+        if arm == "replace":
+            claim = Claim(name, GERSTGRASSER, theirs, enough=RATIO, above=OTHER, below=OTHER,
+                          note="the paper's of the errors of linear regression")  # fmt: skip
+        else:
+            claim = Claim(name, "of no paper", None, enough=RATIO, independent=False,
+                          note=f"of the squared error of a mean it is {digits.plain(theirs)}, exactly")  # fmt: skip
         try:
             found = self.of(arm)
             if n < 3:
                 raise Undecided("there are two generations")
-            sigma, _ = self.scatter
             mean = np.exp(found.mean)
-            moved = np.random.default_rng(0).standard_normal((DRAWS, n)) * sigma / math.sqrt(len(found.whole))
-            drawn = np.exp(found.mean + moved)
+            drawn = np.exp(found.mean + self.scatter.moved(self._cells(arm), len(found.whole), DRAWS))
             second = drawn[:, 1] - drawn[:, 0]
             if np.quantile(second, 0.025) <= 0:
                 raise Undecided("the second generation is not worse than the first beyond the noise")
@@ -157,8 +169,7 @@ class Collapse(Evidence):
             tokens = found.generations * min(self.real)
             if (theirs := self.real.get(tokens)) is None:
                 raise Undecided("no run on as much real text has finished")
-            sigma, degrees = self.scatter
-            half = float(t_quantile(LEVEL, degrees)) * sigma * math.sqrt(1 / len(found.whole) + 1 / len(theirs))
+            half = self.scatter.half((self._cells("accumulate")[-1], len(found.whole)), (REAL, len(theirs)))
             value = float(found.mean[-1] - theirs.mean())
         except MISSING as error:
             return claim.without(error)

@@ -9,6 +9,7 @@ from analysis.page.canvas import GREY, LOSS, STYLE, panels
 from analysis.papers.claim import Undecided
 from analysis.papers.collapse import exact
 from analysis.papers.collapse.evidence import ARMS, Collapse
+from analysis.papers.collapse.scatter import REAL
 from analysis.papers.drawing import groups_legend, level, logarithmic, symbol
 from analysis.papers.drawn import Drawn
 
@@ -46,14 +47,24 @@ def figure_1(evidence: Collapse, drawn: Drawn) -> None:
         groups_legend(axes[0], [*((ARMS[arm], style) for arm, style in STYLES.items()), ("real", {"color": GREY})])
     for (arm, t), own in chains.items():
         with drawn.part(f"the rise, {ARMS[arm]}, at temperature {t:g}"):
-            rise, half = evidence.rise(arm, t)
-            sign = "up" if rise > 0 else "down"
-            if abs(rise) < half:
-                sign = "not told from 0"
+            last = f"{ARMS[arm].capitalize()}, at temperature {t:g}: the loss of generation {own.generations}"
             say = drawn.find if t == max(temperatures) else drawn.say
-            say(
-                f"{ARMS[arm].capitalize()}, at temperature {t:g}: the loss of generation {own.generations} is "
-                f"{digits.percent(float(np.expm1(rise)), sign=True)} on the first's (± {digits.percent(half)}, {sign})"
+            say(f"{last} is {_rise(*evidence.rise(arm, t))} over the first's")
+            if arm == "accumulate" and own.generations > 2:
+                say(f"{last} is {_rise(*evidence.rise(arm, t, since=2))} over the second's")
+    with drawn.part("how far chains differ"):
+        scatter = evidence.scatter
+        drawn.say(
+            f"Another chain changes the loss by {digits.percent(scatter.pooled.sigma)} (one standard deviation, "
+            f"{scatter.pooled.degrees} degrees of freedom)"
+        )
+        for key, cell in scatter.apart.items():
+            way, t, g = key
+            where = "real text" if key == REAL else f"{ARMS[way]}, at temperature {t:g}, generation {g}"
+            degrees = digits.plural(cell.degrees, "degree", "degrees")
+            drawn.say(
+                f"{where} scatters more, by {digits.percent(cell.sigma)}, and is judged by its own chains "
+                f"({cell.degrees} {degrees} of freedom)"
             )
     with drawn.part("what accumulated text costs beside real text"):
         claim = evidence.against_real()
@@ -66,12 +77,14 @@ def figure_1(evidence: Collapse, drawn: Drawn) -> None:
 
 
 def figure_2(evidence: Collapse, drawn: Drawn) -> None:
-    """Left: how far the loss has risen, over its rise in the second generation, at the highest temperature. Right: the
-    same of the squared error of linear regression on the answers of the fit before, drawn (points) and by the theorems
-    (lines): n where text is replaced, sum of 1/i² where it accumulates."""
+    """Left: how far the loss has risen, over its rise in the second generation, at the highest temperature; not of text
+    that accumulates, of which the second generation is better. Right: the same of the squared error of linear
+    regression on the answers of fits before, drawn (points) and known (lines): n where text is replaced, at most the
+    sum of 1/i² where it accumulates, and that of a mean where as much is read of the mixture as of the first."""
     claims = [evidence.growth("replace"), evidence.growth("fixed")]
-    drawn.tell(claims[0])
-    drawn.show(claims[1])
+    drawn.tell(*claims)
+    if claims[1].decided:
+        drawn.say(claims[1].note)
     rows = []
     with rc_context(STYLE):
         drawn.figure, (left, right) = panels(2, left=0.8, legend=False)
@@ -88,9 +101,9 @@ def figure_2(evidence: Collapse, drawn: Drawn) -> None:
                 raise Undecided("the second generation is not worse than the first beyond the noise")
             level(left)
             left.set_ylabel("(L_n − L_1) / (L_2 − L_1)")
-        for arm, law, accumulate in (("replace", exact.replaced, False), ("fixed", exact.accumulated, True)):
+        for arm, law in exact.LAWS.items():
             n = 6
-            error, line = exact.regression(n, accumulate=accumulate), law(n)
+            error, line = exact.regression(n, way=arm), law(n)
             right.plot(np.arange(1, n + 1), (error - 1) / (error[1] - 1), ls="", **STYLES[arm])
             right.plot(np.arange(1, n + 1), (line - 1) / (line[1] - 1), color=STYLES[arm]["color"], lw=0.9)
             rows += [
@@ -102,7 +115,7 @@ def figure_2(evidence: Collapse, drawn: Drawn) -> None:
         for axes in (left, right):
             axes.set_xlabel("Generation")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        groups_legend(right, [("replaced", STYLES["replace"]), ("accumulated", STYLES["fixed"])], "upper left")
+        groups_legend(right, [(ARMS[arm], STYLES[arm]) for arm in exact.LAWS], "upper left")
         groups_legend(left, [(ARMS[arm], STYLES[arm]) for arm in ("replace", "fixed")], "upper left")
     drawn.points(rows)
 
@@ -154,3 +167,9 @@ def figure_3(evidence: Collapse, drawn: Drawn) -> None:
         if entries:
             groups_legend(left, entries)
     drawn.points(rows)
+
+
+def _rise(rise: float, half: float) -> str:
+    """Of a loss: by how much, and whether that is known."""
+    sign = ("up" if rise > 0 else "down") if abs(rise) >= half else "not told from 0"
+    return f"{digits.percent(float(np.expm1(rise)), sign=True)} (± {digits.percent(half)}, {sign})"
