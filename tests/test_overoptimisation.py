@@ -245,7 +245,7 @@ def test_every_figure_has_its_points_and_says_what_it_finds(evidence, name):
     assert len(drawn.data)
     assert drawn.figure is not None
     assert drawn.sentences
-    # What was planted has too few samples for what is beyond, no runs of few pairs, and no loss that is a sum of powers.
+    # Planted are too few samples for what is beyond, no runs of few pairs, and no loss that is a sum of powers.
     assert drawn.decided or name in ("fig1", "fig3", "fig4"), drawn.open
 
 
