@@ -221,6 +221,8 @@ def test_what_is_beyond_the_law_is_judged_where_sixteen_samples_stand_for_each_t
     )
     found = Overoptimisation(overoptimisation_records.records(few)).beyond
     assert found.note.endswith("n = 2,048")
+    assert found.ours is not None
+    assert found.interval is not None
     assert found.interval[0] < found.ours < found.interval[1]
 
 
