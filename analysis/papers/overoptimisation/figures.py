@@ -29,6 +29,7 @@ DISTANCE = "d = √KL, √nats"
 GOLD = "Gold reward, standard deviations"
 SIZE, PAIRS = "Parameters N", "Pairs"
 NAMES = ("alpha", "beta")
+NAMED = 4  # sizes at the axis of one of three panels
 
 
 def figure_1(evidence: Overoptimisation, drawn: Drawn) -> None:
@@ -89,7 +90,7 @@ def figure_2(evidence: Overoptimisation, drawn: Drawn) -> None:
         drawn.figure, (left, middle, right) = panels(3, left=0.8)
         for k, own in enumerate((left, middle)):
             with drawn.panel(own, ("α", "β")[k]):
-                logarithmic(own, [one.N for one in found], SIZE)
+                logarithmic(own, [one.N for one in found], SIZE, most=NAMED)
                 for n in dict.fromkeys(one.pairs for one in found):
                     some = [one for one in found if one.pairs == n]
                     N, mean = _means(some, [getattr(one.law, NAMES[k]) for one in some])
@@ -105,7 +106,7 @@ def figure_2(evidence: Overoptimisation, drawn: Drawn) -> None:
             shown = [one for one in found if one.law.beta > 0 and 0 < one.law.peak < 3 * far]
             if not shown:
                 raise Undecided("by none of the laws the gold reward turns")
-            logarithmic(right, [one.N for one in found], SIZE)
+            logarithmic(right, [one.N for one in found], SIZE, most=NAMED)
             dots(right, [one.N for one in shown], [one.law.peak for one in shown],
                  [of_pairs(one.pairs) for one in shown], runs=[one.run for one in shown], ms=4)  # fmt: skip
             level(right, float(far))
