@@ -190,7 +190,7 @@ def choose(
     """
     classes = [law_by_name(law) if isinstance(law, str) else law for law in laws]
     name = target or _target(classes[0], table)
-    objective = Objective.asked(loss, delta, log, asymmetry)
+    objective = Objective.asked(loss, delta, log and all(law.logarithmic for law in classes), asymmetry)
     rule = held_out_rows(hold_out, table).astype(float)
     table = table.with_columns(_held_out=rule, _own_weight=weights_of(weights, table, name))
 

@@ -45,11 +45,13 @@ def scores(run, *, baited: bool = True) -> np.ndarray:
 
 
 def records(budget: budgets.Budget = BUDGET, *, baited: bool = True) -> dict[str, Records]:
-    """Every experiment's runs."""
+    """Every experiment's runs, where the budget has any."""
     found = {}
     for name, of in experiments.EXPERIMENTS.items():
         rows, said, configs = [], {}, {}
-        for k, run in enumerate(of(budget)):
+        if not (runs := of(budget)):
+            continue
+        for k, run in enumerate(runs):
             id = f"{name}-{k}"
             rows.append({**planned_row(run).row, "run": id, "status": "done", "loss": 0.6, "data": run.data.source})
             said[id], configs[id] = scores(run, baited=baited), run

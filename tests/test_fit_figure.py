@@ -87,6 +87,17 @@ def test_a_law_of_one_column_is_a_curve_over_its_runs():
     assert len(left.collections) >= 2  # a band beside the runs
 
 
+def test_runs_below_0_are_shown_where_the_law_may_fall_below_it():
+    d = np.geomspace(0.4, 3.0, 9)
+    table = Table.from_columns({"distance": d, "gold": d * (1.5 - 0.65 * d) + 0.01 * np.cos(9 * d)})
+    assert table["gold"].min() < 0
+    figure = fit_figure.draw(fit("best-of-n", table), table)
+    assert points(figure.axes[0]) == points(figure.axes[1]) == [9]
+    assert figure.axes[0].get_yscale() == "linear"
+    assert figure.axes[0].get_ylim()[0] < table["gold"].min()
+    assert np.abs(figure.axes[1].get_ylim()).max() < 0.05  # in the unit of the gold reward
+
+
 def test_a_law_of_three_columns_is_measured_against_predicted():
     rng = np.random.default_rng(5)
     law = Muennighoff(1.87, 520.0, 1490.0, 0.3527, 0.3527, R_D=15.4, R_N=5.3)

@@ -86,6 +86,7 @@ def test_the_first_symbol_is_good_up_to_three_times():
         ("pairs:web?items=3", "unknown policy 'web'; wanted chain"),
         ("pairs:chain?items=1", "items=1, wanted 2 to"),
         ("pairs:chain?items=-4", "items=-4, wanted a whole number"),
+        ("pairs:chain?items=٣", "items=٣, wanted a whole number"),
         ("pairs:chain?colour=2", "unknown option 'colour=2'"),
         ("pairs:chain?symbols=2&length=4", "make 16 texts"),
     ],
@@ -255,6 +256,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "trained on": (
         {"data": DataConfig(HARD, ALPHABET, "pairs:chain?labels=soft&first=3999&items=99")},
         "has pairs of data.source=pairs:chain.items=4000, on which .*&first=4000",
+    ),
+    "nothing held out": (
+        {"data": DataConfig("pairs:chain?gold=network&first=7&items=4000", ALPHABET)},
+        "no data.validation: .* 'data.validation=pairs:chain.gold=network&first=4007&items=1024'",
     ),
     "too few": (
         {"eval": EvalConfig(windows=16, transfer=(SCORED,), scores=65)},

@@ -66,7 +66,7 @@ def fit(
         loss: "huber", "squared", "absolute", or "asymmetric" (runs above the curve weigh less); "auto" is "squared"
             for few rows, otherwise "huber" with a delta from the scatter of the rows (`analysis.fit.choice`).
         delta: residual from which Huber's loss grows linearly, in log loss: 1e-3, as published, unless "auto".
-        log: residuals in the logarithm of the target.
+        log: residuals in the logarithm of the target; of a law that may fall below 0 (`Law.logarithmic`) never.
         drop_worst: leave out this many runs with the largest targets.
         weights: one positive number per row of `table`, or "replicates": from the spread of runs that differ in seed.
         hold_out: runs kept out of the fit and predicted: "params" for the largest size (or another column),
@@ -95,7 +95,7 @@ def fit(
     law = cast(type[L], law_by_name(law) if isinstance(law, str) else law)
     table = table if isinstance(table, Table) else Table.from_columns({k: np.asarray(v) for k, v in table.items()})
     fixed = dict(fixed or {})
-    objective = Objective.asked(loss, delta, log, asymmetry)
+    objective = Objective.asked(loss, delta, log and law.logarithmic, asymmetry)
     _check_arguments(law, fixed, objective, drop_worst, bootstrap, level)
     fixed |= floor.pins(law) if floor else {}
     if len(fixed) == len(law.constants()):

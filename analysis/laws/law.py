@@ -55,6 +55,7 @@ class Law:
     name: ClassVar[str]
     inputs: ClassVar[tuple[str, ...]]  # columns, in the order in which `__call__` takes them
     target: ClassVar[str] = "loss"  # the column it predicts
+    logarithmic: ClassVar[bool] = True  # residuals are in the logarithm of the target, which is above 0
     fallback: ClassVar[str] = ""  # the column taken in its place, with a note, where a table lacks the target
     source: ClassVar[str] = "user's own"
     linear: ClassVar[tuple[str, ...]] = ()  # constants in which the law, or its logarithm, is linear given the others

@@ -21,6 +21,7 @@ class BestOfN(Law):
     name = "best-of-n"
     inputs = ("distance",)
     target = "gold"
+    logarithmic = False  # the best by a proxy may be worse than the mean of the policy
     source = "Gao, Schulman and Hilton (2022), arXiv 2210.10760, section 3.1"
     about = (FINISHED,)
     linear = ("alpha", "beta")
@@ -49,6 +50,7 @@ class Reinforced(Law):
     name = "reinforced"
     inputs = ("distance",)
     target = "gold"
+    logarithmic = False  # the best by a proxy may be worse than the mean of the policy
     source = "Gao, Schulman and Hilton (2022), arXiv 2210.10760, section 3.1"
     about = (FINISHED,)
     linear = ("alpha", "beta")

@@ -70,19 +70,21 @@ def draw(fit: Fit, table: Table) -> canvas.Drawing:
             _diagonal(left, fit, runs)
         x = runs.columns[-1] if len(runs.columns) < 3 else runs.predicted
         _points(left, x, runs.measured, runs, colours)
-        off = 100 * (runs.measured / runs.predicted - 1)
+        off = _off(fit, runs.measured, runs.predicted)
         low, high = _span(off[~runs.left_out])
         _points(right, x, np.clip(off, low, high), runs, colours)
-        canvas.percent_axis(right, max(-low, high))
+        if fit.law.logarithmic:
+            canvas.percent_axis(right, max(-low, high))
         right.set_ylim(low, high)
         x_label = label(fit.law.inputs[-1]) if len(runs.columns) < 3 else f"predicted {label(fit.target)}"
         for axes in (left, right):
             axes.set_xscale("log")
             _axis(axes.xaxis, x)
             axes.set_xlabel(x_label)
-        left.set_yscale("log")
-        _axis(left.yaxis, np.geomspace(*_ends(runs.measured), 9))
-        left.set_ylim(*_ends(runs.measured, 0.06))
+        if fit.law.logarithmic:
+            left.set_yscale("log")
+            _axis(left.yaxis, np.geomspace(*_ends(runs.measured), 9))
+            left.set_ylim(*_ends(runs.measured, 0.06))
         left.set_ylabel(f"{'measured ' if len(runs.columns) > 2 else ''}{label(fit.target)}")
         band = f"{100 * fit.level:.4g}% band of the law" if fit.sound else f"no band: {fit.status}"
         left.set_title(
@@ -107,7 +109,8 @@ def draw(fit: Fit, table: Table) -> canvas.Drawing:
 
 def _runs(fit: Fit, table: Table) -> _Runs:
     numbers = [np.asarray(table[name], float) for name in (*fit.law.inputs, fit.target)]
-    whole = np.logical_and.reduce([np.isfinite(column) & (column > 0) for column in numbers])
+    whole = np.logical_and.reduce([np.isfinite(column) & (column > 0) for column in numbers[:-1]])
+    whole &= np.isfinite(numbers[-1]) & (not fit.law.logarithmic or numbers[-1] > 0)
     labels = np.array([table.label(i) for i in range(len(table))])[whole]
     columns, measured = tuple(column[whole] for column in numbers[:-1]), numbers[-1][whole]
     held_rows = set(fit.held_out.rows) if fit.held_out else set()
@@ -143,11 +146,16 @@ def _diagonal(axes: Axes, fit: Fit, runs: _Runs) -> None:
     axes.plot(ends, ends, color=canvas.INK, lw=0.9, zorder=3)
 
 
+def _off(fit: Fit, measured: Array, predicted: Array) -> Array:
+    """How far above the law, in per cent; of a law that may fall below 0 in the unit of its target."""
+    return 100 * (measured / predicted - 1) if fit.law.logarithmic else measured - predicted
+
+
 def _one_run(axes: Axes, fit: Fit, x: Array, limits: tuple[float, float]) -> None:
-    """Bars of the interval of one run about the law, in per cent, at the rows held out x (n,)."""
+    """Bars of the interval of one run about the law, as `_off` counts, at the rows held out x (n,)."""
     held = fit.held_out
     assert held is not None
-    low, high = (np.clip(100 * (np.array(e) / np.array(held.predicted) - 1), *limits) for e in (held.low, held.high))
+    low, high = (np.clip(_off(fit, np.array(e), np.array(held.predicted)), *limits) for e in (held.low, held.high))
     axes.vlines(x, low, high, color=HELD, lw=6, alpha=0.1, zorder=2)
     axes.set_title(f"Measured above the law; bars: {100 * fit.level:.4g}% of one run")
 

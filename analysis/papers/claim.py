@@ -99,7 +99,7 @@ class Claim:
         note: what a reader must know.
         why: there is no estimate to rely on; empty where there is one.
         measurable: False where runs like these could not tell, for the reason in `why`.
-        above, below: the likely reason where ours is larger, or smaller, than the paper's.
+        above, below: the likely reason where ours is larger, or smaller, than the paper's; empty where none is known.
     """
 
     name: str
@@ -210,7 +210,8 @@ class Claim:
         if self.verdict is Verdict.HOLDS:
             return f"{self.label} is {self.written}, and the paper's {theirs} lies in that interval."
         side, reason = ("above", self.above) if (self.ours or 0.0) > self.paper else ("below", self.below)
-        return f"{self.label} is {self.written}, {side} the paper's {theirs}; likely because {reason}."
+        why = f"; likely because {reason}" if reason else ""
+        return f"{self.label} is {self.written}, {side} the paper's {theirs}{why}."
 
     def widened(self, half: float) -> "Claim":
         """With an interval of at least this half-width about our value."""

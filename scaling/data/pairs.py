@@ -40,6 +40,7 @@ LETTERS = (
 )
 EXAMPLE = "pairs:chain?gold=tail&items=100000"
 LABELS = ("hard", "soft")
+HELD_OUT = 1024  # pairs that are proposed to be held out
 LONGEST = 18  # digits of a value
 DISTINCT = 2**40  # texts that there must be at least, so that hardly any is drawn twice: copies are left out
 MEASURED = 2**16  # texts from which the mean and the variance of a gold reward are known
@@ -246,7 +247,7 @@ def parse(source: str) -> Pairs:
     for name, text in options(source, query, {name: f"{default}" for name, default in known.items()}).items():
         if isinstance(known[name], str):
             values[name] = text
-        elif text.isdecimal() and len(text) <= LONGEST:
+        elif text.isascii() and text.isdecimal() and len(text) <= LONGEST:
             values[name] = int(text)
         else:
             raise InputError(f"{source}: {name}={text[:LONGEST]}, wanted a whole number; such as {EXAMPLE}")
@@ -266,6 +267,11 @@ def check(run: RunConfig) -> None:
         return
     sources = {"data.source": run.data.source, "data.validation": run.data.validation}
     sources |= {f"eval.transfer={name}": name for name in run.eval.transfer}
+    if not run.data.validation and run.data.source.startswith(PAIRS):
+        raise InputError(
+            f"no data.validation: of pairs no share is held out unasked; name others than those of data.source="
+            f"{run.data.source}, such as --set 'data.validation={_after(parse(run.data.source))}'"
+        )
     for label, source in sources.items():
         if not source.startswith(PAIRS):
             raise InputError(
@@ -288,6 +294,14 @@ def check(run: RunConfig) -> None:
     for source in run.eval.scored:
         if (has := parse(source).items) < run.eval.scores:
             raise InputError(f"eval.scores={run.eval.scores}: {source} has {has} pairs; ask for as many at most")
+
+
+def _after(pairs: Pairs) -> str:
+    """A source of the pairs that follow."""
+    values = {field.name: getattr(pairs, field.name) for field in dataclasses.fields(pairs)}
+    kept = [f"{name}={value}" for name, value in values.items() if value != getattr(Pairs, name)]
+    kept = [text for text in kept if not text.startswith(("first=", "items="))]
+    return f"{PAIRS}chain?" + "&".join([*kept, f"first={pairs.first + pairs.items}", f"items={HELD_OUT}"])
 
 
 def _overlap(one: Pairs, other: Pairs) -> bool:

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ Array = NDArray[np.float64]
 GAO = "Gao et al."
 DRAWS = 200
 SPARE = 4  # samples for each text of the best of n that a law is fitted to, at least: the last few are chance
+SURE = 16  # the same, for a claim of one n alone: of fewer the draws do not show the tail that no sample reached
 KNOWN = 1000  # n up to which the law is fitted that is held against larger n, as in the paper: 6 nats
 FEW = 2000  # comparisons below which proxies are near chance
 LAW = 0.05  # standard deviations that a law is off in any case
@@ -35,7 +36,7 @@ TASK = (
     "sums of random weights are learnt from few pairs by a model that reads sixteen symbols, unlike preferences of text"
 )
 FRESH = "our small proxies are far from having learnt their pairs by heart, and four epochs are four times the updates"
-TAIL = (
+TAIL = (  # beta is then larger, and the gold reward beyond what was fitted lower
     "the tail of this gold reward is rare and steep: a larger proxy knows better what is good, and pairs show it "
     "little of where that turns"
 )
@@ -47,11 +48,13 @@ class Proxy:
 
     Attributes:
         run: its id.
+        samples: the source of the pairs that it scored.
         N: parameters; pairs: that it processed; unique: of them.
         score, gold: of each sample, both texts of a pair side by side, the better one first. (samples,)
     """
 
     run: str
+    samples: str
     N: float
     pairs: int
     unique: int
@@ -62,7 +65,11 @@ class Proxy:
     @property
     def accuracy(self) -> float:
         """The share of pairs in which it prefers the better text."""
-        first, second = self.score[0::2], self.score[1::2]
+        return self.accuracy_on(slice(None))
+
+    def accuracy_on(self, some: NDArray[np.bool_] | slice) -> float:
+        """The same, of some of the pairs."""
+        first, second = self.score[0::2][some], self.score[1::2][some]
         return float((first > second).mean() + 0.5 * (first == second).mean())
 
     @property
@@ -151,9 +158,10 @@ class Overoptimisation(Evidence):
             if id not in records.scores:
                 continue
             wanted = records.configs[id].eval
-            gold = _gold(wanted.scored[0], wanted.scores)
+            (source,) = wanted.scored
+            gold = _gold(source, wanted.scores)
             score = records.scores[id][0].astype(np.float64)
-            found.append(Proxy(str(id), float(N), round(D / n_ctx), round(U / n_ctx), int(seed), score, gold))
+            found.append(Proxy(str(id), source, float(N), round(D / n_ctx), round(U / n_ctx), int(seed), score, gold))
         if not found:
             raise Undecided(f"no run of the experiment {experiment} scored any text")
         found.sort(key=lambda one: (one.N, one.pairs, one.seed))
@@ -177,11 +185,11 @@ class Overoptimisation(Evidence):
 
     @functools.cached_property
     def draws(self) -> list[tuple[Array, dict[str, Array]]]:
-        """Of each draw: how often each sample is drawn, and (alpha, beta, gold and law of KNOWN at the largest n) of
-        each proxy. All proxies score the same samples, so a draw is the same for all."""
+        """Of each draw: how often each sample is drawn, and (alpha, beta, and gold less the law of KNOWN, as in
+        `beyond`) of each proxy. All proxies score the same samples, so a draw is the same for all."""
         found, rng = self.proxies(), np.random.default_rng(0)
         n = len(found[0].gold)
-        vectors = np.concatenate([_of_law(n), _weights(n)[[_last(n)]], _beyond(n)[None]])
+        vectors = np.concatenate([_of_law(n), _beyond(n)[None]])
         drawn = []
         for _ in range(DRAWS):
             counts = 2 * [rng.multinomial(n // 2, np.full(n // 2, 2 / n))]
@@ -196,30 +204,31 @@ class Overoptimisation(Evidence):
     def slope(self, k: int, by: Literal["size", "pairs"] = "size") -> Slope:
         """How alpha (k 0) or beta (1) changes per ln N with the most pairs, or per ln pairs of the largest proxies.
 
-        Its interval holds other samples of the policy, and other seeds.
+        Its interval is of other samples of the policy, the same for all proxies, and of other seeds (`with_seeds`).
+
+        Raises:
+            Undecided: fewer than three sizes, or numbers of pairs, or no two seeds of any.
         """
         found = self.most() if by == "size" else self.largest()
         x = np.array([one.N if by == "size" else one.pairs for one in found])
         at = np.unique(x)
         if len(at) < 3:
             raise Undecided(f"fewer than three {'sizes' if by == 'size' else 'numbers of pairs'} were trained")
-        rng = np.random.default_rng(1)
-        own = [np.flatnonzero(x == value) for value in at]
-
-        def of(values: Array, pick: Callable[[int], Any]) -> float:
-            means = [values[rows[pick(len(rows))]].mean() for rows in own]
-            return float(np.polyfit(np.log(at), means, 1)[0])
-
-        value = of(np.array([dataclasses.astuple(one.law)[k] for one in found]), lambda n: slice(n))
-        each = (np.array([values[one.run][k] for one in found]) for _, values in self.draws)
-        return Slope(value, ends([of(values, lambda n: rng.integers(0, n, n)) for values in each]))
+        groups = [np.flatnonzero(x == value) for value in at]
+        if min(len(rows) for rows in groups) < 2:
+            raise Undecided("some were trained with one seed: how far seeds scatter is not known")
+        constants = np.array([dataclasses.astuple(one.law)[k] for one in found])
+        each = np.array([[values[one.run][k] for one in found] for _, values in self.draws])
+        slopes = [slope_of(at, [values[rows].mean() for rows in groups]) for values in each]
+        return with_seeds(at, [constants[rows] for rows in groups], float(np.var(slopes, ddof=1)))
 
     # --- claims
 
     def sign(self, k: int, paper: float) -> Claim:
         """Whether alpha rises, or beta falls, with the size: +1 or -1."""
         name = ("alpha", "beta")[k]
-        claim = Claim(f"sign of {name}'s slope in ln N", GAO, paper, enough=0.5, above=TAIL, below=TAIL)
+        claim = Claim(f"sign of {name}'s slope in ln N", GAO, paper, enough=0.5,
+                      above=TAIL if name == "beta" else "", below="")  # fmt: skip
         try:
             found = self.slope(k)
         except MISSING as error:
@@ -230,25 +239,27 @@ class Overoptimisation(Evidence):
 
     @functools.cached_property
     def beyond(self) -> Claim:
-        """How much more the best of the largest n is worth than the law of n up to KNOWN says, over the proxies."""
-        claim = Claim(f"gold at the largest n less the law of n <= {KNOWN}", GAO, 0.0, enough=BEYOND, above=TAIL,
-                      below=TAIL, unit="standard deviations",
-                      note="mean over the proxies with the most pairs")  # fmt: skip
+        """How much more the best of n is worth than the law of n up to KNOWN says, over the proxies: of the largest n
+        for which there are SURE samples each."""
+        claim = Claim(f"gold at the largest n less the law of n <= {KNOWN}", GAO, 0.0, enough=BEYOND, above="",
+                      below=TAIL, unit="standard deviations")  # fmt: skip
         try:
             found = self.most()
             n = len(found[0].gold)
-            if grid(n)[_last(n)] < 4 * KNOWN:
-                raise Undecided(f"{n:,} samples tell of no n much larger than {KNOWN}")
-            value = float(np.mean([one.best_gold[_last(n)] - one.early(distance(n)[_last(n)]) for one in found]))
-            ends = self.interval(lambda values: float(np.mean([values[one.run][3] for one in found])))
+            at = _last(n, SURE)
+            if grid(n)[at] < 2 * KNOWN:
+                raise Undecided(f"{n:,} samples tell of no n of {2 * KNOWN:,} or more well enough")
+            note = f"mean over the proxies with the most pairs, n = {grid(n)[at]:,}"
+            value = float(np.mean([one.best_gold[at] - one.early(distance(n)[at]) for one in found]))
+            ends = self.interval(lambda values: float(np.mean([values[one.run][2] for one in found])))
         except MISSING as error:
             return claim.without(error)
-        return dataclasses.replace(claim, ours=value, interval=ends)
+        return dataclasses.replace(claim, ours=value, interval=ends, note=note)
 
     @functools.cached_property
     def few(self) -> Claim:
         """The accuracy of proxies of at most FEW pairs: the mean over sizes and seeds."""
-        claim = Claim(f"accuracy with at most {FEW:,} pairs", GAO, 0.5, enough=NEAR, above=TASK, below=TASK,
+        claim = Claim(f"accuracy with at most {FEW:,} pairs", GAO, 0.5, enough=NEAR, above=TASK, below="",
                       note="mean over the sizes")  # fmt: skip
         try:
             found = [one.accuracy for one in self.proxies() if one.pairs <= FEW]
@@ -261,7 +272,7 @@ class Overoptimisation(Evidence):
     @functools.cached_property
     def epochs(self) -> Claim:
         """The accuracy after four epochs less that after one of the same number of pairs, of sizes that have both."""
-        claim = Claim("accuracy of four epochs less that of one", GAO, 0.0, enough=SAME, above=FRESH, below=FRESH,
+        claim = Claim("accuracy of four epochs less that of one", GAO, 0.0, enough=SAME, above=FRESH, below="",
                       note="the same number of pairs, each once or four times")  # fmt: skip
         try:
             gaps = list(self.by_epochs().values())
@@ -272,13 +283,15 @@ class Overoptimisation(Evidence):
         return about(claim, gaps)
 
     def by_epochs(self) -> dict[tuple[float, int], float]:
-        """By size and unique pairs, how much more accurate four epochs make a proxy than one of those pairs does."""
+        """By size and unique pairs, how much more accurate four epochs make a proxy than one of those pairs does, on
+        the pairs that both scored."""
         once = self.proxies()
         found = {}
         for one in self.proxies("repeated"):
-            beside = [other.accuracy for other in once if other.N == one.N and other.pairs == one.unique]
-            if beside:
-                found[one.N, one.unique] = one.accuracy - float(np.mean(beside))
+            beside = [other for other in once if other.N == one.N and other.pairs == one.unique]
+            gaps = [one.accuracy_on(_shared(one, other)) - other.accuracy_on(_shared(other, one)) for other in beside]
+            if gaps:
+                found[one.N, one.unique] = float(np.mean(gaps))
         return found
 
     @functools.cached_property
@@ -359,6 +372,32 @@ def about(claim: Claim, values: Sequence[float]) -> Claim:
     return dataclasses.replace(claim, ours=mean, interval=(mean - half, mean + half))
 
 
+def slope_of(x: Array, y: Sequence[float]) -> float:
+    """Of y over ln x, by least squares."""
+    return float(np.polyfit(np.log(x), y, 1)[0])
+
+
+def with_seeds(x: Array, values: Sequence[Array], variance: float = 0.0) -> Slope:
+    """The slope over ln x of means over seeds, whose scatter may differ from one x to another.
+
+    Welch (1947): a sum of variances of few degrees of freedom each, and of one that is known, has about so many as its
+    own scatter says.
+
+    Args:
+        values: of the seeds at each x, two or more each.
+        variance: of the slope, of what all seeds share.
+    """
+    weight = np.log(x) - np.log(x).mean()
+    weight /= (weight**2).sum()
+    parts = weight**2 * np.array([np.var(some, ddof=1) / len(some) for some in values])
+    total = float(parts.sum()) + variance
+    spread = float((parts**2 / np.array([len(some) - 1 for some in values])).sum())
+    degrees = total**2 / spread if spread else math.inf
+    value = slope_of(x, [float(np.mean(some)) for some in values])
+    half = float(t_quantile(LEVEL, degrees)) * math.sqrt(total)
+    return Slope(value, (value - half, value + half))
+
+
 def ends(values: Sequence[float]) -> Interval:
     low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
@@ -380,9 +419,9 @@ def _weights(samples: int) -> Array:
     return weights(samples, grid(samples))
 
 
-def _last(samples: int) -> int:
-    """The place of the largest n that a law is fitted to."""
-    return int(np.flatnonzero(grid(samples) <= samples // SPARE)[-1])
+def _last(samples: int, spare: int = SPARE) -> int:
+    """The place of the largest n of which there are so many samples each; without `spare`, that a law is fitted to."""
+    return int(np.flatnonzero(grid(samples) <= samples // spare)[-1])
 
 
 @functools.lru_cache(maxsize=8)
@@ -399,9 +438,23 @@ def _of_law(samples: int, most: int | None = None) -> Array:
 
 
 def _beyond(samples: int) -> Array:
-    """What the best of the largest n is worth less the law of n up to KNOWN, as such a vector."""
-    d = distance(samples)[_last(samples)]
-    return _weights(samples)[_last(samples)] - np.array([d, -d * d]) @ _of_law(samples, KNOWN)
+    """What the best of the largest n of which many samples tell is worth less the law of n up to KNOWN, as such a
+    vector."""
+    at = _last(samples, SURE)
+    d = distance(samples)[at]
+    return _weights(samples)[at] - np.array([d, -d * d]) @ _of_law(samples, KNOWN)
+
+
+def _shared(one: Proxy, other: Proxy) -> NDArray[np.bool_]:
+    """Of the pairs that one scored, which the other scored as well."""
+    return _among(one.samples, len(one.gold) // 2, other.samples, len(other.gold) // 2)
+
+
+@functools.lru_cache(maxsize=8)
+def _among(source: str, n: int, other: str, n_other: int) -> NDArray[np.bool_]:
+    """Of the first n pairs of a source, which are among the first of another."""
+    there = {pair.tobytes() for pair in pairs.scored(other, n_other)}
+    return np.array([pair.tobytes() in there for pair in pairs.scored(source, n)])
 
 
 @functools.lru_cache(maxsize=8)

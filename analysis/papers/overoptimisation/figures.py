@@ -29,6 +29,7 @@ DISTANCE = "d = √KL, √nats"
 GOLD = "Gold reward, standard deviations"
 SIZE, PAIRS = "Parameters N", "Pairs"
 NAMES = ("alpha", "beta")
+NAMED = 4  # sizes at the axis of one of three panels
 
 
 def figure_1(evidence: Overoptimisation, drawn: Drawn) -> None:
@@ -66,10 +67,7 @@ def figure_1(evidence: Overoptimisation, drawn: Drawn) -> None:
     for some in (smallest, largest) if largest[0].N > smallest[0].N else (smallest,):
         drawn.say(_course(some))
         off = float(np.mean([one.misfit for one in some]))
-        drawn.say(
-            f"Its law is {digits.plain(off, 2)} standard deviations off (rms): "
-            f"{'a parabola is no form of so steep a fall' if off > MISFIT else 'the form holds here'}."
-        )
+        drawn.say(f"Its law is {digits.plain(off, 2)} standard deviations off (rms): {_form(some, off)}.")
 
 
 def figure_2(evidence: Overoptimisation, drawn: Drawn) -> None:
@@ -92,7 +90,7 @@ def figure_2(evidence: Overoptimisation, drawn: Drawn) -> None:
         drawn.figure, (left, middle, right) = panels(3, left=0.8)
         for k, own in enumerate((left, middle)):
             with drawn.panel(own, ("α", "β")[k]):
-                logarithmic(own, [one.N for one in found], SIZE)
+                logarithmic(own, [one.N for one in found], SIZE, most=NAMED)
                 for n in dict.fromkeys(one.pairs for one in found):
                     some = [one for one in found if one.pairs == n]
                     N, mean = _means(some, [getattr(one.law, NAMES[k]) for one in some])
@@ -108,7 +106,7 @@ def figure_2(evidence: Overoptimisation, drawn: Drawn) -> None:
             shown = [one for one in found if one.law.beta > 0 and 0 < one.law.peak < 3 * far]
             if not shown:
                 raise Undecided("by none of the laws the gold reward turns")
-            logarithmic(right, [one.N for one in found], SIZE)
+            logarithmic(right, [one.N for one in found], SIZE, most=NAMED)
             dots(right, [one.N for one in shown], [one.law.peak for one in shown],
                  [of_pairs(one.pairs) for one in shown], runs=[one.run for one in shown], ms=4)  # fmt: skip
             level(right, float(far))
@@ -180,8 +178,8 @@ def figure_3(evidence: Overoptimisation, drawn: Drawn) -> None:
         )
     for (N, unique), gap in (evidence.by_epochs() if repeated else {}).items():
         drawn.say(
-            f"Four epochs of {digits.short(unique)} pairs make the proxy of N = {digits.short(N)} "
-            f"{digits.percent(gap, sign=True)} more accurate than one."
+            f"Four epochs of {digits.short(unique)} pairs in place of one change the accuracy of the proxy of N = "
+            f"{digits.short(N)} by {digits.minus(f'{100 * gap:+.1f}')} points."
         )
 
 
@@ -334,7 +332,7 @@ def _of_n(axes: Axes, samples: int) -> None:
 def _course(some: Sequence[Proxy]) -> str:
     """How the gold reward goes, of seeds of one setting."""
     first, n = some[0], grid(len(some[0].gold))
-    mean = np.mean([one.best_gold for one in some], axis=0)[n <= len(first.gold) // SPARE]
+    mean = _mean_gold(some)
     top = int(mean.argmax())
     way = (
         f"rises to the largest n, {digits.short(n[top])}, and is {digits.plain(float(mean[top]), 2)} there"
@@ -343,6 +341,21 @@ def _course(some: Sequence[Proxy]) -> str:
         f"{digits.plain(float(mean[-1]), 2)} at n = {digits.short(n[len(mean) - 1])}"
     )
     return f"By the proxy of N = {digits.short(first.N)} with {digits.short(first.pairs)} pairs the gold reward {way}."
+
+
+def _form(some: Sequence[Proxy], off: float) -> str:
+    """What a law that is so far off says of the form."""
+    if off <= MISFIT:
+        return "the form holds here"
+    mean = _mean_gold(some)
+    turns = mean.argmax() < len(mean) - 1
+    return f"a parabola is no form of {'so steep a fall' if turns else 'this rise'}"
+
+
+def _mean_gold(some: Sequence[Proxy]) -> np.ndarray:
+    """What the best of each n is worth of which many samples tell, the mean over seeds."""
+    samples = len(some[0].gold)
+    return np.mean([one.best_gold for one in some], axis=0)[grid(samples) <= samples // SPARE]
 
 
 def _means(some: Sequence[Proxy], values: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
