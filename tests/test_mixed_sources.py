@@ -360,3 +360,18 @@ def test_a_filter_keeps_the_share_asked_for_of_what_is_most_like_the_text_it_is_
     made = make(f"filter({web}, keep=0.2, by=text:{tmp_path}/like.jsonl)", tmp_path / "cache", 5000, 200)
     plain = make(web, tmp_path / "cache", 5000, 200)
     assert set(texts_of(made.tokenizer, made.validation)) == set(texts_of(plain.tokenizer, plain.validation))
+
+
+def test_a_filter_by_a_short_text_keeps_no_gibberish(tmp_path):
+    """Random letters are rarer in a text than what it says; by a short text that must be no reason to keep them."""
+    rng, zipf = random.Random(0), [1 / n for n in range(1, 4001)]
+    vocabulary = ["".join(rng.choice("abcdefghij") for _ in range(rng.randint(2, 9))) for _ in zipf]
+    texts = [" ".join(rng.choices(vocabulary, zipf, k=rng.randint(50, 350))) for _ in range(1030)]
+    clean = set(texts)
+    for name, some in (("pool", texts[30:]), ("by", texts[:30])):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in some))
+    pool = f"corrupt(text:{tmp_path}/pool.jsonl, share=0.5)"
+    every = documents(f"filter({pool}, keep=0.1, by=text:{tmp_path}/by.jsonl)")
+    kept = [text for text in every if not on_held_out_side(Document("", text, ""))]
+    assert len(kept) > 50
+    assert np.mean([text not in clean for text in kept]) < 0.05

@@ -1,8 +1,11 @@
 """filter(SOURCE, keep=0.1, by=SOURCE): the share of a text that is most like another.
 
 A document's score is the mean over its pairs of neighbouring words of the logarithm of how much likelier the pair is in
-the text `by` than in the source itself, both counted (Moore and Lewis 2010, on a bag of pairs). Of the text that is
-trained on, the documents with the highest scores are kept until they hold the share asked for; held-out text stays.
+the text `by` than in the source itself, both counted (Moore and Lewis 2010, on a bag of pairs). What is counted in `by`
+is mixed with PRIOR pairs of the source (a Dirichlet prior: MacKay and Peto 1995), so that every pair that `by` does
+not have counts against a document, by the same amount, however rare it is in the source and however short `by` is. Of
+the text that is trained on, the documents with the highest scores are kept until they hold the share asked for;
+held-out text stays.
 """
 
 import dataclasses
@@ -17,7 +20,8 @@ from scaling.data.transformations import Changed, in_pieces
 from scaling.errors import InputError
 
 BINS = 2**18  # of the hash of a pair
-SCORES = "1"  # raised when they change
+PRIOR = 1e4  # pairs
+SCORES = "2"  # raised when they change
 FACTOR, FACTOR_2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD1342543DE82EF95)
 USAGE = "filter(SOURCE, keep=0.1, by=SOURCE)"
 
@@ -60,8 +64,7 @@ class Filtered(Changed):
         there = _counts(_trained_on(self.of))
         if not there.any():
             raise InputError(f"{self.source}: {self.of.source} holds no text to train on")
-        ratios = np.log((wanted + 1) / (wanted + 1).sum()) - np.log((there + 1) / (there + 1).sum())
-        scored = Filter(ratios.astype(np.float32), -np.inf)
+        scored = Filter(log_ratios(wanted, there).astype(np.float32), -np.inf)
         found = [(scored.score(document.text), len(document.text.encode())) for document in _trained_on(self.of)]
         scores, sizes = np.array([score for score, _ in found]), np.array([size for _, size in found])
         best = np.argsort(-scores, kind="stable")
@@ -107,6 +110,16 @@ def filtered(source: str, of: Corpus, by: Corpus, keep: str) -> Filtered:
     if not 0 < share <= 1:
         raise InputError(f"{source}: keep={keep}, wanted a share in (0, 1]; such as {USAGE}")
     return Filtered(source, of, by, share)
+
+
+def log_ratios(wanted: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """How much likelier each bin is in the text `by` than in the source, nats, f64 (BINS,).
+
+    Args:
+        wanted, there: how often each bin is met in `by` and in the source, f64 (BINS,).
+    """
+    q = np.maximum(there, 1) / np.maximum(there, 1).sum()
+    return np.log((wanted + PRIOR * q) / (wanted.sum() + PRIOR)) - np.log(q)
 
 
 def pairs(text: str) -> np.ndarray:
