@@ -323,6 +323,20 @@ def test_near_copies_are_planted_at_the_rate_asked_for_and_dedup_finds_them(tmp_
     assert 0.9 * (len(planted) - len(rows)) <= dropped <= len(planted) - len(rows)
 
 
+def test_what_each_rule_did_is_counted_and_shown(three, tmp_path):
+    plain = source(three[0], "b")
+    n = sum(not on_held_out_side(Document("", text, "")) for text in three[1]["b"])
+    copied, corrupted = f"duplicate({plain}, share=0.3, times=4)", f"corrupt({plain}, share=0.4, seed=3)"
+    typed = f"filter({corrupted}, keep=0.25, by={plain})"
+    shown = {rule: describe(make(rule, tmp_path, 3_000, 200, workers=2)) for rule in (copied, typed)}
+    met = sum(old != new for old, new in zip(documents(plain), documents(corrupted), strict=True))
+    kept = sum(not on_held_out_side(Document("", text, "")) for text in documents(typed))
+    assert f"  corrupted by {corrupted}: {met} of {n} documents" in shown[typed]
+    assert f"  kept by {typed}: {kept} of {n} documents that are not held out, with scores of at least" in shown[typed]
+    met = (len(documents(copied)) - len(documents(plain))) // 3
+    assert f"  repeated with changes by {copied}: {met} of {n} documents" in shown[copied]
+
+
 def test_a_changed_document_is_found_again_by_its_place(three):
     folder, _ = three
     for part in open_corpus(f"duplicate({source(folder, 'b')}, share=0.5, times=3)").parts():

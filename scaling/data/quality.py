@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator
 
 import numpy as np
 
-from scaling.data.documents import PIECE, Corpus, Document, File, Part
+from scaling.data.documents import PIECE, ChangedFile, Corpus, Document, Part
 from scaling.data.index import on_held_out_side
 from scaling.data.transformations import Changed, in_pieces
 from scaling.errors import InputError
@@ -38,7 +38,7 @@ class Filter:
         return float(self.ratios[found].mean(dtype=np.float64)) if len(found) else -np.inf
 
     def keeps(self, document: Document) -> bool:
-        return not document.text or on_held_out_side(document) or self.score(document.text) >= self.least
+        return self.score(document.text) >= self.least
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Filtered(Changed):
 
     def parts(self) -> list[Part]:
         model = Lazy(self)
-        return [[FilteredFile(file, model, self.cut) for file in part] for part in self.of.parts()]
+        return [[FilteredFile(self.source, file, self.cut, model) for file in part] for part in self.of.parts()]
 
     @functools.cached_property
     def filter(self) -> Filter:
@@ -84,16 +84,26 @@ class Lazy:
 
 
 @dataclasses.dataclass(frozen=True)
-class FilteredFile(File):
-    """A file without the documents, and pieces of documents, that are not kept; they are numbered before."""
+class FilteredFile(ChangedFile):
+    """A file without the documents that are not kept; they are numbered before."""
 
-    of: File
     by: Lazy
-    cut: int
+
+    @property
+    def least(self) -> float | None:
+        least = self.by.of.filter.least
+        return least if np.isfinite(least) else None
 
     def documents(self, keep: Collection[int] | None) -> Iterator[tuple[int, Document]]:
+        self.tally.clear()
         for n, document in enumerate(in_pieces(self.of, self.cut)):
-            if n in keep if keep is not None else self.by.of.filter.keeps(document):  # those were chosen before
+            kept = True
+            if keep is not None:  # chosen before
+                kept = n in keep
+            elif document.text and not on_held_out_side(document):
+                kept = self.by.of.filter.keeps(document)
+                self.count(met=kept)
+            if kept:
                 yield n, document
 
 
