@@ -151,6 +151,8 @@ def test_a_mixture_with_held_out_text_of_its_own_is_evaluated_on_that(three, tmp
         ("mix:0.5*python+0.5*first(python)", "wants a number of tokens"),
         ("corrupt(python, share=2)", "share=2, wanted share from 0 to 1"),
         ("duplicate(python, share=0.1, times=2.5)", "times=2.5"),
+        ("corrupt(text:a.jsonl, share=0.5", "a bracket is not closed (1 opened, 0 closed)"),
+        ("mix:0.5*python+0.5*dedup(corrupt(text:a.jsonl, share=0.5)", "a bracket is not closed (1 opened, 0 closed)"),
         ("shuffle(python)", "unknown rule 'shuffle'"),
         ("dedup(python, by=x)", "unknown option 'by'"),
         ("corrupt(python, share=0.1, share=0.2)", "given twice"),
