@@ -151,6 +151,8 @@ def test_a_mixture_with_held_out_text_of_its_own_is_evaluated_on_that(three, tmp
         ("mix:0.5*python+0.5*first(python)", "wants a number of tokens"),
         ("corrupt(python, share=2)", "share=2, wanted share from 0 to 1"),
         ("duplicate(python, share=0.1, times=2.5)", "times=2.5"),
+        ("corrupt(text:a.jsonl, share=0.5", "a bracket is not closed (1 opened, 0 closed)"),
+        ("mix:0.5*python+0.5*dedup(corrupt(text:a.jsonl, share=0.5)", "a bracket is not closed (1 opened, 0 closed)"),
         ("shuffle(python)", "unknown rule 'shuffle'"),
         ("dedup(python, by=x)", "unknown option 'by'"),
         ("corrupt(python, share=0.1, share=0.2)", "given twice"),
@@ -323,6 +325,20 @@ def test_near_copies_are_planted_at_the_rate_asked_for_and_dedup_finds_them(tmp_
     assert 0.9 * (len(planted) - len(rows)) <= dropped <= len(planted) - len(rows)
 
 
+def test_what_each_rule_did_is_counted_and_shown(three, tmp_path):
+    plain = source(three[0], "b")
+    n = sum(not on_held_out_side(Document("", text, "")) for text in three[1]["b"])
+    copied, corrupted = f"duplicate({plain}, share=0.3, times=4)", f"corrupt({plain}, share=0.4, seed=3)"
+    typed = f"filter({corrupted}, keep=0.25, by={plain})"
+    shown = {rule: describe(make(rule, tmp_path, 3_000, 200, workers=2)) for rule in (copied, typed)}
+    met = sum(old != new for old, new in zip(documents(plain), documents(corrupted), strict=True))
+    kept = sum(not on_held_out_side(Document("", text, "")) for text in documents(typed))
+    assert f"  corrupted by {corrupted}: {met} of {n} documents" in shown[typed]
+    assert f"  kept by {typed}: {kept} of {n} documents that are not held out, with scores of at least" in shown[typed]
+    met = (len(documents(copied)) - len(documents(plain))) // 3
+    assert f"  repeated with changes by {copied}: {met} of {n} documents" in shown[copied]
+
+
 def test_a_changed_document_is_found_again_by_its_place(three):
     folder, _ = three
     for part in open_corpus(f"duplicate({source(folder, 'b')}, share=0.5, times=3)").parts():
@@ -360,3 +376,18 @@ def test_a_filter_keeps_the_share_asked_for_of_what_is_most_like_the_text_it_is_
     made = make(f"filter({web}, keep=0.2, by=text:{tmp_path}/like.jsonl)", tmp_path / "cache", 5000, 200)
     plain = make(web, tmp_path / "cache", 5000, 200)
     assert set(texts_of(made.tokenizer, made.validation)) == set(texts_of(plain.tokenizer, plain.validation))
+
+
+def test_a_filter_by_a_short_text_keeps_no_gibberish(tmp_path):
+    """Random letters are rarer in a text than what it says; by a short text that must be no reason to keep them."""
+    rng, zipf = random.Random(0), [1 / n for n in range(1, 4001)]
+    vocabulary = ["".join(rng.choice("abcdefghij") for _ in range(rng.randint(2, 9))) for _ in zipf]
+    texts = [" ".join(rng.choices(vocabulary, zipf, k=rng.randint(50, 350))) for _ in range(1030)]
+    clean = set(texts)
+    for name, some in (("pool", texts[30:]), ("by", texts[:30])):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in some))
+    pool = f"corrupt(text:{tmp_path}/pool.jsonl, share=0.5)"
+    every = documents(f"filter({pool}, keep=0.1, by=text:{tmp_path}/by.jsonl)")
+    kept = [text for text in every if not on_held_out_side(Document("", text, ""))]
+    assert len(kept) > 50
+    assert np.mean([text not in clean for text in kept]) < 0.05

@@ -4,15 +4,19 @@ Files (or pieces of files) know how to yield their documents; a part is a few of
 be read by several processes, and a document is found again by its place in its part.
 """
 
+import dataclasses
 import hashlib
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from scaling.checked import Field
 from scaling.errors import InputError
 
 PIECE = 2**14  # characters of a piece of a document that is cut, at the end of a paragraph where there is one
 WHOLE = 2**24  # characters: a longer document is cut whatever else is in the corpus, so that memory stays bounded
 LEAST_CUT = 64  # characters
+CHANGES = {"corrupt": "corrupted", "duplicate": "repeated with changes", "filter": "kept"}  # by each rule
 PART = 2**22  # bytes on disk that one part should hold, and at which plain .jsonl files are cut
 
 
@@ -38,6 +42,57 @@ class File(Protocol):
 
 
 Part = Sequence[File]
+
+
+@dataclasses.dataclass(frozen=True)
+class ChangedFile(File):
+    """A file whose documents, and pieces of documents, went through a rule.
+
+    Attributes:
+        source: the rule with what it is applied to, as it is typed.
+        cut: characters above which a document is cut before.
+        tally: after all of it was read: "documents" that are not held out, and those that the rule "met".
+    """
+
+    source: str
+    of: File
+    cut: int
+    tally: Counter[str] = dataclasses.field(default_factory=Counter, init=False, compare=False)
+
+    @property
+    def least(self) -> float | None:
+        """The score from which on a document is kept, by a rule that has one."""
+        return None
+
+    def count(self, *, met: bool) -> None:
+        self.tally.update(documents=1, met=int(met))
+
+
+def rules(part: Part) -> dict[str, dict]:
+    """What each rule did to the documents of a part that was read, the innermost first."""
+    found: dict[str, dict] = {}
+    for file in part:
+        chain = []
+        while isinstance(file, ChangedFile):
+            chain.insert(0, file)
+            file = file.of
+        for changed in chain:
+            one = found.setdefault(changed.source.strip(), {"documents": 0, "met": 0, "least": changed.least})
+            for name in ("documents", "met"):
+                one[name] += changed.tally[name]
+    return found
+
+
+def check_rules(told: Field) -> None:
+    """Raises Damaged unless what is told of a corpus tells of its rules what `rules` finds, or, as once, nothing."""
+    if every := told.get("rules"):
+        for rule in every.object():
+            if rule.partition("(")[0] not in CHANGES:
+                raise every.wrong(f"rules among {', '.join(CHANGES)}")
+            for name in ("documents", "met"):
+                every[rule][name].whole()
+            if least := every[rule].get("least"):
+                least.number()
 
 
 class Corpus(Protocol):

@@ -6,6 +6,7 @@ from scaling.errors import InputError
 
 DEEPEST = 16  # brackets
 CALL = re.compile(r"(\w+)\((.*)\)", re.DOTALL)
+BEGUN = re.compile(r"\w+\(")
 OPTION = re.compile(r",\s+(?=\w+=)")  # what stands before an option; commas without a space belong to the source
 
 
@@ -23,10 +24,15 @@ def call(text: str) -> tuple[str, str, dict[str, str]] | None:
     """NAME(SOURCE, KEY=VALUE, ...) as name, source and options; None where it is no such thing.
 
     Raises:
-        InputError: an option twice, or too many brackets.
+        InputError: an option twice, too many brackets, or one that is not closed.
     """
     match = CALL.fullmatch(text.strip())
     if match is None:
+        opened, closed = text.count("("), text.count(")")
+        if BEGUN.match(text.strip()) and opened > closed:
+            raise InputError(
+                f"{text}: a bracket is not closed ({opened} opened, {closed} closed); wanted NAME(SOURCE, KEY=VALUE)"
+            )
         return None
     if text.count("(") > DEEPEST:
         raise InputError(f"{text[:60]}...: {text.count('(')} brackets, wanted at most {DEEPEST}")

@@ -23,7 +23,7 @@ import numpy as np
 
 from scaling import checked
 from scaling.data import copies, disk
-from scaling.data.documents import PART, PIECE, WHOLE, Corpus, Document, Part, pieces, read
+from scaling.data.documents import PART, PIECE, WHOLE, Corpus, Document, Part, check_rules, pieces, read, rules
 from scaling.errors import InputError
 
 RULES = 3  # raised when the order, the split or the rules for cutting and for copies change
@@ -115,6 +115,7 @@ def _scanned(folder: Path) -> dict | None:
             told[name].whole()
         for empty in told["empty_names"].items():
             empty.text()
+        check_rules(told)
         rows = np.load(folder / "scan.npy", mmap_mode="r")
         if rows.dtype not in SCAN_WITH.values() or rows.shape != (told["rows"].value,):
             return None
@@ -137,6 +138,7 @@ def _summary(folder: Path, limit: int | None) -> dict | None:
             near.whole()
         for empty in told["empty_names"].items():
             empty.text()
+        check_rules(told)
         for split in ("train", "validation"):
             for name in ("documents", "bytes"):
                 told[split][name].whole()
@@ -162,6 +164,12 @@ def _read(corpus: Corpus, folder: Path, workers: int, say: disk.Say) -> None:
     left = [json.loads(file.with_suffix(".json").read_text()) for file in files]
     empty = [name for one in left for name in one["empty"]]
     null = sum(one["null"] for one in left)
+    by_rule: dict[str, dict] = {}
+    for one in left:
+        for rule, met in one.get("rules", {}).items():
+            total = by_rule.setdefault(rule, {**met, "documents": 0, "met": 0})
+            for name in ("documents", "met"):
+                total[name] += met[name]
     scans = [np.load(file) for file in files]
     for n, scan in enumerate(scans):
         scan["part"] = n
@@ -175,6 +183,7 @@ def _read(corpus: Corpus, folder: Path, workers: int, say: disk.Say) -> None:
     whole = (rows["piece"] == 0) | (rows["of"] == ALWAYS)
     total = int(rows["size"][whole].sum(dtype=np.int64))
     told = {"rows": len(rows), "limit": total // CUT, "empty": len(empty), "null": null, "empty_names": empty[:20]}
+    told |= {"rules": by_rule}
     disk.write(folder / "scan.npy", lambda file: np.save(file, rows))
     disk.write(folder / "scan.json", lambda file: file.write(json.dumps(told, indent=1).encode()))
     shutil.rmtree(work)
@@ -210,6 +219,7 @@ def _build(corpus: Corpus, folder: Path, limit: int, read: dict) -> None:
         "copies": n_distinct - len(order) - n_near,
         "near_duplicates": n_near,
         **{name: read[name] for name in ("empty", "null", "empty_names")},
+        "rules": read.get("rules", {}),
     }
     chosen = {"validation": rows[order[held_out[order]]], "train": rows[order[~held_out[order]]]}
     if not corpus.drops_near_duplicates:
@@ -288,7 +298,7 @@ def _scan(task: tuple[Part, Path, int | None, bool]) -> None:
         else:
             empty.append(document.id)
     enter()
-    left = {"empty": empty, "null": null}
+    left = {"empty": empty, "null": null, "rules": rules(part)}
     disk.write(path.with_suffix(".json"), lambda file: file.write(json.dumps(left).encode()))
     disk.write(path, lambda file: np.save(file, np.concatenate(scans)))
 

@@ -1,8 +1,11 @@
 """filter(SOURCE, keep=0.1, by=SOURCE): the share of a text that is most like another.
 
 A document's score is the mean over its pairs of neighbouring words of the logarithm of how much likelier the pair is in
-the text `by` than in the source itself, both counted (Moore and Lewis 2010, on a bag of pairs). Of the text that is
-trained on, the documents with the highest scores are kept until they hold the share asked for; held-out text stays.
+the text `by` than in the source itself, both counted (Moore and Lewis 2010, on a bag of pairs). What is counted in `by`
+is mixed with PRIOR pairs of the source (a Dirichlet prior: MacKay and Peto 1995), so that every pair that `by` does
+not have counts against a document, by the same amount, however rare it is in the source and however short `by` is. Of
+the text that is trained on, the documents with the highest scores are kept until they hold the share asked for;
+held-out text stays.
 """
 
 import dataclasses
@@ -11,13 +14,14 @@ from collections.abc import Collection, Iterator
 
 import numpy as np
 
-from scaling.data.documents import PIECE, Corpus, Document, File, Part
+from scaling.data.documents import PIECE, ChangedFile, Corpus, Document, Part
 from scaling.data.index import on_held_out_side
 from scaling.data.transformations import Changed, in_pieces
 from scaling.errors import InputError
 
 BINS = 2**18  # of the hash of a pair
-SCORES = "1"  # raised when they change
+PRIOR = 1e4  # pairs
+SCORES = "2"  # raised when they change
 FACTOR, FACTOR_2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD1342543DE82EF95)
 USAGE = "filter(SOURCE, keep=0.1, by=SOURCE)"
 
@@ -34,7 +38,7 @@ class Filter:
         return float(self.ratios[found].mean(dtype=np.float64)) if len(found) else -np.inf
 
     def keeps(self, document: Document) -> bool:
-        return not document.text or on_held_out_side(document) or self.score(document.text) >= self.least
+        return self.score(document.text) >= self.least
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +53,7 @@ class Filtered(Changed):
 
     def parts(self) -> list[Part]:
         model = Lazy(self)
-        return [[FilteredFile(file, model, self.cut) for file in part] for part in self.of.parts()]
+        return [[FilteredFile(self.source, file, self.cut, model) for file in part] for part in self.of.parts()]
 
     @functools.cached_property
     def filter(self) -> Filter:
@@ -60,8 +64,7 @@ class Filtered(Changed):
         there = _counts(_trained_on(self.of))
         if not there.any():
             raise InputError(f"{self.source}: {self.of.source} holds no text to train on")
-        ratios = np.log((wanted + 1) / (wanted + 1).sum()) - np.log((there + 1) / (there + 1).sum())
-        scored = Filter(ratios.astype(np.float32), -np.inf)
+        scored = Filter(log_ratios(wanted, there).astype(np.float32), -np.inf)
         found = [(scored.score(document.text), len(document.text.encode())) for document in _trained_on(self.of)]
         scores, sizes = np.array([score for score, _ in found]), np.array([size for _, size in found])
         best = np.argsort(-scores, kind="stable")
@@ -81,16 +84,26 @@ class Lazy:
 
 
 @dataclasses.dataclass(frozen=True)
-class FilteredFile(File):
-    """A file without the documents, and pieces of documents, that are not kept; they are numbered before."""
+class FilteredFile(ChangedFile):
+    """A file without the documents that are not kept; they are numbered before."""
 
-    of: File
     by: Lazy
-    cut: int
+
+    @property
+    def least(self) -> float | None:
+        least = self.by.of.filter.least
+        return least if np.isfinite(least) else None
 
     def documents(self, keep: Collection[int] | None) -> Iterator[tuple[int, Document]]:
+        self.tally.clear()
         for n, document in enumerate(in_pieces(self.of, self.cut)):
-            if n in keep if keep is not None else self.by.of.filter.keeps(document):  # those were chosen before
+            kept = True
+            if keep is not None:  # chosen before
+                kept = n in keep
+            elif document.text and not on_held_out_side(document):
+                kept = self.by.of.filter.keeps(document)
+                self.count(met=kept)
+            if kept:
                 yield n, document
 
 
@@ -107,6 +120,16 @@ def filtered(source: str, of: Corpus, by: Corpus, keep: str) -> Filtered:
     if not 0 < share <= 1:
         raise InputError(f"{source}: keep={keep}, wanted a share in (0, 1]; such as {USAGE}")
     return Filtered(source, of, by, share)
+
+
+def log_ratios(wanted: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """How much likelier each bin is in the text `by` than in the source, nats, f64 (BINS,).
+
+    Args:
+        wanted, there: how often each bin is met in `by` and in the source, f64 (BINS,).
+    """
+    q = np.maximum(there, 1) / np.maximum(there, 1).sum()
+    return np.log((wanted + PRIOR * q) / (wanted.sum() + PRIOR)) - np.log(q)
 
 
 def pairs(text: str) -> np.ndarray:

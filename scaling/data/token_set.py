@@ -14,6 +14,7 @@ from scaling import checked
 from scaling.checked import Damaged, Field
 from scaling.data import disk
 from scaling.data.batches import validation_span
+from scaling.data.documents import CHANGES, check_rules
 from scaling.data.tokenizer import Tokenizer
 from scaling.data.vocabularies import KINDS
 from scaling.errors import InputError
@@ -204,6 +205,7 @@ def _check(m: Field) -> None:
                 later.whole()
         for empty in corpus["empty_names"].items():
             empty.text()
+        check_rules(corpus)
     prints = []
     for split in SPLITS:
         part = m[split]
@@ -282,6 +284,10 @@ def left_out(manifest: dict) -> list[str]:
             told = ", ".join(f"{n:,} {what}" for what, n in counts.items() if n)
             some = ", ".join(summary["empty_names"][:3]) + (", ..." if summary["empty"] > 3 else "")
             lines.append(f"left out of {name}: of {total:,} documents {told}" + (f" ({some})" if some else ""))
+        for rule, told in summary.get("rules", {}).items():
+            least = "" if told.get("least") is None else f", with scores of at least {told['least']:.4g} nats"
+            counts = f"{told['met']:,} of {told['documents']:,} documents that are not held out{least}"
+            lines.append(f"{CHANGES[rule.partition('(')[0]]} by {rule}: {counts}")
         if n := summary.get("cut"):
             piece = f"pieces of at most {summary['piece']:,} characters"
             lines.append(f"cut in {name}: {n:,} long document{'s' * (n > 1)}, into {piece}, each a document of its own")
@@ -292,7 +298,7 @@ def left_out(manifest: dict) -> list[str]:
                 "held-out loss is memory; remove near-copies from the text, or hold out text of another origin "
                 "(--validation SOURCE, data.validation=SOURCE)"
             )
-    return lines
+    return list(dict.fromkeys(lines))  # of a text that is held out of another, a rule is told once
 
 
 def repeats(tokens: TokenSet, D: int) -> list[str]:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterator
 
 import numpy as np
 
-from scaling.data.documents import PIECE, Corpus, Document, File, Part, digest, pieces
+from scaling.data.documents import PIECE, ChangedFile, Corpus, Document, File, Part, digest, pieces
 from scaling.data.index import on_held_out_side
 from scaling.errors import InputError
 
@@ -50,13 +50,13 @@ class Rule:
 
     def made_of(self, document: Document) -> int:
         """How many documents a document becomes."""
-        return self.times if self._meets(document) else 1
+        return self.times if self.meets(document) else 1
 
     def of(self, document: Document, which: Collection[int]) -> Iterator[Document]:
         """What becomes of a document, those of `made_of` numbered in `which`; nothing but its text is changed, and the
         side of the split stays.
         """
-        if not self._meets(document):
+        if not self.meets(document):
             yield from [document] * len(which)
             return
         group = document.group or f"alone:{document.text}"
@@ -67,7 +67,7 @@ class Rule:
                 text = _replaced(text, self.replaced, functools.partial(draw, n + 1))
             yield Document(f"{document.id}~{n}" if n else document.id, text, group)
 
-    def _meets(self, document: Document) -> bool:
+    def meets(self, document: Document) -> bool:
         if not document.text or on_held_out_side(document):
             return False
         return bool(self._draw(document)(0, 1)[0] < self.share)
@@ -126,7 +126,7 @@ class Transformed(Changed):
         return self.signed(repr(self.rule))
 
     def parts(self) -> list[Part]:
-        return [[TransformedFile(file, self.rule, self.cut) for file in part] for part in self.of.parts()]
+        return [[TransformedFile(self.source, file, self.cut, self.rule) for file in part] for part in self.of.parts()]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,16 +156,17 @@ class HeldOut(Derived):
 
 
 @dataclasses.dataclass(frozen=True)
-class TransformedFile(File):
-    """A file whose documents, and pieces of documents, went through a rule; they are numbered anew."""
+class TransformedFile(ChangedFile):
+    """A file whose documents are changed; they are numbered anew."""
 
-    of: File
     rule: Rule
-    cut: int
 
     def documents(self, keep: Collection[int] | None) -> Iterator[tuple[int, Document]]:
         wanted, first = None if keep is None else set(keep), 0
+        self.tally.clear()
         for document in in_pieces(self.of, self.cut):
+            if keep is None and document.text and not on_held_out_side(document):
+                self.count(met=self.rule.meets(document))
             numbers = range(first, first := first + self.rule.made_of(document))
             some = [n for n in numbers if wanted is None or n in wanted]
             yield from zip(some, self.rule.of(document, [n - numbers.start for n in some]), strict=True)
