@@ -234,6 +234,22 @@ def test_a_study_names_its_parts_whether_they_are_cut_or_not():
         Runs.of(both.with_columns(**several))
 
 
+def test_a_text_that_lay_elsewhere_for_some_runs_is_one_part():
+    rows = {
+        "share_text:../far/a/*.txt": [0.5, 0.6, 0.0], "share_text:a/*.txt": [0.0, 0.0, 0.7],
+        "share_first(text:../far/b/*.txt, tokens=4000)": [0.5, 0.4, 0.0],
+        "share_first(text:b/*.txt, tokens=4000)": [0.0, 0.0, 0.3],
+        "loss_on_held_out(text:../far/a/*.txt)": [3.0, 3.1, np.nan],
+        "loss_on_held_out(text:a/*.txt)": [np.nan, np.nan, 3.2],
+    }  # fmt: skip
+    found = named(Table.from_columns(rows))
+    assert {"share_text:a/*.txt", "share_text:b/*.txt", "loss_on_text:a/*.txt", "available_text:b/*.txt"} == set(found)
+    np.testing.assert_array_equal(found["share_text:a/*.txt"], [0.5, 0.6, 0.7])
+    np.testing.assert_array_equal(found["loss_on_text:a/*.txt"], [3.0, 3.1, 3.2])
+    both = Table.from_columns({**rows, "share_text:a/*.txt": [0.1, 0.0, 0.7]})
+    assert {"share_text:../far/a/*.txt", "share_text:a/*.txt"} < set(named(both))
+
+
 def pile(folder, split):
     """The shares and losses of RegMix as one table."""
     shares, losses = (folder / f"{split.replace('_', f'_{kind}_')}.csv" for kind in ("mixture", "pile_loss"))
