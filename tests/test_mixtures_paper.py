@@ -111,7 +111,7 @@ def test_every_figure_has_its_points_and_its_finding(evidence):
     inside, prices, promised = (text for one in drawn.values() for text in one.findings)
     assert "of 36 losses on 12 mixtures that were not fitted" in inside
     assert re.search(r"larger ones at most \S+ \(12 mixtures\) and small ones with repeats at most \S+ \(36", prices)
-    assert "of 10 trained proposals lie inside" in promised
+    assert re.search(r"of 10 trained proposals lie inside .*; for all alike, of ample text .*; where parts", promised)
 
 
 def test_a_price_of_none_holds_only_where_it_is_below_what_decides(evidence):

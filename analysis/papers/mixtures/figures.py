@@ -338,14 +338,14 @@ def _find_promises(trained: Sequence[Trained], drawn: Drawn) -> None:
     """What was promised of the proposals beside what training gave, in a sentence."""
     inside = sum(one.inside[0] for one in trained)
     both = [
-        f"{digits.plain(float(one.losses.mean()))} ({one.promised.run_low:.3f} to {one.promised.run_high:.3f} promised)"
-        f" {'where parts repeat' if one.experiment == 'proposed_repeated' else 'of ample text'}"
+        f"{'where parts repeat' if one.experiment == 'proposed_repeated' else 'of ample text'} "
+        f"{float(one.losses.mean()):.3f}, {one.promised.run_low:.3f} to {one.promised.run_high:.3f} promised"
         for one in trained
         if one.target == ALIKE and (one.experiment == "proposed" or one.by == "repeated")
     ]
     drawn.find(
-        f"{inside} of {len(trained)} trained proposals lie inside the interval that was promised"
-        + (f"; those for all alike are at {' and '.join(both)}" if both else "")
+        f"{inside} of {len(trained)} trained proposals {digits.plural(inside, 'lies', 'lie')} inside the interval that "
+        f"was promised{'; for all alike, ' * bool(both)}{'; '.join(both)}"
     )
 
 
