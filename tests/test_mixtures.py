@@ -64,6 +64,8 @@ def test_the_proposal_is_the_lowest_allowed_mixture_and_its_price_is_told(fit):
     assert r.sum() == pytest.approx(1)
     assert r[2] == pytest.approx(0.2, abs=1e-6)  # four passes over 0.1e9 tokens are a fifth of 2e9
     assert found.epochs["code"] == pytest.approx(4)
+    (worn,) = (doubt for doubt in found.doubts if "new text" in doubt)
+    assert worn.startswith("code is read 4 times, and the law takes all of it for new text; runs that repeat it")
     theta, law = fit.of("exponential").constants, fit.of("exponential").law
     w = np.array(list(weights.values()))
     grid = np.array(
@@ -115,7 +117,7 @@ BAD = {
     ),
     "few mixtures": (
         {"share_a": [0.4, 0.2, 0], "share_b": [0.6, 0.8, 1], "loss_a": [1, 2, 3]},
-        "3 mixtures are too few to judge 2 constants by mixtures left out; wanted 9 or more",
+        "3 mixtures are too few to judge a law by mixtures left out; wanted 9 or more (",
     ),
 }
 
@@ -209,6 +211,10 @@ def test_what_repeats_are_worth_comes_back_and_the_best_mixture_reads_less_of_th
     ample = dict.fromkeys(PARTS, 1e9)
     kept = proposal.propose(mixtures.MixtureFit.from_json(path), {"code": 1.0}, law="repeats", available=ample)
     assert kept.best.shares[2] > best.best.shares[2] + 0.05  # there is enough of it
+    few = ample | {"code": 2e4}
+    for law, said in (("repeats", 0), ("exponential", 1)):
+        doubts = proposal.propose(found, {"code": 1.0}, law=law, available=few, max_epochs=20, draws=2).doubts
+        assert sum("takes all of it for new text; --law repeats" in doubt for doubt in doubts) == said
     assert "repeats" in mixtures.fit(table(exponential, n=14), laws=("linear", "repeats")).unscored
 
 
@@ -226,6 +232,22 @@ def test_a_study_names_its_parts_whether_they_are_cut_or_not():
     several = {"loss_x": half, "tokens": np.full(2, 1e5)}
     with pytest.raises(InputError, match=r"of text:c/\* there are 0.04 to inf of D"):
         Runs.of(both.with_columns(**several))
+
+
+def test_a_text_that_lay_elsewhere_for_some_runs_is_one_part():
+    rows = {
+        "share_text:../far/a/*.txt": [0.5, 0.6, 0.0], "share_text:a/*.txt": [0.0, 0.0, 0.7],
+        "share_first(text:../far/b/*.txt, tokens=4000)": [0.5, 0.4, 0.0],
+        "share_first(text:b/*.txt, tokens=4000)": [0.0, 0.0, 0.3],
+        "loss_on_held_out(text:../far/a/*.txt)": [3.0, 3.1, np.nan],
+        "loss_on_held_out(text:a/*.txt)": [np.nan, np.nan, 3.2],
+    }  # fmt: skip
+    found = named(Table.from_columns(rows))
+    assert {"share_text:a/*.txt", "share_text:b/*.txt", "loss_on_text:a/*.txt", "available_text:b/*.txt"} == set(found)
+    np.testing.assert_array_equal(found["share_text:a/*.txt"], [0.5, 0.6, 0.7])
+    np.testing.assert_array_equal(found["loss_on_text:a/*.txt"], [3.0, 3.1, 3.2])
+    both = Table.from_columns({**rows, "share_text:a/*.txt": [0.1, 0.0, 0.7]})
+    assert {"share_text:../far/a/*.txt", "share_text:a/*.txt"} < set(named(both))
 
 
 def pile(folder, split):

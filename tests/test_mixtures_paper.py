@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from analysis.mixtures import laws
-from analysis.papers.claim import Verdict
+from analysis.papers.claim import Undecided, Verdict
 from analysis.papers.evidence import split
 from analysis.papers.mixtures.evidence import Mixtures, short
 from analysis.papers.mixtures.paper import PAPER
@@ -108,6 +108,39 @@ def test_every_figure_has_its_points_and_its_finding(evidence):
         assert drawn[name].figure is not None
         assert drawn[name].sentences
     assert list(drawn["fig2"].data) == ["target", *(f"share_{part}" for part in evidence.fit.runs.parts)]
+    inside, prices, promised = (text for one in drawn.values() for text in one.findings)
+    assert "of 36 losses on 12 mixtures that were not fitted" in inside
+    assert re.search(r"larger ones at most \S+ \(12 mixtures\) and small ones with repeats at most \S+ \(36", prices)
+    assert re.search(r"of 10 trained proposals lie inside .*; for all alike, of ample text .*; where parts", promised)
+
+
+def test_a_price_of_none_holds_only_where_it_is_below_what_decides(evidence):
+    claim = evidence.choice("small", "large")
+    ends = {0.009: Verdict.HOLDS, 0.011: Verdict.CANNOT_TELL}
+    for high, verdict in ends.items():
+        assert dataclasses.replace(claim, ours=0.0, interval=(0.0, high)).verdict is verdict
+
+
+def test_ample_text_is_set_beside_repeats_by_the_same_mixtures(evidence):
+    assert evidence.whole_of_repeats is evidence.whole
+    few, runs = Mixtures(evidence.experiments), evidence.repeats.runs
+    some = dataclasses.replace(
+        runs,
+        shares=runs.shares[5:25],
+        losses=runs.losses[5:25],
+        scales={name: x[5:25] for name, x in runs.scales.items()},
+    )
+    few.whole, few.repeats = evidence.whole, dataclasses.replace(evidence.repeats, runs=some)
+    np.testing.assert_allclose(few.whole_of_repeats.runs.shares, some.shares, atol=1e-6)
+    np.testing.assert_array_equal(few.whole_of_repeats.runs.losses, evidence.whole.runs.losses[5:25])
+
+
+def test_proposals_that_are_one_mixture_have_no_price(evidence):
+    same = Mixtures(evidence.experiments)
+    same.repeats, same.proposals = evidence.repeats, evidence.where_parts_repeat
+    same.where_parts_repeat = evidence.where_parts_repeat
+    with pytest.raises(Undecided, match="the same mixture"):
+        same.measured_price()
 
 
 def test_where_parts_repeat_the_law_of_repeats_is_believed_and_the_best_mixture_has_less_of_them(evidence):

@@ -330,13 +330,14 @@ def fit(table: Table, *, laws: Sequence[str] = NAMES, hold_out: ArrayLike | str 
         raise InputError(f"hold_out {hold_out}: the rule holds out all {len(table)} rows; leave some to fit")
     runs = Runs.of(table.chosen(~held_rows) if held_rows.any() else table)
     held = Runs.of(table.chosen(held_rows), alone=False) if held_rows.any() else None
-    fits, unscored = [], {}
+    fits, unscored, few = [], {}, {}
     for name in dict.fromkeys(laws):
         if name not in NAMES:
             raise InputError(f"no mixture law is called {name!r}; there are {', '.join(NAMES)}")
         try:
             law = estimate.law_of(name, runs)
             if runs.mixtures < (least := estimate.wanted(law)):
+                few[name] = least
                 raise InputError(
                     f"{runs.mixtures} {plural(runs.mixtures, 'mixture is', 'mixtures are')} too few to judge "
                     f"{len(law.constants())} constants by mixtures left out; wanted {least} or more"
@@ -350,6 +351,12 @@ def fit(table: Table, *, laws: Sequence[str] = NAMES, hold_out: ArrayLike | str 
         theta = estimate.estimate(law, runs, ones, estimate.starts(law, runs))[:, 0]
         unseen = estimate.unseen(law, theta, runs)
         fits.append(Fitted(law, theta, unseen, None if held is None else estimate.predict(law, theta, held)))
+    if not fits and few:
+        name = min(few, key=few.__getitem__)
+        raise InputError(
+            f"{table.source}: {runs.mixtures} {plural(runs.mixtures, 'mixture is', 'mixtures are')} too few to judge a "
+            f"law by mixtures left out; wanted {few[name]} or more ({name})"
+        )
     if not fits:
         raise InputError(
             f"{table.source}: no law can be judged: {'; '.join(f'{n}: {why}' for n, why in unscored.items())}"

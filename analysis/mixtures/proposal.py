@@ -263,7 +263,11 @@ def propose(
         _passes(runs.parts, best, tokens, available),
         tuple(compared),
         tuple(rivals),
-        (*_untold(fit, weights, made[0]), *_doubts(fit, fitted, best, at, tokens, params, available)),
+        (
+            *_untold(fit, weights, made[0]),
+            *_doubts(fit, fitted, best, at, tokens, params, available),
+            *_worn(fit, fitted, _passes(runs.parts, best, tokens, available)),
+        ),
     )
 
 
@@ -553,6 +557,17 @@ def _doubts(
         said.append("by the additive law the best mixture is the same at every N and D")
     if available is None:
         said.append("without --available NAME=TOKENS no part is bounded, and proportional is not known")
+    return said
+
+
+def _worn(fit: MixtureFit, fitted: Fitted, passes: Mapping[str, float]) -> list[str]:
+    """A line for each part that is read again, of which the law does not know what that is worth."""
+    said = []
+    for part, once in zip(fit.runs.parts, fit.runs.once, strict=True):
+        told = math.isfinite(once)
+        if passes.get(part, 0.0) > 1 + BEYOND and not (told and fitted.law.once):
+            out = "--law repeats knows better" if told else "runs that repeat it would tell (the law repeats)"
+            said.append(f"{part} is read {passes[part]:.2g} times, and the law takes all of it for new text; {out}")
     return said
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import re
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ Array = NDArray[np.float64]
 
 SHARE, LOSS, LOSS_ON, AVAILABLE = "share_", "loss_", "loss_on_", "available_"
 ON_HELD_OUT = re.compile(r"loss_on_held_out\((.*)\)", re.DOTALL)
+TEXT = re.compile(r"(?<=text:)[^,()+]+")  # the path of a text in a column's name
 CUT = re.compile(r"share_first\((.*), tokens=(\d+)\)", re.DOTALL)
 OFF = 0.02  # by which shares may miss 1: those of 17 parts to three digits do by 0.004
 SAME = 1e-6  # shares, relative scales and losses nearer than this are one
@@ -157,8 +159,10 @@ class Runs:
 
 def named(table: Table) -> Table:
     """The table of a study under the names of its parts: loss_on_PART of the loss on held_out(PART), and share_PART of
-    the share of first(PART, tokens=n), a part that is cut, whose n tokens are available_PART then.
+    the share of first(PART, tokens=n), a part that is cut, whose n tokens are available_PART then. A text that lay in
+    another folder for some runs, as text:a/b.txt and text:../c/a/b.txt, has one name.
     """
+    table = _at_one_path(table)
     columns = dict(table.columns)
     for name, values in table.columns.items():
         if match := CUT.fullmatch(name):
@@ -172,6 +176,24 @@ def named(table: Table) -> Table:
     for name in table:
         if (match := ON_HELD_OUT.fullmatch(name)) and SHARE + match[1] in columns:
             columns[LOSS_ON + match[1]] = columns.pop(name)
+    return dataclasses.replace(table, columns=columns)
+
+
+def _at_one_path(table: Table) -> Table:
+    """The table with one name, the shortest, for a text whose paths end alike, where no run has two of them."""
+    texts = sorted({name for column in table for name in TEXT.findall(column)}, key=lambda name: (len(name), name))
+    others = {long: next(short for short in texts if long == short or long.endswith("/" + short)) for long in texts}
+    columns: dict[str, NDArray[Any]] = {}
+    for name, values in table.columns.items():
+        own = TEXT.sub(lambda match: others[match[0]], name)
+        if own not in columns:
+            columns[own] = values
+        elif name.startswith((SHARE, LOSS_ON)):
+            both = np.nan_to_num(columns[own]), np.nan_to_num(values)
+            if ((both[0] > 0) & (both[1] > 0)).any():
+                return table
+            empty = np.isnan(columns[own]) & np.isnan(values)
+            columns[own] = np.where(empty, np.nan, both[0] + both[1])
     return dataclasses.replace(table, columns=columns)
 
 

@@ -155,6 +155,15 @@ class Mixtures(Evidence):
         return found
 
     @functools.cached_property
+    def whole_of_repeats(self) -> MixtureFit:
+        """`whole`, of those mixtures alone that `repeats` has: errors depend on how many mixtures are fitted."""
+        runs, there = self.whole.runs, self.repeats.runs
+        order = [there.parts.index(part) for part in runs.parts]
+        known = {tuple(shares) for shares in np.round(there.shares[:, order], 6)}
+        rows = np.array([tuple(shares) in known for shares in np.round(runs.shares, 6)])
+        return self.whole if rows.all() else mixtures.fit(self.small.chosen(rows), laws=JUDGED)
+
+    @functools.cached_property
     def proposals(self) -> Mapping[str, Proposal]:
         """The best mixture for each domain, and for all of them alike, where text is ample."""
         return {name: propose(self.whole, target, law=AMPLE) for name, target in targets(self.whole).items()}
@@ -207,7 +216,9 @@ class Mixtures(Evidence):
 
     def choice(self, one: str, other: str) -> Claim:
         """What choosing among the mixtures by one experiment costs in the other, for all domains alike."""
-        claim = Claim(f"price of choosing {TITLES[other]} by {TITLES[one]}", PROXIES, 0.0, enough=PRICE,
+        # A price is never below 0, so that 0 always lies in its interval: what decides is that the upper end is below
+        # PRICE, and of an interval from 0 on that is its half-width.
+        claim = Claim(f"price of choosing {TITLES[other]} by {TITLES[one]}", PROXIES, 0.0, enough=PRICE / 2,
                       unit="nats per token",
                       note="all domains alike, among the mixtures that both have; luck of seeds is in it")  # fmt: skip
 
@@ -271,7 +282,9 @@ class Mixtures(Evidence):
         claim = Claim("share of proposals inside their interval", "a 95 % interval", 0.95, enough=COVER, above=OURS,
                       below="a law says least where no mixture was fitted", note="first seed of each")  # fmt: skip
         try:
-            inside = [one.inside[0] for one in self.trained]
+            # Once each run that two laws propose for one target.
+            own = {(one.experiment, one.target, float(one.losses[0])): one.inside[0] for one in self.trained}
+            inside = list(own.values())
         except MISSING as error:
             return claim.without(error)
         ends = stats.binomtest(sum(inside), len(inside)).proportion_ci(LEVEL)
@@ -298,7 +311,7 @@ class Mixtures(Evidence):
         repeat; and how many runs of each there are.
 
         Raises:
-            Undecided: one of them is not trained.
+            Undecided: one of them is not trained, or both are one mixture.
         """
         runs = named(self.need("proposed_repeated"))
         ends = runs["params"].min(), runs["params"].max()
@@ -309,6 +322,8 @@ class Mixtures(Evidence):
         by = [_Mixture.of(runs, fit, found[target].best.shares) for found in (self.proposals, self.where_parts_repeat)]
         if by[0] is None or by[1] is None:
             raise Undecided("both proposals are not trained yet")
+        if np.array_equal(by[0].shares, by[1].shares):
+            raise Undecided(f"both proposals are the same mixture, to within {NEAR:g} of each share")
         d = [fit.runs.domains.index(name) for name in targets(fit)[target]]
         losses = [one.losses[:, d].mean(1) for one in by if one]
         return float(losses[0].mean() - losses[1].mean()), min(map(len, losses))

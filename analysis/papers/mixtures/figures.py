@@ -1,7 +1,7 @@
 """The page's figures and its tables."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib import rc_context
@@ -13,7 +13,7 @@ from analysis.page.canvas import GREY, STYLE, panels
 from analysis.papers.claim import MISSING
 from analysis.papers.drawing import beside, level, symbol
 from analysis.papers.drawn import Drawn
-from analysis.papers.mixtures.evidence import JUDGED, KINDS, LAWS, Mixtures, short
+from analysis.papers.mixtures.evidence import JUDGED, KINDS, LAWS, TITLES, Mixtures, Trained, short
 from analysis.papers.mixtures.proposed import ALIKE, short_parts
 
 
@@ -24,6 +24,13 @@ def figure_1(evidence: Mixtures, drawn: Drawn) -> None:
     found = evidence.fit
     held = found.held
     assert held is not None
+    inside = evidence.covered
+    if inside.ours is not None and inside.interval is not None:
+        drawn.find(
+            f"{inside.ours * held.losses.size:.0f} of {held.losses.size} losses on {len(held.losses)} mixtures that "
+            "were not fitted lie inside the 95 % interval of one run, by the exponential law "
+            f"(a share of {digits.percent(inside.interval[0])} to {digits.percent(inside.interval[1])})"
+        )
     mean = held.losses.mean(axis=0)
     drawn.points(
         {"domain": domain, "mixture": float(i), "loss": held.losses[i, d]}
@@ -157,8 +164,8 @@ def figure_3(evidence: Mixtures, drawn: Drawn) -> None:
 
 def table_2(evidence: Mixtures, drawn: Drawn) -> None:
     """Root mean square error (nats per token) of each law on mixtures left out of the fit, by domain, of ample text and
-    where parts repeat."""
-    both = {"ample": evidence.whole, "repeats": evidence.repeats}
+    where parts repeat, both of the same mixtures."""
+    both = {"ample": evidence.whole_of_repeats, "repeats": evidence.repeats}
     drawn.points(
         {"loss on": short(domain)}
         | {
@@ -190,6 +197,7 @@ def figure_4(evidence: Mixtures, drawn: Drawn) -> None:
         evidence.choice("small", "large"),
         *(evidence.choice(one, "repeated_large") for one in ("small", "repeated")),
     )
+    _find_prices(evidence, drawn)
     fit, parts = evidence.repeats, evidence.repeats.runs.parts
     names, rows = short_parts(fit), []
     wanted = list(evidence.where_parts_repeat)
@@ -259,6 +267,7 @@ def figure_5(evidence: Mixtures, drawn: Drawn) -> None:
     better it is than uniform and proportional mixtures, as trained over as promised."""
     drawn.tell(evidence.kept)
     trained = evidence.trained
+    _find_promises(trained, drawn)
     rows, places = [], np.arange(len(trained))
     with rc_context(STYLE):
         drawn.figure, (left, right) = panels(2, left=0.8)
@@ -308,6 +317,36 @@ def figure_5(evidence: Mixtures, drawn: Drawn) -> None:
                 f"{worse} worse; {sum(high >= gap[1] and low <= gap[2] for *_, low, high, gap in some)} gains are as "
                 "promised"
             )
+
+
+def _find_prices(evidence: Mixtures, drawn: Drawn) -> None:
+    """What choosing by small models of ample text costs at most, in a sentence."""
+    told = []
+    for other in ("large", "repeated"):
+        claim = evidence.choice("small", other)
+        if claim.ours is not None and claim.interval is not None:
+            n = len(evidence.pairs("small", other)[0])
+            told.append(f"{TITLES[other]} at most {digits.plain(claim.interval[1], 2)} ({n} mixtures)")
+    if told:
+        drawn.find(
+            f"Choosing the mixture for all alike by small models of ample text costs {' and '.join(told)} nats per "
+            "token, by one seed of each"
+        )
+
+
+def _find_promises(trained: Sequence[Trained], drawn: Drawn) -> None:
+    """What was promised of the proposals beside what training gave, in a sentence."""
+    inside = sum(one.inside[0] for one in trained)
+    both = [
+        f"{'where parts repeat' if one.experiment == 'proposed_repeated' else 'of ample text'} "
+        f"{float(one.losses.mean()):.3f}, {one.promised.run_low:.3f} to {one.promised.run_high:.3f} promised"
+        for one in trained
+        if one.target == ALIKE and (one.experiment == "proposed" or one.by == "repeated")
+    ]
+    drawn.find(
+        f"{inside} of {len(trained)} trained proposals {digits.plural(inside, 'lies', 'lie')} inside the interval that "
+        f"was promised{'; for all alike, ' * bool(both)}{'; '.join(both)}"
+    )
 
 
 def _share(proposals: Mapping[str, Proposal], name: str) -> str:
