@@ -126,8 +126,8 @@ def diverged(history: History) -> np.ndarray:
     """Which runs diverged: a loss that is not a number, or one that ended above where it started. -> bool r
 
     Above by more than chance, two standard errors by the scatter of its last quarter: a few updates on few sequences
-    tell little where losses begin near their end. The training loss decides: a model that has learnt its few tokens by heart may end with a held-out loss above the
-    first one, which is over-fitting and a result.
+    tell little where losses begin near their end. The training loss decides: a model that has learnt its few tokens by
+    heart may end with a held-out loss above the first one, which is over-fitting and a result.
     """
     found = np.zeros(history["train_loss"].shape[1], bool)
     for r, n in enumerate(steps(history)):
