@@ -125,15 +125,18 @@ def steps(history: History) -> np.ndarray:
 def diverged(history: History) -> np.ndarray:
     """Which runs diverged: a loss that is not a number, or one that ended above where it started. -> bool r
 
-    Above by more than chance, two standard errors by the scatter of its last quarter: a few updates on few sequences
-    tell little where losses begin near their end. The training loss decides: a model that has learnt its few tokens by
-    heart may end with a held-out loss above the first one, which is over-fitting and a result.
+    Above by more than chance, four standard errors by what parts one update from the next in its last quarter: a few
+    updates on few sequences tell little where losses begin near their end. The training loss decides: a model that has
+    learnt its few tokens by heart may end with a held-out loss above the first one, which is over-fitting and a result.
     """
     found = np.zeros(history["train_loss"].shape[1], bool)
     for r, n in enumerate(steps(history)):
         train_loss = history["train_loss"][:n, r]
         if n:
-            last, quarter = train_loss[-max(1, n // 20) :], train_loss[-max(1, n // 4) :]
-            low = last.mean() - 2 * quarter.std() / len(last) ** 0.5
-            found[r] = not np.isfinite(train_loss).all() or not low <= history["eval_loss"][0, r].mean()
+            if not np.isfinite(train_loss).all():
+                found[r] = True
+                continue
+            last, quarter = train_loss[-max(1, n // 20) :], train_loss[-max(2, n // 4) :]
+            noise = np.median(np.abs(np.diff(quarter))) / 0.95 if n > 1 else 0.0  # as of a normal one
+            found[r] = not last.mean() - 4 * noise / len(last) ** 0.5 <= history["eval_loss"][0, r].mean()
     return found
