@@ -189,8 +189,8 @@ def repeating(shares):
 
 def test_what_repeats_are_worth_comes_back_and_the_best_mixture_reads_less_of_them(tmp_path):
     """Read 25 times that part alone is worst for itself; a law without repeats proposes nothing else."""
-    said = {"tokens": np.full(40, 1e6), "available_code": np.full(40, ONCE * 1e6)}
-    found = mixtures.fit(table(repeating, noise=0.002, **said), laws=("exponential", "repeats"))
+    runs = table(repeating, noise=0.002, tokens=np.full(40, 1e6), available_code=np.full(40, ONCE * 1e6))
+    found = mixtures.fit(runs, laws=("exponential", "repeats"))
     code = np.eye(3)[2]
     assert found.verdict(code).best == "repeats"
     np.testing.assert_allclose(found.of("repeats").constants[2], [C[2], *T[2], WORN[2]], atol=0.25)
@@ -208,7 +208,7 @@ def test_what_repeats_are_worth_comes_back_and_the_best_mixture_reads_less_of_th
     assert there.low <= repeating(blind.best.shares[None])[0, 2] <= there.high
     path = tmp_path / "mix.json"
     found.to_json(path)
-    ample = dict.fromkeys(PARTS, 1e9)
+    ample: dict[str, float] = {part: 1e9 for part in PARTS}
     kept = proposal.propose(mixtures.MixtureFit.from_json(path), {"code": 1.0}, law="repeats", available=ample)
     assert kept.best.shares[2] > best.best.shares[2] + 0.05  # there is enough of it
     few = ample | {"code": 2e4}
