@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from analysis import frontier, mixed
-from analysis.confidence import t_quantile
+from analysis.confidence import half_width, t_quantile
 from analysis.digits import short, typed
 from analysis.fit import fit
 from analysis.fit.estimate import Fit, Prediction
@@ -220,8 +220,7 @@ def welch(value: float, variances: Sequence[float], degrees: Sequence[float], le
         return 0.0, math.inf
     if total == 0:  # computed, not measured
         return value, value
-    joint = total**2 / sum(v**2 / d for v, d in zip(variances, degrees, strict=True))
-    half = float(t_quantile(level, np.asarray(joint))) * math.sqrt(total)
+    half = half_width(variances, degrees, level)
     return (value * math.exp(-half), value * math.exp(half)) if half <= WIDEST else (0.0, math.inf)
 
 

@@ -101,7 +101,8 @@ def mfu(out: Path, small: bool) -> None:
     from scaling.ladder import transformer
     from scaling.watch import peak
 
-    layout.pin("cpu", layout.cores()[-1]) if small else None
+    if small:
+        layout.pin("cpu", layout.cores()[-1])
     import jax
 
     shape = (64, 2, 16, 256, 64) if small else (768, 12, 64, 50_304, 1024)
@@ -127,7 +128,7 @@ def mfu(out: Path, small: bool) -> None:
                 each = peak(jax.devices()[0].device_kind)
                 row |= {"s_per_update": seconds, "tokens_per_s": run.batch_tokens / seconds, "flop_per_s": rate}
                 row |= {"mfu": rate / each if math.isfinite(each) else None}
-            except Exception as error:  # what does not fit is a result, and the next may
+            except jax.errors.JaxRuntimeError as error:  # what there is no room for is a result, and the next may fit
                 row |= {"error": (str(error).splitlines() or [type(error).__name__])[0][:300]}
             rows.append(row)
             keep(out, "mfu", rows)
@@ -139,7 +140,8 @@ def packs(out: Path, small: bool) -> None:
     from scaling.config import EvalConfig, RunConfig
     from scaling.ladder import transformer
 
-    layout.pin("cpu", layout.cores()[-1]) if small else None
+    if small:
+        layout.pin("cpu", layout.cores()[-1])
     d_model, n_ctx, steps = (16, 32, 64) if small else (64, 256, 512)
     model = transformer(d_model, 2, d_head=8, n_vocab=257, n_ctx=n_ctx)
     run = RunConfig(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from launch import relaunch, startup
 from launch.bucket import in_bucket
-from launch.request import Request, Shell, options, quoted, word
+from launch.request import Request, Shell, options, quoted, words
 from scaling.errors import InputError
 
 CLIENT = "gcloud"
@@ -49,9 +49,7 @@ def check(request: Request) -> None:
         raise InputError(f"{request.hardware}: an instance group is one slice; for several use --on gke")
     if not chosen.zone:
         raise InputError("no zone: an instance group lies in one; --with zone=us-east5-a")
-    for field in dataclasses.fields(Options):
-        if isinstance(value := getattr(chosen, field.name), str):
-            word(field.name, value)
+    words(chosen)
     relaunch.check(chosen.relaunches)
     if chosen.disk < 50:
         raise InputError(f"disk={chosen.disk}: wanted 50 GB or more, for the system and the container's image")

@@ -205,6 +205,13 @@ def options(kind: type[T], request: Request, target: str) -> T:
     return kind(**values)
 
 
+def words(chosen: Any) -> None:
+    """Raises InputError where a text among a platform's own options is not one plain word."""
+    for field in dataclasses.fields(chosen):
+        if isinstance(value := getattr(chosen, field.name), str):
+            word(field.name, value)
+
+
 def word(key: str, value: str, pattern: str = r"[\w][\w.:/@,=+\-]*") -> None:
     """Raises InputError where an option is not one plain word, as names on a platform are."""
     if value and not re.fullmatch(pattern, value):

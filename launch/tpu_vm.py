@@ -9,7 +9,7 @@ from pathlib import Path
 
 from launch import relaunch, startup
 from launch.bucket import in_bucket
-from launch.request import Request, Shell, options, quoted, word
+from launch.request import Request, Shell, options, quoted, words
 from scaling.errors import InputError
 
 CLIENT = "gcloud"
@@ -46,9 +46,7 @@ def check(request: Request) -> None:
         raise InputError(f"{accelerator.name}: queued resources have {', '.join(RUNTIMES)}; {way}")
     if not chosen.zone:
         raise InputError("no zone: queued resources lie in one; --with zone=us-central2-b")
-    for field in dataclasses.fields(Options):
-        if isinstance(value := getattr(chosen, field.name), str):
-            word(field.name, value)
+    words(chosen)
     relaunch.check(chosen.relaunches)
     if request.spot and chosen.reserved:
         raise InputError("--spot and reserved=true: a queued resource is one or the other")

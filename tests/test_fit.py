@@ -43,7 +43,7 @@ def test_a_law_drawn_without_noise_comes_back(law):
     ours, true = (breaks_in_order(f) for f in (found.law, truth))
     np.testing.assert_allclose(ours, true, rtol=1e-6)
     assert found.status == "converged"
-    # A share cannot grow tenfold: what is foretold beyond the runs leaves it where it is.
+    # A share never exceeds 1, so the forecast at ten times the largest inputs keeps it at its largest.
     beyond = " ".join(note for note in found.notes if "ten times the largest" in note)
     assert not any(name in beyond for name in law.inputs if COLUMNS[name] == "share")
 

@@ -146,7 +146,7 @@ def test_small_proxies_that_take_the_worst_for_good_turn_and_large_ones_do_not(e
 
 def test_a_law_of_its_own_samples_is_drawn_around_what_it_is(evidence):
     one = evidence.most()[0]
-    drawn = np.array([values[one.run][:2] for _, values in evidence.draws])
+    drawn = np.array([values[one.run][:2] for values in evidence.draws])
     for k, value in enumerate((one.law.alpha, one.law.beta)):
         assert abs(drawn[:, k].mean() - value) < drawn[:, k].std()
 
@@ -162,7 +162,7 @@ def test_the_interval_of_alpha_covers_other_samples_of_the_policy(planted, evide
     score[worth < np.quantile(worth, overoptimisation_records.SPIKE)] += overoptimisation_records.bait(run.model.N)
     (one,) = (one for one in evidence.proxies() if one.run == "proxies-0")
     beside = dataclasses.replace(one, score=score, gold=worth)
-    scatter = np.std([values[one.run][0] for _, values in evidence.draws])
+    scatter = np.std([values[one.run][0] for values in evidence.draws])
     assert abs(beside.law.alpha - one.law.alpha) < 4 * math.sqrt(2) * scatter
 
 

@@ -171,5 +171,6 @@ def figure_3(evidence: Collapse, drawn: Drawn) -> None:
 
 def _rise(rise: float, half: float) -> str:
     """Of a loss: by how much, and whether that is known."""
-    sign = ("up" if rise > 0 else "down") if abs(rise) >= half else "not told from 0"
-    return f"{digits.percent(float(np.expm1(rise)), sign=True)} (± {digits.percent(half)}, {sign})"
+    direction = "up" if rise > 0 else "down"
+    told = direction if abs(rise) >= half else "not told from 0"
+    return f"{digits.percent(float(np.expm1(rise)), sign=True)} (± {digits.percent(half)}, {told})"

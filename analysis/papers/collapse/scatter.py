@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from analysis.confidence import LEVEL, t_quantile
+from analysis.confidence import half_width
 
 Array = NDArray[np.float64]
 Key = tuple[str, float, int]  # way, temperature, generation
@@ -48,20 +48,15 @@ class Scatter:
     apart: Mapping[Key, Cell]
 
     def half(self, *means: tuple[Key, int]) -> float:
-        """Half-width of the interval of a sum or difference of means: (cell, chains) of each.
-
-        Student's t; where several scatters are added, with degrees of freedom by Welch (1947).
-        """
-        pooled, parts = 0.0, []
+        """Half-width of the interval of a sum or difference of means: (cell, chains) of each."""
+        pooled, variances, degrees = 0.0, [], []
         for key, n in means:
             if (own := self.apart.get(key)) is None:
                 pooled += self.pooled.sigma**2 / n
             else:
-                parts.append((own.sigma**2 / n, own.degrees))
-        variance, degrees = np.array([(pooled, self.pooled.degrees), *parts]).T
-        if not variance.sum():
-            return 0.0
-        return float(t_quantile(LEVEL, variance.sum() ** 2 / (variance**2 / degrees).sum())) * math.sqrt(variance.sum())
+                variances.append(own.sigma**2 / n)
+                degrees.append(own.degrees)
+        return half_width([pooled, *variances], [self.pooled.degrees, *degrees])
 
     def moved(self, keys: Sequence[Key], n: int, draws: int) -> Array:
         """How far the means of n chains may be off, (draw, cell): Student's t, of one scatter in all pooled cells."""

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from analysis import digits, reference
 from analysis.batch_size import Critical, critical, steps_to_loss
-from analysis.confidence import LEVEL
+from analysis.confidence import LEVEL, mean_interval
 from analysis.fit.estimate import Fit
 from analysis.noise_scale import noise_scale_over_loss
 from analysis.page.canvas import GREY, INK, MAP, STYLE, Shades, log_axis, log_y, margins, panels, some
@@ -22,7 +22,7 @@ from analysis.papers.drawn import Drawn
 from analysis.papers.kaplan import fits
 from analysis.papers.kaplan.claims import Kaplan
 from analysis.papers.kaplan.left_out import Left, jackknife
-from analysis.papers.kaplan.trend import mean_interval, meeting
+from analysis.papers.kaplan.trend import meeting
 from analysis.table import Table
 from scaling.errors import InputError
 

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import digits, reference
-from analysis.confidence import LEVEL, t_quantile
+from analysis.confidence import LEVEL, mean_interval, t_quantile
 from analysis.fit import fit
 from analysis.fit.estimate import Fit
 from analysis.laws.admission import IN_CONTEXT
@@ -35,7 +35,7 @@ from analysis.papers.evidence import means, mode
 from analysis.papers.kaplan import runs
 from analysis.papers.kaplan.claims import OF_LOSS, Kaplan
 from analysis.papers.kaplan.context import left_out, marks, used
-from analysis.papers.kaplan.trend import between, crossing, mean_interval, meeting, trend
+from analysis.papers.kaplan.trend import between, crossing, meeting, trend
 from analysis.papers.known import measured
 from analysis.replicates import Noise, mean_loss
 from analysis.table import Table

@@ -12,14 +12,14 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from analysis import digits
-from analysis.confidence import LEVEL, t_quantile
+from analysis.confidence import LEVEL, mean_interval, t_quantile
 from analysis.page.canvas import GREY, LOSS, STYLE, panels
 from analysis.papers.claim import Undecided
 from analysis.papers.drawing import BITS, beside, bits_per_byte, groups_legend, logarithmic
 from analysis.papers.drawn import Drawn
 from analysis.papers.kaplan.claims import OF_LOSS, Kaplan
 from analysis.papers.kaplan.context import LEAST, Sizes, colour_of, long_context, sizes_of
-from analysis.papers.kaplan.trend import Trend, mean_interval, trend
+from analysis.papers.kaplan.trend import Trend, trend
 from analysis.replicates import Noise
 
 PAPERS = (1, 2, 4, 8, 16, 64, 256, 1024)  # positions that the paper shows

@@ -12,7 +12,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from analysis import digits, reference
-from analysis.confidence import LEVEL, t_quantile
+from analysis.confidence import LEVEL, mean_interval, t_quantile
 from analysis.page.canvas import GREY, LOSS, STYLE, panels
 from analysis.papers.claim import Undecided
 from analysis.papers.drawing import BITS, beside, bits_per_byte, logarithmic, named, papers_slope, symbol
@@ -21,7 +21,7 @@ from analysis.papers.evidence import in_context, means, mode
 from analysis.papers.kaplan import runs
 from analysis.papers.kaplan.claims import Kaplan
 from analysis.papers.kaplan.context import left_out, marks
-from analysis.papers.kaplan.trend import between, mean_interval
+from analysis.papers.kaplan.trend import between
 from analysis.replicates import Noise
 from analysis.table import Table
 

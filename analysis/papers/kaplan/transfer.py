@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import digits, reference
+from analysis.confidence import mean_interval
 from analysis.fit import fit
 from analysis.fit.estimate import Fit
 from analysis.page.canvas import GREY, LOSS, STYLE, fitted_line, log_axis, log_y, panels
@@ -22,7 +23,7 @@ from analysis.papers.kaplan import runs
 from analysis.papers.kaplan.claims import OF_LOSS, Kaplan
 from analysis.papers.kaplan.context import left_out, marks
 from analysis.papers.kaplan.fits import UNSETTLED
-from analysis.papers.kaplan.trend import Trend, between, mean_interval, trend
+from analysis.papers.kaplan.trend import Trend, between, trend
 from analysis.papers.known import measured
 from analysis.table import Table
 

@@ -77,15 +77,6 @@ def crossing(x: ArrayLike, y: ArrayLike, sigma: float, degrees: float) -> Crossi
         return Crossing(*(float(np.exp(ln_x.mean() + u)) for u in at))
 
 
-def mean_interval(y: ArrayLike) -> tuple[float, float, float]:
-    """The mean of independent values and the ends of its interval; infinite ends for one value."""
-    y = np.asarray(y, float)
-    if len(y) < 2:
-        return float(y.mean()), -math.inf, math.inf
-    half = float(t_quantile(LEVEL, np.array(len(y) - 1.0))) * float(y.std(ddof=1)) / math.sqrt(len(y))
-    return float(y.mean()), float(y.mean()) - half, float(y.mean()) + half
-
-
 def between(x: ArrayLike, y: ArrayLike, at: ArrayLike) -> np.ndarray:
     """y at other x, interpolated in both logarithms; NaN outside the points."""
     x, y, at = np.log(np.asarray(x, float)), np.log(np.asarray(y, float)), np.log(np.asarray(at, float))

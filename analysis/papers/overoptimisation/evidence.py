@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.confidence import LEVEL, t_quantile
+from analysis.confidence import LEVEL, half_width, mean_interval
 from analysis.fit import fit
 from analysis.fit.estimate import Interval
 from analysis.laws import BestOfN, Reinforced
@@ -168,11 +168,6 @@ class Overoptimisation(Evidence):
         self._proxies[experiment] = found
         return found
 
-    @functools.cached_property
-    def grid(self) -> NDArray[np.int64]:
-        """n of the best of n that the figures show."""
-        return grid(len(self.proxies()[0].gold))
-
     def most(self, experiment: str = "proxies") -> list[Proxy]:
         """Those with the most pairs."""
         found = self.proxies(experiment)
@@ -184,9 +179,9 @@ class Overoptimisation(Evidence):
         return [one for one in found if one.N == found[-1].N]
 
     @functools.cached_property
-    def draws(self) -> list[tuple[Array, dict[str, Array]]]:
-        """Of each draw: how often each sample is drawn, and (alpha, beta, and gold less the law of KNOWN, as in
-        `beyond`) of each proxy. All proxies score the same samples, so a draw is the same for all."""
+    def draws(self) -> list[dict[str, Array]]:
+        """Of each draw of the samples, alpha, beta, and gold less the law of KNOWN, as in `beyond`, of each proxy. All
+        proxies score the same samples, so a draw is the same for all."""
         found, rng = self.proxies(), np.random.default_rng(0)
         n = len(found[0].gold)
         vectors = np.concatenate([_of_law(n), _beyond(n)[None]])
@@ -194,12 +189,12 @@ class Overoptimisation(Evidence):
         for _ in range(DRAWS):
             counts = 2 * [rng.multinomial(n // 2, np.full(n // 2, 2 / n))]
             both = np.stack(counts, 1).reshape(-1)  # the texts of a pair together
-            drawn.append((both, {one.run: one.drawn(both, vectors) for one in found}))
+            drawn.append({one.run: one.drawn(both, vectors) for one in found})
         return drawn
 
     def interval(self, of: Callable[[Mapping[str, Array]], float]) -> Interval:
         """Of a number that follows from the draws of each proxy."""
-        return ends([of(values) for _, values in self.draws])
+        return ends([of(values) for values in self.draws])
 
     def slope(self, k: int, by: Literal["size", "pairs"] = "size") -> Slope:
         """How alpha (k 0) or beta (1) changes per ln N with the most pairs, or per ln pairs of the largest proxies.
@@ -218,7 +213,7 @@ class Overoptimisation(Evidence):
         if min(len(rows) for rows in groups) < 2:
             raise Undecided("some were trained with one seed: how far seeds scatter is not known")
         constants = np.array([dataclasses.astuple(one.law)[k] for one in found])
-        each = np.array([[values[one.run][k] for one in found] for _, values in self.draws])
+        each = np.array([[values[one.run][k] for one in found] for values in self.draws])
         slopes = [slope_of(at, [values[rows].mean() for rows in groups]) for values in each]
         return with_seeds(at, [constants[rows] for rows in groups], float(np.var(slopes, ddof=1)))
 
@@ -367,9 +362,8 @@ class Overoptimisation(Evidence):
 
 def about(claim: Claim, values: Sequence[float]) -> Claim:
     """The claim with the mean of some values, and its interval by their scatter."""
-    half = float(t_quantile(LEVEL, np.array(len(values) - 1))) * float(np.std(values, ddof=1)) / math.sqrt(len(values))
-    mean = float(np.mean(values))
-    return dataclasses.replace(claim, ours=mean, interval=(mean - half, mean + half))
+    mean, *interval = mean_interval(values)
+    return dataclasses.replace(claim, ours=mean, interval=tuple(interval))
 
 
 def slope_of(x: Array, y: Sequence[float]) -> float:
@@ -380,9 +374,6 @@ def slope_of(x: Array, y: Sequence[float]) -> float:
 def with_seeds(x: Array, values: Sequence[Array], variance: float = 0.0) -> Slope:
     """The slope over ln x of means over seeds, whose scatter may differ from one x to another.
 
-    Welch (1947): a sum of variances of few degrees of freedom each, and of one that is known, has about so many as its
-    own scatter says.
-
     Args:
         values: of the seeds at each x, two or more each.
         variance: of the slope, of what all seeds share.
@@ -390,11 +381,8 @@ def with_seeds(x: Array, values: Sequence[Array], variance: float = 0.0) -> Slop
     weight = np.log(x) - np.log(x).mean()
     weight /= (weight**2).sum()
     parts = weight**2 * np.array([np.var(some, ddof=1) / len(some) for some in values])
-    total = float(parts.sum()) + variance
-    spread = float((parts**2 / np.array([len(some) - 1 for some in values])).sum())
-    degrees = total**2 / spread if spread else math.inf
     value = slope_of(x, [float(np.mean(some)) for some in values])
-    half = float(t_quantile(LEVEL, degrees)) * math.sqrt(total)
+    half = half_width([*parts, variance], [*(len(some) - 1 for some in values), math.inf])
     return Slope(value, (value - half, value + half))
 
 

@@ -77,7 +77,7 @@ def figure_2(evidence: Overoptimisation, drawn: Drawn) -> None:
     claims = [evidence.sign(0, 1.0), evidence.sign(1, -1.0)]
     drawn.tell(*claims)
     found = evidence.proxies()
-    spans = {one.run: [ends([values[one.run][k] for _, values in evidence.draws]) for k in (0, 1)] for one in found}
+    spans = {one.run: [ends([values[one.run][k] for values in evidence.draws]) for k in (0, 1)] for one in found}
     drawn.points(
         {"run": one.run, "params": one.N, "pairs": one.pairs, "seed": one.seed, "alpha": one.law.alpha,
          "alpha_low": spans[one.run][0][0], "alpha_high": spans[one.run][0][1], "beta": one.law.beta,

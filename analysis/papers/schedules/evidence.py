@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis import digits, schedule_forecast
-from analysis.confidence import LEVEL, t_quantile
+from analysis.confidence import mean_interval
 from analysis.laws.schedules import OfSchedules
 from analysis.papers.chinchilla import cycles
 from analysis.papers.chinchilla.growth import joined_words
@@ -351,9 +351,7 @@ class Schedules(Evidence):
             told = joined_words([digits.plain(float(value), 2) for value in each])
             seeds = f"{digits.plural(len(each), 'the one seed has', f'{len(each)} seeds have')} {told}"
             return claim.without(Undecided(f"{seeds}; {SEEDS} are wanted for an interval"))
-        ln = np.log(each)
-        half = float(t_quantile(LEVEL, np.array(len(each) - 1))) * ln.std(ddof=1) / np.sqrt(len(each))
-        low, middle, high = np.exp(ln.mean() + half * np.array([-1.0, 0.0, 1.0]))
+        middle, low, high = np.exp(mean_interval(np.log(each)))
         return dataclasses.replace(claim, ours=float(middle), interval=(float(low), float(high)))
 
 
