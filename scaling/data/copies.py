@@ -75,18 +75,37 @@ def sketch(text: bytes) -> np.ndarray:
 
 
 def dissimilar(sketches: np.ndarray) -> np.ndarray:
-    """Which documents to keep, i64: in order, those not similar to one kept before."""
-    kept: list[int] = []
-    buckets: dict[tuple[int, bytes], list[int]] = {}
-    for i, values in enumerate(sketches):
-        bands = [(b, values[b : b + BAND].tobytes()) for b in range(0, N_HASH, BAND)]
+    """Which documents to keep, i64: in order, those not similar to one kept before.
+
+    Only of documents that share a band of values with another is anything kept in memory beside `sketches`.
+    """
+    shared = np.zeros((len(sketches), N_HASH // BAND), bool)
+    for band in range(N_HASH // BAND):
+        keys = _band_keys(sketches[:, band * BAND : (band + 1) * BAND])
+        order = np.argsort(keys, kind="stable")
+        same = np.flatnonzero(keys[order[1:]] == keys[order[:-1]])
+        shared[order[same], band] = shared[order[same + 1], band] = True
+    buckets: dict[tuple[int, int], list[int]] = {}
+    dropped = np.zeros(len(sketches), bool)
+    for i in np.flatnonzero(shared.any(axis=1)).tolist():
+        values = sketches[i]
+        keys = _band_keys(values.reshape(-1, BAND)).tolist()
+        bands = [(band, keys[band]) for band in np.flatnonzero(shared[i]).tolist()]
         rivals = {j for band in bands for j in buckets.get(band, ())}
         if any(np.count_nonzero(sketches[j] == values) >= SIMILAR * N_HASH for j in rivals):
+            dropped[i] = True
             continue
-        kept.append(i)
         for band in bands:
             buckets.setdefault(band, []).append(i)
-    return np.array(kept, np.int64)
+    return np.flatnonzero(~dropped)
+
+
+def _band_keys(values: np.ndarray) -> np.ndarray:
+    """One number for the values of a band: equal where they are, and hardly ever else. u32 (n, BAND) -> u64 (n,)."""
+    key = np.zeros(len(values), np.uint64)
+    for column in values.T:
+        key = (key ^ column) * np.uint64(0x9E3779B97F4A7C15)
+    return key
 
 
 # Outlines
