@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from analysis import reference
+from analysis.papers.claim import Undecided
 from analysis.papers.domains import figures
 from analysis.papers.domains.baselines import Baselines, entropy
-from analysis.papers.domains.evidence import Domains, per_image, printed
+from analysis.papers.domains.evidence import PERCENTILES, Domains, per_image, printed
 from analysis.papers.domains.paper import PAPER
 from analysis.papers.reproduction import planned_row
 from analysis.records import Records
@@ -23,6 +24,7 @@ FLOOR, ALPHA, BETA = {"pixel": 0.9, "byte": 1.2}, 0.4, 0.45
 SIZE, LENGTH = (lambda run: run.model.N), (lambda run: run.tokens)
 TOLD = 3.0  # nats per glyph that a name tells
 SPREAD = 4.0  # nats: the standard deviation of what glyphs cost
+DEAR = np.exp(0.4 * np.random.default_rng(1).standard_normal(256))  # what a picture costs over the mean
 BYTES_PER_TOKEN = 0.998  # a separator in five hundred tokens is no byte
 
 
@@ -63,6 +65,8 @@ def records(*names: str, seed_noise: float = 0.0005) -> dict[str, Records]:
             if run.answers_after is not None:
                 glyphs = np.random.default_rng(0).standard_normal(run.eval.windows)
                 windows[id] = loss + SPREAD / 64 * (glyphs - glyphs.mean()) / glyphs.std(ddof=1)
+            elif run.data.source.startswith("images:"):
+                windows[id] = loss * DEAR
             if run.tokens == max(other.tokens for other in runs if other.data == run.data):
                 places += [{"run": id, "position": float(t), "loss": loss * (1 + 0.5 / t), "params": run.model.N}
                            for t in range(1, run.model.n_ctx + 1)]  # fmt: skip
@@ -121,6 +125,52 @@ def test_what_names_tell_is_not_decided_where_the_scatter_of_glyphs_is_not_known
     planted = records("glyphs")
     (found,) = Domains({"glyphs": dataclasses.replace(planted["glyphs"], windows={})}).captions
     assert np.isinf(found.half).all()
+
+
+def test_a_name_that_says_which_glyph_it_is_has_the_infogain_that_was_planted(evidence):
+    (found,) = evidence.captions
+    claim = evidence.told(found)
+    assert claim.ours == pytest.approx(TOLD / math.log(10_038), abs=0.01)
+    assert claim.interval[0] < TOLD / math.log(10_038) < claim.interval[1]
+
+
+def test_easy_pictures_and_hard_ones_fall_by_the_exponent_that_was_planted(evidence):
+    """Each picture costs its own multiple of the mean, floor and all, so that all percentiles fall alike."""
+    for one in evidence.pictures:
+        found = evidence.percentiles(one)
+        for k, percentile in enumerate(PERCENTILES):
+            law = found.law(k)
+            low, high = law.intervals["alpha"]
+            assert low < ALPHA < high, (one.name, percentile)
+            mean = one.size_law.constants["L_inf"] * one.side**2
+            assert law.constants["L_inf"] == pytest.approx(mean * np.percentile(DEAR, percentile), rel=0.05)
+
+
+def test_percentiles_want_the_loss_of_each_picture():
+    planted = records("digits")
+    bare = Domains({"digits": dataclasses.replace(planted["digits"], windows={})})
+    (one,) = bare.pictures
+    with pytest.raises(Undecided, match="have no loss for each picture"):
+        bare.percentiles(one)
+
+
+def test_the_surface_of_all_lengths_finds_the_floor_and_the_exponents_of_compute_too(evidence):
+    one = evidence.domains["Fashion-MNIST 7×7"]
+    floor, share = one.of_surface(lambda law: law.E), one.of_surface(lambda law: law.beta / (law.alpha + law.beta))
+    assert floor == pytest.approx(FLOOR["pixel"], abs=0.03)
+    assert share == pytest.approx(BETA / (ALPHA + BETA), abs=0.05)
+    low, high = evidence.floor(one).span
+    assert low <= 49 * floor <= high
+    with pytest.raises(Undecided, match="read more than 4 times"):
+        evidence.domains["digits 8×8"].of_surface(lambda law: law.E)
+
+
+def test_bits_per_byte_have_a_floor_with_an_interval(evidence):
+    for one in evidence.texts:
+        claim = evidence.least(one)
+        low, high = claim.interval
+        assert low < FLOOR["byte"] < high
+        assert "exponent" in claim.note
 
 
 def test_text_costs_bits_over_its_bytes_and_separators_are_none(evidence):

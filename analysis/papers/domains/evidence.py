@@ -4,16 +4,17 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis import isoflop, reference
+from analysis import digits, isoflop, reference
 from analysis.confidence import LEVEL, t_quantile
 from analysis.fit import fit
 from analysis.fit.estimate import Fit, Interval
 from analysis.frontier import Allocation
-from analysis.laws import HenighanC, HenighanN, KaplanC, KaplanN, law_by_name
+from analysis.laws import Chinchilla, HenighanC, HenighanN, KaplanC, KaplanN, Law, law_by_name
 from analysis.papers.claim import MISSING, Claim, Undecided, those
 from analysis.papers.domains.baselines import Baselines
 from analysis.papers.evidence import Evidence
@@ -25,6 +26,7 @@ from scaling.data.glyphs import PICTURE
 from scaling.data.images import parse
 
 Array = NDArray[np.float64]
+L = TypeVar("L", bound=Law)
 
 PAPER, TABLE_1, TABLE_3 = "henighan2020", "Henighan et al., Table 1", "Henighan et al., Table 3"
 LADDERS = ("digits", "fashion", "code", "text")  # experiments
@@ -45,6 +47,8 @@ SMALL = (
 )
 BYTE_TEXT = "ours are small models of single bytes in 128 of them, the paper's are of 50,257 tokens in 2,048"
 FEWEST = 4  # sizes, and budgets, that a law with a floor is fitted to
+EPOCHS = 4  # up to which data read again are nearly worth new ones: Muennighoff et al. (2023)
+PERCENTILES = (5, 25, 50, 75, 95)  # of the held-out pictures by their loss
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -128,11 +132,49 @@ class Domain:
         """L(C) of the best sizes without a floor."""
         return fit("kaplan-c", self.best, loss="squared", every_run=True)
 
+    def of_surface(self, constant: Callable[[Chinchilla], float]) -> float:
+        """What follows from L(N, D) = E + A / N^alpha + B / D^beta of all lengths.
+
+        Raises:
+            Undecided: it is doubtful, or the examples were read more than EPOCHS times.
+        """
+        if (self.runs["tokens"] > EPOCHS * self.runs["unique_tokens"]).any():
+            raise Undecided(f"L(N, D) is of new examples, and those of {self.name} were read more than {EPOCHS} times")
+        return constant(_sound(self._surface).law)
+
+    @functools.cached_property
+    def _surface(self) -> Fit[Chinchilla]:
+        return fit("chinchilla", self.runs, loss="squared", every_run=True)
+
     @functools.cached_property
     def allocation(self) -> Allocation:
         """N_opt(C), by the parabola at each compute."""
         sigma = self.noise.sigma if self.noise and self.noise.degrees else None
         return isoflop.isoflop(self.runs, sigma=sigma)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Percentiles:
+    """What pictures cost that are easy, and that are hard.
+
+    Attributes:
+        params: sizes, rising.
+        tokens: that they were trained on.
+        nats: of a whole picture, at each of PERCENTILES of all that are held out. (size, percentile)
+    """
+
+    name: str
+    params: Array
+    tokens: float
+    nats: Array
+
+    def law(self, k: int) -> Fit[HenighanN]:
+        """L(N) of a percentile."""
+        if len(self.params) < FEWEST:
+            raise Undecided(f"fewer than {FEWEST} sizes of {self.name} have finished")
+        rows = [{"run": f"{n:.0f}", "params": n, "tokens": self.tokens, "loss": v}
+                for n, v in zip(self.params, self.nats[:, k], strict=True)]  # fmt: skip
+        return fit("henighan-n", Table.from_rows(rows, self.name), loss="squared", every_run=True)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -157,7 +199,7 @@ class Captions:
 
     @property
     def which(self) -> float:
-        """ln(pairs), nats."""
+        """ln(pairs), nats: the least loss of names that are all alike likely."""
         return math.log(self.pairs)
 
     @property
@@ -242,7 +284,11 @@ class Domains(Evidence):
         def find() -> Fit:
             return self.of(name).compute_law if law == "henighan-c" else self.of(name).power_of_compute
 
-        return _by_fit(claim, find, constant, lambda: _others(self.of(name).best, law, "flops"))
+        def others() -> list[float]:
+            found = _others(self.of(name).best, law, "flops")
+            return found if law != "henighan-c" else found + those(lambda: self.of(name).of_surface(_of_compute))
+
+        return _by_fit(claim, find, constant, others)
 
     def beta(self, name: str) -> Claim:
         """The exponent of the best size in compute."""
@@ -253,7 +299,8 @@ class Domains(Evidence):
             return claim.without(error)
 
         def others() -> list[float]:
-            return [each.a for each in those(lambda: isoflop.isoflop(self.of(name).runs, method="akima", draws=0))]
+            by_akima = those(lambda: isoflop.isoflop(self.of(name).runs, method="akima", draws=0).a)
+            return by_akima + those(lambda: self.of(name).of_surface(lambda law: law.beta / (law.alpha + law.beta)))
 
         return dataclasses.replace(claim, ours=found.a, interval=_ends(*found.a_interval), others=others)
 
@@ -274,17 +321,22 @@ class Domains(Evidence):
         pixels = of.side**2
         claim = Claim(f"irreducible nats per picture of {of.name}", TABLE_3, per_image(of.paper)[0], unit="nats",
                       note=f"the paper's is of {words(of.paper)}, three colours of 256 levels")  # fmt: skip
-        return _by_fit(claim, lambda: of.compute_law, "L_inf", times=pixels)
+        others = functools.partial(those, lambda: pixels * of.of_surface(lambda law: law.E))
+        return _by_fit(claim, lambda: of.compute_law, "L_inf", others, times=pixels)
+
+    def least(self, of: Domain) -> Claim:
+        """L_inf of L(C), bits per byte."""
+        claim = Claim(f"irreducible bits per byte of {of.name}", "none", None, unit="bits per byte")
+        for found in those(lambda: _sound(of.compute_law)):
+            claim = dataclasses.replace(claim, note=f"what is above it falls with exponent {said(found, 'alpha')}")
+        return _by_fit(claim, lambda: of.compute_law, "L_inf", lambda: those(lambda: of.of_surface(lambda law: law.E)))
 
     def one_nat(self, of: Domain) -> Claim:
         """The compute at which one nat per picture is left above the floor."""
         claim = Claim(f"C of 1 nat per picture of {of.name}", TABLE_3, per_image(of.paper)[1] * PF_DAY, unit="FLOP",
                       note="extrapolated far beyond any run")  # fmt: skip
         try:
-            found = of.compute_law
-            if not found.sound:
-                raise Undecided(f"the law is doubtful: {found.why}")
-            said = found.derived(lambda law: law.C_0 * (of.side**2) ** (1 / law.alpha), log=True)
+            said = _sound(of.compute_law).derived(lambda law: law.C_0 * (of.side**2) ** (1 / law.alpha), log=True)
         except MISSING as error:
             return claim.without(error)
         return dataclasses.replace(claim, ours=float(said.value), interval=_ends(float(said.low), float(said.high)))
@@ -310,6 +362,24 @@ class Domains(Evidence):
         runs = of.longest
         runs = runs.where(runs["params"] == runs["params"].max(), "smaller")
         return self.loss_by_position(runs)[1]
+
+    def percentiles(self, of: Domain) -> Percentiles:
+        """Of the longest runs at each size; what a picture costs is the mean over seeds.
+
+        Raises:
+            Undecided: a run has no loss for each picture.
+        """
+        runs, known = of.longest, {}
+        for records in self.experiments.values():
+            known |= records.windows
+        if lacking := [run for run in runs["run"].tolist() if run not in known]:
+            raise Undecided(f"{len(lacking)} of {len(runs)} runs of {of.name} have no loss for each picture")
+        N, each = np.unique(runs["params"]), float(runs["n_ctx"][0])
+        nats = [
+            np.percentile(each * np.mean([known[run] for run in runs["run"][runs["params"] == n]], 0), PERCENTILES)
+            for n in N
+        ]
+        return Percentiles(of.name, N, float(runs["tokens"][0]), np.array(nats))
 
     # --- captions
 
@@ -361,9 +431,14 @@ class Domains(Evidence):
         return float(t_quantile(LEVEL, np.array(fewest - 1))) * math.sqrt(square)
 
     def told(self, of: Captions) -> Claim:
-        """What a name tells of its glyph at the largest size, in nats, over ln of how many were trained on."""
-        claim = Claim(f"share of ln(pairs) that names tell, {of.name}", "mutual information", None, enough=0.1,
-                      note="of our largest model; the paper's is about 10 % of the text")  # fmt: skip
+        """What a name tells of its glyph at the largest size, over ln of how many were trained on.
+
+        Infogain is mutual information over the loss of the text. No model of text is trained here; names of which none
+        is likelier cost ln(pairs) at least, so that this is the most that Infogain can be.
+        """
+        claim = Claim(f"Infogain at most, {of.name}", "mutual information", None, enough=0.1,
+                      note="what a name tells our largest model, over ln(pairs), the least loss of the names; the "
+                      "paper's is about 10 % of the text")  # fmt: skip
         value, half = float(of.told[-1] / of.which), float(of.half[-1] / of.which)
         return dataclasses.replace(claim, ours=value, interval=_ends(value - half, value + half))
 
@@ -435,13 +510,28 @@ def words(paper: str) -> str:
     return "language" if paper == LANGUAGE else paper.replace("_", " ").replace("image", "images of")
 
 
+def said(found: Fit, name: str) -> str:
+    """A constant with its interval, for people."""
+    return "{} ({})".format(*digits.constant(found.constants[name], *found.intervals[name]))
+
+
+def _sound(found: Fit[L]) -> Fit[L]:
+    """The fit, where nothing makes it doubtful."""
+    if not found.sound:
+        raise Undecided(f"the law is doubtful: {found.why}")
+    return found
+
+
+def _of_compute(law: Chinchilla) -> float:
+    """The exponent of what is above the floor in C = 6ND, of the best sizes."""
+    return law.alpha * law.beta / (law.alpha + law.beta)
+
+
 def _by_fit(
     claim: Claim, find: Callable[[], Fit], name: str, others: Callable[[], list[float]] = list, times: float = 1.0
 ) -> Claim:
     try:
-        found = find()
-        if not found.sound:
-            raise Undecided(f"the law is doubtful: {found.why}")
+        found = _sound(find())
     except MISSING as error:
         return claim.without(error)
     low, high = found.intervals[name]

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -11,7 +12,7 @@ from analysis import digits
 from analysis.fit.estimate import Fit
 from analysis.page.canvas import GREY, STYLE, fitted_line, panels
 from analysis.papers.claim import MISSING, Undecided
-from analysis.papers.domains.evidence import Captions, Domain, Domains, printed, words
+from analysis.papers.domains.evidence import PERCENTILES, Captions, Domain, Domains, printed, said, words
 from analysis.papers.drawing import LAW, OTHER, across, beside, dots, fixed_limits, level, logarithmic, symbol, tints
 from analysis.papers.drawn import Drawn
 
@@ -86,13 +87,13 @@ def figure_2(evidence: Domains, drawn: Drawn) -> None:
     drawn.points(rows)
 
 
-def _law(axis: Axes, law: Fit, runs: np.ndarray) -> None:
+def _law(axis: Axes, law: Fit, runs: np.ndarray, colour: Any = LAW) -> None:
     """The line of a law, where the runs tell it."""
     if not law.sound:
         raise Undecided(f"the law is doubtful: {law.why}")
     x = across(axis, 60)
     with fixed_limits(axis):
-        fitted_line(axis, x, law, [x], LAW, runs=runs)
+        fitted_line(axis, x, law, [x], colour, runs=runs)
 
 
 def _say_levels(drawn: Drawn, one: Domain, unigram: float, position: float, left_up: float) -> None:
@@ -201,6 +202,7 @@ def figure_5(evidence: Domains, drawn: Drawn) -> None:
     """Code against text byte by byte, equal tokens and equal sizes: bits per byte over compute, of the best size at
     each, with L_inf + (C_0/C)^alpha; and of the longest runs over the size."""
     texts = evidence.texts
+    drawn.show(*(evidence.least(one) for one in texts))
     rows = []
     with rc_context(STYLE):
         drawn.figure, (left, right) = panels(2, left=0.8)
@@ -290,6 +292,78 @@ def _told(one: Captions) -> str:
         slope = float(np.polyfit(np.log(one.params), one.told, 1)[0])
         line += f"; with each factor of e in N it grows by {digits.plain(slope, 2)} nats"
     return line
+
+
+def figure_7(evidence: Domains, drawn: Drawn) -> None:
+    """What is above the floor L_inf of Figure 1 over compute: of all runs, and ringed of the best sizes, whose line
+    (C_0/C)^alpha is straight here. Grey: the best sizes above either end of the floor's 95 % interval. How straight
+    they lie depends on the floor that is taken off."""
+    domains = list(evidence.domains.values())
+    rows = []
+    with rc_context(STYLE):
+        drawn.figure, axes = _grid(len(domains))
+        for axis, one in zip(axes, domains, strict=False):
+            with drawn.panel(axis, one.name, f"what is above the floor of {one.name}"):
+                law, best, runs = one.compute_law, one.best, one.runs
+                if not law.sound:
+                    raise Undecided(f"the law is doubtful: {law.why}")
+                floor = law.constants["L_inf"]
+                keep = runs["loss"] > floor
+                C, above = runs["flops"][keep], runs["loss"][keep] - floor
+                rows += [{"domain": one.name, "flops": c, "above": a, "floor": floor}
+                         for c, a in zip(C, above, strict=True)]  # fmt: skip
+                logarithmic(axis, C, "flops", above, write=digits.ten)
+                shade = tints(one.runs["params"])
+                dots(axis, C, above, [shade(n) for n in runs["params"][keep]], runs=runs["run"][keep].tolist(), ms=3.4)
+                with fixed_limits(axis):
+                    for end in law.intervals["L_inf"]:
+                        at = best["loss"] > end
+                        axis.plot(best["flops"][at], best["loss"][at] - end, color=GREY, lw=0.9)
+                    line = across(axis, 40)
+                    axis.plot(line, law.law(line) - floor, color=LAW, lw=1.1)
+                    axis.plot(
+                        best["flops"], best["loss"] - floor, ls="", marker="o", ms=8, mfc="none", mec=LAW, mew=0.9
+                    )
+                axis.set_ylabel(f"{one.unit.capitalize()} above the floor")
+                drawn.say(
+                    f"{one.name}: the best size at {digits.plain(float(best['flops'][-1]))} FLOP is "
+                    f"{digits.percent((float(best['loss'][-1]) - floor) / floor)} above the floor"
+                )
+        _sizes(drawn, domains)
+    drawn.points(rows)
+
+
+def figure_8(evidence: Domains, drawn: Drawn) -> None:
+    """Nats of whole pictures over the size N: those that are cheap and those that are dear, at percentiles of all that
+    are held out, longest runs, with L_inf + (N_0/N)^alpha fitted to each."""
+    pictures = evidence.pictures
+    shade = dict(
+        zip(PERCENTILES, map(tints((1, 2 ** len(PERCENTILES))), 2.0 ** np.arange(len(PERCENTILES))), strict=True)
+    )
+    rows = []
+    with rc_context(STYLE):
+        drawn.figure, axes = _grid(len(pictures))
+        for axis, one in zip(axes, pictures, strict=False):
+            with drawn.panel(axis, one.name, f"percentiles of {one.name}"):
+                found, told, off = evidence.percentiles(one), [], 0.0
+                rows += [{"domain": one.name, "params": n, "percentile": p, "nats": v}
+                         for n, each in zip(found.params, found.nats, strict=True)
+                         for p, v in zip(PERCENTILES, each, strict=True)]  # fmt: skip
+                logarithmic(axis, found.params, SIZE, found.nats.ravel())
+                for k, percentile in enumerate(PERCENTILES):
+                    colour = shade[percentile]
+                    axis.plot(found.params, found.nats[:, k], ls="", marker="o", ms=4, color=colour)
+                    with drawn.part(f"L(N) of percentile {percentile} of {one.name}"):
+                        law = found.law(k)
+                        _law(axis, law, found.params, colour)
+                        off = max(off, law.residuals.rms)
+                        told.append(f"{said(law, 'alpha')} at {percentile}")
+                axis.set_ylabel("Nats per picture")
+                if told:
+                    most = f"the form is off by {digits.percent(off)} rms at most"
+                    drawn.say(f"{one.name}: alpha by percentile is {', '.join(told)}; {most}")
+        beside(drawn.figure, [(f"{p} %", {"color": shade[p], "lw": 1.4}) for p in PERCENTILES], "percentile")
+    drawn.points(rows)
 
 
 def table_1(evidence: Domains, drawn: Drawn) -> None:

@@ -8,12 +8,14 @@ from analysis.papers.paper import Entry, Paper
 from analysis.papers.summary import Summary
 
 LADDERS = ("digits", "fashion", "code", "text")
-SIZES = "Loss by compute and by size: Figures 1, 3 and 5"
+SIZES = "Loss by compute and by size: Figures 1 and 3"
 BEST = "The best size: Figure 2"
 PIXELS = "Along a picture: Figure 6"
 CODE = "Code and text"
 CAPTIONS = "Names and glyphs: Figure 12"
 TABLES = "Tables 1 and 3"
+ABOVE = "Above the floor: Figure 5"
+EASY = "Easy pictures and hard ones: Figure 10"
 LIMITS = "What this scale cannot decide"
 
 FIGURES: Mapping[str, Entry] = {
@@ -23,6 +25,8 @@ FIGURES: Mapping[str, Entry] = {
     "fig4": Entry("Figure 4: loss by pixel", PIXELS, figures.figure_4, LADDERS),
     "fig5": Entry("Figure 5: code against text", CODE, figures.figure_5, ("code", "text")),
     "fig6": Entry("Figure 6: what a name tells of its glyph", CAPTIONS, figures.figure_6, ("glyphs",)),
+    "fig7": Entry("Figure 7: what is above the floor", ABOVE, figures.figure_7, LADDERS),
+    "fig8": Entry("Figure 8: easy pictures and hard ones", EASY, figures.figure_8, ("digits", "fashion")),
     "table1": Entry("Table 1: exponents", TABLES, figures.table_1, LADDERS),
     "table2": Entry("Table 2: nats of a whole picture", TABLES, figures.table_2, ("digits", "fashion")),
     "table3": Entry(
