@@ -84,7 +84,8 @@ def make(sizes: Mapping[str, int], devices: Sequence[Any] | None = None) -> Mesh
         )
     slices = slices_of(devices)
     if slices == 1:
-        return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
+        grid = mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=True)
+        return Mesh(grid, AXES, axis_types=(AxisType.Auto,) * len(AXES))
     across = next((name for name in ("data", "run", "fsdp") if sizes.get(name, 1) % slices == 0), None)
     if across is None:
         raise InputError(

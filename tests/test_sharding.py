@@ -277,6 +277,22 @@ class Device:
         self.id, self.slice_index = id, slice_index
 
 
+class Chip:
+    """The same of a chip of a v5p: its place in the torus."""
+
+    platform, device_kind, core_on_chip, process_index = "tpu", "TPU v5", 0, 0
+
+    def __init__(self, id: int, *coords: int):
+        self.id, self.coords = id, coords
+
+
+def test_an_axis_may_take_a_part_of_a_side_of_the_torus():
+    chips = [Chip(id, *coords) for id, coords in enumerate(np.ndindex(4, 4, 4))]
+    mesh = sharding.make({"fsdp": 8, "expert": 8}, chips)
+    assert {name: n for name, n in mesh.shape.items() if n > 1} == {"fsdp": 8, "expert": 8}
+    assert {chip.id for chip in mesh.devices.flat} == set(range(64))
+
+
 def test_slices_are_bridged_by_data_and_not_by_what_talks_more():
     devices = [Device(i, i // 4) for i in range(8)]
     mesh = sharding.make({"data": 2, "fsdp": 4}, devices)
