@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from analysis.papers.claim import Verdict
-from analysis.papers.emergence.evidence import METRICS, Emergence, emergence_score
+from analysis.papers.emergence.evidence import METRICS, Emergence, emergence_score, questions, questions_for
 from analysis.papers.emergence.paper import PAPER
 from configs.emergence import budgets, experiments
 from scaling.config import program
@@ -88,11 +88,16 @@ def test_shares_of_runs_take_no_branch_of_one_trunk_for_another_run(evidence):
     assert evidence.between.ours == ((own > 0.2) & (own < 0.8)).mean()
 
 
-def test_log_exact_match_is_linear_in_the_length_where_all_digits_are_alike():
-    L = np.arange(1, 6)
-    right = np.full((1, 5), 0.7)
-    exact = np.array([right[0, :n].prod() for n in L])
-    np.testing.assert_allclose(np.diff(np.log(exact)), np.log(0.7))
+def test_log_exact_match_is_linear_in_the_length_where_all_digits_are_alike(evidence):
+    alike = [dataclasses.replace(evidence.longest, right=np.full((1, n), 0.7)) for n in range(1, 6)]
+    for predicted in (np.array([one.power[0] for one in alike]), np.array([one.product[0] for one in alike])):
+        np.testing.assert_allclose(np.log(predicted), np.arange(1, 6) * np.log(0.7))
+
+
+@pytest.mark.parametrize(("p", "L", "one", "known"), [(0.5, 10, 3_067, 102_300), (0.7, 5, 17, 495)])
+def test_rare_answers_want_so_many_questions_to_be_seen_and_to_be_known_to_10_percent(p, L, one, known):
+    assert questions(p**L) == one
+    assert questions_for(p**L, 0.1) == pytest.approx(known, abs=0.5)
 
 
 def test_more_questions_find_answers_where_fewer_found_none(evidence):

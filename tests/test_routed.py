@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import math
 
 import jax
@@ -92,23 +93,26 @@ def test_in_which_order_experts_stand_does_not_matter(tokens, routing):
     )
 
 
-@given(st.integers(0, 2**32 - 1), st.sampled_from(["hash", "top_k"]), st.integers(1, 5), st.floats(0.3, 3.0))
+@given(st.integers(0, 2**32 - 1), st.sampled_from([1, 2]), st.integers(2, 5), st.floats(0.3, 3.0))
 @settings(deadline=None, max_examples=25)
-def test_a_token_has_a_slot_unless_others_before_it_have_taken_all_of_its_expert(seed, routing, experts, capacity):
-    shape = of(routing, experts, capacity=capacity)
-    expert = np.random.default_rng(seed).integers(0, experts, (2, 24, 1))
+def test_a_choice_has_a_slot_unless_others_before_it_have_taken_all_of_its_expert(seed, k, experts, capacity):
+    """First choices of all tokens before second ones. So a token is in k slots at most, and a slot holds one choice."""
+    shape = of("top_k", experts, capacity=capacity, top_k=k)
+    expert = np.random.default_rng(seed).random((2, 24, experts)).argsort(-1)[..., :k]
     route = routed.assigned(shape, jnp.asarray(expert))
-    slot, choice, c = np.asarray(route.slot), np.asarray(route.choice), slots(shape, 24)
+    slot, choice, c = np.asarray(route.slot).reshape(2, 24, k), np.asarray(route.choice), slots(shape, 24)
     for g in range(2):
         sent = [0] * experts
-        for token, e in enumerate(expert[g, :, 0]):
+        for j, token in itertools.product(range(k), range(24)):
+            e = expert[g, token, j]
             if sent[e] < c:
-                assert slot[g, token] == e * c + sent[e]
-                assert choice[g, slot[g, token]] == token
+                assert slot[g, token, j] == e * c + sent[e]
+                assert choice[g, slot[g, token, j]] == token * k + j
             else:
-                assert slot[g, token] == experts * c
+                assert slot[g, token, j] == experts * c
             sent[e] += 1
-        assert (choice[g] < 24).sum() == sum(min(n, c) for n in sent)
+        held = choice[g][choice[g] < 24 * k]
+        assert len(held) == len(set(held)) == sum(min(n, c) for n in sent)
 
 
 @pytest.mark.parametrize("routing", ["expert_choice", "expert_choice_at_position"])

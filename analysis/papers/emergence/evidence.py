@@ -86,6 +86,16 @@ class Answers:
         return Answers(rows_alone(self.runs, keep), *arrays, wrong=self.wrong[keep])
 
 
+def questions(exact: float, sure: float = LEVEL) -> int:
+    """How many, so that one of them is answered with that chance, each by itself with the chance `exact`."""
+    return math.ceil(math.log(1 - sure) / math.log1p(-exact))
+
+
+def questions_for(exact: float, error: float) -> float:
+    """How many, so that the measured exact match is off by this share of itself (standard error)."""
+    return (1 - exact) / exact / error**2
+
+
 class Emergence(Evidence):
     """The runs and the claims. Where something is missing, asking for it raises Undecided, or InputError."""
 

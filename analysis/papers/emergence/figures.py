@@ -4,11 +4,22 @@ import numpy as np
 from matplotlib import rc_context
 
 from analysis import digits
+from analysis.confidence import LEVEL
 from analysis.page.canvas import STYLE, Shades, panels
 from analysis.papers.claim import Undecided
 from analysis.papers.drawing import beside, dots, fixed_limits, level, logarithmic, symbol, tints
 from analysis.papers.drawn import Drawn
-from analysis.papers.emergence.evidence import BETWEEN, METRICS, NEAR, PRODUCT, TESTS, Answers, Emergence
+from analysis.papers.emergence.evidence import (
+    BETWEEN,
+    METRICS,
+    NEAR,
+    PRODUCT,
+    TESTS,
+    Answers,
+    Emergence,
+    questions,
+    questions_for,
+)
 
 SIZE = "Parameters N"
 LABELS = {
@@ -83,6 +94,12 @@ def figure_2(evidence: Emergence, drawn: Drawn) -> None:
                 own.set_ylabel("Exact match")
     zeros = [f"{int((exact[n] == 0).sum())} with {n:,}" for n in tests]
     drawn.say(f"Of {len(found.N)} runs so many have no right answer: {', '.join(zeros)} questions.")
+    if (above := exact[tests[-1]][exact[tests[-1]] > 0]).size and (least := float(above.min())) < 1:
+        drawn.say(
+            f"To see one right answer of the run with the lowest exact match above 0, {digits.plain(least)}, takes "
+            f"{questions(least):,} questions with a chance of {digits.percent(LEVEL)}; to know it to 10 %, "
+            f"{questions_for(least, 0.1):,.0f}"
+        )
 
 
 def figure_3(evidence: Emergence, drawn: Drawn) -> None:
