@@ -1,6 +1,8 @@
 """Pairs of texts, and models that score them: which text is better, the loss of a pair, what a record says."""
 
 import math
+import re
+import runpy
 from collections import Counter
 from typing import Any
 
@@ -8,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import ROOT
 from scipy import stats
 
 from scaling import counts, sharding, study
@@ -37,6 +40,17 @@ def test_the_better_text_is_first_and_what_the_policy_writes_has_mean_0_and_vari
     assert (worth[:, 0] >= worth[:, 1]).all()
     assert worth.mean() == pytest.approx(0, abs=4 / math.sqrt(worth.size))
     assert worth.var() == pytest.approx(1, rel=0.1)
+
+
+def test_the_reward_of_the_page_labels_pairs_once_it_stands_in_the_table(monkeypatch, tmp_path):
+    (written,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "overoptimisation.md").read_text(), re.DOTALL)
+    page = tmp_path / "page.py"
+    page.write_text(f"from scaling.data.pairs import Gold\n{written}")
+    monkeypatch.setitem(pairs.GOLDS, "alternation", runpy.run_path(str(page))["Alternation"])
+    _, texts = draw(f"{HARD}&gold=alternation")
+    first, second = (texts[..., 1:] != texts[..., :-1]).sum(-1).T
+    assert (first >= second).all()
+    assert (first > second).any()
 
 
 def test_drawn_labels_have_the_chances_of_bradley_and_terry_and_the_entropy_that_is_said():

@@ -1,12 +1,15 @@
 """Tasks: every answer is right, no question is asked that was trained on, and what the record says of answers is so."""
 
 import math
+import re
+import runpy
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import ROOT
 
 from scaling import step, study
 from scaling.config import CHARACTERS, DataConfig, EvalConfig, OptimConfig, RunConfig, Study
@@ -48,6 +51,19 @@ def test_every_answer_is_right_and_all_documents_are_of_one_length(source, answe
         a, _, b = question.partition("+")
         assert given == answer(a, b)
         assert (len(text), len(given)) == (task.width, task.answer)
+
+
+def test_the_task_of_the_page_is_a_source_once_it_stands_in_the_table(monkeypatch, tmp_path):
+    (written,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "emergence.md").read_text(), re.DOTALL)
+    page = tmp_path / "page.py"
+    page.write_text(f"import dataclasses\nfrom scaling.data.tasks import MARK, Task, _between\n{written}")
+    monkeypatch.setitem(tasks.KINDS, "larger", runpy.run_path(str(page))["Larger"])
+    for text in documents("task:larger?digits=2&items=300"):
+        question, _, answer = text.partition(MARK)
+        assert answer == max(question.split("+"))
+        assert set(text) <= set(ALPHABET)
+    with pytest.raises(InputError, match="digits=0, wanted 1 to 9"):
+        tasks.parse("task:larger?digits=0")
 
 
 def test_all_questions_are_there_once_and_ranges_share_none():

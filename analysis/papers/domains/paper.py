@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 
 from analysis.papers.domains import figures
-from analysis.papers.domains.evidence import MAIN, Domains
+from analysis.papers.domains.evidence import LADDERS, MAIN, Domains
 from analysis.papers.paper import Entry, Paper
 from analysis.papers.summary import Summary
 
-LADDERS = ("digits", "fashion", "code", "text")
 SIZES = "Loss by compute and by size: Figures 1 and 3"
 BEST = "The best size: Figure 2"
 PIXELS = "Along a picture: Figure 6"
