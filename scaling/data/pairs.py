@@ -133,6 +133,11 @@ class Pairs:
         """data.tokenizer=characters:ALPHABET has a token for each."""
         return LETTERS[: self.symbols] + MARK
 
+    @property
+    def chances(self) -> Array:
+        """The policy: of the first symbol, and after each symbol. 1+symbols symbols"""
+        return np.diff(_policy(self.symbols, self.world), axis=1, prepend=0)
+
     def drawn(self, start: int, stop: int) -> Texts:
         """Both texts of the pairs start, ..., stop - 1 from `first` on, as the policy writes them. n 2 t"""
         steps = self.length + 1  # numbers that a text takes: its symbols, and in the second one of a pair the label
