@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from analysis.design.prior import Prior
     from analysis.design.score import Written
     from analysis.frontier import Array
+    from analysis.table import Table
 
-PUBLISHED = "published"
+PUBLISHED, KAPLAN = "published", "kaplan"
+AVERAGE = "average"  # in place of a law: of the forms that suit the runs, with and without a floor
 BEYOND = 10.0  # times the compute of the largest run, the target of a study that has begun, where none is given
 ALONG = 5  # places of a compute-optimal line
 REACH, LEAST = 3000.0, 3072.0  # smallest size by default: a share of the target's, and the smallest standard shape
@@ -32,9 +34,11 @@ def add(verbs: arguments.Verbs) -> None:
     )
     design.add_argument(
         "--prior",
-        default=PUBLISHED,
+        nargs="+",
+        default=[PUBLISHED],
         metavar="FIT|TABLE",
-        help="what is believed of the law before: a file from scaling fit --out, or runs (published constants)",
+        help="what is believed of the law before, several as well: a file from scaling fit --out, runs, published, or "
+        "kaplan, a published law without a floor (published)",
     )
     design.add_argument(
         "--score",
@@ -90,7 +94,8 @@ def _asked(verb: argparse.ArgumentParser, required: bool) -> None:
     verb.add_argument(
         "--law",
         type=arguments.law,
-        help="fitted to the runs that are there (chinchilla); of published laws, those of that form",
+        help="fitted to the runs that are there, or average: forms with and without a floor, by held-out weight "
+        "(chinchilla); of published laws, those of that form",
     )
     verb.add_argument(
         "--sizes", type=arguments.number, nargs=2, metavar="N", help="smallest and largest model to train"
@@ -114,7 +119,19 @@ def _asked(verb: argparse.ArgumentParser, required: bool) -> None:
         metavar="SHARE",
         help="of the budget, to notice a law that bends (0.2; 0 for none)",
     )
-    verb.add_argument("--noise", type=arguments.number, help="scatter of a run, in ln(loss) (0.005, or the fit's)")
+    verb.add_argument(
+        "--noise",
+        type=arguments.number,
+        help="scatter of a run, in ln(loss), where it falls with size that of the smallest model (0.005, or the fit's)",
+    )
+    verb.add_argument(
+        "--noise-slope",
+        type=arguments.number,
+        nargs="+",
+        metavar="POWER",
+        help="of N, by which the scatter changes: -0.25 where 16 times the size halves it; several are each believed "
+        "(0: all sizes scatter alike)",
+    )
     verb.add_argument(
         "--overhead",
         type=arguments.number,
@@ -169,34 +186,35 @@ def _written(name: str) -> "Written":
 
 
 def _noisy(args: argparse.Namespace, prior: "Prior") -> "Prior":
-    """With the scatter of a run that was given."""
+    """With the scatter of a run that was given, and how it changes with size."""
     import dataclasses
 
-    if args.noise is None:
-        return prior
-    if not args.noise > 0:
-        raise InputError(f"--noise {args.noise:g}: wanted a number above 0, such as 0.005")
-    return dataclasses.replace(prior, noise=args.noise)
+    if args.noise is not None:
+        if not args.noise > 0:
+            raise InputError(f"--noise {args.noise:g}: wanted a number above 0, such as 0.005")
+        prior = dataclasses.replace(prior, noise=args.noise, noise_at=None)
+    if args.noise_slope is not None:
+        from analysis.fit.rows import STEEP
+
+        if steep := [power for power in args.noise_slope if not abs(power) <= STEEP]:
+            raise InputError(f"--noise-slope {steep[0]:g}: wanted a power of N from -{STEEP:g} to {STEEP:g}, as -0.25")
+        prior = dataclasses.replace(prior, slopes=tuple(args.noise_slope))
+    return prior
 
 
 def _suggest(args: argparse.Namespace) -> int:
     arguments.fits_on_the_cpu()
-    from analysis.design import prior
     from analysis.digits import percent
-    from analysis.fit import fit
-    from analysis.fit.rows import admitted
     from analysis.frontier import FLOP_PER_PARAM_TOKEN
 
     if args.until is not None and not args.until > 0:
         raise InputError(f"--until {args.until:g}: wanted a number above 0, such as 0.02")
-    table = laws.asked_for(args)
-    fitted = fit(args.law or "chinchilla", table)
-    rows = admitted(type(fitted.law), table)
+    prior, rows = _of_runs(args, laws.asked_for(args))
     if args.target is None:
         C = BEYOND * FLOP_PER_PARAM_TOKEN * float((rows["params"] * rows["tokens"]).max())
         args.target = f"{C:.4g}"
         arguments.say(f"--target {args.target}: {BEYOND:g} times the FLOP of the largest run, as none is given")
-    made, write, draw = _made(args, prior.of_fit(fitted), (rows["params"], rows["tokens"]))
+    made, write, draw = _made(args, prior, (rows["params"], rows["tokens"]))
     code = arguments.answer(made, args.json, (args.plot, draw), (args.out, write))
     if args.until is not None and made.before is not None:
         now, then = made.before.law, made.study.promise.law
@@ -213,6 +231,8 @@ def _made(
     args: argparse.Namespace, prior: "Prior", begun: "tuple[Array, Array] | None"
 ) -> "tuple[Design, Callable[[Path], None], Callable[[Path], None]]":
     """The design, what writes its config, and what draws it."""
+    import dataclasses
+
     from analysis import design
     from analysis.design import config_file
     from analysis.design.criterion import NOTHING
@@ -246,6 +266,7 @@ def _made(
         begun=begun or NOTHING,
         aim=args.aim,
     )
+    made = dataclasses.replace(made, hours=args.hours)
 
     def write(path: Path) -> None:
         folders.write(path, config_file.config(made, shapes, str(path)))
@@ -272,21 +293,47 @@ def _flops(args: argparse.Namespace) -> tuple[float, float]:
 
 def _prior(args: argparse.Namespace) -> "Prior":
     from analysis.design import prior
-    from analysis.fit import fit
 
-    path = Path(args.prior)
-    if path.suffix == ".json" or args.prior == PUBLISHED:
-        read = {"--columns": args.columns, "--where": args.where, "--best-of": args.best_of}
-        if given := " ".join(name for name, value in read.items() if value):
-            raise InputError(f"{given}: of the table of --prior TABLE; leave out")
-    if args.prior == PUBLISHED:
+    tables = [word for word in args.prior if word not in (PUBLISHED, KAPLAN) and Path(word).suffix != ".json"]
+    read = {"--columns": args.columns, "--where": args.where, "--best-of": args.best_of}
+    if (given := " ".join(name for name, value in read.items() if value)) and not tables:
+        raise InputError(f"{given}: of the table of --prior TABLE; leave out")
+    return prior.joined([_believed(args, word) for word in args.prior])
+
+
+def _believed(args: argparse.Namespace, word: str) -> "Prior":
+    """What one word of --prior says."""
+    from analysis import average
+    from analysis.design import prior
+
+    if word == PUBLISHED:
         return prior.published(form=args.law)
+    if word == KAPLAN:
+        return prior.without_floor()
+    path = Path(word)
     if path.suffix == ".json":
+        if averaged := average.read(path):
+            return prior.of_average(averaged)
         found = arguments.read_fit(path)
         if args.law not in (None, found.law.name):
             raise InputError(f"--law {args.law}: {path} is a fit of {found.law.name}; leave it out")
         return prior.of_fit(found)
-    return prior.of_fit(fit(args.law or "chinchilla", laws.asked_for(args, path)))
+    return _of_runs(args, laws.asked_for(args, path))[0]
+
+
+def _of_runs(args: argparse.Namespace, table: "Table") -> "tuple[Prior, Table]":
+    """What runs say of the law, or of the forms that suit them; those that the fits are of."""
+    from analysis import average, forms
+    from analysis.design import prior
+    from analysis.fit import fit
+    from analysis.fit.rows import admitted
+
+    if args.law == AVERAGE:
+        tried = forms.candidates(table)
+        found = average.average(forms.choose(tried, table), list(tried), table)
+        return prior.of_average(found), admitted(type(found.fits[0].law), table)
+    fitted = fit(args.law or "chinchilla", table)
+    return prior.of_fit(fitted), admitted(type(fitted.law), table)
 
 
 def _target(text: str, prior: "Prior", nearest: float | None = None) -> "Target":
