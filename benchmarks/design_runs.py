@@ -162,7 +162,17 @@ def trained(asked: Asked, repeats: int, places: Places, until: float) -> bool:
         folder, file = places.of(repeat)
         take_in(folder, file)
         settings = (f"minutes={asked.minutes:g}", f"shortest={asked.shortest}", f"repeat={repeat}")
-        command = [sys.executable, "-m", "scaling", "study", "run", "benchmarks.design_runs", "--out", str(folder)]
+        command = [
+            sys.executable,
+            "-m",
+            "scaling",
+            "study",
+            "run",
+            "benchmarks.design_runs",
+            "--retry",
+            "--out",
+            str(folder),
+        ]
         folder.parent.mkdir(parents=True, exist_ok=True)
         with (places.folder / f"{folder.name}.log").open("a") as log:
             process = subprocess.Popen([*command, "--set", *settings], stdout=log, stderr=subprocess.STDOUT)
@@ -317,6 +327,7 @@ def main() -> None:
         if not trained(asked, args.repeats, places, time.monotonic() + 60 * args.portion):
             print("the same command goes on")
         measured, rows = found(asked, args.repeats, places)
+        print(f"{len(rows)} of {len(KINDS) * args.repeats} studies are whole")
         if rows:
             args.out.mkdir(parents=True, exist_ok=True)
             (args.out / "design_runs.md").write_text(written(asked, args.repeats, measured, rows))

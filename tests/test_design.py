@@ -57,6 +57,24 @@ def test_extrapolating_a_power_law_takes_elfvings_two_sizes(where):
     assert share[0] == pytest.approx(1 - above, abs=1e-6)
 
 
+def test_two_constants_are_told_best_by_as_many_runs_at_each_end():
+    """D-optimal for a straight line, ln L = ln B - beta ln D: det M = (n/2)^2 (ln D_high - ln D_low)^2 / sigma^4."""
+    D = np.geomspace(1e6, 1e9, 9)
+    law = Chinchilla(E=1e-12, A=1e-12, B=60.0, alpha=0.25, beta=0.28)
+    line = Prior((law,), noise=0.005, fixed=(("E", "A", "alpha"),))
+    own = Pool(np.full(9, 1e4), D, overhead=1e14 - 6e4 * D)  # all as dear
+    (form,) = Criterion.of(line, own, TARGET).forms
+
+    def wide(counts: Any) -> tuple[float, Any]:
+        now, after = form.logarithms(counts)
+        return -0.5 * float(now[0]), -0.5 * after[0]
+
+    found = exchange.choose(wide, own, 1e15, 10, 10)
+    assert found.tolist() == [5, *[0] * 7, 5]
+    exact = math.log(25 * math.log(D[-1] / D[0]) ** 2 / 0.005**4)
+    assert form.logarithms(found)[0][0] == pytest.approx(exact, abs=1e-6)
+
+
 def test_dear_runs_get_more_money_and_fewer_repeats():
     """With costs c the optimum spends |u_i| on each, u for slopes g / sqrt(c): by hand for two candidates."""
     slopes, wanted, cost = np.array([[1.0, -1.0], [1.0, 1.0]]), np.array([1.0, 3.0]), np.array([1.0, 100.0])
