@@ -391,6 +391,11 @@ def test_a_study_that_has_begun_is_told_what_it_leaves_and_what_more_would(capsy
     words = ("--columns", "params=N", "--until", "0.001", "--out", str(tmp_path / "next.py"))
     _, _, err = run(capsys, "suggest", str(table), *SMALL, *words)
     assert "cannot be reached with this budget" in err
+    _, said, _ = run(capsys, "suggest", str(table), *words[:2], "--target", "1e7,2e8", "--flops", "1e17", "--json")
+    own = json.loads(said)
+    assert min(row["params"] for row in own["runs"]) >= N.min()
+    assert min(row["tokens"] for row in own["runs"]) >= D.min()
+    assert any("the budget pays for the target itself" in note for note in own["notes"])
     assert "fitted together with the runs" in " ".join((tmp_path / "next.py").read_text().split())
     code, said, _ = run(capsys, "suggest", str(table), *SMALL, *words[:2], "--law", "average", "--json")
     assert code == 0

@@ -268,7 +268,7 @@ def design(
         bound,
         before,
         spendings,
-        _notes(prior, pool, counts, checks, aim),
+        (*_notes(prior, pool, counts, checks, aim, begun[0]), *_within(target, flops)),
         begun,
         aim,
     )
@@ -328,14 +328,21 @@ def _exponents(criterion: Criterion, counts: Counts, level: float) -> dict[str, 
     return {name: float(np.median(values)) for name, values in found.items()}
 
 
-def _notes(prior: Prior, pool: Pool, counts: Counts, checks: float, aim: str) -> tuple[str, ...]:
+def _within(target: Target, flops: float) -> tuple[str, ...]:
+    alone = float(FLOP_PER_PARAM_TOKEN * target.params[0] * target.tokens[0])
+    if alone > flops:
+        return ()
+    return (f"the budget pays for the target itself, {compute(alone)}: trained, it needs no forecast",)
+
+
+def _notes(prior: Prior, pool: Pool, counts: Counts, checks: float, aim: str, begun: Array) -> tuple[str, ...]:
     bend = [
         f"{percent(checks)} of the budget went to runs that notice a law that bends, before the rest was chosen"
         if checks
         else "no run was chosen to notice a law that bends: the promise holds if none does"
     ]
     notes = bend if checks or aim != "forms" else []  # which are chosen for nothing else
-    largest = pool.params[counts > 0].max()
+    largest = np.concatenate([pool.params[counts > 0], begun]).max()
     notes.append(
         f"fit with the largest size, {short(float(largest))}, held out first: if it is missed, no promise holds"
     )

@@ -68,6 +68,8 @@ def add(verbs: arguments.Verbs) -> None:
 def _asked(verb: argparse.ArgumentParser, required: bool) -> None:
     """What both verbs take: the forecast, the budget, and which runs there may be."""
     largest = "" if required else f" ({BEYOND:g} times the FLOP of the largest run)"
+    ends = f"1/{REACH:g} of the target's, and the target's" if required else "that of the runs, and the target's"
+    shortest = "" if required else ", no run shorter than those that are there"
     verb.add_argument(
         "--target",
         required=required,
@@ -98,14 +100,14 @@ def _asked(verb: argparse.ArgumentParser, required: bool) -> None:
         "(chinchilla); of published laws, those of that form",
     )
     verb.add_argument(
-        "--sizes", type=arguments.number, nargs=2, metavar="N", help="smallest and largest model to train"
+        "--sizes", type=arguments.number, nargs=2, metavar="N", help=f"smallest and largest model to train ({ends})"
     )
     verb.add_argument(
         "--ratios",
         type=arguments.number,
         nargs=2,
         metavar="D/N",
-        help="fewest and most tokens per parameter of a run (1 and 1000)",
+        help=f"fewest and most tokens per parameter of a run (1 and 1000{shortest})",
     )
     verb.add_argument("--max-tokens", type=arguments.number, metavar="D", help="that there are")
     verb.add_argument(
@@ -244,7 +246,9 @@ def _made(
     N = float(target.params[0])
     if args.sizes is None and N < LEAST:
         raise InputError(f"a target of {N:g} parameters, and the smallest standard shape has {LEAST:g}; give --sizes")
-    smallest, largest = args.sizes or (max(N / REACH, LEAST), N)
+    # Of a study that has begun, what is smaller or shorter than its runs may follow another law.
+    least, shortest = (float(each.min()) for each in begun) if begun else (LEAST, 0.0)
+    smallest, largest = args.sizes or (min(max(N / REACH, LEAST, least), N), N)
     fewest, most = args.ratios or RATIOS
     shapes = {float(shape.params): shape for shape in standard_sizes(smallest, largest)}
     candidates = pool(
@@ -252,6 +256,7 @@ def _made(
         flops,
         ratios=(fewest, most),
         most_tokens=float("inf") if args.max_tokens is None else args.max_tokens,
+        fewest_tokens=0.0 if args.ratios else shortest,
         trunks=args.trunks,
         overhead=(args.overhead or 0.0) * rate,
     )
