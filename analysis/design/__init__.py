@@ -119,14 +119,14 @@ class Design:
     def text(self) -> str:
         N, D = float(self.target.params[0]), float(self.target.tokens[0])
         p, study = self.study.promise, self.study
-        n = int(study.counts.sum())
+        n, smallest = int(study.counts.sum()), min([float(study.pool.params.min()), *self.begun[0]])
         near = float(FLOP_PER_PARAM_TOKEN * self.target.params[-1] * self.target.tokens[-1])
         along = f", and along the best models from {compute(near)} on" if len(self.target.params) > 1 else ""
         lines = [
             f"target: {short(N)} parameters on {short(D)} tokens, {compute(FLOP_PER_PARAM_TOKEN * N * D)}{along}, "
             f"{FLOP_PER_PARAM_TOKEN * N * D / self.budget:.3g} times the budget of {self.spent(self.budget)}",
             *([f"chosen for {CHOSEN_FOR[self.aim]}"] if self.aim in CHOSEN_FOR else []),
-            f"believed before: {self.prior.told}; a run scatters by {percent(self.prior.noise)}{self._falls}",
+            f"believed before: {self.prior.told}; {self.prior.scatter_told(smallest)}",
             f"{n} {plural(n, 'run', 'runs')}{' more' if self.before else ''}, {self.spent(study.flops)}:",
             "           N            D  times  share of cost  without it",
         ]
@@ -158,15 +158,6 @@ class Design:
         told = ", ".join(f"{self.spent(flops)} ± {percent(one.law)}" for flops, one in self.spendings.items())
         lines.append(f"other budgets: {told}")
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
-
-    @property
-    def _falls(self) -> str:
-        """How the scatter changes with size, in words."""
-        prior, smallest = self.prior, min([float(self.study.pool.params.min()), *self.begun[0]])
-        if not any(prior.slopes):
-            return ""
-        ways = " or ".join(f"N^{slope:g}" for slope in prior.slopes)
-        return f" at {short(prior.noise_at or smallest)} parameters, and as {ways} beyond"
 
     def to_dict(self) -> dict[str, Any]:
         def told(study: Study) -> dict[str, Any]:
@@ -355,8 +346,6 @@ def _notes(prior: Prior, pool: Pool, counts: Counts, checks: float, aim: str, be
         )
     if held := ", ".join(dict.fromkeys(name for fixed in prior.fixed for name in fixed)):
         notes.append(f"fitted with {held} held where it is pinned, which the runs need not tell")
-    if prior.slope:
-        notes.append(f"fitted with --weights {prior.slope:g}: runs weigh as their size lets them scatter")
     if len(prior.laws) == 1:
         notes.append("one law is believed: the promise is as good as its constants; give several, or a pilot's fit")
     return tuple(notes)

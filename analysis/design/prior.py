@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from analysis.average import Average
-from analysis.digits import plural
+from analysis.digits import percent, plural, short
 from analysis.fit import misfit, solver
 from analysis.fit.estimate import Fit
 from analysis.frontier import Array
@@ -83,6 +83,15 @@ class Prior:
         Weights by a fall that is not there make intervals beyond the runs too narrow, the other error makes them wide.
         """
         return max(self.slopes)
+
+    def scatter_told(self, smallest: float) -> str:
+        """How runs scatter, in words; smallest is N of the smallest that a study may have."""
+        told = f"a run scatters by {percent(self.noise)}"
+        if not any(self.slopes):
+            return told
+        ways = " or ".join(f"N^{slope:g}" for slope in self.slopes)
+        weighed = f", as --weights {self.slope:g} has it in a fit" if self.slope else ""
+        return f"{told} at {short(self.noise_at or smallest)} parameters, and as {ways} beyond{weighed}"
 
     def scatter(self, N: Array, slope: float, smallest: float) -> Array:
         """Standard deviation of ln(loss) of runs of N parameters, smallest that of a study."""

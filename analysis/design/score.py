@@ -145,7 +145,7 @@ def score(studies: Sequence[Written], prior: Prior, target: Target, level: float
     fixed = tuple(prior.fixed[k] for k in there if prior.fixed)
     gapped = dataclasses.replace(prior, laws=tuple(prior.laws[k] for k in there), fixed=fixed)
     scores = tuple(_score(one, prior, gapped, target, level) for one in studies)
-    return Scores(target, prior.told, len(prior.laws), len(gapped.laws), scores)
+    return Scores(target, f"{prior.told}; {prior.scatter_told(smallest)}", len(prior.laws), len(gapped.laws), scores)
 
 
 def _score(one: Written, prior: Prior, gapped: Prior, target: Target, level: float) -> Score:
