@@ -431,6 +431,16 @@ def test_what_cannot_be_designed_is_told_in_a_line(capsys, words, told):
     assert err.count("\n") == 1
 
 
+def test_no_run_is_asked_for_that_the_hardware_cannot_hold(capsys):
+    """16 bytes a parameter: weights, gradients and two moments in float32."""
+    words = ("design", "--target", "1e22", "--hardware", "rtx4090:1", "--hours", "336", "--json")
+    _, said, _ = run(capsys, *words)
+    made = json.loads(said)
+    assert max(row["params"] for row in made["runs"]) * 16 <= 24 * 2**30
+    assert made["hours"] == 336
+    assert any("fill the memory of rtx4090:1" in note for note in made["notes"])
+
+
 def drawn(runs: tuple[RunConfig, ...]) -> Table:
     """Losses of these runs by LAW with noise of their own, the same whenever they are asked for."""
     rows = []

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from analysis.design.prior import Prior
     from analysis.design.score import Written
     from analysis.frontier import Array
+    from analysis.plan.budget import Machine
     from analysis.table import Table
 
 PUBLISHED, KAPLAN = "published", "kaplan"
@@ -234,14 +235,17 @@ def _made(
 ) -> "tuple[Design, Callable[[Path], None], Callable[[Path], None]]":
     """The design, what writes its config, and what draws it."""
     import dataclasses
+    import math
 
     from analysis import design
     from analysis.design import config_file
     from analysis.design.criterion import NOTHING
     from analysis.design.pool import RATIOS, pool, standard_sizes
+    from analysis.digits import short
+    from analysis.plan import ADAM_BYTES
 
     prior = _noisy(args, prior)
-    flops, rate = _flops(args)
+    flops, machine = _budget(args)
     target = _target(args.target, prior, flops if args.along else None)
     N = float(target.params[0])
     if args.sizes is None and N < LEAST:
@@ -251,6 +255,18 @@ def _made(
     smallest, largest = args.sizes or (min(max(N / REACH, LEAST, least), N), N)
     fewest, most = args.ratios or RATIOS
     shapes = {float(shape.params): shape for shape in standard_sizes(smallest, largest)}
+    room = machine.memory * machine.number / ADAM_BYTES if machine else math.nan
+    held = {size: shape for size, shape in shapes.items() if not size > room}
+    notes = ()
+    if len(held) < len(shapes):
+        notes = (
+            f"over {short(room)} parameters, weights, gradients and Adam's moments fill the memory of {args.hardware}"
+            f"{', which --sizes allows' if args.sizes else ': no larger size is asked for unless --sizes allows it'}",
+        )
+        if not args.sizes:
+            if not held:
+                raise InputError(f"{notes[0]}; give more chips, or --sizes")
+            shapes = held
     candidates = pool(
         list(shapes),
         flops,
@@ -258,7 +274,7 @@ def _made(
         most_tokens=float("inf") if args.max_tokens is None else args.max_tokens,
         fewest_tokens=0.0 if args.ratios else shortest,
         trunks=args.trunks,
-        overhead=(args.overhead or 0.0) * rate,
+        overhead=(args.overhead or 0.0) * (machine.flops_per_hour if machine else 1.0),
     )
     made = design.design(
         prior,
@@ -271,7 +287,7 @@ def _made(
         begun=begun or NOTHING,
         aim=args.aim,
     )
-    made = dataclasses.replace(made, hours=args.hours)
+    made = dataclasses.replace(made, hours=args.hours, notes=(*made.notes, *notes))
 
     def write(path: Path) -> None:
         folders.write(path, config_file.config(made, shapes, str(path)))
@@ -284,16 +300,16 @@ def _made(
     return made, write, draw
 
 
-def _flops(args: argparse.Namespace) -> tuple[float, float]:
-    """FLOP of the budget, all runs together, and of the unit in which it is given."""
+def _budget(args: argparse.Namespace) -> "tuple[float, Machine | None]":
+    """FLOP of the budget, all runs together, and the hardware whose hours it is."""
     from analysis.plan.budget import Budget, Machine
 
     if (args.flops is None) == (args.hours is None) or (args.hardware is None) != (args.hours is None):
         raise InputError("wanted one budget: --flops C, or --hardware NAME --hours H")
     if args.hours is None:
-        return Budget.of_flops(args.flops).flops, 1.0
+        return Budget.of_flops(args.flops).flops, None
     machine = Machine.named(args.hardware, args.utilisation)
-    return Budget.of_hardware(machine, args.hours).flops, machine.flops_per_hour
+    return Budget.of_hardware(machine, args.hours).flops, machine
 
 
 def _prior(args: argparse.Namespace) -> "Prior":
