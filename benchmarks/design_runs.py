@@ -11,7 +11,7 @@ comparison is paired. A repeat is a study of its own, of this file; the first tr
 The same command goes on where it was stopped: after `--portion` minutes, by Ctrl-C, or by anything else. What is
 finished is written to `--kept` whenever a repeat ends or is left, a file for each, and taken from there by a folder
 that lacks it: on another machine the same command goes on from these files. `--show` says what is trained, what it
-costs, and what of it is kept. Writes design_runs.md of what is there.
+costs, and what of it is kept. Writes design_runs.md of what is there; `--portion 0` does nothing else.
 """
 
 import argparse
@@ -159,6 +159,8 @@ class Places(NamedTuple):
 def trained(asked: Asked, repeats: int, places: Places, until: float) -> bool:
     """Trains what is missing; False where the time was up, or a repeat has not come to its end."""
     for repeat in range(1, repeats + 1):
+        if time.monotonic() >= until:
+            return False
         folder, file = places.of(repeat)
         take_in(folder, file)
         settings = (f"minutes={asked.minutes:g}", f"shortest={asked.shortest}", f"repeat={repeat}")
@@ -182,7 +184,7 @@ def trained(asked: Asked, repeats: int, places: Places, until: float) -> bool:
                 process.send_signal(signal.SIGINT)  # which saves
                 code = process.wait()
         print(f"{folder.name}: exit code {code}, {keep(folder, file)} runs kept", flush=True)
-        if code not in (0, 3) or time.monotonic() > until:  # 3: a run diverged, which is a result
+        if code not in (0, 3):  # 3: a run diverged, which is a result
             return False
     return True
 
@@ -314,7 +316,9 @@ def main() -> None:
     parser.add_argument("--shortest", type=int, default=designed.SHORTEST, help="tokens of the shortest run")
     parser.add_argument("--folder", type=Path, default=Path("studies/design_runs"))
     parser.add_argument("--kept", type=Path, default=Path("results/design"), help="finished runs, for a later day")
-    parser.add_argument("--portion", type=float, default=math.inf, help="minutes after which to stop for now")
+    parser.add_argument(
+        "--portion", type=float, default=math.inf, help="minutes after which to stop for now; 0: the page only"
+    )
     parser.add_argument("--show", action="store_true", help="what is trained, and what it costs")
     parser.add_argument("--out", type=Path, default=Path("results"))
     args = parser.parse_args()
