@@ -383,10 +383,13 @@ def test_a_study_that_has_begun_is_told_what_it_leaves_and_what_more_would(capsy
     assert code == 0
     assert "is reached" in err
     found = json.loads(said)
-    fitted = fit(Chinchilla, Table.from_columns({"params": N, "tokens": D, "loss": loss}))
-    low, high = fitted.predict(params=1e7, tokens=2e8)[1:]
+    fitted_to = Table.from_columns({"params": N, "tokens": D, "loss": loss})
+    low, high = fit(Chinchilla, fitted_to).predict(params=1e7, tokens=2e8)[1:]
     assert found["before"]["law"] == pytest.approx(math.log(high / low) / 2, rel=0.5)
     assert found["promise"]["law"] < found["before"]["law"]
+    _, said, _ = run(capsys, "suggest", str(table), *SMALL, "--json", "--noise-slope", "-0.25")
+    low, high = fit(Chinchilla, fitted_to, weights=-0.25).predict(params=1e7, tokens=2e8)[1:]
+    assert json.loads(said)["before"]["law"] == pytest.approx(math.log(high / low) / 2, rel=0.3)
     Table.from_columns({"N": N, "tokens": D, "loss": loss}).to_csv(table)
     words = ("--columns", "params=N", "--until", "0.001", "--out", str(tmp_path / "next.py"))
     _, _, err = run(capsys, "suggest", str(table), *SMALL, *words)

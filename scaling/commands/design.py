@@ -343,18 +343,31 @@ def _believed(args: argparse.Namespace, word: str) -> "Prior":
 
 
 def _of_runs(args: argparse.Namespace, table: "Table") -> "tuple[Prior, Table]":
-    """What runs say of the law, or of the forms that suit them; those that the fits are of."""
+    """What runs say of the law, or of the forms that suit them, weighed as --noise-slope has it; those that count."""
+    import dataclasses
+
+    import numpy as np
+
     from analysis import average, forms
     from analysis.design import prior
     from analysis.fit import fit
     from analysis.fit.rows import admitted
 
+    slope = max(args.noise_slope or [0.0])
+    weights = slope or None
     if args.law == AVERAGE:
         tried = forms.candidates(table)
-        found = average.average(forms.choose(tried, table), list(tried), table)
-        return prior.of_average(found), admitted(type(found.fits[0].law), table)
-    fitted = fit(args.law or "chinchilla", table)
-    return prior.of_fit(fitted), admitted(type(fitted.law), table)
+        chosen = forms.choose(tried, table, weights=weights)
+        found = average.average(chosen, list(tried), table, weights=weights)
+        believed, law = prior.of_average(found), type(found.fits[0].law)
+    else:
+        fitted = fit(args.law or "chinchilla", table, weights=weights)
+        believed, law = prior.of_fit(fitted), type(fitted.law)
+    rows = admitted(law, table)
+    if slope:  # the scatter that the fit tells is that of a run of weight 1
+        middle = float(np.mean(rows["params"] ** (-2 * slope)) ** (-1 / (2 * slope)))
+        believed = dataclasses.replace(believed, noise_at=middle)
+    return believed, rows
 
 
 def _target(text: str, prior: "Prior", nearest: float | None = None) -> "Target":
