@@ -170,9 +170,15 @@ def estimate(problem: Problem) -> tuple[Array, Array]:
     return found.theta.reshape(m, STARTS, -1)[np.arange(m), best], found.value.reshape(m, STARTS)[np.arange(m), best]
 
 
-def fitted(law: type[Law], x: tuple[Array, ...], y: Array, runs: int) -> tuple[Problem, Array, Array]:
-    """Data sets y (m, n) with the loss that the tool takes for so many runs; optima (m, p) and objectives (m,)."""
-    problem = Problem(law, Objective("squared"), x, y, np.ones_like(y))
+def fitted(
+    law: type[Law], x: tuple[Array, ...], y: Array, runs: int, weights: Array | None = None
+) -> tuple[Problem, Array, Array]:
+    """Data sets y (m, n) with the loss that the tool takes for so many runs; optima (m, p) and objectives (m,).
+
+    Args:
+        weights: of the rows, (n,), of mean 1.
+    """
+    problem = Problem(law, Objective("squared"), x, y, np.ones_like(y) * (1.0 if weights is None else weights))
     free = np.ones(len(law.constants()), bool)
     theta, value = estimate(problem)
     if choice.robust(runs, len(free)):

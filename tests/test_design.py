@@ -21,6 +21,7 @@ from analysis.fit.estimate import Fit
 from analysis.fit.floor import Floor
 from analysis.laws import Chinchilla, KaplanN
 from analysis.table import Table
+from benchmarks import design_runs
 from configs import designed
 from scaling import question
 from scaling.cli import main
@@ -54,6 +55,24 @@ def test_extrapolating_a_power_law_takes_elfvings_two_sizes(where):
     assert sd == pytest.approx(least, rel=1e-6)
     assert share[-1] == pytest.approx(above, abs=1e-6)
     assert share[0] == pytest.approx(1 - above, abs=1e-6)
+
+
+def test_two_constants_are_told_best_by_as_many_runs_at_each_end():
+    """D-optimal for a straight line, ln L = ln B - beta ln D: det M = (n/2)^2 (ln D_high - ln D_low)^2 / sigma^4."""
+    D = np.geomspace(1e6, 1e9, 9)
+    law = Chinchilla(E=1e-12, A=1e-12, B=60.0, alpha=0.25, beta=0.28)
+    line = Prior((law,), noise=0.005, fixed=(("E", "A", "alpha"),))
+    own = Pool(np.full(9, 1e4), D, overhead=1e14 - 6e4 * D)  # all as dear
+    (form,) = Criterion.of(line, own, TARGET).forms
+
+    def wide(counts: Any) -> tuple[float, Any]:
+        now, after = form.logarithms(counts)
+        return -0.5 * float(now[0]), -0.5 * after[0]
+
+    found = exchange.choose(wide, own, 1e15, 10, 10)
+    assert found.tolist() == [5, *[0] * 7, 5]
+    exact = math.log(25 * math.log(D[-1] / D[0]) ** 2 / 0.005**4)
+    assert form.logarithms(found)[0][0] == pytest.approx(exact, abs=1e-6)
 
 
 def test_dear_runs_get_more_money_and_fewer_repeats():
@@ -144,7 +163,7 @@ def test_each_aim_is_best_at_what_it_is_for():
 
 def test_the_split_moves_with_the_exponents_as_finite_differences_have_it():
     law = Chinchilla(E=1.0, A=12.0, B=60.0, alpha=0.25, beta=0.28)
-    slope = criterion.split_slope(law, PRIOR)
+    slope = criterion.split_slope(prior.Belief(law, (), 0.0))
     step = 1e-6
     for k, name in enumerate(c.name for c in law.constants()):
         moved = dataclasses.replace(law, **{name: getattr(law, name) + step})
@@ -162,23 +181,55 @@ def test_checks_notice_a_bend_that_the_narrowest_design_would_not():
         assert len(np.unique(own[with_checks > 0])) >= design.LEAST
 
 
-def test_what_is_promised_is_what_fits_find():
-    """40 studies of the design, drawn from the law and fitted: the interval's middle width, and how often it holds."""
-    made = design.design(PRIOR, POOL, TARGET, BUDGET, runs=20)
+@pytest.mark.parametrize(("believed", "slope"), [((0.0,), 0.0), ((-0.25,), -0.25), ((0.0, -0.25), -0.25)])
+def test_what_is_promised_is_what_fits_find(believed, slope):
+    """40 studies of the design, drawn from the law and fitted: the interval's middle width, and how often it holds.
+
+    Noise that falls with size is believed or not; the fit weighs runs as the design says.
+    """
+    belief = dataclasses.replace(PRIOR, slopes=believed)
+    made = design.design(belief, POOL, TARGET, BUDGET, runs=20)
+    promised = design.promised(Criterion.of(belief, POOL, TARGET), made.study.counts).spread[believed[0] == slope]
     rows = np.repeat(np.arange(len(POOL)), made.study.counts)
     N, D = POOL.params[rows], POOL.tokens[rows]
     truth = float(LAW(1e7, 2e8))
     rng, halves, inside = np.random.default_rng(0), [], 0
     for _ in range(40):
-        loss = LAW(N, D) * np.exp(0.005 * rng.normal(size=len(N)))
-        found = fit(
-            Chinchilla, Table.from_columns({"params": N, "tokens": D, "loss": loss}), loss="squared", every_run=True
-        )
+        loss = LAW(N, D) * np.exp(0.005 * (N / 1e4) ** slope * rng.normal(size=len(N)))
+        table = Table.from_columns({"params": N, "tokens": D, "loss": loss})
+        found = fit(Chinchilla, table, loss="squared", weights=belief.slope or None, every_run=True)
         low, high = found.predict(params=1e7, tokens=2e8)[1:]
         halves.append(math.log(high / low) / 2)
         inside += low <= truth <= high
-    assert np.median(halves) == pytest.approx(made.study.promise.law, rel=0.15)
+    assert np.median(halves) == pytest.approx(promised, rel=0.15)
     assert inside >= 34  # 38 wanted; 2 of 1,000 such counts are lower
+
+
+def test_weights_may_be_a_power_of_N():
+    N, D = (each.ravel() for each in np.meshgrid([1e4, 4e4, 1.6e5, 6.4e5], [1e5, 8e5, 6.4e6], indexing="ij"))
+    loss = LAW(N, D) * np.exp(0.005 * np.random.default_rng(0).normal(size=len(N)))
+    table = Table.from_columns({"params": N, "tokens": D, "loss": loss})
+    by_power = fit(Chinchilla, table, weights=-0.25, every_run=True)
+    assert by_power.constants == pytest.approx(fit(Chinchilla, table, weights=N**0.5, every_run=True).constants)
+    assert any("N^-0.25" in note for note in by_power.notes)
+    with pytest.raises(InputError, match="wanted a power of N"):
+        fit(Chinchilla, table, weights=2.0)
+
+
+def test_forms_with_and_without_a_floor_may_be_believed_together():
+    """Each promises for a fit of its own, and both decide what is trained."""
+    with_floor, none = dataclasses.replace(PRIOR, error=0.01), Prior((prior.FLOORLESS,), noise=0.005, error=0.01)
+    both = prior.joined([with_floor, none])
+    assert both.noise == pytest.approx(0.005)
+    pinned = dataclasses.replace(with_floor, fixed=(("E",),))
+    held = prior.joined([with_floor, pinned])
+    made = {name: design.design(one, POOL, TARGET, BUDGET) for name, one in {"both": both, "held": held}.items()}
+    assert set(made["both"].study.promise.forms) == {"chinchilla", "kaplan-one-pass"}
+    told = made["held"].study.promise.forms
+    assert told["chinchilla with E held"] < told["chinchilla"]
+    c = {one.told: Criterion.of(one, POOL, TARGET) for one in (both, with_floor)}
+    alone = design.design(with_floor, POOL, TARGET, BUDGET).study.counts
+    assert c[both.told].narrow(made["both"].study.counts)[0] < c[both.told].narrow(alone)[0]
 
 
 def test_the_laws_own_error_falls_with_the_distance_to_the_target():
@@ -332,15 +383,26 @@ def test_a_study_that_has_begun_is_told_what_it_leaves_and_what_more_would(capsy
     assert code == 0
     assert "is reached" in err
     found = json.loads(said)
-    fitted = fit(Chinchilla, Table.from_columns({"params": N, "tokens": D, "loss": loss}))
-    low, high = fitted.predict(params=1e7, tokens=2e8)[1:]
+    fitted_to = Table.from_columns({"params": N, "tokens": D, "loss": loss})
+    low, high = fit(Chinchilla, fitted_to).predict(params=1e7, tokens=2e8)[1:]
     assert found["before"]["law"] == pytest.approx(math.log(high / low) / 2, rel=0.5)
     assert found["promise"]["law"] < found["before"]["law"]
+    _, said, _ = run(capsys, "suggest", str(table), *SMALL, "--json", "--noise-slope", "-0.25")
+    low, high = fit(Chinchilla, fitted_to, weights=-0.25).predict(params=1e7, tokens=2e8)[1:]
+    assert json.loads(said)["before"]["law"] == pytest.approx(math.log(high / low) / 2, rel=0.3)
     Table.from_columns({"N": N, "tokens": D, "loss": loss}).to_csv(table)
     words = ("--columns", "params=N", "--until", "0.001", "--out", str(tmp_path / "next.py"))
     _, _, err = run(capsys, "suggest", str(table), *SMALL, *words)
     assert "cannot be reached with this budget" in err
+    _, said, _ = run(capsys, "suggest", str(table), *words[:2], "--target", "1e7,2e8", "--flops", "1e17", "--json")
+    own = json.loads(said)
+    assert min(row["params"] for row in own["runs"]) >= N.min()
+    assert min(row["tokens"] for row in own["runs"]) >= D.min()
+    assert any("the budget pays for the target itself" in note for note in own["notes"])
     assert "fitted together with the runs" in " ".join((tmp_path / "next.py").read_text().split())
+    code, said, _ = run(capsys, "suggest", str(table), *SMALL, *words[:2], "--law", "average", "--json")
+    assert code == 0
+    assert "draws of the fit of chinchilla" in json.loads(said)["believed"]
 
 
 @pytest.mark.parametrize(
@@ -349,6 +411,7 @@ def test_a_study_that_has_begun_is_told_what_it_leaves_and_what_more_would(capsy
         (("--target", "near", "--flops", "1e15"), "wanted FLOP, such as 1e21, or parameters and tokens"),
         (("--target", "1e7,2e8,3", "--flops", "1e15"), "wanted FLOP, such as 1e21, or parameters and tokens"),
         ((*SMALL, "--noise", "0"), "wanted a number above 0"),
+        ((*SMALL, "--noise-slope", "0", "-2"), "--noise-slope -2: wanted a power of N from -1 to 1"),
         ((*SMALL, "--checks", "1"), "wanted a share of the budget"),
         ((*SMALL, "--law", "kaplan"), "no published law is of the form kaplan; they are of chinchilla, gadre"),
         ((*SMALL, "--law", "gadre", "--aim", "exponent"), "no law believed leaves the exponent of N_opt to the runs"),
@@ -369,6 +432,16 @@ def test_what_cannot_be_designed_is_told_in_a_line(capsys, words, told):
     assert code == 2
     assert told in err
     assert err.count("\n") == 1
+
+
+def test_no_run_is_asked_for_that_the_hardware_cannot_hold(capsys):
+    """16 bytes a parameter: weights, gradients and two moments in float32."""
+    words = ("design", "--target", "1e22", "--hardware", "rtx4090:1", "--hours", "336", "--json")
+    _, said, _ = run(capsys, *words)
+    made = json.loads(said)
+    assert max(row["params"] for row in made["runs"]) * 16 <= 24 * 2**30
+    assert made["hours"] == 336
+    assert any("fill the memory of rtx4090:1" in note for note in made["notes"])
 
 
 def drawn(runs: tuple[RunConfig, ...]) -> Table:
@@ -401,6 +474,24 @@ def test_a_larger_budget_keeps_the_pilot_that_the_folder_was_begun_with():
     begun = designed.study(minutes=30.0).runs
     assert designed.study(minutes=60.0).runs != begun
     assert designed.study(minutes=60.0, began=30.0).runs == begun
+
+
+def test_a_designed_study_that_shares_runs_with_others_sees_its_own_alone(capsys):
+    """Of a benchmark's repeat: what others lost decides nothing, and no run is asked for twice."""
+    asked = design_runs.Asked(5.0, 2**15)
+    runs = design_runs.study(*asked, repeat=2).runs
+    assert len(set(runs)) == len(runs)
+    table = drawn(runs)
+    pilot = designed.study(minutes=5.0, shortest=2**15, seed=1000).runs
+    own = np.array([key in {(run.model.N, run.tokens, run.seed) for run in pilot} for key in design_runs._keys(table)])
+    assert own.sum() == len(pilot) < len(runs)
+    next_ones = design_runs.more(table, *asked, repeat=2)
+    far = design_runs.held_out(asked)
+    alone = designed.more(drawn(pilot), minutes=5.0, target=f"{far.N},{far.tokens}", seed=1000, shortest=2**15)
+    assert next_ones == tuple(run for run in alone if run not in runs)
+    others = table.with_columns(loss=np.where(own, table["loss"], 9.0))
+    assert design_runs.more(others, *asked, repeat=2) == next_ones
+    capsys.readouterr()
 
 
 @pytest.mark.slow

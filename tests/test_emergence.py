@@ -9,6 +9,7 @@ import pytest
 from analysis.papers.claim import Verdict
 from analysis.papers.emergence.evidence import METRICS, Emergence, emergence_score, questions, questions_for
 from analysis.papers.emergence.paper import PAPER
+from analysis.papers.evidence import joined
 from configs.emergence import budgets, experiments
 from scaling.config import program
 from scaling.data import tasks
@@ -78,6 +79,18 @@ def test_exact_match_at_one_loss_is_compared_as_a_ratio_between_runs(planted, ot
     factor, _, found = Emergence(planted | {"sums": dataclasses.replace(sums, answers=at_one)}).spread
     assert least <= factor <= most
     assert found.tolist() == [0.07, other]
+
+
+def test_answers_of_other_tasks_in_the_same_table_leave_exact_match_by_loss_as_it_is(planted, evidence):
+    """Records hold all tasks of a study in one table, and copies have six digits where sums have four."""
+    sums = planted["sums"]
+    longer = sums.answers.where(sums.answers["token"] == 1, "")
+    n = len(longer)
+    longer = longer.with_columns(run=np.full(n, "another"), token=np.full(n, 6), exact=np.full(n, 0.5))
+    both = joined([longer, sums.answers])
+    found = Emergence(planted | {"sums": dataclasses.replace(sums, answers=both)}).by_loss
+    for name in ("run", "tokens", "loss", "exact"):
+        np.testing.assert_array_equal(found[name], evidence.by_loss[name])
 
 
 def test_shares_of_runs_take_no_branch_of_one_trunk_for_another_run(evidence):

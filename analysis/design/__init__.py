@@ -17,7 +17,7 @@ from analysis.design.criterion import NOTHING, Criterion, Target, half_width, sp
 from analysis.design.exchange import choose
 from analysis.design.pool import VOCABULARY, Counts, Pool
 from analysis.design.prior import Prior
-from analysis.digits import compute, percent, plural, short
+from analysis.digits import compute, percent, plural, short, typed
 from analysis.frontier import FLOP_PER_PARAM_TOKEN, Array
 from analysis.plan.recipe import shape_for
 from scaling.errors import InputError
@@ -45,12 +45,14 @@ class Promise:
         spread: the same of the laws that expect least and most.
         run: of one run there: the law's own error beyond the runs and a run's scatter in.
         exponents: of the laws' exponents by name, and of N_opt's, beta / (alpha + beta), where there are both.
+        forms: `law` of the laws of each form that is believed: what a fit of that form will say.
     """
 
     law: float
     spread: tuple[float, float]
     run: float
     exponents: dict[str, float]
+    forms: dict[str, float]
     level: float = LEVEL
 
 
@@ -93,6 +95,7 @@ class Design:
         notes: what else to know.
         begun: N and D of the runs that are there.
         aim: of `criterion.AIMS`, what was made small; `adds` are of it.
+        hours: of hardware that the budget is; None where it was given in FLOP.
     """
 
     target: Target
@@ -107,19 +110,24 @@ class Design:
     notes: tuple[str, ...]
     begun: tuple[Array, Array] = NOTHING
     aim: str = "forecast"
+    hours: float | None = None
+
+    def spent(self, flops: float) -> str:
+        """FLOP in words, and hours where the budget is in hours."""
+        return compute(flops) + (f" ({typed(flops / self.budget * self.hours, 3)} hours)" if self.hours else "")
 
     def text(self) -> str:
         N, D = float(self.target.params[0]), float(self.target.tokens[0])
         p, study = self.study.promise, self.study
-        n = int(study.counts.sum())
+        n, smallest = int(study.counts.sum()), min([float(study.pool.params.min()), *self.begun[0]])
         near = float(FLOP_PER_PARAM_TOKEN * self.target.params[-1] * self.target.tokens[-1])
         along = f", and along the best models from {compute(near)} on" if len(self.target.params) > 1 else ""
         lines = [
             f"target: {short(N)} parameters on {short(D)} tokens, {compute(FLOP_PER_PARAM_TOKEN * N * D)}{along}, "
-            f"{FLOP_PER_PARAM_TOKEN * N * D / self.budget:.3g} times the budget of {compute(self.budget)}",
+            f"{FLOP_PER_PARAM_TOKEN * N * D / self.budget:.3g} times the budget of {self.spent(self.budget)}",
             *([f"chosen for {CHOSEN_FOR[self.aim]}"] if self.aim in CHOSEN_FOR else []),
-            f"believed before: {self.prior.told}; a run scatters by {percent(self.prior.noise)}",
-            f"{n} {plural(n, 'run', 'runs')}{' more' if self.before else ''}, {compute(study.flops)}:",
+            f"believed before: {self.prior.told}; {self.prior.scatter_told(smallest)}",
+            f"{n} {plural(n, 'run', 'runs')}{' more' if self.before else ''}, {self.spent(study.flops)}:",
             "           N            D  times  share of cost  without it",
         ]
         for (size, tokens, often), share, more in zip(study.runs, study.shares, self.adds, strict=True):
@@ -129,6 +137,11 @@ class Design:
             f"promised at {percent(p.level)}: the law's value {'on average there' if along else 'there'} to ± "
             f"{percent(p.law)} "
             f"({percent(p.spread[0])} to {percent(p.spread[1])} over what is believed), one run to ± {percent(p.run)}",
+            *(
+                [f"by form: {', '.join(f'{name} ± {percent(half)}' for name, half in p.forms.items())}"]
+                if len(p.forms) > 1
+                else []
+            ),
             "exponents: " + ", ".join(f"{name} ± {half:.2g}" for name, half in p.exponents.items()),
         ]
         if math.isfinite(self.bound):
@@ -137,12 +150,12 @@ class Design:
             )
         for rival in self.rivals:
             lines.append(
-                f"{rival.name} of {int(rival.counts.sum())} runs, {compute(rival.flops)}: "
+                f"{rival.name} of {int(rival.counts.sum())} runs, {self.spent(rival.flops)}: "
                 f"law ± {percent(rival.promise.law)}, one run ± {percent(rival.promise.run)}"
             )
         if self.before:
             lines.append(f"the runs that are there leave the law ± {percent(self.before.law)}")
-        told = ", ".join(f"{compute(flops)} ± {percent(one.law)}" for flops, one in self.spendings.items())
+        told = ", ".join(f"{self.spent(flops)} ± {percent(one.law)}" for flops, one in self.spendings.items())
         lines.append(f"other budgets: {told}")
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
@@ -155,8 +168,10 @@ class Design:
             "target": {"params": self.target.params.tolist(), "tokens": self.target.tokens.tolist()},
             "believed": self.prior.told,
             "noise": self.prior.noise,
+            "noise_slopes": list(self.prior.slopes),
             "aim": self.aim,
             "budget": self.budget,
+            "hours": self.hours,
             **told(self.study),
             "adds": list(self.adds),
             "before": dataclasses.asdict(self.before) if self.before else None,
@@ -195,7 +210,7 @@ def design(
     if not 0 <= checks < 1:
         raise InputError(f"checks {checks:g}: wanted a share of the budget, from 0 to below 1")
     criterion = Criterion.of(prior, pool, target, begun)
-    constants = max(len(prior.free(type(law))) for law in prior.laws)
+    constants = max(len(one.constants) for one in prior.beliefs)
     if runs + len(begun[0]) < constants + 1:
         raise InputError(f"{runs} runs cannot tell {constants} constants and a scatter; allow {constants + 1} at least")
 
@@ -219,8 +234,9 @@ def design(
         return Study(name, pool, counts, float(pool.cost(counts)), promised(criterion, counts, level))
 
     small = criterion.aim(aim)
-    rivals = {"a grid": usual.grid(small, pool, flops, runs),
-              "IsoFLOP profiles": usual.isoflop(small, pool, prior, flops, runs)}  # fmt: skip
+    least = max(constants + 1 - len(begun[0]), 1)
+    rivals = {"a grid": usual.grid(small, pool, flops, runs, least),
+              "IsoFLOP profiles": usual.isoflop(small, pool, prior, flops, runs, least)}  # fmt: skip
     made = study("the design", counts)
     whole = np.median(criterion.law(counts))
     without = [np.where(np.arange(len(pool)) == i, 0, counts) for i in made.order]
@@ -239,11 +255,11 @@ def design(
         flops,
         made,
         tuple(adds),
-        tuple(study(name, n) for name, n in rivals.items() if n.sum() > constants),
+        tuple(study(name, n) for name, n in rivals.items() if n.sum()),
         bound,
         before,
         spendings,
-        _notes(prior, pool, counts, checks, aim),
+        (*_notes(prior, pool, counts, checks, aim, begun[0]), *_within(target, flops)),
         begun,
         aim,
     )
@@ -265,16 +281,22 @@ def chosen(
 
 def promised(criterion: Criterion, counts: Counts, level: float = LEVEL) -> Promise:
     """What a study of these runs will leave at the target of a criterion."""
-    law, runs = criterion.law(counts), int(np.sum(counts)) + len(criterion.begun[0])
-    constants = [len(criterion.prior.free(type(one))) for one in criterion.laws]
+    law, runs = criterion.told(counts), int(np.sum(counts)) + len(criterion.begun[0])
+    constants = [len(one.constants) for one in criterion.beliefs]
     halves = np.array([half_width(v, runs, p, level) for v, p in zip(law, constants, strict=True)])
-    both = law + criterion.error(counts)[0] + criterion.prior.noise**2
+    both = law + criterion.error(counts)[0] + criterion.scatter
     run = np.median([half_width(v, runs, p, level) for v, p in zip(both, constants, strict=True)])
     return Promise(
         float(np.median(halves)),
         (float(halves.min()), float(halves.max())),
         float(run),
         _exponents(criterion, counts, level),
+        {
+            form: float(
+                np.median([half for half, one in zip(halves, criterion.beliefs, strict=True) if one.form == form])
+            )
+            for form in dict.fromkeys(one.form for one in criterion.beliefs)
+        },
     )
 
 
@@ -282,9 +304,9 @@ def _exponents(criterion: Criterion, counts: Counts, level: float) -> dict[str, 
     """Half widths of the laws' exponents, and of beta / (alpha + beta) where there are both."""
     found: dict[str, list[float]] = {}
     runs = int(np.sum(counts)) + len(criterion.begun[0])
-    covariances = [each for form in criterion.forms for each in np.linalg.inv(form.matrix(counts))]
-    for law, covariance in zip(criterion.laws, covariances, strict=True):
-        constants = criterion.prior.free(type(law))
+    covariances = [each for form in criterion.forms for each in form.covariance(counts)]
+    for one, covariance in zip(criterion.beliefs, covariances, strict=True):
+        constants = one.constants
 
         def half(slope: Array, constants: Any = constants, covariance: Array = covariance) -> float:
             return float(half_width(slope @ covariance @ slope, runs, len(constants), level))
@@ -292,19 +314,26 @@ def _exponents(criterion: Criterion, counts: Counts, level: float) -> dict[str, 
         unit = {c.name: np.eye(len(constants))[k] for k, c in enumerate(constants) if c.kind == "exponent"}
         for name, slope in unit.items():
             found.setdefault(name, []).append(half(slope))
-        if (slope := split_slope(law, criterion.prior)) is not None:
+        if (slope := split_slope(one)) is not None:
             found.setdefault("N_opt's", []).append(half(slope))
     return {name: float(np.median(values)) for name, values in found.items()}
 
 
-def _notes(prior: Prior, pool: Pool, counts: Counts, checks: float, aim: str) -> tuple[str, ...]:
+def _within(target: Target, flops: float) -> tuple[str, ...]:
+    alone = float(FLOP_PER_PARAM_TOKEN * target.params[0] * target.tokens[0])
+    if alone > flops:
+        return ()
+    return (f"the budget pays for the target itself, {compute(alone)}: trained, it needs no forecast",)
+
+
+def _notes(prior: Prior, pool: Pool, counts: Counts, checks: float, aim: str, begun: Array) -> tuple[str, ...]:
     bend = [
         f"{percent(checks)} of the budget went to runs that notice a law that bends, before the rest was chosen"
         if checks
         else "no run was chosen to notice a law that bends: the promise holds if none does"
     ]
     notes = bend if checks or aim != "forms" else []  # which are chosen for nothing else
-    largest = pool.params[counts > 0].max()
+    largest = np.concatenate([pool.params[counts > 0], begun]).max()
     notes.append(
         f"fit with the largest size, {short(float(largest))}, held out first: if it is missed, no promise holds"
     )
@@ -315,8 +344,8 @@ def _notes(prior: Prior, pool: Pool, counts: Counts, checks: float, aim: str) ->
             f"sizes are without embeddings, those of the published laws with: a vocabulary of {VOCABULARY:,} "
             f"would add {adds[0]} to {short(ends[0])} and {adds[1]} to {short(ends[1])}"
         )
-    if prior.fixed:
-        notes.append(f"fitted with {', '.join(prior.fixed)} held where it is pinned, which the runs need not tell")
+    if held := ", ".join(dict.fromkeys(name for fixed in prior.fixed for name in fixed)):
+        notes.append(f"fitted with {held} held where it is pinned, which the runs need not tell")
     if len(prior.laws) == 1:
         notes.append("one law is believed: the promise is as good as its constants; give several, or a pilot's fit")
     return tuple(notes)

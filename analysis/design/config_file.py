@@ -80,8 +80,8 @@ def config(made: Design, shapes: dict[float, Shape], name: str) -> str:
         s = shapes[N]
         shape = f"{s.d_model}, {s.n_layer}, {s.n_head}"
         lines.append(f"    ({shape}, {D:.6g}, {often}, {typed(in_batch, 4)}, {rate:.3g}),  # N = {short(N)}")
-    p, names, fixed = made.study.promise, {law.name for law in made.prior.laws}, made.prior.fixed
-    first = made.prior.laws[0]
+    p, names, prior = made.study.promise, {law.name for law in made.prior.laws}, made.prior
+    first, fixed = prior.laws[0], prior.fixed[0] if len(set(prior.fixed)) == 1 else ()
     head = HEAD.format(
         N=short(float(made.target.params[0])),
         D=short(float(made.target.tokens[0])),
@@ -90,7 +90,12 @@ def config(made: Design, shapes: dict[float, Shape], name: str) -> str:
         verb="suggest" if made.before else "design",
         beside=", fitted together with the runs that were there before" if made.before else "",
         law=shlex.quote(extensions.word_of(type(first)) or first.name) if len(names) == 1 else "chinchilla",
-        pinned=f" --fix {' '.join(f'{name}={getattr(first, name):.6g}' for name in fixed)}" if fixed else "",
+        pinned="".join(
+            [
+                f" --fix {' '.join(f'{name}={getattr(first, name):.6g}' for name in fixed)}" if fixed else "",
+                f" --weights {prior.slope:g}" if prior.slope else "",
+            ]
+        ),
         level=percent(p.level),
         half=percent(p.law),
         run=percent(p.run),

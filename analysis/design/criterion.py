@@ -1,10 +1,11 @@
 """How narrow the forecast of a study will be: the variance of ln L at a target, averaged over what is believed.
 
 Each law of the prior is linearised at its own constants, as the intervals of a fit are (`analysis.fit.intervals`):
-M = sum_i n_i g_i g_i' / sigma^2, and the variance at the target is g' M^-1 g.
+M = sum_i n_i g_i g_i' / sigma_i^2, and the variance at the target is g' M^-1 g.
 """
 
 import dataclasses
+import functools
 import itertools
 import math
 from collections.abc import Callable
@@ -14,10 +15,9 @@ from scipy import optimize
 
 from analysis.confidence import LEVEL, t_quantile
 from analysis.design.pool import Counts, Pool
-from analysis.design.prior import Prior
+from analysis.design.prior import Belief, Prior
 from analysis.fit import misfit, solver
 from analysis.frontier import Array
-from analysis.laws import Law
 from scaling.errors import InputError
 
 AIMS = ("forecast", "exponent", "forms")  # the law at the target; N_opt's exponent; the power to tell that a law bends
@@ -42,22 +42,47 @@ class Form:
         rows: of each candidate, (laws, m, p).
         wanted: at the target, in ln L itself, (laws, t, p).
         split: slope of N_opt's exponent, (laws, 1, p); (laws, 0, p) where the form leaves no run to tell it.
-        begun: information of the runs that are there already, and the little that makes it regular, (laws, p, p).
+        begun: of the runs that are there already, (laws, b, p).
+        least: information on each constant that makes a study regular, (laws, p).
+        ratios: variance of each run, the candidates first, to that which the weights of a fit take it to have,
+            (laws, m + b).
     """
 
     rows: Array
     wanted: Array
     split: Array
     begun: Array
+    least: Array
+    ratios: Array
 
-    @classmethod
-    def of(cls, rows: Array, wanted: Array, split: Array, begun: Array, least: Array) -> "Form":
-        """From slopes of the runs that are there, (laws, b, p), and the least information on each, (laws, p)."""
-        return cls(rows, wanted, split, np.swapaxes(begun, 1, 2) @ begun + least[..., None] * np.eye(rows.shape[-1]))
+    @functools.cached_property
+    def before(self) -> Array:
+        """Information of the runs that are there already, (laws, p, p)."""
+        least = self.least[..., None] * np.eye(self.rows.shape[-1])
+        return np.asarray(np.swapaxes(self.begun, 1, 2) @ self.begun + least, np.float64)
 
     def matrix(self, counts: Counts) -> Array:
         """Information of a study, counts (m,): (laws, p, p)."""
-        return np.swapaxes(self.rows * counts[:, None], 1, 2) @ self.rows + self.begun
+        return np.swapaxes(self.rows * counts[:, None], 1, 2) @ self.rows + self.before
+
+    def covariance(self, counts: Counts) -> Array:
+        """What a fit of the study will tell of the constants, at the mean: s^2 (J' W J)^-1, (laws, p, p).
+
+        s^2 is the scatter of runs about the law in units of the weights: where these are right, 1.
+        """
+        if (self.ratios == 1).all():
+            return np.asarray(np.linalg.inv(self.matrix(counts)), np.float64)
+        n = np.concatenate([counts, np.ones(self.begun.shape[1])])
+        rows = np.concatenate([self.rows, self.begun], 1) * np.sqrt(self.ratios)[..., None]
+        M = np.swapaxes(rows * n[:, None], 1, 2) @ rows + self.least[..., None] * np.eye(rows.shape[-1])
+        inverse = np.linalg.inv(M)
+        taken = np.einsum("lmp,lpq,lmq->lm", rows, inverse, rows)  # by the fit, of each run's scatter
+        s2 = (n * self.ratios * (1 - taken)).sum(-1) / max(n.sum() - rows.shape[-1], 1)
+        return np.maximum(s2, 0.0)[:, None, None] * inverse
+
+    def told(self, counts: Counts) -> Array:
+        """Variance of the law's value at the target as a fit of the study will tell it, averaged over it: (laws,)."""
+        return np.einsum("ltp,lpq,ltq->l", self.wanted, self.covariance(counts), self.wanted) / self.wanted.shape[1]
 
     def variances(self, counts: Counts, wanted: Array | None = None) -> tuple[Array, Array]:
         """Of the law at the target, averaged over it: of the study (laws,), with one run more of each (laws, m).
@@ -86,9 +111,9 @@ class Criterion:
     """The variances of ln L at a target that studies made of a pool would leave.
 
     Attributes:
-        prior: its fixed constants are in no slope.
+        prior: what is believed.
         begun: runs that are there already, at no cost, (N, D) rows; what they tell is in every study.
-        laws: those of the prior, by form, in the order of everything that has an entry for each.
+        beliefs: those of the prior, by form, in the order of everything that has an entry for each "law".
         forms: of these; bent: the same with quadratic terms in ln N and ln D beside their constants.
     """
 
@@ -96,18 +121,24 @@ class Criterion:
     pool: Pool
     target: Target
     begun: tuple[Array, Array]
-    laws: tuple[Law, ...]
+    beliefs: tuple[Belief, ...]
     forms: tuple[Form, ...]
     bent: tuple[Form, ...]
 
     @classmethod
     def of(cls, prior: Prior, pool: Pool, target: Target, begun: tuple[Array, Array] = NOTHING) -> "Criterion":
-        forms, bent, laws = [], [], sorted(prior.laws, key=lambda one: one.name)
+        forms, bent, beliefs = [], [], prior.beliefs
         places = (pool.params, pool.tokens), (target.params, target.tokens), begun
         bends = [_bends(pool, *place) for place in places]
-        for law, of_form in itertools.groupby(laws, key=type):
-            theta = np.array([solver.theta_of(one) for one in of_form])
-            free = np.array([c.name not in prior.fixed for c in law.constants()])
+        smallest = float(np.concatenate([pool.params, begun[0]]).min())
+        for (law, fixed), group in itertools.groupby(beliefs, key=lambda one: (type(one.law), one.fixed)):
+            of_form = list(group)
+            theta = np.array([solver.theta_of(one.law) for one in of_form])
+            free = np.array([c.name not in fixed for c in law.constants()])
+            noise, before = (
+                np.array([prior.scatter(N, one.slope, smallest) for one in of_form])[..., None]
+                for N in (pool.params, begun[0])
+            )
             slopes = [solver.jacobian(law, theta, place, True)[..., free] for place in places]
             if not all(np.isfinite(J).all() for J in slopes):
                 raise InputError(f"a law of {law.name} has no slope at some candidates or at the target; leave it out")
@@ -115,19 +146,34 @@ class Criterion:
                 np.concatenate([J, np.broadcast_to(Q, (len(J), *Q.shape))], -1)
                 for J, Q in zip(slopes, bends, strict=True)
             ]
-            least = RIDGE * np.maximum(np.einsum("lmi,lmi->li", slopes[0], slopes[0]), 1e-30) / prior.noise**2
+            told = slopes[0] / noise
+            least = RIDGE * np.maximum(np.einsum("lmi,lmi->li", told, told), 1e-30 / prior.noise**2)
             faint = np.concatenate([least, np.full((len(least), 3), FAINT)], -1)
-            known = [split_slope(one, prior) for one in laws if type(one) is law]
+            known = [split_slope(one) for one in of_form]
             split = (
                 np.array([[each] for each in known if each is not None]) if known[0] is not None else slopes[1][:, :0]
             )
-            forms.append(Form.of(slopes[0] / prior.noise, slopes[1], split, slopes[2] / prior.noise, least))
-            bent.append(Form.of(both[0] / prior.noise, both[1], both[1][:, :0], both[2] / prior.noise, faint))
-        return cls(prior, pool, target, begun, tuple(laws), tuple(forms), tuple(bent))
+            sizes = np.concatenate([pool.params, begun[0]])
+            taken = prior.scatter(sizes, prior.slope, smallest)
+            ratios = (np.concatenate([noise, before], 1)[..., 0] / taken) ** 2
+            forms.append(Form(told, slopes[1], split, slopes[2] / before, least, ratios))
+            bent.append(Form(both[0] / noise, both[1], both[1][:, :0], both[2] / before, faint, ratios))
+        return cls(prior, pool, target, begun, tuple(beliefs), tuple(forms), tuple(bent))
+
+    @property
+    def scatter(self) -> Array:
+        """Variance of one run at the far end of the target, of each law."""
+        smallest = float(np.concatenate([self.pool.params, self.begun[0]]).min())
+        at = self.target.params[:1]
+        return np.array([float(self.prior.scatter(at, one.slope, smallest)[0]) for one in self.beliefs]) ** 2
 
     def law(self, counts: Counts) -> Array:
         """Variance of each law's value at the target, its form being right, averaged over the target: (laws,)."""
         return np.concatenate([form.variances(counts)[0] for form in self.forms])
+
+    def told(self, counts: Counts) -> Array:
+        """As `law`, as a fit will tell it, whose weights are of one slope of the noise: (laws,)."""
+        return np.concatenate([form.told(counts) for form in self.forms])
 
     def error(self, counts: Counts) -> tuple[float, Array]:
         """Variance of the law's own error at the target, beyond the runs: of the study, with one more of each (m,)."""
@@ -197,12 +243,12 @@ class Criterion:
         return np.array(least) / np.sqrt(flops)
 
 
-def split_slope(law: Law, prior: Prior) -> Array | None:
+def split_slope(belief: Belief) -> Array | None:
     """d (beta / (alpha + beta)) / d theta of the constants that a fit estimates, (p,): N_opt's exponent.
 
     None of a law that has not both, or whose both are known.
     """
-    names = [c.name for c in prior.free(type(law))]
+    law, names = belief.law, [c.name for c in belief.constants]
     exponents = {c.name: float(getattr(law, c.name)) for c in law.constants() if c.kind == "exponent"}
     if not {"alpha", "beta"} <= exponents.keys() or not {"alpha", "beta"} & set(names):
         return None

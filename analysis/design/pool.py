@@ -81,6 +81,7 @@ def pool(
     *,
     ratios: tuple[float, float] = RATIOS,
     most_tokens: float = math.inf,
+    fewest_tokens: float = 0.0,
     trunks: bool = False,
     overhead: float = 0.0,
 ) -> Pool:
@@ -91,6 +92,7 @@ def pool(
         flops: the budget of the whole study, which no run exceeds.
         ratios: fewest and most tokens per parameter.
         most_tokens: that there are.
+        fewest_tokens: of a run, whatever its size.
 
     Raises:
         InputError: no run is left.
@@ -103,7 +105,7 @@ def pool(
             f"{most_tokens:g} tokens at most, {overhead:g} FLOP beside a run: wanted 1 token or more, no less than 0 "
             "FLOP"
         )
-    shortest = max(STEP ** math.floor(math.log(ratios[0] * sizes[0], STEP)), 1.0)
+    shortest = max(STEP ** math.floor(math.log(ratios[0] * sizes[0], STEP)), 1.0, fewest_tokens)
     longest = min(ratios[1] * float(sizes[-1]), flops / (FLOP_PER_PARAM_TOKEN * float(sizes[0])), most_tokens)
     lengths = shortest * STEP ** np.arange(max(math.floor(math.log(longest / shortest, STEP) + 1e-9), 0) + 1)
     N, D = np.repeat(sizes, len(lengths)), np.tile(lengths, len(sizes))

@@ -1,18 +1,48 @@
 """What is believed of a law before the runs: draws of its constants, of one form or more, and how runs scatter."""
 
 import dataclasses
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
+from analysis.average import Average
+from analysis.digits import percent, plural, short
 from analysis.fit import misfit, solver
 from analysis.fit.estimate import Fit
-from analysis.laws import Chinchilla, Law
+from analysis.frontier import Array
+from analysis.laws import Chinchilla, KaplanOnePass, Law
 from analysis.laws.law import Constant
 from analysis.plan.published import LARGE, PUBLISHED
 from scaling.errors import InputError
 
 NOISE = 0.005  # of ln(loss) of one run: seeds move small models by this much (results/README.md, The main grid)
 DRAWS = 24  # of a fit
+FLOORLESS = KaplanOnePass(N_c=6.4e13, D_c=1.8e13, alpha_N=0.076, alpha_D=0.103)  # Kaplan et al. (2020) Table 2
+
+
+class Belief(NamedTuple):
+    """One law that may be the true one, and how noise changes with size if it is.
+
+    Attributes:
+        fixed: constants that are known, such as a floor that was pinned: no fit will estimate them.
+        slope: of ln(noise) in ln(N).
+    """
+
+    law: Law
+    fixed: tuple[str, ...]
+    slope: float
+
+    @property
+    def constants(self) -> list[Constant]:
+        """Those that fits estimate."""
+        return [c for c in self.law.constants() if c.name not in self.fixed]
+
+    @property
+    def form(self) -> str:
+        """What a fit is of, in words."""
+        return " with ".join([self.law.name, *([f"{', '.join(self.fixed)} held"] if self.fixed else [])])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -21,23 +51,51 @@ class Prior:
 
     Attributes:
         laws: each with its constants; one weight each.
-        noise: standard deviation of ln(loss) of a run around the law.
+        noise: standard deviation of ln(loss) of a run around the law, at `noise_at`.
         error: of the law itself at a distance of 1 beyond its runs, in ln(loss): `analysis.fit.misfit`.
         told: where they come from, in words.
-        fixed: constants that are known, such as a floor that was pinned: no fit will estimate them.
+        fixed: of each law, constants that are known; () where none of any.
         embeddings: whether their N counts those, which that of shapes does not.
+        slopes: of ln(noise) in ln(N), each as likely: 0 where all sizes scatter alike, below it where large ones less.
+        noise_at: N whose runs scatter by `noise`; None for the smallest that a study may have.
     """
 
     laws: tuple[Law, ...]
     noise: float = NOISE
     error: float = misfit.USUAL
     told: str = ""
-    fixed: tuple[str, ...] = ()
+    fixed: tuple[tuple[str, ...], ...] = ()
     embeddings: bool = False
+    slopes: tuple[float, ...] = (0.0,)
+    noise_at: float | None = None
 
-    def free(self, law: type[Law]) -> list[Constant]:
-        """The constants of a law that its fits estimate."""
-        return [c for c in law.constants() if c.name not in self.fixed]
+    @property
+    def beliefs(self) -> list[Belief]:
+        """Each law with each slope of the noise, those of one form together."""
+        known = zip(self.laws, self.fixed or ((),) * len(self.laws), strict=True)
+        found = [Belief(law, fixed, slope) for law, fixed in known for slope in self.slopes]
+        return sorted(found, key=lambda one: (one.law.name, one.fixed))
+
+    @property
+    def slope(self) -> float:
+        """By which fits weigh their runs: where several are believed, the one by which large runs gain least.
+
+        Weights by a fall that is not there make intervals beyond the runs too narrow, the other error makes them wide.
+        """
+        return max(self.slopes)
+
+    def scatter_told(self, smallest: float) -> str:
+        """How runs scatter, in words; smallest is N of the smallest that a study may have."""
+        told = f"a run scatters by {percent(self.noise)}"
+        if not any(self.slopes):
+            return told
+        ways = " or ".join(f"N^{slope:g}" for slope in self.slopes)
+        weighed = f", as --weights {self.slope:g} has it in a fit" if self.slope else ""
+        return f"{told} at {short(self.noise_at or smallest)} parameters, and as {ways} beyond{weighed}"
+
+    def scatter(self, N: Array, slope: float, smallest: float) -> Array:
+        """Standard deviation of ln(loss) of runs of N parameters, smallest that of a study."""
+        return np.asarray(self.noise * (np.asarray(N, float) / (self.noise_at or smallest)) ** slope, np.float64)
 
 
 def of_fit(fit: Fit, draws: int = DRAWS, seed: int = 0) -> Prior:
@@ -69,8 +127,46 @@ def of_fit(fit: Fit, draws: int = DRAWS, seed: int = 0) -> Prior:
     if not kept:
         raise InputError(f"no draw of the fit of {law.name} is a law that falls with size and data")
     error = fit.misfit.error if fit.misfit else misfit.USUAL
-    told = f"{len(kept)} draws of the fit to {fit.n_runs} runs"
-    return Prior(kept, fit.residuals.sigma, error, told, fit.fixed)
+    told = f"{len(kept)} {plural(len(kept), 'draw', 'draws')} of the fit of {law.name} to {fit.n_runs} runs"
+    middle = math.sqrt(math.prod(fit.ranges["params"]))
+    return Prior(kept, fit.residuals.sigma, error, told, (fit.fixed,) * len(kept), noise_at=middle)
+
+
+def joined(priors: Sequence[Prior]) -> Prior:
+    """All laws of several, each as likely; scatter and the law's own error are their geometric means."""
+    if len(priors) == 1:
+        return priors[0]
+    fixed = tuple(each for one in priors for each in one.fixed or ((),) * len(one.laws))
+    at = [one.noise_at for one in priors if one.noise_at is not None]
+    return Prior(
+        tuple(law for one in priors for law in one.laws),
+        _middle([one.noise for one in priors]),
+        _middle([one.error for one in priors]),
+        "; ".join(one.told for one in priors),
+        fixed,
+        any(one.embeddings for one in priors),
+        noise_at=_middle(at) if at else None,
+    )
+
+
+def of_average(found: Average, draws: int = DRAWS) -> Prior:
+    """What the fits of several forms leave open, each with draws by its weight.
+
+    Raises:
+        InputError: as `of_fit`.
+    """
+    each = zip(found.fits, found.weights, strict=True)
+    return joined([of_fit(fit, max(1, round(draws * weight))) for fit, weight in each])
+
+
+def _middle(values: Sequence[float]) -> float:
+    """Geometric mean."""
+    return float(np.exp(np.mean(np.log(np.maximum(values, 1e-300)))))
+
+
+def without_floor(noise: float = NOISE) -> Prior:
+    """The published law that falls to nothing, of Kaplan et al. (2020); its N counts no embeddings."""
+    return Prior((FLOORLESS,), noise, told="L(N, D) of Kaplan et al. (2020), which has no floor")
 
 
 def gap_of(law: Law) -> float:

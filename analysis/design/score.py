@@ -136,12 +136,16 @@ def score(studies: Sequence[Written], prior: Prior, target: Target, level: float
     Raises:
         InputError: a study has too few runs to tell the law's constants.
     """
-    constants = max(len(prior.free(type(law))) for law in prior.laws)
+    constants = max(len(one.constants) for one in prior.beliefs)
     if few := [f"{one.name} has {len(one.params)} runs" for one in studies if len(one.params) <= constants]:
         raise InputError(f"{few[0]}, and a law of {constants} constants and a scatter wants {constants + 1} at least")
-    gapped = dataclasses.replace(prior, laws=tuple(law for law in prior.laws if gap_of(law)))
+    smallest = min(float(one.params.min()) for one in studies)
+    prior = dataclasses.replace(prior, noise_at=prior.noise_at or smallest)  # the same of all
+    there = [k for k, law in enumerate(prior.laws) if gap_of(law)]
+    fixed = tuple(prior.fixed[k] for k in there if prior.fixed)
+    gapped = dataclasses.replace(prior, laws=tuple(prior.laws[k] for k in there), fixed=fixed)
     scores = tuple(_score(one, prior, gapped, target, level) for one in studies)
-    return Scores(target, prior.told, len(prior.laws), len(gapped.laws), scores)
+    return Scores(target, f"{prior.told}; {prior.scatter_told(smallest)}", len(prior.laws), len(gapped.laws), scores)
 
 
 def _score(one: Written, prior: Prior, gapped: Prior, target: Target, level: float) -> Score:
@@ -170,9 +174,9 @@ def _best(criterion: Criterion, counts: Counts, level: float) -> float:
     """Half width of ln N_opt at the target's compute."""
     C = float(FLOP_PER_PARAM_TOKEN * criterion.target.params[0] * criterion.target.tokens[0])
     runs, halves = int(counts.sum()), []
-    covariances = [each for form in criterion.forms for each in np.linalg.inv(form.matrix(counts))]
-    for law, covariance in zip(criterion.laws, covariances, strict=True):
-        slope = _slope(law, C)[[c in criterion.prior.free(type(law)) for c in law.constants()]]
+    covariances = [each for form in criterion.forms for each in form.covariance(counts)]
+    for one, covariance in zip(criterion.beliefs, covariances, strict=True):
+        slope = _slope(one.law, C)[[c in one.constants for c in one.law.constants()]]
         halves.append(float(half_width(slope @ covariance @ slope, runs, len(slope), level)))
     return float(np.median(halves))
 
@@ -190,7 +194,7 @@ def _slope(law: Law, C: float) -> Array:
 def _bent(criterion: Criterion, counts: Counts, level: float) -> float:
     """Half width of the law's value at the target with quadratic terms told by the same runs."""
     runs = int(counts.sum())
-    variances = np.concatenate([form.variances(counts)[0] for form in criterion.bent])
-    constants = [len(criterion.prior.free(type(law))) for law in criterion.laws]
+    variances = np.concatenate([form.told(counts) for form in criterion.bent])
+    constants = [len(one.constants) for one in criterion.beliefs]
     halves = [half_width(v, runs, p, level) for v, p in zip(variances, constants, strict=True)]
     return float(np.median(halves))

@@ -16,8 +16,8 @@ BUDGETS, AROUND = (3, 4, 5, 6, 7), (4, 5, 7)  # of IsoFLOP profiles, and sizes a
 FACTOR, REACH = 4.0, 8.0  # between budgets; between a profile's optimum and its ends
 
 
-def grid(aim: Aim, pool: Pool, flops: float, runs: int) -> Counts:
-    """Sizes by lengths, evenly apart in their logarithms from the smallest on."""
+def grid(aim: Aim, pool: Pool, flops: float, runs: int, fewest: int = 1) -> Counts:
+    """Sizes by lengths, evenly apart in their logarithms from the smallest on, of so many runs."""
     N, D = np.unique(pool.params), np.unique(pool.tokens)
     found = []
     for top_N in range(2, len(N)):
@@ -29,10 +29,10 @@ def grid(aim: Aim, pool: Pool, flops: float, runs: int) -> Counts:
                         continue
                     counts = (np.isin(pool.params, N[at_N]) & np.isin(pool.tokens, D[at_D])).astype(np.int64)
                     found.append(counts)
-    return _best(found, aim, pool, flops)
+    return _best(found, aim, pool, flops, fewest)
 
 
-def isoflop(aim: Aim, pool: Pool, prior: Prior, flops: float, runs: int) -> Counts:
+def isoflop(aim: Aim, pool: Pool, prior: Prior, flops: float, runs: int, fewest: int = 1) -> Counts:
     """Sizes within a factor of 8 of the best one at each of several budgets, the budgets a factor of 4 apart.
 
     The optima are those of the prior's first law.
@@ -51,12 +51,12 @@ def isoflop(aim: Aim, pool: Pool, prior: Prior, flops: float, runs: int) -> Coun
                     wanted = best * REACH ** np.linspace(-1, 1, around)
                     counts[_nearest(pool, wanted, at)] = 1
                 found.append(counts)
-    return _best(found, aim, pool, flops)
+    return _best(found, aim, pool, flops, fewest)
 
 
-def _best(studies: list[Counts], aim: Aim, pool: Pool, flops: float) -> Counts:
+def _best(studies: list[Counts], aim: Aim, pool: Pool, flops: float, fewest: int) -> Counts:
     """The study within the budget that does best; one of no run where there is none."""
-    fits = [counts for counts in studies if counts.sum() and pool.cost(counts) <= flops]
+    fits = [counts for counts in studies if counts.sum() >= fewest and pool.cost(counts) <= flops]
     return min(fits, key=lambda counts: aim(counts)[0], default=np.zeros(len(pool), np.int64))
 
 

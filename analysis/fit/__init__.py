@@ -68,7 +68,8 @@ def fit(
         delta: residual from which Huber's loss grows linearly, in log loss: 1e-3, as published, unless "auto".
         log: residuals in the logarithm of the target; of a law that may fall below 0 (`Law.logarithmic`) never.
         drop_worst: leave out this many runs with the largest targets.
-        weights: one positive number per row of `table`, or "replicates": from the spread of runs that differ in seed.
+        weights: one positive number per row of `table`; a number alone, the power of N that a run's noise goes as; or
+            "replicates": from the spread of runs that differ in seed.
         hold_out: runs kept out of the fit and predicted: "params" for the largest size (or another column),
             "params>1e9" or "data=c4" for a rule, or a bool per row of `table`.
         fixed: constants that are known.

@@ -17,6 +17,7 @@ from analysis.table import Table
 from analysis.table.conditions import is_condition, rows_with
 from scaling.errors import InputError
 
+STEEP = 1.0  # a power of N by which noise may change, at most
 FAR = 1.5  # times the largest input that a rule keeps: what it takes away beyond is said
 ENOUGH = 3  # times as many clusters as constants, from which their scatter is known
 
@@ -274,9 +275,14 @@ def _finite_column(table: Table, name: str) -> Array:
 
 
 def weights_of(weights: ArrayLike | str | None, table: Table, target: str) -> Array:
-    """One weight per row."""
+    """One weight per row, as 1 / variance of its noise: a number is the power of N that the noise goes as."""
     if weights is None:
         return np.ones(len(table))
+    if isinstance(weights, int | float):
+        if not abs(weights) <= STEEP:
+            raise InputError(f"weights {weights:g}: wanted a power of N, from -{STEEP:g} to {STEEP:g}, as noise has it")
+        (size,) = table.positive("params")
+        return (size / np.exp(np.log(size).mean())) ** (-2 * weights)
     if isinstance(weights, str):
         if weights != "replicates":
             raise InputError(f'weights {weights!r}; wanted "replicates" or one number per row')
@@ -295,6 +301,8 @@ def _weighed(weights: ArrayLike | str | None, w: Array) -> list[str]:
     if weights is None:
         return []
     how = "by the noise that replicates show at their size" if isinstance(weights, str) else "as given"
+    if isinstance(weights, int | float):
+        how = f"by a noise that goes as N^{weights:g}"
     most = float(w.max() / w.min())
     each = f"the heaviest {most:.3g} times the lightest" if most > 1.005 else "all alike"
     return [f"rows are weighed {how}: {each}"]

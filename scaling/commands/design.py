@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from analysis.design.prior import Prior
     from analysis.design.score import Written
     from analysis.frontier import Array
+    from analysis.plan.budget import Machine
+    from analysis.table import Table
 
-PUBLISHED = "published"
+PUBLISHED, KAPLAN = "published", "kaplan"
+AVERAGE = "average"  # in place of a law: of the forms that suit the runs, with and without a floor
 BEYOND = 10.0  # times the compute of the largest run, the target of a study that has begun, where none is given
 ALONG = 5  # places of a compute-optimal line
 REACH, LEAST = 3000.0, 3072.0  # smallest size by default: a share of the target's, and the smallest standard shape
@@ -32,9 +35,11 @@ def add(verbs: arguments.Verbs) -> None:
     )
     design.add_argument(
         "--prior",
-        default=PUBLISHED,
+        nargs="+",
+        default=[PUBLISHED],
         metavar="FIT|TABLE",
-        help="what is believed of the law before: a file from scaling fit --out, or runs (published constants)",
+        help="what is believed of the law before, several as well: a file from scaling fit --out, runs, published, or "
+        "kaplan, a published law without a floor (published)",
     )
     design.add_argument(
         "--score",
@@ -64,6 +69,8 @@ def add(verbs: arguments.Verbs) -> None:
 def _asked(verb: argparse.ArgumentParser, required: bool) -> None:
     """What both verbs take: the forecast, the budget, and which runs there may be."""
     largest = "" if required else f" ({BEYOND:g} times the FLOP of the largest run)"
+    ends = f"1/{REACH:g} of the target's, and the target's" if required else "that of the runs, and the target's"
+    shortest = "" if required else ", no run shorter than those that are there"
     verb.add_argument(
         "--target",
         required=required,
@@ -90,17 +97,18 @@ def _asked(verb: argparse.ArgumentParser, required: bool) -> None:
     verb.add_argument(
         "--law",
         type=arguments.law,
-        help="fitted to the runs that are there (chinchilla); of published laws, those of that form",
+        help="fitted to the runs that are there, or average: forms with and without a floor, by held-out weight "
+        "(chinchilla); of published laws, those of that form",
     )
     verb.add_argument(
-        "--sizes", type=arguments.number, nargs=2, metavar="N", help="smallest and largest model to train"
+        "--sizes", type=arguments.number, nargs=2, metavar="N", help=f"smallest and largest model to train ({ends})"
     )
     verb.add_argument(
         "--ratios",
         type=arguments.number,
         nargs=2,
         metavar="D/N",
-        help="fewest and most tokens per parameter of a run (1 and 1000)",
+        help=f"fewest and most tokens per parameter of a run (1 and 1000{shortest})",
     )
     verb.add_argument("--max-tokens", type=arguments.number, metavar="D", help="that there are")
     verb.add_argument(
@@ -114,7 +122,19 @@ def _asked(verb: argparse.ArgumentParser, required: bool) -> None:
         metavar="SHARE",
         help="of the budget, to notice a law that bends (0.2; 0 for none)",
     )
-    verb.add_argument("--noise", type=arguments.number, help="scatter of a run, in ln(loss) (0.005, or the fit's)")
+    verb.add_argument(
+        "--noise",
+        type=arguments.number,
+        help="scatter of a run, in ln(loss), where it falls with size that of the smallest model (0.005, or the fit's)",
+    )
+    verb.add_argument(
+        "--noise-slope",
+        type=arguments.number,
+        nargs="+",
+        metavar="POWER",
+        help="of N, by which the scatter changes: -0.25 where 16 times the size halves it; several are each believed "
+        "(0: all sizes scatter alike)",
+    )
     verb.add_argument(
         "--overhead",
         type=arguments.number,
@@ -169,34 +189,35 @@ def _written(name: str) -> "Written":
 
 
 def _noisy(args: argparse.Namespace, prior: "Prior") -> "Prior":
-    """With the scatter of a run that was given."""
+    """With the scatter of a run that was given, and how it changes with size."""
     import dataclasses
 
-    if args.noise is None:
-        return prior
-    if not args.noise > 0:
-        raise InputError(f"--noise {args.noise:g}: wanted a number above 0, such as 0.005")
-    return dataclasses.replace(prior, noise=args.noise)
+    if args.noise is not None:
+        if not args.noise > 0:
+            raise InputError(f"--noise {args.noise:g}: wanted a number above 0, such as 0.005")
+        prior = dataclasses.replace(prior, noise=args.noise, noise_at=None)
+    if args.noise_slope is not None:
+        from analysis.fit.rows import STEEP
+
+        if steep := [power for power in args.noise_slope if not abs(power) <= STEEP]:
+            raise InputError(f"--noise-slope {steep[0]:g}: wanted a power of N from -{STEEP:g} to {STEEP:g}, as -0.25")
+        prior = dataclasses.replace(prior, slopes=tuple(args.noise_slope))
+    return prior
 
 
 def _suggest(args: argparse.Namespace) -> int:
     arguments.fits_on_the_cpu()
-    from analysis.design import prior
     from analysis.digits import percent
-    from analysis.fit import fit
-    from analysis.fit.rows import admitted
     from analysis.frontier import FLOP_PER_PARAM_TOKEN
 
     if args.until is not None and not args.until > 0:
         raise InputError(f"--until {args.until:g}: wanted a number above 0, such as 0.02")
-    table = laws.asked_for(args)
-    fitted = fit(args.law or "chinchilla", table)
-    rows = admitted(type(fitted.law), table)
+    prior, rows = _of_runs(args, laws.asked_for(args))
     if args.target is None:
         C = BEYOND * FLOP_PER_PARAM_TOKEN * float((rows["params"] * rows["tokens"]).max())
         args.target = f"{C:.4g}"
         arguments.say(f"--target {args.target}: {BEYOND:g} times the FLOP of the largest run, as none is given")
-    made, write, draw = _made(args, prior.of_fit(fitted), (rows["params"], rows["tokens"]))
+    made, write, draw = _made(args, prior, (rows["params"], rows["tokens"]))
     code = arguments.answer(made, args.json, (args.plot, draw), (args.out, write))
     if args.until is not None and made.before is not None:
         now, then = made.before.law, made.study.promise.law
@@ -213,27 +234,47 @@ def _made(
     args: argparse.Namespace, prior: "Prior", begun: "tuple[Array, Array] | None"
 ) -> "tuple[Design, Callable[[Path], None], Callable[[Path], None]]":
     """The design, what writes its config, and what draws it."""
+    import dataclasses
+    import math
+
     from analysis import design
     from analysis.design import config_file
     from analysis.design.criterion import NOTHING
     from analysis.design.pool import RATIOS, pool, standard_sizes
+    from analysis.digits import short
+    from analysis.plan import ADAM_BYTES
 
     prior = _noisy(args, prior)
-    flops, rate = _flops(args)
+    flops, machine = _budget(args)
     target = _target(args.target, prior, flops if args.along else None)
     N = float(target.params[0])
     if args.sizes is None and N < LEAST:
         raise InputError(f"a target of {N:g} parameters, and the smallest standard shape has {LEAST:g}; give --sizes")
-    smallest, largest = args.sizes or (max(N / REACH, LEAST), N)
+    # Of a study that has begun, what is smaller or shorter than its runs may follow another law.
+    least, shortest = (float(each.min()) for each in begun) if begun else (LEAST, 0.0)
+    smallest, largest = args.sizes or (min(max(N / REACH, LEAST, least), N), N)
     fewest, most = args.ratios or RATIOS
     shapes = {float(shape.params): shape for shape in standard_sizes(smallest, largest)}
+    room = machine.memory * machine.number / ADAM_BYTES if machine else math.nan
+    held = {size: shape for size, shape in shapes.items() if not size > room}
+    notes = ()
+    if len(held) < len(shapes):
+        notes = (
+            f"over {short(room)} parameters, weights, gradients and Adam's moments fill the memory of {args.hardware}"
+            f"{', which --sizes allows' if args.sizes else ': no larger size is asked for unless --sizes allows it'}",
+        )
+        if not args.sizes:
+            if not held:
+                raise InputError(f"{notes[0]}; give more chips, or --sizes")
+            shapes = held
     candidates = pool(
         list(shapes),
         flops,
         ratios=(fewest, most),
         most_tokens=float("inf") if args.max_tokens is None else args.max_tokens,
+        fewest_tokens=0.0 if args.ratios else shortest,
         trunks=args.trunks,
-        overhead=(args.overhead or 0.0) * rate,
+        overhead=(args.overhead or 0.0) * (machine.flops_per_hour if machine else 1.0),
     )
     made = design.design(
         prior,
@@ -246,6 +287,7 @@ def _made(
         begun=begun or NOTHING,
         aim=args.aim,
     )
+    made = dataclasses.replace(made, hours=args.hours, notes=(*made.notes, *notes))
 
     def write(path: Path) -> None:
         folders.write(path, config_file.config(made, shapes, str(path)))
@@ -258,35 +300,74 @@ def _made(
     return made, write, draw
 
 
-def _flops(args: argparse.Namespace) -> tuple[float, float]:
-    """FLOP of the budget, all runs together, and of the unit in which it is given."""
+def _budget(args: argparse.Namespace) -> "tuple[float, Machine | None]":
+    """FLOP of the budget, all runs together, and the hardware whose hours it is."""
     from analysis.plan.budget import Budget, Machine
 
     if (args.flops is None) == (args.hours is None) or (args.hardware is None) != (args.hours is None):
         raise InputError("wanted one budget: --flops C, or --hardware NAME --hours H")
     if args.hours is None:
-        return Budget.of_flops(args.flops).flops, 1.0
+        return Budget.of_flops(args.flops).flops, None
     machine = Machine.named(args.hardware, args.utilisation)
-    return Budget.of_hardware(machine, args.hours).flops, machine.flops_per_hour
+    return Budget.of_hardware(machine, args.hours).flops, machine
 
 
 def _prior(args: argparse.Namespace) -> "Prior":
     from analysis.design import prior
-    from analysis.fit import fit
 
-    path = Path(args.prior)
-    if path.suffix == ".json" or args.prior == PUBLISHED:
-        read = {"--columns": args.columns, "--where": args.where, "--best-of": args.best_of}
-        if given := " ".join(name for name, value in read.items() if value):
-            raise InputError(f"{given}: of the table of --prior TABLE; leave out")
-    if args.prior == PUBLISHED:
+    tables = [word for word in args.prior if word not in (PUBLISHED, KAPLAN) and Path(word).suffix != ".json"]
+    read = {"--columns": args.columns, "--where": args.where, "--best-of": args.best_of}
+    if (given := " ".join(name for name, value in read.items() if value)) and not tables:
+        raise InputError(f"{given}: of the table of --prior TABLE; leave out")
+    return prior.joined([_believed(args, word) for word in args.prior])
+
+
+def _believed(args: argparse.Namespace, word: str) -> "Prior":
+    """What one word of --prior says."""
+    from analysis import average
+    from analysis.design import prior
+
+    if word == PUBLISHED:
         return prior.published(form=args.law)
+    if word == KAPLAN:
+        return prior.without_floor()
+    path = Path(word)
     if path.suffix == ".json":
+        if averaged := average.read(path):
+            return prior.of_average(averaged)
         found = arguments.read_fit(path)
         if args.law not in (None, found.law.name):
             raise InputError(f"--law {args.law}: {path} is a fit of {found.law.name}; leave it out")
         return prior.of_fit(found)
-    return prior.of_fit(fit(args.law or "chinchilla", laws.asked_for(args, path)))
+    return _of_runs(args, laws.asked_for(args, path))[0]
+
+
+def _of_runs(args: argparse.Namespace, table: "Table") -> "tuple[Prior, Table]":
+    """What runs say of the law, or of the forms that suit them, weighed as --noise-slope has it; those that count."""
+    import dataclasses
+
+    import numpy as np
+
+    from analysis import average, forms
+    from analysis.design import prior
+    from analysis.fit import fit
+    from analysis.fit.rows import admitted
+
+    slope = max(args.noise_slope or [0.0])
+    weights = slope or None
+    if args.law == AVERAGE:
+        tried = forms.candidates(table)
+        chosen = forms.choose(tried, table, weights=weights)
+        found = average.average(chosen, list(tried), table, weights=weights)
+        believed, law = prior.of_average(found), type(found.fits[0].law)
+    else:
+        fitted = fit(args.law or "chinchilla", table, weights=weights)
+        believed, law = prior.of_fit(fitted), type(fitted.law)
+    rows = admitted(law, table)
+    if slope:  # the scatter that the fit tells is that of a run of weight 1
+        middle = float(np.mean(rows["params"] ** (-2 * slope)) ** (-1 / (2 * slope)))
+        believed = dataclasses.replace(believed, noise_at=middle)
+    return believed, rows
 
 
 def _target(text: str, prior: "Prior", nearest: float | None = None) -> "Target":

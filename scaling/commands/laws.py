@@ -112,7 +112,10 @@ def _add_fit(verbs: arguments.Verbs) -> None:
         help="predict these rows instead of fitting them: params (its largest value), or a condition as of --where",
     )
     fit.add_argument(
-        "--weights", choices=["replicates"], help="weigh runs by the noise that runs differing in seed alone show"
+        "--weights",
+        type=_weights,
+        metavar="replicates|POWER",
+        help="weigh runs by the noise that runs differing in seed alone show, or that goes as a power of N (-0.25)",
     )
     fit.add_argument("--fix", nargs="+", default=[], metavar="CONSTANT=VALUE", help="hold constants at a value")
     floors(fit)
@@ -388,6 +391,15 @@ def _fit(args: argparse.Namespace) -> int:
         found.to_dict() | ({"choice": choice.to_dict()} if choice else {}),
     )
     return arguments.answer(said, args.json, (args.out, found.to_json), (args.plot, draw))
+
+
+def _weights(text: str) -> str | float:
+    if text == "replicates":
+        return text
+    try:
+        return arguments.number(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"{text!r}: wanted replicates, or a power of N such as -0.25") from None
 
 
 def _usual(table: "Table") -> "list[type[Law]]":

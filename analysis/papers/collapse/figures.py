@@ -137,7 +137,7 @@ def figure_3(evidence: Collapse, drawn: Drawn) -> None:
                 look = STYLES[arm] | (
                     {} if t == max(t for _, t in chains) else {"mfc": "white", "mec": STYLES[arm]["color"]}
                 )
-                entries.append((f"{ARMS[arm].partition(',')[0]}, {t:g}", look))
+                entries.append((f"{ARMS[arm]}, {t:g}", look))
                 x = np.arange(1, own.shape[1] + 1)
                 left.plot(x, own.mean(0), lw=0.9, **look)
                 rows += [

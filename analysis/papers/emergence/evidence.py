@@ -113,14 +113,14 @@ class Emergence(Evidence):
         """The answers of an experiment's runs.
 
         Args:
-            task: only runs that are asked this; the name of a source without what chooses the questions.
+            task: only those about this, one of `tasks`.
 
         Raises:
             Undecided: no run has finished, or none was asked.
         """
         runs, table = self.need(experiment), self.by_token(experiment)
         last = table["step"] == table["steps"]
-        wanted = last & np.array([name.startswith(task) for name in table["task"]])
+        wanted = last & np.array([task in ("", _subject(name)) for name in table["task"]])
         rows = {run: np.flatnonzero(wanted & (table["run"] == run)) for run in runs["run"]}
         keep = [n for n, run in enumerate(runs["run"]) if len(rows[run])]
         if not keep:
@@ -135,6 +135,8 @@ class Emergence(Evidence):
     def by_token(self, experiment: str) -> Table:
         """All that was asked of an experiment's runs, at every evaluation."""
         table = self.experiments[experiment].answers if experiment in self.experiments else None
+        if table is not None:  # the whole study's
+            table = table.chosen(np.isin(table["run"], self.need(experiment)["run"]))
         if table is None or not len(table):
             raise Undecided(f"no run of the experiment {experiment} was asked anything")
         return table
@@ -142,7 +144,7 @@ class Emergence(Evidence):
     @functools.cached_property
     def tasks(self) -> tuple[str, ...]:
         """What the runs of `others` were asked, without what chooses the questions."""
-        names = (name.partition("&first=")[0] for name in self.by_token("others")["task"])
+        names = map(_subject, self.by_token("others")["task"])
         return tuple(dict.fromkeys(names))
 
     # --- what follows from the metric
@@ -248,14 +250,12 @@ class Emergence(Evidence):
     def by_loss(self) -> Table:
         """Every evaluation of every run of the sums: N, tokens, loss per digit and exact match."""
         table = self.by_token("sums")
-        own = np.isin(table["run"], self.need("sums")["run"]) & (table["step"] > 0)
-        digits = int(table["token"].max())
-        at = np.flatnonzero(own & (table["token"] == 1))  # rows of an evaluation lie together
-        loss = np.mean([table["answer_loss"][at + k] for k in range(digits)], axis=0)
+        rows = np.flatnonzero(table["step"] > 0)
+        every = rows.reshape(-1, int(table["token"].max()))  # (evaluation, digit): the rows of one lie together
+        at = every[:, -1]
         columns = {
-            **{name: table[name][at] for name in ("run", "params", "seed", "tokens")},
-            "loss": loss,
-            "exact": table["exact"][at + digits - 1],
+            **{name: table[name][at] for name in ("run", "params", "seed", "tokens", "exact")},
+            "loss": table["answer_loss"][every].mean(axis=1),
         }
         joined = joined_tables([self.experiments["sums"].runs])
         assert joined is not None
@@ -281,6 +281,11 @@ class Emergence(Evidence):
         gaps = np.where(pairs, low[:, None] - high, -np.inf)
         at = list(np.unravel_index(int(gaps.argmax()), gaps.shape))
         return float(np.exp(max(gaps.max(), 0.0))), table["loss"][at], exact[at]
+
+
+def _subject(task: str) -> str:
+    """The name of a task without what chooses its questions."""
+    return task.partition("&first=")[0]
 
 
 def emergence_score(values: Array) -> float:

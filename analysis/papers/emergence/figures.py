@@ -7,7 +7,7 @@ from analysis import digits
 from analysis.confidence import LEVEL
 from analysis.page.canvas import STYLE, Shades, panels
 from analysis.papers.claim import Undecided
-from analysis.papers.drawing import beside, dots, fixed_limits, level, logarithmic, symbol, tints
+from analysis.papers.drawing import beside, dots, fixed_limits, groups_legend, level, logarithmic, symbol, tints
 from analysis.papers.drawn import Drawn
 from analysis.papers.emergence.evidence import (
     BETWEEN,
@@ -87,7 +87,7 @@ def figure_2(evidence: Emergence, drawn: Drawn) -> None:
         drawn.figure, axes = panels(len(tests), left=0.8)
         for own, n in zip(np.atleast_1d(axes), tests, strict=True):
             with drawn.panel(own, f"{n:,} questions"):
-                logarithmic(own, found.N, SIZE, [lowest, 1.0])
+                logarithmic(own, found.N, SIZE, [lowest, 1.0], most=5)
                 shown = np.maximum(exact[n], lowest)
                 dots(own, spread(found.N), shown, ["#1d2433"] * len(shown), runs=found.runs["run"].tolist(), ms=4)
                 own.axhline(1 / n, color="#b3261e", lw=0.8, dashes=(4, 3))
@@ -237,7 +237,7 @@ def figure_6(evidence: Emergence, drawn: Drawn) -> None:
                 for k, one in enumerate(found.values()):
                     values = one.exact[:, -1] if own is left else one.loss.mean(1)
                     own.plot(np.unique(one.N), mean_by_size(one.N, values), lw=0.9, **symbol(k))
-        beside(drawn.figure, [(name, symbol(k)) for k, name in enumerate(names.values())], "task")
+        groups_legend(left, [(name, symbol(k)) for k, name in enumerate(names.values())], "center right")
     for task, own in found.items():
         drawn.say(f"{names[task]}: {_first_size(own)}.")
 
@@ -269,13 +269,21 @@ def figure_7(evidence: Emergence, drawn: Drawn) -> None:
 
 
 def _first_size(found: Answers) -> str:
-    """From which size on the mean exact match is above a half."""
+    """At which sizes the mean exact match is above a half."""
     N = np.unique(found.N)
     mean = mean_by_size(found.N, found.exact[:, -1])
-    at = np.flatnonzero(mean > 0.5)
-    if not at.size:
+    above = mean > 0.5
+    if not above.any():
         return f"no size answers half of the questions; the best is {digits.plain(float(mean.max()), 2)}"
-    return f"half of the questions are answered from N = {digits.short(float(N[at[0]]))} on"
+    sizes = " and ".join(digits.short(float(n)) for n in N[above])
+    if above[above.argmax() :].all():
+        return f"half of the questions are answered from N = {digits.short(float(N[above.argmax()]))} on"
+    return f"half of the questions are answered at N = {sizes}, not at every larger size ({_seeds(found)})"
+
+
+def _seeds(found: Answers) -> str:
+    most = max(int((found.N == n).sum()) for n in found.N)
+    return "one run each" if most == 1 else f"up to {most} runs each"
 
 
 def half_way(N: np.ndarray, values: np.ndarray) -> float:
