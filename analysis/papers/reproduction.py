@@ -222,9 +222,18 @@ def _at_any_budget(paper: str, names: Sequence[str]) -> Members:
 
 
 def _ids(members: Members, configs: Mapping[str, RunConfig]) -> dict[str, set[str]]:
-    """The ids, in a study, of each experiment's runs."""
-    ids = {_key(run): id for id, run in configs.items()}
-    return {name: {ids[_key(run)] for run in runs if _key(run) in ids} for name, runs in members.items()}
+    """The ids, in a study, of each experiment's runs: of the same text by the same name, else by another name where no
+    two texts of the study could be meant.
+    """
+    named = {config.identity(run, run.data.source): id for id, run in configs.items()}
+    found = {run: named.get(config.identity(run, run.data.source)) for runs in members.values() for run in runs}
+    others: dict[str, list[str]] = {}
+    for id in configs.keys() - set(found.values()):
+        others.setdefault(_key(configs[id]), []).append(id)
+    for run in (run for run, id in found.items() if id is None):
+        candidates = others.get(_key(run), [])
+        found[run] = candidates[0] if len(candidates) == 1 else None
+    return {name: {id for run in runs if (id := found[run]) is not None} for name, runs in members.items()}
 
 
 def _texts(records: Records) -> list[str]:
