@@ -55,6 +55,9 @@ def test_three_schedules_give_the_law_that_six_others_follow(evidence):
     assert np.abs(evidence.ends("tissue")).max() < 2e-3
     claim = evidence.error("luo", "relative", 0.0011, 0.003)
     assert claim.ours < 2e-3  # another law, but one that comes near
+    for claim in evidence.constants("tissue"):
+        low, high = claim.interval
+        assert low < getattr(TRUTH, claim.name.partition(",")[0]) < high
 
 
 def test_differences_of_cooldowns_and_long_cosines_are_those_of_the_law(evidence):
