@@ -679,9 +679,10 @@ def _ending(
         notes.append(f"its rates add up to over {FAR:g} times those of the longest curve: far out")
     why, half = "", math.nan
     if len(errors) < 2:
-        why = "wanted two other curves, to see how well curves predict one another" + (
-            f", or {CUTS:.0%} of the run" if own is not None else ""
-        )
+        why = "wanted two other curves, to see how well curves predict one another"
+        if own is not None:
+            short = own.seen < CUTS * len(rates)
+            why += f", or {CUTS:.0%} of the run" if short else "; of the run's own past too little saw its rate fall"
     else:
         spread = float(np.sqrt(np.mean(np.square(errors)) * (1 + 1 / len(errors))))
         half = spread * float(t_quantile(LEVEL, len(errors)))

@@ -282,6 +282,13 @@ def test_curves_of_files_are_predicted_from_the_command_line(tmp_path, capsys):
         assert len(said.err.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize(("seen", "why"), [(0.27, "or 30% of the run"), (0.5, "too little saw its rate fall")])
+def test_a_run_alone_says_why_its_end_has_no_interval(seen, why):
+    (one,) = forecast([curve("cosine", seen=seen)], ["planned"]).endings
+    assert np.isnan(one.low)
+    assert why in one.told()
+
+
 def test_a_run_goes_by_the_name_of_its_file_whatever_its_folder_unless_two_do():
     old = [dataclasses.replace(curve(text), name=f"runs/{text}") for text in OURS[1:]]
     now = dataclasses.replace(curve("cosine", seen=0.6), name="studies/now")
