@@ -9,18 +9,19 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, stats
+from scipy import optimize
 
 from analysis import digits
-from analysis.confidence import LEVEL
+from analysis.confidence import LEVEL, t_quantile
 from analysis.jsonable import jsonable
 from analysis.laws.admission import warmup_updates
-from analysis.laws.law import Values
+from analysis.laws.law import Constant, Values
 from analysis.laws.schedules import OF_CURVES, OfSchedules, Schedules, Seen, of_schedules
 from analysis.table import Table
 from scaling import schedules
@@ -48,6 +49,9 @@ DELTA = 1e-3  # relative error from which Huber's loss grows linearly, as publis
 BEYOND = 20.0  # times the range of the starts that a constant may move
 SHOWN, BESIDE = 4, 3  # unfinished runs that are followed at a glance, and finished ones that each is held against
 SLACK = 1e-6  # updates by which a share of them may lie above a whole number, from rounding
+EDGE = 0.01  # share by which a constant must lie off the edge of what was tried
+LARGE = 50.0  # in ln: more is no interval
+OFF = 0.02  # of the loss, by which the law may miss a curve on average without a word
 CUTS = 0.3  # share of a run that must be seen before its own past can tell how well it predicts what follows
 
 
@@ -341,8 +345,7 @@ def fitted(law: type[OfSchedules], curves: Sequence[Curve], more: Sequence[Array
     middle, quarter = ranges.mean(1), np.ptp(ranges, axis=1) / 4
     signs = itertools.product((-1, 1), repeat=len(bent))
     starts = [middle + quarter * np.array(sign) for sign in signs if sign[0] == sign[-1]]
-    room = math.log(BEYOND)
-    bounds = (ranges[:, 0] - room, ranges[:, 1] + room)
+    bounds = tuple(np.log([_bounds(c.start) for c in bent]).T)
     ends = [
         optimize.least_squares(
             lambda theta: whole(theta)[1],
@@ -359,6 +362,11 @@ def fitted(law: type[OfSchedules], curves: Sequence[Curve], more: Sequence[Array
     return of_schedules(law, all_)(**found), float(np.sqrt(np.mean(errors**2)))
 
 
+def _bounds(start: tuple[float, float]) -> tuple[float, float]:
+    """Between which a constant is looked for."""
+    return start[0] / BEYOND, start[1] * BEYOND
+
+
 @dataclasses.dataclass(frozen=True)
 class _Read(Schedules):
     """Schedules as they are seen at rows that stay the same while a law is fitted to them."""
@@ -372,6 +380,66 @@ class _Read(Schedules):
 
     def seen(self, t: Values, number: Values) -> Seen:
         return self.rows
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LeftOut:
+    """A law without each of its curves in turn: how far its constants, and what it says of that curve, move."""
+
+    law: type[OfSchedules]
+    curves: Sequence[Curve]
+
+    @functools.cached_property
+    def laws(self) -> "list[OfSchedules | InputError]":
+        """Without each curve, for its schedule, the last; or why there is none."""
+        found: list[OfSchedules | InputError] = []
+        for curve in self.curves:
+            try:
+                found.append(fitted(self.law, [one for one in self.curves if one is not curve], [curve.rates])[0])
+            except InputError as error:
+                found.append(error)
+        return found
+
+    def errors(self) -> list[float]:
+        """Of each curve that is at its end, predicted from the others: relative."""
+        last = float(len(self.curves))
+        return [
+            float(law(np.array([float(len(curve.rates))]), np.array([last]))[0]) / _last(curve) - 1
+            for curve, law in zip(self.curves, self.laws, strict=True)
+            if isinstance(law, OfSchedules) and not curve.unfinished
+        ]
+
+    def intervals(self, whole: OfSchedules) -> dict[str, tuple[float, float]]:
+        """Of the constants of the law of all curves, at LEVEL: a jackknife over curves in ln(constant), Student's t.
+
+        Points of a curve share its luck, so whole curves are left out, which suits few of them ("CV3" of MacKinnon,
+        Nielsen and Webb 2023, doi 10.1016/j.jeconom.2022.04.001). From 0 on without an end where a constant is 0, or at
+        the edge of what was tried, with all curves or without one.
+
+        Raises:
+            InputError: fewer than three curves, or one without which there is no law.
+        """
+        G = len(self.curves)
+        if G < 3:
+            raise InputError(f"{digits.plural(G, 'one curve', f'{G} curves')}; wanted three or more")
+        for curve, law in zip(self.curves, self.laws, strict=True):
+            if isinstance(law, InputError):
+                raise InputError(f"without {curve.name} there is no law: {law}")
+        found = {}
+        for c in whole.constants():
+            value, *without = each = np.array([float(getattr(law, c.name)) for law in (whole, *self.laws)])
+            found[c.name] = (0.0, math.inf)
+            if inside(self.law, c, each):
+                error = math.sqrt((G - 1) / G * float(np.sum(np.log(without / value) ** 2)))
+                moved = math.exp(min(float(t_quantile(LEVEL, G - 1)) * error, LARGE))
+                found[c.name] = (value / moved, value * moved)
+        return found
+
+
+def inside(law: type[OfSchedules], constant: Constant, values: Array) -> bool:
+    """Whether no value of a constant is 0 or at the edge of what was tried."""
+    low, high = (0.0, math.inf) if constant.name in law.linear else _bounds(constant.start)
+    return bool(((values > low * (1 + EDGE)) & (values < high / (1 + EDGE))).all())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -404,21 +472,30 @@ class Ending:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ScheduleForecast:
-    """The answers, and the law that they are by."""
+    """The answers, and the law that they are by.
+
+    Attributes:
+        points: that it was fitted to; rms: relative error.
+        warnings: what speaks against one law of these curves.
+    """
 
     law: OfSchedules
-    curves: int
+    left_out: LeftOut
     points: int
     rms: float
+    warnings: tuple[str, ...]
     endings: tuple[Ending, ...]
 
     def text(self) -> str:
-        constants = ", ".join(f"{c.name} {digits.plain(getattr(self.law, c.name), 3)}" for c in self.law.constants())
-        n = digits.plural(self.curves, "curve", "curves")
+        n = len(self.left_out.curves)
+        _, why = self._intervals
         lines = [
             f"Law: {self.law.name}, {self.law.source}",
-            f"  {constants}",
-            f"  fitted to {self.points} points of {self.curves} {n}, missed by {digits.percent(self.rms)} rms",
+            f"  fitted to {self.points} points of {digits.plural(n, 'one curve', f'{n} curves')}, missed by "
+            f"{digits.percent(self.rms)} rms",
+            *(f"  {c.name} {self._written(c.name)} {c.unit}".rstrip() for c in self.law.constants()),
+            f"  no intervals: {why}" if why else f"  {LEVEL:.0%} intervals, leaving out a curve at a time",
+            *(f"  warning: {warning}" for warning in self.warnings),
         ]
         for one in self.endings:
             whose = f"{one.run}, " if one.run else ""
@@ -432,15 +509,34 @@ class ScheduleForecast:
             lines += [f"  note: {note}" for note in one.notes]
         return "\n".join(lines)
 
+    def _written(self, name: str) -> str:
+        value, (low, high) = float(getattr(self.law, name)), self._intervals[0].get(name, (math.nan, math.nan))
+        if math.isnan(low):
+            return digits.plain(value, 3)
+        if math.isinf(high):
+            return f"{digits.plain(value, 3)} (not told by these curves)"
+        return "{} ({})".format(*digits.constant(value, low, high))
+
+    @functools.cached_property
+    def _intervals(self) -> tuple[dict[str, tuple[float, float]], str]:
+        """Those of the constants, or why there are none."""
+        try:
+            return self.left_out.intervals(self.law), ""
+        except InputError as error:
+            return {}, str(error)
+
     def to_dict(self) -> dict[str, Any]:
-        constants = {c.name: float(getattr(self.law, c.name)) for c in self.law.constants()}
+        intervals, why = self._intervals
         return jsonable(
             {
                 "law": self.law.name,
-                "constants": constants,
-                "curves": self.curves,
+                "constants": {c.name: float(getattr(self.law, c.name)) for c in self.law.constants()},
+                "intervals": intervals,
+                "why_no_intervals": why,
+                "curves": len(self.left_out.curves),
                 "points": self.points,
                 "rms": self.rms,
+                "warnings": self.warnings,
                 "endings": [dataclasses.asdict(one) for one in self.endings],
             }
         )
@@ -474,7 +570,8 @@ def forecast(curves: Sequence[Curve], asked: Sequence[str], *, law: str = "tissu
             own = _named(curves, run) if run else None
             wanted.append((text, own, Asked.read(text).rates(own or longest)))
     found, rms = fitted(of, curves, [rates for _, _, rates in wanted])
-    others = [] if all(own for _, own, _ in wanted) else _held_out(of, curves, None, np.zeros(0))
+    left_out = LeftOut(of, curves)
+    others = [] if all(own for _, own, _ in wanted) else left_out.errors()
     made = []
     for k, (text, own, rates) in enumerate(wanted):
         if own is None:
@@ -482,7 +579,22 @@ def forecast(curves: Sequence[Curve], asked: Sequence[str], *, law: str = "tissu
             made.append(_ending(curves, text, None, rates, value, others, []))
         else:
             made.append(_going_on(of, curves, text, own, rates))
-    return ScheduleForecast(found, len(curves), sum(len(c.fitted) for c in curves), rms, tuple(made))
+    points = sum(len(curve.fitted) for curve in curves)
+    return ScheduleForecast(found, left_out, points, rms, tuple(_missed(found, curves)), tuple(made))
+
+
+def _missed(found: OfSchedules, curves: Sequence[Curve]) -> Iterator[str]:
+    """The curve that the law misses most, if that is more than luck is likely to do."""
+    off = []
+    for k, curve in enumerate(curves, 1):
+        said = found(curve.step[curve.fitted], np.full(len(curve.fitted), float(k)))
+        off.append(float(np.mean(np.asarray(said) / curve.loss[curve.fitted])) - 1)
+    most = int(np.argmax(np.abs(off)))
+    if abs(off[most]) > OFF:
+        yield (
+            f"it misses {curves[most].name} by {digits.percent(off[most], sign=True)} on average: are all curves of "
+            "one model, text and batch?"
+        )
 
 
 def of_running(whole: "StudyFolder", packs: Sequence["Pack"]) -> "dict[str, Ending | str]":
@@ -531,10 +643,13 @@ def _alike(config: "RunConfig") -> tuple[Any, int]:
 
 
 def _named(curves: Sequence[Curve], run: str) -> Curve:
-    for curve in curves:
-        if curve.name == run:
-            return curve
-    raise InputError(f"--run {run}: there is no such curve; there are {', '.join(curve.name for curve in curves)}")
+    """The curve of that name, or the only one from a file of that name: files of several folders bear their paths."""
+    found = [curve for curve in curves if curve.name == run]
+    found = found or [curve for curve in curves if PurePath(curve.name).name == PurePath(run).stem]
+    if len(found) != 1:
+        told = "there is no such curve" if not found else f"{len(found)} curves are called so"
+        raise InputError(f"--run {run}: {told}; there are {', '.join(curve.name for curve in curves)}")
+    return found[0]
 
 
 def _going_on(law: type[OfSchedules], curves: Sequence[Curve], text: str, own: Curve, rates: Array) -> Ending:
@@ -564,45 +679,39 @@ def _ending(
         notes.append(f"its rates add up to over {FAR:g} times those of the longest curve: far out")
     why, half = "", math.nan
     if len(errors) < 2:
-        why = "wanted two other curves, to see how well curves predict one another" + (
-            f", or {CUTS:.0%} of the run" if own is not None else ""
-        )
+        why = "wanted two other curves, to see how well curves predict one another"
+        if own is not None:
+            short = own.seen < CUTS * len(rates)
+            why += f", or {CUTS:.0%} of the run" if short else "; of the run's own past too little saw its rate fall"
     else:
         spread = float(np.sqrt(np.mean(np.square(errors)) * (1 + 1 / len(errors))))
-        half = spread * float(stats.t.ppf((1 + LEVEL) / 2, len(errors)))
+        half = spread * float(t_quantile(LEVEL, len(errors)))
     return Ending(text, own.name if own else "", len(rates), value, value * (1 - half), value * (1 + half),
                   tuple(errors), why, tuple(notes))  # fmt: skip
 
 
-def _end(law: type[OfSchedules], curves: Sequence[Curve], own: Curve | None, rates: Array) -> float:
-    """The loss at the end of a schedule; of a run that goes on, moved by how far its last part lies off the law."""
+def _end(law: type[OfSchedules], curves: Sequence[Curve], own: Curve, rates: Array) -> float:
+    """Where a run that goes on ends by the law, moved by how far its last part lies off it."""
     found, _ = fitted(law, curves, [rates])
     value = float(found(np.array([float(len(rates))]), np.array([len(curves) + 1.0]))[0])
-    if own is None:
-        return value
     late = own.step >= (1 - LATE) * own.seen
     so_far = found(own.step[late], np.full(int(late.sum()), len(curves) + 1.0))
     return value * float(np.mean(own.loss[late] / so_far))
 
 
-def _held_out(law: type[OfSchedules], curves: Sequence[Curve], own: Curve | None, rates: Array) -> list[float]:
-    """Relative errors of predictions like the one that is asked for, whose outcome is known.
+def _held_out(law: type[OfSchedules], curves: Sequence[Curve], own: Curve, rates: Array) -> list[float]:
+    """Relative errors of predictions like that of a run that goes on, whose outcome is known.
 
     Of each other curve that is at its end, from the rest and as much of it as of the run; where fewer than two are, of
     the run itself, from its own past.
     """
-    share = own.seen / len(rates) if own is not None else 0.0
-    tried: list[tuple[Sequence[Curve], Curve | None, Curve]] = []
+    share = own.seen / len(rates)
+    tried: list[tuple[Sequence[Curve], Curve, Curve]] = []
     for curve in curves:
-        if curve is own or curve.unfinished:
-            continue
-        rest = [one for one in curves if one is not curve and one is not own]
-        if own is None:
-            tried.append((rest, None, curve))
-        else:
+        if curve is not own and not curve.unfinished:
             cut = curve.until(share * curve.seen)
-            tried.append(([*rest, own, cut], cut, curve))
-    if len(tried) < 2 and own is not None and share >= CUTS:
+            tried.append(([one for one in curves if one is not curve] + [cut], cut, curve))
+    if len(tried) < 2 and share >= CUTS:
         rest = [curve for curve in curves if curve is not own]
         for until in (own.seen, share * own.seen):
             whole = own.until(until)
@@ -612,8 +721,7 @@ def _held_out(law: type[OfSchedules], curves: Sequence[Curve], own: Curve | None
     errors = []
     for given, cut, whole in tried:
         try:
-            if given:
-                errors.append(_end(law, given, cut, whole.rates) / _last(whole) - 1)
+            errors.append(_end(law, given, cut, whole.rates) / _last(whole) - 1)
         except InputError:  # without this curve nothing tells what a fall gains
             continue
     return errors

@@ -236,6 +236,8 @@ def test_gadre_is_chinchilla_with_one_exponent():
     one = Gadre(E=1.84, a=212.0, b=367.0, eta=eta)
     other = Chinchilla(E=1.84, A=212.0 * 6**-eta, B=367.0 * 6**-eta, alpha=2 * eta, beta=2 * eta)
     np.testing.assert_allclose(one(N, D), other(N, D), rtol=1e-12)
+    best = frontier.best(one, 1e21)
+    assert best.tokens / best.params == pytest.approx((one.b / one.a) ** (1 / (2 * eta)), rel=1e-6)
 
 
 def test_routing_saturates_between_two_expert_counts():

@@ -74,6 +74,37 @@ def test_an_interval_comes_from_whole_curves_and_is_as_wide_as_their_luck():
     assert "two other curves" in alone.why
 
 
+def test_intervals_of_constants_hold_the_truth_and_are_as_wide_as_the_luck_of_the_curves():
+    rng, held, widths = np.random.default_rng(1), [], []
+    for luck in (3e-3,) * 5 + (3e-4,) * 2:
+        curves = [curve(text, luck * rng.normal()) for text in ("constant", "cosine", "wsd,decay=0.2")]
+        found, _ = schedule_forecast.fitted(Tissue, curves, [])
+        each = schedule_forecast.LeftOut(Tissue, curves).intervals(found)
+        held.append([low < truth < high for (low, high), truth in zip(each.values(), TRUTH, strict=True)])
+        widths.append(np.log(each["alpha"][1] / each["alpha"][0]))
+    assert np.mean(held) > 0.9
+    assert 0.05 < np.median(widths[:5]) < 1
+    assert np.median(widths[5:]) < 0.3 * np.median(widths[:5])
+
+
+def test_constants_have_no_interval_where_curves_cannot_tell_one():
+    one, two, flat = curve("cosine"), curve("wsd,decay=0.1"), curve("constant")
+    assert "no intervals: 2 curves; wanted three or more" in forecast([one, two], ["linear"]).text()
+    found = forecast([one, flat, curve("constant", steps=5000)], ["linear"])
+    assert "no intervals: without cosine there is no law: no curve has seen its learning rate fall" in found.text()
+    assert found.to_dict()["intervals"] == {}
+    (C,) = (constant for constant in Tissue.constants() if constant.name == "C")
+    assert not schedule_forecast.inside(Tissue, C, np.array([0.5, 0.0]))
+
+
+def test_a_curve_of_another_model_is_named():
+    other = curve("wsd,decay=0.1", luck=-0.15)
+    said = forecast([curve("cosine"), curve("linear"), curve("constant"), other], ["cosine"]).text()
+    assert re.search(r"warning: it misses wsd,decay=0\.1 by \+\d\.?\d* % on average: are all curves of one model", said)
+    alike = [curve(text, luck) for text, luck in zip(OURS, (-0.004, 0.004, 0.0, 0.004), strict=True)]
+    assert "warning" not in forecast(alike, ["cosine"]).text()
+
+
 @pytest.mark.parametrize("size", [25, 400])
 def test_published_curves_predict_others_to_a_percent_and_a_half_most_of_them_inside_the_interval(shared, size):
     folder = shared / "reference_runs" / "luo2025_loss_curves"
@@ -238,6 +269,8 @@ def test_curves_of_files_are_predicted_from_the_command_line(tmp_path, capsys):
     assert not code
     found = json.loads(said.out)
     assert found["curves"] == 3
+    low, high = found["intervals"]["alpha"]
+    assert low < found["constants"]["alpha"] < high
     assert found["endings"][0]["value"] == pytest.approx(end("wsd,decay=0.3"), rel=3e-3)
     code, said = run("--schedule", "linear")
     assert re.search(r"linear: \d\.\d{4} after 6k updates \(\d\.\d{4} to \d\.\d{4}, 95% of one run\)", said.out)
@@ -247,6 +280,24 @@ def test_curves_of_files_are_predicted_from_the_command_line(tmp_path, capsys):
         code, said = run(*words)
         assert code == 2
         assert len(said.err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(("seen", "why"), [(0.27, "or 30% of the run"), (0.5, "too little saw its rate fall")])
+def test_a_run_alone_says_why_its_end_has_no_interval(seen, why):
+    (one,) = forecast([curve("cosine", seen=seen)], ["planned"]).endings
+    assert np.isnan(one.low)
+    assert why in one.told()
+
+
+def test_a_run_goes_by_the_name_of_its_file_whatever_its_folder_unless_two_do():
+    old = [dataclasses.replace(curve(text), name=f"runs/{text}") for text in OURS[1:]]
+    now = dataclasses.replace(curve("cosine", seen=0.6), name="studies/now")
+    for run in ("now", "now.csv", "studies/now"):
+        (one,) = forecast([*old, now], ["cosine"], run=run).endings
+        assert one.run == "studies/now"
+    twice = [*old, now, dataclasses.replace(now, name="others/now")]
+    with pytest.raises(InputError, match="2 curves are called so"):
+        forecast(twice, ["cosine"], run="now")
 
 
 def test_a_table_may_hold_the_plan_of_a_schedule_in_place_of_its_rates():

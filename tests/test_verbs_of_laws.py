@@ -565,6 +565,12 @@ def test_other_groups_tables_give_their_published_fits_and_are_planned(run, shar
         assert not re.search(r"\bnan\b", out, re.IGNORECASE)
 
 
+def test_the_figure_of_what_is_served_is_drawn_for_published_constants_too(run, tmp_path):
+    code, _, err = run(f"plan published:chinchilla --flops 1e21 --inference-tokens 1e13 --plot {tmp_path}/served.svg")
+    assert code == 0, err
+    assert "the best model" in (tmp_path / "served.svg").read_text(encoding="utf-8").lower()
+
+
 def test_a_folder_of_forecasts_is_filled_scored_followed_and_published(run, tmp_path):
     for size in ("3e9", "5e9"):
         code, _, err = run(f"predict FOLDER/chinchilla.json --params {size} --tokens 6e10 --store {tmp_path}/all/")

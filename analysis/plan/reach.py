@@ -8,7 +8,7 @@ from analysis.fit.estimate import Fit
 
 FAR = 10.0  # times the largest N, D, ... fitted: beyond it an answer is called a guess
 FAR_FLOPS = 100.0  # the same of compute, which is their product
-SLACK = 1.001  # a value typed to three digits is still the largest one
+SLACK = 1.005  # a value typed to three digits, half a unit off, is still the largest one
 
 NAMES = {"params": "N", "tokens": "D", "unique_tokens": "unique tokens", "flops": "C", "steps_min": "S_min"}
 

@@ -3,7 +3,7 @@
 import argparse
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from scaling.errors import InputError
 if TYPE_CHECKING:
     from analysis.fit.estimate import Fit
     from analysis.frontier import Allocation
+    from analysis.laws import Law
     from analysis.plan.accounting import Account
     from analysis.plan.budget import Budget, Machine
     from analysis.plan.next_run import Plan
@@ -302,7 +303,7 @@ def _expect(args: argparse.Namespace, name: Path) -> int:
 def _plan(args: argparse.Namespace) -> int:
     arguments.fits_on_the_cpu()
     from analysis import forecast, plan
-    from analysis.plan import own_rates, recipe
+    from analysis.plan import own_rates, published, recipe
 
     if args.inference_tokens is None and (args.plot or args.inference_cost != 1):
         raise InputError("--inference-cost and --plot are about a model that will be served: give --inference-tokens D")
@@ -325,8 +326,9 @@ def _plan(args: argparse.Namespace) -> int:
         "params": args.params,
     }
     if _is_published(args.fit):
-        _refuse(args, f"{args.fit} is no fit of yours", "batch_fit", "store", "law", "despite_doubts", "plot")
-        return _answer_plan(args, plan.by_published(str(args.fit), budget, **common, **demands))
+        _refuse(args, f"{args.fit} is no fit of yours", "batch_fit", "store", "law", "despite_doubts")
+        made = plan.by_published(str(args.fit), budget, **common, **demands)
+        return _answer_plan(args, made, (args.plot, _served(published.find(str(args.fit)).law, made)))
     common["despite_doubts"] = args.despite_doubts
     line = _allocation(args.fit)
     if line:
@@ -353,16 +355,23 @@ def _plan(args: argparse.Namespace) -> int:
     def store(path: str) -> Path:
         return forecast.store(forecast.forecast(found, **made.inputs), path)
 
+    return _answer_plan(args, made, (args.store, store), (args.plot, _served(found.law, made)))
+
+
+def _served(law: "Law | None", made: "Plan") -> Callable[[str], None]:
+    """Draws how the best model of a plan moves with the tokens that it serves."""
+
     def draw(path: str) -> None:
         from analysis.page import canvas, served_figure
         from analysis.plan.routes import SurfaceRoute, route
 
-        way = route(found.law)
+        assert law is not None
+        way = route(law)
         assert isinstance(way, SurfaceRoute)
         assert made.served is not None
         canvas.save(served_figure.figure(way.law, made.served), path)
 
-    return _answer_plan(args, made, (args.store, store), (args.plot, draw))
+    return draw
 
 
 def _compare_experts(args: argparse.Namespace, budget: "Budget") -> int:

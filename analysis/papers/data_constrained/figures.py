@@ -44,8 +44,9 @@ HARMLESS = 4  # epochs, of the paper
 LEAST = 1e-3  # of a loss, drawn for what is less
 WORTH = ("run", "params", "unique_tokens", "epochs", "worth")
 NOT_DECIDED = (
-    "Not decided, as it was not trained: code mixed into the text for the same compute, and de-duplicated or filtered "
-    "text, which the paper tries too; a source can say such texts"
+    "Not decided, as it was not trained: code mixed into the text for the same compute. Of the other alternatives that "
+    "the paper tries, de-duplicated and filtered text are on the page of quality; other English beside text that "
+    "repeats is on that of mixtures"
 )
 
 

@@ -155,6 +155,23 @@ class Schedules(Evidence):
             for seed, found in zip(self.seeds, self.known(law), strict=True)
         ]
 
+    def constants(self, law: str) -> list[Claim]:
+        """Those of a law of three schedules; the intervals are of their logarithms over seeds.
+
+        Raises:
+            Undecided: no seed has all nine schedules.
+        """
+        found = self.known(law)
+        claims = []
+        for one in found[0].constants():
+            claim = Claim(f"{one.name}, {LAWS[law]} law", "three schedules", None, unit=one.unit)
+            each = np.array([float(getattr(own, one.name)) for own in found])
+            if schedule_forecast.inside(schedule_forecast.LAWS[law], one, each):
+                claims.append(self._of_seeds(claim, each))
+            else:
+                claims.append(claim.without(Undecided("of a seed it is 0, or at the edge of what was tried")))
+        return claims
+
     def ends(self, law: str) -> Array:
         """Predicted over measured loss at the end of the nine, less 1. (seed, schedule)"""
         rows = []

@@ -23,6 +23,7 @@ from configs.schedules.experiments import CYCLES, FITTED, SCHEDULES, SHARES, SLO
 
 FEWEST = "tissue"  # the law with the fewest constants, which is drawn along curves
 DASHES = {"tissue": (3, 1.5), "luo": (1, 1.2), "functional": (7, 1.5)}
+WIDE = 3.0  # times its lower end: an interval whose upper one is further says little
 LATE = 1 / 4  # of the run, from which curves are drawn
 # Of the curves of Luo et al. (2025), fitted to three and averaged over six: by their published constants, as they print
 # it but for the worst of all points, and by the functions of this page (tests/test_schedules_paper.py).
@@ -153,6 +154,35 @@ def table_1(evidence: Schedules, drawn: Drawn) -> None:
         "On the public curves the functional law, whose noise is forgotten as 1 / (1 + c T), does as well as the "
         "multi-power law with one constant fewer, and the annealing law with two fewer nearly so."
     )
+
+
+def table_2(evidence: Schedules, drawn: Drawn) -> None:
+    """Constants of the laws of three schedules: the mean over seeds, in logarithms, and its 95 % interval, which holds
+    the luck of the seeds alone."""
+    found = {law: evidence.constants(law) for law in LAWS}
+    drawn.show(*(claim for claims in found.values() for claim in claims))
+    rows, told = [], []
+    for law, claims in found.items():
+        wide = []
+        for claim in claims:
+            name = claim.name.partition(",")[0]
+            low, high = claim.interval or (np.nan, np.nan)
+            rows.append(
+                {"law": LAWS[law], "constant": name, "unit": claim.unit, "ours": claim.ours, "low": low, "high": high}
+                | {"note": claim.remark}
+            )
+            if not high < WIDE * low:
+                wide.append(name)
+        if wide:
+            told.append(f"{joined_words(wide)} of the {LAWS[law]} law")
+    drawn.points(rows)
+    floors = joined_words([f"{claims[0].written} ({LAWS[law]})" for law, claims in found.items()])
+    drawn.say(f"The floor L_0 depends on the law: {floors}, in nats per token.")
+    if told:
+        drawn.say(
+            f"Three schedules hardly tell {'; '.join(told)}: no interval, or one whose upper end is over {WIDE:g} "
+            "times the lower."
+        )
 
 
 def _row(law: str, curves: str, errors: Errors) -> dict[str, Any]:
@@ -301,8 +331,8 @@ def figure_3(evidence: Schedules, drawn: Drawn) -> None:
                 ]
                 with drawn.part("cosines by the laws"):
                     for law, words in LAWS.items():
-                        axis.plot(*_longer(evidence, law, found), color=INK, lw=0.9, dashes=DASHES[law],
-                                  label=f"{words} law")  # fmt: skip
+                        label = "" if any(one.get_legend() for one in axes) else f"{words} law"
+                        axis.plot(*_longer(evidence, law, found), color=INK, lw=0.9, dashes=DASHES[law], label=label)
                 shown.append(title.lower())
                 told.append(_cosines_said(found, evidence.luck(found), factor))
                 with drawn.part("cosines by the laws"):
@@ -310,7 +340,7 @@ def figure_3(evidence: Schedules, drawn: Drawn) -> None:
                 level(axis)
                 axis.set_xlabel("Length of the cosine, in lengths of the run")
                 axis.set_ylabel("Loss above that of the matched cosine, %")
-                legend(axis, "upper left")
+                legend(axis, "best")
     if shown:
         drawn.caption = drawn.caption.replace("own length.", f"own length, {joined_words(shown)}.", 1)
     drawn.points(rows)

@@ -15,6 +15,7 @@ COLLAPSE = "Qiu et al.: one curve for all sizes"
 FIGURES: Mapping[str, Entry] = {
     "fig1": Entry("Figure 1: six schedules from three", CURVES, figures.figure_1, ("nine",)),
     "table1": Entry("Table 1: how far laws are off unseen schedules", CURVES, figures.table_1, ("nine",)),
+    "table2": Entry("Table 2: constants of laws of three schedules", CURVES, figures.table_2, ("nine",)),
     "fig2": Entry("Figure 2: cooldowns against a cosine", COOLDOWNS, figures.figure_2, ("nine", "gentle")),
     "fig3": Entry("Figure 3: cosines longer than the run", CYCLES, figures.figure_3, ("cycle", "slow", "nine")),
     "fig4": Entry("Figure 4: curves of sizes on one scale", COLLAPSE, figures.figure_4, ("collapse",)),
