@@ -325,10 +325,11 @@ def figure_7(evidence: Domains, drawn: Drawn) -> None:
                         best["flops"], best["loss"] - floor, ls="", marker="o", ms=8, mfc="none", mec=LAW, mew=0.9
                     )
                 axis.set_ylabel(f"{one.unit.capitalize()} above the floor")
-                drawn.say(
-                    f"{one.name}: the best size at {digits.plain(float(best['flops'][-1]))} FLOP is "
-                    f"{digits.percent((float(best['loss'][-1]) - floor) / floor)} above the floor"
-                )
+                lowest = f"{one.name}: the best size at {digits.plain(float(best['flops'][-1]))} FLOP is"
+                if floor > 0:
+                    drawn.say(f"{lowest} {digits.percent(float(best['loss'][-1]) / floor - 1)} above the floor")
+                else:
+                    drawn.say(f"{lowest} at {digits.plain(float(best['loss'][-1]))}; the floor is 0")
         _sizes(drawn, domains)
     drawn.points(rows)
 
