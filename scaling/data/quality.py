@@ -1,5 +1,7 @@
 """filter(SOURCE, keep=0.1, by=SOURCE): the share of a text that is most like another.
 
+Another kind of filter goes by a trained model (`scaling.data.perplexity`); what they share is here.
+
 A document's score is the mean over its pairs of neighbouring words of the logarithm of how much likelier the pair is in
 the text `by` than in the source itself, both counted (Moore and Lewis 2010, on a bag of pairs). What is counted in `by`
 is mixed with PRIOR pairs of the source (a Dirichlet prior: MacKay and Peto 1995), so that every pair that `by` does
@@ -11,6 +13,7 @@ held-out text stays.
 import dataclasses
 import functools
 from collections.abc import Collection, Iterator
+from typing import Protocol
 
 import numpy as np
 
@@ -26,12 +29,42 @@ FACTOR, FACTOR_2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD1342543DE82EF95)
 USAGE = "filter(SOURCE, keep=0.1, by=SOURCE)"
 
 
+class Filter(Protocol):
+    """What is kept of a text, by a score of each document."""
+
+    @property
+    def bound(self) -> dict[str, float]:
+        """As of `documents.ChangedFile`."""
+        ...
+
+    def keeps(self, document: Document) -> bool: ...
+
+
 @dataclasses.dataclass(frozen=True)
-class Filter:
-    """What is kept: documents of at least `least` by `ratios`, the score of a pair by its bin, f32 (BINS,)."""
+class Filtered(Changed):
+    """A corpus of a share of its documents' bytes, those that a filter scores best; what is held out stays."""
+
+    keep: float
+
+    @functools.cached_property
+    def filter(self) -> Filter:
+        raise NotImplementedError
+
+    def parts(self) -> list[Part]:
+        model = Lazy(self)
+        return [[FilteredFile(self.source, file, self.cut, model) for file in part] for part in self.of.parts()]
+
+
+@dataclasses.dataclass(frozen=True)
+class PairFilter:
+    """Keeps documents of at least `least` by `ratios`, the score of a pair by its bin, f32 (BINS,)."""
 
     ratios: np.ndarray
     least: float
+
+    @property
+    def bound(self) -> dict[str, float]:
+        return {"least": self.least} if np.isfinite(self.least) else {}
 
     def score(self, text: str) -> float:
         found = pairs(text)
@@ -42,18 +75,13 @@ class Filter:
 
 
 @dataclasses.dataclass(frozen=True)
-class Filtered(Changed):
+class FilteredByText(Filtered):
     """A corpus of those documents that are most like another's."""
 
     by: Corpus
-    keep: float
 
     def signature(self) -> str:
         return self.signed(SCORES, repr(self.keep), self.by.source.partition(":")[0], self.by.signature())
-
-    def parts(self) -> list[Part]:
-        model = Lazy(self)
-        return [[FilteredFile(self.source, file, self.cut, model) for file in part] for part in self.of.parts()]
 
     @functools.cached_property
     def filter(self) -> Filter:
@@ -64,12 +92,10 @@ class Filtered(Changed):
         there = _counts(_trained_on(self.of))
         if not there.any():
             raise InputError(f"{self.source}: {self.of.source} holds no text to train on")
-        scored = Filter(log_ratios(wanted, there).astype(np.float32), -np.inf)
+        scored = PairFilter(log_ratios(wanted, there).astype(np.float32), -np.inf)
         found = [(scored.score(document.text), len(document.text.encode())) for document in _trained_on(self.of)]
         scores, sizes = np.array([score for score, _ in found]), np.array([size for _, size in found])
-        best = np.argsort(-scores, kind="stable")
-        last = int(np.searchsorted(np.cumsum(sizes[best]), self.keep * sizes.sum()))
-        return dataclasses.replace(scored, least=float(scores[best[min(last, len(best) - 1)]]))
+        return dataclasses.replace(scored, least=least(scores, sizes, self.keep))
 
 
 @dataclasses.dataclass
@@ -90,9 +116,8 @@ class FilteredFile(ChangedFile):
     by: Lazy
 
     @property
-    def least(self) -> float | None:
-        least = self.by.of.filter.least
-        return least if np.isfinite(least) else None
+    def bound(self) -> dict[str, float]:
+        return self.by.of.filter.bound
 
     def documents(self, keep: Collection[int] | None) -> Iterator[tuple[int, Document]]:
         self.tally.clear()
@@ -107,19 +132,30 @@ class FilteredFile(ChangedFile):
                 yield n, document
 
 
-def filtered(source: str, of: Corpus, by: Corpus, keep: str) -> Filtered:
-    """The corpus that filter(SOURCE, keep=, by=) means.
+def share(source: str, keep: str) -> float:
+    """The share that keep= asks for.
 
     Raises:
         InputError: a share that cannot be.
     """
     try:
-        share = float(keep)
+        found = float(keep)
     except ValueError:
-        share = np.nan
-    if not 0 < share <= 1:
+        found = np.nan
+    if not 0 < found <= 1:
         raise InputError(f"{source}: keep={keep}, wanted a share in (0, 1]; such as {USAGE}")
-    return Filtered(source, of, by, share)
+    return found
+
+
+def least(scores: np.ndarray, sizes: np.ndarray, keep: float) -> float:
+    """The score from which on documents hold a share `keep` of the bytes, or just more.
+
+    Args:
+        scores, sizes: of each document, (n_documents,); sizes in bytes.
+    """
+    best = np.argsort(-scores, kind="stable")
+    last = int(np.searchsorted(np.cumsum(sizes[best]), keep * sizes.sum()))
+    return float(scores[best[min(last, len(best) - 1)]])
 
 
 def log_ratios(wanted: np.ndarray, there: np.ndarray) -> np.ndarray:
@@ -148,10 +184,14 @@ def pairs(text: str) -> np.ndarray:
     return ((mixed * FACTOR) >> np.uint64(46)).astype(np.int64)
 
 
-def _trained_on(corpus: Corpus) -> Iterator[Document]:
-    """The documents, and pieces of documents, that are not held out."""
-    every = (document for part in corpus.parts() for file in part for document in in_pieces(file, corpus.cut or PIECE))
+def to_train_on(part: Part, cut: int) -> Iterator[Document]:
+    """The documents of a part, long ones in pieces of at most `cut` characters, that are not held out."""
+    every = (document for file in part for document in in_pieces(file, cut))
     return (document for document in every if document.text and not on_held_out_side(document))
+
+
+def _trained_on(corpus: Corpus) -> Iterator[Document]:
+    return (document for part in corpus.parts() for document in to_train_on(part, corpus.cut or PIECE))
 
 
 def _counts(documents: Iterator[Document]) -> np.ndarray:
