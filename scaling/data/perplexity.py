@@ -23,7 +23,7 @@ from scaling.checked import Field
 from scaling.data.asked import answered
 from scaling.data.documents import Document, digest
 from scaling.data.index import key
-from scaling.data.quality import Filter, Filtered, least
+from scaling.data.quality import Filter, Filtered, bound
 from scaling.data.sampled import WRITER
 from scaling.errors import InputError
 
@@ -83,7 +83,8 @@ class FilteredByModel(Filtered):
     @functools.cached_property
     def filter(self) -> Filter:
         scores = _read(self.scored)
-        return ScoreFilter(self.scored, -least(-scores["bits"], scores["size"], self.keep))
+        score, _ = bound(-scores["bits"], scores["key"], scores["size"], self.keep)
+        return ScoreFilter(self.scored, -score)
 
 
 def model(source: str, model: str, options: dict[str, str]) -> str:
