@@ -125,6 +125,7 @@ def test_where_the_floor_may_be_0_a_prediction_is_bounded_by_the_likelihood_rati
     found = fit(QNorm, table, loss="squared")
     assert found.status == "at a bound"
     assert found.ends
+    again = Fit.from_json(found.to_json())
     law, y = type(found.law), np.log(table["loss"])
     most = found.objective + found.objective / found.degrees * t_quantile(0.95, found.degrees) ** 2
 
@@ -135,7 +136,7 @@ def test_where_the_floor_may_be_0_a_prediction_is_bounded_by_the_likelihood_rati
         return slopes / np.append(max(u[0], solver.ZERO), np.ones(5))
 
     def room(u: np.ndarray) -> float:
-        return 1 - 0.5 * np.sum((solver.predict(law, theta(u), (N, D), True) - y) ** 2) / most
+        return 1 - 0.5 * float(np.sum((solver.predict(law, theta(u), (N, D), True) - y) ** 2)) / float(most)
 
     def room_slope(u: np.ndarray) -> np.ndarray:
         r = solver.predict(law, theta(u), (N, D), True) - y
@@ -144,6 +145,7 @@ def test_where_the_floor_may_be_0_a_prediction_is_bounded_by_the_likelihood_rati
     for times in (1, 30):
         far = (np.array([times * N.max()]), np.array([times * D.max()]))
         value, low, high = (float(part[0]) for part in found.band(*far))
+        np.testing.assert_allclose(again.band(*far), found.band(*far))
         linear = dataclasses.replace(found, ends=None).band(*far)
         assert value / linear.low[0] > (value / low) ** 1.3
         for side, end in ((-1, low), (1, high)):

@@ -155,8 +155,8 @@ class Ends:
     over_floor: OverFloor | None = None  # of one data set
 
     def to_dict(self) -> dict[str, Any]:
-        over = {name: part[0] for name, part in self.over_floor._asdict().items()} if self.over_floor else None
-        return {"theta": self.theta, "level": self.level, "over_floor": over}
+        over = {name: part[0].tolist() for name, part in self.over_floor._asdict().items()} if self.over_floor else None
+        return {"theta": self.theta.tolist(), "level": self.level, "over_floor": over}
 
     @classmethod
     def from_dict(cls, d: Mapping[str, Any], p: int) -> Self:
