@@ -17,7 +17,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from scaling import __version__, folders, lighter, own_code, surroundings, terminal
+from scaling import __version__, folders, own_code, surroundings, terminal
 from scaling.errors import InputError, one_line
 
 INTERRUPTED = 42
@@ -36,7 +36,6 @@ WAYS_OUT = {
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs one command and exits the process."""
-    lighter.install()
     gc.set_threshold(MANY)
     atexit.register(gc.freeze)  # else the interpreter's end looks through everything that was imported, twice
     for number in surroundings.endings():
