@@ -76,7 +76,7 @@ def figure_2(evidence: Domains, drawn: Drawn) -> None:
                     _say_levels(drawn, one, found.unigram, found.position, found.left_up)
             rows += [row | levels for row in _rows(one, ("run", "params", "tokens", "seed", "loss"), longest=True)]
             with drawn.panel(axis, one.name):
-                logarithmic(axis, runs["params"], SIZE, shown)
+                logarithmic(axis, runs["params"], SIZE, shown, most=5)
                 dots(axis, runs["params"], runs["loss"], ["#1d2433"] * len(runs), runs=runs["run"].tolist(), ms=4)
                 axis.set_ylabel(one.unit.capitalize())
                 for name, value in levels.items():
@@ -350,7 +350,7 @@ def figure_8(evidence: Domains, drawn: Drawn) -> None:
                 rows += [{"domain": one.name, "params": n, "percentile": p, "nats": v}
                          for n, each in zip(found.params, found.nats, strict=True)
                          for p, v in zip(PERCENTILES, each, strict=True)]  # fmt: skip
-                logarithmic(axis, found.params, SIZE, found.nats.ravel())
+                logarithmic(axis, found.params, SIZE, found.nats.ravel(), most=5)
                 for k, percentile in enumerate(PERCENTILES):
                     colour = shade[percentile]
                     axis.plot(found.params, found.nats[:, k], ls="", marker="o", ms=4, color=colour)
