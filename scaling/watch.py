@@ -7,7 +7,6 @@ import importlib.util
 import math
 import re
 import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -149,9 +148,7 @@ class _Sent:
     """
 
     def __init__(self, to: Bucket, say: Callable[[str], None]):
-        root = folders.cache() / "staging"
-        root.mkdir(parents=True, exist_ok=True)
-        self.here, self.to, self.say = Path(tempfile.mkdtemp(prefix="board-", dir=root)), to, say
+        self.here, self.to, self.say = folders.staging(to), to, say
         self.sizes: dict[Path, int] = {}  # of what is there
         self.over = threading.Event()
         self.sender = threading.Thread(target=self._now_and_then, daemon=True)
