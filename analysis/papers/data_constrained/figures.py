@@ -505,4 +505,14 @@ def _filled(evidence: DataConstrained) -> Iterator[str]:
             f"N = {digits.short(N)} on {digits.short(U)} tokens of text (N / U = {digits.plain(N / U, 2)}), over the "
             f"text repeated alone for as many tokens: {', '.join(said)}."
         )
+        half = own.chosen((own["share"] == 0.5) & np.isfinite(own["added"]))
+        if len(half):
+            added = ", ".join(
+                f"{times:g} {digits.percent(change, sign=True)}"
+                for times, change in zip(half["times"], half["added"], strict=True)
+            )
+            yield (
+                "As much code beside all of that text changes its loss, for twice the compute, by epochs of the text: "
+                f"{added}."
+            )
     yield evidence.known_noise.sentence()
