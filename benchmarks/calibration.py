@@ -188,25 +188,55 @@ def fitted(
     return problem, theta, value
 
 
+class Profiled(NamedTuple):
+    """Optima of m data sets (lower ones where a profile met them), and the intervals of their constants."""
+
+    low: Array  # (m, p)
+    high: Array
+    theta: Array  # (m, p)
+    around: intervals.Spread
+    ends: Array  # (m, k, p), of the profiles
+    unsure: NDArray[np.int64]  # which data sets leave it open whether there is a floor
+    over: intervals.OverFloor | None  # of these
+
+
 def profiles(
     problem: Problem, theta: Array, value: Array, free: NDArray[np.bool_], clusters: NDArray[np.int64] | None
-) -> tuple[Array, Array, Array, intervals.Spread, Array]:
-    """Profile intervals and optima (lower ones where a profile met them), their spread, and the profiles' ends."""
+) -> Profiled:
     theta, value = solver.sink(problem, theta, value, free, LANES)
     around = intervals.spread(problem, theta, free, clusters)
-    low, high, lowest, ends = intervals.profile(problem, theta, value, around, free, LEVEL, LANES)
-    again = np.flatnonzero(lowest[:, -1] < value * (1 - solver.SAME))
+    found = intervals.profile(problem, theta, value, around, free, LEVEL, LANES)
+    again = np.flatnonzero(found.lowest[:, -1] < value * (1 - solver.SAME))
     if again.size:
-        found = solver.solve(problem, lowest[again, :-1], data=again, lanes=LANES)
-        theta[again], value[again] = found.theta, found.value
+        lower = solver.solve(problem, found.lowest[again, :-1], data=again, lanes=LANES)
+        theta[again], value[again] = lower.theta, lower.value
         theta, value = solver.sink(problem, theta, value, free, LANES)
         around = intervals.spread(problem, theta, free, clusters)
-        part = problem.with_data(problem.y[again], problem.weights[again])
-        part = dataclasses.replace(part, objective=objective_of(problem.objective, again))
-        some = intervals.Spread(*(getattr(around, f.name)[again] for f in dataclasses.fields(around)))
-        found = intervals.profile(part, theta[again], value[again], some, free, LEVEL, LANES)
-        low[again], high[again], ends[again] = found.low, found.high, found.ends
-    return low, high, theta, around, ends
+        part = of_some(problem, again)
+        for all_, new in zip(
+            found,
+            intervals.profile(part, theta[again], value[again], spread_of(around, again), free, LEVEL, LANES),
+            strict=True,
+        ):
+            all_[again] = new
+    open_ = intervals.may_be_none(problem, found.low) & np.isfinite(found.high)
+    unsure, over = np.flatnonzero(open_.any(-1) & ~around.flat), None
+    if unsure.size:
+        some = intervals.Profile(*(part[unsure] for part in found))
+        near = spread_of(around, unsure)
+        part = of_some(problem, unsure)
+        over = intervals.over_floor(part, theta[unsure], value[unsure], near, free, some, clusters, LEVEL, LANES)
+    return Profiled(found.low, found.high, theta, around, found.ends, unsure, over)
+
+
+def of_some(problem: Problem, some: NDArray[np.int64]) -> Problem:
+    """The problem with some of its data sets alone."""
+    part = problem.with_data(problem.y[some], problem.weights[some])
+    return dataclasses.replace(part, objective=objective_of(problem.objective, some))
+
+
+def spread_of(around: intervals.Spread, some: NDArray[np.int64]) -> intervals.Spread:
+    return intervals.Spread(*(getattr(around, f.name)[some] for f in dataclasses.fields(around)))
 
 
 def objective_of(objective: Objective, some: NDArray[np.int64]) -> Objective:
@@ -254,8 +284,9 @@ def calibrate(case: Case, replicates: int, bootstrapped: int) -> list[Row]:
     constants = np.array([getattr(law, c.name) for c in kind.constants()])
     truth, free = solver.to_theta(kind, constants), np.ones(len(constants), bool)
     problem, theta, value = fitted(kind, x, y, case.runs)
-    low, high, theta, around, ends = profiles(problem, theta, value, free, clusters)
-    none = without_interval(problem, theta, around)
+    found = profiles(problem, theta, value, free, clusters)
+    low, high = found.low, found.high
+    none = without_interval(problem, found.theta, found.around)
     covered, unbounded = np.full((2, len(constants)), math.nan)
     if not none.all():
         covered = ((low <= truth) & (truth <= high))[~none].mean(0)
@@ -263,7 +294,7 @@ def calibrate(case: Case, replicates: int, bootstrapped: int) -> list[Row]:
 
     # The forecast: the linearised interval that `Fit.predict` gives, beyond the ladder, of the mean and of one run.
     far = tuple(np.array([FAR * column.max()]) for column in x)
-    said = ahead(kind, theta, around, ends, far)
+    said = ahead(kind, found, far)
     half_of_one = t_quantile(LEVEL, said.degrees) * np.sqrt(said.of_one)
     off = said.value - math.log(float(law(*far)[0]))
     one = off + math.hypot(case.noise, case.luck or 0) * rng.normal(size=replicates)
@@ -297,16 +328,25 @@ class Ahead(NamedTuple):
     degrees: Array  # of freedom behind it, (2, m)
 
 
-def ahead(law: type[Law], theta: Array, around: intervals.Spread, ends: Array, far: tuple[Array, ...]) -> Ahead:
-    """Of each of the optima theta (m, p), with the ends of its profiles (m, k, p), at one place."""
-    J = solver.jacobian(law, theta, far, True)[:, 0]  # m p
-    degrees, own = around.degrees.min(-1), around.sigma**2
-    value = solver.predict(law, theta, far, True)[:, 0]
-    at_ends = solver.predict(law, ends, far, True)[..., 0].T  # k m
-    variance = intervals.reach(value, np.einsum("mp,mpq,mq->m", J, around.covariance, J), at_ends, degrees, LEVEL)
-    joint = intervals.joint_degrees(variance, degrees, own, around.sigma_degrees)
+def ahead(law: type[Law], found: Profiled, far: tuple[Array, ...]) -> Ahead:
+    """Of each of the data sets at one place, the columns far (1,) each."""
+    degrees, own = found.around.degrees.min(-1), found.around.sigma**2
+    value = solver.predict(law, found.theta, far, True)[:, 0]
+    at_ends = solver.predict(law, found.ends, far, True)[..., 0].T  # k m
+    variance = np.stack([_around(law, found.theta, found.around.covariance, far)] * 2)
+    if found.over is not None:
+        at, some = solver.predict(law, found.over.theta, far, True)[..., 0], found.unsure
+        around = _around(law, found.over.theta, found.over.covariance, far)
+        variance[:, some] = found.over.variances(value[some], at, around, degrees[some], LEVEL)
+    variance = intervals.reach(value, variance, at_ends, degrees, LEVEL)
+    joint = intervals.joint_degrees(variance, degrees, own, found.around.sigma_degrees)
     half = t_quantile(LEVEL, degrees) * np.sqrt(variance)
     return Ahead(value, half, variance + own, joint)
+
+
+def _around(law: type[Law], theta: Array, covariance: Array, far: tuple[Array, ...]) -> Array:
+    J = solver.jacobian(law, theta, far, True)[..., 0, :]
+    return np.einsum("...p,...pq,...q->...", J, covariance, J)
 
 
 def held(missed: Array, half: Array) -> NDArray[np.bool_]:
@@ -323,8 +363,9 @@ def under_a_wrong_form(
     y = np.log(np.asarray(truth(*x))) + noise * rng.normal(size=(replicates, n))
     problem, theta, value = fitted(law, x, y, n)
     free = np.ones(p, bool)
-    _, _, theta, around, ends = profiles(problem, theta, value, free, None)
-    with_interval = ~without_interval(problem, theta, around)
+    found = profiles(problem, theta, value, free, None)
+    theta = found.theta
+    with_interval = ~without_interval(problem, theta, found.around)
     starts = starts_of(dataclasses.replace(problem, y=y[:1]), STARTS, {})
     own = [learnt(problem, i, theta[i], free, starts) for i in range(replicates)]
     ranges = [(float(column.min()), float(column.max())) for column in x]
@@ -332,7 +373,7 @@ def under_a_wrong_form(
     rows = []
     for times in TIMES:
         far = tuple(np.array([times * column.max()]) for column in x)
-        said = ahead(law, theta, around, ends, far)
+        said = ahead(law, found, far)
         wrong = np.array([float(one.variance(one.distance(far, ranges))[0]) for one in own])
         joint = intervals.joint_degrees(said.of_one, said.degrees, wrong, np.array([one.degrees for one in own]))
         half_of_one = t_quantile(LEVEL, joint) * np.sqrt(said.of_one + wrong)

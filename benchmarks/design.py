@@ -75,10 +75,10 @@ def measured(
     weights = size ** (-2 * weighed)
     problem, theta, value = fitted(type(law), x, y, len(rows), weights / weights.mean())
     free = np.ones(theta.shape[1], bool)
-    _, _, theta, around, ends = profiles(problem, theta, value, free, None)
-    none = without_interval(problem, theta, around)
+    found = profiles(problem, theta, value, free, None)
+    none = without_interval(problem, found.theta, found.around)
     far = (TARGET.params, TARGET.tokens)
-    said = ahead(type(law), theta, around, ends, far)
+    said = ahead(type(law), found, far)
     covered = held(said.value - math.log(float(law(*far)[0])), said.half)[~none]
     return float(np.median(said.half.mean(0)[~none])), float(covered.mean()), float(none.mean())
 

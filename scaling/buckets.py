@@ -350,7 +350,9 @@ def _connected(scheme: str, process: int) -> Any:
             local = os.environ.get("STORAGE_EMULATOR_HOST")  # where nobody asks for credentials
             return GCSFileSystem(token="anon" if local else "google_default", use_listings_cache=False)
         from s3fs import S3FileSystem  # pyright: ignore[reportMissingImports] # optional
+        from s3fs.core import set_custom_error_handler  # pyright: ignore[reportMissingImports] # optional
 
+        set_custom_error_handler(_is_busy)
         retries = {"retries": {"mode": "standard", "max_attempts": TRIES}}
         return S3FileSystem(use_listings_cache=False, config_kwargs=retries)
     except ImportError:
@@ -358,6 +360,12 @@ def _connected(scheme: str, process: int) -> Any:
             f"{scheme}:// needs the package {package}; install it in the clone with .venv/bin/pip install '{EXTRA}', "
             "or name a folder"
         ) from None
+
+
+def _is_busy(error: Exception) -> bool:
+    """Whether S3 wants to be asked again; an answer to HEAD has no body, and so no code that boto knows."""
+    told = getattr(error, "response", None) or {}
+    return told.get("ResponseMetadata", {}).get("HTTPStatusCode") in (429, 503)
 
 
 def _asked(path: Bucket, ask: Callable[[Any], T]) -> T:

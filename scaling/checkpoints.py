@@ -16,7 +16,6 @@ checkpoint holds is in no one place, and its seal has sizes in place of checksum
 import concurrent.futures
 import contextlib
 import errno
-import hashlib
 import logging
 import os
 import re
@@ -55,7 +54,7 @@ class Record:
 
     def __init__(self, folder: Path, say: Callable[[str], None] = print):
         self.bucket = folder if isinstance(folder, Bucket) and jax.process_count() == 1 else None
-        self.folder = _staging(self.bucket) if self.bucket else folder.absolute()
+        self.folder = folders.staging(self.bucket.parent) if self.bucket else folder.absolute()
         self.home, self.say = folder, say
         self.checkpointer = ocp.training.Checkpointer(
             str(self.folder / "checkpoints"),
@@ -253,15 +252,6 @@ class Record:
         if self._sender:
             self._sender.shutdown()
             shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def _staging(folder: Bucket) -> Path:
-    """A new folder on this disk for the checkpoints of one claim; those of earlier claims to the pack are deleted."""
-    root, of = folders.cache() / "staging", hashlib.sha256(str(folder.parent).encode()).hexdigest()[:16]
-    root.mkdir(parents=True, exist_ok=True)
-    for before in root.glob(f"{of}-*"):
-        shutil.rmtree(before, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=f"{of}-", dir=root))
 
 
 def _fetch(pack: Bucket, step: int, to: Path, part: str = "") -> Path:

@@ -380,8 +380,10 @@ def train_all(
     origin = {**machine.origin(), "settings": dict(settings)}
     mesh = sharding.make(sizes)
     diverged: list[str] = []
-    for pack in _in_order(whole, mine, first):
+    ordered = _in_order(whole, mine, first)
+    for pack in ordered:  # before any is trained, for hours perhaps
         sharding.check(pack.configs, sizes)
+    for pack in ordered:
         with _claimed(whole, pack, first, notice, say) as (number, claim):
             if number == LEAVE:
                 return LEFT
@@ -411,24 +413,23 @@ def train_all(
                     claim.confirm(worker.CONFIRM_EVERY)
                     claim.done = done
 
-            history = train.train(
-                pack.configs,
-                stream.train,
-                stream.validation,
-                whole.claims(pack) / f"{number:06}",
-                separator=stream.separator,
-                transfer_tokens=transfer,
-                mesh=mesh,
-                save_steps=save_steps,
-                say=say if first else lambda text: None,
-                progress=progress,
-                should_stop=notice.should_stop,
-                agree=agree,
-                watch=seen or (lambda done, metrics: None),
-                session=spent,
-            )
-            if seen:
-                seen.close()
+            with contextlib.closing(seen) if seen else contextlib.nullcontext():
+                history = train.train(
+                    pack.configs,
+                    stream.train,
+                    stream.validation,
+                    whole.claims(pack) / f"{number:06}",
+                    separator=stream.separator,
+                    transfer_tokens=transfer,
+                    mesh=mesh,
+                    save_steps=save_steps,
+                    say=say if first else lambda text: None,
+                    progress=progress,
+                    should_stop=notice.should_stop,
+                    agree=agree,
+                    watch=seen or (lambda done, metrics: None),
+                    session=spent,
+                )
             if not history["finished"]:
                 say(f"pack {pack.id}: saved after {len(history['train_loss'])} updates")
                 return LEFT

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import stat
+import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -32,6 +33,15 @@ def cache() -> Path:
     """Packed tokens, tokenizers and compiled programs: $SCALING_CACHE, else the user's cache folder."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return on_disk(Path(os.environ.get("SCALING_CACHE") or Path(home) / "scaling"), "SCALING_CACHE=")
+
+
+def staging(of: Bucket) -> Path:
+    """A new folder on this disk for what goes to a place in a bucket; those of earlier processes are deleted."""
+    root, name = cache() / "staging", hashlib.sha256(str(of).encode()).hexdigest()[:16]
+    root.mkdir(parents=True, exist_ok=True)
+    for before in root.glob(f"{name}-*"):
+        shutil.rmtree(before, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=root))
 
 
 def place(name: Path | str) -> Path:

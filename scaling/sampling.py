@@ -42,16 +42,21 @@ def mark(model: str) -> str:
     return hashlib.sha256(f"{id} {steps[-1]} {sums} {writer}".encode()).hexdigest()[:16]
 
 
+def content(found: "Trained", asked: str) -> str:
+    """A hash of what a model is, by its weights, its vocabulary and how it writes, and of what it is asked for."""
+    writer = kinds.of(found.config.model).writing(found.config.model)
+    content = hashlib.sha256(f"{asked} {found.tokenizer.hash} {writer}".encode())
+    for name, leaf in sorted(found.params.items()):
+        content.update(f"{name} {leaf.shape}".encode() + np.ascontiguousarray(leaf, np.float32).tobytes())
+    return content.hexdigest()[:16]
+
+
 def written(model: str, files: int, temperature: float, seed: int, cache: Path) -> dict[str, str]:
     """Writes those of the first `files` files that are not there yet; where they are, and the vocabulary."""
     from scaling import trained
 
     found = trained.load(*study.place(Path(model)))
-    writer = kinds.of(found.config.model).writing(found.config.model)
-    content = hashlib.sha256(f"{VERSION} {temperature!r} {seed} {found.tokenizer.hash} {writer}".encode())
-    for name, leaf in sorted(found.params.items()):
-        content.update(f"{name} {leaf.shape}".encode() + np.ascontiguousarray(leaf, np.float32).tobytes())
-    folder = cache / "samples" / content.hexdigest()[:16]
+    folder = cache / "samples" / content(found, f"{VERSION} {temperature!r} {seed}")
 
     def say(line: str) -> None:
         print(f"{model}: {line}", file=sys.stderr, flush=True)

@@ -767,14 +767,14 @@ def tokens_of(
 def _tokens(
     before: Sequence[str], source: str, tokenizer: str, n_vocab: int, *, validation_source: str, **wanted: Any
 ) -> token_set.TokenSet:
-    """As `encoding.prepare`; but what a model wrote is not asked for again where its tokens are in the cache.
+    """As `encoding.prepare`; but what a model wrote or chose is not asked for again where its tokens are in the cache.
 
     Args:
       before: the ids of the tokens that the runs had when they were planned, empty of a new one.
     """
     wanted["cache"] = folders.cache()
     [id, *others] = set(before)
-    if id and not others and (sampled.writes(source) or sampled.writes(validation_source)):
+    if id and not others and (sampled.needs_model(source) or sampled.needs_model(validation_source)):
         with contextlib.suppress(InputError):  # not there, or fewer than there were
             return encoding.prepare(f"{token_set.NAMED}{id}", tokenizer, n_vocab, **wanted)
     return encoding.prepare(source, tokenizer, n_vocab, validation_source=validation_source, **wanted)

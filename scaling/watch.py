@@ -6,6 +6,8 @@ These are mirrors: the record is the history (scaling.checkpoints). Only the fir
 import importlib.util
 import math
 import re
+import shutil
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,11 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from scaling import chips, counts, progress_bar
+from scaling import chips, counts, folders, progress_bar
+from scaling.buckets import Bucket
 from scaling.config import RunConfig
-from scaling.errors import InputError
+from scaling.errors import InputError, one_line
 
 EVERY = 10.0  # seconds between lines
+SEND_EVERY = 60.0  # seconds after which a bucket has what was written since
 
 
 def peak(kind: str) -> float:
@@ -42,7 +46,7 @@ class Watch:
         Args:
           runs: of a pack.
           kinds: `device_kind` of each device that trains it.
-          folder: for TensorBoard's files; None for none.
+          folder: for TensorBoard's files, on a disk or in a bucket; None for none.
           profile: the updates, from and to, whose profile goes to `folder` or ./profile, in whole dispatches.
           each: FLOP/s at the peak of a device, where it is no chip that is listed.
 
@@ -51,7 +55,7 @@ class Watch:
         """
         self.runs, self.say = runs, say
         self.peak = each * len(kinds) if each else sum(peak(kind) for kind in kinds)
-        self.board = Board(runs, folder) if folder else None
+        self.board = Board(runs, folder, say) if folder else None
         self.profile, self.profiling, self.folder = profile, False, folder or Path("profile")
         self.told = time.monotonic()
         self.done: int | None = None  # at that time
@@ -87,7 +91,7 @@ class Watch:
         import jax
 
         if self.profile and not self.profiling and self.profile[0] <= done < self.profile[1]:
-            jax.profiler.start_trace(str(self.folder))
+            jax.profiler.start_trace(str(self.board.here if self.board else self.folder))
             self.profiling = True
         elif self.profiling and self.profile and done >= self.profile[1]:
             self._end_profile()
@@ -109,9 +113,12 @@ class Watch:
 class Board:
     """TensorBoard's curves of a pack while it is trained: the last update of a dispatch, one a second at most."""
 
-    def __init__(self, runs: Sequence[RunConfig], folder: Path):
+    def __init__(self, runs: Sequence[RunConfig], folder: Path, say: Callable[[str], None]):
         """Raises InputError where tensorboardX is not installed."""
-        self.runs, self.writer, self.wrote = runs, _writer(folder), -math.inf
+        check_board()
+        self.sent = _Sent(folder, say) if isinstance(folder, Bucket) else None
+        self.here = self.sent.here if self.sent else folder
+        self.runs, self.writer, self.wrote = runs, _writer(self.here), -math.inf
         names = [_as_tag(named(run.model.N, run.tokens, run.optim.learning_rate, run.seed)) for run in runs]
         self.names = [f"{name}_{r}" if names.count(name) > 1 else name for r, name in enumerate(names)]
 
@@ -130,6 +137,43 @@ class Board:
 
     def close(self) -> None:
         self.writer.close()
+        if self.sent:
+            self.sent.close()
+
+
+class _Sent:
+    """A folder on this disk whose files go to a bucket, once a minute and at the end: no object can be appended to.
+
+    A store that does not answer is said once, and asked again the next time; the training does not wait for it.
+    """
+
+    def __init__(self, to: Bucket, say: Callable[[str], None]):
+        self.here, self.to, self.say = folders.staging(to), to, say
+        self.sizes: dict[Path, int] = {}  # of what is there
+        self.over = threading.Event()
+        self.sender = threading.Thread(target=self._now_and_then, daemon=True)
+        self.sender.start()
+
+    def _now_and_then(self) -> None:
+        while not self.over.wait(SEND_EVERY):
+            self._send()
+
+    def _send(self) -> None:
+        try:
+            for path in self.here.rglob("*"):
+                if path.is_file() and path.stat().st_size != self.sizes.get(path):
+                    content = path.read_bytes()
+                    (self.to / path.relative_to(self.here)).write_bytes(content)
+                    self.sizes[path] = len(content)
+        except (OSError, InputError) as error:
+            self.say(f"{self.to}: curves are not in the bucket yet ({one_line(error)})")
+            self.say = lambda text: None
+
+    def close(self) -> None:
+        self.over.set()
+        self.sender.join()
+        self._send()
+        shutil.rmtree(self.here, ignore_errors=True)
 
 
 def named(N: float, D: float, learning_rate: float, seed: float) -> str:

@@ -159,6 +159,9 @@ def _train(
             told = time.monotonic()
             _write(event="progress", pack=pack.id, done=done)
 
+    def say(text: str) -> None:
+        _write(event="say", text=f"pack {pack.id}: {text}")
+
     def should_stop() -> bool:
         claim.confirm(CONFIRM_EVERY)
         return leave.is_set()
@@ -169,7 +172,7 @@ def _train(
         _write(event="unusable", pack=pack.id, error=str(error))
         return
     mesh = _mesh(pack, device)
-    seen = watch.Board(pack.configs, Path(board) / pack.id) if board else None
+    seen = watch.Board(pack.configs, folders.place(board) / pack.id, say) if board else None
     try:
         # A pinned worker would only take turns with itself; what is compiled ahead is for one device.
         if following and device != "cpu" and mesh is _mesh(following, device) is None:
@@ -182,7 +185,7 @@ def _train(
             separator=stream.separator,
             transfer_tokens=transfer,
             mesh=mesh,
-            say=lambda text: _write(event="say", text=f"pack {pack.id}: {text}"),
+            say=say,
             progress=progress,
             should_stop=should_stop,
             watch=seen or (lambda done, metrics: None),

@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import dataclasses
+import itertools
 import json
 import os
 import random
@@ -347,15 +348,31 @@ def test_two_processes_then_four_are_killed_and_one_goes_on_alone(folder, stub, 
     np.testing.assert_allclose(curve(folder), curve(alone), rtol=TOLERANCE)
 
 
+class Busy:
+    """An application that refuses every so many-th request, as S3 does where it is asked too much."""
+
+    def __init__(self, app):
+        self.app, self.busy, self.asked = app, 0, itertools.count(1)
+
+    def __call__(self, environ, start_response):
+        n = next(self.asked)
+        if not self.busy or n % self.busy:
+            return self.app(environ, start_response)
+        environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        start_response("503 Slow Down" if n % 2 else "429 Too Many Requests", [("Content-Type", "application/xml")])
+        return [b"<Error><Code>SlowDown</Code><Message>slow down</Message></Error>"]
+
+
 @pytest.fixture
-def s3(monkeypatch) -> Iterator[Path]:
+def moto(monkeypatch) -> Iterator[Busy]:
     s3fs = pytest.importorskip("s3fs", reason="the package s3fs is not installed: S3 not tested")
     server = pytest.importorskip("moto.server", reason="the package moto[server] is not installed: S3 not tested")
     import boto3  # pyright: ignore[reportMissingImports] # moto's
 
-    moto = server.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    moto.start()
-    host, port = moto.get_host_and_port()
+    serving = server.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    serving.start()
+    host, port = serving.get_host_and_port()
+    serving._server.app = busy = Busy(serving._server.app)
     for name, value in {
         "AWS_ENDPOINT_URL": f"http://{host}:{port}",
         "AWS_ACCESS_KEY_ID": "any",
@@ -366,9 +383,14 @@ def s3(monkeypatch) -> Iterator[Path]:
     boto3.client("s3").create_bucket(Bucket="study")
     s3fs.S3FileSystem.clear_instance_cache()  # that of an earlier server
     buckets._connected.cache_clear()
-    yield folders.place("s3://study/x")
+    yield busy
     buckets._connected.cache_clear()
-    moto.stop()
+    serving.stop()
+
+
+@pytest.fixture
+def s3(moto) -> Path:
+    return folders.place("s3://study/x")
 
 
 @pytest.mark.slow
@@ -427,11 +449,12 @@ def command(*words: object, cache: Path) -> subprocess.Popen[str]:
         text=True,
         cwd=ROOT,
         env=environment,
+        start_new_session=True,
     )
 
 
 def ended(process: subprocess.Popen[str], code: int = 0) -> str:
-    said, _ = process.communicate(timeout=500)
+    said, _ = process.communicate(timeout=900)
     assert process.returncode == code, said
     assert "Traceback" not in said, said
     return said
@@ -442,28 +465,32 @@ def losses(whole: study.StudyFolder) -> dict[str, list[float]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("store", ["folder"])
+@pytest.mark.parametrize("store", ["folder", "s3"])
+@pytest.mark.filterwarnings("ignore")  # of moto's and boto's own
 def test_two_coordinators_one_of_them_killed_end_with_the_table_of_one_on_a_disk(store, request, tmp_path, cache):
+    """With its worker, so that its lease has to run out; every eighth request is refused meanwhile."""
     folder = in_bucket(request.getfixturevalue(store))
+    server = request.getfixturevalue("stub" if store == "folder" else "moto")
     asked_for = tmp_path / "small.py"
     asked_for.write_text(STUDY)
     disk = tmp_path / "disk"
     ended(command("study", "run", asked_for, "--out", disk, "--workers", 1, cache=cache))
     both = [command("study", "run", asked_for, "--out", folder, "--workers", 1, cache=cache) for _ in range(2)]
-    ends = time.monotonic() + 240
-    while not any("/claim-" in name for name in buckets.below(folder / "packs")) and time.monotonic() < ends:
+    server.busy, ends = 8, time.monotonic() + 240
+    while sum("/claim-" in name for name in buckets.below(folder / "packs")) < 2 and time.monotonic() < ends:
         time.sleep(0.1)
-    both[0].kill()
+    os.killpg(both[0].pid, signal.SIGKILL)
     both[0].communicate()
     ended(both[1])
+    server.busy = 0
+    assert any("/claim-000002" in name for name in buckets.below(folder / "packs"))  # one was taken over
     there, here = study.read(folder), study.read(disk)
     assert status.of(there).counts == {"done": 4}
     assert losses(there) == losses(here)
     if store == "folder":
-        counts = request.getfixturevalue("stub").counts
-        asked = sum(counts.values())
+        asked = sum(server.counts.values())
         assert status.of(there).counts == {"done": 4}
-        assert sum(counts.values()) - asked < 20 * 4  # requests, some for each pack
+        assert sum(server.counts.values()) - asked < 20 * 4  # requests, some for each pack
 
     said = ended(command("study", "status", folder, cache=cache))
     assert "4 of 4 runs finished" in said

@@ -6,12 +6,13 @@ import math
 import numpy as np
 import pytest
 from drawn import TRUTH, grid, noisy
+from scipy import optimize
 
 from analysis.confidence import t_quantile
 from analysis.fit import choice, fit, intervals, solver
 from analysis.fit.estimate import Fit
 from analysis.fit.solver import Objective, Problem
-from analysis.laws import Chinchilla, KaplanN, KaplanNS, Law
+from analysis.laws import Chinchilla, KaplanN, KaplanNS, Law, QNorm
 
 
 def drawn(law: Law, x: tuple[np.ndarray, ...], noise: float, m: int, luck: np.ndarray | None = None) -> Problem:
@@ -35,11 +36,17 @@ def held(
         theta, value = found.theta, found.value
     theta, value = solver.sink(problem, theta, value, free)
     spread = intervals.spread(problem, theta, free, clusters)
-    low, high, _, ends = intervals.profile(problem, theta, value, spread, free)
+    profiles = intervals.profile(problem, theta, value, spread, free)
+    low, high, ends = profiles.low, profiles.high, profiles.ends
     far = tuple(np.array([10 * column.max()]) for column in problem.x)
     J = solver.jacobian(type(law), theta, far, True)[:, 0]
     said, at_ends = solver.predict(type(law), theta, far, True)[:, 0], solver.predict(type(law), ends, far, True)
     variance, degrees = np.einsum("mp,mpq,mq->m", J, spread.covariance, J), spread.degrees.min(-1)
+    if (none := intervals.may_be_none(problem, low).any(-1)).any():
+        over = intervals.over_floor(problem, theta, value, spread, free, profiles, clusters, 0.95)
+        at, J = solver.predict(type(law), over.theta, far, True), solver.jacobian(type(law), over.theta, far, True)
+        around = np.einsum("mkp,mkpq,mkq->mk", J[:, :, 0], over.covariance, J[:, :, 0])
+        variance = np.where(none, over.variances(said, at[..., 0], around, degrees, 0.95), variance)
     below, above = intervals.reach(said, variance, at_ends[..., 0].T, degrees, 0.95)
     side = np.where(said > np.log(law(*far)), below, above)
     inside = np.abs(said - np.log(law(*far))) <= t_quantile(0.95, degrees) * np.sqrt(side)
@@ -109,6 +116,53 @@ def test_a_prediction_holds_what_the_law_says_at_the_ends_of_its_constants_inter
     assert Fit.from_json(found.to_json()).band(*far, run=True) == pytest.approx(found.band(*far, run=True))
     shorter = dataclasses.replace(found, level=0.5).band(*far)
     assert wide.low < shorter.low < shorter.high < wide.high
+
+
+def test_where_the_floor_may_be_0_a_prediction_is_bounded_by_the_likelihood_ratio():
+    """Against SciPy's constrained optimum; linearised the floor would go on below 0 as far as above."""
+    truth, (N, D) = QNorm(0.0, 12, 30, 0.15, 0.19, 0.35), square(5, 4)
+    table = noisy(truth, {"params": N, "tokens": D}, 0.01, seed=1)
+    found = fit(QNorm, table, loss="squared")
+    assert found.status == "at a bound"
+    assert found.ends
+    again = Fit.from_json(found.to_json())
+    law, y = type(found.law), np.log(table["loss"])
+    most = found.objective + found.objective / found.degrees * t_quantile(0.95, found.degrees) ** 2
+
+    def theta(u: np.ndarray) -> np.ndarray:  # u: the floor itself, which may be 0, then the others
+        return np.append(np.log(max(u[0], solver.ZERO)), u[1:])
+
+    def own(slopes: np.ndarray, u: np.ndarray) -> np.ndarray:
+        return slopes / np.append(max(u[0], solver.ZERO), np.ones(5))
+
+    def room(u: np.ndarray) -> float:
+        return 1 - 0.5 * float(np.sum((solver.predict(law, theta(u), (N, D), True) - y) ** 2)) / float(most)
+
+    def room_slope(u: np.ndarray) -> np.ndarray:
+        r = solver.predict(law, theta(u), (N, D), True) - y
+        return own(-r @ solver.jacobian(law, theta(u), (N, D), True) / most, u)
+
+    for times in (1, 30):
+        far = (np.array([times * N.max()]), np.array([times * D.max()]))
+        value, low, high = (float(part[0]) for part in found.band(*far))
+        np.testing.assert_allclose(again.band(*far), found.band(*far))
+        linear = dataclasses.replace(found, ends=None).band(*far)
+        assert value / linear.low[0] > (value / low) ** 1.3
+        for side, end in ((-1, low), (1, high)):
+            reached = [
+                optimize.minimize(
+                    lambda u, side=side, far=far: -side * float(solver.predict(law, theta(u), far, True)[0]),
+                    np.append(np.exp(start[0]), start[1:]),
+                    jac=lambda u, side=side, far=far: own(-side * solver.jacobian(law, theta(u), far, True)[0], u),
+                    method="SLSQP",
+                    bounds=[(0, None), *[(None, None)] * 5],
+                    constraints=[{"type": "ineq", "fun": room, "jac": room_slope}],
+                    options={"maxiter": 300, "ftol": 1e-10},
+                )
+                for start in [found.theta, *found.ends.theta[:2]]  # of the floor
+            ]
+            direct = max(-each.fun for each in reached if room(each.x) > -1e-6) * side
+            assert np.log(end / value) == pytest.approx(direct - np.log(value), rel=0.1)
 
 
 def test_intervals_narrow_with_the_square_root_of_the_runs_and_widen_with_the_level():

@@ -171,7 +171,7 @@ def test_an_array_that_was_interrupted_leaves_the_runs_that_this_machine_leaves(
     slurm_cluster.command("scancel", "--signal=TERM", second)
     slurm_cluster.wait_for(lambda: slurm_cluster.jobs("real").get(second) == "PENDING", "requeued element")
     slurm_cluster.wait_for(lambda: hurried("real"), "start of the requeued element")
-    slurm_cluster.wait_for(lambda: over("real"), "end of the array", 300)
+    slurm_cluster.wait_for(lambda: over("real"), "end of the array", 900)
     for part in ("1/2", "2/2"):
         subprocess.run([program, "study", "run", config, "--out", here, "--shard", part], check=True)
     assert losses(there) == pytest.approx(losses(here), abs=1e-5), words_of(there)
@@ -185,7 +185,7 @@ def test_a_run_on_two_nodes_that_is_interrupted_is_the_run_on_one(cluster, share
     cache = shared_disk / "cache"
     cache.mkdir()
     monkeypatch.setenv("SCALING_CACHE", str(cache))
-    subprocess.run([program, "study", "run", config, "--out", here], check=True, timeout=300)
+    subprocess.run([program, "study", "run", config, "--out", here], check=True, timeout=900)
     mesh = (("data", 2),)
     launched(
         request(program, there, on="cpu:2", name="two", config=str(config), mesh=mesh, data=str(cache)), shared_disk
@@ -196,7 +196,7 @@ def test_a_run_on_two_nodes_that_is_interrupted_is_the_run_on_one(cluster, share
         found = claims.holder(folder)
         return found.done if found else 0
 
-    slurm_cluster.wait_for(lambda: updates() or over("two"), "first updates", 180)
+    slurm_cluster.wait_for(lambda: updates() or over("two"), "first updates", 600)
     [job] = slurm_cluster.jobs("two")
     assert slurm_cluster.command("squeue", "--noheader", f"--jobs={job}", "--format=%D %N") == "2 127.0.0.[1-2]"
     slurm_cluster.command("scancel", "--signal=TERM", job)

@@ -395,13 +395,23 @@ def test_a_filter_keeps_the_share_asked_for_of_what_is_most_like_the_text_it_is_
     assert set(texts_of(made.tokenizer, made.validation)) == set(texts_of(plain.tokenizer, plain.validation))
 
 
-def test_a_filter_by_a_short_text_keeps_no_gibberish(tmp_path):
-    """Random letters are rarer in a text than what it says; by a short text that must be no reason to keep them."""
+@pytest.mark.parametrize("long", [False, True])
+def test_a_filter_by_a_short_text_or_a_long_one_of_another_kind_keeps_no_gibberish(tmp_path, long):
+    """Random letters are rarer in a text than what it says, and where many pairs share a bin they meet those of a text
+    that fills the bins; neither must be a reason to keep them.
+    """
     rng, zipf = random.Random(0), [1 / n for n in range(1, 4001)]
-    vocabulary = ["".join(rng.choice("abcdefghij") for _ in range(rng.randint(2, 9))) for _ in zipf]
+    vocabulary, others = (
+        ["".join(rng.choice("abcdefghij") for _ in range(rng.randint(2, 9))) for _ in zipf] for _ in "ab"
+    )
     texts = [" ".join(rng.choices(vocabulary, zipf, k=rng.randint(50, 350))) for _ in range(1030)]
+    if long:  # it has the commonest words in common with the pool, and they are not its commonest
+        others = [*others[:200], *vocabulary[:1000], *others[1200:]]
+        like = [" ".join(rng.choices(others, zipf, k=rng.randint(50, 350))) for _ in range(3000)]
+    else:
+        like = texts[:30]
     clean = set(texts)
-    for name, some in (("pool", texts[30:]), ("by", texts[:30])):
+    for name, some in (("pool", texts[30:]), ("by", like)):
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in some))
     pool = f"corrupt(text:{tmp_path}/pool.jsonl, share=0.5)"
     every = documents(f"filter({pool}, keep=0.1, by=text:{tmp_path}/by.jsonl)")

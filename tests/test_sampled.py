@@ -1,7 +1,9 @@
-"""Text that a trained model writes, as a source: what it is known by, how its documents begin and end."""
+"""Text that a trained model writes or chooses, as a source: what it is known by, how its documents begin and end."""
 
 import dataclasses
+import itertools
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -9,11 +11,14 @@ import numpy as np
 import pytest
 from test_encoding import make
 
-from scaling import sampling, study, train, trained
+from scaling import sampling, scoring, study, train, trained
 from scaling.config import DataConfig, EvalConfig, OptimConfig, RunConfig, Study
 from scaling.data import token_set
 from scaling.data.corpora import open_corpus
+from scaling.data.documents import Document, read
+from scaling.data.index import on_held_out_side
 from scaling.data.sampled import FILE
+from scaling.data.token_set import describe
 from scaling.errors import InputError
 from scaling.ladder import transformer
 
@@ -21,17 +26,18 @@ pytestmark = pytest.mark.usefixtures("unoptimised")
 REAL = "synthetic:order=1,symbols=8,bytes=2e5,document=64"
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory) -> Path:
-    """STUDY/RUN of a model that has learnt a little of a language of eight letters, in documents of 64 of them."""
-    folder = tmp_path_factory.mktemp("model")
+OTHER = REAL + ",seed=1"
+
+
+def taught(source: str, folder: Path) -> Path:
+    """STUDY/RUN of a model that has learnt a little of a language."""
     patch = pytest.MonkeyPatch()
     patch.setenv("SCALING_CACHE", str(folder / "cache"))
     run = RunConfig(
         transformer(16, 1, d_head=8, n_vocab=257, n_ctx=16),
         tokens=2**14,
         batch=8,
-        data=DataConfig(REAL, "bytes"),
+        data=DataConfig(source, "bytes"),
         optim=OptimConfig(learning_rate=1e-2),
         eval=EvalConfig(windows=16),
     )
@@ -41,6 +47,18 @@ def model(tmp_path_factory) -> Path:
     train.train([run], stream.train, stream.validation, whole.pack_folder(pack), separator=stream.separator)
     patch.undo()
     return folder / "study" / pack.runs[0].id
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    """Of a language of eight letters, in documents of 64 of them."""
+    return taught(REAL, tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def rival(tmp_path_factory) -> Path:
+    """Of another language of the same letters."""
+    return taught(OTHER, tmp_path_factory.mktemp("rival"))
 
 
 @pytest.fixture
@@ -156,3 +174,108 @@ def test_a_run_without_weights_says_so(model, tmp_path):
     study.write(bare)
     with pytest.raises(InputError, match="has no weights"):
         open_corpus(f"sample({tmp_path / model.name}, tokens=1e5)").signature()
+
+
+# What a model chooses
+
+
+def spoken(source: str, n: int) -> list[str]:
+    """n texts of a language, of three to eight of its documents."""
+    every = (document.text for part in open_corpus(source).parts() for _, document in read(part))
+    return ["".join(itertools.islice(every, 3 + k % 6)) for k in range(n)]
+
+
+@pytest.fixture
+def both(tmp_path) -> tuple[str, dict[str, str]]:
+    """A source of texts in two languages, and the language of each text."""
+    whose = {text: name for name in (REAL, OTHER) for text in spoken(name, 400)}
+    lines = [json.dumps({"text": text}) + "\n" for text in whose]
+    (tmp_path / "both.jsonl").write_text("".join(lines))
+    return f"text:{tmp_path}/both.jsonl", whose
+
+
+def chosen(source: str) -> list[str]:
+    every = (document for part in open_corpus(source).parts() for _, document in read(part))
+    return [document.text for document in every if not on_held_out_side(document)]
+
+
+def test_a_model_keeps_the_language_that_it_has_learnt_and_drops_the_other(both, model, rival, cache):
+    source, whose = both
+    every = [text for text in whose if not on_held_out_side(Document("", text, ""))]
+    for of, language in ((model, REAL), (rival, OTHER)):
+        for keep, own in ((0.25, 0.98), (0.5, 0.93)):
+            kept = chosen(f"filter({source}, keep={keep}, by=perplexity({of}))")
+            n_bytes = sum(map(len, every))
+            assert 0 <= sum(map(len, kept)) - keep * n_bytes < 8 * 64
+            assert np.mean([whose[text] == language for text in kept]) > own
+    assert chosen(f"filter({source}, keep=1, by=perplexity({model}))") == every
+
+
+def test_a_score_is_what_the_model_needs_for_each_byte_in_windows_of_its_context_whatever_stands_beside_it(
+    model, monkeypatch
+):
+    monkeypatch.setattr(scoring, "SHORTEST", 4)  # several shapes
+    found = trained.load(*study.place(model))
+    texts = [text[:n] for n, text in zip((1, 15, 16, 17, 40, 64, 300), spoken(REAL, 60)[5::6], strict=False)]
+    wanted = []
+    for text in texts:
+        nats, tokens = 0.0, found.tokenizer.encode(text)
+        for start in range(0, len(tokens), 16):
+            window = tokens[start : start + 16]
+            logits = np.asarray(found.logits(np.array([[256, *window[:-1]]]))[0], np.float64)
+            nats -= (logits - np.log(np.exp(logits).sum(-1, keepdims=True)))[np.arange(len(window)), window].sum()
+        wanted.append(nats / len(text) / np.log(2))
+    bits, sizes = scoring.bits_per_byte(found, texts)
+    np.testing.assert_allclose(bits, wanted, rtol=1e-4)
+    assert sizes.tolist() == [len(text) for text in texts]
+    np.testing.assert_allclose(scoring.bits_per_byte(found, texts[::-1] * 200)[0][-7:], bits[::-1], rtol=1e-5)
+
+
+def test_what_a_model_chose_is_told_held_out_text_stays_and_the_model_is_known_by_its_weights(
+    both, model, rival, cache, tmp_path, monkeypatch
+):
+    source, _ = both
+    typed = f"filter({source}, keep=0.5, by=perplexity({model}))"
+    bytes_ = {"tokenizer": "bytes", "n_vocab": 257}
+    made = make(typed, cache, 20_000, 500, **bytes_)
+    told = made.manifest["corpora"][typed]["rules"][typed]
+    assert (told["documents"], told["met"]) == (
+        len(chosen(f"filter({source}, keep=1, by=perplexity({model}))")),
+        len(chosen(typed)),
+    )
+    assert re.search(
+        r"kept by .* documents that are not held out, at no more than [12]\.\d+ bits per byte", describe(made)
+    )
+    plain = make(source, cache, 20_000, 500, **bytes_)
+    assert (made.validation == plain.validation).all()
+    signatures = {open_corpus(typed.replace(str(model), str(of))).signature() for of in (model, rival)}
+    assert len(signatures) == 2
+    assert open_corpus(typed).signature() != open_corpus(typed.replace("0.5", "0.4")).signature()
+    moved = shutil.copytree(model.parent, tmp_path / "moved")
+    monkeypatch.setattr("subprocess.run", lambda *args, **kwargs: pytest.fail("it was scored before"))
+    assert open_corpus(typed.replace(str(model), str(moved / model.name))).signature() in signatures
+
+
+@pytest.mark.parametrize(
+    ("by", "message"),
+    [
+        ("perplexity()", "the model and nothing else"),
+        ("perplexity({0}, temperature=1)", "the model and nothing else"),
+        ("perplexity({0}", "a bracket is not closed"),
+        ("perplexity({0}x)", "0 runs have ids that begin with"),
+        ("perplexity(nowhere)", "nowhere: no study is there"),
+        ("perplexity", "unknown source 'perplexity'"),
+    ],
+)
+def test_a_model_that_cannot_choose_ends_in_one_line(both, model, by, message):
+    with pytest.raises(InputError, match=message) as refused:
+        open_corpus(f"filter({both[0]}, keep=0.5, by={by.format(model)})").signature()
+    assert "\n" not in str(refused.value)
+
+
+def test_text_that_changed_after_it_was_scored_is_not_kept_or_dropped_by_chance(both, model, cache, tmp_path):
+    corpus = open_corpus(f"filter({both[0]}, keep=0.5, by=perplexity({model}))")
+    corpus.signature()
+    (tmp_path / "both.jsonl").write_text(json.dumps({"text": "another"}) + "\n")
+    with pytest.raises(InputError, match="changed since its text was scored; delete the folder"):
+        [list(read(part)) for part in corpus.parts()]

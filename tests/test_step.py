@@ -113,10 +113,11 @@ def test_a_dispatch_of_many_updates_does_the_first_n_of_them(tiny, stream, updat
 
 @pytest.mark.parametrize("change", [{"accumulate": 2}, {"accumulate": 4, "remat": "layers"}, {"remat": "offload"}])
 def test_a_batch_in_parts_or_computed_twice_is_the_same_update(tiny, stream, update, begun, change):
-    hyper, tokens = one(Hyper.of((tiny,))), examples(tiny, stream, 1)[0]
-    state, metrics = update(hyper, begun, tokens)
-    run = dataclasses.replace(tiny, **change)
-    found, other = quick(lambda hyper, state, tokens: step.train_step(run, hyper, state, tokens))(hyper, begun, tokens)
+    """In a pack, beside a lane of another batch."""
+    tokens, run = examples(tiny, stream, 2), dataclasses.replace(tiny, **change)
+    state, metrics = update(one(Hyper.of((tiny,))), begun, tokens[0])
+    lanes = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), begun)
+    found, other = one(quick(step.over_runs(step.train_step, run, (0, 0, 0)))(Hyper.of((tiny, tiny)), lanes, tokens))
     for name in metrics:
         np.testing.assert_allclose(other[name], metrics[name], rtol=1e-6)
     for name, leaf in optax.tree.get(state.opt_state, "mu").items():  # a tenth of the clipped gradient

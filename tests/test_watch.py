@@ -3,11 +3,14 @@
 import dataclasses
 import importlib.util
 import math
+import time
 
 import numpy as np
 import pytest
+from gcs_stub import Stub
 
-from scaling import counts, train, watch
+from scaling import buckets, counts, train, watch
+from scaling.buckets import Bucket
 from scaling.config import RunConfig
 from scaling.errors import InputError
 from scaling.ladder import transformer
@@ -149,10 +152,44 @@ def test_tensorboard_is_written_or_missed_in_one_line(tmp_path):
     assert scalars(tmp_path)[f"train_loss/{name}"] == [(16 * RUN.batch_tokens, 3.0)]
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_curves_in_a_bucket_are_sent_while_they_grow_and_a_store_that_is_away_ends_nothing(tmp_path, monkeypatch):
+    pytest.importorskip("tensorboardX")
+    pytest.importorskip("gcsfs")
+    monkeypatch.setenv("SCALING_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("gcsfs.retry.asyncio.sleep", _at_once)
+    monkeypatch.setattr(watch, "SEND_EVERY", 0.02)
+    said: list[str] = []
+    with Stub() as stub:
+        for variable, value in stub.environment.items():
+            monkeypatch.setenv(variable, value)
+        buckets._connected.cache_clear()
+        stub.away = True
+        seen = watch.Watch([RUN], ["cpu"], said.append, Bucket("gs://study/x/tensorboard"))
+        seen(16, {"train_loss": np.array([[3.0]]), "grad_norm": np.array([[1.0]])})
+        while not said:
+            time.sleep(0.01)
+        stub.away = False
+        while not stub.names("study"):
+            time.sleep(0.01)
+        seen.close()
+        buckets._connected.cache_clear()
+        [name] = stub.names("study")
+        assert name.startswith("x/tensorboard/events.out.tfevents.")
+        (tmp_path / name.rpartition("/")[2]).write_bytes(stub.content("study", name))
+    assert [line.partition(":")[0] for line in said] == ["gs"]
+    assert "curves are not in the bucket yet" in said[0]
+    assert len(scalars(tmp_path)) == 3
+    assert not list((tmp_path / "cache" / "staging").iterdir())
+
+
+async def _at_once(seconds: float) -> None: ...
+
+
 def test_runs_of_a_pack_have_names_of_their_own_and_no_points_after_their_end(tmp_path):
     pytest.importorskip("tensorboardX")
     short = dataclasses.replace(RUN, tokens=8 * RUN.batch_tokens)
-    seen = watch.Board([RUN, RUN, short], tmp_path)
+    seen = watch.Board([RUN, RUN, short], tmp_path, print)
     seen(16, {"train_loss": np.array([[3.0, 4.0, np.nan]])})
     seen(32, {"train_loss": np.array([[2.0, 3.0, np.nan]])})  # within a second
     seen.close()

@@ -245,11 +245,17 @@ def _estimate(
         if best.sigma < doubts.NOISELESS or best.spread.flat[0]:
             break
         at, value = best.theta[None], np.array([best.value])
-        low, high, lowest, ends = intervals.profile(problem, at, value, best.spread, free, level)
-        if lowest[0, -1] >= best.value * (1 - solver.SAME) or not sensible(problem.law, lowest[:, :-1], free)[0]:
-            low, high = (np.where(free, end[0], best.theta) for end in (low, high))
-            return best, low, high, "profile likelihood", Ends(ends[0], level)
-        best = descend(problem, np.vstack([lowest[:, :-1], theta0]), free, clusters).sunk(problem, free, clusters)
+        found = intervals.profile(problem, at, value, best.spread, free, level)
+        if (
+            found.lowest[0, -1] >= best.value * (1 - solver.SAME)
+            or not sensible(problem.law, found.lowest[:, :-1], free)[0]
+        ):
+            low, high = (np.where(free, end[0], best.theta) for end in (found.low, found.high))
+            over = None
+            if (intervals.may_be_none(problem, found.low) & free & np.isfinite(found.high)).any():
+                over = intervals.over_floor(problem, at, value, best.spread, free, found, clusters, level)
+            return best, low, high, "profile likelihood", Ends(found.ends[0], level, over)
+        best = descend(problem, np.vstack([found.lowest[:, :-1], theta0]), free, clusters).sunk(problem, free, clusters)
     if best.spread.flat[0]:
         # A profile would follow one valley of many that lead off from here, and call its walls the ends.
         half = np.where(free, np.inf, 0.0)

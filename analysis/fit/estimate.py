@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from analysis.confidence import t_quantile
 from analysis.fit import intervals, solver
 from analysis.fit.floor import Floor, names
+from analysis.fit.intervals import OverFloor
 from analysis.fit.misfit import Misfit
 from analysis.fit.solver import Array, Objective
 from analysis.jsonable import jsonable
@@ -146,10 +147,22 @@ class Ends:
     Attributes:
         theta: the constants at each end of each interval, the others refitted, in fit coordinates, (k, p).
         level: of these intervals.
+        over_floor: where the floor may be 0, the others refitted with it held: what follows is profiled over it.
     """
 
     theta: Array
     level: float
+    over_floor: OverFloor | None = None  # of one data set
+
+    def to_dict(self) -> dict[str, Any]:
+        over = {name: part[0].tolist() for name, part in self.over_floor._asdict().items()} if self.over_floor else None
+        return {"theta": self.theta.tolist(), "level": self.level, "over_floor": over}
+
+    @classmethod
+    def from_dict(cls, d: Mapping[str, Any], p: int) -> Self:
+        """From what `to_dict` gives, of a law of p constants."""
+        over = _over_floor(d["over_floor"], p) if d.get("over_floor") else None
+        return cls(_numbers(d["theta"], "ends"), _number(d["level"], "ends"), over)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -268,13 +281,17 @@ class Fit(Generic[L]):
                 raise InputError(f"{name}: found {column[~(column > 0)].flat[0]:g}, wanted a number above 0")
         flat = tuple(column.ravel() for column in x)
         log = self.objective_kind.log
-        centre = solver.predict(type(self.law), self.theta, flat, log)
-        J = solver.jacobian(type(self.law), self.theta, flat, log)  # n p
-        variance = np.maximum(np.einsum("np,pq,nq->n", J, self.covariance, J), 0)
+
+        def at(theta: Array) -> Array:
+            return solver.predict(type(self.law), theta, flat, log)
+
+        def slopes(theta: Array) -> Array:
+            return solver.jacobian(type(self.law), theta, flat, log)  # n p
+
+        centre, variance = self._variances(at, slopes)
         degrees = np.array(self.degrees)
         if self.ends:
-            at_ends = solver.predict(type(self.law), self.ends.theta, flat, log)  # k n
-            variance = intervals.reach(centre, variance, at_ends, degrees, self.ends.level)  # 2 n
+            variance = intervals.reach(centre, variance, at(self.ends.theta), degrees, self.ends.level)  # 2 n
         if run:
             own = np.array(self.residuals.sigma**2)
             degrees = intervals.joint_degrees(variance, degrees, own, np.array(self.residuals.degrees))
@@ -324,18 +341,38 @@ class Fit(Generic[L]):
         def at(theta: Array) -> Array:
             return transform(np.asarray(quantity(law(*solver.to_constants(law, theta))), np.float64))
 
-        theta = self.theta
-        centre, slopes = at(theta), []
-        for k in range(len(theta)):
-            h = np.zeros_like(theta)
-            h[k] = 1e-5 * max(1.0, abs(theta[k]))
-            slopes.append((at(theta + h) - at(theta - h)) / (2 * h[k]))
-        g = np.stack(slopes, -1)
-        half = t_quantile(self.level, np.array(self.degrees)) * np.sqrt(
-            np.maximum(np.einsum("...p,pq,...q->...", g, self.covariance, g), 0)
-        )
-        parts = (centre, centre - half, centre + half)
+        def slopes(theta: Array) -> Array:
+            columns = []
+            for k in range(len(theta)):
+                h = np.zeros_like(theta)
+                h[k] = 1e-5 * max(1.0, abs(theta[k]))
+                columns.append((at(theta + h) - at(theta - h)) / (2 * h[k]))
+            return np.stack(columns, -1)
+
+        centre, variance = self._variances(at, slopes)
+        half = np.broadcast_to(t_quantile(self.level, np.array(self.degrees)) * np.sqrt(variance), (2, *centre.shape))
+        parts = (centre, centre - half[0], centre + half[1])
         return Prediction(*(np.exp(part)[()] if log else part[()] for part in parts))
+
+    def _variances(self, at: Callable[[Array], Array], slopes: Callable[[Array], Array]) -> tuple[Array, Array]:
+        """What follows from the constants, (...), and its variance, linearised; of each side where the floor may be 0.
+
+        Args:
+            at, slopes: of constants in fit coordinates (p,) the value (...) and its slopes (..., p).
+        """
+
+        def around(theta: Array, covariance: Array) -> Array:
+            g = slopes(theta)
+            return np.maximum(np.einsum("...p,pq,...q->...", g, covariance, g), 0)
+
+        value = at(self.theta)
+        if self.ends is None or (over := self.ends.over_floor) is None:
+            return value, around(self.theta, self.covariance)
+        there = np.stack([at(theta) for theta in over.theta[0]], -1)
+        variances = np.stack([around(*each) for each in zip(over.theta[0], over.covariance[0], strict=True)], -1)
+        degrees = np.array([self.degrees])
+        sides = over.variances(value[..., None], there[..., None, :], variances[..., None, :], degrees, self.ends.level)
+        return value, sides[..., 0]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values: the constants stand beside `law`, `objective`, `intervals`, `status` and the rest."""
@@ -361,7 +398,7 @@ class Fit(Generic[L]):
             "share_at_optimum": self.share_at_optimum,
             "covariance": self.covariance.tolist(),
             "degrees": self.degrees,
-            "ends": {"theta": self.ends.theta.tolist(), "level": self.ends.level} if self.ends else None,
+            "ends": self.ends.to_dict() if self.ends else None,
             "residuals": dataclasses.asdict(self.residuals),
             "n_runs": self.n_runs,
             "n_given": self.n_given,
@@ -477,9 +514,7 @@ class Fit(Generic[L]):
                 reason: {name: math.inf if value is None else _number(value, name) for name, value in constants.items()}
                 for reason, constants in d["without_rule"].items()
             },
-            ends=Ends(_numbers(d["ends"]["theta"], "ends"), _number(d["ends"]["level"], "ends"))
-            if d.get("ends")
-            else None,
+            ends=Ends.from_dict(d["ends"], len(log)) if d.get("ends") else None,
             misfit=_misfit(d["misfit"]) if d.get("misfit") else None,
             held_out=HeldOut.from_dict(held) if held else None,
             lack_of_fit=LackOfFit(lack["F"], lack["p"], tuple(lack["degrees"])) if lack else None,
@@ -601,6 +636,15 @@ def _text(value: Any, name: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"{name} is {json.dumps(value)[:40]}, not a text")
     return value
+
+
+def _over_floor(said: Mapping[str, Any], p: int) -> OverFloor:
+    theta = _numbers(said["theta"], "over_floor")
+    (spent,) = _numbers([said["spent"]], "over_floor")
+    covariance = np.array([_numbers(each, "over_floor") for each in said["covariance"]])
+    if theta.shape != (len(spent), p) or covariance.shape != (len(spent), p, p):
+        raise ValueError(f"over_floor of shapes {theta.shape}, {spent.shape}, {covariance.shape} for {p} constants")
+    return OverFloor(theta[None], spent[None], covariance[None])
 
 
 def _misfit(said: Mapping[str, Any]) -> Misfit:

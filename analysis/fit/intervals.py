@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from analysis.confidence import LEVEL, t_quantile
-from analysis.fit.solver import CLOSE, Array, Objective, Problem, at_zero, jacobian, predict, risen, solve
+from analysis.fit.solver import CLOSE, ZERO, Array, Objective, Problem, at_zero, jacobian, predict, risen, solve
 
 ROUNDS = 40  # of bracketing and false position per end of a profile interval
 EXACT = 2e-3  # an end is found when its statistic is within this share of the quantile
@@ -21,6 +21,9 @@ IDLE = 1e-9  # slope of all predictions, against the steepest constant, below wh
 NONE = "none"  # kind of the intervals of a fit whose curvature is singular: without ends
 LEAST = 1e-4  # a direction that one cluster decides but for this share is decided by it
 FAR = 40.0  # in ln(constant): a scale that may shrink or grow by this much is not bounded
+HELD = 5  # values of a floor on each side of its optimum at which the other constants are refitted
+BETWEEN = 8  # parts of the way from one of them to the next
+UNFELT = 1e-4  # share of the smallest target below which a floor is as good as none
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -229,13 +232,13 @@ class Profile(NamedTuple):
 
 
 def reach(value: Array, variance: Array, at_ends: Array, degrees: Array, level: float) -> Array:
-    """Variances of predictions below and above their value, (2, ...): linearised, or more where a profile shows more.
+    """Variances of predictions below and above their value, (2, ...): as given, or more where a profile shows more.
 
     The constants at an end of an interval suit the runs as well as the interval allows, so that what they predict
     belongs to the interval of the prediction. Where predictions are linear in the constants, it lies within already.
 
     Args:
-        value, variance: of predictions, (...).
+        value, variance: of predictions, (...); a variance of each side, (2, ...).
         at_ends: the same predictions with the constants at each end of their intervals, (k, ...).
         degrees: of freedom behind the variances.
         level: of these intervals.
@@ -243,6 +246,96 @@ def reach(value: Array, variance: Array, at_ends: Array, degrees: Array, level: 
     off = np.where(np.isfinite(at_ends), at_ends - value, 0.0)
     furthest = np.stack([-off.min(0, initial=0.0), off.max(0, initial=0.0)])
     return np.maximum(variance, (furthest / t_quantile(level, degrees)) ** 2)
+
+
+class OverFloor(NamedTuple):
+    """The likelihood of m data sets over the floor of their law, from the low end of its interval to the high one.
+
+    theta: (m, k, p) the other constants refitted with the floor held at k values, the optimum among them.
+    spent: (m, k) how far each lies from the optimum, in shares of the quantile at which the interval ends.
+    covariance: (m, k, p, p) of the other constants there.
+    """
+
+    theta: Array
+    spent: Array
+    covariance: Array
+
+    def variances(self, value: Array, at: Array, around: Array, degrees: Array, level: float) -> Array:
+        """Variances of predictions below and above their value, (2, ..., m), by a profile over the floor.
+
+        A prediction's interval reaches as far as any constants predict that suit the runs as well as the level allows.
+        With the floor held the prediction is linear in the others, by what its value leaves of the quantile.
+
+        Args:
+            value: of the predictions at the optimum, (..., m).
+            at, around: the predictions and their variances at the values of the floor, (..., m, k).
+            degrees: of freedom behind these, (m,).
+            level: of the floor's interval.
+        """
+        quantile = t_quantile(level, degrees)[..., None]
+        k = self.spent.shape[-1]
+        finer = np.linspace(0, k - 1, (k - 1) * BETWEEN + 1)
+        left = np.minimum(finer.astype(int), k - 2)
+        share = finer - left
+
+        def between(part: Array) -> Array:
+            return part[..., left] * (1 - share) + part[..., left + 1] * share
+
+        spent, at, around = between(self.spent), between(at), between(around)
+        off = at - value[..., None]
+        half = quantile * np.sqrt(np.maximum(1 - spent**2, 0) * around)
+        usable = np.isfinite(off) & np.isfinite(half) & (spent <= 1 + 2 * EXACT)
+        below, above = (np.where(usable, part, 0.0).max(-1, initial=0.0) for part in (half - off, half + off))
+        return np.stack([below, above]) ** 2 / quantile[..., 0] ** 2
+
+
+def may_be_none(problem: Problem, low: Array) -> NDArray[np.bool_]:
+    """Which floors an interval that ends at low (m, p) lets be 0, (m, p); a logarithm says little of these."""
+    floors = np.array([c.kind == "floor" for c in problem.law.constants()])
+    least = np.exp(problem.y).min(-1) if problem.objective.log else np.abs(problem.y).min(-1)
+    return floors & (low <= np.log(np.maximum(UNFELT * least, ZERO))[:, None])
+
+
+def over_floor(
+    problem: Problem,
+    theta: Array,
+    value: Array,
+    spread_: Spread,
+    free: NDArray[np.bool_],
+    found: Profile,
+    clusters: NDArray[np.int64] | None,
+    level: float,
+    lanes: int | None = None,
+) -> OverFloor:
+    """Refits the other constants with the floor held at values between the ends of its profile.
+
+    Args:
+        theta, value, spread_, found: optima (m, p), objectives (m,), spread and profiles of the data sets, all of a
+            law with one floor, which is free.
+    """
+    m, p = theta.shape
+    k = [c.kind for c in problem.law.constants()].index("floor")
+    share = np.linspace(0, 1, HELD + 1)
+    share, high = np.concatenate([share[:0:-1], share]), np.repeat([False, True], [HELD, HELD + 1])
+    here = np.exp(theta[:, [k]])
+    ends = np.exp(np.where(high, found.high[:, [k]], np.maximum(found.low[:, [k]], np.log(ZERO))))
+    lane = 2 * int(free[:k].sum())  # of the profile's ends: two for each free constant
+    start = theta[:, None] + share[:, None] * (found.ends[:, lane + high] - theta[:, None])
+    start[..., k] = np.log(np.maximum(here + share * (ends - here), ZERO))
+    data, others = np.repeat(np.arange(m), len(share)), free & (np.arange(p) != k)
+    refit = solve(problem, start.reshape(-1, p), others, data, CLOSE, lanes)
+    rise = np.maximum(2 * (refit.value - value[data]), 0) / spread_.scale[data, k]
+    spent = np.sqrt(rise) / t_quantile(level, spread_.degrees[data, k])
+    delta = np.asarray(problem.objective.delta)
+    objective = dataclasses.replace(problem.objective, delta=delta[data]) if delta.ndim else problem.objective
+    many = dataclasses.replace(problem, objective=objective, y=problem.y[data], weights=problem.weights[data])
+    around = spread(many, refit.theta, others, clusters)
+    # The scatter is that of the optimum: residuals around a floor that is held grow with it.
+    unit = np.sqrt(np.where(others, spread_.scale[data] / around.scale, 0.0))
+    covariance = around.covariance * unit[:, None] * unit[..., None]
+    covariance[around.flat] = 0.0
+    shape = m, len(share)
+    return OverFloor(refit.theta.reshape(*shape, p), spent.reshape(shape), covariance.reshape(*shape, p, p))
 
 
 def profile(

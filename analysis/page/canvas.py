@@ -159,6 +159,7 @@ def panels(
     legend: bool = True,
     left: float = 0.72,
     above: float = 0.0,
+    below: float = 0.0,
     beyond: float = 0.0,
     between: float = 0.0,
 ) -> tuple[Figure, Sequence[Any]]:
@@ -168,9 +169,10 @@ def panels(
         left: inches for what stands at the left of the first panel.
         above, beyond, between: inches more above the panels, at the right of the last, and between two of a row, for a
             second axis there.
+        below: inches more below the panels, for long names.
     """
     width = (WIDE[0] if n > 1 else HALF[0]) + (beyond if n == 1 else 0.0)
-    columns, height = -(-n // rows), rows * height + above
+    columns, height = -(-n // rows), rows * height + above + below
     figure = Drawing(figsize=(width, height))
     # Margins in inches, so that panels of different figures on a page line up.
     right = beyond + (0.95 if legend else 0.15)
@@ -181,7 +183,7 @@ def panels(
         columns,
         left=left / width,
         right=1 - right / width,
-        bottom=0.55 / height,
+        bottom=(0.55 + below) / height,
         top=1 - (0.35 + above) / height,
         wspace=apart + between / panel,
         hspace=0.32,

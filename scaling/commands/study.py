@@ -497,7 +497,8 @@ def _study_export(args: argparse.Namespace) -> int:
 
     read = records.read(args.dir)
     rows = read.curves if args.curves else read.runs
-    for note in rows.notes:
+    left_out = (f"{len(left.rows)} rows left out, {', '.join(left.rows)}: {left.reason}" for left in rows.excluded)
+    for note in (*rows.notes, *left_out):
         arguments.say(f"{args.dir}: {note}")
     for path, write in ((args.csv, rows.to_csv), (args.parquet, rows.to_parquet)):
         if path:

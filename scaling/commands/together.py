@@ -3,7 +3,6 @@
 import argparse
 import os
 import time
-from pathlib import Path
 
 from scaling.buckets import Bucket
 from scaling.commands import arguments
@@ -28,7 +27,9 @@ def options(verb: argparse.ArgumentParser) -> None:
     ):
         verb.add_argument(name, type=arguments.count, default=default, metavar="SECONDS", help=f"{text} ({default})")
     verb.add_argument("--save-steps", type=arguments.count, metavar="N", help="save every N updates too, with --mesh")
-    verb.add_argument("--tensorboard", type=Path, metavar="DIR", help="curves for TensorBoard, a folder for each pack")
+    verb.add_argument(
+        "--tensorboard", type=arguments.place, metavar="DIR", help="curves for TensorBoard, a folder for each pack"
+    )
     verb.add_argument("--profile", metavar="FROM:TO", help="profile these updates, with --mesh")
     verb.add_argument(
         "--peak", type=arguments.number, metavar="FLOP/S", help="of a device that is not listed, for MFU, with --mesh"

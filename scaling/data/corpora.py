@@ -10,7 +10,8 @@ images:SET[@PIXELS]   pictures, a token each pixel (`scaling.data.images`)
 glyphs:SET            glyphs after their Unicode names (`scaling.data.glyphs`)
 pairs:...             pairs of texts, the preferred one first (`scaling.data.pairs`)
 sample(STUDY/RUN, ..) what a trained model writes (`scaling.data.sampled`)
-RULE(SOURCE, ...)     another source, changed by a rule (`scaling.data.transformations`, `scaling.data.quality`)
+RULE(SOURCE, ...)     another source, changed by a rule (`scaling.data.transformations`, `scaling.data.quality`,
+                      `scaling.data.perplexity`)
 
 Several of them, each with its share, are a mixture (`scaling.data.mixture`).
 """
@@ -18,7 +19,7 @@ Several of them, each with its share, are a mixture (`scaling.data.mixture`).
 import glob
 import os
 
-from scaling.data import expressions, glyphs, images, mixture, quality, sampled
+from scaling.data import expressions, glyphs, images, mixture, perplexity, quality, sampled
 from scaling.data.documents import Corpus
 from scaling.data.glyphs import GlyphCorpus
 from scaling.data.images import ImageCorpus
@@ -58,7 +59,10 @@ def open_corpus(source: str) -> Corpus:
         if name == "filter":
             if options.keys() != {"keep", "by"}:
                 raise InputError(f"{source}: wanted {quality.USAGE}")
-            return quality.filtered(source, open_corpus(inner), open_corpus(options["by"]), options["keep"])
+            keep, by = quality.share(source, options["keep"]), expressions.call(options["by"])
+            if by is not None and by[0] == "perplexity":
+                return perplexity.FilteredByModel(source, open_corpus(inner), keep, perplexity.model(source, *by[1:]))
+            return quality.FilteredByText(source, open_corpus(inner), keep, open_corpus(options["by"]))
         return transformed(source, name, open_corpus(inner), options)
     kind, _, rest = source.partition(":")
     match kind:

@@ -60,9 +60,9 @@ class ChangedFile(File):
     tally: Counter[str] = dataclasses.field(default_factory=Counter, init=False, compare=False)
 
     @property
-    def least(self) -> float | None:
-        """The score from which on a document is kept, by a rule that has one."""
-        return None
+    def bound(self) -> dict[str, float]:
+        """Of a rule that goes by a score, what a document is kept by: "least", nats, or "most", bits per byte."""
+        return {}
 
     def count(self, *, met: bool) -> None:
         self.tally.update(documents=1, met=int(met))
@@ -77,7 +77,7 @@ def rules(part: Part) -> dict[str, dict]:
             chain.insert(0, file)
             file = file.of
         for changed in chain:
-            one = found.setdefault(changed.source.strip(), {"documents": 0, "met": 0, "least": changed.least})
+            one = found.setdefault(changed.source.strip(), {"documents": 0, "met": 0, **changed.bound})
             for name in ("documents", "met"):
                 one[name] += changed.tally[name]
     return found
@@ -91,8 +91,9 @@ def check_rules(told: Field) -> None:
                 raise every.wrong(f"rules among {', '.join(CHANGES)}")
             for name in ("documents", "met"):
                 every[rule][name].whole()
-            if least := every[rule].get("least"):
-                least.number()
+            for name in ("least", "most"):
+                if bound := every[rule].get(name):
+                    bound.number()
 
 
 class Corpus(Protocol):

@@ -40,6 +40,7 @@ SAMPLE = 2**22  # bytes of text from which a vocabulary is learnt
 LEARNT = "bpe:"  # what a tokenizer begins with that is learnt from another source
 RUN = 2**24  # tokens that a process holds before it writes them down
 BLOCK = 2**26  # bytes of text that are merged at a time
+TOGETHER = 2**10  # documents that are written at once
 FEW_PARTS = 64  # from which no more than a sample is wanted: read by this process
 RUN_ROW = np.dtype([("key", "<u8"), ("length", "<u4")])  # of a document in a run; length in tokens
 IN_PROCESS = 2**24  # bytes of text below which starting processes takes longer than the work
@@ -578,7 +579,8 @@ class _Stream:
     @classmethod
     def of(cls, tokens: TokenSet, split: str, kept: np.ndarray, most: int | None) -> "_Stream":
         stream = getattr(tokens, split)
-        ends = np.flatnonzero(np.asarray(stream) == tokens.separator) + 1
+        at = range(0, len(stream), RUN)
+        ends = np.concatenate([np.flatnonzero(np.asarray(stream[n : n + RUN]) == tokens.separator) + n + 1 for n in at])
         lengths = np.diff(ends, prepend=0)
         some = kept[: len(ends)]
         whole = len(ends) == len(kept)
@@ -698,27 +700,30 @@ def _append(folder: Path, split: str, documents: Sequence[np.ndarray], n_bytes: 
     Args:
         n_bytes: of the documents' text.
     """
-    tokens = np.concatenate(documents)
     manifest = open_tokens(folder).manifest
     part = manifest[split]
-    path = folder / f"{split}.bin"
+    path, digest = folder / f"{split}.bin", hashlib.sha256()
     path.touch()
     with open(path, "r+b") as file:
-        file.truncate(part["tokens"] * tokens.itemsize)  # what a crash may have left
+        begin = part["tokens"] * documents[0].itemsize
+        file.truncate(begin)  # what a crash may have left
         try:
             file.seek(0, 2)
-            file.write(tokens.data)
+            for n in range(0, len(documents), TOGETHER):
+                tokens = np.concatenate(documents[n : n + TOGETHER])
+                file.write(tokens.data)
+                digest.update(tokens.data)
             disk.sync(file)
         except OSError:
-            file.truncate(part["tokens"] * tokens.itemsize)
+            file.truncate(begin)
             raise
-    part["tokens"] += len(tokens)
+    n_tokens = sum(map(len, documents))
+    part["tokens"] += n_tokens
     part["documents"] += len(documents)
     if "longest" in part:  # else begun by an older version, which did not look
         part["longest"] = max(part["longest"], *map(len, documents))
     part["bytes"] += n_bytes
     part["bytes_per_token"] = part["bytes"] / part["tokens"]
     part["tokens_in_corpus"] = round(part["bytes_in_corpus"] / part["bytes_per_token"])
-    digest = hashlib.sha256(tokens.data).hexdigest()
-    part["blocks"].append({"tokens": len(tokens), "documents": len(documents), "sha256": digest})
+    part["blocks"].append({"tokens": n_tokens, "documents": len(documents), "sha256": digest.hexdigest()})
     write_manifest(folder, manifest)

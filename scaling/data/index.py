@@ -170,10 +170,12 @@ def _read(corpus: Corpus, folder: Path, workers: int, say: disk.Say) -> None:
             total = by_rule.setdefault(rule, {**met, "documents": 0, "met": 0})
             for name in ("documents", "met"):
                 total[name] += met[name]
-    scans = [np.load(file) for file in files]
-    for n, scan in enumerate(scans):
-        scan["part"] = n
-    rows = np.concatenate(scans)
+    lengths = [len(np.load(file, mmap_mode="r")) for file in files]
+    rows = np.empty(sum(lengths), SCAN_WITH[corpus.drops_near_duplicates])
+    for n, (file, end) in enumerate(zip(files, np.cumsum(lengths).tolist(), strict=True)):
+        some = rows[end - lengths[n] : end]
+        some[:] = np.load(file)
+        some["part"] = n
     if not len(rows):
         found = f"{len(empty)} empty, such as {empty[0]}" if empty else "no document at all"
         if null:

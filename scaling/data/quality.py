@@ -1,75 +1,111 @@
 """filter(SOURCE, keep=0.1, by=SOURCE): the share of a text that is most like another.
 
+Another kind of filter goes by a trained model (`scaling.data.perplexity`); what they share is here.
+
 A document's score is the mean over its pairs of neighbouring words of the logarithm of how much likelier the pair is in
 the text `by` than in the source itself, both counted (Moore and Lewis 2010, on a bag of pairs). What is counted in `by`
 is mixed with PRIOR pairs of the source (a Dirichlet prior: MacKay and Peto 1995), so that every pair that `by` does
-not have counts against a document, by the same amount, however rare it is in the source and however short `by` is. Of
-the text that is trained on, the documents with the highest scores are kept until they hold the share asked for;
-held-out text stays.
+not have counts against a document, by the same amount, however rare it is in the source and however short `by` is.
+Pairs are counted by their hash, and of a long `by` no more than a sample is, so that few bins hold a pair of `by` that
+is not theirs: random letters, whose pairs fall into all bins, would else be like any text that fills them. Of the text
+that is trained on, the documents with the highest scores are kept until they hold the share asked for; held-out text
+stays.
 """
 
 import dataclasses
 import functools
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from typing import Protocol
 
 import numpy as np
 
 from scaling.data.documents import PIECE, ChangedFile, Corpus, Document, Part
-from scaling.data.index import on_held_out_side
+from scaling.data.index import key, on_held_out_side
 from scaling.data.transformations import Changed, in_pieces
 from scaling.errors import InputError
 
-BINS = 2**18  # of the hash of a pair
+BINS = 2**22  # of the hash of a pair
+SAMPLE = BINS // 8  # pairs of `by` that are counted: those of the documents whose hashes are lowest
 PRIOR = 1e4  # pairs
-SCORES = "2"  # raised when they change
+SCORES = "3"  # raised when they change
 FACTOR, FACTOR_2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD1342543DE82EF95)
 USAGE = "filter(SOURCE, keep=0.1, by=SOURCE)"
 
 
+class Filter(Protocol):
+    """What is kept of a text, by a score of each document."""
+
+    @property
+    def bound(self) -> dict[str, float]:
+        """As of `documents.ChangedFile`."""
+        ...
+
+    def keeps(self, document: Document) -> bool: ...
+
+
 @dataclasses.dataclass(frozen=True)
-class Filter:
-    """What is kept: documents of at least `least` by `ratios`, the score of a pair by its bin, f32 (BINS,)."""
+class Filtered(Changed):
+    """A corpus of a share of its documents' bytes, those that a filter scores best; what is held out stays."""
+
+    keep: float
+
+    @functools.cached_property
+    def filter(self) -> Filter:
+        raise NotImplementedError
+
+    def parts(self) -> list[Part]:
+        model = Lazy(self)
+        return [[FilteredFile(self.source, file, self.cut, model) for file in part] for part in self.of.parts()]
+
+
+@dataclasses.dataclass(frozen=True)
+class PairFilter:
+    """Keeps documents of more than `least` by `ratios`, the score of a pair by its bin, f32 (BINS,); of those of just
+    `least`, as all are that hold no pair of `by`, the ones with a hash of at most `last`.
+    """
 
     ratios: np.ndarray
     least: float
+    last: int
+
+    @property
+    def bound(self) -> dict[str, float]:
+        return {"least": self.least} if np.isfinite(self.least) else {}
 
     def score(self, text: str) -> float:
         found = pairs(text)
         return float(self.ratios[found].mean(dtype=np.float64)) if len(found) else -np.inf
 
     def keeps(self, document: Document) -> bool:
-        return self.score(document.text) >= self.least
+        score = self.score(document.text)
+        return score > self.least or (score == self.least and key(document.text.encode()) <= self.last)
 
 
 @dataclasses.dataclass(frozen=True)
-class Filtered(Changed):
+class FilteredByText(Filtered):
     """A corpus of those documents that are most like another's."""
 
     by: Corpus
-    keep: float
 
     def signature(self) -> str:
         return self.signed(SCORES, repr(self.keep), self.by.source.partition(":")[0], self.by.signature())
 
-    def parts(self) -> list[Part]:
-        model = Lazy(self)
-        return [[FilteredFile(self.source, file, self.cut, model) for file in part] for part in self.of.parts()]
-
     @functools.cached_property
     def filter(self) -> Filter:
         """Reads the text `by` once and the source twice."""
-        wanted = _counts(_trained_on(self.by))
+        wanted = _counts(_sample(_trained_on(self.by)))
         if not wanted.any():
             raise InputError(f"{self.source}: {self.by.source} holds no text to be like")
-        there = _counts(_trained_on(self.of))
+        there = _counts(pairs(document.text) for document in _trained_on(self.of))
         if not there.any():
             raise InputError(f"{self.source}: {self.of.source} holds no text to train on")
-        scored = Filter(log_ratios(wanted, there).astype(np.float32), -np.inf)
-        found = [(scored.score(document.text), len(document.text.encode())) for document in _trained_on(self.of)]
-        scores, sizes = np.array([score for score, _ in found]), np.array([size for _, size in found])
-        best = np.argsort(-scores, kind="stable")
-        last = int(np.searchsorted(np.cumsum(sizes[best]), self.keep * sizes.sum()))
-        return dataclasses.replace(scored, least=float(scores[best[min(last, len(best) - 1)]]))
+        scored = PairFilter(log_ratios(wanted, there).astype(np.float32), -np.inf, 2**64)
+        found = [(scored.score(text), key(raw := text.encode()), len(raw)) for _, text, *_ in _trained_on(self.of)]
+        scores, keys, sizes = (
+            np.array(column, kind) for column, kind in zip(zip(*found, strict=True), "dQq", strict=True)
+        )
+        least, last = bound(scores, keys, sizes, self.keep)
+        return dataclasses.replace(scored, least=least, last=last)
 
 
 @dataclasses.dataclass
@@ -90,9 +126,8 @@ class FilteredFile(ChangedFile):
     by: Lazy
 
     @property
-    def least(self) -> float | None:
-        least = self.by.of.filter.least
-        return least if np.isfinite(least) else None
+    def bound(self) -> dict[str, float]:
+        return self.by.of.filter.bound
 
     def documents(self, keep: Collection[int] | None) -> Iterator[tuple[int, Document]]:
         self.tally.clear()
@@ -107,19 +142,30 @@ class FilteredFile(ChangedFile):
                 yield n, document
 
 
-def filtered(source: str, of: Corpus, by: Corpus, keep: str) -> Filtered:
-    """The corpus that filter(SOURCE, keep=, by=) means.
+def share(source: str, keep: str) -> float:
+    """The share that keep= asks for.
 
     Raises:
         InputError: a share that cannot be.
     """
     try:
-        share = float(keep)
+        found = float(keep)
     except ValueError:
-        share = np.nan
-    if not 0 < share <= 1:
+        found = np.nan
+    if not 0 < found <= 1:
         raise InputError(f"{source}: keep={keep}, wanted a share in (0, 1]; such as {USAGE}")
-    return Filtered(source, of, by, share)
+    return found
+
+
+def bound(scores: np.ndarray, keys: np.ndarray, sizes: np.ndarray, keep: float) -> tuple[float, int]:
+    """The last of the best documents that hold a share `keep` of the bytes, or just more: its score and its key.
+
+    Args:
+        scores, keys, sizes: of each document, (n_documents,); of equal scores lower keys come first; sizes in bytes.
+    """
+    best = np.lexsort((keys, -scores))
+    last = best[min(int(np.searchsorted(np.cumsum(sizes[best]), keep * sizes.sum())), len(best) - 1)]
+    return float(scores[last]), int(keys[last])
 
 
 def log_ratios(wanted: np.ndarray, there: np.ndarray) -> np.ndarray:
@@ -145,18 +191,46 @@ def pairs(text: str) -> np.ndarray:
     words = eight & (~np.uint64(0) >> (np.uint64(64) - np.uint64(8) * n_bytes))
     mixed = (words[:-1] * FACTOR) ^ (words[1:] * FACTOR_2 + FACTOR)
     mixed ^= mixed >> np.uint64(29)
-    return ((mixed * FACTOR) >> np.uint64(46)).astype(np.int64)
+    return ((mixed * FACTOR) >> np.uint64(42)).astype(np.int64)
 
 
-def _trained_on(corpus: Corpus) -> Iterator[Document]:
-    """The documents, and pieces of documents, that are not held out."""
-    every = (document for part in corpus.parts() for file in part for document in in_pieces(file, corpus.cut or PIECE))
+def to_train_on(part: Part, cut: int) -> Iterator[Document]:
+    """The documents of a part, long ones in pieces of at most `cut` characters, that are not held out."""
+    every = (document for file in part for document in in_pieces(file, cut))
     return (document for document in every if document.text and not on_held_out_side(document))
 
 
-def _counts(documents: Iterator[Document]) -> np.ndarray:
-    """How often each bin is met, f64 (BINS,)."""
-    counts = np.zeros(BINS)
+def _trained_on(corpus: Corpus) -> Iterator[Document]:
+    return (document for part in corpus.parts() for document in to_train_on(part, corpus.cut or PIECE))
+
+
+def _sample(documents: Iterator[Document]) -> list[np.ndarray]:
+    """The pairs of each document; of many, of those with the lowest hashes, until they hold SAMPLE pairs."""
+    held: list[tuple[int, np.ndarray]] = []
+    n_pairs, most = 0, 2**64  # of what is held; hashes below which a document may belong to the sample
+
+    def cut() -> None:
+        nonlocal held, n_pairs, most
+        held.sort(key=lambda one: one[0])
+        ends = np.cumsum([len(found) for _, found in held])
+        held = held[: int(np.searchsorted(ends, SAMPLE)) + 1]
+        n_pairs, most = int(ends[len(held) - 1]), held[-1][0]
+
     for document in documents:
-        counts += np.bincount(pairs(document.text), minlength=BINS)
+        mark = key(document.text.encode())
+        if mark < most:
+            held.append((mark, pairs(document.text)))
+            n_pairs += len(held[-1][1])
+            if n_pairs > 2 * SAMPLE:
+                cut()
+    if n_pairs > SAMPLE:
+        cut()
+    return [found for _, found in held]
+
+
+def _counts(found: Iterable[np.ndarray]) -> np.ndarray:
+    """How often each bin is met by pairs, f64 (BINS,)."""
+    counts = np.zeros(BINS)
+    for some in found:
+        np.add.at(counts, some, 1)
     return counts

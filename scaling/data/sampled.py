@@ -12,14 +12,14 @@ tokens ends in is a document that is cut there. More tokens are more of such fil
 import dataclasses
 import functools
 import importlib
-import json
 import math
-import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
-from scaling import checked, folders, own_code
+from scaling import folders
+from scaling.checked import Field
 from scaling.data import expressions, mixture
+from scaling.data.asked import answered
 from scaling.data.documents import PIECE, Part, digest
 from scaling.data.text_files import JsonLines
 from scaling.errors import InputError
@@ -27,7 +27,8 @@ from scaling.errors import InputError
 VERSION = 1  # raised when a model writes otherwise
 LANES, LENGTH = 64, 2048
 FILE = LANES * LENGTH  # tokens
-WRITER = "scaling.sampling"  # which knows studies and models: named, since they know what is read
+WRITER = "scaling.sampling"
+BY_MODELS = ("sample", "perplexity")  # rules of which a trained model is part
 USAGE = "sample(STUDY/RUN, tokens=1e6, temperature=1, seed=0)"
 OPTIONS = {"tokens": (1.0, 2.0**40, math.nan), "temperature": (0.0, 100.0, 1.0), "seed": (0.0, 2.0**32 - 1, 0.0)}
 
@@ -61,31 +62,12 @@ class SampledCorpus:
         """Writes what is not there yet, in a process of its own."""
         asked = [VERSION, self.temperature, self.seed, importlib.import_module(WRITER).mark(self.model)]
         kept = folders.cache() / "samples" / "asked" / f"{digest(map(str, asked))}.json"
-        found = self._kept(kept)
-        if found is None:
-            words = (self.model, str(self.files), repr(self.temperature), str(self.seed), str(folders.cache()))
-            done = subprocess.run(
-                own_code.command(WRITER, *words), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False
-            )
-            try:
-                told = json.loads(done.stdout)
-            except ValueError:
-                raise InputError(f"{self.source}: its process ended with exit code {done.returncode}") from None
-            if "refused" in told:
-                raise InputError(f"{self.source}: {told['refused']}")
-            checked.write(kept, told)
-            found = self._kept(kept)
-            assert found
-        return found
+        words = (self.model, str(self.files), repr(self.temperature), str(self.seed), str(folders.cache()))
+        return answered(self.source, WRITER, words, kept, self._there)
 
-    def _kept(self, path: Path) -> Written | None:
+    def _there(self, told: Field) -> Written | None:
         """What was written before; None where it is not there, or not as much."""
-        try:
-            told = checked.read(path)
-            found = Written(Path(told["folder"].text()), Path(told["tokenizer"].text()))
-            told.sealed()
-        except (FileNotFoundError, checked.Damaged):
-            return None
+        found = Written(Path(told["folder"].text()), Path(told["tokenizer"].text()))
         there = found.tokenizer.is_file() and all(path.is_file() for path in self._paths(found.folder))
         return found if there else None
 
@@ -99,14 +81,17 @@ class SampledCorpus:
         return [[JsonLines(str(path), "text")] for path in self._paths(self.written.folder)]
 
 
-def writes(source: str) -> bool:
-    """Whether a source, or a part of it, is text that a model writes."""
-    return any(_is_written(part.source) for part in mixture.parse(source))
+def needs_model(source: str) -> bool:
+    """Whether a source, or a part of it, is made by a trained model: written, or chosen, or like what one writes."""
+    return any(_needs_model(part.source) for part in mixture.parse(source))
 
 
-def _is_written(source: str) -> bool:
+def _needs_model(source: str) -> bool:
     call = expressions.call(source)
-    return call is not None and (call[0] == "sample" or _is_written(call[1]))
+    if call is None:
+        return False
+    name, inner, options = call
+    return name in BY_MODELS or _needs_model(inner) or _needs_model(options.get("by", ""))
 
 
 def sampled(source: str, model: str, options: dict[str, str]) -> SampledCorpus:

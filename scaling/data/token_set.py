@@ -285,8 +285,10 @@ def left_out(manifest: dict) -> list[str]:
             some = ", ".join(summary["empty_names"][:3]) + (", ..." if summary["empty"] > 3 else "")
             lines.append(f"left out of {name}: of {total:,} documents {told}" + (f" ({some})" if some else ""))
         for rule, told in summary.get("rules", {}).items():
-            least = "" if told.get("least") is None else f", with scores of at least {told['least']:.4g} nats"
-            counts = f"{told['met']:,} of {told['documents']:,} documents that are not held out{least}"
+            least, most = told.get("least"), told.get("most")
+            bound = "" if least is None else f", with scores of at least {least:.4g} nats"
+            bound += "" if most is None else f", at no more than {most:.4g} bits per byte"
+            counts = f"{told['met']:,} of {told['documents']:,} documents that are not held out{bound}"
             lines.append(f"{CHANGES[rule.partition('(')[0]]} by {rule}: {counts}")
         if n := summary.get("cut"):
             piece = f"pieces of at most {summary['piece']:,} characters"

@@ -28,7 +28,7 @@ CHANGED = 0.02  # of a near-copy
 VERSION = 1  # raised when a rule gives other text
 USAGE = (
     "corrupt(SOURCE, share=0.2), duplicate(SOURCE, share=0.1, times=10), dedup(SOURCE), "
-    "held_out(SOURCE) or filter(SOURCE, keep=0.1, by=SOURCE)"
+    "held_out(SOURCE) or filter(SOURCE, keep=0.1, by=SOURCE), by=perplexity(STUDY/RUN)"
 )
 
 

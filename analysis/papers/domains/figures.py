@@ -76,7 +76,7 @@ def figure_2(evidence: Domains, drawn: Drawn) -> None:
                     _say_levels(drawn, one, found.unigram, found.position, found.left_up)
             rows += [row | levels for row in _rows(one, ("run", "params", "tokens", "seed", "loss"), longest=True)]
             with drawn.panel(axis, one.name):
-                logarithmic(axis, runs["params"], SIZE, shown)
+                logarithmic(axis, runs["params"], SIZE, shown, most=5)
                 dots(axis, runs["params"], runs["loss"], ["#1d2433"] * len(runs), runs=runs["run"].tolist(), ms=4)
                 axis.set_ylabel(one.unit.capitalize())
                 for name, value in levels.items():
@@ -325,10 +325,11 @@ def figure_7(evidence: Domains, drawn: Drawn) -> None:
                         best["flops"], best["loss"] - floor, ls="", marker="o", ms=8, mfc="none", mec=LAW, mew=0.9
                     )
                 axis.set_ylabel(f"{one.unit.capitalize()} above the floor")
-                drawn.say(
-                    f"{one.name}: the best size at {digits.plain(float(best['flops'][-1]))} FLOP is "
-                    f"{digits.percent((float(best['loss'][-1]) - floor) / floor)} above the floor"
-                )
+                lowest = f"{one.name}: the best size at {digits.plain(float(best['flops'][-1]))} FLOP is"
+                if floor > 0:
+                    drawn.say(f"{lowest} {digits.percent(float(best['loss'][-1]) / floor - 1)} above the floor")
+                else:
+                    drawn.say(f"{lowest} at {digits.plain(float(best['loss'][-1]))}; the floor is 0")
         _sizes(drawn, domains)
     drawn.points(rows)
 
@@ -349,7 +350,7 @@ def figure_8(evidence: Domains, drawn: Drawn) -> None:
                 rows += [{"domain": one.name, "params": n, "percentile": p, "nats": v}
                          for n, each in zip(found.params, found.nats, strict=True)
                          for p, v in zip(PERCENTILES, each, strict=True)]  # fmt: skip
-                logarithmic(axis, found.params, SIZE, found.nats.ravel())
+                logarithmic(axis, found.params, SIZE, found.nats.ravel(), most=5)
                 for k, percentile in enumerate(PERCENTILES):
                     colour = shade[percentile]
                     axis.plot(found.params, found.nats[:, k], ls="", marker="o", ms=4, color=colour)

@@ -11,7 +11,7 @@ from analysis.mixtures.estimate import rank
 from analysis.mixtures.proposal import Proposal
 from analysis.page.canvas import GREY, STYLE, panels
 from analysis.papers.claim import MISSING
-from analysis.papers.drawing import beside, level, symbol
+from analysis.papers.drawing import beside, groups_legend, level, symbol
 from analysis.papers.drawn import Drawn
 from analysis.papers.mixtures.evidence import JUDGED, KINDS, LAWS, TITLES, Mixtures, Trained, short
 from analysis.papers.mixtures.proposed import ALIKE, short_parts
@@ -270,7 +270,7 @@ def figure_5(evidence: Mixtures, drawn: Drawn) -> None:
     _find_promises(trained, drawn)
     rows, places = [], np.arange(len(trained))
     with rc_context(STYLE):
-        drawn.figure, (left, right) = panels(2, left=0.8)
+        drawn.figure, (left, right) = panels(2, left=0.8, below=0.25, legend=False)
         with drawn.panel(left, "Promised and trained"):
             for i, one in enumerate(trained):
                 ends = np.array([one.promised.run_low, one.promised.run_high]) - one.promised.value
@@ -292,7 +292,7 @@ def figure_5(evidence: Mixtures, drawn: Drawn) -> None:
             right.set_xlabel("Promised, nats per token")
             right.set_ylabel("Trained")
         there = [kind for kind in KINDS if any(one.kind == kind for one in trained)]
-        beside(drawn.figure, [(kind, symbol(KINDS.index(kind))) for kind in there], "proposed")
+        groups_legend(right, [(kind, symbol(KINDS.index(kind))) for kind in there], "upper left", title="proposed")
     for one in trained:
         row = {"proposed": one.kind, "target": one.target, "promised": one.promised.value, "low": one.promised.run_low,
                "high": one.promised.run_high}  # fmt: skip
