@@ -225,8 +225,8 @@ class DataConfig:
     """Where the tokens come from. A run's identity holds the tokens themselves, not these names."""
 
     source: str = "python"  # python | text:GLOB | tfds:NAME | mix:0.7*A+0.3*B | tokens:ID | ..., see docs/data.md
-    # bpe (learnt from the source, or that of a source that has its own) | bytes | characters:abc | path of a model; its
-    # size is model.n_vocab
+    # bpe (learnt from the source, or that of a source that has its own) | bpe:SOURCE (learnt from another) | bytes |
+    # characters:abc | path of a model; its size is model.n_vocab
     tokenizer: str = "bpe"
     validation: str = ""  # a source of its own for held-out text; empty: about 3 % of `source`, kept apart
 

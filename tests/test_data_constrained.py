@@ -1,5 +1,7 @@
 """Repeated data from our own runs: a known law comes back, and the public runs give what is known of them."""
 
+import csv
+import dataclasses
 import functools
 import math
 
@@ -21,18 +23,22 @@ from configs.data_constrained import budgets, experiments
 from configs.kaplan import budgets as kaplan_budgets
 from configs.kaplan import data as kaplan_data
 from scaling import cli
+from scaling.data import mixture
 
 PENALTY = Lovelace(1.7, 12.0, 100.0, 0.25, 0.35, P=0.02, delta=0.7, kappa=0.6)
 # Whose best size for U tokens is 39 U, so that no model here has a parameter too many.
 EFFECTIVE = Muennighoff(1.7, 60.0, 20.0, 0.3, 0.3, R_D=12.0, R_N=4.0)
 CUT = {0.0: 1.0, 0.1: 0.6, 1.0: 0.18}  # of the penalty, by weight decay
 NOISE = 5e-4  # of ln loss
+COST = 0.04
 
 
 @functools.cache
-def records(law: Law, seed: int = 0) -> dict[str, Records]:
-    """The runs of an hour's budget as a study would give them if a law were the truth, in N with the embedding."""
-    rng, found, budget = np.random.default_rng(seed), {}, budgets.named("cpu-1h")
+def records(law: Law, source: str = "python") -> dict[str, Records]:
+    """The runs of an hour's budget as a study would give them if a law were the truth, in N with the embedding; code in
+    place of repeats costs COST times its share of the loss."""
+    rng, found = np.random.default_rng(0), {}
+    budget = dataclasses.replace(budgets.named("cpu-1h"), source=source)
     for name, runs in experiments.EXPERIMENTS.items():
         rows = []
         for i, config in enumerate(runs(budget)):
@@ -41,8 +47,13 @@ def records(law: Law, seed: int = 0) -> dict[str, Records]:
             held = law
             if isinstance(law, Lovelace):
                 held = Lovelace(**{**vars(law), "P": law.P * CUT[decay]})
-            loss = float(held(row["params_head"], row["tokens"], row["unique_tokens"])) * math.exp(NOISE * rng.normal())
-            rows.append(row | {"dropout": config.model.dropout, "weight_decay": decay, "loss": loss})
+            text, U = mixture.parse(config.data.source)[0], row["unique_tokens"]
+            cost = math.exp(NOISE * rng.normal()) * (1 + COST * (1 - text.share))
+            loss = float(held(row["params_head"], row["tokens"], text.most or U)) * cost
+            told = {"dropout": config.model.dropout, "weight_decay": decay, "data": config.data.source}
+            rows.append(row | told | {"loss": loss})
+        if not rows:
+            continue
         none = Table.from_rows(rows[:1], "known law").chosen(np.zeros(1, bool))
         found[name] = Records(Table.from_rows(rows, "known law"), none, none, ())
     return found
@@ -93,6 +104,25 @@ def test_known_effective_data_come_back_and_win():
     low, high = ends(made.worth(PLAIN, 16))
     assert low < 1 + EFFECTIVE.R_D * -math.expm1(-15 / EFFECTIVE.R_D) < high
     assert not made.turns["turned"].any()
+
+
+def test_what_code_in_place_of_repeats_was_made_to_cost_comes_back():
+    made = DataConstrained(records(PENALTY, "text:a/*.txt"))
+    found = made.filled
+    assert len(found) == 3 * len(budgets.FILLS)
+    off = np.abs(found["change"] - COST * found["share"])
+    assert (off < found["half"]).mean() > 0.85
+    assert found["half"].max() < 0.003
+    N, U, times = (found[name] for name in ("params", "unique_tokens", "times"))
+    more = (1 + COST * found["share"]) * PENALTY(N, found["tokens"], U) / PENALTY(N, U * times, U) - 1
+    np.testing.assert_allclose(found["added"], more, atol=0.003)
+    claim = made.half_code(2)
+    assert claim.decided
+    assert claim.ours == pytest.approx(COST / 2, abs=0.002)
+    drawn = PAPER.draw_one("fig6", made)
+    assert drawn.figure is not None
+    assert drawn.decided
+    assert len(drawn.data) == len(found)
 
 
 def test_without_runs_everything_is_open_and_nothing_fails():
@@ -151,6 +181,25 @@ def test_runs_with_dropout_are_kaplans_and_every_repeated_length_has_one_of_new_
     assert set(experiments.main_grid(at)) < set(grid.runs(grid.named("cpu-24h"), "english"))
     trunks = {(run.model.N, run.tokens, run.pool, run.optim.learning_rate) for run in plain}
     assert {(run.model.N, run.tokens, run.pool, run.optim.learning_rate) for run in experiments.arms(at)} < trunks
+
+
+def test_code_takes_the_place_of_whole_epochs_of_a_text_that_is_repeated_too():
+    for name in ("tiny", "cpu-1h", "cpu-6h"):
+        at = dataclasses.replace(budgets.named(name), source="text:a/*.txt")
+        plain = {(run.model.N, run.tokens, run.pool, run.optim) for run in experiments.repeats(at)}
+        longest = {at.like.grid.size(k): 2**log2 for k, log2 in at.sizes}
+        for run in experiments.filled(at):
+            text, code = mixture.parse(run.data.source)
+            U = text.most or 0
+            assert (text.source, code.source, code.most) == (at.source, "python", None)
+            assert text.share + code.share == 1
+            assert text.share * run.tokens / U in (1, 2, 4)
+            assert run.pool == run.tokens  # the mixture is read once
+            assert run.data.tokenizer == f"bpe:{at.source}"
+            assert run.data.validation == f"held_out({at.source})"
+            repeated = (run.model.N, run.tokens, U, run.optim) in plain
+            assert repeated == (run.tokens <= min(longest[run.model.N], U * at.epochs))
+        assert not experiments.filled(budgets.named(name))  # the text is the code
 
 
 # --- the public runs, through the same functions
@@ -280,7 +329,7 @@ def test_all_sums_that_are_known_of_the_public_runs(
 def test_the_smallest_budget_is_trained_and_drawn(cache, monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
     text = ("--data", "synthetic:order=1,symbols=16,bytes=2e6", "--set", "data.tokenizer=bytes", "model.n_vocab=257")
-    words = ["--budget", "tiny", "--only", "fig3", "--out", str(tmp_path / "mine")]
+    words = ["--budget", "tiny", "--only", "fig3", "fig6", "--out", str(tmp_path / "mine")]
     with pytest.raises(SystemExit) as end:
         cli.main(["reproduce", "data-constrained", *words, *text])
     said = capsys.readouterr()
@@ -288,4 +337,7 @@ def test_the_smallest_budget_is_trained_and_drawn(cache, monkeypatch, tmp_path, 
     made = tmp_path / "mine" / "data-constrained"
     assert (made / "index.html").exists()
     assert len((made / "fig3.csv").read_text().splitlines()) == 3  # a trunk of each of two sizes
+    with (made / "fig6.csv").open() as file:
+        shares = [(float(row["epochs"]), float(row["share"])) for row in csv.DictReader(file)]
+    assert shares == [pair for pair in budgets.FILLS if pair[0] <= 4]  # 8 epochs are more than this budget repeats
     assert "cannot decide" in said.out

@@ -14,9 +14,9 @@ from test_encoding import make, texts_of, write_texts
 from analysis import records
 from scaling import study, train
 from scaling.config import DataConfig, EvalConfig, OptimConfig, RunConfig, Study
-from scaling.data import expressions, mixture, token_set
+from scaling.data import expressions, index, mixture, token_set
 from scaling.data.corpora import open_corpus
-from scaling.data.documents import Document, read
+from scaling.data.documents import PIECE, Document, read
 from scaling.data.index import on_held_out_side
 from scaling.data.token_set import describe
 from scaling.errors import InputError
@@ -135,6 +135,23 @@ def test_a_mixture_with_held_out_text_of_its_own_is_evaluated_on_that(three, tmp
         f"mix:0.5*{source(folder, 'a')}+0.5*{source(folder, 'b')}", tmp_path, validation_source=source(folder, "c")
     )
     assert set(texts_of(mixed.tokenizer, mixed.validation)[:-1]) <= set(texts["c"])
+
+
+def test_another_text_fills_one_that_stays_as_it_is_in_its_vocabulary_and_on_its_held_out_text(
+    three, long, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(index, "CUT", 4)  # so that the long documents are whole beside a text that is always cut
+    U, D, other = 100_000, 400_000, f"{source(three[0], 'b')}?cut=4096"
+    alone = make(long, tmp_path, D, 500)
+    mixed = f"mix:0.5*first({long}, tokens={U})+0.5*{other}"
+    named = {"tokenizer": f"bpe:{long}", "validation_source": f"held_out({long})"}
+    filled = make(mixed, tmp_path, D, 500, **named)
+    assert filled.tokenizer.hash == alone.tokenizer.hash
+    assert (filled.validation == alone.validation).all()
+    *text, _ = texts_of(alone.tokenizer, alone.train[:U])
+    times = Counter(texts_of(filled.tokenizer, filled.train[:D]))
+    assert len(text[0]) > PIECE
+    assert [times[one] for one in text] == [2] * len(text)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
-"""The budgets: sizes, unique tokens and epochs, and which of them are trained again with dropout and weight decay."""
+"""The budgets: sizes, unique tokens and epochs, which of them are trained again with dropout and weight decay, and
+which with code in place of repeats."""
 
 import dataclasses
 import functools
@@ -21,6 +22,23 @@ class Arm:
 PLAIN = Arm(0.0, 0.0)
 # Weight decay of the two sides of Lovelace et al. (2026), each with and without the dropout of Muennighoff et al.
 ARMS = (Arm(0.1, 0.0), Arm(1.0, 0.0), Arm(0.1, 0.1), Arm(1.0, 0.1))
+# Epochs of the text alone that a run with code is as long as, and the share of the code; the text is read once, or
+# twice or four times where it has the other half.
+FILLS = ((2, 0.5), (4, 0.5), (4, 0.75), (8, 0.5), (8, 0.75), (8, 0.875))
+
+
+@dataclasses.dataclass(frozen=True)
+class Filled:
+    """Runs in which code takes the place of repeats, as long as runs of `repeats` on the same unique tokens.
+
+    Attributes:
+        k: of the grid's sizes.
+        unique: log2 of the tokens of text.
+    """
+
+    k: int
+    unique: int
+    seeds: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +52,7 @@ class Budget(budget.Budget):
         shared: k of Kaplan's runs with dropout.
         held: the trunks of each arm.
         held_unique: their unique tokens, log2.
+        filled: each of them trained for all FILLS.
     """
 
     like: terms.Budget
@@ -45,6 +64,8 @@ class Budget(budget.Budget):
     shared: tuple[int, ...]
     held: Sizes
     held_unique: tuple[int, ...]
+    filled: tuple[Filled, ...] = ()
+    source: str = dataclasses.field(default="python", kw_only=True)
 
 
 BUDGETS = {
@@ -59,6 +80,7 @@ BUDGETS = {
         shared=(2,),
         held=((4, 13),),
         held_unique=(11,),
+        filled=(Filled(2, 11, seeds=2),),
     ),
     "cpu-1h": Budget(
         "cpu-1h",
@@ -71,6 +93,7 @@ BUDGETS = {
         shared=(2, 4),
         held=((4, 20),),
         held_unique=(14,),
+        filled=(Filled(4, 16, seeds=2), Filled(4, 18, seeds=2), Filled(6, 16)),
     ),
     "cpu-6h": Budget(
         "cpu-6h",
@@ -83,6 +106,7 @@ BUDGETS = {
         shared=(2, 4, 6),
         held=((4, 22), (6, 22), (8, 20)),
         held_unique=(14, 16, 18),
+        filled=(Filled(4, 16, seeds=2), Filled(4, 18, seeds=2), Filled(6, 16), Filled(6, 18)),
     ),
     "gpu-1h": Budget(
         "gpu-1h",

@@ -1,6 +1,9 @@
-"""What is trained: sizes times unique tokens over epochs, and some of them against learning by heart.
+"""What is trained: sizes times unique tokens over epochs, some of them against learning by heart, and some with code in
+place of the repeats.
 
-scaling study show configs/data_constrained/experiments.py --set budget=cpu-1h
+    scaling study show configs/data_constrained/experiments.py --set budget=cpu-1h 'source=text:main/train*'
+
+Give the text as `source`, and not as data.source, which would be the same for the runs with code.
 """
 
 import dataclasses
@@ -8,23 +11,33 @@ from collections.abc import Callable, Iterator, Mapping
 
 from configs import grid
 from configs.budget import NAME, QUESTION, runs_of
-from configs.data_constrained.budgets import ARMS, DEFAULT, PLAIN, Arm, Budget, Sizes, named
+from configs.data_constrained.budgets import ARMS, DEFAULT, FILLS, PLAIN, Arm, Budget, Filled, Sizes, named
 from configs.kaplan import data
-from scaling.config import RunConfig, Study
-from scaling.rates import Text
+from scaling.config import DataConfig, RunConfig, Study
+from scaling.data import mixture
+from scaling.rates import Text, suiting
 
 OCTAVES = 2  # how far back a branch is measured
+CODE = "python"  # the source that fills
 
 
-def study(budget: str = DEFAULT, only: tuple[str, ...] = (), N: int | None = None, rates: Text = "python") -> Study:
+def study(
+    budget: str = DEFAULT,
+    only: tuple[str, ...] = (),
+    N: int | None = None,
+    source: str = Budget.source,
+    rates: Text | None = None,
+) -> Study:
     """The runs of all figures, or a part of them.
 
     Args:
       only: names of experiments; all where there are none.
       N: only models of so many parameters, for a study that is trained in portions.
-      rates: the text whose learning rates the runs take; that of data.source where it is left out.
+      source: the text.
+      rates: the text whose learning rates the runs take; that of `source` where it is left out.
     """
-    return Study(NAME, QUESTION, runs_of(EXPERIMENTS, named(budget, rates=rates), only, N))
+    at = dataclasses.replace(named(budget, rates=rates or suiting(source)), source=source)
+    return Study(NAME, QUESTION, runs_of(EXPERIMENTS, at, only, N))
 
 
 def repeats(budget: Budget) -> tuple[RunConfig, ...]:
@@ -36,19 +49,46 @@ def main_grid(budget: Budget) -> tuple[RunConfig, ...]:
     """More sizes on new tokens: one seed of the main grid, which other papers share."""
     sizes = {budget.like.grid.size(k) for k in budget.grid}
     every = grid.runs(budget.like.grid, budget.rates)
-    return tuple(run for run in every if run.model.N in sizes and not run.seed and run.tokens <= 2**budget.fresh)
+    own = (run for run in every if run.model.N in sizes and not run.seed and run.tokens <= 2**budget.fresh)
+    return tuple(_of_text(budget, run) for run in own)
 
 
 def dropout(budget: Budget) -> tuple[RunConfig, ...]:
     """With dropout: runs of configs/kaplan/data.py."""
     sizes = {budget.like.grid.size(k) for k in budget.shared}
     runs = data.runs(dataclasses.replace(budget.like, rates=budget.rates))
-    return tuple(run for run in runs if run.model.dropout and run.model.N in sizes)
+    return tuple(_of_text(budget, run) for run in runs if run.model.dropout and run.model.N in sizes)
 
 
 def arms(budget: Budget) -> tuple[RunConfig, ...]:
     """With weight decay, and with both."""
     return tuple(run for arm in ARMS for run in _repeated(budget, arm, budget.held, budget.held_unique))
+
+
+def filled(budget: Budget) -> tuple[RunConfig, ...]:
+    """With code in place of repeats, as long as the text repeated alone. No runs where the text is the code, or is no
+    text that can be part of a mixture."""
+    if mixture.is_one(budget.source) or budget.source.partition(":")[0] in (CODE, "tokens"):
+        return ()
+    return tuple(
+        dataclasses.replace(_filled(budget, of, epochs, share), seed=seed)
+        for of in budget.filled
+        for epochs, share in FILLS
+        for seed in range(of.seeds)
+    )
+
+
+def with_code(source: str, unique: int, share: float) -> str:
+    """The first so many tokens of a text, read again where they are less than their share, and code as the other."""
+    return f"mix:{1 - share:g}*first({source}, tokens={unique})+{share:g}*{CODE}"
+
+
+def _filled(budget: Budget, of: Filled, epochs: int, share: float) -> RunConfig:
+    """In the vocabulary of the text, and evaluated on what it holds out."""
+    tokens, text = epochs * 2**of.unique, budget.source
+    source = with_code(text, 2**of.unique, share)
+    run = _run(budget, PLAIN, of.k, tokens, tokens)
+    return dataclasses.replace(run, data=DataConfig(source, f"bpe:{text}", f"held_out({text})"))
 
 
 def _repeated(budget: Budget, arm: Arm, sizes: Sizes, unique: tuple[int, ...]) -> Iterator[RunConfig]:
@@ -72,6 +112,7 @@ def _run(budget: Budget, arm: Arm, k: int, tokens: int, pool: int) -> RunConfig:
     model = dataclasses.replace(like.grid.model(k), dropout=arm.dropout)
     evaluate = like.seen(1, OCTAVES, train_windows=part.train_windows)
     run = like.grid.trained(model, tokens, evaluate, budget.rates, unique_tokens=pool, warmup=part.warmup)
+    run = _of_text(budget, run)
     if not arm.weight_decay:
         return run
     return dataclasses.replace(
@@ -79,9 +120,14 @@ def _run(budget: Budget, arm: Arm, k: int, tokens: int, pool: int) -> RunConfig:
     )
 
 
+def _of_text(budget: Budget, run: RunConfig) -> RunConfig:
+    return dataclasses.replace(run, data=DataConfig(budget.source))
+
+
 EXPERIMENTS: Mapping[str, Callable[[Budget], tuple[RunConfig, ...]]] = {
     "grid": main_grid,
     "repeats": repeats,
     "dropout": dropout,
     "arms": arms,
+    "filled": filled,
 }

@@ -39,7 +39,7 @@ def add(verbs: arguments.Verbs) -> None:
         verb.add_argument("--tokens", type=arguments.count, default=2**20, help="for training (1e6 is understood)")
         verb.add_argument("--validation-tokens", type=arguments.count, default=2**14)
         verb.add_argument("--validation", default="", metavar="SOURCE", help="a source of its own for held-out text")
-        verb.add_argument("--tokenizer", default="bpe", help="bpe, bytes, or a file, see docs/data.md")
+        verb.add_argument("--tokenizer", default="bpe", help="bpe, bpe:SOURCE, bytes, or a file, see docs/data.md")
         verb.add_argument(
             "--n-vocab",
             type=arguments.count,
@@ -120,13 +120,13 @@ def _tokens(args: argparse.Namespace) -> "TokenSet":
 
 def _n_vocab(source: str, tokenizer: str) -> int:
     """The size of the vocabulary where none is given: what a tokenizer or prepared tokens have."""
-    from scaling.data import corpora, token_set
+    from scaling.data import corpora, encoding, token_set
     from scaling.data.tokenizer import Tokenizer
 
     if source.startswith(token_set.NAMED):
         folder = folders.cache() / "tokens" / source.removeprefix(token_set.NAMED)
         if (folder / "manifest.json").is_file():
             return token_set.open_tokens(folder).n_vocab
-    if tokenizer == "bpe":
-        return corpora.vocabulary(source) or 512
+    if tokenizer == "bpe" or tokenizer.startswith(encoding.LEARNT):
+        return corpora.vocabulary(tokenizer.partition(":")[2] or source) or 512
     return 257 if tokenizer == "bytes" else Tokenizer.load(tokenizer).n_vocab

@@ -37,6 +37,7 @@ from scaling.data.transformations import Derived, HeldOut, root
 from scaling.errors import InputError
 
 SAMPLE = 2**22  # bytes of text from which a vocabulary is learnt
+LEARNT = "bpe:"  # what a tokenizer begins with that is learnt from another source
 RUN = 2**24  # tokens that a process holds before it writes them down
 BLOCK = 2**26  # bytes of text that are merged at a time
 TOGETHER = 2**10  # documents that are written at once
@@ -64,8 +65,8 @@ def prepare(
     Args:
         source: a corpus, see `corpora`; several of them, see `mixture`; or tokens:ID, prepared before and taken as
             they are.
-        tokenizer: "bpe" (trained on a sample of `source`; of a mixture, on as much of each part), "bytes", or the path
-            of one (`Tokenizer.load`).
+        tokenizer: "bpe" (trained on a sample of `source`; of a mixture, on as much of each part), "bpe:SOURCE" (on one
+            of another source), "bytes", or the path of one (`Tokenizer.load`).
         n_vocab: of the vocabulary; 257 for bytes, and what a given model has.
         validation_source: another corpus to evaluate on; empty for about 3 % of `source`, which is never trained on.
             Of tokens:ID it is the tokens:ID that were prepared with it.
@@ -114,6 +115,10 @@ def _tokenizer(kind: str, n_vocab: int, makers: Sequence["_Maker"]) -> Tokenizer
     Of a text that rules changed it is that of the text as it was, so that losses under several rules can be compared;
     where a model writes the text, or one of several, it is the model's, and that of pictures is their levels.
     """
+    if kind.startswith(LEARNT):
+        parts = mixture.parse(kind.removeprefix(LEARNT))
+        makers = [dataclasses.replace(makers[0], source=part.source, limit=None, _parts={}) for part in parts]
+        kind = "bpe"
     own = {maker.vocabulary for maker in makers} - {b""} if kind == "bpe" else set()
     if len(own) > 1:
         raise InputError("the texts have several vocabularies of their own; name one with data.tokenizer=FILE")
@@ -395,8 +400,10 @@ class _Mixer:
     def of(
         cls, source: str, parts: Sequence[Share], makers: Sequence[_Maker], tokenizer: str, n_vocab: int
     ) -> "_Mixer":
-        """The parts in an order of their text, however they are typed, all of them cut at one length."""
-        limit = min(maker.indices[maker.source].limit for maker in makers)
+        """The parts in an order of their text, however they are typed. All are cut at one length, but for those that
+        have their own."""
+        free = [maker for maker in makers if maker.corpora[maker.source].cut is None] or makers
+        limit = min(maker.indices[maker.source].limit for maker in free)
         alike = [dataclasses.replace(maker, limit=limit, _parts={}) for maker in makers]
         order = sorted(range(len(parts)), key=lambda n: (alike[n].fingerprint, parts[n].share, parts[n].most or 0))
         parts, alike = [parts[n] for n in order], [alike[n] for n in order]

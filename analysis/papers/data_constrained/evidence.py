@@ -19,7 +19,7 @@ from analysis.page.canvas import Shades
 from analysis.papers import evidence
 from analysis.papers.chinchilla.trunks import INNER, WHOLE, Counting, counted
 from analysis.papers.claim import MISSING, Claim, Undecided, those
-from analysis.papers.data_constrained import repeats, rivals
+from analysis.papers.data_constrained import fills, repeats, rivals
 from analysis.papers.data_constrained.rivals import Rivals
 from analysis.table import Table
 
@@ -46,6 +46,10 @@ POWER = 0.3
 
 TEXT = "another text, another vocabulary and models a ten-thousandth as large"
 REGULAR = "these runs have neither dropout nor weight decay, those of the paper have both"
+TASKS = (
+    "the paper's is of tasks at 4.2e9 parameters, ours the loss on held-out text of models that have little room for a "
+    "second language"
+)
 STEEP = (
     "the exponents of the penalty depend on the epochs and the regularisation; the 182 public runs have 0.160 and 0.289"
 )
@@ -239,6 +243,36 @@ class DataConstrained(evidence.Evidence):
             below=TEXT if arm.dropout else REGULAR,
         )
         return self._at_ratio(claim, arm, epochs, "worth")
+
+    # --- code in place of repeats
+
+    @functools.cached_property
+    def filled(self) -> Table:
+        """Code in place of repeats, `fills.beside_repeats`, of runs without dropout and weight decay."""
+        runs = fills.with_shares(counted(self.need("filled"), WHOLE))
+        return fills.beside_repeats(runs, self.runs_of(PLAIN, warmup=1.0), self.known_noise)
+
+    @functools.cached_property
+    def filled_place(self) -> tuple[float, float]:
+        """N and U of the filled runs whose N / U is nearest RATIO."""
+        places = zip(self.filled["params"], self.filled["unique_tokens"], strict=True)
+        return min(places, key=lambda place: abs(np.log(place[0] / place[1] / RATIO)))
+
+    def half_code(self, epochs: float) -> Claim:
+        """The loss with half code over that of as many tokens of text alone, less 1."""
+        claim = Claim(f"loss with half code over {epochs:g} epochs − 1", "Muennighoff et al., section 7", 0.0,
+                      enough=SMALL_SHARE, above=TASKS, below=TASKS)  # fmt: skip
+        try:
+            found, (N, U) = self.filled, self.filled_place
+            own = (found["params"] == N) & (found["unique_tokens"] == U) & (found["epochs"] == epochs)
+            own &= found["share"] == 0.5
+            if not own.any():
+                raise Undecided(f"no run with half code is as long as {epochs:g} epochs of the same text")
+        except MISSING as error:
+            return claim.without(error)
+        change, half = float(found["change"][own][0]), float(found["half"][own][0])
+        note = f"at N / U = {N / U:.2g}; the paper: up to half code does no harm to tasks in natural language"
+        return dataclasses.replace(claim, ours=change, interval=(change - half, change + half), note=note)
 
     # --- which law
 

@@ -43,10 +43,9 @@ TOKENS = "Tokens processed D"
 HARMLESS = 4  # epochs, of the paper
 LEAST = 1e-3  # of a loss, drawn for what is less
 WORTH = ("run", "params", "unique_tokens", "epochs", "worth")
-NOT_DECIDED = (
-    "Not decided, as it was not trained: code mixed into the text for the same compute. Of the other alternatives that "
-    "the paper tries, de-duplicated and filtered text are on the page of quality; other English beside text that "
-    "repeats is on that of mixtures"
+ELSEWHERE = (
+    "Of the other alternatives that the paper tries, de-duplicated and filtered text are on the page of quality; other "
+    "English beside text that repeats is on that of mixtures"
 )
 
 
@@ -66,7 +65,7 @@ def figure_1(evidence: DataConstrained, drawn: Drawn) -> None:
             right.set_ylabel(f"Loss over that of new tokens − 1 (at least {digits.percent(LEAST)})")
         ratios = _ratios(found)
         beside(drawn.figure, _named(ratios, tints(ratios)), "N / U")
-    drawn.say(*_costs(evidence), NOT_DECIDED)
+    drawn.say(*_costs(evidence))
 
 
 def _named(values: Any, shade: Any) -> list[tuple[str, dict[str, Any]]]:
@@ -436,3 +435,84 @@ def _bought(rows: list[dict[str, Any]], N: float, U: float) -> str:
         for arm, (low, epochs) in sorted(best.items())
     ]
     return f"N = {digits.short(N)} on {digits.short(U)} unique tokens, lowest loss: {'; '.join(said)}."
+
+
+def figure_6(evidence: DataConstrained, drawn: Drawn) -> None:
+    """Left: loss on held-out text over the tokens processed, of the text repeated, of new tokens (black), and with a
+    share of code in place of repeats, of one size and set. Right: the loss with code over that of the text repeated for
+    as many tokens, less 1, by the share of code, in the colour of N / U; 2, 4 and 8 epochs beside each other. Bars are
+    of 95 %, of the noise of the seed."""
+    drawn.tell(*(evidence.half_code(epochs) for epochs in (2, 4, 8)))
+    found = evidence.filled
+    drawn.points(named(found, list(found)))
+    ratios = found["params"] / found["unique_tokens"]
+    shade = tints(ratios)
+    with rc_context(STYLE):
+        drawn.figure, (left, right) = panels(2)
+        with drawn.panel(left, "One size"):
+            _filled_size(left, evidence)
+        with drawn.panel(right, "Loss over that of the text repeated"):
+            level(right)
+            shares, epochs = np.unique(found["share"]), np.unique(found["epochs"])
+            places = sorted(set(ratios))
+            columns = (found["share"], ratios, found["epochs"], 100 * found["change"], 100 * found["half"])
+            for share, ratio, e, change, half in zip(*columns, strict=True):
+                n = int(np.searchsorted(epochs, e)) * len(places) + places.index(ratio)
+                x = int(np.searchsorted(shares, share)) + 0.8 * ((n + 0.5) / (len(epochs) * len(places)) - 0.5)
+                mark = SYMBOLS[int(np.searchsorted(epochs, e)) % len(SYMBOLS)]
+                right.errorbar([x], [change], [half], color=shade(ratio), marker=mark, ms=5, elinewidth=0.9, zorder=3)
+            right.set_xticks(range(len(shares)), [digits.percent(share) for share in shares])
+            right.set_xlabel("Share of code")
+            right.set_ylabel("Loss over that of the text repeated − 1, %")
+            for n, e in enumerate(epochs):
+                right.plot([], [], ls="", color=GREY, marker=SYMBOLS[n % len(SYMBOLS)], label=f"{e:g} epochs")
+            legend(right, "upper left")
+        beside(drawn.figure, _named(ratios, shade), "N / U")
+    drawn.say(*_filled(evidence), ELSEWHERE)
+
+
+def _filled_size(axes: Axes, evidence: DataConstrained) -> None:
+    """The size and the set whose N / U is nearest that of the claims."""
+    (N, U), found = evidence.filled_place, evidence.filled
+    runs = evidence.runs_of(PLAIN, warmup=1.0)
+    here = found.chosen((found["params"] == N) & (found["unique_tokens"] == U))
+    own = runs.chosen((runs["params"] == N) & (runs["unique_tokens"] == U) & (runs["tokens"] <= here["tokens"].max()))
+    fresh = runs.chosen(repeats.new(runs) & (runs["params"] == N) & (runs["tokens"] >= U))
+    fresh = fresh.chosen(fresh["tokens"] <= here["tokens"].max())
+    every = np.concatenate([own["loss"], here["loss"], fresh["loss"]])
+    logarithmic(axes, np.concatenate([own["tokens"], here["tokens"]]), TOKENS, every)
+    axes.plot(*means(fresh, "tokens"), color=INK, lw=1.4, label="new tokens", zorder=4)
+    axes.plot(*means(own, "tokens"), **symbol(0, lw=1.0, label="text repeated"))
+    for k, share in enumerate(np.unique(here["share"])):
+        some = here["share"] == share
+        axes.plot(here["tokens"][some], here["loss"][some],
+                  **symbol(k + 1, lw=1.0, label=f"{digits.percent(share)} code"))  # fmt: skip
+    axes.set_title(f"N = {digits.short(N)}, U = {digits.short(U)}")
+    axes.set_ylabel(LOSS)
+    legend(axes, "lower left")
+
+
+def _filled(evidence: DataConstrained) -> Iterator[str]:
+    """What code in place of repeats changes at each place, and the noise of the seed."""
+    found = evidence.filled
+    for N, U in sorted(set(zip(found["params"], found["unique_tokens"], strict=True)), key=lambda p: p[0] / p[1]):
+        own = found.chosen((found["params"] == N) & (found["unique_tokens"] == U))
+        said = [
+            f"{digits.percent(share)} code in {e:g} U {digits.percent(change, sign=True)} (± {digits.percent(half)})"
+            for share, e, change, half in zip(*(own[k] for k in ("share", "epochs", "change", "half")), strict=True)
+        ]
+        yield (
+            f"N = {digits.short(N)} on {digits.short(U)} tokens of text (N / U = {digits.plain(N / U, 2)}), over the "
+            f"text repeated alone for as many tokens: {', '.join(said)}."
+        )
+        half = own.chosen((own["share"] == 0.5) & np.isfinite(own["added"]))
+        if len(half):
+            added = ", ".join(
+                f"{times:g} {digits.percent(change, sign=True)}"
+                for times, change in zip(half["times"], half["added"], strict=True)
+            )
+            yield (
+                "As much code beside all of that text changes its loss, for twice the compute, by epochs of the text: "
+                f"{added}."
+            )
+    yield evidence.known_noise.sentence()

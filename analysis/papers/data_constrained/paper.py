@@ -11,6 +11,7 @@ RETURNS = "Muennighoff et al.: returns on repeated tokens"
 TURNS = "Lovelace et al.: when more epochs harm"
 LAWS = "Which law"
 HELD = "What regularisation buys"
+FILLED = "Muennighoff et al.: code in place of repeats"
 
 PLAIN = ("grid", "repeats")
 ALL = (*PLAIN, "dropout", "arms")
@@ -22,6 +23,7 @@ FIGURES: Mapping[str, Entry] = {
     "fig4": Entry("Figure 4: how far two laws miss", LAWS, figures.figure_4, PLAIN),
     "table1": Entry("Table 1: the constants of two laws", LAWS, figures.table_1, PLAIN),
     "fig5": Entry("Figure 5: weight decay and dropout", HELD, figures.figure_5, ALL),
+    "fig6": Entry("Figure 6: code in place of repeats", FILLED, figures.figure_6, (*PLAIN, "filled")),
 }
 
 PAPER = Paper(
@@ -39,6 +41,8 @@ PAPER = Paper(
             "sum of the penalty over that of effective data (182 public runs)": "a penalty for learning by heart fits "
             "better than effective data",
             "delta (Lovelace et al. (2026))": "the penalty grows with the repeats as R^delta",
+            "loss with half code over 2 epochs − 1 (Muennighoff et al., section 7)": "half code in place of a second "
+            "epoch does no harm",
             "best epochs over N (Lovelace et al. (2026))": "the best number of epochs falls with the size",
             "P, weight decay 1 over 0.1 (Lovelace et al. (2026))": "ten times the weight decay cuts the penalty",
         },
