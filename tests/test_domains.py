@@ -102,6 +102,7 @@ def test_an_exponent_is_held_against_the_papers_of_the_same_form(evidence):
             assert claim.ours == with_floor
         else:
             assert claim.ours < with_floor / 2
+            assert evidence.alpha_N(one.name).span[1] >= one.size_law.constants["alpha"]  # a choice that is told
 
 
 def test_a_picture_costs_its_pixels_and_one_nat_more_at_the_compute_that_the_law_says(evidence):

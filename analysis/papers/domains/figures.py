@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from analysis import digits
 from analysis.fit.estimate import Fit
-from analysis.page.canvas import GREY, STYLE, fitted_line, panels
+from analysis.page.canvas import GREY, STYLE, along_runs, fitted_line, panels
 from analysis.papers.claim import MISSING, Undecided
 from analysis.papers.domains.evidence import PERCENTILES, Captions, Domain, Domains, printed, said, words
 from analysis.papers.drawing import LAW, OTHER, across, beside, dots, fixed_limits, level, logarithmic, symbol, tints
@@ -56,9 +56,9 @@ def figure_1(evidence: Domains, drawn: Drawn) -> None:
 
 
 def figure_2(evidence: Domains, drawn: Drawn) -> None:
-    """Loss of the longest runs over the size N, with L_inf + (N_0/N)^alpha fitted to them. Levels: what pixels cost by
-    their frequency (unigram) and by the pixels at the left and above, counted, without any weights: a Transformer above
-    the latter is not learning."""
+    """Loss of the longest runs over the size N, with L_inf + (N_0/N)^alpha fitted to those of pictures, and a power
+    without a floor, (N_c/N)^alpha_N, to those of text. Levels: what pixels cost by their frequency (unigram) and by the
+    pixels at the left and above, counted, without any weights: a Transformer above the latter is not learning."""
     drawn.tell(*(evidence.alpha_N(name) for name in evidence.names))
     domains = list(evidence.domains.values())
     rows = []
@@ -83,7 +83,12 @@ def figure_2(evidence: Domains, drawn: Drawn) -> None:
                     axis.axhline(value, color=OTHER, lw=1.0, dashes=(4, 3), label=name)
                     axis.legend(loc="lower left")
                 with drawn.part(f"L(N) of {one.name}"):
-                    _law(axis, one.size_law, runs["params"])
+                    _law(axis, one.size_law if one.pictures else one.power_of_size, runs["params"])
+                if not one.pictures:
+                    with drawn.part(f"L(N) with a floor of {one.name}"):
+                        law = one.size_law
+                        other = f"alpha is {said(law, 'alpha')}" if law.sound else f"the law is doubtful: {law.why}"
+                        drawn.say(f"{one.name}: alpha_N is of a power without a floor; with one {other}")
     drawn.points(rows)
 
 
@@ -110,7 +115,7 @@ def _say_levels(drawn: Drawn, one: Domain, unigram: float, position: float, left
 
 def figure_3(evidence: Domains, drawn: Drawn) -> None:
     """The best size over compute: the minimum of a parabola through the runs of each compute, and the line through
-    these; broken, the slope of the paper's beta."""
+    these, where they are more than two; broken, the slope of the paper's beta."""
     drawn.tell(*(evidence.beta(name) for name in evidence.names))
     domains = list(evidence.domains.values())
     rows = []
@@ -129,7 +134,8 @@ def figure_3(evidence: Domains, drawn: Drawn) -> None:
                 with fixed_limits(axis):
                     if np.isfinite(found.a_interval[0]):
                         axis.fill_between(x, *found.params_band(x), color=LAW, alpha=0.15, lw=0)
-                    axis.plot(x, found.params(x), color=LAW, lw=1.1)
+                    if len(C) > 2:
+                        axis.plot(x, found.params(x), color=LAW, lw=1.1)
                     axis.plot(x, middle[1] * (x / middle[0]) ** beta, color=GREY, lw=1.0, dashes=(5, 3))
                 axis.set_ylabel("Best N")
     drawn.points(rows)
@@ -166,6 +172,9 @@ def figure_4(evidence: Domains, drawn: Drawn) -> None:
     drawn.points(rows)
     for one, places in told:
         share = explained(places)
+        if not share:
+            drawn.say(f"{one.name}: no power law of the place: the loss does not fall with the place")
+            continue
         drawn.say(
             f"{one.name}: a power of the place explains {digits.percent(share)} of the variance of ln loss over places "
             f"2 to {len(places)}: {'a power law' if share > NOT_TOLD else 'no power law'}"
@@ -283,21 +292,17 @@ def figure_6(evidence: Domains, drawn: Drawn) -> None:
 
 
 def _told(one: Captions) -> str:
-    line = (
+    return (
         f"{one.name}: at N = {digits.short(float(one.params[-1]))} a name tells {digits.plain(float(one.told[-1]))} "
         f"nats of {digits.plain(float(one.without[-1]))}; to say which of {one.pairs:,.0f} it is takes "
         f"{digits.plain(one.which)}"
     )
-    if len(one.params) > 2:
-        slope = float(np.polyfit(np.log(one.params), one.told, 1)[0])
-        line += f"; with each factor of e in N it grows by {digits.plain(slope, 2)} nats"
-    return line
 
 
 def figure_7(evidence: Domains, drawn: Drawn) -> None:
     """What is above the floor L_inf of Figure 1 over compute: of all runs, and ringed of the best sizes, whose line
-    (C_0/C)^alpha is straight here. Grey: the best sizes above either end of the floor's 95 % interval. How straight
-    they lie depends on the floor that is taken off."""
+    (C_0/C)^alpha is straight here, dashed beyond them. Grey: the best sizes above either end of the floor's 95 %
+    interval. How straight they lie depends on the floor that is taken off."""
     domains = list(evidence.domains.values())
     rows = []
     with rc_context(STYLE):
@@ -312,24 +317,30 @@ def figure_7(evidence: Domains, drawn: Drawn) -> None:
                 C, above = runs["flops"][keep], runs["loss"][keep] - floor
                 rows += [{"domain": one.name, "flops": c, "above": a, "floor": floor}
                          for c, a in zip(C, above, strict=True)]  # fmt: skip
-                logarithmic(axis, C, "flops", above, write=digits.ten)
+                ends = [(best["flops"][at], best["loss"][at] - end)
+                        for end in law.intervals["L_inf"] for at in (best["loss"] > end,)]  # fmt: skip
+                ringed = best["loss"] > floor
+                logarithmic(axis, C, "flops", np.concatenate([above, *(y for _, y in ends)]), write=digits.ten)
                 shade = tints(one.runs["params"])
                 dots(axis, C, above, [shade(n) for n in runs["params"][keep]], runs=runs["run"][keep].tolist(), ms=3.4)
                 with fixed_limits(axis):
-                    for end in law.intervals["L_inf"]:
-                        at = best["loss"] > end
-                        axis.plot(best["flops"][at], best["loss"][at] - end, color=GREY, lw=0.9)
+                    for x, y in ends:
+                        axis.plot(x, y, color=GREY, lw=0.9)
                     line = across(axis, 40)
-                    axis.plot(line, law.law(line) - floor, color=LAW, lw=1.1)
-                    axis.plot(
-                        best["flops"], best["loss"] - floor, ls="", marker="o", ms=8, mfc="none", mec=LAW, mew=0.9
-                    )
+                    along_runs(axis, line, law.law(line) - floor, best["flops"][ringed], LAW)
+                    x, y = best["flops"][ringed], best["loss"][ringed] - floor
+                    axis.plot(x, y, ls="", marker="o", ms=8, mfc="none", mec=LAW, mew=0.9)
                 axis.set_ylabel(f"{one.unit.capitalize()} above the floor")
                 lowest = f"{one.name}: the best size at {digits.plain(float(best['flops'][-1]))} FLOP is"
                 if floor > 0:
                     drawn.say(f"{lowest} {digits.percent(float(best['loss'][-1]) / floor - 1)} above the floor")
                 else:
                     drawn.say(f"{lowest} at {digits.plain(float(best['loss'][-1]))}; the floor is 0")
+                if not keep.all():
+                    below = int((~keep).sum())
+                    drawn.say(f"{one.name}: of {len(keep)} runs so many lie below the floor and are not drawn: {below}")
+                if lost := sum(len(best) - len(x) for x, _ in ends):
+                    drawn.say(f"{one.name}: of a grey line {lost} sizes are left out, which lie below that end")
         _sizes(drawn, domains)
     drawn.points(rows)
 

@@ -71,7 +71,7 @@ def table_1(evidence: Emergence, drawn: Drawn) -> None:
 
 def figure_2(evidence: Emergence, drawn: Drawn) -> None:
     """Exact match of each run of the sums, over N, measured with its first 50 questions, its first 500 and all 20,000;
-    runs without a right answer are on the lowest line."""
+    the broken line is one right answer, and runs without any lie below it."""
     drawn.tell(evidence.hidden)
     found = evidence.sums
     tests = [n for n in TESTS if n <= found.wrong.shape[1]]
@@ -164,7 +164,7 @@ def figure_4(evidence: Emergence, drawn: Drawn) -> None:
                         own.axhline(step, color="#999999", lw=0.6, dashes=(4, 3))
                     own.set_ylabel("Exact match")
                 else:
-                    own.hist(np.log10(shown), bins=np.arange(-4.5, 0.26, 0.25), color="#2f6db5")
+                    own.hist(np.log10(shown), bins=np.arange(-4.75, 0.01, 0.25), color="#2f6db5")
                     own.set_xlabel("log10 of exact match")
                     own.set_ylabel("Runs")
         style = [
@@ -190,13 +190,13 @@ def figure_5(evidence: Emergence, drawn: Drawn) -> None:
     own = ratios[np.ptp(intervals, axis=1) <= 2 * PRODUCT]
     if len(own):
         drawn.say(
-            f"In the {len(own)} runs of {len(ratios)} whose interval is within ± {PRODUCT:g} it is "
+            f"In the {len(own)} of the {len(ratios)} longest runs whose interval is within ± {PRODUCT:g} it is "
             f"{own.min():.2f} to {own.max():.2f} of the product."
         )
+    middle = [float(np.median(evidence.ratios(by)[0])) for by in ("power", "product")]
+    drawn.say(f"In the middle one of the longest it is {middle[0]:.2f} of p^L and {middle[1]:.2f} of the product.")
     found = evidence.sums
     exact = found.exact[:, -1]
-    middle = [float(np.median(exact / one)) for one in (found.power, found.product)]
-    drawn.say(f"In the middle run it is {middle[0]:.2f} of p^L and {middle[1]:.2f} of the product.")
     drawn.points(
         {"run": run, "params": N, "power": a, "product": b, "exact": c}
         for run, N, a, b, c in zip(found.runs["run"], found.N, found.power, found.product, exact, strict=True)
