@@ -13,7 +13,7 @@ from analysis.average import Average
 from analysis.digits import short
 from analysis.fit.estimate import Fit
 from analysis.jsonable import jsonable
-from analysis.plan.reach import beyond, doubt
+from analysis.plan.reach import beyond, doubt, unprofiled
 from analysis.table.columns import COLUMNS
 from scaling import folders
 from scaling.errors import InputError
@@ -125,6 +125,7 @@ def forecast(fit: Fit | Average, **inputs: float) -> Forecast:
     doubtful = _each(forms, doubt)
     out = _each(forms, lambda form: form.beyond_limits(**told))
     warnings = [*doubtful, *out]
+    warnings += _each(forms, unprofiled)
     bounds = tuple(map(float, (run.low, run.high, mean.low, mean.high)))
     if out or (doubtful and outside):
         bounds = 0.0, math.inf, 0.0, math.inf

@@ -10,7 +10,8 @@ comparison is paired. A repeat is a study of its own, of this file; the first tr
 
 The same command goes on where it was stopped: after `--portion` minutes, by Ctrl-C, or by anything else. What is
 finished is written to `--kept` whenever a repeat ends or is left, a file for each, and taken from there by a folder
-that lacks it: on another machine the same command goes on from these files. `--show` says what is trained, what it
+that lacks it: on another machine the same command goes on from these files. Other `--minutes` or `--shortest` than the
+usual want a `--kept` of their own. `--show` says what is trained, what it
 costs, and what of it is kept. Writes design_runs.md of what is there; `--portion 0` does nothing else.
 """
 
@@ -52,6 +53,10 @@ class Asked(NamedTuple):
 
     minutes: float
     shortest: int
+
+
+USUAL = Asked(30.0, designed.SHORTEST)
+KEPT = Path("results/design")  # the files of what is usual: they do not say what was asked
 
 
 def study(minutes: float = 30.0, shortest: int = designed.SHORTEST, repeat: int = 1) -> Study:
@@ -311,11 +316,11 @@ def shown(asked: Asked, repeats: int, places: Places) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=30.0, help="of a core, for each study")
+    parser.add_argument("--minutes", type=float, default=USUAL.minutes, help="of a core, for each study")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--shortest", type=int, default=designed.SHORTEST, help="tokens of the shortest run")
+    parser.add_argument("--shortest", type=int, default=USUAL.shortest, help="tokens of the shortest run")
     parser.add_argument("--folder", type=Path, default=Path("studies/design_runs"))
-    parser.add_argument("--kept", type=Path, default=Path("results/design"), help="finished runs, for a later day")
+    parser.add_argument("--kept", type=Path, default=KEPT, help="finished runs, for a later day")
     parser.add_argument(
         "--portion", type=float, default=math.inf, help="minutes after which to stop for now; 0: the page only"
     )
@@ -324,11 +329,16 @@ def main() -> None:
     args = parser.parse_args()
     asked, places = Asked(args.minutes, args.shortest), Places(args.folder, args.kept)
     try:
+        if args.kept == KEPT and asked != USUAL:
+            raise InputError(
+                f"--kept {KEPT}: found --minutes {asked.minutes:g} --shortest {asked.shortest}, wanted "
+                f"{USUAL.minutes:g} and {USUAL.shortest}, of which that folder is; give --kept a folder of its own"
+            )
         designed.pilot(asked.minutes, asked.shortest)  # or it says that the budget is too small
         if args.show:
             print(shown(asked, args.repeats, places))
             return
-        if not trained(asked, args.repeats, places, time.monotonic() + 60 * args.portion):
+        if args.portion > 0 and not trained(asked, args.repeats, places, time.monotonic() + 60 * args.portion):
             print("the same command goes on")
         measured, rows = found(asked, args.repeats, places)
         print(f"{len(rows)} of {len(KINDS) * args.repeats} studies are whole")

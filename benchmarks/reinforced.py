@@ -1,7 +1,7 @@
 """Policies that policy gradients train against proxies of a gold reward, beside the best of n by the same proxies.
 
     scaling study run configs/overoptimisation/experiments.py --out STUDY
-    python -m benchmarks.reinforced STUDY [--out results/reinforced.md]
+    python -m benchmarks.reinforced STUDY [--out FILE]
 
 STUDY has reward models with their weights; of each size that with the most pairs and the first seed is the proxy. A
 policy is a chain whose chances depend on the place in the text and on the symbol before. It begins as the chain that
@@ -30,6 +30,7 @@ from analysis.papers.overoptimisation.best_of_n import best_of, kl
 from benchmarks.calibration import machine
 from scaling import folders
 from scaling.data import pairs
+from scaling.errors import InputError
 from scaling.models import preference
 from scaling.trained import Trained, load
 
@@ -137,11 +138,19 @@ def reinforce(
 
 
 def proxies(study: Path) -> Iterator[tuple[float, pairs.Pairs, Callable[[Texts], Array]]]:
-    """N, the pairs that it was trained on and what it says of texts, of the proxies of a study."""
+    """N, the pairs that it was trained on and what it says of texts, of the proxies of a study.
+
+    Raises:
+        InputError: no study, or none of reward models with weights.
+    """
     runs = records.read(study).runs
     chosen = (runs["tokens"] == runs["tokens"].max()) & (runs["seed"] == 0) & (runs["status"] == "done")
+    if not chosen.any():
+        raise InputError(f"{study}: no run of seed 0 on the most tokens is done; wanted reward models, with weights")
     for k in np.flatnonzero(chosen)[np.argsort(runs["params"][chosen])]:
         model = load(study, str(runs["run"][k]))
+        if model.config.model.kind != "reward":
+            raise InputError(f"{study}: found a model of kind {model.config.model.kind}, wanted reward models")
         yield float(runs["params"][k]), pairs.parse(model.config.data.source), scores_of(model)
 
 
@@ -228,17 +237,26 @@ def reached(points: list[Point], gold: float) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path)
-    parser.add_argument("--out", type=Path, default=Path("results/reinforced.md"))
+    parser.add_argument("--out", type=Path, metavar="FILE", help="for the tables, in place of the terminal")
     args = parser.parse_args()
+    try:
+        rows = list(compare(args.study))
+    except InputError as error:
+        parser.error(str(error))
     lines = [
         "# Policies trained against proxies\n",
         f"`python -m benchmarks.reinforced STUDY`, {datetime.date.today():%Y-%m-%d}, {machine()}.\n",
         f"Gold and proxy in standard deviations over the first policy; {UPDATES} updates of {BATCH} texts, measured "
         f"every {EVERY} with {SAMPLES:,}; the best of n of {FIRST:,} texts.\n",
-        *compare(args.study),
+        *rows,
     ]
-    folders.write(args.out, "\n".join(lines) + "\n")
-    print("\n".join(lines))
+    if args.out is None:
+        print("\n".join(lines))
+        return
+    try:
+        folders.write(args.out, "\n".join(lines) + "\n")
+    except OSError as error:
+        parser.error(f"--out {args.out}: {error.strerror}; the tables:\n" + "\n".join(lines))
 
 
 if __name__ == "__main__":

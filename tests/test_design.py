@@ -5,6 +5,7 @@ import itertools
 import json
 import math
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from analysis.design import config_file, criterion, exchange, prior, score, usua
 from analysis.design.criterion import Criterion, Target, elfving, half_width
 from analysis.design.pool import Pool, pool, standard_sizes
 from analysis.design.prior import Prior
+from analysis.digits import percent
 from analysis.fit import fit, solver
 from analysis.fit.estimate import Fit
 from analysis.fit.floor import Floor
@@ -221,6 +223,9 @@ def test_forms_with_and_without_a_floor_may_be_believed_together():
     with_floor, none = dataclasses.replace(PRIOR, error=0.01), Prior((prior.FLOORLESS,), noise=0.005, error=0.01)
     both = prior.joined([with_floor, none])
     assert both.noise == pytest.approx(0.005)
+    measured = dataclasses.replace(with_floor, noise=0.02, error=0.03, noise_at=1e6)
+    mixed = prior.joined([measured, none])  # what was measured is not averaged with what is usual
+    assert (mixed.noise, mixed.error, mixed.noise_at) == pytest.approx((0.02, 0.03, 1e6))
     pinned = dataclasses.replace(with_floor, fixed=(("E",),))
     held = prior.joined([with_floor, pinned])
     made = {name: design.design(one, POOL, TARGET, BUDGET) for name, one in {"both": both, "held": held}.items()}
@@ -372,6 +377,38 @@ def test_a_written_design_names_ones_own_law_as_it_was_typed(tmp_path, monkeypat
     made = design.design(Prior((law(12.0, 60.0, 0.2),)), pool(list(shapes), 1e13), TARGET, 1e13, runs=8)
     written = config_file.config(made, shapes, "next.py")
     assert "scaling fit 'my law.py:Mine' studies/design --loss squared" in written
+
+
+def test_a_written_design_has_a_command_for_each_form_with_its_own_promise():
+    shapes = {float(shape.params): shape for shape in standard_sizes(1e4, 1e5)}
+    candidates = pool(list(shapes), 1e13)
+    pinned = dataclasses.replace(PRIOR, fixed=(("E",),))
+    several = prior.joined([PRIOR, pinned, Prior((prior.FLOORLESS,))])
+    several = dataclasses.replace(several, slopes=(0.0, -0.25))
+    made = design.design(several, candidates, TARGET, 1e13, runs=8)
+    written = config_file.config(made, shapes, "next.py")
+    for form, command in {
+        "chinchilla": "chinchilla studies/design --loss squared --out chinchilla.json",
+        "chinchilla with E held": f"chinchilla studies/design --loss squared --fix E={LAW.E:.6g} "
+        "--out chinchilla-with-E-held.json",
+        "kaplan-one-pass": "kaplan-one-pass studies/design --loss squared --out kaplan-one-pass.json",
+    }.items():
+        assert f"    scaling fit {command}\n" in written
+        assert f"{form} ± {percent(made.study.promise.forms[form])}" in " ".join(written.split())
+    averaged = dataclasses.replace(made, prior=dataclasses.replace(several, averaged=True, slopes=(-0.25,)))
+    written = config_file.config(averaged, shapes, "next.py")
+    command = "scaling fit --choose --average studies/design --loss squared --weights -0.25 --out law.json\n"
+    assert written.count("scaling fit") == 1
+    assert command in written
+
+
+@pytest.mark.parametrize("words", [["--minutes", "5"], ["--shortest", "32768"]])
+def test_a_short_try_of_the_benchmark_is_not_kept_beside_the_usual(capsys, monkeypatch, words):
+    monkeypatch.setattr(sys, "argv", ["design_runs", *words])
+    with pytest.raises(SystemExit) as end:
+        design_runs.main()
+    assert end.value.code == 2
+    assert "give --kept a folder of its own" in capsys.readouterr().err
 
 
 def test_a_study_that_has_begun_is_told_what_it_leaves_and_what_more_would(capsys, tmp_path):

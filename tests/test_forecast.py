@@ -8,6 +8,7 @@ import pytest
 
 from analysis import forecast
 from analysis.fit import fit
+from analysis.fit.estimate import Fit
 from scaling import folders
 from scaling.errors import InputError
 
@@ -103,3 +104,21 @@ def test_a_missing_file_and_an_impossible_loss_are_refused(tmp_path):
         forecast.score(tmp_path / "none.json", 3.0)
     with pytest.raises(InputError, match="wanted a number above 0"):
         forecast.score(tmp_path / "none.json", float("nan"))
+
+
+def test_a_fit_from_before_profiles_over_the_floor_says_so():
+    """Only where the floor may be 0 does its file lack what predictions want."""
+    N, D = (each.ravel() for each in np.meshgrid(np.geomspace(1e6, 1e8, 5), np.geomspace(1e8, 1e10, 4)))
+    noise = np.exp(0.01 * np.random.default_rng(1).standard_normal(len(N)))
+    warned = {}
+    for E in (0.0, 1.5):
+        loss = (E + 400 / N**0.34 + 1000 / D**0.4) * noise
+        made = fit("chinchilla", {"params": N, "tokens": D, "loss": loss}, loss="squared")
+        assert (made.intervals["E"][0] == 0) == (E == 0)
+        old = json.loads(made.to_json())
+        del old[folders.SEAL]
+        del old["ends"]["over_floor"]
+        for name, one in {"new": made, "old": Fit.from_json(json.dumps(old))}.items():
+            warnings = forecast.forecast(one, params=1e9, tokens=2e10).warnings
+            warned[E, name] = any("over the floor; fit again" in warning for warning in warnings)
+    assert [key for key, told in warned.items() if told] == [(0.0, "old")]

@@ -1,9 +1,11 @@
 """Policies trained by policy gradients: the best policy there is is reached, and its distance is exact."""
 
+import sys
+
 import numpy as np
 import pytest
 
-from benchmarks.reinforced import Chain, Point, reached, reinforce
+from benchmarks.reinforced import Chain, Point, main, reached, reinforce
 from scaling.data import pairs
 
 V, T = 4, 6
@@ -97,3 +99,11 @@ def test_the_first_time_that_a_reward_is_reached_lies_between_two_measurements()
     points = [Point(0.0, 0.0, 0.0), Point(1.0, 1.0, 0.0), Point(2.0, 2.0, 0.0), Point(3.0, 0.5, 0.0)]
     assert reached(points, 1.5) == pytest.approx(2.5)
     assert np.isnan(reached(points, 3.0))
+
+
+def test_a_folder_without_a_study_ends_in_one_line(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "argv", ["reinforced", str(tmp_path / "none")])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    assert "no study" in capsys.readouterr().err.splitlines()[-1]

@@ -1,5 +1,6 @@
 """A design as a config file, which `scaling study show` and `scaling study run` take."""
 
+import itertools
 import shlex
 
 from analysis.design import Design
@@ -14,9 +15,9 @@ HEAD = """The runs to train before N = {N} on {D} tokens, as scaling {verb} chos
 
     scaling study show {name} --set 'data.source=text:mine/*.txt'
     scaling study run {name} --set 'data.source=text:mine/*.txt' --out studies/design
-    scaling fit {law} studies/design --loss squared{pinned} --out law.json
+{fits}
 
-Promised at {level}{beside}: the law's value there to ± {half}, one run to ± {run}. Batches are those of {batches}, \
+Promised at {level}{beside}: {promised}. Batches are those of {batches}, \
 peak rates those of {rates}: published rules, no sweep on this text.
 """
 
@@ -80,8 +81,7 @@ def config(made: Design, shapes: dict[float, Shape], name: str) -> str:
         s = shapes[N]
         shape = f"{s.d_model}, {s.n_layer}, {s.n_head}"
         lines.append(f"    ({shape}, {D:.6g}, {often}, {typed(in_batch, 4)}, {rate:.3g}),  # N = {short(N)}")
-    p, names, prior = made.study.promise, {law.name for law in made.prior.laws}, made.prior
-    first, fixed = prior.laws[0], prior.fixed[0] if len(set(prior.fixed)) == 1 else ()
+    fits, promised = _fits(made)
     head = HEAD.format(
         N=short(float(made.target.params[0])),
         D=short(float(made.target.tokens[0])),
@@ -89,16 +89,9 @@ def config(made: Design, shapes: dict[float, Shape], name: str) -> str:
         name=name,
         verb="suggest" if made.before else "design",
         beside=", fitted together with the runs that were there before" if made.before else "",
-        law=shlex.quote(extensions.word_of(type(first)) or first.name) if len(names) == 1 else "chinchilla",
-        pinned="".join(
-            [
-                f" --fix {' '.join(f'{name}={getattr(first, name):.6g}' for name in fixed)}" if fixed else "",
-                f" --weights {prior.slope:g}" if prior.slope else "",
-            ]
-        ),
-        level=percent(p.level),
-        half=percent(p.law),
-        run=percent(p.run),
+        fits=fits,
+        level=percent(made.study.promise.level),
+        promised=promised,
         batches=rules[0],
         rates=rules[1],
     )
@@ -109,3 +102,26 @@ def config(made: Design, shapes: dict[float, Shape], name: str) -> str:
         vocabulary=VOCABULARY,
         warmup=int(min(D for _, D, _ in runs) / 20),
     )
+
+
+def _fits(made: Design) -> tuple[str, str]:
+    """The commands that fit what is believed, a line each, and what is promised of them."""
+    p, prior = made.study.promise, made.prior
+    weights = f" --weights {prior.slope:g}" if prior.slope else ""
+    each = ", ".join(f"{form} ± {percent(half)}" for form, half in p.forms.items())
+    run = f"one run to ± {percent(p.run)}"
+    if prior.averaged:
+        told = f"the law's value there by each form alone, {each}, to which the average adds how far they lie apart"
+        command = f"    scaling fit --choose --average studies/design --loss squared{weights} --out law.json"
+        return command, f"{told}; {run} by the middle law"
+    lines = []
+    for form, beliefs in itertools.groupby(prior.beliefs, lambda belief: belief.form):
+        one = next(beliefs)
+        word = shlex.quote(extensions.word_of(type(one.law)) or one.law.name)
+        held = " ".join(f"{name}={getattr(one.law, name):.6g}" for name in one.fixed)
+        out = shlex.quote(f"{form.replace(', ', '-').replace(' ', '-')}.json") if len(p.forms) > 1 else "law.json"
+        fixed = f" --fix {held}" if held else ""
+        lines.append(f"    scaling fit {word} studies/design --loss squared{fixed}{weights} --out {out}")
+    if len(lines) > 1:
+        return "\n".join(lines), f"the law's value there by form, {each}; {run} by the middle law"
+    return lines[0], f"the law's value there to ± {percent(p.law)}, {run}"

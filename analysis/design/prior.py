@@ -57,7 +57,8 @@ class Prior:
         fixed: of each law, constants that are known; () where none of any.
         embeddings: whether their N counts those, which that of shapes does not.
         slopes: of ln(noise) in ln(N), each as likely: 0 where all sizes scatter alike, below it where large ones less.
-        noise_at: N whose runs scatter by `noise`; None for the smallest that a study may have.
+        noise_at: N whose runs scatter by `noise`, as a fit measured it; None for the smallest that a study may have.
+        averaged: whether they are the forms of an average, which is what will be fitted.
     """
 
     laws: tuple[Law, ...]
@@ -68,6 +69,7 @@ class Prior:
     embeddings: bool = False
     slopes: tuple[float, ...] = (0.0,)
     noise_at: float | None = None
+    averaged: bool = False
 
     @property
     def beliefs(self) -> list[Belief]:
@@ -133,19 +135,24 @@ def of_fit(fit: Fit, draws: int = DRAWS, seed: int = 0) -> Prior:
 
 
 def joined(priors: Sequence[Prior]) -> Prior:
-    """All laws of several, each as likely; scatter and the law's own error are their geometric means."""
+    """All laws of several, each as likely; scatter and the law's own error are the geometric means of the fits'.
+
+    Of all, where none is a fit: what was measured is not mixed with what is usual.
+    """
     if len(priors) == 1:
         return priors[0]
     fixed = tuple(each for one in priors for each in one.fixed or ((),) * len(one.laws))
-    at = [one.noise_at for one in priors if one.noise_at is not None]
+    measured = [one for one in priors if one.noise_at is not None]
+    at = [one.noise_at for one in measured if one.noise_at is not None]
     return Prior(
         tuple(law for one in priors for law in one.laws),
-        _middle([one.noise for one in priors]),
-        _middle([one.error for one in priors]),
+        _middle([one.noise for one in measured or priors]),
+        _middle([one.error for one in measured or priors]),
         "; ".join(one.told for one in priors),
         fixed,
         any(one.embeddings for one in priors),
         noise_at=_middle(at) if at else None,
+        averaged=all(one.averaged for one in priors),
     )
 
 
@@ -156,7 +163,8 @@ def of_average(found: Average, draws: int = DRAWS) -> Prior:
         InputError: as `of_fit`.
     """
     each = zip(found.fits, found.weights, strict=True)
-    return joined([of_fit(fit, max(1, round(draws * weight))) for fit, weight in each])
+    whole = joined([of_fit(fit, max(1, round(draws * weight))) for fit, weight in each])
+    return dataclasses.replace(whole, averaged=True)
 
 
 def _middle(values: Sequence[float]) -> float:

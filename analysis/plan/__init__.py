@@ -20,7 +20,7 @@ from analysis.plan.budget import Budget
 from analysis.plan.next_run import Plan
 from analysis.plan.own_rates import OwnRates
 from analysis.plan.prices import Repeatable, Repeated, repeating, with_inference, with_unique_tokens
-from analysis.plan.reach import FAR, beyond, doubt
+from analysis.plan.reach import FAR, beyond, doubt, unprofiled
 from analysis.plan.recipe import ASPECT, Shape, leaving_updates, published_batches, published_learning_rates, shape_for
 from analysis.plan.routes import LineRoute, Route, SurfaceRoute, exponent, route
 from analysis.plan.rungs import rungs
@@ -137,6 +137,7 @@ def plan(
         if U is None or "unique_tokens" in law.inputs:
             run = fit.predict(run=True, **inputs)
             intervals["one run"] = float(run.low), float(run.high)
+    warnings += [unprofiled(fit)] if unprofiled(fit) else []
     warnings += beyond(fit, {**inputs, "flops": float(best.flops)})
     made = _made(
         way,

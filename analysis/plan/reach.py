@@ -18,6 +18,16 @@ def doubt(fit: Fit) -> str:
     return "" if fit.sound else f"the fit is doubtful, {fit.status}: {fit.why}"
 
 
+def unprofiled(fit: Fit) -> str:
+    """That a fit's file is older than predictions profiled over a floor that may be 0; empty where it is not."""
+    if fit.ends is None or fit.ends.over_floor is not None:
+        return ""
+    floors = [c.name for c in fit.law.constants() if c.kind == "floor" and c.name not in fit.fixed]
+    if not any(fit.intervals[name][0] == 0 and math.isfinite(fit.intervals[name][1]) for name in floors):
+        return ""
+    return "fitted before predictions were profiled over the floor; fit again"
+
+
 def beyond(fit: Fit, columns: Mapping[str, float]) -> list[str]:
     """Which of the columns lie outside the runs that were fitted, by what factor, and whether that is a guess."""
     return outside(fit.ranges, columns)
