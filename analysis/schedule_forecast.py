@@ -643,13 +643,20 @@ def _alike(config: "RunConfig") -> tuple[Any, int]:
 
 
 def _named(curves: Sequence[Curve], run: str) -> Curve:
-    """The curve of that name, or the only one from a file of that name: files of several folders bear their paths."""
+    """The curve of that name, or the only one whose path ends so, else so without a file's ending: files of several
+    folders bear their paths, those of one none."""
     found = [curve for curve in curves if curve.name == run]
-    found = found or [curve for curve in curves if PurePath(curve.name).name == PurePath(run).stem]
+    for path in (PurePath(run), PurePath(run).parent / PurePath(run).stem):
+        found = found or [curve for curve in curves if _ends_alike(PurePath(curve.name), path)]
     if len(found) != 1:
         told = "there is no such curve" if not found else f"{len(found)} curves are called so"
         raise InputError(f"--run {run}: {told}; there are {', '.join(curve.name for curve in curves)}")
     return found[0]
+
+
+def _ends_alike(one: PurePath, other: PurePath) -> bool:
+    n = min(len(one.parts), len(other.parts))
+    return n > 0 and one.parts[-n:] == other.parts[-n:]
 
 
 def _going_on(law: type[OfSchedules], curves: Sequence[Curve], text: str, own: Curve, rates: Array) -> Ending:

@@ -1,5 +1,6 @@
 """scaling reproduce kaplan: from one command to a page with every figure, and what it says when it cannot."""
 
+import dataclasses
 import json
 import math
 import re
@@ -101,6 +102,55 @@ def test_records_are_split_by_experiment_and_nothing_counts_as_left_out():
     assert found["grid"].runs["run"].tolist() == ids[:3]
     assert set(found["data"].curves["run"]) == set(ids[2:4])
     assert not found["grid"].runs.excluded
+
+
+# --- which runs of a study are the paper's
+
+
+def of_domains(text: str, *only: str) -> reproduction.Wanted:
+    return reproduction.wanted("domains", "cpu-1h", only, settings={"data.source": text, "rates": "python"})
+
+
+def found(wanted: reproduction.Wanted, *runs: RunConfig) -> dict[str, set[RunConfig]]:
+    """Of each experiment, what is taken for its runs in a study of these."""
+    study = {str(k): run for k, run in enumerate(dict.fromkeys(runs))}
+    ids = reproduction._ids(wanted.members, study, wanted.others())
+    return {name: {study[id] for id in own} for name, own in ids.items()}
+
+
+def test_a_text_is_found_by_another_name_where_no_other_text_could_be_meant():
+    a, b = of_domains("text:a/*"), of_domains("text:b/*")
+    for study in (a, b):
+        everything = found(a, *study.study.runs)
+        assert everything == {name: set(runs) for name, runs in study.members.items()}
+    code, glyphs = a.members["code"], a.members["glyphs"]
+    assert not found(a, *code)["text"]  # they are Python's
+    assert not any(found(a, *b.members["text"]).values())  # of Python's sources, or of the text
+    few = found(a, *code[1:], *b.members["text"])
+    assert few["code"] == set(code[1:])
+    assert few["text"] == set(b.members["text"])
+    arm = [run for run in glyphs if "captions=0" in run.data.source]
+    assert found(a, *arm)["glyphs"] == set(arm)
+
+
+def test_runs_of_what_was_not_asked_for_are_not_taken_for_what_was():
+    a, b = of_domains("text:a/*"), of_domains("text:b/*")
+    glyphs = of_domains("text:a/*", "fig6")
+    assert {*glyphs.study.runs, *glyphs.others()} == set(a.study.runs)
+    alone = dataclasses.replace(a, members={"text": a.members["text"]}, others=lambda: a.study.runs)
+    assert found(alone, *a.members["code"]) == {"text": set()}
+    assert found(alone, *b.members["text"]) == {"text": set()}
+    assert found(alone, *a.members["code"], *b.members["text"]) == {"text": set(b.members["text"])}
+
+
+def test_one_text_with_two_tokenizers_or_two_held_out_texts_is_two():
+    (run, *_) = of_domains("text:a/*").members["text"]
+    ways = [{"tokenizer": "b.model"}, {"validation": "text:held/*"}, {}]
+    runs = [dataclasses.replace(run, data=dataclasses.replace(run.data, **way)) for way in ways]
+    wanted = dataclasses.replace(of_domains("text:a/*"), members={str(k): (one,) for k, one in enumerate(runs)})
+    wanted = dataclasses.replace(wanted, others=tuple)
+    assert found(wanted, *runs) == {str(k): {one} for k, one in enumerate(runs)}
+    assert found(wanted, *runs[:2]) == {"0": {runs[0]}, "1": {runs[1]}, "2": set()}
 
 
 def test_figures_of_no_runs_at_all_are_undecided_and_do_not_raise():

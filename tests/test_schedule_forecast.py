@@ -298,6 +298,13 @@ def test_a_run_goes_by_the_name_of_its_file_whatever_its_folder_unless_two_do():
     twice = [*old, now, dataclasses.replace(now, name="others/now")]
     with pytest.raises(InputError, match="2 curves are called so"):
         forecast(twice, ["cosine"], run="now")
+    rate = dataclasses.replace(now, name="studies/lr0.1")
+    for run in ("lr0.1", "lr0.1.csv", "studies/lr0.1.csv"):
+        (one,) = forecast([*old, rate], ["cosine"], run=run).endings
+        assert one.run == "studies/lr0.1"
+    for run in ("elsewhere/lr0.1.csv", "elsewhere/lr0.1", "lr0", "."):
+        with pytest.raises(InputError, match="there is no such curve"):
+            forecast([*old, rate], ["cosine"], run=run)
 
 
 def test_a_table_may_hold_the_plan_of_a_schedule_in_place_of_its_rates():

@@ -12,6 +12,7 @@ from analysis.laws.schedules import Luo, of_schedules
 from analysis.load import load
 from analysis.papers import page
 from analysis.papers.claim import Claim, Verdict
+from analysis.papers.evidence import split
 from analysis.papers.schedules import collapse, unseen
 from analysis.papers.schedules.evidence import LAWS, Schedules
 from analysis.papers.schedules.figures import PUBLIC
@@ -125,6 +126,22 @@ def test_a_caption_names_what_is_there(evidence):
     drawn = PAPER.draw_one("fig3", there)
     assert "own length, at the tuned rate." in drawn.caption
     assert "0.25" not in drawn.caption
+
+
+def test_with_one_seed_nothing_is_said_of_floors_nor_of_what_three_schedules_do_not_tell(evidence, drawn):
+    every = " ".join(drawn["table2"].sentences)
+    assert "The floor L_0 depends on the law: " in every
+    assert "undecided" not in every
+    nine = evidence.experiments["nine"]
+    ids = [id for id, run in nine.configs.items() if run.seed == evidence.seeds[0]]
+    alone = Schedules(split(nine, {"nine": ids}))
+    alone._known.update({law: found[:1] for law, found in evidence._known.items()})
+    one = PAPER.draw_one("table2", alone)
+    assert all("3 are wanted for an interval" in claim.why or "at the edge" in claim.why for claim in one.claims)
+    assert "floor" not in " ".join(one.sentences)
+    told = [name for law in LAWS for name in alone.at_edge(law)]
+    assert len(one.sentences) == bool(told)
+    assert all(name in one.sentences[0] for name in told)
 
 
 # --- one curve for all sizes

@@ -4,9 +4,10 @@ A paper NAME has the folders `analysis/papers/NAME` (its figures and page) and `
 budgets).
 """
 
+import contextlib
 import dataclasses
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args
@@ -36,6 +37,7 @@ class Wanted:
 
     Attributes:
         later: the runs of the experiments that a table of those that are done tells, where not all are known before.
+        others: the runs of the paper's other experiments, which are not needed but may be in the same study.
     """
 
     paper: str
@@ -43,6 +45,7 @@ class Wanted:
     figures: tuple[str, ...]
     members: Members
     later: Callable[[Table], Members] | None = None
+    others: Callable[[], tuple[RunConfig, ...]] = tuple
 
     def grown(self, records: Records) -> "Wanted":
         """With the runs that follow from those of the records, where not all are known before."""
@@ -87,7 +90,7 @@ class Wanted:
                 these experiments, or the text of another.
         """
         wanted = self.grown(records)
-        experiments = split(records, _ids(wanted.members, records.configs))
+        experiments = split(records, _ids(wanted.members, records.configs, self.others()))
         if not experiments:
             raise InputError(
                 f"{records.runs.source} has no run of budget {self.budget.name} with these settings yet; give the "
@@ -195,7 +198,15 @@ def wanted(
 
     grown = getattr(_part(paper, "experiments"), "grown", None)
     later = None if grown is None else lambda table: overridden(grown(at, table))
-    return Wanted(paper, at, names, overridden({name: experiments[name](at) for name in needed}), later)
+
+    def others() -> tuple[RunConfig, ...]:
+        found: list[RunConfig] = []
+        for run in (run for name, of in experiments.items() if name not in needed for run in of(at)):
+            with contextlib.suppress(InputError):  # a run that these settings do not suit is in no study
+                found.append(config.override(run, settings))
+        return tuple(found)
+
+    return Wanted(paper, at, names, overridden({name: experiments[name](at) for name in needed}), later, others)
 
 
 def planned_row(run: RunConfig) -> Planned:
@@ -221,19 +232,36 @@ def _at_any_budget(paper: str, names: Sequence[str]) -> Members:
     return {name: tuple(dict.fromkeys(run for at in every for run in experiments[name](at))) for name in names}
 
 
-def _ids(members: Members, configs: Mapping[str, RunConfig]) -> dict[str, set[str]]:
-    """The ids, in a study, of each experiment's runs: of the same text by the same name, else by another name where no
-    two texts of the study could be meant.
+def _ids(members: Members, configs: Mapping[str, RunConfig], others: Sequence[RunConfig] = ()) -> dict[str, set[str]]:
+    """The ids, in a study, of each experiment's runs: of the same data by the same name, else by another name where no
+    two data could be meant, of those in the study or of those that the paper wants.
+
+    Args:
+        others: the runs of the paper's other experiments.
     """
-    named = {config.identity(run, run.data.source): id for id, run in configs.items()}
-    found = {run: named.get(config.identity(run, run.data.source)) for runs in members.values() for run in runs}
-    others: dict[str, list[str]] = {}
+    named = {config.identity(run, repr(run.data)): id for id, run in configs.items()}
+    found = {run: named.get(config.identity(run, repr(run.data))) for runs in members.values() for run in runs}
+    ours, theirs = _data([*found, *others]), _data(configs.values())
+    in_study, in_paper = (set[DataConfig]().union(*names.values()) for names in (theirs, ours))
+    left: dict[tuple[str, DataConfig], list[str]] = {}
     for id in configs.keys() - set(found.values()):
-        others.setdefault(_key(configs[id]), []).append(id)
+        left.setdefault((_key(configs[id]), configs[id].data), []).append(id)
     for run in (run for run, id in found.items() if id is None):
-        candidates = others.get(_key(run), [])
+        key, meant = _key(run), [run.data]
+        if run.data not in in_study:
+            new, other = ours[key] - in_study, theirs.get(key, set()) - in_paper
+            meant = list(other) if len(new) == 1 else []
+        candidates = [id for data in meant for id in left.get((key, data), [])]
         found[run] = candidates[0] if len(candidates) == 1 else None
     return {name: {id for run in runs if (id := found[run]) is not None} for name, runs in members.items()}
+
+
+def _data(runs: Iterable[RunConfig]) -> dict[str, set[DataConfig]]:
+    """The names of the data of runs that differ in nothing else."""
+    found: dict[str, set[DataConfig]] = {}
+    for run in runs:
+        found.setdefault(_key(run), set()).add(run.data)
+    return found
 
 
 def _texts(records: Records) -> list[str]:

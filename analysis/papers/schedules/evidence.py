@@ -161,16 +161,22 @@ class Schedules(Evidence):
         Raises:
             Undecided: no seed has all nine schedules.
         """
-        found = self.known(law)
+        found, at_edge = self.known(law), self.at_edge(law)
         claims = []
         for one in found[0].constants():
             claim = Claim(f"{one.name}, {LAWS[law]} law", "three schedules", None, unit=one.unit)
             each = np.array([float(getattr(own, one.name)) for own in found])
-            if schedule_forecast.inside(schedule_forecast.LAWS[law], one, each):
-                claims.append(self._of_seeds(claim, each))
-            else:
+            if one.name in at_edge:
                 claims.append(claim.without(Undecided("of a seed it is 0, or at the edge of what was tried")))
+            else:
+                claims.append(self._of_seeds(claim, each))
         return claims
+
+    def at_edge(self, law: str) -> list[str]:
+        """Constants of a law of three schedules that are 0, or at the edge of what was tried, of a seed."""
+        found, kind = self.known(law), schedule_forecast.LAWS[law]
+        values = {one: np.array([float(getattr(own, one.name)) for own in found]) for one in found[0].constants()}
+        return [one.name for one, each in values.items() if not schedule_forecast.inside(kind, one, each)]
 
     def ends(self, law: str) -> Array:
         """Predicted over measured loss at the end of the nine, less 1. (seed, schedule)"""

@@ -163,7 +163,7 @@ def table_2(evidence: Schedules, drawn: Drawn) -> None:
     drawn.show(*(claim for claims in found.values() for claim in claims))
     rows, told = [], []
     for law, claims in found.items():
-        wide = []
+        wide, at_edge = [], evidence.at_edge(law)
         for claim in claims:
             name = claim.name.partition(",")[0]
             low, high = claim.interval or (np.nan, np.nan)
@@ -171,13 +171,14 @@ def table_2(evidence: Schedules, drawn: Drawn) -> None:
                 {"law": LAWS[law], "constant": name, "unit": claim.unit, "ours": claim.ours, "low": low, "high": high}
                 | {"note": claim.remark}
             )
-            if not high < WIDE * low:
+            if name in at_edge or (claim.interval and not high < WIDE * low):
                 wide.append(name)
         if wide:
             told.append(f"{joined_words(wide)} of the {LAWS[law]} law")
     drawn.points(rows)
-    floors = joined_words([f"{claims[0].written} ({LAWS[law]})" for law, claims in found.items()])
-    drawn.say(f"The floor L_0 depends on the law: {floors}, in nats per token.")
+    floors = [f"{claims[0].written} ({LAWS[law]})" for law, claims in found.items() if claims[0].decided]
+    if len(floors) > 1:
+        drawn.say(f"The floor L_0 depends on the law: {joined_words(floors)}, in nats per token.")
     if told:
         drawn.say(
             f"Three schedules hardly tell {'; '.join(told)}: no interval, or one whose upper end is over {WIDE:g} "
