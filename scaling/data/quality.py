@@ -8,7 +8,7 @@ is mixed with PRIOR pairs of the source (a Dirichlet prior: MacKay and Peto 1995
 not have counts against a document, by the same amount, however rare it is in the source and however short `by` is.
 Pairs are counted by their hash, and a bin that no pair of the source falls into counts as met once: so shares of the
 source are of its pairs and its empty bins together, smaller than those of its pairs alone, by much where it holds few.
-Two things keep random letters, whose pairs fall into all bins, from being like any text. Of a long `by` no more than a
+Two things make random letters, whose pairs fall into all bins, less like a long text. Of a long `by` no more than a
 sample is counted, so that few bins hold a pair of `by` that is not theirs. And the smaller shares raise what a pair
 that `by` has is worth (`log_ratios`), and not the others. Of the text that is trained on, the documents with the
 highest scores are kept until they hold the share asked for; held-out text stays.
