@@ -16,7 +16,7 @@ from scaling.data.corpora import open_corpus
 from scaling.data.documents import PIECE, Part
 from scaling.data.index import key
 from scaling.data.perplexity import SCORE, VERSION
-from scaling.data.quality import to_train_on
+from scaling.data.quality import to_train_on, whole
 from scaling.errors import InputError
 from scaling.models import loss
 from scaling.trained import Trained
@@ -66,7 +66,10 @@ def bits_per_byte(found: Trained, texts: Iterable[str]) -> tuple[np.ndarray, np.
 
 
 def scored(model: str, source: str, cache: Path) -> dict[str, str]:
-    """Scores the documents of a source that may be trained on, those that are not scored yet; where the scores are."""
+    """Scores the documents of a source that may be trained on, those that are not scored yet; where the scores are.
+
+    Files of scores that are damaged are written again.
+    """
     corpus = open_corpus(source)
     found = trained.load(*study.place(Path(model)))
     content = sampling.content(found, f"{VERSION} {corpus.cut} {corpus.source.partition(':')[0]} {corpus.signature()}")
@@ -77,10 +80,10 @@ def scored(model: str, source: str, cache: Path) -> dict[str, str]:
         print(f"{model}: {line}", file=sys.stderr, flush=True)
 
     with disk.room(cache), disk.locked(folder, say):
-        if not path.exists():
+        if not whole(path, SCORE):
             parts = corpus.parts()
             files = [folder / f"{n}.npy" for n in range(len(parts))]
-            todo = [n for n, file in enumerate(files) if not file.exists()]
+            todo = [n for n, file in enumerate(files) if not whole(file, SCORE)]
             say(f"scores {source}: {len(parts)} parts" + (f", {len(todo)} to go" if len(todo) < len(parts) else ""))
             last = time.monotonic()
             for done, n in enumerate(todo):

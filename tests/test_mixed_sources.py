@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import pickle
 import random
 import re
 from collections import Counter
@@ -14,13 +15,16 @@ from test_encoding import make, texts_of, write_texts
 from analysis import records
 from scaling import study, train
 from scaling.config import DataConfig, EvalConfig, OptimConfig, RunConfig, Study
-from scaling.data import expressions, index, mixture, token_set
+from scaling.data import encoding, expressions, index, mixture, quality, token_set
 from scaling.data.corpora import open_corpus
 from scaling.data.documents import PIECE, Document, read
 from scaling.data.index import on_held_out_side
 from scaling.data.token_set import describe
+from scaling.data.tokenizer import bytes_tokenizer
 from scaling.errors import InputError
 from scaling.ladder import transformer
+
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 @pytest.fixture(scope="module")
@@ -178,12 +182,21 @@ def test_another_text_fills_one_that_stays_as_it_is_in_its_vocabulary_and_on_its
         ("dedup(" * 40 + "python" + ")" * 40, "wanted at most 16"),
         ("mix:0.5*synthetic:bytes=1e5+0.5*text:SECURITY.md", "too little to hold any of it out"),
         ("corrupt(nothing, share=0.1)", "unknown source 'nothing'"),
+        ("filter(python, keep=0, by=python)", "by=SOURCE), or by=perplexity(STUDY/RUN)"),
+        ("filter(python, by=python)", "by=SOURCE), or by=perplexity(STUDY/RUN)"),
     ],
 )
 def test_what_cannot_be_mixed_ends_in_one_line(tmp_path, typed, message):
     with pytest.raises(InputError, match=re.escape(message)) as caught:
         make(typed, tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_of_a_stream_that_holds_nothing_yet_a_mixture_has_no_documents(three, tmp_path):
+    maker = encoding._Maker(source(three[0], "b"), "", tmp_path, 1, lambda line: None)
+    tokens = maker.open(bytes_tokenizer(), {"train": 1_000})
+    stream = encoding._Stream.of(tokens, "validation", np.ones(len(maker.rows("validation")), bool), None)
+    assert (len(stream.starts), len(stream.lengths), stream.whole) == (0, 0, False)
 
 
 def test_brackets_keep_together_what_belongs_together():
@@ -393,6 +406,29 @@ def test_a_filter_keeps_the_share_asked_for_of_what_is_most_like_the_text_it_is_
     made = make(f"filter({web}, keep=0.2, by=text:{tmp_path}/like.jsonl)", tmp_path / "cache", 5000, 200)
     plain = make(web, tmp_path / "cache", 5000, 200)
     assert set(texts_of(made.tokenizer, made.validation)) == set(texts_of(plain.tokenizer, plain.validation))
+
+
+def test_what_a_filter_gives_a_pair_is_what_the_documentation_says_it_is():
+    rng, (wanted, there) = np.random.default_rng(0), np.zeros((2, quality.BINS))
+    for counts, n, most in ((wanted, 50_000, 3_000), (there, 100_000, 20_000)):
+        np.add.at(counts, (most * rng.random(n) ** 2).astype(int), 1)
+    scores = quality.log_ratios(wanted, there)
+    lacking, n_pairs, empty = wanted == 0, wanted.sum(), (there == 0).sum()
+    np.testing.assert_allclose(scores[lacking], -np.log(1 + n_pairs / 1e4))
+    q = np.maximum(there, 1) / (there.sum() + empty)
+    np.testing.assert_allclose(scores, np.log((wanted + 1e4 * q) / (n_pairs + 1e4)) - np.log(q))
+    both = ~lacking & (there > 0)
+    p = there[both] / there.sum()
+    more = scores[both] - np.log((wanted[both] + 1e4 * p) / (n_pairs + 1e4) / p)
+    assert 0 < more.min() < more.max() < np.log(1 + empty / there.sum()) < 3.8
+
+
+def test_each_part_of_a_filtered_text_goes_to_another_process_without_the_scores_of_all_bins(three):
+    folder, _ = three
+    parts = open_corpus(f"filter({source(folder, 'a')}, keep=0.5, by={source(folder, 'b')})").parts()
+    sent = pickle.dumps(parts[0])
+    assert len(sent) < 10_000
+    assert list(read(pickle.loads(sent))) == list(read(parts[0]))
 
 
 @pytest.mark.parametrize("long", [False, True])

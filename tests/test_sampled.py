@@ -16,7 +16,9 @@ from scaling.config import DataConfig, EvalConfig, OptimConfig, RunConfig, Study
 from scaling.data import token_set
 from scaling.data.corpora import open_corpus
 from scaling.data.documents import Document, read
-from scaling.data.index import on_held_out_side
+from scaling.data.index import key, on_held_out_side
+from scaling.data.perplexity import SCORE, FilteredByModel, ScoreFilter
+from scaling.data.quality import bound
 from scaling.data.sampled import FILE
 from scaling.data.token_set import describe
 from scaling.errors import InputError
@@ -24,8 +26,6 @@ from scaling.ladder import transformer
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 REAL = "synthetic:order=1,symbols=8,bytes=2e5,document=64"
-
-
 OTHER = REAL + ",seed=1"
 
 
@@ -264,13 +264,47 @@ def test_what_a_model_chose_is_told_held_out_text_stays_and_the_model_is_known_b
         ("perplexity({0}", "a bracket is not closed"),
         ("perplexity({0}x)", "0 runs have ids that begin with"),
         ("perplexity(nowhere)", "nowhere: no study is there"),
-        ("perplexity", "unknown source 'perplexity'"),
+        ("perplexity", r"by=perplexity, wanted by=perplexity\(STUDY/RUN\)"),
+        ("Perplexity({0})", r"wanted by=perplexity\(STUDY/RUN\)"),
     ],
 )
 def test_a_model_that_cannot_choose_ends_in_one_line(both, model, by, message):
     with pytest.raises(InputError, match=message) as refused:
         open_corpus(f"filter({both[0]}, keep=0.5, by={by.format(model)})").signature()
     assert "\n" not in str(refused.value)
+
+
+def test_of_texts_of_one_score_as_many_are_kept_as_were_asked_for(tmp_path):
+    texts = [f"{n:04}" for n in range(1_000)]
+    rows = np.array([(key(text.encode()), 2.1, 4) for text in texts], SCORE)
+    np.save(tmp_path / "scores.npy", np.sort(rows, order="key"))
+    most, last = bound(-rows["bits"], rows["key"], rows["size"], 0.1)
+    kept = ScoreFilter(tmp_path / "scores.npy", -most, last)
+    assert sum(kept.keeps(Document("", text, "")) for text in texts) == 100
+
+
+@pytest.mark.parametrize("left", [b"", b"no array", b"PK\3\4 no archive", b"\x93NUMPY\1\0", None])
+def test_a_damaged_file_of_scores_ends_in_one_line_with_the_way_out(tmp_path, left):
+    np.save(path := tmp_path / "scores.npy", np.zeros(1_000, SCORE))
+    path.write_bytes(path.read_bytes()[:5_000] if left is None else left)
+    with pytest.raises(InputError, match=f"damaged; delete the folder {tmp_path} and run again") as refused:
+        ScoreFilter(path, 1.0, 0).keeps(Document("", "one", ""))
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("part", [False, True])
+def test_damaged_scores_are_made_again(both, model, cache, part):
+    typed = f"filter({both[0]}, keep=0.5, by=perplexity({model}))"
+    corpus = open_corpus(typed)
+    assert isinstance(corpus, FilteredByModel)
+    path, before = corpus.scored, corpus.scored.read_bytes()
+    path.unlink()
+    (path.with_name("0.npy") if part else path).write_bytes(before[:200])
+    again = open_corpus(typed)
+    assert isinstance(again, FilteredByModel)
+    assert again.scored.read_bytes() == before
+    assert chosen(typed)
+    assert not path.with_name("0.npy").exists()
 
 
 def test_text_that_changed_after_it_was_scored_is_not_kept_or_dropped_by_chance(both, model, cache, tmp_path):

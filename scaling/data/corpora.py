@@ -62,6 +62,8 @@ def open_corpus(source: str) -> Corpus:
             keep, by = quality.share(source, options["keep"]), expressions.call(options["by"])
             if by is not None and by[0] == "perplexity":
                 return perplexity.FilteredByModel(source, open_corpus(inner), keep, perplexity.model(source, *by[1:]))
+            if options["by"].partition("(")[0].strip().lower() == "perplexity":
+                raise InputError(f"{source}: by={options['by']}, wanted {perplexity.USAGE}")
             return quality.FilteredByText(source, open_corpus(inner), keep, open_corpus(options["by"]))
         return transformed(source, name, open_corpus(inner), options)
     kind, _, rest = source.partition(":")

@@ -580,7 +580,8 @@ class _Stream:
     def of(cls, tokens: TokenSet, split: str, kept: np.ndarray, most: int | None) -> "_Stream":
         stream = getattr(tokens, split)
         at = range(0, len(stream), RUN)
-        ends = np.concatenate([np.flatnonzero(np.asarray(stream[n : n + RUN]) == tokens.separator) + n + 1 for n in at])
+        each = [np.flatnonzero(np.asarray(stream[n : n + RUN]) == tokens.separator) + n + 1 for n in at]
+        ends = np.concatenate([np.zeros(0, np.int64), *each])
         lengths = np.diff(ends, prepend=0)
         some = kept[: len(ends)]
         whole = len(ends) == len(kept)

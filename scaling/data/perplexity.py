@@ -2,9 +2,10 @@
 
 A document's score is the bits per byte that the model needs for it, the logarithm of its perplexity by a unit that no
 vocabulary changes; of the text that is trained on, the documents with the lowest are kept until they hold the share
-asked for (Wenzek et al. 2020, CCNet, keep the third of lowest perplexity under a model of good text); held-out text
-stays. A document is read as training text was: in windows of the model's context, each after a separator. So what
-begins a window is foretold from little, and a short document, or the rest of a long one, at a disadvantage.
+asked for, of equal ones those of lower hashes (Wenzek et al. 2020, CCNet, keep the third of lowest perplexity under a
+model of good text); held-out text stays. A document is read as training text was: in windows of the model's context,
+each after a separator. So what begins a window is foretold from little, and a short document, or the rest of a long
+one, at a disadvantage.
 
 The scores are worked out once, by a process of its own, and kept in the cache. They are known by the content of the
 model's weights, its vocabulary and the text, not by the folder of the study.
@@ -23,11 +24,12 @@ from scaling.checked import Field
 from scaling.data.asked import answered
 from scaling.data.documents import Document, digest
 from scaling.data.index import key
-from scaling.data.quality import Filter, Filtered, bound
+from scaling.data.quality import Filter, Filtered, bound, mapped, whole
 from scaling.data.sampled import WRITER
 from scaling.errors import InputError
 
 VERSION = 1  # raised when scores change
+KEPT = "2"  # raised when others are kept by the same scores
 SCORER = "scaling.scoring"
 SCORE = np.dtype(
     [("key", "<u8"), ("bits", "<f4"), ("size", "<u8")]
@@ -37,10 +39,13 @@ USAGE = "by=perplexity(STUDY/RUN)"
 
 @dataclasses.dataclass(frozen=True)
 class ScoreFilter:
-    """Keeps documents of at most `most` bits per byte by a file of SCORE (n_texts,), in the order of their keys."""
+    """Keeps documents of less than `most` bits per byte by a file of SCORE (n_texts,), in the order of their keys; of
+    those of just `most` the ones with a key of at most `last`.
+    """
 
     path: Path
     most: float
+    last: int
 
     @property
     def bound(self) -> dict[str, float]:
@@ -54,7 +59,8 @@ class ScoreFilter:
             raise InputError(
                 f"{document.id} changed since its text was scored; delete the folder {self.path.parent} and run again"
             )
-        return bool(scores["bits"][at] <= self.most)
+        bits = float(scores["bits"][at])
+        return bits < self.most or (bits == self.most and wanted <= self.last)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,16 +81,16 @@ class FilteredByModel(Filtered):
     @staticmethod
     def _there(told: Field) -> Path | None:
         found = Path(told["scores"].text())
-        return found if found.is_file() else None
+        return found if whole(found, SCORE) else None
 
     def signature(self) -> str:
-        return self.signed("perplexity", repr(self.keep), self.scored.parent.name)
+        return self.signed("perplexity", KEPT, repr(self.keep), self.scored.parent.name)
 
     @functools.cached_property
     def filter(self) -> Filter:
         scores = _read(self.scored)
-        score, _ = bound(-scores["bits"], scores["key"], scores["size"], self.keep)
-        return ScoreFilter(self.scored, -score)
+        score, last = bound(-scores["bits"], scores["key"], scores["size"], self.keep)
+        return ScoreFilter(self.scored, -score, last)
 
 
 def model(source: str, model: str, options: dict[str, str]) -> str:
@@ -100,8 +106,4 @@ def model(source: str, model: str, options: dict[str, str]) -> str:
 
 @functools.lru_cache(4)
 def _read(path: Path) -> np.ndarray:
-    """Of SCORE (n_texts,), mapped from the disk."""
-    scores = np.asarray(np.load(path, mmap_mode="r"))
-    if scores.dtype != SCORE or scores.ndim != 1:
-        raise InputError(f"{path}: no scores of texts; delete the folder {path.parent} and run again")
-    return scores
+    return mapped(path, SCORE)

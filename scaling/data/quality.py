@@ -6,19 +6,25 @@ A document's score is the mean over its pairs of neighbouring words of the logar
 the text `by` than in the source itself, both counted (Moore and Lewis 2010, on a bag of pairs). What is counted in `by`
 is mixed with PRIOR pairs of the source (a Dirichlet prior: MacKay and Peto 1995), so that every pair that `by` does
 not have counts against a document, by the same amount, however rare it is in the source and however short `by` is.
-Pairs are counted by their hash, and of a long `by` no more than a sample is, so that few bins hold a pair of `by` that
-is not theirs: random letters, whose pairs fall into all bins, would else be like any text that fills them. Of the text
-that is trained on, the documents with the highest scores are kept until they hold the share asked for; held-out text
-stays.
+Pairs are counted by their hash, and a bin that no pair of the source falls into counts as met once: so shares of the
+source are of its pairs and its empty bins together, smaller than those of its pairs alone, by much where it holds few.
+Two things make random letters, whose pairs fall into all bins, less like a long text. Of a long `by` no more than a
+sample is counted, so that few bins hold a pair of `by` that is not theirs. And the smaller shares raise what a pair
+that `by` has is worth (`log_ratios`), and not the others. Of the text that is trained on, the documents with the
+highest scores are kept until they hold the share asked for; held-out text stays.
 """
 
 import dataclasses
 import functools
+import hashlib
 from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
+from scaling import folders
+from scaling.data import disk
 from scaling.data.documents import PIECE, ChangedFile, Corpus, Document, Part
 from scaling.data.index import key, on_held_out_side
 from scaling.data.transformations import Changed, in_pieces
@@ -29,7 +35,7 @@ SAMPLE = BINS // 8  # pairs of `by` that are counted: those of the documents who
 PRIOR = 1e4  # pairs
 SCORES = "3"  # raised when they change
 FACTOR, FACTOR_2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD1342543DE82EF95)
-USAGE = "filter(SOURCE, keep=0.1, by=SOURCE)"
+USAGE = "filter(SOURCE, keep=0.1, by=SOURCE), or by=perplexity(STUDY/RUN)"
 
 
 class Filter(Protocol):
@@ -60,11 +66,11 @@ class Filtered(Changed):
 
 @dataclasses.dataclass(frozen=True)
 class PairFilter:
-    """Keeps documents of more than `least` by `ratios`, the score of a pair by its bin, f32 (BINS,); of those of just
+    """Keeps documents of more than `least` by a file of the score of a pair by its bin, f32 (BINS,); of those of just
     `least`, as all are that hold no pair of `by`, the ones with a hash of at most `last`.
     """
 
-    ratios: np.ndarray
+    path: Path
     least: float
     last: int
 
@@ -74,7 +80,7 @@ class PairFilter:
 
     def score(self, text: str) -> float:
         found = pairs(text)
-        return float(self.ratios[found].mean(dtype=np.float64)) if len(found) else -np.inf
+        return float(_ratios(self.path)[found].mean(dtype=np.float64)) if len(found) else -np.inf
 
     def keeps(self, document: Document) -> bool:
         score = self.score(document.text)
@@ -99,7 +105,7 @@ class FilteredByText(Filtered):
         there = _counts(pairs(document.text) for document in _trained_on(self.of))
         if not there.any():
             raise InputError(f"{self.source}: {self.of.source} holds no text to train on")
-        scored = PairFilter(log_ratios(wanted, there).astype(np.float32), -np.inf, 2**64)
+        scored = PairFilter(_kept(log_ratios(wanted, there).astype(np.float32)), -np.inf, 2**64)
         found = [(scored.score(text), key(raw := text.encode()), len(raw)) for _, text, *_ in _trained_on(self.of)]
         scores, keys, sizes = (
             np.array(column, kind) for column, kind in zip(zip(*found, strict=True), "dQq", strict=True)
@@ -171,6 +177,10 @@ def bound(scores: np.ndarray, keys: np.ndarray, sizes: np.ndarray, keep: float) 
 def log_ratios(wanted: np.ndarray, there: np.ndarray) -> np.ndarray:
     """How much likelier each bin is in the text `by` than in the source, nats, f64 (BINS,).
 
+    A bin counts as met once where it is not met: q, its share of the source, is of the source's pairs and empty bins.
+    For as many times as that is more than the pairs alone, at most the logarithm is added to what a bin of `by` scores
+    by the share of the pairs, and nothing to a bin that `by` does not have, which is -log(1 + pairs of `by` / PRIOR).
+
     Args:
         wanted, there: how often each bin is met in `by` and in the source, f64 (BINS,).
     """
@@ -194,6 +204,30 @@ def pairs(text: str) -> np.ndarray:
     return ((mixed * FACTOR) >> np.uint64(42)).astype(np.int64)
 
 
+def mapped(path: Path, kind: np.dtype) -> np.ndarray:
+    """The array of a file in the cache, of a kind (n,), mapped from the disk.
+
+    Raises:
+        InputError: it is not there, or damaged.
+    """
+    try:
+        found = np.lib.format.open_memmap(path, mode="r")
+    except (FileNotFoundError, ValueError):
+        found = None
+    if found is None or found.dtype != kind or found.ndim != 1:
+        raise InputError(f"{path} is not there, or damaged; delete the folder {path.parent} and run again")
+    return np.asarray(found)
+
+
+def whole(path: Path, kind: np.dtype) -> bool:
+    """Whether a file in the cache can be `mapped`."""
+    try:
+        mapped(path, kind)
+    except InputError:
+        return False
+    return True
+
+
 def to_train_on(part: Part, cut: int) -> Iterator[Document]:
     """The documents of a part, long ones in pieces of at most `cut` characters, that are not held out."""
     every = (document for file in part for document in in_pieces(file, cut))
@@ -202,6 +236,21 @@ def to_train_on(part: Part, cut: int) -> Iterator[Document]:
 
 def _trained_on(corpus: Corpus) -> Iterator[Document]:
     return (document for part in corpus.parts() for document in to_train_on(part, corpus.cut or PIECE))
+
+
+def _kept(ratios: np.ndarray) -> Path:
+    """The file of ratios, known by its content, in the cache: processes that filter map it."""
+    name = hashlib.sha256(ratios.tobytes()).hexdigest()[:16]
+    path = folders.cache().absolute() / "ratios" / name / "ratios.npy"
+    with disk.room(folders.cache()):
+        if not whole(path, ratios.dtype):
+            disk.write(path, lambda file: np.save(file, ratios))
+    return path
+
+
+@functools.lru_cache(4)
+def _ratios(path: Path) -> np.ndarray:
+    return mapped(path, np.dtype(np.float32))
 
 
 def _sample(documents: Iterator[Document]) -> list[np.ndarray]:
