@@ -538,7 +538,7 @@ def test_muennighoffs_law_plans_with_its_own_decay():
         float(law(found.repeated.best.params, found.repeated.best.tokens, 5e9)), rel=0.01
     )
     assert not any("borrowed" in note for note in found.notes)
-    assert any("lovelace, a penalty that does, fits" in note for note in found.notes)
+    assert any("lovelace does and fits better" in note for note in found.notes)
     assert found.inputs["unique_tokens"] == pytest.approx(min(5e9, found.tokens))
 
 

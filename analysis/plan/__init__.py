@@ -314,13 +314,13 @@ def _borrowed(law: Law, repeated: Repeated | None) -> list[str]:
     """That what repetition does was not fitted together with the law, or by the form that fits worse."""
     if repeated is None or not repeated.needed or isinstance(law, Lovelace):
         return []
-    better = "lovelace, a penalty that does, fits their runs and ours better (docs/data-constrained.md)"
+    better = "effective data know no over-fitting; lovelace does and fits better (docs/data-constrained.md)"
     if isinstance(law, Chinchilla):
         return [
-            "repetition by Muennighoff's R_D* = 15.4, R_N* = 5.3, borrowed; their runs identify them weakly, and their "
-            f"form knows no over-fitting: {better}; fit it to runs that repeat"
+            "repetition by Muennighoff's R_D* = 15.4, R_N* = 5.3, borrowed; their runs identify them weakly",
+            better,
         ]
-    return [f"effective data know no over-fitting: {better}"]
+    return [better]
 
 
 def _made(
