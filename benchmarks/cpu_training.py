@@ -55,7 +55,7 @@ class Case:
         return {"gpt2": ladder.gpt2, "llama": ladder.llama, "rotary": ladder.transformer}[form](self.d_model, N_LAYER)
 
 
-def ours(case: Case, form: str) -> Update:
+def ours(model: Any, batch: int) -> Update:
     """As studies train it."""
     import jax
     import numpy as np
@@ -63,12 +63,11 @@ def ours(case: Case, form: str) -> Update:
     from scaling import step, train
     from scaling.config import RunConfig
 
-    model = case.model(form)
-    run = RunConfig(model, tokens=10_000 * case.batch * model.n_ctx, batch=case.batch)
+    run = RunConfig(model, tokens=10_000 * batch * model.n_ctx, batch=batch)
     functions = train.compiled(run)
     hyper = step.Hyper.of((run,))
     state = functions.init(hyper)
-    shape = (UPDATES, 1, case.batch, model.n_ctx + 1)
+    shape = (UPDATES, 1, batch, model.n_ctx + 1)
     tokens = np.random.default_rng(0).integers(0, model.n_vocab, shape, np.int32)
 
     def update() -> None:
@@ -137,7 +136,7 @@ def serve(who: str, case: Case, d_ff: int, core: int | None) -> None:
     elif who == "peak":
         update = peak()
     else:
-        update = ours(case, "gpt2" if who == "learned" else case.form)
+        update = ours(case.model("gpt2" if who == "learned" else case.form), case.batch)
     update()
     print("ready", flush=True)
     for line in sys.stdin:

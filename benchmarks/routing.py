@@ -12,10 +12,11 @@ import argparse
 import dataclasses
 import os
 import statistics
-from collections.abc import Callable
+
+from benchmarks.cpu_training import UPDATES, ours, timed
 
 BATCHES = (8, 32)  # sequences of 64 tokens
-UPDATES = 16  # of a dispatch
+WARM = 3  # dispatches before anything is timed
 CAPACITIES = (1.0, 1.25)
 ROUTINGS = ("hash", "top_k", "expert_choice")
 
@@ -35,35 +36,6 @@ def cases(d_model: int, experts: int) -> dict[str, object]:
     return found
 
 
-def update(model, batch: int) -> Callable[[], float]:
-    """Trains one dispatch; answers with its seconds."""
-    import time
-
-    import jax
-    import numpy as np
-
-    from scaling import step, train
-    from scaling.config import RunConfig
-
-    run = RunConfig(model, tokens=10_000 * batch * model.n_ctx, batch=batch)
-    functions = train.compiled(run)
-    hyper = step.Hyper.of((run,))
-    state = functions.init(hyper)
-    shape = (UPDATES, 1, batch, model.n_ctx + 1)
-    tokens = np.random.default_rng(0).integers(0, model.n_vocab, shape, np.int32)
-
-    def timed() -> float:
-        nonlocal state
-        began = time.perf_counter()
-        state, metrics = functions.update(hyper, state, tokens, UPDATES)
-        jax.block_until_ready(metrics)
-        return time.perf_counter() - began
-
-    for _ in range(3):
-        timed()
-    return timed
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15, metavar="N")
@@ -74,12 +46,15 @@ def main() -> None:
     print("| tokens of a batch | model | thousand tokens/s | of the dense model's |")
     print("| --- | --- | --- | --- |")
     for batch in BATCHES:
-        teams = {name: update(model, batch) for name, model in cases(asked.d_model, asked.experts).items()}
+        dispatches = max(1, 32 // batch)
+        teams = {name: ours(model, batch) for name, model in cases(asked.d_model, asked.experts).items()}
+        for update in teams.values():
+            timed(update, WARM)
         seconds = {name: [] for name in teams}
         for i in range(asked.rounds):
             for name in list(teams)[:: 1 if i % 2 else -1]:
-                seconds[name].append(sum(teams[name]() for _ in range(max(1, 32 // batch))))
-        tokens = UPDATES * batch * 64 * max(1, 32 // batch)
+                seconds[name].append(timed(teams[name], dispatches))
+        tokens = UPDATES * batch * 64 * dispatches
         for name, found in seconds.items():
             speed = tokens / statistics.median(found) / 1e3
             ratio = statistics.median(a / b for a, b in zip(seconds["dense"], found, strict=True))

@@ -108,14 +108,16 @@ def split(records: Records, members: Mapping[str, Collection[str]]) -> Experimen
         records: of the study of all experiments.
         members: the ids of each experiment's runs.
     """
+
+    def of(table: Table, ids: Collection[str]) -> Table:
+        return rows_alone(table, np.isin(table["run"], list(ids)))
+
     found = {}
     for name, ids in members.items():
-        runs, curves, positions = (
-            rows_alone(table, np.isin(table["run"], list(ids)))
-            for table in (records.runs, records.curves, records.positions)
-        )
-        if len(runs):
-            found[name] = dataclasses.replace(records, runs=runs, curves=curves, positions=positions)
+        if len(runs := of(records.runs, ids)):
+            curves, positions = of(records.curves, ids), of(records.positions, ids)
+            answers = None if records.answers is None else of(records.answers, ids)
+            found[name] = dataclasses.replace(records, runs=runs, curves=curves, positions=positions, answers=answers)
     return found
 
 

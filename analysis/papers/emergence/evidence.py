@@ -135,8 +135,6 @@ class Emergence(Evidence):
     def by_token(self, experiment: str) -> Table:
         """All that was asked of an experiment's runs, at every evaluation."""
         table = self.experiments[experiment].answers if experiment in self.experiments else None
-        if table is not None:  # the whole study's
-            table = table.chosen(np.isin(table["run"], self.need(experiment)["run"]))
         if table is None or not len(table):
             raise Undecided(f"no run of the experiment {experiment} was asked anything")
         return table
@@ -250,8 +248,10 @@ class Emergence(Evidence):
     def by_loss(self) -> Table:
         """Every evaluation of every run of the sums: N, tokens, loss per digit and exact match."""
         table = self.by_token("sums")
-        rows = np.flatnonzero(table["step"] > 0)
-        every = rows.reshape(-1, int(table["token"].max()))  # (evaluation, digit): the rows of one lie together
+        rows = np.flatnonzero(np.isin(table["run"], self.need("sums")["run"]) & (table["step"] > 0))
+        every = rows.reshape(
+            -1, int(table["token"][rows].max(initial=1))
+        )  # (evaluation, digit): the rows of one lie together
         at = every[:, -1]
         columns = {
             **{name: table[name][at] for name in ("run", "params", "seed", "tokens", "exact")},
