@@ -3,6 +3,7 @@
 import math
 import re
 import runpy
+import shlex
 from typing import Any
 
 import jax
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from scaling import step, study
+from scaling import cli, step, study
 from scaling.config import CHARACTERS, DataConfig, EvalConfig, OptimConfig, RunConfig, Study
 from scaling.data import encoding, tasks
 from scaling.data.batches import validation_windows
@@ -53,8 +54,9 @@ def test_every_answer_is_right_and_all_documents_are_of_one_length(source, answe
         assert (len(text), len(given)) == (task.width, task.answer)
 
 
-def test_the_task_of_the_page_is_a_source_once_it_stands_in_the_table(monkeypatch, tmp_path):
-    (written,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "emergence.md").read_text(), re.DOTALL)
+def test_the_task_of_the_page_is_a_source_once_it_stands_in_the_table(monkeypatch, tmp_path, capsys):
+    text_of_page = (ROOT / "docs" / "emergence.md").read_text()
+    (written,) = re.findall(r"```python\n(.*?)```", text_of_page, re.DOTALL)
     page = tmp_path / "page.py"
     page.write_text(f"import dataclasses\nfrom scaling.data.tasks import MARK, Task, _between\n{written}")
     monkeypatch.setitem(tasks.KINDS, "larger", runpy.run_path(str(page))["Larger"])
@@ -64,6 +66,12 @@ def test_the_task_of_the_page_is_a_source_once_it_stands_in_the_table(monkeypatc
         assert set(text) <= set(ALPHABET)
     with pytest.raises(InputError, match="digits=0, wanted 1 to 9"):
         tasks.parse("task:larger?digits=0")
+    (shown,) = re.findall(r"^    scaling (corpus show 'task:larger.*)$", text_of_page, re.MULTILINE)
+    monkeypatch.setenv("SCALING_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(SystemExit) as end:
+        cli.main(shlex.split(shown))
+    assert end.value.code == 0
+    assert "task:larger?digits=2" in capsys.readouterr().out
 
 
 def test_all_questions_are_there_once_and_ranges_share_none():
