@@ -1,5 +1,6 @@
 """Any paper: what a further one costs, how it is found, and what is said where something is missing."""
 
+import dataclasses
 import importlib
 import json
 import shutil
@@ -150,6 +151,15 @@ def test_what_cannot_be_measured_here_is_told_from_what_cannot_be_decided(tmp_pa
     text = page.page(skeleton, [drawn], {}, MADE)
     assert '<span class="verdict unmeasurable">not measurable here</span>' in text
     assert '<span class="verdict untold">cannot tell</span>' in text
+
+
+def test_a_page_opens_with_what_no_run_of_its_scale_decides(skeleton):
+    drawn = Drawn("fig1", "Figure 1")
+    drawn.tell(claim("p", 0.105))
+    beyond = dataclasses.replace(skeleton.summary, beyond="whether the moon is x")
+    for of, said in ((skeleton.summary, False), (beyond, True)):
+        text = page.page(dataclasses.replace(skeleton, summary=of), [drawn], {}, MADE)
+        assert ("This scale cannot decide whether the moon is x." in text) == said
 
 
 def test_a_curve_of_the_same_power_lies_on_ours_once_it_has_our_height():

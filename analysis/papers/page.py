@@ -142,6 +142,8 @@ def _summary(paper: Paper, drawn: Sequence[Drawn]) -> Markup:
     stated = paper.summary.stated(claims)
     words = stated or {claim: claim.label for claim in claims if claim.independent}
     sentences = [*(text for one in drawn for text in one.findings), *summary.sentences(words)]
+    if sentences and paper.summary.beyond:
+        sentences.append(f"This scale cannot decide {paper.summary.beyond}.")
     if not (sentences or stated):
         return Markup()
     said = tag("div", markup.bullets(map(_said, sentences)), class_="summary") if sentences else Markup()

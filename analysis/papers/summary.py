@@ -15,10 +15,12 @@ class Summary:
     Attributes:
         claims: what the paper states, a clause in words, by the label of its claim, such as "alpha_N (1.1)".
         figures: those that carry the paper, by name; three or four.
+        beyond: what no run at this scale can decide; its sentence ends what the page opens with.
     """
 
     claims: Mapping[str, str] = dataclasses.field(default_factory=dict)
     figures: tuple[str, ...] = ()
+    beyond: str = ""
 
     def stated(self, claims: Iterable[Claim]) -> dict[Claim, str]:
         """Those of these claims that are main ones, each with its words, in our order."""

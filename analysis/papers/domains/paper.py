@@ -48,6 +48,7 @@ PAPER = Paper(
             for domain in MAIN
         },
         figures=("fig1", "fig2", "fig3", "fig4"),
+        beyond="exponents and floors of pictures in general, nor whether a law goes on where the paper's sizes begin",
     ),
     evidence=Domains,
     scales="its pictures, their resolution and levels",

@@ -41,6 +41,8 @@ PAPER = Paper(
             "in between",
         },
         figures=("fig1", "fig2", "fig4", "fig5"),
+        beyond="whether abilities of large models on text appear so: a skill is a digit of a sum here, chance is a "
+        "tenth for each, and nobody wrote the questions of a benchmark",
     ),
     evidence=Emergence,
     scales="tasks, metrics and models of its own",

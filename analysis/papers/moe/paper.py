@@ -25,15 +25,19 @@ PAPER = Paper(
     figures=FIGURES,
     summary=Summary(
         claims={
-            "loss with the most experts / dense (Clark et al., Table 3)": "experts lower the loss at equal compute",
-            "b + c log N (Clark et al., Table 3)": "the loss falls as a power of the number of experts",
+            "loss with the most experts / dense (Clark et al., Table 3)": "experts lower the loss at equal compute as "
+            "far",
+            "b + c log N (Clark et al., Table 3)": "the loss falls as fast with the number of experts",
             "c (Clark et al., Table 3)": "the larger the model, the less",
             "gamma (Ludziejewski et al.)": "with experts the loss falls more slowly with N",
             "zeta (Ludziejewski et al.)": "and faster with D",
         },
         figures=("fig1", "fig2", "fig3"),
+        beyond="what experts give models of many millions of parameters with many tokens for each expert, nor, with so "
+        "small a vocabulary, whether a learned router overtakes a hash",
     ),
     evidence=MoE,
     scales="other text and models a thousand times as large",
-    choices="by Huber's loss, without the smallest size and without the most experts",
+    choices="by Huber's loss, without the smallest size, without the most experts, and with the saturation of the "
+    "paper's learned router",
 )

@@ -35,6 +35,8 @@ PAPER = Paper(
             "accuracy of four epochs less that of one (Gao et al.)": "four epochs of the same pairs change nothing",
         },
         figures=("fig1", "fig2", "fig3", "fig5"),
+        beyond="how steep the tail of what people want is, which decides where a proxy turns and was chosen here, nor "
+        "what larger or trained policies do",
     ),
     evidence=Overoptimisation,
     scales="gold reward and policy of its own",
