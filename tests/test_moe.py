@@ -75,6 +75,16 @@ def test_the_law_of_experts_that_was_planted_comes_back(evidence):
     assert most.paper == pytest.approx(float(hashed()(N, 16.0) / hashed()(N, 1.0)))
 
 
+def test_the_range_over_choices_has_the_slope_by_the_saturation_that_was_planted():
+    """Experts count from the second on here, as by the paper's learned router: its hash begins at four."""
+    law = dataclasses.replace(LAW, E_start=printed("E_start", "rlr"), E_max=printed("E_max", "rlr"))
+    evidence = MoE(records(law))
+    slope, truth = evidence.slope(), law.b + law.c * math.log10(evidence.runs["params"].max())
+    assert evidence.sooner.residuals.rms < 0.5 * evidence.clark.residuals.rms
+    assert slope.interval[1] < truth  # with the saturation of a hash
+    assert slope.span[0] < truth < slope.span[1] + 0.002
+
+
 def test_experts_that_change_nothing_are_said_to_change_nothing():
     flat = MoE(records(dataclasses.replace(LAW, b=0.0, c=0.0), seed_noise=0.003))
     most = flat.most()

@@ -102,23 +102,30 @@ class MoE(Evidence):
         """The law of the longest runs, with the paper's saturation of a hash: our E reach neither end of it."""
         return self._clark(self.longest, "squared")
 
-    def _clark(self, table: Table, loss: str) -> Fit[Clark]:
+    def _clark(self, table: Table, loss: str, router: str = "hash") -> Fit[Clark]:
+        """router: whose saturation, of those in the paper's Table 3."""
         if len(np.unique(table["params"])) < FEWEST:
             raise Undecided(f"fewer than {FEWEST} sizes have runs with experts")
-        fixed = {name: printed(name) for name in ("E_start", "E_max")}
+        fixed = {name: printed(name, router) for name in ("E_start", "E_max")}
         found = fit("clark", table, loss=loss, fixed=fixed)  # pyright: ignore[reportArgumentType]
         if not found.sound:
             raise Undecided(f"the law is doubtful: {found.why}")
         return found
 
     @functools.cached_property
+    def sooner(self) -> Fit[Clark]:
+        """The same with the saturation of the paper's learned router, which begins at fewer experts."""
+        return self._clark(self.longest, "squared", "rlr")
+
+    @functools.cached_property
     def _others(self) -> list[Fit[Clark]]:
-        """By Huber's loss, without the smallest size, without the most experts."""
+        """By Huber's loss, without the smallest size, without the most experts, with another saturation."""
         runs = self.longest
         options = [
             lambda: self._clark(runs, "huber"),
             lambda: self._clark(runs.where(runs["params"] > runs["params"].min(), "smallest"), "squared"),
             lambda: self._clark(runs.where(runs["experts"] < runs["experts"].max(), "most experts"), "squared"),
+            lambda: self.sooner,
         ]
         return those(*options)
 
@@ -224,9 +231,9 @@ class MoE(Evidence):
         return found
 
 
-def printed(name: str) -> float:
-    """A constant of Clark et al.'s law of models that are routed by a hash."""
-    return reference.value(f"hash_{name}", PAPER)
+def printed(name: str, router: str = "hash") -> float:
+    """A constant of Clark et al.'s law of models that are routed so: hash, rlr or sbase."""
+    return reference.value(f"{router}_{name}", PAPER)
 
 
 def hashed() -> Clark:

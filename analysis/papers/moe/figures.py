@@ -88,6 +88,15 @@ def _say_gains(evidence: MoE, drawn: Drawn) -> None:
         f"{gains.experts[most[0]]:.0f} experts over one, at {digits.short(gains.tokens.max())} tokens: "
         f"{', '.join(told)}."
     )
+    with drawn.part("how far Clark et al.'s law is off"):
+        own, sooner = evidence.clark, evidence.sooner
+        N = float(evidence.runs["params"].max())
+        drawn.say(
+            f"Clark et al.'s law is {digits.percent(own.residuals.rms)} off (rms) with the paper's saturation of a "
+            f"hash, E_start = {digits.plain(own.law.E_start, 2)}, and {digits.percent(sooner.residuals.rms)} with that "
+            f"of its learned router, {digits.plain(sooner.law.E_start, 2)}, by which b + c log N is "
+            f"{digits.plain(sooner.law.b + sooner.law.c * math.log10(N), 2)}"
+        )
     if evidence.noise:
         drawn.say(f"Two seeds of a setting differ by {digits.percent(evidence.noise.sigma)} of the loss (one sigma).")
     drawn.say(
@@ -165,6 +174,12 @@ def table_1(evidence: MoE, drawn: Drawn) -> None:
         for name, value in found.constants.items()
     )
     drawn.say(f"The law misses these {len(evidence.runs)} runs by {digits.percent(found.residuals.rms)} rms.")
+    if found.intervals["gamma"][1] < 0:
+        drawn.say(
+            "All of gamma's interval is below 0, where the paper's value is above: by this law experts lower what is "
+            f"above the floor of {digits.plain(found.constants['c'])} nats and falls with N by more, the larger the "
+            "model. Clark et al.'s law, in Figure 1, has no floor"
+        )
 
 
 def figure_3(evidence: MoE, drawn: Drawn) -> None:
