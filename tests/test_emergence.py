@@ -8,6 +8,7 @@ import pytest
 
 from analysis.papers.claim import Verdict
 from analysis.papers.emergence.evidence import METRICS, Emergence, emergence_score, questions, questions_for
+from analysis.papers.emergence.figures import _learnt
 from analysis.papers.emergence.paper import PAPER
 from analysis.papers.evidence import joined
 from configs.emergence import budgets, experiments
@@ -152,6 +153,15 @@ def test_a_page_calls_no_runs_half_way_where_all_are(planted):
         said.append(PAPER.draw_one("fig4", Emergence(planted | {"sums": own})).sentences[-1])
     assert "more than half" in said[0]
     assert "fewer than half" in said[1]
+
+
+@pytest.mark.parametrize(("shares", "words"), [([1, 1, 0.1, 0.1], "steps"), ([0.9, 0.7, 0.6, 0.4], "by and by")])
+def test_digits_are_said_to_step_where_each_is_right_or_is_not(evidence, shares, words):
+    found = evidence.longest
+    right = np.tile(np.array(shares), (len(found.right), 1))
+    said = _learnt(dataclasses.replace(found, right=right))
+    assert words in said
+    assert f"{len(right)} have learnt {sum(share > 0.5 for share in shares)} of the digits" in said
 
 
 @pytest.mark.parametrize("name", PAPER.figures)

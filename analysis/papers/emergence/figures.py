@@ -22,6 +22,8 @@ from analysis.papers.emergence.evidence import (
 )
 
 SIZE = "Parameters N"
+STEP = 0.2, 0.8  # of the questions: below, a digit is not learnt, above it is
+APART = 0.8  # share of digits outside these from which they are said to step
 LABELS = {
     "exact match": "Exact match",
     "wrong digits": "Wrong digits",
@@ -136,8 +138,9 @@ def figure_3(evidence: Emergence, drawn: Drawn) -> None:
 
 
 def figure_4(evidence: Emergence, drawn: Drawn) -> None:
-    """Exact match of single runs, by size: a point for each seed and length, and the mean over the seeds of the longest
-    as a line. A guess of one digit of ten is worth a factor of 10: the broken lines."""
+    """Left: exact match of single runs, by size: a point for each seed and length, and the mean over the seeds of the
+    longest as a line. A guess of one digit of ten is worth a factor of 10: the broken lines. Right: how many of these
+    runs, of all sizes and lengths, have which exact match."""
     drawn.show(evidence.between)
     found = evidence.sums
     longest = found.runs["tokens"] == found.runs["tokens"].max()
@@ -172,6 +175,7 @@ def figure_4(evidence: Emergence, drawn: Drawn) -> None:
             for d in np.unique(found.runs["tokens"])
         ]
         beside(drawn.figure, style, "tokens")
+    drawn.find(_learnt(evidence.longest))
     claim = evidence.between
     if claim.ours is not None and claim.interval is not None:
         low, high = claim.interval
@@ -193,6 +197,10 @@ def figure_5(evidence: Emergence, drawn: Drawn) -> None:
             f"In the {len(own)} of the {len(ratios)} longest runs whose interval is within ± {PRODUCT:g} it is "
             f"{own.min():.2f} to {own.max():.2f} of the product."
         )
+    ratios, intervals, _ = evidence.ratios("power")
+    own = ratios[np.ptp(intervals, axis=1) <= 2 * PRODUCT]
+    if len(own):
+        drawn.say(f"In the {len(own)} such runs of p^L it is {own.min():.2f} to {own.max():.2f} of it.")
     middle = [float(np.median(evidence.ratios(by)[0])) for by in ("power", "product")]
     drawn.say(f"In the middle one of the longest it is {middle[0]:.2f} of p^L and {middle[1]:.2f} of the product.")
     found = evidence.sums
@@ -266,6 +274,19 @@ def figure_7(evidence: Emergence, drawn: Drawn) -> None:
     for share in np.unique(shares):
         own = found.where(shares == share)
         drawn.say(f"With {share:.0%} of the tokens: {_first_size(own)}.")
+
+
+def _learnt(found: Answers) -> str:
+    """How many digits the runs have learnt, and whether a digit is learnt or not, or half."""
+    most = found.right.shape[1]
+    learnt = (found.right > 0.5).sum(1)
+    told = [f"{(learnt == k).sum()} have learnt {k if k < most else f'all {k}'}" for k in np.unique(learnt)]
+    apart = float(((found.right < STEP[0]) | (found.right > STEP[1])).mean())
+    what = "the loss itself steps, a digit at a time" if apart > APART else "digits are learnt by and by"
+    return (
+        f"Of the {len(learnt)} longest runs {', '.join(told)} of the digits, and {digits.percent(apart)} of all digits "
+        f"are right in fewer than {STEP[0]:g} or more than {STEP[1]:g} of the questions: {what}"
+    )
 
 
 def _first_size(found: Answers) -> str:
