@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import math
+import re
 
 import numpy as np
 import overoptimisation_records
@@ -231,6 +232,30 @@ def test_the_loss_with_drawn_labels_is_never_below_their_entropy_and_gold_itself
     assert (table["loss"] > floor).all()
     one = evidence.proxies("soft")[0]
     assert dataclasses.replace(one, score=one.gold).loss(soft=True) == pytest.approx(floor, rel=1e-9)
+
+
+@pytest.mark.parametrize(("x", "y"), [(0.05, 0.1), (0.0, 0.3)])
+def test_the_exponents_of_the_loss_above_its_floor_are_those_that_were_planted(planted, x, y):
+    found = Overoptimisation(planted)
+    table, floor = found.soft
+    noise = np.exp(0.03 * np.random.default_rng(0).standard_normal(len(table)))
+    above = table["params"] ** -x * (table["tokens"] / table["n_ctx"]) ** -y * noise
+    found.__dict__["soft"] = table.with_columns(loss=floor + above), floor
+    for by, truth in (("size", x), ("pairs", y)):
+        low, high = found.above(by).interval
+        assert low < truth < high
+        assert high - low < 0.1
+
+
+def test_the_page_opens_with_how_many_proxies_are_over_optimised(evidence, honest):
+    """Small ones are, by what was planted, and honest ones are not, nor those of a reward without a tail."""
+    baited, without = (
+        [PAPER.draw_one(name, of).findings[-1] for name in ("fig1", "fig5")] for of in (evidence, honest)
+    )
+    assert re.match(r"By [1-9]\d* of these \d+ proxies the gold reward of the best of n turns: ", baited[0])
+    assert re.match(r"By none of these \d+ proxies .* falls by 0.3 standard deviations", without[0])
+    for said in (baited[1], without[1]):
+        assert said.startswith(f"Without a tail by none of these {len(evidence.most('control'))} proxies")
 
 
 def test_a_policy_that_is_tilted_by_normal_scores_moves_along_them(honest):

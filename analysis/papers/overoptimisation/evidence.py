@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.confidence import LEVEL, half_width, mean_interval
+from analysis.confidence import LEVEL, half_width, mean_interval, t_quantile
 from analysis.fit import fit
 from analysis.fit.estimate import Interval
 from analysis.laws import BestOfN, Reinforced
@@ -31,7 +31,7 @@ FEW = 2000  # comparisons below which proxies are near chance
 LAW = 0.05  # standard deviations that a law is off in any case
 MISFIT = 0.2  # standard deviations off at which a law is no form of what it is fitted to
 LEFT = 100  # samples that must carry a tilted policy
-NEAR, SAME, BEYOND, FLOOR = 0.05, 0.02, 0.3, 0.02  # half-widths of 95 % intervals that decide
+NEAR, SAME, BEYOND, FLOOR, POWER = 0.05, 0.02, 0.3, 0.02, 0.02  # half-widths of 95 % intervals that decide
 TASK = (
     "sums of random weights are learnt from few pairs by a model that reads sixteen symbols, unlike preferences of text"
 )
@@ -329,6 +329,27 @@ class Overoptimisation(Evidence):
             return claim.without(error)
         claim = dataclasses.replace(claim, paper=floor)
         return measured(claim, lambda: fit("chinchilla", table, loss="squared"), "E")
+
+    def above(self, by: Literal["size", "pairs"]) -> Claim:
+        """The exponent, in sizes or in pairs, of the loss above the entropy of the labels, which is known: by least
+        squares, ln(loss - entropy) = a - x ln N - y ln pairs."""
+        what = f"exponent in {'N' if by == 'size' else 'pairs'} of the reward model's loss above its floor"
+        claim = Claim(what, "entropy of the labels", None, enough=POWER, note="of a product of powers, the floor known")
+        try:
+            table, floor = self.soft
+            x = np.log(np.stack([table["params"], table["tokens"]], 1))
+            if min(len(np.unique(x[:, k])) for k in (0, 1)) < 3 or len(x) < 6:
+                raise Undecided("fewer than three sizes, or numbers of pairs, were trained on drawn labels")
+        except MISSING as error:
+            return claim.without(error)
+        design = np.column_stack([np.ones(len(x)), -x])
+        y = np.log(table["loss"] - floor)
+        constants = np.linalg.lstsq(design, y, rcond=None)[0]
+        degrees = len(y) - design.shape[1]
+        variance = np.linalg.inv(design.T @ design) * float(((y - design @ constants) ** 2).sum()) / degrees
+        k = 1 if by == "size" else 2
+        half = float(t_quantile(LEVEL, degrees)) * math.sqrt(variance[k, k])
+        return dataclasses.replace(claim, ours=constants[k], interval=(constants[k] - half, constants[k] + half))
 
     # --- policies that are tilted
 

@@ -29,6 +29,7 @@ DISTANCE = "d = √KL, √nats"
 GOLD = "Gold reward, standard deviations"
 SIZE, PAIRS = "Parameters N", "Pairs"
 NAMES = ("alpha", "beta")
+FALL = 0.3  # standard deviations that a gold reward has fallen by where it turns
 NAMED = 4  # sizes at the axis of one of three panels
 
 
@@ -55,13 +56,14 @@ def figure_1(evidence: Overoptimisation, drawn: Drawn) -> None:
         ):
             with drawn.panel(own, title):
                 _curves(own, some, colour)
-        _of_n(left, len(by_size[0].gold))
+                _of_n(own, len(by_size[0].gold))
         style = [(digits.short(N), {"color": sizes(N), "lw": 1.4}) for N in dict.fromkeys(one.N for one in by_size)]
+        style += [("pairs", {"lw": 0})]  # a line of its own: with each number it would not fit
         style += [
-            (f"{digits.short(n)} pairs", {"color": of_pairs(n), "lw": 1.4})
-            for n in dict.fromkeys(one.pairs for one in by_pairs)
+            (digits.short(n), {"color": of_pairs(n), "lw": 1.4}) for n in dict.fromkeys(one.pairs for one in by_pairs)
         ]
-        beside(drawn.figure, style, "N, pairs")
+        beside(drawn.figure, style, "N")
+    drawn.find(_turns(list(shown)))
     smallest = [one for one in by_size if one.N == by_size[0].N]
     largest = [one for one in by_size if one.N == by_size[-1].N]
     for some in (smallest, largest) if largest[0].N > smallest[0].N else (smallest,):
@@ -123,8 +125,8 @@ def figure_2(evidence: Overoptimisation, drawn: Drawn) -> None:
         with drawn.part(f"{name} over the pairs"):
             value, (low, high) = evidence.slope(k, "pairs")
             drawn.say(
-                f"With the pairs of the largest proxies {name} changes by {value:.3f} ({low:.3f} to {high:.3f}) for "
-                "each factor of e"
+                f"Of the largest proxies {name} changes by {value:.3f} ({low:.3f} to {high:.3f}) for each factor of e "
+                "in their pairs"
             )
     peaks = [one for one in evidence.most() if one.law.beta > 0]
     for one in (peaks[0], peaks[-1]) if len(peaks) > 1 else ():
@@ -186,7 +188,7 @@ def figure_3(evidence: Overoptimisation, drawn: Drawn) -> None:
 def figure_4(evidence: Overoptimisation, drawn: Drawn) -> None:
     """The loss of reward models whose labels are drawn, above the entropy of the labels given the texts, which no model
     can go below: over the size, by the pairs, and over the pairs, by the size."""
-    drawn.tell(evidence.floor)
+    drawn.tell(evidence.floor, evidence.above("pairs"), evidence.above("size"))
     table, floor = evidence.soft
     n = np.rint(table["tokens"] / table["n_ctx"])
     drawn.points(
@@ -216,8 +218,9 @@ def figure_4(evidence: Overoptimisation, drawn: Drawn) -> None:
                     )
                 own.set_ylabel("Loss above it, nats per pair")
         style = [(digits.short(N), {"color": sizes(N), "lw": 1.4}) for N in np.unique(table["params"])]
-        style += [(f"{digits.short(of)} pairs", {"color": of_pairs(of), "lw": 1.4}) for of in np.unique(n)]
-        beside(drawn.figure, style, "N, pairs")
+        style += [("pairs", {"lw": 0})]
+        style += [(digits.short(of), {"color": of_pairs(of), "lw": 1.4}) for of in np.unique(n)]
+        beside(drawn.figure, style, "N")
     least = int(np.argmin(table["loss"]))
     drawn.say(
         f"The lowest loss is {digits.plain(float(table['loss'][least]), 3)} nats per pair, of N = "
@@ -256,6 +259,7 @@ def figure_5(evidence: Overoptimisation, drawn: Drawn) -> None:
                 own.set_xlabel("Proxy of the best of n, standard deviations")
                 own.set_ylabel(GOLD)
         beside(drawn.figure, [(digits.short(N), {"color": shades(N), "lw": 1.4}) for N in sorted(widths)], "N")
+    drawn.find(f"Without a tail {_turns(found)}")
     for one in found:
         drawn.say(
             f"Without a tail the proxy of N = {digits.short(one.N)} (correlation {digits.plain(one.correlation, 2)}) "
@@ -327,6 +331,26 @@ def _of_n(axes: Axes, samples: int) -> None:
     second.set_xticks(np.sqrt(kl(shown)), [digits.short(n) for n in shown])
     second.set_xlabel("best of n")
     axes.set_title(axes.get_title("left"), pad=34)
+
+
+def _turns(some: Sequence[Proxy]) -> str:
+    """By how many proxies the gold reward turns and falls by FALL, at which n, and where it ends: of n of which many
+    samples tell."""
+    curves = np.array([_mean_gold([one]) for one in some])
+    n, turned = grid(len(some[0].gold))[: curves.shape[1]], curves.max(1) - curves[:, -1] > FALL
+    whose = f"of these {len(some)} proxies the gold reward of the best of n"
+    if not turned.any():
+        return f"by none {whose} falls by {FALL:g} standard deviations up to n = {n[-1]:,}"
+    peaks, last = n[curves[turned].argmax(1)], curves[turned, -1]
+    return (
+        f"by {turned.sum()} {whose} turns: it is highest at n = {_span(peaks, digits.short)} and "
+        f"{_span(last, lambda end: digits.plain(end, 2))} standard deviations at n = {n[-1]:,}, where 0 is the mean "
+        "of the policy"
+    )
+
+
+def _span(values: np.ndarray, write: Callable[[float], str]) -> str:
+    return " to ".join(dict.fromkeys(write(float(end)) for end in (values.min(), values.max())))
 
 
 def _course(some: Sequence[Proxy]) -> str:
