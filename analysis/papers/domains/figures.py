@@ -247,7 +247,7 @@ def figure_5(evidence: Domains, drawn: Drawn) -> None:
     if code.longest["tokens"][0] == text.longest["tokens"][0]:
         N = np.intersect1d(code.longest["params"], text.longest["params"])[-1]
         a, b = (float(one.longest["loss"][one.longest["params"] == N].mean()) for one in (code, text))
-        drawn.say(
+        drawn.find(
             f"After {digits.short(float(code.longest['tokens'][0]))} tokens, bytes and separators, at "
             f"N = {digits.short(float(N))} Python's sources cost {digits.plain(a)} bits per byte and the "
             f"text {digits.plain(b)}"
@@ -287,7 +287,7 @@ def figure_6(evidence: Domains, drawn: Drawn) -> None:
             level(right)
             right.set_ylabel("Nats per glyph")
         beside(drawn.figure, [(one.name, symbol(k)) for k, one in enumerate(found)], "glyphs")
-    drawn.say(*(_told(one) for one in found))
+    drawn.find(*(_told(one) for one in found))
     drawn.say("Filled marks are of glyphs without a name, hollow ones after it.")
 
 
