@@ -22,7 +22,9 @@ from configs import grid
 from configs.data_constrained import budgets, experiments
 from configs.kaplan import budgets as kaplan_budgets
 from configs.kaplan import data as kaplan_data
-from scaling import cli
+from configs.over_training import experiments as over_training
+from configs.schedules import experiments as schedules
+from scaling import calibration, cli
 from scaling.data import mixture
 
 PENALTY = Lovelace(1.7, 12.0, 100.0, 0.25, 0.35, P=0.02, delta=0.7, kappa=0.6)
@@ -208,6 +210,17 @@ def test_runs_with_dropout_are_kaplans_and_every_repeated_length_has_one_of_new_
     assert set(experiments.main_grid(at)) < set(grid.runs(grid.named("cpu-24h"), "english"))
     trunks = {(run.model.N, run.tokens, run.pool, run.optim.learning_rate) for run in plain}
     assert {(run.model.N, run.tokens, run.pool, run.optim.learning_rate) for run in experiments.arms(at)} < trunks
+
+
+def test_three_papers_after_chinchilla_cost_twelve_core_hours_at_their_budget_of_six():
+    studies = (
+        experiments.study("cpu-6h", source="text:a/*.txt"),
+        schedules.study("cpu-6h", rates="english"),
+        over_training.study("cpu-6h", rates="english"),
+    )
+    hours = [calibration.seconds(study.runs, workers=1) / 3600 for study in studies]
+    assert max(hours) < 6.5
+    assert sum(hours) < 12
 
 
 def test_code_takes_the_place_of_whole_epochs_of_a_text_that_is_repeated_too():
