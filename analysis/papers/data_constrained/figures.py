@@ -218,9 +218,9 @@ def _slopes(evidence: DataConstrained) -> Iterator[str]:
 
 
 def figure_3(evidence: DataConstrained, drawn: Drawn) -> None:
-    """Left: the loss over epochs, over the lowest of the same size and unique tokens, less 1. Right: the epochs of the
-    lowest loss over N / U; hollow where the longest run has it, so that the best lies further on; the line is the
-    penalty's, fitted to our runs, at the middle U."""
+    """Left: the loss over epochs, over the lowest of the same size and unique tokens, less 1, up to 40 %. Right: the
+    epochs of the lowest loss over N / U; hollow where the longest run has it, so that the best lies further on; the
+    line is the penalty's, fitted to our runs, at the middle U."""
     drawn.tell(evidence.best_epochs("N"), evidence.best_epochs("U"))
     at, runs = evidence.turns, evidence.runs_of(PLAIN, warmup=1.0)
     drawn.points(named(at, list(at)))
@@ -327,7 +327,7 @@ def figure_4(evidence: DataConstrained, drawn: Drawn) -> None:
     rms = {name: float(np.sqrt(np.mean(error[both] ** 2))) for name, error in errors.items()}
     worst = {name: float(np.max(np.abs(error[both]))) for name, error in errors.items()}
     drawn.say(
-        f"Of {int(both.sum())} of the {len(own)} runs that repeat, unseen, "
+        f"Of {'' if both.all() else f'{int(both.sum())} of '}the {len(own)} runs that repeat, unseen, "
         + " and ".join(
             f"{name} misses {digits.percent(rms[name])} rms and {digits.percent(worst[name])} at worst"
             for name in errors
