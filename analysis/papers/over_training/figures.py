@@ -45,8 +45,8 @@ def figure_1(evidence: OverTraining, drawn: Drawn) -> None:
     found, floor = at.lines, float(at.constants[0, 0])
     table = at.table
     C, reducible = table["flops"], table["loss"] - floor
-    M, ratios = table["ratio"], np.unique(table["ratio"])
-    tint = tints(ratios)
+    M, every = table["ratio"], np.unique(table["ratio"])
+    tint = tints(every)
     drawn.points(
         {"ratio": m, "params": n, "flops": c, "loss": L, "reducible": L - floor}
         for m, n, c, L in zip(M, table["params"], C, table["loss"], strict=True)
@@ -57,7 +57,7 @@ def figure_1(evidence: OverTraining, drawn: Drawn) -> None:
             logarithmic(left, C, COMPUTE, reducible, write=digits.ten, most=6)
             dots(left, C, reducible, [tint(m) for m in M], ms=4)
             with fixed_limits(left):
-                for ratio in ratios:
+                for ratio in every:
                     own = M == ratio
                     x = np.geomspace(C[own].min() / 1.3, C[own].max() * 1.3, 20)
                     N = np.sqrt(x / (6 * ratio))
@@ -66,7 +66,7 @@ def figure_1(evidence: OverTraining, drawn: Drawn) -> None:
             pf_days(left)
         with drawn.panel(right, "Exponent of each line"):
             _slopes(right, evidence)
-        style = [(digits.short(m), {"color": tint(m), "marker": "o", "ms": 4}) for m in ratios]
+        style = [(digits.short(m), {"color": tint(m), "marker": "o", "ms": 4}) for m in every]
         beside(drawn.figure, style, "M")
     change, first, last = -float(found.change[0]), -found.slopes[0, 0], -found.slopes[-1, 0]
     drawn.say(
