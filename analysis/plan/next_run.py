@@ -155,7 +155,7 @@ def _demands(plan: Plan) -> Iterator[tuple[str, str]]:
         yield "", f"reaches the same {v.loss:.4f}; {cost}{price}"
         N, D = v.params / float(v.cheapest_to_train.params), v.tokens / float(v.cheapest_to_train.tokens)
         served = f"it serves {v.inference_tokens / v.tokens:.3g} tokens for each one it is trained on"
-        yield "", f"{N:.0%} of the size and {D:.0%} of the tokens of the cheapest to train; {served}"
+        yield "", f"{N:.0%} of the size and {D:.3g} times the tokens of the cheapest to train; {served}"
     if (r := plan.repeated) and plan.repeats:
         yield "Repeated", f"{short(r.unique_tokens)} unique tokens, {r.epochs:.3g} epochs of them"
         fresh = f"fresh tokens would give {float(r.fresh.loss):.4f}"

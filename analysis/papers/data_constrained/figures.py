@@ -218,9 +218,9 @@ def _slopes(evidence: DataConstrained) -> Iterator[str]:
 
 
 def figure_3(evidence: DataConstrained, drawn: Drawn) -> None:
-    """Left: the loss over epochs, over the lowest of the same size and unique tokens, less 1. Right: the epochs of the
-    lowest loss over N / U; hollow where the longest run has it, so that the best lies further on; the line is the
-    penalty's, fitted to our runs, at the middle U."""
+    """Left: the loss over epochs, over the lowest of the same size and unique tokens, less 1, up to 40 %. Right: the
+    epochs of the lowest loss over N / U; hollow where the longest run has it, so that the best lies further on; the
+    line is the penalty's, fitted to our runs, at the middle U."""
     drawn.tell(evidence.best_epochs("N"), evidence.best_epochs("U"))
     at, runs = evidence.turns, evidence.runs_of(PLAIN, warmup=1.0)
     drawn.points(named(at, list(at)))
@@ -327,7 +327,7 @@ def figure_4(evidence: DataConstrained, drawn: Drawn) -> None:
     rms = {name: float(np.sqrt(np.mean(error[both] ** 2))) for name, error in errors.items()}
     worst = {name: float(np.max(np.abs(error[both]))) for name, error in errors.items()}
     drawn.say(
-        f"Of {int(both.sum())} of the {len(own)} runs that repeat, unseen, "
+        f"Of {'' if both.all() else f'{int(both.sum())} of '}the {len(own)} runs that repeat, unseen, "
         + " and ".join(
             f"{name} misses {digits.percent(rms[name])} rms and {digits.percent(worst[name])} at worst"
             for name in errors
@@ -383,8 +383,8 @@ PUBLIC_FITS = (
 
 
 def figure_5(evidence: DataConstrained, drawn: Drawn) -> None:
-    """Loss over epochs by weight decay and dropout; each panel one size on one set of unique tokens, of those that have
-    most arms."""
+    """Loss over epochs by weight decay and dropout; each panel one size on one set of unique tokens: of each size the
+    set with most arms and most parameters a token. Losses above those of the first epoch are cut."""
     drawn.tell(evidence.by_decay)
     every = {PLAIN: evidence.runs_of(PLAIN, warmup=1.0)} | {
         arm: evidence.runs_of(arm, warmup=1.0) for arm in evidence.arms
@@ -393,14 +393,14 @@ def figure_5(evidence: DataConstrained, drawn: Drawn) -> None:
     for arm, runs in every.items():
         for own in repeats.trunks(runs):
             where.setdefault((float(runs["params"][own[0]]), float(runs["unique_tokens"][own[0]])), []).append(arm)
-    places = sorted((place for place in where if len(where[place]) > 1), key=lambda p: (-len(where[p]), -p[0] / p[1]))
+    places = _places({place: len(arms) for place, arms in where.items() if len(arms) > 1})
     if not places:
         raise Undecided("no size was trained on the same unique tokens with and without dropout or weight decay")
     rows: list[dict[str, Any]] = []
     order = sorted(every)
     with rc_context(STYLE):
-        drawn.figure, each = panels(min(len(places), 3), beyond=0.35)
-        for axes, (N, U) in zip(each, places[:3], strict=True):
+        drawn.figure, each = panels(len(places), beyond=0.35)
+        for axes, (N, U) in zip(each, places, strict=True):
             axes.set_title(f"N = {digits.short(N)}, U = {digits.short(U)}")
             shown = []
             for arm in where[N, U]:
@@ -413,12 +413,21 @@ def figure_5(evidence: DataConstrained, drawn: Drawn) -> None:
                 rows += [{"params": N, "unique_tokens": U, "weight_decay": arm.weight_decay, "dropout": arm.dropout,
                           "epochs": e, "loss": L} for e, L in zip(epochs, loss, strict=True)]  # fmt: skip
             x, y = np.array(shown).T
-            logarithmic(axes, x, EPOCHS, y, most=7)
+            first = y[x == x.min()].max()
+            logarithmic(axes, x, EPOCHS, np.minimum(y, 1.02 * first), most=7)
         each[0].set_ylabel(LOSS)
         styles = [(f"{arm.weight_decay:g}, {arm.dropout:g}", symbol(k, ms=4, lw=1.0)) for k, arm in enumerate(order)]
         beside(drawn.figure, styles, "Decay, dropout")
     drawn.points(rows)
-    drawn.say(*(_bought(rows, N, U) for N, U in places[:3]))
+    drawn.say(*(_bought(rows, N, U) for N, U in places))
+
+
+def _places(arms: Mapping[tuple[float, float], int]) -> list[tuple[float, float]]:
+    """Three of the places, by size: of each size the one with most arms, and most parameters a token, and of the sizes
+    those with most arms; where there are fewer sizes, more places of them. arms: at each N and U."""
+    order = sorted(arms, key=lambda place: (-arms[place], -place[0] / place[1]))
+    first = [place for k, place in enumerate(order) if place[0] not in {before[0] for before in order[:k]}]
+    return sorted([*first, *(place for place in order if place not in first)][:3])
 
 
 def _bought(rows: list[dict[str, Any]], N: float, U: float) -> str:
@@ -438,6 +447,60 @@ def _bought(rows: list[dict[str, Any]], N: float, U: float) -> str:
 
 
 def figure_6(evidence: DataConstrained, drawn: Drawn) -> None:
+    """P, delta and kappa of the penalty P R^delta (N / U)^kappa over weight decay, each arm fitted to its own runs with
+    the law of new tokens of the unregularised ones, and 95 % intervals; those without an end are left out."""
+    constants = ("P", "delta", "kappa")
+    rows: list[dict[str, Any]] = []
+    for arm in (PLAIN, *evidence.arms):
+        with drawn.part("the penalty of each arm"):
+            found = evidence.penalty_of_its_own(arm)
+            at = repeats.turns(evidence.runs_of(arm, warmup=1.0))
+            once = evidence.one_epoch(arm) if arm != PLAIN else np.zeros(0)
+            rows.append(
+                {**arm._asdict(), "n": found.n_runs, "trunks": len(at), "turned": int(at["turned"].sum())}
+                | {name: float(found.constants[name]) for name in constants}
+                | {f"{name} {end}": float(found.intervals[name][k]) for name in constants
+                   for k, end in enumerate(("low", "high"))}
+                | {"rms": found.residuals.rms, "one epoch": float(np.expm1(once.mean())) if len(once) else np.nan}
+            )  # fmt: skip
+    if len(rows) < 2:
+        raise Undecided("fewer than two arms have runs of enough sizes and sets of unique tokens for a penalty each")
+    decays, dropouts = (sorted({row[name] for row in rows}) for name in ("weight_decay", "dropout"))
+    with rc_context(STYLE):
+        drawn.figure, each = panels(len(constants), beyond=0.35)
+        for axes, name in zip(each, constants, strict=True):
+            axes.set_title("P, nats per token" if name == "P" else name)
+            for k, dropout in enumerate(dropouts):
+                own = [row for row in rows if row["dropout"] == dropout]
+                x = np.array([decays.index(row["weight_decay"]) for row in own]) + 0.12 * (k - (len(dropouts) - 1) / 2)
+                y, low, high = (np.array([row[key] for row in own]) for key in (name, f"{name} low", f"{name} high"))
+                ended = np.isfinite(low) & np.isfinite(high) & ((low > 0) | (name != "P"))
+                axes.vlines(x[ended], low[ended], high[ended], color=symbol(k + 1)["color"], lw=1.0)
+                axes.plot(x, y, **symbol(k + 1, ms=5, lw=0.8))
+            if name == "P":
+                axes.set_yscale("log")
+            axes.set_xticks(range(len(decays)), [f"{decay:g}" for decay in decays])
+            axes.set_xlim(-0.5, len(decays) - 0.5)
+            axes.set_xlabel("Weight decay")
+        beside(drawn.figure, [(f"{p:g}", symbol(k + 1, ms=5, lw=0.8)) for k, p in enumerate(dropouts)], "Dropout")
+    drawn.points(rows)
+    drawn.say(*map(_penalty_said, rows))
+    drawn.say("P is the penalty of a second epoch where N = U; what an arm costs in one epoch is no part of it.")
+
+
+def _penalty_said(row: Mapping[str, Any]) -> str:
+    """An arm's penalty, where its trunks turn, and what it costs where nothing is repeated."""
+    arm = Arm(row["weight_decay"], row["dropout"])
+    law = f"{digits.plain(row['P'], 2)} R^{digits.plain(row['delta'], 2)} (N / U)^{digits.plain(row['kappa'], 2)}"
+    cost = row["one epoch"]
+    return (
+        f"{arm.words}: {law} on {row['n']} runs, missed by {digits.percent(row['rms'])} rms; {row['turned']} of "
+        f"{row['trunks']} trunks have their lowest loss before their longest run"
+        + (f"; one epoch ends {digits.percent(cost, sign=True)} from the unregularised" if np.isfinite(cost) else "")
+    )
+
+
+def figure_7(evidence: DataConstrained, drawn: Drawn) -> None:
     """Left: loss on held-out text over the tokens processed, of the text repeated, of new tokens (black), and with a
     share of code in place of repeats, of one size and set. Right: the loss with code over that of the text repeated for
     as many tokens, less 1, by the share of code, in the colour of N / U; 2, 4 and 8 epochs beside each other. Bars are

@@ -23,7 +23,8 @@ FIGURES: Mapping[str, Entry] = {
     "fig4": Entry("Figure 4: how far two laws miss", LAWS, figures.figure_4, PLAIN),
     "table1": Entry("Table 1: the constants of two laws", LAWS, figures.table_1, PLAIN),
     "fig5": Entry("Figure 5: weight decay and dropout", HELD, figures.figure_5, ALL),
-    "fig6": Entry("Figure 6: code in place of repeats", FILLED, figures.figure_6, (*PLAIN, "filled")),
+    "fig6": Entry("Figure 6: the penalty by weight decay and dropout", HELD, figures.figure_6, ALL),
+    "fig7": Entry("Figure 7: code in place of repeats", FILLED, figures.figure_7, (*PLAIN, "filled")),
 }
 
 PAPER = Paper(
@@ -35,8 +36,8 @@ PAPER = Paper(
         claims={
             "loss of 4 epochs over new tokens − 1, dropout 0.1 (Muennighoff et al., Figure 4)": "with dropout four "
             "epochs cost a model that is small for its data hardly more than new tokens",
-            "loss of 4 epochs over new tokens − 1, unregularised (Muennighoff et al., Figure 4)": "nor do they "
-            "without dropout and weight decay",
+            "loss of 4 epochs over new tokens − 1, unregularised (Muennighoff et al., Figure 4)": "without dropout and "
+            "weight decay, too, four epochs cost such a model hardly more",
             "16 epochs in new tokens / U, dropout 0.1 (5)": "sixteen epochs of U tokens are worth some 10 U new ones",
             "sum of the penalty over that of effective data (182 public runs)": "a penalty for learning by heart fits "
             "better than effective data",

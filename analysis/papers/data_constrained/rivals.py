@@ -52,7 +52,7 @@ class Rivals:
     def drawn(self, draws: int = DRAWS) -> dict[str, Array]:
         """`ratio` and the constants of repetition with trunks, and runs on new tokens, drawn again. (draw,)
 
-        The law of new tokens is fitted to each draw, then both laws. A draw whose descent did not end is NaN.
+        The law of new tokens is fitted to each draw, then both laws. A draw whose descent found no end is NaN.
         """
         _, clusters = np.unique(self.runs["trunk"], return_inverse=True)
         counts = intervals.resample(np.random.default_rng(0), len(self.runs), draws, clusters).astype(float)
@@ -97,8 +97,10 @@ def _solved(found: Fit, runs: Table, weights: Array, once: Array | None = None) 
         known = np.array([c.name in names for c in law.constants()])
         start[:, known] = solver.to_theta(Chinchilla, once)
     ended = solver.solve(problem, start, ~known, np.arange(len(weights)), solver.CLOSE)
-    constants = np.where(ended.converged[:, None], solver.to_constants(law, ended.theta), np.nan)
-    return constants, np.where(ended.converged, ended.value, np.nan)
+    # A descent that no step takes further has ended too: Huber's loss has corners, where its slope is not 0.
+    found = np.isfinite(ended.value) & (ended.iterations < solver.ITERATIONS)
+    constants = np.where(found[:, None], solver.to_constants(law, ended.theta), np.nan)
+    return constants, np.where(found, ended.value, np.nan)
 
 
 def new_tokens(runs: Table) -> Fit[Chinchilla]:

@@ -38,17 +38,18 @@ EXPONENTS = {"alpha": 3, "beta": 4}  # and their columns among the constants
 
 def figure_1(evidence: OverTraining, drawn: Drawn) -> None:
     """Left: loss above the fitted floor over compute, at fixed tokens per parameter M, and the lines of eq. 4. Right:
-    the slope of a straight line through the points of each M, with 95 % intervals, and the one exponent of eq. 4."""
+    the slope of a straight line through the points of each M of four sizes or more, with 95 % intervals, and the one
+    exponent of eq. 4."""
     drawn.tell(evidence.parallel, evidence.eta, evidence.one_exponent)
     at = evidence.at_ratios
     found, floor = at.lines, float(at.constants[0, 0])
     table = at.table
-    keep = np.isin(table["ratio"], found.ratios)
-    C, reducible = table["flops"][keep], table["loss"][keep] - floor
-    M, tint = table["ratio"][keep], tints(found.ratios)
+    C, reducible = table["flops"], table["loss"] - floor
+    M, every = table["ratio"], np.unique(table["ratio"])
+    tint = tints(every)
     drawn.points(
         {"ratio": m, "params": n, "flops": c, "loss": L, "reducible": L - floor}
-        for m, n, c, L in zip(M, table["params"][keep], C, table["loss"][keep], strict=True)
+        for m, n, c, L in zip(M, table["params"], C, table["loss"], strict=True)
     )
     with rc_context(STYLE):
         drawn.figure, (left, right) = panels(2, above=PF_DAYS, left=0.8)
@@ -56,7 +57,7 @@ def figure_1(evidence: OverTraining, drawn: Drawn) -> None:
             logarithmic(left, C, COMPUTE, reducible, write=digits.ten, most=6)
             dots(left, C, reducible, [tint(m) for m in M], ms=4)
             with fixed_limits(left):
-                for ratio in found.ratios:
+                for ratio in every:
                     own = M == ratio
                     x = np.geomspace(C[own].min() / 1.3, C[own].max() * 1.3, 20)
                     N = np.sqrt(x / (6 * ratio))
@@ -65,7 +66,7 @@ def figure_1(evidence: OverTraining, drawn: Drawn) -> None:
             pf_days(left)
         with drawn.panel(right, "Exponent of each line"):
             _slopes(right, evidence)
-        style = [(digits.short(m), {"color": tint(m), "marker": "o", "ms": 4}) for m in found.ratios]
+        style = [(digits.short(m), {"color": tint(m), "marker": "o", "ms": 4}) for m in every]
         beside(drawn.figure, style, "M")
     change, first, last = -float(found.change[0]), -found.slopes[0, 0], -found.slopes[-1, 0]
     drawn.say(
@@ -73,7 +74,7 @@ def figure_1(evidence: OverTraining, drawn: Drawn) -> None:
         f"{found.ratios[-1]:g}: it {'falls' if change > 0 else 'rises'} by {abs(change):.3f} for each factor of 10 in "
         "M. The public runs of Gadre et al., read by the same functions at M from 10 on, have exponents that rise by "
         "0.002 (RefinedWeb), 0.003 (RedPajama) and 0.006 (C4).",
-        f"Eq. 4 misses these {len(table)} points by {digits.percent(at.fit.residuals.rms)} rms.",
+        f"Eq. 4 misses the {len(table)} points by {digits.percent(at.fit.residuals.rms)} rms.",
     )
 
 
