@@ -254,6 +254,8 @@ def test_the_form_of_a_source_is_that_of_any_other_text_made_into_it():
     assert mixture.form(typed.format("text:a/*.txt,b.md")) == mixture.form(typed.format("python")) == typed.format("A")
     assert mixture.form("mix:0.5*python+0.5*synthetic:") == "mix:0.5*A+0.5*B"
     assert mixture.form("text:a+b/(1).txt") == "A"
+    own, other = (mixture.form(f"filter(corrupt(text:a), keep=0.5, by={by})") for by in ("text:a", "text:b"))
+    assert (own, other) == ("filter(corrupt(A), keep=0.5, by=A)", "filter(corrupt(A), keep=0.5, by=B)")
 
 
 # Rules
