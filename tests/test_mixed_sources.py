@@ -64,11 +64,10 @@ def test_the_first_tokens_of_a_mixture_hold_each_share_to_within_a_document_howe
 
 def test_a_mixture_is_made_of_its_parts_documents_by_share_and_grows_without_a_change(three, tmp_path):
     folder, texts = three
-    said = []
     mixed = f"mix:0.6*{source(folder, 'a')} + 0.3*{source(folder, 'b')}+0.1*{source(folder, 'c')}"
     few = make(mixed, tmp_path, train=30_000, validation=500)
     first = np.array(few.train)
-    many = make(mixed, tmp_path, train=200_000, validation=500, say=said.append)
+    many = make(mixed, tmp_path, train=200_000, validation=500)
     assert many.id == few.id
     assert (many.train[: len(first)] == first).all()
     whose = {text: name for name, own in texts.items() for text in own}
@@ -83,8 +82,8 @@ def test_a_mixture_is_made_of_its_parts_documents_by_share_and_grows_without_a_c
     b = many.manifest["parts"][[part["share"] for part in many.manifest["parts"]].index(0.3)]
     read_times = 0.3 * 200_000 / b["tokens"]
     assert epochs["b"] == {int(read_times), int(read_times) + 1}
-    told = f"{b['source']}: its {b['tokens']:,} tokens are read {read_times:.3g} times"
-    assert any(told in line for line in said)
+    told = f"{b['source']}: its {b['tokens']:,} tokens are read {read_times:.3g} times in 0.3 of 200,000"
+    assert told in map(str, token_set.repeats(many, 200_000))
     assert f"0.3 of {b['source']}" in describe(many)
     held_out = set(texts_of(many.tokenizer, many.validation))
     assert not held_out & counts.keys()

@@ -439,8 +439,6 @@ class _Mixer:
                 f"{self.source}: held out in these shares are {has} tokens, {validation_tokens} were asked for; ask "
                 "for fewer (--set eval.windows=N), or hold out another corpus (--set data.validation=SOURCE)"
             )
-        for line in token_set.repeats(tokens, train_tokens):
-            first.say(line)
         return tokens
 
     @staticmethod
@@ -536,6 +534,9 @@ class _Mixer:
         if all_there_is:
             wanted = min(ends)
         there = open_tokens(folder).manifest[split]["documents"]
+        new = wanted - open_tokens(folder).manifest[split]["tokens"]
+        if (expected := new * np.dtype(self.tokenizer.dtype).itemsize) > shutil.disk_usage(folder).free:
+            raise disk.no_room(folder, expected)
         parts, documents = mixture.order([stream.lengths for stream in streams], shares, wanted)
         block: list[np.ndarray] = []
         held = 0
