@@ -378,12 +378,12 @@ class _Maker:
         if self.validation_source:
             return InputError(
                 f"{self.validation_source} has {has} tokens, {n_tokens} were asked for; ask for fewer "
-                "(--set eval.windows=N) or give more text"
+                "(--validation-tokens N, eval.windows=N) or give more text"
             )
         return InputError(
             f"the held-out 3 % of {self.source} have {has} tokens, {n_tokens} were asked for; "
-            "ask for fewer, give more text, or name a corpus of its own for validation "
-            "(--set data.validation=SOURCE or eval.windows=N)"
+            "ask for fewer (--validation-tokens N, eval.windows=N), give more text, or name a corpus of its own for "
+            "validation (--validation SOURCE, data.validation=SOURCE)"
         )
 
 
@@ -437,7 +437,8 @@ class _Mixer:
                 raise first.too_small("validation", validation_tokens, has)
             raise InputError(
                 f"{self.source}: held out in these shares are {has} tokens, {validation_tokens} were asked for; ask "
-                "for fewer (--set eval.windows=N), or hold out another corpus (--set data.validation=SOURCE)"
+                "for fewer (--validation-tokens N, eval.windows=N), or hold out another corpus (--validation SOURCE, "
+                "data.validation=SOURCE)"
             )
         return tokens
 
