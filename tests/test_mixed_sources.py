@@ -205,6 +205,18 @@ def test_brackets_keep_together_what_belongs_together():
     assert expressions.call("text:a(1).txt") is None
 
 
+def test_of_many_mixtures_the_one_that_reads_a_part_most_often_is_told(three, tmp_path, cache):
+    a, b = (source(three[0], name) for name in "ab")
+    model, said = transformer(8, 1, d_head=8, n_vocab=257, n_ctx=16), []
+    data = [DataConfig(f"mix:{1 - k / 10:g}*{a}+{k / 10:g}*first({b}, tokens=400)", "bytes") for k in (4, 6, 5)]
+    runs = tuple(RunConfig(model, tokens=4096, batch=4, data=one, eval=EvalConfig(windows=4)) for one in data)
+    study.prepare(Study("mixed", "?", runs), tmp_path / "study", workers=1, say=said.append)
+    (told,) = (line for line in said if "are read" in line)
+    assert told.startswith(f"first({b}, tokens=400): its 400 tokens are read 6.14 times in 0.6 of 4,096")
+    assert told.endswith("and fewer times in 2 other mixtures")
+    assert sum("its largest document" in line for line in said) <= 1
+
+
 @pytest.mark.usefixtures("unoptimised")
 def test_a_study_of_mixtures_tells_the_share_of_each_source(tmp_path, cache):
     one, two = (f"synthetic:order=1,symbols={n},bytes=1e5" for n in (8, 16))
