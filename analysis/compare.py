@@ -357,13 +357,13 @@ def _straight(fits: Sequence[Fit]) -> list[str]:
 
 def _target(A: Table, B: Table) -> tuple[str, list[str]]:
     """The column to compare in: the loss, or bits per byte where the tokenizers differ."""
-    if not _tokenizers(A, B):
+    if not (unlike := _tokenizers(A, B)):
         return "loss", []
     if A.has("bits_per_byte") and B.has("bits_per_byte"):
-        return "bits_per_byte", ["the ladders have different tokenizers: compared in bits per byte"]
-    return "loss", [
-        "the ladders have different tokenizers, so their losses per token do not compare: use bits per byte"
-    ]
+        named = A.taken.get("loss", "loss")
+        left = "" if named == "loss" else f" of the held-out text of each, not in {named}"
+        return "bits_per_byte", [f"the ladders have {unlike}: compared in bits per byte{left}"]
+    return "loss", [f"the ladders have {unlike}, so their losses per token do not compare: use bits per byte"]
 
 
 def _check_runs(A: Table, B: Table, target: str) -> None:
@@ -390,10 +390,15 @@ def _differ(A: Table, B: Table, column: str) -> bool:
     return bool(ours - unknown and theirs - unknown and ours - unknown != theirs - unknown)
 
 
-def _tokenizers(A: Table, B: Table) -> bool:
-    """Whether the ladders have different ones, by their vocabulary, bytes per token, or a column that names it."""
+def _tokenizers(A: Table, B: Table) -> str:
+    """What differs where the ladders may have different ones, by their vocabulary, bytes per token, or a column that
+    names it; empty where nothing does."""
     columns = [name for name in A if meaning(name) in ("n_vocab", "bytes_per_token") or "tokeni" in name.lower()]
-    return any(_differ(A, B, name) for name in columns if A[name].dtype.kind == "U" or COLUMNS.get(meaning(name)))
+    told = [name for name in columns if A[name].dtype.kind == "U" or COLUMNS.get(meaning(name))]
+    found = {meaning(name) for name in told if _differ(A, B, name)}
+    by_text = found == {"bytes_per_token"} and any(_differ(A, B, column) for column in ("data", "dataset"))
+    tokens = "different bytes per token, of two texts or two tokenizers" if by_text else "different tokenizers"
+    return tokens if found else ""
 
 
 def _contexts(A: Table, B: Table) -> list[str]:

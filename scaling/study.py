@@ -564,6 +564,7 @@ def _prepared(
             stream = ready[run.data, run.model.n_vocab]
             tasks.check(_of_text(run, stream), None if run.answers_after is None else stream.tokenizer)
             pairs.check(_of_text(run, stream))
+    _say_of_texts(ready, runs, say)
     transfer = {
         (run.data, run.model.n_vocab, name): _transfer_tokens(
             name, run.data.source, ready[run.data, run.model.n_vocab], runs, say, before
@@ -749,7 +750,7 @@ def tokens_of(
     """
     source, n_vocab = data
     users = [run for run in runs if (run.data, run.model.n_vocab) == data]
-    stream = _tokens(
+    return _tokens(
         [before[run].tokens_id if run in before else "" for run in users],
         source.source,
         source.tokenizer,
@@ -759,9 +760,24 @@ def tokens_of(
         validation_source=source.validation,
         say=say,
     )
-    if crowded := token_set.crowding(stream, {run.pool for run in users}):
-        say(crowded)
-    return stream
+
+
+def _say_of_texts(
+    ready: Mapping[tuple[DataConfig, int], token_set.TokenSet], runs: Sequence[RunConfig], say: Callable[[str], None]
+) -> None:
+    """Says which texts are read again, and of which one document is much: of several the worst, and how many more."""
+    pools = {data: {run.pool for run in runs if (run.data, run.model.n_vocab) == data} for data in ready}
+    parts: dict[str, list[token_set.Repeated]] = {}
+    for data, stream in ready.items():
+        for part in token_set.repeats(stream, max(pools[data])):
+            parts.setdefault(part.source, []).append(part)
+    for again in parts.values():
+        worst = max(again, key=lambda part: part.epochs)
+        say(f"{worst}" + (f", and fewer times in {len(again) - 1} other mixtures" if len(again) > 1 else ""))
+    found = [one for data, stream in ready.items() if (one := token_set.crowding(stream, pools[data]))]
+    if found:
+        others = f" ({len(found) - 1} of the study's other texts are alike)" if len(found) > 1 else ""
+        say(f"{max(found, key=lambda one: one.share)}{others}")
 
 
 def _tokens(

@@ -11,7 +11,8 @@ from conftest import ROOT
 PACKAGES = ("scaling", "configs", "launch", "analysis")
 PATHS = [path.relative_to(ROOT) for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
 MODULES = {".".join(path.with_suffix("").parts).removesuffix(".__init__"): path for path in PATHS}
-DRAWN = re.findall(r"^    floor: .+?  (.+)$", (ROOT / "docs" / "architecture.md").read_text(), re.MULTILINE)
+PAGE = (ROOT / "docs" / "architecture.md").read_text()
+DRAWN = re.findall(r"^    floor: .+?  (.+)$", PAGE, re.MULTILINE)
 FLOORS = {name: -row for row, names in enumerate(DRAWN) for name in names.split()}
 
 
@@ -53,3 +54,15 @@ def test_no_imports_go_in_a_circle():
 
 def test_every_floor_is_inhabited():
     assert all(any(f"{module}.".startswith(f"{name}.") for module in MODULES) for name in FLOORS)
+
+
+def test_every_module_stands_in_the_house_and_every_name_in_it_is_one():
+    house = PAGE[PAGE.index("## The house") : PAGE.index("## Floors")]
+    alike = {name for name, told in re.findall(r"^ +(\S+)/ (.*(?:\n {15,}.*)*)", house, re.M) if "module per" in told}
+    alike |= {"commands"}  # told with the front door
+    named = set(re.findall(r"([a-z_]\w*)\.py", house))
+    lacking = [
+        path for path in PATHS if path.stem not in {*named, "__init__", "__main__"} and path.parent.name not in alike
+    ]
+    assert not lacking
+    assert named <= {path.stem for path in [*PATHS, *ROOT.glob("tests/*.py"), *ROOT.glob("benchmarks/*.py")]}

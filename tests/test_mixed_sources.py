@@ -64,11 +64,10 @@ def test_the_first_tokens_of_a_mixture_hold_each_share_to_within_a_document_howe
 
 def test_a_mixture_is_made_of_its_parts_documents_by_share_and_grows_without_a_change(three, tmp_path):
     folder, texts = three
-    said = []
     mixed = f"mix:0.6*{source(folder, 'a')} + 0.3*{source(folder, 'b')}+0.1*{source(folder, 'c')}"
     few = make(mixed, tmp_path, train=30_000, validation=500)
     first = np.array(few.train)
-    many = make(mixed, tmp_path, train=200_000, validation=500, say=said.append)
+    many = make(mixed, tmp_path, train=200_000, validation=500)
     assert many.id == few.id
     assert (many.train[: len(first)] == first).all()
     whose = {text: name for name, own in texts.items() for text in own}
@@ -83,8 +82,8 @@ def test_a_mixture_is_made_of_its_parts_documents_by_share_and_grows_without_a_c
     b = many.manifest["parts"][[part["share"] for part in many.manifest["parts"]].index(0.3)]
     read_times = 0.3 * 200_000 / b["tokens"]
     assert epochs["b"] == {int(read_times), int(read_times) + 1}
-    told = f"{b['source']}: its {b['tokens']:,} tokens are read {read_times:.3g} times"
-    assert any(told in line for line in said)
+    told = f"{b['source']}: its {b['tokens']:,} tokens are read {read_times:.3g} times in 0.3 of 200,000"
+    assert told in map(str, token_set.repeats(many, 200_000))
     assert f"0.3 of {b['source']}" in describe(many)
     held_out = set(texts_of(many.tokenizer, many.validation))
     assert not held_out & counts.keys()
@@ -206,6 +205,18 @@ def test_brackets_keep_together_what_belongs_together():
     assert expressions.call("text:a(1).txt") is None
 
 
+def test_of_many_mixtures_the_one_that_reads_a_part_most_often_is_told(three, tmp_path, cache):
+    a, b = (source(three[0], name) for name in "ab")
+    model, said = transformer(8, 1, d_head=8, n_vocab=257, n_ctx=16), []
+    data = [DataConfig(f"mix:{1 - k / 10:g}*{a}+{k / 10:g}*first({b}, tokens=400)", "bytes") for k in (4, 6, 5)]
+    runs = tuple(RunConfig(model, tokens=4096, batch=4, data=one, eval=EvalConfig(windows=4)) for one in data)
+    study.prepare(Study("mixed", "?", runs), tmp_path / "study", workers=1, say=said.append)
+    (told,) = (line for line in said if "are read" in line)
+    assert told.startswith(f"first({b}, tokens=400): its 400 tokens are read 6.14 times in 0.6 of 4,096")
+    assert told.endswith("and fewer times in 2 other mixtures")
+    assert sum("its largest document" in line for line in said) <= 1
+
+
 @pytest.mark.usefixtures("unoptimised")
 def test_a_study_of_mixtures_tells_the_share_of_each_source(tmp_path, cache):
     one, two = (f"synthetic:order=1,symbols={n},bytes=1e5" for n in (8, 16))
@@ -254,6 +265,8 @@ def test_the_form_of_a_source_is_that_of_any_other_text_made_into_it():
     assert mixture.form(typed.format("text:a/*.txt,b.md")) == mixture.form(typed.format("python")) == typed.format("A")
     assert mixture.form("mix:0.5*python+0.5*synthetic:") == "mix:0.5*A+0.5*B"
     assert mixture.form("text:a+b/(1).txt") == "A"
+    own, other = (mixture.form(f"filter(corrupt(text:a), keep=0.5, by={by})") for by in ("text:a", "text:b"))
+    assert (own, other) == ("filter(corrupt(A), keep=0.5, by=A)", "filter(corrupt(A), keep=0.5, by=B)")
 
 
 # Rules

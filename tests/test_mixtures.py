@@ -1,6 +1,7 @@
 """Mixture laws: a known truth comes back, the best of several is told or not, a proposal keeps its promise."""
 
 import csv
+import dataclasses
 import itertools
 import json
 
@@ -12,6 +13,7 @@ from analysis.mixtures import estimate, laws, proposal
 from analysis.mixtures.runs import Runs, named
 from analysis.table import Table
 from scaling.cli import main
+from scaling.data import mixture
 from scaling.errors import InputError
 
 PARTS = ("web", "books", "code")
@@ -81,6 +83,10 @@ def test_the_proposal_is_the_lowest_allowed_mixture_and_its_price_is_told(fit):
     assert proportional.higher[1] > 0
     assert best.shares[2] <= 0.2 + 1e-6
     assert not found.rivals
+    of_texts = dataclasses.replace(found, parts=("text:web/*.gz", "dedup(text:b.txt)", "python"), epochs={})
+    (line,) = (line for line in of_texts.text().splitlines() if line.startswith("as a source: "))
+    typed = {part.source: part.share for part in mixture.parse(line.removeprefix("as a source: "))}
+    assert [typed.get(part, 0.0) for part in of_texts.parts] == pytest.approx(list(r), abs=1e-3)
 
 
 def test_the_regret_is_what_the_proposal_costs_if_the_other_law_is_true(straight):
@@ -230,8 +236,9 @@ def test_a_study_names_its_parts_whether_they_are_cut_or_not():
     both = named(Table.from_columns({"share_web": half, "share_text:c/*": code * [1, 0], cut: code * [0, 1]}))
     np.testing.assert_array_equal(both["available_text:c/*"], [np.inf, 4000])
     several = {"loss_x": half, "tokens": np.full(2, 1e5)}
-    with pytest.raises(InputError, match=r"of text:c/\* there are 0.04 to inf of D"):
+    with pytest.raises(InputError, match=r"of text:c/\* there are 0.04 to inf of D") as told:
         Runs.of(both.with_columns(**several))
+    assert f"--where '{cut}=0', or '{cut}>0'" in str(told.value)
 
 
 def test_a_text_that_lay_elsewhere_for_some_runs_is_one_part():

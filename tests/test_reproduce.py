@@ -133,6 +133,11 @@ def test_a_text_is_found_by_another_name_where_no_other_text_could_be_meant():
     assert found(a, *arm)["glyphs"] == set(arm)
 
 
+def test_every_run_on_a_text_that_was_changed_is_found_by_another_name_of_the_text():
+    named = [reproduction.wanted("quality", "cpu-1h", settings={"data.source": f"text:{name}/*"}) for name in "ab"]
+    assert found(named[0], *named[1].study.runs) == {name: set(runs) for name, runs in named[1].members.items()}
+
+
 def test_runs_of_what_was_not_asked_for_are_not_taken_for_what_was():
     a, b = of_domains("text:a/*"), of_domains("text:b/*")
     glyphs = of_domains("text:a/*", "fig6")

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from analysis.confidence import LEVEL, t_quantile
-from analysis.digits import plural
+from analysis.digits import plural, typed
 from analysis.fit import solver
 from analysis.fit.rows import held_out_rows
 from analysis.fit.solver import Array
@@ -202,14 +202,13 @@ class MixtureFit:
         ]
 
     def _score(self, fitted: Fitted, domain: str, held: bool) -> str:
-        rms = "–" if held and self.ranks_alone(fitted) else f"{self.error(fitted.law.name, domain, held):.4f}"
+        rms = math.nan if held and self.ranks_alone(fitted) else self.error(fitted.law.name, domain, held)
         return _cell(rms, self.rank(fitted.law.name, domain, held))
 
     def _mean(self, fitted: Fitted, held: bool) -> str:
         name, domains = fitted.law.name, self.runs.domains
-        rms = (
-            "–" if held and self.ranks_alone(fitted) else f"{np.mean([self.error(name, d, held) for d in domains]):.4f}"
-        )
+        alone = held and self.ranks_alone(fitted)
+        rms = math.nan if alone else float(np.mean([self.error(name, d, held) for d in domains]))
         return _cell(rms, float(np.mean([self.rank(name, d, held) for d in domains])))
 
     def _inside(self, domain: str) -> str:
@@ -365,8 +364,10 @@ def fit(table: Table, *, laws: Sequence[str] = NAMES, hold_out: ArrayLike | str 
     return MixtureFit(runs, tuple(fits), unscored, held, rule)
 
 
-def _cell(rms: str, rank: float) -> str:
-    return f"{rms} ({rank:.3f})" if math.isfinite(rank) else rms
+def _cell(rms: float, rank: float) -> str:
+    """An error, as a dash where it is not told, and the rank correlation beside it."""
+    told = "–" if math.isnan(rms) else f"{rms:.4f}" if rms < 1000 else typed(rms, 3)
+    return f"{told} ({rank:.3f})" if math.isfinite(rank) else told
 
 
 def _one_domain(runs: Runs, i: int) -> Runs:

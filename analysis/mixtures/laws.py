@@ -111,8 +111,7 @@ def exponential(parts: int) -> type[MixtureLaw]:
     """Ye's law; its factor k goes into the t_j, k exp(sum_j t_j r_j) being exp(sum_j (t_j + ln k) r_j)."""
 
     def call(law, *r: Values) -> Values:
-        inside = sum(t * share for t, share in zip(_of(law, "t", parts), r, strict=True))
-        return law.c + namespace(inside).exp(inside)
+        return law.c + _exp(sum(t * share for t, share in zip(_of(law, "t", parts), r, strict=True)))
 
     def starts(cls, x: tuple[Array, ...], loss: Array) -> Array:
         return _starts_of_exponential(np.stack(x, -1), loss)
@@ -136,8 +135,7 @@ def repeats(parts: int, once: tuple[float, ...]) -> type[MixtureLaw]:
 
     def call(law, *r: Values) -> Values:
         inside = sum(t * share for t, share in zip(_of(law, "t", parts), r, strict=True))
-        inside = inside + sum(getattr(law, f"v_{j}") * worn(r[j - 1], once[j - 1]) for j in short)
-        return law.c + namespace(inside).exp(inside)
+        return law.c + _exp(inside + sum(getattr(law, f"v_{j}") * worn(r[j - 1], once[j - 1]) for j in short))
 
     def starts(cls, x: tuple[Array, ...], loss: Array) -> Array:
         S = np.stack([*x, *(worn(x[j - 1], once[j - 1]) for j in short)], -1)
@@ -150,6 +148,11 @@ def repeats(parts: int, once: tuple[float, ...]) -> type[MixtureLaw]:
         "Ye et al. (2024), arXiv 2403.16952, with the worth of repeats of Muennighoff et al. (2023), arXiv 2305.16264",
         fields, call, starts, parts=parts, once=once,
     )  # fmt: skip
+
+
+def _exp(x: Values) -> Values:
+    with np.errstate(over="ignore"):  # of constants that few runs leave open it is infinite at mixtures unseen
+        return namespace(x).exp(x)
 
 
 def worn(r: Values, once: float) -> Values:

@@ -5,6 +5,7 @@ Convex for the exponential law, nearly always one valley for the others; still d
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Self
 
@@ -28,6 +29,7 @@ STARTS = 6  # of the fitted mixtures and by chance, beside uniform, proportional
 SMOOTH = 1e-3  # nats per token: regrets below are none
 BEYOND = 0.01  # of a share, by which a mixture leaves the runs
 LEVELS = 3  # values of N or D from which a power of it and a floor are told apart
+SOURCE = re.compile(r"python|\w+:.*|\w+\(.*\)", re.DOTALL)  # of a part that is one, as those of a study are
 SHOWN = 0.0005  # a smaller share is shown as none
 
 Gap = tuple[float, float, float]  # of two losses, with both ends of its interval
@@ -111,6 +113,8 @@ class Proposal:
                 passes = f", {self.epochs[part]:.2g} passes{full}"
             share = self.best.shares[k]
             lines.append(f"  {part:<{wide}}  {_share(share)} ({_share(low)} to {_share(high)}){passes}")
+        if self._of_sources:
+            lines.append(f"as a source: {self._told(self.best.shares)}")
         lines += [
             f"loss {b.value:.3f}: the law {b.low:.3f} to {b.high:.3f}, one run {b.run_low:.3f} to {b.run_high:.3f} "
             f"({percent(LEVEL)})",
@@ -133,7 +137,17 @@ class Proposal:
             )
         return "\n".join([*lines, *(f"note: {doubt}" for doubt in self.doubts)])
 
+    @property
+    def _of_sources(self) -> bool:
+        return all(map(SOURCE.fullmatch, self.parts))
+
     def _told(self, shares: Array) -> str:
+        """A mixture in words; where its parts are sources, as the source that is typed to train on it."""
+        if self._of_sources:
+            n = np.round(shares * 1000).astype(int)
+            n[np.argmax(n)] += 1000 - n.sum()
+            terms = [f"{k / 1000:g}*{part}" for part, k in zip(self.parts, n, strict=True) if k]
+            return f"mix:{'+'.join(terms)}" if len(terms) > 1 else self.parts[int(np.argmax(n))]
         there = [(part, s) for part, s in zip(self.parts, shares, strict=True) if s >= SHOWN]
         return " + ".join(f"{s:.3f} {part}" for part, s in there)
 

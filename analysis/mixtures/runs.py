@@ -208,9 +208,11 @@ def _once(table: Table, part: str, share: Array, D: Array | None) -> float:
         return math.inf
     at = there / D
     if at.max() > at.min() * (1 + SAME):
+        cut = f"share_first({part}, tokens={there.min():.0f})"
+        which = f" '{cut}=0', or '{cut}>0'" if np.isinf(at).any() else ""
         raise InputError(
             f"{table.source}: of {part} there are {at.min():.3g} to {at.max():.3g} of D, and a law of repeats is for "
-            "one such share; choose rows with --where"
+            f"one such share; choose rows with --where{which}"
         )
     return float(at[0])
 

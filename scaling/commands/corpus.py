@@ -70,24 +70,24 @@ def _corpus_import(args: argparse.Namespace) -> int:
 
 
 def _corpus_prepare(args: argparse.Namespace) -> int:
-    _show(args, _tokens(args))
+    _show(args, _tokens(args), args.source)
     return 0
 
 
-def _show(args: argparse.Namespace, stream: "TokenSet") -> None:
+def _show(args: argparse.Namespace, stream: "TokenSet", asked: str = "") -> None:
     from scaling.data import token_set
 
     if args.json:
         arguments.print_json(stream.manifest)
     else:
-        print(token_set.describe(stream))
+        print(token_set.describe(stream, asked))
 
 
 def _corpus_show(args: argparse.Namespace) -> int:
     from scaling.data import token_set
 
     stream = _tokens(args)
-    _show(args, stream)
+    _show(args, stream, args.source)
     if args.json:
         return 0
     first = stream.train[:160]
@@ -114,7 +114,7 @@ def _tokens(args: argparse.Namespace) -> "TokenSet":
         say=arguments.say,
     )
     if crowded := token_set.crowding(stream, [args.tokens]):
-        arguments.say(crowded)
+        arguments.say(str(crowded))
     return stream
 
 

@@ -124,6 +124,25 @@ class Corpus(Protocol):
     def parts(self) -> list[Part]: ...
 
 
+class Numbered:
+    """What corpora share whose documents are made by their number, all of one length."""
+
+    source: str
+    drops_near_duplicates: bool = False
+    cut: int = WHOLE
+    entropy_rate: None = None  # of labels and answers alone it would say nothing of the text
+
+
+def stretches(numbers: range, width: int) -> list[range]:
+    """The numbers of the documents of each part.
+
+    Args:
+        width: characters of a document; what it costs to make one is reckoned as eight bytes each.
+    """
+    step = max(1, PART // (8 * width))
+    return [numbers[n : n + step] for n in range(0, len(numbers), step)]
+
+
 def read(part: Part, places: Iterable[int] | None = None) -> Iterator[tuple[int, Document]]:
     """The documents of a part with their places: file number * 2**32 + number in the file.
 

@@ -378,12 +378,12 @@ class _Maker:
         if self.validation_source:
             return InputError(
                 f"{self.validation_source} has {has} tokens, {n_tokens} were asked for; ask for fewer "
-                "(--set eval.windows=N) or give more text"
+                "(--validation-tokens N, eval.windows=N) or give more text"
             )
         return InputError(
             f"the held-out 3 % of {self.source} have {has} tokens, {n_tokens} were asked for; "
-            "ask for fewer, give more text, or name a corpus of its own for validation "
-            "(--set data.validation=SOURCE or eval.windows=N)"
+            "ask for fewer (--validation-tokens N, eval.windows=N), give more text, or name a corpus of its own for "
+            "validation (--validation SOURCE, data.validation=SOURCE)"
         )
 
 
@@ -437,10 +437,9 @@ class _Mixer:
                 raise first.too_small("validation", validation_tokens, has)
             raise InputError(
                 f"{self.source}: held out in these shares are {has} tokens, {validation_tokens} were asked for; ask "
-                "for fewer (--set eval.windows=N), or hold out another corpus (--set data.validation=SOURCE)"
+                "for fewer (--validation-tokens N, eval.windows=N), or hold out another corpus (--validation SOURCE, "
+                "data.validation=SOURCE)"
             )
-        for line in token_set.repeats(tokens, train_tokens):
-            first.say(line)
         return tokens
 
     @staticmethod
@@ -536,6 +535,9 @@ class _Mixer:
         if all_there_is:
             wanted = min(ends)
         there = open_tokens(folder).manifest[split]["documents"]
+        new = wanted - open_tokens(folder).manifest[split]["tokens"]
+        if (expected := new * np.dtype(self.tokenizer.dtype).itemsize) > shutil.disk_usage(folder).free:
+            raise disk.no_room(folder, expected)
         parts, documents = mixture.order([stream.lengths for stream in streams], shares, wanted)
         block: list[np.ndarray] = []
         held = 0

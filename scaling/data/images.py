@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 
 from scaling import folders
 from scaling.config import IMAGES
-from scaling.data.documents import PART, WHOLE, Document, File, Part, options
+from scaling.data.documents import Document, File, Numbered, Part, options, stretches
 from scaling.errors import InputError
 
 Levels = NDArray[np.uint8]
@@ -53,13 +53,8 @@ KEYS = {"levels": "16|256", "part": "train|test"}
 WANTED = "images:digits, images:fashion-mnist@7, images:FOLDER@14 or images:FILE.gz"
 
 
-class Rows(abc.ABC):
+class Rows(Numbered, abc.ABC):
     """A corpus whose documents are of few characters, each a token, and all of one length."""
-
-    source: str
-    drops_near_duplicates: bool = False
-    cut: int = WHOLE
-    entropy_rate: None = None
 
     @property
     @abc.abstractmethod
@@ -74,9 +69,8 @@ class Rows(abc.ABC):
         return hashlib.sha256("\n".join([self.alphabet, *self.texts()]).encode()).hexdigest()[:16]
 
     def parts(self) -> list[Part]:
-        n, width = len(self.texts()), len(self.texts()[0])
-        step = max(1, PART // (8 * width))
-        return [[RowsFile(self, start, min(start + step, n))] for start in range(0, n, step)]
+        texts = self.texts()
+        return [[RowsFile(self, some.start, some.stop)] for some in stretches(range(len(texts)), len(texts[0]))]
 
 
 @dataclasses.dataclass(frozen=True)

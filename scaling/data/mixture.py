@@ -101,8 +101,8 @@ def _part(source: str, part: str, share: float) -> Share:
 
 
 def form(source: str, names: dict[str, str] | None = None) -> str:
-    """How a source is made of others, whatever these are called: "corrupt(A, share=0.5)", and "A" for a plain one. A
-    task, and pairs, are what they are called."""
+    """How a source is made of others, whatever these are called: "corrupt(A, share=0.5)", "filter(A, keep=0.5, by=B)",
+    and "A" for a plain one. A task, and pairs, are what they are called."""
     names = {} if names is None else names
     if is_one(source):
         return PREFIX + "+".join(
@@ -112,7 +112,8 @@ def form(source: str, names: dict[str, str] | None = None) -> str:
         )
     if (call := expressions.call(source)) is not None:
         name, inner, options = call
-        return f"{name}({', '.join([form(inner, names), *(f'{k}={v}' for k, v in options.items())])})"
+        told = [form(inner, names), *(f"{k}={form(v, names) if k == 'by' else v}" for k, v in options.items())]
+        return f"{name}({', '.join(told)})"
     return source if source.startswith((TASK, PAIRS)) else names.setdefault(source, chr(ord("A") + len(names)))
 
 

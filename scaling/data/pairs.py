@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from scaling import kinds
 from scaling.config import PAIRS, EvalConfig, RunConfig
 from scaling.data.batches import mix
-from scaling.data.documents import PART, WHOLE, Document, File, Part, options
+from scaling.data.documents import Document, File, Numbered, Part, options, stretches
 from scaling.data.index import key
 from scaling.errors import InputError
 
@@ -355,14 +355,11 @@ def windows(source: str, tokens: np.ndarray, n: int, separator: int) -> np.ndarr
 
 
 @dataclasses.dataclass(frozen=True)
-class PairCorpus:
+class PairCorpus(Numbered):
     """Pairs of texts, a document each."""
 
     source: str
     pairs: Pairs
-    drops_near_duplicates: bool = False
-    cut: int = WHOLE
-    entropy_rate: None = None  # of the labels, which is not that of the texts
 
     @classmethod
     def of(cls, source: str) -> "PairCorpus":
@@ -372,11 +369,8 @@ class PairCorpus:
         return hashlib.sha256(f"{VERSION} {self.pairs!r}".encode()).hexdigest()[:16]
 
     def parts(self) -> list[Part]:
-        step = max(1, PART // (8 * self.pairs.width))
-        return [
-            [PairFile(self.pairs, start, min(start + step, self.pairs.items))]
-            for start in range(0, self.pairs.items, step)
-        ]
+        some = stretches(range(self.pairs.items), self.pairs.width)
+        return [[PairFile(self.pairs, numbers.start, numbers.stop)] for numbers in some]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,7 +22,7 @@ import numpy as np
 from scaling.config import GLYPHS, TASK, EvalConfig, RunConfig
 from scaling.data import expressions, glyphs, mixture
 from scaling.data.batches import mix, permute
-from scaling.data.documents import PART, WHOLE, Document, File, Part, options
+from scaling.data.documents import Document, File, Numbered, Part, options, stretches
 from scaling.data.tokenizer import Tokenizer
 from scaling.errors import InputError
 
@@ -309,14 +309,11 @@ def _answered_after(mark: int, source: str, tokenizer: Tokenizer) -> None:
 
 
 @dataclasses.dataclass(frozen=True)
-class TaskCorpus:
+class TaskCorpus(Numbered):
     """Questions with their answers, a document each."""
 
     source: str
     task: Task
-    drops_near_duplicates: bool = False
-    cut: int = WHOLE
-    entropy_rate: None = None  # of the questions, which is not that of the answers
 
     @classmethod
     def of(cls, source: str) -> "TaskCorpus":
@@ -326,9 +323,8 @@ class TaskCorpus:
         return hashlib.sha256(f"{VERSION} {self.task!r}".encode()).hexdigest()[:16]
 
     def parts(self) -> list[Part]:
-        first, end = self.task.first, self.task.first + self.task.items
-        step = max(1, PART // (8 * self.task.width))
-        return [[TaskFile(self.task, start, min(start + step, end))] for start in range(first, end, step)]
+        some = stretches(range(self.task.first, self.task.first + self.task.items), self.task.width)
+        return [[TaskFile(self.task, places.start, places.stop)] for places in some]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -232,11 +232,16 @@ def _check(m: Field) -> None:
     m.sealed()
 
 
-def describe(tokens: TokenSet) -> str:
-    """What a person wants to know about prepared tokens, as `scaling corpus show` prints it."""
+def describe(tokens: TokenSet, asked: str = "") -> str:
+    """What a person wants to know about prepared tokens, as `scaling corpus show` prints it.
+
+    Args:
+        asked: the source by which they were asked for, where it is another than the one of which they were made.
+    """
     m = tokens.manifest
     lines = [
-        f"{m['source']}  ({tokens.id})",
+        f"{asked or m['source']}  ({tokens.id})",
+        *([f"  prepared    as {m['source']}: the same documents"] if asked not in ("", m["source"]) else []),
         f"  folder      {tokens.folder}",
         f"  tokenizer   {m['tokenizer']['kind']}, {m['n_vocab']} tokens ({m['tokenizer']['hash'][:12]})",
     ]
@@ -255,7 +260,7 @@ def describe(tokens: TokenSet) -> str:
     lines += [f"  part        {p['share']:.4g} of {p['source']}, {p['tokens']:,} tokens" for p in m.get("parts", ())]
     if m["validation_source"]:
         lines.append(f"  validation from {m['validation_source']}")
-    lines += [f"  repeated    {line}" for line in repeats(tokens, m["train"]["tokens"])]
+    lines += [f"  repeated    {one}" for one in repeats(tokens, m["train"]["tokens"])]
     if longest := {split: m[split]["longest"] for split in SPLITS if "longest" in m[split]}:
         lines.append("  longest     " + ", ".join(f"{n:,} tokens in {split}" for split, n in longest.items()))
     lines += [f"  {line}" for line in left_out(m)]
@@ -303,17 +308,51 @@ def left_out(manifest: dict) -> list[str]:
     return list(dict.fromkeys(lines))  # of a text that is held out of another, a rule is told once
 
 
-def repeats(tokens: TokenSet, D: int) -> list[str]:
-    """A line for each part of a mixture that is read more than once in its first D tokens."""
-    return [
-        f"{part['source']}: its {part['tokens']:,} tokens are read {epochs:.3g} times in {part['share']:.4g} of {D:,}"
-        for part in tokens.manifest.get("parts", ())
-        if (epochs := part["share"] * D / part["tokens"]) > 1
-    ]
+@dataclasses.dataclass(frozen=True)
+class Repeated:
+    """A part of a mixture that is read more than once in the first D tokens."""
+
+    source: str
+    tokens: int
+    share: float
+    D: int
+
+    @property
+    def epochs(self) -> float:
+        return self.share * self.D / self.tokens
+
+    def __str__(self) -> str:
+        return (
+            f"{self.source}: its {self.tokens:,} tokens are read {self.epochs:.3g} times in {self.share:.4g} of "
+            f"{self.D:,}"
+        )
 
 
-def crowding(tokens: TokenSet, sizes: Iterable[int]) -> str:
-    """A line where one document is much of the text that is trained on, at one of `sizes`; "" where none is.
+@dataclasses.dataclass(frozen=True)
+class Crowded:
+    """A text of whose first D tokens a document has a large share."""
+
+    source: str
+    share: float
+    D: int
+
+    def __str__(self) -> str:
+        digits = f"{100 * self.share:.2g}" if self.share < 0.1 else f"{100 * self.share:.0f}"
+        shorter = ", or cut documents shorter (?cut=CHARACTERS after the source)" * self.source.startswith(CUTS)
+        return (
+            f"{self.source}: its largest document, {round(self.share * self.D):,} tokens, is {digits} % of D = "
+            f"{self.D:,}; what a model learns from so few documents depends on which they are: use more tokens{shorter}"
+        )
+
+
+def repeats(tokens: TokenSet, D: int) -> list[Repeated]:
+    """The parts of a mixture that are read more than once in its first D tokens."""
+    parts = (Repeated(part["source"], part["tokens"], part["share"], D) for part in tokens.manifest.get("parts", ()))
+    return [part for part in parts if part.epochs > 1]
+
+
+def crowding(tokens: TokenSet, sizes: Iterable[int]) -> Crowded | None:
+    """Where one document is much of the text that is trained on, at one of `sizes`.
 
     Of a generated language there is none: one document of it is as good as another.
 
@@ -321,18 +360,12 @@ def crowding(tokens: TokenSet, sizes: Iterable[int]) -> str:
         sizes: numbers D of tokens, the first D of the training stream each.
     """
     if tokens.manifest["entropy_rate"] is not None:
-        return ""
+        return None
     shares = {D: _largest(tokens.train, D, tokens.separator) / D for D in set(sizes) if D <= len(tokens.train)}
     if not shares or (shares[max(shares)] <= LARGE[0] and max(shares.values()) <= LARGE[1]):
-        return ""
+        return None
     D = max(shares, key=lambda D: (shares[D], D))
-    source = tokens.manifest["source"]
-    digits = f"{100 * shares[D]:.2g}" if shares[D] < 0.1 else f"{100 * shares[D]:.0f}"
-    shorter = ", or cut documents shorter (?cut=CHARACTERS after the source)" if source.startswith(CUTS) else ""
-    return (
-        f"{source}: its largest document, {round(shares[D] * D):,} tokens, is {digits} % of D = {D:,}; "
-        f"what a model learns from so few documents depends on which they are: use more tokens{shorter}"
-    )
+    return Crowded(tokens.manifest["source"], shares[D], D)
 
 
 def _largest(stream: np.ndarray, D: int, separator: int) -> int:

@@ -339,7 +339,8 @@ def _find_promises(trained: Sequence[Trained], drawn: Drawn) -> None:
     inside = sum(one.inside[0] for one in trained)
     both = [
         f"{'where parts repeat' if one.experiment == 'proposed_repeated' else 'of ample text'} "
-        f"{float(one.losses.mean()):.3f}, {one.promised.run_low:.3f} to {one.promised.run_high:.3f} promised"
+        f"{digits.plain(float(one.losses.mean()), 4)}, {digits.plain(one.promised.run_low, 4)} to "
+        f"{digits.plain(one.promised.run_high, 4)} promised"
         for one in trained
         if one.target == ALIKE and (one.experiment == "proposed" or one.by == "repeated")
     ]
