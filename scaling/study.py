@@ -477,10 +477,9 @@ def check_history(pack: Pack, found: histories.History, finished: bool = False) 
 
 def keep_history(folder: Path, found: Mapping[str, np.ndarray]) -> str:
     """Writes history.npz; its checksum."""
-    file = io.BytesIO()
-    np.savez(file, **found)  # pyright: ignore[reportArgumentType]
-    checked.put(folder / "history.npz", file.getvalue())
-    return hashlib.sha256(file.getvalue()).hexdigest()
+    file = histories.packed(found)
+    checked.put(folder / "history.npz", file)
+    return hashlib.sha256(file).hexdigest()
 
 
 def prepare(
