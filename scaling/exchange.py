@@ -23,9 +23,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
-
-from scaling import calibration, checked, claims, folders, layout, study, worker
+from scaling import calibration, checked, claims, folders, histories, layout, study, worker
 from scaling.checked import Damaged, Field
 from scaling.errors import InputError
 from scaling.study import Pack, StudyFolder
@@ -54,10 +52,8 @@ def write(whole: StudyFolder, path: Path) -> int:
         done = whole.done(pack)
         found = study.history(whole, pack) if done else None
         if done and found is not None:
-            file = io.BytesIO()
-            np.savez(file, **found)  # pyright: ignore[reportArgumentType]
-            files[f"{pack.id}.npz"] = file.getvalue()
-            sha256 = hashlib.sha256(file.getvalue()).hexdigest()
+            file = files[f"{pack.id}.npz"] = histories.packed(found)
+            sha256 = hashlib.sha256(file).hexdigest()
             runs = [study.run_as_json(run) for run in pack.runs]
             origin = study.origin(Field(whole.path, "", done))
             packs.append({"id": pack.id, "runs": runs, "done": {"history": sha256, **origin}})

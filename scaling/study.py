@@ -404,7 +404,7 @@ def unpacked(file: bytes, sha256: str) -> histories.History:
         with np.load(io.BytesIO(file), allow_pickle=False) as arrays:
             if any(member.compress_type != zipfile.ZIP_STORED for member in arrays.zip.infolist()):
                 raise ValueError("it holds arrays that are compressed, as ours are not")
-            return dict(arrays)
+            return {k: x.astype(np.float32) if x.dtype == np.float16 else x for k, x in arrays.items()}
     except UNPACKING as error:
         said = (str(error).splitlines() or [""])[0]
         raise ValueError(said if type(error) is ValueError else f"{type(error).__name__}: {said}") from None
@@ -477,10 +477,9 @@ def check_history(pack: Pack, found: histories.History, finished: bool = False) 
 
 def keep_history(folder: Path, found: Mapping[str, np.ndarray]) -> str:
     """Writes history.npz; its checksum."""
-    file = io.BytesIO()
-    np.savez(file, **found)  # pyright: ignore[reportArgumentType]
-    checked.put(folder / "history.npz", file.getvalue())
-    return hashlib.sha256(file.getvalue()).hexdigest()
+    file = histories.packed(found)
+    checked.put(folder / "history.npz", file)
+    return hashlib.sha256(file).hexdigest()
 
 
 def prepare(

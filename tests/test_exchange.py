@@ -1,5 +1,6 @@
 """Finished runs move between studies as they are, and nothing else comes in with them."""
 
+import hashlib
 import io
 import json
 import math
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from analysis import records
-from scaling import claims, config, exchange, folders, layout, status, study
+from scaling import claims, config, exchange, folders, histories, layout, status, study
 from scaling.config import DataConfig, EvalConfig, RunConfig, Study
 from scaling.errors import InputError
 from scaling.ladder import transformer
@@ -103,6 +104,32 @@ def test_the_same_runs_give_the_same_bytes(there, tmp_path):
     for name in ("a.tar", "b.tar"):
         exchange.write(there, tmp_path / name)
     assert (tmp_path / "a.tar").read_bytes() == (tmp_path / "b.tar").read_bytes()
+
+
+def test_what_is_one_of_many_is_kept_to_so_many_digits_and_sent_on_as_it_is(there, tmp_path):
+    """All else is kept to the bit; numbers off by at most 2^-digits have zeros where they are cut."""
+    rng = np.random.default_rng(0)
+    odd = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-45, 3e38, -3e38], np.float32)
+    values = np.concatenate([odd, rng.standard_normal(2000) * 10.0 ** rng.integers(-30, 30, 2000)]).astype(np.float32)
+    history = {name: values for name in ("train_loss", "eval_loss", *histories.DIGITS)}
+    file = histories.packed(history)
+    kept = study.unpacked(file, hashlib.sha256(file).hexdigest())
+    assert histories.packed(kept) == file
+    for name, found in kept.items():
+        assert found.dtype == np.float32
+        if name not in histories.DIGITS:
+            np.testing.assert_array_equal(found, values)
+            continue
+        digits = histories.DIGITS[name]
+        np.testing.assert_array_equal(found[:6], values[:6])
+        np.testing.assert_allclose(found, values, rtol=2.0**-digits)
+        bits = found[np.isfinite(found)].view(np.uint32)[3:]  # nor of the smallest there is
+        assert not (bits % 2 ** (24 - digits)).any()
+    within = values[~(np.abs(values) > np.finfo(np.float16).max) | np.isinf(values)]
+    file = histories.packed({"scores": within})
+    assert len(file) < 2.5 * len(within)
+    found = study.unpacked(file, hashlib.sha256(file).hexdigest())["scores"]
+    np.testing.assert_allclose(found, within, rtol=2.0**-histories.HALF, atol=3e-8)
 
 
 def edited(change, there: StudyFolder, folder: Path, sealed: bool = False) -> Path:

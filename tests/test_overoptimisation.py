@@ -14,11 +14,12 @@ from analysis.fit import fit
 from analysis.laws import BestOfN, Reinforced
 from analysis.papers.claim import Undecided, Verdict
 from analysis.papers.overoptimisation.best_of_n import best_of, kl, kl_of_classes, weights
-from analysis.papers.overoptimisation.evidence import Overoptimisation, grid, slope_of, with_seeds
+from analysis.papers.overoptimisation.evidence import SPARE, Overoptimisation, grid, slope_of, with_seeds
 from analysis.papers.overoptimisation.figures import _form
 from analysis.papers.overoptimisation.paper import PAPER
 from analysis.papers.reproduction import _key, wanted
 from configs.overoptimisation import budgets, experiments
+from scaling import histories
 from scaling.config import program
 from scaling.data import pairs
 
@@ -36,6 +37,19 @@ def test_of_samples_with_one_score_either_may_be_the_best():
     assert best_of(proxy, gold, [4])[0] == pytest.approx(3.0)
     # Of two of the four, every pair has one of the last three in it.
     assert best_of(proxy, gold, [2])[0] == pytest.approx(3.0)
+
+
+def test_scores_as_they_are_kept_change_no_best_of_n_by_a_fiftieth_of_what_other_samples_would():
+    rng = np.random.default_rng(0)
+    gold = rng.standard_normal(2**15)
+    score = (0.8 * gold + 0.6 * rng.standard_normal(len(gold)) + 1.0).astype(np.float32)
+    kept = histories.rounded(score, histories.DIGITS["scores"])
+    assert len(np.unique(kept)) < len(kept) / 3  # ties there are
+    n = grid(len(gold))
+    n = n[n <= len(gold) // SPARE]
+    exact, found = (best_of(one, gold, n) for one in (score, kept))
+    deviation = 1 / np.sqrt(len(gold) / n)  # of a mean over so many best texts, at most
+    assert (np.abs(found - exact) < deviation / 50).all()
 
 
 def test_weights_of_tens_of_thousands_of_samples_are_chances():

@@ -156,7 +156,7 @@ def test_the_loss_of_a_run_is_the_mean_over_its_windows(read):
     assert set(read.windows) == set(read.runs["run"][done])
     for run, loss in zip(read.runs["run"][done], read.runs["loss"][done], strict=True):
         assert read.windows[run].shape == (read.configs[run].eval.windows,)
-        assert read.windows[run].mean() == pytest.approx(loss, rel=1e-5)
+        assert read.windows[run].mean() == pytest.approx(loss, rel=2.0 ** -histories.DIGITS["window_loss"])
 
 
 def test_a_diverged_run_keeps_its_rows_and_its_status(read):

@@ -164,7 +164,7 @@ def dots(
     axes: Axes, x: ArrayLike, y: ArrayLike, colours: Sequence[Any], *, runs: Sequence[str] = (), **style: Any
 ) -> None:
     """Points, each in a colour of its own; `runs` names the run of each, where it is one."""
-    look: dict[str, Any] = {"marker": "o", "ms": 4.6, "mec": "white", "mew": 0.5, "zorder": 5} | style
+    look: dict[str, Any] = {"ls": "", "marker": "o", "ms": 4.6, "mec": "white", "mew": 0.5, "zorder": 5} | style
     names = runs or [""] * len(colours)
     for one, at, colour, run in zip(np.asarray(x, float), np.asarray(y, float), colours, names, strict=True):
         (dot,) = axes.plot(one, at, color=colour, **look)
