@@ -11,7 +11,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,7 @@ DELTA = 1e-3  # relative error from which Huber's loss grows linearly, as publis
 BEYOND = 20.0  # times the range of the starts that a constant may move
 SHOWN, BESIDE = 4, 3  # unfinished runs that are followed at a glance, and finished ones that each is held against
 SLACK = 1e-6  # updates by which a share of them may lie above a whole number, from rounding
+SAME = 0.01  # in ln of a constant, within which two descents ended at one law
 EDGE = 0.01  # share by which a constant must lie off the edge of what was tried
 LARGE = 50.0  # in ln: more is no interval
 OFF = 0.02  # of the loss, by which the law may miss a curve on average without a word
@@ -310,11 +311,34 @@ def of_run(curves: Table, run: str, config: "RunConfig") -> Curve:
 # --- the law
 
 
-def fitted(law: type[OfSchedules], curves: Sequence[Curve], more: Sequence[Array]) -> tuple[OfSchedules, float]:
-    """The law of these curves, for their schedules and, after them, for more; and its rms relative error.
+class Found(NamedTuple):
+    """A law of curves.
+
+    rms: of its relative errors.
+    ends: where the descents ended that lead to different laws, the best first: starts for most of the same curves.
+    """
+
+    law: OfSchedules
+    rms: float
+    ends: Array
+
+
+def under(law: type[OfSchedules], curves: Sequence[Curve], more: Sequence[Array] = ()) -> Schedules:
+    """The schedules of these curves and, after them, more, as the law reads them."""
+    return Schedules.of([*(curve.rates for curve in curves), *more], knots=KNOTS, between=law.between)
+
+
+def fitted(
+    law: type[OfSchedules], curves: Sequence[Curve], all_: Schedules | None = None, starts: Array | None = None
+) -> Found:
+    """The law of these curves.
 
     The constants that a law is linear in follow from the others by least squares with none below 0; the others by
     Huber's loss on relative errors, the best of several starts.
+
+    Args:
+        all_: what it is a law for: schedules of which the first are those of the curves; no others if None.
+        starts: of the constants that it is not linear in, as logarithms; spread over their ranges if None.
 
     Raises:
         InputError: no curve has seen its rate fall, or one has too few points after its warm-up.
@@ -324,27 +348,21 @@ def fitted(law: type[OfSchedules], curves: Sequence[Curve], more: Sequence[Array
             raise InputError(f"{curve.name}: {len(curve.fitted)} points after the warm-up; wanted {FEWEST} or more")
     if not any(curve.fell for curve in curves):
         raise InputError("no curve has seen its learning rate fall: what a fall gains is not known; give one that has")
-    all_ = Schedules.of([*(curve.rates for curve in curves), *more], knots=KNOTS, between=law.between)
+    all_ = all_ or under(law, curves)
     step = np.concatenate([curve.step[curve.fitted] for curve in curves])
     loss = np.concatenate([curve.loss[curve.fitted] for curve in curves])
     number = np.concatenate([np.full(len(curve.fitted), k + 1.0) for k, curve in enumerate(curves)])
     read = of_schedules(law, _Read(all_, all_.seen(step, number)))
     bent = [c for c in read.constants() if c.name not in law.linear]
+    ones = dict(zip(law.linear, np.eye(len(law.linear))[..., None], strict=True))  # one constant is 1, the others 0
 
     def whole(theta: Array) -> tuple[dict[str, float], Array]:
         """All constants from the logarithms of those that the law is not linear in, and relative errors."""
         at = dict(zip((c.name for c in bent), np.exp(theta), strict=True))
-        zero = dict.fromkeys(law.linear, 0.0)
-        terms = np.stack(
-            [np.broadcast_to(read(**at, **(zero | {name: 1.0}))(step, number), step.shape) for name in law.linear]
-        )
+        terms = np.asarray(read(**at, **ones)(step, number))
         best, _ = optimize.nnls((terms / loss).T, np.ones(len(loss)))
         return at | dict(zip(law.linear, best, strict=True)), best @ terms / loss - 1
 
-    ranges = np.log([c.start for c in bent])
-    middle, quarter = ranges.mean(1), np.ptp(ranges, axis=1) / 4
-    signs = itertools.product((-1, 1), repeat=len(bent))
-    starts = [middle + quarter * np.array(sign) for sign in signs if sign[0] == sign[-1]]
     bounds = tuple(np.log([_bounds(c.start) for c in bent]).T)
     ends = [
         optimize.least_squares(
@@ -356,10 +374,23 @@ def fitted(law: type[OfSchedules], curves: Sequence[Curve], more: Sequence[Array
             diff_step=1e-5,
             max_nfev=40,
         )
-        for start in starts
+        for start in (_spread(bent) if starts is None else starts)
     ]
-    found, errors = whole(min(ends, key=lambda end: end.cost).x)
-    return of_schedules(law, all_)(**found), float(np.sqrt(np.mean(errors**2)))
+    ends.sort(key=lambda end: end.cost)
+    different = [ends[0].x]
+    for end in ends[1:]:
+        if all(np.abs(end.x - other).max() > SAME for other in different):
+            different.append(end.x)
+    found, errors = whole(ends[0].x)
+    return Found(of_schedules(law, all_)(**found), float(np.sqrt(np.mean(errors**2))), np.array(different))
+
+
+def _spread(bent: Sequence[Constant]) -> Array:
+    """Starts in the logarithms of the constants, a quarter of their ranges off the middle, (s, constants)."""
+    ranges = np.log([c.start for c in bent])
+    middle, quarter = ranges.mean(1), np.ptp(ranges, axis=1) / 4
+    signs = itertools.product((-1, 1), repeat=len(bent))
+    return np.array([middle + quarter * np.array(sign) for sign in signs if sign[0] == sign[-1]])
 
 
 def _bounds(start: tuple[float, float]) -> tuple[float, float]:
@@ -388,14 +419,18 @@ class LeftOut:
 
     law: type[OfSchedules]
     curves: Sequence[Curve]
+    starts: Array  # from which each law is looked for: the ends of the descents with all curves
 
     @functools.cached_property
     def laws(self) -> "list[OfSchedules | InputError]":
         """Without each curve, for its schedule, the last; or why there is none."""
+        all_ = under(self.law, self.curves)
         found: list[OfSchedules | InputError] = []
-        for curve in self.curves:
+        for k in range(len(self.curves)):
+            others = [i for i in range(len(self.curves)) if i != k]
             try:
-                found.append(fitted(self.law, [one for one in self.curves if one is not curve], [curve.rates])[0])
+                rest = [self.curves[i] for i in others]
+                found.append(fitted(self.law, rest, all_.chosen([*others, k]), self.starts).law)
             except InputError as error:
                 found.append(error)
         return found
@@ -569,8 +604,8 @@ def forecast(curves: Sequence[Curve], asked: Sequence[str], *, law: str = "tissu
             longest = max(curves, key=lambda curve: len(curve.rates))
             own = _named(curves, run) if run else None
             wanted.append((text, own, Asked.read(text).rates(own or longest)))
-    found, rms = fitted(of, curves, [rates for _, _, rates in wanted])
-    left_out = LeftOut(of, curves)
+    found, rms, ends = fitted(of, curves, under(of, curves, [rates for _, _, rates in wanted]))
+    left_out = LeftOut(of, curves, ends)
     others = [] if all(own for _, own, _ in wanted) else left_out.errors()
     made = []
     for k, (text, own, rates) in enumerate(wanted):
@@ -578,7 +613,7 @@ def forecast(curves: Sequence[Curve], asked: Sequence[str], *, law: str = "tissu
             value = float(found(np.array([float(len(rates))]), np.array([len(curves) + k + 1.0]))[0])
             made.append(_ending(curves, text, None, rates, value, others, []))
         else:
-            made.append(_going_on(of, curves, text, own, rates))
+            made.append(_going_on(of, curves, text, own, rates, ends))
     points = sum(len(curve.fitted) for curve in curves)
     return ScheduleForecast(found, left_out, points, rms, tuple(_missed(found, curves)), tuple(made))
 
@@ -659,7 +694,9 @@ def _ends_alike(one: PurePath, other: PurePath) -> bool:
     return n > 0 and one.parts[-n:] == other.parts[-n:]
 
 
-def _going_on(law: type[OfSchedules], curves: Sequence[Curve], text: str, own: Curve, rates: Array) -> Ending:
+def _going_on(
+    law: type[OfSchedules], curves: Sequence[Curve], text: str, own: Curve, rates: Array, starts: Array
+) -> Ending:
     """Where a run ends whose rates so far are its own and from now on those of a schedule."""
     if own.seen >= len(rates):
         raise InputError(f"{own.name}: {own.seen} updates are made, and the schedule has {len(rates)}; give steps=")
@@ -670,7 +707,8 @@ def _going_on(law: type[OfSchedules], curves: Sequence[Curve], text: str, own: C
     rates = np.append(own.rates[: own.seen], rates[own.seen :])
     now = dataclasses.replace(own, rates=rates)
     curves = [*(curve for curve in curves if curve is not own), now]
-    return _ending(curves, text, now, rates, _end(law, curves, now, rates), _held_out(law, curves, now, rates), notes)
+    value, errors = _end(law, curves, now, rates, starts), _held_out(law, curves, now, rates, starts)
+    return _ending(curves, text, now, rates, value, errors, notes)
 
 
 def _ending(
@@ -697,16 +735,16 @@ def _ending(
                   tuple(errors), why, tuple(notes))  # fmt: skip
 
 
-def _end(law: type[OfSchedules], curves: Sequence[Curve], own: Curve, rates: Array) -> float:
+def _end(law: type[OfSchedules], curves: Sequence[Curve], own: Curve, rates: Array, starts: Array) -> float:
     """Where a run that goes on ends by the law, moved by how far its last part lies off it."""
-    found, _ = fitted(law, curves, [rates])
+    found = fitted(law, curves, under(law, curves, [rates]), starts).law
     value = float(found(np.array([float(len(rates))]), np.array([len(curves) + 1.0]))[0])
     late = own.step >= (1 - LATE) * own.seen
     so_far = found(own.step[late], np.full(int(late.sum()), len(curves) + 1.0))
     return value * float(np.mean(own.loss[late] / so_far))
 
 
-def _held_out(law: type[OfSchedules], curves: Sequence[Curve], own: Curve, rates: Array) -> list[float]:
+def _held_out(law: type[OfSchedules], curves: Sequence[Curve], own: Curve, rates: Array, starts: Array) -> list[float]:
     """Relative errors of predictions like that of a run that goes on, whose outcome is known.
 
     Of each other curve that is at its end, from the rest and as much of it as of the run; where fewer than two are, of
@@ -728,7 +766,7 @@ def _held_out(law: type[OfSchedules], curves: Sequence[Curve], own: Curve, rates
     errors = []
     for given, cut, whole in tried:
         try:
-            errors.append(_end(law, given, cut, whole.rates) / _last(whole) - 1)
+            errors.append(_end(law, given, cut, whole.rates, starts) / _last(whole) - 1)
         except InputError:  # without this curve nothing tells what a fall gains
             continue
     return errors

@@ -61,7 +61,7 @@ def test_whether_a_floor_sinks_to_0_is_no_matter_of_chance():
         low, high = found.intervals["L_inf"]
         assert (found.status == "at a bound") == (found.law.L_inf == 0)
         assert found.status in ("at a bound", "converged")
-        assert low <= found.law.L_inf <= high < math.inf
+        assert 0 == low <= found.law.L_inf <= high < math.inf
         assert all(0 < ends[0] < ends[1] < math.inf for name, ends in found.intervals.items() if name != "L_inf")
 
 

@@ -10,7 +10,7 @@ import pytest
 from test_schedule_laws import FITTED, PREDICTED
 
 from analysis import records, schedule_forecast
-from analysis.laws.schedules import Schedules, Tissue, of_schedules
+from analysis.laws.schedules import Functional, Schedules, Tissue, of_schedules
 from analysis.load import load
 from analysis.records import Records
 from analysis.schedule_forecast import Asked, Curve, forecast, of_table
@@ -78,13 +78,24 @@ def test_intervals_of_constants_hold_the_truth_and_are_as_wide_as_the_luck_of_th
     rng, held, widths = np.random.default_rng(1), [], []
     for luck in (3e-3,) * 5 + (3e-4,) * 2:
         curves = [curve(text, luck * rng.normal()) for text in ("constant", "cosine", "wsd,decay=0.2")]
-        found, _ = schedule_forecast.fitted(Tissue, curves, [])
-        each = schedule_forecast.LeftOut(Tissue, curves).intervals(found)
+        found, _, ends = schedule_forecast.fitted(Tissue, curves)
+        each = schedule_forecast.LeftOut(Tissue, curves, ends).intervals(found)
         held.append([low < truth < high for (low, high), truth in zip(each.values(), TRUTH, strict=True)])
         widths.append(np.log(each["alpha"][1] / each["alpha"][0]))
     assert np.mean(held) > 0.9
     assert 0.05 < np.median(widths[:5]) < 1
     assert np.median(widths[5:]) < 0.3 * np.median(widths[:5])
+
+
+@pytest.mark.parametrize("law", [Tissue, Functional])
+def test_a_law_without_a_curve_is_the_one_that_all_starts_lead_to(law):
+    curves = [curve(text, luck) for text, luck in zip(OURS, (-0.004, 0.004, 0.0, 0.003), strict=True)]
+    left_out = schedule_forecast.LeftOut(law, curves, schedule_forecast.fitted(law, curves).ends)
+    for k, one in enumerate(left_out.laws):
+        rest = curves[:k] + curves[k + 1 :]
+        found = schedule_forecast.fitted(law, rest, schedule_forecast.under(law, rest, [curves[k].rates])).law
+        at = curves[k].step, np.full(len(curves[k].step), float(len(curves)))
+        np.testing.assert_allclose(one(*at), found(*at), rtol=1e-4)
 
 
 def test_constants_have_no_interval_where_curves_cannot_tell_one():
@@ -276,9 +287,15 @@ def test_curves_of_files_are_predicted_from_the_command_line(tmp_path, capsys):
     assert re.search(r"linear: \d\.\d{4} after 6k updates \(\d\.\d{4} to \d\.\d{4}, 95% of one run\)", said.out)
     code, said = run("--schedule", "cosine,steps=9000", "--run", "run 0")
     assert "run 0, cosine,steps=9000: " in said.out
-    for words in (["--schedule", "linear", "--params", "1e9"], ["--run", "0"], ["--schedule", "planned"]):
+    for words, told in (
+        (["--schedule", "linear", "--params", "1e9"], "leave out"),
+        (["--run", "0"], "with --schedule"),
+        (["--schedule", "planned"], "name a schedule"),
+        (["params=1e9"], "params=1e9: wanted --COLUMN VALUE pairs: --params 1e9"),
+    ):
         code, said = run(*words)
         assert code == 2
+        assert told in said.err
         assert len(said.err.strip().splitlines()) == 1
 
 

@@ -251,8 +251,9 @@ def _estimate(
             or not sensible(problem.law, found.lowest[:, :-1], free)[0]
         ):
             low, high = (np.where(free, end[0], best.theta) for end in (found.low, found.high))
-            over = None
-            if (intervals.may_be_none(problem, found.low) & free & np.isfinite(found.high)).any():
+            none = intervals.may_be_none(problem, found.low)[0] & free
+            low, over = np.where(none, -np.inf, low), None
+            if (none & np.isfinite(found.high[0])).any():
                 over = intervals.over_floor(problem, at, value, best.spread, free, found, clusters, level)
             return best, low, high, "profile likelihood", Ends(found.ends[0], level, over)
         best = descend(problem, np.vstack([found.lowest[:, :-1], theta0]), free, clusters).sunk(problem, free, clusters)

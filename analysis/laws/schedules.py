@@ -8,7 +8,7 @@ rate is 0, so that a warm-up is a schedule that rises.
 
 import dataclasses
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple, TypeVar
+from typing import ClassVar, NamedTuple, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -60,6 +60,10 @@ class Schedules:
         padded = ([np.pad(c[i], (0, widest - len(c[i])), constant_values=fill[i]) for c in changes] for i in range(4))
         return cls(total, *(np.stack(rows) for rows in padded))
 
+    def chosen(self, which: Sequence[int]) -> Self:
+        """These schedules, by their places from 0."""
+        return dataclasses.replace(self, **{f.name: getattr(self, f.name)[which] for f in dataclasses.fields(self)})
+
     def seen(self, t: Values, number: Values) -> "Seen":
         """What a law reads after t updates of schedule `number`, from 1; beyond the last of either, as at the last."""
         xp = namespace(t, number)
@@ -103,8 +107,8 @@ def _changes(rates: Array, total: Array, knots: int, between: int) -> tuple[Arra
     if len(k) > knots:
         mass = np.cumsum(np.abs(drop)) - np.abs(drop) / 2
         sign = np.cumsum(np.append(False, np.diff(np.sign(drop)) != 0))
-        parts = np.unique(np.stack([sign, np.floor(mass / np.abs(drop).sum() * (knots - sign[-1] - 1))]), axis=1,
-                          return_inverse=True)[1].ravel()  # fmt: skip
+        share = np.floor(mass / np.abs(drop).sum() * (knots - sign[-1] - 1))
+        parts = np.cumsum(np.append(False, (np.diff(sign) != 0) | (np.diff(share) != 0)))  # neither ever falls
     else:
         parts = np.arange(len(k))
     whole = np.bincount(parts, drop).astype(float)

@@ -142,7 +142,10 @@ def _doubtful_losses(columns: Columns, naming: Naming) -> list[str]:
                 "come down so far"
             )
         elif BITS_WORDS & set(re.split("[^a-z0-9]+", (own := naming.taken.get(name, name)).lower())):
-            notes.append(f"{name} is {own}, in bits by its name: say --target {shlex.quote(own)}, and units are right")
+            notes.append(
+                f"{name} is {own}, in bits by its name, where units say nats: to fit {own} itself, say "
+                f"--target {shlex.quote(own)}"
+            )
         elif in_bits := _bits(columns, values):
             factor = naming.line({name: math.log(2)})
             notes.append(f"{name} looks like bits per token: {in_bits}; in nats it is {factor}")

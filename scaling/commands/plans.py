@@ -176,6 +176,8 @@ def _predict(args: argparse.Namespace) -> int:
     if args.schedule:
         return _predict_schedules(args)
     of_curves = args.law if args.law in OF_CURVES else None
+    if pairs := [str(word) for word in args.fit[1:] if "=" in str(word) and not word.exists()]:
+        raise InputError(f"{pairs[0]}: wanted --COLUMN VALUE pairs: --{pairs[0].replace('=', ' ', 1)}")
     given = {"--run": args.going_on, "--law": of_curves, "--columns": args.columns, "more files": args.fit[1:]}
     if alone := [name for name, value in given.items() if value]:
         raise InputError(f"{', '.join(alone)}: of loss curves, with --schedule; leave out, or give --schedule")

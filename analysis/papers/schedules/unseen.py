@@ -41,7 +41,7 @@ class Errors(NamedTuple):
 
 def known(law: str, curves: Sequence[Curve]) -> OfSchedules:
     """The law of these curves, for any schedule (`losses`)."""
-    return fitted(LAWS[law], curves, [])[0]
+    return fitted(LAWS[law], curves).law
 
 
 def losses(found: OfSchedules, rates: ArrayLike, step: ArrayLike) -> Array:
