@@ -85,7 +85,7 @@ def config(made: Design, shapes: dict[float, Shape], name: str) -> str:
     head = HEAD.format(
         N=short(float(made.target.params[0])),
         D=short(float(made.target.tokens[0])),
-        flops=compute(made.budget),
+        flops=compute(made.budget) + (f" ({typed(made.hours, 3)} hours of {made.hardware})" if made.hours else ""),
         name=name,
         verb="suggest" if made.before else "design",
         beside=", fitted together with the runs that were there before" if made.before else "",
