@@ -26,7 +26,7 @@ from analysis.table import Table
 from benchmarks import design as of_designs
 from benchmarks import design_runs
 from configs import designed
-from scaling import question
+from scaling import calibration, question
 from scaling.cli import main
 from scaling.config import RunConfig
 from scaling.errors import InputError
@@ -151,7 +151,7 @@ def test_a_design_beats_the_habits_and_keeps_to_its_bounds():
     assert made.bound < made.study.promise.law
     assert made.wrong is not None
     assert made.wrong[0] <= made.study.promise.law <= made.wrong[1]
-    assert f"half or double: {percent(made.wrong[0])} to {percent(made.wrong[1])}" in made.text()
+    assert f"half or double what is believed: ± {percent(made.wrong[0])} to ± {percent(made.wrong[1])}" in made.text()
     widths = [one.law for _, one in sorted(made.spendings.items())]
     assert widths == sorted(widths, reverse=True)
 
@@ -335,6 +335,9 @@ def test_the_written_study_holds_the_runs_of_the_design_and_scores_as_promised(c
     for N in {run.model.N for run in study.runs}:
         of_size = [run for run in study.runs if run.model.N == N]
         assert len({(run.batch, run.optim, run.unique_tokens) for run in of_size}) == 1
+    parted = question.load(str(out), {"at_once": "512"}).runs
+    assert max(run.accumulate for run in parted) > 1
+    assert all(run.batch_tokens / run.accumulate <= 512 for run in parted)
     checked = question.load(str(out), {"check_rates": "true"}).runs
     assert checked[: len(study.runs)] == study.runs
     sizes = sorted({run.model.N for run in study.runs})
@@ -504,15 +507,22 @@ def test_what_cannot_be_designed_is_told_in_a_line(capsys, words, told):
     assert err.count("\n") == 1
 
 
-def test_no_run_is_asked_for_that_the_hardware_cannot_hold(capsys):
+def test_no_run_is_asked_for_that_the_hardware_cannot_hold(capsys, tmp_path):
     """16 bytes a parameter: weights, gradients and two moments in float32."""
-    words = ("design", "--target", "1e22", "--hardware", "rtx4090:1", "--hours", "336", "--json")
+    out = tmp_path / "study.py"
+    words = ("design", "--target", "1e22", "--hardware", "rtx4090:2", "--hours", "336", "--json", "--out", str(out))
     _, said, _ = run(capsys, *words)
     made = json.loads(said)
-    assert max(row["params"] for row in made["runs"]) * 16 <= 24 * 2**30
+    assert max(row["params"] for row in made["runs"]) * 16 <= 2 * 24 * 2**30
     assert made["hours"] == 336
-    assert any("fill the memory of rtx4090:1" in note for note in made["notes"])
-    assert "hours are those of rtx4090:1 at 40 % of its peak (--utilisation)" in made["notes"]
+    assert any("fill the memory of rtx4090:2" in note for note in made["notes"])
+    assert "hours are those of rtx4090:2 at 40 % of its peak (--utilisation)" in made["notes"]
+    assert "--mesh fsdp=2" in out.read_text()
+    runs = question.load(str(out), {}).runs
+    assert {run.dtype for run in runs} == {"bfloat16"}
+    assert all(run.batch % (2 * run.accumulate) == 0 for run in runs)
+    held = max(calibration.held(run, 1, {"fsdp": 2}) for run in runs)
+    assert held <= calibration.SURE * 24 * 2**30  # above it the rule would refuse them there
 
 
 def test_a_study_for_a_larger_machine_is_shown_on_this_one(capsys, tmp_path):

@@ -98,7 +98,7 @@ class Design:
         aim: of `criterion.AIMS`, what was made small; `adds` are of it.
         wrong: least and most that `study.promise.law` is by what is believed and by the same with the gap of the
             exponents WRONG; None where no law has a gap, or runs that are there say what it is.
-        hours: of hardware that the budget is, and which; None and empty where it was given in FLOP.
+        hours, hardware, chips: what the budget is of; None, empty and 1 where it was given in FLOP.
     """
 
     target: Target
@@ -116,6 +116,7 @@ class Design:
     wrong: tuple[float, float] | None = None
     hours: float | None = None
     hardware: str = ""
+    chips: int = 1
 
     def spent(self, flops: float) -> str:
         """FLOP in words, and hours where the budget is in hours."""
@@ -148,7 +149,10 @@ class Design:
                 else []
             ),
             *(
-                [f"were the gap of the exponents half or double: {percent(self.wrong[0])} to {percent(self.wrong[1])}"]
+                [
+                    "were the gap of the exponents half or double what is believed: "
+                    f"± {percent(self.wrong[0])} to ± {percent(self.wrong[1])}"
+                ]
                 if self.wrong
                 else []
             ),

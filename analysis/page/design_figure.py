@@ -100,13 +100,15 @@ def _equal_compute(axes: Axes) -> None:
     (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
     least, most = (math.log10(FLOP_PER_PARAM_TOKEN * N * D) for N, D in ((left, low), (right, high)))
     axes.grid(False)
-    for power in range(2 * math.ceil(least / 2), math.floor(most) + 1, 2):
+    powers = range(2 * math.ceil(least / 2), math.floor(most) + 1, 2)
+    for power in powers:
         ends = np.array([left, right])
         axes.plot(ends, 10.0**power / FLOP_PER_PARAM_TOKEN / ends, color=FAINT, lw=0.8, zorder=1)
         N = max(left, 10.0**power / FLOP_PER_PARAM_TOKEN / high)  # where the line enters at the left or the top
         told: dict[str, Any] = {"fontsize": 6.5, "color": GREY, "zorder": 1, "textcoords": "offset points"}
         place = (N, 10.0**power / FLOP_PER_PARAM_TOKEN / N)
-        axes.annotate(digits.ten(10.0**power), place, xytext=(2, -9), va="top" if N > left else "center", **told)
+        name = digits.ten(10.0**power) + (" FLOP" if power == powers[0] else "")
+        axes.annotate(name, place, xytext=(2, -9), va="top" if N > left else "center", **told)
 
 
 def promises(axes: Axes, made: Design) -> None:

@@ -289,7 +289,9 @@ def _made(
         begun=begun or NOTHING,
         aim=args.aim,
     )
-    made = dataclasses.replace(made, hours=args.hours, hardware=args.hardware or "", notes=(*made.notes, *notes))
+    made = dataclasses.replace(made, notes=(*made.notes, *notes))
+    if machine:
+        made = dataclasses.replace(made, hours=args.hours, hardware=args.hardware, chips=machine.number)
 
     def write(path: Path) -> None:
         folders.write(path, config_file.config(made, shapes, str(path)))

@@ -372,7 +372,7 @@ def _show_costs(runs: Sequence["RunConfig"], args: argparse.Namespace) -> None:
     try:
         calibration.check(work, spread, costs, Path())
     except InputError as error:
-        print(f"not for this machine: {error}; or a machine with more, where this command tells time, memory and disk")
+        print(f"not for this machine: {error}\n(time, memory and disk are told where the runs fit)")
         return
     programs = {config.program(run) for run in runs}
     known = sum(costs.knows(program) for program in programs)
