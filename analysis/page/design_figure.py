@@ -38,7 +38,9 @@ def plane(axes: Axes, made: Design) -> None:
     pool, study = made.study.pool, made.study
     N, D, _ = (np.array(column, float) for column in zip(*study.runs, strict=True))
     at = float(made.target.params[0]), float(made.target.tokens[0])
-    low, high = (np.array([f(pool.params.min(), at[0]), f(pool.tokens.min(), at[1])]) for f in (min, max))
+    shown = [np.concatenate([own, begun, [x]]) for own, begun, x in
+             zip((pool.params, pool.tokens), made.begun, at, strict=True)]  # fmt: skip
+    low, high = (np.array([f(each) for each in shown]) for f in (np.min, np.max))
     edge = (high / low) ** 0.06
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -59,7 +61,7 @@ def plane(axes: Axes, made: Design) -> None:
         (axes.xaxis, (low[0], high[0]), "Parameters N"),
         (axes.yaxis, (low[1], high[1]), "Tokens D"),
     ):
-        log_axis(axis, np.geomspace(least, most, 40), digits.short, ((1,),), 7)
+        log_axis(axis, np.geomspace(least, most, 40), digits.short, ((1, 2, 5), (1,)), 7)
         axis.set_label_text(label)
     axes.set_title(CHOSEN)
     axes.legend(loc="lower right", fontsize=7, handletextpad=0.2)
