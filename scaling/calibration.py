@@ -284,7 +284,7 @@ def check(
         if math.prod(sizes.values()) > 1:
             who, way = f"{devices} devices of --mesh", "fewer, more fsdp in --mesh, or a smaller batch"
         raise InputError(
-            f"{who} would need about {wanted / 2**30:.1f} GiB of memory, this machine has "
+            f"{who} would need about {wanted / 2**30:,.1f} GiB of memory, this machine has "
             f"{costs.room / 2**30:.1f}; use {way}"
         )
     wanted = sum(map(disk, work))

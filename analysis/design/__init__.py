@@ -16,7 +16,7 @@ from analysis.design import usual
 from analysis.design.criterion import NOTHING, Criterion, Target, half_width, split_slope
 from analysis.design.exchange import choose
 from analysis.design.pool import VOCABULARY, Counts, Pool
-from analysis.design.prior import Prior
+from analysis.design.prior import Prior, gap_of, with_gap
 from analysis.digits import compute, percent, plural, short, typed
 from analysis.frontier import FLOP_PER_PARAM_TOKEN, Array
 from analysis.plan.recipe import shape_for
@@ -28,6 +28,7 @@ CHECK_RUNS = 12  # at most
 # intervals are wider than promised where a few runs decide.
 RUNS, REPEATS = 24, 3
 LEAST = 3  # different sizes, and lengths
+WRONG = 0.5, 2.0  # times the gap of a law's exponents that is believed
 MANY = 10**6  # runs that a spending may have: its interval is a normal one
 CHOSEN_FOR = {
     "exponent": "the exponent of N_opt, not for the law's value there",
@@ -95,7 +96,9 @@ class Design:
         notes: what else to know.
         begun: N and D of the runs that are there.
         aim: of `criterion.AIMS`, what was made small; `adds` are of it.
-        hours: of hardware that the budget is; None where it was given in FLOP.
+        wrong: least and most that `study.promise.law` is by what is believed and by the same with the gap of the
+            exponents WRONG; None where no law has a gap, or runs that are there say what it is.
+        hours, hardware, chips: what the budget is of; None, empty and 1 where it was given in FLOP.
     """
 
     target: Target
@@ -110,7 +113,10 @@ class Design:
     notes: tuple[str, ...]
     begun: tuple[Array, Array] = NOTHING
     aim: str = "forecast"
+    wrong: tuple[float, float] | None = None
     hours: float | None = None
+    hardware: str = ""
+    chips: int = 1
 
     def spent(self, flops: float) -> str:
         """FLOP in words, and hours where the budget is in hours."""
@@ -140,6 +146,14 @@ class Design:
             *(
                 [f"by form: {', '.join(f'{name} ± {percent(half)}' for name, half in p.forms.items())}"]
                 if len(p.forms) > 1
+                else []
+            ),
+            *(
+                [
+                    "were the gap of the exponents half or double what is believed: "
+                    f"± {percent(self.wrong[0])} to ± {percent(self.wrong[1])}"
+                ]
+                if self.wrong
                 else []
             ),
             "exponents: " + ", ".join(f"{name} ± {half:.2g}" for name, half in p.exponents.items()),
@@ -174,6 +188,7 @@ class Design:
             "hours": self.hours,
             **told(self.study),
             "adds": list(self.adds),
+            "gap_half_or_double": self.wrong,
             "before": dataclasses.asdict(self.before) if self.before else None,
             "bound": self.bound,
             "rivals": {rival.name: told(rival) for rival in self.rivals},
@@ -249,6 +264,8 @@ def design(
         bound = float(np.median(half_width(criterion.bound(flops) ** 2, MANY, constants, level)))
     before = promised(criterion, np.zeros(len(pool), np.int64), level) if len(begun[0]) > constants else None
     spendings = {s * flops: promised(criterion, best(s * flops), level) for s in SPENDINGS}
+    off = [] if len(begun[0]) else wrong(criterion, counts, level)
+    ends = [*made.promise.spread, *(half for spread in off for half in spread)]
     return Design(
         target,
         prior,
@@ -262,6 +279,7 @@ def design(
         (*_notes(prior, pool, counts, checks, aim, begun[0]), *_within(target, flops)),
         begun,
         aim,
+        (min(ends), max(ends)) if off else None,
     )
 
 
@@ -298,6 +316,20 @@ def promised(criterion: Criterion, counts: Counts, level: float = LEVEL) -> Prom
             for form in dict.fromkeys(one.form for one in criterion.beliefs)
         },
     )
+
+
+def wrong(criterion: Criterion, counts: Counts, level: float = LEVEL) -> list[tuple[float, float]]:
+    """`Promise.spread` of the laws whose exponents differ, with their gap WRONG; empty where none has one."""
+    prior, pool = criterion.prior, criterion.pool
+    middle = [float(np.exp(np.log(x).mean())) for x in (pool.params, pool.tokens)]
+    there = [k for k, law in enumerate(prior.laws) if gap_of(law)]
+    fixed = tuple(prior.fixed[k] for k in there if prior.fixed)
+    found = []
+    for gap in WRONG if there else ():
+        laws = tuple(with_gap(prior.laws[k], gap, *middle) for k in there)
+        believed = dataclasses.replace(prior, laws=laws, fixed=fixed)
+        found.append(promised(Criterion.of(believed, pool, criterion.target, criterion.begun), counts, level).spread)
+    return found
 
 
 def _exponents(criterion: Criterion, counts: Counts, level: float) -> dict[str, float]:

@@ -11,10 +11,12 @@ from analysis.plan.config_file import heading
 from analysis.plan.recipe import Shape, leaving_updates, published_batches, published_learning_rates
 from scaling import extensions
 
+AT_ONCE = 2**14  # tokens of a batch on each chip: with them the largest models that its memory holds have room
+
 HEAD = """The runs to train before N = {N} on {D} tokens, as scaling {verb} chose them for {flops}.
 
     scaling study show {name} --set 'data.source=text:mine/*.txt'
-    scaling study run {name} --set 'data.source=text:mine/*.txt' --out studies/design
+    scaling study run {name} --set 'data.source=text:mine/*.txt' --out studies/design{mesh}
 {fits}
 
 Promised at {level}{beside}: {promised}. Batches are those of {batches}, \
@@ -24,7 +26,9 @@ peak rates those of {rates}: published rules, no sweep on this text.
 FILE = '''"""{head}
 """
 
-from configs.rates import trunk
+import math
+
+{imports}from configs.rates import trunk
 from scaling.config import OptimConfig, RunConfig, Study
 from scaling.ladder import transformer
 
@@ -32,16 +36,24 @@ RUNS = (  # d_model, n_layer, n_head, tokens, seeds, batch in tokens, peak rate
 {runs}
 )
 WARMUP = {warmup}  # tokens, of a trunk
+DEVICES = {chips}  # over which each part of a batch divides
 TRUNKS = {trunks}  # whether the runs of a size are branches of one trunk, cooled over their last fifth
 
 
-def study(n_ctx: int = 256, n_vocab: int = {vocabulary}, batch: float = 1.0, check_rates: bool = False) -> Study:
+def study(
+    n_ctx: int = 256,
+    n_vocab: int = {vocabulary},
+    batch: float = 1.0,
+    at_once: int = {at_once},
+    check_rates: bool = False,
+) -> Study:
     """The runs of the design.
 
     Args:
         n_ctx: tokens of a sequence.
         n_vocab: of the tokenizer.
         batch: times the batches above.
+        at_once: tokens of a batch that are computed together; larger batches part by part, the same update.
         check_rates: whether the shortest runs of the smallest and the largest size are trained at half and double their
             rate as well, beyond the budget: a page of the study warns where one of them wins.
     """
@@ -51,12 +63,17 @@ def study(n_ctx: int = 256, n_vocab: int = {vocabulary}, batch: float = 1.0, che
     runs = []
     for d_model, n_layer, n_head, tokens, seeds, in_batch, rate in (*RUNS, *(checks if check_rates else ())):
         model = transformer(d_model, n_layer, d_model // n_head, n_ctx=n_ctx, n_vocab=n_vocab)
-        sequences = max(1, round(batch * in_batch / n_ctx))
+        wanted = batch * in_batch / n_ctx
+        parts = math.ceil(wanted * n_ctx / at_once)
+        even = parts * DEVICES
+        sequences = max(1, round(wanted / even)) * even
         D, most = (max(1, round(each / (sequences * n_ctx))) * sequences * n_ctx
                    for each in (tokens, longest[d_model, n_layer, n_head]))
         optim = trunk(rate, warmup=WARMUP) if TRUNKS else OptimConfig(rate)
         for seed in range(seeds):
-            runs.append(RunConfig(model, D, most if TRUNKS else None, sequences, seed, optim=optim))
+            runs.append(
+                RunConfig(model, D, most if TRUNKS else None, sequences, seed, accumulate=parts, optim=optim{fields})
+            )
     return Study("design", "Which law do these runs follow?", tuple(runs))
 '''
 
@@ -85,8 +102,9 @@ def config(made: Design, shapes: dict[float, Shape], name: str) -> str:
     head = HEAD.format(
         N=short(float(made.target.params[0])),
         D=short(float(made.target.tokens[0])),
-        flops=compute(made.budget),
+        flops=compute(made.budget) + (f" ({typed(made.hours, 3)} hours of {made.hardware})" if made.hours else ""),
         name=name,
+        mesh=f" --mesh fsdp={made.chips}" if made.chips > 1 else "",
         verb="suggest" if made.before else "design",
         beside=", fitted together with the runs that were there before" if made.before else "",
         fits=fits,
@@ -97,6 +115,10 @@ def config(made: Design, shapes: dict[float, Shape], name: str) -> str:
     )
     return FILE.format(
         head=heading(head),
+        chips=made.chips,
+        at_once=AT_ONCE * (made.chips if made.hardware else 8),
+        imports="from configs.pod import remat\n" if made.hardware else "",
+        fields=', dtype="bfloat16", remat=remat(model.N)' if made.hardware else "",
         runs="\n".join(lines),
         trunks=made.study.pool.trunks,
         vocabulary=VOCABULARY,

@@ -12,13 +12,14 @@ from analysis.digits import percent, plural, short
 from analysis.fit import misfit, solver
 from analysis.fit.estimate import Fit
 from analysis.frontier import Array
-from analysis.laws import Chinchilla, KaplanOnePass, Law
+from analysis.laws import Chinchilla, KaplanND, KaplanOnePass, Law, QNorm
 from analysis.laws.law import Constant
 from analysis.plan.published import LARGE, PUBLISHED
 from scaling.errors import InputError
 
 NOISE = 0.005  # of ln(loss) of one run: seeds move small models by this much (results/README.md, The main grid)
 DRAWS = 24  # of a fit
+SHARE = 0.9  # of the sum of two exponents, that their gap is at most
 FLOORLESS = KaplanOnePass(N_c=6.4e13, D_c=1.8e13, alpha_N=0.076, alpha_D=0.103)  # Kaplan et al. (2020) Table 2
 
 
@@ -186,18 +187,22 @@ def gap_of(law: Law) -> float:
 def with_gap(law: Law, gap: float, N: float, D: float) -> Law:
     """The law with the gap of its two exponents so many times as wide, and its terms at N and D as they were.
 
-    Where it has not two exponents, as it is. Of a law that is no sum of terms the scales stay.
+    So that both exponents stay above 0, it is made no wider than SHARE of their sum. A law that has not two stays as it
+    is. Of a law of other terms than those of Chinchilla, Kaplan and the q-norm the scales stay.
     """
     names = [c.name for c in law.constants() if c.kind == "exponent"]
     if len(names) != 2:
         return law
-    first, second = (getattr(law, name) for name in names)
+    first, second = (float(getattr(law, name)) for name in names)
     middle, half = (first + second) / 2, (second - first) / 2 * gap
-    changed = dataclasses.replace(law, **{names[0]: middle - half, names[1]: middle + half})
-    if not (isinstance(law, Chinchilla) and isinstance(changed, Chinchilla)):
-        return changed
-    A, B = law.A * N ** (changed.alpha - law.alpha), law.B * D ** (changed.beta - law.beta)
-    return dataclasses.replace(changed, A=A, B=B)
+    half = math.copysign(min(abs(half), max(SHARE * middle, abs(second - first) / 2)), half)
+    own = {names[0]: middle - half, names[1]: middle + half}
+    if isinstance(law, Chinchilla | QNorm):
+        own |= {"A": law.A * N ** (own["alpha"] - first), "B": law.B * D ** (own["beta"] - second)}
+    elif isinstance(law, KaplanND):
+        own |= {"N_c": N * (law.N_c / N) ** (first / own["alpha_N"])}
+        own |= {"D_c": D * (law.D_c / D) ** (second / own["alpha_D"])}
+    return dataclasses.replace(law, **own)
 
 
 def published(noise: float = NOISE, form: str | None = None) -> Prior:

@@ -14,17 +14,16 @@ import numpy as np
 
 from analysis import frontier
 from analysis.confidence import LEVEL
-from analysis.design import Promise, promised
+from analysis.design import WRONG, Promise, promised, wrong
 from analysis.design.criterion import Criterion, Target, half_width
 from analysis.design.pool import Counts, Pool
-from analysis.design.prior import Prior, gap_of, with_gap
+from analysis.design.prior import Prior, gap_of
 from analysis.digits import compute, percent, plural, short
 from analysis.fit import solver
 from analysis.frontier import FLOP_PER_PARAM_TOKEN, Array
 from analysis.laws import Law
 from scaling.errors import InputError
 
-WRONG = 0.5, 2.0  # times the gap of the exponents that is believed
 STEP = 1e-4  # of a fit coordinate, for slopes
 
 
@@ -141,22 +140,14 @@ def score(studies: Sequence[Written], prior: Prior, target: Target, level: float
         raise InputError(f"{few[0]}, and a law of {constants} constants and a scatter wants {constants + 1} at least")
     smallest = min(float(one.params.min()) for one in studies)
     prior = dataclasses.replace(prior, noise_at=prior.noise_at or smallest)  # the same of all
-    there = [k for k, law in enumerate(prior.laws) if gap_of(law)]
-    fixed = tuple(prior.fixed[k] for k in there if prior.fixed)
-    gapped = dataclasses.replace(prior, laws=tuple(prior.laws[k] for k in there), fixed=fixed)
-    scores = tuple(_score(one, prior, gapped, target, level) for one in studies)
-    return Scores(target, f"{prior.told}; {prior.scatter_told(smallest)}", len(prior.laws), len(gapped.laws), scores)
+    scores = tuple(_score(one, prior, target, level) for one in studies)
+    gaps = sum(gap_of(law) != 0 for law in prior.laws)
+    return Scores(target, f"{prior.told}; {prior.scatter_told(smallest)}", len(prior.laws), gaps, scores)
 
 
-def _score(one: Written, prior: Prior, gapped: Prior, target: Target, level: float) -> Score:
+def _score(one: Written, prior: Prior, target: Target, level: float) -> Score:
     rows, counts = np.unique(np.stack([one.params, one.tokens], -1), axis=0, return_counts=True)
-    pool = Pool(rows[:, 0], rows[:, 1])
-    middle = tuple(float(np.exp(np.log(x).mean())) for x in (pool.params, pool.tokens))
-    criterion = Criterion.of(prior, pool, target)
-    wrong = []
-    for gap in WRONG if gapped.laws else ():
-        belief = dataclasses.replace(gapped, laws=tuple(with_gap(law, gap, *middle) for law in gapped.laws))
-        wrong.append(promised(Criterion.of(belief, pool, target), counts, level).spread[1])
+    criterion = Criterion.of(prior, Pool(rows[:, 0], rows[:, 1]), target)
     return Score(
         one.name,
         len(one.params),
@@ -165,7 +156,7 @@ def _score(one: Written, prior: Prior, gapped: Prior, target: Target, level: flo
         one.flops,
         promised(criterion, counts, level),
         _best(criterion, counts, level),
-        tuple(wrong) or (math.nan,) * len(WRONG),
+        tuple(most for _, most in wrong(criterion, counts, level)) or (math.nan,) * len(WRONG),
         _bent(criterion, counts, level),
     )
 

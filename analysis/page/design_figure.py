@@ -38,7 +38,9 @@ def plane(axes: Axes, made: Design) -> None:
     pool, study = made.study.pool, made.study
     N, D, _ = (np.array(column, float) for column in zip(*study.runs, strict=True))
     at = float(made.target.params[0]), float(made.target.tokens[0])
-    low, high = (np.array([f(pool.params.min(), at[0]), f(pool.tokens.min(), at[1])]) for f in (min, max))
+    shown = [np.concatenate([own, begun, [x]]) for own, begun, x in
+             zip((pool.params, pool.tokens), made.begun, at, strict=True)]  # fmt: skip
+    low, high = (np.array([f(each) for each in shown]) for f in (np.min, np.max))
     edge = (high / low) ** 0.06
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -59,7 +61,7 @@ def plane(axes: Axes, made: Design) -> None:
         (axes.xaxis, (low[0], high[0]), "Parameters N"),
         (axes.yaxis, (low[1], high[1]), "Tokens D"),
     ):
-        log_axis(axis, np.geomspace(least, most, 40), digits.short, ((1,),), 7)
+        log_axis(axis, np.geomspace(least, most, 40), digits.short, ((1, 2, 5), (1,)), 7)
         axis.set_label_text(label)
     axes.set_title(CHOSEN)
     axes.legend(loc="lower right", fontsize=7, handletextpad=0.2)
@@ -100,13 +102,15 @@ def _equal_compute(axes: Axes) -> None:
     (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
     least, most = (math.log10(FLOP_PER_PARAM_TOKEN * N * D) for N, D in ((left, low), (right, high)))
     axes.grid(False)
-    for power in range(2 * math.ceil(least / 2), math.floor(most) + 1, 2):
+    powers = range(2 * math.ceil(least / 2), math.floor(most) + 1, 2)
+    for power in powers:
         ends = np.array([left, right])
         axes.plot(ends, 10.0**power / FLOP_PER_PARAM_TOKEN / ends, color=FAINT, lw=0.8, zorder=1)
         N = max(left, 10.0**power / FLOP_PER_PARAM_TOKEN / high)  # where the line enters at the left or the top
         told: dict[str, Any] = {"fontsize": 6.5, "color": GREY, "zorder": 1, "textcoords": "offset points"}
         place = (N, 10.0**power / FLOP_PER_PARAM_TOKEN / N)
-        axes.annotate(digits.ten(10.0**power), place, xytext=(2, -9), va="top" if N > left else "center", **told)
+        name = digits.ten(10.0**power) + (" FLOP" if power == powers[0] else "")
+        axes.annotate(name, place, xytext=(2, -9), va="top" if N > left else "center", **told)
 
 
 def promises(axes: Axes, made: Design) -> None:

@@ -241,7 +241,7 @@ def _made(
     from analysis.design import config_file
     from analysis.design.criterion import NOTHING
     from analysis.design.pool import RATIOS, pool, standard_sizes
-    from analysis.digits import short
+    from analysis.digits import percent, short
     from analysis.plan import ADAM_BYTES
 
     prior = _noisy(args, prior)
@@ -258,14 +258,16 @@ def _made(
     room = machine.memory * machine.number / ADAM_BYTES if machine else math.nan
     held = {size: shape for size, shape in shapes.items() if not size > room}
     notes = ()
+    if machine:
+        notes = (f"hours are those of {args.hardware} at {percent(args.utilisation)} of its peak (--utilisation)",)
     if len(held) < len(shapes):
-        notes = (
+        notes += (
             f"over {short(room)} parameters, weights, gradients and Adam's moments fill the memory of {args.hardware}"
             f"{', which --sizes allows' if args.sizes else ': no larger size is asked for unless --sizes allows it'}",
         )
         if not args.sizes:
             if not held:
-                raise InputError(f"{notes[0]}; give more chips, or --sizes")
+                raise InputError(f"{notes[-1]}; give more chips, or --sizes")
             shapes = held
     candidates = pool(
         list(shapes),
@@ -287,7 +289,9 @@ def _made(
         begun=begun or NOTHING,
         aim=args.aim,
     )
-    made = dataclasses.replace(made, hours=args.hours, notes=(*made.notes, *notes))
+    made = dataclasses.replace(made, notes=(*made.notes, *notes))
+    if machine:
+        made = dataclasses.replace(made, hours=args.hours, hardware=args.hardware, chips=machine.number)
 
     def write(path: Path) -> None:
         folders.write(path, config_file.config(made, shapes, str(path)))

@@ -358,7 +358,7 @@ def _shape(model: "ModelConfig") -> str:
 
 
 def _show_costs(runs: Sequence["RunConfig"], args: argparse.Namespace) -> None:
-    """Time, memory and disk, as far as they are known; refuses what cannot fit."""
+    """Time, memory and disk here, as far as they are known; or that this machine cannot hold the runs, and why."""
     from scaling import calibration, config, layout, progress_bar
 
     costs = calibration.kept(layout.device(), layout.devices(layout.device()))
@@ -369,7 +369,11 @@ def _show_costs(runs: Sequence["RunConfig"], args: argparse.Namespace) -> None:
     work = layout.packed(
         runs, lambda run: run, lambda run: run.data, lambda run: size or costs.lanes(run), costs.devices
     )
-    calibration.check(work, spread, costs, Path())
+    try:
+        calibration.check(work, spread, costs, Path())
+    except InputError as error:
+        print(f"not for this machine: {error}\n(time, memory and disk are told where the runs fit)")
+        return
     programs = {config.program(run) for run in runs}
     known = sum(costs.knows(program) for program in programs)
     how = (
