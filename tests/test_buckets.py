@@ -322,32 +322,6 @@ def test_a_pack_killed_while_it_sends_checkpoints_is_one_curve(busy, tiny, strea
         np.testing.assert_array_equal(one[name], other[name], err_msg=name)
 
 
-@pytest.mark.slow
-def test_two_processes_then_four_are_killed_and_one_goes_on_alone(folder, stub, tmp_path, cache):
-    """They write their shares to the bucket itself; one with half of the devices goes on from what is there."""
-    alone = tmp_path / "alone"
-    assert Processes(1, 1, cache, alone, "data=1", tmp_path / "log-alone", steps=400).ends(600) == [0]
-
-    def reached() -> int:
-        with contextlib.suppress(FileNotFoundError, InputError):  # before it is planned
-            whole = study.read(folder)
-            return max(folders.saved_steps(whole.pack_folder(whole.packs[0])), default=0)
-        return 0
-
-    before = 0
-    for n in (2, 4):
-        gang = Processes(n, 4 // n, cache, folder, "data=2,fsdp=2", tmp_path / f"log-{n}", steps=400)
-        gang.until(lambda before=before: reached() > before, 500)
-        for process in gang.all:
-            process.kill()
-        gang.ends()
-        before = reached()
-    assert before < 400
-    last = Processes(1, 2, cache, folder, "fsdp=2", tmp_path / "log-last", steps=400)
-    assert last.ends(600) == [0]
-    np.testing.assert_allclose(curve(folder), curve(alone), rtol=TOLERANCE)
-
-
 class Busy:
     """An application that refuses every so many-th request, as S3 does where it is asked too much."""
 
@@ -423,6 +397,35 @@ def test_on_s3_a_claim_is_one_s_and_a_checkpoint_counts_when_it_is_whole(s3, tmp
     with pytest.raises(FileNotFoundError):
         (s3 / "nothing").read_bytes()
     assert buckets.listing(in_bucket(s3 / "nothing")) == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("store", ["folder", "s3"])
+@pytest.mark.filterwarnings("ignore")  # of moto's and boto's own
+def test_two_processes_then_four_are_killed_and_one_goes_on_alone(store, request, tmp_path, cache):
+    """Each sends its share to the bucket; one with half of the devices goes on from what is there."""
+    folder = in_bucket(request.getfixturevalue(store))
+    alone = tmp_path / "alone"
+    assert Processes(1, 1, cache, alone, "data=1", tmp_path / "log-alone", steps=400).ends(600) == [0]
+
+    def reached() -> int:
+        with contextlib.suppress(FileNotFoundError, InputError):  # before it is planned
+            whole = study.read(folder)
+            return max(folders.saved_steps(whole.pack_folder(whole.packs[0])), default=0)
+        return 0
+
+    before = 0
+    for n in (2, 4):
+        gang = Processes(n, 4 // n, cache, folder, "data=2,fsdp=2", tmp_path / f"log-{n}", steps=400)
+        gang.until(lambda before=before: reached() > before, 500)
+        for process in gang.all:
+            process.kill()
+        gang.ends()
+        before = reached()
+    assert before < 400
+    last = Processes(1, 2, cache, folder, "fsdp=2", tmp_path / "log-last", steps=400)
+    assert last.ends(600) == [0]
+    np.testing.assert_allclose(curve(folder), curve(alone), rtol=TOLERANCE)
 
 
 STUDY = """

@@ -4,7 +4,6 @@ import argparse
 import os
 import time
 
-from scaling.buckets import Bucket
 from scaling.commands import arguments
 from scaling.errors import InputError
 
@@ -75,11 +74,6 @@ def run(args: argparse.Namespace) -> int:
 
     with distributed.Notice(arguments.say) as notice:
         try:
-            if isinstance(args.out, Bucket) and args.out.scheme != "gs" and jax.process_count() > 1:
-                raise InputError(
-                    f"--out {args.out}: several processes write the checkpoint of one run together only to gs:// or to "
-                    "a disk that all see; mount the bucket, or train on one host"
-                )
             sizes = sizes or mesh_axes.usual(jax.device_count(), sharding.slices_of(jax.devices()))
             checkpoints.together("begun")  # where they first meet CPUs wait for 30 s only, and to plan may take longer
             settings = numerics.settings(environment)
