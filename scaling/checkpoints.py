@@ -193,24 +193,24 @@ class Record:
                 return self._restored(abstract_state, say, begun)
             if self.shares:
                 if jax.process_index() == 0:
-                    while self._fetched():
+                    for _ in self._fetched():
                         self._drop_damaged(say)
                         if self.checkpointer.checkpoints:
                             break
                 together("checked")
-            while self._fetched():
+            for _ in self._fetched():
                 if found := self._restored(abstract_state, say, begun):
                     return found
             return None
 
-    def _fetched(self) -> bool:
-        """Has the newest checkpoint of the bucket on this disk, if there is one."""
+    def _fetched(self) -> Iterator[int]:
+        """The steps of the bucket's checkpoints, newest first, each once it lies on this disk."""
         assert self.bucket
-        steps = folders.saved_steps(self.bucket)
-        if steps and not (self.folder / "checkpoints" / str(steps[-1])).exists():
-            _fetch(self.bucket, steps[-1], self.folder)
-        self.checkpointer.reload()
-        return bool(steps)
+        for step in reversed(folders.saved_steps(self.bucket)):
+            if not (self.folder / "checkpoints" / str(step)).exists():
+                _fetch(self.bucket, step, self.folder)
+            self.checkpointer.reload()
+            yield step
 
     def _restored(
         self, abstract_state: Callable[[int], Any], say: Callable[[str], None], begun: History | None
