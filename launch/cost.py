@@ -136,7 +136,7 @@ class Cost:
             lines.append(row(f"{pack.params:,}", pack.runs, pack.tokens, pack.flops, pack.hours, chip_hours))
         runs, tokens = sum(pack.runs for pack in self.packs), sum(pack.tokens for pack in self.packs)
         lines.append(row("in total", runs, tokens, self.flops, self.hours, self.chip_hours))
-        if self.tasks > 1:
+        if self.tasks > 1 and not math.isnan(self.wall_hours):
             lines.append(f"the longest of {self.tasks} parts takes {_short(self.wall_hours)} hours")
         lines.append(f"{self.speed.told}; start-up, compilation and waiting in the queue come on top")
         if "assumed" in self.speed.told and any(pack.params < SMALL for pack in self.packs):

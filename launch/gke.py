@@ -72,8 +72,15 @@ def notes(request: Request) -> tuple[str, ...]:
         return ()
     nodes = f"{one.hosts} node{'s' if one.hosts > 1 else ''} of {one.machine}"
     placed = f"a workload policy of topology {one.shape}" if one.chip.policy else f"--tpu-topology={one.shape}"
-    pools = f"{request.slices} node pools" if request.slices > 1 else "a node pool"
-    return (f"wants {pools} of {nodes}" + (f" with {placed}" if one.hosts > 1 else ""),)
+    nodes += " with --spot" if request.spot else ""
+    tasks, pools = request.tasks, f"{request.slices} node pools" if request.slices > 1 else "a node pool"
+    if one.hosts > 1:
+        most = f"; {tasks * request.slices} such pools have all run at once" if tasks > 1 else ""
+        who, also = "each task " if tasks > 1 else "", "and" if request.spot else "with"
+        return (f"{who}wants {pools} of {nodes} {also} {placed}{most}",)
+    if tasks > 1:
+        return (f"each task wants {nodes}: a node pool of {tasks} of them has all run at once",)
+    return (f"wants {pools} of {nodes}",)
 
 
 def files(request: Request) -> dict[str, str]:

@@ -20,6 +20,7 @@ IMAGES = {  # families of ubuntu-os-accelerator-images
     "tpu7x": "ubuntu-accel-2404-amd64-tpu-tpu7x",
 }
 DISKS = {"tpu7x": "hyperdisk-balanced"}  # where Compute Engine's own choice will not do
+OTHERWISE = ("shutdown", "--poweroff", "+10")  # minutes; a machine that is off costs its disk alone
 TAKEN = ("TERMINATED", "STOPPED", "SUSPENDED")  # statuses of an instance that was preempted
 
 
@@ -74,7 +75,10 @@ def files(request: Request) -> dict[str, str]:
     parts = {request.part_name(part): part for part in request.parts}
     policy = _policy(request, chosen)
     return {
-        **{f"{name}.sh": startup.script(request, part, _delete(name, chosen)) for name, part in parts.items()},
+        **{
+            f"{name}.sh": startup.script(request, part, _delete(name, chosen), OTHERWISE)
+            for name, part in parts.items()
+        },
         relaunch.SCRIPT: relaunch.script(
             {name: _machines(request, name, chosen) for name in parts}, TAKEN, chosen.relaunches, policy
         ),

@@ -79,11 +79,6 @@ class Request:
         _location("data", self.data, ("gs",))
         if self.direct and not re.match("(gs|s3):", self.out):
             raise InputError(f"--direct with output {self.out!r}: wanted gs://bucket/folder or s3://bucket/folder")
-        if self.out.startswith("s3:") and self.hosts > 1:
-            raise InputError(
-                f"output {self.out!r}: the hosts of one run write its checkpoints together only to gs:// or to a disk "
-                "that all see; wanted one of them"
-            )
         self._check_mesh()
         self._check_env()
         if self.profile:

@@ -15,11 +15,12 @@ CACHE = '"$folder/cache"'
 GCSFUSE = "3.6.0"
 
 
-def script(request: Request, part: int, give_back: Sequence[str]) -> str:
+def script(request: Request, part: int, give_back: Sequence[str], otherwise: Sequence[str] = ()) -> str:
     """The script of one part.
 
     Args:
       give_back: the command that deletes the part's machines.
+      otherwise: a command by which each machine ends by itself, a while after its part, where it was not deleted.
     """
     name = request.part_name(part)
     processes = {"--distributed": "auto", "--wait": str(GATHER)} if request.hosts > 1 else {}
@@ -32,16 +33,20 @@ def script(request: Request, part: int, give_back: Sequence[str]) -> str:
         '[ -e "$folder/ended" ] && exit 0',
         'exec > >(tee -a "$folder/log.txt") 2>&1',
         "attribute() {",
-        "  curl --silent --fail --header 'Metadata-Flavor: Google' \\",
+        "  curl --silent --fail --retry 5 --header 'Metadata-Flavor: Google' \\",
         '    "http://metadata.google.internal/computeMetadata/v1/instance/attributes/$1"',
         "}",
-        "worker=$(attribute agent-worker-number)",
-        'slice=$(attribute tpu-env | sed -n "s/^MEGASCALE_SLICE_ID: *//p" | tr -d "\'")',
+        "of_slice() {",
+        '  attribute tpu-env | sed -n "s/^$1: *//p" | tr -d "\'"',
+        "}",
+        "worker=$(attribute agent-worker-number || of_slice TPU_WORKER_ID)",
+        "slice=$(of_slice MEGASCALE_SLICE_ID)",
         "send_log() {",
         f'  gcloud storage cp "$folder/log.txt" {_logs(request, name)}',
         "}",
         "finish() {  # with this exit code: the log goes to the bucket, and the first worker gives the machines back",
         '  echo "$1" > "$folder/ended"',
+        *([f"  {quoted(otherwise)}"] if otherwise else []),
         '  [ -z "${sender-}" ] || kill "$sender"',
         "  send_log",
         '  if [ "${slice:-0}" = 0 ] && [ "${worker:-0}" = 0 ]; then',

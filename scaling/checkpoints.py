@@ -10,7 +10,10 @@ Of a pack in a bucket (scaling.buckets) a checkpoint is written to this machine'
 training goes on, file by file, checksums.json last: without that it does not count. One that is still on its way when
 the next is due lets that one wait. To go on, the newest that came whole is fetched, and compared with its seal.
 Where several processes train the pack, each writes its share to the bucket itself, as Orbax does on GCS; what such a
-checkpoint holds is in no one place, and its seal has sizes in place of checksums.
+checkpoint holds is in no one place, and its seal has sizes in place of checksums. Orbax has no way to S3: there each
+writes its share to its own disk, in files of their own for each shard, so that all shares together are the checkpoint,
+tells the others in the bucket what it has, and sends what no process before it has; the first seals it. To go on each
+fetches all of it.
 """
 
 import concurrent.futures
@@ -24,7 +27,7 @@ import tempfile
 import threading
 import warnings
 import zlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +37,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
-from scaling import buckets, checked, folders
+from scaling import buckets, checked, claims, folders
 from scaling.buckets import Bucket
 from scaling.errors import InputError
 from scaling.histories import TOTALS, History
@@ -53,18 +56,33 @@ class Record:
     """The checkpoints of one pack, newest last."""
 
     def __init__(self, folder: Path, say: Callable[[str], None] = print):
-        self.bucket = folder if isinstance(folder, Bucket) and jax.process_count() == 1 else None
-        self.folder = folders.staging(self.bucket.parent) if self.bucket else folder.absolute()
-        self.home, self.say = folder, say
-        self.checkpointer = ocp.training.Checkpointer(
-            str(self.folder / "checkpoints"),
-            preservation_policy=ocp.training.preservation_policies.LatestN(KEEP),  # pyright: ignore[reportArgumentType]
-            cleanup_tmp_directories=True,
+        several = jax.process_count() > 1
+        self.bucket = folder if isinstance(folder, Bucket) and not (several and folder.scheme == "gs") else None
+        self.shares = _Shares(self.bucket) if self.bucket and several else None
+        self.folder = (
+            folders.staging(self.bucket.parent / f"{jax.process_index()}") if self.bucket else folder.absolute()
         )
+        self.home, self.say = folder, say
+        with self._orbax():
+            self.checkpointer = ocp.training.Checkpointer(
+                str(self.folder / "checkpoints"),
+                preservation_policy=ocp.training.preservation_policies.LatestN(KEEP),  # pyright: ignore[reportArgumentType]
+                cleanup_tmp_directories=True,
+            )
         self._writing: tuple[int, Any] | None = None  # step, Orbax's answer to come
         self._sender = concurrent.futures.ThreadPoolExecutor(1, "checkpoint") if self.bucket else None
         self._sent = folders.saved_steps(self.bucket) if self.bucket else []
         self._closing = threading.Event()
+
+    def _orbax(self) -> contextlib.AbstractContextManager[Any]:
+        """How Orbax writes: as it likes to, or each process all of its share to a disk of its own."""
+        if not self.shares:
+            return contextlib.nullcontext()
+        context = ocp.Context()
+        context.multiprocessing.primary_host = None
+        context.array.saving.use_replica_parallel = False
+        context.array.saving.use_ocdbt = False  # whose files would be in need of merging
+        return context
 
     def save(self, step: int, state: Any, history: History) -> None:
         """Commits both together; returns when they are on disk. A step already there is kept."""
@@ -74,12 +92,13 @@ class Record:
     def begin(self, step: int, state: Any, history: History, last: bool = False) -> bool:
         """As `save`, but returns as soon as `state` may be changed: `settle` ends what is written meanwhile.
 
-        Where the one before is still on its way to a bucket, nothing is saved, unless this is the last.
+        Where the one before is still on its way to a bucket, nothing is saved, unless this is the last; several
+        processes, of which each would find it otherwise, wait for it.
 
         Returns:
           Whether it is saved, or was.
         """
-        if self.bucket and not last:
+        if self.bucket and not self.shares and not last:
             self.settle(wait=False)
             if self._writing:
                 return False
@@ -95,7 +114,8 @@ class Record:
         if jax.default_backend() == "cpu":  # where Orbax would read the memory that the next update writes
             state = jax.tree.map(jnp.copy, state)
         asked = {"state": state, "history": history}
-        answer = self.checkpointer.save_checkpointables_async(step, asked, force=True)
+        with self._orbax():
+            answer = self.checkpointer.save_checkpointables_async(step, asked, force=True)
         self._writing = step, self._sender.submit(self._send, step, answer) if self._sender else answer
         return True
 
@@ -108,18 +128,25 @@ class Record:
         assert self.bucket
         answer.result()
         local, there = self.folder / "checkpoints" / str(step), self.bucket / "checkpoints"
-        seal(local)
-        files = [name for name in _files(local) if name != SEAL]
+        told = _told(local)
         for pause in (*AWAY, None):
             try:
-                buckets.upload(local, there / str(step), files)
-                buckets.upload(local, there / str(step), [SEAL])
+                if self.shares:
+                    told = self.shares.send(step, local, told, self._closing)
+                else:
+                    buckets.upload(local, there / str(step), told)
+                if jax.process_index() == 0:
+                    folders.write_json(there / str(step) / SEAL, told)
                 break
             except OSError as error:
                 if pause is None or self._closing.is_set():
                     raise
                 self.say(f"the checkpoint of step {step} is not in the bucket yet, and sent again: {error}")
                 self._closing.wait(pause)
+        if jax.process_index():
+            return
+        if self.shares:
+            folders.remove(self.shares.folder)
         self._sent.append(step)
         while len(self._sent) > KEEP:
             with contextlib.suppress(OSError):  # then it stays
@@ -161,27 +188,42 @@ class Record:
         Raises:
           InputError: the newest readable checkpoint is whole, but of something else. Nothing is set aside.
         """
-        if self.bucket:
-            for step in reversed(folders.saved_steps(self.bucket)):
-                _fetch(self.bucket, step, self.folder)
-                self.checkpointer.reload()
+        with self._orbax():
+            if not self.bucket:
+                return self._restored(abstract_state, say, begun)
+            if self.shares:
+                if jax.process_index() == 0:
+                    for _ in self._fetched():
+                        self._drop_damaged(say)
+                        if self.checkpointer.checkpoints:
+                            break
+                together("checked")
+            for _ in self._fetched():
                 if found := self._restored(abstract_state, say, begun):
                     return found
             return None
-        return self._restored(abstract_state, say, begun)
+
+    def _fetched(self) -> Iterator[int]:
+        """The steps of the bucket's checkpoints, newest first, each once it lies on this disk."""
+        assert self.bucket
+        for step in reversed(folders.saved_steps(self.bucket)):
+            if not (self.folder / "checkpoints" / str(step)).exists():
+                _fetch(self.bucket, step, self.folder)
+            self.checkpointer.reload()
+            yield step
 
     def _restored(
         self, abstract_state: Callable[[int], Any], say: Callable[[str], None], begun: History | None
     ) -> tuple[int, Any, History] | None:
         """`restore`, of what lies on the disk."""
-        if jax.process_count() > 1:
+        if jax.process_count() > 1 and not self.shares:
             if jax.process_index() == 0:
                 self._drop_damaged(say)
             together("checked")
             self.checkpointer.reload()
         for there in reversed(self.checkpointer.checkpoints):
             try:
-                if jax.process_count() == 1:
+                if jax.process_count() == 1 or self.shares:
                     check(self.folder / "checkpoints" / str(there.step))
                 wanted = abstract_state(there.step)
                 with warnings.catch_warnings():
@@ -254,6 +296,53 @@ class Record:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
+class _Shares:
+    """What each process has of a checkpoint, told to the others in the bucket: nobody has all of it."""
+
+    def __init__(self, pack: Bucket):
+        self.folder = pack / claims.SHARES
+        self.process, self.processes = jax.process_index(), jax.process_count()
+
+    def send(self, step: int, local: Path, told: Mapping[str, Any], ended: threading.Event) -> dict[str, Any]:
+        """Sends those files of this process that none before it has.
+
+        Args:
+          told: of each file here its checksum.
+          ended: nobody waits for the others any more.
+
+        Returns:
+          The checksums of all; in the first process once all files are in the bucket.
+
+        Raises:
+          OSError: the bucket refuses, or the others did not come.
+        """
+        folders.write_json(self._of(step, "has"), told)
+        self._wait(step, "has", ended)
+        everywhere = buckets.each(lambda i: checked.read(self._of(step, "has", i), checked.LARGE).object(), self.all)
+        whole, mine = {}, []
+        for i, its in enumerate(everywhere):
+            new = its.keys() - whole.keys()
+            whole |= {name: its[name] for name in new}
+            mine = list(new) if i == self.process else mine
+        buckets.upload(local, self.folder.parent / "checkpoints" / str(step), mine)
+        self._of(step, "sent").write_bytes(b"1")
+        if self.process == 0:
+            self._wait(step, "sent", ended)
+        return whole
+
+    @property
+    def all(self) -> range:
+        return range(self.processes)
+
+    def _of(self, step: int, what: str, process: int | None = None) -> Bucket:
+        return self.folder / f"{step}.{self.process if process is None else process}.{what}"
+
+    def _wait(self, step: int, what: str, ended: threading.Event) -> None:
+        while {self._of(step, what, i).name for i in self.all} - buckets.listing(self.folder).keys():
+            if ended.wait(claims.SOON_AWAY):
+                raise TimeoutError(errno.ETIMEDOUT, "other processes have not sent their shares", str(self.folder))
+
+
 def _fetch(pack: Bucket, step: int, to: Path, part: str = "") -> Path:
     """Copies a checkpoint from a bucket, or what of it is needed to read a part; its folder here."""
     there, here = pack / "checkpoints" / str(step), to / "checkpoints" / str(step)
@@ -299,13 +388,21 @@ def read_params(folder: Path) -> tuple[int, dict[str, np.ndarray]] | None:
         with _on_disk(folder, step) as checkpoint:
             try:
                 check(checkpoint)
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # Orbax, of where arrays lay when they were written
-                    state = ocp.load_checkpointables(str(checkpoint), {"state": None})["state"]
-                return step, {name: np.asarray(leaf) for name, leaf in state["params"].items()}
+                return step, _params(checkpoint)
             except UNREADABLE:
                 continue
     return None
+
+
+def _params(checkpoint: Path) -> dict[str, np.ndarray]:
+    """The weights alone, asked for as arrays of this host: the devices that they were on may not be here."""
+    there = ocp.checkpointables_metadata(str(checkpoint)).metadata["state"]["params"]
+    wanted = {name: np.broadcast_to(np.zeros((), leaf.dtype), leaf.shape) for name, leaf in there.items()}
+    context = ocp.Context()
+    context.pytree.loading.partial_load = True  # without the optimiser's
+    with context, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Orbax, of where arrays lay when they were written
+        return ocp.load_checkpointables(str(checkpoint), {"state": {"params": wanted}})["state"]["params"]
 
 
 def seal(checkpoint: Path) -> None:

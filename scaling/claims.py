@@ -45,6 +45,7 @@ SOON = 0.1  # seconds between two looks at what somebody else holds for a moment
 SOON_AWAY = 2.0
 PREFIX = "claim-"
 COUNTS = "data-"
+SHARES = "shares"  # of a checkpoint on its way, that several processes send; of no use to who takes over
 TAKEOVERS = 3  # that may come between while one is under way
 WIDTH = 512  # bytes of a claim file: always the same, so that a rewrite is one write
 DIGITS = 12  # of a number at most
@@ -350,7 +351,7 @@ class _InBucket(Claim):
 
 def _whole(folder: Bucket) -> list[str]:
     """The objects of a claim's folder, without checkpoints that came in half, and what was set aside."""
-    names = [name for name in buckets.below(folder) if not name.startswith("unreadable/")]
+    names = [name for name in buckets.below(folder) if not name.startswith(("unreadable/", f"{SHARES}/"))]
     ends = {name.removesuffix(folders.LAST) for name in names if name.endswith(f"/{folders.LAST}")}
     return [name for name in names if not name.startswith("checkpoints/") or name.startswith(tuple(ends))]
 

@@ -435,6 +435,7 @@ def train_all(
                 return LEFT
             if claim:
                 diverged += worker.finish(pack, claim, history, origin)
+                say(f"pack {pack.id}: done after {len(history['train_loss'])} updates")
     return 3 if diverged else 0
 
 

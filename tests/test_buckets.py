@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from conftest import QUICKLY, ROOT
 from gcs_stub import Stub
-from test_distributed import TOLERANCE, Processes, curve
+from test_distributed import TOLERANCE, Processes, curve, port
 
 from analysis import logs
 from scaling import buckets, checkpoints, claims, config, exchange, folders, status, study
@@ -109,16 +109,15 @@ def test_a_claim_is_one_s_until_it_is_given_back_and_the_next_finds_what_is_whol
     holder = claims.holder(pack)
     assert holder
     assert (holder.pid, holder.number, holder.open()) == (os.getpid(), 1, False)
-    for name in ("done.json", "checkpoints/100/state", "checkpoints/100/checksums.json", "checkpoints/200/state"):
+    whole = ("done.json", "checkpoints/100/state", "checkpoints/100/checksums.json")
+    for name in (*whole, "checkpoints/200/state", "shares/200.0.has"):
         (first.folder / name).write_bytes(b"1")
     first.release()
     second = claims.take(pack)
     assert second
     with second:
         assert claims.data(pack) == second.folder != first.folder
-        assert set(buckets.below(in_bucket(second.folder))) == {
-            *("done.json", "checkpoints/100/state", "checkpoints/100/checksums.json"),
-        }
+        assert set(buckets.below(in_bucket(second.folder))) == {*whole}
         assert folders.saved_steps(second.folder) == [100]
         assert not buckets.below(in_bucket(first.folder))
 
@@ -322,32 +321,6 @@ def test_a_pack_killed_while_it_sends_checkpoints_is_one_curve(busy, tiny, strea
         np.testing.assert_array_equal(one[name], other[name], err_msg=name)
 
 
-@pytest.mark.slow
-def test_two_processes_then_four_are_killed_and_one_goes_on_alone(folder, stub, tmp_path, cache):
-    """They write their shares to the bucket itself; one with half of the devices goes on from what is there."""
-    alone = tmp_path / "alone"
-    assert Processes(1, 1, cache, alone, "data=1", tmp_path / "log-alone", steps=400).ends(600) == [0]
-
-    def reached() -> int:
-        with contextlib.suppress(FileNotFoundError, InputError):  # before it is planned
-            whole = study.read(folder)
-            return max(folders.saved_steps(whole.pack_folder(whole.packs[0])), default=0)
-        return 0
-
-    before = 0
-    for n in (2, 4):
-        gang = Processes(n, 4 // n, cache, folder, "data=2,fsdp=2", tmp_path / f"log-{n}", steps=400)
-        gang.until(lambda before=before: reached() > before, 500)
-        for process in gang.all:
-            process.kill()
-        gang.ends()
-        before = reached()
-    assert before < 400
-    last = Processes(1, 2, cache, folder, "fsdp=2", tmp_path / "log-last", steps=400)
-    assert last.ends(600) == [0]
-    np.testing.assert_allclose(curve(folder), curve(alone), rtol=TOLERANCE)
-
-
 class Busy:
     """An application that refuses every so many-th request, as S3 does where it is asked too much."""
 
@@ -423,6 +396,103 @@ def test_on_s3_a_claim_is_one_s_and_a_checkpoint_counts_when_it_is_whole(s3, tmp
     with pytest.raises(FileNotFoundError):
         (s3 / "nothing").read_bytes()
     assert buckets.listing(in_bucket(s3 / "nothing")) == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("store", ["folder", "s3"])
+@pytest.mark.filterwarnings("ignore")  # of moto's and boto's own
+def test_two_processes_then_four_are_killed_and_one_goes_on_alone(store, request, tmp_path, cache):
+    """Each sends its share to the bucket; one with half of the devices goes on from what is there."""
+    folder = in_bucket(request.getfixturevalue(store))
+    alone = tmp_path / "alone"
+    assert Processes(1, 1, cache, alone, "data=1", tmp_path / "log-alone", steps=400).ends(600) == [0]
+
+    def reached() -> int:
+        with contextlib.suppress(FileNotFoundError, InputError):  # before it is planned
+            whole = study.read(folder)
+            return max(folders.saved_steps(whole.pack_folder(whole.packs[0])), default=0)
+        return 0
+
+    before = 0
+    for n in (2, 4):
+        gang = Processes(n, 4 // n, cache, folder, "data=2,fsdp=2", tmp_path / f"log-{n}", steps=400)
+        gang.until(lambda before=before: reached() > before, 500)
+        for process in gang.all:
+            process.kill()
+        gang.ends()
+        before = reached()
+    assert before < 400
+    last = Processes(1, 2, cache, folder, "fsdp=2", tmp_path / "log-last", steps=400)
+    assert last.ends(600) == [0]
+    np.testing.assert_allclose(curve(folder), curve(alone), rtol=TOLERANCE)
+
+
+SPREAD = """
+import sys
+import jax
+from scaling import checkpoints, folders
+
+address, process, place, *steps = sys.argv[1:]
+jax.distributed.initialize(address, 2, int(process))
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec as P
+
+mesh = jax.make_mesh((2, 2), ("data", "fsdp"))
+axes = {"w": P("fsdp"), "v": P(("data", "fsdp")), "b": P()}
+lie = {name: NamedSharding(mesh, spec) for name, spec in axes.items()}
+all_of = {name: np.arange(32, dtype=np.float32).reshape(8, 4) for name in lie}
+made = {name: jax.make_array_from_callback((8, 4), lie[name], lambda i, x=x: x[i]) for name, x in all_of.items()}
+kept = checkpoints.Record(folders.place(place))
+wanted = {name: jax.ShapeDtypeStruct((8, 4), np.float32, sharding=lie[name]) for name in lie}
+if found := kept.restore(lambda _: {"params": wanted}, print):
+    step, state, history = found
+    for name, leaf in state["params"].items():
+        for shard in leaf.addressable_shards:
+            np.testing.assert_array_equal(shard.data, step * all_of[name][shard.index])
+    print(f"from {step}, {len(history['train_loss'])} rows")
+for step in map(int, steps):
+    times = {"params": {name: step * leaf for name, leaf in made.items()}}
+    kept.save(step, times, {"train_loss": np.zeros((step, 1), np.float32)})
+kept.close()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of moto's and boto's own
+def test_on_s3_the_shares_of_two_processes_are_one_checkpoint(s3, tmp_path, monkeypatch):
+    """Read by one, which falls back on the one before where a share is damaged; and what one writes is read by two."""
+    monkeypatch.setenv("SCALING_CACHE", str(tmp_path))
+
+    def two(*steps: int) -> list[list[str]]:
+        address = f"127.0.0.1:{port()}"
+        environment = os.environ | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "2"}
+        words = [[sys.executable, "-c", SPREAD, address, str(i), str(s3), *map(str, steps)] for i in (0, 1)]
+        both = [subprocess.Popen(each, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment) for each in words]
+        said = [process.communicate(timeout=600)[0].splitlines()[-1:] for process in both]  # after words of Gloo's
+        assert [process.returncode for process in both] == [0, 0]
+        return said
+
+    two(1, 2, 3)
+    assert folders.saved_steps(s3) == [2, 3]
+    assert not buckets.below(in_bucket(s3 / "shares"))
+    wanted = np.arange(32).reshape(8, 4)
+    step, params = checkpoints.read_params(s3) or pytest.fail("no weights")
+    assert step == 3
+    for name in "wvb":
+        np.testing.assert_array_equal(params[name], 3 * wanted)
+
+    [share] = [name for name in buckets.below(in_bucket(s3)) if name.endswith("checkpoints/3/state/params.v/c/3/0")]
+    (s3 / share).write_bytes(b"x" + (s3 / share).read_bytes()[1:])
+    state = {"params": dict.fromkeys("wvb", np.zeros((8, 4), np.float32))}
+    alone, said = checkpoints.Record(s3), []
+    step, found, _ = alone.restore(lambda _: state, said.append) or pytest.fail("nothing")
+    assert step == 2
+    assert "checkpoint of step 3 is unreadable" in said[0]
+    np.testing.assert_array_equal(found["params"]["v"], 2 * wanted)
+    state = {"params": {name: 5 * wanted.astype(np.float32) for name in "wvb"}}
+    alone.save(5, state, {"train_loss": np.zeros((5, 1), np.float32)})
+    alone.close()
+    assert two() == [["from 5, 5 rows"]] * 2
 
 
 STUDY = """

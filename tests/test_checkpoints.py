@@ -1,7 +1,10 @@
 """Checkpoints: exact, committed together, and never read wrongly however they are damaged."""
 
+import os
 import random
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import ROOT
 from orbax.checkpoint import v1 as ocp
 
 from scaling import checkpoints, folders, histories
@@ -285,3 +289,27 @@ def test_a_run_ends_with_its_first_loss_that_is_not_a_number_however_long_its_pa
     assert histories.steps(history(16, 1)).tolist() == [11]
     assert histories.diverged(history(16, 1)).tolist() == [True]
     assert histories.steps(history(0, 0, 1)).tolist() == [0, 0]
+
+
+SPREAD = """
+import sys
+from pathlib import Path
+import jax, numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+from scaling.checkpoints import Record
+
+along = NamedSharding(jax.make_mesh((4,), ("fsdp",)), PartitionSpec("fsdp"))
+weights = {"w": jax.device_put(np.arange(32, dtype=np.float32).reshape(8, 4), along)}
+kept = Record(Path(sys.argv[1]))
+kept.save(3, {"params": weights, "moments": weights}, {"train_loss": np.zeros((3, 1), np.float32)})
+kept.close()
+"""
+
+
+def test_weights_of_four_devices_are_read_where_there_is_one(tmp_path):
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "4"}
+    subprocess.run([sys.executable, "-c", SPREAD, str(tmp_path)], env=environment, cwd=ROOT, check=True)
+    step, params = checkpoints.read_params(tmp_path) or pytest.fail("no weights")
+    assert step == 3
+    np.testing.assert_array_equal(params["w"], np.arange(32).reshape(8, 4))
+    assert params.keys() == {"w"}

@@ -203,16 +203,9 @@ def test_with_direct_the_program_writes_to_the_bucket_itself_and_nothing_is_moun
     assert "s3:" not in " ".join(targets.TARGETS["slurm"].commands(asked, Path("/launches"))[0])
 
 
-@pytest.mark.parametrize(
-    ("out", "accelerator", "said"),
-    [
-        ("/shared/x", "cpu", "wanted gs://bucket/folder or s3://bucket/folder"),
-        ("s3://my-bucket/x", "v5e:4x4", "the hosts of one run write its checkpoints together only to gs://"),
-    ],
-)
-def test_direct_is_for_buckets_and_several_hosts_for_one_store(out, accelerator, said):
-    with pytest.raises(InputError, match=said):
-        request(accelerator, out, direct=True)
+def test_direct_is_for_buckets_and_s3_is_direct():
+    with pytest.raises(InputError, match="wanted gs://bucket/folder or s3://bucket/folder"):
+        request("cpu", "/shared/x", direct=True)
     with pytest.raises(InputError, match="s3:// is written to with --direct"):
         request("cpu", "s3://my-bucket/x")
 
@@ -265,6 +258,7 @@ def stubs(tmp_path_factory) -> Path:
         "mountpoint": "exit 1\n",
         "fusermount": "exit 1\n",
         "curl": "echo 0\n",
+        "shutdown": "exit 0\n",
     }
     for name, text in programs.items():
         (folder / name).write_text(f"#!/bin/bash\n{text}")
@@ -419,6 +413,24 @@ def test_an_image_that_is_not_there_does_not_bill_a_tpu_vm_for_ever(stubs, tmp_p
     assert f"gave up after {startup.TRIES} tries: docker pull {IMAGE}" in (tmp_path / "var" / "log.txt").read_text()
     assert (tmp_path / "var" / "ended").read_text() == "1\n"
     assert any(call[1:6] == ["compute", "tpus", "queued-resources", "delete", "study"] for call in calls)
+
+
+def test_a_machine_without_gcloud_cannot_delete_its_group_and_turns_itself_off(tmp_path):
+    own = tmp_path / "bin"
+    for tool in ("bash", "mkdir", "tee", "sed", "tr"):  # and no gcloud, whatever this machine has
+        own.mkdir(exist_ok=True)
+        (own / tool).symlink_to(shutil.which(tool) or "/")
+    client(own, "curl", "exit 22")
+    client(own, "sleep", "exit 0")
+    client(own, "snap", f"echo tried >> {tmp_path}/tried; exit 1")
+    client(own, "shutdown", f'echo "$@" >> {tmp_path}/off')
+    wish = request("v6e:1x1", image=IMAGE, options=ZONE)
+    script = mig.files(wish)["study.sh"].replace("/var/lib/scaling", str(tmp_path / "var"))
+    done = subprocess.run([str(own / "bash"), "-c", script], env={"PATH": str(own)}, timeout=60)
+    assert done.returncode == 0
+    assert (tmp_path / "off").read_text() == "--poweroff +10\n"
+    assert (tmp_path / "tried").read_text().splitlines() == ["tried"] * startup.TRIES
+    assert (tmp_path / "var" / "ended").read_text() == "1\n"
 
 
 lines = st.lists(st.sampled_from(["END_OF_CONFIG", "", "x = '$(rm -rf /)' `id`", "\tindented \\", "---"]) | texts)
@@ -862,6 +874,12 @@ def test_the_node_pool_that_a_slice_needs_is_said():
         ),
     ):
         assert gke.notes(request(text, slices=slices, image=IMAGE)) == (said,)
+    [said] = gke.notes(request("v5e:1x1", tasks=16, spot=True, image=IMAGE))
+    assert (
+        said == "each task wants 1 node of ct5lp-hightpu-1t with --spot: a node pool of 16 of them has all run at once"
+    )
+    [said] = gke.notes(request("v5e:4x4", tasks=3, image=IMAGE))
+    assert said.endswith("4 nodes of ct5lp-hightpu-4t with --tpu-topology=4x4; 3 such pools have all run at once")
 
 
 def test_more_parts_than_runs_are_refused():
@@ -960,6 +978,13 @@ def test_a_clients_own_words_reach_the_person(launch, monkeypatch, tmp_path):
     assert code == 2
     assert "Error from server (Forbidden)" in err
     assert "scaling: kubectl ended with exit code 1, its words are above; not run after it: 1 of 2 commands" in err
+
+
+def test_what_runs_here_asks_the_bucket_itself_and_not_gcloud(launch, monkeypatch, tmp_path):
+    client(tmp_path / "bin", "sbatch", "exit 0")
+    client(tmp_path / "bin", "gcloud", "echo 'You do not currently have an active account selected.' >&2; exit 1")
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
+    assert launch("--on", "slurm", "--accelerator", "cpu", "--direct", "--out", BUCKET)[0] == 0
 
 
 def test_a_missing_bucket_is_one_line_before_anything_is_written(launch, monkeypatch, tmp_path):

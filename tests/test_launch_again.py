@@ -75,7 +75,11 @@ def test_parts_in_folders_of_their_own_become_one_study(config, tmp_path):
     """As the manual gathers what parts have left in a bucket."""
     for part in (1, 2):
         words = ["study", "run", config, "--out", tmp_path / f"{part}-of-2", "--shard", f"{part}/2"]
-        subprocess.run([sys.executable, "-m", "scaling.cli", *map(str, words)], check=True)
+        done = subprocess.run(
+            [sys.executable, "-m", "scaling.cli", *map(str, words)], stderr=subprocess.PIPE, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.splitlines()[-1] == f"{tmp_path / f'{part}-of-2'}: all runs in part {part}/2 are done"
         assert states(tmp_path / f"{part}-of-2") == {True, False}
         shutil.rmtree(tmp_path / f"{part}-of-2" / "planning")
         for checkpoints in (tmp_path / f"{part}-of-2").glob("packs/*/*/checkpoints"):

@@ -20,7 +20,7 @@ def add(verbs: arguments.Verbs) -> None:
         "launch",
         _launch,
         "a study onto a TPU pod, a GPU cluster or a cloud; --dry-run shows files, command and cost",
-        "scaling launch configs/quickstart.py --on slurm --accelerator h100:1 --tasks 8 --out /shared/mine --dry-run",
+        "scaling launch configs.quickstart --on slurm --accelerator h100:1 --tasks 8 --out /shared/mine --dry-run",
     )
     verb.add_argument("config", help="as in scaling study run")
     verb.add_argument("--on", required=True, metavar="PLATFORM", help="slurm, gke, local, mig, tpu-vm or skypilot")
@@ -99,7 +99,8 @@ def _launch(args: argparse.Namespace) -> int:
     expected = cost.estimate(request, wanted, speed, prices)
     if not args.dry_run:
         submit.check_client(target.CLIENT)
-        submit.check_buckets(request, hierarchical=args.on != "skypilot")
+        if args.on in targets.ELSEWHERE:  # elsewhere gcloud may know nobody: the program has its own credentials
+            submit.check_buckets(request, hierarchical=args.on != "skypilot")
     inside = bool(request.image) and (request.tensorboard or request.profile)
     packages = ["--tensorboard: the image has to have the package tensorboardX"] if inside else []
     notes = [
@@ -178,10 +179,10 @@ def _show(files: dict[str, str], folder: Path, commands: list[list[str]]) -> Non
 
 def _tell(request: "Request", expected: "Cost", notes: Sequence[str], to: Callable[[str], None]) -> None:
     tasks = f"{request.tasks} tasks, each with " if request.tasks > 1 else ""
-    size = f"{request.chips} {'chip' if request.chips == 1 else 'chips'}"
-    if request.devices != request.chips:
-        size += f" of {request.accelerator.chip.devices} devices"
-    size += f", {request.hosts} {'host' if request.hosts == 1 else 'hosts'}"
+    size = f"{request.hosts} {'host' if request.hosts == 1 else 'hosts'}"
+    if request.accelerator.chip.kind != "cpu":
+        each = f" of {request.accelerator.chip.devices} devices" if request.devices != request.chips else ""
+        size = f"{request.chips} {'chip' if request.chips == 1 else 'chips'}{each}, {size}"
     if request.sizes:
         size += ", mesh " + ",".join(f"{axis}={n}" for axis, n in request.sizes.items())
     to(f"{request.name}: {tasks}{request.hardware} ({size})")

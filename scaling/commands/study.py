@@ -242,6 +242,8 @@ def train(
         done = outcome.finished + outcome.diverged
         again = "--retry tries what failed" if _only_given_up(whole, packs) else "the same command goes on"
         arguments.say(f"{whole.path}: {done} of {done + outcome.left + outcome.failed} runs done; {again}")
+    elif shard and outcome.finished + outcome.diverged:
+        arguments.say(f"{whole.path}: all runs in part {shard} are done")  # a log ends with this
     return outcome
 
 

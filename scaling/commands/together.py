@@ -4,7 +4,6 @@ import argparse
 import os
 import time
 
-from scaling.buckets import Bucket
 from scaling.commands import arguments
 from scaling.errors import InputError
 
@@ -64,26 +63,24 @@ def run(args: argparse.Namespace) -> int:
     if overruled := numerics.overruled():
         arguments.say(f"{', '.join(overruled)}: not taken, since it would change what a run is")
     numerics.without_fast_math()
-    asked = {name: str(getattr(args, name)) for name in ("shard", "pack", "save_steps")}
+    options = {"--shard": args.shard, "--pack": args.pack, "--save-steps": args.save_steps}
+    asked = {name: str(value) for name, value in options.items() if value}
+    if sizes:
+        asked["--mesh"] = mesh_axes.show(sizes)
     asked["study"] = f"{config.name} ({study.asked_of(config.runs)})"
     if args.distributed:
         distributed.check_times(args.silence, args.heartbeat)
-        facts = {**distributed.executes(numerics.ambient(environment)), **asked, "mesh": str(sizes or "as usual")}
+        facts = {**distributed.executes(numerics.ambient(environment)), **asked}
         gang = (args.distributed, args.process_id, args.processes, args.wait, args.heartbeat)
         distributed.start(*gang, facts, arguments.say)
     import jax
 
     with distributed.Notice(arguments.say) as notice:
         try:
-            if isinstance(args.out, Bucket) and args.out.scheme != "gs" and jax.process_count() > 1:
-                raise InputError(
-                    f"--out {args.out}: several processes write the checkpoint of one run together only to gs:// or to "
-                    "a disk that all see; mount the bucket, or train on one host"
-                )
             sizes = sizes or mesh_axes.usual(jax.device_count(), sharding.slices_of(jax.devices()))
             checkpoints.together("begun")  # where they first meet CPUs wait for 30 s only, and to plan may take longer
             settings = numerics.settings(environment)
-            distributed.alike({**distributed.executes(settings), **asked, "mesh": str(sizes)})
+            distributed.alike({**distributed.executes(settings), **asked, "--mesh": mesh_axes.show(sizes)})
 
             def plan() -> study.StudyFolder | None:
                 if jax.process_index():

@@ -378,12 +378,12 @@ class _Maker:
         if self.validation_source:
             return InputError(
                 f"{self.validation_source} has {has} tokens, {n_tokens} were asked for; ask for fewer "
-                "(--validation-tokens N, eval.windows=N) or give more text"
+                "(--set eval.windows=N; corpus prepare --validation-tokens N) or give more text"
             )
         return InputError(
             f"the held-out 3 % of {self.source} have {has} tokens, {n_tokens} were asked for; "
-            "ask for fewer (--validation-tokens N, eval.windows=N), give more text, or name a corpus of its own for "
-            "validation (--validation SOURCE, data.validation=SOURCE)"
+            "ask for fewer, give more text, or name a corpus of its own for validation "
+            "(--set data.validation=SOURCE or eval.windows=N; corpus prepare --validation or --validation-tokens)"
         )
 
 
